@@ -1,0 +1,94 @@
+/**
+ * The one catalogue of errors that a user can meet. A code is part of the public contract: it never changes its meaning.
+ * `docs/errors.md` tells each of them in words; a test holds the two together.
+ *
+ * `status` is the HTTP status; a WebSocket closes with 4000 + status when the error ends the session (RFC 6455 leaves
+ * 4000 to 4999 to applications); the command line exits with `exit` (sysexits.h: 64 usage, 65 data, 66 no input,
+ * 69 unavailable, 70 software, 73 cannot create, 78 configuration).
+ */
+export const ERRORS = {
+  // A frame of a session. The session lives on.
+  FRAME_EMPTY: { status: 400, exit: 65 },
+  FRAME_NOT_JPEG: { status: 415, exit: 65 },
+  FRAME_TRUNCATED: { status: 400, exit: 65 },
+  FRAME_UNDECODABLE: { status: 422, exit: 65 },
+  FRAME_TOO_LARGE: { status: 413, exit: 65 },
+  FRAME_HEADER_BAD: { status: 400, exit: 65 },
+  FRAME_SEQUENCE_BAD: { status: 409, exit: 65 },
+  // A message of a session. The session lives on, but for a message over the size limit.
+  MESSAGE_TOO_LARGE: { status: 413, exit: 65 },
+  MESSAGE_NOT_JSON: { status: 400, exit: 65 },
+  MESSAGE_TYPE_UNKNOWN: { status: 400, exit: 65 },
+  MESSAGE_FIELD_BAD: { status: 400, exit: 65 },
+  // A session or request that cannot be.
+  QUERY_BAD: { status: 400, exit: 64 },
+  PIPELINE_UNKNOWN: { status: 404, exit: 64 },
+  NOT_FOUND: { status: 404, exit: 66 },
+  METHOD_NOT_ALLOWED: { status: 405, exit: 64 },
+  ORIGIN_FORBIDDEN: { status: 403, exit: 77 },
+  HOST_FORBIDDEN: { status: 403, exit: 77 },
+  SESSION_NAME_IN_USE: { status: 409, exit: 69 },
+  SESSION_TOKEN_BAD: { status: 401, exit: 77 },
+  SESSION_UNKNOWN: { status: 404, exit: 66 },
+  SESSION_TAKEN_OVER: { status: 409, exit: 69 },
+  SESSION_IDLE: { status: 408, exit: 69 },
+  CONNECTIONS_EXHAUSTED: { status: 503, exit: 69 },
+  SHUTTING_DOWN: { status: 503, exit: 69 },
+  // Models and inference.
+  MODEL_UNKNOWN: { status: 404, exit: 66 },
+  MODEL_UNAVAILABLE: { status: 503, exit: 69 },
+  MODEL_DAMAGED: { status: 422, exit: 65 },
+  MODEL_UNSUPPORTED: { status: 422, exit: 65 },
+  MODEL_CRASHED: { status: 422, exit: 65 },
+  MODEL_FETCH_FAILED: { status: 502, exit: 69 },
+  INFERENCE_FAILED: { status: 500, exit: 70 },
+  WORKER_LOST: { status: 503, exit: 70 },
+  // Sources and files.
+  SOURCE_NOT_FOUND: { status: 404, exit: 66 },
+  SOURCE_UNREADABLE: { status: 422, exit: 65 },
+  OUTPUT_FAILED: { status: 500, exit: 73 },
+  // Starting up.
+  CONFIG_UNREADABLE: { status: 500, exit: 78 },
+  CONFIG_KEY_UNKNOWN: { status: 500, exit: 78 },
+  CONFIG_VALUE_BAD: { status: 500, exit: 78 },
+  CONFIG_CONTRADICTION: { status: 500, exit: 78 },
+  ADDRESS_IN_USE: { status: 500, exit: 69 },
+  ADDRESS_NEEDS_CREDENTIALS: { status: 500, exit: 78 },
+  USAGE: { status: 400, exit: 64 },
+  INTERNAL: { status: 500, exit: 70 },
+} as const satisfies Record<string, { status: number; exit: number }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** The one error class. `message` names the value that offends; `code` is stable. */
+export class SightlineError extends Error {
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'SightlineError';
+    this.code = code;
+  }
+
+  /** HTTP status of a response that carries this error. */
+  get status(): number {
+    return ERRORS[this.code].status;
+  }
+
+  /** WebSocket close code of a session that this error ends: 4000 + HTTP status. */
+  get closeCode(): number {
+    return 4000 + this.status;
+  }
+
+  /** Exit code of a command that this error ends. */
+  get exitCode(): number {
+    return ERRORS[this.code].exit;
+  }
+}
+
+/** Any thrown value as a SightlineError; what is not one already becomes `fallback` with the original as its cause. */
+export function toSightlineError(thrown: unknown, fallback: ErrorCode = 'INTERNAL'): SightlineError {
+  if (thrown instanceof SightlineError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new SightlineError(fallback, message, { cause: thrown });
+}

@@ -1,0 +1,19 @@
+/** Priority of a sample: which one gives way first. The numbers go over the wire. */
+export const Priority = { low: 0, normal: 1, high: 2, critical: 3 } as const;
+export type Priority = (typeof Priority)[keyof typeof Priority];
+
+/** One element of a stream. Immutable once published; many readers hold the same one. */
+export interface Sample<T> {
+  /** Place in the stream, from 0, without gaps. */
+  readonly position: number;
+  /** The publisher's own sequence number; rises, may have gaps. */
+  readonly seq: number;
+  /** When the thing that the sample tells of happened; Unix milliseconds. */
+  readonly captureTimeMs: number;
+  /** When the sample entered the stream; Unix milliseconds. */
+  readonly publishedTimeMs: number;
+  readonly priority: Priority;
+  /** After this moment (Unix milliseconds) nobody wants the sample any more; `Infinity` for never. */
+  readonly deadlineMs: number;
+  readonly data: T;
+}

@@ -1,0 +1,17 @@
+import type { Config } from '../config/schema.ts';
+
+/** What a command needs of the world around it. `main.ts` makes the real one, tests make their own. */
+export interface CliContext {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Standard output is for results, one line a call. */
+  out(line: string): void;
+  /** Standard error is for everything that is said to a person: progress, notices, errors. */
+  err(line: string): void;
+  /** Standard error is a terminal, so that a progress bar may be drawn there. */
+  readonly isTerminal: boolean;
+  /** Aborted by the first SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+  /** The configuration with `flags` (dotted key → text or value) on top of file and environment. Throws CONFIG_*. */
+  config(flags?: Readonly<Record<string, unknown>>): Config;
+}

@@ -1,0 +1,62 @@
+import type { Detection, WorkerStagesMs } from '../../base/detection.ts';
+import type { ReadyModel } from '../manifest.ts';
+
+/** A picture on its way into a worker. The engine copies the bytes: the caller may go on using them. */
+export type Picture =
+  | { readonly kind: 'jpeg'; readonly bytes: Uint8Array }
+  /** Packed RGB, 3 bytes a pixel, rows without padding: `data.length = width × height × 3`. */
+  | { readonly kind: 'rgb'; readonly data: Uint8Array; readonly width: number; readonly height: number };
+
+export interface InferenceJob {
+  readonly modelId: string;
+  readonly picture: Picture;
+  /** Overrides of the model's own thresholds, 0..1. */
+  readonly confidence?: number;
+  readonly iou?: number;
+}
+
+export interface InferenceOutcome {
+  readonly detections: Detection[];
+  /** Of the decoded picture, pixels. */
+  readonly width: number;
+  readonly height: number;
+  readonly stagesMs: WorkerStagesMs;
+  /** When a worker took the job, on the system clock (Unix ms). */
+  readonly startedTimeMs: number;
+}
+
+/** Which execution provider really runs a model, told per provider that was asked for. */
+export interface ProviderReport {
+  readonly requested: readonly string[];
+  /** The first one that could make a session. */
+  readonly effective: string;
+  readonly refused: readonly { readonly provider: string; readonly reason: string }[];
+  /** Nodes of the optimised graph by the provider that ran them. */
+  readonly nodes: Readonly<Record<string, number>>;
+}
+
+export interface EngineStats {
+  readonly workers: number;
+  readonly busy: number;
+  readonly restarts: number;
+  readonly completed: number;
+  readonly failed: number;
+  readonly models: readonly { readonly id: string; readonly providers: ProviderReport; readonly warmUpMs: number }[];
+}
+
+/** What the pipelines need of an engine; `OnnxEngine` (workers here) and a remote one both fit. */
+export interface Engine {
+  /** Makes a model ready in every worker, warmed up. Errors: MODEL_UNAVAILABLE, MODEL_CRASHED, MODEL_UNSUPPORTED. */
+  load(model: ReadyModel): Promise<ProviderReport>;
+  /** Jobs that can be handed in now without waiting behind more than `inference.prefetch` others in a worker. */
+  readonly freeSlots: number;
+  /** Called whenever a slot became free. One listener: the scheduler. */
+  onFree: (() => void) | undefined;
+  /**
+   * Runs one job to completion in one worker. Errors: FRAME_UNDECODABLE, FRAME_TRUNCATED, INFERENCE_FAILED, WORKER_LOST (the worker died
+   * or hung; a fresh one takes its place), MODEL_UNKNOWN, SHUTTING_DOWN.
+   */
+  run(job: InferenceJob): Promise<InferenceOutcome>;
+  stats(): EngineStats;
+  close(): Promise<void>;
+}

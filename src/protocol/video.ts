@@ -1,0 +1,135 @@
+import type { Detection } from '../base/detection.ts';
+import type { ErrorCode } from '../base/errors.ts';
+import type { Priority } from '../base/sample.ts';
+
+/** The messages of the video lane, as `docs/protocol.md` describes them field by field. */
+
+export const PROTOCOL_VERSION = 1;
+
+export type MessageFormat = 'json' | 'msgpack';
+
+export type DropCause = 'queue_full' | 'expired' | 'stale' | 'slow_reader' | 'disconnected';
+
+export type QualityLevel = 'ultra_low' | 'low' | 'medium' | 'high' | 'ultra_high';
+export type PerformanceMode = 'ultra_performance' | 'high_performance' | 'balanced' | 'high_quality';
+
+export interface Pin {
+  level?: QualityLevel;
+  mode?: PerformanceMode;
+  skip_ratio?: number;
+}
+
+export interface GrantFields {
+  rate_fps: number;
+  window: number;
+  width: number;
+  height: number;
+  quality: number;
+  pinned: Pin | null;
+}
+
+export interface SessionLimits {
+  message_bytes_max: number;
+  image_side_max: number;
+  image_pixels_max: number;
+  frame_queue: number;
+  idle_timeout_s: number;
+}
+
+export interface WelcomeMessage {
+  type: 'welcome';
+  protocol: number;
+  client_id: string;
+  token: string;
+  resumed: boolean;
+  last_seq: number;
+  pipeline: string;
+  model: string;
+  format: MessageFormat;
+  server_time: number;
+  limits: SessionLimits;
+  grant: GrantFields;
+}
+
+export interface GrantMessage extends GrantFields {
+  type: 'grant';
+}
+
+export interface WireDetection {
+  label: string;
+  class_id: number;
+  score: number;
+  box: Detection['box'];
+}
+
+export interface StagesMs {
+  capture: number;
+  queue: number;
+  decode: number;
+  preprocess: number;
+  inference: number;
+  postprocess: number;
+  total: number;
+}
+
+export interface ResultMessage {
+  type: 'result';
+  client_id: string;
+  seq: number;
+  capture_time: number;
+  pipeline: string;
+  width: number;
+  height: number;
+  detections: WireDetection[];
+  stages_ms: StagesMs;
+}
+
+export interface DroppedMessage {
+  type: 'dropped';
+  seqs: number[];
+  cause: DropCause;
+}
+
+export interface ErrorMessage {
+  type: 'error';
+  code: ErrorCode;
+  message: string;
+  seq?: number;
+}
+
+export interface ClockReply {
+  type: 'clock';
+  t0: number;
+  t1: number;
+  t2: number;
+}
+
+export type ServerMessage =
+  | WelcomeMessage
+  | GrantMessage
+  | ResultMessage
+  | DroppedMessage
+  | ErrorMessage
+  | ClockReply;
+
+export interface ClockRequest {
+  type: 'clock';
+  t0: number;
+}
+
+export interface PinMessage extends Pin {
+  type: 'pin';
+}
+
+/** A frame as it came in, in whichever of the three forms. The bytes are borrowed from the message. */
+export interface IncomingFrame {
+  type: 'frame';
+  /** Absent: the last one plus 1. */
+  seq: number | undefined;
+  /** Unix ms; absent: the arrival. */
+  captureTimeMs: number | undefined;
+  priority: Priority;
+  jpeg: Uint8Array;
+}
+
+export type ClientMessage = IncomingFrame | ClockRequest | PinMessage;
