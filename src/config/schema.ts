@@ -1,0 +1,288 @@
+import { z } from 'zod';
+
+/**
+ * Every setting of Sightline: its type, range, default and meaning. This is the single source: `docs/configuration.md`,
+ * `sightline config generate` and the messages of refused values are made from it.
+ *
+ * Rules: two levels (`section.key`), snake_case, units last. A key that a later version will read says so.
+ */
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+const whole = (min: number, max: number) => z.int().min(min).max(max);
+const decimal = (min: number, max: number) => z.number().min(min).max(max);
+/** Fractions are allowed, so that a test need not wait for a whole second. */
+const seconds = (max: number) => decimal(0.05, max);
+const text = () => z.string().min(1).max(1024);
+const LATER = 'A later version reads it; in this one it has no effect.';
+
+const server = z.strictObject({
+  host: text()
+    .default('127.0.0.1')
+    .describe('Address to listen on. Without credentials, which this version does not have, only loopback is allowed.'),
+  port: whole(0, 65_535).default(8080).describe('TCP port; 0 takes any free one.'),
+  max_connections: whole(1, 100_000)
+    .default(1000)
+    .describe('Video sessions and event streams at once; one more is refused with CONNECTIONS_EXHAUSTED.'),
+  allowed_origins: z
+    .array(text())
+    .max(256)
+    .default([])
+    .describe("Origins of foreign pages that may connect, such as `https://example.org`; the server's own always may."),
+  allowed_hosts: z
+    .array(text())
+    .max(256)
+    .default([])
+    .describe(
+      'Further names of the server in `Host`, such as that of a proxy in front; its own address always counts.',
+    ),
+  header_timeout_ms: whole(100, 600_000).default(10_000).describe("Time for a request's header to arrive."),
+  request_timeout_ms: whole(100, 600_000).default(30_000).describe('Time for a whole request to arrive.'),
+  shutdown_timeout_ms: whole(0, 600_000)
+    .default(5000)
+    .describe('Time that sessions get to end after SIGTERM or SIGINT; then they are cut.'),
+});
+
+const streaming = z.strictObject({
+  max_fps: whole(5, 60).default(30).describe('Highest frame rate that a session may be granted, frames a second.'),
+  default_fps: whole(1, 60).default(15).describe('Frame rate that a session is granted first, frames a second.'),
+  window: whole(2, 64).default(4).describe('Frames of a session that may be unanswered at once.'),
+  queue_size: whole(1, 1000)
+    .default(25)
+    .describe('Frames of a session that wait for a worker; with one more the oldest is dropped (`queue_full`).'),
+  receive_queue: whole(1, 1000)
+    .default(3)
+    .describe('Messages of a socket that may be read ahead before the server reads on.'),
+  results_history: whole(1, 65_536)
+    .default(256)
+    .describe('Results of a session that are kept for readers that lag or resume (SSE).'),
+  session_timeout_s: seconds(86_400).default(300).describe('A session without a frame or message for so long ends.'),
+  resume_window_s: seconds(86_400).default(30).describe('A session whose socket is lost waits so long for its client.'),
+  ping_interval_s: seconds(3600).default(20).describe('Time between two WebSocket pings.'),
+  pong_timeout_s: seconds(3600).default(10).describe('A socket that leaves a ping unanswered for so long is closed.'),
+  close_timeout_s: seconds(3600).default(10).describe("Time for the other side's close frame; then the socket is cut."),
+  message_bytes_max: whole(KIB, 64 * MIB)
+    .default(2 * MIB)
+    .describe('Largest message of a client, bytes; a larger one ends the session with 1009.'),
+  image_side_max: whole(16, 65_535).default(8192).describe('Longest side of a picture, pixels; read before decoding.'),
+  image_pixels_max: whole(256, 1_073_741_824)
+    .default(33_554_432)
+    .describe('Most pixels of a picture (width × height); read before decoding.'),
+  send_buffer_bytes_max: whole(KIB, 256 * MIB)
+    .default(MIB)
+    .describe('Unsent bytes at which a socket counts as a slow reader: results are dropped until it has read.'),
+  sse_heartbeat_s: seconds(3600).default(15).describe('Time between two comment lines of an event stream.'),
+  frame_age_max_ms: whole(1, 600_000)
+    .default(2000)
+    .describe('A frame that has waited longer when a worker is free is not processed any more (`expired`).'),
+});
+
+const video = z.strictObject({
+  quality: whole(1, 100).default(50).describe('JPEG quality that a session is granted.'),
+  width: whole(16, 8192).default(640).describe('Widest picture that a session is granted, pixels.'),
+  height: whole(16, 8192).default(480).describe('Highest picture that a session is granted, pixels.'),
+  fps: whole(1, 60).default(30).describe('Frame rate of the demo camera, frames a second.'),
+});
+
+const detection = z.strictObject({
+  model: text()
+    .default('ssd-oidv4')
+    .describe('Model of sessions that name none: an id of `sightline models list`, or the path of a model file.'),
+  confidence_threshold: decimal(0, 1)
+    .optional()
+    .describe("Detections below this score are left out. Not set: the model's own value, 0.5 where it has none."),
+  iou_threshold: decimal(0, 1)
+    .optional()
+    .describe(
+      "Of boxes that overlap by more than this (intersection over union) the best stays. Not set: the model's own value, 0.45 where it has none.",
+    ),
+});
+
+const inference = z.strictObject({
+  providers: z
+    .array(z.enum(['cpu', 'cuda', 'tensorrt', 'webgpu', 'coreml', 'directml']))
+    .min(1)
+    .max(6)
+    .default(['cpu'])
+    .describe('Execution providers of ONNX Runtime in order of preference; what really runs is in `GET /health`.'),
+  workers: whole(0, 64)
+    .default(0)
+    .describe('Worker threads, each with a session of its own; 0 = one for each processor core.'),
+  threads_per_worker: whole(1, 64)
+    .default(1)
+    .describe(
+      'Threads of ONNX Runtime in each worker. 1 with a worker per core gives the most frames a second (measured: two sessions in two workers double the throughput of one, two threads in one session add half); 4 with `workers` 1 gives the shortest time of a single frame on a machine with 4 idle cores.',
+    ),
+  thread_binding: text()
+    .optional()
+    .describe(
+      'Processors that the threads of each worker are bound to, in the form of ONNX Runtime\'s `session.intra_op_thread_affinities` ("1;2"). Not set: the operating system decides.',
+    ),
+  hint: z
+    .enum(['latency', 'throughput'])
+    .default('latency')
+    .describe(
+      '`latency`: threads spin while they wait for work; `throughput`: they sleep and leave the core to others.',
+    ),
+  prefetch: whole(0, 8)
+    .default(1)
+    .describe('Frames that wait in a worker behind the running one, so that it never idles between two.'),
+  warm_up: z.boolean().default(true).describe('Run each model once in every worker before its first frame.'),
+  job_timeout_ms: whole(50, 600_000)
+    .default(10_000)
+    .describe('A worker that needs longer for a frame counts as hung and is replaced.'),
+  device_memory_mb: whole(64, 1_048_576).default(8192).describe('Memory that a GPU provider may take, MiB.'),
+  models_max: whole(1, 64).default(4).describe('Models that are loaded at once.'),
+});
+
+const hands = z.strictObject({
+  model_complexity: whole(0, 1).default(0).describe(`Hand models: 0 lite, 1 full. ${LATER}`),
+  min_detection_confidence: decimal(0, 1).default(0.5).describe(`Score from which a palm counts. ${LATER}`),
+  min_tracking_confidence: decimal(0, 1)
+    .default(0.5)
+    .describe(`Presence below which the palm is searched anew. ${LATER}`),
+});
+
+const models = z.strictObject({
+  cache_dir: text()
+    .describe('Folder of pulled and converted models; a relative path counts from the working directory.')
+    .meta({ defaultText: "`sightline` in the user's cache folder (`$XDG_CACHE_HOME`, `~/.cache`, `%LOCALAPPDATA%`)" }),
+  cache_bytes_max: whole(16 * MIB, 1024 * GIB)
+    .default(4 * GIB)
+    .describe('Size of that folder, bytes; the models that were not used for longest go first.'),
+  manifests: z
+    .array(text())
+    .max(256)
+    .default([])
+    .describe('Manifest files (JSON or YAML) of further models; a relative path counts from the working directory.'),
+});
+
+const performance = z.strictObject({
+  mode: z
+    .enum(['ultra_performance', 'high_performance', 'balanced', 'high_quality'])
+    .default('balanced')
+    .describe(`Performance mode that the quality controller starts in. ${LATER}`),
+  strategy: z
+    .enum(['latency', 'memory', 'balanced', 'aggressive'])
+    .default('balanced')
+    .describe('Named set of defaults, see below; every key that you set yourself beats it.'),
+  profile: z
+    .enum(['high_performance', 'high_capacity'])
+    .optional()
+    .describe('Named capacity, see below; beats the strategy, and every key that you set yourself beats it.'),
+  adaptive_quality: z.boolean().default(true).describe(`Adapt rate, size and quality to network and load. ${LATER}`),
+  target_latency_ms: whole(1, 60_000).default(75).describe(`Capture to result that is aimed at. ${LATER}`),
+  max_cpu_usage: decimal(1, 100).default(80).describe(`Processor load that is not exceeded, percent. ${LATER}`),
+  max_memory_usage: whole(64, 1_048_576).default(8192).describe(`Memory that is not exceeded, MiB. ${LATER}`),
+  gpu_optimization_enabled: z.boolean().default(true).describe(`Prefer a GPU provider where one works. ${LATER}`),
+  caching_enabled: z.boolean().default(true).describe(`Keep media fragments in cache tiers. ${LATER}`),
+});
+
+const log = z.strictObject({
+  level: z
+    .enum(['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'])
+    .default('info')
+    .describe('Lines of this weight and above are written, as JSON on standard error.'),
+});
+
+/** Section → its schema, in the order of the documentation, each with one sentence on what it is about. */
+export const configSchema = z.strictObject({
+  server: server.describe('The HTTP and WebSocket server.'),
+  streaming: streaming.describe('Video sessions: what a client is granted, and the limits on it.'),
+  video: video.describe('Pictures that clients are asked for.'),
+  detection: detection.describe('The `objects` pipeline.'),
+  inference: inference.describe('The engine: ONNX Runtime in worker threads.'),
+  hands: hands.describe('The `hands` pipeline.'),
+  models: models.describe('Where models come from and are kept.'),
+  performance: performance.describe('Goals and named settings.'),
+  log: log.describe('What the server says about itself.'),
+});
+
+type DeepReadonly<T> = T extends readonly (infer U)[]
+  ? readonly DeepReadonly<U>[]
+  : T extends object
+    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+    : T;
+
+/** The effective configuration, frozen. Modules take the slice that they need, such as `Config['streaming']`. */
+export type Config = DeepReadonly<z.output<typeof configSchema>>;
+
+/** One setting, as the documentation and the messages tell it. */
+export interface ConfigKey {
+  /** `section.key`. */
+  readonly path: string;
+  readonly section: string;
+  readonly name: string;
+  readonly schema: z.ZodType;
+  readonly description: string;
+  readonly kind: 'integer' | 'number' | 'boolean' | 'string' | 'list';
+  /** What is allowed, in words: `whole number from 5 to 60`. */
+  readonly allowed: string;
+  /** `undefined`: not set, or decided by the environment (then `defaultText` tells). */
+  readonly defaultValue: unknown;
+  readonly defaultText: string | undefined;
+  readonly optional: boolean;
+}
+
+interface JsonSchema {
+  readonly type?: string;
+  readonly enum?: readonly string[];
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly maxLength?: number;
+  readonly maxItems?: number;
+  readonly items?: JsonSchema;
+  readonly default?: unknown;
+  readonly description?: string;
+  readonly defaultText?: string;
+}
+
+function allowedInWords(json: JsonSchema): string {
+  if (json.enum !== undefined) return `one of ${json.enum.join(', ')}`;
+  switch (json.type) {
+    case 'integer':
+      return `whole number from ${json.minimum} to ${json.maximum}`;
+    case 'number':
+      return `number from ${json.minimum} to ${json.maximum}`;
+    case 'boolean':
+      return 'true or false';
+    case 'array':
+      return `list of at most ${json.maxItems}, each ${allowedInWords(json.items ?? {})}`;
+    default:
+      return `text of 1 to ${json.maxLength} characters`;
+  }
+}
+
+function kindOf(json: JsonSchema): ConfigKey['kind'] {
+  if (json.type === 'array') return 'list';
+  if (json.type === 'integer' || json.type === 'number' || json.type === 'boolean') return json.type;
+  return 'string';
+}
+
+function describeKey(section: string, name: string, schema: z.ZodType): ConfigKey {
+  const json = z.toJSONSchema(schema) as JsonSchema;
+  return {
+    path: `${section}.${name}`,
+    section,
+    name,
+    schema,
+    description: json.description ?? '',
+    kind: kindOf(json),
+    allowed: allowedInWords(json),
+    defaultValue: json.default,
+    defaultText: json.defaultText,
+    optional: schema instanceof z.ZodOptional,
+  };
+}
+
+/** Every key by its path, in the order of the schema. A `Map`, so that `__proto__` and the like are no keys. */
+export const CONFIG_KEYS: ReadonlyMap<string, ConfigKey> = new Map(
+  Object.entries(configSchema.shape).flatMap(([section, schema]) =>
+    Object.entries(schema.shape as Record<string, z.ZodType>).map(([name, leaf]) => {
+      const key = describeKey(section, name, leaf);
+      return [key.path, key] as const;
+    }),
+  ),
+);

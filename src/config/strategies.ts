@@ -1,0 +1,36 @@
+import type { ConfigLayer } from './profiles.ts';
+
+/**
+ * Strategies: what matters most when not everything can be had. Each is a small set of other defaults; a key that the user
+ * sets in any way beats it.
+ */
+export const STRATEGIES: Readonly<Record<'latency' | 'memory' | 'balanced' | 'aggressive', ConfigLayer>> = {
+  // A frame that is late is worth nothing: short queues, young frames, small pictures to decode.
+  latency: {
+    'streaming.window': 2,
+    'streaming.queue_size': 4,
+    'streaming.frame_age_max_ms': 500,
+    'performance.target_latency_ms': 50,
+  },
+  // A small machine or many neighbours: one worker, one or two models, short histories.
+  memory: {
+    'streaming.queue_size': 8,
+    'streaming.results_history': 64,
+    'streaming.send_buffer_bytes_max': 262_144,
+    'inference.workers': 1,
+    'inference.models_max': 2,
+    'performance.max_memory_usage': 2048,
+  },
+  balanced: {},
+  // The shortest time at any price: also gives up picture quality.
+  aggressive: {
+    'streaming.window': 2,
+    'streaming.queue_size': 2,
+    'streaming.frame_age_max_ms': 250,
+    'video.quality': 40,
+    'video.width': 480,
+    'video.height': 360,
+    'performance.mode': 'ultra_performance',
+    'performance.target_latency_ms': 30,
+  },
+};
