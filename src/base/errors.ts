@@ -43,6 +43,11 @@ export const ERRORS = {
   MODEL_FETCH_FAILED: { status: 502, exit: 69 },
   INFERENCE_FAILED: { status: 500, exit: 70 },
   WORKER_LOST: { status: 503, exit: 70 },
+  // The hub. What embedding programs meet.
+  STREAM_NAME_IN_USE: { status: 409, exit: 69 },
+  STREAM_LIMIT_REACHED: { status: 503, exit: 69 },
+  STREAM_CLOSED: { status: 410, exit: 69 },
+  STREAM_OPTION_BAD: { status: 400, exit: 64 },
   // Sources and files.
   SOURCE_NOT_FOUND: { status: 404, exit: 66 },
   SOURCE_UNREADABLE: { status: 422, exit: 65 },

@@ -1,0 +1,296 @@
+import type { Clock } from '../base/clock.ts';
+import { SightlineError } from '../base/errors.ts';
+import type { Sample } from '../base/sample.ts';
+import type { Guard } from './guard.ts';
+import type { Ring } from './ring.ts';
+
+/**
+ * What a reader is owed.
+ * - `latest`: the newest sample; older unread ones are conflated into it.
+ * - `sampled`: as `latest`, but at most `hz` a second (one more where a late take is made up for).
+ * - `all`: every sample in order; of more than `queueMax` unread ones the oldest are dropped, cause `overflow`.
+ */
+export type Contract =
+  | { readonly kind: 'latest' }
+  | { readonly kind: 'sampled'; readonly hz: number }
+  /** `queueMax`: 1 to the stream's capacity, which is the default. */
+  | { readonly kind: 'all'; readonly queueMax?: number };
+
+/** Why samples were lost: `overflow`, `closed`, `expired`, or the word given to `drop`. */
+export type LossCause = 'overflow' | 'closed' | 'expired' | (string & {});
+
+/** Callbacks run synchronously, after the books are straight, so that they may call back into stream and reader. */
+export interface ReaderOptions {
+  readonly contract: Contract;
+  /**
+   * `live` (default): only what is published from now on. A position: from there on, as far as the ring, and the queue of
+   * this contract, reach back; `Reader.missed` tells how many samples that leaves out.
+   */
+  readonly from?: 'live' | number;
+  readonly name?: string;
+  /**
+   * Something is queued where nothing was: called once, then not again until the reader has been found empty by `next`,
+   * `peek`, `ready` or `drop`. Not called for what waits already at the subscription. For `sampled` the sample may lie
+   * in the future still: see `readyAtMs`.
+   */
+  onReady?(): void;
+  /**
+   * Sequence numbers of samples that this reader will never give, oldest first, at most the stream's capacity. Told at the
+   * moment of the loss; an expiry when somebody looks. Conflated samples are not told: the contract says so.
+   */
+  onLost?(seqs: number[], cause: LossCause): void;
+  /** The reader has closed, by its own `close` or the stream's. Called once, last. */
+  onClosed?(): void;
+}
+
+/** At every instant: published = delivered + conflated + sum of dropped + expired + queued. */
+export interface ReaderCounts {
+  /** Samples since the reader's first position. */
+  readonly published: number;
+  readonly delivered: number;
+  readonly conflated: number;
+  /** By cause; `overflow` and `closed` are always there. */
+  readonly dropped: Readonly<Record<string, number>>;
+  readonly expired: number;
+  readonly queued: number;
+}
+
+/** What a reader needs of its stream. */
+export interface ReaderHost<T> {
+  readonly ring: Ring<T>;
+  readonly clock: Clock;
+  readonly guard: Guard;
+  /** Readers to be woken by the next sample. */
+  readonly idle: Set<Reader<T>>;
+  detach(reader: Reader<T>): void;
+}
+
+/**
+ * A cursor in a stream. It holds no samples itself: what is queued is what lies between the cursor and the stream's head,
+ * what was skipped is the difference of positions. `latest` is `all` with a queue of one whose overflow is called
+ * conflation, `sampled` is `latest` with a moment before which nothing is given.
+ */
+export class Reader<T> {
+  readonly name: string;
+  /** Samples between the position asked for and the first one that could still be given; not part of the accounts. */
+  readonly missed: number;
+  readonly #host: ReaderHost<T>;
+  readonly #options: ReaderOptions;
+  readonly #start: number;
+  readonly #queueMax: number;
+  readonly #intervalMs: number;
+  #cursor: number;
+  #dueMs = 0;
+  #delivered = 0;
+  #expired = 0;
+  /** Pushed out of the queue by newer samples: overflow for `all`, conflated for the others. */
+  #skipped = 0;
+  readonly #dropped = new Map<string, number>();
+  #closed = false;
+
+  /** For `Stream.subscribe`. Errors: STREAM_OPTION_BAD. */
+  constructor(host: ReaderHost<T>, options: ReaderOptions) {
+    const { contract, from = 'live' } = options;
+    const { ring } = host;
+    if (from !== 'live' && !(Number.isInteger(from) && from >= 0 && from <= ring.head)) {
+      throw new SightlineError('STREAM_OPTION_BAD', `from ${from} is no position between 0 and ${ring.head}`);
+    }
+    this.name = options.name ?? contract.kind;
+    this.#host = host;
+    this.#options = options;
+    this.#queueMax = queueMaxOf(contract, ring.capacity);
+    this.#intervalMs = intervalMsOf(contract);
+    this.#start = from === 'live' ? ring.head : Math.max(from, ring.oldest, ring.head - this.#queueMax);
+    this.missed = from === 'live' ? 0 : this.#start - from;
+    this.#cursor = this.#start;
+    this.#armIfEmpty();
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Samples that wait; those that have expired unseen are among them until somebody looks. */
+  get queued(): number {
+    return this.#closed ? 0 : Math.min(this.#behind, this.#queueMax);
+  }
+
+  /** `next` would give a sample now. */
+  get ready(): boolean {
+    return this.peek() !== undefined;
+  }
+
+  /**
+   * From when on (Unix ms) `next` gives what is queued: `Infinity` when nothing is, a moment of the past when it does
+   * already. The owner of a `sampled` reader sets its timer by this: the hub keeps none.
+   */
+  get readyAtMs(): number {
+    return this.queued === 0 ? Infinity : this.#dueMs;
+  }
+
+  /** The next sample, taken: it counts as delivered. Expired ones are skipped and told. */
+  next(): Sample<T> | undefined {
+    if (this.#closed) return undefined;
+    const nowMs = this.#host.clock.now();
+    const expired = this.#settle(nowMs);
+    const sample = this.#current(nowMs);
+    if (sample !== undefined) {
+      this.#cursor++;
+      this.#delivered++;
+      this.#dueMs = nextDueMs(this.#dueMs, this.#intervalMs, nowMs);
+      this.#armIfEmpty();
+    }
+    this.#tell(expired, 'expired');
+    return sample;
+  }
+
+  /** The sample that `next` would give, which stays queued. Expired ones in front of it are skipped and told. */
+  peek(): Sample<T> | undefined {
+    if (this.#closed) return undefined;
+    const nowMs = this.#host.clock.now();
+    this.#tell(this.#settle(nowMs), 'expired');
+    // The callback may have closed the reader or moved it.
+    return this.#closed ? undefined : this.#current(nowMs);
+  }
+
+  counts(): ReaderCounts {
+    const pushedOut = this.#skipped + (this.#closed ? 0 : this.#behind - this.queued);
+    const conflates = this.#options.contract.kind !== 'all';
+    return {
+      published: (this.#closed ? this.#cursor : this.#host.ring.head) - this.#start,
+      delivered: this.#delivered,
+      conflated: conflates ? pushedOut : 0,
+      dropped: { overflow: conflates ? 0 : pushedOut, closed: 0, ...Object.fromEntries(this.#dropped) },
+      expired: this.#expired,
+      queued: this.queued,
+    };
+  }
+
+  /** Discards everything that is queued, counted and told under `cause`, which must not be `overflow` or `expired`. */
+  drop(cause: string): void {
+    if (cause === 'overflow' || cause === 'expired') {
+      throw new SightlineError('STREAM_OPTION_BAD', `cause "${cause}" is the stream's own`);
+    }
+    if (this.#closed) return;
+    const seqs = this.#discard(cause);
+    this.#armIfEmpty();
+    this.#tell(seqs, cause);
+  }
+
+  /** Ends the reader; what is unread counts as dropped, cause `closed`. Idempotent. */
+  close(): void {
+    if (this.#closed) return;
+    const seqs = this.#discard('closed');
+    this.#closed = true;
+    this.#host.idle.delete(this);
+    this.#host.detach(this);
+    this.#tell(seqs, 'closed');
+    if (this.#options.onClosed !== undefined) this.#host.guard.run(() => this.#options.onClosed?.());
+  }
+
+  /** For the stream: this reader wants to be told of samples that are pushed out of its queue. */
+  get tellsOverflow(): boolean {
+    return this.#options.contract.kind === 'all' && this.#options.onLost !== undefined;
+  }
+
+  /** For the stream: the head position at which the next sample pushes the oldest out of the queue. */
+  get overflowAt(): number {
+    return this.#cursor + this.#queueMax;
+  }
+
+  /** For the stream, right before it writes: gives up the oldest sample if the queue is full, and returns its number. */
+  makeRoom(): number | undefined {
+    if (this.#behind < this.#queueMax) return undefined;
+    const seq = this.#host.ring.at(this.#cursor)!.seq;
+    this.#cursor++;
+    this.#skipped++;
+    return seq;
+  }
+
+  /** For the stream: tells of a sample that `makeRoom` gave up. */
+  tellOverflow(seq: number): void {
+    this.#tell([seq], 'overflow');
+  }
+
+  /** For the stream: a sample came while the reader was idle. */
+  wake(): void {
+    if (this.#closed) return;
+    // Somebody else's callback may have emptied the reader since.
+    if (this.#behind === 0) this.#armIfEmpty();
+    else this.#host.guard.run(() => this.#options.onReady?.());
+  }
+
+  get #behind(): number {
+    return this.#host.ring.head - this.#cursor;
+  }
+
+  /** Moves the cursor to the sample that comes next, past what was pushed out or has expired; returns the latter's numbers. */
+  #settle(nowMs: number): number[] {
+    const { ring } = this.#host;
+    const pushedOut = this.#behind - this.queued;
+    this.#skipped += pushedOut;
+    this.#cursor += pushedOut;
+    const expired: number[] = [];
+    for (;;) {
+      const sample = ring.at(this.#cursor);
+      if (sample === undefined || nowMs <= sample.deadlineMs) break;
+      expired.push(sample.seq);
+      this.#cursor++;
+    }
+    this.#expired += expired.length;
+    this.#armIfEmpty();
+    return expired;
+  }
+
+  #current(nowMs: number): Sample<T> | undefined {
+    return nowMs < this.#dueMs ? undefined : this.#host.ring.at(this.#cursor);
+  }
+
+  #discard(cause: string): number[] {
+    const { ring } = this.#host;
+    const { queued } = this;
+    this.#skipped += this.#behind - queued;
+    this.#cursor = ring.head;
+    if (queued === 0) return [];
+    this.#dropped.set(cause, (this.#dropped.get(cause) ?? 0) + queued);
+    return Array.from({ length: queued }, (_, i) => ring.at(ring.head - queued + i)!.seq);
+  }
+
+  #armIfEmpty(): void {
+    if (this.#options.onReady !== undefined && this.#behind === 0) this.#host.idle.add(this);
+  }
+
+  #tell(seqs: number[], cause: LossCause): void {
+    if (seqs.length > 0 && this.#options.onLost !== undefined) {
+      this.#host.guard.run(() => this.#options.onLost?.(seqs, cause));
+    }
+  }
+}
+
+function queueMaxOf(contract: Contract, capacity: number): number {
+  if (contract.kind !== 'all') return 1;
+  const queueMax = contract.queueMax ?? capacity;
+  if (!Number.isInteger(queueMax) || queueMax < 1 || queueMax > capacity) {
+    throw new SightlineError(
+      'STREAM_OPTION_BAD',
+      `queueMax ${queueMax} is no integer from 1 to the capacity ${capacity}`,
+    );
+  }
+  return queueMax;
+}
+
+function intervalMsOf(contract: Contract): number {
+  if (contract.kind !== 'sampled') return 0;
+  if (!(contract.hz > 0 && contract.hz < Infinity)) {
+    throw new SightlineError('STREAM_OPTION_BAD', `hz ${contract.hz} is no positive number`);
+  }
+  return 1000 / contract.hz;
+}
+
+/**
+ * The end of the pause after a take. It counts from when the take was due, not from when it came, so that a source whose
+ * rate is no multiple of `hz` still gives `hz` on average; a take that is a whole interval late starts afresh.
+ */
+function nextDueMs(dueMs: number, intervalMs: number, nowMs: number): number {
+  return (dueMs + intervalMs > nowMs ? dueMs : nowMs) + intervalMs;
+}
