@@ -1,0 +1,43 @@
+#!/usr/bin/env node
+// The command. Plain JavaScript, so that an old Node can read it and say what it lacks.
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const NODE_MIN = [22, 18];
+const here = (path) => new URL(path, import.meta.url);
+
+function isNewEnough(version) {
+  const [major, minor] = version.split('.').map(Number);
+  return major > NODE_MIN[0] || (major === NODE_MIN[0] && minor >= NODE_MIN[1]);
+}
+
+/** The clone has a Node of its own, from the npm package `node`; started by an older one, the command moves over to it. */
+function moveTo(node) {
+  const child = spawn(node, process.argv.slice(1), { stdio: 'inherit' });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => refuse(`${node} cannot be started: ${error.message}`));
+  child.on('exit', (code, signal) => {
+    process.exitCode = code ?? 1;
+    if (signal === null) return;
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  });
+}
+
+function refuse(why) {
+  process.stderr.write(`sightline: ${why}\n`);
+  process.exitCode = 69;
+}
+
+async function run() {
+  // A clone has the sources, which beat a build that may be older; the published package has only the build.
+  const inClone = existsSync(here('../src/cli/main.ts'));
+  const { main } = await import(here(inClone ? '../src/cli/main.ts' : '../dist/cli/main.js').href);
+  process.exitCode = await main(process.argv.slice(2));
+}
+
+const ownNode = fileURLToPath(here(`../node_modules/node/bin/node${process.platform === 'win32' ? '.exe' : ''}`));
+if (isNewEnough(process.versions.node)) await run();
+else if (existsSync(ownNode) && process.execPath !== ownNode) moveTo(ownNode);
+else refuse(`Node ${NODE_MIN.join('.')} or newer is needed, this is ${process.versions.node} (https://nodejs.org)`);

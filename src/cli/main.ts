@@ -1,0 +1,159 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { loadConfig } from '../config/load.ts';
+import { registerConfig } from './config.ts';
+import type { CliContext } from './context.ts';
+import { loadOptions } from './options.ts';
+
+/** Two signals closer than this are one: npm and a terminal both hand the same Ctrl+C to a command. */
+const SAME_SIGNAL_MS = 300;
+const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+
+const EXAMPLES = `
+Examples:
+  sightline demo                                    a demo camera and the page on http://127.0.0.1:8080
+  sightline serve --port 9000                       the server alone
+  sightline detect clip.mp4 --out annotated.mp4     boxes into a file
+  sightline detect clip.mp4 --json                  one line of JSON a frame
+  sightline models list                             what can be run
+  sightline config show                             every setting and where it comes from
+`;
+
+/** The command line. Resolves to the exit code (sysexits.h); never throws. `argv` is without node and script. */
+export async function main(argv: readonly string[], overrides: Partial<CliContext> = {}): Promise<number> {
+  const stopper = overrides.signal === undefined ? listenForSignals() : undefined;
+  const program = new Command('sightline');
+  const context: CliContext = {
+    env: process.env,
+    cwd: process.cwd(),
+    out: (line) => void process.stdout.write(`${line}\n`),
+    err: (line) => void process.stderr.write(`${line}\n`),
+    isTerminal: process.stderr.isTTY === true,
+    signal: stopper?.signal ?? new AbortController().signal,
+    config: (flags) => loadConfig(loadOptions(program, context, flags)),
+    ...overrides,
+  };
+  if (overrides.out === undefined) stopper?.stopOnClosedOutput();
+
+  try {
+    build(program, context);
+    await program.parseAsync(argv, { from: 'user' });
+    return 0;
+  } catch (thrown) {
+    return failed(thrown, program, context);
+  } finally {
+    stopper?.dispose();
+  }
+}
+
+function build(program: Command, context: CliContext): void {
+  program
+    .description('Real-time perception server: cameras stream in, detections stream out.')
+    .version(version(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .option('--config <file>', 'configuration file (YAML)')
+    .option('--set <key=value>', 'any setting, such as streaming.max_fps=20; may be repeated', addSetting)
+    .option('--debug', 'tell the stack of an unexpected error')
+    .addHelpText('after', EXAMPLES)
+    .exitOverride()
+    .showSuggestionAfterError(true)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => context.out(text.replace(/\n$/, '')),
+      writeErr: (text) => context.err(text.replace(/\n$/, '')),
+      // The error comes back as an exception and is told once, in the form of all errors.
+      outputError: () => undefined,
+    });
+  registerConfig(program, context);
+}
+
+/** Package name and version stand in one file, which lies two folders up from `src/cli` and from `dist/cli`. */
+export function version(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+function addSetting(text: string, settings: Record<string, string> = {}): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new SightlineError('USAGE', `--set takes section.key=value, not "${text}"`);
+  return { ...settings, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+function failed(thrown: unknown, program: Command, context: CliContext): number {
+  if (thrown instanceof CommanderError) {
+    if (thrown.exitCode === 0) return 0;
+    // Without a command, commander has already printed the help.
+    if (thrown.code === 'commander.help') return new SightlineError('USAGE', '').exitCode;
+    return tell(new SightlineError('USAGE', usageMessage(thrown)), program, context);
+  }
+  const { signal } = context;
+  if (signal.aborted && (thrown === signal.reason || (thrown as Error | undefined)?.name === 'AbortError')) {
+    return signal.reason instanceof Stopped ? 128 + signal.reason.number : 130;
+  }
+  return tell(toSightlineError(thrown), program, context);
+}
+
+/** Commander's sentence without its `error: ` and on one line. */
+function usageMessage(error: CommanderError): string {
+  return error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ');
+}
+
+function tell(error: SightlineError, program: Command, context: CliContext): number {
+  context.err(`sightline: ${error.message} (${error.code})`);
+  const wantsStack = program.opts<{ debug?: boolean }>().debug === true || Boolean(context.env['SIGHTLINE_DEBUG']);
+  if (wantsStack) {
+    context.err(error.stack ?? '');
+    if (error.cause instanceof Error) context.err(`caused by ${error.cause.stack ?? error.cause.message}`);
+  } else if (error.code === 'INTERNAL') {
+    context.err('This should not happen. --debug tells where it did.');
+  }
+  return error.exitCode;
+}
+
+/** Why a command was stopped: the reason of the context's signal. */
+class Stopped extends Error {
+  readonly number: number;
+
+  constructor(name: keyof typeof SIGNALS) {
+    super(`stopped by ${name}`);
+    this.name = 'AbortError';
+    this.number = SIGNALS[name];
+  }
+}
+
+interface Stopper {
+  readonly signal: AbortSignal;
+  /** `sightline … | head`: when nobody reads any more, stop without a word. */
+  stopOnClosedOutput(): void;
+  dispose(): void;
+}
+
+/** The first signal asks the command to end well, the second ends the process at once. */
+function listenForSignals(): Stopper {
+  const controller = new AbortController();
+  let firstMs: number | undefined;
+  const onSignal = (name: keyof typeof SIGNALS): void => {
+    const nowMs = performance.now();
+    if (firstMs === undefined) {
+      firstMs = nowMs;
+      controller.abort(new Stopped(name));
+    } else if (nowMs - firstMs > SAME_SIGNAL_MS) {
+      process.exit(128 + SIGNALS[name]);
+    }
+  };
+  for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
+  return {
+    signal: controller.signal,
+    stopOnClosedOutput: () => void process.stdout.on('error', endOnBrokenPipe),
+    dispose: () => {
+      for (const name of Object.keys(SIGNALS)) process.off(name, onSignal);
+      // The output's listener stays: the last lines may still be on their way when the command has ended.
+    },
+  };
+}
+
+function endOnBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+}
