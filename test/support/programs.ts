@@ -1,0 +1,32 @@
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+interface Program {
+  readonly names: readonly string[];
+  readonly debianPackage: string;
+}
+
+const PROGRAMS = {
+  chromium: { names: ['chromium', 'chromium-browser', 'google-chrome'], debianPackage: 'chromium' },
+  ffmpeg: { names: ['ffmpeg'], debianPackage: 'ffmpeg' },
+  ffprobe: { names: ['ffprobe'], debianPackage: 'ffmpeg' },
+} as const satisfies Record<string, Program>;
+
+export type ProgramName = keyof typeof PROGRAMS;
+
+/** The path of a program that a test needs, or `undefined` where the machine lacks it: then the test is skipped. */
+export function programPath(name: ProgramName): string | undefined {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    for (const file of PROGRAMS[name].names) {
+      const path = join(folder, file);
+      if (folder !== '' && existsSync(path)) return path;
+    }
+  }
+  return undefined;
+}
+
+export function missingPrograms(): Program[] {
+  return (Object.keys(PROGRAMS) as ProgramName[])
+    .filter((name) => programPath(name) === undefined)
+    .map((name) => PROGRAMS[name]);
+}

@@ -1,0 +1,29 @@
+import { spawnSync } from 'node:child_process';
+import { missingPrograms } from './programs.ts';
+
+const INSTALL_TIMEOUT_MS = 300_000;
+
+/**
+ * Before the end-to-end tests: the programs that they need and this machine lacks. As root on Debian they are installed;
+ * elsewhere one line says what to install, and the tests that need them are skipped.
+ */
+export default function setup(): void {
+  const missing = missingPrograms();
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.map((program) => program.debianPackage))];
+  if (process.getuid?.() === 0 && install(packages)) return;
+  console.error(`Some end-to-end tests are skipped, install first: apt-get install ${packages.join(' ')}`);
+}
+
+function install(packages: readonly string[]): boolean {
+  console.log(`installing ${packages.join(', ')} for the end-to-end tests`);
+  const apt = (...words: string[]): boolean =>
+    spawnSync('apt-get', ['-qq', '-y', ...words], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      timeout: INSTALL_TIMEOUT_MS,
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    }).status === 0;
+  const install = (): boolean => apt('install', '--no-install-recommends', ...packages);
+  // The lists of packages may be missing altogether (containers) or be too old.
+  return install() || (apt('update') && install());
+}

@@ -1,0 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { configDocument } from '../../src/config/document.ts';
+
+/** `npm run docs`: writes the pages that are made from the code. */
+writeFileSync(new URL('../../docs/configuration.md', import.meta.url), configDocument());
