@@ -1,5 +1,5 @@
 import type { Detection } from '../base/detection.ts';
-import type { ErrorCode } from '../base/errors.ts';
+import type { ErrorCode, SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 
 /** The messages of the video lane, as `docs/protocol.md` describes them field by field. */
@@ -10,8 +10,11 @@ export type MessageFormat = 'json' | 'msgpack';
 
 export type DropCause = 'queue_full' | 'expired' | 'stale' | 'slow_reader' | 'disconnected';
 
-export type QualityLevel = 'ultra_low' | 'low' | 'medium' | 'high' | 'ultra_high';
-export type PerformanceMode = 'ultra_performance' | 'high_performance' | 'balanced' | 'high_quality';
+export const QUALITY_LEVELS = ['ultra_low', 'low', 'medium', 'high', 'ultra_high'] as const;
+export type QualityLevel = (typeof QUALITY_LEVELS)[number];
+
+export const PERFORMANCE_MODES = ['ultra_performance', 'high_performance', 'balanced', 'high_quality'] as const;
+export type PerformanceMode = (typeof PERFORMANCE_MODES)[number];
 
 export interface Pin {
   level?: QualityLevel;
@@ -104,13 +107,7 @@ export interface ClockReply {
   t2: number;
 }
 
-export type ServerMessage =
-  | WelcomeMessage
-  | GrantMessage
-  | ResultMessage
-  | DroppedMessage
-  | ErrorMessage
-  | ClockReply;
+export type ServerMessage = WelcomeMessage | GrantMessage | ResultMessage | DroppedMessage | ErrorMessage | ClockReply;
 
 export interface ClockRequest {
   type: 'clock';
@@ -132,4 +129,11 @@ export interface IncomingFrame {
   jpeg: Uint8Array;
 }
 
-export type ClientMessage = IncomingFrame | ClockRequest | PinMessage;
+/** A frame that cannot be used; it is answered by its error, with its `seq` where that much could be read. */
+export interface BadFrame {
+  type: 'bad_frame';
+  seq: number | undefined;
+  error: SightlineError;
+}
+
+export type ClientMessage = IncomingFrame | BadFrame | ClockRequest | PinMessage;

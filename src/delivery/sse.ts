@@ -1,0 +1,90 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { SightlineError } from '../base/errors.ts';
+import type { Sample } from '../base/sample.ts';
+import type { Reader } from '../stream/reader.ts';
+import type { Stream } from '../stream/stream.ts';
+
+/** A stream as server-sent events (WHATWG HTML, "Server-sent events"), resumable by `Last-Event-ID`. */
+
+export interface EventStreamOptions<T> {
+  readonly stream: Stream<T>;
+  /** The event's name and its data, which becomes one line of JSON. */
+  readonly toEvent: (sample: Sample<T>) => { readonly event: string; readonly data: unknown };
+  readonly heartbeatMs: number;
+  /** Unsent bytes at which the reader counts as slow: its samples wait in the ring, and then in nobody's memory. */
+  readonly bufferBytesMax: number;
+}
+
+/**
+ * Answers one request and returns at once; the response ends with the stream or with its client. Every event has the id
+ * `<epoch>-<position>`; what a reader missed, by lagging or by being away for too long, comes as `gap` events.
+ */
+export function serveEvents<T>(
+  request: IncomingMessage,
+  response: ServerResponse,
+  options: EventStreamOptions<T>,
+): void {
+  const { stream, toEvent, bufferBytesMax } = options;
+  const from = resumePosition(request.headers['last-event-id'], stream);
+  response.writeHead(200, {
+    'Content-Type': 'text/event-stream; charset=utf-8',
+    'Cache-Control': 'no-cache, no-store',
+    Connection: 'keep-alive',
+    'X-Accel-Buffering': 'no',
+  });
+  response.write(`retry: 1000\n: ${stream.name}\n\n`);
+
+  let missed = 0;
+  const reader: Reader<T> = stream.subscribe({
+    name: 'sse',
+    contract: { kind: 'all' },
+    from: from ?? 'live',
+    onReady: flush,
+    onLost: (seqs, cause) => {
+      if (cause === 'overflow') missed += seqs.length;
+    },
+    onClosed: () => response.end(),
+  });
+  missed += reader.missed;
+  const heartbeat = setInterval(() => {
+    if (response.writableLength === 0) response.write(': ping\n\n');
+  }, options.heartbeatMs);
+  response.on('drain', flush);
+  response.on('close', () => {
+    clearInterval(heartbeat);
+    reader.close();
+  });
+  flush();
+
+  function flush(): void {
+    while (response.writableLength <= bufferBytesMax && reader.ready) {
+      if (missed > 0) {
+        response.write(`event: gap\ndata: {"missed":${missed}}\n\n`);
+        missed = 0;
+      }
+      const sample = reader.next();
+      if (!sample) return;
+      const { event, data } = toEvent(sample);
+      response.write(`id: ${stream.epoch}-${sample.position}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+    }
+  }
+}
+
+/**
+ * The position after the last event that a client saw; undefined without one. An id of another epoch means that the stream
+ * was made anew: all of it is new to the client. Throws QUERY_BAD for an id that no stream gave out.
+ */
+export function resumePosition(
+  lastEventId: string | string[] | undefined,
+  stream: { epoch: string; head: number },
+): number | undefined {
+  if (lastEventId === undefined || lastEventId === '') return undefined;
+  const match = /^([A-Za-z0-9]{1,64})-(\d{1,15})$/.exec(String(lastEventId));
+  if (!match)
+    throw new SightlineError(
+      'QUERY_BAD',
+      `Last-Event-ID "${String(lastEventId).slice(0, 80)}" is not <epoch>-<position>`,
+    );
+  if (match[1] !== stream.epoch) return 0;
+  return Math.min(Number(match[2]) + 1, stream.head);
+}

@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'vitest';
+import { SightlineError } from '../base/errors.ts';
+import { checkAddress } from './guard.ts';
+
+const rules = { hosts: ['127.0.0.1', 'cam.example'], origins: ['https://viewer.example'] };
+
+function verdict(host: string | undefined, origin?: string): string {
+  try {
+    checkAddress({ host, origin }, rules);
+    return 'ok';
+  } catch (error) {
+    return (error as SightlineError).code;
+  }
+}
+
+describe('checkAddress', () => {
+  test.each([
+    ['127.0.0.1:8080', undefined],
+    ['localhost:8080', 'http://localhost:8080'],
+    ['[::1]:8080', 'http://[::1]:8080'],
+    ['cam.example', 'http://cam.example'],
+    ['cam.example', 'https://cam.example'],
+    ['127.0.0.1:8080', 'https://viewer.example'],
+  ])('host %s with origin %s may pass', (host, origin) => {
+    expect(verdict(host, origin)).toBe('ok');
+  });
+
+  test.each([
+    undefined,
+    '',
+    'evil.example',
+    'evil.example:8080',
+    'localhost.evil.example',
+    'user@127.0.0.1',
+    '127.0.0.1/x',
+    'a b',
+  ])('host %s is refused', (host) => {
+    expect(verdict(host)).toBe('HOST_FORBIDDEN');
+  });
+
+  test.each([
+    'null',
+    'http://evil.example',
+    'http://127.0.0.1:9999',
+    'http://localhost:8080',
+    'https://viewer.example.evil',
+    'file://',
+    'x',
+  ])('origin %s is refused', (origin) => {
+    expect(verdict('127.0.0.1:8080', origin)).toBe('ORIGIN_FORBIDDEN');
+  });
+});

@@ -1,0 +1,55 @@
+import { SightlineError } from '../base/errors.ts';
+
+/** Which `Host` and `Origin` headers a server answers to. Pure. */
+
+export interface AddressRules {
+  /** The host that the server listens on, and further names that it is known by; without ports. */
+  readonly hosts: readonly string[];
+  /** Foreign origins that may use the server from a browser, as `https://example.org`. */
+  readonly origins: readonly string[];
+}
+
+const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
+
+/**
+ * Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN.
+ *
+ * A page of somebody else's can make a browser connect to a server on loopback. The `Origin` header tells such a page from
+ * our own; the `Host` header tells a name that was rebound to loopback (DNS rebinding) from a name of ours.
+ */
+export function checkAddress(
+  headers: { host?: string | undefined; origin?: string | undefined },
+  rules: AddressRules,
+): void {
+  const host = parseHost(headers.host);
+  if (!host || !isOwnName(host.hostname, rules.hosts)) {
+    throw new SightlineError('HOST_FORBIDDEN', `Host "${shorten(headers.host)}" is not a name of this server`);
+  }
+  const { origin } = headers;
+  if (origin === undefined || rules.origins.includes(origin)) return;
+  if (parseOrigin(origin)?.host !== host.host) {
+    throw new SightlineError(
+      'ORIGIN_FORBIDDEN',
+      `Origin "${shorten(origin)}" is neither this server nor in server.allowed_origins`,
+    );
+  }
+}
+
+function isOwnName(hostname: string, hosts: readonly string[]): boolean {
+  return LOOPBACK_NAMES.includes(hostname) || hosts.some((own) => own === hostname || `[${own}]` === hostname);
+}
+
+function parseHost(host: string | undefined): URL | undefined {
+  // Nothing but a name and a port: `URL` would take "user@host" and "host/path" too.
+  if (host === undefined || !/^[A-Za-z0-9.\-_:[\]]+$/.test(host)) return undefined;
+  return URL.parse(`http://${host}`) ?? undefined;
+}
+
+function parseOrigin(origin: string): URL | undefined {
+  const url = URL.parse(origin);
+  return url?.protocol === 'http:' || url?.protocol === 'https:' ? url : undefined;
+}
+
+function shorten(value: string | undefined): string {
+  return (value ?? '').slice(0, 100);
+}

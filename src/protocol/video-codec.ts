@@ -1,0 +1,198 @@
+import { Packr } from 'msgpackr';
+import { SightlineError, type ErrorCode } from '../base/errors.ts';
+import { Priority } from '../base/sample.ts';
+import type { BadFrame, ClientMessage, IncomingFrame, MessageFormat, Pin, ServerMessage } from './video.ts';
+import { PERFORMANCE_MODES, QUALITY_LEVELS } from './video.ts';
+
+/** Bytes in, messages out, as `docs/protocol.md` lays them down. No I/O; what the platform does better is handed in. */
+
+export const FRAME_HEADER_BYTES = 16;
+const MAGIC_S = 0x53;
+const MAGIC_L = 0x4c;
+const HEADER_VERSION = 1;
+const SEQ_MAX = 0xffff_ffff;
+const SKIP_RATIO_MAX = 60;
+const CODE_TEXT_MAX = 40;
+
+/** Decodes standard base64; must give fewer bytes than the text holds when the text has foreign characters. */
+export type Base64Decoder = (text: string) => Uint8Array;
+
+const packr = new Packr({ useRecords: false, variableMapSize: true });
+
+/** A frame message: the 16-byte header, then the JPEG. */
+export function encodeFrame(frame: {
+  seq: number;
+  captureTimeMs: number;
+  priority?: Priority;
+  jpeg: Uint8Array;
+}): Uint8Array<ArrayBuffer> {
+  const message = new Uint8Array(FRAME_HEADER_BYTES + frame.jpeg.length);
+  const view = new DataView(message.buffer);
+  message[0] = MAGIC_S;
+  message[1] = MAGIC_L;
+  message[2] = HEADER_VERSION;
+  message[3] = frame.priority ?? Priority.normal;
+  view.setUint32(4, frame.seq, true);
+  view.setFloat64(8, frame.captureTimeMs, true);
+  message.set(frame.jpeg, FRAME_HEADER_BYTES);
+  return message;
+}
+
+/**
+ * A binary client message: always a frame, whose bytes are borrowed from the message. The JPEG itself is not looked at.
+ * A header that makes no sense comes back as a value, since the frame must still be answered.
+ */
+export function decodeBinaryFrame(message: Uint8Array): IncomingFrame | BadFrame {
+  if (message[0] !== MAGIC_S || message[1] !== MAGIC_L) {
+    return { type: 'frame', seq: undefined, captureTimeMs: undefined, priority: Priority.normal, jpeg: message };
+  }
+  if (message.length < FRAME_HEADER_BYTES) {
+    return badFrame('FRAME_HEADER_BAD', `the header has ${message.length} bytes instead of ${FRAME_HEADER_BYTES}`);
+  }
+  const view = new DataView(message.buffer, message.byteOffset, FRAME_HEADER_BYTES);
+  const seq = view.getUint32(4, true);
+  const captureTimeMs = view.getFloat64(8, true);
+  const [, , version, priority] = message;
+  if (version !== HEADER_VERSION) return badFrame('FRAME_HEADER_BAD', `header version ${version} is unknown`, seq);
+  if (!isPriority(priority)) return badFrame('FRAME_HEADER_BAD', `priority ${priority} is not 0 to 3`, seq);
+  if (!Number.isFinite(captureTimeMs))
+    return badFrame('FRAME_HEADER_BAD', `capture_time ${captureTimeMs} is no time`, seq);
+  return { type: 'frame', seq, captureTimeMs, priority, jpeg: message.subarray(FRAME_HEADER_BYTES) };
+}
+
+/**
+ * A text client message. Throws SightlineError MESSAGE_NOT_JSON, MESSAGE_TYPE_UNKNOWN or MESSAGE_FIELD_BAD; what is wrong
+ * inside a frame comes back as a value, since the frame must still be answered.
+ */
+export function decodeTextMessage(text: string, decodeBase64: Base64Decoder): ClientMessage {
+  const message = parseObject(text);
+  switch (message['type']) {
+    case 'frame':
+      return decodeJsonFrame(message, decodeBase64);
+    case 'clock':
+      return { type: 'clock', t0: finiteNumber(message, 't0') };
+    case 'pin':
+      return { type: 'pin', ...decodePin(message) };
+    default:
+      throw new SightlineError(
+        'MESSAGE_TYPE_UNKNOWN',
+        `message type ${quote(message['type'])} is not frame, clock or pin`,
+      );
+  }
+}
+
+/** The same message in the format that the session asked for: text or bytes. */
+export function encodeServerMessage(message: ServerMessage, format: MessageFormat): string | Uint8Array {
+  return format === 'json' ? JSON.stringify(message) : packr.pack(message);
+}
+
+/** A message from the server, whichever format it chose. Throws SightlineError MESSAGE_NOT_JSON or MESSAGE_TYPE_UNKNOWN. */
+export function decodeServerMessage(data: string | Uint8Array): ServerMessage {
+  const message = typeof data === 'string' ? parseObject(data) : unpackObject(data);
+  if (typeof message['type'] !== 'string') {
+    throw new SightlineError('MESSAGE_TYPE_UNKNOWN', `message type ${quote(message['type'])} is no text`);
+  }
+  return message as unknown as ServerMessage;
+}
+
+function decodeJsonFrame(message: Record<string, unknown>, decodeBase64: Base64Decoder): IncomingFrame | BadFrame {
+  const { seq, timestamp, priority = Priority.normal, image_data: image } = message;
+  if (seq !== undefined && !isSeq(seq)) {
+    return badFrame('MESSAGE_FIELD_BAD', `seq ${quote(seq)} is not a whole number from 1 to ${SEQ_MAX}`);
+  }
+  if (timestamp !== undefined && !(typeof timestamp === 'number' && Number.isFinite(timestamp))) {
+    return badFrame('MESSAGE_FIELD_BAD', `timestamp ${quote(timestamp)} is not a number`, seq);
+  }
+  if (!isPriority(priority)) return badFrame('MESSAGE_FIELD_BAD', `priority ${quote(priority)} is not 0 to 3`, seq);
+  if (typeof image !== 'string')
+    return badFrame('MESSAGE_FIELD_BAD', `image_data ${quote(image)} is not text in base64`, seq);
+  const base64 = image.startsWith('data:') ? image.slice(image.indexOf(',') + 1) : image;
+  const jpeg = decodeBase64(base64);
+  if (base64.length % 4 !== 0 || jpeg.length !== base64Bytes(base64)) {
+    return badFrame('MESSAGE_FIELD_BAD', 'image_data is not base64', seq);
+  }
+  return { type: 'frame', seq, captureTimeMs: timestamp, priority, jpeg };
+}
+
+/** Bytes that well-formed base64 of this length stands for: a decoder that skips foreign characters gives fewer. */
+function base64Bytes(text: string): number {
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
+  return (text.length / 4) * 3 - padding;
+}
+
+function decodePin(message: Record<string, unknown>): Pin {
+  const { level, mode, skip_ratio: skipRatio } = message;
+  const pin: Pin = {};
+  if (level !== undefined) pin.level = oneOf('level', level, QUALITY_LEVELS);
+  if (mode !== undefined) pin.mode = oneOf('mode', mode, PERFORMANCE_MODES);
+  if (level !== undefined && mode !== undefined)
+    throw new SightlineError('MESSAGE_FIELD_BAD', 'level and mode exclude each other');
+  if (skipRatio !== undefined) {
+    if (!Number.isInteger(skipRatio) || (skipRatio as number) < 1 || (skipRatio as number) > SKIP_RATIO_MAX) {
+      throw new SightlineError(
+        'MESSAGE_FIELD_BAD',
+        `skip_ratio ${quote(skipRatio)} is not a whole number from 1 to ${SKIP_RATIO_MAX}`,
+      );
+    }
+    pin.skip_ratio = skipRatio as number;
+  }
+  return pin;
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new SightlineError('MESSAGE_NOT_JSON', `the message is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  return asObject(value);
+}
+
+function unpackObject(bytes: Uint8Array): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = packr.unpack(bytes);
+  } catch (cause) {
+    throw new SightlineError('MESSAGE_NOT_JSON', `the message is not MessagePack: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  return asObject(value);
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new SightlineError('MESSAGE_NOT_JSON', `the message is ${quote(value)} instead of an object`);
+  }
+  return value as Record<string, unknown>;
+}
+
+function finiteNumber(message: Record<string, unknown>, field: string): number {
+  const value = message[field];
+  if (typeof value === 'number' && Number.isFinite(value)) return value;
+  throw new SightlineError('MESSAGE_FIELD_BAD', `${field} ${quote(value)} is not a number`);
+}
+
+function oneOf<T extends string>(field: string, value: unknown, allowed: readonly T[]): T {
+  if (allowed.includes(value as T)) return value as T;
+  throw new SightlineError('MESSAGE_FIELD_BAD', `${field} ${quote(value)} is not one of ${allowed.join(', ')}`);
+}
+
+function isSeq(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= SEQ_MAX;
+}
+
+function isPriority(value: unknown): value is Priority {
+  return value === 0 || value === 1 || value === 2 || value === 3;
+}
+
+function badFrame(code: ErrorCode, message: string, seq?: number): BadFrame {
+  return { type: 'bad_frame', seq, error: new SightlineError(code, message) };
+}
+
+/** A foreign value inside an error message: short, whatever was sent. */
+function quote(value: unknown): string {
+  const text = value === undefined ? 'undefined' : (JSON.stringify(value) ?? String(value));
+  return text.length > CODE_TEXT_MAX ? `${text.slice(0, CODE_TEXT_MAX)}…` : text;
+}

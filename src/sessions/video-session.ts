@@ -1,0 +1,452 @@
+import { timingSafeEqual } from 'node:crypto';
+import type { WebSocket } from 'ws';
+import type { Clock } from '../base/clock.ts';
+import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
+import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import { decideGrant, type GrantSettings } from '../flow/grant.ts';
+import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
+import {
+  PROTOCOL_VERSION,
+  type BadFrame,
+  type DropCause,
+  type GrantFields,
+  type IncomingFrame,
+  type MessageFormat,
+  type Pin,
+  type ServerMessage,
+  type StagesMs,
+} from '../protocol/video.ts';
+import type { Reader } from '../stream/reader.ts';
+import type { Stream } from '../stream/stream.ts';
+import { outcomeMessage } from './messages.ts';
+
+/** A capture time further back than this cannot be meant on the server's clock. */
+const CAPTURE_AGE_MAX_MS = 60_000;
+/** Clocks that are in step still differ by a little: a capture time so close in the future is the arrival. */
+const CAPTURE_AHEAD_MAX_MS = 50;
+const DROPPED_SEQS_MAX = 1_000;
+
+export interface VideoSessionSettings {
+  readonly grant: GrantSettings;
+  readonly frameQueue: number;
+  readonly frameAgeMaxMs: number;
+  readonly messageBytesMax: number;
+  readonly imageSideMax: number;
+  readonly imagePixelsMax: number;
+  readonly idleTimeoutMs: number;
+  readonly sendBufferBytesMax: number;
+  readonly pingIntervalMs: number;
+  readonly pongTimeoutMs: number;
+}
+
+/** What the session needs of the pipeline that works for it. */
+export interface AttachedPipeline {
+  readonly outcomes: Stream<FrameOutcome>;
+  readonly model: string;
+  /** Frames that workers hold now. */
+  readonly inFlight: () => number;
+  readonly queued: () => number;
+  discardQueued(): void;
+  detach(): void;
+}
+
+/** Where the latencies go. */
+export interface VideoObserver {
+  frame(stages: StagesMs): void;
+  encoded(ms: number): void;
+  transmitted(ms: number): void;
+}
+
+export interface VideoSessionParts {
+  readonly clientId: string;
+  readonly token: string;
+  readonly pipeline: string;
+  readonly frames: Stream<VideoFrame>;
+  readonly attached: AttachedPipeline;
+  readonly settings: VideoSessionSettings;
+  readonly clock: Clock;
+  readonly observer: VideoObserver;
+  /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
+  readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
+}
+
+/**
+ * Where every frame of a session is. At every moment
+ * `received = results + errors + dropped (all causes) + queued + in_flight + unsent`.
+ */
+export interface VideoSessionAccounts {
+  readonly received: number;
+  readonly results: number;
+  readonly errors: number;
+  readonly dropped: Readonly<Record<DropCause, number>>;
+  /** Waiting for a worker; with a worker; answered but not handed to the socket yet. */
+  readonly queued: number;
+  readonly in_flight: number;
+  readonly unsent: number;
+}
+
+/** One client's session: lives on for a while when its socket is lost. */
+export class VideoSession {
+  readonly clientId: string;
+  readonly pipeline: string;
+  readonly outcomes: Stream<FrameOutcome>;
+  readonly openedTimeMs: number;
+  readonly #parts: VideoSessionParts;
+  readonly #reader: Reader<FrameOutcome>;
+  readonly #dropped: Record<DropCause, number> = {
+    queue_full: 0,
+    expired: 0,
+    stale: 0,
+    slow_reader: 0,
+    disconnected: 0,
+  };
+  /** Losses that the client has not been told yet, by cause; bounded by what its queues can hold. */
+  readonly #untold = new Map<DropCause, number[]>();
+  #socket: WebSocket | undefined;
+  #format: MessageFormat = 'json';
+  #pin: Pin | null = null;
+  #lastSeq = 0;
+  #received = 0;
+  #results = 0;
+  #errors = 0;
+  #captureTimesReplaced = 0;
+  #refusedMessages = 0;
+  #flushScheduled = false;
+  #lastActivityMs: number;
+  #socketLostMs: number | undefined;
+  /** When the ping was sent that has no answer yet, Unix ms. */
+  #pingSentMs: number | undefined;
+  #lastPongMs: number;
+
+  constructor(parts: VideoSessionParts) {
+    this.#parts = parts;
+    this.clientId = parts.clientId;
+    this.pipeline = parts.pipeline;
+    this.outcomes = parts.attached.outcomes;
+    this.openedTimeMs = parts.clock.now();
+    this.#lastActivityMs = this.openedTimeMs;
+    this.#lastPongMs = this.openedTimeMs;
+    this.#reader = this.outcomes.subscribe({
+      name: 'socket',
+      contract: { kind: 'all' },
+      onReady: () => this.#scheduleFlush(),
+      onLost: (seqs, cause) => this.#countLost(seqs, cause === 'overflow' ? 'slow_reader' : 'disconnected'),
+    });
+  }
+
+  get model(): string {
+    return this.#parts.attached.model;
+  }
+
+  get connected(): boolean {
+    return this.#socket !== undefined;
+  }
+
+  /** When the socket was lost, Unix ms; undefined while there is one. */
+  get socketLostMs(): number | undefined {
+    return this.#socketLostMs;
+  }
+
+  get lastActivityMs(): number {
+    return this.#lastActivityMs;
+  }
+
+  get captureTimesReplaced(): number {
+    return this.#captureTimesReplaced;
+  }
+
+  get refusedMessages(): number {
+    return this.#refusedMessages;
+  }
+
+  get grant(): GrantFields {
+    return decideGrant(this.#parts.settings.grant, this.#pin);
+  }
+
+  /** Compares in constant time, so that a token cannot be guessed digit by digit. */
+  hasToken(token: string | undefined): boolean {
+    const given = Buffer.from(token ?? '');
+    const own = Buffer.from(this.#parts.token);
+    return given.length === own.length && timingSafeEqual(given, own);
+  }
+
+  accounts(): VideoSessionAccounts {
+    return {
+      received: this.#received,
+      results: this.#results,
+      errors: this.#errors,
+      dropped: { ...this.#dropped },
+      queued: this.#parts.attached.queued(),
+      in_flight: this.#parts.attached.inFlight(),
+      unsent: this.#reader.queued,
+    };
+  }
+
+  /** Gives the session a socket and welcomes it; a socket that it had is closed as taken over. */
+  connect(socket: WebSocket, format: MessageFormat, resumed: boolean): void {
+    const previous = this.#socket;
+    this.#socket = undefined;
+    if (previous)
+      endSocket(
+        previous,
+        this.#format,
+        new SightlineError('SESSION_TAKEN_OVER', `session ${this.clientId} goes on in another connection`),
+      );
+    this.#socket = socket;
+    this.#format = format;
+    this.#socketLostMs = undefined;
+    this.#lastActivityMs = this.#parts.clock.now();
+    this.#answered(this.#lastActivityMs);
+    socket.on('message', (data, isBinary) => {
+      if (socket === this.#socket) this.#onMessage(data as Buffer, isBinary);
+    });
+    socket.on('pong', () => {
+      if (socket === this.#socket) this.#answered(this.#parts.clock.now());
+    });
+    socket.on('close', () => this.#loseSocket(socket));
+    this.#send(this.#welcome(resumed));
+  }
+
+  /** Called about once a second: sends a ping when one is due, and gives up a socket that left one unanswered. */
+  keepAlive(now: number): void {
+    const { pingIntervalMs, pongTimeoutMs } = this.#parts.settings;
+    const socket = this.#socket;
+    if (!socket) return;
+    if (this.#pingSentMs !== undefined && now - this.#pingSentMs >= pongTimeoutMs) {
+      endSocket(socket, this.#format, new SightlineError('SESSION_IDLE', `no pong within ${pongTimeoutMs} ms`));
+      this.#loseSocket(socket);
+    } else if (this.#pingSentMs === undefined && now - this.#lastPongMs >= pingIntervalMs) {
+      this.#pingSentMs = now;
+      socket.ping();
+    }
+  }
+
+  /** Ends the session for good: the client is told why, the streams close, every frame is accounted for. Idempotent. */
+  close(reason: SightlineError): void {
+    this.#parts.attached.detach();
+    const socket = this.#socket;
+    if (socket) {
+      this.#flush();
+      this.#socket = undefined;
+      endSocket(socket, this.#format, reason);
+    }
+    this.#reader.close();
+    this.#parts.frames.close();
+  }
+
+  /** Any sign of life counts as a pong: on a slow uplink the pong itself may wait behind frames. */
+  #answered(now: number): void {
+    this.#pingSentMs = undefined;
+    this.#lastPongMs = now;
+  }
+
+  #welcome(resumed: boolean): ServerMessage {
+    const { settings, clock, token } = this.#parts;
+    return {
+      type: 'welcome',
+      protocol: PROTOCOL_VERSION,
+      client_id: this.clientId,
+      token,
+      resumed,
+      last_seq: this.#lastSeq,
+      pipeline: this.pipeline,
+      model: this.model,
+      format: this.#format,
+      server_time: clock.now(),
+      limits: {
+        message_bytes_max: settings.messageBytesMax,
+        image_side_max: settings.imageSideMax,
+        image_pixels_max: settings.imagePixelsMax,
+        frame_queue: settings.frameQueue,
+        idle_timeout_s: settings.idleTimeoutMs / 1000,
+      },
+      grant: this.grant,
+    };
+  }
+
+  #onMessage(data: Buffer, isBinary: boolean): void {
+    const now = this.#parts.clock.now();
+    this.#lastActivityMs = now;
+    this.#answered(now);
+    if (data.length > this.#parts.settings.messageBytesMax) {
+      const error = new SightlineError(
+        'MESSAGE_TOO_LARGE',
+        `a message of ${data.length} bytes is over the limit of ${this.#parts.settings.messageBytesMax}`,
+      );
+      if (isBinary) this.#refuseFrame(undefined, error);
+      else this.#refuseMessage(error);
+      return;
+    }
+    if (isBinary) {
+      this.#onFrame(decodeBinaryFrame(data), now);
+      return;
+    }
+    try {
+      const message = decodeTextMessage(data.toString('utf8'), (text) => Buffer.from(text, 'base64'));
+      if (message.type === 'clock') this.#send({ type: 'clock', t0: message.t0, t1: now, t2: this.#parts.clock.now() });
+      else if (message.type === 'pin') this.#onPin(message);
+      else this.#onFrame(message, now);
+    } catch (thrown) {
+      this.#refuseMessage(toSightlineError(thrown));
+    }
+  }
+
+  #onPin({ level, mode, skip_ratio }: Pin): void {
+    const pin: Pin = {
+      ...(level && { level }),
+      ...(mode && { mode }),
+      ...(skip_ratio !== undefined && { skip_ratio }),
+    };
+    this.#pin = Object.keys(pin).length > 0 ? pin : null;
+    this.#send({ type: 'grant', ...this.grant });
+  }
+
+  #onFrame(frame: IncomingFrame | BadFrame, now: number): void {
+    const seq = frame.seq ?? this.#lastSeq + 1;
+    if (seq <= this.#lastSeq || seq === 0) {
+      this.#refuseFrame(
+        seq,
+        new SightlineError('FRAME_SEQUENCE_BAD', `seq ${seq} does not rise: the last one was ${this.#lastSeq}`),
+        false,
+      );
+      return;
+    }
+    if (frame.type === 'bad_frame') {
+      this.#refuseFrame(frame.seq, frame.error);
+      return;
+    }
+    const { settings, readJpeg, frames } = this.#parts;
+    let size: { width: number; height: number };
+    try {
+      size = readJpeg(frame.jpeg);
+    } catch (thrown) {
+      this.#refuseFrame(seq, toSightlineError(thrown, 'FRAME_NOT_JPEG'));
+      return;
+    }
+    this.#lastSeq = seq;
+    this.#received++;
+    frames.publish({
+      seq,
+      captureTimeMs: this.#plausibleCaptureTime(frame.captureTimeMs, now),
+      priority: frame.priority,
+      deadlineMs: now + settings.frameAgeMaxMs,
+      data: { jpeg: frame.jpeg, width: size.width, height: size.height },
+    });
+  }
+
+  #plausibleCaptureTime(captureTimeMs: number | undefined, now: number): number {
+    if (captureTimeMs === undefined) return now;
+    const aheadMs = captureTimeMs - now;
+    if (aheadMs <= 0 && -aheadMs <= CAPTURE_AGE_MAX_MS) return captureTimeMs;
+    if (aheadMs < 0 || aheadMs > CAPTURE_AHEAD_MAX_MS) this.#captureTimesReplaced++;
+    return now;
+  }
+
+  /** Answers a frame by its error. A frame that could not say its number takes the next one, as a bare frame does. */
+  #refuseFrame(seq: number | undefined, error: SightlineError, takesSeq = true): void {
+    this.#received++;
+    this.#errors++;
+    const answered = seq ?? this.#lastSeq + 1;
+    if (takesSeq) this.#lastSeq = Math.max(this.#lastSeq, answered);
+    this.#sendError(error.code, error.message, answered);
+  }
+
+  #refuseMessage(error: SightlineError): void {
+    this.#refusedMessages++;
+    this.#sendError(error.code, error.message);
+  }
+
+  #sendError(code: ErrorCode, message: string, seq?: number): void {
+    this.#send({ type: 'error', code, message, ...(seq !== undefined && { seq }) });
+    // Errors answer at once and do not wait in a ring: who sends rubbish and reads nothing is not read either.
+    const socket = this.#socket;
+    if (socket && socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) socket.pause();
+  }
+
+  #countLost(seqs: readonly number[], cause: DropCause): void {
+    this.#dropped[cause] += seqs.length;
+    if (!this.#socket) return;
+    const untold = this.#untold.get(cause) ?? [];
+    untold.push(...seqs);
+    this.#untold.set(cause, untold);
+  }
+
+  /** Gathers what one turn of the event loop brings, so that a burst of losses becomes one message. */
+  #scheduleFlush(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    queueMicrotask(() => {
+      this.#flushScheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (!this.#socket) {
+      this.#reader.drop('disconnected');
+      return;
+    }
+    while (this.#reader.ready && this.#socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax) {
+      const sample = this.#reader.next();
+      if (!sample) break;
+      const outcome = sample.data;
+      if (outcome.kind === 'dropped') {
+        this.#countLost([sample.seq], outcome.cause);
+        continue;
+      }
+      this.#tellLosses();
+      const message = outcomeMessage(sample, this, this.#parts.clock.now());
+      if (message.type === 'result') {
+        this.#results++;
+        this.#parts.observer.frame(message.stages_ms);
+      } else {
+        this.#errors++;
+      }
+      this.#send(message, message.type === 'result');
+    }
+    if (this.#socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax) this.#tellLosses();
+  }
+
+  #tellLosses(): void {
+    for (const [cause, seqs] of this.#untold) {
+      for (let i = 0; i < seqs.length; i += DROPPED_SEQS_MAX) {
+        this.#send({ type: 'dropped', seqs: seqs.slice(i, i + DROPPED_SEQS_MAX), cause });
+      }
+    }
+    this.#untold.clear();
+  }
+
+  #send(message: ServerMessage, timed = false): void {
+    const socket = this.#socket;
+    if (!socket || socket.readyState !== socket.OPEN) return;
+    const { clock, observer } = this.#parts;
+    const before = timed ? clock.now() : 0;
+    const bytes = encodeServerMessage(message, this.#format);
+    const sentMs = timed ? clock.now() : 0;
+    if (timed) observer.encoded(sentMs - before);
+    socket.send(bytes, { binary: this.#format === 'msgpack' }, (error) => {
+      if (error || socket !== this.#socket) return;
+      if (timed) observer.transmitted(clock.now() - sentMs);
+      if (socket.isPaused && socket.bufferedAmount === 0) socket.resume();
+      if (this.#reader.ready || this.#untold.size > 0) this.#scheduleFlush();
+    });
+  }
+
+  #loseSocket(socket: WebSocket): void {
+    if (socket !== this.#socket) return;
+    this.#socket = undefined;
+    this.#socketLostMs = this.#parts.clock.now();
+    this.#untold.clear();
+    this.#parts.attached.discardQueued();
+    this.#reader.drop('disconnected');
+  }
+}
+
+/** Says why, then closes. */
+export function endSocket(socket: WebSocket, format: MessageFormat, reason: SightlineError): void {
+  if (socket.readyState === socket.OPEN) {
+    const message = encodeServerMessage({ type: 'error', code: reason.code, message: reason.message }, format);
+    socket.send(message, { binary: format === 'msgpack' });
+  }
+  socket.close(reason.code === 'SHUTTING_DOWN' ? 1001 : reason.closeCode, reason.code);
+}
