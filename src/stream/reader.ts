@@ -23,8 +23,8 @@ export type LossCause = 'overflow' | 'closed' | 'expired' | (string & {});
 export interface ReaderOptions {
   readonly contract: Contract;
   /**
-   * `live` (default): only what is published from now on. A position: from there on, as far as the ring, and the queue of
-   * this contract, reach back; `Reader.missed` tells how many samples that leaves out.
+   * `live` (default): only what is published from now on. A position: from there on, as far back as the queue of this
+   * contract reaches; `Reader.missed` tells how many samples that leaves out.
    */
   readonly from?: 'live' | number;
   readonly name?: string;
@@ -100,7 +100,7 @@ export class Reader<T> {
     this.#options = options;
     this.#queueMax = queueMaxOf(contract, ring.capacity);
     this.#intervalMs = intervalMsOf(contract);
-    this.#start = from === 'live' ? ring.head : Math.max(from, ring.oldest, ring.head - this.#queueMax);
+    this.#start = from === 'live' ? ring.head : Math.max(from, ring.head - this.#queueMax);
     this.missed = from === 'live' ? 0 : this.#start - from;
     this.#cursor = this.#start;
     this.#armIfEmpty();
@@ -128,29 +128,21 @@ export class Reader<T> {
     return this.queued === 0 ? Infinity : this.#dueMs;
   }
 
-  /** The next sample, taken: it counts as delivered. Expired ones are skipped and told. */
+  /** The next sample, taken: it counts as delivered. Expired ones in front of it are skipped and told first. */
   next(): Sample<T> | undefined {
-    if (this.#closed) return undefined;
     const nowMs = this.#host.clock.now();
-    const expired = this.#settle(nowMs);
-    const sample = this.#current(nowMs);
-    if (sample !== undefined) {
-      this.#cursor++;
-      this.#delivered++;
-      this.#dueMs = nextDueMs(this.#dueMs, this.#intervalMs, nowMs);
-      this.#armIfEmpty();
-    }
-    this.#tell(expired, 'expired');
+    const sample = this.#look(nowMs);
+    if (sample === undefined) return undefined;
+    this.#cursor++;
+    this.#delivered++;
+    this.#dueMs = nextDueMs(this.#dueMs, this.#intervalMs, nowMs);
+    this.#armIfEmpty();
     return sample;
   }
 
   /** The sample that `next` would give, which stays queued. Expired ones in front of it are skipped and told. */
   peek(): Sample<T> | undefined {
-    if (this.#closed) return undefined;
-    const nowMs = this.#host.clock.now();
-    this.#tell(this.#settle(nowMs), 'expired');
-    // The callback may have closed the reader or moved it.
-    return this.#closed ? undefined : this.#current(nowMs);
+    return this.#look(this.#host.clock.now());
   }
 
   counts(): ReaderCounts {
@@ -224,6 +216,16 @@ export class Reader<T> {
     return this.#host.ring.head - this.#cursor;
   }
 
+  #look(nowMs: number): Sample<T> | undefined {
+    // Until nothing expires any more: whoever is told of an expiry may publish, take or close.
+    while (!this.#closed) {
+      const expired = this.#settle(nowMs);
+      if (expired.length === 0) return nowMs < this.#dueMs ? undefined : this.#host.ring.at(this.#cursor);
+      this.#tell(expired, 'expired');
+    }
+    return undefined;
+  }
+
   /** Moves the cursor to the sample that comes next, past what was pushed out or has expired; returns the latter's numbers. */
   #settle(nowMs: number): number[] {
     const { ring } = this.#host;
@@ -240,10 +242,6 @@ export class Reader<T> {
     this.#expired += expired.length;
     this.#armIfEmpty();
     return expired;
-  }
-
-  #current(nowMs: number): Sample<T> | undefined {
-    return nowMs < this.#dueMs ? undefined : this.#host.ring.at(this.#cursor);
   }
 
   #discard(cause: string): number[] {

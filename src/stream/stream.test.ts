@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
+import { Guard } from './guard.ts';
 import { Hub } from './hub.ts';
-import type { Reader } from './reader.ts';
+import { Reader } from './reader.ts';
+import { Ring } from './ring.ts';
 import type { Stream, StreamOptions } from './stream.ts';
 
 function setUp(options: StreamOptions<string> = { capacity: 4 }) {
@@ -171,8 +173,8 @@ describe('contracts', () => {
     publish(stream, 1);
     reader.close();
     reader.close();
-    reader.drop('late');
     publish(stream, 5);
+    reader.drop('late');
     expect(lost).toEqual([
       [[1, 2], 'disconnected'],
       [[3], 'closed'],
@@ -330,6 +332,29 @@ describe('waking', () => {
     publish(stream, 1);
     expect(wakes).toBe(1);
   });
+});
+
+test('a ring gives nothing for positions that it no longer or not yet holds', () => {
+  const ring = new Ring<string>(2);
+  const { stream } = setUp();
+  for (const data of 'abc') ring.push(stream.publish({ data }));
+  expect([0, 1, 2, 3].map((position) => ring.at(position)?.data)).toEqual([undefined, 'b', 'c', undefined]);
+  expect(ring.clear().map((sample) => sample.data)).toEqual(['b', 'c']);
+  expect([1, 2].map((position) => ring.at(position))).toEqual([undefined, undefined]);
+});
+
+test('a closed reader leaves nothing behind in its stream', () => {
+  const host = {
+    ring: new Ring<string>(1),
+    clock: new ManualClock(),
+    guard: new Guard(),
+    idle: new Set<Reader<string>>(),
+    detach: () => {},
+  };
+  const reader = new Reader(host, { contract: { kind: 'latest' }, onReady: () => {} });
+  expect(host.idle.size).toBe(1);
+  reader.close();
+  expect(host.idle.size).toBe(0);
 });
 
 describe('hub', () => {
