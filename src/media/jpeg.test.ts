@@ -130,6 +130,13 @@ describe('codec', () => {
     expect(worst).toBeLessThan(16);
   });
 
+  test('four bytes a pixel hold the same colours as three', () => {
+    const three = decodeJpeg(jpeg, new Uint8Array(64 * 48 * 3)).data;
+    const four = decodeJpegRgbx(jpeg, new Uint8Array(64 * 48 * 4)).data;
+    expect(four.length).toBe(64 * 48 * 4);
+    expect(three.every((value, i) => value === four[Math.floor(i / 3) * 4 + (i % 3)])).toBe(true);
+  });
+
   test('quality changes the size, and a given buffer is used', () => {
     const picture = gradient(320, 240);
     const into = new Uint8Array(jpegBytesMax(320, 240));
