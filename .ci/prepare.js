@@ -17,7 +17,7 @@ function viteCommand() {
 
 const vite = viteCommand();
 if (vite === undefined || !existsSync(join(root, 'dashboard', 'index.html'))) {
-  console.log('sightline: the page is not built here (no vite)');
+  console.log('sightline: nothing to build the page with (vite) or from (dashboard/index.html)');
 } else {
   const built = spawnSync(process.execPath, [vite, 'build', 'dashboard', '--logLevel', 'warn'], {
     cwd: root,

@@ -17,13 +17,16 @@ export default function setup(): void {
 
 function install(packages: readonly string[]): boolean {
   console.log(`installing ${packages.join(', ')} for the end-to-end tests`);
-  const apt = (...words: string[]): boolean =>
-    spawnSync('apt-get', ['-qq', '-y', ...words], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-      timeout: INSTALL_TIMEOUT_MS,
-      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-    }).status === 0;
-  const install = (): boolean => apt('install', '--no-install-recommends', ...packages);
+  const attempt = (): boolean => aptGet('install', '--no-install-recommends', ...packages);
   // The lists of packages may be missing altogether (containers) or be too old.
-  return install() || (apt('update') && install());
+  return attempt() || (aptGet('update') && attempt());
+}
+
+function aptGet(...words: string[]): boolean {
+  const { status } = spawnSync('apt-get', ['-qq', '-y', ...words], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    timeout: INSTALL_TIMEOUT_MS,
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  });
+  return status === 0;
 }
