@@ -1,0 +1,15 @@
+import { AV_LOG_QUIET } from 'node-av/constants';
+import { FFmpegError, Log } from 'node-av/lib';
+
+/** What the files of this room share of FFmpeg. */
+
+// FFmpeg writes what it thinks of a file straight to standard error; its reasons travel in our errors instead.
+Log.setLevel(AV_LOG_QUIET);
+
+/** `AV_NOPTS_VALUE`: FFmpeg's "no time is known". */
+export const NO_TIMESTAMP = -(2n ** 63n);
+
+/** FFmpeg's own words for a negative return code. */
+export function reasonOf(code: number): string {
+  return FFmpegError.fromCode(code)?.message ?? `FFmpeg error ${code}`;
+}
