@@ -1,0 +1,26 @@
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { CliContext } from './context.ts';
+import { runServer, type ServerFlags } from './run-server.ts';
+
+/** `sightline demo`: the server with a camera that everybody has. */
+export function registerDemo(program: Command, context: CliContext, version: string): void {
+  program
+    .command('demo')
+    .description('start the server with a demo camera and the page')
+    .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
+    .option('--host <address>', 'address to listen on (default 127.0.0.1)')
+    .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')
+    .option('--camera <clip>', 'a video file of yours as the demo camera')
+    .action(async (flags: ServerFlags & { camera?: string }) => {
+      const clip = flags.camera === undefined ? undefined : resolve(context.cwd, flags.camera);
+      const cacheDir = context.config().models.cache_dir;
+      await runServer(context, flags, {
+        version,
+        makeCamera: async () => {
+          const { makeDemoCamera } = await import('../sources/demo.ts');
+          return makeDemoCamera({ cacheDir, clip, say: (line: string) => context.err(line) });
+        },
+      });
+    });
+}

@@ -1,0 +1,432 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { WebSocketServer } from 'ws';
+import { SocketClient } from '../../test/support/socket-client.ts';
+import { ManualClock } from '../base/clock.ts';
+import { SightlineError } from '../base/errors.ts';
+import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import { seededRandom } from '../base/random.ts';
+import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
+import { encodeFrame } from '../protocol/video-codec.ts';
+import { Hub } from '../stream/hub.ts';
+import type { Reader } from '../stream/reader.ts';
+import { VideoLane, type VideoLaneOptions } from './video.ts';
+
+const JPEG = encodeJpeg({ data: new Uint8Array(16 * 8 * 3).fill(90), width: 16, height: 8 }, 80);
+
+const SETTINGS: VideoLaneOptions['settings'] = {
+  grant: { maxFps: 30, defaultFps: 15, sourceFps: 30, window: 4, width: 640, height: 480, quality: 50 },
+  frameQueue: 25,
+  frameAgeMaxMs: 2_000,
+  messageBytesMax: 100_000,
+  imageSideMax: 4_096,
+  imagePixelsMax: 4_000_000,
+  idleTimeoutMs: 300_000,
+  sendBufferBytesMax: 65_536,
+  pingIntervalMs: 20_000,
+  pongTimeoutMs: 10_000,
+  resumeWindowMs: 30_000,
+  sessionsMax: 3,
+};
+
+/** The lane behind a real WebSocket server; what a pipeline would do, the test does by hand or lets happen at once. */
+class Bench {
+  readonly clock = new ManualClock();
+  readonly hub = new Hub({ clock: this.clock, random: seededRandom(3), streamsMax: 100 });
+  readonly frames = new Map<string, Reader<VideoFrame>>();
+  /** Answer each frame as soon as it comes. */
+  prompt = true;
+  readonly lane = new VideoLane({
+    hub: this.hub,
+    clock: this.clock,
+    settings: SETTINGS,
+    observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
+    readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
+    attach: async ({ pipeline, model, clientId, frames }) => {
+      if (pipeline !== 'objects') throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${pipeline}" is unknown`);
+      if (model === 'gone') throw new SightlineError('MODEL_UNKNOWN', 'model "gone" is unknown');
+      const outcomes = this.hub.create<FrameOutcome>(`${clientId}/objects`, { capacity: 64 });
+      const reader = frames.subscribe({
+        contract: { kind: 'all' },
+        onReady: () => {
+          while (this.prompt && reader.ready) this.answer(clientId);
+        },
+        onLost: (seqs, cause) => {
+          for (const seq of seqs)
+            outcomes.publish({
+              seq,
+              data: { kind: 'dropped', cause: cause === 'overflow' ? 'queue_full' : 'disconnected' },
+            });
+        },
+      });
+      this.frames.set(clientId, reader);
+      return {
+        outcomes,
+        model: model ?? 'any',
+        inFlight: () => 0,
+        queued: () => reader.queued,
+        discardQueued: () => reader.drop('disconnected'),
+        detach: () => {
+          reader.close();
+          outcomes.close();
+        },
+      };
+    },
+  });
+  readonly server: Server = createServer();
+  readonly sockets = new WebSocketServer({ server: this.server, maxPayload: 2 * SETTINGS.messageBytesMax });
+
+  async start(): Promise<void> {
+    this.sockets.on('connection', (socket, request) => {
+      void this.lane.open(socket, new URL(request.url!, 'http://x').searchParams);
+    });
+    this.server.listen(0, '127.0.0.1');
+    await once(this.server, 'listening');
+  }
+
+  url(query = ''): string {
+    return `ws://127.0.0.1:${(this.server.address() as AddressInfo).port}/${query}`;
+  }
+
+  answer(clientId: string, text = 'thing'): void {
+    const sample = this.frames.get(clientId)!.next()!;
+    this.hub.get<FrameOutcome>(`${clientId}/objects`)!.publish({
+      seq: sample.seq,
+      captureTimeMs: sample.captureTimeMs,
+      data: {
+        kind: 'result',
+        width: sample.data.width,
+        height: sample.data.height,
+        detections: [{ label: text, classId: 0, score: 0.5, box: { x: 0, y: 0, width: 1, height: 1 } }],
+        receivedTimeMs: sample.publishedTimeMs,
+        startedTimeMs: this.clock.now(),
+        stagesMs: { decode: 1, preprocess: 2, inference: 3, postprocess: 4 },
+      },
+    });
+  }
+
+  accounts(clientId: string) {
+    return this.lane.report().find((session) => session.client_id === clientId)!.accounts;
+  }
+
+  expectBalanced(clientId: string): void {
+    const { received, results, errors, dropped, queued, in_flight, unsent } = this.accounts(clientId);
+    const lost = Object.values(dropped).reduce((sum, n) => sum + n, 0);
+    expect(received).toBe(results + errors + lost + queued + in_flight + unsent);
+  }
+
+  async stop(): Promise<void> {
+    this.lane.close();
+    for (const socket of this.sockets.clients) socket.terminate();
+    this.sockets.close();
+    this.server.close();
+    this.hub.close();
+  }
+}
+
+let bench: Bench;
+beforeEach(async () => {
+  bench = new Bench();
+  await bench.start();
+});
+afterEach(() => bench.stop());
+
+describe('frames', () => {
+  test('a bare JPEG gets its number from 1, and a result with every field', async () => {
+    const client = await SocketClient.open(bench.url('?client_id=cam'));
+    client.send(JPEG);
+    client.send(JPEG);
+    await client.until(() => client.of('result').length === 2);
+    expect(client.answers()).toEqual(['1:result', '2:result']);
+    expect(client.of('result')[0]).toEqual({
+      type: 'result',
+      client_id: 'cam',
+      seq: 1,
+      capture_time: bench.clock.now(),
+      pipeline: 'objects',
+      width: 16,
+      height: 8,
+      detections: [{ label: 'thing', class_id: 0, score: 0.5, box: { x: 0, y: 0, width: 1, height: 1 } }],
+      stages_ms: { capture: 0, queue: 0, decode: 1, preprocess: 2, inference: 3, postprocess: 4, total: 0 },
+    });
+  });
+
+  test('the three forms may be mixed; a header and JSON carry number and capture time', async () => {
+    const client = await SocketClient.open(bench.url());
+    const captured = bench.clock.now() - 40;
+    client.send(encodeFrame({ seq: 7, captureTimeMs: captured, jpeg: JPEG }));
+    client.send(JPEG);
+    client.send({ type: 'frame', seq: 20, timestamp: captured, image_data: Buffer.from(JPEG).toString('base64') });
+    client.send({ type: 'frame', image_data: `data:image/jpeg;base64,${Buffer.from(JPEG).toString('base64')}` });
+    await client.until(() => client.of('result').length === 4);
+    expect(client.answers()).toEqual(['7:result', '8:result', '20:result', '21:result']);
+    expect(client.of('result')[0]).toMatchObject({ capture_time: captured, stages_ms: { capture: 40, total: 40 } });
+  });
+
+  test('frames sent before the welcome are not lost', async () => {
+    const client = new SocketClient(bench.url());
+    client.socket.on('open', () => client.send(JPEG));
+    await client.until(() => client.of('result').length === 1);
+    expect(client.messages.map((message) => message.type)).toEqual(['welcome', 'result']);
+  });
+
+  test('a capture time that cannot be true is replaced by the arrival, and counted', async () => {
+    const client = await SocketClient.open(bench.url());
+    const now = bench.clock.now();
+    client.send(encodeFrame({ seq: 1, captureTimeMs: now + 20, jpeg: JPEG }));
+    client.send(encodeFrame({ seq: 2, captureTimeMs: now + 5_000, jpeg: JPEG }));
+    client.send(encodeFrame({ seq: 3, captureTimeMs: now - 3_600_000, jpeg: JPEG }));
+    await client.until(() => client.of('result').length === 3);
+    expect(client.of('result').map((result) => result.capture_time)).toEqual([now, now, now]);
+    expect(bench.lane.report()[0]!.capture_times_replaced).toBe(2);
+  });
+
+  test('MessagePack carries the same message', async () => {
+    const json = await SocketClient.open(bench.url('?client_id=a'));
+    const packed = await SocketClient.open(bench.url('?client_id=b&format=msgpack'));
+    for (const client of [json, packed]) {
+      client.send(JPEG);
+      await client.until(() => client.of('result').length === 1);
+    }
+    expect(packed.of('result')[0]).toEqual({ ...json.of('result')[0], client_id: 'b' });
+    expect(packed.welcome.format).toBe('msgpack');
+  });
+});
+
+describe('bad input: one clear error, and the session lives on', () => {
+  const truncated = JPEG.subarray(0, JPEG.length - 20);
+  const huge = Uint8Array.from(JPEG);
+  const sof = huge.findIndex((byte, i) => byte === 0xff && huge[i + 1] === 0xc0);
+  huge.set([50_000 >> 8, 50_000 & 255, 50_000 >> 8, 50_000 & 255], sof + 5);
+
+  test.each<[string, string | Uint8Array | object, string]>([
+    ['an empty frame', new Uint8Array(0), '2:FRAME_EMPTY'],
+    ['a truncated frame', truncated, '2:FRAME_TRUNCATED'],
+    ['no JPEG', new TextEncoder().encode('GIF89a and more'), '2:FRAME_NOT_JPEG'],
+    ['a huge picture', huge, '2:FRAME_TOO_LARGE'],
+    ['half a header', Uint8Array.of(0x53, 0x4c, 1), '2:FRAME_HEADER_BAD'],
+    [
+      'an unknown header version',
+      encodeFrame({ seq: 9, captureTimeMs: 0, jpeg: JPEG }).fill(9, 2, 3),
+      '9:FRAME_HEADER_BAD',
+    ],
+    ['a header whose time is no number', encodeFrame({ seq: 9, captureTimeMs: NaN, jpeg: JPEG }), '9:FRAME_HEADER_BAD'],
+    ['a number twice', encodeFrame({ seq: 1, captureTimeMs: 0, jpeg: JPEG }), '1:FRAME_SEQUENCE_BAD'],
+    ['number zero', encodeFrame({ seq: 0, captureTimeMs: 0, jpeg: JPEG }), '0:FRAME_SEQUENCE_BAD'],
+    ['a large message', new Uint8Array(SETTINGS.messageBytesMax + 1), '2:MESSAGE_TOO_LARGE'],
+    ['no JSON', '{"type":', '-:MESSAGE_NOT_JSON'],
+    ['a list', '[1]', '-:MESSAGE_NOT_JSON'],
+    ['deep JSON', '['.repeat(50_000), '-:MESSAGE_NOT_JSON'],
+    ['an unknown type', { type: 'dance' }, '-:MESSAGE_TYPE_UNKNOWN'],
+    ['no type', {}, '-:MESSAGE_TYPE_UNKNOWN'],
+    ['a prototype key', '{"__proto__":{"type":"clock"}}', '-:MESSAGE_TYPE_UNKNOWN'],
+    ['a frame without picture', { type: 'frame', seq: 5 }, '5:MESSAGE_FIELD_BAD'],
+    ['wrong base64', { type: 'frame', seq: 5, image_data: '***' }, '5:MESSAGE_FIELD_BAD'],
+    ['a seq that is text', { type: 'frame', seq: 'x', image_data: '' }, '2:MESSAGE_FIELD_BAD'],
+    ['an empty picture in JSON', { type: 'frame', image_data: '' }, '2:FRAME_EMPTY'],
+    ['a clock without t0', { type: 'clock' }, '-:MESSAGE_FIELD_BAD'],
+    ['an unknown level', { type: 'pin', level: 'best' }, '-:MESSAGE_FIELD_BAD'],
+    ['level and mode', { type: 'pin', level: 'low', mode: 'balanced' }, '-:MESSAGE_FIELD_BAD'],
+    ['a skip ratio of 0', { type: 'pin', skip_ratio: 0 }, '-:MESSAGE_FIELD_BAD'],
+  ])('%s', async (_name, message, answer) => {
+    const client = await SocketClient.open(bench.url('?client_id=cam'));
+    client.send(JPEG);
+    client.send(message);
+    client.send(encodeFrame({ seq: 100, captureTimeMs: bench.clock.now(), jpeg: JPEG }));
+    await client.until(() => client.of('result').length === 2);
+    expect(client.answers().toSorted()).toEqual(['1:result', '100:result', answer].toSorted());
+    bench.expectBalanced('cam');
+  });
+
+  test.each([
+    ['?pipeline=dance', 'PIPELINE_UNKNOWN', 4404],
+    ['?model=gone', 'MODEL_UNKNOWN', 4404],
+    ['?format=xml', 'QUERY_BAD', 4400],
+    ['?confidence=7', 'QUERY_BAD', 4400],
+    ['?confidence=', 'QUERY_BAD', 4400],
+    ['?client_id=a%20b', 'QUERY_BAD', 4400],
+    ['?client_id=a&client_id=b', 'QUERY_BAD', 4400],
+    ['?speed=1', 'QUERY_BAD', 4400],
+  ])('the query %s ends in %s', async (query, code, closeCode) => {
+    const client = await SocketClient.open(bench.url(query));
+    await client.until(() => client.closed !== undefined);
+    expect(client.answers()).toEqual([`-:${code}`]);
+    expect(client.closed).toBe(closeCode);
+    expect(bench.lane.report()).toEqual([]);
+    expect(bench.hub.list()).toEqual([]);
+  });
+
+  test('a message over twice the limit is not read: 1009', async () => {
+    const client = await SocketClient.open(bench.url());
+    client.send(new Uint8Array(3 * SETTINGS.messageBytesMax));
+    await client.until(() => client.closed !== undefined);
+    expect(client.closed).toBe(1009);
+  });
+});
+
+describe('sessions', () => {
+  test('a name in use is refused without its token, and taken over with it', async () => {
+    const first = await SocketClient.open(bench.url('?client_id=cam'));
+    first.send(JPEG);
+    await first.until(() => first.of('result').length === 1);
+    const stranger = await SocketClient.open(bench.url('?client_id=cam&token=guess'));
+    await stranger.until(() => stranger.closed !== undefined);
+    expect(stranger.answers()).toEqual(['-:SESSION_NAME_IN_USE']);
+    expect(stranger.closed).toBe(4409);
+
+    const second = await SocketClient.open(bench.url(`?client_id=cam&token=${first.welcome.token}`));
+    await first.until(() => first.closed !== undefined);
+    expect(first.answers().at(-1)).toBe('-:SESSION_TAKEN_OVER');
+    expect(second.welcome).toMatchObject({ resumed: true, last_seq: 1, token: first.welcome.token });
+    second.send(JPEG);
+    await second.until(() => second.of('result').length === 1);
+    expect(second.answers()).toEqual(['2:result']);
+    bench.expectBalanced('cam');
+  });
+
+  test('a lost client finds its session again; what was under way is counted', async () => {
+    bench.prompt = false;
+    const first = await SocketClient.open(bench.url('?client_id=cam'));
+    for (let i = 0; i < 3; i++) first.send(JPEG);
+    await expect.poll(() => bench.accounts('cam').queued).toBe(3);
+    first.socket.terminate();
+    await expect.poll(() => bench.lane.report()[0]!.connected).toBe(false);
+    expect(bench.accounts('cam')).toMatchObject({ received: 3, queued: 0, dropped: { disconnected: 3 } });
+    const second = await SocketClient.open(bench.url(`?client_id=cam&token=${first.welcome.token}`));
+    expect(second.welcome).toMatchObject({ resumed: true, last_seq: 3 });
+    second.send(JPEG);
+    await expect.poll(() => bench.accounts('cam').queued).toBe(1);
+    bench.answer('cam');
+    await second.until(() => second.of('result').length === 1);
+    expect(second.answers()).toEqual(['4:result']);
+    bench.expectBalanced('cam');
+  });
+
+  test('after the resume window the session and its streams are gone', async () => {
+    const client = await SocketClient.open(bench.url('?client_id=cam'));
+    await client.close();
+    await expect.poll(() => bench.lane.report()[0]?.connected).toBe(false);
+    bench.clock.advance(SETTINGS.resumeWindowMs + 1);
+    await expect.poll(() => bench.lane.report(), { timeout: 5_000 }).toEqual([]);
+    expect(bench.hub.list()).toEqual([]);
+  });
+
+  test('an idle session is ended with its reason', async () => {
+    const client = await SocketClient.open(bench.url());
+    bench.clock.advance(SETTINGS.idleTimeoutMs + 1);
+    await client.until(() => client.closed !== undefined);
+    expect(client.answers()).toEqual(['-:SESSION_IDLE']);
+    expect(client.closed).toBe(4408);
+  });
+
+  test('a client that answers no ping is given up', async () => {
+    const client = await SocketClient.open(bench.url('?client_id=cam'), { autoPong: false });
+    bench.clock.advance(SETTINGS.pingIntervalMs + 1);
+    await once(client.socket, 'ping');
+    bench.clock.advance(SETTINGS.pongTimeoutMs + 1);
+    await client.until(() => client.closed !== undefined);
+    expect(client.closed).toBe(4408);
+    expect(bench.lane.report()[0]!.connected).toBe(false);
+  });
+
+  test('with all places taken, lost sessions give way first, then strangers are refused', async () => {
+    const clients = await Promise.all(
+      ['a', 'b', 'c'].map((name) => SocketClient.open(bench.url(`?client_id=${name}`))),
+    );
+    const refused = await SocketClient.open(bench.url('?client_id=d'));
+    await refused.until(() => refused.closed !== undefined);
+    expect(refused.answers()).toEqual(['-:CONNECTIONS_EXHAUSTED']);
+    await clients[1]!.close();
+    await expect.poll(() => bench.lane.connected).toBe(2);
+    const welcomed = await SocketClient.open(bench.url('?client_id=d'));
+    expect(welcomed.welcome.client_id).toBe('d');
+    expect(bench.lane.report().map((session) => session.client_id)).toEqual(['a', 'c', 'd']);
+  });
+
+  test('on shutdown every client is told', async () => {
+    const client = await SocketClient.open(bench.url());
+    bench.lane.close();
+    await client.until(() => client.closed !== undefined);
+    expect(client.answers()).toEqual(['-:SHUTTING_DOWN']);
+    expect(client.closed).toBe(1001);
+    const late = await SocketClient.open(bench.url());
+    await late.until(() => late.closed !== undefined);
+    expect(late.answers()).toEqual(['-:SHUTTING_DOWN']);
+  });
+});
+
+describe('pin and clock', () => {
+  test('a pin is answered by a grant, and let go again', async () => {
+    const client = await SocketClient.open(bench.url());
+    expect(client.welcome.grant).toMatchObject({
+      rate_fps: 15,
+      window: 4,
+      width: 640,
+      height: 480,
+      quality: 50,
+      pinned: null,
+    });
+    client.send({ type: 'pin', level: 'low', skip_ratio: 3 });
+    client.send({ type: 'pin' });
+    await client.until(() => client.of('grant').length === 2);
+    expect(client.of('grant')).toMatchObject([
+      { rate_fps: 5, width: 416, quality: 40, pinned: { level: 'low', skip_ratio: 3 } },
+      { rate_fps: 15, pinned: null },
+    ]);
+  });
+
+  test('a clock question is answered with the times of arrival and answer', async () => {
+    const client = await SocketClient.open(bench.url());
+    client.send({ type: 'clock', t0: 12.5 });
+    await client.until(() => client.of('clock').length === 1);
+    expect(client.of('clock')[0]).toEqual({ type: 'clock', t0: 12.5, t1: bench.clock.now(), t2: bench.clock.now() });
+  });
+});
+
+describe('load', () => {
+  test('10,000 frames at once: the oldest are dropped, every one is answered, another session notices nothing', async () => {
+    bench.prompt = false;
+    const flood = await SocketClient.open(bench.url('?client_id=flood'));
+    const calm = await SocketClient.open(bench.url('?client_id=calm'));
+    for (let i = 0; i < 10_000; i++) flood.send(JPEG);
+    calm.send(JPEG);
+    await flood.until(() => flood.answers().length >= 10_000 - SETTINGS.frameQueue);
+    await expect.poll(() => bench.accounts('flood').queued).toBe(25);
+    await expect.poll(() => bench.frames.get('calm')!.queued).toBe(1);
+    bench.answer('calm');
+    await calm.until(() => calm.of('result').length === 1);
+    for (let i = 0; i < 25; i++) bench.answer('flood');
+    await flood.until(() => flood.answers().length === 10_000);
+    expect(new Set(flood.answers().map((answer) => answer.split(':')[0])).size).toBe(10_000);
+    expect(flood.answers().slice(-25)).toEqual(Array.from({ length: 25 }, (_, i) => `${9_976 + i}:result`));
+    bench.expectBalanced('flood');
+  });
+
+  test('a client that never reads loses its own results, is told once it reads, and holds up nobody', async () => {
+    const deaf = await SocketClient.open(bench.url('?client_id=deaf'));
+    const other = await SocketClient.open(bench.url('?client_id=other'));
+    bench.prompt = false;
+    deaf.socket.pause();
+    const long = 'x'.repeat(40_000);
+    let sent = 0;
+    while (bench.accounts('deaf').dropped.slow_reader < 10) {
+      deaf.send(JPEG);
+      sent++;
+      await expect.poll(() => bench.frames.get('deaf')!.queued, { interval: 1 }).toBe(1);
+      bench.answer('deaf', long);
+    }
+    bench.expectBalanced('deaf');
+    other.send(JPEG);
+    await expect.poll(() => bench.frames.get('other')!.queued, { interval: 1 }).toBe(1);
+    bench.answer('other');
+    await other.until(() => other.of('result').length === 1);
+    deaf.socket.resume();
+    await deaf.until(() => deaf.answers().length === sent);
+    const results = deaf.of('result').map((result) => result.seq);
+    expect(results).toEqual(results.toSorted((a, b) => a - b));
+    expect(deaf.answers().filter((answer) => answer.endsWith('slow_reader')).length).toBe(sent - results.length);
+    bench.expectBalanced('deaf');
+  });
+});
