@@ -4,7 +4,9 @@ import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
 import { registerConfig } from './config.ts';
 import type { CliContext } from './context.ts';
+import { registerDemo } from './demo.ts';
 import { loadOptions } from './options.ts';
+import { registerServe } from './serve.ts';
 
 /** Two signals closer than this are one: npm and a terminal both hand the same Ctrl+C to a command. */
 const SAME_SIGNAL_MS = 300;
@@ -65,6 +67,8 @@ function build(program: Command, context: CliContext): void {
       // The error comes back as an exception and is told once, in the form of all errors.
       outputError: () => undefined,
     });
+  registerServe(program, context, version());
+  registerDemo(program, context, version());
   registerConfig(program, context);
 }
 
