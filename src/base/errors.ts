@@ -34,6 +34,9 @@ export const ERRORS = {
   SESSION_IDLE: { status: 408, exit: 69 },
   CONNECTIONS_EXHAUSTED: { status: 503, exit: 69 },
   SHUTTING_DOWN: { status: 503, exit: 69 },
+  // A client that finds no server, or loses it for good.
+  CONNECTION_FAILED: { status: 502, exit: 69 },
+  CONNECTION_LOST: { status: 502, exit: 69 },
   // Models and inference.
   MODEL_UNKNOWN: { status: 404, exit: 66 },
   MODEL_UNAVAILABLE: { status: 503, exit: 69 },

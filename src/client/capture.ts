@@ -1,0 +1,212 @@
+import { toSightlineError } from '../base/errors.ts';
+import type { SightlineError } from '../base/errors.ts';
+import type { Picture } from './canvas.ts';
+import { contextOf, encodeJpeg, makePicture } from './canvas.ts';
+import { fitInside } from './fit.ts';
+import { PendingPictures } from './pictures.ts';
+import type { VideoResult, VideoSession } from './video.ts';
+
+/** V8: no picture leaves the browser with a longer side, whatever the grant. */
+const SIDE_MAX = 1280;
+
+/** A capture time that a camera reports is believed when it is at most this old, ms. */
+const CAMERA_AGE_MAX_MS = 1_000;
+
+/** A result with the very picture that it tells of. The picture is lent: it is overwritten once `onResult` has returned. */
+export interface CapturedResult extends VideoResult {
+  readonly picture: Picture;
+}
+
+export interface CaptureOptions {
+  readonly session: Pick<VideoSession, 'send' | 'canSend' | 'grant' | 'on'>;
+  /** A playing `<video>`, which stays the caller's; or a stream, which the capture owns from now on and stops in the end. */
+  readonly source: HTMLVideoElement | MediaStream;
+  readonly onResult: (result: CapturedResult) => void;
+  /** Every frame that was sent; the picture is lent for the call. */
+  readonly onFrame?: (frame: {
+    readonly seq: number;
+    readonly picture: Picture;
+    readonly captureTimeMs: number;
+  }) => void;
+  /** A frame that could not be captured or sent; the next one is tried all the same. */
+  readonly onError?: (error: SightlineError) => void;
+}
+
+/** `seen = sent + skipped + busy + failed`, but for one that is being encoded. */
+export interface CaptureStats {
+  /** Frames that the source showed. */
+  readonly seen: number;
+  readonly sent: number;
+  /** Left out because the grant did not allow them. */
+  readonly skipped: number;
+  /** Left out because the one before was still being encoded. */
+  readonly busy: number;
+  readonly failed: number;
+  /** Of the last frame: drawing and encoding. */
+  readonly encodeMs: number;
+}
+
+export interface Capture {
+  /** `paused`: the page is hidden or the source shows nothing new, so that browsers hand out no frames. */
+  readonly state: 'running' | 'paused' | 'stopped';
+  stats(): CaptureStats;
+  /** Frees every picture, and stops the tracks of a stream; may be called again. */
+  stop(): void;
+}
+
+/** Sends what the source shows, as fast and as large as the session's grant allows; see `CaptureOptions`. */
+export function startCapture(options: CaptureOptions): Capture {
+  return new VideoCapture(options);
+}
+
+interface CapturedFrame {
+  readonly picture: Picture;
+  readonly captureTimeMs: number;
+}
+
+class VideoCapture implements Capture {
+  readonly #options: CaptureOptions;
+  readonly #video: HTMLVideoElement;
+  readonly #stream: MediaStream | undefined;
+  readonly #pending: PendingPictures<CapturedFrame>;
+  /** Canvases at rest. With those in use there are at most the window and one more. */
+  readonly #idle: Picture[] = [];
+  readonly #unsubscribe: (() => void)[];
+  readonly #stats = { seen: 0, sent: 0, skipped: 0, busy: 0, failed: 0, encodeMs: 0 };
+  #encoding = false;
+  #stopped = false;
+  #cancelNext: () => void = () => {};
+
+  constructor(options: CaptureOptions) {
+    const { session, source, onResult } = options;
+    this.#options = options;
+    this.#stream = source instanceof MediaStream ? source : undefined;
+    this.#video = source instanceof MediaStream ? playStream(source) : source;
+    this.#pending = new PendingPictures(({ picture }) => this.#release(picture));
+    this.#unsubscribe = [
+      session.on('result', (received) => {
+        this.#pending.use(received.result.seq, ({ picture }) => onResult({ ...received, picture }));
+      }),
+      session.on('dropped', ({ seqs }) => this.#pending.free(seqs)),
+      session.on('error', ({ seq }) => seq !== undefined && this.#pending.free([seq])),
+    ];
+    this.#awaitFrame();
+  }
+
+  get state(): Capture['state'] {
+    if (this.#stopped) return 'stopped';
+    return document.hidden || this.#video.paused ? 'paused' : 'running';
+  }
+
+  stats(): CaptureStats {
+    return { ...this.#stats };
+  }
+
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#cancelNext();
+    for (const unsubscribe of this.#unsubscribe) unsubscribe();
+    this.#pending.freeAll();
+    this.#idle.length = 0;
+    if (!this.#stream) return;
+    for (const track of this.#stream.getTracks()) track.stop();
+    this.#video.srcObject = null;
+  }
+
+  #awaitFrame(): void {
+    this.#cancelNext = onNextFrame(this.#video, (captureTimeMs) => {
+      // Before the work, so that a fault in it does not end the capture.
+      this.#awaitFrame();
+      this.#onFrame(captureTimeMs);
+    });
+  }
+
+  #onFrame(captureTimeMs: number): void {
+    this.#stats.seen++;
+    if (this.#encoding) this.#stats.busy++;
+    else if (!this.#options.session.canSend()) this.#stats.skipped++;
+    else void this.#capture(captureTimeMs);
+  }
+
+  /** Draws at once, since the video moves on; encodes and sends when the browser is ready. */
+  async #capture(captureTimeMs: number): Promise<void> {
+    const { session, onFrame, onError } = this.#options;
+    const startedMs = performance.now();
+    this.#encoding = true;
+    let picture: Picture | undefined;
+    try {
+      picture = this.#draw();
+      const jpeg = await encodeJpeg(picture, session.grant.quality);
+      this.#stats.encodeMs = performance.now() - startedMs;
+      const seq = this.#stopped ? undefined : session.send({ jpeg, captureTimeMs });
+      if (seq === undefined) {
+        this.#stats.skipped++;
+        return;
+      }
+      this.#stats.sent++;
+      this.#pending.keep(seq, { picture, captureTimeMs });
+      const sent = picture;
+      picture = undefined;
+      onFrame?.({ seq, picture: sent, captureTimeMs });
+    } catch (thrown) {
+      this.#stats.failed++;
+      onError?.(toSightlineError(thrown));
+    } finally {
+      if (picture) this.#release(picture);
+      this.#encoding = false;
+    }
+  }
+
+  #draw(): Picture {
+    const { grant } = this.#options.session;
+    const limit = { width: Math.min(grant.width, SIDE_MAX), height: Math.min(grant.height, SIDE_MAX) };
+    const size = fitInside({ width: this.#video.videoWidth, height: this.#video.videoHeight }, limit);
+    const picture = this.#idle.pop() ?? makePicture(size);
+    // Setting a canvas's size clears it, even to what it is.
+    if (picture.width !== size.width) picture.width = size.width;
+    if (picture.height !== size.height) picture.height = size.height;
+    contextOf(picture).drawImage(this.#video, 0, 0, size.width, size.height);
+    return picture;
+  }
+
+  #release(picture: Picture): void {
+    if (!this.#stopped && this.#idle.length + this.#pending.size <= this.#options.session.grant.window)
+      this.#idle.push(picture);
+  }
+}
+
+function playStream(stream: MediaStream): HTMLVideoElement {
+  const video = document.createElement('video');
+  video.muted = true;
+  video.playsInline = true;
+  video.srcObject = stream;
+  // Rejected when the stream is stopped before it began: then there is nothing to play.
+  video.play().catch(() => {});
+  return video;
+}
+
+/**
+ * Calls back once, for the next frame that the video shows, with its capture time (Unix ms). A camera's own time is
+ * taken where the browser reports it. Browsers without `requestVideoFrameCallback` are asked at every repaint.
+ */
+function onNextFrame(video: HTMLVideoElement, callback: (captureTimeMs: number) => void): () => void {
+  if ('requestVideoFrameCallback' in video) {
+    const handle = video.requestVideoFrameCallback((_now, { captureTime }) => {
+      const nowMs = performance.now();
+      const isCredible = captureTime !== undefined && captureTime <= nowMs && captureTime > nowMs - CAMERA_AGE_MAX_MS;
+      callback(performance.timeOrigin + (isCredible ? captureTime : nowMs));
+    });
+    return () => video.cancelVideoFrameCallback(handle);
+  }
+  return onNextRepaint(video, callback);
+}
+
+function onNextRepaint(video: HTMLVideoElement, callback: (captureTimeMs: number) => void): () => void {
+  const before = video.currentTime;
+  let handle = requestAnimationFrame(function look() {
+    if (video.currentTime !== before && video.videoWidth > 0) callback(performance.timeOrigin + performance.now());
+    else handle = requestAnimationFrame(look);
+  });
+  return () => cancelAnimationFrame(handle);
+}

@@ -1,0 +1,116 @@
+import type { Box } from '../base/detection.ts';
+import type { WireDetection } from '../protocol/video.ts';
+
+/**
+ * Seven colours that people with any colour vision tell apart (Okabe and Ito, "Color Universal Design", 2008; without
+ * black, which a picture hides).
+ */
+const PALETTE = ['#56b4e9', '#e69f00', '#009e73', '#f0e442', '#d55e00', '#cc79a7', '#0072b2'] as const;
+
+/** On these, white text has more contrast than black (WCAG 2.2 contrast ratio). */
+const DARK = new Set<string>(['#0072b2']);
+
+/** What drawing needs of a 2D context; that of a canvas and that of an `OffscreenCanvas` both fit. */
+export type DrawingContext = Pick<
+  CanvasRenderingContext2D,
+  | 'save'
+  | 'restore'
+  | 'strokeRect'
+  | 'fillRect'
+  | 'fillText'
+  | 'measureText'
+  | 'fillStyle'
+  | 'strokeStyle'
+  | 'lineWidth'
+  | 'font'
+  | 'textBaseline'
+>;
+
+export interface DrawOptions {
+  /** Size of the area that the boxes' fractions refer to, pixels of the canvas. */
+  readonly width: number;
+  readonly height: number;
+  /** Canvas pixels per CSS pixel, so that lines and text keep their size on every screen; 1 unless told otherwise. */
+  readonly scale?: number;
+}
+
+export interface PixelRect {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+/** The colour of a class: the same one always and everywhere. */
+export function colourOf(classId: number): string {
+  return PALETTE[classId % PALETTE.length] ?? PALETTE[0];
+}
+
+/** A box in whole pixels, so that its lines are sharp; at least one pixel large, and inside the picture. */
+export function boxToPixels(box: Box, width: number, height: number): PixelRect {
+  const x = clamp(Math.round(box.x * width), 0, width - 1);
+  const y = clamp(Math.round(box.y * height), 0, height - 1);
+  return {
+    x,
+    y,
+    width: clamp(Math.round((box.x + box.width) * width) - x, 1, width - x),
+    height: clamp(Math.round((box.y + box.height) * height) - y, 1, height - y),
+  };
+}
+
+/** Where a label of this size goes: on top of its box; inside where there is no room above; never out of the picture. */
+export function placeLabel(
+  box: PixelRect,
+  label: { readonly width: number; readonly height: number },
+  area: { readonly width: number; readonly height: number },
+): { x: number; y: number } {
+  const above = box.y - label.height;
+  return {
+    x: clamp(box.x, 0, Math.max(0, area.width - label.width)),
+    y: clamp(above >= 0 ? above : box.y, 0, Math.max(0, area.height - label.height)),
+  };
+}
+
+/** Draws boxes and labels over whatever the context shows; the best detection comes to lie on top. */
+export function drawDetections(
+  context: DrawingContext,
+  detections: readonly WireDetection[],
+  { width, height, scale = 1 }: DrawOptions,
+): void {
+  const line = Math.max(1, Math.round(2 * scale));
+  const fontSize = Math.round(13 * scale);
+  const padding = Math.round(5 * scale);
+  const labelHeight = fontSize + padding;
+  context.save();
+  context.font = `600 ${fontSize}px ui-sans-serif, system-ui, sans-serif`;
+  context.textBaseline = 'middle';
+  for (const { label, class_id: classId, score, box } of detections.toReversed()) {
+    const colour = colourOf(classId);
+    const rect = boxToPixels(box, width, height);
+    // A dark line under the coloured one keeps it visible on any picture.
+    context.lineWidth = line + Math.round(2 * scale);
+    context.strokeStyle = 'rgb(0 0 0 / 45%)';
+    strokeInside(context, rect, line);
+    context.lineWidth = line;
+    context.strokeStyle = colour;
+    strokeInside(context, rect, line);
+    const text = `${label} ${Math.round(score * 100)} %`;
+    const size = { width: Math.ceil(context.measureText(text).width) + 2 * padding, height: labelHeight };
+    const place = placeLabel(rect, size, { width, height });
+    context.fillStyle = colour;
+    context.fillRect(place.x, place.y, size.width, size.height);
+    context.fillStyle = DARK.has(colour) ? '#fff' : '#000';
+    context.fillText(text, place.x + padding, place.y + labelHeight / 2 + scale);
+  }
+  context.restore();
+}
+
+/** A stroke lies half on either side of its path: half a line further in, it covers whole pixels. */
+function strokeInside(context: DrawingContext, rect: PixelRect, line: number): void {
+  const half = line / 2;
+  context.strokeRect(rect.x + half, rect.y + half, Math.max(0, rect.width - line), Math.max(0, rect.height - line));
+}
+
+function clamp(value: number, min: number, max: number): number {
+  return Math.min(Math.max(value, min), max);
+}

@@ -1,0 +1,38 @@
+/** The public names of `sightline/client`. The one file that only hands on others' exports: it is a package entry. */
+export { SightlineError } from '../base/errors.ts';
+export type { ErrorCode } from '../base/errors.ts';
+export { Priority } from '../base/sample.ts';
+export { QUALITY_LEVELS } from '../protocol/video.ts';
+export type {
+  DropCause,
+  GrantFields,
+  PerformanceMode,
+  Pin,
+  QualityLevel,
+  ResultMessage,
+  StagesMs,
+  WelcomeMessage,
+  WireDetection,
+} from '../protocol/video.ts';
+export type { Picture } from './canvas.ts';
+export { startCapture } from './capture.ts';
+export type { Capture, CaptureOptions, CaptureStats, CapturedResult } from './capture.ts';
+export type { ClockEstimate } from './clock-sync.ts';
+export { colourOf, drawDetections } from './draw.ts';
+export type { Unsubscribe } from './emitter.ts';
+export { optimiseImage } from './image.ts';
+export type { OptimisedImage } from './image.ts';
+export type { ReconnectPolicy } from './reconnect.ts';
+export type { WebSocketConstructor, WebSocketLike } from './socket.ts';
+export { connectVideo } from './video.ts';
+export type {
+  ConnectVideoOptions,
+  FrameToSend,
+  LossCause,
+  SessionState,
+  SkipCause,
+  VideoEvents,
+  VideoMetrics,
+  VideoResult,
+  VideoSession,
+} from './video.ts';

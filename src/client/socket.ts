@@ -1,0 +1,63 @@
+import { SightlineError } from '../base/errors.ts';
+import type { MessageFormat } from '../protocol/video.ts';
+
+/** What the client needs of a WebSocket; the browser's, Node's own and that of the package `ws` all fit. */
+export interface WebSocketLike {
+  binaryType: string;
+  readonly bufferedAmount: number;
+  addEventListener(type: string, listener: (event: never) => void): void;
+  send(data: string | Uint8Array<ArrayBuffer>): void;
+  close(code?: number): void;
+}
+
+export type WebSocketConstructor = new (url: string) => WebSocketLike;
+
+/** What goes into the query of a session's address. */
+export interface SessionQuery {
+  readonly pipeline?: string | undefined;
+  readonly model?: string | undefined;
+  readonly confidence?: number | undefined;
+  readonly format?: MessageFormat | undefined;
+  readonly clientId?: string | undefined;
+  readonly token?: string | undefined;
+}
+
+const DEFAULT_PATH = '/ws/video';
+
+/**
+ * The address of a session: `url` may be `ws:`, `wss:`, `http:` or `https:`, and in a browser also relative to the page;
+ * without a path it is the video lane. What `query` leaves undefined is left out. Throws CONNECTION_FAILED.
+ */
+export function sessionUrl(url: string, query: SessionQuery): string {
+  const page = (globalThis as { location?: { href: string } }).location?.href;
+  if (!URL.canParse(url, page))
+    throw new SightlineError('CONNECTION_FAILED', `"${url}" is not the address of a server`);
+  const address = new URL(url, page);
+  address.protocol = address.protocol.replace(/^http/, 'ws');
+  if (address.protocol !== 'ws:' && address.protocol !== 'wss:') {
+    throw new SightlineError('CONNECTION_FAILED', `"${url}" begins with neither ws:, wss:, http: nor https:`);
+  }
+  if (address.pathname === '/') address.pathname = DEFAULT_PATH;
+  const parameters = {
+    pipeline: query.pipeline,
+    model: query.model,
+    confidence: query.confidence,
+    format: query.format,
+    client_id: query.clientId,
+    token: query.token,
+  };
+  for (const [key, value] of Object.entries(parameters)) {
+    if (value !== undefined) address.searchParams.set(key, String(value));
+  }
+  return address.href;
+}
+
+/** The platform's own WebSocket: browsers, and Node from version 22. Throws CONNECTION_FAILED. */
+export function platformWebSocket(): WebSocketConstructor {
+  const found = (globalThis as { WebSocket?: unknown }).WebSocket;
+  if (typeof found === 'function') return found as WebSocketConstructor;
+  throw new SightlineError(
+    'CONNECTION_FAILED',
+    'there is no global WebSocket here: hand one in as the option `WebSocket`',
+  );
+}

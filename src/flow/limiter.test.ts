@@ -1,0 +1,168 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { FrameLimiter } from './limiter.ts';
+
+/** Offers a frame every `periodMs` for `seconds`; each is answered at once. Returns the times of those that went. */
+function run(limiter: FrameLimiter, periodMs: number, seconds: number): number[] {
+  const times: number[] = [];
+  for (let i = 0; i * periodMs < seconds * 1000; i++) {
+    const nowMs = i * periodMs;
+    if (limiter.check(nowMs) !== 'go') continue;
+    limiter.sent(i, nowMs);
+    limiter.answered(i);
+    times.push(nowMs);
+  }
+  return times;
+}
+
+describe('pace', () => {
+  test.each([
+    { camera: 30, grant: 15 },
+    { camera: 30, grant: 20 },
+    { camera: 30, grant: 7.5 },
+    { camera: 60, grant: 24 },
+    { camera: 25, grant: 15 },
+    { camera: 15, grant: 15 },
+  ])('a camera of $camera fps reaches a grant of $grant fps', ({ camera, grant }) => {
+    const sent = run(new FrameLimiter({ rateFps: grant, window: 2 }, 0), 1000 / camera, 20);
+    expect(sent.length / 20).toBeGreaterThan(grant * 0.97);
+    expect(sent.length).toBeLessThanOrEqual(grant * 20 + 1.5);
+  });
+
+  test('says how long to wait', () => {
+    const limiter = new FrameLimiter({ rateFps: 10, window: 4 }, 0);
+    expect(limiter.nextInMs(0)).toBe(0);
+    limiter.sent(1, 0);
+    expect(limiter.check(0)).toBe('rate');
+    expect(limiter.nextInMs(0)).toBeCloseTo(50);
+    expect(limiter.nextInMs(20)).toBeCloseTo(30);
+    expect(limiter.check(50)).toBe('go');
+  });
+
+  test('an idle time earns no burst', () => {
+    const limiter = new FrameLimiter({ rateFps: 10, window: 100 }, 0);
+    limiter.sent(1, 60_000);
+    expect(limiter.check(60_000)).toBe('rate');
+  });
+
+  test('rate 0 stops the client until another grant', () => {
+    const limiter = new FrameLimiter({ rateFps: 0, window: 2 }, 0);
+    expect(limiter.check(1e9)).toBe('rate');
+    expect(limiter.nextInMs(1e9)).toBe(Infinity);
+    limiter.setGrant({ rateFps: 5, window: 2 }, 1e9);
+    expect(limiter.check(1e9)).toBe('go');
+  });
+
+  test('a faster grant shortens the wait of the frame before', () => {
+    const limiter = new FrameLimiter({ rateFps: 1, window: 2 }, 0);
+    limiter.sent(1, 0);
+    limiter.setGrant({ rateFps: 10, window: 2 }, 0);
+    expect(limiter.nextInMs(0)).toBeCloseTo(50);
+  });
+
+  test('property: no span holds more than rate × span + 1.5 frames, whatever the offers', () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 0.1, max: 60, noNaN: true }),
+        fc.array(fc.double({ min: -5, max: 300, noNaN: true }), { maxLength: 300 }),
+        (rateFps, gapsMs) => {
+          const limiter = new FrameLimiter({ rateFps, window: 2 }, 0);
+          const times: number[] = [];
+          let nowMs = 0;
+          gapsMs.forEach((gapMs, seq) => {
+            nowMs += gapMs;
+            if (limiter.check(nowMs) !== 'go') return;
+            limiter.sent(seq, nowMs);
+            limiter.answered(seq);
+            times.push(Math.max(nowMs, times.at(-1) ?? 0));
+          });
+          for (let from = 0; from < times.length; from++) {
+            for (let to = from; to < times.length; to++) {
+              const spanMs = times[to]! - times[from]!;
+              expect(to - from + 1).toBeLessThanOrEqual((rateFps * spanMs) / 1000 + 1.5 + 1e-3);
+            }
+          }
+        },
+      ),
+    );
+  });
+
+  test('property: after the announced wait the frame may go', () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 0.1, max: 60, noNaN: true }),
+        fc.array(fc.double({ min: 0, max: 200, noNaN: true }), { maxLength: 100 }),
+        (rateFps, gapsMs) => {
+          const limiter = new FrameLimiter({ rateFps, window: 2 }, 0);
+          let nowMs = 0;
+          gapsMs.forEach((gapMs, seq) => {
+            nowMs += gapMs + limiter.nextInMs(nowMs + gapMs);
+            expect(limiter.check(nowMs)).toBe('go');
+            limiter.sent(seq, nowMs);
+            limiter.answered(seq);
+          });
+        },
+      ),
+    );
+  });
+});
+
+describe('window', () => {
+  test('so many unanswered frames close the way until an answer comes', () => {
+    const limiter = new FrameLimiter({ rateFps: 1000, window: 2 }, 0);
+    limiter.sent(1, 0);
+    limiter.sent(2, 100);
+    expect(limiter.check(200)).toBe('window');
+    expect(limiter.nextInMs(200)).toBe(Infinity);
+    expect(limiter.answered(1)).toBe(true);
+    expect(limiter.answered(1)).toBe(false);
+    expect(limiter.check(200)).toBe('go');
+  });
+
+  test('a smaller window holds back until enough answers came', () => {
+    const limiter = new FrameLimiter({ rateFps: 1000, window: 4 }, 0);
+    for (const seq of [1, 2, 3]) limiter.sent(seq, seq * 10);
+    limiter.setGrant({ rateFps: 1000, window: 2 }, 40);
+    limiter.answered(1);
+    expect(limiter.check(100)).toBe('window');
+    limiter.answered(2);
+    expect(limiter.check(100)).toBe('go');
+  });
+
+  test('abandoned frames are told once, oldest first', () => {
+    const limiter = new FrameLimiter({ rateFps: 1000, window: 4 }, 0);
+    for (const seq of [3, 7, 9]) limiter.sent(seq, seq * 10);
+    limiter.answered(7);
+    expect(limiter.abandon()).toEqual([3, 9]);
+    expect(limiter.abandon()).toEqual([]);
+    expect(limiter.unanswered).toBe(0);
+  });
+
+  test('property: never more unanswered than the largest window so far', () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('offer' as const) }),
+      fc.record({ kind: fc.constant('answer' as const), nth: fc.nat(20) }),
+      fc.record({ kind: fc.constant('grant' as const), window: fc.integer({ min: 2, max: 8 }) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        const limiter = new FrameLimiter({ rateFps: 60, window: 2 }, 0);
+        const out: number[] = [];
+        let window = 2;
+        steps.forEach((s, seq) => {
+          const nowMs = seq * 25;
+          if (s.kind === 'grant') limiter.setGrant({ rateFps: 60, window: (window = s.window) }, nowMs);
+          else if (s.kind === 'answer') {
+            const [gone] = out.splice(s.nth, 1);
+            if (gone !== undefined) expect(limiter.answered(gone)).toBe(true);
+          } else if (limiter.check(nowMs) === 'go') {
+            expect(out.length).toBeLessThan(window);
+            limiter.sent(seq, nowMs);
+            out.push(seq);
+          }
+          expect(limiter.unanswered).toBe(out.length);
+        });
+      }),
+    );
+  });
+});

@@ -1,0 +1,98 @@
+/** What a server grants a client: how fast, and how many frames may be unanswered at once. */
+export interface LimiterGrant {
+  /** Frames per second, fractions allowed; 0 stops the client. */
+  readonly rateFps: number;
+  /** Frames that may be unanswered at once. */
+  readonly window: number;
+}
+
+/** Why a frame may not be sent now: the pace, or too many frames without an answer. */
+export type LimiterVerdict = 'go' | 'rate' | 'window';
+
+/**
+ * How early a frame may be, in frames. A camera's frames come on its own beat, not on the limiter's: without a tolerance a
+ * 30 fps camera under a grant of 20 would send every second frame (15 fps) because two thirds of its frames are 17 ms
+ * early. Half a frame lets the mean reach the grant, and still no two frames follow each other faster than twice the rate.
+ */
+const TOLERANCE_FRAMES = 0.5;
+
+/** What rounding may add up to; without it a frame that comes exactly on time could be refused. */
+const ROUNDING_FRAMES = 1e-6;
+
+/**
+ * The client's frame limiter: a leaky bucket (the continuous-state form of the generic cell rate algorithm, ITU-T I.371
+ * annex A) for the pace, and a set of unanswered frames for the window. It holds no frames: one that may not go now is
+ * the caller's to drop, so that what is sent is always the newest. In any span of `t` seconds at one grant it lets at most
+ * `rateFps × t + 1.5` frames pass, and an idle time earns no burst.
+ *
+ * Pure: `nowMs` is handed in, from any clock; steps back count as standing still.
+ */
+export class FrameLimiter {
+  #grant: LimiterGrant;
+  /** Frames in the bucket at `#levelTimeMs`; drains at the granted rate. */
+  #level = 0;
+  #levelTimeMs: number;
+  readonly #unanswered = new Set<number>();
+
+  constructor(grant: LimiterGrant, nowMs: number) {
+    this.#grant = grant;
+    this.#levelTimeMs = nowMs;
+  }
+
+  get grant(): LimiterGrant {
+    return this.#grant;
+  }
+
+  get unanswered(): number {
+    return this.#unanswered.size;
+  }
+
+  /** A new grant holds from now on; what was sent under the old one stays in the bucket. */
+  setGrant(grant: LimiterGrant, nowMs: number): void {
+    this.#drain(nowMs);
+    this.#grant = grant;
+  }
+
+  check(nowMs: number): LimiterVerdict {
+    if (this.#unanswered.size >= this.#grant.window) return 'window';
+    return this.#rateWaitMs(nowMs) > 0 ? 'rate' : 'go';
+  }
+
+  /** Milliseconds until the pace allows a frame; `Infinity` while only an answer (or another grant) can open the way. */
+  nextInMs(nowMs: number): number {
+    return this.#unanswered.size >= this.#grant.window ? Infinity : this.#rateWaitMs(nowMs);
+  }
+
+  /** Frame `seq` was sent. Call it only after `check` said `go`. */
+  sent(seq: number, nowMs: number): void {
+    this.#drain(nowMs);
+    this.#level += 1;
+    this.#unanswered.add(seq);
+  }
+
+  /** Frame `seq` was answered, whichever way. False when nobody waited for it. */
+  answered(seq: number): boolean {
+    return this.#unanswered.delete(seq);
+  }
+
+  /** Gives up on every unanswered frame (the connection is gone) and returns them, oldest first. */
+  abandon(): number[] {
+    const lost = [...this.#unanswered];
+    this.#unanswered.clear();
+    return lost;
+  }
+
+  #rateWaitMs(nowMs: number): number {
+    this.#drain(nowMs);
+    const excessFrames = this.#level - TOLERANCE_FRAMES;
+    if (excessFrames <= ROUNDING_FRAMES) return this.#grant.rateFps > 0 ? 0 : Infinity;
+    return (excessFrames / this.#grant.rateFps) * 1000;
+  }
+
+  #drain(nowMs: number): void {
+    const elapsedMs = nowMs - this.#levelTimeMs;
+    if (elapsedMs <= 0) return;
+    this.#level = Math.max(0, this.#level - (elapsedMs / 1000) * this.#grant.rateFps);
+    this.#levelTimeMs = nowMs;
+  }
+}
