@@ -1,0 +1,97 @@
+import { fork } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { extname } from 'node:path';
+import { SightlineError } from '../base/errors.ts';
+
+/** What the parent asks of the child process. */
+export interface ProofQuestion {
+  readonly onnxPath: string;
+  readonly provider: string;
+  /** For inputs that leave their size open, pixels. */
+  readonly size?: { readonly width: number; readonly height: number };
+}
+
+export interface ProvenTensor {
+  readonly name: string;
+  readonly type: string;
+  readonly dims: readonly number[];
+  /** Largest value in column 0 of a [1, rows, columns] float output, for zeros as input: tells pixels from grid units. */
+  readonly firstColumnMax?: number;
+}
+
+export interface Proof {
+  readonly inputs: readonly ProvenTensor[];
+  readonly outputs: readonly ProvenTensor[];
+  /** The file's `metadata_props`; YOLO exports keep their labels there. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export type ProofAnswer = ({ readonly ok: true } & Proof) | { readonly ok: false; readonly message: string };
+
+export interface ProofLimits {
+  /** For loading and running, milliseconds. */
+  readonly timeoutMs: number;
+  /** Resident memory of the child, bytes. Watched on Linux only: elsewhere the operating system's own limit holds. */
+  readonly memoryBytesMax: number;
+}
+
+const MEMORY_CHECK_INTERVAL_MS = 50;
+const STDERR_CHARS_MAX = 2048;
+
+/** The child's script lies beside this one and has its ending: `.ts` in the clone, `.js` in the package. */
+const CHILD = new URL(`./prove-child${extname(import.meta.url)}`, import.meta.url);
+
+/**
+ * Loads a model and runs it once in a child process. `name` is what errors call the model. Throws MODEL_CRASHED when the
+ * child dies, hangs or takes too much memory, MODEL_DAMAGED when ONNX Runtime cannot read the file, MODEL_UNSUPPORTED
+ * when it refuses what is in it.
+ */
+export async function proveModel(name: string, question: ProofQuestion, limits: ProofLimits): Promise<Proof> {
+  const child = fork(CHILD, [JSON.stringify(question)], { execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+  let said = '';
+  child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-STDERR_CHARS_MAX)));
+  let answer: ProofAnswer | undefined;
+  child.on('message', (message) => (answer = message as ProofAnswer));
+
+  let killedFor: string | undefined;
+  const kill = (why: string) => {
+    killedFor ??= why;
+    child.kill('SIGKILL');
+  };
+  const deadline = setTimeout(() => kill(`did not end within ${limits.timeoutMs} ms`), limits.timeoutMs);
+  const memoryWatch = setInterval(async () => {
+    const bytes = await residentBytes(child.pid);
+    if (bytes > limits.memoryBytesMax) kill(`took more than ${limits.memoryBytesMax} bytes of memory`);
+  }, MEMORY_CHECK_INTERVAL_MS);
+  try {
+    const end = await new Promise<string>((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', (code, signal) => resolve(signal ? `was ended by ${signal}` : `left with exit code ${code}`));
+    });
+    if (killedFor) throw new SightlineError('MODEL_CRASHED', `${name}: its first run ${killedFor}`);
+    if (!answer) {
+      const words = said.trim().split('\n').at(-1);
+      throw new SightlineError('MODEL_CRASHED', `${name}: its first run ${end}${words ? ` (${words})` : ''}`);
+    }
+    if (!answer.ok) throw refusal(name, answer.message);
+    return { inputs: answer.inputs, outputs: answer.outputs, metadata: answer.metadata };
+  } finally {
+    clearTimeout(deadline);
+    clearInterval(memoryWatch);
+  }
+}
+
+/** ONNX Runtime's message tells whether the bytes are no ONNX at all, or ask for what it does not have. */
+function refusal(name: string, message: string): SightlineError {
+  const isDamaged = /Protobuf parsing failed|INVALID_PROTOBUF|does not have a graph/i.test(message);
+  return new SightlineError(
+    isDamaged ? 'MODEL_DAMAGED' : 'MODEL_UNSUPPORTED',
+    isDamaged ? `${name} is no whole ONNX file` : `${name}: ONNX Runtime refuses it: ${message}`,
+  );
+}
+
+/** Resident memory of a process by Linux' proc(5), `VmRSS` of `status`; 0 where it cannot be told. */
+async function residentBytes(pid: number | undefined): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'latin1').catch(() => '');
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+}

@@ -1,0 +1,350 @@
+import { createRequire } from 'node:module';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, extname, resolve as absolute } from 'node:path';
+import { systemClock } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
+import { SightlineError } from '../base/errors.ts';
+import { guessManifest } from './guess.ts';
+import type { GuessOptions } from './guess.ts';
+import type { ModelManifest, ReadyModel } from './manifest.ts';
+import { ModelStore, sha256Of } from './model-store.ts';
+import { CATALOGUE } from './models/catalogue.ts';
+import { proveModel } from './prove.ts';
+import type { Proof } from './prove.ts';
+import { checked, fetchSource, readBuiltIn, readModelFile } from './sources.ts';
+import type { ManifestOverrides } from './user-manifest.ts';
+
+const GIB = 1024 * 1024 * 1024;
+
+export interface RegistryOptions {
+  /** Folder of pulled, imported and converted models; made when it is needed. */
+  readonly cacheDir: string;
+  /** Size of the folder. Default 4 GiB. */
+  readonly cacheBytesMax?: number;
+  /** Manifest files (JSON or YAML) of further models; a `file` source in one counts from its folder. */
+  readonly manifests?: readonly string[];
+  /** Execution provider that models are proven on. Default `cpu`. */
+  readonly provider?: string;
+  /** For the first run of a model in its child process. Default 60 s. */
+  readonly proofTimeoutMs?: number;
+  /** Memory of that child process. Default 4 GiB. */
+  readonly proofMemoryBytesMax?: number;
+  /** For fetching a model. Default 5 minutes. */
+  readonly fetchTimeoutMs?: number;
+  /** Of a model file, and of a package that one comes in. Default 1 GiB. */
+  readonly modelBytesMax?: number;
+  readonly clock?: Clock;
+}
+
+export interface ModelEntry {
+  readonly manifest: ModelManifest;
+  /** `built-in`: installed with Sightline; `pulled`: in the cache; `available`: to be pulled first; `imported`: the user's own. */
+  readonly state: 'built-in' | 'pulled' | 'available' | 'imported';
+}
+
+export interface ImportOptions extends GuessOptions {
+  /** Default: the file's name in lower case. */
+  readonly id?: string;
+  /** For a model that leaves the size of its input open, pixels. */
+  readonly size?: { readonly width: number; readonly height: number };
+  /** What a manifest file says; it beats what is read off the model. */
+  readonly overrides?: ManifestOverrides;
+}
+
+/** A model file on this machine, whole and proven. */
+interface Proven {
+  readonly onnxPath: string;
+  readonly proof: Proof;
+}
+
+/**
+ * All models that Sightline can run: knows them, gets them, converts them, and hands out none that did not run once in a
+ * child process on this machine. Safe to use from many processes at once; holds nothing open.
+ */
+export class ModelRegistry {
+  readonly #options: RegistryOptions;
+  readonly #store: ModelStore;
+  /** Models on their way, by id or path: who asks meanwhile gets the same answer. */
+  readonly #pending = new Map<string, Promise<ReadyModel>>();
+
+  constructor(options: RegistryOptions) {
+    this.#options = options;
+    this.#store = new ModelStore(options.cacheDir, options.cacheBytesMax ?? 4 * GIB, options.clock ?? systemClock);
+  }
+
+  /** Every model that has a name: the catalogue, the configured manifests, the imported ones. */
+  async list(): Promise<ModelEntry[]> {
+    const own = new Set((await this.#ownManifests()).map((m) => m.id));
+    return await Promise.all(
+      (await this.#manifests()).map(async (manifest): Promise<ModelEntry> => {
+        if (manifest.builtIn) return { manifest, state: 'built-in' };
+        if (own.has(manifest.id)) return { manifest, state: 'imported' };
+        const isHere = await this.#store.has(manifest.sha256, manifest.format);
+        return { manifest, state: isHere ? 'pulled' : 'available' };
+      }),
+    );
+  }
+
+  /** The manifest of a named model. Throws MODEL_UNKNOWN. */
+  async get(id: string): Promise<ModelManifest> {
+    const manifests = await this.#manifests();
+    const found = manifests.find((m) => m.id === id);
+    if (found) return found;
+    throw new SightlineError(
+      'MODEL_UNKNOWN',
+      `there is no model "${id}"; there are ${manifests.map((m) => m.id).join(', ')}`,
+    );
+  }
+
+  /**
+   * A model ready to be loaded, by its id or by the path of an `.onnx` or `.tflite` file. A file that is a named model by
+   * its checksum is that model; of any other the head and input are told from its tensors.
+   *
+   * Throws MODEL_UNKNOWN, MODEL_UNAVAILABLE (not pulled), MODEL_DAMAGED, MODEL_UNSUPPORTED, MODEL_CRASHED, for paths also
+   * SOURCE_NOT_FOUND, SOURCE_UNREADABLE and USAGE (cannot be told what it is: import it with options).
+   */
+  resolve(idOrPath: string): Promise<ReadyModel> {
+    return this.#once(idOrPath, () =>
+      isPath(idOrPath) ? this.#resolvePath(absolute(idOrPath)) : this.#resolveId(idOrPath),
+    );
+  }
+
+  /**
+   * Gets a model that is not built in: from where its manifest says, or from a file (`from`) that must have the
+   * manifest's checksum. Throws as `resolve`, and MODEL_FETCH_FAILED.
+   */
+  async pull(id: string, options: { readonly from?: string; readonly signal?: AbortSignal } = {}): Promise<ReadyModel> {
+    const manifest = await this.get(id);
+    const { from, signal } = options;
+    const isHere = manifest.builtIn || (await this.#store.find(manifest.sha256, manifest.format)) !== undefined;
+    if (from !== undefined || !isHere) {
+      const bytes =
+        from === undefined ? await this.#fetch(manifest, signal) : checked(manifest, await this.#read(from), from);
+      await this.#store.put(bytes, manifest.format, await this.#kept());
+    }
+    return await this.resolve(id);
+  }
+
+  /**
+   * Takes a model file of the user's into the cache under a name of its own. A file that the catalogue knows by its
+   * checksum keeps the catalogue's manifest. Throws as `resolve` for paths; USAGE for an id that is bad or taken.
+   */
+  async import(path: string, options: ImportOptions = {}): Promise<ReadyModel> {
+    const file = absolute(path);
+    const bytes = await this.#read(file);
+    const sha256 = sha256Of(bytes);
+    const known = CATALOGUE.find((m) => m.sha256 === sha256 && !m.builtIn);
+    if (known && options.id === undefined) return await this.pull(known.id, { from: file });
+    const id = options.id ?? idOf(file);
+    const { MODEL_ID } = await import('./user-manifest.ts');
+    if (!MODEL_ID.test(id))
+      throw new SightlineError(
+        'USAGE',
+        `"${id}" is no model id: a-z, 0-9, ".", "_", "-", at most 64; say one with --id`,
+      );
+    const taken = [...CATALOGUE, ...(await this.#configured())].find((m) => m.id === id);
+    if (taken) throw new SightlineError('USAGE', `the model id "${id}" is taken; say another one with --id`);
+    const { manifest, onnxPath } = await this.#examine(file, bytes, id, options);
+    await this.#store.writeRecord('manifests', id, manifest);
+    return { manifest, onnxPath };
+  }
+
+  #once(key: string, make: () => Promise<ReadyModel>): Promise<ReadyModel> {
+    const pending = this.#pending.get(key);
+    if (pending) return pending;
+    const made = make().finally(() => this.#pending.delete(key));
+    this.#pending.set(key, made);
+    return made;
+  }
+
+  async #resolveId(id: string): Promise<ReadyModel> {
+    const manifest = await this.get(id);
+    const onnxPath = await this.#onnx(manifest.id, manifest.sha256, manifest.format, () => this.#source(manifest));
+    await this.#proof(manifest.id, onnxPath, manifest.input);
+    return { manifest, onnxPath };
+  }
+
+  async #resolvePath(path: string): Promise<ReadyModel> {
+    const bytes = await this.#read(path);
+    const sha256 = sha256Of(bytes);
+    const known = (await this.#manifests()).find((m) => m.sha256 === sha256);
+    if (!known) return await this.#examine(path, bytes, idOf(path), {});
+    const onnxPath = await this.#onnx(known.id, sha256, known.format, async () => bytes);
+    await this.#proof(known.id, onnxPath, known.input);
+    return { manifest: known, onnxPath };
+  }
+
+  /** Converts, runs and describes a file that no manifest knows. */
+  async #examine(path: string, bytes: Uint8Array, id: string, options: ImportOptions): Promise<ReadyModel> {
+    const name = basename(path);
+    const format = formatOf(bytes);
+    const sha256 = sha256Of(bytes);
+    // A converted file can be made again only from its source, so that is kept too.
+    if (format === 'tflite') await this.#store.put(bytes, format, await this.#kept());
+    const onnxPath = await this.#onnx(name, sha256, format, async () => bytes);
+    const { proof } = await this.#proof(name, onnxPath, options.size ?? options.overrides?.input);
+    const { overrides } = options;
+    const guess = guessManifest(name, proof, {
+      ...options,
+      ...(overrides?.head && { head: overrides.head }),
+      ...(overrides?.labels && { labels: overrides.labels }),
+      ...(overrides?.input && { input: overrides.input }),
+    });
+    const manifest: ModelManifest = {
+      id,
+      title: name,
+      format,
+      source: { kind: 'file', path },
+      sha256,
+      licence: { spdx: 'unknown', notice: 'The licence is between you and who made the model.' },
+      builtIn: false,
+      ...guess,
+      ...overrides,
+    };
+    return { manifest, onnxPath };
+  }
+
+  /** The whole ONNX file of a source; converted when it is TFLite and there is no whole conversion in the cache. */
+  async #onnx(
+    name: string,
+    sha256: string,
+    format: ModelManifest['format'],
+    source: () => Promise<Uint8Array>,
+  ): Promise<string> {
+    if (format === 'onnx') {
+      return (await this.#store.find(sha256, 'onnx')) ?? this.#store.put(await source(), 'onnx', await this.#kept());
+    }
+    const { CONVERTER_VERSION } = await import('./tflite/version.ts');
+    const key = `${sha256}-v${CONVERTER_VERSION}`;
+    const record = await this.#store.readRecord('converted', key);
+    const converted = isRecord(record) && typeof record['onnx'] === 'string' ? record['onnx'] : undefined;
+    const cached = converted && SHA256.test(converted) ? await this.#store.find(converted, 'onnx') : undefined;
+    if (cached) return cached;
+    const { convertTflite } = await import('./tflite/convert.ts');
+    const onnx = convertTflite(await source(), name);
+    const path = await this.#store.put(onnx, 'onnx', await this.#kept());
+    await this.#store.writeRecord('converted', key, { onnx: sha256Of(onnx) });
+    return path;
+  }
+
+  /** The source's bytes, for a model that is not in the cache (any more). */
+  async #source(manifest: ModelManifest): Promise<Uint8Array> {
+    if (manifest.builtIn) return await readBuiltIn(manifest);
+    const stored = await this.#store.find(manifest.sha256, manifest.format);
+    if (stored) return await readFile(stored);
+    if (manifest.source.kind === 'file') return await this.#fetch(manifest);
+    throw new SightlineError(
+      'MODEL_UNAVAILABLE',
+      `the model ${manifest.id} is not on this machine, or was damaged; get it with: sightline models pull ${manifest.id}`,
+    );
+  }
+
+  /** What the model's first run on this machine gave; runs it if it has not yet. */
+  async #proof(name: string, onnxPath: string, size: { width: number; height: number } | undefined): Promise<Proven> {
+    const provider = this.#options.provider ?? 'cpu';
+    // The file was hashed a moment ago: its name is its content.
+    const key = `${basename(onnxPath, '.onnx')}-${provider}-${runtimeVersion()}${size ? `-${size.width}x${size.height}` : ''}`;
+    const cached = await this.#store.readRecord('proofs', key);
+    if (isRecord(cached) && Array.isArray(cached['inputs']) && Array.isArray(cached['outputs'])) {
+      return { onnxPath, proof: cached as unknown as Proof };
+    }
+    const question = { onnxPath, provider, ...(size && { size: { width: size.width, height: size.height } }) };
+    const proof = await proveModel(name, question, {
+      timeoutMs: this.#options.proofTimeoutMs ?? 60_000,
+      memoryBytesMax: this.#options.proofMemoryBytesMax ?? 4 * GIB,
+    });
+    await this.#store.writeRecord('proofs', key, proof);
+    return { onnxPath, proof };
+  }
+
+  async #fetch(manifest: ModelManifest, signal?: AbortSignal): Promise<Uint8Array> {
+    return await fetchSource(manifest, {
+      bytesMax: this.#options.modelBytesMax ?? GIB,
+      timeoutMs: this.#options.fetchTimeoutMs ?? 300_000,
+      ...(signal && { signal }),
+    });
+  }
+
+  #read(path: string): Promise<Uint8Array> {
+    return readModelFile(path, this.#options.modelBytesMax ?? GIB);
+  }
+
+  async #manifests(): Promise<ModelManifest[]> {
+    return [...CATALOGUE, ...(await this.#configured()), ...(await this.#ownManifests())];
+  }
+
+  /** Manifests of files that the configuration names. Throws CONFIG_UNREADABLE, CONFIG_VALUE_BAD. */
+  async #configured(): Promise<ModelManifest[]> {
+    return await Promise.all((this.#options.manifests ?? []).map((path) => readManifestFile(absolute(path))));
+  }
+
+  /** Manifests of imported models. One that was damaged in the cache is left out: the model has to be imported again. */
+  async #ownManifests(): Promise<ModelManifest[]> {
+    const keys = await this.#store.recordKeys('manifests');
+    if (keys.length === 0) return [];
+    const { parseManifest } = await import('./user-manifest.ts');
+    const records = await Promise.all(keys.map((key) => this.#store.readRecord('manifests', key)));
+    return records.flatMap((record) => {
+      try {
+        return [parseManifest(record, 'imported model')];
+      } catch {
+        return [];
+      }
+    });
+  }
+
+  /** Checksums of files that cannot be made again, or not without the network. */
+  async #kept(): Promise<ReadonlySet<string>> {
+    return new Set((await this.#manifests()).filter((m) => !m.builtIn).map((m) => m.sha256));
+  }
+}
+
+const SHA256 = /^[0-9a-f]{64}$/;
+
+async function readManifestFile(path: string): Promise<ModelManifest> {
+  const text = await readFile(path, 'utf8').catch((thrown: Error) => {
+    throw new SightlineError('CONFIG_UNREADABLE', `models.manifests: ${path} cannot be read: ${thrown.message}`, {
+      cause: thrown,
+    });
+  });
+  const [{ parse }, { parseManifest }] = await Promise.all([import('yaml'), import('./user-manifest.ts')]);
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (thrown) {
+    throw new SightlineError('CONFIG_UNREADABLE', `models.manifests: ${path}: ${(thrown as Error).message}`, {
+      cause: thrown,
+    });
+  }
+  const manifest = parseManifest(value, path);
+  if (manifest.source.kind !== 'file') return manifest;
+  return { ...manifest, source: { kind: 'file', path: absolute(dirname(path), manifest.source.path) } };
+}
+
+/** A name with a separator or a model file's ending is a path. */
+function isPath(idOrPath: string): boolean {
+  return /[\\/]/.test(idOrPath) || /\.(onnx|tflite)$/i.test(idOrPath);
+}
+
+function idOf(path: string): string {
+  const id = basename(path, extname(path))
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9._-]+/g, '-');
+  return id.replace(/^[^a-z0-9]+/, '').slice(0, 64) || 'model';
+}
+
+/** By the identifier at byte 4 of a TFLite file; what is neither is refused by ONNX Runtime, by name. */
+function formatOf(bytes: Uint8Array): ModelManifest['format'] {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', 4, 8) === 'TFL3'
+    ? 'tflite'
+    : 'onnx';
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null;
+}
+
+function runtimeVersion(): string {
+  const require = createRequire(import.meta.url);
+  return (require('onnxruntime-node/package.json') as { version: string }).version;
+}
