@@ -1,0 +1,56 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+
+/** How much later than planned the event loop came round: what every frame on the main thread waits in addition. */
+export interface EventLoopDelay {
+  readonly p50_ms: number;
+  readonly p99_ms: number;
+  readonly max_ms: number;
+}
+
+const RESOLUTION_MS = 10;
+const NS_PER_MS = 1e6;
+
+/** The event loop's delay over the last one to two windows. Close it: it holds timers (which do not keep a process alive). */
+export class EventLoopMonitor {
+  // Node cannot merge these histograms, so two run, each cleared in every second turn: the elder is the one to read.
+  #elder = started();
+  #younger = started();
+  readonly #turning: NodeJS.Timeout;
+
+  constructor(windowMs = 60_000) {
+    this.#turning = setInterval(() => this.#turn(), windowMs);
+    this.#turning.unref();
+  }
+
+  read(): EventLoopDelay {
+    const elder = this.#elder;
+    return {
+      p50_ms: delayMs(elder.percentile(50)),
+      p99_ms: delayMs(elder.percentile(99)),
+      max_ms: delayMs(elder.max),
+    };
+  }
+
+  /** Idempotent. The last figures stay readable. */
+  close(): void {
+    clearInterval(this.#turning);
+    this.#elder.disable();
+    this.#younger.disable();
+  }
+
+  #turn(): void {
+    [this.#elder, this.#younger] = [this.#younger, this.#elder];
+    this.#younger.reset();
+  }
+}
+
+function started() {
+  const monitor = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  monitor.enable();
+  return monitor;
+}
+
+/** What is recorded is the time from one timer to the next, the planned interval included. */
+function delayMs(recordedNs: number): number {
+  return Math.max(0, recordedNs / NS_PER_MS - RESOLUTION_MS);
+}

@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import { judgeHealth, type HealthFacts } from './health.ts';
+
+const LIMITS = { latencyP95MaxMs: 100, eventLoopDelayP99MaxMs: 50, rssBytesMax: 1024 * 2 ** 20 };
+const WELL: HealthFacts = {
+  modelsLoading: [],
+  modelsFailed: [],
+  workers: { alive: 2, wanted: 2 },
+  stopping: false,
+  latency: { p95Ms: 100, frames: 1000 },
+  eventLoopDelayP99Ms: 50,
+  rssBytes: 1024 * 2 ** 20,
+  callbackFaults: 0,
+};
+
+test('figures at their limits are well', () => {
+  expect(judgeHealth(WELL, LIMITS)).toEqual({ status: 'ok', issues: [] });
+});
+
+test('a model that is being loaded: starting', () => {
+  expect(judgeHealth({ ...WELL, modelsLoading: ['ssd-oidv4'] }, LIMITS)).toEqual({
+    status: 'starting',
+    issues: [{ code: 'MODEL_LOADING', message: 'model ssd-oidv4 is being loaded' }],
+  });
+});
+
+test.each<[string, Partial<HealthFacts>, string]>([
+  [
+    'MODEL_FAILED',
+    { modelsFailed: [{ id: 'mine', reason: 'cut in half' }] },
+    'model mine could not be loaded: cut in half',
+  ],
+  ['WORKERS_MISSING', { workers: { alive: 1, wanted: 2 } }, '1 of 2 inference workers'],
+  ['SHUTTING_DOWN', { stopping: true, workers: { alive: 0, wanted: 2 } }, 'shuts down'],
+  ['LATENCY_HIGH', { latency: { p95Ms: 123.45, frames: 20 } }, '123.5 ms, over 100.0 ms'],
+  ['EVENT_LOOP_SLOW', { eventLoopDelayP99Ms: 60 }, '60.0 ms, over 50.0 ms'],
+  ['MEMORY_HIGH', { rssBytes: 1500 * 2 ** 20 }, '1500 MiB, over 1024 MiB'],
+  ['CALLBACKS_FAILED', { callbackFaults: 3 }, '3 callbacks'],
+])('%s: degraded, with the figure', (code, facts, words) => {
+  const { status, issues } = judgeHealth({ ...WELL, ...facts }, LIMITS);
+  expect(status).toBe('degraded');
+  expect(issues).toEqual([{ code, message: expect.stringContaining(words) }]);
+});
+
+test('a few slow frames are no percentile', () => {
+  expect(judgeHealth({ ...WELL, latency: { p95Ms: 900, frames: 19 } }, LIMITS).status).toBe('ok');
+});
+
+test('loading and something wrong: degraded, with both', () => {
+  const { status, issues } = judgeHealth({ ...WELL, modelsLoading: ['a'], callbackFaults: 1 }, LIMITS);
+  expect(status).toBe('degraded');
+  expect(issues.map(({ code }) => code)).toEqual(['MODEL_LOADING', 'CALLBACKS_FAILED']);
+});

@@ -1,0 +1,89 @@
+/** What the verdict rests on; whoever asks for it gathers it. */
+export interface HealthFacts {
+  /** Models that sessions may ask for and that are being made ready, by id. */
+  readonly modelsLoading: readonly string[];
+  /** Models that could not be made ready. */
+  readonly modelsFailed: readonly { readonly id: string; readonly reason: string }[];
+  readonly workers: { readonly alive: number; readonly wanted: number };
+  readonly stopping: boolean;
+  /** Capture to handed to the encoder, of late, and of how many frames. */
+  readonly latency: { readonly p95Ms: number; readonly frames: number };
+  readonly eventLoopDelayP99Ms: number;
+  readonly rssBytes: number;
+  /** Callbacks that threw inside the hub: each is a fault of the program. */
+  readonly callbackFaults: number;
+}
+
+export interface HealthLimits {
+  readonly latencyP95MaxMs: number;
+  readonly eventLoopDelayP99MaxMs: number;
+  readonly rssBytesMax: number;
+}
+
+export type HealthIssueCode =
+  | 'MODEL_LOADING'
+  | 'MODEL_FAILED'
+  | 'WORKERS_MISSING'
+  | 'SHUTTING_DOWN'
+  | 'LATENCY_HIGH'
+  | 'EVENT_LOOP_SLOW'
+  | 'MEMORY_HIGH'
+  | 'CALLBACKS_FAILED';
+
+export interface HealthIssue {
+  readonly code: HealthIssueCode;
+  /** For people; names the figure and its limit. */
+  readonly message: string;
+}
+
+export interface Health {
+  /** `starting`: frames are not processed yet and nothing is wrong; `degraded`: see the issues. */
+  readonly status: 'ok' | 'starting' | 'degraded';
+  readonly issues: readonly HealthIssue[];
+}
+
+/** Fewer frames make no 95th percentile. */
+const LATENCY_FRAMES_MIN = 20;
+
+/** Is the server well, and if not, why. Pure. */
+export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
+  const issues: HealthIssue[] = [];
+  const find = (code: HealthIssueCode, message: string) => issues.push({ code, message });
+  const { workers, latency } = facts;
+
+  for (const id of facts.modelsLoading) find('MODEL_LOADING', `model ${id} is being loaded`);
+  for (const { id, reason } of facts.modelsFailed) find('MODEL_FAILED', `model ${id} could not be loaded: ${reason}`);
+  if (facts.stopping) find('SHUTTING_DOWN', 'the server shuts down');
+  else if (workers.alive < workers.wanted) {
+    find('WORKERS_MISSING', `${workers.alive} of ${workers.wanted} inference workers are alive`);
+  }
+  if (latency.frames >= LATENCY_FRAMES_MIN && latency.p95Ms > limits.latencyP95MaxMs) {
+    find('LATENCY_HIGH', `95 % of the frames took up to ${ms(latency.p95Ms)}, over ${ms(limits.latencyP95MaxMs)}`);
+  }
+  if (facts.eventLoopDelayP99Ms > limits.eventLoopDelayP99MaxMs) {
+    const { eventLoopDelayP99Ms: delayMs } = facts;
+    find(
+      'EVENT_LOOP_SLOW',
+      `the event loop's delay (P99) is ${ms(delayMs)}, over ${ms(limits.eventLoopDelayP99MaxMs)}`,
+    );
+  }
+  if (facts.rssBytes > limits.rssBytesMax) {
+    find('MEMORY_HIGH', `resident memory is ${mib(facts.rssBytes)}, over ${mib(limits.rssBytesMax)}`);
+  }
+  if (facts.callbackFaults > 0) find('CALLBACKS_FAILED', `${facts.callbackFaults} callbacks of readers have failed`);
+
+  return { status: statusOf(issues), issues };
+}
+
+function statusOf(issues: readonly HealthIssue[]): Health['status'] {
+  if (issues.length === 0) return 'ok';
+  return issues.every(({ code }) => code === 'MODEL_LOADING') ? 'starting' : 'degraded';
+}
+
+function ms(value: number): string {
+  return `${value.toFixed(1)} ms`;
+}
+
+function mib(bytes: number): string {
+  return `${Math.round(bytes / 2 ** 20)} MiB`;
+}

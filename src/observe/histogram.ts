@@ -1,0 +1,155 @@
+import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import type { Clock } from '../base/clock.ts';
+import type { StagesMs } from '../protocol/video.ts';
+
+/** The parts of a frame's way whose times add up to `total`: each is a frame's own time in that stage. */
+export const OWN_STAGES = ['capture', 'queue', 'decode', 'preprocess', 'inference', 'postprocess'] as const;
+export type OwnStage = (typeof OWN_STAGES)[number];
+
+/**
+ * All that is measured of a frame. `total` is capture to handed to the encoder; `encode` and `transmit` (handed to the
+ * socket to written to the kernel) come after it.
+ */
+export const STAGES = [...OWN_STAGES, 'encode', 'transmit', 'total'] as const;
+export type Stage = (typeof STAGES)[number];
+
+/** Percentiles of every recorded duration, to three digits; zeros when there is none. */
+export interface LatencyFigures {
+  readonly count: number;
+  readonly p50_ms: number;
+  readonly p95_ms: number;
+  readonly p99_ms: number;
+  readonly max_ms: number;
+}
+
+export interface FrameLatencyFigures {
+  readonly stages: Readonly<Record<Stage, LatencyFigures>>;
+  /** Frames by the stage in which they spent most of their own time. */
+  readonly bottlenecks: Readonly<Record<OwnStage, number>>;
+}
+
+/** Longer durations count as this one. */
+const DURATION_MAX_US = 60_000_000;
+const DEFAULT_WINDOW_MS = 60_000;
+
+/**
+ * Latencies of frames by stage, since the start and of late. "Of late" is the last whole window and the one that runs, so
+ * that it never begins empty: at 60 s the last one to two minutes. Memory is fixed (about 4 MB), whatever the rate.
+ */
+export class FrameLatencies {
+  readonly windowMs: number;
+  readonly #clock: Clock;
+  readonly #sinceStart = new Slice();
+  readonly #merged = new Slice();
+  #current = new Slice();
+  #last = new Slice();
+  #windowEndMs: number;
+
+  constructor(clock: Clock, windowMs: number = DEFAULT_WINDOW_MS) {
+    this.#clock = clock;
+    this.windowMs = windowMs;
+    this.#windowEndMs = clock.now() + windowMs;
+  }
+
+  /** One frame was answered with a result. */
+  frame(stages: StagesMs): void {
+    this.#turnWindow();
+    this.#sinceStart.frame(stages);
+    this.#current.frame(stages);
+  }
+
+  encoded(durationMs: number): void {
+    this.#record('encode', durationMs);
+  }
+
+  transmitted(durationMs: number): void {
+    this.#record('transmit', durationMs);
+  }
+
+  sinceStart(): FrameLatencyFigures {
+    return this.#sinceStart.figures();
+  }
+
+  recent(): FrameLatencyFigures {
+    this.#turnWindow();
+    this.#merged.reset();
+    this.#merged.add(this.#last);
+    this.#merged.add(this.#current);
+    return this.#merged.figures();
+  }
+
+  #record(stage: Stage, durationMs: number): void {
+    this.#turnWindow();
+    this.#sinceStart.record(stage, durationMs);
+    this.#current.record(stage, durationMs);
+  }
+
+  #turnWindow(): void {
+    const nowMs = this.#clock.now();
+    if (nowMs < this.#windowEndMs) return;
+    [this.#last, this.#current] = [this.#current, this.#last];
+    this.#current.reset();
+    // Nothing was recorded for a whole window and more: what is held is not of late.
+    if (nowMs >= this.#windowEndMs + this.windowMs) this.#last.reset();
+    this.#windowEndMs = nowMs + this.windowMs;
+  }
+}
+
+/** What was recorded in one stretch of time. */
+class Slice {
+  readonly #histograms = byStage(STAGES, () => createHistogram({ lowest: 1, highest: DURATION_MAX_US, figures: 3 }));
+  readonly #bottlenecks = byStage(OWN_STAGES, () => 0);
+
+  frame(stages: StagesMs): void {
+    for (const stage of OWN_STAGES) this.record(stage, stages[stage]);
+    this.record('total', stages.total);
+    this.#bottlenecks[bottleneckOf(stages)]++;
+  }
+
+  record(stage: Stage, durationMs: number): void {
+    this.#histograms[stage].record(microseconds(durationMs));
+  }
+
+  add(other: Slice): void {
+    for (const stage of STAGES) this.#histograms[stage].add(other.#histograms[stage]);
+    for (const stage of OWN_STAGES) this.#bottlenecks[stage] += other.#bottlenecks[stage];
+  }
+
+  reset(): void {
+    for (const stage of STAGES) this.#histograms[stage].reset();
+    for (const stage of OWN_STAGES) this.#bottlenecks[stage] = 0;
+  }
+
+  figures(): FrameLatencyFigures {
+    return {
+      stages: byStage(STAGES, (stage) => figuresOf(this.#histograms[stage])),
+      bottlenecks: { ...this.#bottlenecks },
+    };
+  }
+}
+
+/** The stage with the largest own time; of equals the earlier one. */
+export function bottleneckOf(stages: Readonly<Record<OwnStage, number>>): OwnStage {
+  let worst: OwnStage = OWN_STAGES[0];
+  for (const stage of OWN_STAGES) if (stages[stage] > stages[worst]) worst = stage;
+  return worst;
+}
+
+/** Node's histograms take whole numbers from 1. A capture time a little ahead of the server's clock gives a negative duration. */
+function microseconds(durationMs: number): number {
+  return durationMs > 0 ? Math.min(DURATION_MAX_US, Math.max(1, Math.round(durationMs * 1000))) : 1;
+}
+
+function figuresOf(histogram: RecordableHistogram): LatencyFigures {
+  return {
+    count: histogram.count,
+    p50_ms: histogram.percentile(50) / 1000,
+    p95_ms: histogram.percentile(95) / 1000,
+    p99_ms: histogram.percentile(99) / 1000,
+    max_ms: histogram.max / 1000,
+  };
+}
+
+function byStage<S extends Stage, V>(stages: readonly S[], make: (stage: S) => V): Record<S, V> {
+  return Object.fromEntries(stages.map((stage) => [stage, make(stage)])) as Record<S, V>;
+}

@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { ManualClock } from '../base/clock.ts';
+import { cpuPercent, ProcessMonitor } from './process-figures.ts';
+
+test('load is the share of all processors', () => {
+  expect(cpuPercent(500, 1000, 1)).toBe(50);
+  expect(cpuPercent(500, 1000, 4)).toBe(12.5);
+  expect(cpuPercent(2100, 1000, 2)).toBe(100);
+});
+
+test('figures are those of this process, its load that since the last reading', () => {
+  const clock = new ManualClock();
+  const monitor = new ProcessMonitor(clock);
+  expect(monitor.read().cpu_percent).toBe(0);
+  const before = process.cpuUsage();
+  while (process.cpuUsage(before).user < 20_000);
+  clock.advance(499);
+  expect(monitor.read().cpu_percent).toBe(0);
+  clock.advance(1);
+  const { cpu_percent, ...figures } = monitor.read();
+  expect(cpu_percent).toBeGreaterThan(0);
+  expect(monitor.read().cpu_percent).toBe(cpu_percent);
+  expect(figures.rss_bytes).toBeGreaterThan(figures.heap_used_bytes);
+  expect(figures.heap_total_bytes).toBeGreaterThanOrEqual(figures.heap_used_bytes);
+  expect(figures.external_bytes).toBeGreaterThan(0);
+  expect(figures.uptime_s).toBeGreaterThan(0);
+  clock.advance(1e12);
+  expect(monitor.read().cpu_percent).toBeLessThan(0.01);
+});
