@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { basename, dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import fastifyStatic from '@fastify/static';
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { checkAddress, type AddressRules } from './guard.ts';
@@ -27,9 +27,8 @@ export type Route =
     }
   | {
       readonly url: string;
-      /** Served with ranges and caching; a path that does not exist (yet) is a 404. */ readonly file: () =>
-        | string
-        | undefined;
+      /** Path of the file to serve, with ranges and caching; undefined: there is none, a 404. */
+      readonly file: () => Promise<string | undefined>;
     };
 
 export interface SocketRoute {
@@ -79,6 +78,11 @@ export class HttpServer {
       forceCloseConnections: true,
       requestTimeout: options.requestTimeoutMs,
       bodyLimit: 1_048_576,
+      // What is refused before there is a route, such as a broken URL.
+      frameworkErrors: (thrown, _request, reply) => {
+        const error = this.#knownError(thrown);
+        void (reply as FastifyReply).status(error.status).send(errorBody(error));
+      },
       routerOptions: { maxParamLength: 200 },
     });
     this.#fastify.server.headersTimeout = options.headerTimeoutMs;
@@ -168,8 +172,8 @@ export class HttpServer {
         reply.hijack();
       });
     } else {
-      this.#fastify.get(route.url, (request, reply) => {
-        const path = route.file();
+      this.#fastify.get(route.url, async (request, reply) => {
+        const path = await route.file();
         if (path === undefined)
           throw new SightlineError('NOT_FOUND', `there is nothing at ${request.url.slice(0, 200)}`);
         return reply.sendFile(basename(path), dirname(path));
