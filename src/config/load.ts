@@ -254,7 +254,6 @@ function fileSettings(file: string): Setting[] {
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const [error] = document.errors;
   if (error !== undefined) throw unreadable(file, error.message.split('\n')[0]!.replace(/:$/, ''));
-  if (document.contents === null) return [];
   try {
     return documentSettings(document, file, lines);
   } catch (thrown) {
@@ -284,19 +283,19 @@ function unreadable(file: string, why: string): SightlineError {
 }
 
 function documentSettings(document: Document, file: string, lines: LineCounter): Setting[] {
-  const root = resolved(document.contents as Node, document);
+  const root = resolved(document.contents as Node | null, document);
+  if (isEmpty(root)) return [];
   if (!isMap(root)) throw unreadable(file, 'the top must be sections with keys');
   const settings: Setting[] = [];
   for (const sectionPair of root.items as Pair<Node, Node | null>[]) {
     const section = keyText(sectionPair);
     const origin = at(sectionPair, file, lines);
-    const body = sectionPair.value === null ? null : resolved(sectionPair.value, document);
-    const empty = body === null || (isScalar(body) && body.value === null);
+    const body = resolved(sectionPair.value, document);
     if (!Object.hasOwn(configSchema.shape, section)) {
       settings.push({ path: section, value: undefined, origin });
     } else if (isMap(body)) {
       settings.push(...sectionSettings(section, body, document, file, lines));
-    } else if (!empty) {
+    } else if (!isEmpty(body)) {
       throw new SightlineError(
         'CONFIG_VALUE_BAD',
         `${section} must be a section with keys, not ${shown(body.toJS(document, { maxAliasCount: ALIASES_MAX }))} (${origin})`,
@@ -323,8 +322,13 @@ function sectionSettings(
   });
 }
 
-function resolved(node: Node, document: Document): Node | null {
+function resolved(node: Node | null, document: Document): Node | null {
   return isAlias(node) ? (node.resolve(document) ?? null) : node;
+}
+
+/** `key:` with nothing behind it. */
+function isEmpty(node: Node | null): node is null {
+  return node === null || (isScalar(node) && node.value === null);
 }
 
 function keyText(pair: Pair<Node, unknown>): string {

@@ -1,0 +1,38 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { configDocument, configTemplate } from './document.ts';
+import { loadConfig } from './load.ts';
+import { CONFIG_KEYS } from './schema.ts';
+
+describe('docs/configuration.md', () => {
+  test('is what `npm run docs` makes', () => {
+    const page = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8');
+    expect(page).toBe(configDocument());
+  });
+
+  test('tells every key, with a meaning', () => {
+    const page = configDocument();
+    for (const key of CONFIG_KEYS.values()) {
+      expect(page).toContain(`| \`${key.path}\` |`);
+      expect(key.description.length, key.path).toBeGreaterThan(10);
+    }
+  });
+});
+
+describe('the template', () => {
+  test('changes nothing as it is, and states the defaults when every "# " is taken away', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sightline-template-'));
+    try {
+      const file = join(folder, 'sightline.yaml');
+      writeFileSync(file, configTemplate());
+      expect(loadConfig({ file })).toEqual(loadConfig());
+      // The cache's place hangs on the machine and has no value to state.
+      writeFileSync(file, configTemplate().replaceAll(/^ {2}# (?!cache_dir)/gm, '  '));
+      expect(loadConfig({ file })).toEqual(loadConfig());
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
