@@ -37,8 +37,8 @@ export class Connection {
     this.#listener = listener;
     this.#socket = new WebSocket(address);
     this.#socket.binaryType = 'arraybuffer';
-    this.#socket.addEventListener('message', ({ data }: { data: string | ArrayBuffer }) => this.#onData(data));
-    this.#socket.addEventListener('close', ({ code }: { code: number }) => this.#onClose(code));
+    this.#socket.addEventListener('message', ({ data }) => this.#onData(data));
+    this.#socket.addEventListener('close', ({ code }) => this.#onClose(code));
     // A close follows, and says as much as a browser lets anybody know. Without a listener `ws` would throw.
     this.#socket.addEventListener('error', () => {});
     this.#welcomeTimer = setTimeout(() => {
@@ -66,11 +66,11 @@ export class Connection {
     return new URL(this.#address).host;
   }
 
-  #onData(data: string | ArrayBuffer): void {
+  #onData(data: unknown): void {
     if (this.#ended) return;
     let message: ServerMessage;
     try {
-      message = decodeServerMessage(typeof data === 'string' ? data : new Uint8Array(data));
+      message = decodeServerMessage(typeof data === 'string' ? data : new Uint8Array(data as ArrayBuffer));
     } catch (thrown) {
       this.#end({ error: toSightlineError(thrown), final: true });
       return;

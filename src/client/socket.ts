@@ -5,7 +5,9 @@ import type { MessageFormat } from '../protocol/video.ts';
 export interface WebSocketLike {
   binaryType: string;
   readonly bufferedAmount: number;
-  addEventListener(type: string, listener: (event: never) => void): void;
+  addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void;
+  addEventListener(type: 'close', listener: (event: { readonly code: number }) => void): void;
+  addEventListener(type: 'error', listener: () => void): void;
   send(data: string | Uint8Array<ArrayBuffer>): void;
   close(code?: number): void;
 }
