@@ -1,0 +1,78 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+const command = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
+const clonesNode = fileURLToPath(new URL('../../node_modules/node/bin/node', import.meta.url));
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sightline-command-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+function ended(child: ChildProcess): Promise<Ended> {
+  let out = '';
+  let err = '';
+  child.stdout?.on('data', (chunk) => (out += chunk));
+  child.stderr?.on('data', (chunk) => (err += chunk));
+  return new Promise((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal, out, err }));
+  });
+}
+
+/** A Node that believes to be of another version. */
+function asNode(version: string): string[] {
+  const lie = `Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '${version}' } });`;
+  return ['--import', `data:text/javascript,${encodeURIComponent(lie)}`];
+}
+
+describe('bin/sightline.js', () => {
+  test('hands on words and exit code', async () => {
+    expect(await ended(spawn(process.execPath, [command, 'config', 'show', '--json']))).toMatchObject({
+      code: 0,
+      err: '',
+    });
+    const wrong = await ended(spawn(process.execPath, [command, 'confg']));
+    expect(wrong).toMatchObject({ code: 64, out: '' });
+    expect(wrong.err).toContain('Did you mean config?');
+  });
+
+  test('ends without a word when nobody reads its output', async () => {
+    const child = spawn(process.execPath, [command, 'config', 'generate']);
+    child.stdout.destroy();
+    expect(await ended(child)).toMatchObject({ code: 0, err: '' });
+  });
+
+  test('on an old Node says what it needs, on one line', async () => {
+    const alone = join(folder, 'alone', 'bin');
+    mkdirSync(alone, { recursive: true });
+    writeFileSync(join(folder, 'alone', 'package.json'), '{ "type": "module" }');
+    cpSync(command, join(alone, 'sightline.js'));
+    for (const version of ['18.20.0', '22.17.1']) {
+      const refused = await ended(spawn(process.execPath, [...asNode(version), join(alone, 'sightline.js')]));
+      expect(refused).toMatchObject({ code: 69, out: '' });
+      expect(refused.err).toBe(`sightline: Node 22.18 or newer is needed, this is ${version} (https://nodejs.org)\n`);
+    }
+  });
+
+  test.skipIf(!existsSync(clonesNode))('on an old Node moves over to the Node of the clone', async () => {
+    // This test may run on the clone's own Node, which does not move over to itself: a copy of it does.
+    const other = join(folder, 'node');
+    cpSync(process.execPath, other);
+    const moved = await ended(spawn(other, [...asNode('20.1.0'), command, 'config', 'check', 'none.yaml']));
+    expect(moved).toMatchObject({ code: 78, out: '' });
+    expect(moved.err).toContain('CONFIG_UNREADABLE');
+  });
+});
