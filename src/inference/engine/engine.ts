@@ -1,0 +1,328 @@
+import { availableParallelism } from 'node:os';
+import { SightlineError } from '../../base/errors.ts';
+import type { ImageLimits } from '../../media/jpeg.ts';
+import type { ReadyModel } from '../manifest.ts';
+import { Lane, type LaneJob, type LaneLimits, type LaneOwner } from './lane.ts';
+import type { WorkerSettings } from './messages.ts';
+import { DEATHS_IN_A_ROW_MAX, planEngine, restartDelayMs } from './plan.ts';
+import type { Engine, EngineStats, InferenceJob, InferenceOutcome, Picture, ProviderReport } from './types.ts';
+
+/** Everything may be left out. */
+export interface OnnxEngineOptions {
+  /** Worker threads, each with a session of its own for every model; default by the hint. */
+  readonly workers?: number;
+  /** Threads of one session; default by the hint. */
+  readonly intraOpThreads?: number;
+  /** `throughput` (default): a worker of one thread per core; `latency`: several threads for one frame. */
+  readonly hint?: 'latency' | 'throughput';
+  /** Jobs handed to a busy worker ahead, so that it need not wait for a message between two frames; default 1. */
+  readonly prefetch?: number;
+  /** Execution providers in order of preference; default `cpu` alone. */
+  readonly providers?: readonly string[];
+  /** A job that runs longer is given up, and its worker replaced; default 10 s. */
+  readonly jobTimeoutMs?: number;
+  /** For one model in one worker; default 60 s. */
+  readonly loadTimeoutMs?: number;
+  /** Runs before a model counts as loaded; default 1. */
+  readonly warmUpRuns?: number;
+  /** Jobs that may wait when no slot is free; default 32. Callers that heed `freeSlots` never fill it. */
+  readonly backlogMax?: number;
+  /** Of pictures, before they are decoded; default 16,384 a side and 64 megapixels. */
+  readonly imageLimits?: ImageLimits;
+  /** The worker's script, for tests that need one that fails. */
+  readonly workerUrl?: URL;
+}
+
+export interface OnnxEngineStats extends EngineStats {
+  /** Jobs that wait for a slot. */
+  readonly backlog: number;
+  /** Jobs that were handed to another worker after theirs died. */
+  readonly redispatched: number;
+  /** Jobs that were refused because the backlog was full. */
+  readonly refused: number;
+  /** Candidates that were left out because a frame had its limit of detections. */
+  readonly detectionsCapped: number;
+  /** Why the last worker died. */
+  readonly lastLoss: string | undefined;
+  /** No worker is left standing: jobs are refused until a replacement has started. */
+  readonly isBroken: boolean;
+}
+
+interface Job extends LaneJob {
+  readonly resolve: (outcome: InferenceOutcome) => void;
+  readonly reject: (error: SightlineError) => void;
+}
+
+/** One place for a worker; the lanes in it come and go. */
+interface Seat {
+  lane: Lane<Job> | undefined;
+  /** The lane has started and loaded every model. */
+  isReady: boolean;
+  /** Ids of models in the lane. */
+  readonly loaded: Set<string>;
+  /** Deaths since the last finished job. */
+  deaths: number;
+  restart: NodeJS.Timeout | undefined;
+}
+
+interface LoadedModel {
+  readonly model: ReadyModel;
+  readonly report: ProviderReport;
+  readonly warmUpMs: number;
+}
+
+const DEFAULTS = {
+  hint: 'throughput',
+  prefetch: 1,
+  providers: ['cpu'],
+  jobTimeoutMs: 10_000,
+  loadTimeoutMs: 60_000,
+  warmUpRuns: 1,
+  backlogMax: 32,
+  imageLimits: { sideMax: 16_384, pixelsMax: 64 * 1024 * 1024 },
+} as const satisfies OnnxEngineOptions;
+
+/**
+ * Runs ONNX models in worker threads: `run()` of ONNX Runtime blocks the thread that calls it, whatever its promise says. A
+ * frame goes to the worker with the fewest jobs and is finished there: decoded, scaled, inferred, decoded into detections.
+ *
+ * A worker that dies or hangs takes its running job with it (WORKER_LOST); those that waited in it go to another worker, first
+ * in line. It is replaced, ever later if that does not help; with every worker dead several times in a row the engine refuses jobs
+ * (INFERENCE_FAILED) until a replacement stands.
+ */
+export class OnnxEngine implements Engine {
+  onFree: (() => void) | undefined;
+  readonly #seats: Seat[];
+  readonly #settings: WorkerSettings;
+  readonly #limits: LaneLimits;
+  readonly #backlogMax: number;
+  readonly #workerUrl: URL | undefined;
+  readonly #models = new Map<string, LoadedModel>();
+  readonly #backlog: Job[] = [];
+  #closing: Promise<void> | undefined;
+  #restarts = 0;
+  #completed = 0;
+  #failed = 0;
+  #redispatched = 0;
+  #refused = 0;
+  #capped = 0;
+  #lastLoss: string | undefined;
+
+  constructor(options: OnnxEngineOptions = {}) {
+    const { hint, prefetch, providers, jobTimeoutMs, loadTimeoutMs, warmUpRuns, backlogMax, imageLimits } = {
+      ...DEFAULTS,
+      ...options,
+    };
+    const { workers, intraOpThreads } = planEngine(hint, availableParallelism(), options);
+    this.#settings = { session: { providers, intraOpThreads, warmUpRuns }, imageLimits };
+    this.#limits = { slots: 1 + prefetch, jobTimeoutMs, loadTimeoutMs };
+    this.#backlogMax = backlogMax;
+    this.#workerUrl = options.workerUrl;
+    this.#seats = Array.from({ length: workers }, () => {
+      const seat: Seat = { lane: undefined, isReady: false, loaded: new Set(), deaths: 0, restart: undefined };
+      this.#occupy(seat);
+      return seat;
+    });
+  }
+
+  async load(model: ReadyModel): Promise<ProviderReport> {
+    this.#refuseWhenClosing();
+    const { id } = model.manifest;
+    const known = this.#models.get(id);
+    if (known?.model.onnxPath === model.onnxPath) return known.report;
+    // Every worker loads at once; only the first one counts the nodes, which takes longer.
+    const lanes = this.#seats.filter((seat) => seat.lane);
+    if (lanes.length === 0) throw this.#brokenError();
+    const [first] = await Promise.all(lanes.map((seat, i) => seat.lane!.load(model, i === 0)));
+    for (const seat of lanes) seat.loaded.add(id);
+    this.#models.set(id, { model, report: first!.report, warmUpMs: first!.warmUpMs });
+    // A worker that was replaced meanwhile does not have it yet.
+    for (const seat of this.#seats) if (seat.isReady && !seat.loaded.has(id)) void this.#prepare(seat);
+    return first!.report;
+  }
+
+  get freeSlots(): number {
+    if (this.#closing || this.#backlog.length > 0) return 0;
+    return this.#seats.reduce((sum, seat) => sum + (seat.isReady ? seat.lane!.free : 0), 0);
+  }
+
+  run(job: InferenceJob): Promise<InferenceOutcome> {
+    const { modelId, picture, confidence, iou } = job;
+    return new Promise((resolve, reject) => {
+      this.#refuseWhenClosing();
+      if (!this.#models.has(modelId)) throw new SightlineError('MODEL_UNKNOWN', `the model ${modelId} is not loaded`);
+      if (this.#isBroken()) throw this.#brokenError();
+      checkPicture(picture);
+      const rgb = picture.kind === 'rgb' ? { width: picture.width, height: picture.height } : undefined;
+      const bytes = picture.kind === 'rgb' ? picture.data : picture.bytes;
+      const own: Job = { modelId, rgb, bytes, confidence, iou, resolve, reject };
+      const seat = this.#backlog.length === 0 ? this.#freest() : undefined;
+      if (seat) {
+        seat.lane!.send(own);
+      } else {
+        if (this.#backlog.length >= this.#backlogMax) {
+          this.#refused += 1;
+          throw new SightlineError('INFERENCE_FAILED', `${this.#backlogMax} jobs are waiting already`);
+        }
+        own.bytes = new Uint8Array(bytes);
+        this.#backlog.push(own);
+      }
+    });
+  }
+
+  stats(): OnnxEngineStats {
+    return {
+      workers: this.#seats.filter((seat) => seat.isReady).length,
+      busy: this.#seats.filter((seat) => seat.lane && seat.lane.inFlight > 0).length,
+      restarts: this.#restarts,
+      completed: this.#completed,
+      failed: this.#failed,
+      models: Array.from(this.#models, ([id, { report, warmUpMs }]) => ({ id, providers: report, warmUpMs })),
+      backlog: this.#backlog.length,
+      redispatched: this.#redispatched,
+      refused: this.#refused,
+      detectionsCapped: this.#capped,
+      lastLoss: this.#lastLoss,
+      isBroken: this.#isBroken(),
+    };
+  }
+
+  /** Ends the jobs that are running, refuses those that wait (SHUTTING_DOWN), ends the workers. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const shuttingDown = new SightlineError('SHUTTING_DOWN', 'the inference engine is closing');
+    for (const job of this.#backlog.splice(0)) this.#reject(job, shuttingDown);
+    await Promise.all(
+      this.#seats.map(async (seat) => {
+        clearTimeout(seat.restart);
+        for (const job of seat.lane?.takeWaiting() ?? []) this.#reject(job, shuttingDown);
+        await seat.lane?.close();
+      }),
+    );
+  }
+
+  /** Puts a new worker into a seat. */
+  #occupy(seat: Seat): void {
+    const owner: LaneOwner<Job> = {
+      started: () => void this.#prepare(seat),
+      done: (job, { capped, ...outcome }) => {
+        seat.deaths = 0;
+        this.#completed += 1;
+        this.#capped += capped;
+        job.resolve(outcome);
+        this.#handOn();
+      },
+      failed: (job, error) => {
+        seat.deaths = 0;
+        this.#reject(job, error);
+        this.#handOn();
+      },
+      lost: (reason, running, waiting) => this.#vacate(seat, reason, running, waiting),
+    };
+    seat.lane = new Lane<Job>(this.#settings, this.#limits, owner, this.#workerUrl);
+  }
+
+  /** Loads what the seat's worker lacks; only then it gets jobs. */
+  async #prepare(seat: Seat): Promise<void> {
+    const { lane, loaded } = seat;
+    if (!lane) return;
+    seat.isReady = false;
+    try {
+      // Another model may come in while one is loading.
+      for (let missing = this.#missing(loaded); missing.length > 0; missing = this.#missing(loaded)) {
+        await Promise.all(missing.map(({ model }) => lane.load(model, false)));
+        for (const { model } of missing) loaded.add(model.manifest.id);
+      }
+    } catch (thrown) {
+      // Its fellows could load the model, so the worker is at fault. When it is dead already this does nothing.
+      lane.abandon(`could not load a model again: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      return;
+    }
+    if (seat.lane !== lane) return;
+    seat.isReady = true;
+    this.#handOn();
+  }
+
+  #missing(loaded: ReadonlySet<string>): LoadedModel[] {
+    return Array.from(this.#models.values()).filter(({ model }) => !loaded.has(model.manifest.id));
+  }
+
+  /** A worker is gone: its running job with it, the others go first in line. */
+  #vacate(seat: Seat, reason: string, running: Job | undefined, waiting: Job[]): void {
+    seat.lane = undefined;
+    seat.isReady = false;
+    seat.loaded.clear();
+    seat.deaths += 1;
+    this.#lastLoss = reason;
+    if (this.#closing) {
+      const shuttingDown = new SightlineError('SHUTTING_DOWN', 'the inference engine is closing');
+      for (const job of running ? [running, ...waiting] : waiting) this.#reject(job, shuttingDown);
+      return;
+    }
+    if (running) this.#reject(running, new SightlineError('WORKER_LOST', `the worker of this job ${reason}`));
+    this.#backlog.unshift(...waiting);
+    this.#redispatched += waiting.length;
+    seat.restart = setTimeout(() => {
+      this.#restarts += 1;
+      this.#occupy(seat);
+    }, restartDelayMs(seat.deaths));
+    if (this.#isBroken()) for (const job of this.#backlog.splice(0)) this.#reject(job, this.#brokenError());
+    this.#handOn();
+  }
+
+  /** Gives waiting jobs to free slots; tells the scheduler when slots are left. */
+  #handOn(): void {
+    for (let seat = this.#freest(); seat && this.#backlog.length > 0; seat = this.#freest()) {
+      seat.lane!.send(this.#backlog.shift()!);
+    }
+    if (this.freeSlots > 0) this.onFree?.();
+  }
+
+  /** The seat with the fewest jobs that has a free slot. */
+  #freest(): Seat | undefined {
+    let best: Seat | undefined;
+    for (const seat of this.#seats) {
+      if (!seat.isReady || seat.lane!.free === 0) continue;
+      if (!best || seat.lane!.inFlight < best.lane!.inFlight) best = seat;
+    }
+    return best;
+  }
+
+  #reject(job: Job, error: SightlineError): void {
+    this.#failed += 1;
+    job.reject(error);
+  }
+
+  #isBroken(): boolean {
+    return this.#seats.every((seat) => !seat.isReady && seat.deaths >= DEATHS_IN_A_ROW_MAX);
+  }
+
+  #brokenError(): SightlineError {
+    return new SightlineError(
+      'INFERENCE_FAILED',
+      `every inference worker died again and again; the last one ${this.#lastLoss}`,
+    );
+  }
+
+  #refuseWhenClosing(): void {
+    if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the inference engine is closing');
+  }
+}
+
+function checkPicture(picture: Picture): void {
+  if (picture.kind === 'jpeg') {
+    if (picture.bytes.length === 0) throw new SightlineError('FRAME_EMPTY', 'a frame of 0 bytes');
+    return;
+  }
+  const { data, width, height } = picture;
+  if (data.length !== width * height * 3 || data.length === 0) {
+    throw new SightlineError(
+      'FRAME_UNDECODABLE',
+      `${data.length} bytes for an RGB picture of ${width}×${height} pixels`,
+    );
+  }
+}

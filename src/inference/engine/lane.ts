@@ -1,0 +1,231 @@
+import { extname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { SightlineError } from '../../base/errors.ts';
+import type { ReadyModel } from '../manifest.ts';
+import type { RunRequest, WorkerOutcome, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
+import type { ProviderReport } from './types.ts';
+
+/** The worker's script lies beside this one and has its ending: `.ts` in the clone, `.js` in the package. */
+export const WORKER_URL = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
+
+/** A job as the engine keeps it. `bytes` and `rgb` describe the picture, wherever it lies at the moment. */
+export interface LaneJob {
+  readonly modelId: string;
+  readonly rgb: { readonly width: number; readonly height: number } | undefined;
+  readonly confidence: number | undefined;
+  readonly iou: number | undefined;
+  /** The picture: borrowed from the caller or the engine's own copy; the lane copies it into its slot. */
+  bytes: Uint8Array;
+}
+
+export interface LaneLimits {
+  /** Jobs that the worker may hold: the running one and those handed in ahead. */
+  readonly slots: number;
+  /** A running job that takes longer is taken for hung, and the worker with it. */
+  readonly jobTimeoutMs: number;
+  readonly loadTimeoutMs: number;
+}
+
+/** What becomes of jobs is told to the owner; calls come from the worker's messages, never from within `send`. */
+export interface LaneOwner<J extends LaneJob> {
+  started(): void;
+  done(job: J, outcome: WorkerOutcome): void;
+  failed(job: J, error: SightlineError): void;
+  /** The thread is gone. `running` was in it; `waiting` never began, and its `bytes` are copies again. Called once. */
+  lost(reason: string, running: J | undefined, waiting: J[]): void;
+}
+
+interface InFlight<J> {
+  readonly id: number;
+  readonly slot: number;
+  readonly job: J;
+}
+
+interface Loading {
+  readonly timer: NodeJS.Timeout;
+  readonly resolve: (loaded: { report: ProviderReport; warmUpMs: number }) => void;
+  readonly reject: (error: SightlineError) => void;
+}
+
+/** Bytes of a fresh slot: most camera JPEGs fit. */
+const SLOT_BYTES_MIN = 256 * 1024;
+/** Of one worker's JavaScript heap; pictures and tensors lie outside it. */
+const WORKER_HEAP_MB_MAX = 256;
+const CLOSE_TIMEOUT_MS = 2_000;
+
+/** One worker thread, its slots of shared memory and the jobs in it. Lives as long as the thread; is not reused. */
+export class Lane<J extends LaneJob> {
+  readonly #worker: Worker;
+  readonly #limits: LaneLimits;
+  readonly #owner: LaneOwner<J>;
+  readonly #slots: (Uint8Array<SharedArrayBuffer> | undefined)[];
+  readonly #freeSlots: number[];
+  /** In order of handing in: the first one is running. */
+  readonly #inFlight: InFlight<J>[] = [];
+  readonly #loading = new Map<number, Loading>();
+  #watch: NodeJS.Timeout | undefined;
+  #nextId = 1;
+  #isGone = false;
+  readonly #exited: Promise<void>;
+
+  constructor(settings: WorkerSettings, limits: LaneLimits, owner: LaneOwner<J>, workerUrl: URL = WORKER_URL) {
+    this.#limits = limits;
+    this.#owner = owner;
+    this.#slots = Array.from({ length: limits.slots }, () => undefined);
+    this.#freeSlots = Array.from({ length: limits.slots }, (_, i) => i);
+    this.#worker = new Worker(workerUrl, {
+      workerData: settings,
+      name: 'sightline-inference',
+      resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MB_MAX },
+    });
+    this.#worker.on('message', (reply: WorkerReply) => this.#receive(reply));
+    this.#worker.on('error', (error) => this.#lose(error instanceof Error ? error.message : String(error)));
+    this.#exited = new Promise((resolve) => {
+      this.#worker.on('exit', (code) => {
+        this.#lose(`left with exit code ${code}`);
+        resolve();
+      });
+    });
+  }
+
+  get free(): number {
+    return this.#freeSlots.length;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight.length;
+  }
+
+  /** Hands a job in; there must be a free slot. The picture is copied before this returns. */
+  send(job: J): void {
+    const slot = this.#freeSlots.pop();
+    if (slot === undefined) throw new SightlineError('INTERNAL', 'a job for a worker without a free slot');
+    const id = this.#nextId++;
+    const { bytes } = job;
+    const memory = this.#fill(slot, bytes);
+    const request: RunRequest = {
+      kind: 'run',
+      id,
+      modelId: job.modelId,
+      slot,
+      bytes: bytes.length,
+      ...(memory && { memory }),
+      ...(job.rgb && { rgb: job.rgb }),
+      ...(job.confidence !== undefined && { confidence: job.confidence }),
+      ...(job.iou !== undefined && { iou: job.iou }),
+    };
+    this.#inFlight.push({ id, slot, job });
+    if (this.#inFlight.length === 1) this.#watchRunning();
+    this.#post(request);
+  }
+
+  /** Errors: those of the worker, MODEL_CRASHED when it dies or hangs over it. */
+  load(model: ReadyModel, profile: boolean): Promise<{ report: ProviderReport; warmUpMs: number }> {
+    if (this.#isGone)
+      return Promise.reject(new SightlineError('MODEL_CRASHED', `${model.manifest.id}: its worker is gone`));
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      const crashed = (error: SightlineError) =>
+        reject(
+          error.code === 'WORKER_LOST'
+            ? new SightlineError('MODEL_CRASHED', `${model.manifest.id}: ${error.message}`)
+            : error,
+        );
+      const { loadTimeoutMs } = this.#limits;
+      const timer = setTimeout(() => this.#lose(`did not load a model within ${loadTimeoutMs} ms`), loadTimeoutMs);
+      this.#loading.set(id, { timer, resolve, reject: crashed });
+      this.#post({ kind: 'load', id, model, profile });
+    });
+  }
+
+  /** Jobs behind the running one, which the owner takes back before it closes the lane. */
+  takeWaiting(): J[] {
+    return this.#inFlight.splice(1).map(({ job }) => job);
+  }
+
+  /** Gives the thread up. */
+  abandon(reason: string): void {
+    this.#lose(reason);
+  }
+
+  /** Lets the running job end, and the thread with it. */
+  async close(): Promise<void> {
+    if (!this.#isGone) this.#post({ kind: 'close' });
+    const timer = setTimeout(() => void this.#worker.terminate(), CLOSE_TIMEOUT_MS);
+    await this.#exited;
+    clearTimeout(timer);
+  }
+
+  #post(request: WorkerRequest): void {
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
+    this.#worker.postMessage(request);
+  }
+
+  /** Copies a picture into a slot. Gives the slot's memory when it had to be made, for the worker to know. */
+  #fill(slot: number, bytes: Uint8Array): SharedArrayBuffer | undefined {
+    let memory = this.#slots[slot];
+    const isNew = !memory || memory.length < bytes.length;
+    if (!memory || isNew) {
+      // Powers of two, so that pictures of slowly rising size do not make a new one each.
+      const size = Math.max(SLOT_BYTES_MIN, 2 ** Math.ceil(Math.log2(Math.max(1, bytes.length))));
+      memory = new Uint8Array(new SharedArrayBuffer(size));
+      this.#slots[slot] = memory;
+    }
+    memory.set(bytes);
+    return isNew ? memory.buffer : undefined;
+  }
+
+  #receive(reply: WorkerReply): void {
+    if (this.#isGone) return;
+    if (reply.kind === 'ready') return this.#owner.started();
+    const loading = this.#loading.get(reply.id);
+    if (loading) {
+      this.#loading.delete(reply.id);
+      clearTimeout(loading.timer);
+      if (reply.kind === 'loaded') loading.resolve(reply);
+      else if (reply.kind === 'failed') loading.reject(new SightlineError(reply.code, reply.message));
+      return;
+    }
+    const first = this.#inFlight[0];
+    if (first?.id !== reply.id) return;
+    this.#inFlight.shift();
+    this.#freeSlots.push(first.slot);
+    this.#watchRunning();
+    if (reply.kind === 'failed') this.#owner.failed(first.job, new SightlineError(reply.code, reply.message));
+    else if (reply.kind === 'done') this.#owner.done(first.job, reply.outcome);
+  }
+
+  /** Starts the time of the job that is running now, or stops the watch when there is none. */
+  #watchRunning(): void {
+    if (this.#inFlight.length === 0) {
+      clearTimeout(this.#watch);
+      this.#watch = undefined;
+    } else if (this.#watch) {
+      this.#watch.refresh();
+    } else {
+      const { jobTimeoutMs } = this.#limits;
+      this.#watch = setTimeout(() => this.#lose(`did not end a job within ${jobTimeoutMs} ms`), jobTimeoutMs);
+    }
+  }
+
+  /** The thread died or is given up. Native code in it runs on until it returns; its replies are ignored. */
+  #lose(reason: string): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    clearTimeout(this.#watch);
+    void this.#worker.terminate();
+    const error = new SightlineError('WORKER_LOST', `an inference worker ${reason}`);
+    for (const { timer, reject } of this.#loading.values()) {
+      clearTimeout(timer);
+      reject(error);
+    }
+    this.#loading.clear();
+    const [running, ...waiting] = this.#inFlight.splice(0);
+    for (const { slot, job } of waiting) job.bytes = this.#slots[slot]!.slice(0, job.bytes.length);
+    this.#owner.lost(
+      reason,
+      running?.job,
+      waiting.map(({ job }) => job),
+    );
+  }
+}

@@ -1,0 +1,57 @@
+import type { ErrorCode } from '../../base/errors.ts';
+import type { ImageLimits } from '../../media/jpeg.ts';
+import type { ReadyModel } from '../manifest.ts';
+import type { InferenceOutcome, ProviderReport } from './types.ts';
+
+/** What goes between the engine and its worker threads. Pictures go through shared memory: no frame allocates on its way. */
+
+export interface SessionSettings {
+  /** In order of preference: `cpu`, `cuda`, `tensorrt`, `webgpu`, `coreml`, `directml`. */
+  readonly providers: readonly string[];
+  /** Threads of one session. */
+  readonly intraOpThreads: number;
+  /** Runs before a model counts as loaded, at least 1: the first one allocates and, on a device, compiles. */
+  readonly warmUpRuns: number;
+}
+
+/** `workerData` of a worker thread. */
+export interface WorkerSettings {
+  readonly session: SessionSettings;
+  readonly imageLimits: ImageLimits;
+}
+
+export interface LoadRequest {
+  readonly kind: 'load';
+  readonly id: number;
+  readonly model: ReadyModel;
+  /** Count nodes by provider, which costs a profile of one run. */
+  readonly profile: boolean;
+}
+
+export interface RunRequest {
+  readonly kind: 'run';
+  readonly id: number;
+  readonly modelId: string;
+  readonly slot: number;
+  /** The slot's memory, when it is a new one. */
+  readonly memory?: SharedArrayBuffer;
+  /** Of the picture, from the start of the slot. */
+  readonly bytes: number;
+  /** Packed RGB of this size, pixels; absent for a JPEG. */
+  readonly rgb?: { readonly width: number; readonly height: number };
+  readonly confidence?: number;
+  readonly iou?: number;
+}
+
+export type WorkerRequest = LoadRequest | RunRequest | { readonly kind: 'close' };
+
+export interface WorkerOutcome extends InferenceOutcome {
+  /** Candidates that were left out because the frame had its limit of detections. */
+  readonly capped: number;
+}
+
+export type WorkerReply =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'loaded'; readonly id: number; readonly report: ProviderReport; readonly warmUpMs: number }
+  | { readonly kind: 'done'; readonly id: number; readonly outcome: WorkerOutcome }
+  | { readonly kind: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string };

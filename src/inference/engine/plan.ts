@@ -1,0 +1,32 @@
+/** How an engine is set up when the settings leave it open. */
+
+export interface EnginePlan {
+  readonly workers: number;
+  readonly intraOpThreads: number;
+}
+
+/** Beyond four threads a detector of this size gains little (docs/performance.md). */
+const THREADS_PER_FRAME_MAX = 4;
+
+/**
+ * For throughput every core runs frames of its own, one thread each: two sessions of one thread beat one of two. For latency a
+ * frame gets several threads, and there are as many workers as that leaves room for. A given number is kept.
+ */
+export function planEngine(
+  hint: 'latency' | 'throughput',
+  cores: number,
+  given: { readonly workers?: number; readonly intraOpThreads?: number },
+): EnginePlan {
+  const intraOpThreads = given.intraOpThreads ?? (hint === 'latency' ? Math.min(THREADS_PER_FRAME_MAX, cores) : 1);
+  const workers = given.workers ?? Math.max(1, Math.floor(cores / intraOpThreads));
+  return { workers, intraOpThreads };
+}
+
+export const DEATHS_IN_A_ROW_MAX = 5;
+const RESTART_DELAY_MS = 100;
+const RESTART_DELAY_MS_MAX = 30_000;
+
+/** How long to wait before a worker is replaced that died `deaths` times without finishing a job: at once for the first. */
+export function restartDelayMs(deaths: number): number {
+  return deaths <= 1 ? 0 : Math.min(RESTART_DELAY_MS_MAX, RESTART_DELAY_MS * 2 ** (deaths - 2));
+}
