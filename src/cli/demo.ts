@@ -18,8 +18,13 @@ export function registerDemo(program: Command, context: CliContext, version: str
       await runServer(context, flags, {
         version,
         makeCamera: async () => {
-          const { makeDemoCamera } = await import('../sources/demo.ts');
-          return makeDemoCamera({ cacheDir, clip, say: (line: string) => context.err(line) });
+          const [{ makeDemoCamera }, { fetchNpmFile }] = await Promise.all([
+            import('../sources/demo.ts'),
+            import('../inference/npm-file.ts'),
+          ]);
+          const { signal } = context;
+          const say = (line: string): void => context.err(line);
+          return await makeDemoCamera({ cacheDir, clip, fetchPhotograph: (file) => fetchNpmFile(file, { signal }), say, signal });
         },
       });
     });

@@ -1,0 +1,365 @@
+import { fileURLToPath } from 'node:url';
+import { systemClock } from './base/clock.ts';
+import { SightlineError, toSightlineError } from './base/errors.ts';
+import type { FrameOutcome } from './base/frame.ts';
+import type { Config } from './config/schema.ts';
+import { serveEvents } from './delivery/sse.ts';
+import { HttpServer, type Route } from './http/server.ts';
+import { OnnxEngine } from './inference/engine/engine.ts';
+import type { EngineStats } from './inference/engine/types.ts';
+import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
+import { ModelRegistry } from './inference/registry.ts';
+import { checkJpeg } from './media/jpeg.ts';
+import { EventLoopMonitor } from './observe/event-loop.ts';
+import { judgeHealth, type Health } from './observe/health.ts';
+import { FrameLatencies } from './observe/histogram.ts';
+import type { MetricsDocument } from './observe/metrics.ts';
+import { ProcessMonitor } from './observe/process-figures.ts';
+import { DetectPipeline } from './pipelines/detect.ts';
+import { outcomeMessage } from './sessions/messages.ts';
+import type { AttachedPipeline } from './sessions/video-session.ts';
+import { VideoLane, type AttachRequest, type VideoSessionReport } from './sessions/video.ts';
+import { Hub } from './stream/hub.ts';
+
+/** A lane whose oldest frame is with a worker for longer than this gives it up for the newer ones behind it. */
+const STALL_TIMEOUT_MS = 1_000;
+/** Each session has a stream of frames and one of outcomes. */
+const STREAMS_PER_SESSION = 2;
+/** A message over the limit is refused and the session lives on; over so many times the limit its socket is closed. */
+const HARD_LIMIT_FACTOR = 2;
+/** The main thread is not to be held up for longer than 5 ms; this is an order of magnitude of trouble. */
+const EVENT_LOOP_DELAY_P99_MAX_MS = 50;
+const MIB = 2 ** 20;
+
+export interface SightlineOptions {
+  readonly config: Config;
+  readonly version: string;
+  /** Told in a line what a person at the terminal wants to know; default: nobody is told. */
+  readonly say?: (line: string) => void;
+}
+
+export interface HealthDocument extends Health {
+  readonly version: string;
+  readonly uptime_s: number;
+  readonly connections: { readonly open: number; readonly max: number };
+  readonly sessions: number;
+  readonly models: EngineStats['models'];
+}
+
+/** Builds everything in order and listens. Errors: ADDRESS_IN_USE, CONFIG_*, MODEL_UNKNOWN. */
+export async function createSightline(options: SightlineOptions): Promise<Sightline> {
+  const app = new Sightline(options);
+  try {
+    await app.start();
+  } catch (thrown) {
+    await app.close();
+    throw thrown;
+  }
+  return app;
+}
+
+/** The composition root: owns every room, wires them, closes them in reverse. */
+export class Sightline implements AsyncDisposable {
+  readonly #config: Config;
+  readonly #version: string;
+  readonly #say: (line: string) => void;
+  readonly #hub: Hub;
+  readonly #latencies = new FrameLatencies(systemClock);
+  readonly #eventLoop = new EventLoopMonitor();
+  readonly #process = new ProcessMonitor(systemClock);
+  readonly #registry: ModelRegistry;
+  readonly #engine: OnnxEngine;
+  readonly #detect: DetectPipeline;
+  readonly #lane: VideoLane;
+  readonly #http: HttpServer;
+  /** Models by id, from the moment somebody asks for one. One that failed is forgotten, so that it can be tried again. */
+  readonly #models = new Map<string, Promise<void>>();
+  readonly #modelsLoading = new Set<string>();
+  readonly #modelsFailed = new Map<string, string>();
+  /** Id of the model of sessions that name none, once it is loaded. */
+  #defaultModel: Promise<string> | undefined;
+  #camera: Promise<string | undefined> = Promise.resolve(undefined);
+  #closing: Promise<void> | undefined;
+
+  constructor({ config, version, say }: SightlineOptions) {
+    this.#config = config;
+    this.#version = version;
+    this.#say = say ?? (() => {});
+    const { server, streaming, models } = config;
+    this.#hub = new Hub({ clock: systemClock, streamsMax: server.max_connections * STREAMS_PER_SESSION });
+    this.#registry = new ModelRegistry({
+      cacheDir: models.cache_dir,
+      cacheBytesMax: models.cache_bytes_max,
+      manifests: models.manifests,
+    });
+    this.#engine = new OnnxEngine(engineOptions(config));
+    this.#detect = new DetectPipeline({
+      engine: this.#engine,
+      clock: systemClock,
+      laneInFlightMax: streaming.receive_queue,
+      stallTimeoutMs: STALL_TIMEOUT_MS,
+    });
+    const imageLimits = { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max };
+    this.#lane = new VideoLane({
+      hub: this.#hub,
+      clock: systemClock,
+      observer: this.#latencies,
+      attach: (request) => this.#attach(request),
+      readJpeg: (bytes) => checkJpeg(bytes, imageLimits),
+      settings: laneSettings(config),
+    });
+    this.#http = new HttpServer({
+      host: server.host,
+      port: server.port,
+      rules: { hosts: [server.host, ...server.allowed_hosts], origins: server.allowed_origins },
+      connectionsMax: server.max_connections,
+      headerTimeoutMs: server.header_timeout_ms,
+      requestTimeoutMs: server.request_timeout_ms,
+      shutdownTimeoutMs: server.shutdown_timeout_ms,
+      closeTimeoutMs: streaming.close_timeout_s * 1000,
+      messageBytesHardMax: streaming.message_bytes_max * HARD_LIMIT_FACTOR,
+      pageDir: fileURLToPath(new URL('../dashboard/dist', import.meta.url)),
+      onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
+      sockets: ['/ws/video', '/stream/detection'].map((path) => ({
+        path,
+        open: (socket, query) => void this.#lane.open(socket, query),
+      })),
+      routes: this.#routes(),
+    });
+  }
+
+  /** Where it listens, such as `http://127.0.0.1:8080`. */
+  get url(): string {
+    return this.#http.url;
+  }
+
+  /**
+   * Listens first, so that `/health` says `starting` while the default model is made ready; sessions wait for it.
+   * Errors: ADDRESS_IN_USE, and those of a model that cannot be had.
+   */
+  async start(): Promise<void> {
+    await this.#http.listen();
+    this.#defaultModel = this.#registry.resolve(this.#config.detection.model).then(async (model) => {
+      const { id } = detector(model.manifest);
+      await this.#ready(id, async () => model);
+      return id;
+    });
+    await this.#defaultModel;
+  }
+
+  /** The page has a demo camera from now on: requests for it wait until the clip is made. */
+  startCamera(makeClip: () => Promise<string>): void {
+    this.#camera = makeClip().catch((thrown: unknown) => {
+      this.#say(`there is no demo camera: ${toSightlineError(thrown).message}`);
+      return undefined;
+    });
+  }
+
+  health(): HealthDocument {
+    const engine = this.#engine.stats();
+    const total = this.#latencies.recent().stages.total;
+    const { rss_bytes: rssBytes, uptime_s } = this.#process.read();
+    const health = judgeHealth(
+      {
+        modelsLoading: [...this.#modelsLoading],
+        modelsFailed: [...this.#modelsFailed].map(([id, reason]) => ({ id, reason })),
+        workers: { alive: engine.workers, wanted: engine.seats },
+        stopping: this.#closing !== undefined,
+        latency: { p95Ms: total.p95_ms, frames: total.count },
+        eventLoopDelayP99Ms: this.#eventLoop.read().p99_ms,
+        rssBytes,
+        callbackFaults: this.#hub.callbackFaults.count,
+      },
+      {
+        latencyP95MaxMs: this.#config.performance.target_latency_ms,
+        eventLoopDelayP99MaxMs: EVENT_LOOP_DELAY_P99_MAX_MS,
+        rssBytesMax: this.#config.performance.max_memory_usage * MIB,
+      },
+    );
+    return {
+      ...health,
+      version: this.#version,
+      uptime_s,
+      connections: this.#connections(),
+      sessions: this.#lane.report().length,
+      models: engine.models,
+    };
+  }
+
+  metrics(): MetricsDocument<VideoSessionReport, EngineStats> {
+    return {
+      time: systemClock.now(),
+      latency: {
+        since_start: this.#latencies.sinceStart(),
+        recent: this.#latencies.recent(),
+        window_s: this.#latencies.windowMs / 1000,
+      },
+      event_loop_delay: this.#eventLoop.read(),
+      process: this.#process.read(),
+      connections: this.#connections(),
+      streams: this.#hub.list().length,
+      callback_faults: this.#hub.callbackFaults.count,
+      sessions: this.#lane.report(),
+      engine: this.#engine.stats(),
+    };
+  }
+
+  /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.#lane.close();
+    this.#hub.close();
+    await this.#http.close();
+    await this.#engine.close();
+    this.#eventLoop.close();
+  }
+
+  #connections() {
+    return { open: this.#http.socketCount, max: this.#config.server.max_connections };
+  }
+
+  #routes(): Route[] {
+    return [
+      { url: '/health', get: () => this.health() },
+      { url: '/api/performance/metrics', get: () => this.metrics() },
+      { url: '/demo/camera.mp4', file: () => this.#camera },
+      { url: '/licences', file: async () => fileURLToPath(new URL('../NOTICE', import.meta.url)) },
+      {
+        url: '/stream/events/:client_id',
+        stream: (request, response, params) => {
+          const session = this.#lane.find(params['client_id'] ?? '', tokenOf(request));
+          serveEvents(request, response, {
+            stream: session.outcomes,
+            heartbeatMs: this.#config.streaming.sse_heartbeat_s * 1000,
+            bufferBytesMax: this.#config.streaming.send_buffer_bytes_max,
+            toEvent: (sample) => {
+              const data = outcomeMessage(sample, session, systemClock.now());
+              return { event: data.type, data };
+            },
+          });
+        },
+      },
+    ];
+  }
+
+  /** The `objects` pipeline for one session, with its model ready. */
+  async #attach(request: AttachRequest): Promise<AttachedPipeline> {
+    const { pipeline, clientId, frames } = request;
+    const { detection, streaming } = this.#config;
+    if (pipeline !== 'objects') {
+      throw new SightlineError('PIPELINE_UNKNOWN', `there is no pipeline "${pipeline.slice(0, 80)}"; there is objects`);
+    }
+    const model = await this.#modelFor(request.model);
+    const outcomes = this.#hub.create<FrameOutcome>(`${clientId}/objects`, { capacity: streaming.results_history });
+    const confidence = request.confidence ?? detection.confidence_threshold;
+    const iou = detection.iou_threshold;
+    const lane = this.#detect.attach({
+      frames,
+      outcomes,
+      modelId: model,
+      ...(confidence !== undefined && { confidence }),
+      ...(iou !== undefined && { iou }),
+    });
+    return {
+      outcomes,
+      model,
+      inFlight: () => lane.counts().inFlight,
+      queued: () => lane.reader.queued,
+      discardQueued: () => lane.discardQueued(),
+      detach: () => this.#detect.detach(lane),
+    };
+  }
+
+  /** A client names models by their id only: a path would let it probe this machine's files. */
+  async #modelFor(requested: string | undefined): Promise<string> {
+    if (!this.#defaultModel) throw new SightlineError('MODEL_UNAVAILABLE', 'the server is starting');
+    const defaultId = await this.#defaultModel;
+    if (requested === undefined || requested === defaultId) return defaultId;
+    const { id } = detector(await this.#registry.get(requested.slice(0, 80)));
+    await this.#ready(id, () => this.#registry.resolve(id));
+    return id;
+  }
+
+  /** Loads a model once, however many sessions ask; one that failed can be asked for again. */
+  #ready(id: string, resolve: () => Promise<ReadyModel>): Promise<void> {
+    let ready = this.#models.get(id);
+    if (!ready) {
+      const { models_max: modelsMax } = this.#config.inference;
+      if (this.#models.size >= modelsMax) {
+        throw new SightlineError('MODEL_UNAVAILABLE', `model ${id} does not fit: all ${modelsMax} places (inference.models_max) are taken`);
+      }
+      this.#modelsLoading.add(id);
+      this.#modelsFailed.delete(id);
+      ready = this.#load(resolve)
+        .catch((thrown: unknown) => {
+          this.#models.delete(id);
+          this.#modelsFailed.set(id, toSightlineError(thrown).message);
+          throw thrown;
+        })
+        .finally(() => this.#modelsLoading.delete(id));
+      this.#models.set(id, ready);
+    }
+    return ready;
+  }
+
+  async #load(resolve: () => Promise<ReadyModel>): Promise<void> {
+    await this.#engine.load(await resolve());
+  }
+}
+
+/** Throws MODEL_UNSUPPORTED. */
+function detector(manifest: ModelManifest): ModelManifest {
+  if (manifest.task === 'detect') return manifest;
+  throw new SightlineError('MODEL_UNSUPPORTED', `model ${manifest.id} is no detector, which the pipeline objects needs`);
+}
+
+function engineOptions({ inference, streaming }: Config) {
+  return {
+    ...(inference.workers > 0 && { workers: inference.workers }),
+    intraOpThreads: inference.threads_per_worker,
+    hint: inference.hint,
+    prefetch: inference.prefetch,
+    providers: inference.providers,
+    jobTimeoutMs: inference.job_timeout_ms,
+    imageLimits: { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max },
+  };
+}
+
+function laneSettings({ server, streaming, video }: Config) {
+  return {
+    grant: {
+      maxFps: streaming.max_fps,
+      defaultFps: streaming.default_fps,
+      sourceFps: video.fps,
+      window: streaming.window,
+      width: video.width,
+      height: video.height,
+      quality: video.quality,
+    },
+    frameQueue: streaming.queue_size,
+    frameAgeMaxMs: streaming.frame_age_max_ms,
+    messageBytesMax: streaming.message_bytes_max,
+    imageSideMax: streaming.image_side_max,
+    imagePixelsMax: streaming.image_pixels_max,
+    idleTimeoutMs: streaming.session_timeout_s * 1000,
+    sendBufferBytesMax: streaming.send_buffer_bytes_max,
+    pingIntervalMs: streaming.ping_interval_s * 1000,
+    pongTimeoutMs: streaming.pong_timeout_s * 1000,
+    resumeWindowMs: streaming.resume_window_s * 1000,
+    sessionsMax: server.max_connections,
+  };
+}
+
+/** From the query, since an `EventSource` cannot set headers, or from `Authorization: Bearer`. */
+function tokenOf(request: { url?: string | undefined; headers: { authorization?: string | undefined } }): string | undefined {
+  const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1];
+  return bearer ?? URL.parse(request.url ?? '', 'http://localhost')?.searchParams.get('token') ?? undefined;
+}
