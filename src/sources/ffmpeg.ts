@@ -13,3 +13,10 @@ export const NO_TIMESTAMP = -(2n ** 63n);
 export function reasonOf(code: number): string {
   return FFmpegError.fromCode(code)?.message ?? `FFmpeg error ${code}`;
 }
+
+/** The three planes of a packed yuv420p picture with even sides, as views. */
+export function yuv420Planes(data: Buffer, width: number, height: number): [Buffer, Buffer, Buffer] {
+  const luma = width * height;
+  const chroma = luma / 4;
+  return [data.subarray(0, luma), data.subarray(luma, luma + chroma), data.subarray(luma + chroma, luma + 2 * chroma)];
+}

@@ -30,7 +30,7 @@ import type { Stream } from 'node-av/lib';
 import { SightlineError } from '../base/errors.ts';
 import { encodeJpeg } from '../media/jpeg.ts';
 import type { RgbPicture } from '../media/jpeg.ts';
-import { reasonOf } from './ffmpeg.ts';
+import { reasonOf, yuv420Planes } from './ffmpeg.ts';
 
 export interface VideoWriterOptions {
   /** Of the pictures that come in, pixels, at least 2. H.264 wants even sides: an odd last column or row is cut off. */
@@ -134,19 +134,19 @@ export class VideoWriter implements AsyncDisposable {
    * is moved to just behind the last one. Errors: OUTPUT_FAILED (a full disk, say).
    */
   async write(data: Uint8Array, ptsS: number): Promise<void> {
-    if (this.#finished || this.#closing) throw new SightlineError('INTERNAL', `${this.path}: a frame after the end`);
-    const frame = await this.#run(this.#converter.convert(data));
-    const tick = BigInt(Math.round(ptsS * TICKS_PER_S));
-    this.#lastTick = tick > this.#lastTick ? tick : this.#lastTick + 1n;
-    frame.pts = this.#lastTick;
-    frame.duration = BigInt(Math.round(TICKS_PER_S / this.#options.rateFps));
-    await this.#encode(frame);
-    this.frames += 1;
+    this.#checkOpen();
+    await this.#add(await this.#run(this.#converter.convert(data)), ptsS);
+  }
+
+  /** The same for a packed yuv420p picture (BT.709, video range) in the writer's size, whose sides must be even. */
+  async writeYuv420(data: Buffer, ptsS: number): Promise<void> {
+    this.#checkOpen();
+    await this.#add(this.#converter.take(data), ptsS);
   }
 
   /** Writes what is left and puts the file in its place. Errors: OUTPUT_FAILED. */
   async finish(): Promise<void> {
-    if (this.#finished || this.#closing) throw new SightlineError('INTERNAL', `${this.path}: ended twice`);
+    this.#checkOpen();
     await this.#encode(null);
     this.#check(await this.#run(this.#format.writeTrailer()));
     await this.#run(this.#format.closeOutput());
@@ -180,6 +180,19 @@ export class VideoWriter implements AsyncDisposable {
     process.off('exit', this.#onExit);
   }
 
+  #checkOpen(): void {
+    if (this.#closing) throw new SightlineError('INTERNAL', `${this.path} is closed`);
+  }
+
+  async #add(frame: Frame, ptsS: number): Promise<void> {
+    const tick = BigInt(Math.round(ptsS * TICKS_PER_S));
+    this.#lastTick = tick > this.#lastTick ? tick : this.#lastTick + 1n;
+    frame.pts = this.#lastTick;
+    frame.duration = BigInt(Math.round(TICKS_PER_S / this.#options.rateFps));
+    await this.#encode(frame);
+    this.frames += 1;
+  }
+
   async #encode(frame: Frame | null): Promise<void> {
     this.#check(await this.#run(this.#encoder.sendFrame(frame)));
     for (;;) {
@@ -208,7 +221,7 @@ export function isPicturePath(path: string): boolean {
 }
 
 export function isVideoPath(path: string): boolean {
-  return /\.(mp4|m4v|mov)$/i.test(path);
+  return /\.(mp4|m4v)$/i.test(path);
 }
 
 /**
@@ -276,13 +289,8 @@ class Converter {
 
   /** The frame is good until the next call. `data` is read before the call returns. */
   async convert(data: Uint8Array): Promise<Frame> {
-    const rowBytes = this.width * 3;
     const source = this.#source;
-    const pitch = source.linesize[0]!;
-    const plane = source.data![0]!;
-    for (let y = 0; y < this.height; y += 1) {
-      plane.set(data.subarray(y * this.#stride, y * this.#stride + rowBytes), y * pitch);
-    }
+    copyRows(data, this.#stride, source.data![0]!, source.linesize[0]!, this.width * 3, this.height);
     // The encoder may still hold the last picture: then this one goes into a buffer of its own.
     this.#target.makeWritable();
     const code = await this.#scaler.scaleFrame(this.#target, source);
@@ -290,11 +298,35 @@ class Converter {
     return this.#target;
   }
 
+  /** A picture that is converted already. The frame is good until the next call. */
+  take(data: Buffer): Frame {
+    const { width, height } = this;
+    const target = this.#target;
+    target.makeWritable();
+    const planes = target.data!;
+    for (const [index, source] of yuv420Planes(data, width, height).entries()) {
+      const [rowBytes, rows] = index === 0 ? [width, height] : [width / 2, height / 2];
+      copyRows(source, rowBytes, planes[index]!, target.linesize[index]!, rowBytes, rows);
+    }
+    return target;
+  }
+
   free(): void {
     this.#scaler.freeContext();
     this.#source.free();
     this.#target.free();
   }
+}
+
+function copyRows(
+  from: Uint8Array,
+  fromPitch: number,
+  to: Uint8Array,
+  toPitch: number,
+  rowBytes: number,
+  rows: number,
+): void {
+  for (let y = 0; y < rows; y += 1) to.set(from.subarray(y * fromPitch, y * fromPitch + rowBytes), y * toPitch);
 }
 
 function findEncoder(name: FFEncoderCodec, path: string): Codec {

@@ -1,0 +1,382 @@
+import { realpath, stat } from 'node:fs/promises';
+import { extname, resolve } from 'node:path';
+import { InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { systemClock } from '../base/clock.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Config } from '../config/schema.ts';
+import type { OnnxEngine } from '../inference/engine/engine.ts';
+import type { InferenceJob, InferenceOutcome } from '../inference/engine/types.ts';
+import type { ReadyModel } from '../inference/manifest.ts';
+import type { RgbPicture } from '../media/jpeg.ts';
+import type { ErrorMessage, ResultMessage } from '../protocol/video.ts';
+import type { VideoFile, VideoFrame } from '../sources/file.ts';
+import type { VideoWriter } from '../sources/writer.ts';
+import type { CliContext } from './context.ts';
+import { DetectSummary, row } from './detect-summary.ts';
+import { Progress } from './progress.ts';
+
+interface DetectFlags {
+  readonly model?: string;
+  readonly confidence?: number;
+  readonly iou?: number;
+  readonly json?: boolean;
+  readonly out?: string;
+  readonly every: number;
+  readonly limit?: number;
+}
+
+const HELP = `
+Without --json a summary is printed. With it, each processed frame is a line of JSON with the fields of the protocol's
+"result" message (docs/protocol.md): seq is the frame's place in the file from 1, capture_time its time in the file
+in milliseconds. A frame that could not be processed is a line of type "error".
+
+An --out file holds the processed frames with their boxes: H.264 in .mp4, or a .jpg or .png of a picture. It replaces an
+older one when it is complete. After Ctrl+C, and when the input breaks off, it holds the frames up to there.
+
+Examples:
+  sightline detect clip.mp4
+  sightline detect clip.mp4 --model yolox_nano.onnx --confidence 0.5 --json > frames.jsonl
+  sightline detect clip.mp4 --out annotated.mp4
+  sightline detect photo.jpg --out boxes.png
+  sightline detect rtsp://camera.local/stream --every 5 --json
+`;
+
+const PIPELINE = 'objects';
+const CLIENT_ID = 'detect';
+/** So many frames failing one after the other mean that the next ones will fail as well. */
+const FAILURES_IN_A_ROW_MAX = 10;
+
+/** `sightline detect`: a file, picture or stream in, detections out. */
+export function registerDetect(program: Command, context: CliContext): void {
+  program
+    .command('detect')
+    .description('find objects in a video file, a picture or a stream')
+    .argument('<input>', 'video file, picture, or URL (http, https, rtsp) that FFmpeg can read')
+    .option('--model <id|path>', 'model of "sightline models list", or a model file (default: detection.model)')
+    .option('--confidence <n>', 'leave out detections below this score, 0 to 1', fraction)
+    .option('--iou <n>', 'of boxes that overlap by more than this keep the best, 0 to 1', fraction)
+    .option('--json', 'print one line of JSON a frame')
+    .option('--out <file>', 'write the frames with their boxes: .mp4, or .jpg or .png for a picture')
+    .option('--every <n>', 'process only every n-th frame', wholeFromOne, 1)
+    .option('--limit <n>', 'stop after n processed frames', wholeFromOne)
+    .addHelpText('after', HELP)
+    .action((input: string, flags: DetectFlags) => detect(input, flags, context));
+}
+
+async function detect(given: string, flags: DetectFlags, context: CliContext): Promise<void> {
+  const { signal } = context;
+  const config = context.config({
+    'detection.model': flags.model,
+    'detection.confidence_threshold': flags.confidence,
+    'detection.iou_threshold': flags.iou,
+  });
+  // FFmpeg and ONNX Runtime take their time to load: not before the command line is known to be right.
+  const { isUrl, openVideo } = await import('../sources/file.ts');
+  const input = isUrl(given) ? given : resolve(context.cwd, given);
+  const out = flags.out === undefined ? undefined : resolve(context.cwd, flags.out);
+  if (out !== undefined) await checkOut(out, input);
+
+  await using video = await openVideo(input, { sideMax: config.streaming.image_side_max, signal });
+  await using output = await openOutput(out, video, flags.every);
+  await using detector = await openDetector(config, context);
+  const run = new DetectRun({ video, output, detector, config, flags, context });
+  await run.run();
+}
+
+interface DetectParts {
+  readonly video: VideoFile;
+  readonly output: Output | undefined;
+  readonly detector: Detector;
+  readonly config: Config;
+  readonly flags: DetectFlags;
+  readonly context: CliContext;
+}
+
+/** A frame on its way: handed to a worker, its turn not come yet. */
+interface Pending {
+  readonly frame: Omit<VideoFrame, 'data'>;
+  readonly beganMs: number;
+  /** A copy, where the frame is to be drawn on. */
+  readonly picture: RgbPicture | undefined;
+  readonly outcome: Promise<InferenceOutcome>;
+}
+
+/**
+ * Frames are handed to all workers at once and come out in their order: a queue of as many as the workers hold, whose oldest is
+ * waited for when it is full.
+ */
+class DetectRun {
+  readonly #parts: DetectParts;
+  readonly #summary = new DetectSummary(systemClock);
+  readonly #progress: Progress | undefined;
+  readonly #pending: Pending[] = [];
+  readonly #pendingMax: number;
+  /** Copies of pictures that are not in use. Never more than `#pendingMax` exist. */
+  readonly #spare: Uint8Array[] = [];
+  #taken = 0;
+  #done = 0;
+  #failed = 0;
+  #failedInARow = 0;
+
+  constructor(parts: DetectParts) {
+    this.#parts = parts;
+    this.#pendingMax = Math.max(1, parts.detector.engine.freeSlots);
+    const { flags, context, video } = parts;
+    // With --json on the same terminal the lines are progress enough.
+    if (context.isTerminal && !(flags.json === true && process.stdout.isTTY)) {
+      this.#progress = new Progress({
+        clock: systemClock,
+        write: (text) => void process.stderr.write(text),
+        columns: process.stderr.columns ?? 80,
+        total: expectedFrames(video.info.frames, flags),
+      });
+    }
+  }
+
+  async run(): Promise<void> {
+    let broken: unknown;
+    try {
+      await this.#readAll();
+    } catch (thrown) {
+      // What was read before Ctrl+C, or before the file broke off, counts; a fault of the output or the engine ends all.
+      if (!this.#endsWell(thrown)) throw thrown;
+      broken = thrown;
+    } finally {
+      this.#progress?.clear();
+    }
+    await this.#parts.output?.finish();
+    this.#tell();
+    if (broken !== undefined) throw broken;
+  }
+
+  async #readAll(): Promise<void> {
+    const { every, limit = Infinity } = this.#parts.flags;
+    try {
+      for await (const frame of this.#parts.video) {
+        if (frame.index % every !== 0) continue;
+        if (this.#pending.length >= this.#pendingMax) await this.#emitOldest();
+        this.#hand(frame);
+        if (this.#taken >= limit) break;
+      }
+    } catch (thrown) {
+      if (this.#endsWell(thrown)) await this.#emitAll();
+      throw thrown;
+    }
+    await this.#emitAll();
+  }
+
+  #endsWell(thrown: unknown): boolean {
+    if (this.#taken === 0) return false;
+    return this.#parts.context.signal.aborted || toSightlineError(thrown).code === 'SOURCE_UNREADABLE';
+  }
+
+  #hand(frame: VideoFrame): void {
+    const { detector, output, config } = this.#parts;
+    const { confidence_threshold: confidence, iou_threshold: iou } = config.detection;
+    const { width, height, index, ptsS, decodeMs } = frame;
+    const job: InferenceJob = {
+      modelId: detector.model.manifest.id,
+      picture: { kind: 'rgb', data: frame.data, width, height },
+      ...(confidence !== undefined && { confidence }),
+      ...(iou !== undefined && { iou }),
+    };
+    const beganMs = systemClock.now() - decodeMs;
+    const outcome = detector.engine.run(job);
+    // It is waited for in its turn; until then a failure is nobody's.
+    outcome.catch(() => undefined);
+    const picture = output ? { data: this.#copy(frame.data), width, height } : undefined;
+    this.#pending.push({ frame: { width, height, index, ptsS, decodeMs }, beganMs, picture, outcome });
+    this.#taken += 1;
+  }
+
+  #copy(data: Uint8Array): Uint8Array {
+    const copy = this.#spare.pop() ?? new Uint8Array(data.length);
+    copy.set(data);
+    return copy;
+  }
+
+  async #emitAll(): Promise<void> {
+    while (this.#pending.length > 0) await this.#emitOldest();
+  }
+
+  async #emitOldest(): Promise<void> {
+    const pending = this.#pending.shift()!;
+    const { output, context, flags } = this.#parts;
+    const { frame, picture } = pending;
+    let detections: InferenceOutcome['detections'] = [];
+    let message: ResultMessage | ErrorMessage;
+    try {
+      const outcome = await pending.outcome;
+      detections = outcome.detections;
+      message = await resultMessage(pending, outcome);
+      this.#summary.add(message);
+      this.#failedInARow = 0;
+    } catch (thrown) {
+      const error = toSightlineError(thrown, 'INFERENCE_FAILED');
+      this.#failed += 1;
+      this.#failedInARow += 1;
+      if (this.#failedInARow >= FAILURES_IN_A_ROW_MAX || this.#failed === this.#parts.flags.limit) throw error;
+      message = { type: 'error', code: error.code, message: error.message, seq: frame.index + 1 };
+    }
+    if (flags.json === true) context.out(JSON.stringify(message));
+    if (output && picture) {
+      await output.write(picture, detections, frame.ptsS);
+      this.#spare.push(picture.data);
+    }
+    this.#done += 1;
+    this.#progress?.update(this.#done);
+  }
+
+  /** The summary, and what a person should know. */
+  #tell(): void {
+    const { context, flags, detector, output, video, config } = this.#parts;
+    const { manifest } = detector.model;
+    if (context.signal.aborted) context.err(`stopped after ${this.#done} frames`);
+    if (this.#failed > 0) context.err(`${this.#failed} frames could not be processed`);
+    if (video.damaged > 0) context.err(`${video.damaged} packets of the input were damaged and left out`);
+    if (flags.json === true) return;
+    const confidence = config.detection.confidence_threshold ?? manifest.defaults.confidence;
+    const { width, height, codec } = video.info;
+    const lines = [
+      row('input', `${width}×${height} ${codec}`),
+      row('model', `${manifest.id} on ${detector.provider}, confidence ${confidence}`),
+      ...this.#summary.lines(),
+      ...(output ? [row('written', output.path)] : []),
+    ];
+    for (const line of lines) context.out(line);
+  }
+}
+
+async function resultMessage({ frame, beganMs }: Pending, outcome: InferenceOutcome): Promise<ResultMessage> {
+  const { outcomeMessage } = await import('../sessions/messages.ts');
+  const { decodeMs } = frame;
+  const message = outcomeMessage(
+    {
+      position: frame.index,
+      seq: frame.index + 1,
+      captureTimeMs: beganMs,
+      publishedTimeMs: beganMs,
+      priority: 1,
+      deadlineMs: Infinity,
+      data: {
+        kind: 'result',
+        width: outcome.width,
+        height: outcome.height,
+        detections: outcome.detections,
+        receivedTimeMs: beganMs,
+        // The file is decoded before the queue here, not after it as a camera's JPEG is.
+        startedTimeMs: outcome.startedTimeMs - decodeMs,
+        stagesMs: { ...outcome.stagesMs, decode: decodeMs + outcome.stagesMs.decode },
+      },
+    },
+    { clientId: CLIENT_ID, pipeline: PIPELINE },
+    systemClock.now(),
+  );
+  return { ...(message as ResultMessage), capture_time: Math.round(frame.ptsS * 1e6) / 1e3 };
+}
+
+interface Detector extends AsyncDisposable {
+  readonly engine: OnnxEngine;
+  readonly model: ReadyModel;
+  /** The execution provider that really runs the model. */
+  readonly provider: string;
+}
+
+/** Errors: those of `ModelRegistry.resolve` and `OnnxEngine.load`; MODEL_UNSUPPORTED for a model that is no detector. */
+async function openDetector(config: Config, { cwd, signal }: CliContext): Promise<Detector> {
+  const { ModelRegistry } = await import('../inference/registry.ts');
+  const { OnnxEngine: EngineClass } = await import('../inference/engine/engine.ts');
+  const { engineOptions, registryOptions } = await import('../inference/settings.ts');
+  const { model: wanted } = config.detection;
+  const isPath = /[\\/]/.test(wanted) || /\.(onnx|tflite)$/i.test(wanted);
+  const registry = new ModelRegistry(registryOptions(config));
+  const model = await registry.resolve(isPath ? resolve(cwd, wanted) : wanted);
+  if (model.manifest.task !== 'detect') {
+    throw new SightlineError('MODEL_UNSUPPORTED', `model ${model.manifest.id} is no detector`);
+  }
+  signal.throwIfAborted();
+  const engine = new EngineClass(engineOptions(config));
+  const close = () => engine.close();
+  try {
+    const { effective } = await engine.load(model);
+    signal.throwIfAborted();
+    return { engine, model, provider: effective, [Symbol.asyncDispose]: close };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}
+
+interface Output extends AsyncDisposable {
+  readonly path: string;
+  write(picture: RgbPicture, detections: InferenceOutcome['detections'], ptsS: number): Promise<void>;
+  finish(): Promise<void>;
+}
+
+async function openOutput(path: string | undefined, video: VideoFile, every: number): Promise<Output | undefined> {
+  if (path === undefined) return undefined;
+  const { createVideo, isPicturePath, writePicture } = await import('../sources/writer.ts');
+  const { drawDetections } = await import('../media/overlay.ts');
+  const { width, height, rateFps, still } = video.info;
+  if (!isPicturePath(path)) {
+    const writer: VideoWriter = await createVideo(path, { width, height, rateFps: rateFps / every });
+    return {
+      path,
+      write: async (picture, detections, ptsS) => {
+        drawDetections(picture, detections);
+        await writer.write(picture.data, ptsS);
+      },
+      finish: () => writer.finish(),
+      [Symbol.asyncDispose]: () => writer.close(),
+    };
+  }
+  if (!still) throw new SightlineError('USAGE', `--out ${path}: the input is a video, whose output is an .mp4`);
+  return {
+    path,
+    write: async (picture, detections) => {
+      drawDetections(picture, detections);
+      await writePicture(path, picture);
+    },
+    finish: async () => undefined,
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+/** Errors: USAGE. */
+async function checkOut(out: string, input: string): Promise<void> {
+  const { isPicturePath, isVideoPath } = await import('../sources/writer.ts');
+  const isFolder = (await stat(out).catch(() => undefined))?.isDirectory() === true;
+  if (!isFolder && !isPicturePath(out) && !isVideoPath(out)) {
+    const ending = extname(out);
+    const what = ending === '' ? 'has no ending' : `ends in ${ending}`;
+    throw new SightlineError('USAGE', `--out ${out} ${what}; it is to end in .mp4, or in .jpg or .png for a picture`);
+  }
+  if ((await realPathOf(out)) === (await realPathOf(input))) {
+    throw new SightlineError('USAGE', `--out ${out} is the input itself, which would be overwritten`);
+  }
+}
+
+async function realPathOf(path: string): Promise<string> {
+  return await realpath(path).catch(() => path);
+}
+
+/** How many frames a run will process, as far as that is known. */
+export function expectedFrames(
+  frames: number | undefined,
+  { every, limit }: { readonly every: number; readonly limit?: number },
+): number | undefined {
+  if (frames === undefined) return limit;
+  return Math.min(limit ?? Infinity, Math.ceil(frames / every));
+}
+
+function fraction(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 1)) throw new InvalidArgumentError('It is a number from 0 to 1.');
+  return value;
+}
+
+function wholeFromOne(text: string): number {
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It is a whole number from 1.');
+  return Number(text);
+}
