@@ -26,7 +26,9 @@ export interface Proof {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-export type ProofAnswer = ({ readonly ok: true } & Proof) | { readonly ok: false; readonly message: string };
+export type ProofAnswer =
+  | ({ readonly ok: true } & Proof)
+  | { readonly ok: false; readonly byRuntime: boolean; readonly message: string };
 
 export interface ProofLimits {
   /** For loading and running, milliseconds. */
@@ -73,7 +75,7 @@ export async function proveModel(name: string, question: ProofQuestion, limits: 
       const words = said.trim().split('\n').at(-1);
       throw new SightlineError('MODEL_CRASHED', `${name}: its first run ${end}${words ? ` (${words})` : ''}`);
     }
-    if (!answer.ok) throw refusal(name, answer.message);
+    if (!answer.ok) throw refusal(name, answer);
     return { inputs: answer.inputs, outputs: answer.outputs, metadata: answer.metadata };
   } finally {
     clearTimeout(deadline);
@@ -82,12 +84,13 @@ export async function proveModel(name: string, question: ProofQuestion, limits: 
 }
 
 /** ONNX Runtime's message tells whether the bytes are no ONNX at all, or ask for what it does not have. */
-function refusal(name: string, message: string): SightlineError {
-  const isDamaged = /Protobuf parsing failed|INVALID_PROTOBUF|does not have a graph/i.test(message);
-  return new SightlineError(
-    isDamaged ? 'MODEL_DAMAGED' : 'MODEL_UNSUPPORTED',
-    isDamaged ? `${name} is no whole ONNX file` : `${name}: ONNX Runtime refuses it: ${message}`,
-  );
+function refusal(name: string, { byRuntime, message }: { byRuntime: boolean; message: string }): SightlineError {
+  if (!byRuntime) return new SightlineError('MODEL_UNSUPPORTED', `${name}: ${message}`);
+  const words = message.replaceAll(/\s+/g, ' ').trim();
+  if (/Protobuf parsing failed|INVALID_PROTOBUF|does not have a graph/i.test(message)) {
+    return new SightlineError('MODEL_DAMAGED', `${name} is no whole ONNX file`, { cause: new Error(words) });
+  }
+  return new SightlineError('MODEL_UNSUPPORTED', `${name}: ONNX Runtime refuses it: ${words}`);
 }
 
 /** Resident memory of a process by Linux' proc(5), `VmRSS` of `status`; 0 where it cannot be told. */

@@ -211,8 +211,7 @@ export const CATALOGUE: readonly ModelManifest[] = [
     sha256: '505648ada344cd9f3f31e51d49c489c070819bc96cc758258a8fd51488e00579',
     licence: {
       spdx: 'AGPL-3.0-only',
-      notice:
-        'Ultralytics. The weights are under the AGPL: who serves them over a network must offer the source of the whole.',
+      notice: 'Ultralytics. Mind section 13 of the AGPL where others use the model over a network.',
     },
     builtIn: false,
     labels: COCO_LABELS,

@@ -6,7 +6,17 @@ import protobuf from 'protobufjs/light.js';
  */
 
 /** `TensorProto.DataType`. */
-export const DataType = { float: 1, uint8: 2, int8: 3, int32: 6, int64: 7, string: 8, bool: 9, float16: 10, double: 11 } as const;
+export const DataType = {
+  float: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  string: 8,
+  bool: 9,
+  float16: 10,
+  double: 11,
+} as const;
 export type DataType = (typeof DataType)[keyof typeof DataType];
 
 export interface OnnxTensor {
@@ -95,7 +105,10 @@ const root = protobuf.Root.fromJSON({
         domain: f(7, 'string'),
       },
     },
-    Dimension: { fields: { dimValue: f(1, 'int64'), dimParam: f(2, 'string') }, oneofs: { value: { oneof: ['dimValue', 'dimParam'] } } },
+    Dimension: {
+      fields: { dimValue: f(1, 'int64'), dimParam: f(2, 'string') },
+      oneofs: { value: { oneof: ['dimValue', 'dimParam'] } },
+    },
     Shape: { fields: { dim: f(1, 'Dimension', 'repeated') } },
     TensorType: { fields: { elemType: f(1, 'int32'), shape: f(2, 'Shape') } },
     Type: { fields: { tensorType: f(1, 'TensorType') } },
@@ -148,13 +161,20 @@ export function encodeOnnx(model: OnnxModel): Uint8Array {
  * early. Tensors keep their raw bytes; typed data fields are turned into raw bytes.
  */
 export function decodeOnnx(bytes: Uint8Array): OnnxModel {
-  const plain = ModelType.toObject(ModelType.decode(bytes), { longs: Number, defaults: true, arrays: true, objects: true, oneofs: true });
+  const plain = ModelType.toObject(ModelType.decode(bytes), {
+    longs: Number,
+    defaults: true,
+    arrays: true,
+    objects: true,
+    oneofs: true,
+  });
   if (!plain['graph']) throw new Error('the file holds no graph');
   const graph = plain['graph'];
   return {
     irVersion: plain['irVersion'],
     producerName: plain['producerName'],
-    opset: plain['opsetImport'].find((o: { domain: string }) => o.domain === '' || o.domain === 'ai.onnx')?.version ?? 0,
+    opset:
+      plain['opsetImport'].find((o: { domain: string }) => o.domain === '' || o.domain === 'ai.onnx')?.version ?? 0,
     metadata: Object.fromEntries(plain['metadataProps'].map((e: { key: string; value: string }) => [e.key, e.value])),
     graph: {
       name: graph.name,
