@@ -1,0 +1,253 @@
+import { connectVideo, SightlineError, startCapture } from 'sightline/client';
+import type { Capture, CapturedResult, QualityLevel, VideoSession } from 'sightline/client';
+import type { Camera, CameraName } from './cameras.ts';
+import { CameraError, hasDemoCamera, openDemoCamera, openWebcam } from './cameras.ts';
+import { Screen } from './screen.ts';
+import { frameTimes, LiveStats } from './stats.ts';
+import * as view from './view.ts';
+
+const TEXT_INTERVAL_MS = 250;
+const SERVER_POLL_MS = 1_000;
+
+/** One camera on one session, from the choice of a camera to the next one. */
+interface Lane {
+  readonly camera: Camera;
+  readonly session: VideoSession;
+  readonly capture: Capture;
+}
+
+const screen = new Screen(view.element<HTMLCanvasElement>('canvas'));
+const stats = new LiveStats();
+const quality = view.element<HTMLSelectElement>('quality');
+const confidence = view.element<HTMLInputElement>('confidence');
+const pause = view.element<HTMLButtonElement>('pause');
+const sources = new Map<CameraName, HTMLInputElement>(
+  [...document.querySelectorAll<HTMLInputElement>('input[name=source]')].map((input) => [
+    input.value as CameraName,
+    input,
+  ]),
+);
+
+let lane: Lane | undefined;
+let latest: CapturedResult['result'] | undefined;
+/** Rises with every choice of a camera: what an older one still finds out is of no interest. */
+let choice = 0;
+
+async function watch(name: CameraName): Promise<void> {
+  const mine = ++choice;
+  closeLane();
+  sources.get(name)!.checked = true;
+  view.showStatus('busy', name === 'webcam' ? 'Asking for the webcam' : 'Starting the demo camera');
+  view.showNotice(undefined);
+  let camera: Camera | undefined;
+  try {
+    camera = await (name === 'webcam' ? openWebcam(() => onWebcamEnded(mine)) : openDemoCamera());
+    if (mine !== choice) return camera.close();
+    view.showStatus('busy', 'Connecting');
+    const session = await connectVideo(sessionOptions());
+    if (mine !== choice) {
+      camera.close();
+      await session.close();
+      return;
+    }
+    openLane(camera, session);
+  } catch (thrown) {
+    camera?.close();
+    if (mine === choice) showProblem(name, thrown);
+  }
+}
+
+function sessionOptions() {
+  const threshold = Number(confidence.value);
+  const model = new URLSearchParams(location.search).get('model');
+  return { url: '/ws/video', ...(threshold > 0 && { confidence: threshold }), ...(model !== null && { model }) };
+}
+
+function openLane(camera: Camera, session: VideoSession): void {
+  const capture = startCapture({
+    session,
+    source: camera.video,
+    onResult: (received) => {
+      screen.show(received);
+      stats.add(frameTimes(received));
+      latest = received.result;
+    },
+  });
+  lane = { camera, session, capture };
+  pin();
+  pause.disabled = false;
+  session.on('state', ({ state, error }) => {
+    if (state === 'open') showOpen(session);
+    else if (state === 'reconnecting') showReconnecting(error);
+    else if (error) {
+      closeLane();
+      showProblem(camera.name, error);
+    }
+  });
+  session.on('grant', view.showGrant);
+  showOpen(session);
+}
+
+function onWebcamEnded(itsChoice: number): void {
+  if (itsChoice !== choice) return;
+  closeLane();
+  showProblem('webcam', new CameraError('The webcam was switched off or unplugged.'));
+}
+
+function closeLane(): void {
+  const ending = lane;
+  lane = undefined;
+  latest = undefined;
+  stats.clear();
+  setPaused(false);
+  pause.disabled = true;
+  ending?.capture.stop();
+  ending?.camera.close();
+  void ending?.session.close();
+}
+
+function showOpen(session: VideoSession): void {
+  view.showNotice(undefined);
+  view.showStatus('live', 'Live');
+  view.showGrant(session.grant);
+  view.showModel(session.welcome, undefined);
+  void showServer(session);
+}
+
+function showReconnecting(error: SightlineError | undefined): void {
+  view.showStatus('busy', 'Reconnecting');
+  view.showNotice({
+    title: 'The server is gone',
+    text: 'The page looks for it and goes on by itself when it is back.',
+    code: error && `${error.code}: ${error.message}`,
+  });
+}
+
+function showProblem(name: CameraName, thrown: unknown): void {
+  const hasDemo = !sources.get('demo')!.disabled;
+  const other = name === 'webcam' ? hasDemo && ('demo' as const) : ('webcam' as const);
+  const isCamera = thrown instanceof CameraError;
+  const isServer = thrown instanceof SightlineError;
+  view.showStatus('bad', isCamera ? 'No camera' : 'No session');
+  view.showNotice({
+    title: isCamera ? 'No picture from this camera' : 'The server cannot be used now',
+    text: isServer ? thrown.message : isCamera ? thrown.message : `Something unforeseen happened: ${String(thrown)}`,
+    code: isServer ? thrown.code : undefined,
+    main: { label: 'Try again', act: () => void watch(name) },
+    other: isCamera && other ? { label: CAMERA_LABELS[other], act: () => void watch(other) } : undefined,
+  });
+}
+
+const CAMERA_LABELS: Readonly<Record<CameraName, string>> = { demo: 'Demo camera', webcam: 'Use my webcam' };
+
+function pin(): void {
+  const level = quality.value;
+  lane?.session.pin(level === '' ? {} : { level: level as QualityLevel });
+}
+
+function setPaused(paused: boolean): void {
+  pause.ariaPressed = String(paused);
+  pause.textContent = paused ? 'Go on' : 'Pause';
+}
+
+async function togglePause(): Promise<void> {
+  if (!lane) return;
+  const { video } = lane.camera;
+  setPaused(!video.paused);
+  if (video.paused) await video.play();
+  else video.pause();
+}
+
+/** What the server says of itself: version, and what runs the model. */
+async function showServer(session: VideoSession): Promise<void> {
+  const health = await fetchHealth();
+  if (!health) return;
+  view.showVersion(health.version);
+  const model = health.models.find(({ id }) => id === session.welcome.model);
+  view.showModel(session.welcome, model?.providers.effective);
+}
+
+interface Health {
+  readonly status: string;
+  readonly version: string;
+  readonly models: readonly { readonly id: string; readonly providers: { readonly effective: string } }[];
+}
+
+async function fetchHealth(): Promise<Health | undefined> {
+  try {
+    const response = await fetch('/health');
+    return (await response.json()) as Health;
+  } catch {
+    // The session's own state tells that the server is gone.
+    return undefined;
+  }
+}
+
+/** A server offers its demo camera once it has started, and may be asked before. */
+async function findDemoCamera(): Promise<boolean> {
+  for (;;) {
+    try {
+      if (await hasDemoCamera()) return true;
+    } catch {
+      return false;
+    }
+    const health = await fetchHealth();
+    if (health?.status !== 'starting') return false;
+    await new Promise((resolve) => setTimeout(resolve, SERVER_POLL_MS));
+  }
+}
+
+function refreshText(): void {
+  if (!lane) return;
+  const { session, capture, camera } = lane;
+  view.showFigures(stats.read(performance.timeOrigin + performance.now()));
+  const { skipped, busy } = capture.stats();
+  view.showAccounts(session.metrics(), skipped + busy);
+  if (latest) {
+    view.showObjects(latest.detections);
+    view.showPictureSize(latest.width, latest.height);
+  }
+  if (session.state === 'open')
+    view.showStatus(camera.video.paused ? 'idle' : 'live', camera.video.paused ? 'Paused' : 'Live');
+}
+
+function showThreshold(): void {
+  const value = Number(confidence.value);
+  view.element('confidence-text').textContent = value === 0 ? 'model’s own' : `from ${Math.round(value * 100)} %`;
+}
+
+async function showLicences(): Promise<void> {
+  const response = await fetch('/licences', { method: 'HEAD' });
+  view.element('licences').hidden = !response.ok;
+}
+
+async function start(): Promise<void> {
+  view.buildStages();
+  for (const [name, input] of sources) input.addEventListener('change', () => void watch(name));
+  quality.addEventListener('change', pin);
+  confidence.addEventListener('input', showThreshold);
+  // A threshold belongs to a session from its beginning: another one, another session.
+  confidence.addEventListener('change', () => lane && void watch(lane.camera.name));
+  pause.addEventListener('click', () => void togglePause());
+  setInterval(refreshText, TEXT_INTERVAL_MS);
+  void showLicences();
+  view.showStatus('busy', 'Looking for a camera');
+  const asked = choice;
+  const hasDemo = await findDemoCamera();
+  sources.get('demo')!.disabled = !hasDemo;
+  // The visitor was faster.
+  if (asked !== choice) return;
+  if (hasDemo) await watch('demo');
+  else showWelcome();
+}
+
+function showWelcome(): void {
+  view.showStatus('idle', 'Ready');
+  view.showNotice({
+    title: 'Point a camera at something',
+    text: 'Sightline finds the objects in its picture and shows how long each step took.',
+    main: { label: 'Use my webcam', act: () => void watch('webcam') },
+  });
+}
+
+await start();

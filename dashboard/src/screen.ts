@@ -1,0 +1,45 @@
+import { drawDetections } from 'sightline/client';
+import type { CapturedResult } from 'sightline/client';
+
+/** The canvas: shows a picture with its own boxes, sharp at the screen's resolution. Touched once a frame, and on a resize. */
+export class Screen {
+  readonly #canvas: HTMLCanvasElement;
+  readonly #context: CanvasRenderingContext2D;
+  #shape = '';
+
+  constructor(canvas: HTMLCanvasElement) {
+    this.#canvas = canvas;
+    this.#context = canvas.getContext('2d', { alpha: false })!;
+    new ResizeObserver(() => this.#resize()).observe(canvas);
+  }
+
+  show({ result, picture }: CapturedResult): void {
+    const shape = `${picture.width} / ${picture.height}`;
+    if (shape !== this.#shape) {
+      this.#shape = shape;
+      this.#canvas.style.aspectRatio = shape;
+      this.#resize();
+    }
+    const { width, height } = this.#canvas;
+    this.#context.drawImage(picture, 0, 0, width, height);
+    drawDetections(this.#context, result.detections, { width, height, scale: this.#scale });
+    this.#canvas.dataset['seq'] = String(result.seq);
+  }
+
+  /** Canvas pixels per CSS pixel: that of the screen. */
+  get #scale(): number {
+    return globalThis.devicePixelRatio || 1;
+  }
+
+  /** A canvas is blank after a change of size: the picture that it shows is carried over, for when no other one comes. */
+  #resize(): void {
+    const width = Math.round(this.#canvas.clientWidth * this.#scale);
+    const height = Math.round(this.#canvas.clientHeight * this.#scale);
+    if (width === 0 || height === 0 || (width === this.#canvas.width && height === this.#canvas.height)) return;
+    const before = new OffscreenCanvas(this.#canvas.width, this.#canvas.height);
+    before.getContext('2d')?.drawImage(this.#canvas, 0, 0);
+    this.#canvas.width = width;
+    this.#canvas.height = height;
+    this.#context.drawImage(before, 0, 0, width, height);
+  }
+}

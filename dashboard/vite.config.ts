@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url';
+import { defineConfig } from 'vite';
+
+export default defineConfig({
+  root: import.meta.dirname,
+  resolve: {
+    // In the clone the page is built from the client's source, so that the two cannot drift apart.
+    alias: { 'sightline/client': fileURLToPath(new URL('../src/client/index.ts', import.meta.url)) },
+  },
+  build: { modulePreload: { polyfill: false } },
+  server: {
+    // `npm run dev` beside a running server. Vite hands on the page's own Host, which the server knows as loopback.
+    proxy: Object.fromEntries(
+      ['/ws', '/health', '/demo', '/licences'].map((path) => [
+        path,
+        { target: 'http://127.0.0.1:8080', ws: path === '/ws' },
+      ]),
+    ),
+  },
+});
