@@ -325,6 +325,11 @@ describe('server messages', () => {
     );
   });
 
+  test('a MessagePack integer of 64 bits, which JSON has no word for, is refused like any other value', () => {
+    const bigint = Uint8Array.of(0xcf, 0xff, 0, 0, 0, 0, 0, 0, 0);
+    expect(refusal(() => decodeServerMessage(bigint))).toMatchObject({ code: 'MESSAGE_NOT_JSON' });
+  });
+
   test('whatever comes, it is a message or an error', () => {
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array({ maxLength: 100 }), fc.string(), fc.json()), (data) => {

@@ -104,6 +104,22 @@ describe('contracts', () => {
     expect(untold.counts().dropped).toEqual({ overflow: 2, closed: 0 });
   });
 
+  test.each([
+    [1, 3],
+    [3, 1],
+  ])('all: readers with queues of %i and %i are each told in time', (first, second) => {
+    const { stream } = setUp();
+    const told: Record<string, number[]> = { first: [], second: [] };
+    const subscribe = (name: string, queueMax: number) =>
+      stream.subscribe({ contract: { kind: 'all', queueMax }, onLost: (seqs) => told[name]!.push(...seqs) });
+    const readers = [subscribe('first', first), subscribe('second', second)];
+    publish(stream, 5);
+    expect([told['first']!.length, told['second']!.length]).toEqual([5 - first, 5 - second]);
+    for (const reader of readers) take(reader);
+    publish(stream, 5);
+    expect([told['first']!.length, told['second']!.length]).toEqual([2 * (5 - first), 2 * (5 - second)]);
+  });
+
   test('latest: the newest only, the others are conflated', () => {
     const { stream } = setUp();
     const reader = stream.subscribe({ contract: { kind: 'latest' } });
