@@ -3,6 +3,7 @@ import { systemClock } from './base/clock.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
 import type { FrameOutcome } from './base/frame.ts';
 import type { Config } from './config/schema.ts';
+import { packageVersion } from './config/version.ts';
 import { serveEvents } from './delivery/sse.ts';
 import { HttpServer, type Route } from './http/server.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
@@ -33,7 +34,6 @@ const MIB = 2 ** 20;
 
 export interface SightlineOptions {
   readonly config: Config;
-  readonly version: string;
   /** Told in a line what a person at the terminal wants to know; default: nobody is told. */
   readonly say?: (line: string) => void;
 }
@@ -46,8 +46,8 @@ export interface HealthDocument extends Health {
   readonly models: EngineStats['models'];
 }
 
-/** Builds everything in order and listens. Errors: ADDRESS_IN_USE, CONFIG_*, MODEL_UNKNOWN. */
-export async function createSightline(options: SightlineOptions): Promise<Sightline> {
+/** Builds everything in order and listens. Errors: ADDRESS_IN_USE, and those of a default model that cannot be had. */
+export async function openServer(options: SightlineOptions): Promise<Sightline> {
   const app = new Sightline(options);
   try {
     await app.start();
@@ -61,11 +61,10 @@ export async function createSightline(options: SightlineOptions): Promise<Sightl
 /** The composition root: owns every room, wires them, closes them in reverse. */
 export class Sightline implements AsyncDisposable {
   readonly #config: Config;
-  readonly #version: string;
   readonly #say: (line: string) => void;
   readonly #hub: Hub;
   readonly #latencies = new FrameLatencies(systemClock);
-  readonly #eventLoop = new EventLoopMonitor();
+  #eventLoop = new EventLoopMonitor();
   readonly #process = new ProcessMonitor(systemClock);
   readonly #registry: ModelRegistry;
   readonly #engine: OnnxEngine;
@@ -81,9 +80,8 @@ export class Sightline implements AsyncDisposable {
   #camera: Promise<string | undefined> = Promise.resolve(undefined);
   #closing: Promise<void> | undefined;
 
-  constructor({ config, version, say }: SightlineOptions) {
+  constructor({ config, say }: SightlineOptions) {
     this.#config = config;
-    this.#version = version;
     this.#say = say ?? (() => {});
     const { server, streaming, models } = config;
     this.#hub = new Hub({ clock: systemClock, streamsMax: server.max_connections * STREAMS_PER_SESSION });
@@ -145,6 +143,9 @@ export class Sightline implements AsyncDisposable {
       return id;
     });
     await this.#defaultModel;
+    // Starting up holds the event loop (a model may have been converted): that is over, and no frame waited for it.
+    this.#eventLoop.close();
+    this.#eventLoop = new EventLoopMonitor();
   }
 
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
@@ -178,7 +179,7 @@ export class Sightline implements AsyncDisposable {
     );
     return {
       ...health,
-      version: this.#version,
+      version: packageVersion(),
       uptime_s,
       connections: this.#connections(),
       sessions: this.#lane.report().length,
@@ -294,7 +295,10 @@ export class Sightline implements AsyncDisposable {
     if (!ready) {
       const { models_max: modelsMax } = this.#config.inference;
       if (this.#models.size >= modelsMax) {
-        throw new SightlineError('MODEL_UNAVAILABLE', `model ${id} does not fit: all ${modelsMax} places (inference.models_max) are taken`);
+        throw new SightlineError(
+          'MODEL_UNAVAILABLE',
+          `model ${id} does not fit: all ${modelsMax} places (inference.models_max) are taken`,
+        );
       }
       this.#modelsLoading.add(id);
       this.#modelsFailed.delete(id);
@@ -318,7 +322,10 @@ export class Sightline implements AsyncDisposable {
 /** Throws MODEL_UNSUPPORTED. */
 function detector(manifest: ModelManifest): ModelManifest {
   if (manifest.task === 'detect') return manifest;
-  throw new SightlineError('MODEL_UNSUPPORTED', `model ${manifest.id} is no detector, which the pipeline objects needs`);
+  throw new SightlineError(
+    'MODEL_UNSUPPORTED',
+    `model ${manifest.id} is no detector, which the pipeline objects needs`,
+  );
 }
 
 function engineOptions({ inference, streaming }: Config) {
@@ -359,7 +366,10 @@ function laneSettings({ server, streaming, video }: Config) {
 }
 
 /** From the query, since an `EventSource` cannot set headers, or from `Authorization: Bearer`. */
-function tokenOf(request: { url?: string | undefined; headers: { authorization?: string | undefined } }): string | undefined {
+function tokenOf(request: {
+  url?: string | undefined;
+  headers: { authorization?: string | undefined };
+}): string | undefined {
   const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1];
   return bearer ?? URL.parse(request.url ?? '', 'http://localhost')?.searchParams.get('token') ?? undefined;
 }

@@ -24,7 +24,6 @@ export const ERRORS = {
   QUERY_BAD: { status: 400, exit: 64 },
   PIPELINE_UNKNOWN: { status: 404, exit: 64 },
   NOT_FOUND: { status: 404, exit: 66 },
-  METHOD_NOT_ALLOWED: { status: 405, exit: 64 },
   ORIGIN_FORBIDDEN: { status: 403, exit: 77 },
   HOST_FORBIDDEN: { status: 403, exit: 77 },
   SESSION_NAME_IN_USE: { status: 409, exit: 69 },

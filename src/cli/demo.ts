@@ -4,7 +4,7 @@ import type { CliContext } from './context.ts';
 import { runServer, type ServerFlags } from './run-server.ts';
 
 /** `sightline demo`: the server with a camera that everybody has. */
-export function registerDemo(program: Command, context: CliContext, version: string): void {
+export function registerDemo(program: Command, context: CliContext): void {
   program
     .command('demo')
     .description('start the server with a demo camera and the page')
@@ -15,17 +15,15 @@ export function registerDemo(program: Command, context: CliContext, version: str
     .action(async (flags: ServerFlags & { camera?: string }) => {
       const clip = flags.camera === undefined ? undefined : resolve(context.cwd, flags.camera);
       const cacheDir = context.config().models.cache_dir;
-      await runServer(context, flags, {
-        version,
-        makeCamera: async () => {
-          const [{ makeDemoCamera }, { fetchNpmFile }] = await Promise.all([
-            import('../sources/demo.ts'),
-            import('../inference/npm-file.ts'),
-          ]);
-          const { signal } = context;
-          const say = (line: string): void => context.err(line);
-          return await makeDemoCamera({ cacheDir, clip, fetchPhotograph: (file) => fetchNpmFile(file, { signal }), say, signal });
-        },
+      await runServer(context, flags, async () => {
+        const [{ makeDemoCamera }, { fetchNpmFile }] = await Promise.all([
+          import('../sources/demo.ts'),
+          import('../inference/npm-file.ts'),
+        ]);
+        const { signal } = context;
+        const fetchPhotograph = (photograph: Parameters<typeof fetchNpmFile>[0]) =>
+          fetchNpmFile(photograph, { signal });
+        return await makeDemoCamera({ cacheDir, clip, fetchPhotograph, say: (line) => context.err(line), signal });
       });
     });
 }

@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { loadConfig } from '../config/load.ts';
 import type { CliContext } from './context.ts';
-import { main, version } from './main.ts';
+import { packageVersion } from '../config/version.ts';
+import { main } from './main.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -37,7 +38,7 @@ async function run(words: string, overrides: Partial<CliContext> = {}): Promise<
 
 describe('the program', () => {
   test('tells its version and its help on standard output', async () => {
-    expect(await run('--version')).toEqual({ code: 0, out: version(), err: '' });
+    expect(await run('--version')).toEqual({ code: 0, out: packageVersion(), err: '' });
     const help = await run('--help');
     expect(help).toMatchObject({ code: 0, err: '' });
     for (const word of ['serve', 'demo', 'detect', 'models', 'config', 'Examples:']) expect(help.out).toContain(word);

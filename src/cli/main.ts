@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
+import { packageVersion } from '../config/version.ts';
 import { registerConfig } from './config.ts';
 import type { CliContext } from './context.ts';
 import { registerDemo } from './demo.ts';
@@ -52,7 +52,7 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
 function build(program: Command, context: CliContext): void {
   program
     .description('Real-time perception server: cameras stream in, detections stream out.')
-    .version(version(), '-V, --version', 'print the version')
+    .version(packageVersion(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .option('--config <file>', 'configuration file (YAML)')
     .option('--set <key=value>', 'any setting, such as streaming.max_fps=20; may be repeated', addSetting)
@@ -67,15 +67,9 @@ function build(program: Command, context: CliContext): void {
       // The error comes back as an exception and is told once, in the form of all errors.
       outputError: () => undefined,
     });
-  registerServe(program, context, version());
-  registerDemo(program, context, version());
+  registerServe(program, context);
+  registerDemo(program, context);
   registerConfig(program, context);
-}
-
-/** Package name and version stand in one file, which lies two folders up from `src/cli` and from `dist/cli`. */
-export function version(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
 function addSetting(text: string, settings: Record<string, string> = {}): Record<string, string> {

@@ -8,24 +8,25 @@ export interface ServerFlags {
   readonly model?: string;
 }
 
-export interface RunServerOptions {
-  readonly version: string;
-  /** Makes the clip that the page plays as its demo camera; resolves to a path. */
-  readonly makeCamera?: () => Promise<string>;
-}
-
-/** Resolves when the server has stopped, after the context's signal. Errors: CONFIG_*, ADDRESS_*, MODEL_UNKNOWN. */
-export async function runServer(context: CliContext, flags: ServerFlags, options: RunServerOptions): Promise<void> {
+/**
+ * `makeCamera` makes the clip that the page plays as its demo camera. Resolves when the server has stopped, after the
+ * context's signal. Errors: CONFIG_*, ADDRESS_*, MODEL_*.
+ */
+export async function runServer(
+  context: CliContext,
+  flags: ServerFlags,
+  makeCamera?: () => Promise<string>,
+): Promise<void> {
   const config = context.config({
     'server.port': flags.port,
     'server.host': flags.host,
     'detection.model': flags.model,
   });
   // ONNX Runtime and FFmpeg take their time to load: not before the command line is known to be right.
-  const { createSightline } = await import('../app.ts');
-  await using app = await createSightline({ config, version: options.version, say: (line) => context.err(line) });
+  const { openServer } = await import('../app.ts');
+  await using app = await openServer({ config, say: (line) => context.err(line) });
   context.out(`ready ${app.url}`);
-  if (options.makeCamera) app.startCamera(options.makeCamera);
+  if (makeCamera) app.startCamera(makeCamera);
   await untilAborted(context.signal);
   context.err('stopping');
 }

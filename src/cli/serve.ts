@@ -3,12 +3,12 @@ import type { CliContext } from './context.ts';
 import { runServer, type ServerFlags } from './run-server.ts';
 
 /** `sightline serve`: the server alone. */
-export function registerServe(program: Command, context: CliContext, version: string): void {
+export function registerServe(program: Command, context: CliContext): void {
   program
     .command('serve')
     .description('start the server')
     .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')
-    .action((flags: ServerFlags) => runServer(context, flags, { version }));
+    .action((flags: ServerFlags) => runServer(context, flags));
 }

@@ -63,7 +63,12 @@ function setUp(options: { slots: number; laneInFlightMax?: number; queue?: numbe
   const clock = new ManualClock();
   const hub = new Hub({ clock, random: seededRandom(7), streamsMax: 100 });
   const engine = new SteeredEngine(options.slots);
-  const pipeline = new DetectPipeline({ engine, clock, laneInFlightMax: options.laneInFlightMax ?? 3, stallTimeoutMs: 500 });
+  const pipeline = new DetectPipeline({
+    engine,
+    clock,
+    laneInFlightMax: options.laneInFlightMax ?? 3,
+    stallTimeoutMs: 500,
+  });
   const lane = (name: string) => {
     const frames = hub.create<VideoFrame>(`${name}/frames`, { capacity: options.queue ?? 25 });
     const outcomes = hub.create<FrameOutcome>(`${name}/objects`, { capacity: 256 });
@@ -73,7 +78,9 @@ function setUp(options: { slots: number; laneInFlightMax?: number; queue?: numbe
     const outcomesSeen = () => {
       for (let sample = reader.next(); sample; sample = reader.next()) {
         const { data } = sample;
-        seen.push(`${sample.seq}:${data.kind === 'dropped' ? data.cause : data.kind === 'error' ? data.code : 'result'}`);
+        seen.push(
+          `${sample.seq}:${data.kind === 'dropped' ? data.cause : data.kind === 'error' ? data.code : 'result'}`,
+        );
       }
       return seen;
     };
@@ -82,7 +89,11 @@ function setUp(options: { slots: number; laneInFlightMax?: number; queue?: numbe
   return { clock, hub, engine, pipeline, lane };
 }
 
-function publish(frames: Stream<VideoFrame>, seq: number, more: { priority?: Priority; deadlineMs?: number; mark?: number } = {}) {
+function publish(
+  frames: Stream<VideoFrame>,
+  seq: number,
+  more: { priority?: Priority; deadlineMs?: number; mark?: number } = {},
+) {
   const { mark = seq, ...rest } = more;
   frames.publish({ seq, data: { jpeg: Uint8Array.of(mark), width: 8, height: 8 }, ...rest });
 }

@@ -1,0 +1,200 @@
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import type { HealthDocument } from '../../src/app.ts';
+import { encodeFrame } from '../../src/protocol/video-codec.ts';
+import type { ResultMessage, ServerMessage } from '../../src/protocol/video.ts';
+import type { VideoSessionReport } from '../../src/sessions/video.ts';
+import { photograph } from '../support/pictures.ts';
+import { ServerProcess } from '../support/server-process.ts';
+import { SocketClient } from '../support/socket-client.ts';
+
+let car: Uint8Array;
+let server: ServerProcess;
+
+beforeAll(async () => {
+  car = await photograph('car2.jpg');
+  server = await ServerProcess.start();
+});
+afterAll(() => server?.stop());
+
+async function sessions(): Promise<VideoSessionReport[]> {
+  return (await server.json<{ sessions: VideoSessionReport[] }>('/api/performance/metrics')).sessions;
+}
+
+function expectBalanced({ accounts }: VideoSessionReport): void {
+  const { received, results, errors, dropped, queued, in_flight, unsent } = accounts;
+  const lost = Object.values(dropped).reduce((sum, n) => sum + n, 0);
+  expect(received).toBe(results + errors + lost + queued + in_flight + unsent);
+}
+
+/** Nothing is wrong with the server itself; that the machine may be slow is not this test's business. */
+function expectWell({ issues }: HealthDocument): void {
+  const ofTheMachine = ['LATENCY_HIGH', 'EVENT_LOOP_SLOW', 'MEMORY_HIGH'];
+  expect(issues.filter(({ code }) => !ofTheMachine.includes(code))).toEqual([]);
+}
+
+/** The car fills the middle of the photograph. */
+function expectCar(result: ResultMessage): void {
+  const found = result.detections.find(({ label }) => label === 'Car' || label === 'Vehicle')!;
+  expect(found).toBeDefined();
+  expect(found.score).toBeGreaterThan(0.4);
+  expect(found.box.x).toBeLessThan(0.25);
+  expect(found.box.x + found.box.width).toBeGreaterThan(0.8);
+}
+
+describe('the server as a process', () => {
+  test('ten lines of plain ws get results for bare JPEGs', async () => {
+    const results: ResultMessage[] = [];
+    const ws = new WebSocket(server.ws('/ws/video?pipeline=objects'));
+    ws.on('open', () => ws.send(car));
+    ws.on('message', (data) => {
+      const message = JSON.parse(String(data)) as ServerMessage;
+      if (message.type !== 'result') return;
+      results.push(message);
+      if (results.length < 3) ws.send(car);
+      else ws.close();
+    });
+    await once(ws, 'close');
+    expect(results.map((result) => result.seq)).toEqual([1, 2, 3]);
+    for (const result of results) {
+      expectCar(result);
+      expect(result).toMatchObject({ pipeline: 'objects', width: 1500, height: 938 });
+      const { total, ...parts } = result.stages_ms;
+      expect(parts.inference).toBeGreaterThan(0);
+      expect(total).toBeGreaterThanOrEqual(Object.values(parts).reduce((sum, ms) => sum + ms, 0) - 0.01);
+    }
+  });
+
+  test('the detection API has the same lane under its own name, in MessagePack too', async () => {
+    const client = await SocketClient.open(server.ws('/stream/detection?format=msgpack&confidence=0.3'));
+    client.send({ type: 'frame', seq: 5, image_data: Buffer.from(car).toString('base64') });
+    await client.until(() => client.of('result').length === 1);
+    expectCar(client.of('result')[0]!);
+    await client.close();
+  });
+
+  test('health names the model and what runs it', async () => {
+    const health = await server.json<HealthDocument>('/health');
+    expectWell(health);
+    expect(health.models).toMatchObject([{ id: 'ssd-oidv4', providers: { effective: 'cpu' } }]);
+  });
+
+  test('a JPEG that only the decoder can find broken is its frame’s error; the next one is processed', async () => {
+    const client = await SocketClient.open(server.ws('/ws/video?client_id=broken'));
+    const broken = Uint8Array.from(car);
+    // Inside the compressed data: a marker that has no business there.
+    const middle = Math.floor(broken.length / 2);
+    broken.set([0xff, 0xc4, 0x00, 0x03, 0xff], middle);
+    const header = broken.slice(0, 700);
+    client.send(broken);
+    client.send(Uint8Array.from([...header, 0xff, 0xd9]));
+    client.send(car);
+    await client.until(() => client.answers().length === 3);
+    expect(client.answers().at(-1)).toBe('3:result');
+    expectWell(await server.json<HealthDocument>('/health'));
+    for (const session of await sessions()) expectBalanced(session);
+    await client.close();
+  });
+
+  test('server-sent events carry a session’s results to its owner only, and resume', async () => {
+    const client = await SocketClient.open(server.ws('/ws/video?client_id=watched'));
+    const url = `${server.url}/stream/events/watched`;
+    expect((await fetch(url)).status).toBe(401);
+    expect((await fetch(`${server.url}/stream/events/nobody`)).status).toBe(404);
+
+    const abort = new AbortController();
+    const headers = { Authorization: `Bearer ${client.welcome.token}` };
+    const response = await fetch(url, { headers, signal: abort.signal });
+    expect(response.headers.get('content-type')).toContain('text/event-stream');
+    client.send(car);
+    const event = await readUntil(response, /^event: result$/m);
+    const data = JSON.parse(/^data: (.*)$/m.exec(event)![1]!) as ResultMessage;
+    expectCar(data);
+    abort.abort();
+
+    client.send(car);
+    await client.until(() => client.of('result').length === 2);
+    const id = /^id: (\S+)$/m.exec(event)![1]!;
+    const again = await fetch(`${url}?token=${client.welcome.token}`, { headers: { 'Last-Event-ID': id } });
+    expect(await readUntil(again, /^event: result$/m)).toContain('"seq":2');
+    await again.body?.cancel();
+    await client.close();
+  });
+
+  test('an unknown model is refused by name; one that is not here says how to get it; a path opens no file', async () => {
+    for (const [model, code] of [
+      ['nonsense', 'MODEL_UNKNOWN'],
+      ['hand-lite', 'MODEL_UNSUPPORTED'],
+      ['/etc/passwd', 'MODEL_UNKNOWN'],
+    ] as const) {
+      const client = await SocketClient.open(server.ws(`/ws/video?model=${encodeURIComponent(model)}`));
+      await client.until(() => client.closed !== undefined);
+      expect(client.answers()).toEqual([`-:${code}`]);
+    }
+  });
+
+  test('eight clients that ignore their window: every frame is answered, results rise, the accounts balance', async () => {
+    const clients = await Promise.all(
+      Array.from({ length: 8 }, (_, i) => SocketClient.open(server.ws(`/ws/video?client_id=load${i}`))),
+    );
+    const FRAMES = 30;
+    for (let seq = 1; seq <= FRAMES; seq++) {
+      for (const client of clients) client.send(encodeFrame({ seq, captureTimeMs: Date.now(), jpeg: car }));
+    }
+    await Promise.all(clients.map((client) => client.until(() => client.answers().length === FRAMES)));
+    for (const client of clients) {
+      expect(new Set(client.answers().map((answer) => answer.split(':')[0])).size).toBe(FRAMES);
+      const seqs = client.of('result').map((result) => result.seq);
+      expect(seqs.length).toBeGreaterThan(0);
+      expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
+    }
+    for (const session of await sessions()) expectBalanced(session);
+    await Promise.all(clients.map((client) => client.close()));
+  });
+
+  test('a client that vanishes mid-frame harms nobody', async () => {
+    const client = await SocketClient.open(server.ws('/ws/video?client_id=vanishes'));
+    const { socket } = client as unknown as { socket: { _socket: { write(data: Uint8Array): void; destroy(): void } } };
+    // The first bytes of a WebSocket frame that promises 60,000 bytes, then silence.
+    socket._socket.write(Uint8Array.of(0x82, 0xfe, 0xea, 0x60, 1, 2, 3, 4, 0xff, 0xd8));
+    socket._socket.destroy();
+    await client.until(() => client.closed !== undefined);
+    const other = await SocketClient.open(server.ws('/ws/video'));
+    other.send(car);
+    await other.until(() => other.of('result').length === 1);
+    await other.close();
+  });
+
+  test('on SIGTERM it tells its clients and ends well', async () => {
+    await using own = await ServerProcess.start();
+    const client = await SocketClient.open(own.ws('/ws/video'));
+    client.send(car);
+    await client.until(() => client.of('result').length === 1);
+    const code = await own.stop('SIGTERM');
+    await client.until(() => client.closed !== undefined);
+    expect(code).toBe(0);
+    expect(client.closed).toBe(1001);
+    expect(client.answers().at(-1)).toBe('-:SHUTTING_DOWN');
+  });
+});
+
+/** Reads a stream of events until one block matches. */
+async function readUntil(response: Response, pattern: RegExp): Promise<string> {
+  let text = '';
+  const decoder = new TextDecoder();
+  const reader = response.body!.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error(`the stream ended before ${pattern}`);
+    text += decoder.decode(value, { stream: true });
+    const block = text
+      .split('\n\n')
+      .slice(0, -1)
+      .find((part) => pattern.test(part));
+    if (block !== undefined) {
+      reader.releaseLock();
+      return block;
+    }
+  }
+}
