@@ -26,6 +26,7 @@ export async function runServer(
   const { openServer } = await import('../app.ts');
   await using app = await openServer({ config, say: (line) => context.err(line) });
   context.out(`ready ${app.url}`);
+  if (makeCamera) context.err(`Open ${app.url} in a browser. Ctrl+C stops the server.`);
   if (makeCamera) app.startCamera(makeCamera);
   await untilAborted(context.signal);
   context.err('stopping');
