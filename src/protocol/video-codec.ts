@@ -12,7 +12,7 @@ const MAGIC_L = 0x4c;
 const HEADER_VERSION = 1;
 const SEQ_MAX = 0xffff_ffff;
 const SKIP_RATIO_MAX = 60;
-const CODE_TEXT_MAX = 40;
+const QUOTED_CHARS_MAX = 40;
 
 /** Decodes standard base64; must give fewer bytes than the text holds when the text has foreign characters. */
 export type Base64Decoder = (text: string) => Uint8Array;
@@ -191,8 +191,9 @@ function badFrame(code: ErrorCode, message: string, seq?: number): BadFrame {
   return { type: 'bad_frame', seq, error: new SightlineError(code, message) };
 }
 
-/** A foreign value inside an error message: short, whatever was sent. */
+/** A foreign value inside an error message: short, whatever was sent; containers may be too deep to be written out. */
 function quote(value: unknown): string {
-  const text = value === undefined ? 'undefined' : (JSON.stringify(value) ?? String(value));
-  return text.length > CODE_TEXT_MAX ? `${text.slice(0, CODE_TEXT_MAX)}…` : text;
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
+  return text.length > QUOTED_CHARS_MAX ? `${text.slice(0, QUOTED_CHARS_MAX)}…` : text;
 }
