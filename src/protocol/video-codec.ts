@@ -194,6 +194,7 @@ function badFrame(code: ErrorCode, message: string, seq?: number): BadFrame {
 /** A foreign value inside an error message: short, whatever was sent; containers may be too deep to be written out. */
 function quote(value: unknown): string {
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
-  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
-  return text.length > QUOTED_CHARS_MAX ? `${text.slice(0, QUOTED_CHARS_MAX)}…` : text;
+  const text = String(value);
+  const short = text.length > QUOTED_CHARS_MAX ? `${text.slice(0, QUOTED_CHARS_MAX)}…` : text;
+  return typeof value === 'string' ? JSON.stringify(short) : short;
 }
