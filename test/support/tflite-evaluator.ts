@@ -168,7 +168,7 @@ function compute(graph: Graph, { code, inputs, options, outputs }: Operator, get
     case 0:
       return activate(add(operand(0), operand(1), shape), byte(0));
     case 2:
-      return concatenate(inputs.map(get), int(0), shape);
+      return activate(concatenate(inputs.map(get), int(0), shape), byte(1));
     case 3: {
       const window = {
         same: byte(0) === 0,

@@ -170,11 +170,11 @@ function fullyConnected(operator: TfliteOperator, graph: GraphBuilder): void {
   const { weightsFormat, keepNumDims } = operator.options;
   if (weightsFormat !== 0) throw graph.unsupported(`FULLY_CONNECTED with the weights format ${weightsFormat}`);
   const shape = graph.shape(input);
-  if (elementsOf(shape.slice(1)) !== depth) {
-    // Rows that are not whole pictures: x is [.., depth], and what stands before depth may be more than the batch.
-    if (shape.at(-1) !== depth) throw graph.damaged(`FULLY_CONNECTED over [${shape}] has weights for ${depth}`);
-    graph.batchIsFixed = true;
-  }
+  const rowsPerPicture = elementsOf(shape.slice(1)) / depth;
+  if (!Number.isInteger(rowsPerPicture))
+    throw graph.damaged(`FULLY_CONNECTED over [${shape}] has weights for ${depth}`);
+  // Without the kept dimensions the batch and the rows of one picture come out as one.
+  if (rowsPerPicture !== 1 && !keepNumDims) graph.batchIsFixed = true;
   const output = graph.name(outputOf(operator));
   const rows = `${output}/rows`;
   graph.emit('Reshape', [graph.operand(input), graph.integerConstant(`${output}/rows_shape`, [-1, depth])], rows);
@@ -184,26 +184,33 @@ function fullyConnected(operator: TfliteOperator, graph: GraphBuilder): void {
     const flat = keepNumDims ? `${plain}/flat` : plain;
     graph.emit('Gemm', [rows, ...rest], flat, [attr.int('transB', 1)]);
     if (!keepNumDims) return;
-    const shape = graph.integerConstant(`${plain}/shape`, batchedShape(graph.shape(outputOf(operator))));
-    graph.emit('Reshape', [flat, shape], plain);
+    const kept = graph.shape(outputOf(operator));
+    graph.emit('Reshape', [flat, graph.integerConstant(`${plain}/shape`, [-1, ...kept.slice(1)])], plain);
   });
 }
 
 function resizeBilinear(operator: TfliteOperator, graph: GraphBuilder): void {
   const [picture, size] = operator.inputs;
-  graph.shapeOfRank(picture, 4);
+  const shape = graph.shapeOfRank(picture, 4);
   const sizes = graph.integers(size);
   if (sizes.length !== 2 || sizes.some((n) => n < 1)) throw graph.damaged(`RESIZE_BILINEAR to the size [${sizes}]`);
   const { alignCorners, halfPixelCenters } = operator.options;
   const mode = alignCorners ? 'align_corners' : halfPixelCenters ? 'half_pixel' : 'asymmetric';
   const output = graph.name(outputOf(operator));
-  // Inputs of Resize: picture, region of interest, scales, sizes; the empty ones are left out.
-  const rest = ['', '', graph.integerConstant(`${output}/size`, sizes)];
+  // Scales, not sizes: sizes would fix the batch, and ONNX Runtime 1.30 loses those of `axes` when it moves transposes.
+  const scales = [1, 1, ...sizes.map((to, axis) => floatFrom(to / (shape[axis + 1] ?? 1)))];
+  const rest = ['', graph.constant(`${output}/scales`, [4], Float32Array.from(scales))];
   onNchw(graph, 'Resize', graph.operand(picture), rest, output, [
     attr.string('mode', 'linear'),
     attr.string('coordinate_transformation_mode', mode),
-    attr.ints('axes', [2, 3]),
   ]);
+}
+
+/** The smallest float32 that is not below `value` (> 0): ONNX rounds size × scale down, and must not lose a pixel. */
+function floatFrom(value: number): number {
+  const float = Float32Array.of(value);
+  if ((float[0] as number) < value) new Int32Array(float.buffer)[0]! += 1;
+  return float[0] as number;
 }
 
 /** The target shape is the output tensor's own: TFLite has worked it out already. */

@@ -180,7 +180,6 @@ class Table {
 
   /** Where a field lies; undefined when the file leaves it out. */
   #field(field: number, bytes: number): number | undefined {
-    // oxlint-disable-next-line no-underscore-dangle -- the runtime's own name
     const offset = this.#buffer.__offset(this.#at, 4 + 2 * field);
     if (offset === 0) return undefined;
     within(this.#buffer, this.#at + offset, bytes);
@@ -232,7 +231,6 @@ class Unsupported extends Error {}
 function readGraph(bytes: Uint8Array): TfliteGraph {
   const buffer = new ByteBuffer(bytes);
   within(buffer, 0, 8);
-  // oxlint-disable-next-line no-underscore-dangle -- the runtime's own name
   if (!buffer.__has_identifier('TFL3')) throw new Damage('the identifier TFL3 is not there');
   const model = new Table(buffer, buffer.readUint32(0));
   const codes = model.tables(1, LIMITS.operators).map(operatorKind);

@@ -1,0 +1,171 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { floatBytes, intBytes, writeTflite } from '../../../test/support/tflite-writer.ts';
+import { SightlineError } from '../../base/errors.ts';
+import { CATALOGUE } from '../models/catalogue.ts';
+import { readBuiltIn } from '../sources.ts';
+import { convertTflite } from './convert.ts';
+import { halfToFloat } from './half.ts';
+import { readTflite } from './reader.ts';
+
+const real = await readBuiltIn(CATALOGUE.find((m) => m.id === 'hand-lite')!);
+
+/** A file that is nearly all structure: a flipped byte hits a table, an offset, a length or a number of an option. */
+const small = writeTflite({
+  tensors: [
+    { name: 'x', shape: [1, 6, 5, 2] },
+    { name: 'w', shape: [3, 2, 2, 2], data: floatBytes(Array.from({ length: 24 }, (_, i) => i)) },
+    { name: 'b16', shape: [3], type: 1, data: new Uint8Array(6) },
+    { name: 'b', shape: [3] },
+    { name: 'c', shape: [1, 3, 3, 3] },
+    { name: 'by', shape: [4, 2], type: 2, data: intBytes([0, 0, 1, 0, 0, 1, 0, 0]) },
+    { name: 'p', shape: [1, 4, 4, 3] },
+    { name: 'axes', shape: [2], type: 2, data: intBytes([1, 2]) },
+    { name: 'm', shape: [1, 3] },
+    { name: 'shape', shape: [2], type: 2, data: intBytes([1, 3]) },
+    { name: 'y', shape: [1, 3] },
+  ],
+  operators: [
+    { code: 6, inputs: [2], outputs: [3] },
+    {
+      code: 3,
+      inputs: [0, 1, 3],
+      outputs: [4],
+      options: [
+        [1, 'int', 2],
+        [2, 'int', 2],
+        [3, 'byte', 1],
+      ],
+    },
+    { code: 34, inputs: [4, 5], outputs: [6] },
+    { code: 40, inputs: [6, 7], outputs: [8] },
+    { code: 22, inputs: [8, 9], outputs: [10] },
+  ],
+  inputs: [0],
+  outputs: [10],
+});
+
+/** Converts, or refuses with a code that says why. Everything else (a crash of the importer) fails the test. */
+function outcome(bytes: Uint8Array): string {
+  try {
+    convertTflite(bytes, 'fuzzed.tflite');
+    return 'converted';
+  } catch (thrown) {
+    if (!(thrown instanceof SightlineError)) throw thrown;
+    if (thrown.code !== 'MODEL_DAMAGED' && thrown.code !== 'MODEL_UNSUPPORTED') throw thrown;
+    expect(thrown.message).toContain('fuzzed.tflite');
+    return thrown.code;
+  }
+}
+
+test('reads what was written', () => {
+  const graph = readTflite(small, 'small');
+  expect(graph.operators.map((o) => o.kind)).toEqual(['DEQUANTIZE', 'CONV_2D', 'PAD', 'MEAN', 'RESHAPE']);
+  expect(graph.operators[1]).toMatchObject({
+    inputs: [0, 1, 3],
+    outputs: [4],
+    options: { padding: 0, strideW: 2, strideH: 2, activation: 1, dilationW: 1, dilationH: 1 },
+  });
+  expect(graph.tensors[0]).toEqual({ name: 'x', shape: [1, 6, 5, 2], type: 0 });
+  expect([...graph.tensors[7]!.data!]).toEqual([...intBytes([1, 2])]);
+  expect(outcome(small)).toBe('converted');
+});
+
+describe('a file that is not whole', () => {
+  test('cut anywhere: refused by name', () => {
+    for (let length = 0; length < small.length - 8; length += 1)
+      expect(outcome(small.subarray(0, length))).not.toBe('converted');
+    for (const part of [0.001, 0.1, 0.5, 0.9, 0.999]) {
+      expect(outcome(real.subarray(0, Math.floor(real.length * part)))).toBe('MODEL_DAMAGED');
+    }
+  });
+
+  test('garbage: refused by name', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 400 }), (bytes) => {
+        expect(outcome(bytes)).toBe('MODEL_DAMAGED');
+        const named = Uint8Array.from([0, 0, 0, 0, ...Buffer.from('TFL3'), ...bytes]);
+        new DataView(named.buffer).setUint32(0, 8, true);
+        outcome(named);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('flipped bytes never crash or hang the importer', () => {
+    const flips = (length: number) =>
+      fc.array(fc.tuple(fc.nat(length - 1), fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(flips(small.length), (changes) => {
+        const bytes = Uint8Array.from(small);
+        for (const [at, by] of changes) bytes[at]! ^= by;
+        const startMs = performance.now();
+        outcome(bytes);
+        expect(performance.now() - startMs).toBeLessThan(1000);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  test('flipped bytes in the structure of a real model', { timeout: 20_000 }, () => {
+    // The tables lie behind the weights: the last 54 kB of this file.
+    const changes = fc.array(fc.tuple(fc.nat(54_000), fc.integer({ min: 1, max: 255 })), {
+      minLength: 1,
+      maxLength: 4,
+    });
+    fc.assert(
+      fc.property(changes, (flips) => {
+        const bytes = Uint8Array.from(real);
+        for (const [back, by] of flips) bytes[bytes.length - 1 - back]! ^= by;
+        outcome(bytes);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('many tensors over one buffer do not fill the memory', () => {
+    const count = 64;
+    const sharing = (share: boolean) =>
+      writeTflite({
+        tensors: [
+          { name: 'x', shape: [1, 512] },
+          { name: 'c', shape: [512], data: new Uint8Array(2048) },
+          ...Array.from({ length: count }, (_, i) => ({
+            name: `c${i}`,
+            shape: [512],
+            ...(share ? { dataOf: 1 } : { data: new Uint8Array(2048) }),
+          })),
+          ...Array.from({ length: count }, (_, i) => ({ name: `y${i}`, shape: [1, 512] })),
+        ],
+        operators: Array.from({ length: count }, (_, i) => ({
+          code: 0,
+          inputs: [i === 0 ? 0 : count + 1 + i, i + 2],
+          outputs: [count + 2 + i],
+        })),
+        inputs: [0],
+        outputs: [2 * count + 1],
+      });
+    expect(outcome(sharing(false))).toBe('converted');
+    expect(outcome(sharing(true))).toBe('MODEL_DAMAGED');
+  });
+});
+
+test('half precision: every kind of number', () => {
+  const bits = [0x0000, 0x8000, 0x3c00, 0xc000, 0x7bff, 0x0001, 0x83ff, 0x0400, 0x7c00, 0xfc00, 0x7e00, 0x3555];
+  const values = halfToFloat(new Uint8Array(Uint16Array.from(bits).buffer));
+  const expected = [
+    0,
+    -0,
+    1,
+    -2,
+    65_504,
+    2 ** -24,
+    -1023 * 2 ** -24,
+    2 ** -14,
+    Infinity,
+    -Infinity,
+    NaN,
+    0.333251953125,
+  ];
+  expect([...values]).toEqual(expected);
+});
