@@ -5,6 +5,8 @@ import { packageVersion } from '../config/version.ts';
 import { registerConfig } from './config.ts';
 import type { CliContext } from './context.ts';
 import { registerDemo } from './demo.ts';
+import { registerDetect } from './detect.ts';
+import { registerModels } from './models.ts';
 import { loadOptions } from './options.ts';
 import { registerServe } from './serve.ts';
 
@@ -69,6 +71,8 @@ function build(program: Command, context: CliContext): void {
     });
   registerServe(program, context);
   registerDemo(program, context);
+  registerDetect(program, context);
+  registerModels(program, context);
   registerConfig(program, context);
 }
 
