@@ -49,6 +49,15 @@ describe('bin/sightline.js', () => {
     expect(wrong.err).toContain('Did you mean config?');
   });
 
+  test('loads nothing heavy for a light command', async () => {
+    const program = `
+      const { main } = await import(${JSON.stringify(new URL('../../src/cli/main.ts', import.meta.url).href)});
+      await main(['config', 'show'], { out: () => undefined });
+      console.log(JSON.stringify(process.report.getReport().sharedObjects));`;
+    const { out } = await ended(spawn(process.execPath, ['--input-type=module', '-e', program]));
+    expect((JSON.parse(out) as string[]).filter((file) => file.includes('node_modules'))).toEqual([]);
+  });
+
   test('ends without a word when nobody reads its output', async () => {
     const child = spawn(process.execPath, [command, 'config', 'generate']);
     child.stdout.destroy();

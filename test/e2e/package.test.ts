@@ -7,6 +7,8 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { photograph } from '../support/pictures.ts';
+import { SocketClient } from '../support/socket-client.ts';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -88,7 +90,7 @@ describe('the package', () => {
     expect(models.stdout).toContain('ssd-oidv4');
   });
 
-  test('runs the demo: ready, healthy, with a page, and stops when it is told to', async () => {
+  test('runs the demo: ready, healthy, with a page, finds a car, and stops when it is told to', async () => {
     // A process group of its own, so that the signal reaches npx and what it started, as that of a terminal does.
     const demo = spawn('npx', ['--no-install', 'sightline', 'demo', '--port', '0'], { cwd: home, env, detached: true });
     try {
@@ -104,6 +106,12 @@ describe('the package', () => {
       for (const [, script] of html.matchAll(/<script[^>]* src="([^"]+)"/g)) {
         expect((await fetch(new URL(script!, url))).status).toBe(200);
       }
+
+      // The worker and the child that proves models are files of the build as well.
+      const client = await SocketClient.open(`${url.replace('http', 'ws')}/ws/video`);
+      client.send(await photograph('car1.jpg'));
+      await client.until(() => client.answers().length === 1);
+      expect(client.of('result')[0]?.detections.map((detection) => detection.label)).toContain('Car');
 
       const closed = new Promise((resolve) => demo.once('close', resolve));
       process.kill(-demo.pid!, 'SIGTERM');
