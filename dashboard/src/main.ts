@@ -128,9 +128,10 @@ function showProblem(name: CameraName, thrown: unknown): void {
   const other = name === 'webcam' ? hasDemo && ('demo' as const) : ('webcam' as const);
   const isCamera = thrown instanceof CameraError;
   const isServer = thrown instanceof SightlineError;
+  const isGone = isServer && thrown.code.startsWith('CONNECTION_');
   view.showStatus('bad', isCamera ? 'No camera' : 'No session');
   view.showNotice({
-    title: isCamera ? 'No picture from this camera' : 'The server cannot be used now',
+    title: isCamera ? 'No picture from this camera' : isGone ? 'The server cannot be reached' : 'There is no session',
     text: isServer ? thrown.message : isCamera ? thrown.message : `Something unforeseen happened: ${String(thrown)}`,
     code: isServer ? thrown.code : undefined,
     main: { label: 'Try again', act: () => void watch(name) },

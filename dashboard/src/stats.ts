@@ -12,9 +12,8 @@ export interface FrameTimes {
 }
 
 export interface LiveFigures {
-  /** Median over the last second, ms; undefined while nothing comes. */
-  readonly totalMs: number | undefined;
-  readonly stagesMs: Readonly<Record<Stage, number>> | undefined;
+  /** The typical frame of the last second, whose stages add up to its total; undefined while nothing comes. */
+  readonly typical: Pick<FrameTimes, 'totalMs' | 'stagesMs'> | undefined;
   /** 95th percentile over the last frames, ms. */
   readonly p95Ms: number | undefined;
   /** Results per second. */
@@ -55,31 +54,36 @@ export class LiveStats {
   }
 
   read(nowMs: number): LiveFigures {
-    const recent = this.#frames.filter(({ receivedTimeMs }) => nowMs - receivedTimeMs <= WINDOW_MS);
-    const stage = (name: Stage) =>
-      percentile(
-        recent.map(({ stagesMs }) => stagesMs[name]),
-        0.5,
-      ) ?? 0;
+    const within = (ms: number) => this.#frames.filter(({ receivedTimeMs }) => nowMs - receivedTimeMs <= ms);
     return {
-      totalMs: percentile(
-        recent.map(({ totalMs }) => totalMs),
-        0.5,
-      ),
+      typical: typicalOf(within(WINDOW_MS)),
       p95Ms: percentile(
         this.#frames.map(({ totalMs }) => totalMs),
         0.95,
       ),
-      stagesMs:
-        recent.length === 0
-          ? undefined
-          : (Object.fromEntries(STAGES.map((name) => [name, stage(name)])) as Record<Stage, number>),
       fps: rate(
-        this.#frames.map(({ receivedTimeMs }) => receivedTimeMs).filter((time) => nowMs - time <= RATE_WINDOW_MS),
+        within(RATE_WINDOW_MS).map(({ receivedTimeMs }) => receivedTimeMs),
         nowMs,
       ),
     };
   }
+}
+
+/**
+ * The mean of the middle fifth by total. Medians of single stages would not add up to the median of the whole; the one
+ * median frame would, but jumps about from reading to reading.
+ */
+function typicalOf(frames: readonly FrameTimes[]): LiveFigures['typical'] {
+  if (frames.length === 0) return undefined;
+  const sorted = frames.toSorted((a, b) => a.totalMs - b.totalMs);
+  const middle = sorted.slice(Math.floor(sorted.length * 0.4), Math.ceil(sorted.length * 0.6));
+  const mean = (of: (frame: FrameTimes) => number) => middle.reduce((sum, frame) => sum + of(frame), 0) / middle.length;
+  return {
+    totalMs: mean(({ totalMs }) => totalMs),
+    stagesMs: Object.fromEntries(
+      STAGES.map((stage) => [stage, mean(({ stagesMs }) => stagesMs[stage])]),
+    ) as FrameTimes['stagesMs'],
+  };
 }
 
 /** Events per second: those in the window over the time that they span, up to now once it is longer than usual. */

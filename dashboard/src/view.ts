@@ -101,32 +101,32 @@ export function buildStages(): void {
     const value = document.createElement('dd');
     value.id = `stage-${stage}`;
     value.textContent = '–';
-    element('stages').append(name, value);
+    const row = document.createElement('div');
+    row.append(name, value);
+    element('stages').append(row);
   }
 }
 
-export function showFigures({ totalMs, p95Ms, stagesMs, fps }: LiveFigures): void {
-  setText('total', totalMs === undefined ? '–' : ms(totalMs));
+export function showFigures({ typical, p95Ms, fps }: LiveFigures): void {
+  setText('total', typical === undefined ? '–' : ms(typical.totalMs));
   setText('p95', p95Ms === undefined ? '–' : ms(p95Ms));
-  setText('fps', totalMs === undefined ? '0' : fps.toFixed(fps < 9.95 ? 1 : 0));
+  setText('fps', typical === undefined ? '0' : fps.toFixed(fps < 9.95 ? 1 : 0));
   for (const segment of element('bar').children) {
     const stage = (segment as HTMLElement).dataset['stage'] as Stage;
-    (segment as HTMLElement).style.flexGrow = String(stagesMs?.[stage] ?? 0);
-    setText(`stage-${stage}`, stagesMs === undefined ? '–' : ms(stagesMs[stage]));
+    (segment as HTMLElement).style.flexGrow = String(typical?.stagesMs[stage] ?? 0);
+    setText(`stage-${stage}`, typical === undefined ? '–' : `${ms(typical.stagesMs[stage])} ms`);
   }
-  const told = stagesMs && STAGES.map((stage) => `${STAGE_NAMES[stage]} ${ms(stagesMs[stage])} ms`).join(', ');
+  const told = typical && STAGES.map((stage) => `${STAGE_NAMES[stage]} ${ms(typical.stagesMs[stage])} ms`).join(', ');
   element('bar').ariaLabel = told ?? 'No latency measured yet';
 }
 
-export function showAccounts(metrics: VideoMetrics, skippedAtSource: number): void {
+export function showAccounts(metrics: VideoMetrics, leftOut: number): void {
   const causes = Object.entries({ ...metrics.dropped, error: metrics.frameErrors }).filter(([, count]) => count > 0);
   const dropped = causes.reduce((sum, [, count]) => sum + count, 0);
   setText('drops', count(dropped));
   setText('drops-share', `of ${count(metrics.sent)} sent`);
-  setText(
-    'frames',
-    `${count(metrics.results)} answered, ${metrics.unanswered} on the way, ${count(skippedAtSource)} not due`,
-  );
+  setText('frames', `${count(metrics.results)} answered, ${metrics.unanswered} on the way`);
+  setText('left-out', `${count(leftOut)} above the granted rate`);
   setText(
     'round-trip',
     metrics.roundTripMs.count === 0
