@@ -233,8 +233,8 @@ class DetectRun {
     const { context, flags, detector, output, video, config } = this.#parts;
     const { manifest } = detector.model;
     if (context.signal.aborted) context.err(`stopped after ${this.#done} frames`);
-    if (this.#failed > 0) context.err(`${this.#failed} frames could not be processed`);
-    if (video.damaged > 0) context.err(`${video.damaged} packets of the input were damaged and left out`);
+    if (this.#failed > 0) context.err(`frames that could not be processed: ${this.#failed}`);
+    if (video.damaged > 0) context.err(`damaged packets of the input, left out: ${video.damaged}`);
     if (flags.json === true) return;
     const confidence = config.detection.confidence_threshold ?? manifest.defaults.confidence;
     const { width, height, codec } = video.info;

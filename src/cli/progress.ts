@@ -65,7 +65,10 @@ function fit(text: string, columns: number): string {
 /** `0:07`, `12:30`, `1:02:03`. */
 export function clockTime(totalS: number): string {
   const whole = Math.round(totalS);
-  const two = (n: number) => String(n).padStart(2, '0');
   const [hours, minutes, seconds] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`;
+  return hours > 0 ? `${hours}:${twoDigits(minutes)}:${twoDigits(seconds)}` : `${minutes}:${twoDigits(seconds)}`;
+}
+
+function twoDigits(n: number): string {
+  return String(n).padStart(2, '0');
 }

@@ -6,6 +6,7 @@ import {
   AV_PIX_FMT_RGB24,
   AVERROR_EAGAIN,
   AVERROR_EOF,
+  AVERROR_INVALIDDATA,
   AVMEDIA_TYPE_VIDEO,
 } from 'node-av/constants';
 import {
@@ -149,7 +150,9 @@ export class VideoFile implements AsyncDisposable {
     using dictionary = Dictionary.fromObject(openOptions(local, this.#options.stallTimeoutMs ?? 15_000));
     // The prefix keeps FFmpeg from taking a colon in a file's name for a protocol.
     const url = local ? `file:${this.input}` : this.input;
-    this.#check(await this.#run(format.openInput(url, null, dictionary)));
+    const opened = await this.#run(format.openInput(url, null, dictionary));
+    if (opened === AVERROR_INVALIDDATA) throw this.#unreadable(`FFmpeg finds no video in it (${reasonOf(opened)})`);
+    this.#check(opened);
     const name = format.iformat?.name ?? '';
     if (TEXT_ART.has(name)) throw this.#unreadable('it is text, not video');
     this.#check(await this.#run(format.findStreamInfo(null)));
