@@ -1,0 +1,62 @@
+import { parseArgs } from 'node:util';
+import { toDocument, toTable, type Benchmark } from './support/document.ts';
+import { soak } from './soak/soak.ts';
+import { vision } from './vision/vision.ts';
+
+/** `npm run -s bench -- <name> [--json] [--quick]`: runs one benchmark. Standard output holds its result and nothing else. */
+
+const BENCHMARKS: readonly Benchmark[] = [vision, soak];
+const EXIT = { ok: 0, usage: 64, software: 70, interrupted: 130 } as const;
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<number> {
+  const request = parse(args);
+  if (typeof request === 'string') {
+    say(request);
+    say('usage: npm run -s bench -- <name> [--json] [--quick]');
+    for (const { name, summary } of BENCHMARKS) say(`  ${name.padEnd(8)} ${summary}`);
+    return EXIT.usage;
+  }
+  const { benchmark, json, quick } = request;
+  const stopper = new AbortController();
+  const onSignal = (): void => {
+    // The second one does not wait for an orderly end.
+    if (stopper.signal.aborted) process.exit(EXIT.interrupted);
+    stopper.abort(new Error('interrupted'));
+  };
+  process.on('SIGINT', onSignal);
+  process.on('SIGTERM', onSignal);
+  const startMs = performance.now();
+  try {
+    const result = await benchmark.run({ quick, signal: stopper.signal, say });
+    const document = toDocument(benchmark.name, result, (performance.now() - startMs) / 1000);
+    process.stdout.write(`${json ? JSON.stringify(document, undefined, 2) : toTable(document)}\n`);
+    return EXIT.ok;
+  } catch (thrown) {
+    say(stopper.signal.aborted ? 'interrupted' : `failed: ${thrown instanceof Error ? thrown.stack : String(thrown)}`);
+    return stopper.signal.aborted ? EXIT.interrupted : EXIT.software;
+  }
+}
+
+/** What is asked for, or what is wrong with it. */
+function parse(args: readonly string[]): { benchmark: Benchmark; json: boolean; quick: boolean } | string {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { json: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } },
+    });
+    const [name, ...more] = positionals;
+    if (name === undefined) return 'which benchmark?';
+    const benchmark = BENCHMARKS.find((one) => one.name === name);
+    if (!benchmark || more.length > 0) return `there is no benchmark "${positionals.join(' ')}"`;
+    return { benchmark, ...values };
+  } catch (thrown) {
+    return thrown instanceof Error ? thrown.message : String(thrown);
+  }
+}
+
+function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}

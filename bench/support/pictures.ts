@@ -1,0 +1,100 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { AV_PIX_FMT_RGB24, SWS_AREA } from 'node-av/constants';
+import { SoftwareScaleContext } from 'node-av/lib';
+import { seededRandom } from '../../src/base/random.ts';
+import { fetchNpmFile, type NpmFile } from '../../src/inference/npm-file.ts';
+import { sha256Of } from '../../src/inference/model-store.ts';
+import { decodeJpeg, encodeJpeg, jpegBytesMax, readJpegHeader } from '../../src/media/jpeg.ts';
+
+/** The pictures of a camera: views of two photographs that every machine with the npm registry can have. */
+
+const PHOTOGRAPHS: readonly NpmFile[] = [
+  {
+    package: 'opencv',
+    version: '7.0.0',
+    file: 'examples/files/car1.jpg',
+    sha256: '799857fdd4927e8bae3b0ae3307f62ffdc96e5548c62d03e26df00abc21020d6',
+  },
+  {
+    package: 'opencv',
+    version: '7.0.0',
+    file: 'examples/files/car2.jpg',
+    sha256: '115235372cafcdcc2a7cb69e87f0ad1715b5450eb55c55976b03de5592c1e98f',
+  },
+];
+
+const WIDTH = 640;
+const HEIGHT = 480;
+const QUALITY_MIN = 50;
+const QUALITY_MAX = 75;
+/** Of the largest view of the shape that fits into the photograph. */
+const ZOOM_MIN = 0.55;
+/** Where packages that are no dependencies are kept: with the dependencies, so that both go together. */
+const CACHE = new URL('../../node_modules/.cache/sightline-bench/', import.meta.url);
+
+/** `count` JPEGs of 640×480 pixels and quality 50 to 75, each another view; the same ones for the same seed. */
+export async function cameraPictures(count: number, seed: number): Promise<Uint8Array[]> {
+  const photographs = await Promise.all(PHOTOGRAPHS.map(async (file) => decoded(await cached(file))));
+  const random = seededRandom(seed);
+  const work = Buffer.alloc(jpegBytesMax(WIDTH, HEIGHT));
+  const pixels = Buffer.alloc(WIDTH * HEIGHT * 3);
+  const pictures: Uint8Array[] = [];
+  for (let i = 0; i < count; i += 1) {
+    const photograph = photographs[i % photographs.length]!;
+    const zoom = ZOOM_MIN + random() * (1 - ZOOM_MIN);
+    const width = Math.floor(Math.min(photograph.width, (photograph.height * WIDTH) / HEIGHT) * zoom);
+    const height = Math.floor((width * HEIGHT) / WIDTH);
+    const left = Math.floor(random() * (photograph.width - width));
+    const top = Math.floor(random() * (photograph.height - height));
+    await scale(photograph, { left, top, width, height }, pixels);
+    const quality = QUALITY_MIN + Math.floor(random() * (QUALITY_MAX - QUALITY_MIN + 1));
+    const jpeg = encodeJpeg({ data: pixels, width: WIDTH, height: HEIGHT }, quality, work);
+    pictures.push(new Uint8Array(jpeg));
+  }
+  return pictures;
+}
+
+interface Photograph {
+  /** Packed RGB. */
+  readonly data: Buffer;
+  readonly width: number;
+  readonly height: number;
+}
+
+interface View {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+}
+
+async function scale(from: Photograph, view: View, into: Buffer): Promise<void> {
+  const pitch = from.width * 3;
+  const scaler = new SoftwareScaleContext();
+  scaler.getContext(view.width, view.height, AV_PIX_FMT_RGB24, WIDTH, HEIGHT, AV_PIX_FMT_RGB24, SWS_AREA);
+  try {
+    const start = from.data.subarray(view.top * pitch + view.left * 3);
+    const rows = await scaler.scale([start], [pitch], 0, view.height, [into], [WIDTH * 3]);
+    if (rows < 0) throw new Error(`a view of ${view.width}×${view.height} pixels cannot be scaled: ${rows}`);
+  } finally {
+    scaler.freeContext();
+  }
+}
+
+function decoded(jpeg: Uint8Array): Photograph {
+  const { width, height } = readJpegHeader(jpeg);
+  const data = Buffer.alloc(width * height * 3);
+  decodeJpeg(jpeg, data);
+  return { data, width, height };
+}
+
+async function cached(wanted: NpmFile): Promise<Uint8Array> {
+  const path = new URL(`${wanted.sha256.slice(0, 16)}-${basename(wanted.file)}`, CACHE);
+  const kept = await readFile(path).catch(() => undefined);
+  if (kept && sha256Of(kept) === wanted.sha256) return kept;
+  const bytes = await fetchNpmFile(wanted);
+  await mkdir(CACHE, { recursive: true });
+  await writeFile(path, bytes);
+  return bytes;
+}

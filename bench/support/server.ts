@@ -1,0 +1,135 @@
+import type { ChildProcess } from 'node:child_process';
+import { createServer, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { start, stop, tailOf } from './children.ts';
+
+const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
+const READY_TIMEOUT_MS = 60_000;
+const REQUEST_TIMEOUT_MS = 5_000;
+
+export interface ServerOptions {
+  readonly command: 'serve' | 'demo';
+  /** Also the working directory. */
+  readonly cacheDir: string;
+  /** By path, such as `streaming.max_fps`; on top of the defaults: nothing of the user's own settings counts. */
+  readonly settings?: Readonly<Record<string, string | number>>;
+  readonly signal: AbortSignal;
+}
+
+interface Metrics {
+  readonly process: { readonly rss_bytes: number; readonly heap_used_bytes: number; readonly external_bytes: number };
+  readonly sessions: readonly unknown[];
+}
+
+/** The real command, as a user starts it, in a process of its own. */
+export class Server implements AsyncDisposable {
+  readonly url: string;
+  /** When the process was asked for, on `performance.now()`. */
+  readonly startedMs: number;
+  readonly #child: ChildProcess;
+  readonly #signal: AbortSignal;
+  readonly #ready: Promise<void>;
+
+  private constructor(child: ChildProcess, url: string, startedMs: number, signal: AbortSignal) {
+    this.#child = child;
+    this.url = url;
+    this.startedMs = startedMs;
+    this.#signal = signal;
+    this.#ready = untilReady(child, signal);
+    // Whoever waits for it is told; that nobody does is no reason to end the benchmark.
+    this.#ready.catch(() => {});
+  }
+
+  /** Returns at once: what happens before the server is ready is what is measured. */
+  static async launch({ command, cacheDir, settings = {}, signal }: ServerOptions): Promise<Server> {
+    const port = await freePort();
+    const own = Object.entries(process.env).filter(([name]) => !name.startsWith('SIGHTLINE_'));
+    const all = { 'models.cache_dir': cacheDir, ...settings };
+    const given = Object.entries(all).map(([path, value]) => [
+      `SIGHTLINE_${path.replace('.', '__').toUpperCase()}`,
+      String(value),
+    ]);
+    const startedMs = performance.now();
+    const child = start(process.execPath, [COMMAND, command, '--port', String(port)], {
+      cwd: cacheDir,
+      env: Object.fromEntries([...own, ...given]) as NodeJS.ProcessEnv,
+    });
+    return new Server(child, `http://127.0.0.1:${port}`, startedMs, signal);
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  /** Resolves when the server says that it is ready; rejects when it ends instead. */
+  ready(): Promise<void> {
+    return this.#ready;
+  }
+
+  async metrics(): Promise<Metrics> {
+    return (await (await this.#get('/api/performance/metrics')).json()) as Metrics;
+  }
+
+  /** Asks again and again until there is an answer at all, whatever it is; then it gives its status. */
+  async firstAnswer(path: string, everyMs: number, timeoutMs: number): Promise<number> {
+    const deadlineMs = performance.now() + timeoutMs;
+    for (;;) {
+      try {
+        const response = await this.#get(path, timeoutMs);
+        await response.body?.cancel();
+        return response.status;
+      } catch (thrown) {
+        this.#signal.throwIfAborted();
+        if (performance.now() > deadlineMs || this.#child.exitCode !== null) throw thrown;
+        await sleep(everyMs, undefined, { signal: this.#signal });
+      }
+    }
+  }
+
+  async rssBytes(): Promise<number> {
+    return (await this.metrics()).process.rss_bytes;
+  }
+
+  /** Waits until every session is over, after `timeoutMs` at the latest. */
+  async withoutSessions(timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    while ((await this.metrics()).sessions.length > 0 && performance.now() < deadlineMs) {
+      await sleep(200, undefined, { signal: this.#signal });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await stop(this.#child);
+  }
+
+  #get(path: string, timeoutMs = REQUEST_TIMEOUT_MS): Promise<Response> {
+    return fetch(this.url + path, { signal: AbortSignal.any([this.#signal, AbortSignal.timeout(timeoutMs)]) });
+  }
+}
+
+async function untilReady(child: ChildProcess, signal: AbortSignal): Promise<void> {
+  const said = tailOf(child.stderr!);
+  const timer = setTimeout(() => child.kill(), READY_TIMEOUT_MS);
+  const lines = createInterface({ input: child.stdout!, signal });
+  try {
+    for await (const line of lines) if (line.startsWith('ready ')) return;
+    signal.throwIfAborted();
+    throw new Error(`the server ended before it was ready:\n${said()}`);
+  } finally {
+    clearTimeout(timer);
+    child.stdout!.resume();
+  }
+}
+
+/** A port that was free a moment ago: the server's own choice (port 0) is known only when it is ready. */
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
