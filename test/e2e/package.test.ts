@@ -10,7 +10,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { photograph } from '../support/pictures.ts';
 import { SocketClient } from '../support/socket-client.ts';
 
-const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const INSTALL_TIMEOUT_MS = 300_000;
 const READY_TIMEOUT_MS = 60_000;
@@ -36,7 +35,7 @@ describe('the package', () => {
       XDG_CACHE_HOME: join(folder, 'cache'),
     });
 
-    const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: root, env });
+    const stdout = await run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: root, env });
     const [{ filename, files }] = JSON.parse(stdout.slice(stdout.search(/^\[/m))) as [
       { filename: string; files: { path: string }[] },
     ];
@@ -77,17 +76,17 @@ describe('the package', () => {
       const server = await import('sightline');
       const client = await import('sightline/client');
       console.log(JSON.stringify([typeof server.createSightline, Object.keys(client)]));`;
-    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', program], { cwd: home, env });
+    const stdout = await run(process.execPath, ['--input-type=module', '-e', program], { cwd: home, env });
     const [create, client] = JSON.parse(stdout) as [string, string[]];
     expect(create).toBe('function');
     expect(client.length).toBeGreaterThan(0);
   });
 
   test('tells its version and its models', async () => {
-    const { stdout } = await run('npx', ['--no-install', 'sightline', '--version'], { cwd: home, env });
+    const stdout = await run('npx', ['--no-install', 'sightline', '--version'], { cwd: home, env });
     expect(stdout.trim()).toMatch(/^\d+\.\d+\.\d+$/);
     const models = await run('npx', ['--no-install', 'sightline', 'models', 'list'], { cwd: home, env });
-    expect(models.stdout).toContain('ssd-oidv4');
+    expect(models).toContain('ssd-oidv4');
   });
 
   test('runs the demo: ready, healthy, with a page, finds a car, and stops when it is told to', async () => {
@@ -123,6 +122,16 @@ describe('the package', () => {
     }
   });
 });
+
+/** Its standard output; a command that fails tells all that it said, since compilers complain on standard output. */
+async function run(command: string, words: readonly string[], options: { cwd: string; env: NodeJS.ProcessEnv }) {
+  try {
+    return (await promisify(execFile)(command, words, options)).stdout;
+  } catch (thrown) {
+    const { stdout, stderr } = thrown as { stdout: string; stderr: string };
+    throw new Error(`${command} ${words.join(' ')} failed:\n${stdout}\n${stderr}`, { cause: thrown });
+  }
+}
 
 function collectErrors(child: ChildProcess): () => string {
   let said = '';
