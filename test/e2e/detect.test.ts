@@ -1,0 +1,231 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { ResultMessage } from '../../src/protocol/video.ts';
+import { makeDemoCamera } from '../../src/sources/demo.ts';
+import { openVideo } from '../../src/sources/file.ts';
+import { photograph, sharedFile } from '../support/pictures.ts';
+import { programPath } from '../support/programs.ts';
+
+const command = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
+const people = sharedFile('media/one-by-one-person-detection.mp4');
+const cars = sharedFile('media/car-detection.mp4');
+const yolox = sharedFile('models/yolox_nano.onnx');
+const ffprobe = programPath('ffprobe');
+
+const photographs = ['car1.jpg', 'car2.jpg'] as const;
+
+let folder = '';
+/** The demo camera: 240 frames of 960 × 540, 20 a second, a car in each. */
+let clip = '';
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sightline-detect-'));
+  for (const name of photographs) await writeFile(join(folder, name), await photograph(name));
+  const fetchPhotograph = ({ file }: { file: string }) => photograph(photographs.find((name) => file.endsWith(name))!);
+  clip = await makeDemoCamera({ cacheDir: folder, fetchPhotograph });
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+function start(...words: string[]) {
+  return spawn(process.execPath, [command, 'detect', ...words], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+async function detect(...words: string[]): Promise<{ code: number | null; out: string; err: string }> {
+  const child = start(...words);
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  return { code: code as number | null, out, err };
+}
+
+function results(out: string): ResultMessage[] {
+  return out
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as ResultMessage);
+}
+
+function found(messages: readonly ResultMessage[], label: string): number {
+  return messages.filter(({ detections }) => detections.some((detection) => detection.label === label)).length;
+}
+
+interface Probe {
+  readonly codec_name: string;
+  readonly pix_fmt: string;
+  readonly width: number;
+  readonly height: number;
+  readonly nb_read_frames: string;
+  readonly avg_frame_rate: string;
+}
+
+/** What a program that is not ours sees in a file, having decoded it all. */
+function probe(path: string): Probe {
+  const words = ['-v', 'error', '-count_frames', '-show_streams', '-of', 'json', path];
+  const { streams } = JSON.parse(execFileSync(ffprobe!, words, { encoding: 'utf8' })) as { streams: Probe[] };
+  return streams[0]!;
+}
+
+describe('a photograph', () => {
+  test('gives one line with the fields of the protocol, and the car in it', async () => {
+    const { code, out, err } = await detect('car1.jpg', '--json');
+    expect(err).toBe('');
+    expect(code).toBe(0);
+    const [message, ...others] = results(out);
+    expect(others).toEqual([]);
+    expect(Object.keys(message!)).toEqual([
+      'type',
+      'client_id',
+      'seq',
+      'capture_time',
+      'pipeline',
+      'width',
+      'height',
+      'detections',
+      'stages_ms',
+    ]);
+    expect(message).toMatchObject({ type: 'result', seq: 1, capture_time: 0, width: 1024, height: 680 });
+    const [car] = message!.detections;
+    expect(car!.label).toBe('Car');
+    // The car reaches from x 50 to 955 and from y 195 to 475.
+    expect(car!.box.x).toBeCloseTo(0.05, 1);
+    expect(car!.box.x + car!.box.width).toBeCloseTo(0.93, 1);
+    expect(car!.box.y).toBeCloseTo(0.29, 1);
+    expect(car!.box.y + car!.box.height).toBeCloseTo(0.7, 1);
+    const { total, ...own } = message!.stages_ms;
+    expect(total).toBeGreaterThanOrEqual(own.decode + own.inference);
+  });
+
+  test('is summed up for people, and comes back with its boxes', async () => {
+    const { code, out } = await detect('car2.jpg', '--out', 'boxes.png');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^frames +1 in /m);
+    expect(out).toMatch(/^ {2}Car +1 {2}in 1 frame, best \d+ %$/m);
+    expect((await readFile(join(folder, 'boxes.png'))).subarray(1, 4).toString()).toBe('PNG');
+    expect((await detect('boxes.png', '--json')).code).toBe(0);
+  });
+});
+
+describe('a clip', () => {
+  test.skipIf(!people || !yolox)('of a corridor has the people in it, frame by frame (needs ../shared)', async () => {
+    const { code, out } = await detect(people!, '--model', yolox!, '--confidence', '0.5', '--json', '--limit', '200');
+    expect(code).toBe(0);
+    const messages = results(out);
+    expect(messages.map(({ seq }) => seq)).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
+    expect(messages.every(({ seq, capture_time }) => Math.abs(capture_time - (seq - 1) * 100) < 1)).toBe(true);
+    // Of the first 200 frames somebody is in about three quarters.
+    expect(found(messages, 'person')).toBeGreaterThan(100);
+  });
+
+  test.skipIf(!cars)('of a car park has cars for the default model at 0.4 (needs ../shared)', async () => {
+    const { code, out } = await detect(cars!, '--confidence', '0.4', '--json', '--every', '2');
+    expect(code).toBe(0);
+    const messages = results(out);
+    expect(messages).toHaveLength(189);
+    expect(messages[1]).toMatchObject({ seq: 3, capture_time: 160 });
+    expect(found(messages, 'Car')).toBeGreaterThan(30);
+  });
+
+  test('of the demo camera has a car in nearly every frame', async () => {
+    const { code, out } = await detect(clip, '--confidence', '0.4', '--json', '--every', '6');
+    expect(code).toBe(0);
+    const messages = results(out);
+    expect(messages).toHaveLength(40);
+    expect(found(messages, 'Car')).toBeGreaterThanOrEqual(36);
+  });
+
+  test.skipIf(!ffprobe)('is written with boxes into a file that plays', async () => {
+    const { code, out } = await detect(clip, '--limit', '60', '--out', 'annotated.mp4');
+    expect(code).toBe(0);
+    expect(out).toContain(join(folder, 'annotated.mp4'));
+    expect(probe(join(folder, 'annotated.mp4'))).toMatchObject({
+      codec_name: 'h264',
+      pix_fmt: 'yuv420p',
+      width: 960,
+      height: 540,
+      nb_read_frames: '60',
+      avg_frame_rate: '20/1',
+    });
+  });
+
+  test('that is stopped by Ctrl+C leaves what was done until then', async () => {
+    const child = start(clip, '--json', '--out', 'stopped.mp4');
+    const closed = once(child, 'close');
+    const err = text(child.stderr);
+    let frames = 0;
+    for await (const line of createInterface({ input: child.stdout })) {
+      expect(line).toMatch(/^\{.*\}$/);
+      frames += 1;
+      if (frames === 10) child.kill('SIGINT');
+    }
+    expect(await closed).toEqual([130, null]);
+    expect(await err).toContain(`stopped after ${frames} frames`);
+    expect(frames).toBeLessThan(240);
+    expect(await framesIn('stopped.mp4')).toBe(frames);
+    expect(await partialFiles()).toEqual([]);
+  });
+
+  test('that breaks off gives what is there, then says so', async () => {
+    await writeFile(join(folder, 'half.mp4'), (await readFile(clip)).subarray(0, 400_000));
+    const { code, out, err } = await detect('half.mp4', '--json', '--out', 'half-boxes.mp4');
+    expect(code).toBe(65);
+    expect(err).toMatch(/half\.mp4: it breaks off after \d+ frames.*\(SOURCE_UNREADABLE\)/);
+    const frames = results(out).length;
+    expect(frames).toBeGreaterThan(10);
+    expect(await framesIn('half-boxes.mp4')).toBe(frames);
+  });
+
+  test('whose reader goes away leaves no half file behind', async () => {
+    const child = start(clip, '--json', '--out', 'unread.mp4');
+    child.stdout.once('data', () => child.stdout.destroy());
+    child.stderr.resume();
+    await once(child, 'close');
+    expect(await partialFiles()).toEqual([]);
+  });
+});
+
+describe('what a new user gets wrong', () => {
+  test.each([
+    ['a file that is not there', ['nope.mp4'], 66, 'SOURCE_NOT_FOUND', 'nope.mp4'],
+    ['a text file', ['words.txt'], 65, 'SOURCE_UNREADABLE', 'words.txt'],
+    ['a folder', ['.'], 65, 'SOURCE_UNREADABLE', 'it is a folder'],
+    ['a threshold over 1', ['car1.jpg', '--confidence', '7'], 64, 'USAGE', "'7'"],
+    ['a threshold that is no number', ['car1.jpg', '--iou', 'much'], 64, 'USAGE', "'much'"],
+    ['every frame of none', ['car1.jpg', '--every', '0'], 64, 'USAGE', "'0'"],
+    ['a model that is not there', ['car1.jpg', '--model', 'yolo99'], 66, 'MODEL_UNKNOWN', 'yolo99'],
+    ['a model that detects nothing', ['car1.jpg', '--model', 'hand-lite'], 65, 'MODEL_UNSUPPORTED', 'hand-lite'],
+    ['an output in no folder', ['car1.jpg', '--out', 'nope/boxes.png'], 73, 'OUTPUT_FAILED', 'nope'],
+    ['an output over the input', ['car1.jpg', '--out', './car1.jpg'], 64, 'USAGE', 'the input itself'],
+    ['an output of another kind', ['car1.jpg', '--out', 'boxes.avi'], 64, 'USAGE', '.avi'],
+    ['no input', [], 64, 'USAGE', 'input'],
+    ['an option mistyped', ['car1.jpg', '--jsn'], 64, 'USAGE', '--json'],
+  ])('%s', async (_, words, exit, code, says) => {
+    await writeFile(join(folder, 'words.txt'), 'some words\n');
+    const before = await stat(join(folder, 'car1.jpg'));
+    const result = await detect(...words);
+    expect(result.out).toBe('');
+    expect(result.err).toContain(says);
+    expect(result.err.trimEnd().split('\n')).toHaveLength(1);
+    expect(result.err).toMatch(new RegExp(`^sightline: .*\\(${code}\\)$`, 'm'));
+    expect(result.code).toBe(exit);
+    expect((await stat(join(folder, 'car1.jpg'))).mtimeMs).toBe(before.mtimeMs);
+  });
+});
+
+async function framesIn(name: string): Promise<number> {
+  await using video = await openVideo(join(folder, name));
+  let frames = 0;
+  for await (const { index } of video) frames = index + 1;
+  return frames;
+}
+
+async function partialFiles(): Promise<string[]> {
+  return (await readdir(folder)).filter((name) => name.endsWith('.partial'));
+}
