@@ -13,17 +13,21 @@ export interface OnnxEngineOptions {
   readonly workers?: number;
   /** Threads of one session; default by the hint. */
   readonly intraOpThreads?: number;
-  /** `throughput` (default): a worker of one thread per core; `latency`: several threads for one frame. */
+  /** `throughput` (default): a worker of one thread per core; `latency`: several threads for one frame, which spin while they wait. */
   readonly hint?: 'latency' | 'throughput';
   /** Jobs handed to a busy worker ahead, so that it need not wait for a message between two frames; default 1. */
   readonly prefetch?: number;
+  /** Processors that a session's threads are bound to, as ONNX Runtime's `session.intra_op_thread_affinities` has them. */
+  readonly threadBinding?: string;
   /** Execution providers in order of preference; default `cpu` alone. */
   readonly providers?: readonly string[];
+  /** Of a GPU, bytes; the report of a model tells when its provider takes no such limit. */
+  readonly deviceMemoryBytesMax?: number;
   /** A job that runs longer is given up, and its worker replaced; default 10 s. */
   readonly jobTimeoutMs?: number;
   /** For one model in one worker; default 60 s. */
   readonly loadTimeoutMs?: number;
-  /** Runs before a model counts as loaded; default 1. */
+  /** Runs in every worker before a model counts as loaded; default 1. */
   readonly warmUpRuns?: number;
   /** Jobs that may wait when no slot is free; default 32. Callers that heed `freeSlots` never fill it. */
   readonly backlogMax?: number;
@@ -34,6 +38,8 @@ export interface OnnxEngineOptions {
 }
 
 export interface OnnxEngineStats extends EngineStats {
+  /** Places for workers; `workers` tells how many of them have a worker that is ready. */
+  readonly seats: number;
   /** Jobs that wait for a slot. */
   readonly backlog: number;
   /** Jobs that were handed to another worker after theirs died. */
@@ -114,7 +120,18 @@ export class OnnxEngine implements Engine {
       ...options,
     };
     const { workers, intraOpThreads } = planEngine(hint, availableParallelism(), options);
-    this.#settings = { session: { providers, intraOpThreads, warmUpRuns }, imageLimits };
+    const { threadBinding, deviceMemoryBytesMax } = options;
+    this.#settings = {
+      session: {
+        providers,
+        intraOpThreads,
+        warmUpRuns,
+        spinning: hint === 'latency',
+        ...(threadBinding !== undefined && { threadBinding }),
+        ...(deviceMemoryBytesMax !== undefined && { deviceMemoryBytesMax }),
+      },
+      imageLimits,
+    };
     this.#limits = { slots: 1 + prefetch, jobTimeoutMs, loadTimeoutMs };
     this.#backlogMax = backlogMax;
     this.#workerUrl = options.workerUrl;
@@ -133,7 +150,12 @@ export class OnnxEngine implements Engine {
     // Every worker loads at once; only the first one counts the nodes, which takes longer.
     const lanes = this.#seats.filter((seat) => seat.lane);
     if (lanes.length === 0) throw this.#brokenError();
-    const [first] = await Promise.all(lanes.map((seat, i) => seat.lane!.load(model, i === 0)));
+    const loads = await Promise.allSettled(lanes.map((seat, i) => seat.lane!.load(model, i === 0)));
+    // Only now: a model that kills its worker has done so in all of them.
+    const [first] = loads.map((load) => {
+      if (load.status === 'rejected') throw load.reason;
+      return load.value;
+    });
     for (const seat of lanes) seat.loaded.add(id);
     this.#models.set(id, { model, report: first!.report, warmUpMs: first!.warmUpMs });
     // A worker that was replaced meanwhile does not have it yet.
@@ -172,6 +194,7 @@ export class OnnxEngine implements Engine {
 
   stats(): OnnxEngineStats {
     return {
+      seats: this.#seats.length,
       workers: this.#seats.filter((seat) => seat.isReady).length,
       busy: this.#seats.filter((seat) => seat.lane && seat.lane.inFlight > 0).length,
       restarts: this.#restarts,

@@ -51,6 +51,7 @@ interface Loading {
 const SLOT_BYTES_MIN = 256 * 1024;
 /** Of one worker's JavaScript heap; pictures and tensors lie outside it. */
 const WORKER_HEAP_MB_MAX = 256;
+/** What a running job gets when the engine closes, if its own timeout is not shorter. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** One worker thread, its slots of shared memory and the jobs in it. Lives as long as the thread; is not reused. */
@@ -151,7 +152,10 @@ export class Lane<J extends LaneJob> {
   /** Lets the running job end, and the thread with it. */
   async close(): Promise<void> {
     if (!this.#isGone) this.#post({ kind: 'close' });
-    const timer = setTimeout(() => void this.#worker.terminate(), CLOSE_TIMEOUT_MS);
+    const timer = setTimeout(
+      () => void this.#worker.terminate(),
+      Math.min(CLOSE_TIMEOUT_MS, this.#limits.jobTimeoutMs),
+    );
     await this.#exited;
     clearTimeout(timer);
   }

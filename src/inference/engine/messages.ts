@@ -10,7 +10,16 @@ export interface SessionSettings {
   readonly providers: readonly string[];
   /** Threads of one session. */
   readonly intraOpThreads: number;
-  /** Runs before a model counts as loaded, at least 1: the first one allocates and, on a device, compiles. */
+  /** Waiting threads of a session look for work in a loop: quicker, but takes the processor from the other workers. */
+  readonly spinning: boolean;
+  /** ONNX Runtime's `session.intra_op_thread_affinities`. */
+  readonly threadBinding?: string;
+  /** For a provider that has such a limit, bytes. */
+  readonly deviceMemoryBytesMax?: number;
+  /**
+   * Runs before a model counts as loaded: the first one allocates and, on a device, compiles. Also with 0 a model runs once when
+   * its output shapes are not known before, or when its nodes are counted.
+   */
   readonly warmUpRuns: number;
 }
 

@@ -49,12 +49,13 @@ export class ModelRunner {
     const { session, report, proven } = await openSession(manifest.id, onnxPath, settings, profile, async (session) => {
       const feeds = makeFeeds(manifest, session);
       const startMs = performance.now();
-      let shapes: Shapes = {};
-      for (let i = 0; i < Math.max(1, settings.warmUpRuns); i++) {
+      let shapes = settings.warmUpRuns > 0 || profile ? undefined : staticShapes(session);
+      const runs = shapes ? 0 : Math.max(1, settings.warmUpRuns);
+      for (let i = 0; i < runs; i++) {
         const outputs = await session.run(feeds, neededOutputs(manifest, session));
         shapes = Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, tensor.dims]));
       }
-      return { feeds, shapes, warmUpMs: performance.now() - startMs };
+      return { feeds, shapes: shapes!, warmUpMs: performance.now() - startMs };
     });
     try {
       const runner = new ModelRunner(session, manifest, proven.feeds, proven.shapes);
@@ -128,6 +129,21 @@ function makeFeeds(manifest: ModelManifest, session: InferenceSession): Feeds {
   return { [meta.name]: new Tensor('float32', new Float32Array(width * height * 3), dims) };
 }
 
+/** Output shapes as the model declares them, for a batch of 1; undefined when one is only known after a run. */
+function staticShapes(session: InferenceSession): Shapes | undefined {
+  const shapes: Shapes = {};
+  for (const meta of session.outputMetadata) {
+    if (!meta.isTensor || !isFixed(meta.shape)) return undefined;
+    shapes[meta.name] = meta.shape.map((d) => (typeof d === 'number' ? d : 1));
+  }
+  return shapes;
+}
+
+/** A symbolic batch is 1 here; any other symbolic size may change from run to run. */
+function isFixed(shape: readonly (number | string)[]): boolean {
+  return shape.every((d, i) => i === 0 || typeof d === 'number');
+}
+
 /** Outputs that the head reads; all of them for a model without one. */
 function neededOutputs({ id, head }: ModelManifest, session: InferenceSession): string[] {
   const names = session.outputNames;
@@ -160,7 +176,6 @@ function outputTensor(session: InferenceSession, name: string, shapes: Shapes): 
       `output ${name} is ${meta?.isTensor ? meta.type : 'no tensor'} instead of float32`,
     );
   }
-  // A symbolic batch is 1 here; any other symbolic size may change from run to run.
-  if (meta.shape.some((d, i) => i > 0 && typeof d !== 'number')) return null;
+  if (!isFixed(meta.shape)) return null;
   return new Tensor('float32', new Float32Array(dims.reduce((a, b) => a * b, 1)), dims);
 }

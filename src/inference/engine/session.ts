@@ -48,7 +48,8 @@ export async function openSession<T>(
       session = await InferenceSession.create(onnxPath, sessionOptions(provider, settings, folder));
       const proven = await prove(session);
       const nodes = folder ? await countNodes(session, folder) : {};
-      return { session, proven, report: { requested: settings.providers, effective: provider, refused, nodes } };
+      const notes = notesOn(provider, settings);
+      return { session, proven, report: { requested: settings.providers, effective: provider, refused, nodes, notes } };
     } catch (thrown) {
       await session?.release();
       if (thrown instanceof SightlineError) throw thrown;
@@ -69,11 +70,23 @@ function sessionOptions(provider: string, settings: SessionSettings, profileFold
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
     logSeverityLevel: 4,
-    // Threads that spin while they wait take the processor from the other workers.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
+    extra: {
+      session: {
+        intra_op: { allow_spinning: settings.spinning ? '1' : '0' },
+        ...(settings.threadBinding && { intra_op_thread_affinities: settings.threadBinding }),
+      },
+    },
   };
   if (profileFolder === undefined) return options;
   return { ...options, enableProfiling: true, profileFilePrefix: join(profileFolder, 'run') };
+}
+
+/** Settings that could not be followed. onnxruntime-node 1.30 hands a device's number to providers, but no limit of memory. */
+function notesOn(provider: string, { deviceMemoryBytesMax }: SessionSettings): string[] {
+  if (provider === 'cpu' || deviceMemoryBytesMax === undefined) return [];
+  return [
+    `the device-memory limit of ${deviceMemoryBytesMax} bytes is not in force: ONNX Runtime for Node takes none for ${provider}`,
+  ];
 }
 
 /** Ends the profile of the runs so far and counts the nodes in it by provider. */

@@ -33,6 +33,8 @@ export interface ProviderReport {
   readonly refused: readonly { readonly provider: string; readonly reason: string }[];
   /** Nodes of the optimised graph by the provider that ran them. */
   readonly nodes: Readonly<Record<string, number>>;
+  /** Settings that could not be followed, in words. */
+  readonly notes?: readonly string[];
 }
 
 export interface EngineStats {
