@@ -6,15 +6,16 @@ const MIB = 1024 * 1024;
 /**
  * The bytes behind an `https:` address. The caller checks what they are. Throws MODEL_FETCH_FAILED when the address is
  * not https, does not answer in time (default 5 minutes for everything) or sends more than `bytesMax` (default 256 MiB).
+ * `get` stands in for `fetch` in tests.
  */
-export async function download(url: string, limits: FetchLimits = {}): Promise<Uint8Array> {
+export async function download(url: string, limits: FetchLimits = {}, get: typeof fetch = fetch): Promise<Uint8Array> {
   const { bytesMax = 256 * MIB, timeoutMs = 300_000, signal } = limits;
   const failed = (why: string, cause?: unknown) =>
     new SightlineError('MODEL_FETCH_FAILED', `${url}: ${why}`, cause === undefined ? undefined : { cause });
   if (!url.startsWith('https://')) throw failed('only https addresses are fetched');
   const timeout = AbortSignal.timeout(timeoutMs);
   try {
-    const response = await fetch(url, { signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+    const response = await get(url, { signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
     if (!response.ok || !response.body) throw failed(`HTTP status ${response.status}`);
     const chunks: Uint8Array[] = [];
     let bytes = 0;

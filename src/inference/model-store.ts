@@ -99,7 +99,7 @@ export class ModelStore {
       await writeFile(temporary, content);
       await rename(temporary, path);
     } catch (thrown) {
-      await rm(temporary, { force: true });
+      await rm(temporary, { force: true }).catch(() => undefined);
       throw new SightlineError('MODEL_UNAVAILABLE', `the model cache cannot be written: ${(thrown as Error).message}`, {
         cause: thrown,
       });

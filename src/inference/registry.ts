@@ -46,15 +46,15 @@ export interface ImportOptions extends GuessOptions {
   /** Default: the file's name in lower case. */
   readonly id?: string;
   /** For a model that leaves the size of its input open, pixels. */
-  readonly size?: { readonly width: number; readonly height: number };
+  readonly size?: Size;
   /** What a manifest file says; it beats what is read off the model. */
   readonly overrides?: ManifestOverrides;
 }
 
-/** A model file on this machine, whole and proven. */
-interface Proven {
-  readonly onnxPath: string;
-  readonly proof: Proof;
+/** Of a picture, pixels. */
+interface Size {
+  readonly width: number;
+  readonly height: number;
 }
 
 /**
@@ -182,7 +182,7 @@ export class ModelRegistry {
     // A converted file can be made again only from its source, so that is kept too.
     if (format === 'tflite') await this.#store.put(bytes, format, await this.#kept());
     const onnxPath = await this.#onnx(name, sha256, format, async () => bytes);
-    const { proof } = await this.#proof(name, onnxPath, options.size ?? options.overrides?.input);
+    const proof = await this.#proof(name, onnxPath, options.size ?? options.overrides?.input);
     const { overrides } = options;
     const guess = guessManifest(name, proof, {
       ...options,
@@ -239,22 +239,30 @@ export class ModelRegistry {
     );
   }
 
-  /** What the model's first run on this machine gave; runs it if it has not yet. */
-  async #proof(name: string, onnxPath: string, size: { width: number; height: number } | undefined): Promise<Proven> {
+  /**
+   * What the model's first run on this machine gave; runs it if it has not yet. `size`: of the pictures that it will get.
+   * Throws MODEL_UNSUPPORTED when it takes pictures of another size.
+   */
+  async #proof(name: string, onnxPath: string, size?: Size): Promise<Proof> {
     const provider = this.#options.provider ?? 'cpu';
     // The file was hashed a moment ago: its name is its content.
-    const key = `${basename(onnxPath, '.onnx')}-${provider}-${runtimeVersion()}${size ? `-${size.width}x${size.height}` : ''}`;
+    const key = `${basename(onnxPath, '.onnx')}-${provider}-${runtimeVersion()}`;
     const cached = await this.#store.readRecord('proofs', key);
-    if (isRecord(cached) && Array.isArray(cached['inputs']) && Array.isArray(cached['outputs'])) {
-      return { onnxPath, proof: cached as unknown as Proof };
-    }
+    if (isProof(cached) && takes(cached, size)) return cached;
     const question = { onnxPath, provider, ...(size && { size: { width: size.width, height: size.height } }) };
     const proof = await proveModel(name, question, {
       timeoutMs: this.#options.proofTimeoutMs ?? 60_000,
       memoryBytesMax: this.#options.proofMemoryBytesMax ?? 4 * GIB,
     });
+    if (!takes(proof, size)) {
+      const shapes = proof.inputs.map(({ dims }) => `[${dims}]`).join(', ');
+      throw new SightlineError(
+        'MODEL_UNSUPPORTED',
+        `${name} takes ${shapes}, not pictures of ${size?.width}×${size?.height}`,
+      );
+    }
     await this.#store.writeRecord('proofs', key, proof);
-    return { onnxPath, proof };
+    return proof;
   }
 
   async #fetch(manifest: ModelManifest, signal?: AbortSignal): Promise<Uint8Array> {
@@ -342,6 +350,17 @@ function formatOf(bytes: Uint8Array): ModelManifest['format'] {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
+}
+
+function isProof(value: unknown): value is Proof {
+  return (
+    isRecord(value) && Array.isArray(value['inputs']) && Array.isArray(value['outputs']) && isRecord(value['metadata'])
+  );
+}
+
+/** Did the first run take pictures of this size? */
+function takes(proof: Proof, size: Size | undefined): boolean {
+  return !size || proof.inputs.some(({ dims }) => dims.includes(size.width) && dims.includes(size.height));
 }
 
 function runtimeVersion(): string {
