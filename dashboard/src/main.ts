@@ -8,6 +8,7 @@ import * as view from './view.ts';
 
 const TEXT_INTERVAL_MS = 250;
 const SERVER_POLL_MS = 1_000;
+const DROP_SHOWN_MS = 2_000;
 
 /** One camera on one session, from the choice of a camera to the next one. */
 interface Lane {
@@ -30,6 +31,7 @@ const sources = new Map<CameraName, HTMLInputElement>(
 
 let lane: Lane | undefined;
 let latest: CapturedResult['result'] | undefined;
+let lastDropMs = -Infinity;
 /** Rises with every choice of a camera: what an older one still finds out is of no interest. */
 let choice = 0;
 
@@ -85,6 +87,9 @@ function openLane(camera: Camera, session: VideoSession): void {
     }
   });
   session.on('grant', view.showGrant);
+  session.on('dropped', () => {
+    lastDropMs = performance.timeOrigin + performance.now();
+  });
   showOpen(session);
 }
 
@@ -108,7 +113,6 @@ function closeLane(): void {
 
 function showOpen(session: VideoSession): void {
   view.showNotice(undefined);
-  view.showStatus('live', 'Live');
   view.showGrant(session.grant);
   view.showModel(session.welcome, undefined);
   void showServer(session);
@@ -200,16 +204,21 @@ async function findDemoCamera(): Promise<boolean> {
 
 function refreshText(): void {
   if (!lane) return;
-  const { session, capture, camera } = lane;
-  view.showFigures(stats.read(performance.timeOrigin + performance.now()));
+  const { session, capture } = lane;
+  const nowMs = performance.timeOrigin + performance.now();
+  const figures = stats.read(nowMs);
+  const dropping = nowMs - lastDropMs < DROP_SHOWN_MS;
+  view.showFigures(figures);
   const { skipped, busy } = capture.stats();
-  view.showAccounts(session.metrics(), skipped + busy);
+  view.showAccounts(session.metrics(), skipped + busy, dropping);
   if (latest) {
     view.showObjects(latest.detections);
     view.showPictureSize(latest.width, latest.height);
   }
-  if (session.state === 'open')
-    view.showStatus(camera.video.paused ? 'idle' : 'live', camera.video.paused ? 'Paused' : 'Live');
+  if (session.state !== 'open') return;
+  if (lane.camera.video.paused) view.showStatus('idle', 'Paused');
+  else if (figures.typical) view.showStatus('live', 'Live');
+  else view.showStatus('busy', dropping ? 'Overloaded' : 'Waiting for results');
 }
 
 function showThreshold(): void {

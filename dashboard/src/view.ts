@@ -120,10 +120,11 @@ export function showFigures({ typical, p95Ms, fps }: LiveFigures): void {
   element('bar').ariaLabel = told ?? 'No latency measured yet';
 }
 
-export function showAccounts(metrics: VideoMetrics, leftOut: number): void {
+export function showAccounts(metrics: VideoMetrics, leftOut: number, dropping: boolean): void {
   const causes = Object.entries({ ...metrics.dropped, error: metrics.frameErrors }).filter(([, count]) => count > 0);
   const dropped = causes.reduce((sum, [, count]) => sum + count, 0);
   setText('drops', count(dropped));
+  element('drops').classList.toggle('warn', dropping);
   setText('drops-share', `of ${count(metrics.sent)} sent`);
   setText('frames', `${count(metrics.results)} answered, ${metrics.unanswered} on the way`);
   setText('left-out', `${count(leftOut)} above the granted rate`);

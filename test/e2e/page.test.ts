@@ -1,0 +1,296 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { build } from 'vite';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { connectVideo } from '../../src/client/video.ts';
+import { createSightline, type Sightline } from '../../src/index.ts';
+import { decodeJpeg, encodeJpeg, readJpegHeader, type RgbPicture } from '../../src/media/jpeg.ts';
+import { decodeBinaryFrame } from '../../src/protocol/video-codec.ts';
+import { openVideo } from '../../src/sources/file.ts';
+import { sharedFile } from '../support/pictures.ts';
+import { programPath } from '../support/programs.ts';
+import { ServerProcess } from '../support/server-process.ts';
+
+/** The page in a real browser, before a real server with a real model. */
+
+const CHROMIUM = programPath('chromium');
+const CARS = sharedFile('media/car-detection.mp4');
+const QUIET_ARGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+const NUMBER_BITS = 12;
+const PATTERN = { width: 384, height: 216, frames: 150 };
+
+let folder: string;
+const open: { close(): Promise<unknown> }[] = [];
+
+beforeAll(async () => {
+  await build({ root: fileURLToPath(new URL('../../dashboard', import.meta.url)), logLevel: 'error' });
+  folder = await mkdtemp(join(tmpdir(), 'sightline-page-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+afterEach(async () => {
+  for (const one of open.splice(0).toReversed()) await one.close();
+});
+
+async function startServer(settings: Record<string, unknown> = {}): Promise<Sightline> {
+  const app = await createSightline({ env: process.env, settings: { 'server.port': 0, ...settings } });
+  open.push(app);
+  return app;
+}
+
+/** A browser without a webcam; with a clip (MJPEG), one whose webcam shows it and is given to every page. */
+async function startBrowser(webcamClip?: string): Promise<Browser> {
+  const webcam = webcamClip
+    ? [
+        '--use-fake-device-for-media-stream',
+        '--use-fake-ui-for-media-stream',
+        `--use-file-for-fake-video-capture=${webcamClip}`,
+      ]
+    : [];
+  const browser = await chromium.launch({ executablePath: CHROMIUM!, args: [...QUIET_ARGS, ...webcam] });
+  open.push(browser);
+  return browser;
+}
+
+/** Opens a page; an error in it or a message on its console fails the test that asks for `faults`. */
+async function openPage(browser: Browser, url: string): Promise<{ page: Page; faults: string[] }> {
+  const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
+  const faults: string[] = [];
+  page.on('pageerror', (error) => faults.push(error.message));
+  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+  await page.goto(url);
+  return { page, faults };
+}
+
+/** What comes to be true in its own time, on a machine that may be busy. */
+function eventually<T>(read: () => Promise<T>, intervalMs = 50) {
+  return expect.poll(read, { timeout: 40_000, interval: intervalMs });
+}
+
+function text(page: Page, id: string): Promise<string> {
+  return page.locator(`#${id}`).innerText();
+}
+
+async function numberIn(page: Page, id: string): Promise<number> {
+  return Number((await text(page, id)).replaceAll(/[^\d.]/g, ''));
+}
+
+/** What is drawn now, and of which frame; both in one turn of the page. */
+function readCanvas(page: Page): Promise<{ seq: number; width: number; height: number; pixels: number[] }> {
+  return page.evaluate(`(() => {
+    const canvas = document.getElementById('canvas');
+    const { width, height } = canvas;
+    const row = canvas.getContext('2d').getImageData(0, Math.round(height * 0.5), width, 1).data;
+    return { seq: Number(canvas.dataset.seq ?? 0), width, height, pixels: [...row] };
+  })()`);
+}
+
+/** Does the canvas show lines in this colour, as only boxes have? `rgb` from 0 to 255. */
+function hasColour(page: Page, rgb: readonly [number, number, number]): Promise<boolean> {
+  return page.evaluate(`(() => {
+    const canvas = document.getElementById('canvas');
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4) {
+      if (data[i] === ${rgb[0]} && data[i + 1] === ${rgb[1]} && data[i + 2] === ${rgb[2]}) count++;
+    }
+    return count > 200;
+  })()`);
+}
+
+/** A picture that carries a number: stripes, the leftmost for the lowest bit, white for 1. */
+function numbered(n: number): RgbPicture {
+  const { width, height } = PATTERN;
+  const data = new Uint8Array(width * height * 3);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const bit = Math.floor((x * NUMBER_BITS) / width);
+      data.fill((n >> bit) & 1 ? 235 : 16, (y * width + x) * 3, (y * width + x) * 3 + 3);
+    }
+  }
+  return { data, width, height };
+}
+
+/** The number of a picture from one of its rows, `step` values a pixel. */
+function readNumber(row: ArrayLike<number>, step: number): number {
+  const width = row.length / step;
+  let n = 0;
+  for (let bit = 0; bit < NUMBER_BITS; bit++) {
+    const value = row[Math.floor(((bit + 0.5) * width) / NUMBER_BITS) * step]!;
+    if (value > 128) n |= 1 << bit;
+  }
+  return n;
+}
+
+function readJpegNumber(jpeg: Uint8Array): number {
+  const { width, height } = readJpegHeader(jpeg);
+  const { data } = decodeJpeg(jpeg, new Uint8Array(width * height * 3));
+  const from = Math.round(height / 2) * width * 3;
+  return readNumber(data.subarray(from, from + width * 3), 3);
+}
+
+async function writeMjpeg(name: string, pictures: AsyncIterable<RgbPicture> | Iterable<RgbPicture>): Promise<string> {
+  const jpegs: Uint8Array[] = [];
+  for await (const picture of pictures) jpegs.push(encodeJpeg(picture, 85));
+  const path = join(folder, name);
+  await writeFile(path, Buffer.concat(jpegs));
+  return path;
+}
+
+function* numberedPictures(): Generator<RgbPicture> {
+  for (let n = 1; n <= PATTERN.frames; n++) yield numbered(n);
+}
+
+async function* firstFrames(path: string, count: number): AsyncGenerator<RgbPicture> {
+  await using video = await openVideo(path);
+  for await (const frame of video) {
+    yield frame;
+    if (frame.index + 1 >= count) return;
+  }
+}
+
+describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
+  test('shows the demo camera with its boxes at once, and what each stage took', async () => {
+    await using server = await ServerProcess.start(['demo']);
+    const { page, faults } = await openPage(await startBrowser(), server.url);
+    await page.locator('#objects li', { hasText: 'Car' }).waitFor();
+    expect(await page.getByRole('radio', { name: 'Demo camera' }).isChecked()).toBe(true);
+    await eventually(() => hasColour(page, [0xe6, 0x9f, 0x00])).toBe(true);
+    await eventually(() => numberIn(page, 'fps')).toBeGreaterThan(3);
+    expect(await text(page, 'status')).toBe('Live');
+    expect(await text(page, 'model')).toBe('ssd-oidv4');
+    expect(await text(page, 'grant')).toContain('15 frames/s');
+    // The parts of the bar add up to the whole; each is rounded.
+    const stages = await Promise.all(
+      ['capture', 'queue', 'decode', 'preprocess', 'inference', 'postprocess', 'return'].map((stage) =>
+        numberIn(page, `stage-${stage}`),
+      ),
+    );
+    expect(stages[4]).toBeGreaterThan(0);
+    expect(await page.locator('#bar').getAttribute('aria-label')).toMatch(/^Capture .* ms, Queue .* Return .* ms$/);
+    expect(await page.locator('#canvas').getAttribute('aria-label')).toContain('Car');
+
+    await page.getByLabel('Quality').selectOption('low');
+    await eventually(() => text(page, 'grant')).toContain('416 × 312, JPEG 40');
+    await eventually(() => text(page, 'picture')).toBe('416 × 234');
+    await page.getByLabel('Quality').selectOption('Automatic');
+    await eventually(() => text(page, 'grant')).toContain('640 × 480, JPEG 50');
+
+    await page.getByRole('slider', { name: 'Confidence' }).fill('0.9');
+    await eventually(() => text(page, 'confidence-text')).toBe('from 90 %');
+
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await eventually(() => text(page, 'status')).toBe('Paused');
+    await page.getByRole('button', { name: 'Go on' }).click();
+    await eventually(() => text(page, 'status')).toBe('Live');
+    expect(faults).toEqual([]);
+  });
+
+  test('draws each result onto the very frame that it belongs to', async () => {
+    const app = await startServer({ 'detection.confidence_threshold': 0.99 });
+    const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
+    const page = await browser.newPage();
+    const sent = new Map<number, number>();
+    page.on('websocket', (socket) =>
+      socket.on('framesent', ({ payload }) => {
+        if (typeof payload === 'string') return;
+        const frame = decodeBinaryFrame(payload);
+        if (frame.type === 'frame') sent.set(frame.seq!, readJpegNumber(frame.jpeg));
+      }),
+    );
+    await page.goto(app.url);
+    await page.getByRole('button', { name: 'Use my webcam' }).click();
+    const drawn = new Map<number, number>();
+    await eventually(async () => {
+      const { seq, pixels } = await readCanvas(page);
+      if (seq > 0 && sent.has(seq)) drawn.set(seq, readNumber(pixels, 4));
+      return drawn.size;
+    }, 20).toBeGreaterThanOrEqual(25);
+    for (const [seq, n] of drawn) expect({ seq, n }).toEqual({ seq, n: sent.get(seq) });
+    // A pattern that stood still would prove nothing.
+    expect(new Set(drawn.values()).size).toBeGreaterThan(10);
+  });
+
+  test.skipIf(!CARS)('finds the cars that a webcam sees (needs ../shared/media/car-detection.mp4)', async () => {
+    const app = await startServer({ 'detection.confidence_threshold': 0.4 });
+    const browser = await startBrowser(await writeMjpeg('cars.mjpeg', firstFrames(CARS!, 120)));
+    const { page, faults } = await openPage(browser, app.url);
+    await page.getByRole('button', { name: 'Use my webcam' }).click();
+    await page.locator('#objects li', { hasText: /Car|Vehicle/ }).waitFor();
+    expect(await page.getByRole('radio', { name: 'Use my webcam' }).isChecked()).toBe(true);
+    // There is no demo camera here, which is no fault of the page's.
+    expect(faults.filter((fault) => !fault.includes('404'))).toEqual([]);
+  });
+
+  test('says so when the webcam is denied', async () => {
+    const app = await startServer();
+    const { page } = await openPage(await startBrowser(), app.url);
+    await eventually(() => text(page, 'notice-title')).toBe('Point a camera at something');
+    expect(await page.getByRole('radio', { name: 'Demo camera' }).isDisabled()).toBe(true);
+    await page.getByRole('button', { name: 'Use my webcam' }).click();
+    await eventually(() => text(page, 'notice-title')).toBe('No picture from this camera');
+    expect(await text(page, 'notice-text')).toMatch(/not allowed to use the webcam|No webcam was found/);
+    expect(await text(page, 'status')).toBe('No camera');
+    expect(await page.getByRole('button', { name: 'Try again' }).isVisible()).toBe(true);
+  });
+
+  test('says so when the server refuses the session', async () => {
+    const app = await startServer();
+    const browser = await startBrowser(await writeMjpeg('few.mjpeg', [numbered(1), numbered(2)]));
+    const { page } = await openPage(browser, `${app.url}/?model=no-such-model`);
+    await page.getByRole('button', { name: 'Use my webcam' }).click();
+    await eventually(() => text(page, 'notice-code')).toBe('MODEL_UNKNOWN');
+    expect(await text(page, 'notice-text')).toContain('no-such-model');
+  });
+
+  test('tells drops and their cause', async () => {
+    const app = await startServer({
+      'streaming.max_fps': 60,
+      'streaming.default_fps': 60,
+      'streaming.frame_age_max_ms': 1,
+      'inference.workers': 1,
+    });
+    // Another client keeps the one worker busy, so that the page's frames have to wait.
+    const other = await connectVideo({ url: app.url });
+    open.push(other);
+    const jpeg = encodeJpeg(numbered(0), 85);
+    const keepBusy = (async () => {
+      while (await other.ready()) other.send({ jpeg });
+    })();
+    const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
+    const { page } = await openPage(browser, app.url);
+    await page.getByRole('button', { name: 'Use my webcam' }).click();
+    await eventually(() => numberIn(page, 'drops')).toBeGreaterThan(2);
+    expect(await text(page, 'causes')).toContain('too old for a worker');
+    await other.close();
+    await keepBusy;
+  });
+
+  test('goes on by itself when the server comes back', async () => {
+    const first = await startServer();
+    const port = Number(new URL(first.url).port);
+    const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
+    const { page } = await openPage(browser, first.url);
+    await page.getByRole('button', { name: 'Use my webcam' }).click();
+    await eventually(() => text(page, 'status')).toBe('Live');
+    const before = (await readCanvas(page)).seq;
+    await first.close();
+    await eventually(() => text(page, 'status')).toBe('Reconnecting');
+    expect(await text(page, 'notice-title')).toBe('The server is gone');
+    expect(await text(page, 'notice-code')).toMatch(/SHUTTING_DOWN|CONNECTION_LOST/);
+    await startServer({ 'server.port': port });
+    await eventually(() => text(page, 'status')).toBe('Live');
+    expect(await page.locator('#notice').isVisible()).toBe(false);
+    await eventually(async () => (await readCanvas(page)).seq).toBeGreaterThan(before);
+  });
+});
