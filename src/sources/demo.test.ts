@@ -1,6 +1,6 @@
-import { mkdtemp, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, truncate, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodeJpeg } from '../media/jpeg.ts';
@@ -54,7 +54,7 @@ describe('the camera of photographs', () => {
     expect(Math.max(...steps)).toBeLessThan(16);
 
     expect(await makeDemoCamera({ ...options, fetchPhotograph: noPhotographs })).toBe(path);
-    expect(await readdir(options.cacheDir)).toHaveLength(1);
+    expect(await readdir(join(options.cacheDir, 'cameras'))).toHaveLength(1);
   });
 
   test('is not there when it could not be made', async () => {
@@ -62,7 +62,7 @@ describe('the camera of photographs', () => {
     const signal = AbortSignal.abort(new Error('stopped'));
     const stopped = makeDemoCamera({ cacheDir: folder, signal, fetchPhotograph: async () => photograph(9) });
     await expect(stopped).rejects.toThrow('stopped');
-    expect(await readdir(folder)).toEqual([]);
+    expect(await readdir(join(folder, 'cameras'))).toEqual([]);
   });
 });
 
@@ -88,6 +88,18 @@ describe("the user's own clip", () => {
     await truncate(path, size >> 1);
     expect(await makeDemoCamera(options)).toBe(path);
     expect((await stat(path)).size).toBe(size);
+  });
+
+  test('leaves room in the cache: the oldest conversions go', async () => {
+    const made: string[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      const clip = join(folder, `mine${i}.png`);
+      await writePicture(clip, { data: new Uint8Array(32 * 32 * 3).fill(i), width: 32, height: 32 });
+      made.push(basename(await makeDemoCamera({ cacheDir: folder, clip, fetchPhotograph: noPhotographs })));
+      // Files that are made within one tick of the file system's clock have no order.
+      await utimes(join(folder, 'cameras', made.at(-1)!), i, i);
+    }
+    expect((await readdir(join(folder, 'cameras'))).toSorted()).toEqual(made.slice(2).toSorted());
   });
 
   test('that is none is refused', async () => {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, realpath, stat } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   AV_PIX_FMT_RGB24,
@@ -26,7 +26,7 @@ export interface DemoPhotograph {
 }
 
 export interface DemoCameraOptions {
-  /** Where the clip is kept; made when it is not there. */
+  /** The clip is kept in its subfolder `cameras`; made when it is not there. */
   readonly cacheDir: string;
   /** A clip of the user's own that is the camera instead. */
   readonly clip?: string | undefined;
@@ -92,6 +92,10 @@ const CANVAS_WIDTH = 2 * CLIP.width;
 const PLAYABLE = { codec: 'h264', pixelFormats: ['yuv420p', 'yuvj420p'], container: /(^|,)mp4(,|$)/ };
 const TRANSCODED_SIDE_MAX = 1280;
 
+/** Clips in the cache; with one more the oldest goes. */
+const CAMERAS_KEPT_MAX = 4;
+const CAMERA_NAME = /^camera-[0-9a-f]{16}\.mp4$/;
+
 /**
  * The demo camera: the path of an H.264 MP4 that a page plays in a loop. Without a clip of the user's own it is made once,
  * by moving smoothly over two photographs of cars, and kept in the cache. A clip of the user's own is taken as it is where
@@ -99,16 +103,32 @@ const TRANSCODED_SIDE_MAX = 1280;
  * signal's reason when aborted.
  */
 export async function makeDemoCamera(options: DemoCameraOptions): Promise<string> {
-  await mkdir(options.cacheDir, { recursive: true }).catch((cause: Error) => {
-    throw new SightlineError('OUTPUT_FAILED', `cannot make the folder ${options.cacheDir}: ${cause.message}`, {
-      cause,
-    });
+  const folder = join(options.cacheDir, 'cameras');
+  await mkdir(folder, { recursive: true }).catch((cause: Error) => {
+    throw new SightlineError('OUTPUT_FAILED', `cannot make the folder ${folder}: ${cause.message}`, { cause });
   });
-  return options.clip === undefined ? await cameraOfPhotographs(options) : await cameraOfClip(options.clip, options);
+  const { clip } = options;
+  const path =
+    clip === undefined ? await cameraOfPhotographs(folder, options) : await cameraOfClip(folder, clip, options);
+  await removeOldest(folder, path);
+  return path;
 }
 
-async function cameraOfPhotographs(options: DemoCameraOptions): Promise<string> {
-  const path = cachePath(options.cacheDir, { SCENES, CLIP, CANVAS_WIDTH });
+/** Of the clips in the cache the latest stay, and the one in use. */
+async function removeOldest(folder: string, inUse: string): Promise<void> {
+  const names = (await readdir(folder)).filter((name) => CAMERA_NAME.test(name));
+  const clips = await Promise.all(
+    names.map(async (name) => {
+      const path = join(folder, name);
+      return { path, mtimeMs: (await stat(path).catch(() => undefined))?.mtimeMs ?? 0 };
+    }),
+  );
+  const others = clips.filter(({ path }) => path !== inUse).toSorted((one, other) => other.mtimeMs - one.mtimeMs);
+  for (const { path } of others.slice(CAMERAS_KEPT_MAX - 1)) await rm(path, { force: true });
+}
+
+async function cameraOfPhotographs(folder: string, options: DemoCameraOptions): Promise<string> {
+  const path = cachePath(folder, { SCENES, CLIP, CANVAS_WIDTH });
   if (await isWhole(path)) return path;
   options.say?.(`Making the demo camera from ${LICENCE}.`);
   const canvases: Canvas[] = [];
@@ -125,14 +145,14 @@ async function cameraOfPhotographs(options: DemoCameraOptions): Promise<string> 
   return path;
 }
 
-async function cameraOfClip(clip: string, { cacheDir, say, signal }: DemoCameraOptions): Promise<string> {
+async function cameraOfClip(folder: string, clip: string, { say, signal }: DemoCameraOptions): Promise<string> {
   await using video = await openVideo(clip, { sideMax: TRANSCODED_SIDE_MAX, ...(signal && { signal }) });
   const { codec, pixelFormat, format } = video.info;
   if (codec === PLAYABLE.codec && PLAYABLE.pixelFormats.includes(pixelFormat) && PLAYABLE.container.test(format)) {
     return clip;
   }
   const { size, mtimeMs } = await stat(clip);
-  const path = cachePath(cacheDir, { clip: await realpath(clip), size, mtimeMs, TRANSCODED_SIDE_MAX });
+  const path = cachePath(folder, { clip: await realpath(clip), size, mtimeMs, TRANSCODED_SIDE_MAX });
   if (await isWhole(path)) return path;
   say?.(`Converting ${clip} (${codec}) into H.264, which browsers play.`);
   await using writer = await createVideo(path, video.info);
@@ -141,9 +161,9 @@ async function cameraOfClip(clip: string, { cacheDir, say, signal }: DemoCameraO
   return path;
 }
 
-function cachePath(cacheDir: string, recipe: unknown): string {
+function cachePath(folder: string, recipe: unknown): string {
   const name = createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 16);
-  return join(cacheDir, `camera-${name}.mp4`);
+  return join(folder, `camera-${name}.mp4`);
 }
 
 /** A file takes its name only when it is finished; what happened to it since is seen when it is opened. */
