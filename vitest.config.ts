@@ -7,6 +7,7 @@ export default defineConfig({
     reporters: ['default', './test/support/reporter.ts'],
     coverage: {
       provider: 'v8',
+      reportOnFailure: true,
       include: ['src/**/*.ts'],
       exclude: ['src/**/*.test.ts'],
       reporter: ['text-summary', 'html', 'json-summary'],
