@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { SightlineError } from '../base/errors.ts';
+import type { SightlineError } from '../base/errors.ts';
 import { checkAddress } from './guard.ts';
 
 const rules = { hosts: ['127.0.0.1', 'cam.example'], origins: ['https://viewer.example'] };
