@@ -4,15 +4,10 @@ import { systemClock } from '../../src/base/clock.ts';
 import type { ReadyModel } from '../../src/inference/manifest.ts';
 import { offer } from '../support/children.ts';
 import type { Pace, PictureTime } from '../support/pace.ts';
+import type { Arrangement } from './arrangements.ts';
 import type { LimitReply, LimitRequest, LimitWorkerData } from './limit-worker.ts';
 
 /** The process of the limit loop: worker threads that know nothing of each other. */
-
-export interface Arrangement {
-  readonly workers: number;
-  /** Of ONNX Runtime in each worker. */
-  readonly threads: number;
-}
 
 /** Between the request and the span, so that every worker is at work when it begins. */
 const LEAD_MS = 100;

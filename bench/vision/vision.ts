@@ -17,7 +17,8 @@ import { cameraPictures } from '../support/pictures.ts';
 import { CoreUse, readProcessors } from '../support/processors.ts';
 import { Server } from '../support/server.ts';
 import { median, percentile } from '../support/statistics.ts';
-import type { Arrangement, LimitApi } from './limit-process.ts';
+import { arrangements, type Arrangement } from './arrangements.ts';
+import type { LimitApi } from './limit-process.ts';
 
 const SEED = 20_260;
 const MODEL = 'ssd-oidv4';
@@ -197,16 +198,6 @@ async function bestArrangement({ limit, plan, say }: Bench): Promise<Arrangement
   }
   await limit.call('arrange', best!.arrangement);
   return best!.arrangement;
-}
-
-/** Every division of the cores by powers of two, and one worker more than cores. */
-export function arrangements(cores: number): Arrangement[] {
-  const all: Arrangement[] = [{ workers: cores + 1, threads: 1 }];
-  for (let threads = 1; threads <= cores; threads *= 2) {
-    all.push({ workers: Math.floor(cores / threads), threads });
-  }
-  if (cores > 1) all.push({ workers: 1, threads: 1 });
-  return all;
 }
 
 async function measureServed(bench: Bench): Promise<Figures> {

@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+import type { BenchDocument } from '../../bench/support/document.ts';
+import { cameraPictures } from '../../bench/support/pictures.ts';
+
+const RUN = fileURLToPath(new URL('../../bench/run.ts', import.meta.url));
+
+async function bench(...words: string[]): Promise<{ out: string; err: string; code: number | null }> {
+  const child = spawn(process.execPath, [RUN, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
+  return { out, err, code };
+}
+
+test('without a name, with an unknown one or a wrong flag the benchmarks are listed', async () => {
+  for (const words of [[], ['nothing'], ['vision', '--fast'], ['vision', 'soak']]) {
+    const { out, err, code } = await bench(...words);
+    expect(code).toBe(64);
+    expect(out).toBe('');
+    expect(err).toMatch(/^ {2}vision /m);
+    expect(err).toMatch(/^ {2}soak /m);
+  }
+});
+
+test('vision prints one document with every figure and bar, whatever the machine is worth', async ({ skip }) => {
+  try {
+    await cameraPictures(1, 1);
+  } catch (thrown) {
+    skip(`the photographs cannot be had from the npm registry: ${String(thrown)}`);
+  }
+  const { out, err, code } = await bench('vision', '--quick', '--json');
+  expect(code, err).toBe(0);
+  const { bench: name, conditions, figures, bars } = JSON.parse(out) as BenchDocument;
+  expect(name).toBe('vision');
+  expect(conditions).toMatchObject({
+    cpu: expect.any(String),
+    cores: expect.any(Number),
+    node: process.versions.node,
+    versions: { sightline: expect.any(String), 'onnxruntime-node': expect.any(String) },
+    seed: expect.any(Number),
+    seconds: expect.any(Number),
+  });
+  const positive =
+    'limit_fps sightline_fps ratio p50_ms p95_ms p99_ms frames cold_start_ms first_box_ms rss_mb_start rss_mb_end';
+  for (const figure of positive.split(' ')) expect(figures[figure], figure).toBeGreaterThan(0);
+  for (const figure of ['added_ms_p50', 'added_ms_p95', 'drops']) expect(figures[figure], figure).toBeTypeOf('number');
+  expect(figures['ratio']).toBeCloseTo(figures['sightline_fps']! / figures['limit_fps']!, 2);
+  expect(figures['p50_ms']).toBeLessThanOrEqual(figures['p95_ms']!);
+  expect(figures['p95_ms']).toBeLessThanOrEqual(figures['p99_ms']!);
+  // The server and the bare loop saw the same things in the same pictures: they did the same work.
+  expect(figures['pictures_with_other_result']).toBe(0);
+  expect(figures['errors']).toBe(0);
+  expect(bars.map(({ name }) => name)).toEqual(['ratio', 'added_ms_p95', 'cold_start_ms', 'first_box_ms']);
+  for (const { name, value, bar, ok } of bars) {
+    expect(value, name).toBe(figures[name]);
+    expect([typeof bar, typeof ok], name).toEqual(['number', 'boolean']);
+  }
+}, 180_000);
