@@ -6,7 +6,7 @@ import { HEAD_NAMES } from '../inference/guess.ts';
 import type { HeadName } from '../inference/guess.ts';
 import { benchModel } from '../inference/model-bench.ts';
 import type { ModelInput, ModelManifest, ReadyModel } from '../inference/manifest.ts';
-import { ModelRegistry } from '../inference/registry.ts';
+import { isModelPath, ModelRegistry } from '../inference/registry.ts';
 import type { ImportOptions, ModelEntry } from '../inference/registry.ts';
 import type { CliContext } from './context.ts';
 
@@ -120,9 +120,9 @@ function registryOf(context: CliContext): ModelRegistry {
   });
 }
 
-/** Paths count from the command's folder; a name without a separator or ending stays a name. */
+/** Paths count from the command's folder; an id stays an id. */
 function pathOrId(text: string, context: CliContext): string {
-  return /[\\/]|\.(onnx|tflite)$/i.test(text) ? resolve(context.cwd, text) : text;
+  return isModelPath(text) ? resolve(context.cwd, text) : text;
 }
 
 async function importOptions(flags: ImportFlags, context: CliContext): Promise<ImportOptions> {

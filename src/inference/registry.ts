@@ -38,7 +38,7 @@ export interface RegistryOptions {
 
 export interface ModelEntry {
   readonly manifest: ModelManifest;
-  /** `built-in`: installed with Sightline; `pulled`: in the cache; `available`: to be pulled first; `imported`: the user's own. */
+  /** `built-in`: comes with Sightline; `pulled`: in the cache; `available`: to be pulled; `imported`: the user's own. */
   readonly state: 'built-in' | 'pulled' | 'available' | 'imported';
 }
 
@@ -105,7 +105,7 @@ export class ModelRegistry {
    */
   resolve(idOrPath: string): Promise<ReadyModel> {
     return this.#once(idOrPath, () =>
-      isPath(idOrPath) ? this.#resolvePath(absolute(idOrPath)) : this.#resolveId(idOrPath),
+      isModelPath(idOrPath) ? this.#resolvePath(absolute(idOrPath)) : this.#resolveId(idOrPath),
     );
   }
 
@@ -127,7 +127,8 @@ export class ModelRegistry {
 
   /**
    * Takes a model file of the user's into the cache under a name of its own. A file that the catalogue knows by its
-   * checksum keeps the catalogue's manifest. Throws as `resolve` for paths; USAGE for an id that is bad or taken.
+   * checksum keeps the catalogue's manifest; an id of an earlier import goes over to this one. Throws as `resolve` for
+   * paths; USAGE for an id that is bad or taken.
    */
   async import(path: string, options: ImportOptions = {}): Promise<ReadyModel> {
     const file = absolute(path);
@@ -329,8 +330,8 @@ async function readManifestFile(path: string): Promise<ModelManifest> {
   return { ...manifest, source: { kind: 'file', path: absolute(dirname(path), manifest.source.path) } };
 }
 
-/** A name with a separator or a model file's ending is a path. */
-function isPath(idOrPath: string): boolean {
+/** A name with a separator or a model file's ending is a path, not an id. */
+export function isModelPath(idOrPath: string): boolean {
   return /[\\/]/.test(idOrPath) || /\.(onnx|tflite)$/i.test(idOrPath);
 }
 

@@ -141,9 +141,10 @@ function constant(graph: Graph, index: number): Value {
   return { shape: shapeOf(graph, index), data };
 }
 
+const scratch = new DataView(new ArrayBuffer(4));
+
 /** IEEE 754 binary16, by shifting its fields to where binary32 has them. */
 function half(bits: number): number {
-  const scratch = new DataView(new ArrayBuffer(4));
   scratch.setUint32(0, ((bits & 0x8000) << 16) | ((bits & 0x7fff) << 13));
   // Binary32's exponent has the bias 127, binary16's 15; the product also turns subnormal halves into normal numbers.
   return scratch.getFloat32(0) * 2 ** 112;
