@@ -10,6 +10,7 @@ import { OnnxEngine } from './inference/engine/engine.ts';
 import type { EngineStats } from './inference/engine/types.ts';
 import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
 import { ModelRegistry } from './inference/registry.ts';
+import { engineOptions, registryOptions } from './inference/settings.ts';
 import { checkJpeg } from './media/jpeg.ts';
 import { EventLoopMonitor } from './observe/event-loop.ts';
 import { judgeHealth, type Health } from './observe/health.ts';
@@ -83,13 +84,9 @@ export class Sightline implements AsyncDisposable {
   constructor({ config, say }: SightlineOptions) {
     this.#config = config;
     this.#say = say ?? (() => {});
-    const { server, streaming, models } = config;
+    const { server, streaming } = config;
     this.#hub = new Hub({ clock: systemClock, streamsMax: server.max_connections * STREAMS_PER_SESSION });
-    this.#registry = new ModelRegistry({
-      cacheDir: models.cache_dir,
-      cacheBytesMax: models.cache_bytes_max,
-      manifests: models.manifests,
-    });
+    this.#registry = new ModelRegistry(registryOptions(config));
     this.#engine = new OnnxEngine(engineOptions(config));
     this.#detect = new DetectPipeline({
       engine: this.#engine,
@@ -326,18 +323,6 @@ function detector(manifest: ModelManifest): ModelManifest {
     'MODEL_UNSUPPORTED',
     `model ${manifest.id} is no detector, which the pipeline objects needs`,
   );
-}
-
-function engineOptions({ inference, streaming }: Config) {
-  return {
-    ...(inference.workers > 0 && { workers: inference.workers }),
-    intraOpThreads: inference.threads_per_worker,
-    hint: inference.hint,
-    prefetch: inference.prefetch,
-    providers: inference.providers,
-    jobTimeoutMs: inference.job_timeout_ms,
-    imageLimits: { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max },
-  };
 }
 
 function laneSettings({ server, streaming, video }: Config) {

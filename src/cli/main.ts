@@ -91,7 +91,7 @@ function failed(thrown: unknown, program: Command, context: CliContext): number 
   }
   const { signal } = context;
   if (signal.aborted && (thrown === signal.reason || (thrown as Error | undefined)?.name === 'AbortError')) {
-    return signal.reason instanceof Stopped ? 128 + signal.reason.number : 130;
+    return signal.reason instanceof Stopped ? signal.reason.exitCode : 130;
   }
   return tell(toSightlineError(thrown), program, context);
 }
@@ -115,12 +115,12 @@ function tell(error: SightlineError, program: Command, context: CliContext): num
 
 /** Why a command was stopped: the reason of the context's signal. */
 class Stopped extends Error {
-  readonly number: number;
+  readonly exitCode: number;
 
-  constructor(name: keyof typeof SIGNALS) {
-    super(`stopped by ${name}`);
+  constructor(why: string, exitCode: number) {
+    super(`stopped by ${why}`);
     this.name = 'AbortError';
-    this.number = SIGNALS[name];
+    this.exitCode = exitCode;
   }
 }
 
@@ -131,31 +131,36 @@ interface Stopper {
   dispose(): void;
 }
 
-/** The first signal asks the command to end well, the second ends the process at once. */
+/**
+ * The first signal asks the command to end well, the second ends the process at once: by the signal itself, because an
+ * orderly `process.exit` under running inference threads aborts (ONNX Runtime's threads find their environment gone).
+ */
 function listenForSignals(): Stopper {
   const controller = new AbortController();
   let firstMs: number | undefined;
+  const removeAll = (): void => {
+    for (const name of Object.keys(SIGNALS)) process.off(name, onSignal);
+  };
   const onSignal = (name: keyof typeof SIGNALS): void => {
     const nowMs = performance.now();
     if (firstMs === undefined) {
       firstMs = nowMs;
-      controller.abort(new Stopped(name));
+      controller.abort(new Stopped(name, 128 + SIGNALS[name]));
     } else if (nowMs - firstMs > SAME_SIGNAL_MS) {
-      process.exit(128 + SIGNALS[name]);
+      removeAll();
+      process.kill(process.pid, name);
     }
   };
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
   return {
     signal: controller.signal,
-    stopOnClosedOutput: () => void process.stdout.on('error', endOnBrokenPipe),
-    dispose: () => {
-      for (const name of Object.keys(SIGNALS)) process.off(name, onSignal);
-      // The output's listener stays: the last lines may still be on their way when the command has ended.
+    stopOnClosedOutput: () => {
+      process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EPIPE') throw error;
+        controller.abort(new Stopped('a closed output', 0));
+      });
     },
+    // The output's listener stays: the last lines may still be on their way when the command has ended.
+    dispose: removeAll,
   };
-}
-
-function endOnBrokenPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
 }
