@@ -217,13 +217,13 @@ function refreshText(): void {
   }
   if (session.state !== 'open') return;
   if (lane.camera.video.paused) view.showStatus('idle', 'Paused');
-  else if (figures.typical) view.showStatus('live', 'Live');
+  else if (figures.typical) view.showStatus(dropping ? 'busy' : 'live', dropping ? 'Dropping frames' : 'Live');
   else view.showStatus('busy', dropping ? 'Overloaded' : 'Waiting for results');
 }
 
 function showThreshold(): void {
   const value = Number(confidence.value);
-  view.element('confidence-text').textContent = value === 0 ? 'model’s own' : `from ${Math.round(value * 100)} %`;
+  view.element('confidence-text').textContent = value === 0 ? 'default' : `from ${Math.round(value * 100)} %`;
 }
 
 async function showLicences(): Promise<void> {
