@@ -54,7 +54,7 @@ const streaming = z.strictObject({
     .describe('Frames of a session that wait for a worker; with one more the oldest is dropped (`queue_full`).'),
   receive_queue: whole(1, 1000)
     .default(3)
-    .describe('Messages of a socket that may be read ahead before the server reads on.'),
+    .describe('Frames of a session that may be with the workers at once; the others wait in its queue.'),
   results_history: whole(1, 65_536)
     .default(256)
     .describe('Results of a session that are kept for readers that lag or resume (SSE).'),
@@ -65,7 +65,9 @@ const streaming = z.strictObject({
   close_timeout_s: seconds(3600).default(10).describe("Time for the other side's close frame; then the socket is cut."),
   message_bytes_max: whole(KIB, 64 * MIB)
     .default(2 * MIB)
-    .describe('Largest message of a client, bytes; a larger one ends the session with 1009.'),
+    .describe(
+      'Largest message of a client, bytes; a larger one is refused, one over twice the size ends the connection (1009).',
+    ),
   image_side_max: whole(16, 65_535).default(8192).describe('Longest side of a picture, pixels; read before decoding.'),
   image_pixels_max: whole(256, 1_073_741_824)
     .default(33_554_432)
@@ -107,13 +109,11 @@ const inference = z.strictObject({
     .max(6)
     .default(['cpu'])
     .describe('Execution providers of ONNX Runtime in order of preference; what really runs is in `GET /health`.'),
-  workers: whole(0, 64)
+  workers: whole(0, 64).default(0).describe('Worker threads, each with a session of its own; 0 = by the hint.'),
+  threads_per_worker: whole(0, 64)
     .default(0)
-    .describe('Worker threads, each with a session of its own; 0 = one for each processor core.'),
-  threads_per_worker: whole(1, 64)
-    .default(1)
     .describe(
-      'Threads of ONNX Runtime in each worker. 1 with a worker per core gives the most frames a second (measured: two sessions in two workers double the throughput of one, two threads in one session add half); 4 with `workers` 1 gives the shortest time of a single frame on a machine with 4 idle cores.',
+      'Threads of ONNX Runtime in each worker; 0 = by the hint. A worker per core with one thread each gives the most frames a second; one worker with several threads (up to 4) the shortest time of a single frame while cores are idle.',
     ),
   thread_binding: text()
     .optional()
@@ -122,18 +122,22 @@ const inference = z.strictObject({
     ),
   hint: z
     .enum(['latency', 'throughput'])
-    .default('latency')
+    .default('throughput')
     .describe(
-      '`latency`: threads spin while they wait for work; `throughput`: they sleep and leave the core to others.',
+      'What `workers` and `threads_per_worker` of 0 stand for: `throughput` a worker of one thread for each core, `latency` fewer workers of several threads.',
     ),
   prefetch: whole(0, 8)
     .default(1)
     .describe('Frames that wait in a worker behind the running one, so that it never idles between two.'),
-  warm_up: z.boolean().default(true).describe('Run each model once in every worker before its first frame.'),
+  warm_up: z.boolean().default(true).describe('Run each model a few times in every worker before its first frame.'),
   job_timeout_ms: whole(50, 600_000)
     .default(10_000)
     .describe('A worker that needs longer for a frame counts as hung and is replaced.'),
-  device_memory_mb: whole(64, 1_048_576).default(8192).describe('Memory that a GPU provider may take, MiB.'),
+  device_memory_mb: whole(64, 1_048_576)
+    .default(8192)
+    .describe(
+      'Memory that a GPU provider may take, MiB. The report of a model says where its provider takes no such limit.',
+    ),
   models_max: whole(1, 64).default(4).describe('Models that are loaded at once.'),
 });
 
@@ -151,7 +155,9 @@ const models = z.strictObject({
     .meta({ defaultText: "`sightline` in the user's cache folder (`$XDG_CACHE_HOME`, `~/.cache`, `%LOCALAPPDATA%`)" }),
   cache_bytes_max: whole(16 * MIB, 1024 * GIB)
     .default(4 * GIB)
-    .describe('Size of that folder, bytes; the models that were not used for longest go first.'),
+    .describe(
+      'Size of that folder, bytes. What can be made again goes first, longest unused first; what was pulled or imported stays, and what does not fit any more is refused.',
+    ),
   manifests: z
     .array(text())
     .max(256)

@@ -2,17 +2,29 @@ import type { Config } from '../config/schema.ts';
 import type { OnnxEngineOptions } from './engine/engine.ts';
 import type { RegistryOptions } from './registry.ts';
 
+const MIB = 1024 * 1024;
+
 /** What the configuration says of this room, in the room's own words. */
+
+const MIB = 2 ** 20;
+/** The first run allocates, the next ones show the just-in-time compiler what is hot. */
+const WARM_UP_RUNS = 3;
 
 export function engineOptions({ inference, streaming }: Config): OnnxEngineOptions {
   return {
-    // 0 leaves the number to the engine.
+    // 0 leaves the numbers to the hint.
     ...(inference.workers > 0 && { workers: inference.workers }),
-    intraOpThreads: inference.threads_per_worker,
+    ...(inference.threads_per_worker > 0 && { intraOpThreads: inference.threads_per_worker }),
     hint: inference.hint,
+    ...(inference.thread_binding !== undefined && { threadBinding: inference.thread_binding }),
+    warmUpRuns: inference.warm_up ? WARM_UP_RUNS : 0,
+    deviceMemoryBytesMax: inference.device_memory_mb * MIB,
     prefetch: inference.prefetch,
     providers: inference.providers,
     jobTimeoutMs: inference.job_timeout_ms,
+    warmUpRuns: inference.warm_up ? 1 : 0,
+    deviceMemoryBytesMax: inference.device_memory_mb * MIB,
+    ...(inference.thread_binding !== undefined && { threadBinding: inference.thread_binding }),
     imageLimits: { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max },
   };
 }
