@@ -76,7 +76,7 @@ function openLane(camera: Camera, session: VideoSession): void {
     },
   });
   lane = { camera, session, capture };
-  pin();
+  if (quality.value !== '') pin();
   pause.disabled = false;
   session.on('state', ({ state, error }) => {
     if (state === 'open') showOpen(session);
