@@ -2,8 +2,6 @@ import type { Config } from '../config/schema.ts';
 import type { OnnxEngineOptions } from './engine/engine.ts';
 import type { RegistryOptions } from './registry.ts';
 
-const MIB = 1024 * 1024;
-
 /** What the configuration says of this room, in the room's own words. */
 
 const MIB = 2 ** 20;
@@ -22,9 +20,6 @@ export function engineOptions({ inference, streaming }: Config): OnnxEngineOptio
     prefetch: inference.prefetch,
     providers: inference.providers,
     jobTimeoutMs: inference.job_timeout_ms,
-    warmUpRuns: inference.warm_up ? 1 : 0,
-    deviceMemoryBytesMax: inference.device_memory_mb * MIB,
-    ...(inference.thread_binding !== undefined && { threadBinding: inference.thread_binding }),
     imageLimits: { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max },
   };
 }
