@@ -113,7 +113,7 @@ const inference = z.strictObject({
   threads_per_worker: whole(0, 64)
     .default(0)
     .describe(
-      'Threads of ONNX Runtime in each worker; 0 = by the hint. A worker per core with one thread each gives the most frames a second; one worker with several threads (up to 4) the shortest time of a single frame while cores are idle.',
+      'Threads of ONNX Runtime for one frame; 0 leaves it to `hint`: 1 for `throughput`, up to 4 for `latency`. Measured on two cores: two workers of one thread each do twice the frames of one such worker, one worker of two threads only half as many again; a single frame is done a third sooner by two threads.',
     ),
   thread_binding: text()
     .optional()
@@ -124,7 +124,7 @@ const inference = z.strictObject({
     .enum(['latency', 'throughput'])
     .default('throughput')
     .describe(
-      'What `workers` and `threads_per_worker` of 0 stand for: `throughput` a worker of one thread for each core, `latency` fewer workers of several threads.',
+      '`throughput`: a worker for each core, and threads that wait leave the core to others; `latency`: several threads for one frame, which spin while they wait for work.',
     ),
   prefetch: whole(0, 8)
     .default(1)
