@@ -5,7 +5,8 @@ import { SightlineError } from '../base/errors.ts';
 import { HEAD_NAMES } from '../inference/guess.ts';
 import type { HeadName } from '../inference/guess.ts';
 import { benchModel } from '../inference/model-bench.ts';
-import type { ModelInput, ModelManifest, ReadyModel } from '../inference/manifest.ts';
+import type { ModelManifest, ReadyModel } from '../inference/manifest.ts';
+import type { PictureInput } from '../vision/types.ts';
 import { isModelPath, ModelRegistry } from '../inference/registry.ts';
 import type { ImportOptions, ModelEntry } from '../inference/registry.ts';
 import type { CliContext } from './context.ts';
@@ -126,7 +127,7 @@ function pathOrId(text: string, context: CliContext): string {
 }
 
 async function importOptions(flags: ImportFlags, context: CliContext): Promise<ImportOptions> {
-  const input: Partial<ModelInput> = {
+  const input: Partial<PictureInput> = {
     ...(flags.colour !== undefined && { colour: oneOf('--colour', flags.colour, ['rgb', 'bgr']) }),
     ...(flags.mean !== undefined && { mean: triple('--mean', flags.mean) }),
     ...(flags.std !== undefined && { std: triple('--std', flags.std) }),

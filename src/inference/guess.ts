@@ -1,5 +1,6 @@
 import { SightlineError } from '../base/errors.ts';
-import type { ModelHead, ModelInput, ModelManifest } from './manifest.ts';
+import type { PictureInput } from '../vision/types.ts';
+import type { ModelHead, ModelManifest } from './manifest.ts';
 import { COCO_LABELS } from './models/coco.ts';
 import type { Proof, ProvenTensor } from './prove.ts';
 
@@ -15,7 +16,7 @@ export type HeadName = (typeof HEAD_NAMES)[number];
 export interface GuessOptions {
   readonly head?: HeadName | ModelHead;
   readonly labels?: readonly string[];
-  readonly input?: Partial<ModelInput>;
+  readonly input?: Partial<PictureInput>;
 }
 
 export type Guess = Pick<ModelManifest, 'task' | 'head' | 'input' | 'labels' | 'defaults'>;
@@ -46,7 +47,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
   };
 }
 
-type Frame = Pick<ModelInput, 'width' | 'height' | 'layout'>;
+type Frame = Pick<PictureInput, 'width' | 'height' | 'layout'>;
 
 function guessFrame(name: string, { dims, name: tensor }: ProvenTensor): Frame {
   const [, a = 0, b = 0, c = 0] = dims;
@@ -154,7 +155,7 @@ function namesOf(text = ''): string[] {
   );
 }
 
-type Convention = Pick<ModelInput, 'colour' | 'mean' | 'std' | 'fit' | 'padValue'>;
+type Convention = Pick<PictureInput, 'colour' | 'mean' | 'std' | 'fit' | 'padValue'>;
 
 /** How the head's own project prepares pictures. */
 function valueConvention(head: ModelHead): Convention {

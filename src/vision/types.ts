@@ -1,4 +1,4 @@
-/** What this room needs to know of a model. `src/inference/manifest.ts` describes models in structurally the same way. */
+/** What vision needs to know of a model, and with that the part of a model's manifest that tells how to see with it. */
 
 /** How a picture becomes the model's input tensor. */
 export interface PictureInput {
@@ -11,12 +11,16 @@ export interface PictureInput {
   /** Input value = (pixel 0..255 − mean) / std, per channel in the order of `colour`. */
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
+  /**
+   * `stretch`: scaled to width × height whatever its shape. `letterbox`: scaled to fit, then padded with `padValue`: in the
+   * middle, or at the bottom and right for `letterbox-corner` (YOLOX).
+   */
   readonly fit: 'stretch' | 'letterbox' | 'letterbox-corner';
   /** 0..255; 0 where it is not given. */
   readonly padValue?: number;
 }
 
-/** Anchors in the layout of MediaPipe's `SsdAnchorsCalculator`. */
+/** Anchors of an SSD in the layout of MediaPipe's `SsdAnchorsCalculator`. */
 export interface SsdAnchorOptions {
   /** Pixels of the input per cell, one for each layer. */
   readonly strides: readonly number[];
@@ -32,25 +36,39 @@ export interface SsdAnchorOptions {
 
 export interface SsdHead {
   readonly kind: 'ssd';
+  /** Names of the output tensors: raw boxes [1, anchors, coordinates], raw class scores [1, anchors, classes]. */
   readonly boxes: string;
   readonly scores: string;
   readonly anchors: SsdAnchorOptions;
+  /** Divisors of the box code. */
   readonly scale: { readonly x: number; readonly y: number; readonly width: number; readonly height: number };
+  /** Order of the four box numbers. */
   readonly order: 'yxhw' | 'xywh';
+  /** Height and width are exponents of e (TensorFlow's box coder) or plain (MediaPipe's palm). */
   readonly exponential: boolean;
+  /** The score tensor holds logits. */
   readonly sigmoid: boolean;
+  /** Class 0 is the background, which no detection has; class ids count from the first real class. */
   readonly background: boolean;
+  /** Palm: keypoints behind the four box numbers. */
+  readonly keypoints?: number;
 }
 
+/** How the output tensors become detections. */
 export type DetectorHead =
   | SsdHead
+  /** [1, boxes, 5 + classes], offsets in cells and logarithms of sizes, layer by layer. */
   | { readonly kind: 'yolox'; readonly output?: string; readonly strides: readonly number[] }
+  /** v8, v9, v11, v12: [1, 4 + classes, boxes], centre form in pixels of the input, no objectness. */
   | { readonly kind: 'yolov8'; readonly output?: string }
+  /** [1, boxes, 5 + classes], centre form in pixels of the input, with objectness. */
   | { readonly kind: 'yolov5'; readonly output?: string }
+  /** logits [1, queries, classes (+ 1 "no object")], boxes [1, queries, 4] in centre form 0..1; no suppression needed. */
   | {
       readonly kind: 'detr';
       readonly logits: string;
       readonly boxes: string;
+      /** `softmax` with a last "no object" class (DETR), or independent `sigmoid` (RT-DETR, Deformable DETR). */
       readonly activation: 'softmax' | 'sigmoid';
     };
 

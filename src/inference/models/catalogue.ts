@@ -1,4 +1,5 @@
-import type { ModelHead, ModelInput, ModelLicence, ModelManifest, SsdAnchorOptions } from '../manifest.ts';
+import type { PictureInput, SsdAnchorOptions } from '../../vision/types.ts';
+import type { ModelHead, ModelLicence, ModelManifest } from '../manifest.ts';
 import { COCO_LABELS } from './coco.ts';
 
 /**
@@ -41,7 +42,7 @@ const PALM_ANCHORS: SsdAnchorOptions = {
   fixedAnchorSize: true,
 };
 
-const PALM_INPUT: ModelInput = {
+const PALM_INPUT: PictureInput = {
   width: 192,
   height: 192,
   layout: 'nhwc',
@@ -66,7 +67,7 @@ const PALM_HEAD: ModelHead = {
   keypoints: 7,
 };
 
-const HAND_INPUT: ModelInput = {
+const HAND_INPUT: PictureInput = {
   width: 224,
   height: 224,
   layout: 'nhwc',
