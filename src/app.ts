@@ -8,7 +8,7 @@ import { serveEvents } from './delivery/sse.ts';
 import { HttpServer, type Route } from './http/server.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import type { EngineStats } from './inference/engine/types.ts';
-import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
+import type { ModelLicence, ModelManifest, ReadyModel } from './inference/manifest.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, registryOptions } from './inference/settings.ts';
 import { checkJpeg } from './media/jpeg.ts';
@@ -44,7 +44,10 @@ export interface HealthDocument extends Health {
   readonly uptime_s: number;
   readonly connections: { readonly open: number; readonly max: number };
   readonly sessions: number;
-  readonly models: EngineStats['models'];
+  readonly models: readonly (EngineStats['models'][number] & {
+    readonly title: string;
+    readonly licence: ModelLicence;
+  })[];
 }
 
 /** Builds everything in order and listens. Errors: ADDRESS_IN_USE, and those of a default model that cannot be had. */
@@ -74,6 +77,7 @@ export class Sightline implements AsyncDisposable {
   readonly #http: HttpServer;
   /** Models by id, from the moment somebody asks for one. One that failed is forgotten, so that it can be tried again. */
   readonly #models = new Map<string, Promise<void>>();
+  readonly #manifests = new Map<string, ModelManifest>();
   readonly #modelsLoading = new Set<string>();
   readonly #modelsFailed = new Map<string, string>();
   /** Id of the model of sessions that name none, once it is loaded. */
@@ -180,7 +184,10 @@ export class Sightline implements AsyncDisposable {
       uptime_s,
       connections: this.#connections(),
       sessions: this.#lane.report().length,
-      models: engine.models,
+      models: engine.models.map((model) => {
+        const { title, licence } = this.#manifests.get(model.id)!;
+        return { ...model, title, licence };
+      }),
     };
   }
 
@@ -229,7 +236,11 @@ export class Sightline implements AsyncDisposable {
       { url: '/health', get: () => this.health() },
       { url: '/api/performance/metrics', get: () => this.metrics() },
       { url: '/demo/camera.mp4', file: () => this.#camera },
-      { url: '/licences', file: async () => fileURLToPath(new URL('../NOTICE', import.meta.url)) },
+      {
+        url: '/licences',
+        type: 'text/plain; charset=utf-8',
+        file: async () => fileURLToPath(new URL('../NOTICE', import.meta.url)),
+      },
       {
         url: '/stream/events/:client_id',
         stream: (request, response, params) => {
@@ -312,7 +323,9 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #load(resolve: () => Promise<ReadyModel>): Promise<void> {
-    await this.#engine.load(await resolve());
+    const model = await resolve();
+    this.#manifests.set(model.manifest.id, model.manifest);
+    await this.#engine.load(model);
   }
 }
 

@@ -77,7 +77,9 @@ describe('the server as a process', () => {
   test('health names the model and what runs it', async () => {
     const health = await server.json<HealthDocument>('/health');
     expectWell(health);
-    expect(health.models).toMatchObject([{ id: 'ssd-oidv4', providers: { effective: 'cpu' } }]);
+    expect(health.models).toMatchObject([
+      { id: 'ssd-oidv4', providers: { effective: 'cpu' }, licence: { spdx: 'Apache-2.0' } },
+    ]);
   });
 
   test('a JPEG that only the decoder can find broken is its frame’s error; the next one is processed', async () => {
