@@ -169,13 +169,13 @@ async function showServer(session: VideoSession): Promise<void> {
   if (!health) return;
   view.showVersion(health.version);
   const model = health.models.find(({ id }) => id === session.welcome.model);
-  view.showModel(session.welcome, model?.providers.effective);
+  view.showModel(session.welcome, model);
 }
 
 interface Health {
   readonly status: string;
   readonly version: string;
-  readonly models: readonly { readonly id: string; readonly providers: { readonly effective: string } }[];
+  readonly models: readonly view.ServedModel[];
 }
 
 async function fetchHealth(): Promise<Health | undefined> {

@@ -45,11 +45,6 @@ export interface Notice {
   readonly other?: { readonly label: string; readonly act: () => void } | undefined;
 }
 
-export interface ModelFacts {
-  readonly id: string;
-  readonly provider: string | undefined;
-}
-
 export function element<T extends HTMLElement = HTMLElement>(id: string): T {
   return document.getElementById(id) as T;
 }
@@ -168,9 +163,18 @@ export function showPictureSize(width: number, height: number): void {
   setText('picture', `${width} × ${height}`);
 }
 
-export function showModel(welcome: WelcomeMessage, provider: string | undefined): void {
+/** What `/health` tells of a loaded model. */
+export interface ServedModel {
+  readonly id: string;
+  readonly providers: { readonly effective: string };
+  readonly licence: { readonly spdx: string; readonly notice: string };
+}
+
+export function showModel(welcome: WelcomeMessage, model: ServedModel | undefined): void {
   setText('model', welcome.model);
-  setText('provider', provider ?? '–');
+  setText('provider', model?.providers.effective ?? '–');
+  setText('licence', model?.licence.spdx ?? '–');
+  element('licence').title = model?.licence.notice ?? '';
 }
 
 export function showVersion(version: string): void {
