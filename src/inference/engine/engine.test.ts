@@ -7,64 +7,11 @@ import { systemClock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
 import { encodeJpeg } from '../../media/jpeg.ts';
 import type { ModelManifest, ReadyModel } from '../manifest.ts';
-import { attr, DataType, encodeOnnx, node, tensor } from '../onnx/model.ts';
+import { brightnessManifest, brightnessModel } from '../../../test/support/brightness-model.ts';
 import { OnnxEngine, type OnnxEngineOptions } from './engine.ts';
 import type { InferenceJob, InferenceOutcome, Picture } from './types.ts';
 
 const FAULTY = new URL('../../../test/support/faulty-inference-worker.ts', import.meta.url);
-const SIDE = 8;
-
-/**
- * A model that can be checked by heart: one box of a quarter of the picture in its middle, whose score is the picture's mean
- * brightness. `batch`: the first dimension; `boxes`: copies of the box, for an output whose length nobody declares.
- */
-function brightnessModel(batch: number | string = 1, declared: number | string = 1): Uint8Array {
-  return encodeOnnx({
-    irVersion: 8,
-    opset: 13,
-    producerName: 'test',
-    metadata: {},
-    graph: {
-      name: 'brightness',
-      node: [
-        node('GlobalAveragePool', ['image'], ['channels']),
-        node('ReduceMean', ['channels'], ['mean'], [attr.ints('axes', [1, 2, 3]), attr.int('keepdims', 1)]),
-        node('Reshape', ['mean', 'shape'], ['score']),
-        node('Concat', ['box', 'score'], ['output0'], [attr.int('axis', 1)]),
-      ],
-      initializer: [tensor.int64('shape', [3], [1, 1, 1]), tensor.float('box', [1, 4, 1], [4, 4, 4, 4])],
-      input: [{ name: 'image', elemType: DataType.float, shape: [batch, 3, SIDE, SIDE] }],
-      output: [{ name: 'output0', elemType: DataType.float, shape: [batch, 5, declared] }],
-    },
-  });
-}
-
-function manifest(id: string, change: Partial<ModelManifest> = {}): ModelManifest {
-  return {
-    id,
-    title: id,
-    task: 'detect',
-    format: 'onnx',
-    source: { kind: 'file', path: '' },
-    sha256: '',
-    licence: { spdx: 'CC0-1.0', notice: '' },
-    builtIn: false,
-    labels: ['light'],
-    input: {
-      width: SIDE,
-      height: SIDE,
-      layout: 'nchw',
-      colour: 'rgb',
-      mean: [0, 0, 0],
-      std: [255, 255, 255],
-      fit: 'stretch',
-    },
-    head: { kind: 'yolov8' },
-    defaults: { confidence: 0.5, iou: 0.45 },
-    ...change,
-  };
-}
-
 const grey = (level: number, width = 16, height = 16): Picture & { kind: 'rgb' } => ({
   kind: 'rgb',
   data: new Uint8Array(width * height * 3).fill(level),
@@ -80,7 +27,7 @@ let engine: OnnxEngine;
 async function model(id: string, bytes: Uint8Array, change?: Partial<ModelManifest>): Promise<ReadyModel> {
   const onnxPath = join(folder, `${id}.onnx`);
   await writeFile(onnxPath, bytes);
-  return { manifest: manifest(id, change), onnxPath };
+  return { manifest: brightnessManifest(id, change), onnxPath };
 }
 
 async function start(options: OnnxEngineOptions = {}): Promise<void> {
@@ -240,7 +187,7 @@ describe('a model', () => {
   });
 
   test.each<[string, Partial<ModelManifest>]>([
-    ['its manifest says [1, 3, 9, 9]', { input: { ...manifest('x').input, width: 9, height: 9 } }],
+    ['its manifest says [1, 3, 9, 9]', { input: { ...brightnessManifest('x').input, width: 9, height: 9 } }],
     ['has no output nope', { head: { kind: 'yolov8', output: 'nope' } }],
     ['but 0 labels', { labels: [] }],
     ['yolov5 head', { head: { kind: 'yolov5' } }],
@@ -256,7 +203,7 @@ describe('a model', () => {
 
   test('that kills its worker is MODEL_CRASHED, and the others run on', async () => {
     await start({ workers: 2, workerUrl: FAULTY });
-    expect(await codeOf(engine.load({ ...bright, manifest: manifest('deadly') }))).toBe('MODEL_CRASHED');
+    expect(await codeOf(engine.load({ ...bright, manifest: brightnessManifest('deadly') }))).toBe('MODEL_CRASHED');
     expect((await run(grey(204))).detections).toHaveLength(1);
     await vi.waitUntil(() => engine.stats().workers === 2);
     expect(engine.stats().models.map((m) => m.id)).toEqual(['bright']);

@@ -1,0 +1,57 @@
+import type { ModelManifest } from '../../src/inference/manifest.ts';
+import { attr, DataType, encodeOnnx, node, tensor } from '../../src/inference/onnx/model.ts';
+
+/** A model that can be checked by heart, for tests that need one without fetching any. */
+
+const SIDE = 8;
+
+/**
+ * One box of a quarter of the picture, in its middle, whose score is the picture's mean brightness. `batch`: how the model
+ * declares its first dimension; `declared`: how it declares the number of boxes.
+ */
+export function brightnessModel(batch: number | string = 1, declared: number | string = 1): Uint8Array {
+  return encodeOnnx({
+    irVersion: 8,
+    opset: 13,
+    producerName: 'test',
+    metadata: {},
+    graph: {
+      name: 'brightness',
+      node: [
+        node('GlobalAveragePool', ['image'], ['channels']),
+        node('ReduceMean', ['channels'], ['mean'], [attr.ints('axes', [1, 2, 3]), attr.int('keepdims', 1)]),
+        node('Reshape', ['mean', 'shape'], ['score']),
+        node('Concat', ['box', 'score'], ['output0'], [attr.int('axis', 1)]),
+      ],
+      initializer: [tensor.int64('shape', [3], [1, 1, 1]), tensor.float('box', [1, 4, 1], [4, 4, 4, 4])],
+      input: [{ name: 'image', elemType: DataType.float, shape: [batch, 3, SIDE, SIDE] }],
+      output: [{ name: 'output0', elemType: DataType.float, shape: [batch, 5, declared] }],
+    },
+  });
+}
+
+export function brightnessManifest(id: string, change: Partial<ModelManifest> = {}): ModelManifest {
+  return {
+    id,
+    title: id,
+    task: 'detect',
+    format: 'onnx',
+    source: { kind: 'file', path: '' },
+    sha256: '',
+    licence: { spdx: 'CC0-1.0', notice: '' },
+    builtIn: false,
+    labels: ['light'],
+    input: {
+      width: SIDE,
+      height: SIDE,
+      layout: 'nchw',
+      colour: 'rgb',
+      mean: [0, 0, 0],
+      std: [255, 255, 255],
+      fit: 'stretch',
+    },
+    head: { kind: 'yolov8' },
+    defaults: { confidence: 0.5, iou: 0.45 },
+    ...change,
+  };
+}
