@@ -57,6 +57,18 @@ describe('SSD (ssd-oidv4)', () => {
     expectOneCar(detections, 'Car', 0.7, box);
   });
 
+  test('a worker that is inside ONNX Runtime when its time is up is given up, and harms nobody when it comes back', async () => {
+    await using hasty = Object.assign(new OnnxEngine({ workers: 1, jobTimeoutMs: 3 }), {
+      [Symbol.asyncDispose]: () => hasty.close(),
+    });
+    await hasty.load(await registry.resolve('ssd-oidv4'));
+    const picture = { kind: 'jpeg', bytes: await photograph('car2.jpg') } as const;
+    for (let lost = 1; lost <= 3; lost++) {
+      await expect(hasty.run({ modelId: 'ssd-oidv4', picture })).rejects.toMatchObject({ code: 'WORKER_LOST' });
+      await expect.poll(() => hasty.stats(), { timeout: 10_000 }).toMatchObject({ strays: 0, restarts: lost, workers: 1 });
+    }
+  });
+
   const clip = sharedFile('media/car-detection.mp4');
   test.skipIf(!clip)('finds cars from above at 0.4 (needs ../shared/media/car-detection.mp4)', async () => {
     const modelId = await load('ssd-oidv4');

@@ -48,6 +48,8 @@ export interface OnnxEngineStats extends EngineStats {
   readonly refused: number;
   /** Candidates that were left out because a frame had its limit of detections. */
   readonly detectionsCapped: number;
+  /** Threads that were given up (a job took too long) and have not ended yet. */
+  readonly strays: number;
   /** Why the last worker died. */
   readonly lastLoss: string | undefined;
   /** No worker is left standing: jobs are refused until a replacement has started. */
@@ -77,6 +79,8 @@ interface LoadedModel {
   readonly warmUpMs: number;
 }
 
+const STRAY_POLL_MS = 100;
+
 const DEFAULTS = {
   hint: 'throughput',
   prefetch: 1,
@@ -105,6 +109,8 @@ export class OnnxEngine implements Engine {
   readonly #workerUrl: URL | undefined;
   readonly #models = new Map<string, LoadedModel>();
   readonly #backlog: Job[] = [];
+  /** Lanes that were given up and whose threads have not ended yet. */
+  readonly #strays = new Set<Lane<Job>>();
   #closing: Promise<void> | undefined;
   #restarts = 0;
   #completed = 0;
@@ -205,6 +211,7 @@ export class OnnxEngine implements Engine {
       redispatched: this.#redispatched,
       refused: this.#refused,
       detectionsCapped: this.#capped,
+      strays: this.#strays.size,
       lastLoss: this.#lastLoss,
       isBroken: this.#isBroken(),
     };
@@ -226,6 +233,7 @@ export class OnnxEngine implements Engine {
         await seat.lane?.close();
       }),
     );
+    await Promise.all(Array.from(this.#strays, (stray) => stray.close()));
   }
 
   /** Puts a new worker into a seat. */
@@ -276,6 +284,7 @@ export class OnnxEngine implements Engine {
 
   /** A worker is gone: its running job with it, the others go first in line. */
   #vacate(seat: Seat, reason: string, running: Job | undefined, waiting: Job[]): void {
+    if (seat.lane) this.#follow(seat.lane);
     seat.lane = undefined;
     seat.isReady = false;
     seat.loaded.clear();
@@ -289,12 +298,24 @@ export class OnnxEngine implements Engine {
     if (running) this.#reject(running, new SightlineError('WORKER_LOST', `the worker of this job ${reason}`));
     this.#backlog.unshift(...waiting);
     this.#redispatched += waiting.length;
-    seat.restart = setTimeout(() => {
-      this.#restarts += 1;
-      this.#occupy(seat);
-    }, restartDelayMs(seat.deaths));
+    this.#planRestart(seat, restartDelayMs(seat.deaths));
     if (this.#isBroken()) for (const job of this.#backlog.splice(0)) this.#reject(job, this.#brokenError());
     this.#handOn();
+  }
+
+  /** A thread that was given up still takes a processor: it is counted until it ends. */
+  #follow(lane: Lane<Job>): void {
+    this.#strays.add(lane);
+    void lane.exited.then(() => this.#strays.delete(lane));
+  }
+
+  /** With more stray threads than seats, new ones would only add to the load: the seat waits for one to end. */
+  #planRestart(seat: Seat, delayMs: number): void {
+    seat.restart = setTimeout(() => {
+      if (this.#strays.size > this.#seats.length) return this.#planRestart(seat, STRAY_POLL_MS);
+      this.#restarts += 1;
+      this.#occupy(seat);
+    }, delayMs);
   }
 
   /** Gives waiting jobs to free slots; tells the scheduler when slots are left. */

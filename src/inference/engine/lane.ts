@@ -31,7 +31,10 @@ export interface LaneOwner<J extends LaneJob> {
   started(): void;
   done(job: J, outcome: WorkerOutcome): void;
   failed(job: J, error: SightlineError): void;
-  /** The thread is gone. `running` was in it; `waiting` never began, and its `bytes` are copies again. Called once. */
+  /**
+   * The thread is gone or given up. `running` was in it; `waiting` never began, and its `bytes` are copies again. Called
+   * once.
+   */
   lost(reason: string, running: J | undefined, waiting: J[]): void;
 }
 
@@ -66,8 +69,10 @@ export class Lane<J extends LaneJob> {
   readonly #loading = new Map<number, Loading>();
   #watch: NodeJS.Timeout | undefined;
   #nextId = 1;
+  /** Nothing is expected of the thread any more. */
   #isGone = false;
-  readonly #exited: Promise<void>;
+  /** Resolves when the thread has ended, which may be long after it was given up. */
+  readonly exited: Promise<void>;
 
   constructor(settings: WorkerSettings, limits: LaneLimits, owner: LaneOwner<J>, workerUrl: URL = WORKER_URL) {
     this.#limits = limits;
@@ -81,7 +86,7 @@ export class Lane<J extends LaneJob> {
     });
     this.#worker.on('message', (reply: WorkerReply) => this.#receive(reply));
     this.#worker.on('error', (error) => this.#lose(error instanceof Error ? error.message : String(error)));
-    this.#exited = new Promise((resolve) => {
+    this.exited = new Promise((resolve) => {
       this.#worker.on('exit', (code) => {
         this.#lose(`left with exit code ${code}`);
         resolve();
@@ -149,14 +154,17 @@ export class Lane<J extends LaneJob> {
     this.#lose(reason);
   }
 
-  /** Lets the running job end, and the thread with it. */
+  /**
+   * Lets the running job end, and the thread with it; a thread that takes too long is terminated. For the end of the
+   * process only: a thread that is terminated inside ONNX Runtime aborts the process when it comes back.
+   */
   async close(): Promise<void> {
-    if (!this.#isGone) this.#post({ kind: 'close' });
+    this.#post({ kind: 'close' });
     const timer = setTimeout(
       () => void this.#worker.terminate(),
       Math.min(CLOSE_TIMEOUT_MS, this.#limits.jobTimeoutMs),
     );
-    await this.#exited;
+    await this.exited;
     clearTimeout(timer);
   }
 
@@ -212,12 +220,15 @@ export class Lane<J extends LaneJob> {
     }
   }
 
-  /** The thread died or is given up. Native code in it runs on until it returns; its replies are ignored. */
+  /**
+   * The thread died or is given up. One that is given up ends by itself when its job returns, whose reply is ignored; it
+   * is not terminated, because that aborts the whole process when the thread is inside ONNX Runtime.
+   */
   #lose(reason: string): void {
     if (this.#isGone) return;
     this.#isGone = true;
     clearTimeout(this.#watch);
-    void this.#worker.terminate();
+    this.#post({ kind: 'close' });
     const error = new SightlineError('WORKER_LOST', `an inference worker ${reason}`);
     for (const { timer, reject } of this.#loading.values()) {
       clearTimeout(timer);
