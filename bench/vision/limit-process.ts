@@ -12,38 +12,45 @@ import type { LimitReply, LimitRequest, LimitWorkerData } from './limit-worker.t
 /** Between the request and the span, so that every worker is at work when it begins. */
 const LEAD_MS = 100;
 
-let model: ReadyModel | undefined;
-let pictures: readonly Uint8Array[] = [];
-let workers: Worker[] = [];
+/** One set of workers for each arrangement that is tried; those that have nothing to do sleep. */
+let teams: Worker[][] = [];
 
 const api = {
-  prepare: (given: { model: ReadyModel; pictures: readonly Uint8Array[] }): void => {
-    ({ model, pictures } = given);
+  /** Resolves when every worker of every team is ready and warm. */
+  prepare: async (given: {
+    model: ReadyModel;
+    pictures: readonly Uint8Array[];
+    arrangements: readonly Arrangement[];
+  }): Promise<void> => {
+    const { model, pictures } = given;
+    const script = new URL('limit-worker.ts', import.meta.url);
+    for (const { workers, threads } of given.arrangements) {
+      const workerData: LimitWorkerData = { model, threads, pictures };
+      const team = Array.from({ length: workers }, () => new Worker(script, { workerData }));
+      await Promise.all(team.map((worker) => replyOf(worker)));
+      teams.push(team);
+    }
   },
 
-  /** Replaces the workers by others, ready and warm. */
-  arrange: async (arrangement: Arrangement): Promise<void> => {
-    await Promise.all(workers.map((worker) => worker.terminate()));
-    const workerData: LimitWorkerData = { model: model!, threads: arrangement.threads, pictures };
-    workers = Array.from(
-      { length: arrangement.workers },
-      () => new Worker(new URL('limit-worker.ts', import.meta.url), { workerData }),
-    );
-    await Promise.all(workers.map((worker) => replyOf(worker)));
+  /** Ends every team but one, which is number 0 from now on. */
+  keep: async ({ team }: { team: number }): Promise<void> => {
+    const [kept] = teams.splice(team, 1);
+    await Promise.all(teams.flat().map((worker) => worker.terminate()));
+    teams = [kept!];
   },
 
-  /** Pictures per second of all workers together. */
-  saturate: async ({ spanMs }: { spanMs: number }): Promise<number> => {
+  /** Pictures per second of all workers of a team together. */
+  saturate: async ({ team, spanMs }: { team: number; spanMs: number }): Promise<number> => {
     const fromTimeMs = systemClock.now() + LEAD_MS;
     const request: LimitRequest = { kind: 'span', fromTimeMs, untilTimeMs: fromTimeMs + spanMs };
-    const replies = await Promise.all(workers.map((worker) => ask(worker, request)));
+    const replies = await Promise.all(teams[team]!.map((worker) => ask(worker, request)));
     const count = replies.reduce((sum, reply) => sum + (reply.kind === 'span' ? reply.count : 0), 0);
     return (count * 1000) / spanMs;
   },
 
-  /** One worker at a camera's pace; the others rest. */
+  /** One worker of team 0 at a camera's pace; the others rest. */
   paced: async (pace: Pace): Promise<readonly PictureTime[]> => {
-    const reply = await ask(workers[0]!, { kind: 'pace', pace });
+    const reply = await ask(teams[0]![0]!, { kind: 'pace', pace });
     return reply.kind === 'pace' ? reply.times : [];
   },
 };

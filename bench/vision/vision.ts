@@ -35,6 +35,8 @@ const SETTINGS = { 'streaming.max_fps': 60, 'streaming.default_fps': 60 };
 
 interface Plan {
   readonly coldStarts: number;
+  /** Of every arrangement of the limit loop. */
+  readonly trials: number;
   readonly trialMs: number;
   readonly rounds: number;
   readonly spanMs: number;
@@ -43,8 +45,24 @@ interface Plan {
   readonly eightBeats: number;
 }
 
-const FULL: Plan = { coldStarts: 5, trialMs: 3_000, rounds: 12, spanMs: 5_000, beats: 960, eightBeats: 300 };
-const QUICK: Plan = { coldStarts: 1, trialMs: 700, rounds: 2, spanMs: 1_500, beats: 96, eightBeats: 30 };
+const FULL: Plan = {
+  coldStarts: 5,
+  trials: 5,
+  trialMs: 1_500,
+  rounds: 20,
+  spanMs: 3_000,
+  beats: 960,
+  eightBeats: 300,
+};
+const QUICK: Plan = {
+  coldStarts: 1,
+  trials: 2,
+  trialMs: 500,
+  rounds: 3,
+  spanMs: 1_000,
+  beats: 96,
+  eightBeats: 30,
+};
 
 export const vision: Benchmark = {
   name: 'vision',
@@ -76,7 +94,6 @@ async function runVision(context: BenchContext): Promise<BenchResult> {
     const model = await new ModelRegistry({ cacheDir }).resolve(MODEL);
     await using limit = new Helper<LimitApi>(new URL('limit-process.ts', import.meta.url), signal);
     await using clients = new Helper<ClientsApi>(new URL('../support/clients-process.ts', import.meta.url), signal);
-    await limit.call('prepare', { model, pictures });
     await clients.call('prepare', { pictures });
     const bench: Bench = { ...context, plan, cacheDir, pictures, model, limit, clients };
     const arrangement = await bestArrangement(bench);
@@ -187,17 +204,25 @@ async function firstBox({ url }: Server, pictures: readonly Uint8Array[], signal
 
 // ── Frames a second ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Leaves the limit loop in the arrangement that gives the most pictures a second here. */
-async function bestArrangement({ limit, plan, say }: Bench): Promise<Arrangement> {
-  let best: { arrangement: Arrangement; fps: number } | undefined;
-  for (const arrangement of arrangements(availableParallelism())) {
-    await limit.call('arrange', arrangement);
-    const fps = await limit.call('saturate', { spanMs: plan.trialMs });
-    say(`limit with ${arrangement.workers} workers × ${arrangement.threads} threads: ${fps.toFixed(1)} fps`);
-    if (!best || fps > best.fps) best = { arrangement, fps };
+/**
+ * Leaves the limit loop in the arrangement that gives the most pictures a second here. Each is tried several times, in turns,
+ * and judged by its best: whatever else the machine does can only slow it down.
+ */
+async function bestArrangement({ limit, model, pictures, plan, say }: Bench): Promise<Arrangement> {
+  const all = arrangements(availableParallelism());
+  await limit.call('prepare', { model, pictures, arrangements: all });
+  const best = all.map(() => 0);
+  for (let turn = 0; turn < plan.trials; turn += 1) {
+    for (const team of all.keys()) {
+      best[team] = Math.max(best[team]!, await limit.call('saturate', { team, spanMs: plan.trialMs }));
+    }
   }
-  await limit.call('arrange', best!.arrangement);
-  return best!.arrangement;
+  for (const [team, { workers, threads }] of all.entries()) {
+    say(`limit with ${workers} workers × ${threads} threads: ${best[team]!.toFixed(1)} fps`);
+  }
+  const winner = best.indexOf(Math.max(...best));
+  await limit.call('keep', { team: winner });
+  return all[winner]!;
 }
 
 async function measureServed(bench: Bench): Promise<Figures> {
@@ -242,14 +267,14 @@ async function measureSaturated({ limit, clients, plan, say }: Bench, server: Se
     use.add(before, readProcessors(pids));
   };
   const runLimit = () =>
-    measure(limitUse, async () => void limitFps.push(await limit.call('saturate', { spanMs: plan.spanMs })));
+    measure(limitUse, async () => void limitFps.push(await limit.call('saturate', { team: 0, spanMs: plan.spanMs })));
   const runSightline = () =>
     measure(sightlineUse, async () => {
       const { fps, latenciesMs: more } = await clients.call('saturate', { settleMs: SETTLE_MS, spanMs: plan.spanMs });
       sightlineFps.push(fps);
       for (const ms of more) latenciesMs.push(ms);
     });
-  await clients.call('saturate', { settleMs: SETTLE_MS, spanMs: plan.trialMs });
+  await clients.call('saturate', { settleMs: SETTLE_MS, spanMs: plan.spanMs });
   for (let round = 0; round < plan.rounds; round += 1) {
     // ABBA: a drift in one direction hits both alike.
     await (round % 2 === 0 ? runLimit() : runSightline());
