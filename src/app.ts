@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from './base/clock.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
@@ -236,11 +237,7 @@ export class Sightline implements AsyncDisposable {
       { url: '/health', get: () => this.health() },
       { url: '/api/performance/metrics', get: () => this.metrics() },
       { url: '/demo/camera.mp4', file: () => this.#camera },
-      {
-        url: '/licences',
-        type: 'text/plain; charset=utf-8',
-        file: async () => fileURLToPath(new URL('../NOTICE', import.meta.url)),
-      },
+      { url: '/licences', get: () => readFile(new URL('../NOTICE', import.meta.url), 'utf8') },
       {
         url: '/stream/events/:client_id',
         stream: (request, response, params) => {
@@ -313,7 +310,9 @@ export class Sightline implements AsyncDisposable {
       ready = this.#load(resolve)
         .catch((thrown: unknown) => {
           this.#models.delete(id);
-          this.#modelsFailed.set(id, toSightlineError(thrown).message);
+          const { code, message } = toSightlineError(thrown);
+          // That somebody asked for a model that was never pulled says nothing about this server's health.
+          if (code !== 'MODEL_UNAVAILABLE') this.#modelsFailed.set(id, message);
           throw thrown;
         })
         .finally(() => this.#modelsLoading.delete(id));

@@ -13,7 +13,7 @@ import { checkAddress, type AddressRules } from './guard.ts';
 export type Route =
   | {
       readonly url: string;
-      /** What is returned becomes the JSON answer; a thrown SightlineError becomes its status. */
+      /** What is returned becomes the answer, text as it is, all else as JSON; a thrown SightlineError becomes its status. */
       readonly get: () => unknown;
     }
   | {
@@ -29,8 +29,6 @@ export type Route =
       readonly url: string;
       /** Path of the file to serve, with ranges and caching; undefined: there is none, a 404. */
       readonly file: () => Promise<string | undefined>;
-      /** Media type, where the file's name does not tell it. */
-      readonly type?: string;
     };
 
 export interface SocketRoute {
@@ -178,7 +176,6 @@ export class HttpServer {
         const path = await route.file();
         if (path === undefined)
           throw new SightlineError('NOT_FOUND', `there is nothing at ${request.url.slice(0, 200)}`);
-        if (route.type !== undefined) void reply.type(route.type);
         return reply.sendFile(basename(path), dirname(path));
       });
     }

@@ -1,0 +1,144 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { photograph } from '../test/support/pictures.ts';
+import { SocketClient } from '../test/support/socket-client.ts';
+import type { Sightline } from './app.ts';
+import type { WebSocketConstructor } from './client/socket.ts';
+import { connectVideo } from './client/video.ts';
+import { createSightline } from './index.ts';
+
+/** The server inside another program, with the real models, over its real sockets. */
+
+const cacheDir = mkdtempSync(join(tmpdir(), 'sightline-app-'));
+const settings = { 'server.port': 0, 'models.cache_dir': cacheDir, 'inference.workers': 1 };
+
+let server: Sightline;
+let car: Uint8Array;
+
+beforeAll(async () => {
+  car = await photograph('car1.jpg');
+  server = await createSightline({ settings });
+});
+afterAll(async () => {
+  await server?.close();
+  rmSync(cacheDir, { recursive: true });
+});
+
+const ws = (query = ''): string => `${server.url.replace('http', 'ws')}/ws/video${query}`;
+
+async function answerOf(query: string): Promise<string[]> {
+  const client = await SocketClient.open(ws(query));
+  await client.until(() => client.closed !== undefined);
+  return client.answers();
+}
+
+describe('createSightline', () => {
+  test('serves the SDK: a car in, a car out', async () => {
+    await using session = await connectVideo({
+      url: server.url,
+      WebSocket: WebSocket as unknown as WebSocketConstructor,
+    });
+    const results = session.results();
+    expect(await session.ready()).toBe(true);
+    expect(session.send({ jpeg: car })).toBe(1);
+    const { value } = await results.next();
+    expect(value.result.detections[0]).toMatchObject({ label: 'Car' });
+    expect(value.result.stages_ms.total).toBeGreaterThan(value.result.stages_ms.inference);
+  });
+
+  test('tells its health, with the model, its provider and its licence', () => {
+    expect(server.health()).toMatchObject({
+      version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+      connections: { max: 1000 },
+      models: [{ id: 'ssd-oidv4', providers: { effective: 'cpu' }, licence: { spdx: 'Apache-2.0' } }],
+    });
+  });
+
+  test('counts every frame, and says where its time went', async () => {
+    const client = await SocketClient.open(ws('?client_id=counted'));
+    for (let i = 0; i < 3; i++) client.send(car);
+    client.send('rubbish');
+    client.send(Uint8Array.of(1, 2, 3));
+    await client.until(() => client.answers().length === 5);
+    const metrics = server.metrics();
+    const session = metrics.sessions.find(({ client_id }) => client_id === 'counted')!;
+    expect(session).toMatchObject({
+      model: 'ssd-oidv4',
+      refused_messages: 1,
+      accounts: { received: 4, results: 3, errors: 1, queued: 0, in_flight: 0, unsent: 0 },
+    });
+    const { stages, bottlenecks } = metrics.latency.since_start;
+    expect(stages.total.count).toBeGreaterThanOrEqual(3);
+    expect(Object.values(bottlenecks).reduce((sum, n) => sum + n, 0)).toBe(stages.total.count);
+    expect(stages.inference.p50_ms).toBeGreaterThan(0);
+    await client.close();
+  });
+
+  test('a second model is loaded when a session asks for it; what is no detector is refused', async () => {
+    expect(await answerOf('?model=palm-lite')).toEqual(['-:MODEL_UNSUPPORTED']);
+    expect(await answerOf('?model=nonsense')).toEqual(['-:MODEL_UNKNOWN']);
+    expect(await answerOf(`?model=${encodeURIComponent(cacheDir)}`)).toEqual(['-:MODEL_UNKNOWN']);
+    expect(await answerOf('?model=yolov8n')).toEqual(['-:MODEL_UNAVAILABLE']);
+    expect(server.health().issues.map(({ code }) => code)).not.toContain('MODEL_FAILED');
+    expect(await answerOf('?pipeline=hands')).toEqual(['-:PIPELINE_UNKNOWN']);
+  });
+
+  test('events go to who has the token', async () => {
+    const client = await SocketClient.open(ws('?client_id=seen'));
+    const url = `${server.url}/stream/events/seen`;
+    expect((await fetch(url)).status).toBe(401);
+    const response = await fetch(url, { headers: { Authorization: `Bearer ${client.welcome.token}` } });
+    client.send(car);
+    const reader = response.body!.getReader();
+    let text = '';
+    while (!text.includes('event: result')) text += new TextDecoder().decode((await reader.read()).value);
+    expect(text).toContain('"label":"Car"');
+    await reader.cancel();
+    await client.close();
+  });
+
+  test('the licences are text, the demo camera is there once it is made', async () => {
+    const licences = await fetch(`${server.url}/licences`);
+    expect(licences.headers.get('content-type')).toBe('text/plain; charset=utf-8');
+    expect(await licences.text()).toContain('Apache');
+    expect((await fetch(`${server.url}/demo/camera.mp4`)).status).toBe(404);
+    const made = Promise.withResolvers<string>();
+    server.startCamera(() => made.promise);
+    const waiting = fetch(`${server.url}/demo/camera.mp4`);
+    made.resolve(fileURLToPath(new URL('../package.json', import.meta.url)));
+    expect((await waiting).status).toBe(200);
+  });
+});
+
+describe('createSightline refuses', () => {
+  test('settings that are wrong, by name', async () => {
+    await expect(createSightline({ settings: { ...settings, 'server.prot': 1 } })).rejects.toMatchObject({
+      code: 'CONFIG_KEY_UNKNOWN',
+    });
+  });
+
+  test('a model that is not there; nothing keeps listening', async () => {
+    const wrong = createSightline({ settings: { ...settings, 'detection.model': 'nonsense' } });
+    await expect(wrong).rejects.toMatchObject({ code: 'MODEL_UNKNOWN' });
+  });
+
+  test('a port in use', async () => {
+    const { port } = new URL(server.url);
+    await expect(createSightline({ settings: { ...settings, 'server.port': Number(port) } })).rejects.toMatchObject({
+      code: 'ADDRESS_IN_USE',
+    });
+  });
+});
+
+test('more models than there are places are refused', async () => {
+  await using small = await createSightline({ settings: { ...settings, 'inference.models_max': 1 } });
+  const client = await SocketClient.open(`${small.url.replace('http', 'ws')}/ws/video?model=yolov8n`);
+  await client.until(() => client.closed !== undefined);
+  expect(client.answers()).toEqual(['-:MODEL_UNAVAILABLE']);
+  expect(client.of('error')[0]!.message).toContain('inference.models_max');
+  expect(await small.close()).toBe(await small.close());
+});
