@@ -229,7 +229,7 @@ export class Sightline implements AsyncDisposable {
   }
 
   #connections() {
-    return { open: this.#http.socketCount, max: this.#config.server.max_connections };
+    return { open: this.#http.connectionCount, max: this.#config.server.max_connections };
   }
 
   #routes(): Route[] {

@@ -45,7 +45,8 @@ function optionsFor(pageDir: string): HttpServerOptions {
         url: '/stream/:id',
         stream: (_request, response, { id }) => {
           if (id === 'gone') throw new SightlineError('SESSION_UNKNOWN', 'there is no session "gone"');
-          response.end(`stream ${id}`);
+          if (id === 'open') response.write('stream');
+          else response.end(`stream ${id}`);
         },
       },
       { url: '/clip.bin', file: async () => join(dir, 'clip.bin') },
@@ -112,6 +113,20 @@ describe('HTTP', () => {
     expect(status).toBe(500);
     expect(JSON.stringify(body)).not.toContain('secret');
     expect(faults).toHaveLength(1);
+  });
+
+  test('open streams count as connections, ended and refused ones do not', async () => {
+    const open = await fetch(`${server.url}/stream/open`);
+    await fetchJson('/stream/gone');
+    await (await fetch(`${server.url}/stream/a`)).text();
+    await expect.poll(() => server.connectionCount).toBe(1);
+    await fetch(`${server.url}/stream/open`);
+    expect(await fetchJson('/stream/open')).toMatchObject({
+      status: 503,
+      body: { error: { code: 'CONNECTIONS_EXHAUSTED' } },
+    });
+    await open.body!.cancel();
+    await expect.poll(() => server.connectionCount).toBe(1);
   });
 
   test('foreign hosts and origins are refused', async () => {
@@ -181,6 +196,6 @@ describe('WebSocket', () => {
     const closed = once(socket, 'close');
     await Promise.all([server.close(), server.close()]);
     await closed;
-    expect(server.socketCount).toBe(0);
+    expect(server.connectionCount).toBe(0);
   });
 });

@@ -62,6 +62,8 @@ const SECURITY_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
 };
 
+const SHORT_CONNECTIONS = 64;
+
 const PAGE_MISSING = `<!doctype html><html lang="en"><title>Sightline</title><p>The server runs, but its page is not built:
 run <code>npm run build:page</code> in the project's folder and load this page again.</p></html>`;
 
@@ -70,6 +72,8 @@ export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #fastify: FastifyInstance;
   readonly #sockets: WebSocketServer;
+  /** Responses of `stream` routes that have not ended. */
+  #streams = 0;
   #closing: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
@@ -86,6 +90,8 @@ export class HttpServer {
       routerOptions: { maxParamLength: 200 },
     });
     this.#fastify.server.headersTimeout = options.headerTimeoutMs;
+    // Beyond this the kernel's connections are cut unanswered: as many again for pages and short requests.
+    this.#fastify.server.maxConnections = 2 * options.connectionsMax + SHORT_CONNECTIONS;
     // `closeTimeout` (ws 8.19) is not in the published types yet.
     const socketOptions: ServerOptions & { closeTimeout: number } = {
       noServer: true,
@@ -97,9 +103,9 @@ export class HttpServer {
     this.#mount();
   }
 
-  /** Open WebSockets. */
-  get socketCount(): number {
-    return this.#sockets.clients.size;
+  /** Open WebSockets and event streams: what `connectionsMax` bounds. */
+  get connectionCount(): number {
+    return this.#sockets.clients.size + this.#streams;
   }
 
   /** `http://127.0.0.1:8080`, once it listens. */
@@ -168,6 +174,9 @@ export class HttpServer {
       this.#fastify.get(route.url, async () => route.get());
     } else if ('stream' in route) {
       this.#fastify.get(route.url, (request, reply) => {
+        this.#refuseWhenFull();
+        this.#streams++;
+        reply.raw.once('close', () => this.#streams--);
         route.stream(request.raw, reply.raw, request.params as Record<string, string>);
         reply.hijack();
       });
@@ -188,6 +197,12 @@ export class HttpServer {
     if (status < 500) return new SightlineError('QUERY_BAD', (thrown as Error).message);
     this.#options.onError(thrown);
     return new SightlineError('INTERNAL', 'the server failed to answer; its log tells more');
+  }
+
+  #refuseWhenFull(): void {
+    const { connectionsMax } = this.#options;
+    if (this.connectionCount < connectionsMax) return;
+    throw new SightlineError('CONNECTIONS_EXHAUSTED', `all ${connectionsMax} connections are taken`);
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

@@ -25,6 +25,8 @@ const CAPTURE_AGE_MAX_MS = 60_000;
 /** Clocks that are in step still differ by a little: a capture time so close in the future is the arrival. */
 const CAPTURE_AHEAD_MAX_MS = 50;
 const DROPPED_SEQS_MAX = 1_000;
+/** Losses that a client may leave unread before it is not read any more either. */
+const UNTOLD_SEQS_MAX = 10_000;
 
 export interface VideoSessionSettings {
   readonly grant: GrantSettings;
@@ -100,7 +102,7 @@ export class VideoSession {
     slow_reader: 0,
     disconnected: 0,
   };
-  /** Losses that the client has not been told yet, by cause; bounded by what its queues can hold. */
+  /** Losses that the client has not been told yet, by cause. */
   readonly #untold = new Map<DropCause, number[]>();
   #socket: WebSocket | undefined;
   #format: MessageFormat = 'json';
@@ -223,10 +225,12 @@ export class VideoSession {
 
   /** Ends the session for good: the client is told why, the streams close, every frame is accounted for. Idempotent. */
   close(reason: SightlineError): void {
-    this.#parts.attached.detach();
     const socket = this.#socket;
+    // What is done is sent; what is not is told as dropped.
+    if (socket) this.#flush();
+    this.#parts.attached.detach();
     if (socket) {
-      this.#flush();
+      this.#tellLosses();
       this.#socket = undefined;
       endSocket(socket, this.#format, reason);
     }
@@ -369,6 +373,8 @@ export class VideoSession {
     const untold = this.#untold.get(cause) ?? [];
     untold.push(...seqs);
     this.#untold.set(cause, untold);
+    // Who sends for ever and reads nothing would have us remember for ever. Read again when it has read (see #send).
+    if (untold.length > UNTOLD_SEQS_MAX) this.#socket.pause();
   }
 
   /** Gathers what one turn of the event loop brings, so that a burst of losses becomes one message. */

@@ -429,4 +429,32 @@ describe('load', () => {
     expect(deaf.answers().filter((answer) => answer.endsWith('slow_reader')).length).toBe(sent - results.length);
     bench.expectBalanced('deaf');
   });
+
+  test('a client that sends for ever and never reads is not read any more; once it reads, it goes on', async () => {
+    const deaf = await SocketClient.open(bench.url('?client_id=deaf'));
+    const isPaused = (): boolean => [...bench.sockets.clients].some((socket) => socket.isPaused);
+    deaf.socket.pause();
+    let sent = 0;
+    while (!isPaused()) {
+      for (let i = 0; i < 500; i++) deaf.send(JPEG);
+      sent += 500;
+      await new Promise((done) => setImmediate(done));
+    }
+    bench.expectBalanced('deaf');
+    deaf.socket.resume();
+    await deaf.until(() => deaf.answers().length === sent);
+    expect(isPaused()).toBe(false);
+    bench.expectBalanced('deaf');
+  });
+
+  test('at the end of a session its frames are told before the reason', async () => {
+    bench.prompt = false;
+    const client = await SocketClient.open(bench.url('?client_id=cam'));
+    for (let i = 0; i < 3; i++) client.send(JPEG);
+    await expect.poll(() => bench.accounts('cam').queued).toBe(3);
+    bench.answer('cam');
+    bench.lane.close();
+    await client.until(() => client.closed !== undefined);
+    expect(client.answers()).toEqual(['1:result', '2:disconnected', '3:disconnected', '-:SHUTTING_DOWN']);
+  });
 });
