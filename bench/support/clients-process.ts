@@ -45,7 +45,9 @@ class Client {
       const picture = this.#pictureOf.get(result.seq);
       this.#pictureOf.delete(result.seq);
       if (picture === undefined) return;
-      this.onResult?.({ picture, ms: receivedTimeMs - sentTimeMs, detections: result.detections.length });
+      const { decode, preprocess, inference, postprocess } = result.stages_ms;
+      const workMs = decode + preprocess + inference + postprocess;
+      this.onResult?.({ picture, ms: receivedTimeMs - sentTimeMs, workMs, detections: result.detections.length });
     });
     session.on('dropped', ({ seqs }) => {
       for (const seq of seqs) this.#pictureOf.delete(seq);

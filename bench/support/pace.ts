@@ -12,7 +12,10 @@ export interface Pace {
 /** What became of one picture. */
 export interface PictureTime {
   readonly picture: number;
+  /** From the JPEG in hand to the result in hand. */
   readonly ms: number;
+  /** Of these: decoding, scaling, inference and decoding of detections, as who did it tells. */
+  readonly workMs: number;
   readonly detections: number;
 }
 
