@@ -4,6 +4,8 @@ export default defineConfig({
   test: {
     // Processes, not threads: the native modules (ONNX Runtime, FFmpeg) are loaded once a process and start threads of their own.
     pool: 'forks',
+    // For tests that load ONNX Runtime themselves; src/inference/quiet-runtime.ts tells why.
+    env: { ORT_DISABLE_TELEMETRY: '1' },
     reporters: ['default', './test/support/reporter.ts'],
     coverage: {
       provider: 'v8',

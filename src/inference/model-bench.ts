@@ -1,4 +1,5 @@
 import type { ReadyModel } from './manifest.ts';
+import { keepRuntimeQuiet } from './quiet-runtime.ts';
 
 export interface ModelBench {
   readonly threads: number;
@@ -20,6 +21,7 @@ export async function benchModel(
   model: ReadyModel,
   options: { readonly threads: number; readonly seconds: number; readonly signal: AbortSignal },
 ): Promise<ModelBench> {
+  keepRuntimeQuiet();
   const [{ InferenceSession, Tensor }, { createHistogram }] = await Promise.all([
     import('onnxruntime-node'),
     import('node:perf_hooks'),

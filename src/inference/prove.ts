@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { SightlineError } from '../base/errors.ts';
+import { keepRuntimeQuiet } from './quiet-runtime.ts';
 
 /** What the parent asks of the child process. */
 export interface ProofQuestion {
@@ -49,6 +50,7 @@ const CHILD = new URL(`./prove-child${extname(import.meta.url)}`, import.meta.ur
  * when it refuses what is in it.
  */
 export async function proveModel(name: string, question: ProofQuestion, limits: ProofLimits): Promise<Proof> {
+  keepRuntimeQuiet();
   const child = fork(CHILD, [JSON.stringify(question)], { execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
   let said = '';
   child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-STDERR_CHARS_MAX)));

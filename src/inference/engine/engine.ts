@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { SightlineError } from '../../base/errors.ts';
 import type { ImageLimits } from '../../media/jpeg.ts';
 import type { ReadyModel } from '../manifest.ts';
+import { keepRuntimeQuiet } from '../quiet-runtime.ts';
 import { Lane, type LaneJob, type LaneLimits, type LaneOwner } from './lane.ts';
 import type { WorkerSettings } from './messages.ts';
 import { DEATHS_IN_A_ROW_MAX, planEngine, restartDelayMs } from './plan.ts';
@@ -121,6 +122,7 @@ export class OnnxEngine implements Engine {
   #lastLoss: string | undefined;
 
   constructor(options: OnnxEngineOptions = {}) {
+    keepRuntimeQuiet();
     const { hint, prefetch, providers, jobTimeoutMs, loadTimeoutMs, warmUpRuns, backlogMax, imageLimits } = {
       ...DEFAULTS,
       ...options,
