@@ -1,11 +1,12 @@
 import { parseArgs } from 'node:util';
 import { toDocument, toTable, type Benchmark } from './support/document.ts';
+import { preprocess } from './preprocess/preprocess.ts';
 import { soak } from './soak/soak.ts';
 import { vision } from './vision/vision.ts';
 
 /** `npm run -s bench -- <name> [--json] [--quick]`: runs one benchmark. Standard output holds its result and nothing else. */
 
-const BENCHMARKS: readonly Benchmark[] = [vision, soak];
+const BENCHMARKS: readonly Benchmark[] = [vision, soak, preprocess];
 const EXIT = { ok: 0, usage: 64, software: 70, interrupted: 130 } as const;
 
 process.exitCode = await main(process.argv.slice(2));
@@ -15,7 +16,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (typeof request === 'string') {
     say(request);
     say('usage: npm run -s bench -- <name> [--json] [--quick]');
-    for (const { name, summary } of BENCHMARKS) say(`  ${name.padEnd(8)} ${summary}`);
+    for (const { name, summary } of BENCHMARKS) say(`  ${name.padEnd(10)} ${summary}`);
     return EXIT.usage;
   }
   const { benchmark, json, quick } = request;

@@ -24,8 +24,14 @@ const PHOTOGRAPHS: readonly NpmFile[] = [
   },
 ];
 
-const WIDTH = 640;
-const HEIGHT = 480;
+export interface PictureSize {
+  /** Pixels. */
+  readonly width: number;
+  /** Pixels. */
+  readonly height: number;
+}
+
+const VGA: PictureSize = { width: 640, height: 480 };
 const QUALITY_MIN = 50;
 const QUALITY_MAX = 75;
 /** Of the largest view of the shape that fits into the photograph. */
@@ -33,23 +39,23 @@ const ZOOM_MIN = 0.55;
 /** Where packages that are no dependencies are kept: with the dependencies, so that both go together. */
 const CACHE = new URL('../../node_modules/.cache/sightline-bench/', import.meta.url);
 
-/** `count` JPEGs of 640×480 pixels and quality 50 to 75, each another view; the same ones for the same seed. */
-export async function cameraPictures(count: number, seed: number): Promise<Uint8Array[]> {
+/** `count` JPEGs of one size and of quality 50 to 75, each another view; the same ones for the same seed. */
+export async function cameraPictures(count: number, seed: number, size = VGA): Promise<Uint8Array[]> {
   const photographs = await Promise.all(PHOTOGRAPHS.map(async (file) => decoded(await cached(file))));
   const random = seededRandom(seed);
-  const work = Buffer.alloc(jpegBytesMax(WIDTH, HEIGHT));
-  const pixels = Buffer.alloc(WIDTH * HEIGHT * 3);
+  const work = Buffer.alloc(jpegBytesMax(size.width, size.height));
+  const pixels = Buffer.alloc(size.width * size.height * 3);
   const pictures: Uint8Array[] = [];
   for (let i = 0; i < count; i += 1) {
     const photograph = photographs[i % photographs.length]!;
     const zoom = ZOOM_MIN + random() * (1 - ZOOM_MIN);
-    const width = Math.floor(Math.min(photograph.width, (photograph.height * WIDTH) / HEIGHT) * zoom);
-    const height = Math.floor((width * HEIGHT) / WIDTH);
+    const width = Math.floor(Math.min(photograph.width, (photograph.height * size.width) / size.height) * zoom);
+    const height = Math.floor((width * size.height) / size.width);
     const left = Math.floor(random() * (photograph.width - width));
     const top = Math.floor(random() * (photograph.height - height));
-    await scale(photograph, { left, top, width, height }, pixels);
+    await scale(photograph, { left, top, width, height }, size, pixels);
     const quality = QUALITY_MIN + Math.floor(random() * (QUALITY_MAX - QUALITY_MIN + 1));
-    const jpeg = encodeJpeg({ data: pixels, width: WIDTH, height: HEIGHT }, quality, work);
+    const jpeg = encodeJpeg({ data: pixels, ...size }, quality, work);
     pictures.push(new Uint8Array(jpeg));
   }
   return pictures;
@@ -69,13 +75,13 @@ interface View {
   readonly height: number;
 }
 
-async function scale(from: Photograph, view: View, into: Buffer): Promise<void> {
+async function scale(from: Photograph, view: View, to: PictureSize, into: Buffer): Promise<void> {
   const pitch = from.width * 3;
   const scaler = new SoftwareScaleContext();
-  scaler.getContext(view.width, view.height, AV_PIX_FMT_RGB24, WIDTH, HEIGHT, AV_PIX_FMT_RGB24, SWS_AREA);
+  scaler.getContext(view.width, view.height, AV_PIX_FMT_RGB24, to.width, to.height, AV_PIX_FMT_RGB24, SWS_AREA);
   try {
     const start = from.data.subarray(view.top * pitch + view.left * 3);
-    const rows = await scaler.scale([start], [pitch], 0, view.height, [into], [WIDTH * 3]);
+    const rows = await scaler.scale([start], [pitch], 0, view.height, [into], [to.width * 3]);
     if (rows < 0) throw new Error(`a view of ${view.width}×${view.height} pixels cannot be scaled: ${rows}`);
   } finally {
     scaler.freeContext();

@@ -21,6 +21,7 @@ test('without a name, with an unknown one or a wrong flag the benchmarks are lis
     expect(out).toBe('');
     expect(err).toMatch(/^ {2}vision /m);
     expect(err).toMatch(/^ {2}soak /m);
+    expect(err).toMatch(/^ {2}preprocess /m);
   }
 });
 
