@@ -9,6 +9,7 @@ import { serveEvents } from './delivery/sse.ts';
 import { HttpServer, type Route } from './http/server.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import type { EngineStats } from './inference/engine/types.ts';
+import { requireDetector } from './inference/manifest.ts';
 import type { ModelLicence, ModelManifest, ReadyModel } from './inference/manifest.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, registryOptions } from './inference/settings.ts';
@@ -140,7 +141,7 @@ export class Sightline implements AsyncDisposable {
   async start(): Promise<void> {
     await this.#http.listen();
     this.#defaultModel = this.#registry.resolve(this.#config.detection.model).then(async (model) => {
-      const { id } = detector(model.manifest);
+      const { id } = requireDetector(model.manifest);
       await this.#ready(id, async () => model);
       return id;
     });
@@ -289,7 +290,7 @@ export class Sightline implements AsyncDisposable {
     if (!this.#defaultModel) throw new SightlineError('MODEL_UNAVAILABLE', 'the server is starting');
     const defaultId = await this.#defaultModel;
     if (requested === undefined || requested === defaultId) return defaultId;
-    const { id } = detector(await this.#registry.get(requested.slice(0, 80)));
+    const { id } = requireDetector(await this.#registry.get(requested.slice(0, 80)));
     await this.#ready(id, () => this.#registry.resolve(id));
     return id;
   }
@@ -326,15 +327,6 @@ export class Sightline implements AsyncDisposable {
     this.#manifests.set(model.manifest.id, model.manifest);
     await this.#engine.load(model);
   }
-}
-
-/** Throws MODEL_UNSUPPORTED. */
-function detector(manifest: ModelManifest): ModelManifest {
-  if (manifest.task === 'detect') return manifest;
-  throw new SightlineError(
-    'MODEL_UNSUPPORTED',
-    `model ${manifest.id} is no detector, which the pipeline objects needs`,
-  );
 }
 
 function laneSettings({ server, streaming, video }: Config) {

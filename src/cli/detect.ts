@@ -285,16 +285,14 @@ interface Detector extends AsyncDisposable {
 
 /** Errors: those of `ModelRegistry.resolve` and `OnnxEngine.load`; MODEL_UNSUPPORTED for a model that is no detector. */
 async function openDetector(config: Config, { cwd, signal }: CliContext): Promise<Detector> {
-  const { ModelRegistry } = await import('../inference/registry.ts');
+  const { ModelRegistry, isModelPath } = await import('../inference/registry.ts');
+  const { requireDetector } = await import('../inference/manifest.ts');
   const { OnnxEngine: EngineClass } = await import('../inference/engine/engine.ts');
   const { engineOptions, registryOptions } = await import('../inference/settings.ts');
   const { model: wanted } = config.detection;
-  const isPath = /[\\/]/.test(wanted) || /\.(onnx|tflite)$/i.test(wanted);
   const registry = new ModelRegistry(registryOptions(config));
-  const model = await registry.resolve(isPath ? resolve(cwd, wanted) : wanted);
-  if (model.manifest.task !== 'detect') {
-    throw new SightlineError('MODEL_UNSUPPORTED', `model ${model.manifest.id} is no detector`);
-  }
+  const model = await registry.resolve(isModelPath(wanted) ? resolve(cwd, wanted) : wanted);
+  requireDetector(model.manifest);
   signal.throwIfAborted();
   const engine = new EngineClass(engineOptions(config));
   const close = () => engine.close();

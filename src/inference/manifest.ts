@@ -1,3 +1,4 @@
+import { SightlineError } from '../base/errors.ts';
 import type { DetectorHead, PictureInput } from '../vision/types.ts';
 
 /**
@@ -56,4 +57,10 @@ export interface ReadyModel {
   readonly manifest: ModelManifest;
   /** The ONNX file, converted where the source was TFLite. */
   readonly onnxPath: string;
+}
+
+/** The same manifest, of a model that finds objects in pictures. Throws MODEL_UNSUPPORTED. */
+export function requireDetector(manifest: ModelManifest): ModelManifest {
+  if (manifest.task === 'detect') return manifest;
+  throw new SightlineError('MODEL_UNSUPPORTED', `model ${manifest.id} is no detector: its task is ${manifest.task}`);
 }
