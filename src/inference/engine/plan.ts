@@ -5,7 +5,7 @@ export interface EnginePlan {
   readonly intraOpThreads: number;
 }
 
-/** Beyond four threads a detector of this size gains little (docs/performance.md). */
+/** For one frame of a small detector; a user with more cores and a larger model says so with `threads_per_worker`. */
 const THREADS_PER_FRAME_MAX = 4;
 
 /**
