@@ -22,6 +22,7 @@ export { colourOf, drawDetections } from './draw.ts';
 export type { Unsubscribe } from './emitter.ts';
 export { optimiseImage } from './image.ts';
 export type { OptimisedImage } from './image.ts';
+export type { LinkSettings, SessionState, StateChange } from './link.ts';
 export type { ReconnectPolicy } from './reconnect.ts';
 export type { WebSocketConstructor, WebSocketLike } from './socket.ts';
 export { connectVideo } from './video.ts';
@@ -29,7 +30,6 @@ export type {
   ConnectVideoOptions,
   FrameToSend,
   LossCause,
-  SessionState,
   SkipCause,
   VideoEvents,
   VideoMetrics,
