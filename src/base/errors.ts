@@ -20,6 +20,14 @@ export const ERRORS = {
   MESSAGE_NOT_JSON: { status: 400, exit: 65 },
   MESSAGE_TYPE_UNKNOWN: { status: 400, exit: 65 },
   MESSAGE_FIELD_BAD: { status: 400, exit: 65 },
+  // Topics, filters and batches of the telemetry lane. The session lives on.
+  TOPIC_BAD: { status: 400, exit: 64 },
+  FILTER_BAD: { status: 400, exit: 64 },
+  PAYLOAD_BAD: { status: 400, exit: 65 },
+  BATCH_BAD: { status: 400, exit: 65 },
+  BATCH_TOO_LARGE: { status: 413, exit: 65 },
+  COMPRESSION_BAD: { status: 400, exit: 65 },
+  SCHEMA_UNKNOWN: { status: 404, exit: 65 },
   // A session or request that cannot be.
   QUERY_BAD: { status: 400, exit: 64 },
   PIPELINE_UNKNOWN: { status: 404, exit: 64 },
