@@ -28,6 +28,16 @@ export const ERRORS = {
   BATCH_TOO_LARGE: { status: 413, exit: 65 },
   COMPRESSION_BAD: { status: 400, exit: 65 },
   SCHEMA_UNKNOWN: { status: 404, exit: 65 },
+  TOPIC_FORBIDDEN: { status: 403, exit: 77 },
+  TOPIC_LIMIT_REACHED: { status: 503, exit: 69 },
+  ALIAS_UNKNOWN: { status: 404, exit: 65 },
+  SUBSCRIPTION_UNKNOWN: { status: 404, exit: 65 },
+  SUBSCRIPTION_LIMIT_REACHED: { status: 429, exit: 69 },
+  PUBLISH_SEQUENCE_BAD: { status: 409, exit: 65 },
+  RATE_EXCEEDED: { status: 429, exit: 69 },
+  // A telemetry session that cannot go on; it resumes.
+  CRITICAL_BACKLOG: { status: 429, exit: 69 },
+  SLOW_CONSUMER: { status: 408, exit: 69 },
   // A session or request that cannot be.
   QUERY_BAD: { status: 400, exit: 64 },
   PIPELINE_UNKNOWN: { status: 404, exit: 64 },
