@@ -1,5 +1,6 @@
 import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
+import { decodeColumns as decodeColumnsBody, encodeColumns, type ColumnBatch } from './columns.ts';
 import { Payload } from './payload.ts';
 import { COMPRESSIONS, PAYLOAD_CODECS, type Compression, type PayloadCodec, type SchemaField } from './telemetry.ts';
 
@@ -70,13 +71,16 @@ export type Compressors = Partial<Record<Packed, (plain: Uint8Array) => Uint8Arr
 export type Decompressors = Partial<Record<Packed, (packed: Uint8Array, plainSize: number) => Uint8Array>>;
 export type SchemaLookup = (topicId: number, schemaId: number) => readonly SchemaField[] | undefined;
 
-/** One batch as one binary message. The payloads are written in the head's codec, whatever form they came in. */
+/**
+ * One batch as one binary message. The payloads are written in the head's codec, whatever form they came in. For columns all
+ * of them have to fit the schema (`fits` of `schema.ts`). Throws PAYLOAD_BAD when they do not, or are no bytes for `bytes`.
+ */
 export function encodeBatch(
   head: BatchHead,
   messages: readonly BatchMessage[],
   compressors: Compressors,
 ): Uint8Array<ArrayBuffer> {
-  const message = encodeMessages(head.codec, messages);
+  const message = head.codec === 'columns' ? encodeColumnar(head, messages) : encodeMessages(head.codec, messages);
   const plainSize = message.length - ENVELOPE_BYTES;
   const packed = compress(message.subarray(ENVELOPE_BYTES), head.compression, compressors);
   if (packed === undefined) {
@@ -130,8 +134,36 @@ export function decodeBatch(
   limits: BatchLimits = BATCH_LIMITS,
 ): { envelope: BatchEnvelope; messages: BatchMessage[] } {
   const envelope = decodeBatchHeader(bytes, limits);
+  if (envelope.codec === 'columns') {
+    const { columns } = decodeColumns(bytes, schemaOf, decompressors, limits);
+    const { times, priorities } = columns;
+    const messages = columns.objects().map((value, i) => ({
+      timeMs: times[i]!,
+      priority: priorities[i]! as Priority,
+      payload: Payload.of(value),
+    }));
+    return { envelope, messages };
+  }
   const body = plainBody(bytes, envelope, decompressors);
   return { envelope, messages: decodeMessages(body, envelope.codec, limits) };
+}
+
+/** A batch of columns as typed arrays, without making objects. Throws as `decodeBatch` does; BATCH_BAD for another codec. */
+export function decodeColumns(
+  bytes: Uint8Array,
+  schemaOf: SchemaLookup,
+  decompressors: Decompressors,
+  limits: BatchLimits = BATCH_LIMITS,
+): { envelope: BatchEnvelope; columns: ColumnBatch } {
+  const envelope = decodeBatchHeader(bytes, limits);
+  const { codec, topicId, schemaId } = envelope;
+  if (codec !== 'columns') throw new SightlineError('BATCH_BAD', `a batch of codec ${codec} has no columns`);
+  const schema = schemaOf(topicId, schemaId);
+  if (schema === undefined) {
+    throw new SightlineError('SCHEMA_UNKNOWN', `schema ${schemaId} of topic ${topicId} was not sent before`);
+  }
+  const body = plainBody(bytes, envelope, decompressors);
+  return { envelope, columns: decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax) };
 }
 
 /** What follows the envelope, decompressed. Throws COMPRESSION_BAD. */
@@ -177,6 +209,12 @@ function writeEnvelope(message: Uint8Array, head: BatchHead, compression: Compre
   view.setUint32(8, head.epoch, true);
   view.setUint32(12, plainSize, true);
   view.setFloat64(16, head.firstSeq, true);
+}
+
+function encodeColumnar(head: BatchHead, messages: readonly BatchMessage[]): Uint8Array<ArrayBuffer> {
+  if (head.schema === undefined) throw new SightlineError('SCHEMA_UNKNOWN', 'columns need a schema');
+  const rows = messages.map(({ timeMs, priority, payload }) => ({ timeMs, priority, value: payload.value() }));
+  return encodeColumns(head.schema, rows, ENVELOPE_BYTES, BATCH_LIMITS.plainBytesMax);
 }
 
 /** The batch of T2, with room for the envelope in front. */

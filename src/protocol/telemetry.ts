@@ -17,10 +17,11 @@ export type PayloadCodec = (typeof PAYLOAD_CODECS)[number];
 export const COMPRESSIONS = ['none', 'lz4', 'zlib', 'zstd'] as const;
 export type Compression = (typeof COMPRESSIONS)[number];
 
-export const FIELD_KINDS = ['f64', 'f32', 'i32', 'u8', 'bool'] as const;
+/** What lies at a place: a number, a truth value, or text and what else has no number in it, as JSON. */
+export const FIELD_KINDS = ['f64', 'bool', 'json'] as const;
 export type FieldKind = (typeof FIELD_KINDS)[number];
 
-/** One numeric place in a topic's messages. */
+/** One place in a topic's messages. */
 export interface SchemaField {
   readonly path: string;
   readonly kind: FieldKind;
