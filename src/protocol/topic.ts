@@ -1,4 +1,5 @@
 import { SightlineError } from '../base/errors.ts';
+import { quote } from './quote.ts';
 
 /**
  * Names of topics and filters over them. The wildcards are those of MQTT 5 (§4.7): `+` stands for one level, `#` at the
@@ -6,7 +7,6 @@ import { SightlineError } from '../base/errors.ts';
  */
 
 export const TOPIC_BYTES_MAX = 256;
-const QUOTED_CHARS_MAX = 40;
 
 const encoder = new TextEncoder();
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
@@ -15,13 +15,13 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 /** Throws TOPIC_BAD unless `name` is a topic: see `docs/protocol.md`. */
 export function checkTopic(name: unknown): asserts name is string {
   const fault = faultOfName(name) ?? (/[+#]/.test(name as string) ? 'has a wildcard' : undefined);
-  if (fault !== undefined) throw new SightlineError('TOPIC_BAD', `topic ${quoted(name)} ${fault}`);
+  if (fault !== undefined) throw new SightlineError('TOPIC_BAD', `topic ${quote(name)} ${fault}`);
 }
 
 /** Throws FILTER_BAD unless `filter` is a topic or one with wildcards as whole levels, `#` only as the last. */
 export function checkFilter(filter: unknown): asserts filter is string {
   const fault = faultOfName(filter) ?? faultOfWildcards(filter as string);
-  if (fault !== undefined) throw new SightlineError('FILTER_BAD', `filter ${quoted(filter)} ${fault}`);
+  if (fault !== undefined) throw new SightlineError('FILTER_BAD', `filter ${quote(filter)} ${fault}`);
 }
 
 /** Whether a filter names one topic alone. */
@@ -81,9 +81,4 @@ function faultOfWildcards(filter: string): string | undefined {
     if (level === '#' && place !== levels.length - 1) return 'has # before the last level';
   }
   return undefined;
-}
-
-function quoted(name: unknown): string {
-  if (typeof name !== 'string') return `of type ${typeof name}`;
-  return JSON.stringify(name.length > QUOTED_CHARS_MAX ? `${name.slice(0, QUOTED_CHARS_MAX)}…` : name);
 }

@@ -37,10 +37,12 @@ export function stringifyJson(value: unknown): Uint8Array {
 
 /**
  * The value of MessagePack bytes. They are walked through first, so that a claimed length allocates nothing and the
- * library never sees extension types. `binary`: a byte string as the whole value is allowed. Throws PAYLOAD_BAD.
+ * library never sees extension types. Byte strings are allowed at the level `binaryDepth` alone, 0 being the whole value.
+ * Throws PAYLOAD_BAD.
  */
-export function parseMsgpack(bytes: Uint8Array): unknown {
-  checkMsgpack(bytes);
+export function parseMsgpack(bytes: Uint8Array, binaryDepth = 0): unknown {
+  const end = skip(bytes, 0, 0, binaryDepth);
+  if (end !== bytes.length) throw badMsgpack(`${bytes.length - end} bytes follow the value`);
   return packr.unpack(bytes);
 }
 
@@ -79,34 +81,26 @@ function refuseProto(): never {
   throw new SightlineError('PAYLOAD_BAD', 'the data has a key "__proto__"');
 }
 
-/** Throws PAYLOAD_BAD unless the bytes are exactly one MessagePack value of the model. A byte string may stand alone. */
-export function checkMsgpack(bytes: Uint8Array): void {
-  const end = skipMsgpack(bytes, 0);
-  if (end !== bytes.length) throw badMsgpack(`${bytes.length - end} bytes follow the value`);
-}
-
-/** Where the value that begins at `at` ends. Throws PAYLOAD_BAD as `checkMsgpack` does. */
-export function skipMsgpack(bytes: Uint8Array, at: number): number {
-  const tag = bytes[at];
-  if (tag !== undefined && tag >= 0xc4 && tag <= 0xc6) {
-    const head = at + 1 + (1 << (tag - 0xc4));
-    return within(bytes, head + length(bytes, at + 1, 1 << (tag - 0xc4)));
-  }
-  return skip(bytes, at, 0);
-}
-
-function skip(bytes: Uint8Array, at: number, depth: number): number {
+/** Where the value that begins at `at` ends. */
+function skip(bytes: Uint8Array, at: number, depth: number, binaryDepth: number): number {
   const tag = bytes[at];
   if (tag === undefined) throw badMsgpack('it ends too early');
   if (tag <= 0x7f || tag >= 0xe0) return at + 1;
-  if (tag <= 0x8f) return skipMap(bytes, at + 1, tag & 0x0f, depth);
-  if (tag <= 0x9f) return skipList(bytes, at + 1, tag & 0x0f, depth);
+  if (tag <= 0x8f) return skipMap(bytes, at + 1, tag & 0x0f, depth, binaryDepth);
+  if (tag <= 0x9f) return skipList(bytes, at + 1, tag & 0x0f, depth, binaryDepth);
   if (tag <= 0xbf) return skipText(bytes, at + 1, tag & 0x1f);
   switch (tag) {
     case 0xc0:
     case 0xc2:
     case 0xc3:
       return at + 1;
+    case 0xc4:
+    case 0xc5:
+    case 0xc6: {
+      if (depth !== binaryDepth) throw badMsgpack('a byte string is inside the data');
+      const size = 1 << (tag - 0xc4);
+      return within(bytes, at + 1 + size + length(bytes, at + 1, size));
+    }
     case 0xcc:
     case 0xd0:
       return within(bytes, at + 2);
@@ -130,36 +124,36 @@ function skip(bytes: Uint8Array, at: number, depth: number): number {
     case 0xdc:
     case 0xdd: {
       const size = tag === 0xdc ? 2 : 4;
-      return skipList(bytes, at + 1 + size, length(bytes, at + 1, size), depth);
+      return skipList(bytes, at + 1 + size, length(bytes, at + 1, size), depth, binaryDepth);
     }
     case 0xde:
     case 0xdf: {
       const size = tag === 0xde ? 2 : 4;
-      return skipMap(bytes, at + 1 + size, length(bytes, at + 1, size), depth);
+      return skipMap(bytes, at + 1 + size, length(bytes, at + 1, size), depth, binaryDepth);
     }
     default:
       throw badMsgpack(`type 0x${tag.toString(16)} has no place in it`);
   }
 }
 
-function skipList(bytes: Uint8Array, at: number, count: number, depth: number): number {
+function skipList(bytes: Uint8Array, at: number, count: number, depth: number, binaryDepth: number): number {
   checkDepth(depth);
   let next = at;
-  for (let i = 0; i < count; i++) next = skip(bytes, next, depth + 1);
+  for (let i = 0; i < count; i++) next = skip(bytes, next, depth + 1, binaryDepth);
   return next;
 }
 
-function skipMap(bytes: Uint8Array, at: number, count: number, depth: number): number {
+function skipMap(bytes: Uint8Array, at: number, count: number, depth: number, binaryDepth: number): number {
   checkDepth(depth);
   let next = at;
   for (let i = 0; i < count; i++) {
     const tag = bytes[next];
     const isText = tag !== undefined && ((tag >= 0xa0 && tag <= 0xbf) || (tag >= 0xd9 && tag <= 0xdb));
     if (!isText) throw badMsgpack('a key is not text');
-    const keyEnd = skip(bytes, next, depth);
+    const keyEnd = skip(bytes, next, depth, binaryDepth);
     // The text is the last bytes of its encoding, however its length was written.
     if (endsWithProto(bytes, next, keyEnd)) refuseProto();
-    next = skip(bytes, keyEnd, depth + 1);
+    next = skip(bytes, keyEnd, depth + 1, binaryDepth);
   }
   return next;
 }
