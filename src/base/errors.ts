@@ -72,6 +72,8 @@ export const ERRORS = {
   SOURCE_NOT_FOUND: { status: 404, exit: 66 },
   SOURCE_UNREADABLE: { status: 422, exit: 65 },
   OUTPUT_FAILED: { status: 500, exit: 73 },
+  // The load tester.
+  BENCHMARK_FAILED: { status: 500, exit: 70 },
   // Starting up.
   CONFIG_UNREADABLE: { status: 500, exit: 78 },
   CONFIG_KEY_UNKNOWN: { status: 500, exit: 78 },

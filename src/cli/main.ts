@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
 import { packageVersion } from '../config/version.ts';
+import { registerBenchmark } from './benchmark.ts';
 import { registerConfig } from './config.ts';
 import type { CliContext } from './context.ts';
 import { registerDemo } from './demo.ts';
@@ -21,6 +22,7 @@ Examples:
   sightline detect clip.mp4 --out annotated.mp4     boxes into a file
   sightline detect clip.mp4 --json                  one line of JSON a frame
   sightline models list                             what can be run
+  sightline benchmark low_load                      load on a server, and what comes of it
   sightline config show                             every setting and where it comes from
 `;
 
@@ -73,6 +75,7 @@ function build(program: Command, context: CliContext): void {
   registerDemo(program, context);
   registerDetect(program, context);
   registerModels(program, context);
+  registerBenchmark(program, context);
   registerConfig(program, context);
 }
 
