@@ -57,6 +57,11 @@ export class Meter {
     }
   }
 
+  /** Something came that cannot be decoded. */
+  damaged(): void {
+    this.#faults += 1;
+  }
+
   begin(fromMs: number): void {
     this.#latencies.reset();
     this.#fromMs = fromMs;

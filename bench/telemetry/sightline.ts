@@ -1,7 +1,8 @@
 import { decodeBatchHeader, decodeColumns } from '../../src/protocol/batch.ts';
 import type { PayloadCodec, TelemetrySubprotocol } from '../../src/protocol/telemetry.ts';
 import { CHECK_PATHS, type RoverMessage } from '../../src/load/rover-messages.ts';
-import { DECOMPRESSORS, TelemetrySocket, type TelemetryHandler } from '../../src/load/telemetry-socket.ts';
+import { TelemetrySocket, type TelemetryHandler } from '../../src/load/telemetry-socket.ts';
+import { decompressors } from '../../src/sessions/compression.ts';
 import type { CheckColumns, Meter } from './meter.ts';
 import type { Peer, SubscriberOptions } from './peer.ts';
 
@@ -34,6 +35,7 @@ export const sightline: Peer = {
         counted += bytes;
         meter.bytes += bytes;
       },
+      onDamaged: () => meter.damaged(),
     });
     // The welcome is no data.
     meter.bytes -= counted;
@@ -62,7 +64,7 @@ function handlerOf({ topics, decode, firstPair, meter }: SubscriberOptions): Tel
     onMessage,
     onBatch: (topic, bytes, schemaOf) => {
       if (decodeBatchHeader(bytes).codec !== 'columns') return false;
-      const { columns } = decodeColumns(bytes, schemaOf, DECOMPRESSORS);
+      const { columns } = decodeColumns(bytes, schemaOf, decompressors);
       const checked = CHECK_PATHS.map((path) => columns.column(path)!) as unknown as CheckColumns;
       meter.columns(pairs.get(topic)!, columns.times, checked);
       return true;

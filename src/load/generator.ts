@@ -164,6 +164,7 @@ export class Generator {
           if (message.type === 'loss') count(this.#lost, message.cause, message.count);
           if (message.type === 'error') count(this.#errors, message.code);
         },
+        onDamaged: ({ code }) => count(this.#errors, code),
         onLost: (code) => {
           if (!this.#isOver) count(this.#errors, `closed with ${code}`);
         },

@@ -8,7 +8,7 @@ export function reportHtml(suite: SuiteResult, previous: Previous): string {
   const tiles = [
     ['tests passed', `${suite.tests_passed} of ${suite.total_tests}`],
     ['messages', all.total_messages_processed.toLocaleString('en-US')],
-    ['messages a second', all.avg_throughput_msg_per_sec.toFixed(0)],
+    ['messages/s', all.avg_throughput_msg_per_sec.toFixed(0)],
     ['mean latency', `${ms(all.avg_latency_ms)} ms`],
     ['wrong or lost', `${all.avg_error_rate_percent.toFixed(3)} %`],
     ['duration', `${suite.test_suite_duration.toFixed(0)} s`],
@@ -61,7 +61,7 @@ section { padding: 1rem 1.25rem; margin-top: 1rem; }
 .track { height: 10px; border-radius: 5px; background: var(--line); overflow: hidden; }
 .fill { height: 100%; background: var(--one); } .over .fill { background: var(--bad); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; margin-top: .5rem; white-space: nowrap; }
-th, td { text-align: right; padding: .3rem .6rem; border-top: 1px solid var(--line); }
+th, td { text-align: right; padding: .3rem .5rem; border-top: 1px solid var(--line); }
 th { color: var(--faint); font-weight: 500; border-top: 0; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .ok { color: var(--good); } .failed { color: var(--bad); } .state { font-weight: 600; margin-left: .5rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1rem; }
@@ -97,11 +97,11 @@ function figuresTable(tests: readonly TestResult[]): string {
     'JSON bytes',
     'ratio',
     'server CPU',
-    'load generator CPU',
+    'load CPU',
   ];
   const rows = tests.map((test) => [
     escaped(test.name),
-    `${test.connected} of ${test.connections}`,
+    test.connected === test.connections ? String(test.connected) : `${test.connected} of ${test.connections}`,
     test.throughput_msg_per_sec.toFixed(0),
     ms(test.latency.p50_ms),
     ms(test.latency.p95_ms),
@@ -116,7 +116,7 @@ function figuresTable(tests: readonly TestResult[]): string {
   return `<table><thead><tr>${cells('th', columns)}</tr></thead><tbody>${rows
     .map((row) => `<tr>${cells('td', row)}</tr>`)
     .join('')}</tbody></table>
-<p>Server CPU is of all processors of the server's machine, that of the load generator of one.</p>`;
+<p>Server CPU is of all processors of the server's machine; load CPU, of the process with all connections, is of one.</p>`;
 }
 
 function cells(name: string, row: readonly string[]): string {

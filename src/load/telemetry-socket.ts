@@ -1,15 +1,7 @@
-import { zstdDecompressSync, unzipSync } from 'node:zlib';
-import { uncompressSync } from 'lz4-napi';
 import { WebSocket } from 'ws';
-import { ERRORS, SightlineError, type ErrorCode } from '../base/errors.ts';
+import { ERRORS, SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
-import {
-  decodeBatch,
-  decodeBatchHeader,
-  encodeBatch,
-  type BatchMessage,
-  type Decompressors,
-} from '../protocol/batch.ts';
+import { decodeBatch, decodeBatchHeader, encodeBatch, type BatchMessage } from '../protocol/batch.ts';
 import { Payload } from '../protocol/payload.ts';
 import type {
   PayloadCodec,
@@ -18,7 +10,8 @@ import type {
   TelemetryServerMessage,
   TelemetrySubprotocol,
 } from '../protocol/telemetry.ts';
-import { parseMsgpack, stringifyMsgpack } from '../protocol/wire-value.ts';
+import { decodeTelemetryServerMessage, encodeTelemetryClientMessage } from '../protocol/telemetry-codec.ts';
+import { decompressors } from '../sessions/compression.ts';
 
 export interface TelemetryHandler {
   /** One message of a topic, decoded. */
@@ -29,6 +22,8 @@ export interface TelemetryHandler {
   onReceived?(bytes: number): void;
   /** Everything else but what the socket itself asked for. */
   onControl?(message: TelemetryServerMessage): void;
+  /** What came is not what the protocol says. */
+  onDamaged?(error: SightlineError): void;
   /** The connection is gone and nobody here closed it. */
   onLost?(code: number): void;
 }
@@ -45,16 +40,6 @@ export interface TelemetrySocketOptions {
   readonly signal?: AbortSignal;
 }
 
-export const DECOMPRESSORS: Decompressors = {
-  lz4: (packed, size) => {
-    const b = Buffer.allocUnsafe(packed.length + 4);
-    b.writeUInt32LE(size);
-    b.set(packed, 4);
-    return uncompressSync(b);
-  },
-  zlib: (packed, size) => unzipSync(packed, { maxOutputLength: size }),
-  zstd: (packed, size) => zstdDecompressSync(packed, { maxOutputLength: size }),
-};
 const CONNECT_TIMEOUT_MS = 10_000;
 const ANSWER_BYTES_MAX = 16_384;
 
@@ -196,9 +181,7 @@ export class TelemetrySocket {
   }
 
   #send(message: TelemetryClientMessage): void {
-    this.#write(
-      this.#options.subprotocol === 'sightline.v1.msgpack' ? stringifyMsgpack(message) : JSON.stringify(message),
-    );
+    this.#write(encodeTelemetryClientMessage(message, this.#options.subprotocol));
   }
 
   #write(data: string | Uint8Array): void {
@@ -220,8 +203,12 @@ export class TelemetrySocket {
   #received(bytes: Buffer, isBinary: boolean): void {
     this.#bytesReceived += bytes.length;
     this.#options.handler.onReceived?.(bytes.length);
-    if (isBinary && this.#options.subprotocol === 'sightline.v1.binary') this.#batch(bytes);
-    else this.#control((isBinary ? parseMsgpack(bytes) : JSON.parse(bytes.toString())) as TelemetryServerMessage);
+    try {
+      if (isBinary && this.#options.subprotocol === 'sightline.v1.binary') this.#batch(bytes);
+      else this.#control(decodeTelemetryServerMessage(isBinary ? bytes : bytes.toString()));
+    } catch (thrown) {
+      this.#options.handler.onDamaged?.(toSightlineError(thrown));
+    }
   }
 
   #batch(bytes: Buffer): void {
@@ -230,7 +217,7 @@ export class TelemetrySocket {
     const topic = this.#topics.get(topicId);
     if (topic === undefined) return;
     if (handler.onBatch?.(topic, bytes, this.#schemaOf) === true) return;
-    const { messages } = decodeBatch(bytes, this.#schemaOf, DECOMPRESSORS);
+    const { messages } = decodeBatch(bytes, this.#schemaOf, decompressors);
     for (const { timeMs, payload } of messages) handler.onMessage?.(topic, timeMs, payload.value());
   }
 
