@@ -35,6 +35,9 @@ export const ERRORS = {
   SUBSCRIPTION_LIMIT_REACHED: { status: 429, exit: 69 },
   PUBLISH_SEQUENCE_BAD: { status: 409, exit: 65 },
   RATE_EXCEEDED: { status: 429, exit: 69 },
+  // What the client itself refuses or loses.
+  PUBLISH_QUEUE_FULL: { status: 429, exit: 69 },
+  DECODER_LOST: { status: 500, exit: 70 },
   // A telemetry session that cannot go on; it resumes.
   CRITICAL_BACKLOG: { status: 429, exit: 69 },
   SLOW_CONSUMER: { status: 408, exit: 69 },

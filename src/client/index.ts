@@ -3,6 +3,7 @@ export { SightlineError } from '../base/errors.ts';
 export type { ErrorCode } from '../base/errors.ts';
 export { Priority } from '../base/sample.ts';
 export { QUALITY_LEVELS } from '../protocol/video.ts';
+export type { NoticeMessage, TelemetryContract, TelemetryWelcome, TopicPosition } from '../protocol/telemetry.ts';
 export type {
   DropCause,
   GrantFields,
@@ -25,6 +26,26 @@ export type { OptimisedImage } from './image.ts';
 export type { LinkSettings, SessionState, StateChange } from './link.ts';
 export type { ReconnectPolicy } from './reconnect.ts';
 export type { WebSocketConstructor, WebSocketLike } from './socket.ts';
+export { connectTelemetry } from './telemetry.ts';
+export type {
+  ConnectTelemetryOptions,
+  TelemetryEvents,
+  TelemetryFormat,
+  TelemetryMetrics,
+  TelemetrySession,
+} from './telemetry.ts';
+export type { PublishDropCause, PublishMetrics, PublishOptions } from './telemetry-publisher.ts';
+export type {
+  SubscribeOptions,
+  Subscription,
+  SubscriptionEvents,
+  SubscriptionMetrics,
+  TelemetryBatch,
+  TelemetryCallback,
+  TelemetryColumns,
+  TelemetryLost,
+  TelemetryMessage,
+} from './telemetry-subscription.ts';
 export { connectVideo } from './video.ts';
 export type {
   ConnectVideoOptions,

@@ -51,9 +51,9 @@ test('items count by their weight, and one alone is kept', async () => {
     (items) => items.length,
   );
   queue.push([1, 2]);
-  expect(queue.hasRoomFor([3, 4])).toBe(true);
+  expect(queue.hasRoomFor(2)).toBe(true);
   queue.push([3, 4]);
-  expect(queue.hasRoomFor([5])).toBe(false);
+  expect(queue.hasRoomFor(1)).toBe(false);
   queue.push([5]);
   expect([queue.weight, queue.dropped, queue.oldest]).toEqual([3, 2, [3, 4]]);
   queue.push([6, 7, 8, 9, 10]);

@@ -35,11 +35,9 @@ export class LiveQueue<T> implements AsyncIterableIterator<T> {
     return this.#items[0];
   }
 
-  /** Would `push` keep the item without dropping another? */
-  hasRoomFor(item: T): boolean {
-    return (
-      this.#waiting !== undefined || this.#items.length === 0 || this.#weight + this.#weigh(item) <= this.#weightMax
-    );
+  /** Would `push` keep an item of this weight without dropping another? */
+  hasRoomFor(weight: number): boolean {
+    return this.#waiting !== undefined || this.#items.length === 0 || this.#weight + weight <= this.#weightMax;
   }
 
   push(item: T): void {
