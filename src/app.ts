@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import type { WebSocket } from 'ws';
 import { systemClock } from './base/clock.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
 import type { FrameOutcome } from './base/frame.ts';
@@ -23,12 +24,17 @@ import { DetectPipeline } from './pipelines/detect.ts';
 import { outcomeMessage } from './sessions/messages.ts';
 import type { AttachedPipeline } from './sessions/video-session.ts';
 import { VideoLane, type AttachRequest, type VideoSessionReport } from './sessions/video.ts';
+import { TelemetryLane, type TelemetryReport } from './sessions/telemetry.ts';
+import { TELEMETRY_SUBPROTOCOLS } from './protocol/telemetry.ts';
 import { Hub } from './stream/hub.ts';
+import { Topics } from './stream/topics.ts';
 
 /** A lane whose oldest frame is with a worker for longer than this gives it up for the newer ones behind it. */
 const STALL_TIMEOUT_MS = 1_000;
 /** Each session has a stream of frames and one of outcomes. */
 const STREAMS_PER_SESSION = 2;
+/** Subscriptions of one connection may take in a topic several times, once more for what was missed. */
+const READERS_PER_CONNECTION = 4;
 /** A message over the limit is refused and the session lives on; over so many times the limit its socket is closed. */
 const HARD_LIMIT_FACTOR = 2;
 /** The main thread is not to be held up for longer than 5 ms; this is an order of magnitude of trouble. */
@@ -76,6 +82,8 @@ export class Sightline implements AsyncDisposable {
   readonly #engine: OnnxEngine;
   readonly #detect: DetectPipeline;
   readonly #lane: VideoLane;
+  readonly #topics: Topics;
+  readonly #telemetry: TelemetryLane;
   readonly #http: HttpServer;
   /** Models by id, from the moment somebody asks for one. One that failed is forgotten, so that it can be tried again. */
   readonly #models = new Map<string, Promise<void>>();
@@ -90,8 +98,11 @@ export class Sightline implements AsyncDisposable {
   constructor({ config, say }: SightlineOptions) {
     this.#config = config;
     this.#say = say ?? (() => {});
-    const { server, streaming } = config;
-    this.#hub = new Hub({ clock: systemClock, streamsMax: server.max_connections * STREAMS_PER_SESSION });
+    const { server, streaming, telemetry } = config;
+    this.#hub = new Hub({
+      clock: systemClock,
+      streamsMax: server.max_connections * STREAMS_PER_SESSION + telemetry.topics_max,
+    });
     this.#registry = new ModelRegistry(registryOptions(config));
     this.#engine = new OnnxEngine(engineOptions(config));
     this.#detect = new DetectPipeline({
@@ -109,6 +120,17 @@ export class Sightline implements AsyncDisposable {
       readJpeg: (bytes) => checkJpeg(bytes, imageLimits),
       settings: laneSettings(config),
     });
+    this.#topics = new Topics({
+      hub: this.#hub,
+      clock: systemClock,
+      random: Math.random,
+      settings: topicsSettings(config),
+    });
+    this.#telemetry = new TelemetryLane({
+      topics: this.#topics,
+      clock: systemClock,
+      settings: telemetrySettings(config),
+    });
     this.#http = new HttpServer({
       host: server.host,
       port: server.port,
@@ -118,15 +140,27 @@ export class Sightline implements AsyncDisposable {
       requestTimeoutMs: server.request_timeout_ms,
       shutdownTimeoutMs: server.shutdown_timeout_ms,
       closeTimeoutMs: streaming.close_timeout_s * 1000,
-      messageBytesHardMax: streaming.message_bytes_max * HARD_LIMIT_FACTOR,
+      messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
       pageDir: fileURLToPath(new URL('../dashboard/dist', import.meta.url)),
       onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
-      sockets: ['/ws/video', '/stream/detection'].map((path) => ({
-        path,
-        open: (socket, query) => void this.#lane.open(socket, query),
-      })),
+      sockets: [
+        ...['/ws/video', '/stream/detection'].map((path) => ({
+          path,
+          open: (socket: WebSocket, query: URLSearchParams) => void this.#lane.open(socket, query),
+        })),
+        {
+          path: '/ws/telemetry',
+          protocols: TELEMETRY_SUBPROTOCOLS,
+          open: (socket, query) => void this.#telemetry.open(socket, query),
+        },
+      ],
       routes: this.#routes(),
     });
+  }
+
+  /** What is published here reaches every subscriber of the telemetry lane, and the other way round. */
+  get topics(): Topics {
+    return this.#topics;
   }
 
   /** Where it listens, such as `http://127.0.0.1:8080`. */
@@ -185,7 +219,7 @@ export class Sightline implements AsyncDisposable {
       version: packageVersion(),
       uptime_s,
       connections: this.#connections(),
-      sessions: this.#lane.report().length,
+      sessions: this.#lane.report().length + this.#telemetry.sessions,
       models: engine.models.map((model) => {
         const { title, licence } = this.#manifests.get(model.id)!;
         return { ...model, title, licence };
@@ -193,7 +227,7 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
-  metrics(): MetricsDocument<VideoSessionReport, EngineStats> {
+  metrics(): MetricsDocument<VideoSessionReport, EngineStats, TelemetryReport> {
     return {
       time: systemClock.now(),
       latency: {
@@ -208,6 +242,7 @@ export class Sightline implements AsyncDisposable {
       callback_faults: this.#hub.callbackFaults.count,
       sessions: this.#lane.report(),
       engine: this.#engine.stats(),
+      telemetry: this.#telemetry.report(),
     };
   }
 
@@ -223,6 +258,8 @@ export class Sightline implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#lane.close();
+    this.#telemetry.close();
+    this.#topics.close();
     this.#hub.close();
     await this.#http.close();
     await this.#engine.close();
@@ -351,6 +388,47 @@ function laneSettings({ server, streaming, video }: Config) {
     pongTimeoutMs: streaming.pong_timeout_s * 1000,
     resumeWindowMs: streaming.resume_window_s * 1000,
     sessionsMax: server.max_connections,
+  };
+}
+
+function topicsSettings({ server, telemetry }: Config) {
+  return {
+    topicsMax: telemetry.topics_max,
+    historyMessages: telemetry.history_messages,
+    historyBytesMax: telemetry.history_bytes_max,
+    historyTotalBytesMax: telemetry.history_total_bytes_max,
+    topicIdleMs: telemetry.topic_idle_s * 1000,
+    readersMax: server.max_connections * READERS_PER_CONNECTION,
+  };
+}
+
+function telemetrySettings({ server, streaming, telemetry }: Config) {
+  return {
+    targetLatencyMs: telemetry.target_latency_ms,
+    batchDelayMs: telemetry.max_batch_delay_ms,
+    batchMessagesMax: telemetry.batch_messages_max,
+    batchBytesMax: telemetry.batch_bytes_max,
+    socketBytesMax: telemetry.socket_bytes_max,
+    queueBytesMax: telemetry.queue_bytes_max,
+    criticalMessagesMax: telemetry.critical_messages_max,
+    slowConsumerMs: telemetry.slow_consumer_s * 1000,
+    compression: telemetry.compression,
+    compressionThresholdBytes: telemetry.compression_threshold_bytes,
+    rate: {
+      messagesPerS: telemetry.publish_rate_max,
+      bytesPerS: telemetry.publish_bytes_max,
+      muteMs: telemetry.mute_s * 1000,
+    },
+    banMs: telemetry.ban_s * 1000,
+    messageBytesMax: telemetry.message_bytes_max,
+    subscriptionsMax: telemetry.subscriptions_max,
+    topicsMax: telemetry.subscribed_topics_max,
+    historyMessages: telemetry.history_messages,
+    idleTimeoutMs: streaming.session_timeout_s * 1000,
+    resumeWindowMs: telemetry.resume_window_s * 1000,
+    sessionsMax: server.max_connections,
+    pingIntervalMs: streaming.ping_interval_s * 1000,
+    pongTimeoutMs: streaming.pong_timeout_s * 1000,
   };
 }
 

@@ -89,7 +89,7 @@ const telemetry = z.strictObject({
     ),
   target_frequency_hz: decimal(0.1, 10_000)
     .default(200)
-    .describe('Rate of a `sampled` subscription that names none, messages a second.'),
+    .describe(`Rate that a publisher is planned for, messages a second. ${LATER}`),
   max_batch_delay_ms: whole(0, 1000)
     .default(5)
     .describe('Longest time that messages are gathered while a socket is busy; nothing waits while it is idle.'),
