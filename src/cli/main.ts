@@ -9,6 +9,7 @@ import { registerDemo } from './demo.ts';
 import { registerDetect } from './detect.ts';
 import { registerModels } from './models.ts';
 import { loadOptions } from './options.ts';
+import { registerRecord } from './record.ts';
 import { registerServe } from './serve.ts';
 
 /** Two signals closer than this are one: npm and a terminal both hand the same Ctrl+C to a command. */
@@ -22,6 +23,7 @@ Examples:
   sightline detect clip.mp4 --out annotated.mp4     boxes into a file
   sightline detect clip.mp4 --json                  one line of JSON a frame
   sightline models list                             what can be run
+  sightline record drive.mcap                       topics of a running server into a file
   sightline benchmark low_load                      load on a server, and what comes of it
   sightline config show                             every setting and where it comes from
 `;
@@ -77,6 +79,7 @@ function build(program: Command, context: CliContext): void {
   registerModels(program, context);
   registerBenchmark(program, context);
   registerConfig(program, context);
+  registerRecord(program, context);
 }
 
 function addSetting(text: string, settings: Record<string, string> = {}): Record<string, string> {
