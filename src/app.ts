@@ -3,9 +3,10 @@ import { fileURLToPath } from 'node:url';
 import type { WebSocket } from 'ws';
 import { systemClock } from './base/clock.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
-import type { FrameOutcome } from './base/frame.ts';
+import type { FrameOutcome, VideoFrame } from './base/frame.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
+import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './delivery/recording.ts';
 import { serveEvents } from './delivery/sse.ts';
 import { HttpServer, type Route } from './http/server.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
@@ -21,6 +22,9 @@ import { FrameLatencies } from './observe/histogram.ts';
 import type { MetricsDocument } from './observe/metrics.ts';
 import { ProcessMonitor } from './observe/process-figures.ts';
 import { DetectPipeline } from './pipelines/detect.ts';
+import { Payload } from './protocol/payload.ts';
+import type { FoxgloveSessionReport } from './sessions/foxglove-session.ts';
+import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './sessions/messages.ts';
 import type { AttachedPipeline } from './sessions/video-session.ts';
 import { VideoLane, type AttachRequest, type VideoSessionReport } from './sessions/video.ts';
@@ -84,6 +88,9 @@ export class Sightline implements AsyncDisposable {
   readonly #lane: VideoLane;
   readonly #topics: Topics;
   readonly #telemetry: TelemetryLane;
+  readonly #foxglove: FoxgloveLane;
+  /** Recordings that are going on. */
+  readonly #recorders = new Set<Recorder>();
   readonly #http: HttpServer;
   /** Models by id, from the moment somebody asks for one. One that failed is forgotten, so that it can be tried again. */
   readonly #models = new Map<string, Promise<void>>();
@@ -131,6 +138,13 @@ export class Sightline implements AsyncDisposable {
       clock: systemClock,
       settings: telemetrySettings(config),
     });
+    this.#foxglove = new FoxgloveLane({
+      topics: this.#topics,
+      clock: systemClock,
+      version: packageVersion(),
+      settings: foxgloveSettings(config),
+      parameters: () => this.#parameters(),
+    });
     this.#http = new HttpServer({
       host: server.host,
       port: server.port,
@@ -152,6 +166,11 @@ export class Sightline implements AsyncDisposable {
           path: '/ws/telemetry',
           protocols: TELEMETRY_SUBPROTOCOLS,
           open: (socket, query) => void this.#telemetry.open(socket, query),
+        },
+        {
+          path: '/ws/foxglove',
+          protocols: FoxgloveLane.subprotocols,
+          open: (socket, query) => void this.#foxglove.open(socket, query),
         },
       ],
       routes: this.#routes(),
@@ -219,7 +238,7 @@ export class Sightline implements AsyncDisposable {
       version: packageVersion(),
       uptime_s,
       connections: this.#connections(),
-      sessions: this.#lane.report().length + this.#telemetry.sessions,
+      sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
       models: engine.models.map((model) => {
         const { title, licence } = this.#manifests.get(model.id)!;
         return { ...model, title, licence };
@@ -227,7 +246,9 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
-  metrics(): MetricsDocument<VideoSessionReport, EngineStats, TelemetryReport> {
+  metrics(): MetricsDocument<VideoSessionReport, EngineStats, TelemetryReport> & {
+    readonly foxglove: readonly FoxgloveSessionReport[];
+  } {
     return {
       time: systemClock.now(),
       latency: {
@@ -243,7 +264,21 @@ export class Sightline implements AsyncDisposable {
       sessions: this.#lane.report(),
       engine: this.#engine.stats(),
       telemetry: this.#telemetry.report(),
+      foxglove: this.#foxglove.report(),
     };
+  }
+
+  /**
+   * Records the topics that match, and the pictures and results of all video sessions, those to come included, on one
+   * timeline. Ends with `Recorder.finish`, or with the server. Errors: OUTPUT_FAILED, FILTER_BAD.
+   */
+  async record(path: string, filter = '#', settings: RecordingSettings = RECORDING_DEFAULTS): Promise<Recorder> {
+    const onFailed = (error: SightlineError) => this.#say(`the recording has ended: ${error.message}`);
+    const recorder = await Recorder.start({ path, clock: systemClock, settings, onFailed });
+    this.#recorders.add(recorder);
+    recorder.followTopics(this.#topics, filter);
+    for (const { client_id, pipeline } of this.#lane.report()) this.#followVideo(recorder, client_id, pipeline);
+    return recorder;
   }
 
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
@@ -257,13 +292,49 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    // What was published is written first; one that has failed has said so.
+    await Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish()));
     this.#lane.close();
     this.#telemetry.close();
+    this.#foxglove.close();
     this.#topics.close();
     this.#hub.close();
     await this.#http.close();
     await this.#engine.close();
     this.#eventLoop.close();
+  }
+
+  /** What Foxglove shows as parameters; a name is that of the configuration where it is a setting. */
+  #parameters() {
+    const { telemetry } = this.#config;
+    return {
+      'server.version': packageVersion(),
+      'server.connections': this.#http.connectionCount,
+      'server.uptime_s': Math.floor(process.uptime()),
+      'process.rss_bytes': process.memoryUsage.rss(),
+      'telemetry.topics': this.#topics.size,
+      'telemetry.history_bytes': this.#topics.historyBytes,
+      'telemetry.history_messages': telemetry.history_messages,
+      'telemetry.target_latency_ms': telemetry.target_latency_ms,
+      'telemetry.target_frequency_hz': telemetry.target_frequency_hz,
+    };
+  }
+
+  #followVideo(recorder: Recorder, clientId: string, pipeline: string): void {
+    const frames = this.#hub.get<VideoFrame>(`${clientId}/frames`);
+    const outcomes = this.#hub.get<FrameOutcome>(`${clientId}/objects`);
+    if (frames) {
+      recorder.follow(frames, `video/${clientId}/frames`, ({ captureTimeMs, data }) => {
+        return { timeMs: captureTimeMs, payload: Payload.bytes(data.jpeg) };
+      });
+    }
+    if (outcomes) {
+      recorder.follow(outcomes, `video/${clientId}/${pipeline}`, (sample) => {
+        if (sample.data.kind === 'dropped') return undefined;
+        const result = outcomeMessage(sample, { clientId, pipeline }, systemClock.now());
+        return { timeMs: sample.captureTimeMs, payload: Payload.of(result) };
+      });
+    }
   }
 
   #connections() {
@@ -303,6 +374,7 @@ export class Sightline implements AsyncDisposable {
     }
     const model = await this.#modelFor(request.model);
     const outcomes = this.#hub.create<FrameOutcome>(`${clientId}/objects`, { capacity: streaming.results_history });
+    for (const recorder of this.#recorders) this.#followVideo(recorder, clientId, pipeline);
     const confidence = request.confidence ?? detection.confidence_threshold;
     const iou = detection.iou_threshold;
     const lane = this.#detect.attach({
@@ -414,11 +486,7 @@ function telemetrySettings({ server, streaming, telemetry }: Config) {
     slowConsumerMs: telemetry.slow_consumer_s * 1000,
     compression: telemetry.compression,
     compressionThresholdBytes: telemetry.compression_threshold_bytes,
-    rate: {
-      messagesPerS: telemetry.publish_rate_max,
-      bytesPerS: telemetry.publish_bytes_max,
-      muteMs: telemetry.mute_s * 1000,
-    },
+    rate: publishRate(telemetry),
     banMs: telemetry.ban_s * 1000,
     messageBytesMax: telemetry.message_bytes_max,
     subscriptionsMax: telemetry.subscriptions_max,
@@ -426,6 +494,23 @@ function telemetrySettings({ server, streaming, telemetry }: Config) {
     historyMessages: telemetry.history_messages,
     idleTimeoutMs: streaming.session_timeout_s * 1000,
     resumeWindowMs: telemetry.resume_window_s * 1000,
+    sessionsMax: server.max_connections,
+    pingIntervalMs: streaming.ping_interval_s * 1000,
+    pongTimeoutMs: streaming.pong_timeout_s * 1000,
+  };
+}
+
+function publishRate({ publish_rate_max, publish_bytes_max, mute_s }: Config['telemetry']) {
+  return { messagesPerS: publish_rate_max, bytesPerS: publish_bytes_max, muteMs: mute_s * 1000 };
+}
+
+function foxgloveSettings({ server, streaming, telemetry }: Config) {
+  return {
+    queueMax: telemetry.history_messages,
+    socketBytesMax: telemetry.socket_bytes_max,
+    rate: publishRate(telemetry),
+    messageBytesMax: telemetry.message_bytes_max,
+    subscriptionsMax: telemetry.subscriptions_max,
     sessionsMax: server.max_connections,
     pingIntervalMs: streaming.ping_interval_s * 1000,
     pongTimeoutMs: streaming.pong_timeout_s * 1000,
