@@ -9,8 +9,13 @@ import { fileURLToPath } from 'node:url';
 import { zstdDecompressSync } from 'node:zlib';
 import { McapIndexedReader } from '@mcap/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RecordingSource } from '../../src/delivery/replay-file.ts';
+import { createSightline } from '../../src/index.ts';
 import { TelemetrySocket } from '../../src/load/telemetry-socket.ts';
+import { Payload } from '../../src/protocol/payload.ts';
+import { photograph } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';
+import { SocketClient } from '../support/socket-client.ts';
 
 const command = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 const BURST = 2_000;
@@ -55,6 +60,33 @@ async function readFileOf(path: string) {
   }
   return { reader, numbers };
 }
+
+test('pictures and results of a video session are recorded on the timeline of the topics', async () => {
+  const path = join(folder, 'video.mcap');
+  const server = await createSightline({ settings: { 'server.port': 0 } });
+  const recorder = await server.record(path);
+  const picture = await photograph('car2.jpg');
+  const camera = await SocketClient.open(`${server.url.replace('http', 'ws')}/ws/video?client_id=cam`);
+  server.topics.publish('rover/1/state', { payload: Payload.of({ n: 0 }) });
+  camera.send(picture);
+  await camera.until(() => camera.of('result').length === 1);
+  server.topics.publish('rover/1/state', { payload: Payload.of({ n: 1 }) });
+  await camera.close();
+  await server.close();
+  expect(recorder.report()).toMatchObject({ recorded: 4, lost: 0 });
+  await using source = await RecordingSource.open(path);
+  const messages = [];
+  for await (const { topic, payload } of source.messages(0)) messages.push([topic, payload.value()]);
+  expect(messages).toEqual([
+    ['rover/1/state', { n: 0 }],
+    ['video/cam/frames', Buffer.from(picture)],
+    [
+      'video/cam/objects',
+      expect.objectContaining({ type: 'result', seq: 1, detections: camera.of('result')[0]!.detections }),
+    ],
+    ['rover/1/state', { n: 1 }],
+  ]);
+});
 
 describe('sightline record and replay', () => {
   test('every message is in the file, in order, for the public reader; replay gives them to subscribers again', async () => {
