@@ -1,0 +1,180 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { AddressInfo, Socket } from 'node:net';
+import { connect as connectTcp, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { seededRandom } from '../base/random.ts';
+import type { Sightline } from '../app.ts';
+import { createSightline } from '../index.ts';
+import type { TelemetryFormat } from './telemetry.ts';
+import { connectTelemetry } from './telemetry.ts';
+
+/** The client against the real server: in one process, over real sockets. */
+
+const CUTS = 100;
+const cacheDir = mkdtempSync(join(tmpdir(), 'sightline-client-'));
+let server: Sightline;
+
+beforeAll(async () => {
+  server = await createSightline({
+    settings: { 'server.port': 0, 'models.cache_dir': cacheDir, 'inference.workers': 1 },
+  });
+});
+afterAll(async () => {
+  await server?.close();
+  rmSync(cacheDir, { recursive: true });
+});
+
+/** A way to the server that a test can cut. */
+class Proxy {
+  readonly #sockets = new Set<Socket>();
+  readonly #server = createServer((near) => {
+    const far = connectTcp(Number(new URL(server.url).port), '127.0.0.1');
+    for (const socket of [near, far]) {
+      this.#sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        this.#sockets.delete(socket);
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.pipe(far).pipe(near);
+  });
+
+  async listen(): Promise<string> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve));
+    return `ws://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.cut();
+    await closed;
+  }
+}
+
+function rover(n: number) {
+  return {
+    n,
+    pose: { x: Math.sin(n), y: Math.cos(n), heading: n / 10 },
+    wheels: [n, n + 1, n + 2, n + 3],
+    moving: true,
+  };
+}
+
+const tick = (ms = 0) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe.each(['binary', 'msgpack', 'json'] satisfies TelemetryFormat[])('in %s', (format) => {
+  test('every message arrives, in order, as it was published', async () => {
+    const topic = `every/${format}`;
+    await using publisher = await connectTelemetry({ url: server.url, format });
+    await using reader = await connectTelemetry({ url: server.url, format });
+    const subscription = reader.subscribe('every/+', { contract: 'all' });
+    await subscription.ready;
+    const got: unknown[] = [];
+    const seqs: number[] = [];
+    subscription.onTelemetry((messages) => {
+      got.push(...messages.map(({ data }) => data));
+      seqs.push(...messages.map(({ seq }) => seq));
+    });
+    const sent = Array.from({ length: 300 }, (_, n) => rover(n));
+    for (const [n, message] of sent.entries()) {
+      publisher.publish(topic, message);
+      if (n % 40 === 0) await tick(1);
+    }
+    await vi.waitFor(() => expect(got).toHaveLength(300), { timeout: 5_000 });
+    expect(got).toEqual(sent);
+    expect(seqs).toEqual(sent.map((_, n) => n + 1));
+    expect(subscription.metrics()).toMatchObject({ received: 300, duplicates: 0, lost: { unexplained: 0 } });
+  });
+});
+
+test('columns of a numeric topic: the very same numbers, without objects', async () => {
+  await using publisher = await connectTelemetry({ url: server.url });
+  await using reader = await connectTelemetry({ url: server.url });
+  const subscription = reader.subscribe('columns/rover', { contract: 'all' });
+  await subscription.ready;
+  const columns = subscription.columns();
+  for (let n = 0; n < 100; n++) publisher.publish('columns/rover', rover(n));
+  const xs: number[] = [];
+  const wheels: number[] = [];
+  while (xs.length < 100) {
+    const batch = (await columns.next()).value!;
+    xs.push(...batch.column('pose.x')!);
+    wheels.push(...batch.column('wheels.3')!);
+  }
+  expect(xs).toEqual(Array.from({ length: 100 }, (_, n) => Math.sin(n)));
+  expect(wheels).toEqual(Array.from({ length: 100 }, (_, n) => n + 3));
+});
+
+test('several subscriptions take in the same topic, each by its own contract', async () => {
+  await using publisher = await connectTelemetry({ url: server.url });
+  await using reader = await connectTelemetry({ url: server.url });
+  const all = reader.subscribe('shared/#', { contract: 'all' });
+  const slow = reader.subscribe('shared/pose', { hz: 5 });
+  await Promise.all([all.ready, slow.ready]);
+  const counts = { all: 0, slow: 0 };
+  all.onTelemetry((messages) => (counts.all += messages.length));
+  slow.onTelemetry((messages) => (counts.slow += messages.length));
+  for (let n = 0; n < 60; n++) {
+    publisher.publish('shared/pose', n);
+    await tick(5);
+  }
+  await vi.waitFor(() => expect(counts.all).toBe(60));
+  expect(counts.slow).toBeLessThan(10);
+  expect(counts.slow).toBeGreaterThan(0);
+  expect(slow.metrics().lost.unexplained).toBe(0);
+});
+
+test(`a link that is cut ${CUTS} times loses nothing and repeats nothing, in both directions`, async () => {
+  const seed = Number(process.env['SIGHTLINE_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+  const random = seededRandom(seed);
+  await using up = new Proxy();
+  await using down = new Proxy();
+  const reconnect = { delayMinMs: 1, delayMaxMs: 4, attemptsMax: 1_000 };
+  await using publisher = await connectTelemetry({ url: await up.listen(), reconnect });
+  await using reader = await connectTelemetry({ url: await down.listen(), reconnect });
+  const subscription = reader.subscribe('cut/pose', { contract: 'reliable' });
+  await subscription.ready;
+  const got: number[] = [];
+  const unrecovered: object[] = [];
+  subscription.on('topic', (topic) => topic.recovered || unrecovered.push(topic));
+  const reading = (async () => {
+    for await (const { messages } of subscription) for (const { data } of messages) got.push((data as { n: number }).n);
+  })();
+  const confirmed: Promise<void>[] = [];
+  for (let cut = 0; cut < CUTS; cut++) {
+    const count = 1 + Math.floor(random() * 8);
+    for (let i = 0; i < count; i++) {
+      confirmed.push(publisher.publish('cut/pose', rover(confirmed.length), { reliable: true }));
+    }
+    await tick(random() * 12);
+    (random() < 0.5 ? up : down).cut();
+  }
+  await Promise.all(confirmed);
+  const numbers = confirmed.map((_, n) => n);
+  await vi.waitFor(() => expect(got.length, `seed ${seed}`).toBeGreaterThanOrEqual(numbers.length), {
+    timeout: 10_000,
+  });
+  expect(got, `seed ${seed}`).toEqual(numbers);
+  expect(unrecovered, `seed ${seed}`).toEqual([]);
+  expect(subscription.metrics(), `seed ${seed}`).toMatchObject({
+    received: numbers.length,
+    lost: { unrecovered: 0, unexplained: 0 },
+    unread: 0,
+  });
+  expect(publisher.metrics().publish, `seed ${seed}`).toMatchObject({
+    confirmed: numbers.length,
+    refused: 0,
+    unconfirmed: 0,
+  });
+  expect(publisher.metrics().reconnects + reader.metrics().reconnects, `seed ${seed}`).toBeGreaterThan(CUTS / 3);
+  subscription.unsubscribe();
+  await reading;
+}, 60_000);
