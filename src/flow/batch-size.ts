@@ -16,7 +16,12 @@ export function batchEnd(from: number, to: number): number {
 }
 
 /** The last position up to which a batch from `from` stays within `bytesMax`, at least one message. `bytesBefore` rises with the position. */
-export function fitBytes(from: number, to: number, bytesMax: number, bytesBefore: (position: number) => number): number {
+export function fitBytes(
+  from: number,
+  to: number,
+  bytesMax: number,
+  bytesBefore: (position: number) => number,
+): number {
   const start = bytesBefore(from);
   if (bytesBefore(to) - start <= bytesMax) return to;
   let low = from + 1;

@@ -40,6 +40,8 @@ export class SessionSocket {
     this.openedTimeMs = parts.clock.now();
     this.#lastActivityMs = this.openedTimeMs;
     this.#lastPongMs = this.openedTimeMs;
+    // Until it is connected: a socket may be gone before its session is made.
+    this.#lostMs = this.openedTimeMs;
   }
 
   get socket(): WebSocket | undefined {

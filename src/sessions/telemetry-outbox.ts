@@ -6,7 +6,7 @@ import { Priority, type Sample } from '../base/sample.ts';
 import { batchEnd, fitBytes } from '../flow/batch-size.ts';
 import { judgeQueue } from '../flow/watermark.ts';
 import type { TelemetryLossCause, TelemetryServerMessage, TelemetrySubprotocol } from '../protocol/telemetry.ts';
-import type { RangeLoss } from '../stream/range-reader.ts';
+import type { RangeLoss, Span } from '../stream/range-reader.ts';
 import type { TelemetryMessage } from '../stream/topics.ts';
 import type { Feed } from './telemetry-feed.ts';
 import { controlFrame, type EncodedRange, type RangeEncoder } from './telemetry-frames.ts';
@@ -304,8 +304,7 @@ export class Outbox {
   /** One turn of a topic. False: it has nothing to send now. */
   #sendTurn(feed: Feed): boolean {
     const { host } = this.#parts;
-    this.#tellLosses(feed);
-    const span = feed.reader.peek();
+    const span = this.#lookAt(feed);
     if (span === undefined) return false;
     feed.deficitBytes += TURN_BYTES;
     const isAlone = this.#active.length === 0;
@@ -347,8 +346,7 @@ export class Outbox {
 
   #sendBackfill(): void {
     const feed = this.#backfills.shift()!;
-    this.#tellLosses(feed);
-    const span = feed.reader.peek();
+    const span = this.#lookAt(feed);
     if (span !== undefined) {
       const { batchBytesMax } = this.#parts.host.settings;
       const end = batchEnd(span.from, span.to);
@@ -358,9 +356,16 @@ export class Outbox {
     else this.#backfills.push(feed);
   }
 
-  #tellLosses(feed: Feed): void {
+  /** What the feed could send; the client is told first of what it will not get. */
+  #lookAt(feed: Feed): Span | undefined {
+    const span = feed.reader.peek();
     const losses = feed.reader.takeLosses();
-    if (losses.length === 0) return;
+    if (losses.length === 0) return span;
+    this.#tellLosses(feed, losses);
+    return feed.reader.peek();
+  }
+
+  #tellLosses(feed: Feed, losses: readonly RangeLoss[]): void {
     for (const loss of losses) this.control(lossMessage(feed, loss));
     if (feed.subscription.contract !== 'reliable' || !losses.some(({ cause }) => cause === 'overflow')) return;
     // Overtaken by the history: an honest new beginning at the latest message instead of a chase along its edge.

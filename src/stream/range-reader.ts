@@ -16,6 +16,8 @@ export interface RangeLoss extends Span {
   readonly cause: LossCause;
 }
 
+const NO_LOSSES: readonly RangeLoss[] = [];
+
 export interface RangeReaderOptions {
   readonly contract: Contract;
   /** As for `Reader`. */
@@ -175,9 +177,9 @@ export class RangeReader<T> {
   }
 
   /** What was lost since the last call, one sum for each cause. */
-  takeLosses(): RangeLoss[] {
+  takeLosses(): readonly RangeLoss[] {
     if (!this.closed) this.#skipOverwritten();
-    if (this.#losses === undefined) return [];
+    if (this.#losses === undefined) return NO_LOSSES;
     const losses = [...this.#losses].map(([cause, loss]) => ({ ...loss, cause }));
     this.#losses = undefined;
     return losses;
