@@ -2,8 +2,8 @@ import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { RecordingSource } from '../delivery/replay-file.ts';
-import { ReplayDesk, REPLAY_CONTROL_TOPIC } from '../delivery/replay-desk.ts';
-import { Replay } from '../delivery/replay.ts';
+import { ReplayDesk } from '../delivery/replay-desk.ts';
+import { Replay, REPLAY_CONTROL_TOPIC, REPLAY_STATE_TOPIC } from '../delivery/replay.ts';
 import type { CliContext } from './context.ts';
 
 interface ReplayFlags {
@@ -22,7 +22,7 @@ interface ReplayFlags {
 const HELP = `
 Starts a server that publishes the recording through the topics, with their names and the pauses that they had: pages, clients
 of the telemetry lane and Foxglove (ws://…/ws/foxglove) see it as if it were live. Whoever publishes to ${REPLAY_CONTROL_TOPIC},
-such as { "position_s": 12, "speed": 2, "paused": false }, controls it; replay/state tells where it is.
+such as { "position_s": 12, "speed": 2, "paused": false }, controls it; ${REPLAY_STATE_TOPIC} tells where it is.
 
 Examples:
   sightline replay drive.mcap

@@ -1,10 +1,7 @@
 import { z } from 'zod';
 import { Payload } from '../protocol/payload.ts';
 import type { Topics } from '../stream/topics.ts';
-import { REPLAY_SPEED_MAX, REPLAY_SPEED_MIN, type Replay } from './replay.ts';
-
-export const REPLAY_CONTROL_TOPIC = 'replay/control';
-export const REPLAY_STATE_TOPIC = 'replay/state';
+import { REPLAY_CONTROL_TOPIC, REPLAY_SPEED_MAX, REPLAY_SPEED_MIN, REPLAY_STATE_TOPIC, type Replay } from './replay.ts';
 
 const STATE_INTERVAL_MS = 500;
 

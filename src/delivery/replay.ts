@@ -5,6 +5,10 @@ import { matches } from '../protocol/topic.ts';
 import type { Topics } from '../stream/topics.ts';
 import type { ReplayMessage, ReplaySource } from './replay-file.ts';
 
+/** By these two topics clients control a replay; see `ReplayDesk`. */
+export const REPLAY_CONTROL_TOPIC = 'replay/control';
+export const REPLAY_STATE_TOPIC = 'replay/state';
+
 export const REPLAY_SPEED_MIN = 0.1;
 export const REPLAY_SPEED_MAX = 20;
 
@@ -36,7 +40,7 @@ export interface ReplayState {
   readonly speed: number;
   readonly loop: boolean;
   readonly published: number;
-  /** Messages whose topic the server does not take: a name that is none, or one topic too many. */
+  /** Messages that were left out: a name that is no topic, one topic too many, or the topics that control replays. */
   readonly refused: number;
   readonly error: string | null;
 }
@@ -210,9 +214,15 @@ export class Replay {
     const { clockMs, positionMs: anchorMs } = this.#anchor;
     const dueMs = clockMs + (positionMs - anchorMs) / this.#speed;
     const timeMs = times === 'now' ? dueMs - (logTimeMs - publishTimeMs) : publishTimeMs;
+    // Recordings of others often begin their names with a slash, which would be an empty level here.
+    const name = prefix + topic.replace(/^\/+/, '');
+    if (name === REPLAY_CONTROL_TOPIC || name === REPLAY_STATE_TOPIC) {
+      // The recording of another replay is not to control this one.
+      this.#refused++;
+      return;
+    }
     try {
-      // Recordings of others often begin their names with a slash, which would be an empty level here.
-      topics.publish(prefix + topic.replace(/^\/+/, ''), { payload, timeMs });
+      topics.publish(name, { payload, timeMs });
       this.#published++;
     } catch (thrown) {
       const { code } = toSightlineError(thrown);
