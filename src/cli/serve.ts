@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { APP_OPTION } from './apps.ts';
 import type { CliContext } from './context.ts';
 import { runServer, type ServerFlags } from './run-server.ts';
 
@@ -9,6 +10,7 @@ export function registerServe(program: Command, context: CliContext): void {
     .description('start the server')
     .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
+    .option(...APP_OPTION)
     .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')
     .action((flags: ServerFlags) => runServer(context, flags));
 }

@@ -12,15 +12,17 @@ export interface RoverOptions {
   readonly name?: string;
 }
 
-/** The app `rover` on the server's side: a simulated vehicle that publishes its state, and the desk that lets people drive it. */
-export function openRover({ name = 'rover/1', ...options }: RoverOptions): { close(): void } {
+/**
+ * The app `rover` on the server's side: a simulated vehicle that publishes its state, and the desk that lets people drive
+ * it. To be closed before the topics are; `close` is idempotent.
+ */
+export function openRover({ name = 'rover/1', ...options }: RoverOptions): Disposable & { close(): void } {
   const vehicle = new RoverSource({ ...options, name });
   const desk = new DriveDesk({ ...options, name, vehicle });
   vehicle.start();
-  return {
-    close: () => {
-      desk.close();
-      vehicle.close();
-    },
+  const close = () => {
+    desk.close();
+    vehicle.close();
   };
+  return { close, [Symbol.dispose]: close };
 }
