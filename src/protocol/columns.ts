@@ -84,10 +84,11 @@ export function encodeColumns(
   checkSize(count, shape.columns + shape.texts, plainBytesMax);
   const values = new Float64Array((OWN_COLUMNS + shape.columns) * count);
   const texts = Array.from({ length: shape.texts }, (): unknown[] => []);
+  const leaves = { values, texts };
   for (const [i, { timeMs, priority, value }] of messages.entries()) {
     values[TIME * count + i] = timeMs;
     values[PRIORITY * count + i] = priority;
-    if (!spread(shape.root, value, values, texts, OWN_COLUMNS * count + i, count)) {
+    if (!spread(shape.root, value, leaves, OWN_COLUMNS * count + i, count)) {
       throw new SightlineError('PAYLOAD_BAD', `message ${i} of the batch does not fit the schema of its topic`);
     }
   }

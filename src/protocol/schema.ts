@@ -46,9 +46,7 @@ export function schemaFor(values: readonly unknown[]): SchemaField[] | undefined
 
 /** Whether a message has the shape of the schema: the same keys in whatever order, a leaf of the right kind at each. */
 export function fits(fields: readonly SchemaField[], value: unknown): boolean {
-  const shape = shapeOf(fields);
-  const texts = Array.from({ length: shape.texts }, () => []);
-  return spread(shape.root, value, new Float64Array(shape.columns), texts, 0, 1);
+  return spread(shapeOf(fields).root, value, undefined, 0, 1);
 }
 
 /** Throws MESSAGE_FIELD_BAD when the fields contradict each other. */
@@ -61,46 +59,56 @@ export function shapeOf(fields: readonly SchemaField[]): Shape {
   return shape;
 }
 
+/** Where the leaves of messages go. */
+export interface Leaves {
+  readonly values: Float64Array;
+  readonly texts: readonly unknown[][];
+}
+
 /**
  * Puts the leaves of a message into columns: its numbers into `values` from `at` on, `count` apart, what else there is at the
- * ends of `texts`. False when the message has another shape; then some leaves may have been written.
+ * ends of `texts`; without `into` it only looks. False when the message has another shape; then some leaves may have been
+ * written.
  */
-export function spread(
-  node: ShapeNode,
-  value: unknown,
-  values: Float64Array,
-  texts: readonly unknown[][],
-  at: number,
-  count: number,
-): boolean {
+export function spread(node: ShapeNode, value: unknown, into: Leaves | undefined, at: number, count: number): boolean {
   switch (node.kind) {
     case 'f64':
       if (typeof value !== 'number') return false;
-      values[at + node.column * count] = value;
+      if (into) into.values[at + node.column * count] = value;
       return true;
     case 'bool':
       if (typeof value !== 'boolean') return false;
-      values[at + node.column * count] = value ? 1 : 0;
+      if (into) into.values[at + node.column * count] = value ? 1 : 0;
       return true;
     case 'json':
-      return isText(value) && texts[node.text]!.push(value) > 0;
+      if (!isText(value)) return false;
+      into?.texts[node.text]!.push(value);
+      return true;
     case 'list': {
       const { children } = node;
       if (!Array.isArray(value) || value.length !== children.length) return false;
       for (let i = 0; i < children.length; i++) {
-        if (!spread(children[i]!, value[i], values, texts, at, count)) return false;
+        if (!spread(children[i]!, value[i], into, at, count)) return false;
       }
       return true;
     }
     case 'object': {
       const { keys, children } = node;
-      if (!isPlainObject(value) || Object.keys(value).length !== keys.length) return false;
+      if (!isPlainObject(value) || keyCount(value) !== keys.length) return false;
       for (let i = 0; i < children.length; i++) {
-        if (!spread(children[i]!, value[keys[i]!], values, texts, at, count)) return false;
+        if (!spread(children[i]!, value[keys[i]!], into, at, count)) return false;
       }
       return true;
     }
   }
+}
+
+/** A plain object inherits nothing that could be counted. */
+function keyCount(value: Record<string, unknown>): number {
+  let count = 0;
+  // Counted, since a list of the keys would be made for nothing.
+  for (const _ in value) count++;
+  return count;
 }
 
 /** Whether a value is one that a `json` leaf holds: no number, and without leaves of its own. */
