@@ -276,6 +276,7 @@ export class Sightline implements AsyncDisposable {
     const onFailed = (error: SightlineError) => this.#say(`the recording has ended: ${error.message}`);
     const recorder = await Recorder.start({ path, clock: systemClock, settings, onFailed });
     this.#recorders.add(recorder);
+    void recorder.ended.then(() => this.#recorders.delete(recorder));
     recorder.followTopics(this.#topics, filter);
     for (const { client_id, pipeline } of this.#lane.report()) this.#followVideo(recorder, client_id, pipeline);
     return recorder;

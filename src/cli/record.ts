@@ -81,6 +81,9 @@ async function record(path: string, flags: RecordFlags, context: CliContext): Pr
   const { duration, compression, rotateMb = 0, rotateS = 0 } = flags;
   const ended = new AbortController();
   const inbox = new Inbox();
+  const refused = Promise.withResolvers<never>();
+  // Raced against while subscribing; what is refused later is only said.
+  refused.promise.catch(() => {});
   let isLost = false;
   const socket = await TelemetrySocket.open({
     url,
@@ -97,6 +100,10 @@ async function record(path: string, flags: RecordFlags, context: CliContext): Pr
       },
       onControl: (message) => {
         if (message.type === 'loss') inbox.lostOnTheWay += message.count;
+        if (message.type === 'error') {
+          context.err(`the server says: ${message.message} (${message.code})`);
+          refused.reject(new SightlineError(message.code, message.message));
+        }
       },
       onDamaged: () => inbox.damaged++,
       onLost: () => {
@@ -106,14 +113,16 @@ async function record(path: string, flags: RecordFlags, context: CliContext): Pr
     },
   });
   try {
-    const recorder = await Recorder.start({
+    await using recorder = await Recorder.start({
       path,
       clock: systemClock,
       settings: { ...RECORDING_DEFAULTS, compression, rotateBytes: rotateMb * MIB, rotateMs: rotateS * 1000 },
       onFailed: () => ended.abort(),
     });
     inbox.open(recorder);
-    for (const [i, filter] of flags.topics.entries()) await socket.subscribe(i + 1, filter);
+    for (const [i, filter] of flags.topics.entries()) {
+      await Promise.race([socket.subscribe(i + 1, filter), refused.promise]);
+    }
     context.err(`recording ${flags.topics.join(' ')} from ${url}; Ctrl+C ends it`);
     await untilEnd(duration, AbortSignal.any([context.signal, ended.signal]));
     tell(await recorder.finish(), inbox, flags, context);

@@ -80,7 +80,7 @@ const ENDED_MAX = 1_000;
  * Streams into MCAP files. It reads each by contract `all`, with the stream's own ring as its queue: a disk that is too
  * slow costs this reader messages, which are counted and told in the file, and slows nobody else.
  */
-export class Recorder {
+export class Recorder implements AsyncDisposable {
   readonly #options: RecorderOptions;
   readonly #followed = new Map<Stream<unknown>, Followed>();
   /** Those whose reader has something to give. */
@@ -109,6 +109,11 @@ export class Recorder {
   /** Errors: OUTPUT_FAILED. */
   static async start(options: RecorderOptions): Promise<Recorder> {
     return new Recorder(await RecordingFile.create(options.path, options.settings), options);
+  }
+
+  /** Resolves when the recording has ended, well or not. */
+  get ended(): Promise<void> {
+    return this.#running;
   }
 
   /** The error that ended the recording. */
@@ -166,6 +171,11 @@ export class Recorder {
     await this.#running;
     if (this.#failure) throw this.#failure;
     return this.report();
+  }
+
+  /** Ends the recording, if that was not done; what went wrong is in `failure`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.finish().catch(() => undefined);
   }
 
   async #run(): Promise<void> {

@@ -49,7 +49,7 @@ describe('whatever comes', () => {
 
 test('the binary layouts are those of the specification', () => {
   const data = encodeMessageData(0x01020304, 0x1122n, Uint8Array.of(0x7b, 0x7d));
-  expect(data.toString('hex')).toBe('01' + '04030201' + '2211000000000000' + '7b7d');
-  expect(encodeTime(0x1122n).toString('hex')).toBe('02' + '2211000000000000');
+  expect(data.toString('hex')).toBe(['01', '04030201', '2211000000000000', '7b7d'].join(''));
+  expect(encodeTime(0x1122n).toString('hex')).toBe(['02', '2211000000000000'].join(''));
   expect(decodeFoxgloveBinary(Buffer.of(1, 7, 0, 0, 0, 9))).toEqual({ channelId: 7, data: Buffer.of(9) });
 });
