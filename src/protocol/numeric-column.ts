@@ -278,11 +278,12 @@ export class ColumnReader {
     const form = first & FORM_MASK;
     const width = second & WIDTH_MASK;
     const power = POWERS[first >>> 4]!;
+    if (form > XORS || width > WIDTH_MAX) throw bad(`a column of form ${form} with ${width} bits`);
+    if (form > DELTAS && (first & EXCEPTIONS_FLAG) !== 0) throw bad(`exceptions in a column of form ${form}`);
     if (form === DOUBLES) {
       this.#doubles(out, from);
       return;
     }
-    if (form > XORS || width > WIDTH_MAX) throw bad(`a column of form ${form} with ${width} bits`);
     const base = this.#base(second >>> 6);
     const exceptionsAt = (first & EXCEPTIONS_FLAG) === 0 ? -1 : this.#skipExceptions();
     if (form === CONSTANT) out.fill(base / power, from, from + this.#count);
