@@ -21,6 +21,8 @@ import type { ColumnSource, DecodedBatch } from './telemetry-decoder.ts';
 
 const QUEUE_MESSAGES_MAX = 10_000;
 const ACK_DELAY_MS = 20;
+/** Positions that a server takes with one subscription. */
+const SINCE_MAX = 1_000;
 /** A reliable subscription that stopped taking begins again when so much of its queue has been read. */
 const REFETCH_BELOW = 0.5;
 
@@ -321,10 +323,12 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
   request(wireId: number): SubscribeMessage {
     const { contract, ttlMs, group } = this.#terms;
     const hz = this.#hz;
+    // Asked again, an empty list says that nothing has come yet: topics that are new since then count from their beginning.
+    const asksAgain = this.#wireId !== 0 || this.#terms.since.length > 0;
+    const since = asksAgain && !this.#conflates ? this.positions().slice(-SINCE_MAX) : undefined;
     this.#wireId = wireId;
     this.#byTopicId.clear();
     this.#unacknowledged.clear();
-    const since = this.#conflates ? [] : this.positions();
     return {
       type: 'subscribe',
       id: wireId,
@@ -333,7 +337,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
       ...(hz === undefined ? {} : { hz }),
       ...(ttlMs === undefined ? {} : { ttl_ms: ttlMs }),
       ...(group === undefined ? {} : { group }),
-      ...(since.length === 0 ? {} : { since }),
+      ...(since === undefined ? {} : { since }),
     };
   }
 
