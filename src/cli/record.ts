@@ -191,7 +191,8 @@ function tell(report: RecordingReport, inbox: Inbox, { json }: RecordFlags, cont
   context.err(`${recorded} messages, ${(bytes / MIB).toFixed(1)} MiB${said.join('')}`);
 }
 
-function mcapName(text: string): string {
+/** For commander. */
+export function mcapName(text: string): string {
   if (!text.endsWith('.mcap')) throw new InvalidArgumentError('It is to end in .mcap.');
   return text;
 }

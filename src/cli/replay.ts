@@ -5,6 +5,7 @@ import { RecordingSource } from '../delivery/replay-file.ts';
 import { ReplayDesk } from '../delivery/replay-desk.ts';
 import { Replay, REPLAY_CONTROL_TOPIC, REPLAY_STATE_TOPIC } from '../delivery/replay.ts';
 import type { CliContext } from './context.ts';
+import { untilAborted } from './run-server.ts';
 
 interface ReplayFlags {
   readonly speed: number;
@@ -75,19 +76,12 @@ async function playFile(path: string, flags: ReplayFlags, context: CliContext): 
     const { duration_s: durationS } = replay.state;
     context.err(`${source.messageCount} messages of ${source.topics.length} topics, ${durationS.toFixed(1)} s`);
     // A source that breaks off ends the command; a recording that was played does so when asked to.
-    const played = replay.untilEnded().then(() => (once ? undefined : aborted(context.signal)));
-    await Promise.race([played, aborted(context.signal)]);
+    const played = replay.untilEnded().then(() => (once ? undefined : untilAborted(context.signal)));
+    await Promise.race([played, untilAborted(context.signal)]);
     if (once) context.err(`played ${replay.state.published} messages`);
   } finally {
     await replay.close();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    if (signal.aborted) done();
-    else signal.addEventListener('abort', () => done(), { once: true });
-  });
 }
 
 function number(text: string): number {

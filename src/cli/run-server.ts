@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { checkApp, pageOf } from './apps.ts';
@@ -13,11 +14,15 @@ export interface ServerFlags {
   readonly host?: string;
   readonly model?: string;
   readonly app?: string;
+  readonly record?: string;
 }
+
+/** For a recording of everything that happens in the server. */
+export const RECORD_OPTION = ['--record <file>', 'record topics, pictures and results into an MCAP file'] as const;
 
 /**
  * `makeCamera` makes the clip that the page plays as its demo camera: it is a demo, which has a simulated rover too, unless
- * `--app` names what is wanted alone. Resolves when the server has stopped, after the context's signal. Errors: USAGE, CONFIG_*, ADDRESS_*, MODEL_*.
+ * `--app` names what is wanted alone. Resolves when the server has stopped, after the context's signal. Errors: USAGE, CONFIG_*, ADDRESS_*, MODEL_*, OUTPUT_FAILED.
  */
 export async function runServer(
   context: CliContext,
@@ -33,6 +38,7 @@ export async function runServer(
   // ONNX Runtime and FFmpeg take their time to load: not before the command line is known to be right.
   const [{ openServer }, { openRover }] = await Promise.all([import('../app.ts'), import('../pipelines/rover.ts')]);
   await using app = await openServer({ config, say: (line) => context.err(line) });
+  if (flags.record !== undefined) await app.record(resolve(context.cwd, flags.record));
   context.out(`ready ${app.url}`);
   const isDemo = makeCamera !== undefined;
   if (isDemo || name) context.err(`Open ${app.url}${pageOf(name)} in a browser. Ctrl+C stops the server.`);
@@ -44,9 +50,10 @@ export async function runServer(
   context.err('stopping');
 }
 
-function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
+/** Resolves, and never rejects, once the signal says so. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    if (signal.aborted) done();
+    else signal.addEventListener('abort', () => done(), { once: true });
   });
 }

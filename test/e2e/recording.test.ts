@@ -46,6 +46,7 @@ function connect(url: string, onMessage: (topic: string, data: { n: number }) =>
   });
 }
 
+/** The messages of `rover/1/state` as the public reader finds them. */
 async function readFileOf(path: string) {
   const bytes = await readFile(path);
   const readable = {
@@ -55,10 +56,12 @@ async function readFileOf(path: string) {
   const decompressHandlers = { zstd: (data: Uint8Array) => zstdDecompressSync(data) };
   const reader = await McapIndexedReader.Initialize({ readable, decompressHandlers });
   const numbers = [];
-  for await (const { data } of reader.readMessages({ topics: ['rover/1/state'], validateCrcs: true })) {
+  const sequences = [];
+  for await (const { sequence, data } of reader.readMessages({ topics: ['rover/1/state'], validateCrcs: true })) {
+    sequences.push(sequence);
     numbers.push((JSON.parse(Buffer.from(data).toString()) as { n: number }).n);
   }
-  return { reader, numbers };
+  return { reader, numbers, sequences };
 }
 
 test('pictures and results of a video session are recorded on the timeline of the topics', async () => {
@@ -86,6 +89,16 @@ test('pictures and results of a video session are recorded on the timeline of th
     ],
     ['rover/1/state', { n: 1 }],
   ]);
+});
+
+test('a server records its own rover from the first message to the last', async () => {
+  const path = join(folder, 'own.mcap');
+  const server = await ServerProcess.start(['serve', '--app', 'rover', '--record', path]);
+  await sleep(1_000);
+  expect(await server.stop()).toBe(0);
+  const { sequences } = await readFileOf(path);
+  expect(sequences.length).toBeGreaterThan(20);
+  expect(sequences).toEqual(sequences.map((_, i) => i + 1));
 });
 
 describe('sightline record and replay', () => {
