@@ -33,6 +33,8 @@ export class ColumnWriter {
   readonly #codes: Uint32Array;
   readonly #whole: Float64Array;
   readonly #count: number;
+  /** Of the column in work. */
+  #exceptionCount = 0;
   #head = 0;
   #word = 0;
 
@@ -85,29 +87,39 @@ export class ColumnWriter {
    */
   #scale(values: Float64Array, from: number): number | undefined {
     const whole = this.#whole;
+    const count = this.#count;
     let decimals = 0;
+    let power = 1;
     let exceptions = 0;
-    for (let i = 0; i < this.#count; i++) {
+    for (let i = 0; i < count; i++) {
       const value = values[from + i]!;
-      if (isException(value)) {
-        if (++exceptions * EXCEPTIONS_SHARE > this.#count) return undefined;
-        whole[i] = i === 0 ? Number.NaN : whole[i - 1]!;
-        continue;
-      }
-      const power = POWERS[decimals]!;
-      const scaled = Math.round(value * power);
-      if (scaled / power === value && Math.abs(scaled) <= Number.MAX_SAFE_INTEGER) {
+      // Any whole number will do that gives the value back; 0 gives back -0 too, as far as === can tell.
+      const scaled = Math.floor(value * power + 0.5);
+      if (
+        scaled / power === value &&
+        Math.abs(scaled) <= Number.MAX_SAFE_INTEGER &&
+        (scaled !== 0 || Object.is(value, 0))
+      ) {
         whole[i] = scaled;
         continue;
       }
+      if (isException(value)) {
+        if (++exceptions * EXCEPTIONS_SHARE > count) return undefined;
+        whole[i] = i === 0 ? Number.NaN : whole[i - 1]!;
+        continue;
+      }
       if (++decimals > DECIMALS_MAX) return undefined;
+      power = POWERS[decimals]!;
       i = -1;
       exceptions = 0;
     }
-    // Those before the first whole number take its value; a column of exceptions alone was given up above.
-    const first = whole.findIndex((value) => !Number.isNaN(value));
-    if (first > 0) whole.fill(whole[first]!, 0, first);
-    return first === -1 ? undefined : decimals;
+    this.#exceptionCount = exceptions;
+    if (exceptions > 0 && Number.isNaN(whole[0])) {
+      // Those before the first whole number take its value; a column of exceptions alone was given up above.
+      const first = whole.findIndex((value) => !Number.isNaN(value));
+      whole.fill(whole[first]!, 0, first);
+    }
+    return decimals;
   }
 
   #wholeNumbers(values: Float64Array, from: number, decimals: number): boolean {
@@ -131,7 +143,7 @@ export class ColumnWriter {
     const useDeltas = deltaWidth < offsetWidth;
     const width = quickWidth(useDeltas ? deltaWidth : offsetWidth);
     const form = width === 0 ? CONSTANT : useDeltas ? DELTAS : OFFSETS;
-    const flag = this.#hasException(values, from) ? EXCEPTIONS_FLAG : 0;
+    const flag = this.#exceptionCount > 0 ? EXCEPTIONS_FLAG : 0;
     this.#form(form | flag, decimals, width, useDeltas ? whole[0]! : min);
     if (flag !== 0) this.#exceptions(values, from);
     if (form === DELTAS) this.#deltas(width);
@@ -140,36 +152,33 @@ export class ColumnWriter {
   }
 
   #offsets(min: number, width: number): void {
-    for (let i = 0; i < this.#count; i++) this.#codes[i] = this.#whole[i]! - min;
-    this.#pack(this.#count, width);
+    const whole = this.#whole;
+    const codes = this.#codes;
+    const count = this.#count;
+    for (let i = 0; i < count; i++) codes[i] = whole[i]! - min;
+    this.#pack(count, width);
   }
 
   #deltas(width: number): void {
-    for (let i = 1; i < this.#count; i++) {
-      const delta = this.#whole[i]! - this.#whole[i - 1]!;
-      this.#codes[i - 1] = (delta << 1) ^ (delta >> 31);
+    const whole = this.#whole;
+    const codes = this.#codes;
+    const count = this.#count;
+    for (let i = 1; i < count; i++) {
+      const delta = whole[i]! - whole[i - 1]!;
+      codes[i - 1] = (delta << 1) ^ (delta >> 31);
     }
-    this.#pack(this.#count - 1, width);
-  }
-
-  #hasException(values: Float64Array, from: number): boolean {
-    for (let i = 0; i < this.#count; i++) if (isException(values[from + i]!)) return true;
-    return false;
+    this.#pack(count - 1, width);
   }
 
   #exceptions(values: Float64Array, from: number): void {
-    const at = this.#head;
-    let exceptions = 0;
-    this.#head += 2;
+    this.#u16(this.#exceptionCount);
     for (let i = 0; i < this.#count; i++) {
       const value = values[from + i]!;
       if (!isException(value)) continue;
-      exceptions++;
       this.#u16(i);
       this.#headView.setFloat64(this.#head, value, true);
       this.#head += 8;
     }
-    this.#headView.setUint16(at, exceptions, true);
   }
 
   /** True doubles: one for all, the exclusive or of neighbours where their upper halves agree, or plainly. */
@@ -203,20 +212,23 @@ export class ColumnWriter {
   #pack(count: number, width: number): void {
     if (width === 0) return;
     const words = this.#words;
-    let word = this.#word;
+    const codes = this.#codes;
+    let at = this.#word;
+    let word = 0;
     let bit = 0;
     for (let i = 0; i < count; i++) {
-      const code = this.#codes[i]!;
-      words[word]! |= code << bit;
+      const code = codes[i]!;
+      word |= code << bit;
       bit += width;
       if (bit >= 32) {
         bit -= 32;
-        word++;
+        words[at++] = word;
         // A shift by 32 would be one by 0: nothing of the code is left when it ended with the word.
-        if (bit > 0) words[word]! |= code >>> (width - bit);
+        word = bit > 0 ? code >>> (width - bit) : 0;
       }
     }
-    this.#word = bit === 0 ? word : word + 1;
+    if (bit > 0) words[at++] = word;
+    this.#word = at;
   }
 
   #form(form: number, decimals: number, width: number, base?: number): void {
