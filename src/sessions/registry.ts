@@ -81,7 +81,7 @@ export class SessionRegistry<S extends RegisteredSession> {
   ): Promise<{ session: S; resumed: boolean }> {
     if (this.#closed) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     const clientId = wanted.clientId ?? `${this.#options.kind}-${randomUUID().slice(0, 8)}`;
-    const existing = this.#sessions.get(clientId);
+    const existing = this.#find(clientId);
     if (existing?.link.hasToken(wanted.token)) return { session: existing, resumed: true };
     if (existing || this.#opening.has(clientId)) {
       throw new SightlineError(
@@ -111,6 +111,14 @@ export class SessionRegistry<S extends RegisteredSession> {
   end(session: S, reason: SightlineError): void {
     this.#sessions.delete(session.link.clientId);
     session.close(reason);
+  }
+
+  /** A client that was cut off before its token reached it must not be locked out of its own name. */
+  #find(clientId: string): S | undefined {
+    const session = this.#sessions.get(clientId);
+    if (session === undefined || session.link.socket || session.link.wasUsed) return session;
+    this.end(session, new SightlineError('SESSION_IDLE', 'the session was never used'));
+    return undefined;
   }
 
   #makeRoom(): void {

@@ -29,6 +29,7 @@ export class SessionSocket {
   readonly #parts: SessionSocketParts;
   #socket: WebSocket | undefined;
   #lastActivityMs: number;
+  #wasUsed = false;
   #lostMs: number | undefined;
   /** When the ping was sent that has no answer yet, Unix ms. */
   #pingSentMs: number | undefined;
@@ -57,6 +58,11 @@ export class SessionSocket {
     return this.#lastActivityMs;
   }
 
+  /** A message has come, ever: before that the client may not even have had its token. */
+  get wasUsed(): boolean {
+    return this.#wasUsed;
+  }
+
   /** Compares in constant time, so that a token cannot be guessed digit by digit. */
   hasToken(token: string | undefined): boolean {
     const given = Buffer.from(token ?? '');
@@ -80,6 +86,7 @@ export class SessionSocket {
       if (socket !== this.#socket) return;
       this.#lastActivityMs = clock.now();
       this.#answered(this.#lastActivityMs);
+      this.#wasUsed = true;
       onMessage(data as Buffer, isBinary, this.#lastActivityMs);
     });
     socket.on('pong', () => {

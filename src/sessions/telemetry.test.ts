@@ -1,124 +1,18 @@
-import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { WebSocketServer } from 'ws';
+import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
 import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
 import { systemClock } from '../base/clock.ts';
 import { Priority } from '../base/sample.ts';
-import { seededRandom } from '../base/random.ts';
 import { encodeBatch } from '../protocol/batch.ts';
 import { Payload } from '../protocol/payload.ts';
 import { TELEMETRY_SUBPROTOCOLS } from '../protocol/telemetry.ts';
-import { Hub } from '../stream/hub.ts';
-import type { ReaderCounts } from '../stream/reader.ts';
-import { Topics, type TopicInput } from '../stream/topics.ts';
 import { compressors } from './compression.ts';
-import { TelemetryLane, type TelemetryLaneOptions } from './telemetry.ts';
-
-type Settings = TelemetryLaneOptions['settings'];
-
-const SETTINGS: Settings = {
-  targetLatencyMs: 50,
-  batchDelayMs: 5,
-  batchMessagesMax: 50,
-  batchBytesMax: 262_144,
-  socketBytesMax: 65_536,
-  queueBytesMax: 1_000_000,
-  criticalMessagesMax: 20,
-  slowConsumerMs: 30_000,
-  compression: 'lz4',
-  compressionThresholdBytes: 512,
-  rate: { messagesPerS: 100_000, bytesPerS: 100_000_000, muteMs: 5_000 },
-  banMs: 60_000,
-  messageBytesMax: 1_000_000,
-  subscriptionsMax: 10,
-  topicsMax: 20,
-  historyMessages: 2_000,
-  idleTimeoutMs: 300_000,
-  resumeWindowMs: 30_000,
-  sessionsMax: 100,
-  pingIntervalMs: 20_000,
-  pongTimeoutMs: 10_000,
-};
-
-/** The lane behind a real WebSocket server. */
-class Bench {
-  readonly topics: Topics;
-  readonly lane: TelemetryLane;
-  readonly server: Server = createServer();
-  readonly sockets: WebSocketServer;
-
-  constructor(settings: Partial<Settings> = {}) {
-    const hub = new Hub({ clock: systemClock, random: seededRandom(1), streamsMax: 1_000 });
-    this.topics = new Topics({
-      hub,
-      clock: systemClock,
-      random: seededRandom(2),
-      settings: {
-        topicsMax: 100,
-        historyMessages: settings.historyMessages ?? SETTINGS.historyMessages,
-        historyBytesMax: 64_000_000,
-        historyTotalBytesMax: 256_000_000,
-        topicIdleMs: 60_000,
-        readersMax: 1_000,
-      },
-    });
-    this.lane = new TelemetryLane({
-      topics: this.topics,
-      clock: systemClock,
-      settings: { ...SETTINGS, ...settings },
-    });
-    this.sockets = new WebSocketServer({
-      server: this.server,
-      handleProtocols: (offered) => TELEMETRY_SUBPROTOCOLS.find((known) => offered.has(known)) ?? false,
-    });
-    this.sockets.on('connection', (socket, request) => {
-      void this.lane.open(socket, new URL(request.url!, 'http://x').searchParams);
-    });
-  }
-
-  async start(): Promise<this> {
-    this.server.listen(0, '127.0.0.1');
-    await once(this.server, 'listening');
-    return this;
-  }
-
-  url(query = ''): string {
-    return `ws://127.0.0.1:${(this.server.address() as AddressInfo).port}/${query}`;
-  }
-
-  publish(topic: string, value: unknown, more: Partial<TopicInput> = {}): number {
-    return this.topics.publish(topic, { payload: Payload.of(value), ...more }).seq;
-  }
-
-  session(clientId: string) {
-    return this.lane.report().sessions.find((session) => session.client_id === clientId)!;
-  }
-
-  expectBalanced(): void {
-    const { sessions, topics } = this.lane.report();
-    for (const { accounts } of [...sessions, ...topics]) expectBalance(accounts);
-  }
-
-  async stop(): Promise<void> {
-    this.expectBalanced();
-    this.lane.close();
-    for (const socket of this.sockets.clients) socket.terminate();
-    this.server.close();
-  }
-}
-
-function expectBalance({ published, delivered, conflated, dropped, expired, queued }: ReaderCounts): void {
-  const lost = Object.values(dropped).reduce((sum, n) => sum + n, 0);
-  expect(delivered + conflated + lost + expired + queued).toBe(published);
-}
 
 const sequence = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-let bench: Bench;
+let bench: TelemetryBench;
 beforeEach(async () => {
-  bench = await new Bench().start();
+  bench = await new TelemetryBench().start();
 });
 afterEach(() => bench.stop());
 
@@ -254,7 +148,7 @@ describe('contracts', () => {
     await first.subscribe('log', 'reliable');
     for (const n of sequence(1, 10)) bench.publish('log', n);
     await first.until(() => first.received.length === 10);
-    const [{ topic_id }] = first.of('topic') as [{ topic_id: number }];
+    const { topic_id } = first.of('topic')[0]!;
     first.send({ type: 'ack', id: 1, topic_id, seq: 8 });
     await first.settled();
     first.socket.terminate();
@@ -377,6 +271,20 @@ describe('reliable publishing', () => {
   });
 });
 
+test('a client that was cut off before it was welcomed is not locked out of its name', async () => {
+  const url = bench.url('?client_id=me');
+  const first = await TelemetryTestClient.open(url);
+  const second = await TelemetryTestClient.open(url);
+  expect(second.errors).toEqual(['SESSION_NAME_IN_USE']);
+  await first.close();
+  const third = await TelemetryTestClient.open(url);
+  expect(third.welcome.resumed).toBe(false);
+  await third.settled();
+  await third.close();
+  const fourth = await TelemetryTestClient.open(url);
+  expect(fourth.errors).toEqual(['SESSION_NAME_IN_USE']);
+});
+
 describe('bad input', () => {
   const cases: [string, object | string, string][] = [
     ['text that is no JSON', '{"type":', 'MESSAGE_NOT_JSON'],
@@ -442,7 +350,7 @@ describe('bad input', () => {
 describe('publishing too fast', () => {
   test('is warned of, slowed down, and goes on', async () => {
     await bench.stop();
-    bench = await new Bench({ rate: { messagesPerS: 50, bytesPerS: 1e9, muteMs: 1_000 } }).start();
+    bench = await new TelemetryBench({ rate: { messagesPerS: 50, bytesPerS: 1e9, muteMs: 1_000 } }).start();
     const writer = await TelemetryTestClient.open(bench.url('?client_id=w'));
     for (const n of sequence(1, 60)) writer.send({ type: 'publish', topic: 'a', data: n });
     await writer.until(() => writer.of('notice').length === 1);
