@@ -34,6 +34,7 @@ export interface RoverStatus {
   readonly orders_expired: number;
   /** States that were never sent, because this process was held up. */
   readonly states_skipped: number;
+  readonly simulated: true;
 }
 
 /**
@@ -162,6 +163,7 @@ export class RoverSource {
       uptime_s: Math.round(this.#state.timeMs / 1000),
       orders_expired: this.#ordersExpired,
       states_skipped: this.#skipped,
+      simulated: true,
     };
     const priority = changed ? Priority.high : Priority.normal;
     this.#options.topics.publish(`${this.#name}/status`, { payload: Payload.of(status), timeMs, priority });

@@ -13,6 +13,8 @@ const TEXT_INTERVAL_MS = 250;
 /** Plots are drawn at half of a usual screen's rate: nobody sees more, and a small machine has to draw four of them. */
 const PLOT_INTERVAL_MS = 30;
 const RETRY_MS = 1_000;
+/** After a while without a link nobody wants to see what happened long before. */
+const TTL_MS = 2_000;
 const NOW = { priority: Priority.critical, ttlMs: COMMAND_EXPIRES_MS };
 const CERTAIN = { priority: Priority.critical, reliable: true } as const;
 
@@ -104,6 +106,8 @@ const controls = new Controls({
 });
 
 function onColumns(batch: TelemetryColumns): void {
+  // After a reconnection what was missed may come after what is new.
+  if (newest && batch.epoch === newest.epoch && batch.timestamp < newest.timestamp) return;
   newest = batch;
   link.add(batch, performance.now());
   for (const series of allSeries) series.append(batch);
@@ -152,7 +156,7 @@ function refreshText(): void {
     view.showMapNote('The server is gone; the page looks for it');
   } else if (health === 'none') {
     view.showStatus('busy', 'No rover');
-    view.showMapNote(newest ? 'Nothing comes from the rover' : 'Waiting for the rover');
+    view.showMapNote(newest ? 'Nothing comes from the rover' : 'Waiting for a rover');
   } else {
     view.showStatus(health === 'good' ? 'live' : 'busy', health === 'good' ? 'Live' : 'Degraded');
     view.showMapNote(undefined);
@@ -175,30 +179,36 @@ function refreshDriving(): void {
   });
 }
 
-async function connect(): Promise<void> {
+/** For as long as the page is open: a session finds its server again by itself, unless it was refused or has ended for good. */
+async function watch(): Promise<never> {
   for (;;) {
     try {
       session = await connectTelemetry({ url: '/ws/telemetry' });
-      break;
+      await follow(session);
     } catch {
       // The status says that there is no server; the page looks for it until there is one.
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
+    driver.lose();
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
-  session.on('state', ({ state }) => {
+}
+
+/** Until the session ends. */
+async function follow(open: TelemetrySession): Promise<void> {
+  open.on('state', ({ state }) => {
     if (state === 'open') return;
     driver.lose();
     link.clear();
     refreshText();
   });
-  session.subscribe(`${ROVER}/lease`, { contract: 'latest' }).onTelemetry((messages) => {
+  open.subscribe(`${ROVER}/lease`, { contract: 'latest' }).onTelemetry((messages) => {
     lease = messages.at(-1)!.data as LeaseStatus;
     driver.seeLease(lease);
   });
-  session.subscribe(`${ROVER}/status`, { contract: 'latest' }).onTelemetry((messages) => {
+  open.subscribe(`${ROVER}/status`, { contract: 'latest' }).onTelemetry((messages) => {
     status = messages.at(-1)!.data as view.RoverStatus;
   });
-  states = session.subscribe(`${ROVER}/state`, { contract: 'all' });
+  states = open.subscribe(`${ROVER}/state`, { contract: 'all', ttlMs: TTL_MS });
   for await (const batch of states.columns()) onColumns(batch);
 }
 
@@ -222,4 +232,4 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
 setInterval(refreshText, TEXT_INTERVAL_MS);
 requestAnimationFrame(draw);
 refreshText();
-await connect();
+await watch();

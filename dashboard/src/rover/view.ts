@@ -84,6 +84,7 @@ export interface RoverStatus {
   readonly mode: string;
   readonly stop_cause: string | null;
   readonly faults: readonly string[];
+  readonly simulated?: boolean;
 }
 
 const STOP_CAUSES: Readonly<Record<string, string>> = {
@@ -100,7 +101,8 @@ const FAULT_NAMES: Readonly<Record<string, string>> = {
   emergency_stop: 'emergency stop',
 };
 
-export function showRoverStatus({ stop_cause: cause, faults }: RoverStatus): void {
+export function showRoverStatus({ stop_cause: cause, faults, simulated }: RoverStatus): void {
+  element('simulated').hidden = simulated !== true;
   setText('vehicle-state', cause === null ? 'drives' : (STOP_CAUSES[cause] ?? cause));
   setText('faults', faults.map((fault) => FAULT_NAMES[fault] ?? fault).join(', ') || 'none');
 }
@@ -141,7 +143,8 @@ function ms(value: number): string {
 }
 
 function signed(value: number): string {
-  return `${value < 0 ? '−' : '+'}${ms(Math.abs(value))}`;
+  const size = ms(Math.abs(value));
+  return `${Number(size) === 0 ? '' : value < 0 ? '−' : '+'}${size}`;
 }
 
 function count(value: number): string {
