@@ -14,6 +14,7 @@ const HZ = 10;
 const HOLD_MS = 5_000;
 const HOLD_QUICK_MS = 1_000;
 const SETTLE_MS = 2_000;
+const SETTLE_QUICK_MS = 300;
 /** Run in the server's process on SIGUSR2, so that garbage is not taken for memory that is needed. */
 const COLLECT = `data:text/javascript,${encodeURIComponent(`
 import { setFlagsFromString } from 'node:v8';
@@ -71,10 +72,11 @@ async function idleBytes(bench: TelemetryBench, lane: Lane, count: number): Prom
 }
 
 /** The server's own, after a collection; NaN where there is no `/proc`. */
-async function residentBytes({ signal }: TelemetryBench, pid: number): Promise<number> {
-  await sleep(SETTLE_MS, undefined, { signal });
+async function residentBytes({ quick, signal }: TelemetryBench, pid: number): Promise<number> {
+  const settleMs = quick ? SETTLE_QUICK_MS : SETTLE_MS;
+  await sleep(settleMs, undefined, { signal });
   process.kill(pid, 'SIGUSR2');
-  await sleep(SETTLE_MS / 2, undefined, { signal });
+  await sleep(settleMs / 2, undefined, { signal });
   const status = `/proc/${pid}/status`;
   if (!existsSync(status)) return Number.NaN;
   const kb = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(status, 'utf8'))?.[1];

@@ -1,3 +1,5 @@
+import { systemClock } from '../../src/base/clock.ts';
+import { LagMeter } from '../../src/client/lag.ts';
 import { decodeBatchHeader, decodeColumns } from '../../src/protocol/batch.ts';
 import type { PayloadCodec, TelemetrySubprotocol } from '../../src/protocol/telemetry.ts';
 import { CHECK_PATHS, type RoverMessage } from '../../src/load/rover-messages.ts';
@@ -41,7 +43,20 @@ export const sightline: Peer = {
     meter.bytes -= counted;
     const filter = commonFilter(topics);
     if (filter !== undefined) await socket.subscribe(1, filter);
-    return { close: () => socket.close() };
+    // As the SDK does in each of its sessions.
+    const lag = new LagMeter({
+      clock: systemClock,
+      waitedMs: () => 0,
+      onSecond: () => undefined,
+      report: (lagMs) => socket.report(lagMs),
+    });
+    lag.start();
+    return {
+      close: async () => {
+        lag.stop();
+        await socket.close();
+      },
+    };
   },
 };
 

@@ -134,6 +134,11 @@ export class TelemetrySocket {
     await Promise.race([subscribed, this.#ended.promise]);
   }
 
+  /** Tells the server how far this program is behind in its own work. */
+  report(lagMs: number): void {
+    this.#send({ type: 'report', lag_ms: lagMs });
+  }
+
   /** In the binary protocol nothing is sent before `flush`. */
   publish(topic: string, data: unknown, timeMs: number): void {
     if (this.#options.subprotocol !== 'sightline.v1.binary') {
