@@ -20,12 +20,15 @@ export class ReplayDesk implements Disposable {
   readonly #unwatch: () => void;
   readonly #timer: NodeJS.Timeout;
   #refused = 0;
+  /** Of the topic as it is now; a reader of an earlier one has closed with it. */
+  #stopReading: () => void = () => {};
 
   constructor(replay: Replay, topics: Topics) {
     this.#replay = replay;
     this.#topics = topics;
     this.#unwatch = topics.watch(REPLAY_CONTROL_TOPIC, ({ stream }) => {
       const reader = stream.subscribe({ name: 'replay', contract: { kind: 'all' }, onReady: () => takeAll() });
+      this.#stopReading = () => reader.close();
       const takeAll = (): void => {
         for (let sample = reader.next(); sample; sample = reader.next()) this.#obey(sample.data.payload.value());
       };
@@ -44,6 +47,7 @@ export class ReplayDesk implements Disposable {
 
   [Symbol.dispose](): void {
     this.#unwatch();
+    this.#stopReading();
     clearInterval(this.#timer);
   }
 

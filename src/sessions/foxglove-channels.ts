@@ -1,10 +1,13 @@
-import { channelSchema, toForeign } from '../delivery/recording-format.ts';
-import type { Topic, Topics } from '../stream/topics.ts';
+import { channelSchema, toForeign, type ChannelSchema } from '../delivery/recording-format.ts';
+import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
+import { viewsOf } from './foxglove-views.ts';
 import type { FoxgloveChannel } from './foxglove-wire.ts';
 
 export interface AdvertisedTopic {
   readonly topic: Topic;
   readonly channel: FoxgloveChannel;
+  /** A message as the channel has it; undefined when it has no part in it. */
+  readonly toJson: (message: TelemetryMessage) => Uint8Array | undefined;
 }
 
 export interface ChannelCatalogueEvents {
@@ -13,13 +16,14 @@ export interface ChannelCatalogueEvents {
 }
 
 /**
- * The topics as channels, the same for all clients. A channel's schema is inferred from a message, so that a topic becomes
- * one when its first message is there. Holds no reader: a topic that nobody reads can be forgotten.
+ * The topics and the views of them as channels, the same for all clients. A channel's schema is inferred from a message, so
+ * that a topic becomes one when its first message is there. Holds no reader: a topic that nobody reads can be forgotten.
  */
 export class ChannelCatalogue {
   readonly #channels = new Map<number, AdvertisedTopic>();
   readonly #events: ChannelCatalogueEvents;
   readonly #unwatch: () => void;
+  #lastId = 0;
   /** New topics; announced together when the publication that made them is over. */
   #fresh: Topic[] = [];
 
@@ -51,30 +55,39 @@ export class ChannelCatalogue {
   }
 
   #addFresh(): void {
-    const added: FoxgloveChannel[] = [];
-    for (const topic of this.#fresh.splice(0)) {
-      const channel = channelOf(topic);
-      if (!channel) continue;
-      this.#channels.set(channel.id, { topic, channel });
-      added.push(channel);
-    }
-    if (added.length > 0) this.#events.onAdded(added);
+    const added = this.#fresh.splice(0).flatMap((topic) => this.#advertise(topic));
+    for (const advertised of added) this.#channels.set(advertised.channel.id, advertised);
+    if (added.length > 0) this.#events.onAdded(added.map(({ channel }) => channel));
   }
-}
 
-/** Undefined for a topic that has gone already. */
-function channelOf({ name, number, stream }: Topic): FoxgloveChannel | undefined {
-  const newest = [...stream.history(stream.head - 1)].at(-1);
-  if (!newest) return undefined;
-  const { payload, timeMs } = newest.data;
-  const { form } = toForeign(payload, timeMs, name);
-  const { name: schemaName, schema } = channelSchema(name, form, payload);
-  return {
-    id: number,
-    topic: name,
-    encoding: 'json',
-    schemaName,
-    schema: JSON.stringify(schema),
-    schemaEncoding: 'jsonschema',
-  };
+  /** The topic itself and its views; nothing for a topic that has gone already. */
+  #advertise(topic: Topic): AdvertisedTopic[] {
+    const { name, stream } = topic;
+    const newest = [...stream.history(stream.head - 1)].at(-1);
+    if (!newest) return [];
+    const { payload, timeMs } = newest.data;
+    const { form } = toForeign(payload, timeMs, name);
+    const whole: AdvertisedTopic = {
+      topic,
+      channel: this.#channel(name, channelSchema(name, form, payload)),
+      toJson: (message) => toForeign(message.payload, message.timeMs, name).json,
+    };
+    const views = viewsOf(payload.value()).map(({ key, schema, toJson }): AdvertisedTopic => ({
+      topic,
+      channel: this.#channel(`${name}.${key}`, schema),
+      toJson: (message) => toJson(message.payload.value(), message.timeMs),
+    }));
+    return [whole, ...views];
+  }
+
+  #channel(topic: string, { name: schemaName, schema }: ChannelSchema): FoxgloveChannel {
+    return {
+      id: ++this.#lastId,
+      topic,
+      encoding: 'json',
+      schemaName,
+      schema: JSON.stringify(schema),
+      schemaEncoding: 'jsonschema',
+    };
+  }
 }

@@ -1,13 +1,13 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
-import { toForeign, toNs } from '../delivery/recording-format.ts';
+import { toNs } from '../delivery/recording-format.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
 import { Payload } from '../protocol/payload.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import type { Reader } from '../stream/reader.ts';
 import type { TelemetryMessage, Topics } from '../stream/topics.ts';
-import type { ChannelCatalogue } from './foxglove-channels.ts';
+import type { AdvertisedTopic, ChannelCatalogue } from './foxglove-channels.ts';
 import {
   CAPABILITIES,
   decodeFoxgloveBinary,
@@ -65,6 +65,7 @@ export interface FoxgloveSessionReport {
 interface Subscription {
   readonly id: number;
   readonly channel: FoxgloveChannel;
+  readonly toJson: AdvertisedTopic['toJson'];
   readonly reader: Reader<TelemetryMessage>;
   toldLost: number;
 }
@@ -241,7 +242,7 @@ export class FoxgloveSession implements RegisteredSession {
         `all ${settings.subscriptionsMax} subscriptions are taken`,
       );
     }
-    const { channel, topic } = advertised;
+    const { channel, topic, toJson } = advertised;
     const { stream } = topic;
     const onReady = (): void => {
       this.#ready.add(subscription);
@@ -254,7 +255,7 @@ export class FoxgloveSession implements RegisteredSession {
       from: Math.max(stream.oldest, stream.head - 1),
       onReady,
     });
-    const subscription: Subscription = { id, channel, reader, toldLost: 0 };
+    const subscription: Subscription = { id, channel, toJson, reader, toldLost: 0 };
     this.#subscriptions.set(id, subscription);
     this.#byChannel.set(channelId, subscription);
     if (reader.ready) onReady();
@@ -398,7 +399,7 @@ export class FoxgloveSession implements RegisteredSession {
     const { socketBytesMax } = this.#parts.settings;
     const { socket } = this.link;
     if (!socket) return;
-    let sent = 0;
+    let taken = 0;
     while (this.#ready.size > 0) {
       for (const subscription of this.#ready) {
         // Goes on when the socket has sent something.
@@ -408,10 +409,9 @@ export class FoxgloveSession implements RegisteredSession {
           this.#ready.delete(subscription);
           continue;
         }
-        const { payload, timeMs } = sample.data;
-        const { json } = toForeign(payload, timeMs, subscription.channel.topic);
-        socket.send(encodeMessageData(subscription.id, toNs(sample.publishedTimeMs), json), this.#onSent);
-        if (++sent >= SLICE_MESSAGES) return this.#scheduleFlush();
+        const json = subscription.toJson(sample.data);
+        if (json) socket.send(encodeMessageData(subscription.id, toNs(sample.publishedTimeMs), json), this.#onSent);
+        if (++taken >= SLICE_MESSAGES) return this.#scheduleFlush();
       }
     }
   }

@@ -165,6 +165,44 @@ describe('with the public client', () => {
     expect(seen.messages).toHaveLength(501);
   });
 
+  test('places and poses inside a message are channels that Foxglove’s panels know', async () => {
+    const { topics, url } = await serve();
+    const state = (x: number) => ({
+      gps: { lat: 46.5, lon: 6.5 + x, alt: 400, accuracy: 2 },
+      pose: { x, y: 2, heading: Math.PI / 2 },
+      name: 'r',
+    });
+    publish(topics, 'state', state(0));
+    const { client, seen, channel } = await connect(url);
+    const [gps, pose] = [await channel('state.gps'), await channel('state.pose')];
+    expect([gps.schemaName, pose.schemaName]).toEqual(['foxglove.LocationFix', 'foxglove.PoseInFrame']);
+    expect(Object.keys((JSON.parse(gps.schema) as { properties: object }).properties)).toContain('position_covariance');
+    const ids = [client.subscribe(gps.id), client.subscribe(pose.id)];
+    await expect.poll(() => seen.messages.length).toBe(2);
+    publish(topics, 'state', { name: 'without' });
+    topics.publish('state', { payload: Payload.of(state(1)), timeMs: 1_700_000_000_250 });
+    await expect.poll(() => seen.messages.length).toBe(4);
+    const last = new Map(seen.messages.map(({ id, value }) => [id, value]));
+    const timestamp = { sec: 1_700_000_000, nsec: 250_000_000 };
+    expect(last.get(ids[0]!)).toEqual({
+      timestamp,
+      frame_id: 'map',
+      latitude: 46.5,
+      longitude: 7.5,
+      altitude: 400,
+      position_covariance: [4, 0, 0, 0, 4, 0, 0, 0, 4],
+      position_covariance_type: 1,
+    });
+    expect(last.get(ids[1]!)).toEqual({
+      timestamp,
+      frame_id: 'map',
+      pose: {
+        position: { x: 1, y: 2, z: 0 },
+        orientation: { x: 0, y: 0, z: expect.closeTo(Math.SQRT1_2), w: expect.closeTo(Math.SQRT1_2) },
+      },
+    });
+  });
+
   test('what a client publishes is everybody’s; a leading slash is left out', async () => {
     const { topics, lane, url } = await serve();
     const { client, seen } = await connect(url);
