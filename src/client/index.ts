@@ -19,6 +19,7 @@ export type { Picture } from './canvas.ts';
 export { startCapture } from './capture.ts';
 export type { Capture, CaptureOptions, CaptureStats, CapturedResult } from './capture.ts';
 export type { ClockEstimate } from './clock-sync.ts';
+export { decodingWorker } from './decoding-worker.ts';
 export { colourOf, drawDetections } from './draw.ts';
 export type { Unsubscribe } from './emitter.ts';
 export { optimiseImage } from './image.ts';

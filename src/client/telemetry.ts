@@ -60,7 +60,7 @@ export interface ConnectTelemetryOptions extends LinkSettings {
   /** Of an earlier `welcome` for the same `clientId`: takes that session up again. */
   readonly token?: string;
   /** Decode binary batches in this worker; the session ends it. Without one they are decoded in place. */
-  readonly worker?: WorkerLike;
+  readonly worker?: WorkerLike | undefined;
 }
 
 export interface TelemetryEvents {
