@@ -1,3 +1,12 @@
+import {
+  type BatchHead,
+  type BatchMessage,
+  type Compressors,
+  decodeBatch,
+  decodeBatchHeader,
+  type Decompressors,
+  encodeBatch,
+} from './batch.ts';
 import type { Compression, PayloadCodec } from './telemetry.ts';
 
 /** What one way of writing a topic's messages was measured to cost, for each message. */
@@ -37,4 +46,32 @@ export function chooseEncoding(
   for (const trial of trials) if (best === undefined || costNs(trial) < costNs(best)) best = trial;
   if (best === undefined || current === undefined) return best;
   return costNs(best) < costNs(current) * (1 - GAIN_MIN) ? best : current;
+}
+
+/**
+ * Each way of writing these messages tried once, there and back, as this machine does it. A compression that was not worth
+ * it, as `encodeBatch` finds, is counted as what came out: none. `nowMs`: a clock with fractions, for the durations.
+ */
+export function tryEncodings(
+  heads: readonly BatchHead[],
+  messages: readonly BatchMessage[],
+  compressors: Compressors,
+  decompressors: Decompressors,
+  nowMs: () => number,
+): EncodingTrial[] {
+  return heads.map((head) => {
+    const beganMs = nowMs();
+    const bytes = encodeBatch(head, messages, compressors);
+    const encodedMs = nowMs();
+    decodeBatch(bytes, () => head.schema, decompressors);
+    const decodedMs = nowMs();
+    const perMessage = 1 / messages.length;
+    return {
+      codec: head.codec,
+      compression: decodeBatchHeader(bytes).compression,
+      bytes: bytes.length * perMessage,
+      encodeNs: (encodedMs - beganMs) * 1e6 * perMessage,
+      decodeNs: (decodedMs - encodedMs) * 1e6 * perMessage,
+    };
+  });
 }
