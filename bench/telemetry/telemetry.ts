@@ -29,7 +29,7 @@ interface Plan {
   readonly near: number;
 }
 
-const FULL: Plan = { rounds: 5, spanMs: 4_000, trialMs: 1_500, trialsMax: 14, near: 1.06 };
+const FULL: Plan = { rounds: 5, spanMs: 3_000, trialMs: 1_500, trialsMax: 12, near: 1.08 };
 const QUICK: Plan = { rounds: 1, spanMs: 500, trialMs: 300, trialsMax: 3, near: 1.3 };
 
 export const telemetry: Benchmark = {

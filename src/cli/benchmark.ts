@@ -29,7 +29,7 @@ const QUICK = 10;
 const PROGRESS_INTERVAL_MS = 1_000;
 const ERASE_LINE = '\r\u001B[2K';
 /** The capacity test takes the default's number of connections; the probes and pages of others have to find room beside it. */
-const PRIVATE_WORDS = ['--set', 'server.max_connections=1100', '--set', 'log.level=warn'];
+const PRIVATE_SETTINGS = { 'server.max_connections': '1100', 'log.level': 'warn' };
 
 const HELP = `
 Tests:
@@ -40,7 +40,8 @@ Every connection speaks the telemetry protocol and checks each message that it g
 nobody is refused and p95 stays within the test's limit (on loopback; over a network its round trip comes on top). When a
 test is not passed, the exit code is 70.
 
-Without --url a private server is started for the run. Each run is kept beside the models and compared with the one before.
+Without --url a private server is started for the run, with the settings given to this command. Each run is kept beside the
+models and compared with the one before.
 
 Examples:
   sightline benchmark low_load
@@ -65,15 +66,22 @@ export function registerBenchmark(program: Command, context: CliContext): void {
         .default('binary'),
     )
     .addHelpText('after', HELP)
-    .action((selected: readonly LoadTest[], flags: BenchmarkFlags) => benchmark(selected, flags, context));
+    .action((selected: readonly LoadTest[], flags: BenchmarkFlags) =>
+      benchmark(selected, flags, context, privateWords(program, context)),
+    );
 }
 
-async function benchmark(selected: readonly LoadTest[], flags: BenchmarkFlags, context: CliContext): Promise<void> {
+async function benchmark(
+  selected: readonly LoadTest[],
+  flags: BenchmarkFlags,
+  context: CliContext,
+  serverWords: readonly string[],
+): Promise<void> {
   const { signal } = context;
   const config = context.config();
   const cacheDir = resolve(context.cwd, config.models.cache_dir);
   if (flags.url !== undefined) telemetryUrl(flags.url);
-  await using privateServer = flags.url === undefined ? await startPrivate(context) : undefined;
+  await using privateServer = flags.url === undefined ? await startPrivate(serverWords, context) : undefined;
   const progress = new ProgressLine(context, selected.length);
   const suite = await runSuite(
     {
@@ -120,9 +128,17 @@ async function report(suite: SuiteResult, flags: BenchmarkFlags, context: CliCon
   if (failed.length > 0) throw new SightlineError('BENCHMARK_FAILED', `not passed: ${failed.join(', ')}`);
 }
 
-async function startPrivate(context: CliContext): Promise<PrivateServer> {
+async function startPrivate(words: readonly string[], context: CliContext): Promise<PrivateServer> {
   context.err('starting a private server');
-  return await PrivateServer.start(PRIVATE_WORDS, context.env, context.signal);
+  return await PrivateServer.start(words, context.env, context.signal);
+}
+
+/** The private server has the settings that this command was given. */
+function privateWords(program: Command, context: Pick<CliContext, 'cwd'>): string[] {
+  const { config, set = {} } = program.opts<{ config?: string; set?: Record<string, string> }>();
+  const file = config === undefined ? [] : ['--config', resolve(context.cwd, config)];
+  const settings = { ...PRIVATE_SETTINGS, ...set };
+  return [...file, ...Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])];
 }
 
 function secondsFor(test: LoadTest, { duration, quick }: BenchmarkFlags): number {
