@@ -154,6 +154,27 @@ describe.skipIf(!CHROMIUM)('the rover page', () => {
     await driving.page.keyboard.press('Escape');
   });
 
+  test('the vehicle brakes when the link delays its driver’s commands, and goes on when they come in time', async () => {
+    const { page } = await openLive();
+    let delayMs = 0;
+    await page.routeWebSocket(/\/ws\/telemetry/, (socket) => {
+      const behind = socket.connectToServer();
+      socket.onMessage((message) => void setTimeout(() => behind.send(message), delayMs));
+    });
+    await page.reload();
+    await eventually(() => page.locator('#map').getAttribute('data-state')).toBe('live');
+    await take(page);
+    await page.keyboard.down('KeyW');
+    await eventually(() => speed(page)).toBeGreaterThan(1);
+    delayMs = 600;
+    await eventually(() => speed(page)).toBeCloseTo(0, 1);
+    await eventually(() => text(page, 'driver')).toBe('You drive, but the rover brakes: commands come too late.');
+    delayMs = 0;
+    await eventually(() => speed(page)).toBeGreaterThan(1);
+    await page.keyboard.press('Escape');
+    await eventually(() => text(page, 'driver')).toBe('Nobody drives.');
+  });
+
   test('says so when there is no such vehicle, and is reached from the first page and back', async () => {
     const { page } = await open('?rover=7');
     await eventually(() => text(page, 'status')).toBe('No rover');
