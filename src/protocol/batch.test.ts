@@ -177,6 +177,18 @@ describe('compression', () => {
     expect(plain(decodeBatch(bytes, noSchema, {}).messages)).toEqual(plain(long));
   });
 
+  test('by LZ4 is tried on columns only where texts are most of them', () => {
+    const lz4 = vi.fn<NonNullable<Compressors['lz4']>>(compressors.lz4!);
+    const numbers = Array.from({ length: 400 }, (_, i) => message({ ...row(i), a: (i * 7919) % 1000 }));
+    const columns = encodeBatch({ ...columnsHead, compression: 'lz4' }, numbers, { lz4 });
+    expect(columns.length).toBeGreaterThan(COMPRESS_ABOVE_BYTES * 1.5);
+    expect(lz4).not.toHaveBeenCalled();
+    const talk = rows.map((_, i) => message({ ...row(i), mode: `something that is said again and again, ${i}` }));
+    const texts = encodeBatch({ ...columnsHead, compression: 'lz4' }, talk, { lz4 });
+    expect(compressionOf(texts)).toBe('lz4');
+    expect(plain(decodeBatch(texts, () => schema, decompressors).messages)).toEqual(plain(talk));
+  });
+
   test('that lies or is unknown is refused', () => {
     const bytes = encodeBatch(head('json', { compression: 'zlib' }), long, compressors);
     expect(refusal(() => decodeBatch(bytes, noSchema, {}))).toBe('COMPRESSION_BAD');

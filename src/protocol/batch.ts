@@ -1,6 +1,6 @@
 import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
-import { decodeColumns as decodeColumnsBody, encodeColumns, type ColumnBatch } from './columns.ts';
+import { decodeColumns as decodeColumnsBody, encodeColumns, packedShare, type ColumnBatch } from './columns.ts';
 import { Payload } from './payload.ts';
 import { COMPRESSIONS, PAYLOAD_CODECS, type Compression, type PayloadCodec, type SchemaField } from './telemetry.ts';
 
@@ -19,6 +19,8 @@ export const BATCH_LIMITS: BatchLimits = {
 export const COMPRESS_ABOVE_BYTES = 512;
 /** What compression must save at least, or the batch goes plain: every reader pays for unpacking it. */
 const COMPRESSION_GAIN_MIN = 0.1;
+/** With more packed bits than this in a batch of columns LZ4 is not tried. */
+const PACKED_SHARE_MAX = 0.5;
 const KIND = 0xb1;
 const HEADER_BYTES = 8;
 const MESSAGE_HEADER_BYTES = 13;
@@ -82,7 +84,7 @@ export function encodeBatch(
 ): Uint8Array<ArrayBuffer> {
   const message = head.codec === 'columns' ? encodeColumnar(head, messages) : encodeMessages(head.codec, messages);
   const plainSize = message.length - ENVELOPE_BYTES;
-  const packed = compress(message.subarray(ENVELOPE_BYTES), head.compression, compressors);
+  const packed = compress(message.subarray(ENVELOPE_BYTES), head, compressors);
   if (packed === undefined) {
     writeEnvelope(message, head, 'none', plainSize);
     return message;
@@ -178,8 +180,11 @@ function plainBody(bytes: Uint8Array, envelope: BatchEnvelope, decompressors: De
   return plain;
 }
 
-function compress(plain: Uint8Array, compression: Compression, compressors: Compressors): Uint8Array | undefined {
+function compress(plain: Uint8Array, head: BatchHead, compressors: Compressors): Uint8Array | undefined {
+  const { codec, compression } = head;
   if (compression === 'none' || plain.length <= COMPRESS_ABOVE_BYTES) return undefined;
+  // LZ4 finds bytes that repeat: bits that are packed already have none, and trying would cost a third of the encoding.
+  if (codec === 'columns' && compression === 'lz4' && packedShare(plain) > PACKED_SHARE_MAX) return undefined;
   try {
     const packed = compressors[compression]?.(plain);
     return packed !== undefined && packed.length <= plain.length * (1 - COMPRESSION_GAIN_MIN) ? packed : undefined;

@@ -149,6 +149,12 @@ export function decodeColumns(
   return new ColumnBatch(count, fields, values, texts);
 }
 
+/** How much of a body that `encodeColumns` wrote is packed bits; the rest is mostly texts. */
+export function packedShare(body: Uint8Array): number {
+  const headBytes = new DataView(body.buffer, body.byteOffset, HEADER_BYTES).getUint32(4, true);
+  return 1 - (HEADER_BYTES + headBytes) / body.length;
+}
+
 function runsOf(column: readonly unknown[]): { count: number; json: Uint8Array }[] {
   const runs: { count: number; json: Uint8Array }[] = [];
   let from = 0;
