@@ -73,6 +73,8 @@ export class Outbox {
   #gatherMs = 0;
   #warned = false;
   #progressMs: number;
+  /** Bytes of control messages since the socket was last empty. */
+  #controlBytes = 0;
   #isDeaf = false;
   #isThrottled = false;
   #closed = false;
@@ -108,8 +110,10 @@ export class Outbox {
   /** Sends a control message now. Who asks for ever and reads nothing is not read either. */
   control(message: TelemetryServerMessage): void {
     if (this.#closed) return;
-    this.#write(controlFrame(message, this.protocol));
-    if (this.#raw.writableLength > 2 * this.#parts.host.settings.socketBytesMax) {
+    const frame = controlFrame(message, this.protocol);
+    this.#write(frame);
+    this.#controlBytes += frame.length;
+    if (this.#controlBytes > this.#parts.host.settings.socketBytesMax) {
       this.#isDeaf = true;
       this.#pauseOrResume();
     }
@@ -233,6 +237,7 @@ export class Outbox {
     if (error || this.#closed) return;
     this.#progressMs = this.#parts.host.clock.now();
     if (this.#raw.writableLength > 0) return;
+    this.#controlBytes = 0;
     if (this.#isDeaf) {
       this.#isDeaf = false;
       this.#pauseOrResume();
@@ -308,7 +313,9 @@ export class Outbox {
     if (span === undefined) return false;
     feed.deficitBytes += TURN_BYTES;
     const isAlone = this.#active.length === 0;
-    const bytesMax = isAlone ? host.settings.batchBytesMax : Math.min(feed.deficitBytes, host.settings.batchBytesMax);
+    const { batchBytesMax, socketBytesMax } = host.settings;
+    const room = Math.min(batchBytesMax, socketBytesMax - this.#raw.writableLength);
+    const bytesMax = isAlone ? room : Math.min(room, feed.deficitBytes);
     const to = fitBytes(span.from, batchEnd(span.from, span.to), bytesMax, (position) => feed.bytesBefore(position));
     const bytes = feed.bytesOf({ from: span.from, to });
     // A message that is larger than its topic's allowance waits for further turns, while others send.
