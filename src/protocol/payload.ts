@@ -1,4 +1,11 @@
-import { parseJson, parseMsgpack, stringifyJson, stringifyMsgpack } from './wire-value.ts';
+import {
+  checkMsgpack,
+  isByteString,
+  parseCheckedMsgpack,
+  parseJson,
+  stringifyJson,
+  stringifyMsgpack,
+} from './wire-value.ts';
 
 /**
  * The data of one message, in the form it came in; other forms are made when somebody asks, and kept. Shared by all
@@ -10,6 +17,7 @@ export class Payload {
   #json: Uint8Array | undefined;
   #msgpack: Uint8Array | undefined;
   #bytes: Uint8Array | undefined;
+  #byteLength: number | undefined;
 
   private constructor(form: { value?: unknown; json?: Uint8Array; msgpack?: Uint8Array; bytes?: Uint8Array }) {
     this.#hasValue = 'value' in form;
@@ -17,6 +25,7 @@ export class Payload {
     this.#json = form.json;
     this.#msgpack = form.msgpack;
     this.#bytes = form.bytes;
+    this.#byteLength = (form.bytes ?? form.msgpack ?? form.json)?.length;
   }
 
   /** A value of this program: what JSON can say. It is not checked. */
@@ -31,8 +40,8 @@ export class Payload {
 
   /** A MessagePack value; a byte string alone is a payload of bytes. Throws PAYLOAD_BAD. */
   static msgpack(msgpack: Uint8Array): Payload {
-    const value = parseMsgpack(msgpack);
-    return value instanceof Uint8Array ? Payload.bytes(value) : new Payload({ msgpack, value });
+    checkMsgpack(msgpack);
+    return isByteString(msgpack) ? Payload.bytes(parseCheckedMsgpack(msgpack) as Uint8Array) : new Payload({ msgpack });
   }
 
   /** Bytes that mean something to publisher and reader alone. */
@@ -47,12 +56,17 @@ export class Payload {
 
   /** The value; for a payload of bytes the bytes. */
   value(): unknown {
-    return this.#hasValue ? this.#value : this.#bytes;
+    if (this.#bytes !== undefined) return this.#bytes;
+    if (!this.#hasValue) {
+      this.#value = parseCheckedMsgpack(this.#msgpack!);
+      this.#hasValue = true;
+    }
+    return this.#value;
   }
 
   /** As a JSON text; bytes as `{ "base64": "…" }` (RFC 4648 §4). */
   json(): Uint8Array {
-    this.#json ??= stringifyJson(this.#bytes === undefined ? this.#value : { base64: toBase64(this.#bytes) });
+    this.#json ??= stringifyJson(this.#bytes === undefined ? this.value() : { base64: toBase64(this.#bytes) });
     return this.#json;
   }
 
@@ -62,9 +76,10 @@ export class Payload {
     return this.#msgpack;
   }
 
-  /** Bytes of the form it came in; a value of this program is made JSON to find out. */
+  /** Bytes of the form it came in; those of its JSON for a value of this program. Never changes: queues count with it. */
   get byteLength(): number {
-    return (this.#bytes ?? this.#msgpack ?? this.json()).length;
+    this.#byteLength ??= this.json().length;
+    return this.#byteLength;
   }
 }
 

@@ -7,7 +7,7 @@ import type * as t from './telemetry.ts';
 import { CONTRACTS, PAYLOAD_CODECS } from './telemetry.ts';
 import { checkFilter, checkTopic } from './topic.ts';
 import type { ClockReply, ClockRequest } from './video.ts';
-import { parseJsonText, parseMsgpack, stringifyMsgpack } from './wire-value.ts';
+import { checkMsgpack, parseCheckedMsgpack, parseJsonText, stringifyMsgpack } from './wire-value.ts';
 
 /**
  * Control messages and `data` messages of the telemetry lane: JSON text, or MessagePack in binary messages. What comes in is
@@ -229,7 +229,11 @@ function encode(message: object, protocol: t.TelemetrySubprotocol): string | Uin
 function parse(data: string | Uint8Array, binaryDepth: number): Record<string, unknown> {
   let value: unknown;
   try {
-    value = typeof data === 'string' ? parseJsonText(data) : parseMsgpack(data, binaryDepth);
+    if (typeof data === 'string') value = parseJsonText(data);
+    else {
+      checkMsgpack(data, binaryDepth);
+      value = parseCheckedMsgpack(data);
+    }
   } catch (cause) {
     throw new SightlineError('MESSAGE_NOT_JSON', `the message cannot be read: ${(cause as Error).message}`, { cause });
   }

@@ -12,6 +12,8 @@ export const DEPTH_MAX = 64;
 const packr = new Packr({ useRecords: false, variableMapSize: true, int64AsType: 'number' });
 const encoder = new TextEncoder();
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const BIN8 = 0xc4;
+const BIN32 = 0xc6;
 const PROTO = encoder.encode('__proto__');
 
 /** The value of a JSON text. Throws PAYLOAD_BAD. */
@@ -36,14 +38,24 @@ export function stringifyJson(value: unknown): Uint8Array {
 }
 
 /**
- * The value of MessagePack bytes. They are walked through first, so that a claimed length allocates nothing and the
- * library never sees extension types. Byte strings are allowed at the level `binaryDepth` alone, 0 being the whole value.
- * Throws PAYLOAD_BAD.
+ * Throws PAYLOAD_BAD unless the bytes are one MessagePack value of the model. They are walked through, so that a claimed length
+ * allocates nothing and the library never sees extension types. Byte strings are allowed at the level `binaryDepth` alone, 0
+ * being the whole value.
  */
-export function parseMsgpack(bytes: Uint8Array, binaryDepth = 0): unknown {
+export function checkMsgpack(bytes: Uint8Array, binaryDepth = 0): void {
   const end = skip(bytes, 0, 0, binaryDepth);
   if (end !== bytes.length) throw badMsgpack(`${bytes.length - end} bytes follow the value`);
+}
+
+/** The value of MessagePack bytes that `checkMsgpack` has let pass. */
+export function parseCheckedMsgpack(bytes: Uint8Array): unknown {
   return packr.unpack(bytes);
+}
+
+/** Whether checked MessagePack bytes are one byte string. */
+export function isByteString(msgpack: Uint8Array): boolean {
+  const tag = msgpack[0]!;
+  return tag >= BIN8 && tag <= BIN32;
 }
 
 /** The bytes may be a part of a larger buffer that the library goes on writing to, elsewhere. */
