@@ -46,7 +46,8 @@ export interface TelemetryLaneOptions {
     };
 }
 
-export interface TopicReport extends TopicStats {
+export interface TopicReport {
+  readonly stats: TopicStats;
   /** Of all its readers that are open now. */
   readonly accounts: ReaderCounts;
 }
@@ -154,7 +155,7 @@ export class TelemetryLane {
     return {
       sessions: [...this.#registry.sessions].map((session) => session.report()),
       topics: topics.list().map((topic) => ({
-        ...topic.stats(),
+        stats: topic.stats(),
         accounts: [...topic.stream.rangeReaders].reduce((sum, reader) => addCounts(sum, reader.counts()), NO_COUNTS),
       })),
       history_bytes: topics.historyBytes,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
-import { Priority, type Sample } from '../base/sample.ts';
+import type { Priority, Sample } from '../base/sample.ts';
 import { Hub } from './hub.ts';
 import type { RangeReader } from './range-reader.ts';
 import type { Contract } from './reader.ts';

@@ -180,7 +180,7 @@ export class RangeReader<T> {
   takeLosses(): readonly RangeLoss[] {
     if (!this.closed) this.#skipOverwritten();
     if (this.#losses === undefined) return NO_LOSSES;
-    const losses = [...this.#losses].map(([cause, loss]) => ({ ...loss, cause }));
+    const losses = [...this.#losses].map(([cause, { from, to, count }]) => ({ from, to, count, cause }));
     this.#losses = undefined;
     return losses;
   }

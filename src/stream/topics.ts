@@ -218,17 +218,16 @@ export class Topics {
         `topic "${name.slice(0, 80)}" would exceed the limit of ${settings.topicsMax} topics (telemetry.topics_max)`,
       );
     }
-    let topic: OpenTopic | undefined;
     const stream = hub.create<TelemetryMessage>(streamName(name), {
       capacity: settings.historyMessages,
       readersMax: settings.readersMax,
       onEvict: ({ data }) => {
-        topic!.historyBytes -= data.bytes;
+        topic.historyBytes -= data.bytes;
         this.#historyBytes -= data.bytes;
       },
     });
     const epoch = Math.floor(random() * 2 ** 32);
-    topic = new OpenTopic({ name, number: ++this.#lastNumber, epoch, stream, nowMs: clock.now() });
+    const topic: OpenTopic = new OpenTopic({ name, number: ++this.#lastNumber, epoch, stream, nowMs: clock.now() });
     this.#topics.set(name, topic);
     for (const watcher of this.#plainWatchers.get(name) ?? []) watcher.onTopic(topic);
     for (const watcher of this.#wildWatchers) if (matches(watcher.filter, name)) watcher.onTopic(topic);
