@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { roverMessages, sign } from '../../src/load/rover-messages.ts';
+import { roverMessages, sign, type RoverMessage } from '../../src/load/rover-messages.ts';
 import { offer } from '../support/children.ts';
 import { SharedClock } from '../support/shared-clock.ts';
 import type { PublisherLink } from './peer.ts';
@@ -13,6 +13,8 @@ export interface PublisherOptions {
   readonly url: string;
   readonly form: string;
   readonly topics: readonly string[];
+  /** Of what is published: see `roverMessages`. */
+  readonly restlessness: number;
 }
 
 export interface Run {
@@ -41,24 +43,27 @@ const BACKLOG_BYTES_MAX = 16 * 2 ** 20;
 interface Team {
   readonly link: PublisherLink;
   readonly seqs: number[];
+  readonly messages: readonly RoverMessage[];
 }
 
 const teams = new Map<string, Team>();
 let clock = new SharedClock(0);
-let messages: ReturnType<typeof roverMessages> = [];
+let seed = 0;
 
 const api = {
-  prepare: ({ distanceMs, seed }: { distanceMs: number; seed: number }): void => {
-    clock = new SharedClock(distanceMs);
-    messages = roverMessages(MESSAGES, seed);
+  prepare: (given: { distanceMs: number; seed: number }): void => {
+    clock = new SharedClock(given.distanceMs);
+    seed = given.seed;
   },
 
-  connect: async ({ team, peer, url, form, topics }: PublisherOptions): Promise<void> => {
-    teams.set(team, { link: await PEERS[peer].connectPublisher(url, topics, form), seqs: topics.map(() => 0) });
+  connect: async ({ team, peer, url, form, topics, restlessness }: PublisherOptions): Promise<void> => {
+    const messages = roverMessages(MESSAGES, seed, restlessness);
+    const link = await PEERS[peer].connectPublisher(url, topics, form);
+    teams.set(team, { link, seqs: topics.map(() => 0), messages });
   },
 
   run: async ({ team, hz, fromMs, untilMs, countFromMs }: Run): Promise<Ran> => {
-    const { link, seqs } = teams.get(team)!;
+    const { link, seqs, messages } = teams.get(team)!;
     const beats = Math.round(((untilMs - fromMs) * hz) / 1_000);
     let beat = 0;
     let counted = 0;
@@ -67,7 +72,7 @@ const api = {
     while (beat < beats && !isOverrun) {
       const due = Math.min(beats, Math.floor(((clock.now() - fromMs) * hz) / 1_000) + 1);
       for (; beat < due; beat += 1) {
-        for (const topic of seqs.keys()) counted += publish(link, seqs, topic) >= countFromMs ? 1 : 0;
+        for (const topic of seqs.keys()) counted += publish({ link, seqs, messages }, topic) >= countFromMs ? 1 : 0;
       }
       link.flush();
       isOverrun = link.backlogBytes() > BACKLOG_BYTES_MAX;
@@ -83,7 +88,7 @@ const api = {
 };
 
 /** Gives the message's time. Topics are vehicles of their own: each is at another place of the walk. */
-function publish(link: PublisherLink, seqs: number[], topic: number): number {
+function publish({ link, seqs, messages }: Team, topic: number): number {
   const seq = seqs[topic]! + 1;
   seqs[topic] = seq;
   const message = messages[(seq + topic * 173) % messages.length]!;

@@ -34,6 +34,8 @@ export interface Crowd {
   /** Of these, so many read and do not decode. */
   readonly readOnly?: number;
   readonly decode: Exclude<Decode, 'read'>;
+  /** Of the messages; 1 unless told otherwise. */
+  readonly restlessness?: number;
 }
 
 export interface Span extends Measured, Pick<Ran, 'sent' | 'isOverrun'> {
@@ -74,8 +76,8 @@ export class Team implements AsyncDisposable {
     const name = `team${(teamsMade += 1)}`;
     const { peer, url, form } = lane;
     const topics = topicNames(name, crowd.topics);
-    const { count, readOnly = 0, decode } = crowd;
-    await bench.publisher.call('connect', { team: name, peer, url, form, topics });
+    const { count, readOnly = 0, decode, restlessness = 1 } = crowd;
+    await bench.publisher.call('connect', { team: name, peer, url, form, topics, restlessness });
     const everybody = { team: name, peer, url, form, topics, count, readOnly, decode };
     await bench.subscribers.call('connect', everybody, 120_000);
     return new Team(bench, lane, crowd, name);

@@ -152,6 +152,7 @@ async function measureDelivery(bench: Bench, cacheDir: string): Promise<Figures>
     ['saturation_objects', msgpack, one, 500],
     ['saturation_objects', sightline, one, 500],
     ['saturation_columns', sightline, columns, 2_000],
+    ['saturation_columns_restless', sightline, { ...columns, restlessness: 100 }, 1_000],
     ['saturation_columns_ten_topics', sightline, { ...columns, topics: 10 }, 100],
     ['saturation_read', socketio, { ...one, ...reading }, 250],
     ['saturation_read', ws, { ...one, ...reading }, 250],

@@ -50,9 +50,12 @@ const WHEELS = 6;
 const CELLS = 14;
 const HZ = 200;
 
-/** `count` consecutive messages; the same ones for the same seed. `seq` and `check` are for the publisher to set. */
-export function roverMessages(count: number, seed: number): RoverMessage[] {
-  const walk = new Walk(seededRandom(seed));
+/**
+ * `count` consecutive messages; the same ones for the same seed. `seq` and `check` are for the publisher to set. `restlessness`:
+ * how many times as far each value moves from message to message; with 100 no two neighbours have much in common.
+ */
+export function roverMessages(count: number, seed: number, restlessness = 1): RoverMessage[] {
+  const walk = new Walk(seededRandom(seed), restlessness);
   return Array.from({ length: count }, () => walk.next());
 }
 
@@ -76,11 +79,13 @@ export const CHECK_PATHS = ['seq', 'check', 'pose.x', 'imu.accel.2', 'battery.vo
 
 class Walk {
   readonly #random: Random;
+  readonly #restlessness: number;
   readonly #state = new Map<string, number>();
   #step = 0;
 
-  constructor(random: Random) {
+  constructor(random: Random, restlessness: number) {
     this.#random = random;
+    this.#restlessness = restlessness;
   }
 
   next(): RoverMessage {
@@ -150,14 +155,17 @@ class Walk {
   /** A value that wanders around its middle. */
   #drift(name: string, middle: number, step: number, decimals?: number): number {
     const before = this.#state.get(name) ?? middle;
-    const value = before + (this.#random() - 0.5) * 2 * step + (middle - before) * 1e-4;
+    const value = before + (this.#random() - 0.5) * 2 * step * this.#restlessness + (middle - before) * 1e-4;
     this.#state.set(name, value);
     return decimals === undefined ? value : rounded(value, decimals);
   }
 
   /** A value that is new each time. */
   #noise(middle: number, spread: number, decimals: number): number {
-    return rounded(middle + (this.#random() + this.#random() + this.#random() - 1.5) * spread, decimals);
+    return rounded(
+      middle + (this.#random() + this.#random() + this.#random() - 1.5) * spread * this.#restlessness,
+      decimals,
+    );
   }
 }
 
