@@ -8,6 +8,7 @@ import { encodeBatch } from '../protocol/batch.ts';
 import { Payload } from '../protocol/payload.ts';
 import type { AdvertiseMessage, Compression, PublishedMessage, PublishMessage } from '../protocol/telemetry.ts';
 import { checkTopic } from '../protocol/topic.ts';
+import { Pace } from './pace.ts';
 
 const BATCH_MESSAGES_MAX = 50;
 const BATCH_DELAY_MS = 5;
@@ -66,6 +67,8 @@ export interface PublisherHost {
   /** Server's clock minus client's, ms. */
   readonly offsetMs: (nowMs: number) => number;
   readonly messageBytesMax: () => number;
+  /** What the server lets a client publish. */
+  readonly messagesPerS: () => number;
   readonly send: (data: string | Uint8Array<ArrayBuffer>) => boolean;
   readonly encode: (message: PublishMessage | AdvertiseMessage) => string | Uint8Array<ArrayBuffer>;
 }
@@ -122,6 +125,7 @@ export class Publisher {
   readonly #settings: PublisherSettings;
   readonly #topics = new Map<string, TopicLane>();
   readonly #dropped: Record<PublishDropCause, number> = { queue_full: 0, expired: 0, closed: 0 };
+  readonly #pace = new Pace();
   readonly #counts = {
     published: 0,
     sent: 0,
@@ -137,6 +141,7 @@ export class Publisher {
   #unconfirmed = 0;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   #flushQueued = false;
+  #turn = 0;
   #closed = false;
 
   constructor(host: PublisherHost, settings: PublisherSettings) {
@@ -166,7 +171,7 @@ export class Publisher {
     };
     this.#makeRoom(entry);
     this.#enqueue(entry);
-    if (priority === Priority.critical) this.#flushLane(lane, true);
+    if (priority === Priority.critical) this.#flushCriticals(lane);
     else this.#schedule(lane);
     return entry.confirmed?.promise;
   }
@@ -225,7 +230,10 @@ export class Publisher {
   flush(): void {
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
-    for (const lane of this.#topics.values()) this.#flushLane(lane, false);
+    // The one that was first last time is last now: where the pace is short, topics take turns.
+    const lanes = [...this.#topics.values()];
+    const start = lanes.length === 0 ? 0 : this.#turn++ % lanes.length;
+    for (const lane of [...lanes.slice(start), ...lanes.slice(0, start)]) this.#flushLane(lane);
   }
 
   /** What is not out by now is lost, and whoever waits for a confirmation learns so. */
@@ -341,8 +349,9 @@ export class Publisher {
   // ── When ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #schedule(lane: TopicLane): void {
-    const { gathers } = this.#settings;
-    if (!gathers || lane.waiting.length >= BATCH_MESSAGES_MAX) return this.#flushLane(lane, false);
+    // Every fiftieth: a long queue is not looked through for each message that joins it.
+    const isBatch = lane.waiting.length % BATCH_MESSAGES_MAX === 0;
+    if (isBatch || (!this.#settings.gathers && this.#flushTimer === undefined)) return this.#flushLane(lane);
     if (this.#host.bufferedBytes() > 0) return this.#flushLater();
     if (this.#flushQueued) return;
     this.#flushQueued = true;
@@ -357,14 +366,32 @@ export class Publisher {
     this.#flushTimer ??= setTimeout(() => this.flush(), BATCH_DELAY_MS);
   }
 
-  #flushLane(lane: TopicLane, urgent: boolean): void {
+  /** Ahead of whatever waits; but reliable ones are numbered, so that those before them must go along. */
+  #flushCriticals(lane: TopicLane): void {
+    if (!this.#host.isOpen()) return;
+    const goesAhead = lane.waiting.at(-1)!.confirmed
+      ? (entry: Entry) => entry.confirmed !== undefined
+      : (entry: Entry) => entry.confirmed === undefined && entry.priority === Priority.critical;
+    const urgent = lane.waiting.filter(goesAhead);
+    lane.waiting = lane.waiting.filter((entry) => !goesAhead(entry));
+    this.#sendNow(lane, urgent);
+  }
+
+  #flushLane(lane: TopicLane): void {
     if (lane.waiting.length === 0 || !this.#host.isOpen()) return;
-    if (!urgent && this.#host.bufferedBytes() > BUFFERED_BYTES_MAX) return this.#flushLater();
+    if (this.#host.bufferedBytes() > BUFFERED_BYTES_MAX) return this.#flushLater();
     const nowMs = this.#host.clock.now();
     const due = lane.waiting.filter((entry) => nowMs <= entry.deadlineMs);
     this.#lose('expired', lane.waiting.length - due.length);
-    lane.waiting = [];
-    for (const run of runsOf(due, this.#settings.batches)) this.#sendRun(lane, run);
+    const allowed = this.#pace.allowed(nowMs, this.#host.messagesPerS());
+    lane.waiting = due.slice(allowed);
+    this.#sendNow(lane, due.slice(0, allowed));
+    if (lane.waiting.length > 0) this.#flushLater();
+  }
+
+  #sendNow(lane: TopicLane, entries: readonly Entry[]): void {
+    this.#pace.spend(entries.length);
+    for (const run of runsOf(entries, this.#settings.batches)) this.#sendRun(lane, run);
     if (lane.unconfirmed.length > 0) this.#armRetry(lane);
   }
 
@@ -377,7 +404,7 @@ export class Publisher {
       () => {
         lane.attempt++;
         this.#requeue(lane);
-        this.#flushLane(lane, false);
+        this.#flushLane(lane);
       },
       ceilingMs * (0.5 + this.#host.random() / 2),
     );

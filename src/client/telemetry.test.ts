@@ -49,6 +49,7 @@ class ScriptedLane {
   readonly published: Published[] = [];
   socket!: WebSocket;
   resumes = false;
+  publishRateMax = 1_000_000;
 
   private constructor(server: WebSocketServer) {
     this.#server = server;
@@ -111,7 +112,7 @@ class ScriptedLane {
         message_bytes_max: 10_000,
         batch_messages_max: 50,
         subscriptions_max: 100,
-        publish_rate_max: 1_000,
+        publish_rate_max: this.publishRateMax,
         history_messages: 1_000,
       },
     });
@@ -564,6 +565,22 @@ describe('publishing', () => {
     expect(values.slice(0, 2)).toEqual(['stop', 500]);
     expect(priorities.slice(0, 2)).toEqual([Priority.critical, Priority.normal]);
     expect(session.metrics().publish).toMatchObject({ sent: 9_101, waiting: 0 });
+  });
+
+  test('stays within the rate that the server grants; what is critical does not wait for it', async () => {
+    const lane = await ScriptedLane.start();
+    lane.publishRateMax = 1_000;
+    const session = await connect(lane);
+    for (const n of range(0, 950)) session.publish(n % 2 === 0 ? 'a' : 'b', n);
+    await vi.waitFor(() => expect(lane.published.flatMap(({ values }) => values).length).toBeGreaterThanOrEqual(900));
+    expect(session.metrics().publish.waiting).toBeGreaterThan(0);
+    session.publish('a', 'stop', { priority: Priority.critical });
+    await vi.waitFor(() => expect(session.metrics().publish).toMatchObject({ sent: 951, waiting: 0 }));
+    await vi.waitFor(() => expect(lane.published.flatMap(({ values }) => values)).toHaveLength(951));
+    const values = lane.published.flatMap((batch) => batch.values);
+    expect(values.indexOf('stop')).toBeLessThan(950);
+    const ofA = values.filter((value) => typeof value === 'number' && value % 2 === 0);
+    expect(ofA).toEqual(ofA.toSorted((x, y) => (x as number) - (y as number)));
   });
 
   test('what waits too long is not sent', async () => {

@@ -160,6 +160,7 @@ export class TelemetrySession {
         bufferedBytes: () => link.bufferedBytes,
         offsetMs: (nowMs) => link.offsetMs(nowMs),
         messageBytesMax: () => this.welcome.limits.message_bytes_max,
+        messagesPerS: () => this.welcome.limits.publish_rate_max,
         send: (data) => link.send(data),
         encode: (message) => this.#encode(message),
       },
