@@ -221,7 +221,7 @@ export class HttpServer {
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // A peer that vanishes between the request and our answer is its own loss.
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroy);
     try {
       checkAddress(request.headers, this.#options.rules);
       const url = URL.parse(request.url ?? '/', 'http://localhost');
@@ -237,6 +237,11 @@ export class HttpServer {
       refuseUpgrade(socket, toSightlineError(thrown));
     }
   }
+}
+
+/** Not a closure: a listener lives as long as its connection, and with it everything that it could see. */
+function destroy(this: Duplex): void {
+  this.destroy();
 }
 
 function errorBody(error: SightlineError) {

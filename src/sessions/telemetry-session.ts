@@ -97,7 +97,8 @@ export class TelemetrySession {
   #acknowledged: Map<string, Position> | undefined;
   /** By topic: the client's own number of its last reliable publication. */
   #publications: Map<string, number> | undefined;
-  #rate: RateState;
+  /** Since its first publication. */
+  #rate: RateState | undefined;
   #refusalToldMs = -Infinity;
   #throttle: NodeJS.Timeout | undefined;
   #topicsMade = 0;
@@ -110,7 +111,6 @@ export class TelemetrySession {
 
   constructor(parts: TelemetrySessionParts) {
     this.#parts = parts;
-    this.#rate = freshRate(parts.settings.rate, parts.clock.now());
     this.link = new SessionSocket({
       clientId: parts.clientId,
       clock: parts.clock,
@@ -488,7 +488,8 @@ export class TelemetrySession {
 
   #mayPublish(messages: number, bytes: number, nowMs: number, about: { topic: string; seq?: number }): boolean {
     const { settings, onOffence } = this.#parts;
-    const { state, allowed, penalty, pauseMs } = judgeRate(this.#rate, messages, bytes, nowMs, settings.rate);
+    const before = this.#rate ?? freshRate(settings.rate, nowMs);
+    const { state, allowed, penalty, pauseMs } = judgeRate(before, messages, bytes, nowMs, settings.rate);
     this.#rate = state;
     if (!allowed) this.#refusedPublications += messages;
     if (penalty === 'disconnect') {

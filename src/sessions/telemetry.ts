@@ -132,9 +132,7 @@ export class TelemetryLane {
   async open(socket: WebSocket, query: URLSearchParams): Promise<void> {
     const protocol = protocolOf(socket);
     socket.pause();
-    socket.on('error', () => {
-      // ws closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close.
-    });
+    socket.on('error', ignore);
     try {
       const identity = parseTelemetryQuery(query);
       this.#refuseBanned(namesOf(socket, identity.clientId));
@@ -332,6 +330,9 @@ export class TelemetryLane {
     if (nextMs < Infinity) this.#setWakeTimer(nextMs);
   }
 }
+
+/** `ws` closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close. */
+function ignore(): void {}
 
 function protocolOf({ protocol }: WebSocket): TelemetrySubprotocol {
   return TELEMETRY_SUBPROTOCOLS.find((known) => known === protocol) ?? 'sightline.v1.json';
