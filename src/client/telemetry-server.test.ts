@@ -99,6 +99,52 @@ test('several subscriptions take in the same topic, each by its own contract', a
   expect(slow.metrics().lost.unexplained).toBe(0);
 });
 
+test('after a long gap the newest come first, then what was missed, each once', async () => {
+  const topic = 'gap/pose';
+  await using publisher = await connectTelemetry({ url: server.url });
+  await publisher.publish(topic, 0, { reliable: true });
+  const { epoch } = server.topics.get(topic)!;
+  for (let n = 1; n < 2_500; n++) publisher.publish(topic, n);
+  await vi.waitFor(() => expect(server.topics.get(topic)!.lastSeq).toBe(2_500));
+  await using reader = await connectTelemetry({ url: server.url });
+  const subscription = reader.subscribe(topic, { contract: 'reliable', since: [{ topic, epoch, seq: 1 }] });
+  const got: number[] = [];
+  subscription.onTelemetry((messages) => got.push(...messages.map(({ data }) => data as number)));
+  await vi.waitFor(() => expect(got).toHaveLength(2_499));
+  expect(got[0]).toBeGreaterThan(1_000);
+  expect(got.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 2_499 }, (_, n) => n + 1));
+  expect(subscription.positions()).toEqual([{ topic, epoch, seq: 2_500 }]);
+  expect(subscription.metrics()).toMatchObject({ received: 2_499, duplicates: 0, lost: { unexplained: 0 } });
+});
+
+test('a group shares the messages of a topic', async () => {
+  await using publisher = await connectTelemetry({ url: server.url });
+  await using one = await connectTelemetry({ url: server.url });
+  await using other = await connectTelemetry({ url: server.url });
+  const got: number[] = [];
+  const members = [one, other].map((session) => session.subscribe('group/#', { contract: 'all', group: 'workers' }));
+  const counts = members.map((member) => {
+    const count = { messages: 0 };
+    member.onTelemetry((messages) => {
+      count.messages += messages.length;
+      got.push(...messages.map(({ data }) => data as number));
+    });
+    return count;
+  });
+  await Promise.all(members.map(({ ready }) => ready));
+  for (let n = 0; n < 100; n++) {
+    publisher.publish('group/jobs', n);
+    if (n % 5 === 0) await tick(1);
+  }
+  await vi.waitFor(() => expect(got).toHaveLength(100));
+  expect(got.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 100 }, (_, n) => n));
+  for (const [i, { messages }] of counts.entries()) {
+    expect(messages).toBeGreaterThan(0);
+    expect(members[i]!.metrics()).toMatchObject({ received: messages, lost: { unexplained: 0 }, conflated: 0 });
+  }
+  expect([one, other].map((session) => session.metrics().errors)).toEqual([0, 0]);
+});
+
 test(`links that are cut ${CUTS} times lose nothing and repeat nothing, in both directions`, async () => {
   const seed = Number(process.env['SIGHTLINE_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
   const random = seededRandom(seed);

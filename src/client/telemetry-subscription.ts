@@ -38,7 +38,7 @@ export interface SubscribeOptions {
   readonly ttlMs?: number;
   /** The last message that this program has of each topic: what came later is sent. */
   readonly since?: readonly TopicPosition[];
-  /** Subscriptions with the same group and filter share the messages. */
+  /** Subscriptions with the same group and filter share the messages of contract `all`. */
   readonly group?: string;
   /** Messages that may wait for the reader; 10,000 unless told otherwise. */
   readonly queueMax?: number;
@@ -105,6 +105,8 @@ export interface SubscriptionMetrics {
   readonly lost: Readonly<Record<TelemetryLost, number>>;
   /** Left out by the contract (`latest`, `sampled`). */
   readonly conflated: number;
+  /** Given to other members of the group. */
+  readonly shared: number;
   /** Received, and dropped because the program's own loop was too slow. */
   readonly unread: number;
   /** Times that a `reliable` subscription stopped taking, and asked again, because the program was too slow. */
@@ -244,7 +246,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     return () => this.#callbacks.delete(callback);
   }
 
-  /** The batches as typed arrays per field. Without another reader beside it no object is made for a message. */
+  /** The batches as typed arrays per field, from now on. Without another reader beside it no object is made for a message. */
   columns(): AsyncIterableIterator<TelemetryColumns> {
     const queue = (this.#columnQueue ??= new LiveQueue(
       this.#queueMax,
@@ -252,7 +254,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
       ({ batch }) => batch.count,
     ));
     if (this.#ended) queue.end();
-    return this.#iterate(queue, () => (this.#columnQueue = undefined));
+    return this.#iterate(queue, () => {});
   }
 
   on<Name extends keyof SubscriptionEvents>(
@@ -286,8 +288,9 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     const silent = Math.max(0, missing - told);
     return {
       ...this.#counts,
-      lost: { ...this.#lost, unexplained: this.#conflates ? 0 : silent },
+      lost: { ...this.#lost, unexplained: this.#isWhole ? silent : 0 },
       conflated: this.#conflates ? silent : 0,
+      shared: this.#isShared ? silent : 0,
       unread: this.#queue.dropped + (this.#columnQueue?.dropped ?? 0),
       bytesPerMessage: received === 0 ? 0 : bytes / received,
       compressionRatio: bytes === 0 ? 1 : this.#plainBytes / bytes,
@@ -325,7 +328,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     const hz = this.#hz;
     // Asked again, an empty list says that nothing has come yet: topics that are new since then count from their beginning.
     const asksAgain = this.#wireId !== 0 || this.#terms.since.length > 0;
-    const since = asksAgain && !this.#conflates ? this.positions().slice(-SINCE_MAX) : undefined;
+    const since = asksAgain && this.#isWhole ? this.positions().slice(-SINCE_MAX) : undefined;
     this.#wireId = wireId;
     this.#byTopicId.clear();
     this.#unacknowledged.clear();
@@ -349,7 +352,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
   /** @internal */
   onTopic({ topic, topic_id: topicId, epoch, seq, recovered }: TopicMessage): void {
     const known = this.#byTopic.get(topic);
-    const goesOn = known?.epoch === epoch && (recovered || this.#conflates || seq < known.cursor.next);
+    const goesOn = known?.epoch === epoch && (recovered || !this.#isWhole || seq < known.cursor.next);
     if (known && goesOn) {
       known.cursor.skipTo(seq + 1);
       this.#byTopicId.set(topicId, known);
@@ -418,9 +421,10 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     this.#host.refetch(this);
   }
 
-  /** @internal How long the oldest item waits for the program. */
+  /** @internal How long the oldest item waits for the program; 0 where nobody reads. */
   lagMs(nowMs: number): number {
-    const oldest = (this.#readsQueue ? this.#queue.oldest : this.#columnQueue?.oldest)?.batch.receivedTimeMs;
+    const queue = this.#iterating ? this.#queue : this.#columnQueue;
+    const oldest = queue?.oldest?.batch.receivedTimeMs;
     return oldest === undefined ? 0 : Math.max(0, nowMs - oldest);
   }
 
@@ -454,6 +458,15 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
 
   get #conflates(): boolean {
     return this.contract === 'latest' || this.contract === 'sampled';
+  }
+
+  get #isShared(): boolean {
+    return this.#terms.group !== undefined;
+  }
+
+  /** Every message is to come: a gap means something. */
+  get #isWhole(): boolean {
+    return !this.#conflates && !this.#isShared;
   }
 
   /** The queue of objects is read, or will be: there is nobody else to give the messages to. */

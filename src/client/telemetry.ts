@@ -203,19 +203,25 @@ export class TelemetrySession {
   }
 
   /**
-   * Subscribes to a topic, or to all that a filter matches; returns at once. Throws FILTER_BAD, MESSAGE_FIELD_BAD for
-   * `sampled` without a rate, CONNECTION_LOST once the session is closed.
+   * Subscribes to a topic, or to all that a filter matches; returns at once. Throws FILTER_BAD, MESSAGE_FIELD_BAD for `sampled`
+   * without a rate or a group with another contract than `all`, CONNECTION_LOST once the session is closed.
    */
   subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
     checkFilter(filter);
     if (this.state === 'closed') throw closedError(`"${filter}" is not subscribed to`);
     const { targetFrequency, maxLatency } = this.#options;
     const rate = options.hz ?? targetFrequency;
-    const contract = options.contract ?? (rate === undefined ? 'all' : 'sampled');
+    const contract = options.contract ?? (rate === undefined || options.group !== undefined ? 'all' : 'sampled');
     if (contract === 'sampled' && !(rate !== undefined && rate > 0)) {
       throw new SightlineError(
         'MESSAGE_FIELD_BAD',
         `"${filter}" is to be sampled at ${rate} Hz: give a positive \`hz\``,
+      );
+    }
+    if (contract !== 'all' && options.group !== undefined) {
+      throw new SightlineError(
+        'MESSAGE_FIELD_BAD',
+        `the group "${options.group}" shares by the contract all, not ${contract}`,
       );
     }
     const subscription = new Subscription(
