@@ -46,10 +46,10 @@ export class Feed {
   }
 
   /** Bytes of all messages of the topic before a position that its ring holds, or its head. */
-  bytesBefore(position: number): number {
+  readonly bytesBefore = (position: number): number => {
     const { stream, publishedBytes } = this.topic;
     return stream.at(position)?.data.bytesBefore ?? publishedBytes;
-  }
+  };
 
   get queuedBytes(): number {
     return this.reader.spans().reduce((sum, span) => sum + this.bytesOf(span), 0);

@@ -1,4 +1,4 @@
-import { batchEnd, fitBytes } from '../flow/batch-size.ts';
+import { batchEnd } from '../flow/batch-size.ts';
 import type { RangeReader, Span } from '../stream/range-reader.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
 import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
@@ -113,7 +113,7 @@ export class Group {
       const known = member && this.#knownTopic(member, topic, span.from);
       if (member === undefined || known === undefined) return false;
       const share = Math.min(batchMessagesMax, Math.ceil((span.to - span.from) / this.#members.size));
-      const to = fitBytes(span.from, batchEnd(span.from, span.from + share), batchBytesMax, bytesBefore);
+      const to = batchEnd(span.from, span.from + share, batchBytesMax, bytesBefore);
       const taken = reader.takeRange(to - span.from);
       if (taken === undefined) return true;
       member.given += taken.to - taken.from;

@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import { Priority, type Sample } from '../base/sample.ts';
-import { batchEnd, fitBytes } from '../flow/batch-size.ts';
+import { batchEnd, leapTo } from '../flow/batch-size.ts';
 import { judgeQueue } from '../flow/watermark.ts';
 import type { TelemetryLossCause, TelemetryServerMessage, TelemetrySubprotocol } from '../protocol/telemetry.ts';
 import type { RangeLoss, Span } from '../stream/range-reader.ts';
@@ -316,7 +316,7 @@ export class Outbox {
     const { batchBytesMax, socketBytesMax } = host.settings;
     const room = Math.min(batchBytesMax, socketBytesMax - this.#raw.writableLength);
     const bytesMax = isAlone ? room : Math.min(room, feed.deficitBytes);
-    const to = fitBytes(span.from, batchEnd(span.from, span.to), bytesMax, (position) => feed.bytesBefore(position));
+    const to = batchEnd(span.from, span.to, bytesMax, feed.bytesBefore);
     const bytes = feed.bytesOf({ from: span.from, to });
     // A message that is larger than its topic's allowance waits for further turns, while others send.
     if (bytes > feed.deficitBytes && !isAlone) return true;
@@ -356,8 +356,7 @@ export class Outbox {
     const span = this.#lookAt(feed);
     if (span !== undefined) {
       const { batchBytesMax } = this.#parts.host.settings;
-      const end = batchEnd(span.from, span.to);
-      this.#send(feed, fitBytes(span.from, end, batchBytesMax, (position) => feed.bytesBefore(position)) - span.from);
+      this.#send(feed, batchEnd(span.from, span.to, batchBytesMax, feed.bytesBefore) - span.from);
     }
     if (feed.reader.done) this.#parts.onDone(feed);
     else this.#backfills.push(feed);
@@ -374,12 +373,14 @@ export class Outbox {
 
   #tellLosses(feed: Feed, losses: readonly RangeLoss[]): void {
     for (const loss of losses) this.control(lossMessage(feed, loss));
-    if (feed.subscription.contract !== 'reliable' || !losses.some(({ cause }) => cause === 'overflow')) return;
-    // Overtaken by the history: an honest new beginning at the latest message instead of a chase along its edge.
-    const newest = feed.topic.stream.head - 1;
-    feed.reader.drop('overtaken', ({ position }) => position < newest);
+    if (!losses.some(({ cause }) => cause === 'overflow')) return;
+    // Overtaken by the history. A reliable reader begins anew at the latest message, and is told; the others leap ahead, to
+    // where all that are late meet: a chase along the edge of the history would cost a batch of its own for each of them.
+    const { head, oldest } = feed.topic.stream;
+    const isReliable = feed.subscription.contract === 'reliable';
+    feed.reader.skipTo(isReliable ? head - 1 : leapTo(oldest, head), 'overtaken');
     for (const loss of feed.reader.takeLosses()) this.control(lossMessage(feed, loss));
-    this.control(topicMessage(feed, newest, false));
+    if (isReliable) this.control(topicMessage(feed, head - 1, false));
   }
 
   /** Of a backlog: warns of it, and drops by class what is too much. */

@@ -27,6 +27,7 @@ const steps = fc.array(
     { weight: 2, arbitrary: fc.record({ do: fc.constant('hold' as const), back: fc.nat(5) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('settle' as const), isLost: fc.boolean() }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('drop' as const), priority: fc.constantFrom(0, 1, 2) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('skip' as const), by: fc.nat(4) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('trim' as const), by: fc.nat(3) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 0, max: 40 }) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('look' as const) }) },
@@ -132,6 +133,11 @@ test('a reader of ranges does what a naive one does, and its accounts balance af
             for (const { position } of lost) naive.fate.set(position, 'slow');
             naive.waiting = naive.waiting.filter((sample) => sample.priority !== step.priority);
             expect(reader.drop('slow', (sample) => sample.priority === step.priority)).toBe(lost.length);
+          } else if (step.do === 'skip') {
+            const to = stream.oldest + step.by;
+            for (const { position } of naive.waiting.filter((s) => s.position < to)) naive.fate.set(position, 'slow');
+            naive.waiting = naive.waiting.filter((s) => s.position >= to);
+            reader.skipTo(to, 'slow');
           } else if (step.do === 'trim') {
             stream.trim(stream.oldest + step.by);
             naive.pushOut(stream.oldest);

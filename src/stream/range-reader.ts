@@ -159,6 +159,18 @@ export class RangeReader<T> {
     else this.#lose({ from: position, to: position + 1, count: 1, cause });
   }
 
+  /** Drops what waits before a position. O(1), but for holes. */
+  skipTo(position: number, cause: string): void {
+    if (this.closed) return;
+    this.#skipOverwritten();
+    const to = Math.min(position, this.#end);
+    if (to <= this.#cursor) return;
+    const from = this.#cursor;
+    const count = to - from - this.#holesUpTo(to);
+    this.#moveTo(to);
+    if (count > 0) this.#lose({ from, to, count, cause });
+  }
+
   /** Drops waiting samples, oldest first, that `isLost` chooses, and returns their number. O(samples that wait). */
   drop(cause: string, isLost: (sample: Sample<T>) => boolean = () => true): number {
     const chosen: { from: number; to: number }[] = [];
