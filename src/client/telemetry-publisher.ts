@@ -191,6 +191,7 @@ export class Publisher {
     this.#unconfirmed -= safe.length;
     this.#counts.confirmed += safe.length;
     for (const { confirmed } of safe) confirmed?.resolve();
+    this.#disarmRetry(lane);
     this.#armRetry(lane);
   }
 
@@ -205,7 +206,7 @@ export class Publisher {
     lane.unconfirmed = [];
     lane.waiting = lane.waiting.filter((entry) => entry.seq === 0);
     lane.lastSeq = lane.confirmedSeq;
-    clearTimeout(lane.retryTimer);
+    this.#disarmRetry(lane);
     this.#unconfirmed -= refused.length;
     this.#counts.refused += refused.length;
     for (const { confirmed } of refused) confirmed?.reject(error);
@@ -221,7 +222,7 @@ export class Publisher {
   }
 
   onLost(): void {
-    for (const lane of this.#topics.values()) clearTimeout(lane.retryTimer);
+    for (const lane of this.#topics.values()) this.#disarmRetry(lane);
     clearTimeout(this.#flushTimer);
     this.#flushTimer = undefined;
   }
@@ -392,22 +393,26 @@ export class Publisher {
   #sendNow(lane: TopicLane, entries: readonly Entry[]): void {
     this.#pace.spend(entries.length);
     for (const run of runsOf(entries, this.#settings.batches)) this.#sendRun(lane, run);
-    if (lane.unconfirmed.length > 0) this.#armRetry(lane);
+    this.#armRetry(lane);
   }
 
-  /** Up to the first one that the server has confirmed it is sent again, later and later. */
+  /** What is not confirmed in time is sent again, later and later. A timer that runs goes on: new messages do not put it off. */
   #armRetry(lane: TopicLane): void {
-    clearTimeout(lane.retryTimer);
-    if (lane.unconfirmed.length === 0 || !this.#host.isOpen()) return;
+    if (lane.retryTimer !== undefined || lane.unconfirmed.length === 0 || !this.#host.isOpen()) return;
     const ceilingMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** lane.attempt);
-    lane.retryTimer = setTimeout(
-      () => {
-        lane.attempt++;
-        this.#requeue(lane);
-        this.#flushLane(lane);
-      },
-      ceilingMs * (0.5 + this.#host.random() / 2),
-    );
+    const delayMs = ceilingMs * (0.5 + this.#host.random() / 2);
+    lane.retryTimer = setTimeout(() => {
+      lane.retryTimer = undefined;
+      lane.attempt++;
+      this.#requeue(lane);
+      this.#flushLane(lane);
+      this.#armRetry(lane);
+    }, delayMs);
+  }
+
+  #disarmRetry(lane: TopicLane): void {
+    clearTimeout(lane.retryTimer);
+    lane.retryTimer = undefined;
   }
 
   /** Those that are out go in front of those that wait: their order is that of publication. */

@@ -522,6 +522,19 @@ describe('publishing', () => {
     expect(session.metrics().publish).toMatchObject({ reliable: 3, confirmed: 3, unconfirmed: 0, retried: 2 });
   });
 
+  test('a topic that is never quiet is repeated as well', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { random: () => 0 });
+    const first = session.publish('a', 0, { reliable: true });
+    const others: Promise<void>[] = [];
+    const timer = setInterval(() => others.push(session.publish('a', others.length + 1, { reliable: true })), 20);
+    const repeated = () => lane.published.filter(({ firstSeq }) => firstSeq === 1).length;
+    await vi.waitFor(() => expect(repeated()).toBeGreaterThan(1), { timeout: 3_000 });
+    clearInterval(timer);
+    lane.say({ type: 'published', topic: 'a', seq: others.length + 1 });
+    await Promise.all([first, ...others]);
+  });
+
   test('a lost connection is made good: what is not confirmed goes out again, what waits follows', async () => {
     const lane = await ScriptedLane.start();
     const session = await connect(lane, { reconnect: { delayMinMs: 50, delayMaxMs: 50 }, random: () => 1 });
@@ -620,6 +633,20 @@ describe('the session', () => {
     await vi.waitFor(() => expect(lane.of('subscribe')).toHaveLength(2));
     expect(notices).toEqual(['drain']);
     expect(session.metrics().reconnects).toBe(1);
+  });
+
+  test('a newer server may say more than this client knows, but not what is no message', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const subscription = await subscribed(lane, session);
+    const got = collect(subscription);
+    lane.socket.send('{"type":"from_the_future"}');
+    lane.numbers(1, 1);
+    await vi.waitFor(() => expect(got).toEqual([1]));
+    const ended = new Promise((resolve) => session.on('state', ({ error }) => resolve(error)));
+    lane.socket.send('{');
+    expect(await ended).toMatchObject({ code: 'MESSAGE_NOT_JSON' });
+    expect(session.state).toBe('closed');
   });
 
   test('a server that refuses rejects `connectTelemetry`', async () => {

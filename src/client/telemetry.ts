@@ -96,7 +96,7 @@ interface MeasuredData {
   readonly bytes: number;
 }
 
-type Incoming = TelemetryServerMessage | BatchMessage | MeasuredData;
+type Incoming = TelemetryServerMessage | BatchMessage | MeasuredData | { readonly type: 'unknown' };
 
 /** What passes the inbox: messages whose order counts, batches read, and what became of those that were not. */
 type Ordered =
@@ -349,7 +349,7 @@ export class TelemetrySession {
       case 'error':
         return this.#onError(message);
       default:
-      // Of a newer server, or nothing to be done about.
+      // Nothing to be done about it.
     }
   }
 
@@ -515,8 +515,14 @@ const ENDS_SUBSCRIPTION: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 function decoded(data: string | Uint8Array, format: TelemetryFormat): Incoming {
   if (format === 'binary' && typeof data !== 'string') return { type: 'batch', bytes: data as Uint8Array<ArrayBuffer> };
-  const message = decodeTelemetryServerMessage(data);
-  return message.type === 'data' ? { type: 'measured_data', data: message, bytes: data.length } : message;
+  try {
+    const message = decodeTelemetryServerMessage(data);
+    return message.type === 'data' ? { type: 'measured_data', data: message, bytes: data.length } : message;
+  } catch (thrown) {
+    // Of a newer server: not for this client.
+    if (thrown instanceof SightlineError && thrown.code === 'MESSAGE_TYPE_UNKNOWN') return { type: 'unknown' };
+    throw thrown;
+  }
 }
 
 async function settled(batch: Promise<DecodedBatch>, arrival: Omit<Arrival, 'batch'>): Promise<Ordered> {
