@@ -16,10 +16,11 @@ const CUT_AFTER_BYTES_MAX = 6_000;
 const cacheDir = mkdtempSync(join(tmpdir(), 'sightline-client-'));
 let server: Sightline;
 
+const start = (port = 0) =>
+  createSightline({ settings: { 'server.port': port, 'models.cache_dir': cacheDir, 'inference.workers': 1 } });
+
 beforeAll(async () => {
-  server = await createSightline({
-    settings: { 'server.port': 0, 'models.cache_dir': cacheDir, 'inference.workers': 1 },
-  });
+  server = await start();
 });
 afterAll(async () => {
   await server?.close();
@@ -143,6 +144,33 @@ test('a group shares the messages of a topic', async () => {
     expect(members[i]!.metrics()).toMatchObject({ received: messages, lost: { unexplained: 0 }, conflated: 0 });
   }
   expect([one, other].map((session) => session.metrics().errors)).toEqual([0, 0]);
+});
+
+test('a server that is restarted is found again: its new history is told as such, nothing stays unconfirmed', async () => {
+  const first = await start();
+  const port = Number(new URL(first.url).port);
+  await using session = await connectTelemetry({ url: first.url, reconnect: { delayMinMs: 20, delayMaxMs: 50 } });
+  const subscription = session.subscribe('restart/#', { contract: 'reliable' });
+  const got: unknown[] = [];
+  subscription.onTelemetry((messages) => got.push(...messages.map(({ data }) => data)));
+  await session.publish('restart/pose', 'before', { reliable: true });
+  await vi.waitFor(() => expect(got).toEqual(['before']));
+  const topics: boolean[] = [];
+  subscription.on('topic', ({ recovered }) => topics.push(recovered));
+  await first.close();
+  const pending = session.publish('restart/pose', 'while away', { reliable: true });
+  const second = await start(port);
+  try {
+    await pending;
+    await session.publish('restart/pose', 'after', { reliable: true });
+    await vi.waitFor(() => expect(got.at(-1)).toBe('after'));
+    expect(topics).toEqual([false]);
+    expect(session.metrics()).toMatchObject({ publish: { confirmed: 3, unconfirmed: 0 } });
+    expect(session.metrics().reconnects).toBeGreaterThan(0);
+  } finally {
+    await session.close();
+    await second.close();
+  }
 });
 
 test(`links that are cut ${CUTS} times lose nothing and repeat nothing, in both directions`, async () => {
