@@ -75,7 +75,7 @@ export type SchemaLookup = (topicId: number, schemaId: number) => readonly Schem
 
 /**
  * One batch as one binary message. The payloads are written in the head's codec, whatever form they came in. For columns all
- * of them have to fit the schema (`fits` of `schema.ts`). Throws PAYLOAD_BAD when they do not, or are no bytes for `bytes`.
+ * of them have to fit the schema (`payloadFits` of `columns.ts`). Throws PAYLOAD_BAD when they do not, or are no bytes for `bytes`.
  */
 export function encodeBatch(
   head: BatchHead,
@@ -218,8 +218,7 @@ function writeEnvelope(message: Uint8Array, head: BatchHead, compression: Compre
 
 function encodeColumnar(head: BatchHead, messages: readonly BatchMessage[]): Uint8Array<ArrayBuffer> {
   if (head.schema === undefined) throw new SightlineError('SCHEMA_UNKNOWN', 'columns need a schema');
-  const rows = messages.map(({ timeMs, priority, payload }) => ({ timeMs, priority, value: payload.value() }));
-  return encodeColumns(head.schema, rows, ENVELOPE_BYTES, BATCH_LIMITS.plainBytesMax);
+  return encodeColumns(head.schema, messages, ENVELOPE_BYTES, BATCH_LIMITS.plainBytesMax);
 }
 
 /** The batch of T2, with room for the envelope in front. */

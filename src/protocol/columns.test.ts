@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import { generatedBuilder, plainBuilder } from './column-objects.ts';
-import { type ColumnBatch, decodeColumns, encodeColumns } from './columns.ts';
+import { type ColumnBatch, decodeColumns, encodeColumns, payloadFits } from './columns.ts';
+import { Payload } from './payload.ts';
 import { FIELDS_MAX, fits, schemaFor, shapeOf } from './schema.ts';
 import type { SchemaField } from './telemetry.ts';
 
@@ -14,7 +15,7 @@ const decode = (body: Uint8Array, fields: readonly SchemaField[]) => decodeColum
 const encode = (fields: readonly SchemaField[], rows: readonly unknown[], before = 0) =>
   encodeColumns(
     fields,
-    rows.map((value, i) => ({ timeMs: 1000 + i * 5, priority: (i % 4) as Priority, value })),
+    rows.map((value, i) => ({ timeMs: 1000 + i * 5, priority: (i % 4) as Priority, payload: Payload.of(value) })),
     before,
     BYTES_MAX,
   );
@@ -189,6 +190,73 @@ describe('messages of one shape', () => {
     );
   });
 
+  test('in MessagePack are taken without being unpacked, and are the same batch', () => {
+    fc.assert(
+      fc.property(batches, ({ fields, rows }) => {
+        // JSON numbers: MessagePack writes a negative zero as 0.
+        const plain = rows.map((row) => Payload.msgpack(Payload.of(row).msgpack()).value());
+        const packed = plain.map((row) => Payload.msgpack(Uint8Array.from(Payload.of(row).msgpack())));
+        expect(packed.every((payload) => payloadFits(fields, payload))).toBe(true);
+        const body = (payloads: Payload[]) =>
+          encodeColumns(
+            fields,
+            payloads.map((payload, i) => ({ timeMs: i, priority: 1, payload })),
+            0,
+            BYTES_MAX,
+          );
+        expect(body(packed)).toEqual(body(plain.map(Payload.of)));
+        expect(packed.every((payload) => payload.packed !== undefined)).toBe(true);
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test.each([
+    [
+      'all types of numbers',
+      [[0xca, 0x3f, 0xc0, 0, 0], [0xcc, 200], [0xd3, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0], [0xe0]],
+    ],
+    ['more of them', [[0xcb, 0x7f, 0xf0, 0, 0, 0, 0, 0, 0], [0xcd, 1, 0], [0xcf, 0, 0, 0, 1, 0, 0, 0, 2], [0x7f]]],
+    [
+      'and more',
+      [
+        [0xce, 0xff, 0xff, 0xff, 0xff],
+        [0xd0, 0x80],
+        [0xd1, 0x80, 0],
+        [0xd2, 0x80, 0, 0, 0],
+      ],
+    ],
+  ])('in MessagePack of other languages: %s', (_, numbers) => {
+    const fields = schemaFor([[1, 2, 3, 4]])!;
+    const bytes = Uint8Array.from([0x94, ...numbers.flat()]);
+    const values = Payload.msgpack(bytes).value() as number[];
+    const payload = Payload.msgpack(bytes);
+    const batch = decode(encodeColumns(fields, [{ timeMs: 1, priority: 1, payload }], 0, BYTES_MAX), fields);
+    expect(payload.packed).toBeDefined();
+    expectSame(batch.objects()[0] as number[], values);
+  });
+
+  test('in MessagePack in another order, of unusual heads or of another shape are looked at as values', () => {
+    const fields = schemaFor([{ t: 'x', a: 1, b: 2, c: 3, d: [4] }])!;
+    const good = { t: 'x', a: 1, b: 2, c: 3, d: [4] };
+    const turned = Payload.msgpack(Payload.of({ t: 'y', d: [4], c: 3, b: 2, a: 1 }).msgpack());
+    // The same map with a 16-bit head, its list with a 32-bit one.
+    const usual = Payload.of(good).msgpack();
+    const unusual = Payload.msgpack(Uint8Array.of(0xde, 0, 5, ...usual.subarray(1, -2), 0xdd, 0, 0, 0, 1, 4));
+    const rows = [Payload.of(good), turned, unusual].map((payload, i) => ({
+      timeMs: i,
+      priority: 1 as const,
+      payload,
+    }));
+    expect(rows.every(({ payload }) => payloadFits(fields, payload))).toBe(true);
+    const batch = decode(encodeColumns(fields, rows, 0, BYTES_MAX), fields);
+    expect(batch.objects()).toEqual([good, { ...good, t: 'y' }, good]);
+    for (const other of [{ ...good, t: 5 }, { ...good, a: 'x' }, { ...good, d: [4, 5] }, [1], 'x', { t: 'x' }]) {
+      expect(payloadFits(fields, Payload.msgpack(Payload.of(other).msgpack()))).toBe(false);
+    }
+    expect(payloadFits(fields, Payload.bytes(Uint8Array.of(1)))).toBe(false);
+  });
+
   test('keep the order of their keys', () => {
     const rows = [{ z: 1, a: { c: 2, b: 'x' }, list: [3, true] }];
     const fields = fieldsOf({ z: 'number', a: { c: 'number', b: 'text' }, list: ['number', 'bool'] }, '');
@@ -358,7 +426,7 @@ describe('foreign columns', () => {
     ];
     const body = encodeColumns(
       schema,
-      values.map((value, i) => ({ timeMs: 1000 + 5 * i, priority: 1, value })),
+      values.map((value, i) => ({ timeMs: 1000 + 5 * i, priority: 1, payload: Payload.of(value) })),
       0,
       BYTES_MAX,
     );
@@ -424,7 +492,7 @@ describe('foreign columns', () => {
 
   test('times and priorities have to be some', () => {
     const body = (timeMs: number, priority: number) =>
-      encodeColumns(one, [{ timeMs, priority: priority as Priority, value: { x: 1 } }], 0, BYTES_MAX);
+      encodeColumns(one, [{ timeMs, priority: priority as Priority, payload: Payload.of({ x: 1 }) }], 0, BYTES_MAX);
     expect(refusal(() => decode(body(Number.NaN, 1), one))).toBe('BATCH_BAD');
     expect(refusal(() => decode(body(1, 4), one))).toBe('BATCH_BAD');
     expect(refusal(() => decode(body(1, 0.5), one))).toBe('BATCH_BAD');
@@ -433,5 +501,9 @@ describe('foreign columns', () => {
 });
 
 function rowOf(fields: readonly SchemaField[]) {
-  return { timeMs: 1, priority: 1 as Priority, value: Object.fromEntries(fields.map(({ path }) => [path, 1])) };
+  return {
+    timeMs: 1,
+    priority: 1 as Priority,
+    payload: Payload.of(Object.fromEntries(fields.map(({ path }) => [path, 1]))),
+  };
 }

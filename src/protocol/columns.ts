@@ -2,7 +2,9 @@ import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import { objectBuilder } from './column-objects.ts';
 import { ColumnReader, ColumnWriter } from './numeric-column.ts';
-import { shapeOf, spread } from './schema.ts';
+import { spreadMsgpack } from './msgpack-leaves.ts';
+import type { Payload } from './payload.ts';
+import { type Leaves, type Shape, shapeOf, spread } from './schema.ts';
 import type { SchemaField } from './telemetry.ts';
 import { parseJson, stringifyJson } from './wire-value.ts';
 
@@ -20,7 +22,7 @@ const OWN_COLUMNS = 2;
 export interface ColumnMessage {
   readonly timeMs: number;
   readonly priority: Priority;
-  readonly value: unknown;
+  readonly payload: Payload;
 }
 
 /** A batch of columns as typed arrays, `count` long each. Objects are made when asked for. */
@@ -85,10 +87,10 @@ export function encodeColumns(
   const values = new Float64Array((OWN_COLUMNS + shape.columns) * count);
   const texts = Array.from({ length: shape.texts }, (): unknown[] => []);
   const leaves = { values, texts };
-  for (const [i, { timeMs, priority, value }] of messages.entries()) {
+  for (const [i, { timeMs, priority, payload }] of messages.entries()) {
     values[TIME * count + i] = timeMs;
     values[PRIORITY * count + i] = priority;
-    if (!spread(shape.root, value, leaves, OWN_COLUMNS * count + i, count)) {
+    if (!takeLeaves(shape, payload, leaves, i, count)) {
       throw new SightlineError('PAYLOAD_BAD', `message ${i} of the batch does not fit the schema of its topic`);
     }
   }
@@ -147,6 +149,27 @@ export function decodeColumns(
   reader.end();
   checkOwn(values, count);
   return new ColumnBatch(count, fields, values, texts);
+}
+
+/** Whether a message fits the schema of its topic; without making its value when it came as MessagePack. */
+export function payloadFits(fields: readonly SchemaField[], payload: Payload): boolean {
+  const { root } = shapeOf(fields);
+  const { packed } = payload;
+  return (
+    (packed !== undefined && spreadMsgpack(root, packed, undefined, 0, 1)) ||
+    spread(root, payload.value(), undefined, 0, 1)
+  );
+}
+
+function takeLeaves({ root }: Shape, payload: Payload, leaves: Leaves, i: number, count: number): boolean {
+  const at = OWN_COLUMNS * count + i;
+  const { packed } = payload;
+  if (packed !== undefined) {
+    if (spreadMsgpack(root, packed, leaves, at, count)) return true;
+    // Texts that were taken before the misfit showed.
+    for (const column of leaves.texts) column.length = i;
+  }
+  return spread(root, payload.value(), leaves, at, count);
 }
 
 /** How much of a body that `encodeColumns` wrote is packed bits; the rest is mostly texts. */

@@ -54,6 +54,11 @@ export class Payload {
     return this.#bytes;
   }
 
+  /** The checked MessagePack, when it came so and nobody has unpacked it. */
+  get packed(): Uint8Array | undefined {
+    return this.#hasValue || this.#bytes !== undefined ? undefined : this.#msgpack;
+  }
+
   /** The value; for a payload of bytes the bytes. */
   value(): unknown {
     if (this.#bytes !== undefined) return this.#bytes;
