@@ -128,6 +128,16 @@ describe('batches', () => {
     expect(refusal(() => decodeColumns(encodeBatch(head('json'), rows, {}), lookup, {}))).toBe('BATCH_BAD');
   });
 
+  test('of no messages, or of too many, are not made', () => {
+    expect(refusal(() => encodeBatch(head('json'), [], {}))).toBe('BATCH_BAD');
+    const many = Array.from({ length: BATCH_LIMITS.messagesMax + 1 }, () => message(1));
+    expect(refusal(() => encodeBatch(head('json'), many, {}))).toBe('BATCH_TOO_LARGE');
+    expect(refusal(() => encodeBatch(head('json'), many.slice(1), {}))).toBeUndefined();
+    const full = Array.from({ length: BATCH_LIMITS.messagesMax }, (_, i) => message(row(i % 7)));
+    const { messages } = decodeBatch(encodeBatch(columnsHead, full, {}), () => schema, {});
+    expect(plain(messages)).toEqual(plain(full));
+  });
+
   test('of columns need their schema on both sides', () => {
     expect(refusal(() => encodeBatch(head('columns'), rows, {}))).toBe('SCHEMA_UNKNOWN');
     expect(refusal(() => decodeBatch(encodeBatch(columnsHead, rows, {}), noSchema, {}))).toBe('SCHEMA_UNKNOWN');

@@ -75,13 +75,15 @@ export type SchemaLookup = (topicId: number, schemaId: number) => readonly Schem
 
 /**
  * One batch as one binary message. The payloads are written in the head's codec, whatever form they came in. For columns all
- * of them have to fit the schema (`payloadFits` of `columns.ts`). Throws PAYLOAD_BAD when they do not, or are no bytes for `bytes`.
+ * of them have to fit the schema (`payloadFits` of `columns.ts`). Throws PAYLOAD_BAD when they do not, or are no bytes for `bytes`,
+ * BATCH_BAD for no messages and BATCH_TOO_LARGE for too many.
  */
 export function encodeBatch(
   head: BatchHead,
   messages: readonly BatchMessage[],
   compressors: Compressors,
 ): Uint8Array<ArrayBuffer> {
+  checkCount(messages.length, BATCH_LIMITS);
   const message = head.codec === 'columns' ? encodeColumnar(head, messages) : encodeMessages(head.codec, messages);
   const plainSize = message.length - ENVELOPE_BYTES;
   const packed = compress(message.subarray(ENVELOPE_BYTES), head, compressors);
