@@ -8,9 +8,10 @@ import { SightlineError } from '../../src/base/errors.ts';
 import { type Random, seededRandom } from '../../src/base/random.ts';
 import type { Priority } from '../../src/base/sample.ts';
 import { decodeBatch, decodeColumns, encodeBatch } from '../../src/protocol/batch.ts';
+import { payloadFits } from '../../src/protocol/columns.ts';
 import { decompressLz4 } from '../../src/protocol/lz4.ts';
 import { Payload } from '../../src/protocol/payload.ts';
-import { schemaFor } from '../../src/protocol/schema.ts';
+import { fits, schemaFor } from '../../src/protocol/schema.ts';
 import {
   decodeTelemetryClientMessage,
   decodeTelemetryServerMessage,
@@ -120,8 +121,9 @@ function decode({ target, isText }: Subject, bytes: Uint8Array): string {
     else if (target === 'server') decodeTelemetryServerMessage(data);
     else {
       const { envelope, messages } = decodeBatch(bytes, schemaOf, decompressors);
-      // What was let in must go out again in every form.
+      // What was let in must go out again in every form, and be the same with and without unpacking.
       for (const { payload } of messages) {
+        if (payloadFits(schema, payload) !== fits(schema, payload.value())) throw new Error('fits only one way');
         payload.json();
         payload.msgpack();
       }
