@@ -22,6 +22,11 @@ export class Feed {
   readonly reader: RangeReader<TelemetryMessage>;
   /** What was missed, sent once the line is idle. */
   readonly isBackfill: boolean;
+  /**
+   * Position up to which it sends in this round: the topic's head when the round began. A round may take several turns of the
+   * event loop, in which more is published; with a common end all readers get the same batch.
+   */
+  sendUntil: number;
   /** It stands in its outbox's list of those that have something to send. */
   isActive = false;
   /** Bytes that it may still send in its turn. */
@@ -36,6 +41,7 @@ export class Feed {
     this.topicId = parts.topicId;
     this.reader = parts.reader;
     this.isBackfill = parts.isBackfill;
+    this.sendUntil = parts.isBackfill ? Infinity : parts.topic.stream.head;
   }
 
   /** Whether the client does not know this layout yet; from now on it does. */

@@ -128,6 +128,7 @@ class Simulation {
         const { stream } = feed.topic;
         this.outbox.critical(feed, stream.at(stream.head - 1)!);
       }
+      feed.sendUntil = feed.topic.stream.head;
       this.outbox.activate(feed);
     }
   }

@@ -76,7 +76,9 @@ export class Outbox {
   /** Bytes of control messages since the socket was last empty. */
   #controlBytes = 0;
   #isDeaf = false;
+  /** It publishes faster than it may, or than the server carries on. */
   #isThrottled = false;
+  #isAhead = false;
   #closed = false;
 
   constructor(parts: OutboxParts) {
@@ -134,6 +136,12 @@ export class Outbox {
   /** The socket is not read for a while. */
   throttle(isThrottled: boolean): void {
     this.#isThrottled = isThrottled;
+    this.#pauseOrResume();
+  }
+
+  /** It has published as much as one round carries: the rest waits in its socket until the round is over. */
+  holdBack(isAhead: boolean): void {
+    this.#isAhead = isAhead;
     this.#pauseOrResume();
   }
 
@@ -247,7 +255,8 @@ export class Outbox {
   };
 
   #pauseOrResume(): void {
-    const shouldPause = this.#isDeaf || this.#isThrottled;
+    if (this.#closed) return;
+    const shouldPause = this.#isDeaf || this.#isThrottled || this.#isAhead;
     if (shouldPause && !this.#socket.isPaused) this.#socket.pause();
     else if (!shouldPause && this.#socket.isPaused) this.#socket.resume();
   }
@@ -335,7 +344,8 @@ export class Outbox {
   #rest(feed: Feed): void {
     feed.isActive = false;
     feed.deficitBytes = 0;
-    if (feed.reader.queued === 0) return;
+    // What came after the round began wakes it in the next one.
+    if (feed.reader.queued === 0 || feed.reader.readyAtMs <= this.#parts.host.clock.now()) return;
     this.#sleeping ??= new Set();
     this.#sleeping.add(feed);
     this.#parts.host.wakeAt(this, feed.reader.readyAtMs);
@@ -364,11 +374,14 @@ export class Outbox {
 
   /** What the feed could send; the client is told first of what it will not get. */
   #lookAt(feed: Feed): Span | undefined {
-    const span = feed.reader.peek();
+    let span = feed.reader.peek();
     const losses = feed.reader.takeLosses();
-    if (losses.length === 0) return span;
-    this.#tellLosses(feed, losses);
-    return feed.reader.peek();
+    if (losses.length > 0) {
+      this.#tellLosses(feed, losses);
+      span = feed.reader.peek();
+    }
+    if (span === undefined || span.to <= feed.sendUntil) return span;
+    return span.from < feed.sendUntil ? { from: span.from, to: feed.sendUntil } : undefined;
   }
 
   #tellLosses(feed: Feed, losses: readonly RangeLoss[]): void {

@@ -21,6 +21,11 @@ import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
 
 /** Subscriptions of one connection that may take in the same topic: a topic's number on the wire holds which one it is. */
 const OVERLAPS_MAX = 16;
+/**
+ * Messages that a client may publish in one round. What it sends beyond waits in its socket: input that is taken faster than
+ * it is passed on would only be lost on the way, for all readers.
+ */
+const ROUND_MESSAGES = 512;
 /** Who is muted is told so again, at most so often. */
 const REFUSAL_INTERVAL_MS = 1_000;
 
@@ -40,6 +45,10 @@ export interface SessionHost extends OutboxHost {
   attach(feed: Feed): void;
   detach(feed: Feed): void;
   group(name: string, subscription: Subscription): Group;
+  /** Counts the rounds of flushing. */
+  readonly round: number;
+  /** Has the outbox released when the round is over. */
+  holdBack(outbox: Outbox): void;
 }
 
 export interface TelemetrySessionParts {
@@ -101,6 +110,8 @@ export class TelemetrySession {
   #rate: RateState | undefined;
   #refusalToldMs = -Infinity;
   #throttle: NodeJS.Timeout | undefined;
+  #round = 0;
+  #roundMessages = 0;
   #topicsMade = 0;
   #published = 0;
   #duplicates = 0;
@@ -453,6 +464,7 @@ export class TelemetrySession {
   /** With `firstSeq` the publication is reliable: what was published before is left out, and the client is told up to where all is in. */
   #publish(topic: string, firstSeq: number | undefined, inputs: readonly TopicInput[]): void {
     const { topics } = this.#parts.host;
+    this.#countInRound(inputs.length);
     if (topics.get(topic) === undefined) this.#countNewTopic(topic);
     if (firstSeq === undefined) {
       for (const input of inputs) topics.publish(topic, input);
@@ -472,6 +484,14 @@ export class TelemetrySession {
     this.#publications.set(topic, last + fresh.length);
     forgetOldest(this.#publications, this.#parts.settings.topicsMax);
     this.#outbox?.confirm(topic, last + fresh.length);
+  }
+
+  #countInRound(messages: number): void {
+    const { host } = this.#parts;
+    if (this.#round !== host.round) this.#roundMessages = 0;
+    this.#round = host.round;
+    this.#roundMessages += messages;
+    if (this.#roundMessages > ROUND_MESSAGES && this.#outbox !== undefined) host.holdBack(this.#outbox);
   }
 
   /** One client must not use up the server's topics. */

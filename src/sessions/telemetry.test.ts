@@ -361,6 +361,68 @@ describe('publishing too fast', () => {
   });
 });
 
+describe('load', () => {
+  test('a flood waits in its own socket: every reader gets every message, in batches made once', async () => {
+    const [a, b] = await Promise.all(
+      ['a', 'b'].map((name) => TelemetryTestClient.open(bench.url(`?client_id=${name}`), 'sightline.v1.binary')),
+    );
+    await Promise.all([a, b].map((reader) => reader!.subscribe('flood', 'all')));
+    const writer = await TelemetryTestClient.open(bench.url(), 'sightline.v1.binary');
+    writer.send({ type: 'advertise', alias: 1, topic: 'flood' });
+    for (let first = 1; first <= 20_000; first += 100) {
+      const messages = sequence(first, first + 99).map((n) => ({
+        timeMs: n,
+        priority: Priority.normal,
+        payload: Payload.of({ n, a: n / 2, b: -n, c: 1 }),
+      }));
+      writer.send(encodeBatch({ topicId: 1, epoch: 0, firstSeq: 0, codec: 'json', compression: 'none' }, messages, {}));
+    }
+    await Promise.all([a, b].map((reader) => reader!.until(() => reader!.received.length === 20_000)));
+    expect(a!.seqs).toEqual(sequence(1, 20_000));
+    expect(b!.seqs).toEqual(sequence(1, 20_000));
+    expect(bench.session('a').accounts).toMatchObject({ published: 20_000, delivered: 20_000 });
+    expect(writer.errors).toEqual([]);
+    await Promise.all([a, b, writer].map((client) => client!.close()));
+  });
+
+  test('a client that reads nothing loses its own messages, is told, and holds up nobody', async () => {
+    await bench.stop();
+    bench = await new TelemetryBench({ historyMessages: 300 }).start();
+    const deaf = await TelemetryTestClient.open(bench.url('?client_id=deaf'));
+    const well = await TelemetryTestClient.open(bench.url());
+    await Promise.all([deaf, well].map((reader) => reader.subscribe('big', 'all')));
+    deaf.socket.pause();
+    for (const n of sequence(1, 1_000)) {
+      bench.publish('big', `${n} ${'x'.repeat(20_000)}`);
+      if (n % 20 === 0) await well.until(() => well.received.length === n);
+    }
+    expect(well.seqs).toEqual(sequence(1, 1_000));
+    bench.expectBalanced();
+    deaf.socket.resume();
+    await deaf.until(() => deaf.seqs.at(-1) === 1_000);
+    const lost = deaf.of('loss').reduce((sum, { count }) => sum + count, 0);
+    expect(lost).toBeGreaterThan(0);
+    expect(deaf.received.length + lost).toBe(1_000);
+    await Promise.all([deaf.close(), well.close()]);
+  });
+
+  test('a storm of reconnections of 1,000 clients leaves nothing behind', async () => {
+    await bench.stop();
+    bench = await new TelemetryBench({ sessionsMax: 2_000, resumeWindowMs: 0 }).start();
+    bench.publish('pose', 1);
+    for (let wave = 0; wave < 10; wave++) {
+      const clients = await Promise.all(sequence(1, 100).map(() => TelemetryTestClient.open(bench.url())));
+      await Promise.all(clients.map((client) => client.subscribe('#', 'latest')));
+      for (const client of clients) client.socket.terminate();
+    }
+    const { stream } = bench.topics.get('pose')!;
+    while (stream.readerCount > 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    expect(
+      bench.lane.report().sessions.every(({ connected, subscriptions }) => !connected && subscriptions === 0),
+    ).toBe(true);
+  });
+});
+
 describe('shutting down', () => {
   test('critical messages leave first, then clients are told to go elsewhere, then 1001', async () => {
     const reader = await TelemetryTestClient.open(bench.url());

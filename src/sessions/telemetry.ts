@@ -82,6 +82,11 @@ export class TelemetryLane {
   #wakeTimer: NodeJS.Timeout | undefined;
   #wakeTimerMs = Infinity;
   #isScheduled = false;
+  /** Outboxes of the last flush are still to come. */
+  #isMidRound = false;
+  #round = 0;
+  /** Of publishers that wait for the end of the round. */
+  readonly #heldBack = new Set<Outbox>();
   #bannedRefusals = 0;
   #lastSweepMs = 0;
 
@@ -95,7 +100,12 @@ export class TelemetryLane {
       compressors,
       cacheBytesMax: ENCODED_BYTES_MAX,
     });
+    const round = () => this.#round;
     this.#host = {
+      get round() {
+        return round();
+      },
+      holdBack: (outbox) => this.#holdBack(outbox),
       clock,
       topics,
       settings,
@@ -269,7 +279,8 @@ export class TelemetryLane {
 
   #flush(): void {
     const startMs = this.#options.clock.now();
-    this.#spreadDirty();
+    // What is published while a round is under way waits for the next one: then all readers get the same batches.
+    if (!this.#isMidRound) this.#spreadDirty();
     let nowMs = startMs;
     for (const outbox of this.#work) {
       this.#work.delete(outbox);
@@ -278,7 +289,22 @@ export class TelemetryLane {
       if (nowMs - startMs >= SLICE_MS) break;
     }
     for (const group of this.#groups.values()) group.flush();
-    if (this.#work.size > 0) this.#schedule();
+    this.#isMidRound = this.#work.size > 0;
+    if (!this.#isMidRound) this.#endRound();
+    if (this.#isMidRound || this.#dirty.size > 0) this.#schedule();
+  }
+
+  #endRound(): void {
+    this.#round++;
+    for (const outbox of this.#heldBack) outbox.holdBack(false);
+    this.#heldBack.clear();
+  }
+
+  #holdBack(outbox: Outbox): void {
+    if (this.#heldBack.has(outbox)) return;
+    this.#heldBack.add(outbox);
+    outbox.holdBack(true);
+    this.#schedule();
   }
 
   #flushAll(): void {
@@ -292,6 +318,7 @@ export class TelemetryLane {
   #spreadDirty(): void {
     for (const topic of this.#dirty) {
       for (const feed of this.#feeds.get(topic) ?? []) {
+        feed.sendUntil = topic.stream.head;
         feed.outbox.activate(feed);
         this.#work.add(feed.outbox);
       }
