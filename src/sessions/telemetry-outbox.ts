@@ -174,13 +174,17 @@ export class Outbox {
   /** Sends what may go now. Frames of one call leave in one system call. */
   flush(nowMs: number): void {
     if (this.#closed) return;
-    this.#corked(() => {
-      this.#sendConfirmations();
-      this.#sendCriticals(nowMs);
-    });
-    if (this.#closed) return;
+    if (this.#confirmations !== undefined || this.#criticals.length > 0) {
+      this.#corked(() => {
+        this.#sendConfirmations();
+        this.#sendCriticals(nowMs);
+      });
+    }
     if (this.#sleeping !== undefined) this.#wakeSleepers(nowMs);
-    if (this.#mayWrite(nowMs)) this.#corked(() => this.#sendTurns());
+    if (this.#mayWrite(nowMs)) {
+      if (this.#active.length > 1) this.#corked(() => this.#sendTurns());
+      else this.#sendTurns();
+    }
     if (this.#active.length > 0) this.#judge();
     else if (this.#backfills.length > 0 && this.#raw.writableLength === 0) this.#sendBackfill();
   }

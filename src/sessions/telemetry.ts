@@ -88,7 +88,6 @@ export class TelemetryLane {
   /** Of publishers that wait for the end of the round. */
   readonly #heldBack = new Set<Outbox>();
   #bannedRefusals = 0;
-  #lastSweepMs = 0;
 
   constructor(options: TelemetryLaneOptions) {
     const { topics, clock, settings } = options;
@@ -120,10 +119,8 @@ export class TelemetryLane {
       kind: 'telemetry',
       clock,
       settings,
-      onSweep: (session, nowMs) => {
-        session.check(nowMs);
-        if (nowMs - this.#lastSweepMs < 1_000) return;
-        this.#lastSweepMs = nowMs;
+      onSweep: (nowMs) => {
+        for (const session of this.#registry.sessions) session.check(nowMs);
         topics.sweep();
       },
     });
