@@ -24,8 +24,10 @@ export interface SessionRegistryOptions<S extends RegisteredSession> {
     /** Sessions at once, those that wait for their client included: of these the longest lost one gives way first. */
     readonly sessionsMax: number;
   };
-  /** Once a second, before the sessions are looked at. */
-  readonly onSweep?: (nowMs: number) => void;
+  /** Once a second for every session, after its socket was looked at. */
+  readonly onSweep?: (session: S, nowMs: number) => void;
+  /** Once a second, also while there is no session. */
+  readonly onTick?: () => void;
 }
 
 /** The sessions of a lane by name: opened, found again with their token, ended when idle. */
@@ -134,12 +136,13 @@ export class SessionRegistry<S extends RegisteredSession> {
   }
 
   #sweepSessions(): void {
-    const { clock, settings, onSweep } = this.#options;
+    const { clock, settings, onSweep, onTick } = this.#options;
     const { idleTimeoutMs, resumeWindowMs } = settings;
     const nowMs = clock.now();
-    onSweep?.(nowMs);
+    onTick?.();
     for (const session of this.#sessions.values()) {
       session.link.keepAlive(nowMs);
+      onSweep?.(session, nowMs);
       const { lostMs } = session.link;
       if (lostMs !== undefined && nowMs - lostMs >= resumeWindowMs) {
         this.end(session, new SightlineError('SESSION_IDLE', 'the client did not come back'));

@@ -119,10 +119,8 @@ export class TelemetryLane {
       kind: 'telemetry',
       clock,
       settings,
-      onSweep: (nowMs) => {
-        for (const session of this.#registry.sessions) session.check(nowMs);
-        topics.sweep();
-      },
+      onSweep: (session, nowMs) => session.check(nowMs),
+      onTick: () => topics.sweep(),
     });
     this.#unlisten = topics.listen((topic, sample) => this.#onPublished(topic, sample));
   }
