@@ -9,6 +9,11 @@ import { SchemaBook, type TopicSchema } from './telemetry-schema.ts';
 
 type Message = Sample<TelemetryMessage>;
 
+/** Place of the compression in a batch's envelope; 0 is none. */
+const COMPRESSION_AT = 2;
+/** After so many batches in a row that compression did not make smaller it rests for so many. */
+const MISSES_MAX = 4;
+const REST_BATCHES = 64;
 const TEXT = 0x81;
 const BINARY = 0x82;
 
@@ -46,6 +51,8 @@ export class RangeEncoder {
   readonly #options: EncoderOptions;
   readonly #cache = new Map<string, EncodedRange>();
   readonly #schemas = new SchemaBook();
+  /** Topics whose batches compression did not make smaller of late. Weak: it goes with the topic. */
+  readonly #futile = new WeakMap<Topic, { misses: number; restBatches: number }>();
   #cacheBytes = 0;
   encoded = 0;
   reused = 0;
@@ -110,17 +117,38 @@ export class RangeEncoder {
     messages: readonly BatchMessage[],
     { codec, schema }: { readonly codec: PayloadCodec; readonly schema: TopicSchema | undefined },
   ): Uint8Array {
-    const { compression, compressionThresholdBytes, compressors } = this.#options;
     const bytes = messages.reduce((sum, { payload }) => sum + payload.byteLength, 0);
+    const compression = this.#compressionFor(topic, bytes);
     const head = {
       topicId,
       epoch: topic.epoch,
       firstSeq,
       codec,
-      compression: bytes > compressionThresholdBytes ? compression : 'none',
+      compression,
       ...(schema && { schemaId: schema.id, schema: schema.fields }),
     } as const;
-    return encodeBatch(head, messages, compressors);
+    const batch = encodeBatch(head, messages, this.#options.compressors);
+    if (compression !== 'none') this.#learn(topic, batch[COMPRESSION_AT] !== 0);
+    return batch;
+  }
+
+  #compressionFor(topic: Topic, bytes: number): Compression {
+    const { compression, compressionThresholdBytes } = this.#options;
+    if (bytes <= compressionThresholdBytes) return 'none';
+    const futile = this.#futile.get(topic);
+    if (futile === undefined || futile.restBatches === 0) return compression;
+    futile.restBatches--;
+    return 'none';
+  }
+
+  /** Compression that gains nothing is paused, and tried again now and then. */
+  #learn(topic: Topic, hasGained: boolean): void {
+    if (hasGained) {
+      this.#futile.delete(topic);
+      return;
+    }
+    const misses = (this.#futile.get(topic)?.misses ?? 0) + 1;
+    this.#futile.set(topic, { misses, restBatches: misses >= MISSES_MAX ? REST_BATCHES : 0 });
   }
 }
 

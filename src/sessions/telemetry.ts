@@ -362,7 +362,7 @@ function protocolOf({ protocol }: WebSocket): TelemetrySubprotocol {
 
 /** Whom a ban would hit: the name that a client gave itself, and where it comes from, but for a proxy on this machine. */
 function namesOf(socket: WebSocket, clientId: string | undefined): string[] {
-  const { remoteAddress } = (socket as unknown as { _socket: Socket })._socket;
+  const remoteAddress = (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;
   const names = clientId === undefined ? [] : [`client ${clientId}`];
   if (remoteAddress !== undefined && !LOOPBACK.test(remoteAddress)) names.push(`address ${remoteAddress}`);
   return names;
