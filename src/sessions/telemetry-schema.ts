@@ -1,5 +1,6 @@
 import type { BatchMessage } from '../protocol/batch.ts';
-import { fits, schemaFor } from '../protocol/schema.ts';
+import { payloadFits } from '../protocol/columns.ts';
+import { schemaFor } from '../protocol/schema.ts';
 import type { PayloadCodec, SchemaField } from '../protocol/telemetry.ts';
 import type { Topic } from '../stream/topics.ts';
 
@@ -39,7 +40,7 @@ export class SchemaBook {
     if (codecs.includes('columns')) {
       const schema = this.#schemaFor(topic, messages[from]!);
       if (schema !== undefined) {
-        const fitsIt = (message: BatchMessage) => !isBytes(message) && fits(schema.fields, message.payload.value());
+        const fitsIt = (message: BatchMessage) => !isBytes(message) && payloadFits(schema.fields, message.payload);
         return { to: endOf(messages, from, fitsIt), codec: 'columns', schema };
       }
       // One message alone: the next one may fit.
@@ -54,15 +55,14 @@ export class SchemaBook {
       entry = { schema: undefined, misfits: 0, patience: PATIENCE_MIN };
       this.#entries.set(topic, entry);
     }
-    const value = payload.value();
-    if (entry.schema !== undefined && fits(entry.schema.fields, value)) {
+    if (entry.schema !== undefined && payloadFits(entry.schema.fields, payload)) {
       entry.misfits = 0;
       return entry.schema;
     }
     if (++entry.misfits < entry.patience) return undefined;
     entry.misfits = 0;
     entry.patience = Math.min(PATIENCE_MAX, entry.patience * 2);
-    const fields = schemaFor([value]);
+    const fields = schemaFor([payload.value()]);
     if (fields === undefined) return undefined;
     entry.schema = { id: ((entry.schema?.id ?? 0) % SCHEMA_ID_MAX) + 1, fields };
     return entry.schema;

@@ -310,8 +310,12 @@ export class TelemetrySession {
     const topicId = this.#takeNumber(subscription, topic);
     if (topicId === undefined) return;
     const { contract, message } = subscription;
-    const since = subscription.since?.get(topic.name) ?? this.#acknowledgedOf(subscription, topic);
     const { epoch, stream } = topic;
+    const since =
+      subscription.since?.get(topic.name) ??
+      this.#acknowledgedOf(subscription, topic) ??
+      // Who says what it has has nothing of a topic that it leaves out: the topic came while it was away.
+      (subscription.since && { epoch, seq: 0 });
     const start = decideStart(contract, { epoch, oldest: stream.oldest, head: stream.head }, since);
     const open = (from: number, until?: number) =>
       new Feed({

@@ -143,6 +143,21 @@ describe('contracts', () => {
     await reader.close();
   });
 
+  test('reliable: a topic that was born while the reader was away is read from its first message', async () => {
+    for (const n of sequence(1, 3)) bench.publish('log/old', n);
+    for (const n of sequence(1, 5)) bench.publish('log/born', n);
+    const { epoch } = bench.topics.get('log/old')!;
+    const reader = await TelemetryTestClient.open(bench.url());
+    await reader.subscribe('log/+', 'reliable', { since: [{ topic: 'log/old', epoch, seq: 3 }] });
+    await reader.until(() => reader.received.length === 5);
+    expect(reader.of('topic')).toMatchObject([
+      { topic: 'log/old', seq: 3, recovered: true },
+      { topic: 'log/born', seq: 0, recovered: true },
+    ]);
+    expect(reader.seqs).toEqual([1, 2, 3, 4, 5]);
+    await reader.close();
+  });
+
   test('reliable: from what was acknowledged, when the session is resumed and the client names nothing', async () => {
     const first = await TelemetryTestClient.open(bench.url('?client_id=r'));
     await first.subscribe('log', 'reliable');
