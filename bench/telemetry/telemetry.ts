@@ -173,7 +173,7 @@ async function measureDelivery(bench: Bench, cacheDir: string): Promise<Figures>
   const jsonBytes = figures['ws.one_topic_bytes_per_message']!;
   const bytes = (name: string): number => figures[`${name}_bytes_per_message`]!;
   figures['columns_bytes_share'] = bytes('sightline.saturation_columns') / jsonBytes;
-  figures['plain_bytes_share'] = bytes('sightline_msgpack.saturation_objects') / jsonBytes;
+  figures['plain_bytes_share'] = bytes('sightline_msgpack.saturation_read') / jsonBytes;
   return figures;
 }
 
