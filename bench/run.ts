@@ -1,12 +1,14 @@
 import { parseArgs } from 'node:util';
 import { toDocument, toTable, type Benchmark } from './support/document.ts';
+import { codecs } from './codecs/codecs.ts';
 import { preprocess } from './preprocess/preprocess.ts';
 import { soak } from './soak/soak.ts';
+import { telemetry } from './telemetry/telemetry.ts';
 import { vision } from './vision/vision.ts';
 
 /** `npm run -s bench -- <name> [--json] [--quick]`: runs one benchmark. Standard output holds its result and nothing else. */
 
-const BENCHMARKS: readonly Benchmark[] = [vision, soak, preprocess];
+const BENCHMARKS: readonly Benchmark[] = [vision, telemetry, soak, preprocess, codecs];
 const EXIT = { ok: 0, usage: 64, software: 70, interrupted: 130 } as const;
 
 process.exitCode = await main(process.argv.slice(2));

@@ -7,7 +7,12 @@ export default defineConfig({
     // In the clone the page is built from the client's source, so that the two cannot drift apart.
     alias: { 'sightline/client': fileURLToPath(new URL('../src/client/index.ts', import.meta.url)) },
   },
-  build: { modulePreload: { polyfill: false } },
+  build: {
+    modulePreload: { polyfill: false },
+    rolldownOptions: {
+      input: ['index.html', 'rover.html'].map((page) => fileURLToPath(new URL(page, import.meta.url))),
+    },
+  },
   server: {
     // `npm run dev` beside a running server. Vite hands on the page's own Host, which the server knows as loopback.
     proxy: Object.fromEntries(

@@ -6,10 +6,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { photograph } from '../test/support/pictures.ts';
 import { SocketClient } from '../test/support/socket-client.ts';
+import { TelemetryTestClient } from '../test/support/telemetry-client.ts';
 import type { Sightline } from './app.ts';
 import type { WebSocketConstructor } from './client/socket.ts';
 import { connectVideo } from './client/video.ts';
 import { createSightline } from './index.ts';
+import { Payload } from './protocol/payload.ts';
 
 /** The server inside another program, with the real models, over its real sockets. */
 
@@ -112,6 +114,22 @@ describe('createSightline', () => {
     made.resolve(fileURLToPath(new URL('../package.json', import.meta.url)));
     expect((await waiting).status).toBe(200);
   });
+});
+
+test('telemetry: what the program publishes reaches a subscriber in its own encoding, and the metrics tell of it', async () => {
+  const url = `${server.url.replace('http', 'ws')}/ws/telemetry`;
+  const reader = await TelemetryTestClient.open(`${url}?client_id=reader`, 'sightline.v1.binary');
+  expect(reader.socket.protocol).toBe('sightline.v1.binary');
+  await reader.subscribe('machine/+', 'all');
+  server.topics.publish('machine/7', { payload: Payload.of({ speed: 3 }) });
+  await reader.until(() => reader.received.length === 1);
+  expect(reader.values).toEqual([{ speed: 3 }]);
+  const { telemetry } = server.metrics();
+  expect(telemetry.sessions).toMatchObject([
+    { client_id: 'reader', accounts: { published: 1, delivered: 1, queued: 0 } },
+  ]);
+  expect(telemetry.topics).toMatchObject([{ stats: { topic: 'machine/7', published: 1 }, accounts: { delivered: 1 } }]);
+  await reader.close();
 });
 
 describe('createSightline refuses', () => {

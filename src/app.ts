@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import type { WebSocket } from 'ws';
 import { systemClock } from './base/clock.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
-import type { FrameOutcome } from './base/frame.ts';
+import type { FrameOutcome, VideoFrame } from './base/frame.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
+import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './delivery/recording.ts';
 import { serveEvents } from './delivery/sse.ts';
 import { HttpServer, type Route } from './http/server.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
@@ -20,15 +22,23 @@ import { FrameLatencies } from './observe/histogram.ts';
 import type { MetricsDocument } from './observe/metrics.ts';
 import { ProcessMonitor } from './observe/process-figures.ts';
 import { DetectPipeline } from './pipelines/detect.ts';
+import { Payload } from './protocol/payload.ts';
+import type { FoxgloveSessionReport } from './sessions/foxglove-session.ts';
+import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './sessions/messages.ts';
 import type { AttachedPipeline } from './sessions/video-session.ts';
 import { VideoLane, type AttachRequest, type VideoSessionReport } from './sessions/video.ts';
+import { TelemetryLane, type TelemetryReport } from './sessions/telemetry.ts';
+import { TELEMETRY_SUBPROTOCOLS } from './protocol/telemetry.ts';
 import { Hub } from './stream/hub.ts';
+import { Topics } from './stream/topics.ts';
 
 /** A lane whose oldest frame is with a worker for longer than this gives it up for the newer ones behind it. */
 const STALL_TIMEOUT_MS = 1_000;
 /** Each session has a stream of frames and one of outcomes. */
 const STREAMS_PER_SESSION = 2;
+/** Subscriptions of one connection may take in a topic several times, once more for what was missed. */
+const READERS_PER_CONNECTION = 4;
 /** A message over the limit is refused and the session lives on; over so many times the limit its socket is closed. */
 const HARD_LIMIT_FACTOR = 2;
 /** The main thread is not to be held up for longer than 5 ms; this is an order of magnitude of trouble. */
@@ -76,6 +86,11 @@ export class Sightline implements AsyncDisposable {
   readonly #engine: OnnxEngine;
   readonly #detect: DetectPipeline;
   readonly #lane: VideoLane;
+  readonly #topics: Topics;
+  readonly #telemetry: TelemetryLane;
+  readonly #foxglove: FoxgloveLane;
+  /** Recordings that are going on. */
+  readonly #recorders = new Set<Recorder>();
   readonly #http: HttpServer;
   /** Models by id, from the moment somebody asks for one. One that failed is forgotten, so that it can be tried again. */
   readonly #models = new Map<string, Promise<void>>();
@@ -90,8 +105,11 @@ export class Sightline implements AsyncDisposable {
   constructor({ config, say }: SightlineOptions) {
     this.#config = config;
     this.#say = say ?? (() => {});
-    const { server, streaming } = config;
-    this.#hub = new Hub({ clock: systemClock, streamsMax: server.max_connections * STREAMS_PER_SESSION });
+    const { server, streaming, telemetry } = config;
+    this.#hub = new Hub({
+      clock: systemClock,
+      streamsMax: server.max_connections * STREAMS_PER_SESSION + telemetry.topics_max,
+    });
     this.#registry = new ModelRegistry(registryOptions(config));
     this.#engine = new OnnxEngine(engineOptions(config));
     this.#detect = new DetectPipeline({
@@ -109,6 +127,24 @@ export class Sightline implements AsyncDisposable {
       readJpeg: (bytes) => checkJpeg(bytes, imageLimits),
       settings: laneSettings(config),
     });
+    this.#topics = new Topics({
+      hub: this.#hub,
+      clock: systemClock,
+      random: Math.random,
+      settings: topicsSettings(config),
+    });
+    this.#telemetry = new TelemetryLane({
+      topics: this.#topics,
+      clock: systemClock,
+      settings: telemetrySettings(config),
+    });
+    this.#foxglove = new FoxgloveLane({
+      topics: this.#topics,
+      clock: systemClock,
+      version: packageVersion(),
+      settings: foxgloveSettings(config),
+      parameters: () => this.#parameters(),
+    });
     this.#http = new HttpServer({
       host: server.host,
       port: server.port,
@@ -118,15 +154,32 @@ export class Sightline implements AsyncDisposable {
       requestTimeoutMs: server.request_timeout_ms,
       shutdownTimeoutMs: server.shutdown_timeout_ms,
       closeTimeoutMs: streaming.close_timeout_s * 1000,
-      messageBytesHardMax: streaming.message_bytes_max * HARD_LIMIT_FACTOR,
+      messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
       pageDir: fileURLToPath(new URL('../dashboard/dist', import.meta.url)),
       onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
-      sockets: ['/ws/video', '/stream/detection'].map((path) => ({
-        path,
-        open: (socket, query) => void this.#lane.open(socket, query),
-      })),
+      sockets: [
+        ...['/ws/video', '/stream/detection'].map((path) => ({
+          path,
+          open: (socket: WebSocket, query: URLSearchParams) => void this.#lane.open(socket, query),
+        })),
+        {
+          path: '/ws/telemetry',
+          protocols: TELEMETRY_SUBPROTOCOLS,
+          open: (socket, query) => void this.#telemetry.open(socket, query),
+        },
+        {
+          path: '/ws/foxglove',
+          protocols: FoxgloveLane.subprotocols,
+          open: (socket, query) => void this.#foxglove.open(socket, query),
+        },
+      ],
       routes: this.#routes(),
     });
+  }
+
+  /** What is published here reaches every subscriber of the telemetry lane, and the other way round. */
+  get topics(): Topics {
+    return this.#topics;
   }
 
   /** Where it listens, such as `http://127.0.0.1:8080`. */
@@ -185,7 +238,7 @@ export class Sightline implements AsyncDisposable {
       version: packageVersion(),
       uptime_s,
       connections: this.#connections(),
-      sessions: this.#lane.report().length,
+      sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
       models: engine.models.map((model) => {
         const { title, licence } = this.#manifests.get(model.id)!;
         return { ...model, title, licence };
@@ -193,7 +246,9 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
-  metrics(): MetricsDocument<VideoSessionReport, EngineStats> {
+  metrics(): MetricsDocument<VideoSessionReport, EngineStats, TelemetryReport> & {
+    readonly foxglove: readonly FoxgloveSessionReport[];
+  } {
     return {
       time: systemClock.now(),
       latency: {
@@ -208,7 +263,23 @@ export class Sightline implements AsyncDisposable {
       callback_faults: this.#hub.callbackFaults.count,
       sessions: this.#lane.report(),
       engine: this.#engine.stats(),
+      telemetry: this.#telemetry.report(),
+      foxglove: this.#foxglove.report(),
     };
+  }
+
+  /**
+   * Records the topics that match, and the pictures and results of all video sessions, those to come included, on one
+   * timeline. Ends with `Recorder.finish`, or with the server. Errors: OUTPUT_FAILED, FILTER_BAD.
+   */
+  async record(path: string, filter = '#', settings: RecordingSettings = RECORDING_DEFAULTS): Promise<Recorder> {
+    const onFailed = (error: SightlineError) => this.#say(`the recording has ended: ${error.message}`);
+    const recorder = await Recorder.start({ path, clock: systemClock, settings, onFailed });
+    this.#recorders.add(recorder);
+    void recorder.ended.then(() => this.#recorders.delete(recorder));
+    recorder.followTopics(this.#topics, filter);
+    for (const { client_id, pipeline } of this.#lane.report()) this.#followVideo(recorder, client_id, pipeline);
+    return recorder;
   }
 
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
@@ -222,11 +293,49 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    // What was published is written first; one that has failed has said so.
+    await Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish()));
     this.#lane.close();
+    this.#telemetry.close();
+    this.#foxglove.close();
+    this.#topics.close();
     this.#hub.close();
     await this.#http.close();
     await this.#engine.close();
     this.#eventLoop.close();
+  }
+
+  /** What Foxglove shows as parameters; a name is that of the configuration where it is a setting. */
+  #parameters() {
+    const { telemetry } = this.#config;
+    return {
+      'server.version': packageVersion(),
+      'server.connections': this.#http.connectionCount,
+      'server.uptime_s': Math.floor(process.uptime()),
+      'process.rss_bytes': process.memoryUsage.rss(),
+      'telemetry.topics': this.#topics.size,
+      'telemetry.history_bytes': this.#topics.historyBytes,
+      'telemetry.history_messages': telemetry.history_messages,
+      'telemetry.target_latency_ms': telemetry.target_latency_ms,
+      'telemetry.target_frequency_hz': telemetry.target_frequency_hz,
+    };
+  }
+
+  #followVideo(recorder: Recorder, clientId: string, pipeline: string): void {
+    const frames = this.#hub.get<VideoFrame>(`${clientId}/frames`);
+    const outcomes = this.#hub.get<FrameOutcome>(`${clientId}/objects`);
+    if (frames) {
+      recorder.follow(frames, `video/${clientId}/frames`, ({ captureTimeMs, data }) => {
+        return { timeMs: captureTimeMs, payload: Payload.bytes(data.jpeg) };
+      });
+    }
+    if (outcomes) {
+      recorder.follow(outcomes, `video/${clientId}/${pipeline}`, (sample) => {
+        if (sample.data.kind === 'dropped') return undefined;
+        const result = outcomeMessage(sample, { clientId, pipeline }, systemClock.now());
+        return { timeMs: sample.captureTimeMs, payload: Payload.of(result) };
+      });
+    }
   }
 
   #connections() {
@@ -266,6 +375,7 @@ export class Sightline implements AsyncDisposable {
     }
     const model = await this.#modelFor(request.model);
     const outcomes = this.#hub.create<FrameOutcome>(`${clientId}/objects`, { capacity: streaming.results_history });
+    for (const recorder of this.#recorders) this.#followVideo(recorder, clientId, pipeline);
     const confidence = request.confidence ?? detection.confidence_threshold;
     const iou = detection.iou_threshold;
     const lane = this.#detect.attach({
@@ -351,6 +461,60 @@ function laneSettings({ server, streaming, video }: Config) {
     pongTimeoutMs: streaming.pong_timeout_s * 1000,
     resumeWindowMs: streaming.resume_window_s * 1000,
     sessionsMax: server.max_connections,
+  };
+}
+
+function topicsSettings({ server, telemetry }: Config) {
+  return {
+    topicsMax: telemetry.topics_max,
+    historyMessages: telemetry.history_messages,
+    historyBytesMax: telemetry.history_bytes_max,
+    historyTotalBytesMax: telemetry.history_total_bytes_max,
+    topicIdleMs: telemetry.topic_idle_s * 1000,
+    readersMax: server.max_connections * READERS_PER_CONNECTION,
+  };
+}
+
+function telemetrySettings({ server, streaming, telemetry }: Config) {
+  return {
+    targetLatencyMs: telemetry.target_latency_ms,
+    batchDelayMs: telemetry.max_batch_delay_ms,
+    batchMessagesMax: telemetry.batch_messages_max,
+    batchBytesMax: telemetry.batch_bytes_max,
+    socketBytesMax: telemetry.socket_bytes_max,
+    queueBytesMax: telemetry.queue_bytes_max,
+    criticalMessagesMax: telemetry.critical_messages_max,
+    slowConsumerMs: telemetry.slow_consumer_s * 1000,
+    compression: telemetry.compression,
+    compressionThresholdBytes: telemetry.compression_threshold_bytes,
+    rate: publishRate(telemetry),
+    banMs: telemetry.ban_s * 1000,
+    messageBytesMax: telemetry.message_bytes_max,
+    subscriptionsMax: telemetry.subscriptions_max,
+    topicsMax: telemetry.subscribed_topics_max,
+    historyMessages: telemetry.history_messages,
+    idleTimeoutMs: streaming.session_timeout_s * 1000,
+    resumeWindowMs: telemetry.resume_window_s * 1000,
+    sessionsMax: server.max_connections,
+    pingIntervalMs: streaming.ping_interval_s * 1000,
+    pongTimeoutMs: streaming.pong_timeout_s * 1000,
+  };
+}
+
+function publishRate({ publish_rate_max, publish_bytes_max, mute_s }: Config['telemetry']) {
+  return { messagesPerS: publish_rate_max, bytesPerS: publish_bytes_max, muteMs: mute_s * 1000 };
+}
+
+function foxgloveSettings({ server, streaming, telemetry }: Config) {
+  return {
+    queueMax: telemetry.history_messages,
+    socketBytesMax: telemetry.socket_bytes_max,
+    rate: publishRate(telemetry),
+    messageBytesMax: telemetry.message_bytes_max,
+    subscriptionsMax: telemetry.subscriptions_max,
+    sessionsMax: server.max_connections,
+    pingIntervalMs: streaming.ping_interval_s * 1000,
+    pongTimeoutMs: streaming.pong_timeout_s * 1000,
   };
 }
 

@@ -2,7 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { atLeast, atMost, toTable } from '../bench/support/document.ts';
 import { linearFit, median, percentile } from '../bench/support/statistics.ts';
+import { Latencies } from '../bench/telemetry/latencies.ts';
+import { Meter, type CheckColumns } from '../bench/telemetry/meter.ts';
+import { highestRate } from '../bench/telemetry/search.ts';
 import { arrangements } from '../bench/vision/arrangements.ts';
+import { CHECK_PATHS, roverMessages, sign, type RoverMessage } from '../src/load/rover-messages.ts';
 
 const numbers = fc.array(fc.double({ min: -1e6, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 50 });
 
@@ -103,4 +107,72 @@ test('the limit loop is tried with one worker, with one thread each, and with al
     { workers: 1, threads: 6 },
     { workers: 1, threads: 1 },
   ]);
+});
+
+describe('the highest rate', () => {
+  const search = { startHz: 100, hzMax: 1e6, trialsMax: 20, near: 1.05 };
+  const limitOf = (limitHz: number) => async (hz: number) => ({ isGood: hz <= limitHz, result: hz });
+
+  test.each([137, 1_000, 98_765, 31])('is found from below and from above: %d', async (limitHz) => {
+    const { hz, isGood } = await highestRate(search, limitOf(limitHz));
+    expect(isGood).toBe(true);
+    expect(hz).toBeLessThanOrEqual(limitHz);
+    expect(hz).toBeGreaterThan(limitHz / 1.06);
+  });
+
+  test('one bad trial is no end', async () => {
+    let trials = 0;
+    const flaky = async (hz: number) => ({ isGood: hz <= 400 && (trials += 1) !== 2, result: hz });
+    expect((await highestRate(search, flaky)).hz).toBeGreaterThan(380);
+  });
+
+  test('it ends: at the rate that is asked for at most, after the trials there are, and when nothing is good', async () => {
+    expect((await highestRate({ ...search, hzMax: 300 }, limitOf(1e9))).hz).toBe(300);
+    expect((await highestRate({ ...search, trialsMax: 3 }, limitOf(1e9))).hz).toBe(400);
+    expect(await highestRate(search, limitOf(0))).toMatchObject({ isGood: false });
+  });
+});
+
+describe('what the subscribers check', () => {
+  const messages = (seqs: readonly number[]): RoverMessage[] =>
+    roverMessages(seqs.length, 3).map((message, i) => {
+      sign(message, seqs[i]!);
+      return message;
+    });
+  const faultsOf = (given: readonly RoverMessage[], columns: boolean): number => {
+    const meter = new Meter(() => 10);
+    meter.expect(2);
+    meter.begin(0);
+    const at = (path: string) =>
+      given.map((message) =>
+        path.split('.').reduce((inner, key) => (inner as Record<string, unknown>)[key], message as unknown),
+      );
+    if (columns)
+      meter.columns(
+        1,
+        given.map(() => 5),
+        CHECK_PATHS.map(at) as unknown as CheckColumns,
+      );
+    else for (const message of given) meter.object(1, 5, message);
+    expect(meter.end()).toMatchObject({ decoded: given.length, measured: given.length });
+    return meter.end().faults;
+  };
+
+  test.each([false, true])('as columns: %s: gaps, repetitions and damage are faults', (columns) => {
+    expect(faultsOf(messages([1, 2, 3]), columns)).toBe(0);
+    expect(faultsOf(messages([1, 3, 4]), columns)).toBe(1);
+    expect(faultsOf(messages([1, 1, 2]), columns)).toBe(1);
+    const damaged = messages([1, 2]);
+    damaged[1]!.check += 1;
+    expect(faultsOf(damaged, columns)).toBe(1);
+  });
+
+  test('percentiles of latencies are true to a step', () => {
+    const latencies = new Latencies();
+    for (let i = 1; i <= 1_000; i += 1) latencies.record(i / 100);
+    expect(latencies.percentile(50)).toBeCloseTo(5, 1);
+    expect(latencies.percentile(99)).toBeCloseTo(9.9, 1);
+    latencies.record(1e9);
+    expect(latencies.percentile(100)).toBe(5_000);
+  });
 });

@@ -61,11 +61,15 @@ export class Helper<A extends Api> implements AsyncDisposable {
   readonly #pending = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
   #nextId = 1;
 
-  /** `script`: a module that calls `offer`. */
-  constructor(script: URL, signal: AbortSignal) {
+  /** `script`: a module that calls `offer`; `execArgv`: Node's own arguments for it. */
+  constructor(script: URL, signal: AbortSignal, execArgv: readonly string[] = []) {
     this.#signal = signal;
     this.#child = keep(
-      fork(fileURLToPath(script), { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }),
+      fork(fileURLToPath(script), {
+        serialization: 'advanced',
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+        execArgv: [...process.execArgv, ...execArgv],
+      }),
     );
     this.#child.on('message', ({ id, value, error }: Reply) => {
       const call = this.#pending.get(id);

@@ -65,7 +65,7 @@ export function atMost(name: string, value: number, bar: number): Bar {
   return { name, value: round(value), bar: round(bar), ok: value <= bar };
 }
 
-const LIBRARIES = ['onnxruntime-node', '@julusian/jpeg-turbo', 'ws', 'fastify'];
+const LIBRARIES = ['onnxruntime-node', '@julusian/jpeg-turbo', 'ws', 'socket.io', 'fastify'];
 
 export function toDocument(bench: string, result: BenchResult, seconds: number): BenchDocument {
   const { seed, setup, figures, bars } = result;

@@ -16,6 +16,8 @@ export interface ServerOptions {
   readonly cacheDir: string;
   /** By path, such as `streaming.max_fps`; on top of the defaults: nothing of the user's own settings counts. */
   readonly settings?: Readonly<Record<string, string | number>>;
+  /** Node's own arguments. */
+  readonly nodeArgs?: readonly string[];
   readonly signal: AbortSignal;
 }
 
@@ -44,7 +46,7 @@ export class Server implements AsyncDisposable {
   }
 
   /** Returns at once: what happens before the server is ready is what is measured. */
-  static async launch({ command, cacheDir, settings = {}, signal }: ServerOptions): Promise<Server> {
+  static async launch({ command, cacheDir, settings = {}, nodeArgs = [], signal }: ServerOptions): Promise<Server> {
     const port = await freePort();
     const own = Object.entries(process.env).filter(([name]) => !name.startsWith('SIGHTLINE_'));
     const all = { 'models.cache_dir': cacheDir, ...settings };
@@ -53,7 +55,7 @@ export class Server implements AsyncDisposable {
       String(value),
     ]);
     const startedMs = performance.now();
-    const child = start(process.execPath, [COMMAND, command, '--port', String(port)], {
+    const child = start(process.execPath, [...nodeArgs, COMMAND, command, '--port', String(port)], {
       cwd: cacheDir,
       env: Object.fromEntries([...own, ...given]) as NodeJS.ProcessEnv,
     });

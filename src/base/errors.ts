@@ -20,6 +20,27 @@ export const ERRORS = {
   MESSAGE_NOT_JSON: { status: 400, exit: 65 },
   MESSAGE_TYPE_UNKNOWN: { status: 400, exit: 65 },
   MESSAGE_FIELD_BAD: { status: 400, exit: 65 },
+  // Topics, filters and batches of the telemetry lane. The session lives on.
+  TOPIC_BAD: { status: 400, exit: 64 },
+  FILTER_BAD: { status: 400, exit: 64 },
+  PAYLOAD_BAD: { status: 400, exit: 65 },
+  BATCH_BAD: { status: 400, exit: 65 },
+  BATCH_TOO_LARGE: { status: 413, exit: 65 },
+  COMPRESSION_BAD: { status: 400, exit: 65 },
+  SCHEMA_UNKNOWN: { status: 404, exit: 65 },
+  TOPIC_FORBIDDEN: { status: 403, exit: 77 },
+  TOPIC_LIMIT_REACHED: { status: 503, exit: 69 },
+  ALIAS_UNKNOWN: { status: 404, exit: 65 },
+  SUBSCRIPTION_UNKNOWN: { status: 404, exit: 65 },
+  SUBSCRIPTION_LIMIT_REACHED: { status: 429, exit: 69 },
+  PUBLISH_SEQUENCE_BAD: { status: 409, exit: 65 },
+  RATE_EXCEEDED: { status: 429, exit: 69 },
+  // What the client itself refuses or loses.
+  PUBLISH_QUEUE_FULL: { status: 429, exit: 69 },
+  DECODER_LOST: { status: 500, exit: 70 },
+  // A telemetry session that cannot go on; it resumes.
+  CRITICAL_BACKLOG: { status: 429, exit: 69 },
+  SLOW_CONSUMER: { status: 408, exit: 69 },
   // A session or request that cannot be.
   QUERY_BAD: { status: 400, exit: 64 },
   PIPELINE_UNKNOWN: { status: 404, exit: 64 },
@@ -54,6 +75,8 @@ export const ERRORS = {
   SOURCE_NOT_FOUND: { status: 404, exit: 66 },
   SOURCE_UNREADABLE: { status: 422, exit: 65 },
   OUTPUT_FAILED: { status: 500, exit: 73 },
+  // The load tester.
+  BENCHMARK_FAILED: { status: 500, exit: 70 },
   // Starting up.
   CONFIG_UNREADABLE: { status: 500, exit: 78 },
   CONFIG_KEY_UNKNOWN: { status: 500, exit: 78 },

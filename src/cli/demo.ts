@@ -1,15 +1,19 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
+import { APP_OPTION } from './apps.ts';
 import type { CliContext } from './context.ts';
-import { runServer, type ServerFlags } from './run-server.ts';
+import { mcapName } from './record.ts';
+import { RECORD_OPTION, runServer, type ServerFlags } from './run-server.ts';
 
 /** `sightline demo`: the server with a camera that everybody has. */
 export function registerDemo(program: Command, context: CliContext): void {
   program
     .command('demo')
-    .description('start the server with a demo camera and the page')
+    .description('start the server with a demo camera, a simulated rover and their pages')
     .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
+    .option(...APP_OPTION)
+    .option(...RECORD_OPTION, mcapName)
     .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')
     .option('--camera <clip>', 'a video file of yours as the demo camera')
     .action(async (flags: ServerFlags & { camera?: string }) => {

@@ -2,12 +2,15 @@ import { Command, CommanderError } from 'commander';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
 import { packageVersion } from '../config/version.ts';
+import { registerBenchmark } from './benchmark.ts';
 import { registerConfig } from './config.ts';
 import type { CliContext } from './context.ts';
 import { registerDemo } from './demo.ts';
 import { registerDetect } from './detect.ts';
 import { registerModels } from './models.ts';
 import { loadOptions } from './options.ts';
+import { registerRecord } from './record.ts';
+import { registerReplay } from './replay.ts';
 import { registerServe } from './serve.ts';
 
 /** Two signals closer than this are one: npm and a terminal both hand the same Ctrl+C to a command. */
@@ -21,6 +24,9 @@ Examples:
   sightline detect clip.mp4 --out annotated.mp4     boxes into a file
   sightline detect clip.mp4 --json                  one line of JSON a frame
   sightline models list                             what can be run
+  sightline record drive.mcap                       topics of a running server into a file
+  sightline replay drive.mcap --speed 2             the file, published again by a server of its own
+  sightline benchmark low_load                      load on a server, and what comes of it
   sightline config show                             every setting and where it comes from
 `;
 
@@ -73,7 +79,10 @@ function build(program: Command, context: CliContext): void {
   registerDemo(program, context);
   registerDetect(program, context);
   registerModels(program, context);
+  registerBenchmark(program, context);
   registerConfig(program, context);
+  registerRecord(program, context);
+  registerReplay(program, context);
 }
 
 function addSetting(text: string, settings: Record<string, string> = {}): Record<string, string> {

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
+import { APP_OPTION } from './apps.ts';
 import type { CliContext } from './context.ts';
-import { runServer, type ServerFlags } from './run-server.ts';
+import { mcapName } from './record.ts';
+import { RECORD_OPTION, runServer, type ServerFlags } from './run-server.ts';
 
 /** `sightline serve`: the server alone. */
 export function registerServe(program: Command, context: CliContext): void {
@@ -9,6 +11,8 @@ export function registerServe(program: Command, context: CliContext): void {
     .description('start the server')
     .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
+    .option(...APP_OPTION)
+    .option(...RECORD_OPTION, mcapName)
     .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')
     .action((flags: ServerFlags) => runServer(context, flags));
 }

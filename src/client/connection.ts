@@ -1,11 +1,27 @@
+import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
-import { decodeServerMessage } from '../protocol/video-codec.ts';
-import type { ServerMessage, WelcomeMessage } from '../protocol/video.ts';
 import { isFinalRefusal } from './reconnect.ts';
 import type { WebSocketConstructor, WebSocketLike } from './socket.ts';
 
 const WELCOME_TIMEOUT_MS = 10_000;
 const NORMAL_CLOSURE = 1000;
+
+/** What every lane greets with. */
+export interface Greeting {
+  readonly type: 'welcome';
+  readonly client_id: string;
+  readonly token: string;
+  readonly server_time: number;
+}
+
+/** An error message of any lane; what it names (a frame, a subscription, a topic) tells whom it is about. */
+interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly seq?: number;
+  readonly id?: number;
+  readonly topic?: string;
+}
 
 /** Why a connection is over; `final`: the server would refuse this client again. */
 export interface ConnectionEnd {
@@ -13,29 +29,41 @@ export interface ConnectionEnd {
   readonly final: boolean;
 }
 
-export interface ConnectionListener {
-  onWelcome(welcome: WelcomeMessage): void;
+export interface ConnectionListener<Welcome, Message> {
+  onWelcome(welcome: Welcome): void;
   /** Every message after the welcome. */
-  onMessage(message: ServerMessage): void;
+  onMessage(message: Message): void;
   /** Once, whether the welcome came or not; nothing is called afterwards. */
   onEnd(end: ConnectionEnd): void;
 }
 
+export interface ConnectionOptions<Message> {
+  readonly WebSocket: WebSocketConstructor;
+  readonly address: string;
+  /** The WebSocket subprotocol to ask for. */
+  readonly subprotocol?: string | undefined;
+  /** A message's `type` must be readable; throws SightlineError for bytes that are no message: the connection ends. */
+  readonly decode: (data: string | Uint8Array) => Message;
+}
+
 /** One socket, from the attempt to its end. Its owner is told of everything through the listener, never by a throw. */
-export class Connection {
+export class Connection<Welcome extends Greeting, Message extends { readonly type: string }> {
   readonly #address: string;
-  readonly #listener: ConnectionListener;
+  readonly #decode: (data: string | Uint8Array) => Message;
+  readonly #listener: ConnectionListener<Welcome, Message>;
   readonly #welcomeTimer: ReturnType<typeof setTimeout>;
   readonly #socket: WebSocketLike;
   #welcomed = false;
   #ended = false;
-  /** An error that belongs to no frame and came last: a server says so why it closes. */
+  /** An error that belongs to nothing in particular and came last: a server says so why it closes. */
   #lastError: SightlineError | undefined;
 
-  constructor(WebSocket: WebSocketConstructor, address: string, listener: ConnectionListener) {
+  constructor(options: ConnectionOptions<Message>, listener: ConnectionListener<Welcome, Message>) {
+    const { WebSocket, address, subprotocol, decode } = options;
     this.#address = address;
+    this.#decode = decode;
     this.#listener = listener;
-    this.#socket = new WebSocket(address);
+    this.#socket = subprotocol === undefined ? new WebSocket(address) : new WebSocket(address, subprotocol);
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.addEventListener('message', ({ data }) => this.#onData(data));
     this.#socket.addEventListener('close', ({ code }) => this.#onClose(code));
@@ -68,21 +96,18 @@ export class Connection {
 
   #onData(data: unknown): void {
     if (this.#ended) return;
-    let message: ServerMessage;
+    let message: Message;
     try {
-      message = decodeServerMessage(typeof data === 'string' ? data : new Uint8Array(data as ArrayBuffer));
+      message = this.#decode(typeof data === 'string' ? data : new Uint8Array(data as ArrayBuffer));
     } catch (thrown) {
       this.#end({ error: toSightlineError(thrown), final: true });
       return;
     }
-    this.#lastError =
-      message.type === 'error' && message.seq === undefined
-        ? new SightlineError(message.code, message.message)
-        : undefined;
+    this.#lastError = message.type === 'error' ? closingError(message as unknown as Refusal) : undefined;
     if (message.type === 'welcome') {
       clearTimeout(this.#welcomeTimer);
       this.#welcomed = true;
-      this.#listener.onWelcome(message);
+      this.#listener.onWelcome(message as unknown as Welcome);
     } else if (this.#welcomed) this.#listener.onMessage(message);
   }
 
@@ -104,4 +129,8 @@ export class Connection {
     this.#socket.close(NORMAL_CLOSURE);
     this.#listener.onEnd(end);
   }
+}
+
+function closingError({ code, message, seq, id, topic }: Refusal): SightlineError | undefined {
+  return seq === undefined && id === undefined && topic === undefined ? new SightlineError(code, message) : undefined;
 }

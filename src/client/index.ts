@@ -3,6 +3,7 @@ export { SightlineError } from '../base/errors.ts';
 export type { ErrorCode } from '../base/errors.ts';
 export { Priority } from '../base/sample.ts';
 export { QUALITY_LEVELS } from '../protocol/video.ts';
+export type { NoticeMessage, TelemetryContract, TelemetryWelcome, TopicPosition } from '../protocol/telemetry.ts';
 export type {
   DropCause,
   GrantFields,
@@ -18,18 +19,39 @@ export type { Picture } from './canvas.ts';
 export { startCapture } from './capture.ts';
 export type { Capture, CaptureOptions, CaptureStats, CapturedResult } from './capture.ts';
 export type { ClockEstimate } from './clock-sync.ts';
+export { decodingWorker } from './decoding-worker.ts';
 export { colourOf, drawDetections } from './draw.ts';
 export type { Unsubscribe } from './emitter.ts';
 export { optimiseImage } from './image.ts';
 export type { OptimisedImage } from './image.ts';
+export type { LinkSettings, SessionState, StateChange } from './link.ts';
 export type { ReconnectPolicy } from './reconnect.ts';
 export type { WebSocketConstructor, WebSocketLike } from './socket.ts';
+export { connectTelemetry } from './telemetry.ts';
+export type {
+  ConnectTelemetryOptions,
+  TelemetryEvents,
+  TelemetryFormat,
+  TelemetryMetrics,
+  TelemetrySession,
+} from './telemetry.ts';
+export type { PublishDropCause, PublishMetrics, PublishOptions } from './telemetry-publisher.ts';
+export type {
+  SubscribeOptions,
+  Subscription,
+  SubscriptionEvents,
+  SubscriptionMetrics,
+  TelemetryBatch,
+  TelemetryCallback,
+  TelemetryColumns,
+  TelemetryLost,
+  TelemetryMessage,
+} from './telemetry-subscription.ts';
 export { connectVideo } from './video.ts';
 export type {
   ConnectVideoOptions,
   FrameToSend,
   LossCause,
-  SessionState,
   SkipCause,
   VideoEvents,
   VideoMetrics,

@@ -43,3 +43,21 @@ test('a reader that leaves ends the queue, once', async () => {
   expect(ended).toBe(1);
   expect(await queue.next()).toEqual({ done: true, value: undefined });
 });
+
+test('items count by their weight, and one alone is kept', async () => {
+  const queue = new LiveQueue<number[]>(
+    4,
+    () => {},
+    (items) => items.length,
+  );
+  queue.push([1, 2]);
+  expect(queue.hasRoomFor(2)).toBe(true);
+  queue.push([3, 4]);
+  expect(queue.hasRoomFor(1)).toBe(false);
+  queue.push([5]);
+  expect([queue.weight, queue.dropped, queue.oldest]).toEqual([3, 2, [3, 4]]);
+  queue.push([6, 7, 8, 9, 10]);
+  expect([queue.weight, queue.dropped]).toEqual([5, 5]);
+  queue.end();
+  expect(await drain(queue)).toEqual([[6, 7, 8, 9, 10]]);
+});

@@ -1,21 +1,43 @@
 /**
- * A bounded queue read by `for await`: when the reader is slower than the writer the oldest item goes, since in live video
- * the newest is worth most. One reader.
+ * A bounded queue read by `for await`: when the reader is slower than the writer the oldest item goes, since in what is live
+ * the newest is worth most. Items may count for several (`weigh`); one alone is kept, however heavy. One reader.
  */
 export class LiveQueue<T> implements AsyncIterableIterator<T> {
-  readonly #itemsMax: number;
+  readonly #weightMax: number;
   readonly #onEnd: () => void;
+  readonly #weigh: (item: T) => number;
   readonly #items: T[] = [];
   #waiting: { resolve(next: IteratorResult<T>): void; reject(error: Error): void } | undefined;
   #ended = false;
   #error: Error | undefined;
-  /** Items that the reader was too slow for. */
+  #weight = 0;
+  /** What the reader was too slow for, by weight. */
   dropped = 0;
 
   /** `onEnd` is called once, when the reader stops or the queue is ended. */
-  constructor(itemsMax: number, onEnd: () => void) {
-    this.#itemsMax = itemsMax;
+  constructor(weightMax: number, onEnd: () => void, weigh: (item: T) => number = () => 1) {
+    this.#weightMax = weightMax;
     this.#onEnd = onEnd;
+    this.#weigh = weigh;
+  }
+
+  /** Of what waits. */
+  get weight(): number {
+    return this.#weight;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** The item that has waited longest. */
+  get oldest(): T | undefined {
+    return this.#items[0];
+  }
+
+  /** Would `push` keep an item of this weight without dropping another? */
+  hasRoomFor(weight: number): boolean {
+    return this.#waiting !== undefined || this.#items.length === 0 || this.#weight + weight <= this.#weightMax;
   }
 
   push(item: T): void {
@@ -26,9 +48,8 @@ export class LiveQueue<T> implements AsyncIterableIterator<T> {
       return;
     }
     this.#items.push(item);
-    if (this.#items.length <= this.#itemsMax) return;
-    this.#items.shift();
-    this.dropped++;
+    this.#weight += this.#weigh(item);
+    while (this.#weight > this.#weightMax && this.#items.length > 1) this.dropped += this.#shiftWeight();
   }
 
   /** What is queued can still be read; then the reader's loop ends, or throws `error`. */
@@ -44,8 +65,11 @@ export class LiveQueue<T> implements AsyncIterableIterator<T> {
   }
 
   next(): Promise<IteratorResult<T>> {
-    const item = this.#items.shift();
-    if (item !== undefined) return Promise.resolve({ done: false, value: item });
+    const item = this.#items[0];
+    if (item !== undefined) {
+      this.#shiftWeight();
+      return Promise.resolve({ done: false, value: item });
+    }
     if (this.#error) return Promise.reject(this.#error);
     if (this.#ended) return Promise.resolve({ done: true, value: undefined });
     return new Promise((resolve, reject) => (this.#waiting = { resolve, reject }));
@@ -53,11 +77,18 @@ export class LiveQueue<T> implements AsyncIterableIterator<T> {
 
   return(): Promise<IteratorResult<T>> {
     this.#items.length = 0;
+    this.#weight = 0;
     this.end();
     return Promise.resolve({ done: true, value: undefined });
   }
 
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  #shiftWeight(): number {
+    const weight = this.#weigh(this.#items.shift() as T);
+    this.#weight -= weight;
+    return weight;
   }
 }

@@ -8,11 +8,13 @@ test.each([
   ['http://host/', 'ws://host/ws/video'],
   ['https://host', 'wss://host/ws/video'],
   ['wss://host/stream/detection?pipeline=objects', 'wss://host/stream/detection?pipeline=objects'],
-])('%s becomes %s', (url, address) => expect(sessionUrl(url, {})).toBe(address));
+])('%s becomes %s', (url, address) => expect(sessionUrl(url, '/ws/video', {})).toBe(address));
 
 test('in a page an address may be relative to it', () => {
   vi.stubGlobal('location', { href: 'https://host/page/' });
-  expect(sessionUrl('/ws/video', { clientId: 'a b' })).toBe('wss://host/ws/video?client_id=a+b');
+  expect(sessionUrl('/ws/video', '/ws/other', { client_id: 'a b', token: undefined })).toBe(
+    'wss://host/ws/video?client_id=a+b',
+  );
 });
 
 test('a platform without a WebSocket says what to do', () => {

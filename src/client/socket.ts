@@ -1,5 +1,4 @@
 import { SightlineError } from '../base/errors.ts';
-import type { MessageFormat } from '../protocol/video.ts';
 
 /** What the client needs of a WebSocket; the browser's, Node's own and that of the package `ws` all fit. */
 export interface WebSocketLike {
@@ -12,25 +11,13 @@ export interface WebSocketLike {
   close(code?: number): void;
 }
 
-export type WebSocketConstructor = new (url: string) => WebSocketLike;
-
-/** What goes into the query of a session's address. */
-export interface SessionQuery {
-  readonly pipeline?: string | undefined;
-  readonly model?: string | undefined;
-  readonly confidence?: number | undefined;
-  readonly format?: MessageFormat | undefined;
-  readonly clientId?: string | undefined;
-  readonly token?: string | undefined;
-}
-
-const DEFAULT_PATH = '/ws/video';
+export type WebSocketConstructor = new (url: string, subprotocol?: string) => WebSocketLike;
 
 /**
  * The address of a session: `url` may be `ws:`, `wss:`, `http:` or `https:`, and in a browser also relative to the page;
- * without a path it is the video lane. What `query` leaves undefined is left out. Throws CONNECTION_FAILED.
+ * without a path it is `lanePath`. What `query` leaves undefined is left out. Throws CONNECTION_FAILED.
  */
-export function sessionUrl(url: string, query: SessionQuery): string {
+export function sessionUrl(url: string, lanePath: string, query: Readonly<Record<string, unknown>>): string {
   const page = (globalThis as { location?: { href: string } }).location?.href;
   if (!URL.canParse(url, page))
     throw new SightlineError('CONNECTION_FAILED', `"${url}" is not the address of a server`);
@@ -39,16 +26,8 @@ export function sessionUrl(url: string, query: SessionQuery): string {
   if (address.protocol !== 'ws:' && address.protocol !== 'wss:') {
     throw new SightlineError('CONNECTION_FAILED', `"${url}" begins with neither ws:, wss:, http: nor https:`);
   }
-  if (address.pathname === '/') address.pathname = DEFAULT_PATH;
-  const parameters = {
-    pipeline: query.pipeline,
-    model: query.model,
-    confidence: query.confidence,
-    format: query.format,
-    client_id: query.clientId,
-    token: query.token,
-  };
-  for (const [key, value] of Object.entries(parameters)) {
+  if (address.pathname === '/') address.pathname = lanePath;
+  for (const [key, value] of Object.entries(query)) {
     if (value !== undefined) address.searchParams.set(key, String(value));
   }
   return address.href;

@@ -1,14 +1,9 @@
-import type { Clock } from '../base/clock.ts';
-import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { Random } from '../base/random.ts';
 import { Priority } from '../base/sample.ts';
 import type { LimiterVerdict } from '../flow/limiter.ts';
 import { FrameLimiter } from '../flow/limiter.ts';
-import { FRAME_HEADER_BYTES, encodeFrame } from '../protocol/video-codec.ts';
+import { FRAME_HEADER_BYTES, decodeServerMessage, encodeFrame } from '../protocol/video-codec.ts';
 import type {
-  ClockReply,
-  ClockRequest,
   DropCause,
   DroppedMessage,
   ErrorMessage,
@@ -21,31 +16,24 @@ import type {
   WelcomeMessage,
 } from '../protocol/video.ts';
 import type { ClockEstimate } from './clock-sync.ts';
-import { ClockSync } from './clock-sync.ts';
-import type { ConnectionEnd } from './connection.ts';
-import { Connection } from './connection.ts';
 import type { Unsubscribe } from './emitter.ts';
 import { Emitter } from './emitter.ts';
 import { DurationHistogram } from './histogram.ts';
+import type { LinkSettings, SessionState, StateChange } from './link.ts';
+import { Link } from './link.ts';
 import { LiveQueue } from './live-queue.ts';
-import type { ReconnectPolicy } from './reconnect.ts';
-import { RECONNECT_DEFAULTS, reconnectDelayMs } from './reconnect.ts';
-import type { WebSocketConstructor } from './socket.ts';
-import { platformWebSocket, sessionUrl } from './socket.ts';
+import { sessionUrl } from './socket.ts';
 
 /** The client's own limit of a message; the server's (2 MB unless set otherwise) is in the welcome. */
 export const CLIENT_MESSAGE_BYTES_MAX = 1_000_000;
 
-const CLOSE_TIMEOUT_MS = 1_000;
-const CLOCK_EXCHANGES = 5;
-const CLOCK_SPACING_MS = 20;
-const CLOCK_INTERVAL_MS = 30_000;
+const LANE_PATH = '/ws/video';
 /** A socket tells nobody when its buffer has drained, so that one who waits has to look again. */
 const BUFFER_POLL_MS = 20;
 const BUFFERED_BYTES_MAX = 256 * 1024;
 const RESULTS_QUEUE_MAX = 16;
 
-export interface ConnectVideoOptions {
+export interface ConnectVideoOptions extends LinkSettings {
   /** `ws:`, `wss:`, `http:` or `https:`; in a browser also relative to the page. Without a path: `/ws/video`. */
   readonly url: string;
   readonly pipeline?: string;
@@ -59,13 +47,6 @@ export interface ConnectVideoOptions {
   readonly token?: string;
   /** How the server writes its messages; `json` unless told otherwise. */
   readonly format?: MessageFormat;
-  /** For platforms without a global WebSocket. */
-  readonly WebSocket?: WebSocketConstructor;
-  /** Unix milliseconds; all times that the session gives out are on this clock unless they say otherwise. */
-  readonly clock?: Clock;
-  readonly random?: Random;
-  /** What to do when the connection is lost; `false`: the session ends. */
-  readonly reconnect?: Partial<ReconnectPolicy> | false;
   /** While the socket holds more unsent bytes than this, no frame goes; 256 KiB unless told otherwise. */
   readonly bufferedBytesMax?: number;
 }
@@ -77,9 +58,6 @@ export interface FrameToSend {
   readonly captureTimeMs?: number;
   readonly priority?: Priority;
 }
-
-/** `reconnecting`: the connection is lost and another one is being made. `closed` is for good. */
-export type SessionState = 'open' | 'reconnecting' | 'closed';
 
 /** Why a frame got no result: what the server says, or `lost` with its connection. */
 export type LossCause = DropCause | 'lost';
@@ -101,8 +79,7 @@ export interface VideoEvents {
   /** With `seq`: that frame got this error instead of a result. */
   error: { readonly error: SightlineError; readonly seq?: number };
   grant: GrantFields;
-  /** With `error`: why the connection was lost, or why the session is over. */
-  state: { readonly state: SessionState; readonly error?: SightlineError };
+  state: StateChange;
 }
 
 /**
@@ -143,16 +120,11 @@ export function connectVideo(options: ConnectVideoOptions): Promise<VideoSession
 
 /** One video session, across as many connections as it takes. Made by `connectVideo`; whoever made it closes it. */
 export class VideoSession {
-  readonly #options: ConnectVideoOptions;
-  readonly #WebSocket: WebSocketConstructor;
-  readonly #clock: Clock;
-  readonly #random: Random;
-  readonly #reconnect: ReconnectPolicy | false;
+  readonly #link: Link<WelcomeMessage, ServerMessage>;
   readonly #bufferedBytesMax: number;
   readonly #emitter = new Emitter<VideoEvents>();
   readonly #queues = new Set<LiveQueue<VideoResult>>();
   readonly #waiters = new Set<() => void>();
-  readonly #sync = new ClockSync();
   readonly #roundTrips = new DurationHistogram();
   /** What the session remembers of the frames in `#limiter`; the window bounds both. */
   readonly #unanswered = new Map<number, UnansweredFrame>();
@@ -165,48 +137,42 @@ export class VideoSession {
     lost: 0,
   };
   readonly #skipped: Record<SkipCause, number> = { rate: 0, window: 0, buffer: 0, not_open: 0 };
-  #counts = { sent: 0, results: 0, frameErrors: 0, errors: 0, late: 0, unread: 0, reconnects: 0, bytesSent: 0 };
+  #counts = { sent: 0, results: 0, frameErrors: 0, errors: 0, late: 0, unread: 0, bytesSent: 0 };
 
-  readonly #opened = Promise.withResolvers<void>();
   #limiter = new FrameLimiter({ rateFps: 0, window: 0 }, 0);
-  /** Undefined only until the first welcome, before anybody gets hold of the session. So is the grant. */
-  #welcome: WelcomeMessage | undefined;
+  /** Undefined only until the first welcome, before anybody gets hold of the session. */
   #grant: GrantFields | undefined;
-  #connection: Connection | undefined;
-  #state: SessionState = 'reconnecting';
   #lastSeq = 0;
   #pin: Pin | undefined;
-  /** Connections tried since one lasted. */
-  #attempt = 0;
-  #openedMs = 0;
-  #reconnectTimer: ReturnType<typeof setTimeout> | undefined;
-  #clockTimer: ReturnType<typeof setTimeout> | undefined;
-  /** The `t0` that an answer is awaited for. */
-  #clockAskedMs: number | undefined;
-  #clockExchangesLeft = 0;
-  #closing: Promise<void> | undefined;
-  #onSocketClosed: (() => void) | undefined;
 
   private constructor(options: ConnectVideoOptions) {
-    this.#options = options;
-    this.#WebSocket = options.WebSocket ?? platformWebSocket();
-    this.#clock = options.clock ?? systemClock;
-    this.#random = options.random ?? Math.random;
-    this.#reconnect = options.reconnect === false ? false : { ...RECONNECT_DEFAULTS, ...options.reconnect };
     this.#bufferedBytesMax = options.bufferedBytesMax ?? BUFFERED_BYTES_MAX;
+    this.#link = new Link<WelcomeMessage, ServerMessage>(
+      {
+        settings: options,
+        address: (last) => addressOf(options, last),
+        decode: decodeServerMessage,
+        encodeClock: (request) => JSON.stringify(request),
+      },
+      {
+        onOpen: (welcome) => this.#onOpen(welcome),
+        onMessage: (message) => this.#onMessage(message),
+        onLost: () => this.#giveUpUnanswered(),
+        onState: (change) => this.#onState(change),
+      },
+    );
   }
 
   /** @internal Use `connectVideo`. */
   static async connect(options: ConnectVideoOptions): Promise<VideoSession> {
     const session = new VideoSession(options);
-    session.#connect();
-    await session.#opened.promise;
+    await session.#link.open();
     return session;
   }
 
   /** That of the present connection, or of the last one. */
   get welcome(): WelcomeMessage {
-    return this.#welcome as WelcomeMessage;
+    return this.#link.welcome as WelcomeMessage;
   }
 
   /** What the server allows now. */
@@ -215,7 +181,7 @@ export class VideoSession {
   }
 
   get state(): SessionState {
-    return this.#state;
+    return this.#link.state;
   }
 
   /** The newest `seq` that was sent; 0 before the first. */
@@ -231,7 +197,7 @@ export class VideoSession {
   send(frame: FrameToSend): number | undefined {
     const jpeg = frame.jpeg instanceof Uint8Array ? frame.jpeg : new Uint8Array(frame.jpeg);
     this.#refuseBadPicture(jpeg);
-    const nowMs = this.#clock.now();
+    const nowMs = this.#link.clock.now();
     const verdict = this.#verdict(nowMs);
     if (verdict !== 'go') {
       this.#skipped[verdict]++;
@@ -241,11 +207,11 @@ export class VideoSession {
     const captureTimeMs = frame.captureTimeMs ?? nowMs;
     const message = encodeFrame({
       seq,
-      captureTimeMs: captureTimeMs + this.#offsetMs(nowMs),
+      captureTimeMs: captureTimeMs + this.#link.offsetMs(nowMs),
       priority: frame.priority ?? Priority.normal,
       jpeg,
     });
-    this.#connection?.send(message);
+    this.#link.send(message);
     this.#limiter.sent(seq, nowMs);
     this.#unanswered.set(seq, { captureTimeMs, sentTimeMs: nowMs });
     this.#counts.sent++;
@@ -255,7 +221,7 @@ export class VideoSession {
 
   /** Would `send` send now? Asking costs and counts nothing. */
   canSend(): boolean {
-    return this.#verdict(this.#clock.now()) === 'go';
+    return this.#verdict(this.#link.clock.now()) === 'go';
   }
 
   /**
@@ -263,7 +229,7 @@ export class VideoSession {
    * the socket's buffer is the obstacle it is the time after which it pays to ask again.
    */
   nextSendInMs(): number {
-    const nowMs = this.#clock.now();
+    const nowMs = this.#link.clock.now();
     const verdict = this.#verdict(nowMs);
     if (verdict === 'go') return 0;
     if (verdict === 'not_open') return Infinity;
@@ -272,7 +238,7 @@ export class VideoSession {
 
   /** Waits until a frame may go: `true`; `false` once the session is closed. */
   async ready(): Promise<boolean> {
-    while (this.#state !== 'closed') {
+    while (this.state !== 'closed') {
       const waitMs = this.nextSendInMs();
       if (waitMs === 0) return true;
       await this.#change(waitMs);
@@ -289,7 +255,7 @@ export class VideoSession {
       this.#queues.delete(queue);
       this.#counts.unread += queue.dropped;
     });
-    if (this.#state === 'closed') queue.end();
+    if (this.state === 'closed') queue.end();
     else this.#queues.add(queue);
     return queue;
   }
@@ -301,12 +267,12 @@ export class VideoSession {
   /** Fixes the quality of this session, or lets go of it (`{}`). The server answers with a `grant`; so does a new one. */
   pin(pin: Pin): void {
     this.#pin = pin;
-    this.#sendJson({ type: 'pin', ...pin });
+    this.#sendPin(pin);
   }
 
   /** The server's time for a moment on the client's clock, both Unix ms; good to ± `metrics().clock.uncertaintyMs`. */
   toServerTimeMs(clientTimeMs: number): number {
-    return clientTimeMs + this.#offsetMs(this.#clock.now());
+    return clientTimeMs + this.#link.offsetMs(this.#link.clock.now());
   }
 
   metrics(): VideoMetrics {
@@ -323,14 +289,14 @@ export class VideoSession {
         p99: this.#roundTrips.percentileMs(0.99),
         count: this.#roundTrips.count,
       },
-      clock: this.#sync.estimate(this.#clock.now()) ?? { offsetMs: 0, uncertaintyMs: Infinity, roundTripMs: Infinity },
+      reconnects: this.#link.reconnects,
+      clock: this.#link.clockEstimate(),
     };
   }
 
   /** Ends the session for good; may be called again. Resolves when the socket is closed, after a second at the latest. */
   close(): Promise<void> {
-    this.#closing ??= this.#shutDown();
-    return this.#closing;
+    return this.#link.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -339,86 +305,19 @@ export class VideoSession {
 
   // ── Connections ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #connect(): void {
-    const startMs = this.#clock.now();
-    const address = sessionUrl(this.#options.url, {
-      ...this.#options,
-      clientId: this.#welcome?.client_id ?? this.#options.clientId,
-      token: this.#welcome?.token ?? this.#options.token,
-    });
-    this.#connection = new Connection(this.#WebSocket, address, {
-      onWelcome: (welcome) => this.#onWelcome(welcome, startMs),
-      onMessage: (message) => this.#onMessage(message),
-      onEnd: (end) => this.#onEnd(end),
-    });
-  }
-
-  #onWelcome(welcome: WelcomeMessage, startMs: number): void {
-    const nowMs = this.#clock.now();
-    const first = this.#welcome === undefined;
-    this.#welcome = welcome;
-    this.#openedMs = nowMs;
-    if (!first) this.#counts.reconnects++;
+  #onOpen(welcome: WelcomeMessage): void {
     // The session may have been used under this name before: a seq must rise.
     this.#lastSeq = Math.max(this.#lastSeq, welcome.last_seq);
-    // The server at the address may be another one than before.
-    this.#sync.reset();
-    this.#sync.addGreeting(welcome.server_time, startMs, nowMs);
-    this.#state = 'open';
     this.#applyGrant(welcome.grant);
-    this.#askClock(CLOCK_EXCHANGES);
-    if (this.#pin) this.#sendJson({ type: 'pin', ...this.#pin });
-    this.#opened.resolve();
-    if (!first) this.#emitter.emit('state', { state: 'open' });
+    if (this.#pin) this.#sendPin(this.#pin);
   }
 
-  #onEnd({ error, final }: ConnectionEnd): void {
-    this.#connection = undefined;
-    this.#onSocketClosed?.();
-    if (this.#state === 'closed') return;
-    const wasOpen = this.#state === 'open';
-    this.#stopTimers();
-    this.#giveUpUnanswered();
-    if (this.#welcome === undefined || final || this.#reconnect === false) return this.#finish(error);
-    if (wasOpen && this.#clock.now() - this.#openedMs >= this.#reconnect.delayMaxMs) this.#attempt = 0;
-    if (this.#attempt >= this.#reconnect.attemptsMax) {
-      const message = `gave up after ${this.#attempt} attempts to reconnect: ${error.message}`;
-      return this.#finish(new SightlineError('CONNECTION_LOST', message, { cause: error }));
-    }
-    const delayMs = reconnectDelayMs(this.#attempt++, this.#reconnect, this.#random);
-    this.#reconnectTimer = setTimeout(() => this.#connect(), delayMs);
-    this.#state = 'reconnecting';
-    if (wasOpen) this.#emitter.emit('state', { state: 'reconnecting', error });
-  }
-
-  /** The end of the session: by `close` without an error, else with the one that cannot be mended. */
-  #finish(error?: SightlineError): void {
-    this.#state = 'closed';
-    this.#stopTimers();
-    this.#giveUpUnanswered();
-    if (error) this.#opened.reject(error);
-    for (const queue of this.#queues) queue.end(error);
-    this.#emitter.emit('state', error ? { state: 'closed', error } : { state: 'closed' });
+  #onState(change: StateChange): void {
+    if (change.state === 'closed') for (const queue of this.#queues) queue.end(change.error);
+    this.#emitter.emit('state', change);
+    if (change.state !== 'closed') return;
     this.#emitter.clear();
     this.#wake();
-  }
-
-  async #shutDown(): Promise<void> {
-    const connection = this.#connection;
-    if (this.#state !== 'closed') this.#finish();
-    if (!connection) return;
-    const closed = Promise.withResolvers<void>();
-    this.#onSocketClosed = closed.resolve;
-    const timer = setTimeout(closed.resolve, CLOSE_TIMEOUT_MS);
-    connection.close();
-    await closed.promise;
-    clearTimeout(timer);
-  }
-
-  #stopTimers(): void {
-    clearTimeout(this.#reconnectTimer);
-    clearTimeout(this.#clockTimer);
-    this.#clockAskedMs = undefined;
   }
 
   // ── Messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -433,8 +332,6 @@ export class VideoSession {
         return this.#onError(message);
       case 'grant':
         return this.#applyGrant(message);
-      case 'clock':
-        return this.#onClock(message);
       default:
       // Of a newer server: not for this client.
     }
@@ -443,7 +340,7 @@ export class VideoSession {
   #onResult(result: ResultMessage): void {
     const frame = this.#answered(result.seq);
     if (!frame) return;
-    const receivedTimeMs = this.#clock.now();
+    const receivedTimeMs = this.#link.clock.now();
     this.#counts.results++;
     this.#roundTrips.record(receivedTimeMs - frame.sentTimeMs);
     const received: VideoResult = { result, ...frame, receivedTimeMs };
@@ -492,40 +389,16 @@ export class VideoSession {
   #applyGrant(grant: GrantFields): void {
     const { rate_fps: rateFps, window, width, height, quality, pinned } = grant;
     this.#grant = { rate_fps: rateFps, window, width, height, quality, pinned };
-    this.#limiter.setGrant({ rateFps, window }, this.#clock.now());
+    this.#limiter.setGrant({ rateFps, window }, this.#link.clock.now());
     this.#emitter.emit('grant', this.#grant);
     this.#wake();
-  }
-
-  // ── Clock ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Asks so many times in a row, then again after a while. */
-  #askClock(exchanges: number): void {
-    this.#clockExchangesLeft = exchanges;
-    this.#clockAskedMs = this.#clock.now();
-    this.#sendJson({ type: 'clock', t0: this.#clockAskedMs });
-  }
-
-  #onClock({ t0, t1, t2 }: ClockReply): void {
-    if (t0 !== this.#clockAskedMs) return;
-    this.#clockAskedMs = undefined;
-    this.#sync.add({ t0, t1, t2, t3: this.#clock.now() });
-    const left = this.#clockExchangesLeft - 1;
-    this.#clockTimer =
-      left > 0
-        ? setTimeout(() => this.#askClock(left), CLOCK_SPACING_MS)
-        : setTimeout(() => this.#askClock(CLOCK_EXCHANGES), CLOCK_INTERVAL_MS);
-  }
-
-  #offsetMs(nowMs: number): number {
-    return this.#sync.estimate(nowMs)?.offsetMs ?? 0;
   }
 
   // ── Sending ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #verdict(nowMs: number): LimiterVerdict | SkipCause {
-    if (this.#state !== 'open' || !this.#connection) return 'not_open';
-    if (this.#connection.bufferedBytes > this.#bufferedBytesMax) return 'buffer';
+    if (this.state !== 'open') return 'not_open';
+    if (this.#link.bufferedBytes > this.#bufferedBytesMax) return 'buffer';
     return this.#limiter.check(nowMs);
   }
 
@@ -543,9 +416,8 @@ export class VideoSession {
     );
   }
 
-  /** Dropped while there is no connection: what is said here is said again after a welcome. */
-  #sendJson(message: ClockRequest | PinMessage): void {
-    if (this.#state === 'open') this.#connection?.send(JSON.stringify(message));
+  #sendPin(pin: Pin): void {
+    this.#link.send(JSON.stringify({ type: 'pin', ...pin } satisfies PinMessage));
   }
 
   /** Resolves when something has changed that `ready` depends on, after `timeoutMs` at the latest. */
@@ -564,4 +436,11 @@ export class VideoSession {
   #wake(): void {
     for (const done of this.#waiters) done();
   }
+}
+
+function addressOf(options: ConnectVideoOptions, last: WelcomeMessage | undefined): string {
+  const { url, pipeline, model, confidence, format } = options;
+  const client_id = last?.client_id ?? options.clientId;
+  const token = last?.token ?? options.token;
+  return sessionUrl(url, LANE_PATH, { pipeline, model, confidence, format, client_id, token });
 }

@@ -5,6 +5,7 @@ export type ConfigLayer = Readonly<Record<string, unknown>>;
 export const PROFILES: Readonly<Record<'high_performance' | 'high_capacity', ConfigLayer>> = {
   high_performance: {
     'server.max_connections': 1000,
+    'telemetry.history_messages': 10_000,
     'performance.mode': 'high_performance',
   },
   // Many clients with little each: smaller buffers, so that twice the connections need no more memory.
@@ -14,5 +15,7 @@ export const PROFILES: Readonly<Record<'high_performance' | 'high_capacity', Con
     'streaming.queue_size': 12,
     'streaming.results_history': 128,
     'streaming.send_buffer_bytes_max': 524_288,
+    'telemetry.history_messages': 20_000,
+    'telemetry.queue_bytes_max': 4_194_304,
   },
 };

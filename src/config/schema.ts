@@ -25,7 +25,7 @@ const server = z.strictObject({
   port: whole(0, 65_535).default(8080).describe('TCP port; 0 takes any free one.'),
   max_connections: whole(1, 100_000)
     .default(1000)
-    .describe('Video sessions and event streams at once; one more is refused with CONNECTIONS_EXHAUSTED.'),
+    .describe('WebSockets and event streams at once; one more is refused with CONNECTIONS_EXHAUSTED.'),
   allowed_origins: z
     .array(text())
     .max(256)
@@ -79,6 +79,76 @@ const streaming = z.strictObject({
   frame_age_max_ms: whole(1, 600_000)
     .default(2000)
     .describe('A frame that has waited longer when a worker is free is not processed any more (`expired`).'),
+});
+
+const telemetry = z.strictObject({
+  target_latency_ms: whole(1, 60_000)
+    .default(50)
+    .describe(
+      'Publication to reader that is aimed at. A client that reports half of it as its own lag gets larger batches.',
+    ),
+  target_frequency_hz: decimal(0.1, 10_000)
+    .default(200)
+    .describe(`Rate that a publisher is planned for, messages a second. ${LATER}`),
+  max_batch_delay_ms: whole(0, 1000)
+    .default(5)
+    .describe('Longest time that messages are gathered while a socket is busy; nothing waits while it is idle.'),
+  batch_messages_max: whole(1, 10_000)
+    .default(50)
+    .describe('Messages that end the gathering before its time. A reader that is further behind gets larger batches.'),
+  batch_bytes_max: whole(KIB, 8 * MIB)
+    .default(256 * KIB)
+    .describe('Largest batch, bytes before compression; a larger message goes alone.'),
+  compression: z
+    .enum(['none', 'lz4', 'zlib', 'zstd'])
+    .default('lz4')
+    .describe('Compression of binary batches; a batch that it does not make smaller goes plain.'),
+  compression_threshold_bytes: whole(0, MIB).default(512).describe('Batches up to this size are not compressed.'),
+  topics_max: whole(1, 1_000_000).default(10_000).describe('Topics at once; one more is refused.'),
+  topic_idle_s: seconds(31_536_000)
+    .default(3600)
+    .describe('A topic that nobody reads and nobody has published to for so long is forgotten.'),
+  history_messages: whole(1, 1_000_000)
+    .default(10_000)
+    .describe('Messages of a topic that are kept for readers that lag or resume.'),
+  history_bytes_max: whole(KIB, GIB)
+    .default(16 * MIB)
+    .describe('Bytes of a topic that are kept.'),
+  history_total_bytes_max: whole(MIB, 64 * GIB)
+    .default(256 * MIB)
+    .describe('Bytes of all topics that are kept; beyond it the largest topic forgets half.'),
+  queue_bytes_max: whole(16 * KIB, GIB)
+    .default(8 * MIB)
+    .describe(
+      'Bytes that may wait for one connection: at 70 % it is warned, from 90 % on messages are dropped by class.',
+    ),
+  socket_bytes_max: whole(KIB, 256 * MIB)
+    .default(256 * KIB)
+    .describe('Unsent bytes of a socket up to which more is written to it.'),
+  critical_messages_max: whole(1, 100_000)
+    .default(1000)
+    .describe('Critical messages that may wait for one connection; with one more it is closed (`CRITICAL_BACKLOG`).'),
+  message_bytes_max: whole(KIB, 64 * MIB)
+    .default(MIB)
+    .describe('Largest message of a client, bytes.'),
+  subscriptions_max: whole(1, 100_000).default(1000).describe('Subscriptions, and aliases, of a connection.'),
+  subscribed_topics_max: whole(1, 1_000_000)
+    .default(2000)
+    .describe('Topics that the subscriptions of a connection may take in, all together.'),
+  publish_rate_max: whole(1, 100_000_000)
+    .default(100_000)
+    .describe('Messages a second that a connection may publish; a second of it may come at once.'),
+  publish_bytes_max: whole(KIB, 64 * GIB)
+    .default(128 * MIB)
+    .describe('Bytes a second that a connection may publish.'),
+  mute_s: seconds(3600).default(5).describe('Time for which the publications of who is far too fast are refused.'),
+  ban_s: seconds(86_400)
+    .default(60)
+    .describe('Time for which who was disconnected for it several times may not connect.'),
+  resume_window_s: seconds(86_400).default(30).describe('A session whose socket is lost waits so long for its client.'),
+  slow_consumer_s: seconds(3600)
+    .default(30)
+    .describe('A socket that has taken nothing for so long while something waits is closed (`SLOW_CONSUMER`).'),
 });
 
 const video = z.strictObject({
@@ -197,6 +267,9 @@ const log = z.strictObject({
 export const configSchema = z.strictObject({
   server: server.describe('The HTTP and WebSocket server.'),
   streaming: streaming.describe('Video sessions: what a client is granted, and the limits on it.'),
+  telemetry: telemetry.describe(
+    'The telemetry lane: topics, their histories, and the limits on who reads and publishes.',
+  ),
   video: video.describe('Pictures that clients are asked for.'),
   detection: detection.describe('The `objects` pipeline.'),
   inference: inference.describe('The engine: ONNX Runtime in worker threads.'),

@@ -33,6 +33,8 @@ export type Route =
 
 export interface SocketRoute {
   readonly path: string;
+  /** Of those that a client offers the first that stands here is agreed on; not given: the client's first one. */
+  readonly protocols?: readonly string[];
   readonly open: (socket: WebSocket, query: URLSearchParams) => void;
 }
 
@@ -98,6 +100,7 @@ export class HttpServer {
       maxPayload: options.messageBytesHardMax,
       perMessageDeflate: false,
       closeTimeout: options.closeTimeoutMs,
+      handleProtocols: (offered, request) => this.#agreeOn(offered, request),
     };
     this.#sockets = new WebSocketServer(socketOptions);
     this.#mount();
@@ -205,13 +208,24 @@ export class HttpServer {
     throw new SightlineError('CONNECTIONS_EXHAUSTED', `all ${connectionsMax} connections are taken`);
   }
 
+  /** False: none; a browser then closes the connection itself (RFC 6455 §4.1). */
+  #agreeOn(offered: ReadonlySet<string>, request: IncomingMessage): string | false {
+    const protocols = this.#socketRoute(request)?.protocols;
+    return [...offered].find((protocol) => protocols?.includes(protocol) ?? true) ?? false;
+  }
+
+  #socketRoute({ url }: IncomingMessage): SocketRoute | undefined {
+    const pathname = URL.parse(url ?? '/', 'http://localhost')?.pathname;
+    return this.#options.sockets.find(({ path }) => path === pathname);
+  }
+
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // A peer that vanishes between the request and our answer is its own loss.
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroy);
     try {
       checkAddress(request.headers, this.#options.rules);
       const url = URL.parse(request.url ?? '/', 'http://localhost');
-      const route = this.#options.sockets.find(({ path }) => path === url?.pathname);
+      const route = this.#socketRoute(request);
       if (!url || !route)
         throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${(request.url ?? '').slice(0, 200)}`);
       if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
@@ -223,6 +237,11 @@ export class HttpServer {
       refuseUpgrade(socket, toSightlineError(thrown));
     }
   }
+}
+
+/** Not a closure: a listener lives as long as its connection, and with it everything that it could see. */
+function destroy(this: Duplex): void {
+  this.destroy();
 }
 
 function errorBody(error: SightlineError) {

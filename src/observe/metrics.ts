@@ -6,7 +6,7 @@ import type { ProcessFigures } from './process-figures.ts';
  * The answer of `GET /api/performance/metrics`. Units stand in the names. What a session and the engine tell of themselves
  * is theirs to say.
  */
-export interface MetricsDocument<Session, Engine> {
+export interface MetricsDocument<Session, Engine, Telemetry> {
   /** Unix ms. */
   readonly time: number;
   readonly latency: {
@@ -23,4 +23,6 @@ export interface MetricsDocument<Session, Engine> {
   readonly callback_faults: number;
   readonly sessions: readonly Session[];
   readonly engine: Engine;
+  /** The telemetry lane: its sessions and topics with their accounts. */
+  readonly telemetry: Telemetry;
 }

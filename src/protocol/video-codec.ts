@@ -1,6 +1,7 @@
 import { Packr } from 'msgpackr';
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
+import { quote } from './quote.ts';
 import type { BadFrame, ClientMessage, IncomingFrame, MessageFormat, Pin, ServerMessage } from './video.ts';
 import { PERFORMANCE_MODES, QUALITY_LEVELS } from './video.ts';
 
@@ -12,7 +13,6 @@ const MAGIC_L = 0x4c;
 const HEADER_VERSION = 1;
 const SEQ_MAX = 0xffff_ffff;
 const SKIP_RATIO_MAX = 60;
-const QUOTED_CHARS_MAX = 40;
 
 /** Decodes standard base64; must give fewer bytes than the text holds when the text has foreign characters. */
 export type Base64Decoder = (text: string) => Uint8Array;
@@ -189,12 +189,4 @@ function isPriority(value: unknown): value is Priority {
 
 function badFrame(code: ErrorCode, message: string, seq?: number): BadFrame {
   return { type: 'bad_frame', seq, error: new SightlineError(code, message) };
-}
-
-/** A foreign value inside an error message: short, whatever was sent; containers may be too deep to be written out. */
-function quote(value: unknown): string {
-  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object';
-  const text = String(value);
-  const short = text.length > QUOTED_CHARS_MAX ? `${text.slice(0, QUOTED_CHARS_MAX)}…` : text;
-  return typeof value === 'string' ? JSON.stringify(short) : short;
 }

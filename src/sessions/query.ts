@@ -2,36 +2,54 @@ import { SightlineError } from '../base/errors.ts';
 import type { MessageFormat } from '../protocol/video.ts';
 
 /** What a client asked for when it opened a video session. */
-export interface SessionQuery {
+export interface SessionQuery extends SessionIdentity {
   readonly pipeline: string;
   readonly model: string | undefined;
   readonly confidence: number | undefined;
   readonly format: MessageFormat;
-  readonly clientId: string | undefined;
-  readonly token: string | undefined;
 }
 
-const KEYS = ['pipeline', 'model', 'confidence', 'format', 'client_id', 'token'];
+const IDENTITY_KEYS = ['client_id', 'token'];
+const KEYS = ['pipeline', 'model', 'confidence', 'format', ...IDENTITY_KEYS];
 export const CLIENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Throws SightlineError QUERY_BAD, naming the key and its value. Which pipelines and models exist is not decided here. */
 export function parseSessionQuery(query: URLSearchParams): SessionQuery {
-  for (const key of query.keys()) {
-    if (!KEYS.includes(key)) throw bad(`${key} is unknown; there are ${KEYS.join(', ')}`);
-    if (query.getAll(key).length > 1) throw bad(`${key} is given more than once`);
-  }
-  const clientId = query.get('client_id') ?? undefined;
-  if (clientId !== undefined && !CLIENT_ID_PATTERN.test(clientId)) {
-    throw bad(`client_id "${clientId.slice(0, 80)}" is not 1 to 64 of A-Z a-z 0-9 . _ -`);
-  }
+  requireKeys(query, KEYS);
   return {
     pipeline: query.get('pipeline') ?? 'objects',
     model: query.get('model') ?? undefined,
     confidence: parseConfidence(query.get('confidence')),
     format: parseFormat(query.get('format')),
-    clientId,
-    token: query.get('token') ?? undefined,
+    ...parseIdentity(query),
   };
+}
+
+/** Who a client says that it is. */
+export interface SessionIdentity {
+  readonly clientId: string | undefined;
+  readonly token: string | undefined;
+}
+
+/** The query of a telemetry session. Throws SightlineError QUERY_BAD, naming the key and its value. */
+export function parseTelemetryQuery(query: URLSearchParams): SessionIdentity {
+  requireKeys(query, IDENTITY_KEYS);
+  return parseIdentity(query);
+}
+
+function requireKeys(query: URLSearchParams, keys: readonly string[]): void {
+  for (const key of query.keys()) {
+    if (!keys.includes(key)) throw bad(`${key.slice(0, 80)} is unknown; there are ${keys.join(', ')}`);
+    if (query.getAll(key).length > 1) throw bad(`${key} is given more than once`);
+  }
+}
+
+function parseIdentity(query: URLSearchParams): SessionIdentity {
+  const clientId = query.get('client_id') ?? undefined;
+  if (clientId !== undefined && !CLIENT_ID_PATTERN.test(clientId)) {
+    throw bad(`client_id "${clientId.slice(0, 80)}" is not 1 to 64 of A-Z a-z 0-9 . _ -`);
+  }
+  return { clientId, token: query.get('token') ?? undefined };
 }
 
 function parseConfidence(text: string | null): number | undefined {

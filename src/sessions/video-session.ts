@@ -1,4 +1,3 @@
-import { timingSafeEqual } from 'node:crypto';
 import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
@@ -19,6 +18,7 @@ import {
 import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from './messages.ts';
+import { endSocket, SessionSocket } from './session-socket.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */
 const CAPTURE_AGE_MAX_MS = 60_000;
@@ -61,7 +61,6 @@ export interface VideoObserver {
 
 export interface VideoSessionParts {
   readonly clientId: string;
-  readonly token: string;
   readonly pipeline: string;
   readonly frames: Stream<VideoFrame>;
   readonly attached: AttachedPipeline;
@@ -92,7 +91,7 @@ export class VideoSession {
   readonly clientId: string;
   readonly pipeline: string;
   readonly outcomes: Stream<FrameOutcome>;
-  readonly openedTimeMs: number;
+  readonly link: SessionSocket;
   readonly #parts: VideoSessionParts;
   readonly #reader: Reader<FrameOutcome>;
   readonly #dropped: Record<DropCause, number> = {
@@ -104,7 +103,6 @@ export class VideoSession {
   };
   /** Losses that the client has not been told yet, by cause. */
   readonly #untold = new Map<DropCause, number[]>();
-  #socket: WebSocket | undefined;
   #format: MessageFormat = 'json';
   #pin: Pin | null = null;
   #lastSeq = 0;
@@ -114,20 +112,20 @@ export class VideoSession {
   #captureTimesReplaced = 0;
   #refusedMessages = 0;
   #flushScheduled = false;
-  #lastActivityMs: number;
-  #socketLostMs: number | undefined;
-  /** When the ping was sent that has no answer yet, Unix ms. */
-  #pingSentMs: number | undefined;
-  #lastPongMs: number;
 
   constructor(parts: VideoSessionParts) {
     this.#parts = parts;
     this.clientId = parts.clientId;
     this.pipeline = parts.pipeline;
     this.outcomes = parts.attached.outcomes;
-    this.openedTimeMs = parts.clock.now();
-    this.#lastActivityMs = this.openedTimeMs;
-    this.#lastPongMs = this.openedTimeMs;
+    this.link = new SessionSocket({
+      clientId: parts.clientId,
+      clock: parts.clock,
+      settings: parts.settings,
+      end: (socket, reason) => endVideoSocket(socket, this.#format, reason),
+      onMessage: (data, isBinary, now) => this.#onMessage(data, isBinary, now),
+      onLost: () => this.#onLost(),
+    });
     this.#reader = this.outcomes.subscribe({
       name: 'socket',
       contract: { kind: 'all' },
@@ -141,16 +139,11 @@ export class VideoSession {
   }
 
   get connected(): boolean {
-    return this.#socket !== undefined;
-  }
-
-  /** When the socket was lost, Unix ms; undefined while there is one. */
-  get socketLostMs(): number | undefined {
-    return this.#socketLostMs;
+    return this.link.socket !== undefined;
   }
 
   get lastActivityMs(): number {
-    return this.#lastActivityMs;
+    return this.link.lastActivityMs;
   }
 
   get captureTimesReplaced(): number {
@@ -163,13 +156,6 @@ export class VideoSession {
 
   get grant(): GrantFields {
     return decideGrant(this.#parts.settings.grant, this.#pin);
-  }
-
-  /** Compares in constant time, so that a token cannot be guessed digit by digit. */
-  hasToken(token: string | undefined): boolean {
-    const given = Buffer.from(token ?? '');
-    const own = Buffer.from(this.#parts.token);
-    return given.length === own.length && timingSafeEqual(given, own);
   }
 
   accounts(): VideoSessionAccounts {
@@ -186,71 +172,29 @@ export class VideoSession {
 
   /** Gives the session a socket and welcomes it; a socket that it had is closed as taken over. */
   connect(socket: WebSocket, format: MessageFormat, resumed: boolean): void {
-    const previous = this.#socket;
-    this.#socket = undefined;
-    if (previous)
-      endSocket(
-        previous,
-        this.#format,
-        new SightlineError('SESSION_TAKEN_OVER', `session ${this.clientId} goes on in another connection`),
-      );
-    this.#socket = socket;
+    this.link.connect(socket);
     this.#format = format;
-    this.#socketLostMs = undefined;
-    this.#lastActivityMs = this.#parts.clock.now();
-    this.#answered(this.#lastActivityMs);
-    socket.on('message', (data, isBinary) => {
-      if (socket === this.#socket) this.#onMessage(data as Buffer, isBinary);
-    });
-    socket.on('pong', () => {
-      if (socket === this.#socket) this.#answered(this.#parts.clock.now());
-    });
-    socket.on('close', () => this.#loseSocket(socket));
     this.#send(this.#welcome(resumed));
-  }
-
-  /** Called about once a second: sends a ping when one is due, and gives up a socket that left one unanswered. */
-  keepAlive(now: number): void {
-    const { pingIntervalMs, pongTimeoutMs } = this.#parts.settings;
-    const socket = this.#socket;
-    if (!socket) return;
-    if (this.#pingSentMs !== undefined && now - this.#pingSentMs >= pongTimeoutMs) {
-      endSocket(socket, this.#format, new SightlineError('SESSION_IDLE', `no pong within ${pongTimeoutMs} ms`));
-      this.#loseSocket(socket);
-    } else if (this.#pingSentMs === undefined && now - this.#lastPongMs >= pingIntervalMs) {
-      this.#pingSentMs = now;
-      socket.ping();
-    }
   }
 
   /** Ends the session for good: the client is told why, the streams close, every frame is accounted for. Idempotent. */
   close(reason: SightlineError): void {
-    const socket = this.#socket;
     // What is done is sent; what is not is told as dropped.
-    if (socket) this.#flush();
+    if (this.connected) this.#flush();
     this.#parts.attached.detach();
-    if (socket) {
-      this.#tellLosses();
-      this.#socket = undefined;
-      endSocket(socket, this.#format, reason);
-    }
+    if (this.connected) this.#tellLosses();
+    this.link.end(reason);
     this.#reader.close();
     this.#parts.frames.close();
   }
 
-  /** Any sign of life counts as a pong: on a slow uplink the pong itself may wait behind frames. */
-  #answered(now: number): void {
-    this.#pingSentMs = undefined;
-    this.#lastPongMs = now;
-  }
-
   #welcome(resumed: boolean): ServerMessage {
-    const { settings, clock, token } = this.#parts;
+    const { settings, clock } = this.#parts;
     return {
       type: 'welcome',
       protocol: PROTOCOL_VERSION,
       client_id: this.clientId,
-      token,
+      token: this.link.token,
       resumed,
       last_seq: this.#lastSeq,
       pipeline: this.pipeline,
@@ -268,10 +212,7 @@ export class VideoSession {
     };
   }
 
-  #onMessage(data: Buffer, isBinary: boolean): void {
-    const now = this.#parts.clock.now();
-    this.#lastActivityMs = now;
-    this.#answered(now);
+  #onMessage(data: Buffer, isBinary: boolean, now: number): void {
     if (data.length > this.#parts.settings.messageBytesMax) {
       const error = new SightlineError(
         'MESSAGE_TOO_LARGE',
@@ -363,18 +304,18 @@ export class VideoSession {
   #sendError(code: ErrorCode, message: string, seq?: number): void {
     this.#send({ type: 'error', code, message, ...(seq !== undefined && { seq }) });
     // Errors answer at once and do not wait in a ring: who sends rubbish and reads nothing is not read either.
-    const socket = this.#socket;
+    const socket = this.link.socket;
     if (socket && socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) socket.pause();
   }
 
   #countLost(seqs: readonly number[], cause: DropCause): void {
     this.#dropped[cause] += seqs.length;
-    if (!this.#socket) return;
+    if (!this.link.socket) return;
     const untold = this.#untold.get(cause) ?? [];
     untold.push(...seqs);
     this.#untold.set(cause, untold);
     // Who sends for ever and reads nothing would have us remember for ever. Read again when it has read (see #send).
-    if (untold.length > UNTOLD_SEQS_MAX) this.#socket.pause();
+    if (untold.length > UNTOLD_SEQS_MAX) this.link.socket.pause();
   }
 
   /** Gathers what one turn of the event loop brings, so that a burst of losses becomes one message. */
@@ -388,11 +329,11 @@ export class VideoSession {
   }
 
   #flush(): void {
-    if (!this.#socket) {
+    if (!this.link.socket) {
       this.#reader.drop('disconnected');
       return;
     }
-    while (this.#reader.ready && this.#socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax) {
+    while (this.#reader.ready && this.link.socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax) {
       const sample = this.#reader.next();
       if (!sample) break;
       const outcome = sample.data;
@@ -410,7 +351,7 @@ export class VideoSession {
       }
       this.#send(message, message.type === 'result');
     }
-    if (this.#socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax) this.#tellLosses();
+    if (this.link.socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax) this.#tellLosses();
   }
 
   #tellLosses(): void {
@@ -423,7 +364,7 @@ export class VideoSession {
   }
 
   #send(message: ServerMessage, timed = false): void {
-    const socket = this.#socket;
+    const socket = this.link.socket;
     if (!socket || socket.readyState !== socket.OPEN) return;
     const { clock, observer } = this.#parts;
     const before = timed ? clock.now() : 0;
@@ -431,17 +372,14 @@ export class VideoSession {
     const sentMs = timed ? clock.now() : 0;
     if (timed) observer.encoded(sentMs - before);
     socket.send(bytes, { binary: this.#format === 'msgpack' }, (error) => {
-      if (error || socket !== this.#socket) return;
+      if (error || socket !== this.link.socket) return;
       if (timed) observer.transmitted(clock.now() - sentMs);
       if (socket.isPaused && socket.bufferedAmount === 0) socket.resume();
       if (this.#reader.ready || this.#untold.size > 0) this.#scheduleFlush();
     });
   }
 
-  #loseSocket(socket: WebSocket): void {
-    if (socket !== this.#socket) return;
-    this.#socket = undefined;
-    this.#socketLostMs = this.#parts.clock.now();
+  #onLost(): void {
     this.#untold.clear();
     this.#parts.attached.discardQueued();
     this.#reader.drop('disconnected');
@@ -449,10 +387,6 @@ export class VideoSession {
 }
 
 /** Says why, then closes. */
-export function endSocket(socket: WebSocket, format: MessageFormat, reason: SightlineError): void {
-  if (socket.readyState === socket.OPEN) {
-    const message = encodeServerMessage({ type: 'error', code: reason.code, message: reason.message }, format);
-    socket.send(message, { binary: format === 'msgpack' });
-  }
-  socket.close(reason.code === 'SHUTTING_DOWN' ? 1001 : reason.closeCode, reason.code);
+export function endVideoSocket(socket: WebSocket, format: MessageFormat, reason: SightlineError): void {
+  endSocket(socket, encodeServerMessage({ type: 'error', code: reason.code, message: reason.message }, format), reason);
 }

@@ -1,4 +1,3 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
@@ -6,16 +5,15 @@ import type { VideoFrame } from '../base/frame.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
+import { SessionRegistry } from './registry.ts';
 import {
-  endSocket,
+  endVideoSocket,
   VideoSession,
   type AttachedPipeline,
   type VideoObserver,
   type VideoSessionAccounts,
   type VideoSessionSettings,
 } from './video-session.ts';
-
-const SWEEP_INTERVAL_MS = 1_000;
 
 export interface AttachRequest {
   readonly pipeline: string;
@@ -51,39 +49,27 @@ export interface VideoSessionReport {
   readonly refused_messages: number;
 }
 
-/** `WS /ws/video`: opens sessions, finds them again, ends the idle ones. */
+/** `WS /ws/video`: opens sessions and finds them again. */
 export class VideoLane {
   readonly #options: VideoLaneOptions;
-  /** By client id. `opening` holds a name while its pipeline is being attached. */
-  readonly #sessions = new Map<string, VideoSession>();
-  readonly #opening = new Set<string>();
-  readonly #sweep: NodeJS.Timeout;
-  #closed = false;
+  readonly #registry: SessionRegistry<VideoSession>;
 
   constructor(options: VideoLaneOptions) {
     this.#options = options;
-    this.#sweep = setInterval(() => this.#sweepSessions(), SWEEP_INTERVAL_MS);
-    this.#sweep.unref();
+    this.#registry = new SessionRegistry({ kind: 'video', clock: options.clock, settings: options.settings });
   }
 
   get sessions(): Iterable<VideoSession> {
-    return this.#sessions.values();
+    return this.#registry.sessions;
   }
 
   get connected(): number {
-    let count = this.#opening.size;
-    for (const session of this.#sessions.values()) if (session.connected) count++;
-    return count;
+    return this.#registry.connected;
   }
 
   /** A session for its owner. Throws SESSION_UNKNOWN or SESSION_TOKEN_BAD. */
   find(clientId: string, token: string | undefined): VideoSession {
-    const session = this.#sessions.get(clientId);
-    if (!session) throw new SightlineError('SESSION_UNKNOWN', `there is no session "${clientId.slice(0, 80)}"`);
-    if (!session.hasToken(token)) {
-      throw new SightlineError('SESSION_TOKEN_BAD', `the token is not that of session "${clientId}"`);
-    }
-    return session;
+    return this.#registry.find(clientId, token);
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
@@ -94,24 +80,28 @@ export class VideoLane {
       // ws closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close.
     });
     try {
-      const { session, request, resumed } = await this.#sessionFor(parseSessionQuery(query), socket);
+      const request = parseSessionQuery(query);
+      const isUnwanted = () => this.#registry.closed || socket.readyState !== socket.OPEN;
+      const { session, resumed } = await this.#registry.claim(request, (clientId) =>
+        this.#create(clientId, request, isUnwanted),
+      );
       if (socket.readyState !== socket.OPEN) return;
       session.connect(socket, request.format, resumed);
       socket.resume();
     } catch (thrown) {
       socket.resume();
-      endSocket(socket, query.get('format') === 'msgpack' ? 'msgpack' : 'json', toSightlineError(thrown));
+      endVideoSocket(socket, query.get('format') === 'msgpack' ? 'msgpack' : 'json', toSightlineError(thrown));
     }
   }
 
   report(): VideoSessionReport[] {
     const now = this.#options.clock.now();
-    return [...this.#sessions.values()].map((session) => ({
+    return [...this.#registry.sessions].map((session) => ({
       client_id: session.clientId,
       pipeline: session.pipeline,
       model: session.model,
       connected: session.connected,
-      age_s: (now - session.openedTimeMs) / 1000,
+      age_s: (now - session.link.openedTimeMs) / 1000,
       accounts: session.accounts(),
       capture_times_replaced: session.captureTimesReplaced,
       refused_messages: session.refusedMessages,
@@ -120,34 +110,7 @@ export class VideoLane {
 
   /** Tells every client and ends every session. Idempotent. */
   close(): void {
-    this.#closed = true;
-    clearInterval(this.#sweep);
-    for (const session of this.#sessions.values())
-      this.#end(session, new SightlineError('SHUTTING_DOWN', 'the server shuts down'));
-  }
-
-  async #sessionFor(
-    request: SessionQuery,
-    socket: WebSocket,
-  ): Promise<{ session: VideoSession; request: SessionQuery; resumed: boolean }> {
-    this.#refuseWhenClosed();
-    const clientId = request.clientId ?? `video-${randomUUID().slice(0, 8)}`;
-    const existing = this.#sessions.get(clientId);
-    if (existing?.hasToken(request.token)) return { session: existing, request, resumed: true };
-    if (existing || this.#opening.has(clientId)) {
-      throw new SightlineError(
-        'SESSION_NAME_IN_USE',
-        `the name "${clientId}" is in use; its session's token is needed to take it over`,
-      );
-    }
-    this.#makeRoom();
-    this.#opening.add(clientId);
-    try {
-      const session = await this.#create(clientId, request, () => this.#closed || socket.readyState !== socket.OPEN);
-      return { session, request, resumed: false };
-    } finally {
-      this.#opening.delete(clientId);
-    }
+    this.#registry.close();
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
@@ -163,54 +126,6 @@ export class VideoLane {
       frames.close();
       throw thrown;
     }
-    const token = randomBytes(24).toString('base64url');
-    const session = new VideoSession({
-      clientId,
-      token,
-      pipeline,
-      frames,
-      attached,
-      settings,
-      clock,
-      observer,
-      readJpeg,
-    });
-    this.#sessions.set(clientId, session);
-    return session;
-  }
-
-  #makeRoom(): void {
-    if (this.#sessions.size + this.#opening.size < this.#options.settings.sessionsMax) return;
-    let longestLost: VideoSession | undefined;
-    for (const session of this.#sessions.values()) {
-      if (session.socketLostMs === undefined) continue;
-      if (!longestLost || session.socketLostMs < longestLost.socketLostMs!) longestLost = session;
-    }
-    if (!longestLost) {
-      throw new SightlineError('CONNECTIONS_EXHAUSTED', `all ${this.#options.settings.sessionsMax} sessions are taken`);
-    }
-    this.#end(longestLost, new SightlineError('SESSION_IDLE', 'the place was needed for a new session'));
-  }
-
-  #refuseWhenClosed(): void {
-    if (this.#closed) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
-  }
-
-  #sweepSessions(): void {
-    const now = this.#options.clock.now();
-    const { idleTimeoutMs, resumeWindowMs } = this.#options.settings;
-    for (const session of this.#sessions.values()) {
-      session.keepAlive(now);
-      if (session.socketLostMs !== undefined && now - session.socketLostMs >= resumeWindowMs) {
-        this.#end(session, new SightlineError('SESSION_IDLE', 'the client did not come back'));
-      } else if (now - session.lastActivityMs >= idleTimeoutMs) {
-        this.#end(session, new SightlineError('SESSION_IDLE', `no frame and no message for ${idleTimeoutMs / 1000} s`));
-      }
-    }
-  }
-
-  #end(session: VideoSession, reason: SightlineError): void {
-    this.#sessions.delete(session.clientId);
-    session.close(reason);
+    return new VideoSession({ clientId, pipeline, frames, attached, settings, clock, observer, readJpeg });
   }
 }

@@ -100,7 +100,7 @@ export class Reader<T> {
     this.#options = options;
     this.#queueMax = queueMaxOf(contract, ring.capacity);
     this.#intervalMs = intervalMsOf(contract);
-    this.#start = from === 'live' ? ring.head : Math.max(from, ring.head - this.#queueMax);
+    this.#start = from === 'live' ? ring.head : Math.max(from, ring.head - this.#queueMax, ring.oldest);
     this.missed = from === 'live' ? 0 : this.#start - from;
     this.#cursor = this.#start;
     this.#armIfEmpty();
@@ -112,7 +112,9 @@ export class Reader<T> {
 
   /** Samples that wait; those that have expired unseen are among them until somebody looks. */
   get queued(): number {
-    return this.#closed ? 0 : Math.min(this.#behind, this.#queueMax);
+    if (this.#closed) return 0;
+    const { head, oldest } = this.#host.ring;
+    return Math.min(this.#behind, this.#queueMax, head - oldest);
   }
 
   /** `next` would give a sample now. */
@@ -190,18 +192,22 @@ export class Reader<T> {
     return this.#cursor + this.#queueMax;
   }
 
-  /** For the stream, right before it writes: gives up the oldest sample if the queue is full, and returns its number. */
-  makeRoom(): number | undefined {
-    if (this.#behind < this.#queueMax) return undefined;
-    const seq = this.#host.ring.at(this.#cursor)!.seq;
-    this.#cursor++;
-    this.#skipped++;
-    return seq;
+  /**
+   * For the stream, right before the ring changes: gives up what cannot be kept once its head is `head` and it begins at
+   * `oldest`, and returns the numbers of that.
+   */
+  makeRoom(head: number, oldest: number): number[] {
+    const { ring } = this.#host;
+    const seqs: number[] = [];
+    const end = Math.min(ring.head, Math.max(head - this.#queueMax, oldest));
+    for (; this.#cursor < end; this.#cursor++) seqs.push(ring.at(this.#cursor)!.seq);
+    this.#skipped += seqs.length;
+    return seqs;
   }
 
-  /** For the stream: tells of a sample that `makeRoom` gave up. */
-  tellOverflow(seq: number): void {
-    this.#tell([seq], 'overflow');
+  /** For the stream: tells of the samples that `makeRoom` gave up. */
+  tellOverflow(seqs: number[]): void {
+    this.#tell(seqs, 'overflow');
   }
 
   /** For the stream: a sample came while the reader was idle. */
@@ -265,7 +271,7 @@ export class Reader<T> {
   }
 }
 
-function queueMaxOf(contract: Contract, capacity: number): number {
+export function queueMaxOf(contract: Contract, capacity: number): number {
   if (contract.kind !== 'all') return 1;
   const queueMax = contract.queueMax ?? capacity;
   if (!Number.isInteger(queueMax) || queueMax < 1 || queueMax > capacity) {
@@ -277,7 +283,7 @@ function queueMaxOf(contract: Contract, capacity: number): number {
   return queueMax;
 }
 
-function intervalMsOf(contract: Contract): number {
+export function intervalMsOf(contract: Contract): number {
   if (contract.kind !== 'sampled') return 0;
   if (!(contract.hz > 0 && contract.hz < Infinity)) {
     throw new SightlineError('STREAM_OPTION_BAD', `hz ${contract.hz} is no positive number`);
@@ -289,6 +295,6 @@ function intervalMsOf(contract: Contract): number {
  * The end of the pause after a take. It counts from when the take was due, not from when it came, so that a source whose
  * rate is no multiple of `hz` still gives `hz` on average; a take that is a whole interval late starts afresh.
  */
-function nextDueMs(dueMs: number, intervalMs: number, nowMs: number): number {
+export function nextDueMs(dueMs: number, intervalMs: number, nowMs: number): number {
   return (dueMs + intervalMs > nowMs ? dueMs : nowMs) + intervalMs;
 }

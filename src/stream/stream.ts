@@ -3,6 +3,8 @@ import { SightlineError } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
 import type { Sample } from '../base/sample.ts';
 import type { Guard } from './guard.ts';
+import { RangeReader } from './range-reader.ts';
+import type { RangeReaderOptions } from './range-reader.ts';
 import { Reader } from './reader.ts';
 import type { ReaderHost, ReaderOptions } from './reader.ts';
 import { Ring } from './ring.ts';
@@ -61,6 +63,7 @@ export class Stream<T> {
   readonly #readersMax: number;
   readonly #readers = new Set<Reader<T>>();
   readonly #tellers = new Set<Reader<T>>();
+  readonly #rangeReaders = new Set<RangeReader<T>>();
   /** No teller overflows before the head reaches this position; may be too low, since takes do not raise it. */
   #overflowAt = Infinity;
   #lastSeq = 0;
@@ -128,29 +131,57 @@ export class Stream<T> {
     };
     this.#lastSeq = sample.seq;
     // The books of all readers and the ring come first, callbacks after: these may publish, close or subscribe.
-    const losses = this.#ring.head >= this.#overflowAt ? this.#makeRoom() : undefined;
+    const losses = this.#ring.head >= this.#overflowAt ? this.#makeRoom(this.#ring.head + 1) : undefined;
     const evicted = this.#ring.push(sample);
     if (evicted !== undefined) this.#evict(evicted);
-    if (losses !== undefined) for (const { reader, seq } of losses) reader.tellOverflow(seq);
+    if (losses !== undefined) for (const { reader, seqs } of losses) reader.tellOverflow(seqs);
     if (this.#host.idle.size > 0) this.#wakeIdle();
     return sample;
   }
 
+  /** Gives up what lies before a position, as if newer samples had overwritten it. */
+  trim(toPosition: number): void {
+    const to = Math.min(toPosition, this.#ring.head);
+    const losses = this.#makeRoom(this.#ring.head, to);
+    while (this.#ring.oldest < to) this.#evict(this.#ring.shift()!);
+    for (const { reader, seqs } of losses) reader.tellOverflow(seqs);
+  }
+
+  /** What is held at a position. Takes nothing. */
+  at(position: number): Sample<T> | undefined {
+    return this.#ring.at(position);
+  }
+
+  /** The open readers of ranges. */
+  get rangeReaders(): Iterable<RangeReader<T>> {
+    return this.#rangeReaders.values();
+  }
+
+  get readerCount(): number {
+    return this.#readers.size + this.#rangeReaders.size;
+  }
+
   /** Errors: STREAM_CLOSED, STREAM_LIMIT_REACHED, STREAM_OPTION_BAD. */
   subscribe(options: ReaderOptions): Reader<T> {
-    if (this.#closed) throw new SightlineError('STREAM_CLOSED', `stream "${this.name}" is closed`);
-    if (this.#readers.size >= this.#readersMax) {
-      throw new SightlineError(
-        'STREAM_LIMIT_REACHED',
-        `stream "${this.name}" has its limit of ${this.#readersMax} readers`,
-      );
-    }
+    this.#requirePlace();
     const reader = new Reader<T>(this.#host, options);
     this.#readers.add(reader);
     if (reader.tellsOverflow) {
       this.#tellers.add(reader);
       this.#overflowAt = Math.min(this.#overflowAt, reader.overflowAt);
     }
+    return reader;
+  }
+
+  /** As `subscribe`, for who takes many samples at once. */
+  subscribeRanges(options: RangeReaderOptions): RangeReader<T> {
+    this.#requirePlace();
+    const detach = () => this.#rangeReaders.delete(reader);
+    const reader: RangeReader<T> = new RangeReader<T>(
+      { ring: this.#ring, clock: this.#context.clock, detach },
+      options,
+    );
+    this.#rangeReaders.add(reader);
     return reader;
   }
 
@@ -170,16 +201,28 @@ export class Stream<T> {
     if (this.#closed) return;
     this.#closed = true;
     for (const reader of this.#readers) reader.close();
+    for (const reader of this.#rangeReaders) reader.close();
     for (const sample of this.#ring.clear()) this.#evict(sample);
     this.#context.onClosed();
   }
 
-  #makeRoom(): { reader: Reader<T>; seq: number }[] {
-    const losses: { reader: Reader<T>; seq: number }[] = [];
+  #requirePlace(): void {
+    if (this.#closed) throw new SightlineError('STREAM_CLOSED', `stream "${this.name}" is closed`);
+    if (this.readerCount >= this.#readersMax) {
+      throw new SightlineError(
+        'STREAM_LIMIT_REACHED',
+        `stream "${this.name}" has its limit of ${this.#readersMax} readers`,
+      );
+    }
+  }
+
+  /** Lets the readers that tell give up what they cannot keep once the head is `head` and the ring begins at `oldest`. */
+  #makeRoom(head: number, oldest = 0): { reader: Reader<T>; seqs: number[] }[] {
+    const losses: { reader: Reader<T>; seqs: number[] }[] = [];
     let overflowAt = Infinity;
     for (const reader of this.#tellers) {
-      const seq = reader.makeRoom();
-      if (seq !== undefined) losses.push({ reader, seq });
+      const seqs = reader.makeRoom(head, oldest);
+      if (seqs.length > 0) losses.push({ reader, seqs });
       overflowAt = Math.min(overflowAt, reader.overflowAt);
     }
     this.#overflowAt = overflowAt;

@@ -20,6 +20,7 @@ test('without a name, with an unknown one or a wrong flag the benchmarks are lis
     expect(code).toBe(64);
     expect(out).toBe('');
     expect(err).toMatch(/^ {2}vision /m);
+    expect(err).toMatch(/^ {2}telemetry /m);
     expect(err).toMatch(/^ {2}soak /m);
     expect(err).toMatch(/^ {2}preprocess /m);
   }
@@ -59,3 +60,24 @@ test('vision prints one document with every figure and bar, whatever the machine
     expect([typeof bar, typeof ok], name).toEqual(['number', 'boolean']);
   }
 }, 180_000);
+
+test('telemetry prints one document with every figure and bar', async () => {
+  const { out, err, code } = await bench('telemetry', '--quick', '--json');
+  expect(code, err).toBe(0);
+  const { bench: name, conditions, figures, bars } = JSON.parse(out) as BenchDocument;
+  expect(name).toBe('telemetry');
+  expect(conditions.versions).toMatchObject({ ws: expect.any(String), 'socket.io': expect.any(String) });
+  const measures = 'p50_ms p95_ms p99_ms server_us_per_delivery bytes_per_message'
+    .split(' ')
+    .flatMap((measure) => ['one_topic', 'burst'].map((work) => `${work}_${measure}`));
+  for (const peer of ['socketio', 'ws', 'sightline', 'sightline_msgpack', 'sightline_json']) {
+    for (const measure of measures) expect(figures[`${peer}.${measure}`], `${peer}.${measure}`).toBeGreaterThan(0);
+    // Whatever the machine is worth: every decoding subscriber got every message, once, in order, and unharmed.
+    for (const work of ['one_topic', 'burst']) expect(figures[`${peer}.${work}_wrong_or_missing`], peer).toBe(0);
+  }
+  expect(figures['sightline.one_topic_bytes_per_message']).toBeLessThan(figures['ws.one_topic_bytes_per_message']!);
+  expect(figures['scenarios_lost']).toBe(0);
+  expect(figures['sightline.held_wrong_or_missing']).toBe(0);
+  expect(bars).toHaveLength(14);
+  for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
+}, 240_000);

@@ -1,32 +1,20 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { chromium, type Browser, type Page } from 'playwright-core';
-import { build } from 'vite';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { connectVideo } from '../../src/client/video.ts';
 import { createSightline, type Sightline } from '../../src/index.ts';
 import { decodeJpeg, encodeJpeg, readJpegHeader, type RgbPicture } from '../../src/media/jpeg.ts';
 import { decodeBinaryFrame } from '../../src/protocol/video-codec.ts';
 import { openVideo } from '../../src/sources/file.ts';
+import { buildPages, CHROMIUM, eventually, launchBrowser, openPage, text } from '../support/browser.ts';
 import { sharedFile } from '../support/pictures.ts';
-import { programPath } from '../support/programs.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 /** The page in a real browser, before a real server with a real model. */
 
-const CHROMIUM = programPath('chromium');
 const CARS = sharedFile('media/car-detection.mp4');
-const QUIET_ARGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 const NUMBER_BITS = 12;
 const PATTERN = { width: 384, height: 216, frames: 150 };
 
@@ -34,7 +22,7 @@ let folder: string;
 const open: { close(): Promise<unknown> }[] = [];
 
 beforeAll(async () => {
-  await build({ root: fileURLToPath(new URL('../../dashboard', import.meta.url)), logLevel: 'error' });
+  await buildPages();
   folder = await mkdtemp(join(tmpdir(), 'sightline-page-'));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -57,28 +45,9 @@ async function startBrowser(webcamClip?: string): Promise<Browser> {
         `--use-file-for-fake-video-capture=${webcamClip}`,
       ]
     : [];
-  const browser = await chromium.launch({ executablePath: CHROMIUM!, args: [...QUIET_ARGS, ...webcam] });
+  const browser = await launchBrowser(webcam);
   open.push(browser);
   return browser;
-}
-
-/** Opens a page; an error in it or a message on its console fails the test that asks for `faults`. */
-async function openPage(browser: Browser, url: string): Promise<{ page: Page; faults: string[] }> {
-  const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
-  const faults: string[] = [];
-  page.on('pageerror', (error) => faults.push(error.message));
-  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
-  await page.goto(url);
-  return { page, faults };
-}
-
-/** What comes to be true in its own time, on a machine that may be busy. */
-function eventually<T>(read: () => Promise<T>, intervalMs = 50) {
-  return expect.poll(read, { timeout: 40_000, interval: intervalMs });
-}
-
-function text(page: Page, id: string): Promise<string> {
-  return page.locator(`#${id}`).innerText();
 }
 
 async function numberIn(page: Page, id: string): Promise<number> {

@@ -1,0 +1,38 @@
+import { text } from 'node:stream/consumers';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { total, type SuiteResult } from '../../src/load/results.ts';
+import { start, stop } from '../support/children.ts';
+import type { BenchContext } from '../support/document.ts';
+import type { Figures } from './settings.ts';
+
+const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
+/** That tests were not passed: the figures tell which. */
+const NOT_PASSED = 70;
+
+/** The five scenarios as the command `benchmark` runs them, against its private server. */
+export async function measureScenarios({ quick, signal, say }: BenchContext): Promise<Figures> {
+  say('the five scenarios');
+  const words = ['benchmark', 'scenarios', '--json', ...(quick ? ['--duration', '1'] : [])];
+  const child = start(process.execPath, [COMMAND, ...words], { cwd: tmpdir(), env: process.env });
+  const onAbort = (): void => void stop(child);
+  signal.addEventListener('abort', onAbort, { once: true });
+  child.stderr.on('data', (chunk: Buffer) => say(chunk.toString().trimEnd()));
+  const [out, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  signal.removeEventListener('abort', onAbort);
+  signal.throwIfAborted();
+  if (code !== 0 && code !== NOT_PASSED) throw new Error(`sightline benchmark ended with ${code}`);
+  const { tests } = JSON.parse(out) as SuiteResult;
+  const figures: Figures = {
+    scenarios_lost: tests.reduce((sum, { lost }) => sum + total(lost), 0),
+    scenarios_p95_ms_max: Math.max(...tests.map(({ latency }) => latency.p95_ms)),
+  };
+  for (const { name, latency, lost, bytes_per_message } of tests) {
+    figures[`sightline.${name}_p95_ms`] = latency.p95_ms;
+    figures[`sightline.${name}_p99_ms`] = latency.p99_ms;
+    figures[`sightline.${name}_lost`] = total(lost);
+    figures[`sightline.${name}_bytes_per_message`] = bytes_per_message;
+  }
+  return figures;
+}

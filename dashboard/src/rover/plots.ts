@@ -1,0 +1,162 @@
+import uPlot from 'uplot';
+import type { RecentSeries } from './series.ts';
+
+/** How much time a plot shows, s. */
+export const PLOT_SPAN_S = 10;
+const TICK_EVERY_S = 2;
+const HEIGHT_PX = 168;
+const LINE_WIDTH_PX = 1.5;
+
+export interface PlotLine {
+  readonly label: string;
+  /** Of a custom property of CSS, such as `--line-1`. */
+  readonly colour: string;
+  /** The second axis, at the right. */
+  readonly right?: boolean;
+}
+
+export interface PlotOptions {
+  readonly lines: readonly PlotLine[];
+  /** Smallest range of the left and the right axis: data that stand still must not look wild. */
+  readonly spanMin: number;
+  readonly rightSpanMin?: number;
+  readonly decimals: number;
+  readonly hasLegend: boolean;
+}
+
+/** One plot over the newest seconds of a series. Drawn when it is told to, at most once a frame. */
+export class LivePlot {
+  readonly #parent: HTMLElement;
+  readonly #series: RecentSeries;
+  readonly #options: PlotOptions;
+  #plot: uPlot;
+
+  constructor(parent: HTMLElement, series: RecentSeries, options: PlotOptions) {
+    this.#parent = parent;
+    this.#series = series;
+    this.#options = options;
+    this.#plot = this.#build();
+    new ResizeObserver(() => this.#resize()).observe(parent);
+    if (options.hasLegend) parent.before(legendOf(options.lines));
+  }
+
+  /** `nowS`: the right edge, Unix s. */
+  draw(nowS: number): void {
+    this.#plot.batch(() => {
+      this.#plot.setData(this.#series.view() as unknown as uPlot.AlignedData, false);
+      this.#plot.setScale('x', { min: nowS - PLOT_SPAN_S, max: nowS });
+    });
+    this.#parent.dataset['points'] = String(this.#series.length);
+  }
+
+  /** Colours were read when the plot was built: after a change of theme it is built again. */
+  rebuild(): void {
+    this.#plot.destroy();
+    this.#plot = this.#build();
+  }
+
+  #resize(): void {
+    const width = this.#parent.clientWidth;
+    if (width > 0 && width !== this.#plot.width) this.#plot.setSize({ width, height: HEIGHT_PX });
+  }
+
+  #build(): uPlot {
+    const { lines, spanMin, rightSpanMin = 1, decimals } = this.#options;
+    const colour = (name: string) => colourOf(this.#parent, name);
+    const hasRight = lines.some(({ right }) => right);
+    const axis = {
+      stroke: colour('--faint'),
+      font: '11px system-ui, sans-serif',
+      grid: { stroke: colour('--line'), width: 1 },
+      ticks: { show: false },
+    };
+    const valueAxis = (scale: string): uPlot.Axis => ({
+      ...axis,
+      scale,
+      size: 44,
+      gap: 4,
+      space: 32,
+      values: (_, splits) => splits.map((value) => value.toFixed(decimals).replace('-', '−')),
+    });
+    return new uPlot(
+      {
+        width: this.#parent.clientWidth || 300,
+        height: HEIGHT_PX,
+        pxAlign: false,
+        legend: { show: false },
+        cursor: { show: false },
+        padding: [8, hasRight ? 0 : 12, 0, 0],
+        scales: {
+          x: { time: false, auto: false },
+          y: { range: (_, min, max) => wideEnough(min, max, spanMin) },
+          right: { range: (_, min, max) => wideEnough(min, max, rightSpanMin) },
+        },
+        axes: [
+          {
+            ...axis,
+            size: 26,
+            gap: 2,
+            splits: (_, __, ___, max) => ticksUntil(max),
+            values: (_, splits) => splits.map((at) => agoOf(splits.at(-1)! - at)),
+          },
+          valueAxis('y'),
+          ...(hasRight ? [{ ...valueAxis('right'), side: 1 as const, grid: { show: false } }] : []),
+        ],
+        series: [
+          {},
+          ...lines.map((line) => ({
+            label: line.label,
+            scale: line.right ? 'right' : 'y',
+            stroke: colour(line.colour),
+            width: LINE_WIDTH_PX,
+            points: { show: false },
+          })),
+        ],
+      },
+      this.#series.view() as unknown as uPlot.AlignedData,
+      this.#parent,
+    );
+  }
+}
+
+/** The range of an axis: the data's with some air, and at least `spanMin` around its middle. */
+export function wideEnough(min: number | null, max: number | null, spanMin: number): [number, number] {
+  if (min === null || max === null || !Number.isFinite(min) || !Number.isFinite(max))
+    return [-spanMin / 2, spanMin / 2];
+  const span = Math.max(spanMin, 1.16 * (max - min));
+  const middle = (min + max) / 2;
+  return [middle - span / 2, middle + span / 2];
+}
+
+/** They stand still on the screen while the data moves past. */
+function ticksUntil(maxS: number): number[] {
+  return Array.from({ length: PLOT_SPAN_S / TICK_EVERY_S + 1 }, (_, i) => maxS - PLOT_SPAN_S + i * TICK_EVERY_S);
+}
+
+function agoOf(s: number): string {
+  return s < 0.5 ? 'now' : `−${Math.round(s)} s`;
+}
+
+/** The colour that a custom property has in the present theme; only an element can work out `light-dark()`. */
+export function colourOf(parent: HTMLElement, property: string): string {
+  const probe = document.createElement('span');
+  probe.style.color = `var(${property})`;
+  parent.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
+function legendOf(lines: readonly PlotLine[]): HTMLElement {
+  const list = document.createElement('ul');
+  list.className = 'legend';
+  list.append(
+    ...lines.map(({ label, colour }) => {
+      const item = document.createElement('li');
+      item.style.setProperty('--colour', `var(${colour})`);
+      item.textContent = label;
+      return item;
+    }),
+  );
+  return list;
+}

@@ -1,0 +1,491 @@
+import type { Clock } from '../base/clock.ts';
+import type { ErrorCode } from '../base/errors.ts';
+import { SightlineError } from '../base/errors.ts';
+import type { Random } from '../base/random.ts';
+import { Priority } from '../base/sample.ts';
+import type { Compressors } from '../protocol/batch.ts';
+import { encodeBatch } from '../protocol/batch.ts';
+import { Payload } from '../protocol/payload.ts';
+import type { AdvertiseMessage, Compression, PublishedMessage, PublishMessage } from '../protocol/telemetry.ts';
+import { checkTopic } from '../protocol/topic.ts';
+import { Pace } from './pace.ts';
+
+const BATCH_MESSAGES_MAX = 50;
+const BATCH_DELAY_MS = 5;
+/** Messages that wait while there is no connection or the socket is behind. */
+const PENDING_MAX = 10_000;
+/** Of reliable messages, waiting and sent: those that the server has not confirmed. */
+const UNCONFIRMED_MAX = 1_000;
+/** With so much unsent in the socket nothing but critical messages is added. */
+const BUFFERED_BYTES_MAX = 1024 * 1024;
+const TOPICS_MAX = 1_000;
+/** How much goes at once when the queue is full: one look at all that waits then pays for many messages. */
+const SHED_FRACTION = 0.1;
+const RETRY_MIN_MS = 500;
+const RETRY_MAX_MS = 10_000;
+/** Refusals that a repetition can mend. */
+const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['RATE_EXCEEDED', 'PUBLISH_SEQUENCE_BAD']);
+
+export interface PublishOptions {
+  readonly priority?: Priority;
+  /** On the client's clock, Unix ms; now unless told otherwise. */
+  readonly timeMs?: number;
+  /** Nobody gets the message when it is older than this; an unreliable one that waits so long is not even sent. */
+  readonly ttlMs?: number;
+  /** The promise of `publish` resolves when the message is in the topic's history. */
+  readonly reliable?: boolean;
+}
+
+/**
+ * At every moment `published = sent + Σ dropped + waiting` for unreliable messages, and
+ * `reliable = confirmed + refused + unconfirmed` for reliable ones.
+ */
+export interface PublishMetrics {
+  readonly published: number;
+  readonly sent: number;
+  /** Not sent: `queue_full`, `expired`, or `closed` with the session. */
+  readonly dropped: Readonly<Record<PublishDropCause, number>>;
+  readonly waiting: number;
+  readonly reliable: number;
+  readonly confirmed: number;
+  readonly refused: number;
+  readonly unconfirmed: number;
+  /** Reliable messages that were sent again. */
+  readonly retried: number;
+  readonly batches: number;
+  readonly bytesSent: number;
+}
+
+export type PublishDropCause = 'queue_full' | 'expired' | 'closed';
+
+/** What the publisher needs of its session. */
+export interface PublisherHost {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly isOpen: () => boolean;
+  readonly bufferedBytes: () => number;
+  /** Server's clock minus client's, ms. */
+  readonly offsetMs: (nowMs: number) => number;
+  readonly messageBytesMax: () => number;
+  /** What the server lets a client publish. */
+  readonly messagesPerS: () => number;
+  readonly send: (data: string | Uint8Array<ArrayBuffer>) => boolean;
+  readonly encode: (message: PublishMessage | AdvertiseMessage) => string | Uint8Array<ArrayBuffer>;
+}
+
+export interface PublisherSettings {
+  /** Binary batches; otherwise one `publish` for each message. */
+  readonly batches: boolean;
+  /** The format can carry payloads of bytes. */
+  readonly takesBytes: boolean;
+  /** Gather messages while the socket is busy. */
+  readonly gathers: boolean;
+  readonly compression: Compression;
+  readonly compressors: Compressors;
+}
+
+interface Entry {
+  readonly topic: TopicLane;
+  readonly payload: Payload;
+  /** On the server's clock. */
+  readonly timeMs: number;
+  readonly priority: Priority;
+  readonly ttlMs: number;
+  /** On the client's clock. */
+  readonly deadlineMs: number;
+  /** The client's own number when it is reliable, else 0. */
+  readonly seq: number;
+  readonly confirmed: PromiseWithResolvers<void> | undefined;
+}
+
+/** What is to be published on one topic, in order. */
+interface TopicLane {
+  readonly name: string;
+  readonly alias: number;
+  /** This connection's server knows the alias. */
+  advertised: boolean;
+  /** To be sent. */
+  waiting: Entry[];
+  /** Reliable ones, in order, whether they wait or are out. */
+  unconfirmed: Entry[];
+  lastSeq: number;
+  confirmedSeq: number;
+  attempt: number;
+  retryTimer: ReturnType<typeof setTimeout> | undefined;
+}
+
+/**
+ * The publishing side of a telemetry session. What is published in one turn of the event loop goes out at its end when the
+ * socket is idle; while it is busy, up to 50 messages or 5 ms are gathered. Reliable messages are kept until they are
+ * confirmed and sent again with exponential backoff and jitter (Brooker 2015, as in `reconnect.ts`); the server knows
+ * their numbers and takes each once.
+ */
+export class Publisher {
+  readonly #host: PublisherHost;
+  readonly #settings: PublisherSettings;
+  readonly #topics = new Map<string, TopicLane>();
+  readonly #dropped: Record<PublishDropCause, number> = { queue_full: 0, expired: 0, closed: 0 };
+  readonly #pace = new Pace();
+  readonly #counts = {
+    published: 0,
+    sent: 0,
+    reliable: 0,
+    confirmed: 0,
+    refused: 0,
+    retried: 0,
+    batches: 0,
+    bytesSent: 0,
+  };
+  /** Unreliable messages that wait. */
+  #waiting = 0;
+  #unconfirmed = 0;
+  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  #flushQueued = false;
+  #turn = 0;
+  #closed = false;
+
+  constructor(host: PublisherHost, settings: PublisherSettings) {
+    this.#host = host;
+    this.#settings = settings;
+  }
+
+  /**
+   * Takes a message; a reliable one settles with what became of it. Throws TOPIC_BAD, PAYLOAD_BAD, MESSAGE_TOO_LARGE,
+   * TOPIC_LIMIT_REACHED, or PUBLISH_QUEUE_FULL where nothing may be dropped for it.
+   */
+  publish(topic: string, data: unknown, options: PublishOptions): Promise<void> | undefined {
+    if (this.#closed) throw new SightlineError('CONNECTION_LOST', `the session is closed: "${topic}" is not published`);
+    const lane = this.#lane(topic);
+    const payload = this.#payload(topic, data);
+    const nowMs = this.#host.clock.now();
+    const { priority = Priority.normal, timeMs = nowMs, ttlMs = Infinity, reliable = false } = options;
+    const entry: Entry = {
+      topic: lane,
+      payload,
+      timeMs: timeMs + this.#host.offsetMs(nowMs),
+      priority,
+      ttlMs,
+      deadlineMs: reliable ? Infinity : nowMs + ttlMs,
+      seq: reliable ? lane.lastSeq + 1 : 0,
+      confirmed: reliable ? Promise.withResolvers<void>() : undefined,
+    };
+    this.#makeRoom(entry);
+    this.#enqueue(entry);
+    if (priority === Priority.critical) this.#flushCriticals(lane);
+    else this.#schedule(lane);
+    return entry.confirmed?.promise;
+  }
+
+  /** Everything of this topic up to `seq` is safe. */
+  onPublished({ topic, seq }: PublishedMessage): void {
+    const lane = this.#topics.get(topic);
+    if (!lane) return;
+    const isSafe = (entry: Entry): boolean => entry.seq <= seq;
+    const safe = lane.unconfirmed.filter(isSafe);
+    if (safe.length === 0) return;
+    lane.unconfirmed = lane.unconfirmed.slice(safe.length);
+    // One that waits to be sent again needs that no more.
+    lane.waiting = lane.waiting.filter((entry) => entry.seq === 0 || !isSafe(entry));
+    lane.attempt = 0;
+    lane.confirmedSeq = safe.at(-1)!.seq;
+    this.#unconfirmed -= safe.length;
+    this.#counts.confirmed += safe.length;
+    for (const { confirmed } of safe) confirmed?.resolve();
+    this.#disarmRetry(lane);
+    this.#armRetry(lane);
+  }
+
+  /**
+   * The server refuses what was published on a topic. Haste and gaps pass: the next retry mends them. Anything else would be
+   * so for all that follows, and their numbers are free again.
+   */
+  onRefused(topic: string, error: SightlineError): void {
+    const lane = this.#topics.get(topic);
+    if (!lane || PASSING.has(error.code)) return;
+    const refused = lane.unconfirmed;
+    lane.unconfirmed = [];
+    lane.waiting = lane.waiting.filter((entry) => entry.seq === 0);
+    lane.lastSeq = lane.confirmedSeq;
+    this.#disarmRetry(lane);
+    this.#unconfirmed -= refused.length;
+    this.#counts.refused += refused.length;
+    for (const { confirmed } of refused) confirmed?.reject(error);
+  }
+
+  /** A new connection. */
+  onOpen(): void {
+    for (const lane of this.#topics.values()) {
+      lane.advertised = false;
+      this.#requeue(lane);
+    }
+    this.flush();
+  }
+
+  onLost(): void {
+    for (const lane of this.#topics.values()) this.#disarmRetry(lane);
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = undefined;
+  }
+
+  /** Sends what waits, as far as the socket takes it. */
+  flush(): void {
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = undefined;
+    // The one that was first last time is last now: where the pace is short, topics take turns.
+    const lanes = [...this.#topics.values()];
+    const start = lanes.length === 0 ? 0 : this.#turn++ % lanes.length;
+    for (const lane of [...lanes.slice(start), ...lanes.slice(0, start)]) this.#flushLane(lane);
+  }
+
+  /** What is not out by now is lost, and whoever waits for a confirmation learns so. */
+  close(error: SightlineError): void {
+    this.#closed = true;
+    this.onLost();
+    for (const lane of this.#topics.values()) {
+      for (const { confirmed } of lane.unconfirmed) confirmed?.reject(error);
+      this.#counts.refused += lane.unconfirmed.length;
+    }
+    this.#dropped.closed += this.#waiting;
+    this.#waiting = 0;
+    this.#unconfirmed = 0;
+    this.#topics.clear();
+  }
+
+  metrics(): PublishMetrics {
+    return {
+      ...this.#counts,
+      dropped: { ...this.#dropped },
+      waiting: this.#waiting,
+      unconfirmed: this.#unconfirmed,
+    };
+  }
+
+  #lane(topic: string): TopicLane {
+    const known = this.#topics.get(topic);
+    if (known) return known;
+    checkTopic(topic);
+    if (this.#topics.size >= TOPICS_MAX) {
+      throw new SightlineError(
+        'TOPIC_LIMIT_REACHED',
+        `"${topic}" would be more than ${TOPICS_MAX} topics to publish on`,
+      );
+    }
+    const lane: TopicLane = {
+      name: topic,
+      alias: this.#topics.size + 1,
+      advertised: false,
+      waiting: [],
+      unconfirmed: [],
+      lastSeq: 0,
+      confirmedSeq: 0,
+      attempt: 0,
+      retryTimer: undefined,
+    };
+    this.#topics.set(topic, lane);
+    return lane;
+  }
+
+  /** The data as it is now: it is written out at once, since the caller may go on and change it. */
+  #payload(topic: string, data: unknown): Payload {
+    const payload = Payload.of(data);
+    if (payload.raw === undefined) payload.msgpack();
+    else if (!this.#settings.takesBytes) {
+      throw new SightlineError('PAYLOAD_BAD', `bytes on "${topic}" cannot be written as JSON: use another format`);
+    }
+    const bytesMax = this.#host.messageBytesMax();
+    if (payload.byteLength <= bytesMax) return payload;
+    throw new SightlineError(
+      'MESSAGE_TOO_LARGE',
+      `a message on "${topic}" has ${payload.byteLength} bytes of at most ${bytesMax}`,
+    );
+  }
+
+  #makeRoom(entry: Entry): void {
+    if (entry.confirmed) {
+      if (this.#unconfirmed < UNCONFIRMED_MAX) return;
+      throw queueFull(entry.topic.name, `${UNCONFIRMED_MAX} reliable messages are not confirmed`);
+    }
+    if (this.#waiting < PENDING_MAX) return;
+    this.#shed(entry.priority);
+    if (this.#waiting >= PENDING_MAX) {
+      throw queueFull(entry.topic.name, `${PENDING_MAX} messages of its priority or a higher one wait`);
+    }
+  }
+
+  /** Drops what waits: lower classes first, oldest first; nothing above `priority`, and nothing critical. */
+  #shed(priority: Priority): void {
+    let left = Math.ceil(PENDING_MAX * SHED_FRACTION);
+    for (let level: number = Priority.low; level <= priority && level < Priority.critical; level++) {
+      for (const lane of this.#topics.values()) {
+        if (left === 0) return;
+        const before = lane.waiting.length;
+        lane.waiting = lane.waiting.filter(
+          (entry) => entry.confirmed !== undefined || entry.priority !== level || left-- <= 0,
+        );
+        left = Math.max(0, left);
+        this.#lose('queue_full', before - lane.waiting.length);
+      }
+    }
+  }
+
+  #lose(cause: PublishDropCause, count: number): void {
+    this.#dropped[cause] += count;
+    this.#waiting -= count;
+  }
+
+  #enqueue(entry: Entry): void {
+    const lane = entry.topic;
+    lane.waiting.push(entry);
+    if (!entry.confirmed) {
+      this.#counts.published++;
+      this.#waiting++;
+      return;
+    }
+    lane.lastSeq = entry.seq;
+    lane.unconfirmed.push(entry);
+    this.#counts.reliable++;
+    this.#unconfirmed++;
+  }
+
+  // ── When ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #schedule(lane: TopicLane): void {
+    // Every fiftieth: a long queue is not looked through for each message that joins it.
+    const isBatch = lane.waiting.length % BATCH_MESSAGES_MAX === 0;
+    if (isBatch || (!this.#settings.gathers && this.#flushTimer === undefined)) return this.#flushLane(lane);
+    if (this.#host.bufferedBytes() > 0) return this.#flushLater();
+    if (this.#flushQueued) return;
+    this.#flushQueued = true;
+    // The end of this turn: what is published in one breath goes as one batch, and nothing waits for it.
+    queueMicrotask(() => {
+      this.#flushQueued = false;
+      this.flush();
+    });
+  }
+
+  #flushLater(): void {
+    this.#flushTimer ??= setTimeout(() => this.flush(), BATCH_DELAY_MS);
+  }
+
+  /** Ahead of whatever waits; but reliable ones are numbered, so that those before them must go along. */
+  #flushCriticals(lane: TopicLane): void {
+    if (!this.#host.isOpen()) return;
+    const goesAhead = lane.waiting.at(-1)!.confirmed
+      ? (entry: Entry) => entry.confirmed !== undefined
+      : (entry: Entry) => entry.confirmed === undefined && entry.priority === Priority.critical;
+    const urgent = lane.waiting.filter(goesAhead);
+    lane.waiting = lane.waiting.filter((entry) => !goesAhead(entry));
+    this.#sendNow(lane, urgent);
+  }
+
+  #flushLane(lane: TopicLane): void {
+    if (lane.waiting.length === 0 || !this.#host.isOpen()) return;
+    if (this.#host.bufferedBytes() > BUFFERED_BYTES_MAX) return this.#flushLater();
+    const nowMs = this.#host.clock.now();
+    const due = lane.waiting.filter((entry) => nowMs <= entry.deadlineMs);
+    this.#lose('expired', lane.waiting.length - due.length);
+    const allowed = this.#pace.allowed(nowMs, this.#host.messagesPerS());
+    lane.waiting = due.slice(allowed);
+    this.#sendNow(lane, due.slice(0, allowed));
+    if (lane.waiting.length > 0) this.#flushLater();
+  }
+
+  #sendNow(lane: TopicLane, entries: readonly Entry[]): void {
+    this.#pace.spend(entries.length);
+    for (const run of runsOf(entries, this.#settings.batches)) this.#sendRun(lane, run);
+    this.#armRetry(lane);
+  }
+
+  /** What is not confirmed in time is sent again, later and later. A timer that runs goes on: new messages do not put it off. */
+  #armRetry(lane: TopicLane): void {
+    if (lane.retryTimer !== undefined || lane.unconfirmed.length === 0 || !this.#host.isOpen()) return;
+    const ceilingMs = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** lane.attempt);
+    const delayMs = ceilingMs * (0.5 + this.#host.random() / 2);
+    lane.retryTimer = setTimeout(() => {
+      lane.retryTimer = undefined;
+      lane.attempt++;
+      this.#requeue(lane);
+      this.#flushLane(lane);
+      this.#armRetry(lane);
+    }, delayMs);
+  }
+
+  #disarmRetry(lane: TopicLane): void {
+    clearTimeout(lane.retryTimer);
+    lane.retryTimer = undefined;
+  }
+
+  /** Those that are out go in front of those that wait: their order is that of publication. */
+  #requeue(lane: TopicLane): void {
+    const waits = new Set(lane.waiting);
+    const out = lane.unconfirmed.filter((entry) => !waits.has(entry));
+    this.#counts.retried += out.length;
+    lane.waiting = [...out, ...lane.waiting];
+  }
+
+  // ── How ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #sendRun(lane: TopicLane, run: readonly Entry[]): void {
+    const first = run[0]!;
+    if (this.#settings.batches && fitsBatch(first)) this.#sendBatch(lane, run);
+    else for (const entry of run) this.#send(this.#host.encode(publishMessage(entry)));
+    if (!first.confirmed) {
+      this.#waiting -= run.length;
+      this.#counts.sent += run.length;
+    }
+  }
+
+  #sendBatch(lane: TopicLane, run: readonly Entry[]): void {
+    const { compression, compressors } = this.#settings;
+    if (!lane.advertised) {
+      this.#send(this.#host.encode({ type: 'advertise', alias: lane.alias, topic: lane.name }));
+      lane.advertised = true;
+    }
+    const codec = run[0]!.payload.raw === undefined ? 'msgpack' : 'bytes';
+    const head = { topicId: lane.alias, epoch: 0, firstSeq: run[0]!.seq, codec, compression } as const;
+    this.#send(encodeBatch(head, run, compressors));
+    this.#counts.batches++;
+  }
+
+  #send(data: string | Uint8Array<ArrayBuffer>): void {
+    this.#host.send(data);
+    this.#counts.bytesSent += data.length;
+  }
+}
+
+/** Consecutive entries that can share a batch: of one kind and codec, in step with their numbers, at most 50. */
+function* runsOf(entries: readonly Entry[], batches: boolean): Generator<readonly Entry[]> {
+  let start = 0;
+  for (let i = 1; i <= entries.length; i++) {
+    const [last, next] = [entries[i - 1]!, entries[i]];
+    if (next && batches && i - start < BATCH_MESSAGES_MAX && belongTogether(last, next)) continue;
+    yield entries.slice(start, i);
+    start = i;
+  }
+}
+
+function belongTogether(a: Entry, b: Entry): boolean {
+  const inStep = a.seq === 0 ? b.seq === 0 : b.seq === a.seq + 1;
+  return inStep && fitsBatch(a) && fitsBatch(b) && (a.payload.raw === undefined) === (b.payload.raw === undefined);
+}
+
+/** A batch has no place for a time to live; bytes, on the other hand, fit nowhere else. */
+function fitsBatch({ ttlMs, payload }: Entry): boolean {
+  return ttlMs === Infinity || payload.raw !== undefined;
+}
+
+function publishMessage(entry: Entry): PublishMessage {
+  return {
+    type: 'publish',
+    topic: entry.topic.name,
+    data: entry.payload.value(),
+    time: entry.timeMs,
+    priority: entry.priority,
+    ...(entry.ttlMs === Infinity ? {} : { ttl_ms: entry.ttlMs }),
+    ...(entry.seq === 0 ? {} : { seq: entry.seq }),
+  };
+}
+
+function queueFull(topic: string, why: string): SightlineError {
+  return new SightlineError('PUBLISH_QUEUE_FULL', `"${topic}" is not published: ${why}`);
+}

@@ -1,0 +1,544 @@
+import type { ErrorCode } from '../base/errors.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { decodeBatchHeader } from '../protocol/batch.ts';
+import { decodeTelemetryServerMessage, encodeTelemetryClientMessage } from '../protocol/telemetry-codec.ts';
+import type {
+  DataMessage,
+  NoticeMessage,
+  TelemetryClientMessage,
+  TelemetryError,
+  TelemetryServerMessage,
+  TelemetrySubprotocol,
+  TelemetryWelcome,
+  TopicMessage,
+} from '../protocol/telemetry.ts';
+import { checkFilter } from '../protocol/topic.ts';
+import type { ClockEstimate } from './clock-sync.ts';
+import { platformCompressors, platformDecompressors } from './compression.ts';
+import type { Unsubscribe } from './emitter.ts';
+import { Emitter } from './emitter.ts';
+import { Inbox } from './inbox.ts';
+import { LagMeter } from './lag.ts';
+import type { LinkSettings, SessionState, StateChange } from './link.ts';
+import { Link } from './link.ts';
+import { sessionUrl } from './socket.ts';
+import type { BatchDecoder, DecodedBatch, Want, WorkerLike } from './telemetry-decoder.ts';
+import { fromValues, LocalDecoder, WorkerDecoder } from './telemetry-decoder.ts';
+import type { PublishMetrics, PublishOptions } from './telemetry-publisher.ts';
+import { Publisher } from './telemetry-publisher.ts';
+import type { Arrival, SubscribeOptions } from './telemetry-subscription.ts';
+import { Subscription } from './telemetry-subscription.ts';
+
+const LANE_PATH = '/ws/telemetry';
+const SUBPROTOCOLS = {
+  json: 'sightline.v1.json',
+  msgpack: 'sightline.v1.msgpack',
+  binary: 'sightline.v1.binary',
+} as const satisfies Record<TelemetryFormat, TelemetrySubprotocol>;
+/** Messages that may wait for a decoder that is not done with those before. */
+const INBOX_MAX = 1_000;
+const NOTHING: Want = { objects: false, columns: false };
+
+/** How messages are written: JSON for people, MessagePack for small programs, binary batches for everything else. */
+export type TelemetryFormat = 'json' | 'msgpack' | 'binary';
+
+export interface ConnectTelemetryOptions extends LinkSettings {
+  /** `ws:`, `wss:`, `http:` or `https:`; in a browser also relative to the page. Without a path: `/ws/telemetry`. */
+  readonly url: string;
+  /** Hz: subscriptions without a contract are `sampled` at this rate. */
+  readonly targetFrequency?: number;
+  /** Milliseconds: subscriptions leave out what is older, and give up rate when this program lags more. */
+  readonly maxLatency?: number;
+  /** Of what is published in binary batches, above 512 bytes, where the platform has zlib at hand (Node); on by default. */
+  readonly enableCompression?: boolean;
+  /** Gather what is published while the socket is busy (50 messages, 5 ms); on by default. */
+  readonly enableBatching?: boolean;
+  /** `binary` unless told otherwise. */
+  readonly format?: TelemetryFormat;
+  /** The session's name; the server makes one up otherwise. */
+  readonly clientId?: string;
+  /** Of an earlier `welcome` for the same `clientId`: takes that session up again. */
+  readonly token?: string;
+  /** Decode binary batches in this worker; the session ends it. Without one they are decoded in place. */
+  readonly worker?: WorkerLike | undefined;
+}
+
+export interface TelemetryEvents {
+  state: StateChange;
+  /** `queue`, `rate` (with `penalty`) or `drain`: the session moves to another connection by itself. */
+  notice: NoticeMessage;
+  error: { readonly error: SightlineError; readonly topic?: string; readonly seq?: number };
+}
+
+export interface TelemetryMetrics {
+  readonly reconnects: number;
+  readonly subscriptions: number;
+  /** Binary batches that could not be read. */
+  readonly damagedBatches: number;
+  /** Batches that were not read since the decoder was too far behind. */
+  readonly undecodedBatches: number;
+  /** Errors that the server told of. */
+  readonly errors: number;
+  /** How far this program was behind, as last reported to the server, ms. */
+  readonly lagMs: number;
+  readonly clock: ClockEstimate;
+  readonly publish: PublishMetrics;
+}
+
+interface BatchMessage {
+  readonly type: 'batch';
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+interface MeasuredData {
+  readonly type: 'measured_data';
+  readonly data: DataMessage;
+  readonly bytes: number;
+}
+
+type Incoming = TelemetryServerMessage | BatchMessage | MeasuredData | { readonly type: 'unknown' };
+
+/** What passes the inbox: messages whose order counts, batches read, and what became of those that were not. */
+type Ordered =
+  | Extract<TelemetryServerMessage, { type: 'topic' | 'loss' | 'subscribed' }>
+  | { readonly type: 'arrival'; readonly arrival: Arrival }
+  | { readonly type: 'damaged'; readonly topicId: number | undefined; readonly error: SightlineError };
+
+/** A session from its first `welcome` on. Rejects with SightlineError: the server's code, or CONNECTION_FAILED. */
+export function connectTelemetry(options: ConnectTelemetryOptions): Promise<TelemetrySession> {
+  return TelemetrySession.connect(options);
+}
+
+/**
+ * One telemetry session: many subscriptions and publications over one socket, across as many connections as it takes. Made
+ * by `connectTelemetry`; whoever made it closes it.
+ */
+export class TelemetrySession {
+  readonly #options: ConnectTelemetryOptions;
+  readonly #link: Link<TelemetryWelcome, Incoming>;
+  readonly #protocol: TelemetrySubprotocol;
+  readonly #decoder: BatchDecoder;
+  readonly #publisher: Publisher;
+  readonly #inbox = new Inbox<Ordered>(INBOX_MAX, (item) => this.#onOrdered(item));
+  readonly #lag: LagMeter;
+  readonly #emitter = new Emitter<TelemetryEvents>();
+  readonly #subscriptions = new Map<number, Subscription>();
+  /** Whom a topic id of this connection belongs to. */
+  readonly #routes = new Map<number, Set<Subscription>>();
+  #lastWireId = 0;
+  /** Another program has had this session before. */
+  #isTakenUp = false;
+  #counts = { damagedBatches: 0, undecodedBatches: 0, errors: 0 };
+
+  private constructor(options: ConnectTelemetryOptions) {
+    this.#options = options;
+    const { format = 'binary', enableBatching = true, enableCompression = true, worker } = options;
+    this.#protocol = SUBPROTOCOLS[format];
+    const local = new LocalDecoder(platformDecompressors());
+    this.#decoder = worker ? new WorkerDecoder(worker, local) : local;
+    this.#link = new Link<TelemetryWelcome, Incoming>(
+      {
+        settings: options,
+        address: (last) => addressOf(options, last),
+        subprotocol: this.#protocol,
+        decode: (data) => decoded(data, format),
+        encodeClock: (request) => this.#encode(request),
+      },
+      {
+        onOpen: () => this.#onOpen(),
+        onMessage: (message) => this.#onMessage(message),
+        onLost: () => this.#onLost(),
+        onState: (change) => this.#onState(change),
+      },
+    );
+    const link = this.#link;
+    this.#publisher = new Publisher(
+      {
+        clock: link.clock,
+        random: link.random,
+        isOpen: () => link.state === 'open',
+        bufferedBytes: () => link.bufferedBytes,
+        offsetMs: (nowMs) => link.offsetMs(nowMs),
+        messageBytesMax: () => this.welcome.limits.message_bytes_max,
+        messagesPerS: () => this.welcome.limits.publish_rate_max,
+        send: (data) => link.send(data),
+        encode: (message) => this.#encode(message),
+      },
+      {
+        batches: format === 'binary',
+        takesBytes: format !== 'json',
+        gathers: enableBatching,
+        compression: enableCompression ? 'zlib' : 'none',
+        compressors: platformCompressors(),
+      },
+    );
+    this.#lag = new LagMeter({
+      clock: link.clock,
+      waitedMs: (nowMs) => this.#waitedMs(nowMs),
+      onSecond: (lagMs) => this.#adapt(lagMs),
+      report: (lagMs) => this.#send({ type: 'report', lag_ms: lagMs }),
+    });
+  }
+
+  /** @internal Use `connectTelemetry`. */
+  static async connect(options: ConnectTelemetryOptions): Promise<TelemetrySession> {
+    const session = new TelemetrySession(options);
+    try {
+      await session.#link.open();
+      session.#isTakenUp = session.welcome.resumed;
+    } catch (thrown) {
+      await session.close();
+      throw thrown;
+    }
+    return session;
+  }
+
+  /** That of the present connection, or of the last one. */
+  get welcome(): TelemetryWelcome {
+    return this.#link.welcome as TelemetryWelcome;
+  }
+
+  get state(): SessionState {
+    return this.#link.state;
+  }
+
+  /**
+   * Subscribes to a topic, or to all that a filter matches; returns at once. Throws FILTER_BAD, MESSAGE_FIELD_BAD for `sampled`
+   * without a rate or a group with another contract than `all`, CONNECTION_LOST once the session is closed.
+   */
+  subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
+    checkFilter(filter);
+    if (this.state === 'closed') throw closedError(`"${filter}" is not subscribed to`);
+    const { targetFrequency, maxLatency } = this.#options;
+    const rate = options.hz ?? targetFrequency;
+    const contract = options.contract ?? (rate === undefined || options.group !== undefined ? 'all' : 'sampled');
+    if (contract === 'sampled' && !(rate !== undefined && rate > 0)) {
+      throw new SightlineError(
+        'MESSAGE_FIELD_BAD',
+        `"${filter}" is to be sampled at ${rate} Hz: give a positive \`hz\``,
+      );
+    }
+    if (contract !== 'all' && options.group !== undefined) {
+      throw new SightlineError(
+        'MESSAGE_FIELD_BAD',
+        `the group "${options.group}" shares by the contract all, not ${contract}`,
+      );
+    }
+    const subscription = new Subscription(
+      filter,
+      {
+        contract,
+        hz: contract === 'sampled' ? rate : undefined,
+        // What is reliable is wanted however late it is.
+        ttlMs: options.ttlMs ?? (contract === 'reliable' ? undefined : maxLatency),
+        since: options.since ?? [],
+        group: options.group,
+        queueMax: options.queueMax,
+      },
+      {
+        clock: this.#link.clock,
+        offsetMs: (nowMs) => this.#link.offsetMs(nowMs),
+        send: (message) => this.#send(message),
+        refetch: (which) => this.#refetch(which),
+        remove: (which) => this.#remove(which),
+      },
+    );
+    this.#ask(subscription);
+    return subscription;
+  }
+
+  /**
+   * Publishes a message. With `reliable` the promise resolves when it is in the topic's history, however many connections
+   * that takes, and rejects when the server refuses it or the session ends. Throws TOPIC_BAD, PAYLOAD_BAD,
+   * MESSAGE_TOO_LARGE, TOPIC_LIMIT_REACHED, PUBLISH_QUEUE_FULL, or CONNECTION_LOST once the session is closed.
+   */
+  publish(topic: string, data: unknown, options: PublishOptions & { readonly reliable: true }): Promise<void>;
+  publish(topic: string, data: unknown, options?: PublishOptions): Promise<void> | undefined;
+  publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<void> | undefined {
+    if (options.reliable && this.#isTakenUp) {
+      throw new SightlineError(
+        'PUBLISH_SEQUENCE_BAD',
+        `"${topic}" cannot be published on reliably: the session was begun by another program, whose numbers are not known here`,
+      );
+    }
+    return this.#publisher.publish(topic, data, options);
+  }
+
+  on<Name extends keyof TelemetryEvents>(event: Name, listener: (value: TelemetryEvents[Name]) => void): Unsubscribe {
+    return this.#emitter.on(event, listener);
+  }
+
+  /** The server's time for a moment on the client's clock, both Unix ms; good to ± `metrics().clock.uncertaintyMs`. */
+  toServerTimeMs(clientTimeMs: number): number {
+    return clientTimeMs + this.#link.offsetMs(this.#link.clock.now());
+  }
+
+  metrics(): TelemetryMetrics {
+    return {
+      ...this.#counts,
+      reconnects: this.#link.reconnects,
+      subscriptions: this.#subscriptions.size,
+      lagMs: this.#lag.lagMs,
+      clock: this.#link.clockEstimate(),
+      publish: this.#publisher.metrics(),
+    };
+  }
+
+  /** Sends what waits, ends the session for good; may be called again. Resolves within a second. */
+  close(): Promise<void> {
+    this.#publisher.flush();
+    for (const subscription of this.#subscriptions.values()) subscription.flushAcks();
+    return this.#link.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // ── Connections ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onOpen(): void {
+    const subscriptions = [...this.#subscriptions.values()];
+    this.#subscriptions.clear();
+    for (const subscription of subscriptions) this.#ask(subscription);
+    this.#publisher.onOpen();
+    this.#lag.start();
+  }
+
+  #onLost(): void {
+    this.#lag.stop();
+    this.#inbox.clear();
+    this.#routes.clear();
+    this.#decoder.reset();
+    this.#publisher.onLost();
+    for (const subscription of this.#subscriptions.values()) subscription.onLost();
+  }
+
+  #onState(change: StateChange): void {
+    if (change.state === 'closed') {
+      this.#decoder.close();
+      this.#publisher.close(change.error ?? closedError('not everything was confirmed'));
+      for (const subscription of this.#subscriptions.values()) subscription.end(change.error);
+      this.#subscriptions.clear();
+    }
+    this.#emitter.emit('state', change);
+    if (change.state === 'closed') this.#emitter.clear();
+  }
+
+  // ── Messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onMessage(message: Incoming): void {
+    switch (message.type) {
+      case 'batch':
+        return this.#onBatch(message.bytes);
+      case 'measured_data':
+        return this.#onData(message);
+      case 'topic':
+        this.#route(message);
+        return this.#inbox.push(message, this.#link.clock.now());
+      case 'loss':
+      case 'subscribed':
+        return this.#inbox.push(message, this.#link.clock.now());
+      case 'schema':
+        // Ahead of the batches that need it, and those are begun after it.
+        return this.#decoder.setSchema(message.topic_id, message.schema_id, message.fields);
+      case 'published':
+        return this.#publisher.onPublished(message);
+      case 'notice':
+        return this.#onNotice(message);
+      case 'error':
+        return this.#onError(message);
+      default:
+      // Nothing to be done about it.
+    }
+  }
+
+  #onBatch(bytes: Uint8Array<ArrayBuffer>): void {
+    const receivedTimeMs = this.#link.clock.now();
+    let topicId: number | undefined;
+    try {
+      const envelope = decodeBatchHeader(bytes);
+      topicId = envelope.topicId;
+      // Of a subscription that has ended.
+      if (!this.#routes.has(topicId)) return;
+      if (this.#inbox.isFull) return this.#onUndecoded(topicId);
+      const arrival = { topicId, firstSeq: envelope.firstSeq, wireBytes: bytes.length, receivedTimeMs };
+      const batch = this.#decoder.decode(bytes, this.#wantOf(topicId));
+      if (!(batch instanceof Promise))
+        this.#inbox.push({ type: 'arrival', arrival: { ...arrival, batch } }, receivedTimeMs);
+      else this.#inbox.push(settled(batch, arrival), receivedTimeMs);
+    } catch (thrown) {
+      this.#inbox.push({ type: 'damaged', topicId, error: toSightlineError(thrown, 'BATCH_BAD') }, receivedTimeMs);
+    }
+  }
+
+  #onData({ data: { topic_id: topicId, seq, messages }, bytes }: MeasuredData): void {
+    const receivedTimeMs = this.#link.clock.now();
+    const batch = fromValues(messages, bytes, this.#wantOf(topicId));
+    const arrival: Arrival = { topicId, firstSeq: seq, batch, wireBytes: bytes, receivedTimeMs };
+    this.#inbox.push({ type: 'arrival', arrival }, receivedTimeMs);
+  }
+
+  #onOrdered(item: Ordered): void {
+    switch (item.type) {
+      case 'topic':
+        return this.#subscriptions.get(item.id)?.onTopic(item);
+      case 'loss':
+        return this.#subscriptions.get(item.id)?.onLoss(item);
+      case 'subscribed':
+        return this.#subscriptions.get(item.id)?.onSubscribed();
+      case 'arrival':
+        for (const subscription of this.#routes.get(item.arrival.topicId) ?? []) subscription.onArrival(item.arrival);
+        return;
+      case 'damaged':
+        this.#counts.damagedBatches++;
+        this.#askAgain(item.topicId);
+        this.#emitter.emit('error', { error: item.error });
+    }
+  }
+
+  /** Known from here on, so that what is decoded ahead is decoded for the right readers. */
+  #route({ id, topic_id: topicId }: TopicMessage): void {
+    const subscription = this.#subscriptions.get(id);
+    if (!subscription) return;
+    let route = this.#routes.get(topicId);
+    if (!route) this.#routes.set(topicId, (route = new Set()));
+    route.add(subscription);
+  }
+
+  #onUndecoded(topicId: number): void {
+    this.#counts.undecodedBatches++;
+    this.#askAgain(topicId);
+  }
+
+  /** A batch is lost on this side: who must have every message asks for it once more. */
+  #askAgain(topicId: number | undefined): void {
+    if (topicId === undefined) return;
+    for (const subscription of this.#routes.get(topicId) ?? []) subscription.onDamaged(topicId);
+  }
+
+  #onNotice(notice: NoticeMessage): void {
+    this.#emitter.emit('notice', notice);
+    if (notice.reason !== 'drain') return;
+    this.#publisher.flush();
+    for (const subscription of this.#subscriptions.values()) subscription.flushAcks();
+    this.#link.moveIn(notice.reconnect_after_ms ?? 0);
+  }
+
+  #onError({ code, message, id, topic, seq }: TelemetryError): void {
+    this.#counts.errors++;
+    const error = new SightlineError(code, message);
+    const subscription = id === undefined ? undefined : this.#subscriptions.get(id);
+    if (subscription && ENDS_SUBSCRIPTION.has(code)) {
+      this.#forget(subscription);
+      subscription.end(error);
+    }
+    if (topic !== undefined && seq !== undefined) this.#publisher.onRefused(topic, error);
+    this.#emitter.emit('error', {
+      error,
+      ...(topic === undefined ? {} : { topic }),
+      ...(seq === undefined ? {} : { seq }),
+    });
+  }
+
+  #wantOf(topicId: number): Want {
+    const route = this.#routes.get(topicId);
+    if (!route) return NOTHING;
+    let [objects, columns] = [false, false];
+    for (const subscription of route) {
+      objects ||= subscription.wantsObjects;
+      columns ||= subscription.wantsColumns;
+    }
+    return { objects, columns };
+  }
+
+  // ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #ask(subscription: Subscription): void {
+    const wireId = ++this.#lastWireId;
+    this.#subscriptions.set(wireId, subscription);
+    this.#send(subscription.request(wireId));
+  }
+
+  #refetch(subscription: Subscription): void {
+    this.#remove(subscription);
+    this.#ask(subscription);
+  }
+
+  #remove(subscription: Subscription): void {
+    this.#send({ type: 'unsubscribe', id: subscription.wireId });
+    this.#forget(subscription);
+  }
+
+  #forget(subscription: Subscription): void {
+    this.#subscriptions.delete(subscription.wireId);
+    for (const [topicId, route] of this.#routes) {
+      route.delete(subscription);
+      if (route.size === 0) this.#routes.delete(topicId);
+    }
+  }
+
+  // ── The program's own pace ─────────────────────────────────────────────────────────────────────────────────────────
+
+  #waitedMs(nowMs: number): number {
+    let waitedMs = nowMs - (this.#inbox.oldestMs ?? nowMs);
+    for (const subscription of this.#subscriptions.values()) waitedMs = Math.max(waitedMs, subscription.lagMs(nowMs));
+    return waitedMs;
+  }
+
+  #adapt(lagMs: number): void {
+    const { maxLatency } = this.#options;
+    if (maxLatency === undefined) return;
+    // Those that ask anew are put back under another number.
+    for (const subscription of Array.from(this.#subscriptions.values())) subscription.adapt(lagMs, maxLatency);
+  }
+
+  // ── Sending ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Dropped while there is no connection: what is said here is said again after a welcome. */
+  #send(message: TelemetryClientMessage): void {
+    this.#link.send(this.#encode(message));
+  }
+
+  #encode(message: TelemetryClientMessage): string | Uint8Array<ArrayBuffer> {
+    return encodeTelemetryClientMessage(message, this.#protocol) as string | Uint8Array<ArrayBuffer>;
+  }
+}
+
+/** Errors that name a subscription and mean that there is none. */
+const ENDS_SUBSCRIPTION: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'FILTER_BAD',
+  'MESSAGE_FIELD_BAD',
+  'SUBSCRIPTION_LIMIT_REACHED',
+  'TOPIC_FORBIDDEN',
+]);
+
+function decoded(data: string | Uint8Array, format: TelemetryFormat): Incoming {
+  if (format === 'binary' && typeof data !== 'string') return { type: 'batch', bytes: data as Uint8Array<ArrayBuffer> };
+  try {
+    const message = decodeTelemetryServerMessage(data);
+    return message.type === 'data' ? { type: 'measured_data', data: message, bytes: data.length } : message;
+  } catch (thrown) {
+    // Of a newer server: not for this client.
+    if (thrown instanceof SightlineError && thrown.code === 'MESSAGE_TYPE_UNKNOWN') return { type: 'unknown' };
+    throw thrown;
+  }
+}
+
+async function settled(batch: Promise<DecodedBatch>, arrival: Omit<Arrival, 'batch'>): Promise<Ordered> {
+  try {
+    return { type: 'arrival', arrival: { ...arrival, batch: await batch } };
+  } catch (thrown) {
+    return { type: 'damaged', topicId: arrival.topicId, error: toSightlineError(thrown, 'BATCH_BAD') };
+  }
+}
+
+function addressOf(options: ConnectTelemetryOptions, last: TelemetryWelcome | undefined): string {
+  const client_id = last?.client_id ?? options.clientId;
+  const token = last?.token ?? options.token;
+  return sessionUrl(options.url, LANE_PATH, { client_id, token });
+}
+
+function closedError(what: string): SightlineError {
+  return new SightlineError('CONNECTION_LOST', `the session is closed: ${what}`);
+}

@@ -1,0 +1,178 @@
+import type { FileHandle } from 'node:fs/promises';
+import { open, rename } from 'node:fs/promises';
+import { constants, zstdCompressSync } from 'node:zlib';
+import { compressFrameSync } from 'lz4-napi';
+import { McapWriter } from '@mcap/core';
+import { SightlineError } from '../base/errors.ts';
+import type { Payload } from '../protocol/payload.ts';
+import { channelSchema, FORM_KEY, toForeign, toNs, type MessageForm } from './recording-format.ts';
+
+export const RECORDING_COMPRESSIONS = ['zstd', 'lz4', 'none'] as const;
+export type RecordingCompression = (typeof RECORDING_COMPRESSIONS)[number];
+
+export interface RecordingFileOptions {
+  readonly compression: RecordingCompression;
+  /** Bytes of a chunk before compression: a broken-off file loses at most so much, and it is what one call compresses. */
+  readonly chunkBytes: number;
+}
+
+export interface RecordedMessage {
+  readonly topic: string;
+  /** Tells this life of the topic from an earlier one. */
+  readonly epoch: string;
+  readonly seq: number;
+  /** When the hub got it, and what the publisher says; Unix ms. */
+  readonly logTimeMs: number;
+  readonly publishTimeMs: number;
+  readonly payload: Payload;
+}
+
+interface Channel {
+  readonly id: number;
+  lastLogTimeNs: bigint;
+}
+
+/** Sequence numbers of MCAP have 32 bits. */
+const SEQUENCE_MODULUS = 2 ** 32;
+
+/**
+ * One MCAP file (https://mcap.dev/spec) being written: chunked, indexed, compressed, JSON messages with their schemas.
+ * It is called `<path>.part` until it is finished; what a crash leaves under that name can be read up to its last whole
+ * chunk. Calls must not overlap. Errors of all methods: OUTPUT_FAILED.
+ */
+export class RecordingFile {
+  readonly path: string;
+  readonly #handle: FileHandle;
+  readonly #writer: McapWriter;
+  readonly #written: { bytes: number };
+  readonly #channels = new Map<string, Channel>();
+  #messages = 0;
+
+  private constructor(path: string, handle: FileHandle, options: RecordingFileOptions) {
+    this.path = path;
+    this.#handle = handle;
+    this.#written = { bytes: 0 };
+    const { compression } = options;
+    this.#writer = new McapWriter({
+      writable: fileWritable(handle, this.#written),
+      chunkSize: options.chunkBytes,
+      ...(compression !== 'none' && { compressChunk: (chunk) => compress(chunk, compression) }),
+    });
+  }
+
+  static async create(path: string, options: RecordingFileOptions): Promise<RecordingFile> {
+    return await asOutput(path, async () => {
+      const file = new RecordingFile(path, await open(`${path}.part`, 'w'), options);
+      try {
+        await file.#writer.start({ profile: '', library: 'sightline' });
+      } catch (thrown) {
+        await file.abandon();
+        throw thrown;
+      }
+      return file;
+    });
+  }
+
+  /** On the disk; what waits in the chunk is not among them. */
+  get bytes(): number {
+    return this.#written.bytes;
+  }
+
+  get messages(): number {
+    return this.#messages;
+  }
+
+  async write(message: RecordedMessage): Promise<void> {
+    const { topic, seq, logTimeMs, publishTimeMs, payload } = message;
+    const foreign = toForeign(payload, publishTimeMs, topic);
+    await asOutput(this.path, async () => {
+      const channel = await this.#channel(message, foreign.form);
+      // Readers sort by log time: within a topic it rises always, so that they keep the order of the topic.
+      const logTime = max(toNs(logTimeMs), channel.lastLogTimeNs + 1n);
+      channel.lastLogTimeNs = logTime;
+      const publishTime = toNs(publishTimeMs);
+      const sequence = seq % SEQUENCE_MODULUS;
+      await this.#writer.addMessage({ channelId: channel.id, sequence, logTime, publishTime, data: foreign.json });
+    });
+    this.#messages++;
+  }
+
+  /** Writes the last chunk, the index and `metadata`, and gives the file its name. */
+  async finish(metadata: ReadonlyMap<string, string>): Promise<void> {
+    await asOutput(this.path, async () => {
+      try {
+        await this.#writer.addMetadata({ name: 'sightline.recording', metadata: new Map(metadata) });
+        await this.#writer.end();
+        await this.#handle.sync();
+      } finally {
+        await this.#handle.close();
+      }
+      await rename(`${this.path}.part`, this.path);
+    });
+  }
+
+  /** Lets go of the file as it is, under its unfinished name. */
+  async abandon(): Promise<void> {
+    await this.#handle.close().catch(() => undefined);
+  }
+
+  /** A topic has one channel for each form of its messages, made when the first one comes. */
+  async #channel({ topic, epoch, payload }: RecordedMessage, form: MessageForm): Promise<Channel> {
+    const key = `${form} ${epoch} ${topic}`;
+    const known = this.#channels.get(key);
+    if (known) return known;
+    const { name, schema } = channelSchema(topic, form, payload);
+    const data = Buffer.from(JSON.stringify(schema));
+    const schemaId = await this.#writer.registerSchema({ name, encoding: 'jsonschema', data });
+    const metadata = new Map([
+      [FORM_KEY, form],
+      ['sightline.epoch', epoch],
+    ]);
+    const id = await this.#writer.registerChannel({ topic, schemaId, messageEncoding: 'json', metadata });
+    const channel: Channel = { id, lastLogTimeNs: 0n };
+    this.#channels.set(key, channel);
+    return channel;
+  }
+}
+
+function fileWritable(handle: FileHandle, written: { bytes: number }) {
+  return {
+    position: () => BigInt(written.bytes),
+    write: async (buffer: Uint8Array) => {
+      let offset = 0;
+      while (offset < buffer.byteLength) {
+        const { bytesWritten } = await handle.write(buffer, offset, buffer.byteLength - offset);
+        offset += bytesWritten;
+        written.bytes += bytesWritten;
+      }
+    },
+  };
+}
+
+/**
+ * Level 1 of Zstandard halves the file of level 3's speed class again against LZ4 (0.24 against 0.48 of the plain size, on
+ * telemetry as JSON) at about twice LZ4's time: 0.5 ms for a chunk of 256 KiB.
+ */
+function compress(chunk: Uint8Array, compression: 'zstd' | 'lz4') {
+  const data = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  const compressedData =
+    compression === 'lz4'
+      ? compressFrameSync(data)
+      : zstdCompressSync(data, { params: { [constants.ZSTD_c_compressionLevel]: 1 } });
+  return { compression, compressedData };
+}
+
+async function asOutput<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (thrown) {
+    if (thrown instanceof SightlineError) throw thrown;
+    const { code, message } = thrown as NodeJS.ErrnoException;
+    const why = code === 'ENOSPC' ? 'the disk is full' : code === 'ENOENT' ? 'its folder does not exist' : message;
+    throw new SightlineError('OUTPUT_FAILED', `${path} cannot be written: ${why}`, { cause: thrown });
+  }
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}

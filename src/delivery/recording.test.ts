@@ -1,0 +1,379 @@
+import { mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { zstdDecompressSync } from 'node:zlib';
+import { McapIndexedReader, McapStreamReader } from '@mcap/core';
+import fc from 'fast-check';
+import { compressFrameSync, decompressFrameSync } from 'lz4-napi';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ManualClock, systemClock, type Clock } from '../base/clock.ts';
+import { seededRandom } from '../base/random.ts';
+import { Payload } from '../protocol/payload.ts';
+import { Hub } from '../stream/hub.ts';
+import { Topics } from '../stream/topics.ts';
+import { inferSchema, toMs, toNs } from './recording-format.ts';
+import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './recording.ts';
+import { lz4SizeBound, RecordingSource } from './replay-file.ts';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'sightline-recording-'));
+});
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+const decompressHandlers = {
+  zstd: (data: Uint8Array) => zstdDecompressSync(data),
+  lz4: (data: Uint8Array) => decompressFrameSync(Buffer.from(data)),
+};
+
+function setUp(historyMessages = 4_096, clock: Clock = systemClock, seed = 5) {
+  const hub = new Hub({ clock, streamsMax: 100 });
+  const settings = {
+    topicsMax: 100,
+    historyMessages,
+    historyBytesMax: 64 << 20,
+    historyTotalBytesMax: 256 << 20,
+    topicIdleMs: 60_000,
+    readersMax: 100,
+  };
+  return { hub, topics: new Topics({ hub, clock, random: seededRandom(seed), settings }) };
+}
+
+function record(
+  name: string,
+  settings: Partial<RecordingSettings> = {},
+  clock: Clock = systemClock,
+): Promise<Recorder> {
+  return Recorder.start({ path: join(folder, name), clock, settings: { ...RECORDING_DEFAULTS, ...settings } });
+}
+
+/** The file as the public reader sees it, by its index. */
+async function readIndexed(path: string) {
+  const bytes = await readFile(path);
+  const readable = {
+    size: async () => BigInt(bytes.length),
+    read: async (offset: bigint, size: bigint) => bytes.subarray(Number(offset), Number(offset + size)),
+  };
+  const reader = await McapIndexedReader.Initialize({ readable, decompressHandlers });
+  const messages = [];
+  for await (const { channelId, sequence, logTime, publishTime, data } of reader.readMessages({ validateCrcs: true })) {
+    const value: unknown = JSON.parse(Buffer.from(data).toString());
+    messages.push({ topic: reader.channelsById.get(channelId)!.topic, sequence, logTime, publishTime, value });
+  }
+  const metadata = [];
+  for await (const { metadata: map } of reader.readMetadata({ name: 'sightline.recording' })) metadata.push(map);
+  return { reader, messages, metadata };
+}
+
+/** Publishes as a busy source does: in bursts, with the event loop's other work in between. */
+async function publishAll(topics: Topics, count: number, names: readonly string[]): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    for (const name of names) topics.publish(name, { payload: Payload.of({ n: i, name }), timeMs: 1_000 + i });
+    if (i % 200 === 199) await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+describe('a recording', () => {
+  test.each(['zstd', 'lz4', 'none'] as const)(
+    '%s: every message is there, in order, for the public reader',
+    async (compression) => {
+      const { topics } = setUp();
+      topics.publish('early', { payload: Payload.of('before the recording') });
+      const recorder = await record('a.mcap', { compression, chunkBytes: 20_000 });
+      recorder.followTopics(topics, '#');
+      recorder.followTopics(topics, 'rover/+');
+      await publishAll(topics, 2_000, ['rover/1', 'rover/2']);
+      const report = await recorder.finish();
+      expect(report).toMatchObject({ recorded: 4_000, lost: 0 });
+      const { reader, messages, metadata } = await readIndexed(report.files[0]!);
+      expect(reader.chunkIndexes.length).toBeGreaterThan(3);
+      expect(new Set(reader.chunkIndexes.map((chunk) => chunk.compression))).toEqual(
+        new Set([compression === 'none' ? '' : compression]),
+      );
+      expect(messages).toHaveLength(4_000);
+      for (const name of ['rover/1', 'rover/2']) {
+        const own = messages.filter(({ topic }) => topic === name);
+        expect(own.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 2_000 }, (_, i) => i + 1));
+        expect(own.map(({ value }) => (value as { n: number }).n)).toEqual(Array.from({ length: 2_000 }, (_, i) => i));
+        expect(own.map(({ publishTime }) => publishTime)).toEqual(own.map((_, i) => toNs(1_000 + i)));
+      }
+      const times = messages.map(({ logTime }) => logTime);
+      expect(times).toEqual(times.toSorted((a, b) => (a < b ? -1 : Number(a > b))));
+      expect(metadata[0]!.get('recorded')).toBe('4000');
+      expect(metadata[0]!.get('lost')).toBe('0');
+      const schema = [...reader.schemasById.values()].find(({ name }) => name === 'rover/1')!;
+      expect(schema.encoding).toBe('jsonschema');
+      expect(JSON.parse(Buffer.from(schema.data).toString())).toEqual({
+        type: 'object',
+        properties: { n: { type: 'number' }, name: { type: 'string' } },
+      });
+    },
+  );
+
+  test('takes in topics that match alone, and leaves the server’s own out', async () => {
+    const { topics } = setUp();
+    const recorder = await record('a.mcap');
+    recorder.followTopics(topics, 'rover/#');
+    for (const name of ['rover/pose', 'rover', 'drone/pose', '$server'])
+      topics.publish(name, { payload: Payload.of({}) });
+    expect((await recorder.finish()).topics.map(({ topic }) => topic).toSorted()).toEqual(['rover', 'rover/pose']);
+  });
+
+  test('a disk that cannot follow costs the recording messages, which are counted and told, and the publisher nothing', async () => {
+    const { topics } = setUp(100);
+    const recorder = await record('a.mcap');
+    recorder.followTopics(topics, '#');
+    // In one turn of the event loop: nothing can be written meanwhile.
+    for (let i = 0; i < 1_000; i++) topics.publish('t', { payload: Payload.of({ i }) });
+    const report = await recorder.finish();
+    expect(report).toMatchObject({ recorded: 100, lost: 900 });
+    const { messages, metadata } = await readIndexed(report.files[0]!);
+    expect(messages.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 100 }, (_, i) => 901 + i));
+    expect(metadata[0]!.get('lost')).toBe('900');
+    expect(JSON.parse(metadata[0]!.get('topics')!)).toEqual([
+      { topic: 't', epoch: String(topics.get('t')!.epoch), recorded: 100, lost: 900, queued: 0 },
+    ]);
+  });
+
+  test('a topic that ends and begins anew is told apart by its epoch', async () => {
+    const clock = new ManualClock();
+    const { topics } = setUp(100, clock);
+    const recorder = await record('a.mcap', {}, clock);
+    recorder.followTopics(topics, 't');
+    topics.publish('t', { payload: Payload.of({ life: 1 }) });
+    await expect.poll(() => recorder.report().recorded).toBe(1);
+    topics.close();
+    const again = setUp(100, clock, 6).topics;
+    recorder.followTopics(again, 't');
+    again.publish('t', { payload: Payload.of({ life: 2 }) });
+    const report = await recorder.finish();
+    expect(report.topics).toHaveLength(2);
+    const { messages, reader } = await readIndexed(report.files[0]!);
+    expect(messages.map(({ value }) => value)).toEqual([{ life: 1 }, { life: 2 }]);
+    expect(reader.channelsById.size).toBe(2);
+  });
+
+  test('rotates by size and by time, and keeps so many files', async () => {
+    const clock = new ManualClock();
+    const { topics } = setUp(4_096, clock);
+    const recorder = await record('a.mcap', { rotateBytes: 1, rotateMs: 5_000, filesMax: 2, chunkBytes: 1 }, clock);
+    recorder.followTopics(topics, '#');
+    for (let file = 1; file <= 3; file++) {
+      topics.publish('t', { payload: Payload.of({ file }) });
+      await expect.poll(() => recorder.report().files.at(-1)).toMatch(new RegExp(`a-${file + 1}\\.mcap$`));
+    }
+    topics.publish('t', { payload: Payload.of({ file: 4 }) });
+    const report = await recorder.finish();
+    expect(report.recorded).toBe(4);
+    const values = [];
+    for (const path of report.files) values.push(...(await readIndexed(path)).messages.map(({ value }) => value));
+    expect(report.files.length).toBeLessThanOrEqual(2);
+    expect(values.at(-1)).toEqual({ file: 4 });
+    await expect(stat(join(folder, 'a.mcap'))).rejects.toThrow('ENOENT');
+  });
+
+  test('pictures and results of a video session lie on the same timeline', async () => {
+    const clock = new ManualClock();
+    const { hub, topics } = setUp(100, clock);
+    const frames = hub.create<{ jpeg: Uint8Array }>('cam/frames', { capacity: 8 });
+    const recorder = await record('a.mcap', {}, clock);
+    recorder.followTopics(topics, '#');
+    recorder.follow(frames, 'video/cam/frames', ({ captureTimeMs, data }) => ({
+      timeMs: captureTimeMs,
+      payload: Payload.bytes(data.jpeg),
+    }));
+    const jpeg = Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 1, 2, 3);
+    topics.publish('pose', { payload: Payload.of({ x: 1 }) });
+    clock.advance(5);
+    frames.publish({ data: { jpeg } });
+    clock.advance(5);
+    topics.publish('pose', { payload: Payload.of({ x: 2 }) });
+    const { files } = await recorder.finish();
+    const { messages, reader } = await readIndexed(files[0]!);
+    expect(messages.map(({ topic }) => topic)).toEqual(['pose', 'video/cam/frames', 'pose']);
+    expect([...reader.schemasById.values()].map(({ name }) => name)).toContain('foxglove.CompressedImage');
+    expect(messages[1]!.value).toMatchObject({ format: 'jpeg', data: Buffer.from(jpeg).toString('base64') });
+    await using source = await RecordingSource.open(files[0]!);
+    const raws = [];
+    for await (const { payload } of source.messages(0)) raws.push(payload.raw);
+    expect(raws[1]).toEqual(Buffer.from(jpeg));
+  });
+});
+
+describe('what goes wrong', () => {
+  test('a file that is cut anywhere is readable up to its last whole chunk', async () => {
+    const { topics } = setUp();
+    const recorder = await record('a.mcap', { chunkBytes: 4_000 });
+    recorder.followTopics(topics, '#');
+    await publishAll(topics, 1_000, ['t']);
+    const whole = await readFile((await recorder.finish()).files[0]!);
+    await fc.assert(
+      fc.asyncProperty(fc.double({ min: 0.2, max: 0.95, noNaN: true }), async (share) => {
+        const cut = join(folder, 'cut.mcap');
+        await writeFile(cut, whole.subarray(0, Math.floor(whole.length * share)));
+        await using source = await RecordingSource.open(cut);
+        expect(source.complete).toBe(false);
+        const values = [];
+        for await (const { payload } of source.messages(0)) values.push((payload.value() as { n: number }).n);
+        expect(values.length).toBeGreaterThan(0);
+        expect(values).toHaveLength(source.messageCount);
+        expect(values).toEqual(values.map((_, i) => i));
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  test('while it is written, the file has another name and the public stream reader reads its chunks', async () => {
+    const { topics } = setUp();
+    const recorder = await record('a.mcap', { chunkBytes: 1 });
+    recorder.followTopics(topics, '#');
+    await publishAll(topics, 3, ['t']);
+    await expect.poll(() => recorder.report().recorded).toBe(3);
+    await expect(stat(join(folder, 'a.mcap'))).rejects.toThrow('ENOENT');
+    await expect
+      .poll(async () => {
+        const reader = new McapStreamReader({ decompressHandlers });
+        reader.append(await readFile(join(folder, 'a.mcap.part')));
+        let messages = 0;
+        for (let record; (record = reader.nextRecord());) messages += Number(record.type === 'Message');
+        return messages;
+      })
+      .toBe(3);
+    await recorder.finish();
+    await expect(stat(join(folder, 'a.mcap.part'))).rejects.toThrow('ENOENT');
+  });
+
+  test('a folder that is not there is told by name', async () => {
+    await expect(record('none/a.mcap')).rejects.toMatchObject({
+      code: 'OUTPUT_FAILED',
+      message: expect.stringMatching(/none\/a\.mcap cannot be written: its folder does not exist/),
+    });
+  });
+
+  test.skipIf(process.platform !== 'linux')('a full disk is told', async () => {
+    await symlink('/dev/full', join(folder, 'a.mcap.part'));
+    await expect(record('a.mcap')).rejects.toMatchObject({ code: 'OUTPUT_FAILED', message: /the disk is full/ });
+  });
+
+  test.skipIf(process.platform !== 'linux')('a file that is lost on the way ends the recording', async () => {
+    const { topics } = setUp();
+    const failures: unknown[] = [];
+    const path = join(folder, 'a.mcap');
+    const recorder = await Recorder.start({
+      path,
+      clock: systemClock,
+      settings: RECORDING_DEFAULTS,
+      onFailed: (error) => failures.push(error),
+    });
+    recorder.followTopics(topics, '#');
+    topics.publish('t', { payload: Payload.of(1) });
+    await expect.poll(() => recorder.report().recorded).toBe(1);
+    await rm(`${path}.part`);
+    await expect(recorder.finish()).rejects.toMatchObject({ code: 'OUTPUT_FAILED' });
+    expect(failures).toEqual([recorder.failure]);
+    expect(topics.publish('t', { payload: Payload.of(2) }).seq).toBe(2);
+  });
+
+  test.each([
+    ['empty', Buffer.alloc(0), /it is empty/],
+    ['garbage', Buffer.from('this is no recording at all'), /it is no MCAP file/],
+    ['only a magic', Buffer.from([0x89, 0x4d, 0x43, 0x41, 0x50, 0x30, 0x0d, 0x0a]), /no message/],
+    [
+      'a record of 2^60 bytes',
+      Buffer.from([0x89, 0x4d, 0x43, 0x41, 0x50, 0x30, 0x0d, 0x0a, 1, 0, 0, 0, 0, 0, 0, 0, 0x10, 1, 2]),
+      /cannot be read/,
+    ],
+  ])('%s is no recording', async (_, bytes, message) => {
+    const path = join(folder, 'bad.mcap');
+    await writeFile(path, bytes);
+    await expect(RecordingSource.open(path)).rejects.toMatchObject({ code: 'SOURCE_UNREADABLE', message });
+  });
+
+  test('a file that is not there', async () => {
+    await expect(RecordingSource.open(join(folder, 'none.mcap'))).rejects.toMatchObject({ code: 'SOURCE_NOT_FOUND' });
+  });
+
+  test('a damaged byte anywhere gives an error or messages, never a crash', async () => {
+    const { topics } = setUp();
+    const recorder = await record('a.mcap', { chunkBytes: 500 });
+    recorder.followTopics(topics, '#');
+    await publishAll(topics, 60, ['t']);
+    const whole = await readFile((await recorder.finish()).files[0]!);
+    const path = join(folder, 'damaged.mcap');
+    await fc.assert(
+      fc.asyncProperty(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), async (at, flip) => {
+        const damaged = Buffer.from(whole);
+        damaged[at]! ^= flip;
+        await writeFile(path, damaged);
+        try {
+          await using source = await RecordingSource.open(path);
+          for await (const { payload } of source.messages(0)) payload.value();
+        } catch (thrown) {
+          expect(thrown).toMatchObject({ code: expect.stringMatching(/^(SOURCE_UNREADABLE|PAYLOAD_BAD)$/) });
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+test('whatever is published comes back as it was', async () => {
+  const value = fc.oneof(
+    fc.jsonValue({ maxDepth: 3 }),
+    fc.uint8Array({ maxLength: 40 }),
+    fc.uint8Array({ maxLength: 40 }).map((bytes) => Uint8Array.of(0xff, 0xd8, 0xff, ...bytes)),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(value, { minLength: 1, maxLength: 20 }), async (values) => {
+      const { topics } = setUp();
+      const recorder = await record('p.mcap');
+      recorder.followTopics(topics, '#');
+      for (const v of values) topics.publish('t', { payload: Payload.of(v) });
+      await using source = await RecordingSource.open((await recorder.finish()).files[0]!);
+      const back = [];
+      for await (const { payload } of source.messages(0)) back.push(payload.value());
+      // JSON knows no negative zero.
+      const plain = (v: unknown): unknown => (v instanceof Uint8Array ? [...v] : JSON.parse(JSON.stringify(v)));
+      expect(back.map(plain)).toEqual(values.map(plain));
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test('an LZ4 frame tells what it can become before it is unpacked', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 3_000_000 }), (bytes) => {
+      const bound = lz4SizeBound(compressFrameSync(Buffer.alloc(bytes)));
+      expect(bound).toBeGreaterThanOrEqual(bytes);
+      expect(bound).toBeLessThan(bytes + 4 * 2 ** 20);
+    }),
+    { numRuns: 20 },
+  );
+  expect(() => lz4SizeBound(Buffer.from('no frame at all'))).toThrow('no LZ4 frame');
+});
+
+test('times survive as nanoseconds', () => {
+  fc.assert(
+    fc.property(fc.double({ min: 0, max: 4e12, noNaN: true }), (ms) => {
+      expect(Math.abs(toMs(toNs(ms)) - ms)).toBeLessThan(0.000_6);
+    }),
+  );
+  expect(toNs(1_700_000_000_000.25)).toBe(1_700_000_000_000_250_000n);
+});
+
+test('a schema names every field, down to a limit, and a key of prototypes is a key', () => {
+  expect(inferSchema(JSON.parse('{"a":[{"b":1}],"c":null,"d":[],"__proto__":true}'))).toEqual({
+    type: 'object',
+    properties: Object.fromEntries([
+      ['a', { type: 'array', items: { type: 'object', properties: { b: { type: 'number' } } } }],
+      ['c', {}],
+      ['d', { type: 'array', items: {} }],
+      ['__proto__', { type: 'boolean' }],
+    ]),
+  });
+  const wide = inferSchema(Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`k${i}`, i])));
+  expect(Object.keys(wide.properties!)).toHaveLength(2_000);
+  let deep: unknown = 1;
+  for (let i = 0; i < 30; i++) deep = { deep };
+  expect(JSON.stringify(inferSchema(deep)).match(/deep/g)).toHaveLength(12);
+});

@@ -1,0 +1,148 @@
+/**
+ * How fast a client may publish, and what happens to who is faster. Pure: state and `nowMs` in, state and verdict out.
+ *
+ * Two token buckets (messages and bytes), each of which holds one second of the rate. A client that overdraws one gets a
+ * *strike*, at most one a second; good behaviour takes strikes back. The more strikes, the harder the penalty.
+ */
+
+export interface RateSettings {
+  readonly messagesPerS: number;
+  readonly bytesPerS: number;
+  readonly muteMs: number;
+}
+
+/** Ordered from mild to hard. `slow`: the socket is not read until the bucket has filled up again. */
+export const PENALTIES = ['none', 'warn', 'slow', 'mute', 'disconnect'] as const;
+export type Penalty = (typeof PENALTIES)[number];
+
+export interface RateState {
+  /** What is left in the buckets at `atMs`; below zero after an overdraft. */
+  readonly messages: number;
+  readonly bytes: number;
+  readonly atMs: number;
+  readonly strikes: number;
+  readonly lastStrikeMs: number;
+  readonly mutedUntilMs: number;
+}
+
+export interface RateVerdict {
+  readonly state: RateState;
+  /** The messages may be published. */
+  readonly allowed: boolean;
+  /** What has to be done and told now; `none` also while an earlier penalty is still in force. */
+  readonly penalty: Penalty;
+  /** For `slow`: how long the socket is not read. */
+  readonly pauseMs: number;
+}
+
+export const STRIKES_FOR = { warn: 1, slow: 2, mute: 12, disconnect: 16 } as const;
+const STRIKE_INTERVAL_MS = 1_000;
+/** Time without a strike that takes one back. */
+const FORGIVE_MS = 5_000;
+const PAUSE_MAX_MS = 1_000;
+
+export function freshRate(settings: RateSettings, nowMs: number): RateState {
+  return {
+    messages: settings.messagesPerS,
+    bytes: settings.bytesPerS,
+    atMs: nowMs,
+    strikes: 0,
+    lastStrikeMs: -Infinity,
+    mutedUntilMs: -Infinity,
+  };
+}
+
+/** `messages` and `bytes` were received at `nowMs`. A clock that steps back stands still. */
+export function judgeRate(
+  before: RateState,
+  messages: number,
+  bytes: number,
+  nowMs: number,
+  settings: RateSettings,
+): RateVerdict {
+  const now = Math.max(nowMs, before.atMs);
+  const filled = refill(before, now, settings);
+  const state = { ...filled, messages: filled.messages - messages, bytes: filled.bytes - bytes };
+  const isMuted = now < state.mutedUntilMs;
+  const isOver = state.messages < 0 || state.bytes < 0;
+  if (!isOver || now - state.lastStrikeMs < STRIKE_INTERVAL_MS) {
+    return { state, allowed: !isMuted, penalty: 'none', pauseMs: 0 };
+  }
+  const strikes = state.strikes + 1;
+  const penalty = penaltyFor(strikes);
+  const struck = {
+    ...state,
+    strikes,
+    lastStrikeMs: now,
+    mutedUntilMs: penalty === 'mute' ? now + settings.muteMs : state.mutedUntilMs,
+  };
+  return {
+    state: struck,
+    allowed: !isMuted && (penalty === 'warn' || penalty === 'slow'),
+    penalty,
+    pauseMs: penalty === 'slow' ? pauseFor(struck, settings) : 0,
+  };
+}
+
+function refill(before: RateState, now: number, settings: RateSettings): RateState {
+  const elapsedS = (now - before.atMs) / 1000;
+  const forgiven = before.strikes > 0 ? Math.floor((now - before.lastStrikeMs) / FORGIVE_MS) : 0;
+  return {
+    ...before,
+    messages: Math.min(settings.messagesPerS, before.messages + elapsedS * settings.messagesPerS),
+    bytes: Math.min(settings.bytesPerS, before.bytes + elapsedS * settings.bytesPerS),
+    atMs: now,
+    strikes: Math.max(0, before.strikes - forgiven),
+    lastStrikeMs: before.lastStrikeMs + forgiven * FORGIVE_MS,
+  };
+}
+
+function penaltyFor(strikes: number): Penalty {
+  if (strikes >= STRIKES_FOR.disconnect) return 'disconnect';
+  if (strikes >= STRIKES_FOR.mute) return 'mute';
+  return strikes >= STRIKES_FOR.slow ? 'slow' : 'warn';
+}
+
+/** Until half of a second's allowance is there again. */
+function pauseFor({ messages, bytes }: RateState, { messagesPerS, bytesPerS }: RateSettings): number {
+  const forMessages = (messagesPerS / 2 - messages) / messagesPerS;
+  const forBytes = (bytesPerS / 2 - bytes) / bytesPerS;
+  return Math.min(PAUSE_MAX_MS, Math.max(forMessages, forBytes) * 1000);
+}
+
+/** Who was disconnected for its rate this often within the ban's time may not come back for that time. */
+const DISCONNECTS_MAX = 3;
+const NAMES_MAX = 10_000;
+
+/** Temporary bans, by whatever name the owner uses (an address, a client id). Bounded: the longest unheard-of goes first. */
+export class Bans {
+  readonly #banMs: number;
+  readonly #offences = new Map<string, { count: number; lastMs: number; untilMs: number }>();
+
+  constructor(banMs: number) {
+    this.#banMs = banMs;
+  }
+
+  get size(): number {
+    return this.#offences.size;
+  }
+
+  /** This name was disconnected for its rate. */
+  disconnected(name: string, nowMs: number): void {
+    const before = this.#offences.get(name);
+    const count = before !== undefined && nowMs - before.lastMs < this.#banMs ? before.count + 1 : 1;
+    this.#offences.delete(name);
+    this.#offences.set(name, {
+      count,
+      lastMs: nowMs,
+      untilMs: count >= DISCONNECTS_MAX ? nowMs + this.#banMs : -Infinity,
+    });
+    if (this.#offences.size > NAMES_MAX) this.#offences.delete(this.#offences.keys().next().value!);
+  }
+
+  /** Until when (Unix ms) the name may not connect; undefined: it may. */
+  bannedUntil(name: string, nowMs: number): number | undefined {
+    const offence = this.#offences.get(name);
+    return offence !== undefined && nowMs < offence.untilMs ? offence.untilMs : undefined;
+  }
+}

@@ -1,0 +1,164 @@
+import type { TelemetrySubprotocol } from '../protocol/telemetry.ts';
+import type { LoadTest } from './scenarios.ts';
+
+/** What a load test measured; the names are those of the JSON document. */
+
+export interface LatencyMs {
+  readonly p50_ms: number;
+  readonly p95_ms: number;
+  readonly p99_ms: number;
+  readonly max_ms: number;
+  readonly mean_ms: number;
+}
+
+export interface PhaseResult {
+  readonly rate_hz: number;
+  readonly seconds: number;
+  readonly published: number;
+  readonly received: number;
+  readonly latency: LatencyMs;
+}
+
+/** One second of the run, for the plots. */
+export interface SecondResult {
+  readonly received: number;
+  readonly p95_ms: number;
+}
+
+/** What the process with all connections knows. */
+export interface GeneratorResult {
+  readonly connections: number;
+  readonly connected: number;
+  /** By error code. */
+  readonly refused: Readonly<Record<string, number>>;
+  readonly connect: LatencyMs;
+  readonly seconds: number;
+  readonly published: number;
+  /** What readers should have got. */
+  readonly expected: number;
+  readonly received: number;
+  /** Came twice, out of order, or is not what was published. */
+  readonly damaged: number;
+  /** By cause, as the server told the reader; `unexplained` is what is missing and was not told. */
+  readonly lost: Readonly<Record<string, number>>;
+  /** Error messages of the server and connections that it closed, by code. */
+  readonly errors: Readonly<Record<string, number>>;
+  readonly latency: LatencyMs;
+  readonly phases: readonly PhaseResult[];
+  readonly timeline: readonly SecondResult[];
+  /** Payload bytes of the WebSocket messages that readers got, for each message. */
+  readonly bytes_per_message: number;
+  /** Of the same messages' data as JSON. */
+  readonly json_bytes_per_message: number;
+  /** Of the process with all connections, in percent of one processor. */
+  readonly generator_cpu_percent: number;
+}
+
+export interface TestResult extends GeneratorResult {
+  readonly name: string;
+  readonly kind: LoadTest['kind'];
+  readonly summary: string;
+  readonly throughput_msg_per_sec: number;
+  /** How often smaller than JSON; 1 is as large. */
+  readonly compression_ratio: number;
+  readonly error_rate_percent: number;
+  /** Of the server, in percent of all its processors; not known of servers that do not tell. */
+  readonly server_cpu_percent?: number;
+  readonly server_rss_mb?: number;
+  readonly passed: boolean;
+  /** What was asked for, and what of it was not met. */
+  readonly criteria: readonly Criterion[];
+}
+
+export interface Criterion {
+  readonly name: string;
+  readonly value: number;
+  readonly limit: number;
+  readonly ok: boolean;
+}
+
+export interface SuiteResult {
+  /** Seconds. */
+  readonly test_suite_duration: number;
+  readonly total_tests: number;
+  readonly tests_passed: number;
+  /** 0 to 1. */
+  readonly overall_success_rate: number;
+  readonly aggregate_metrics: {
+    readonly total_messages_processed: number;
+    readonly avg_throughput_msg_per_sec: number;
+    readonly avg_latency_ms: number;
+    readonly avg_error_rate_percent: number;
+  };
+  readonly time: string;
+  readonly version: string;
+  readonly server: 'private' | 'given';
+  readonly url: string;
+  readonly subprotocol: TelemetrySubprotocol;
+  /** Durations by which the tests differ from the standard ones. */
+  readonly quick: boolean;
+  readonly tests: readonly TestResult[];
+}
+
+export interface ServerFigures {
+  readonly cpuPercent: number;
+  readonly rssBytes: number;
+}
+
+export function total(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, n) => sum + n, 0);
+}
+
+/** Puts what was measured beside what was asked for. */
+export function judge(test: LoadTest, measured: GeneratorResult, server: ServerFigures | undefined): TestResult {
+  const lost = total(measured.lost);
+  const errors = total(measured.errors) + total(measured.refused) + measured.damaged;
+  const criteria = [
+    atMost('lost', lost, 0),
+    atMost('errors', errors, 0),
+    atMost('p95_ms', measured.latency.p95_ms, test.p95MsMax),
+    ...phaseCriteria(test, measured.phases),
+  ];
+  if (measured.received === 0) criteria.push({ name: 'received', value: 0, limit: 1, ok: false });
+  return {
+    name: test.name,
+    kind: test.kind,
+    summary: test.summary,
+    passed: criteria.every(({ ok }) => ok),
+    criteria,
+    throughput_msg_per_sec: measured.received / measured.seconds,
+    compression_ratio:
+      measured.bytes_per_message > 0 ? measured.json_bytes_per_message / measured.bytes_per_message : 0,
+    error_rate_percent: (100 * (lost + errors)) / Math.max(1, measured.expected + total(measured.refused)),
+    ...measured,
+    ...(server && { server_cpu_percent: server.cpuPercent, server_rss_mb: server.rssBytes / 2 ** 20 }),
+  };
+}
+
+/** Differences below this are the machine's. */
+const NOISE_MS = 2;
+
+/** The last phase of a test with several is like the first one: it must not be slower than twice that. */
+function phaseCriteria(test: LoadTest, phases: readonly PhaseResult[]): Criterion[] {
+  const [first, last] = [phases[0], phases.at(-1)];
+  if (!first || !last || phases.length < 2) return [];
+  const name = test.kind === 'adaptive_response' ? 'p95_ms_after_the_peak' : 'p95_ms_at_the_end';
+  return [atMost(name, last.latency.p95_ms, Math.max(2 * first.latency.p95_ms, first.latency.p95_ms + NOISE_MS))];
+}
+
+function atMost(name: string, value: number, limit: number): Criterion {
+  return { name, value, limit, ok: value <= limit };
+}
+
+export function aggregate(tests: readonly TestResult[]): SuiteResult['aggregate_metrics'] {
+  const mean = (of: (test: TestResult) => number): number =>
+    tests.reduce((sum, test) => sum + of(test), 0) / Math.max(1, tests.length);
+  const received = tests.reduce((sum, test) => sum + test.received, 0);
+  return {
+    total_messages_processed: received,
+    avg_throughput_msg_per_sec: mean((test) => test.throughput_msg_per_sec),
+    // Of the messages, not of the tests: a short one must not weigh as much as a long one.
+    avg_latency_ms: tests.reduce((sum, test) => sum + test.latency.mean_ms * test.received, 0) / Math.max(1, received),
+    avg_error_rate_percent: mean((test) => test.error_rate_percent),
+  };
+}

@@ -1,0 +1,89 @@
+import type { Clock } from '../base/clock.ts';
+import { SightlineError } from '../base/errors.ts';
+import type { TelemetrySubprotocol } from '../protocol/telemetry.ts';
+import type { Progress } from './generator.ts';
+import { runGenerator } from './processes.ts';
+import { aggregate, judge, type ServerFigures, type SuiteResult, type TestResult } from './results.ts';
+import type { LoadTest } from './scenarios.ts';
+
+export interface SuiteOptions {
+  readonly tests: readonly LoadTest[];
+  /** `http:`, `https:`, `ws:` or `wss:`; without a path it is the telemetry lane's. */
+  readonly url: string;
+  readonly server: SuiteResult['server'];
+  readonly subprotocol: TelemetrySubprotocol;
+  readonly quick: boolean;
+  readonly seed: number;
+  readonly version: string;
+}
+
+export interface SuiteContext {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly onStart: (test: LoadTest, place: number) => void;
+  readonly onProgress: (test: LoadTest, progress: Progress) => void;
+  readonly onEnd: (result: TestResult) => void;
+}
+
+const METRICS_TIMEOUT_MS = 5_000;
+
+/** One test after the other. Errors: CONNECTION_FAILED and the server's refusals; the signal's reason. */
+export async function runSuite(options: SuiteOptions, context: SuiteContext): Promise<SuiteResult> {
+  const { tests, subprotocol, seed, quick, server, version } = options;
+  const { clock, signal } = context;
+  const socketUrl = telemetryUrl(options.url);
+  const beganMs = clock.now();
+  const results: TestResult[] = [];
+  for (const [i, test] of tests.entries()) {
+    context.onStart(test, i);
+    // Resets the span over which the server reckons its load.
+    await readServer(socketUrl, signal);
+    const run = `${Math.round(beganMs).toString(36)}-${i}`;
+    const measured = await runGenerator({ url: socketUrl, subprotocol, test, run, seed }, signal, (progress) =>
+      context.onProgress(test, progress),
+    );
+    const result = judge(test, measured, await readServer(socketUrl, signal));
+    results.push(result);
+    context.onEnd(result);
+  }
+  const passed = results.filter((result) => result.passed).length;
+  return {
+    test_suite_duration: (clock.now() - beganMs) / 1_000,
+    total_tests: results.length,
+    tests_passed: passed,
+    overall_success_rate: passed / Math.max(1, results.length),
+    aggregate_metrics: aggregate(results),
+    time: new Date(beganMs).toISOString(),
+    version,
+    server,
+    url: socketUrl,
+    subprotocol,
+    quick,
+    tests: results,
+  };
+}
+
+/** Errors: CONNECTION_FAILED. */
+export function telemetryUrl(given: string): string {
+  if (!URL.canParse(given)) throw new SightlineError('CONNECTION_FAILED', `"${given}" is not the address of a server`);
+  const url = new URL(given);
+  url.protocol = url.protocol.replace(/^http/, 'ws');
+  if (url.protocol !== 'ws:' && url.protocol !== 'wss:') {
+    throw new SightlineError('CONNECTION_FAILED', `"${given}" begins with neither ws:, wss:, http: nor https:`);
+  }
+  if (url.pathname === '/') url.pathname = '/ws/telemetry';
+  return url.href;
+}
+
+/** What the server says of itself; undefined when it does not. */
+async function readServer(socketUrl: string, signal: AbortSignal): Promise<ServerFigures | undefined> {
+  const url = new URL('/api/performance/metrics', socketUrl.replace(/^ws/, 'http'));
+  try {
+    const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(METRICS_TIMEOUT_MS)]) });
+    const { process } = (await response.json()) as { process: { cpu_percent: number; rss_bytes: number } };
+    return { cpuPercent: process.cpu_percent, rssBytes: process.rss_bytes };
+  } catch {
+    signal.throwIfAborted();
+    return undefined;
+  }
+}

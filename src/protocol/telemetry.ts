@@ -1,0 +1,198 @@
+import type { ErrorCode } from '../base/errors.ts';
+import type { Priority } from '../base/sample.ts';
+import type { ClockReply, ClockRequest } from './video.ts';
+
+/** The control messages of the telemetry lane, as `docs/protocol.md` describes them field by field. */
+
+export const TELEMETRY_SUBPROTOCOLS = ['sightline.v1.json', 'sightline.v1.msgpack', 'sightline.v1.binary'] as const;
+export type TelemetrySubprotocol = (typeof TELEMETRY_SUBPROTOCOLS)[number];
+
+export const CONTRACTS = ['latest', 'sampled', 'all', 'reliable'] as const;
+export type TelemetryContract = (typeof CONTRACTS)[number];
+
+export const PAYLOAD_CODECS = ['bytes', 'json', 'msgpack', 'columns'] as const;
+/** How payloads are written in a batch; its place in the list is its number on the wire. */
+export type PayloadCodec = (typeof PAYLOAD_CODECS)[number];
+
+export const COMPRESSIONS = ['none', 'lz4', 'zlib', 'zstd'] as const;
+export type Compression = (typeof COMPRESSIONS)[number];
+
+/** What lies at a place: a number, a truth value, or text and what else has no number in it, as JSON. */
+export const FIELD_KINDS = ['f64', 'bool', 'json'] as const;
+export type FieldKind = (typeof FIELD_KINDS)[number];
+
+/** One place in a topic's messages. */
+export interface SchemaField {
+  readonly path: string;
+  readonly kind: FieldKind;
+}
+
+export interface TopicPosition {
+  topic: string;
+  epoch: number;
+  seq: number;
+}
+
+export interface SubscribeMessage {
+  type: 'subscribe';
+  id: number;
+  filter: string;
+  contract: TelemetryContract;
+  hz?: number;
+  ttl_ms?: number;
+  codecs?: PayloadCodec[];
+  since?: TopicPosition[];
+  group?: string;
+}
+
+export interface UnsubscribeMessage {
+  type: 'unsubscribe';
+  id: number;
+}
+
+export interface AdvertiseMessage {
+  type: 'advertise';
+  alias: number;
+  topic: string;
+}
+
+export interface PublishMessage {
+  type: 'publish';
+  topic: string;
+  data: unknown;
+  time?: number;
+  priority?: Priority;
+  ttl_ms?: number;
+  seq?: number;
+}
+
+export interface AckMessage {
+  type: 'ack';
+  id: number;
+  topic_id: number;
+  seq: number;
+}
+
+export interface ReportMessage {
+  type: 'report';
+  lag_ms: number;
+}
+
+export type TelemetryClientMessage =
+  | SubscribeMessage
+  | UnsubscribeMessage
+  | AdvertiseMessage
+  | PublishMessage
+  | AckMessage
+  | ReportMessage
+  | ClockRequest;
+
+export interface TelemetryLimits {
+  message_bytes_max: number;
+  batch_messages_max: number;
+  subscriptions_max: number;
+  publish_rate_max: number;
+  history_messages: number;
+}
+
+export interface TelemetryWelcome {
+  type: 'welcome';
+  protocol: number;
+  client_id: string;
+  token: string;
+  resumed: boolean;
+  server_time: number;
+  limits: TelemetryLimits;
+}
+
+export interface SubscribedMessage {
+  type: 'subscribed';
+  id: number;
+  filter: string;
+}
+
+export interface UnsubscribedMessage {
+  type: 'unsubscribed';
+  id: number;
+}
+
+export interface TopicMessage {
+  type: 'topic';
+  id: number;
+  topic: string;
+  topic_id: number;
+  epoch: number;
+  seq: number;
+  recovered: boolean;
+}
+
+export interface SchemaMessage {
+  type: 'schema';
+  topic_id: number;
+  schema_id: number;
+  fields: SchemaField[];
+}
+
+export interface PublishedMessage {
+  type: 'published';
+  topic: string;
+  seq: number;
+}
+
+export type TelemetryLossCause = 'overflow' | 'expired' | 'slow_reader' | 'disconnected';
+
+export interface LossMessage {
+  type: 'loss';
+  id: number;
+  topic_id: number;
+  from: number;
+  to: number;
+  count: number;
+  cause: TelemetryLossCause;
+}
+
+export interface NoticeMessage {
+  type: 'notice';
+  reason: 'queue' | 'rate' | 'drain';
+  message: string;
+  penalty?: 'warn' | 'slow' | 'mute';
+  reconnect_after_ms?: number;
+}
+
+export interface TelemetryError {
+  type: 'error';
+  code: ErrorCode;
+  message: string;
+  id?: number;
+  topic?: string;
+  seq?: number;
+}
+
+/** One message of a topic, as a reader gets it. */
+export interface TelemetrySample {
+  /** The publisher's, Unix ms on the server's clock. */
+  time: number;
+  priority: Priority;
+  data: unknown;
+}
+
+export interface DataMessage {
+  type: 'data';
+  topic_id: number;
+  /** Of the first message. */
+  seq: number;
+  messages: TelemetrySample[];
+}
+
+export type TelemetryServerMessage =
+  | TelemetryWelcome
+  | SubscribedMessage
+  | UnsubscribedMessage
+  | TopicMessage
+  | SchemaMessage
+  | PublishedMessage
+  | LossMessage
+  | NoticeMessage
+  | TelemetryError
+  | DataMessage
+  | ClockReply;

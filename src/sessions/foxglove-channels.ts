@@ -1,0 +1,93 @@
+import { channelSchema, toForeign, type ChannelSchema } from '../delivery/recording-format.ts';
+import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
+import { viewsOf } from './foxglove-views.ts';
+import type { FoxgloveChannel } from './foxglove-wire.ts';
+
+export interface AdvertisedTopic {
+  readonly topic: Topic;
+  readonly channel: FoxgloveChannel;
+  /** A message as the channel has it; undefined when it has no part in it. */
+  readonly toJson: (message: TelemetryMessage) => Uint8Array | undefined;
+}
+
+export interface ChannelCatalogueEvents {
+  readonly onAdded: (channels: readonly FoxgloveChannel[]) => void;
+  readonly onRemoved: (channelIds: readonly number[]) => void;
+}
+
+/**
+ * The topics and the views of them as channels, the same for all clients. A channel's schema is inferred from a message, so
+ * that a topic becomes one when its first message is there. Holds no reader: a topic that nobody reads can be forgotten.
+ */
+export class ChannelCatalogue {
+  readonly #channels = new Map<number, AdvertisedTopic>();
+  readonly #events: ChannelCatalogueEvents;
+  readonly #unwatch: () => void;
+  #lastId = 0;
+  /** New topics; announced together when the publication that made them is over. */
+  #fresh: Topic[] = [];
+
+  constructor(topics: Topics, events: ChannelCatalogueEvents) {
+    this.#events = events;
+    this.#unwatch = topics.watch('#', (topic) => {
+      if (this.#fresh.push(topic) === 1) queueMicrotask(() => this.#addFresh());
+    });
+  }
+
+  get(channelId: number): AdvertisedTopic | undefined {
+    return this.#channels.get(channelId);
+  }
+
+  list(): FoxgloveChannel[] {
+    return [...this.#channels.values()].map(({ channel }) => channel);
+  }
+
+  /** To be called now and then: takes out the topics that were forgotten. */
+  sweep(): void {
+    const removed = [...this.#channels].filter(([, { topic }]) => topic.stream.closed).map(([id]) => id);
+    for (const id of removed) this.#channels.delete(id);
+    if (removed.length > 0) this.#events.onRemoved(removed);
+  }
+
+  close(): void {
+    this.#unwatch();
+    this.#fresh = [];
+  }
+
+  #addFresh(): void {
+    const added = this.#fresh.splice(0).flatMap((topic) => this.#advertise(topic));
+    for (const advertised of added) this.#channels.set(advertised.channel.id, advertised);
+    if (added.length > 0) this.#events.onAdded(added.map(({ channel }) => channel));
+  }
+
+  /** The topic itself and its views; nothing for a topic that has gone already. */
+  #advertise(topic: Topic): AdvertisedTopic[] {
+    const { name, stream } = topic;
+    const newest = [...stream.history(stream.head - 1)].at(-1);
+    if (!newest) return [];
+    const { payload, timeMs } = newest.data;
+    const { form } = toForeign(payload, timeMs, name);
+    const whole: AdvertisedTopic = {
+      topic,
+      channel: this.#channel(name, channelSchema(name, form, payload)),
+      toJson: (message) => toForeign(message.payload, message.timeMs, name).json,
+    };
+    const views = viewsOf(payload.value()).map(({ key, schema, toJson }): AdvertisedTopic => ({
+      topic,
+      channel: this.#channel(`${name}.${key}`, schema),
+      toJson: (message) => toJson(message.payload.value(), message.timeMs),
+    }));
+    return [whole, ...views];
+  }
+
+  #channel(topic: string, { name: schemaName, schema }: ChannelSchema): FoxgloveChannel {
+    return {
+      id: ++this.#lastId,
+      topic,
+      encoding: 'json',
+      schemaName,
+      schema: JSON.stringify(schema),
+      schemaEncoding: 'jsonschema',
+    };
+  }
+}

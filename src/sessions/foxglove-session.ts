@@ -1,0 +1,448 @@
+import type { WebSocket } from 'ws';
+import type { Clock } from '../base/clock.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { toNs } from '../delivery/recording-format.ts';
+import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
+import { Payload } from '../protocol/payload.ts';
+import { checkTopic, isServerTopic } from '../protocol/topic.ts';
+import type { Reader } from '../stream/reader.ts';
+import type { TelemetryMessage, Topics } from '../stream/topics.ts';
+import type { AdvertisedTopic, ChannelCatalogue } from './foxglove-channels.ts';
+import {
+  CAPABILITIES,
+  decodeFoxgloveBinary,
+  decodeFoxgloveText,
+  encodeMessageData,
+  encodeTime,
+  StatusLevel,
+  type FoxgloveChannel,
+  type FoxgloveClientMessage,
+  type FoxgloveParameter,
+  type FoxgloveServerMessage,
+  type ParameterValue,
+} from './foxglove-wire.ts';
+import type { RegisteredSession } from './registry.ts';
+import { endSocket, SessionSocket, type KeepAliveSettings } from './session-socket.ts';
+
+export interface FoxgloveSettings extends KeepAliveSettings {
+  readonly messageBytesMax: number;
+  /** Messages of one channel that may wait for one client; of more the oldest are dropped. */
+  readonly queueMax: number;
+  /** Unsent bytes of a socket up to which more is written to it. */
+  readonly socketBytesMax: number;
+  /** Subscriptions, and client channels, of a connection. */
+  readonly subscriptionsMax: number;
+  readonly rate: RateSettings;
+}
+
+export interface FoxgloveSessionParts {
+  readonly clientId: string;
+  readonly clock: Clock;
+  readonly settings: FoxgloveSettings;
+  readonly topics: Topics;
+  readonly channels: ChannelCatalogue;
+  /** Version of the server. */
+  readonly version: string;
+  /** Figures and settings of the server by name, as they are now. */
+  readonly parameters: () => Readonly<Record<string, ParameterValue>>;
+  readonly onLost: () => void;
+}
+
+export interface FoxgloveSessionReport {
+  readonly client_id: string;
+  readonly subscriptions: number;
+  /** Of all subscriptions, ended ones included: published = delivered + lost + expired + queued. */
+  readonly published: number;
+  readonly delivered: number;
+  readonly lost: number;
+  readonly expired: number;
+  readonly queued: number;
+  /** Messages that the client has published, and messages of it that were refused. */
+  readonly received: number;
+  readonly refused: number;
+}
+
+interface Subscription {
+  readonly id: number;
+  readonly channel: FoxgloveChannel;
+  readonly toJson: AdvertisedTopic['toJson'];
+  readonly reader: Reader<TelemetryMessage>;
+  toldLost: number;
+}
+
+/** Messages that are written in one go before other work of the main thread has its turn: about a millisecond. */
+const SLICE_MESSAGES = 64;
+
+/** One Foxglove client. It ends with its socket: the protocol knows no resuming. */
+export class FoxgloveSession implements RegisteredSession {
+  readonly link: SessionSocket;
+  /** A viewer has nothing to say; the ping finds out whether it lives. */
+  readonly lastActivityMs = Infinity;
+  readonly #parts: FoxgloveSessionParts;
+  readonly #subscriptions = new Map<number, Subscription>();
+  readonly #byChannel = new Map<number, Subscription>();
+  readonly #ready = new Set<Subscription>();
+  /** Topics that the client publishes to, by its own number. */
+  readonly #clientChannels = new Map<number, string>();
+  readonly #watchedParameters = new Map<string, ParameterValue | undefined>();
+  #ended = { published: 0, delivered: 0, lost: 0, expired: 0 };
+  #rate: RateState;
+  #received = 0;
+  #refused = 0;
+  #isFlushing = false;
+  #resumeTimer: NodeJS.Timeout | undefined;
+
+  constructor(parts: FoxgloveSessionParts) {
+    this.#parts = parts;
+    this.#rate = freshRate(parts.settings.rate, parts.clock.now());
+    this.link = new SessionSocket({
+      clientId: parts.clientId,
+      clock: parts.clock,
+      settings: parts.settings,
+      end: (socket, reason) => endSocket(socket, statusOf(reason), reason),
+      onMessage: (data, isBinary, nowMs) => this.#onMessage(data, isBinary, nowMs),
+      onLost: parts.onLost,
+    });
+  }
+
+  connect(socket: WebSocket): void {
+    const { clientId, version, channels } = this.#parts;
+    this.link.connect(socket);
+    this.#send({
+      op: 'serverInfo',
+      name: 'sightline',
+      capabilities: CAPABILITIES,
+      supportedEncodings: ['json'],
+      metadata: { version },
+      sessionId: clientId,
+    });
+    this.advertise(channels.list());
+  }
+
+  advertise(channels: readonly FoxgloveChannel[]): void {
+    this.#send({ op: 'advertise', channels });
+  }
+
+  unadvertise(channelIds: readonly number[]): void {
+    for (const id of channelIds) {
+      const subscription = this.#byChannel.get(id);
+      if (subscription) this.#drop(subscription);
+    }
+    this.#send({ op: 'unadvertise', channelIds });
+  }
+
+  /** The server's clock; Foxglove's own clock follows it. */
+  sendTime(nowMs: number): void {
+    const { socket } = this.link;
+    if (socket && socket.bufferedAmount <= this.#parts.settings.socketBytesMax) socket.send(encodeTime(toNs(nowMs)));
+  }
+
+  /** Once a second: tells what was lost and which parameters have changed. */
+  sweep(): void {
+    const { socket } = this.link;
+    if (!socket || socket.bufferedAmount > this.#parts.settings.socketBytesMax) return;
+    for (const subscription of this.#subscriptions.values()) this.#tellLoss(subscription);
+    this.#tellParameters();
+  }
+
+  report(): FoxgloveSessionReport {
+    const sum = { ...this.#ended, queued: 0 };
+    for (const { reader } of this.#subscriptions.values()) {
+      const { published, delivered, expired, queued } = reader.counts();
+      sum.published += published;
+      sum.delivered += delivered;
+      sum.lost += lossOf(reader);
+      sum.expired += expired;
+      sum.queued += queued;
+    }
+    return {
+      client_id: this.#parts.clientId,
+      subscriptions: this.#subscriptions.size,
+      ...sum,
+      received: this.#received,
+      refused: this.#refused,
+    };
+  }
+
+  close(reason: SightlineError): void {
+    clearTimeout(this.#resumeTimer);
+    for (const subscription of this.#subscriptions.values()) this.#drop(subscription);
+    this.link.end(reason);
+  }
+
+  #onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
+    const { messageBytesMax } = this.#parts.settings;
+    try {
+      if (data.length > messageBytesMax) {
+        throw new SightlineError(
+          'MESSAGE_TOO_LARGE',
+          `a message of ${data.length} bytes is over the limit of ${messageBytesMax}`,
+        );
+      }
+      if (isBinary) this.#publish(data, nowMs);
+      else this.#obey(decodeFoxgloveText(data));
+    } catch (thrown) {
+      this.#refuse(toSightlineError(thrown));
+    }
+  }
+
+  #obey(message: FoxgloveClientMessage): void {
+    switch (message.op) {
+      case 'subscribe':
+        return this.#each(message.subscriptions, ({ id, channelId }) => this.#subscribe(id, channelId));
+      case 'unsubscribe':
+        return this.#each(message.subscriptionIds, (id) => this.#drop(this.#subscription(id)));
+      case 'advertise':
+        return this.#each(message.channels, (channel) => this.#openClientChannel(channel));
+      case 'unadvertise':
+        return this.#each(message.channelIds, (id) => {
+          if (!this.#clientChannels.delete(id)) throw unknownClientChannel(id);
+        });
+      case 'getParameters':
+        return this.#sendParameters(message.parameterNames, message.id);
+      case 'setParameters':
+        // The values in force are the answer, so that a client shows what is true.
+        this.#each(message.parameters, ({ name }) => {
+          throw new SightlineError('MESSAGE_FIELD_BAD', `parameter "${name.slice(0, 80)}" can be read only`);
+        });
+        return this.#sendParameters(
+          message.parameters.map(({ name }) => name),
+          message.id,
+        );
+      case 'subscribeParameterUpdates':
+        return this.#watchParameters(message.parameterNames);
+      case 'unsubscribeParameterUpdates':
+        if (message.parameterNames.length === 0) this.#watchedParameters.clear();
+        for (const name of message.parameterNames) this.#watchedParameters.delete(name);
+    }
+  }
+
+  /** One refused item leaves the others of its message alone. */
+  #each<T>(items: readonly T[], action: (item: T) => void): void {
+    for (const item of items) {
+      try {
+        action(item);
+      } catch (thrown) {
+        this.#refuse(toSightlineError(thrown));
+      }
+    }
+  }
+
+  #subscribe(id: number, channelId: number): void {
+    const { settings, channels } = this.#parts;
+    const advertised = channels.get(channelId);
+    if (!advertised) throw new SightlineError('SUBSCRIPTION_UNKNOWN', `there is no channel ${channelId}`);
+    if (this.#subscriptions.has(id)) throw new SightlineError('MESSAGE_FIELD_BAD', `subscription ${id} is in use`);
+    if (this.#byChannel.has(channelId)) {
+      throw new SightlineError('MESSAGE_FIELD_BAD', `channel ${channelId} is subscribed to already`);
+    }
+    if (this.#subscriptions.size >= settings.subscriptionsMax) {
+      throw new SightlineError(
+        'SUBSCRIPTION_LIMIT_REACHED',
+        `all ${settings.subscriptionsMax} subscriptions are taken`,
+      );
+    }
+    const { channel, topic, toJson } = advertised;
+    const { stream } = topic;
+    const onReady = (): void => {
+      this.#ready.add(subscription);
+      this.#scheduleFlush();
+    };
+    const reader = stream.subscribe({
+      name: 'foxglove',
+      contract: { kind: 'all', queueMax: Math.min(settings.queueMax, stream.capacity) },
+      // The newest message first, so that a topic of few messages shows something at once.
+      from: Math.max(stream.oldest, stream.head - 1),
+      onReady,
+    });
+    const subscription: Subscription = { id, channel, toJson, reader, toldLost: 0 };
+    this.#subscriptions.set(id, subscription);
+    this.#byChannel.set(channelId, subscription);
+    if (reader.ready) onReady();
+  }
+
+  #subscription(id: number): Subscription {
+    const subscription = this.#subscriptions.get(id);
+    if (!subscription) throw new SightlineError('SUBSCRIPTION_UNKNOWN', `there is no subscription ${id}`);
+    return subscription;
+  }
+
+  #drop(subscription: Subscription): void {
+    const { id, channel, reader } = subscription;
+    reader.close();
+    const { published, delivered, expired } = reader.counts();
+    this.#ended.published += published;
+    this.#ended.delivered += delivered;
+    this.#ended.expired += expired;
+    this.#ended.lost += lossOf(reader);
+    this.#subscriptions.delete(id);
+    this.#byChannel.delete(channel.id);
+    this.#ready.delete(subscription);
+  }
+
+  #openClientChannel({ id, topic, encoding }: { id: number; topic: string; encoding: string }): void {
+    const { subscriptionsMax } = this.#parts.settings;
+    // Names that begin with a slash are the custom of ROS; here that would be an empty level.
+    const name = topic.replace(/^\//, '');
+    checkTopic(name);
+    if (isServerTopic(name)) throw new SightlineError('TOPIC_FORBIDDEN', `topic "${name}" is the server's own`);
+    if (encoding !== 'json') {
+      throw new SightlineError('MESSAGE_FIELD_BAD', `channel ${id}: encoding "${encoding.slice(0, 40)}" is not json`);
+    }
+    if (this.#clientChannels.has(id)) throw new SightlineError('MESSAGE_FIELD_BAD', `channel ${id} is in use`);
+    if (this.#clientChannels.size >= subscriptionsMax) {
+      throw new SightlineError('SUBSCRIPTION_LIMIT_REACHED', `all ${subscriptionsMax} channels of a client are taken`);
+    }
+    this.#clientChannels.set(id, name);
+  }
+
+  #publish(frame: Buffer, nowMs: number): void {
+    const { topics } = this.#parts;
+    const { channelId, data } = decodeFoxgloveBinary(frame);
+    const topic = this.#clientChannels.get(channelId);
+    if (topic === undefined) throw unknownClientChannel(channelId);
+    if (!this.#mayPublish(data.length, nowMs)) return;
+    topics.publish(topic, { payload: Payload.json(data) });
+    this.#received++;
+  }
+
+  #mayPublish(bytes: number, nowMs: number): boolean {
+    const { rate } = this.#parts.settings;
+    const { state, allowed, penalty, pauseMs } = judgeRate(this.#rate, 1, bytes, nowMs, rate);
+    this.#rate = state;
+    if (!allowed) this.#refused++;
+    if (penalty !== 'none') {
+      const error = new SightlineError(
+        'RATE_EXCEEDED',
+        `more than ${rate.messagesPerS} messages a second (${penalty})`,
+      );
+      if (penalty === 'disconnect') this.link.end(error);
+      else this.#tell(error, StatusLevel.warning, 'rate');
+    }
+    if (pauseMs > 0) this.#pauseFor(pauseMs);
+    return allowed;
+  }
+
+  #pauseFor(pauseMs: number): void {
+    this.link.socket?.pause();
+    clearTimeout(this.#resumeTimer);
+    this.#resumeTimer = setTimeout(() => {
+      this.#resumeTimer = undefined;
+      this.link.socket?.resume();
+    }, pauseMs);
+  }
+
+  #sendParameters(names: readonly string[], id: string | undefined): void {
+    const parameters = select(this.#parts.parameters(), names);
+    this.#send({ op: 'parameterValues', parameters, ...(id !== undefined && { id }) });
+  }
+
+  #watchParameters(names: readonly string[]): void {
+    // Names that there are not would only fill the list.
+    for (const { name } of select(this.#parts.parameters(), names)) {
+      if (!this.#watchedParameters.has(name)) this.#watchedParameters.set(name, undefined);
+    }
+    this.#tellParameters();
+  }
+
+  #tellParameters(): void {
+    if (this.#watchedParameters.size === 0) return;
+    const changed = select(this.#parts.parameters(), [...this.#watchedParameters.keys()]).filter(
+      ({ name, value }) => this.#watchedParameters.get(name) !== value,
+    );
+    for (const { name, value } of changed) this.#watchedParameters.set(name, value);
+    if (changed.length > 0) this.#send({ op: 'parameterValues', parameters: changed });
+  }
+
+  #tellLoss(subscription: Subscription): void {
+    const { reader, channel, toldLost } = subscription;
+    const lost = lossOf(reader);
+    if (lost === toldLost) return;
+    subscription.toldLost = lost;
+    this.#send({
+      op: 'status',
+      level: StatusLevel.warning,
+      id: `loss-${channel.id}`,
+      message: `${lost} messages of ${channel.topic} were dropped, because this connection reads too slowly`,
+    });
+  }
+
+  #refuse(error: SightlineError): void {
+    this.#refused++;
+    this.#tell(error, StatusLevel.error);
+  }
+
+  #tell(error: SightlineError, level: StatusLevel, id?: string): void {
+    const message = `${error.message} (${error.code})`;
+    this.#send({ op: 'status', level, message, ...(id !== undefined && { id }) });
+    // Who sends rubbish and reads nothing is not read either; see #onSent.
+    const { socket } = this.link;
+    if (socket && socket.bufferedAmount > 2 * this.#parts.settings.socketBytesMax) socket.pause();
+  }
+
+  #send(message: FoxgloveServerMessage): void {
+    this.link.socket?.send(JSON.stringify(message), this.#onSent);
+  }
+
+  /** Gathers what one turn of the event loop brings, so that channels take turns. */
+  #scheduleFlush(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    setImmediate(() => {
+      this.#isFlushing = false;
+      this.#flush();
+    });
+  }
+
+  /** Channels take turns, so that a busy one cannot keep a quiet one waiting. */
+  #flush(): void {
+    const { socketBytesMax } = this.#parts.settings;
+    const { socket } = this.link;
+    if (!socket) return;
+    let taken = 0;
+    while (this.#ready.size > 0) {
+      for (const subscription of this.#ready) {
+        // Goes on when the socket has sent something.
+        if (socket.bufferedAmount > socketBytesMax) return;
+        const sample = subscription.reader.next();
+        if (!sample) {
+          this.#ready.delete(subscription);
+          continue;
+        }
+        const json = subscription.toJson(sample.data);
+        if (json) socket.send(encodeMessageData(subscription.id, toNs(sample.publishedTimeMs), json), this.#onSent);
+        if (++taken >= SLICE_MESSAGES) return this.#scheduleFlush();
+      }
+    }
+  }
+
+  readonly #onSent = (): void => {
+    const { socket } = this.link;
+    if (!socket || socket.bufferedAmount > this.#parts.settings.socketBytesMax) return;
+    if (this.#resumeTimer === undefined && socket.isPaused) socket.resume();
+    if (this.#ready.size > 0) this.#scheduleFlush();
+  };
+}
+
+/** All of them for an empty list of names, as the protocol has it. */
+function select(
+  parameters: Readonly<Record<string, ParameterValue>>,
+  names: readonly string[],
+): readonly FoxgloveParameter[] {
+  const wanted = names.length === 0 ? Object.keys(parameters) : names;
+  return wanted.filter((name) => Object.hasOwn(parameters, name)).map((name) => ({ name, value: parameters[name]! }));
+}
+
+function lossOf(reader: Reader<TelemetryMessage>): number {
+  return Object.values(reader.counts().dropped).reduce((total, count) => total + count, 0);
+}
+
+function unknownClientChannel(id: number): SightlineError {
+  return new SightlineError('ALIAS_UNKNOWN', `channel ${id} was not advertised by this client`);
+}
+
+/** Why a connection ends, as its last message. */
+export function statusOf({ message, code }: SightlineError): string {
+  const level = code === 'SHUTTING_DOWN' ? StatusLevel.info : StatusLevel.error;
+  return JSON.stringify({ op: 'status', level, message: `${message} (${code})` } satisfies FoxgloveServerMessage);
+}

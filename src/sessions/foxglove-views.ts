@@ -1,0 +1,96 @@
+import { Buffer } from 'node:buffer';
+import { inferSchema, type ChannelSchema } from '../delivery/recording-format.ts';
+
+/**
+ * Parts of a message as the schemas that Foxglove's panels know (https://docs.foxglove.dev/docs/sdk/schemas), so that a
+ * vehicle whose state holds `gps: { lat, lon }` and `pose: { x, y, heading }` is on the map and in the 3D panel.
+ */
+export interface View {
+  /** The part's key in the message; the channel is called `<topic>.<key>`. */
+  readonly key: string;
+  readonly schema: ChannelSchema;
+  /** Undefined for a message that has no such part. `timeMs`: the message's own time, Unix ms. */
+  readonly toJson: (value: unknown, timeMs: number) => Uint8Array | undefined;
+}
+
+type Part = Readonly<Record<string, unknown>>;
+type Convert = (part: Part, timestamp: Timestamp) => object | undefined;
+
+interface Timestamp {
+  readonly sec: number;
+  readonly nsec: number;
+}
+
+const FRAME = 'map';
+const KINDS: readonly { readonly name: string; readonly convert: Convert }[] = [
+  { name: 'foxglove.LocationFix', convert: locationFix },
+  { name: 'foxglove.PoseInFrame', convert: poseInFrame },
+];
+const VIEWS_MAX = 16;
+
+/** The views of a topic, judged by one message of it. */
+export function viewsOf(value: unknown): View[] {
+  if (!isPart(value)) return [];
+  const views: View[] = [];
+  for (const [key, part] of Object.entries(value)) {
+    if (!isPart(part) || views.length >= VIEWS_MAX) continue;
+    const kind = KINDS.find(({ convert }) => convert(part, timestampOf(0)) !== undefined);
+    if (kind) views.push(makeView(key, part, kind));
+  }
+  return views;
+}
+
+function makeView(key: string, part: Part, { name, convert }: (typeof KINDS)[number]): View {
+  return {
+    key,
+    schema: { name, schema: inferSchema(convert(part, timestampOf(0))) },
+    toJson: (value, timeMs) => {
+      const now = isPart(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+      const converted = isPart(now) ? convert(now, timestampOf(timeMs)) : undefined;
+      return converted && Buffer.from(JSON.stringify(converted));
+    },
+  };
+}
+
+/** Degrees and metres. An `accuracy` is taken for the standard deviation of every axis. */
+function locationFix(part: Part, timestamp: Timestamp): object | undefined {
+  const latitude = numberOf(part, 'latitude', 'lat');
+  const longitude = numberOf(part, 'longitude', 'lon', 'lng');
+  if (latitude === undefined || longitude === undefined) return undefined;
+  const accuracy = numberOf(part, 'accuracy');
+  const variance = (accuracy ?? 0) ** 2;
+  return {
+    timestamp,
+    frame_id: FRAME,
+    latitude,
+    longitude,
+    altitude: numberOf(part, 'altitude', 'alt') ?? 0,
+    position_covariance: [variance, 0, 0, 0, variance, 0, 0, 0, variance],
+    // 0 unknown, 1 approximated
+    position_covariance_type: accuracy === undefined ? 0 : 1,
+  };
+}
+
+/** Metres and radians, turned about the vertical axis alone. */
+function poseInFrame(part: Part, timestamp: Timestamp): object | undefined {
+  const x = numberOf(part, 'x');
+  const y = numberOf(part, 'y');
+  const heading = numberOf(part, 'heading', 'yaw', 'theta');
+  if (x === undefined || y === undefined || heading === undefined) return undefined;
+  const orientation = { x: 0, y: 0, z: Math.sin(heading / 2), w: Math.cos(heading / 2) };
+  return { timestamp, frame_id: FRAME, pose: { position: { x, y, z: numberOf(part, 'z') ?? 0 }, orientation } };
+}
+
+function numberOf(part: Part, ...keys: readonly string[]): number | undefined {
+  for (const key of keys) if (Object.hasOwn(part, key) && typeof part[key] === 'number') return part[key];
+  return undefined;
+}
+
+function isPart(value: unknown): value is Part {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function timestampOf(timeMs: number): Timestamp {
+  const sec = Math.floor(timeMs / 1000);
+  return { sec, nsec: Math.floor((timeMs - sec * 1000) * 1e6) };
+}

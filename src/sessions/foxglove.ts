@@ -1,0 +1,110 @@
+import type { WebSocket } from 'ws';
+import type { Clock } from '../base/clock.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Topics } from '../stream/topics.ts';
+import { ChannelCatalogue } from './foxglove-channels.ts';
+import { FoxgloveSession, statusOf, type FoxgloveSessionReport, type FoxgloveSettings } from './foxglove-session.ts';
+import { FOXGLOVE_SUBPROTOCOLS, type ParameterValue } from './foxglove-wire.ts';
+import { SessionRegistry } from './registry.ts';
+import { endSocket } from './session-socket.ts';
+
+const TIME_INTERVAL_MS = 100;
+
+export interface FoxgloveLaneOptions {
+  readonly topics: Topics;
+  readonly clock: Clock;
+  /** Of the server, for `serverInfo`. */
+  readonly version: string;
+  readonly settings: FoxgloveSettings & { readonly sessionsMax: number };
+  /** What clients can read as parameters, by name, as it is now. */
+  readonly parameters: () => Readonly<Record<string, ParameterValue>>;
+}
+
+/** `WS /ws/foxglove`: the topics as channels of the Foxglove WebSocket protocol. */
+export class FoxgloveLane {
+  /** One of these has to be asked for by the client, and is to be chosen at the upgrade. */
+  static readonly subprotocols: readonly string[] = FOXGLOVE_SUBPROTOCOLS;
+  readonly #options: FoxgloveLaneOptions;
+  readonly #registry: SessionRegistry<FoxgloveSession>;
+  readonly #channels: ChannelCatalogue;
+  readonly #clockTimer: NodeJS.Timeout;
+
+  constructor(options: FoxgloveLaneOptions) {
+    const { topics, clock, settings } = options;
+    this.#options = options;
+    this.#registry = new SessionRegistry<FoxgloveSession>({
+      kind: 'foxglove',
+      clock,
+      settings: { idleTimeoutMs: Infinity, resumeWindowMs: 0, sessionsMax: settings.sessionsMax },
+      onSweep: (session) => session.sweep(),
+    });
+    this.#channels = new ChannelCatalogue(topics, {
+      onAdded: (channels) => this.#forEach((session) => session.advertise(channels)),
+      onRemoved: (channelIds) => this.#forEach((session) => session.unadvertise(channelIds)),
+    });
+    let turns = 0;
+    this.#clockTimer = setInterval(() => {
+      if (++turns % 10 === 0) this.#channels.sweep();
+      this.#forEach((session) => session.sendTime(clock.now()));
+    }, TIME_INTERVAL_MS);
+    this.#clockTimer.unref();
+  }
+
+  get connected(): number {
+    return this.#registry.connected;
+  }
+
+  /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
+  async open(socket: WebSocket, _query: URLSearchParams): Promise<void> {
+    // Nothing is read before there is somebody to take it.
+    socket.pause();
+    socket.on('error', () => {
+      // ws closes the socket itself (1009, 1002, …); the session sees the close.
+    });
+    try {
+      if (!FoxgloveLane.subprotocols.includes(socket.protocol)) {
+        const wanted = FoxgloveLane.subprotocols.join(' or ');
+        throw new SightlineError('QUERY_BAD', `the subprotocol "${socket.protocol}" is not ${wanted}`);
+      }
+      const { session } = await this.#registry.claim({ clientId: undefined, token: undefined }, (clientId) => {
+        return this.#makeSession(clientId);
+      });
+      session.connect(socket);
+    } catch (thrown) {
+      const error = toSightlineError(thrown);
+      endSocket(socket, statusOf(error), error);
+    } finally {
+      socket.resume();
+    }
+  }
+
+  report(): FoxgloveSessionReport[] {
+    return [...this.#registry.sessions].map((session) => session.report());
+  }
+
+  /** Tells every client and ends every session. Idempotent. */
+  close(): void {
+    clearInterval(this.#clockTimer);
+    this.#channels.close();
+    this.#registry.close();
+  }
+
+  #makeSession(clientId: string): FoxgloveSession {
+    const { topics, clock, settings, parameters, version } = this.#options;
+    const session: FoxgloveSession = new FoxgloveSession({
+      clientId,
+      clock,
+      settings,
+      topics,
+      channels: this.#channels,
+      version,
+      parameters,
+      onLost: () => this.#registry.end(session, new SightlineError('SESSION_IDLE', 'the connection was lost')),
+    });
+    return session;
+  }
+
+  #forEach(action: (session: FoxgloveSession) => void): void {
+    for (const session of this.#registry.sessions) action(session);
+  }
+}

@@ -1,0 +1,67 @@
+import type { TelemetryContract } from '../protocol/telemetry.ts';
+import type { RangeReader, Span } from '../stream/range-reader.ts';
+import type { TelemetryMessage, Topic } from '../stream/topics.ts';
+import type { Writing } from './telemetry-frames.ts';
+import type { Outbox } from './telemetry-outbox.ts';
+
+/** What a feed belongs to. */
+export interface Subscription {
+  /** The client's. */
+  readonly id: number;
+  readonly filter: string;
+  readonly contract: TelemetryContract;
+  readonly writing: Writing;
+}
+
+/** One topic of one subscription: a cursor in the topic, and the number that this connection knows it by. */
+export class Feed {
+  readonly subscription: Subscription;
+  readonly outbox: Outbox;
+  readonly topic: Topic;
+  readonly topicId: number;
+  readonly reader: RangeReader<TelemetryMessage>;
+  /** What was missed, sent once the line is idle. */
+  readonly isBackfill: boolean;
+  /**
+   * Position up to which it sends in this round: the topic's head when the round began. A round may take several turns of the
+   * event loop, in which more is published; with a common end all readers get the same batch.
+   */
+  sendUntil: number;
+  /** It stands in its outbox's list of those that have something to send. */
+  isActive = false;
+  /** Bytes that it may still send in its turn. */
+  deficitBytes = 0;
+  /** The layouts that the client has been told. */
+  readonly #toldSchemas = new Set<number>();
+
+  constructor(parts: Pick<Feed, 'subscription' | 'outbox' | 'topic' | 'topicId' | 'reader' | 'isBackfill'>) {
+    this.subscription = parts.subscription;
+    this.outbox = parts.outbox;
+    this.topic = parts.topic;
+    this.topicId = parts.topicId;
+    this.reader = parts.reader;
+    this.isBackfill = parts.isBackfill;
+    this.sendUntil = parts.isBackfill ? Infinity : parts.topic.stream.head;
+  }
+
+  /** Whether the client does not know this layout yet; from now on it does. */
+  mustTell(schemaId: number): boolean {
+    if (this.#toldSchemas.has(schemaId)) return false;
+    this.#toldSchemas.add(schemaId);
+    return true;
+  }
+
+  /** Bytes of all messages of the topic before a position that its ring holds, or its head. */
+  readonly bytesBefore = (position: number): number => {
+    const { stream, publishedBytes } = this.topic;
+    return stream.at(position)?.data.bytesBefore ?? publishedBytes;
+  };
+
+  get queuedBytes(): number {
+    return this.reader.spans().reduce((sum, span) => sum + this.bytesOf(span), 0);
+  }
+
+  bytesOf({ from, to }: Span): number {
+    return this.bytesBefore(to) - this.bytesBefore(from);
+  }
+}

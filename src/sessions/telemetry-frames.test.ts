@@ -1,0 +1,137 @@
+import { describe, expect, test } from 'vitest';
+import { ManualClock } from '../base/clock.ts';
+import { seededRandom } from '../base/random.ts';
+import { decodeBatch, decodeBatchHeader } from '../protocol/batch.ts';
+import { Payload } from '../protocol/payload.ts';
+import { Hub } from '../stream/hub.ts';
+import { Topics } from '../stream/topics.ts';
+import { compressors, decompressors } from './compression.ts';
+import { controlFrame, framed, RangeEncoder, writingOf, type EncodedRange } from './telemetry-frames.ts';
+
+function setUp(cacheBytesMax = 1e6) {
+  const clock = new ManualClock(1_000);
+  const topics = new Topics({
+    hub: new Hub({ clock, streamsMax: 10 }),
+    clock,
+    random: seededRandom(1),
+    settings: {
+      topicsMax: 10,
+      historyMessages: 1_000,
+      historyBytesMax: 1e8,
+      historyTotalBytesMax: 1e9,
+      topicIdleMs: 1e9,
+      readersMax: 10,
+    },
+  });
+  const tried: number[] = [];
+  const counted = {
+    lz4: (plain: Uint8Array) => {
+      tried.push(plain.length);
+      return compressors.lz4!(plain);
+    },
+  };
+  const options = { compression: 'lz4', compressionThresholdBytes: 512, cacheBytesMax } as const;
+  return { topics, tried, encoder: new RangeEncoder({ ...options, compressors: counted }) };
+}
+
+const BINARY = writingOf('sightline.v1.binary');
+
+/** The payloads of the WebSocket frames that stand one after the other. */
+function unframed({ bytes }: EncodedRange): Buffer[] {
+  const frames: Buffer[] = [];
+  for (let rest = bytes; rest.length > 0;) {
+    const head = rest[1]! < 126 ? 2 : rest[1] === 126 ? 4 : 10;
+    const length = head === 2 ? rest[1]! : head === 4 ? rest.readUInt16BE(2) : Number(rest.readBigUInt64BE(2));
+    frames.push(rest.subarray(head, head + length));
+    rest = rest.subarray(head + length);
+  }
+  return frames;
+}
+
+describe('frames', () => {
+  test.each([0, 1, 125, 126, 65_535, 65_536, 100_000])('of %i bytes', (length) => {
+    const data = Buffer.alloc(length, 7);
+    expect(framed(data, false)[0]).toBe(0x82);
+    expect(framed(data, true)[0]).toBe(0x81);
+    const frames = unframed({ bytes: framed(data, false), schemas: [] });
+    expect(frames).toEqual([data]);
+  });
+
+  test('control messages are text but for MessagePack', () => {
+    const message = { type: 'unsubscribed', id: 1 } as const;
+    expect(controlFrame(message, 'sightline.v1.json').toString('latin1', 2)).toBe('{"type":"unsubscribed","id":1}');
+    expect(controlFrame(message, 'sightline.v1.binary')[0]).toBe(0x81);
+    expect(controlFrame(message, 'sightline.v1.msgpack')[0]).toBe(0x82);
+  });
+});
+
+describe('ranges', () => {
+  test('are encoded once for all who want the same, and anew for who wants another form', () => {
+    const { topics, encoder } = setUp();
+    topics.publish('a', { payload: Payload.of(1) });
+    const topic = topics.get('a')!;
+    const span = { from: 0, to: 1 };
+    const first = encoder.encode(topic, 16, span, BINARY);
+    expect(encoder.encode(topic, 16, span, writingOf('sightline.v1.binary'))).toBe(first);
+    expect(encoder.encode(topic, 16, span, writingOf('sightline.v1.binary', ['json']))).not.toBe(first);
+    expect(encoder.encode(topic, 17, span, BINARY)).not.toBe(first);
+    expect(encoder.encode(topic, 16, span, writingOf('sightline.v1.json'))).not.toBe(first);
+    expect([encoder.encoded, encoder.reused]).toEqual([4, 1]);
+  });
+
+  test('are forgotten, oldest first, when there are too many bytes', () => {
+    const { topics, encoder } = setUp(250);
+    for (let i = 0; i < 3; i++) topics.publish('a', { payload: Payload.bytes(new Uint8Array(80)) });
+    const topic = topics.get('a')!;
+    const at = (from: number) => encoder.encode(topic, 16, { from, to: from + 1 }, BINARY);
+    const [first, second] = [at(0), at(1)];
+    expect([at(0), at(1)]).toEqual([first, second]);
+    at(2);
+    expect(at(1)).not.toBe(second);
+  });
+
+  test('change their codec and layout in the middle, as the messages do', () => {
+    const { topics, encoder } = setUp();
+    const values = [
+      { a: 1, b: 2, c: 3, d: 4 },
+      { a: 2, b: 2, c: 3, d: 4 },
+      'text',
+      { a: 3, b: 2, c: 3, d: 4 },
+      { w: 1, x: 2, y: 3, z: 4 },
+      { w: 1, x: 2, y: 3, z: 5 },
+      { w: 1, x: 2, y: 3, z: 6 },
+    ];
+    for (const value of values) topics.publish('a', { payload: Payload.of(value) });
+    topics.publish('a', { payload: Payload.bytes(Uint8Array.of(9)) });
+    const range = encoder.encode(topics.get('a')!, 16, { from: 0, to: 8 }, BINARY);
+    const schemas = new Map(range.schemas.map(({ id, fields }) => [id, fields]));
+    const batches = unframed(range).map((frame) => decodeBatch(frame, (_, id) => schemas.get(id), decompressors));
+    expect(batches.flatMap(({ messages }) => messages.map(({ payload }) => payload.value()))).toMatchObject([
+      ...values,
+      Buffer.of(9),
+    ]);
+    let seq = 1;
+    for (const { envelope, messages } of batches) {
+      expect(envelope.firstSeq).toBe(seq);
+      seq += messages.length;
+    }
+    expect(batches[0]!.envelope.codec).toBe('columns');
+    expect(batches.at(-1)!.envelope.codec).toBe('bytes');
+    expect(range.schemas.length).toBe(2);
+  });
+
+  test('compression that gains nothing rests, and is tried again', () => {
+    const { topics, encoder, tried } = setUp();
+    const random = seededRandom(3);
+    const noise = () => Uint8Array.from({ length: 1_000 }, () => Math.floor(random() * 256));
+    for (let i = 0; i < 80; i++) {
+      topics.publish('noise', { payload: Payload.bytes(noise()) });
+      encoder.encode(topics.get('noise')!, 16, { from: i, to: i + 1 }, BINARY);
+    }
+    expect(tried.length).toBe(4 + Math.floor((80 - 4) / 65));
+    topics.publish('calm', { payload: Payload.bytes(new Uint8Array(1_000)) });
+    const [frame] = unframed(encoder.encode(topics.get('calm')!, 32, { from: 0, to: 1 }, BINARY));
+    expect(decodeBatchHeader(frame!).compression).toBe('lz4');
+    expect(frame!.length).toBeLessThan(100);
+  });
+});

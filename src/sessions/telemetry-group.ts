@@ -1,0 +1,160 @@
+import { batchEnd } from '../flow/batch-size.ts';
+import type { RangeReader, Span } from '../stream/range-reader.ts';
+import type { ReaderCounts } from '../stream/reader.ts';
+import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
+import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
+import type { Subscription } from './telemetry-feed.ts';
+import type { RangeEncoder } from './telemetry-frames.ts';
+import { topicMessage, type Outbox } from './telemetry-outbox.ts';
+
+/** A subscription that shares. */
+export interface GroupMember {
+  readonly subscription: Subscription;
+  readonly outbox: Outbox;
+  /** The number by which this connection knows the topic; undefined: it has too many. */
+  numberOf(topic: Topic): number | undefined;
+}
+
+export interface GroupHost {
+  readonly topics: Topics;
+  readonly encoder: RangeEncoder;
+  readonly batchMessagesMax: number;
+  readonly batchBytesMax: number;
+  /** Nobody is in the group any more. */
+  onEmpty(): void;
+}
+
+/** What a member knows of a topic. */
+class MemberTopic {
+  readonly topicId: number;
+  readonly #told = new Set<number>();
+
+  constructor(topicId: number) {
+    this.topicId = topicId;
+  }
+
+  mustTell(schemaId: number): boolean {
+    if (this.#told.has(schemaId)) return false;
+    this.#told.add(schemaId);
+    return true;
+  }
+}
+
+interface Joined extends GroupMember {
+  readonly topics: Map<Topic, MemberTopic>;
+  /** Messages that it was given. */
+  given: number;
+}
+
+/**
+ * Subscriptions of several clients that share the messages of a filter: each goes to one of them, to the one with the
+ * fewest unsent bytes, of equals to the one that has had the fewest. The group reads each topic once, in order, with the
+ * contract `all`; a message that was given to a member whose socket then breaks is not given to another.
+ */
+export class Group {
+  readonly #host: GroupHost;
+  readonly #members = new Set<Joined>();
+  readonly #readers = new Map<Topic, RangeReader<TelemetryMessage>>();
+  readonly #unwatch: () => void;
+  /** Topics with something to give out. */
+  readonly #dirty = new Set<Topic>();
+
+  constructor(host: GroupHost, filter: string) {
+    this.#host = host;
+    this.#unwatch = host.topics.watch(filter, (topic) => {
+      this.#readers.set(topic, topic.stream.subscribeRanges({ contract: { kind: 'all' } }));
+    });
+  }
+
+  counts(): ReaderCounts {
+    return [...this.#readers.values()].reduce((sum, reader) => addCounts(sum, reader.counts()), NO_COUNTS);
+  }
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  /** Returns how to leave. */
+  join(member: GroupMember): () => void {
+    // A newcomer starts level with the others, or it would get everything until it has caught up.
+    const given = Math.min(...[...this.#members].map((other) => other.given), Infinity);
+    const joined: Joined = { ...member, topics: new Map(), given: Number.isFinite(given) ? given : 0 };
+    this.#members.add(joined);
+    member.outbox.isShared = true;
+    return () => {
+      if (!this.#members.delete(joined) || this.#members.size > 0) return;
+      this.#unwatch();
+      for (const reader of this.#readers.values()) reader.close();
+      this.#readers.clear();
+      this.#host.onEmpty();
+    };
+  }
+
+  /** Something was published to the topic. */
+  mark(topic: Topic): void {
+    if (this.#readers.has(topic)) this.#dirty.add(topic);
+  }
+
+  /** Gives out what waits, as far as members can take it; the rest stays for the next call. */
+  flush(): void {
+    for (const topic of this.#dirty) {
+      const reader = this.#readers.get(topic)!;
+      if (!reader.closed && !this.#flushTopic(topic, reader)) return;
+      this.#dirty.delete(topic);
+      if (reader.closed) this.#readers.delete(topic);
+    }
+  }
+
+  #flushTopic(topic: Topic, reader: RangeReader<TelemetryMessage>): boolean {
+    const { batchMessagesMax, batchBytesMax } = this.#host;
+    const bytesBefore = (position: number) => topic.stream.at(position)?.data.bytesBefore ?? topic.publishedBytes;
+    for (let span = reader.peek(); span !== undefined; span = reader.peek()) {
+      const member = this.#leastLoaded();
+      const known = member && this.#knownTopic(member, topic, span.from);
+      if (member === undefined || known === undefined) return false;
+      const share = Math.min(batchMessagesMax, Math.ceil((span.to - span.from) / this.#members.size));
+      const to = batchEnd(span.from, span.from + share, batchBytesMax, bytesBefore);
+      const taken = reader.takeRange(to - span.from);
+      if (taken === undefined) return true;
+      member.given += taken.to - taken.from;
+      this.#give(member, known, topic, taken);
+    }
+    return true;
+  }
+
+  /** The member is told of the topic before its first message. */
+  #knownTopic(member: Joined, topic: Topic, seq: number): MemberTopic | undefined {
+    const { subscription, outbox, topics } = member;
+    const known = topics.get(topic);
+    if (known !== undefined) return known;
+    const topicId = member.numberOf(topic);
+    if (topicId === undefined) return undefined;
+    outbox.control(topicMessage({ subscription, topic, topicId }, seq, true));
+    const made = new MemberTopic(topicId);
+    topics.set(topic, made);
+    return made;
+  }
+
+  #give({ subscription, outbox }: Joined, known: MemberTopic, topic: Topic, span: Span): void {
+    outbox.sendRange(known, this.#host.encoder.encode(topic, known.topicId, span, subscription.writing));
+  }
+
+  #leastLoaded(): Joined | undefined {
+    let least: Joined | undefined;
+    for (const member of this.#members) {
+      if (!member.outbox.canTake) continue;
+      if (
+        least === undefined ||
+        loadOf(member) < loadOf(least) ||
+        (loadOf(member) === loadOf(least) && member.given < least.given)
+      ) {
+        least = member;
+      }
+    }
+    return least;
+  }
+}
+
+function loadOf({ outbox }: Joined): number {
+  return outbox.unsentBytes;
+}

@@ -1,0 +1,402 @@
+import { Writable } from 'node:stream';
+import { describe, expect, test } from 'vitest';
+import type { WebSocket } from 'ws';
+import { ManualClock } from '../base/clock.ts';
+import type { SightlineError } from '../base/errors.ts';
+import { seededRandom } from '../base/random.ts';
+import { Priority } from '../base/sample.ts';
+import { Payload } from '../protocol/payload.ts';
+import { decodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
+import type { DataMessage, TelemetryContract, TelemetryServerMessage } from '../protocol/telemetry.ts';
+import { Hub } from '../stream/hub.ts';
+import { Topics } from '../stream/topics.ts';
+import { Feed } from './telemetry-feed.ts';
+import { RangeEncoder, writingOf } from './telemetry-frames.ts';
+import { Outbox, type OutboxSettings } from './telemetry-outbox.ts';
+
+const SETTINGS: OutboxSettings = {
+  targetLatencyMs: 50,
+  batchDelayMs: 5,
+  batchMessagesMax: 50,
+  batchBytesMax: 100_000,
+  socketBytesMax: 20_000,
+  queueBytesMax: 100_000,
+  criticalMessagesMax: 5,
+  slowConsumerMs: 30_000,
+};
+
+/** The socket's side of a link that passes as many bytes as the simulation lets it. */
+class SimulatedLink extends Writable {
+  arrived = Buffer.alloc(0);
+  #allowedBytes = 0;
+  #current: { chunk: Buffer; done: () => void } | undefined;
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.#current = { chunk, done };
+    this.#go();
+  }
+
+  pass(bytes: number): void {
+    this.#allowedBytes += bytes;
+    this.#go();
+  }
+
+  #go(): void {
+    while (this.#current !== undefined && this.#allowedBytes > 0) {
+      const { chunk, done } = this.#current;
+      const part = chunk.subarray(0, this.#allowedBytes);
+      this.#allowedBytes -= part.length;
+      this.arrived = Buffer.concat([this.arrived, part]);
+      if (part.length < chunk.length) {
+        this.#current = { chunk: chunk.subarray(part.length), done };
+        return;
+      }
+      this.#current = undefined;
+      done();
+    }
+  }
+}
+
+class Simulation {
+  readonly clock = new ManualClock(0);
+  readonly link = new SimulatedLink();
+  readonly topics: Topics;
+  readonly outbox: Outbox;
+  readonly feeds: Feed[] = [];
+  readonly failures: SightlineError[] = [];
+  wakeMs = Infinity;
+  #isEnqueued = false;
+
+  constructor(settings: Partial<OutboxSettings> = {}, historyMessages = 1_000) {
+    this.topics = new Topics({
+      hub: new Hub({ clock: this.clock, streamsMax: 10 }),
+      clock: this.clock,
+      random: seededRandom(1),
+      settings: {
+        topicsMax: 10,
+        historyMessages,
+        historyBytesMax: 1e8,
+        historyTotalBytesMax: 1e9,
+        topicIdleMs: 1e9,
+        readersMax: 10,
+      },
+    });
+    const socket = { _socket: this.link, readyState: 1, OPEN: 1, isPaused: false } as unknown as WebSocket;
+    this.outbox = new Outbox({
+      socket,
+      protocol: 'sightline.v1.json',
+      fail: (reason) => {
+        this.failures.push(reason);
+        this.outbox.close();
+      },
+      onDone: () => {},
+      host: {
+        clock: this.clock,
+        settings: { ...SETTINGS, ...settings },
+        encoder: new RangeEncoder({
+          compression: 'none',
+          compressionThresholdBytes: 0,
+          compressors: {},
+          cacheBytesMax: 1e6,
+        }),
+        enqueue: () => {
+          this.#isEnqueued = true;
+        },
+        wakeAt: (_outbox, timeMs) => {
+          this.wakeMs = Math.min(this.wakeMs, timeMs);
+        },
+      },
+    });
+  }
+
+  subscribe(name: string, contract: TelemetryContract = 'all'): Feed {
+    this.publish(name, 0);
+    const topic = this.topics.get(name)!;
+    const id = this.feeds.length + 1;
+    const reader = topic.stream.subscribeRanges({ contract: { kind: contract === 'latest' ? 'latest' : 'all' } });
+    const writing = writingOf('sightline.v1.json');
+    const subscription = { id, filter: name, contract, writing };
+    const feed = new Feed({ subscription, outbox: this.outbox, topic, topicId: id, reader, isBackfill: false });
+    this.feeds.push(feed);
+    return feed;
+  }
+
+  publish(name: string, bytes: number, priority: Priority = Priority.normal): void {
+    this.topics.publish(name, { payload: Payload.of('x'.repeat(bytes)), priority });
+    for (const feed of this.feeds.filter(({ topic }) => topic.name === name)) {
+      if (priority === Priority.critical) {
+        const { stream } = feed.topic;
+        this.outbox.critical(feed, stream.at(stream.head - 1)!);
+      }
+      feed.sendUntil = feed.topic.stream.head;
+      this.outbox.activate(feed);
+    }
+  }
+
+  flush(): void {
+    this.outbox.flush(this.clock.now());
+  }
+
+  /** The link passes some bytes, and the outbox goes on as long as it has something to do. */
+  async pass(bytes: number): Promise<void> {
+    this.link.pass(bytes);
+    for (let round = 0; round < 100; round++) {
+      // The stream tells of a completed write on the next tick.
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      if (!this.#isEnqueued) return;
+      this.#isEnqueued = false;
+      this.flush();
+    }
+  }
+
+  /** Whole messages that have arrived. */
+  messages(): TelemetryServerMessage[] {
+    const messages: TelemetryServerMessage[] = [];
+    let rest = this.link.arrived;
+    while (rest.length >= 2) {
+      const short = rest[1]!;
+      const head = short < 126 ? 2 : short === 126 ? 4 : 10;
+      if (rest.length < head) break;
+      const length = short < 126 ? short : short === 126 ? rest.readUInt16BE(2) : Number(rest.readBigUInt64BE(2));
+      if (rest.length < head + length) break;
+      messages.push(decodeTelemetryServerMessage(rest.toString('utf8', head, head + length)));
+      rest = rest.subarray(head + length);
+    }
+    return messages;
+  }
+
+  of<T extends TelemetryServerMessage['type']>(type: T) {
+    return this.messages().filter((m) => m.type === type) as Extract<TelemetryServerMessage, { type: T }>[];
+  }
+
+  seqs(feed: Feed): number[] {
+    return this.of('data')
+      .filter((m: DataMessage) => m.topic_id === feed.topicId)
+      .flatMap(({ seq, messages }) => messages.map((_, i) => seq + i));
+  }
+
+  expectBalanced(): void {
+    for (const { reader } of this.feeds) {
+      const { published, delivered, conflated, dropped, expired, queued } = reader.counts();
+      expect(delivered + conflated + expired + queued + Object.values(dropped).reduce((a, b) => a + b, 0)).toBe(
+        published,
+      );
+    }
+  }
+}
+
+const sequence = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+describe('an idle line', () => {
+  test('gets everything at once, several topics in one system call, in one message each', async () => {
+    const sim = new Simulation();
+    const [a, b] = [sim.subscribe('a'), sim.subscribe('b')];
+    for (let i = 0; i < 3; i++) {
+      sim.publish('a', 10);
+      sim.publish('b', 10);
+    }
+    sim.flush();
+    await sim.pass(10_000);
+    expect([sim.seqs(a), sim.seqs(b)]).toEqual([sequence(2, 4), sequence(2, 4)]);
+    expect(sim.of('data')).toHaveLength(2);
+  });
+});
+
+describe('a busy line', () => {
+  test('gathers for 5 ms, or 50 messages', async () => {
+    const sim = new Simulation();
+    const feed = sim.subscribe('a');
+    sim.publish('a', 10);
+    sim.flush();
+    const unsent = sim.outbox.unsentBytes;
+    expect(unsent).toBeGreaterThan(0);
+    sim.publish('a', 10);
+    sim.flush();
+    expect([sim.outbox.unsentBytes, sim.wakeMs]).toEqual([unsent, 5]);
+    sim.clock.advance(5);
+    sim.flush();
+    expect(sim.outbox.unsentBytes).toBeGreaterThan(unsent);
+    const gathered = sim.outbox.unsentBytes;
+    for (let i = 0; i < 49; i++) sim.publish('a', 10);
+    sim.flush();
+    expect(sim.outbox.unsentBytes).toBe(gathered);
+    sim.publish('a', 10);
+    sim.flush();
+    await sim.pass(100_000);
+    expect(sim.of('data').map(({ messages }) => messages.length)).toEqual([1, 1, 50]);
+    expect(sim.seqs(feed)).toEqual(sequence(2, 53));
+  });
+
+  test('a client that says that it lags gets fewer, larger batches', () => {
+    const sim = new Simulation();
+    sim.subscribe('a');
+    sim.outbox.report(30);
+    sim.publish('a', 10);
+    sim.flush();
+    expect([sim.outbox.unsentBytes, sim.wakeMs]).toEqual([0, 15]);
+    sim.clock.advance(15);
+    sim.flush();
+    expect(sim.outbox.unsentBytes).toBeGreaterThan(0);
+  });
+
+  test('a large topic does not starve a small one', async () => {
+    const sim = new Simulation({ queueBytesMax: 1e9, socketBytesMax: 100_000, batchBytesMax: 1e6 });
+    sim.subscribe('camera');
+    const small = sim.subscribe('pose');
+    for (let i = 0; i < 60; i++) sim.publish('camera', 200_000);
+    const ages: number[] = [];
+    for (let tick = 0; tick < 40; tick++) {
+      sim.publish('pose', 100);
+      sim.flush();
+      await sim.pass(150_000);
+      sim.clock.advance(10);
+      ages.push(small.topic.lastSeq - (sim.seqs(small).at(-1) ?? 1));
+    }
+    // Behind what is in the socket already, and at most a few turns of the camera.
+    expect(Math.max(...ages)).toBeLessThanOrEqual(5);
+    expect(sim.feeds[0]!.reader.queued).toBeGreaterThan(0);
+    sim.expectBalanced();
+  });
+});
+
+describe('a line that takes too little', () => {
+  test('is warned of at 70 %; from 90 % on the lowest class goes first, oldest first, and is told', async () => {
+    const sim = new Simulation();
+    const feed = sim.subscribe('a');
+    const classes = [Priority.low, Priority.normal, Priority.high];
+    for (let i = 0; i < 125; i++) {
+      sim.publish('a', 998, classes[i % 3]!);
+      sim.flush();
+    }
+    const { dropped } = feed.reader.counts();
+    expect(dropped['slow_reader']).toBeGreaterThan(10);
+    sim.expectBalanced();
+    await sim.pass(1e6);
+    const got = new Set(sim.seqs(feed));
+    const lost = sequence(2, 126).filter((seq) => !got.has(seq));
+    expect(lost).toHaveLength(dropped['slow_reader']!);
+    // Message `seq` is the one of i = seq - 2.
+    expect(new Set(lost.map((seq) => (seq - 2) % 3))).toEqual(new Set([Priority.low]));
+    expect(sim.of('loss').reduce((sum, { count }) => sum + count, 0)).toBe(lost.length);
+    expect(sim.of('loss').every(({ cause, id }) => cause === 'slow_reader' && id === 1)).toBe(true);
+    expect(sim.of('notice')).toMatchObject([{ reason: 'queue' }]);
+    expect(feed.reader.counts().queued).toBe(0);
+    sim.expectBalanced();
+  });
+
+  test('when the lowest class is not enough the next one goes', () => {
+    const sim = new Simulation();
+    sim.subscribe('a');
+    for (let i = 0; i < 300; i++) {
+      sim.publish('a', 998, i % 10 === 0 ? Priority.low : Priority.normal);
+      sim.flush();
+      expect(sim.outbox.queuedBytes).toBeLessThanOrEqual(91_000);
+    }
+    expect(sim.feeds[0]!.reader.counts().dropped['slow_reader']).toBeGreaterThan(150);
+    sim.expectBalanced();
+  });
+
+  test('a reliable reader loses nothing that the history holds', async () => {
+    const sim = new Simulation();
+    const feed = sim.subscribe('a', 'reliable');
+    for (let i = 0; i < 300; i++) {
+      sim.publish('a', 998);
+      sim.flush();
+    }
+    await sim.pass(1e6);
+    expect(sim.seqs(feed)).toEqual(sequence(2, 301));
+  });
+
+  test('a reliable reader that the history overtakes is told, and begins anew with the latest message', async () => {
+    const sim = new Simulation({}, 50);
+    const feed = sim.subscribe('a', 'reliable');
+    for (let i = 0; i < 100; i++) {
+      sim.publish('a', 998);
+      sim.flush();
+    }
+    await sim.pass(1e6);
+    const got = sim.seqs(feed);
+    expect(got.at(-1)).toBe(101);
+    expect(sim.of('topic')).toMatchObject([{ seq: 100, recovered: false }]);
+    expect(sim.of('loss').reduce((sum, { count }) => sum + count, 0)).toBe(100 - got.length);
+    sim.expectBalanced();
+  });
+
+  test('latest: gets the newest of each topic, however long it took', async () => {
+    const sim = new Simulation();
+    const feed = sim.subscribe('a', 'latest');
+    for (let i = 0; i < 100; i++) {
+      sim.publish('a', 30_000);
+      sim.flush();
+    }
+    await sim.pass(1e6);
+    expect(sim.seqs(feed)).toEqual([2, 101]);
+    expect(sim.of('loss')).toEqual([]);
+    sim.expectBalanced();
+  });
+
+  test('is given up after 30 s in which nothing moved', async () => {
+    const sim = new Simulation();
+    sim.subscribe('a');
+    sim.publish('a', 1_000);
+    sim.flush();
+    sim.clock.advance(29_999);
+    sim.outbox.check(sim.clock.now());
+    expect(sim.failures).toEqual([]);
+    sim.clock.advance(1);
+    sim.outbox.check(sim.clock.now());
+    expect(sim.failures).toMatchObject([{ code: 'SLOW_CONSUMER' }]);
+  });
+});
+
+describe('critical messages', () => {
+  test('overtake what waits, and are delivered once', async () => {
+    const sim = new Simulation();
+    const feed = sim.subscribe('a');
+    for (let i = 0; i < 60; i++) {
+      sim.publish('a', 998);
+      sim.flush();
+    }
+    const waiting = feed.reader.queued;
+    expect(waiting).toBeGreaterThan(20);
+    sim.publish('a', 10, Priority.critical);
+    sim.outbox.flushCriticals(sim.clock.now());
+    expect(feed.reader.queued).toBe(waiting);
+    await sim.pass(1e6);
+    const seqs = sim.seqs(feed);
+    expect(seqs.indexOf(62)).toBe(60 - waiting);
+    expect(seqs.toSorted((a, b) => a - b)).toEqual(sequence(2, 62));
+    sim.expectBalanced();
+  });
+
+  test('conflation does not touch them', async () => {
+    const sim = new Simulation();
+    const feed = sim.subscribe('a', 'latest');
+    sim.publish('a', 30_000);
+    sim.flush();
+    for (let i = 0; i < 3; i++) {
+      sim.publish('a', 1, Priority.critical);
+      sim.publish('a', 1);
+      sim.flush();
+    }
+    await sim.pass(1e6);
+    expect(sim.seqs(feed)).toEqual([2, 3, 5, 7, 8]);
+    sim.expectBalanced();
+  });
+
+  test('more than the budget end the connection, never in silence', () => {
+    const sim = new Simulation();
+    const feed = sim.subscribe('a');
+    // A socket that takes nothing more, not even critical messages.
+    sim.publish('a', 90_000);
+    sim.flush();
+    for (let i = 0; i < 5; i++) sim.publish('a', 10, Priority.critical);
+    sim.flush();
+    expect([sim.failures, sim.outbox.criticalQueue]).toEqual([[], 5]);
+    sim.publish('a', 10, Priority.critical);
+    expect(sim.failures).toMatchObject([{ code: 'CRITICAL_BACKLOG' }]);
+    feed.reader.close();
+    expect(feed.reader.counts()).toMatchObject({ dropped: { closed: 6 }, queued: 0 });
+    sim.expectBalanced();
+  });
+});

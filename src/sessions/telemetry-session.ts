@@ -1,0 +1,572 @@
+import type { WebSocket } from 'ws';
+import type { Clock } from '../base/clock.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
+import { decodeBatch } from '../protocol/batch.ts';
+import { Payload } from '../protocol/payload.ts';
+import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
+import type * as t from '../protocol/telemetry.ts';
+import { checkTopic, isServerTopic } from '../protocol/topic.ts';
+import { PROTOCOL_VERSION } from '../protocol/video.ts';
+import type { ReaderCounts } from '../stream/reader.ts';
+import type { Topic, TopicInput, Topics } from '../stream/topics.ts';
+import { decompressors } from './compression.ts';
+import { endSocket, SessionSocket, type KeepAliveSettings } from './session-socket.ts';
+import { Feed, type Subscription } from './telemetry-feed.ts';
+import { writingOf } from './telemetry-frames.ts';
+import type { Group, GroupMember } from './telemetry-group.ts';
+import { Outbox, topicMessage, type OutboxHost } from './telemetry-outbox.ts';
+import { decideStart, type Position } from './telemetry-start.ts';
+import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
+
+/** Subscriptions of one connection that may take in the same topic: a topic's number on the wire holds which one it is. */
+const OVERLAPS_MAX = 16;
+/**
+ * Messages that a client may publish in one round. What it sends beyond waits in its socket: input that is taken faster than
+ * it is passed on would only be lost on the way, for all readers.
+ */
+const ROUND_MESSAGES = 512;
+/** Who is muted is told so again, at most so often. */
+const REFUSAL_INTERVAL_MS = 1_000;
+
+export interface TelemetrySessionSettings extends KeepAliveSettings {
+  readonly rate: RateSettings;
+  readonly messageBytesMax: number;
+  readonly batchMessagesMax: number;
+  readonly subscriptionsMax: number;
+  readonly topicsMax: number;
+  readonly historyMessages: number;
+}
+
+/** What a session needs of its lane. */
+export interface SessionHost extends OutboxHost {
+  readonly topics: Topics;
+  /** The feed is woken by its topic from now on. */
+  attach(feed: Feed): void;
+  detach(feed: Feed): void;
+  group(name: string, subscription: Subscription): Group;
+  /** Counts the rounds of flushing. */
+  readonly round: number;
+  /** Has the outbox released when the round is over. */
+  holdBack(outbox: Outbox): void;
+}
+
+export interface TelemetrySessionParts {
+  readonly clientId: string;
+  readonly clock: Clock;
+  readonly settings: TelemetrySessionSettings;
+  readonly host: SessionHost;
+  /** The client was disconnected because it publishes too fast. */
+  readonly onOffence: (socket: WebSocket) => void;
+}
+
+interface OpenSubscription extends Subscription {
+  readonly feeds: Map<number, Feed>;
+  readonly message: t.SubscribeMessage;
+  readonly since: ReadonlyMap<string, Position> | undefined;
+  /** Topics that came by a group. */
+  readonly shared: { readonly topic: Topic; readonly topicId: number }[];
+  leave: () => void;
+  /** The client was told that there are more topics than it may have. */
+  isCut: boolean;
+}
+
+export interface TelemetrySessionReport {
+  readonly client_id: string;
+  readonly connected: boolean;
+  readonly protocol: t.TelemetrySubprotocol;
+  readonly age_s: number;
+  readonly subscriptions: number;
+  readonly topics: number;
+  /** Of all readers that the session has had. */
+  readonly accounts: ReaderCounts;
+  readonly published: number;
+  readonly duplicates: number;
+  readonly refused_publications: number;
+  readonly refused_messages: number;
+  readonly unsent_bytes: number;
+  readonly queued_bytes: number;
+  readonly critical_queue: number;
+  readonly lag_ms: number;
+}
+
+/** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
+export class TelemetrySession {
+  readonly link: SessionSocket;
+  readonly #parts: TelemetrySessionParts;
+  #protocol: t.TelemetrySubprotocol = 'sightline.v1.json';
+  #outbox: Outbox | undefined;
+  #subscriptions: Map<number, OpenSubscription> | undefined;
+  #topicCount = 0;
+  /** By topic: which of its numbers are taken, bit by bit. */
+  #overlaps: Map<Topic, number> | undefined;
+  /** By alias. */
+  #advertised: Map<number, string> | undefined;
+  /** By topic: what `reliable` subscriptions have taken over. */
+  #acknowledged: Map<string, Position> | undefined;
+  /** By topic: the client's own number of its last reliable publication. */
+  #publications: Map<string, number> | undefined;
+  /** Since its first publication. */
+  #rate: RateState | undefined;
+  #refusalToldMs = -Infinity;
+  #throttle: NodeJS.Timeout | undefined;
+  #round = 0;
+  #roundMessages = 0;
+  #topicsMade = 0;
+  #published = 0;
+  #duplicates = 0;
+  #refusedPublications = 0;
+  #refusedMessages = 0;
+  #lagMs = 0;
+  #closedCounts = NO_COUNTS;
+
+  constructor(parts: TelemetrySessionParts) {
+    this.#parts = parts;
+    this.link = new SessionSocket({
+      clientId: parts.clientId,
+      clock: parts.clock,
+      settings: parts.settings,
+      end: (socket, reason) => this.#endSocket(socket, reason),
+      onMessage: (data, isBinary, nowMs) => this.#onMessage(data, isBinary, nowMs),
+      onLost: () => this.#onLost(),
+    });
+  }
+
+  /** Who has subscribed has reason to be silent: a ping tells whether it is still there. */
+  get lastActivityMs(): number {
+    return this.#subscriptions !== undefined && this.#subscriptions.size > 0 ? Infinity : this.link.lastActivityMs;
+  }
+
+  get protocol(): t.TelemetrySubprotocol {
+    return this.#protocol;
+  }
+
+  /** Gives the session a socket and welcomes it; a socket that it had is closed as taken over. */
+  connect(socket: WebSocket, protocol: t.TelemetrySubprotocol, resumed: boolean): void {
+    const { host, clock, settings } = this.#parts;
+    this.link.connect(socket);
+    this.#protocol = protocol;
+    this.#outbox = new Outbox({
+      host,
+      socket,
+      protocol,
+      fail: (reason) => this.link.end(reason),
+      onDone: (feed) => this.#closeFeed(feed),
+    });
+    this.#outbox.control({
+      type: 'welcome',
+      protocol: PROTOCOL_VERSION,
+      client_id: this.link.clientId,
+      token: this.link.token,
+      resumed,
+      server_time: clock.now(),
+      limits: {
+        message_bytes_max: settings.messageBytesMax,
+        batch_messages_max: settings.batchMessagesMax,
+        subscriptions_max: settings.subscriptionsMax,
+        publish_rate_max: settings.rate.messagesPerS,
+        history_messages: settings.historyMessages,
+      },
+    });
+  }
+
+  /** About once a second. */
+  check(nowMs: number): void {
+    this.#outbox?.check(nowMs);
+  }
+
+  /** The client should go elsewhere; what is critical leaves first. */
+  drain(reconnectAfterMs: number): void {
+    this.#outbox?.flushCriticals(this.#parts.clock.now());
+    this.#outbox?.control({
+      type: 'notice',
+      reason: 'drain',
+      message: 'the server shuts down: connect again',
+      reconnect_after_ms: reconnectAfterMs,
+    });
+  }
+
+  /** Ends the session for good. Idempotent. */
+  close(reason: SightlineError): void {
+    this.link.end(reason);
+  }
+
+  report(): TelemetrySessionReport {
+    const { clock } = this.#parts;
+    const subscriptions = [...(this.#subscriptions?.values() ?? [])];
+    const readers = subscriptions.flatMap(({ feeds }) => [...feeds.values()].map(({ reader }) => reader));
+    return {
+      client_id: this.link.clientId,
+      connected: this.link.socket !== undefined,
+      protocol: this.#protocol,
+      age_s: (clock.now() - this.link.openedTimeMs) / 1000,
+      subscriptions: subscriptions.length,
+      topics: this.#topicCount,
+      accounts: readers.reduce((sum, reader) => addCounts(sum, reader.counts()), this.#closedCounts),
+      published: this.#published,
+      duplicates: this.#duplicates,
+      refused_publications: this.#refusedPublications,
+      refused_messages: this.#refusedMessages,
+      unsent_bytes: this.#outbox?.unsentBytes ?? 0,
+      queued_bytes: this.#outbox?.queuedBytes ?? 0,
+      critical_queue: this.#outbox?.criticalQueue ?? 0,
+      lag_ms: this.#lagMs,
+    };
+  }
+
+  #onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
+    try {
+      if (data.length > this.#parts.settings.messageBytesMax) {
+        throw new SightlineError(
+          'MESSAGE_TOO_LARGE',
+          `a message of ${data.length} bytes is over the limit of ${this.#parts.settings.messageBytesMax}`,
+        );
+      }
+      if (isBinary && this.#protocol === 'sightline.v1.binary') this.#onBatch(data, nowMs);
+      else this.#onControl(decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8')), data.length, nowMs);
+    } catch (thrown) {
+      this.#refusedMessages++;
+      this.#tell(toSightlineError(thrown));
+    }
+  }
+
+  #onControl(message: t.TelemetryClientMessage, bytes: number, nowMs: number): void {
+    switch (message.type) {
+      case 'publish':
+        return this.#onPublish(message, bytes, nowMs);
+      case 'subscribe':
+        return this.#guarded({ id: message.id }, () => this.#subscribe(message));
+      case 'unsubscribe':
+        return this.#guarded({ id: message.id }, () => this.#unsubscribe(message.id));
+      case 'advertise':
+        return this.#guarded({ topic: message.topic }, () => this.#advertise(message));
+      case 'ack':
+        return this.#guarded({ id: message.id }, () => this.#acknowledge(message));
+      case 'report':
+        this.#lagMs = message.lag_ms;
+        return this.#outbox?.report(message.lag_ms);
+      case 'clock':
+        return this.#outbox?.control({ type: 'clock', t0: message.t0, t1: nowMs, t2: this.#parts.clock.now() });
+    }
+  }
+
+  /** Runs what a message asks for; what it throws is told with what it is about. */
+  #guarded(about: { id?: number; topic?: string; seq?: number }, act: () => void): void {
+    try {
+      act();
+    } catch (thrown) {
+      this.#refusedMessages++;
+      this.#tell(toSightlineError(thrown), about);
+    }
+  }
+
+  #tell({ code, message }: SightlineError, about: { id?: number; topic?: string; seq?: number } = {}): void {
+    this.#outbox?.control({ type: 'error', code, message, ...about });
+  }
+
+  // Subscribing.
+
+  #subscribe(message: t.SubscribeMessage): void {
+    const { id, filter, contract, group } = message;
+    const { subscriptionsMax } = this.#parts.settings;
+    const { host } = this.#parts;
+    this.#subscriptions ??= new Map();
+    if (this.#subscriptions.has(id))
+      throw new SightlineError('MESSAGE_FIELD_BAD', `id ${id} is that of another subscription`);
+    if (this.#subscriptions.size >= subscriptionsMax) {
+      throw new SightlineError('SUBSCRIPTION_LIMIT_REACHED', `there are ${subscriptionsMax} subscriptions already`);
+    }
+    const subscription: OpenSubscription = {
+      id,
+      filter,
+      contract,
+      message,
+      writing: writingOf(this.#protocol, message.codecs),
+      feeds: new Map(),
+      shared: [],
+      since: message.since && new Map(message.since.map(({ topic, epoch, seq }) => [topic, { epoch, seq }])),
+      leave: () => {},
+      isCut: false,
+    };
+    this.#subscriptions.set(id, subscription);
+    this.#outbox!.control({ type: 'subscribed', id, filter });
+    if (group === undefined)
+      subscription.leave = host.topics.watch(filter, (topic) => this.#takeIn(subscription, topic));
+    else subscription.leave = host.group(group, subscription).join(this.#memberOf(subscription));
+  }
+
+  #memberOf(subscription: OpenSubscription): GroupMember {
+    const numberOf = (topic: Topic) => {
+      const topicId = this.#takeNumber(subscription, topic);
+      if (topicId !== undefined) subscription.shared.push({ topic, topicId });
+      return topicId;
+    };
+    return { subscription, outbox: this.#outbox!, numberOf };
+  }
+
+  /** A topic belongs to a subscription from now on. */
+  #takeIn(subscription: OpenSubscription, topic: Topic): void {
+    const outbox = this.#outbox!;
+    const topicId = this.#takeNumber(subscription, topic);
+    if (topicId === undefined) return;
+    const { contract, message } = subscription;
+    const { epoch, stream } = topic;
+    const since =
+      subscription.since?.get(topic.name) ??
+      this.#acknowledgedOf(subscription, topic) ??
+      // Who says what it has has nothing of a topic that it leaves out: the topic came while it was away.
+      (subscription.since && { epoch, seq: 0 });
+    const start = decideStart(contract, { epoch, oldest: stream.oldest, head: stream.head }, since);
+    const open = (from: number, until?: number) =>
+      new Feed({
+        subscription,
+        outbox,
+        topic,
+        topicId,
+        isBackfill: until !== undefined,
+        reader: stream.subscribeRanges({
+          contract:
+            contract === 'latest'
+              ? { kind: 'latest' }
+              : contract === 'sampled'
+                ? { kind: 'sampled', hz: message.hz! }
+                : { kind: 'all' },
+          from,
+          ...(until !== undefined && { until }),
+          ...(message.ttl_ms !== undefined && { ttlMs: message.ttl_ms }),
+        }),
+      });
+    const feed = open(start.from);
+    subscription.feeds.set(topicId, feed);
+    outbox.control(topicMessage(feed, start.from, start.recovered));
+    this.#parts.host.attach(feed);
+    if (start.backfill !== undefined) {
+      const missed = open(start.backfill.from, start.backfill.to);
+      subscription.feeds.set(-topicId, missed);
+      outbox.activate(missed);
+    }
+    outbox.activate(feed);
+    this.#parts.host.enqueue(outbox);
+  }
+
+  #acknowledgedOf({ contract }: Subscription, topic: Topic): Position | undefined {
+    return contract === 'reliable' ? this.#acknowledged?.get(topic.name) : undefined;
+  }
+
+  /** The number that this subscription knows the topic by; the first subscription of every connection has the same one, so that it gets the same bytes. */
+  #takeNumber(subscription: OpenSubscription, topic: Topic): number | undefined {
+    const { topicsMax } = this.#parts.settings;
+    this.#overlaps ??= new Map();
+    const taken = this.#overlaps.get(topic) ?? 0;
+    let overlap = 0;
+    while (overlap < OVERLAPS_MAX && (taken & (1 << overlap)) !== 0) overlap++;
+    if (overlap === OVERLAPS_MAX || this.#topicCount >= topicsMax) {
+      if (!subscription.isCut) {
+        subscription.isCut = true;
+        const why =
+          overlap === OVERLAPS_MAX
+            ? `${OVERLAPS_MAX} subscriptions take it in`
+            : `the connection has ${topicsMax} topics`;
+        this.#tell(new SightlineError('TOPIC_LIMIT_REACHED', `topic "${topic.name}" and more are left out: ${why}`), {
+          id: subscription.id,
+        });
+      }
+      return undefined;
+    }
+    this.#overlaps.set(topic, taken | (1 << overlap));
+    this.#topicCount++;
+    return topic.number * OVERLAPS_MAX + overlap;
+  }
+
+  #unsubscribe(id: number): void {
+    const subscription = this.#subscriptions?.get(id);
+    if (subscription === undefined) throw new SightlineError('SUBSCRIPTION_UNKNOWN', `there is no subscription ${id}`);
+    this.#leave(subscription);
+    this.#outbox!.control({ type: 'unsubscribed', id });
+  }
+
+  #leave(subscription: OpenSubscription): void {
+    this.#subscriptions!.delete(subscription.id);
+    subscription.leave();
+    for (const feed of subscription.feeds.values()) this.#closeFeed(feed);
+    for (const { topic, topicId } of subscription.shared) this.#releaseNumber(topic, topicId);
+  }
+
+  #closeFeed(feed: Feed): void {
+    const { topic, topicId, reader, isBackfill, subscription } = feed;
+    const { feeds } = subscription as OpenSubscription;
+    this.#outbox?.remove(feed);
+    reader.close();
+    this.#closedCounts = addCounts(this.#closedCounts, reader.counts());
+    feeds.delete(isBackfill ? -topicId : topicId);
+    if (isBackfill) return;
+    this.#parts.host.detach(feed);
+    this.#releaseNumber(topic, topicId);
+  }
+
+  #releaseNumber(topic: Topic, topicId: number): void {
+    this.#topicCount--;
+    const left = this.#overlaps!.get(topic)! & ~(1 << (topicId % OVERLAPS_MAX));
+    if (left === 0) this.#overlaps!.delete(topic);
+    else this.#overlaps!.set(topic, left);
+  }
+
+  #acknowledge({ id, topic_id: topicId, seq }: t.AckMessage): void {
+    const feed = this.#subscriptions?.get(id)?.feeds.get(topicId);
+    if (feed === undefined)
+      throw new SightlineError('SUBSCRIPTION_UNKNOWN', `subscription ${id} has no topic ${topicId}`);
+    const { topic } = feed;
+    if (seq > topic.lastSeq) throw new SightlineError('MESSAGE_FIELD_BAD', `seq ${seq} was not sent yet`);
+    this.#acknowledged ??= new Map();
+    const before = this.#acknowledged.get(topic.name);
+    if (before?.epoch === topic.epoch && before.seq >= seq) return;
+    this.#acknowledged.delete(topic.name);
+    this.#acknowledged.set(topic.name, { epoch: topic.epoch, seq });
+    forgetOldest(this.#acknowledged, this.#parts.settings.topicsMax);
+  }
+
+  // Publishing.
+
+  #advertise({ alias, topic }: t.AdvertiseMessage): void {
+    requireOpenTopic(topic);
+    const { subscriptionsMax } = this.#parts.settings;
+    this.#advertised ??= new Map();
+    if (!this.#advertised.has(alias) && this.#advertised.size >= subscriptionsMax) {
+      throw new SightlineError('TOPIC_LIMIT_REACHED', `the connection has ${subscriptionsMax} aliases already`);
+    }
+    this.#advertised.set(alias, topic);
+  }
+
+  #onPublish(message: t.PublishMessage, bytes: number, nowMs: number): void {
+    const { topic, seq } = message;
+    const about = seq === undefined ? { topic } : { topic, seq };
+    this.#guarded(about, () => {
+      if (!this.#mayPublish(1, bytes, nowMs, about)) return;
+      requireOpenTopic(topic);
+      this.#publish(topic, seq, [
+        {
+          payload: Payload.of(message.data),
+          ...(message.time !== undefined && { timeMs: message.time }),
+          ...(message.priority !== undefined && { priority: message.priority }),
+          ...(message.ttl_ms !== undefined && { ttlMs: message.ttl_ms }),
+        },
+      ]);
+    });
+  }
+
+  #onBatch(data: Buffer, nowMs: number): void {
+    const { envelope, messages } = decodeBatch(data, () => undefined, decompressors);
+    const topic = this.#advertised?.get(envelope.topicId);
+    if (topic === undefined) throw new SightlineError('ALIAS_UNKNOWN', `alias ${envelope.topicId} was not advertised`);
+    const seq = envelope.firstSeq > 0 ? envelope.firstSeq : undefined;
+    const about = seq === undefined ? { topic } : { topic, seq };
+    this.#guarded(about, () => {
+      if (this.#mayPublish(messages.length, data.length, nowMs, about)) this.#publish(topic, seq, messages);
+    });
+  }
+
+  /** With `firstSeq` the publication is reliable: what was published before is left out, and the client is told up to where all is in. */
+  #publish(topic: string, firstSeq: number | undefined, inputs: readonly TopicInput[]): void {
+    const { topics } = this.#parts.host;
+    this.#countInRound(inputs.length);
+    if (topics.get(topic) === undefined) this.#countNewTopic(topic);
+    if (firstSeq === undefined) {
+      for (const input of inputs) topics.publish(topic, input);
+      this.#published += inputs.length;
+      return;
+    }
+    this.#publications ??= new Map();
+    const last = this.#publications.get(topic) ?? firstSeq - 1;
+    if (firstSeq > last + 1) {
+      throw new SightlineError('PUBLISH_SEQUENCE_BAD', `seq ${firstSeq} on "${topic}" leaves out ${last + 1}`);
+    }
+    const fresh = inputs.slice(last + 1 - firstSeq);
+    for (const input of fresh) topics.publish(topic, input);
+    this.#published += fresh.length;
+    this.#duplicates += inputs.length - fresh.length;
+    this.#publications.delete(topic);
+    this.#publications.set(topic, last + fresh.length);
+    forgetOldest(this.#publications, this.#parts.settings.topicsMax);
+    this.#outbox?.confirm(topic, last + fresh.length);
+  }
+
+  #countInRound(messages: number): void {
+    const { host } = this.#parts;
+    if (this.#round !== host.round) this.#roundMessages = 0;
+    this.#round = host.round;
+    this.#roundMessages += messages;
+    if (this.#roundMessages > ROUND_MESSAGES && this.#outbox !== undefined) host.holdBack(this.#outbox);
+  }
+
+  /** One client must not use up the server's topics. */
+  #countNewTopic(topic: string): void {
+    const { topicsMax } = this.#parts.settings;
+    if (this.#topicsMade >= topicsMax) {
+      throw new SightlineError(
+        'TOPIC_LIMIT_REACHED',
+        `"${topic}" would be this client's topic number ${topicsMax + 1}`,
+      );
+    }
+    this.#topicsMade++;
+  }
+
+  #mayPublish(messages: number, bytes: number, nowMs: number, about: { topic: string; seq?: number }): boolean {
+    const { settings, onOffence } = this.#parts;
+    const before = this.#rate ?? freshRate(settings.rate, nowMs);
+    const { state, allowed, penalty, pauseMs } = judgeRate(before, messages, bytes, nowMs, settings.rate);
+    this.#rate = state;
+    if (!allowed) this.#refusedPublications += messages;
+    if (penalty === 'disconnect') {
+      const socket = this.link.socket!;
+      this.link.end(new SightlineError('RATE_EXCEEDED', `more than ${settings.rate.messagesPerS} messages a second`));
+      onOffence(socket);
+      return false;
+    }
+    if (penalty !== 'none') {
+      const message = `publishing faster than ${settings.rate.messagesPerS} messages or ${settings.rate.bytesPerS} bytes a second`;
+      this.#outbox?.control({ type: 'notice', reason: 'rate', message, penalty });
+    }
+    if (penalty === 'slow') this.#pauseReading(pauseMs);
+    if (!allowed && nowMs - this.#refusalToldMs >= REFUSAL_INTERVAL_MS) {
+      this.#refusalToldMs = nowMs;
+      this.#tell(new SightlineError('RATE_EXCEEDED', 'publications are refused for a while'), about);
+    }
+    return allowed;
+  }
+
+  #pauseReading(forMs: number): void {
+    const outbox = this.#outbox;
+    outbox?.throttle(true);
+    clearTimeout(this.#throttle);
+    this.#throttle = setTimeout(() => outbox?.throttle(false), forMs);
+    this.#throttle.unref();
+  }
+
+  // The end of a socket.
+
+  #endSocket(socket: WebSocket, reason: SightlineError): void {
+    // What was paused would not see the other side's close.
+    if (socket.isPaused) socket.resume();
+    const message = { type: 'error', code: reason.code, message: reason.message } as const;
+    endSocket(socket, encodeTelemetryServerMessage(message, this.#protocol), reason);
+  }
+
+  #onLost(): void {
+    clearTimeout(this.#throttle);
+    for (const subscription of this.#subscriptions?.values() ?? []) this.#leave(subscription);
+    this.#outbox?.close();
+    this.#outbox = undefined;
+    this.#advertised = undefined;
+  }
+}
+
+function requireOpenTopic(topic: string): void {
+  checkTopic(topic);
+  if (isServerTopic(topic))
+    throw new SightlineError('TOPIC_FORBIDDEN', `topic "${topic.slice(0, 80)}" is the server's own`);
+}
+
+/** Maps keep the order in which keys were set. */
+function forgetOldest(map: Map<string, unknown>, sizeMax: number): void {
+  if (map.size > sizeMax) map.delete(map.keys().next().value!);
+}

@@ -1,0 +1,369 @@
+import type { Socket } from 'node:net';
+import type { WebSocket } from 'ws';
+import type { Clock } from '../base/clock.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { Priority, type Sample } from '../base/sample.ts';
+import { Bans } from '../flow/rate-limit.ts';
+import { encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
+import { TELEMETRY_SUBPROTOCOLS, type Compression, type TelemetrySubprotocol } from '../protocol/telemetry.ts';
+import type { ReaderCounts } from '../stream/reader.ts';
+import type { TelemetryMessage, Topic, Topics, TopicStats } from '../stream/topics.ts';
+import { compressors } from './compression.ts';
+import { parseTelemetryQuery } from './query.ts';
+import { SessionRegistry } from './registry.ts';
+import { endSocket } from './session-socket.ts';
+import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
+import type { Feed, Subscription } from './telemetry-feed.ts';
+import { RangeEncoder } from './telemetry-frames.ts';
+import { Group } from './telemetry-group.ts';
+import type { Outbox, OutboxSettings } from './telemetry-outbox.ts';
+import {
+  TelemetrySession,
+  type SessionHost,
+  type TelemetrySessionReport,
+  type TelemetrySessionSettings,
+} from './telemetry-session.ts';
+
+/** Longest time that one turn of the event loop spends on sending, so that video is not held up. */
+const SLICE_MS = 2;
+/** Encoded ranges that are kept for readers that come for them a little later. */
+const ENCODED_BYTES_MAX = 16 * 1024 * 1024;
+const RECONNECT_AFTER_MS = 1_000;
+const GROUPS_MAX = 1_000;
+const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
+
+export interface TelemetryLaneOptions {
+  readonly topics: Topics;
+  readonly clock: Clock;
+  readonly settings: OutboxSettings &
+    TelemetrySessionSettings & {
+      readonly idleTimeoutMs: number;
+      readonly resumeWindowMs: number;
+      readonly sessionsMax: number;
+      readonly banMs: number;
+      readonly compression: Compression;
+      readonly compressionThresholdBytes: number;
+    };
+}
+
+export interface TopicReport {
+  readonly stats: TopicStats;
+  /** Of all its readers that are open now. */
+  readonly accounts: ReaderCounts;
+}
+
+export interface TelemetryReport {
+  readonly sessions: readonly TelemetrySessionReport[];
+  readonly topics: readonly TopicReport[];
+  readonly history_bytes: number;
+  readonly topics_forgotten: number;
+  /** Batches that were encoded, and that served a further reader as they were. */
+  readonly batches_encoded: number;
+  readonly batches_reused: number;
+  readonly banned_refusals: number;
+}
+
+/** `WS /ws/telemetry`: opens sessions, and carries what is published to who has subscribed, once each turn of the event loop. */
+export class TelemetryLane {
+  readonly #options: TelemetryLaneOptions;
+  readonly #registry: SessionRegistry<TelemetrySession>;
+  readonly #encoder: RangeEncoder;
+  readonly #host: SessionHost;
+  readonly #bans: Bans;
+  readonly #unlisten: () => void;
+  readonly #feeds = new Map<Topic, Set<Feed>>();
+  readonly #groups = new Map<string, Group>();
+  /** Topics with something new since the last flush. */
+  readonly #dirty = new Set<Topic>();
+  /** Outboxes that are to be flushed. */
+  readonly #work = new Set<Outbox>();
+  readonly #criticalWork = new Set<Outbox>();
+  readonly #wakes = new Map<Outbox, number>();
+  #wakeTimer: NodeJS.Timeout | undefined;
+  #wakeTimerMs = Infinity;
+  #isScheduled = false;
+  /** Outboxes of the last flush are still to come. */
+  #isMidRound = false;
+  #round = 0;
+  /** Of publishers that wait for the end of the round. */
+  readonly #heldBack = new Set<Outbox>();
+  #bannedRefusals = 0;
+
+  constructor(options: TelemetryLaneOptions) {
+    const { topics, clock, settings } = options;
+    this.#options = options;
+    this.#bans = new Bans(settings.banMs);
+    this.#encoder = new RangeEncoder({
+      compression: settings.compression,
+      compressionThresholdBytes: settings.compressionThresholdBytes,
+      compressors,
+      cacheBytesMax: ENCODED_BYTES_MAX,
+    });
+    const round = () => this.#round;
+    this.#host = {
+      get round() {
+        return round();
+      },
+      holdBack: (outbox) => this.#holdBack(outbox),
+      clock,
+      topics,
+      settings,
+      encoder: this.#encoder,
+      enqueue: (outbox) => this.#enqueue(outbox),
+      wakeAt: (outbox, timeMs) => this.#wakeAt(outbox, timeMs),
+      attach: (feed) => this.#attach(feed),
+      detach: (feed) => this.#detach(feed),
+      group: (name, subscription) => this.#group(name, subscription),
+    };
+    this.#registry = new SessionRegistry({
+      kind: 'telemetry',
+      clock,
+      settings,
+      onSweep: (session, nowMs) => session.check(nowMs),
+      onTick: () => topics.sweep(),
+    });
+    this.#unlisten = topics.listen((topic, sample) => this.#onPublished(topic, sample));
+  }
+
+  get connected(): number {
+    return this.#registry.connected;
+  }
+
+  get sessions(): number {
+    return this.#registry.size;
+  }
+
+  /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
+  async open(socket: WebSocket, query: URLSearchParams): Promise<void> {
+    const protocol = protocolOf(socket);
+    socket.pause();
+    socket.on('error', ignore);
+    try {
+      const identity = parseTelemetryQuery(query);
+      this.#refuseBanned(namesOf(socket, identity.clientId));
+      const { session, resumed } = await this.#registry.claim(identity, (clientId) => this.#create(clientId));
+      if (socket.readyState !== socket.OPEN) return;
+      session.connect(socket, protocol, resumed);
+      socket.resume();
+    } catch (thrown) {
+      socket.resume();
+      const reason = toSightlineError(thrown);
+      const message = { type: 'error', code: reason.code, message: reason.message } as const;
+      endSocket(socket, encodeTelemetryServerMessage(message, protocol), reason);
+    }
+  }
+
+  report(): TelemetryReport {
+    const { topics } = this.#options;
+    return {
+      sessions: [...this.#registry.sessions].map((session) => session.report()),
+      topics: topics.list().map((topic) => ({
+        stats: topic.stats(),
+        accounts: [...topic.stream.rangeReaders].reduce((sum, reader) => addCounts(sum, reader.counts()), NO_COUNTS),
+      })),
+      history_bytes: topics.historyBytes,
+      topics_forgotten: topics.forgotten,
+      batches_encoded: this.#encoder.encoded,
+      batches_reused: this.#encoder.reused,
+      banned_refusals: this.#bannedRefusals,
+    };
+  }
+
+  /** Sends what waits, tells every client to go elsewhere, and ends every session. Idempotent. */
+  close(): void {
+    if (this.#registry.closed) return;
+    this.#unlisten();
+    this.#flushAll();
+    for (const session of this.#registry.sessions) session.drain(RECONNECT_AFTER_MS);
+    this.#registry.close();
+    clearTimeout(this.#wakeTimer);
+  }
+
+  #create(clientId: string): TelemetrySession {
+    const { clock, settings } = this.#options;
+    return new TelemetrySession({
+      clientId,
+      clock,
+      settings,
+      host: this.#host,
+      onOffence: (socket) => {
+        for (const name of namesOf(socket, clientId)) this.#bans.disconnected(name, clock.now());
+      },
+    });
+  }
+
+  #refuseBanned(names: readonly string[]): void {
+    const nowMs = this.#options.clock.now();
+    for (const name of names) {
+      const untilMs = this.#bans.bannedUntil(name, nowMs);
+      if (untilMs === undefined) continue;
+      this.#bannedRefusals++;
+      throw new SightlineError('RATE_EXCEEDED', `${name} may not connect for ${Math.ceil((untilMs - nowMs) / 1000)} s`);
+    }
+  }
+
+  #attach(feed: Feed): void {
+    const feeds = this.#feeds.get(feed.topic);
+    if (feeds === undefined) this.#feeds.set(feed.topic, new Set([feed]));
+    else feeds.add(feed);
+  }
+
+  #detach(feed: Feed): void {
+    const feeds = this.#feeds.get(feed.topic);
+    feeds?.delete(feed);
+    if (feeds?.size === 0) this.#feeds.delete(feed.topic);
+  }
+
+  #group(name: string, { filter }: Subscription): Group {
+    const key = `${name}\n${filter}`;
+    const known = this.#groups.get(key);
+    if (known !== undefined) return known;
+    if (this.#groups.size >= GROUPS_MAX) {
+      throw new SightlineError(
+        'SUBSCRIPTION_LIMIT_REACHED',
+        `group "${name}" would exceed the limit of ${GROUPS_MAX} groups`,
+      );
+    }
+    const { topics, settings } = this.#options;
+    const group: Group = new Group(
+      {
+        topics,
+        encoder: this.#encoder,
+        batchMessagesMax: settings.batchMessagesMax,
+        batchBytesMax: settings.batchBytesMax,
+        onEmpty: () => this.#groups.delete(key),
+      },
+      filter,
+    );
+    this.#groups.set(key, group);
+    return group;
+  }
+
+  #onPublished(topic: Topic, sample: Sample<TelemetryMessage>): void {
+    this.#dirty.add(topic);
+    this.#schedule();
+    if (sample.priority !== Priority.critical) return;
+    for (const feed of this.#feeds.get(topic) ?? []) {
+      feed.outbox.critical(feed, sample);
+      // Once all that this call publishes is there: a batch of critical messages leaves as one.
+      if (this.#criticalWork.size === 0) queueMicrotask(() => this.#flushCriticals());
+      this.#criticalWork.add(feed.outbox);
+    }
+  }
+
+  #flushCriticals(): void {
+    const nowMs = this.#options.clock.now();
+    for (const outbox of this.#criticalWork) outbox.flushCriticals(nowMs);
+    this.#criticalWork.clear();
+  }
+
+  #enqueue(outbox: Outbox): void {
+    this.#work.add(outbox);
+    this.#schedule();
+  }
+
+  /** After the turn's input has been read, so that one turn's publications become one batch. */
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    const startMs = this.#options.clock.now();
+    // What is published while a round is under way waits for the next one: then all readers get the same batches.
+    if (!this.#isMidRound) this.#spreadDirty();
+    let nowMs = startMs;
+    for (const outbox of this.#work) {
+      this.#work.delete(outbox);
+      outbox.flush(nowMs);
+      nowMs = this.#options.clock.now();
+      if (nowMs - startMs >= SLICE_MS) break;
+    }
+    for (const group of this.#groups.values()) group.flush();
+    this.#isMidRound = this.#work.size > 0;
+    if (!this.#isMidRound) this.#endRound();
+    if (this.#isMidRound || this.#dirty.size > 0) this.#schedule();
+  }
+
+  #endRound(): void {
+    this.#round++;
+    for (const outbox of this.#heldBack) outbox.holdBack(false);
+    this.#heldBack.clear();
+  }
+
+  #holdBack(outbox: Outbox): void {
+    if (this.#heldBack.has(outbox)) return;
+    this.#heldBack.add(outbox);
+    outbox.holdBack(true);
+    this.#schedule();
+  }
+
+  #flushAll(): void {
+    const nowMs = this.#options.clock.now();
+    this.#spreadDirty();
+    for (const outbox of this.#work) outbox.flush(nowMs);
+    for (const group of this.#groups.values()) group.flush();
+    this.#work.clear();
+  }
+
+  #spreadDirty(): void {
+    for (const topic of this.#dirty) {
+      for (const feed of this.#feeds.get(topic) ?? []) {
+        feed.sendUntil = topic.stream.head;
+        feed.outbox.activate(feed);
+        this.#work.add(feed.outbox);
+      }
+      for (const group of this.#groups.values()) group.mark(topic);
+    }
+    this.#dirty.clear();
+  }
+
+  #wakeAt(outbox: Outbox, timeMs: number): void {
+    const before = this.#wakes.get(outbox);
+    if (before !== undefined && before <= timeMs) return;
+    this.#wakes.set(outbox, timeMs);
+    if (timeMs >= this.#wakeTimerMs) return;
+    this.#setWakeTimer(timeMs);
+  }
+
+  #setWakeTimer(timeMs: number): void {
+    clearTimeout(this.#wakeTimer);
+    this.#wakeTimerMs = timeMs;
+    this.#wakeTimer = setTimeout(() => this.#wakeDue(), Math.max(0, timeMs - this.#options.clock.now()));
+  }
+
+  #wakeDue(): void {
+    const nowMs = this.#options.clock.now();
+    this.#wakeTimerMs = Infinity;
+    let nextMs = Infinity;
+    for (const [outbox, timeMs] of this.#wakes) {
+      // A timer may fire a little before its time.
+      if (timeMs > nowMs + 1) {
+        nextMs = Math.min(nextMs, timeMs);
+        continue;
+      }
+      this.#wakes.delete(outbox);
+      this.#enqueue(outbox);
+    }
+    if (nextMs < Infinity) this.#setWakeTimer(nextMs);
+  }
+}
+
+/** `ws` closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close. */
+function ignore(): void {}
+
+function protocolOf({ protocol }: WebSocket): TelemetrySubprotocol {
+  return TELEMETRY_SUBPROTOCOLS.find((known) => known === protocol) ?? 'sightline.v1.json';
+}
+
+/** Whom a ban would hit: the name that a client gave itself, and where it comes from, but for a proxy on this machine. */
+function namesOf(socket: WebSocket, clientId: string | undefined): string[] {
+  const remoteAddress = (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;
+  const names = clientId === undefined ? [] : [`client ${clientId}`];
+  if (remoteAddress !== undefined && !LOOPBACK.test(remoteAddress)) names.push(`address ${remoteAddress}`);
+  return names;
+}

@@ -1,0 +1,154 @@
+import { describe, expect, test } from 'vitest';
+import { ManualClock } from '../base/clock.ts';
+import { seededRandom } from '../base/random.ts';
+import { Payload } from '../protocol/payload.ts';
+import { Hub } from './hub.ts';
+import { Topics, type TopicsSettings } from './topics.ts';
+
+function setUp(settings: Partial<TopicsSettings> = {}) {
+  const clock = new ManualClock(1_000);
+  const hub = new Hub({ clock, streamsMax: 100, random: seededRandom(1) });
+  const topics = new Topics({
+    hub,
+    clock,
+    random: seededRandom(2),
+    settings: {
+      topicsMax: 3,
+      historyMessages: 4,
+      historyBytesMax: 100,
+      historyTotalBytesMax: 150,
+      topicIdleMs: 60_000,
+      readersMax: 10,
+      ...settings,
+    },
+  });
+  const publish = (topic: string, bytes = 1) =>
+    topics.publish(topic, { payload: Payload.bytes(new Uint8Array(bytes)) }).seq;
+  return { clock, hub, topics, publish };
+}
+
+describe('topics', () => {
+  test('number their messages from 1 without gaps, each topic by itself', () => {
+    const { publish, topics } = setUp();
+    expect([publish('a'), publish('a'), publish('b'), publish('a')]).toEqual([1, 2, 1, 3]);
+    expect(topics.get('a')).toMatchObject({ name: 'a', number: 1, lastSeq: 3 });
+    expect(topics.get('b')!.epoch).not.toBe(topics.get('a')!.epoch);
+    expect(topics.list().map(({ name }) => name)).toEqual(['a', 'b']);
+  });
+
+  test('fill in what a message does not say', () => {
+    const { topics } = setUp();
+    topics.publish('a', { payload: Payload.of(1) });
+    topics.publish('a', { payload: Payload.of(2), timeMs: 7, priority: 3, ttlMs: 50 });
+    const [first, second] = [...topics.get('a')!.stream.history(0)];
+    expect(first).toMatchObject({
+      seq: 1,
+      priority: 1,
+      deadlineMs: Infinity,
+      data: { timeMs: 1_000, ttlMs: Infinity },
+    });
+    expect(second).toMatchObject({ seq: 2, priority: 3, deadlineMs: 1_050, data: { timeMs: 7, bytesBefore: 1 } });
+  });
+
+  test('remember as many messages and bytes as they may, and the newest message whatever its size', () => {
+    const { publish, topics } = setUp();
+    for (let i = 0; i < 6; i++) publish('a');
+    const { stream } = topics.get('a')!;
+    expect([stream.oldest, stream.head]).toEqual([2, 6]);
+    publish('a', 98);
+    expect(topics.get('a')!.stats()).toMatchObject({ history_messages: 3, history_bytes: 100, published_bytes: 104 });
+    publish('a', 500);
+    expect(topics.get('a')!.stats()).toMatchObject({ history_messages: 1, history_bytes: 500 });
+  });
+
+  test('all together are bounded: the largest gives way', () => {
+    const { publish, topics } = setUp();
+    for (let i = 0; i < 4; i++) publish('large', 24);
+    for (let i = 0; i < 3; i++) publish('small', 20);
+    expect(topics.get('large')!.stats().history_bytes).toBe(48);
+    expect(topics.get('small')!.stats().history_bytes).toBe(60);
+    expect(topics.historyBytes).toBe(108);
+  });
+
+  test('there are only so many, and one that is bad is none', () => {
+    const { publish, topics } = setUp();
+    for (const name of ['a', 'b', 'c']) publish(name);
+    expect(() => publish('d')).toThrow(expect.objectContaining({ code: 'TOPIC_LIMIT_REACHED' }));
+    expect(() => publish('a/+')).toThrow(expect.objectContaining({ code: 'TOPIC_BAD' }));
+    expect(topics.size).toBe(3);
+  });
+
+  test('one that nobody reads or publishes to is forgotten, and begins anew', () => {
+    const { clock, publish, topics } = setUp();
+    publish('used');
+    publish('read');
+    publish('idle');
+    const { epoch } = topics.get('idle')!;
+    const reader = topics.get('read')!.stream.subscribeRanges({ contract: { kind: 'all' } });
+    clock.advance(59_999);
+    publish('used');
+    topics.sweep();
+    expect(topics.size).toBe(3);
+    clock.advance(1);
+    topics.sweep();
+    expect(topics.list().map(({ name }) => name)).toEqual(['used', 'read']);
+    expect([topics.forgotten, topics.historyBytes]).toEqual([1, 3]);
+    expect(publish('idle')).toBe(1);
+    expect(topics.get('idle')!.epoch).not.toBe(epoch);
+    reader.close();
+  });
+});
+
+describe('watchers', () => {
+  test('are told of the topics that are there, then of each new one before its first message', () => {
+    const { publish, topics } = setUp();
+    publish('a/1');
+    publish('b');
+    const seen: [string, number][] = [];
+    const unwatch = topics.watch('a/+', (topic) => seen.push([topic.name, topic.lastSeq]));
+    const unwatchPlain = topics.watch('a/2', (topic) => seen.push([`plain ${topic.name}`, topic.lastSeq]));
+    expect(seen).toEqual([['a/1', 1]]);
+    publish('a/2');
+    expect(seen.slice(1)).toEqual([
+      ['plain a/2', 0],
+      ['a/2', 0],
+    ]);
+    unwatch();
+    unwatchPlain();
+    topics.get('a/2')!.stream.close();
+    expect(seen).toHaveLength(3);
+    expect(() => topics.watch('a/#/b', () => {})).toThrow(expect.objectContaining({ code: 'FILTER_BAD' }));
+  });
+
+  test('listeners are told after each message', () => {
+    const { publish, topics } = setUp();
+    const seen: number[] = [];
+    const unlisten = topics.listen((topic, sample) => seen.push(sample.seq, topic.lastSeq));
+    publish('a');
+    publish('a');
+    unlisten();
+    publish('a');
+    expect(seen).toEqual([1, 1, 2, 2]);
+  });
+
+  test('closing closes the streams, and is idempotent', () => {
+    const { hub, publish, topics } = setUp();
+    publish('a');
+    topics.close();
+    topics.close();
+    expect([hub.list().length, topics.size, topics.historyBytes]).toEqual([0, 0, 0]);
+  });
+});
+
+test('a reader that tells of its losses is told of what is trimmed', () => {
+  const { publish, topics } = setUp();
+  publish('a');
+  const told: number[] = [];
+  const { stream } = topics.get('a')!;
+  const reader = stream.subscribe({ contract: { kind: 'all' }, from: 0, onLost: (seqs) => told.push(...seqs) });
+  publish('a');
+  publish('a', 99);
+  expect(told).toEqual([1]);
+  expect([reader.next()!.seq, reader.next()!.seq, reader.next()]).toEqual([2, 3, undefined]);
+  expect(reader.counts()).toMatchObject({ published: 3, delivered: 2, dropped: { overflow: 1 } });
+});

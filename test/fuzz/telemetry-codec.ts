@@ -1,0 +1,254 @@
+import { setImmediate } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { deflateSync, inflateSync } from 'node:zlib';
+import { compressSync } from 'lz4-napi';
+import { SightlineError } from '../../src/base/errors.ts';
+import { type Random, seededRandom } from '../../src/base/random.ts';
+import type { Priority } from '../../src/base/sample.ts';
+import { decodeBatch, decodeColumns, encodeBatch } from '../../src/protocol/batch.ts';
+import { payloadFits } from '../../src/protocol/columns.ts';
+import { decompressLz4 } from '../../src/protocol/lz4.ts';
+import { Payload } from '../../src/protocol/payload.ts';
+import { fits, schemaFor } from '../../src/protocol/schema.ts';
+import {
+  decodeTelemetryClientMessage,
+  decodeTelemetryServerMessage,
+  encodeData,
+  encodeTelemetryClientMessage,
+  encodeTelemetryServerMessage,
+} from '../../src/protocol/telemetry-codec.ts';
+import {
+  COMPRESSIONS,
+  PAYLOAD_CODECS,
+  TELEMETRY_SUBPROTOCOLS,
+  type TelemetryClientMessage,
+  type TelemetryServerMessage,
+} from '../../src/protocol/telemetry.ts';
+
+/**
+ * `node test/fuzz/telemetry-codec.ts --inputs 1000000 --seed 1`: valid messages of the telemetry lane, damaged at random, into
+ * its decoders. Each must give a message or a SightlineError, in bounded time and without growth of memory; the first that
+ * does not is printed in hex with the seed and ends the run with 1.
+ */
+
+/** One input may take so long; a pause of the garbage collector may be in it. */
+const INPUT_MS_MAX = 100;
+/** What the heap and the buffers may grow by between the first tenth of the run and its end. */
+const GROWTH_BYTES_MAX = 16 * 1024 * 1024;
+const CHANGES_MAX = 6;
+/** Buffers of zlib are given back by the event loop, which gets a turn after so many inputs. */
+const INPUTS_A_TURN = 100;
+/** Bytes that mean something where they are: lengths, types, signs, quotes. */
+const TELLING = [0, 1, 0x7f, 0x80, 0xff, 0xfe, 0x22, 0x5b, 0x7b, 0xc4, 0xdb, 0xdd, 0xdf, 0xb1];
+
+type Target = 'client' | 'server' | 'batch';
+interface Subject {
+  readonly target: Target;
+  /** Text or binary message. */
+  readonly isText: boolean;
+  readonly bytes: Uint8Array;
+}
+
+const { values: options } = parseArgs({
+  options: { inputs: { type: 'string', default: '1000000' }, seed: { type: 'string', default: '1' } },
+});
+const inputs = Number(options.inputs);
+const seed = Number(options.seed);
+if (!Number.isInteger(inputs) || inputs < 10 || !Number.isInteger(seed)) {
+  throw new TypeError('--inputs has to be a whole number from 10 on, --seed a whole number');
+}
+
+const schema = schemaFor([message(0)])!;
+const schemaOf = () => schema;
+const compressors = {
+  lz4: (plain: Uint8Array) => compressSync(Buffer.from(plain)).subarray(4),
+  zlib: (plain: Uint8Array) => deflateSync(plain),
+};
+const decompressors = {
+  lz4: decompressLz4,
+  zlib: (packed: Uint8Array, plainSize: number) => inflateSync(packed, { maxOutputLength: Math.max(1, plainSize) }),
+};
+
+const random = seededRandom(seed);
+const subjects = validSubjects();
+const outcomes = new Map<string, number>();
+let slowestMs = 0;
+let bytesEarly = 0;
+const startedMs = performance.now();
+for (let i = 0; i < inputs; i++) {
+  if (i % INPUTS_A_TURN === 0) await setImmediate();
+  const subject = subjects[Math.floor(random() * subjects.length)]!;
+  const bytes = damaged(subject.bytes, random);
+  let { outcome, tookMs } = timed(subject, bytes);
+  // The machine may have been busy elsewhere: what is slow is slow again.
+  for (let again = 0; again < 2 && tookMs > INPUT_MS_MAX; again++) ({ outcome, tookMs } = timed(subject, bytes));
+  slowestMs = Math.max(slowestMs, tookMs);
+  outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+  const isFault = outcome.startsWith('fault');
+  if (isFault || tookMs > INPUT_MS_MAX) {
+    tell({ seed, input: i, target: subject.target, outcome, tookMs, hex: Buffer.from(bytes).toString('hex') });
+    process.exit(1);
+  }
+  if (i === Math.floor(inputs / 10)) bytesEarly = await usedBytes();
+}
+const grownBytes = (await usedBytes()) - bytesEarly;
+tell({
+  inputs,
+  seed,
+  seconds: Math.round((performance.now() - startedMs) / 100) / 10,
+  slowestMs: Math.round(slowestMs * 10) / 10,
+  grownBytes,
+  outcomes: Object.fromEntries([...outcomes].toSorted(([, a], [, b]) => b - a)),
+});
+if (grownBytes > GROWTH_BYTES_MAX) process.exitCode = 1;
+
+function tell(report: object): void {
+  process.stdout.write(`${JSON.stringify(report, undefined, 2)}\n`);
+}
+
+function timed(subject: Subject, bytes: Uint8Array): { outcome: string; tookMs: number } {
+  const beganMs = performance.now();
+  const outcome = decode(subject, bytes);
+  return { outcome, tookMs: performance.now() - beganMs };
+}
+
+function decode({ target, isText }: Subject, bytes: Uint8Array): string {
+  try {
+    const data = isText ? Buffer.from(bytes).toString() : bytes;
+    if (target === 'client') decodeTelemetryClientMessage(data);
+    else if (target === 'server') decodeTelemetryServerMessage(data);
+    else {
+      const { envelope, messages } = decodeBatch(bytes, schemaOf, decompressors);
+      // What was let in must go out again in every form, and be the same with and without unpacking.
+      for (const { payload } of messages) {
+        if (payloadFits(schema, payload) !== fits(schema, payload.value())) throw new Error('fits only one way');
+        payload.json();
+        payload.msgpack();
+      }
+      if (envelope.codec === 'columns') decodeColumns(bytes, schemaOf, decompressors);
+    }
+    return 'accepted';
+  } catch (thrown) {
+    return thrown instanceof SightlineError ? thrown.code : `fault: ${String(thrown)}`;
+  }
+}
+
+function damaged(whole: Uint8Array, random: Random): Uint8Array {
+  const under = (limit: number) => Math.floor(random() * limit);
+  let bytes = whole.slice();
+  const changes = 1 + under(CHANGES_MAX);
+  for (let i = 0; i < changes && bytes.length > 0; i++) {
+    const at = under(bytes.length);
+    switch (under(7)) {
+      case 0:
+        bytes[at] = under(256);
+        break;
+      case 1:
+        bytes[at] = TELLING[under(TELLING.length)]!;
+        break;
+      case 2:
+        bytes[at]! ^= 1 << under(8);
+        break;
+      case 3:
+        bytes = bytes.slice(0, at);
+        break;
+      case 4:
+        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(under(bytes.length))]);
+        break;
+      case 5:
+        bytes.copyWithin(at, under(bytes.length), under(bytes.length));
+        break;
+      default:
+        new DataView(bytes.buffer, bytes.byteOffset).setUint8(at, 0);
+        if (at + 4 <= bytes.length) {
+          new DataView(bytes.buffer, bytes.byteOffset).setUint32(
+            at,
+            random() < 0.5 ? 0xffff_ffff : under(20_000),
+            true,
+          );
+        }
+    }
+  }
+  return bytes;
+}
+
+function message(i: number) {
+  return {
+    pose: { x: i / 1000, y: -i / 8, heading: Math.sin(i) },
+    cells: [3.9, 3.91 + (i % 3) / 1000, 3.92],
+    fix: i % 5 !== 0,
+    mode: i < 9 ? 'auto' : 'é "stop"',
+    note: null,
+    odd: i === 4 ? -0 : i,
+  };
+}
+
+function validSubjects(): Subject[] {
+  const batches = [1, 3, 40].map((count) =>
+    Array.from({ length: count }, (_, i) => ({
+      timeMs: 1.7e12 + i * 5,
+      priority: (i % 4) as Priority,
+      payload: Payload.of(message(i)),
+    })),
+  );
+  const raw = [{ timeMs: 1, priority: 1 as Priority, payload: Payload.bytes(new Uint8Array(700)) }];
+  const binary = PAYLOAD_CODECS.flatMap((codec) =>
+    COMPRESSIONS.filter((compression) => compression !== 'zstd').flatMap((compression) =>
+      (codec === 'bytes' ? [raw] : batches).map((messages): Subject => {
+        const own = codec === 'columns' ? { schemaId: 1, schema } : {};
+        const head = { topicId: 1, epoch: 2, firstSeq: 3, codec, compression, ...own };
+        return { target: 'batch', isText: false, bytes: encodeBatch(head, messages, compressors) };
+      }),
+    ),
+  );
+  const client: TelemetryClientMessage[] = [
+    {
+      type: 'subscribe',
+      id: 1,
+      filter: 'rover/+/#',
+      contract: 'sampled',
+      hz: 10,
+      ttl_ms: 100,
+      codecs: ['columns', 'msgpack'],
+      since: [{ topic: 'rover/1/state', epoch: 7, seq: 100 }],
+      group: 'plots',
+    },
+    { type: 'publish', topic: 'rover/1/drive', data: message(3), time: 1.5, priority: 3, ttl_ms: 200, seq: 9 },
+    { type: 'ack', id: 1, topic_id: 2, seq: 3 },
+  ];
+  const server: TelemetryServerMessage[] = [
+    { type: 'topic', id: 1, topic: 'rover/1/state', topic_id: 2, epoch: 3, seq: 4, recovered: true },
+    { type: 'schema', topic_id: 1, schema_id: 2, fields: schema },
+    { type: 'loss', id: 1, topic_id: 2, from: 3, to: 4, count: 2, cause: 'overflow' },
+  ];
+  const controls = TELEMETRY_SUBPROTOCOLS.slice(0, 2).flatMap((protocol): Subject[] =>
+    client
+      .map((entry) => subject('client', encodeTelemetryClientMessage(entry, protocol)))
+      .concat(server.map((entry) => subject('server', encodeTelemetryServerMessage(entry, protocol)))),
+  );
+  return [
+    ...binary,
+    ...controls,
+    { target: 'server', isText: true, bytes: encodeData(1, 2, batches[1]!, 'json') },
+    { target: 'server', isText: false, bytes: encodeData(1, 2, batches[1]!, 'msgpack') },
+  ];
+}
+
+function subject(target: Target, encoded: string | Uint8Array): Subject {
+  const isText = typeof encoded === 'string';
+  return { target, isText, bytes: isText ? Buffer.from(encoded) : Uint8Array.from(encoded) };
+}
+
+/** After collections, and the turns of the event loop in which buffers are given back: what lives on. */
+async function usedBytes(): Promise<number> {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  for (let i = 0; i < 3; i++) {
+    collect();
+    await setImmediate();
+  }
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}

@@ -1,0 +1,111 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect } from 'vitest';
+import { WebSocketServer } from 'ws';
+import { systemClock } from '../../src/base/clock.ts';
+import { seededRandom } from '../../src/base/random.ts';
+import { Payload } from '../../src/protocol/payload.ts';
+import { TELEMETRY_SUBPROTOCOLS } from '../../src/protocol/telemetry.ts';
+import { TelemetryLane, type TelemetryLaneOptions } from '../../src/sessions/telemetry.ts';
+import { Hub } from '../../src/stream/hub.ts';
+import type { ReaderCounts } from '../../src/stream/reader.ts';
+import { Topics, type TopicInput } from '../../src/stream/topics.ts';
+
+type Settings = TelemetryLaneOptions['settings'];
+
+const SETTINGS: Settings = {
+  targetLatencyMs: 50,
+  batchDelayMs: 5,
+  batchMessagesMax: 50,
+  batchBytesMax: 262_144,
+  socketBytesMax: 65_536,
+  queueBytesMax: 1_000_000,
+  criticalMessagesMax: 20,
+  slowConsumerMs: 30_000,
+  compression: 'lz4',
+  compressionThresholdBytes: 512,
+  rate: { messagesPerS: 100_000, bytesPerS: 100_000_000, muteMs: 5_000 },
+  banMs: 60_000,
+  messageBytesMax: 1_000_000,
+  subscriptionsMax: 10,
+  topicsMax: 20,
+  historyMessages: 2_000,
+  idleTimeoutMs: 300_000,
+  resumeWindowMs: 30_000,
+  sessionsMax: 100,
+  pingIntervalMs: 20_000,
+  pongTimeoutMs: 10_000,
+};
+
+/** The lane behind a real WebSocket server. */
+export class TelemetryBench {
+  readonly topics: Topics;
+  readonly lane: TelemetryLane;
+  readonly server: Server = createServer();
+  readonly sockets: WebSocketServer;
+
+  constructor(settings: Partial<Settings> = {}) {
+    const hub = new Hub({ clock: systemClock, random: seededRandom(1), streamsMax: 1_000 });
+    this.topics = new Topics({
+      hub,
+      clock: systemClock,
+      random: seededRandom(2),
+      settings: {
+        topicsMax: 100,
+        historyMessages: settings.historyMessages ?? SETTINGS.historyMessages,
+        historyBytesMax: 64_000_000,
+        historyTotalBytesMax: 256_000_000,
+        topicIdleMs: 60_000,
+        readersMax: 1_000,
+      },
+    });
+    this.lane = new TelemetryLane({
+      topics: this.topics,
+      clock: systemClock,
+      settings: { ...SETTINGS, ...settings },
+    });
+    this.sockets = new WebSocketServer({
+      server: this.server,
+      handleProtocols: (offered) => TELEMETRY_SUBPROTOCOLS.find((known) => offered.has(known)) ?? false,
+    });
+    this.sockets.on('connection', (socket, request) => {
+      void this.lane.open(socket, new URL(request.url!, 'http://x').searchParams);
+    });
+  }
+
+  async start(): Promise<this> {
+    this.server.listen(0, '127.0.0.1');
+    await once(this.server, 'listening');
+    return this;
+  }
+
+  url(query = ''): string {
+    return `ws://127.0.0.1:${(this.server.address() as AddressInfo).port}/${query}`;
+  }
+
+  publish(topic: string, value: unknown, more: Partial<TopicInput> = {}): number {
+    return this.topics.publish(topic, { payload: Payload.of(value), ...more }).seq;
+  }
+
+  session(clientId: string) {
+    return this.lane.report().sessions.find((session) => session.client_id === clientId)!;
+  }
+
+  expectBalanced(): void {
+    const { sessions, topics } = this.lane.report();
+    for (const { accounts } of [...sessions, ...topics]) expectBalance(accounts);
+  }
+
+  async stop(): Promise<void> {
+    this.expectBalanced();
+    this.lane.close();
+    for (const socket of this.sockets.clients) socket.terminate();
+    this.server.close();
+  }
+}
+
+export function expectBalance({ published, delivered, conflated, dropped, expired, queued }: ReaderCounts): void {
+  const lost = Object.values(dropped).reduce((sum, n) => sum + n, 0);
+  expect(delivered + conflated + lost + expired + queued).toBe(published);
+}
