@@ -241,7 +241,7 @@ export class Sightline implements AsyncDisposable {
       sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
       models: engine.models.map((model) => {
         const { title, licence } = this.#manifests.get(model.id)!;
-        return { ...model, title, licence };
+        return { id: model.id, title, licence, providers: model.providers, warmUpMs: model.warmUpMs };
       }),
     };
   }

@@ -65,7 +65,9 @@ describe('SSD (ssd-oidv4)', () => {
     const picture = { kind: 'jpeg', bytes: await photograph('car2.jpg') } as const;
     for (let lost = 1; lost <= 3; lost++) {
       await expect(hasty.run({ modelId: 'ssd-oidv4', picture })).rejects.toMatchObject({ code: 'WORKER_LOST' });
-      await expect.poll(() => hasty.stats(), { timeout: 10_000 }).toMatchObject({ strays: 0, restarts: lost, workers: 1 });
+      await expect
+        .poll(() => hasty.stats(), { timeout: 10_000 })
+        .toMatchObject({ strays: 0, restarts: lost, workers: 1 });
     }
   });
 

@@ -171,6 +171,7 @@ describe.skipIf(!CHROMIUM)('the rover page', () => {
     await eventually(() => text(page, 'driver')).toBe('You drive, but the rover brakes: commands come too late.');
     delayMs = 0;
     await eventually(() => speed(page)).toBeGreaterThan(1);
+    expect(await text(page, 'driver')).toBe('You drive.');
     await page.keyboard.press('Escape');
     await eventually(() => text(page, 'driver')).toBe('Nobody drives.');
   });
