@@ -1,13 +1,8 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { systemClock } from '../base/clock.ts';
-import { RecordingSource } from '../delivery/replay-file.ts';
-import { ReplayDesk } from '../delivery/replay-desk.ts';
-import { Replay, REPLAY_CONTROL_TOPIC, REPLAY_STATE_TOPIC } from '../delivery/replay.ts';
 import type { CliContext } from './context.ts';
-import { untilAborted } from './run-server.ts';
 
-interface ReplayFlags {
+export interface ReplayFlags {
   readonly speed: number;
   readonly from?: number;
   readonly to?: number;
@@ -22,8 +17,8 @@ interface ReplayFlags {
 
 const HELP = `
 Starts a server that publishes the recording through the topics, with their names and the pauses that they had: pages, clients
-of the telemetry lane and Foxglove (ws://…/ws/foxglove) see it as if it were live. Whoever publishes to ${REPLAY_CONTROL_TOPIC},
-such as { "position_s": 12, "speed": 2, "paused": false }, controls it; ${REPLAY_STATE_TOPIC} tells where it is.
+of the telemetry lane and Foxglove (ws://…/ws/foxglove) see it as if it were live. Whoever publishes to replay/control,
+such as { "position_s": 12, "speed": 2, "paused": false }, controls it; replay/state tells where it is.
 
 Examples:
   sightline replay drive.mcap
@@ -48,40 +43,10 @@ export function registerReplay(program: Command, context: CliContext): void {
     .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .addHelpText('after', HELP)
-    .action((file: string, flags: ReplayFlags) => playFile(resolve(context.cwd, file), flags, context));
-}
-
-async function playFile(path: string, flags: ReplayFlags, context: CliContext): Promise<void> {
-  const { speed, from, to, loop = false, paused = false, once = false, prefix, recordedTimes } = flags;
-  const config = context.config({ 'server.port': flags.port, 'server.host': flags.host });
-  await using source = await RecordingSource.open(path);
-  if (!source.complete) context.err(`${path} was cut off; it is played up to its last whole chunk`);
-  const { openServer } = await import('../app.ts');
-  await using app = await openServer({ config, say: (line) => context.err(line) });
-  const replay = new Replay({
-    source,
-    topics: app.topics,
-    clock: systemClock,
-    speed,
-    loop,
-    paused,
-    times: recordedTimes ? 'recorded' : 'now',
-    ...(prefix !== undefined && { prefix }),
-    ...(from !== undefined && { fromMs: from * 1000 }),
-    ...(to !== undefined && { toMs: to * 1000 }),
-  });
-  try {
-    using _desk = new ReplayDesk(replay, app.topics);
-    context.out(`ready ${app.url}`);
-    const { duration_s: durationS } = replay.state;
-    context.err(`${source.messageCount} messages of ${source.topics.length} topics, ${durationS.toFixed(1)} s`);
-    // A source that breaks off ends the command; a recording that was played does so when asked to.
-    const played = replay.untilEnded().then(() => (once ? undefined : untilAborted(context.signal)));
-    await Promise.race([played, untilAborted(context.signal)]);
-    if (once) context.err(`played ${replay.state.published} messages`);
-  } finally {
-    await replay.close();
-  }
+    .action(async (file: string, flags: ReplayFlags) => {
+      const { playFile } = await import('./replay-run.ts');
+      await playFile(resolve(context.cwd, file), flags, context);
+    });
 }
 
 function number(text: string): number {
