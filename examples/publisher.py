@@ -154,14 +154,15 @@ class WebSocket:
 
 
 def batch(first_seq, messages):
-    """A binary batch (docs/protocol.md, "Binary batches"): codec 1, JSON; not compressed; epoch 0 from a client."""
+    """A binary batch (docs/protocol.md, "Binary batches"): one section, JSON, not compressed; epoch 0 from a client."""
     body = b""
     for time_ms, data in messages:
         payload = json.dumps(data, separators=(",", ":")).encode()
         body += struct.pack("<dBI", time_ms, NORMAL, len(payload)) + payload
     header = struct.pack("<II", len(messages), len(body))
-    envelope = struct.pack("<BBBBIIId", 0xB1, 1, 0, 0, ALIAS, 0, len(header) + len(body), float(first_seq))
-    return envelope + header + body
+    envelope = struct.pack("<BBBBHHI", 0xB1, 1, 0, 0, 0, 1, len(header) + len(body))
+    section = struct.pack("<IIdI", ALIAS, 0, float(first_seq), len(messages))
+    return envelope + section + header + body
 
 
 class Publisher:

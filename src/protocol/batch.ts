@@ -1,16 +1,24 @@
 import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
-import { decodeColumns as decodeColumnsBody, encodeColumns, packedShare, type ColumnBatch } from './columns.ts';
+import {
+  decodeColumns as decodeColumnsBody,
+  ColumnGatherer,
+  packedShare,
+  type ColumnBatch,
+  type ColumnUse,
+} from './columns.ts';
 import { Payload } from './payload.ts';
 import { COMPRESSIONS, PAYLOAD_CODECS, type Compression, type PayloadCodec, type SchemaField } from './telemetry.ts';
 
 /**
- * Binary batches, as `docs/protocol.md` lays them down: an envelope, then the messages of one topic. Nothing is allocated
- * for a size that a foreign batch only claims.
+ * Binary batches, as `docs/protocol.md` lays them down: an envelope that tells which topics the messages belong to, then the
+ * messages. Nothing is allocated for a size that a foreign batch only claims.
  */
 
-export const ENVELOPE_BYTES = 24;
+const HEAD_BYTES = 12;
+const SECTION_BYTES = 20;
 export const BATCH_LIMITS: BatchLimits = {
+  sectionsMax: 1_000,
   messagesMax: 10_000,
   plainBytesMax: 8 * 1024 * 1024,
   messageBytesMax: 1024 * 1024,
@@ -21,11 +29,14 @@ export const COMPRESS_ABOVE_BYTES = 512;
 const COMPRESSION_GAIN_MIN = 0.1;
 /** With more packed bits than this in a batch of columns LZ4 is not tried. */
 const PACKED_SHARE_MAX = 0.5;
+/** Messages of columns that share memory take so much together. */
+const CHUNK_BYTES = 16 * 1024;
 const KIND = 0xb1;
 const HEADER_BYTES = 8;
 const MESSAGE_HEADER_BYTES = 13;
 
 export interface BatchLimits {
+  readonly sectionsMax: number;
   readonly messagesMax: number;
   /** Bytes of a batch after decompression. */
   readonly plainBytesMax: number;
@@ -39,25 +50,33 @@ export interface BatchMessage {
   readonly payload: Payload;
 }
 
-export interface BatchEnvelope {
-  readonly codec: PayloadCodec;
-  readonly compression: Compression;
-  /** 0 but for columns. */
-  readonly schemaId: number;
+/** Consecutive messages of one topic. */
+export interface BatchSection {
   /** The connection's id of the topic, or the client's alias. */
   readonly topicId: number;
   readonly epoch: number;
   /** Of the first message; the others follow without gaps. */
   readonly firstSeq: number;
+  /** Messages, not 0. */
+  readonly count: number;
+}
+
+export interface BatchEnvelope {
+  readonly codec: PayloadCodec;
+  readonly compression: Compression;
+  /** 0 but for columns. */
+  readonly schemaId: number;
   /** Bytes after the envelope before compression. */
   readonly plainSize: number;
+  /** One at least; the messages of the batch stand in their order. */
+  readonly sections: readonly BatchSection[];
+  /** Of all sections. */
+  readonly count: number;
 }
 
 /** What the sender decides about a batch. */
 export interface BatchHead {
-  readonly topicId: number;
-  readonly epoch: number;
-  readonly firstSeq: number;
+  readonly sections: readonly BatchSection[];
   readonly codec: PayloadCodec;
   /** What to try; the batch goes plain when that fails or does not pay. */
   readonly compression: Compression;
@@ -71,28 +90,37 @@ type Packed = Exclude<Compression, 'none'>;
 export type Compressors = Partial<Record<Packed, (plain: Uint8Array) => Uint8Array>>;
 /** Gives exactly `plainSize` bytes or throws, and never allocates more than that. */
 export type Decompressors = Partial<Record<Packed, (packed: Uint8Array, plainSize: number) => Uint8Array>>;
-export type SchemaLookup = (topicId: number, schemaId: number) => readonly SchemaField[] | undefined;
+export type SchemaLookup = (schemaId: number) => readonly SchemaField[] | undefined;
+
+/** Bytes in front of a batch's messages. */
+export function envelopeBytes(sections: number): number {
+  return HEAD_BYTES + SECTION_BYTES * sections;
+}
 
 /**
- * One batch as one binary message. The payloads are written in the head's codec, whatever form they came in. For columns all
- * of them have to fit the schema (`payloadFits` of `columns.ts`). Throws PAYLOAD_BAD when they do not, or are no bytes for `bytes`,
- * BATCH_BAD for no messages and BATCH_TOO_LARGE for too many.
+ * One batch as one binary message: the messages of all sections, in their order. The payloads are written in the head's codec,
+ * whatever form they came in; for columns they are gathered already, or all have to fit the schema. Throws PAYLOAD_BAD
+ * when they do not, or are no bytes for `bytes`, BATCH_BAD for no messages or when the sections do not add up, and
+ * BATCH_TOO_LARGE for too many.
  */
 export function encodeBatch(
   head: BatchHead,
-  messages: readonly BatchMessage[],
+  messages: readonly BatchMessage[] | ColumnGatherer,
   compressors: Compressors,
 ): Uint8Array<ArrayBuffer> {
-  checkCount(messages.length, BATCH_LIMITS);
-  const message = head.codec === 'columns' ? encodeColumnar(head, messages) : encodeMessages(head.codec, messages);
-  const plainSize = message.length - ENVELOPE_BYTES;
-  const packed = compress(message.subarray(ENVELOPE_BYTES), head, compressors);
+  const count = messages instanceof ColumnGatherer ? messages.count : messages.length;
+  checkSections(head.sections, count, BATCH_LIMITS);
+  checkCount(count, BATCH_LIMITS);
+  const before = envelopeBytes(head.sections.length);
+  const message = encodeBody(head, messages, before);
+  const plainSize = message.length - before;
+  const packed = compress(message.subarray(before), head, compressors);
   if (packed === undefined) {
     writeEnvelope(message, head, 'none', plainSize);
     return message;
   }
-  const compressed = new Uint8Array(ENVELOPE_BYTES + packed.length);
-  compressed.set(packed, ENVELOPE_BYTES);
+  const compressed = new Uint8Array(before + packed.length);
+  compressed.set(packed, before);
   writeEnvelope(compressed, head, head.compression, plainSize);
   return compressed;
 }
@@ -101,35 +129,34 @@ export function encodeBatch(
  * The envelope of a binary message, held to the limits. Throws SightlineError BATCH_BAD or BATCH_TOO_LARGE.
  */
 export function decodeBatchHeader(bytes: Uint8Array, limits: BatchLimits = BATCH_LIMITS): BatchEnvelope {
-  if (bytes.length < ENVELOPE_BYTES) {
-    throw new SightlineError('BATCH_BAD', `the batch has ${bytes.length} bytes, its envelope alone ${ENVELOPE_BYTES}`);
+  if (bytes.length < HEAD_BYTES) {
+    throw new SightlineError('BATCH_BAD', `the batch has ${bytes.length} bytes, its envelope alone ${HEAD_BYTES}`);
   }
   const view = viewOf(bytes);
-  const [kind, codecNumber = 0, compressionNumber = 0, schemaId = 0] = bytes;
+  const [kind, codecNumber = 0, compressionNumber = 0] = bytes;
   const codec = PAYLOAD_CODECS[codecNumber];
   const compression = COMPRESSIONS[compressionNumber];
-  const plainSize = view.getUint32(12, true);
-  const firstSeq = view.getFloat64(16, true);
+  const schemaId = view.getUint16(4, true);
+  const plainSize = view.getUint32(8, true);
   if (kind !== KIND) throw new SightlineError('BATCH_BAD', `kind ${kind} is not ${KIND}`);
   if (codec === undefined) throw new SightlineError('BATCH_BAD', `codec ${codecNumber} is unknown`);
   if (compression === undefined) throw new SightlineError('BATCH_BAD', `compression ${compressionNumber} is unknown`);
   if (codec !== 'columns' && schemaId !== 0) throw new SightlineError('BATCH_BAD', `codec ${codec} has no schema`);
-  if (!Number.isSafeInteger(firstSeq) || firstSeq < 0) {
-    throw new SightlineError('BATCH_BAD', `first_seq ${firstSeq} is not a whole number`);
-  }
   if (plainSize > limits.plainBytesMax) {
     throw new SightlineError(
       'BATCH_TOO_LARGE',
       `the batch claims ${plainSize} bytes of at most ${limits.plainBytesMax}`,
     );
   }
-  const topicId = view.getUint32(4, true);
-  return { codec, compression, schemaId, topicId, epoch: view.getUint32(8, true), plainSize, firstSeq };
+  const sections = readSections(view, limits);
+  const count = sections.reduce((sum, section) => sum + section.count, 0);
+  checkCount(count, limits);
+  return { codec, compression, schemaId, plainSize, sections, count };
 }
 
 /**
- * A batch with its messages. Payloads are checked to be what the codec says; their bytes are borrowed from `bytes`.
- * Throws SightlineError BATCH_BAD, BATCH_TOO_LARGE, COMPRESSION_BAD, SCHEMA_UNKNOWN or PAYLOAD_BAD.
+ * A batch with the messages of all its sections, in their order. Payloads are checked to be what the codec says; their bytes are
+ * borrowed from `bytes`. Throws SightlineError BATCH_BAD, BATCH_TOO_LARGE, COMPRESSION_BAD, SCHEMA_UNKNOWN or PAYLOAD_BAD.
  */
 export function decodeBatch(
   bytes: Uint8Array,
@@ -139,7 +166,7 @@ export function decodeBatch(
 ): { envelope: BatchEnvelope; messages: BatchMessage[] } {
   const envelope = decodeBatchHeader(bytes, limits);
   if (envelope.codec === 'columns') {
-    const { columns } = decodeColumns(bytes, schemaOf, decompressors, limits);
+    const columns = columnsOf(bytes, envelope, schemaOf, decompressors, limits, 'brief');
     const { times, priorities } = columns;
     const messages = columns.objects().map((value, i) => ({
       timeMs: times[i]!,
@@ -149,31 +176,108 @@ export function decodeBatch(
     return { envelope, messages };
   }
   const body = plainBody(bytes, envelope, decompressors);
-  return { envelope, messages: decodeMessages(body, envelope.codec, limits) };
+  return { envelope, messages: decodeMessages(body, envelope, limits) };
 }
 
-/** A batch of columns as typed arrays, without making objects. Throws as `decodeBatch` does; BATCH_BAD for another codec. */
+/**
+ * A batch of columns as typed arrays, without making objects. For `brief` use they may lie where those of the next batch will.
+ * Throws as `decodeBatch` does; BATCH_BAD for another codec.
+ */
 export function decodeColumns(
   bytes: Uint8Array,
   schemaOf: SchemaLookup,
   decompressors: Decompressors,
   limits: BatchLimits = BATCH_LIMITS,
+  use: ColumnUse = 'own',
 ): { envelope: BatchEnvelope; columns: ColumnBatch } {
   const envelope = decodeBatchHeader(bytes, limits);
-  const { codec, topicId, schemaId } = envelope;
-  if (codec !== 'columns') throw new SightlineError('BATCH_BAD', `a batch of codec ${codec} has no columns`);
-  const schema = schemaOf(topicId, schemaId);
+  if (envelope.codec !== 'columns') {
+    throw new SightlineError('BATCH_BAD', `a batch of codec ${envelope.codec} has no columns`);
+  }
+  return { envelope, columns: columnsOf(bytes, envelope, schemaOf, decompressors, limits, use) };
+}
+
+/** The messages of a batch of columns. They share memory with their neighbours, and a small batch stays as it is. */
+export function messagesOfColumns(columns: ColumnBatch): BatchMessage[] {
+  const { times, priorities } = columns;
+  const messages: BatchMessage[] = [];
+  const weakly = new WeakRef(columns);
+  for (const { from, count } of chunksOf(columns)) {
+    const isWhole = count === columns.count;
+    const chunk = isWhole ? columns : columns.copy(from, count);
+    for (let i = 0; i < count; i++) {
+      const index = from + i;
+      const origin = isWhole ? undefined : { batch: weakly, index };
+      const payload = Payload.row(chunk, i, origin);
+      messages.push({ timeMs: times[index]!, priority: priorities[index]! as Priority, payload });
+    }
+  }
+  return messages;
+}
+
+/** Neighbours that share memory: few enough that one which is kept for long does not keep much more than itself. */
+function* chunksOf(columns: ColumnBatch): Generator<{ from: number; count: number }> {
+  let from = 0;
+  let bytes = 0;
+  for (let i = 0; i < columns.count; i++) {
+    const rowBytes = columns.rowBytes(i);
+    if (i > from && bytes + rowBytes > CHUNK_BYTES) {
+      yield { from, count: i - from };
+      from = i;
+      bytes = 0;
+    }
+    bytes += rowBytes;
+  }
+  yield { from, count: columns.count - from };
+}
+
+function columnsOf(
+  bytes: Uint8Array,
+  envelope: BatchEnvelope,
+  schemaOf: SchemaLookup,
+  decompressors: Decompressors,
+  limits: BatchLimits,
+  use: ColumnUse = 'own',
+): ColumnBatch {
+  const schema = schemaOf(envelope.schemaId);
   if (schema === undefined) {
-    throw new SightlineError('SCHEMA_UNKNOWN', `schema ${schemaId} of topic ${topicId} was not sent before`);
+    throw new SightlineError('SCHEMA_UNKNOWN', `schema ${envelope.schemaId} was not sent before`);
   }
   const body = plainBody(bytes, envelope, decompressors);
-  return { envelope, columns: decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax) };
+  const columns = decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax, use);
+  checkTotal(columns.count, envelope);
+  return columns;
+}
+
+function readSections(view: DataView, limits: BatchLimits): BatchSection[] {
+  const sectionCount = view.getUint16(6, true);
+  if (sectionCount === 0) throw new SightlineError('BATCH_BAD', 'the batch has no sections');
+  if (sectionCount > limits.sectionsMax) {
+    throw new SightlineError(
+      'BATCH_TOO_LARGE',
+      `the batch claims ${sectionCount} sections of at most ${limits.sectionsMax}`,
+    );
+  }
+  if (view.byteLength < envelopeBytes(sectionCount)) {
+    throw new SightlineError('BATCH_BAD', `the envelope of ${sectionCount} sections is cut`);
+  }
+  const sections: BatchSection[] = [];
+  for (let at = HEAD_BYTES; sections.length < sectionCount; at += SECTION_BYTES) {
+    const firstSeq = view.getFloat64(at + 8, true);
+    const count = view.getUint32(at + 16, true);
+    if (!Number.isSafeInteger(firstSeq) || firstSeq < 0) {
+      throw new SightlineError('BATCH_BAD', `first_seq ${firstSeq} is not a whole number`);
+    }
+    if (count === 0) throw new SightlineError('BATCH_BAD', 'a section has no messages');
+    sections.push({ topicId: view.getUint32(at, true), epoch: view.getUint32(at + 4, true), firstSeq, count });
+  }
+  return sections;
 }
 
 /** What follows the envelope, decompressed. Throws COMPRESSION_BAD. */
 function plainBody(bytes: Uint8Array, envelope: BatchEnvelope, decompressors: Decompressors): Uint8Array {
-  const { compression, plainSize } = envelope;
-  const rest = bytes.subarray(ENVELOPE_BYTES);
+  const { compression, plainSize, sections } = envelope;
+  const rest = bytes.subarray(envelopeBytes(sections.length));
   const plain = compression === 'none' ? rest : decompress(rest, compression, plainSize, decompressors);
   if (plain.length !== plainSize) {
     const code = compression === 'none' ? 'BATCH_BAD' : 'COMPRESSION_BAD';
@@ -211,27 +315,59 @@ function writeEnvelope(message: Uint8Array, head: BatchHead, compression: Compre
   message[0] = KIND;
   message[1] = PAYLOAD_CODECS.indexOf(head.codec);
   message[2] = COMPRESSIONS.indexOf(compression);
-  message[3] = head.schemaId ?? 0;
-  view.setUint32(4, head.topicId, true);
-  view.setUint32(8, head.epoch, true);
-  view.setUint32(12, plainSize, true);
-  view.setFloat64(16, head.firstSeq, true);
+  view.setUint16(4, head.schemaId ?? 0, true);
+  view.setUint16(6, head.sections.length, true);
+  view.setUint32(8, plainSize, true);
+  let at = HEAD_BYTES;
+  for (const { topicId, epoch, firstSeq, count } of head.sections) {
+    view.setUint32(at, topicId, true);
+    view.setUint32(at + 4, epoch, true);
+    view.setFloat64(at + 8, firstSeq, true);
+    view.setUint32(at + 16, count, true);
+    at += SECTION_BYTES;
+  }
 }
 
-function encodeColumnar(head: BatchHead, messages: readonly BatchMessage[]): Uint8Array<ArrayBuffer> {
-  if (head.schema === undefined) throw new SightlineError('SCHEMA_UNKNOWN', 'columns need a schema');
-  return encodeColumns(head.schema, messages, ENVELOPE_BYTES, BATCH_LIMITS.plainBytesMax);
+function encodeBody(
+  head: BatchHead,
+  messages: readonly BatchMessage[] | ColumnGatherer,
+  before: number,
+): Uint8Array<ArrayBuffer> {
+  if (messages instanceof ColumnGatherer) return messages.encode(before);
+  return head.codec === 'columns'
+    ? gathered(head, messages).encode(before)
+    : encodeMessages(head.codec, messages, before);
+}
+
+function gathered({ schema }: BatchHead, messages: readonly BatchMessage[]): ColumnGatherer {
+  if (schema === undefined) throw new SightlineError('SCHEMA_UNKNOWN', 'columns need a schema');
+  const gatherer = new ColumnGatherer(schema, BATCH_LIMITS.plainBytesMax);
+  for (const [i, message] of messages.entries()) {
+    if (gatherer.add(message)) continue;
+    if (!gatherer.isFull) {
+      throw new SightlineError('PAYLOAD_BAD', `message ${i} of the batch does not fit the schema of its topic`);
+    }
+    throw new SightlineError(
+      'BATCH_TOO_LARGE',
+      `${messages.length} messages in columns are more than ${BATCH_LIMITS.plainBytesMax} bytes`,
+    );
+  }
+  return gatherer;
 }
 
 /** The batch of T2, with room for the envelope in front. */
-function encodeMessages(codec: PayloadCodec, messages: readonly BatchMessage[]): Uint8Array<ArrayBuffer> {
+function encodeMessages(
+  codec: PayloadCodec,
+  messages: readonly BatchMessage[],
+  before: number,
+): Uint8Array<ArrayBuffer> {
   const payloads = messages.map((message) => payloadBytes(message.payload, codec));
   const totalSize = payloads.reduce((sum, payload) => sum + MESSAGE_HEADER_BYTES + payload.length, 0);
-  const out = new Uint8Array(ENVELOPE_BYTES + HEADER_BYTES + totalSize);
+  const out = new Uint8Array(before + HEADER_BYTES + totalSize);
   const view = viewOf(out);
-  view.setUint32(ENVELOPE_BYTES, messages.length, true);
-  view.setUint32(ENVELOPE_BYTES + 4, totalSize, true);
-  let at = ENVELOPE_BYTES + HEADER_BYTES;
+  view.setUint32(before, messages.length, true);
+  view.setUint32(before + 4, totalSize, true);
+  let at = before + HEADER_BYTES;
   for (const [i, { timeMs, priority }] of messages.entries()) {
     const payload = payloads[i]!;
     view.setFloat64(at, timeMs, true);
@@ -257,12 +393,13 @@ function payloadBytes(payload: Payload, codec: PayloadCodec): Uint8Array {
   }
 }
 
-function decodeMessages(body: Uint8Array, codec: PayloadCodec, limits: BatchLimits): BatchMessage[] {
+function decodeMessages(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLimits): BatchMessage[] {
   if (body.length < HEADER_BYTES) throw new SightlineError('BATCH_BAD', `the batch ends after ${body.length} bytes`);
   const view = viewOf(body);
   const count = view.getUint32(0, true);
   const totalSize = view.getUint32(4, true);
   checkCount(count, limits);
+  checkTotal(count, envelope);
   if (totalSize !== body.length - HEADER_BYTES) {
     throw new SightlineError('BATCH_BAD', `total_size is ${totalSize}, ${body.length - HEADER_BYTES} bytes follow`);
   }
@@ -283,7 +420,7 @@ function decodeMessages(body: Uint8Array, codec: PayloadCodec, limits: BatchLimi
     }
     if (at + size > body.length) throw new SightlineError('BATCH_BAD', `message ${i} of ${count} is cut`);
     checkMessage(timeMs, priority);
-    const payload = decodePayload(body.subarray(at, at + size), codec);
+    const payload = decodePayload(body.subarray(at, at + size), envelope.codec);
     messages.push({ timeMs, priority, payload });
     at += size;
   }
@@ -294,6 +431,22 @@ function decodeMessages(body: Uint8Array, codec: PayloadCodec, limits: BatchLimi
 function decodePayload(bytes: Uint8Array, codec: PayloadCodec): Payload {
   if (codec === 'json') return Payload.json(bytes);
   return codec === 'msgpack' ? Payload.msgpack(bytes) : Payload.bytes(bytes);
+}
+
+/** The batch's own count has to be that of its sections. */
+function checkTotal(count: number, envelope: BatchEnvelope): void {
+  if (count === envelope.count) return;
+  throw new SightlineError('BATCH_BAD', `the batch has ${count} messages, its sections ${envelope.count}`);
+}
+
+function checkSections(sections: readonly BatchSection[], count: number, { sectionsMax }: BatchLimits): void {
+  const total = sections.reduce((sum, section) => sum + section.count, 0);
+  if (sections.some((section) => section.count === 0))
+    throw new SightlineError('BATCH_BAD', 'a section of no messages');
+  if (total !== count) throw new SightlineError('BATCH_BAD', `${count} messages in sections of ${total}`);
+  if (sections.length > sectionsMax) {
+    throw new SightlineError('BATCH_TOO_LARGE', `${sections.length} sections of at most ${sectionsMax}`);
+  }
 }
 
 function checkCount(count: number, limits: BatchLimits): void {

@@ -1,10 +1,16 @@
 import type { Shape, ShapeNode } from './schema.ts';
 
 /**
- * Makes the objects of a batch out of its columns: `values` holds column after column of `count` numbers, `texts` a list of
- * as many values for each `json` leaf.
+ * Makes objects of a batch out of its columns: `values` holds column after column of `stride` numbers, `texts` a list of
+ * as many values for each `json` leaf; of these messages it makes `count`, from the one at `from` on.
  */
-export type ObjectBuilder = (values: Float64Array, texts: readonly unknown[][], count: number) => unknown[];
+export type ObjectBuilder = (
+  values: Float64Array,
+  texts: readonly unknown[][],
+  stride: number,
+  from: number,
+  count: number,
+) => unknown[];
 
 const builders = new WeakMap<Shape, ObjectBuilder>();
 
@@ -38,8 +44,8 @@ export function generatedBuilder(shape: Shape): ObjectBuilder {
         return `{${node.keys.map((key, i) => `${JSON.stringify(key)}:${literal(node.children[i]!)}`).join(',')}}`;
     }
   };
-  const body = `const o=new Array(n);for(let i=0;i<n;i++)o[i]=${literal(shape.root)};return o`;
-  return new Function('v', 't', 'n', body) as ObjectBuilder;
+  const body = `const o=new Array(m);for(let j=0,i=f;j<m;j++,i++)o[j]=${literal(shape.root)};return o`;
+  return new Function('v', 't', 'n', 'f', 'm', body) as ObjectBuilder;
 }
 
 /**
@@ -53,11 +59,15 @@ export function plainBuilder(shape: Shape): ObjectBuilder {
 function containerBuilder(node: ShapeNode): ObjectBuilder {
   switch (node.kind) {
     case 'json':
-      return (_, texts) => texts[node.text]!;
+      return (_, texts, _stride, from, count) => texts[node.text]!.slice(from, from + count);
     case 'bool':
-      return (values, _, count) => Array.from({ length: count }, (_, i) => values[node.column * count + i] === 1);
+      return (values, _, stride, from, count) =>
+        Array.from({ length: count }, (_, i) => values[node.column * stride + from + i] === 1);
     case 'f64':
-      return (values, _, count) => [...values.subarray(node.column * count, (node.column + 1) * count)];
+      return (values, _, stride, from, count) => {
+        const start = node.column * stride + from;
+        return [...values.subarray(start, start + count)];
+      };
     case 'list':
       return listBuilder(node.children);
     case 'object':
@@ -68,12 +78,12 @@ function containerBuilder(node: ShapeNode): ObjectBuilder {
 function listBuilder(children: readonly ShapeNode[]): ObjectBuilder {
   const template = children.map(placeholder);
   const builders = children.map(containerBuilder);
-  return (values, texts, count) => {
+  return (values, texts, stride, from, count) => {
     const lists: unknown[][] = [];
     for (let i = 0; i < count; i++) lists.push(template.slice());
     for (const [place, child] of children.entries()) {
-      if (child.kind === 'f64') fillNumbers(lists, place, values, child.column * count);
-      else fill(lists, place, builders[place]!(values, texts, count));
+      if (child.kind === 'f64') fillNumbers(lists, place, values, child.column * stride + from);
+      else fill(lists, place, builders[place]!(values, texts, stride, from, count));
     }
     return lists;
   };
@@ -82,13 +92,13 @@ function listBuilder(children: readonly ShapeNode[]): ObjectBuilder {
 function recordBuilder(keys: readonly string[], children: readonly ShapeNode[]): ObjectBuilder {
   const template = Object.fromEntries(keys.map((key, i) => [key, placeholder(children[i]!)]));
   const builders = children.map(containerBuilder);
-  return (values, texts, count) => {
+  return (values, texts, stride, from, count) => {
     const records: Record<string, unknown>[] = [];
     for (let i = 0; i < count; i++) records.push({ ...template });
     for (const [place, child] of children.entries()) {
       const key = keys[place]!;
-      if (child.kind === 'f64') fillNumbers(records, key, values, child.column * count);
-      else fill(records, key, builders[place]!(values, texts, count));
+      if (child.kind === 'f64') fillNumbers(records, key, values, child.column * stride + from);
+      else fill(records, key, builders[place]!(values, texts, stride, from, count));
     }
     return records;
   };

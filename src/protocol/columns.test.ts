@@ -3,22 +3,36 @@ import { describe, expect, test } from 'vitest';
 import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import { generatedBuilder, plainBuilder } from './column-objects.ts';
-import { type ColumnBatch, decodeColumns, encodeColumns, payloadFits } from './columns.ts';
+import { type ColumnBatch, ColumnGatherer, type ColumnMessage, decodeColumns } from './columns.ts';
 import { Payload } from './payload.ts';
 import { FIELDS_MAX, fits, schemaFor, shapeOf } from './schema.ts';
 import type { SchemaField } from './telemetry.ts';
+import { DEPTH_MAX } from './wire-value.ts';
 
 const COUNT_MAX = 10_000;
 const BYTES_MAX = 8 * 1024 * 1024;
 
 const decode = (body: Uint8Array, fields: readonly SchemaField[]) => decodeColumns(body, fields, COUNT_MAX, BYTES_MAX);
+const decodeBriefly = (body: Uint8Array, fields: readonly SchemaField[]) =>
+  decodeColumns(body, fields, COUNT_MAX, BYTES_MAX, 'brief');
+const message = (payload: Payload, i = 0): ColumnMessage => ({
+  timeMs: 1000 + i * 5,
+  priority: (i % 4) as Priority,
+  payload,
+});
+/** All of them have to fit. */
+function gather(fields: readonly SchemaField[], messages: readonly ColumnMessage[]): ColumnGatherer {
+  const gatherer = new ColumnGatherer(fields, BYTES_MAX);
+  for (const [i, one] of messages.entries()) if (!gatherer.add(one)) throw new Error(`message ${i} is not taken`);
+  return gatherer;
+}
+const takes = (fields: readonly SchemaField[], payload: Payload) =>
+  new ColumnGatherer(fields, BYTES_MAX).add(message(payload));
 const encode = (fields: readonly SchemaField[], rows: readonly unknown[], before = 0) =>
-  encodeColumns(
+  gather(
     fields,
-    rows.map((value, i) => ({ timeMs: 1000 + i * 5, priority: (i % 4) as Priority, payload: Payload.of(value) })),
-    before,
-    BYTES_MAX,
-  );
+    rows.map((value, i) => message(Payload.of(value), i)),
+  ).encode(before);
 const one: readonly SchemaField[] = [{ path: 'x', kind: 'f64' }];
 
 function refusal(run: () => unknown): string | undefined {
@@ -196,14 +210,11 @@ describe('messages of one shape', () => {
         // JSON numbers: MessagePack writes a negative zero as 0.
         const plain = rows.map((row) => Payload.msgpack(Payload.of(row).msgpack()).value());
         const packed = plain.map((row) => Payload.msgpack(Uint8Array.from(Payload.of(row).msgpack())));
-        expect(packed.every((payload) => payloadFits(fields, payload))).toBe(true);
         const body = (payloads: Payload[]) =>
-          encodeColumns(
+          gather(
             fields,
-            payloads.map((payload, i) => ({ timeMs: i, priority: 1, payload })),
-            0,
-            BYTES_MAX,
-          );
+            payloads.map((payload, i) => message(payload, i)),
+          ).encode(0);
         expect(body(packed)).toEqual(body(plain.map(Payload.of)));
         expect(packed.every((payload) => payload.packed !== undefined)).toBe(true);
       }),
@@ -231,7 +242,7 @@ describe('messages of one shape', () => {
     const bytes = Uint8Array.from([0x94, ...numbers.flat()]);
     const values = Payload.msgpack(bytes).value() as number[];
     const payload = Payload.msgpack(bytes);
-    const batch = decode(encodeColumns(fields, [{ timeMs: 1, priority: 1, payload }], 0, BYTES_MAX), fields);
+    const batch = decode(gather(fields, [message(payload)]).encode(0), fields);
     expect(payload.packed).toBeDefined();
     expectSame(batch.objects()[0] as number[], values);
   });
@@ -243,18 +254,13 @@ describe('messages of one shape', () => {
     // The same map with a 16-bit head, its list with a 32-bit one.
     const usual = Payload.of(good).msgpack();
     const unusual = Payload.msgpack(Uint8Array.of(0xde, 0, 5, ...usual.subarray(1, -2), 0xdd, 0, 0, 0, 1, 4));
-    const rows = [Payload.of(good), turned, unusual].map((payload, i) => ({
-      timeMs: i,
-      priority: 1 as const,
-      payload,
-    }));
-    expect(rows.every(({ payload }) => payloadFits(fields, payload))).toBe(true);
-    const batch = decode(encodeColumns(fields, rows, 0, BYTES_MAX), fields);
+    const rows = [Payload.of(good), turned, unusual].map((payload, i) => message(payload, i));
+    const batch = decode(gather(fields, rows).encode(0), fields);
     expect(batch.objects()).toEqual([good, { ...good, t: 'y' }, good]);
     for (const other of [{ ...good, t: 5 }, { ...good, a: 'x' }, { ...good, d: [4, 5] }, [1], 'x', { t: 'x' }]) {
-      expect(payloadFits(fields, Payload.msgpack(Payload.of(other).msgpack()))).toBe(false);
+      expect(takes(fields, Payload.msgpack(Payload.of(other).msgpack()))).toBe(false);
     }
-    expect(payloadFits(fields, Payload.bytes(Uint8Array.of(1)))).toBe(false);
+    expect(takes(fields, Payload.bytes(Uint8Array.of(1)))).toBe(false);
   });
 
   test('keep the order of their keys', () => {
@@ -304,18 +310,207 @@ describe('messages of one shape', () => {
     ];
     for (const other of others) {
       expect(fits(fields, other)).toBe(false);
-      expect(refusal(() => encode(fields, [good, other]))).toBe('PAYLOAD_BAD');
+      const gatherer = gather(fields, [message(Payload.of(good))]);
+      expect(gatherer.add(message(Payload.of(other), 1))).toBe(false);
+      expect(gatherer.count).toBe(1);
+      expect(gatherer.encode(0)).toEqual(encode(fields, [good]));
     }
     expect(fits(fields, { e: 1, d: true, c: '', b: [0, 0], a: 0 })).toBe(true);
   });
 });
 
-function built(make: typeof plainBuilder, batch: ColumnBatch): unknown[] {
+function built(make: typeof plainBuilder, batch: ColumnBatch, from = 0, count = batch.count): unknown[] {
   const shape = shapeOf(batch.fields);
   const paths = batch.fields.filter(({ kind }) => kind === 'json').map(({ path }) => path);
   const columnsOfTexts = paths.map((path) => batch.texts(path)!.slice());
-  return make(shape)(batch.values.subarray(2 * batch.count), columnsOfTexts, batch.count);
+  return make(shape)(batch.values.subarray(2 * batch.count), columnsOfTexts, batch.count, from, count);
 }
+
+describe('messages on their way into columns', () => {
+  /** The same with something else in the place of its last leaf, so that all the others are taken out first. */
+  function spoiled(value: unknown): unknown {
+    if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return ['misfit'];
+    if (Array.isArray(value)) return [...value.slice(0, -1), spoiled(value.at(-1))];
+    const [last, child] = Object.entries(value).at(-1)!;
+    return { ...value, [last]: spoiled(child) };
+  }
+  const packed = (value: unknown) => Payload.msgpack(Uint8Array.from(Payload.of(value).msgpack()));
+
+  test('that do not fit leave nothing behind, however they came', () => {
+    fc.assert(
+      fc.property(batches, fc.array(fc.nat(2), { minLength: 13, maxLength: 13 }), ({ fields, rows }, kinds) => {
+        const gatherer = new ColumnGatherer(fields, BYTES_MAX);
+        for (const [i, kind] of kinds.entries()) {
+          const misfit = spoiled(rows[i % rows.length]);
+          if (kind > 0) expect(gatherer.add(message(kind === 1 ? Payload.of(misfit) : packed(misfit), i))).toBe(false);
+          if (i < rows.length) expect(gatherer.add(message(Payload.of(rows[i]), i))).toBe(true);
+          expect(gatherer.count).toBe(Math.min(i + 1, rows.length));
+        }
+        expect(gatherer.encode(0)).toEqual(encode(fields, rows));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('that do not fit leave no texts behind', () => {
+    const fields: readonly SchemaField[] = [
+      { path: 's', kind: 'json' },
+      { path: 't', kind: 'json' },
+      { path: 'x', kind: 'f64' },
+    ];
+    const gatherer = new ColumnGatherer(fields, BYTES_MAX);
+    for (const payloadOf of [Payload.of, packed]) {
+      expect(gatherer.add(message(payloadOf({ s: 'left', t: 'behind', x: 'no number' })))).toBe(false);
+      expect(gatherer.add(message(payloadOf({ s: 'left', t: 5, x: 1 })))).toBe(false);
+      expect(gatherer.add(message(payloadOf({ s: 'good', t: 'text', x: 1 })))).toBe(true);
+    }
+    const batch = decode(gatherer.encode(0), fields);
+    expect(batch.texts('s')).toEqual(['good', 'good']);
+    expect(batch.texts('t')).toEqual(['text', 'text']);
+  });
+
+  test('are taken until their columns would be larger than a reader takes', () => {
+    const field = fc.constantFrom<SchemaField['kind']>('f64', 'bool', 'json');
+    const kindValues = { f64: 1.5, bool: true, json: 'x' };
+    fc.assert(
+      fc.property(fc.array(field, { minLength: 1, maxLength: 6 }), fc.nat(2000), (kinds, bytesMax) => {
+        const fields = kinds.map((kind, i) => ({ path: `f${i}`, kind }));
+        const payload = Payload.of(Object.fromEntries(fields.map(({ path, kind }) => [path, kindValues[kind]])));
+        const bytesOfOne = (2 + kinds.length) * 8;
+        const countMax = Math.floor(bytesMax / bytesOfOne);
+        const gatherer = new ColumnGatherer(fields, bytesMax);
+        for (let i = 0; i < countMax; i++) {
+          expect(gatherer.isFull).toBe(false);
+          expect(gatherer.add(message(payload, i))).toBe(true);
+        }
+        expect(gatherer.isFull).toBe(true);
+        expect(gatherer.add(message(payload))).toBe(false);
+        expect(gatherer.count).toBe(countMax);
+        if (countMax === 0) return;
+        const body = gatherer.encode(0);
+        expect(decodeColumns(body, fields, COUNT_MAX, bytesMax).objects()).toHaveLength(countMax);
+        const less = countMax * bytesOfOne - 1;
+        expect(refusal(() => decodeColumns(body, fields, COUNT_MAX, less))).toBe('BATCH_TOO_LARGE');
+      }),
+    );
+  });
+
+  test('may be many', () => {
+    const rows = Array.from({ length: 3_000 }, (_, i) => ({
+      a: i,
+      b: i % 7 === 0,
+      c: `text ${i % 5}`,
+      d: Math.sqrt(i),
+    }));
+    const fields = fieldsOf({ a: 'number', b: 'bool', c: 'text', d: 'number' }, '');
+    const gatherer = gather(
+      fields,
+      rows.map((row, i) => message(Payload.of(row), i)),
+    );
+    expect(gatherer.count).toBe(3_000);
+    const body = gatherer.encode(0);
+    expect(decode(body, fields).objects()).toEqual(rows);
+    // Nothing of it is used up.
+    expect(gatherer.encode(0)).toEqual(body);
+    expect(gatherer.add(message(Payload.of(rows[0])))).toBe(true);
+    expect(decode(gatherer.encode(0), fields).objects()).toEqual([...rows, rows[0]]);
+  });
+});
+
+describe('a part of a batch', () => {
+  function expectPart(part: ColumnBatch, whole: ColumnBatch, from: number, count: number): void {
+    const to = from + count;
+    expect(part.count).toBe(count);
+    expect(part.fields).toBe(whole.fields);
+    expectSame(part.times, [...whole.times.subarray(from, to)]);
+    expectSame(part.priorities, [...whole.priorities.subarray(from, to)]);
+    for (const { path, kind } of whole.fields) {
+      if (kind === 'json') expect(part.texts(path)).toEqual(whole.texts(path)!.slice(from, to));
+      else expectSame(part.column(path)!, [...whole.column(path)!.subarray(from, to)]);
+    }
+    expect(part.objects()).toEqual(whole.objects().slice(from, to));
+  }
+  const places = (length: number) =>
+    fc.nat(length).chain((from) => fc.record({ from: fc.constant(from), count: fc.nat(length - from) }));
+
+  test('is what slicing the whole gives, and so is a part of a part', () => {
+    const cut = batches.chain(({ fields, rows }) =>
+      places(rows.length).chain((outer) => places(outer.count).map((inner) => ({ fields, rows, outer, inner }))),
+    );
+    fc.assert(
+      fc.property(cut, ({ fields, rows, outer, inner }) => {
+        const whole = decode(encode(fields, rows), fields);
+        const part = whole.part(outer.from, outer.count);
+        expectPart(part, whole, outer.from, outer.count);
+        expectPart(part.part(inner.from, inner.count), whole, outer.from + inner.from, inner.count);
+        const objects = rows.slice(outer.from, outer.from + outer.count);
+        expect(part.objects()).toEqual(objects);
+        for (const make of [plainBuilder, generatedBuilder]) {
+          expect(built(make, whole, outer.from, outer.count)).toEqual(objects);
+        }
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test('is a view: nothing is copied', () => {
+    const rows = Array.from({ length: 10 }, (_, i) => ({ x: i, y: i / 3 }));
+    const fields = fieldsOf({ x: 'number', y: 'number' }, '');
+    const whole = decode(encode(fields, rows), fields);
+    const part = whole.part(3, 4);
+    for (const view of [part.times, part.priorities, part.column('x')!, part.column('y')!]) {
+      expect(view.buffer).toBe(whole.values.buffer);
+    }
+    whole.column('y')![3] = -1;
+    expect(part.column('y')![0]).toBe(-1);
+    expect(part.objects()[0]).toEqual({ x: 3, y: -1 });
+    expect(whole.part(0, 10)).toBe(whole);
+  });
+});
+
+describe('batches that are decoded one after the other', () => {
+  test('do not disturb the objects of those before, nor the columns of those that keep them', () => {
+    const several = fc.array(fc.tuple(batches, fc.boolean()), { minLength: 2, maxLength: 4 });
+    fc.assert(
+      fc.property(several, (all) => {
+        const kept = all.map(([{ fields, rows }, isBrief]) => {
+          const body = encode(fields, rows);
+          if (!isBrief) return { rows, objects: undefined, batch: decode(body, fields) };
+          const batch = decodeBriefly(body, fields);
+          expectSame(
+            batch.times,
+            rows.map((_, i) => 1000 + i * 5),
+          );
+          return { rows, objects: batch.objects(), batch: undefined };
+        });
+        for (const { rows, objects, batch } of kept) expect(objects ?? batch!.objects()).toEqual(rows);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test.each([
+    ['a large one, then a small one', [12_000, 3]],
+    ['a small one, then a large one', [3, 12_000]],
+    ['one that has just room, then one that has not', [16_384 / 8, 16_384 / 8 + 1]],
+  ])('%s', (_, counts) => {
+    const fields = fieldsOf(['number', 'number', 'number', 'number', 'number', 'number'], '');
+    const all = counts.map((count, n) =>
+      Array.from({ length: count }, (_, i) => fields.map((_, f) => (n + i) / (f + 3))),
+    );
+    const read = all.map((rows) => decodeColumns(encode(fields, rows), fields, 20_000, BYTES_MAX, 'brief').objects());
+    expect(read).toEqual(all);
+  });
+
+  test('have memory of their own unless they are brief: a worker hands it over', () => {
+    const fields = fieldsOf({ x: 'number', on: 'bool' }, '');
+    const body = encode(fields, [{ x: 1, on: true }]);
+    const [first, second] = [decode(body, fields), decode(body, fields)];
+    expect(first!.values).toHaveLength(4);
+    expect(first!.values.buffer.byteLength).toBe(32);
+    expect(second!.values.buffer).not.toBe(first!.values.buffer);
+  });
+});
 
 describe('a schema', () => {
   test.each([
@@ -424,12 +619,10 @@ describe('foreign columns', () => {
       { speed: 1.5, on: true, mode: 'auto' },
       { speed: 1.2, on: true, mode: 'stop' },
     ];
-    const body = encodeColumns(
+    const body = gather(
       schema,
       values.map((value, i) => ({ timeMs: 1000 + 5 * i, priority: 1, payload: Payload.of(value) })),
-      0,
-      BYTES_MAX,
-    );
+    ).encode(0);
     const expected = [
       '03000000 2c000000',
       '0144e803 000001 2105 78 000001',
@@ -478,21 +671,11 @@ describe('foreign columns', () => {
     const body = encode(wide, [Object.fromEntries(wide.map(({ path }) => [path, 1]))]);
     new DataView(body.buffer).setUint32(0, 5000, true);
     expect(refusal(() => decode(body, wide))).toBe('BATCH_TOO_LARGE');
-    expect(
-      refusal(() =>
-        encodeColumns(
-          wide,
-          Array.from({ length: 5000 }, () => rowOf(wide)),
-          0,
-          BYTES_MAX,
-        ),
-      ),
-    ).toBe('BATCH_TOO_LARGE');
   });
 
   test('times and priorities have to be some', () => {
     const body = (timeMs: number, priority: number) =>
-      encodeColumns(one, [{ timeMs, priority: priority as Priority, payload: Payload.of({ x: 1 }) }], 0, BYTES_MAX);
+      gather(one, [{ timeMs, priority: priority as Priority, payload: Payload.of({ x: 1 }) }]).encode(0);
     expect(refusal(() => decode(body(Number.NaN, 1), one))).toBe('BATCH_BAD');
     expect(refusal(() => decode(body(1, 4), one))).toBe('BATCH_BAD');
     expect(refusal(() => decode(body(1, 0.5), one))).toBe('BATCH_BAD');
@@ -500,10 +683,151 @@ describe('foreign columns', () => {
   });
 });
 
-function rowOf(fields: readonly SchemaField[]) {
-  return {
-    timeMs: 1,
-    priority: 1 as Priority,
-    payload: Payload.of(Object.fromEntries(fields.map(({ path }) => [path, 1]))),
+describe('texts of strangers', () => {
+  const fields: readonly SchemaField[] = [
+    { path: 'x', kind: 'f64' },
+    { path: 't', kind: 'json' },
+  ];
+  /** Two messages whose texts are written so. */
+  function body(texts: readonly [string, string]): Uint8Array {
+    const long = texts.map((_, i) => `${i}${'x'.repeat(30)}`);
+    const bytes = Buffer.from(
+      encode(
+        fields,
+        long.map((t, i) => ({ x: i, t })),
+      ),
+    );
+    for (const [i, text] of texts.entries()) {
+      const written = JSON.stringify(long[i]);
+      Buffer.from(text.padEnd(written.length)).copy(bytes, bytes.indexOf(written));
+    }
+    return bytes;
+  }
+
+  test.each(['"a"', 'null', 'true', 'false', '[]', '{}', '"\\u00e9"'])('may be %s', (text) => {
+    const value: unknown = JSON.parse(text);
+    expect(decode(body([text, '"b"']), fields).objects()).toEqual([
+      { x: 0, t: value },
+      { x: 1, t: 'b' },
+    ]);
+  });
+
+  // Two of them in a row would be taken for one text when they are put together anew.
+  test.each(['5', '{"a":1}', '[0]', '[[]]', '{"a":{}}', 'nothing', '{"__proto__":1}', '1e999', '"\\ud800"'])(
+    'are refused when they are %s',
+    (text) => expect(refusal(() => decode(body(['"a"', text]), fields))).toBe('PAYLOAD_BAD'),
+  );
+
+  test('in the deepest place are no deeper than a message may be', () => {
+    const path = (levels: number) => Array.from({ length: levels }, () => 'a').join('.');
+    const layout = (levels: number) => [{ path: path(levels), kind: 'json' }] as const;
+    expect(refusal(() => shapeOf(layout(DEPTH_MAX)))).toBe('MESSAGE_FIELD_BAD');
+    const fields = layout(DEPTH_MAX - 1);
+    const value = JSON.parse(`${'{"a":'.repeat(DEPTH_MAX - 1)}[]${'}'.repeat(DEPTH_MAX - 1)}`) as unknown;
+    const batch = decode(encode(fields, [value]), fields);
+    expect(Payload.msgpack(Payload.row(batch, 0).msgpack()).value()).toEqual(value);
+  });
+});
+
+describe('a message by itself', () => {
+  const value = { a: 1, b: [2, -0], on: true, mode: 'x', empty: [], none: {} };
+  const fields = schemaFor([{ ...value, c: 1 }])!.filter(({ path }) => path !== 'c');
+
+  test('is a batch of one, as it was when it was taken', () => {
+    const changing = structuredClone(value) as { a: number; b: number[]; empty: unknown[]; none: object };
+    const row = ColumnGatherer.row(fields, { timeMs: 5, priority: 3, payload: Payload.of(changing) })!;
+    changing.a = 9;
+    changing.b[0] = 9;
+    changing.empty.push(9);
+    Object.assign(changing.none, { nine: 9 });
+    expect(row.count).toBe(1);
+    expect([row.times[0], row.priorities[0]]).toEqual([5, 3]);
+    expect(row.object(0)).toEqual(value);
+    expect(row.fields).toBe(fields);
+    const gatherer = new ColumnGatherer(fields, BYTES_MAX);
+    for (let i = 0; i < 3; i++) expect(gatherer.add(message(Payload.row(row, 0), i))).toBe(true);
+    const batch = decode(gatherer.encode(0), fields);
+    expect(batch.objects()).toEqual([value, value, value]);
+    expect([...batch.times]).toEqual([1000, 1005, 1010]);
+  });
+
+  test('of another shape is none', () => {
+    const others: unknown[] = [
+      { ...value, a: 'x' },
+      { ...value, more: 1 },
+      { ...value, b: [1] },
+      // No text that UTF-8 could say.
+      { ...value, mode: '\ud800' },
+      'x',
+      value.b,
+    ];
+    for (const other of others) {
+      const payload = Payload.of(other);
+      expect(ColumnGatherer.row(fields, { timeMs: 5, priority: 3, payload })).toBeUndefined();
+    }
+  });
+});
+
+describe('a batch that is passed on', () => {
+  const fields = schemaFor([{ a: 1, b: 2, c: 3, d: 4, mode: 'x' }])!;
+  const values = Array.from({ length: 9 }, (_, i) => ({ a: i, b: i / 3, c: -i, d: 7, mode: i < 5 ? 'x' : 'y' }));
+  const body = () => {
+    const gatherer = new ColumnGatherer(fields, BYTES_MAX);
+    for (const [i, value] of values.entries()) gatherer.add(message(Payload.of(value), i));
+    return gatherer.encode(0);
   };
-}
+  const relayed = (bytes = body()) => {
+    const batch = decodeColumns(bytes, fields, COUNT_MAX, BYTES_MAX, 'relay');
+    return values.map((_, i) => message(Payload.row(batch, i), i));
+  };
+  const gather = (messages: readonly ColumnMessage[], layout: readonly SchemaField[] = fields) => {
+    const gatherer = new ColumnGatherer(layout, BYTES_MAX);
+    for (const one of messages) expect(gatherer.add(one)).toBe(true);
+    return gatherer.encode(0);
+  };
+
+  test('has truth values that are some', () => {
+    const truths = [{ path: 'on', kind: 'bool' }] as const;
+    // The same columns, if the other side means numbers.
+    const numbers = [{ path: 'on', kind: 'f64' }] as const;
+    for (const [on, code] of [
+      [0, undefined],
+      [1, undefined],
+      [2, 'BATCH_BAD'],
+      [Number.NaN, 'BATCH_BAD'],
+      [0.5, 'BATCH_BAD'],
+    ] as const) {
+      const bytes = encode(numbers, [{ on: 1 }, { on }]);
+      expect(refusal(() => decodeColumns(bytes, truths, COUNT_MAX, BYTES_MAX, 'relay'))).toBe(code);
+      expect(refusal(() => decodeColumns(bytes, truths, COUNT_MAX, BYTES_MAX))).toBeUndefined();
+    }
+  });
+
+  test('goes out as the very bytes that came', () => {
+    const bytes = body();
+    // A base that no encoder here would choose, and yet the same values.
+    expect(gather(relayed(bytes))).toEqual(bytes);
+    expect(relayed().map(({ payload }) => payload.value())).toEqual(values);
+  });
+
+  test.each([
+    ['a part of it', (rows: ColumnMessage[]) => rows.slice(0, 4)],
+    ['its end', (rows: ColumnMessage[]) => rows.slice(3)],
+    ['another order', (rows: ColumnMessage[]) => rows.toReversed()],
+    ['two of them', (rows: ColumnMessage[]) => [...rows, ...relayed()]],
+    ['something behind it', (rows: ColumnMessage[]) => [...rows, message(Payload.of(values[3]), 99)]],
+    ['other times', (rows: ColumnMessage[]) => rows.map((row, i) => ({ ...row, timeMs: i }))],
+    ['another priority', (rows: ColumnMessage[]) => rows.map((row) => ({ ...row, priority: 3 as const }))],
+  ])('or, with %s, is put together anew', (_, change) => {
+    const wanted = change(relayed());
+    const batch = decode(gather(wanted), fields);
+    expect([...batch.times]).toEqual(wanted.map(({ timeMs }) => timeMs));
+    expect([...batch.priorities]).toEqual(wanted.map(({ priority }) => priority));
+    expect(batch.objects()).toEqual(wanted.map(({ payload }) => payload.value()));
+  });
+
+  test('to a layout that is equal, and another object, is put together anew', () => {
+    const equal = fields.map(({ path, kind }) => ({ path, kind }));
+    expect(decode(gather(relayed(), equal), equal).objects()).toEqual(values);
+  });
+});

@@ -3,8 +3,8 @@ import type { Priority } from '../base/sample.ts';
 import { objectBuilder } from './column-objects.ts';
 import { ColumnReader, ColumnWriter } from './numeric-column.ts';
 import { spreadMsgpack } from './msgpack-leaves.ts';
-import type { Payload } from './payload.ts';
-import { type Leaves, type Shape, shapeOf, spread } from './schema.ts';
+import { Payload } from './payload.ts';
+import { FIELDS_MAX, isText, type Leaves, type Shape, shapeOf, spread } from './schema.ts';
 import type { SchemaField } from './telemetry.ts';
 import { parseJson, stringifyJson } from './wire-value.ts';
 
@@ -25,19 +25,32 @@ export interface ColumnMessage {
   readonly payload: Payload;
 }
 
-/** A batch of columns as typed arrays, `count` long each. Objects are made when asked for. */
+/** A batch of columns as typed arrays, or a part of one, `count` long each. Objects are made when asked for. */
 export class ColumnBatch {
   readonly count: number;
   readonly fields: readonly SchemaField[];
-  /** All numbers, column after column: times, priorities, then the fields that are numbers or truth values (0, 1). */
+  /** All numbers of the whole batch, column after column: times, priorities, then the fields that are numbers or truth values (0, 1). */
   readonly values: Float64Array;
+  /** The bytes that it was read from, kept by who may pass them on (`decodeColumns`). */
+  body: Uint8Array | undefined;
   readonly #texts: unknown[][];
+  /** Messages of the whole batch, and the place of the first one of this part. */
+  readonly #stride: number;
+  readonly #from: number;
 
-  constructor(count: number, fields: readonly SchemaField[], values: Float64Array, texts: unknown[][]) {
+  constructor(
+    count: number,
+    fields: readonly SchemaField[],
+    values: Float64Array,
+    texts: unknown[][],
+    part: { readonly stride: number; readonly from: number } = { stride: count, from: 0 },
+  ) {
     this.count = count;
     this.fields = fields;
     this.values = values;
     this.#texts = texts;
+    this.#stride = part.stride;
+    this.#from = part.from;
   }
 
   /** The publisher's times, Unix ms on the server's clock. */
@@ -49,6 +62,13 @@ export class ColumnBatch {
     return this.#column(PRIORITY);
   }
 
+  /** `count` messages from the one at `from` on, as a batch over the same memory. */
+  part(from: number, count: number): ColumnBatch {
+    if (from === 0 && count === this.count) return this;
+    const part = { stride: this.#stride, from: this.#from + from };
+    return new ColumnBatch(count, this.fields, this.values, this.#texts, part);
+  }
+
   /** The numbers of a field (`imu.accel.0`); those of a truth value are 0 and 1. A view: not a copy. */
   column(path: string): Float64Array | undefined {
     const index = shapeOf(this.fields).columnOf.get(path);
@@ -58,69 +78,236 @@ export class ColumnBatch {
   /** The values of a field that is no number. */
   texts(path: string): readonly unknown[] | undefined {
     const index = shapeOf(this.fields).textOf.get(path);
-    return index === undefined ? undefined : this.#texts[index];
+    const texts = index === undefined ? undefined : this.#texts[index];
+    return texts?.length === this.count ? texts : texts?.slice(this.#from, this.#from + this.count);
   }
 
   /** The messages' values as plain objects; what texts hold beside strings is shared by them. */
   objects(): unknown[] {
-    return objectBuilder(shapeOf(this.fields))(this.values.subarray(OWN_COLUMNS * this.count), this.#texts, this.count);
+    const fields = this.values.subarray(OWN_COLUMNS * this.#stride);
+    return objectBuilder(shapeOf(this.fields))(fields, this.#texts, this.#stride, this.#from, this.count);
+  }
+
+  /** One of the messages' values. */
+  object(index: number): unknown {
+    return this.part(index, 1).objects()[0];
+  }
+
+  /** What a message takes: its time, its priority and its leaves, numbers as doubles. */
+  rowBytes(index: number): number {
+    let bytes = (this.values.length / this.#stride) * 8;
+    for (const column of this.#texts) bytes += textBytes(column[this.#from + index]);
+    return bytes;
+  }
+
+  /** `count` messages from the one at `from` on, in memory of their own. */
+  copy(from: number, count: number): ColumnBatch {
+    const width = this.values.length / this.#stride;
+    const values = new Float64Array(width * count);
+    for (let column = 0; column < width; column++) {
+      const start = column * this.#stride + this.#from + from;
+      values.set(this.values.subarray(start, start + count), column * count);
+    }
+    const texts = this.#texts.map((column) => column.slice(this.#from + from, this.#from + from + count));
+    return new ColumnBatch(count, this.fields, values, texts);
+  }
+
+  /** Puts the leaves of a message where `spread` would put them. */
+  copyLeaves(index: number, { values, texts }: Leaves): void {
+    const stride = this.#stride;
+    let at = OWN_COLUMNS * stride + this.#from + index;
+    for (let i = 0; at < this.values.length; i++, at += stride) values[i] = this.values[at]!;
+    for (const [i, column] of texts.entries()) column.push(this.#texts[i]![this.#from + index]);
   }
 
   #column(index: number): Float64Array {
-    return this.values.subarray(index * this.count, (index + 1) * this.count);
+    const start = index * this.#stride + this.#from;
+    return this.values.subarray(start, start + this.count);
   }
 }
 
-/**
- * Messages that all fit the schema (`fits`) as a batch's body, with `before` bytes left free in front. Throws PAYLOAD_BAD
- * when one does not fit, BATCH_TOO_LARGE when the columns have more than `plainBytesMax` bytes as doubles.
- */
-export function encodeColumns(
-  fields: readonly SchemaField[],
-  messages: readonly ColumnMessage[],
-  before: number,
-  plainBytesMax: number,
-): Uint8Array<ArrayBuffer> {
-  const shape = shapeOf(fields);
-  const count = messages.length;
-  checkSize(count, shape.columns + shape.texts, plainBytesMax);
-  const values = new Float64Array((OWN_COLUMNS + shape.columns) * count);
-  const texts = Array.from({ length: shape.texts }, (): unknown[] => []);
-  const leaves = { values, texts };
-  for (const [i, { timeMs, priority, payload }] of messages.entries()) {
-    values[TIME * count + i] = timeMs;
-    values[PRIORITY * count + i] = priority;
-    if (!takeLeaves(shape, payload, leaves, i, count)) {
-      throw new SightlineError('PAYLOAD_BAD', `message ${i} of the batch does not fit the schema of its topic`);
+/** Rows that a gatherer has room for at first. */
+const ROWS_MIN = 16;
+/** A message whose leaves are being taken out: whether it fits shows at the end. */
+const scratchRow = new Float64Array(FIELDS_MAX);
+
+/** Messages on their way into columns: the leaves of each are taken out once, row by row. */
+export class ColumnGatherer {
+  readonly #fields: readonly SchemaField[];
+  readonly #shape: Shape;
+  readonly #width: number;
+  readonly #countMax: number;
+  readonly #texts: unknown[][];
+  /** Times, priorities and the fields that are numbers or truth values, one message after the other. */
+  #rows: Float64Array;
+  #count = 0;
+  /** All messages so far are the first ones of this batch, and their leaves are still there. */
+  #source: ColumnBatch | undefined;
+
+  /** Takes messages until their columns would have more than `plainBytesMax` bytes as doubles. */
+  constructor(fields: readonly SchemaField[], plainBytesMax: number) {
+    this.#fields = fields;
+    this.#shape = shapeOf(fields);
+    this.#width = OWN_COLUMNS + this.#shape.columns;
+    this.#countMax = Math.floor(plainBytesMax / ((this.#width + this.#shape.texts) * 8));
+    this.#texts = Array.from({ length: this.#shape.texts }, (): unknown[] => []);
+    this.#rows = new Float64Array(0);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get isFull(): boolean {
+    return this.#count >= this.#countMax;
+  }
+
+  /** False, and nothing has changed: the message does not fit the schema, or there is no room for it. */
+  add(message: ColumnMessage): boolean {
+    if (this.isFull) return false;
+    if (this.#goesOn(message)) {
+      this.#count++;
+      return true;
     }
+    this.#takeOver();
+    return this.#addRow(message);
   }
-  const runs = texts.map(runsOf);
-  const textBytes = runs.flat().reduce((sum, run) => sum + 6 + run.json.length, 0);
-  const writer = new ColumnWriter(count, OWN_COLUMNS + fields.length, textBytes);
-  for (let column = 0; column < OWN_COLUMNS; column++) writer.numbers(values, column * count);
-  let column = OWN_COLUMNS;
-  let text = 0;
-  for (const { kind } of fields) {
-    if (kind === 'json') writer.texts(runs[text++]!);
-    else writer.numbers(values, column++ * count);
+
+  /** The message is the next one of a batch that came in this layout: then that batch may go out as it came. */
+  #goesOn({ timeMs, priority, payload: { row } }: ColumnMessage): boolean {
+    const batch = row?.origin === undefined ? row?.batch : row.origin.batch.deref();
+    const index = row?.origin?.index ?? row?.index;
+    if (batch === undefined || index !== this.#count || batch.fields !== this.#fields) return false;
+    if (batch.body === undefined || (this.#count > 0 && batch !== this.#source)) return false;
+    if (batch.times[index] !== timeMs || batch.priorities[index] !== priority) return false;
+    this.#source = batch;
+    return true;
   }
-  const out = new Uint8Array(before + HEADER_BYTES + writer.headBytes + writer.wordBytes);
-  const view = new DataView(out.buffer, before);
-  view.setUint32(0, count, true);
-  view.setUint32(4, writer.headBytes, true);
-  writer.copyTo(out, before + HEADER_BYTES);
-  return out;
+
+  /** Takes the leaves out of the batch that it was up to now. */
+  #takeOver(): void {
+    const source = this.#source;
+    if (source === undefined) return;
+    const count = this.#count;
+    this.#source = undefined;
+    this.#count = 0;
+    for (const message of rowsOf(source, count)) this.#addRow(message);
+  }
+
+  #addRow({ timeMs, priority, payload }: ColumnMessage): boolean {
+    if (!this.#take(payload, { values: scratchRow, texts: this.#texts })) {
+      for (const column of this.#texts) column.length = this.#count;
+      return false;
+    }
+    const at = this.#count * this.#width;
+    if (at === this.#rows.length) this.#grow();
+    const rows = this.#rows;
+    rows[at + TIME] = timeMs;
+    rows[at + PRIORITY] = priority;
+    for (let i = OWN_COLUMNS; i < this.#width; i++) rows[at + i] = scratchRow[i - OWN_COLUMNS]!;
+    this.#count++;
+    return true;
+  }
+
+  /** The body of a batch, with `before` bytes left free in front. */
+  encode(before: number): Uint8Array<ArrayBuffer> {
+    if (this.#source?.count === this.#count) {
+      const body = this.#source.body!;
+      const out = new Uint8Array(before + body.length);
+      out.set(body, before);
+      return out;
+    }
+    this.#takeOver();
+    const count = this.#count;
+    const values = this.#columns();
+    const runs = this.#texts.map(runsOf);
+    const textBytes = runs.flat().reduce((sum, run) => sum + 6 + run.json.length, 0);
+    const writer = new ColumnWriter(count, OWN_COLUMNS + this.#fields.length, textBytes);
+    for (let column = 0; column < OWN_COLUMNS; column++) writer.numbers(values, column * count);
+    let column = OWN_COLUMNS;
+    let text = 0;
+    for (const { kind } of this.#fields) {
+      if (kind === 'json') writer.texts(runs[text++]!);
+      else writer.numbers(values, column++ * count);
+    }
+    const out = new Uint8Array(before + HEADER_BYTES + writer.headBytes + writer.wordBytes);
+    const view = new DataView(out.buffer, before);
+    view.setUint32(0, count, true);
+    view.setUint32(4, writer.headBytes, true);
+    writer.copyTo(out, before + HEADER_BYTES);
+    return out;
+  }
+
+  #take(payload: Payload, leaves: Leaves): boolean {
+    const { row } = payload;
+    if (row === undefined || row.batch.fields !== this.#fields) return takeLeaves(this.#shape, payload, leaves);
+    row.batch.copyLeaves(row.index, leaves);
+    return true;
+  }
+
+  /** A message by itself, as a batch of its own; undefined: it does not fit. */
+  static row(fields: readonly SchemaField[], message: ColumnMessage): ColumnBatch | undefined {
+    const shape = shapeOf(fields);
+    const values = new Float64Array(OWN_COLUMNS + shape.columns);
+    const texts = Array.from({ length: shape.texts }, (): unknown[] => []);
+    if (!takeLeaves(shape, message.payload, { values: scratchRow, texts })) return undefined;
+    for (const column of texts) {
+      // Half a character has no place in UTF-8.
+      if (typeof column[0] === 'string' && !column[0].isWellFormed()) return undefined;
+      // The program may go on and fill its empty lists.
+      column[0] = emptied(column[0]);
+    }
+    values[TIME] = message.timeMs;
+    values[PRIORITY] = message.priority;
+    values.set(scratchRow.subarray(0, shape.columns), OWN_COLUMNS);
+    return new ColumnBatch(1, fields, values, texts);
+  }
+
+  #grow(): void {
+    const wanted = Math.max(1, Math.min(this.#countMax, Math.max(ROWS_MIN, this.#count * 2)));
+    const rows = new Float64Array(wanted * this.#width);
+    rows.set(this.#rows);
+    this.#rows = rows;
+  }
+
+  #columns(): Float64Array {
+    const count = this.#count;
+    const width = this.#width;
+    if (count === 1) return this.#rows;
+    const values = new Float64Array(count * width);
+    for (let column = 0; column < width; column++) {
+      for (let i = 0, at = column; i < count; i++, at += width) values[column * count + i] = this.#rows[at]!;
+    }
+    return values;
+  }
 }
 
+/** The first messages of a batch. */
+function* rowsOf(batch: ColumnBatch, count: number): Generator<ColumnMessage> {
+  const { times, priorities } = batch;
+  for (let i = 0; i < count; i++) {
+    yield { timeMs: times[i]!, priority: priorities[i] as Priority, payload: Payload.row(batch, i) };
+  }
+}
+
+/** How long a batch of columns is of use: as long as somebody has it; till the next one is read; or to be passed on as it came. */
+export type ColumnUse = 'own' | 'brief' | 'relay';
+
+/** Numbers of most batches that are made into objects at once. */
+const SCRATCH_VALUES = 16_384;
+const scratch = new Float64Array(SCRATCH_VALUES);
+
 /**
- * A body that `encodeColumns` or a stranger wrote. `countMax` and `plainBytesMax` (of the columns as doubles) are held before
- * anything is allocated. Throws BATCH_BAD, BATCH_TOO_LARGE, and PAYLOAD_BAD for texts that are not JSON.
+ * A body that a `ColumnGatherer` or a stranger wrote. `countMax` and `plainBytesMax` (of the columns as doubles) are held before
+ * anything is allocated. For `brief` use the numbers may lie where those of the next batch will: whoever makes objects of them
+ * at once is spared the memory. For `relay` the body is kept. Throws BATCH_BAD, BATCH_TOO_LARGE, and PAYLOAD_BAD for texts that are none.
  */
 export function decodeColumns(
   body: Uint8Array,
   fields: readonly SchemaField[],
   countMax: number,
   plainBytesMax: number,
+  use: ColumnUse = 'own',
 ): ColumnBatch {
   if (body.length < HEADER_BYTES) throw new SightlineError('BATCH_BAD', `columns end after ${body.length} bytes`);
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
@@ -138,7 +325,8 @@ export function decodeColumns(
   checkSize(count, shape.columns + shape.texts, plainBytesMax);
   const words = HEADER_BYTES + headBytes;
   const reader = new ColumnReader(body.subarray(HEADER_BYTES, words), body.subarray(words), count);
-  const values = new Float64Array((OWN_COLUMNS + shape.columns) * count);
+  const numbers = (OWN_COLUMNS + shape.columns) * count;
+  const values = use === 'brief' && numbers <= SCRATCH_VALUES ? scratch : new Float64Array(numbers);
   const texts: unknown[][] = [];
   for (let column = 0; column < OWN_COLUMNS; column++) reader.numbers(values, column * count);
   let column = OWN_COLUMNS;
@@ -148,31 +336,26 @@ export function decodeColumns(
   }
   reader.end();
   checkOwn(values, count);
-  return new ColumnBatch(count, fields, values, texts);
+  const batch = new ColumnBatch(count, fields, values, texts);
+  if (use === 'relay') {
+    checkTruths(batch);
+    batch.body = body;
+  }
+  return batch;
 }
 
-/** Whether a message fits the schema of its topic; without making its value when it came as MessagePack. */
-export function payloadFits(fields: readonly SchemaField[], payload: Payload): boolean {
-  const { root } = shapeOf(fields);
-  const { packed } = payload;
-  return (
-    (packed !== undefined && spreadMsgpack(root, packed, undefined, 0, 1)) ||
-    spread(root, payload.value(), undefined, 0, 1)
-  );
-}
-
-function takeLeaves({ root }: Shape, payload: Payload, leaves: Leaves, i: number, count: number): boolean {
-  const at = OWN_COLUMNS * count + i;
+function takeLeaves({ root }: Shape, payload: Payload, leaves: Leaves): boolean {
   const { packed } = payload;
   if (packed !== undefined) {
-    if (spreadMsgpack(root, packed, leaves, at, count)) return true;
+    const before = leaves.texts[0]?.length ?? 0;
+    if (spreadMsgpack(root, packed, leaves, 0, 1)) return true;
     // Texts that were taken before the misfit showed.
-    for (const column of leaves.texts) column.length = i;
+    for (const column of leaves.texts) column.length = before;
   }
-  return spread(root, payload.value(), leaves, at, count);
+  return spread(root, payload.value(), leaves, 0, 1);
 }
 
-/** How much of a body that `encodeColumns` wrote is packed bits; the rest is mostly texts. */
+/** How much of a body that a `ColumnGatherer` wrote is packed bits; the rest is mostly texts. */
 export function packedShare(body: Uint8Array): number {
   const headBytes = new DataView(body.buffer, body.byteOffset, HEADER_BYTES).getUint32(4, true);
   return 1 - (HEADER_BYTES + headBytes) / body.length;
@@ -189,6 +372,20 @@ function runsOf(column: readonly unknown[]): { count: number; json: Uint8Array }
   return runs;
 }
 
+/** With a little room where that is cheaper than looking at each character. */
+const SHORT_TEXT_CHARS = 64;
+
+function textBytes(text: unknown): number {
+  if (typeof text !== 'string') return 8;
+  return text.length <= SHORT_TEXT_CHARS ? 8 + 3 * text.length : stringifyJson(text).length;
+}
+
+/** Objects and lists among texts are empty ones: a new one of them. */
+function emptied(text: unknown): unknown {
+  if (typeof text !== 'object' || text === null) return text;
+  return Array.isArray(text) ? [] : {};
+}
+
 /** Objects and lists among texts are empty ones. */
 function sameText(a: unknown, b: unknown): boolean {
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b;
@@ -199,6 +396,8 @@ function readTexts(reader: ColumnReader): unknown[] {
   const column: unknown[] = [];
   reader.texts((count, json) => {
     const value = parseJson(json);
+    if (!isText(value))
+      throw new SightlineError('PAYLOAD_BAD', 'a text of columns has leaves of its own, or is a number');
     for (let i = 0; i < count; i++) column.push(value);
   });
   return column;
@@ -212,6 +411,16 @@ function checkOwn(values: Float64Array, count: number): void {
     const priority = values[PRIORITY * count + i]!;
     if (!Number.isInteger(priority) || priority < 0 || priority > 3) {
       throw new SightlineError('BATCH_BAD', `priority ${priority} is not 0 to 3`);
+    }
+  }
+}
+
+/** Others would not be the same as objects and as columns: one who only reads need not care, one who passes them on does. */
+function checkTruths(batch: ColumnBatch): void {
+  for (const { path, kind } of batch.fields) {
+    if (kind !== 'bool') continue;
+    for (const value of batch.column(path)!) {
+      if (value !== 0 && value !== 1) throw new SightlineError('BATCH_BAD', `truth value ${value} is not 0 or 1`);
     }
   }
 }

@@ -44,7 +44,7 @@ test('trials tell what came out, for each message, and how long it took', () => 
     text: 'the same again and again',
   }));
   const messages = values.map((value, i) => ({ timeMs: i, priority: 1 as const, payload: Payload.of(value) }));
-  const head = { topicId: 1, epoch: 1, firstSeq: 1 };
+  const head = { sections: [{ topicId: 1, epoch: 1, firstSeq: 1, count: messages.length }] };
   const schema = schemaFor(values)!;
   let clockMs = 0;
   const trials = tryEncodings(

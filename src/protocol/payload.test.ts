@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { pack } from 'msgpackr';
 import { describe, expect, test } from 'vitest';
 import { SightlineError } from '../base/errors.ts';
+import { ColumnGatherer, decodeColumns } from './columns.ts';
 import { Payload } from './payload.ts';
+import { schemaFor } from './schema.ts';
 import { DEPTH_MAX } from './wire-value.ts';
 
 const utf8 = new TextEncoder();
@@ -76,6 +78,32 @@ describe('a payload', () => {
     expect(payload.byteLength).toBe(3);
   });
 
+  test('is a copy where its owner may go on and change it', () => {
+    const value = { a: 1, list: [1, 2], deep: { er: 'x' } };
+    const bytes = Buffer.of(1, 2, 3);
+    const [copy, copyOfBytes] = [Payload.copyOf(value), Payload.copyOf(bytes)];
+    value.a = 9;
+    value.list.push(3);
+    value.deep.er = 'y';
+    bytes[0] = 9;
+    expect(copy.value()).toEqual({ a: 1, list: [1, 2], deep: { er: 'x' } });
+    expect(copyOfBytes.raw).toEqual(Uint8Array.of(1, 2, 3));
+    expect(copy.byteLength).toBe(copy.msgpack().length);
+  });
+
+  test.each<[string, unknown]>([
+    ['a field without a value', { a: undefined }],
+    ['a function', { f: () => 1 }],
+    ['a symbol', Symbol('s')],
+    ['a date', new Date(0)],
+    ['a whole number beyond 64 bits', 2n ** 70n],
+    ['bytes inside', { bytes: Uint8Array.of(1) }],
+    ['half a character', '\ud800'],
+    ['too deep', JSON.parse(nested(DEPTH_MAX + 1))],
+  ])('is no copy of %s', (_, value) => {
+    expect(refusal(() => Payload.copyOf(value))).toBe('PAYLOAD_BAD');
+  });
+
   test.each([
     ['no JSON', utf8.encode('{"a":')],
     ['nothing', new Uint8Array()],
@@ -85,8 +113,16 @@ describe('a payload', () => {
     ['far too deep', utf8.encode(nested(400_000))],
     ['a prototype', utf8.encode('{"a":[{"__proto__":{"b":1}}]}')],
     ['a prototype in escapes', utf8.encode('{"\\u005f_proto__":1}')],
+    ['half a character', utf8.encode('["\\ud83d"]')],
+    ['the other half', utf8.encode('{"a":"x\\ude00"}')],
+    ['half a character as a key', utf8.encode('{"\\uD83D":1}')],
   ])('of JSON: %s is refused', (_, bytes) => {
     expect(refusal(() => Payload.json(bytes))).toBe('PAYLOAD_BAD');
+  });
+
+  test('of JSON may be written with escapes', () => {
+    const text = '{"\\u0061":["\\ud83d\\ude00","\\n"]}';
+    expect(Payload.json(utf8.encode(text)).value()).toEqual({ a: ['😀', '\n'] });
   });
 
   test('of JSON and MessagePack may be as deep as the limit', () => {
@@ -133,5 +169,57 @@ describe('a payload', () => {
         }
       }),
     );
+  });
+});
+
+describe('a message of a batch of columns', () => {
+  const rows = Array.from({ length: 5 }, (_, i) => ({
+    pose: { x: i / 3, y: 1 - i, on: i % 2 === 0 },
+    cells: [i, 7],
+    mode: i < 3 ? 'auto' : null,
+    empty: [],
+  }));
+  const fields = schemaFor(rows)!;
+  const gatherer = new ColumnGatherer(fields, 1_000_000);
+  for (const [i, row] of rows.entries()) gatherer.add({ timeMs: i, priority: 1, payload: Payload.of(row) });
+  const batch = decodeColumns(gatherer.encode(0), fields, 100, 1_000_000);
+
+  test('is its value, in whatever form somebody asks for', () => {
+    for (const [i, row] of rows.entries()) {
+      const payload = Payload.row(batch, i);
+      expect(payload.row).toEqual({ batch, index: i });
+      expect([payload.raw, payload.packed]).toEqual([undefined, undefined]);
+      const { byteLength } = payload;
+      expect(JSON.parse(Buffer.from(payload.json()).toString())).toEqual(row);
+      expect(Payload.msgpack(payload.msgpack()).value()).toEqual(row);
+      expect(payload.value()).toEqual(row);
+      // Made once, and then kept.
+      expect(payload.value()).toBe(payload.value());
+      expect(payload.packed).toBeUndefined();
+      expect(payload.byteLength).toBe(byteLength);
+    }
+    // Forms are made of it in whatever order.
+    expect(Payload.row(batch, 1).value()).toEqual(rows[1]);
+    expect(Payload.msgpack(Payload.row(batch, 2).msgpack()).value()).toEqual(rows[2]);
+  });
+
+  test('of a part of a batch is the message at its place in the part', () => {
+    const part = batch.part(2, 3);
+    expect([0, 1, 2].map((i) => Payload.row(part, i).value())).toEqual(rows.slice(2));
+    expect(Payload.row(part, 2).byteLength).toBe(Payload.row(batch, 4).byteLength);
+  });
+
+  test('counts its numbers as doubles, with its time and priority, and its texts by their length', () => {
+    const bytesOf = (log: unknown) => {
+      const value = { a: 1, b: 2, c: 3, on: true, d: 4, log };
+      const message = { timeMs: 1, priority: 1, payload: Payload.of(value) } as const;
+      return Payload.row(ColumnGatherer.row(schemaFor([value])!, message)!, 0).byteLength;
+    };
+    expect(bytesOf(null)).toBe((2 + 5) * 8 + 8);
+    expect(bytesOf([])).toBe(bytesOf(null));
+    for (const text of ['x', 'é'.repeat(30), '€'.repeat(64), 'x'.repeat(65), '€'.repeat(5_000), '\n'.repeat(5_000)]) {
+      expect(bytesOf(text)).toBeGreaterThanOrEqual((2 + 5) * 8 + utf8.encode(JSON.stringify(text)).length);
+    }
+    expect(bytesOf('x'.repeat(100_000))).toBeLessThan(100_100);
   });
 });

@@ -1,3 +1,5 @@
+import { SightlineError } from '../base/errors.ts';
+import type { ColumnBatch } from './columns.ts';
 import {
   checkMsgpack,
   isByteString,
@@ -6,6 +8,14 @@ import {
   stringifyJson,
   stringifyMsgpack,
 } from './wire-value.ts';
+
+/** A message's place in a batch of columns. */
+export interface PayloadRow {
+  readonly batch: ColumnBatch;
+  readonly index: number;
+  /** Where it came from, as long as that is still there: a batch that is whole can go on as it is. */
+  readonly origin?: { readonly batch: WeakRef<ColumnBatch>; readonly index: number };
+}
 
 /**
  * The data of one message, in the form it came in; other forms are made when somebody asks, and kept. Shared by all
@@ -17,20 +27,33 @@ export class Payload {
   #json: Uint8Array | undefined;
   #msgpack: Uint8Array | undefined;
   #bytes: Uint8Array | undefined;
+  readonly #row: PayloadRow | undefined;
   #byteLength: number | undefined;
 
-  private constructor(form: { value?: unknown; json?: Uint8Array; msgpack?: Uint8Array; bytes?: Uint8Array }) {
+  private constructor(form: {
+    value?: unknown;
+    json?: Uint8Array;
+    msgpack?: Uint8Array;
+    bytes?: Uint8Array;
+    row?: PayloadRow;
+  }) {
     this.#hasValue = 'value' in form;
     this.#value = form.value;
     this.#json = form.json;
     this.#msgpack = form.msgpack;
     this.#bytes = form.bytes;
+    this.#row = form.row;
     this.#byteLength = (form.bytes ?? form.msgpack ?? form.json)?.length;
   }
 
   /** A value of this program: what JSON can say. It is not checked. */
   static of(value: unknown): Payload {
     return value instanceof Uint8Array ? Payload.bytes(value) : new Payload({ value });
+  }
+
+  /** The same as it is now: its owner may go on and change it. Throws PAYLOAD_BAD when MessagePack cannot say it. */
+  static copyOf(value: unknown): Payload {
+    return value instanceof Uint8Array ? Payload.bytes(new Uint8Array(value)) : Payload.msgpack(written(value));
   }
 
   /** A JSON text. Throws PAYLOAD_BAD when it is none, so that `json()` may give the same bytes to others. */
@@ -49,6 +72,16 @@ export class Payload {
     return new Payload({ bytes });
   }
 
+  /** A message of a batch of columns, which stays for as long as one of its messages does. */
+  static row(batch: ColumnBatch, index: number, origin?: PayloadRow['origin']): Payload {
+    return new Payload({ row: { batch, index, ...(origin && { origin }) } });
+  }
+
+  /** Where its leaves are, when it came in columns. */
+  get row(): PayloadRow | undefined {
+    return this.#row;
+  }
+
   /** The bytes, when that is what the payload is. */
   get raw(): Uint8Array | undefined {
     return this.#bytes;
@@ -56,14 +89,15 @@ export class Payload {
 
   /** The checked MessagePack, when it came so and nobody has unpacked it. */
   get packed(): Uint8Array | undefined {
-    return this.#hasValue || this.#bytes !== undefined ? undefined : this.#msgpack;
+    return this.#hasValue || this.#bytes !== undefined || this.#row !== undefined ? undefined : this.#msgpack;
   }
 
   /** The value; for a payload of bytes the bytes. */
   value(): unknown {
     if (this.#bytes !== undefined) return this.#bytes;
     if (!this.#hasValue) {
-      this.#value = parseCheckedMsgpack(this.#msgpack!);
+      this.#value =
+        this.#row === undefined ? parseCheckedMsgpack(this.#msgpack!) : this.#row.batch.object(this.#row.index);
       this.#hasValue = true;
     }
     return this.#value;
@@ -81,10 +115,21 @@ export class Payload {
     return this.#msgpack;
   }
 
-  /** Bytes of the form it came in; those of its JSON for a value of this program. Never changes: queues count with it. */
+  /**
+   * Bytes of the form it came in: its leaves for columns, numbers as doubles; its JSON for a value of this program. Never
+   * changes: queues count with it.
+   */
   get byteLength(): number {
-    this.#byteLength ??= this.json().length;
+    this.#byteLength ??= this.#row?.batch.rowBytes(this.#row.index) ?? this.json().length;
     return this.#byteLength;
+  }
+}
+
+function written(value: unknown): Uint8Array {
+  try {
+    return stringifyMsgpack(value);
+  } catch (cause) {
+    throw new SightlineError('PAYLOAD_BAD', 'the data is no value that MessagePack can say', { cause });
   }
 }
 

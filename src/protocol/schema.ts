@@ -112,12 +112,12 @@ function keyCount(value: Record<string, unknown>): number {
 }
 
 /** Whether a value is one that a `json` leaf holds: no number, and without leaves of its own. */
-function isText(value: unknown): boolean {
+export function isText(value: unknown): boolean {
   return value === null || typeof value === 'string' || typeof value === 'boolean' || isEmptyContainer(value);
 }
 
 function collect(value: unknown, path: string, depth: number, fields: SchemaField[]): boolean {
-  if (depth > DEPTH_MAX || path.length > PATH_CHARS_MAX || fields.length > FIELDS_MAX) return false;
+  if (depth >= DEPTH_MAX || path.length > PATH_CHARS_MAX || fields.length > FIELDS_MAX) return false;
   if (path !== '' && isText(value) && typeof value !== 'boolean') return fields.push({ path, kind: 'json' }) > 0;
   if (path !== '' && typeof value === 'number') return fields.push({ path, kind: 'f64' }) > 0;
   if (path !== '' && typeof value === 'boolean') return fields.push({ path, kind: 'bool' }) > 0;
@@ -164,7 +164,8 @@ function makeShape(fields: readonly SchemaField[]): Shape {
 
 function plant(root: Map<string, Draft>, path: string, leaf: Draft): void {
   const parts = path.length > PATH_CHARS_MAX ? [] : path.split('.');
-  if (parts.length === 0 || parts.length > DEPTH_MAX) throw badField('a path that is too long');
+  // One level less than a message may have: an empty list at the end is a level too.
+  if (parts.length === 0 || parts.length >= DEPTH_MAX) throw badField('a path that is too long');
   let node: Draft = root;
   for (const [i, part] of parts.entries()) {
     if (!(node instanceof Map) || !(isKey(part) || isPlace(part))) throw badField(`path ${JSON.stringify(path)}`);

@@ -18,8 +18,10 @@ import {
   type TelemetryClientMessage,
   type TelemetryServerMessage,
 } from './telemetry.ts';
+import { DEPTH_MAX } from './wire-value.ts';
 
 const U32_MAX = 2 ** 32 - 1;
+const U16_MAX = 2 ** 16 - 1;
 const SAFE = Number.MAX_SAFE_INTEGER;
 const utf8 = new TextEncoder();
 
@@ -119,8 +121,7 @@ const serverMessages = fc.oneof(
   record(
     {
       type: fc.constant('schema'),
-      topic_id: u32,
-      schema_id: fc.nat(255),
+      schema_id: fc.integer({ min: 1, max: U16_MAX }),
       fields: fc.constant([
         { path: 'a.b', kind: 'f64' },
         { path: 'c', kind: 'json' },
@@ -249,6 +250,21 @@ describe('bad messages', () => {
     expect(refusal(() => decodeTelemetryClientMessage(text))).toMatchObject({ code });
   });
 
+  test('whose data is as deep as it may be are taken in every form', () => {
+    for (const [levels, code] of [
+      [DEPTH_MAX, undefined],
+      [DEPTH_MAX + 1, 'MESSAGE_NOT_JSON'],
+    ] as const) {
+      const value = JSON.parse('['.repeat(levels) + ']'.repeat(levels)) as unknown;
+      const publish = { type: 'publish', topic: 'a', data: value };
+      const data = { type: 'data', topic_id: 1, seq: 1, messages: [{ time: 1, data: value }] };
+      for (const write of [JSON.stringify, pack]) {
+        expect(refusal(() => decodeTelemetryClientMessage(write(publish)))?.code).toBe(code);
+        expect(refusal(() => decodeTelemetryServerMessage(write(data)))?.code).toBe(code);
+      }
+    }
+  });
+
   test('in MessagePack: whatever the bytes are', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), (bytes) => {
@@ -261,14 +277,20 @@ describe('bad messages', () => {
 
   test('what is not known of a message is left behind', () => {
     expect(decodeTelemetryClientMessage('{"type":"clock","t0":1,"x":2}')).toEqual({ type: 'clock', t0: 1 });
+    // Layouts belong to the connection, whatever topic somebody names.
+    const schema = { type: 'schema', schema_id: U16_MAX, fields: [{ path: 'a', kind: 'f64' }] };
+    expect(decodeTelemetryServerMessage(JSON.stringify({ ...schema, topic_id: 1 }))).toEqual(schema);
   });
 
   test('from a server are refused too', () => {
     const bad = [
-      { type: 'schema', topic_id: 1, schema_id: 1, fields: [{ path: 'a' }] },
-      { type: 'schema', topic_id: 1, schema_id: 1, fields: [5] },
-      { type: 'schema', topic_id: 1, schema_id: 1, fields: {} },
-      { type: 'schema', topic_id: 1, schema_id: 256, fields: [{ path: 'a', kind: 'f64' }] },
+      { type: 'schema', schema_id: 1, fields: [{ path: 'a' }] },
+      { type: 'schema', schema_id: 1, fields: [5] },
+      { type: 'schema', schema_id: 1, fields: {} },
+      { type: 'schema', schema_id: 0, fields: [{ path: 'a', kind: 'f64' }] },
+      { type: 'schema', schema_id: U16_MAX + 1, fields: [{ path: 'a', kind: 'f64' }] },
+      { type: 'schema', schema_id: 1.5, fields: [{ path: 'a', kind: 'f64' }] },
+      { type: 'schema', fields: [{ path: 'a', kind: 'f64' }] },
       { type: 'data', topic_id: 1, seq: 1, messages: [{ time: 1 }] },
       { type: 'data', topic_id: 1, seq: 1, messages: [7] },
       { type: 'data', topic_id: 1, seq: 0, messages: [] },

@@ -4,7 +4,7 @@ import type { BatchMessage } from './batch.ts';
 import { quote } from './quote.ts';
 import { shapeOf } from './schema.ts';
 import type * as t from './telemetry.ts';
-import { CONTRACTS, PAYLOAD_CODECS } from './telemetry.ts';
+import { CLIENT_SCHEMAS_MAX, CONTRACTS, PAYLOAD_CODECS } from './telemetry.ts';
 import { checkFilter, checkTopic } from './topic.ts';
 import type { ClockReply, ClockRequest } from './video.ts';
 import { checkMsgpack, parseCheckedMsgpack, parseJsonText, stringifyMsgpack } from './wire-value.ts';
@@ -15,14 +15,15 @@ import { checkMsgpack, parseCheckedMsgpack, parseJsonText, stringifyMsgpack } fr
  */
 
 const U32_MAX = 0xffff_ffff;
+const U16_MAX = 0xffff;
 const HZ_MAX = 10_000;
 const SINCE_MAX = 1_000;
 const GROUP_CHARS_MAX = 64;
 const TEXT_CHARS_MAX = 1_000;
 const MESSAGES_MAX = 10_000;
-/** Levels above a message's data, where bytes may stand: in `publish`, and in the list of a `data` message. */
-const PUBLISH_BINARY_DEPTH = 1;
-const DATA_BINARY_DEPTH = 3;
+/** Levels above a message's data: in `publish`, and in the list of a `data` message. */
+const LEVELS_OF_PUBLISH = 1;
+const LEVELS_OF_DATA = 3;
 
 /** Gives a field's value or throws MESSAGE_FIELD_BAD; `undefined` leaves the field out. */
 type Check<T> = (value: unknown, field: string) => T;
@@ -56,6 +57,7 @@ const clientMessages: { readonly [K in t.TelemetryClientMessage as K['type']]: C
   },
   unsubscribe: { id: integer(0, U32_MAX) },
   advertise: { alias: integer(0, U32_MAX), topic },
+  schema: { schema_id: integer(1, CLIENT_SCHEMAS_MAX), fields: schemaFields },
   publish: {
     topic,
     data: present,
@@ -96,7 +98,7 @@ const serverMessages: { readonly [K in t.TelemetryServerMessage as K['type']]: C
     seq: integer(0, Number.MAX_SAFE_INTEGER),
     recovered: truth,
   },
-  schema: { topic_id: integer(0, U32_MAX), schema_id: integer(0, 255), fields: schemaFields },
+  schema: { schema_id: integer(1, U16_MAX), fields: schemaFields },
   published: { topic, seq: integer(0, Number.MAX_SAFE_INTEGER) },
   loss: {
     id: integer(0, U32_MAX),
@@ -133,7 +135,7 @@ const serverMessages: { readonly [K in t.TelemetryServerMessage as K['type']]: C
  * MESSAGE_TYPE_UNKNOWN, MESSAGE_FIELD_BAD, TOPIC_BAD or FILTER_BAD.
  */
 export function decodeTelemetryClientMessage(data: string | Uint8Array): t.TelemetryClientMessage {
-  const message = parse(data, PUBLISH_BINARY_DEPTH);
+  const message = parse(data, LEVELS_OF_PUBLISH);
   const decoded = decode<t.TelemetryClientMessage>(message, clientMessages);
   if (decoded.type === 'subscribe' && decoded.contract === 'sampled' && decoded.hz === undefined) {
     throw new SightlineError('MESSAGE_FIELD_BAD', 'hz is missing: the contract sampled needs it');
@@ -143,7 +145,7 @@ export function decodeTelemetryClientMessage(data: string | Uint8Array): t.Telem
 
 /** A server's message: see `decodeTelemetryClientMessage`. */
 export function decodeTelemetryServerMessage(data: string | Uint8Array): t.TelemetryServerMessage {
-  return decode<t.TelemetryServerMessage>(parse(data, DATA_BINARY_DEPTH), serverMessages);
+  return decode<t.TelemetryServerMessage>(parse(data, LEVELS_OF_DATA), serverMessages);
 }
 
 /** Text for the subprotocols of JSON and binary batches, bytes for MessagePack. */
@@ -226,12 +228,12 @@ function encode(message: object, protocol: t.TelemetrySubprotocol): string | Uin
   return protocol === 'sightline.v1.msgpack' ? stringifyMsgpack(message) : JSON.stringify(message);
 }
 
-function parse(data: string | Uint8Array, binaryDepth: number): Record<string, unknown> {
+function parse(data: string | Uint8Array, levelsAbove: number): Record<string, unknown> {
   let value: unknown;
   try {
-    if (typeof data === 'string') value = parseJsonText(data);
+    if (typeof data === 'string') value = parseJsonText(data, levelsAbove);
     else {
-      checkMsgpack(data, binaryDepth);
+      checkMsgpack(data, levelsAbove);
       value = parseCheckedMsgpack(data);
     }
   } catch (cause) {

@@ -33,6 +33,9 @@ export interface TopicPosition {
   seq: number;
 }
 
+/** Layouts that a client may have told of at once. */
+export const CLIENT_SCHEMAS_MAX = 64;
+
 export interface SubscribeMessage {
   type: 'subscribe';
   id: number;
@@ -54,6 +57,14 @@ export interface AdvertiseMessage {
   type: 'advertise';
   alias: number;
   topic: string;
+}
+
+/** How `columns` payloads are laid out that follow under this number. */
+export interface ClientSchemaMessage {
+  type: 'schema';
+  /** Chosen by the client, 1 to 64; a later message may give the number another layout. */
+  schema_id: number;
+  fields: SchemaField[];
 }
 
 export interface PublishMessage {
@@ -82,6 +93,7 @@ export type TelemetryClientMessage =
   | SubscribeMessage
   | UnsubscribeMessage
   | AdvertiseMessage
+  | ClientSchemaMessage
   | PublishMessage
   | AckMessage
   | ReportMessage
@@ -128,7 +140,7 @@ export interface TopicMessage {
 
 export interface SchemaMessage {
   type: 'schema';
-  topic_id: number;
+  /** Of this connection, 1 to 65,535; a later message may give the number another layout. */
   schema_id: number;
   fields: SchemaField[];
 }

@@ -21,15 +21,16 @@ export function parseJson(bytes: Uint8Array): unknown {
   return parseJsonText(decodeUtf8(bytes));
 }
 
-/** The value of a JSON text that is a string already. Throws PAYLOAD_BAD. */
-export function parseJsonText(text: string): unknown {
+/** The value of a JSON text that is a string already; data may lie in it, so many levels down. Throws PAYLOAD_BAD. */
+export function parseJsonText(text: string, levelsAbove = 0): unknown {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
     throw new SightlineError('PAYLOAD_BAD', 'the data is not JSON', { cause });
   }
-  checkValue(value, 0);
+  // Halves of characters, which UTF-8 cannot say, are written as escapes alone.
+  checkValue(value, -levelsAbove, text.includes('\\u'));
   return value;
 }
 
@@ -39,11 +40,11 @@ export function stringifyJson(value: unknown): Uint8Array {
 
 /**
  * Throws PAYLOAD_BAD unless the bytes are one MessagePack value of the model. They are walked through, so that a claimed length
- * allocates nothing and the library never sees extension types. Byte strings are allowed at the level `binaryDepth` alone, 0
- * being the whole value.
+ * allocates nothing and the library never sees extension types. Data may lie in it, so many levels down; a byte string is the
+ * whole of some data.
  */
-export function checkMsgpack(bytes: Uint8Array, binaryDepth = 0): void {
-  const end = skip(bytes, 0, 0, binaryDepth);
+export function checkMsgpack(bytes: Uint8Array, levelsAbove = 0): void {
+  const end = skip(bytes, 0, -levelsAbove);
   if (end !== bytes.length) throw badMsgpack(`${bytes.length - end} bytes follow the value`);
 }
 
@@ -72,17 +73,23 @@ export function decodeUtf8(bytes: Uint8Array): string {
   }
 }
 
-function checkValue(value: unknown, depth: number): void {
+function checkValue(value: unknown, depth: number, hasEscapes: boolean): void {
+  if (hasEscapes && typeof value === 'string') checkText(value);
   if (typeof value !== 'object' || value === null) return;
   checkDepth(depth);
   if (Array.isArray(value)) {
-    for (const element of value) checkValue(element, depth + 1);
+    for (const element of value) checkValue(element, depth + 1, hasEscapes);
     return;
   }
   for (const key in value) {
     if (key === '__proto__') refuseProto();
-    checkValue((value as Record<string, unknown>)[key], depth + 1);
+    if (hasEscapes) checkText(key);
+    checkValue((value as Record<string, unknown>)[key], depth + 1, hasEscapes);
   }
+}
+
+function checkText(text: string): void {
+  if (!text.isWellFormed()) throw new SightlineError('PAYLOAD_BAD', 'a text of the data has half a character');
 }
 
 function checkDepth(depth: number): void {
@@ -93,13 +100,13 @@ function refuseProto(): never {
   throw new SightlineError('PAYLOAD_BAD', 'the data has a key "__proto__"');
 }
 
-/** Where the value that begins at `at` ends. */
-function skip(bytes: Uint8Array, at: number, depth: number, binaryDepth: number): number {
+/** Where the value that begins at `at` ends; depth 0 is where data begins. */
+function skip(bytes: Uint8Array, at: number, depth: number): number {
   const tag = bytes[at];
   if (tag === undefined) throw badMsgpack('it ends too early');
   if (tag <= 0x7f || tag >= 0xe0) return at + 1;
-  if (tag <= 0x8f) return skipMap(bytes, at + 1, tag & 0x0f, depth, binaryDepth);
-  if (tag <= 0x9f) return skipList(bytes, at + 1, tag & 0x0f, depth, binaryDepth);
+  if (tag <= 0x8f) return skipMap(bytes, at + 1, tag & 0x0f, depth);
+  if (tag <= 0x9f) return skipList(bytes, at + 1, tag & 0x0f, depth);
   if (tag <= 0xbf) return skipText(bytes, at + 1, tag & 0x1f);
   switch (tag) {
     case 0xc0:
@@ -109,7 +116,7 @@ function skip(bytes: Uint8Array, at: number, depth: number, binaryDepth: number)
     case 0xc4:
     case 0xc5:
     case 0xc6: {
-      if (depth !== binaryDepth) throw badMsgpack('a byte string is inside the data');
+      if (depth !== 0) throw badMsgpack('a byte string is inside the data');
       const size = 1 << (tag - 0xc4);
       return within(bytes, at + 1 + size + length(bytes, at + 1, size));
     }
@@ -136,36 +143,36 @@ function skip(bytes: Uint8Array, at: number, depth: number, binaryDepth: number)
     case 0xdc:
     case 0xdd: {
       const size = tag === 0xdc ? 2 : 4;
-      return skipList(bytes, at + 1 + size, length(bytes, at + 1, size), depth, binaryDepth);
+      return skipList(bytes, at + 1 + size, length(bytes, at + 1, size), depth);
     }
     case 0xde:
     case 0xdf: {
       const size = tag === 0xde ? 2 : 4;
-      return skipMap(bytes, at + 1 + size, length(bytes, at + 1, size), depth, binaryDepth);
+      return skipMap(bytes, at + 1 + size, length(bytes, at + 1, size), depth);
     }
     default:
       throw badMsgpack(`type 0x${tag.toString(16)} has no place in it`);
   }
 }
 
-function skipList(bytes: Uint8Array, at: number, count: number, depth: number, binaryDepth: number): number {
+function skipList(bytes: Uint8Array, at: number, count: number, depth: number): number {
   checkDepth(depth);
   let next = at;
-  for (let i = 0; i < count; i++) next = skip(bytes, next, depth + 1, binaryDepth);
+  for (let i = 0; i < count; i++) next = skip(bytes, next, depth + 1);
   return next;
 }
 
-function skipMap(bytes: Uint8Array, at: number, count: number, depth: number, binaryDepth: number): number {
+function skipMap(bytes: Uint8Array, at: number, count: number, depth: number): number {
   checkDepth(depth);
   let next = at;
   for (let i = 0; i < count; i++) {
     const tag = bytes[next];
     const isText = tag !== undefined && ((tag >= 0xa0 && tag <= 0xbf) || (tag >= 0xd9 && tag <= 0xdb));
     if (!isText) throw badMsgpack('a key is not text');
-    const keyEnd = skip(bytes, next, depth, binaryDepth);
+    const keyEnd = skip(bytes, next, depth);
     // The text is the last bytes of its encoding, however its length was written.
     if (endsWithProto(bytes, next, keyEnd)) refuseProto();
-    next = skip(bytes, keyEnd, depth + 1, binaryDepth);
+    next = skip(bytes, keyEnd, depth + 1);
   }
   return next;
 }

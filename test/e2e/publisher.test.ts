@@ -27,10 +27,13 @@ describe.skipIf(!hasPython)('the publisher in Python (skipped where there is no 
         if (message.type === 'schema') schemas.set(message.schema_id, message.fields);
         return;
       }
-      const { envelope, messages } = decodeBatch(data, (_, id) => schemas.get(id), { lz4: decompressLz4 });
+      const { envelope, messages } = decodeBatch(data, (id) => schemas.get(id), { lz4: decompressLz4 });
+      const seqs = envelope.sections.flatMap(({ firstSeq, count }) =>
+        Array.from({ length: count }, (_, i) => firstSeq + i),
+      );
       for (const [i, { payload }] of messages.entries()) {
         const { pose } = payload.value() as { pose: { heading: number } };
-        got.push({ seq: envelope.firstSeq + i, heading: pose.heading });
+        got.push({ seq: seqs[i]!, heading: pose.heading });
       }
     });
     await once(socket, 'open');

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { inspect, isDeepStrictEqual, parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { deflateSync, inflateSync } from 'node:zlib';
@@ -7,11 +7,21 @@ import { compressSync } from 'lz4-napi';
 import { SightlineError } from '../../src/base/errors.ts';
 import { type Random, seededRandom } from '../../src/base/random.ts';
 import type { Priority } from '../../src/base/sample.ts';
-import { decodeBatch, decodeColumns, encodeBatch } from '../../src/protocol/batch.ts';
-import { payloadFits } from '../../src/protocol/columns.ts';
+import { BatchDrafts, bodyOf, headOf } from '../../src/protocol/batch-drafts.ts';
+import {
+  BATCH_LIMITS,
+  type BatchMessage,
+  type BatchSection,
+  decodeBatch,
+  decodeColumns,
+  encodeBatch,
+  messagesOfColumns,
+} from '../../src/protocol/batch.ts';
+import { ColumnGatherer, decodeColumns as decodeColumnsBody } from '../../src/protocol/columns.ts';
 import { decompressLz4 } from '../../src/protocol/lz4.ts';
 import { Payload } from '../../src/protocol/payload.ts';
 import { fits, schemaFor } from '../../src/protocol/schema.ts';
+import { SchemaBook } from '../../src/protocol/schema-book.ts';
 import {
   decodeTelemetryClientMessage,
   decodeTelemetryServerMessage,
@@ -59,6 +69,15 @@ const seed = Number(options.seed);
 if (!Number.isInteger(inputs) || inputs < 10 || !Number.isInteger(seed)) {
   throw new TypeError('--inputs has to be a whole number from 10 on, --seed a whole number');
 }
+
+/** Of the drafts: so small that layouts give way to each other. */
+const BOOK_SCHEMAS = 8;
+const DRAFT_LIMITS = { messagesMax: 25, bytesMax: 4_000 };
+const TOPICS = 20;
+const INSPECTION = { depth: Infinity, maxArrayLength: Infinity, maxStringLength: Infinity, sorted: true } as const;
+const book = new SchemaBook<object>(BOOK_SCHEMAS);
+/** What stands for them in the book. */
+const topics = new Map<number, object>();
 
 const schema = schemaFor([message(0)])!;
 const schemaOf = () => schema;
@@ -119,20 +138,111 @@ function decode({ target, isText }: Subject, bytes: Uint8Array): string {
     const data = isText ? Buffer.from(bytes).toString() : bytes;
     if (target === 'client') decodeTelemetryClientMessage(data);
     else if (target === 'server') decodeTelemetryServerMessage(data);
-    else {
-      const { envelope, messages } = decodeBatch(bytes, schemaOf, decompressors);
-      // What was let in must go out again in every form, and be the same with and without unpacking.
-      for (const { payload } of messages) {
-        if (payloadFits(schema, payload) !== fits(schema, payload.value())) throw new Error('fits only one way');
-        payload.json();
-        payload.msgpack();
-      }
-      if (envelope.codec === 'columns') decodeColumns(bytes, schemaOf, decompressors);
-    }
+    else decodeWhole(bytes);
     return 'accepted';
   } catch (thrown) {
     return thrown instanceof SightlineError ? thrown.code : `fault: ${String(thrown)}`;
   }
+}
+
+/** What is let in must go out again in every form, and be the same with and without unpacking, in whole and section by section. */
+function decodeWhole(bytes: Uint8Array): void {
+  const { envelope, messages } = decodeBatch(bytes, schemaOf, decompressors);
+  const gatherer = new ColumnGatherer(schema, BATCH_LIMITS.plainBytesMax);
+  const gathered: unknown[] = [];
+  for (const one of messages) {
+    const isTaken = gatherer.add(one);
+    const value = one.payload.value();
+    if (isTaken !== fits(schema, value)) throw new Error('fits only one way');
+    if (isTaken) gathered.push(value);
+    one.payload.json();
+    one.payload.msgpack();
+  }
+  if (gatherer.count !== gathered.length) throw new Error('what does not fit was counted');
+  if (gathered.length > 0) {
+    const { messagesMax, plainBytesMax } = BATCH_LIMITS;
+    const again = decodeColumnsBody(gatherer.encode(0), schema, messagesMax, plainBytesMax).objects();
+    if (!isDeepStrictEqual(again, gathered)) throw new Error('columns are not what they were made of');
+  }
+  const columns = envelope.codec === 'columns' ? decodeColumns(bytes, schemaOf, decompressors).columns : undefined;
+  let from = 0;
+  for (const { count } of envelope.sections) {
+    const own = messages.slice(from, from + count).map(({ payload }) => payload.value());
+    if (own.length !== count) throw new Error('sections are longer than their batch');
+    if (columns !== undefined && !isDeepStrictEqual(columns.part(from, count).objects(), own)) {
+      throw new Error('a part of the columns is not that of the messages');
+    }
+    from += count;
+  }
+  if (from !== messages.length) throw new Error('sections are shorter than their batch');
+  passOn(messages, envelope.sections);
+  if (columns !== undefined) passOnColumns(bytes, messages, envelope.sections);
+}
+
+/** What came in one batch goes on in as many as it takes: each message once, in the order of its topic. */
+function passOn(messages: readonly BatchMessage[], sections: readonly BatchSection[]): void {
+  const drafts = new BatchDrafts(book, ['columns', 'msgpack'], DRAFT_LIMITS);
+  const wanted = new Map<number, string[]>();
+  const got = new Map<number, string[]>();
+  let from = 0;
+  for (const { topicId, epoch, firstSeq, count } of sections) {
+    const own = messages.slice(from, from + count);
+    from += count;
+    let topic = topics.get(topicId % TOPICS);
+    if (topic === undefined) topics.set(topicId % TOPICS, (topic = {}));
+    drafts.add(topic, { topicId, epoch, firstSeq }, own);
+    for (const [i, one] of own.entries()) {
+      told(wanted, topicId).push(textOf(one, firstSeq === 0 ? 0 : firstSeq + i, epoch));
+    }
+  }
+  for (const draft of drafts.drafts) {
+    if (draft.count > DRAFT_LIMITS.messagesMax) throw new Error('a draft has too many messages');
+    if (draft.count > 1 && draft.bytes > DRAFT_LIMITS.bytesMax) throw new Error('a draft is too large');
+    const batch = encodeBatch(headOf(draft, 'none'), bodyOf(draft), {});
+    const read = decodeBatch(batch, () => draft.schema?.fields, {});
+    let at = 0;
+    for (const { topicId, epoch, firstSeq, count } of read.envelope.sections) {
+      for (let i = 0; i < count; i++, at++) {
+        told(got, topicId).push(textOf(read.messages[at]!, firstSeq === 0 ? 0 : firstSeq + i, epoch));
+      }
+    }
+  }
+  if (!isDeepStrictEqual(got, wanted)) throw new Error('drafts are not what was put into them');
+}
+
+/** Columns of a stranger as a server hands them on: as they came when they are whole, and put together anew. */
+function passOnColumns(bytes: Uint8Array, messages: readonly BatchMessage[], sections: readonly BatchSection[]): void {
+  const { columns } = decodeColumns(bytes, schemaOf, decompressors, BATCH_LIMITS, 'relay');
+  const rows = messagesOfColumns(columns);
+  for (const [i, { payload }] of rows.entries()) {
+    if (!isDeepStrictEqual(payload.value(), messages[i]!.payload.value())) throw new Error('a row is another value');
+    payload.json();
+    payload.msgpack();
+  }
+  passOn(messagesOfColumns(columns), sections);
+  for (const some of [rows, rows.slice(1), rows.toReversed()]) {
+    if (some.length === 0) continue;
+    const gatherer = new ColumnGatherer(schema, BATCH_LIMITS.plainBytesMax);
+    for (const row of some) if (!gatherer.add(row)) throw new Error('a row does not fit its own layout');
+    const { messagesMax, plainBytesMax } = BATCH_LIMITS;
+    const again = decodeColumnsBody(gatherer.encode(0), schema, messagesMax, plainBytesMax).objects();
+    const values = some.map(({ payload }) => payload.value());
+    if (!isDeepStrictEqual(again, values)) throw new Error('columns that are passed on are others');
+  }
+}
+
+function told(lists: Map<number, string[]>, topicId: number): string[] {
+  let list = lists.get(topicId);
+  if (list === undefined) lists.set(topicId, (list = []));
+  return list;
+}
+
+/** The same for the same message, whatever form it came in: MessagePack has no negative zero, columns their own order of keys. */
+function textOf({ timeMs, priority, payload }: BatchMessage, seq: number, epoch: number): string {
+  const { raw } = payload;
+  const value =
+    raw === undefined ? inspect(payload.value(), INSPECTION).replaceAll('-0', '0') : Buffer.from(raw).toString('hex');
+  return `${seq} ${epoch} ${timeMs} ${priority} ${value}`;
 }
 
 function damaged(whole: Uint8Array, random: Random): Uint8Array {
@@ -198,7 +308,7 @@ function validSubjects(): Subject[] {
     COMPRESSIONS.filter((compression) => compression !== 'zstd').flatMap((compression) =>
       (codec === 'bytes' ? [raw] : batches).map((messages): Subject => {
         const own = codec === 'columns' ? { schemaId: 1, schema } : {};
-        const head = { topicId: 1, epoch: 2, firstSeq: 3, codec, compression, ...own };
+        const head = { sections: sectionsOf(messages.length), codec, compression, ...own };
         return { target: 'batch', isText: false, bytes: encodeBatch(head, messages, compressors) };
       }),
     ),
@@ -217,10 +327,11 @@ function validSubjects(): Subject[] {
     },
     { type: 'publish', topic: 'rover/1/drive', data: message(3), time: 1.5, priority: 3, ttl_ms: 200, seq: 9 },
     { type: 'ack', id: 1, topic_id: 2, seq: 3 },
+    { type: 'schema', schema_id: 2, fields: schema },
   ];
   const server: TelemetryServerMessage[] = [
     { type: 'topic', id: 1, topic: 'rover/1/state', topic_id: 2, epoch: 3, seq: 4, recovered: true },
-    { type: 'schema', topic_id: 1, schema_id: 2, fields: schema },
+    { type: 'schema', schema_id: 2, fields: schema },
     { type: 'loss', id: 1, topic_id: 2, from: 3, to: 4, count: 2, cause: 'overflow' },
   ];
   const controls = TELEMETRY_SUBPROTOCOLS.slice(0, 2).flatMap((protocol): Subject[] =>
@@ -234,6 +345,12 @@ function validSubjects(): Subject[] {
     { target: 'server', isText: true, bytes: encodeData(1, 2, batches[1]!, 'json') },
     { target: 'server', isText: false, bytes: encodeData(1, 2, batches[1]!, 'msgpack') },
   ];
+}
+
+/** Those of two topics, one of which comes twice. */
+function sectionsOf(messages: number): BatchSection[] {
+  const counts = [1, Math.floor((messages - 1) / 2), Math.ceil((messages - 1) / 2)].filter((count) => count > 0);
+  return counts.map((count, i) => ({ topicId: 1 + (i % 2), epoch: 2, firstSeq: 3 + i * 100, count }));
 }
 
 function subject(target: Target, encoded: string | Uint8Array): Subject {

@@ -31,7 +31,7 @@ export class TelemetryTestClient {
   batches = 0;
   closed: number | undefined;
   readonly #topics = new Map<number, TopicMessage>();
-  readonly #schemas = new Map<string, SchemaField[]>();
+  readonly #schemas = new Map<number, SchemaField[]>();
   #wake: (() => void)[] = [];
 
   constructor(url: string, protocol: TelemetrySubprotocol = 'sightline.v1.json') {
@@ -121,15 +121,21 @@ export class TelemetryTestClient {
     }
     this.messages.push(message);
     if (message.type === 'topic') this.#topics.set(message.topic_id, message);
-    if (message.type === 'schema') this.#schemas.set(`${message.topic_id}/${message.schema_id}`, message.fields);
+    if (message.type === 'schema') this.#schemas.set(message.schema_id, message.fields);
   }
 
   #onBatch(data: Buffer): void {
-    const schemaOf = (topicId: number, schemaId: number) => this.#schemas.get(`${topicId}/${schemaId}`);
+    const schemaOf = (schemaId: number) => this.#schemas.get(schemaId);
     const { envelope, messages } = decodeBatch(data, schemaOf, decompressors);
     this.batches++;
-    for (const [i, { timeMs, priority, payload }] of messages.entries()) {
-      this.#take(envelope.topicId, envelope.firstSeq + i, timeMs, priority, payload.value());
+    let next = 0;
+    for (const { topicId, epoch, firstSeq, count } of envelope.sections) {
+      const told = this.#topics.get(topicId)?.epoch;
+      if (told !== epoch) throw new Error(`data of topic ${topicId} in epoch ${epoch}, but ${told} was told`);
+      for (let i = 0; i < count; i++, next++) {
+        const { timeMs, priority, payload } = messages[next]!;
+        this.#take(topicId, firstSeq + i, timeMs, priority, payload.value());
+      }
     }
   }
 
