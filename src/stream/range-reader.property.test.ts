@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import type { Priority, Sample } from '../base/sample.ts';
 import { Hub } from './hub.ts';
-import type { RangeReader } from './range-reader.ts';
+import type { Place, RangeReader } from './range-reader.ts';
 import type { Contract } from './reader.ts';
 
 const contracts: fc.Arbitrary<Contract> = fc.oneof(
@@ -20,7 +20,7 @@ const steps = fc.array(
       arbitrary: fc.record({
         do: fc.constant('publish' as const),
         priority: fc.constantFrom<Priority[]>(0, 1, 1, 2, 3),
-        lifeMs: fc.constantFrom(5, 30, Infinity, Infinity, Infinity, Infinity),
+        lifeMs: fc.constantFrom(5, 30, ...Array.from({ length: 18 }, () => Infinity)),
       }),
     },
     { weight: 5, arbitrary: fc.record({ do: fc.constant('take' as const), count: fc.integer({ min: 1, max: 5 }) }) },
@@ -31,6 +31,8 @@ const steps = fc.array(
     { weight: 1, arbitrary: fc.record({ do: fc.constant('trim' as const), by: fc.nat(3) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 0, max: 40 }) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('look' as const) }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('ride' as const), back: fc.nat(1) }) },
+    { weight: 8, arbitrary: fc.record({ do: fc.constant('move' as const), by: fc.integer({ min: 1, max: 3 }) }) },
   ),
   { minLength: 1, maxLength: 150 },
 );
@@ -80,6 +82,13 @@ class NaiveReader {
     return taken;
   }
 
+  /** All up to a position are given, whoever gave them. */
+  give(before: number): void {
+    while (this.waiting.length > 0 && this.waiting[0]!.position < before) {
+      this.fate.set(this.waiting.shift()!.position, 'delivered');
+    }
+  }
+
   count(fate: string): number {
     return [...this.fate.values()].filter((f) => f === fate).length;
   }
@@ -103,7 +112,16 @@ test('a reader of ranges does what a naive one does, and its accounts balance af
         const reader = stream.subscribeRanges({ contract, ttlMs });
         const naive = new NaiveReader(contract, capacity, ttlMs);
         const told = new Map<string, number>();
+        let place: Place | undefined;
         for (const step of script) {
+          // Who rides does nothing by itself, and leaves before anything is lost.
+          const ridesOn =
+            ['move', 'look', 'wait'].includes(step.do) ||
+            (step.do === 'publish' && place !== undefined && stream.head - place.position < naive.capacity);
+          if (place !== undefined && !ridesOn) {
+            reader.alight();
+            place = undefined;
+          }
           if (step.do === 'publish') {
             const deadlineMs = clock.now() + step.lifeMs;
             const sample = stream.publish({ data: stream.head, priority: step.priority, deadlineMs });
@@ -141,6 +159,19 @@ test('a reader of ranges does what a naive one does, and its accounts balance af
           } else if (step.do === 'trim') {
             stream.trim(stream.oldest + step.by);
             naive.pushOut(stream.oldest);
+          } else if (step.do === 'ride') {
+            const wanted = { position: reader.position - step.back };
+            const isFree = step.back === 0 && contract.kind === 'all' && ttlMs === Infinity && naive.held.length === 0;
+            const isWhole = naive.waiting.length === stream.head - reader.position;
+            if (!reader.canRide(wanted)) continue;
+            expect([isFree, isWhole]).toEqual([true, true]);
+            reader.ride(wanted);
+            place = wanted;
+          } else if (step.do === 'move') {
+            if (place === undefined || stream.lastDeadline >= place.position || place.position < stream.oldest)
+              continue;
+            place.position = Math.min(stream.head, place.position + step.by);
+            naive.give(place.position);
           } else clock.advance(step.ms);
           expectSame(reader, naive, stream.head);
           for (const { cause, count, from, to } of reader.takeLosses()) {

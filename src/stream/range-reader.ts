@@ -16,6 +16,11 @@ export interface RangeLoss extends Span {
   readonly cause: LossCause;
 }
 
+/** A place in a stream that several readers share: it moves for all of them at once. */
+export interface Place {
+  position: number;
+}
+
 const NO_LOSSES: readonly RangeLoss[] = [];
 
 export interface RangeReaderOptions {
@@ -67,6 +72,7 @@ export class RangeReader<T> {
   #dropped: Map<string, number> | undefined;
   #losses: Map<LossCause, { from: number; to: number; count: number }> | undefined;
   #closedAt: number | undefined;
+  #place: Place | undefined;
 
   /** For `Stream.subscribeRanges`. Errors: STREAM_OPTION_BAD. */
   constructor(host: RangeReaderHost<T>, options: RangeReaderOptions) {
@@ -89,6 +95,36 @@ export class RangeReader<T> {
 
   get closed(): boolean {
     return this.#closedAt !== undefined;
+  }
+
+  /** Everything before it was given, or is lost. */
+  get position(): number {
+    this.#catchUp();
+    return this.#cursor;
+  }
+
+  /** It stands where the place is, with nothing to tell and nothing taken out of the order. */
+  canRide({ position }: Place): boolean {
+    return (
+      !this.closed &&
+      this.position === position &&
+      !this.#conflates &&
+      this.#until === Infinity &&
+      this.#ttlMs === Infinity &&
+      this.#inHoles + this.#held === 0 &&
+      this.#losses === undefined
+    );
+  }
+
+  /** From now on what the place moves over is delivered to this reader, without a call. It must be able to (`canRide`). */
+  ride(place: Place): void {
+    this.#place = place;
+  }
+
+  /** Stands by itself again, where the place is now. */
+  alight(): void {
+    this.#catchUp();
+    this.#place = undefined;
   }
 
   /** It has come to its `until`, or is closed: nothing will come any more. */
@@ -219,7 +255,14 @@ export class RangeReader<T> {
     this.#inHoles = 0;
     this.#held = 0;
     this.#losses = undefined;
+    this.#place = undefined;
     this.#host.detach();
+  }
+
+  #catchUp(): void {
+    if (this.#place === undefined || this.#place.position === this.#cursor) return;
+    this.#delivered += this.#place.position - this.#cursor;
+    this.#cursor = this.#place.position;
   }
 
   get #end(): number {
@@ -247,6 +290,7 @@ export class RangeReader<T> {
 
   /** Past what newer samples have pushed out of the queue. */
   #skipOverwritten(): void {
+    this.#catchUp();
     const { head, oldest } = this.#host.ring;
     const to = Math.min(this.#until, Math.max(oldest, head - this.#queueMax));
     if (this.#cursor >= to) return;

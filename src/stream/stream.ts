@@ -104,6 +104,11 @@ export class Stream<T> {
     return this.#ring.oldest;
   }
 
+  /** Position of the newest sample that has a deadline; -1: there was none. */
+  get lastDeadline(): number {
+    return this.#ring.lastDeadline;
+  }
+
   get closed(): boolean {
     return this.#closed;
   }

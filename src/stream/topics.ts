@@ -69,6 +69,8 @@ export interface Topic {
   readonly lastSeq: number;
   /** Of all messages since the beginning. */
   readonly publishedBytes: number;
+  /** Of all messages before a position that its ring holds, or its head. */
+  bytesBefore(position: number): number;
   stats(): TopicStats;
 }
 
@@ -91,6 +93,10 @@ class OpenTopic implements Topic {
 
   get lastSeq(): number {
     return this.stream.head;
+  }
+
+  bytesBefore(position: number): number {
+    return this.stream.at(position)?.data.bytesBefore ?? this.publishedBytes;
   }
 
   stats(): TopicStats {
