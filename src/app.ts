@@ -486,6 +486,8 @@ function telemetrySettings({ server, streaming, telemetry }: Config) {
     criticalMessagesMax: telemetry.critical_messages_max,
     slowConsumerMs: telemetry.slow_consumer_s * 1000,
     compression: telemetry.compression,
+    // A bit takes 1000 / (Mbit/s) nanoseconds.
+    nsPerByte: 8_000 / telemetry.line_mbit_s,
     compressionThresholdBytes: telemetry.compression_threshold_bytes,
     rate: publishRate(telemetry),
     banMs: telemetry.ban_s * 1000,

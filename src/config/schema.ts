@@ -100,9 +100,14 @@ const telemetry = z.strictObject({
     .default(256 * KIB)
     .describe('Largest batch, bytes before compression; a larger message goes alone.'),
   compression: z
-    .enum(['none', 'lz4', 'zlib', 'zstd'])
-    .default('lz4')
-    .describe('Compression of binary batches; a batch that it does not make smaller goes plain.'),
+    .enum(['auto', 'none', 'lz4', 'zlib', 'zstd'])
+    .default('auto')
+    .describe(
+      'Compression of binary batches. `auto`: for each topic what costs its readers the least, tried now and then.',
+    ),
+  line_mbit_s: decimal(0.01, 1_000_000)
+    .default(100)
+    .describe('Speed of the line to a reader that `auto` reckons with, Mbit/s.'),
   compression_threshold_bytes: whole(0, MIB).default(512).describe('Batches up to this size are not compressed.'),
   topics_max: whole(1, 1_000_000).default(10_000).describe('Topics at once; one more is refused.'),
   topic_idle_s: seconds(31_536_000)

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
-import { batchEnd, leapTo } from './batch-size.ts';
+import { describe, expect, test } from 'vitest';
+import { batchEnd, leapTo, restAfter, shareBatches } from './batch-size.ts';
 
 const TEN_BYTES = (position: number) => 10 * position;
 
@@ -42,4 +42,29 @@ test('who was overtaken goes on a quarter further, where others do', () => {
   expect(leapTo(1_000, 11_000)).toBe(4_096);
   expect(leapTo(1_300, 11_300)).toBe(4_096);
   expect(leapTo(100, 300)).toBe(300);
+});
+
+describe('rests between rounds', () => {
+  test('there are none while a round is short, so that nothing waits on an idle server', () => {
+    expect(restAfter(0, 1, 5)).toBe(0);
+    expect(restAfter(0.3, 1, 5)).toBe(0);
+    expect(restAfter(0.3, 100, 5)).toBe(0);
+  });
+
+  test('sending takes a quarter of the time at most, and no rest is longer than is allowed', () => {
+    expect(restAfter(1, 1, 5)).toBe(3);
+    expect(restAfter(10, 1, 5)).toBe(5);
+    expect(restAfter(10, 1, 0)).toBe(0);
+  });
+
+  test('dense topics rest as long as is allowed: their batches are worth it', () => {
+    expect(restAfter(0.5, 4, 5)).toBe(5);
+    expect(restAfter(0.5, 3, 5)).toBe(1.5);
+  });
+});
+
+test('topics share a batch where a quarter of their readers want the same', () => {
+  expect(shareBatches(1, 1)).toBe(true);
+  expect(shareBatches(25, 100)).toBe(true);
+  expect(shareBatches(24, 100)).toBe(false);
 });

@@ -34,3 +34,33 @@ export function leapTo(oldest: number, head: number): number {
 function nextMultiple(position: number, of: number): number {
   return (Math.floor(position / of) + 1) * of;
 }
+
+/** Of those who read a topic, so many have to want it together with the same others. */
+const SHARE_MIN = 0.25;
+
+/**
+ * Whether the topics of a round go to a connection in one batch. That is cheaper for who reads it, and for the server as long as
+ * others get the same batch: `peers` connections have the same subscriptions, of the `readers` of the most wanted of these
+ * topics. Otherwise each topic goes in the batch that all of its readers get.
+ */
+export function shareBatches(peers: number, readers: number): boolean {
+  return peers >= readers * SHARE_MIN;
+}
+
+/** Of the time, sending takes one part in four at most: what comes meanwhile shares the next round. */
+const REST_FACTOR = 3;
+/** Less than a timer can wait for. */
+const REST_MIN_MS = 1;
+/** From so many messages of each topic in a round on, the longest rest makes their batches worth while. */
+const DENSE_MESSAGES = 4;
+
+/**
+ * How long to wait with the next round after one that took `roundMs` and had `messages` of each topic, at most `restMsMax`. Nothing
+ * while rounds are short against the time between them; under load fewer and larger batches, which cost everybody less
+ * for each message.
+ */
+export function restAfter(roundMs: number, messages: number, restMsMax: number): number {
+  const restMs = Math.min(roundMs * REST_FACTOR, restMsMax);
+  if (restMs < REST_MIN_MS) return 0;
+  return messages >= DENSE_MESSAGES ? restMsMax : restMs;
+}

@@ -22,7 +22,7 @@ import {
   type ParameterValue,
 } from './foxglove-wire.ts';
 import type { RegisteredSession } from './registry.ts';
-import { endSocket, SessionSocket, type KeepAliveSettings } from './session-socket.ts';
+import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
 
 export interface FoxgloveSettings extends KeepAliveSettings {
   readonly messageBytesMax: number;
@@ -74,7 +74,7 @@ interface Subscription {
 const SLICE_MESSAGES = 64;
 
 /** One Foxglove client. It ends with its socket: the protocol knows no resuming. */
-export class FoxgloveSession implements RegisteredSession {
+export class FoxgloveSession implements RegisteredSession, SocketOwner {
   readonly link: SessionSocket;
   /** A viewer has nothing to say; the ping finds out whether it lives. */
   readonly lastActivityMs = Infinity;
@@ -99,10 +99,16 @@ export class FoxgloveSession implements RegisteredSession {
       clientId: parts.clientId,
       clock: parts.clock,
       settings: parts.settings,
-      end: (socket, reason) => endSocket(socket, statusOf(reason), reason),
-      onMessage: (data, isBinary, nowMs) => this.#onMessage(data, isBinary, nowMs),
-      onLost: parts.onLost,
+      owner: this,
     });
+  }
+
+  endSocket(socket: WebSocket, reason: SightlineError): void {
+    endSocket(socket, statusOf(reason), reason);
+  }
+
+  onLost(): void {
+    this.#parts.onLost();
   }
 
   connect(socket: WebSocket): void {
@@ -170,7 +176,7 @@ export class FoxgloveSession implements RegisteredSession {
     this.link.end(reason);
   }
 
-  #onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
+  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
     const { messageBytesMax } = this.#parts.settings;
     try {
       if (data.length > messageBytesMax) {

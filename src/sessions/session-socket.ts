@@ -1,5 +1,5 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import type { WebSocket } from 'ws';
+import type { RawData, WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 
@@ -10,23 +10,34 @@ export interface KeepAliveSettings {
   readonly pongTimeoutMs: number;
 }
 
+/** The session whose socket it is. An interface, and no callbacks: thousands of sessions may have nothing to do but be there. */
+export interface SocketOwner {
+  /** Says why on the socket, in the session's encoding, and closes it. */
+  endSocket(socket: WebSocket, reason: SightlineError): void;
+  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void;
+  /** The session has no socket any more. */
+  onLost(): void;
+}
+
 export interface SessionSocketParts {
   readonly clientId: string;
   readonly clock: Clock;
   readonly settings: KeepAliveSettings;
-  /** Says why on the socket, in the session's encoding, and closes it. */
-  readonly end: (socket: WebSocket, reason: SightlineError) => void;
-  readonly onMessage: (data: Buffer, isBinary: boolean, nowMs: number) => void;
-  /** The session has no socket any more. */
-  readonly onLost: () => void;
+  readonly owner: SocketOwner;
 }
+
+/** Where a WebSocket finds its session: the listeners are the same for all. */
+const LINK = Symbol('link');
+type LinkedSocket = WebSocket & { [LINK]?: SessionSocket };
 
 /** What a session of any lane has: a name, a token, and a socket that may be lost, taken over and found dead. */
 export class SessionSocket {
   readonly clientId: string;
   readonly token: string = randomBytes(TOKEN_BYTES).toString('base64url');
   readonly openedTimeMs: number;
-  readonly #parts: SessionSocketParts;
+  readonly #clock: Clock;
+  readonly #settings: KeepAliveSettings;
+  readonly #owner: SocketOwner;
   #socket: WebSocket | undefined;
   #lastActivityMs: number;
   #wasUsed = false;
@@ -35,10 +46,12 @@ export class SessionSocket {
   #pingSentMs: number | undefined;
   #lastPongMs: number;
 
-  constructor(parts: SessionSocketParts) {
-    this.#parts = parts;
-    this.clientId = parts.clientId;
-    this.openedTimeMs = parts.clock.now();
+  constructor({ clientId, clock, settings, owner }: SessionSocketParts) {
+    this.clientId = clientId;
+    this.#clock = clock;
+    this.#settings = settings;
+    this.#owner = owner;
+    this.openedTimeMs = clock.now();
     this.#lastActivityMs = this.openedTimeMs;
     this.#lastPongMs = this.openedTimeMs;
     // Until it is connected: a socket may be gone before its session is made.
@@ -72,32 +85,44 @@ export class SessionSocket {
 
   /** Gives the session a socket; one that it had is closed as taken over. */
   connect(socket: WebSocket): void {
-    const { clock, end, onMessage } = this.#parts;
     const previous = this.#socket;
     if (previous) {
-      end(previous, new SightlineError('SESSION_TAKEN_OVER', `session ${this.clientId} goes on in another connection`));
+      this.#owner.endSocket(
+        previous,
+        new SightlineError('SESSION_TAKEN_OVER', `session ${this.clientId} goes on in another connection`),
+      );
       this.#lose(previous);
     }
     this.#socket = socket;
     this.#lostMs = undefined;
-    this.#lastActivityMs = clock.now();
+    this.#lastActivityMs = this.#clock.now();
     this.#answered(this.#lastActivityMs);
-    socket.on('message', (data, isBinary) => {
-      if (socket !== this.#socket) return;
-      this.#lastActivityMs = clock.now();
-      this.#answered(this.#lastActivityMs);
-      this.#wasUsed = true;
-      onMessage(data as Buffer, isBinary, this.#lastActivityMs);
-    });
-    socket.on('pong', () => {
-      if (socket === this.#socket) this.#answered(clock.now());
-    });
-    socket.on('close', () => this.#lose(socket));
+    (socket as LinkedSocket)[LINK] = this;
+    socket.on('message', onMessage);
+    socket.on('pong', onPong);
+    socket.on('close', onClose);
+  }
+
+  /** Of any socket that the session has had; only that of now counts. */
+  received(socket: WebSocket, data: Buffer, isBinary: boolean): void {
+    if (socket !== this.#socket) return;
+    this.#lastActivityMs = this.#clock.now();
+    this.#answered(this.#lastActivityMs);
+    this.#wasUsed = true;
+    this.#owner.onMessage(data, isBinary, this.#lastActivityMs);
+  }
+
+  ponged(socket: WebSocket): void {
+    if (socket === this.#socket) this.#answered(this.#clock.now());
+  }
+
+  closed(socket: WebSocket): void {
+    this.#lose(socket);
   }
 
   /** Called about once a second: sends a ping when one is due, and gives up a socket that left one unanswered. */
   keepAlive(nowMs: number): void {
-    const { pingIntervalMs, pongTimeoutMs } = this.#parts.settings;
+    const { pingIntervalMs, pongTimeoutMs } = this.#settings;
     const socket = this.#socket;
     if (!socket) return;
     if (this.#pingSentMs !== undefined && nowMs - this.#pingSentMs >= pongTimeoutMs) {
@@ -112,7 +137,7 @@ export class SessionSocket {
   end(reason: SightlineError): void {
     const socket = this.#socket;
     if (!socket) return;
-    this.#parts.end(socket, reason);
+    this.#owner.endSocket(socket, reason);
     this.#lose(socket);
   }
 
@@ -125,9 +150,21 @@ export class SessionSocket {
   #lose(socket: WebSocket): void {
     if (socket !== this.#socket) return;
     this.#socket = undefined;
-    this.#lostMs = this.#parts.clock.now();
-    this.#parts.onLost();
+    this.#lostMs = this.#clock.now();
+    this.#owner.onLost();
   }
+}
+
+function onMessage(this: LinkedSocket, data: RawData, isBinary: boolean): void {
+  this[LINK]?.received(this, data as Buffer, isBinary);
+}
+
+function onPong(this: LinkedSocket): void {
+  this[LINK]?.ponged(this);
+}
+
+function onClose(this: LinkedSocket): void {
+  this[LINK]?.closed(this);
 }
 
 /** Says why in the bytes of an `error` message, then closes. */

@@ -29,39 +29,29 @@ export class Feed {
   sendUntil: number;
   /** It stands in its outbox's list of those that have something to send. */
   isActive = false;
+  /** It gets something else than others that read the topic, even while they all keep up. */
+  readonly isLoner: boolean;
   /** Bytes that it may still send in its turn. */
   deficitBytes = 0;
-  /** The layouts that the client has been told. */
-  readonly #toldSchemas = new Set<number>();
 
-  constructor(parts: Pick<Feed, 'subscription' | 'outbox' | 'topic' | 'topicId' | 'reader' | 'isBackfill'>) {
+  constructor(
+    parts: Pick<Feed, 'subscription' | 'outbox' | 'topic' | 'topicId' | 'reader' | 'isBackfill' | 'isLoner'>,
+  ) {
     this.subscription = parts.subscription;
     this.outbox = parts.outbox;
     this.topic = parts.topic;
     this.topicId = parts.topicId;
     this.reader = parts.reader;
     this.isBackfill = parts.isBackfill;
+    this.isLoner = parts.isLoner;
     this.sendUntil = parts.isBackfill ? Infinity : parts.topic.stream.head;
   }
-
-  /** Whether the client does not know this layout yet; from now on it does. */
-  mustTell(schemaId: number): boolean {
-    if (this.#toldSchemas.has(schemaId)) return false;
-    this.#toldSchemas.add(schemaId);
-    return true;
-  }
-
-  /** Bytes of all messages of the topic before a position that its ring holds, or its head. */
-  readonly bytesBefore = (position: number): number => {
-    const { stream, publishedBytes } = this.topic;
-    return stream.at(position)?.data.bytesBefore ?? publishedBytes;
-  };
 
   get queuedBytes(): number {
     return this.reader.spans().reduce((sum, span) => sum + this.bytesOf(span), 0);
   }
 
   bytesOf({ from, to }: Span): number {
-    return this.bytesBefore(to) - this.bytesBefore(from);
+    return this.topic.bytesBefore(to) - this.topic.bytesBefore(from);
   }
 }

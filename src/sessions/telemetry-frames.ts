@@ -1,19 +1,20 @@
 import type { Sample } from '../base/sample.ts';
-import { encodeBatch, type BatchMessage, type Compressors } from '../protocol/batch.ts';
+import { BatchDrafts, bodyOf, headOf, type BatchDraft } from '../protocol/batch-drafts.ts';
+import { encodeBatch, type BatchMessage, type Compressors, type Decompressors } from '../protocol/batch.ts';
+import { SchemaBook, type BatchSchema } from '../protocol/schema-book.ts';
 import { PAYLOAD_CODECS } from '../protocol/telemetry.ts';
-import type { Compression, PayloadCodec, TelemetryServerMessage, TelemetrySubprotocol } from '../protocol/telemetry.ts';
+import type { PayloadCodec, SchemaField, TelemetryServerMessage, TelemetrySubprotocol } from '../protocol/telemetry.ts';
 import type { Span } from '../stream/range-reader.ts';
 import { encodeData, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
 import type { TelemetryMessage, Topic } from '../stream/topics.ts';
-import { SchemaBook, type TopicSchema } from './telemetry-schema.ts';
+import { CompressionChoice, type CompressionSettings } from './telemetry-compression.ts';
 
 type Message = Sample<TelemetryMessage>;
 
 /** Place of the compression in a batch's envelope; 0 is none. */
 const COMPRESSION_AT = 2;
-/** After so many batches in a row that compression did not make smaller it rests for so many. */
-const MISSES_MAX = 4;
-const REST_BATCHES = 64;
+/** Layouts that a server knows at once. */
+const SCHEMAS_MAX = 1_024;
 const TEXT = 0x81;
 const BINARY = 0x82;
 
@@ -31,17 +32,24 @@ export function writingOf(protocol: TelemetrySubprotocol, codecs: readonly Paylo
   return { protocol, codecs, key: isBinary ? `${protocol} ${codecs.join()}` : protocol };
 }
 
-/** Messages of one topic as they go over the wire: one or more WebSocket frames in one piece. Nobody writes into it. */
+/** Consecutive messages of one topic, for readers that know it by the same number. */
+export interface Part extends Span {
+  readonly topic: Topic;
+  readonly topicId: number;
+}
+
+/** Messages as they go over the wire: one or more WebSocket frames in one piece. Nobody writes into it. */
 export interface EncodedRange {
   readonly bytes: Buffer;
   /** The layouts that the reader must know first. */
-  readonly schemas: readonly TopicSchema[];
+  readonly schemas: readonly BatchSchema[];
 }
 
-export interface EncoderOptions {
-  readonly compression: Compression;
-  readonly compressionThresholdBytes: number;
+export interface EncoderOptions extends CompressionSettings {
   readonly compressors: Compressors;
+  readonly decompressors: Decompressors;
+  /** A clock with fractions of a millisecond, to measure with. */
+  readonly now: () => number;
   /** Bytes of encoded ranges that are kept for further readers. */
   readonly cacheBytesMax: number;
 }
@@ -50,36 +58,31 @@ export interface EncoderOptions {
 export class RangeEncoder {
   readonly #options: EncoderOptions;
   readonly #cache = new Map<string, EncodedRange>();
-  readonly #schemas = new SchemaBook();
-  /** Topics whose batches compression did not make smaller of late. Weak: it goes with the topic. */
-  readonly #futile = new WeakMap<Topic, { misses: number; restBatches: number }>();
+  readonly #schemas = new SchemaBook<Topic>(SCHEMAS_MAX);
+  readonly #compression: CompressionChoice;
   #cacheBytes = 0;
   encoded = 0;
   reused = 0;
 
   constructor(options: EncoderOptions) {
     this.#options = options;
+    this.#compression = new CompressionChoice(options, options.compressors, options.decompressors, options.now);
   }
 
   /**
-   * The samples of a span under the number that the reader knows the topic by. `at` gives them; it is not asked when
-   * somebody wanted the same range before.
+   * The samples of all parts. In binary batches topics whose messages have one shape share a batch. `at` gives the samples;
+   * it is not asked when somebody wanted the same before.
    */
-  encode(
-    topic: Topic,
-    topicId: number,
-    { from, to }: Span,
-    writing: Writing,
-    at: (position: number) => Message = (position) => topic.stream.at(position)!,
-  ): EncodedRange {
-    const key = `${topicId}:${from}:${to}:${writing.key}`;
+  encode(parts: readonly Part[], writing: Writing, at: (part: Part, position: number) => Message = held): EncodedRange {
+    let key = writing.key;
+    for (const { topicId, from, to } of parts) key += ` ${topicId}:${from}:${to}`;
     const known = this.#cache.get(key);
     if (known !== undefined) {
       this.reused++;
       return known;
     }
-    const samples = Array.from({ length: to - from }, (_, i) => at(from + i));
-    const range = this.#encode(topic, topicId, samples, writing);
+    const range =
+      writing.protocol === 'sightline.v1.binary' ? this.#batches(parts, writing, at) : dataOf(parts, writing, at);
     this.encoded++;
     this.#cache.set(key, range);
     this.#cacheBytes += range.bytes.length;
@@ -91,65 +94,67 @@ export class RangeEncoder {
     return range;
   }
 
-  #encode(topic: Topic, topicId: number, samples: readonly Message[], writing: Writing): EncodedRange {
-    if (writing.protocol !== 'sightline.v1.binary') {
-      const form = writing.protocol === 'sightline.v1.json' ? 'json' : 'msgpack';
-      const data = encodeData(topicId, samples[0]!.seq, samples.map(batchMessage), form);
-      return { bytes: framed(data, form === 'json'), schemas: [] };
+  /** The one list of such fields: what comes in it can go out without a look at each leaf. */
+  internFields(fields: readonly SchemaField[]): readonly SchemaField[] {
+    return this.#schemas.intern(fields);
+  }
+
+  /** As `encode`, each part as all readers of its topic get it, in as few pieces as the numbers of their layouts allow. */
+  encodeApart(parts: readonly Part[], writing: Writing): EncodedRange[] {
+    const pieces: { ranges: EncodedRange[]; schemas: Map<number, BatchSchema> }[] = [];
+    for (const part of parts) {
+      const range = this.encode([part], writing);
+      let piece = pieces.at(-1);
+      const isAtOdds = range.schemas.some((schema) => (piece?.schemas.get(schema.id) ?? schema) !== schema);
+      if (piece === undefined || isAtOdds) pieces.push((piece = { ranges: [], schemas: new Map() }));
+      piece.ranges.push(range);
+      for (const schema of range.schemas) piece.schemas.set(schema.id, schema);
     }
-    const schemas = new Set<TopicSchema>();
-    const frames: Buffer[] = [];
-    const messages = samples.map(batchMessage);
-    for (let from = 0; from < messages.length;) {
-      const run = this.#schemas.nextRun(topic, messages, from, writing.codecs);
-      if (run.schema !== undefined) schemas.add(run.schema);
-      const part = messages.slice(from, run.to);
-      frames.push(framed(this.#batch(topic, topicId, samples[from]!.seq, part, run), false));
-      from = run.to;
+    return pieces.map(({ ranges, schemas }) => ({
+      bytes: Buffer.concat(ranges.map(({ bytes }) => bytes)),
+      schemas: [...schemas.values()],
+    }));
+  }
+
+  #batches(parts: readonly Part[], writing: Writing, at: (part: Part, position: number) => Message): EncodedRange {
+    const drafts = new BatchDrafts<Topic>(this.#schemas, writing.codecs);
+    for (const part of parts) {
+      const { topic, topicId, from } = part;
+      drafts.add(topic, { topicId, epoch: topic.epoch, firstSeq: from + 1 }, messagesOf(part, at));
     }
+    const schemas = new Set<BatchSchema>();
+    for (const { schema } of drafts.drafts) if (schema !== undefined) schemas.add(schema);
+    const frames = drafts.drafts.map((draft) => framed(this.#batch(draft, parts[0]!.topic), false));
     return { bytes: frames.length === 1 ? frames[0]! : Buffer.concat(frames), schemas: [...schemas] };
   }
 
-  #batch(
-    topic: Topic,
-    topicId: number,
-    firstSeq: number,
-    messages: readonly BatchMessage[],
-    { codec, schema }: { readonly codec: PayloadCodec; readonly schema: TopicSchema | undefined },
-  ): Uint8Array {
-    const bytes = messages.reduce((sum, { payload }) => sum + payload.byteLength, 0);
-    const compression = this.#compressionFor(topic, bytes);
-    const head = {
-      topicId,
-      epoch: topic.epoch,
-      firstSeq,
-      codec,
-      compression,
-      ...(schema && { schemaId: schema.id, schema: schema.fields }),
-    } as const;
-    const batch = encodeBatch(head, messages, this.#options.compressors);
-    if (compression !== 'none') this.#learn(topic, batch[COMPRESSION_AT] !== 0);
+  #batch(draft: BatchDraft, topic: Topic): Uint8Array {
+    const compression = this.#compression.choose(topic, draft);
+    const batch = encodeBatch(headOf(draft, compression), bodyOf(draft), this.#options.compressors);
+    if (compression !== 'none') this.#compression.learn(topic, batch[COMPRESSION_AT] !== 0);
     return batch;
   }
+}
 
-  #compressionFor(topic: Topic, bytes: number): Compression {
-    const { compression, compressionThresholdBytes } = this.#options;
-    if (bytes <= compressionThresholdBytes) return 'none';
-    const futile = this.#futile.get(topic);
-    if (futile === undefined || futile.restBatches === 0) return compression;
-    futile.restBatches--;
-    return 'none';
-  }
+function held({ topic }: Part, position: number): Message {
+  return topic.stream.at(position)!;
+}
 
-  /** Compression that gains nothing is paused, and tried again now and then. */
-  #learn(topic: Topic, hasGained: boolean): void {
-    if (hasGained) {
-      this.#futile.delete(topic);
-      return;
-    }
-    const misses = (this.#futile.get(topic)?.misses ?? 0) + 1;
-    this.#futile.set(topic, { misses, restBatches: misses >= MISSES_MAX ? REST_BATCHES : 0 });
-  }
+function messagesOf(part: Part, at: (part: Part, position: number) => Message): BatchMessage[] {
+  return Array.from({ length: part.to - part.from }, (_, i) => batchMessage(at(part, part.from + i)));
+}
+
+/** A `data` message for each part. */
+function dataOf(
+  parts: readonly Part[],
+  { protocol }: Writing,
+  at: (part: Part, position: number) => Message,
+): EncodedRange {
+  const form = protocol === 'sightline.v1.json' ? 'json' : 'msgpack';
+  const frames = parts.map((part) =>
+    framed(encodeData(part.topicId, part.from + 1, messagesOf(part, at), form), form === 'json'),
+  );
+  return { bytes: frames.length === 1 ? frames[0]! : Buffer.concat(frames), schemas: [] };
 }
 
 /** A control message as a WebSocket frame. */

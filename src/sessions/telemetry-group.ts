@@ -1,10 +1,10 @@
 import { batchEnd } from '../flow/batch-size.ts';
-import type { RangeReader, Span } from '../stream/range-reader.ts';
+import type { RangeReader } from '../stream/range-reader.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
 import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
 import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
 import type { Subscription } from './telemetry-feed.ts';
-import type { RangeEncoder } from './telemetry-frames.ts';
+import type { Part, RangeEncoder } from './telemetry-frames.ts';
 import { topicMessage, type Outbox } from './telemetry-outbox.ts';
 
 /** A subscription that shares. */
@@ -24,24 +24,9 @@ export interface GroupHost {
   onEmpty(): void;
 }
 
-/** What a member knows of a topic. */
-class MemberTopic {
-  readonly topicId: number;
-  readonly #told = new Set<number>();
-
-  constructor(topicId: number) {
-    this.topicId = topicId;
-  }
-
-  mustTell(schemaId: number): boolean {
-    if (this.#told.has(schemaId)) return false;
-    this.#told.add(schemaId);
-    return true;
-  }
-}
-
 interface Joined extends GroupMember {
-  readonly topics: Map<Topic, MemberTopic>;
+  /** The numbers of those that it was told of. */
+  readonly topics: Map<Topic, number>;
   /** Messages that it was given. */
   given: number;
 }
@@ -96,47 +81,46 @@ export class Group {
   }
 
   /** Gives out what waits, as far as members can take it; the rest stays for the next call. */
-  flush(): void {
+  flush(nowMs: number): void {
     for (const topic of this.#dirty) {
       const reader = this.#readers.get(topic)!;
-      if (!reader.closed && !this.#flushTopic(topic, reader)) return;
+      if (!reader.closed && !this.#flushTopic(topic, reader, nowMs)) return;
       this.#dirty.delete(topic);
       if (reader.closed) this.#readers.delete(topic);
     }
   }
 
-  #flushTopic(topic: Topic, reader: RangeReader<TelemetryMessage>): boolean {
+  #flushTopic(topic: Topic, reader: RangeReader<TelemetryMessage>, nowMs: number): boolean {
     const { batchMessagesMax, batchBytesMax } = this.#host;
-    const bytesBefore = (position: number) => topic.stream.at(position)?.data.bytesBefore ?? topic.publishedBytes;
+    const bytesBefore = (position: number) => topic.bytesBefore(position);
     for (let span = reader.peek(); span !== undefined; span = reader.peek()) {
       const member = this.#leastLoaded();
-      const known = member && this.#knownTopic(member, topic, span.from);
-      if (member === undefined || known === undefined) return false;
+      const topicId = member && this.#numberOf(member, topic, span.from);
+      if (member === undefined || topicId === undefined) return false;
       const share = Math.min(batchMessagesMax, Math.ceil((span.to - span.from) / this.#members.size));
       const to = batchEnd(span.from, span.from + share, batchBytesMax, bytesBefore);
       const taken = reader.takeRange(to - span.from);
       if (taken === undefined) return true;
       member.given += taken.to - taken.from;
-      this.#give(member, known, topic, taken);
+      this.#give(member, { topic, topicId, ...taken }, nowMs);
     }
     return true;
   }
 
   /** The member is told of the topic before its first message. */
-  #knownTopic(member: Joined, topic: Topic, seq: number): MemberTopic | undefined {
+  #numberOf(member: Joined, topic: Topic, seq: number): number | undefined {
     const { subscription, outbox, topics } = member;
     const known = topics.get(topic);
     if (known !== undefined) return known;
     const topicId = member.numberOf(topic);
     if (topicId === undefined) return undefined;
     outbox.control(topicMessage({ subscription, topic, topicId }, seq, true));
-    const made = new MemberTopic(topicId);
-    topics.set(topic, made);
-    return made;
+    topics.set(topic, topicId);
+    return topicId;
   }
 
-  #give({ subscription, outbox }: Joined, known: MemberTopic, topic: Topic, span: Span): void {
-    outbox.sendRange(known, this.#host.encoder.encode(topic, known.topicId, span, subscription.writing));
+  #give({ subscription, outbox }: Joined, part: Part, nowMs: number): void {
+    outbox.send(this.#host.encoder.encode([part], subscription.writing), nowMs);
   }
 
   #leastLoaded(): Joined | undefined {

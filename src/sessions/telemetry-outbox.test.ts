@@ -85,23 +85,31 @@ class Simulation {
     this.outbox = new Outbox({
       socket,
       protocol: 'sightline.v1.json',
-      fail: (reason) => {
-        this.failures.push(reason);
-        this.outbox.close();
+      owner: {
+        fail: (reason) => {
+          this.failures.push(reason);
+          this.outbox.close();
+        },
+        onDone: () => {},
+        peers: () => 1,
       },
-      onDone: () => {},
       host: {
         clock: this.clock,
         settings: { ...SETTINGS, ...settings },
         encoder: new RangeEncoder({
           compression: 'none',
           compressionThresholdBytes: 0,
+          nsPerByte: 80,
           compressors: {},
+          decompressors: {},
+          now: () => 0,
           cacheBytesMax: 1e6,
         }),
         enqueue: () => {
           this.#isEnqueued = true;
         },
+        offer: () => {},
+        leave: () => {},
         wakeAt: (_outbox, timeMs) => {
           this.wakeMs = Math.min(this.wakeMs, timeMs);
         },
@@ -116,7 +124,16 @@ class Simulation {
     const reader = topic.stream.subscribeRanges({ contract: { kind: contract === 'latest' ? 'latest' : 'all' } });
     const writing = writingOf('sightline.v1.json');
     const subscription = { id, filter: name, contract, writing };
-    const feed = new Feed({ subscription, outbox: this.outbox, topic, topicId: id, reader, isBackfill: false });
+    const feed = new Feed({
+      subscription,
+      outbox: this.outbox,
+      topic,
+      topicId: id,
+      reader,
+      isBackfill: false,
+      isLoner: false,
+    });
+    this.outbox.add(feed);
     this.feeds.push(feed);
     return feed;
   }
@@ -227,16 +244,31 @@ describe('a busy line', () => {
     expect(sim.seqs(feed)).toEqual(sequence(2, 53));
   });
 
-  test('a client that says that it lags gets fewer, larger batches', () => {
+  test('a client that says that it lags gets fewer, larger batches', async () => {
     const sim = new Simulation();
     sim.subscribe('a');
     sim.outbox.report(30);
     sim.publish('a', 10);
     sim.flush();
+    const first = sim.outbox.unsentBytes;
+    expect(first).toBeGreaterThan(0);
+    await sim.pass(first);
+    for (let ms = 1; ms < 15; ms++) {
+      sim.clock.advance(1);
+      sim.publish('a', 10);
+      sim.flush();
+    }
     expect([sim.outbox.unsentBytes, sim.wakeMs]).toEqual([0, 15]);
-    sim.clock.advance(15);
+    sim.clock.advance(1);
     sim.flush();
     expect(sim.outbox.unsentBytes).toBeGreaterThan(0);
+    expect(sim.feeds[0]!.reader.queued).toBe(0);
+    // What comes more seldom does not wait.
+    await sim.pass(10_000);
+    sim.clock.advance(15);
+    sim.publish('a', 10);
+    sim.flush();
+    expect(sim.feeds[0]!.reader.queued).toBe(0);
   });
 
   test('a large topic does not starve a small one', async () => {

@@ -1,8 +1,9 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { fnv1a } from '../base/hash.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
-import { decodeBatch } from '../protocol/batch.ts';
+import { BATCH_LIMITS, decodeBatch, decodeBatchHeader, decodeColumns, messagesOfColumns } from '../protocol/batch.ts';
 import { Payload } from '../protocol/payload.ts';
 import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
 import type * as t from '../protocol/telemetry.ts';
@@ -11,11 +12,11 @@ import { PROTOCOL_VERSION } from '../protocol/video.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
 import type { Topic, TopicInput, Topics } from '../stream/topics.ts';
 import { decompressors } from './compression.ts';
-import { endSocket, SessionSocket, type KeepAliveSettings } from './session-socket.ts';
+import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
 import { Feed, type Subscription } from './telemetry-feed.ts';
 import { writingOf } from './telemetry-frames.ts';
 import type { Group, GroupMember } from './telemetry-group.ts';
-import { Outbox, topicMessage, type OutboxHost } from './telemetry-outbox.ts';
+import { Outbox, topicMessage, type OutboxHost, type OutboxOwner } from './telemetry-outbox.ts';
 import { decideStart, type Position } from './telemetry-start.ts';
 import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
 
@@ -45,19 +46,23 @@ export interface SessionHost extends OutboxHost {
   attach(feed: Feed): void;
   detach(feed: Feed): void;
   group(name: string, subscription: Subscription): Group;
+  /** A connection has the subscriptions of this hash from now on, or no more. */
+  enlist(hash: number, isThere: boolean): void;
+  /** Connections that have them. */
+  enlisted(hash: number): number;
   /** Counts the rounds of flushing. */
   readonly round: number;
   /** Has the outbox released when the round is over. */
   holdBack(outbox: Outbox): void;
 }
 
+/** The same for all sessions of a lane. */
 export interface TelemetrySessionParts {
-  readonly clientId: string;
   readonly clock: Clock;
   readonly settings: TelemetrySessionSettings;
   readonly host: SessionHost;
   /** The client was disconnected because it publishes too fast. */
-  readonly onOffence: (socket: WebSocket) => void;
+  readonly onOffence: (socket: WebSocket, clientId: string) => void;
 }
 
 interface OpenSubscription extends Subscription {
@@ -66,6 +71,8 @@ interface OpenSubscription extends Subscription {
   readonly since: ReadonlyMap<string, Position> | undefined;
   /** Topics that came by a group. */
   readonly shared: { readonly topic: Topic; readonly topicId: number }[];
+  /** Of what makes it get the same as another one. */
+  readonly hash: number;
   leave: () => void;
   /** The client was told that there are more topics than it may have. */
   isCut: boolean;
@@ -91,17 +98,21 @@ export interface TelemetrySessionReport {
 }
 
 /** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
-export class TelemetrySession {
+export class TelemetrySession implements SocketOwner, OutboxOwner {
   readonly link: SessionSocket;
   readonly #parts: TelemetrySessionParts;
   #protocol: t.TelemetrySubprotocol = 'sightline.v1.json';
   #outbox: Outbox | undefined;
   #subscriptions: Map<number, OpenSubscription> | undefined;
+  /** Over all subscriptions of this connection, the same for others that have the same ones. */
+  #wanted: number | undefined;
   #topicCount = 0;
   /** By topic: which of its numbers are taken, bit by bit. */
   #overlaps: Map<Topic, number> | undefined;
   /** By alias. */
   #advertised: Map<number, string> | undefined;
+  /** By the client's number. */
+  #schemas: Map<number, readonly t.SchemaField[]> | undefined;
   /** By topic: what `reliable` subscriptions have taken over. */
   #acknowledged: Map<string, Position> | undefined;
   /** By topic: the client's own number of its last reliable publication. */
@@ -120,16 +131,10 @@ export class TelemetrySession {
   #lagMs = 0;
   #closedCounts = NO_COUNTS;
 
-  constructor(parts: TelemetrySessionParts) {
+  constructor(clientId: string, parts: TelemetrySessionParts) {
+    const { clock, settings } = parts;
     this.#parts = parts;
-    this.link = new SessionSocket({
-      clientId: parts.clientId,
-      clock: parts.clock,
-      settings: parts.settings,
-      end: (socket, reason) => this.#endSocket(socket, reason),
-      onMessage: (data, isBinary, nowMs) => this.#onMessage(data, isBinary, nowMs),
-      onLost: () => this.#onLost(),
-    });
+    this.link = new SessionSocket({ clientId, clock, settings, owner: this });
   }
 
   /** Who has subscribed has reason to be silent: a ping tells whether it is still there. */
@@ -146,13 +151,7 @@ export class TelemetrySession {
     const { host, clock, settings } = this.#parts;
     this.link.connect(socket);
     this.#protocol = protocol;
-    this.#outbox = new Outbox({
-      host,
-      socket,
-      protocol,
-      fail: (reason) => this.link.end(reason),
-      onDone: (feed) => this.#closeFeed(feed),
-    });
+    this.#outbox = new Outbox({ host, socket, protocol, owner: this });
     this.#outbox.control({
       type: 'welcome',
       protocol: PROTOCOL_VERSION,
@@ -214,7 +213,38 @@ export class TelemetrySession {
     };
   }
 
-  #onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
+  // For the link and the outbox.
+
+  endSocket(socket: WebSocket, reason: SightlineError): void {
+    // What was paused would not see the other side's close.
+    if (socket.isPaused) socket.resume();
+    const message = { type: 'error', code: reason.code, message: reason.message } as const;
+    endSocket(socket, encodeTelemetryServerMessage(message, this.#protocol), reason);
+  }
+
+  onLost(): void {
+    clearTimeout(this.#throttle);
+    for (const subscription of this.#subscriptions?.values() ?? []) this.#leave(subscription);
+    if (this.#subscriptions !== undefined) this.#enlist();
+    this.#outbox?.close();
+    this.#outbox = undefined;
+    this.#advertised = undefined;
+    this.#schemas = undefined;
+  }
+
+  fail(reason: SightlineError): void {
+    this.link.end(reason);
+  }
+
+  onDone(feed: Feed): void {
+    this.#closeFeed(feed);
+  }
+
+  peers(): number {
+    return this.#wanted === undefined ? 1 : this.#parts.host.enlisted(this.#wanted);
+  }
+
+  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
     try {
       if (data.length > this.#parts.settings.messageBytesMax) {
         throw new SightlineError(
@@ -240,6 +270,10 @@ export class TelemetrySession {
         return this.#guarded({ id: message.id }, () => this.#unsubscribe(message.id));
       case 'advertise':
         return this.#guarded({ topic: message.topic }, () => this.#advertise(message));
+      case 'schema':
+        this.#schemas ??= new Map();
+        this.#schemas.set(message.schema_id, this.#parts.host.encoder.internFields(message.fields));
+        return;
       case 'ack':
         return this.#guarded({ id: message.id }, () => this.#acknowledge(message));
       case 'report':
@@ -276,12 +310,14 @@ export class TelemetrySession {
     if (this.#subscriptions.size >= subscriptionsMax) {
       throw new SightlineError('SUBSCRIPTION_LIMIT_REACHED', `there are ${subscriptionsMax} subscriptions already`);
     }
+    const writing = writingOf(this.#protocol, message.codecs);
     const subscription: OpenSubscription = {
       id,
       filter,
       contract,
       message,
-      writing: writingOf(this.#protocol, message.codecs),
+      writing,
+      hash: fnv1a([filter, contract, writing.key, group].join('\n')),
       feeds: new Map(),
       shared: [],
       since: message.since && new Map(message.since.map(({ topic, epoch, seq }) => [topic, { epoch, seq }])),
@@ -289,6 +325,7 @@ export class TelemetrySession {
       isCut: false,
     };
     this.#subscriptions.set(id, subscription);
+    this.#enlist();
     this.#outbox!.control({ type: 'subscribed', id, filter });
     if (group === undefined)
       subscription.leave = host.topics.watch(filter, (topic) => this.#takeIn(subscription, topic));
@@ -324,6 +361,12 @@ export class TelemetrySession {
         topic,
         topicId,
         isBackfill: until !== undefined,
+        isLoner:
+          until !== undefined ||
+          contract === 'latest' ||
+          contract === 'sampled' ||
+          message.ttl_ms !== undefined ||
+          topicId % OVERLAPS_MAX !== 0,
         reader: stream.subscribeRanges({
           contract:
             contract === 'latest'
@@ -338,11 +381,13 @@ export class TelemetrySession {
       });
     const feed = open(start.from);
     subscription.feeds.set(topicId, feed);
+    outbox.add(feed);
     outbox.control(topicMessage(feed, start.from, start.recovered));
     this.#parts.host.attach(feed);
     if (start.backfill !== undefined) {
       const missed = open(start.backfill.from, start.backfill.to);
       subscription.feeds.set(-topicId, missed);
+      outbox.add(missed);
       outbox.activate(missed);
     }
     outbox.activate(feed);
@@ -382,7 +427,17 @@ export class TelemetrySession {
     const subscription = this.#subscriptions?.get(id);
     if (subscription === undefined) throw new SightlineError('SUBSCRIPTION_UNKNOWN', `there is no subscription ${id}`);
     this.#leave(subscription);
+    this.#enlist();
     this.#outbox!.control({ type: 'unsubscribed', id });
+  }
+
+  #enlist(): void {
+    const { host } = this.#parts;
+    if (this.#wanted !== undefined) host.enlist(this.#wanted, false);
+    this.#wanted = undefined;
+    // In the order in which they came: it decides by which number a topic is known that several take in.
+    for (const { hash } of this.#subscriptions!.values()) this.#wanted = fnv1a(String(hash), this.#wanted);
+    if (this.#wanted !== undefined) host.enlist(this.#wanted, true);
   }
 
   #leave(subscription: OpenSubscription): void {
@@ -455,13 +510,32 @@ export class TelemetrySession {
   }
 
   #onBatch(data: Buffer, nowMs: number): void {
-    const { envelope, messages } = decodeBatch(data, () => undefined, decompressors);
-    const topic = this.#advertised?.get(envelope.topicId);
-    if (topic === undefined) throw new SightlineError('ALIAS_UNKNOWN', `alias ${envelope.topicId} was not advertised`);
-    const seq = envelope.firstSeq > 0 ? envelope.firstSeq : undefined;
-    const about = seq === undefined ? { topic } : { topic, seq };
+    const schemaOf = (schemaId: number) => this.#schemas?.get(schemaId);
+    const { sections, count: total, codec } = decodeBatchHeader(data);
+    let messages: readonly TopicInput[];
+    let bytes = data.length;
+    if (codec === 'columns') {
+      const { columns } = decodeColumns(data, schemaOf, decompressors, BATCH_LIMITS, 'relay');
+      messages = messagesOfColumns(columns);
+      // A column of equal values is three bytes: what counts is what it is as doubles.
+      bytes = Math.max(bytes, columns.values.byteLength);
+    } else ({ messages } = decodeBatch(data, schemaOf, decompressors));
+    let from = 0;
+    for (const { topicId, firstSeq, count } of sections) {
+      const own = sections.length === 1 ? messages : messages.slice(from, from + count);
+      from += count;
+      this.#onSection(topicId, firstSeq, own, (bytes * count) / total, nowMs);
+    }
+  }
+
+  /** What a batch publishes on one topic; its refusal is no reason to refuse the others. */
+  #onSection(alias: number, firstSeq: number, messages: readonly TopicInput[], bytes: number, nowMs: number): void {
+    const topic = this.#advertised?.get(alias);
+    const seq = firstSeq > 0 ? firstSeq : undefined;
+    const about = { ...(topic !== undefined && { topic }), ...(seq !== undefined && { seq }) };
     this.#guarded(about, () => {
-      if (this.#mayPublish(messages.length, data.length, nowMs, about)) this.#publish(topic, seq, messages);
+      if (topic === undefined) throw new SightlineError('ALIAS_UNKNOWN', `alias ${alias} was not advertised`);
+      if (this.#mayPublish(messages.length, bytes, nowMs, { ...about, topic })) this.#publish(topic, seq, messages);
     });
   }
 
@@ -519,7 +593,7 @@ export class TelemetrySession {
     if (penalty === 'disconnect') {
       const socket = this.link.socket!;
       this.link.end(new SightlineError('RATE_EXCEEDED', `more than ${settings.rate.messagesPerS} messages a second`));
-      onOffence(socket);
+      onOffence(socket, this.link.clientId);
       return false;
     }
     if (penalty !== 'none') {
@@ -540,23 +614,6 @@ export class TelemetrySession {
     clearTimeout(this.#throttle);
     this.#throttle = setTimeout(() => outbox?.throttle(false), forMs);
     this.#throttle.unref();
-  }
-
-  // The end of a socket.
-
-  #endSocket(socket: WebSocket, reason: SightlineError): void {
-    // What was paused would not see the other side's close.
-    if (socket.isPaused) socket.resume();
-    const message = { type: 'error', code: reason.code, message: reason.message } as const;
-    endSocket(socket, encodeTelemetryServerMessage(message, this.#protocol), reason);
-  }
-
-  #onLost(): void {
-    clearTimeout(this.#throttle);
-    for (const subscription of this.#subscriptions?.values() ?? []) this.#leave(subscription);
-    this.#outbox?.close();
-    this.#outbox = undefined;
-    this.#advertised = undefined;
   }
 }
 

@@ -3,8 +3,9 @@ import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
 import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
 import { systemClock } from '../base/clock.ts';
 import { Priority } from '../base/sample.ts';
-import { encodeBatch } from '../protocol/batch.ts';
+import { encodeBatch, envelopeBytes, type BatchSection } from '../protocol/batch.ts';
 import { Payload } from '../protocol/payload.ts';
+import { schemaFor } from '../protocol/schema.ts';
 import { TELEMETRY_SUBPROTOCOLS } from '../protocol/telemetry.ts';
 import { compressors } from './compression.ts';
 
@@ -65,7 +66,8 @@ describe('binary', () => {
       priority: Priority.normal,
       payload: Payload.of({ a: n, b: n / 2, c: -n, d: 7, e: 0.25 * n }),
     }));
-    const head = { topicId: 9, epoch: 0, firstSeq: 0, codec: 'json', compression: 'lz4' } as const;
+    const sections = [{ topicId: 9, epoch: 0, firstSeq: 0, count: 40 }];
+    const head = { sections, codec: 'json', compression: 'lz4' } as const;
     writer.send(encodeBatch(head, messages, compressors));
     await reader.until(() => reader.received.length === 40);
     expect(reader.values).toEqual(messages.map(({ payload }) => payload.value()));
@@ -251,7 +253,7 @@ describe('subscriptions', () => {
       if (n % 10 === 0) await members[0]!.settled();
     }
     const all = () => members.flatMap(({ values }) => values as number[]);
-    await Promise.all(members.map((member) => member.settled()));
+    while (all().length < 90) await Promise.all(members.map((member) => member.settled()));
     expect(all().toSorted((a, b) => a - b)).toEqual(sequence(1, 90));
     for (const { received } of members) expect(received.length).toBeGreaterThan(15);
     await members[0]!.close();
@@ -326,11 +328,195 @@ describe('bad input', () => {
   test('binary rubbish, and a batch whose alias was not advertised', async () => {
     const client = await TelemetryTestClient.open(bench.url(), 'sightline.v1.binary');
     client.send(Uint8Array.of(1, 2, 3));
-    const head = { topicId: 1, epoch: 0, firstSeq: 0, codec: 'json', compression: 'none' } as const;
+    const sections = [{ topicId: 1, epoch: 0, firstSeq: 0, count: 1 }];
+    const head = { sections, codec: 'json', compression: 'none' } as const;
     client.send(encodeBatch(head, [{ timeMs: 1, priority: 1, payload: Payload.of(1) }], compressors));
     await client.until(() => client.errors.length === 2);
     expect(client.errors).toEqual(['BATCH_BAD', 'ALIAS_UNKNOWN']);
     await client.close();
+  });
+
+  describe('in columns', () => {
+    const schema = schemaFor([{ a: 1, b: 2, c: 3, d: 4, mode: 'x' }])!;
+    const value = (n: number) => ({ a: n, b: n / 2, c: -n, d: 7, mode: n < 3 ? 'x' : 'y' });
+    const messages = (from: number, to: number) =>
+      sequence(from, to).map((n) => ({ timeMs: 1_000 + n, priority: Priority.high, payload: Payload.of(value(n)) }));
+    const section = (topicId: number, count: number, firstSeq = 0) => ({ topicId, epoch: 0, firstSeq, count });
+    const batch = (sections: readonly BatchSection[], schemaId = 5) => {
+      const count = sections.reduce((sum, { count: own }) => sum + own, 0);
+      const head = { sections, codec: 'columns', compression: 'none', schemaId, schema } as const;
+      return encodeBatch(head, messages(1, count), {});
+    };
+    let writer: TelemetryTestClient;
+    beforeEach(async () => {
+      writer = await TelemetryTestClient.open(bench.url('?client_id=w'), 'sightline.v1.binary');
+      for (const alias of [1, 2]) writer.send({ type: 'advertise', alias, topic: `t/${alias}` });
+    });
+    afterEach(() => writer.close());
+    const tell = (schemaId: unknown, fields: unknown = schema) =>
+      writer.send({ type: 'schema', schema_id: schemaId, fields });
+    const published = (topic: string) =>
+      [...(bench.topics.get(topic)?.stream.history(0) ?? [])].map(({ data, priority }) => {
+        expect(data.timeMs).toBeGreaterThan(1_000);
+        expect(priority).toBe(Priority.high);
+        return data.payload.value();
+      });
+    /** The session goes on: a good batch is published. */
+    async function expectToGoOn(): Promise<void> {
+      const before = published('t/1').length;
+      tell(9);
+      writer.send(batch([section(1, 2)], 9));
+      await writer.settled();
+      expect(writer.closed).toBeUndefined();
+      expect(published('t/1').slice(before)).toEqual([value(1), value(2)]);
+    }
+
+    test('a layout that was not told is refused, and the session goes on', async () => {
+      writer.send(batch([section(1, 3)]));
+      await writer.settled();
+      expect(writer.errors).toEqual(['SCHEMA_UNKNOWN']);
+      expect(published('t/1')).toEqual([]);
+      await expectToGoOn();
+    });
+
+    test.each([
+      ['number 0', 0, schema],
+      ['number 65', 65, schema],
+      ['a number that is none', '1', schema],
+      ['a path twice', 1, [...schema, schema[0]]],
+      ['a leaf with leaves', 1, [...schema, { path: 'a.b', kind: 'f64' }]],
+      [
+        'a list with a hole',
+        1,
+        [
+          { path: '0', kind: 'f64' },
+          { path: '2', kind: 'f64' },
+        ],
+      ],
+      ['a prototype', 1, [{ path: 'a.__proto__', kind: 'f64' }]],
+      ['a kind that is not known', 1, [{ path: 'a', kind: 'i64' }]],
+      ['no fields', 1, []],
+      ['fields that are no list', 1, {}],
+    ])('a layout with %s is refused, and the session goes on', async (_, schemaId, fields) => {
+      tell(schemaId, fields);
+      await writer.settled();
+      expect(writer.errors).toEqual(['MESSAGE_FIELD_BAD']);
+      writer.send(batch([section(1, 1)], 1));
+      await writer.settled();
+      expect(writer.errors).toEqual(['MESSAGE_FIELD_BAD', 'SCHEMA_UNKNOWN']);
+      await expectToGoOn();
+    });
+
+    test('a refused layout leaves the one that its number has', async () => {
+      tell(5);
+      tell(5, [...schema, schema[0]]);
+      writer.send(batch([section(1, 2)]));
+      await writer.settled();
+      expect(writer.errors).toEqual(['MESSAGE_FIELD_BAD']);
+      expect(published('t/1')).toEqual([value(1), value(2)]);
+    });
+
+    test('a number may be given to another layout: batches after it mean the new one', async () => {
+      const reader = await TelemetryTestClient.open(bench.url(), 'sightline.v1.binary');
+      await reader.subscribe('#', 'all');
+      tell(5);
+      writer.send(batch([section(1, 2)]));
+      const turned = schema.toReversed();
+      tell(5, turned);
+      const head = { sections: [section(1, 2)], codec: 'columns', compression: 'lz4', schemaId: 5 } as const;
+      writer.send(encodeBatch({ ...head, schema: turned }, messages(3, 4), compressors));
+      await reader.until(() => reader.received.length === 4);
+      expect(reader.values).toEqual([1, 2, 3, 4].map(value));
+      expect(writer.errors).toEqual([]);
+      await reader.close();
+    });
+
+    test('cut short, or with more behind it, a batch is refused whole, and the session goes on', async () => {
+      tell(5);
+      const whole = batch([section(1, 10), section(2, 5)]);
+      const before = envelopeBytes(2);
+      const damaged = [whole.subarray(0, before), whole.subarray(0, before + 20), whole.subarray(0, -1)].map((body) => {
+        const cut = body.slice();
+        new DataView(cut.buffer).setUint32(8, cut.length - before, true);
+        return cut;
+      });
+      damaged.push(whole.subarray(0, 20), whole.subarray(0, -4), Buffer.concat([whole, Buffer.alloc(4)]));
+      for (const bytes of damaged) writer.send(bytes);
+      // One message more than the columns have.
+      const wrong = whole.slice();
+      new DataView(wrong.buffer).setUint32(12 + 16, 11, true);
+      writer.send(wrong);
+      await writer.settled();
+      expect(writer.errors).toEqual([...damaged, wrong].map(() => 'BATCH_BAD'));
+      expect(bench.topics.size).toBe(0);
+      await expectToGoOn();
+    });
+
+    test('texts that are none are refused', async () => {
+      tell(5);
+      const bytes = Buffer.from(batch([section(1, 5)]));
+      const at = bytes.indexOf('"x"');
+      for (const text of ['[7]', '123', '{}}', '"\\"']) {
+        const changed = Buffer.from(bytes);
+        changed.write(text, at);
+        writer.send(changed);
+      }
+      await writer.settled();
+      expect(writer.errors).toEqual(['PAYLOAD_BAD', 'PAYLOAD_BAD', 'PAYLOAD_BAD', 'PAYLOAD_BAD']);
+      await expectToGoOn();
+    });
+
+    test('one bad section among good ones holds up none of them', async () => {
+      const reader = await TelemetryTestClient.open(bench.url(), 'sightline.v1.binary');
+      await reader.subscribe('#', 'all');
+      tell(5);
+      writer.send(batch([section(1, 3), section(7, 2), section(2, 4, 1), section(1, 1)]));
+      await reader.until(() => reader.received.length === 8);
+      await writer.settled();
+      const of = (topic: string) => reader.received.filter((one) => one.topic === topic);
+      expect(of('t/1').map(({ data }) => data)).toEqual([1, 2, 3, 10].map(value));
+      expect(of('t/2').map(({ data, seq }) => [data, seq])).toEqual([6, 7, 8, 9].map((n, i) => [value(n), i + 1]));
+      expect(of('t/1').map(({ time, priority }) => [time, priority])).toEqual(
+        [1, 2, 3, 10].map((n) => [1_000 + n, Priority.high]),
+      );
+      expect(writer.of('error')).toMatchObject([{ code: 'ALIAS_UNKNOWN' }]);
+      expect(writer.of('published')).toMatchObject([{ topic: 't/2', seq: 4 }]);
+      expect(bench.session('w')).toMatchObject({ published: 8 });
+      await reader.close();
+    });
+
+    test('layouts belong to the connection', async () => {
+      tell(5);
+      await writer.settled();
+      const { token } = writer.welcome;
+      writer.socket.terminate();
+      await writer.until(() => writer.closed !== undefined);
+      writer = await TelemetryTestClient.open(bench.url(`?client_id=w&token=${token}`), 'sightline.v1.binary');
+      expect(writer.welcome.resumed).toBe(true);
+      writer.send({ type: 'advertise', alias: 1, topic: 't/1' });
+      writer.send(batch([section(1, 1)]));
+      await writer.settled();
+      expect(writer.errors).toEqual(['SCHEMA_UNKNOWN']);
+      await expectToGoOn();
+    });
+
+    test('every reader gets the same values, in its own form', async () => {
+      const readers = await Promise.all(
+        TELEMETRY_SUBPROTOCOLS.map((protocol) => TelemetryTestClient.open(bench.url(), protocol)),
+      );
+      await Promise.all(readers.map((reader) => reader.subscribe('t/+', 'all')));
+      tell(5);
+      for (let i = 0; i < 3; i++) writer.send(batch([section(1, 20), section(2, 20)]));
+      await Promise.all(readers.map((reader) => reader.until(() => reader.received.length === 120)));
+      for (const reader of readers) {
+        for (const topic of ['t/1', 't/2']) {
+          const values = reader.received.filter((one) => one.topic === topic).map(({ data }) => data);
+          const [from, to] = topic === 't/1' ? [1, 20] : [21, 40];
+          expect(values).toEqual([1, 2, 3].flatMap(() => sequence(from, to).map(value)));
+        }
+        await reader.close();
+      }
+    });
   });
 
   test('a storm of subscriptions and of topics ends at the limits', async () => {
@@ -390,7 +576,8 @@ describe('load', () => {
         priority: Priority.normal,
         payload: Payload.of({ n, a: n / 2, b: -n, c: 1 }),
       }));
-      writer.send(encodeBatch({ topicId: 1, epoch: 0, firstSeq: 0, codec: 'json', compression: 'none' }, messages, {}));
+      const sections = [{ topicId: 1, epoch: 0, firstSeq: 0, count: 100 }];
+      writer.send(encodeBatch({ sections, codec: 'json', compression: 'none' }, messages, {}));
     }
     await Promise.all([a, b].map((reader) => reader!.until(() => reader!.received.length === 20_000)));
     expect(a!.seqs).toEqual(sequence(1, 20_000));

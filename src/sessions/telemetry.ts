@@ -3,16 +3,19 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { Priority, type Sample } from '../base/sample.ts';
+import { restAfter } from '../flow/batch-size.ts';
 import { Bans } from '../flow/rate-limit.ts';
 import { encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
-import { TELEMETRY_SUBPROTOCOLS, type Compression, type TelemetrySubprotocol } from '../protocol/telemetry.ts';
+import { TELEMETRY_SUBPROTOCOLS, type TelemetrySubprotocol } from '../protocol/telemetry.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
 import type { TelemetryMessage, Topic, Topics, TopicStats } from '../stream/topics.ts';
-import { compressors } from './compression.ts';
+import { compressors, decompressors } from './compression.ts';
 import { parseTelemetryQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
 import { endSocket } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
+import type { CompressionSettings } from './telemetry-compression.ts';
+import { Convoy } from './telemetry-convoy.ts';
 import type { Feed, Subscription } from './telemetry-feed.ts';
 import { RangeEncoder } from './telemetry-frames.ts';
 import { Group } from './telemetry-group.ts';
@@ -20,6 +23,7 @@ import type { Outbox, OutboxSettings } from './telemetry-outbox.ts';
 import {
   TelemetrySession,
   type SessionHost,
+  type TelemetrySessionParts,
   type TelemetrySessionReport,
   type TelemetrySessionSettings,
 } from './telemetry-session.ts';
@@ -36,13 +40,12 @@ export interface TelemetryLaneOptions {
   readonly topics: Topics;
   readonly clock: Clock;
   readonly settings: OutboxSettings &
+    CompressionSettings &
     TelemetrySessionSettings & {
       readonly idleTimeoutMs: number;
       readonly resumeWindowMs: number;
       readonly sessionsMax: number;
       readonly banMs: number;
-      readonly compression: Compression;
-      readonly compressionThresholdBytes: number;
     };
 }
 
@@ -61,6 +64,9 @@ export interface TelemetryReport {
   readonly batches_encoded: number;
   readonly batches_reused: number;
   readonly banned_refusals: number;
+  /** Connections that keep up and get the same bytes, in so many convoys. */
+  readonly convoys: number;
+  readonly convoy_members: number;
 }
 
 /** `WS /ws/telemetry`: opens sessions, and carries what is published to who has subscribed, once each turn of the event loop. */
@@ -69,10 +75,20 @@ export class TelemetryLane {
   readonly #registry: SessionRegistry<TelemetrySession>;
   readonly #encoder: RangeEncoder;
   readonly #host: SessionHost;
+  readonly #sessionParts: TelemetrySessionParts;
   readonly #bans: Bans;
   readonly #unlisten: () => void;
+  /** Feeds that are sent for by themselves. */
   readonly #feeds = new Map<Topic, Set<Feed>>();
+  /** By what they want: the last one that was made for it, which may have room. */
+  readonly #convoys = new Map<string, Convoy>();
+  readonly #convoysOf = new Map<Topic, Set<Convoy>>();
+  /** Outboxes that may travel with others from the next round on. */
+  readonly #offered = new Set<Outbox>();
+  readonly #convoyWork = new Set<Convoy>();
   readonly #groups = new Map<string, Group>();
+  /** How many connections have the same subscriptions, by the hash of these. */
+  readonly #enlisted = new Map<number, number>();
   /** Topics with something new since the last flush. */
   readonly #dirty = new Set<Topic>();
   /** Outboxes that are to be flushed. */
@@ -85,6 +101,13 @@ export class TelemetryLane {
   /** Outboxes of the last flush are still to come. */
   #isMidRound = false;
   #round = 0;
+  /** What the round has taken so far, and until when there is no other one. */
+  #roundMs = 0;
+  /** Messages since the last round began, and how many of each topic it had. */
+  #published = 0;
+  #density = 0;
+  #restUntilMs = 0;
+  #restTimer: NodeJS.Timeout | undefined;
   /** Of publishers that wait for the end of the round. */
   readonly #heldBack = new Set<Outbox>();
   #bannedRefusals = 0;
@@ -96,7 +119,10 @@ export class TelemetryLane {
     this.#encoder = new RangeEncoder({
       compression: settings.compression,
       compressionThresholdBytes: settings.compressionThresholdBytes,
+      nsPerByte: settings.nsPerByte,
       compressors,
+      decompressors,
+      now: () => clock.now(),
       cacheBytesMax: ENCODED_BYTES_MAX,
     });
     const round = () => this.#round;
@@ -114,6 +140,18 @@ export class TelemetryLane {
       attach: (feed) => this.#attach(feed),
       detach: (feed) => this.#detach(feed),
       group: (name, subscription) => this.#group(name, subscription),
+      offer: (outbox) => void this.#offered.add(outbox),
+      leave: (outbox) => this.#leaveConvoy(outbox),
+      enlist: (hash, isThere) => this.#enlist(hash, isThere ? 1 : -1),
+      enlisted: (hash) => this.#enlisted.get(hash) ?? 0,
+    };
+    this.#sessionParts = {
+      clock,
+      settings,
+      host: this.#host,
+      onOffence: (socket, clientId) => {
+        for (const name of namesOf(socket, clientId)) this.#bans.disconnected(name, clock.now());
+      },
     };
     this.#registry = new SessionRegistry({
       kind: 'telemetry',
@@ -166,6 +204,8 @@ export class TelemetryLane {
       batches_encoded: this.#encoder.encoded,
       batches_reused: this.#encoder.reused,
       banned_refusals: this.#bannedRefusals,
+      convoys: this.#allConvoys().size,
+      convoy_members: [...this.#allConvoys()].reduce((sum, { size }) => sum + size, 0),
     };
   }
 
@@ -177,19 +217,11 @@ export class TelemetryLane {
     for (const session of this.#registry.sessions) session.drain(RECONNECT_AFTER_MS);
     this.#registry.close();
     clearTimeout(this.#wakeTimer);
+    clearTimeout(this.#restTimer);
   }
 
   #create(clientId: string): TelemetrySession {
-    const { clock, settings } = this.#options;
-    return new TelemetrySession({
-      clientId,
-      clock,
-      settings,
-      host: this.#host,
-      onOffence: (socket) => {
-        for (const name of namesOf(socket, clientId)) this.#bans.disconnected(name, clock.now());
-      },
-    });
+    return new TelemetrySession(clientId, this.#sessionParts);
   }
 
   #refuseBanned(names: readonly string[]): void {
@@ -203,15 +235,17 @@ export class TelemetryLane {
   }
 
   #attach(feed: Feed): void {
-    const feeds = this.#feeds.get(feed.topic);
-    if (feeds === undefined) this.#feeds.set(feed.topic, new Set([feed]));
-    else feeds.add(feed);
+    addTo(this.#feeds, feed.topic, feed);
   }
 
   #detach(feed: Feed): void {
-    const feeds = this.#feeds.get(feed.topic);
-    feeds?.delete(feed);
-    if (feeds?.size === 0) this.#feeds.delete(feed.topic);
+    removeFrom(this.#feeds, feed.topic, feed);
+  }
+
+  #enlist(hash: number, change: 1 | -1): void {
+    const count = (this.#enlisted.get(hash) ?? 0) + change;
+    if (count > 0) this.#enlisted.set(hash, count);
+    else this.#enlisted.delete(hash);
   }
 
   #group(name: string, { filter }: Subscription): Group {
@@ -241,8 +275,13 @@ export class TelemetryLane {
 
   #onPublished(topic: Topic, sample: Sample<TelemetryMessage>): void {
     this.#dirty.add(topic);
+    this.#published++;
     this.#schedule();
     if (sample.priority !== Priority.critical) return;
+    // They go ahead of the others: each connection by itself.
+    for (const convoy of this.#convoysOf.get(topic) ?? []) {
+      for (const member of convoy.members) this.#leaveConvoy(member);
+    }
     for (const feed of this.#feeds.get(topic) ?? []) {
       feed.outbox.critical(feed, sample);
       // Once all that this call publishes is there: a batch of critical messages leaves as one.
@@ -262,35 +301,51 @@ export class TelemetryLane {
     this.#schedule();
   }
 
-  /** After the turn's input has been read, so that one turn's publications become one batch. */
+  /** After the turn's input has been read, so that one turn's publications become one batch; later when much is going on. */
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(() => {
-      this.#isScheduled = false;
-      this.#flush();
-    });
+    const restMs = this.#isMidRound ? 0 : this.#restUntilMs - this.#options.clock.now();
+    if (restMs > 0) this.#restTimer = setTimeout(this.#onScheduled, restMs);
+    else setImmediate(this.#onScheduled);
   }
+
+  readonly #onScheduled = (): void => {
+    this.#isScheduled = false;
+    this.#flush();
+  };
 
   #flush(): void {
     const startMs = this.#options.clock.now();
     // What is published while a round is under way waits for the next one: then all readers get the same batches.
     if (!this.#isMidRound) this.#spreadDirty();
     let nowMs = startMs;
+    for (const convoy of this.#convoyWork) {
+      if (nowMs - startMs >= SLICE_MS) break;
+      this.#convoyWork.delete(convoy);
+      convoy.flush(nowMs, (member) => this.#leaveConvoy(member));
+      nowMs = this.#options.clock.now();
+    }
     for (const outbox of this.#work) {
+      if (nowMs - startMs >= SLICE_MS) break;
       this.#work.delete(outbox);
       outbox.flush(nowMs);
       nowMs = this.#options.clock.now();
-      if (nowMs - startMs >= SLICE_MS) break;
     }
-    for (const group of this.#groups.values()) group.flush();
-    this.#isMidRound = this.#work.size > 0;
-    if (!this.#isMidRound) this.#endRound();
+    for (const group of this.#groups.values()) group.flush(nowMs);
+    this.#isMidRound = this.#work.size + this.#convoyWork.size > 0;
+    nowMs = this.#options.clock.now();
+    this.#roundMs += nowMs - startMs;
+    if (!this.#isMidRound) this.#endRound(nowMs);
     if (this.#isMidRound || this.#dirty.size > 0) this.#schedule();
   }
 
-  #endRound(): void {
+  #endRound(nowMs: number): void {
     this.#round++;
+    this.#restUntilMs = nowMs + restAfter(this.#roundMs, this.#density, this.#options.settings.batchDelayMs);
+    this.#roundMs = 0;
+    for (const outbox of this.#offered) this.#joinConvoy(outbox, nowMs);
+    this.#offered.clear();
     for (const outbox of this.#heldBack) outbox.holdBack(false);
     this.#heldBack.clear();
   }
@@ -305,21 +360,64 @@ export class TelemetryLane {
   #flushAll(): void {
     const nowMs = this.#options.clock.now();
     this.#spreadDirty();
+    for (const convoy of this.#convoyWork) convoy.flush(nowMs, (member) => this.#leaveConvoy(member));
+    this.#convoyWork.clear();
     for (const outbox of this.#work) outbox.flush(nowMs);
-    for (const group of this.#groups.values()) group.flush();
+    for (const group of this.#groups.values()) group.flush(nowMs);
     this.#work.clear();
   }
 
   #spreadDirty(): void {
+    this.#density = this.#published / Math.max(1, this.#dirty.size);
+    this.#published = 0;
     for (const topic of this.#dirty) {
       for (const feed of this.#feeds.get(topic) ?? []) {
         feed.sendUntil = topic.stream.head;
         feed.outbox.activate(feed);
         this.#work.add(feed.outbox);
       }
+      for (const convoy of this.#convoysOf.get(topic) ?? []) {
+        convoy.mark(topic, topic.stream.head);
+        this.#convoyWork.add(convoy);
+      }
       for (const group of this.#groups.values()) group.mark(topic);
     }
     this.#dirty.clear();
+  }
+
+  /** Between rounds: everybody who keeps up stands at the end of the last one. */
+  #joinConvoy(outbox: Outbox, nowMs: number): void {
+    const key = outbox.convoyKey;
+    if (key === undefined || outbox.convoy !== undefined || !outbox.isIdle(nowMs)) return;
+    const { batchBytesMax, socketBytesMax } = this.#options.settings;
+    let convoy = this.#convoys.get(key);
+    if (convoy?.join(outbox) !== true) {
+      convoy = new Convoy({ key, encoder: this.#encoder, batchBytesMax, socketBytesMax }, outbox.feeds);
+      if (!convoy.join(outbox)) return;
+      this.#convoys.set(key, convoy);
+      for (const topic of convoy.topics) addTo(this.#convoysOf, topic, convoy);
+    }
+    outbox.convoy = convoy;
+    for (const feed of outbox.feeds) this.#detach(feed);
+  }
+
+  #leaveConvoy(outbox: Outbox): void {
+    this.#offered.delete(outbox);
+    const { convoy } = outbox;
+    if (convoy === undefined) return;
+    outbox.convoy = undefined;
+    for (const feed of outbox.feeds) this.#attach(feed);
+    if (convoy.leave(outbox)) this.#enqueue(outbox);
+    if (convoy.size > 0) return;
+    this.#convoyWork.delete(convoy);
+    if (this.#convoys.get(convoy.key) === convoy) this.#convoys.delete(convoy.key);
+    for (const topic of convoy.topics) removeFrom(this.#convoysOf, topic, convoy);
+  }
+
+  #allConvoys(): Set<Convoy> {
+    const all = new Set<Convoy>();
+    for (const convoys of this.#convoysOf.values()) for (const convoy of convoys) all.add(convoy);
+    return all;
   }
 
   #wakeAt(outbox: Outbox, timeMs: number): void {
@@ -351,6 +449,18 @@ export class TelemetryLane {
     }
     if (nextMs < Infinity) this.#setWakeTimer(nextMs);
   }
+}
+
+function addTo<T>(sets: Map<Topic, Set<T>>, topic: Topic, item: T): void {
+  const items = sets.get(topic);
+  if (items === undefined) sets.set(topic, new Set([item]));
+  else items.add(item);
+}
+
+function removeFrom<T>(sets: Map<Topic, Set<T>>, topic: Topic, item: T): void {
+  const items = sets.get(topic);
+  items?.delete(item);
+  if (items?.size === 0) sets.delete(topic);
 }
 
 /** `ws` closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close. */

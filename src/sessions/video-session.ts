@@ -122,9 +122,7 @@ export class VideoSession {
       clientId: parts.clientId,
       clock: parts.clock,
       settings: parts.settings,
-      end: (socket, reason) => endVideoSocket(socket, this.#format, reason),
-      onMessage: (data, isBinary, now) => this.#onMessage(data, isBinary, now),
-      onLost: () => this.#onLost(),
+      owner: this,
     });
     this.#reader = this.outcomes.subscribe({
       name: 'socket',
@@ -212,7 +210,11 @@ export class VideoSession {
     };
   }
 
-  #onMessage(data: Buffer, isBinary: boolean, now: number): void {
+  endSocket(socket: WebSocket, reason: SightlineError): void {
+    endVideoSocket(socket, this.#format, reason);
+  }
+
+  onMessage(data: Buffer, isBinary: boolean, now: number): void {
     if (data.length > this.#parts.settings.messageBytesMax) {
       const error = new SightlineError(
         'MESSAGE_TOO_LARGE',
@@ -379,7 +381,7 @@ export class VideoSession {
     });
   }
 
-  #onLost(): void {
+  onLost(): void {
     this.#untold.clear();
     this.#parts.attached.discardQueued();
     this.#reader.drop('disconnected');

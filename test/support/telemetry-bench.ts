@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'vitest';
 import { WebSocketServer } from 'ws';
-import { systemClock } from '../../src/base/clock.ts';
+import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import { Payload } from '../../src/protocol/payload.ts';
 import { TELEMETRY_SUBPROTOCOLS } from '../../src/protocol/telemetry.ts';
@@ -25,6 +25,7 @@ const SETTINGS: Settings = {
   slowConsumerMs: 30_000,
   compression: 'lz4',
   compressionThresholdBytes: 512,
+  nsPerByte: 80,
   rate: { messagesPerS: 100_000, bytesPerS: 100_000_000, muteMs: 5_000 },
   banMs: 60_000,
   messageBytesMax: 1_000_000,
@@ -45,11 +46,11 @@ export class TelemetryBench {
   readonly server: Server = createServer();
   readonly sockets: WebSocketServer;
 
-  constructor(settings: Partial<Settings> = {}) {
-    const hub = new Hub({ clock: systemClock, random: seededRandom(1), streamsMax: 1_000 });
+  constructor(settings: Partial<Settings> = {}, clock: Clock = systemClock) {
+    const hub = new Hub({ clock, random: seededRandom(1), streamsMax: 1_000 });
     this.topics = new Topics({
       hub,
-      clock: systemClock,
+      clock,
       random: seededRandom(2),
       settings: {
         topicsMax: 100,
@@ -62,7 +63,7 @@ export class TelemetryBench {
     });
     this.lane = new TelemetryLane({
       topics: this.topics,
-      clock: systemClock,
+      clock,
       settings: { ...SETTINGS, ...settings },
     });
     this.sockets = new WebSocketServer({

@@ -1,0 +1,76 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
+import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
+import { ManualClock } from '../base/clock.ts';
+
+const RATE = { messagesPerS: 100, bytesPerS: 1e9, muteMs: 2_000 };
+
+let clock: ManualClock;
+let bench: TelemetryBench;
+beforeEach(async () => {
+  clock = new ManualClock();
+  bench = await new TelemetryBench({ rate: RATE, banMs: 60_000 }, clock).start();
+});
+afterEach(() => bench.stop());
+
+/** One message more than a second allows, a second after the last time. */
+async function offend(client: TelemetryTestClient): Promise<void> {
+  clock.advance(1_000);
+  for (let n = 0; n <= RATE.messagesPerS; n++) client.send({ type: 'publish', topic: 'flood', data: n });
+  await client.settled();
+}
+
+const penalties = (client: TelemetryTestClient) => client.of('notice').map(({ penalty }) => penalty);
+
+test('who publishes too fast is warned, slowed, muted and disconnected; others notice nothing', async () => {
+  const reader = await TelemetryTestClient.open(bench.url());
+  await reader.subscribe('calm', 'all');
+  const calm = await TelemetryTestClient.open(bench.url('?client_id=calm'));
+  const fast = await TelemetryTestClient.open(bench.url('?client_id=fast'));
+  let published = 0;
+  while (fast.closed === undefined && penalties(fast).length < 20) {
+    await offend(fast);
+    calm.send({ type: 'publish', topic: 'calm', data: ++published });
+    await reader.until(() => reader.received.length === published);
+  }
+  const slow = Array.from({ length: 10 }, () => 'slow');
+  const mute = Array.from({ length: 4 }, () => 'mute');
+  expect(penalties(fast)).toEqual(['warn', ...slow, ...mute]);
+  expect(fast.closed).toBe(4_429);
+  // Told once a second while muted, and at the end.
+  expect(fast.errors.length).toBeGreaterThan(1);
+  expect(new Set(fast.errors)).toEqual(new Set(['RATE_EXCEEDED']));
+  const { published: accepted, refused_publications: refused } = bench.session('fast');
+  // What came after the last straw was not looked at any more.
+  expect(accepted + refused).toBeGreaterThan(15 * (RATE.messagesPerS + 1));
+  expect(accepted + refused).toBeLessThanOrEqual(16 * (RATE.messagesPerS + 1));
+  expect(refused).toBeGreaterThan(RATE.messagesPerS);
+  expect(bench.topics.get('flood')!.lastSeq).toBe(accepted);
+  expect(bench.session('calm')).toMatchObject({ published, refused_publications: 0 });
+  await Promise.all([reader.close(), calm.close()]);
+});
+
+test('who was disconnected for it three times may not connect for a while, and then again', async () => {
+  const url = bench.url('?client_id=fast');
+  let token = '';
+  for (let time = 1; time <= 3; time++) {
+    const client = await TelemetryTestClient.open(time === 1 ? url : `${url}&token=${token}`);
+    token = client.welcome.token;
+    // Strikes are the session's: with the fifteen of the first time each further one disconnects.
+    while (client.closed === undefined) await offend(client);
+    expect(client.closed).toBe(4_429);
+  }
+  const refused = await TelemetryTestClient.open(`${url}&token=${token}`);
+  await refused.until(() => refused.closed !== undefined);
+  expect(refused.of('welcome')).toEqual([]);
+  expect(refused.of('error')).toMatchObject([
+    { code: 'RATE_EXCEEDED', message: 'client fast may not connect for 60 s' },
+  ]);
+  expect(bench.lane.report().banned_refusals).toBe(1);
+  const other = await TelemetryTestClient.open(bench.url('?client_id=other'));
+  expect(other.of('welcome')).toHaveLength(1);
+  clock.advance(60_000);
+  const back = await TelemetryTestClient.open(bench.url('?client_id=fast-again'));
+  expect(back.of('welcome')).toHaveLength(1);
+  await Promise.all([other.close(), back.close()]);
+});
