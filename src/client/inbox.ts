@@ -22,6 +22,11 @@ export class Inbox<T> {
     return this.#waiting.length >= this.#itemsMax;
   }
 
+  /** What is pushed now is handed on at once. */
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
   /** When the item came that has waited longest, as told to `push`. */
   get oldestMs(): number | undefined {
     return this.#waiting[0]?.sinceMs;

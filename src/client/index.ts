@@ -44,6 +44,7 @@ export type {
   TelemetryBatch,
   TelemetryCallback,
   TelemetryColumns,
+  TelemetryColumnsCallback,
   TelemetryLost,
   TelemetryMessage,
 } from './telemetry-subscription.ts';

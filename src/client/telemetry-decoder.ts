@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { Decompressors } from '../protocol/batch.ts';
-import { decodeBatch, decodeBatchHeader, decodeColumns, ENVELOPE_BYTES } from '../protocol/batch.ts';
+import type { BatchEnvelope, Decompressors } from '../protocol/batch.ts';
+import { BATCH_LIMITS, decodeBatch, decodeBatchHeader, decodeColumns, envelopeBytes } from '../protocol/batch.ts';
 import { ColumnBatch } from '../protocol/columns.ts';
 import type { SchemaField } from '../protocol/telemetry.ts';
 import { canInflate, inflateInto } from './compression.ts';
@@ -13,6 +13,8 @@ const NO_COMPRESSION = 0;
 export interface Want {
   readonly objects: boolean;
   readonly columns: boolean;
+  /** Somebody keeps the columns: they need memory of their own. */
+  readonly keeps: boolean;
 }
 
 /** A batch read. What its readers did not want is undefined. */
@@ -33,12 +35,30 @@ export interface ColumnSource {
   texts(path: string): readonly unknown[] | undefined;
 }
 
+/** What a batch holds of one topic. */
+export interface DecodedSection {
+  readonly topicId: number;
+  readonly firstSeq: number;
+  readonly batch: DecodedBatch;
+}
+
+/** What the readers of a topic want of it. */
+export type WantOf = (topicId: number) => Want;
+
 export interface BatchDecoder {
-  /** Before the first batch that needs it. */
-  setSchema(topicId: number, schemaId: number, fields: readonly SchemaField[]): void;
-  /** A batch in what form its readers want; at once where that is possible. Rejects or throws SightlineError. */
-  decode(bytes: Uint8Array<ArrayBuffer>, want: Want): DecodedBatch | Promise<DecodedBatch>;
-  /** A new connection: its topic ids mean other things. */
+  /** Before the first batch that needs it; may replace an earlier one of that number. */
+  setSchema(schemaId: number, fields: readonly SchemaField[]): void;
+  /**
+   * A batch, section by section, in what form its readers want; at once where that is possible, and then for `brief` use good
+   * until the next one. Rejects or throws SightlineError.
+   */
+  decode(
+    bytes: Uint8Array<ArrayBuffer>,
+    envelope: BatchEnvelope,
+    wantOf: WantOf,
+    use?: 'own' | 'brief',
+  ): DecodedSection[] | Promise<DecodedSection[]>;
+  /** A new connection: its numbers mean other things. */
   reset(): void;
   close(): void;
 }
@@ -48,8 +68,6 @@ export type RawBatch =
   | {
       readonly kind: 'columns';
       readonly batch: ColumnBatch;
-      readonly topicId: number;
-      readonly schemaId: number;
       readonly plainBytes: number;
     }
   | {
@@ -63,31 +81,37 @@ export type RawBatch =
 /** Decodes where it is called. Only where a browser has zlib as a stream alone a batch takes a while. */
 export class LocalDecoder implements BatchDecoder {
   readonly #decompressors: Decompressors;
-  readonly #schemas = new Map<number, Map<number, readonly SchemaField[]>>();
+  readonly #schemas = new Map<number, readonly SchemaField[]>();
 
   constructor(decompressors: Decompressors) {
     this.#decompressors = decompressors;
   }
 
-  setSchema(topicId: number, schemaId: number, fields: readonly SchemaField[]): void {
-    let ofTopic = this.#schemas.get(topicId);
-    if (!ofTopic) this.#schemas.set(topicId, (ofTopic = new Map()));
-    ofTopic.set(schemaId, fields);
+  setSchema(schemaId: number, fields: readonly SchemaField[]): void {
+    this.#schemas.set(schemaId, fields);
   }
 
-  schemaOf(topicId: number, schemaId: number): readonly SchemaField[] | undefined {
-    return this.#schemas.get(topicId)?.get(schemaId);
+  schemaOf(schemaId: number): readonly SchemaField[] | undefined {
+    return this.#schemas.get(schemaId);
   }
 
-  decode(bytes: Uint8Array<ArrayBuffer>, want: Want): DecodedBatch | Promise<DecodedBatch> {
-    const raw = this.decodeRaw(bytes);
-    return raw instanceof Promise ? raw.then((batch) => wanted(batch, want)) : wanted(raw, want);
+  decode(
+    bytes: Uint8Array<ArrayBuffer>,
+    envelope: BatchEnvelope,
+    wantOf: WantOf,
+    use: 'own' | 'brief' = 'own',
+  ): DecodedSection[] | Promise<DecodedSection[]> {
+    const raw = this.decodeRaw(bytes, use);
+    if (raw instanceof Promise) return raw.then((batch) => sectionsOf(batch, envelope, wantOf));
+    return sectionsOf(raw, envelope, wantOf);
   }
 
-  decodeRaw(bytes: Uint8Array<ArrayBuffer>): RawBatch | Promise<RawBatch> {
-    const { compression, plainSize } = decodeBatchHeader(bytes);
-    if (compression !== 'zlib' || this.#decompressors.zlib || !canInflate()) return this.#read(bytes);
-    return unpacked(bytes, plainSize).then((plain) => this.#read(plain));
+  decodeRaw(bytes: Uint8Array<ArrayBuffer>, use: 'own' | 'brief' = 'own'): RawBatch | Promise<RawBatch> {
+    const envelope = decodeBatchHeader(bytes);
+    if (envelope.compression !== 'zlib' || this.#decompressors.zlib || !canInflate()) return this.#read(bytes, use);
+    // Asked for now: a later layout may take over the number while this is being unpacked.
+    const fields = this.schemaOf(envelope.schemaId);
+    return unpacked(bytes, envelope).then((plain) => this.#read(plain, 'own', () => fields));
   }
 
   reset(): void {
@@ -98,13 +122,12 @@ export class LocalDecoder implements BatchDecoder {
     this.reset();
   }
 
-  #read(bytes: Uint8Array): RawBatch {
-    const schemaOf = (topicId: number, schemaId: number) => this.schemaOf(topicId, schemaId);
-    const { codec, plainSize, topicId, schemaId } = decodeBatchHeader(bytes);
-    const plainBytes = ENVELOPE_BYTES + plainSize;
+  #read(bytes: Uint8Array, use: 'own' | 'brief', schemaOf = (schemaId: number) => this.schemaOf(schemaId)): RawBatch {
+    const { codec, plainSize, sections } = decodeBatchHeader(bytes);
+    const plainBytes = envelopeBytes(sections.length) + plainSize;
     if (codec === 'columns') {
-      const { columns } = decodeColumns(bytes, schemaOf, this.#decompressors);
-      return { kind: 'columns', batch: columns, topicId, schemaId, plainBytes };
+      const { columns } = decodeColumns(bytes, schemaOf, this.#decompressors, BATCH_LIMITS, use);
+      return { kind: 'columns', batch: columns, plainBytes };
     }
     const { messages } = decodeBatch(bytes, schemaOf, this.#decompressors);
     return {
@@ -117,8 +140,33 @@ export class LocalDecoder implements BatchDecoder {
   }
 }
 
+/** The parts of a batch in the forms that somebody wants. */
+function sectionsOf(raw: RawBatch, { sections, count: total }: BatchEnvelope, wantOf: WantOf): DecodedSection[] {
+  let from = 0;
+  return sections.map(({ topicId, firstSeq, count }) => {
+    const part = sections.length === 1 ? raw : partOf(raw, from, count, total);
+    from += count;
+    return { topicId, firstSeq, batch: wanted(part, wantOf(topicId)) };
+  });
+}
+
+/** Its share of the bytes is that of its messages. */
+function partOf(raw: RawBatch, from: number, count: number, total: number): RawBatch {
+  const plainBytes = (raw.plainBytes * count) / total;
+  if (raw.kind === 'columns') return { kind: 'columns', batch: raw.batch.part(from, count), plainBytes };
+  const to = from + count;
+  const { times, priorities, data } = raw;
+  return {
+    kind: 'values',
+    times: times.subarray(from, to),
+    priorities: priorities.subarray(from, to),
+    data: data.slice(from, to),
+    plainBytes,
+  };
+}
+
 /** A batch in the forms that somebody wants. */
-export function wanted(raw: RawBatch, want: Want): DecodedBatch {
+function wanted(raw: RawBatch, want: Want): DecodedBatch {
   if (raw.kind === 'columns') {
     const { batch, plainBytes } = raw;
     const { count, times, priorities } = batch;
@@ -173,11 +221,15 @@ function flattened(values: readonly unknown[]): ColumnSource {
 }
 
 /** The same batch without compression. */
-async function unpacked(bytes: Uint8Array<ArrayBuffer>, plainSize: number): Promise<Uint8Array<ArrayBuffer>> {
-  const plain = new Uint8Array(ENVELOPE_BYTES + plainSize);
-  plain.set(bytes.subarray(0, ENVELOPE_BYTES));
+async function unpacked(
+  bytes: Uint8Array<ArrayBuffer>,
+  { sections, plainSize }: BatchEnvelope,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const before = envelopeBytes(sections.length);
+  const plain = new Uint8Array(before + plainSize);
+  plain.set(bytes.subarray(0, before));
   plain[COMPRESSION_AT] = NO_COMPRESSION;
-  await inflateInto(plain, bytes.subarray(ENVELOPE_BYTES), plainSize);
+  await inflateInto(plain, bytes.subarray(before), plainSize);
   return plain;
 }
 
@@ -185,12 +237,7 @@ async function unpacked(bytes: Uint8Array<ArrayBuffer>, plainSize: number): Prom
 
 /** To the worker. */
 export type DecoderRequest =
-  | {
-      readonly type: 'schema';
-      readonly topicId: number;
-      readonly schemaId: number;
-      readonly fields: readonly SchemaField[];
-    }
+  | { readonly type: 'schema'; readonly schemaId: number; readonly fields: readonly SchemaField[] }
   | { readonly type: 'batch'; readonly n: number; readonly bytes: Uint8Array<ArrayBuffer> }
   | { readonly type: 'reset' };
 
@@ -203,8 +250,6 @@ export type DecoderReply =
       readonly type: 'columns';
       readonly n: number;
       readonly count: number;
-      readonly topicId: number;
-      readonly schemaId: number;
       readonly values: Float64Array<ArrayBuffer>;
       readonly texts: unknown[][];
       readonly plainBytes: number;
@@ -218,6 +263,20 @@ export interface WorkerLike {
   terminate(): void;
 }
 
+interface WorkerJob {
+  readonly envelope: BatchEnvelope;
+  readonly wantOf: WantOf;
+  /** Those of this side: what was made ready for a schema hangs on its list of fields. */
+  readonly fields: readonly SchemaField[] | undefined;
+  readonly result: PromiseWithResolvers<DecodedSection[]>;
+}
+
+function rawOf(reply: Extract<DecoderReply, { type: 'values' | 'columns' }>, { fields }: WorkerJob): RawBatch {
+  if (reply.type === 'values') return reply.batch;
+  const { count, values, texts, plainBytes } = reply;
+  return { kind: 'columns', batch: new ColumnBatch(count, fields!, values, texts), plainBytes };
+}
+
 /**
  * Decodes in a worker, so that a page with plots stays fluent. Until the worker says that it is there, and when it dies or
  * never comes (a Content-Security-Policy without `worker-src`), batches are decoded in place.
@@ -225,9 +284,10 @@ export interface WorkerLike {
 export class WorkerDecoder implements BatchDecoder {
   readonly #worker: WorkerLike;
   readonly #local: LocalDecoder;
-  readonly #waiting = new Map<number, { want: Want; result: PromiseWithResolvers<DecodedBatch> }>();
+  readonly #waiting = new Map<number, WorkerJob>();
   #ready = false;
   #lastNumber = 0;
+  /** What the worker has to know before its first batch. */
   #requests: Extract<DecoderRequest, { type: 'schema' }>[] = [];
 
   constructor(worker: WorkerLike, local: LocalDecoder) {
@@ -237,18 +297,23 @@ export class WorkerDecoder implements BatchDecoder {
     worker.addEventListener('error', () => this.#giveUp());
   }
 
-  setSchema(topicId: number, schemaId: number, fields: readonly SchemaField[]): void {
-    this.#local.setSchema(topicId, schemaId, fields);
-    const request = { type: 'schema', topicId, schemaId, fields } as const;
-    this.#requests.push(request);
+  setSchema(schemaId: number, fields: readonly SchemaField[]): void {
+    this.#local.setSchema(schemaId, fields);
+    const request = { type: 'schema', schemaId, fields } as const;
     if (this.#ready) this.#worker.postMessage(request, []);
+    else this.#requests.push(request);
   }
 
-  decode(bytes: Uint8Array<ArrayBuffer>, want: Want): DecodedBatch | Promise<DecodedBatch> {
-    if (!this.#ready) return this.#local.decode(bytes, want);
+  decode(
+    bytes: Uint8Array<ArrayBuffer>,
+    envelope: BatchEnvelope,
+    wantOf: WantOf,
+    use: 'own' | 'brief' = 'own',
+  ): DecodedSection[] | Promise<DecodedSection[]> {
+    if (!this.#ready) return this.#local.decode(bytes, envelope, wantOf, use);
     const n = ++this.#lastNumber;
-    const result = Promise.withResolvers<DecodedBatch>();
-    this.#waiting.set(n, { want, result });
+    const result = Promise.withResolvers<DecodedSection[]>();
+    this.#waiting.set(n, { envelope, wantOf, fields: this.#local.schemaOf(envelope.schemaId), result });
     this.#worker.postMessage({ type: 'batch', n, bytes }, [bytes.buffer]);
     return result.promise;
   }
@@ -267,26 +332,16 @@ export class WorkerDecoder implements BatchDecoder {
   #onReply(reply: DecoderReply): void {
     if (reply.type === 'ready') {
       for (const request of this.#requests) this.#worker.postMessage(request, []);
+      this.#requests = [];
       this.#ready = true;
       return;
     }
     const waiting = this.#waiting.get(reply.n);
     if (!waiting) return;
     this.#waiting.delete(reply.n);
-    const raw = reply.type === 'error' ? undefined : this.#rawOf(reply);
-    if (raw) return waiting.result.resolve(wanted(raw, waiting.want));
-    const message = reply.type === 'error' ? reply.message : 'its schema belonged to another connection';
-    waiting.result.reject(new SightlineError(reply.type === 'error' ? reply.code : 'SCHEMA_UNKNOWN', message));
-  }
-
-  /** The fields are those of this side: what was made ready for a schema hangs on its list of fields. */
-  #rawOf(reply: Extract<DecoderReply, { type: 'values' | 'columns' }>): RawBatch | undefined {
-    if (reply.type === 'values') return reply.batch;
-    const { count, topicId, schemaId, values, texts, plainBytes } = reply;
-    const fields = this.#local.schemaOf(topicId, schemaId);
-    return (
-      fields && { kind: 'columns', batch: new ColumnBatch(count, fields, values, texts), topicId, schemaId, plainBytes }
-    );
+    const { envelope, wantOf, result } = waiting;
+    if (reply.type === 'error') result.reject(new SightlineError(reply.code, reply.message));
+    else result.resolve(sectionsOf(rawOf(reply, waiting), envelope, wantOf));
   }
 
   /** What it had in hand is lost: its bytes went over with the request. */

@@ -4,14 +4,29 @@ import { SightlineError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import { Priority } from '../base/sample.ts';
 import type { Compressors } from '../protocol/batch.ts';
-import { encodeBatch } from '../protocol/batch.ts';
+import { BatchDrafts, bodyOf, headOf, type BatchDraft } from '../protocol/batch-drafts.ts';
+import { encodeBatch, envelopeBytes } from '../protocol/batch.ts';
+import { ColumnGatherer } from '../protocol/columns.ts';
 import { Payload } from '../protocol/payload.ts';
-import type { AdvertiseMessage, Compression, PublishedMessage, PublishMessage } from '../protocol/telemetry.ts';
+import { SchemaBook, type BatchSchema } from '../protocol/schema-book.ts';
+import {
+  CLIENT_SCHEMAS_MAX,
+  type AdvertiseMessage,
+  type ClientSchemaMessage,
+  type Compression,
+  type PayloadCodec,
+  type PublishedMessage,
+  type PublishMessage,
+} from '../protocol/telemetry.ts';
 import { checkTopic } from '../protocol/topic.ts';
 import { Pace } from './pace.ts';
 
 const BATCH_MESSAGES_MAX = 50;
 const BATCH_DELAY_MS = 5;
+/** In a batch, beside each message: time, priority and size, and what a section of its own would take. */
+const BESIDE_BYTES = 13 + envelopeBytes(1);
+/** Numbers by field where messages have one shape; everything else as it is. */
+const CODECS: readonly PayloadCodec[] = ['columns', 'msgpack'];
 /** Messages that wait while there is no connection or the socket is behind. */
 const PENDING_MAX = 10_000;
 /** Of reliable messages, waiting and sent: those that the server has not confirmed. */
@@ -70,7 +85,9 @@ export interface PublisherHost {
   /** What the server lets a client publish. */
   readonly messagesPerS: () => number;
   readonly send: (data: string | Uint8Array<ArrayBuffer>) => boolean;
-  readonly encode: (message: PublishMessage | AdvertiseMessage) => string | Uint8Array<ArrayBuffer>;
+  readonly encode: (
+    message: PublishMessage | AdvertiseMessage | ClientSchemaMessage,
+  ) => string | Uint8Array<ArrayBuffer>;
 }
 
 export interface PublisherSettings {
@@ -142,6 +159,11 @@ export class Publisher {
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
   #flushQueued = false;
   #turn = 0;
+  readonly #book = new SchemaBook<TopicLane>(CLIENT_SCHEMAS_MAX);
+  /** Layouts that this connection's server knows, by number. */
+  readonly #told = new Map<number, BatchSchema>();
+  /** Batches that are being put together; they go out before this call returns. */
+  #drafts: BatchDrafts<TopicLane> | undefined;
   #closed = false;
 
   constructor(host: PublisherHost, settings: PublisherSettings) {
@@ -156,13 +178,14 @@ export class Publisher {
   publish(topic: string, data: unknown, options: PublishOptions): Promise<void> | undefined {
     if (this.#closed) throw new SightlineError('CONNECTION_LOST', `the session is closed: "${topic}" is not published`);
     const lane = this.#lane(topic);
-    const payload = this.#payload(topic, data);
     const nowMs = this.#host.clock.now();
-    const { priority = Priority.normal, timeMs = nowMs, ttlMs = Infinity, reliable = false } = options;
+    const { priority = Priority.normal, ttlMs = Infinity, reliable = false } = options;
+    const timeMs = (options.timeMs ?? nowMs) + this.#host.offsetMs(nowMs);
+    const payload = this.#payload(lane, data, timeMs, priority);
     const entry: Entry = {
       topic: lane,
       payload,
-      timeMs: timeMs + this.#host.offsetMs(nowMs),
+      timeMs,
       priority,
       ttlMs,
       deadlineMs: reliable ? Infinity : nowMs + ttlMs,
@@ -214,6 +237,7 @@ export class Publisher {
 
   /** A new connection. */
   onOpen(): void {
+    this.#told.clear();
     for (const lane of this.#topics.values()) {
       lane.advertised = false;
       this.#requeue(lane);
@@ -234,7 +258,8 @@ export class Publisher {
     // The one that was first last time is last now: where the pace is short, topics take turns.
     const lanes = [...this.#topics.values()];
     const start = lanes.length === 0 ? 0 : this.#turn++ % lanes.length;
-    for (const lane of [...lanes.slice(start), ...lanes.slice(0, start)]) this.#flushLane(lane);
+    for (const lane of [...lanes.slice(start), ...lanes.slice(0, start)]) this.#collect(lane);
+    this.#sendDrafts();
   }
 
   /** What is not out by now is lost, and whoever waits for a confirmation learns so. */
@@ -285,19 +310,30 @@ export class Publisher {
     return lane;
   }
 
-  /** The data as it is now: it is written out at once, since the caller may go on and change it. */
-  #payload(topic: string, data: unknown): Payload {
-    const payload = Payload.of(data);
-    if (payload.raw === undefined) payload.msgpack();
-    else if (!this.#settings.takesBytes) {
-      throw new SightlineError('PAYLOAD_BAD', `bytes on "${topic}" cannot be written as JSON: use another format`);
-    }
+  #payload(lane: TopicLane, data: unknown, timeMs: number, priority: Priority): Payload {
+    const { name: topic } = lane;
+    const payload = this.#written(lane, data, timeMs, priority);
     const bytesMax = this.#host.messageBytesMax();
     if (payload.byteLength <= bytesMax) return payload;
     throw new SightlineError(
       'MESSAGE_TOO_LARGE',
       `a message on "${topic}" has ${payload.byteLength} bytes of at most ${bytesMax}`,
     );
+  }
+
+  /** The data as it is now, since the caller may go on and change it; but for JSON, where it is written when it is sent. */
+  #written(lane: TopicLane, data: unknown, timeMs: number, priority: Priority): Payload {
+    const payload = Payload.of(data);
+    if (this.#settings.takesBytes) return this.#row(lane, payload, timeMs, priority) ?? Payload.copyOf(data);
+    if (payload.raw === undefined) return payload;
+    throw new SightlineError('PAYLOAD_BAD', `bytes on "${lane.name}" cannot be written as JSON: use another format`);
+  }
+
+  /** Its leaves taken out, where the topic's messages have a shape that the message has as well. */
+  #row(lane: TopicLane, payload: Payload, timeMs: number, priority: Priority): Payload | undefined {
+    const fields = this.#settings.batches ? this.#book.expected(lane)?.fields : undefined;
+    const row = fields && ColumnGatherer.row(fields, { timeMs, priority, payload });
+    return row && Payload.row(row, 0);
   }
 
   #makeRoom(entry: Entry): void {
@@ -376,9 +412,16 @@ export class Publisher {
     const urgent = lane.waiting.filter(goesAhead);
     lane.waiting = lane.waiting.filter((entry) => !goesAhead(entry));
     this.#sendNow(lane, urgent);
+    this.#sendDrafts();
   }
 
   #flushLane(lane: TopicLane): void {
+    this.#collect(lane);
+    this.#sendDrafts();
+  }
+
+  /** What may go now, sent or put into the drafts. */
+  #collect(lane: TopicLane): void {
     if (lane.waiting.length === 0 || !this.#host.isOpen()) return;
     if (this.#host.bufferedBytes() > BUFFERED_BYTES_MAX) return this.#flushLater();
     const nowMs = this.#host.clock.now();
@@ -427,23 +470,45 @@ export class Publisher {
 
   #sendRun(lane: TopicLane, run: readonly Entry[]): void {
     const first = run[0]!;
-    if (this.#settings.batches && fitsBatch(first)) this.#sendBatch(lane, run);
-    else for (const entry of run) this.#send(this.#host.encode(publishMessage(entry)));
+    if (this.#settings.batches && fitsBatch(first)) this.#addToDrafts(lane, run);
+    else {
+      // In the order of publication.
+      this.#sendDrafts();
+      for (const entry of run) this.#send(this.#host.encode(publishMessage(entry)));
+    }
     if (!first.confirmed) {
       this.#waiting -= run.length;
       this.#counts.sent += run.length;
     }
   }
 
-  #sendBatch(lane: TopicLane, run: readonly Entry[]): void {
-    const { compression, compressors } = this.#settings;
+  /** Topics that are published on in one turn share a batch where their messages have one shape. */
+  #addToDrafts(lane: TopicLane, run: readonly Entry[]): void {
     if (!lane.advertised) {
       this.#send(this.#host.encode({ type: 'advertise', alias: lane.alias, topic: lane.name }));
       lane.advertised = true;
     }
-    const codec = run[0]!.payload.raw === undefined ? 'msgpack' : 'bytes';
-    const head = { topicId: lane.alias, epoch: 0, firstSeq: run[0]!.seq, codec, compression } as const;
-    this.#send(encodeBatch(head, run, compressors));
+    const bytesMax = this.#host.messageBytesMax() - BATCH_MESSAGES_MAX * BESIDE_BYTES;
+    this.#drafts ??= new BatchDrafts(this.#book, CODECS, { messagesMax: BATCH_MESSAGES_MAX, bytesMax });
+    this.#drafts.add(lane, { topicId: lane.alias, epoch: 0, firstSeq: run[0]!.seq }, run);
+  }
+
+  #sendDrafts(): void {
+    const drafts = this.#drafts?.drafts ?? [];
+    this.#drafts = undefined;
+    for (const draft of drafts) this.#sendDraft(draft);
+  }
+
+  #sendDraft(draft: BatchDraft): void {
+    const { schema, codec } = draft;
+    const { compression, compressors } = this.#settings;
+    if (schema !== undefined && this.#told.get(schema.id) !== schema) {
+      this.#told.set(schema.id, schema);
+      this.#send(this.#host.encode({ type: 'schema', schema_id: schema.id, fields: [...schema.fields] }));
+    }
+    // Columns are packed already: to look for more would cost more than all the rest.
+    const head = headOf(draft, codec === 'columns' ? 'none' : compression);
+    this.#send(encodeBatch(head, bodyOf(draft), compressors));
     this.#counts.batches++;
   }
 

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { CuttingProxy } from '../../test/support/cutting-proxy.ts';
 import { seededRandom } from '../base/random.ts';
+import type { Priority } from '../base/sample.ts';
 import type { Sightline } from '../app.ts';
 import { createSightline } from '../index.ts';
 import type { TelemetryFormat } from './telemetry.ts';
 import { connectTelemetry } from './telemetry.ts';
+import type { TelemetryMessage } from './telemetry-subscription.ts';
 
 /** The client against the real server: in one process, over real sockets. */
 
@@ -79,6 +81,173 @@ test('columns of a numeric topic: the very same numbers, without objects', async
   }
   expect(xs).toEqual(Array.from({ length: 100 }, (_, n) => Math.sin(n)));
   expect(wheels).toEqual(Array.from({ length: 100 }, (_, n) => n + 3));
+});
+
+/** Which messages of a topic's history came in columns. */
+function cameInColumns(topic: string): boolean[] {
+  const { stream } = server.topics.get(topic)!;
+  return [...stream.history(0)].map(({ data }) => data.payload.row !== undefined);
+}
+
+test('what is published in columns reaches readers of every format, with its time and priority', async () => {
+  const topics = ['sdk/rover', 'sdk/other'];
+  await using publisher = await connectTelemetry({ url: server.url });
+  const formats = ['binary', 'json', 'msgpack'] satisfies TelemetryFormat[];
+  const readers = await Promise.all(formats.map((format) => connectTelemetry({ url: server.url, format })));
+  try {
+    const subscriptions = readers.map((reader) => reader.subscribe('sdk/+', { contract: 'all' }));
+    await Promise.all(subscriptions.map(({ ready }) => ready));
+    const got = subscriptions.map((subscription) => {
+      const messages: TelemetryMessage[] = [];
+      subscription.onTelemetry((some) => messages.push(...some));
+      return messages;
+    });
+    const startMs = performance.timeOrigin + performance.now();
+    const sent = Array.from({ length: 120 }, (_, n) => ({ ...rover(n), mode: n < 50 ? 'auto' : 'stop' }));
+    for (const [n, message] of sent.entries()) {
+      const priority = (n % 3) as Priority;
+      for (const topic of topics) publisher.publish(topic, message, { timeMs: startMs + n * 7.25, priority });
+      if (n % 9 === 0) await tick(1);
+    }
+    await vi.waitFor(() => expect(got.map(({ length }) => length)).toEqual([240, 240, 240]), { timeout: 5_000 });
+    const of = (i: number, topic: string) => got[i]!.filter((message) => message.topic === topic);
+    for (const topic of topics) {
+      expect(cameInColumns(topic)).not.toContain(false);
+      for (const i of got.keys()) {
+        expect(of(i, topic).map(({ data }) => data)).toEqual(sent);
+        expect(of(i, topic).map(({ seq, priority }) => [seq, priority])).toEqual(sent.map((_, n) => [n + 1, n % 3]));
+        // The same for all of them, and those that were told, on the server's clock.
+        expect(of(i, topic).map(({ timeMs }) => timeMs)).toEqual(of(0, topic).map(({ timeMs }) => timeMs));
+      }
+      for (const [n, { timeMs }] of of(0, topic).entries()) {
+        expect(Math.abs(timeMs - publisher.toServerTimeMs(startMs + n * 7.25))).toBeLessThan(100);
+      }
+    }
+    expect(publisher.metrics().errors).toBe(0);
+  } finally {
+    await Promise.all(readers.map((reader) => reader.close()));
+  }
+});
+
+test('columns by a callback: the numbers of several topics, borrowed for the call', async () => {
+  await using publisher = await connectTelemetry({ url: server.url });
+  await using reader = await connectTelemetry({ url: server.url });
+  const subscription = reader.subscribe('lent/+', { contract: 'reliable' });
+  await subscription.ready;
+  const got = new Map<string, { xs: number[]; wheels: number[]; moving: number[] }>();
+  subscription.onColumns(({ topic, column }) => {
+    const own = got.get(topic) ?? { xs: [], wheels: [], moving: [] };
+    got.set(topic, own);
+    own.xs.push(...column('pose.x')!);
+    own.wheels.push(...column('wheels.3')!);
+    own.moving.push(...column('moving')!);
+  });
+  const ns = Array.from({ length: 200 }, (_, n) => n);
+  for (const n of ns) {
+    for (const topic of ['lent/a', 'lent/b']) publisher.publish(topic, { ...rover(n), moving: n % 2 === 0 });
+    if (n % 7 === 0) await tick(1);
+  }
+  await vi.waitFor(() => expect(subscription.metrics().received).toBe(400), { timeout: 5_000 });
+  for (const topic of ['lent/a', 'lent/b']) {
+    expect(got.get(topic)).toEqual({
+      xs: ns.map((n) => Math.sin(n)),
+      wheels: ns.map((n) => n + 3),
+      moving: ns.map((n) => (n % 2 === 0 ? 1 : 0)),
+    });
+  }
+  expect(subscription.metrics()).toMatchObject({ duplicates: 0, unread: 0, lost: { unexplained: 0 } });
+});
+
+test('data that its owner goes on changing, in shape as well, arrives as it was published', async () => {
+  await using publisher = await connectTelemetry({ url: server.url });
+  await using reader = await connectTelemetry({ url: server.url });
+  const subscription = reader.subscribe('changing', { contract: 'all' });
+  await subscription.ready;
+  const got: unknown[] = [];
+  subscription.onTelemetry((messages) => got.push(...messages.map(({ data }) => data)));
+  const state: Record<string, unknown> & { wheels: number[] } = { ...rover(0), list: [], text: '' };
+  const sent: unknown[] = [];
+  for (let n = 0; n < 300; n++) {
+    Object.assign(state, { n, text: `m${n % 4}`, moving: n % 5 === 0 });
+    state.wheels[n % 4] = n / 7;
+    // Now and then a shape of its own, and from the middle on another one.
+    if (n === 150) state['more'] = { deep: [1, 2] };
+    if (n % 50 === 49) state['odd'] = `only ${n}`;
+    else delete state['odd'];
+    publisher.publish('changing', state);
+    sent.push(structuredClone(state));
+    if (n % 11 === 0) await tick(1);
+  }
+  await vi.waitFor(() => expect(got).toHaveLength(300), { timeout: 5_000 });
+  expect(got).toEqual(sent);
+  const inColumns = cameInColumns('changing').filter(Boolean).length;
+  expect(inColumns).toBeGreaterThan(280);
+});
+
+test('after a reconnection what is published goes in columns again, told of anew', async () => {
+  const proxy = new CuttingProxy(() => 0, Number(new URL(server.url).port), 1);
+  proxy.isHealed = true;
+  const reconnect = { delayMinMs: 1, delayMaxMs: 4, attemptsMax: 1_000 };
+  try {
+    await using publisher = await connectTelemetry({ url: `ws://127.0.0.1:${await proxy.listen()}`, reconnect });
+    for (let n = 0; n < 3; n++) await publisher.publish('again/pose', rover(n), { reliable: true });
+    proxy.isHealed = false;
+    const pending = publisher.publish('again/pose', rover(3), { reliable: true });
+    await vi.waitFor(() => expect(proxy.cuts).toBeGreaterThan(0));
+    proxy.isHealed = true;
+    await pending;
+    await publisher.publish('again/pose', rover(4), { reliable: true });
+    const { stream } = server.topics.get('again/pose')!;
+    const values = [...stream.history(0)].map(({ data }) => data.payload.value());
+    expect(values).toEqual([0, 1, 2, 3, 4].map(rover));
+    expect(cameInColumns('again/pose')).toEqual([true, true, true, true, true]);
+    expect(publisher.metrics()).toMatchObject({ errors: 0, publish: { confirmed: 5 } });
+    expect(publisher.metrics().reconnects).toBeGreaterThan(0);
+  } finally {
+    proxy.close();
+  }
+});
+
+test('many topics, published in one turn, reach each reader whole and in order', async () => {
+  const topics = Array.from({ length: 30 }, (_, i) => `many/${i}`);
+  await using publisher = await connectTelemetry({ url: server.url });
+  await using one = await connectTelemetry({ url: server.url });
+  await using other = await connectTelemetry({ url: server.url });
+  const subscriptions = [
+    one.subscribe('many/#', { contract: 'all' }),
+    one.subscribe('many/7', { contract: 'all' }),
+    other.subscribe('many/#', { contract: 'all' }),
+  ];
+  await Promise.all(subscriptions.map(({ ready }) => ready));
+  const got = subscriptions.map((subscription) => {
+    const values = new Map<string, unknown[]>();
+    subscription.onTelemetry((messages) => {
+      for (const { topic, data } of messages) values.set(topic, [...(values.get(topic) ?? []), data]);
+    });
+    return values;
+  });
+  // Of three shapes, one of which has no layout.
+  const valueOf = (i: number, n: number) => {
+    if (i % 3 === 0) return rover(i + n);
+    return i % 3 === 1 ? { a: i, b: n, c: 0.5, d: n / 3, text: `m${n}` } : [n, `of ${i}`];
+  };
+  const sent = topics.map((_, i) => Array.from({ length: 20 }, (_, n) => valueOf(i, n)));
+  for (let n = 0; n < 20; n++) {
+    for (const [i, topic] of topics.entries()) publisher.publish(topic, sent[i]![n]);
+    await tick(n % 3);
+  }
+  const counts = () => subscriptions.map((subscription) => subscription.metrics().received);
+  await vi.waitFor(() => expect(counts()).toEqual([600, 20, 600]), { timeout: 5_000 });
+  for (const [i, topic] of topics.entries()) {
+    expect(got[0]!.get(topic)).toEqual(sent[i]);
+    expect(got[2]!.get(topic)).toEqual(sent[i]);
+  }
+  expect([...got[1]!]).toEqual([['many/7', sent[7]]]);
+  for (const subscription of subscriptions) {
+    expect(subscription.metrics()).toMatchObject({ duplicates: 0, lost: { unexplained: 0 } });
+  }
+  expect([one, other].map((session) => session.metrics().damagedBatches)).toEqual([0, 0]);
+  expect(publisher.metrics().publish.batches).toBeLessThan(100);
 });
 
 test('several subscriptions take in the same topic, each by its own contract', async () => {

@@ -150,8 +150,11 @@ export interface Arrival {
   readonly batch: DecodedBatch;
   readonly wireBytes: number;
   readonly receivedTimeMs: number;
+  /** Its columns lie where those of the next batch will: nobody may keep them. */
+  readonly isBrief: boolean;
 }
 
+export type TelemetryColumnsCallback = (columns: TelemetryColumns) => void;
 export type TelemetryCallback = (messages: readonly TelemetryMessage[], timestamp: number, latencyMs: number) => void;
 
 /** What is known of one topic in one epoch, across connections. */
@@ -185,6 +188,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
   readonly #ready = Promise.withResolvers<void>();
   readonly #emitter = new Emitter<SubscriptionEvents>();
   readonly #callbacks = new Set<TelemetryCallback>();
+  readonly #columnCallbacks = new Set<TelemetryColumnsCallback>();
   readonly #queueMax: number;
   readonly #queue: LiveQueue<Queued<TelemetryBatch>>;
   #columnQueue: LiveQueue<Queued<TelemetryColumns>> | undefined;
@@ -246,6 +250,15 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     return () => this.#callbacks.delete(callback);
   }
 
+  /**
+   * Calls back with each batch as typed arrays per field. These are borrowed: they may lie where those of the next batch will,
+   * so copy what has to last. The fastest way to read; without another reader beside it no object is made for a message.
+   */
+  onColumns(callback: TelemetryColumnsCallback): Unsubscribe {
+    this.#columnCallbacks.add(callback);
+    return () => this.#columnCallbacks.delete(callback);
+  }
+
   /** The batches as typed arrays per field, from now on. Without another reader beside it no object is made for a message. */
   columns(): AsyncIterableIterator<TelemetryColumns> {
     const queue = (this.#columnQueue ??= new LiveQueue(
@@ -288,6 +301,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     const silent = Math.max(0, missing - told);
     return {
       ...this.#counts,
+      bytes: Math.round(bytes),
       lost: { ...this.#lost, unexplained: this.#isWhole ? silent : 0 },
       conflated: this.#conflates ? silent : 0,
       shared: this.#isShared ? silent : 0,
@@ -309,11 +323,16 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
 
   /** @internal Objects are wanted unless columns alone are read. */
   get wantsObjects(): boolean {
-    return this.#callbacks.size > 0 || this.#iterating || this.#columnQueue === undefined;
+    return this.#callbacks.size > 0 || this.#iterating || !this.wantsColumns;
   }
 
   /** @internal */
   get wantsColumns(): boolean {
+    return this.#columnQueue !== undefined || this.#columnCallbacks.size > 0;
+  }
+
+  /** @internal What it is given has to last. */
+  get keepsColumns(): boolean {
     return this.#columnQueue !== undefined;
   }
 
@@ -451,6 +470,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     this.#queue.end(error);
     this.#columnQueue?.end(error);
     this.#callbacks.clear();
+    this.#columnCallbacks.clear();
     this.#emitter.clear();
   }
 
@@ -471,15 +491,15 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
 
   /** The queue of objects is read, or will be: there is nobody else to give the messages to. */
   get #readsQueue(): boolean {
-    return this.#iterating || (this.#callbacks.size === 0 && this.#columnQueue === undefined);
+    return this.#iterating || (this.#callbacks.size === 0 && !this.wantsColumns);
   }
 
   #hasRoomFor(count: number): boolean {
     if (this.#readsQueue) return this.#queue.hasRoomFor(count);
-    return this.#callbacks.size > 0 || this.#columnQueue?.hasRoomFor(count) === true;
+    return this.#callbacks.size + this.#columnCallbacks.size > 0 || this.#columnQueue?.hasRoomFor(count) === true;
   }
 
-  #deliver(state: TopicState, span: SeqSpan, { firstSeq, batch, receivedTimeMs }: Arrival): void {
+  #deliver(state: TopicState, span: SeqSpan, { firstSeq, batch, receivedTimeMs, isBrief }: Arrival): void {
     const [from, to] = [span.from - firstSeq, span.to - firstSeq];
     const nowMs = receivedTimeMs + this.#host.offsetMs(receivedTimeMs);
     const head = (timestamp: number): BatchHead => ({
@@ -492,28 +512,19 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     });
     for (let i = from; i < to; i++) this.#latency.record(nowMs - batch.times[i]!);
     const newest = batch.times[to - 1]!;
-    if (batch.columns && this.#columnQueue) {
-      const columns = columnsBetween(batch, batch.columns, from, to);
-      this.#columnQueue.push({ batch: { ...head(newest), ...columns, count: to - from }, state, span });
+    if (batch.columns && this.wantsColumns) {
+      const columns = { ...head(newest), ...columnsBetween(batch, batch.columns, from, to), count: to - from };
+      // A callback may have asked for `columns()` just now: they begin with the next batch.
+      if (!isBrief) this.#columnQueue?.push({ batch: columns, state, span });
+      for (const callback of this.#columnCallbacks) call(callback, columns);
     }
+    const hasCallbacks = this.#callbacks.size + this.#columnCallbacks.size > 0;
+    if (!this.#readsQueue && hasCallbacks) this.#take(state, span);
     if (!batch.data || !this.wantsObjects) return;
     const messages = messagesBetween(batch, batch.data, from, to, state.topic, span.from);
     const whole: TelemetryBatch = { ...head(newest), messages };
-    const readsQueue = this.#readsQueue;
-    if (readsQueue) this.#queue.push({ batch: whole, state, span });
-    for (const callback of this.#callbacks) this.#call(callback, whole);
-    if (!readsQueue && this.#callbacks.size > 0) this.#take(state, span);
-  }
-
-  /** A callback that throws holds up nobody: its error surfaces as an uncaught one. */
-  #call(callback: TelemetryCallback, { messages, timestamp, latencyMs }: TelemetryBatch): void {
-    try {
-      callback(messages, timestamp, latencyMs);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
+    if (this.#readsQueue) this.#queue.push({ batch: whole, state, span });
+    for (const callback of this.#callbacks) call(callback, messages, whole.timestamp, whole.latencyMs);
   }
 
   /** An item counts as taken over when the reader comes for the next one, or leaves. */
@@ -574,6 +585,17 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     let missing = this.#missingBefore;
     for (const { cursor } of this.#byTopic.values()) missing += cursor.missing;
     return missing;
+  }
+}
+
+/** A callback that throws holds up nobody: its error surfaces as an uncaught one. */
+function call<Args extends unknown[]>(callback: (...args: Args) => void, ...args: Args): void {
+  try {
+    callback(...args);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }
 

@@ -14,7 +14,7 @@ const scope = globalThis as unknown as WorkerScope;
 const decoder = new LocalDecoder(platformDecompressors());
 
 scope.addEventListener('message', ({ data: request }) => {
-  if (request.type === 'schema') decoder.setSchema(request.topicId, request.schemaId, request.fields);
+  if (request.type === 'schema') decoder.setSchema(request.schemaId, request.fields);
   else if (request.type === 'reset') decoder.reset();
   else void answer(request.n, request.bytes);
 });
@@ -32,7 +32,7 @@ async function answer(n: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> 
 
 function reply(n: number, raw: RawBatch): void {
   if (raw.kind === 'values') return scope.postMessage({ type: 'values', n, batch: raw }, []);
-  const { batch, topicId, schemaId, plainBytes } = raw;
+  const { batch, plainBytes } = raw;
   const values = batch.values as Float64Array<ArrayBuffer>;
   const texts: unknown[][] = [];
   for (const { kind, path } of batch.fields) if (kind === 'json') texts.push(batch.texts(path) as unknown[]);
@@ -40,8 +40,6 @@ function reply(n: number, raw: RawBatch): void {
     type: 'columns' as const,
     n,
     count: batch.count,
-    topicId,
-    schemaId,
     values,
     texts,
     plainBytes,

@@ -5,16 +5,19 @@ import { WebSocketServer } from 'ws';
 import { ManualClock } from '../base/clock.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
-import type { BatchHead } from '../protocol/batch.ts';
+import type { BatchHead, BatchSection } from '../protocol/batch.ts';
 import { decodeBatch, encodeBatch } from '../protocol/batch.ts';
 import { Payload } from '../protocol/payload.ts';
 import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
-import type {
-  SubscribeMessage,
-  TelemetryClientMessage,
-  TelemetryServerMessage,
-  TelemetrySubprotocol,
-  TopicMessage,
+import {
+  CLIENT_SCHEMAS_MAX,
+  type PayloadCodec,
+  type SchemaField,
+  type SubscribeMessage,
+  type TelemetryClientMessage,
+  type TelemetryServerMessage,
+  type TelemetrySubprotocol,
+  type TopicMessage,
 } from '../protocol/telemetry.ts';
 import { platformCompressors, platformDecompressors } from './compression.ts';
 import type { ConnectTelemetryOptions, TelemetrySession } from './telemetry.ts';
@@ -34,11 +37,25 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
+/** A binary batch of the client. */
 interface Published {
-  readonly alias: number;
+  readonly codec: PayloadCodec;
+  readonly schemaId: number;
+  /** On the wire. */
+  readonly bytes: number;
+  /** What it says of each topic, by its name. */
+  readonly sections: { readonly topic: string | undefined; readonly firstSeq: number; readonly count: number }[];
+  /** Of its first section. */
   readonly firstSeq: number;
   readonly values: unknown[];
   readonly priorities: number[];
+}
+
+/** What a batch of the server holds of one topic. */
+interface Part {
+  readonly topicId: number;
+  readonly firstSeq: number;
+  readonly values: readonly unknown[];
 }
 
 /** A server that says what a test tells it to: sockets and bytes are real, the answers are the script's. */
@@ -48,6 +65,8 @@ class ScriptedLane {
   readonly queries: URLSearchParams[] = [];
   readonly received: TelemetryClientMessage[] = [];
   readonly published: Published[] = [];
+  /** That the present connection was told of, by number. */
+  readonly schemas = new Map<number, readonly SchemaField[]>();
   socket!: WebSocket;
   resumes = false;
   publishRateMax = 1_000_000;
@@ -83,14 +102,26 @@ class ScriptedLane {
     this.say({ type: 'topic', id, topic: 'rover/pose', topic_id: 32, epoch: EPOCH, seq, recovered: true, ...parts });
   }
 
-  batch(firstSeq: number, values: readonly unknown[], head: Partial<BatchHead> = {}): void {
-    const messages = values.map((value, i) => ({
-      timeMs: now() + i / 1000,
-      priority: Priority.normal,
-      payload: Payload.of(value),
+  batch(firstSeq: number, values: readonly unknown[], head: Partial<BatchHead> & { topicId?: number } = {}): void {
+    const { topicId = 32, ...more } = head;
+    this.batchOf([{ topicId, firstSeq, values }], more);
+  }
+
+  /** One batch with a section for each part. */
+  batchOf(parts: readonly Part[], head: Partial<BatchHead> = {}): number {
+    const messages = parts
+      .flatMap(({ values }) => values)
+      .map((value, i) => ({ timeMs: now() + i / 1000, priority: Priority.normal, payload: Payload.of(value) }));
+    const sections = parts.map(({ topicId, firstSeq, values }): BatchSection => ({
+      topicId,
+      epoch: EPOCH,
+      firstSeq,
+      count: values.length,
     }));
-    const common = { topicId: 32, epoch: EPOCH, firstSeq, codec: 'msgpack', compression: 'none' } as const;
-    this.socket.send(encodeBatch({ ...common, ...head }, messages, platformCompressors()));
+    const common = { sections, codec: 'msgpack', compression: 'none' } as const;
+    const bytes = encodeBatch({ ...common, ...head }, messages, platformCompressors());
+    this.socket.send(bytes);
+    return bytes.length;
   }
 
   /** `count` messages whose value is their seq. */
@@ -100,6 +131,7 @@ class ScriptedLane {
 
   #greet(socket: WebSocket, query: URLSearchParams): void {
     this.socket = socket;
+    this.schemas.clear();
     this.queries.push(query);
     socket.on('message', (data: Buffer, isBinary) => this.#receive(data, isBinary));
     this.say({
@@ -121,10 +153,18 @@ class ScriptedLane {
 
   #receive(data: Buffer, isBinary: boolean): void {
     if (isBinary && this.socket.protocol === 'sightline.v1.binary') {
-      const { envelope, messages } = decodeBatch(data, () => undefined, platformDecompressors());
+      const { envelope, messages } = decodeBatch(data, (id) => this.schemas.get(id), platformDecompressors());
+      const topics = new Map(this.of('advertise').map(({ alias, topic }) => [alias, topic]));
       this.published.push({
-        alias: envelope.topicId,
-        firstSeq: envelope.firstSeq,
+        codec: envelope.codec,
+        schemaId: envelope.schemaId,
+        bytes: data.length,
+        sections: envelope.sections.map(({ topicId, firstSeq, count }) => ({
+          topic: topics.get(topicId),
+          firstSeq,
+          count,
+        })),
+        firstSeq: envelope.sections[0]!.firstSeq,
         values: messages.map(({ payload }) => payload.value()),
         priorities: messages.map(({ priority }) => priority),
       });
@@ -132,6 +172,7 @@ class ScriptedLane {
     }
     const message = decodeTelemetryClientMessage(isBinary ? data : data.toString());
     this.received.push(message);
+    if (message.type === 'schema') this.schemas.set(message.schema_id, message.fields);
     if (message.type === 'clock') this.say({ type: 'clock', t0: message.t0, t1: now(), t2: now() });
     if (message.type === 'subscribe') this.say({ type: 'subscribed', id: message.id, filter: message.filter });
     if (message.type === 'unsubscribe') this.say({ type: 'unsubscribed', id: message.id });
@@ -262,7 +303,7 @@ describe('subscribing', () => {
     const session = await connect(lane);
     const subscription = await subscribed(lane, session);
     const columns = subscription.columns();
-    lane.say({ type: 'schema', topic_id: 32, schema_id: 1, fields: [...POSE] });
+    lane.say({ type: 'schema', schema_id: 1, fields: [...POSE] });
     const values = range(0, 100).map((n) => ({ x: n / 4, imu: { accel: [Math.sin(n)] }, on: n > 50, mode: 'auto' }));
     lane.batch(1, values, { codec: 'columns', schemaId: 1, schema: POSE, compression: 'zlib' });
     lane.batch(101, [{ x: 3, on: true }, { y: 4 }]);
@@ -284,6 +325,70 @@ describe('subscribing', () => {
     expect(subscription.metrics().compressionRatio).toBeGreaterThan(1);
   });
 
+  test('a batch of several topics: each subscription gets its own, and its share of the bytes', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const poses = await subscribed(lane, session);
+    lane.topic(0, { topic: 'rover/arm', topic_id: 48 });
+    const arms = session.subscribe('rover/arm', { contract: 'all' });
+    await arms.ready;
+    lane.topic(0, { topic: 'rover/arm', topic_id: 64 });
+    const got: [string, number, unknown][] = [];
+    poses.onTelemetry((messages) =>
+      got.push(...messages.map(({ topic, seq, data }): [string, number, unknown] => [topic, seq, data])),
+    );
+    const ofArms = collect(arms);
+    const bytes = lane.batchOf([
+      { topicId: 32, firstSeq: 1, values: ['a', 'b'] },
+      { topicId: 48, firstSeq: 1, values: ['c'] },
+      { topicId: 64, firstSeq: 1, values: ['c'] },
+      // Of a subscription that has ended.
+      { topicId: 999, firstSeq: 1, values: ['d', 'e'] },
+      { topicId: 32, firstSeq: 3, values: ['f'] },
+    ]);
+    await vi.waitFor(() => expect(got).toHaveLength(4));
+    expect(got).toEqual([
+      ['rover/pose', 1, 'a'],
+      ['rover/pose', 2, 'b'],
+      ['rover/arm', 1, 'c'],
+      ['rover/pose', 3, 'f'],
+    ]);
+    expect(ofArms).toEqual(['c']);
+    expect(poses.metrics()).toMatchObject({ received: 4, duplicates: 0, lost: { unexplained: 0 } });
+    expect(poses.metrics().bytesPerMessage).toBeCloseTo(bytes / 7, 6);
+    expect(arms.metrics().bytesPerMessage).toBeCloseTo(bytes / 7, 6);
+  });
+
+  test('topics of one layout share a batch of columns, and a layout its number with a later one', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const subscription = await subscribed(lane, session);
+    lane.topic(0, { topic: 'rover/arm', topic_id: 48 });
+    const columns = subscription.columns();
+    const value = (n: number) => ({ x: n, imu: { accel: [n / 3] }, on: n > 1, mode: `m${n}` });
+    lane.say({ type: 'schema', schema_id: 1, fields: [...POSE] });
+    const head = { codec: 'columns', schemaId: 1, schema: POSE } as const;
+    const parts = [
+      { topicId: 32, firstSeq: 1, values: [value(1), value(2)] },
+      { topicId: 48, firstSeq: 1, values: [value(3)] },
+    ];
+    lane.batchOf(parts, head);
+    const other = POSE.toReversed();
+    lane.say({ type: 'schema', schema_id: 1, fields: other });
+    lane.batch(3, [value(4)], { ...head, schema: other });
+    const read = [];
+    for (let i = 0; i < 3; i++) read.push((await columns.next()).value!);
+    expect(read.map(({ topic, seq, count }) => [topic, seq, count])).toEqual([
+      ['rover/pose', 1, 2],
+      ['rover/arm', 1, 1],
+      ['rover/pose', 3, 1],
+    ]);
+    expect(read.map((batch) => [...batch.column('x')!])).toEqual([[1, 2], [3], [4]]);
+    expect(read.map((batch) => batch.texts('mode'))).toEqual([['m1', 'm2'], ['m3'], ['m4']]);
+    expect(read.map((batch) => batch.times.length)).toEqual([2, 1, 1]);
+    expect(read[2]!.paths).toEqual(other.map(({ path }) => path));
+  });
+
   test('a refusal ends the subscription and nothing else', async () => {
     const lane = await ScriptedLane.start();
     const session = await connect(lane);
@@ -295,6 +400,183 @@ describe('subscribing', () => {
     await expect(next).rejects.toMatchObject({ code: 'SUBSCRIPTION_LIMIT_REACHED' });
     expect(session.state).toBe('open');
     expect(session.metrics()).toMatchObject({ subscriptions: 0, errors: 1 });
+  });
+});
+
+describe('columns by a callback', () => {
+  const HEAD = { codec: 'columns', schemaId: 1, schema: POSE } as const;
+  const pose = (n: number) => ({ x: n, imu: { accel: [n / 3] }, on: n % 2 === 0, mode: `m${n}` });
+  const poses = (from: number, count: number) => range(from, count).map(pose);
+  const isOn = (n: number) => (n % 2 === 0 ? 1 : 0);
+
+  async function begin(
+    options?: Parameters<TelemetrySession['subscribe']>[1],
+    more?: Partial<ConnectTelemetryOptions>,
+  ) {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, more);
+    const subscription = await subscribed(lane, session, options);
+    lane.say({ type: 'schema', schema_id: 1, fields: [...POSE] });
+    return { lane, session, subscription };
+  }
+
+  test('are the values of each batch, without a queue and without objects', async () => {
+    const { lane, subscription } = await begin();
+    const calls: object[] = [];
+    subscription.onColumns(({ topic, epoch, seq, count, times, paths, column, texts, timestamp, latencyMs }) => {
+      expect(paths).toEqual(POSE.map(({ path }) => path));
+      expect(times).toHaveLength(count);
+      expect(timestamp).toBe(times[count - 1]);
+      expect(latencyMs).toBeLessThan(1_000);
+      expect(column('nowhere')).toBeUndefined();
+      calls.push({
+        topic,
+        epoch,
+        seq,
+        x: [...column('x')!],
+        accel: [...column('imu.accel.0')!],
+        on: [...column('on')!],
+        mode: [...texts('mode')!],
+      });
+    });
+    lane.batch(1, poses(1, 40), HEAD);
+    lane.batch(41, poses(41, 3), { ...HEAD, compression: 'zlib' });
+    // A part of it came before.
+    lane.batch(42, poses(42, 4), HEAD);
+    await vi.waitFor(() => expect(calls).toHaveLength(3));
+    const expected = (from: number, count: number) => {
+      const ns = range(from, count);
+      const own = { x: ns, accel: ns.map((n) => n / 3), on: ns.map(isOn), mode: ns.map((n) => `m${n}`) };
+      return { topic: 'rover/pose', epoch: EPOCH, seq: from, ...own };
+    };
+    expect(calls).toEqual([expected(1, 40), expected(41, 3), expected(44, 2)]);
+    expect(subscription.metrics()).toMatchObject({ received: 45, duplicates: 2, unread: 0, lagMs: 0 });
+  });
+
+  test.each(['json', 'msgpack'] as const)('in %s come from the objects', async (format) => {
+    const { lane, subscription } = await begin(undefined, { format });
+    const calls: number[][] = [];
+    subscription.onColumns(({ times, column }) => calls.push([...times, ...column('x')!, ...column('imu.accel.0')!]));
+    const messages = [1, 2].map((n) => ({ time: n, priority: Priority.high, data: pose(n) }));
+    lane.say({ type: 'data', topic_id: 32, seq: 1, messages });
+    await vi.waitFor(() => expect(calls).toEqual([[1, 2, 1, 2, 1 / 3, 2 / 3]]));
+  });
+
+  test('are lent for the call: what is copied lasts, and so do those of `columns()` beside it', async () => {
+    const { lane, session, subscription } = await begin();
+    const lent: Float64Array[] = [];
+    const copied: number[][] = [];
+    subscription.onColumns(({ column }) => {
+      lent.push(column('x')!);
+      copied.push([...column('x')!]);
+    });
+    for (const n of [1, 11, 21]) lane.batch(n, poses(n, 10), HEAD);
+    await vi.waitFor(() => expect(copied).toHaveLength(3));
+    expect(copied).toEqual([1, 11, 21].map((n) => range(n, 10)));
+    // Nobody kept them: one place served for all.
+    expect(new Set(lent.map(({ buffer }) => buffer)).size).toBe(1);
+    const kept = subscription.columns();
+    for (const n of [31, 41]) lane.batch(n, poses(n, 10), HEAD);
+    await vi.waitFor(() => expect(copied).toHaveLength(5));
+    for (const n of [31, 41]) expect([...(await kept.next()).value!.column('x')!]).toEqual(range(n, 10));
+    expect(session.metrics().damagedBatches).toBe(0);
+  });
+
+  test('beside the messages of the same topic, and beside a loop over columns', async () => {
+    const { lane, session, subscription } = await begin();
+    const other = session.subscribe('rover/pose', { contract: 'all' });
+    await other.ready;
+    lane.topic(0, { topic_id: 48 });
+    const lists = { lent: [] as number[], kept: [] as number[], messages: [] as unknown[], of: [] as unknown[] };
+    subscription.onColumns(({ column }) => lists.lent.push(...column('x')!));
+    subscription.onTelemetry((messages) => lists.messages.push(...messages.map(({ data }) => data)));
+    const kept = subscription.columns();
+    other.onTelemetry((messages) => lists.of.push(...messages.map(({ data }) => data)));
+    for (const n of [1, 6, 11]) {
+      const parts = [32, 48].map((topicId) => ({ topicId, firstSeq: n, values: poses(n, 5) }));
+      lane.batchOf(parts, HEAD);
+    }
+    for (let i = 0; i < 3; i++) lists.kept.push(...(await kept.next()).value!.column('x')!);
+    expect(lists).toEqual({
+      lent: range(1, 15),
+      kept: range(1, 15),
+      messages: poses(1, 15),
+      of: poses(1, 15),
+    });
+  });
+
+  test('asked for by `columns()` in such a call begin with the next batch', async () => {
+    const { lane, subscription } = await begin();
+    lane.topic(0, { topic: 'rover/arm', topic_id: 48 });
+    let kept: ReturnType<typeof subscription.columns> | undefined;
+    subscription.onColumns(() => (kept ??= subscription.columns()));
+    const send = (n: number) =>
+      lane.batchOf(
+        [
+          { topicId: 32, firstSeq: n, values: [pose(n)] },
+          { topicId: 48, firstSeq: n, values: [pose(-n)] },
+        ],
+        HEAD,
+      );
+    for (const n of [1, 2, 3]) send(n);
+    await vi.waitFor(() => expect(subscription.metrics().received).toBe(6));
+    const read: number[] = [];
+    for (let i = 0; i < 4; i++) read.push(...(await kept!.next()).value!.column('x')!);
+    expect(read).toEqual([2, -2, 3, -3]);
+  });
+
+  test('of a reliable subscription are acknowledged', async () => {
+    const { lane, subscription } = await begin({ contract: 'reliable' });
+    let received = 0;
+    const off = subscription.onColumns(({ count }) => (received += count));
+    lane.batch(1, poses(1, 5), HEAD);
+    lane.batch(6, poses(6, 2), HEAD);
+    await vi.waitFor(() => expect(lane.of('ack').at(-1)).toEqual({ type: 'ack', id: 1, topic_id: 32, seq: 7 }));
+    expect(received).toBe(7);
+    // Who takes it away stands where somebody stood who reads by a loop.
+    off();
+    lane.batch(8, poses(8, 1), HEAD);
+    const { value } = await subscription[Symbol.asyncIterator]().next();
+    expect(value).toMatchObject({ seq: 8, messages: [{ data: pose(8) }] });
+    expect(received).toBe(7);
+  });
+
+  test('given to a callback that throws hold up nobody', async () => {
+    const { lane, subscription } = await begin({ contract: 'reliable' });
+    const surfaced: unknown[] = [];
+    const queue = vi.spyOn(globalThis, 'queueMicrotask').mockImplementation((task) => {
+      try {
+        task();
+      } catch (error) {
+        surfaced.push(error);
+      }
+    });
+    closers.push(() => queue.mockRestore());
+    const fault = new Error('mine');
+    const got: number[] = [];
+    subscription.onColumns(() => {
+      throw fault;
+    });
+    subscription.onColumns(({ column }) => got.push(...column('x')!));
+    const objects = collect(subscription);
+    lane.batch(1, poses(1, 2), HEAD);
+    lane.batch(3, poses(3, 1), HEAD);
+    await vi.waitFor(() => expect(lane.of('ack').at(-1)).toMatchObject({ seq: 3 }));
+    expect([got, objects]).toEqual([[1, 2, 3], poses(1, 3)]);
+    expect(surfaced).toEqual([fault, fault]);
+  });
+
+  test('end with the subscription', async () => {
+    const { lane, session, subscription } = await begin();
+    const seqs: number[] = [];
+    subscription.onColumns(({ seq }) => seqs.push(seq));
+    lane.batch(1, poses(1, 1), HEAD);
+    await vi.waitFor(() => expect(seqs).toEqual([1]));
+    subscription.unsubscribe();
+    lane.batch(2, poses(2, 1), HEAD);
+    await vi.waitFor(() => expect(lane.of('unsubscribe')).toHaveLength(1));
+    await session.close();
+    expect(seqs).toEqual([1]);
   });
 });
 
@@ -432,6 +714,50 @@ describe('a reliable subscription', () => {
     expect(subscription.positions()).toEqual([{ topic: 'rover/pose', epoch: EPOCH, seq: 91 }]);
   });
 
+  test('asks again for what a batch that cannot be read held of its topics', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const poses = await subscribed(lane, session, { contract: 'reliable' });
+    lane.topic(0, { topic: 'rover/arm', topic_id: 48 });
+    const other = session.subscribe('rover/other', { contract: 'reliable' });
+    await other.ready;
+    lane.topic(0, { topic: 'rover/other', topic_id: 64 });
+    const arms = session.subscribe('rover/arm', { contract: 'reliable' });
+    await arms.ready;
+    lane.topic(0, { topic: 'rover/arm', topic_id: 96 });
+    const got = [collect(poses), collect(other)];
+    lane.batchOf([
+      { topicId: 48, firstSeq: 1, values: ['a'] },
+      { topicId: 64, firstSeq: 1, values: ['b'] },
+    ]);
+    const unknown = { codec: 'columns', schemaId: 9, schema: POSE.slice(0, 1) } as const;
+    lane.batchOf(
+      [
+        { topicId: 32, firstSeq: 1, values: [{ x: 1 }] },
+        { topicId: 48, firstSeq: 2, values: [{ x: 2 }] },
+        { topicId: 96, firstSeq: 1, values: [{ x: 3 }] },
+      ],
+      unknown,
+    );
+    await vi.waitFor(() => expect(lane.of('subscribe')).toHaveLength(5));
+    expect(lane.of('subscribe').slice(3)).toMatchObject([
+      {
+        filter: 'rover/#',
+        since: [
+          { topic: 'rover/pose', epoch: EPOCH, seq: 0 },
+          { topic: 'rover/arm', epoch: EPOCH, seq: 1 },
+        ],
+      },
+      { filter: 'rover/arm', since: [{ topic: 'rover/arm', epoch: EPOCH, seq: 0 }] },
+    ]);
+    // What nobody has is not even looked at.
+    lane.batch(1, [{ x: 4 }], { ...unknown, topicId: 999 });
+    lane.batch(2, ['c'], { topicId: 64 });
+    await vi.waitFor(() => expect(got).toEqual([['a'], ['b', 'c']]));
+    expect([poses, other, arms].map((subscription) => subscription.metrics().refetches)).toEqual([1, 0, 1]);
+    expect(session.metrics().damagedBatches).toBe(1);
+  });
+
   test('stops taking when its queue is full and asks again from there, so that nothing is dropped', async () => {
     const lane = await ScriptedLane.start();
     const session = await connect(lane);
@@ -465,9 +791,82 @@ describe('publishing', () => {
     await vi.waitFor(() => expect(lane.published).toHaveLength(3));
     expect(lane.of('advertise').map(({ topic }) => topic)).toEqual(['c', 'a', 'b']);
     expect(lane.published.map(({ values }) => values.length)).toEqual([1, 10, 1]);
+    expect(lane.published.map(({ sections }) => sections)).toEqual([
+      [{ topic: 'c', firstSeq: 0, count: 1 }],
+      [{ topic: 'a', firstSeq: 0, count: 10 }],
+      [{ topic: 'b', firstSeq: 0, count: 1 }],
+    ]);
     expect(lane.published[0]).toMatchObject({ firstSeq: 0, priorities: [3], values: ['stop'] });
     expect(lane.published[2]!.values).toEqual([Buffer.from([1, 2, 3])]);
     expect(session.metrics().publish).toMatchObject({ published: 12, sent: 12, waiting: 0, batches: 3 });
+  });
+
+  test('topics of one turn share a batch, a section each, of 50 messages at most', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const done = range(1, 3).map((n) => session.publish('a', `a${n}`, { reliable: true }));
+    for (const n of range(1, 4)) session.publish('b', `b${n}`);
+    for (const n of range(1, 45)) done.push(session.publish('c', `c${n}`, { reliable: true }));
+    done.push(session.publish('d', 'd1', { reliable: true }));
+    await vi.waitFor(() => expect(lane.published).toHaveLength(2));
+    const [first, second] = lane.published as [Published, Published];
+    expect(first.sections).toEqual([
+      { topic: 'a', firstSeq: 1, count: 3 },
+      { topic: 'b', firstSeq: 0, count: 4 },
+      { topic: 'c', firstSeq: 1, count: 43 },
+    ]);
+    expect(second.sections).toEqual([
+      { topic: 'c', firstSeq: 44, count: 2 },
+      { topic: 'd', firstSeq: 1, count: 1 },
+    ]);
+    const all = [
+      ...range(1, 3).map((n) => `a${n}`),
+      ...range(1, 4).map((n) => `b${n}`),
+      ...range(1, 45).map((n) => `c${n}`),
+      'd1',
+    ];
+    expect([...first.values, ...second.values]).toEqual(all);
+    lane.say({ type: 'published', topic: 'a', seq: 3 });
+    lane.say({ type: 'published', topic: 'c', seq: 45 });
+    lane.say({ type: 'published', topic: 'd', seq: 1 });
+    await Promise.all(done);
+    expect(session.metrics().publish).toMatchObject({ sent: 4, confirmed: 49, batches: 2 });
+  });
+
+  test('what does not follow in its topic’s numbers begins a section of its own', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    void session.publish('a', 1, { reliable: true })!.catch(() => {});
+    session.publish('a', 2);
+    void session.publish('a', 3, { reliable: true })!.catch(() => {});
+    void session.publish('a', 4, { reliable: true })!.catch(() => {});
+    await vi.waitFor(() => expect(lane.published).toHaveLength(1));
+    expect(lane.published[0]).toMatchObject({
+      sections: [
+        { topic: 'a', firstSeq: 1, count: 1 },
+        { topic: 'a', firstSeq: 0, count: 1 },
+        { topic: 'a', firstSeq: 2, count: 2 },
+      ],
+      values: [1, 2, 3, 4],
+    });
+  });
+
+  test('a batch of several topics is no larger than the server takes', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { enableCompression: false });
+    const text = 'x'.repeat(3_000);
+    for (const topic of ['a', 'b', 'c', 'd']) session.publish(topic, text + topic);
+    // Alone it is as large as a message may be.
+    session.publish('e', 'y'.repeat(9_990));
+    session.publish('f', 'z');
+    await vi.waitFor(() => expect(lane.published.flatMap(({ values }) => values)).toHaveLength(6));
+    expect(lane.published.flatMap(({ sections }) => sections.map(({ topic }) => topic)).toSorted()).toEqual([
+      ...'abcdef',
+    ]);
+    for (const { values } of lane.published) {
+      expect(values.length === 1 || (values as string[]).join('').length < 10_000).toBe(true);
+    }
+    expect(lane.published.length).toBeLessThan(5);
   });
 
   test.each(['json', 'msgpack'] as const)('in %s one message each', async (format) => {
@@ -544,10 +943,19 @@ describe('publishing', () => {
     await cut(lane, session);
     session.publish('a', 2);
     const third = session.publish('a', 3, { reliable: true });
-    await vi.waitFor(() => expect(lane.published.slice(1).flatMap(({ values }) => values)).toEqual([1, 2, 3]));
-    expect(lane.published.slice(1).map(({ firstSeq }) => firstSeq)).toEqual([1, 0, 2]);
+    const other = session.publish('b', 4, { reliable: true });
+    await vi.waitFor(() => expect(lane.published.slice(1).flatMap(({ values }) => values)).toEqual([1, 2, 3, 4]));
+    expect(lane.published.slice(1).map(({ sections }) => sections)).toEqual([
+      [
+        { topic: 'a', firstSeq: 1, count: 1 },
+        { topic: 'a', firstSeq: 0, count: 1 },
+        { topic: 'a', firstSeq: 2, count: 1 },
+        { topic: 'b', firstSeq: 1, count: 1 },
+      ],
+    ]);
     lane.say({ type: 'published', topic: 'a', seq: 2 });
-    await Promise.all([first, third]);
+    lane.say({ type: 'published', topic: 'b', seq: 1 });
+    await Promise.all([first, third, other]);
   });
 
   test('a refusal for good reaches whoever waits, and its numbers are free again', async () => {
@@ -623,6 +1031,203 @@ describe('publishing', () => {
       expect.objectContaining({ code: 'PUBLISH_SEQUENCE_BAD' }),
     );
     expect(session.publish('a', 1)).toBeUndefined();
+  });
+});
+
+describe('publishing in columns', () => {
+  const pose = (n: number) => ({ x: n, y: n / 3, z: -n, heading: n / 10, mode: n < 5 ? 'auto' : 'stop' });
+  const other = (n: number) => ({ volts: [n, n + 1, n + 2], amps: n / 7 });
+  const arrived = (lane: ScriptedLane) => lane.published.flatMap(({ values }) => values);
+  const codecs = (lane: ScriptedLane) => lane.published.map(({ codec }) => codec);
+  /** Everything that was published is out. */
+  const turn = () => new Promise((resolve) => setTimeout(resolve));
+
+  test('what has one shape goes in columns, topics together, under a number that is told once', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    for (const n of range(1, 3)) {
+      for (const topic of ['a', 'b']) session.publish(topic, pose(n), { timeMs: n, priority: Priority.high });
+      session.publish('text', `t${n}`);
+    }
+    session.publish('c', other(1));
+    await vi.waitFor(() => expect(arrived(lane)).toHaveLength(10));
+    expect(codecs(lane)).toEqual(['columns', 'msgpack', 'columns']);
+    expect(lane.published[0]).toMatchObject({
+      schemaId: 1,
+      sections: [
+        { topic: 'a', firstSeq: 0, count: 3 },
+        { topic: 'b', firstSeq: 0, count: 3 },
+      ],
+      values: [pose(1), pose(2), pose(3), pose(1), pose(2), pose(3)],
+      priorities: Array.from({ length: 6 }, () => Priority.high),
+    });
+    session.publish('b', pose(4));
+    session.publish('c', other(2));
+    await vi.waitFor(() => expect(arrived(lane)).toHaveLength(12));
+    expect(lane.published.slice(3)).toMatchObject([
+      { codec: 'columns', schemaId: 1, values: [pose(4)] },
+      { codec: 'columns', schemaId: 2, values: [other(2)] },
+    ]);
+    expect(lane.of('schema').map(({ schema_id, fields }) => [schema_id, fields.map(({ path }) => path)])).toEqual([
+      [1, ['x', 'y', 'z', 'heading', 'mode']],
+      [2, ['volts.0', 'volts.1', 'volts.2', 'amps']],
+    ]);
+    expect(session.metrics().publish).toMatchObject({ published: 12, sent: 12, batches: 5 });
+  });
+
+  test('a topic that changes its shape goes on in the new one, or as it is', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const values = [
+      pose(1),
+      pose(2),
+      { ...pose(3), more: 1 },
+      { ...pose(4), more: 2 },
+      'text',
+      { ...pose(5), more: 3 },
+    ];
+    for (const value of values) {
+      session.publish('a', value);
+      await turn();
+    }
+    await vi.waitFor(() => expect(arrived(lane)).toEqual(values));
+    expect(codecs(lane)).toEqual(['columns', 'columns', 'msgpack', 'columns', 'msgpack', 'columns']);
+    expect(lane.published.map(({ schemaId }) => schemaId)).toEqual([1, 1, 0, 2, 0, 2]);
+    // Of many shapes, in one turn: in their order.
+    const many = range(1, 30).map((n) => Object.assign(pose(n), { [`key${n % 7}`]: n }));
+    for (const value of many) session.publish('a', value);
+    await vi.waitFor(() => expect(arrived(lane).slice(values.length)).toEqual(many));
+  });
+
+  test('data is sent as it was when it was published, whatever becomes of it', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const wanted: unknown[] = [];
+    const state = { ...pose(0), list: [] as number[], at: { x: 0 } };
+    const publish = (topic: string, data: unknown) => {
+      session.publish(topic, data);
+      wanted.push(structuredClone(data));
+    };
+    // At first the topic's shape is not known, later it is.
+    for (const n of range(1, 6)) {
+      Object.assign(state, pose(n));
+      state.at.x = n;
+      publish('a', state);
+      if (n % 2 === 0) await turn();
+    }
+    state.list.push(1);
+    const bytes = Uint8Array.of(1);
+    const words = { text: 'before' };
+    await vi.waitFor(() => expect(arrived(lane)).toHaveLength(6));
+    for (const data of [bytes, words]) publish('b', data);
+    bytes[0] = 2;
+    words.text = 'after';
+    await vi.waitFor(() =>
+      expect(arrived(lane)).toEqual(wanted.map((value) => (value instanceof Uint8Array ? Buffer.from(value) : value))),
+    );
+    expect(new Set(codecs(lane).slice(0, -2))).toEqual(new Set(['columns']));
+  });
+
+  test('in MessagePack as well', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { format: 'msgpack' });
+    const data = { n: 1 };
+    session.publish('a', data);
+    data.n = 2;
+    await vi.waitFor(() => expect(lane.of('publish')).toMatchObject([{ data: { n: 1 } }]));
+  });
+
+  test('messages of a topic stay in their order, bytes and texts between them included', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const values = [pose(1), Buffer.of(2), pose(3), 'text', pose(5), pose(6), Buffer.of(7)];
+    const done = values.map((value) => session.publish('a', value, { reliable: true }));
+    await vi.waitFor(() => expect(arrived(lane)).toEqual(values));
+    expect(lane.published.flatMap(({ sections }) => sections.map(({ firstSeq, count }) => [firstSeq, count]))).toEqual([
+      [1, 1],
+      [2, 1],
+      [3, 1],
+      [4, 1],
+      [5, 2],
+      [7, 1],
+    ]);
+    lane.say({ type: 'published', topic: 'a', seq: 7 });
+    await Promise.all(done);
+    expect(session.metrics().publish).toMatchObject({ confirmed: 7, retried: 0 });
+  });
+
+  test('a new connection is told of the layouts anew', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { reconnect: { delayMinMs: 20, delayMaxMs: 20 }, random: () => 1 });
+    session.publish('a', pose(1));
+    const second = session.publish('b', other(2), { reliable: true });
+    await vi.waitFor(() => expect(arrived(lane)).toHaveLength(2));
+    await cut(lane, session);
+    session.publish('a', pose(3));
+    await vi.waitFor(() => expect(arrived(lane)).toEqual([pose(1), other(2), pose(3), other(2)]));
+    lane.say({ type: 'published', topic: 'b', seq: 1 });
+    await second;
+    expect(codecs(lane)).toEqual(['columns', 'columns', 'columns', 'columns']);
+    expect(lane.of('schema').map(({ schema_id }) => schema_id)).toEqual([1, 2, 1, 2]);
+  });
+
+  test('of more layouts than a server remembers the last ones go as MessagePack', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const value = (i: number, n: number) => ({ [`field${i}`]: n, b: n / 2, c: 1, d: i });
+    const topics = range(0, CLIENT_SCHEMAS_MAX + 6);
+    for (const n of [1, 2]) {
+      for (const i of topics) {
+        session.publish(`t${i}`, value(i, n));
+        if (i % 10 === 9) await turn();
+      }
+      await turn();
+    }
+    await vi.waitFor(() => expect(arrived(lane)).toHaveLength(2 * topics.length));
+    const expected = [1, 2].flatMap((n) => topics.map((i) => value(i, n)));
+    const sorted = (values: unknown[]) => values.map((one) => JSON.stringify(one)).toSorted();
+    expect(sorted(arrived(lane))).toEqual(sorted(expected));
+    for (const { schema_id: id } of lane.of('schema')) expect(id).toBeLessThanOrEqual(CLIENT_SCHEMAS_MAX);
+    expect(lane.of('schema')).toHaveLength(CLIENT_SCHEMAS_MAX);
+    expect(new Set(codecs(lane))).toEqual(new Set(['columns', 'msgpack']));
+  });
+
+  test('texts count: a message or a batch is no larger than the server takes', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { enableCompression: false });
+    const logged = (n: number, chars: number) => ({ ...pose(n), log: `${n}${'é'.repeat(chars)}` });
+    session.publish('a', logged(0, 1));
+    await vi.waitFor(() => expect(arrived(lane)).toHaveLength(1));
+    expect(() => session.publish('a', logged(1, 5_000))).toThrow(
+      expect.objectContaining({ code: 'MESSAGE_TOO_LARGE' }),
+    );
+    for (const n of range(1, 40)) session.publish('a', logged(n, 1_000));
+    await vi.waitFor(() => expect(arrived(lane)).toHaveLength(41));
+    expect(new Set(codecs(lane))).toEqual(new Set(['columns']));
+    for (const { bytes } of lane.published) expect(bytes).toBeLessThan(10_000);
+    // Longer in MessagePack than in JSON: what is sent counts.
+    const long = Array.from({ length: 1_200 }, () => 1.5);
+    expect(() => session.publish('b', long)).toThrow(expect.objectContaining({ code: 'MESSAGE_TOO_LARGE' }));
+  });
+
+  test('what MessagePack cannot say is refused at once, and alone', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    for (const data of [{ a: undefined }, new Date(0), { bytes: Uint8Array.of(1) }, { f: () => 1 }]) {
+      expect(() => session.publish('a', data)).toThrow(expect.objectContaining({ code: 'PAYLOAD_BAD' }));
+    }
+    session.publish('a', pose(1));
+    await vi.waitFor(() => expect(arrived(lane)).toEqual([pose(1)]));
+    expect(session.metrics().publish).toMatchObject({ published: 1, sent: 1, waiting: 0 });
+  });
+
+  test('with a time to live it goes alone, as an object', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    session.publish('a', pose(1));
+    await vi.waitFor(() => expect(arrived(lane)).toHaveLength(1));
+    session.publish('a', pose(2), { ttlMs: 1_000 });
+    await vi.waitFor(() => expect(lane.of('publish')).toMatchObject([{ topic: 'a', data: pose(2), ttl_ms: 1_000 }]));
   });
 });
 

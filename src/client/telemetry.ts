@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
-import { decodeBatchHeader } from '../protocol/batch.ts';
+import { decodeBatchHeader, type BatchEnvelope } from '../protocol/batch.ts';
 import { decodeTelemetryServerMessage, encodeTelemetryClientMessage } from '../protocol/telemetry-codec.ts';
 import type {
   DataMessage,
@@ -22,7 +22,7 @@ import { LagMeter } from './lag.ts';
 import type { LinkSettings, SessionState, StateChange } from './link.ts';
 import { Link } from './link.ts';
 import { sessionUrl } from './socket.ts';
-import type { BatchDecoder, DecodedBatch, Want, WorkerLike } from './telemetry-decoder.ts';
+import type { BatchDecoder, DecodedSection, Want, WorkerLike } from './telemetry-decoder.ts';
 import { fromValues, LocalDecoder, WorkerDecoder } from './telemetry-decoder.ts';
 import type { PublishMetrics, PublishOptions } from './telemetry-publisher.ts';
 import { Publisher } from './telemetry-publisher.ts';
@@ -37,7 +37,7 @@ const SUBPROTOCOLS = {
 } as const satisfies Record<TelemetryFormat, TelemetrySubprotocol>;
 /** Messages that may wait for a decoder that is not done with those before. */
 const INBOX_MAX = 1_000;
-const NOTHING: Want = { objects: false, columns: false };
+const NOTHING: Want = { objects: false, columns: false, keeps: false };
 
 /** How messages are written: JSON for people, MessagePack for small programs, binary batches for everything else. */
 export type TelemetryFormat = 'json' | 'msgpack' | 'binary';
@@ -101,8 +101,8 @@ type Incoming = TelemetryServerMessage | BatchMessage | MeasuredData | { readonl
 /** What passes the inbox: messages whose order counts, batches read, and what became of those that were not. */
 type Ordered =
   | Extract<TelemetryServerMessage, { type: 'topic' | 'loss' | 'subscribed' }>
-  | { readonly type: 'arrival'; readonly arrival: Arrival }
-  | { readonly type: 'damaged'; readonly topicId: number | undefined; readonly error: SightlineError };
+  | { readonly type: 'arrivals'; readonly arrivals: readonly Arrival[] }
+  | { readonly type: 'damaged'; readonly topicIds: readonly number[]; readonly error: SightlineError };
 
 /** A session from its first `welcome` on. Rejects with SightlineError: the server's code, or CONNECTION_FAILED. */
 export function connectTelemetry(options: ConnectTelemetryOptions): Promise<TelemetrySession> {
@@ -341,7 +341,7 @@ export class TelemetrySession {
         return this.#inbox.push(message, this.#link.clock.now());
       case 'schema':
         // Ahead of the batches that need it, and those are begun after it.
-        return this.#decoder.setSchema(message.topic_id, message.schema_id, message.fields);
+        return this.#decoder.setSchema(message.schema_id, message.fields);
       case 'published':
         return this.#publisher.onPublished(message);
       case 'notice':
@@ -355,28 +355,36 @@ export class TelemetrySession {
 
   #onBatch(bytes: Uint8Array<ArrayBuffer>): void {
     const receivedTimeMs = this.#link.clock.now();
-    let topicId: number | undefined;
+    const wireBytes = bytes.length;
+    let topicIds: number[] = [];
     try {
       const envelope = decodeBatchHeader(bytes);
-      topicId = envelope.topicId;
-      // Of a subscription that has ended.
-      if (!this.#routes.has(topicId)) return;
-      if (this.#inbox.isFull) return this.#onUndecoded(topicId);
-      const arrival = { topicId, firstSeq: envelope.firstSeq, wireBytes: bytes.length, receivedTimeMs };
-      const batch = this.#decoder.decode(bytes, this.#wantOf(topicId));
-      if (!(batch instanceof Promise))
-        this.#inbox.push({ type: 'arrival', arrival: { ...arrival, batch } }, receivedTimeMs);
-      else this.#inbox.push(settled(batch, arrival), receivedTimeMs);
+      // What is left out belongs to subscriptions that have ended.
+      topicIds = envelope.sections.map(({ topicId }) => topicId).filter((topicId) => this.#routes.has(topicId));
+      if (topicIds.length === 0) return;
+      if (this.#inbox.isFull) return this.#onUndecoded(topicIds);
+      const wantOf = (topicId: number): Want => this.#wantOf(topicId);
+      // What nobody keeps is read and handed out before the next batch is.
+      const isBrief = this.#inbox.isEmpty && topicIds.every((topicId) => !wantOf(topicId).keeps);
+      const sections = this.#decoder.decode(bytes, envelope, wantOf, isBrief ? 'brief' : 'own');
+      // What took a while has memory of its own.
+      const parts = { wireBytes, receivedTimeMs, isBrief: isBrief && !(sections instanceof Promise) };
+      const ordered = (read: DecodedSection[]): Ordered => ({
+        type: 'arrivals',
+        arrivals: arrivalsOf(read, envelope, parts),
+      });
+      if (!(sections instanceof Promise)) this.#inbox.push(ordered(sections), receivedTimeMs);
+      else this.#inbox.push(settled(sections, ordered, topicIds), receivedTimeMs);
     } catch (thrown) {
-      this.#inbox.push({ type: 'damaged', topicId, error: toSightlineError(thrown, 'BATCH_BAD') }, receivedTimeMs);
+      this.#inbox.push({ type: 'damaged', topicIds, error: toSightlineError(thrown, 'BATCH_BAD') }, receivedTimeMs);
     }
   }
 
   #onData({ data: { topic_id: topicId, seq, messages }, bytes }: MeasuredData): void {
     const receivedTimeMs = this.#link.clock.now();
     const batch = fromValues(messages, bytes, this.#wantOf(topicId));
-    const arrival: Arrival = { topicId, firstSeq: seq, batch, wireBytes: bytes, receivedTimeMs };
-    this.#inbox.push({ type: 'arrival', arrival }, receivedTimeMs);
+    const arrival: Arrival = { topicId, firstSeq: seq, batch, wireBytes: bytes, receivedTimeMs, isBrief: false };
+    this.#inbox.push({ type: 'arrivals', arrivals: [arrival] }, receivedTimeMs);
   }
 
   #onOrdered(item: Ordered): void {
@@ -387,12 +395,14 @@ export class TelemetrySession {
         return this.#subscriptions.get(item.id)?.onLoss(item);
       case 'subscribed':
         return this.#subscriptions.get(item.id)?.onSubscribed();
-      case 'arrival':
-        for (const subscription of this.#routes.get(item.arrival.topicId) ?? []) subscription.onArrival(item.arrival);
+      case 'arrivals':
+        for (const arrival of item.arrivals) {
+          for (const subscription of this.#routes.get(arrival.topicId) ?? []) subscription.onArrival(arrival);
+        }
         return;
       case 'damaged':
         this.#counts.damagedBatches++;
-        this.#askAgain(item.topicId);
+        this.#askAgain(item.topicIds);
         this.#emitter.emit('error', { error: item.error });
     }
   }
@@ -406,15 +416,16 @@ export class TelemetrySession {
     route.add(subscription);
   }
 
-  #onUndecoded(topicId: number): void {
+  #onUndecoded(topicIds: readonly number[]): void {
     this.#counts.undecodedBatches++;
-    this.#askAgain(topicId);
+    this.#askAgain(topicIds);
   }
 
   /** A batch is lost on this side: who must have every message asks for it once more. */
-  #askAgain(topicId: number | undefined): void {
-    if (topicId === undefined) return;
-    for (const subscription of this.#routes.get(topicId) ?? []) subscription.onDamaged(topicId);
+  #askAgain(topicIds: readonly number[]): void {
+    for (const topicId of topicIds) {
+      for (const subscription of this.#routes.get(topicId) ?? []) subscription.onDamaged(topicId);
+    }
   }
 
   #onNotice(notice: NoticeMessage): void {
@@ -444,12 +455,13 @@ export class TelemetrySession {
   #wantOf(topicId: number): Want {
     const route = this.#routes.get(topicId);
     if (!route) return NOTHING;
-    let [objects, columns] = [false, false];
+    let [objects, columns, keeps] = [false, false, false];
     for (const subscription of route) {
       objects ||= subscription.wantsObjects;
       columns ||= subscription.wantsColumns;
+      keeps ||= subscription.keepsColumns;
     }
-    return { objects, columns };
+    return { objects, columns, keeps };
   }
 
   // ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -525,11 +537,25 @@ function decoded(data: string | Uint8Array, format: TelemetryFormat): Incoming {
   }
 }
 
-async function settled(batch: Promise<DecodedBatch>, arrival: Omit<Arrival, 'batch'>): Promise<Ordered> {
+/** The bytes of a batch of several topics are shared out by their messages. */
+function arrivalsOf(
+  sections: readonly DecodedSection[],
+  { count }: BatchEnvelope,
+  parts: Pick<Arrival, 'wireBytes' | 'receivedTimeMs' | 'isBrief'>,
+): Arrival[] {
+  const bytesOfOne = parts.wireBytes / count;
+  return sections.map((section) => ({ ...parts, ...section, wireBytes: bytesOfOne * section.batch.count }));
+}
+
+async function settled(
+  sections: Promise<DecodedSection[]>,
+  ordered: (read: DecodedSection[]) => Ordered,
+  topicIds: readonly number[],
+): Promise<Ordered> {
   try {
-    return { type: 'arrival', arrival: { ...arrival, batch: await batch } };
+    return ordered(await sections);
   } catch (thrown) {
-    return { type: 'damaged', topicId: arrival.topicId, error: toSightlineError(thrown, 'BATCH_BAD') };
+    return { type: 'damaged', topicIds, error: toSightlineError(thrown, 'BATCH_BAD') };
   }
 }
 
