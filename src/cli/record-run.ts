@@ -47,10 +47,14 @@ export async function record(path: string, flags: RecordFlags, context: CliConte
     codecs: ['columns', 'msgpack', 'json', 'bytes'],
     signal: context.signal,
     handler: {
-      onBatch: (topic, bytes, schemaOf) => {
+      onBatch: (bytes, schemaOf, topicOf) => {
         const { envelope, messages } = decodeBatch(bytes, schemaOf, decompressors);
-        for (const [i, message] of messages.entries()) {
-          inbox.take(topic, envelope.epoch, envelope.firstSeq + i, message);
+        let next = 0;
+        for (const { topicId, epoch, firstSeq, count } of envelope.sections) {
+          const topic = topicOf(topicId);
+          for (let i = 0; i < count; i++, next++) {
+            if (topic !== undefined) inbox.take(topic, epoch, firstSeq + i, messages[next]!);
+          }
         }
         return true;
       },

@@ -1,14 +1,18 @@
 import { WebSocket } from 'ws';
 import { ERRORS, SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
-import { decodeBatch, decodeBatchHeader, encodeBatch, type BatchMessage } from '../protocol/batch.ts';
+import { BatchDrafts, bodyOf, headOf } from '../protocol/batch-drafts.ts';
+import { decodeBatch, encodeBatch, type BatchMessage, type SchemaLookup } from '../protocol/batch.ts';
+import { ColumnGatherer } from '../protocol/columns.ts';
 import { Payload } from '../protocol/payload.ts';
-import type {
-  PayloadCodec,
-  SchemaField,
-  TelemetryClientMessage,
-  TelemetryServerMessage,
-  TelemetrySubprotocol,
+import { SchemaBook, type BatchSchema } from '../protocol/schema-book.ts';
+import {
+  CLIENT_SCHEMAS_MAX,
+  type PayloadCodec,
+  type SchemaField,
+  type TelemetryClientMessage,
+  type TelemetryServerMessage,
+  type TelemetrySubprotocol,
 } from '../protocol/telemetry.ts';
 import { decodeTelemetryServerMessage, encodeTelemetryClientMessage } from '../protocol/telemetry-codec.ts';
 import { decompressors } from '../sessions/compression.ts';
@@ -17,7 +21,7 @@ export interface TelemetryHandler {
   /** One message of a topic, decoded. */
   onMessage?(topic: string, timeMs: number, data: unknown): void;
   /** A whole batch as it came, before anything is decoded; `true`: it is taken care of, do not decode it. */
-  onBatch?(topic: string, bytes: Uint8Array, schemaOf: SchemaLookup): boolean;
+  onBatch?(bytes: Uint8Array, schemaOf: SchemaLookup, topicOf: TopicLookup): boolean;
   /** Payload bytes of each WebSocket message, before it is decoded. */
   onReceived?(bytes: number): void;
   /** Everything else but what the socket itself asked for. */
@@ -28,7 +32,7 @@ export interface TelemetryHandler {
   onLost?(code: number): void;
 }
 
-export type SchemaLookup = (topicId: number, schemaId: number) => readonly SchemaField[] | undefined;
+export type TopicLookup = (topicId: number) => string | undefined;
 
 export interface TelemetrySocketOptions {
   /** `ws:` or `wss:`, with its path. */
@@ -40,6 +44,13 @@ export interface TelemetrySocketOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Stands for a topic that is published on. */
+interface Alias {
+  readonly number: number;
+}
+
+/** Well below what a server takes by default. */
+const BATCH_MAX = { messagesMax: 5_000, bytesMax: 512 * 1024 };
 const CONNECT_TIMEOUT_MS = 10_000;
 const ANSWER_BYTES_MAX = 16_384;
 
@@ -51,9 +62,11 @@ export class TelemetrySocket {
   readonly #socket: WebSocket;
   readonly #options: TelemetrySocketOptions;
   readonly #topics = new Map<number, string>();
-  /** By `schemaKey`. */
   readonly #schemas = new Map<number, readonly SchemaField[]>();
-  readonly #aliases = new Map<string, number>();
+  readonly #aliases = new Map<string, Alias>();
+  readonly #book = new SchemaBook<Alias>(CLIENT_SCHEMAS_MAX);
+  /** Layouts that the server knows, by number. */
+  readonly #told = new Map<number, BatchSchema>();
   readonly #waiting = new Map<string, () => void>();
   /** Publications of this turn by topic; `flush` sends them. */
   readonly #gathered = new Map<string, BatchMessage[]>();
@@ -145,26 +158,27 @@ export class TelemetrySocket {
       this.#send({ type: 'publish', topic, data, time: timeMs });
       return;
     }
-    const message = { timeMs, priority: Priority.normal, payload: Payload.of(data) };
-    // The data may be changed by its owner after this: its form on the wire is made now.
-    message.payload.msgpack();
+    const message = { timeMs, priority: Priority.normal, payload: this.#payload(topic, data, timeMs) };
     const gathered = this.#gathered.get(topic);
     if (gathered) gathered.push(message);
     else this.#gathered.set(topic, [message]);
   }
 
-  /** Sends what was published since the last time, one batch a topic. */
+  /** Sends what was published since the last time, in as few batches as the messages' shapes allow. */
   flush(): void {
     if (this.#gathered.size === 0) return;
-    for (const [topic, messages] of this.#gathered) {
-      const head = {
-        topicId: this.#alias(topic),
-        epoch: 0,
-        firstSeq: 0,
-        codec: 'msgpack',
-        compression: 'none',
-      } as const;
-      this.#write(encodeBatch(head, messages, {}));
+    const drafts = new BatchDrafts(this.#book, this.#options.codecs, BATCH_MAX);
+    for (const [topic, own] of this.#gathered) {
+      const alias = this.#alias(topic);
+      drafts.add(alias, { topicId: alias.number, epoch: 0, firstSeq: 0 }, own);
+    }
+    for (const draft of drafts.drafts) {
+      const { schema } = draft;
+      if (schema !== undefined && this.#told.get(schema.id) !== schema) {
+        this.#told.set(schema.id, schema);
+        this.#send({ type: 'schema', schema_id: schema.id, fields: [...schema.fields] });
+      }
+      this.#write(encodeBatch(headOf(draft, 'none'), bodyOf(draft), {}));
     }
     this.#gathered.clear();
   }
@@ -176,12 +190,20 @@ export class TelemetrySocket {
     await this.#ended.promise;
   }
 
-  #alias(topic: string): number {
+  /** The data may be changed by its owner after this: its form on the wire is made now. */
+  #payload(topic: string, data: unknown, timeMs: number): Payload {
+    const payload = Payload.of(data);
+    const fields = this.#book.expected(this.#alias(topic))?.fields;
+    const row = fields && ColumnGatherer.row(fields, { timeMs, priority: Priority.normal, payload });
+    return row === undefined ? Payload.copyOf(data) : Payload.row(row, 0);
+  }
+
+  #alias(topic: string): Alias {
     const known = this.#aliases.get(topic);
     if (known !== undefined) return known;
-    const alias = this.#aliases.size + 1;
+    const alias = { number: this.#aliases.size + 1 };
     this.#aliases.set(topic, alias);
-    this.#send({ type: 'advertise', alias, topic });
+    this.#send({ type: 'advertise', alias: alias.number, topic });
     return alias;
   }
 
@@ -218,15 +240,20 @@ export class TelemetrySocket {
 
   #batch(bytes: Buffer): void {
     const { handler } = this.#options;
-    const { topicId } = decodeBatchHeader(bytes);
-    const topic = this.#topics.get(topicId);
-    if (topic === undefined) return;
-    if (handler.onBatch?.(topic, bytes, this.#schemaOf) === true) return;
-    const { messages } = decodeBatch(bytes, this.#schemaOf, decompressors);
-    for (const { timeMs, payload } of messages) handler.onMessage?.(topic, timeMs, payload.value());
+    if (handler.onBatch?.(bytes, this.#schemaOf, this.#topicOf) === true) return;
+    const { envelope, messages } = decodeBatch(bytes, this.#schemaOf, decompressors);
+    let from = 0;
+    for (const { topicId, count } of envelope.sections) {
+      const topic = this.#topics.get(topicId);
+      for (const { timeMs, payload } of messages.slice(from, from + count)) {
+        if (topic !== undefined) handler.onMessage?.(topic, timeMs, payload.value());
+      }
+      from += count;
+    }
   }
 
-  readonly #schemaOf: SchemaLookup = (topicId, schemaId) => this.#schemas.get(schemaKey(topicId, schemaId));
+  readonly #schemaOf: SchemaLookup = (schemaId) => this.#schemas.get(schemaId);
+  readonly #topicOf: TopicLookup = (topicId) => this.#topics.get(topicId);
 
   #control(message: TelemetryServerMessage): void {
     const { handler } = this.#options;
@@ -239,7 +266,7 @@ export class TelemetrySocket {
         this.#topics.set(message.topic_id, message.topic);
         break;
       case 'schema':
-        this.#schemas.set(schemaKey(message.topic_id, message.schema_id), message.fields);
+        this.#schemas.set(message.schema_id, message.fields);
         break;
       case 'data': {
         const topic = this.#topics.get(message.topic_id);
@@ -251,11 +278,6 @@ export class TelemetrySocket {
     }
     handler.onControl?.(message);
   }
-}
-
-/** Topic ids have 32 bits, schema ids 8. */
-function schemaKey(topicId: number, schemaId: number): number {
-  return topicId * 256 + schemaId;
 }
 
 function connectionFailed({ url, subprotocol }: TelemetrySocketOptions, error: Error): SightlineError {
