@@ -91,9 +91,7 @@ function measure(
 ): Record<string, number> {
   const schema = schemaFor(values.slice(0, 3))!;
   const head: BatchHead = {
-    topicId: 1,
-    epoch: 1,
-    firstSeq: 1,
+    sections: [{ topicId: 1, epoch: 1, firstSeq: 1, count: size }],
     codec,
     compression,
     ...(codec === 'columns' && { schemaId: 1, schema }),
@@ -126,7 +124,7 @@ function measure(
     columns_ns: timed((i) => decodeColumns(encoded[i]!, schemaOf, decompressors)),
     objects_without_generated_code_ns: timed((i) => {
       const { columns } = decodeColumns(encoded[i]!, schemaOf, decompressors);
-      return build(columns.values.subarray(2 * columns.count), [], columns.count);
+      return build(columns.values.subarray(2 * columns.count), [], columns.count, 0, columns.count);
     }),
   };
 }

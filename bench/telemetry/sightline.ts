@@ -1,6 +1,6 @@
 import { systemClock } from '../../src/base/clock.ts';
 import { LagMeter } from '../../src/client/lag.ts';
-import { decodeBatchHeader, decodeColumns } from '../../src/protocol/batch.ts';
+import { BATCH_LIMITS, decodeBatchHeader, decodeColumns } from '../../src/protocol/batch.ts';
 import type { PayloadCodec, TelemetrySubprotocol } from '../../src/protocol/telemetry.ts';
 import { CHECK_PATHS, type RoverMessage } from '../../src/load/rover-messages.ts';
 import { TelemetrySocket, type TelemetryHandler } from '../../src/load/telemetry-socket.ts';
@@ -77,23 +77,25 @@ function handlerOf({ topics, decode, firstPair, meter }: SubscriberOptions): Tel
   if (decode === 'read') return { onBatch: reader(meter) };
   return {
     onMessage,
-    onBatch: (topic, bytes, schemaOf) => {
+    onBatch: (bytes, schemaOf, topicOf) => {
       if (decodeBatchHeader(bytes).codec !== 'columns') return false;
-      const { columns } = decodeColumns(bytes, schemaOf, decompressors);
-      const checked = CHECK_PATHS.map((path) => columns.column(path)!) as unknown as CheckColumns;
-      meter.columns(pairs.get(topic)!, columns.times, checked);
+      const { envelope, columns } = decodeColumns(bytes, schemaOf, decompressors, BATCH_LIMITS, 'brief');
+      let from = 0;
+      for (const { topicId, count } of envelope.sections) {
+        const part = columns.part(from, count);
+        const checked = CHECK_PATHS.map((path) => part.column(path)!) as unknown as CheckColumns;
+        meter.columns(pairs.get(topicOf(topicId)!)!, part.times, checked);
+        from += count;
+      }
       return true;
     },
   };
 }
 
-/** Counts messages by the envelopes alone: the first message of a batch says how many came before. */
+/** Counts messages by the envelopes alone. */
 function reader(meter: Meter): NonNullable<TelemetryHandler['onBatch']> {
-  const firstSeqs = new Map<string, number>();
-  return (topic, bytes) => {
-    const { firstSeq } = decodeBatchHeader(bytes);
-    meter.read += firstSeq - (firstSeqs.get(topic) ?? firstSeq);
-    firstSeqs.set(topic, firstSeq);
+  return (bytes) => {
+    meter.read += decodeBatchHeader(bytes).count;
     return true;
   };
 }
