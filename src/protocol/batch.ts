@@ -205,10 +205,10 @@ export function messagesOfColumns(columns: ColumnBatch): BatchMessage[] {
   for (const { from, count } of chunksOf(columns)) {
     const isWhole = count === columns.count;
     const chunk = isWhole ? columns : columns.copy(from, count);
+    if (!isWhole) chunk.origin = { batch: weakly, from };
     for (let i = 0; i < count; i++) {
       const index = from + i;
-      const origin = isWhole ? undefined : { batch: weakly, index };
-      const payload = Payload.row(chunk, i, origin);
+      const payload = Payload.row(chunk, i);
       messages.push({ timeMs: times[index]!, priority: priorities[index]! as Priority, payload });
     }
   }

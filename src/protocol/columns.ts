@@ -33,6 +33,8 @@ export class ColumnBatch {
   readonly values: Float64Array;
   /** The bytes that it was read from, kept by who may pass them on (`decodeColumns`). */
   body: Uint8Array | undefined;
+  /** For a copy: what it is a part of, as long as that is there, so that what is whole can go on as it came. */
+  origin: { readonly batch: WeakRef<ColumnBatch>; readonly from: number } | undefined;
   readonly #texts: unknown[][];
   /** Messages of the whole batch, and the place of the first one of this part. */
   readonly #stride: number;
@@ -175,8 +177,10 @@ export class ColumnGatherer {
 
   /** The message is the next one of a batch that came in this layout: then that batch may go out as it came. */
   #goesOn({ timeMs, priority, payload: { row } }: ColumnMessage): boolean {
-    const batch = row?.origin === undefined ? row?.batch : row.origin.batch.deref();
-    const index = row?.origin?.index ?? row?.index;
+    if (row === undefined) return false;
+    const { origin } = row.batch;
+    const batch = origin === undefined ? row.batch : origin.batch.deref();
+    const index = (origin?.from ?? 0) + row.index;
     if (batch === undefined || index !== this.#count || batch.fields !== this.#fields) return false;
     if (batch.body === undefined || (this.#count > 0 && batch !== this.#source)) return false;
     if (batch.times[index] !== timeMs || batch.priorities[index] !== priority) return false;

@@ -13,8 +13,6 @@ import {
 export interface PayloadRow {
   readonly batch: ColumnBatch;
   readonly index: number;
-  /** Where it came from, as long as that is still there: a batch that is whole can go on as it is. */
-  readonly origin?: { readonly batch: WeakRef<ColumnBatch>; readonly index: number };
 }
 
 /**
@@ -73,8 +71,8 @@ export class Payload {
   }
 
   /** A message of a batch of columns, which stays for as long as one of its messages does. */
-  static row(batch: ColumnBatch, index: number, origin?: PayloadRow['origin']): Payload {
-    return new Payload({ row: { batch, index, ...(origin && { origin }) } });
+  static row(batch: ColumnBatch, index: number): Payload {
+    return new Payload({ row: { batch, index } });
   }
 
   /** Where its leaves are, when it came in columns. */
