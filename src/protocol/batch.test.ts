@@ -508,18 +508,30 @@ describe('messages that came in columns', () => {
   };
   const received = (bytes: Uint8Array) => {
     const { columns } = decodeColumns(bytes, () => schema, {}, BATCH_LIMITS, 'relay');
-    return { columns, messages: messagesOfColumns(columns) };
+    const { sections } = decodeBatchHeader(bytes);
+    return { columns, messages: messagesOfColumns(columns, sections) };
   };
 
   test('keep little beside themselves in memory, and go on as they came while their batch is there', () => {
     const bytes = whole(many);
     const { columns, messages } = received(bytes);
     expect(plain(messages)).toEqual(plain(many));
-    for (const { payload } of messages) expect(payload.row!.batch.values.byteLength).toBeLessThanOrEqual(16 * 1024);
+    for (const { payload } of messages) expect(payload.row!.batch.values.byteLength).toBeLessThanOrEqual(64 * 1024);
     const gatherer = new ColumnGatherer(schema, BATCH_LIMITS.plainBytesMax);
     for (const one of messages) expect(gatherer.add(one)).toBe(true);
     expect(Buffer.from(gatherer.encode(0))).toEqual(Buffer.from(bytes.subarray(envelopeBytes(1))));
     expect(columns.count).toBe(2_000);
+  });
+
+  test('of several topics share no memory across them', () => {
+    const sections = [1, 2, 3].map((topicId) => ({ topicId, epoch: 1, firstSeq: 1, count: 10 }));
+    const bytes = encodeBatch({ sections, codec: 'columns', compression: 'none', schemaId: 3, schema }, rows, {});
+    const { messages } = received(bytes);
+    expect(plain(messages)).toEqual(plain(rows));
+    expect(new Set(messages.map(({ payload }) => payload.row!.batch)).size).toBe(3);
+    const gatherer = new ColumnGatherer(schema, BATCH_LIMITS.plainBytesMax);
+    for (const one of messages) gatherer.add(one);
+    expect(Buffer.from(gatherer.encode(0))).toEqual(Buffer.from(bytes.subarray(envelopeBytes(3))));
   });
 
   test('stay in their batch where that is small', () => {

@@ -30,7 +30,7 @@ const COMPRESSION_GAIN_MIN = 0.1;
 /** With more packed bits than this in a batch of columns LZ4 is not tried. */
 const PACKED_SHARE_MAX = 0.5;
 /** Messages of columns that share memory take so much together. */
-const CHUNK_BYTES = 16 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 const KIND = 0xb1;
 const HEADER_BYTES = 8;
 const MESSAGE_HEADER_BYTES = 13;
@@ -197,12 +197,12 @@ export function decodeColumns(
   return { envelope, columns: columnsOf(bytes, envelope, schemaOf, decompressors, limits, use) };
 }
 
-/** The messages of a batch of columns. They share memory with their neighbours, and a small batch stays as it is. */
-export function messagesOfColumns(columns: ColumnBatch): BatchMessage[] {
+/** The messages of a batch of columns. Those of one topic share memory; a small batch of one topic stays as it is. */
+export function messagesOfColumns(columns: ColumnBatch, sections: readonly BatchSection[]): BatchMessage[] {
   const { times, priorities } = columns;
   const messages: BatchMessage[] = [];
   const weakly = new WeakRef(columns);
-  for (const { from, count } of chunksOf(columns)) {
+  for (const { from, count } of chunksOf(columns, sections)) {
     const isWhole = count === columns.count;
     const chunk = isWhole ? columns : columns.copy(from, count);
     if (!isWhole) chunk.origin = { batch: weakly, from };
@@ -215,20 +215,30 @@ export function messagesOfColumns(columns: ColumnBatch): BatchMessage[] {
   return messages;
 }
 
-/** Neighbours that share memory: few enough that one which is kept for long does not keep much more than itself. */
-function* chunksOf(columns: ColumnBatch): Generator<{ from: number; count: number }> {
+/**
+ * Neighbours that share memory. They are of one topic, which forgets them one after the other: what is kept beyond that is one
+ * chunk for each topic at most.
+ */
+function* chunksOf(
+  columns: ColumnBatch,
+  sections: readonly BatchSection[],
+): Generator<{ from: number; count: number }> {
   let from = 0;
-  let bytes = 0;
-  for (let i = 0; i < columns.count; i++) {
-    const rowBytes = columns.rowBytes(i);
-    if (i > from && bytes + rowBytes > CHUNK_BYTES) {
-      yield { from, count: i - from };
-      from = i;
-      bytes = 0;
+  for (const { count } of sections) {
+    const end = from + count;
+    let bytes = 0;
+    for (let i = from; i < end; i++) {
+      const rowBytes = columns.rowBytes(i);
+      if (i > from && bytes + rowBytes > CHUNK_BYTES) {
+        yield { from, count: i - from };
+        from = i;
+        bytes = 0;
+      }
+      bytes += rowBytes;
     }
-    bytes += rowBytes;
+    yield { from, count: end - from };
+    from = end;
   }
-  yield { from, count: columns.count - from };
 }
 
 function columnsOf(

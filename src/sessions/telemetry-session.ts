@@ -516,7 +516,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
     let bytes = data.length;
     if (codec === 'columns') {
       const { columns } = decodeColumns(data, schemaOf, decompressors, BATCH_LIMITS, 'relay');
-      messages = messagesOfColumns(columns);
+      messages = messagesOfColumns(columns, sections);
       // A column of equal values is three bytes: what counts is what it is as doubles.
       bytes = Math.max(bytes, columns.values.byteLength);
     } else ({ messages } = decodeBatch(data, schemaOf, decompressors));
