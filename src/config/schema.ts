@@ -92,7 +92,9 @@ const telemetry = z.strictObject({
     .describe(`Rate that a publisher is planned for, messages a second. ${LATER}`),
   max_batch_delay_ms: whole(0, 1000)
     .default(5)
-    .describe('Longest time that messages are gathered while a socket is busy or sending takes much of the time; else nothing waits.'),
+    .describe(
+      'Longest time that messages are gathered while a socket is busy or sending takes much of the time; else nothing waits.',
+    ),
   batch_messages_max: whole(1, 10_000)
     .default(50)
     .describe('Messages that end the gathering before its time. A reader that is further behind gets larger batches.'),
