@@ -4,11 +4,14 @@ import type { WebSocket } from 'ws';
 import { systemClock } from './base/clock.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
 import type { FrameOutcome, VideoFrame } from './base/frame.ts';
+import { Priority } from './base/sample.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './delivery/recording.ts';
 import { serveEvents } from './delivery/sse.ts';
 import { HttpServer, type Route } from './http/server.ts';
+import { ladderOf, nearestRung, rungOfMode } from './flow/ladder.ts';
+import type { SessionControlSettings } from './flow/session-control.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import type { EngineStats } from './inference/engine/types.ts';
 import { requireDetector } from './inference/manifest.ts';
@@ -27,7 +30,7 @@ import type { FoxgloveSessionReport } from './sessions/foxglove-session.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './sessions/messages.ts';
 import type { AttachedPipeline } from './sessions/video-session.ts';
-import { VideoLane, type AttachRequest, type VideoSessionReport } from './sessions/video.ts';
+import { VideoLane, type AdaptationReport, type AttachRequest, type VideoSessionReport } from './sessions/video.ts';
 import { TelemetryLane, type TelemetryReport } from './sessions/telemetry.ts';
 import { TELEMETRY_SUBPROTOCOLS } from './protocol/telemetry.ts';
 import { Hub } from './stream/hub.ts';
@@ -124,6 +127,10 @@ export class Sightline implements AsyncDisposable {
       clock: systemClock,
       observer: this.#latencies,
       attach: (request) => this.#attach(request),
+      engine: () => {
+        const { workers, completed, failed, busyMs } = this.#engine.stats();
+        return { workers, completed: completed + failed, busyMs, waitMs: this.#detect.load().waitMs };
+      },
       readJpeg: (bytes) => checkJpeg(bytes, imageLimits),
       settings: laneSettings(config),
     });
@@ -246,7 +253,7 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
-  metrics(): MetricsDocument<VideoSessionReport, EngineStats, TelemetryReport> & {
+  metrics(): MetricsDocument<VideoSessionReport, AdaptationReport, EngineStats, TelemetryReport> & {
     readonly foxglove: readonly FoxgloveSessionReport[];
   } {
     return {
@@ -262,6 +269,7 @@ export class Sightline implements AsyncDisposable {
       streams: this.#hub.list().length,
       callback_faults: this.#hub.callbackFaults.count,
       sessions: this.#lane.report(),
+      adaptation: this.#lane.adaptation(),
       engine: this.#engine.stats(),
       telemetry: this.#telemetry.report(),
       foxglove: this.#foxglove.report(),
@@ -368,7 +376,7 @@ export class Sightline implements AsyncDisposable {
 
   /** The `objects` pipeline for one session, with its model ready. */
   async #attach(request: AttachRequest): Promise<AttachedPipeline> {
-    const { pipeline, clientId, frames } = request;
+    const { pipeline, clientId, frames, isWithinGrant } = request;
     const { detection, streaming } = this.#config;
     if (pipeline !== 'objects') {
       throw new SightlineError('PIPELINE_UNKNOWN', `there is no pipeline "${pipeline.slice(0, 80)}"; there is objects`);
@@ -382,6 +390,7 @@ export class Sightline implements AsyncDisposable {
       frames,
       outcomes,
       modelId: model,
+      isWithinGrant,
       ...(confidence !== undefined && { confidence }),
       ...(iou !== undefined && { iou }),
     });
@@ -390,6 +399,7 @@ export class Sightline implements AsyncDisposable {
       model,
       inFlight: () => lane.counts().inFlight,
       queued: () => lane.reader.queued,
+      serviceMs: () => this.#detect.serviceMs,
       discardQueued: () => lane.discardQueued(),
       detach: () => this.#detect.detach(lane),
     };
@@ -439,19 +449,31 @@ export class Sightline implements AsyncDisposable {
   }
 }
 
-function laneSettings({ server, streaming, video }: Config) {
+function controlSettings({ streaming, video, performance }: Config): SessionControlSettings {
+  const rungs = ladderOf(performance.ladder, video.fps);
   return {
-    grant: {
-      maxFps: streaming.max_fps,
-      defaultFps: streaming.default_fps,
-      sourceFps: video.fps,
-      window: streaming.window,
-      width: video.width,
-      height: video.height,
-      quality: video.quality,
-    },
+    rungs,
+    startRung: nearestRung(rungs, rungOfMode(performance.mode, video.fps)),
+    width: video.width,
+    height: video.height,
+    firstFps: streaming.default_fps,
+    minFps: Math.min(streaming.min_fps, streaming.max_fps),
+    maxFps: streaming.max_fps,
+    sourceFps: video.fps,
+    stabilityMs: performance.stability_s * 1000,
+    isAdaptive: performance.adaptive_quality,
+    fixedQuality: video.quality,
+    windowMin: streaming.window,
+    budgetMs: performance.target_latency_ms,
+    priority: Priority.normal,
+  };
+}
+
+function laneSettings(config: Config) {
+  const { server, streaming } = config;
+  return {
+    control: controlSettings(config),
     frameQueue: streaming.queue_size,
-    frameAgeMaxMs: streaming.frame_age_max_ms,
     messageBytesMax: streaming.message_bytes_max,
     imageSideMax: streaming.image_side_max,
     imagePixelsMax: streaming.image_pixels_max,

@@ -27,5 +27,8 @@ export type FrameOutcome =
   | { readonly kind: 'dropped'; readonly cause: FrameDropCause }
   | { readonly kind: 'error'; readonly code: ErrorCode; readonly message: string };
 
-/** Why a pipeline left a frame out: its queue was full, it was too old, or a newer one was out already. */
-export type FrameDropCause = 'queue_full' | 'expired' | 'stale' | 'disconnected';
+/**
+ * Why a pipeline left a frame out: its queue was full, it could not be in time any more, a newer one of the same stream waited, or a
+ * newer one was out already.
+ */
+export type FrameDropCause = 'queue_full' | 'expired' | 'superseded' | 'stale' | 'disconnected';

@@ -26,6 +26,8 @@ export interface ClockEstimate {
 
 interface ClockSample extends ClockEstimate {
   readonly takenMs: number;
+  /** What the greeting tells is no exchange: its round trip holds the making of the connection. */
+  readonly isGreeting: boolean;
 }
 
 /**
@@ -42,12 +44,24 @@ export class ClockSync {
    */
   addGreeting(serverTimeMs: number, startMs: number, nowMs: number): void {
     const roundTripMs = nowMs - startMs;
-    this.#add({ offsetMs: serverTimeMs - nowMs, uncertaintyMs: roundTripMs, roundTripMs, takenMs: nowMs });
+    this.#add({
+      offsetMs: serverTimeMs - nowMs,
+      uncertaintyMs: roundTripMs,
+      roundTripMs,
+      takenMs: nowMs,
+      isGreeting: true,
+    });
   }
 
   add({ t0, t1, t2, t3 }: ClockExchange): void {
     const roundTripMs = Math.max(0, t3 - t0 - (t2 - t1));
-    this.#add({ offsetMs: (t1 - t0 + (t2 - t3)) / 2, uncertaintyMs: roundTripMs / 2, roundTripMs, takenMs: t3 });
+    this.#add({
+      offsetMs: (t1 - t0 + (t2 - t3)) / 2,
+      uncertaintyMs: roundTripMs / 2,
+      roundTripMs,
+      takenMs: t3,
+      isGreeting: false,
+    });
   }
 
   /** Undefined until the first sample. */
@@ -60,6 +74,12 @@ export class ClockSync {
         roundTripMs: best.roundTripMs,
       }
     );
+  }
+
+  /** Of the exchange that the estimate rests on, ms; undefined until there was one. */
+  roundTripMs(nowMs: number): number | undefined {
+    const best = this.#best(nowMs);
+    return best?.isGreeting === false ? best.roundTripMs : undefined;
   }
 
   /** Another server, another clock. */

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
-import type { ClockReply, ClockRequest } from '../protocol/video.ts';
+import type { ClockReply, VideoClockRequest } from '../protocol/video.ts';
 import type { ClockEstimate } from './clock-sync.ts';
 import { ClockSync } from './clock-sync.ts';
 import type { ConnectionEnd, Greeting } from './connection.ts';
@@ -43,7 +43,7 @@ export interface LinkOptions<Welcome extends Greeting, Message> {
   readonly address: (last: Welcome | undefined) => string;
   readonly subprotocol?: string | undefined;
   readonly decode: (data: string | Uint8Array) => Message;
-  readonly encodeClock: (request: ClockRequest) => string | Uint8Array<ArrayBuffer>;
+  readonly encodeClock: (request: VideoClockRequest) => string | Uint8Array<ArrayBuffer>;
 }
 
 export interface LinkListener<Welcome, Message> {
@@ -236,7 +236,9 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
   #askClock(exchanges: number): void {
     this.#clockExchangesLeft = exchanges;
     this.#clockAskedMs = this.clock.now();
-    this.send(this.#options.encodeClock({ type: 'clock', t0: this.#clockAskedMs }));
+    const round_trip_ms = this.#sync.roundTripMs(this.#clockAskedMs);
+    const request: VideoClockRequest = { type: 'clock', t0: this.#clockAskedMs };
+    this.send(this.#options.encodeClock(round_trip_ms === undefined ? request : { ...request, round_trip_ms }));
   }
 
   #onClock({ t0, t1, t2 }: ClockReply): void {

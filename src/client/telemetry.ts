@@ -142,7 +142,7 @@ export class TelemetrySession {
         address: (last) => addressOf(options, last),
         subprotocol: this.#protocol,
         decode: (data) => decoded(data, format),
-        encodeClock: (request) => this.#encode(request),
+        encodeClock: ({ type, t0 }) => this.#encode({ type, t0 }),
       },
       {
         onOpen: () => this.#onOpen(),

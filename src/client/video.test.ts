@@ -30,7 +30,7 @@ class ScriptedLane {
   readonly received: ClientMessage[] = [];
   socket!: WebSocket;
   format: MessageFormat = 'json';
-  grant = { rate_fps: 1000, window: 3, width: 640, height: 480, quality: 60, pinned: null };
+  grant = { rate_fps: 1000, window: 3, width: 640, height: 480, quality: 60, pinned: null, level: 'fixed', reason: 'fixed' };
   welcome: object = {};
   /** What comes instead of a welcome. */
   refusal: { error: ErrorMessage; closeCode: number } | undefined;

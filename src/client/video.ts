@@ -11,6 +11,7 @@ import type {
   MessageFormat,
   Pin,
   PinMessage,
+  ReportMessage,
   ResultMessage,
   ServerMessage,
   WelcomeMessage,
@@ -131,6 +132,7 @@ export class VideoSession {
   readonly #dropped: Record<LossCause, number> = {
     queue_full: 0,
     expired: 0,
+    superseded: 0,
     stale: 0,
     slow_reader: 0,
     disconnected: 0,
@@ -208,6 +210,7 @@ export class VideoSession {
     const message = encodeFrame({
       seq,
       captureTimeMs: captureTimeMs + this.#link.offsetMs(nowMs),
+      sentAfterMs: nowMs - captureTimeMs,
       priority: frame.priority ?? Priority.normal,
       jpeg,
     });
@@ -268,6 +271,11 @@ export class VideoSession {
   pin(pin: Pin): void {
     this.#pin = pin;
     this.#sendPin(pin);
+  }
+
+  /** How long a result takes here until it is shown, ms: a server that adapts asks a client that falls behind for less. */
+  reportLag(lagMs: number): void {
+    this.#link.send(JSON.stringify({ type: 'report', lag_ms: Math.max(0, lagMs) } satisfies ReportMessage));
   }
 
   /** The server's time for a moment on the client's clock, both Unix ms; good to ± `metrics().clock.uncertaintyMs`. */
@@ -387,8 +395,8 @@ export class VideoSession {
   }
 
   #applyGrant(grant: GrantFields): void {
-    const { rate_fps: rateFps, window, width, height, quality, pinned } = grant;
-    this.#grant = { rate_fps: rateFps, window, width, height, quality, pinned };
+    const { rate_fps: rateFps, window, width, height, quality, pinned, level, reason } = grant;
+    this.#grant = { rate_fps: rateFps, window, width, height, quality, pinned, level, reason };
     this.#limiter.setGrant({ rateFps, window }, this.#link.clock.now());
     this.#emitter.emit('grant', this.#grant);
     this.#wake();

@@ -7,11 +7,13 @@ export const PROFILES: Readonly<Record<'high_performance' | 'high_capacity', Con
     'server.max_connections': 1000,
     'telemetry.history_messages': 10_000,
     'performance.mode': 'high_performance',
+    'performance.stability_s': 3,
   },
   // Many clients with little each: smaller buffers, so that twice the connections need no more memory.
   high_capacity: {
     'server.max_connections': 2000,
     'streaming.default_fps': 10,
+    'performance.stability_s': 10,
     'streaming.queue_size': 12,
     'streaming.results_history': 128,
     'streaming.send_buffer_bytes_max': 524_288,

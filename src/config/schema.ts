@@ -47,8 +47,15 @@ const server = z.strictObject({
 
 const streaming = z.strictObject({
   max_fps: whole(5, 60).default(30).describe('Highest frame rate that a session may be granted, frames a second.'),
+  min_fps: whole(1, 60)
+    .default(5)
+    .describe('Frame rate below which a slow link does not bring a session, frames a second; a busy engine may.'),
   default_fps: whole(1, 60).default(15).describe('Frame rate that a session is granted first, frames a second.'),
-  window: whole(2, 64).default(4).describe('Frames of a session that may be unanswered at once.'),
+  window: whole(2, 64)
+    .default(2)
+    .describe(
+      'Frames of a session that may be unanswered at once, at the least; long links get as many as are on the way.',
+    ),
   queue_size: whole(1, 1000)
     .default(25)
     .describe('Frames of a session that wait for a worker; with one more the oldest is dropped (`queue_full`).'),
@@ -76,9 +83,6 @@ const streaming = z.strictObject({
     .default(MIB)
     .describe('Unsent bytes at which a socket counts as a slow reader: results are dropped until it has read.'),
   sse_heartbeat_s: seconds(3600).default(15).describe('Time between two comment lines of an event stream.'),
-  frame_age_max_ms: whole(1, 600_000)
-    .default(2000)
-    .describe('A frame that has waited longer when a worker is free is not processed any more (`expired`).'),
 });
 
 const telemetry = z.strictObject({
@@ -159,7 +163,9 @@ const telemetry = z.strictObject({
 });
 
 const video = z.strictObject({
-  quality: whole(1, 100).default(50).describe('JPEG quality that a session is granted.'),
+  quality: whole(1, 100)
+    .default(50)
+    .describe('JPEG quality that a session is granted without `performance.adaptive_quality`.'),
   width: whole(16, 8192).default(640).describe('Widest picture that a session is granted, pixels.'),
   height: whole(16, 8192).default(480).describe('Highest picture that a session is granted, pixels.'),
   fps: whole(1, 60).default(30).describe('Frame rate of the demo camera, frames a second.'),
@@ -246,7 +252,20 @@ const performance = z.strictObject({
   mode: z
     .enum(['ultra_performance', 'high_performance', 'balanced', 'high_quality'])
     .default('balanced')
-    .describe(`Performance mode that the quality controller starts in. ${LATER}`),
+    .describe(
+      'Performance mode: a session begins on the rung of the ladder that costs most nearly what the mode does.',
+    ),
+  ladder: z
+    .array(text())
+    .min(1)
+    .max(16)
+    .default(['levels'])
+    .describe(
+      'Rungs between which quality moves: `levels` (five quality levels), `modes` (four performance modes), or rungs of your own from the lowest up, each `name quality scale fps`, such as `low 40 0.65 15`.',
+    ),
+  stability_s: seconds(3600)
+    .default(5)
+    .describe('Time for which a higher rung must be affordable before a session moves up to it; down it goes at once.'),
   strategy: z
     .enum(['latency', 'memory', 'balanced', 'aggressive'])
     .default('balanced')
@@ -255,8 +274,15 @@ const performance = z.strictObject({
     .enum(['high_performance', 'high_capacity'])
     .optional()
     .describe('Named capacity, see below; beats the strategy, and every key that you set yourself beats it.'),
-  adaptive_quality: z.boolean().default(true).describe(`Adapt rate, size and quality to network and load. ${LATER}`),
-  target_latency_ms: whole(1, 60_000).default(75).describe(`Capture to result that is aimed at. ${LATER}`),
+  adaptive_quality: z
+    .boolean()
+    .default(true)
+    .describe('Adapt rate, size and quality to the network and to the load of the engine.'),
+  target_latency_ms: whole(1, 60_000)
+    .default(75)
+    .describe(
+      'Latency budget of a frame, capture to result: one that cannot be in time any more is not processed (`expired`). A session may name its own (`budget_ms`).',
+    ),
   max_cpu_usage: decimal(1, 100).default(80).describe(`Processor load that is not exceeded, percent. ${LATER}`),
   max_memory_usage: whole(64, 1_048_576).default(8192).describe(`Memory that is not exceeded, MiB. ${LATER}`),
   gpu_optimization_enabled: z.boolean().default(true).describe(`Prefer a GPU provider where one works. ${LATER}`),

@@ -7,9 +7,7 @@ import type { ConfigLayer } from './profiles.ts';
 export const STRATEGIES: Readonly<Record<'latency' | 'memory' | 'balanced' | 'aggressive', ConfigLayer>> = {
   // A frame that is late is worth nothing: short queues, young frames, small pictures to decode.
   latency: {
-    'streaming.window': 2,
     'streaming.queue_size': 4,
-    'streaming.frame_age_max_ms': 500,
     'performance.target_latency_ms': 50,
   },
   // A small machine or many neighbours: one worker, one or two models, short histories.
@@ -24,9 +22,7 @@ export const STRATEGIES: Readonly<Record<'latency' | 'memory' | 'balanced' | 'ag
   balanced: {},
   // The shortest time at any price: also gives up picture quality.
   aggressive: {
-    'streaming.window': 2,
     'streaming.queue_size': 2,
-    'streaming.frame_age_max_ms': 250,
     'video.quality': 40,
     'video.width': 480,
     'video.height': 360,

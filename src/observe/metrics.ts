@@ -6,7 +6,7 @@ import type { ProcessFigures } from './process-figures.ts';
  * The answer of `GET /api/performance/metrics`. Units stand in the names. What a session and the engine tell of themselves
  * is theirs to say.
  */
-export interface MetricsDocument<Session, Engine, Telemetry> {
+export interface MetricsDocument<Session, Adaptation, Engine, Telemetry> {
   /** Unix ms. */
   readonly time: number;
   readonly latency: {
@@ -22,6 +22,8 @@ export interface MetricsDocument<Session, Engine, Telemetry> {
   /** Callbacks of readers that threw: faults of the program. */
   readonly callback_faults: number;
   readonly sessions: readonly Session[];
+  /** The engine's capacity and what is granted of it. */
+  readonly adaptation: Adaptation;
   readonly engine: Engine;
   /** The telemetry lane: its sessions and topics with their accounts. */
   readonly telemetry: Telemetry;

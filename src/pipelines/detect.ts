@@ -2,15 +2,17 @@ import type { Clock } from '../base/clock.ts';
 import { toSightlineError } from '../base/errors.ts';
 import type { FrameDropCause, FrameOutcome, VideoFrame } from '../base/frame.ts';
 import type { Sample } from '../base/sample.ts';
+import { countSuperseded, isStarved, pickNext, type Waiting } from '../flow/schedule.ts';
 import type { Engine, InferenceOutcome } from '../inference/engine/types.ts';
-import type { Reader } from '../stream/reader.ts';
+import type { LossCause, Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
 
 /**
  * The `objects` pipeline: frames in, one outcome for each of them out, in the order of the frames.
  *
  * Frames wait in their streams, not here: only when the engine has a free slot is one taken, so that it is the newest
- * decision about which frame is worth a worker's time. Lanes take turns; a frame of higher priority goes first.
+ * decision about which frame is worth a worker's time (`flow/schedule.ts`). What cannot be in time any more, or would hold up a
+ * newer frame of its stream for too long, never gets a worker.
  */
 
 export interface DetectLaneOptions {
@@ -20,6 +22,8 @@ export interface DetectLaneOptions {
   readonly modelId: string;
   readonly confidence?: number;
   readonly iou?: number;
+  /** The source keeps to what it was granted: only then its waiting says something about the grants. */
+  readonly isWithinGrant?: () => boolean;
 }
 
 export interface DetectPipelineOptions {
@@ -48,6 +52,18 @@ export interface DetectLaneCounts {
   readonly dropped: Readonly<Record<FrameDropCause, number>>;
 }
 
+/** What the pipeline has seen of the engine since the last time that it was asked. */
+export interface DetectLoad {
+  /** Mean wait for a worker of the frames that got one, of sources that keep to their grants; the longest wait while none got one. */
+  readonly waitMs: number;
+  /** From handed to a worker to done, of late. */
+  readonly serviceMs: number;
+}
+
+/** Weight of one frame in the time that the engine takes, and in the interval of a lane. */
+const SERVICE_LEARNING = 0.1;
+const INTERVAL_LEARNING = 0.3;
+
 /** One stream's place in the pipeline. */
 export class DetectLane {
   readonly options: DetectLaneOptions;
@@ -55,8 +71,21 @@ export class DetectLane {
   readonly #stallTimeoutMs: number;
   readonly #clock: Clock;
   readonly #inFlight: InFlight[] = [];
-  readonly #dropped: Record<FrameDropCause, number> = { queue_full: 0, expired: 0, stale: 0, disconnected: 0 };
+  readonly #dropped: Record<FrameDropCause, number> = {
+    queue_full: 0,
+    expired: 0,
+    superseded: 0,
+    stale: 0,
+    disconnected: 0,
+  };
   #busy = 0;
+  /** Virtual time: rises with every frame that gets a worker. */
+  turn = 0;
+  /** Since when frames wait and none got a worker; undefined: none has waited since the last one. */
+  #waitingSinceMs: number | undefined;
+  #lastTakenMs = 0;
+  /** Between two frames that got a worker, while more waited; 0: the lane is not behind. */
+  #intervalMs = 0;
   #results = 0;
   #errors = 0;
   #closed = false;
@@ -68,15 +97,18 @@ export class DetectLane {
     this.reader = options.frames.subscribe({
       name: 'objects',
       contract: { kind: 'all' },
-      onReady,
+      onReady: () => {
+        this.#waitingSinceMs ??= clock.now();
+        onReady();
+      },
       onLost: (seqs, cause) => {
-        for (const seq of seqs)
-          this.#publishDropped(
-            seq,
-            cause === 'overflow' ? 'queue_full' : cause === 'expired' ? 'expired' : 'disconnected',
-          );
+        for (const seq of seqs) this.#publishDropped(seq, dropCauseOf(cause));
       },
     });
+  }
+
+  get isWithinGrant(): boolean {
+    return this.options.isWithinGrant?.() ?? true;
   }
 
   /** Frames that workers hold, given-up ones included: what bounds this lane's share of the engine. */
@@ -84,14 +116,40 @@ export class DetectLane {
     return this.#busy;
   }
 
-  /** The frame to process next, now counted as in flight. */
+  /** How the lane stands in line; undefined when it has nothing to give or its share of the workers. */
+  waiting(inFlightMax: number): Waiting | undefined {
+    if (this.#busy >= inFlightMax) return undefined;
+    const head = this.reader.peek();
+    if (!head) return undefined;
+    const { priority, deadlineMs } = head;
+    return { priority, deadlineMs, turn: this.turn, waitingSinceMs: this.#waitingSinceMs ?? this.#clock.now() };
+  }
+
+  /** The frame to process next, now counted as in flight. Older ones that it supersedes are dropped. */
   take(): InFlight | undefined {
+    const head = this.reader.peek();
+    if (!head) return undefined;
+    const budgetMs = head.deadlineMs - head.publishedTimeMs;
+    const superseded = countSuperseded(this.reader.queued, this.#intervalMs, budgetMs);
+    if (superseded > 0) this.reader.drop('superseded', superseded);
     const sample = this.reader.next();
     if (!sample) return undefined;
-    const entry: InFlight = { sample, takenTimeMs: this.#clock.now(), outcome: undefined, abandoned: false };
+    const nowMs = this.#clock.now();
+    const entry: InFlight = { sample, takenTimeMs: nowMs, outcome: undefined, abandoned: false };
     this.#inFlight.push(entry);
     this.#busy++;
+    this.#noteTaken(nowMs);
     return entry;
+  }
+
+  #noteTaken(nowMs: number): void {
+    const isBehind = this.reader.queued > 0;
+    const sinceMs = nowMs - this.#lastTakenMs;
+    if (!isBehind) this.#intervalMs = 0;
+    else if (this.#intervalMs === 0) this.#intervalMs = Math.min(sinceMs, nowMs - (this.#waitingSinceMs ?? nowMs));
+    else this.#intervalMs += INTERVAL_LEARNING * (sinceMs - this.#intervalMs);
+    this.#lastTakenMs = nowMs;
+    this.#waitingSinceMs = isBehind ? nowMs : undefined;
   }
 
   /** The engine is done with a frame: publishes it and those behind it that waited for it. */
@@ -159,8 +217,12 @@ export class DetectLane {
 
 export class DetectPipeline {
   readonly #options: DetectPipelineOptions;
-  /** In the order of their turns: whoever was served goes to the end. */
   readonly #lanes: DetectLane[] = [];
+  /** Virtual time: the turn of the lane that was served last. A lane that was idle has no claim to what it left. */
+  #turn = 0;
+  #picksSinceRescue = 0;
+  #serviceMs = 0;
+  #waited = { sumMs: 0, frames: 0 };
 
   constructor(options: DetectPipelineOptions) {
     this.#options = options;
@@ -180,32 +242,61 @@ export class DetectPipeline {
     lane.close();
   }
 
+  /** From handed to a worker to done, ms, of late. */
+  get serviceMs(): number {
+    return this.#serviceMs;
+  }
+
+  /** What was seen since the last call. */
+  load(): DetectLoad {
+    const { sumMs, frames } = this.#waited;
+    this.#waited = { sumMs: 0, frames: 0 };
+    return { waitMs: frames > 0 ? sumMs / frames : this.#longestWaitMs(), serviceMs: this.#serviceMs };
+  }
+
+  #longestWaitMs(): number {
+    const nowMs = this.#options.clock.now();
+    let longestMs = 0;
+    for (const lane of this.#lanes) {
+      const head = lane.reader.peek();
+      if (head && lane.isWithinGrant) longestMs = Math.max(longestMs, nowMs - head.publishedTimeMs);
+    }
+    return longestMs;
+  }
+
   #pump(): void {
     while (this.#options.engine.freeSlots > 0) {
       const lane = this.#nextLane();
       const entry = lane?.take();
       if (!lane || !entry) return;
+      this.#note(lane, entry);
       void this.#process(lane, entry);
     }
   }
 
-  /** The lane whose head has the highest priority; among equals the one that waited longest for its turn. */
   #nextLane(): DetectLane | undefined {
-    let best = -1;
-    let bestPriority = -1;
-    for (let i = 0; i < this.#lanes.length; i++) {
-      const lane = this.#lanes[i]!;
-      if (lane.busy >= this.#options.laneInFlightMax) continue;
-      const head = lane.reader.peek();
-      if (head && head.priority > bestPriority) {
-        best = i;
-        bestPriority = head.priority;
-      }
+    const lanes: DetectLane[] = [];
+    const waiting: Waiting[] = [];
+    for (const lane of this.#lanes) {
+      const one = lane.waiting(this.#options.laneInFlightMax);
+      if (!one) continue;
+      lanes.push(lane);
+      waiting.push(one);
     }
-    if (best < 0) return undefined;
-    const [lane] = this.#lanes.splice(best, 1);
-    this.#lanes.push(lane!);
+    const nowMs = this.#options.clock.now();
+    const picked = pickNext(waiting, nowMs, this.#picksSinceRescue);
+    if (picked < 0) return undefined;
+    this.#picksSinceRescue = isStarved(waiting[picked]!, nowMs) ? 0 : this.#picksSinceRescue + 1;
+    const lane = lanes[picked]!;
+    this.#turn = Math.max(this.#turn, lane.turn);
+    lane.turn = this.#turn + 1;
     return lane;
+  }
+
+  #note(lane: DetectLane, { sample, takenTimeMs }: InFlight): void {
+    if (!lane.isWithinGrant) return;
+    this.#waited.sumMs += takenTimeMs - sample.publishedTimeMs;
+    this.#waited.frames++;
   }
 
   async #process(lane: DetectLane, entry: InFlight): Promise<void> {
@@ -219,6 +310,8 @@ export class DetectPipeline {
         ...(iou !== undefined && { iou }),
       });
       outcome = resultOf(entry.sample, done);
+      const tookMs = this.#options.clock.now() - entry.takenTimeMs;
+      this.#serviceMs += (this.#serviceMs === 0 ? 1 : SERVICE_LEARNING) * (tookMs - this.#serviceMs);
     } catch (thrown) {
       const { code, message } = toSightlineError(thrown, 'INFERENCE_FAILED');
       outcome = { kind: 'error', code, message };
@@ -227,6 +320,12 @@ export class DetectPipeline {
     // A lane at its bound has room again, which the engine's own free slots do not tell.
     this.#pump();
   }
+}
+
+function dropCauseOf(cause: LossCause): FrameDropCause {
+  if (cause === 'overflow') return 'queue_full';
+  if (cause === 'expired') return 'expired';
+  return cause === 'superseded' ? 'superseded' : 'disconnected';
 }
 
 function resultOf(sample: Sample<VideoFrame>, done: InferenceOutcome): FrameOutcome {

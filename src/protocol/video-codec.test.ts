@@ -42,20 +42,43 @@ const seqs = fc.integer({ min: 1, max: SEQ_MAX });
 
 describe('binary frames', () => {
   test('the header has the layout of the documentation', () => {
-    const message = encodeFrame({ seq: 0x01020304, captureTimeMs: 1.5, priority: 3, jpeg: Uint8Array.of(0xff, 0xd8) });
-    expect(Buffer.from(message).toString('hex')).toBe('534c010304030201000000000000f83fffd8');
+    const jpeg = Uint8Array.of(0xff, 0xd8);
+    const message = encodeFrame({ seq: 0x01020304, captureTimeMs: 1.5, sentAfterMs: 66.051, priority: 3, jpeg });
+    expect(Buffer.from(message).toString('hex')).toBe('534c020304030201000000000000f83f03020100ffd8');
     expect(encodeFrame({ seq: 1, captureTimeMs: 0, jpeg: new Uint8Array() })[3]).toBe(1);
   });
 
   test('what was encoded is decoded, and its picture borrowed from the message', () => {
     fc.assert(
-      fc.property(seqs, times, priorities, bytes, (seq, captureTimeMs, priority, jpeg) => {
-        const message = encodeFrame({ seq, captureTimeMs, priority, jpeg });
+      fc.property(seqs, times, seqs, priorities, bytes, (seq, captureTimeMs, sentAfterUs, priority, jpeg) => {
+        const sentAfterMs = sentAfterUs / 1000;
+        const message = encodeFrame({ seq, captureTimeMs, sentAfterMs, priority, jpeg });
         const frame = decodeBinaryFrame(message);
-        expect(frame).toEqual({ type: 'frame', seq, captureTimeMs, priority, jpeg });
+        expect(frame).toEqual({ type: 'frame', seq, captureTimeMs, sentAfterMs, priority, jpeg });
         expect('jpeg' in frame && frame.jpeg.buffer).toBe(message.buffer);
       }),
     );
+  });
+
+  test('the older header, without the time of sending, is read as ever', () => {
+    const message = Buffer.from('534c010304030201000000000000f83fffd8', 'hex');
+    expect(decodeBinaryFrame(message)).toEqual({
+      type: 'frame',
+      seq: 0x01020304,
+      captureTimeMs: 1.5,
+      sentAfterMs: undefined,
+      priority: 3,
+      jpeg: Buffer.from('ffd8', 'hex'),
+    });
+  });
+
+  test.each([
+    [-1, 0],
+    [Number.NaN, 0],
+    [1e12, 0xffff_ffff / 1000],
+  ])('a frame sent %s ms after its capture is written as %s', (sentAfterMs, written) => {
+    const frame = decodeBinaryFrame(encodeFrame({ seq: 1, captureTimeMs: 0, sentAfterMs, jpeg: new Uint8Array(2) }));
+    expect(frame).toMatchObject({ sentAfterMs: written });
   });
 
   test('a message in the middle of a larger buffer is read at its own place', () => {
@@ -75,7 +98,7 @@ describe('binary frames', () => {
       fc.property(bytes, (message) => {
         fc.pre(message[0] !== 0x53 || message[1] !== 0x4c);
         const frame = decodeBinaryFrame(message);
-        expect(frame).toEqual({ type: 'frame', seq: undefined, captureTimeMs: undefined, priority: 1, jpeg: message });
+        expect(frame).toEqual({ type: 'frame', jpeg: message });
       }),
     );
   });
@@ -86,12 +109,13 @@ describe('binary frames', () => {
         const message = Uint8Array.of(0x53, 0x4c, ...rest);
         const frame = decodeBinaryFrame(message);
         const view = new DataView(message.buffer);
-        if (message.length < FRAME_HEADER_BYTES) {
+        if (message.length < (message[2] === 1 ? 16 : FRAME_HEADER_BYTES)) {
           expect(frame).toMatchObject({ type: 'bad_frame', seq: undefined, error: { code: 'FRAME_HEADER_BAD' } });
           return;
         }
         expect(frame.seq).toBe(view.getUint32(4, true));
-        const sound = message[2] === 1 && message[3]! <= 3 && Number.isFinite(view.getFloat64(8, true));
+        const sound =
+          (message[2] === 1 || message[2] === 2) && message[3]! <= 3 && Number.isFinite(view.getFloat64(8, true));
         expect(frame).toMatchObject(
           sound ? { type: 'frame' } : { type: 'bad_frame', error: { code: 'FRAME_HEADER_BAD' } },
         );
@@ -100,7 +124,7 @@ describe('binary frames', () => {
   });
 
   test.each([
-    ['version 2', 2, 2],
+    ['version 3', 2, 3],
     ['version 0', 2, 0],
     ['priority 4', 3, 4],
   ])('%s is refused by name, with the number of the frame', (words, offset, value) => {
@@ -130,7 +154,7 @@ describe('frames as JSON', () => {
           type: 'frame',
           seq: fields.seq,
           captureTimeMs: fields.timestamp,
-          priority: fields.priority ?? 1,
+          priority: fields.priority,
           jpeg: Buffer.from(jpeg),
         });
       }),
@@ -273,6 +297,8 @@ describe('server messages', () => {
     height: count,
     quality: count,
     pinned: fc.option(fc.record({ level: fc.constantFrom(...QUALITY_LEVELS), skip_ratio: count })),
+    level: text,
+    reason: fc.constantFrom('link' as const, 'compute' as const),
   };
   const messages: fc.Arbitrary<ServerMessage> = fc.oneof(
     fc.record({ type: fc.constant('grant' as const), ...grantFields }),

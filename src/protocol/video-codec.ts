@@ -2,15 +2,26 @@ import { Packr } from 'msgpackr';
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
 import { quote } from './quote.ts';
-import type { BadFrame, ClientMessage, IncomingFrame, MessageFormat, Pin, ServerMessage } from './video.ts';
+import type {
+  BadFrame,
+  ClientMessage,
+  IncomingFrame,
+  MessageFormat,
+  Pin,
+  ServerMessage,
+  VideoClockRequest,
+} from './video.ts';
 import { PERFORMANCE_MODES, QUALITY_LEVELS } from './video.ts';
 
 /** Bytes in, messages out, as `docs/protocol.md` lays them down. No I/O; what the platform does better is handed in. */
 
-export const FRAME_HEADER_BYTES = 16;
+/** Of the header that the SDK writes, and of the older one without the time of sending. */
+export const FRAME_HEADER_BYTES = 20;
+const FRAME_HEADER_V1_BYTES = 16;
 const MAGIC_S = 0x53;
 const MAGIC_L = 0x4c;
-const HEADER_VERSION = 1;
+const HEADER_VERSION = 2;
+const SENT_AFTER_US_MAX = 0xffff_ffff;
 const SEQ_MAX = 0xffff_ffff;
 const SKIP_RATIO_MAX = 60;
 
@@ -19,10 +30,12 @@ export type Base64Decoder = (text: string) => Uint8Array;
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
 
-/** A frame message: the 16-byte header, then the JPEG. */
+/** A frame message: the 20-byte header, then the JPEG. */
 export function encodeFrame(frame: {
   seq: number;
   captureTimeMs: number;
+  /** From the capture until now, ms. */
+  sentAfterMs?: number;
   priority?: Priority;
   jpeg: Uint8Array;
 }): Uint8Array<ArrayBuffer> {
@@ -34,6 +47,8 @@ export function encodeFrame(frame: {
   message[3] = frame.priority ?? Priority.normal;
   view.setUint32(4, frame.seq, true);
   view.setFloat64(8, frame.captureTimeMs, true);
+  const sentAfterUs = Math.round((frame.sentAfterMs ?? 0) * 1000);
+  view.setUint32(16, sentAfterUs > 0 ? Math.min(SENT_AFTER_US_MAX, sentAfterUs) : 0, true);
   message.set(frame.jpeg, FRAME_HEADER_BYTES);
   return message;
 }
@@ -44,20 +59,30 @@ export function encodeFrame(frame: {
  */
 export function decodeBinaryFrame(message: Uint8Array): IncomingFrame | BadFrame {
   if (message[0] !== MAGIC_S || message[1] !== MAGIC_L) {
-    return { type: 'frame', seq: undefined, captureTimeMs: undefined, priority: Priority.normal, jpeg: message };
+    return {
+      type: 'frame',
+      seq: undefined,
+      captureTimeMs: undefined,
+      sentAfterMs: undefined,
+      priority: undefined,
+      jpeg: message,
+    };
   }
-  if (message.length < FRAME_HEADER_BYTES) {
-    return badFrame('FRAME_HEADER_BAD', `the header has ${message.length} bytes instead of ${FRAME_HEADER_BYTES}`);
+  const headerBytes = message[2] === 1 ? FRAME_HEADER_V1_BYTES : FRAME_HEADER_BYTES;
+  if (message.length < headerBytes) {
+    return badFrame('FRAME_HEADER_BAD', `the header has ${message.length} bytes instead of ${headerBytes}`);
   }
-  const view = new DataView(message.buffer, message.byteOffset, FRAME_HEADER_BYTES);
+  const view = new DataView(message.buffer, message.byteOffset, headerBytes);
   const seq = view.getUint32(4, true);
   const captureTimeMs = view.getFloat64(8, true);
   const [, , version, priority] = message;
-  if (version !== HEADER_VERSION) return badFrame('FRAME_HEADER_BAD', `header version ${version} is unknown`, seq);
+  if (version !== 1 && version !== HEADER_VERSION)
+    return badFrame('FRAME_HEADER_BAD', `header version ${version} is unknown`, seq);
   if (!isPriority(priority)) return badFrame('FRAME_HEADER_BAD', `priority ${priority} is not 0 to 3`, seq);
   if (!Number.isFinite(captureTimeMs))
     return badFrame('FRAME_HEADER_BAD', `capture_time ${captureTimeMs} is no time`, seq);
-  return { type: 'frame', seq, captureTimeMs, priority, jpeg: message.subarray(FRAME_HEADER_BYTES) };
+  const sentAfterMs = version === HEADER_VERSION ? view.getUint32(16, true) / 1000 : undefined;
+  return { type: 'frame', seq, captureTimeMs, sentAfterMs, priority, jpeg: message.subarray(headerBytes) };
 }
 
 /**
@@ -70,13 +95,15 @@ export function decodeTextMessage(text: string, decodeBase64: Base64Decoder): Cl
     case 'frame':
       return decodeJsonFrame(message, decodeBase64);
     case 'clock':
-      return { type: 'clock', t0: finiteNumber(message, 't0') };
+      return decodeClock(message);
+    case 'report':
+      return { type: 'report', lag_ms: duration(message, 'lag_ms') };
     case 'pin':
       return { type: 'pin', ...decodePin(message) };
     default:
       throw new SightlineError(
         'MESSAGE_TYPE_UNKNOWN',
-        `message type ${quote(message['type'])} is not frame, clock or pin`,
+        `message type ${quote(message['type'])} is not frame, clock, pin or report`,
       );
   }
 }
@@ -96,14 +123,15 @@ export function decodeServerMessage(data: string | Uint8Array): ServerMessage {
 }
 
 function decodeJsonFrame(message: Record<string, unknown>, decodeBase64: Base64Decoder): IncomingFrame | BadFrame {
-  const { seq, timestamp, priority = Priority.normal, image_data: image } = message;
+  const { seq, timestamp, priority, image_data: image } = message;
   if (seq !== undefined && !isSeq(seq)) {
     return badFrame('MESSAGE_FIELD_BAD', `seq ${quote(seq)} is not a whole number from 1 to ${SEQ_MAX}`);
   }
   if (timestamp !== undefined && !(typeof timestamp === 'number' && Number.isFinite(timestamp))) {
     return badFrame('MESSAGE_FIELD_BAD', `timestamp ${quote(timestamp)} is not a number`, seq);
   }
-  if (!isPriority(priority)) return badFrame('MESSAGE_FIELD_BAD', `priority ${quote(priority)} is not 0 to 3`, seq);
+  if (priority !== undefined && !isPriority(priority))
+    return badFrame('MESSAGE_FIELD_BAD', `priority ${quote(priority)} is not 0 to 3`, seq);
   if (typeof image !== 'string')
     return badFrame('MESSAGE_FIELD_BAD', `image_data ${quote(image)} is not text in base64`, seq);
   const base64 = image.startsWith('data:') ? image.slice(image.indexOf(',') + 1) : image;
@@ -111,7 +139,7 @@ function decodeJsonFrame(message: Record<string, unknown>, decodeBase64: Base64D
   if (base64.length % 4 !== 0 || jpeg.length !== base64Bytes(base64)) {
     return badFrame('MESSAGE_FIELD_BAD', 'image_data is not base64', seq);
   }
-  return { type: 'frame', seq, captureTimeMs: timestamp, priority, jpeg };
+  return { type: 'frame', seq, captureTimeMs: timestamp, sentAfterMs: undefined, priority, jpeg };
 }
 
 /** Bytes that well-formed base64 of this length stands for: a decoder that skips foreign characters gives fewer. */
@@ -172,6 +200,19 @@ function finiteNumber(message: Record<string, unknown>, field: string): number {
   const value = message[field];
   if (typeof value === 'number' && Number.isFinite(value)) return value;
   throw new SightlineError('MESSAGE_FIELD_BAD', `${field} ${quote(value)} is not a number`);
+}
+
+/** Milliseconds, not negative. */
+function duration(message: Record<string, unknown>, field: string): number {
+  const value = finiteNumber(message, field);
+  if (value >= 0) return value;
+  throw new SightlineError('MESSAGE_FIELD_BAD', `${field} ${quote(value)} is negative`);
+}
+
+function decodeClock(message: Record<string, unknown>): VideoClockRequest {
+  const t0 = finiteNumber(message, 't0');
+  if (message['round_trip_ms'] === undefined) return { type: 'clock', t0 };
+  return { type: 'clock', t0, round_trip_ms: duration(message, 'round_trip_ms') };
 }
 
 function oneOf<T extends string>(field: string, value: unknown, allowed: readonly T[]): T {

@@ -8,7 +8,7 @@ export const PROTOCOL_VERSION = 1;
 
 export type MessageFormat = 'json' | 'msgpack';
 
-export type DropCause = 'queue_full' | 'expired' | 'stale' | 'slow_reader' | 'disconnected';
+export type DropCause = 'queue_full' | 'expired' | 'superseded' | 'stale' | 'slow_reader' | 'disconnected';
 
 export const QUALITY_LEVELS = ['ultra_low', 'low', 'medium', 'high', 'ultra_high'] as const;
 export type QualityLevel = (typeof QUALITY_LEVELS)[number];
@@ -29,7 +29,16 @@ export interface GrantFields {
   height: number;
   quality: number;
   pinned: Pin | null;
+  /** Rung of the quality ladder, `fixed` without one. */
+  level: string;
+  reason: GrantReason;
 }
+
+/**
+ * What bounds a grant: it is the first one; adaptation is off; a pin; the way to the server; the engine's capacity; the client's
+ * own display; a higher rung must prove itself first; nothing but the settings.
+ */
+export type GrantReason = 'start' | 'fixed' | 'pin' | 'link' | 'compute' | 'client' | 'ladder' | 'settings';
 
 export interface SessionLimits {
   message_bytes_max: number;
@@ -114,6 +123,18 @@ export interface ClockRequest {
   t0: number;
 }
 
+export interface VideoClockRequest extends ClockRequest {
+  /** Of the earlier exchange that the client's offset rests on, ms. */
+  round_trip_ms?: number;
+}
+
+/** How the client keeps up. */
+export interface ReportMessage {
+  type: 'report';
+  /** A result received to shown, of late, ms. */
+  lag_ms: number;
+}
+
 export interface PinMessage extends Pin {
   type: 'pin';
 }
@@ -125,7 +146,10 @@ export interface IncomingFrame {
   seq: number | undefined;
   /** Unix ms; absent: the arrival. */
   captureTimeMs: number | undefined;
-  priority: Priority;
+  /** From the capture to the socket, ms; absent: not told. */
+  sentAfterMs: number | undefined;
+  /** Absent: that of the session. */
+  priority: Priority | undefined;
   jpeg: Uint8Array;
 }
 
@@ -136,4 +160,4 @@ export interface BadFrame {
   error: SightlineError;
 }
 
-export type ClientMessage = IncomingFrame | BadFrame | ClockRequest | PinMessage;
+export type ClientMessage = IncomingFrame | BadFrame | VideoClockRequest | PinMessage | ReportMessage;

@@ -1,4 +1,5 @@
 import { SightlineError } from '../base/errors.ts';
+import { Priority } from '../base/sample.ts';
 import type { MessageFormat } from '../protocol/video.ts';
 
 /** What a client asked for when it opened a video session. */
@@ -7,10 +8,15 @@ export interface SessionQuery extends SessionIdentity {
   readonly model: string | undefined;
   readonly confidence: number | undefined;
   readonly format: MessageFormat;
+  /** Capture to result that the user wants, ms; undefined: the server's setting. */
+  readonly budgetMs: number | undefined;
+  /** Class of the frames that name none. */
+  readonly priority: Priority;
 }
 
 const IDENTITY_KEYS = ['client_id', 'token'];
-const KEYS = ['pipeline', 'model', 'confidence', 'format', ...IDENTITY_KEYS];
+const KEYS = ['pipeline', 'model', 'confidence', 'format', 'budget_ms', 'priority', ...IDENTITY_KEYS];
+const BUDGET_MS_MAX = 60_000;
 export const CLIENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Throws SightlineError QUERY_BAD, naming the key and its value. Which pipelines and models exist is not decided here. */
@@ -21,6 +27,8 @@ export function parseSessionQuery(query: URLSearchParams): SessionQuery {
     model: query.get('model') ?? undefined,
     confidence: parseConfidence(query.get('confidence')),
     format: parseFormat(query.get('format')),
+    budgetMs: parseBudget(query.get('budget_ms')),
+    priority: parsePriority(query.get('priority')),
     ...parseIdentity(query),
   };
 }
@@ -58,6 +66,22 @@ function parseConfidence(text: string | null): number | undefined {
   if (text.trim() === '' || !(value >= 0 && value <= 1))
     throw bad(`confidence "${text.slice(0, 40)}" is not a number from 0 to 1`);
   return value;
+}
+
+function parseBudget(text: string | null): number | undefined {
+  if (text === null) return undefined;
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 1 && value <= BUDGET_MS_MAX))
+    throw bad(`budget_ms "${text.slice(0, 40)}" is not a number from 1 to ${BUDGET_MS_MAX}`);
+  return value;
+}
+
+function parsePriority(text: string | null): Priority {
+  if (text === null) return Priority.normal;
+  const names = Object.keys(Priority) as (keyof typeof Priority)[];
+  const name = names.find((one) => one === text);
+  if (name === undefined) throw bad(`priority "${text.slice(0, 40)}" is not one of ${names.join(', ')}`);
+  return Priority[name];
 }
 
 function parseFormat(text: string | null): MessageFormat {

@@ -2,19 +2,20 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
-import { decideGrant, type GrantSettings } from '../flow/grant.ts';
+import { SessionControl, type SessionControlSettings } from '../flow/session-control.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
   type BadFrame,
   type DropCause,
-  type GrantFields,
   type IncomingFrame,
   type MessageFormat,
   type Pin,
   type ServerMessage,
   type StagesMs,
+  type VideoClockRequest,
 } from '../protocol/video.ts';
+import type { Priority } from '../base/sample.ts';
 import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from './messages.ts';
@@ -29,9 +30,8 @@ const DROPPED_SEQS_MAX = 1_000;
 const UNTOLD_SEQS_MAX = 10_000;
 
 export interface VideoSessionSettings {
-  readonly grant: GrantSettings;
+  readonly control: SessionControlSettings;
   readonly frameQueue: number;
-  readonly frameAgeMaxMs: number;
   readonly messageBytesMax: number;
   readonly imageSideMax: number;
   readonly imagePixelsMax: number;
@@ -48,6 +48,8 @@ export interface AttachedPipeline {
   /** Frames that workers hold now. */
   readonly inFlight: () => number;
   readonly queued: () => number;
+  /** How long the engine takes for a frame, of late. */
+  readonly serviceMs: () => number;
   discardQueued(): void;
   detach(): void;
 }
@@ -64,6 +66,9 @@ export interface VideoSessionParts {
   readonly pipeline: string;
   readonly frames: Stream<VideoFrame>;
   readonly attached: AttachedPipeline;
+  readonly control: SessionControl;
+  /** Class of the frames that name none. */
+  readonly priority: Priority;
   readonly settings: VideoSessionSettings;
   readonly clock: Clock;
   readonly observer: VideoObserver;
@@ -97,6 +102,7 @@ export class VideoSession {
   readonly #dropped: Record<DropCause, number> = {
     queue_full: 0,
     expired: 0,
+    superseded: 0,
     stale: 0,
     slow_reader: 0,
     disconnected: 0,
@@ -104,7 +110,6 @@ export class VideoSession {
   /** Losses that the client has not been told yet, by cause. */
   readonly #untold = new Map<DropCause, number[]>();
   #format: MessageFormat = 'json';
-  #pin: Pin | null = null;
   #lastSeq = 0;
   #received = 0;
   #results = 0;
@@ -152,8 +157,15 @@ export class VideoSession {
     return this.#refusedMessages;
   }
 
-  get grant(): GrantFields {
-    return decideGrant(this.#parts.settings.grant, this.#pin);
+  get control(): SessionControl {
+    return this.#parts.control;
+  }
+
+  /** Tells the client of its grant, if that has changed enough. */
+  tellGrant(nowMs: number): void {
+    if (!this.link.socket) return;
+    const grant = this.control.news(nowMs);
+    if (grant) this.#send({ type: 'grant', ...grant });
   }
 
   accounts(): VideoSessionAccounts {
@@ -172,6 +184,7 @@ export class VideoSession {
   connect(socket: WebSocket, format: MessageFormat, resumed: boolean): void {
     this.link.connect(socket);
     this.#format = format;
+    this.control.restart(this.#parts.clock.now());
     this.#send(this.#welcome(resumed));
   }
 
@@ -206,7 +219,7 @@ export class VideoSession {
         frame_queue: settings.frameQueue,
         idle_timeout_s: settings.idleTimeoutMs / 1000,
       },
-      grant: this.grant,
+      grant: this.control.tell(clock.now()),
     };
   }
 
@@ -230,22 +243,28 @@ export class VideoSession {
     }
     try {
       const message = decodeTextMessage(data.toString('utf8'), (text) => Buffer.from(text, 'base64'));
-      if (message.type === 'clock') this.#send({ type: 'clock', t0: message.t0, t1: now, t2: this.#parts.clock.now() });
-      else if (message.type === 'pin') this.#onPin(message);
+      if (message.type === 'clock') this.#onClock(message, now);
+      else if (message.type === 'pin') this.#onPin(message, now);
+      else if (message.type === 'report') this.control.lag(message.lag_ms);
       else this.#onFrame(message, now);
     } catch (thrown) {
       this.#refuseMessage(toSightlineError(thrown));
     }
   }
 
-  #onPin({ level, mode, skip_ratio }: Pin): void {
+  #onClock({ t0, round_trip_ms }: VideoClockRequest, now: number): void {
+    if (round_trip_ms !== undefined) this.control.roundTrip(round_trip_ms);
+    this.#send({ type: 'clock', t0, t1: now, t2: this.#parts.clock.now() });
+  }
+
+  #onPin({ level, mode, skip_ratio }: Pin, now: number): void {
     const pin: Pin = {
       ...(level && { level }),
       ...(mode && { mode }),
       ...(skip_ratio !== undefined && { skip_ratio }),
     };
-    this.#pin = Object.keys(pin).length > 0 ? pin : null;
-    this.#send({ type: 'grant', ...this.grant });
+    this.control.pin(Object.keys(pin).length > 0 ? pin : null);
+    this.#send({ type: 'grant', ...this.control.tell(now) });
   }
 
   #onFrame(frame: IncomingFrame | BadFrame, now: number): void {
@@ -262,7 +281,7 @@ export class VideoSession {
       this.#refuseFrame(frame.seq, frame.error);
       return;
     }
-    const { settings, readJpeg, frames } = this.#parts;
+    const { readJpeg, frames, attached } = this.#parts;
     let size: { width: number; height: number };
     try {
       size = readJpeg(frame.jpeg);
@@ -272,13 +291,19 @@ export class VideoSession {
     }
     this.#lastSeq = seq;
     this.#received++;
+    const captureTimeMs = this.#plausibleCaptureTime(frame.captureTimeMs, now);
+    const priority = frame.priority ?? this.#parts.priority;
+    // Who does not tell when a frame was sent has sent it when it was captured.
+    const sentTimeMs = Math.min(now, captureTimeMs + (frame.sentAfterMs ?? 0));
+    this.control.frame({ bytes: frame.jpeg.length, sentTimeMs, arrivedTimeMs: now }, priority);
     frames.publish({
       seq,
-      captureTimeMs: this.#plausibleCaptureTime(frame.captureTimeMs, now),
-      priority: frame.priority,
-      deadlineMs: now + settings.frameAgeMaxMs,
+      captureTimeMs,
+      priority,
+      deadlineMs: this.control.deadlineMs(captureTimeMs, now, attached.serviceMs()),
       data: { jpeg: frame.jpeg, width: size.width, height: size.height },
     });
+    this.tellGrant(now);
   }
 
   #plausibleCaptureTime(captureTimeMs: number | undefined, now: number): number {
@@ -347,6 +372,7 @@ export class VideoSession {
       const message = outcomeMessage(sample, this, this.#parts.clock.now());
       if (message.type === 'result') {
         this.#results++;
+        this.control.answered(this.#parts.clock.now(), message.stages_ms.total - message.stages_ms.capture);
         this.#parts.observer.frame(message.stages_ms);
       } else {
         this.#errors++;

@@ -8,6 +8,8 @@ import { ManualClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
 import { seededRandom } from '../base/random.ts';
+import { Priority } from '../base/sample.ts';
+import { builtInLadder } from '../flow/ladder.ts';
 import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
 import { encodeFrame } from '../protocol/video-codec.ts';
 import { Hub } from '../stream/hub.ts';
@@ -17,9 +19,23 @@ import { VideoLane, type VideoLaneOptions } from './video.ts';
 const JPEG = encodeJpeg({ data: new Uint8Array(16 * 8 * 3).fill(90), width: 16, height: 8 }, 80);
 
 const SETTINGS: VideoLaneOptions['settings'] = {
-  grant: { maxFps: 30, defaultFps: 15, sourceFps: 30, window: 4, width: 640, height: 480, quality: 50 },
+  control: {
+    rungs: builtInLadder('levels', 30),
+    startRung: 2,
+    width: 640,
+    height: 480,
+    firstFps: 15,
+    minFps: 5,
+    maxFps: 30,
+    sourceFps: 30,
+    stabilityMs: 5_000,
+    isAdaptive: false,
+    fixedQuality: 50,
+    windowMin: 4,
+    budgetMs: 2_000,
+    priority: Priority.normal,
+  },
   frameQueue: 25,
-  frameAgeMaxMs: 2_000,
   messageBytesMax: 100_000,
   imageSideMax: 4_096,
   imagePixelsMax: 4_000_000,
@@ -44,6 +60,7 @@ class Bench {
     settings: SETTINGS,
     observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
     readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
+    engine: () => ({ completed: 0, busyMs: 0, workers: 1, waitMs: 0 }),
     attach: async ({ pipeline, model, clientId, frames }) => {
       if (pipeline !== 'objects') throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${pipeline}" is unknown`);
       if (model === 'gone') throw new SightlineError('MODEL_UNKNOWN', 'model "gone" is unknown');
@@ -67,6 +84,7 @@ class Bench {
         model: model ?? 'any',
         inFlight: () => 0,
         queued: () => reader.queued,
+        serviceMs: () => 10,
         discardQueued: () => reader.drop('disconnected'),
         detach: () => {
           reader.close();

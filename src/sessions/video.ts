@@ -2,6 +2,8 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { VideoFrame } from '../base/frame.ts';
+import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
+import { SessionControl, type ControlReport } from '../flow/session-control.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
@@ -21,6 +23,8 @@ export interface AttachRequest {
   readonly confidence: number | undefined;
   readonly clientId: string;
   readonly frames: Stream<VideoFrame>;
+  /** The source keeps to what it was granted. */
+  readonly isWithinGrant: () => boolean;
 }
 
 export interface VideoLaneOptions {
@@ -36,7 +40,12 @@ export interface VideoLaneOptions {
   readonly attach: (request: AttachRequest) => Promise<AttachedPipeline>;
   /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
+  /** What the engine has done so far, and the wait for it since the last call. */
+  readonly engine: () => Omit<EngineFacts, 'nowMs'>;
 }
+
+/** Between two looks at the engine's load, and what follows from it for the grants. */
+const REGULATION_INTERVAL_MS = 100;
 
 export interface VideoSessionReport {
   readonly client_id: string;
@@ -45,18 +54,33 @@ export interface VideoSessionReport {
   readonly connected: boolean;
   readonly age_s: number;
   readonly accounts: VideoSessionAccounts;
+  readonly quality: ControlReport;
   readonly capture_times_replaced: number;
   readonly refused_messages: number;
+}
+
+export interface AdaptationReport {
+  readonly is_adaptive: boolean;
+  /** Frames a second that the engine can do, as measured; null before it has done any. */
+  readonly capacity_fps: number | null;
+  /** Share of the workers' time that is used, 0..1. */
+  readonly load: number;
+  /** Frames a second that the sessions are granted in all, at the most. */
+  readonly asked_fps: number | null;
 }
 
 /** `WS /ws/video`: opens sessions and finds them again. */
 export class VideoLane {
   readonly #options: VideoLaneOptions;
   readonly #registry: SessionRegistry<VideoSession>;
+  readonly #engine = new EngineControl();
+  readonly #regulation: NodeJS.Timeout;
 
   constructor(options: VideoLaneOptions) {
     this.#options = options;
     this.#registry = new SessionRegistry({ kind: 'video', clock: options.clock, settings: options.settings });
+    this.#regulation = setInterval(() => this.#regulate(), REGULATION_INTERVAL_MS);
+    this.#regulation.unref();
   }
 
   get sessions(): Iterable<VideoSession> {
@@ -103,29 +127,66 @@ export class VideoLane {
       connected: session.connected,
       age_s: (now - session.link.openedTimeMs) / 1000,
       accounts: session.accounts(),
+      quality: session.control.report(),
       capture_times_replaced: session.captureTimesReplaced,
       refused_messages: session.refusedMessages,
     }));
   }
 
+  /** What the engine is asked for, all sessions together. */
+  adaptation(): AdaptationReport {
+    return {
+      is_adaptive: this.#options.settings.control.isAdaptive,
+      capacity_fps: this.#engine.capacityFps ?? null,
+      load: this.#engine.load,
+      asked_fps: this.#engine.capacityFps === undefined ? null : this.#engine.rateFps,
+    };
+  }
+
   /** Tells every client and ends every session. Idempotent. */
   close(): void {
+    clearInterval(this.#regulation);
     this.#registry.close();
+  }
+
+  /** Shares the engine out among the sessions, and tells them where that changes their grants. */
+  #regulate(): void {
+    const nowMs = this.#options.clock.now();
+    this.#engine.update({ nowMs, ...this.#options.engine() });
+    const sessions = [...this.#registry.sessions].filter(({ connected }) => connected);
+    const shares = this.#engine.shares(sessions.map(({ control }) => control.demand(nowMs)));
+    for (const [i, session] of sessions.entries()) {
+      if (this.#options.settings.control.isAdaptive) session.control.share(shares[i]!);
+      session.tellGrant(nowMs);
+    }
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
     const { hub, clock, observer, settings, readJpeg, attach } = this.#options;
-    const { pipeline, model, confidence } = request;
+    const { pipeline, model, confidence, priority, budgetMs = settings.control.budgetMs } = request;
+    const control = new SessionControl({ ...settings.control, budgetMs, priority }, clock.now());
     const frames = hub.create<VideoFrame>(`${clientId}/frames`, { capacity: settings.frameQueue });
     let attached: AttachedPipeline | undefined;
     try {
-      attached = await attach({ pipeline, model, confidence, clientId, frames });
+      const isWithinGrant = () => control.isWithinGrant;
+      attached = await attach({ pipeline, model, confidence, clientId, frames, isWithinGrant });
       if (isUnwanted()) throw new SightlineError('SHUTTING_DOWN', 'the connection ended before the session began');
     } catch (thrown) {
       attached?.detach();
       frames.close();
       throw thrown;
     }
-    return new VideoSession({ clientId, pipeline, frames, attached, settings, clock, observer, readJpeg });
+    return new VideoSession({
+      clientId,
+      pipeline,
+      frames,
+      attached,
+      control,
+      priority,
+      settings,
+      clock,
+      observer,
+      readJpeg,
+    });
   }
 }

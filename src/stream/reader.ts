@@ -160,13 +160,13 @@ export class Reader<T> {
     };
   }
 
-  /** Discards everything that is queued, counted and told under `cause`, which must not be `overflow` or `expired`. */
-  drop(cause: string): void {
+  /** Discards the oldest `count` of what is queued, all of it by default; told under `cause`: not `overflow` or `expired`. */
+  drop(cause: string, count = Infinity): void {
     if (cause === 'overflow' || cause === 'expired') {
       throw new SightlineError('STREAM_OPTION_BAD', `cause "${cause}" is the stream's own`);
     }
     if (this.#closed) return;
-    const seqs = this.#discard(cause);
+    const seqs = this.#discard(cause, count);
     this.#armIfEmpty();
     this.#tell(seqs, cause);
   }
@@ -174,7 +174,7 @@ export class Reader<T> {
   /** Ends the reader; what is unread counts as dropped, cause `closed`. Idempotent. */
   close(): void {
     if (this.#closed) return;
-    const seqs = this.#discard('closed');
+    const seqs = this.#discard('closed', Infinity);
     this.#closed = true;
     this.#host.idle.delete(this);
     this.#host.detach(this);
@@ -250,14 +250,15 @@ export class Reader<T> {
     return expired;
   }
 
-  #discard(cause: string): number[] {
+  #discard(cause: string, count: number): number[] {
     const { ring } = this.#host;
     const { queued } = this;
+    const discarded = Math.min(queued, count);
     this.#skipped += this.#behind - queued;
-    this.#cursor = ring.head;
-    if (queued === 0) return [];
-    this.#dropped.set(cause, (this.#dropped.get(cause) ?? 0) + queued);
-    return Array.from({ length: queued }, (_, i) => ring.at(ring.head - queued + i)!.seq);
+    this.#cursor = ring.head - queued + discarded;
+    if (discarded === 0) return [];
+    this.#dropped.set(cause, (this.#dropped.get(cause) ?? 0) + discarded);
+    return Array.from({ length: discarded }, (_, i) => ring.at(this.#cursor - discarded + i)!.seq);
   }
 
   #armIfEmpty(): void {

@@ -115,6 +115,8 @@ export class OnnxEngine implements Engine {
   #closing: Promise<void> | undefined;
   #restarts = 0;
   #completed = 0;
+  /** Of the workers that are gone. */
+  #pastBusyMs = 0;
   #failed = 0;
   #redispatched = 0;
   #refused = 0;
@@ -208,6 +210,7 @@ export class OnnxEngine implements Engine {
       restarts: this.#restarts,
       completed: this.#completed,
       failed: this.#failed,
+      busyMs: this.#seats.reduce((sum, { lane }) => sum + (lane?.busyMs ?? 0), this.#pastBusyMs),
       models: Array.from(this.#models, ([id, { report, warmUpMs }]) => ({ id, providers: report, warmUpMs })),
       backlog: this.#backlog.length,
       redispatched: this.#redispatched,
@@ -286,7 +289,10 @@ export class OnnxEngine implements Engine {
 
   /** A worker is gone: its running job with it, the others go first in line. */
   #vacate(seat: Seat, reason: string, running: Job | undefined, waiting: Job[]): void {
-    if (seat.lane) this.#follow(seat.lane);
+    if (seat.lane) {
+      this.#pastBusyMs += seat.lane.busyMs;
+      this.#follow(seat.lane);
+    }
     seat.lane = undefined;
     seat.isReady = false;
     seat.loaded.clear();

@@ -69,6 +69,8 @@ export class Lane<J extends LaneJob> {
   readonly #loading = new Map<number, Loading>();
   #watch: NodeJS.Timeout | undefined;
   #nextId = 1;
+  #busyMs = 0;
+  #busySinceMs: number | undefined;
   /** Nothing is expected of the thread any more. */
   #isGone = false;
   /** Resolves when the thread has ended, which may be long after it was given up. */
@@ -102,6 +104,11 @@ export class Lane<J extends LaneJob> {
     return this.#inFlight.length;
   }
 
+  /** Time for which the thread had something to do. */
+  get busyMs(): number {
+    return this.#busyMs + (this.#busySinceMs === undefined ? 0 : performance.now() - this.#busySinceMs);
+  }
+
   /** Hands a job in; there must be a free slot. The picture is copied before this returns. */
   send(job: J): void {
     const slot = this.#freeSlots.pop();
@@ -121,6 +128,7 @@ export class Lane<J extends LaneJob> {
       ...(job.iou !== undefined && { iou: job.iou }),
     };
     this.#inFlight.push({ id, slot, job });
+    this.#busySinceMs ??= performance.now();
     if (this.#inFlight.length === 1) this.#watchRunning();
     this.#post(request);
   }
@@ -210,6 +218,7 @@ export class Lane<J extends LaneJob> {
   /** Starts the time of the job that is running now, or stops the watch when there is none. */
   #watchRunning(): void {
     if (this.#inFlight.length === 0) {
+      this.#rest();
       clearTimeout(this.#watch);
       this.#watch = undefined;
     } else if (this.#watch) {
@@ -220,6 +229,11 @@ export class Lane<J extends LaneJob> {
     }
   }
 
+  #rest(): void {
+    this.#busyMs = this.busyMs;
+    this.#busySinceMs = undefined;
+  }
+
   /**
    * The thread died or is given up. One that is given up ends by itself when its job returns, whose reply is ignored; it
    * is not terminated, because that aborts the whole process when the thread is inside ONNX Runtime.
@@ -227,6 +241,7 @@ export class Lane<J extends LaneJob> {
   #lose(reason: string): void {
     if (this.#isGone) return;
     this.#isGone = true;
+    this.#rest();
     clearTimeout(this.#watch);
     this.#post({ kind: 'close' });
     const error = new SightlineError('WORKER_LOST', `an inference worker ${reason}`);

@@ -43,6 +43,8 @@ export interface EngineStats {
   readonly restarts: number;
   readonly completed: number;
   readonly failed: number;
+  /** Time for which workers had something to do since the start, all of them together. */
+  readonly busyMs: number;
   readonly models: readonly { readonly id: string; readonly providers: ProviderReport; readonly warmUpMs: number }[];
 }
 

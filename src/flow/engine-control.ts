@@ -1,0 +1,73 @@
+import { RateLoop } from './rate-loop.ts';
+import { shareCapacity, type Demand } from './share.ts';
+
+/**
+ * How many frames a second the inference engine is asked for, all sessions together, and who of them gets how many. The same
+ * loop as for a link holds the queue in front of the engine short. Pure.
+ */
+
+/** Running totals of the engine, and what the sessions that keep to their grants have waited of late. */
+export interface EngineFacts {
+  readonly nowMs: number;
+  /** Frames finished since the start. */
+  readonly completed: number;
+  /** Time for which workers had something to do since the start, all workers together. */
+  readonly busyMs: number;
+  readonly workers: number;
+  /** Longest wait for a worker since the last time. */
+  readonly waitMs: number;
+}
+
+/** Nearly all: a frame's time in a worker hardly varies. */
+const HEADROOM = 0.97;
+const INITIAL_FPS = 10_000;
+const MIN_FPS = 1;
+/** The capacity is measured over so long at least, and while the workers were busy for a part of it. */
+const MEASURE_MS = 300;
+const BUSY_MIN = 0.05;
+const LEARNING = 0.4;
+
+export class EngineControl {
+  readonly #loop = new RateLoop({ initial: INITIAL_FPS, min: MIN_FPS, headroom: HEADROOM });
+  #last: EngineFacts | undefined;
+  #capacity: number | undefined;
+  #load = 0;
+
+  /** Frames a second that the engine can do, as measured; undefined before it has done any. */
+  get capacityFps(): number | undefined {
+    return this.#capacity;
+  }
+
+  /** Share of the workers' time that was used, 0..1. */
+  get load(): number {
+    return this.#load;
+  }
+
+  get rateFps(): number {
+    return this.#loop.rate;
+  }
+
+  update(facts: EngineFacts): void {
+    this.#last ??= facts;
+    const elapsedMs = facts.nowMs - this.#last.nowMs;
+    if (elapsedMs >= MEASURE_MS) {
+      const completed = facts.completed - this.#last.completed;
+      const busyMs = facts.busyMs - this.#last.busyMs;
+      this.#load = Math.min(1, busyMs / (elapsedMs * Math.max(1, facts.workers)));
+      if (this.#load >= BUSY_MIN && completed > 0) {
+        const capacity = (completed * 1000 * facts.workers) / busyMs;
+        this.#capacity =
+          this.#capacity === undefined ? capacity : this.#capacity + LEARNING * (capacity - this.#capacity);
+      }
+      this.#last = facts;
+    }
+    this.#loop.update({ nowMs: facts.nowMs, queueMs: facts.waitMs, capacity: this.#capacity, peak: this.#capacity });
+  }
+
+  /** Frames a second for each, in the order of the demands; Infinity for all while there is enough. */
+  shares(demands: readonly Demand[]): number[] {
+    const wanted = demands.reduce((sum, demand) => sum + demand.wanted, 0);
+    if (wanted <= this.rateFps) return demands.map(() => Infinity);
+    return shareCapacity(this.rateFps, demands);
+  }
+}

@@ -1,0 +1,75 @@
+import type { Priority } from '../base/sample.ts';
+
+/** Which stream's frame a free worker gets, and how many older ones are left out for it. Pure. */
+
+/** One stream that has a frame waiting and may have one more with the workers. */
+export interface Waiting {
+  /** Of the frame that would be next. */
+  readonly priority: Priority;
+  /** Unix ms. */
+  readonly deadlineMs: number;
+  /** Virtual time of the stream: rises by one with each of its frames. */
+  readonly turn: number;
+  /** Unix ms; since when the stream has frames waiting and gets none of them processed. */
+  readonly waitingSinceMs: number;
+}
+
+/** A stream that got nothing for so long goes before others of higher classes, but only now and then. */
+const STARVED_MS = 2_000;
+const RESCUE_EVERY = 4;
+/** Streams whose turns are closer than this are equals: the earlier deadline goes first. */
+const TURN_WIDTH = 1;
+
+/**
+ * Index of the stream to serve; -1 when there is none. The highest class goes first; within a class the stream that has had the
+ * least (start-time fair queuing: Goyal, Vin and Cheng, 1996), among equals the earliest deadline. `picksSinceRescue` counts
+ * the picks since a starved stream was let through.
+ */
+export function pickNext(streams: readonly Waiting[], nowMs: number, picksSinceRescue: number): number {
+  if (picksSinceRescue >= RESCUE_EVERY) {
+    const starved = longestStarved(streams, nowMs);
+    if (starved >= 0) return starved;
+  }
+  let priority = -1;
+  let least = Infinity;
+  for (const stream of streams) {
+    if (stream.priority < priority) continue;
+    if (stream.priority > priority) least = Infinity;
+    priority = stream.priority;
+    least = Math.min(least, stream.turn);
+  }
+  let best = -1;
+  for (let i = 0; i < streams.length; i++) {
+    const stream = streams[i]!;
+    if (stream.priority !== priority || stream.turn >= least + TURN_WIDTH) continue;
+    if (best < 0 || stream.deadlineMs < streams[best]!.deadlineMs) best = i;
+  }
+  return best;
+}
+
+/** A stream that is served in this state was rescued: the count of picks begins again. */
+export function isStarved(stream: Waiting, nowMs: number): boolean {
+  return nowMs - stream.waitingSinceMs > STARVED_MS;
+}
+
+function longestStarved(streams: readonly Waiting[], nowMs: number): number {
+  let longest = -1;
+  for (let i = 0; i < streams.length; i++) {
+    if (!isStarved(streams[i]!, nowMs)) continue;
+    if (longest < 0 || streams[i]!.waitingSinceMs < streams[longest]!.waitingSinceMs) longest = i;
+  }
+  return longest;
+}
+
+/** Of its budget a frame may spend this share waiting for older ones of its own stream. */
+const QUEUE_SHARE = 0.25;
+
+/**
+ * How many of a stream's waiting frames are superseded: left out, oldest first, because the newest one would otherwise wait too
+ * long behind them. `intervalMs` is the time between two frames of the stream that get a worker; 0 while it is not behind.
+ */
+export function countSuperseded(queued: number, intervalMs: number, budgetMs: number): number {
+  if (intervalMs <= 0) return 0;
+  const affordable = Math.floor((QUEUE_SHARE * budgetMs) / intervalMs);
+  return Math.max(0, queued - 1 - affordable);
+}

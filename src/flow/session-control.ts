@@ -1,0 +1,309 @@
+import type { Priority } from '../base/sample.ts';
+import type { GrantFields, GrantReason, Pin } from '../protocol/video.ts';
+import { LEVELS, rungOfMode, type Rung } from './ladder.ts';
+import { PathMonitor, type FrameArrival } from './path-monitor.ts';
+import { SessionQuality, type QualitySettings } from './quality.ts';
+import type { Demand } from './share.ts';
+
+/**
+ * Everything that is decided for one session: what its client may send, and until when a frame is worth work. One controller for
+ * network and compute: the way to the server bounds bits a second, the session's share of the engine bounds frames, and the
+ * grant is the lesser of both, so that the two never work against each other. Pure: no sockets, no timers.
+ */
+
+export interface SessionControlSettings extends QualitySettings {
+  /** False: rate, size and quality stay what `fixed` says; only the window follows the way. */
+  readonly isAdaptive: boolean;
+  /** Without adaptation: JPEG quality at full size. */
+  readonly fixedQuality: number;
+  /** Of the source, for pins to a mode: frames per second. */
+  readonly sourceFps: number;
+  /** Frames that may be unanswered at once, at least 2. */
+  readonly windowMin: number;
+  /** Capture to result that the user wants, ms. */
+  readonly budgetMs: number;
+  /** Class of the session until its first frame. */
+  readonly priority: Priority;
+}
+
+const WINDOW_MAX = 64;
+/** Answers do not come like clockwork. */
+const WINDOW_ROOM = 1.15;
+/** Changes smaller than this are not worth a message. */
+const RATE_NEWS = 0.08;
+const QUALITY_NEWS = 3;
+/** Grants rise at most so often; they fall at once, but not with every frame. */
+const RISE_INTERVAL_MS = 250;
+const FALL_INTERVAL_MS = 40;
+/** Averaging time of the rate that is used, and of the time that the server takes for a frame. */
+const AVERAGE_MS = 500;
+const PROCESSING_LEARNING = 0.1;
+/** A source may have so much more than it uses: room to show that it would use more. */
+const DEMAND_FACTOR = 1.25;
+const DEMAND_MORE_FPS = 1;
+/** A source that sends this much more than it was granted does not keep to its grant. */
+const OVER_GRANT = 1.5;
+const OVER_GRANT_FPS = 3;
+/** A client whose display is behind by more than this is asked for less. */
+const LAG_QUIET_MS = 50;
+const LAG_DRAIN_MS = 500;
+const LAG_SHARE_MIN = 0.2;
+/** Room in a stretched budget for what no estimate foresees, ms and share. */
+const BUDGET_ROOM_MS = 15;
+const BUDGET_ROOM = 1.5;
+/** A stream that has had no result for so long gets one, in time or not. */
+export const STARVED_MS = 2_000;
+
+/** What the control of a session knows and has decided; units in the names. */
+export interface ControlReport {
+  readonly grant: GrantFields;
+  /** Grants that were told since the session began, and moves on the ladder among them. */
+  readonly grants_told: number;
+  readonly ladder_moves: number;
+  readonly last_grant_time: number | null;
+  readonly used_fps: number;
+  /** Frames per second of the engine; null: as many as it likes. */
+  readonly share_fps: number | null;
+  /** What the loop asks of the way, and what the way is thought to carry; null: not measured. */
+  readonly asked_bps: number | null;
+  readonly capacity_bps: number | null;
+  /** Of the last frame: its wait behind earlier ones on the way, and its own serialisation. */
+  readonly link_queue_ms: number;
+  readonly link_service_ms: number;
+  readonly link_one_way_ms: number;
+  readonly client_lag_ms: number;
+}
+
+interface Told {
+  readonly timeMs: number;
+  readonly quality: number;
+  readonly scale: number;
+}
+
+export class SessionControl {
+  readonly #settings: SessionControlSettings;
+  readonly #path = new PathMonitor();
+  readonly #quality: SessionQuality;
+  #pin: Pin | null = null;
+  #shareFps = Infinity;
+  #usedFps: number | undefined;
+  #lastFrameMs: number | undefined;
+  #lastAnswerMs: number;
+  #processingMs = 0;
+  #lagMs = 0;
+  #priority: Priority;
+  /** The last two grants with another picture: frames of the older one are still on the way when the newer one is told. */
+  #told: Told[] = [];
+  #last: GrantFields | undefined;
+  #lastToldMs = -Infinity;
+  #grantsTold = 0;
+
+  constructor(settings: SessionControlSettings, nowMs: number) {
+    this.#settings = settings;
+    this.#quality = new SessionQuality(settings);
+    this.#lastAnswerMs = nowMs;
+    this.#priority = settings.priority;
+  }
+
+  /** Does the source keep to its grant, with some patience? */
+  get isWithinGrant(): boolean {
+    return this.#last === undefined || (this.#usedFps ?? 0) <= OVER_GRANT * this.#last.rate_fps + OVER_GRANT_FPS;
+  }
+
+  /** Another connection takes the session over. */
+  restart(nowMs: number): void {
+    this.#path.reset();
+    this.#quality.restart();
+    this.#lagMs = 0;
+    this.#usedFps = undefined;
+    this.#lastFrameMs = undefined;
+    this.#lastAnswerMs = nowMs;
+  }
+
+  roundTrip(roundTripMs: number): void {
+    this.#path.roundTrip(roundTripMs);
+  }
+
+  /** How far the client's display is behind, ms; what is no time is left out. */
+  lag(lagMs: number): void {
+    if (lagMs >= 0 && lagMs < Infinity) this.#lagMs = lagMs;
+  }
+
+  pin(pin: Pin | null): void {
+    this.#pin = pin;
+  }
+
+  /** Frames per second of the engine that this session may have; Infinity: there is enough. */
+  share(fps: number): void {
+    this.#shareFps = fps;
+  }
+
+  frame(arrival: FrameArrival, priority: Priority): void {
+    const { bytes, sentTimeMs, arrivedTimeMs } = arrival;
+    this.#priority = priority;
+    this.#measureUse(arrivedTimeMs);
+    const path = this.#path.frame(arrival);
+    if (this.#settings.isAdaptive) {
+      this.#quality.frame(arrivedTimeMs, bytes, this.#sentUnder(sentTimeMs - path.baseMs), path);
+    }
+  }
+
+  /** A frame was answered by a result, `processingMs` after it had arrived. */
+  answered(nowMs: number, processingMs: number): void {
+    this.#lastAnswerMs = nowMs;
+    this.#processingMs += PROCESSING_LEARNING * (processingMs - this.#processingMs);
+  }
+
+  /** What this session asks of the engine: no more than its other bounds let through, and little more than it uses. */
+  demand(nowMs: number): Demand {
+    const idleMs = nowMs - (this.#lastFrameMs ?? nowMs);
+    const used =
+      this.#usedFps === undefined ? Infinity : Math.min(this.#usedFps, idleMs > AVERAGE_MS ? 1000 / idleMs : Infinity);
+    const bound = this.#bound().fps;
+    return { priority: this.#priority, wanted: Math.min(bound, used * DEMAND_FACTOR + DEMAND_MORE_FPS) };
+  }
+
+  /**
+   * Capture to result that this session can be held to: the user's budget, or what way and engine need at the least where that is
+   * more: a budget that cannot be met would otherwise leave nothing at all.
+   */
+  budgetMs(serviceMs: number): number {
+    const { baseMs, serviceMs: wayMs, capacityBps } = this.#path.state;
+    const way = capacityBps === undefined ? 2 * baseMs : 2 * baseMs + wayMs;
+    return Math.max(this.#settings.budgetMs, BUDGET_ROOM * (way + serviceMs) + BUDGET_ROOM_MS);
+  }
+
+  /** Until when a frame must be with a worker, which takes `serviceMs`, so that its result is in time. */
+  deadlineMs(captureTimeMs: number, nowMs: number, serviceMs: number): number {
+    if (nowMs - this.#lastAnswerMs > STARVED_MS) return nowMs + STARVED_MS;
+    return captureTimeMs + this.budgetMs(serviceMs) - serviceMs - this.#path.state.baseMs;
+  }
+
+  grant(): GrantFields {
+    const { width, height, rungs } = this.#settings;
+    const { fps, quality, scale, rung, reason } = this.#bound();
+    const isComputeLess = this.#shareFps < fps;
+    const rate = Math.min(fps, this.#shareFps);
+    return {
+      rate_fps: Math.round(rate * 100) / 100,
+      window: this.#window(rate),
+      width: Math.round(width * scale),
+      height: Math.round(height * scale),
+      quality,
+      pinned: this.#pin,
+      level: rung === undefined ? 'fixed' : rungs[rung]!.name,
+      reason: isComputeLess ? 'compute' : reason,
+    };
+  }
+
+  /** The grant, if it differs enough from the one that was told last and may be told now. */
+  news(nowMs: number): GrantFields | undefined {
+    const grant = this.grant();
+    if (this.#last) {
+      const difference = compare(grant, this.#last);
+      if (difference === 'same') return undefined;
+      const sinceMs = nowMs - this.#lastToldMs;
+      if (sinceMs < (difference === 'less' ? FALL_INTERVAL_MS : RISE_INTERVAL_MS)) return undefined;
+    }
+    return this.tell(nowMs, grant);
+  }
+
+  /** The grant is told now, whether it is news or not. */
+  tell(nowMs: number, grant = this.grant()): GrantFields {
+    const scale = grant.width / this.#settings.width;
+    this.#told = [...this.#told.slice(-1), { timeMs: nowMs, quality: grant.quality, scale }];
+    this.#last = grant;
+    this.#lastToldMs = nowMs;
+    this.#grantsTold++;
+    return grant;
+  }
+
+  report(): ControlReport {
+    const { capacityBps, queueMs, serviceMs, baseMs } = this.#path.state;
+    return {
+      grant: this.#last ?? this.grant(),
+      grants_told: this.#grantsTold,
+      ladder_moves: this.#quality.ladderMoves,
+      last_grant_time: this.#last === undefined ? null : this.#lastToldMs,
+      used_fps: this.#usedFps ?? 0,
+      share_fps: this.#shareFps === Infinity ? null : this.#shareFps,
+      asked_bps: capacityBps === undefined ? null : this.#quality.rateBps,
+      capacity_bps: capacityBps ?? null,
+      link_queue_ms: queueMs,
+      link_service_ms: serviceMs,
+      link_one_way_ms: baseMs,
+      client_lag_ms: this.#lagMs,
+    };
+  }
+
+  /** The lowest of all bounds but the engine's. */
+  #bound(): { fps: number; quality: number; scale: number; rung: number | undefined; reason: GrantReason } {
+    const lagShare = 1 - Math.max(0, this.#lagMs - LAG_QUIET_MS) / LAG_DRAIN_MS;
+    const bound = this.#boundByWay();
+    if (lagShare >= 1) return bound;
+    return { ...bound, fps: bound.fps * Math.max(LAG_SHARE_MIN, lagShare), reason: 'client' };
+  }
+
+  #boundByWay(): { fps: number; quality: number; scale: number; rung: number | undefined; reason: GrantReason } {
+    const { isAdaptive, firstFps, maxFps, fixedQuality, rungs } = this.#settings;
+    const own = this.#quality.current;
+    const pinned = this.#pinnedRung();
+    const skip = this.#pin?.skip_ratio ?? 1;
+    if (pinned) {
+      // A pin fixes the picture and is the most in frames; the way still is what it is.
+      const fps = Math.min(pinned.fps, maxFps) / skip;
+      const rung = rungs.findIndex(({ name }) => name === pinned.name);
+      const affordable = isAdaptive ? Math.min(fps, this.#quality.fpsFor(pinned)) : fps;
+      return {
+        fps: affordable,
+        quality: pinned.quality,
+        scale: pinned.scale,
+        rung: rung < 0 ? undefined : rung,
+        reason: affordable < fps ? 'link' : 'pin',
+      };
+    }
+    if (!isAdaptive) {
+      const fps = Math.min(firstFps, maxFps) / skip;
+      return { fps, quality: fixedQuality, scale: 1, rung: undefined, reason: skip > 1 ? 'pin' : 'fixed' };
+    }
+    return { ...own, fps: own.fps / skip, reason: skip > 1 ? 'pin' : this.#quality.bound };
+  }
+
+  #pinnedRung(): Rung | undefined {
+    const { level, mode } = this.#pin ?? {};
+    if (level) return { name: level, ...LEVELS[level] };
+    return mode && rungOfMode(mode, Math.min(this.#settings.sourceFps, this.#settings.maxFps));
+  }
+
+  /** As many frames as are on the way at this rate: what is beyond it would only wait. */
+  #window(fps: number): number {
+    const { baseMs, serviceMs } = this.#path.state;
+    const answerMs = WINDOW_ROOM * (2 * baseMs + serviceMs + this.#processingMs);
+    const unanswered = Math.ceil((fps * answerMs) / 1000);
+    return Math.max(2, this.#settings.windowMin, Math.min(WINDOW_MAX, unanswered));
+  }
+
+  #measureUse(nowMs: number): void {
+    const sinceMs = this.#lastFrameMs === undefined ? 0 : nowMs - this.#lastFrameMs;
+    if (this.#lastFrameMs !== undefined && sinceMs > 0) {
+      const weight = 1 - Math.exp(-sinceMs / AVERAGE_MS);
+      const fps = 1000 / sinceMs;
+      this.#usedFps = this.#usedFps === undefined ? fps : this.#usedFps + weight * (fps - this.#usedFps);
+    }
+    this.#lastFrameMs = nowMs;
+  }
+
+  /** What was granted when a client handed a frame to its socket, the grant's own way taken off. */
+  #sentUnder(timeMs: number): { quality: number; scale: number } {
+    const told = this.#told.findLast((grant) => grant.timeMs <= timeMs) ?? this.#told[0];
+    return told ?? this.#quality.current;
+  }
+}
+
+function compare(grant: GrantFields, last: GrantFields): 'same' | 'less' | 'more' {
+  const rate = grant.rate_fps / Math.max(0.01, last.rate_fps);
+  if (rate < 1 - RATE_NEWS || grant.quality <= last.quality - QUALITY_NEWS || grant.width < last.width) return 'less';
+  if (rate > 1 + RATE_NEWS || grant.quality >= last.quality + QUALITY_NEWS || grant.width > last.width) return 'more';
+  if (grant.window > last.window || grant.level !== last.level || grant.reason !== last.reason) return 'more';
+  return grant.window < last.window - 1 ? 'more' : 'same';
+}

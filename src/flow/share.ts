@@ -1,0 +1,51 @@
+import type { Priority } from '../base/sample.ts';
+
+/** Who gets how much of a capacity that does not suffice for everybody. Pure. */
+
+export interface Demand {
+  readonly priority: Priority;
+  /** What this one could use, in the unit of the capacity. */
+  readonly wanted: number;
+}
+
+/** Share of the capacity that is kept for those below, whatever the classes above could use: nobody starves. */
+const FLOOR_SHARE = 0.1;
+
+/**
+ * Class by class from the highest, within a class by max-min fairness: nobody gets more than wanted, and what one leaves the others
+ * of the class share evenly (Bertsekas and Gallager, "Data Networks", §6.5.2). A tenth of the capacity is shared by all first.
+ * Gives the shares in the order of the demands; their sum is at most the capacity.
+ */
+export function shareCapacity(capacity: number, demands: readonly Demand[]): number[] {
+  const shares = fill(
+    capacity * FLOOR_SHARE,
+    demands.map(({ wanted }) => wanted),
+  );
+  let left = capacity - sum(shares);
+  for (const priority of [3, 2, 1, 0] as const) {
+    const members = demands.map((demand, i) => (demand.priority === priority ? demand.wanted - shares[i]! : 0));
+    const more = fill(left, members);
+    for (let i = 0; i < shares.length; i++) shares[i]! += more[i]!;
+    left -= sum(more);
+  }
+  return shares;
+}
+
+/** Max-min fair filling: the least demanding are satisfied first. */
+function fill(capacity: number, wanted: readonly number[]): number[] {
+  const given = wanted.map(() => 0);
+  const rising = wanted.map((_, i) => i).toSorted((a, b) => wanted[a]! - wanted[b]!);
+  let left = capacity;
+  let open = wanted.filter((want) => want > 0).length;
+  for (const i of rising) {
+    if (wanted[i]! <= 0) continue;
+    given[i] = Math.min(wanted[i]!, left / open);
+    left -= given[i];
+    open--;
+  }
+  return given;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
