@@ -8,6 +8,8 @@ import type { CliContext } from './context.ts';
 import { registerDemo } from './demo.ts';
 import { registerDetect } from './detect.ts';
 import { registerModels } from './models.ts';
+import { registerMonitor } from './monitor.ts';
+import { registerOptimize } from './optimize.ts';
 import { loadOptions } from './options.ts';
 import { registerRecord } from './record.ts';
 import { registerReplay } from './replay.ts';
@@ -26,7 +28,9 @@ Examples:
   sightline models list                             what can be run
   sightline record drive.mcap                       topics of a running server into a file
   sightline replay drive.mcap --speed 2             the file, published again by a server of its own
+  sightline monitor                                 a live view of a running server
   sightline benchmark low_load                      load on a server, and what comes of it
+  sightline optimize clip.mp4                       the settings that suit this machine and a clip
   sightline config show                             every setting and where it comes from
 `;
 
@@ -79,7 +83,9 @@ function build(program: Command, context: CliContext): void {
   registerDemo(program, context);
   registerDetect(program, context);
   registerModels(program, context);
+  registerMonitor(program, context);
   registerBenchmark(program, context);
+  registerOptimize(program, context);
   registerConfig(program, context);
   registerRecord(program, context);
   registerReplay(program, context);
@@ -165,7 +171,9 @@ function listenForSignals(): Stopper {
     signal: controller.signal,
     stopOnClosedOutput: () => {
       process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'EPIPE') throw error;
+        // EIO is the terminal that was closed; of a file it would be a fault of the disk.
+        const isClosed = error.code === 'EPIPE' || (error.code === 'EIO' && process.stdout.isTTY);
+        if (!isClosed) throw error;
         controller.abort(new Stopped('a closed output', 0));
       });
     },

@@ -397,7 +397,7 @@ export class VideoSession {
   #applyGrant(grant: GrantFields): void {
     const { rate_fps: rateFps, window, width, height, quality, pinned, level, reason } = grant;
     this.#grant = { rate_fps: rateFps, window, width, height, quality, pinned, level, reason };
-    this.#limiter.setGrant({ rateFps, window }, this.#link.clock.now());
+    this.#limiter.setGrant({ rateFps, window }, this.#link.clock.now(), this.#link.random());
     this.#emitter.emit('grant', this.#grant);
     this.#wake();
   }

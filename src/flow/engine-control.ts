@@ -20,6 +20,11 @@ export interface EngineFacts {
 
 /** Nearly all: a frame's time in a worker hardly varies. */
 const HEADROOM = 0.97;
+/** Frames of many sources never come evenly: with less of a queue, or less than one frame takes, the workers would idle. */
+const QUIET_MS = 15;
+/** Everybody may have so much, whatever higher classes could use; all together no more than this share of the capacity. */
+const FLOOR_FPS = 0.75;
+const FLOOR_SHARE = 0.5;
 const INITIAL_FPS = 10_000;
 const MIN_FPS = 1;
 /** The capacity is measured over so long at least, and while the workers were busy for a part of it. */
@@ -61,13 +66,18 @@ export class EngineControl {
       }
       this.#last = facts;
     }
-    this.#loop.update({ nowMs: facts.nowMs, queueMs: facts.waitMs, capacity: this.#capacity, peak: this.#capacity });
+    const { nowMs, waitMs: queueMs, workers } = facts;
+    const capacity = this.#capacity;
+    const serviceMs = capacity === undefined ? 0 : (workers * 1000) / capacity;
+    this.#loop.update({ nowMs, queueMs, quietMs: Math.max(QUIET_MS, serviceMs), capacity, peak: capacity });
   }
 
   /** Frames a second for each, in the order of the demands; Infinity for all while there is enough. */
   shares(demands: readonly Demand[]): number[] {
     const wanted = demands.reduce((sum, demand) => sum + demand.wanted, 0);
     if (wanted <= this.rateFps) return demands.map(() => Infinity);
-    return shareCapacity(this.rateFps, demands);
+    // Of the capacity, not of the rate: a short queue is no reason to silence anybody.
+    const floor = (FLOOR_SHARE * (this.#capacity ?? this.rateFps)) / demands.length;
+    return shareCapacity(this.rateFps, demands, Math.min(FLOOR_FPS, floor));
   }
 }

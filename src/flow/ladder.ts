@@ -15,7 +15,7 @@ export interface Rung {
 }
 
 /** The five quality levels of requirement Q1. */
-export const LEVELS: Readonly<Record<QualityLevel, Omit<Rung, 'name'>>> = {
+const LEVELS: Readonly<Record<QualityLevel, Omit<Rung, 'name'>>> = {
   ultra_low: { quality: 25, scale: 0.5, fps: 10 },
   low: { quality: 40, scale: 0.65, fps: 15 },
   medium: { quality: 60, scale: 0.8, fps: 20 },
@@ -24,7 +24,7 @@ export const LEVELS: Readonly<Record<QualityLevel, Omit<Rung, 'name'>>> = {
 };
 
 /** The four performance modes of requirement Q2; `frameSkip` n leaves n frames out between two. */
-export const MODES: Readonly<
+const MODES: Readonly<
   Record<PerformanceMode, { quality: number; scale: number; frameSkip: number; targetMs: number }>
 > = {
   ultra_performance: { quality: 40, scale: 0.6, frameSkip: 3, targetMs: 30 },
@@ -39,9 +39,14 @@ export function rungOfMode(mode: PerformanceMode, sourceFps: number): Rung {
   return { name: mode, quality, scale, fps: sourceFps / (frameSkip + 1) };
 }
 
+export function rungOfLevel(level: QualityLevel): Rung {
+  const { quality, scale, fps } = LEVELS[level];
+  return { name: level, quality, scale, fps };
+}
+
 /** Both built-in ladders, from the lowest rung up. */
 export function builtInLadder(kind: 'levels' | 'modes', sourceFps: number): Rung[] {
-  if (kind === 'levels') return Object.entries(LEVELS).map(([name, rung]) => ({ name, ...rung }));
+  if (kind === 'levels') return (Object.keys(LEVELS) as QualityLevel[]).map(rungOfLevel);
   return (Object.keys(MODES) as PerformanceMode[]).map((mode) => rungOfMode(mode, sourceFps));
 }
 

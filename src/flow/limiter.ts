@@ -20,6 +20,9 @@ const TOLERANCE_FRAMES = 0.75;
 /** No two frames follow each other closer than this, in frames: the tolerance must not become a burst after an idle time. */
 const SPACING_FRAMES = 0.4;
 
+/** Smaller reductions change little in who sends when. */
+const SPREAD_BELOW = 0.9;
+
 /** What rounding may add up to; without it a frame that comes exactly on time could be refused. */
 const ROUNDING_FRAMES = 1e-6;
 
@@ -37,6 +40,8 @@ export class FrameLimiter {
   #level = 0;
   #levelTimeMs: number;
   #lastSentMs = -Infinity;
+  /** The next frame was put off already: grants that fall again and again must not do so for ever. */
+  #isSpread = false;
   readonly #unanswered = new Set<number>();
 
   constructor(grant: LimiterGrant, nowMs: number) {
@@ -52,9 +57,17 @@ export class FrameLimiter {
     return this.#unanswered.size;
   }
 
-  /** A new grant holds from now on; what was sent under the old one stays in the bucket. */
-  setGrant(grant: LimiterGrant, nowMs: number): void {
+  /**
+   * A new grant holds from now on; what was sent under the old one stays in the bucket. `spread` (0..1, at random) delays the next
+   * frame by up to one more where the rate falls: a server that has too much to do tells many clients at once, and without it they
+   * would send in step from then on.
+   */
+  setGrant(grant: LimiterGrant, nowMs: number, spread = 0): void {
     this.#drain(nowMs);
+    if (grant.rateFps < SPREAD_BELOW * this.#grant.rateFps && !this.#isSpread) {
+      this.#level += spread;
+      this.#isSpread = true;
+    }
     this.#grant = grant;
   }
 
@@ -72,6 +85,7 @@ export class FrameLimiter {
   sent(seq: number, nowMs: number): void {
     this.#drain(nowMs);
     this.#level += 1;
+    this.#isSpread = false;
     this.#lastSentMs = this.#levelTimeMs;
     this.#unanswered.add(seq);
   }

@@ -1,5 +1,5 @@
 import { JpegSizes } from './jpeg-size.ts';
-import { Ladder, type Rung } from './ladder.ts';
+import { Ladder, nearestRung, type Rung } from './ladder.ts';
 import type { PathState } from './path-monitor.ts';
 import { RateLoop } from './rate-loop.ts';
 
@@ -37,14 +37,20 @@ export interface Quality {
 const REACH_DOWN = 1;
 const REACH_UP = 2;
 /** Share of the link that is asked for; the rest is what frames differ by in size. */
-const HEADROOM = 0.9;
+const HEADROOM = 0.95;
+/** A shorter wait on the way is jitter. */
+const QUIET_MS = 5;
 /** Before anything was measured: a lone session may ask for so much, bit/s. */
 const RATE_FIRST_BPS = 4_000_000;
 const RATE_MIN_BPS = 20_000;
 
 export class SessionQuality {
-  readonly #settings: QualitySettings;
-  readonly #ladder: Ladder;
+  #settings: QualitySettings;
+  /** The ladder's own, so that it goes on under other settings. */
+  readonly #limits: { stabilityMs: number };
+  #ladder: Ladder;
+  /** Of the ladders before this one. */
+  #movesBefore = 0;
   readonly #sizes = new JpegSizes();
   #loop = newLoop();
   #quality: Quality;
@@ -54,8 +60,23 @@ export class SessionQuality {
   constructor(settings: QualitySettings) {
     this.#settings = settings;
     const { rungs, startRung, stabilityMs } = settings;
-    this.#ladder = new Ladder(rungs.length, startRung, { stabilityMs });
+    this.#limits = { stabilityMs };
+    this.#ladder = new Ladder(rungs.length, startRung, this.#limits);
     this.#quality = this.first();
+  }
+
+  /** Other settings: what was learned of the way and of the pictures stays, the rung is the nearest of the new ladder. */
+  configure(settings: QualitySettings): void {
+    const { rungs: before } = this.#settings;
+    this.#settings = settings;
+    this.#limits.stabilityMs = settings.stabilityMs;
+    let { rung } = this.#quality;
+    if (!isSameLadder(before, settings.rungs)) {
+      rung = nearestRung(settings.rungs, before[rung]!);
+      this.#movesBefore += this.#ladder.moves;
+      this.#ladder = new Ladder(settings.rungs.length, rung, this.#limits);
+    }
+    this.#quality = this.#bound === 'start' ? this.#firstOn(rung) : this.#affordable(rung, this.#loop.rate);
   }
 
   get current(): Quality {
@@ -68,7 +89,7 @@ export class SessionQuality {
   }
 
   get ladderMoves(): number {
-    return this.#ladder.moves;
+    return this.#movesBefore + this.#ladder.moves;
   }
 
   /** What the quality is bounded by: the way, the rung (a higher one must prove itself first), or the settings. */
@@ -84,9 +105,14 @@ export class SessionQuality {
 
   /** The quality that a session begins with. */
   first(): Quality {
-    const { rungs, startRung, firstFps, maxFps } = this.#settings;
-    const { quality, scale } = rungs[Math.min(startRung, rungs.length - 1)]!;
-    return { rung: startRung, fps: Math.min(firstFps, maxFps), quality, scale };
+    const { rungs, startRung } = this.#settings;
+    return this.#firstOn(Math.min(startRung, rungs.length - 1));
+  }
+
+  #firstOn(rung: number): Quality {
+    const { rungs, firstFps, maxFps } = this.#settings;
+    const { quality, scale } = rungs[rung]!;
+    return { rung, fps: Math.min(firstFps, maxFps), quality, scale };
   }
 
   /** A frame has arrived; `sentQuality` is the JPEG quality and scale that were granted when it was sent. */
@@ -99,7 +125,7 @@ export class SessionQuality {
     this.#sizes.learn({ bytes, pixels: this.#pixels(sent.scale), quality: sent.quality });
     const { queueMs, capacityBps: capacity, peakBps: peak } = path;
     this.#isMeasured ||= capacity !== undefined;
-    this.#loop.update({ nowMs, queueMs, capacity, peak });
+    this.#loop.update({ nowMs, queueMs, quietMs: QUIET_MS, capacity, peak });
     return this.#isMeasured ? this.#decide(nowMs) : this.#quality;
   }
 
@@ -166,6 +192,12 @@ export class SessionQuality {
   #pixels(scale: number): number {
     return this.#settings.width * this.#settings.height * scale ** 2;
   }
+}
+
+function isSameLadder(a: readonly Rung[], b: readonly Rung[]): boolean {
+  const isSame = (one: Rung, other: Rung | undefined) =>
+    one.name === other?.name && one.quality === other.quality && one.scale === other.scale && one.fps === other.fps;
+  return a.length === b.length && a.every((rung, i) => isSame(rung, b[i]));
 }
 
 function newLoop(): RateLoop {

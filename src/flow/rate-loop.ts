@@ -22,14 +22,14 @@ export interface RateLoopInput {
   readonly nowMs: number;
   /** Waiting time at the resource now. */
   readonly queueMs: number;
+  /** A shorter one is none: jitter, or what keeps the resource from idling. */
+  readonly quietMs: number;
   /** What the resource carries when it is busy; undefined: not known yet. */
   readonly capacity: number | undefined;
   /** The most that it carried of late. */
   readonly peak: number | undefined;
 }
 
-/** A queue shorter than this is jitter. */
-const QUIET_MS = 5;
 /** A queue is to be gone in so long: the rate is lowered by what that takes. */
 const DRAIN_MS = 250;
 const DRAIN_SHARE_MAX = 0.8;
@@ -38,9 +38,9 @@ const RISE_PER_S = 0.4;
 /** A queue of this length makes the rate fall by the factor e in `FALL_MS`. */
 const FALL_QUEUE_MS = 20;
 const FALL_MS = 500;
-const FALL_SPEED_MAX = 4;
+const FALL_SPEED_MAX = 3;
 /** While a queue stands its service rate is known, so that there is no reason to fall further than what empties the queue soon. */
-const FALL_FLOOR = 0.7;
+const FALL_FLOOR = 0.8;
 /** After a pause nothing is known of the time between: it counts as this much. */
 const STEP_MS_MAX = 200;
 
@@ -65,18 +65,19 @@ export class RateLoop {
     return this.#rate;
   }
 
-  update({ nowMs, queueMs, capacity, peak }: RateLoopInput): number {
+  update({ nowMs, queueMs, quietMs, capacity, peak }: RateLoopInput): number {
     const stepS = Math.min(STEP_MS_MAX, Math.max(0, nowMs - (this.#lastMs ?? nowMs))) / 1000;
     this.#lastMs = nowMs;
-    if (queueMs <= QUIET_MS) this.#rate += RISE_PER_S * (peak ?? this.#rate) * stepS;
+    const excessMs = Math.max(0, queueMs - quietMs);
+    if (excessMs === 0) this.#rate += RISE_PER_S * (peak ?? this.#rate) * stepS;
     else {
-      const speed = Math.min(FALL_SPEED_MAX, queueMs / FALL_QUEUE_MS) * (1000 / FALL_MS);
+      const speed = Math.min(FALL_SPEED_MAX, excessMs / FALL_QUEUE_MS) * (1000 / FALL_MS);
       const floor = Math.min(this.#rate, FALL_FLOOR * (capacity ?? 0));
       this.#rate = Math.max(floor, this.#rate * Math.exp(-speed * stepS));
     }
     if (capacity !== undefined) this.#rate = Math.min(this.#rate, this.#settings.headroom * capacity);
     this.#rate = Math.max(this.#settings.min, this.#rate);
-    this.#drained = 1 - Math.min(DRAIN_SHARE_MAX, Math.max(0, queueMs - QUIET_MS) / DRAIN_MS);
+    this.#drained = 1 - Math.min(DRAIN_SHARE_MAX, excessMs / DRAIN_MS);
     return this.rate;
   }
 }

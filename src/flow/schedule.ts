@@ -15,7 +15,7 @@ export interface Waiting {
 }
 
 /** A stream that got nothing for so long goes before others of higher classes, but only now and then. */
-const STARVED_MS = 2_000;
+export const STARVED_MS = 1_000;
 const RESCUE_EVERY = 4;
 /** Streams whose turns are closer than this are equals: the earlier deadline goes first. */
 const TURN_WIDTH = 1;

@@ -1,8 +1,9 @@
 import type { Priority } from '../base/sample.ts';
 import type { GrantFields, GrantReason, Pin } from '../protocol/video.ts';
-import { LEVELS, rungOfMode, type Rung } from './ladder.ts';
+import { rungOfLevel, rungOfMode, type Rung } from './ladder.ts';
 import { PathMonitor, type FrameArrival } from './path-monitor.ts';
 import { SessionQuality, type QualitySettings } from './quality.ts';
+import { STARVED_MS } from './schedule.ts';
 import type { Demand } from './share.ts';
 
 /**
@@ -24,16 +25,18 @@ export interface SessionControlSettings extends QualitySettings {
   readonly budgetMs: number;
   /** Class of the session until its first frame. */
   readonly priority: Priority;
+  /** Grants rise at most so often, ms; default 250. They fall at once. */
+  readonly riseIntervalMs?: number;
 }
 
 const WINDOW_MAX = 64;
 /** Answers do not come like clockwork. */
 const WINDOW_ROOM = 1.15;
 /** Changes smaller than this are not worth a message. */
-const RATE_NEWS = 0.08;
+const RATE_NEWS = 0.06;
 const QUALITY_NEWS = 3;
-/** Grants rise at most so often; they fall at once, but not with every frame. */
 const RISE_INTERVAL_MS = 250;
+/** Grants fall at once, but not with every frame. */
 const FALL_INTERVAL_MS = 40;
 /** Averaging time of the rate that is used, and of the time that the server takes for a frame. */
 const AVERAGE_MS = 500;
@@ -51,8 +54,6 @@ const LAG_SHARE_MIN = 0.2;
 /** Room in a stretched budget for what no estimate foresees, ms and share. */
 const BUDGET_ROOM_MS = 15;
 const BUDGET_ROOM = 1.5;
-/** A stream that has had no result for so long gets one, in time or not. */
-export const STARVED_MS = 2_000;
 
 /** What the control of a session knows and has decided; units in the names. */
 export interface ControlReport {
@@ -81,7 +82,8 @@ interface Told {
 }
 
 export class SessionControl {
-  readonly #settings: SessionControlSettings;
+  #settings: SessionControlSettings;
+  readonly #ownBudgetMs: number | undefined;
   readonly #path = new PathMonitor();
   readonly #quality: SessionQuality;
   #pin: Pin | null = null;
@@ -98,8 +100,10 @@ export class SessionControl {
   #lastToldMs = -Infinity;
   #grantsTold = 0;
 
-  constructor(settings: SessionControlSettings, nowMs: number) {
+  /** `ownBudgetMs`: what the session has asked for instead of the settings' budget. */
+  constructor(settings: SessionControlSettings, nowMs: number, ownBudgetMs?: number) {
     this.#settings = settings;
+    this.#ownBudgetMs = ownBudgetMs;
     this.#quality = new SessionQuality(settings);
     this.#lastAnswerMs = nowMs;
     this.#priority = settings.priority;
@@ -108,6 +112,19 @@ export class SessionControl {
   /** Does the source keep to its grant, with some patience? */
   get isWithinGrant(): boolean {
     return this.#last === undefined || (this.#usedFps ?? 0) <= OVER_GRANT * this.#last.rate_fps + OVER_GRANT_FPS;
+  }
+
+  /** Other settings for a session that goes on: what was measured and learned stays, and so do its pin and its own budget. */
+  configure(settings: SessionControlSettings): void {
+    const before = this.#settings;
+    this.#settings = settings;
+    this.#quality.configure(settings);
+    // Frames on the way have the size of the grant that they were sent under.
+    const scaleBy = before.width / settings.width;
+    this.#told = this.#told.map(({ timeMs, quality, scale }) => ({ timeMs, quality, scale: scale * scaleBy }));
+    if (!settings.isAdaptive) this.#shareFps = Infinity;
+    // The loop was not told of the way meanwhile.
+    else if (!before.isAdaptive) this.#quality.restart();
   }
 
   /** Another connection takes the session over. */
@@ -170,10 +187,13 @@ export class SessionControl {
   budgetMs(serviceMs: number): number {
     const { baseMs, serviceMs: wayMs, capacityBps } = this.#path.state;
     const way = capacityBps === undefined ? 2 * baseMs : 2 * baseMs + wayMs;
-    return Math.max(this.#settings.budgetMs, BUDGET_ROOM * (way + serviceMs) + BUDGET_ROOM_MS);
+    return Math.max(this.#ownBudgetMs ?? this.#settings.budgetMs, BUDGET_ROOM * (way + serviceMs) + BUDGET_ROOM_MS);
   }
 
-  /** Until when a frame must be with a worker, which takes `serviceMs`, so that its result is in time. */
+  /**
+   * Until when a frame must be with a worker, which takes `serviceMs`, so that its result is in time. A session that has had no
+   * result for long gets one even if it is late.
+   */
   deadlineMs(captureTimeMs: number, nowMs: number, serviceMs: number): number {
     if (nowMs - this.#lastAnswerMs > STARVED_MS) return nowMs + STARVED_MS;
     return captureTimeMs + this.budgetMs(serviceMs) - serviceMs - this.#path.state.baseMs;
@@ -203,7 +223,8 @@ export class SessionControl {
       const difference = compare(grant, this.#last);
       if (difference === 'same') return undefined;
       const sinceMs = nowMs - this.#lastToldMs;
-      if (sinceMs < (difference === 'less' ? FALL_INTERVAL_MS : RISE_INTERVAL_MS)) return undefined;
+      if (sinceMs < (difference === 'less' ? FALL_INTERVAL_MS : (this.#settings.riseIntervalMs ?? RISE_INTERVAL_MS)))
+        return undefined;
     }
     return this.tell(nowMs, grant);
   }
@@ -271,7 +292,7 @@ export class SessionControl {
 
   #pinnedRung(): Rung | undefined {
     const { level, mode } = this.#pin ?? {};
-    if (level) return { name: level, ...LEVELS[level] };
+    if (level) return rungOfLevel(level);
     return mode && rungOfMode(mode, Math.min(this.#settings.sourceFps, this.#settings.maxFps));
   }
 

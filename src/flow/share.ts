@@ -8,20 +8,14 @@ export interface Demand {
   readonly wanted: number;
 }
 
-/** Share of the capacity that is kept for those below, whatever the classes above could use: nobody starves. */
-const FLOOR_SHARE = 0.1;
-
 /**
  * Class by class from the highest, within a class by max-min fairness: nobody gets more than wanted, and what one leaves the others
- * of the class share evenly (Bertsekas and Gallager, "Data Networks", §6.5.2). A tenth of the capacity is shared by all first.
- * Gives the shares in the order of the demands; their sum is at most the capacity.
+ * of the class share evenly (Bertsekas and Gallager, "Data Networks", §6.5.2). Everybody has `floor` before that, whatever the capacity: who
+ * calls sees to it that it is not too much. Gives the shares in the order of the demands.
  */
-export function shareCapacity(capacity: number, demands: readonly Demand[]): number[] {
-  const shares = fill(
-    capacity * FLOOR_SHARE,
-    demands.map(({ wanted }) => wanted),
-  );
-  let left = capacity - sum(shares);
+export function shareCapacity(capacity: number, demands: readonly Demand[], floor: number): number[] {
+  const shares = demands.map(({ wanted }) => Math.min(floor, wanted));
+  let left = Math.max(0, capacity - sum(shares));
   for (const priority of [3, 2, 1, 0] as const) {
     const members = demands.map((demand, i) => (demand.priority === priority ? demand.wanted - shares[i]! : 0));
     const more = fill(left, members);

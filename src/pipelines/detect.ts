@@ -254,12 +254,17 @@ export class DetectPipeline {
     return { waitMs: frames > 0 ? sumMs / frames : this.#longestWaitMs(), serviceMs: this.#serviceMs };
   }
 
+  /** In the highest class that waits: what lower ones wait for is not the engine. */
   #longestWaitMs(): number {
     const nowMs = this.#options.clock.now();
+    let highest = -1;
     let longestMs = 0;
     for (const lane of this.#lanes) {
       const head = lane.reader.peek();
-      if (head && lane.isWithinGrant) longestMs = Math.max(longestMs, nowMs - head.publishedTimeMs);
+      if (!head || head.priority < highest) continue;
+      if (head.priority > highest) longestMs = 0;
+      highest = head.priority;
+      if (lane.isWithinGrant) longestMs = Math.max(longestMs, nowMs - head.publishedTimeMs);
     }
     return longestMs;
   }
@@ -269,7 +274,8 @@ export class DetectPipeline {
       const lane = this.#nextLane();
       const entry = lane?.take();
       if (!lane || !entry) return;
-      this.#note(lane, entry);
+      // A rescued frame has waited for others, not for the engine.
+      if (this.#picksSinceRescue > 0 && lane.isWithinGrant) this.#noteWait(entry);
       void this.#process(lane, entry);
     }
   }
@@ -293,8 +299,7 @@ export class DetectPipeline {
     return lane;
   }
 
-  #note(lane: DetectLane, { sample, takenTimeMs }: InFlight): void {
-    if (!lane.isWithinGrant) return;
+  #noteWait({ sample, takenTimeMs }: InFlight): void {
     this.#waited.sumMs += takenTimeMs - sample.publishedTimeMs;
     this.#waited.frames++;
   }

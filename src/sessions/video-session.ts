@@ -2,12 +2,13 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
-import { SessionControl, type SessionControlSettings } from '../flow/session-control.ts';
+import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
   type BadFrame,
   type DropCause,
+  type GrantFields,
   type IncomingFrame,
   type MessageFormat,
   type Pin,
@@ -74,6 +75,8 @@ export interface VideoSessionParts {
   readonly observer: VideoObserver;
   /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
+  /** The session has ended: its accounts are final. */
+  readonly onClosed: (session: VideoSession) => void;
 }
 
 /**
@@ -117,6 +120,7 @@ export class VideoSession {
   #captureTimesReplaced = 0;
   #refusedMessages = 0;
   #flushScheduled = false;
+  #isClosed = false;
 
   constructor(parts: VideoSessionParts) {
     this.#parts = parts;
@@ -168,6 +172,26 @@ export class VideoSession {
     if (grant) this.#send({ type: 'grant', ...grant });
   }
 
+  /** Fixes what the client is asked for, within the settings' bounds; null lets go. The client is told. */
+  pin(pin: Pin | null): GrantFields {
+    this.control.pin(pin);
+    return this.#tellGrantNow();
+  }
+
+  /** Other settings for a session that goes on. The client is told. */
+  configure(settings: SessionControlSettings): void {
+    this.control.configure(settings);
+    this.#tellGrantNow();
+  }
+
+  /** A client that is away is told when it comes back. */
+  #tellGrantNow(): GrantFields {
+    if (!this.link.socket) return this.control.grant();
+    const grant = this.control.tell(this.#parts.clock.now());
+    this.#send({ type: 'grant', ...grant });
+    return grant;
+  }
+
   accounts(): VideoSessionAccounts {
     return {
       received: this.#received,
@@ -197,6 +221,9 @@ export class VideoSession {
     this.link.end(reason);
     this.#reader.close();
     this.#parts.frames.close();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#parts.onClosed(this);
   }
 
   #welcome(resumed: boolean): ServerMessage {
@@ -244,7 +271,7 @@ export class VideoSession {
     try {
       const message = decodeTextMessage(data.toString('utf8'), (text) => Buffer.from(text, 'base64'));
       if (message.type === 'clock') this.#onClock(message, now);
-      else if (message.type === 'pin') this.#onPin(message, now);
+      else if (message.type === 'pin') this.#onPin(message);
       else if (message.type === 'report') this.control.lag(message.lag_ms);
       else this.#onFrame(message, now);
     } catch (thrown) {
@@ -257,14 +284,13 @@ export class VideoSession {
     this.#send({ type: 'clock', t0, t1: now, t2: this.#parts.clock.now() });
   }
 
-  #onPin({ level, mode, skip_ratio }: Pin, now: number): void {
+  #onPin({ level, mode, skip_ratio }: Pin): void {
     const pin: Pin = {
       ...(level && { level }),
       ...(mode && { mode }),
       ...(skip_ratio !== undefined && { skip_ratio }),
     };
-    this.control.pin(Object.keys(pin).length > 0 ? pin : null);
-    this.#send({ type: 'grant', ...this.control.tell(now) });
+    this.pin(Object.keys(pin).length > 0 ? pin : null);
   }
 
   #onFrame(frame: IncomingFrame | BadFrame, now: number): void {

@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { VideoFrame } from '../base/frame.ts';
+import type { DropCause } from '../protocol/video.ts';
 import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
 import { SessionControl, type ControlReport } from '../flow/session-control.ts';
 import type { Hub } from '../stream/hub.ts';
@@ -69,15 +71,39 @@ export interface AdaptationReport {
   readonly asked_fps: number | null;
 }
 
+/** What all sessions together have had since the start, those that have ended included. */
+export interface VideoTotals {
+  readonly sessions: number;
+  readonly received: number;
+  readonly results: number;
+  readonly errors: number;
+  readonly dropped: Readonly<Record<DropCause, number>>;
+  readonly grants_told: number;
+  readonly ladder_moves: number;
+}
+
 /** `WS /ws/video`: opens sessions and finds them again. */
 export class VideoLane {
   readonly #options: VideoLaneOptions;
   readonly #registry: SessionRegistry<VideoSession>;
   readonly #engine = new EngineControl();
   readonly #regulation: NodeJS.Timeout;
+  /** Of sessions that begin from now on, and the control of all. */
+  #settings: VideoLaneOptions['settings'];
+  /** Of the sessions that have ended. */
+  #past: VideoTotals = {
+    sessions: 0,
+    received: 0,
+    results: 0,
+    errors: 0,
+    dropped: { queue_full: 0, expired: 0, superseded: 0, stale: 0, slow_reader: 0, disconnected: 0 },
+    grants_told: 0,
+    ladder_moves: 0,
+  };
 
   constructor(options: VideoLaneOptions) {
     this.#options = options;
+    this.#settings = options.settings;
     this.#registry = new SessionRegistry({ kind: 'video', clock: options.clock, settings: options.settings });
     this.#regulation = setInterval(() => this.#regulate(), REGULATION_INTERVAL_MS);
     this.#regulation.unref();
@@ -94,6 +120,23 @@ export class VideoLane {
   /** A session for its owner. Throws SESSION_UNKNOWN or SESSION_TOKEN_BAD. */
   find(clientId: string, token: string | undefined): VideoSession {
     return this.#registry.find(clientId, token);
+  }
+
+  /** A session by its name alone, for who runs the server. Throws SESSION_UNKNOWN. */
+  get(clientId: string): VideoSession {
+    for (const session of this.#registry.sessions) if (session.clientId === clientId) return session;
+    throw new SightlineError('SESSION_UNKNOWN', `there is no session "${clientId.slice(0, 80)}"`);
+  }
+
+  /**
+   * Other settings, for sessions that begin from now on; their `control` for those that are there too, whose clients are told.
+   * What belongs to the lane itself (how many sessions, how long one waits for its client) stays.
+   */
+  configure(settings: VideoLaneOptions['settings']): void {
+    const isOtherControl = !isDeepStrictEqual(settings.control, this.#settings.control);
+    this.#settings = settings;
+    if (!isOtherControl) return;
+    for (const session of this.#registry.sessions) session.configure(settings.control);
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
@@ -120,23 +163,17 @@ export class VideoLane {
 
   report(): VideoSessionReport[] {
     const now = this.#options.clock.now();
-    return [...this.#registry.sessions].map((session) => ({
-      client_id: session.clientId,
-      pipeline: session.pipeline,
-      model: session.model,
-      connected: session.connected,
-      age_s: (now - session.link.openedTimeMs) / 1000,
-      accounts: session.accounts(),
-      quality: session.control.report(),
-      capture_times_replaced: session.captureTimesReplaced,
-      refused_messages: session.refusedMessages,
-    }));
+    return [...this.#registry.sessions].map((session) => reportOf(session, now));
+  }
+
+  totals(): VideoTotals {
+    return [...this.#registry.sessions].reduce(addSession, this.#past);
   }
 
   /** What the engine is asked for, all sessions together. */
   adaptation(): AdaptationReport {
     return {
-      is_adaptive: this.#options.settings.control.isAdaptive,
+      is_adaptive: this.#settings.control.isAdaptive,
       capacity_fps: this.#engine.capacityFps ?? null,
       load: this.#engine.load,
       asked_fps: this.#engine.capacityFps === undefined ? null : this.#engine.rateFps,
@@ -156,15 +193,16 @@ export class VideoLane {
     const sessions = [...this.#registry.sessions].filter(({ connected }) => connected);
     const shares = this.#engine.shares(sessions.map(({ control }) => control.demand(nowMs)));
     for (const [i, session] of sessions.entries()) {
-      if (this.#options.settings.control.isAdaptive) session.control.share(shares[i]!);
+      if (this.#settings.control.isAdaptive) session.control.share(shares[i]!);
       session.tellGrant(nowMs);
     }
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
-    const { hub, clock, observer, settings, readJpeg, attach } = this.#options;
-    const { pipeline, model, confidence, priority, budgetMs = settings.control.budgetMs } = request;
-    const control = new SessionControl({ ...settings.control, budgetMs, priority }, clock.now());
+    const { hub, clock, observer, readJpeg, attach } = this.#options;
+    const { pipeline, model, confidence, priority, budgetMs } = request;
+    const settings = this.#settings;
+    const control = new SessionControl({ ...settings.control, priority }, clock.now(), budgetMs);
     const frames = hub.create<VideoFrame>(`${clientId}/frames`, { capacity: settings.frameQueue });
     let attached: AttachedPipeline | undefined;
     try {
@@ -176,6 +214,8 @@ export class VideoLane {
       frames.close();
       throw thrown;
     }
+    // The settings may have changed while the model was loaded.
+    if (settings !== this.#settings) control.configure(this.#settings.control);
     return new VideoSession({
       clientId,
       pipeline,
@@ -187,6 +227,42 @@ export class VideoLane {
       clock,
       observer,
       readJpeg,
+      onClosed: (session) => {
+        this.#past = addSession(this.#past, session);
+      },
     });
   }
+}
+
+/** What a session tells of itself: without its token. */
+export function reportOf(session: VideoSession, nowMs: number): VideoSessionReport {
+  return {
+    client_id: session.clientId,
+    pipeline: session.pipeline,
+    model: session.model,
+    connected: session.connected,
+    age_s: (nowMs - session.link.openedTimeMs) / 1000,
+    accounts: session.accounts(),
+    quality: session.control.report(),
+    capture_times_replaced: session.captureTimesReplaced,
+    refused_messages: session.refusedMessages,
+  };
+}
+
+function addSession(sum: VideoTotals, session: VideoSession): VideoTotals {
+  const { received, results, errors, dropped } = session.accounts();
+  const { grants_told, ladder_moves } = session.control.report();
+  const causes = Object.keys(sum.dropped) as DropCause[];
+  return {
+    sessions: sum.sessions + 1,
+    received: sum.received + received,
+    results: sum.results + results,
+    errors: sum.errors + errors,
+    dropped: Object.fromEntries(causes.map((cause) => [cause, sum.dropped[cause] + dropped[cause]])) as Record<
+      DropCause,
+      number
+    >,
+    grants_told: sum.grants_told + grants_told,
+    ladder_moves: sum.ladder_moves + ladder_moves,
+  };
 }

@@ -34,12 +34,20 @@ export class Events {
   }
 
   runUntil(timeMs: number): void {
-    for (let next = this.#heap[0]; next && next.timeMs <= timeMs; next = this.#heap[0]) {
-      this.#pop();
-      this.#nowMs = next.timeMs;
-      next.run();
+    while (this.step(timeMs));
+  }
+
+  /** Does the next thing that is due by `timeMs`; false, and it is then, when there is none. */
+  step(timeMs: number): boolean {
+    const next = this.#heap[0];
+    if (!next || next.timeMs > timeMs) {
+      this.#nowMs = timeMs;
+      return false;
     }
-    this.#nowMs = timeMs;
+    this.#pop();
+    this.#nowMs = next.timeMs;
+    next.run();
+    return true;
   }
 
   #pop(): void {

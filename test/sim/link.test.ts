@@ -1,0 +1,133 @@
+import { describe, expect, test } from 'vitest';
+import { Adaptive } from './controllers.ts';
+import { jainIndex } from './figures.ts';
+import { LinkRun, makeController, runAll } from './link-run.ts';
+import { stalls, VARIABLE_CAPACITY, wifi } from './traces.ts';
+
+/**
+ * The network side of the controller on simulated links. Every run is repeatable: a failing one prints its seed in its name.
+ * Bars are those of the project's promise, where nothing else is said.
+ */
+
+const SEED = 9;
+const M = 1_000_000;
+const adaptive = (
+  delayMs: number,
+  link: { capacity: { fromMs: number; bps: number }[]; jitterMs?: number },
+  forMs: number,
+) => new LinkRun({ seed: SEED, link: { ...link, delayMs }, forMs, controllers: [makeController('adaptive', delayMs)] });
+
+describe.each([5, 20, 50, 150])(`variable capacity (RFC 8867 §5.1), one way %i ms, seed ${SEED}`, (delayMs) => {
+  const run = new LinkRun({
+    seed: SEED,
+    link: { ...VARIABLE_CAPACITY.link, delayMs, jitterMs: 2 },
+    forMs: VARIABLE_CAPACITY.forMs,
+    controllers: [makeController('adaptive', delayMs)],
+  });
+  const steady = [
+    [10_000, 20_000],
+    [30_000, 40_000],
+    [50_000, 60_000],
+    [70_000, 80_000],
+  ] as const;
+
+  test('half a second after a quarter is left of the link nothing waits for 50 ms any more', () => {
+    expect(run.calmFrom(50, 40_000, 60_000) - 40_000).toBeLessThanOrEqual(500);
+  });
+
+  test.each(steady)(
+    'from %i to %i ms: little stands in the queue, the link is used, the picture keeps its size',
+    (from, to) => {
+      expect(run.queueMs(0.5, from, to)).toBeLessThanOrEqual(20);
+      expect(run.queueMs(0.95, from, to)).toBeLessThanOrEqual(25);
+      expect(run.utilisation(from, to)).toBeGreaterThanOrEqual(0.8);
+      expect(run.ladderMoves(from, to)).toBeLessThanOrEqual((to - from) / 5_000);
+    },
+  );
+});
+
+describe.each([5, 20, 50, 150])(`a doubled link, one way %i ms, seed ${SEED}`, (delayMs) => {
+  test.each([3, 5, 8])('of %i Mbit/s is in use after three seconds, and nothing overshoots', (mbps) => {
+    const capacity = [
+      { fromMs: 0, bps: mbps * M },
+      { fromMs: 30_000, bps: 2 * mbps * M },
+    ];
+    const run = adaptive(delayMs, { capacity, jitterMs: 2 }, 60_000);
+    // What is asked for is 95 % of the link; sizes of frames, jitter and steps of quality take their part of it.
+    expect(run.utilisation(32_000, 34_000)).toBeGreaterThanOrEqual(0.78);
+    expect(run.queueMs(1, 30_000, 40_000)).toBeLessThanOrEqual(100);
+  });
+});
+
+describe(`several sessions on one link, seed ${SEED}`, () => {
+  test.each([
+    [2, 10],
+    [4, 20],
+  ])('%i sessions share %i Mbit/s evenly, the late one too', (count, mbps) => {
+    const run = new LinkRun({
+      seed: SEED,
+      link: { capacity: [{ fromMs: 0, bps: mbps * M }], delayMs: 50, jitterMs: 2 },
+      forMs: 90_000,
+      controllers: Array.from({ length: count }, () => makeController('adaptive', 50)),
+      staggerMs: 8_000,
+    });
+    expect(jainIndex(run.sharesBps(50_000, 90_000))).toBeGreaterThanOrEqual(0.95);
+    expect(run.utilisation(50_000, 90_000)).toBeGreaterThanOrEqual(0.8);
+    expect(run.queueMs(0.5, 50_000, 90_000)).toBeLessThanOrEqual(25);
+    expect(run.queueMs(0.95, 50_000, 90_000)).toBeLessThanOrEqual(100);
+  });
+});
+
+describe('against what most programs do', () => {
+  const traces = [VARIABLE_CAPACITY, stalls(3), wifi(4), wifi(5)];
+  const cases = traces.flatMap((trace, i) =>
+    [5, 20, 50].map((delayMs) => ({ trace, delayMs, label: `${trace.name} ${i}` })),
+  );
+  test.each(cases)(
+    `$label, one way $delayMs ms, seed ${SEED}: later than none, and hardly fewer frames`,
+    ({ trace, delayMs }) => {
+      const all = runAll({ seed: SEED, link: { ...trace.link, delayMs }, forMs: trace.forMs });
+      const { adaptive: own, ...baselines } = all;
+      const others = Object.values(baselines);
+      for (const other of others) expect(own.latencyMs(0.95)).toBeLessThan(other.latencyMs(0.95));
+      expect(own.delivered).toBeGreaterThanOrEqual(0.9 * Math.max(...others.map(({ delivered }) => delivered)));
+    },
+  );
+
+  test(`a link that needs it, seed ${SEED}: at least 40 % of the bytes saved, and more results in time`, () => {
+    const delayMs = 20;
+    const all = runAll({ seed: SEED, link: { capacity: [{ fromMs: 0, bps: 3 * M }], delayMs }, forMs: 30_000 });
+    // Offered, not carried: what a fixed quality wants to send piles up in front of the link.
+    const bytes = (run: LinkRun) => run.link.passages.reduce((sum, passage) => sum + passage.bytes, 0);
+    const inTime = (run: LinkRun) =>
+      run.sessions[0]!.delivered.filter(({ captureMs, resultMs }) => resultMs - captureMs <= 75 + 2 * delayMs).length;
+    expect(bytes(all.adaptive)).toBeLessThanOrEqual(0.6 * bytes(all.fixed));
+    for (const other of [all.fixed, all.threshold, all.drop_oldest])
+      expect(inTime(all.adaptive)).toBeGreaterThan(inTime(other));
+  });
+});
+
+describe('clients that do not play along', () => {
+  const link = { capacity: [{ fromMs: 0, bps: 10 * M }], delayMs: 20 };
+
+  test('without a round trip the first grant stays while the way carries it, and falls when it does not', () => {
+    const roomy = new LinkRun({ seed: SEED, link, forMs: 20_000, controllers: [new Adaptive(undefined)] });
+    expect(roomy.sessions[0]!.delivered.length).toBeGreaterThan(280);
+    const tight = { capacity: [{ fromMs: 0, bps: 2 * M }], delayMs: 20 };
+    const run = new LinkRun({ seed: SEED, link: tight, forMs: 30_000, controllers: [new Adaptive(undefined)] });
+    expect(run.queueMs(0.95, 5_000, 30_000)).toBeLessThan(150);
+    expect(run.delivered).toBeGreaterThan(150);
+  });
+
+  test.each([
+    ['ahead', -5_000],
+    ['behind', 3_600_000],
+  ])('a clock that is %s by %i ms changes nothing but what its owner gets', (_, offMs) => {
+    const liar = new Adaptive(40);
+    const frame = liar.frame.bind(liar);
+    liar.frame = (sim) => frame({ ...sim, captureMs: sim.captureMs - offMs, sentMs: sim.sentMs - offMs });
+    const run = new LinkRun({ seed: SEED, link, forMs: 20_000, controllers: [liar, new Adaptive(40)] });
+    for (const { delivered } of run.sessions) expect(delivered.length).toBeGreaterThan(60);
+    expect(run.queueMs(0.95, 5_000, 20_000)).toBeLessThan(100);
+  });
+});
