@@ -1,14 +1,21 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { toDocument, toTable, type Benchmark } from './support/document.ts';
+import { toDocument, toTable, type Benchmark, type BenchResult } from './support/document.ts';
 import { codecs } from './codecs/codecs.ts';
+import { overload } from './overload/overload.ts';
 import { preprocess } from './preprocess/preprocess.ts';
+import { quality } from './quality/quality.ts';
 import { soak } from './soak/soak.ts';
 import { telemetry } from './telemetry/telemetry.ts';
 import { vision } from './vision/vision.ts';
 
-/** `npm run -s bench -- <name> [--json] [--quick]`: runs one benchmark. Standard output holds its result and nothing else. */
+/**
+ * `npm run -s bench -- <name> [--json] [--quick] [--plots <folder>]`: runs one benchmark. Standard output holds its result and
+ * nothing else; plots go into the folder.
+ */
 
-const BENCHMARKS: readonly Benchmark[] = [vision, telemetry, soak, preprocess, codecs];
+const BENCHMARKS: readonly Benchmark[] = [vision, telemetry, soak, overload, quality, preprocess, codecs];
 const EXIT = { ok: 0, usage: 64, software: 70, interrupted: 130 } as const;
 
 process.exitCode = await main(process.argv.slice(2));
@@ -17,11 +24,11 @@ async function main(args: readonly string[]): Promise<number> {
   const request = parse(args);
   if (typeof request === 'string') {
     say(request);
-    say('usage: npm run -s bench -- <name> [--json] [--quick]');
+    say('usage: npm run -s bench -- <name> [--json] [--quick] [--plots <folder>]');
     for (const { name, summary } of BENCHMARKS) say(`  ${name.padEnd(10)} ${summary}`);
     return EXIT.usage;
   }
-  const { benchmark, json, quick } = request;
+  const { benchmark, json, quick, plots } = request;
   const stopper = new AbortController();
   const onSignal = (): void => {
     // The second one does not wait for an orderly end.
@@ -33,6 +40,7 @@ async function main(args: readonly string[]): Promise<number> {
   const startMs = performance.now();
   try {
     const result = await benchmark.run({ quick, signal: stopper.signal, say });
+    if (plots !== undefined) await writePlots(plots, result);
     const document = toDocument(benchmark.name, result, (performance.now() - startMs) / 1000);
     process.stdout.write(`${json ? JSON.stringify(document, undefined, 2) : toTable(document)}\n`);
     return EXIT.ok;
@@ -42,13 +50,30 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
+async function writePlots(folder: string, { plots = {} }: BenchResult): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const [name, svg] of Object.entries(plots)) await writeFile(join(folder, name), svg);
+  say(`${Object.keys(plots).length} plots in ${folder}`);
+}
+
+interface Request {
+  readonly benchmark: Benchmark;
+  readonly json: boolean;
+  readonly quick: boolean;
+  readonly plots?: string;
+}
+
 /** What is asked for, or what is wrong with it. */
-function parse(args: readonly string[]): { benchmark: Benchmark; json: boolean; quick: boolean } | string {
+function parse(args: readonly string[]): Request | string {
   try {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { json: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } },
+      options: {
+        json: { type: 'boolean', default: false },
+        quick: { type: 'boolean', default: false },
+        plots: { type: 'string' },
+      },
     });
     const [name, ...more] = positionals;
     if (name === undefined) return 'which benchmark?';

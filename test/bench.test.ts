@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { atLeast, atMost, toTable } from '../bench/support/document.ts';
-import { linearFit, median, percentile } from '../bench/support/statistics.ts';
+import { jainIndex, linearFit, median, percentile } from '../bench/support/statistics.ts';
 import { Latencies } from '../bench/telemetry/latencies.ts';
 import { Meter, type CheckColumns } from '../bench/telemetry/meter.ts';
 import { highestRate } from '../bench/telemetry/search.ts';
@@ -75,10 +75,27 @@ describe('linearFit', () => {
   });
 });
 
+describe('jainIndex', () => {
+  test.each([
+    [[5, 5, 5], 1],
+    [[9, 0, 0], 1 / 3],
+    [[2, 1], 9 / 10],
+    [[0, 0], 0],
+  ])('of %j it is %d', (values, expected) => {
+    expect(jainIndex(values)).toBeCloseTo(expected, 12);
+  });
+
+  test('of no values there is none', () => {
+    expect(() => jainIndex([])).toThrow(RangeError);
+  });
+});
+
 test('bars are kept at their very value', () => {
   expect(atLeast('ratio', 0.85, 0.85)).toEqual({ name: 'ratio', value: 0.85, bar: 0.85, ok: true });
   expect(atLeast('ratio', 0.8499, 0.85).ok).toBe(false);
+  expect(atLeast('ratio', Number.NaN, 0.85).ok).toBe(false);
   expect(atMost('added_ms', 3, 3).ok).toBe(true);
+  expect(atMost('added_ms', Number.NaN, 3).ok).toBe(false);
   expect(atMost('added_ms', 3.0001, 3)).toEqual({ name: 'added_ms', value: 3, bar: 3, ok: false });
 });
 

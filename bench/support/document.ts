@@ -39,6 +39,8 @@ export interface BenchResult {
   readonly setup: Readonly<Record<string, string>>;
   readonly figures: Readonly<Record<string, number>>;
   readonly bars: readonly Bar[];
+  /** SVG files by their names, for `--plots`. */
+  readonly plots?: Readonly<Record<string, string>>;
 }
 
 export interface BenchContext {

@@ -32,15 +32,25 @@ export interface PictureSize {
 }
 
 const VGA: PictureSize = { width: 640, height: 480 };
-const QUALITY_MIN = 50;
-const QUALITY_MAX = 75;
+const QUALITY: QualityRange = { min: 50, max: 75 };
 /** Of the largest view of the shape that fits into the photograph. */
 const ZOOM_MIN = 0.55;
 /** Where packages that are no dependencies are kept: with the dependencies, so that both go together. */
 const CACHE = new URL('../../node_modules/.cache/sightline-bench/', import.meta.url);
 
-/** `count` JPEGs of one size and of quality 50 to 75, each another view; the same ones for the same seed. */
-export async function cameraPictures(count: number, seed: number, size = VGA): Promise<Uint8Array[]> {
+/** JPEG quality, 1 to 100, both ends included. */
+export interface QualityRange {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** `count` JPEGs of one size, each another view; the same ones for the same seed. Quality 50 to 75 unless told otherwise. */
+export async function cameraPictures(
+  count: number,
+  seed: number,
+  size = VGA,
+  { min, max } = QUALITY,
+): Promise<Uint8Array[]> {
   const photographs = await Promise.all(PHOTOGRAPHS.map(async (file) => decoded(await cached(file))));
   const random = seededRandom(seed);
   const work = Buffer.alloc(jpegBytesMax(size.width, size.height));
@@ -54,7 +64,7 @@ export async function cameraPictures(count: number, seed: number, size = VGA): P
     const left = Math.floor(random() * (photograph.width - width));
     const top = Math.floor(random() * (photograph.height - height));
     await scale(photograph, { left, top, width, height }, size, pixels);
-    const quality = QUALITY_MIN + Math.floor(random() * (QUALITY_MAX - QUALITY_MIN + 1));
+    const quality = min + Math.floor(random() * (max - min + 1));
     const jpeg = encodeJpeg({ data: pixels, ...size }, quality, work);
     pictures.push(new Uint8Array(jpeg));
   }

@@ -91,6 +91,18 @@ export class Server implements AsyncDisposable {
     }
   }
 
+  /** How long a whole answer takes, ms, whatever its status; `timeoutMs` when it takes longer or does not come. */
+  async answerMs(path: string, timeoutMs: number): Promise<number> {
+    const startMs = performance.now();
+    try {
+      await (await this.#get(path, timeoutMs)).arrayBuffer();
+      return Math.min(timeoutMs, performance.now() - startMs);
+    } catch {
+      this.#signal.throwIfAborted();
+      return timeoutMs;
+    }
+  }
+
   async rssBytes(): Promise<number> {
     return (await this.metrics()).process.rss_bytes;
   }

@@ -36,6 +36,16 @@ export function linearFit(points: readonly { readonly x: number; readonly y: num
   return { slope, intercept: meanY - slope * meanX };
 }
 
+/**
+ * Jain's index of fairness (Jain, Chiu and Hawe 1984): 1 when all have the same, 1 / n when one has everything. 0 when nobody has
+ * anything: that is no fair share.
+ */
+export function jainIndex(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError('the fairness of no values');
+  const squares = values.reduce((sum, value) => sum + value ** 2, 0);
+  return squares === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) ** 2 / (values.length * squares);
+}
+
 function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

