@@ -42,6 +42,10 @@ export interface ConnectVideoOptions extends LinkSettings {
   readonly model?: string;
   /** 0..1: detections below it are left out. */
   readonly confidence?: number;
+  /** Capture to result that this session wants, ms; the server's setting unless told otherwise. */
+  readonly budgetMs?: number;
+  /** Class of the session's frames that name none, and of the session until its first frame; normal unless told otherwise. */
+  readonly priority?: Priority;
   /** The session's name; the server makes one up otherwise. */
   readonly clientId?: string;
   /** Of an earlier `welcome` for the same `clientId`: takes that session up again. */
@@ -123,6 +127,7 @@ export function connectVideo(options: ConnectVideoOptions): Promise<VideoSession
 export class VideoSession {
   readonly #link: Link<WelcomeMessage, ServerMessage>;
   readonly #bufferedBytesMax: number;
+  readonly #priority: Priority;
   readonly #emitter = new Emitter<VideoEvents>();
   readonly #queues = new Set<LiveQueue<VideoResult>>();
   readonly #waiters = new Set<() => void>();
@@ -148,6 +153,7 @@ export class VideoSession {
   #pin: Pin | undefined;
 
   private constructor(options: ConnectVideoOptions) {
+    this.#priority = options.priority ?? Priority.normal;
     this.#bufferedBytesMax = options.bufferedBytesMax ?? BUFFERED_BYTES_MAX;
     this.#link = new Link<WelcomeMessage, ServerMessage>(
       {
@@ -211,7 +217,7 @@ export class VideoSession {
       seq,
       captureTimeMs: captureTimeMs + this.#link.offsetMs(nowMs),
       sentAfterMs: nowMs - captureTimeMs,
-      priority: frame.priority ?? Priority.normal,
+      priority: frame.priority ?? this.#priority,
       jpeg,
     });
     this.#link.send(message);
@@ -446,9 +452,12 @@ export class VideoSession {
   }
 }
 
+const PRIORITY_NAMES = Object.keys(Priority) as (keyof typeof Priority)[];
+
 function addressOf(options: ConnectVideoOptions, last: WelcomeMessage | undefined): string {
-  const { url, pipeline, model, confidence, format } = options;
+  const { url, pipeline, model, confidence, format, budgetMs: budget_ms } = options;
+  const priority = PRIORITY_NAMES.find((name) => Priority[name] === options.priority);
   const client_id = last?.client_id ?? options.clientId;
   const token = last?.token ?? options.token;
-  return sessionUrl(url, LANE_PATH, { pipeline, model, confidence, format, client_id, token });
+  return sessionUrl(url, LANE_PATH, { pipeline, model, confidence, format, budget_ms, priority, client_id, token });
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { toSightlineError } from '../base/errors.ts';
 import type { FrameDropCause, FrameOutcome, VideoFrame } from '../base/frame.ts';
-import type { Sample } from '../base/sample.ts';
+import { Priority, type Sample } from '../base/sample.ts';
 import { countSuperseded, isStarved, pickNext, type Waiting } from '../flow/schedule.ts';
 import type { Engine, InferenceOutcome } from '../inference/engine/types.ts';
 import type { LossCause, Reader } from '../stream/reader.ts';
@@ -230,7 +230,9 @@ export class DetectPipeline {
   }
 
   attach(lane: DetectLaneOptions): DetectLane {
-    const attached = new DetectLane(lane, this.#options.clock, this.#options.stallTimeoutMs, () => this.#pump());
+    const attached: DetectLane = new DetectLane(lane, this.#options.clock, this.#options.stallTimeoutMs, () =>
+      this.#onReady(attached),
+    );
     this.#lanes.push(attached);
     return attached;
   }
@@ -269,9 +271,15 @@ export class DetectPipeline {
     return longestMs;
   }
 
+  /** With no slot free only an urgent frame is worth a look at everybody who waits. */
+  #onReady(lane: DetectLane): void {
+    if (this.#options.engine.freeSlots > 0 || lane.reader.peek()?.priority === Priority.critical) this.#pump();
+  }
+
   #pump(): void {
-    while (this.#options.engine.freeSlots > 0) {
-      const lane = this.#nextLane();
+    const { engine } = this.#options;
+    for (let urgentSlots = engine.urgentSlots; urgentSlots > 0; urgentSlots = engine.urgentSlots) {
+      const lane = this.#nextLane(engine.freeSlots > 0 ? Priority.low : Priority.critical);
       const entry = lane?.take();
       if (!lane || !entry) return;
       // A rescued frame has waited for others, not for the engine.
@@ -280,12 +288,13 @@ export class DetectPipeline {
     }
   }
 
-  #nextLane(): DetectLane | undefined {
+  /** Whose frame is next, of those with this priority and above. */
+  #nextLane(priorityMin: Priority): DetectLane | undefined {
     const lanes: DetectLane[] = [];
     const waiting: Waiting[] = [];
     for (const lane of this.#lanes) {
       const one = lane.waiting(this.#options.laneInFlightMax);
-      if (!one) continue;
+      if (!one || one.priority < priorityMin) continue;
       lanes.push(lane);
       waiting.push(one);
     }
@@ -313,6 +322,7 @@ export class DetectPipeline {
         picture: { kind: 'jpeg', bytes: entry.sample.data.jpeg },
         ...(confidence !== undefined && { confidence }),
         ...(iou !== undefined && { iou }),
+        urgent: entry.sample.priority === Priority.critical,
       });
       outcome = resultOf(entry.sample, done);
       const tookMs = this.#options.clock.now() - entry.takenTimeMs;

@@ -21,10 +21,24 @@ export interface SimEngineOptions {
 
 interface SimWorker {
   running: number;
-  waiting: (() => void)[];
+  /** An urgent one has the place that is kept for it. */
+  extra: number;
+  waiting: { readonly start: () => void; passed: number }[];
 }
 
-/** As the real engine: each worker runs one frame and holds another one ready. */
+const ordinaryFree = (worker: SimWorker) => Math.max(0, 2 + worker.extra - load(worker));
+
+const PASSED_MAX = 3;
+
+const load = ({ running, waiting }: SimWorker) => running + waiting.length;
+
+function overtake({ waiting }: SimWorker, start: () => void): void {
+  const at = waiting.findLastIndex(({ passed }) => passed >= PASSED_MAX) + 1;
+  for (const one of waiting.slice(at)) one.passed++;
+  waiting.splice(at, 0, { start, passed: PASSED_MAX });
+}
+
+/** As the real engine: each worker runs one frame, holds another one ready, and has one more place for an urgent one. */
 export class SimEngine implements Engine {
   onFree: (() => void) | undefined;
   readonly #events: Events;
@@ -38,18 +52,24 @@ export class SimEngine implements Engine {
     this.#events = events;
     this.#options = options;
     this.#random = random;
-    this.#workers = Array.from({ length: options.workers }, () => ({ running: 0, waiting: [] }));
+    this.#workers = Array.from({ length: options.workers }, () => ({ running: 0, extra: 0, waiting: [] }));
   }
 
   get freeSlots(): number {
-    return this.#workers.reduce((sum, { running, waiting }) => sum + 2 - running - waiting.length, 0);
+    return this.#workers.reduce((sum, worker) => sum + ordinaryFree(worker), 0);
   }
 
-  run(_job: InferenceJob): Promise<InferenceOutcome> {
-    const load = ({ running, waiting }: SimWorker) => running + waiting.length;
-    const worker = this.#workers.reduce((least, one) => (load(one) < load(least) ? one : least));
+  get urgentSlots(): number {
+    return this.#workers.reduce((sum, worker) => sum + 3 - load(worker), 0);
+  }
+
+  run({ urgent = false }: InferenceJob): Promise<InferenceOutcome> {
+    const fit = this.#workers.filter((one) => (urgent ? load(one) < 3 : ordinaryFree(one) > 0));
+    const [worker] = fit.toSorted((a, b) => load(a) - load(b));
     return new Promise((resolve, reject) => {
-      if (load(worker) >= 2) return reject(new SightlineError('INTERNAL', 'no free slot'));
+      if (!worker) return reject(new SightlineError('INTERNAL', 'no free slot'));
+      const isExtra = urgent && worker.extra === 0;
+      if (isExtra) worker.extra = 1;
       const start = () => {
         const { serviceMs, spread = 0, slowness } = this.#options;
         const factor = (1 + spread * (2 * this.#random() - 1)) * (slowness?.(this.#events.nowMs) ?? 1);
@@ -59,7 +79,8 @@ export class SimEngine implements Engine {
           this.#completed++;
           this.#busyMs += serviceMs * factor;
           worker.running = 0;
-          worker.waiting.shift()?.();
+          if (isExtra) worker.extra = 0;
+          worker.waiting.shift()?.start();
           resolve({
             detections: [],
             width: 8,
@@ -71,7 +92,8 @@ export class SimEngine implements Engine {
         });
       };
       if (worker.running === 0) start();
-      else worker.waiting.push(start);
+      else if (urgent) overtake(worker, start);
+      else worker.waiting.push({ start, passed: 0 });
     });
   }
 

@@ -105,6 +105,19 @@ describe('desk', () => {
     expect(desk.replies.map((reply) => reply.kind !== 'ready' && reply.id)).toEqual([1, 2, 3, 4, 5]);
   });
 
+  test('an urgent run goes before the others that have not begun, which are overtaken three times at the most', async () => {
+    const desk = open();
+    await desk.ask({ kind: 'load', id: 1, model: await ready('bright'), profile: false });
+    const run = (id: number, urgent: boolean) =>
+      desk.take(runRequest(id, WHITE, { rgb: { width: 16, height: 16 }, ...(urgent && { urgent }) }));
+    run(2, false);
+    for (const id of [3, 4]) run(id, false);
+    for (const id of [5, 6, 7, 8, 9]) run(id, true);
+    await desk.until(() => desk.replies.length === 9);
+    expect(desk.replies.map((reply) => reply.kind !== 'ready' && reply.id)).toEqual([1, 2, 5, 6, 7, 3, 4, 8, 9]);
+    await desk.close();
+  });
+
   test('tells faults by their code and goes on', async () => {
     const desk = open({ warmUpRuns: 0 });
     expect(await desk.ask(runRequest(1, WHITE))).toMatchObject({ kind: 'failed', id: 1, code: 'MODEL_UNKNOWN' });

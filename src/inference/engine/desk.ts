@@ -7,8 +7,17 @@ import type { ModelManifest } from '../manifest.ts';
 import type { LoadRequest, RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
 import { ModelRunner } from './runner.ts';
 
+/** An ordinary frame is overtaken so often at the most: urgent ones without end must not hold it for ever. */
+const PASSED_MAX = 3;
+
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+function isUrgent(request: WorkerRequest): boolean {
+  return request.kind === 'run' && request.urgent === true;
+}
+
 /**
- * What a worker thread does: takes one request after the other, runs each frame to completion, replies in order. Knows nothing
+ * What a worker thread does: takes one request after the other, urgent ones first, runs each frame to completion. Knows nothing
  * of threads, so that it can be driven from anywhere.
  */
 export class Desk {
@@ -22,19 +31,37 @@ export class Desk {
   readonly #pool = new BufferPool({ buffersPerShape: 1, shapesMax: 4 });
   /** Bounded by the engine: it has one run per slot and one load per model on the way. */
   readonly #waiting: WorkerRequest[] = [];
+  /** How often each waiting run was overtaken, by its id. */
+  readonly #passed = new Map<number, number>();
+  readonly #running: Int32Array | undefined;
   #isWorking = false;
 
   constructor(settings: WorkerSettings, reply: (message: WorkerReply) => void, onClosed: () => void) {
     this.#settings = settings;
+    this.#running = settings.running && new Int32Array(settings.running);
     this.#reply = reply;
     this.#onClosed = onClosed;
   }
 
   /** Takes a request in; `close` goes before everything that has not begun. */
   take(request: WorkerRequest): void {
-    if (request.kind === 'close') this.#waiting.length = 0;
-    this.#waiting.push(request);
+    if (request.kind === 'close') {
+      this.#waiting.length = 0;
+      this.#passed.clear();
+    }
+    if (isUrgent(request)) this.#overtake(request);
+    else this.#waiting.push(request);
     if (!this.#isWorking) void this.#work();
+  }
+
+  /** Puts an urgent run before the ordinary ones that have not been passed too often. */
+  #overtake(request: WorkerRequest): void {
+    const isPassable = (one: WorkerRequest) =>
+      one.kind === 'run' && !isUrgent(one) && (this.#passed.get(one.id) ?? 0) < PASSED_MAX;
+    const at = this.#waiting.findLastIndex((one) => !isPassable(one)) + 1;
+    for (const one of this.#waiting.slice(at))
+      if (one.kind === 'run') this.#passed.set(one.id, (this.#passed.get(one.id) ?? 0) + 1);
+    this.#waiting.splice(at, 0, request);
   }
 
   async #work(): Promise<void> {
@@ -51,6 +78,8 @@ export class Desk {
         const { code, message } = toSightlineError(thrown, 'INFERENCE_FAILED');
         this.#reply({ kind: 'failed', id: request.id, code, message });
       }
+      // The thread was blocked: an urgent request may have come in meanwhile, and is heard only now.
+      if (this.#waiting.length > 0) await nextTurn();
     }
     this.#isWorking = false;
   }
@@ -65,6 +94,8 @@ export class Desk {
 
   async #run(request: RunRequest): Promise<WorkerReply> {
     const startedTimeMs = systemClock.now();
+    this.#passed.delete(request.id);
+    if (this.#running) Atomics.store(this.#running, 0, request.id);
     const model = this.#models.get(request.modelId);
     if (!model) throw new SightlineError('MODEL_UNKNOWN', `the model ${request.modelId} is not loaded`);
     if (request.memory) this.#slots[request.slot] = new Uint8Array(request.memory);

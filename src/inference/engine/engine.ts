@@ -178,8 +178,13 @@ export class OnnxEngine implements Engine {
     return this.#seats.reduce((sum, seat) => sum + (seat.isReady ? seat.lane!.free : 0), 0);
   }
 
+  get urgentSlots(): number {
+    if (this.#closing || this.#backlog.length > 0) return 0;
+    return this.#seats.reduce((sum, seat) => sum + (seat.isReady ? seat.lane!.freeForUrgent : 0), 0);
+  }
+
   run(job: InferenceJob): Promise<InferenceOutcome> {
-    const { modelId, picture, confidence, iou } = job;
+    const { modelId, picture, confidence, iou, urgent = false } = job;
     return new Promise((resolve, reject) => {
       this.#refuseWhenClosing();
       if (!this.#models.has(modelId)) throw new SightlineError('MODEL_UNKNOWN', `the model ${modelId} is not loaded`);
@@ -187,8 +192,8 @@ export class OnnxEngine implements Engine {
       checkPicture(picture);
       const rgb = picture.kind === 'rgb' ? { width: picture.width, height: picture.height } : undefined;
       const bytes = picture.kind === 'rgb' ? picture.data : picture.bytes;
-      const own: Job = { modelId, rgb, bytes, confidence, iou, resolve, reject };
-      const seat = this.#backlog.length === 0 ? this.#freest() : undefined;
+      const own: Job = { modelId, rgb, bytes, confidence, iou, urgent, resolve, reject };
+      const seat = this.#backlog.length === 0 ? this.#freest(urgent) : undefined;
       if (seat) {
         seat.lane!.send(own);
       } else {
@@ -328,17 +333,17 @@ export class OnnxEngine implements Engine {
 
   /** Gives waiting jobs to free slots; tells the scheduler when slots are left. */
   #handOn(): void {
-    for (let seat = this.#freest(); seat && this.#backlog.length > 0; seat = this.#freest()) {
+    for (let seat = this.#freest(false); seat && this.#backlog.length > 0; seat = this.#freest(false)) {
       seat.lane!.send(this.#backlog.shift()!);
     }
-    if (this.freeSlots > 0) this.onFree?.();
+    if (this.urgentSlots > 0) this.onFree?.();
   }
 
-  /** The seat with the fewest jobs that has a free slot. */
-  #freest(): Seat | undefined {
+  /** The seat with the fewest jobs that has a slot for such a job. */
+  #freest(isUrgent: boolean): Seat | undefined {
     let best: Seat | undefined;
     for (const seat of this.#seats) {
-      if (!seat.isReady || seat.lane!.free === 0) continue;
+      if (!seat.isReady || (isUrgent ? seat.lane!.freeForUrgent : seat.lane!.free) === 0) continue;
       if (!best || seat.lane!.inFlight < best.lane!.inFlight) best = seat;
     }
     return best;

@@ -14,12 +14,14 @@ export interface LaneJob {
   readonly rgb: { readonly width: number; readonly height: number } | undefined;
   readonly confidence: number | undefined;
   readonly iou: number | undefined;
+  /** May take the slot that is kept for such jobs, and goes before the others in the worker. */
+  readonly urgent: boolean;
   /** The picture: borrowed from the caller or the engine's own copy; the lane copies it into its slot. */
   bytes: Uint8Array;
 }
 
 export interface LaneLimits {
-  /** Jobs that the worker may hold: the running one and those handed in ahead. */
+  /** Jobs that the worker may hold, but for an urgent one: the running one and those handed in ahead. */
   readonly slots: number;
   /** A running job that takes longer is taken for hung, and the worker with it. */
   readonly jobTimeoutMs: number;
@@ -42,6 +44,8 @@ interface InFlight<J> {
   readonly id: number;
   readonly slot: number;
   readonly job: J;
+  /** Has the place of an urgent one, and takes none of the others'. */
+  readonly isExtra: boolean;
 }
 
 interface Loading {
@@ -54,6 +58,8 @@ interface Loading {
 const SLOT_BYTES_MIN = 256 * 1024;
 /** Of one worker's JavaScript heap; pictures and tensors lie outside it. */
 const WORKER_HEAP_MB_MAX = 256;
+/** Slots for urgent jobs alone. */
+const URGENT_SLOTS = 1;
 /** What a running job gets when the engine closes, if its own timeout is not shorter. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -64,9 +70,11 @@ export class Lane<J extends LaneJob> {
   readonly #owner: LaneOwner<J>;
   readonly #slots: (Uint8Array<SharedArrayBuffer> | undefined)[];
   readonly #freeSlots: number[];
-  /** In order of handing in: the first one is running. */
+  /** In order of handing in. */
   readonly #inFlight: InFlight<J>[] = [];
   readonly #loading = new Map<number, Loading>();
+  /** Written by the worker: the id of the run that it is at. */
+  readonly #running = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
   #watch: NodeJS.Timeout | undefined;
   #nextId = 1;
   #busyMs = 0;
@@ -79,10 +87,10 @@ export class Lane<J extends LaneJob> {
   constructor(settings: WorkerSettings, limits: LaneLimits, owner: LaneOwner<J>, workerUrl: URL = WORKER_URL) {
     this.#limits = limits;
     this.#owner = owner;
-    this.#slots = Array.from({ length: limits.slots }, () => undefined);
-    this.#freeSlots = Array.from({ length: limits.slots }, (_, i) => i);
+    this.#slots = Array.from({ length: limits.slots + URGENT_SLOTS }, () => undefined);
+    this.#freeSlots = Array.from({ length: limits.slots + URGENT_SLOTS }, (_, i) => i);
     this.#worker = new Worker(workerUrl, {
-      workerData: settings,
+      workerData: { ...settings, running: this.#running.buffer } satisfies WorkerSettings,
       name: 'sightline-inference',
       resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MB_MAX },
     });
@@ -96,7 +104,13 @@ export class Lane<J extends LaneJob> {
     });
   }
 
+  /** Slots for any job. */
   get free(): number {
+    return Math.max(0, this.#limits.slots - this.#inFlight.filter(({ isExtra }) => !isExtra).length);
+  }
+
+  /** Slots for an urgent job. */
+  get freeForUrgent(): number {
     return this.#freeSlots.length;
   }
 
@@ -126,8 +140,10 @@ export class Lane<J extends LaneJob> {
       ...(job.rgb && { rgb: job.rgb }),
       ...(job.confidence !== undefined && { confidence: job.confidence }),
       ...(job.iou !== undefined && { iou: job.iou }),
+      ...(job.urgent && { urgent: true }),
     };
-    this.#inFlight.push({ id, slot, job });
+    const isExtra = job.urgent && this.#inFlight.filter((one) => one.isExtra).length < URGENT_SLOTS;
+    this.#inFlight.push({ id, slot, job, isExtra });
     this.#busySinceMs ??= performance.now();
     if (this.#inFlight.length === 1) this.#watchRunning();
     this.#post(request);
@@ -154,7 +170,10 @@ export class Lane<J extends LaneJob> {
 
   /** Jobs behind the running one, which the owner takes back before it closes the lane. */
   takeWaiting(): J[] {
-    return this.#inFlight.splice(1).map(({ job }) => job);
+    const running = this.#takeRunning();
+    const waiting = this.#inFlight.splice(0);
+    if (running) this.#inFlight.push(running);
+    return waiting.map(({ job }) => job);
   }
 
   /** Gives the thread up. */
@@ -206,13 +225,20 @@ export class Lane<J extends LaneJob> {
       else if (reply.kind === 'failed') loading.reject(new SightlineError(reply.code, reply.message));
       return;
     }
-    const first = this.#inFlight[0];
-    if (first?.id !== reply.id) return;
-    this.#inFlight.shift();
-    this.#freeSlots.push(first.slot);
+    const index = this.#inFlight.findIndex(({ id }) => id === reply.id);
+    const [done] = index < 0 ? [] : this.#inFlight.splice(index, 1);
+    if (!done) return;
+    this.#freeSlots.push(done.slot);
     this.#watchRunning();
-    if (reply.kind === 'failed') this.#owner.failed(first.job, new SightlineError(reply.code, reply.message));
-    else if (reply.kind === 'done') this.#owner.done(first.job, reply.outcome);
+    if (reply.kind === 'failed') this.#owner.failed(done.job, new SightlineError(reply.code, reply.message));
+    else if (reply.kind === 'done') this.#owner.done(done.job, reply.outcome);
+  }
+
+  /** Takes out the job that the worker is at; between two it is the oldest. */
+  #takeRunning(): InFlight<J> | undefined {
+    const runningId = Atomics.load(this.#running, 0);
+    const index = this.#inFlight.findIndex(({ id }) => id === runningId);
+    return this.#inFlight.splice(Math.max(0, index), 1)[0];
   }
 
   /** Starts the time of the job that is running now, or stops the watch when there is none. */
@@ -250,7 +276,8 @@ export class Lane<J extends LaneJob> {
       reject(error);
     }
     this.#loading.clear();
-    const [running, ...waiting] = this.#inFlight.splice(0);
+    const running = this.#takeRunning();
+    const waiting = this.#inFlight.splice(0);
     for (const { slot, job } of waiting) job.bytes = this.#slots[slot]!.slice(0, job.bytes.length);
     this.#owner.lost(
       reason,

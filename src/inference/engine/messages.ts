@@ -27,6 +27,8 @@ export interface SessionSettings {
 export interface WorkerSettings {
   readonly session: SessionSettings;
   readonly imageLimits: ImageLimits;
+  /** One 32-bit number in shared memory: the id of the run that the worker is at. Absent: nobody wants to know. */
+  readonly running?: SharedArrayBuffer;
 }
 
 export interface LoadRequest {
@@ -50,6 +52,8 @@ export interface RunRequest {
   readonly rgb?: { readonly width: number; readonly height: number };
   readonly confidence?: number;
   readonly iou?: number;
+  /** Goes before every run that is not and has not begun. */
+  readonly urgent?: boolean;
 }
 
 export type WorkerRequest = LoadRequest | RunRequest | { readonly kind: 'close' };

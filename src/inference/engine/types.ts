@@ -13,6 +13,8 @@ export interface InferenceJob {
   /** Overrides of the model's own thresholds, 0..1. */
   readonly confidence?: number;
   readonly iou?: number;
+  /** May take a slot that is kept for such jobs, and goes before those that wait in the worker. */
+  readonly urgent?: boolean;
 }
 
 export interface InferenceOutcome {
@@ -54,6 +56,8 @@ export interface Engine {
   load(model: ReadyModel): Promise<ProviderReport>;
   /** Jobs that can be handed in now without waiting behind more than `inference.prefetch` others in a worker. */
   readonly freeSlots: number;
+  /** The same for an urgent job: each worker keeps one slot for those. */
+  readonly urgentSlots: number;
   /** Called whenever a slot became free. One listener: the scheduler. */
   onFree: (() => void) | undefined;
   /**
