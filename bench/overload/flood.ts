@@ -35,7 +35,7 @@ export async function measureFlood(
   const { name, spanMs, drainMs, beforeMs, afterMs, pictures } = options;
   await using probe = new Helper<SourcesApi>(new URL('sources-process.ts', import.meta.url), bench.signal);
   await probe.call('prepare', { pictures: pictures.slice(0, PICTURES) });
-  await probe.call('open', { url: server.url, kind: 'honouring', count: 1 });
+  await probe.call('open', { url: server.url, kind: 'honouring', priorities: [Priority.normal] });
   const sources: Source[] = [{ fps: PROBE_FPS, phase: 0, priority: Priority.normal }];
   const watch = (startTimeMs: number, forMs: number): Promise<RunLog> => {
     const run = { startTimeMs, spanMs: forMs, sources, coresMax: 1, drainMs };

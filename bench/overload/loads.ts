@@ -59,6 +59,8 @@ export interface Ran {
   readonly cores: Figures;
 }
 
+const PRIORITIES = Array.from({ length: SESSIONS }, (_, i) => (i === CRITICAL ? Priority.critical : Priority.normal));
+
 /** Cores that the load generator may use. */
 export function generatorCoresMax(): number {
   return GENERATOR_SHARE_MAX * availableParallelism();
@@ -67,7 +69,7 @@ export function generatorCoresMax(): number {
 /** Frames a second of an engine that is always full, asked for by clients that no grant holds back. */
 export async function measureCapacity({ sources }: LoadBench, { url }: Target, spanMs: number): Promise<FillResult> {
   const underWay = UNDER_WAY_PER_CORE * availableParallelism();
-  await sources.call('open', { url, kind: 'ignoring', count: SESSIONS });
+  await sources.call('open', { url, kind: 'ignoring', priorities: PRIORITIES });
   const result = await sources.call('fill', { settleMs: LEAD_MS, spanMs, underWay });
   await sources.call('close', undefined);
   if (result.fps === 0) throw new Error('no frame had a result while the capacity was measured');
@@ -79,7 +81,7 @@ export async function underLoad({ sources, say }: LoadBench, target: Target, opt
   const offered = sourcesOf(factor * plannedFps);
   const offeredFps = offered.reduce((sum, { fps }) => sum + fps, 0);
   say(`${name}: ${offeredFps.toFixed(0)} fps offered`);
-  await sources.call('open', { url: target.url, kind, count: SESSIONS });
+  await sources.call('open', { url: target.url, kind, priorities: PRIORITIES });
   const startTimeMs = systemClock.now() + LEAD_MS;
   const run = { startTimeMs, spanMs, sources: offered, coresMax: generatorCoresMax(), drainMs };
   const [log, use] = await Promise.all([
@@ -135,7 +137,7 @@ function sourcesOf(offeredFps: number): Source[] {
   return Array.from({ length: SESSIONS }, (_, i) => ({
     fps: i === CRITICAL ? CRITICAL_FPS : offeredFps / SESSIONS,
     phase: random(),
-    priority: i === CRITICAL ? Priority.critical : Priority.normal,
+    priority: PRIORITIES[i]!,
   }));
 }
 

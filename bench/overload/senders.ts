@@ -33,8 +33,8 @@ export interface Sender {
 }
 
 /** Answers of the fate `result` are results; every other one is an error's code or the cause of a loss. */
-export function openSender(kind: SenderKind, url: string): Promise<Sender> {
-  return kind === 'honouring' ? HonouringSender.open(url) : IgnoringSender.open(url);
+export function openSender(kind: SenderKind, url: string, priority: Priority): Promise<Sender> {
+  return kind === 'honouring' ? HonouringSender.open(url, priority) : IgnoringSender.open(url);
 }
 
 /** The SDK, as users have it. */
@@ -53,8 +53,8 @@ class HonouringSender implements Sender {
     });
   }
 
-  static async open(url: string): Promise<Sender> {
-    const options = { url, WebSocket: WebSocket as unknown as WebSocketConstructor, reconnect: false as const };
+  static async open(url: string, priority: Priority): Promise<Sender> {
+    const options = { url, priority, WebSocket: WebSocket as unknown as WebSocketConstructor, reconnect: false as const };
     return new HonouringSender(await connectVideo(options));
   }
 

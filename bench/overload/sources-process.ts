@@ -62,8 +62,9 @@ const api = {
     pictures = given.pictures;
   },
 
-  open: async ({ url, kind, count }: { url: string; kind: SenderKind; count: number }): Promise<void> => {
-    for (let i = 0; i < count; i += 1) senders.push(await openSender(kind, url));
+  /** A session for each of the given classes. */
+  open: async ({ url, kind, priorities }: { url: string; kind: SenderKind; priorities: readonly Priority[] }) => {
+    for (const priority of priorities) senders.push(await openSender(kind, url, priority));
   },
 
   close: async (): Promise<void> => {

@@ -175,7 +175,7 @@ function firstComeFirstServed(of: readonly SourceOptions[], random: Random): num
     for (let worker = freeMs.indexOf(Math.min(...freeMs)); queue.length > 0 && freeMs[worker]! <= timeMs;) {
       const frame = queue.shift()!;
       freeMs[worker] = Math.max(freeMs[worker]!, frame.timeMs) + ENGINE.serviceMs;
-      latenciesMs.push(freeMs[worker] - frame.timeMs);
+      latenciesMs.push(freeMs[worker]! - frame.timeMs);
       worker = freeMs.indexOf(Math.min(...freeMs));
     }
   };
