@@ -1,5 +1,5 @@
 import { RateLoop } from './rate-loop.ts';
-import { shareCapacity, type Demand } from './share.ts';
+import { shareCapacity, sum, type Demand } from './share.ts';
 
 /**
  * How many frames a second the inference engine is asked for, all sessions together, and who of them gets how many. The same
@@ -72,12 +72,19 @@ export class EngineControl {
     this.#loop.update({ nowMs, queueMs, quietMs: Math.max(QUIET_MS, serviceMs), capacity, peak: capacity });
   }
 
-  /** Frames a second for each, in the order of the demands; Infinity for all while there is enough. */
+  /**
+   * Frames a second for each, in the order of the demands; Infinity for all while there is enough whatever they do. What is left when
+   * everybody has what they want is spread out: who begins to use more must not have been told that there is no limit.
+   */
   shares(demands: readonly Demand[]): number[] {
-    const wanted = demands.reduce((sum, demand) => sum + demand.wanted, 0);
-    if (wanted <= this.rateFps) return demands.map(() => Infinity);
+    const rate = this.rateFps;
+    const rooms = demands.map(({ wanted, most = wanted }) => Math.max(wanted, most));
+    if (sum(rooms) <= rate) return demands.map(() => Infinity);
     // Of the capacity, not of the rate: a short queue is no reason to silence anybody.
-    const floor = (FLOOR_SHARE * (this.#capacity ?? this.rateFps)) / demands.length;
-    return shareCapacity(this.rateFps, demands, Math.min(FLOOR_FPS, floor));
+    const floor = (FLOOR_SHARE * (this.#capacity ?? rate)) / demands.length;
+    const shares = shareCapacity(rate, demands, Math.min(FLOOR_FPS, floor));
+    const more = demands.map(({ priority }, i) => ({ priority, wanted: rooms[i]! - shares[i]! }));
+    const spare = shareCapacity(Math.max(0, rate - sum(shares)), more, 0);
+    return shares.map((share, i) => share + spare[i]!);
   }
 }

@@ -176,8 +176,8 @@ export class SessionControl {
     const idleMs = nowMs - (this.#lastFrameMs ?? nowMs);
     const used =
       this.#usedFps === undefined ? Infinity : Math.min(this.#usedFps, idleMs > AVERAGE_MS ? 1000 / idleMs : Infinity);
-    const bound = this.#bound().fps;
-    return { priority: this.#priority, wanted: Math.min(bound, used * DEMAND_FACTOR + DEMAND_MORE_FPS) };
+    const most = this.#bound().fps;
+    return { priority: this.#priority, wanted: Math.min(most, used * DEMAND_FACTOR + DEMAND_MORE_FPS), most };
   }
 
   /**

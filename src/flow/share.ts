@@ -4,8 +4,10 @@ import type { Priority } from '../base/sample.ts';
 
 export interface Demand {
   readonly priority: Priority;
-  /** What this one could use, in the unit of the capacity. */
+  /** What this one has shown that it uses, and some more, in the unit of the capacity. */
   readonly wanted: number;
+  /** What its other bounds let through; default: no more than is wanted. */
+  readonly most?: number;
 }
 
 /**
@@ -40,6 +42,6 @@ function fill(capacity: number, wanted: readonly number[]): number[] {
   return given;
 }
 
-function sum(values: readonly number[]): number {
+export function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }

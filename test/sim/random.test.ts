@@ -11,6 +11,8 @@ import { Overload, type SourceOptions } from './overload.ts';
  */
 
 const WORLDS = 500;
+/** A slow machine that has other things to do takes its time. */
+const TIMEOUT_MS = 120_000;
 const STARVED_MS = 5_000;
 const only = process.env['RANDOM_SEED'];
 const seeds = only === undefined ? Array.from({ length: WORLDS }, (_, i) => i + 1) : [Number(only)];
@@ -26,7 +28,7 @@ function longestGap(moments: readonly number[], fromMs: number, toMs: number): n
 }
 
 describe('links', () => {
-  test(`${seeds.length} links: frames arrive, grants stay within the settings`, () => {
+  test(`${seeds.length} links: frames arrive, grants stay within the settings`, { timeout: TIMEOUT_MS }, () => {
     for (const seed of seeds) {
       const random = seededRandom(seed);
       const forMs = 20_000;
@@ -83,47 +85,51 @@ describe('links', () => {
 });
 
 describe('engines', () => {
-  test(`${seeds.length} engines: every stream gets results, every frame is accounted for`, async () => {
-    for (const seed of seeds) {
-      const random = seededRandom(seed);
-      const forMs = 12_000;
-      const engine = {
-        workers: 1 + Math.floor(random() * 4),
-        serviceMs: spread(random, 2, 120),
-        spread: between(random, 0, 0.9),
-      };
-      const capacityFps = (engine.workers * 1000) / engine.serviceMs;
-      // With fewer than this many frames a second for each nobody could serve all of them in time.
-      const count = Math.max(1, Math.min(25, Math.floor(capacityFps / 1.5), 1 + Math.floor(random() * 25)));
-      const sources = Array.from({ length: count }, (): SourceOptions => {
-        const isBrief = random() < 0.2;
-        return {
-          fps: spread(random, 2, 120),
-          priority: random() < 0.1 ? Priority.critical : random() < 0.2 ? Priority.low : Priority.normal,
-          honours: random() < 0.8,
-          fromMs: between(random, 0, 2_000),
-          ...(isBrief && { untilMs: between(random, 3_000, 9_000) }),
+  test(
+    `${seeds.length} engines: every stream gets results, every frame is accounted for`,
+    { timeout: TIMEOUT_MS },
+    async () => {
+      for (const seed of seeds) {
+        const random = seededRandom(seed);
+        const forMs = 9_000;
+        const engine = {
+          workers: 1 + Math.floor(random() * 4),
+          serviceMs: spread(random, 2, 120),
+          spread: between(random, 0, 0.9),
         };
-      });
-      const settings = { budgetMs: spread(random, 5, 2_000), minFps: between(random, 1, 5) };
-      const sim = await new Overload({
-        seed,
-        engine,
-        sources,
-        settings,
-        frameQueue: 1 + Math.floor(random() * 30),
-      }).run(forMs);
-      for (const [i, { options, results, lane }] of sim.sources.entries()) {
-        const { fromMs = 0, untilMs = forMs } = options;
-        const moments = results.map(({ resultMs }) => resultMs);
-        expect(longestGap(moments, fromMs, Math.min(untilMs, forMs)), `seed ${seed}, source ${i}`).toBeLessThan(
-          STARVED_MS,
-        );
-        const { published, queued } = lane.reader.counts();
-        const { inFlight, errors, dropped, ...counts } = lane.counts();
-        const lost = Object.values(dropped).reduce((sum, n) => sum + n, 0);
-        expect(published, `seed ${seed}, source ${i}`).toBe(queued + inFlight + counts.results + errors + lost);
+        const capacityFps = (engine.workers * 1000) / engine.serviceMs;
+        // With fewer than this many frames a second for each nobody could serve all of them in time.
+        const count = Math.max(1, Math.min(16, Math.floor(capacityFps / 1.5), 1 + Math.floor(random() * 20)));
+        const sources = Array.from({ length: count }, (): SourceOptions => {
+          const isBrief = random() < 0.2;
+          return {
+            fps: spread(random, 2, 60),
+            priority: random() < 0.1 ? Priority.critical : random() < 0.2 ? Priority.low : Priority.normal,
+            honours: random() < 0.8,
+            fromMs: between(random, 0, 2_000),
+            ...(isBrief && { untilMs: between(random, 3_000, 8_000) }),
+          };
+        });
+        const settings = { budgetMs: spread(random, 5, 2_000), minFps: between(random, 1, 5) };
+        const sim = await new Overload({
+          seed,
+          engine,
+          sources,
+          settings,
+          frameQueue: 1 + Math.floor(random() * 30),
+        }).run(forMs);
+        for (const [i, { options, results, lane }] of sim.sources.entries()) {
+          const { fromMs = 0, untilMs = forMs } = options;
+          const moments = results.map(({ resultMs }) => resultMs);
+          expect(longestGap(moments, fromMs, Math.min(untilMs, forMs)), `seed ${seed}, source ${i}`).toBeLessThan(
+            STARVED_MS,
+          );
+          const { published, queued } = lane.reader.counts();
+          const { inFlight, errors, dropped, ...counts } = lane.counts();
+          const lost = Object.values(dropped).reduce((sum, n) => sum + n, 0);
+          expect(published, `seed ${seed}, source ${i}`).toBe(queued + inFlight + counts.results + errors + lost);
+        }
       }
-    }
-  });
+    },
+  );
 });
