@@ -10,13 +10,13 @@ export default defineConfig({
   build: {
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: ['index.html', 'rover.html'].map((page) => fileURLToPath(new URL(page, import.meta.url))),
+      input: ['index.html', 'rover.html', 'api.html'].map((page) => fileURLToPath(new URL(page, import.meta.url))),
     },
   },
   server: {
     // `npm run dev` beside a running server. Vite hands on the page's own Host, which the server knows as loopback.
     proxy: Object.fromEntries(
-      ['/ws', '/health', '/demo', '/licences'].map((path) => [
+      ['/ws', '/api', '/health', '/demo', '/licences'].map((path) => [
         path,
         { target: 'http://127.0.0.1:8080', ws: path === '/ws' },
       ]),

@@ -61,7 +61,7 @@ describe('createSightline', () => {
   });
 
   test('counts every frame, and says where its time went', async () => {
-    const client = await SocketClient.open(ws('?client_id=counted'));
+    const client = await SocketClient.open(ws('?client_id=counted&budget_ms=30000'));
     for (let i = 0; i < 3; i++) client.send(car);
     client.send('rubbish');
     client.send(Uint8Array.of(1, 2, 3));
@@ -113,6 +113,82 @@ describe('createSightline', () => {
     const waiting = fetch(`${server.url}/demo/camera.mp4`);
     made.resolve(fileURLToPath(new URL('../package.json', import.meta.url)));
     expect((await waiting).status).toBe(200);
+  });
+});
+
+describe('the API', () => {
+  const call = async (method: string, path: string, body?: object) => {
+    const response = await fetch(server.url + path, {
+      method,
+      ...(body && { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }),
+    });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  };
+
+  test('every operation of its document answers', async () => {
+    const { paths } = (await call('GET', '/api/openapi.json')).body as {
+      paths: Record<string, { get?: { parameters: unknown[] } }>;
+    };
+    const reads = Object.keys(paths).filter((path) => paths[path]!.get?.parameters.length === 0);
+    const statuses = await Promise.all(reads.map(async (path) => [path, (await fetch(server.url + path)).status]));
+    // The page may not be built.
+    expect(statuses.filter(([path, status]) => path !== '/api/docs' && status !== 200)).toEqual([]);
+    expect(reads.length).toBeGreaterThan(18);
+  });
+
+  test('pins and settings reach the session that is there; its learned figures and its accounts stay', async () => {
+    const client = await SocketClient.open(ws('?client_id=changed&budget_ms=30000'));
+    const last = () => client.of('grant').at(-1);
+    client.send(car);
+    await client.until(() => client.of('result').length === 1);
+    const pinned = await call('PUT', '/api/sessions/changed/quality', { level: 'low', skip_ratio: 2 });
+    expect(pinned.body).toMatchObject({ client_id: 'changed', grant: { pinned: { level: 'low', skip_ratio: 2 } } });
+    await client.until(() => last()?.pinned?.level === 'low');
+    const { body } = await call('PUT', '/api/config', {
+      strategy: 'memory',
+      settings: { 'video.width': 320, 'video.height': 240, 'performance.ladder': ['modes'] },
+    });
+    expect(body['new_sessions']).toContainEqual({ key: 'streaming.queue_size', from: 25, to: 8 });
+    await client.until(() => last()?.width === 208);
+    expect(last()!.pinned).toEqual({ level: 'low', skip_ratio: 2 });
+    await call('DELETE', '/api/sessions/changed/quality');
+    await client.until(() => last()?.pinned === null);
+    expect(last()!.width).toBeLessThanOrEqual(320);
+    const later = await SocketClient.open(ws('?client_id=later'));
+    expect(later.welcome.limits.frame_queue).toBe(8);
+    client.send(car);
+    await client.until(() => client.of('result').length === 2);
+    expect((await call('GET', '/api/sessions/changed')).body).toMatchObject({
+      accounts: { received: 2, results: 2, errors: 0, queued: 0, in_flight: 0, unsent: 0 },
+    });
+    const totals = server.metrics().totals;
+    await Promise.all([client.close(), later.close()]);
+    expect(server.metrics().totals.results).toBe(totals.results);
+    const letGo = { 'video.width': null, 'video.height': null, 'performance.ladder': null };
+    await call('PUT', '/api/config', { strategy: null, settings: letGo });
+    expect((await call('GET', '/api/config')).body).toMatchObject({ pins: {}, config: { video: { width: 640 } } });
+  });
+
+  test('a ladder that is none is refused, and nothing has changed', async () => {
+    const refused = await call('PUT', '/api/config', {
+      strategy: 'latency',
+      settings: { 'performance.ladder': ['steep'] },
+    });
+    expect(refused).toMatchObject({ status: 400, body: { error: { code: 'CONFIG_VALUE_BAD' } } });
+    expect((await call('GET', '/api/config')).body).toMatchObject({
+      config: { performance: { strategy: 'balanced' } },
+    });
+  });
+
+  test('the benchmark: the whole engine for nobody; with its one worker and a client it gives way', async () => {
+    // A session of an earlier test may just be going.
+    await expect
+      .poll(async () => (await call('POST', '/api/performance/benchmark', { seconds: 1 })).status, { timeout: 10_000 })
+      .toBe(200);
+    const client = await SocketClient.open(ws());
+    const { status, body } = await call('POST', '/api/performance/benchmark', { seconds: 1 });
+    expect({ status, body }).toMatchObject({ status: 503, body: { error: { code: 'BENCHMARK_BUSY' } } });
+    await client.close();
   });
 });
 

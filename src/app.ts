@@ -1,37 +1,45 @@
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { WebSocket } from 'ws';
+import { z } from 'zod';
 import { systemClock } from './base/clock.ts';
+import type { WorkerStagesMs } from './base/detection.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
 import type { FrameOutcome, VideoFrame } from './base/frame.ts';
+import { seededRandom } from './base/random.ts';
 import { Priority } from './base/sample.ts';
+import { ConfigCoordinator, type ConfigState } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './delivery/recording.ts';
 import { serveEvents } from './delivery/sse.ts';
-import { HttpServer, type Route } from './http/server.ts';
+import { apiRoutes, type ApiHost } from './http/api.ts';
+import { answer, type Route } from './http/route.ts';
+import { HttpServer } from './http/server.ts';
 import { ladderOf, nearestRung, rungOfMode } from './flow/ladder.ts';
 import type { SessionControlSettings } from './flow/session-control.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
-import type { EngineStats } from './inference/engine/types.ts';
 import { requireDetector } from './inference/manifest.ts';
-import type { ModelLicence, ModelManifest, ReadyModel } from './inference/manifest.ts';
+import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, registryOptions } from './inference/settings.ts';
-import { checkJpeg } from './media/jpeg.ts';
+import { checkJpeg, encodeJpeg } from './media/jpeg.ts';
 import { EventLoopMonitor } from './observe/event-loop.ts';
-import { judgeHealth, type Health } from './observe/health.ts';
+import { judgeHealth } from './observe/health.ts';
 import { FrameLatencies } from './observe/histogram.ts';
-import type { MetricsDocument } from './observe/metrics.ts';
+import type { HealthDocument, Metrics, Rates } from './observe/metrics.ts';
 import { ProcessMonitor } from './observe/process-figures.ts';
+import { RateWindow } from './observe/rate-window.ts';
+import { SelfBenchmark, type SelfBenchmarkResult } from './observe/self-benchmark.ts';
+import type { Limits } from './observe/views.ts';
 import { DetectPipeline } from './pipelines/detect.ts';
 import { Payload } from './protocol/payload.ts';
-import type { FoxgloveSessionReport } from './sessions/foxglove-session.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './sessions/messages.ts';
 import type { AttachedPipeline } from './sessions/video-session.ts';
-import { VideoLane, type AdaptationReport, type AttachRequest, type VideoSessionReport } from './sessions/video.ts';
-import { TelemetryLane, type TelemetryReport } from './sessions/telemetry.ts';
+import { reportOf, VideoLane, type AttachRequest, type VideoTotals } from './sessions/video.ts';
+import { TelemetryLane } from './sessions/telemetry.ts';
 import { TELEMETRY_SUBPROTOCOLS } from './protocol/telemetry.ts';
 import { Hub } from './stream/hub.ts';
 import { Topics } from './stream/topics.ts';
@@ -47,6 +55,15 @@ const HARD_LIMIT_FACTOR = 2;
 /** The main thread is not to be held up for longer than 5 ms; this is an order of magnitude of trouble. */
 const EVENT_LOOP_DELAY_P99_MAX_MS = 50;
 const MIB = 2 ** 20;
+/** Rates are taken over so long, from readings so far apart. */
+const RATE_WINDOW_MS = 10_000;
+const RATE_READING_MS = 1_000;
+const PAGE_DIR = fileURLToPath(new URL('../dashboard/dist', import.meta.url));
+
+/** What the benchmark runs. */
+const OWN_PICTURE = { width: 640, height: 480, quality: 70 };
+
+export type { HealthDocument } from './observe/metrics.ts';
 
 export interface SightlineOptions {
   readonly config: Config;
@@ -54,16 +71,7 @@ export interface SightlineOptions {
   readonly say?: (line: string) => void;
 }
 
-export interface HealthDocument extends Health {
-  readonly version: string;
-  readonly uptime_s: number;
-  readonly connections: { readonly open: number; readonly max: number };
-  readonly sessions: number;
-  readonly models: readonly (EngineStats['models'][number] & {
-    readonly title: string;
-    readonly licence: ModelLicence;
-  })[];
-}
+type Counter = Exclude<keyof VideoTotals, 'sessions'> | 'telemetry_messages' | 'received_bytes' | 'sent_bytes';
 
 /** Builds everything in order and listens. Errors: ADDRESS_IN_USE, and those of a default model that cannot be had. */
 export async function openServer(options: SightlineOptions): Promise<Sightline> {
@@ -79,12 +87,18 @@ export async function openServer(options: SightlineOptions): Promise<Sightline> 
 
 /** The composition root: owns every room, wires them, closes them in reverse. */
 export class Sightline implements AsyncDisposable {
-  readonly #config: Config;
+  readonly #coordinator: ConfigCoordinator;
   readonly #say: (line: string) => void;
   readonly #hub: Hub;
   readonly #latencies = new FrameLatencies(systemClock);
   #eventLoop = new EventLoopMonitor();
   readonly #process = new ProcessMonitor(systemClock);
+  readonly #rates = new RateWindow<Counter>(RATE_WINDOW_MS);
+  readonly #rateReadings: NodeJS.Timeout;
+  readonly #benchmark: SelfBenchmark;
+  #ownPicture: Uint8Array | undefined;
+  /** Telemetry messages that were published, whoever did. */
+  #messages = 0;
   readonly #registry: ModelRegistry;
   readonly #engine: OnnxEngine;
   readonly #detect: DetectPipeline;
@@ -106,7 +120,7 @@ export class Sightline implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   constructor({ config, say }: SightlineOptions) {
-    this.#config = config;
+    this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
     this.#say = say ?? (() => {});
     const { server, streaming, telemetry } = config;
     this.#hub = new Hub({
@@ -140,6 +154,7 @@ export class Sightline implements AsyncDisposable {
       random: Math.random,
       settings: topicsSettings(config),
     });
+    this.#topics.listen(() => this.#messages++);
     this.#telemetry = new TelemetryLane({
       topics: this.#topics,
       clock: systemClock,
@@ -152,7 +167,9 @@ export class Sightline implements AsyncDisposable {
       settings: foxgloveSettings(config),
       parameters: () => this.#parameters(),
     });
+    this.#benchmark = new SelfBenchmark({ clock: systemClock, run: () => this.#runOwnPicture() });
     this.#http = new HttpServer({
+      clock: systemClock,
       host: server.host,
       port: server.port,
       rules: { hosts: [server.host, ...server.allowed_hosts], origins: server.allowed_origins },
@@ -162,7 +179,7 @@ export class Sightline implements AsyncDisposable {
       shutdownTimeoutMs: server.shutdown_timeout_ms,
       closeTimeoutMs: streaming.close_timeout_s * 1000,
       messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
-      pageDir: fileURLToPath(new URL('../dashboard/dist', import.meta.url)),
+      pageDir: PAGE_DIR,
       onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
       sockets: [
         ...['/ws/video', '/stream/detection'].map((path) => ({
@@ -180,8 +197,18 @@ export class Sightline implements AsyncDisposable {
           open: (socket, query) => void this.#foxglove.open(socket, query),
         },
       ],
-      routes: this.#routes(),
+      routes: apiRoutes(this.#apiHost(), this.#otherRoutes()),
     });
+    this.#rateReadings = setInterval(() => {
+      this.#rates.add(systemClock.now(), this.#counters());
+      // So that the processor's load is that of the last second, whoever asks.
+      this.#process.read();
+    }, RATE_READING_MS);
+    this.#rateReadings.unref();
+  }
+
+  get #config(): Config {
+    return this.#coordinator.config;
   }
 
   /** What is published here reaches every subscriber of the telemetry lane, and the other way round. */
@@ -253,9 +280,9 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
-  metrics(): MetricsDocument<VideoSessionReport, AdaptationReport, EngineStats, TelemetryReport> & {
-    readonly foxglove: readonly FoxgloveSessionReport[];
-  } {
+  /** Everything that is measured, read now. */
+  metrics(): Metrics {
+    const { serviceMs } = this.#detect;
     return {
       time: systemClock.now(),
       latency: {
@@ -263,16 +290,49 @@ export class Sightline implements AsyncDisposable {
         recent: this.#latencies.recent(),
         window_s: this.#latencies.windowMs / 1000,
       },
+      processing_ms: serviceMs > 0 ? serviceMs : null,
+      rates: this.#ratesNow(),
       event_loop_delay: this.#eventLoop.read(),
       process: this.#process.read(),
-      connections: this.#connections(),
+      gpu_percent: null,
+      network: this.#http.traffic,
+      connections: this.#http.connections(),
       streams: this.#hub.list().length,
       callback_faults: this.#hub.callbackFaults.count,
       sessions: this.#lane.report(),
+      totals: this.#lane.totals(),
       adaptation: this.#lane.adaptation(),
       engine: this.#engine.stats(),
       telemetry: this.#telemetry.report(),
       foxglove: this.#foxglove.report(),
+    };
+  }
+
+  #counters(): Readonly<Record<Counter, number>> {
+    const { dropped, sessions: _, ...frames } = this.#lane.totals();
+    return {
+      ...frames,
+      dropped: Object.values(dropped).reduce((sum, n) => sum + n, 0),
+      telemetry_messages: this.#messages,
+      ...this.#http.traffic,
+    };
+  }
+
+  #ratesNow(): Rates | null {
+    const rates = this.#rates.rates(systemClock.now(), this.#counters());
+    if (!rates) return null;
+    const { spanMs, perS } = rates;
+    return {
+      window_s: spanMs / 1000,
+      received_fps: perS.received,
+      results_fps: perS.results,
+      errors_fps: perS.errors,
+      dropped_fps: perS.dropped,
+      grants_per_min: perS.grants_told * 60,
+      ladder_moves_per_min: perS.ladder_moves * 60,
+      telemetry_messages_per_s: perS.telemetry_messages,
+      received_bytes_per_s: perS.received_bytes,
+      sent_bytes_per_s: perS.sent_bytes,
     };
   }
 
@@ -311,6 +371,12 @@ export class Sightline implements AsyncDisposable {
     await this.#http.close();
     await this.#engine.close();
     this.#eventLoop.close();
+    clearInterval(this.#rateReadings);
+  }
+
+  /** Hands a changed configuration on. Throws CONFIG_VALUE_BAD before anything has changed. */
+  #configure(config: Config): void {
+    this.#lane.configure(laneSettings(config));
   }
 
   /** What Foxglove shows as parameters; a name is that of the configuration where it is a setting. */
@@ -350,14 +416,39 @@ export class Sightline implements AsyncDisposable {
     return { open: this.#http.connectionCount, max: this.#config.server.max_connections };
   }
 
-  #routes(): Route[] {
+  #apiHost(): ApiHost {
+    return {
+      info: {
+        title: 'Sightline',
+        version: packageVersion(),
+        description:
+          'A real-time perception server. Video and telemetry go over WebSockets (`/ws/video`, `/stream/detection`, `/ws/telemetry`, `/ws/foxglove`), which are described in docs/protocol.md.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      health: () => this.health(),
+      metrics: () => this.metrics(),
+      limits: () => limitsOf(this.#config),
+      session: (clientId) => reportOf(this.#lane.get(clientId), systemClock.now()),
+      pin: (clientId, pin) => this.#lane.get(clientId).pin(pin),
+      config: (): ConfigState => this.#coordinator.state,
+      changeConfig: (request) => this.#coordinator.change(request),
+      benchmark: (seconds) => this.#runBenchmark(seconds),
+    };
+  }
+
+  /** What is no question of the API but belongs into its document. */
+  #otherRoutes(): Route[] {
     return [
-      { url: '/health', get: () => this.health() },
-      { url: '/api/performance/metrics', get: () => this.metrics() },
-      { url: '/demo/camera.mp4', file: () => this.#camera },
-      { url: '/licences', get: () => readFile(new URL('../NOTICE', import.meta.url), 'utf8') },
       {
+        kind: 'stream',
         url: '/stream/events/:client_id',
+        tag: 'sessions',
+        summary: 'a session’s results as server-sent events',
+        description: 'For who has the session’s token: in the query, or as `Authorization: Bearer`.',
+        contentType: 'text/event-stream',
+        params: z.object({ client_id: z.string() }),
+        query: z.strictObject({ token: z.string().optional().describe('of the session’s `welcome`') }),
+        errors: ['SESSION_UNKNOWN', 'SESSION_TOKEN_BAD', 'CONNECTIONS_EXHAUSTED'],
         stream: (request, response, params) => {
           const session = this.#lane.find(params['client_id'] ?? '', tokenOf(request));
           serveEvents(request, response, {
@@ -371,7 +462,54 @@ export class Sightline implements AsyncDisposable {
           });
         },
       },
+      {
+        kind: 'file',
+        url: '/demo/camera.mp4',
+        tag: 'page',
+        summary: 'the demo camera’s clip, in a demo',
+        contentType: 'video/mp4',
+        file: () => this.#camera,
+      },
+      answer({
+        method: 'GET',
+        url: '/licences',
+        tag: 'page',
+        summary: 'licences of what Sightline is built on',
+        response: z.string(),
+        handle: () => readFile(new URL('../NOTICE', import.meta.url), 'utf8'),
+      }),
+      {
+        kind: 'file',
+        url: '/api/docs',
+        tag: 'api',
+        summary: 'a page to read this document and to try the API',
+        contentType: 'text/html',
+        file: async () => join(PAGE_DIR, 'api.html'),
+      },
     ];
+  }
+
+  /** Errors: BENCHMARK_BUSY, MODEL_UNAVAILABLE. */
+  async #runBenchmark(seconds: number): Promise<SelfBenchmarkResult> {
+    await this.#modelFor(undefined);
+    // Of the sessions alone: the benchmark would find its own load later.
+    const { load } = this.#lane.adaptation();
+    const spare = Math.floor(this.#engine.stats().workers * (1 - load));
+    return await this.#benchmark.run(seconds, () => this.#room(spare));
+  }
+
+  /** Pictures of its own that the engine may have now: while a client is connected a worker is left to it. */
+  #room(spare: number): number {
+    if (this.#lane.connected === 0) return this.#engine.stats().workers;
+    for (const session of this.#lane.sessions) if (session.accounts().queued > 0) return 0;
+    return Math.min(spare, this.#engine.stats().workers - 1);
+  }
+
+  async #runOwnPicture(): Promise<WorkerStagesMs> {
+    const modelId = await this.#modelFor(undefined);
+    this.#ownPicture ??= ownPicture();
+    const { stagesMs } = await this.#engine.run({ modelId, picture: { kind: 'jpeg', bytes: this.#ownPicture } });
+    return stagesMs;
   }
 
   /** The `objects` pipeline for one session, with its model ready. */
@@ -461,6 +599,7 @@ function controlSettings({ streaming, video, performance }: Config): SessionCont
     maxFps: streaming.max_fps,
     sourceFps: video.fps,
     stabilityMs: performance.stability_s * 1000,
+    riseIntervalMs: performance.adaptation_interval_s * 1000,
     isAdaptive: performance.adaptive_quality,
     fixedQuality: video.quality,
     windowMin: streaming.window,
@@ -484,6 +623,28 @@ function laneSettings(config: Config) {
     resumeWindowMs: streaming.resume_window_s * 1000,
     sessionsMax: server.max_connections,
   };
+}
+
+function limitsOf({ streaming, telemetry, performance }: Config): Limits {
+  return {
+    frameQueue: streaming.queue_size,
+    resultsHistory: streaming.results_history,
+    criticalMessages: telemetry.critical_messages_max,
+    targetLatencyMs: performance.target_latency_ms,
+  };
+}
+
+/** Of the size and weight that a camera's pictures have: smooth shades with some noise, always the same. */
+function ownPicture(): Uint8Array {
+  const { width, height } = OWN_PICTURE;
+  const random = seededRandom(1);
+  const data = new Uint8Array(width * height * 3);
+  for (let i = 0; i < data.length; i++) {
+    const pixel = Math.floor(i / 3);
+    const shade = 128 + 60 * Math.sin((pixel % width) / 40) + 40 * Math.cos(pixel / width / 30 + (i % 3));
+    data[i] = Math.max(0, Math.min(255, shade + 24 * (random() - 0.5)));
+  }
+  return encodeJpeg({ data, width, height }, OWN_PICTURE.quality);
 }
 
 function topicsSettings({ server, telemetry }: Config) {

@@ -43,6 +43,9 @@ export const ERRORS = {
   SLOW_CONSUMER: { status: 408, exit: 69 },
   // A session or request that cannot be.
   QUERY_BAD: { status: 400, exit: 64 },
+  BODY_BAD: { status: 400, exit: 65 },
+  BODY_TOO_LARGE: { status: 413, exit: 65 },
+  BODY_TYPE_BAD: { status: 415, exit: 65 },
   PIPELINE_UNKNOWN: { status: 404, exit: 64 },
   NOT_FOUND: { status: 404, exit: 66 },
   ORIGIN_FORBIDDEN: { status: 403, exit: 77 },
@@ -77,11 +80,15 @@ export const ERRORS = {
   OUTPUT_FAILED: { status: 500, exit: 73 },
   // The load tester.
   BENCHMARK_FAILED: { status: 500, exit: 70 },
+  // The server's measurement of itself.
+  BENCHMARK_BUSY: { status: 503, exit: 69 },
+  // Settings that a running server is asked for, or that it starts with.
+  CONFIG_KEY_UNKNOWN: { status: 400, exit: 78 },
+  CONFIG_VALUE_BAD: { status: 400, exit: 78 },
+  CONFIG_CONTRADICTION: { status: 400, exit: 78 },
+  CONFIG_KEY_FIXED: { status: 409, exit: 78 },
   // Starting up.
   CONFIG_UNREADABLE: { status: 500, exit: 78 },
-  CONFIG_KEY_UNKNOWN: { status: 500, exit: 78 },
-  CONFIG_VALUE_BAD: { status: 500, exit: 78 },
-  CONFIG_CONTRADICTION: { status: 500, exit: 78 },
   ADDRESS_IN_USE: { status: 500, exit: 69 },
   ADDRESS_NEEDS_CREDENTIALS: { status: 500, exit: 78 },
   USAGE: { status: 400, exit: 64 },

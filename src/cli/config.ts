@@ -1,11 +1,12 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { stringify } from 'yaml';
+import { z } from 'zod';
+import { SightlineError } from '../base/errors.ts';
 import { configTemplate } from '../config/document.ts';
 import { resolveConfig } from '../config/load.ts';
 import type { ResolvedConfig } from '../config/load.ts';
 import { CONFIG_KEYS } from '../config/schema.ts';
-import type { Config } from '../config/schema.ts';
 import type { CliContext } from './context.ts';
 import { loadOptions } from './options.ts';
 
@@ -17,14 +18,14 @@ export function registerConfig(program: Command, context: CliContext): void {
     .command('show')
     .description('print every setting in force and where it comes from')
     .option('--json', 'as one JSON document: { config, origins }')
-    .action((options: { json?: boolean }) => {
-      const resolved = resolveConfig(loadOptions(program, context));
-      if (options.json === true) {
-        const document = { config: resolved.config, origins: Object.fromEntries(resolved.origins) };
-        context.out(JSON.stringify(document, undefined, 2));
-      } else {
-        for (const line of shownLines(resolved)) context.out(line);
-      }
+    .option('--url <url>', 'of a running server, such as http://127.0.0.1:8080, instead of what one would start with')
+    .action(async (options: { json?: boolean; url?: string }) => {
+      const shown =
+        options.url === undefined
+          ? shownConfig(resolveConfig(loadOptions(program, context)))
+          : await fetchConfig(options.url, context.signal);
+      if (options.json === true) context.out(JSON.stringify(shown, undefined, 2));
+      else for (const line of shownLines(shown)) context.out(line);
     });
 
   config
@@ -43,11 +44,49 @@ export function registerConfig(program: Command, context: CliContext): void {
     .action(() => context.out(configTemplate().trimEnd()));
 }
 
+/** What is printed. A server of another version may lack a section, or a key. */
+interface ShownConfig {
+  readonly config: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
+  /** By dotted key. */
+  readonly origins: Readonly<Record<string, string>>;
+}
+
+function shownConfig({ config, origins }: ResolvedConfig): ShownConfig {
+  return { config, origins: Object.fromEntries(origins) };
+}
+
+const ANSWER_TIMEOUT_MS = 5_000;
+const serverConfigSchema = z.object({
+  config: z.record(z.string(), z.record(z.string(), z.unknown())),
+  origins: z.record(z.string(), z.string()),
+});
+
+/** Errors: USAGE for no address, CONNECTION_FAILED. */
+async function fetchConfig(address: string, signal: AbortSignal): Promise<ShownConfig> {
+  const url = URL.parse('/api/config', address);
+  if (!url || !url.protocol.startsWith('http')) {
+    throw new SightlineError('USAGE', `--url takes an address such as http://127.0.0.1:8080, not "${address}"`);
+  }
+  try {
+    const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]) });
+    if (!response.ok) throw new Error(`it answers with HTTP status ${response.status}`);
+    const answer = serverConfigSchema.safeParse(await response.json());
+    if (!answer.success) throw new Error('what answers there is no Sightline server');
+    return answer.data;
+  } catch (thrown) {
+    signal.throwIfAborted();
+    // `fetch` itself says only that it failed.
+    const { message, code } = ((thrown as Error).cause ?? thrown) as NodeJS.ErrnoException;
+    throw new SightlineError('CONNECTION_FAILED', `${url.href}: ${message || code}`, { cause: thrown });
+  }
+}
+
 /** The configuration as YAML that can be read back, with the origin of each value as a comment in one column. */
-function shownLines({ config, origins }: ResolvedConfig): string[] {
+function shownLines({ config, origins }: ShownConfig): string[] {
   const entries = [...CONFIG_KEYS.values()].map((key) => {
-    const value = (config[key.section as keyof Config] as Readonly<Record<string, unknown>>)[key.name];
-    return { key, text: value === undefined ? '' : inline(value), origin: origins.get(key.path) ?? 'not set' };
+    const value = config[key.section]?.[key.name];
+    const origin = origins[key.path]?.replaceAll(/\p{Cc}/gu, ' ') ?? 'not set';
+    return { key, text: value === undefined ? '' : inline(value), origin };
   });
   const column = Math.min(60, Math.max(...entries.map(({ key, text }) => key.name.length + text.length + 4)));
   const lines: string[] = [];

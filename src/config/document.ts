@@ -2,7 +2,7 @@ import { stringify } from 'yaml';
 import { PROFILES } from './profiles.ts';
 import type { ConfigLayer } from './profiles.ts';
 import { CONFIG_KEYS, configSchema } from './schema.ts';
-import type { ConfigKey } from './schema.ts';
+import type { Applies, ConfigKey } from './schema.ts';
 import { STRATEGIES } from './strategies.ts';
 
 const LINE_CHARS_MAX = 120;
@@ -17,10 +17,14 @@ Every setting has a name of two parts, \`section.key\`. It can be given in three
 2. the environment: \`SIGHTLINE_SECTION__KEY\`, such as \`SIGHTLINE_SERVER__PORT=9000\`; lists are separated by commas
 3. flags: \`--set streaming.max_fps=20\`, or the flag that a command has for it (\`--port\`)
 
-Beneath them lie the defaults, then the strategy, then the profile. \`sightline config show\` tells every value in force and where
-it comes from, \`sightline config generate\` prints a file to begin with, \`sightline config check <file>\` finds its mistakes. A key
-that does not exist, a value outside of its range and values that contradict each other are refused by name, with the
-exit code 78. A file of more than 256 KiB is not read.
+Beneath them lie the defaults, then the strategy, then the profile. Above them lies what is set in a running server with
+[\`PUT /api/config\`](api.md#configuration): the column *changes* tells when that takes effect; a dash: only a start reads
+the key.
+
+\`sightline config show\` tells every value in force and where it comes from (\`--url\`: of a running server),
+\`sightline config generate\` prints a file to begin with, \`sightline config check <file>\` finds its mistakes. A key that does
+not exist, a value outside of its range and values that contradict each other are refused by name, with the exit code 78. A
+file of more than 256 KiB is not read.
 
 \`\`\`yaml
 server:
@@ -36,19 +40,21 @@ detection:
 export function configDocument(): string {
   const sections = Object.entries(configSchema.shape).map(
     ([section, schema]) =>
-      `## ${section}\n\n${schema.description ?? ''}\n\n| key | default | allowed | what |\n|---|---|---|---|\n${keysOf(section).map(row).join('\n')}\n`,
+      `## ${section}\n\n${schema.description ?? ''}\n\n| key | default | allowed | changes | what |\n|---|---|---|---|---|\n${keysOf(section).map(row).join('\n')}\n`,
   );
   const strategies = `## Strategies\n\n\`performance.strategy\` names one.\n\n${layerTable(STRATEGIES)}`;
   const profiles = `## Profiles\n\n\`performance.profile\` names one; it beats the strategy.\n\n${layerTable(PROFILES)}`;
   return [INTRODUCTION, ...sections, strategies, profiles].join('\n');
 }
 
+const CHANGES: Readonly<Record<Applies, string>> = { at_once: 'at once', new_sessions: 'new sessions', restart: '–' };
+
 function keysOf(section: string): ConfigKey[] {
   return [...CONFIG_KEYS.values()].filter((key) => key.section === section);
 }
 
 function row(key: ConfigKey): string {
-  return `| \`${key.path}\` | ${defaultInWords(key)} | ${key.allowed} | ${key.description.replaceAll('|', '\\|')} |`;
+  return `| \`${key.path}\` | ${defaultInWords(key)} | ${key.allowed} | ${CHANGES[key.applies]} | ${key.description.replaceAll('|', '\\|')} |`;
 }
 
 function defaultInWords(key: ConfigKey): string {

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { isAlias, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { Document, Node, Pair, YAMLMap } from 'yaml';
 import { SightlineError } from '../base/errors.ts';
@@ -24,6 +25,18 @@ export interface LoadOptions {
 export interface ResolvedConfig {
   readonly config: Config;
   readonly origins: ReadonlyMap<string, string>;
+  /** What the strategy and the profile would have set, and something else has set otherwise. */
+  readonly overridden: readonly OverriddenSetting[];
+}
+
+export interface OverriddenSetting {
+  readonly path: string;
+  /** What the strategy or the profile says. */
+  readonly value: unknown;
+  /** `strategy latency`. */
+  readonly layer: string;
+  /** Where the value in force came from. */
+  readonly by: string;
 }
 
 /** One value on its way in. */
@@ -38,6 +51,7 @@ const FILE_BYTES_MAX = 262_144;
 /** Uses of YAML aliases (also nested) in one file; the usual bomb needs millions. */
 const ALIASES_MAX = 100;
 const VALUE_SHOWN_CHARS_MAX = 60;
+const PIN_ORIGIN = 'set at run time';
 
 /**
  * The configuration of this process: defaults < strategy < profile < file < environment < flags, checked and frozen.
@@ -49,36 +63,100 @@ export function loadConfig(options: LoadOptions = {}): Config {
 
 /** As `loadConfig`, with the origin of each value. */
 export function resolveConfig(options: LoadOptions = {}): ResolvedConfig {
-  const env = options.env ?? {};
-  const given = [
-    ...(options.file === undefined ? [] : fileSettings(options.file)),
-    ...envSettings(env),
-    ...flagSettings(options.flags ?? {}),
-  ];
+  return ConfigSources.read(options).resolve();
+}
+
+/** What each configuration was made from, so that a server that was given one can resolve it anew. */
+const SOURCES = new WeakMap<Config, ConfigSources>();
+
+/** What a configuration is made from, read once: the same file may say something else later. */
+export class ConfigSources {
+  readonly #defaults: ReadonlyMap<string, Setting>;
+  /** Of the file, the environment and the flags, by path. */
+  readonly #own: ReadonlyMap<string, Setting>;
+
+  private constructor(defaults: ReadonlyMap<string, Setting>, own: ReadonlyMap<string, Setting>) {
+    this.#defaults = defaults;
+    this.#own = own;
+  }
+
+  /** Errors: CONFIG_UNREADABLE, CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD. */
+  static read(options: LoadOptions = {}): ConfigSources {
+    const env = options.env ?? {};
+    const given = [
+      ...(options.file === undefined ? [] : fileSettings(options.file)),
+      ...envSettings(env),
+      ...flagSettings(options.flags ?? {}),
+    ];
+    return new ConfigSources(new Map(defaultSettings(env)), collect(given));
+  }
+
+  /** What `config` was made from. One that a program has put together itself is all its own: no strategy changes it. */
+  static of(config: Config): ConfigSources {
+    const own = [...CONFIG_KEYS.values()].map((key) => ({
+      path: key.path,
+      value: configValue(config, key),
+      origin: 'program',
+    }));
+    return SOURCES.get(config) ?? new ConfigSources(new Map(), collect(own));
+  }
+
+  /**
+   * `pins` beat everything else, by dotted key; one that is `undefined` takes the value away that the file, the environment or a
+   * flag gives. Errors: CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION, ADDRESS_NEEDS_CREDENTIALS.
+   */
+  resolve(pins: ReadonlyMap<string, unknown> = new Map()): ResolvedConfig {
+    const pinned = collect([...pins].map(([path, value]) => ({ path, value, origin: PIN_ORIGIN })));
+    const own = new Map([...this.#own, ...pinned].filter(([path]) => !pins.has(path) || pinned.has(path)));
+    const strategy = (own.get('performance.strategy')?.value ?? 'balanced') as keyof typeof STRATEGIES;
+    const profile = own.get('performance.profile')?.value as keyof typeof PROFILES | undefined;
+    const layers = [
+      ...overlay(STRATEGIES[strategy], `strategy ${strategy}`),
+      ...(profile === undefined ? [] : overlay(PROFILES[profile], `profile ${profile}`)),
+    ];
+    const effective = new Map([...this.#defaults, ...layers, ...own]);
+    const config = buildConfig([...effective].map(([path, { value }]) => [path, value]));
+    SOURCES.set(config, this);
+    check(config);
+    return {
+      config,
+      origins: new Map([...effective].map(([path, setting]) => [path, setting.origin])),
+      overridden: layers.flatMap(([path, { value, origin }]) => {
+        const inForce = effective.get(path)!;
+        if (isDeepStrictEqual(inForce.value, value)) return [];
+        return [{ path, value, layer: origin, by: inForce.origin }];
+      }),
+    };
+  }
+}
+
+/** Of one key; `undefined`: not set. */
+export function configValue(config: Config, key: ConfigKey): unknown {
+  return (config[key.section as keyof Config] as Readonly<Record<string, unknown>>)[key.name];
+}
+
+/** A frozen configuration of these values, by path, which must be valid. */
+export function buildConfig(values: Iterable<readonly [path: string, value: unknown]>): Config {
+  const sections = Object.fromEntries(
+    Object.keys(configSchema.shape).map((section) => [section, {} as Record<string, unknown>]),
+  );
+  for (const [path, value] of values) {
+    const key = CONFIG_KEYS.get(path)!;
+    sections[key.section]![key.name] = structuredClone(value);
+  }
+  return deepFreeze(configSchema.parse(sections));
+}
+
+function check(config: Config): void {
   const problems = new Problems();
-  const own = collect(given, problems);
-  problems.throwIfAny();
-
-  const strategy = (own.get('performance.strategy')?.value ?? 'balanced') as keyof typeof STRATEGIES;
-  const profile = own.get('performance.profile')?.value as keyof typeof PROFILES | undefined;
-  const effective = new Map([
-    ...defaultSettings(env),
-    ...overlay(STRATEGIES[strategy], `strategy ${strategy}`),
-    ...(profile === undefined ? [] : overlay(PROFILES[profile], `profile ${profile}`)),
-    ...own,
-  ]);
-
-  const config = build(effective);
   for (const contradiction of contradictions(config)) problems.add('CONFIG_CONTRADICTION', contradiction);
   problems.throwIfAny();
-  if (!isLoopback(config.server.host)) {
-    throw new SightlineError(
-      'ADDRESS_NEEDS_CREDENTIALS',
-      `server.host ${config.server.host} can be reached from other machines, and this version has no credentials: ` +
-        'use 127.0.0.1, ::1 or localhost, with a proxy that asks for credentials in front',
-    );
-  }
-  return { config, origins: new Map([...effective].map(([path, setting]) => [path, setting.origin])) };
+  if (isLoopback(config.server.host)) return;
+  throw new SightlineError(
+    'ADDRESS_NEEDS_CREDENTIALS',
+    `server.host ${config.server.host} can be reached from other machines, and this version has no credentials: ` +
+      'use 127.0.0.1, ::1 or localhost, with a proxy that asks for credentials in front',
+  );
 }
 
 /** Everything that is wrong is told at once: nobody likes to mend a file line by line. */
@@ -96,8 +174,9 @@ class Problems {
   }
 }
 
-/** Known and valid settings by path; of several for one path the last stands. The rest goes to `problems`. */
-function collect(settings: readonly Setting[], problems: Problems): Map<string, Setting> {
+/** Settings by path; of several for one path the last stands. Errors: CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, all in one. */
+function collect(settings: readonly Setting[]): Map<string, Setting> {
+  const problems = new Problems();
   const collected = new Map<string, Setting>();
   for (const setting of settings) {
     const key = CONFIG_KEYS.get(setting.path);
@@ -114,6 +193,7 @@ function collect(settings: readonly Setting[], problems: Problems): Map<string, 
       collected.set(setting.path, { ...setting, value: parsed.data });
     }
   }
+  problems.throwIfAny();
   return collected;
 }
 
@@ -163,17 +243,6 @@ function defaultCacheDir(env: Readonly<Record<string, string | undefined>>): str
   const base = env['XDG_CACHE_HOME'] || env['LOCALAPPDATA'];
   if (base !== undefined && base !== '') return join(base, 'sightline');
   return join(env['HOME'] || homedir(), '.cache', 'sightline');
-}
-
-function build(effective: ReadonlyMap<string, Setting>): Config {
-  const sections = Object.fromEntries(
-    Object.keys(configSchema.shape).map((section) => [section, {} as Record<string, unknown>]),
-  );
-  for (const { path, value } of effective.values()) {
-    const key = CONFIG_KEYS.get(path)!;
-    sections[key.section]![key.name] = structuredClone(value);
-  }
-  return deepFreeze(configSchema.parse(sections));
 }
 
 function deepFreeze<T>(value: T): T {

@@ -17,6 +17,9 @@ const decimal = (min: number, max: number) => z.number().min(min).max(max);
 const seconds = (max: number) => decimal(0.05, max);
 const text = () => z.string().min(1).max(1024);
 const LATER = 'A later version reads it; in this one it has no effect.';
+/** When a change at run time (`PUT /api/config`) takes effect; of keys that say nothing, with the next start. */
+const AT_ONCE = { applies: 'at_once' } as const;
+const NEW_SESSIONS = { applies: 'new_sessions' } as const;
 
 const server = z.strictObject({
   host: text()
@@ -46,25 +49,35 @@ const server = z.strictObject({
 });
 
 const streaming = z.strictObject({
-  max_fps: whole(5, 60).default(30).describe('Highest frame rate that a session may be granted, frames a second.'),
+  max_fps: whole(5, 60)
+    .default(30)
+    .describe('Highest frame rate that a session may be granted, frames a second.')
+    .meta(AT_ONCE),
   min_fps: whole(1, 60)
     .default(5)
-    .describe('Frame rate below which a slow link does not bring a session, frames a second; a busy engine may.'),
-  default_fps: whole(1, 60).default(15).describe('Frame rate that a session is granted first, frames a second.'),
+    .describe('Frame rate below which a slow link does not bring a session, frames a second; a busy engine may.')
+    .meta(AT_ONCE),
+  default_fps: whole(1, 60)
+    .default(15)
+    .describe('Frame rate that a session is granted first, frames a second.')
+    .meta(AT_ONCE),
   window: whole(2, 64)
     .default(2)
     .describe(
       'Frames of a session that may be unanswered at once, at the least; long links get as many as are on the way.',
-    ),
+    )
+    .meta(AT_ONCE),
   queue_size: whole(1, 1000)
     .default(25)
-    .describe('Frames of a session that wait for a worker; with one more the oldest is dropped (`queue_full`).'),
+    .describe('Frames of a session that wait for a worker; with one more the oldest is dropped (`queue_full`).')
+    .meta(NEW_SESSIONS),
   receive_queue: whole(1, 1000)
     .default(3)
     .describe('Frames of a session that may be with the workers at once; the others wait in its queue.'),
   results_history: whole(1, 65_536)
     .default(256)
-    .describe('Results of a session that are kept for readers that lag or resume (SSE).'),
+    .describe('Results of a session that are kept for readers that lag or resume (SSE).')
+    .meta(NEW_SESSIONS),
   session_timeout_s: seconds(86_400).default(300).describe('A session without a frame or message for so long ends.'),
   resume_window_s: seconds(86_400).default(30).describe('A session whose socket is lost waits so long for its client.'),
   ping_interval_s: seconds(3600).default(20).describe('Time between two WebSocket pings.'),
@@ -81,7 +94,8 @@ const streaming = z.strictObject({
     .describe('Most pixels of a picture (width × height); read before decoding.'),
   send_buffer_bytes_max: whole(KIB, 256 * MIB)
     .default(MIB)
-    .describe('Unsent bytes at which a socket counts as a slow reader: results are dropped until it has read.'),
+    .describe('Unsent bytes at which a socket counts as a slow reader: results are dropped until it has read.')
+    .meta(NEW_SESSIONS),
   sse_heartbeat_s: seconds(3600).default(15).describe('Time between two comment lines of an event stream.'),
 });
 
@@ -165,9 +179,10 @@ const telemetry = z.strictObject({
 const video = z.strictObject({
   quality: whole(1, 100)
     .default(50)
-    .describe('JPEG quality that a session is granted without `performance.adaptive_quality`.'),
-  width: whole(16, 8192).default(640).describe('Widest picture that a session is granted, pixels.'),
-  height: whole(16, 8192).default(480).describe('Highest picture that a session is granted, pixels.'),
+    .describe('JPEG quality that a session is granted without `performance.adaptive_quality`.')
+    .meta(AT_ONCE),
+  width: whole(16, 8192).default(640).describe('Widest picture that a session is granted, pixels.').meta(AT_ONCE),
+  height: whole(16, 8192).default(480).describe('Highest picture that a session is granted, pixels.').meta(AT_ONCE),
   fps: whole(1, 60).default(30).describe('Frame rate of the demo camera, frames a second.'),
 });
 
@@ -177,12 +192,14 @@ const detection = z.strictObject({
     .describe('Model of sessions that name none: an id of `sightline models list`, or the path of a model file.'),
   confidence_threshold: decimal(0, 1)
     .optional()
-    .describe("Detections below this score are left out. Not set: the model's own value, 0.5 where it has none."),
+    .describe("Detections below this score are left out. Not set: the model's own value, 0.5 where it has none.")
+    .meta(NEW_SESSIONS),
   iou_threshold: decimal(0, 1)
     .optional()
     .describe(
       "Of boxes that overlap by more than this (intersection over union) the best stays. Not set: the model's own value, 0.45 where it has none.",
-    ),
+    )
+    .meta(NEW_SESSIONS),
 });
 
 const inference = z.strictObject({
@@ -212,6 +229,14 @@ const inference = z.strictObject({
   prefetch: whole(0, 8)
     .default(1)
     .describe('Frames that wait in a worker behind the running one, so that it never idles between two.'),
+  batch_max: whole(1, 32)
+    .default(8)
+    .describe(
+      'Most frames that one run of a model takes in. How many pay is measured when the model is loaded (`warm_up`) and learned on: on a CPU it is usually one. A worker then holds as many ahead as well.',
+    ),
+  batch_delay_ms: decimal(0, 100)
+    .default(2)
+    .describe('Longest time that a run is held back for one more frame, where that pays and no deadline suffers.'),
   warm_up: z.boolean().default(true).describe('Run each model a few times in every worker before its first frame.'),
   job_timeout_ms: whole(50, 600_000)
     .default(10_000)
@@ -252,9 +277,8 @@ const performance = z.strictObject({
   mode: z
     .enum(['ultra_performance', 'high_performance', 'balanced', 'high_quality'])
     .default('balanced')
-    .describe(
-      'Performance mode: a session begins on the rung of the ladder that costs most nearly what the mode does.',
-    ),
+    .describe('Performance mode: a session begins on the rung of the ladder that costs most nearly what the mode does.')
+    .meta(NEW_SESSIONS),
   ladder: z
     .array(text())
     .min(1)
@@ -262,29 +286,42 @@ const performance = z.strictObject({
     .default(['levels'])
     .describe(
       'Rungs between which quality moves: `levels` (five quality levels), `modes` (four performance modes), or rungs of your own from the lowest up, each `name quality scale fps`, such as `low 40 0.65 15`.',
-    ),
+    )
+    .meta(AT_ONCE),
   stability_s: seconds(3600)
     .default(5)
-    .describe('Time for which a higher rung must be affordable before a session moves up to it; down it goes at once.'),
+    .describe('Time for which a higher rung must be affordable before a session moves up to it; down it goes at once.')
+    .meta(AT_ONCE),
+  adaptation_interval_s: seconds(60)
+    .default(0.25)
+    .describe("Time between two rises of a session's grant; it falls at once.")
+    .meta(AT_ONCE),
   strategy: z
     .enum(['latency', 'memory', 'balanced', 'aggressive'])
     .default('balanced')
-    .describe('Named set of defaults, see below; every key that you set yourself beats it.'),
+    .describe('Named set of defaults, see below; every key that you set yourself beats it.')
+    .meta(AT_ONCE),
   profile: z
     .enum(['high_performance', 'high_capacity'])
     .optional()
-    .describe('Named capacity, see below; beats the strategy, and every key that you set yourself beats it.'),
+    .describe('Named capacity, see below; beats the strategy, and every key that you set yourself beats it.')
+    .meta(AT_ONCE),
   adaptive_quality: z
     .boolean()
     .default(true)
-    .describe('Adapt rate, size and quality to the network and to the load of the engine.'),
+    .describe('Adapt rate, size and quality to the network and to the load of the engine.')
+    .meta(AT_ONCE),
   target_latency_ms: whole(1, 60_000)
     .default(75)
     .describe(
       'Latency budget of a frame, capture to result: one that cannot be in time any more is not processed (`expired`). A session may name its own (`budget_ms`).',
-    ),
+    )
+    .meta(AT_ONCE),
   max_cpu_usage: decimal(1, 100).default(80).describe(`Processor load that is not exceeded, percent. ${LATER}`),
-  max_memory_usage: whole(64, 1_048_576).default(8192).describe(`Memory that is not exceeded, MiB. ${LATER}`),
+  max_memory_usage: whole(64, 1_048_576)
+    .default(8192)
+    .describe('Resident memory of the server over which `/health` says `degraded`, MiB.')
+    .meta(AT_ONCE),
   gpu_optimization_enabled: z.boolean().default(true).describe(`Prefer a GPU provider where one works. ${LATER}`),
   caching_enabled: z.boolean().default(true).describe(`Keep media fragments in cache tiers. ${LATER}`),
 });
@@ -312,7 +349,10 @@ export const configSchema = z.strictObject({
   log: log.describe('What the server says about itself.'),
 });
 
-type DeepReadonly<T> = T extends readonly (infer U)[]
+/** When a value that was changed at run time takes effect. */
+export type Applies = 'at_once' | 'new_sessions' | 'restart';
+
+export type DeepReadonly<T> = T extends readonly (infer U)[]
   ? readonly DeepReadonly<U>[]
   : T extends object
     ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
@@ -336,6 +376,7 @@ export interface ConfigKey {
   readonly defaultValue: unknown;
   readonly defaultText: string | undefined;
   readonly optional: boolean;
+  readonly applies: Applies;
 }
 
 interface JsonSchema {
@@ -349,6 +390,7 @@ interface JsonSchema {
   readonly default?: unknown;
   readonly description?: string;
   readonly defaultText?: string;
+  readonly applies?: Applies;
 }
 
 function allowedInWords(json: JsonSchema): string {
@@ -386,6 +428,7 @@ function describeKey(section: string, name: string, schema: z.ZodType): ConfigKe
     defaultValue: json.default,
     defaultText: json.defaultText,
     optional: schema instanceof z.ZodOptional,
+    applies: json.applies ?? 'restart',
   };
 }
 

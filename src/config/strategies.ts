@@ -27,6 +27,7 @@ export const STRATEGIES: Readonly<Record<'latency' | 'memory' | 'balanced' | 'ag
     'video.width': 480,
     'video.height': 360,
     'performance.mode': 'ultra_performance',
+    'performance.ladder': ['modes'],
     'performance.target_latency_ms': 30,
   },
 };

@@ -35,6 +35,20 @@ export function checkAddress(
   }
 }
 
+/**
+ * Throws ORIGIN_FORBIDDEN for a request that would change something and that a foreign page has made. A browser says so in
+ * `Sec-Fetch-Site` even where it leaves `Origin` out; what is no browser sends neither, and no page can make it do anything.
+ */
+export function checkChange(headers: {
+  origin?: string | undefined;
+  'sec-fetch-site'?: string | string[] | undefined;
+}): void {
+  const site = headers['sec-fetch-site'];
+  // Where there is an origin, checkAddress has judged it.
+  if (headers.origin !== undefined || site === undefined || site === 'same-origin' || site === 'none') return;
+  throw new SightlineError('ORIGIN_FORBIDDEN', 'a page of another site may not change anything here');
+}
+
 function isOwnName(hostname: string, hosts: readonly string[]): boolean {
   return LOOPBACK_NAMES.includes(hostname) || hosts.some((own) => own === hostname || `[${own}]` === hostname);
 }

@@ -6,7 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { z } from 'zod';
+import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import { openApiDocument } from './openapi.ts';
+import { answer, pathOf, type Route } from './route.ts';
 import { HttpServer, type HttpServerOptions } from './server.ts';
 
 let dir: string;
@@ -15,6 +19,7 @@ const faults: unknown[] = [];
 
 function optionsFor(pageDir: string): HttpServerOptions {
   return {
+    clock: systemClock,
     host: '127.0.0.1',
     port: 0,
     rules: { hosts: ['127.0.0.1'], origins: [] },
@@ -27,33 +32,97 @@ function optionsFor(pageDir: string): HttpServerOptions {
     pageDir,
     onError: (error) => faults.push(error),
     sockets: [{ path: '/ws', open: (socket, query) => socket.send(`hello ${query.get('name')}`) }],
-    routes: [
-      { url: '/fine', get: () => ({ fine: true }) },
-      {
-        url: '/known',
-        get: () => {
-          throw new SightlineError('SESSION_UNKNOWN', 'there is no session "x"');
-        },
-      },
-      {
-        url: '/unforeseen',
-        get: () => {
-          throw new Error('a secret of the inside');
-        },
-      },
-      {
-        url: '/stream/:id',
-        stream: (_request, response, { id }) => {
-          if (id === 'gone') throw new SightlineError('SESSION_UNKNOWN', 'there is no session "gone"');
-          if (id === 'open') response.write('stream');
-          else response.end(`stream ${id}`);
-        },
-      },
-      { url: '/clip.bin', file: async () => join(dir, 'clip.bin') },
-      { url: '/no-clip.bin', file: async () => undefined },
-    ],
+    routes: ROUTES,
   };
 }
+
+const ROUTES: readonly Route[] = [
+  answer({
+    method: 'GET',
+    url: '/fine',
+    tag: 'a',
+    summary: 'fine',
+    response: z.object({ fine: z.boolean() }),
+    handle: () => ({ fine: true }),
+  }),
+  answer({
+    method: 'GET',
+    url: '/known',
+    tag: 'a',
+    summary: 'refuses',
+    response: z.never(),
+    handle: () => {
+      throw new SightlineError('SESSION_UNKNOWN', 'there is no session "x"');
+    },
+  }),
+  answer({
+    method: 'GET',
+    url: '/unforeseen',
+    tag: 'a',
+    summary: 'fails',
+    response: z.never(),
+    handle: () => {
+      throw new Error('a secret of the inside');
+    },
+  }),
+  answer({
+    method: 'GET',
+    url: '/things/:id',
+    tag: 'b',
+    summary: 'one thing',
+    params: z.object({ id: z.string() }),
+    query: z.strictObject({ word: z.enum(['a', 'b']).optional() }),
+    response: z.string(),
+    handle: ({ params, query }) => `${params.id} ${query.word ?? '-'}`,
+  }),
+  answer({
+    method: 'PUT',
+    url: '/things/:id',
+    tag: 'b',
+    summary: 'change it',
+    params: z.object({ id: z.string() }),
+    body: z.strictObject({ size: z.number().min(0), tags: z.array(z.string()).max(3).optional() }),
+    response: z.object({ id: z.string(), size: z.number() }),
+    handle: ({ params, body }) => ({ id: params.id, size: body.size }),
+  }),
+  answer({
+    method: 'DELETE',
+    url: '/things/:id',
+    tag: 'b',
+    summary: 'away with it',
+    params: z.object({ id: z.string() }),
+    response: z.object({ id: z.string() }),
+    handle: ({ params }) => params,
+  }),
+  {
+    kind: 'stream',
+    url: '/stream/:id',
+    tag: 'c',
+    summary: 'a stream',
+    contentType: 'text/plain',
+    stream: (_request, response, { id }) => {
+      if (id === 'gone') throw new SightlineError('SESSION_UNKNOWN', 'there is no session "gone"');
+      if (id === 'open') response.write('stream');
+      else response.end(`stream ${id}`);
+    },
+  },
+  {
+    kind: 'file',
+    url: '/clip.bin',
+    tag: 'c',
+    summary: 'a clip',
+    contentType: 'application/octet-stream',
+    file: async () => join(dir, 'clip.bin'),
+  },
+  {
+    kind: 'file',
+    url: '/no-clip.bin',
+    tag: 'c',
+    summary: 'no clip',
+    contentType: 'application/octet-stream',
+    file: async () => undefined,
+  },
+];
 
 beforeEach(async () => {
   faults.length = 0;
@@ -136,6 +205,31 @@ describe('HTTP', () => {
     expect(await statusWith({ Origin: server.url })).toBe(200);
   });
 
+  test('counts the connections of each address, their bytes and those of everybody', async () => {
+    const open = await fetch(`${server.url}/stream/open`);
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/ws`);
+    await once(socket, 'message');
+    await fetch(`${server.url}/stream/open`);
+    const { endpoints, ...counts } = server.connections();
+    expect(counts).toEqual({ open: 2, max: 2, opened: 2, refused: 1 });
+    expect(endpoints.map(({ endpoint, open }) => [endpoint, open])).toEqual([
+      ['/ws', 1],
+      ['/stream/{id}', 1],
+    ]);
+    for (const { received_bytes, sent_bytes, mean_age_s, longest_age_s } of endpoints) {
+      expect(received_bytes).toBeGreaterThan(50);
+      expect(sent_bytes).toBeGreaterThan(50);
+      expect(longest_age_s).toBeGreaterThanOrEqual(mean_age_s);
+    }
+    await open.body!.cancel();
+    socket.close();
+    await expect.poll(() => server.connections().endpoints).toEqual([]);
+    const before = server.traffic;
+    await (await fetch(`${server.url}/clip.bin`)).text();
+    expect(server.traffic.sent_bytes).toBeGreaterThan(before.sent_bytes + 10);
+    expect(server.traffic.received_bytes).toBeGreaterThan(before.received_bytes);
+  });
+
   test('without a page it says how to build one', async () => {
     const bare = new HttpServer(optionsFor(join(dir, 'not-built')));
     await bare.listen();
@@ -153,6 +247,96 @@ describe('HTTP', () => {
     });
     await second.close();
   });
+});
+
+describe('what a request brings', () => {
+  const put = (body: unknown, headers: Record<string, string> = { 'Content-Type': 'application/json' }) =>
+    fetchJson('/things/7', { method: 'PUT', headers, body: body as string });
+
+  test('is read by the row’s schemas', async () => {
+    expect(await put('{"size":2}')).toEqual({ status: 200, body: { id: '7', size: 2 } });
+    expect(await (await fetch(`${server.url}/things/7?word=b`)).text()).toBe('7 b');
+    expect(await fetchJson('/things/7', { method: 'DELETE' })).toEqual({ status: 200, body: { id: '7' } });
+  });
+
+  test.each([
+    ['a wrong type', '{"size":"2"}', 'body.size'],
+    ['a number out of its range', '{"size":-1}', 'body.size'],
+    ['NaN, which JSON has not', '{"size":NaN}', 'JSON'],
+    ['a number beyond all', '{"size":1e999}', 'body.size'],
+    ['an unknown key', '{"size":1,"sizes":2}', '"sizes" is unknown'],
+    ['a prototype', '{"size":1,"__proto__":{"x":1}}', ''],
+    ['a list too long', '{"size":1,"tags":["a","b","c","d"]}', 'body.tags'],
+    ['no object', '[]', 'the body'],
+    ['null', 'null', 'the body'],
+    ['nothing', '', 'empty'],
+    ['half of it', '{"size":', ''],
+    ['what is as deep as it is long', '['.repeat(60_000), ''],
+    ['the same, closed', `${'['.repeat(30_000)}${']'.repeat(30_000)}`, 'the body'],
+    ['depth in a field', `{"size":${'{"a":'.repeat(9_000)}1${'}'.repeat(9_000)}}`, 'body.size'],
+  ])('%s is refused', async (_, body, words) => {
+    const { status, body: answered } = await put(body);
+    expect({ status, answered }).toMatchObject({ status: 400, answered: { error: { code: 'BODY_BAD' } } });
+    const { message } = (answered as { error: { message: string } }).error;
+    expect(message).toContain(words);
+    expect(message.length).toBeLessThan(600);
+    expect(faults).toEqual([]);
+  });
+
+  test('what is too long, or no JSON by its own word, has a code of its own', async () => {
+    const code = async (answered: Promise<{ status: number; body: unknown }>) => {
+      const { status, body } = await answered;
+      return [status, (body as { error: { code: string } }).error.code];
+    };
+    const long = `{"size":1,"tags":["${'a'.repeat(70_000)}"]}`;
+    expect(await code(put(long))).toEqual([413, 'BODY_TOO_LARGE']);
+    for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'x']) {
+      expect(await code(put('{"size":2}', { 'Content-Type': type }))).toEqual([415, 'BODY_TYPE_BAD']);
+    }
+    expect(await code(fetchJson('/things/7', { method: 'PUT' }))).toEqual([400, 'BODY_BAD']);
+    const headers = { 'Content-Type': 'application/json' };
+    expect(await code(fetchJson('/things/7', { method: 'DELETE', headers, body: '{}' }))).toEqual([400, 'BODY_BAD']);
+    for (const query of ['word=c', 'word=a&word=b', 'wrod=a', '__proto__=1', 'constructor=1']) {
+      expect(await code(fetchJson(`/things/7?${query}`))).toEqual([400, 'QUERY_BAD']);
+      expect(await code(fetchJson(`/fine?${query}`))).toEqual([400, 'QUERY_BAD']);
+    }
+    expect(faults).toEqual([]);
+  });
+
+  test('a foreign page can read nothing and change nothing; what is no browser can', async () => {
+    const statusOf = async (method: string, headers: Record<string, string>) => {
+      const { hostname, port } = new URL(server.url);
+      const request = httpRequest({ hostname, port, path: '/things/7', method, headers, agent: false }).end();
+      const [response] = (await once(request, 'response')) as [{ statusCode: number; resume(): void }];
+      response.resume();
+      return response.statusCode;
+    };
+    expect(await statusOf('DELETE', {})).toBe(200);
+    expect(await statusOf('DELETE', { Origin: server.url, 'Sec-Fetch-Site': 'same-origin' })).toBe(200);
+    for (const site of ['cross-site', 'same-site', 'anything']) {
+      expect(await statusOf('DELETE', { 'Sec-Fetch-Site': site })).toBe(403);
+      expect(await statusOf('PUT', { 'Sec-Fetch-Site': site, 'Content-Type': 'application/json' })).toBe(403);
+      expect(await statusOf('GET', { 'Sec-Fetch-Site': site })).toBe(200);
+    }
+    expect(await statusOf('DELETE', { Origin: 'http://evil.example' })).toBe(403);
+    expect(await statusOf('DELETE', { Origin: 'null' })).toBe(403);
+    expect(await statusOf('OPTIONS', { Origin: 'http://evil.example' })).toBe(403);
+  });
+});
+
+test('everything that it answers to is in the document of its table', () => {
+  const { paths } = openApiDocument(ROUTES, {
+    title: 't',
+    version: '1',
+    description: '',
+    license: { name: '', identifier: '' },
+  });
+  const told = Object.entries(paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  const ofPage = (row: string): boolean => /^(GET|HEAD) \/\*$/.test(row);
+  const mounted = server.mounted.filter((row) => !ofPage(row) && !row.startsWith('HEAD ')).map(pathOf);
+  expect(mounted.toSorted()).toEqual(told.toSorted());
 });
 
 describe('WebSocket', () => {

@@ -1,35 +1,15 @@
 import { existsSync } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import fastifyStatic from '@fastify/static';
-import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
-import { checkAddress, type AddressRules } from './guard.ts';
-
-/** One row of a room's route table. */
-export type Route =
-  | {
-      readonly url: string;
-      /** What is returned becomes the answer, text as it is, all else as JSON; a thrown SightlineError becomes its status. */
-      readonly get: () => unknown;
-    }
-  | {
-      readonly url: string;
-      /** Writes the answer itself; may throw a SightlineError before it has written anything. */
-      readonly stream: (
-        request: IncomingMessage,
-        response: ServerResponse,
-        params: Readonly<Record<string, string>>,
-      ) => void;
-    }
-  | {
-      readonly url: string;
-      /** Path of the file to serve, with ranges and caching; undefined: there is none, a 404. */
-      readonly file: () => Promise<string | undefined>;
-    };
+import type { Clock } from '../base/clock.ts';
+import { checkAddress, checkChange, type AddressRules } from './guard.ts';
+import { methodOf, pathOf, readInput, type AnswerRoute, type Route } from './route.ts';
 
 export interface SocketRoute {
   readonly path: string;
@@ -38,7 +18,30 @@ export interface SocketRoute {
   readonly open: (socket: WebSocket, query: URLSearchParams) => void;
 }
 
+/** The connections that are open at one address; bytes with all framing. */
+export interface EndpointFigures {
+  readonly endpoint: string;
+  readonly open: number;
+  readonly mean_age_s: number;
+  readonly longest_age_s: number;
+  readonly received_bytes: number;
+  readonly sent_bytes: number;
+  /** Written, and not taken by the operating system yet. */
+  readonly buffered_bytes: number;
+}
+
+export interface ConnectionFigures {
+  readonly open: number;
+  readonly max: number;
+  /** Since the start. */
+  readonly opened: number;
+  /** Since the start, because all were taken. */
+  readonly refused: number;
+  readonly endpoints: readonly EndpointFigures[];
+}
+
 export interface HttpServerOptions {
+  readonly clock: Clock;
   readonly host: string;
   readonly port: number;
   readonly rules: AddressRules;
@@ -65,6 +68,8 @@ const SECURITY_HEADERS = {
 };
 
 const SHORT_CONNECTIONS = 64;
+/** The largest body that the API has a use for takes a few KiB. */
+const BODY_BYTES_MAX = 65_536;
 
 const PAGE_MISSING = `<!doctype html><html lang="en"><title>Sightline</title><p>The server runs, but its page is not built:
 run <code>npm run build:page</code> in the project's folder and load this page again.</p></html>`;
@@ -75,7 +80,13 @@ export class HttpServer {
   readonly #fastify: FastifyInstance;
   readonly #sockets: WebSocketServer;
   /** Responses of `stream` routes that have not ended. */
-  #streams = 0;
+  readonly #streams = new Set<OpenConnection>();
+  /** Of each WebSocket that is open, what `ws` does not keep. */
+  readonly #opened = new WeakMap<WebSocket, OpenConnection>();
+  readonly #traffic = new Traffic();
+  #openedCount = 0;
+  #refusedCount = 0;
+  readonly #mounted: string[] = [];
   #closing: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
@@ -83,7 +94,7 @@ export class HttpServer {
     this.#fastify = Fastify({
       forceCloseConnections: true,
       requestTimeout: options.requestTimeoutMs,
-      bodyLimit: 1_048_576,
+      bodyLimit: BODY_BYTES_MAX,
       // What is refused before there is a route, such as a broken URL.
       frameworkErrors: (thrown, _request, reply) => {
         const error = this.#knownError(thrown);
@@ -108,7 +119,34 @@ export class HttpServer {
 
   /** Open WebSockets and event streams: what `connectionsMax` bounds. */
   get connectionCount(): number {
-    return this.#sockets.clients.size + this.#streams;
+    return this.#sockets.clients.size + this.#streams.size;
+  }
+
+  /** What it answers to, such as `GET /health`; files of the page are `GET /*`. */
+  get mounted(): readonly string[] {
+    return this.#mounted;
+  }
+
+  /** Bytes of all TCP connections since the start, whatever went over them. */
+  get traffic(): { readonly received_bytes: number; readonly sent_bytes: number } {
+    return this.#traffic.bytes;
+  }
+
+  connections(): ConnectionFigures {
+    return {
+      open: this.connectionCount,
+      max: this.#options.connectionsMax,
+      opened: this.#openedCount,
+      refused: this.#refusedCount,
+      endpoints: this.#endpoints(),
+    };
+  }
+
+  #endpoints(): EndpointFigures[] {
+    const nowMs = this.#options.clock.now();
+    const webSockets = [...this.#sockets.clients].map((webSocket) => this.#opened.get(webSocket)!);
+    const byEndpoint = Map.groupBy([...webSockets, ...this.#streams], ({ endpoint }) => endpoint);
+    return Array.from(byEndpoint, ([endpoint, connections]) => figuresOf(endpoint, connections, nowMs));
   }
 
   /** `http://127.0.0.1:8080`, once it listens. */
@@ -150,10 +188,16 @@ export class HttpServer {
   #mount(): void {
     const { rules, routes, pageDir } = this.#options;
     const app = this.#fastify;
+    app.addHook('onRoute', ({ method, url }) => {
+      for (const one of [method].flat()) this.#mounted.push(`${one} ${url}`);
+    });
     app.addHook('onRequest', async (request, reply) => {
       checkAddress(request.headers, rules);
+      if (!READING.has(request.method)) checkChange(request.headers);
       void reply.headers(SECURITY_HEADERS);
     });
+    // A form of a foreign page could send text; JSON it can send only where the browser was told so.
+    app.removeContentTypeParser('text/plain');
     app.setErrorHandler((thrown, _request, reply) => {
       const error = this.#knownError(thrown);
       return reply.status(error.status).send(errorBody(error));
@@ -169,18 +213,31 @@ export class HttpServer {
     void app.register(fastifyStatic, hasPage ? { root: pageDir } : { root: dirname(pageDir), serve: false });
     if (!hasPage) app.get('/', (_request, reply) => reply.type('text/html').send(PAGE_MISSING));
     for (const route of routes) this.#mountRoute(route);
+    app.server.on('connection', (socket: Socket) => this.#traffic.add(socket));
     app.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
   }
 
   #mountRoute(route: Route): void {
-    if ('get' in route) {
-      this.#fastify.get(route.url, async () => route.get());
-    } else if ('stream' in route) {
-      this.#fastify.get(route.url, (request, reply) => {
+    if (route.kind === 'answer') {
+      this.#fastify.route({
+        method: methodOf(route),
+        url: route.url,
+        handler: (request) => answerTo(route, request),
+      });
+    } else if (route.kind === 'stream') {
+      // The answer to a HEAD request would never end.
+      this.#fastify.get(route.url, { exposeHeadRoute: false }, (request, reply) => {
+        readInput(route, request);
         this.#refuseWhenFull();
-        this.#streams++;
-        reply.raw.once('close', () => this.#streams--);
+        const connection = {
+          endpoint: pathOf(route.url),
+          openedMs: this.#options.clock.now(),
+          socket: request.raw.socket,
+        };
         route.stream(request.raw, reply.raw, request.params as Record<string, string>);
+        this.#openedCount++;
+        this.#streams.add(connection);
+        reply.raw.once('close', () => this.#streams.delete(connection));
         reply.hijack();
       });
     } else {
@@ -196,8 +253,13 @@ export class HttpServer {
   /** What Fastify itself refuses (a bad URL, a body too large) keeps its status; anything unforeseen is told to the owner. */
   #knownError(thrown: unknown): SightlineError {
     if (thrown instanceof SightlineError) return thrown;
-    const status = (thrown as { statusCode?: number }).statusCode ?? 500;
-    if (status < 500) return new SightlineError('QUERY_BAD', (thrown as Error).message);
+    const { statusCode = 500, code = '', message } = thrown as Partial<FastifyError>;
+    if (statusCode === 413) return new SightlineError('BODY_TOO_LARGE', `the body is over ${BODY_BYTES_MAX} bytes`);
+    if (statusCode === 415) return new SightlineError('BODY_TYPE_BAD', 'a body must be application/json');
+    // A body that is not JSON is a SyntaxError of the parser; the rest of its kind is Fastify's own.
+    const isOfBody = thrown instanceof SyntaxError || code.startsWith('FST_ERR_CTP_');
+    if (statusCode < 500)
+      return new SightlineError(isOfBody ? 'BODY_BAD' : 'QUERY_BAD', message ?? 'it cannot be read');
     this.#options.onError(thrown);
     return new SightlineError('INTERNAL', 'the server failed to answer; its log tells more');
   }
@@ -205,6 +267,7 @@ export class HttpServer {
   #refuseWhenFull(): void {
     const { connectionsMax } = this.#options;
     if (this.connectionCount < connectionsMax) return;
+    this.#refusedCount++;
     throw new SightlineError('CONNECTIONS_EXHAUSTED', `all ${connectionsMax} connections are taken`);
   }
 
@@ -229,14 +292,91 @@ export class HttpServer {
       if (!url || !route)
         throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${(request.url ?? '').slice(0, 200)}`);
       if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
-      if (this.#sockets.clients.size >= this.#options.connectionsMax) {
-        throw new SightlineError('CONNECTIONS_EXHAUSTED', `all ${this.#options.connectionsMax} connections are taken`);
-      }
-      this.#sockets.handleUpgrade(request, socket, head, (webSocket) => route.open(webSocket, url.searchParams));
+      this.#refuseWhenFull();
+      this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
+        this.#openedCount++;
+        this.#opened.set(webSocket, {
+          endpoint: route.path,
+          openedMs: this.#options.clock.now(),
+          socket: socket as Socket,
+        });
+        route.open(webSocket, url.searchParams);
+      });
     } catch (thrown) {
       refuseUpgrade(socket, toSightlineError(thrown));
     }
   }
+}
+
+/** These change nothing. */
+const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+
+/** A WebSocket or an event stream. */
+interface OpenConnection {
+  readonly endpoint: string;
+  readonly openedMs: number;
+  readonly socket: Socket;
+}
+
+/** Counts the bytes of TCP connections: of those that have closed, and of those that are open when it is asked. */
+class Traffic {
+  readonly #sockets = new Set<Socket>();
+  #received = 0;
+  #sent = 0;
+  /** One for all of them: a closure for each would live as long as its connection. */
+  readonly #onClose: (this: Socket) => void;
+
+  constructor() {
+    const close = (socket: Socket): void => this.#close(socket);
+    this.#onClose = function onClose() {
+      close(this);
+    };
+  }
+
+  get bytes(): { readonly received_bytes: number; readonly sent_bytes: number } {
+    let [received, sent] = [this.#received, this.#sent];
+    for (const { bytesRead, bytesWritten } of this.#sockets) {
+      received += bytesRead;
+      sent += bytesWritten;
+    }
+    return { received_bytes: received, sent_bytes: sent };
+  }
+
+  add(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.on('close', this.#onClose);
+  }
+
+  #close(socket: Socket): void {
+    this.#sockets.delete(socket);
+    this.#received += socket.bytesRead;
+    this.#sent += socket.bytesWritten;
+  }
+}
+
+function figuresOf(endpoint: string, connections: readonly OpenConnection[], nowMs: number): EndpointFigures {
+  let [ageMs, longestMs, received, sent, buffered] = [0, 0, 0, 0, 0];
+  for (const { openedMs, socket } of connections) {
+    ageMs += nowMs - openedMs;
+    longestMs = Math.max(longestMs, nowMs - openedMs);
+    received += socket.bytesRead;
+    sent += socket.bytesWritten;
+    buffered += socket.writableLength;
+  }
+  return {
+    endpoint,
+    open: connections.length,
+    mean_age_s: ageMs / connections.length / 1000,
+    longest_age_s: longestMs / 1000,
+    received_bytes: received,
+    sent_bytes: sent,
+    buffered_bytes: buffered,
+  };
+}
+
+/** Throws SightlineError QUERY_BAD or BODY_BAD, and whatever the route does. */
+async function answerTo(route: AnswerRoute, request: FastifyRequest): Promise<unknown> {
+  return await route.handle(readInput(route, request));
 }
 
 /** Not a closure: a listener lives as long as its connection, and with it everything that it could see. */

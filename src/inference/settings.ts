@@ -18,6 +18,8 @@ export function engineOptions({ inference, streaming }: Config): OnnxEngineOptio
     warmUpRuns: inference.warm_up ? WARM_UP_RUNS : 0,
     deviceMemoryBytesMax: inference.device_memory_mb * MIB,
     prefetch: inference.prefetch,
+    batchMax: inference.batch_max,
+    batchDelayMs: inference.batch_delay_ms,
     providers: inference.providers,
     jobTimeoutMs: inference.job_timeout_ms,
     imageLimits: { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max },

@@ -1,30 +1,349 @@
-import type { EventLoopDelay } from './event-loop.ts';
-import type { FrameLatencyFigures } from './histogram.ts';
-import type { ProcessFigures } from './process-figures.ts';
+import { z } from 'zod';
+import type { DeepReadonly } from '../config/schema.ts';
+import { PERFORMANCE_MODES, QUALITY_LEVELS, type DropCause, type GrantReason } from '../protocol/video.ts';
+import { OWN_STAGES, STAGES } from './histogram.ts';
 
 /**
- * The answer of `GET /api/performance/metrics`. Units stand in the names. What a session and the engine tell of themselves
- * is theirs to say.
+ * The one snapshot of a running server, as `GET /api/performance/metrics` gives it; the other documents are views of it
+ * (views.ts). Units stand in the names. `null`: not measured, or nothing to measure yet. Nobody's token is in it.
  */
-export interface MetricsDocument<Session, Adaptation, Engine, Telemetry> {
-  /** Unix ms. */
-  readonly time: number;
-  readonly latency: {
-    readonly since_start: FrameLatencyFigures;
-    /** The last one to two windows. */
-    readonly recent: FrameLatencyFigures;
-    readonly window_s: number;
-  };
-  readonly event_loop_delay: EventLoopDelay;
-  readonly process: ProcessFigures;
-  readonly connections: { readonly open: number; readonly max: number };
-  readonly streams: number;
-  /** Callbacks of readers that threw: faults of the program. */
-  readonly callback_faults: number;
-  readonly sessions: readonly Session[];
-  /** The engine's capacity and what is granted of it. */
-  readonly adaptation: Adaptation;
-  readonly engine: Engine;
-  /** The telemetry lane: its sessions and topics with their accounts. */
-  readonly telemetry: Telemetry;
+
+export const count = () => z.int().min(0);
+export const amount = () => z.number().min(0);
+export const share = (what: string) => z.number().min(0).max(1).describe(`${what}, 0 to 1`);
+export const unixMs = (what = 'when this was read') => z.number().describe(`${what}, Unix ms`);
+const clientId = () => z.string().describe('name of the session');
+
+export function each<K extends string, S extends z.ZodType>(keys: readonly K[], schema: () => S) {
+  return z.object(Object.fromEntries(keys.map((key) => [key, schema()])) as Record<K, S>);
 }
+
+const DROP_CAUSES = [
+  'queue_full',
+  'expired',
+  'superseded',
+  'stale',
+  'slow_reader',
+  'disconnected',
+] as const satisfies readonly DropCause[];
+
+const REASONS = [
+  'start',
+  'fixed',
+  'pin',
+  'link',
+  'compute',
+  'client',
+  'ladder',
+  'settings',
+] as const satisfies readonly GrantReason[];
+
+export const dropsSchema = each(DROP_CAUSES, count).describe('frames that got no result, by cause');
+
+export const latencySchema = z
+  .object({ count: count(), p50_ms: amount(), p95_ms: amount(), p99_ms: amount(), max_ms: amount() })
+  .meta({ id: 'Latency', description: 'percentiles of every recorded duration; zeros when there is none' });
+
+const frameLatencySchema = z.object({
+  stages: each(STAGES, () => latencySchema),
+  bottlenecks: each(OWN_STAGES, count).describe('frames by the stage in which they spent most of their own time'),
+});
+
+export const eventLoopSchema = z.object({ p50_ms: amount(), p99_ms: amount(), max_ms: amount() }).meta({
+  id: 'EventLoopDelay',
+  description: 'how much later than planned the main thread came round, last 1 to 2 min',
+});
+
+export const processSchema = z
+  .object({
+    uptime_s: amount(),
+    cpu_percent: z.number().min(0).max(100).describe('of all processors that the process may use, of late'),
+    rss_bytes: count().describe('memory that the operating system counts for the process, all threads included'),
+    heap_used_bytes: count(),
+    heap_total_bytes: count(),
+    external_bytes: count(),
+  })
+  .meta({ id: 'Process', description: 'what the server takes of the machine' });
+
+export const pinSchema = z
+  .object({
+    level: z.enum(QUALITY_LEVELS).optional().describe('quality level; excludes `mode`'),
+    mode: z.enum(PERFORMANCE_MODES).optional().describe('performance mode; excludes `level`'),
+    skip_ratio: z.int().min(1).max(60).optional().describe('only every n-th frame is sent'),
+  })
+  .meta({ id: 'Pin', description: 'what the user has fixed' });
+
+export const grantSchema = z
+  .object({
+    rate_fps: amount().describe('frames a second that the client may send'),
+    window: count().describe('frames that may be unanswered at once'),
+    width: count().describe('of the largest picture that is of use, pixels'),
+    height: count(),
+    quality: z.int().min(1).max(100).describe('of JPEG'),
+    pinned: pinSchema.nullable(),
+    level: z.string().describe('rung of the quality ladder, `fixed` without one'),
+    reason: z.enum(REASONS).describe('what bounds the grant'),
+  })
+  .meta({ id: 'Grant', description: 'what a client is asked for' });
+
+const controlSchema = z
+  .object({
+    grant: grantSchema,
+    grants_told: count(),
+    ladder_moves: count(),
+    last_grant_time: unixMs('when the client was last told').nullable(),
+    used_fps: amount().describe('frames a second that the client sends, of late'),
+    share_fps: amount().nullable().describe('frames a second of the engine; null: as many as it likes'),
+    asked_bps: amount().nullable().describe('bits a second that the way is asked for'),
+    capacity_bps: amount().nullable().describe('bits a second that the way is thought to carry'),
+    link_queue_ms: amount().describe('wait of the last frame behind earlier ones on the way'),
+    link_service_ms: amount().describe('its own serialisation'),
+    link_one_way_ms: z.number().describe('propagation'),
+    client_lag_ms: amount().describe('how far the client’s display is behind'),
+  })
+  .meta({ id: 'Quality', description: 'what the control of a session knows and has decided' });
+
+export const sessionSchema = z
+  .object({
+    client_id: clientId(),
+    pipeline: z.string(),
+    model: z.string(),
+    connected: z.boolean().describe('false: its socket is lost, and it waits for its client'),
+    age_s: amount(),
+    accounts: z
+      .object({
+        received: count(),
+        results: count(),
+        errors: count(),
+        dropped: dropsSchema,
+        queued: count().describe('waiting for a worker'),
+        in_flight: count().describe('with a worker'),
+        unsent: count().describe('answered, and not handed to the socket yet'),
+      })
+      .describe('received = results + errors + dropped + queued + in_flight + unsent'),
+    quality: controlSchema,
+    capture_times_replaced: count().describe('capture times that could not be true'),
+    refused_messages: count(),
+  })
+  .meta({ id: 'Session', description: 'a video session' });
+
+const totalsSchema = z
+  .object({
+    sessions: count(),
+    received: count(),
+    results: count(),
+    errors: count(),
+    dropped: dropsSchema,
+    grants_told: count(),
+    ladder_moves: count(),
+  })
+  .meta({ id: 'Totals', description: 'of all video sessions since the start, those that have ended included' });
+
+export const adaptationSchema = z
+  .object({
+    is_adaptive: z.boolean(),
+    capacity_fps: amount().nullable().describe('frames a second that the engine can do, as measured'),
+    load: share('share of the workers’ time that is used'),
+    asked_fps: amount().nullable().describe('frames a second that the sessions are granted in all, at the most'),
+  })
+  .meta({ id: 'Adaptation', description: 'the engine’s capacity and what is granted of it' });
+
+const modelSchema = z.object({
+  id: z.string(),
+  providers: z
+    .object({
+      requested: z.array(z.string()),
+      effective: z.string().describe('the one that runs the model'),
+      refused: z.array(z.object({ provider: z.string(), reason: z.string() })),
+      nodes: z.record(z.string(), count()).describe('nodes of the graph by the provider that runs them'),
+      notes: z.array(z.string()).optional(),
+    })
+    .describe('execution providers of ONNX Runtime'),
+  warmUpMs: amount(),
+});
+
+const engineSchema = z
+  .object({
+    seats: count().describe('places for workers'),
+    workers: count().describe('workers that are ready'),
+    busy: count(),
+    restarts: count(),
+    completed: count(),
+    failed: count(),
+    busyMs: amount().describe('time for which workers had something to do, all together'),
+    models: z.array(
+      modelSchema.extend({
+        batch: z
+          .object({
+            max: count().describe('most pictures of one run for which it pays'),
+            costsMs: z.record(z.string(), amount()).describe('learned time of a run by its size'),
+            runs: z.record(z.string(), count()).describe('runs by the number of pictures in them'),
+          })
+          .describe('how pictures share runs'),
+      }),
+    ),
+    backlog: count(),
+    redispatched: count(),
+    refused: count(),
+    detectionsCapped: count(),
+    strays: count(),
+    lastLoss: z.string().optional().describe('why the last worker died'),
+    isBroken: z.boolean(),
+  })
+  .meta({ id: 'Engine', description: 'the inference engine' });
+
+const readerCountsSchema = z
+  .object({
+    published: count(),
+    delivered: count(),
+    conflated: count(),
+    dropped: z.record(z.string(), count()).describe('by cause'),
+    expired: count(),
+    queued: count(),
+  })
+  .meta({ id: 'ReaderCounts', description: 'published = delivered + conflated + dropped + expired + queued' });
+
+const telemetrySchema = z
+  .object({
+    sessions: z.array(
+      z.object({
+        client_id: clientId(),
+        connected: z.boolean(),
+        protocol: z.string(),
+        age_s: amount(),
+        subscriptions: count(),
+        topics: count(),
+        accounts: readerCountsSchema,
+        published: count(),
+        duplicates: count(),
+        refused_publications: count(),
+        refused_messages: count(),
+        unsent_bytes: count().describe('in the socket'),
+        queued_bytes: count().describe('behind it'),
+        critical_queue: count(),
+        lag_ms: amount(),
+      }),
+    ),
+    topics: z.array(
+      z.object({
+        stats: z.object({
+          topic: z.string(),
+          epoch: count(),
+          published: count(),
+          published_bytes: count(),
+          history_messages: count(),
+          history_bytes: count(),
+          readers: count(),
+        }),
+        accounts: readerCountsSchema,
+      }),
+    ),
+    history_bytes: count(),
+    topics_forgotten: count(),
+    batches_encoded: count(),
+    batches_reused: count(),
+    banned_refusals: count(),
+    convoys: count(),
+    convoy_members: count(),
+  })
+  .meta({ id: 'Telemetry', description: 'the telemetry lane' });
+
+const foxgloveSchema = z.object({
+  client_id: clientId(),
+  subscriptions: count(),
+  published: count(),
+  delivered: count(),
+  lost: count(),
+  expired: count(),
+  queued: count(),
+  received: count(),
+  refused: count(),
+});
+
+export const endpointSchema = z
+  .object({
+    endpoint: z.string(),
+    open: count(),
+    mean_age_s: amount(),
+    longest_age_s: amount(),
+    received_bytes: count(),
+    sent_bytes: count(),
+    buffered_bytes: count().describe('written, and not taken by the operating system yet'),
+  })
+  .meta({ id: 'Endpoint', description: 'the connections that are open at one address' });
+
+const connectionsSchema = z.object({
+  open: count().describe('WebSockets and event streams'),
+  max: count(),
+  opened: count().describe('since the start'),
+  refused: count().describe('since the start, because all were taken'),
+  endpoints: z.array(endpointSchema).describe('those with a connection'),
+});
+
+export const networkSchema = z.object({ received_bytes: count(), sent_bytes: count() }).meta({
+  id: 'Network',
+  description: 'bytes of all TCP connections since the start, HTTP and WebSocket framing included',
+});
+
+export const ratesSchema = z
+  .object({
+    window_s: amount().describe('time over which the rates are taken'),
+    received_fps: amount(),
+    results_fps: amount(),
+    errors_fps: amount(),
+    dropped_fps: amount(),
+    grants_per_min: amount().describe('grants told to clients'),
+    ladder_moves_per_min: amount(),
+    telemetry_messages_per_s: amount().describe('published'),
+    received_bytes_per_s: amount(),
+    sent_bytes_per_s: amount(),
+  })
+  .meta({ id: 'Rates', description: 'over the last ten seconds' });
+
+export const metricsSchema = z
+  .object({
+    time: unixMs(),
+    latency: z.object({
+      since_start: frameLatencySchema,
+      recent: frameLatencySchema.describe('of the last one to two windows'),
+      window_s: amount(),
+    }),
+    processing_ms: amount().nullable().describe('a frame handed to a worker to done, average of late'),
+    rates: ratesSchema.nullable().describe('null in the first second'),
+    event_loop_delay: eventLoopSchema,
+    process: processSchema,
+    gpu_percent: amount().nullable().describe('null: this version reads no GPU'),
+    network: networkSchema,
+    connections: connectionsSchema,
+    streams: count(),
+    callback_faults: count().describe('callbacks of readers that threw: faults of the program'),
+    sessions: z.array(sessionSchema).describe('video sessions'),
+    totals: totalsSchema,
+    adaptation: adaptationSchema,
+    engine: engineSchema,
+    telemetry: telemetrySchema,
+    foxglove: z.array(foxgloveSchema).describe('clients of Foxglove’s protocol'),
+  })
+  .meta({ id: 'Metrics', description: 'everything that is measured, read at one moment' });
+
+export type Metrics = DeepReadonly<z.output<typeof metricsSchema>>;
+export type Rates = NonNullable<Metrics['rates']>;
+export type Totals = Metrics['totals'];
+
+export const healthSchema = z
+  .object({
+    status: z
+      .enum(['ok', 'starting', 'degraded'])
+      .describe('`starting`: frames are not processed yet and nothing is wrong; `degraded`: see the issues'),
+    issues: z.array(z.object({ code: z.string(), message: z.string().describe('for people') })),
+    version: z.string(),
+    uptime_s: amount(),
+    connections: z.object({ open: count(), max: count() }),
+    sessions: count().describe('of all lanes'),
+    models: z.array(
+      modelSchema.extend({ title: z.string(), licence: z.object({ spdx: z.string(), notice: z.string() }) }),
+    ),
+  })
+  .meta({ id: 'Health', description: 'is the server well, and if not, why' });
+
+export type HealthDocument = DeepReadonly<z.output<typeof healthSchema>>;

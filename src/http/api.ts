@@ -1,0 +1,400 @@
+import { z } from 'zod';
+import type { ConfigChange, ConfigRequest, ConfigState, ChangedSetting } from '../config/coordinator.ts';
+import type { OverriddenSetting } from '../config/load.ts';
+import { PROFILES } from '../config/profiles.ts';
+import { CONFIG_KEYS, configSchema, type DeepReadonly } from '../config/schema.ts';
+import { STRATEGIES } from '../config/strategies.ts';
+import {
+  count,
+  grantSchema,
+  healthSchema,
+  metricsSchema,
+  pinSchema,
+  sessionSchema,
+  type HealthDocument,
+  type Metrics,
+} from '../observe/metrics.ts';
+import * as views from '../observe/views.ts';
+import type { SelfBenchmarkResult } from '../observe/self-benchmark.ts';
+import type { GrantFields, Pin } from '../protocol/video.ts';
+import { openApiDocument, type OpenApiDocument, type OpenApiInfo } from './openapi.ts';
+import { answer, type Route } from './route.ts';
+
+/** The REST API: its route table. What it tells and does is the host's. */
+
+export interface ApiHost {
+  readonly info: OpenApiInfo;
+  health(): HealthDocument;
+  /** Read anew by each call. */
+  metrics(): Metrics;
+  limits(): views.Limits;
+  /** Throws SESSION_UNKNOWN. */
+  session(clientId: string): Metrics['sessions'][number];
+  /** Fixes what the client is asked for; null lets go. The client is told. Throws SESSION_UNKNOWN. */
+  pin(clientId: string, pin: Pin | null): GrantFields;
+  config(): ConfigState;
+  /** Throws CONFIG_*. */
+  changeConfig(request: ConfigRequest): ConfigChange;
+  /** Throws BENCHMARK_BUSY, MODEL_UNAVAILABLE. */
+  benchmark(seconds: number): Promise<SelfBenchmarkResult>;
+}
+
+/** `others`: what else the server serves, told in the document too. */
+export function apiRoutes(host: ApiHost, others: readonly Route[]): Route[] {
+  const routes: Route[] = [
+    ...healthRoutes(host),
+    ...optimizationRoutes(host),
+    ...sessionRoutes(host),
+    ...configRoutes(host),
+    ...others,
+    answer({
+      method: 'GET',
+      url: '/api/openapi.json',
+      tag: 'api',
+      summary: 'this document: OpenAPI 3.1',
+      response: openApiSchema,
+      handle: () => (document ??= openApiDocument(routes, host.info)),
+    }),
+  ];
+  let document: OpenApiDocument | undefined;
+  return routes;
+}
+
+const openApiSchema = z.object({
+  openapi: z.string(),
+  info: z.object({
+    title: z.string(),
+    version: z.string(),
+    description: z.string(),
+    license: z.object({ name: z.string(), identifier: z.string() }),
+  }),
+  tags: z.array(z.object({ name: z.string() })),
+  paths: z.record(z.string(), z.record(z.string(), z.record(z.string(), z.unknown()))),
+  components: z.object({ schemas: z.record(z.string(), z.record(z.string(), z.unknown())) }),
+});
+
+const BENCHMARK_SECONDS_MAX = 10;
+
+const benchmarkSchema = z
+  .object({
+    seconds: z.number().min(0).describe('how long it really took'),
+    frames: count(),
+    fps: z.number().min(0).describe('what the engine did beside its sessions'),
+    parallel: count().describe('most pictures that were with the engine at once'),
+    stood_back: z.number().min(0).max(1).describe('share of the time for which it stood back for sessions'),
+    p50_ms: z.number().min(0).describe('of one picture, JPEG to detections, its wait for a worker included'),
+    p95_ms: z.number().min(0),
+    stages_ms: z
+      .object({
+        decode: z.number().min(0),
+        preprocess: z.number().min(0),
+        inference: z.number().min(0),
+        postprocess: z.number().min(0),
+      })
+      .describe('means'),
+  })
+  .meta({ id: 'Benchmark' });
+
+function healthRoutes(host: ApiHost): Route[] {
+  return [
+    answer({
+      method: 'GET',
+      url: '/health',
+      tag: 'health',
+      summary: 'is the server well, and if not, why',
+      response: healthSchema,
+      handle: () => host.health(),
+    }),
+    answer({
+      method: 'GET',
+      url: '/api/performance/metrics',
+      tag: 'performance',
+      summary: 'everything that is measured, read at one moment',
+      response: metricsSchema,
+      handle: () => host.metrics(),
+    }),
+    answer({
+      method: 'GET',
+      url: '/api/performance/connections',
+      tag: 'performance',
+      summary: 'who is connected, where, for how long and with how many bytes',
+      response: views.connectionsDocumentSchema,
+      handle: () => views.connectionsDocument(host.metrics()),
+    }),
+    answer({
+      method: 'GET',
+      url: '/api/performance/backpressure',
+      tag: 'performance',
+      summary: 'what waits, what was dropped, and what sources are asked for because of it',
+      response: views.backpressureSchema,
+      handle: () => views.backpressureDocument(host.metrics()),
+    }),
+    answer({
+      method: 'POST',
+      url: '/api/performance/benchmark',
+      tag: 'performance',
+      summary: 'measure what the engine has to spare, with a picture of the server’s own',
+      description:
+        'One at a time. It stands back for sessions: while one is connected a worker stays free for it, and while a frame waits nothing is run. Refused where that leaves no room.',
+      body: z.strictObject({
+        seconds: z.number().min(1).max(BENCHMARK_SECONDS_MAX).default(3).describe('for how long'),
+      }),
+      example: { seconds: 3 },
+      errors: ['BENCHMARK_BUSY', 'MODEL_UNAVAILABLE', 'SHUTTING_DOWN'],
+      response: benchmarkSchema,
+      handle: ({ body }) => host.benchmark(body.seconds),
+    }),
+    answer({
+      method: 'GET',
+      url: '/stream/performance',
+      tag: 'performance',
+      summary: 'the detection API’s figures',
+      response: views.streamPerformanceSchema,
+      handle: () => views.streamPerformance(host.metrics()),
+    }),
+  ];
+}
+
+/** Each under its own name and under `/api`. */
+function optimizationRoutes(host: ApiHost): Route[] {
+  const table = (prefix: string): Route[] => [
+    answer({
+      method: 'GET',
+      url: `${prefix}/optimization/realtime/stats`,
+      tag: 'optimization',
+      summary: 'rates, latency, processor, memory and network, of late',
+      response: views.realtimeSchema,
+      handle: () => views.realtimeDocument(host.metrics(), host.limits()),
+    }),
+    answer({
+      method: 'GET',
+      url: `${prefix}/optimization/websocket/pool/stats`,
+      tag: 'optimization',
+      summary: 'the connections as a pool: how many, how long, how full',
+      response: views.poolSchema,
+      handle: () => views.poolDocument(host.metrics()),
+    }),
+    answer({
+      method: 'GET',
+      url: `${prefix}/optimization/websocket/clients`,
+      tag: 'optimization',
+      summary: 'every client: its age, throughput, errors, losses and queue',
+      response: views.clientsSchema,
+      handle: () => views.clientsDocument(host.metrics()),
+    }),
+    answer({
+      method: 'GET',
+      url: `${prefix}/optimization/queues/stats`,
+      tag: 'optimization',
+      summary: 'every kind of queue: its depth, its capacity and what it dropped',
+      response: views.queuesSchema,
+      handle: () => views.queuesDocument(host.metrics(), host.limits()),
+    }),
+    answer({
+      method: 'GET',
+      url: `${prefix}/optimization/adaptive-quality/stats`,
+      tag: 'optimization',
+      summary: 'what sessions are asked for, why, and how often that changes',
+      response: views.adaptiveQualitySchema,
+      handle: () => views.adaptiveQualityDocument(host.metrics()),
+    }),
+  ];
+  return [...table(''), ...table('/api')];
+}
+
+const sessionParams = z.object({ id: z.string().describe('`client_id` of a video session') });
+const pinnedSchema = z.object({ client_id: z.string(), grant: grantSchema }).meta({ id: 'Pinned' });
+
+const pinRequest = z
+  .strictObject(pinSchema.shape)
+  .refine(({ level, mode }) => level === undefined || mode === undefined, 'level and mode exclude each other')
+  .refine(
+    (pin) => Object.values(pin).some((value) => value !== undefined),
+    'it pins nothing: give level, mode or skip_ratio',
+  );
+
+function sessionRoutes(host: ApiHost): Route[] {
+  return [
+    answer({
+      method: 'GET',
+      url: '/api/sessions',
+      tag: 'sessions',
+      summary: 'the video sessions',
+      response: z.object({ sessions: z.array(sessionSchema) }),
+      handle: () => ({ sessions: host.metrics().sessions }),
+    }),
+    answer({
+      method: 'GET',
+      url: '/api/sessions/:id',
+      tag: 'sessions',
+      summary: 'one video session',
+      params: sessionParams,
+      response: sessionSchema,
+      errors: ['SESSION_UNKNOWN'],
+      handle: ({ params }) => host.session(params.id),
+    }),
+    answer({
+      method: 'PUT',
+      url: '/api/sessions/:id/quality',
+      tag: 'sessions',
+      summary: 'fix the quality of a session',
+      description:
+        'A level or a mode, with or without a skip ratio; it takes the place of an earlier pin. The client is told by a `grant` message, as if it had sent `pin` itself. Never beyond the configured limits.',
+      params: sessionParams,
+      body: pinRequest,
+      example: { level: 'medium' },
+      response: pinnedSchema,
+      errors: ['SESSION_UNKNOWN'],
+      handle: ({ params, body }) => ({ client_id: params.id, grant: host.pin(params.id, definedOf(body)) }),
+    }),
+    answer({
+      method: 'DELETE',
+      url: '/api/sessions/:id/quality',
+      tag: 'sessions',
+      summary: 'let go of a session’s pin',
+      params: sessionParams,
+      response: pinnedSchema,
+      errors: ['SESSION_UNKNOWN'],
+      handle: ({ params }) => ({ client_id: params.id, grant: host.pin(params.id, null) }),
+    }),
+  ];
+}
+
+const valueSchema = z.union([z.number(), z.boolean(), z.string(), z.array(z.string())]).nullable();
+const changedSchema = z
+  .array(z.object({ key: z.string(), from: valueSchema.describe('null: not set'), to: valueSchema }))
+  .describe('settings, each with its value before and after');
+const overriddenSchema = z
+  .array(
+    z.object({
+      key: z.string(),
+      value: valueSchema.describe('what the strategy or the profile says'),
+      layer: z.string().describe('which of them'),
+      by: z.string().describe('what has set it otherwise'),
+    }),
+  )
+  .describe('what the strategy and the profile would have set, and something else has set otherwise');
+const needsRestartSchema = changedSchema.describe(
+  'not in force: what a server that is started with this strategy and profile has otherwise',
+);
+
+const configStateSchema = z
+  .object({
+    config: configSchema.describe('in force'),
+    origins: z
+      .record(z.string(), z.string())
+      .describe('where each value came from, by key; one that is not there is not set'),
+    pins: z.record(z.string(), valueSchema).describe('what was set at run time, by key; null: set to none'),
+    changeable: z.array(z.string()).describe('keys that can change while the server runs'),
+    needs_restart: needsRestartSchema,
+    overridden: overriddenSchema,
+  })
+  .meta({ id: 'ConfigState' });
+
+const configChangeSchema = z
+  .object({
+    strategy: z.string(),
+    profile: z.string().nullable(),
+    at_once: changedSchema.describe('in force now, for open sessions too'),
+    new_sessions: changedSchema.describe('in force now for sessions that begin from now on'),
+    needs_restart: needsRestartSchema,
+    overridden: overriddenSchema,
+  })
+  .meta({ id: 'ConfigChange' });
+
+const configRequest = z.strictObject({
+  strategy: z
+    .enum(namesOf(STRATEGIES))
+    .nullable()
+    .optional()
+    .describe('null: what the file, the environment or a flag says, else the default'),
+  profile: z
+    .enum([...namesOf(PROFILES), 'none'])
+    .nullable()
+    .optional()
+    .describe('`none`: no profile; null: what the file, the environment or a flag says'),
+  settings: z
+    .record(z.string(), valueSchema)
+    .optional()
+    .describe('by key, such as `performance.target_latency_ms`; null lets go of what was set at run time'),
+});
+
+function configRoutes(host: ApiHost): Route[] {
+  return [
+    answer({
+      method: 'GET',
+      url: '/api/config',
+      tag: 'config',
+      summary: 'the configuration in force, and where every value came from',
+      response: configStateSchema,
+      handle: () => configState(host.config()),
+    }),
+    answer({
+      method: 'PUT',
+      url: '/api/config',
+      tag: 'config',
+      summary: 'change strategy, profile or single settings while the server runs',
+      description:
+        'What is left out stays. All of it or, when something is wrong, nothing. Sessions go on. What was set at run time beats everything else and is forgotten when the server ends.',
+      body: configRequest,
+      example: { strategy: 'latency', settings: { 'performance.stability_s': 3 } },
+      errors: ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION', 'CONFIG_KEY_FIXED'],
+      response: configChangeSchema,
+      handle: ({ body }) => configChange(host.changeConfig(body), host.config()),
+    }),
+  ];
+}
+
+type Answer<S extends z.ZodType> = DeepReadonly<z.output<S>>;
+
+function configState({
+  config,
+  origins,
+  pins,
+  needsRestart,
+  overridden,
+}: ConfigState): Answer<typeof configStateSchema> {
+  return {
+    config,
+    origins: Object.fromEntries(origins),
+    pins: Object.fromEntries([...pins].map(([key, value]) => [key, told(value)])),
+    changeable: [...CONFIG_KEYS.values()].filter(({ applies }) => applies !== 'restart').map(({ path }) => path),
+    needs_restart: needsRestart.map(toldChange),
+    overridden: overridden.map(toldOverridden),
+  };
+}
+
+function configChange(change: ConfigChange, { config }: ConfigState): Answer<typeof configChangeSchema> {
+  return {
+    strategy: config.performance.strategy,
+    profile: config.performance.profile ?? null,
+    at_once: change.atOnce.map(toldChange),
+    new_sessions: change.newSessions.map(toldChange),
+    needs_restart: change.needsRestart.map(toldChange),
+    overridden: change.overridden.map(toldOverridden),
+  };
+}
+
+type Value = Answer<typeof valueSchema>;
+
+function toldChange({ path, from, to }: ChangedSetting) {
+  return { key: path, from: told(from), to: told(to) };
+}
+
+function toldOverridden({ path, value, layer, by }: OverriddenSetting) {
+  return { key: path, value: told(value), layer, by };
+}
+
+/** JSON has no word for what is not set. */
+function told(value: unknown): Value {
+  return (value ?? null) as Value;
+}
+
+/** Without the keys that were not given: a pin is told as it was made. */
+function definedOf({ level, mode, skip_ratio }: z.output<typeof pinRequest>): Pin {
+  return { ...(level && { level }), ...(mode && { mode }), ...(skip_ratio !== undefined && { skip_ratio }) };
+}
+
+function namesOf<K extends string>(named: Readonly<Record<K, unknown>>): [K, ...K[]] {
+  return Object.keys(named) as [K, ...K[]];
+}

@@ -1,0 +1,81 @@
+import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { openApiDocument } from './openapi.ts';
+import { answer, type Route } from './route.ts';
+
+const INFO = { title: 't', version: '1', description: 'd', license: { name: 'x', identifier: 'x' } };
+const part = z.object({ size: z.int().min(0).describe('pixels') }).meta({ id: 'Part', description: 'one part' });
+
+const ROUTES: Route[] = [
+  answer({
+    method: 'PUT',
+    url: '/api/things/:id/part',
+    tag: 'things',
+    summary: 'change a part',
+    params: z.object({ id: z.string().describe('its name') }),
+    query: z.strictObject({ force: z.enum(['yes', 'no']).optional() }),
+    body: z.strictObject({ size: z.int().default(3) }),
+    example: { size: 4 },
+    errors: ['SESSION_UNKNOWN'],
+    response: z.object({ part, others: z.array(part) }).meta({ id: 'Thing' }),
+    handle: () => ({ part: { size: 1 }, others: [] }),
+  }),
+  answer({
+    method: 'GET',
+    url: '/api/things/:id/part',
+    tag: 'things',
+    summary: 'a part',
+    params: z.object({ id: z.string() }),
+    response: z.string(),
+    handle: () => 'text',
+  }),
+  {
+    kind: 'file',
+    url: '/film',
+    tag: 'files',
+    summary: 'a film',
+    contentType: 'video/mp4',
+    file: async () => undefined,
+  },
+];
+
+test('a table becomes a document: parameters, body, answer, refusals by status', () => {
+  const { openapi, tags, paths, components } = openApiDocument(ROUTES, INFO);
+  expect(openapi).toBe('3.1.1');
+  expect(tags).toEqual([{ name: 'things' }, { name: 'files' }]);
+  expect(Object.keys(paths)).toEqual(['/api/things/{id}/part', '/film']);
+  const { put, get } = paths['/api/things/{id}/part']!;
+  expect(put).toMatchObject({
+    operationId: 'put_api_things_id_part',
+    parameters: [
+      { name: 'id', in: 'path', required: true, description: 'its name', schema: { type: 'string' } },
+      { name: 'force', in: 'query', required: false, schema: { enum: ['yes', 'no'] } },
+    ],
+    requestBody: {
+      required: true,
+      content: {
+        'application/json': {
+          // A key more is refused; one with a default may be left out.
+          schema: { additionalProperties: false, properties: { size: { default: 3, type: 'integer' } } },
+          example: { size: 4 },
+        },
+      },
+    },
+    responses: {
+      200: { content: { 'application/json': { schema: { $ref: '#/components/schemas/Thing' } } } },
+      400: { description: 'QUERY_BAD, BODY_BAD' },
+      404: { description: 'SESSION_UNKNOWN' },
+      413: { description: 'BODY_TOO_LARGE' },
+      415: { description: 'BODY_TYPE_BAD' },
+    },
+  });
+  expect(get).toMatchObject({ responses: { 200: { content: { 'text/plain': { schema: { type: 'string' } } } } } });
+  expect(paths['/film']!['get']).toMatchObject({ responses: { 200: { content: { 'video/mp4': {} } } } });
+  expect(Object.keys(components.schemas).toSorted()).toEqual(['Error', 'Part', 'Thing']);
+  // A later version may tell more.
+  expect(JSON.stringify(components)).not.toContain('additionalProperties');
+  expect(components.schemas['Thing']).toMatchObject({
+    required: ['part', 'others'],
+    properties: { others: { items: { $ref: '#/components/schemas/Part' } } },
+  });
+});

@@ -1,0 +1,147 @@
+import { z } from 'zod';
+import { ERRORS, type ErrorCode } from '../base/errors.ts';
+import { methodOf, pathOf, type InputSchemas, type Route } from './route.ts';
+
+/** The OpenAPI 3.1 document of a route table. https://spec.openapis.org/oas/v3.1.1.html */
+
+export interface OpenApiInfo {
+  readonly title: string;
+  readonly version: string;
+  readonly description: string;
+  readonly license: { readonly name: string; readonly identifier: string };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+export interface OpenApiDocument {
+  readonly openapi: '3.1.1';
+  readonly info: OpenApiInfo;
+  readonly tags: readonly { readonly name: string }[];
+  /** By path, then by method in small letters. */
+  readonly paths: Readonly<Record<string, Readonly<Record<string, Json>>>>;
+  readonly components: { readonly schemas: Readonly<Record<string, Json>> };
+}
+
+const errorSchema = z
+  .object({
+    error: z.object({
+      code: z.string().describe('stable'),
+      message: z.string().describe('for people; names the offending value'),
+    }),
+  })
+  .meta({ id: 'Error', description: 'how every refusal is told' });
+
+/** What any request may be refused with. */
+const COMMON_ERRORS: readonly ErrorCode[] = ['ORIGIN_FORBIDDEN', 'HOST_FORBIDDEN', 'INTERNAL'];
+
+export function openApiDocument(routes: readonly Route[], info: OpenApiInfo): OpenApiDocument {
+  const schemas = new Schemas();
+  const paths: Record<string, Record<string, Json>> = {};
+  for (const route of routes) {
+    const path = pathOf(route.url);
+    paths[path] ??= {};
+    paths[path][methodOf(route).toLowerCase()] = operation(route, schemas);
+  }
+  return {
+    openapi: '3.1.1',
+    info,
+    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({ name })),
+    paths,
+    components: { schemas: schemas.named },
+  };
+}
+
+function operation(route: Route, schemas: Schemas): Json {
+  const inputs: InputSchemas = route.kind === 'file' ? {} : route;
+  const body = route.kind === 'answer' ? route.body : undefined;
+  return {
+    tags: [route.tag],
+    summary: route.summary,
+    ...(route.description !== undefined && { description: route.description }),
+    operationId: `${methodOf(route).toLowerCase()}${route.url.replaceAll(/[^A-Za-z]+/g, '_').replace(/_$/, '')}`,
+    parameters: [...parameters('path', inputs.params, schemas), ...parameters('query', inputs.query, schemas)],
+    ...(body && {
+      requestBody: {
+        required: true,
+        content: { 'application/json': { schema: schemas.input(body), ...exampleOf(route) } },
+      },
+    }),
+    responses: { 200: { description: 'done', content: contentOf(route, schemas) }, ...refusals(route, schemas) },
+  };
+}
+
+function exampleOf(route: Route): Json {
+  return route.kind === 'answer' && route.example !== undefined ? { example: route.example } : {};
+}
+
+function contentOf(route: Route, schemas: Schemas): Json {
+  if (route.kind !== 'answer') return { [route.contentType]: {} };
+  const schema = schemas.output(route.response);
+  return { [schema['type'] === 'string' ? 'text/plain' : 'application/json']: { schema } };
+}
+
+/** By status: several codes may share one. */
+function refusals(route: Route, schemas: Schemas): Json {
+  const codes = new Set<ErrorCode>(COMMON_ERRORS);
+  if (route.kind !== 'file') codes.add('QUERY_BAD');
+  if (route.kind === 'answer' && route.body) {
+    for (const code of ['BODY_BAD', 'BODY_TOO_LARGE', 'BODY_TYPE_BAD'] as const) codes.add(code);
+  }
+  for (const code of route.kind === 'file' ? (['NOT_FOUND'] as const) : (route.errors ?? [])) codes.add(code);
+  const content = { 'application/json': { schema: schemas.output(errorSchema) } };
+  const byStatus = Object.groupBy(codes, (code) => ERRORS[code].status);
+  return Object.fromEntries(
+    Object.entries(byStatus).map(([status, some]) => [status, { description: some!.join(', '), content }]),
+  );
+}
+
+function parameters(place: 'path' | 'query', schema: z.ZodType | undefined, schemas: Schemas): Json[] {
+  if (!schema) return [];
+  const { properties = {}, required = [] } = schemas.input(schema) as {
+    properties?: Record<string, Json>;
+    required?: readonly string[];
+  };
+  return Object.entries(properties).map(([name, { description, ...type }]) => ({
+    name,
+    in: place,
+    required: required.includes(name),
+    // An undefined one is left out of the JSON.
+    description,
+    schema: type,
+  }));
+}
+
+/** JSON Schemas; those with a name (`meta({ id })`) stand once, under the document's components. */
+class Schemas {
+  readonly named: Record<string, Json> = {};
+
+  /** Of what a client sends: what is unknown is refused, so the schema says so. */
+  input(schema: z.ZodType): Json {
+    return this.#add(z.toJSONSchema(schema, { io: 'input' }));
+  }
+
+  /** Of what the server answers. A later version may tell more, so that nobody may rely on there being nothing else. */
+  output(schema: z.ZodType): Json {
+    return this.#add(
+      z.toJSONSchema(schema, {
+        io: 'output',
+        override: ({ jsonSchema }) => {
+          if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+        },
+      }),
+    );
+  }
+
+  #add(json: object): Json {
+    const {
+      $schema: _,
+      $defs = {},
+      ...schema
+    } = JSON.parse(JSON.stringify(json).replaceAll('"#/$defs/', '"#/components/schemas/')) as {
+      $schema?: string;
+      $defs?: Record<string, Json>;
+    };
+    Object.assign(this.named, $defs);
+    return schema;
+  }
+}

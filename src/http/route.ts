@@ -1,0 +1,129 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { z } from 'zod';
+import { SightlineError, type ErrorCode } from '../base/errors.ts';
+import type { DeepReadonly } from '../config/schema.ts';
+
+/**
+ * One row of a room's route table. The table is what the server mounts, what it checks requests by, and what its OpenAPI
+ * document is made from: there is no second description. Paths have parameters as `:name`.
+ */
+export type Route = AnswerRoute | StreamRoute | FileRoute;
+
+interface RouteBase {
+  readonly url: string;
+  /** The document groups by it. */
+  readonly tag: string;
+  /** One line for people. */
+  readonly summary: string;
+  readonly description?: string;
+}
+
+export function methodOf(route: Route): AnswerRoute['method'] {
+  return route.kind === 'answer' ? route.method : 'GET';
+}
+
+/** For people and documents: `/api/sessions/{id}`. */
+export function pathOf(url: string): string {
+  return url.replaceAll(/:([A-Za-z_]+)/g, '{$1}');
+}
+
+/** What a request may bring. Not given: nothing of the kind may come. */
+export interface InputSchemas {
+  readonly params?: z.ZodType;
+  readonly query?: z.ZodType;
+  readonly body?: z.ZodType;
+}
+
+export interface AnswerRoute extends RouteBase, InputSchemas {
+  readonly kind: 'answer';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** Of the answer; text where it is a string. */
+  readonly response: z.ZodType;
+  /** A body to begin with, for the document. */
+  readonly example?: unknown;
+  /** Codes of the refusals that are its own, for the document. */
+  readonly errors?: readonly ErrorCode[];
+  /** What is returned becomes the answer, text as it is, all else as JSON; a thrown SightlineError becomes its status. */
+  readonly handle: (input: Input<unknown, unknown, unknown>) => unknown;
+}
+
+export interface StreamRoute extends RouteBase, Pick<InputSchemas, 'params' | 'query'> {
+  readonly kind: 'stream';
+  readonly contentType: string;
+  readonly errors?: readonly ErrorCode[];
+  /** Writes the answer itself; may throw a SightlineError before it has written anything. */
+  readonly stream: (
+    request: IncomingMessage,
+    response: ServerResponse,
+    params: Readonly<Record<string, string>>,
+  ) => void;
+}
+
+export interface FileRoute extends RouteBase {
+  readonly kind: 'file';
+  readonly contentType: string;
+  /** Path of the file to serve, with ranges and caching; undefined: there is none, a 404. */
+  readonly file: () => Promise<string | undefined>;
+}
+
+export interface Input<P, Q, B> {
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+}
+
+/** A row whose handler gets what its schemas read, and must give what its response's schema describes. */
+export function answer<R extends z.ZodType, P = undefined, Q = undefined, B = undefined>(
+  row: Omit<AnswerRoute, 'kind' | 'params' | 'query' | 'body' | 'response' | 'handle'> & {
+    readonly params?: z.ZodType<P>;
+    readonly query?: z.ZodType<Q>;
+    readonly body?: z.ZodType<B>;
+    readonly response: R;
+    readonly handle: (input: Input<P, Q, B>) => DeepReadonly<z.output<R>> | Promise<DeepReadonly<z.output<R>>>;
+  },
+): AnswerRoute {
+  return { ...row, kind: 'answer', handle: row.handle as AnswerRoute['handle'] };
+}
+
+/** Reads what came by the row's schemas. Errors: QUERY_BAD, BODY_BAD, naming the field. */
+export function readInput(
+  schemas: InputSchemas,
+  raw: { readonly params: unknown; readonly query: unknown; readonly body: unknown },
+): Input<unknown, unknown, unknown> {
+  return {
+    params: schemas.params && read(schemas.params, raw.params, 'QUERY_BAD', 'path'),
+    query: schemas.query ? read(schemas.query, raw.query, 'QUERY_BAD', 'query') : refuseAny(raw.query),
+    body: schemas.body ? read(schemas.body, raw.body, 'BODY_BAD', 'body') : refuseBody(raw.body),
+  };
+}
+
+const NAME_CHARS_MAX = 80;
+const PROBLEMS_MAX = 5;
+
+function read(schema: z.ZodType, value: unknown, code: ErrorCode, part: string): unknown {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.slice(0, PROBLEMS_MAX).map((issue) => {
+    const path = issue.path.map((key) => String(key).slice(0, NAME_CHARS_MAX)).join('.');
+    return `${path === '' ? `the ${part}` : `${part}.${path}`}: ${sentence(issue)}`;
+  });
+  throw new SightlineError(code, problems.join('; '));
+}
+
+/** In our own words where the library would repeat what came: it may be long, and holds whatever somebody sent. */
+function sentence(issue: z.core.$ZodIssue): string {
+  if (issue.code !== 'unrecognized_keys') return issue.message;
+  const keys = issue.keys.slice(0, PROBLEMS_MAX).map((key) => JSON.stringify(key.slice(0, NAME_CHARS_MAX)));
+  return `${keys.join(', ')} ${issue.keys.length === 1 ? 'is' : 'are'} unknown`;
+}
+
+function refuseAny(query: unknown): undefined {
+  const [key] = Object.keys(query ?? {});
+  if (key === undefined) return undefined;
+  throw new SightlineError('QUERY_BAD', `the query: ${JSON.stringify(key.slice(0, NAME_CHARS_MAX))} is unknown`);
+}
+
+function refuseBody(body: unknown): undefined {
+  if (body === undefined || body === null) return undefined;
+  throw new SightlineError('BODY_BAD', 'the request takes no body');
+}

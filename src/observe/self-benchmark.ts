@@ -1,0 +1,120 @@
+import type { Clock } from '../base/clock.ts';
+import type { WorkerStagesMs } from '../base/detection.ts';
+import { SightlineError } from '../base/errors.ts';
+
+/** The server measures what its engine has to spare, with a picture of its own. */
+
+export interface SelfBenchmarkHost {
+  readonly clock: Clock;
+  /** Runs one picture from bytes to detections. */
+  readonly run: () => Promise<WorkerStagesMs>;
+}
+
+export interface SelfBenchmarkResult {
+  /** How long it really took. */
+  readonly seconds: number;
+  readonly frames: number;
+  readonly fps: number;
+  /** Most pictures that were with the engine at once. */
+  readonly parallel: number;
+  /** Of the time, 0..1, for which it stood back for sessions. */
+  readonly stood_back: number;
+  /** Of one picture, bytes to detections, its wait for a worker included. */
+  readonly p50_ms: number;
+  readonly p95_ms: number;
+  /** Means. */
+  readonly stages_ms: WorkerStagesMs;
+}
+
+/** While there is no room it looks again so often. */
+const LOOK_MS = 10;
+
+export class SelfBenchmark {
+  readonly #host: SelfBenchmarkHost;
+  #isRunning = false;
+
+  constructor(host: SelfBenchmarkHost) {
+    this.#host = host;
+  }
+
+  /**
+   * Runs for so long, one at a time. `room` tells how many pictures may be with the engine now without a session having to wait
+   * for it; 0: none. Errors: BENCHMARK_BUSY, and those of the engine.
+   */
+  async run(seconds: number, room: () => number): Promise<SelfBenchmarkResult> {
+    if (this.#isRunning) throw new SightlineError('BENCHMARK_BUSY', 'a benchmark runs already');
+    if (room() < 1) throw noRoom();
+    this.#isRunning = true;
+    try {
+      return await this.#measure(seconds, room);
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  async #measure(seconds: number, room: () => number): Promise<SelfBenchmarkResult> {
+    const { clock, run } = this.#host;
+    const startMs = clock.now();
+    const endMs = startMs + seconds * 1000;
+    const tookMs: number[] = [];
+    const sums = { decode: 0, preprocess: 0, inference: 0, postprocess: 0 };
+    const running = new Set<Promise<void>>();
+    let parallel = 0;
+    let stoodBackMs = 0;
+    const one = async (): Promise<void> => {
+      const beginMs = clock.now();
+      const stages = await run();
+      tookMs.push(clock.now() - beginMs);
+      for (const stage of Object.keys(sums) as (keyof typeof sums)[]) sums[stage] += stages[stage];
+    };
+    const failures: unknown[] = [];
+    const start = (): void => {
+      const job = one()
+        .catch((thrown: unknown) => failures.push(thrown))
+        .then(() => void running.delete(job));
+      running.add(job);
+    };
+    while (clock.now() < endMs && failures.length === 0) {
+      const places = room();
+      while (running.size < places) start();
+      parallel = Math.max(parallel, running.size);
+      const beforeMs = clock.now();
+      await (running.size > 0 && places > 0 ? Promise.race(running) : pause(LOOK_MS));
+      if (places === 0) stoodBackMs += clock.now() - beforeMs;
+    }
+    await Promise.all(running);
+    if (failures.length > 0) throw failures[0];
+    if (tookMs.length === 0) throw noRoom();
+    const elapsedMs = clock.now() - startMs;
+    const sorted = tookMs.toSorted((a, b) => a - b);
+    const mean = (sum: number): number => sum / tookMs.length;
+    return {
+      seconds: elapsedMs / 1000,
+      frames: tookMs.length,
+      fps: (tookMs.length * 1000) / elapsedMs,
+      parallel,
+      stood_back: Math.min(1, stoodBackMs / elapsedMs),
+      p50_ms: percentile(sorted, 0.5),
+      p95_ms: percentile(sorted, 0.95),
+      stages_ms: {
+        decode: mean(sums.decode),
+        preprocess: mean(sums.preprocess),
+        inference: mean(sums.inference),
+        postprocess: mean(sums.postprocess),
+      },
+    };
+  }
+}
+
+function noRoom(): SightlineError {
+  return new SightlineError('BENCHMARK_BUSY', 'the sessions leave the engine no room for a benchmark');
+}
+
+/** Of one that is not empty: the smallest value that so many are not above. */
+function percentile(sorted: readonly number[], part: number): number {
+  return sorted[Math.ceil(part * sorted.length) - 1]!;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms));
+}
