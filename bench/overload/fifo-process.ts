@@ -112,6 +112,7 @@ function accept(socket: WebSocket, engine: OnnxEngine, modelId: string): void {
       frame_queue: QUEUE_MAX,
       idle_timeout_s: 300,
     },
+    budget_ms: 60_000,
     grant: GRANT,
   });
 }

@@ -54,7 +54,12 @@ class HonouringSender implements Sender {
   }
 
   static async open(url: string, priority: Priority): Promise<Sender> {
-    const options = { url, priority, WebSocket: WebSocket as unknown as WebSocketConstructor, reconnect: false as const };
+    const options = {
+      url,
+      priority,
+      WebSocket: WebSocket as unknown as WebSocketConstructor,
+      reconnect: false as const,
+    };
     return new HonouringSender(await connectVideo(options));
   }
 

@@ -1,14 +1,17 @@
 import { connectVideo, SightlineError, startCapture } from 'sightline/client';
-import type { Capture, CapturedResult, QualityLevel, VideoSession } from 'sightline/client';
+import type { Capture, CapturedResult, GrantFields, QualityLevel, VideoSession } from 'sightline/client';
 import type { Camera, CameraName } from './cameras.ts';
 import { CameraError, hasDemoCamera, openDemoCamera, openWebcam } from './cameras.ts';
+import { QualityHistory } from './quality.ts';
 import { Screen } from './screen.ts';
-import { frameTimes, LiveStats } from './stats.ts';
+import type { Simulator } from './simulate/simulator.ts';
+import { BUDGET_MS, frameTimes, LiveStats } from './stats.ts';
 import * as view from './view.ts';
 
 const TEXT_INTERVAL_MS = 250;
 const SERVER_POLL_MS = 1_000;
-const DROP_SHOWN_MS = 2_000;
+/** A frame that is given up now and then is how latency is kept; from this share on the picture suffers. */
+const DROPPING_SHARE = 0.2;
 
 /** One camera on one session, from the choice of a camera to the next one. */
 interface Lane {
@@ -19,6 +22,9 @@ interface Lane {
 
 const screen = new Screen(view.element<HTMLCanvasElement>('canvas'));
 const stats = new LiveStats();
+const history = new QualityHistory();
+const query = new URLSearchParams(location.search);
+const askedBudgetMs = query.get('budget_ms');
 const quality = view.element<HTMLSelectElement>('quality');
 const confidence = view.element<HTMLInputElement>('confidence');
 const pause = view.element<HTMLButtonElement>('pause');
@@ -30,8 +36,8 @@ const sources = new Map<CameraName, HTMLInputElement>(
 );
 
 let lane: Lane | undefined;
+let simulator: Simulator | undefined;
 let latest: CapturedResult['result'] | undefined;
-let lastDropMs = -Infinity;
 /** Rises with every choice of a camera: what an older one still finds out is of no interest. */
 let choice = 0;
 
@@ -61,8 +67,14 @@ async function watch(name: CameraName): Promise<void> {
 
 function sessionOptions() {
   const threshold = Number(confidence.value);
-  const model = new URLSearchParams(location.search).get('model');
-  return { url: '/ws/video', ...(threshold > 0 && { confidence: threshold }), ...(model !== null && { model }) };
+  const model = query.get('model');
+  return {
+    url: '/ws/video',
+    ...(askedBudgetMs !== null && { budgetMs: Number(askedBudgetMs) }),
+    ...(threshold > 0 && { confidence: threshold }),
+    ...(model !== null && { model }),
+    ...(simulator?.WebSocket && { WebSocket: simulator.WebSocket }),
+  };
 }
 
 function openLane(camera: Camera, session: VideoSession): void {
@@ -76,6 +88,7 @@ function openLane(camera: Camera, session: VideoSession): void {
     },
   });
   lane = { camera, session, capture };
+  history.begin();
   if (quality.value !== '') pin();
   pause.disabled = false;
   session.on('state', ({ state, error }) => {
@@ -86,10 +99,8 @@ function openLane(camera: Camera, session: VideoSession): void {
       showProblem(camera.name, error);
     }
   });
-  session.on('grant', view.showGrant);
-  session.on('dropped', () => {
-    lastDropMs = performance.timeOrigin + performance.now();
-  });
+  session.on('grant', showGrant);
+  session.on('dropped', ({ seqs }) => stats.addDrops(unixNow(), seqs.length));
   showOpen(session);
 }
 
@@ -113,9 +124,18 @@ function closeLane(): void {
 
 function showOpen(session: VideoSession): void {
   view.showNotice(undefined);
-  view.showGrant(session.grant);
+  showGrant(session.grant);
   view.showModel(session.welcome, undefined);
   void showServer(session);
+}
+
+function showGrant(grant: GrantFields): void {
+  view.showGrant(grant);
+  history.add(unixNow(), grant);
+}
+
+function unixNow(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 function showReconnecting(error: SightlineError | undefined): void {
@@ -203,14 +223,17 @@ async function findDemoCamera(): Promise<boolean> {
 }
 
 function refreshText(): void {
+  const nowMs = unixNow();
+  const figures = stats.read(nowMs);
+  const budgetMs = lane?.session.welcome.budget_ms ?? BUDGET_MS;
+  history.sample(nowMs, lane?.session.grant, figures, budgetMs);
+  view.showFigures(figures, budgetMs);
   if (!lane) return;
   const { session, capture } = lane;
-  const nowMs = performance.timeOrigin + performance.now();
-  const figures = stats.read(nowMs);
-  const dropping = nowMs - lastDropMs < DROP_SHOWN_MS;
-  view.showFigures(figures);
-  const { skipped, busy } = capture.stats();
-  view.showAccounts(session.metrics(), skipped + busy, dropping);
+  const dropping = figures.droppedShare >= DROPPING_SHARE;
+  const captured = capture.stats();
+  view.showCapture(captured);
+  view.showAccounts(session.metrics(), captured, dropping);
   if (latest) {
     view.showObjects(latest.detections);
     view.showPictureSize(latest.width, latest.height);
@@ -241,14 +264,26 @@ async function start(): Promise<void> {
   pause.addEventListener('click', () => void togglePause());
   setInterval(refreshText, TEXT_INTERVAL_MS);
   void showLicences();
+  void history.loadPlots();
   view.showStatus('busy', 'Looking for a camera');
   const asked = choice;
   const hasDemo = await findDemoCamera();
   sources.get('demo')!.disabled = !hasDemo;
+  if (hasDemo) void offerSimulator();
   // The visitor was faster.
   if (asked !== choice) return;
   if (hasDemo) await watch('demo');
   else showWelcome();
+}
+
+/** Only where there is a demo camera, whose pictures the load is made of. */
+async function offerSimulator(): Promise<void> {
+  const { Simulator } = await import('./simulate/simulator.ts');
+  simulator = new Simulator({
+    section: view.element('simulate'),
+    text: view.element('simulate-text'),
+    onLink: () => lane && void watch(lane.camera.name),
+  });
 }
 
 function showWelcome(): void {

@@ -11,18 +11,32 @@ export interface FrameTimes {
   readonly stagesMs: Readonly<Record<Stage, number>>;
 }
 
-export interface LiveFigures {
-  /** The typical frame of the last second, whose stages add up to its total; undefined while nothing comes. */
-  readonly typical: Pick<FrameTimes, 'totalMs' | 'stagesMs'> | undefined;
-  /** 95th percentile over the last frames, ms. */
-  readonly p95Ms: number | undefined;
-  /** Results per second. */
-  readonly fps: number;
+/** What half of the frames and what 95 % of them stayed within, ms. */
+export interface Spread {
+  readonly p50Ms: number;
+  readonly p95Ms: number;
 }
 
+export interface LiveFigures {
+  /** The typical frame of the last second, or else the last one, whose stages add up to its total; undefined while nothing comes. */
+  readonly typical: Pick<FrameTimes, 'totalMs' | 'stagesMs'> | undefined;
+  /** Over the last five seconds; undefined when nothing came in them. Percentiles of stages do not add up. */
+  readonly spread: { readonly total: Spread; readonly stages: Readonly<Record<Stage, Spread>> } | undefined;
+  /** Results per second. */
+  readonly fps: number;
+  /** Of the frames that were answered in the last two seconds, the share that was dropped, 0..1. */
+  readonly droppedShare: number;
+}
+
+/** Shown until a server has told the budget of its session. */
+export const BUDGET_MS = 75;
+
 const WINDOW_MS = 1_000;
+/** Where results come seldom, the last one stands for the last second for so long. */
+const LAST_MS = 3_000;
+const SPREAD_WINDOW_MS = 5_000;
 const RATE_WINDOW_MS = 2_000;
-const FRAMES_MAX = 240;
+const FRAMES_MAX = 300;
 
 /** What the server's stages do not account for is the way back: encoding, network, and the browser's turn. */
 export function frameTimes({
@@ -43,28 +57,38 @@ export function frameTimes({
 /** The last frames' times, for the figures on the page. */
 export class LiveStats {
   readonly #frames: FrameTimes[] = [];
+  readonly #drops: { readonly timeMs: number; readonly count: number }[] = [];
 
   add(times: FrameTimes): void {
     this.#frames.push(times);
     if (this.#frames.length > FRAMES_MAX) this.#frames.shift();
   }
 
+  addDrops(timeMs: number, count: number): void {
+    this.#drops.push({ timeMs, count });
+    if (this.#drops.length > FRAMES_MAX) this.#drops.shift();
+  }
+
   clear(): void {
     this.#frames.length = 0;
+    this.#drops.length = 0;
   }
 
   read(nowMs: number): LiveFigures {
     const within = (ms: number) => this.#frames.filter(({ receivedTimeMs }) => nowMs - receivedTimeMs <= ms);
+    const recent = within(RATE_WINDOW_MS);
+    const dropped = this.#drops.reduce(
+      (sum, { timeMs, count }) => sum + (nowMs - timeMs <= RATE_WINDOW_MS ? count : 0),
+      0,
+    );
     return {
-      typical: typicalOf(within(WINDOW_MS)),
-      p95Ms: percentile(
-        this.#frames.map(({ totalMs }) => totalMs),
-        0.95,
-      ),
+      typical: typicalOf(within(WINDOW_MS)) ?? typicalOf(within(LAST_MS).slice(-1)),
+      spread: spreadOf(within(SPREAD_WINDOW_MS)),
       fps: rate(
-        within(RATE_WINDOW_MS).map(({ receivedTimeMs }) => receivedTimeMs),
+        recent.map(({ receivedTimeMs }) => receivedTimeMs),
         nowMs,
       ),
+      droppedShare: dropped === 0 ? 0 : dropped / (dropped + recent.length),
     };
   }
 }
@@ -96,7 +120,21 @@ function rate(timesMs: readonly number[], nowMs: number): number {
   return silenceMs > 2 * meanGapMs ? (timesMs.length * 1000) / (nowMs - first) : 1000 / meanGapMs;
 }
 
-function percentile(values: readonly number[], fraction: number): number | undefined {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.max(1, Math.ceil(sorted.length * fraction)) - 1];
+function spreadOf(frames: readonly FrameTimes[]): LiveFigures['spread'] {
+  if (frames.length === 0) return undefined;
+  const spread = (of: (frame: FrameTimes) => number): Spread => {
+    const sorted = frames.map(of).toSorted((a, b) => a - b);
+    return { p50Ms: percentile(sorted, 0.5), p95Ms: percentile(sorted, 0.95) };
+  };
+  return {
+    total: spread(({ totalMs }) => totalMs),
+    stages: Object.fromEntries(STAGES.map((stage) => [stage, spread(({ stagesMs }) => stagesMs[stage])])) as Readonly<
+      Record<Stage, Spread>
+    >,
+  };
+}
+
+/** Of at least one value. */
+function percentile(sorted: readonly number[], fraction: number): number {
+  return sorted[Math.max(1, Math.ceil(sorted.length * fraction)) - 1]!;
 }

@@ -1,6 +1,7 @@
 import { colourOf } from 'sightline/client';
-import type { GrantFields, VideoMetrics, WelcomeMessage, WireDetection } from 'sightline/client';
-import type { LiveFigures, Stage } from './stats.ts';
+import type { CaptureStats, GrantFields, VideoMetrics, WelcomeMessage, WireDetection } from 'sightline/client';
+import { changeText, rateText, REASONS, type GrantChange } from './grant-log.ts';
+import type { LiveFigures, Spread, Stage } from './stats.ts';
 import { STAGES } from './stats.ts';
 
 /** Everything on the page but the picture. Called a few times a second, never once a frame. */
@@ -28,7 +29,8 @@ const STAGE_HINTS: Readonly<Record<Stage, string>> = {
 const CAUSE_NAMES: Readonly<Record<string, string>> = {
   queue_full: 'server’s queue full',
   expired: 'too old for a worker',
-  stale: 'overtaken by a newer one',
+  superseded: 'a newer one was waiting',
+  stale: 'a newer result was out already',
   slow_reader: 'page read too slowly',
   disconnected: 'connection gone',
   lost: 'lost with the connection',
@@ -88,41 +90,65 @@ export function buildStages(): void {
   for (const stage of STAGES) {
     const segment = document.createElement('span');
     segment.dataset['stage'] = stage;
-    element('bar').append(segment);
-    const name = document.createElement('dt');
-    name.dataset['stage'] = stage;
-    name.textContent = STAGE_NAMES[stage];
-    name.title = STAGE_HINTS[stage];
-    const value = document.createElement('dd');
-    value.id = `stage-${stage}`;
-    value.textContent = '–';
-    const row = document.createElement('div');
-    row.append(name, value);
-    element('stages').append(row);
+    element('bar-stages').append(segment);
+    element('stages').append(rowOf(stage, STAGE_NAMES[stage], STAGE_HINTS[stage]));
   }
+  element('stages').append(rowOf('total', 'All', 'from the capture to the result in this page'));
 }
 
-export function showFigures({ typical, p95Ms, fps }: LiveFigures): void {
+function rowOf(key: Stage | 'total', name: string, hint: string): HTMLElement {
+  const row = document.createElement('div');
+  row.dataset['stage'] = key;
+  row.title = hint;
+  row.innerHTML = `<dt></dt><dd class="track" aria-hidden="true"><i class="p95"></i><i class="p50"></i></dd>
+    <dd class="value"></dd><dd class="value"></dd>`;
+  row.querySelector('dt')!.textContent = name;
+  return row;
+}
+
+/** The bars reach a little further than the budget, or as far as they must. */
+const BUDGET_SHARE = 0.9;
+
+export function showFigures({ typical, spread, fps }: LiveFigures, budgetMs: number): void {
   setText('total', typical === undefined ? '–' : ms(typical.totalMs));
-  setText('p95', p95Ms === undefined ? '–' : ms(p95Ms));
+  setText('p95', spread === undefined ? '–' : ms(spread.total.p95Ms));
+  setText('budget', ms(budgetMs));
   setText('fps', typical === undefined ? '0' : fps.toFixed(fps < 9.95 ? 1 : 0));
-  for (const segment of element('bar').children) {
-    const stage = (segment as HTMLElement).dataset['stage'] as Stage;
-    (segment as HTMLElement).style.flexGrow = String(typical?.stagesMs[stage] ?? 0);
-    setText(`stage-${stage}`, typical === undefined ? '–' : `${ms(typical.stagesMs[stage])} ms`);
+  const scaleMs = Math.max(budgetMs / BUDGET_SHARE, typical?.totalMs ?? 0, spread?.total.p95Ms ?? 0);
+  element('budget-bars').style.setProperty('--budget', percent(budgetMs, scaleMs));
+  for (const segment of element('bar-stages').children as HTMLCollectionOf<HTMLElement>) {
+    segment.style.width = percent(typical?.stagesMs[segment.dataset['stage'] as Stage] ?? 0, scaleMs);
   }
   const told = typical && STAGES.map((stage) => `${STAGE_NAMES[stage]} ${ms(typical.stagesMs[stage])} ms`).join(', ');
   element('bar').ariaLabel = told ?? 'No latency measured yet';
+  for (const row of element('stages').children as HTMLCollectionOf<HTMLElement>) {
+    const key = row.dataset['stage'] as Stage | 'total';
+    showRow(row, key === 'total' ? spread?.total : spread?.stages[key], scaleMs);
+    if (key === 'total') row.classList.toggle('over', spread !== undefined && spread.total.p95Ms > budgetMs);
+  }
 }
 
-export function showAccounts(metrics: VideoMetrics, leftOut: number, dropping: boolean): void {
+function showRow(row: HTMLElement, spread: Spread | undefined, scaleMs: number): void {
+  const [, track, p50, p95] = row.children as HTMLCollectionOf<HTMLElement>;
+  const [bar95, bar50] = track!.children as HTMLCollectionOf<HTMLElement>;
+  bar95!.style.width = percent(spread?.p95Ms ?? 0, scaleMs);
+  bar50!.style.width = percent(spread?.p50Ms ?? 0, scaleMs);
+  p50!.textContent = spread === undefined ? '–' : ms(spread.p50Ms);
+  p95!.textContent = spread === undefined ? '–' : ms(spread.p95Ms);
+}
+
+function percent(part: number, whole: number): string {
+  return `${Math.min(100, (100 * part) / whole).toFixed(2)}%`;
+}
+
+export function showAccounts(metrics: VideoMetrics, { skipped, busy }: CaptureStats, dropping: boolean): void {
   const causes = Object.entries({ ...metrics.dropped, error: metrics.frameErrors }).filter(([, count]) => count > 0);
   const dropped = causes.reduce((sum, [, count]) => sum + count, 0);
   setText('drops', count(dropped));
   element('drops').classList.toggle('warn', dropping);
   setText('drops-share', `of ${count(metrics.sent)} sent`);
   setText('frames', `${count(metrics.results)} answered, ${metrics.unanswered} on the way`);
-  setText('left-out', `${count(leftOut)} above the granted rate`);
+  setText('left-out', `${count(skipped)} by the grant, ${count(busy)} by the encoder`);
   setText(
     'round-trip',
     metrics.roundTripMs.count === 0
@@ -154,9 +180,39 @@ function replaceIfChanged(list: HTMLElement, rows: readonly (readonly [string, s
   );
 }
 
-export function showGrant(grant: GrantFields): void {
-  const fps = Number(grant.rate_fps.toFixed(1));
-  setText('grant', `${fps} frames/s, ${grant.width} × ${grant.height}, JPEG ${grant.quality}`);
+export function showGrant({ rate_fps, width, height, quality, reason }: GrantFields): void {
+  setText('reason', REASONS[reason]);
+  setText('grant', `${rateText(rate_fps)} frames/s, ${width} × ${height}, JPEG ${quality}`);
+}
+
+/** Newest first. */
+export function showChanges(changes: readonly GrantChange[]): void {
+  const rows = changes.map((change) => [clockText(change.timeMs), REASONS[change.reason], changeText(change)] as const);
+  const list = element('changes');
+  const key = JSON.stringify(rows);
+  if (list.dataset['key'] === key) return;
+  list.dataset['key'] = key;
+  list.replaceChildren(
+    ...rows.map(([time, reason, figures]) => {
+      const item = document.createElement('li');
+      item.innerHTML = '<time></time><span><b></b><span></span></span>';
+      item.querySelector('time')!.textContent = time;
+      item.querySelector('b')!.textContent = reason;
+      item.querySelector('span span')!.textContent = `: ${figures}`;
+      return item;
+    }),
+  );
+}
+
+function clockText(timeMs: number): string {
+  return new Date(timeMs).toTimeString().slice(0, 8);
+}
+
+/** How the capture does: where it encodes, and how soon a result is seen. */
+export function showCapture({ encodeMs, inWorker, shownAfterMs, sent }: CaptureStats): void {
+  if (sent === 0) return;
+  setText('encoding', `${ms(encodeMs)} ms, ${inWorker ? 'in a worker' : 'in the page'}`);
+  setText('shown', shownAfterMs === 0 ? '–' : `${ms(shownAfterMs)} ms after it came`);
 }
 
 export function showPictureSize(width: number, height: number): void {

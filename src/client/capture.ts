@@ -1,9 +1,12 @@
 import { toSightlineError } from '../base/errors.ts';
 import type { SightlineError } from '../base/errors.ts';
 import type { Picture } from './canvas.ts';
-import { contextOf, encodeJpeg, makePicture } from './canvas.ts';
+import type { EncodedPicture } from './encoder.ts';
+import { encodingWorker, PictureEncoder } from './encoder.ts';
 import { fitInside } from './fit.ts';
+import type { Size } from './fit.ts';
 import { PendingPictures } from './pictures.ts';
+import { RenderLag } from './render-lag.ts';
 import type { VideoResult, VideoSession } from './video.ts';
 
 /** V8: no picture leaves the browser with a longer side, whatever the grant. */
@@ -12,13 +15,13 @@ const SIDE_MAX = 1280;
 /** A capture time that a camera reports is believed when it is at most this old, ms. */
 const CAMERA_AGE_MAX_MS = 1_000;
 
-/** A result with the very picture that it tells of. The picture is lent: it is overwritten once `onResult` has returned. */
+/** A result with the very picture that it tells of. The picture is lent: it is freed once `onResult` has returned. */
 export interface CapturedResult extends VideoResult {
   readonly picture: Picture;
 }
 
 export interface CaptureOptions {
-  readonly session: Pick<VideoSession, 'send' | 'canSend' | 'grant' | 'on'>;
+  readonly session: Pick<VideoSession, 'send' | 'canSend' | 'grant' | 'on' | 'reportLag'>;
   /** A playing `<video>`, which stays the caller's; or a stream, which the capture owns from now on and stops in the end. */
   readonly source: HTMLVideoElement | MediaStream;
   readonly onResult: (result: CapturedResult) => void;
@@ -44,6 +47,10 @@ export interface CaptureStats {
   readonly failed: number;
   /** Of the last frame: drawing and encoding. */
   readonly encodeMs: number;
+  /** Are frames encoded in a worker? From the moment on that it is there, where the browser has such workers. */
+  readonly inWorker: boolean;
+  /** From a result's arrival to the repaint that shows it, averaged over about a second. */
+  readonly shownAfterMs: number;
 }
 
 export interface Capture {
@@ -69,26 +76,33 @@ class VideoCapture implements Capture {
   readonly #video: HTMLVideoElement;
   readonly #stream: MediaStream | undefined;
   readonly #pending: PendingPictures<CapturedFrame>;
-  /** Canvases at rest. With those in use there are at most the window and one more. */
-  readonly #idle: Picture[] = [];
+  readonly #encoder = new PictureEncoder(encodingWorker());
+  readonly #lag = new RenderLag();
   readonly #unsubscribe: (() => void)[];
   readonly #stats = { seen: 0, sent: 0, skipped: 0, busy: 0, failed: 0, encodeMs: 0 };
   #encoding = false;
   #stopped = false;
   #cancelNext: () => void = () => {};
+  /** When the first result came that the coming repaint shows. */
+  #arrivedMs: number | undefined;
+  #repaint = 0;
 
   constructor(options: CaptureOptions) {
     const { session, source, onResult } = options;
     this.#options = options;
     this.#stream = source instanceof MediaStream ? source : undefined;
     this.#video = source instanceof MediaStream ? playStream(source) : source;
-    this.#pending = new PendingPictures(({ picture }) => this.#release(picture));
+    this.#pending = new PendingPictures(({ picture }) => this.#encoder.release(picture));
     this.#unsubscribe = [
       session.on('result', (received) => {
+        this.#awaitRepaint();
         this.#pending.use(received.result.seq, ({ picture }) => onResult({ ...received, picture }));
       }),
       session.on('dropped', ({ seqs }) => this.#pending.free(seqs)),
       session.on('error', ({ seq }) => seq !== undefined && this.#pending.free([seq])),
+      // Another connection begins with a server that has been told nothing.
+      session.on('state', ({ state }) => state === 'open' && this.#lag.forgetReport()),
+      onHidden(() => this.#forgetRepaint()),
     ];
     this.#awaitFrame();
   }
@@ -99,16 +113,17 @@ class VideoCapture implements Capture {
   }
 
   stats(): CaptureStats {
-    return { ...this.#stats };
+    return { ...this.#stats, inWorker: this.#encoder.isInWorker, shownAfterMs: this.#lag.averageMs };
   }
 
   stop(): void {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#cancelNext();
+    this.#forgetRepaint();
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#pending.freeAll();
-    this.#idle.length = 0;
+    this.#encoder.close();
     if (!this.#stream) return;
     for (const track of this.#stream.getTracks()) track.stop();
     this.#video.srcObject = null;
@@ -129,16 +144,16 @@ class VideoCapture implements Capture {
     else void this.#capture(captureTimeMs);
   }
 
-  /** Draws at once, since the video moves on; encodes and sends when the browser is ready. */
+  /** Takes the frame at once, since the video moves on; sends it when it is encoded. */
   async #capture(captureTimeMs: number): Promise<void> {
     const { session, onFrame, onError } = this.#options;
     const startedMs = performance.now();
     this.#encoding = true;
-    let picture: Picture | undefined;
+    let encoded: EncodedPicture | undefined;
     try {
-      picture = this.#draw();
-      const jpeg = await encodeJpeg(picture, session.grant.quality);
+      encoded = await this.#encoder.encode(this.#video, this.#pictureSize(), session.grant.quality);
       this.#stats.encodeMs = performance.now() - startedMs;
+      const { jpeg, picture } = encoded;
       const seq = this.#stopped ? undefined : session.send({ jpeg, captureTimeMs });
       if (seq === undefined) {
         this.#stats.skipped++;
@@ -146,34 +161,49 @@ class VideoCapture implements Capture {
       }
       this.#stats.sent++;
       this.#pending.keep(seq, { picture, captureTimeMs });
-      const sent = picture;
-      picture = undefined;
-      onFrame?.({ seq, picture: sent, captureTimeMs });
+      encoded = undefined;
+      onFrame?.({ seq, picture, captureTimeMs });
     } catch (thrown) {
       this.#stats.failed++;
-      onError?.(toSightlineError(thrown));
+      // Who stops the capture in the middle of a frame does not want to hear of it.
+      if (!this.#stopped) onError?.(toSightlineError(thrown));
     } finally {
-      if (picture) this.#release(picture);
+      if (encoded) this.#encoder.release(encoded.picture);
       this.#encoding = false;
     }
   }
 
-  #draw(): Picture {
+  #pictureSize(): Size {
     const { grant } = this.#options.session;
     const limit = { width: Math.min(grant.width, SIDE_MAX), height: Math.min(grant.height, SIDE_MAX) };
-    const size = fitInside({ width: this.#video.videoWidth, height: this.#video.videoHeight }, limit);
-    const picture = this.#idle.pop() ?? makePicture(size);
-    // Setting a canvas's size clears it, even to what it is.
-    if (picture.width !== size.width) picture.width = size.width;
-    if (picture.height !== size.height) picture.height = size.height;
-    contextOf(picture).drawImage(this.#video, 0, 0, size.width, size.height);
-    return picture;
+    return fitInside({ width: this.#video.videoWidth, height: this.#video.videoHeight }, limit);
   }
 
-  #release(picture: Picture): void {
-    if (!this.#stopped && this.#idle.length + this.#pending.size <= this.#options.session.grant.window)
-      this.#idle.push(picture);
+  /** What `onResult` draws is seen with the next repaint: how long that takes tells whether the page keeps up. */
+  #awaitRepaint(): void {
+    if (document.hidden || this.#arrivedMs !== undefined) return;
+    this.#arrivedMs = performance.now();
+    this.#repaint = requestAnimationFrame(() => {
+      const nowMs = performance.now();
+      const lagMs = this.#lag.add(nowMs - (this.#arrivedMs ?? nowMs), nowMs);
+      this.#arrivedMs = undefined;
+      if (lagMs !== undefined) this.#options.session.reportLag(lagMs);
+    });
   }
+
+  /** A hidden page is not painted, which says nothing about how it keeps up. */
+  #forgetRepaint(): void {
+    cancelAnimationFrame(this.#repaint);
+    this.#arrivedMs = undefined;
+  }
+}
+
+function onHidden(callback: () => void): () => void {
+  const look = (): void => {
+    if (document.hidden) callback();
+  };
+  document.addEventListener('visibilitychange', look);
+  return () => document.removeEventListener('visibilitychange', look);
 }
 
 function playStream(stream: MediaStream): HTMLVideoElement {

@@ -6,6 +6,7 @@ import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../pr
 import type {
   ClientMessage,
   ErrorMessage,
+  GrantFields,
   IncomingFrame,
   MessageFormat,
   ResultMessage,
@@ -30,7 +31,16 @@ class ScriptedLane {
   readonly received: ClientMessage[] = [];
   socket!: WebSocket;
   format: MessageFormat = 'json';
-  grant = { rate_fps: 1000, window: 3, width: 640, height: 480, quality: 60, pinned: null, level: 'fixed', reason: 'fixed' };
+  grant: GrantFields = {
+    rate_fps: 1000,
+    window: 3,
+    width: 640,
+    height: 480,
+    quality: 60,
+    pinned: null,
+    level: 'fixed',
+    reason: 'fixed',
+  };
   welcome: object = {};
   /** What comes instead of a welcome. */
   refusal: { error: ErrorMessage; closeCode: number } | undefined;
@@ -94,6 +104,7 @@ class ScriptedLane {
         frame_queue: 25,
         idle_timeout_s: 300,
       },
+      budget_ms: 75,
       grant: this.grant,
       ...this.welcome,
     });

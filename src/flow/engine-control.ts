@@ -59,7 +59,8 @@ export class EngineControl {
       const completed = facts.completed - this.#last.completed;
       const busyMs = facts.busyMs - this.#last.busyMs;
       this.#load = Math.min(1, busyMs / (elapsedMs * Math.max(1, facts.workers)));
-      if (this.#load >= BUSY_MIN && completed > 0) {
+      // While no worker is ready (the only one is being replaced) nothing is learned of what one can do.
+      if (facts.workers > 0 && this.#load >= BUSY_MIN && completed > 0) {
         const capacity = (completed * 1000 * facts.workers) / busyMs;
         this.#capacity =
           this.#capacity === undefined ? capacity : this.#capacity + LEARNING * (capacity - this.#capacity);

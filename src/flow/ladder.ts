@@ -117,6 +117,8 @@ export class Ladder {
   /** Since when a higher rung is affordable; undefined: it is not. */
   #affordableSinceMs: number | undefined;
   #wentUpMs = -Infinity;
+  /** The last step up has not proved itself yet. */
+  #isOnTrial = false;
   #patience = 1;
   #moves = 0;
 
@@ -135,17 +137,22 @@ export class Ladder {
   }
 
   update({ nowMs, available, costOf }: LadderInput): number {
+    if (this.#isOnTrial && nowMs - this.#wentUpMs >= 2 * this.#limits.stabilityMs) {
+      this.#isOnTrial = false;
+      this.#patience = 1;
+    }
     let target = this.#rung;
     while (target > 0 && available < DOWN_MARGIN * costOf(target)) target--;
     if (target < this.#rung) {
-      // Soon after a step up: that step was a mistake.
-      const isMistake = nowMs - this.#wentUpMs < 2 * this.#limits.stabilityMs;
-      this.#patience = isMistake ? Math.min(PATIENCE_MAX, this.#patience * 2) : 1;
+      // So soon after a step up: that step was a mistake, one however far it goes down.
+      if (this.#isOnTrial) this.#patience = Math.min(PATIENCE_MAX, this.#patience * 2);
+      this.#isOnTrial = false;
       this.#move(target);
     } else if (this.#rung < this.#top && available >= UP_MARGIN * costOf(this.#rung + 1)) {
       this.#affordableSinceMs ??= nowMs;
       if (nowMs - this.#affordableSinceMs >= this.#limits.stabilityMs * this.#patience) {
         this.#wentUpMs = nowMs;
+        this.#isOnTrial = true;
         this.#move(this.#rung + 1);
       }
     } else {

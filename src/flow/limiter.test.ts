@@ -188,3 +188,93 @@ describe('window', () => {
     );
   });
 });
+
+describe('spread', () => {
+  const FAST = { rateFps: 10, window: 4 };
+  const SLOW = { rateFps: 5, window: 4 };
+
+  /** Milliseconds until the next frame after one was sent at 0 and the grant changed, with some spread. */
+  const waitAfter = (rateFps: number, spread: number) => {
+    const limiter = new FrameLimiter(FAST, 0);
+    limiter.sent(1, 0);
+    limiter.setGrant({ rateFps, window: 4 }, 0, spread);
+    return limiter.nextInMs(0);
+  };
+
+  test('puts the next frame off by up to one more where the rate falls', () => {
+    // The bucket holds the frame that was sent; one more may go at three quarters, but not closer than 0.4 frames.
+    expect(waitAfter(5, 0)).toBeCloseTo(0.4 * 200);
+    expect(waitAfter(5, 0.5)).toBeCloseTo((1.5 - 0.75) * 200);
+    expect(waitAfter(5, 1)).toBeCloseTo((2 - 0.75) * 200);
+  });
+
+  test('nothing is put off by a rate that rises, stays or falls by a tenth', () => {
+    for (const rateFps of [9, 10, 20]) expect(waitAfter(rateFps, 1)).toBeCloseTo(400 / rateFps);
+    expect(waitAfter(8.9, 1)).toBeCloseTo(1_250 / 8.9);
+  });
+
+  test('grants that fall again and again put a frame off once, and the one after it once more', () => {
+    const limiter = new FrameLimiter({ rateFps: 100, window: 4 }, 0);
+    for (const rateFps of [50, 25, 10]) limiter.setGrant({ rateFps, window: 4 }, 0, 1);
+    expect(limiter.nextInMs(0)).toBeCloseTo(25);
+    limiter.sent(1, 25);
+    limiter.setGrant(SLOW, 25, 1);
+    expect(limiter.nextInMs(25)).toBeCloseTo((1.75 + 1 - 0.75) * 200);
+  });
+
+  test('a client that was stopped sends again as soon as it may', () => {
+    const limiter = new FrameLimiter(FAST, 0);
+    limiter.setGrant({ rateFps: 0, window: 4 }, 0, 1);
+    limiter.setGrant(FAST, 5_000, 1);
+    expect(limiter.nextInMs(5_000)).toBeCloseTo(25);
+  });
+
+  test('many clients that are told at once do not send in step from then on', () => {
+    const random = seededRandom(11);
+    const sentAt = (spread: () => number) =>
+      Array.from({ length: 500 }, () => {
+        const limiter = new FrameLimiter(FAST, 0);
+        limiter.sent(1, 0);
+        limiter.setGrant(SLOW, 0, spread());
+        return limiter.nextInMs(0);
+      });
+    const momentsOf10Ms = (times: number[]) => new Set(times.map((ms) => Math.floor(ms / 10))).size;
+    expect(momentsOf10Ms(sentAt(() => 0))).toBe(1);
+    expect(momentsOf10Ms(sentAt(random))).toBeGreaterThanOrEqual(17);
+  });
+
+  test('property: it only delays, by one frame at the most, and never a limiter whose grants stay', () => {
+    const steps = fc.record({
+      gapMs: fc.double({ min: 0, max: 300, noNaN: true }),
+      rateFps: fc.option(fc.double({ min: 1, max: 60, noNaN: true }), { nil: undefined }),
+      spread: fc.double({ min: 0, max: 1, noNaN: true }),
+    });
+    fc.assert(
+      fc.property(fc.array(steps, { maxLength: 120 }), (all) => {
+        const plain = new FrameLimiter({ rateFps: 30, window: 9 }, 0);
+        const spread = new FrameLimiter({ rateFps: 30, window: 9 }, 0);
+        let nowMs = 0;
+        let hasFallen = false;
+        all.forEach((step, seq) => {
+          nowMs += step.gapMs;
+          if (step.rateFps !== undefined) {
+            hasFallen ||= step.rateFps < 0.9 * plain.grant.rateFps;
+            const grant = { rateFps: step.rateFps, window: 9 };
+            plain.setGrant(grant, nowMs);
+            spread.setGrant(grant, nowMs, step.spread);
+          }
+          const [soonMs, laterMs] = [plain.nextInMs(nowMs), spread.nextInMs(nowMs)];
+          expect(laterMs).toBeGreaterThanOrEqual(soonMs - 1e-6);
+          expect(laterMs).toBeLessThanOrEqual(soonMs + 1_000 / plain.grant.rateFps + 1e-6);
+          if (!hasFallen) expect(laterMs).toBe(soonMs);
+          // Both go on from the same frame: what was put off before is over.
+          if (laterMs > 0) return;
+          for (const limiter of [plain, spread]) {
+            limiter.sent(seq, nowMs);
+            limiter.answered(seq);
+          }
+        });
+      }),
+    );
+  });
+});

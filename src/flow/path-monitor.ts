@@ -43,6 +43,8 @@ const SERVICE_MS_MIN = 2;
 const BASE_WINDOW_MS = 10_000;
 /** The peak is forgotten by half in so long. */
 const PEAK_HALF_LIFE_MS = 5_000;
+/** A capacity that was not measured for so long (no round trip, and nothing waits) is not known any more: more may be tried. */
+const UNMEASURED_MS = 10_000;
 
 export class PathMonitor {
   readonly #samples: number[] = [];
@@ -52,6 +54,7 @@ export class PathMonitor {
   #lastMinMs = Infinity;
   #windowEndMs = -Infinity;
   #lastArrivedMs = -Infinity;
+  #lastSampleMs = -Infinity;
   #peak: { readonly bps: number; readonly timeMs: number } | undefined;
   #state: PathState = { queueMs: 0, serviceMs: 0, baseMs: 0, capacityBps: undefined, peakBps: undefined };
 
@@ -66,6 +69,7 @@ export class PathMonitor {
 
   frame({ bytes, sentTimeMs, arrivedTimeMs }: FrameArrival): PathState {
     const delayMs = arrivedTimeMs - sentTimeMs;
+    if (!Number.isFinite(delayMs)) return this.#state;
     this.#keepMin(delayMs, arrivedTimeMs);
     const smallestMs = Math.min(this.#windowMinMs, this.#lastMinMs);
     const isBaseKnown = this.#roundTripMs !== undefined;
@@ -75,6 +79,10 @@ export class PathMonitor {
     const serviceMs = Math.max(0, arrivedTimeMs - Math.max(this.#lastArrivedMs, beginMs));
     this.#lastArrivedMs = Math.max(this.#lastArrivedMs, arrivedTimeMs);
     if (isBaseKnown || queueMs > 0) this.#sample((bytes * 8_000) / Math.max(SERVICE_MS_MIN, serviceMs), arrivedTimeMs);
+    else if (arrivedTimeMs - this.#lastSampleMs > UNMEASURED_MS) {
+      this.#samples.length = 0;
+      this.#peak = undefined;
+    }
     const capacityBps = medianOf(this.#samples);
     this.#state = { queueMs, serviceMs, baseMs, capacityBps, peakBps: this.#peakAt(arrivedTimeMs) };
     return this.#state;
@@ -103,13 +111,14 @@ export class PathMonitor {
 
   #sample(bps: number, nowMs: number): void {
     this.#samples.push(bps);
+    this.#lastSampleMs = nowMs;
     if (this.#samples.length > SAMPLES) this.#samples.shift();
     const median = medianOf(this.#samples)!;
     if (median >= (this.#peakAt(nowMs) ?? 0)) this.#peak = { bps: median, timeMs: nowMs };
   }
 
   #peakAt(nowMs: number): number | undefined {
-    return this.#peak && this.#peak.bps * 0.5 ** ((nowMs - this.#peak.timeMs) / PEAK_HALF_LIFE_MS);
+    return this.#peak && this.#peak.bps * 0.5 ** (Math.max(0, nowMs - this.#peak.timeMs) / PEAK_HALF_LIFE_MS);
   }
 }
 

@@ -71,7 +71,7 @@ export class SessionQuality {
     this.#settings = settings;
     this.#limits.stabilityMs = settings.stabilityMs;
     let { rung } = this.#quality;
-    if (!isSameLadder(before, settings.rungs)) {
+    if (JSON.stringify(before) !== JSON.stringify(settings.rungs)) {
       rung = nearestRung(settings.rungs, before[rung]!);
       this.#movesBefore += this.#ladder.moves;
       this.#ladder = new Ladder(settings.rungs.length, rung, this.#limits);
@@ -112,7 +112,7 @@ export class SessionQuality {
   #firstOn(rung: number): Quality {
     const { rungs, firstFps, maxFps } = this.#settings;
     const { quality, scale } = rungs[rung]!;
-    return { rung, fps: Math.min(firstFps, maxFps), quality, scale };
+    return { rung, fps: Math.min(firstFps, maxFps), quality: Math.round(quality), scale };
   }
 
   /** A frame has arrived; `sentQuality` is the JPEG quality and scale that were granted when it was sent. */
@@ -159,7 +159,7 @@ export class SessionQuality {
     let high = Math.min(rungs.length - 1, rung + REACH_UP);
     this.#bound = 'link';
     if (bps >= this.#bps(rung, high)) {
-      this.#bound = high < rungs.length - 1 ? 'ladder' : 'settings';
+      this.#bound = rung < rungs.length - 1 ? 'ladder' : 'settings';
       low = high;
     }
     while (high - low > 0.01) {
@@ -192,12 +192,6 @@ export class SessionQuality {
   #pixels(scale: number): number {
     return this.#settings.width * this.#settings.height * scale ** 2;
   }
-}
-
-function isSameLadder(a: readonly Rung[], b: readonly Rung[]): boolean {
-  const isSame = (one: Rung, other: Rung | undefined) =>
-    one.name === other?.name && one.quality === other.quality && one.scale === other.scale && one.fps === other.fps;
-  return a.length === b.length && a.every((rung, i) => isSame(rung, b[i]));
 }
 
 function newLoop(): RateLoop {

@@ -43,6 +43,8 @@ const FALL_SPEED_MAX = 3;
 const FALL_FLOOR = 0.8;
 /** After a pause nothing is known of the time between: it counts as this much. */
 const STEP_MS_MAX = 200;
+/** While nothing is known of the resource the rate rises, but not for ever. */
+const RATE_MAX = 1e12;
 
 export class RateLoop {
   readonly #settings: RateLoopSettings;
@@ -76,7 +78,7 @@ export class RateLoop {
       this.#rate = Math.max(floor, this.#rate * Math.exp(-speed * stepS));
     }
     if (capacity !== undefined) this.#rate = Math.min(this.#rate, this.#settings.headroom * capacity);
-    this.#rate = Math.max(this.#settings.min, this.#rate);
+    this.#rate = Math.min(RATE_MAX, Math.max(this.#settings.min, this.#rate));
     this.#drained = 1 - Math.min(DRAIN_SHARE_MAX, excessMs / DRAIN_MS);
     return this.rate;
   }

@@ -47,7 +47,11 @@ export function pickNext(streams: readonly Waiting[], nowMs: number, picksSinceR
   return best;
 }
 
-/** A stream that is served in this state was rescued: the count of picks begins again. */
+/** Was this pick one that goes before higher classes? Then the count of picks begins again. */
+export function isRescue(picked: Waiting, nowMs: number, picksSinceRescue: number): boolean {
+  return picksSinceRescue >= RESCUE_EVERY && isStarved(picked, nowMs);
+}
+
 export function isStarved(stream: Waiting, nowMs: number): boolean {
   return nowMs - stream.waitingSinceMs > STARVED_MS;
 }
@@ -69,7 +73,7 @@ const QUEUE_SHARE = 0.25;
  * long behind them. `intervalMs` is the time between two frames of the stream that get a worker; 0 while it is not behind.
  */
 export function countSuperseded(queued: number, intervalMs: number, budgetMs: number): number {
-  if (intervalMs <= 0) return 0;
-  const affordable = Math.floor((QUEUE_SHARE * budgetMs) / intervalMs);
+  if (intervalMs <= 0 || budgetMs === Infinity) return 0;
+  const affordable = Math.floor((QUEUE_SHARE * Math.max(0, budgetMs)) / intervalMs);
   return Math.max(0, queued - 1 - affordable);
 }

@@ -32,6 +32,8 @@ export interface SessionControlSettings extends QualitySettings {
 const WINDOW_MAX = 64;
 /** Answers do not come like clockwork. */
 const WINDOW_ROOM = 1.15;
+/** A rate of 0 would stop a client for good: nothing that it sends could raise it again. */
+const RATE_FPS_MIN = 0.01;
 /** Changes smaller than this are not worth a message. */
 const RATE_NEWS = 0.06;
 const QUALITY_NEWS = 3;
@@ -107,6 +109,11 @@ export class SessionControl {
     this.#quality = new SessionQuality(settings);
     this.#lastAnswerMs = nowMs;
     this.#priority = settings.priority;
+  }
+
+  /** What the user wants. What the session can be held to may be more: see `budgetMs`. */
+  get wantedBudgetMs(): number {
+    return this.#settings.budgetMs;
   }
 
   /** Does the source keep to its grant, with some patience? */
@@ -205,7 +212,7 @@ export class SessionControl {
     const isComputeLess = this.#shareFps < fps;
     const rate = Math.min(fps, this.#shareFps);
     return {
-      rate_fps: Math.round(rate * 100) / 100,
+      rate_fps: Math.max(RATE_FPS_MIN, Math.round(rate * 100) / 100),
       window: this.#window(rate),
       width: Math.round(width * scale),
       height: Math.round(height * scale),
@@ -266,7 +273,7 @@ export class SessionControl {
   }
 
   #boundByWay(): { fps: number; quality: number; scale: number; rung: number | undefined; reason: GrantReason } {
-    const { isAdaptive, firstFps, maxFps, fixedQuality, rungs } = this.#settings;
+    const { isAdaptive, firstFps, minFps, maxFps, fixedQuality, rungs } = this.#settings;
     const own = this.#quality.current;
     const pinned = this.#pinnedRung();
     const skip = this.#pin?.skip_ratio ?? 1;
@@ -274,7 +281,7 @@ export class SessionControl {
       // A pin fixes the picture and is the most in frames; the way still is what it is.
       const fps = Math.min(pinned.fps, maxFps) / skip;
       const rung = rungs.findIndex(({ name }) => name === pinned.name);
-      const affordable = isAdaptive ? Math.min(fps, this.#quality.fpsFor(pinned)) : fps;
+      const affordable = isAdaptive ? Math.min(fps, Math.max(minFps / skip, this.#quality.fpsFor(pinned))) : fps;
       return {
         fps: affordable,
         quality: pinned.quality,
@@ -309,7 +316,10 @@ export class SessionControl {
     if (this.#lastFrameMs !== undefined && sinceMs > 0) {
       const weight = 1 - Math.exp(-sinceMs / AVERAGE_MS);
       const fps = 1000 / sinceMs;
-      this.#usedFps = this.#usedFps === undefined ? fps : this.#usedFps + weight * (fps - this.#usedFps);
+      this.#usedFps =
+        this.#usedFps === undefined
+          ? Math.min(fps, this.#settings.maxFps)
+          : this.#usedFps + weight * (fps - this.#usedFps);
     }
     this.#lastFrameMs = nowMs;
   }

@@ -22,7 +22,7 @@ export function shareCapacity(capacity: number, demands: readonly Demand[], floo
     const members = demands.map((demand, i) => (demand.priority === priority ? demand.wanted - shares[i]! : 0));
     const more = fill(left, members);
     for (let i = 0; i < shares.length; i++) shares[i]! += more[i]!;
-    left -= sum(more);
+    left = Math.max(0, left - sum(more));
   }
   return shares;
 }

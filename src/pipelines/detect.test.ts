@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
@@ -14,13 +15,20 @@ class SteeredEngine implements Engine {
   onFree: (() => void) | undefined;
   readonly jobs: { mark: number; end: (outcome: InferenceOutcome | SightlineError) => void }[] = [];
   readonly #slots: number;
+  /** Kept for urgent jobs. */
+  readonly #extraSlots: number;
 
-  constructor(slots: number) {
+  constructor(slots: number, extraSlots: number) {
     this.#slots = slots;
+    this.#extraSlots = extraSlots;
   }
 
   get freeSlots(): number {
-    return this.#slots - this.jobs.length;
+    return Math.max(0, this.#slots - this.jobs.length);
+  }
+
+  get urgentSlots(): number {
+    return this.#slots + this.#extraSlots - this.jobs.length;
   }
 
   run(job: InferenceJob): Promise<InferenceOutcome> {
@@ -59,22 +67,22 @@ const DONE: InferenceOutcome = {
 /** Promises that the engine resolved have run their continuations. */
 const settled = () => new Promise((done) => setImmediate(done));
 
-function setUp(options: { slots: number; laneInFlightMax?: number; queue?: number }) {
+function setUp(options: { slots: number; extraSlots?: number; laneInFlightMax?: number; queue?: number }) {
   const clock = new ManualClock();
   const hub = new Hub({ clock, random: seededRandom(7), streamsMax: 100 });
-  const engine = new SteeredEngine(options.slots);
+  const engine = new SteeredEngine(options.slots, options.extraSlots ?? 0);
   const pipeline = new DetectPipeline({
     engine,
     clock,
     laneInFlightMax: options.laneInFlightMax ?? 3,
     stallTimeoutMs: 500,
   });
-  const lane = (name: string) => {
+  const lane = (name: string, isWithinGrant?: () => boolean) => {
     const frames = hub.create<VideoFrame>(`${name}/frames`, { capacity: options.queue ?? 25 });
     const outcomes = hub.create<FrameOutcome>(`${name}/objects`, { capacity: 256 });
     const seen: string[] = [];
     const reader = outcomes.subscribe({ contract: { kind: 'all' } });
-    const attached = pipeline.attach({ frames, outcomes, modelId: 'any' });
+    const attached = pipeline.attach({ frames, outcomes, modelId: 'any', ...(isWithinGrant && { isWithinGrant }) });
     const outcomesSeen = () => {
       for (let sample = reader.next(); sample; sample = reader.next()) {
         const { data } = sample;
@@ -188,6 +196,24 @@ describe('DetectPipeline', () => {
     expect(engine.jobs.map((job) => job.mark)).toEqual([101]);
   });
 
+  test('the place that is kept for urgent frames is for critical ones, also when others wait for longer', async () => {
+    const bench = setUp({ slots: 1, extraSlots: 1, laneInFlightMax: 1 });
+    const [busy, normal, critical] = ['busy', 'normal', 'critical'].map((name) => bench.lane(name));
+    publish(busy!.frames, 1, { mark: 1 });
+    publish(normal!.frames, 1, { mark: 2, priority: Priority.high });
+    bench.clock.advance(5_000);
+    for (const seq of [1, 2]) publish(critical!.frames, seq, { mark: 100 + seq, priority: Priority.critical });
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([1, 101]);
+    bench.engine.jobs[1]!.end(DONE);
+    await settled();
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([1, 102]);
+    await finish(bench);
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([102]);
+    await finish(bench);
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([2]);
+    for (const { attached } of [busy!, normal!, critical!]) expectBalanced(attached);
+  });
+
   test('a failed frame becomes an error and the lane goes on', async () => {
     const { engine, lane } = setUp({ slots: 1 });
     const cam = lane('cam');
@@ -232,4 +258,323 @@ describe('DetectPipeline', () => {
     expect(engine.jobs.map((job) => job.mark)).toEqual([101]);
     expect(b.outcomesSeen()).toEqual([]);
   });
+});
+
+/** Ends the oldest job so long after the one before; returns the mark of its frame. */
+async function finish({ clock, engine }: Pick<ReturnType<typeof setUp>, 'clock' | 'engine'>, afterMs = 0) {
+  clock.advance(afterMs);
+  const [job] = engine.jobs;
+  job!.end(DONE);
+  await settled();
+  return job!.mark;
+}
+
+describe('superseded frames', () => {
+  test('of a lane that is behind the newest goes in time, older ones that it would wait for are left out', async () => {
+    const bench = setUp({ slots: 1 });
+    const cam = bench.lane('cam');
+    const young = (seq: number) => publish(cam.frames, seq, { deadlineMs: bench.clock.now() + 400 });
+    for (const seq of [1, 2, 3]) young(seq);
+    await finish(bench, 50);
+    // A worker every 50 ms: 100 of the 400 ms are two frames.
+    for (const seq of [4, 5, 6]) young(seq);
+    await finish(bench, 50);
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([4]);
+    expect(cam.outcomesSeen()).toEqual(['1:result', '2:result', '3:superseded']);
+    expectBalanced(cam.attached);
+    await finish(bench, 50);
+    await finish(bench, 50);
+    await finish(bench, 50);
+    expect(cam.outcomesSeen().slice(3)).toEqual(['4:result', '5:result', '6:result']);
+    expect(cam.attached.counts()).toMatchObject({ results: 5, dropped: { superseded: 1 } });
+  });
+
+  test('a budget too short for one frame to wait for another leaves the newest alone', async () => {
+    const bench = setUp({ slots: 1 });
+    const cam = bench.lane('cam');
+    for (const seq of [1, 2, 3, 4, 5]) publish(cam.frames, seq, { deadlineMs: bench.clock.now() + 390 });
+    await finish(bench, 100);
+    await finish(bench, 100);
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([5]);
+    expect(cam.attached.counts().dropped.superseded).toBe(2);
+    expectBalanced(cam.attached);
+  });
+
+  test('how often a lane gets a worker is learned by three tenths with each of its frames', async () => {
+    const bench = setUp({ slots: 1 });
+    const cam = bench.lane('cam');
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    for (const seq of [4, 5, 6, 7]) publish(cam.frames, seq, { deadlineMs: bench.clock.now() + 400 });
+    await finish(bench, 50);
+    await finish(bench, 150);
+    // 50 ms, then 80: of 100 ms that is one frame.
+    await finish(bench, 80);
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([6]);
+    expect(cam.attached.counts().dropped.superseded).toBe(2);
+  });
+
+  test('a pause of the source is no slowness of the engine', async () => {
+    const bench = setUp({ slots: 1 });
+    const [cam, other] = [bench.lane('cam'), bench.lane('other')];
+    publish(cam.frames, 1);
+    await finish(bench, 10);
+    bench.clock.advance(60_000);
+    publish(other.frames, 1, { mark: 100 });
+    for (const seq of [2, 3, 4]) publish(cam.frames, seq, { deadlineMs: bench.clock.now() + 200 });
+    await finish(bench, 10);
+    await finish(bench, 10);
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([3]);
+    expect(cam.attached.counts().dropped.superseded).toBe(0);
+  });
+
+  test('no frame that may be as late as it likes, and none of a lane that is not behind', async () => {
+    const patient = setUp({ slots: 1 });
+    const slow = patient.lane('slow');
+    for (const seq of [1, 2, 3, 4]) publish(slow.frames, seq);
+    for (let i = 0; i < 4; i++) await finish(patient, 10_000);
+    expect(slow.outcomesSeen()).toEqual(['1:result', '2:result', '3:result', '4:result']);
+
+    const idle = setUp({ slots: 1 });
+    const cam = idle.lane('cam');
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq, { deadlineMs: idle.clock.now() + 10_000 });
+    for (let i = 0; i < 3; i++) await finish(idle, 1_000);
+    // A lane that has caught up is not taken for slow when its next frames come together.
+    idle.clock.advance(60_000);
+    for (const seq of [4, 5, 6]) publish(cam.frames, seq, { deadlineMs: idle.clock.now() + 100 });
+    await finish(idle, 1);
+    expect(idle.engine.jobs.map(({ mark }) => mark)).toEqual([5]);
+    expect(cam.attached.counts().dropped.superseded).toBe(0);
+  });
+});
+
+describe('lanes that wait for each other', () => {
+  test('one that gets nothing for a second is let through now and then, then the higher class goes on', async () => {
+    const bench = setUp({ slots: 1 });
+    const [high, low] = [bench.lane('high'), bench.lane('low')];
+    const more = (seq: number) => publish(high.frames, seq, { priority: Priority.critical, mark: 1 });
+    let seq = 0;
+    for (let i = 0; i < 3; i++) more(++seq);
+    for (let i = 1; i <= 20; i++) publish(low.frames, i, { priority: Priority.low, mark: 100 + i });
+    const order: boolean[] = [];
+    for (let i = 0; i < 120; i++) {
+      more(++seq);
+      order.push((await finish(bench, 50)) > 100);
+    }
+    const served = order.flatMap((isLow, i) => (isLow ? [i] : []));
+    // After more than a second without one, of fifty milliseconds a frame.
+    expect(served.length).toBeGreaterThanOrEqual(5);
+    for (const [i, at] of served.entries()) {
+      const gap = at - (served[i - 1] ?? 0);
+      expect(gap).toBeGreaterThanOrEqual(20);
+      expect(gap).toBeLessThanOrEqual(23);
+    }
+    expectBalanced(low.attached);
+  });
+
+  test('property: of lanes that always have frames none is more than one frame ahead of another', async () => {
+    const benches = fc.record({
+      slots: fc.integer({ min: 1, max: 5 }),
+      laneInFlightMax: fc.integer({ min: 1, max: 3 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(benches, fc.integer({ min: 2, max: 5 }), async (options, count) => {
+        const bench = setUp(options);
+        const lanes = Array.from({ length: count }, (_, i) => bench.lane(`l${i}`));
+        for (let seq = 1; seq <= 20; seq++) for (const { frames } of lanes) publish(frames, seq);
+        while (lanes.every(({ attached }) => attached.reader.queued > 0)) {
+          await finish(bench, 1);
+          const taken = lanes.map(({ attached }) => attached.reader.counts().delivered);
+          expect(Math.max(...taken) - Math.min(...taken)).toBeLessThanOrEqual(1);
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('who was idle has no claim to what was left to others', async () => {
+    const bench = setUp({ slots: 1, queue: 100 });
+    const [busy, idle] = [bench.lane('busy'), bench.lane('idle')];
+    for (let seq = 1; seq <= 60; seq++) publish(busy.frames, seq, { mark: 1 });
+    for (let i = 0; i < 40; i++) await finish(bench, 1);
+    for (let seq = 1; seq <= 15; seq++) publish(idle.frames, seq, { mark: 2 });
+    await finish(bench, 1);
+    const order: number[] = [];
+    for (let i = 0; i < 10; i++) order.push(await finish(bench, 1));
+    expect(order).toEqual([2, 1, 2, 1, 2, 1, 2, 1, 2, 1]);
+  });
+
+  test('among lanes that have had the same the earliest deadline goes first', async () => {
+    const bench = setUp({ slots: 1 });
+    const [first, late, soon] = ['first', 'late', 'soon'].map((name) => bench.lane(name));
+    publish(first!.frames, 1, { mark: 1 });
+    publish(late!.frames, 1, { mark: 2, deadlineMs: bench.clock.now() + 900 });
+    publish(soon!.frames, 1, { mark: 3, deadlineMs: bench.clock.now() + 100 });
+    expect([await finish(bench), await finish(bench), await finish(bench)]).toEqual([1, 3, 2]);
+  });
+});
+
+describe('what the pipeline tells of the engine', () => {
+  test('the mean wait of the frames that got a worker since it was last asked', async () => {
+    const bench = setUp({ slots: 1 });
+    const cam = bench.lane('cam');
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    await finish(bench, 30);
+    await finish(bench, 30);
+    // 0, 30 and 60 ms.
+    expect(bench.pipeline.load().waitMs).toBeCloseTo(30);
+    await finish(bench, 30);
+    expect(bench.pipeline.load().waitMs).toBe(0);
+  });
+
+  test('while none gets one, how long the first in line waits', () => {
+    const { clock, pipeline, lane } = setUp({ slots: 1 });
+    const [first, high, last] = ['first', 'high', 'last'].map((name) => lane(name));
+    publish(first!.frames, 1);
+    expect(pipeline.load().waitMs).toBe(0);
+    publish(first!.frames, 2);
+    clock.advance(20);
+    publish(last!.frames, 1);
+    clock.advance(20);
+    expect([pipeline.load().waitMs, pipeline.load().waitMs]).toEqual([40, 40]);
+    // What lower classes wait for is the higher one, not the engine; behind a frame of a lower class a higher one is none.
+    publish(last!.frames, 2, { priority: Priority.critical });
+    expect(pipeline.load().waitMs).toBe(40);
+    publish(high!.frames, 1, { priority: Priority.critical });
+    clock.advance(5);
+    expect(pipeline.load().waitMs).toBe(5);
+  });
+
+  test('nothing of sources that do not keep to their grants: their queues are their own', async () => {
+    let isWithin = false;
+    const bench = setUp({ slots: 1 });
+    const [flood, fair] = [bench.lane('flood', () => isWithin), bench.lane('fair', () => true)];
+    for (const seq of [1, 2, 3]) publish(flood.frames, seq);
+    await finish(bench, 80);
+    expect(bench.pipeline.load().waitMs).toBe(0);
+    publish(fair.frames, 1);
+    await finish(bench, 10);
+    await finish(bench, 10);
+    // The frame of the fair one waited for 10 ms, that of the other for 100.
+    expect(bench.pipeline.load().waitMs).toBeCloseTo(10);
+    isWithin = true;
+    publish(flood.frames, 4);
+    await finish(bench, 40);
+    expect(bench.pipeline.load().waitMs).toBeCloseTo(40);
+  });
+
+  test('nothing of a frame that was let through although it is of a lower class', async () => {
+    const bench = setUp({ slots: 1 });
+    const [high, low] = [bench.lane('high'), bench.lane('low')];
+    for (let seq = 1; seq <= 3; seq++) publish(high.frames, seq, { priority: Priority.critical });
+    publish(low.frames, 1, { priority: Priority.low, mark: 100 });
+    const waitsMs: number[] = [];
+    for (let seq = 4, mark = 0; mark !== 100; seq++) {
+      publish(high.frames, seq, { priority: Priority.critical });
+      mark = await finish(bench, 60);
+      waitsMs.push(bench.pipeline.load().waitMs);
+    }
+    expect(waitsMs.length).toBeGreaterThan(16);
+    expect(Math.max(...waitsMs)).toBeLessThan(300);
+  });
+
+  test('how long a worker takes for a frame, of late; failures say nothing of it', async () => {
+    const bench = setUp({ slots: 1 });
+    const cam = bench.lane('cam');
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    expect(bench.pipeline.serviceMs).toBe(0);
+    await finish(bench, 40);
+    expect(bench.pipeline.serviceMs).toBe(40);
+    await finish(bench, 60);
+    expect(bench.pipeline.serviceMs).toBeCloseTo(42);
+    bench.clock.advance(1_000);
+    bench.engine.jobs[0]!.end(new SightlineError('WORKER_LOST', 'the worker died'));
+    await settled();
+    expect(bench.pipeline.load().serviceMs).toBeCloseTo(42);
+  });
+});
+
+test('property: every frame has one outcome or a place, no slot is idle while a lane may have it, and results are in order', async () => {
+  const steps = fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        do: fc.constant('publish' as const),
+        lane: fc.nat(2),
+        priority: fc.constantFrom<Priority[]>(0, 1, 1, 3),
+        count: fc.integer({ min: 1, max: 4 }),
+      }),
+    },
+    {
+      weight: 5,
+      arbitrary: fc.record({ do: fc.constant('end' as const), nth: fc.nat(5), fails: fc.integer({ min: 0, max: 5 }) }),
+    },
+    {
+      weight: 3,
+      arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(1, 20, 90, 600, 5_000) }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constantFrom('detach' as const, 'discard' as const), lane: fc.nat(2) }),
+    },
+  );
+  const setUps = fc.record({
+    slots: fc.integer({ min: 1, max: 4 }),
+    laneInFlightMax: fc.integer({ min: 1, max: 3 }),
+    queue: fc.integer({ min: 1, max: 6 }),
+    lifeMs: fc.constantFrom(50, 400, Infinity),
+  });
+  await fc.assert(
+    fc.asyncProperty(setUps, fc.array(steps, { maxLength: 50 }), async ({ lifeMs, ...options }, all) => {
+      const { clock, engine, pipeline, lane } = setUp(options);
+      const lanes = [lane('a'), lane('b', () => false), lane('c')];
+      const published = [0, 0, 0];
+      const check = () => {
+        for (const { attached } of lanes) expectBalanced(attached);
+        if (engine.freeSlots === 0) return;
+        for (const { attached, outcomes } of lanes) {
+          if (outcomes.closed || attached.busy >= options.laneInFlightMax) continue;
+          expect(attached.reader.peek()).toBeUndefined();
+        }
+      };
+      for (const step of all) {
+        if (step.do === 'publish') {
+          for (let i = 0; i < step.count; i++) {
+            const deadlineMs = clock.now() + lifeMs;
+            publish(lanes[step.lane]!.frames, ++published[step.lane]!, { priority: step.priority, deadlineMs });
+          }
+        } else if (step.do === 'end') {
+          const job = engine.jobs[step.nth % Math.max(1, engine.jobs.length)];
+          job?.end(step.fails === 0 ? new SightlineError('WORKER_LOST', 'the worker died') : DONE);
+          await settled();
+        } else if (step.do === 'wait') clock.advance(step.ms);
+        else if (step.do === 'detach') pipeline.detach(lanes[step.lane]!.attached);
+        else lanes[step.lane]!.attached.discardQueued();
+        check();
+        const { waitMs } = pipeline.load();
+        expect(waitMs >= 0 && waitMs < Infinity).toBe(true);
+      }
+      for (const { attached } of lanes) pipeline.detach(attached);
+      while (engine.jobs.length > 0) {
+        engine.jobs[0]!.end(DONE);
+        await settled();
+      }
+      for (const [i, { attached, outcomesSeen }] of lanes.entries()) {
+        expectBalanced(attached);
+        expect([attached.busy, attached.counts().inFlight]).toEqual([0, 0]);
+        const seen = outcomesSeen().map((text) => text.split(':') as [string, string]);
+        const worked = seen
+          .filter(([, kind]) => kind === 'result' || kind === 'WORKER_LOST')
+          .map(([seq]) => Number(seq));
+        expect(worked).toEqual(worked.toSorted((a, b) => a - b));
+        const seqs = seen.map(([seq]) => Number(seq));
+        expect(new Set(seqs).size).toBe(seqs.length);
+        const { results, errors, dropped } = attached.counts();
+        expect(results + errors + Object.values(dropped).reduce((sum, n) => sum + n, 0)).toBe(
+          attached.reader.counts().published,
+        );
+        expect(seqs.length).toBeLessThanOrEqual(published[i]!);
+      }
+    }),
+    { numRuns: 60 },
+  );
 });

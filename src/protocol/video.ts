@@ -60,6 +60,8 @@ export interface WelcomeMessage {
   format: MessageFormat;
   server_time: number;
   limits: SessionLimits;
+  /** Latency budget of a frame of this session, capture to result. */
+  budget_ms: number;
   grant: GrantFields;
 }
 

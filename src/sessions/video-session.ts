@@ -246,6 +246,7 @@ export class VideoSession {
         frame_queue: settings.frameQueue,
         idle_timeout_s: settings.idleTimeoutMs / 1000,
       },
+      budget_ms: this.control.wantedBudgetMs,
       grant: this.control.tell(clock.now()),
     };
   }

@@ -165,6 +165,9 @@ export class Reader<T> {
     if (cause === 'overflow' || cause === 'expired') {
       throw new SightlineError('STREAM_OPTION_BAD', `cause "${cause}" is the stream's own`);
     }
+    if (count !== Infinity && !(Number.isInteger(count) && count >= 0)) {
+      throw new SightlineError('STREAM_OPTION_BAD', `count ${count} is no integer from 0`);
+    }
     if (this.#closed) return;
     const seqs = this.#discard(cause, count);
     this.#armIfEmpty();

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
@@ -212,6 +213,112 @@ describe('contracts', () => {
       queued: 0,
     });
     expect(() => reader.drop('overflow')).toThrow(expect.objectContaining({ code: 'STREAM_OPTION_BAD' }));
+  });
+
+  test('drop discards as many of the oldest as it is told, and no more than are there', () => {
+    const { stream } = setUp();
+    const lost: unknown[] = [];
+    let wakes = 0;
+    const reader = stream.subscribe({
+      contract: { kind: 'all' },
+      onReady: () => wakes++,
+      onLost: (...loss) => lost.push(loss),
+    });
+    publish(stream, 4);
+    reader.drop('none', 0);
+    reader.drop('late', 2);
+    expect([reader.queued, reader.peek()?.seq]).toEqual([2, 3]);
+    // Not empty: nobody needs to be woken, and the queue has room for two more.
+    publish(stream, 2);
+    expect(wakes).toBe(1);
+    reader.drop('later', 1);
+    expect(take(reader)).toEqual([4, 5, 6]);
+    publish(stream, 1);
+    reader.drop('late', 99);
+    publish(stream, 1);
+    expect(wakes).toBe(3);
+    expect(lost).toEqual([
+      [[1, 2], 'late'],
+      [[3], 'later'],
+      [[7], 'late'],
+    ]);
+    expect(reader.counts()).toEqual({
+      published: 8,
+      delivered: 3,
+      conflated: 0,
+      dropped: { overflow: 0, closed: 0, late: 3, later: 1 },
+      expired: 0,
+      queued: 1,
+    });
+  });
+
+  test('drop counts what was pushed out before as that, and what has expired unseen as dropped', () => {
+    const { clock, stream } = setUp();
+    const reader = stream.subscribe({ contract: { kind: 'all', queueMax: 3 } });
+    for (const deadlineMs of [1_005, 1_005, 1_005, 1_100, 1_100]) stream.publish({ data: '', deadlineMs });
+    clock.advance(10);
+    reader.drop('late', 2);
+    expect(reader.counts()).toMatchObject({ dropped: { overflow: 2, late: 2 }, expired: 0, queued: 1 });
+    expect(take(reader)).toEqual([5]);
+  });
+
+  test('of a reader that conflates there is one sample to drop', () => {
+    const { stream } = setUp();
+    const reader = stream.subscribe({ contract: { kind: 'latest' } });
+    publish(stream, 3);
+    reader.drop('late', 2);
+    expect(reader.counts()).toMatchObject({ conflated: 2, dropped: { late: 1 }, queued: 0 });
+  });
+
+  test('property: a reader that drops some now and then does what a plain queue does', () => {
+    const steps = fc.oneof(
+      { weight: 4, arbitrary: fc.record({ publish: fc.integer({ min: 1, max: 4 }) }) },
+      { weight: 2, arbitrary: fc.constant('next' as const) },
+      { weight: 2, arbitrary: fc.record({ drop: fc.constantFrom(0, 1, 2, 3, 7, Infinity) }) },
+    );
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 6 }),
+        fc.integer({ min: 1, max: 6 }),
+        fc.boolean(),
+        fc.array(steps, { maxLength: 80 }),
+        (capacity, queueMax, tells, all) => {
+          const { stream } = setUp({ capacity });
+          const told: number[] = [];
+          const reader = stream.subscribe({
+            contract: { kind: 'all', queueMax: Math.min(queueMax, capacity) },
+            ...(tells && { onLost: (seqs) => told.push(...seqs) }),
+          });
+          const queue: number[] = [];
+          const lost: number[] = [];
+          const counts = { delivered: 0, overflow: 0, late: 0 };
+          for (const step of all) {
+            if (step === 'next') {
+              const seq = queue.shift();
+              expect(reader.next()?.seq).toBe(seq);
+              if (seq !== undefined) counts.delivered++;
+            } else if ('publish' in step) {
+              publish(stream, step.publish);
+              for (let i = step.publish; i > 0; i--) queue.push(stream.head - i + 1);
+              const pushedOut = queue.splice(0, Math.max(0, queue.length - Math.min(queueMax, capacity)));
+              lost.push(...pushedOut);
+              counts.overflow += pushedOut.length;
+            } else {
+              reader.drop('late', step.drop);
+              const dropped = queue.splice(0, step.drop);
+              lost.push(...dropped);
+              counts.late += dropped.length;
+            }
+            const { published, delivered, queued, dropped } = reader.counts();
+            const { delivered: taken, overflow, late } = counts;
+            expect([delivered, queued, reader.queued]).toEqual([taken, queue.length, queue.length]);
+            expect([dropped['overflow'], dropped['late'] ?? 0]).toEqual([overflow, late]);
+            expect(published).toBe(taken + overflow + late + queue.length);
+            if (tells) expect(told).toEqual(lost);
+          }
+        },
+      ),
+    );
   });
 
   test('a closing stream closes its readers before it evicts', () => {

@@ -54,12 +54,24 @@ async function numberIn(page: Page, id: string): Promise<number> {
   return Number((await text(page, id)).replaceAll(/[^\d.]/g, ''));
 }
 
+/** Of a text with several. */
+async function numberOfFirst(page: Page, id: string): Promise<number> {
+  return Number.parseFloat(await text(page, id));
+}
+
 /** The figures of the bar as they stand, all of one moment; ms. */
 function readLatency(page: Page): Promise<{ total: number; stages: number[] }> {
   return page.evaluate(`({
     total: parseFloat(document.getElementById('total').textContent),
-    stages: [...document.querySelectorAll('#stages dd')].map((cell) => parseFloat(cell.textContent)),
+    stages: document.getElementById('bar').ariaLabel.split(', ').map((stage) => parseFloat(stage.replace(/^\\D+/, ''))),
   })`);
+}
+
+/** Sessions that the server has clients for. */
+async function connectedSessions(url: string): Promise<number> {
+  const response = await fetch(`${url}/api/performance/metrics`);
+  const { sessions } = (await response.json()) as { sessions: { connected: boolean }[] };
+  return sessions.filter(({ connected }) => connected).length;
 }
 
 /** What is drawn now, and of which frame; both in one turn of the page. */
@@ -144,21 +156,29 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     expect(await page.getByRole('radio', { name: 'Demo camera' }).isChecked()).toBe(true);
     await eventually(() => hasColour(page, [0xe6, 0x9f, 0x00])).toBe(true);
     await eventually(() => numberIn(page, 'fps')).toBeGreaterThan(3);
-    expect(await text(page, 'status')).toBe('Live');
+    await eventually(() => text(page, 'status')).toBe('Live');
     expect(await text(page, 'model')).toBe('ssd-oidv4');
-    expect(await text(page, 'grant')).toContain('15 frames/s');
+    // It begins here and moves by what the server and the way to it can do.
+    expect(await text(page, 'grant')).toMatch(/^[\d.]+ frames\/s, \d+ × \d+, JPEG \d+$/);
+    await eventually(() => text(page, 'encoding')).toContain('in a worker');
     const { total, stages } = await readLatency(page);
     expect(stages).toHaveLength(7);
     // Each figure is rounded, by half a millisecond at most.
     expect(Math.abs(stages.reduce((sum, ms) => sum + ms) - total)).toBeLessThanOrEqual(4);
     expect(await page.locator('#bar').getAttribute('aria-label')).toMatch(/^Capture .* ms, Queue .* Return .* ms$/);
     expect(await page.locator('#canvas').getAttribute('aria-label')).toContain('Car');
+    expect(await page.locator('#stages > div').allInnerTexts()).toContainEqual(
+      expect.stringMatching(/^Inference\s+[\d.]+\s+[\d.]+$/),
+    );
+    expect(await text(page, 'budget')).toBe('75');
+    await eventually(() => page.locator('#plot-latency').getAttribute('data-points').then(Number)).toBeGreaterThan(8);
 
-    await page.getByLabel('Quality').selectOption('low');
+    await page.getByRole('combobox', { name: 'Quality' }).selectOption('low');
     await eventually(() => text(page, 'grant')).toContain('416 × 312, JPEG 40');
     await eventually(() => text(page, 'picture')).toBe('416 × 234');
-    await page.getByLabel('Quality').selectOption('Automatic');
-    await eventually(() => text(page, 'grant')).toContain('640 × 480, JPEG 50');
+    expect(await text(page, 'changes')).toMatch(/→ 416 px/);
+    await page.getByRole('combobox', { name: 'Quality' }).selectOption('Automatic');
+    await eventually(() => text(page, 'reason')).not.toBe('You fixed it');
 
     await page.getByRole('slider', { name: 'Confidence' }).fill('0.9');
     await eventually(() => text(page, 'confidence-text')).toBe('from 90 %');
@@ -170,30 +190,35 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     expect(faults).toEqual([]);
   });
 
-  test('draws each result onto the very frame that it belongs to', async () => {
-    const app = await startServer({ 'detection.confidence_threshold': 0.99 });
-    const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
-    const page = await browser.newPage();
-    const sent = new Map<number, number>();
-    page.on('websocket', (socket) =>
-      socket.on('framesent', ({ payload }) => {
-        if (typeof payload === 'string') return;
-        const frame = decodeBinaryFrame(payload);
-        if (frame.type === 'frame') sent.set(frame.seq!, readJpegNumber(frame.jpeg));
-      }),
-    );
-    await page.goto(app.url);
-    await page.getByRole('button', { name: 'Use my webcam' }).click();
-    const drawn = new Map<number, number>();
-    await eventually(async () => {
-      const { seq, pixels } = await readCanvas(page);
-      if (seq > 0 && sent.has(seq)) drawn.set(seq, readNumber(pixels, 4));
-      return drawn.size;
-    }, 20).toBeGreaterThanOrEqual(25);
-    for (const [seq, n] of drawn) expect({ seq, n }).toEqual({ seq, n: sent.get(seq) });
-    // A pattern that stood still would prove nothing.
-    expect(new Set(drawn.values()).size).toBeGreaterThan(10);
-  });
+  test.each(['in a worker', 'in the page'])(
+    'draws each result onto the very frame that it belongs to, encoded %s',
+    async (where) => {
+      const app = await startServer({ 'detection.confidence_threshold': 0.99 });
+      const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
+      const page = await browser.newPage();
+      if (where === 'in the page') await page.route('**/encoding-worker*', (route) => route.abort());
+      const sent = new Map<number, number>();
+      page.on('websocket', (socket) =>
+        socket.on('framesent', ({ payload }) => {
+          if (typeof payload === 'string') return;
+          const frame = decodeBinaryFrame(payload);
+          if (frame.type === 'frame') sent.set(frame.seq!, readJpegNumber(frame.jpeg));
+        }),
+      );
+      await page.goto(app.url);
+      await page.getByRole('button', { name: 'Use my webcam' }).click();
+      await eventually(() => text(page, 'encoding')).toContain(where);
+      const drawn = new Map<number, number>();
+      await eventually(async () => {
+        const { seq, pixels } = await readCanvas(page);
+        if (seq > 0 && sent.has(seq)) drawn.set(seq, readNumber(pixels, 4));
+        return drawn.size;
+      }, 20).toBeGreaterThanOrEqual(25);
+      for (const [seq, n] of drawn) expect({ seq, n }).toEqual({ seq, n: sent.get(seq) });
+      // A pattern that stood still would prove nothing.
+      expect(new Set(drawn.values()).size).toBeGreaterThan(10);
+    },
+  );
 
   test.skipIf(!CARS)('finds the cars that a webcam sees (needs ../shared/media/car-detection.mp4)', async () => {
     const app = await startServer({ 'detection.confidence_threshold': 0.4 });
@@ -228,26 +253,76 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
   });
 
   test('tells drops and their cause', async () => {
+    // One worker, a budget that leaves no time to wait for it, and no adaptation that would spare the page's frames.
     const app = await startServer({
+      'performance.adaptive_quality': false,
       'streaming.max_fps': 60,
       'streaming.default_fps': 60,
-      'streaming.frame_age_max_ms': 1,
       'inference.workers': 1,
     });
-    // Another client keeps the one worker busy, so that the page's frames have to wait.
-    const other = await connectVideo({ url: app.url });
-    open.push(other);
+    // Other clients keep the worker busy, so that the page's frames have to wait.
     const jpeg = encodeJpeg(numbered(0), 85);
-    const keepBusy = (async () => {
+    const others = await Promise.all(Array.from({ length: 6 }, () => connectVideo({ url: app.url })));
+    open.push(...others);
+    const keptBusy = others.map(async (other) => {
       while (await other.ready()) other.send({ jpeg });
-    })();
+    });
+    const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
+    const { page } = await openPage(browser, `${app.url}/?budget_ms=1`);
+    await page.getByRole('button', { name: 'Use my webcam' }).click();
+    await eventually(() => numberIn(page, 'drops')).toBeGreaterThan(2);
+    expect(await text(page, 'causes')).toMatch(/too old for a worker|a newer one was waiting/);
+    expect(await text(page, 'budget')).toBe('1.0');
+    await Promise.all(others.map((other) => other.close()));
+    await Promise.all(keptBusy);
+  });
+
+  test('shows what a slower link costs, and that it is over', async () => {
+    await using server = await ServerProcess.start(['demo']);
+    const { page, faults } = await openPage(await startBrowser(), server.url);
+    await page.getByRole('radio', { name: 'Bad Wi-Fi' }).check();
+    await eventually(() => text(page, 'simulate-text')).toContain('each way, with stalls of up to 350 ms');
+    // 4 ms each way at least, which no loopback takes.
+    await eventually(() => numberOfFirst(page, 'round-trip')).toBeGreaterThan(8);
+    await eventually(() => text(page, 'changes')).toContain('The way to the server is slow');
+    expect(await connectedSessions(server.url)).toBe(1);
+    await page.getByRole('radio', { name: 'As it is' }).check();
+    await eventually(() => text(page, 'simulate-text')).not.toContain('stalls');
+    await eventually(() => text(page, 'changes')).toContain('First grant');
+    await eventually(() => text(page, 'status')).toMatch(/Live|Dropping frames/);
+    expect(faults).toEqual([]);
+  });
+
+  test('stays live while more cameras come than the server can serve, and lets them go again', async () => {
+    await using server = await ServerProcess.start(['demo']);
+    const { page, faults } = await openPage(await startBrowser(), server.url);
+    await eventually(() => text(page, 'status')).toBe('Live');
+    await page.getByRole('radio', { name: '10×' }).check();
+    await eventually(() => text(page, 'simulate-text')).toMatch(/more cameras offer \d/);
+    expect(await connectedSessions(server.url)).toBeGreaterThanOrEqual(5);
+    await eventually(() => text(page, 'changes')).toContain('The server is busy');
+    const before = (await readCanvas(page)).seq;
+    await eventually(async () => (await readCanvas(page)).seq).toBeGreaterThan(before + 2);
+    await page.getByRole('radio', { name: 'None' }).check();
+    await eventually(() => connectedSessions(server.url)).toBe(1);
+    expect(faults).toEqual([]);
+  });
+
+  test('asks for less when the page itself falls behind', async () => {
+    const app = await startServer();
     const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
     const { page } = await openPage(browser, app.url);
     await page.getByRole('button', { name: 'Use my webcam' }).click();
-    await eventually(() => numberIn(page, 'drops')).toBeGreaterThan(2);
-    expect(await text(page, 'causes')).toContain('too old for a worker');
-    await other.close();
-    await keepBusy;
+    await eventually(() => text(page, 'status')).toBe('Live');
+    await page.evaluate(`void setInterval(() => {
+      const until = performance.now() + 400;
+      while (performance.now() < until);
+    }, 410)`);
+    await eventually(() => text(page, 'changes')).toContain('This page falls behind');
+    // What it told the server, and what it shows of it.
+    const [session] = app.metrics().sessions;
+    expect(session!.quality.client_lag_ms).toBeGreaterThan(50);
+    expect(await numberOfFirst(page, 'shown')).toBeGreaterThan(50);
   });
 
   test('goes on by itself when the server comes back', async () => {

@@ -1,11 +1,11 @@
 import { connectTelemetry, Priority } from 'sightline/client';
 import type { Subscription, TelemetryColumns, TelemetrySession } from 'sightline/client';
+import { LivePlot } from '../plots.ts';
+import { RecentSeries } from '../series.ts';
 import { Controls } from './controls.ts';
 import { COMMAND_EXPIRES_MS, Driver, type LeaseStatus } from './driver.ts';
 import { healthOf, LinkStats } from './link-stats.ts';
 import { RoverMap } from './map.ts';
-import { LivePlot, PLOT_SPAN_S } from './plots.ts';
-import { RecentSeries } from './series.ts';
 import * as view from './view.ts';
 
 const ROVER = `rover/${new URLSearchParams(location.search).get('rover') ?? '1'}`;
@@ -18,6 +18,7 @@ const TTL_MS = 2_000;
 const NOW = { priority: Priority.critical, ttlMs: COMMAND_EXPIRES_MS };
 const CERTAIN = { priority: Priority.critical, reliable: true } as const;
 
+const PLOT_SPAN_S = 10;
 const FAST_HZ = 200;
 const CURRENTS_EVERY_MS = 40;
 const CELLS_EVERY_MS = 100;
@@ -42,18 +43,21 @@ const allSeries = [fast, imu, currents, cells];
 const WHEELS = ['FL', 'FR', 'ML', 'MR', 'RL', 'RR'];
 const plots = [
   new LivePlot(view.element('plot-speed'), fast, {
+    spanS: PLOT_SPAN_S,
     lines: [{ label: 'speed', colour: '--line-1' }],
     spanMin: 1,
     decimals: 1,
     hasLegend: false,
   }),
   new LivePlot(view.element('plot-currents'), currents, {
+    spanS: PLOT_SPAN_S,
     lines: WHEELS.map((label, i) => ({ label, colour: `--line-${i + 1}` })),
     spanMin: 4,
     decimals: 0,
     hasLegend: true,
   }),
   new LivePlot(view.element('plot-imu'), imu, {
+    spanS: PLOT_SPAN_S,
     lines: [
       { label: 'forward', colour: '--line-1' },
       { label: 'left', colour: '--line-2' },
@@ -65,6 +69,7 @@ const plots = [
     hasLegend: true,
   }),
   new LivePlot(view.element('plot-cells'), cells, {
+    spanS: PLOT_SPAN_S,
     lines: numbered(12, (i) => `cell ${i + 1}`).map((label, i) => ({ label, colour: `--line-${(i % 6) + 1}` })),
     spanMin: 0.05,
     decimals: 2,

@@ -1,4 +1,4 @@
-import { colourOf } from './plots.ts';
+import { colourOf } from '../plots.ts';
 
 export interface Pose {
   /** m east and north. */

@@ -1,11 +1,14 @@
 import uPlot from 'uplot';
-import type { RecentSeries } from './series.ts';
 
-/** How much time a plot shows, s. */
-export const PLOT_SPAN_S = 10;
-const TICK_EVERY_S = 2;
-const HEIGHT_PX = 168;
 const LINE_WIDTH_PX = 1.5;
+const TICKS = 5;
+
+export interface PlotSeries {
+  /** Points. */
+  readonly length: number;
+  /** Times (Unix s), then the values of each line; null: none at that time. */
+  view(): readonly ArrayLike<number | null>[];
+}
 
 export interface PlotLine {
   readonly label: string;
@@ -13,10 +16,15 @@ export interface PlotLine {
   readonly colour: string;
   /** The second axis, at the right. */
   readonly right?: boolean;
+  readonly isDashed?: boolean;
 }
 
 export interface PlotOptions {
   readonly lines: readonly PlotLine[];
+  /** How much time it shows, s. */
+  readonly spanS: number;
+  /** The axes begin at 0, for what is no less and means most against nothing at all. */
+  readonly isFromZero?: boolean;
   /** Smallest range of the left and the right axis: data that stand still must not look wild. */
   readonly spanMin: number;
   readonly rightSpanMin?: number;
@@ -24,14 +32,14 @@ export interface PlotOptions {
   readonly hasLegend: boolean;
 }
 
-/** One plot over the newest seconds of a series. Drawn when it is told to, at most once a frame. */
+/** One plot over the newest seconds of a series, as large as its parent. Drawn when it is told to, at most once a frame. */
 export class LivePlot {
   readonly #parent: HTMLElement;
-  readonly #series: RecentSeries;
+  readonly #series: PlotSeries;
   readonly #options: PlotOptions;
   #plot: uPlot;
 
-  constructor(parent: HTMLElement, series: RecentSeries, options: PlotOptions) {
+  constructor(parent: HTMLElement, series: PlotSeries, options: PlotOptions) {
     this.#parent = parent;
     this.#series = series;
     this.#options = options;
@@ -44,7 +52,7 @@ export class LivePlot {
   draw(nowS: number): void {
     this.#plot.batch(() => {
       this.#plot.setData(this.#series.view() as unknown as uPlot.AlignedData, false);
-      this.#plot.setScale('x', { min: nowS - PLOT_SPAN_S, max: nowS });
+      this.#plot.setScale('x', { min: nowS - this.#options.spanS, max: nowS });
     });
     this.#parent.dataset['points'] = String(this.#series.length);
   }
@@ -56,12 +64,13 @@ export class LivePlot {
   }
 
   #resize(): void {
-    const width = this.#parent.clientWidth;
-    if (width > 0 && width !== this.#plot.width) this.#plot.setSize({ width, height: HEIGHT_PX });
+    const { clientWidth: width, clientHeight: height } = this.#parent;
+    if (width > 0 && width !== this.#plot.width) this.#plot.setSize({ width, height });
   }
 
   #build(): uPlot {
-    const { lines, spanMin, rightSpanMin = 1, decimals } = this.#options;
+    const { lines, spanS, isFromZero = false, spanMin, rightSpanMin = 1, decimals } = this.#options;
+    const range = isFromZero ? fromZero : wideEnough;
     const colour = (name: string) => colourOf(this.#parent, name);
     const hasRight = lines.some(({ right }) => right);
     const axis = {
@@ -81,22 +90,22 @@ export class LivePlot {
     return new uPlot(
       {
         width: this.#parent.clientWidth || 300,
-        height: HEIGHT_PX,
+        height: this.#parent.clientHeight,
         pxAlign: false,
         legend: { show: false },
         cursor: { show: false },
         padding: [8, hasRight ? 0 : 12, 0, 0],
         scales: {
           x: { time: false, auto: false },
-          y: { range: (_, min, max) => wideEnough(min, max, spanMin) },
-          right: { range: (_, min, max) => wideEnough(min, max, rightSpanMin) },
+          y: { range: (_, min, max) => range(min, max, spanMin) },
+          right: { range: (_, min, max) => range(min, max, rightSpanMin) },
         },
         axes: [
           {
             ...axis,
-            size: 26,
-            gap: 2,
-            splits: (_, __, ___, max) => ticksUntil(max),
+            size: 30,
+            gap: 7,
+            splits: (_, __, ___, max) => ticksUntil(max, spanS),
             values: (_, splits) => splits.map((at) => agoOf(splits.at(-1)! - at)),
           },
           valueAxis('y'),
@@ -109,6 +118,7 @@ export class LivePlot {
             scale: line.right ? 'right' : 'y',
             stroke: colour(line.colour),
             width: LINE_WIDTH_PX,
+            dash: line.isDashed ? [5, 4] : [],
             points: { show: false },
           })),
         ],
@@ -128,9 +138,14 @@ export function wideEnough(min: number | null, max: number | null, spanMin: numb
   return [middle - span / 2, middle + span / 2];
 }
 
+/** The same for an axis that begins at 0. */
+function fromZero(_min: number | null, max: number | null, spanMin: number): [number, number] {
+  return [0, Math.max(spanMin, max === null || !Number.isFinite(max) ? 0 : 1.08 * max)];
+}
+
 /** They stand still on the screen while the data moves past. */
-function ticksUntil(maxS: number): number[] {
-  return Array.from({ length: PLOT_SPAN_S / TICK_EVERY_S + 1 }, (_, i) => maxS - PLOT_SPAN_S + i * TICK_EVERY_S);
+function ticksUntil(maxS: number, spanS: number): number[] {
+  return Array.from({ length: TICKS + 1 }, (_, i) => maxS - spanS + (i * spanS) / TICKS);
 }
 
 function agoOf(s: number): string {

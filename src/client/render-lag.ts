@@ -1,0 +1,41 @@
+/** Weight of what is older than this has fallen to a third. */
+const AVERAGE_MS = 1_000;
+const REPORT_INTERVAL_MS = 1_000;
+/** Two repaints of a usual screen: less is no lag. */
+const QUIET_MS = 34;
+/** A change by less than this share is not worth a word. */
+const NEWS = 0.2;
+
+/** How far the display is behind the results, and when the server is to be told: at most once a second, and only news. Pure. */
+export class RenderLag {
+  #averageMs = 0;
+  #lastMs: number | undefined;
+  #reportedMs = 0;
+  #reportedAtMs = -Infinity;
+
+  get averageMs(): number {
+    return this.#averageMs;
+  }
+
+  /** A result was shown `lagMs` after its arrival. Returns the lag to report, if it is time for one; 0 ends what was told before. */
+  add(lagMs: number, nowMs: number): number | undefined {
+    const sinceMs = Math.max(0, nowMs - (this.#lastMs ?? nowMs));
+    this.#lastMs = nowMs;
+    this.#averageMs += (1 - Math.exp(-sinceMs / AVERAGE_MS)) * (lagMs - this.#averageMs);
+    const toTellMs = this.#averageMs < QUIET_MS ? 0 : Math.round(this.#averageMs);
+    if (nowMs - this.#reportedAtMs < REPORT_INTERVAL_MS || !this.#isNews(toTellMs)) return undefined;
+    this.#reportedMs = toTellMs;
+    this.#reportedAtMs = nowMs;
+    return toTellMs;
+  }
+
+  /** Nobody knows any more what was reported: another connection. */
+  forgetReport(): void {
+    this.#reportedMs = 0;
+  }
+
+  #isNews(lagMs: number): boolean {
+    if (lagMs === 0 || this.#reportedMs === 0) return lagMs !== this.#reportedMs;
+    return Math.abs(lagMs - this.#reportedMs) > NEWS * this.#reportedMs;
+  }
+}

@@ -1,0 +1,211 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { EngineControl } from './engine-control.ts';
+import type { Demand } from './share.ts';
+
+const STEP_MS = 100;
+
+/** An engine and its control, looked at ten times a second. */
+class Run {
+  readonly control = new EngineControl();
+  nowMs = 1.7e12;
+  completed = 0;
+  busyMs = 0;
+
+  /** So long: so many frames a second finished, each of which took a worker so long. */
+  go(forMs: number, { fps = 0, serviceMs = 0, workers = 2, waitMs = 0 } = {}): EngineControl {
+    for (let passedMs = 0; passedMs < forMs; passedMs += STEP_MS) {
+      this.nowMs += STEP_MS;
+      this.completed += (fps * STEP_MS) / 1_000;
+      this.busyMs += (fps * serviceMs * STEP_MS) / 1_000;
+      const { nowMs, completed, busyMs } = this;
+      this.control.update({ nowMs, completed, busyMs, workers, waitMs });
+    }
+    return this.control;
+  }
+}
+
+const demands = (count: number, wanted: number): Demand[] =>
+  Array.from({ length: count }, () => ({ priority: 1, wanted }));
+const total = (shares: readonly number[]) => shares.reduce((sum, share) => sum + share, 0);
+
+describe('capacity', () => {
+  test('is unknown before any frame, and then nobody is held back', () => {
+    const control = new Run().go(10_000);
+    expect([control.capacityFps, control.load]).toEqual([undefined, 0]);
+    expect(control.shares(demands(300, 30))).toEqual(demands(300, 30).map(() => Infinity));
+    expect(new EngineControl().shares(demands(333, 30))).toEqual(demands(333, 30).map(() => Infinity));
+    expect(total(new EngineControl().shares(demands(334, 30)))).toBeCloseTo(10_000);
+  });
+
+  test('stays unknown while workers are busy with their first frames', () => {
+    const control = new EngineControl();
+    for (const nowMs of [0, 300, 600]) {
+      control.update({ nowMs, completed: 0, busyMs: 2 * nowMs, workers: 2, waitMs: 0 });
+    }
+    expect([control.capacityFps, control.load]).toEqual([undefined, 1]);
+  });
+
+  test('is what busy workers would finish, also while they idle for most of the time', () => {
+    const control = new Run().go(1_000, { fps: 20, serviceMs: 10 });
+    expect(control.capacityFps).toBeCloseTo(200);
+    expect(control.load).toBeCloseTo(0.1);
+    expect(new Run().go(1_000, { fps: 20, serviceMs: 10, workers: 4 }).capacityFps).toBeCloseTo(400);
+  });
+
+  test('follows a slower engine by two fifths with every measurement, three a second', () => {
+    const run = new Run();
+    run.go(1_000, { fps: 100, serviceMs: 10 });
+    // The first look sets the beginning; the third after it is the first that measures.
+    expect(run.go(300, { fps: 50, serviceMs: 20 }).capacityFps).toBeCloseTo(200 + 0.4 * (100 - 200));
+    expect(run.go(200, { fps: 50, serviceMs: 20 }).capacityFps).toBeCloseTo(160);
+    expect(run.go(5_000, { fps: 50, serviceMs: 20 }).capacityFps).toBeCloseTo(100, 1);
+  });
+
+  test('is not measured by workers that hardly do anything, nor forgotten in a minute without a frame', () => {
+    const run = new Run();
+    run.go(1_000, { fps: 20, serviceMs: 10 });
+    const known = run.control.capacityFps;
+    expect(run.go(60_000).capacityFps).toBe(known);
+    expect(run.control.load).toBe(0);
+    // A twentieth of the time of two workers is 100 ms in a second.
+    expect(run.go(3_000, { fps: 1, serviceMs: 90 }).capacityFps).toBe(known);
+    expect(run.go(3_000, { fps: 1, serviceMs: 110 }).capacityFps).toBeLessThan(known!);
+  });
+
+  test('a load is never more than all of the time', () => {
+    expect(new Run().go(1_000, { fps: 300, serviceMs: 10 }).load).toBe(1);
+  });
+});
+
+describe('the rate', () => {
+  test('is nearly all of the capacity while nothing waits', () => {
+    expect(new Run().go(1_000, { fps: 100, serviceMs: 10 }).rateFps).toBeCloseTo(0.97 * 200);
+  });
+
+  test('gives way to a queue and comes back when it is gone', () => {
+    const run = new Run();
+    run.go(1_000, { fps: 200, serviceMs: 10 });
+    expect(run.go(100, { fps: 200, serviceMs: 10, waitMs: 115 }).rateFps).toBeLessThan(0.6 * 200);
+    // Never below four fifths of the capacity, of which a fifth is left while the queue drains.
+    expect(run.go(3_000, { fps: 200, serviceMs: 10, waitMs: 10_000 }).rateFps).toBeCloseTo(0.2 * 0.8 * 200);
+    // By 40 % of the capacity a second.
+    expect(run.go(100, { fps: 200, serviceMs: 10 }).rateFps).toBeCloseTo((0.8 + 0.04) * 200);
+    expect(run.go(3_000, { fps: 200, serviceMs: 10 }).rateFps).toBeCloseTo(0.97 * 200);
+  });
+
+  test('what waits for no longer than a frame takes is no queue: workers must not idle', () => {
+    const fast = new Run();
+    fast.go(1_000, { fps: 200, serviceMs: 10 });
+    expect(fast.go(100, { fps: 200, serviceMs: 10, waitMs: 15 }).rateFps).toBeCloseTo(0.97 * 200);
+    expect(fast.go(100, { fps: 200, serviceMs: 10, waitMs: 40 }).rateFps).toBeLessThan(0.95 * 200);
+    const slow = new Run();
+    slow.go(1_000, { fps: 20, serviceMs: 100 });
+    expect(slow.go(100, { fps: 20, serviceMs: 100, waitMs: 99 }).rateFps).toBeCloseTo(0.97 * 20);
+    expect(slow.go(100, { fps: 20, serviceMs: 100, waitMs: 140 }).rateFps).toBeLessThan(0.95 * 20);
+  });
+});
+
+describe('shares', () => {
+  const known = () => new Run().go(1_000, { fps: 100, serviceMs: 10 });
+
+  test('nobody is held back while there is enough, not even by what they want', () => {
+    expect(known().shares(demands(6, 30))).toEqual(demands(6, 30).map(() => Infinity));
+    expect(known().shares([])).toEqual([]);
+  });
+
+  test('with too little everybody gets an even part of the rate', () => {
+    const shares = known().shares(demands(10, 30));
+    expect(shares).toEqual(shares.map(() => expect.closeTo(0.97 * 20)));
+  });
+
+  test('a higher class first; three quarters of a frame a second are for everybody', () => {
+    const shares = known().shares([{ priority: 3, wanted: 1e6 }, ...demands(10, 30)]);
+    expect(shares.slice(1)).toEqual(shares.slice(1).map(() => 0.75));
+    expect(total(shares)).toBeCloseTo(0.97 * 200);
+  });
+
+  test('enough is what is enough whatever they do: until then what is left is spread out, by the same rules', () => {
+    const using = (wanted: number, most: number, priority: Demand['priority'] = 1): Demand => ({
+      priority,
+      wanted,
+      most,
+    });
+    const control = known();
+    expect(control.shares([using(5, 90), using(5, 100)])).toEqual([Infinity, Infinity]);
+    expect(control.shares([using(5, 90), using(5, 110)])).toEqual([expect.closeTo(90), expect.closeTo(194 - 90)]);
+    expect(control.shares([using(100, 100), using(5, 1e6), using(5, 1e6)])).toEqual([
+      100,
+      expect.closeTo(47),
+      expect.closeTo(47),
+    ]);
+    expect(control.shares([using(5, 1e6), using(5, 1e6, 2)])).toEqual([5, expect.closeTo(194 - 5)]);
+    // Who wants more than there is gets nothing of what is not left.
+    expect(control.shares([using(300, 300), using(10, 300)])).toEqual([expect.closeTo(184), 10]);
+  });
+
+  test('a queue takes the floor from nobody', () => {
+    const run = new Run();
+    run.go(1_000, { fps: 200, serviceMs: 10 });
+    run.go(1_000, { fps: 200, serviceMs: 10, waitMs: 10_000 });
+    expect(Math.min(...run.control.shares([{ priority: 3, wanted: 1e6 }, ...demands(50, 30)]))).toBe(0.75);
+  });
+
+  test('of an engine with less than that for each, half is shared by all before classes count', () => {
+    const run = new Run();
+    const shares = run
+      .go(1_000, { fps: 10, serviceMs: 100, workers: 1 })
+      .shares([{ priority: 3, wanted: 30 }, ...demands(99, 30)]);
+    expect(shares.slice(1)).toEqual(shares.slice(1).map(() => expect.closeTo(0.05)));
+    expect(shares[0]).toBeCloseTo(0.97 * 10 - 99 * 0.05);
+  });
+
+  test('ten thousand sessions of ten frames a second in all get something each, and not more than that in all', () => {
+    const shares = new Run().go(1_000, { fps: 10, serviceMs: 100, workers: 1 }).shares(demands(10_000, 30));
+    expect(Math.min(...shares)).toBeGreaterThan(0);
+    expect(total(shares)).toBeCloseTo(0.97 * 10);
+  });
+});
+
+test('property: whatever the engine says, load and rate are numbers in their bounds, and nobody gets more than can be used', () => {
+  const looks = fc.record({
+    stepMs: fc.constantFrom(0, 1, 100, 100, 100, 300, 60_000, -1_000),
+    frames: fc.constantFrom(0, 1, 30, 1e6),
+    busyMs: fc.constantFrom(0, 1e-9, 100, 600, 1e9),
+    workers: fc.constantFrom(1, 2, 64),
+    waitMs: fc.constantFrom(0, 0, 20, 5_000, 1e12),
+  });
+  const uses = fc
+    .record({
+      priority: fc.constantFrom<Demand['priority'][]>(0, 1, 3),
+      one: fc.integer({ min: 1, max: 60 }),
+      other: fc.integer({ min: 1, max: 60 }),
+    })
+    .map(({ priority, one, other }) => ({ priority, wanted: Math.min(one, other), most: Math.max(one, other) }));
+  fc.assert(
+    fc.property(fc.array(looks, { maxLength: 60 }), fc.array(uses), (all, asked) => {
+      const control = new EngineControl();
+      let [nowMs, completed, busyMs] = [1.7e12, 0, 0];
+      for (const look of all) {
+        nowMs += look.stepMs;
+        completed += look.frames;
+        busyMs += look.busyMs;
+        control.update({ nowMs, completed, busyMs, workers: look.workers, waitMs: look.waitMs });
+        expect(control.load >= 0 && control.load <= 1).toBe(true);
+        expect(control.rateFps >= 1 && control.rateFps < Infinity).toBe(true);
+        const { capacityFps = 1 } = control;
+        expect(capacityFps > 0 && capacityFps < Infinity).toBe(true);
+        const shares = control.shares(asked);
+        const isEnough = total(asked.map(({ most }) => most)) <= control.rateFps;
+        for (const [i, { most }] of asked.entries()) {
+          if (isEnough) expect(shares[i]).toBe(Infinity);
+          else expect(shares[i]! > 0 && shares[i]! <= most * (1 + 1e-9)).toBe(true);
+        }
+        if (!isEnough) {
+          expect(total(shares)).toBeLessThanOrEqual(Math.max(control.rateFps, capacityFps / 2) * (1 + 1e-9));
+        }
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
