@@ -73,6 +73,20 @@ describe('capacity', () => {
     expect(run.go(3_000, { fps: 1, serviceMs: 110 }).capacityFps).toBeLessThan(known!);
   });
 
+  test('is not measured while no worker is ready: the only one may have died with its first frame', () => {
+    const control = new EngineControl();
+    const look = (nowMs: number, completed: number, workers: number) =>
+      control.update({ nowMs, completed, busyMs: 10 * completed, workers, waitMs: 0 });
+    look(0, 0, 1);
+    look(300, 10, 0);
+    expect(control.capacityFps).toBeUndefined();
+    for (let i = 1; i <= 10; i++) look(300 + 100 * i, 10 + 4 * i, 1);
+    expect([control.capacityFps, control.rateFps]).toEqual([expect.closeTo(100), expect.closeTo(97)]);
+    look(1_700, 60, 0);
+    expect(control.capacityFps).toBeCloseTo(100);
+    expect(control.shares(demands(2, 100))).toEqual([expect.closeTo(48.5), expect.closeTo(48.5)]);
+  });
+
   test('a load is never more than all of the time', () => {
     expect(new Run().go(1_000, { fps: 300, serviceMs: 10 }).load).toBe(1);
   });
@@ -172,7 +186,7 @@ test('property: whatever the engine says, load and rate are numbers in their bou
     stepMs: fc.constantFrom(0, 1, 100, 100, 100, 300, 60_000, -1_000),
     frames: fc.constantFrom(0, 1, 30, 1e6),
     busyMs: fc.constantFrom(0, 1e-9, 100, 600, 1e9),
-    workers: fc.constantFrom(1, 2, 64),
+    workers: fc.constantFrom(0, 1, 2, 64),
     waitMs: fc.constantFrom(0, 0, 20, 5_000, 1e12),
   });
   const uses = fc

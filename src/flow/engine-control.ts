@@ -14,8 +14,10 @@ export interface EngineFacts {
   /** Time for which workers had something to do since the start, all workers together. */
   readonly busyMs: number;
   readonly workers: number;
-  /** Longest wait for a worker since the last time. */
+  /** Mean wait for a worker since the last time. */
   readonly waitMs: number;
+  /** What the first runs of a model let expect, frames a second; it counts until more is known. */
+  readonly expectedFps?: number | undefined;
 }
 
 /** Nearly all: a frame's time in a worker hardly varies. */
@@ -67,6 +69,7 @@ export class EngineControl {
       }
       this.#last = facts;
     }
+    this.#capacity ??= facts.expectedFps;
     const { nowMs, waitMs: queueMs, workers } = facts;
     const capacity = this.#capacity;
     const serviceMs = capacity === undefined ? 0 : (workers * 1000) / capacity;

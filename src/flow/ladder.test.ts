@@ -149,12 +149,12 @@ class Climb {
   nowMs = 0;
 
   constructor(start: number) {
-    this.ladder = new Ladder(COSTS.length, start, { stabilityMs: STABILITY_MS });
+    this.ladder = new Ladder(COSTS.length, start);
   }
 
   once(available: number): number {
     this.nowMs += 10;
-    return this.ladder.update({ nowMs: this.nowMs, available, costOf });
+    return this.ladder.update({ nowMs: this.nowMs, available, stabilityMs: STABILITY_MS, costOf });
   }
 
   /** Milliseconds until the rung changes while there is so much; undefined: it has not within `forMs`. */
@@ -208,12 +208,12 @@ describe('up', () => {
   });
 
   test('a changed stability time holds at once', () => {
-    const limits = { stabilityMs: 60_000 };
-    const ladder = new Ladder(2, 0, limits);
-    const at = (nowMs: number) => ladder.update({ nowMs, available: 100, costOf: () => 1 });
+    let stabilityMs = 60_000;
+    const ladder = new Ladder(2, 0);
+    const at = (nowMs: number) => ladder.update({ nowMs, available: 100, stabilityMs, costOf: () => 1 });
     at(0);
     expect(at(5_000)).toBe(0);
-    limits.stabilityMs = 5_000;
+    stabilityMs = 5_000;
     expect(at(5_001)).toBe(1);
   });
 });
@@ -228,6 +228,25 @@ describe('a step up that did not last', () => {
     });
     expect(climb.ladder.rung).toBe(1);
     expect(waits).toEqual([1, 2, 4, 8, 8].map((times) => times * STABILITY_MS));
+  });
+
+  test('is one mistake, over however many rungs it falls afterwards', () => {
+    const climb = new Climb(3);
+    climb.untilMove(1_000);
+    for (const available of [30, 20, 10, 1]) climb.once(available);
+    expect(climb.ladder.rung).toBe(0);
+    expect(climb.untilMove(1_000)).toBe(2 * STABILITY_MS + 10);
+  });
+
+  test('is forgotten when one lasts: the next one waits as long as the first', () => {
+    const climb = new Climb(1);
+    for (let mistakes = 0; mistakes < 3; mistakes++) {
+      climb.untilMove(1_000);
+      climb.once(20);
+    }
+    expect(climb.untilMove(1_000)).toBe(8 * STABILITY_MS + 10);
+    expect(climb.untilMove(30, 2 * STABILITY_MS)).toBeUndefined();
+    expect(climb.untilMove(1_000)).toBe(STABILITY_MS + 10);
   });
 
   test('is one that ended within twice the stability time; after that a fall is nobody’s mistake', () => {
@@ -253,7 +272,7 @@ test('property: down as soon as it must, up by one and no sooner than the stabil
   });
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 9 }), fc.array(words, { maxLength: 150 }), (start, all) => {
-      const ladder = new Ladder(COSTS.length, start, { stabilityMs: STABILITY_MS });
+      const ladder = new Ladder(COSTS.length, start);
       let nowMs = 1.7e12;
       /** Since when the next rung is affordable without a break. */
       let sinceMs: number | undefined;
@@ -261,7 +280,7 @@ test('property: down as soon as it must, up by one and no sooner than the stabil
       for (const { stepMs, available } of all) {
         nowMs += stepMs;
         const before = ladder.rung;
-        const rung = ladder.update({ nowMs, available, costOf });
+        const rung = ladder.update({ nowMs, available, stabilityMs: STABILITY_MS, costOf });
         const isAffordable = before < 4 && available >= 1.1 * COSTS[before + 1]!;
         sinceMs = isAffordable ? (sinceMs ?? nowMs) : undefined;
         const must = COSTS.findLastIndex((cost, i) => i <= before && (i === 0 || !(available < 0.8 * cost)));

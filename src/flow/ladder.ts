@@ -58,10 +58,16 @@ export function ladderOf(words: readonly string[], sourceFps: number): Rung[] {
   const [only] = words;
   if (words.length === 1 && (only === 'levels' || only === 'modes')) return builtInLadder(only, sourceFps);
   const rungs = words.map(rungOf);
-  const falling = rungs.findIndex((rung, i) => i > 0 && weightOf(rung) <= weightOf(rungs[i - 1]!));
-  if (falling > 0) throw bad(`"${words[falling]}" costs no more than the rung below it`);
+  if (rungs.length === 0) throw bad('there is no rung');
+  const falling = rungs.findIndex((rung, i) => i > 0 && !isAbove(rung, rungs[i - 1]!));
+  if (falling > 0) throw bad(`"${words[falling]}" costs no more than the rung below it, or has a smaller picture`);
   if (new Set(rungs.map(({ name }) => name)).size < rungs.length) throw bad('two rungs have the same name');
   return rungs;
+}
+
+/** Costs more, and the picture is no smaller: a step up must be one. */
+function isAbove(rung: Rung, below: Rung): boolean {
+  return weightOf(rung) > weightOf(below) && rung.scale >= below.scale;
 }
 
 function rungOf(text: string): Rung {
@@ -89,15 +95,12 @@ export function nearestRung(rungs: readonly Rung[], wanted: Omit<Rung, 'name'>):
   return rungs.reduce((best, rung, i) => (distance(rung) < distance(rungs[best]!) ? i : best), 0);
 }
 
-export interface LadderLimits {
-  /** A higher rung must be affordable for so long without a break. */
-  readonly stabilityMs: number;
-}
-
 /** What the rungs cost and what there is, in any one unit. */
 export interface LadderInput {
   readonly nowMs: number;
   readonly available: number;
+  /** A higher rung must be affordable for so long without a break. */
+  readonly stabilityMs: number;
   /** What the least of a rung takes. */
   readonly costOf: (rung: number) => number;
 }
@@ -112,7 +115,6 @@ const PATIENCE_MAX = 8;
 /** The slow part of the adaptation: down at once, up one rung at a time. Pure. */
 export class Ladder {
   readonly #top: number;
-  readonly #limits: LadderLimits;
   #rung: number;
   /** Since when a higher rung is affordable; undefined: it is not. */
   #affordableSinceMs: number | undefined;
@@ -122,10 +124,9 @@ export class Ladder {
   #patience = 1;
   #moves = 0;
 
-  constructor(rungs: number, start: number, limits: LadderLimits) {
+  constructor(rungs: number, start: number) {
     this.#top = rungs - 1;
     this.#rung = Math.min(start, this.#top);
-    this.#limits = limits;
   }
 
   get rung(): number {
@@ -136,8 +137,8 @@ export class Ladder {
     return this.#moves;
   }
 
-  update({ nowMs, available, costOf }: LadderInput): number {
-    if (this.#isOnTrial && nowMs - this.#wentUpMs >= 2 * this.#limits.stabilityMs) {
+  update({ nowMs, available, stabilityMs, costOf }: LadderInput): number {
+    if (this.#isOnTrial && nowMs - this.#wentUpMs >= 2 * stabilityMs) {
       this.#isOnTrial = false;
       this.#patience = 1;
     }
@@ -150,7 +151,7 @@ export class Ladder {
       this.#move(target);
     } else if (this.#rung < this.#top && available >= UP_MARGIN * costOf(this.#rung + 1)) {
       this.#affordableSinceMs ??= nowMs;
-      if (nowMs - this.#affordableSinceMs >= this.#limits.stabilityMs * this.#patience) {
+      if (nowMs - this.#affordableSinceMs >= stabilityMs * this.#patience) {
         this.#wentUpMs = nowMs;
         this.#isOnTrial = true;
         this.#move(this.#rung + 1);

@@ -123,7 +123,34 @@ describe('without a round trip', () => {
   });
 });
 
+describe('what a clock cannot be', () => {
+  test('a time that is none tells nothing', () => {
+    const path = monitor(40);
+    const before = path.frame(frame(0, 120));
+    expect(path.frame(frame(NaN, 220))).toBe(before);
+    expect(path.frame(frame(-Infinity, 320))).toBe(before);
+    expect(path.frame(frame(1_000, 1_120))).toMatchObject({ queueMs: 0, capacityBps: M });
+  });
+
+  test('a step back of two hours makes no peak that never was', () => {
+    const path = monitor(40);
+    path.frame(frame(7_200_000, 7_200_120));
+    expect(path.frame(frame(0, 120)).peakBps).toBe(M);
+  });
+});
+
 describe('what is forgotten', () => {
+  test('a capacity that nothing has measured for ten seconds: without a round trip more may be tried then', () => {
+    const path = monitor();
+    for (const arrival of [frame(0, 120), frame(1_000, 1_150), frame(1_010, 1_250)]) path.frame(arrival);
+    expect(path.state).toMatchObject({ capacityBps: M, peakBps: M });
+    expect(path.frame(frame(11_130, 11_250)).capacityBps).toBe(M);
+    expect(path.frame(frame(11_131, 11_251))).toMatchObject({ capacityBps: undefined, peakBps: undefined });
+    const known = monitor(40);
+    known.frame(frame(0, 120));
+    expect(known.frame(frame(60_000, 60_120)).capacityBps).toBe(M);
+  });
+
   /** A frame each second; the base from which the last one was judged. */
   const baseAfter = (seconds: number): number => {
     const path = monitor();
@@ -150,17 +177,6 @@ describe('what is forgotten', () => {
     expect(capacityBps).toBe(M);
     expect(peakBps).toBeCloseTo(5 * M);
     expect(path.frame(frame(60_000, 60_100)).peakBps).toBe(M);
-  });
-
-  test('another connection is another way', () => {
-    const path = monitor(40);
-    for (const sentMs of [0, 10, 20]) path.frame(frame(sentMs, sentMs * 10 + 100));
-    path.reset();
-    const fresh = monitor();
-    expect(path.state).toEqual(fresh.state);
-    for (const arrival of [frame(5, 95), frame(10, 120), frame(15, 160)]) {
-      expect(path.frame(arrival)).toEqual(fresh.frame(arrival));
-    }
   });
 });
 

@@ -88,18 +88,6 @@ export class PathMonitor {
     return this.#state;
   }
 
-  /** Another connection, another way. */
-  reset(): void {
-    this.#samples.length = 0;
-    this.#roundTripMs = undefined;
-    this.#windowMinMs = Infinity;
-    this.#lastMinMs = Infinity;
-    this.#windowEndMs = -Infinity;
-    this.#lastArrivedMs = -Infinity;
-    this.#peak = undefined;
-    this.#state = { queueMs: 0, serviceMs: 0, baseMs: 0, capacityBps: undefined, peakBps: undefined };
-  }
-
   #keepMin(delayMs: number, nowMs: number): void {
     if (nowMs >= this.#windowEndMs) {
       this.#lastMinMs = nowMs < this.#windowEndMs + BASE_WINDOW_MS ? this.#windowMinMs : Infinity;

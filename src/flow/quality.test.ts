@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { CONTROL_SETTINGS } from '../../test/sim/controllers.ts';
 import { jpegGrowth } from './jpeg-size.ts';
 import { builtInLadder, ladderOf } from './ladder.ts';
 import type { PathState } from './path-monitor.ts';
@@ -10,16 +11,7 @@ const M = 1_000_000;
 const DENSITY = 0.1;
 const FRAME_MS = 30;
 
-const SETTINGS: QualitySettings = {
-  rungs: builtInLadder('levels', 30),
-  startRung: 2,
-  width: 640,
-  height: 480,
-  firstFps: 15,
-  minFps: 5,
-  maxFps: 30,
-  stabilityMs: 1_000,
-};
+const SETTINGS: QualitySettings = { ...CONTROL_SETTINGS, stabilityMs: 1_000 };
 
 const UNMEASURED: PathState = { queueMs: 0, serviceMs: 0, baseMs: 0, capacityBps: undefined, peakBps: undefined };
 const way = (bps: number, queueMs = 0): PathState => ({ ...UNMEASURED, queueMs, capacityBps: bps, peakBps: bps });
@@ -82,6 +74,7 @@ describe('a wide way', () => {
   test('first gives better and more pictures of the same size, then larger ones, rung by rung', () => {
     const scene = new Scene();
     expect(scene.see(way(100 * M), 600)).toEqual({ rung: 2, fps: 30, quality: 90, scale: 0.8 });
+    expect(scene.session.bound).toBe('ladder');
     expect(scene.see(way(100 * M), 900)).toMatchObject({ rung: 3, scale: 0.9 });
     expect(scene.see(way(100 * M), 1_500)).toEqual({ rung: 4, fps: 30, quality: 90, scale: 1 });
     expect([scene.session.bound, scene.session.ladderMoves]).toEqual(['settings', 2]);
@@ -154,8 +147,9 @@ test('what the way carries is used to a few percent', () => {
   }
 });
 
-test('once the way is measured, qualities are whole numbers, whatever the ladder says', () => {
+test('qualities are whole numbers, whatever the ladder says', () => {
   const rungs = ladderOf(['a 40.5 0.5 10', 'b 80.5 1 20'], 30);
+  expect(new Scene({ rungs, startRung: 0 }).session.current.quality).toBe(41);
   expect(new Scene({ rungs, startRung: 0 }).see(way(1_000)).quality).toBe(41);
   expect(new Scene({ rungs, startRung: 1 }).see(way(100 * M), 3_000).quality).toBe(81);
 });
@@ -269,7 +263,8 @@ describe('property', () => {
       ['least 1 0.05 0.1', 'most 100 1 60'],
       // Costs rise, but neither quality nor scale does.
       ['sharp 90 0.3 30', 'large 50 1 30'],
-      ['large 20 1 30', 'sharp 90 0.5 30'],
+      ['large 20 1 30', 'sharp 90 1 30'],
+      ['odd 40.5 0.5 10', 'and 80.5 1 20'],
     );
     const settings = fc.record({
       rungs: ladders.map((words) => ladderOf(words, 30)),

@@ -46,8 +46,6 @@ const RATE_MIN_BPS = 20_000;
 
 export class SessionQuality {
   #settings: QualitySettings;
-  /** The ladder's own, so that it goes on under other settings. */
-  readonly #limits: { stabilityMs: number };
   #ladder: Ladder;
   /** Of the ladders before this one. */
   #movesBefore = 0;
@@ -59,22 +57,20 @@ export class SessionQuality {
 
   constructor(settings: QualitySettings) {
     this.#settings = settings;
-    const { rungs, startRung, stabilityMs } = settings;
-    this.#limits = { stabilityMs };
-    this.#ladder = new Ladder(rungs.length, startRung, this.#limits);
-    this.#quality = this.first();
+    const startRung = Math.min(settings.startRung, settings.rungs.length - 1);
+    this.#ladder = new Ladder(settings.rungs.length, startRung);
+    this.#quality = this.#firstOn(startRung);
   }
 
   /** Other settings: what was learned of the way and of the pictures stays, the rung is the nearest of the new ladder. */
   configure(settings: QualitySettings): void {
     const { rungs: before } = this.#settings;
     this.#settings = settings;
-    this.#limits.stabilityMs = settings.stabilityMs;
     let { rung } = this.#quality;
     if (JSON.stringify(before) !== JSON.stringify(settings.rungs)) {
       rung = nearestRung(settings.rungs, before[rung]!);
       this.#movesBefore += this.#ladder.moves;
-      this.#ladder = new Ladder(settings.rungs.length, rung, this.#limits);
+      this.#ladder = new Ladder(settings.rungs.length, rung);
     }
     this.#quality = this.#bound === 'start' ? this.#firstOn(rung) : this.#affordable(rung, this.#loop.rate);
   }
@@ -103,12 +99,7 @@ export class SessionQuality {
     return this.#loop.rate / (8 * this.#sizes.bytes(this.#pixels(scale), quality));
   }
 
-  /** The quality that a session begins with. */
-  first(): Quality {
-    const { rungs, startRung } = this.#settings;
-    return this.#firstOn(Math.min(startRung, rungs.length - 1));
-  }
-
+  /** What a session begins with. */
   #firstOn(rung: number): Quality {
     const { rungs, firstFps, maxFps } = this.#settings;
     const { quality, scale } = rungs[rung]!;
@@ -139,6 +130,7 @@ export class SessionQuality {
     const rung = this.#ladder.update({
       nowMs,
       available: this.#loop.steadyRate,
+      stabilityMs: this.#settings.stabilityMs,
       costOf: (candidate) => this.#bps(candidate, Math.max(0, candidate - REACH_DOWN)),
     });
     this.#quality = this.#affordable(rung, this.#loop.rate);

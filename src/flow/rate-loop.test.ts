@@ -79,6 +79,16 @@ describe('a queue', () => {
   });
 });
 
+test('a loop that learns nothing for an hour rises, but not for ever', () => {
+  const idle = loop();
+  for (let nowMs = 100; nowMs <= 3_600_000; nowMs += 100) idle.update({ nowMs, ...CALM });
+  expect(idle.rate).toBeGreaterThan(1e9);
+  expect(idle.rate).toBeLessThan(Infinity);
+  // The same instant once more.
+  expect(idle.update({ nowMs: 3_600_000, ...CALM })).toBe(idle.rate);
+  expect(idle.update({ nowMs: 3_600_100, ...CALM, capacity: 1_000, peak: 1_000 })).toBe(900);
+});
+
 test('the least is granted whatever the capacity, and whatever is held back', () => {
   const least = loop();
   expect(least.update({ nowMs: 100, ...CALM, capacity: 0, peak: 0 })).toBe(10);

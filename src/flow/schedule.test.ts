@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Priority } from '../base/sample.ts';
-import { countSuperseded, isStarved, pickNext, type Waiting } from './schedule.ts';
+import { countSuperseded, isRescue, isStarved, pickNext, type Waiting } from './schedule.ts';
 
 const NOW_MS = 1.7e12;
 
@@ -50,6 +50,12 @@ describe('rescue', () => {
   test('the longest starved first, whatever its class', () => {
     const streams = [high, stream(since(2_000)), stream({ priority: 0, ...since(3_000) }), stream(since(2_500))];
     expect(pickNext(streams, NOW_MS, 4)).toBe(2);
+  });
+
+  test('a pick is a rescue when it was the turn of one that starves, not when such a one had its turn anyway', () => {
+    const [starved, other] = [stream(since(1_001)), stream(since(1_000))];
+    expect([3, 4, 5].map((picks) => isRescue(starved, NOW_MS, picks))).toEqual([false, true, true]);
+    expect(isRescue(other, NOW_MS, 100)).toBe(false);
   });
 
   test('starved is who has waited for more than a second', () => {
@@ -105,6 +111,8 @@ describe('superseded', () => {
     expect(countSuperseded(1, 1e9, 0)).toBe(0);
     expect(countSuperseded(0, 10, 80)).toBe(0);
     expect(countSuperseded(5, 10, Infinity)).toBe(0);
+    expect(countSuperseded(5, Infinity, Infinity)).toBe(0);
+    expect(countSuperseded(5, 10, -100)).toBe(4);
   });
 
   test('property: no more than needed, never the last one, and the shorter the budget the more', () => {
@@ -112,7 +120,7 @@ describe('superseded', () => {
       fc.double({ min: 0.001, max: 1e4, noNaN: true }),
       fc.constantFrom(5e-324, 1e300, Infinity),
     );
-    const budgets = fc.oneof(fc.double({ min: 0, max: 1e5, noNaN: true }), fc.constantFrom(0, 1e300));
+    const budgets = fc.oneof(fc.double({ min: 0, max: 1e5, noNaN: true }), fc.constantFrom(0, -1, -1e300, 1e300));
     fc.assert(
       fc.property(fc.nat(1_000), intervals, budgets, budgets, (queued, intervalMs, budgetMs, otherMs) => {
         const count = countSuperseded(queued, intervalMs, budgetMs);
@@ -122,7 +130,7 @@ describe('superseded', () => {
         const before = queued - 1 - count;
         if (count > 0) {
           if (before > 0) expect(before * intervalMs).toBeLessThanOrEqual(budgetMs / 4);
-          expect((before + 1) * intervalMs).toBeGreaterThan(budgetMs / 4);
+          expect((before + 1) * intervalMs).toBeGreaterThan(Math.max(0, budgetMs) / 4);
         }
         const [shorter, longer] = [Math.min(budgetMs, otherMs), Math.max(budgetMs, otherMs)];
         expect(countSuperseded(queued, intervalMs, shorter)).toBeGreaterThanOrEqual(

@@ -14,7 +14,7 @@ export interface Waiting {
   readonly waitingSinceMs: number;
 }
 
-/** A stream that got nothing for so long goes before others of higher classes, but only now and then. */
+/** A stream that got nothing for so long goes before others of higher classes, but only with every fifth pick. */
 export const STARVED_MS = 1_000;
 const RESCUE_EVERY = 4;
 /** Streams whose turns are closer than this are equals: the earlier deadline goes first. */
@@ -52,6 +52,7 @@ export function isRescue(picked: Waiting, nowMs: number, picksSinceRescue: numbe
   return picksSinceRescue >= RESCUE_EVERY && isStarved(picked, nowMs);
 }
 
+/** Has had nothing for more than a second while frames of it waited. */
 export function isStarved(stream: Waiting, nowMs: number): boolean {
   return nowMs - stream.waitingSinceMs > STARVED_MS;
 }

@@ -1,27 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { CONTROL_SETTINGS } from '../../test/sim/controllers.ts';
 import type { Priority } from '../base/sample.ts';
 import { PERFORMANCE_MODES, QUALITY_LEVELS, type GrantFields, type Pin } from '../protocol/video.ts';
 import { jpegGrowth } from './jpeg-size.ts';
-import { builtInLadder, ladderOf } from './ladder.ts';
+import { ladderOf } from './ladder.ts';
 import { SessionControl, type SessionControlSettings } from './session-control.ts';
 
-const SETTINGS: SessionControlSettings = {
-  rungs: builtInLadder('levels', 30),
-  startRung: 2,
-  width: 640,
-  height: 480,
-  firstFps: 15,
-  minFps: 5,
-  maxFps: 30,
-  sourceFps: 30,
-  stabilityMs: 1_000,
-  isAdaptive: true,
-  fixedQuality: 50,
-  windowMin: 2,
-  budgetMs: 75,
-  priority: 1,
-};
+const SETTINGS: SessionControlSettings = { ...CONTROL_SETTINGS, stabilityMs: 1_000 };
 
 const BEGAN_MS = 1.7e12;
 const ONE_WAY_MS = 20;
@@ -132,6 +118,16 @@ describe('grants', () => {
   });
 });
 
+test('no grant is 0: a client that it stops could show nothing that would raise it again', () => {
+  const { control } = new Peer();
+  control.share(0.001);
+  expect(control.grant()).toMatchObject({ rate_fps: 0.01, reason: 'compute' });
+  const slow = new Peer({ minFps: 1, sourceFps: 1 });
+  slow.control.pin({ mode: 'ultra_performance', skip_ratio: 60 });
+  slow.control.lag(10_000);
+  expect(slow.grant.rate_fps).toBe(0.01);
+});
+
 describe('pins', () => {
   const pinned = (pin: Pin | null, settings: Partial<SessionControlSettings> = {}) => {
     const { control } = new Peer(settings);
@@ -191,6 +187,14 @@ describe('pins', () => {
     expect(peer.grant).toMatchObject({ rate_fps: 10, reason: 'pin' });
   });
 
+  test('a slow way takes no pinned session below the least of the settings, as no other', () => {
+    const peer = new Peer().live(5_000, M / 5);
+    peer.control.pin({ level: 'ultra_high' });
+    expect(peer.grant).toMatchObject({ rate_fps: 5, reason: 'link' });
+    peer.control.pin({ level: 'ultra_high', skip_ratio: 5 });
+    expect(peer.grant).toMatchObject({ rate_fps: 1, reason: 'link' });
+  });
+
   test('let go of, leave nothing behind', () => {
     const { control } = new Peer();
     const before = control.grant();
@@ -248,6 +252,14 @@ describe('the demand', () => {
     const peer = new Peer().send(20, { everyMs: 1_000 / 15 });
     peer.control.share(2);
     expect(peer.control.demand(peer.nowMs).wanted).toBe(15);
+  });
+
+  test('two first frames that came together, while the model was loaded, are not ten thousand a second', () => {
+    const peer = new Peer();
+    peer.control.tell(peer.nowMs);
+    peer.send(1).send(1, { everyMs: 0.1 });
+    expect(peer.control.report().used_fps).toBe(30);
+    expect(peer.send(7, { everyMs: 67 }).control.isWithinGrant).toBe(true);
   });
 
   test('a source keeps to its grant with some patience, and is forgiven when it does again', () => {
@@ -369,6 +381,15 @@ describe('news', () => {
     control.tell(BEGAN_MS, { ...grant, [field]: grant[field] + toldBy });
     expect(control.news(BEGAN_MS + afterMs - 1)).toBeUndefined();
     expect(control.news(BEGAN_MS + afterMs)).toEqual(grant);
+  });
+
+  test('a quality that differs by two is none', () => {
+    const { control } = new Peer();
+    const grant = control.grant();
+    for (const by of [-2, 2]) {
+      control.tell(BEGAN_MS, { ...grant, quality: grant.quality + by });
+      expect(control.news(BEGAN_MS + 60_000)).toBeUndefined();
+    }
   });
 
   test('another name or reason alone is news as a rise is', () => {
@@ -563,15 +584,15 @@ test('property: whatever a client does or claims, its grant is one that it can f
   );
   const settings = fc.record({
     rungs: fc
-      .constantFrom(['levels'], ['modes'], ['only 50 0.5 10'], ['sharp 90 0.3 30', 'large 50 1 30'])
+      .constantFrom(['levels'], ['modes'], ['only 50.5 0.05 0.1'], ['sharp 90 0.3 30', 'large 50 1 30'])
       .map((words) => ladderOf(words, 30)),
     startRung: fc.nat(5),
-    width: fc.constant(640),
-    height: fc.constant(480),
-    firstFps: fc.integer({ min: 5, max: 60 }),
-    minFps: fc.integer({ min: 5, max: 15 }),
+    width: fc.constantFrom(16, 640, 8_192),
+    height: fc.constantFrom(16, 480, 8_192),
+    firstFps: fc.integer({ min: 1, max: 60 }),
+    minFps: fc.integer({ min: 1, max: 15 }),
     maxFps: fc.integer({ min: 15, max: 60 }),
-    sourceFps: fc.integer({ min: 15, max: 60 }),
+    sourceFps: fc.integer({ min: 1, max: 60 }),
     stabilityMs: fc.constantFrom(50, 5_000, 3_600_000),
     isAdaptive: fc.boolean(),
     fixedQuality: fc.integer({ min: 1, max: 100 }),
@@ -588,7 +609,7 @@ test('property: whatever a client does or claims, its grant is one that it can f
           fc.double({ min: 0, max: 300, noNaN: true }),
           fc.constantFrom(0, 60_000, -50, 3_600_000, -3_600_000),
         ),
-        bytes: fc.integer({ min: 1, max: 5_000 }),
+        bytes: fc.constantFrom(1, 100, 5_000, 20_000, 2_000_000, 2 ** 26),
       }),
     },
     { weight: 1, arbitrary: fc.record({ roundTripMs: times }) },
@@ -608,7 +629,7 @@ test('property: whatever a client does or claims, its grant is one that it can f
         ),
       }),
     },
-    { weight: 1, arbitrary: fc.record({ share: fc.constantFrom(0.75, 5, 1e9, Infinity) }) },
+    { weight: 1, arbitrary: fc.record({ share: fc.constantFrom(0, 5e-324, 0.001, 0.75, 5, 1e9, Infinity) }) },
     { weight: 1, arbitrary: fc.record({ processingMs: fc.double({ min: 0, max: 1e5, noNaN: true }) }) },
     { weight: 1, arbitrary: fc.record({ settings }) },
     { weight: 1, arbitrary: fc.constant({ isBack: true }) },

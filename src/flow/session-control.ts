@@ -77,6 +77,15 @@ export interface ControlReport {
   readonly client_lag_ms: number;
 }
 
+/** The most that a client may do, and by what. */
+interface Bound {
+  readonly fps: number;
+  readonly quality: number;
+  readonly scale: number;
+  readonly level: string;
+  readonly reason: GrantReason;
+}
+
 interface Told {
   readonly timeMs: number;
   readonly quality: number;
@@ -86,7 +95,7 @@ interface Told {
 export class SessionControl {
   #settings: SessionControlSettings;
   readonly #ownBudgetMs: number | undefined;
-  readonly #path = new PathMonitor();
+  #path = new PathMonitor();
   readonly #quality: SessionQuality;
   #pin: Pin | null = null;
   #shareFps = Infinity;
@@ -96,7 +105,7 @@ export class SessionControl {
   #processingMs = 0;
   #lagMs = 0;
   #priority: Priority;
-  /** The last two grants with another picture: frames of the older one are still on the way when the newer one is told. */
+  /** The last two grants: frames of the older one are still on the way when the newer one is told. */
   #told: Told[] = [];
   #last: GrantFields | undefined;
   #lastToldMs = -Infinity;
@@ -136,7 +145,7 @@ export class SessionControl {
 
   /** Another connection takes the session over. */
   restart(nowMs: number): void {
-    this.#path.reset();
+    this.#path = new PathMonitor();
     this.#quality.restart();
     this.#lagMs = 0;
     this.#usedFps = undefined;
@@ -207,8 +216,8 @@ export class SessionControl {
   }
 
   grant(): GrantFields {
-    const { width, height, rungs } = this.#settings;
-    const { fps, quality, scale, rung, reason } = this.#bound();
+    const { width, height } = this.#settings;
+    const { fps, quality, scale, level, reason } = this.#bound();
     const isComputeLess = this.#shareFps < fps;
     const rate = Math.min(fps, this.#shareFps);
     return {
@@ -218,7 +227,7 @@ export class SessionControl {
       height: Math.round(height * scale),
       quality,
       pinned: this.#pin,
-      level: rung === undefined ? 'fixed' : rungs[rung]!.name,
+      level,
       reason: isComputeLess ? 'compute' : reason,
     };
   }
@@ -227,7 +236,7 @@ export class SessionControl {
   news(nowMs: number): GrantFields | undefined {
     const grant = this.grant();
     if (this.#last) {
-      const difference = compare(grant, this.#last);
+      const difference = changeOf(grant, this.#last);
       if (difference === 'same') return undefined;
       const sinceMs = nowMs - this.#lastToldMs;
       if (sinceMs < (difference === 'less' ? FALL_INTERVAL_MS : (this.#settings.riseIntervalMs ?? RISE_INTERVAL_MS)))
@@ -265,36 +274,36 @@ export class SessionControl {
   }
 
   /** The lowest of all bounds but the engine's. */
-  #bound(): { fps: number; quality: number; scale: number; rung: number | undefined; reason: GrantReason } {
+  #bound(): Bound {
     const lagShare = 1 - Math.max(0, this.#lagMs - LAG_QUIET_MS) / LAG_DRAIN_MS;
     const bound = this.#boundByWay();
     if (lagShare >= 1) return bound;
     return { ...bound, fps: bound.fps * Math.max(LAG_SHARE_MIN, lagShare), reason: 'client' };
   }
 
-  #boundByWay(): { fps: number; quality: number; scale: number; rung: number | undefined; reason: GrantReason } {
+  #boundByWay(): Bound {
     const { isAdaptive, firstFps, minFps, maxFps, fixedQuality, rungs } = this.#settings;
-    const own = this.#quality.current;
     const pinned = this.#pinnedRung();
     const skip = this.#pin?.skip_ratio ?? 1;
     if (pinned) {
       // A pin fixes the picture and is the most in frames; the way still is what it is.
       const fps = Math.min(pinned.fps, maxFps) / skip;
-      const rung = rungs.findIndex(({ name }) => name === pinned.name);
       const affordable = isAdaptive ? Math.min(fps, Math.max(minFps / skip, this.#quality.fpsFor(pinned))) : fps;
       return {
         fps: affordable,
         quality: pinned.quality,
         scale: pinned.scale,
-        rung: rung < 0 ? undefined : rung,
+        level: pinned.name,
         reason: affordable < fps ? 'link' : 'pin',
       };
     }
     if (!isAdaptive) {
       const fps = Math.min(firstFps, maxFps) / skip;
-      return { fps, quality: fixedQuality, scale: 1, rung: undefined, reason: skip > 1 ? 'pin' : 'fixed' };
+      return { fps, quality: fixedQuality, scale: 1, level: 'fixed', reason: skip > 1 ? 'pin' : 'fixed' };
     }
-    return { ...own, fps: own.fps / skip, reason: skip > 1 ? 'pin' : this.#quality.bound };
+    const { quality, scale, rung } = this.#quality.current;
+    const reason = skip > 1 ? 'pin' : this.#quality.bound;
+    return { fps: this.#quality.current.fps / skip, quality, scale, level: rungs[rung]!.name, reason };
   }
 
   #pinnedRung(): Rung | undefined {
@@ -331,7 +340,7 @@ export class SessionControl {
   }
 }
 
-function compare(grant: GrantFields, last: GrantFields): 'same' | 'less' | 'more' {
+function changeOf(grant: GrantFields, last: GrantFields): 'same' | 'less' | 'more' {
   const rate = grant.rate_fps / Math.max(0.01, last.rate_fps);
   if (rate < 1 - RATE_NEWS || grant.quality <= last.quality - QUALITY_NEWS || grant.width < last.width) return 'less';
   if (rate > 1 + RATE_NEWS || grant.quality >= last.quality + QUALITY_NEWS || grant.width > last.width) return 'more';

@@ -48,6 +48,11 @@ describe('several classes', () => {
     expect(shareCapacity(65, mixed, 0)).toEqual([5, 15, 10, 20, 15]);
   });
 
+  test('what three thirds leave of the whole is nothing, not less', () => {
+    const high = Array.from({ length: 3 }, (): Demand => ({ priority: 3, wanted: 10 }));
+    expect(shareCapacity(0.1, [...high, { priority: 0, wanted: 1 }], 0)[3]).toBe(0);
+  });
+
   test('everybody has the floor before that, also when there is nothing else', () => {
     expect(shareCapacity(20, mixed, 1)).toEqual([1, 8.5, 1, 1, 8.5]);
     expect(shareCapacity(0, mixed, 1)).toEqual([1, 1, 1, 1, 1]);
@@ -72,7 +77,7 @@ describe('property', () => {
         const shares = shareCapacity(capacity, asked, floor);
         expect(shares).toHaveLength(asked.length);
         for (const [i, { wanted }] of asked.entries()) {
-          expect(shares[i]).toBeGreaterThanOrEqual(Math.min(floor, wanted) - EPSILON);
+          expect(shares[i]).toBeGreaterThanOrEqual(Math.min(floor, wanted));
           expect(shares[i]).toBeLessThanOrEqual(wanted);
         }
         const floorsSum = total(asked.map(({ wanted }) => Math.min(floor, wanted)));

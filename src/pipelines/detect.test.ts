@@ -13,7 +13,7 @@ import { DetectPipeline, type DetectLane } from './detect.ts';
 /** An engine whose jobs end when the test says so, and in which order. */
 class SteeredEngine implements Engine {
   onFree: (() => void) | undefined;
-  readonly jobs: { mark: number; end: (outcome: InferenceOutcome | SightlineError) => void }[] = [];
+  readonly jobs: { mark: number; isUrgent: boolean; end: (outcome: InferenceOutcome | SightlineError) => void }[] = [];
   readonly #slots: number;
   /** Kept for urgent jobs. */
   readonly #extraSlots: number;
@@ -35,6 +35,7 @@ class SteeredEngine implements Engine {
     return new Promise((resolve, reject) => {
       const entry = {
         mark: job.picture.kind === 'jpeg' ? job.picture.bytes[0]! : -1,
+        isUrgent: job.urgent ?? false,
         end: (outcome: InferenceOutcome | SightlineError) => {
           this.jobs.splice(this.jobs.indexOf(entry), 1);
           if (outcome instanceof Error) reject(outcome);
@@ -203,7 +204,10 @@ describe('DetectPipeline', () => {
     publish(normal!.frames, 1, { mark: 2, priority: Priority.high });
     bench.clock.advance(5_000);
     for (const seq of [1, 2]) publish(critical!.frames, seq, { mark: 100 + seq, priority: Priority.critical });
-    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([1, 101]);
+    expect(bench.engine.jobs.map(({ mark, isUrgent }) => [mark, isUrgent])).toEqual([
+      [1, false],
+      [101, true],
+    ]);
     bench.engine.jobs[1]!.end(DONE);
     await settled();
     expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([1, 102]);
@@ -327,6 +331,20 @@ describe('superseded frames', () => {
     expect(cam.attached.counts().dropped.superseded).toBe(0);
   });
 
+  test('who has lost its connection is not behind when it comes back', async () => {
+    const bench = setUp({ slots: 1 });
+    const [cam, other] = [bench.lane('cam'), bench.lane('other')];
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    await finish(bench, 5_000);
+    cam.attached.discardQueued();
+    await finish(bench);
+    publish(other.frames, 1, { mark: 100 });
+    for (const seq of [4, 5, 6]) publish(cam.frames, seq, { deadlineMs: bench.clock.now() + 200 });
+    await finish(bench, 10);
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([4]);
+    expect(cam.attached.counts().dropped).toMatchObject({ superseded: 0, disconnected: 1 });
+  });
+
   test('no frame that may be as late as it likes, and none of a lane that is not behind', async () => {
     const patient = setUp({ slots: 1 });
     const slow = patient.lane('slow');
@@ -344,6 +362,36 @@ describe('superseded frames', () => {
     await finish(idle, 1);
     expect(idle.engine.jobs.map(({ mark }) => mark)).toEqual([5]);
     expect(cam.attached.counts().dropped.superseded).toBe(0);
+  });
+});
+
+describe('a frame that came too late', () => {
+  /** A lane that is behind and has one good frame, and behind it one that has expired when it comes. */
+  async function lateFrame() {
+    const bench = setUp({ slots: 1 });
+    const cam = bench.lane('cam');
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq, { deadlineMs: bench.clock.now() + 300 });
+    await finish(bench, 100);
+    publish(cam.frames, 4, { deadlineMs: bench.clock.now() - 1 });
+    return { ...bench, cam };
+  }
+
+  test('supersedes none that is in time', async () => {
+    const bench = await lateFrame();
+    await finish(bench, 100);
+    expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([3]);
+    await finish(bench);
+    expect(bench.cam.outcomesSeen()).toEqual(['1:result', '2:result', '3:result', '4:expired']);
+    expectBalanced(bench.cam.attached);
+  });
+
+  test('leaves no worker idle while another lane waits', async () => {
+    const bench = await lateFrame();
+    const other = bench.lane('other');
+    for (const seq of [1, 2]) publish(other.frames, seq, { mark: 100 + seq });
+    const order: number[] = [];
+    while (bench.engine.jobs.length > 0) order.push(await finish(bench, 1));
+    expect(order).toEqual([2, 101, 3, 102]);
   });
 });
 
@@ -369,6 +417,65 @@ describe('lanes that wait for each other', () => {
       expect(gap).toBeLessThanOrEqual(23);
     }
     expectBalanced(low.attached);
+  });
+
+  test('of an engine so slow that even critical lanes wait for a second, others get something too', async () => {
+    const bench = setUp({ slots: 1 });
+    const [one, other, low] = ['one', 'other', 'low'].map((name) => bench.lane(name));
+    let seq = 0;
+    const fill = () => {
+      seq++;
+      for (const lane of [one!, other!]) publish(lane.frames, seq, { priority: Priority.critical, mark: 1 });
+    };
+    fill();
+    for (let i = 1; i <= 20; i++) publish(low!.frames, i, { mark: 2 });
+    const order: number[] = [];
+    for (let i = 0; i < 50; i++) {
+      fill();
+      order.push(await finish(bench, 600));
+    }
+    expect(order.filter((mark) => mark === 2).length).toBeGreaterThanOrEqual(5);
+  });
+
+  test('who only ever has young frames, which expire unseen, starves all the same, and is let through', async () => {
+    const bench = setUp({ slots: 1 });
+    const [high, low] = [bench.lane('high'), bench.lane('low')];
+    const more = (seq: number) => publish(high.frames, seq, { priority: Priority.critical });
+    for (let seq = 1; seq <= 3; seq++) more(seq);
+    for (let i = 0; i < 120; i++) {
+      more(4 + i);
+      if (i % 12 === 0) publish(low.frames, 1 + i, { mark: 200, deadlineMs: bench.clock.now() + 500 });
+      await finish(bench, 50);
+    }
+    const { results, dropped } = low.attached.counts();
+    expect(results).toBeGreaterThanOrEqual(3);
+    expect(results + dropped.expired).toBe(10);
+  });
+
+  test('who was away for an hour, or lost its connection, is not one that starves', async () => {
+    for (const isBackBy of ['time', 'connection']) {
+      const bench = setUp({ slots: 1 });
+      const [busy, back, starved] = ['busy', 'back', 'starved'].map((name) => bench.lane(name));
+      let seq = 0;
+      const critical = () => publish(busy!.frames, ++seq, { priority: Priority.critical, mark: 1 });
+      const go = async (times: number, eachMs: number) => {
+        for (let i = 0; i < times; i++) {
+          await finish(bench, eachMs);
+          critical();
+        }
+      };
+      for (let i = 0; i < 8; i++) critical();
+      publish(back!.frames, 1, { mark: 2, deadlineMs: bench.clock.now() + (isBackBy === 'time' ? 10 : 1e9) });
+      await go(6, 20);
+      if (isBackBy === 'time') bench.clock.advance(3_600_000);
+      else back!.attached.discardQueued();
+      await go(8, 20);
+      publish(starved!.frames, 1, { mark: 3 });
+      await go(3, 300);
+      publish(back!.frames, 2, { mark: 2 });
+      while (bench.engine.jobs[0]!.mark === 1) await go(1, 300);
+      expect(bench.engine.jobs[0]!.mark).toBe(3);
+    }
   });
 
   test('property: of lanes that always have frames none is more than one frame ahead of another', async () => {
@@ -421,27 +528,27 @@ describe('what the pipeline tells of the engine', () => {
     await finish(bench, 30);
     await finish(bench, 30);
     // 0, 30 and 60 ms.
-    expect(bench.pipeline.load().waitMs).toBeCloseTo(30);
+    expect(bench.pipeline.takeWaitMs()).toBeCloseTo(30);
     await finish(bench, 30);
-    expect(bench.pipeline.load().waitMs).toBe(0);
+    expect(bench.pipeline.takeWaitMs()).toBe(0);
   });
 
   test('while none gets one, how long the first in line waits', () => {
     const { clock, pipeline, lane } = setUp({ slots: 1 });
     const [first, high, last] = ['first', 'high', 'last'].map((name) => lane(name));
     publish(first!.frames, 1);
-    expect(pipeline.load().waitMs).toBe(0);
+    expect(pipeline.takeWaitMs()).toBe(0);
     publish(first!.frames, 2);
     clock.advance(20);
     publish(last!.frames, 1);
     clock.advance(20);
-    expect([pipeline.load().waitMs, pipeline.load().waitMs]).toEqual([40, 40]);
+    expect([pipeline.takeWaitMs(), pipeline.takeWaitMs()]).toEqual([40, 40]);
     // What lower classes wait for is the higher one, not the engine; behind a frame of a lower class a higher one is none.
     publish(last!.frames, 2, { priority: Priority.critical });
-    expect(pipeline.load().waitMs).toBe(40);
+    expect(pipeline.takeWaitMs()).toBe(40);
     publish(high!.frames, 1, { priority: Priority.critical });
     clock.advance(5);
-    expect(pipeline.load().waitMs).toBe(5);
+    expect(pipeline.takeWaitMs()).toBe(5);
   });
 
   test('nothing of sources that do not keep to their grants: their queues are their own', async () => {
@@ -450,16 +557,16 @@ describe('what the pipeline tells of the engine', () => {
     const [flood, fair] = [bench.lane('flood', () => isWithin), bench.lane('fair', () => true)];
     for (const seq of [1, 2, 3]) publish(flood.frames, seq);
     await finish(bench, 80);
-    expect(bench.pipeline.load().waitMs).toBe(0);
+    expect(bench.pipeline.takeWaitMs()).toBe(0);
     publish(fair.frames, 1);
     await finish(bench, 10);
     await finish(bench, 10);
     // The frame of the fair one waited for 10 ms, that of the other for 100.
-    expect(bench.pipeline.load().waitMs).toBeCloseTo(10);
+    expect(bench.pipeline.takeWaitMs()).toBeCloseTo(10);
     isWithin = true;
     publish(flood.frames, 4);
     await finish(bench, 40);
-    expect(bench.pipeline.load().waitMs).toBeCloseTo(40);
+    expect(bench.pipeline.takeWaitMs()).toBeCloseTo(40);
   });
 
   test('nothing of a frame that was let through although it is of a lower class', async () => {
@@ -471,7 +578,7 @@ describe('what the pipeline tells of the engine', () => {
     for (let seq = 4, mark = 0; mark !== 100; seq++) {
       publish(high.frames, seq, { priority: Priority.critical });
       mark = await finish(bench, 60);
-      waitsMs.push(bench.pipeline.load().waitMs);
+      waitsMs.push(bench.pipeline.takeWaitMs());
     }
     expect(waitsMs.length).toBeGreaterThan(16);
     expect(Math.max(...waitsMs)).toBeLessThan(300);
@@ -489,7 +596,7 @@ describe('what the pipeline tells of the engine', () => {
     bench.clock.advance(1_000);
     bench.engine.jobs[0]!.end(new SightlineError('WORKER_LOST', 'the worker died'));
     await settled();
-    expect(bench.pipeline.load().serviceMs).toBeCloseTo(42);
+    expect(bench.pipeline.serviceMs).toBeCloseTo(42);
   });
 });
 
@@ -522,9 +629,11 @@ test('property: every frame has one outcome or a place, no slot is idle while a 
     laneInFlightMax: fc.integer({ min: 1, max: 3 }),
     queue: fc.integer({ min: 1, max: 6 }),
     lifeMs: fc.constantFrom(50, 400, Infinity),
+    /** One frame in so many comes when it has expired already. */
+    lateEvery: fc.constantFrom(2, 5, Infinity),
   });
   await fc.assert(
-    fc.asyncProperty(setUps, fc.array(steps, { maxLength: 50 }), async ({ lifeMs, ...options }, all) => {
+    fc.asyncProperty(setUps, fc.array(steps, { maxLength: 50 }), async ({ lifeMs, lateEvery, ...options }, all) => {
       const { clock, engine, pipeline, lane } = setUp(options);
       const lanes = [lane('a'), lane('b', () => false), lane('c')];
       const published = [0, 0, 0];
@@ -539,8 +648,9 @@ test('property: every frame has one outcome or a place, no slot is idle while a 
       for (const step of all) {
         if (step.do === 'publish') {
           for (let i = 0; i < step.count; i++) {
-            const deadlineMs = clock.now() + lifeMs;
-            publish(lanes[step.lane]!.frames, ++published[step.lane]!, { priority: step.priority, deadlineMs });
+            const isLate = ++published[step.lane]! % lateEvery === 0;
+            const deadlineMs = clock.now() + (isLate ? -1 : lifeMs);
+            publish(lanes[step.lane]!.frames, published[step.lane]!, { priority: step.priority, deadlineMs });
           }
         } else if (step.do === 'end') {
           const job = engine.jobs[step.nth % Math.max(1, engine.jobs.length)];
@@ -550,7 +660,7 @@ test('property: every frame has one outcome or a place, no slot is idle while a 
         else if (step.do === 'detach') pipeline.detach(lanes[step.lane]!.attached);
         else lanes[step.lane]!.attached.discardQueued();
         check();
-        const { waitMs } = pipeline.load();
+        const waitMs = pipeline.takeWaitMs();
         expect(waitMs >= 0 && waitMs < Infinity).toBe(true);
       }
       for (const { attached } of lanes) pipeline.detach(attached);

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { toSightlineError } from '../base/errors.ts';
 import type { FrameDropCause, FrameOutcome, VideoFrame } from '../base/frame.ts';
 import { Priority, type Sample } from '../base/sample.ts';
-import { countSuperseded, isStarved, pickNext, type Waiting } from '../flow/schedule.ts';
+import { countSuperseded, isRescue, isStarved, pickNext, type Waiting } from '../flow/schedule.ts';
 import type { Engine, InferenceOutcome } from '../inference/engine/types.ts';
 import type { LossCause, Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
@@ -40,8 +40,6 @@ interface InFlight {
   readonly sample: Sample<VideoFrame>;
   readonly takenTimeMs: number;
   outcome: FrameOutcome | undefined;
-  /** Its outcome is out already (it was given up): what the worker still says comes too late. */
-  abandoned: boolean;
 }
 
 export interface DetectLaneCounts {
@@ -52,17 +50,11 @@ export interface DetectLaneCounts {
   readonly dropped: Readonly<Record<FrameDropCause, number>>;
 }
 
-/** What the pipeline has seen of the engine since the last time that it was asked. */
-export interface DetectLoad {
-  /** Mean wait for a worker of the frames that got one, of sources that keep to their grants; the longest wait while none got one. */
-  readonly waitMs: number;
-  /** From handed to a worker to done, of late. */
-  readonly serviceMs: number;
-}
-
 /** Weight of one frame in the time that the engine takes, and in the interval of a lane. */
 const SERVICE_LEARNING = 0.1;
 const INTERVAL_LEARNING = 0.3;
+/** A source that brought nothing for so long was away. */
+const AWAY_MS = 10_000;
 
 /** One stream's place in the pipeline. */
 export class DetectLane {
@@ -84,6 +76,7 @@ export class DetectLane {
   /** Since when frames wait and none got a worker; undefined: none has waited since the last one. */
   #waitingSinceMs: number | undefined;
   #lastTakenMs = 0;
+  #lastReadyMs = 0;
   /** Between two frames that got a worker, while more waited; 0: the lane is not behind. */
   #intervalMs = 0;
   #results = 0;
@@ -98,7 +91,11 @@ export class DetectLane {
       name: 'objects',
       contract: { kind: 'all' },
       onReady: () => {
-        this.#waitingSinceMs ??= clock.now();
+        const nowMs = clock.now();
+        // Frames that expired unseen have waited too; a source that was away has not.
+        if (nowMs - this.#lastReadyMs > AWAY_MS) this.#waitingSinceMs = nowMs;
+        else this.#waitingSinceMs ??= nowMs;
+        this.#lastReadyMs = nowMs;
         onReady();
       },
       onLost: (seqs, cause) => {
@@ -130,12 +127,15 @@ export class DetectLane {
     const head = this.reader.peek();
     if (!head) return undefined;
     const budgetMs = head.deadlineMs - head.publishedTimeMs;
-    const superseded = countSuperseded(this.reader.queued, this.#intervalMs, budgetMs);
+    const { frames } = this.options;
+    // The newest may have come too late to be worth anything: then the others are not left out for it.
+    const isNewestGood = this.#clock.now() <= frames.at(frames.head - 1)!.deadlineMs;
+    const superseded = isNewestGood ? countSuperseded(this.reader.queued, this.#intervalMs, budgetMs) : 0;
     if (superseded > 0) this.reader.drop('superseded', superseded);
     const sample = this.reader.next();
     if (!sample) return undefined;
     const nowMs = this.#clock.now();
-    const entry: InFlight = { sample, takenTimeMs: nowMs, outcome: undefined, abandoned: false };
+    const entry: InFlight = { sample, takenTimeMs: nowMs, outcome: undefined };
     this.#inFlight.push(entry);
     this.#busy++;
     this.#noteTaken(nowMs);
@@ -155,7 +155,6 @@ export class DetectLane {
   /** The engine is done with a frame: publishes it and those behind it that waited for it. */
   settle(entry: InFlight, outcome: FrameOutcome): void {
     this.#busy--;
-    if (entry.abandoned) return;
     entry.outcome = outcome;
     this.#giveUpStalled();
     while (this.#inFlight[0]?.outcome) {
@@ -167,6 +166,8 @@ export class DetectLane {
   /** Leaves every frame out that no worker has yet. */
   discardQueued(): void {
     this.reader.drop('disconnected');
+    this.#waitingSinceMs = undefined;
+    this.#intervalMs = 0;
   }
 
   counts(): DetectLaneCounts {
@@ -182,7 +183,6 @@ export class DetectLane {
     if (this.#closed) return;
     this.reader.close();
     for (const entry of this.#inFlight.splice(0)) {
-      entry.abandoned = true;
       this.#publishDropped(entry.sample.seq, 'disconnected', entry.sample);
     }
     this.#closed = true;
@@ -197,7 +197,6 @@ export class DetectLane {
       now - this.#inFlight[0]!.takenTimeMs > this.#stallTimeoutMs
     ) {
       const stalled = this.#inFlight.shift()!;
-      stalled.abandoned = true;
       this.#publishDropped(stalled.sample.seq, 'stale', stalled.sample);
     }
   }
@@ -249,11 +248,14 @@ export class DetectPipeline {
     return this.#serviceMs;
   }
 
-  /** What was seen since the last call. */
-  load(): DetectLoad {
+  /**
+   * Mean wait for a worker of the frames that got one since the last call, of sources that keep to their grants; the longest wait
+   * while none got one. Begins anew.
+   */
+  takeWaitMs(): number {
     const { sumMs, frames } = this.#waited;
     this.#waited = { sumMs: 0, frames: 0 };
-    return { waitMs: frames > 0 ? sumMs / frames : this.#longestWaitMs(), serviceMs: this.#serviceMs };
+    return frames > 0 ? sumMs / frames : this.#longestWaitMs();
   }
 
   /** In the highest class that waits: what lower ones wait for is not the engine. */
@@ -279,17 +281,19 @@ export class DetectPipeline {
   #pump(): void {
     const { engine } = this.#options;
     for (let urgentSlots = engine.urgentSlots; urgentSlots > 0; urgentSlots = engine.urgentSlots) {
-      const lane = this.#nextLane(engine.freeSlots > 0 ? Priority.low : Priority.critical);
-      const entry = lane?.take();
-      if (!lane || !entry) return;
-      // A rescued frame has waited for others, not for the engine.
-      if (this.#picksSinceRescue > 0 && lane.isWithinGrant) this.#noteWait(entry);
+      const next = this.#nextLane(engine.freeSlots > 0 ? Priority.low : Priority.critical);
+      if (!next) return;
+      const { lane, hasStarved } = next;
+      const entry = lane.take();
+      if (!entry) continue;
+      // A frame that starved has waited for others, not for the engine.
+      if (!hasStarved && lane.isWithinGrant) this.#noteWait(entry);
       void this.#process(lane, entry);
     }
   }
 
   /** Whose frame is next, of those with this priority and above. */
-  #nextLane(priorityMin: Priority): DetectLane | undefined {
+  #nextLane(priorityMin: Priority): { lane: DetectLane; hasStarved: boolean } | undefined {
     const lanes: DetectLane[] = [];
     const waiting: Waiting[] = [];
     for (const lane of this.#lanes) {
@@ -301,11 +305,12 @@ export class DetectPipeline {
     const nowMs = this.#options.clock.now();
     const picked = pickNext(waiting, nowMs, this.#picksSinceRescue);
     if (picked < 0) return undefined;
-    this.#picksSinceRescue = isStarved(waiting[picked]!, nowMs) ? 0 : this.#picksSinceRescue + 1;
+    const wasRescue = isRescue(waiting[picked]!, nowMs, this.#picksSinceRescue);
+    this.#picksSinceRescue = wasRescue ? 0 : this.#picksSinceRescue + 1;
     const lane = lanes[picked]!;
     this.#turn = Math.max(this.#turn, lane.turn);
     lane.turn = this.#turn + 1;
-    return lane;
+    return { lane, hasStarved: isStarved(waiting[picked]!, nowMs) };
   }
 
   #noteWait({ sample, takenTimeMs }: InFlight): void {
@@ -322,6 +327,7 @@ export class DetectPipeline {
         picture: { kind: 'jpeg', bytes: entry.sample.data.jpeg },
         ...(confidence !== undefined && { confidence }),
         ...(iou !== undefined && { iou }),
+        deadlineMs: entry.sample.deadlineMs,
         urgent: entry.sample.priority === Priority.critical,
       });
       outcome = resultOf(entry.sample, done);

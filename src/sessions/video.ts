@@ -153,6 +153,8 @@ export class VideoLane {
         this.#create(clientId, request, isUnwanted),
       );
       if (socket.readyState !== socket.OPEN) return;
+      // Its first grant is its share already: many that come at once must not all begin as if they were alone.
+      this.#shareOut(this.#options.clock.now(), session);
       session.connect(socket, request.format, resumed);
       socket.resume();
     } catch (thrown) {
@@ -186,11 +188,15 @@ export class VideoLane {
     this.#registry.close();
   }
 
-  /** Shares the engine out among the sessions, and tells them where that changes their grants. */
   #regulate(): void {
     const nowMs = this.#options.clock.now();
     this.#engine.update({ nowMs, ...this.#options.engine() });
-    const sessions = [...this.#registry.sessions].filter(({ connected }) => connected);
+    this.#shareOut(nowMs);
+  }
+
+  /** Shares the engine out among the connected sessions and a new one, and tells them where that changes their grants. */
+  #shareOut(nowMs: number, newcomer?: VideoSession): void {
+    const sessions = [...this.#registry.sessions].filter((session) => session.connected || session === newcomer);
     const shares = this.#engine.shares(sessions.map(({ control }) => control.demand(nowMs)));
     for (const [i, session] of sessions.entries()) {
       if (this.#settings.control.isAdaptive) session.control.share(shares[i]!);

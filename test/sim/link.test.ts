@@ -130,4 +130,23 @@ describe('clients that do not play along', () => {
     for (const { delivered } of run.sessions) expect(delivered.length).toBeGreaterThan(60);
     expect(run.queueMs(0.95, 5_000, 20_000)).toBeLessThan(100);
   });
+
+  test('a client without a round trip is not held for ever to what its way carried in a bad minute', () => {
+    const capacity = [
+      { fromMs: 0, bps: 10 * M },
+      { fromMs: 10_000, bps: M },
+      { fromMs: 15_000, bps: 50 * M },
+    ];
+    const run = new LinkRun({
+      seed: 1,
+      link: { capacity, delayMs: 20, jitterMs: 2 },
+      forMs: 120_000,
+      controllers: [new Adaptive(undefined)],
+    });
+    const { delivered, asks } = run.sessions[0]!;
+    const late = delivered.filter(({ captureMs }) => captureMs >= 110_000);
+    // It began with 15 frames a second of medium size; fifty times the way is no reason for fewer and smaller ones.
+    expect(late.length / 10).toBeGreaterThan(14);
+    expect(asks.at(-1)!.ask.width).toBeGreaterThanOrEqual(512);
+  });
 });

@@ -181,7 +181,7 @@ export class Overload {
   #regulate(): void {
     const { workers, completed, busyMs } = this.engine.stats();
     const nowMs = this.clock.now();
-    this.control.update({ nowMs, workers, completed, busyMs, waitMs: this.pipeline.load().waitMs });
+    this.control.update({ nowMs, workers, completed, busyMs, waitMs: this.pipeline.takeWaitMs() });
     const shares = this.control.shares(this.sources.map(({ control }) => control.demand(nowMs)));
     for (const [i, source] of this.sources.entries()) {
       source.control.share(shares[i]!);
