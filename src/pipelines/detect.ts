@@ -77,6 +77,8 @@ export class DetectLane {
   #waitingSinceMs: number | undefined;
   #lastTakenMs = 0;
   #lastReadyMs = 0;
+  /** Frames were lost since the last one that got a worker. */
+  #hasLost = false;
   /** Between two frames that got a worker, while more waited; 0: the lane is not behind. */
   #intervalMs = 0;
   #results = 0;
@@ -99,6 +101,7 @@ export class DetectLane {
         onReady();
       },
       onLost: (seqs, cause) => {
+        this.#hasLost = true;
         for (const seq of seqs) this.#publishDropped(seq, dropCauseOf(cause));
       },
     });
@@ -143,13 +146,15 @@ export class DetectLane {
   }
 
   #noteTaken(nowMs: number): void {
-    const isBehind = this.reader.queued > 0;
+    // Who loses frames is behind, also when the queue is empty afterwards.
+    const isBehind = this.reader.queued > 0 || this.#hasLost;
+    this.#hasLost = false;
     const sinceMs = nowMs - this.#lastTakenMs;
     if (!isBehind) this.#intervalMs = 0;
     else if (this.#intervalMs === 0) this.#intervalMs = Math.min(sinceMs, nowMs - (this.#waitingSinceMs ?? nowMs));
     else this.#intervalMs += INTERVAL_LEARNING * (sinceMs - this.#intervalMs);
     this.#lastTakenMs = nowMs;
-    this.#waitingSinceMs = isBehind ? nowMs : undefined;
+    this.#waitingSinceMs = this.reader.queued > 0 ? nowMs : undefined;
   }
 
   /** The engine is done with a frame: publishes it and those behind it that waited for it. */

@@ -252,6 +252,15 @@ describe('contracts', () => {
     });
   });
 
+  test.each([-1, NaN, 1.5])('drop refuses to discard %d samples, and nothing happens', (count) => {
+    const { stream } = setUp();
+    const reader = stream.subscribe({ contract: { kind: 'all' } });
+    publish(stream, 3);
+    reader.next();
+    expect(() => reader.drop('late', count)).toThrow(expect.objectContaining({ code: 'STREAM_OPTION_BAD' }));
+    expect(take(reader)).toEqual([2, 3]);
+  });
+
   test('drop counts what was pushed out before as that, and what has expired unseen as dropped', () => {
     const { clock, stream } = setUp();
     const reader = stream.subscribe({ contract: { kind: 'all', queueMax: 3 } });

@@ -32,20 +32,20 @@ export class Preprocessor {
   readonly #input: PictureInput;
   readonly #channels: Channels;
   #tables: Tables | undefined;
-  /** The array whose padding is in place for `#tables`. */
-  #padded: Float32Array | undefined;
+  /** Arrays whose padding is in place, and for which tables. */
+  readonly #padded = new WeakMap<Float32Array, Tables>();
 
   constructor(input: PictureInput) {
     this.#input = input;
     this.#channels = channelsOf(input);
   }
 
-  /** Fills `out` (width × height × 3 values, always the same array if it can be) and tells where the picture lies in it. */
+  /** Fills `out` (width × height × 3 values, the same few arrays if it can be) and tells where the picture lies in it. */
   write(picture: RgbxPicture, out: Float32Array): Placement {
     const tables = this.#tablesFor(picture.width, picture.height);
-    if (this.#padded !== out) {
+    if (this.#padded.get(out) !== tables) {
       this.#pad(out);
-      this.#padded = out;
+      this.#padded.set(out, tables);
     }
     const pixels = new Uint32Array(picture.data.buffer, picture.data.byteOffset, picture.width * picture.height);
     const { placement } = tables;
@@ -65,7 +65,6 @@ export class Preprocessor {
   #tablesFor(width: number, height: number): Tables {
     if (this.#tables?.width !== width || this.#tables.height !== height) {
       this.#tables = makeTables(width, height, placePicture(this.#input, width, height));
-      this.#padded = undefined;
     }
     return this.#tables;
   }

@@ -6,10 +6,20 @@ import { attr, DataType, encodeOnnx, node, tensor } from '../../src/inference/on
 const SIDE = 8;
 
 /**
+ * `apart`: pictures that share a run do not know of each other. `mixed`: each gets the mean of all. `one`: the model declares that it
+ * takes several, but fails on them.
+ */
+type Sharing = 'apart' | 'mixed' | 'one';
+
+/**
  * One box of a quarter of the picture, in its middle, whose score is the picture's mean brightness. `batch`: how the model
  * declares its first dimension; `declared`: how it declares the number of boxes.
  */
-export function brightnessModel(batch: number | string = 1, declared: number | string = 1): Uint8Array {
+export function brightnessModel(
+  batch: number | string = 1,
+  declared: number | string = 1,
+  sharing: Sharing = 'apart',
+): Uint8Array {
   return encodeOnnx({
     irVersion: 8,
     opset: 13,
@@ -20,10 +30,19 @@ export function brightnessModel(batch: number | string = 1, declared: number | s
       node: [
         node('GlobalAveragePool', ['image'], ['channels']),
         node('ReduceMean', ['channels'], ['mean'], [attr.ints('axes', [1, 2, 3]), attr.int('keepdims', 1)]),
-        node('Reshape', ['mean', 'shape'], ['score']),
-        node('Concat', ['box', 'score'], ['output0'], [attr.int('axis', 1)]),
+        node('Reshape', ['mean', 'shape'], ['own']),
+        // Sums with nothing bring everything to one row for each picture.
+        node('Mul', ['own', 'zero'], ['nothing']),
+        node('Add', ['nothing', 'box'], ['boxes']),
+        node('ReduceMean', ['own'], ['of all'], [attr.ints('axes', [0]), attr.int('keepdims', 1)]),
+        node('Add', ['nothing', 'of all'], ['shared']),
+        node('Concat', ['boxes', sharing === 'mixed' ? 'shared' : 'own'], ['output0'], [attr.int('axis', 1)]),
       ],
-      initializer: [tensor.int64('shape', [3], [1, 1, 1]), tensor.float('box', [1, 4, 1], [4, 4, 4, 4])],
+      initializer: [
+        tensor.int64('shape', [3], [sharing === 'one' ? 1 : -1, 1, 1]),
+        tensor.float('box', [1, 4, 1], [4, 4, 4, 4]),
+        tensor.float('zero', [1], [0]),
+      ],
       input: [{ name: 'image', elemType: DataType.float, shape: [batch, 3, SIDE, SIDE] }],
       output: [{ name: 'output0', elemType: DataType.float, shape: [batch, 5, declared] }],
     },

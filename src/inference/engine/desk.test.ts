@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { brightnessManifest, brightnessModel } from '../../../test/support/brightness-model.ts';
+import { RunawayClock } from '../../../test/support/runaway-clock.ts';
+import type { Clock } from '../../base/clock.ts';
 import { encodeJpeg } from '../../media/jpeg.ts';
 import type { ModelManifest, ReadyModel } from '../manifest.ts';
 import { Desk } from './desk.ts';
-import type { RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
+import type { BatchSettings, RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
 
 let folder: string;
 
@@ -22,13 +24,14 @@ async function ready(id: string, change?: Partial<ModelManifest>, bytes = bright
 }
 
 /** A desk, and the replies that it gave. */
-function open(session: Partial<WorkerSettings['session']> = {}) {
+function open(session: Partial<WorkerSettings['session']> = {}, batch: Partial<BatchSettings> = {}, clock?: Clock) {
   const replies: WorkerReply[] = [];
   let wake: (() => void) | undefined;
   let isClosed = false;
   const desk = new Desk(
     {
       session: { providers: ['cpu'], intraOpThreads: 1, warmUpRuns: 1, spinning: false, ...session },
+      batch: { max: 1, delayMs: 0, runMsMax: 5000, ...batch },
       imageLimits: { sideMax: 1000, pixelsMax: 1e6 },
     },
     (reply) => {
@@ -39,6 +42,7 @@ function open(session: Partial<WorkerSettings['session']> = {}) {
       isClosed = true;
       wake?.();
     },
+    clock,
   );
   const until = async (met: () => boolean) => {
     while (!met()) await new Promise<void>((resolve) => (wake = resolve));
@@ -58,6 +62,11 @@ function open(session: Partial<WorkerSettings['session']> = {}) {
       await until(() => isClosed);
     },
   };
+}
+
+/** Of the event loop. */
+async function turns(count: number): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
 const WHITE = new Uint8Array(16 * 16 * 3).fill(255);
@@ -99,6 +108,7 @@ describe('desk', () => {
     desk.take({ kind: 'load', id: 3, model, profile: false });
     desk.take(white(4));
     await desk.until(() => desk.replies.length === 4);
+    await turns(1);
     desk.take(white(5));
     desk.take(white(6));
     await desk.close();
@@ -178,6 +188,240 @@ describe('desk', () => {
       const reply = await desk.ask(request);
       expect(reply.kind === 'done' && reply.outcome.detections[0]!.score).toBeCloseTo(level / 255, 5);
     }
+    await desk.close();
+  });
+});
+
+/** Pictures of different sizes and levels of grey, each in a slot of its own. */
+function greyRequests(levels: readonly number[], change: Partial<RunRequest> = {}): RunRequest[] {
+  return levels.map((level, i) => {
+    const rgb = { width: 8 + 3 * i, height: 20 - i };
+    const bytes = new Uint8Array(rgb.width * rgb.height * 3).fill(level);
+    return runRequest(100 + i, bytes, { modelId: 'many', slot: i, rgb, confidence: 0, ...change });
+  });
+}
+
+const doneOf = (replies: readonly WorkerReply[]) => replies.filter((reply) => reply.kind === 'done');
+/** How many pictures each run had, in their order. */
+const runsOf = (replies: readonly WorkerReply[]) =>
+  doneOf(replies).flatMap(({ outcome }) => outcome.shared?.pictures ?? []);
+
+describe('pictures that share a run', () => {
+  const LEVELS = [10, 250, 90, 0, 255, 130, 47];
+
+  /** A desk for which every run takes equally long, with a model that takes any number of pictures. */
+  async function openShared(
+    batch: Partial<BatchSettings> = {},
+    change?: Partial<ModelManifest>,
+    bytes = brightnessModel('n'),
+  ) {
+    const clock = new RunawayClock();
+    const desk = open({}, { max: 8, ...batch }, clock);
+    const loaded = await desk.ask({ kind: 'load', id: 1, model: await ready('many', change, bytes), profile: false });
+    return { ...desk, clock, loaded };
+  }
+
+  test.each<[string, Partial<ModelManifest>]>([
+    ['stretched', {}],
+    ['letterboxed', { input: { ...brightnessManifest('x').input, fit: 'letterbox', padValue: 114 } }],
+  ])('have the same results as alone, picture by picture (%s)', async (_, change) => {
+    const alone = await openShared({ max: 1 }, change);
+    const shared = await openShared({}, change);
+    expect(alone.loaded).toMatchObject({ batchMax: 1, costsMs: {} });
+    expect(shared.loaded).toMatchObject({ batchMax: 8, costsMs: { 1: 1, 2: 1, 4: 1, 8: 1 } });
+    for (const { take } of [alone, shared]) for (const request of greyRequests(LEVELS)) take(request);
+    await alone.until(() => alone.replies.length === 1 + LEVELS.length);
+    await shared.until(() => shared.replies.length === 1 + LEVELS.length);
+    expect(runsOf(alone.replies)).toEqual(LEVELS.map(() => 1));
+    expect(runsOf(shared.replies)).toEqual([7]);
+    const results = (replies: readonly WorkerReply[]) =>
+      doneOf(replies).map(({ id, outcome: { detections, width, height, capped } }) => {
+        return { id, detections, width, height, capped };
+      });
+    expect(results(shared.replies)).toEqual(results(alone.replies));
+    expect(new Set(results(shared.replies).map(({ detections }) => detections[0]!.score)).size).toBe(LEVELS.length);
+    await alone.close();
+    await shared.close();
+  });
+
+  test('are as many as there are, up to the largest number; stages tell where the time went', async () => {
+    const desk = await openShared({ max: 4 });
+    for (const request of greyRequests(LEVELS)) desk.take(request);
+    await desk.until(() => desk.replies.length === 1 + LEVELS.length);
+    expect(runsOf(desk.replies)).toEqual([4, 3]);
+    const [first, second] = doneOf(desk.replies).map(({ outcome }) => outcome);
+    const sum = ({ startedTimeMs, stagesMs }: NonNullable<typeof first>) =>
+      startedTimeMs + Object.values(stagesMs).reduce((total, ms) => total + ms, 0);
+    expect(second!.startedTimeMs).toBeGreaterThanOrEqual(first!.startedTimeMs + first!.stagesMs.decode);
+    expect(sum(second!)).toBeGreaterThan(sum(first!));
+    await desk.close();
+  });
+
+  test('with a broken JPEG among them: that one fails alone', async () => {
+    const desk = await openShared();
+    const requests = greyRequests(LEVELS);
+    const jpeg = encodeJpeg({ data: WHITE, width: 16, height: 16 }, 90).slice();
+    const { rgb: _, ...broken } = {
+      ...requests[2]!,
+      ...runRequest(102, jpeg.subarray(0, 60), { slot: 2, modelId: 'many' }),
+    };
+    const { rgb: __, ...whole } = { ...requests[3]!, ...runRequest(103, jpeg, { slot: 3, modelId: 'many' }) };
+    for (const request of [...requests.slice(0, 2), broken, whole, ...requests.slice(4)]) desk.take(request);
+    await desk.until(() => desk.replies.length === 1 + LEVELS.length);
+    expect(desk.replies.filter(({ kind }) => kind === 'failed')).toMatchObject([{ id: 102, code: 'FRAME_TRUNCATED' }]);
+    expect(runsOf(desk.replies)).toEqual([6]);
+    const scores = new Map(doneOf(desk.replies).map(({ id, outcome }) => [id, outcome.detections[0]?.score]));
+    LEVELS.forEach((level, i) => {
+      if (i === 2) expect(scores.has(102)).toBe(false);
+      else expect(scores.get(100 + i)).toBeCloseTo(i === 3 ? 1 : level / 255, 5);
+    });
+    await desk.close();
+  });
+
+  test('of other models keep their places in line, and loading divides them', async () => {
+    const desk = await openShared();
+    await desk.ask({ kind: 'load', id: 2, model: await ready('bright'), profile: false });
+    const many = greyRequests([1, 2, 3, 4, 5]);
+    const other = (id: number) => runRequest(id, WHITE, { rgb: { width: 16, height: 16 }, slot: id });
+    desk.take(many[0]!);
+    desk.take(other(50));
+    desk.take(many[1]!);
+    desk.take(many[2]!);
+    desk.take({ kind: 'load', id: 3, model: await ready('bright'), profile: false });
+    desk.take(many[3]!);
+    desk.take(many[4]!);
+    await desk.until(() => desk.replies.length === 9);
+    expect(desk.replies.slice(2).map((reply) => reply.kind !== 'ready' && reply.id)).toEqual([
+      100, 101, 102, 50, 3, 103, 104,
+    ]);
+    expect(runsOf(desk.replies)).toEqual([3, 1, 2]);
+    await desk.close();
+  });
+
+  test('are only so many as their deadlines allow', async () => {
+    const desk = await openShared();
+    for (const request of greyRequests([1, 2])) desk.take(request);
+    await desk.until(() => desk.replies.length === 3);
+    // It has seen what decoding takes: with it a run of 4 takes 1.8 and one of 8 takes 2.6.
+    desk.clock.stepMs = 0;
+    const deadlineMs = desk.clock.now() + 2.2;
+    for (const request of greyRequests([...LEVELS, 77], { deadlineMs })) desk.take(request);
+    await desk.until(() => desk.replies.length === 11);
+    expect(runsOf(desk.replies)).toEqual([2, 4, 4]);
+    await desk.close();
+  });
+
+  describe('wait for one more where that pays', () => {
+    /** A desk that has learned that runs take long, and that pictures come quickly. From now on its clock stands still. */
+    async function openBusy(change: Partial<BatchSettings> = {}) {
+      const clock = new RunawayClock();
+      clock.stepMs = 10;
+      const desk = open({}, { max: 8, delayMs: 100, ...change }, clock);
+      await desk.ask({ kind: 'load', id: 1, model: await ready('many', {}, brightnessModel('n')), profile: false });
+      clock.stepMs = 0;
+      for (let lot = 0; lot < 6; lot++)
+        for (const request of greyRequests([1, 2, 3, 4, 5, 6, 7, 8])) desk.take(request);
+      await desk.until(() => desk.replies.length === 49);
+      desk.replies.length = 0;
+      return { ...desk, clock };
+    }
+    const [one, another] = greyRequests([1, 2]) as [RunRequest, RunRequest];
+
+    test('and run with it', async () => {
+      const desk = await openBusy();
+      desk.take(one);
+      await turns(10);
+      expect(desk.replies).toEqual([]);
+      desk.take(another);
+      desk.clock.stepMs = 1000;
+      await desk.until(() => desk.replies.length === 2);
+      expect(runsOf(desk.replies)).toEqual([2]);
+      await desk.close();
+    });
+
+    test('until it is overdue', async () => {
+      const desk = await openBusy();
+      desk.take(one);
+      await turns(10);
+      expect(desk.replies).toEqual([]);
+      desk.clock.stepMs = 1000;
+      await desk.until(() => desk.replies.length === 1);
+      expect(runsOf(desk.replies)).toEqual([1]);
+      await desk.close();
+    });
+
+    test.each<[string, Partial<BatchSettings>, Partial<RunRequest>]>([
+      ['not when they may not', { delayMs: 0 }, {}],
+      ['not for an urgent one', {}, { urgent: true }],
+      ['not beyond a deadline', {}, { deadlineMs: 1_000_005 }],
+    ])('%s', async (_, settings, change) => {
+      const desk = await openBusy(settings);
+      desk.take({ ...one, ...change });
+      await desk.until(() => desk.replies.length === 1);
+      desk.take({ ...another, ...change });
+      await desk.until(() => desk.replies.length === 2);
+      expect(runsOf(desk.replies)).toEqual([1, 1]);
+      await desk.close();
+    });
+
+    test('not when an urgent one comes, which takes them along', async () => {
+      const desk = await openBusy();
+      desk.take(one);
+      await turns(10);
+      desk.take({ ...another, urgent: true });
+      await desk.until(() => desk.replies.length === 2);
+      expect(runsOf(desk.replies)).toEqual([2]);
+      expect(desk.replies.map((reply) => reply.kind !== 'ready' && reply.id)).toEqual([another.id, one.id]);
+      await desk.close();
+    });
+
+    test('not when another model is to run, or the desk closes', async () => {
+      const desk = await openBusy();
+      desk.take(one);
+      await turns(10);
+      desk.take(runRequest(60, WHITE, { modelId: 'unknown', slot: 60 }));
+      await desk.until(() => desk.replies.length === 2);
+      expect(desk.replies).toMatchObject([
+        { kind: 'done', id: one.id },
+        { kind: 'failed', id: 60, code: 'MODEL_UNKNOWN' },
+      ]);
+      desk.take(another);
+      await turns(10);
+      await desk.close();
+      expect(desk.replies).toHaveLength(2);
+    });
+  });
+
+  test.each([
+    ['one', /^no more than 1 at a time: .*Reshape/],
+    ['mixed', /^no more than 1 at a time: the results of a picture depend on the others$/],
+  ] as const)('are none when the model is not made for it (%s), which its report tells', async (sharing, note) => {
+    const desk = await openShared({}, {}, brightnessModel('n', 1, sharing));
+    expect(desk.loaded).toMatchObject({ batchMax: 1, report: { notes: [expect.stringMatching(note)] } });
+    for (const request of greyRequests([10, 200])) desk.take(request);
+    await desk.until(() => desk.replies.length === 3);
+    expect(runsOf(desk.replies)).toEqual([1, 1]);
+    await desk.close();
+  });
+
+  test.each<[string, Parameters<typeof open>[0], Uint8Array]>([
+    ['declares one', {}, brightnessModel()],
+    ['is not warmed up', { warmUpRuns: 0 }, brightnessModel('n')],
+  ])('are none when the model %s', async (_, session, bytes) => {
+    const desk = open(session, { max: 8 }, new RunawayClock());
+    const loaded = await desk.ask({ kind: 'load', id: 1, model: await ready('many', {}, bytes), profile: false });
+    expect(loaded).toMatchObject({ batchMax: 1, costsMs: {}, report: { notes: [] } });
+    await desk.close();
+  });
+
+  test('may have outputs whose length nobody declares', async () => {
+    const desk = await openShared({}, {}, brightnessModel('n', 'boxes'));
+    expect(desk.loaded).toMatchObject({ batchMax: 8 });
+    for (const request of greyRequests(LEVELS)) desk.take(request);
+    await desk.until(() => desk.replies.length === 1 + LEVELS.length);
+    doneOf(desk.replies).forEach(({ outcome }, i) => {
+      expect(outcome.detections[0]!.score).toBeCloseTo(LEVELS[i]! / 255, 5);
+    });
     await desk.close();
   });
 });

@@ -12,6 +12,7 @@ import { OnnxEngine, type OnnxEngineOptions } from './engine.ts';
 import type { InferenceJob, InferenceOutcome, Picture } from './types.ts';
 
 const FAULTY = new URL('../../../test/support/faulty-inference-worker.ts', import.meta.url);
+const SHARING = new URL('../../../test/support/sharing-inference-worker.ts', import.meta.url);
 const grey = (level: number, width = 16, height = 16): Picture & { kind: 'rgb' } => ({
   kind: 'rgb',
   data: new Uint8Array(width * height * 3).fill(level),
@@ -241,6 +242,76 @@ describe('slots', () => {
   });
 });
 
+describe('pictures that share runs', () => {
+  const startSharing = async () => {
+    engine = new OnnxEngine({ workers: 1, workerUrl: SHARING, batchMax: 4, batchDelayMs: 0 });
+    await engine.load(await model('many', brightnessModel('n')));
+  };
+  const runMany = (picture: Picture, change: Partial<InferenceJob> = {}) =>
+    engine.run({ modelId: 'many', picture, confidence: 0, ...change });
+
+  test('have their own results; the engine tells how many shared, and what runs cost', async () => {
+    await startSharing();
+    await engine.load(bright);
+    expect(engine.stats().models.map(({ batch }) => batch)).toEqual([
+      { max: 4, costsMs: { 1: 1, 2: 1, 4: 1 }, runs: {} },
+      { max: 1, costsMs: {}, runs: {} },
+    ]);
+    const levels = Array.from({ length: 30 }, (_, i) => i * 8);
+    const jobs = levels.map((level, i) =>
+      runMany(grey(level, 16 + (i % 5)), { urgent: i % 7 === 0, deadlineMs: Infinity }),
+    );
+    (await Promise.all(jobs)).forEach((outcome, i) => {
+      expect(outcome.detections[0]!.score).toBeCloseTo(levels[i]! / 255, 5);
+      expect(outcome.width).toBe(16 + (i % 5));
+      expect(outcome).not.toHaveProperty('shared');
+    });
+    const { runs } = engine.stats().models[0]!.batch;
+    expect(Object.entries(runs).reduce((sum, [size, count]) => sum + Number(size) * count, 0)).toBe(30);
+    expect(Object.keys(runs).map(Number)).toSatisfy((sizes: number[]) => sizes.some((size) => size > 1));
+    const { busyMs, neededMs } = engine.stats();
+    expect(neededMs).toBeGreaterThan(0);
+    expect(neededMs).toBeLessThan(busyMs);
+    await run(grey(204));
+    const after = engine.stats();
+    expect(after.models[1]!.batch).toMatchObject({ max: 1, runs: { 1: 1 } });
+    expect(after.neededMs - neededMs).toBeCloseTo(after.busyMs - busyMs, 1);
+  });
+
+  test('have places for a whole run and the next one, as long as no model that cannot share takes them', async () => {
+    await startSharing();
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([8, 9]);
+    const jobs = Array.from({ length: 8 }, () => runMany(grey(1)));
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([0, 1]);
+    jobs.push(runMany(grey(1), { urgent: true }));
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([0, 0]);
+    await Promise.all(jobs);
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([8, 9]);
+
+    await engine.load(bright);
+    expect(engine.freeSlots).toBe(2);
+    const mixed = Array.from({ length: 4 }, () => runMany(grey(1)));
+    expect(engine.freeSlots).toBe(1);
+    mixed.push(run(grey(1)));
+    expect(engine.freeSlots).toBe(0);
+    await Promise.all(mixed);
+  });
+
+  test('are lost together with the worker that dies in their run, since any of them may be at fault; those behind are not', async () => {
+    await startSharing();
+    const DEADLY = 66;
+    // The first one takes so long to decode that the others have come when the next run is made up.
+    const pictures = [grey(1, 2000, 1500), ...[2, 3, DEADLY, 5, 6, 7, 8].map((level) => grey(level))];
+    const codes = await Promise.all(pictures.map((picture) => codeOf(runMany(picture))));
+    const lost = codes.flatMap((code, i) => (code === 'WORKER_LOST' ? [i] : []));
+    const first = lost[0]!;
+    expect(lost).toEqual([first, first + 1, first + 2, first + 3]);
+    expect(lost).toContain(3);
+    expect(codes.filter((code) => code === 'none')).toHaveLength(4);
+    expect(engine.stats()).toMatchObject({ restarts: 1, failed: 4, redispatched: 8 - (first + 4), completed: 4 });
+  });
+});
+
 describe('a worker that', () => {
   test.each([
     [101, /left with exit code 7/],
@@ -268,7 +339,7 @@ describe('a worker that', () => {
 
   test('has jobs waiting for longer than the timeout is not taken for hung', async () => {
     const jobTimeoutMs = 400;
-    await start({ jobTimeoutMs, prefetch: 200 });
+    await start({ jobTimeoutMs, prefetch: 200, backlogMax: 200 });
     const large: Picture = { kind: 'jpeg', bytes: encodeJpeg(grey(204, 2000, 1500), 90).slice() };
     let quickestMs = Infinity;
     for (let i = 0; i < 5; i++) {

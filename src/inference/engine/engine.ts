@@ -1,10 +1,11 @@
 import { availableParallelism } from 'node:os';
 import { SightlineError } from '../../base/errors.ts';
+import { BATCH_MAX } from '../../flow/batching.ts';
 import type { ImageLimits } from '../../media/jpeg.ts';
 import type { ReadyModel } from '../manifest.ts';
 import { keepRuntimeQuiet } from '../quiet-runtime.ts';
 import { Lane, type LaneJob, type LaneLimits, type LaneOwner } from './lane.ts';
-import type { WorkerSettings } from './messages.ts';
+import type { SharedRun, WorkerSettings } from './messages.ts';
 import { DEATHS_IN_A_ROW_MAX, planEngine, restartDelayMs } from './plan.ts';
 import type { Engine, EngineStats, InferenceJob, InferenceOutcome, Picture, ProviderReport } from './types.ts';
 
@@ -16,8 +17,15 @@ export interface OnnxEngineOptions {
   readonly intraOpThreads?: number;
   /** `throughput` (default): a worker of one thread per core; `latency`: several threads for one frame, which spin while they wait. */
   readonly hint?: 'latency' | 'throughput';
-  /** Jobs handed to a busy worker ahead, so that it need not wait for a message between two frames; default 1. */
+  /**
+   * Jobs handed to a busy worker ahead, so that it need not wait for a message between two frames; default 1. Of a model whose
+   * pictures share runs at least as many as share one, unless it is 0.
+   */
   readonly prefetch?: number;
+  /** Most pictures in one run, 1 to `BATCH_MAX`; default 1. What pays up to there is found out for each model when it is loaded. */
+  readonly batchMax?: number;
+  /** Longest time that a run is held back for more pictures; default 2 ms. At most a part of `jobTimeoutMs`. */
+  readonly batchDelayMs?: number;
   /** Processors that a session's threads are bound to, as ONNX Runtime's `session.intra_op_thread_affinities` has them. */
   readonly threadBinding?: string;
   /** Execution providers in order of preference; default `cpu` alone. */
@@ -41,6 +49,11 @@ export interface OnnxEngineOptions {
 export interface OnnxEngineStats extends EngineStats {
   /** Places for workers; `workers` tells how many of them have a worker that is ready. */
   readonly seats: number;
+  /**
+   * Of `busyMs`, what the same pictures would have needed in full runs: while runs are not full the engine can do more than
+   * `completed` in `busyMs`.
+   */
+  readonly neededMs: number;
   /** Jobs that wait for a slot. */
   readonly backlog: number;
   /** Jobs that were handed to another worker after theirs died. */
@@ -78,13 +91,24 @@ interface LoadedModel {
   readonly model: ReadyModel;
   readonly report: ProviderReport;
   readonly warmUpMs: number;
+  /** Of the worker where it is largest: each finds out for itself. */
+  readonly batchMax: number;
+  /** Of the worker that ran last. */
+  costsMs: Readonly<Record<string, number>>;
+  /** Runs by the number of pictures in them. */
+  readonly runs: Map<number, number>;
 }
 
 const STRAY_POLL_MS = 100;
+/** Of the time after which a job is taken for hung: what a shared run, and the wait for it, may take. */
+const SHARED_RUN_SHARE = 0.5;
+const DELAY_SHARE = 0.25;
 
 const DEFAULTS = {
   hint: 'throughput',
   prefetch: 1,
+  batchMax: 1,
+  batchDelayMs: 2,
   providers: ['cpu'],
   jobTimeoutMs: 10_000,
   loadTimeoutMs: 60_000,
@@ -97,7 +121,7 @@ const DEFAULTS = {
  * Runs ONNX models in worker threads: `run()` of ONNX Runtime blocks the thread that calls it, whatever its promise says. A
  * frame goes to the worker with the fewest jobs and is finished there: decoded, scaled, inferred, decoded into detections.
  *
- * A worker that dies or hangs takes its running job with it (WORKER_LOST); those that waited in it go to another worker, first
+ * A worker that dies or hangs takes its running jobs with it (WORKER_LOST); those that waited in it go to another worker, first
  * in line. It is replaced, ever later if that does not help; with every worker dead several times in a row the engine refuses jobs
  * (INFERENCE_FAILED) until a replacement stands.
  */
@@ -117,6 +141,7 @@ export class OnnxEngine implements Engine {
   #completed = 0;
   /** Of the workers that are gone. */
   #pastBusyMs = 0;
+  #pastNeededMs = 0;
   #failed = 0;
   #redispatched = 0;
   #refused = 0;
@@ -125,7 +150,7 @@ export class OnnxEngine implements Engine {
 
   constructor(options: OnnxEngineOptions = {}) {
     keepRuntimeQuiet();
-    const { hint, prefetch, providers, jobTimeoutMs, loadTimeoutMs, warmUpRuns, backlogMax, imageLimits } = {
+    const { hint, prefetch, providers, jobTimeoutMs, loadTimeoutMs, warmUpRuns, backlogMax, imageLimits, ...batch } = {
       ...DEFAULTS,
       ...options,
     };
@@ -140,9 +165,14 @@ export class OnnxEngine implements Engine {
         ...(threadBinding !== undefined && { threadBinding }),
         ...(deviceMemoryBytesMax !== undefined && { deviceMemoryBytesMax }),
       },
+      batch: {
+        max: Math.min(BATCH_MAX, batch.batchMax),
+        delayMs: Math.min(batch.batchDelayMs, DELAY_SHARE * jobTimeoutMs),
+        runMsMax: SHARED_RUN_SHARE * jobTimeoutMs,
+      },
       imageLimits,
     };
-    this.#limits = { slots: 1 + prefetch, jobTimeoutMs, loadTimeoutMs };
+    this.#limits = { prefetch, jobTimeoutMs, loadTimeoutMs };
     this.#backlogMax = backlogMax;
     this.#workerUrl = options.workerUrl;
     this.#seats = Array.from({ length: workers }, () => {
@@ -162,15 +192,17 @@ export class OnnxEngine implements Engine {
     if (lanes.length === 0) throw this.#brokenError();
     const loads = await Promise.allSettled(lanes.map((seat, i) => seat.lane!.load(model, i === 0)));
     // Only now: a model that kills its worker has done so in all of them.
-    const [first] = loads.map((load) => {
+    const loaded = loads.map((load) => {
       if (load.status === 'rejected') throw load.reason;
       return load.value;
     });
+    const { report, warmUpMs, costsMs } = loaded[0]!;
     for (const seat of lanes) seat.loaded.add(id);
-    this.#models.set(id, { model, report: first!.report, warmUpMs: first!.warmUpMs });
+    const batchMax = Math.max(...loaded.map((one) => one.batchMax));
+    this.#models.set(id, { model, report, warmUpMs, batchMax, costsMs, runs: new Map() });
     // A worker that was replaced meanwhile does not have it yet.
     for (const seat of this.#seats) if (seat.isReady && !seat.loaded.has(id)) void this.#prepare(seat);
-    return first!.report;
+    return report;
   }
 
   get freeSlots(): number {
@@ -184,7 +216,7 @@ export class OnnxEngine implements Engine {
   }
 
   run(job: InferenceJob): Promise<InferenceOutcome> {
-    const { modelId, picture, confidence, iou, urgent = false } = job;
+    const { modelId, picture, confidence, iou, deadlineMs, urgent = false } = job;
     return new Promise((resolve, reject) => {
       this.#refuseWhenClosing();
       if (!this.#models.has(modelId)) throw new SightlineError('MODEL_UNKNOWN', `the model ${modelId} is not loaded`);
@@ -192,7 +224,7 @@ export class OnnxEngine implements Engine {
       checkPicture(picture);
       const rgb = picture.kind === 'rgb' ? { width: picture.width, height: picture.height } : undefined;
       const bytes = picture.kind === 'rgb' ? picture.data : picture.bytes;
-      const own: Job = { modelId, rgb, bytes, confidence, iou, urgent, resolve, reject };
+      const own: Job = { modelId, rgb, bytes, confidence, iou, deadlineMs, urgent, resolve, reject };
       const seat = this.#backlog.length === 0 ? this.#freest(urgent) : undefined;
       if (seat) {
         seat.lane!.send(own);
@@ -216,7 +248,10 @@ export class OnnxEngine implements Engine {
       completed: this.#completed,
       failed: this.#failed,
       busyMs: this.#seats.reduce((sum, { lane }) => sum + (lane?.busyMs ?? 0), this.#pastBusyMs),
-      models: Array.from(this.#models, ([id, { report, warmUpMs }]) => ({ id, providers: report, warmUpMs })),
+      models: Array.from(this.#models, ([id, { report, warmUpMs, batchMax, costsMs, runs }]) => {
+        return { id, providers: report, warmUpMs, batch: { max: batchMax, costsMs, runs: Object.fromEntries(runs) } };
+      }),
+      neededMs: this.#seats.reduce((sum, { lane }) => sum + (lane?.neededMs ?? 0), this.#pastNeededMs),
       backlog: this.#backlog.length,
       redispatched: this.#redispatched,
       refused: this.#refused,
@@ -250,10 +285,11 @@ export class OnnxEngine implements Engine {
   #occupy(seat: Seat): void {
     const owner: LaneOwner<Job> = {
       started: () => void this.#prepare(seat),
-      done: (job, { capped, ...outcome }) => {
+      done: (job, { capped, shared, ...outcome }) => {
         seat.deaths = 0;
         this.#completed += 1;
         this.#capped += capped;
+        if (shared) this.#noteRun(job.modelId, shared);
         job.resolve(outcome);
         this.#handOn();
       },
@@ -262,9 +298,16 @@ export class OnnxEngine implements Engine {
         this.#reject(job, error);
         this.#handOn();
       },
+      opened: () => this.#handOn(),
       lost: (reason, running, waiting) => this.#vacate(seat, reason, running, waiting),
     };
     seat.lane = new Lane<Job>(this.#settings, this.#limits, owner, this.#workerUrl);
+  }
+
+  #noteRun(modelId: string, { pictures, costsMs }: SharedRun): void {
+    const model = this.#models.get(modelId)!;
+    model.costsMs = costsMs;
+    model.runs.set(pictures, (model.runs.get(pictures) ?? 0) + 1);
   }
 
   /** Loads what the seat's worker lacks; only then it gets jobs. */
@@ -292,10 +335,11 @@ export class OnnxEngine implements Engine {
     return Array.from(this.#models.values()).filter(({ model }) => !loaded.has(model.manifest.id));
   }
 
-  /** A worker is gone: its running job with it, the others go first in line. */
-  #vacate(seat: Seat, reason: string, running: Job | undefined, waiting: Job[]): void {
+  /** A worker is gone: its running jobs with it, since one of them may be at fault; the others go first in line. */
+  #vacate(seat: Seat, reason: string, running: Job[], waiting: Job[]): void {
     if (seat.lane) {
       this.#pastBusyMs += seat.lane.busyMs;
+      this.#pastNeededMs += seat.lane.neededMs;
       this.#follow(seat.lane);
     }
     seat.lane = undefined;
@@ -305,10 +349,10 @@ export class OnnxEngine implements Engine {
     this.#lastLoss = reason;
     if (this.#closing) {
       const shuttingDown = new SightlineError('SHUTTING_DOWN', 'the inference engine is closing');
-      for (const job of running ? [running, ...waiting] : waiting) this.#reject(job, shuttingDown);
+      for (const job of [...running, ...waiting]) this.#reject(job, shuttingDown);
       return;
     }
-    if (running) this.#reject(running, new SightlineError('WORKER_LOST', `the worker of this job ${reason}`));
+    for (const job of running) this.#reject(job, new SightlineError('WORKER_LOST', `the worker of this job ${reason}`));
     this.#backlog.unshift(...waiting);
     this.#redispatched += waiting.length;
     this.#planRestart(seat, restartDelayMs(seat.deaths));

@@ -2,8 +2,10 @@ import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { SightlineError } from '../../base/errors.ts';
 import type { ReadyModel } from '../manifest.ts';
-import type { RunRequest, WorkerOutcome, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
-import type { ProviderReport } from './types.ts';
+import type { Loaded, RunRequest, WorkerOutcome, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
+import { Ahead } from './ahead.ts';
+import { slotsFor } from './plan.ts';
+import { RunningIds } from './running.ts';
 
 /** The worker's script lies beside this one and has its ending: `.ts` in the clone, `.js` in the package. */
 export const WORKER_URL = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
@@ -14,6 +16,7 @@ export interface LaneJob {
   readonly rgb: { readonly width: number; readonly height: number } | undefined;
   readonly confidence: number | undefined;
   readonly iou: number | undefined;
+  readonly deadlineMs: number | undefined;
   /** May take the slot that is kept for such jobs, and goes before the others in the worker. */
   readonly urgent: boolean;
   /** The picture: borrowed from the caller or the engine's own copy; the lane copies it into its slot. */
@@ -21,8 +24,8 @@ export interface LaneJob {
 }
 
 export interface LaneLimits {
-  /** Jobs that the worker may hold, but for an urgent one: the running one and those handed in ahead. */
-  readonly slots: number;
+  /** Jobs that the worker may hold behind the running one, but for an urgent one; more where they share runs. */
+  readonly prefetch: number;
   /** A running job that takes longer is taken for hung, and the worker with it. */
   readonly jobTimeoutMs: number;
   readonly loadTimeoutMs: number;
@@ -33,11 +36,13 @@ export interface LaneOwner<J extends LaneJob> {
   started(): void;
   done(job: J, outcome: WorkerOutcome): void;
   failed(job: J, error: SightlineError): void;
+  /** The running job is about to end: the next one may be handed in. */
+  opened(): void;
   /**
-   * The thread is gone or given up. `running` was in it; `waiting` never began, and its `bytes` are copies again. Called
-   * once.
+   * The thread is gone or given up. `running` were in it, several when they shared a run; `waiting` never began, and their
+   * `bytes` are copies again. Called once.
    */
-  lost(reason: string, running: J | undefined, waiting: J[]): void;
+  lost(reason: string, running: J[], waiting: J[]): void;
 }
 
 interface InFlight<J> {
@@ -50,7 +55,8 @@ interface InFlight<J> {
 
 interface Loading {
   readonly timer: NodeJS.Timeout;
-  readonly resolve: (loaded: { report: ProviderReport; warmUpMs: number }) => void;
+  readonly modelId: string;
+  readonly resolve: (loaded: Loaded) => void;
   readonly reject: (error: SightlineError) => void;
 }
 
@@ -58,8 +64,10 @@ interface Loading {
 const SLOT_BYTES_MIN = 256 * 1024;
 /** Of one worker's JavaScript heap; pictures and tensors lie outside it. */
 const WORKER_HEAP_MB_MAX = 256;
-/** Slots for urgent jobs alone. */
+/** Places for urgent jobs alone. */
 const URGENT_SLOTS = 1;
+/** Shares of a worker are fractions that may not quite add up to 1. */
+const ROUNDING = 1e-9;
 /** What a running job gets when the engine closes, if its own timeout is not shorter. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -68,16 +76,24 @@ export class Lane<J extends LaneJob> {
   readonly #worker: Worker;
   readonly #limits: LaneLimits;
   readonly #owner: LaneOwner<J>;
-  readonly #slots: (Uint8Array<SharedArrayBuffer> | undefined)[];
-  readonly #freeSlots: number[];
+  /** Made when they are first needed. */
+  readonly #slots: Uint8Array<SharedArrayBuffer>[] = [];
+  readonly #freeSlots: number[] = [];
+  /** Pictures that may share a run, by the id of their model. */
+  readonly #batchMax = new Map<string, number>();
+  readonly #ahead: Ahead;
   /** In order of handing in. */
   readonly #inFlight: InFlight<J>[] = [];
   readonly #loading = new Map<number, Loading>();
-  /** Written by the worker: the id of the run that it is at. */
-  readonly #running = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  /** Written by the worker. */
+  readonly #running = new RunningIds(new SharedArrayBuffer(RunningIds.BYTES));
   #watch: NodeJS.Timeout | undefined;
   #nextId = 1;
   #busyMs = 0;
+  #neededMs = 0;
+  /** Of `busyMs`, what is in `#neededMs`; and what share the last run had of it. */
+  #countedMs = 0;
+  #bestShare = 1;
   #busySinceMs: number | undefined;
   /** Nothing is expected of the thread any more. */
   #isGone = false;
@@ -87,10 +103,9 @@ export class Lane<J extends LaneJob> {
   constructor(settings: WorkerSettings, limits: LaneLimits, owner: LaneOwner<J>, workerUrl: URL = WORKER_URL) {
     this.#limits = limits;
     this.#owner = owner;
-    this.#slots = Array.from({ length: limits.slots + URGENT_SLOTS }, () => undefined);
-    this.#freeSlots = Array.from({ length: limits.slots + URGENT_SLOTS }, (_, i) => i);
+    this.#ahead = new Ahead(() => this.#owner.opened());
     this.#worker = new Worker(workerUrl, {
-      workerData: { ...settings, running: this.#running.buffer } satisfies WorkerSettings,
+      workerData: { ...settings, running: this.#running.memory } satisfies WorkerSettings,
       name: 'sightline-inference',
       resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MB_MAX },
     });
@@ -104,14 +119,32 @@ export class Lane<J extends LaneJob> {
     });
   }
 
-  /** Slots for any job. */
+  /**
+   * Places for any job, whatever its model: each job takes its share of the worker, and one of a model whose pictures run alone
+   * takes the largest.
+   */
   get free(): number {
-    return Math.max(0, this.#limits.slots - this.#inFlight.filter(({ isExtra }) => !isExtra).length);
+    const ordinary = this.#inFlight.filter(({ isExtra }) => !isExtra);
+    const taken = ordinary.reduce((sum, { job }) => sum + 1 / this.#capacityFor(job.modelId), 0);
+    const batchMax = this.#batchMax.size > 0 ? Math.min(...this.#batchMax.values()) : 1;
+    return Math.max(0, Math.floor((1 - taken + ROUNDING) * this.#capacity(batchMax)));
   }
 
-  /** Slots for an urgent job. */
+  /** Places for an urgent job. */
   get freeForUrgent(): number {
-    return this.#freeSlots.length;
+    return this.free + URGENT_SLOTS - this.#extras;
+  }
+
+  get #extras(): number {
+    return this.#inFlight.filter(({ isExtra }) => isExtra).length;
+  }
+
+  #capacityFor(modelId: string): number {
+    return this.#capacity(this.#batchMax.get(modelId) ?? 1);
+  }
+
+  #capacity(batchMax: number): number {
+    return slotsFor(batchMax, batchMax > 1 || this.#ahead.isOpen ? this.#limits.prefetch : 0);
   }
 
   get inFlight(): number {
@@ -123,10 +156,17 @@ export class Lane<J extends LaneJob> {
     return this.#busyMs + (this.#busySinceMs === undefined ? 0 : performance.now() - this.#busySinceMs);
   }
 
-  /** Hands a job in; there must be a free slot. The picture is copied before this returns. */
+  /** Of `busyMs`, what the same pictures would have needed had every run been full. */
+  get neededMs(): number {
+    return this.#neededMs + (this.busyMs - this.#countedMs) * this.#bestShare;
+  }
+
+  /** Hands a job in; there must be a place for it. The picture is copied before this returns. */
   send(job: J): void {
-    const slot = this.#freeSlots.pop();
-    if (slot === undefined) throw new SightlineError('INTERNAL', 'a job for a worker without a free slot');
+    if ((job.urgent ? this.freeForUrgent : this.free) === 0) {
+      throw new SightlineError('INTERNAL', 'a job for a worker without a free place');
+    }
+    const slot = this.#freeSlots.pop() ?? this.#slots.length;
     const id = this.#nextId++;
     const { bytes } = job;
     const memory = this.#fill(slot, bytes);
@@ -140,9 +180,10 @@ export class Lane<J extends LaneJob> {
       ...(job.rgb && { rgb: job.rgb }),
       ...(job.confidence !== undefined && { confidence: job.confidence }),
       ...(job.iou !== undefined && { iou: job.iou }),
+      ...(job.deadlineMs !== undefined && { deadlineMs: job.deadlineMs }),
       ...(job.urgent && { urgent: true }),
     };
-    const isExtra = job.urgent && this.#inFlight.filter((one) => one.isExtra).length < URGENT_SLOTS;
+    const isExtra = job.urgent && this.#extras < URGENT_SLOTS;
     this.#inFlight.push({ id, slot, job, isExtra });
     this.#busySinceMs ??= performance.now();
     if (this.#inFlight.length === 1) this.#watchRunning();
@@ -150,7 +191,7 @@ export class Lane<J extends LaneJob> {
   }
 
   /** Errors: those of the worker, MODEL_CRASHED when it dies or hangs over it. */
-  load(model: ReadyModel, profile: boolean): Promise<{ report: ProviderReport; warmUpMs: number }> {
+  load(model: ReadyModel, profile: boolean): Promise<Loaded> {
     if (this.#isGone)
       return Promise.reject(new SightlineError('MODEL_CRASHED', `${model.manifest.id}: its worker is gone`));
     const id = this.#nextId++;
@@ -163,16 +204,16 @@ export class Lane<J extends LaneJob> {
         );
       const { loadTimeoutMs } = this.#limits;
       const timer = setTimeout(() => this.#lose(`did not load a model within ${loadTimeoutMs} ms`), loadTimeoutMs);
-      this.#loading.set(id, { timer, resolve, reject: crashed });
+      this.#loading.set(id, { timer, modelId: model.manifest.id, resolve, reject: crashed });
       this.#post({ kind: 'load', id, model, profile });
     });
   }
 
-  /** Jobs behind the running one, which the owner takes back before it closes the lane. */
+  /** Jobs behind the running ones, which the owner takes back before it closes the lane. */
   takeWaiting(): J[] {
     const running = this.#takeRunning();
     const waiting = this.#inFlight.splice(0);
-    if (running) this.#inFlight.push(running);
+    this.#inFlight.push(...running);
     return waiting.map(({ job }) => job);
   }
 
@@ -221,28 +262,35 @@ export class Lane<J extends LaneJob> {
     if (loading) {
       this.#loading.delete(reply.id);
       clearTimeout(loading.timer);
-      if (reply.kind === 'loaded') loading.resolve(reply);
-      else if (reply.kind === 'failed') loading.reject(new SightlineError(reply.code, reply.message));
+      if (reply.kind === 'loaded') {
+        this.#batchMax.set(loading.modelId, reply.batchMax);
+        loading.resolve(reply);
+      } else if (reply.kind === 'failed') loading.reject(new SightlineError(reply.code, reply.message));
       return;
     }
     const index = this.#inFlight.findIndex(({ id }) => id === reply.id);
     const [done] = index < 0 ? [] : this.#inFlight.splice(index, 1);
     if (!done) return;
     this.#freeSlots.push(done.slot);
+    if (reply.kind === 'done' && reply.outcome.shared) this.#noteShare(reply.outcome.shared.bestShare);
     this.#watchRunning();
     if (reply.kind === 'failed') this.#owner.failed(done.job, new SightlineError(reply.code, reply.message));
     else if (reply.kind === 'done') this.#owner.done(done.job, reply.outcome);
   }
 
-  /** Takes out the job that the worker is at; between two it is the oldest. */
-  #takeRunning(): InFlight<J> | undefined {
-    const runningId = Atomics.load(this.#running, 0);
-    const index = this.#inFlight.findIndex(({ id }) => id === runningId);
-    return this.#inFlight.splice(Math.max(0, index), 1)[0];
+  /** Takes out the jobs that the worker is at, all that share the run; between two runs it is the oldest. */
+  #takeRunning(): InFlight<J>[] {
+    const ids = new Set(this.#running.get());
+    const all = this.#inFlight.splice(0);
+    const running = all.filter(({ id }) => ids.has(id));
+    if (running.length === 0) running.push(...all.slice(0, 1));
+    this.#inFlight.push(...all.filter((one) => !running.includes(one)));
+    return running;
   }
 
   /** Starts the time of the job that is running now, or stops the watch when there is none. */
   #watchRunning(): void {
+    this.#ahead.turn(this.#inFlight.length > 0);
     if (this.#inFlight.length === 0) {
       this.#rest();
       clearTimeout(this.#watch);
@@ -253,6 +301,13 @@ export class Lane<J extends LaneJob> {
       const { jobTimeoutMs } = this.#limits;
       this.#watch = setTimeout(() => this.#lose(`did not end a job within ${jobTimeoutMs} ms`), jobTimeoutMs);
     }
+  }
+
+  #noteShare(bestShare: number): void {
+    const { busyMs } = this;
+    this.#bestShare = bestShare;
+    this.#neededMs += (busyMs - this.#countedMs) * bestShare;
+    this.#countedMs = busyMs;
   }
 
   #rest(): void {
@@ -267,6 +322,7 @@ export class Lane<J extends LaneJob> {
   #lose(reason: string): void {
     if (this.#isGone) return;
     this.#isGone = true;
+    this.#ahead.turn(false);
     this.#rest();
     clearTimeout(this.#watch);
     this.#post({ kind: 'close' });
@@ -281,7 +337,7 @@ export class Lane<J extends LaneJob> {
     for (const { slot, job } of waiting) job.bytes = this.#slots[slot]!.slice(0, job.bytes.length);
     this.#owner.lost(
       reason,
-      running?.job,
+      running.map(({ job }) => job),
       waiting.map(({ job }) => job),
     );
   }

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../../base/errors.ts';
+import type { BatchLimits } from '../../flow/batching.ts';
 import type { ImageLimits } from '../../media/jpeg.ts';
 import type { ReadyModel } from '../manifest.ts';
 import type { InferenceOutcome, ProviderReport } from './types.ts';
@@ -23,11 +24,17 @@ export interface SessionSettings {
   readonly warmUpRuns: number;
 }
 
+export interface BatchSettings extends BatchLimits {
+  /** Most pictures in one run, 1 to `BATCH_MAX`. What pays is found out for each model. */
+  readonly max: number;
+}
+
 /** `workerData` of a worker thread. */
 export interface WorkerSettings {
   readonly session: SessionSettings;
+  readonly batch: BatchSettings;
   readonly imageLimits: ImageLimits;
-  /** One 32-bit number in shared memory: the id of the run that the worker is at. Absent: nobody wants to know. */
+  /** `RunningIds`: the runs that the worker is at. Absent: nobody wants to know. */
   readonly running?: SharedArrayBuffer;
 }
 
@@ -52,6 +59,8 @@ export interface RunRequest {
   readonly rgb?: { readonly width: number; readonly height: number };
   readonly confidence?: number;
   readonly iou?: number;
+  /** Unix ms on the system clock: batches are made so that the picture is done by then. */
+  readonly deadlineMs?: number;
   /** Goes before every run that is not and has not begun. */
   readonly urgent?: boolean;
 }
@@ -61,10 +70,29 @@ export type WorkerRequest = LoadRequest | RunRequest | { readonly kind: 'close' 
 export interface WorkerOutcome extends InferenceOutcome {
   /** Candidates that were left out because the frame had its limit of detections. */
   readonly capped: number;
+  /** With the first picture of a run. */
+  readonly shared?: SharedRun;
+}
+
+export interface SharedRun {
+  /** That were in it. */
+  readonly pictures: number;
+  /** As `BatchCosts.bestShare`. */
+  readonly bestShare: number;
+  /** As `BatchCosts.inferenceMs`, after it. */
+  readonly costsMs: Readonly<Record<string, number>>;
+}
+
+export interface Loaded {
+  readonly report: ProviderReport;
+  readonly warmUpMs: number;
+  /** Largest number of pictures for which sharing a run pays. */
+  readonly batchMax: number;
+  readonly costsMs: Readonly<Record<string, number>>;
 }
 
 export type WorkerReply =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'loaded'; readonly id: number; readonly report: ProviderReport; readonly warmUpMs: number }
+  | ({ readonly kind: 'loaded'; readonly id: number } & Loaded)
   | { readonly kind: 'done'; readonly id: number; readonly outcome: WorkerOutcome }
   | { readonly kind: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string };

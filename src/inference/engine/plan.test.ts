@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { planEngine, restartDelayMs } from './plan.ts';
+import { planEngine, restartDelayMs, slotsFor } from './plan.ts';
 
 describe('plan', () => {
   test.each([
@@ -12,6 +12,11 @@ describe('plan', () => {
     ['throughput', 2, { workers: 5, intraOpThreads: 4 }, { workers: 5, intraOpThreads: 4 }],
   ] as const)('%s on %d cores with %o', (hint, cores, given, wanted) => {
     expect(planEngine(hint, cores, given)).toEqual(wanted);
+  });
+
+  test('a worker holds what runs and what it is handed ahead: of shared runs the next one whole, unless it is handed nothing', () => {
+    expect([0, 1, 8].map((prefetch) => slotsFor(1, prefetch))).toEqual([1, 2, 9]);
+    expect([0, 1, 10].map((prefetch) => slotsFor(8, prefetch))).toEqual([8, 16, 18]);
   });
 
   test('the first replacement comes at once, later ones ever later, up to half a minute', () => {

@@ -30,3 +30,11 @@ const RESTART_DELAY_MS_MAX = 30_000;
 export function restartDelayMs(deaths: number): number {
   return deaths <= 1 ? 0 : Math.min(RESTART_DELAY_MS_MAX, RESTART_DELAY_MS * 2 ** (deaths - 2));
 }
+
+/**
+ * Pictures of a model that a worker may hold, the running ones included, when up to `batchMax` share a run: with `prefetch` pictures
+ * ahead at least, and a whole batch if any, so that the next run is as large as this one.
+ */
+export function slotsFor(batchMax: number, prefetch: number): number {
+  return batchMax + (prefetch === 0 ? 0 : Math.max(prefetch, batchMax));
+}

@@ -13,6 +13,8 @@ export interface InferenceJob {
   /** Overrides of the model's own thresholds, 0..1. */
   readonly confidence?: number;
   readonly iou?: number;
+  /** Unix ms on the system clock: pictures share a run only as far as this one is done by then. */
+  readonly deadlineMs?: number;
   /** May take a slot that is kept for such jobs, and goes before those that wait in the worker. */
   readonly urgent?: boolean;
 }
@@ -22,6 +24,7 @@ export interface InferenceOutcome {
   /** Of the decoded picture, pixels. */
   readonly width: number;
   readonly height: number;
+  /** One after the other from `startedTimeMs` on; of pictures that share a run, `inference` takes in the wait for the others. */
   readonly stagesMs: WorkerStagesMs;
   /** When a worker took the job, on the system clock (Unix ms). */
   readonly startedTimeMs: number;
@@ -39,6 +42,16 @@ export interface ProviderReport {
   readonly notes?: readonly string[];
 }
 
+/** How a model's pictures share runs. */
+export interface BatchStats {
+  /** Most pictures for which it pays. */
+  readonly max: number;
+  /** Learned time of a run by its size, without decoding and scaling; also of sizes that were tried and did not pay. */
+  readonly costsMs: Readonly<Record<string, number>>;
+  /** Runs by the number of pictures in them. */
+  readonly runs: Readonly<Record<string, number>>;
+}
+
 export interface EngineStats {
   readonly workers: number;
   readonly busy: number;
@@ -47,7 +60,12 @@ export interface EngineStats {
   readonly failed: number;
   /** Time for which workers had something to do since the start, all of them together. */
   readonly busyMs: number;
-  readonly models: readonly { readonly id: string; readonly providers: ProviderReport; readonly warmUpMs: number }[];
+  readonly models: readonly {
+    readonly id: string;
+    readonly providers: ProviderReport;
+    readonly warmUpMs: number;
+    readonly batch: BatchStats;
+  }[];
 }
 
 /** What the pipelines need of an engine; `OnnxEngine` (workers here) and a remote one both fit. */

@@ -1,0 +1,220 @@
+/**
+ * How many of the waiting pictures an inference session runs at once, and whether it waits for one more. Both rest on what runs of
+ * each size have cost on this very device: a GPU does eight pictures in little more time than one, a CPU does not. Pure.
+ */
+
+/** Most pictures in one run. */
+export const BATCH_MAX = 32;
+
+/** A run of so many pictures and the time that it took. */
+export interface SizedRun {
+  readonly pictures: number;
+  readonly ms: number;
+}
+
+/**
+ * Sizes of runs, ascending: the powers of two up to `max`, and `max`. A number in between is filled up: accelerators prepare
+ * themselves anew for each size that they have not seen, which can take far longer than the pictures too many.
+ */
+export function batchSizes(max: number): number[] {
+  const sizes = [1];
+  for (let size = 2; size < max; size *= 2) sizes.push(size);
+  if (max > 1) sizes.push(max);
+  return sizes;
+}
+
+/** A larger run pays when each picture costs less by this share at least: less is noise, and everybody in it waits for the others. */
+const GAIN_MIN = 0.1;
+
+export function pays(smaller: SizedRun, larger: SizedRun): boolean {
+  return larger.ms / larger.pictures <= (1 - GAIN_MIN) * (smaller.ms / smaller.pictures);
+}
+
+/** Weights of one run in what is known: of the device's speed now, and of how sizes compare, which hardly changes. */
+const SPEED_LEARNING = 0.1;
+const SIZE_LEARNING = 0.02;
+/** With each run all sizes fall back so far to what they cost at first: one that was too dear once is tried again some day. */
+const FORGETTING = 0.0002;
+/** A run counts as this many times as long, or as short, as expected at the most: one hiccup must not decide. */
+const SURPRISE_MAX = 2;
+/** No run is shorter, whatever a coarse clock says, nor longer. */
+const RUN_MS_MIN = 1e-3;
+const RUN_MS_MAX = 3_600_000;
+const possible = (ms: number) => (ms > RUN_MS_MIN && ms < RUN_MS_MAX ? ms : RUN_MS_MIN);
+const isPossible = (ms: number) => ms >= 0 && ms < RUN_MS_MAX;
+
+interface SizeCost {
+  readonly pictures: number;
+  /** Times a run of one picture: as measured at first, and as learned. */
+  readonly first: number;
+  factor: number;
+}
+
+/**
+ * What a run costs by its number of pictures: speed of the device × cost of the size. A device that becomes slower or quicker
+ * does so for all sizes, also those that nobody has asked for since.
+ */
+export class BatchCosts {
+  readonly #sizes: readonly SizeCost[];
+  readonly max: number;
+  /** Of a run of one picture, ms; 0: not known yet. */
+  #singleMs: number;
+  /** What a picture costs beside the run, alone in turn: decoding, scaling. */
+  #ownMs = 0;
+
+  /** `trial`: first runs by size, ascending from 1; of these, sizes up to `max` are used. Empty: pictures run alone. */
+  constructor(trial: readonly SizedRun[] = [], max = 1) {
+    const [single] = trial;
+    this.#singleMs = single ? possible(single.ms) : 0;
+    this.#sizes = (single ? trial : [{ pictures: 1, ms: 1 }]).map(({ pictures, ms }) => {
+      const factor = pictures === 1 ? 1 : possible(ms) / this.#singleMs;
+      return { pictures, first: factor, factor };
+    });
+    this.max = single ? max : 1;
+  }
+
+  /** The size of run that takes in so many pictures; the largest one for more than that. */
+  sizeFor(pictures: number): number {
+    return this.#costOf(pictures).pictures;
+  }
+
+  /** Of a run of so many pictures, everything in, ms; 0 while nothing is known. */
+  runMs(pictures: number): number {
+    return this.#singleMs * this.#costOf(pictures).factor + this.#ownMs * pictures;
+  }
+
+  /** What a picture takes in the run where it takes least, as a share of what it takes among so many: 1 where pictures run alone. */
+  bestShare(pictures: number): number {
+    const eachMs = (count: number) => this.runMs(count) / count;
+    const sizes = batchSizes(this.max);
+    return this.max === 1 ? 1 : Math.min(1, Math.min(...sizes.map(eachMs)) / eachMs(Math.min(pictures, this.max)));
+  }
+
+  /** A run of so many pictures took `inferenceMs`, and each of them `ownMs` beside it. What cannot be is ignored. */
+  observe(pictures: number, inferenceMs: number, ownMs: number): void {
+    if (!isPossible(inferenceMs) || !isPossible(ownMs) || !(pictures >= 1)) return;
+    if (this.#singleMs === 0) {
+      this.#singleMs = possible(inferenceMs);
+      this.#ownMs = ownMs;
+      return;
+    }
+    const size = this.#costOf(pictures);
+    const expectedMs = this.#singleMs * size.factor;
+    const ms = Math.min(SURPRISE_MAX * expectedMs, Math.max(possible(inferenceMs), expectedMs / SURPRISE_MAX));
+    this.#ownMs += SPEED_LEARNING * (ownMs - this.#ownMs);
+    this.#singleMs += SPEED_LEARNING * (ms / size.factor - this.#singleMs);
+    for (const one of this.#sizes) {
+      // A single run is the measure of the others.
+      if (one.pictures === 1) continue;
+      one.factor += FORGETTING * (one.first - one.factor);
+      if (one === size) one.factor += SIZE_LEARNING * (ms / this.#singleMs - one.factor);
+    }
+  }
+
+  /** Of a run by its size, without decoding and scaling, ms. Sizes that were tried and did not pay are among them. */
+  inferenceMs(): Record<string, number> {
+    if (this.#singleMs === 0) return {};
+    return Object.fromEntries(this.#sizes.map(({ pictures, factor }) => [pictures, this.#singleMs * factor]));
+  }
+
+  #costOf(pictures: number): SizeCost {
+    return this.#sizes.find((one) => one.pictures >= Math.min(pictures, this.max)) ?? this.#sizes[0]!;
+  }
+}
+
+/** What waits for the next run, now. */
+export interface Forming {
+  /** For each picture, first come first, the time until its deadline; Infinity for none. One at least. */
+  readonly leftMs: readonly number[];
+  /** Mean time between two arrivals. */
+  readonly gapMs: number;
+  readonly sinceArrivalMs: number;
+  /** For which they have been held back already. */
+  readonly waitedMs: number;
+}
+
+export interface BatchLimits {
+  /** Longest time that a run is held back for more pictures. */
+  readonly delayMs: number;
+  /** Pictures do not share a run that takes longer. */
+  readonly runMsMax: number;
+}
+
+/** How many of the waiting pictures to run together now; with `waitMs` above 0 rather wait for so long, or for the next one. */
+export interface NextRun {
+  readonly pictures: number;
+  readonly waitMs: number;
+}
+
+export function planRun(costs: BatchCosts, forming: Forming, limits: BatchLimits): NextRun {
+  const pictures = takeCount(costs, forming.leftMs, limits.runMsMax);
+  const waitMs = pictures === forming.leftMs.length ? waitForMore(costs, forming, limits) : 0;
+  return { pictures, waitMs };
+}
+
+/** A run takes longer than expected now and then; what is to be in time is planned with this much more. */
+const SAFETY = 1.1;
+
+/** As many as pay, and as the earliest deadline allows; one that is missed already, even alone, holds nobody back. */
+function takeCount(costs: BatchCosts, leftMs: readonly number[], runMsMax: number): number {
+  const aloneMs = costs.runMs(1);
+  let best: SizedRun = { pictures: 1, ms: aloneMs };
+  for (const pictures of batchSizes(Math.min(leftMs.length, costs.max))) {
+    const run = { pictures, ms: costs.runMs(pictures) };
+    const soonestMs = Math.min(...leftMs.slice(0, pictures).filter((ms) => ms >= aloneMs));
+    if (run.ms <= Math.min(runMsMax, soonestMs / SAFETY) && pays(best, run)) best = run;
+  }
+  return best.pictures;
+}
+
+/** The next picture is overdue after so many times the usual gap: its stream has stopped. */
+const PATIENCE = 2;
+/** Timers are no finer. */
+const TIMER_MS = 1;
+
+/**
+ * Waiting pays when all of them together, the one to come included, have their results sooner: the newcomer saves a run of its
+ * own and the wait for this one, the others lose the time until it comes. Never beyond a deadline, and in all no longer than
+ * `delayMs`.
+ */
+function waitForMore(costs: BatchCosts, forming: Forming, { delayMs, runMsMax }: BatchLimits): number {
+  const { leftMs, gapMs, sinceArrivalMs, waitedMs } = forming;
+  const pictures = leftMs.length;
+  const nowMs = costs.runMs(pictures);
+  const withOneMoreMs = costs.runMs(pictures + 1);
+  if (pictures >= costs.max || withOneMoreMs > runMsMax) return 0;
+  const slackMs = Math.min(...leftMs) - SAFETY * withOneMoreMs;
+  const patienceMs = Math.max(TIMER_MS, PATIENCE * gapMs) - sinceArrivalMs;
+  const boundMs = Math.min(delayMs - waitedMs, slackMs, patienceMs);
+  if (!(boundMs >= TIMER_MS)) return 0;
+  const apartMs = pictures * nowMs + Math.max(nowMs, gapMs) + costs.runMs(1);
+  const togetherMs = (pictures + 1) * (gapMs + withOneMoreMs);
+  return togetherMs < apartMs ? boundMs : 0;
+}
+
+const GAP_LEARNING = 0.1;
+/** Nobody waits for longer; a pause must not be remembered for long either. */
+const GAP_MS_MAX = 200;
+
+/** Learns how often pictures come. */
+export class Arrivals {
+  #lastMs: number | undefined;
+  #gapMs = GAP_MS_MAX;
+
+  /** Mean time between two arrivals, ms. They may come in bursts, as they do to a thread that was busy. */
+  get gapMs(): number {
+    return this.#gapMs;
+  }
+
+  note(nowMs: number): void {
+    const gapMs = this.sinceMs(nowMs);
+    this.#lastMs = nowMs;
+    this.#gapMs += GAP_LEARNING * (gapMs - this.#gapMs);
+  }
+
+  /** Since the last one, ms. */
+  sinceMs(nowMs: number): number {
+    const sinceMs = nowMs - (this.#lastMs ?? -Infinity);
+    return sinceMs >= 0 ? Math.min(GAP_MS_MAX, sinceMs) : 0;
+  }
+}

@@ -1,0 +1,144 @@
+import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Clock } from '../../base/clock.ts';
+import { seededRandom } from '../../base/random.ts';
+import { batchSizes, pays, type SizedRun } from '../../flow/batching.ts';
+import type { PictureInput } from '../../vision/types.ts';
+import type { BatchSettings } from './messages.ts';
+
+/** Whether pictures of a model that share a run give what they give alone, and how long runs of each size take. */
+
+export interface Trial {
+  /** Ascending; the last one may be the one that did not pay. */
+  readonly runs: readonly SizedRun[];
+  /** Largest size that pays. */
+  readonly max: number;
+  /** Why no larger size is used, when it is the model's doing. */
+  readonly note?: string;
+}
+
+/**
+ * What may pay is compared so often, in turns, and has to pay most times and in the shortest runs: on a busy machine single times
+ * say little. Measured with four threads on two cores: nothing that does not pay was taken to, and of what does nine in ten were.
+ */
+const COMPARISONS = 7;
+/** Some providers compile for each size, which may take long: a trial that would, by what it has seen, take longer ends. */
+const TRIAL_MS_MAX = 5_000;
+/** Results of a picture may differ so much between a shared run and its own, by the largest number of the output. */
+const DIFFERENCE_MAX = 0.02;
+/** Different ones, which take turns in a run. Each size is run as often: the first run prepares the session for it. */
+const PICTURES = 2;
+
+/** Runs of 1, 2, 4 … pictures, up to the first size that does not pay: on a CPU that is 2. */
+export async function tryBatches(
+  session: InferenceSession,
+  input: PictureInput,
+  outputs: readonly string[],
+  settings: BatchSettings,
+  clock: Clock,
+): Promise<Trial> {
+  const pictures = Array.from({ length: PICTURES }, (_, i) => noise(input, i));
+  const shareOf = (size: number) => Array.from({ length: size }, (_, i) => pictures[i % PICTURES]!);
+  const time = async (share: readonly Float32Array[]) => {
+    const feeds = { [session.inputNames[0]!]: stack(input, share) };
+    const startMs = clock.now();
+    const results = await session.run(feeds, outputs);
+    return { pictures: share.length, ms: clock.now() - startMs, results };
+  };
+  const timeTwice = async (first: readonly Float32Array[], second: readonly Float32Array[]) => {
+    return [await time(first), await time(second)] as const;
+  };
+  /** Whether the larger size pays, and its shortest time. */
+  const compare = async (smaller: number, larger: number) => {
+    const pairs: (readonly [SizedRun, SizedRun])[] = [];
+    const failed = () => pairs.filter(([before, after]) => !pays(before, after)).length;
+    while (pairs.length < COMPARISONS && failed() < COMPARISONS / 2) {
+      pairs.push(await timeTwice(shareOf(smaller), shareOf(larger)));
+    }
+    const run = shortest(pairs.map(([, after]) => after));
+    const isPaying = failed() < COMPARISONS / 2 && pays(shortest(pairs.map(([before]) => before)), run);
+    return { isPaying, run };
+  };
+
+  const startMs = clock.now();
+  const runs: SizedRun[] = [];
+  let max = 1;
+  try {
+    const alone = await timeTwice([pictures[0]!], [pictures[1]!]);
+    let before: readonly SizedRun[] = alone;
+    runs.push(shortest(before));
+    let stepMs = clock.now() - startMs;
+    for (const size of batchSizes(settings.max).slice(1)) {
+      // A doubled size takes twice as long, if it has to be compiled no longer than the one before.
+      if (clock.now() - startMs + 2 * stepMs > TRIAL_MS_MAX) break;
+      const stepStartMs = clock.now();
+      const after = await timeTwice(shareOf(size), shareOf(size));
+      if (!isSame(alone, after[0].results, size)) throw new Error('the results of a picture depend on the others');
+      const mayPay = pays(shortest(before), shortest(after)) || pays(longest(before), longest(after));
+      const isShort = shortest(after).ms <= settings.runMsMax;
+      const compared = mayPay && isShort ? await compare(max, size) : undefined;
+      runs.push(compared?.run ?? shortest(after));
+      if (!compared?.isPaying) break;
+      max = size;
+      before = after;
+      stepMs = clock.now() - stepStartMs;
+    }
+    return { runs, max };
+  } catch (thrown) {
+    const reason = thrown instanceof Error ? thrown.message.split('\n', 1)[0] : String(thrown);
+    return { runs, max, note: `no more than ${max} at a time: ${reason}` };
+  }
+}
+
+function shortest(runs: readonly SizedRun[]): SizedRun {
+  return { pictures: runs[0]!.pictures, ms: Math.min(...runs.map(({ ms }) => ms)) };
+}
+
+function longest(runs: readonly SizedRun[]): SizedRun {
+  return { pictures: runs[0]!.pictures, ms: Math.max(...runs.map(({ ms }) => ms)) };
+}
+
+/** A picture of random pixels, normalised; each brighter than the one before. */
+function noise({ width, height, mean, std }: PictureInput, index: number): Float32Array {
+  const random = seededRandom(index);
+  const brightest = (255 * (index + 1)) / PICTURES;
+  return new Float32Array(width * height * 3).map(() => (random() * brightest - mean[0]) / std[0]);
+}
+
+function stack(input: PictureInput, pictures: readonly Float32Array[]): Tensor {
+  const { length } = pictures[0]!;
+  const values = new Float32Array(pictures.length * length);
+  pictures.forEach((picture, i) => values.set(picture, i * length));
+  return new Tensor('float32', values, inputDims(input, pictures.length));
+}
+
+export function inputDims({ width, height, layout }: PictureInput, pictures: number): number[] {
+  return layout === 'nchw' ? [pictures, 3, height, width] : [pictures, height, width, 3];
+}
+
+/** Each picture of a shared run has what it had alone. */
+function isSame(
+  alone: readonly { readonly results: InferenceSession.ReturnType }[],
+  shared: InferenceSession.ReturnType,
+  size: number,
+): boolean {
+  return Object.entries(shared).every(([name, { data, dims }]) => {
+    if (dims[0] !== size) return false;
+    const all = data as Float32Array;
+    const length = all.length / size;
+    const owns = alone.map(({ results }) => results[name]!.data as Float32Array);
+    return Array.from({ length: size }, (_, i) => i).every((i) => {
+      return isNear(owns[i % PICTURES]!, all.subarray(i * length, (i + 1) * length));
+    });
+  });
+}
+
+function isNear(own: Float32Array, shared: Float32Array): boolean {
+  let most = 0;
+  let difference = 0;
+  for (let i = 0; i < own.length; i++) {
+    most = Math.max(most, Math.abs(own[i]!));
+    difference = Math.max(difference, Math.abs(own[i]! - shared[i]!));
+  }
+  // With a number that is none, nothing is near.
+  return own.length === shared.length && difference <= DIFFERENCE_MAX * most;
+}
