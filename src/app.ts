@@ -144,11 +144,12 @@ export class Sightline implements AsyncDisposable {
       observer: this.#latencies,
       attach: (request) => this.#attach(request),
       engine: () => {
-        const { workers, completed, failed, busyMs, models } = this.#engine.stats();
+        const { workers, completed, failed, busyMs, neededMs, models } = this.#engine.stats();
         // Of one picture, without decoding it and what a busy machine adds.
         const runMs = models[0]?.batch.costsMs['1'];
         const expectedFps = runMs === undefined ? undefined : (EXPECTED_SHARE * workers * 1000) / runMs;
-        return { workers, completed: completed + failed, busyMs, waitMs: this.#detect.takeWaitMs(), expectedFps };
+        const waitMs = this.#detect.takeWaitMs();
+        return { workers, completed: completed + failed, busyMs, neededMs, waitMs, expectedFps };
       },
       readJpeg: (bytes) => checkJpeg(bytes, imageLimits),
       settings: laneSettings(config),

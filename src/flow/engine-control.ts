@@ -13,6 +13,8 @@ export interface EngineFacts {
   readonly completed: number;
   /** Time for which workers had something to do since the start, all workers together. */
   readonly busyMs: number;
+  /** Of that, what the same frames would have needed had every run been full; default: all of it. */
+  readonly neededMs?: number | undefined;
   readonly workers: number;
   /** Mean wait for a worker since the last time. */
   readonly waitMs: number;
@@ -22,8 +24,9 @@ export interface EngineFacts {
 
 /** Nearly all: a frame's time in a worker hardly varies. */
 const HEADROOM = 0.97;
-/** Frames of many sources never come evenly: with less of a queue, or less than one frame takes, the workers would idle. */
+/** Frames of many sources never come evenly: with less of a queue, or less than so many frames take, the workers would idle. */
 const QUIET_MS = 15;
+const QUIET_RUNS = 1.5;
 /** Everybody may have so much, whatever higher classes could use; all together no more than this share of the capacity. */
 const FLOOR_FPS = 0.75;
 const FLOOR_SHARE = 0.5;
@@ -62,8 +65,9 @@ export class EngineControl {
       const busyMs = facts.busyMs - this.#last.busyMs;
       this.#load = Math.min(1, busyMs / (elapsedMs * Math.max(1, facts.workers)));
       // While no worker is ready (the only one is being replaced) nothing is learned of what one can do.
-      if (facts.workers > 0 && this.#load >= BUSY_MIN && completed > 0) {
-        const capacity = (completed * 1000 * facts.workers) / busyMs;
+      const neededMs = (facts.neededMs ?? facts.busyMs) - (this.#last.neededMs ?? this.#last.busyMs);
+      if (facts.workers > 0 && this.#load >= BUSY_MIN && completed > 0 && neededMs > 0) {
+        const capacity = (completed * 1000 * facts.workers) / neededMs;
         this.#capacity =
           this.#capacity === undefined ? capacity : this.#capacity + LEARNING * (capacity - this.#capacity);
       }
@@ -73,7 +77,13 @@ export class EngineControl {
     const { nowMs, waitMs: queueMs, workers } = facts;
     const capacity = this.#capacity;
     const serviceMs = capacity === undefined ? 0 : (workers * 1000) / capacity;
-    this.#loop.update({ nowMs, queueMs, quietMs: Math.max(QUIET_MS, serviceMs), capacity, peak: capacity });
+    this.#loop.update({
+      nowMs,
+      queueMs,
+      quietMs: Math.max(QUIET_MS, QUIET_RUNS * serviceMs),
+      capacity,
+      peak: capacity,
+    });
   }
 
   /**

@@ -282,13 +282,13 @@ describe('budget and deadline', () => {
 
   test('where way and engine cannot meet it, it is what they need with room to spare', () => {
     const peer = new Peer({}, 5);
-    expect(peer.control.budgetMs(100)).toBe(1.5 * 100 + 15);
+    expect(peer.control.budgetMs(100)).toBeCloseTo(1.2 * 100 + 10);
     peer.control.roundTrip(40);
     peer.send(1, { delayMs: 70 });
-    expect(peer.control.budgetMs(10)).toBe(1.5 * (40 + 50 + 10) + 15);
+    expect(peer.control.budgetMs(10)).toBeCloseTo(1.2 * (40 + 50 + 10) + 10);
     // Without a round trip the smallest delay stands for the way there, with its serialisation.
     const silent = new Peer().send(1, { delayMs: 70 }).send(1, { delayMs: 100 });
-    expect(silent.control.budgetMs(10)).toBe(1.5 * (140 + 10) + 15);
+    expect(silent.control.budgetMs(10)).toBeCloseTo(1.2 * (140 + 10) + 10);
   });
 
   test('a frame must be with a worker early enough to be processed and told within the budget', () => {

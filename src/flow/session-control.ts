@@ -54,8 +54,8 @@ const LAG_QUIET_MS = 50;
 const LAG_DRAIN_MS = 500;
 const LAG_SHARE_MIN = 0.2;
 /** Room in a stretched budget for what no estimate foresees, ms and share. */
-const BUDGET_ROOM_MS = 15;
-const BUDGET_ROOM = 1.5;
+const BUDGET_ROOM_MS = 10;
+const BUDGET_ROOM = 1.2;
 
 /** What the control of a session knows and has decided; units in the names. */
 export interface ControlReport {

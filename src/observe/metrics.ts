@@ -171,6 +171,7 @@ const engineSchema = z
     completed: count(),
     failed: count(),
     busyMs: amount().describe('time for which workers had something to do, all together'),
+    neededMs: amount().describe('of that, what the same frames would have needed in full runs'),
     models: z.array(
       modelSchema.extend({
         batch: z
