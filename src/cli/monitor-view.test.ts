@@ -355,7 +355,9 @@ describe('what a terminal would obey', () => {
   const EVIL = '\u001B[2J\u001B]0;title\u0007a\u0000b\u009B31m\r\nc\u202E\u200Bd\u{E0041}\uD800';
 
   test('is taken out of all text of the server', () => {
-    const sessions = [session(EVIL, 1, { pipeline: EVIL, model: EVIL, quality: { grant: { level: EVIL, reason: EVIL } } })];
+    const sessions = [
+      session(EVIL, 1, { pipeline: EVIL, model: EVIL, quality: { grant: { level: EVIL, reason: EVIL } } }),
+    ];
     const engine = { ...METRICS.engine, models: [{ id: EVIL, providers: { effective: EVIL } }] };
     const telemetry = { topics: [topic(EVIL, 1)] };
     const latency = { recent: { stages: { [EVIL]: stage(1) }, bottlenecks: { [EVIL]: 1 } } };

@@ -98,6 +98,7 @@ const IDLE: Metrics = {
     completed: 0,
     failed: 0,
     busyMs: 0,
+    neededMs: 0,
     models: [],
     backlog: 0,
     redispatched: 0,
