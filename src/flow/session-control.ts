@@ -122,7 +122,7 @@ export class SessionControl {
 
   /** What the user wants. What the session can be held to may be more: see `budgetMs`. */
   get wantedBudgetMs(): number {
-    return this.#settings.budgetMs;
+    return this.#ownBudgetMs ?? this.#settings.budgetMs;
   }
 
   /** Does the source keep to its grant, with some patience? */
@@ -203,7 +203,7 @@ export class SessionControl {
   budgetMs(serviceMs: number): number {
     const { baseMs, serviceMs: wayMs, capacityBps } = this.#path.state;
     const way = capacityBps === undefined ? 2 * baseMs : 2 * baseMs + wayMs;
-    return Math.max(this.#ownBudgetMs ?? this.#settings.budgetMs, BUDGET_ROOM * (way + serviceMs) + BUDGET_ROOM_MS);
+    return Math.max(this.wantedBudgetMs, BUDGET_ROOM * (way + serviceMs) + BUDGET_ROOM_MS);
   }
 
   /**

@@ -376,6 +376,11 @@ describe('sessions', () => {
 });
 
 describe('pin and clock', () => {
+  test('the budget is the one that the session asked for, else the server’s', async () => {
+    expect((await SocketClient.open(bench.url())).welcome.budget_ms).toBe(2_000);
+    expect((await SocketClient.open(bench.url('?budget_ms=300'))).welcome.budget_ms).toBe(300);
+  });
+
   test('a pin is answered by a grant, and let go again', async () => {
     const client = await SocketClient.open(bench.url());
     expect(client.welcome.grant).toMatchObject({
