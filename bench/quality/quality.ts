@@ -65,15 +65,15 @@ const FULL: Plan = {
 const QUICK: Plan = {
   spans: {
     stepMs: 0,
-    changeMs: [800, 800, 1_200],
+    changeMs: [700, 700, 1_000],
     stallsMs: 0,
-    wifiMs: 1_200,
+    wifiMs: 1_000,
     sharedMs: 0,
-    narrowMs: 1_200,
+    narrowMs: 1_000,
   },
   settleMs: 400,
   warmUpMs: 500,
-  kernelMs: [800, 800],
+  kernelMs: [700, 700],
 };
 
 /** Threads that collect garbage take turns with everybody, and the link would wait for them. */

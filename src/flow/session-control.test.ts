@@ -209,10 +209,10 @@ describe('the window', () => {
     const peer = new Peer({ isAdaptive: false });
     peer.control.roundTrip(200);
     peer.send(1, { delayMs: 220 });
-    // 15 a second × 1.15 × (200 ms there and back + 120 ms serialisation), and then 300 ms of processing.
-    expect(peer.grant.window).toBe(6);
+    // 15 a second × 1.15 × (200 ms there and back + 67 ms serialisation, of 120), and then 300 ms of processing.
+    expect(peer.grant.window).toBe(5);
     for (let i = 0; i < 100; i++) peer.control.answered(peer.nowMs, 300);
-    expect(peer.grant.window).toBe(11);
+    expect(peer.grant.window).toBe(10);
   });
 
   test('is what the settings say at the least, and 64 at the most', () => {

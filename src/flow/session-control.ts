@@ -315,7 +315,9 @@ export class SessionControl {
   /** As many frames as are on the way at this rate: what is beyond it would only wait. */
   #window(fps: number): number {
     const { baseMs, serviceMs } = this.#path.state;
-    const answerMs = WINDOW_ROOM * (2 * baseMs + serviceMs + this.#processingMs);
+    // A frame that takes longer than the time to the next one is on a way that has just become slower: no reason for more frames.
+    const ownMs = Math.min(serviceMs, 1000 / fps);
+    const answerMs = WINDOW_ROOM * (2 * baseMs + ownMs + this.#processingMs);
     const unanswered = Math.ceil((fps * answerMs) / 1000);
     return Math.max(2, this.#settings.windowMin, Math.min(WINDOW_MAX, unanswered));
   }
