@@ -143,13 +143,12 @@ export class SessionQuality {
     const { scale } = rungs[rung]!;
     let low = Math.max(0, rung - REACH_DOWN);
     const least = this.#bps(rung, low);
+    this.#bound = 'link';
     if (bps < least) {
-      this.#bound = 'link';
       const { quality, fps } = this.#between(low);
       return { rung, fps: Math.max(minFps, (fps * bps) / least), quality: Math.round(quality), scale };
     }
     let high = Math.min(rungs.length - 1, rung + REACH_UP);
-    this.#bound = 'link';
     if (bps >= this.#bps(rung, high)) {
       this.#bound = rung < rungs.length - 1 ? 'ladder' : 'settings';
       low = high;
