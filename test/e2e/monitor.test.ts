@@ -47,7 +47,8 @@ class TerminalRun implements AsyncDisposable {
     ].join('; ');
     this.#child = spawn(SCRIPT, ['-qec', shell, '/dev/null'], {
       stdio: ['pipe', 'pipe', 'inherit'],
-      env: { ...process.env, TERM: 'xterm-256color', NO_COLOR: '', FORCE_COLOR: undefined, ...env },
+      // A terminal's own: NO_COLOR, FORCE_COLOR or CI around the tests would decide over its colours.
+      env: { PATH: process.env['PATH'], HOME: process.env['HOME'], TERM: 'xterm-256color', ...env },
     });
     this.#child.stdout!.on('data', (chunk: Buffer) => {
       this.#written += chunk.toString();
