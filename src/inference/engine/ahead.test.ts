@@ -64,3 +64,15 @@ test('one slow run does not keep the door shut: the next one is reckoned by what
   vi.advanceTimersByTime(30);
   expect(ahead.isOpen).toBe(true);
 });
+
+test('tells what is left of a run', () => {
+  const { ahead, runs } = open();
+  expect([ahead.runMs, ahead.leftMs]).toEqual([0, 0]);
+  runs(40, 40);
+  vi.advanceTimersByTime(15);
+  expect([ahead.runMs, ahead.leftMs]).toEqual([40, 25]);
+  vi.advanceTimersByTime(100);
+  expect(ahead.leftMs).toBe(0);
+  ahead.turn(false);
+  expect(ahead.leftMs).toBe(0);
+});

@@ -27,6 +27,16 @@ export class Ahead {
     return this.#isOpen;
   }
 
+  /** What a run takes, of late; 0 before the first one has ended. */
+  get runMs(): number {
+    return this.#runMs;
+  }
+
+  /** Until the run that goes on is expected to end; 0 when none does, or it is overdue. */
+  get leftMs(): number {
+    return this.#startedMs === undefined ? 0 : Math.max(0, this.#runMs - (performance.now() - this.#startedMs));
+  }
+
   /** A run has ended, if one was going on, and the next one has begun (`isBusy`), or none has. */
   turn(isBusy: boolean): void {
     const nowMs = performance.now();

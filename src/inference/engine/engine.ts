@@ -383,12 +383,16 @@ export class OnnxEngine implements Engine {
     if (this.urgentSlots > 0) this.onFree?.();
   }
 
-  /** The seat with the fewest jobs that has a slot for such a job. */
+  /** The seat with a slot for such a job where it waits the least. */
   #freest(isUrgent: boolean): Seat | undefined {
     let best: Seat | undefined;
+    let bestMs = Infinity;
     for (const seat of this.#seats) {
       if (!seat.isReady || (isUrgent ? seat.lane!.freeForUrgent : seat.lane!.free) === 0) continue;
-      if (!best || seat.lane!.inFlight < best.lane!.inFlight) best = seat;
+      const waitMs = seat.lane!.waitMs(isUrgent);
+      if (waitMs >= bestMs) continue;
+      best = seat;
+      bestMs = waitMs;
     }
     return best;
   }

@@ -66,6 +66,8 @@ const SLOT_BYTES_MIN = 256 * 1024;
 const WORKER_HEAP_MB_MAX = 256;
 /** Places for urgent jobs alone. */
 const URGENT_SLOTS = 1;
+/** A run that has less of its time left may be over when a message comes to the worker. */
+const HEARD_SHARE = 0.15;
 /** Shares of a worker are fractions that may not quite add up to 1. */
 const ROUNDING = 1e-9;
 /** What a running job gets when the engine closes, if its own timeout is not shorter. */
@@ -133,6 +135,17 @@ export class Lane<J extends LaneJob> {
   /** Places for an urgent job. */
   get freeForUrgent(): number {
     return this.free + URGENT_SLOTS - this.#extras;
+  }
+
+  /** Until a job that is handed in now is expected to begin, ms; an urgent one goes before those that are not. */
+  waitMs(isUrgent: boolean): number {
+    if (this.#inFlight.length === 0) return 0;
+    const { leftMs, runMs } = this.#ahead;
+    // The next one may have begun when the worker hears of this one.
+    const passes = isUrgent && leftMs > HEARD_SHARE * runMs;
+    const before = passes ? this.#extras : this.#inFlight.length - 1;
+    // Before anything is known of its runs, the number of jobs counts.
+    return leftMs + before * Math.max(1, runMs);
   }
 
   get #extras(): number {
