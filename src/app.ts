@@ -288,7 +288,7 @@ export class Sightline implements AsyncDisposable {
 
   /** Everything that is measured, read now. */
   metrics(): Metrics {
-    const { serviceMs } = this.#detect;
+    const { meanMs } = this.#detect.service;
     return {
       time: systemClock.now(),
       latency: {
@@ -296,7 +296,7 @@ export class Sightline implements AsyncDisposable {
         recent: this.#latencies.recent(),
         window_s: this.#latencies.windowMs / 1000,
       },
-      processing_ms: serviceMs > 0 ? serviceMs : null,
+      processing_ms: meanMs > 0 ? meanMs : null,
       rates: this.#ratesNow(),
       event_loop_delay: this.#eventLoop.read(),
       process: this.#process.read(),
@@ -543,7 +543,7 @@ export class Sightline implements AsyncDisposable {
       model,
       inFlight: () => lane.counts().inFlight,
       queued: () => lane.reader.queued,
-      serviceMs: () => this.#detect.serviceMs,
+      service: () => this.#detect.service,
       discardQueued: () => lane.discardQueued(),
       detach: () => this.#detect.detach(lane),
     };

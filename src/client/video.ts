@@ -113,6 +113,9 @@ export interface VideoMetrics {
   readonly clock: ClockEstimate;
 }
 
+/** Losses of a server that had too much to do at that moment, not of a connection or of this session alone. */
+const CROWDED: ReadonlySet<LossCause> = new Set(['expired', 'queue_full', 'superseded']);
+
 interface UnansweredFrame {
   readonly captureTimeMs: number;
   readonly sentTimeMs: number;
@@ -367,6 +370,7 @@ export class VideoSession {
     const ours = seqs.filter((seq) => this.#answered(seq) !== undefined);
     if (ours.length === 0) return;
     this.#dropped[cause] = (this.#dropped[cause] ?? 0) + ours.length;
+    if (CROWDED.has(cause)) this.#limiter.putOff(this.#link.random(), this.#link.clock.now());
     this.#emitter.emit('dropped', { seqs: ours, cause });
     this.#wake();
   }

@@ -293,7 +293,7 @@ const performance = z.strictObject({
     .describe('Time for which a higher rung must be affordable before a session moves up to it; down it goes at once.')
     .meta(AT_ONCE),
   adaptation_interval_s: seconds(60)
-    .default(0.25)
+    .default(0.1)
     .describe("Time between two rises of a session's grant; it falls at once.")
     .meta(AT_ONCE),
   strategy: z

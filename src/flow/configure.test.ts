@@ -108,8 +108,8 @@ test('a budget of the session’s own stays, that of the settings changes', () =
   const own = new SessionControl(SETTINGS, 0, 300);
   const plain = new SessionControl(SETTINGS, 0);
   for (const control of [own, plain]) control.configure({ ...SETTINGS, budgetMs: 200 });
-  expect(own.budgetMs(10)).toBe(300);
-  expect(plain.budgetMs(10)).toBe(200);
+  expect(own.wantedBudgetMs).toBe(300);
+  expect(plain.wantedBudgetMs).toBe(200);
 });
 
 test('rises are told as often as the settings say, falls at once', () => {

@@ -22,8 +22,11 @@ export interface EngineFacts {
   readonly expectedFps?: number | undefined;
 }
 
-/** Nearly all: a frame's time in a worker hardly varies. */
-const HEADROOM = 0.97;
+/**
+ * Somewhat more than all of it: sources come a little under their grants, and never evenly. What a moment cannot take is left out at
+ * its deadline, one frame in twenty; without it one worker in ten would idle. A queue that lasts lowers the rate all the same.
+ */
+const HEADROOM = 1.1;
 /** Frames of many sources never come evenly: with less of a queue, or less than so many frames take, the workers would idle. */
 const QUIET_MS = 15;
 const QUIET_RUNS = 1.5;

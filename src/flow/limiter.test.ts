@@ -222,6 +222,41 @@ describe('spread', () => {
     expect(limiter.nextInMs(25)).toBeCloseTo((1.75 + 1 - 0.75) * 200);
   });
 
+  test('a frame that a crowded server left out puts the next one off, once', () => {
+    const limiter = new FrameLimiter({ rateFps: 10, window: 4 }, 0);
+    limiter.sent(1, 0);
+    limiter.putOff(0.5, 0);
+    limiter.putOff(1, 0);
+    expect(limiter.nextInMs(0)).toBeCloseTo((1.5 - 0.75) * 100);
+    limiter.setGrant({ rateFps: 5, window: 4 }, 0, 1);
+    expect(limiter.nextInMs(0)).toBeCloseTo((1.5 - 0.75) * 200);
+  });
+
+  test('clients in step come apart where there is room for all of them', () => {
+    const random = seededRandom(3);
+    // Twenty cameras of ten frames a second that show theirs at the same instant; a server that takes five at a time.
+    const limiters = Array.from({ length: 20 }, () => new FrameLimiter({ rateFps: 2, window: 4 }, 0));
+    const lostIn = (fromBeat: number, toBeat: number, share: () => number) => {
+      let lost = 0;
+      for (let beat = fromBeat; beat < toBeat; beat++) {
+        let taken = 0;
+        for (const limiter of limiters) {
+          if (limiter.check(beat * 100) !== 'go') continue;
+          limiter.sent(beat, beat * 100);
+          limiter.answered(beat);
+          if (++taken <= 5) continue;
+          lost++;
+          limiter.putOff(share(), beat * 100);
+        }
+      }
+      return lost;
+    };
+    const inStep = lostIn(0, 100, () => 0);
+    expect(inStep).toBeGreaterThanOrEqual(20 * 15);
+    lostIn(100, 200, random);
+    expect(lostIn(200, 300, random)).toBeLessThan(30);
+  });
+
   test('a client that was stopped sends again as soon as it may', () => {
     const limiter = new FrameLimiter(FAST, 0);
     limiter.setGrant({ rateFps: 0, window: 4 }, 0, 1);

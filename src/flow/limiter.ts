@@ -41,7 +41,7 @@ export class FrameLimiter {
   #levelTimeMs: number;
   #lastSentMs = -Infinity;
   /** The next frame was put off already: grants that fall again and again must not do so for ever. */
-  #isSpread = false;
+  #isPutOff = false;
   readonly #unanswered = new Set<number>();
 
   constructor(grant: LimiterGrant, nowMs: number) {
@@ -64,11 +64,19 @@ export class FrameLimiter {
    */
   setGrant(grant: LimiterGrant, nowMs: number, spread = 0): void {
     this.#drain(nowMs);
-    if (grant.rateFps < SPREAD_BELOW * this.#grant.rateFps && !this.#isSpread) {
-      this.#level += spread;
-      this.#isSpread = true;
-    }
+    if (grant.rateFps < SPREAD_BELOW * this.#grant.rateFps) this.putOff(spread, nowMs);
     this.#grant = grant;
+  }
+
+  /**
+   * A frame was left out by a server that had too much to do just then: the next one goes up to one frame later (`share`, 0..1,
+   * at random). Clients that send in step would meet again and again otherwise, also where there is room for all of them.
+   */
+  putOff(share: number, nowMs: number): void {
+    if (this.#isPutOff) return;
+    this.#drain(nowMs);
+    this.#level += share;
+    this.#isPutOff = true;
   }
 
   check(nowMs: number): LimiterVerdict {
@@ -85,7 +93,7 @@ export class FrameLimiter {
   sent(seq: number, nowMs: number): void {
     this.#drain(nowMs);
     this.#level += 1;
-    this.#isSpread = false;
+    this.#isPutOff = false;
     this.#lastSentMs = this.#levelTimeMs;
     this.#unanswered.add(seq);
   }

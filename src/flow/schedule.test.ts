@@ -10,6 +10,7 @@ const stream = (more: Partial<Waiting> = {}): Waiting => ({
   deadlineMs: NOW_MS + 100,
   turn: 5,
   waitingSinceMs: NOW_MS,
+  isWithinGrant: true,
   ...more,
 });
 const since = (ms: number) => ({ waitingSinceMs: NOW_MS - ms });
@@ -58,6 +59,12 @@ describe('rescue', () => {
     expect(isRescue(other, NOW_MS, 100)).toBe(false);
   });
 
+  test('of equals who keeps to the grant, before who is due earlier; but not before who has had less', () => {
+    const flood = stream({ isWithinGrant: false, deadlineMs: NOW_MS + 1 });
+    expect(pickNext([flood, stream()], NOW_MS, 0)).toBe(1);
+    expect(pickNext([flood, stream({ turn: 6 })], NOW_MS, 0)).toBe(0);
+  });
+
   test('starved is who has waited for more than a second', () => {
     expect([-5_000, 0, 1_000, 1_000.1].map((ms) => isStarved(stream(since(ms)), NOW_MS))).toEqual([
       false,
@@ -75,6 +82,7 @@ test('property: one of the highest class that is due by turn and deadline, unles
       deadlineMs: fc.constantFrom(0, NOW_MS - 1, NOW_MS + 50, NOW_MS + 100, 1e300, Infinity, -Infinity),
       turn: fc.oneof(fc.nat(5), fc.double({ min: 0, max: 5, noNaN: true }), fc.constant(1e15)),
       waitingSinceMs: fc.constantFrom(NOW_MS, NOW_MS - 500, NOW_MS - 1_001, NOW_MS - 9_000, NOW_MS + 60_000, 0),
+      isWithinGrant: fc.boolean(),
     }),
     { minLength: 1, maxLength: 12 },
   );
@@ -92,7 +100,9 @@ test('property: one of the highest class that is due by turn and deadline, unles
       const equals = own.filter(({ turn }) => turn < least + 1);
       expect(one.priority).toBe(highest);
       expect(equals).toContain(one);
-      expect(one.deadlineMs).toBe(Math.min(...equals.map(({ deadlineMs }) => deadlineMs)));
+      const keeping = equals.filter(({ isWithinGrant }) => isWithinGrant);
+      const first = keeping.length > 0 ? keeping : equals;
+      expect(one.deadlineMs).toBe(Math.min(...first.map(({ deadlineMs }) => deadlineMs)));
     }),
   );
 });

@@ -12,6 +12,8 @@ export interface Waiting {
   readonly turn: number;
   /** Unix ms; since when the stream has frames waiting and gets none of them processed. */
   readonly waitingSinceMs: number;
+  /** Does the source send what it was granted, and not more? */
+  readonly isWithinGrant: boolean;
 }
 
 /** A stream that got nothing for so long goes before others of higher classes, but only with every fifth pick. */
@@ -22,8 +24,9 @@ const TURN_WIDTH = 1;
 
 /**
  * Index of the stream to serve; -1 when there is none. The highest class goes first; within a class the stream that has had the
- * least (start-time fair queuing: Goyal, Vin and Cheng, 1996), among equals the earliest deadline. `picksSinceRescue` counts
- * the picks since a starved stream was let through.
+ * least (start-time fair queuing: Goyal, Vin and Cheng, 1996); among equals who keeps to the grant, whose frames come at odds with
+ * those of a flood that always has one waiting, then the earliest deadline. `picksSinceRescue` counts the picks since a starved
+ * stream was let through.
  */
 export function pickNext(streams: readonly Waiting[], nowMs: number, picksSinceRescue: number): number {
   if (picksSinceRescue >= RESCUE_EVERY) {
@@ -42,9 +45,14 @@ export function pickNext(streams: readonly Waiting[], nowMs: number, picksSinceR
   for (let i = 0; i < streams.length; i++) {
     const stream = streams[i]!;
     if (stream.priority !== priority || stream.turn >= least + TURN_WIDTH) continue;
-    if (best < 0 || stream.deadlineMs < streams[best]!.deadlineMs) best = i;
+    if (best < 0 || goesBefore(stream, streams[best]!)) best = i;
   }
   return best;
+}
+
+function goesBefore(one: Waiting, other: Waiting): boolean {
+  if (one.isWithinGrant !== other.isWithinGrant) return one.isWithinGrant;
+  return one.deadlineMs < other.deadlineMs;
 }
 
 /** Was this pick one that goes before higher classes? Then the count of picks begins again. */

@@ -208,11 +208,22 @@ describe('the window', () => {
   test('is as many frames as are on the way, and a little more', () => {
     const peer = new Peer({ isAdaptive: false });
     peer.control.roundTrip(200);
-    peer.send(1, { delayMs: 220 });
-    // 15 a second × 1.15 × (200 ms there and back + 67 ms serialisation, of 120), and then 300 ms of processing.
+    peer.send(1, { delayMs: 150 });
+    // 15 a second × 1.15 × (200 ms there and back + 50 ms serialisation), and then 300 ms of processing.
     expect(peer.grant.window).toBe(5);
     for (let i = 0; i < 100; i++) peer.control.answered(peer.nowMs, 300);
     expect(peer.grant.window).toBe(10);
+  });
+
+  test('closes with one frame that takes longer than the time to the next, and opens with one that does not', () => {
+    const peer = new Peer({ isAdaptive: false });
+    peer.control.roundTrip(200);
+    // 1.15 × (200 ms there and back + 67 of 200 ms), a frame every 200 ms instead of every 67.
+    peer.send(1, { delayMs: 300 });
+    expect(peer.grant.window).toBe(2);
+    peer.nowMs += 1_000;
+    peer.send(1, { delayMs: 150 });
+    expect(peer.grant.window).toBe(5);
   });
 
   test('is what the settings say at the least, and 64 at the most', () => {
@@ -274,40 +285,51 @@ describe('the demand', () => {
 });
 
 describe('budget and deadline', () => {
+  const TEN = { meanMs: 10, mostMs: 10 };
+
   test('the budget is what the settings or the session ask for', () => {
-    expect(new Peer().control.budgetMs(10)).toBe(75);
-    expect(new Peer({}, 200).control.budgetMs(10)).toBe(200);
-    expect(new Peer({}, 40).control.budgetMs(10)).toBe(40);
+    expect(new Peer().control.wantedBudgetMs).toBe(75);
+    expect(new Peer({}, 200).control.wantedBudgetMs).toBe(200);
+    expect(new Peer({}, 40).control.wantedBudgetMs).toBe(40);
   });
 
-  test('where way and engine cannot meet it, it is what they need with room to spare', () => {
+  test('a frame must be with a worker so early that hardly any result is out of the budget', () => {
+    const { control } = new Peer({}, 100);
+    expect(control.startWithinMs(TEN)).toBe(90);
+    expect(control.startWithinMs({ meanMs: 10, mostMs: 30 })).toBe(70);
+    control.roundTrip(40);
+    expect(control.startWithinMs({ meanMs: 10, mostMs: 30 })).toBe(100 - 30);
+  });
+
+  test('where way and engine leave nothing of it, soon after the way', () => {
     const peer = new Peer({}, 5);
-    expect(peer.control.budgetMs(100)).toBeCloseTo(1.2 * 100 + 10);
+    expect(peer.control.startWithinMs({ meanMs: 100, mostMs: 180 })).toBeCloseTo(0.2 * 100 + 10);
     peer.control.roundTrip(40);
+    // Twenty there, fifty for the frame itself, twenty back.
     peer.send(1, { delayMs: 70 });
-    expect(peer.control.budgetMs(10)).toBeCloseTo(1.2 * (40 + 50 + 10) + 10);
+    expect(peer.control.startWithinMs(TEN)).toBeCloseTo(70 + 0.2 * (70 + 10 + 20) + 10);
     // Without a round trip the smallest delay stands for the way there, with its serialisation.
     const silent = new Peer().send(1, { delayMs: 70 }).send(1, { delayMs: 100 });
-    expect(silent.control.budgetMs(10)).toBeCloseTo(1.2 * (140 + 10) + 10);
+    expect(silent.control.startWithinMs(TEN)).toBeCloseTo(70 + 0.2 * (70 + 10 + 70) + 10);
   });
 
-  test('a frame must be with a worker early enough to be processed and told within the budget', () => {
+  test('the way back counts, too', () => {
     const peer = new Peer({}, 500);
     peer.control.roundTrip(40);
     peer.send(1, { delayMs: 70 });
     const captureMs = peer.nowMs - 80;
-    expect(peer.control.deadlineMs(captureMs, peer.nowMs, 10)).toBe(captureMs + 500 - 10 - 20);
+    expect(peer.control.deadlineMs(captureMs, peer.nowMs, TEN)).toBe(captureMs + 500 - 10 - 20);
   });
 
   test('who has had no result for more than a second gets one even if it is late', () => {
     const { control } = new Peer();
     const late = BEGAN_MS - 60_000;
-    expect(control.deadlineMs(late, BEGAN_MS + 1_000, 10)).toBe(late + 75 - 10);
-    expect(control.deadlineMs(late, BEGAN_MS + 1_001, 10)).toBe(BEGAN_MS + 2_001);
+    expect(control.deadlineMs(late, BEGAN_MS + 1_000, TEN)).toBe(late + 75 - 10);
+    expect(control.deadlineMs(late, BEGAN_MS + 1_001, TEN)).toBe(BEGAN_MS + 2_001);
     control.answered(BEGAN_MS + 1_500, 10);
-    expect(control.deadlineMs(late, BEGAN_MS + 2_400, 10)).toBe(late + 75 - 10);
+    expect(control.deadlineMs(late, BEGAN_MS + 2_400, TEN)).toBe(late + 75 - 10);
     control.restart(BEGAN_MS + 9_000);
-    expect(control.deadlineMs(late, BEGAN_MS + 9_900, 10)).toBe(late + 75 - 10);
+    expect(control.deadlineMs(late, BEGAN_MS + 9_900, TEN)).toBe(late + 75 - 10);
   });
 });
 
@@ -320,15 +342,15 @@ describe('news', () => {
     expect(control.report()).toMatchObject({ grants_told: 2, last_grant_time: BEGAN_MS + 60_000 });
   });
 
-  test('less is told 40 ms after the last grant, more after 250', () => {
+  test('less is told 40 ms after the last grant, more after 100', () => {
     const { control } = new Peer();
     control.tell(BEGAN_MS);
     control.share(10);
     expect(control.news(BEGAN_MS + 39)).toBeUndefined();
     expect(control.news(BEGAN_MS + 40)).toMatchObject({ rate_fps: 10, reason: 'compute' });
     control.share(Infinity);
-    expect(control.news(BEGAN_MS + 289)).toBeUndefined();
-    expect(control.news(BEGAN_MS + 290)).toMatchObject({ rate_fps: 15, reason: 'start' });
+    expect(control.news(BEGAN_MS + 139)).toBeUndefined();
+    expect(control.news(BEGAN_MS + 140)).toMatchObject({ rate_fps: 15, reason: 'start' });
   });
 
   test('the time between two rises is the settings’', () => {
@@ -369,12 +391,12 @@ describe('news', () => {
   });
 
   test.each([
-    ['a larger picture', 'width', -1, 250],
+    ['a larger picture', 'width', -1, 100],
     ['a smaller picture', 'width', 1, 40],
-    ['a better quality', 'quality', -3, 250],
+    ['a better quality', 'quality', -3, 100],
     ['a worse quality', 'quality', 3, 40],
-    ['a wider window', 'window', -1, 250],
-    ['a narrower window', 'window', 2, 250],
+    ['a wider window', 'window', -1, 100],
+    ['a narrower window', 'window', 2, 40],
   ] as const)('%s is news', (_, field, toldBy, afterMs) => {
     const { control } = new Peer();
     const grant = control.grant();
@@ -398,14 +420,14 @@ describe('news', () => {
     for (const [i, other] of [{ level: 'low' }, { reason: 'link' as const }].entries()) {
       const toldMs = BEGAN_MS + 1_000 * i;
       control.tell(toldMs, { ...grant, ...other });
-      expect(control.news(toldMs + 249)).toBeUndefined();
-      expect(control.news(toldMs + 250)).toEqual(grant);
+      expect(control.news(toldMs + 99)).toBeUndefined();
+      expect(control.news(toldMs + 100)).toEqual(grant);
     }
   });
 
-  test('property: less at most every 40 ms, more at most every 250, and nothing that matters stays untold for longer', () => {
+  test('property: less at most every 40 ms, more at most every 100, and nothing that matters stays untold for longer', () => {
     const steps = fc.record({
-      stepMs: fc.constantFrom(0, 1, 10, 33, 40, 250, 1_000),
+      stepMs: fc.constantFrom(0, 1, 10, 33, 40, 100, 1_000),
       do: fc.oneof(
         fc.record({ share: fc.constantFrom(1, 9.5, 10, 10.5, 12, Infinity) }),
         fc.record({ lagMs: fc.constantFrom(0, 100, 5_000) }),
@@ -433,11 +455,11 @@ describe('news', () => {
           if (told) {
             expect(told).toEqual(grant);
             expect(told).not.toEqual(last);
-            expect(sinceMs).toBeGreaterThanOrEqual(isLess ? 40 : 250);
+            expect(sinceMs).toBeGreaterThanOrEqual(isLess ? 40 : 100);
             [last, toldMs] = [told, peer.nowMs];
           } else {
             if (sinceMs >= 40) expect(isLess).toBe(false);
-            if (sinceMs < 250) continue;
+            if (sinceMs < 100) continue;
             expect(rate).toBeLessThanOrEqual(1.06);
             expect(grant.quality).toBeLessThan(last.quality + 3);
             const { width, level, reason } = grant;
@@ -528,7 +550,7 @@ describe('other settings, another connection', () => {
     control.pin({ level: 'low' });
     control.configure({ ...SETTINGS, width: 320, height: 240, budgetMs: 1_000, windowMin: 9 });
     expect(control.grant()).toMatchObject({ width: 208, height: 156, pinned: { level: 'low' }, window: 9 });
-    expect(control.budgetMs(10)).toBe(200);
+    expect(control.wantedBudgetMs).toBe(200);
   });
 
   test('on another connection the way, the lag and the use are unknown again; the picture stays', () => {
@@ -659,9 +681,10 @@ test('property: whatever a client does or claims, its grant is one that it can f
         expect(Number.isInteger(grant.height) && grant.height >= 1 && grant.height <= now.height).toBe(true);
         const { wanted, most = NaN } = control.demand(nowMs);
         expect(wanted > 0 && wanted <= most && most <= now.maxFps).toBe(true);
-        const budgetMs = control.budgetMs(10);
-        expect(budgetMs >= now.budgetMs && budgetMs < Infinity).toBe(true);
-        expect(Number.isFinite(control.deadlineMs(nowMs - 10, nowMs, 10))).toBe(true);
+        const service = { meanMs: 10, mostMs: 20 };
+        const startMs = control.startWithinMs(service);
+        expect(startMs >= 10 && startMs >= now.budgetMs - 20 - control.report().link_one_way_ms).toBe(true);
+        expect(Number.isFinite(control.deadlineMs(nowMs - 10, nowMs, service))).toBe(true);
         control.news(nowMs);
       }
     }),

@@ -25,7 +25,7 @@ export interface SessionControlSettings extends QualitySettings {
   readonly budgetMs: number;
   /** Class of the session until its first frame. */
   readonly priority: Priority;
-  /** Grants rise at most so often, ms; default 250. They fall at once. */
+  /** Grants rise at most so often, ms; default 100. They fall at once. */
   readonly riseIntervalMs?: number;
 }
 
@@ -37,7 +37,7 @@ const RATE_FPS_MIN = 0.01;
 /** Changes smaller than this are not worth a message. */
 const RATE_NEWS = 0.06;
 const QUALITY_NEWS = 3;
-const RISE_INTERVAL_MS = 250;
+const RISE_INTERVAL_MS = 100;
 /** Grants fall at once, but not with every frame. */
 const FALL_INTERVAL_MS = 40;
 /** Averaging time of the rate that is used, and of the time that the server takes for a frame. */
@@ -53,9 +53,9 @@ const OVER_GRANT_FPS = 3;
 const LAG_QUIET_MS = 50;
 const LAG_DRAIN_MS = 500;
 const LAG_SHARE_MIN = 0.2;
-/** Room in a stretched budget for what no estimate foresees, ms and share. */
-const BUDGET_ROOM_MS = 10;
-const BUDGET_ROOM = 1.2;
+/** Room for a wait where the budget leaves none, ms and share of what way and engine take. */
+const START_ROOM_MS = 10;
+const START_ROOM = 0.2;
 
 /** What the control of a session knows and has decided; units in the names. */
 export interface ControlReport {
@@ -75,6 +75,13 @@ export interface ControlReport {
   readonly link_service_ms: number;
   readonly link_one_way_ms: number;
   readonly client_lag_ms: number;
+}
+
+/** How long frames are with a worker, ms. */
+export interface ServiceTimes {
+  readonly meanMs: number;
+  /** What hardly any takes longer than. */
+  readonly mostMs: number;
 }
 
 /** The most that a client may do, and by what. */
@@ -120,7 +127,7 @@ export class SessionControl {
     this.#priority = settings.priority;
   }
 
-  /** What the user wants. What the session can be held to may be more: see `budgetMs`. */
+  /** What the user wants. What the session can be held to may be more: see `startWithinMs`. */
   get wantedBudgetMs(): number {
     return this.#ownBudgetMs ?? this.#settings.budgetMs;
   }
@@ -197,22 +204,23 @@ export class SessionControl {
   }
 
   /**
-   * Capture to result that this session can be held to: the user's budget, or what way and engine need at the least where that is
-   * more: a budget that cannot be met would otherwise leave nothing at all.
+   * How old a frame may be when a worker gets it: what leaves nearly every result within the user's budget; or, where way and engine
+   * need all of that and more, little more than what the way takes: a budget that cannot be met would otherwise leave nothing at all.
    */
-  budgetMs(serviceMs: number): number {
-    const { baseMs, serviceMs: wayMs, capacityBps } = this.#path.state;
-    const way = capacityBps === undefined ? 2 * baseMs : 2 * baseMs + wayMs;
-    return Math.max(this.wantedBudgetMs, BUDGET_ROOM * (way + serviceMs) + BUDGET_ROOM_MS);
+  startWithinMs({ meanMs, mostMs }: ServiceTimes): number {
+    const { baseMs, serviceMs, capacityBps } = this.#path.state;
+    const thereMs = capacityBps === undefined ? baseMs : baseMs + serviceMs;
+    const leastMs = thereMs + START_ROOM * (thereMs + meanMs + baseMs) + START_ROOM_MS;
+    return Math.max(this.wantedBudgetMs - mostMs - baseMs, leastMs);
   }
 
   /**
-   * Until when a frame must be with a worker, which takes `serviceMs`, so that its result is in time. A session that has had no
-   * result for long gets one even if it is late.
+   * Until when a frame must be with a worker so that its result is in time. A session that has had no result for long gets one even
+   * if it is late.
    */
-  deadlineMs(captureTimeMs: number, nowMs: number, serviceMs: number): number {
+  deadlineMs(captureTimeMs: number, nowMs: number, service: ServiceTimes): number {
     if (nowMs - this.#lastAnswerMs > STARVED_MS) return nowMs + STARVED_MS;
-    return captureTimeMs + this.budgetMs(serviceMs) - serviceMs - this.#path.state.baseMs;
+    return captureTimeMs + this.startWithinMs(service);
   }
 
   grant(): GrantFields {
@@ -315,10 +323,11 @@ export class SessionControl {
   /** As many frames as are on the way at this rate: what is beyond it would only wait. */
   #window(fps: number): number {
     const { baseMs, serviceMs } = this.#path.state;
-    // A frame that takes longer than the time to the next one is on a way that has just become slower: no reason for more frames.
+    // A frame that takes longer than the time to the next one is on a way that has just become slower: one may tell, before the
+    // rate is lowered for several. Then no more may be under way than such frames follow each other.
+    const paceMs = Math.max(serviceMs, 1000 / fps);
     const ownMs = Math.min(serviceMs, 1000 / fps);
-    const answerMs = WINDOW_ROOM * (2 * baseMs + ownMs + this.#processingMs);
-    const unanswered = Math.ceil((fps * answerMs) / 1000);
+    const unanswered = Math.ceil((WINDOW_ROOM * (2 * baseMs + ownMs + this.#processingMs)) / paceMs);
     return Math.max(2, this.#settings.windowMin, Math.min(WINDOW_MAX, unanswered));
   }
 
@@ -346,6 +355,6 @@ function changeOf(grant: GrantFields, last: GrantFields): 'same' | 'less' | 'mor
   const rate = grant.rate_fps / Math.max(0.01, last.rate_fps);
   if (rate < 1 - RATE_NEWS || grant.quality <= last.quality - QUALITY_NEWS || grant.width < last.width) return 'less';
   if (rate > 1 + RATE_NEWS || grant.quality >= last.quality + QUALITY_NEWS || grant.width > last.width) return 'more';
-  if (grant.window > last.window || grant.level !== last.level || grant.reason !== last.reason) return 'more';
-  return grant.window < last.window - 1 ? 'more' : 'same';
+  if (grant.window < last.window - 1) return 'less';
+  return grant.window > last.window || grant.level !== last.level || grant.reason !== last.reason ? 'more' : 'same';
 }

@@ -3,6 +3,7 @@ import { toSightlineError } from '../base/errors.ts';
 import type { FrameDropCause, FrameOutcome, VideoFrame } from '../base/frame.ts';
 import { Priority, type Sample } from '../base/sample.ts';
 import { countSuperseded, isRescue, isStarved, pickNext, type Waiting } from '../flow/schedule.ts';
+import type { ServiceTimes } from '../flow/session-control.ts';
 import type { Engine, InferenceOutcome } from '../inference/engine/types.ts';
 import type { LossCause, Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
@@ -52,6 +53,7 @@ export interface DetectLaneCounts {
 
 /** Weight of one frame in the time that the engine takes, and in the interval of a lane. */
 const SERVICE_LEARNING = 0.1;
+const DEVIATIONS = 2;
 const INTERVAL_LEARNING = 0.3;
 /** A source that brought nothing for so long was away. */
 const AWAY_MS = 10_000;
@@ -122,7 +124,8 @@ export class DetectLane {
     const head = this.reader.peek();
     if (!head) return undefined;
     const { priority, deadlineMs } = head;
-    return { priority, deadlineMs, turn: this.turn, waitingSinceMs: this.#waitingSinceMs ?? this.#clock.now() };
+    const waitingSinceMs = this.#waitingSinceMs ?? this.#clock.now();
+    return { priority, deadlineMs, turn: this.turn, waitingSinceMs, isWithinGrant: this.isWithinGrant };
   }
 
   /** The frame to process next, now counted as in flight. Older ones that it supersedes are dropped. */
@@ -226,6 +229,8 @@ export class DetectPipeline {
   #turn = 0;
   #picksSinceRescue = 0;
   #serviceMs = 0;
+  /** Mean deviation from it. */
+  #serviceDeviationMs = 0;
   #waited = { sumMs: 0, frames: 0 };
 
   constructor(options: DetectPipelineOptions) {
@@ -248,9 +253,9 @@ export class DetectPipeline {
     lane.close();
   }
 
-  /** From handed to a worker to done, ms, of late. */
-  get serviceMs(): number {
-    return this.#serviceMs;
+  /** From handed to a worker to done, of late; the most as time-outs are estimated (Jacobson, "Congestion Avoidance and Control", 1988). */
+  get service(): ServiceTimes {
+    return { meanMs: this.#serviceMs, mostMs: this.#serviceMs + DEVIATIONS * this.#serviceDeviationMs };
   }
 
   /**
@@ -337,7 +342,9 @@ export class DetectPipeline {
       });
       outcome = resultOf(entry.sample, done);
       const tookMs = this.#options.clock.now() - entry.takenTimeMs;
+      const errorMs = this.#serviceMs === 0 ? 0 : Math.abs(tookMs - this.#serviceMs);
       this.#serviceMs += (this.#serviceMs === 0 ? 1 : SERVICE_LEARNING) * (tookMs - this.#serviceMs);
+      this.#serviceDeviationMs += SERVICE_LEARNING * (errorMs - this.#serviceDeviationMs);
     } catch (thrown) {
       const { code, message } = toSightlineError(thrown, 'INFERENCE_FAILED');
       outcome = { kind: 'error', code, message };

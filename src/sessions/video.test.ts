@@ -84,7 +84,7 @@ class Bench {
         model: model ?? 'any',
         inFlight: () => 0,
         queued: () => reader.queued,
-        serviceMs: () => 10,
+        service: () => ({ meanMs: 10, mostMs: 10 }),
         discardQueued: () => reader.drop('disconnected'),
         detach: () => {
           reader.close();

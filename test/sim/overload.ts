@@ -83,7 +83,11 @@ export class SimSource {
               this.results.push({ captureMs: captureTimeMs - EPOCH_MS, resultMs: sim.events.nowMs });
             });
           } else if (data.kind === 'dropped') this.dropped[data.cause] = (this.dropped[data.cause] ?? 0) + 1;
-          sim.events.in(WAY_MS, () => this.#limiter.answered(seq));
+          const isCrowded = data.kind === 'dropped' && data.cause !== 'stale' && data.cause !== 'disconnected';
+          sim.events.in(WAY_MS, () => {
+            this.#limiter.answered(seq);
+            if (isCrowded) this.#limiter.putOff(sim.random(), sim.events.nowMs);
+          });
         }
       },
     });
@@ -125,7 +129,7 @@ export class SimSource {
       seq,
       captureTimeMs,
       priority,
-      deadlineMs: this.control.deadlineMs(captureTimeMs, nowMs, pipeline.serviceMs),
+      deadlineMs: this.control.deadlineMs(captureTimeMs, nowMs, pipeline.service),
       data: { jpeg: Uint8Array.of(0), width: 8, height: 8 },
     });
     this.#sim.tellNews(this);
