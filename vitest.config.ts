@@ -1,11 +1,16 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     // Processes, not threads: the native modules (ONNX Runtime, FFmpeg) are loaded once a process and start threads of their own.
     pool: 'forks',
-    // For tests that load ONNX Runtime themselves; src/inference/quiet-runtime.ts tells why.
-    env: { ORT_DISABLE_TELEMETRY: '1' },
+    env: {
+      // Many tests start the command and helpers of their own, which are compiled once for all of them.
+      NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compile', import.meta.url)),
+      // For tests that load ONNX Runtime themselves; src/inference/quiet-runtime.ts tells why.
+      ORT_DISABLE_TELEMETRY: '1',
+    },
     reporters: ['default', './test/support/reporter.ts'],
     coverage: {
       provider: 'v8',

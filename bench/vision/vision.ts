@@ -62,9 +62,9 @@ const FULL: Plan = {
 };
 const QUICK: Plan = {
   coldStarts: 1,
-  trials: 2,
+  trials: 1,
   trialMs: 500,
-  rounds: 3,
+  rounds: 1,
   spanMs: 1_000,
   beats: 96,
   eightBeats: 30,
