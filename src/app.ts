@@ -594,7 +594,7 @@ export class Sightline implements AsyncDisposable {
 }
 
 function controlSettings({ streaming, video, performance }: Config): SessionControlSettings {
-  const rungs = ladderOf(performance.ladder, video.fps);
+  const rungs = ladderOf(performance.ladder, video.fps, streaming.max_fps);
   return {
     rungs,
     startRung: nearestRung(rungs, rungOfMode(performance.mode, video.fps)),

@@ -1,11 +1,11 @@
-import { connectVideo, SightlineError, startCapture } from 'sightline/client';
+import { connectVideo, SightlineError, startCapture, traceOf } from 'sightline/client';
 import type { Capture, CapturedResult, GrantFields, QualityLevel, VideoSession } from 'sightline/client';
 import type { Camera, CameraName } from './cameras.ts';
 import { CameraError, hasDemoCamera, openDemoCamera, openWebcam } from './cameras.ts';
 import { QualityHistory } from './quality.ts';
 import { Screen } from './screen.ts';
 import type { Simulator } from './simulate/simulator.ts';
-import { BUDGET_MS, frameTimes, LiveStats } from './stats.ts';
+import { BUDGET_MS, LiveStats } from './stats.ts';
 import * as view from './view.ts';
 
 const TEXT_INTERVAL_MS = 250;
@@ -83,7 +83,7 @@ function openLane(camera: Camera, session: VideoSession): void {
     source: camera.video,
     onResult: (received) => {
       screen.show(received);
-      stats.add(frameTimes(received));
+      stats.add({ ...traceOf(received), receivedTimeMs: received.receivedTimeMs });
       latest = received.result;
     },
   });

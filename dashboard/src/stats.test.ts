@@ -1,41 +1,21 @@
-import type { StagesMs } from 'sightline/client';
+import type { Stage } from 'sightline/client';
 import { describe, expect, test } from 'vitest';
-import { frameTimes, LiveStats } from './stats.ts';
+import { LiveStats, type FrameTimes } from './stats.ts';
 
-const STAGES_MS: StagesMs = {
-  capture: 8,
+const STAGES_MS: Readonly<Record<Stage, number>> = {
+  encode: 3,
+  transmit: 5,
   queue: 1,
   decode: 1,
   preprocess: 2,
   inference: 10,
   postprocess: 1,
-  total: 24,
+  return: 0,
 };
 
-function times(receivedTimeMs: number, totalMs: number) {
-  const result = { stages_ms: STAGES_MS } as Parameters<typeof frameTimes>[0]['result'];
-  return frameTimes({ result, captureTimeMs: receivedTimeMs - totalMs, receivedTimeMs });
+function times(receivedTimeMs: number, totalMs: number): FrameTimes {
+  return { receivedTimeMs, totalMs, stagesMs: { ...STAGES_MS, return: totalMs - 23 }, uncertaintyMs: 1 };
 }
-
-describe('frameTimes', () => {
-  test('what is left of the total is the way back', () => {
-    const { totalMs, stagesMs } = times(1000, 30);
-    expect(totalMs).toBe(30);
-    expect(stagesMs).toEqual({
-      capture: 8,
-      queue: 1,
-      decode: 1,
-      preprocess: 2,
-      inference: 10,
-      postprocess: 1,
-      return: 7,
-    });
-  });
-
-  test('a clock that is a little off makes no negative way back', () => {
-    expect(times(1000, 20).stagesMs.return).toBe(0);
-  });
-});
 
 describe('LiveStats', () => {
   test('nothing yet', () => {

@@ -1,14 +1,8 @@
-import type { CapturedResult } from 'sightline/client';
+import type { FrameTrace, Stage } from 'sightline/client';
 
-/** Where the time of a frame goes, in the order of its way. */
-export const STAGES = ['capture', 'queue', 'decode', 'preprocess', 'inference', 'postprocess', 'return'] as const;
-export type Stage = (typeof STAGES)[number];
-
-/** One result's times, ms. `total`: from capture to arrival here, both on this machine's clock. */
-export interface FrameTimes {
+/** One result's trace, and when it came here. */
+export interface FrameTimes extends FrameTrace {
   readonly receivedTimeMs: number;
-  readonly totalMs: number;
-  readonly stagesMs: Readonly<Record<Stage, number>>;
 }
 
 /** What half of the frames and what 95 % of them stayed within, ms. */
@@ -37,22 +31,6 @@ const LAST_MS = 3_000;
 const SPREAD_WINDOW_MS = 5_000;
 const RATE_WINDOW_MS = 2_000;
 const FRAMES_MAX = 300;
-
-/** What the server's stages do not account for is the way back: encoding, network, and the browser's turn. */
-export function frameTimes({
-  result,
-  captureTimeMs,
-  receivedTimeMs,
-}: Omit<CapturedResult, 'picture' | 'sentTimeMs'>): FrameTimes {
-  const { capture, queue, decode, preprocess, inference, postprocess } = result.stages_ms;
-  const totalMs = receivedTimeMs - captureTimeMs;
-  const told = capture + queue + decode + preprocess + inference + postprocess;
-  return {
-    receivedTimeMs,
-    totalMs,
-    stagesMs: { capture, queue, decode, preprocess, inference, postprocess, return: Math.max(0, totalMs - told) },
-  };
-}
 
 /** The last frames' times, for the figures on the page. */
 export class LiveStats {
@@ -104,10 +82,13 @@ function typicalOf(frames: readonly FrameTimes[]): LiveFigures['typical'] {
   const mean = (of: (frame: FrameTimes) => number) => middle.reduce((sum, frame) => sum + of(frame), 0) / middle.length;
   return {
     totalMs: mean(({ totalMs }) => totalMs),
-    stagesMs: Object.fromEntries(
-      STAGES.map((stage) => [stage, mean(({ stagesMs }) => stagesMs[stage])]),
-    ) as FrameTimes['stagesMs'],
+    stagesMs: ofStages(frames, (stage) => mean(({ stagesMs }) => stagesMs[stage])),
   };
+}
+
+function ofStages<T>([first]: readonly FrameTimes[], of: (stage: Stage) => T): Record<Stage, T> {
+  const stages = Object.keys(first!.stagesMs) as Stage[];
+  return Object.fromEntries(stages.map((stage) => [stage, of(stage)])) as Record<Stage, T>;
 }
 
 /** Events per second: those in the window over the time that they span, up to now once it is longer than usual. */
@@ -128,9 +109,7 @@ function spreadOf(frames: readonly FrameTimes[]): LiveFigures['spread'] {
   };
   return {
     total: spread(({ totalMs }) => totalMs),
-    stages: Object.fromEntries(STAGES.map((stage) => [stage, spread(({ stagesMs }) => stagesMs[stage])])) as Readonly<
-      Record<Stage, Spread>
-    >,
+    stages: ofStages(frames, (stage) => spread(({ stagesMs }) => stagesMs[stage])),
   };
 }
 

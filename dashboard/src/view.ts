@@ -1,13 +1,13 @@
-import { colourOf } from 'sightline/client';
-import type { CaptureStats, GrantFields, VideoMetrics, WelcomeMessage, WireDetection } from 'sightline/client';
+import { colourOf, STAGES } from 'sightline/client';
+import type { CaptureStats, GrantFields, Stage, VideoMetrics, WelcomeMessage, WireDetection } from 'sightline/client';
 import { changeText, rateText, REASONS, type GrantChange } from './grant-log.ts';
-import type { LiveFigures, Spread, Stage } from './stats.ts';
-import { STAGES } from './stats.ts';
+import type { LiveFigures, Spread } from './stats.ts';
 
 /** Everything on the page but the picture. Called a few times a second, never once a frame. */
 
 const STAGE_NAMES: Readonly<Record<Stage, string>> = {
-  capture: 'Capture',
+  encode: 'Encode',
+  transmit: 'Transmit',
   queue: 'Queue',
   decode: 'Decode',
   preprocess: 'Preprocess',
@@ -17,13 +17,14 @@ const STAGE_NAMES: Readonly<Record<Stage, string>> = {
 };
 
 const STAGE_HINTS: Readonly<Record<Stage, string>> = {
-  capture: 'draw, encode, and the way to the server',
+  encode: 'drawn and encoded in this page',
+  transmit: 'the way to the server',
   queue: 'waiting for a worker',
   decode: 'JPEG to pixels',
   preprocess: 'scaled to the model’s input',
   inference: 'the model',
   postprocess: 'boxes out of its numbers',
-  return: 'the way back to this page',
+  return: 'the result written, and the way back to this page',
 };
 
 const CAUSE_NAMES: Readonly<Record<string, string>> = {

@@ -48,6 +48,8 @@ export type {
   TelemetryLost,
   TelemetryMessage,
 } from './telemetry-subscription.ts';
+export { STAGES, traceOf } from './trace.ts';
+export type { FrameTrace, Stage } from './trace.ts';
 export { connectVideo } from './video.ts';
 export type {
   ConnectVideoOptions,

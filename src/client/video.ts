@@ -76,6 +76,8 @@ export interface VideoResult {
   readonly captureTimeMs: number;
   readonly sentTimeMs: number;
   readonly receivedTimeMs: number;
+  /** How well the server's clock is known; Infinity: not yet. */
+  readonly clockUncertaintyMs: number;
 }
 
 export interface VideoEvents {
@@ -360,7 +362,8 @@ export class VideoSession {
     const receivedTimeMs = this.#link.clock.now();
     this.#counts.results++;
     this.#roundTrips.record(receivedTimeMs - frame.sentTimeMs);
-    const received: VideoResult = { result, ...frame, receivedTimeMs };
+    const { uncertaintyMs: clockUncertaintyMs } = this.#link.clockEstimate();
+    const received: VideoResult = { result, ...frame, receivedTimeMs, clockUncertaintyMs };
     for (const queue of this.#queues) queue.push(received);
     this.#emitter.emit('result', received);
     this.#wake();

@@ -64,7 +64,7 @@ describe('another ladder', () => {
   test('a session that has measured nothing begins anew on it', () => {
     const control = new SessionControl(SETTINGS, 0);
     expect(control.tell(0)).toMatchObject({ level: 'medium', rate_fps: 15, quality: 60 });
-    control.configure({ ...SETTINGS, rungs: ladderOf(['only 33 0.5 12'], 30), startRung: 0, firstFps: 12 });
+    control.configure({ ...SETTINGS, rungs: ladderOf(['only 33 0.5 12'], 30, 30), startRung: 0, firstFps: 12 });
     expect(control.grant()).toMatchObject({ level: 'only', rate_fps: 12, quality: 33, width: 320, reason: 'start' });
   });
 
@@ -72,7 +72,7 @@ describe('another ladder', () => {
     const control = new SessionControl({ ...SETTINGS, startRung: 4 }, 0);
     control.tell(0);
     drive(control, 0, 10_000, 50_000_000);
-    control.configure({ ...SETTINGS, rungs: ladderOf(['only 33 0.5 12'], 30) });
+    control.configure({ ...SETTINGS, rungs: ladderOf(['only 33 0.5 12'], 30, 30) });
     expect(control.grant()).toMatchObject({ level: 'only', width: 320 });
     control.configure(SETTINGS);
     expect(SETTINGS.rungs.map(({ name }) => name)).toContain(control.grant().level);

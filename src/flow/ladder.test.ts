@@ -15,8 +15,9 @@ describe('built-in ladders', () => {
 
   test.each(['levels', 'modes'] as const)('%s could have been written by a user: every rung costs more', (kind) => {
     const ladder = builtInLadder(kind, 30);
-    expect(ladderOf(asWords(ladder), 30)).toEqual(ladder);
-    expect(ladderOf([kind], 30)).toEqual(ladder);
+    expect(ladderOf(asWords(ladder), 30, 30)).toEqual(ladder);
+    expect(ladderOf([kind], 30, 30)).toEqual(ladder);
+    expect(ladderOf([kind], 30, 5)).toEqual(ladder);
   });
 
   test('a mode leaves out frames of what the source shows, a level does not know the source', () => {
@@ -28,7 +29,7 @@ describe('built-in ladders', () => {
 
 describe("a user's own ladder", () => {
   test('is read word by word, spaces as one likes', () => {
-    expect(ladderOf(['  tiny  1\t0.05 0.1', 'full 100 1 60 '], 30)).toEqual([
+    expect(ladderOf(['  tiny  1\t0.05 0.1', 'full 100 1 60 '], 30, 30)).toEqual([
       { name: 'tiny', quality: 1, scale: 0.05, fps: 0.1 },
       { name: 'full', quality: 100, scale: 1, fps: 60 },
     ]);
@@ -57,7 +58,7 @@ describe("a user's own ladder", () => {
   ])('%j is refused', (words, told) => {
     let thrown: unknown;
     try {
-      ladderOf(words, 30);
+      ladderOf(words, 30, 30);
     } catch (error) {
       thrown = error;
     }
@@ -88,7 +89,7 @@ describe("a user's own ladder", () => {
       fc.property(fc.array(rungs, { minLength: 1, maxLength: 4 }), (words) => {
         let ladder: Rung[];
         try {
-          ladder = ladderOf(words, 30);
+          ladder = ladderOf(words, 30, 30);
         } catch (error) {
           expect(error).toBeInstanceOf(SightlineError);
           expect(error).toMatchObject({ code: 'CONFIG_VALUE_BAD' });
@@ -122,13 +123,13 @@ describe('the nearest rung', () => {
   });
 
   test('is found by the ratio of costs, not by their difference', () => {
-    const ladder = ladderOf(['a 50 1 1', 'b 50 1 20'], 30);
+    const ladder = ladderOf(['a 50 1 1', 'b 50 1 20'], 30, 30);
     expect(nearestRung(ladder, { quality: 50, scale: 1, fps: 5 })).toBe(1);
     expect(nearestRung(ladder, { quality: 50, scale: 1, fps: 4 })).toBe(0);
   });
 
   test('half the width and half the height are a quarter of the cost', () => {
-    const ladder = ladderOf(['a 50 1 4', 'b 50 1 8'], 30);
+    const ladder = ladderOf(['a 50 1 4', 'b 50 1 8'], 30, 30);
     expect(nearestRung(ladder, { quality: 50, scale: 0.5, fps: 20 })).toBe(0);
     expect(nearestRung(ladder, { quality: 50, scale: 0.5, fps: 30 })).toBe(1);
   });

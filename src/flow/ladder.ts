@@ -52,11 +52,16 @@ export function builtInLadder(kind: 'levels' | 'modes', sourceFps: number): Rung
 
 /**
  * The ladder that the settings name: `levels`, `modes`, or rungs of the user's own, each `name quality scale fps`, in rising order
- * of what they cost. Errors: CONFIG_VALUE_BAD.
+ * of what they cost. `maxFps` is what a session may be granted at the most: who allows more than the highest level has gets it there.
+ * Errors: CONFIG_VALUE_BAD.
  */
-export function ladderOf(words: readonly string[], sourceFps: number): Rung[] {
+export function ladderOf(words: readonly string[], sourceFps: number, maxFps: number): Rung[] {
   const [only] = words;
-  if (words.length === 1 && (only === 'levels' || only === 'modes')) return builtInLadder(only, sourceFps);
+  if (words.length === 1 && (only === 'levels' || only === 'modes')) {
+    const rungs = builtInLadder(only, sourceFps);
+    const top = rungs.pop()!;
+    return [...rungs, only === 'levels' ? { ...top, fps: Math.max(top.fps, maxFps) } : top];
+  }
   const rungs = words.map(rungOf);
   if (rungs.length === 0) throw bad('there is no rung');
   const falling = rungs.findIndex((rung, i) => i > 0 && !isAbove(rung, rungs[i - 1]!));

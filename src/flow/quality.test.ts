@@ -148,7 +148,7 @@ test('what the way carries is used to a few percent', () => {
 });
 
 test('qualities are whole numbers, whatever the ladder says', () => {
-  const rungs = ladderOf(['a 40.5 0.5 10', 'b 80.5 1 20'], 30);
+  const rungs = ladderOf(['a 40.5 0.5 10', 'b 80.5 1 20'], 30, 30);
   expect(new Scene({ rungs, startRung: 0 }).session.current.quality).toBe(41);
   expect(new Scene({ rungs, startRung: 0 }).see(way(1_000)).quality).toBe(41);
   expect(new Scene({ rungs, startRung: 1 }).see(way(100 * M), 3_000).quality).toBe(81);
@@ -172,7 +172,7 @@ describe('other settings', () => {
     scene.see(way(100 * M), 5_000);
     const moves = scene.session.ladderMoves;
     expect(moves).toBeGreaterThan(0);
-    const { rung } = scene.configure({ rungs: ladderOf(['a 10 0.2 5', 'b 90 1 29', 'c 95 1 60'], 30) });
+    const { rung } = scene.configure({ rungs: ladderOf(['a 10 0.2 5', 'b 90 1 29', 'c 95 1 60'], 30, 30) });
     expect(rung).toBe(1);
     expect(scene.session.ladderMoves).toBe(moves);
     scene.see(way(1_000));
@@ -183,13 +183,13 @@ describe('other settings', () => {
     const scene = new Scene();
     scene.see(way(100 * M), 5_000);
     const words = ['a 50 0.2 5', 'b 50 0.3 5', 'c 90 1 29', 'd 95 1 30', 'e 99 1 60'];
-    expect(scene.configure({ rungs: ladderOf(words, 30) }).rung).toBe(2);
+    expect(scene.configure({ rungs: ladderOf(words, 30, 30) }).rung).toBe(2);
   });
 
   test('a shorter ladder has a rung for everybody', () => {
     const scene = new Scene({ startRung: 4 });
     scene.see(way(100 * M), 1_000);
-    expect(scene.configure({ rungs: ladderOf(['only 50 0.5 10'], 30), startRung: 0 })).toEqual({
+    expect(scene.configure({ rungs: ladderOf(['only 50 0.5 10'], 30, 30), startRung: 0 })).toEqual({
       rung: 0,
       fps: 10,
       quality: 50,
@@ -267,7 +267,7 @@ describe('property', () => {
       ['odd 40.5 0.5 10', 'and 80.5 1 20'],
     );
     const settings = fc.record({
-      rungs: ladders.map((words) => ladderOf(words, 30)),
+      rungs: ladders.map((words) => ladderOf(words, 30, 30)),
       startRung: fc.nat(9),
       width: fc.constantFrom(16, 640, 8_192),
       height: fc.constantFrom(16, 480, 8_192),

@@ -116,6 +116,17 @@ describe('grants', () => {
     for (const none of [NaN, -1, Infinity]) expect(at(none)).toEqual([3, 'client']);
     expect(at(0)).toEqual([15, 'start']);
   });
+
+  test('so is one that does not read its results; the worse of both counts', () => {
+    const { control } = new Peer();
+    control.unread(300);
+    expect(control.grant()).toMatchObject({ rate_fps: 7.5, reason: 'client' });
+    control.lag(400);
+    expect(control.grant().rate_fps).toBeCloseTo(4.5);
+    control.unread(0);
+    control.lag(0);
+    expect(control.grant()).toMatchObject({ rate_fps: 15, reason: 'start' });
+  });
 });
 
 test('no grant is 0: a client that it stops could show nothing that would raise it again', () => {
@@ -607,7 +618,7 @@ test('property: whatever a client does or claims, its grant is one that it can f
   const settings = fc.record({
     rungs: fc
       .constantFrom(['levels'], ['modes'], ['only 50.5 0.05 0.1'], ['sharp 90 0.3 30', 'large 50 1 30'])
-      .map((words) => ladderOf(words, 30)),
+      .map((words) => ladderOf(words, 30, 30)),
     startRung: fc.nat(5),
     width: fc.constantFrom(16, 640, 8_192),
     height: fc.constantFrom(16, 480, 8_192),

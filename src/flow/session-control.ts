@@ -49,7 +49,7 @@ const DEMAND_MORE_FPS = 1;
 /** A source that sends this much more than it was granted does not keep to its grant. */
 const OVER_GRANT = 1.5;
 const OVER_GRANT_FPS = 3;
-/** A client whose display is behind by more than this is asked for less. */
+/** A client whose display, or whose reading of results, is behind by more than this is asked for less. */
 const LAG_QUIET_MS = 50;
 const LAG_DRAIN_MS = 500;
 const LAG_SHARE_MIN = 0.2;
@@ -75,6 +75,8 @@ export interface ControlReport {
   readonly link_service_ms: number;
   readonly link_one_way_ms: number;
   readonly client_lag_ms: number;
+  /** The oldest result that waits in the client's send buffer. */
+  readonly unread_ms: number;
 }
 
 /** How long frames are with a worker, ms. */
@@ -111,6 +113,7 @@ export class SessionControl {
   #lastAnswerMs: number;
   #processingMs = 0;
   #lagMs = 0;
+  #unreadMs = 0;
   #priority: Priority;
   /** The last two grants: frames of the older one are still on the way when the newer one is told. */
   #told: Told[] = [];
@@ -155,6 +158,7 @@ export class SessionControl {
     this.#path = new PathMonitor();
     this.#quality.restart();
     this.#lagMs = 0;
+    this.#unreadMs = 0;
     this.#usedFps = undefined;
     this.#lastFrameMs = undefined;
     this.#lastAnswerMs = nowMs;
@@ -167,6 +171,11 @@ export class SessionControl {
   /** How far the client's display is behind, ms; what is no time is left out. */
   lag(lagMs: number): void {
     if (lagMs >= 0 && lagMs < Infinity) this.#lagMs = lagMs;
+  }
+
+  /** For how long results have been waiting in the send buffer of a client that does not read them, ms. */
+  unread(unreadMs: number): void {
+    this.#unreadMs = unreadMs;
   }
 
   pin(pin: Pin | null): void {
@@ -278,12 +287,14 @@ export class SessionControl {
       link_service_ms: serviceMs,
       link_one_way_ms: baseMs,
       client_lag_ms: this.#lagMs,
+      unread_ms: this.#unreadMs,
     };
   }
 
   /** The lowest of all bounds but the engine's. */
   #bound(): Bound {
-    const lagShare = 1 - Math.max(0, this.#lagMs - LAG_QUIET_MS) / LAG_DRAIN_MS;
+    const behindMs = Math.max(this.#lagMs, this.#unreadMs);
+    const lagShare = 1 - Math.max(0, behindMs - LAG_QUIET_MS) / LAG_DRAIN_MS;
     const bound = this.#boundByWay();
     if (lagShare >= 1) return bound;
     return { ...bound, fps: bound.fps * Math.max(LAG_SHARE_MIN, lagShare), reason: 'client' };

@@ -100,6 +100,7 @@ const controlSchema = z
     link_service_ms: amount().describe('its own serialisation'),
     link_one_way_ms: z.number().describe('propagation'),
     client_lag_ms: amount().describe('how far the client’s display is behind'),
+    unread_ms: amount().describe('how long the oldest result has been waiting in the client’s send buffer'),
   })
   .meta({ id: 'Quality', description: 'what the control of a session knows and has decided' });
 

@@ -56,6 +56,7 @@ function session(client_id: string, change: Partial<Session> = {}, grant: Partia
       link_service_ms: 0,
       link_one_way_ms: 0,
       client_lag_ms: 5,
+      unread_ms: 0,
     },
     capture_times_replaced: 0,
     refused_messages: 1,

@@ -112,6 +112,8 @@ export class VideoSession {
   };
   /** Losses that the client has not been told yet, by cause. */
   readonly #untold = new Map<DropCause, number[]>();
+  /** When each result was sent that the socket still holds, oldest first; the send buffer bounds them. */
+  readonly #unsentTimesMs: number[] = [];
   #format: MessageFormat = 'json';
   #lastSeq = 0;
   #received = 0;
@@ -168,6 +170,7 @@ export class VideoSession {
   /** Tells the client of its grant, if that has changed enough. */
   tellGrant(nowMs: number): void {
     if (!this.link.socket) return;
+    this.control.unread(nowMs - (this.#unsentTimesMs[0] ?? nowMs));
     const grant = this.control.news(nowMs);
     if (grant) this.#send({ type: 'grant', ...grant });
   }
@@ -208,6 +211,7 @@ export class VideoSession {
   connect(socket: WebSocket, format: MessageFormat, resumed: boolean): void {
     this.link.connect(socket);
     this.#format = format;
+    this.#unsentTimesMs.length = 0;
     this.control.restart(this.#parts.clock.now());
     this.#send(this.#welcome(resumed));
   }
@@ -425,10 +429,16 @@ export class VideoSession {
     const before = timed ? clock.now() : 0;
     const bytes = encodeServerMessage(message, this.#format);
     const sentMs = timed ? clock.now() : 0;
-    if (timed) observer.encoded(sentMs - before);
+    if (timed) {
+      observer.encoded(sentMs - before);
+      this.#unsentTimesMs.push(sentMs);
+    }
     socket.send(bytes, { binary: this.#format === 'msgpack' }, (error) => {
       if (error || socket !== this.link.socket) return;
-      if (timed) observer.transmitted(clock.now() - sentMs);
+      if (timed) {
+        observer.transmitted(clock.now() - sentMs);
+        this.#unsentTimesMs.shift();
+      }
       if (socket.isPaused && socket.bufferedAmount === 0) socket.resume();
       if (this.#reader.ready || this.#untold.size > 0) this.#scheduleFlush();
     });
@@ -436,6 +446,7 @@ export class VideoSession {
 
   onLost(): void {
     this.#untold.clear();
+    this.#unsentTimesMs.length = 0;
     this.#parts.attached.discardQueued();
     this.#reader.drop('disconnected');
   }

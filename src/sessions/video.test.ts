@@ -441,6 +441,11 @@ describe('load', () => {
       bench.answer('deaf', long);
     }
     bench.expectBalanced('deaf');
+    // Meanwhile it is asked for less.
+    bench.clock.advance(300);
+    const quality = () => bench.lane.report().find((session) => session.client_id === 'deaf')!.quality;
+    await expect.poll(() => quality().grant.reason).toBe('client');
+    expect(quality().unread_ms).toBe(300);
     other.send(JPEG);
     await expect.poll(() => bench.frames.get('other')!.queued, { interval: 1 }).toBe(1);
     bench.answer('other');
@@ -450,6 +455,9 @@ describe('load', () => {
     const results = deaf.of('result').map((result) => result.seq);
     expect(results).toEqual(results.toSorted((a, b) => a - b));
     expect(deaf.answers().filter((answer) => answer.endsWith('slow_reader')).length).toBe(sent - results.length);
+    await expect.poll(() => quality().unread_ms).toBe(0);
+    bench.clock.advance(1_000);
+    await expect.poll(() => quality().grant.reason).not.toBe('client');
     bench.expectBalanced('deaf');
   });
 
