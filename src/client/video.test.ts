@@ -276,7 +276,7 @@ describe('sending', () => {
 
   test('a grant changes the pace', async () => {
     const lane = await ScriptedLane.start();
-    const session = await connect(lane);
+    const session = await connect(lane, { random: () => 0 });
     const grants: number[] = [];
     session.on('grant', ({ rate_fps }) => grants.push(rate_fps));
     lane.say({ type: 'grant', ...lane.grant, rate_fps: 0.5 });

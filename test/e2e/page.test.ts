@@ -162,10 +162,12 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     expect(await text(page, 'grant')).toMatch(/^[\d.]+ frames\/s, \d+ × \d+, JPEG \d+$/);
     await eventually(() => text(page, 'encoding')).toContain('in a worker');
     const { total, stages } = await readLatency(page);
-    expect(stages).toHaveLength(7);
+    expect(stages).toHaveLength(8);
     // Each figure is rounded, by half a millisecond at most.
     expect(Math.abs(stages.reduce((sum, ms) => sum + ms) - total)).toBeLessThanOrEqual(4);
-    expect(await page.locator('#bar').getAttribute('aria-label')).toMatch(/^Encode .* ms, Transmit .* ms, Queue .* Return .* ms$/);
+    expect(await page.locator('#bar').getAttribute('aria-label')).toMatch(
+      /^Encode .* ms, Transmit .* ms, Queue .* Return .* ms$/,
+    );
     expect(await page.locator('#canvas').getAttribute('aria-label')).toContain('Car');
     expect(await page.locator('#stages > div').allInnerTexts()).toContainEqual(
       expect.stringMatching(/^Inference\s+[\d.]+\s+[\d.]+$/),
