@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { latencyLine, latencyMs, loadFigures, rates, recovery, type LoadPlan } from '../bench/overload/analysis.ts';
-import { Camera, CpuBound } from '../bench/overload/camera.ts';
+import { Camera, CpuBound } from '../bench/support/camera.ts';
 import { HELD, OVER_CPU, RESULT, UNANSWERED, type RunLog, type ShownFrame } from '../bench/overload/frames.ts';
 
 describe('a source', () => {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/base/clock.ts';
 import { Priority } from '../../src/base/sample.ts';
 import { offer } from '../support/children.ts';
-import { Camera, CpuBound } from './camera.ts';
+import { Camera, CpuBound } from '../support/camera.ts';
 import { HELD, OVER_CPU, RESULT, UNANSWERED, type RunLog, type ShownFrame } from './frames.ts';
 import { openSender, type Sender, type SenderKind } from './senders.ts';
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Camera } from '../overload/camera.ts';
+import { Camera } from '../support/camera.ts';
 import { SharedClock } from '../support/shared-clock.ts';
 import { percentile } from '../support/statistics.ts';
 import { openSender, type SenderKind } from './senders.ts';
