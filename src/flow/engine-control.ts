@@ -22,11 +22,14 @@ export interface EngineFacts {
   readonly expectedFps?: number | undefined;
 }
 
+/** Nearly all: a frame's time in a worker hardly varies. */
+const HEADROOM = 0.97;
 /**
- * Somewhat more than all of it: sources come a little under their grants, and never evenly. What a moment cannot take is left out at
- * its deadline, one frame in twenty; without it one worker in ten would idle. A queue that lasts lowers the rate all the same.
+ * Several sources together never come evenly, and are asked for so much more, nearly all of it where they are many: what a moment cannot take is left
+ * out at its deadline, one frame in ten or twenty; without it as much of the workers' time would pass unused. A lone source comes as
+ * it is asked, and would only wait. A queue that lasts lowers the rate all the same.
  */
-const HEADROOM = 1.1;
+const UNEVEN = 0.13;
 /** Frames of many sources never come evenly: with less of a queue, or less than so many frames take, the workers would idle. */
 const QUIET_MS = 15;
 const QUIET_RUNS = 1.5;
@@ -94,7 +97,7 @@ export class EngineControl {
    * everybody has what they want is spread out: who begins to use more must not have been told that there is no limit.
    */
   shares(demands: readonly Demand[]): number[] {
-    const rate = this.rateFps;
+    const rate = this.rateFps * (1 + UNEVEN * mixture(demands));
     const rooms = demands.map(({ wanted, most = wanted }) => Math.max(wanted, most));
     if (sum(rooms) <= rate) return demands.map(() => Infinity);
     // Of the capacity, not of the rate: a short queue is no reason to silence anybody.
@@ -104,4 +107,10 @@ export class EngineControl {
     const spare = shareCapacity(Math.max(0, rate - sum(shares)), more, 0);
     return shares.map((share, i) => share + spare[i]!);
   }
+}
+
+/** 0 for one source, nearly 1 for many: one less the share that two frames at random have of coming from the same one (Simpson, 1949). */
+function mixture(demands: readonly Demand[]): number {
+  const all = sum(demands.map(({ wanted }) => wanted));
+  return all > 0 && all < Infinity ? 1 - sum(demands.map(({ wanted }) => (wanted / all) ** 2)) : 0;
 }
