@@ -211,12 +211,13 @@ async function fetchHealth(): Promise<Health | undefined> {
 /** A server offers its demo camera once it has started, and may be asked before. */
 async function findDemoCamera(): Promise<boolean> {
   for (;;) {
+    // First: a server that had started by then has its camera, one that starts in between had none yet.
+    const health = await fetchHealth();
     try {
       if (await hasDemoCamera()) return true;
     } catch {
       return false;
     }
-    const health = await fetchHealth();
     if (health?.status !== 'starting') return false;
     await new Promise((resolve) => setTimeout(resolve, SERVER_POLL_MS));
   }

@@ -279,6 +279,23 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     await Promise.all(keptBusy);
   });
 
+  test('finds the demo camera of a server that had started between two of its questions', async () => {
+    await using server = await ServerProcess.start(['demo']);
+    const browser = await startBrowser();
+    const page = await browser.newPage();
+    // The first question is answered by a server that starts, whichever it is.
+    let questions = 0;
+    await page.route(/\/health$|\/demo\/camera\.mp4$/, async (route) => {
+      questions++;
+      if (questions > 1) return route.continue();
+      if (route.request().method() === 'HEAD') return route.fulfill({ status: 404 });
+      const response = await route.fetch();
+      return route.fulfill({ response, json: { ...(await response.json()), status: 'starting' } });
+    });
+    await page.goto(server.url);
+    await eventually(() => text(page, 'status')).toBe('Live');
+  });
+
   test('shows what a slower link costs, and that it is over', async () => {
     await using server = await ServerProcess.start(['demo']);
     const { page, faults } = await openPage(await startBrowser(), server.url);
