@@ -118,6 +118,7 @@ export class Sightline implements AsyncDisposable {
   readonly #modelsFailed = new Map<string, string>();
   /** Id of the model of sessions that name none, once it is loaded. */
   #defaultModel: Promise<string> | undefined;
+  #isStarting = true;
   #camera: Promise<string | undefined> = Promise.resolve(undefined);
   #closing: Promise<void> | undefined;
 
@@ -239,6 +240,7 @@ export class Sightline implements AsyncDisposable {
       return id;
     });
     await this.#defaultModel;
+    this.#isStarting = false;
     // Starting up holds the event loop (a model may have been converted): that is over, and no frame waited for it.
     this.#eventLoop.close();
     this.#eventLoop = new EventLoopMonitor();
@@ -258,6 +260,7 @@ export class Sightline implements AsyncDisposable {
     const { rss_bytes: rssBytes, uptime_s } = this.#process.read();
     const health = judgeHealth(
       {
+        starting: this.#isStarting,
         modelsLoading: [...this.#modelsLoading],
         modelsFailed: [...this.#modelsFailed].map(([id, reason]) => ({ id, reason })),
         workers: { alive: engine.workers, wanted: engine.seats },

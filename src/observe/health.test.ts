@@ -3,6 +3,7 @@ import { judgeHealth, type HealthFacts } from './health.ts';
 
 const LIMITS = { latencyP95MaxMs: 100, eventLoopDelayP99MaxMs: 50, rssBytesMax: 1024 * 2 ** 20 };
 const WELL: HealthFacts = {
+  starting: false,
   modelsLoading: [],
   modelsFailed: [],
   workers: { alive: 2, wanted: 2 },
@@ -22,6 +23,14 @@ test('a model that is being loaded: starting', () => {
     status: 'starting',
     issues: [{ code: 'MODEL_LOADING', message: 'model ssd-oidv4 is being loaded' }],
   });
+});
+
+test('a server that starts has no workers yet and compiles: starting, and nothing is wrong', () => {
+  const facts = { ...WELL, starting: true, workers: { alive: 0, wanted: 2 }, eventLoopDelayP99Ms: 900 };
+  expect(judgeHealth(facts, LIMITS)).toEqual({ status: 'starting', issues: [] });
+  expect(judgeHealth({ ...facts, modelsLoading: ['mine'] }, LIMITS).status).toBe('starting');
+  expect(judgeHealth({ ...facts, rssBytes: 2 ** 40 }, LIMITS).status).toBe('degraded');
+  expect(judgeHealth({ ...facts, stopping: true }, LIMITS).status).toBe('degraded');
 });
 
 test.each<[string, Partial<HealthFacts>, string]>([

@@ -1,5 +1,7 @@
 /** What the verdict rests on; whoever asks for it gathers it. */
 export interface HealthFacts {
+  /** The default model is not ready for the first time: workers come up, and compiling holds the event loop. */
+  readonly starting: boolean;
   /** Models that sessions may ask for and that are being made ready, by id. */
   readonly modelsLoading: readonly string[];
   /** Models that could not be made ready. */
@@ -54,13 +56,13 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
   for (const id of facts.modelsLoading) find('MODEL_LOADING', `model ${id} is being loaded`);
   for (const { id, reason } of facts.modelsFailed) find('MODEL_FAILED', `model ${id} could not be loaded: ${reason}`);
   if (facts.stopping) find('SHUTTING_DOWN', 'the server shuts down');
-  else if (workers.alive < workers.wanted) {
+  else if (!facts.starting && workers.alive < workers.wanted) {
     find('WORKERS_MISSING', `${workers.alive} of ${workers.wanted} inference workers are alive`);
   }
   if (latency.frames >= LATENCY_FRAMES_MIN && latency.p95Ms > limits.latencyP95MaxMs) {
     find('LATENCY_HIGH', `95 % of the frames took up to ${ms(latency.p95Ms)}, over ${ms(limits.latencyP95MaxMs)}`);
   }
-  if (facts.eventLoopDelayP99Ms > limits.eventLoopDelayP99MaxMs) {
+  if (!facts.starting && facts.eventLoopDelayP99Ms > limits.eventLoopDelayP99MaxMs) {
     const { eventLoopDelayP99Ms: delayMs } = facts;
     find(
       'EVENT_LOOP_SLOW',
@@ -72,11 +74,11 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
   }
   if (facts.callbackFaults > 0) find('CALLBACKS_FAILED', `${facts.callbackFaults} callbacks of readers have failed`);
 
-  return { status: statusOf(issues), issues };
+  return { status: statusOf(issues, facts.starting), issues };
 }
 
-function statusOf(issues: readonly HealthIssue[]): Health['status'] {
-  if (issues.length === 0) return 'ok';
+function statusOf(issues: readonly HealthIssue[], isStarting: boolean): Health['status'] {
+  if (issues.length === 0) return isStarting ? 'starting' : 'ok';
   return issues.every(({ code }) => code === 'MODEL_LOADING') ? 'starting' : 'degraded';
 }
 
