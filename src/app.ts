@@ -291,7 +291,7 @@ export class Sightline implements AsyncDisposable {
 
   /** Everything that is measured, read now. */
   metrics(): Metrics {
-    const { meanMs } = this.#detect.service;
+    const { serviceMs } = this.#detect;
     return {
       time: systemClock.now(),
       latency: {
@@ -299,7 +299,7 @@ export class Sightline implements AsyncDisposable {
         recent: this.#latencies.recent(),
         window_s: this.#latencies.windowMs / 1000,
       },
-      processing_ms: meanMs > 0 ? meanMs : null,
+      processing_ms: serviceMs > 0 ? serviceMs : null,
       rates: this.#ratesNow(),
       event_loop_delay: this.#eventLoop.read(),
       process: this.#process.read(),
@@ -546,7 +546,7 @@ export class Sightline implements AsyncDisposable {
       model,
       inFlight: () => lane.counts().inFlight,
       queued: () => lane.reader.queued,
-      service: () => this.#detect.service,
+      serviceMs: () => this.#detect.serviceMs,
       discardQueued: () => lane.discardQueued(),
       detach: () => this.#detect.detach(lane),
     };

@@ -11,6 +11,7 @@ const stream = (more: Partial<Waiting> = {}): Waiting => ({
   turn: 5,
   waitingSinceMs: NOW_MS,
   isWithinGrant: true,
+  isSafe: true,
   ...more,
 });
 const since = (ms: number) => ({ waitingSinceMs: NOW_MS - ms });
@@ -65,6 +66,13 @@ describe('rescue', () => {
     expect(pickNext([flood, stream({ turn: 6 })], NOW_MS, 0)).toBe(0);
   });
 
+  test('then who will be in time for certain, before who is due earlier and may come too late', () => {
+    const risky = stream({ isSafe: false, deadlineMs: NOW_MS + 1 });
+    expect(pickNext([risky, stream()], NOW_MS, 0)).toBe(1);
+    expect(pickNext([risky, stream({ isWithinGrant: false })], NOW_MS, 0)).toBe(0);
+    expect(pickNext([risky], NOW_MS, 0)).toBe(0);
+  });
+
   test('starved is who has waited for more than a second', () => {
     expect([-5_000, 0, 1_000, 1_000.1].map((ms) => isStarved(stream(since(ms)), NOW_MS))).toEqual([
       false,
@@ -83,6 +91,7 @@ test('property: one of the highest class that is due by turn and deadline, unles
       turn: fc.oneof(fc.nat(5), fc.double({ min: 0, max: 5, noNaN: true }), fc.constant(1e15)),
       waitingSinceMs: fc.constantFrom(NOW_MS, NOW_MS - 500, NOW_MS - 1_001, NOW_MS - 9_000, NOW_MS + 60_000, 0),
       isWithinGrant: fc.boolean(),
+      isSafe: fc.boolean(),
     }),
     { minLength: 1, maxLength: 12 },
   );
@@ -101,7 +110,9 @@ test('property: one of the highest class that is due by turn and deadline, unles
       expect(one.priority).toBe(highest);
       expect(equals).toContain(one);
       const keeping = equals.filter(({ isWithinGrant }) => isWithinGrant);
-      const first = keeping.length > 0 ? keeping : equals;
+      const next = keeping.length > 0 ? keeping : equals;
+      const safe = next.filter(({ isSafe }) => isSafe);
+      const first = safe.length > 0 ? safe : next;
       expect(one.deadlineMs).toBe(Math.min(...first.map(({ deadlineMs }) => deadlineMs)));
     }),
   );

@@ -14,6 +14,8 @@ export interface Waiting {
   readonly waitingSinceMs: number;
   /** Does the source send what it was granted, and not more? */
   readonly isWithinGrant: boolean;
+  /** The frame will be in time even if it takes long; otherwise only if it takes no longer than most. */
+  readonly isSafe: boolean;
 }
 
 /** A stream that got nothing for so long goes before others of higher classes, but only with every fifth pick. */
@@ -25,8 +27,8 @@ const TURN_WIDTH = 1;
 /**
  * Index of the stream to serve; -1 when there is none. The highest class goes first; within a class the stream that has had the
  * least (start-time fair queuing: Goyal, Vin and Cheng, 1996); among equals who keeps to the grant, whose frames come at odds with
- * those of a flood that always has one waiting, then the earliest deadline. `picksSinceRescue` counts the picks since a starved
- * stream was let through.
+ * those of a flood that always has one waiting; then a frame that will be in time for certain before one that a worker gets rather
+ * than idle; then the earliest deadline. `picksSinceRescue` counts the picks since a starved stream was let through.
  */
 export function pickNext(streams: readonly Waiting[], nowMs: number, picksSinceRescue: number): number {
   if (picksSinceRescue >= RESCUE_EVERY) {
@@ -52,6 +54,7 @@ export function pickNext(streams: readonly Waiting[], nowMs: number, picksSinceR
 
 function goesBefore(one: Waiting, other: Waiting): boolean {
   if (one.isWithinGrant !== other.isWithinGrant) return one.isWithinGrant;
+  if (one.isSafe !== other.isSafe) return one.isSafe;
   return one.deadlineMs < other.deadlineMs;
 }
 

@@ -53,9 +53,9 @@ const OVER_GRANT_FPS = 3;
 const LAG_QUIET_MS = 50;
 const LAG_DRAIN_MS = 500;
 const LAG_SHARE_MIN = 0.2;
-/** Room for a wait where the budget leaves none, ms and share of what way and engine take. */
-const START_ROOM_MS = 10;
-const START_ROOM = 0.2;
+/** Room in a stretched budget for what no estimate foresees, ms and share. */
+const BUDGET_ROOM_MS = 10;
+const BUDGET_ROOM = 1.2;
 
 /** What the control of a session knows and has decided; units in the names. */
 export interface ControlReport {
@@ -77,13 +77,6 @@ export interface ControlReport {
   readonly client_lag_ms: number;
   /** The oldest result that waits in the client's send buffer. */
   readonly unread_ms: number;
-}
-
-/** How long frames are with a worker, ms. */
-export interface ServiceTimes {
-  readonly meanMs: number;
-  /** What hardly any takes longer than. */
-  readonly mostMs: number;
 }
 
 /** The most that a client may do, and by what. */
@@ -130,7 +123,7 @@ export class SessionControl {
     this.#priority = settings.priority;
   }
 
-  /** What the user wants. What the session can be held to may be more: see `startWithinMs`. */
+  /** What the user wants. What the session can be held to may be more: see `budgetMs`. */
   get wantedBudgetMs(): number {
     return this.#ownBudgetMs ?? this.#settings.budgetMs;
   }
@@ -213,23 +206,22 @@ export class SessionControl {
   }
 
   /**
-   * How old a frame may be when a worker gets it: what leaves nearly every result within the user's budget; or, where way and engine
-   * need all of that and more, little more than what the way takes: a budget that cannot be met would otherwise leave nothing at all.
+   * Capture to result that this session can be held to: the user's budget, or what way and engine need at the least where that is
+   * more: a budget that cannot be met would otherwise leave nothing at all.
    */
-  startWithinMs({ meanMs, mostMs }: ServiceTimes): number {
-    const { baseMs, serviceMs, capacityBps } = this.#path.state;
-    const thereMs = capacityBps === undefined ? baseMs : baseMs + serviceMs;
-    const leastMs = thereMs + START_ROOM * (thereMs + meanMs + baseMs) + START_ROOM_MS;
-    return Math.max(this.wantedBudgetMs - mostMs - baseMs, leastMs);
+  budgetMs(serviceMs: number): number {
+    const { baseMs, serviceMs: wayMs, capacityBps } = this.#path.state;
+    const way = capacityBps === undefined ? 2 * baseMs : 2 * baseMs + wayMs;
+    return Math.max(this.wantedBudgetMs, BUDGET_ROOM * (way + serviceMs) + BUDGET_ROOM_MS);
   }
 
   /**
-   * Until when a frame must be with a worker so that its result is in time. A session that has had no result for long gets one even
-   * if it is late.
+   * Until when a frame must be with a worker, which takes `serviceMs`, so that its result is in time. A session that has had no
+   * result for long gets one even if it is late.
    */
-  deadlineMs(captureTimeMs: number, nowMs: number, service: ServiceTimes): number {
+  deadlineMs(captureTimeMs: number, nowMs: number, serviceMs: number): number {
     if (nowMs - this.#lastAnswerMs > STARVED_MS) return nowMs + STARVED_MS;
-    return captureTimeMs + this.startWithinMs(service);
+    return captureTimeMs + this.budgetMs(serviceMs) - serviceMs - this.#path.state.baseMs;
   }
 
   grant(): GrantFields {

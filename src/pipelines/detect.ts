@@ -3,7 +3,6 @@ import { toSightlineError } from '../base/errors.ts';
 import type { FrameDropCause, FrameOutcome, VideoFrame } from '../base/frame.ts';
 import { Priority, type Sample } from '../base/sample.ts';
 import { countSuperseded, isRescue, isStarved, pickNext, type Waiting } from '../flow/schedule.ts';
-import type { ServiceTimes } from '../flow/session-control.ts';
 import type { Engine, InferenceOutcome } from '../inference/engine/types.ts';
 import type { LossCause, Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
@@ -53,6 +52,7 @@ export interface DetectLaneCounts {
 
 /** Weight of one frame in the time that the engine takes, and in the interval of a lane. */
 const SERVICE_LEARNING = 0.1;
+/** Hardly any frame takes longer than the mean and so many mean deviations, as time-outs are estimated (Jacobson, 1988). */
 const DEVIATIONS = 2;
 const INTERVAL_LEARNING = 0.3;
 /** A source that brought nothing for so long was away. */
@@ -119,13 +119,20 @@ export class DetectLane {
   }
 
   /** How the lane stands in line; undefined when it has nothing to give or its share of the workers. */
-  waiting(inFlightMax: number): Waiting | undefined {
+  waiting(inFlightMax: number, slackMs: number): Waiting | undefined {
     if (this.#busy >= inFlightMax) return undefined;
     const head = this.reader.peek();
     if (!head) return undefined;
     const { priority, deadlineMs } = head;
-    const waitingSinceMs = this.#waitingSinceMs ?? this.#clock.now();
-    return { priority, deadlineMs, turn: this.turn, waitingSinceMs, isWithinGrant: this.isWithinGrant };
+    const nowMs = this.#clock.now();
+    return {
+      priority,
+      deadlineMs,
+      turn: this.turn,
+      waitingSinceMs: this.#waitingSinceMs ?? nowMs,
+      isWithinGrant: this.isWithinGrant,
+      isSafe: nowMs + slackMs <= deadlineMs,
+    };
   }
 
   /** The frame to process next, now counted as in flight. Older ones that it supersedes are dropped. */
@@ -253,9 +260,9 @@ export class DetectPipeline {
     lane.close();
   }
 
-  /** From handed to a worker to done, of late; the most as time-outs are estimated (Jacobson, "Congestion Avoidance and Control", 1988). */
-  get service(): ServiceTimes {
-    return { meanMs: this.#serviceMs, mostMs: this.#serviceMs + DEVIATIONS * this.#serviceDeviationMs };
+  /** From handed to a worker to done, ms, of late. */
+  get serviceMs(): number {
+    return this.#serviceMs;
   }
 
   /**
@@ -306,8 +313,9 @@ export class DetectPipeline {
   #nextLane(priorityMin: Priority): { lane: DetectLane; hasStarved: boolean } | undefined {
     const lanes: DetectLane[] = [];
     const waiting: Waiting[] = [];
+    const slackMs = DEVIATIONS * this.#serviceDeviationMs;
     for (const lane of this.#lanes) {
-      const one = lane.waiting(this.#options.laneInFlightMax);
+      const one = lane.waiting(this.#options.laneInFlightMax, slackMs);
       if (!one || one.priority < priorityMin) continue;
       lanes.push(lane);
       waiting.push(one);

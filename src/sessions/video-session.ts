@@ -2,7 +2,7 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
-import type { ServiceTimes, SessionControl, SessionControlSettings } from '../flow/session-control.ts';
+import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -50,7 +50,7 @@ export interface AttachedPipeline {
   readonly inFlight: () => number;
   readonly queued: () => number;
   /** How long the engine takes for a frame, of late. */
-  readonly service: () => ServiceTimes;
+  readonly serviceMs: () => number;
   discardQueued(): void;
   detach(): void;
 }
@@ -331,7 +331,7 @@ export class VideoSession {
       seq,
       captureTimeMs,
       priority,
-      deadlineMs: this.control.deadlineMs(captureTimeMs, now, attached.service()),
+      deadlineMs: this.control.deadlineMs(captureTimeMs, now, attached.serviceMs()),
       data: { jpeg: frame.jpeg, width: size.width, height: size.height },
     });
     this.tellGrant(now);

@@ -84,7 +84,7 @@ class Bench {
         model: model ?? 'any',
         inFlight: () => 0,
         queued: () => reader.queued,
-        service: () => ({ meanMs: 10, mostMs: 10 }),
+        serviceMs: () => 10,
         discardQueued: () => reader.drop('disconnected'),
         detach: () => {
           reader.close();

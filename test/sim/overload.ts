@@ -129,7 +129,7 @@ export class SimSource {
       seq,
       captureTimeMs,
       priority,
-      deadlineMs: this.control.deadlineMs(captureTimeMs, nowMs, pipeline.service),
+      deadlineMs: this.control.deadlineMs(captureTimeMs, nowMs, pipeline.serviceMs),
       data: { jpeg: Uint8Array.of(0), width: 8, height: 8 },
     });
     this.#sim.tellNews(this);
