@@ -294,6 +294,7 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     });
     await page.goto(server.url);
     await eventually(() => text(page, 'status')).toBe('Live');
+    expect(questions).toBeGreaterThan(1);
   });
 
   test('shows what a slower link costs, and that it is over', async () => {
