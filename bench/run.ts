@@ -11,7 +11,7 @@ import { telemetry } from './telemetry/telemetry.ts';
 import { vision } from './vision/vision.ts';
 
 /**
- * `npm run -s bench -- <name> [--json] [--quick] [--plots <folder>]`: runs one benchmark. Standard output holds its result and
+ * `npm run -s bench -- <name> [--json] [--quick] [--plots <folder>] [--provider <name>]`: runs one benchmark. Standard output holds its result and
  * nothing else; plots go into the folder.
  */
 
@@ -24,11 +24,11 @@ async function main(args: readonly string[]): Promise<number> {
   const request = parse(args);
   if (typeof request === 'string') {
     say(request);
-    say('usage: npm run -s bench -- <name> [--json] [--quick] [--plots <folder>]');
+    say('usage: npm run -s bench -- <name> [--json] [--quick] [--plots <folder>] [--provider <name>]');
     for (const { name, summary } of BENCHMARKS) say(`  ${name.padEnd(10)} ${summary}`);
     return EXIT.usage;
   }
-  const { benchmark, json, quick, plots } = request;
+  const { benchmark, json, quick, plots, provider } = request;
   const stopper = new AbortController();
   const onSignal = (): void => {
     // The second one does not wait for an orderly end.
@@ -39,7 +39,7 @@ async function main(args: readonly string[]): Promise<number> {
   process.on('SIGTERM', onSignal);
   const startMs = performance.now();
   try {
-    const result = await benchmark.run({ quick, signal: stopper.signal, say });
+    const result = await benchmark.run({ quick, provider, signal: stopper.signal, say });
     if (plots !== undefined) await writePlots(plots, result);
     const document = toDocument(benchmark.name, result, (performance.now() - startMs) / 1000);
     process.stdout.write(`${json ? JSON.stringify(document, undefined, 2) : toTable(document)}\n`);
@@ -61,6 +61,7 @@ interface Request {
   readonly json: boolean;
   readonly quick: boolean;
   readonly plots?: string;
+  readonly provider: string;
 }
 
 /** What is asked for, or what is wrong with it. */
@@ -73,6 +74,7 @@ function parse(args: readonly string[]): Request | string {
         json: { type: 'boolean', default: false },
         quick: { type: 'boolean', default: false },
         plots: { type: 'string' },
+        provider: { type: 'string', default: 'cpu' },
       },
     });
     const [name, ...more] = positionals;

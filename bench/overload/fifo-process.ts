@@ -38,6 +38,7 @@ const GRANT: GrantFields = {
 const MESSAGE_BYTES_MAX = 2 * 2 ** 20;
 /** As the server does it. */
 const WARM_UP_RUNS = 3;
+const BATCH_MAX = 8;
 const PIPELINE = 'objects';
 
 interface Waiting {
@@ -52,8 +53,8 @@ let clients = 0;
 
 const api = {
   /** Gives the port. */
-  listen: async ({ model }: { model: ReadyModel }): Promise<number> => {
-    const engine = new OnnxEngine({ warmUpRuns: WARM_UP_RUNS });
+  listen: async ({ model, provider }: { model: ReadyModel; provider: string }): Promise<number> => {
+    const engine = new OnnxEngine({ warmUpRuns: WARM_UP_RUNS, providers: [provider], batchMax: BATCH_MAX });
     await engine.load(model);
     engine.onFree = () => pump(engine, model.manifest.id);
     const server = new WebSocketServer({

@@ -120,7 +120,7 @@ async function runOverload(context: BenchContext): Promise<BenchResult> {
     const figures = { ...served.figures, ...fifo.figures, load_average_before: load };
     return {
       seed: SEED,
-      setup: setup(plan, pictures, quick),
+      setup: setup(plan, pictures, context),
       figures,
       bars: bars(figures),
       plots: overloadPlots({
@@ -134,12 +134,12 @@ async function runOverload(context: BenchContext): Promise<BenchResult> {
   }
 }
 
-function setup(plan: Plan, pictures: readonly Uint8Array[], quick: boolean): Record<string, string> {
+function setup(plan: Plan, pictures: readonly Uint8Array[], { quick, provider }: BenchContext): Record<string, string> {
   const kb = pictures.reduce((sum, { length }) => sum + length, 0) / pictures.length / 1_000;
   const settings = Object.entries(SETTINGS).map(([key, value]) => `${key}=${value}`);
   return {
     frames: `${PICTURES} views of two photographs (opencv@7.0.0), 640×480, JPEG quality ${QUALITY}, ${kb.toFixed(0)} kB on average, whatever size and quality are granted`,
-    model: `${MODEL}, the default`,
+    model: `${MODEL}, the default, on ${provider}`,
     server: `the command serve with ${settings.join(', ')}`,
     capacity: `${UNDER_WAY_PER_CORE} frames a core under way all the time, over ${SESSIONS} sessions in turn; a load is held against the mean of the spans just before and after it`,
     load: `${SESSIONS} sources with seeded phases: one critical at ${CRITICAL_FPS} fps, the others with factor × capacity / ${SESSIONS} each; a frame that may not go is forgotten`,
@@ -182,8 +182,9 @@ function honouring(factor: number): string {
 // ── Sightline ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 async function measureServed(bench: Bench): Promise<Measured> {
-  const { plan, cacheDir, pictures, signal, say } = bench;
-  await using server = await Server.launch({ command: 'serve', cacheDir, settings: SETTINGS, signal });
+  const { plan, cacheDir, pictures, provider, signal, say } = bench;
+  const settings = { ...SETTINGS, 'inference.providers': provider };
+  await using server = await Server.launch({ command: 'serve', cacheDir, settings, signal });
   await server.ready();
   const capacity = new Capacity(bench, server);
   await capacity.warmUp();
@@ -283,9 +284,9 @@ class Capacity {
 // ── The peer ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 async function measureFifo(bench: Bench, model: ReadyModel, plannedFps: number): Promise<Measured> {
-  const { plan, signal, say } = bench;
+  const { plan, provider, signal, say } = bench;
   await using fifo = new Helper<FifoApi>(new URL('fifo-process.ts', import.meta.url), signal);
-  const target: Target = { url: `http://127.0.0.1:${await fifo.call('listen', { model })}`, pid: fifo.pid };
+  const target: Target = { url: `http://127.0.0.1:${await fifo.call('listen', { model, provider })}`, pid: fifo.pid };
   const capacity = new Capacity(bench, target);
   await capacity.warmUp();
   await capacity.measure();

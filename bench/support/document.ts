@@ -46,6 +46,8 @@ export interface BenchResult {
 export interface BenchContext {
   /** Shorter and less sure: for a look, and for the tests. */
   readonly quick: boolean;
+  /** Execution provider of ONNX Runtime; where a benchmark has an engine of its own, as `overload`. */
+  readonly provider: string;
   /** Aborted by Ctrl+C. */
   readonly signal: AbortSignal;
   /** Progress for people, a line each. */

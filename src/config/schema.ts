@@ -209,7 +209,11 @@ const inference = z.strictObject({
     .max(6)
     .default(['cpu'])
     .describe('Execution providers of ONNX Runtime in order of preference; what really runs is in `GET /health`.'),
-  workers: whole(0, 64).default(0).describe('Worker threads, each with a session of its own; 0 = by the hint.'),
+  workers: whole(0, 64)
+    .default(0)
+    .describe(
+      'Worker threads, each with a session of its own; 0 = by the hint, and three where a GPU provider is asked for: they take turns at the GPU, and decode meanwhile.',
+    ),
   threads_per_worker: whole(0, 64)
     .default(0)
     .describe(

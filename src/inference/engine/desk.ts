@@ -10,6 +10,7 @@ import type { ModelManifest } from '../manifest.ts';
 import type { LoadRequest, RunRequest, SharedRun, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
 import { ModelRunner } from './runner.ts';
 import { RunningIds } from './running.ts';
+import { Turns } from './turns.ts';
 
 /** An ordinary frame is overtaken so often at the most: urgent ones without end must not hold it for ever. */
 const PASSED_MAX = 3;
@@ -58,6 +59,7 @@ export class Desk {
   /** How often each waiting run was overtaken, by its id. */
   readonly #passed = new Map<number, number>();
   readonly #running: RunningIds | undefined;
+  readonly #turns: Turns | undefined;
   #isWorking = false;
   /** Ends the wait for one more picture. */
   #wake: (() => void) | undefined;
@@ -70,6 +72,7 @@ export class Desk {
   ) {
     this.#settings = settings;
     this.#running = settings.running && new RunningIds(settings.running);
+    this.#turns = settings.turns && new Turns(settings.turns.memory, settings.turns.me);
     this.#reply = reply;
     this.#onClosed = onClosed;
     this.#clock = clock;
@@ -107,7 +110,7 @@ export class Desk {
       if (request.kind === 'run') await this.#runNext(request);
       else this.#waiting.shift();
       if (request.kind === 'close') {
-        await Promise.all(Array.from(this.#models.values(), ({ runner }) => runner.release()));
+        for (const { runner } of this.#models.values()) await runner.release();
         this.#onClosed();
         return;
       }
@@ -122,7 +125,14 @@ export class Desk {
     const { manifest } = model;
     try {
       const { session, batch } = this.#settings;
-      const { runner, report, warmUpMs } = await ModelRunner.open(model, session, profile, batch, this.#clock);
+      const { runner, report, warmUpMs } = await ModelRunner.open(
+        model,
+        session,
+        profile,
+        batch,
+        this.#clock,
+        this.#turns,
+      );
       await this.#models.get(manifest.id)?.runner.release();
       this.#models.set(manifest.id, { runner, manifest, arrivals: new Arrivals() });
       const { max: batchMax } = runner.costs;
@@ -209,9 +219,9 @@ export class Desk {
     if (placed.length === 0) return;
     // From here on each of them may be what kills the worker.
     this.#running?.set(placed.map(({ request }) => request.id));
-    const runTimeMs = this.#clock.now();
+    let inferenceMs: number;
     try {
-      await runner.run(placed.length);
+      inferenceMs = await runner.run(placed.length);
     } catch (thrown) {
       for (const { request } of placed) this.#fail(request.id, thrown);
       return;
@@ -219,7 +229,7 @@ export class Desk {
     const ranTimeMs = this.#clock.now();
     const ownMs = placed.reduce((sum, { startedTimeMs, placedTimeMs }) => sum + placedTimeMs - startedTimeMs, 0);
     const { costs } = runner;
-    costs.observe(placed.length, ranTimeMs - runTimeMs, ownMs / placed.length);
+    costs.observe(placed.length, inferenceMs, ownMs / placed.length);
     const shared: SharedRun = {
       pictures: placed.length,
       bestShare: costs.bestShare(placed.length),

@@ -6,7 +6,8 @@ import type { ReadyModel } from '../manifest.ts';
 import { keepRuntimeQuiet } from '../quiet-runtime.ts';
 import { Lane, type LaneJob, type LaneLimits, type LaneOwner } from './lane.ts';
 import type { SharedRun, WorkerSettings } from './messages.ts';
-import { DEATHS_IN_A_ROW_MAX, planEngine, restartDelayMs } from './plan.ts';
+import { DEATHS_IN_A_ROW_MAX, planEngine, restartDelayMs, usesDevice } from './plan.ts';
+import { Turns } from './turns.ts';
 import type { Engine, EngineStats, InferenceJob, InferenceOutcome, Picture, ProviderReport } from './types.ts';
 
 /** Everything may be left out. */
@@ -129,6 +130,9 @@ export class OnnxEngine implements Engine {
   onFree: (() => void) | undefined;
   readonly #seats: Seat[];
   readonly #settings: WorkerSettings;
+  /** Of the workers at a device. */
+  readonly #turns: SharedArrayBuffer | undefined;
+  #lanes = 0;
   readonly #limits: LaneLimits;
   readonly #backlogMax: number;
   readonly #workerUrl: URL | undefined;
@@ -156,6 +160,7 @@ export class OnnxEngine implements Engine {
     };
     const { workers, intraOpThreads } = planEngine(hint, availableParallelism(), options);
     const { threadBinding, deviceMemoryBytesMax } = options;
+    if (usesDevice(providers)) this.#turns = new SharedArrayBuffer(Turns.BYTES);
     this.#settings = {
       session: {
         providers,
@@ -301,7 +306,12 @@ export class OnnxEngine implements Engine {
       opened: () => this.#handOn(),
       lost: (reason, running, waiting) => this.#vacate(seat, reason, running, waiting),
     };
-    seat.lane = new Lane<Job>(this.#settings, this.#limits, owner, this.#workerUrl);
+    this.#lanes += 1;
+    const turns = this.#turns && { memory: this.#turns, me: this.#lanes };
+    const lane = new Lane<Job>({ ...this.#settings, ...(turns && { turns }) }, this.#limits, owner, this.#workerUrl);
+    seat.lane = lane;
+    // Not when it is given up: while its thread is at the device nobody else may be.
+    if (turns) void lane.exited.then(() => new Turns(turns.memory, turns.me).give());
   }
 
   #noteRun(modelId: string, { pictures, costsMs }: SharedRun): void {

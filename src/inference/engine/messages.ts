@@ -36,6 +36,8 @@ export interface WorkerSettings {
   readonly imageLimits: ImageLimits;
   /** `RunningIds`: the runs that the worker is at. Absent: nobody wants to know. */
   readonly running?: SharedArrayBuffer;
+  /** `Turns` of the workers at a device, and who this one is among them. Absent: it is alone. */
+  readonly turns?: { readonly memory: SharedArrayBuffer; readonly me: number };
 }
 
 export interface LoadRequest {

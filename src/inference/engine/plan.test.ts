@@ -10,6 +10,10 @@ describe('plan', () => {
     ['latency', 8, { intraOpThreads: 1 }, { workers: 8, intraOpThreads: 1 }],
     ['throughput', 8, { intraOpThreads: 3 }, { workers: 2, intraOpThreads: 3 }],
     ['throughput', 2, { workers: 5, intraOpThreads: 4 }, { workers: 5, intraOpThreads: 4 }],
+    ['throughput', 16, { providers: ['webgpu', 'cpu'] }, { workers: 3, intraOpThreads: 5 }],
+    ['latency', 2, { providers: ['cuda'] }, { workers: 2, intraOpThreads: 1 }],
+    ['throughput', 16, { providers: ['webgpu'], workers: 1 }, { workers: 1, intraOpThreads: 16 }],
+    ['throughput', 8, { providers: ['cpu'] }, { workers: 8, intraOpThreads: 1 }],
   ] as const)('%s on %d cores with %o', (hint, cores, given, wanted) => {
     expect(planEngine(hint, cores, given)).toEqual(wanted);
   });

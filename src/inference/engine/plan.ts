@@ -8,18 +8,31 @@ export interface EnginePlan {
 /** For one frame of a small detector; a user with more cores and a larger model says so with `threads_per_worker`. */
 const THREADS_PER_FRAME_MAX = 4;
 
+/** A device runs for one worker at a time; the others decode and scale meanwhile, which takes as long again. */
+const DEVICE_WORKERS_MAX = 3;
+
 /**
  * For throughput every core runs frames of its own, one thread each: two sessions of one thread beat one of two. For latency a
- * frame gets several threads, and there are as many workers as that leaves room for. A given number is kept.
+ * frame gets several threads, and there are as many workers as that leaves room for. With a device there are a few workers, among
+ * which the cores are divided, for what the device leaves to the processor. A given number is kept.
  */
 export function planEngine(
   hint: 'latency' | 'throughput',
   cores: number,
-  given: { readonly workers?: number; readonly intraOpThreads?: number },
+  given: { readonly workers?: number; readonly intraOpThreads?: number; readonly providers?: readonly string[] },
 ): EnginePlan {
+  if (usesDevice(given.providers)) {
+    const workers = given.workers ?? Math.min(DEVICE_WORKERS_MAX, cores);
+    return { workers, intraOpThreads: given.intraOpThreads ?? Math.max(1, Math.floor(cores / workers)) };
+  }
   const intraOpThreads = given.intraOpThreads ?? (hint === 'latency' ? Math.min(THREADS_PER_FRAME_MAX, cores) : 1);
   const workers = given.workers ?? Math.max(1, Math.floor(cores / intraOpThreads));
   return { workers, intraOpThreads };
+}
+
+/** Is anything but the processor asked for? */
+export function usesDevice(providers: readonly string[] = []): boolean {
+  return providers.some((provider) => provider !== 'cpu');
 }
 
 export const DEATHS_IN_A_ROW_MAX = 5;

@@ -10,6 +10,7 @@ import type { ModelManifest, ReadyModel } from '../manifest.ts';
 import type { BatchSettings, SessionSettings } from './messages.ts';
 import { openSession } from './session.ts';
 import { inputDims, tryBatches } from './trial.ts';
+import type { Turns } from './turns.ts';
 import type { ProviderReport } from './types.ts';
 
 /** By name, of a run of one picture. */
@@ -21,6 +22,9 @@ interface Opened {
   readonly detector: Detector | undefined;
   readonly shapes: Shapes;
   readonly costs: BatchCosts;
+  readonly clock: Clock;
+  /** At the device that it runs on, if it is one. */
+  readonly turns: Turns | undefined;
 }
 
 /** The tensors of runs of one size. Those of all sizes lie in the same memory. */
@@ -37,6 +41,8 @@ interface Plan {
 export class ModelRunner {
   readonly costs: BatchCosts;
   readonly #session: InferenceSession;
+  readonly #clock: Clock;
+  readonly #turns: Turns | undefined;
   readonly #preprocessor: Preprocessor;
   readonly #detector: Detector | undefined;
   /** Where each picture goes in the input. */
@@ -47,8 +53,10 @@ export class ModelRunner {
   #outputs: InferenceSession.ReturnType = {};
   #size = 1;
 
-  private constructor({ session, manifest, detector, shapes, costs }: Opened) {
+  private constructor({ session, manifest, detector, shapes, costs, clock, turns }: Opened) {
     this.#session = session;
+    this.#clock = clock;
+    this.#turns = turns;
     this.#preprocessor = new Preprocessor(manifest.input);
     this.#detector = detector;
     this.costs = costs;
@@ -80,6 +88,19 @@ export class ModelRunner {
     profile: boolean,
     batch: BatchSettings,
     clock: Clock,
+    turns?: Turns,
+  ): Promise<{ runner: ModelRunner; report: ProviderReport; warmUpMs: number }> {
+    const open = () => ModelRunner.#open({ manifest, onnxPath }, settings, profile, batch, clock, turns);
+    return turns ? turns.in(open) : open();
+  }
+
+  static async #open(
+    { manifest, onnxPath }: ReadyModel,
+    settings: SessionSettings,
+    profile: boolean,
+    batch: BatchSettings,
+    clock: Clock,
+    turns: Turns | undefined,
   ): Promise<{ runner: ModelRunner; report: ProviderReport; warmUpMs: number }> {
     const { session, report, proven } = await openSession(manifest.id, onnxPath, settings, profile, async (session) => {
       const feeds = zeroFeeds(manifest, session);
@@ -103,7 +124,15 @@ export class ModelRunner {
       const trial = isTried ? await tryBatches(session, manifest.input, outputs, batch, clock) : undefined;
       const costs = new BatchCosts(trial?.runs, trial?.max);
       return {
-        runner: new ModelRunner({ session, manifest, detector, shapes, costs }),
+        runner: new ModelRunner({
+          session,
+          manifest,
+          detector,
+          shapes,
+          costs,
+          clock,
+          turns: report.effective === 'cpu' ? undefined : turns,
+        }),
         report: trial?.note === undefined ? report : { ...report, notes: [...(report.notes ?? []), trial.note] },
         warmUpMs: proven.warmUpMs + clock.now() - startMs,
       };
@@ -118,19 +147,29 @@ export class ModelRunner {
     return this.#preprocessor.write(picture, this.#places[at]!);
   }
 
-  /** Runs the first so many places; whatever fills up the run's size is not looked at. Errors: INFERENCE_FAILED. */
-  async run(pictures: number): Promise<void> {
+  /**
+   * Runs the first so many places; whatever fills up the run's size is not looked at. Gives the time that it took, ms, without the wait
+   * for a turn. Errors: INFERENCE_FAILED.
+   */
+  async run(pictures: number): Promise<number> {
     const size = this.costs.sizeFor(pictures);
     const { feeds, fetches } = this.#plans.get(size)!;
     let fresh: InferenceSession.ReturnType;
+    let tookMs: number;
+    this.#turns?.take();
     try {
+      const startMs = this.#clock.now();
       fresh = await this.#session.run(feeds, fetches);
+      tookMs = this.#clock.now() - startMs;
     } catch (cause) {
       throw new SightlineError('INFERENCE_FAILED', cause instanceof Error ? cause.message : String(cause), { cause });
+    } finally {
+      this.#turns?.give();
     }
     // The outputs lie in the tensors that were handed in, or in fresh ones where a shape is not known before.
     this.#outputs = Object.fromEntries(Object.entries(fetches).map(([name, kept]) => [name, kept ?? fresh[name]!]));
     this.#size = size;
+    return tookMs;
   }
 
   /** What the last run found in the picture of a place. */
@@ -144,7 +183,8 @@ export class ModelRunner {
   }
 
   async release(): Promise<void> {
-    await this.#session.release();
+    const release = () => this.#session.release();
+    await (this.#turns ? this.#turns.in(release) : release());
   }
 }
 
