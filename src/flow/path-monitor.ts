@@ -62,6 +62,11 @@ export class PathMonitor {
     return this.#state;
   }
 
+  /** As the client has measured it; undefined: it has not told. */
+  get roundTripMs(): number | undefined {
+    return this.#roundTripMs;
+  }
+
   /** What the client has measured with small messages. What is no time is left out. */
   roundTrip(roundTripMs: number): void {
     if (roundTripMs >= 0 && roundTripMs < Infinity) this.#roundTripMs = roundTripMs;

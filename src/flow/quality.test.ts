@@ -31,11 +31,11 @@ class Scene {
     this.session = new SessionQuality(this.settings);
   }
 
-  see(path: PathState, forMs = FRAME_MS): Quality {
+  see(path: PathState, forMs = FRAME_MS, leftMs?: number): Quality {
     for (const endMs = this.nowMs + forMs; this.nowMs < endMs;) {
       this.nowMs += FRAME_MS;
       const { current } = this.session;
-      this.session.frame(this.nowMs, bytesOf(this.settings, current), current, path);
+      this.session.frame(this.nowMs, bytesOf(this.settings, current), current, path, leftMs);
     }
     return this.session.current;
   }
@@ -80,9 +80,9 @@ describe('a wide way', () => {
     expect([scene.session.bound, scene.session.ladderMoves]).toEqual(['settings', 2]);
   });
 
-  test('gives a picture two rungs better at most before it grows', () => {
+  test('gives a picture three rungs better at most before it grows', () => {
     const scene = new Scene({ startRung: 0 });
-    expect(scene.see(way(100 * M), 600)).toEqual({ rung: 0, fps: 20, quality: 60, scale: 0.5 });
+    expect(scene.see(way(100 * M), 600)).toEqual({ rung: 0, fps: 25, quality: 75, scale: 0.5 });
     expect(scene.session.bound).toBe('ladder');
   });
 
@@ -116,6 +116,21 @@ describe('a narrow way', () => {
       scale: 0.8,
     });
     expect(scene.see(way((0.79 * least) / 0.95))).toMatchObject({ rung: 1, scale: 0.65 });
+  });
+
+  test('has pictures that pass within what the budget leaves: smaller, and more of them', () => {
+    const settled = (leftMs: number) => {
+      const { fps, ...picture } = new Scene({ startRung: 4 }).see(way(2 * M), 6_000, leftMs);
+      return { fps, passageMs: bytesOf(SETTINGS, picture) / 250 };
+    };
+    const [large, inTime, least] = [Infinity, 52, 1].map(settled);
+    expect(large!.passageMs).toBeGreaterThan(55);
+    expect(inTime!.passageMs).toBeLessThan(53);
+    expect(inTime!.fps).toBeGreaterThan(large!.fps);
+    for (const { fps, passageMs } of [large!, inTime!, least!]) expect(fps * passageMs).toBeGreaterThan(900);
+    // No smaller than what fills the link at two thirds of the highest rate.
+    expect(least!.fps).toBeCloseTo(20);
+    expect(least!.passageMs).toBeCloseTo(0.95 * 50, 0);
   });
 
   test('what a queue holds back for a moment costs frames, not size', () => {

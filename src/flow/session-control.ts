@@ -53,7 +53,7 @@ const OVER_GRANT_FPS = 3;
 const LAG_QUIET_MS = 50;
 const LAG_DRAIN_MS = 500;
 const LAG_SHARE_MIN = 0.2;
-/** Room in a stretched budget for what no estimate foresees, ms and share. */
+/** Room in a budget for what no estimate foresees, ms and share. */
 const BUDGET_ROOM_MS = 10;
 const BUDGET_ROOM = 1.2;
 
@@ -186,7 +186,10 @@ export class SessionControl {
     this.#measureUse(arrivedTimeMs);
     const path = this.#path.frame(arrival);
     if (this.#settings.isAdaptive) {
-      this.#quality.frame(arrivedTimeMs, bytes, this.#sentUnder(sentTimeMs - path.baseMs), path);
+      const sent = this.#sentUnder(sentTimeMs - path.baseMs);
+      const ownMs = (this.#path.roundTripMs ?? 0) + this.#processingMs;
+      const leftMs = (this.wantedBudgetMs - BUDGET_ROOM_MS) / BUDGET_ROOM - ownMs;
+      this.#quality.frame(arrivedTimeMs, bytes, sent, path, leftMs);
     }
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Adaptive } from './controllers.ts';
-import { jainIndex } from './figures.ts';
+import { jainIndex, percentile } from './figures.ts';
 import { LinkRun, makeController, runAll } from './link-run.ts';
 import { stalls, VARIABLE_CAPACITY, wifi } from './traces.ts';
 
@@ -54,27 +54,47 @@ describe.each([5, 20, 50, 150])(`a doubled link, one way %i ms, seed ${SEED}`, (
     ];
     const run = adaptive(delayMs, { capacity, jitterMs: 2 }, 60_000);
     // What is asked for is 95 % of the link; sizes of frames, jitter and steps of quality take their part of it.
-    expect(run.utilisation(32_000, 34_000)).toBeGreaterThanOrEqual(0.78);
+    expect(run.utilisation(32_000, 34_000)).toBeGreaterThanOrEqual(0.83);
     expect(run.queueMs(1, 30_000, 40_000)).toBeLessThanOrEqual(100);
   });
 });
 
-describe(`several sessions on one link, seed ${SEED}`, () => {
+describe.each([2, 20, 50])(`a narrow link, one way %i ms, seed ${SEED}`, (delayMs) => {
+  test.each([1, 2, 3, 4, 6, 12])('of %i Mbit/s: nine of ten results are in time, for the way itself', (mbps) => {
+    const run = adaptive(delayMs, { capacity: [{ fromMs: 0, bps: mbps * M }], jitterMs: 2 }, 40_000);
+    const late = run.sessions[0]!.delivered.filter(({ captureMs }) => captureMs >= 10_000);
+    const inTime = late.filter(({ captureMs, resultMs }) => resultMs - captureMs <= 75 + 2 * delayMs);
+    expect(inTime.length / late.length).toBeGreaterThanOrEqual(0.9);
+    expect(late.length / 30).toBeGreaterThanOrEqual(15);
+    expect(run.utilisation(10_000, 40_000)).toBeGreaterThanOrEqual(0.8);
+  });
+});
+
+describe('several sessions on one link, seeds 1 to 10', () => {
+  // How evenly depends on the order in which their cameras happen to beat.
   test.each([
-    [2, 10],
-    [4, 20],
-  ])('%i sessions share %i Mbit/s evenly, the late one too', (count, mbps) => {
-    const run = new LinkRun({
-      seed: SEED,
-      link: { capacity: [{ fromMs: 0, bps: mbps * M }], delayMs: 50, jitterMs: 2 },
-      forMs: 90_000,
-      controllers: Array.from({ length: count }, () => makeController('adaptive', 50)),
-      staggerMs: 8_000,
-    });
-    expect(jainIndex(run.sharesBps(50_000, 90_000))).toBeGreaterThanOrEqual(0.95);
-    expect(run.utilisation(50_000, 90_000)).toBeGreaterThanOrEqual(0.8);
-    expect(run.queueMs(0.5, 50_000, 90_000)).toBeLessThanOrEqual(25);
-    expect(run.queueMs(0.95, 50_000, 90_000)).toBeLessThanOrEqual(100);
+    [2, 50, 0.95, 0.75],
+    [4, 20, 0.9, 0.75],
+  ])('%i sessions, 5 Mbit/s each, one way %i ms: Jain’s index %d in the middle', (count, delayMs, middle, least) => {
+    const runs = Array.from(
+      { length: 10 },
+      (_, i) =>
+        new LinkRun({
+          seed: i + 1,
+          link: { capacity: [{ fromMs: 0, bps: count * 5 * M }], delayMs, jitterMs: 2 },
+          forMs: 60_000,
+          controllers: Array.from({ length: count }, () => makeController('adaptive', delayMs)),
+          staggerMs: 5_000,
+        }),
+    );
+    const indices = runs.map((run) => jainIndex(run.sharesBps(35_000, 60_000)));
+    expect(percentile(indices, 0.5)).toBeGreaterThanOrEqual(middle);
+    expect(Math.min(...indices)).toBeGreaterThanOrEqual(least);
+    for (const run of runs) {
+      expect(run.utilisation(35_000, 60_000)).toBeGreaterThanOrEqual(0.8);
+      expect(run.queueMs(0.5, 35_000, 60_000)).toBeLessThanOrEqual(30);
+      expect(run.queueMs(0.95, 35_000, 60_000)).toBeLessThanOrEqual(110);
+    }
   });
 });
 
