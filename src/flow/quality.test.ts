@@ -4,7 +4,7 @@ import { CONTROL_SETTINGS } from '../../test/sim/controllers.ts';
 import { jpegGrowth } from './jpeg-size.ts';
 import { builtInLadder, ladderOf } from './ladder.ts';
 import type { PathState } from './path-monitor.ts';
-import { SessionQuality, type Quality, type QualitySettings } from './quality.ts';
+import { SessionQuality, type FrameBounds, type Quality, type QualitySettings } from './quality.ts';
 
 const M = 1_000_000;
 /** Bytes a pixel at quality 50. */
@@ -31,11 +31,11 @@ class Scene {
     this.session = new SessionQuality(this.settings);
   }
 
-  see(path: PathState, forMs = FRAME_MS, leftMs?: number): Quality {
+  see(path: PathState, forMs = FRAME_MS, bounds?: FrameBounds): Quality {
     for (const endMs = this.nowMs + forMs; this.nowMs < endMs;) {
       this.nowMs += FRAME_MS;
       const { current } = this.session;
-      this.session.frame(this.nowMs, bytesOf(this.settings, current), current, path, leftMs);
+      this.session.frame(this.nowMs, bytesOf(this.settings, current), current, path, bounds);
     }
     return this.session.current;
   }
@@ -82,7 +82,7 @@ describe('a wide way', () => {
 
   test('gives a picture three rungs better at most before it grows', () => {
     const scene = new Scene({ startRung: 0 });
-    expect(scene.see(way(100 * M), 600)).toEqual({ rung: 0, fps: 25, quality: 75, scale: 0.5 });
+    expect(scene.see(way(100 * M), 600)).toEqual({ rung: 0, fps: 30, quality: 75, scale: 0.5 });
     expect(scene.session.bound).toBe('ladder');
   });
 
@@ -119,18 +119,19 @@ describe('a narrow way', () => {
   });
 
   test('has pictures that pass within what the budget leaves: smaller, and more of them', () => {
-    const settled = (leftMs: number) => {
-      const { fps, ...picture } = new Scene({ startRung: 4 }).see(way(2 * M), 6_000, leftMs);
+    const settled = (leftMs: number, sourceFps = Infinity) => {
+      const { fps, ...picture } = new Scene({ startRung: 4 }).see(way(2 * M), 6_000, { leftMs, sourceFps });
       return { fps, passageMs: bytesOf(SETTINGS, picture) / 250 };
     };
-    const [large, inTime, least] = [Infinity, 52, 1].map(settled);
+    const [large, inTime, least] = [Infinity, 52, 1].map((leftMs) => settled(leftMs));
     expect(large!.passageMs).toBeGreaterThan(55);
     expect(inTime!.passageMs).toBeLessThan(53);
     expect(inTime!.fps).toBeGreaterThan(large!.fps);
     for (const { fps, passageMs } of [large!, inTime!, least!]) expect(fps * passageMs).toBeGreaterThan(900);
-    // No smaller than what fills the link at two thirds of the highest rate.
-    expect(least!.fps).toBeCloseTo(20);
-    expect(least!.passageMs).toBeCloseTo(0.95 * 50, 0);
+    // No smaller than what fills the link at the highest rate, or at that of the source.
+    expect(least!.fps).toBeGreaterThan(27);
+    expect(least!.passageMs).toBeLessThan(36);
+    expect(settled(1, 18).passageMs).toBeCloseTo(0.95 * (1000 / 18), 0);
   });
 
   test('what a queue holds back for a moment costs frames, not size', () => {

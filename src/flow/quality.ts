@@ -33,15 +33,25 @@ export interface Quality {
   readonly scale: number;
 }
 
+/** What a frame's size has to heed besides the link. */
+export interface FrameBounds {
+  /** What the session's budget leaves for the passage of a frame. */
+  readonly leftMs: number;
+  /** The source has no more frames a second. */
+  readonly sourceFps: number;
+}
+
+const UNBOUNDED: FrameBounds = { leftMs: Infinity, sourceFps: Infinity };
+
 /** Quality and rate of a rung may go so far beyond it before the picture grows: room for a link that has just doubled. */
 const REACH_DOWN = 1;
 const REACH_UP = 3;
 /**
- * Smaller pictures come more often, up to this share of the highest rate. Sources that send with every beat of their cameras keep their
- * order on a shared link, and the last one waits behind all the others for ever: in simulation two of them shared it with a Jain
- * index of 0.79 (median of 20 seeds) at the full rate, 0.99 at two thirds.
+ * Smaller pictures come more often, on a way that others share up to this share of the highest rate. Sources that send with every beat
+ * of their cameras keep their order there, and the last one waits behind all the others for ever: in simulation two of them shared a
+ * link with a Jain index of 0.79 (median of 20 seeds) at the full rate, 0.99 at two thirds.
  */
-const OFTEN_SHARE = 2 / 3;
+const OFTEN_SHARE_SHARED = 2 / 3;
 /** Share of the link that is asked for; the rest is what frames differ by in size. */
 const HEADROOM = 0.95;
 /** A shorter wait on the way is jitter. */
@@ -60,8 +70,8 @@ export class SessionQuality {
   #quality: Quality;
   #bound: 'start' | 'link' | 'ladder' | 'settings' = 'start';
   #isMeasured = false;
-  /** Longest serialisation of one frame. */
-  #serviceMsMax = Infinity;
+  #isShared = false;
+  #bounds: FrameBounds = UNBOUNDED;
 
   constructor(settings: QualitySettings) {
     this.#settings = settings;
@@ -115,23 +125,27 @@ export class SessionQuality {
   }
 
   /**
-   * A frame has arrived; `sent` is the JPEG quality and scale that were granted when it was sent. `leftMs` is what the session's budget
-   * leaves for the passage of a frame: where pictures of a rung take longer, they become smaller and more frequent.
+   * A frame has arrived; `sent` is the JPEG quality and scale that were granted when it was sent. Where pictures of a rung take longer
+   * than `bounds.leftMs`, they become smaller and more frequent.
    */
   frame(
     nowMs: number,
     bytes: number,
     sent: { readonly quality: number; readonly scale: number },
     path: PathState,
-    leftMs = Infinity,
+    bounds = UNBOUNDED,
   ): Quality {
     this.#sizes.learn({ bytes, pixels: this.#pixels(sent.scale), quality: sent.quality });
     const { queueMs, capacityBps: capacity, peakBps: peak } = path;
     this.#isMeasured ||= capacity !== undefined;
     this.#loop.update({ nowMs, queueMs, quietMs: QUIET_MS, capacity, peak });
-    // Still smaller ones would leave the link idle between them: there are no more than so many a second.
-    this.#serviceMsMax = Math.max(leftMs, (1000 * HEADROOM) / this.#oftenFps);
+    this.#bounds = bounds;
     return this.#isMeasured ? this.#decide(nowMs) : this.#quality;
+  }
+
+  /** Do other sessions use the same way? */
+  shareWay(isShared: boolean): void {
+    this.#isShared = isShared;
   }
 
   /** Another connection: what was known of the way is not true any more; the picture stays what it is. */
@@ -193,8 +207,14 @@ export class SessionQuality {
     return this.#sizes.bytes(this.#pixels(this.#settings.rungs[rung]!.scale), this.#between(height).quality);
   }
 
+  /** Small pictures come so often at the most. */
   get #oftenFps(): number {
-    return OFTEN_SHARE * this.#settings.maxFps;
+    return Math.min(this.#settings.maxFps * (this.#isShared ? OFTEN_SHARE_SHARED : 1), this.#bounds.sourceFps);
+  }
+
+  /** Longest passage of one picture. Still smaller ones would leave the link idle: there are no more than so many a second. */
+  get #serviceMsMax(): number {
+    return Math.max(this.#bounds.leftMs, (1000 * HEADROOM) / this.#oftenFps);
   }
 
   #between(height: number): { quality: number; fps: number } {

@@ -557,6 +557,7 @@ describe('other settings, another connection', () => {
     const peer = new Peer().live(5_000, 2 * M);
     peer.control.lag(5_000);
     const before = peer.control.report();
+    const picked = picture(peer.grant);
     expect(before).toMatchObject({ client_lag_ms: 5_000, link_one_way_ms: expect.closeTo(ONE_WAY_MS) });
     expect(before.capacity_bps).toBeCloseTo(2 * M, -1);
     expect(before.asked_bps).toBeCloseTo(0.95 * 2 * M, -1);
@@ -574,11 +575,18 @@ describe('other settings, another connection', () => {
       ladder_moves: before.ladder_moves,
       last_grant_time: before.last_grant_time,
     });
-    expect(picture(peer.grant)).toEqual(picture(before.grant));
+    expect(picture(peer.grant)).toEqual(picked);
     expect(peer.control.demand(peer.nowMs).wanted).toBeCloseTo(peer.grant.rate_fps, 1);
     // Nor does the time without a connection count as little use.
     peer.send(1, { everyMs: 60_000 });
     expect(peer.control.demand(peer.nowMs).wanted).toBeCloseTo(peer.grant.rate_fps, 1);
+  });
+
+  test('small pictures of a way that others share come less often', () => {
+    const shared = new Peer();
+    shared.control.shareWay(true);
+    expect(shared.live(8_000, 2 * M).grant.rate_fps).toBeLessThanOrEqual(20);
+    expect(new Peer().live(8_000, 2 * M).grant.rate_fps).toBeGreaterThan(24);
   });
 
   test('on another connection a pin is not bounded by what the last one carried', () => {

@@ -43,6 +43,8 @@ const FALL_INTERVAL_MS = 40;
 /** Averaging time of the rate that is used, and of the time that the server takes for a frame. */
 const AVERAGE_MS = 500;
 const PROCESSING_LEARNING = 0.1;
+/** What a source was able to send is forgotten by half in so long: a way that was bad for a while says nothing of the source. */
+const MOST_USED_HALF_LIFE_MS = 20_000;
 /** A source may have so much more than it uses: room to show that it would use more. */
 const DEMAND_FACTOR = 1.25;
 const DEMAND_MORE_FPS = 1;
@@ -102,6 +104,8 @@ export class SessionControl {
   #pin: Pin | null = null;
   #shareFps = Infinity;
   #usedFps: number | undefined;
+  /** Of late: what the source is able to send. */
+  #mostUsedFps = 0;
   #lastFrameMs: number | undefined;
   #lastAnswerMs: number;
   #processingMs = 0;
@@ -175,6 +179,11 @@ export class SessionControl {
     this.#pin = pin;
   }
 
+  /** Do other sessions use the same way to the server? */
+  shareWay(isShared: boolean): void {
+    this.#quality.shareWay(isShared);
+  }
+
   /** Frames per second of the engine that this session may have; Infinity: there is enough. */
   share(fps: number): void {
     this.#shareFps = fps;
@@ -189,7 +198,8 @@ export class SessionControl {
       const sent = this.#sentUnder(sentTimeMs - path.baseMs);
       const ownMs = (this.#path.roundTripMs ?? 0) + this.#processingMs;
       const leftMs = (this.wantedBudgetMs - BUDGET_ROOM_MS) / BUDGET_ROOM - ownMs;
-      this.#quality.frame(arrivedTimeMs, bytes, sent, path, leftMs);
+      const sourceFps = this.#mostUsedFps * DEMAND_FACTOR + DEMAND_MORE_FPS;
+      this.#quality.frame(arrivedTimeMs, bytes, sent, path, { leftMs, sourceFps });
     }
   }
 
@@ -348,6 +358,7 @@ export class SessionControl {
           : this.#usedFps + weight * (fps - this.#usedFps);
     }
     this.#lastFrameMs = nowMs;
+    this.#mostUsedFps = Math.max(this.#usedFps ?? 0, this.#mostUsedFps * 0.5 ** (sinceMs / MOST_USED_HALF_LIFE_MS));
   }
 
   /** What was granted when a client handed a frame to its socket, the grant's own way taken off. */

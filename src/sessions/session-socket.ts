@@ -1,4 +1,5 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
@@ -24,6 +25,11 @@ export interface SessionSocketParts {
   readonly clock: Clock;
   readonly settings: KeepAliveSettings;
   readonly owner: SocketOwner;
+}
+
+/** undefined when the connection is gone. */
+export function remoteAddressOf(socket: WebSocket): string | undefined {
+  return (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;
 }
 
 /** Where a WebSocket finds its session: the listeners are the same for all. */
@@ -60,6 +66,11 @@ export class SessionSocket {
 
   get socket(): WebSocket | undefined {
     return this.#socket;
+  }
+
+  /** Where its client comes from: of a proxy, the proxy. */
+  get remoteAddress(): string | undefined {
+    return this.#socket && remoteAddressOf(this.#socket);
   }
 
   /** When the socket was lost, Unix ms; undefined while there is one. */

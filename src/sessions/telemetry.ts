@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
@@ -12,7 +11,7 @@ import type { TelemetryMessage, Topic, Topics, TopicStats } from '../stream/topi
 import { compressors, decompressors } from './compression.ts';
 import { parseTelemetryQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
-import { endSocket } from './session-socket.ts';
+import { endSocket, remoteAddressOf } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
 import type { CompressionSettings } from './telemetry-compression.ts';
 import { Convoy } from './telemetry-convoy.ts';
@@ -472,7 +471,7 @@ function protocolOf({ protocol }: WebSocket): TelemetrySubprotocol {
 
 /** Whom a ban would hit: the name that a client gave itself, and where it comes from, but for a proxy on this machine. */
 function namesOf(socket: WebSocket, clientId: string | undefined): string[] {
-  const remoteAddress = (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;
+  const remoteAddress = remoteAddressOf(socket);
   const names = clientId === undefined ? [] : [`client ${clientId}`];
   if (remoteAddress !== undefined && !LOOPBACK.test(remoteAddress)) names.push(`address ${remoteAddress}`);
   return names;

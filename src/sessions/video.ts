@@ -198,8 +198,13 @@ export class VideoLane {
   #shareOut(nowMs: number, newcomer?: VideoSession): void {
     const sessions = [...this.#registry.sessions].filter((session) => session.connected || session === newcomer);
     const shares = this.#engine.shares(sessions.map(({ control }) => control.demand(nowMs)));
+    const atAddress = new Map<string | undefined, number>();
+    for (const { link } of sessions) atAddress.set(link.remoteAddress, (atAddress.get(link.remoteAddress) ?? 0) + 1);
     for (const [i, session] of sessions.entries()) {
       if (this.#settings.control.isAdaptive) session.control.share(shares[i]!);
+      // Who comes from one address shares its way; the address is not known of a socket that is gone, or that is yet to come.
+      const { remoteAddress } = session.link;
+      if (remoteAddress !== undefined) session.control.shareWay(atAddress.get(remoteAddress)! > 1);
       session.tellGrant(nowMs);
     }
   }

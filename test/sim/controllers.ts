@@ -34,6 +34,11 @@ export class Adaptive implements Controller {
     if (roundTripMs !== undefined) this.control.roundTrip(roundTripMs);
   }
 
+  /** The server knows how many sessions come from one address. */
+  shareWay(): void {
+    this.control.shareWay(true);
+  }
+
   first(nowMs: number): Ask {
     return askOf(this.control.tell(nowMs));
   }

@@ -31,6 +31,7 @@ export class LinkRun {
     const events = new Events();
     const random = seededRandom(seed);
     this.link = new Link(events, link, random);
+    if (controllers.length > 1) for (const controller of controllers) controller.shareWay?.();
     this.sessions = controllers.map(
       (controller, i) =>
         new LinkSession(

@@ -25,6 +25,8 @@ export interface SimFrame {
 export interface Controller {
   /** Asked before the first frame. */
   first(nowMs: number): Ask;
+  /** There are other sessions on the link. */
+  shareWay?(): void;
   /** A frame has arrived. */
   frame(frame: SimFrame): void;
   /** A frame was answered, so long after it had been captured. */
