@@ -294,7 +294,9 @@ const performance = z.strictObject({
     .meta(AT_ONCE),
   stability_s: seconds(3600)
     .default(5)
-    .describe('Time for which a higher rung must be affordable before a session moves up to it; down it goes at once.')
+    .describe(
+      'Time for which a higher rung must be affordable before a session moves up to it, and half of it where there is three times what the rung costs; at least so far are two steps up apart. Down it goes at once.',
+    )
     .meta(AT_ONCE),
   adaptation_interval_s: seconds(60)
     .default(0.1)

@@ -180,13 +180,25 @@ describe('down', () => {
   });
 });
 
+/** For the next rung, from the second on, but not plenty. */
+const ENOUGH = 45;
+
 describe('up', () => {
   test('one rung at a time, each after the stability time', () => {
     const climb = new Climb(1);
-    expect(climb.untilMove(1_000)).toBe(STABILITY_MS + 10);
+    expect(climb.untilMove(ENOUGH)).toBe(STABILITY_MS + 10);
     expect(climb.ladder.rung).toBe(2);
-    expect(climb.untilMove(1_000)).toBe(STABILITY_MS + 10);
+    expect(climb.untilMove(ENOUGH)).toBe(STABILITY_MS + 10);
     expect([climb.ladder.rung, climb.ladder.moves]).toEqual([3, 2]);
+  });
+
+  test('after half of the time where there is three times what it costs, but no sooner after the last step', () => {
+    const climb = new Climb(0);
+    expect(climb.untilMove(3 * 20)).toBe(STABILITY_MS / 2 + 10);
+    expect(climb.untilMove(1_000)).toBe(STABILITY_MS);
+    climb.once(0);
+    expect(climb.untilMove(1_000)).toBe(STABILITY_MS + 10);
+    expect(new Climb(0).untilMove(2 * 20)).toBe(0.75 * STABILITY_MS + 10);
   });
 
   test('only with 10 % to spare', () => {
@@ -196,22 +208,22 @@ describe('up', () => {
 
   test('a moment in which it was not affordable starts the time anew', () => {
     const climb = new Climb(1);
-    expect(climb.untilMove(1_000, 900)).toBeUndefined();
+    expect(climb.untilMove(ENOUGH, 900)).toBeUndefined();
     climb.once(32);
-    expect(climb.untilMove(1_000)).toBe(STABILITY_MS + 10);
+    expect(climb.untilMove(ENOUGH)).toBe(STABILITY_MS + 10);
   });
 
   test('never past the highest rung, and a start beyond it is on it', () => {
     const climb = new Climb(99);
     expect(climb.ladder.rung).toBe(4);
-    expect(climb.untilMove(1_000)).toBeUndefined();
+    expect(climb.untilMove(ENOUGH)).toBeUndefined();
     expect(climb.ladder.moves).toBe(0);
   });
 
   test('a changed stability time holds at once', () => {
     let stabilityMs = 60_000;
     const ladder = new Ladder(2, 0);
-    const at = (nowMs: number) => ladder.update({ nowMs, available: 100, stabilityMs, costOf: () => 1 });
+    const at = (nowMs: number) => ladder.update({ nowMs, available: 1.2, stabilityMs, costOf: () => 1 });
     at(0);
     expect(at(5_000)).toBe(0);
     stabilityMs = 5_000;
@@ -223,7 +235,7 @@ describe('a step up that did not last', () => {
   test('makes the next one wait twice as long, up to eight times', () => {
     const climb = new Climb(1);
     const waits = Array.from({ length: 5 }, () => {
-      const waited = climb.untilMove(1_000);
+      const waited = climb.untilMove(ENOUGH);
       climb.once(20);
       return waited! - 10;
     });
@@ -232,37 +244,37 @@ describe('a step up that did not last', () => {
   });
 
   test('is one mistake, over however many rungs it falls afterwards', () => {
-    const climb = new Climb(3);
-    climb.untilMove(1_000);
+    const climb = new Climb(2);
+    climb.untilMove(ENOUGH);
     for (const available of [30, 20, 10, 1]) climb.once(available);
     expect(climb.ladder.rung).toBe(0);
-    expect(climb.untilMove(1_000)).toBe(2 * STABILITY_MS + 10);
+    expect(climb.untilMove(30)).toBe(2 * STABILITY_MS + 10);
   });
 
   test('is forgotten when one lasts: the next one waits as long as the first', () => {
     const climb = new Climb(1);
     for (let mistakes = 0; mistakes < 3; mistakes++) {
-      climb.untilMove(1_000);
+      climb.untilMove(ENOUGH);
       climb.once(20);
     }
-    expect(climb.untilMove(1_000)).toBe(8 * STABILITY_MS + 10);
+    expect(climb.untilMove(ENOUGH)).toBe(8 * STABILITY_MS + 10);
     expect(climb.untilMove(30, 2 * STABILITY_MS)).toBeUndefined();
-    expect(climb.untilMove(1_000)).toBe(STABILITY_MS + 10);
+    expect(climb.untilMove(ENOUGH)).toBe(STABILITY_MS + 10);
   });
 
   test('is one that ended within twice the stability time; after that a fall is nobody’s mistake', () => {
     const climb = new Climb(1);
-    climb.untilMove(1_000);
+    climb.untilMove(ENOUGH);
     climb.untilMove(30, 2 * STABILITY_MS - 20);
     expect(climb.once(20)).toBe(1);
-    expect(climb.untilMove(1_000)).toBe(2 * STABILITY_MS + 10);
+    expect(climb.untilMove(ENOUGH)).toBe(2 * STABILITY_MS + 10);
     climb.untilMove(30, 2 * STABILITY_MS);
     expect(climb.once(20)).toBe(1);
-    expect(climb.untilMove(1_000)).toBe(STABILITY_MS + 10);
+    expect(climb.untilMove(ENOUGH)).toBe(STABILITY_MS + 10);
   });
 });
 
-test('property: down as soon as it must, up by one and no sooner than the stability time, always on the ladder', () => {
+test('property: down as soon as it must, up by one and no sooner than the stability time, or half of it, always on the ladder', () => {
   const words = fc.record({
     // Time that stands or steps back included.
     stepMs: fc.constantFrom(0, 1, 100, 300, 300, 2_000, 60_000, -200, -60_000),
@@ -288,7 +300,7 @@ test('property: down as soon as it must, up by one and no sooner than the stabil
         if (must < before) expect(rung).toBe(must);
         else if (rung !== before) {
           expect(rung).toBe(before + 1);
-          expect(nowMs - sinceMs!).toBeGreaterThanOrEqual(STABILITY_MS);
+          expect(nowMs - sinceMs!).toBeGreaterThanOrEqual(STABILITY_MS / 2);
         } else if (sinceMs !== undefined) expect(nowMs - sinceMs).toBeLessThan(8 * STABILITY_MS);
         if (rung !== before) {
           sinceMs = undefined;

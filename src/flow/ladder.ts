@@ -104,7 +104,7 @@ export function nearestRung(rungs: readonly Rung[], wanted: Omit<Rung, 'name'>):
 export interface LadderInput {
   readonly nowMs: number;
   readonly available: number;
-  /** A higher rung must be affordable for so long without a break. */
+  /** A higher rung must be affordable for so long without a break; half as long where there is plenty. */
   readonly stabilityMs: number;
   /** What the least of a rung takes. */
   readonly costOf: (rung: number) => number;
@@ -114,6 +114,8 @@ export interface LadderInput {
 const UP_MARGIN = 1.1;
 /** … and is held until what there is falls below this share of its cost: fewer frames bridge the difference. */
 const DOWN_MARGIN = 0.8;
+/** Where there is so many times its cost, half of the time is enough. Steps still are as far apart as ever. */
+const PLENTY = 3;
 /** A step up that did not last makes the next one wait longer, up to so many times the stability time. */
 const PATIENCE_MAX = 8;
 
@@ -123,6 +125,7 @@ export class Ladder {
   #rung: number;
   /** Since when a higher rung is affordable; undefined: it is not. */
   #affordableSinceMs: number | undefined;
+  #movedMs = -Infinity;
   #wentUpMs = -Infinity;
   /** The last step up has not proved itself yet. */
   #isOnTrial = false;
@@ -147,19 +150,23 @@ export class Ladder {
       this.#isOnTrial = false;
       this.#patience = 1;
     }
+    // A clock that was set back must not hold a step for as long.
+    this.#movedMs = Math.min(this.#movedMs, nowMs);
     let target = this.#rung;
     while (target > 0 && available < DOWN_MARGIN * costOf(target)) target--;
     if (target < this.#rung) {
       // So soon after a step up: that step was a mistake, one however far it goes down.
       if (this.#isOnTrial) this.#patience = Math.min(PATIENCE_MAX, this.#patience * 2);
       this.#isOnTrial = false;
-      this.#move(target);
+      this.#move(target, nowMs);
     } else if (this.#rung < this.#top && available >= UP_MARGIN * costOf(this.#rung + 1)) {
       this.#affordableSinceMs ??= nowMs;
-      if (nowMs - this.#affordableSinceMs >= stabilityMs * this.#patience) {
+      const share = Math.min(1, Math.max(0.5, (0.5 * PLENTY * costOf(this.#rung + 1)) / available));
+      const isProven = nowMs - this.#affordableSinceMs >= stabilityMs * this.#patience * share;
+      if (isProven && nowMs - this.#movedMs >= stabilityMs) {
         this.#wentUpMs = nowMs;
         this.#isOnTrial = true;
-        this.#move(this.#rung + 1);
+        this.#move(this.#rung + 1, nowMs);
       }
     } else {
       this.#affordableSinceMs = undefined;
@@ -167,8 +174,9 @@ export class Ladder {
     return this.#rung;
   }
 
-  #move(rung: number): void {
+  #move(rung: number, nowMs: number): void {
     this.#rung = rung;
+    this.#movedMs = nowMs;
     this.#affordableSinceMs = undefined;
     this.#moves++;
   }

@@ -73,7 +73,7 @@ describe('the beginning', () => {
 describe('a wide way', () => {
   test('first gives better and more pictures of the same size, then larger ones, rung by rung', () => {
     const scene = new Scene();
-    expect(scene.see(way(100 * M), 600)).toEqual({ rung: 2, fps: 30, quality: 90, scale: 0.8 });
+    expect(scene.see(way(100 * M), 400)).toEqual({ rung: 2, fps: 30, quality: 90, scale: 0.8 });
     expect(scene.session.bound).toBe('ladder');
     expect(scene.see(way(100 * M), 900)).toMatchObject({ rung: 3, scale: 0.9 });
     expect(scene.see(way(100 * M), 1_500)).toEqual({ rung: 4, fps: 30, quality: 90, scale: 1 });
@@ -82,7 +82,7 @@ describe('a wide way', () => {
 
   test('gives a picture three rungs better at most before it grows', () => {
     const scene = new Scene({ startRung: 0 });
-    expect(scene.see(way(100 * M), 600)).toEqual({ rung: 0, fps: 30, quality: 75, scale: 0.5 });
+    expect(scene.see(way(100 * M), 400)).toEqual({ rung: 0, fps: 30, quality: 75, scale: 0.5 });
     expect(scene.session.bound).toBe('ladder');
   });
 

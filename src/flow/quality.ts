@@ -52,6 +52,8 @@ const REACH_UP = 3;
  * link with a Jain index of 0.79 (median of 20 seeds) at the full rate, 0.99 at two thirds.
  */
 const OFTEN_SHARE_SHARED = 2 / 3;
+/** Of the next rung even the smallest picture may take so much longer than it should, as it may of the rung that is held: see `Ladder`. */
+const NEXT_PASSAGE = 1.25;
 /** Share of the link that is asked for; the rest is what frames differ by in size. */
 const HEADROOM = 0.95;
 /** A shorter wait on the way is jitter. */
@@ -194,7 +196,8 @@ export class SessionQuality {
   /** What the least of a rung takes: its lowest rate, and the passage of one of its smallest pictures in time. */
   #leastBps(rung: number): number {
     const low = Math.max(0, rung - REACH_DOWN);
-    return Math.max(this.#bps(rung, low), (8_000 * HEADROOM * this.#bytes(rung, low)) / this.#serviceMsMax);
+    const passageMs = this.#serviceMsMax * (rung > this.#ladder.rung ? NEXT_PASSAGE : 1);
+    return Math.max(this.#bps(rung, low), (8_000 * HEADROOM * this.#bytes(rung, low)) / passageMs);
   }
 
   /** Bits a second of the pictures of `rung` at the quality and rate of `height` on the ladder (fractions: between two). */
