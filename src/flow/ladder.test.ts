@@ -196,6 +196,7 @@ describe('up', () => {
     const climb = new Climb(0);
     expect(climb.untilMove(3 * 20)).toBe(STABILITY_MS / 2 + 10);
     expect(climb.untilMove(1_000)).toBe(STABILITY_MS);
+    // A fall is no step up; it was a mistake, but a new one is proven as fast again.
     climb.once(0);
     expect(climb.untilMove(1_000)).toBe(STABILITY_MS + 10);
     expect(new Climb(0).untilMove(2 * 20)).toBe(0.75 * STABILITY_MS + 10);

@@ -125,7 +125,6 @@ export class Ladder {
   #rung: number;
   /** Since when a higher rung is affordable; undefined: it is not. */
   #affordableSinceMs: number | undefined;
-  #movedMs = -Infinity;
   #wentUpMs = -Infinity;
   /** The last step up has not proved itself yet. */
   #isOnTrial = false;
@@ -151,22 +150,22 @@ export class Ladder {
       this.#patience = 1;
     }
     // A clock that was set back must not hold a step for as long.
-    this.#movedMs = Math.min(this.#movedMs, nowMs);
+    this.#wentUpMs = Math.min(this.#wentUpMs, nowMs);
     let target = this.#rung;
     while (target > 0 && available < DOWN_MARGIN * costOf(target)) target--;
     if (target < this.#rung) {
       // So soon after a step up: that step was a mistake, one however far it goes down.
       if (this.#isOnTrial) this.#patience = Math.min(PATIENCE_MAX, this.#patience * 2);
       this.#isOnTrial = false;
-      this.#move(target, nowMs);
+      this.#move(target);
     } else if (this.#rung < this.#top && available >= UP_MARGIN * costOf(this.#rung + 1)) {
       this.#affordableSinceMs ??= nowMs;
       const share = Math.min(1, Math.max(0.5, (0.5 * PLENTY * costOf(this.#rung + 1)) / available));
       const isProven = nowMs - this.#affordableSinceMs >= stabilityMs * this.#patience * share;
-      if (isProven && nowMs - this.#movedMs >= stabilityMs) {
+      if (isProven && nowMs - this.#wentUpMs >= stabilityMs) {
         this.#wentUpMs = nowMs;
         this.#isOnTrial = true;
-        this.#move(this.#rung + 1, nowMs);
+        this.#move(this.#rung + 1);
       }
     } else {
       this.#affordableSinceMs = undefined;
@@ -174,9 +173,8 @@ export class Ladder {
     return this.#rung;
   }
 
-  #move(rung: number, nowMs: number): void {
+  #move(rung: number): void {
     this.#rung = rung;
-    this.#movedMs = nowMs;
     this.#affordableSinceMs = undefined;
     this.#moves++;
   }

@@ -43,9 +43,8 @@ export interface FrameBounds {
 
 const UNBOUNDED: FrameBounds = { leftMs: Infinity, sourceFps: Infinity };
 
-/** Quality and rate of a rung may go so far beyond it before the picture grows: room for a link that has just doubled. */
+/** Quality and rate of a rung may go down to those of the one below it, and up to the best before the picture grows. */
 const REACH_DOWN = 1;
-const REACH_UP = 3;
 /**
  * Smaller pictures come more often, on a way that others share up to this share of the highest rate. Sources that send with every beat
  * of their cameras keep their order there, and the last one waits behind all the others for ever: in simulation two of them shared a
@@ -172,7 +171,7 @@ export class SessionQuality {
     const { minFps, rungs } = this.#settings;
     const { scale } = rungs[rung]!;
     const low = Math.max(0, rung - REACH_DOWN);
-    const high = Math.min(rungs.length - 1, rung + REACH_UP);
+    const high = rungs.length - 1;
     const least = this.#bps(rung, low);
     this.#bound = 'link';
     if (bps < least) {
