@@ -169,6 +169,28 @@ describe('the API', () => {
     expect((await call('GET', '/api/config')).body).toMatchObject({ pins: {}, config: { video: { width: 640 } } });
   });
 
+  test('over its memory the server asks its sessions for fewer frames, and for more when there is enough again', async () => {
+    const clients = await Promise.all(Array.from({ length: 12 }, () => SocketClient.open(ws())));
+    const allow = (mib: number | null) =>
+      call('PUT', '/api/config', { settings: { 'performance.max_memory_usage': mib } });
+    const connected = () => server.metrics().sessions.filter(({ connected }) => connected);
+    const asked = () => connected().reduce((sum, { quality }) => sum + quality.grant.rate_fps, 0);
+    const share = () => {
+      const { capacity_fps, process_ceiling_fps } = server.metrics().adaptation;
+      return process_ceiling_fps === null ? null : process_ceiling_fps / capacity_fps!;
+    };
+    const capacity = () => server.metrics().adaptation.capacity_fps!;
+    expect(share()).toBeNull();
+    expect((await allow(64)).status).toBe(200);
+    await expect.poll(share).toBeCloseTo(0.25);
+    // Each has a little, whatever is lacking.
+    await expect.poll(() => asked() / capacity()).toBeLessThan(0.4);
+    await allow(null);
+    await expect.poll(share).toBeNull();
+    await expect.poll(() => asked() / Math.min(capacity(), 12 * 15)).toBeGreaterThan(0.8);
+    await Promise.all(clients.map((client) => client.close()));
+  });
+
   test('a ladder that is none is refused, and nothing has changed', async () => {
     const refused = await call('PUT', '/api/config', {
       strategy: 'latency',

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { performance } from 'node:perf_hooks';
 import type { WebSocket } from 'ws';
 import { z } from 'zod';
 import { systemClock } from './base/clock.ts';
@@ -152,6 +153,10 @@ export class Sightline implements AsyncDisposable {
         const waitMs = this.#detect.takeWaitMs();
         return { workers, completed: completed + failed, busyMs, neededMs, waitMs, expectedFps };
       },
+      process: () => ({
+        busyMs: performance.eventLoopUtilization().active,
+        rssBytes: process.memoryUsage.rss(),
+      }),
       readJpeg: (bytes) => checkJpeg(bytes, imageLimits),
       settings: laneSettings(config),
     });
@@ -618,9 +623,13 @@ function controlSettings({ streaming, video, performance }: Config): SessionCont
 }
 
 function laneSettings(config: Config) {
-  const { server, streaming } = config;
+  const { server, streaming, performance } = config;
   return {
     control: controlSettings(config),
+    process: {
+      busyShareMax: performance.max_cpu_usage / 100,
+      rssBytesMax: performance.max_memory_usage * MIB,
+    },
     frameQueue: streaming.queue_size,
     messageBytesMax: streaming.message_bytes_max,
     imageSideMax: streaming.image_side_max,

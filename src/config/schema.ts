@@ -323,10 +323,17 @@ const performance = z.strictObject({
       'Latency budget of a frame, capture to result: one that cannot be in time any more is not processed (`expired`). A session may name its own (`budget_ms`).',
     )
     .meta(AT_ONCE),
-  max_cpu_usage: decimal(1, 100).default(80).describe(`Processor load that is not exceeded, percent. ${LATER}`),
+  max_cpu_usage: decimal(1, 100)
+    .default(80)
+    .describe(
+      'Load of the main thread (sockets, scheduling, encoding; inference has threads of its own) up to which sessions are asked for frames, percent. At least a quarter of what the engine can do is always asked for.',
+    )
+    .meta(AT_ONCE),
   max_memory_usage: whole(64, 1_048_576)
     .default(8192)
-    .describe('Resident memory of the server over which `/health` says `degraded`, MiB.')
+    .describe(
+      'Resident memory of the server over which `/health` says `degraded`, MiB. From nine tenths of it on sessions are asked for fewer frames, down to a quarter.',
+    )
     .meta(AT_ONCE),
   gpu_optimization_enabled: z.boolean().default(true).describe(`Prefer a GPU provider where one works. ${LATER}`),
   caching_enabled: z.boolean().default(true).describe(`Keep media fragments in cache tiers. ${LATER}`),

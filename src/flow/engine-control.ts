@@ -95,9 +95,10 @@ export class EngineControl {
   /**
    * Frames a second for each, in the order of the demands; Infinity for all while there is enough whatever they do. What is left when
    * everybody has what they want is spread out: who begins to use more must not have been told that there is no limit.
+   * `ceilingFps`: what the process allows, all together, whatever the engine can do.
    */
-  shares(demands: readonly Demand[]): number[] {
-    const rate = this.rateFps * (1 + UNEVEN * mixture(demands));
+  shares(demands: readonly Demand[], ceilingFps = Infinity): number[] {
+    const rate = Math.min(ceilingFps, this.rateFps * (1 + UNEVEN * mixture(demands)));
     const rooms = demands.map(({ wanted, most = wanted }) => Math.max(wanted, most));
     if (sum(rooms) <= rate) return demands.map(() => Infinity);
     // Of the capacity, not of the rate: a short queue is no reason to silence anybody.

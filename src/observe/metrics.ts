@@ -146,6 +146,10 @@ export const adaptationSchema = z
     capacity_fps: amount().nullable().describe('frames a second that the engine can do, as measured'),
     load: share('share of the workers’ time that is used'),
     asked_fps: amount().nullable().describe('frames a second that the sessions are granted in all, at the most'),
+    main_thread_load: share('share of the main thread’s time that is used'),
+    process_ceiling_fps: amount()
+      .nullable()
+      .describe('frames a second that the main thread and memory allow; null where they bound nothing'),
   })
   .meta({ id: 'Adaptation', description: 'the engine’s capacity and what is granted of it' });
 

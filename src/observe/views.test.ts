@@ -90,7 +90,14 @@ const IDLE: Metrics = {
   callback_faults: 0,
   sessions: [],
   totals: { sessions: 0, received: 0, results: 0, errors: 0, dropped: NO_DROPS, grants_told: 0, ladder_moves: 0 },
-  adaptation: { is_adaptive: true, capacity_fps: null, load: 0, asked_fps: null },
+  adaptation: {
+    is_adaptive: true,
+    capacity_fps: null,
+    load: 0,
+    asked_fps: null,
+    main_thread_load: 0,
+    process_ceiling_fps: null,
+  },
   engine: {
     seats: 2,
     workers: 2,

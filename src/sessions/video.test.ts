@@ -35,6 +35,7 @@ const SETTINGS: VideoLaneOptions['settings'] = {
     budgetMs: 2_000,
     priority: Priority.normal,
   },
+  process: { busyShareMax: 0.8, rssBytesMax: 2 ** 33 },
   frameQueue: 25,
   messageBytesMax: 100_000,
   imageSideMax: 4_096,
@@ -61,6 +62,7 @@ class Bench {
     observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
     readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
     engine: () => ({ completed: 0, busyMs: 0, workers: 1, waitMs: 0 }),
+    process: () => ({ busyMs: 0, rssBytes: 0 }),
     attach: async ({ pipeline, model, clientId, frames }) => {
       if (pipeline !== 'objects') throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${pipeline}" is unknown`);
       if (model === 'gone') throw new SightlineError('MODEL_UNKNOWN', 'model "gone" is unknown');

@@ -5,6 +5,7 @@ import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { VideoFrame } from '../base/frame.ts';
 import type { DropCause } from '../protocol/video.ts';
 import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
+import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
 import { SessionControl, type ControlReport } from '../flow/session-control.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
@@ -37,6 +38,8 @@ export interface VideoLaneOptions {
     readonly resumeWindowMs: number;
     /** Sessions at once, those that wait for their client included: of these the longest lost one gives way first. */
     readonly sessionsMax: number;
+    /** What the process may use of itself. */
+    readonly process: Pick<ProcessFacts, 'busyShareMax' | 'rssBytesMax'>;
   };
   /** Throws SightlineError PIPELINE_UNKNOWN, MODEL_UNKNOWN, MODEL_UNAVAILABLE … */
   readonly attach: (request: AttachRequest) => Promise<AttachedPipeline>;
@@ -44,6 +47,8 @@ export interface VideoLaneOptions {
   readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
   /** What the engine has done so far, and the wait for it since the last call. */
   readonly engine: () => Omit<EngineFacts, 'nowMs'>;
+  /** What the process uses. */
+  readonly process: () => Pick<ProcessFacts, 'busyMs' | 'rssBytes'>;
 }
 
 /** Between two looks at the engine's load, and what follows from it for the grants. */
@@ -69,6 +74,10 @@ export interface AdaptationReport {
   readonly load: number;
   /** Frames a second that the sessions are granted in all, at the most. */
   readonly asked_fps: number | null;
+  /** Of the main thread's time, what is used, 0..1. */
+  readonly main_thread_load: number;
+  /** Frames a second that processor and memory allow, where that is less than anything else; null: they bound nothing. */
+  readonly process_ceiling_fps: number | null;
 }
 
 /** What all sessions together have had since the start, those that have ended included. */
@@ -87,6 +96,7 @@ export class VideoLane {
   readonly #options: VideoLaneOptions;
   readonly #registry: SessionRegistry<VideoSession>;
   readonly #engine = new EngineControl();
+  readonly #process = new ProcessControl();
   readonly #regulation: NodeJS.Timeout;
   /** Of sessions that begin from now on, and the control of all. */
   #settings: VideoLaneOptions['settings'];
@@ -174,11 +184,14 @@ export class VideoLane {
 
   /** What the engine is asked for, all sessions together. */
   adaptation(): AdaptationReport {
+    const ceilingFps = this.#process.ceilingFps(this.#engine.capacityFps);
     return {
       is_adaptive: this.#settings.control.isAdaptive,
       capacity_fps: this.#engine.capacityFps ?? null,
       load: this.#engine.load,
       asked_fps: this.#engine.capacityFps === undefined ? null : this.#engine.rateFps,
+      main_thread_load: this.#process.busyShare,
+      process_ceiling_fps: ceilingFps === Infinity ? null : ceilingFps,
     };
   }
 
@@ -191,13 +204,22 @@ export class VideoLane {
   #regulate(): void {
     const nowMs = this.#options.clock.now();
     this.#engine.update({ nowMs, ...this.#options.engine() });
+    this.#process.update({
+      nowMs,
+      ...this.#options.process(),
+      ...this.#settings.process,
+      received: () => this.totals().received,
+    });
     this.#shareOut(nowMs);
   }
 
   /** Shares the engine out among the connected sessions and a new one, and tells them where that changes their grants. */
   #shareOut(nowMs: number, newcomer?: VideoSession): void {
     const sessions = [...this.#registry.sessions].filter((session) => session.connected || session === newcomer);
-    const shares = this.#engine.shares(sessions.map(({ control }) => control.demand(nowMs)));
+    const shares = this.#engine.shares(
+      sessions.map(({ control }) => control.demand(nowMs)),
+      this.#process.ceilingFps(this.#engine.capacityFps),
+    );
     const atAddress = new Map<string | undefined, number>();
     for (const { link } of sessions) atAddress.set(link.remoteAddress, (atAddress.get(link.remoteAddress) ?? 0) + 1);
     for (const [i, session] of sessions.entries()) {
