@@ -25,11 +25,14 @@ class Peer {
   }
 
   /** So many frames, each so long after the one before and so long on its way. */
-  send(count: number, { everyMs = 100, delayMs = ONE_WAY_MS, bytes = 10_000, priority = 1 as Priority } = {}): this {
+  send(
+    count: number,
+    { everyMs = 100, delayMs = ONE_WAY_MS, bytes = 10_000, priority = 1 as Priority, encodingMs = 0 } = {},
+  ): this {
     for (let i = 0; i < count; i++) {
       this.nowMs += everyMs;
       const { nowMs } = this;
-      this.control.frame({ bytes, sentTimeMs: nowMs - delayMs, arrivedTimeMs: nowMs }, priority);
+      this.control.frame({ bytes, sentTimeMs: nowMs - delayMs, arrivedTimeMs: nowMs }, priority, encodingMs);
     }
     return this;
   }
@@ -311,6 +314,15 @@ describe('budget and deadline', () => {
     // Without a round trip the smallest delay stands for the way there, with its serialisation.
     const silent = new Peer().send(1, { delayMs: 70 }).send(1, { delayMs: 100 });
     expect(silent.control.budgetMs(10)).toBeCloseTo(1.2 * (140 + 10) + 10);
+  });
+
+  test('is stretched for a client that needs its time to encode, up to half of the budget, whatever it says', () => {
+    const slow = new Peer({}, 75).send(200, { encodingMs: 30 });
+    const needed = new Peer({}, 75).send(200).control.budgetMs(100);
+    expect(slow.control.budgetMs(100)).toBeCloseTo(needed + 1.2 * 30);
+    const liar = new Peer({}, 75).send(200, { encodingMs: 1e9 });
+    expect(liar.control.budgetMs(100)).toBeCloseTo(needed + 1.2 * 37.5);
+    expect(new Peer({}, 75).send(200, { encodingMs: -1e9 }).control.budgetMs(100)).toBeCloseTo(needed);
   });
 
   test('a frame must be with a worker early enough to be processed and told within the budget', () => {

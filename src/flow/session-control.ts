@@ -55,6 +55,8 @@ const OVER_GRANT_FPS = 3;
 const LAG_QUIET_MS = 50;
 const LAG_DRAIN_MS = 500;
 const LAG_SHARE_MIN = 0.2;
+/** Of the budget, what a client may take for itself: who says that it needs longer is not waited for. */
+const ENCODING_SHARE_MAX = 0.5;
 /** Room in a budget for what no estimate foresees, ms and share. */
 const BUDGET_ROOM_MS = 10;
 const BUDGET_ROOM = 1.2;
@@ -109,6 +111,7 @@ export class SessionControl {
   #lastFrameMs: number | undefined;
   #lastAnswerMs: number;
   #processingMs = 0;
+  #encodingMs = 0;
   #lagMs = 0;
   #unreadMs = 0;
   #priority: Priority;
@@ -189,15 +192,18 @@ export class SessionControl {
     this.#shareFps = fps;
   }
 
-  frame(arrival: FrameArrival, priority: Priority): void {
+  /** `encodingMs`: from its capture until the client handed it to its socket. */
+  frame(arrival: FrameArrival, priority: Priority, encodingMs = 0): void {
     const { bytes, sentTimeMs, arrivedTimeMs } = arrival;
     this.#priority = priority;
+    const ownMs = Math.max(0, Math.min(encodingMs, ENCODING_SHARE_MAX * this.wantedBudgetMs));
+    this.#encodingMs += PROCESSING_LEARNING * (ownMs - this.#encodingMs);
     this.#measureUse(arrivedTimeMs);
     const path = this.#path.frame(arrival);
     if (this.#settings.isAdaptive) {
       const sent = this.#sentUnder(sentTimeMs - path.baseMs);
-      const ownMs = (this.#path.roundTripMs ?? 0) + this.#processingMs;
-      const leftMs = (this.wantedBudgetMs - BUDGET_ROOM_MS) / BUDGET_ROOM - ownMs;
+      const otherMs = this.#encodingMs + (this.#path.roundTripMs ?? 0) + this.#processingMs;
+      const leftMs = (this.wantedBudgetMs - BUDGET_ROOM_MS) / BUDGET_ROOM - otherMs;
       const sourceFps = this.#mostUsedFps * DEMAND_FACTOR + DEMAND_MORE_FPS;
       this.#quality.frame(arrivedTimeMs, bytes, sent, path, { leftMs, sourceFps });
     }
@@ -219,13 +225,13 @@ export class SessionControl {
   }
 
   /**
-   * Capture to result that this session can be held to: the user's budget, or what way and engine need at the least where that is
-   * more: a budget that cannot be met would otherwise leave nothing at all.
+   * Capture to result that this session can be held to: the user's budget, or what client, way and engine need at the least where that
+   * is more: a budget that cannot be met would otherwise leave nothing at all.
    */
   budgetMs(serviceMs: number): number {
     const { baseMs, serviceMs: wayMs, capacityBps } = this.#path.state;
     const way = capacityBps === undefined ? 2 * baseMs : 2 * baseMs + wayMs;
-    return Math.max(this.wantedBudgetMs, BUDGET_ROOM * (way + serviceMs) + BUDGET_ROOM_MS);
+    return Math.max(this.wantedBudgetMs, BUDGET_ROOM * (this.#encodingMs + way + serviceMs) + BUDGET_ROOM_MS);
   }
 
   /**

@@ -326,7 +326,8 @@ export class VideoSession {
     const priority = frame.priority ?? this.#parts.priority;
     // Who does not tell when a frame was sent has sent it when it was captured.
     const sentTimeMs = Math.min(now, captureTimeMs + (frame.sentAfterMs ?? 0));
-    this.control.frame({ bytes: frame.jpeg.length, sentTimeMs, arrivedTimeMs: now }, priority);
+    const arrival = { bytes: frame.jpeg.length, sentTimeMs, arrivedTimeMs: now };
+    this.control.frame(arrival, priority, sentTimeMs - captureTimeMs);
     frames.publish({
       seq,
       captureTimeMs,

@@ -43,9 +43,9 @@ export class Adaptive implements Controller {
     return askOf(this.control.tell(nowMs));
   }
 
-  frame({ bytes, sentMs, arrivedMs }: SimFrame): void {
+  frame({ bytes, captureMs, sentMs, arrivedMs }: SimFrame): void {
     this.#arrivedMs = arrivedMs;
-    this.control.frame({ bytes, sentTimeMs: sentMs, arrivedTimeMs: arrivedMs }, 1);
+    this.control.frame({ bytes, sentTimeMs: sentMs, arrivedTimeMs: arrivedMs }, 1, sentMs - captureMs);
   }
 
   #arrivedMs = 0;
