@@ -178,18 +178,17 @@ export class SessionQuality {
       const { quality, fps } = this.#between(low);
       return { rung, fps: Math.max(minFps, (fps * bps) / least), quality: Math.round(quality), scale };
     }
-    if (bps >= this.#bps(rung, high)) this.#bound = rung < rungs.length - 1 ? 'ladder' : 'settings';
-    const isLink = this.#bound === 'link';
-    const height = isLink ? highest(low, high, (middle) => this.#bps(rung, middle) <= bps) : high;
+    const isAll = bps >= this.#bps(rung, high);
+    const height = isAll ? high : highest(low, high, (middle) => this.#bps(rung, middle) <= bps);
     const bytesMax = (this.#loop.steadyRate * this.#serviceMsMax) / (8_000 * HEADROOM);
     const isTooLarge = this.#bytes(rung, height) > bytesMax;
     const inTime = isTooLarge ? highest(low, height, (middle) => this.#bytes(rung, middle) <= bytesMax) : height;
-    if (isTooLarge) this.#bound = 'link';
-    const { fps } = this.#between(height);
+    if (isAll && !isTooLarge) this.#bound = rung < high ? 'ladder' : 'settings';
     // Smaller pictures leave room for more of them; so does a rung whose next one must prove itself first.
     const isMore = isTooLarge || this.#bound === 'ladder';
     const often = isMore ? Math.min(this.#oftenFps, bps / (8 * this.#bytes(rung, inTime))) : 0;
-    return { rung, fps: Math.max(fps, often), quality: Math.round(this.#between(inTime).quality), scale };
+    const fps = Math.max(this.#between(height).fps, often);
+    return { rung, fps, quality: Math.round(this.#between(inTime).quality), scale };
   }
 
   /** What the least of a rung takes: its lowest rate, and the passage of one of its smallest pictures in time. */
