@@ -81,6 +81,7 @@ function parse(args: readonly string[]): Request | string {
     if (name === undefined) return 'which benchmark?';
     const benchmark = BENCHMARKS.find((one) => one.name === name);
     if (!benchmark || more.length > 0) return `there is no benchmark "${positionals.join(' ')}"`;
+    if (values.provider !== 'cpu' && !benchmark.takesProvider) return `${benchmark.name} runs on the cpu alone`;
     return { benchmark, ...values };
   } catch (thrown) {
     return thrown instanceof Error ? thrown.message : String(thrown);

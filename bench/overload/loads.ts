@@ -21,7 +21,7 @@ const CRITICAL = 0;
 /** Of the machine's cores, for the load generator. */
 const GENERATOR_SHARE_MAX = 0.25;
 /** Under way while capacity is measured, for each core: one that runs, and one that waits in the worker behind it. */
-export const UNDER_WAY_PER_CORE = 2;
+const UNDER_WAY_PER_CORE = 2;
 /** The same where a GPU's three workers run eight together. */
 const UNDER_WAY_DEVICE = 48;
 /** Between the opening of sessions and their load: they compare clocks meanwhile. */
@@ -68,13 +68,17 @@ export function generatorCoresMax(): number {
   return GENERATOR_SHARE_MAX * availableParallelism();
 }
 
+export function framesUnderWay(provider: string): number {
+  return provider === 'cpu' ? UNDER_WAY_PER_CORE * availableParallelism() : UNDER_WAY_DEVICE;
+}
+
 /** Frames a second of an engine that is always full, asked for by clients that no grant holds back. */
 export async function measureCapacity(
   { sources, provider }: LoadBench,
   { url }: Target,
   spanMs: number,
 ): Promise<FillResult> {
-  const underWay = provider === 'cpu' ? UNDER_WAY_PER_CORE * availableParallelism() : UNDER_WAY_DEVICE;
+  const underWay = framesUnderWay(provider);
   await sources.call('open', { url, kind: 'ignoring', priorities: PRIORITIES });
   const result = await sources.call('fill', { settleMs: LEAD_MS, spanMs, underWay });
   await sources.call('close', undefined);

@@ -15,6 +15,7 @@ import type { FifoApi } from './fifo-process.ts';
 import { measureFlood, NORMAL_FACTOR, NORMAL_MS, PROBE_FPS } from './flood.ts';
 import {
   CRITICAL_FPS,
+  framesUnderWay,
   generatorCoresMax,
   inWords,
   judge,
@@ -22,7 +23,6 @@ import {
   named,
   SEED,
   SESSIONS,
-  UNDER_WAY_PER_CORE,
   underLoad,
   type LoadBench,
   type LoadOptions,
@@ -88,6 +88,7 @@ const QUICK: Plan = {
 export const overload: Benchmark = {
   name: 'overload',
   summary: 'twenty cameras that offer up to twenty times what can be processed, beside a first-in-first-out queue',
+  takesProvider: true,
   run: runOverload,
 };
 
@@ -141,7 +142,7 @@ function setup(plan: Plan, pictures: readonly Uint8Array[], { quick, provider }:
     frames: `${PICTURES} views of two photographs (opencv@7.0.0), 640×480, JPEG quality ${QUALITY}, ${kb.toFixed(0)} kB on average, whatever size and quality are granted`,
     model: `${MODEL}, the default, on ${provider}`,
     server: `the command serve with ${settings.join(', ')}`,
-    capacity: `${UNDER_WAY_PER_CORE} frames a core under way all the time, over ${SESSIONS} sessions in turn; a load is held against the mean of the spans just before and after it`,
+    capacity: `${framesUnderWay(provider)} frames under way all the time, over ${SESSIONS} sessions in turn; a load is held against the mean of the spans just before and after it`,
     load: `${SESSIONS} sources with seeded phases: one critical at ${CRITICAL_FPS} fps, the others with factor × capacity / ${SESSIONS} each; a frame that may not go is forgotten`,
     generator: `one process for all clients, on the same cores, bounded to ${generatorCoresMax()} of them: frames beyond that are not sent (over_cpu), beats that it is late for are missed; offered is what was planned, shown what came about`,
     latency: 'capture to result received, on one clock; every result counts, those of the first second too',

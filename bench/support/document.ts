@@ -46,7 +46,7 @@ export interface BenchResult {
 export interface BenchContext {
   /** Shorter and less sure: for a look, and for the tests. */
   readonly quick: boolean;
-  /** Execution provider of ONNX Runtime; where a benchmark has an engine of its own, as `overload`. */
+  /** Execution provider of ONNX Runtime; another one than `cpu` only where the benchmark takes it. */
   readonly provider: string;
   /** Aborted by Ctrl+C. */
   readonly signal: AbortSignal;
@@ -58,6 +58,8 @@ export interface Benchmark {
   readonly name: string;
   /** One line for the list. */
   readonly summary: string;
+  /** Can measure an engine on another provider than `cpu`. */
+  readonly takesProvider?: boolean;
   readonly run: (context: BenchContext) => Promise<BenchResult>;
 }
 

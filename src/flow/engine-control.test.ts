@@ -33,7 +33,7 @@ const demands = (count: number, wanted: number): Demand[] =>
 const total = (shares: readonly number[]) => shares.reduce((sum, share) => sum + share, 0);
 
 test('what the process allows is a ceiling for all together', () => {
-  const { control } = { control: new Run().go(5_000, { fps: 100, serviceMs: 15 }) };
+  const control = new Run().go(5_000, { fps: 100, serviceMs: 15 });
   expect(total(control.shares(demands(4, 50), 60))).toBeCloseTo(60);
   expect(total(control.shares(demands(4, 50), 1_000))).toBeCloseTo(total(control.shares(demands(4, 50))));
 });

@@ -18,7 +18,7 @@ async function bench(...words: string[]): Promise<{ out: string; err: string; co
 }
 
 test('without a name, with an unknown one or a wrong flag the benchmarks are listed', async () => {
-  for (const words of [[], ['nothing'], ['vision', '--fast'], ['vision', 'soak']]) {
+  for (const words of [[], ['nothing'], ['vision', '--fast'], ['vision', 'soak'], ['vision', '--provider', 'webgpu']]) {
     const { out, err, code } = await bench(...words);
     expect(code).toBe(64);
     expect(out).toBe('');

@@ -72,9 +72,9 @@ describe.each([2, 20, 50])(`a narrow link, one way %i ms, seed ${SEED}`, (delayM
 describe('several sessions on one link, seeds 1 to 10', () => {
   // How evenly depends on the order in which their cameras happen to beat.
   test.each([
-    [2, 50, 0.95, 0.75],
-    [4, 20, 0.9, 0.75],
-  ])('%i sessions, 5 Mbit/s each, one way %i ms: Jain’s index %d in the middle', (count, delayMs, middle, least) => {
+    [2, 50, 0.95, 25],
+    [4, 20, 0.9, 30],
+  ])('%i sessions, 5 Mbit/s each, one way %i ms: Jain’s index %d in the middle', (count, delayMs, middle, waitMs) => {
     const runs = Array.from(
       { length: 10 },
       (_, i) =>
@@ -88,11 +88,11 @@ describe('several sessions on one link, seeds 1 to 10', () => {
     );
     const indices = runs.map((run) => jainIndex(run.sharesBps(35_000, 60_000)));
     expect(percentile(indices, 0.5)).toBeGreaterThanOrEqual(middle);
-    expect(Math.min(...indices)).toBeGreaterThanOrEqual(least);
+    expect(Math.min(...indices)).toBeGreaterThanOrEqual(0.75);
     for (const run of runs) {
       expect(run.utilisation(35_000, 60_000)).toBeGreaterThanOrEqual(0.8);
-      expect(run.queueMs(0.5, 35_000, 60_000)).toBeLessThanOrEqual(30);
-      expect(run.queueMs(0.95, 35_000, 60_000)).toBeLessThanOrEqual(110);
+      expect(run.queueMs(0.5, 35_000, 60_000)).toBeLessThanOrEqual(waitMs);
+      expect(run.queueMs(0.95, 35_000, 60_000)).toBeLessThanOrEqual(100);
     }
   });
 });
