@@ -1,6 +1,6 @@
 import { toSightlineError } from '../base/errors.ts';
 import type { SightlineError } from '../base/errors.ts';
-import type { Picture } from './canvas.ts';
+import type { CameraStream, Picture, VideoElement } from './dom.ts';
 import type { EncodedPicture } from './encoder.ts';
 import { encodingWorker, PictureEncoder } from './encoder.ts';
 import { fitInside } from './fit.ts';
@@ -23,7 +23,7 @@ export interface CapturedResult extends VideoResult {
 export interface CaptureOptions {
   readonly session: Pick<VideoSession, 'send' | 'canSend' | 'grant' | 'on' | 'reportLag'>;
   /** A playing `<video>`, which stays the caller's; or a stream, which the capture owns from now on and stops in the end. */
-  readonly source: HTMLVideoElement | MediaStream;
+  readonly source: VideoElement | CameraStream;
   readonly onResult: (result: CapturedResult) => void;
   /** Every frame that was sent; the picture is lent for the call. */
   readonly onFrame?: (frame: {
