@@ -291,6 +291,31 @@ describe('a program that is started again', () => {
   });
 });
 
+test('a program may publish on ever new topics for years, as long as the old ones are forgotten', async () => {
+  const clock = new ManualClock();
+  const own = await new TelemetryBench({ topicsMax: 100, subscriptionsMax: 1_000 }, clock).start();
+  const session = await connectTelemetry({ url: own.url(), WebSocket });
+  try {
+    await session.publish('state', 'reliable', { reliable: true });
+    for (let day = 0; day < 15; day++) {
+      const names = Array.from({ length: 90 }, (_, n) => `job/${day}/${n}`);
+      for (const name of names) session.publish(name, { name });
+      // Behind them all.
+      await session.publish('state', day, { reliable: true });
+      const made = own.topics.list().filter(({ name }) => name !== 'state');
+      expect(made.map(({ name }) => name)).toEqual(names);
+      const told = made.map(({ stream }) => [...stream.history(0)].map(({ data }) => data.payload.value()));
+      expect(told).toEqual(names.map((name) => [{ name }]));
+      clock.advance(60_000);
+      own.topics.sweep();
+    }
+    expect(session.metrics()).toMatchObject({ errors: 0, publish: { sent: 1_350, waiting: 0, confirmed: 16 } });
+  } finally {
+    await session.close();
+    await own.stop();
+  }
+});
+
 describe.each([-10 * YEAR_MS, 2 * YEAR_MS, -3_600_000, 5_000])('a clock that is set by %d ms', (byMs) => {
   const NEAR_MS = 2_000;
   const near = (timeMs: number, wantedMs: number) => expect(Math.abs(timeMs - wantedMs)).toBeLessThan(NEAR_MS);
