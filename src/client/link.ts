@@ -237,9 +237,11 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     this.#state = 'open';
     this.#toldCode = undefined;
     this.#listener.onOpen(welcome);
+    this.#opened.resolve();
+    // Whoever was told something then may have closed the session.
+    if (this.#connection === undefined || this.#closing) return;
     this.#watchLine();
     this.#askClock(CLOCK_EXCHANGES);
-    this.#opened.resolve();
     if (!first) this.#listener.onState({ state: 'open' });
   }
 

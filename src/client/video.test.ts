@@ -458,6 +458,20 @@ describe('a lost connection', () => {
 });
 
 describe('closing', () => {
+  test('from within the first thing that a new connection tells leaves nothing behind', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { lineTimeoutMs: 10 });
+    const states: string[] = [];
+    session.on('state', ({ state }) => states.push(state));
+    session.on('grant', () => void session.close());
+    lane.socket.terminate();
+    await vi.waitFor(() => expect(states).toEqual(['reconnecting', 'closed']));
+    const asked = lane.received.length;
+    await session.close();
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(lane.received.length).toBe(asked);
+  });
+
   test('ends what is read and waited for, once', async () => {
     const lane = await ScriptedLane.start();
     const session = await connect(lane);
