@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { performance } from 'node:perf_hooks';
 import type { WebSocket } from 'ws';
 import { z } from 'zod';
-import { systemClock } from './base/clock.ts';
+import { systemClock, wallAheadMs, wallTimeMs } from './base/clock.ts';
 import type { WorkerStagesMs } from './base/detection.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
 import type { FrameOutcome, VideoFrame } from './base/frame.ts';
@@ -298,7 +298,7 @@ export class Sightline implements AsyncDisposable {
   metrics(): Metrics {
     const { serviceMs } = this.#detect;
     return {
-      time: systemClock.now(),
+      time: wallTimeMs(systemClock),
       latency: {
         since_start: this.#latencies.sinceStart(),
         recent: this.#latencies.recent(),
@@ -414,14 +414,15 @@ export class Sightline implements AsyncDisposable {
     const outcomes = this.#hub.get<FrameOutcome>(`${clientId}/objects`);
     if (frames) {
       recorder.follow(frames, `video/${clientId}/frames`, ({ captureTimeMs, data }) => {
-        return { timeMs: captureTimeMs, payload: Payload.bytes(data.jpeg) };
+        return { timeMs: wallTimeMs(systemClock, captureTimeMs), payload: Payload.bytes(data.jpeg) };
       });
     }
     if (outcomes) {
       recorder.follow(outcomes, `video/${clientId}/${pipeline}`, (sample) => {
         if (sample.data.kind === 'dropped') return undefined;
-        const result = outcomeMessage(sample, { clientId, pipeline }, systemClock.now());
-        return { timeMs: sample.captureTimeMs, payload: Payload.of(result) };
+        const aheadMs = wallAheadMs(systemClock);
+        const result = outcomeMessage(sample, { clientId, pipeline }, systemClock.now(), aheadMs);
+        return { timeMs: sample.captureTimeMs + aheadMs, payload: Payload.of(result) };
       });
     }
   }
@@ -470,7 +471,7 @@ export class Sightline implements AsyncDisposable {
             heartbeatMs: this.#config.streaming.sse_heartbeat_s * 1000,
             bufferBytesMax: this.#config.streaming.send_buffer_bytes_max,
             toEvent: (sample) => {
-              const data = outcomeMessage(sample, session, systemClock.now());
+              const data = outcomeMessage(sample, session, systemClock.now(), wallAheadMs(systemClock));
               return { event: data.type, data };
             },
           });

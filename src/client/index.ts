@@ -28,6 +28,8 @@ export type { OptimisedImage } from './image.ts';
 export type { LinkSettings, SessionState, StateChange } from './link.ts';
 export type { ReconnectPolicy } from './reconnect.ts';
 export type { WebSocketConstructor, WebSocketLike } from './socket.ts';
+export { tokenFile } from './token-store.ts';
+export type { TokenStore } from './token-store.ts';
 export { connectTelemetry } from './telemetry.ts';
 export type {
   ConnectTelemetryOptions,

@@ -289,15 +289,10 @@ export class Publisher {
     const known = this.#topics.get(topic);
     if (known) return known;
     checkTopic(topic);
-    if (this.#topics.size >= TOPICS_MAX) {
-      throw new SightlineError(
-        'TOPIC_LIMIT_REACHED',
-        `"${topic}" would be more than ${TOPICS_MAX} topics to publish on`,
-      );
-    }
+    const alias = this.#topics.size < TOPICS_MAX ? this.#topics.size + 1 : this.#takeAlias(topic);
     const lane: TopicLane = {
       name: topic,
-      alias: this.#topics.size + 1,
+      alias,
       advertised: false,
       waiting: [],
       unconfirmed: [],
@@ -308,6 +303,19 @@ export class Publisher {
     };
     this.#topics.set(topic, lane);
     return lane;
+  }
+
+  /** Of the first topic that nothing waits on. One with numbers of its own stays: the server knows them. */
+  #takeAlias(topic: string): number {
+    for (const lane of this.#topics.values()) {
+      if (lane.waiting.length > 0 || lane.lastSeq > 0) continue;
+      this.#topics.delete(lane.name);
+      return lane.alias;
+    }
+    throw new SightlineError(
+      'TOPIC_LIMIT_REACHED',
+      `"${topic}" would be more than ${TOPICS_MAX} topics on which messages wait, or were published reliably`,
+    );
   }
 
   #payload(lane: TopicLane, data: unknown, timeMs: number, priority: Priority): Payload {

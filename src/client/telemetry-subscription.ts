@@ -128,6 +128,8 @@ export interface SubscriptionMetrics {
 export interface SubscriptionHost {
   readonly clock: Clock;
   readonly offsetMs: (nowMs: number) => number;
+  /** The client's time of day at a moment of its clock. */
+  readonly toWallMs: (timeMs: number) => number;
   readonly send: (message: AckMessage) => void;
   /** Asks the server anew, from where the subscription is. */
   readonly refetch: (subscription: Subscription) => void;
@@ -508,7 +510,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
       seq: span.from,
       timestamp,
       latencyMs: nowMs - timestamp,
-      receivedTimeMs,
+      receivedTimeMs: this.#host.toWallMs(receivedTimeMs),
     });
     for (let i = from; i < to; i++) this.#latency.record(nowMs - batch.times[i]!);
     const newest = batch.times[to - 1]!;

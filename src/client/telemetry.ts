@@ -55,10 +55,6 @@ export interface ConnectTelemetryOptions extends LinkSettings {
   readonly enableBatching?: boolean;
   /** `binary` unless told otherwise. */
   readonly format?: TelemetryFormat;
-  /** The session's name; the server makes one up otherwise. */
-  readonly clientId?: string;
-  /** Of an earlier `welcome` for the same `clientId`: takes that session up again. */
-  readonly token?: string;
   /** Decode binary batches in this worker; the session ends it. Without one they are decoded in place. */
   readonly worker?: WorkerLike | undefined;
 }
@@ -139,7 +135,8 @@ export class TelemetrySession {
     this.#link = new Link<TelemetryWelcome, Incoming>(
       {
         settings: options,
-        address: (last) => addressOf(options, last),
+        lane: LANE_PATH,
+        address: (identity) => sessionUrl(options.url, LANE_PATH, { ...identity }),
         subprotocol: this.#protocol,
         decode: (data) => decoded(data, format),
         encodeClock: ({ type, t0 }) => this.#encode({ type, t0 }),
@@ -149,6 +146,7 @@ export class TelemetrySession {
         onMessage: (message) => this.#onMessage(message),
         onLost: () => this.#onLost(),
         onState: (change) => this.#onState(change),
+        onFault: (error) => this.#emitter.emit('error', { error }),
       },
     );
     const link = this.#link;
@@ -238,6 +236,7 @@ export class TelemetrySession {
       {
         clock: this.#link.clock,
         offsetMs: (nowMs) => this.#link.offsetMs(nowMs),
+        toWallMs: (timeMs) => this.#link.toWallMs(timeMs),
         send: (message) => this.#send(message),
         refetch: (which) => this.#refetch(which),
         remove: (which) => this.#remove(which),
@@ -261,7 +260,12 @@ export class TelemetrySession {
         `"${topic}" cannot be published on reliably: the session was begun by another program, whose numbers are not known here`,
       );
     }
-    return this.#publisher.publish(topic, data, options);
+    const { timeMs } = options;
+    return this.#publisher.publish(
+      topic,
+      data,
+      timeMs === undefined ? options : { ...options, timeMs: this.#link.toOwnMs(timeMs) },
+    );
   }
 
   on<Name extends keyof TelemetryEvents>(event: Name, listener: (value: TelemetryEvents[Name]) => void): Unsubscribe {
@@ -270,7 +274,7 @@ export class TelemetrySession {
 
   /** The server's time for a moment on the client's clock, both Unix ms; good to ± `metrics().clock.uncertaintyMs`. */
   toServerTimeMs(clientTimeMs: number): number {
-    return clientTimeMs + this.#link.offsetMs(this.#link.clock.now());
+    return this.#link.toServerMs(clientTimeMs);
   }
 
   metrics(): TelemetryMetrics {
@@ -557,12 +561,6 @@ async function settled(
   } catch (thrown) {
     return { type: 'damaged', topicIds, error: toSightlineError(thrown, 'BATCH_BAD') };
   }
-}
-
-function addressOf(options: ConnectTelemetryOptions, last: TelemetryWelcome | undefined): string {
-  const client_id = last?.client_id ?? options.clientId;
-  const token = last?.token ?? options.token;
-  return sessionUrl(options.url, LANE_PATH, { client_id, token });
 }
 
 function closedError(what: string): SightlineError {

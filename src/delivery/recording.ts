@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Clock } from '../base/clock.ts';
+import { wallAheadMs, type Clock } from '../base/clock.ts';
 import { toSightlineError, type SightlineError } from '../base/errors.ts';
 import type { Sample } from '../base/sample.ts';
 import type { Payload } from '../protocol/payload.ts';
@@ -91,6 +91,8 @@ export class Recorder implements AsyncDisposable {
   readonly #running: Promise<void>;
   #file: RecordingFile;
   #fileOpenedMs: number;
+  /** By how much the time of day is ahead of the clock; of one file it never falls, so that its log times rise when the clock is set back. */
+  #aheadMs: number;
   #fileNumber = 1;
   #closedBytes = 0;
   #forgotten = { recorded: 0, lost: 0 };
@@ -103,6 +105,7 @@ export class Recorder implements AsyncDisposable {
     this.#file = file;
     this.#files = [file.path];
     this.#fileOpenedMs = options.clock.now();
+    this.#aheadMs = wallAheadMs(options.clock);
     this.#running = this.#run();
   }
 
@@ -182,9 +185,11 @@ export class Recorder implements AsyncDisposable {
     try {
       for (;;) {
         const slice = this.#take();
+        this.#aheadMs = Math.max(this.#aheadMs, wallAheadMs(this.#options.clock));
         for (const { from, sample, timeMs, payload } of slice) {
           const { topic, epoch } = from;
-          const { seq, publishedTimeMs: logTimeMs } = sample;
+          const { seq, publishedTimeMs } = sample;
+          const logTimeMs = publishedTimeMs + this.#aheadMs;
           await this.#file.write({ topic, epoch, seq, logTimeMs, publishTimeMs: timeMs, payload });
         }
         if (this.#isRotationDue()) await this.#rotate();
@@ -235,6 +240,7 @@ export class Recorder implements AsyncDisposable {
     this.#closedBytes += this.#file.bytes;
     this.#file = await RecordingFile.create(numbered(path, ++this.#fileNumber), settings);
     this.#fileOpenedMs = clock.now();
+    this.#aheadMs = wallAheadMs(clock);
     this.#files.push(this.#file.path);
     if (this.#files.length > settings.filesMax) await rm(this.#files.shift()!, { force: true });
   }

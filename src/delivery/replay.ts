@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Clock } from '../base/clock.ts';
+import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { matches } from '../protocol/topic.ts';
 import type { Topics } from '../stream/topics.ts';
@@ -212,7 +212,7 @@ export class Replay {
   #publish({ topic, logTimeMs, publishTimeMs, payload }: ReplayMessage, positionMs: number): void {
     const { topics, prefix = '', times = 'now' } = this.#options;
     const { clockMs, positionMs: anchorMs } = this.#anchor;
-    const dueMs = clockMs + (positionMs - anchorMs) / this.#speed;
+    const dueMs = wallTimeMs(this.#options.clock, clockMs + (positionMs - anchorMs) / this.#speed);
     const timeMs = times === 'now' ? dueMs - (logTimeMs - publishTimeMs) : publishTimeMs;
     // Recordings of others often begin their names with a slash, which would be an empty level here.
     const name = prefix + topic.replace(/^\/+/, '');
@@ -262,7 +262,12 @@ export function historySource(topics: Topics, filter: string): ReplaySource {
     .filter(({ name }) => matches(filter, name))
     .flatMap(({ name, stream }) => [...stream.history(stream.oldest)].map((sample) => ({ topic: name, sample })))
     .map(({ topic, sample: { publishedTimeMs, data } }): ReplayMessage => {
-      return { topic, logTimeMs: publishedTimeMs, publishTimeMs: data.timeMs, payload: data.payload };
+      return {
+        topic,
+        logTimeMs: publishedTimeMs + topics.wallAheadMs,
+        publishTimeMs: data.timeMs,
+        payload: data.payload,
+      };
     })
     .toSorted((a, b) => a.logTimeMs - b.logTimeMs);
   const [first] = messages;

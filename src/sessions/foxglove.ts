@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws';
-import type { Clock } from '../base/clock.ts';
+import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Topics } from '../stream/topics.ts';
 import { ChannelCatalogue } from './foxglove-channels.ts';
@@ -45,7 +45,7 @@ export class FoxgloveLane {
     let turns = 0;
     this.#clockTimer = setInterval(() => {
       if (++turns % 10 === 0) this.#channels.sweep();
-      this.#forEach((session) => session.sendTime(clock.now()));
+      this.#forEach((session) => session.sendTime(wallTimeMs(clock)));
     }, TIME_INTERVAL_MS);
     this.#clockTimer.unref();
   }

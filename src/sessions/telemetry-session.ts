@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws';
-import type { Clock } from '../base/clock.ts';
+import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { fnv1a } from '../base/hash.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
@@ -10,7 +10,7 @@ import type * as t from '../protocol/telemetry.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import { PROTOCOL_VERSION } from '../protocol/video.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
-import type { Topic, TopicInput, Topics } from '../stream/topics.ts';
+import type { Topic, TopicInput, TopicMaker, Topics } from '../stream/topics.ts';
 import { decompressors } from './compression.ts';
 import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
 import { Feed, type Subscription } from './telemetry-feed.ts';
@@ -123,7 +123,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   #throttle: NodeJS.Timeout | undefined;
   #round = 0;
   #roundMessages = 0;
-  #topicsMade = 0;
+  /** An object of its own: a topic outlives the session that made it, and must not keep it. */
+  readonly #maker: TopicMaker = { topicsMade: 0 };
   #published = 0;
   #duplicates = 0;
   #refusedPublications = 0;
@@ -158,7 +159,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
       client_id: this.link.clientId,
       token: this.link.token,
       resumed,
-      server_time: clock.now(),
+      server_time: wallTimeMs(clock),
       limits: {
         message_bytes_max: settings.messageBytesMax,
         batch_messages_max: settings.batchMessagesMax,
@@ -280,7 +281,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
         this.#lagMs = message.lag_ms;
         return this.#outbox?.report(message.lag_ms);
       case 'clock':
-        return this.#outbox?.control({ type: 'clock', t0: message.t0, t1: nowMs, t2: this.#parts.clock.now() });
+        return this.#tellTime(message.t0, nowMs);
     }
   }
 
@@ -292,6 +293,12 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
       this.#refusedMessages++;
       this.#tell(toSightlineError(thrown), about);
     }
+  }
+
+  #tellTime(t0: number, nowMs: number): void {
+    const { clock } = this.#parts;
+    const aheadMs = wallAheadMs(clock);
+    this.#outbox?.control({ type: 'clock', t0, t1: nowMs + aheadMs, t2: clock.now() + aheadMs });
   }
 
   #tell({ code, message }: SightlineError, about: { id?: number; topic?: string; seq?: number } = {}): void {
@@ -543,9 +550,9 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   #publish(topic: string, firstSeq: number | undefined, inputs: readonly TopicInput[]): void {
     const { topics } = this.#parts.host;
     this.#countInRound(inputs.length);
-    if (topics.get(topic) === undefined) this.#countNewTopic(topic);
+    if (topics.get(topic) === undefined) this.#requireRoomForTopic(topic);
     if (firstSeq === undefined) {
-      for (const input of inputs) topics.publish(topic, input);
+      for (const input of inputs) topics.publish(topic, input, this.#maker);
       this.#published += inputs.length;
       return;
     }
@@ -555,7 +562,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
       throw new SightlineError('PUBLISH_SEQUENCE_BAD', `seq ${firstSeq} on "${topic}" leaves out ${last + 1}`);
     }
     const fresh = inputs.slice(last + 1 - firstSeq);
-    for (const input of fresh) topics.publish(topic, input);
+    for (const input of fresh) topics.publish(topic, input, this.#maker);
     this.#published += fresh.length;
     this.#duplicates += inputs.length - fresh.length;
     this.#publications.delete(topic);
@@ -572,16 +579,14 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
     if (this.#roundMessages > ROUND_MESSAGES && this.#outbox !== undefined) host.holdBack(this.#outbox);
   }
 
-  /** One client must not use up the server's topics. */
-  #countNewTopic(topic: string): void {
+  /** One client must not use up the server's topics. Those that were forgotten count no more. */
+  #requireRoomForTopic(topic: string): void {
     const { topicsMax } = this.#parts.settings;
-    if (this.#topicsMade >= topicsMax) {
-      throw new SightlineError(
-        'TOPIC_LIMIT_REACHED',
-        `"${topic}" would be this client's topic number ${topicsMax + 1}`,
-      );
-    }
-    this.#topicsMade++;
+    if (this.#maker.topicsMade < topicsMax) return;
+    throw new SightlineError(
+      'TOPIC_LIMIT_REACHED',
+      `"${topic}" would be more than the ${topicsMax} topics that a client may have made (telemetry.subscribed_topics_max)`,
+    );
   }
 
   #mayPublish(messages: number, bytes: number, nowMs: number, about: { topic: string; seq?: number }): boolean {
