@@ -131,8 +131,30 @@ describe('Ultralytics', () => {
     expect(refusal(v8(13, ultralytics(8, task)), { head: 'yolov8' })).toMatch(message);
   });
 
+  test('-obb without a word of the file: an angle is no class', () => {
+    const p = v8(13, {}, (i, k) => (k < 8 ? LOW(i, k) : 0.3 + noise(i, k) * 0.1));
+    expect(refusal(p)).toMatch(/USAGE: .*class 8 has every box of a black picture/);
+    expect(refusal(p, { labels: namesOf(8) })).toMatch(/USAGE/);
+  });
+
+  test('as many numbers as boxes, by chance', () => {
+    // 84 cells in 64×64, and 85 with a fourth level.
+    const small = (outputs: ProvenTensor[], metadata = {}) => proof(outputs, metadata, [1, 3, 64, 64]);
+    const square = (fill: Fill) => out('o', [1, 84, 84], fill);
+    expect(guess(small([square(turned(table(CENTRES, LOW)))], ultralytics(80))).head.kind).toBe('yolov8');
+    expect(guess(small([square(table(CENTRES, LOW))], ultralytics(80))).head.kind).toBe('boxes');
+    const x = out(
+      'output',
+      [1, 84, 85],
+      table(() => 0.5, LOW),
+    );
+    expect(guess(small([x]), { labels: namesOf(80) }).head.kind).toBe('yolox');
+  });
+
   test('-cls without a word of the file', () => {
-    expect(refusal(proof([out('output0', [1, 1000])]))).toMatch(/MODEL_UNSUPPORTED: .*"output0" \[1,1000\].*no boxes/);
+    expect(refusal(proof([out('output0', [1, 1000])]))).toMatch(
+      /USAGE: .*"output0" \[1,1000\].*no boxes.*--head tensors/,
+    );
   });
 
   test('with its axes exchanged', () => {
@@ -196,7 +218,10 @@ describe('Ultralytics', () => {
     expect(guess(proof([nothing], ultralytics(2, 'detect', { args: "{'batch': 1, 'nms': True}" }))).head.kind).toBe(
       'end2end',
     );
-    expect(refusal(proof([nothing]))).toMatch(/USAGE: .*no box to tell by/);
+    expect(refusal(proof([nothing]))).toMatch(/USAGE: .*empty for a black picture.*--head end2end$/);
+    expect(guess(proof([nothing], ultralytics(5))).head.kind).toBe('end2end');
+    // It may be an RT-DETR with two classes.
+    expect(refusal(proof([nothing], ultralytics(2)))).toMatch(/^USAGE/);
     expect(guess(proof([nothing]), { head: 'end2end', labels: ['a'] }).head.kind).toBe('end2end');
   });
 

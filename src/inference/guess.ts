@@ -11,6 +11,7 @@ import {
   CONVENTIONS,
   cornersFlaw,
   fractionFlaw,
+  isRfDetr,
   leftOut,
   pairOf,
   probabilityFlaw,
@@ -99,7 +100,7 @@ const CHOSEN_NAMES =
   /^(num_(dets|detections|predictions)|detection_(boxes|scores|classes)|det_(boxes|scores|classes)|pred_classes)(:\d+)?$/i;
 const WHOLE_TYPES = ['int64', 'int32', 'uint8', 'int8'];
 
-/** Throws MODEL_UNSUPPORTED for what is no detector, or keeps its post-processing inside in a form that is not read. */
+/** Throws MODEL_UNSUPPORTED or USAGE for what is no detector, or keeps its post-processing inside in a form that is not read. */
 function refuseByKind(name: string, { inputs, outputs, metadata }: Proof): void {
   const { task } = readModelCard(metadata);
   if (task !== undefined && !BOX_TASKS.includes(task) && !/detect/.test(task)) {
@@ -123,8 +124,13 @@ function refuseByKind(name: string, { inputs, outputs, metadata }: Proof): void 
   }
   if (outputs.length > 0 && outputs.every((o) => o.dims.length <= 2)) {
     const isList = outputs.some((o) => (o.dims[1] ?? 0) === 6 || (o.dims[1] ?? 0) === 7);
-    const what = isList ? 'a list of boxes of any length' : 'no boxes: a model for whole pictures';
-    throw unsupported(name, `its outputs ${shapesOf(outputs)} are ${what}`);
+    const what = `its outputs ${shapesOf(outputs)} are`;
+    if (isList) throw unsupported(name, `${what} a list of boxes of any length; export it without its suppression`);
+    throw undecided(
+      name,
+      `${what} no boxes, but of a model for whole pictures`,
+      '--head tensors, which leaves them as they are',
+    );
   }
 }
 
@@ -141,7 +147,15 @@ function guessHead(
   const { outputs } = proof;
   const count = labels === 'coco' ? undefined : (labels?.length ?? card.names?.length);
   const labelsFrom = labels === undefined ? 'file' : 'user';
-  const subject: Subject = { outputs, ...frame, card, labels: count, labelsFrom, isNamed: wanted !== undefined };
+  const subject: Subject = {
+    outputs,
+    ...frame,
+    card,
+    labels: count,
+    labelsFrom,
+    isNamed: wanted !== undefined,
+    levels: 'any',
+  };
   if (wanted !== undefined) {
     const verdicts = READERS[wanted](subject);
     const [found, another] = readingsAmong(verdicts);
@@ -152,7 +166,9 @@ function guessHead(
     const advice = fitting.length > 0 ? `; what fits is --head ${fitting.join(' or --head ')}` : '';
     throw new SightlineError('USAGE', `${name}: --head ${wanted} does not fit: ${reasonsOf(verdicts)}${advice}`);
   }
-  const found = detectorNames().flatMap((head) => readingsAmong(READERS[head](subject)));
+  // By chance a number of classes can be that of the boxes at unusual strides.
+  const usual = fittingAmong({ ...subject, levels: 'usual' });
+  const found = usual.length > 0 ? usual : fittingAmong(subject);
   const [first, second] = found;
   if (first && !second && !first.open) return first;
   if (first) {
@@ -178,9 +194,12 @@ function reasonsOf(verdicts: ReturnType<(typeof READERS)['yolox']>): string {
   return [...new Set(verdicts.filter((v) => typeof v === 'string'))].join('; ');
 }
 
-/** Heads that the outputs allow, whatever speaks for them. */
+function fittingAmong(subject: Subject): Reading[] {
+  return detectorNames().flatMap((head) => readingsAmong(READERS[head](subject)));
+}
+
 function fittingNames(subject: Subject): DetectorName[] {
-  return detectorNames().filter((head) => readingsAmong(READERS[head](subject)).length > 0);
+  return [...new Set(fittingAmong(subject).map((found) => found.name))];
 }
 
 /** Nothing fits: with other labels something may; else the outputs are told, with what was seen of them. */
@@ -194,8 +213,9 @@ function unread(name: string, subject: Subject): SightlineError {
   const pair = pairOf(outputs);
   const what = `its outputs ${shapesOf(outputs)} are those of no head that is known`;
   if (typeof pair === 'string') return undecided(name, pair, '--manifest');
-  const reasons = pair ? ['detr', 'rt-detr', 'yolo-nas'] : ['yolov8', 'yolov5', 'end2end'];
-  const seen = reasons.map((head) => `${head}: ${reasonsOf(READERS[head as DetectorName](subject))}`).join('. ');
+  const likely: DetectorName[] = pair ? ['detr', 'rt-detr', 'yolo-nas', 'ultraface'] : ['yolov8', 'yolov5', 'end2end'];
+  const heads: DetectorName[] = pair && isRfDetr(pair) ? ['rf-detr'] : likely;
+  const seen = heads.map((head) => `${head}: ${reasonsOf(READERS[head](subject))}`).join('. ');
   return undecided(name, `${what} (${seen})`, pair ? 'a head of kind "boxes" in a --manifest' : 'a --manifest');
 }
 

@@ -50,6 +50,8 @@ export interface Subject {
   readonly labelsFrom: 'user' | 'file';
   /** The user names this head: what is only improbable is believed. */
   readonly isNamed: boolean;
+  /** Boxes at strides of 8, 16 and 32, as most have them, or at any. */
+  readonly levels: 'usual' | 'any';
 }
 
 const UNIT = { mean: [0, 0, 0], std: [255, 255, 255] } as const;
@@ -101,18 +103,21 @@ function single(subject: Subject, read: (s: Subject, output: ProvenTensor) => Ve
   return verdicts.length > 0 ? verdicts : ['it has no output of three dimensions'];
 }
 
-/** Boxes of the levels that detectors have: neighbouring strides from 4 to 64, two of them at least. */
-function cellCounts({ width, height }: Subject): ReadonlyMap<number, readonly number[]> {
-  const strides = [4, 8, 16, 32, 64];
+const STRIDES = [4, 8, 16, 32, 64];
+const USUAL_STRIDES = [8, 16, 32];
+
+/** Strides by the number of boxes that they give: of neighbours from 4 to 64, two of them at least. */
+function cellCounts({ width, height, levels }: Subject): ReadonlyMap<number, readonly number[]> {
   const counts = new Map<number, readonly number[]>();
-  for (let from = 0; from < strides.length; from++) {
-    for (let to = from + 2; to <= strides.length; to++) {
-      const levels = strides.slice(from, to);
-      const cells = levels.reduce((sum, s) => sum + Math.ceil(width / s) * Math.ceil(height / s), 0);
-      // The usual three levels, where two lists give the same number.
-      if (!counts.has(cells) || levels.join() === '8,16,32') counts.set(cells, levels);
-    }
-  }
+  const add = (strides: readonly number[]) => {
+    counts.set(
+      strides.reduce((sum, s) => sum + Math.ceil(width / s) * Math.ceil(height / s), 0),
+      strides,
+    );
+  };
+  const froms = levels === 'any' ? STRIDES.keys() : [];
+  for (const from of froms) for (let to = from + 2; to <= STRIDES.length; to++) add(STRIDES.slice(from, to));
+  add(USUAL_STRIDES);
   return counts;
 }
 
@@ -181,7 +186,7 @@ function readYolov8(subject: Subject, { name, dims, evidence }: ProvenTensor): V
     const isSaid = subject.isNamed || subject.labels !== undefined;
     // A YOLOX has the same shape, in units of the grid.
     if (isTurned && !isSaid && axis && highest(axis) < GRID_UNITS_MAX) return 'its boxes are not in pixels';
-    const flaw = centreFlaw(axis, unit) ?? probabilityFlaw(axis, 4, 4 + classes);
+    const flaw = centreFlaw(axis, unit) ?? probabilityFlaw(axis, 4, 4 + classes) ?? constantFlaw(axis, 4, 4 + classes);
     if (flaw !== undefined) return flaw;
     const isShort = 4 + classes < numbers;
     if (!isTurned) {
@@ -256,8 +261,6 @@ function readEnd2end(subject: Subject, { name, dims, evidence }: ProvenTensor): 
   if (!fits || rows > END2END_MAX) return [`[${dims}] is not the shape of a list of boxes with a score and a class`];
   const axis = evidence?.columns;
   const count = axis?.boxes?.count ?? 0;
-  // In a black picture a model with its suppression inside finds nothing, so that only the file itself can tell.
-  if (count === 0 && !isNamed && !card.isEndToEnd) return ['its first run gave no box to tell by'];
   const unit = unitOf(axis);
   const [, , , , , classes] = axis?.max ?? [];
   const flaw =
@@ -269,7 +272,15 @@ function readEnd2end(subject: Subject, { name, dims, evidence }: ProvenTensor): 
     (labels !== undefined && classes !== undefined && classes >= labels
       ? `it gave the class number ${classes}, and ${labelsText(subject)}`
       : undefined);
-  return [flaw ?? reading('end2end', { kind: 'end2end', output: name, ...(unit === 'fractions' && { unit }) })];
+  if (flaw !== undefined) return [flaw];
+  // In a black picture a model with its suppression inside finds nothing: then only the file itself can tell, or the user.
+  const isRtDetr = labels === columns - 4;
+  const isSaid = isNamed || card.isEndToEnd || (card.task !== undefined && labels !== undefined && !isRtDetr);
+  const open =
+    count > 0 || isSaid
+      ? undefined
+      : { why: `its output [${dims}] is empty for a black picture`, option: '--head end2end' };
+  return [reading('end2end', { kind: 'end2end', output: name, ...(unit === 'fractions' && { unit }) }, open)];
 }
 
 /** More boxes are no list of what was found. */
@@ -283,9 +294,9 @@ function readJoinedRtDetr(subject: Subject, { name, dims, evidence }: ProvenTens
   if (columns <= 4 || rows > QUERIES_MAX) return [`[${dims}] is not the shape of an RT-DETR's output`];
   const axis = evidence?.columns;
   const isSaid = isNamed || card.isRtDetr;
-  const cells = cellCounts(subject);
-  const isCells = cells.has(rows) || cells.has(columns);
-  if (!isSaid && (isCells || !axis?.boxes?.count)) return ['nothing tells that it is an RT-DETR'];
+  const isTable = rows > columns && !cellCounts(subject).has(rows);
+  const isLikely = (axis?.boxes?.count ?? 0) > 0 && (subject.labels !== undefined || isTable);
+  if (!isSaid && !isLikely) return ['nothing tells that it is an RT-DETR'];
   const flaw =
     labelFlaw(subject, columns - 4) ??
     fractionFlaw(axis) ??
@@ -377,7 +388,7 @@ function readRfDetr(subject: Subject, pair: Pair): Verdict[] {
 }
 
 /** The names that its exporter gives. */
-function isRfDetr({ boxes, scores }: Pair): boolean {
+export function isRfDetr({ boxes, scores }: Pair): boolean {
   return boxes.name === 'dets' && scores.name === 'labels';
 }
 
@@ -521,6 +532,12 @@ export function probabilityFlaw(axis: AxisEvidence | undefined, from: number, to
   const low = Math.min(...axis.min.slice(from, to));
   const high = Math.max(...axis.max.slice(from, to));
   return low < -0.001 || high > 1.001 ? `its scores go from ${low} to ${high}: they are no probabilities` : undefined;
+}
+
+/** What is at odds with classes without an objectness: nothing has each box of a black picture. */
+function constantFlaw(axis: AxisEvidence | undefined, from: number, to: number): string | undefined {
+  const place = axis?.min.slice(from, to).findIndex((low) => low > 0.1) ?? -1;
+  return place < 0 ? undefined : `its class ${place} has every box of a black picture: it is an angle or the like`;
 }
 
 function areProbabilities(evidence: Evidence | undefined): boolean {
