@@ -44,7 +44,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
   if (typeof wanted !== 'object' && !isTensors) refuseByKind(name, proof);
   const picture = proof.inputs[0];
   if (!picture || proof.inputs.length !== 1) {
-    throw undecided(name, `it has ${proof.inputs.length} inputs, and a picture is one`, '--manifest');
+    throw unsupported(name, `it has ${proof.inputs.length} inputs, and a picture is one`);
   }
   const frame = guessFrame(name, picture);
   const defaults = { confidence: 0.5, iou: 0.45 };
@@ -175,9 +175,9 @@ function guessHead(
     const names = new Set(found.map((reading) => reading.name));
     const shapes = `its outputs ${shapesOf(outputs)} can be read in several ways`;
     if (second && names.size === 1) throw undecided(name, shapes, '--manifest, where the output is named');
-    const why = found.flatMap(({ open }) => (open ? [open.why] : []));
+    const why = [...(second ? [shapes] : []), ...found.flatMap(({ open }) => (open ? [open.why] : []))];
     const options = found.map((reading) => reading.open?.option ?? `--head ${reading.name}`);
-    throw undecided(name, why.join('; ') || shapes, options.join(' or '));
+    throw undecided(name, why.join('; '), options.join(' or '));
   }
   throw unread(name, subject);
 }
@@ -319,7 +319,8 @@ function cocoLabels(name: string, classes: number): readonly string[] {
 }
 
 function undecided(name: string, why: string, option: string): SightlineError {
-  return new SightlineError('USAGE', `${name}: ${why}; say what it is with ${option}`);
+  // Other commands have no such options: who gave them the file imports it first.
+  return new SightlineError('USAGE', `${name}: ${why}; say what it is to "sightline models import" with ${option}`);
 }
 
 function unsupported(name: string, why: string): SightlineError {

@@ -338,6 +338,12 @@ describe('boxes that the model chose itself', () => {
     expectBox(detections[0]!.box, 0.25, 0.125, 0.5, 0.25);
   });
 
+  test('a list that was empty in the first run', () => {
+    const d = new Detector({ head: { kind: 'end2end' }, input: INPUT, labels: LABELS }, { o: [1, 0, 6] });
+    expect(d.detect(outputs, FULL, THRESHOLDS).detections).toHaveLength(3);
+    expect(d.detect({ o: tensor([1, 0, 6], []) }, FULL, THRESHOLDS).detections).toEqual([]);
+  });
+
   test('thresholds by class', () => {
     const strict = { confidence: 0.5, iou: 0.45, perClass: { dog: 0.85 } };
     const { detections } = detector({ kind: 'end2end' }, outputs).detect(outputs, FULL, strict);

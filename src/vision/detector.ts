@@ -31,6 +31,8 @@ export interface Detected {
 
 /** Most detections that one frame can have. */
 export const DETECTIONS_MAX = 300;
+/** Most boxes that are looked at of a list whose length is the model's choice. */
+const END2END_MAX = 5000;
 
 /**
  * From output tensors to detections, for one model. Holds the anchors and the scratch space, so it serves one frame at a
@@ -196,7 +198,8 @@ function planHead(
       demand(output.columns >= 6, `${output.columns} numbers a row`);
       const [w, h] = extent(head.unit, input);
       return {
-        anchors: output.rows,
+        // The list may be longer for another picture.
+        anchors: Math.max(output.rows, END2END_MAX),
         // The output says a class by its number: there are as many as have a label.
         classes: labels.length,
         isEndToEnd: true,

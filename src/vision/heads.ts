@@ -183,7 +183,8 @@ export function decodeEnd2end(
   const { data } = output;
   const size = output.dims.at(-1)!;
   const others = thresholds.at(-1)!;
-  for (let i = 0, row = 0; i < out.capacity; i++, row += size) {
+  const rows = Math.min(out.capacity, Math.floor(data.length / size));
+  for (let i = 0, row = 0; i < rows; i++, row += size) {
     const score = data[row + 4]!;
     const classId = Math.round(data[row + 5]!);
     if (!(score > 0 && classId >= 0 && score >= (thresholds[classId] ?? others))) continue;
