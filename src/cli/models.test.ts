@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { toSightlineError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
+import { attr, DataType, encodeOnnx, node, tensor } from '../inference/onnx/model.ts';
 import type { CliContext } from './context.ts';
 import { registerModels } from './models.ts';
 
@@ -113,6 +114,34 @@ describe('models import', () => {
   test('says which option is missing', async () => {
     const { error } = await run('import', OBJECTRON);
     expect(error).toMatch(/^USAGE: object_detection_3d_cup\.tflite: .*--head/);
+  });
+
+  test("lends COCO's names to a model when it is told to", async () => {
+    // A YOLOv8 with 80 classes and no names, whose boxes lie in the middle of 96×96: 12² + 6² + 3² = 189 of them.
+    const values = Float32Array.from({ length: 84 * 189 }, (_, i) => (i < 2 * 189 ? 48 : i < 4 * 189 ? 20 : 0.001));
+    const bytes = encodeOnnx({
+      irVersion: 8,
+      opset: 18,
+      producerName: 'test',
+      metadata: {},
+      graph: {
+        name: 'nameless',
+        node: [
+          node('ReduceMin', ['images', 'axes'], ['least'], [attr.int('keepdims', 0)]),
+          node('Add', ['least', 'values'], ['output0']),
+        ],
+        initializer: [tensor.int64('axes', [3], [1, 2, 3]), tensor.float('values', [1, 84, 189], values)],
+        input: [{ name: 'images', elemType: DataType.float, shape: [1, 3, 96, 96] }],
+        output: [{ name: 'output0', elemType: DataType.float, shape: [1, 84, 189] }],
+      },
+    });
+    await writeFile(join(folder, 'nameless.onnx'), bytes);
+    const labelsOf = async (id: string, ...flags: string[]) => {
+      await run('import', 'nameless.onnx', '--id', id, ...flags);
+      return (JSON.parse((await run('info', id, '--json')).out) as { labels: string[] }).labels.slice(0, 2);
+    };
+    expect(await labelsOf('unnamed')).toEqual(['class 0', 'class 1']);
+    expect(await labelsOf('named', '--labels', 'coco')).toEqual(['person', 'bicycle']);
   });
 
   test('with options takes the model in, and list and bench know it', async () => {

@@ -43,6 +43,32 @@ function tinyYolo(version: number): Uint8Array {
   });
 }
 
+/** A model that answers the same to every picture of 64×64. */
+function constantModel(outputs: Record<string, { dims: number[]; values: Float32Array }>): Uint8Array {
+  const names = Object.keys(outputs);
+  return encodeOnnx({
+    irVersion: 8,
+    opset: 18,
+    producerName: 'test',
+    metadata: {},
+    graph: {
+      name: 'constant',
+      node: [
+        node('ReduceMean', ['images', 'axes'], ['mean'], [attr.int('keepdims', 0)]),
+        node('Mul', ['mean', 'zero'], ['nothing']),
+        ...names.map((name) => node('Add', ['nothing', `${name}_values`], [name])),
+      ],
+      initializer: [
+        tensor.int64('axes', [3], [1, 2, 3]),
+        tensor.float('zero', [1], [0]),
+        ...names.map((name) => tensor.float(`${name}_values`, outputs[name]!.dims, outputs[name]!.values)),
+      ],
+      input: [{ name: 'images', elemType: DataType.float, shape: [1, 3, 64, 64] }],
+      output: names.map((name) => ({ name, elemType: DataType.float, shape: outputs[name]!.dims })),
+    },
+  });
+}
+
 async function tinyFile(name = 'Tiny Model.onnx', version = 1): Promise<string> {
   const path = join(dir, name);
   await writeFile(path, tinyYolo(version));
@@ -193,6 +219,33 @@ describe("the user's own models", () => {
       defaults: { confidence: 0.3 },
     });
     expect(manifest.input).toMatchObject({ fit: 'stretch', width: 32, std: [255, 255, 255] });
+  });
+
+  test('of a kind that would be guessed wrong by its shapes are told by names and first run, and run', async () => {
+    // RF-DETR with three classes: both outputs have four columns, and one query of 300 is sure.
+    const path = join(dir, 'rf-detr.onnx');
+    const queries = 300;
+    const boxes = Float32Array.from({ length: queries * 4 }, (_, i) => (i % 4 < 2 ? ((i * 7) % 97) / 97 : 0.1));
+    const logits = Float32Array.from({ length: queries * 4 }, (_, i) => (i === 1 ? 3 : i % 4 === 3 ? -9 : -6));
+    await writeFile(
+      path,
+      constantModel({
+        dets: { dims: [1, queries, 4], values: boxes },
+        labels: { dims: [1, queries, 4], values: logits },
+      }),
+    );
+    const { manifest } = await registry.import(path, { labels: ['cat', 'dog', 'bird'] });
+    expect(manifest).toMatchObject({
+      labels: ['cat', 'dog', 'bird'],
+      head: { kind: 'detr', logits: 'labels', boxes: 'dets', activation: 'sigmoid', background: 'last' },
+    });
+    expect((await withoutTime().resolve('rf-detr')).manifest).toEqual(manifest);
+    await expect(registry.import(path, { id: 'other', head: 'yolov8' })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('what fits is --head rf-detr'),
+    });
+    // What was refused left no name behind.
+    await expect(registry.get('other')).rejects.toMatchObject({ code: 'MODEL_UNKNOWN' });
   });
 
   test('cannot take a name that is bad or taken', async () => {

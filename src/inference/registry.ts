@@ -193,7 +193,6 @@ export class ModelRegistry {
     });
     const manifest: ModelManifest = {
       id,
-      title: name,
       format,
       source: { kind: 'file', path },
       sha256,
@@ -247,7 +246,7 @@ export class ModelRegistry {
   async #proof(name: string, onnxPath: string, size?: Size): Promise<Proof> {
     const provider = this.#options.provider ?? 'cpu';
     // The file was hashed a moment ago: its name is its content.
-    const key = `${basename(onnxPath, '.onnx')}-${provider}-${runtimeVersion()}`;
+    const key = `${basename(onnxPath, '.onnx')}-${provider}-${runtimeVersion()}-v${PROOF_VERSION}`;
     const cached = await this.#store.readRecord('proofs', key);
     if (isProof(cached) && takes(cached, size)) return cached;
     const question = { onnxPath, provider, ...(size && { size: { width: size.width, height: size.height } }) };
@@ -309,6 +308,8 @@ export class ModelRegistry {
 }
 
 const SHA256 = /^[0-9a-f]{64}$/;
+/** Counts up when a proof says more than before, so that old ones are made anew. */
+const PROOF_VERSION = 2;
 
 async function readManifestFile(path: string): Promise<ModelManifest> {
   const text = await readFile(path, 'utf8').catch((thrown: Error) => {
