@@ -10,8 +10,8 @@ import { TensorType, typeName } from './schema.ts';
  * A TFLite model as an ONNX file with the same inputs and outputs: same names, same order, same layout (NHWC), and a symbolic
  * first dimension `batch` where the graph allows one. Real numbers are float32: constants in half precision or quantised ones
  * are widened here, once, and a quantised model computes in floats, rounded at each tensor to the numbers that the tensor has in
- * the file. Its inputs and outputs are the real values, not the numbers. Inputs of bytes that stand for nothing else are floats
- * of 0..255 (uint8) or −128..127.
+ * the file. Inputs and outputs are floats: of a quantised tensor the real values, not the numbers; of bytes that stand for nothing
+ * else 0..255 (uint8) or −128..127; of integers the same numbers.
  *
  * Tensors keep TFLite's layout all the way: each convolution, pooling or resizing stands between two transposes, and ONNX
  * Runtime's optimizer cancels the pairs.
@@ -28,13 +28,16 @@ export function convertTflite(bytes: Uint8Array, name: string): Uint8Array {
   const builder = new GraphBuilder(graph, name, bytes.length);
   const names = new Map([...inputs, ...outputs].map((index) => [index, builder.name(index)]));
   for (const index of inputs) convertInput(builder, index);
+  // Integers become floats on their way out, so that inside they have another name.
+  for (const index of outputs)
+    if (!builder.isReal(index)) builder.rename(index, builder.fresh(`${builder.name(index)}/inside`));
   for (const operator of graph.operators) convertOperator(operator, builder);
-  for (const index of outputs) convertOutput(builder, inputs, index);
-  const info = (index: number, elemType: DataType) => {
+  for (const index of outputs) convertOutput(builder, inputs, index, names.get(index) ?? '');
+  const info = (index: number) => {
     const shape = builder.shape(index);
     return {
       name: names.get(index) ?? '',
-      elemType,
+      elemType: DataType.float,
       shape: builder.batchIsFixed || builder.isConstant(index) ? [...shape] : [BATCH, ...shape.slice(1)],
     };
   };
@@ -47,8 +50,8 @@ export function convertTflite(bytes: Uint8Array, name: string): Uint8Array {
       name: 'tflite',
       node: builder.nodes,
       initializer: builder.initializers,
-      input: inputs.map((index) => info(index, DataType.float)),
-      output: outputs.map((index) => info(index, builder.elementType(index))),
+      input: inputs.map(info),
+      output: outputs.map(info),
     },
   });
 }
@@ -75,9 +78,11 @@ function convertInput(builder: GraphBuilder, index: number): void {
 }
 
 /** ONNX wants a node behind each output, also behind a constant, and another name than an input's. */
-function convertOutput(builder: GraphBuilder, inputs: readonly number[], index: number): void {
+function convertOutput(builder: GraphBuilder, inputs: readonly number[], index: number, outside: string): void {
   const { name } = builder.tensor(index);
   if (inputs.includes(index)) throw builder.unsupported(`the output "${name}" is the input itself`);
   const from = builder.operand(index);
-  if (from !== builder.name(index)) builder.emit('Identity', [from], builder.name(index));
+  const isFloat = builder.elementType(index) === DataType.float;
+  if (!isFloat) builder.emit('Cast', [from], outside, [attr.int('to', DataType.float)]);
+  else if (from !== outside) builder.emit('Identity', [from], outside);
 }

@@ -115,8 +115,8 @@ function broadcast(operator: TfliteOperator, graph: GraphBuilder, operands: read
 function binary(opType: string): Convert {
   return (operator, graph) => {
     const operands = operandsOf(operator, graph, 2);
-    const shape = broadcast(operator, graph, operands);
     const names = operands.map((index) => graph.real(operator.kind, index));
+    const shape = broadcast(operator, graph, operands);
     result(operator, graph, shape, (to) => graph.emit(opType, names, to));
   };
 }

@@ -303,7 +303,7 @@ describe('refusals', () => {
       { operator: { code: 39 }, operands: [X, integers('order', [0, 1, 2, 2])], result: [1, 7, 6, 6] },
       { operator: { code: 36 }, operands: [X, integers('at', [1])], result: [1, 7, 6, 4] },
       { operator: { code: 49 }, operands: [integers('axis', [1], []), X], results: [[1], [1]] },
-      { operator: { code: 19 }, operands: [X, X], result: [1, 7, 6, 4] },
+      { operator: { code: 0 }, operands: [X], result: [1, 7, 6, 4] },
       { operator: { code: 83 }, operands: [X, given('x2', [1, 7, 6])], result: [2, 1, 7, 6, 4] },
       {
         operator: { code: 45 },

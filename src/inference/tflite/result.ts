@@ -124,9 +124,12 @@ export function axisOf(axis: number, rank: number, operator: TfliteOperator, gra
   return counted;
 }
 
-/** The operator's inputs, of which there must be as many as `counts` says. */
+/**
+ * The operator's inputs, of which there must be as many as `counts` says. Of an operator with one operand those behind it are
+ * not looked at: there is nothing that they could say.
+ */
 export function operandsOf(operator: TfliteOperator, graph: GraphBuilder, ...counts: number[]): number[] {
-  const operands = [...operator.inputs];
+  const operands = counts[0] === 1 ? operator.inputs.slice(0, 1) : [...operator.inputs];
   if (counts.includes(operands.length) && !operands.includes(-1)) return operands;
   throw graph.damaged(`${operator.kind} has ${operands.length} operands instead of ${counts.join(' or ')}`);
 }
