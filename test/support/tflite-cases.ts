@@ -689,6 +689,11 @@ function inUnits(
   };
 }
 
+/** A computed tensor with type and scale of another one. */
+function likeOf({ type, quantisation }: WrittenTensor, { name, shape }: WrittenTensor): WrittenTensor {
+  return { name, shape, type: type!, quantisation: quantisation! };
+}
+
 /** A constant in the units of another tensor. */
 function inUnitsOf({ quantisation }: WrittenTensor, tensor: WrittenTensor, type: Type8): WrittenTensor {
   return inUnits(tensor, type, quantisation!.scales[0]!, quantisation!.zeroPoints[0]!, floatsOf(tensor));
@@ -733,8 +738,7 @@ export function quantisedFileOf(
     inputs[0]!.data,
   );
   const operands: WrittenTensor[] = tensorsOf(item).map((tensor, i) => {
-    if (!tensor.data && ONE_SCALE.includes(code))
-      return { ...tensor, type: first.type!, quantisation: first.quantisation! };
+    if (!tensor.data && ONE_SCALE.includes(code)) return likeOf(first, tensor);
     if (!tensor.data) return asymmetric(tensor, type, inputs[next++]!.data);
     if (tensor.type !== undefined || i === biasAt) return tensor;
     if (i !== weightsAt && ONE_SCALE.includes(code)) return inUnitsOf(first, tensor, type);
@@ -749,9 +753,7 @@ export function quantisedFileOf(
     const [scale, zeroPoint] = FIXED[code] ?? [];
     if (scale !== undefined && zeroPoint !== undefined)
       return inUnits(tensor, type, scale, type === 'int8' ? zeroPoint : zeroPoint + 128, values);
-    return ONE_SCALE.includes(code)
-      ? { ...tensor, type: first.type!, quantisation: first.quantisation! }
-      : asymmetric(tensor, type, values);
+    return ONE_SCALE.includes(code) ? likeOf(first, tensor) : asymmetric(tensor, type, values);
   });
   return fileOf(item, { operands, results: made });
 }

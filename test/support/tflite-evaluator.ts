@@ -225,7 +225,7 @@ function spread(view: DataView, table: number, stored: readonly number[], shape:
     const holder = slot(view, dimension, field + 1);
     const { start, length } = vectorAt(view, slot(view, holder + view.getUint32(holder, true), 0));
     const read = [
-      (_: number) => 0,
+      () => 0,
       (i: number) => view.getInt32(start + i * 4, true),
       (i: number) => view.getUint16(start + i * 2, true),
       (i: number) => view.getUint8(start + i),
@@ -451,7 +451,7 @@ function compute(graph: Graph, operator: Operator, get: Get): Float32Array[] {
       return [reduce(operand(0), list(1), (xs) => Math.max(...xs))];
     case 83: {
       const axis = int(1) < 0 ? int(1) + shape.length : int(1);
-      const stacked = parts().map((p) => ({ ...p, shape: p.shape.toSpliced(axis, 0, 1) }));
+      const stacked = parts().map(({ data, shape: own }) => ({ data, shape: own.toSpliced(axis, 0, 1) }));
       return [concatenate(stacked, axis, shape)];
     }
     case 88: {
@@ -471,7 +471,6 @@ function compute(graph: Graph, operator: Operator, get: Get): Float32Array[] {
       return [pair((a, b) => (a - b) ** 2)];
     case 100: {
       const by = list(1);
-      const mirrored = (p: number, extent: number) => (p < 0 ? -p : p >= extent ? 2 * (extent - 1) - p : p);
       const from = operand(0).shape;
       return [pick(operand(0), shape, (place) => place.map((p, axis) => mirrored(p - by[axis * 2]!, from[axis]!)))];
     }
@@ -686,6 +685,12 @@ function combine(a: Value, b: Value, shape: number[], of: (a: number, b: number)
   );
 }
 
+/** A place beyond the edge, which the edge is not part of, in a mirror. */
+function mirrored(p: number, extent: number): number {
+  if (p < 0) return -p;
+  return p < extent ? p : 2 * (extent - 1) - p;
+}
+
 /** Each row along the last axis by itself. */
 function alongLast(input: Value, of: (row: number[]) => number[]): Float32Array {
   const extent = input.shape.at(-1)!;
@@ -808,6 +813,8 @@ interface Masks {
   readonly offset: number;
 }
 
+const bit = (mask: number, i: number) => Math.floor(mask / 2 ** i) % 2 === 1;
+
 /** As Python slices: lists the indices of each dimension, then takes what they say. */
 function stridedSlice(
   input: Value,
@@ -817,7 +824,6 @@ function stridedSlice(
   masks: Masks,
   shape: number[],
 ): Float32Array {
-  const bit = (mask: number, i: number) => Math.floor(mask / 2 ** i) % 2 === 1;
   const plain = begin.filter((_, i) => !bit(masks.ellipsis, i) && !bit(masks.fresh, i)).length;
   const chosen: number[][] = [];
   const all = () => chosen.push(Array.from({ length: input.shape[chosen.length]! }, (_, i) => i));

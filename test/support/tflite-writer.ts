@@ -60,69 +60,16 @@ export interface WrittenGraph {
 }
 
 /** Number of the option table in the union `BuiltinOptions`, by `BuiltinOperator`. */
-const OPTION_TABLES: Readonly<Record<number, number>> = {
-  ...{
-    0: 11,
-    1: 5,
-    2: 10,
-    3: 1,
-    4: 2,
-    5: 94,
-    6: 38,
-    9: 8,
-    11: 12,
-    17: 5,
-    18: 21,
-    22: 17,
-    23: 15,
-    25: 9,
-    26: 19,
-    34: 22,
-    36: 23,
-    39: 26,
-    40: 27,
-    41: 28,
-    42: 29,
-    43: 30,
-    45: 32,
-    47: 33,
-    49: 35,
-    50: 36,
-    53: 37,
-    55: 39,
-    56: 40,
-    57: 39,
-    59: 42,
-    60: 43,
-    65: 48,
-    67: 49,
-    69: 51,
-    70: 52,
-    74: 27,
-    77: 55,
-    78: 56,
-    79: 57,
-    81: 27,
-    82: 27,
-    83: 59,
-    88: 64,
-    89: 27,
-    92: 66,
-    97: 74,
-    98: 75,
-    99: 76,
-    100: 77,
-    101: 78,
-    102: 79,
-    108: 84,
-    114: 89,
-    117: 91,
-    124: 99,
-    126: 101,
-    130: 104,
-    150: 116,
-  },
-};
+const OPTION_TABLES = new Map(
+  (
+    '0=11 1=5 2=10 3=1 4=2 5=94 6=38 9=8 11=12 17=5 18=21 22=17 23=15 25=9 26=19 34=22 36=23 39=26 40=27 ' +
+    '41=28 42=29 43=30 45=32 47=33 49=35 50=36 53=37 55=39 56=40 57=39 59=42 60=43 65=48 67=49 69=51 ' +
+    '70=52 74=27 77=55 78=56 79=57 81=27 82=27 83=59 88=64 89=27 92=66 97=74 98=75 99=76 100=77 101=78 ' +
+    '102=79 108=84 114=89 117=91 124=99 126=101 130=104 150=116'
+  )
+    .split(' ')
+    .map((pair): [number, number] => [Number(pair.split('=')[0]), Number(pair.split('=')[1])]),
+);
 
 export function writeTflite(graph: WrittenGraph): Uint8Array {
   const b = new Builder(1024);
@@ -172,7 +119,7 @@ export function writeTflite(graph: WrittenGraph): Uint8Array {
         b.addFieldInt32(0, i, 0);
         b.addFieldOffset(1, inputs, 0);
         b.addFieldOffset(2, outputs, 0);
-        b.addFieldInt8(3, OPTION_TABLES[code] ?? 0, 0);
+        b.addFieldInt8(3, OPTION_TABLES.get(code) ?? 0, 0);
         b.addFieldOffset(4, optionTable, 0);
       });
     },

@@ -4,7 +4,7 @@ import type { OnnxAttribute, OnnxNode, OnnxTensor } from '../onnx/model.ts';
 import { elementsOf } from './arrays.ts';
 import { halfToFloat } from './half.ts';
 import type { Quantisation, TfliteGraph, TfliteTensor } from './reader.ts';
-import { ELEMENT_BYTES, TensorType, typeName } from './schema.ts';
+import { elementBytes, TensorType, typeName } from './schema.ts';
 import { densify } from './sparse.ts';
 
 /** Name of the symbolic first dimension. */
@@ -190,9 +190,9 @@ export class GraphBuilder {
     const known = this.#floats.get(source);
     if (known) return known;
     const { type, name, shape, sparsity, quantisation } = this.tensor(source);
-    const elementBytes = ELEMENT_BYTES[type];
+    const size = elementBytes(type);
     if (this.tensor(source).data === undefined) return undefined;
-    if (!this.isReal(source) || elementBytes === undefined)
+    if (!this.isReal(source) || size === undefined)
       throw this.unsupported(`the constant "${name}" has the type ${typeName(type)} where real numbers are due`);
     this.#spend(elementsOf(shape) * 4, sparsity ? 'sparse' : 'plain');
     const bytes = this.#bytes(source) as Uint8Array;
@@ -281,10 +281,10 @@ export class GraphBuilder {
     if (!data || !sparsity) return data;
     const known = this.#dense.get(index);
     if (known) return known;
-    const elementBytes = ELEMENT_BYTES[type];
-    if (elementBytes === undefined) throw this.#typeError(name, type, 'numbers');
-    this.#spend(elementsOf(shape) * elementBytes, 'sparse');
-    const plain = densify(data, elementBytes, shape, sparsity);
+    const size = elementBytes(type);
+    if (size === undefined) throw this.#typeError(name, type, 'numbers');
+    this.#spend(elementsOf(shape) * size, 'sparse');
+    const plain = densify(data, size, shape, sparsity);
     if (!plain) throw this.damaged(`the sparse tensor "${name}" does not fit its shape [${shape}]`);
     this.#dense.set(index, plain);
     return plain;

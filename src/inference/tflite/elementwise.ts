@@ -89,16 +89,15 @@ function gelu(operator: TfliteOperator, graph: GraphBuilder): void {
       graph.emit(opType, inputs, name);
       return name;
     };
-    const number = (value: number) => graph.number(value);
     let gate: string;
     if (operator.options['approximate']) {
       const cube = step('Mul', [step('Mul', [from, from]), from]);
-      const inner = step('Add', [from, step('Mul', [cube, number(0.044715)])]);
-      gate = step('Tanh', [step('Mul', [inner, number(Math.sqrt(2 / Math.PI))])]);
+      const inner = step('Add', [from, step('Mul', [cube, graph.number(0.044715)])]);
+      gate = step('Tanh', [step('Mul', [inner, graph.number(Math.sqrt(2 / Math.PI))])]);
     } else {
-      gate = step('Erf', [step('Mul', [from, number(Math.SQRT1_2)])]);
+      gate = step('Erf', [step('Mul', [from, graph.number(Math.SQRT1_2)])]);
     }
-    step('Mul', [step('Mul', [from, number(0.5)]), step('Add', [gate, number(1)])], to);
+    step('Mul', [step('Mul', [from, graph.number(0.5)]), step('Add', [gate, graph.number(1)])], to);
   });
 }
 
@@ -218,7 +217,7 @@ function cast(operator: TfliteOperator, graph: GraphBuilder): void {
   graph.elementType(input);
   graph.define(operator.kind, output, graph.shape(input));
   const name = graph.name(output);
-  const isNarrow = (type: number) => type === DataType.uint8 || type === DataType.int8;
-  if (isNarrow(to)) throw graph.unsupported(`CAST to ${typeName(types[1]?.type ?? -1)}`);
+  if (to === DataType.uint8 || to === DataType.int8)
+    throw graph.unsupported(`CAST to ${typeName(types[1]?.type ?? -1)}`);
   graph.emit('Cast', [from], name, [attr.int('to', to)]);
 }

@@ -93,13 +93,17 @@ function sameValues(
   return from && elementsOf(shape) === from.values.length ? { shape, values: from.values } : undefined;
 }
 
+/** Element i of a list, or the only one that it has. */
+function repeated({ values }: Integers, i: number): number {
+  return values[values.length === 1 ? 0 : i] as number;
+}
+
 /** Lists of equal length, or one number with a list. */
 function pairwise(of: (a: number, b: number) => number): Rule {
   return ([a, b]) => {
     if (!a || !b) return undefined;
     const longer = a.values.length >= b.values.length ? a : b;
     if (String(a.shape) !== String(b.shape) && a.values.length !== 1 && b.values.length !== 1) return undefined;
-    const at = (from: Integers, i: number) => from.values[from.values.length === 1 ? 0 : i] as number;
-    return { shape: longer.shape, values: longer.values.map((_, i) => of(at(a, i), at(b, i))) };
+    return { shape: longer.shape, values: longer.values.map((_, i) => of(repeated(a, i), repeated(b, i))) };
   };
 }

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
 import {
@@ -15,6 +16,7 @@ import {
 import type { Case, CaseTensor } from '../../../test/support/tflite-cases.ts';
 import { evaluateTflite, outputSteps } from '../../../test/support/tflite-evaluator.ts';
 import { convertTflite } from './convert.ts';
+import { SUPPORTED } from './operators.ts';
 
 /** Every operator and option, in floats and quantised: ONNX Runtime on the conversion against the plain evaluation. */
 
@@ -51,7 +53,7 @@ function expectEqual(actual: Tensor, expected: ArrayLike<number>, step: number, 
 }
 
 /** The converted file against the evaluated one; then two pictures at once, where it takes them. */
-async function check(file: Uint8Array, inputs: readonly Input[], why: string): Promise<void> {
+async function expectConverted(file: Uint8Array, inputs: readonly Input[], why: string): Promise<void> {
   const session = await open(file);
   const steps = outputSteps(file);
   const expected = evaluateTflite(
@@ -64,11 +66,11 @@ async function check(file: Uint8Array, inputs: readonly Input[], why: string): P
     expectEqual(actual[name]!, data, steps.get(name)!, why);
   }
   const takesBatch = session.inputMetadata.every((m) => m.isTensor && typeof m.shape[0] === 'string');
-  if (takesBatch) await checkBatch(session, inputs, actual, steps, why);
+  if (takesBatch) await expectBatch(session, inputs, actual, steps, why);
   await session.release();
 }
 
-async function checkBatch(
+async function expectBatch(
   session: InferenceSession,
   inputs: readonly Input[],
   alone: Record<string, Tensor>,
@@ -92,7 +94,7 @@ async function checkBatch(
 
 describe(`in floats, seed ${SEED}`, () => {
   test.each(CASES)('$what', async (item) => {
-    await check(fileOf(item), inputsOf(item), `seed ${SEED}`);
+    await expectConverted(fileOf(item), inputsOf(item), `seed ${SEED}`);
   });
 });
 
@@ -103,7 +105,7 @@ describe.each(['int8', 'uint8'] as const)(`in %s, seed ${SEED}`, (type) => {
     const results = [...evaluateTflite(fileOf(item), data).values()].map((value) => value.data);
     const file = quantisedFileOf(item, type, inputs, results);
     const isMean = /AVERAGE_POOL_2D|RESIZE_BILINEAR/.test(item.what);
-    await check(file, inputs, `${isMean ? 'means, ' : ''}seed ${SEED}`);
+    await expectConverted(file, inputs, `${isMean ? 'means, ' : ''}seed ${SEED}`);
     // The case itself must make sense: 8 bits come near the floats.
     const steps = outputSteps(file);
     [...evaluateTflite(file, data)].forEach(([name, value], i) => {
@@ -137,6 +139,17 @@ test('the batch stays open unless pictures are mixed', async () => {
 });
 
 const X = given('x', [1, 7, 6, 4]);
+
+test('the docs list what is converted, and do not name it among what is refused', async () => {
+  const text = await readFile(new URL('../../../docs/tflite.md', import.meta.url), 'utf8');
+  const [, supported = '', refused = ''] = text.split(/^## (?:Operators|What is refused.*)$/m);
+  const namesIn = (part: string): string[] => part.match(/\b[A-Z][A-Z0-9]*(?:_[A-Za-z0-9]+)*\b/g) ?? [];
+  const [list = '', rest = ''] = supported.split('\nwith all their options');
+  const early = namesIn(rest).filter((name) => !namesIn(list).includes(name));
+  expect([...namesIn(list), ...early.filter((name) => SUPPORTED.includes(name))].toSorted()).toEqual(SUPPORTED);
+  const others = refused.slice(0, refused.indexOf('- Several subgraphs'));
+  expect(namesIn(others).filter((name) => SUPPORTED.includes(name))).toEqual([]);
+});
 
 describe('refusals', () => {
   const refusalOf = (item: Omit<Case, 'what'>) => {

@@ -13,7 +13,7 @@ import { WINDOWS } from './windows.ts';
 const OPERATORS: Readonly<Record<string, Convert>> = { ...WINDOWS, ...ELEMENTWISE, ...LAYOUT };
 
 /** Operators that Sightline converts; SHAPE, RANK and FLOOR_DIV only where what they give is known at import. */
-export const SUPPORTED: readonly string[] = [...Object.keys(OPERATORS), 'FLOOR_DIV', 'RANK', 'SHAPE'].sort();
+export const SUPPORTED: readonly string[] = [...Object.keys(OPERATORS), 'FLOOR_DIV', 'RANK', 'SHAPE'].toSorted();
 
 /** What to do about operators that stand at the end of many files. */
 const HINTS: Readonly<Record<string, string>> = {

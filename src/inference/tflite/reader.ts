@@ -1,6 +1,6 @@
 import { ByteBuffer } from 'flatbuffers';
 import { SightlineError } from '../../base/errors.ts';
-import { CUSTOM_OPERATOR, ELEMENT_BYTES, operatorName, OPTION_LISTS, OPTIONS } from './schema.ts';
+import { CUSTOM_OPERATOR, elementBytes, operatorName, OPTION_LISTS, OPTIONS } from './schema.ts';
 import type { OptionType } from './schema.ts';
 
 /**
@@ -294,7 +294,7 @@ function readTensor(table: Table, buffers: readonly Table[]): TfliteTensor {
   if (data.length === 0) return index > 0 && shape.includes(0) ? { ...head, data } : head;
   const sparsity = readSparsity(table.table(6));
   if (sparsity) return { ...head, data, sparsity };
-  const expected = shape.reduce((a, b) => a * b, ELEMENT_BYTES[type] ?? Number.NaN);
+  const expected = shape.reduce((a, b) => a * b, elementBytes(type) ?? Number.NaN);
   // Strings and sub-byte types have no fixed element size; nothing converts them, so their length is not judged.
   if (!Number.isNaN(expected) && data.length !== expected) {
     throw new Damage(`the tensor "${name}" of shape [${shape}] has ${data.length} bytes instead of ${expected}`);

@@ -25,10 +25,13 @@ export function typeName(type: number): string {
   return TYPE_NAMES[type] ?? `TYPE_${type}`;
 }
 
-/** Bytes of one element, by `TensorType`; strings, handles and packed types have no such size. */
-export const ELEMENT_BYTES: Readonly<Record<number, number>> = {
-  ...{ 0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 8: 8, 9: 1, 10: 8, 11: 16, 12: 8, 15: 4, 16: 2, 18: 2 },
-};
+/** Bytes of one element, in the order of `TYPE_NAMES`; 0 for strings, handles and packed types, which have no such size. */
+const BYTES = '4 2 4 1 8 0 1 2 8 1 8 16 8 0 0 4 2 0 2'.split(' ').map(Number);
+
+/** Bytes of one element of a `TensorType`, where all have the same. */
+export function elementBytes(type: number): number | undefined {
+  return BYTES[type] || undefined;
+}
 
 /** `BuiltinOperator`: all names in the order of their numbers, so that a refusal names what it refuses. */
 const OPERATORS = (

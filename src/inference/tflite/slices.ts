@@ -36,7 +36,6 @@ export function planSlice(shape: readonly number[], options: SliceOptions): Slic
   const { begin, end, strides, ellipsisMask, newAxisMask, shrinkAxisMask } = options;
   const entries = begin.length;
   if (end.length !== entries || strides.length !== entries || entries > 31) return undefined;
-  const has = (mask: number, i: number) => ((mask >> i) & 1) === 1;
   const ellipses = [...begin.keys()].filter((i) => has(ellipsisMask, i));
   if (ellipses.length > 1) return undefined;
   const [ellipsis = -1] = ellipses;
@@ -66,20 +65,23 @@ export function planSlice(shape: readonly number[], options: SliceOptions): Slic
   return { slices, shape: kept.map((k) => k.length), origins: kept.map((k) => k.origin) };
 }
 
+function has(mask: number, bit: number): boolean {
+  return ((mask >> bit) & 1) === 1;
+}
+
 function sliceAxis(size: number, i: number, options: SliceOptions): AxisSlice | undefined {
   const step = options.strides[i] ?? 1;
   const first = options.begin[i] ?? 0;
   const last = (options.end[i] ?? 0) + (options.offset ? first : 0);
-  const has = (mask: number) => ((mask >> i) & 1) === 1;
   if (step === 0) return undefined;
   const counted = (at: number) => (at < 0 ? at + size : at);
-  if (has(options.shrinkAxisMask)) {
-    const start = has(options.beginMask) ? (step > 0 ? 0 : size - 1) : counted(first);
+  if (has(options.shrinkAxisMask, i)) {
+    const start = has(options.beginMask, i) ? (step > 0 ? 0 : size - 1) : counted(first);
     return start >= 0 && start < size ? { start, step: 1, length: 1 } : undefined;
   }
   const [low, high] = step > 0 ? [0, size] : [-1, size - 1];
   const clamped = (at: number) => Math.min(high, Math.max(low, counted(at)));
-  const start = has(options.beginMask) ? (step > 0 ? 0 : size - 1) : clamped(first);
-  const stop = has(options.endMask) ? (step > 0 ? size : -1) : clamped(last);
+  const start = has(options.beginMask, i) ? (step > 0 ? 0 : size - 1) : clamped(first);
+  const stop = has(options.endMask, i) ? (step > 0 ? size : -1) : clamped(last);
   return { start, step, length: Math.max(0, Math.ceil((stop - start) / step)) };
 }

@@ -17,7 +17,7 @@ export function densify(
 ): Uint8Array | undefined {
   const rank = shape.length;
   const levels = rank + blockMap.length;
-  const isPermutation = [...order].sort((a, b) => a - b).every((dimension, i) => dimension === i);
+  const isPermutation = order.toSorted((a, b) => a - b).every((dimension, i) => dimension === i);
   if (order.length !== levels || dimensions.length !== levels || !isPermutation) return undefined;
   // How many blocks a dimension holds, and how many elements of it each block.
   const blockSize = shape.map(() => 1);
