@@ -26,6 +26,7 @@ import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, registryOptions } from './inference/settings.ts';
 import { checkJpeg, encodeJpeg } from './media/jpeg.ts';
+import { uprightSize } from './media/orient.ts';
 import { EventLoopMonitor } from './observe/event-loop.ts';
 import { judgeHealth } from './observe/health.ts';
 import { FrameLatencies } from './observe/histogram.ts';
@@ -157,7 +158,10 @@ export class Sightline implements AsyncDisposable {
         busyMs: performance.eventLoopUtilization().active,
         rssBytes: process.memoryUsage.rss(),
       }),
-      readJpeg: (bytes) => checkJpeg(bytes, imageLimits),
+      readJpeg: (bytes) => {
+        const header = checkJpeg(bytes, imageLimits);
+        return uprightSize(header, header.orientation);
+      },
       settings: laneSettings(config),
     });
     this.#topics = new Topics({

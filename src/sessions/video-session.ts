@@ -73,7 +73,7 @@ export interface VideoSessionParts {
   readonly settings: VideoSessionSettings;
   readonly clock: Clock;
   readonly observer: VideoObserver;
-  /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
+  /** Width and height of the upright picture from a JPEG's header; throws SightlineError FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
   /** The session has ended: its accounts are final. */
   readonly onClosed: (session: VideoSession) => void;
