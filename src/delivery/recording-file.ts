@@ -5,7 +5,8 @@ import { compressFrameSync } from 'lz4-napi';
 import { McapWriter } from '@mcap/core';
 import { SightlineError } from '../base/errors.ts';
 import type { Payload } from '../protocol/payload.ts';
-import { channelSchema, FORM_KEY, toForeign, toNs, type MessageForm } from './recording-format.ts';
+import { channelSchema } from './foreign-schema.ts';
+import { FORM_KEY, toForeign, toNs, type MessageForm } from './recording-format.ts';
 
 export const RECORDING_COMPRESSIONS = ['zstd', 'lz4', 'none'] as const;
 export type RecordingCompression = (typeof RECORDING_COMPRESSIONS)[number];
