@@ -118,7 +118,8 @@ function draftOf(value: unknown, depth: number, left: { parts: number }): Draft 
 function elementDraft(list: readonly unknown[], depth: number, left: { parts: number }): Draft | undefined {
   const step = Math.max(1, list.length / ELEMENTS_MAX);
   let draft: Draft | undefined;
-  for (let i = 0; i < list.length && --left.parts >= 0; i += step) {
+  for (let i = 0; i < list.length; i += step) {
+    if (--left.parts < 0) break;
     draft = join(draft, draftOf(list[Math.floor(i)], depth, left));
     if (draft === 'mixed') break;
   }

@@ -13,7 +13,8 @@ import { Hub } from '../stream/hub.ts';
 import { Topics } from '../stream/topics.ts';
 import { toMs, toNs } from './recording-format.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './recording.ts';
-import { lz4SizeBound, RecordingSource } from './replay-file.ts';
+import { lz4SizeBound } from './mcap-block.ts';
+import { RecordingSource } from './replay-file.ts';
 
 let folder: string;
 beforeEach(async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../base/clock.ts';
+import { SightlineError } from '../base/errors.ts';
 import { seededRandom } from '../base/random.ts';
 import { Payload } from '../protocol/payload.ts';
 import { Hub } from '../stream/hub.ts';
@@ -122,7 +123,7 @@ describe('a replay', () => {
     const strange = await collect(...['a//b', '/imu/#', '/imu', '/replay/control'].map((topic) => source(1, 1, topic)));
     const { replay, seen } = start({ source: strange });
     await replay.untilEnded();
-    expect(replay.state).toMatchObject({ published: 1, refused: 3 });
+    expect(replay.state).toMatchObject({ published: 1, refused: 3, refused_by: { TOPIC_BAD: 2, TOPIC_FORBIDDEN: 1 } });
     expect(seen('imu')).toEqual([0]);
   });
 
@@ -137,6 +138,66 @@ describe('a replay', () => {
     expect(() => start({ source: source(10, 1), ...options })).toThrow(
       expect.objectContaining({ code: 'USAGE', message: expect.stringMatching(message) }),
     );
+  });
+
+  test('what cannot be played of a source is counted and said, once of each kind, and the rest is played', async () => {
+    const damaged: ReplaySource = {
+      ...source(5, 1),
+      async *messages(fromMs, onRefused) {
+        for (let i = 0; i < 3; i++) onRefused?.(new SightlineError('PAYLOAD_BAD', 'the data is not JSON'), '/j');
+        onRefused?.(new SightlineError('SOURCE_UNREADABLE', 'the chunk at byte 5 cannot be read'), undefined);
+        yield* source(2, 1).messages(fromMs);
+      },
+    };
+    const said: string[] = [];
+    const { replay, seen } = start({ source: damaged, say: (line) => said.push(line) });
+    await replay.untilEnded();
+    expect(seen()).toEqual([0, 1]);
+    expect(replay.state).toMatchObject({
+      refused: 4,
+      refused_by: { PAYLOAD_BAD: 3, SOURCE_UNREADABLE: 1 },
+      error: null,
+    });
+    expect(said).toEqual([
+      expect.stringMatching(/^left out of "\/j": the data is not JSON \(PAYLOAD_BAD\)/),
+      expect.stringMatching(/^left out: the chunk at byte 5 cannot be read \(SOURCE_UNREADABLE\)/),
+    ]);
+  });
+
+  test('a gap of years is skipped and said; one that is short enough is waited for', async () => {
+    const times = [0, 60, BEGIN_MS, BEGIN_MS + 60];
+    const gappy: ReplaySource = {
+      startMs: 0,
+      endMs: BEGIN_MS + 60,
+      async *messages() {
+        for (const [n, logTimeMs] of times.entries()) {
+          yield { topic: 't', logTimeMs, publishTimeMs: logTimeMs, payload: Payload.of({ n }) };
+        }
+      },
+    };
+    const said: string[] = [];
+    const { replay, seen, samples } = start({ source: gappy, gapMaxMs: 100, say: (line) => said.push(line) });
+    await replay.untilEnded();
+    expect(seen()).toEqual([0, 1, 2, 3]);
+    const played = samples().map(({ publishedTimeMs }) => publishedTimeMs);
+    expect(played[1]! - played[0]!).toBeGreaterThan(55);
+    expect(played[3]! - played[2]!).toBeGreaterThan(55);
+    for (const { publishedTimeMs, data } of samples()) expect(publishedTimeMs - data.timeMs).toBeGreaterThan(-1);
+    expect(said).toEqual(['after 0.1 s there is no message for 53.9 years: skipped']);
+    expect(replay.state.skipped_s).toBeCloseTo(BEGIN_MS / 1000, -1);
+  });
+
+  test('a source that goes on beyond the end that it has told is played to its end', async () => {
+    const longer: ReplaySource = { ...source(3, 5), messages: (fromMs) => source(6, 5).messages(fromMs) };
+    const { replay, seen } = start({ source: longer });
+    expect(replay.state.duration_s).toBe(0.01);
+    await replay.untilEnded();
+    expect(seen()).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(replay.state).toMatchObject({ state: 'ended', duration_s: 0.025, position_s: 0.025 });
+    await replay.close();
+    const part = start({ source: longer, toMs: 10 });
+    await part.replay.untilEnded();
+    expect(part.seen()).toEqual([0, 1, 2]);
   });
 
   test('a source that breaks ends it with the error', async () => {
