@@ -55,14 +55,15 @@ function start(options: Pick<ReplayOptions, 'source'> & Partial<ReplayOptions>) 
 
 describe('a replay', () => {
   test('publishes everything in order, with the pauses of the recording divided by the speed', async () => {
-    const beganMs = performance.now();
+    const [beganMs, beganAtMs] = [performance.now(), systemClock.now()];
     const { replay, seen, samples } = start({ source: source(21, 50), speed: 10 });
     await replay.untilEnded();
     const tookMs = performance.now() - beganMs;
     expect(seen()).toEqual(Array.from({ length: 21 }, (_, n) => n));
     expect(tookMs).toBeGreaterThan(98);
-    const gapsMs = samples().map(({ publishedTimeMs }, n) => publishedTimeMs - samples()[0]!.publishedTimeMs - n * 5);
-    expect(Math.min(...gapsMs)).toBeGreaterThan(-5);
+    // Late beside a busy neighbour, early never.
+    const earlyMs = samples().map(({ publishedTimeMs }, n) => beganAtMs + n * 5 - publishedTimeMs);
+    expect(Math.max(...earlyMs)).toBeLessThan(1);
     // A message is as old when it is played as it was when it was recorded.
     for (const { publishedTimeMs, data } of samples()) expect(publishedTimeMs - data.timeMs).toBeGreaterThan(2.9);
     expect(replay.state).toMatchObject({ state: 'ended', position_s: 1, duration_s: 1, published: 21, refused: 0 });
