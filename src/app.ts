@@ -62,6 +62,8 @@ const RATE_WINDOW_MS = 10_000;
 const RATE_READING_MS = 1_000;
 /** Of the runs that a model's first ones promise; the rest goes into decoding, scaling and the sockets. */
 const EXPECTED_SHARE = 0.75;
+/** A server goes on for days without anybody watching: what fills the disk may be cleared away. */
+const SERVER_RECORDING: RecordingSettings = { ...RECORDING_DEFAULTS, retryMs: 10_000 };
 const PAGE_DIR = fileURLToPath(new URL('../dashboard/dist', import.meta.url));
 
 /** What the benchmark runs. */
@@ -278,6 +280,9 @@ export class Sightline implements AsyncDisposable {
         eventLoopDelayP99Ms: this.#eventLoop.read().p99_ms,
         rssBytes,
         callbackFaults: this.#hub.callbackFaults.count,
+        recordings: [...this.#recorders].flatMap(({ status: { state, file, error, lost } }) => {
+          return error === null ? [] : [{ file, reason: error, lost, goesOn: state === 'interrupted' }];
+        }),
       },
       {
         latencyP95MaxMs: this.#config.performance.target_latency_ms,
@@ -323,6 +328,7 @@ export class Sightline implements AsyncDisposable {
       engine: this.#engine.stats(),
       telemetry: this.#telemetry.report(),
       foxglove: this.#foxglove.report(),
+      recordings: [...this.#recorders].map(({ status }) => status),
     };
   }
 
@@ -356,13 +362,27 @@ export class Sightline implements AsyncDisposable {
 
   /**
    * Records the topics that match, and the pictures and results of all video sessions, those to come included, on one
-   * timeline. Ends with `Recorder.finish`, or with the server. Errors: OUTPUT_FAILED, FILTER_BAD.
+   * timeline. Ends with `Recorder.finish`, or with the server; where the disk is full it waits for room, unless the settings
+   * say otherwise. Errors: OUTPUT_FAILED, FILTER_BAD.
    */
-  async record(path: string, filter = '#', settings: RecordingSettings = RECORDING_DEFAULTS): Promise<Recorder> {
-    const onFailed = (error: SightlineError) => this.#say(`the recording has ended: ${error.message}`);
-    const recorder = await Recorder.start({ path, clock: systemClock, settings, onFailed });
+  async record(path: string, filter = '#', settings: RecordingSettings = SERVER_RECORDING): Promise<Recorder> {
+    const retryS = settings.retryMs / 1000;
+    const recorder = await Recorder.start({
+      path,
+      clock: systemClock,
+      settings,
+      onFailed: ({ message }) => this.#say(`the recording has ended: ${message}`),
+      onInterrupted: ({ message }) => {
+        this.#say(`the recording is interrupted: ${message}; it is tried again every ${retryS} s`);
+      },
+      onResumed: (file) => this.#say(`the recording goes on in ${file}; ${recorder.status.lost} messages are lost`),
+    });
+    // Those that have failed stay for `/health` until somebody has begun another.
+    for (const earlier of this.#recorders) if (earlier.failure) this.#recorders.delete(earlier);
     this.#recorders.add(recorder);
-    void recorder.ended.then(() => this.#recorders.delete(recorder));
+    void recorder.ended.then(() => {
+      if (!recorder.failure) this.#recorders.delete(recorder);
+    });
     recorder.followTopics(this.#topics, filter);
     for (const { client_id, pipeline } of this.#lane.report()) this.#followVideo(recorder, client_id, pipeline);
     return recorder;

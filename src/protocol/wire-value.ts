@@ -59,6 +59,12 @@ export function isByteString(msgpack: Uint8Array): boolean {
   return tag >= BIN8 && tag <= BIN32;
 }
 
+/** Whether checked MessagePack bytes are a map. */
+export function isMap(msgpack: Uint8Array): boolean {
+  const tag = msgpack[0]!;
+  return (tag >= 0x80 && tag <= 0x8f) || tag === 0xde || tag === 0xdf;
+}
+
 /** The bytes may be a part of a larger buffer that the library goes on writing to, elsewhere. */
 export function stringifyMsgpack(value: unknown): Uint8Array {
   return packr.pack(value === undefined ? null : value);
