@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { constantModel } from '../../test/support/constant-model.ts';
 import { toSightlineError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
-import { attr, DataType, encodeOnnx, node, tensor } from '../inference/onnx/model.ts';
 import type { CliContext } from './context.ts';
 import { registerModels } from './models.ts';
 
@@ -118,23 +118,8 @@ describe('models import', () => {
 
   test("lends COCO's names to a model when it is told to", async () => {
     // A YOLOv8 with 80 classes and no names, whose boxes lie in the middle of 96×96: 12² + 6² + 3² = 189 of them.
-    const values = Float32Array.from({ length: 84 * 189 }, (_, i) => (i < 2 * 189 ? 48 : i < 4 * 189 ? 20 : 0.001));
-    const bytes = encodeOnnx({
-      irVersion: 8,
-      opset: 18,
-      producerName: 'test',
-      metadata: {},
-      graph: {
-        name: 'nameless',
-        node: [
-          node('ReduceMin', ['images', 'axes'], ['least'], [attr.int('keepdims', 0)]),
-          node('Add', ['least', 'values'], ['output0']),
-        ],
-        initializer: [tensor.int64('axes', [3], [1, 2, 3]), tensor.float('values', [1, 84, 189], values)],
-        input: [{ name: 'images', elemType: DataType.float, shape: [1, 3, 96, 96] }],
-        output: [{ name: 'output0', elemType: DataType.float, shape: [1, 84, 189] }],
-      },
-    });
+    const values = (row: number) => (row < 2 ? 48 : row < 4 ? 20 : 0.001);
+    const bytes = constantModel({ output0: { dims: [1, 84, 189], values } });
     await writeFile(join(folder, 'nameless.onnx'), bytes);
     const labelsOf = async (id: string, ...flags: string[]) => {
       await run('import', 'nameless.onnx', '--id', id, ...flags);

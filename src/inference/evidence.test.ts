@@ -36,7 +36,6 @@ test('scores: sums, columns that win, and what is over 0', () => {
   });
   expect(evidenceOf([-5, -5, 4, -5, 3, -5], [2, 3], PICTURE).scores).toEqual({
     sumsToOne: 0,
-    firstWins: 0,
     lastWins: 0.5,
     firstWinsPlain: 0,
     lastWinsPlain: 0.5,

@@ -29,8 +29,7 @@ export interface BoxEvidence {
 export interface ScoreEvidence {
   /** The row sums up to 1 and has nothing below 0. */
   readonly sumsToOne: number;
-  /** The first or last column is more probable than all others together: in a softmax of logits, or as it stands. */
-  readonly firstWins: number;
+  /** The last column is more probable than all others together in a softmax of the row, and the first or last as it stands. */
   readonly lastWins: number;
   readonly firstWinsPlain: number;
   readonly lastWinsPlain: number;
@@ -114,7 +113,7 @@ function isOutside(low: number, high: number, side: number): boolean {
 }
 
 function scoreEvidence(rows: number, columns: number, at: (row: number, column: number) => number): ScoreEvidence {
-  const found = { ones: 0, first: 0, last: 0, firstPlain: 0, lastPlain: 0, all: 0, butFirst: 0, butLast: 0 };
+  const found = { ones: 0, last: 0, firstPlain: 0, lastPlain: 0, all: 0, butFirst: 0, butLast: 0 };
   for (let row = 0; row < rows; row++) {
     const first = at(row, 0);
     const last = at(row, columns - 1);
@@ -132,7 +131,6 @@ function scoreEvidence(rows: number, columns: number, at: (row: number, column: 
     let exponentials = 0;
     for (let column = 0; column < columns; column++) exponentials += Math.exp(at(row, column) - highest);
     if (Math.abs(sum - 1) < 0.01 && low > -0.001) found.ones++;
-    if (Math.exp(first - highest) / exponentials > 0.5) found.first++;
     if (Math.exp(last - highest) / exponentials > 0.5) found.last++;
     if (first > 0.5) found.firstPlain++;
     if (last > 0.5) found.lastPlain++;
@@ -142,7 +140,6 @@ function scoreEvidence(rows: number, columns: number, at: (row: number, column: 
   }
   return {
     sumsToOne: share(found.ones, rows),
-    firstWins: share(found.first, rows),
     lastWins: share(found.last, rows),
     firstWinsPlain: share(found.firstPlain, rows),
     lastWinsPlain: share(found.lastPlain, rows),

@@ -330,6 +330,17 @@ describe('boxes and scores in two outputs', () => {
     expect(guess(p, { head: 'detr' }).labels).toHaveLength(79);
   });
 
+  test("Hugging Face's other outputs are in nobody's way", () => {
+    const hidden = out('last_hidden_state', [1, 300, 256], LOW_LOGITS);
+    const encoder = [queries('enc_topk_bboxes'), logits('enc_topk_logits', 3)];
+    const p = proof([...encoder, logits('logits', 3), queries('pred_boxes'), hidden]);
+    expect(guess(p, { labels: namesOf(3) }).head).toMatchObject({
+      logits: 'logits',
+      boxes: 'pred_boxes',
+      activation: 'sigmoid',
+    });
+  });
+
   test('RF-DETR: a column more than labels stands for nothing, the last or the first', () => {
     const rf = (columns: number, fill: Fill) => pair(queries('dets'), logits('labels', columns, fill));
     const head = { kind: 'detr', logits: 'labels', boxes: 'dets', activation: 'sigmoid' };
@@ -482,6 +493,11 @@ describe('what is said', () => {
       /MODEL_UNSUPPORTED: .*no output named nope/,
     );
     expect(refusal(p, { head: { kind: 'yolov8', classes: 9 } })).toMatch(/MODEL_UNSUPPORTED/);
+    const table6 = proof([out('o', [1, CELLS, 6], table(CENTRES, LOW))]);
+    expect(refusal(table6, { head: { kind: 'end2end' } })).toMatch(/^USAGE: .*no corners/);
+    expect(refusal(table6, { head: { kind: 'yolox', strides: [8, 16, 32] } })).toMatch(
+      /^USAGE: .*not in units of the grid/,
+    );
     const pixels = proof([out('b', [1, 50, 4], CENTRES), out('s', [1, 50, 3], LOW_LOGITS)]);
     expect(refusal(pixels, { head: { kind: 'detr', logits: 's', boxes: 'b', activation: 'sigmoid' } })).toMatch(
       /no fractions/,

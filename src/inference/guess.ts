@@ -11,8 +11,10 @@ import {
   CONVENTIONS,
   cornersFlaw,
   fractionFlaw,
+  gridFlaw,
   isRfDetr,
   leftOut,
+  listFlaw,
   pairOf,
   probabilityFlaw,
   READERS,
@@ -243,9 +245,9 @@ function headFlaw(head: DetectorHead, outputs: readonly ProvenTensor[]): string 
       return centreFlaw(axis, head.unit ?? 'pixels') ?? probabilityFlaw(axis, 4, end(5, head.classes));
     }
     case 'yolox':
-      return probabilityFlaw(evidence(head.output)?.columns, 4, Infinity);
+      return gridFlaw(evidence(head.output)?.columns) ?? probabilityFlaw(evidence(head.output)?.columns, 4, Infinity);
     case 'end2end':
-      return cornersFlaw(evidence(head.output)?.columns) ?? probabilityFlaw(evidence(head.output)?.columns, 4, 5);
+      return listFlaw(evidence(head.output)?.columns);
     case 'detr': {
       const axis = evidence(head.boxes)?.columns;
       return fractionFlaw(axis) ?? centreFlaw(axis, 'fractions');

@@ -244,11 +244,7 @@ function readYolox(subject: Subject, { name, dims, evidence }: ProvenTensor): Ve
   const strides = cellCounts(subject).get(rows);
   if (!strides || columns <= 5) return [`[${dims}] is not the number of a YOLOX's boxes in ${sizeText(subject)}`];
   const axis = evidence?.columns;
-  const flaw =
-    labelFlaw(subject, columns - 5) ??
-    // Centres in grid units stay within a few cells of their own, and sizes are exponents; in pixels they reach across the picture.
-    (axis && highest(axis) >= GRID_UNITS_MAX ? 'its boxes are not in units of the grid' : undefined) ??
-    probabilityFlaw(axis, 4, columns);
+  const flaw = labelFlaw(subject, columns - 5) ?? gridFlaw(axis) ?? probabilityFlaw(axis, 4, columns);
   return [flaw ?? reading('yolox', { kind: 'yolox', output: name, strides })];
 }
 
@@ -264,11 +260,7 @@ function readEnd2end(subject: Subject, { name, dims, evidence }: ProvenTensor): 
   const unit = unitOf(axis);
   const [, , , , , classes] = axis?.max ?? [];
   const flaw =
-    cornersFlaw(axis) ??
-    probabilityFlaw(axis, 4, 5) ??
-    (axis && !(axis.whole[5] && axis.min[5]! >= 0)
-      ? 'its column 5 holds no whole numbers, so no classes'
-      : undefined) ??
+    listFlaw(axis) ??
     (labels !== undefined && classes !== undefined && classes >= labels
       ? `it gave the class number ${classes}, and ${labelsText(subject)}`
       : undefined);
@@ -329,10 +321,14 @@ export function pairOf(outputs: readonly ProvenTensor[]): Pair | string | undefi
       .map((scores): Pair => ({ boxes, scores })),
   );
   if (pairs.length === 0) return undefined;
+  // Hugging Face's exports may bring those of the encoder, too.
+  const known = pairs.filter(
+    ({ boxes, scores }) => boxes.name === 'pred_boxes' && /^(pred_)?logits$/.test(scores.name),
+  );
   const named = pairs.filter(({ boxes, scores }) => SCORE_NAME.test(scores.name) && !SCORE_NAME.test(boxes.name));
   const wellNamed = named.filter(({ boxes }) => BOX_NAME.test(boxes.name));
   const plain = pairs.filter(({ scores }) => scores.dims[2] !== 4);
-  for (const found of [wellNamed, named, plain]) if (found.length === 1) return found[0];
+  for (const found of [known, wellNamed, named, plain]) if (found.length === 1) return found[0];
   return `its outputs ${shapesOf(threes)} leave it open which are the boxes and which the scores`;
 }
 
@@ -524,6 +520,23 @@ export function centreFlaw(axis: AxisEvidence | undefined, unit: 'pixels' | 'fra
 /** What is at odds with boxes that are corners. */
 export function cornersFlaw(axis: AxisEvidence | undefined): string | undefined {
   return axis?.boxes && axis.boxes.crossed > 0.1 ? 'its boxes are no corners: left is right of right' : undefined;
+}
+
+/** What is at odds with a list of corners, score and number of the class. */
+export function listFlaw(axis: AxisEvidence | undefined): string | undefined {
+  const areClasses = !axis || (axis.whole[5] === true && axis.min[5]! >= 0);
+  return (
+    cornersFlaw(axis) ??
+    probabilityFlaw(axis, 4, 5) ??
+    (areClasses ? undefined : 'its column 5 holds no whole numbers, so no classes')
+  );
+}
+
+/** What is at odds with boxes in units of the grid: they stay within a few cells of their own, and their sizes are exponents. */
+export function gridFlaw(axis: AxisEvidence | undefined): string | undefined {
+  return axis && highest(axis) >= GRID_UNITS_MAX
+    ? `its boxes reach to ${highest(axis)}: they are not in units of the grid`
+    : undefined;
 }
 
 /** What is at odds with probabilities in the places from `from` up to `to`. */

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { constantModel } from '../../test/support/constant-model.ts';
 import { attr, DataType, encodeOnnx, node, tensor } from './onnx/model.ts';
 import { sha256Of } from './model-store.ts';
 import { ModelRegistry } from './registry.ts';
@@ -39,32 +40,6 @@ function tinyYolo(version: number): Uint8Array {
       initializer: [tensor.int64('axes', [3], [1, 2, 3]), tensor.float('rows', [1, 6, 21], new Float32Array(126))],
       input: [{ name: 'images', elemType: DataType.float, shape: [1, 3, 32, 32] }],
       output: [{ name: 'output0', elemType: DataType.float, shape: [1, 6, 21] }],
-    },
-  });
-}
-
-/** A model that answers the same to every picture of 64×64. */
-function constantModel(outputs: Record<string, { dims: number[]; values: Float32Array }>): Uint8Array {
-  const names = Object.keys(outputs);
-  return encodeOnnx({
-    irVersion: 8,
-    opset: 18,
-    producerName: 'test',
-    metadata: {},
-    graph: {
-      name: 'constant',
-      node: [
-        node('ReduceMean', ['images', 'axes'], ['mean'], [attr.int('keepdims', 0)]),
-        node('Mul', ['mean', 'zero'], ['nothing']),
-        ...names.map((name) => node('Add', ['nothing', `${name}_values`], [name])),
-      ],
-      initializer: [
-        tensor.int64('axes', [3], [1, 2, 3]),
-        tensor.float('zero', [1], [0]),
-        ...names.map((name) => tensor.float(`${name}_values`, outputs[name]!.dims, outputs[name]!.values)),
-      ],
-      input: [{ name: 'images', elemType: DataType.float, shape: [1, 3, 64, 64] }],
-      output: names.map((name) => ({ name, elemType: DataType.float, shape: outputs[name]!.dims })),
     },
   });
 }
@@ -224,16 +199,11 @@ describe("the user's own models", () => {
   test('of a kind that would be guessed wrong by its shapes are told by names and first run, and run', async () => {
     // RF-DETR with three classes: both outputs have four columns, and one query of 300 is sure.
     const path = join(dir, 'rf-detr.onnx');
-    const queries = 300;
-    const boxes = Float32Array.from({ length: queries * 4 }, (_, i) => (i % 4 < 2 ? ((i * 7) % 97) / 97 : 0.1));
-    const logits = Float32Array.from({ length: queries * 4 }, (_, i) => (i === 1 ? 3 : i % 4 === 3 ? -9 : -6));
-    await writeFile(
-      path,
-      constantModel({
-        dets: { dims: [1, queries, 4], values: boxes },
-        labels: { dims: [1, queries, 4], values: logits },
-      }),
-    );
+    const bytes = constantModel({
+      dets: { dims: [1, 300, 4], values: (row, column) => (column < 2 ? ((row * 7) % 97) / 97 : 0.1) },
+      labels: { dims: [1, 300, 4], values: (row, column) => (row === 0 && column === 1 ? 3 : column === 3 ? -9 : -6) },
+    });
+    await writeFile(path, bytes);
     const { manifest } = await registry.import(path, { labels: ['cat', 'dog', 'bird'] });
     expect(manifest).toMatchObject({
       labels: ['cat', 'dog', 'bird'],
