@@ -24,11 +24,10 @@ import {
 import type { AVPixelFormat } from 'node-av/constants';
 import type { Codec, IRational, Stream } from 'node-av/lib';
 import { SightlineError } from '../base/errors.ts';
-import type { HeifPicture } from '../media/heif.ts';
 import type { RgbPicture } from '../media/jpeg.ts';
 import { isUpright, orientationOf, turnUpright, uprightSize } from '../media/orient.ts';
 import { NO_TIMESTAMP, reasonOf, weave } from './ffmpeg.ts';
-import { findHeif, readHeifStill, readJpegStill } from './still.ts';
+import { decodeJpegStill, findHeif, readHeifStill } from './still.ts';
 
 export interface VideoFileOptions {
   /** Pictures whose longest side is over this are scaled down to it, pixels. Default: no limit. */
@@ -125,6 +124,8 @@ export class VideoFile implements AsyncDisposable {
   #first: VideoFrame | undefined;
   /** A frame is decoded and waits in `#frame`. */
   #isWaiting = false;
+  /** The packets are JPEGs of picture files, which are not left to FFmpeg's decoder. */
+  #areJpegs = false;
   /** There is nothing to decode any more: a picture that was read whole. */
   #isRead = false;
   #index = 0;
@@ -185,20 +186,25 @@ export class VideoFile implements AsyncDisposable {
     this.#unitsS = format.streams.map(({ timeBase }) => seconds(timeBase));
     const isPictureFile = /(^|,)image2|_pipe$/.test(name);
     this.#startS = stream.startTime === NO_TIMESTAMP ? 0 : Number(stream.startTime) * seconds(stream.timeBase);
-    const beganMs = performance.now();
-    const picture = await this.#readStill(stream, heif, isPictureFile);
-    if (picture) {
+    if (heif) {
+      const beganMs = performance.now();
+      const run = (call: Promise<number>) => this.#run(call);
+      const picture = await readHeifStill({ path: this.input, format, run }, heif);
       this.#isRead = true;
       this.#first = await this.#takePicture(picture, beganMs);
     } else {
-      await this.#openDecoder(stream, best.decoder);
+      if (!isPictureFile && (stream.disposition & AV_DISPOSITION_DEPENDENT) !== 0) {
+        throw this.#unreadable('it is one tile of a picture; such a picture is read from a local file alone');
+      }
+      this.#areJpegs = isPictureFile && stream.codecpar.codecId === AV_CODEC_ID_MJPEG;
+      if (!this.#areJpegs) await this.#openDecoder(stream, best.decoder);
       this.#first = await this.#next();
       if (!this.#first) throw this.#unreadable(this.#endReason() ?? 'there is not one whole frame in it');
       // A live source would have to be waited for.
       if (local && !isPictureFile) this.#isWaiting = await this.#receive();
       this.#isCut = local && !(await isEnded(name, this.input));
     }
-    const still = isPictureFile || picture !== undefined || (local && !this.#isWaiting);
+    const still = isPictureFile || heif !== undefined || (local && !this.#isWaiting);
     const durationS = format.duration > 0n && !still ? Number(format.duration) / MICROSECONDS : undefined;
     const rateFps = frameRate(stream);
     this.#info = {
@@ -220,21 +226,6 @@ export class VideoFile implements AsyncDisposable {
     this.#codec.pktTimebase = stream.timeBase;
     this.#codec.threadCount = this.#options.threads ?? 1;
     this.#check(await this.#run(this.#codec.open2(decoder, null)));
-  }
-
-  /** A picture that is not left to FFmpeg's decoder alone. */
-  async #readStill(
-    stream: Stream,
-    heif: HeifPicture | undefined,
-    isPictureFile: boolean,
-  ): Promise<RgbPicture | undefined> {
-    const input = { path: this.input, format: this.#format, run: (call: Promise<number>) => this.#run(call) };
-    if (isPictureFile) return stream.codecpar.codecId === AV_CODEC_ID_MJPEG ? await readJpegStill(input) : undefined;
-    if (heif) return await readHeifStill(input, heif);
-    if ((stream.disposition & AV_DISPOSITION_DEPENDENT) !== 0) {
-      throw this.#unreadable('it is one tile of a picture; such a picture is read from a local file alone');
-    }
-    return undefined;
   }
 
   /**
@@ -282,12 +273,28 @@ export class VideoFile implements AsyncDisposable {
   /** The next frame; undefined at the end of the file, or of what is readable of it. */
   async #next(): Promise<VideoFrame | undefined> {
     const beganMs = performance.now();
+    if (this.#areJpegs) return await this.#nextJpeg(beganMs);
     if (!this.#isWaiting && !(await this.#receive())) return undefined;
     this.#isWaiting = false;
     try {
       return await this.#convert(this.#frame, beganMs);
     } finally {
       this.#frame.unref();
+    }
+  }
+
+  async #nextJpeg(beganMs: number): Promise<VideoFrame | undefined> {
+    for (;;) {
+      const read = await this.#run(this.#format.readFrame(this.#packet));
+      if (read === AVERROR_EAGAIN) continue;
+      if (read < 0) {
+        if (read !== AVERROR_EOF) this.#readError = read;
+        return undefined;
+      }
+      const isOurs = this.#packet.streamIndex === this.#stream?.index;
+      const bytes = isOurs ? Buffer.from(this.#packet.data ?? []) : undefined;
+      this.#packet.unref();
+      if (bytes) return await this.#takePicture(decodeJpegStill(this.input, bytes), beganMs);
     }
   }
 

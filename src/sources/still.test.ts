@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { clap, heifFile, type HeifTile, heifTile, imir, irot } from '../../test/support/heif.ts';
-import { JPEGS, turnedJpeg, withBytesBefore } from '../../test/support/jpegs.ts';
+import { exifOf, JPEGS, turnedJpeg, withBytesBefore, withSegment } from '../../test/support/jpegs.ts';
 import { sharedFile } from '../../test/support/pictures.ts';
 import { decodeJpeg } from '../media/jpeg.ts';
 import { orientationOfExif, turnUpright } from '../media/orient.ts';
@@ -11,7 +11,7 @@ import { openVideo } from './file.ts';
 
 let folder = '';
 /** Four tiles of 64 × 64 of their own brightness; the first has a white corner. */
-let tiles: HeifTile[] = [];
+const tiles: HeifTile[] = [];
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sightline-still-'));
@@ -138,6 +138,16 @@ describe('a JPEG file', () => {
     for (const name of ['noisy.jpg', 'noisy.jpeg', 'noisy']) {
       expect(await pictureOf(await pathOf(name, noisy))).toMatchObject({ width: 8, height: 16 });
     }
+  });
+
+  test('with a thumbnail in its EXIF is one picture; two JPEGs without a name of pictures are two', async () => {
+    const thumbnail = [...exifOf(6), ...JPEGS.grey];
+    const path = await pathOf('thumbnail', withSegment(JPEGS.sampling411, 0xe1, thumbnail));
+    expect(await pictureOf(path)).toMatchObject({ width: 24, height: 40 });
+    await using video = await openVideo(await pathOf('two', Buffer.concat([turnedJpeg(6), JPEGS.grey])));
+    const sizes = [];
+    for await (const { width, height, index } of video) sizes.push(`${index}: ${width}×${height}`);
+    expect(sizes).toEqual(['0: 8×16', '1: 40×24']);
   });
 
   test('larger than the limit is scaled down', async () => {

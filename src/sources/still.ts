@@ -25,24 +25,10 @@ export interface StillInput {
 }
 
 /**
- * The JPEG of a local file or a URL, decoded as the live lane does it, upright. Errors: SOURCE_UNREADABLE with the reason (cut off,
- * damaged, a kind that is not decoded).
+ * A JPEG of a file or a URL, decoded as the live lane does it, upright. Errors: SOURCE_UNREADABLE with the reason (cut off, damaged, a
+ * kind that is not decoded).
  */
-export async function readJpegStill({ path, format, run }: StillInput): Promise<RgbPicture> {
-  const parts: Buffer[] = [];
-  let length = 0;
-  using packet = new Packet();
-  packet.alloc();
-  for (;;) {
-    const read = await run(format.readFrame(packet));
-    if (read === AVERROR_EAGAIN) continue;
-    if (read < 0) break;
-    parts.push(Buffer.from(packet.data ?? []));
-    length += packet.size;
-    packet.unref();
-    if (length > 2 ** 30) throw unreadable(path, 'it is larger than 1 GB');
-  }
-  const bytes = Buffer.concat(parts);
+export function decodeJpegStill(path: string, bytes: Uint8Array): RgbPicture {
   try {
     const header = checkJpeg(bytes, LIMITS);
     const stored = decodeJpeg(bytes, new Uint8Array(header.width * header.height * 3));

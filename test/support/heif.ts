@@ -18,7 +18,9 @@ export interface HeifPlan {
   readonly grid?: { readonly columns: number; readonly rows: number; readonly width: number; readonly height: number };
   /** Boxes of the main picture beside its size, in order: `irot`, `imir`, `clap`. */
   readonly properties?: readonly Uint8Array[];
-  /** Of the main item: `grid` or `hvc1` when left out. */
+  /** Item type of the tiles. Default `hvc1`. */
+  readonly coding?: string;
+  /** Of the main item: `grid` or `coding` when left out. */
   readonly type?: string;
   /** The grid is described beside the tiles, not in the box `idat`. */
   readonly gridInFile?: boolean;
@@ -53,10 +55,17 @@ export const imir = (mode: number) => box('imir', [mode]);
 export const clap = (width: number, height: number, x2: number, y2: number) =>
   box('clap', [u32(width), u32(1), u32(height), u32(1), u32(x2), u32(2), u32(y2), u32(2)].flat());
 
-export function heifFile({ tiles, grid, properties = [], type, gridInFile = false }: HeifPlan): Uint8Array {
+export function heifFile({
+  tiles,
+  grid,
+  properties = [],
+  coding = 'hvc1',
+  type,
+  gridInFile = false,
+}: HeifPlan): Uint8Array {
   const main = grid ? 100 : 1;
   const ids = tiles.map((_, i) => i + 1);
-  const itemTypes = [...ids.map((id) => [id, 'hvc1'] as const), ...(grid ? [[main, 'grid'] as const] : [])];
+  const itemTypes = [...ids.map((id) => [id, coding] as const), ...(grid ? [[main, 'grid'] as const] : [])];
   const size = grid ?? tiles[0]!;
   // Properties 1: the configuration, 2: the tiles' size, 3: the picture's size, 4 and on: what is done to it.
   const ipco = [tiles[0]!.hvcC, ispe(tiles[0]!), ispe(size), ...properties];
@@ -96,7 +105,7 @@ export function heifFile({ tiles, grid, properties = [], type, gridInFile = fals
       ...box('iprp', [
         ...box(
           'ipco',
-          ipco.flatMap((one) => [...one]),
+          ipco.flatMap((one) => Array.from(one)),
         ),
         ...box('ipma', [...u32(0), ...u32(links.length), ...ipma]),
       ]),
