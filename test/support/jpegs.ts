@@ -118,18 +118,23 @@ export function stackedJpeg(
   quality: number,
 ): Uint8Array {
   const coded = parts.map((part) => Buffer.from(encodeJpeg(part, quality)));
-  const scanAt = (jpeg: Buffer) => jpeg.indexOf(Buffer.of(0xff, 0xda));
-  const dataAt = (jpeg: Buffer) => scanAt(jpeg) + 2 + jpeg.readUInt16BE(scanAt(jpeg) + 2);
   const [first] = coded as [Buffer];
   const head = Buffer.from(first.subarray(2, dataAt(first)));
   head.writeUInt16BE(16 * parts.length, head.indexOf(Buffer.of(0xff, 0xc0)) + 5);
   const unitsWide = Math.ceil(parts[0]!.width / 16);
   const restart = [0xff, 0xdd, 0, 4, unitsWide >> 8, unitsWide & 255];
-  const data = coded.flatMap((jpeg, i) => [
-    ...(i === 0 ? [] : [0xff, 0xd0 + ((i - 1) % 8)]),
-    ...jpeg.subarray(dataAt(jpeg), -2),
-  ]);
+  const data: number[] = [];
+  for (const [i, jpeg] of coded.entries()) {
+    if (i > 0) data.push(0xff, 0xd0 + ((i - 1) % 8));
+    data.push(...jpeg.subarray(dataAt(jpeg), -2));
+  }
   return Uint8Array.from([0xff, 0xd8, ...restart, ...head, ...data, 0xff, 0xd9]);
+}
+
+/** Where the data of the one scan begins. */
+function dataAt(jpeg: Buffer): number {
+  const scan = jpeg.indexOf(Buffer.of(0xff, 0xda));
+  return scan + 2 + jpeg.readUInt16BE(scan + 2);
 }
 
 function ascii(text: string): number[] {
