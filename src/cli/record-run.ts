@@ -29,6 +29,8 @@ interface Incoming {
 const QUEUE_MESSAGES = 2_048;
 const TOPICS_MAX = 10_000;
 const MIB = 2 ** 20;
+/** A recording must not go on for days on a line that is dead. */
+const LINE_TIMEOUT_MS = 10_000;
 
 /** The command `sightline record`, once its words are understood. */
 export async function record(path: string, flags: RecordFlags, context: CliContext): Promise<void> {
@@ -46,6 +48,7 @@ export async function record(path: string, flags: RecordFlags, context: CliConte
     subprotocol: 'sightline.v1.binary',
     codecs: ['columns', 'msgpack', 'json', 'bytes'],
     signal: context.signal,
+    lineTimeoutMs: LINE_TIMEOUT_MS,
     handler: {
       onBatch: (bytes, schemaOf, topicOf) => {
         const { envelope, messages } = decodeBatch(bytes, schemaOf, decompressors);

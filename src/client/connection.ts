@@ -106,11 +106,6 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     this.#end({ error: new SightlineError('CONNECTION_LOST', `${this.#host} ${why}`), final: false });
   }
 
-  /** For a socket whose closing takes too long. */
-  cut(): void {
-    this.#socket.terminate?.();
-  }
-
   get #host(): string {
     return new URL(this.#address).host;
   }

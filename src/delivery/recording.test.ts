@@ -155,6 +155,27 @@ describe('a recording', () => {
     expect(reader.channelsById.size).toBe(2);
   });
 
+  test('log times follow the wall clock when it is set forward; set back they go on rising within the file', async () => {
+    const clock = new ManualClock(1_000_000);
+    const { topics } = setUp(100, clock);
+    const recorder = await record('a.mcap', {}, clock);
+    recorder.followTopics(topics, 'a');
+    const publish = async (n: number) => {
+      topics.publish('a', { payload: Payload.of({ n }) });
+      await expect.poll(() => recorder.report().recorded).toBe(n);
+      clock.advance(1_000);
+    };
+    await publish(1);
+    clock.stepWall(500_000);
+    await publish(2);
+    clock.stepWall(-900_000);
+    await publish(3);
+    await recorder.finish();
+    const { messages } = await readIndexed(join(folder, 'a.mcap'));
+    expect(messages.map(({ logTime }) => toMs(logTime))).toEqual([1_000_000, 1_501_000, 1_502_000]);
+    expect(messages.map(({ publishTime }) => toMs(publishTime))).toEqual([1_000_000, 1_501_000, 602_000]);
+  });
+
   test('rotates by size and by time, and keeps so many files', async () => {
     const clock = new ManualClock();
     const { topics } = setUp(4_096, clock);
