@@ -11,6 +11,7 @@ import { registerModels } from './models.ts';
 import { registerMonitor } from './monitor.ts';
 import { registerOptimize } from './optimize.ts';
 import { loadOptions } from './options.ts';
+import { CommandOutput } from './output.ts';
 import { registerRecord } from './record.ts';
 import { registerReplay } from './replay.ts';
 import { registerServe } from './serve.ts';
@@ -37,28 +38,51 @@ Examples:
 /** The command line. Resolves to the exit code (sysexits.h); never throws. `argv` is without node and script. */
 export async function main(argv: readonly string[], overrides: Partial<CliContext> = {}): Promise<number> {
   const stopper = overrides.signal === undefined ? listenForSignals() : undefined;
+  const output = overrides.out === undefined ? openOutput(stopper) : undefined;
   const program = new Command('sightline');
   const context: CliContext = {
     env: process.env,
     cwd: process.cwd(),
-    out: (line) => void process.stdout.write(`${line}\n`),
-    err: (line) => void process.stderr.write(`${line}\n`),
+    out: (line) => output?.line(line),
+    err: (line) => {
+      // Once the output has ended, nothing that the command says of its own end is of use.
+      if (output?.end === undefined) process.stderr.write(`${line}\n`);
+    },
     isTerminal: process.stderr.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
     config: (flags) => loadConfig(loadOptions(program, context, flags)),
     ...overrides,
   };
-  if (overrides.out === undefined) stopper?.stopOnClosedOutput();
 
+  try {
+    let exitCode = await run(argv, program, context);
+    const end = await output?.settled();
+    if (end instanceof SightlineError) {
+      exitCode = tell(end, program, { ...context, err: (line) => void process.stderr.write(`${line}\n`) });
+    }
+    return exitCode;
+  } finally {
+    stopper?.dispose();
+  }
+}
+
+async function run(argv: readonly string[], program: Command, context: CliContext): Promise<number> {
   try {
     build(program, context);
     await program.parseAsync(argv, { from: 'user' });
     return 0;
   } catch (thrown) {
     return failed(thrown, program, context);
-  } finally {
-    stopper?.dispose();
   }
+}
+
+/** When nobody reads any more (`sightline … | head`), or what is written is lost, a command has nothing left to do. */
+function openOutput(stopper: Stopper | undefined): CommandOutput {
+  // Whom could it be told?
+  process.stderr.on('error', () => {});
+  return new CommandOutput(process.stdout, (end) => {
+    stopper?.stop(new Stopped('its output', end === 'closed' ? 0 : end.exitCode));
+  });
 }
 
 function build(program: Command, context: CliContext): void {
@@ -141,8 +165,7 @@ class Stopped extends Error {
 
 interface Stopper {
   readonly signal: AbortSignal;
-  /** `sightline … | head`: when nobody reads any more, stop without a word. */
-  stopOnClosedOutput(): void;
+  stop(why: Stopped): void;
   dispose(): void;
 }
 
@@ -169,15 +192,7 @@ function listenForSignals(): Stopper {
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
   return {
     signal: controller.signal,
-    stopOnClosedOutput: () => {
-      process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-        // EIO is the terminal that was closed; of a file it would be a fault of the disk.
-        const isClosed = error.code === 'EPIPE' || (error.code === 'EIO' && process.stdout.isTTY);
-        if (!isClosed) throw error;
-        controller.abort(new Stopped('a closed output', 0));
-      });
-    },
-    // The output's listener stays: the last lines may still be on their way when the command has ended.
+    stop: (why) => controller.abort(why),
     dispose: removeAll,
   };
 }
