@@ -184,7 +184,11 @@ export class Sightline implements AsyncDisposable {
       clock: systemClock,
       host: server.host,
       port: server.port,
-      rules: { hosts: [server.host, ...server.allowed_hosts], origins: server.allowed_origins },
+      rules: {
+        hosts: [server.host, ...server.allowed_hosts],
+        origins: server.allowed_origins,
+        allowedHosts: server.allowed_hosts,
+      },
       connectionsMax: server.max_connections,
       headerTimeoutMs: server.header_timeout_ms,
       requestTimeoutMs: server.request_timeout_ms,
@@ -192,6 +196,7 @@ export class Sightline implements AsyncDisposable {
       closeTimeoutMs: streaming.close_timeout_s * 1000,
       messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
       pageDir: PAGE_DIR,
+      say: this.#say,
       onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
       sockets: [
         ...['/ws/video', '/stream/detection'].map((path) => ({

@@ -93,7 +93,7 @@ export function readInput(
   return {
     params: schemas.params && read(schemas.params, raw.params, 'QUERY_BAD', 'path'),
     query: schemas.query ? read(schemas.query, raw.query, 'QUERY_BAD', 'query') : refuseAny(raw.query),
-    body: schemas.body ? read(schemas.body, raw.body, 'BODY_BAD', 'body') : refuseBody(raw.body),
+    body: schemas.body ? read(schemas.body, bodyOf(raw.body), 'BODY_BAD', 'body') : refuseBody(raw.body),
   };
 }
 
@@ -121,6 +121,12 @@ function refuseAny(query: unknown): undefined {
   const [key] = Object.keys(query ?? {});
   if (key === undefined) return undefined;
   throw new SightlineError('QUERY_BAD', `the query: ${JSON.stringify(key.slice(0, NAME_CHARS_MAX))} is unknown`);
+}
+
+/** Throws BODY_BAD when there is none. */
+function bodyOf(body: unknown): unknown {
+  if (body !== undefined) return body;
+  throw new SightlineError('BODY_BAD', 'the request has no body: it takes one of application/json');
 }
 
 function refuseBody(body: unknown): undefined {
