@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -156,9 +156,11 @@ export class HttpServer {
     return Array.from(byEndpoint, ([endpoint, connections]) => figuresOf(endpoint, connections, nowMs));
   }
 
-  /** `http://127.0.0.1:8080`, once it listens. */
+  /** `http://127.0.0.1:8080`, once it listens. Throws USAGE where it does not. */
   get url(): string {
-    const { address, port, family } = this.#fastify.server.address() as AddressInfo;
+    const listening = this.#fastify.server.address() as AddressInfo | null;
+    if (listening === null) throw new SightlineError('USAGE', 'the server has no address of its own');
+    const { address, port, family } = listening;
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
@@ -171,6 +173,21 @@ export class HttpServer {
       throw listenError(thrown, host, port);
     }
     return this.url;
+  }
+
+  /** In place of `listen`, where requests come from a server of somebody else's. */
+  async prepare(): Promise<void> {
+    await this.#fastify.ready();
+  }
+
+  /** A request that another server has got; after `prepare`. */
+  handleRequest(request: IncomingMessage, response: ServerResponse): void {
+    this.#fastify.routing(request, response);
+  }
+
+  /** The same for a WebSocket: the arguments of the `upgrade` event. */
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#upgrade(request, socket, head);
   }
 
   /** Waits for sockets to close (whoever owns them has told them to), cuts what is left, and stops. Idempotent. */
