@@ -51,6 +51,8 @@ export interface StreamRoute extends RouteBase, Pick<InputSchemas, 'params' | 'q
   readonly kind: 'stream';
   readonly contentType: string;
   readonly errors?: readonly ErrorCode[];
+  /** The session's, for the document: what it streams looks at it itself. */
+  readonly needsToken?: boolean;
   /** Writes the answer itself; may throw a SightlineError before it has written anything. */
   readonly stream: (
     request: IncomingMessage,
