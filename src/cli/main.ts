@@ -12,10 +12,14 @@ import { registerMonitor } from './monitor.ts';
 import { registerOptimize } from './optimize.ts';
 import { loadOptions } from './options.ts';
 import { CommandOutput } from './output.ts';
+import { wrapLine } from './wrap.ts';
 import { registerRecord } from './record.ts';
 import { registerReplay } from './replay.ts';
 import { registerServe } from './serve.ts';
 
+/** Of a help text whose place is of unknown width, and of one that is broken later. */
+const HELP_COLUMNS = 80;
+const HELP_COLUMNS_MAX = 10_000;
 /** Two signals closer than this are one: npm and a terminal both hand the same Ctrl+C to a command. */
 const SAME_SIGNAL_MS = 300;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
@@ -44,9 +48,13 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
     env: process.env,
     cwd: process.cwd(),
     out: (line) => output?.line(line),
+    text: (line) => {
+      for (const part of wrapLine(line, columnsOf(process.stdout, context.env))) context.out(part);
+    },
     err: (line) => {
       // Once the output has ended, nothing that the command says of its own end is of use.
-      if (output?.end === undefined) process.stderr.write(`${line}\n`);
+      if (output?.end !== undefined) return;
+      for (const part of wrapLine(line, columnsOf(process.stderr, {}))) process.stderr.write(`${part}\n`);
     },
     isTerminal: process.stderr.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
@@ -76,6 +84,15 @@ async function run(argv: readonly string[], program: Command, context: CliContex
   }
 }
 
+/** What is no terminal may be told its width, as `watch` does; else it has no end. */
+function columnsOf(
+  { isTTY, columns }: { readonly isTTY?: boolean; readonly columns?: number },
+  env: Readonly<Record<string, string | undefined>>,
+): number {
+  const told = isTTY === true ? columns : Number(env['COLUMNS']);
+  return told !== undefined && told >= 1 ? Math.floor(told) : Infinity;
+}
+
 /** When nobody reads any more (`sightline … | head`), or what is written is lost, a command has nothing left to do. */
 function openOutput(stopper: Stopper | undefined): CommandOutput {
   // Whom could it be told?
@@ -98,8 +115,15 @@ function build(program: Command, context: CliContext): void {
     .showSuggestionAfterError(true)
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({
-      writeOut: (text) => context.out(text.replace(/\n$/, '')),
-      writeErr: (text) => context.err(text.replace(/\n$/, '')),
+      // Where the width is known, lines are broken here, and not before.
+      getOutHelpWidth: () => (columnsOf(process.stdout, context.env) < Infinity ? HELP_COLUMNS_MAX : HELP_COLUMNS),
+      getErrHelpWidth: () => (columnsOf(process.stderr, {}) < Infinity ? HELP_COLUMNS_MAX : HELP_COLUMNS),
+      writeOut: (text) => {
+        for (const line of text.replace(/\n$/, '').split('\n')) context.text(line);
+      },
+      writeErr: (text) => {
+        for (const line of text.replace(/\n$/, '').split('\n')) context.err(line);
+      },
       // The error comes back as an exception and is told once, in the form of all errors.
       outputError: () => undefined,
     });

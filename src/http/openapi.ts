@@ -62,10 +62,9 @@ export function openApiDocument(
     // Whatever name it is known by: the document is read at the server itself.
     servers: [{ url: '/', description: 'this server' }],
     security: [],
-    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => {
-      const description = described[name];
-      return { name, ...(description !== undefined && { description }) };
-    }),
+    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) =>
+      described[name] === undefined ? { name } : { name, description: described[name] },
+    ),
     paths,
     components: {
       schemas: schemas.named,
