@@ -316,8 +316,10 @@ export class Generator {
 }
 
 /** A terminal's Ctrl+C goes to a private server, too, which says good-bye at the same moment. */
-function withoutFarewells({ SHUTTING_DOWN: _, 'closed with 1001': __, ...others }: Readonly<Record<string, number>>) {
-  return others;
+const FAREWELLS: ReadonlySet<string> = new Set(['SHUTTING_DOWN', 'closed with 1001']);
+
+function withoutFarewells(errors: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(errors).filter(([code]) => !FAREWELLS.has(code)));
 }
 
 function count(counts: Record<string, number>, name: string, by = 1): void {
