@@ -7,9 +7,10 @@ import { WebSocket } from 'ws';
 import { photograph } from '../test/support/pictures.ts';
 import { SocketClient } from '../test/support/socket-client.ts';
 import { TelemetryTestClient } from '../test/support/telemetry-client.ts';
-import type { Sightline } from './app.ts';
+import { openServer, type Sightline } from './app.ts';
 import type { WebSocketConstructor } from './client/socket.ts';
 import { connectVideo } from './client/video.ts';
+import { loadConfig } from './config/load.ts';
 import { createSightline } from './index.ts';
 import { Payload } from './protocol/payload.ts';
 
@@ -23,7 +24,7 @@ let car: Uint8Array;
 
 beforeAll(async () => {
   car = await photograph('car1.jpg');
-  server = await createSightline({ settings });
+  server = await openServer({ config: loadConfig({ flags: settings }) });
 });
 afterAll(async () => {
   await server?.close();

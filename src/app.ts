@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { performance } from 'node:perf_hooks';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { z } from 'zod';
 import { systemClock, wallAheadMs, wallTimeMs } from './base/clock.ts';
@@ -35,7 +37,8 @@ import { ProcessMonitor } from './observe/process-figures.ts';
 import { RateWindow } from './observe/rate-window.ts';
 import { SelfBenchmark, type SelfBenchmarkResult } from './observe/self-benchmark.ts';
 import type { Limits } from './observe/views.ts';
-import { DetectPipeline } from './pipelines/detect.ts';
+import { DetectPipeline, type DetectLane, type DetectLaneOptions } from './pipelines/detect.ts';
+import { FrameInput } from './pipelines/frame-input.ts';
 import { Payload } from './protocol/payload.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './sessions/messages.ts';
@@ -75,6 +78,17 @@ export interface SightlineOptions {
   readonly config: Config;
   /** Told in a line what a person at the terminal wants to know; default: nobody is told. */
   readonly say?: (line: string) => void;
+  /** False: it opens no port; requests come by `handleRequest` and `handleUpgrade`. Default: true. */
+  readonly listens?: boolean;
+}
+
+/** What a source of frames may choose; all of it is the server's where it is not given. */
+export interface DetectorChoice {
+  /** Id of a model. */
+  readonly model?: string | undefined;
+  /** Thresholds, 0..1. */
+  readonly confidence?: number | undefined;
+  readonly iou?: number | undefined;
 }
 
 type Counter = Exclude<keyof VideoTotals, 'sessions'> | 'telemetry_messages' | 'received_bytes' | 'sent_bytes';
@@ -95,6 +109,10 @@ export async function openServer(options: SightlineOptions): Promise<Sightline> 
 export class Sightline implements AsyncDisposable {
   readonly #coordinator: ConfigCoordinator;
   readonly #say: (line: string) => void;
+  readonly #listens: boolean;
+  readonly #imageLimits: { readonly sideMax: number; readonly pixelsMax: number };
+  readonly #frameInputs = new Set<FrameInput>();
+  #lastFrameInput = 0;
   readonly #hub: Hub;
   readonly #latencies = new FrameLatencies(systemClock);
   #eventLoop = new EventLoopMonitor();
@@ -126,7 +144,8 @@ export class Sightline implements AsyncDisposable {
   #camera: Promise<string | undefined> = Promise.resolve(undefined);
   #closing: Promise<void> | undefined;
 
-  constructor({ config, say }: SightlineOptions) {
+  constructor({ config, say, listens = true }: SightlineOptions) {
+    this.#listens = listens;
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
     this.#say = say ?? (() => {});
     const { server, streaming, telemetry } = config;
@@ -142,7 +161,7 @@ export class Sightline implements AsyncDisposable {
       laneInFlightMax: streaming.receive_queue,
       stallTimeoutMs: STALL_TIMEOUT_MS,
     });
-    const imageLimits = { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max };
+    this.#imageLimits = { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max };
     this.#lane = new VideoLane({
       hub: this.#hub,
       clock: systemClock,
@@ -160,10 +179,7 @@ export class Sightline implements AsyncDisposable {
         busyMs: performance.eventLoopUtilization().active,
         rssBytes: process.memoryUsage.rss(),
       }),
-      readJpeg: (bytes) => {
-        const header = checkJpeg(bytes, imageLimits);
-        return uprightSize(header, header.orientation);
-      },
+      readJpeg: (bytes) => this.#readJpeg(bytes),
       settings: laneSettings(config),
     });
     this.#topics = new Topics({
@@ -190,7 +206,11 @@ export class Sightline implements AsyncDisposable {
       clock: systemClock,
       host: server.host,
       port: server.port,
-      rules: { hosts: [server.host, ...server.allowed_hosts], origins: server.allowed_origins },
+      rules: {
+        hosts: [server.host, ...server.allowed_hosts],
+        origins: server.allowed_origins,
+        allowedHosts: server.allowed_hosts,
+      },
       connectionsMax: server.max_connections,
       headerTimeoutMs: server.header_timeout_ms,
       requestTimeoutMs: server.request_timeout_ms,
@@ -198,6 +218,7 @@ export class Sightline implements AsyncDisposable {
       closeTimeoutMs: streaming.close_timeout_s * 1000,
       messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
       pageDir: PAGE_DIR,
+      say: this.#say,
       onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
       sockets: [
         ...['/ws/video', '/stream/detection'].map((path) => ({
@@ -234,9 +255,19 @@ export class Sightline implements AsyncDisposable {
     return this.#topics;
   }
 
-  /** Where it listens, such as `http://127.0.0.1:8080`. */
+  /** Where it listens, such as `http://127.0.0.1:8080`. Throws USAGE where it opens no port. */
   get url(): string {
     return this.#http.url;
+  }
+
+  /** Answers a request of a server of this program's own. */
+  handleRequest(request: IncomingMessage, response: ServerResponse): void {
+    this.#http.handleRequest(request, response);
+  }
+
+  /** The same for its `upgrade` event. */
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#http.handleUpgrade(request, socket, head);
   }
 
   /**
@@ -244,7 +275,7 @@ export class Sightline implements AsyncDisposable {
    * Errors: ADDRESS_IN_USE, and those of a model that cannot be had.
    */
   async start(): Promise<void> {
-    await this.#http.listen();
+    await (this.#listens ? this.#http.listen() : this.#http.prepare());
     this.#defaultModel = this.#registry.resolve(this.#config.detection.model).then(async (model) => {
       const { id } = requireDetector(model.manifest);
       await this.#ready(id, async () => model);
@@ -276,8 +307,8 @@ export class Sightline implements AsyncDisposable {
         modelsFailed: [...this.#modelsFailed].map(([id, reason]) => ({ id, reason })),
         workers: { alive: engine.workers, wanted: engine.seats },
         stopping: this.#closing !== undefined,
-        latency: { p95Ms: total.p95_ms, frames: total.count },
-        eventLoopDelayP99Ms: this.#eventLoop.read().p99_ms,
+        latency: { p95Ms: total.p95_ms ?? 0, frames: total.count },
+        eventLoopDelayP99Ms: this.#eventLoop.read().p99_ms ?? 0,
         rssBytes,
         callbackFaults: this.#hub.callbackFaults.count,
         recordings: [...this.#recorders].flatMap(({ status: { state, file, error, lost } }) => {
@@ -388,6 +419,45 @@ export class Sightline implements AsyncDisposable {
     return recorder;
   }
 
+  /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
+  async openFrames(choice: DetectorChoice = {}): Promise<FrameInput> {
+    const modelId = await this.#modelFor(choice.model);
+    // A colon stands in no client's name.
+    const name = `program:${++this.#lastFrameInput}`;
+    const frames = this.#hub.create<VideoFrame>(`${name}/frames`, { capacity: this.#config.streaming.queue_size });
+    const { outcomes, lane } = this.#openLane(name, { frames, modelId, ...choice });
+    const input = new FrameInput({
+      frames,
+      outcomes,
+      clock: systemClock,
+      readJpeg: (bytes) => this.#readJpeg(bytes),
+      onClose: () => {
+        this.#frameInputs.delete(input);
+        this.#detect.detach(lane);
+        frames.close();
+      },
+    });
+    this.#frameInputs.add(input);
+    return input;
+  }
+
+  /**
+   * Loads a model by its id, or by the path of an `.onnx` or `.tflite` file, which may be asked for by its id from then on.
+   * Errors: MODEL_*, for paths SOURCE_* and USAGE (it cannot be told what it is, or another model has its id).
+   */
+  async addModel(idOrPath: string): Promise<ModelManifest> {
+    const model = await this.#registry.resolve(idOrPath);
+    const manifest = requireDetector(model.manifest);
+    const { id, sha256 } = manifest;
+    // A file is called by its name, which may be that of another model.
+    const named = this.#manifests.get(id) ?? (await this.#registry.get(id).catch(() => undefined));
+    if (named !== undefined && named.sha256 !== sha256) {
+      throw new SightlineError('USAGE', `${idOrPath}: there is another model "${id}"; give the file another name`);
+    }
+    await this.#ready(id, async () => model);
+    return manifest;
+  }
+
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -401,6 +471,7 @@ export class Sightline implements AsyncDisposable {
   async #close(): Promise<void> {
     // What was published is written first; one that has failed has said so.
     await Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish()));
+    for (const input of this.#frameInputs) input.close();
     this.#lane.close();
     this.#telemetry.close();
     this.#foxglove.close();
@@ -485,6 +556,7 @@ export class Sightline implements AsyncDisposable {
         summary: 'a session’s results as server-sent events',
         description: 'For who has the session’s token: in the query, or as `Authorization: Bearer`.',
         contentType: 'text/event-stream',
+        needsToken: true,
         params: z.object({ client_id: z.string() }),
         query: z.strictObject({ token: z.string().optional().describe('of the session’s `welcome`') }),
         errors: ['SESSION_UNKNOWN', 'SESSION_TOKEN_BAD', 'CONNECTIONS_EXHAUSTED'],
@@ -554,23 +626,12 @@ export class Sightline implements AsyncDisposable {
   /** The `objects` pipeline for one session, with its model ready. */
   async #attach(request: AttachRequest): Promise<AttachedPipeline> {
     const { pipeline, clientId, frames, isWithinGrant } = request;
-    const { detection, streaming } = this.#config;
     if (pipeline !== 'objects') {
       throw new SightlineError('PIPELINE_UNKNOWN', `there is no pipeline "${pipeline.slice(0, 80)}"; there is objects`);
     }
     const model = await this.#modelFor(request.model);
-    const outcomes = this.#hub.create<FrameOutcome>(`${clientId}/objects`, { capacity: streaming.results_history });
+    const { outcomes, lane } = this.#openLane(clientId, { ...request, frames, modelId: model, isWithinGrant });
     for (const recorder of this.#recorders) this.#followVideo(recorder, clientId, pipeline);
-    const confidence = request.confidence ?? detection.confidence_threshold;
-    const iou = detection.iou_threshold;
-    const lane = this.#detect.attach({
-      frames,
-      outcomes,
-      modelId: model,
-      isWithinGrant,
-      ...(confidence !== undefined && { confidence }),
-      ...(iou !== undefined && { iou }),
-    });
     return {
       outcomes,
       model,
@@ -582,11 +643,47 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
+  /** A lane of the pipeline for frames of one source, and the stream of their outcomes. */
+  #openLane(
+    source: string,
+    {
+      frames,
+      modelId,
+      isWithinGrant,
+      ...choice
+    }: Pick<DetectLaneOptions, 'frames' | 'modelId' | 'isWithinGrant'> & DetectorChoice,
+  ): { readonly outcomes: DetectLaneOptions['outcomes']; readonly lane: DetectLane } {
+    const { detection, streaming } = this.#config;
+    const outcomes = this.#hub.create<FrameOutcome>(`${source}/objects`, { capacity: streaming.results_history });
+    const confidence = choice.confidence ?? detection.confidence_threshold;
+    const iou = choice.iou ?? detection.iou_threshold;
+    const lane = this.#detect.attach({
+      frames,
+      outcomes,
+      modelId,
+      ...(isWithinGrant && { isWithinGrant }),
+      ...(confidence !== undefined && { confidence }),
+      ...(iou !== undefined && { iou }),
+    });
+    return { outcomes, lane };
+  }
+
+  /** The size of a JPEG that stands upright. Throws FRAME_*. */
+  #readJpeg(bytes: Uint8Array): { readonly width: number; readonly height: number } {
+    const header = checkJpeg(bytes, this.#imageLimits);
+    return uprightSize(header, header.orientation);
+  }
+
   /** A client names models by their id only: a path would let it probe this machine's files. */
   async #modelFor(requested: string | undefined): Promise<string> {
     if (!this.#defaultModel) throw new SightlineError('MODEL_UNAVAILABLE', 'the server is starting');
     const defaultId = await this.#defaultModel;
     if (requested === undefined || requested === defaultId) return defaultId;
+    const isThere = this.#models.get(requested);
+    if (isThere !== undefined) {
+      await isThere;
+      return requested;
+    }
     const { id } = requireDetector(await this.#registry.get(requested.slice(0, 80)));
     await this.#ready(id, () => this.#registry.resolve(id));
     return id;

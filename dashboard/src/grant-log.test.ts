@@ -1,6 +1,6 @@
 import type { GrantFields } from 'sightline/client';
 import { describe, expect, test } from 'vitest';
-import { changeText, GrantLog, REASONS, type GrantReason } from './grant-log.ts';
+import { changeText, GrantLog, reasonText, REASONS, type GrantFigures, type GrantReason } from './grant-log.ts';
 
 const FIRST: GrantFields = {
   rate_fps: 15,
@@ -97,4 +97,32 @@ describe('GrantLog', () => {
 test('every reason has words of its own', () => {
   const reasons = Object.keys(REASONS) as GrantReason[];
   expect(new Set(reasons.map((reason) => REASONS[reason])).size).toBe(8);
+});
+
+describe('the reason of a change', () => {
+  const from: GrantFigures = { rate_fps: 15, width: 512, height: 384, quality: 60 };
+  const of = (reason: GrantReason, to: Partial<GrantFigures>) =>
+    reasonText({ timeMs: 0, reason, from, to: { ...from, ...to } });
+
+  test.each<[GrantReason, RegExp]>([
+    ['link', /slow/],
+    ['compute', /busy/],
+    ['client', /behind/],
+    ['ladder', /must first/],
+    ['settings', /no more/],
+  ])('no rise is told as a complaint: %s', (reason, complaint) => {
+    for (const to of [{ rate_fps: 30 }, { quality: 75 }, { rate_fps: 30, width: 640, height: 480 }]) {
+      expect(of(reason, to)).not.toMatch(complaint);
+    }
+  });
+
+  test('a fall is told as one, and never as freedom', () => {
+    expect(of('link', { rate_fps: 8 })).toBe('The way to the server is slow');
+    expect(of('compute', { rate_fps: 8 })).toBe('The server is busy');
+    expect(of('settings', { rate_fps: 8 })).not.toBe(REASONS.settings);
+  });
+
+  test('smaller pictures that come more often are neither', () => {
+    expect(of('link', { rate_fps: 30, width: 256, height: 192 })).toContain('smaller pictures');
+  });
 });

@@ -87,6 +87,30 @@ export const REASONS: Readonly<Record<GrantReason, string>> = {
   settings: 'Nothing limits it',
 };
 
+/** Why more is granted than before, where that is another sentence than what bounds it. */
+const RISES: Partial<Record<GrantReason, string>> = {
+  link: 'The way to the server carries more',
+  compute: 'The server has more room',
+  client: 'This page keeps up again',
+  ladder: 'A higher level has proved itself',
+};
+
+/** The same for less. */
+const FALLS: Partial<Record<GrantReason, string>> = {
+  ladder: 'A lower level holds the latency',
+  settings: 'The settings allow no more',
+};
+
+/** Why a grant has changed: of a rise that it rose, not what still bounds it. */
+export function reasonText({ reason, from, to }: GrantChange): string {
+  if (from === undefined) return REASONS[reason];
+  const falls = to.rate_fps < from.rate_fps || to.width < from.width || to.quality < from.quality;
+  if (reason === 'link' && falls && to.rate_fps > from.rate_fps)
+    return 'The way to the server is slow, smaller pictures pass it more often';
+  const isRise = !falls || weightOf(to) > weightOf(from);
+  return (isRise ? RISES : FALLS)[reason] ?? REASONS[reason];
+}
+
 /** `25 → 14 frames/s, 640 → 512 px, JPEG 75 → 60`: what has changed, or all of a first grant. */
 export function changeText({ from, to }: GrantChange): string {
   const before = (figure: string, value: string) => (from === undefined || figure === value ? '' : `${figure} → `);

@@ -1,4 +1,5 @@
 import uPlot from 'uplot';
+import { axisText } from './axis.ts';
 
 const LINE_WIDTH_PX = 1.5;
 const TICKS = 5;
@@ -85,7 +86,7 @@ export class LivePlot {
       size: 44,
       gap: 4,
       space: 32,
-      values: (_, splits) => splits.map((value) => value.toFixed(decimals).replace('-', '−')),
+      values: (_, splits, __, ___, increment) => splits.map((value) => axisText(value, increment, decimals)),
     });
     return new uPlot(
       {

@@ -1,6 +1,6 @@
 import { colourOf, STAGES } from 'sightline/client';
 import type { CaptureStats, GrantFields, Stage, VideoMetrics, WelcomeMessage, WireDetection } from 'sightline/client';
-import { changeText, rateText, REASONS, type GrantChange } from './grant-log.ts';
+import { changeText, rateText, reasonText, REASONS, type GrantChange } from './grant-log.ts';
 import type { LiveFigures, Spread } from './stats.ts';
 
 /** Everything on the page but the picture. Called a few times a second, never once a frame. */
@@ -114,7 +114,7 @@ export function showFigures({ typical, spread, fps }: LiveFigures, budgetMs: num
   setText('total', typical === undefined ? '–' : ms(typical.totalMs));
   setText('p95', spread === undefined ? '–' : ms(spread.total.p95Ms));
   setText('budget', ms(budgetMs));
-  setText('fps', typical === undefined ? '0' : fps.toFixed(fps < 9.95 ? 1 : 0));
+  setText('fps', typical === undefined || fps === 0 ? '–' : fps.toFixed(fps < 9.95 ? 1 : 0));
   const scaleMs = Math.max(budgetMs / BUDGET_SHARE, typical?.totalMs ?? 0, spread?.total.p95Ms ?? 0);
   element('budget-bars').style.setProperty('--budget', percent(budgetMs, scaleMs));
   for (const segment of element('bar-stages').children as HTMLCollectionOf<HTMLElement>) {
@@ -188,7 +188,7 @@ export function showGrant({ rate_fps, width, height, quality, reason }: GrantFie
 
 /** Newest first. */
 export function showChanges(changes: readonly GrantChange[]): void {
-  const rows = changes.map((change) => [clockText(change.timeMs), REASONS[change.reason], changeText(change)] as const);
+  const rows = changes.map((change) => [clockText(change.timeMs), reasonText(change), changeText(change)] as const);
   const list = element('changes');
   const key = JSON.stringify(rows);
   if (list.dataset['key'] === key) return;

@@ -7,7 +7,7 @@ import type { Progress } from '../load/generator.ts';
 import { appendHistory, previousOf, readHistory } from '../load/history.ts';
 import { PrivateServer } from '../load/processes.ts';
 import { reportHtml } from '../load/report-html.ts';
-import { ms, reportLines } from '../load/report-text.ts';
+import { ms, reportLines, verdict } from '../load/report-text.ts';
 import type { SuiteResult } from '../load/results.ts';
 import { lasting, secondsOf, type LoadTest } from '../load/scenarios.ts';
 import { runSuite, telemetryUrl } from '../load/suite.ts';
@@ -48,23 +48,25 @@ export async function benchmark(
       signal,
       onStart: (test, place) => progress.start(test, place),
       onProgress: (test, now) => progress.update(test, now),
-      onEnd: ({ name, passed, latency }) =>
-        progress.end(`${name}: ${passed ? 'ok' : 'FAILED'}, p95 ${ms(latency.p95_ms)} ms`),
+      onEnd: (result) => progress.end(`${result.name}: ${verdict(result)}, p95 ${ms(result.latency.p95_ms)} ms`),
     },
-  );
+  ).finally(() => progress.clear());
   await report(suite, flags, context, cacheDir);
+  // What was measured is told; that it was stopped is told by the exit code.
+  signal.throwIfAborted();
 }
 
 async function report(suite: SuiteResult, flags: BenchmarkFlags, context: CliContext, cacheDir: string): Promise<void> {
   const history = await readHistory(cacheDir);
   const previous = previousOf(history, suite);
   try {
-    await appendHistory(cacheDir, history, suite);
+    // Half a run is nothing to compare with.
+    if (suite.partial !== true) await appendHistory(cacheDir, history, suite);
   } catch (thrown) {
     context.err(`the run could not be kept in ${cacheDir}: ${(thrown as Error).message}`);
   }
   if (flags.json) context.out(JSON.stringify({ ...suite, previous: Object.fromEntries(previous) }, undefined, 2));
-  else for (const line of reportLines(suite, previous)) context.out(line);
+  else for (const line of reportLines(suite, previous)) context.text(line);
   if (flags.html !== undefined) {
     const file = resolve(context.cwd, flags.html);
     try {
@@ -74,7 +76,7 @@ async function report(suite: SuiteResult, flags: BenchmarkFlags, context: CliCon
     }
     context.err(`the page is ${file}`);
   }
-  const failed = suite.tests.filter(({ passed }) => !passed).map(({ name }) => name);
+  const failed = suite.tests.filter(({ passed, partial }) => !passed && partial !== true).map(({ name }) => name);
   if (failed.length > 0) throw new SightlineError('BENCHMARK_FAILED', `not passed: ${failed.join(', ')}`);
 }
 
@@ -119,8 +121,14 @@ class ProgressLine {
   }
 
   end(line: string): void {
-    if (this.#context.isTerminal) process.stderr.write(ERASE_LINE);
+    this.clear();
     this.#context.err(line);
+  }
+
+  /** Takes the line away, so that others, a prompt among them, begin on one of their own. */
+  clear(): void {
+    if (this.#drawnMs > -Infinity) process.stderr.write(ERASE_LINE);
+    this.#drawnMs = -Infinity;
   }
 
   #head({ name }: LoadTest): string {

@@ -25,7 +25,7 @@ export function registerConfig(program: Command, context: CliContext): void {
           ? shownConfig(resolveConfig(loadOptions(program, context)))
           : await fetchConfig(options.url, context.signal);
       if (options.json === true) context.out(JSON.stringify(shown, undefined, 2));
-      else for (const line of shownLines(shown)) context.out(line);
+      else for (const line of shownLines(shown)) context.text(line);
     });
 
   config

@@ -6,6 +6,8 @@ export interface CliContext {
   readonly cwd: string;
   /** Standard output is for results, one line a call. */
   out(line: string): void;
+  /** The same for lines that people read: where a terminal is narrower they are broken between words. */
+  text(line: string): void;
   /** Standard error is for everything that is said to a person: progress, notices, errors. */
   err(line: string): void;
   /** Standard error is a terminal, so that a progress bar may be drawn there. */

@@ -36,7 +36,7 @@ export class DetectSummary {
     const speed = `${number(this.#frames)} in ${elapsedS.toFixed(1)} s, ${(this.#frames / elapsedS).toFixed(1)} frames/s`;
     const { stages } = this.#latencies.sinceStart();
     const median = [...OWN_STAGES.filter((stage) => stage !== 'capture'), 'total' as const].map(
-      (stage) => `${stage} ${stages[stage].p50_ms.toFixed(1)}`,
+      (stage) => `${stage} ${stages[stage].p50_ms?.toFixed(1) ?? '-'}`,
     );
     return [
       row('frames', speed),

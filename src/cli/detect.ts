@@ -355,7 +355,7 @@ class DetectRun {
           ...this.#summary.lines(),
           ...(output ? [row('written', output.path)] : []),
         ];
-    for (const line of lines) context.out(line);
+    for (const line of lines) context.text(line);
   }
 }
 

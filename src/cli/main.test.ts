@@ -44,6 +44,14 @@ describe('the program', () => {
     for (const word of ['serve', 'demo', 'detect', 'models', 'config', 'Examples:']) expect(help.out).toContain(word);
   });
 
+  test.each([40, 60, 80])('its help keeps words whole in %i columns', async (columns) => {
+    const wide = await run('--help', { env: { COLUMNS: '1000' } });
+    const help = await run('--help', { env: { COLUMNS: String(columns) } });
+    for (const line of help.out.split('\n'))
+      expect(line.length <= columns || !line.trim().includes(' '), line).toBe(true);
+    expect(help.out.split(/\s+/)).toEqual(wide.out.split(/\s+/));
+  });
+
   test('without a command tells its help on standard error', async () => {
     const ran = await run('');
     expect(ran).toMatchObject({ code: 64, out: '' });

@@ -11,10 +11,15 @@ import { registerModels } from './models.ts';
 import { registerMonitor } from './monitor.ts';
 import { registerOptimize } from './optimize.ts';
 import { loadOptions } from './options.ts';
+import { CommandOutput } from './output.ts';
+import { wrapLine } from './wrap.ts';
 import { registerRecord } from './record.ts';
 import { registerReplay } from './replay.ts';
 import { registerServe } from './serve.ts';
 
+/** Of a help text whose place is of unknown width, and of one that is broken later. */
+const HELP_COLUMNS = 80;
+const HELP_COLUMNS_MAX = 10_000;
 /** Two signals closer than this are one: npm and a terminal both hand the same Ctrl+C to a command. */
 const SAME_SIGNAL_MS = 300;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
@@ -37,28 +42,64 @@ Examples:
 /** The command line. Resolves to the exit code (sysexits.h); never throws. `argv` is without node and script. */
 export async function main(argv: readonly string[], overrides: Partial<CliContext> = {}): Promise<number> {
   const stopper = overrides.signal === undefined ? listenForSignals() : undefined;
+  const output = overrides.out === undefined ? openOutput(stopper) : undefined;
   const program = new Command('sightline');
   const context: CliContext = {
     env: process.env,
     cwd: process.cwd(),
-    out: (line) => void process.stdout.write(`${line}\n`),
-    err: (line) => void process.stderr.write(`${line}\n`),
+    out: (line) => output?.line(line),
+    text: (line) => {
+      for (const part of wrapLine(line, columnsOf(process.stdout, context.env))) context.out(part);
+    },
+    err: (line) => {
+      // Once the output has ended, nothing that the command says of its own end is of use.
+      if (output?.end !== undefined) return;
+      for (const part of wrapLine(line, columnsOf(process.stderr, {}))) process.stderr.write(`${part}\n`);
+    },
     isTerminal: process.stderr.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
     config: (flags) => loadConfig(loadOptions(program, context, flags)),
     ...overrides,
   };
-  if (overrides.out === undefined) stopper?.stopOnClosedOutput();
 
+  try {
+    let exitCode = await run(argv, program, context);
+    const end = await output?.settled();
+    if (end instanceof SightlineError) {
+      exitCode = tell(end, program, { ...context, err: (line) => void process.stderr.write(`${line}\n`) });
+    }
+    return exitCode;
+  } finally {
+    stopper?.dispose();
+  }
+}
+
+async function run(argv: readonly string[], program: Command, context: CliContext): Promise<number> {
   try {
     build(program, context);
     await program.parseAsync(argv, { from: 'user' });
     return 0;
   } catch (thrown) {
     return failed(thrown, program, context);
-  } finally {
-    stopper?.dispose();
   }
+}
+
+/** What is no terminal may be told its width, as `watch` does; else it has no end. */
+function columnsOf(
+  { isTTY, columns }: { readonly isTTY?: boolean; readonly columns?: number },
+  env: Readonly<Record<string, string | undefined>>,
+): number {
+  const told = isTTY === true ? columns : Number(env['COLUMNS']);
+  return told !== undefined && told >= 1 ? Math.floor(told) : Infinity;
+}
+
+/** When nobody reads any more (`sightline … | head`), or what is written is lost, a command has nothing left to do. */
+function openOutput(stopper: Stopper | undefined): CommandOutput {
+  // Whom could it be told?
+  process.stderr.on('error', () => {});
+  return new CommandOutput(process.stdout, (end) => {
+    stopper?.stop(new Stopped('its output', end === 'closed' ? 0 : end.exitCode));
+  });
 }
 
 function build(program: Command, context: CliContext): void {
@@ -74,8 +115,15 @@ function build(program: Command, context: CliContext): void {
     .showSuggestionAfterError(true)
     .configureHelp({ showGlobalOptions: true })
     .configureOutput({
-      writeOut: (text) => context.out(text.replace(/\n$/, '')),
-      writeErr: (text) => context.err(text.replace(/\n$/, '')),
+      // Where the width is known, lines are broken here, and not before.
+      getOutHelpWidth: () => (columnsOf(process.stdout, context.env) < Infinity ? HELP_COLUMNS_MAX : HELP_COLUMNS),
+      getErrHelpWidth: () => (columnsOf(process.stderr, {}) < Infinity ? HELP_COLUMNS_MAX : HELP_COLUMNS),
+      writeOut: (text) => {
+        for (const line of text.replace(/\n$/, '').split('\n')) context.text(line);
+      },
+      writeErr: (text) => {
+        for (const line of text.replace(/\n$/, '').split('\n')) context.err(line);
+      },
       // The error comes back as an exception and is told once, in the form of all errors.
       outputError: () => undefined,
     });
@@ -141,8 +189,7 @@ class Stopped extends Error {
 
 interface Stopper {
   readonly signal: AbortSignal;
-  /** `sightline … | head`: when nobody reads any more, stop without a word. */
-  stopOnClosedOutput(): void;
+  stop(why: Stopped): void;
   dispose(): void;
 }
 
@@ -169,15 +216,7 @@ function listenForSignals(): Stopper {
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
   return {
     signal: controller.signal,
-    stopOnClosedOutput: () => {
-      process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-        // EIO is the terminal that was closed; of a file it would be a fault of the disk.
-        const isClosed = error.code === 'EPIPE' || (error.code === 'EIO' && process.stdout.isTTY);
-        if (!isClosed) throw error;
-        controller.abort(new Stopped('a closed output', 0));
-      });
-    },
-    // The output's listener stays: the last lines may still be on their way when the command has ended.
+    stop: (why) => controller.abort(why),
     dispose: removeAll,
   };
 }

@@ -31,6 +31,7 @@ async function run(...words: string[]): Promise<Ran> {
     env: {},
     cwd: folder,
     out: (line) => void out.push(line),
+    text: (line) => void out.push(line),
     err: (line) => void err.push(line),
     isTerminal: false,
     signal: new AbortController().signal,

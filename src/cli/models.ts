@@ -22,7 +22,7 @@ export function registerModels(program: Command, context: CliContext): void {
     .action(async ({ json }: { json?: boolean }) => {
       const entries = await registryOf(context).list();
       if (json) context.out(JSON.stringify(entries.map(summary)));
-      else for (const line of listLines(entries)) context.out(line);
+      else for (const line of listLines(entries)) context.text(line);
     });
 
   models
@@ -77,7 +77,7 @@ export function registerModels(program: Command, context: CliContext): void {
       const model: KnownModel =
         entry?.state === 'available' ? { manifest: entry.manifest } : await registry.resolve(pathOrId(id, context));
       if (json) context.out(JSON.stringify({ ...model.manifest, state: entry?.state ?? 'file', ...pathOf(model) }));
-      else for (const line of infoLines(model)) context.out(line);
+      else for (const line of infoLines(model)) context.text(line);
     });
 
   models
@@ -99,7 +99,7 @@ export function registerModels(program: Command, context: CliContext): void {
         return;
       }
       const cells = rows.map((r) => [`${r.threads}`, r.p50_ms.toFixed(2), r.p95_ms.toFixed(2), r.fps.toFixed(1)]);
-      for (const line of table([['threads', 'ms (P50)', 'ms (P95)', 'pictures/s'], ...cells])) context.out(line);
+      for (const line of table([['threads', 'ms (P50)', 'ms (P95)', 'pictures/s'], ...cells])) context.text(line);
     });
 }
 

@@ -113,6 +113,7 @@ function context(overrides: Partial<CliContext> = {}): CliContext {
     env: {},
     cwd: '/',
     out: (line) => void out.push(line),
+    text: (line) => (overrides.out ?? ((one) => void out.push(one)))(line),
     err: () => {},
     isTerminal: false,
     signal: leave.signal,

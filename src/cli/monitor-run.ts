@@ -84,7 +84,7 @@ function jsonLine(value: unknown): string {
 async function printLines(address: Address, pace: Pace, context: CliContext): Promise<void> {
   let before: MonitorDocument | undefined;
   for await (const { document } of readings(address, pace, context.signal)) {
-    context.out(monitorLine(document, before));
+    context.text(monitorLine(document, before));
     before = document;
   }
 }

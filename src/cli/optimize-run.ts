@@ -95,7 +95,7 @@ export async function optimize(
   };
   await write(out, configurationFile(report), flags.force === true);
   if (flags.json === true) context.out(JSON.stringify({ ...reportDocument(report), out }, undefined, 2));
-  else for (const line of optimizeLines(report)) context.out(line);
+  else for (const line of optimizeLines(report)) context.text(line);
   context.err(`written: ${out}; to use it: sightline --config ${basename(out)} serve`);
 }
 

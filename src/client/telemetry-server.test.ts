@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { CuttingProxy } from '../../test/support/cutting-proxy.ts';
+import { openServer, type Sightline } from '../app.ts';
 import { seededRandom } from '../base/random.ts';
 import type { Priority } from '../base/sample.ts';
-import type { Sightline } from '../app.ts';
-import { createSightline } from '../index.ts';
+import { loadConfig } from '../config/load.ts';
 import type { TelemetryFormat } from './telemetry.ts';
 import { connectTelemetry } from './telemetry.ts';
 import type { TelemetryMessage } from './telemetry-subscription.ts';
@@ -19,7 +19,9 @@ const cacheDir = mkdtempSync(join(tmpdir(), 'sightline-client-'));
 let server: Sightline;
 
 const start = (port = 0) =>
-  createSightline({ settings: { 'server.port': port, 'models.cache_dir': cacheDir, 'inference.workers': 1 } });
+  openServer({
+    config: loadConfig({ flags: { 'server.port': port, 'models.cache_dir': cacheDir, 'inference.workers': 1 } }),
+  });
 
 beforeAll(async () => {
   server = await start();

@@ -284,8 +284,23 @@ describe('the file', () => {
   });
 
   test('an anchor may be used', () => {
-    const path = file('server:\n  allowed_hosts: &names [a, b]\n  allowed_origins: *names\n');
-    expect(loadConfig({ file: path }).server.allowed_origins).toEqual(['a', 'b']);
+    const path = file('server:\n  allowed_hosts: &names [a, b]\nmodels:\n  manifests: *names\n');
+    expect(loadConfig({ file: path }).models.manifests).toEqual(['a', 'b']);
+  });
+
+  test('origins and hosts are brought into the form of the headers, and those that could never match are refused by name', () => {
+    const path = file('server:\n  allowed_origins: [HTTPS://A.example:443/]\n  allowed_hosts: [Cam.Example]\n');
+    expect(loadConfig({ file: path }).server).toMatchObject({
+      allowed_origins: ['https://a.example'],
+      allowed_hosts: ['cam.example'],
+    });
+    const { message } = refusal({ flags: { 'server.allowed_origins': 'https://a.example,*,b.example' } });
+    expect(message).toBe(
+      'server.allowed_origins has "*": there are no wildcards: name every origin in full; "b.example": an origin begins with its scheme, such as https://b.example (flag)',
+    );
+    expect(refusal({ env: { SIGHTLINE_SERVER__ALLOWED_HOSTS: 'cam.example:80' } }).message).toContain(
+      'server.allowed_hosts has "cam.example:80": a host has no port here, every port counts: write cam.example',
+    );
   });
 
   test.each([

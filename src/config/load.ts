@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { isAlias, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { Document, Node, Pair, YAMLMap } from 'yaml';
+import type { z } from 'zod';
 import { SightlineError } from '../base/errors.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import { PROFILES } from './profiles.ts';
@@ -51,6 +52,8 @@ const FILE_BYTES_MAX = 262_144;
 /** Uses of YAML aliases (also nested) in one file; the usual bomb needs millions. */
 const ALIASES_MAX = 100;
 const VALUE_SHOWN_CHARS_MAX = 60;
+/** Of one list. */
+const FAULTS_SHOWN_MAX = 5;
 const PIN_ORIGIN = 'set at run time';
 
 /**
@@ -186,7 +189,7 @@ function collect(settings: readonly Setting[]): Map<string, Setting> {
     }
     const parsed = key.schema.safeParse(setting.value);
     if (!parsed.success) {
-      problems.add('CONFIG_VALUE_BAD', badValue(key, setting));
+      problems.add('CONFIG_VALUE_BAD', badValue(key, setting, parsed.error.issues));
     } else if (parsed.data === undefined) {
       collected.delete(setting.path);
     } else {
@@ -206,8 +209,20 @@ function unknownKey({ path, origin }: Setting): string {
   return `there is no setting ${shown(path)} (${origin})${hint}`;
 }
 
-function badValue(key: ConfigKey, { value, origin }: Setting): string {
+function badValue(key: ConfigKey, { value, origin }: Setting, issues: readonly z.core.$ZodIssue[]): string {
+  // Where a key has rules of its own, they tell more than what is allowed in general.
+  const own = issues.filter(({ code }) => code === 'custom');
+  if (own.length > 0 && own.length === issues.length) {
+    const faults = own
+      .slice(0, FAULTS_SHOWN_MAX)
+      .map(({ path, message }) => `${shown(path.reduce<unknown>(inside, value))}: ${message}`);
+    return `${key.path} has ${faults.join('; ')} (${origin})`;
+  }
   return `${key.path} must be ${article(key.allowed)}, not ${shown(value)} (${origin})`;
+}
+
+function inside(value: unknown, key: PropertyKey): unknown {
+  return (value as Readonly<Record<PropertyKey, unknown>> | undefined)?.[key];
 }
 
 function article(allowed: string): string {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readHostName, readOrigin, type Read } from './origins.ts';
 
 /**
  * Every setting of Sightline: its type, range, default and meaning. This is the single source: `docs/configuration.md`,
@@ -16,6 +17,17 @@ const decimal = (min: number, max: number) => z.number().min(min).max(max);
 /** Fractions are allowed, so that a test need not wait for a whole second. */
 const seconds = (max: number) => decimal(0.05, max);
 const text = () => z.string().min(1).max(1024);
+/** Text in the form that `read` gives it, refused in its words. */
+const textAs = (read: (text: string) => Read) =>
+  text()
+    .check(({ value, issues }) => {
+      const { fault } = read(value);
+      if (fault !== undefined) issues.push({ code: 'custom', message: fault, input: value });
+    })
+    .overwrite((value) => {
+      const result = read(value);
+      return result.fault === undefined ? result.value : value;
+    });
 const LATER = 'A later version reads it; in this one it has no effect.';
 /** When a change at run time (`PUT /api/config`) takes effect; of keys that say nothing, with the next start. */
 const AT_ONCE = { applies: 'at_once' } as const;
@@ -30,16 +42,18 @@ const server = z.strictObject({
     .default(1000)
     .describe('WebSockets and event streams at once; one more is refused with CONNECTIONS_EXHAUSTED.'),
   allowed_origins: z
-    .array(text())
-    .max(256)
-    .default([])
-    .describe("Origins of foreign pages that may connect, such as `https://example.org`; the server's own always may."),
-  allowed_hosts: z
-    .array(text())
+    .array(textAs(readOrigin))
     .max(256)
     .default([])
     .describe(
-      'Further names of the server in `Host`, such as that of a proxy in front; its own address always counts.',
+      "Origins of foreign pages that may use WebSockets and the REST API, such as `https://example.org`: scheme, host and port, in full; the server's own page always may.",
+    ),
+  allowed_hosts: z
+    .array(textAs(readHostName))
+    .max(256)
+    .default([])
+    .describe(
+      'Further names of the server in `Host`, such as that of a proxy in front, without ports; its own address always counts.',
     ),
   header_timeout_ms: whole(100, 600_000).default(10_000).describe("Time for a request's header to arrive."),
   request_timeout_ms: whole(100, 600_000).default(30_000).describe('Time for a whole request to arrive.'),

@@ -62,6 +62,11 @@ export class PathMonitor {
     return this.#state;
   }
 
+  /** A frame has told when it was sent. */
+  get hasMeasured(): boolean {
+    return this.#lastArrivedMs > -Infinity;
+  }
+
   /** As the client has measured it; undefined: it has not told. */
   get roundTripMs(): number | undefined {
     return this.#roundTripMs;

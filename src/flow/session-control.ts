@@ -68,17 +68,17 @@ export interface ControlReport {
   readonly grants_told: number;
   readonly ladder_moves: number;
   readonly last_grant_time: number | null;
-  readonly used_fps: number;
+  readonly used_fps: number | null;
   /** Frames per second of the engine; null: as many as it likes. */
   readonly share_fps: number | null;
   /** What the loop asks of the way, and what the way is thought to carry; null: not measured. */
   readonly asked_bps: number | null;
   readonly capacity_bps: number | null;
   /** Of the last frame: its wait behind earlier ones on the way, and its own serialisation. */
-  readonly link_queue_ms: number;
-  readonly link_service_ms: number;
-  readonly link_one_way_ms: number;
-  readonly client_lag_ms: number;
+  readonly link_queue_ms: number | null;
+  readonly link_service_ms: number | null;
+  readonly link_one_way_ms: number | null;
+  readonly client_lag_ms: number | null;
   /** The oldest result that waits in the client's send buffer. */
   readonly unread_ms: number;
 }
@@ -112,7 +112,8 @@ export class SessionControl {
   #lastAnswerMs: number;
   #processingMs = 0;
   #encodingMs = 0;
-  #lagMs = 0;
+  /** By the client's own word; undefined: it has said none. */
+  #lagMs: number | undefined;
   #unreadMs = 0;
   #priority: Priority;
   /** The last two grants: frames of the older one are still on the way when the newer one is told. */
@@ -157,7 +158,7 @@ export class SessionControl {
   restart(nowMs: number): void {
     this.#path = new PathMonitor();
     this.#quality.restart();
-    this.#lagMs = 0;
+    this.#lagMs = undefined;
     this.#unreadMs = 0;
     this.#usedFps = undefined;
     this.#lastFrameMs = undefined;
@@ -285,26 +286,27 @@ export class SessionControl {
 
   report(): ControlReport {
     const { capacityBps, queueMs, serviceMs, baseMs } = this.#path.state;
+    const isMeasured = this.#path.hasMeasured;
     return {
       grant: this.#last ?? this.grant(),
       grants_told: this.#grantsTold,
       ladder_moves: this.#quality.ladderMoves,
       last_grant_time: this.#last === undefined ? null : this.#lastToldMs,
-      used_fps: this.#usedFps ?? 0,
+      used_fps: this.#usedFps ?? null,
       share_fps: this.#shareFps === Infinity ? null : this.#shareFps,
       asked_bps: capacityBps === undefined ? null : this.#quality.rateBps,
       capacity_bps: capacityBps ?? null,
-      link_queue_ms: queueMs,
-      link_service_ms: serviceMs,
-      link_one_way_ms: baseMs,
-      client_lag_ms: this.#lagMs,
+      link_queue_ms: isMeasured ? queueMs : null,
+      link_service_ms: isMeasured ? serviceMs : null,
+      link_one_way_ms: isMeasured ? baseMs : null,
+      client_lag_ms: this.#lagMs ?? null,
       unread_ms: this.#unreadMs,
     };
   }
 
   /** The lowest of all bounds but the engine's. */
   #bound(): Bound {
-    const behindMs = Math.max(this.#lagMs, this.#unreadMs);
+    const behindMs = Math.max(this.#lagMs ?? 0, this.#unreadMs);
     const lagShare = 1 - Math.max(0, behindMs - LAG_QUIET_MS) / LAG_DRAIN_MS;
     const bound = this.#boundByWay();
     if (lagShare >= 1) return bound;

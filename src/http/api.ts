@@ -53,12 +53,22 @@ export function apiRoutes(host: ApiHost, others: readonly Route[]): Route[] {
       tag: 'api',
       summary: 'this document: OpenAPI 3.1',
       response: openApiSchema,
-      handle: () => (document ??= openApiDocument(routes, host.info)),
+      handle: () => (document ??= openApiDocument(routes, { ...host.info, tags: TAGS })),
     }),
   ];
   let document: OpenApiDocument | undefined;
   return routes;
 }
+
+const TAGS = {
+  health: 'is the server well',
+  performance: 'what the server does, and how fast',
+  optimization: 'the same by other views, also under `/api`',
+  sessions: 'video sessions, their pins and their results',
+  config: 'settings, at run time too',
+  page: 'what belongs to the pages',
+  api: 'the API’s own description',
+};
 
 const openApiSchema = z.object({
   openapi: z.string(),
@@ -68,9 +78,14 @@ const openApiSchema = z.object({
     description: z.string(),
     license: z.object({ name: z.string(), identifier: z.string() }),
   }),
-  tags: z.array(z.object({ name: z.string() })),
+  servers: z.array(z.object({ url: z.string(), description: z.string() })),
+  security: z.array(z.never()).describe('none: there are no credentials yet'),
+  tags: z.array(z.object({ name: z.string(), description: z.string().optional() })),
   paths: z.record(z.string(), z.record(z.string(), z.record(z.string(), z.unknown()))),
-  components: z.object({ schemas: z.record(z.string(), z.record(z.string(), z.unknown())) }),
+  components: z.object({
+    schemas: z.record(z.string(), z.record(z.string(), z.unknown())),
+    securitySchemes: z.record(z.string(), z.record(z.string(), z.unknown())),
+  }),
 });
 
 const BENCHMARK_SECONDS_MAX = 10;

@@ -7,6 +7,8 @@ export interface AddressRules {
   readonly hosts: readonly string[];
   /** Foreign origins that may use the server from a browser, as `https://example.org`. */
   readonly origins: readonly string[];
+  /** Those of `hosts` that were configured. */
+  readonly allowedHosts?: readonly string[];
 }
 
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
@@ -48,6 +50,43 @@ export function checkChange(headers: {
   if (headers.origin !== undefined || site === undefined || site === 'same-origin' || site === 'none') return;
   throw new SightlineError('ORIGIN_FORBIDDEN', 'a page of another site may not change anything here');
 }
+
+/**
+ * Headers by which a page of an allowed foreign origin may read what it is answered, errors too, and is told beforehand what it may
+ * send (https://fetch.spec.whatwg.org/#http-cors-protocol). No cookies: there are none. What is answered to others lacks them, so
+ * that caches have to know of the difference.
+ */
+export function corsHeaders(
+  method: string,
+  headers: {
+    origin?: string | undefined;
+    'access-control-request-method'?: string | undefined;
+    'access-control-request-private-network'?: string | string[] | undefined;
+  },
+  rules: Pick<AddressRules, 'origins'>,
+): { readonly headers: Readonly<Record<string, string>>; readonly isPreflight: boolean } {
+  const { origin } = headers;
+  if (origin === undefined || !rules.origins.includes(origin)) return { headers: VARY, isPreflight: false };
+  const isPreflight = method === 'OPTIONS' && headers['access-control-request-method'] !== undefined;
+  // A public page asks for a server in a private network: https://wicg.github.io/private-network-access/
+  const isPrivate = headers['access-control-request-private-network'] === 'true';
+  return {
+    headers: {
+      ...VARY,
+      'Access-Control-Allow-Origin': origin,
+      ...(isPreflight && PREFLIGHT),
+      ...(isPreflight && isPrivate && { 'Access-Control-Allow-Private-Network': 'true' }),
+    },
+    isPreflight,
+  };
+}
+
+const VARY = { Vary: 'Origin' };
+const PREFLIGHT = {
+  'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, DELETE',
+  'Access-Control-Allow-Headers': 'Authorization, Content-Type, Last-Event-ID, Range',
+  'Access-Control-Max-Age': '600',
+};
 
 function isOwnName(hostname: string, hosts: readonly string[]): boolean {
   return LOOPBACK_NAMES.includes(hostname) || hosts.some((own) => own === hostname || `[${own}]` === hostname);

@@ -4,7 +4,9 @@ import { openApiDocument } from './openapi.ts';
 import { answer, type Route } from './route.ts';
 
 const INFO = { title: 't', version: '1', description: 'd', license: { name: 'x', identifier: 'x' } };
-const part = z.object({ size: z.int().min(0).describe('pixels') }).meta({ id: 'Part', description: 'one part' });
+const part = z
+  .object({ size: z.int().min(0).describe('pixels').meta({ applies: 'at_once', defaultText: 'none' }) })
+  .meta({ id: 'Part', description: 'one part' });
 
 const ROUTES: Route[] = [
   answer({
@@ -40,9 +42,12 @@ const ROUTES: Route[] = [
 ];
 
 test('a table becomes a document: parameters, body, answer, refusals by status', () => {
-  const { openapi, tags, paths, components } = openApiDocument(ROUTES, INFO);
+  const document = openApiDocument(ROUTES, { ...INFO, tags: { things: 'all of them' } });
+  const { openapi, info, servers, security, tags, paths, components } = document;
   expect(openapi).toBe('3.1.1');
-  expect(tags).toEqual([{ name: 'things' }, { name: 'files' }]);
+  expect(info).toEqual(INFO);
+  expect([servers.map(({ url }) => url), security]).toEqual([['/'], []]);
+  expect(tags).toEqual([{ name: 'things', description: 'all of them' }, { name: 'files' }]);
   expect(Object.keys(paths)).toEqual(['/api/things/{id}/part', '/film']);
   const { put, get } = paths['/api/things/{id}/part']!;
   expect(put).toMatchObject({
@@ -74,8 +79,31 @@ test('a table becomes a document: parameters, body, answer, refusals by status',
   expect(Object.keys(components.schemas).toSorted()).toEqual(['Error', 'Part', 'Thing']);
   // A later version may tell more.
   expect(JSON.stringify(components)).not.toContain('additionalProperties');
+  // What the program notes at a schema is no keyword of the document.
+  expect(components.schemas['Part']).toEqual({
+    type: 'object',
+    description: 'one part',
+    properties: { size: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'pixels' } },
+    required: ['size'],
+  });
   expect(components.schemas['Thing']).toMatchObject({
     required: ['part', 'others'],
     properties: { others: { items: { $ref: '#/components/schemas/Part' } } },
   });
+});
+
+test('a stream that heeds a token says which one, and that it may come in the query too', () => {
+  const events: Route = {
+    kind: 'stream',
+    url: '/events/:id',
+    tag: 'things',
+    summary: 'events',
+    contentType: 'text/event-stream',
+    needsToken: true,
+    stream: () => undefined,
+  };
+  const { paths, components } = openApiDocument([events, ...ROUTES], INFO);
+  expect(paths['/events/{id}']!['get']!['security']).toEqual([{ session_token: [] }, {}]);
+  expect(paths['/film']!['get']).not.toHaveProperty('security');
+  expect(components.securitySchemes['session_token']).toMatchObject({ type: 'http', scheme: 'bearer' });
 });

@@ -9,17 +9,25 @@ export interface OpenApiInfo {
   readonly version: string;
   readonly description: string;
   readonly license: { readonly name: string; readonly identifier: string };
+  /** What the tags of the routes stand for. */
+  readonly tags?: Readonly<Record<string, string>>;
 }
 
 type Json = Readonly<Record<string, unknown>>;
 
 export interface OpenApiDocument {
   readonly openapi: '3.1.1';
-  readonly info: OpenApiInfo;
-  readonly tags: readonly { readonly name: string }[];
+  readonly info: Omit<OpenApiInfo, 'tags'>;
+  readonly servers: readonly { readonly url: string; readonly description: string }[];
+  /** None, but where an operation says otherwise. */
+  readonly security: readonly [];
+  readonly tags: readonly { readonly name: string; readonly description?: string }[];
   /** By path, then by method in small letters. */
   readonly paths: Readonly<Record<string, Readonly<Record<string, Json>>>>;
-  readonly components: { readonly schemas: Readonly<Record<string, Json>> };
+  readonly components: {
+    readonly schemas: Readonly<Record<string, Json>>;
+    readonly securitySchemes: Readonly<Record<string, Json>>;
+  };
 }
 
 const errorSchema = z
@@ -34,7 +42,13 @@ const errorSchema = z
 /** What any request may be refused with. */
 const COMMON_ERRORS: readonly ErrorCode[] = ['ORIGIN_FORBIDDEN', 'HOST_FORBIDDEN', 'INTERNAL'];
 
-export function openApiDocument(routes: readonly Route[], info: OpenApiInfo): OpenApiDocument {
+/** By name in the document's `securitySchemes`. */
+const SESSION_TOKEN = 'session_token';
+
+export function openApiDocument(
+  routes: readonly Route[],
+  { tags: described = {}, ...info }: OpenApiInfo,
+): OpenApiDocument {
   const schemas = new Schemas();
   const paths: Record<string, Record<string, Json>> = {};
   for (const route of routes) {
@@ -45,9 +59,19 @@ export function openApiDocument(routes: readonly Route[], info: OpenApiInfo): Op
   return {
     openapi: '3.1.1',
     info,
-    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({ name })),
+    // Whatever name it is known by: the document is read at the server itself.
+    servers: [{ url: '/', description: 'this server' }],
+    security: [],
+    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) =>
+      described[name] === undefined ? { name } : { name, description: described[name] },
+    ),
     paths,
-    components: { schemas: schemas.named },
+    components: {
+      schemas: schemas.named,
+      securitySchemes: {
+        [SESSION_TOKEN]: { type: 'http', scheme: 'bearer', description: 'the token of a session, from its `welcome`' },
+      },
+    },
   };
 }
 
@@ -59,6 +83,7 @@ function operation(route: Route, schemas: Schemas): Json {
     summary: route.summary,
     ...(route.description !== undefined && { description: route.description }),
     operationId: `${methodOf(route).toLowerCase()}${route.url.replaceAll(/[^A-Za-z]+/g, '_').replace(/_$/, '')}`,
+    ...(route.kind === 'stream' && route.needsToken === true && { security: [{ [SESSION_TOKEN]: [] }, {}] }),
     parameters: [...parameters('path', inputs.params, schemas), ...parameters('query', inputs.query, schemas)],
     ...(body && {
       requestBody: {
@@ -111,13 +136,26 @@ function parameters(place: 'path' | 'query', schema: z.ZodType | undefined, sche
   }));
 }
 
+/** Vocabulary of JSON Schema 2020-12 that is in use here; what else the program notes at a schema is its own matter. */
+const KEYWORDS: ReadonlySet<string> = new Set(
+  (
+    '$ref $defs $schema type enum const properties required additionalProperties propertyNames items prefixItems anyOf oneOf allOf not ' +
+    'minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern format minItems maxItems uniqueItems ' +
+    'minProperties maxProperties title description default examples deprecated readOnly writeOnly'
+  ).split(' '),
+);
+
+function tidy(schema: object): void {
+  for (const key of Object.keys(schema)) if (!KEYWORDS.has(key)) delete (schema as Record<string, unknown>)[key];
+}
+
 /** JSON Schemas; those with a name (`meta({ id })`) stand once, under the document's components. */
 class Schemas {
   readonly named: Record<string, Json> = {};
 
   /** Of what a client sends: what is unknown is refused, so the schema says so. */
   input(schema: z.ZodType): Json {
-    return this.#add(z.toJSONSchema(schema, { io: 'input' }));
+    return this.#add(z.toJSONSchema(schema, { io: 'input', override: ({ jsonSchema }) => tidy(jsonSchema) }));
   }
 
   /** Of what the server answers. A later version may tell more, so that nobody may rely on there being nothing else. */
@@ -126,6 +164,7 @@ class Schemas {
       z.toJSONSchema(schema, {
         io: 'output',
         override: ({ jsonSchema }) => {
+          tidy(jsonSchema);
           if (jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
         },
       }),

@@ -51,6 +51,8 @@ export interface StreamRoute extends RouteBase, Pick<InputSchemas, 'params' | 'q
   readonly kind: 'stream';
   readonly contentType: string;
   readonly errors?: readonly ErrorCode[];
+  /** The session's, for the document: what it streams looks at it itself. */
+  readonly needsToken?: boolean;
   /** Writes the answer itself; may throw a SightlineError before it has written anything. */
   readonly stream: (
     request: IncomingMessage,
@@ -93,7 +95,7 @@ export function readInput(
   return {
     params: schemas.params && read(schemas.params, raw.params, 'QUERY_BAD', 'path'),
     query: schemas.query ? read(schemas.query, raw.query, 'QUERY_BAD', 'query') : refuseAny(raw.query),
-    body: schemas.body ? read(schemas.body, raw.body, 'BODY_BAD', 'body') : refuseBody(raw.body),
+    body: schemas.body ? read(schemas.body, bodyOf(raw.body), 'BODY_BAD', 'body') : refuseBody(raw.body),
   };
 }
 
@@ -121,6 +123,12 @@ function refuseAny(query: unknown): undefined {
   const [key] = Object.keys(query ?? {});
   if (key === undefined) return undefined;
   throw new SightlineError('QUERY_BAD', `the query: ${JSON.stringify(key.slice(0, NAME_CHARS_MAX))} is unknown`);
+}
+
+/** Throws BODY_BAD when there is none. */
+function bodyOf(body: unknown): unknown {
+  if (body !== undefined) return body;
+  throw new SightlineError('BODY_BAD', 'the request has no body: it takes one of application/json');
 }
 
 function refuseBody(body: unknown): undefined {

@@ -16,13 +16,14 @@ import { HttpServer, type HttpServerOptions } from './server.ts';
 let dir: string;
 let server: HttpServer;
 const faults: unknown[] = [];
+const said: string[] = [];
 
 function optionsFor(pageDir: string): HttpServerOptions {
   return {
     clock: systemClock,
     host: '127.0.0.1',
     port: 0,
-    rules: { hosts: ['127.0.0.1'], origins: [] },
+    rules: { hosts: ['127.0.0.1'], origins: ['https://viewer.example'] },
     connectionsMax: 2,
     headerTimeoutMs: 5_000,
     requestTimeoutMs: 5_000,
@@ -30,6 +31,7 @@ function optionsFor(pageDir: string): HttpServerOptions {
     messageBytesHardMax: 10_000,
     closeTimeoutMs: 200,
     pageDir,
+    say: (line) => said.push(line),
     onError: (error) => faults.push(error),
     sockets: [{ path: '/ws', open: (socket, query) => socket.send(`hello ${query.get('name')}`) }],
     routes: ROUTES,
@@ -133,6 +135,7 @@ const ROUTES: readonly Route[] = [
 
 beforeEach(async () => {
   faults.length = 0;
+  said.length = 0;
   dir = mkdtempSync(join(tmpdir(), 'sightline-http-'));
   writeFileSync(join(dir, 'index.html'), '<!doctype html><html><title>page</title></html>');
   writeFileSync(join(dir, 'clip.bin'), '0123456789');
@@ -212,6 +215,54 @@ describe('HTTP', () => {
     expect(await statusWith({ Origin: server.url })).toBe(200);
   });
 
+  test('a page of an allowed origin may read answers, refusals and streams, and others get no leave', async () => {
+    const Origin = 'https://viewer.example';
+    for (const path of ['/fine', '/known', '/nowhere', '/stream/a', '/', '/things/7?x=1']) {
+      const allowed = await fetch(server.url + path, { headers: { Origin } });
+      expect([path, allowed.headers.get('access-control-allow-origin')]).toEqual([path, Origin]);
+      expect(allowed.headers.get('vary')).toContain('Origin');
+      await allowed.body?.cancel();
+      const own = await fetch(server.url + path);
+      expect([path, own.headers.get('access-control-allow-origin')]).toEqual([path, null]);
+      expect(own.headers.get('vary')).toContain('Origin');
+      await own.body?.cancel();
+    }
+    const change = { Origin, 'Sec-Fetch-Site': 'cross-site', 'Content-Type': 'application/json' };
+    const put = await fetch(`${server.url}/things/7`, { method: 'PUT', headers: change, body: '{"size":2}' });
+    expect([put.status, put.headers.get('access-control-allow-origin')]).toEqual([200, Origin]);
+    const refused = await fetch(`${server.url}/fine`, { headers: { Origin: 'https://evil.example' } });
+    expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([403, null]);
+  });
+
+  test('a preflight says what a page of an allowed origin may send', async () => {
+    const ask = async (origin: string) =>
+      await fetch(`${server.url}/things/7`, {
+        method: 'OPTIONS',
+        headers: {
+          Origin: origin,
+          'Access-Control-Request-Method': 'PUT',
+          'Access-Control-Request-Headers': 'content-type',
+          'Access-Control-Request-Private-Network': 'true',
+        },
+      });
+    const allowed = await ask('https://viewer.example');
+    expect(allowed.status).toBe(204);
+    expect(allowed.headers.get('access-control-allow-origin')).toBe('https://viewer.example');
+    expect(allowed.headers.get('access-control-allow-methods')).toContain('PUT');
+    expect(allowed.headers.get('access-control-allow-headers')).toContain('Content-Type');
+    expect(allowed.headers.get('access-control-allow-private-network')).toBe('true');
+    const refused = await ask('https://evil.example');
+    expect([refused.status, refused.headers.get('access-control-allow-methods')]).toEqual([403, null]);
+  });
+
+  test('a refused origin is told with the line that would allow it, of a WebSocket too', async () => {
+    await statusWith({ Origin: 'http://localhost:5173' });
+    expect(said).toEqual([expect.stringContaining('["https://viewer.example","http://localhost:5173"]')]);
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/ws`, { origin: 'http://other.example' });
+    await once(socket, 'error');
+    expect(said[1]).toContain('http://other.example');
+  });
+
   test('counts the connections of each address, their bytes and those of everybody', async () => {
     const open = await fetch(`${server.url}/stream/open`);
     const socket = new WebSocket(`${server.url.replace('http', 'ws')}/ws`);
@@ -276,11 +327,13 @@ describe('what a request brings', () => {
     ['a list too long', '{"size":1,"tags":["a","b","c","d"]}', 'body.tags'],
     ['no object', '[]', 'the body'],
     ['null', 'null', 'the body'],
-    ['nothing', '', 'empty'],
+    ['nothing', '', 'has no body'],
     ['half of it', '{"size":', ''],
     ['what is as deep as it is long', '['.repeat(60_000), ''],
     ['the same, closed', `${'['.repeat(30_000)}${']'.repeat(30_000)}`, 'the body'],
-    ['depth in a field', `{"size":${'{"a":'.repeat(9_000)}1${'}'.repeat(9_000)}}`, 'body.size'],
+    ['depth in a field', `{"size":${'{"a":'.repeat(9_000)}1${'}'.repeat(9_000)}}`, 'deeper than 64'],
+    ['a text that is no UTF-8', Uint8Array.from([0x22, 0xff, 0x22]), 'the body is not valid UTF-8'],
+    ['a single word', 'seconds', 'the body is not JSON'],
   ])('%s is refused', async (_, body, words) => {
     const { status, body: answered } = await put(body);
     expect({ status, answered }).toMatchObject({ status: 400, answered: { error: { code: 'BODY_BAD' } } });

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { basename, dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -8,7 +8,9 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
-import { checkAddress, checkChange, type AddressRules } from './guard.ts';
+import { parseJson } from '../protocol/wire-value.ts';
+import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
+import { RefusalLog } from './refusals.ts';
 import { methodOf, pathOf, readInput, type AnswerRoute, type Route } from './route.ts';
 
 export interface SocketRoute {
@@ -56,6 +58,8 @@ export interface HttpServerOptions {
   readonly sockets: readonly SocketRoute[];
   /** Folder of the page; without it `/` tells how to build it. */
   readonly pageDir: string;
+  /** Told in a line what whoever runs the server should know. */
+  readonly say: (line: string) => void;
   /** A request failed in a way that nobody planned for. */
   readonly onError: (error: unknown) => void;
 }
@@ -85,6 +89,7 @@ export class HttpServer {
   /** Of each WebSocket that is open, what `ws` does not keep. */
   readonly #opened = new WeakMap<WebSocket, OpenConnection>();
   readonly #traffic = new Traffic();
+  readonly #refusals: RefusalLog;
   #openedCount = 0;
   #refusedCount = 0;
   readonly #mounted: string[] = [];
@@ -92,6 +97,8 @@ export class HttpServer {
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
+    const { clock, rules, say } = options;
+    this.#refusals = new RefusalLog({ clock, rules, say });
     this.#fastify = Fastify({
       forceCloseConnections: true,
       requestTimeout: options.requestTimeoutMs,
@@ -158,9 +165,11 @@ export class HttpServer {
     return Array.from(byEndpoint, ([endpoint, connections]) => figuresOf(endpoint, connections, nowMs));
   }
 
-  /** `http://127.0.0.1:8080`, once it listens. */
+  /** `http://127.0.0.1:8080`, once it listens. Throws USAGE where it does not. */
   get url(): string {
-    const { address, port, family } = this.#fastify.server.address() as AddressInfo;
+    const listening = this.#fastify.server.address() as AddressInfo | null;
+    if (listening === null) throw new SightlineError('USAGE', 'the server has no address of its own');
+    const { address, port, family } = listening;
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
@@ -173,6 +182,21 @@ export class HttpServer {
       throw listenError(thrown, host, port);
     }
     return this.url;
+  }
+
+  /** In place of `listen`, where requests come from a server of somebody else's. */
+  async prepare(): Promise<void> {
+    await this.#fastify.ready();
+  }
+
+  /** A request that another server has got; after `prepare`. */
+  handleRequest(request: IncomingMessage, response: ServerResponse): void {
+    this.#fastify.routing(request, response);
+  }
+
+  /** The same for a WebSocket: the arguments of the `upgrade` event. */
+  handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#upgrade(request, socket, head);
   }
 
   /** Waits for sockets to close (whoever owns them has told them to), cuts what is left, and stops. Idempotent. */
@@ -201,15 +225,26 @@ export class HttpServer {
       for (const one of [method].flat()) this.#mounted.push(`${one} ${url}`);
     });
     app.addHook('onRequest', async (request, reply) => {
-      checkAddress(request.headers, rules);
+      this.#checkAddress(request.headers);
+      const cors = corsHeaders(request.method, request.headers, rules);
+      void reply.headers({ ...SECURITY_HEADERS, ...cors.headers });
+      if (cors.isPreflight) return await reply.status(204).send();
       if (!READING.has(request.method)) checkChange(request.headers);
-      void reply.headers(SECURITY_HEADERS);
       if (this.#socketRoute(request.raw)) throw upgradeRequired(request.raw, 'the request asks for no upgrade');
+      return undefined;
     });
     // A form of a foreign page could send text; JSON it can send only where the browser was told so.
-    app.removeContentTypeParser('text/plain');
-    app.setErrorHandler((thrown, _request, reply) => {
-      const error = this.#knownError(thrown);
+    app.removeAllContentTypeParsers();
+    app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+      try {
+        done(null, body.length === 0 ? undefined : parseJson(body as Buffer));
+      } catch (thrown) {
+        const message = toSightlineError(thrown).message.replace(/^the (data|text)/, 'the body');
+        done(new SightlineError('BODY_BAD', message, { cause: thrown }));
+      }
+    });
+    app.setErrorHandler((thrown, request, reply) => {
+      const error = this.#knownError(thrown, request.headers['content-type']);
       return reply.status(error.status).headers(headersOf(error)).send(errorBody(error));
     });
     app.setNotFoundHandler((request, reply) => {
@@ -244,6 +279,8 @@ export class HttpServer {
           openedMs: this.#options.clock.now(),
           socket: request.raw.socket,
         };
+        // It writes its own answer, to which these belong as well.
+        for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value!);
         route.stream(request.raw, reply.raw, request.params as Record<string, string>);
         this.#openedCount++;
         this.#streams.add(connection);
@@ -260,16 +297,32 @@ export class HttpServer {
     }
   }
 
-  /** What Fastify itself refuses (a bad URL, a body too large) keeps its status; anything unforeseen is told to the owner. */
-  #knownError(thrown: unknown): SightlineError {
+  /** Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN, and tells of it. */
+  #checkAddress(headers: IncomingMessage['headers']): void {
+    try {
+      checkAddress(headers, this.#options.rules);
+    } catch (thrown) {
+      this.#refusals.add(toSightlineError(thrown).code, headers);
+      throw thrown;
+    }
+  }
+
+  /** What Fastify itself refuses is told in the API's words and codes; anything unforeseen is told to the owner. */
+  #knownError(thrown: unknown, contentType?: string): SightlineError {
     if (thrown instanceof SightlineError) return thrown;
-    const { statusCode = 500, code = '', message } = thrown as Partial<FastifyError>;
+    const { statusCode = 500, code = '' } = thrown as Partial<FastifyError>;
     if (statusCode === 413) return new SightlineError('BODY_TOO_LARGE', `the body is over ${BODY_BYTES_MAX} bytes`);
-    if (statusCode === 415) return new SightlineError('BODY_TYPE_BAD', 'a body must be application/json');
-    // A body that is not JSON is a SyntaxError of the parser; the rest of its kind is Fastify's own.
-    const isOfBody = thrown instanceof SyntaxError || code.startsWith('FST_ERR_CTP_');
+    if (statusCode === 415) {
+      const got =
+        contentType === undefined ? 'it has no Content-Type' : `not ${JSON.stringify(contentType.slice(0, 80))}`;
+      return new SightlineError('BODY_TYPE_BAD', `a body must be application/json, ${got}`);
+    }
+    if (code === 'FST_ERR_CTP_INVALID_CONTENT_LENGTH') {
+      return new SightlineError('BODY_BAD', 'the body has another length than its Content-Length says');
+    }
+    if (code.startsWith('FST_ERR_CTP_')) return new SightlineError('BODY_BAD', 'the body cannot be read');
     if (statusCode < 500)
-      return new SightlineError(isOfBody ? 'BODY_BAD' : 'QUERY_BAD', message ?? 'it cannot be read');
+      return new SightlineError('QUERY_BAD', 'the address cannot be read: it is not encoded rightly');
     this.#options.onError(thrown);
     return new SightlineError('INTERNAL', 'the server failed to answer; its log tells more');
   }
@@ -296,7 +349,7 @@ export class HttpServer {
     // A peer that vanishes between the request and our answer is its own loss.
     socket.on('error', destroy);
     try {
-      checkAddress(request.headers, this.#options.rules);
+      this.#checkAddress(request.headers);
       const url = URL.parse(request.url ?? '/', 'http://localhost');
       const route = this.#socketRoute(request);
       if (!url || !route)

@@ -19,7 +19,10 @@ const stopper = new AbortController();
 process.on('SIGINT', () => undefined);
 process.on('SIGTERM', () => process.exit());
 process.on('disconnect', () => process.exit());
-process.once('message', (options: GeneratorOptions) => void run(options));
+process.on('message', (message: GeneratorOptions | 'stop') => {
+  if (message === 'stop') stopper.abort();
+  else void run(message);
+});
 
 async function run(options: GeneratorOptions): Promise<void> {
   const generator = new Generator(options, {

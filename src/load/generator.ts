@@ -93,23 +93,32 @@ export class Generator {
     this.#phases = options.test.phases.map(() => new PhaseMeter());
   }
 
-  /** Errors: CONNECTION_FAILED and refusals, when not even the first connection comes about; the signal's reason. */
+  /**
+   * Stopped by the signal it gives what was measured until then, marked so. Errors: CONNECTION_FAILED and refusals, when not even the first
+   * connection comes about; the signal's reason, when nothing was measured.
+   */
   async run(): Promise<GeneratorResult> {
     const { signal } = this.#context;
     const usedBefore = process.cpuUsage();
     const wallBeganMs = performance.now();
     const timer = setInterval(() => this.#tell(), PROGRESS_INTERVAL_MS);
     const connected: Connected[] = [];
+    const result = (): GeneratorResult => {
+      const seconds = (this.#context.clock.now() - this.#beganMs) / 1_000;
+      const { user, system } = process.cpuUsage(usedBefore);
+      const cpuPercent = ((user + system) / 10 / Math.max(1, performance.now() - wallBeganMs)) | 0;
+      return this.#result(connected, Math.min(seconds, secondsOf(this.#options.test)), cpuPercent);
+    };
     try {
       await this.#connectAll(connected);
       signal.throwIfAborted();
       this.#beganMs = this.#context.clock.now();
       for (const [i, phase] of this.#options.test.phases.entries()) await this.#publishPhase(phase, i);
       await this.#drained();
-      const seconds = (this.#context.clock.now() - this.#beganMs) / 1_000;
-      const { user, system } = process.cpuUsage(usedBefore);
-      const cpuPercent = ((user + system) / 10 / Math.max(1, performance.now() - wallBeganMs)) | 0;
-      return this.#result(connected, Math.min(seconds, secondsOf(this.#options.test)), cpuPercent);
+      return result();
+    } catch (thrown) {
+      if (!signal.aborted || this.#beganMs === 0 || this.#received === 0) throw thrown;
+      return { ...result(), partial: true };
     } finally {
       this.#isOver = true;
       clearInterval(timer);
@@ -262,7 +271,9 @@ export class Generator {
   #result(connected: readonly Connected[], seconds: number, cpuPercent: number): GeneratorResult {
     const { test } = this.#options;
     const told = Object.values(this.#lost).reduce((sum, n) => sum + n, 0);
-    const unexplained = Math.max(0, this.#expected - this.#received - this.#damaged - told);
+    // Of a run that was stopped what is missing may still be on its way.
+    const isWhole = !this.#context.signal.aborted;
+    const unexplained = isWhole ? Math.max(0, this.#expected - this.#received - this.#damaged - told) : 0;
     const readers = connected.filter(({ place }) => readsFrom(test, place) !== undefined);
     const bytes = readers.reduce((sum, { socket }) => sum + socket.bytesReceived, 0);
     return {
@@ -276,7 +287,7 @@ export class Generator {
       received: this.#received,
       damaged: this.#damaged,
       lost: unexplained > 0 ? { ...this.#lost, unexplained } : this.#lost,
-      errors: this.#errors,
+      errors: isWhole ? this.#errors : withoutFarewells(this.#errors),
       latency: this.#latency.figures(),
       phases: test.phases.map((phase, i) => this.#phases[i]!.figures(phase)),
       timeline: this.#timelineFigures(),
@@ -302,6 +313,13 @@ export class Generator {
       received: this.#received,
     });
   }
+}
+
+/** A terminal's Ctrl+C goes to a private server, too, which says good-bye at the same moment. */
+const FAREWELLS: ReadonlySet<string> = new Set(['SHUTTING_DOWN', 'closed with 1001']);
+
+function withoutFarewells(errors: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(errors).filter(([code]) => !FAREWELLS.has(code)));
 }
 
 function count(counts: Record<string, number>, name: string, by = 1): void {

@@ -11,13 +11,18 @@ import type { GeneratorResult } from './results.ts';
 
 const STOP_TIMEOUT_MS = 8_000;
 const READY_TIMEOUT_MS = 60_000;
+/** For what was measured until a stop. */
+const PARTIAL_TIMEOUT_MS = 2_000;
 const ERR_CHARS_MAX = 4_096;
 /** `.ts` in the clone, `.js` in the package: as this file. */
 const ENDING = import.meta.url.slice(import.meta.url.lastIndexOf('.'));
 const GENERATOR = fileURLToPath(new URL(`generator-process${ENDING}`, import.meta.url));
 const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 
-/** One load test in a process of its own. Errors: what the generator met, INTERNAL when it died; the signal's reason. */
+/**
+ * One load test in a process of its own; stopped by the signal it gives what was measured until then (`partial`). Errors: what the
+ * generator met, INTERNAL when it died; the signal's reason, when nothing was measured.
+ */
 export async function runGenerator(
   options: GeneratorOptions,
   signal: AbortSignal,
@@ -30,17 +35,23 @@ export async function runGenerator(
   child.on('message', (reply: GeneratorReply) => {
     if (reply.type === 'progress') onProgress(reply.progress);
     else if (reply.type === 'done') ended.resolve(reply.result);
+    else if (signal.aborted) ended.reject(signal.reason as Error);
     else ended.reject(new SightlineError(reply.code, reply.message));
   });
   child.on('exit', (code) =>
     ended.reject(new SightlineError('INTERNAL', `the load generator ended with ${code}: ${errors()}`)),
   );
-  const onAbort = (): void => ended.reject(signal.reason as Error);
+  let timer: NodeJS.Timeout | undefined;
+  const onAbort = (): void => {
+    if (child.connected) child.send('stop');
+    timer = setTimeout(() => ended.reject(signal.reason as Error), PARTIAL_TIMEOUT_MS);
+  };
   signal.addEventListener('abort', onAbort, { once: true });
   child.send(options);
   try {
     return await ended.promise;
   } finally {
+    clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
     await stop(child);
   }

@@ -125,7 +125,12 @@ function cells(name: string, row: readonly string[]): string {
 
 function testSection(test: TestResult): string {
   const limit = test.criteria.find(({ name }) => name === 'p95_ms')?.limit;
-  const state = test.passed ? '<span class="state ok">passed</span>' : '<span class="state failed">failed</span>';
+  const state =
+    test.partial === true
+      ? '<span class="state">partial</span>'
+      : test.passed
+        ? '<span class="state ok">passed</span>'
+        : '<span class="state failed">failed</span>';
   const missed = shortfalls(test).map((line) => `<p class="failed">${escaped(line.trim())}</p>`);
   return `<section>
 <h2>${escaped(test.name)}${state}</h2>

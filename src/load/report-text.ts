@@ -21,7 +21,7 @@ export function reportLines(suite: SuiteResult, previous: Previous): string[] {
   ];
   const rows = tests.map((test) => [
     test.name,
-    test.passed ? 'ok' : 'FAILED',
+    verdict(test),
     String(test.connected),
     test.throughput_msg_per_sec.toFixed(0),
     ...[test.latency.p50_ms, test.latency.p95_ms, test.latency.p99_ms].map(ms),
@@ -34,7 +34,10 @@ export function reportLines(suite: SuiteResult, previous: Previous): string[] {
   ]);
   return [
     ...table([header, ...rows]),
-    ...tests.flatMap(shortfalls),
+    ...tests.filter(({ partial }) => partial !== true).flatMap(shortfalls),
+    ...(suite.partial === true
+      ? ['', 'partial: the run was stopped before its end; "partial" tests hold what was measured until then']
+      : []),
     '',
     `${suite.tests_passed} of ${suite.total_tests} tests passed in ${suite.test_suite_duration.toFixed(0)} s: ` +
       `${all.total_messages_processed.toLocaleString('en-US')} messages, ` +
@@ -43,6 +46,12 @@ export function reportLines(suite: SuiteResult, previous: Previous): string[] {
     `${suite.url}, ${suite.subprotocol}; passed means: nothing lost, no error, and p95 within the test's limit, which holds for loopback`,
     'before: p95 of the previous run under the same conditions; server: of all its processors; load gen: of one processor',
   ];
+}
+
+/** In a word. */
+export function verdict({ passed, partial }: Pick<TestResult, 'passed' | 'partial'>): string {
+  if (partial === true) return 'partial';
+  return passed ? 'ok' : 'FAILED';
 }
 
 /** Why a test was not passed, a line each; none when it was. */

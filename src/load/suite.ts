@@ -27,14 +27,17 @@ export interface SuiteContext {
 
 const METRICS_TIMEOUT_MS = 5_000;
 
-/** One test after the other. Errors: CONNECTION_FAILED and the server's refusals; the signal's reason. */
+/**
+ * One test after the other; stopped by the signal it gives what was measured until then (`partial`). Errors: CONNECTION_FAILED and the
+ * server's refusals; the signal's reason, when nothing was measured.
+ */
 export async function runSuite(options: SuiteOptions, context: SuiteContext): Promise<SuiteResult> {
   const { tests, subprotocol, seed, quick, server, version } = options;
   const { clock, signal } = context;
   const socketUrl = telemetryUrl(options.url);
   const beganMs = clock.now();
   const results: TestResult[] = [];
-  for (const [i, test] of tests.entries()) {
+  const runOne = async (test: LoadTest, i: number): Promise<TestResult> => {
     context.onStart(test, i);
     // Resets the span over which the server reckons its load.
     await readServer(socketUrl, signal);
@@ -42,10 +45,19 @@ export async function runSuite(options: SuiteOptions, context: SuiteContext): Pr
     const measured = await runGenerator({ url: socketUrl, subprotocol, test, run, seed }, signal, (progress) =>
       context.onProgress(test, progress),
     );
-    const result = judge(test, measured, await readServer(socketUrl, signal));
-    results.push(result);
-    context.onEnd(result);
+    return judge(test, measured, signal.aborted ? undefined : await readServer(socketUrl, signal));
+  };
+  for (const [i, test] of tests.entries()) {
+    if (signal.aborted) break;
+    try {
+      const result = await runOne(test, i);
+      results.push(result);
+      context.onEnd(result);
+    } catch (thrown) {
+      if (!signal.aborted) throw thrown;
+    }
   }
+  if (results.length === 0) signal.throwIfAborted();
   const passed = results.filter((result) => result.passed).length;
   return {
     test_suite_duration: (clock.now() - beganMs) / 1_000,
@@ -60,6 +72,7 @@ export async function runSuite(options: SuiteOptions, context: SuiteContext): Pr
     subprotocol,
     quick,
     tests: results,
+    ...(signal.aborted && { partial: true }),
   };
 }
 

@@ -2,9 +2,10 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 /** How much later than planned the event loop came round: what every frame on the main thread waits in addition. */
 export interface EventLoopDelay {
-  readonly p50_ms: number;
-  readonly p99_ms: number;
-  readonly max_ms: number;
+  /** null: it has not come round since the start. */
+  readonly p50_ms: number | null;
+  readonly p99_ms: number | null;
+  readonly max_ms: number | null;
 }
 
 const RESOLUTION_MS = 10;
@@ -24,6 +25,7 @@ export class EventLoopMonitor {
 
   read(): EventLoopDelay {
     const elder = this.#elder;
+    if (elder.count === 0) return { p50_ms: null, p99_ms: null, max_ms: null };
     return {
       p50_ms: delayMs(elder.percentile(50)),
       p99_ms: delayMs(elder.percentile(99)),

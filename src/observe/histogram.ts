@@ -13,13 +13,13 @@ export type OwnStage = (typeof OWN_STAGES)[number];
 export const STAGES = [...OWN_STAGES, 'encode', 'transmit', 'total'] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** Percentiles of every recorded duration, to three digits; zeros when there is none. */
+/** Percentiles of every recorded duration, to three digits; null when there is none. */
 export interface LatencyFigures {
   readonly count: number;
-  readonly p50_ms: number;
-  readonly p95_ms: number;
-  readonly p99_ms: number;
-  readonly max_ms: number;
+  readonly p50_ms: number | null;
+  readonly p95_ms: number | null;
+  readonly p99_ms: number | null;
+  readonly max_ms: number | null;
 }
 
 export interface FrameLatencyFigures {
@@ -141,6 +141,7 @@ function microseconds(durationMs: number): number {
 }
 
 function figuresOf(histogram: RecordableHistogram): LatencyFigures {
+  if (histogram.count === 0) return { count: 0, p50_ms: null, p95_ms: null, p99_ms: null, max_ms: null };
   return {
     count: histogram.count,
     p50_ms: histogram.percentile(50) / 1000,

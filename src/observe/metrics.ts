@@ -41,18 +41,26 @@ const REASONS = [
 export const dropsSchema = each(DROP_CAUSES, count).describe('frames that got no result, by cause');
 
 export const latencySchema = z
-  .object({ count: count(), p50_ms: amount(), p95_ms: amount(), p99_ms: amount(), max_ms: amount() })
-  .meta({ id: 'Latency', description: 'percentiles of every recorded duration; zeros when there is none' });
+  .object({
+    count: count(),
+    p50_ms: amount().nullable(),
+    p95_ms: amount().nullable(),
+    p99_ms: amount().nullable(),
+    max_ms: amount().nullable(),
+  })
+  .meta({ id: 'Latency', description: 'percentiles of every recorded duration; null when there is none' });
 
 const frameLatencySchema = z.object({
   stages: each(STAGES, () => latencySchema),
   bottlenecks: each(OWN_STAGES, count).describe('frames by the stage in which they spent most of their own time'),
 });
 
-export const eventLoopSchema = z.object({ p50_ms: amount(), p99_ms: amount(), max_ms: amount() }).meta({
-  id: 'EventLoopDelay',
-  description: 'how much later than planned the main thread came round, last 1 to 2 min',
-});
+export const eventLoopSchema = z
+  .object({ p50_ms: amount().nullable(), p99_ms: amount().nullable(), max_ms: amount().nullable() })
+  .meta({
+    id: 'EventLoopDelay',
+    description: 'how much later than planned the main thread came round, last 1 to 2 min; null at the very start',
+  });
 
 export const processSchema = z
   .object({
@@ -92,14 +100,18 @@ const controlSchema = z
     grants_told: count(),
     ladder_moves: count(),
     last_grant_time: unixMs('when the client was last told').nullable(),
-    used_fps: amount().describe('frames a second that the client sends, of late'),
+    used_fps: amount()
+      .nullable()
+      .describe('frames a second that the client sends, of late; null before its second frame'),
     share_fps: amount().nullable().describe('frames a second of the engine; null: as many as it likes'),
     asked_bps: amount().nullable().describe('bits a second that the way is asked for'),
     capacity_bps: amount().nullable().describe('bits a second that the way is thought to carry'),
-    link_queue_ms: amount().describe('wait of the last frame behind earlier ones on the way'),
-    link_service_ms: amount().describe('its own serialisation'),
-    link_one_way_ms: z.number().describe('propagation'),
-    client_lag_ms: amount().describe('how far the client’s display is behind'),
+    link_queue_ms: amount()
+      .nullable()
+      .describe('wait of the last frame behind earlier ones on the way; null: none has told when it was sent'),
+    link_service_ms: amount().nullable().describe('its own serialisation'),
+    link_one_way_ms: z.number().nullable().describe('propagation'),
+    client_lag_ms: amount().nullable().describe('how far the client’s display is behind; null: it has not told'),
     unread_ms: amount().describe('how long the oldest result has been waiting in the client’s send buffer'),
   })
   .meta({ id: 'Quality', description: 'what the control of a session knows and has decided' });
@@ -227,7 +239,7 @@ const telemetrySchema = z
         unsent_bytes: count().describe('in the socket'),
         queued_bytes: count().describe('behind it'),
         critical_queue: count(),
-        lag_ms: amount(),
+        lag_ms: amount().nullable().describe('how far it is behind in its own work; null: it has not told'),
       }),
     ),
     topics: z.array(

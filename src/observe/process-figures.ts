@@ -21,12 +21,15 @@ export class ProcessMonitor {
   readonly #clock: Clock;
   #readTimeMs: number;
   #used: NodeJS.CpuUsage;
-  #cpuPercent = 0;
+  /** Before there is anything of late, that of the whole life. */
+  #cpuPercent: number;
 
   constructor(clock: Clock) {
     this.#clock = clock;
     this.#readTimeMs = clock.now();
     this.#used = process.cpuUsage();
+    const { user, system } = this.#used;
+    this.#cpuPercent = cpuPercent((user + system) / 1000, process.uptime() * 1000, availableParallelism());
   }
 
   read(): ProcessFigures {

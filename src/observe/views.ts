@@ -262,7 +262,7 @@ export const backpressureSchema = z
         unsent: count(),
         dropped: count(),
         granted_fps: amount(),
-        used_fps: amount(),
+        used_fps: amount().nullable(),
         reason: grantSchema.shape.reason.describe('what bounds the grant'),
       }),
     ),

@@ -12,16 +12,30 @@ export type ObjectBuilder = (
   count: number,
 ) => unknown[];
 
+/** In a page code is generated only for somebody who takes so many objects at once: see `isPage`. */
+const MANY = 16;
+
 const builders = new WeakMap<Shape, ObjectBuilder>();
 
 /** The builder of a shape, made once. */
 export function objectBuilder(shape: Shape): ObjectBuilder {
   let builder = builders.get(shape);
   if (builder === undefined) {
-    builder = mayGenerate() ? generatedBuilder(shape) : plainBuilder(shape);
+    builder = isPage() ? pageBuilder(shape) : mayGenerate() ? generatedBuilder(shape) : plainBuilder(shape);
     builders.set(shape, builder);
   }
   return builder;
+}
+
+/** Code is generated at the first batch for which that pays. */
+export function pageBuilder(shape: Shape): ObjectBuilder {
+  const plain = plainBuilder(shape);
+  let many: ObjectBuilder | undefined;
+  return (values, texts, stride, from, count) => {
+    if (count < MANY) return plain(values, texts, stride, from, count);
+    many ??= mayGenerate() ? generatedBuilder(shape) : plain;
+    return many(values, texts, stride, from, count);
+  };
 }
 
 /**
@@ -130,6 +144,12 @@ let generates: boolean | undefined;
 function mayGenerate(): boolean {
   generates ??= tryToGenerate();
   return generates;
+}
+
+/** Where a Content-Security-Policy forbids generated code, the browser logs even the question as an error. */
+function isPage(): boolean {
+  const { process } = globalThis as { readonly process?: { readonly versions?: { readonly node?: string } } };
+  return process?.versions?.node === undefined;
 }
 
 function tryToGenerate(): boolean {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
-import { generatedBuilder, plainBuilder } from './column-objects.ts';
+import { generatedBuilder, pageBuilder, plainBuilder } from './column-objects.ts';
 import { type ColumnBatch, ColumnGatherer, type ColumnMessage, decodeColumns } from './columns.ts';
 import { Payload } from './payload.ts';
 import { FIELDS_MAX, fits, schemaFor, shapeOf } from './schema.ts';
@@ -199,6 +199,7 @@ describe('messages of one shape', () => {
         expect(batch.objects()).toEqual(rows);
         expect(built(plainBuilder, batch)).toEqual(rows);
         expect(built(generatedBuilder, batch)).toEqual(rows);
+        expect(built(pageBuilder, batch)).toEqual(rows);
       }),
       { numRuns: 400 },
     );
@@ -267,7 +268,7 @@ describe('messages of one shape', () => {
     const rows = [{ z: 1, a: { c: 2, b: 'x' }, list: [3, true] }];
     const fields = fieldsOf({ z: 'number', a: { c: 'number', b: 'text' }, list: ['number', 'bool'] }, '');
     const batch = decode(encode(fields, rows), fields);
-    for (const make of [plainBuilder, generatedBuilder]) {
+    for (const make of [plainBuilder, generatedBuilder, pageBuilder]) {
       expect(JSON.stringify(built(make, batch))).toBe(JSON.stringify(rows));
     }
   });
@@ -445,7 +446,7 @@ describe('a part of a batch', () => {
         expectPart(part.part(inner.from, inner.count), whole, outer.from + inner.from, inner.count);
         const objects = rows.slice(outer.from, outer.from + outer.count);
         expect(part.objects()).toEqual(objects);
-        for (const make of [plainBuilder, generatedBuilder]) {
+        for (const make of [plainBuilder, generatedBuilder, pageBuilder]) {
           expect(built(make, whole, outer.from, outer.count)).toEqual(objects);
         }
       }),

@@ -94,7 +94,8 @@ export interface TelemetrySessionReport {
   readonly unsent_bytes: number;
   readonly queued_bytes: number;
   readonly critical_queue: number;
-  readonly lag_ms: number;
+  /** By its own word; null: it has said none. */
+  readonly lag_ms: number | null;
 }
 
 /** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
@@ -129,7 +130,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   #duplicates = 0;
   #refusedPublications = 0;
   #refusedMessages = 0;
-  #lagMs = 0;
+  #lagMs: number | null = null;
   #closedCounts = NO_COUNTS;
 
   constructor(clientId: string, parts: TelemetrySessionParts) {

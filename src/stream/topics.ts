@@ -2,7 +2,8 @@ import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import { Priority, type Sample } from '../base/sample.ts';
-import type { Payload } from '../protocol/payload.ts';
+import { Payload } from '../protocol/payload.ts';
+import { quote } from '../protocol/quote.ts';
 import { checkFilter, checkTopic, isPlain, matches } from '../protocol/topic.ts';
 import type { Hub } from './hub.ts';
 import type { Stream } from './stream.ts';
@@ -138,6 +139,7 @@ export class Topics {
   readonly #plainWatchers = new Map<string, Set<Watcher>>();
   readonly #wildWatchers = new Set<Watcher>();
   readonly #listeners = new Set<(topic: Topic, sample: Sample<TelemetryMessage>) => void>();
+  readonly #closeListeners = new Set<() => void>();
   #lastNumber = 0;
   #historyBytes = 0;
   #forgotten = 0;
@@ -167,11 +169,14 @@ export class Topics {
 
   /**
    * Appends to the topic, which is made when there is none, and counts as its maker's until it is forgotten.
-   * Errors: TOPIC_BAD, TOPIC_LIMIT_REACHED.
+   * Errors: TOPIC_BAD, TOPIC_LIMIT_REACHED, PAYLOAD_BAD for what is no `Payload`.
    */
   publish(name: string, input: TopicInput, maker?: TopicMaker): { epoch: number; seq: number } {
-    const topic = this.#topics.get(name) ?? this.#create(name, maker);
     const { payload, ttlMs = Infinity, priority = Priority.normal } = input;
+    // Its readers would find out, each in a turn of the event loop where nobody is to blame.
+    if (!(payload instanceof Payload))
+      throw new SightlineError('PAYLOAD_BAD', `topic ${quote(name)}: no Payload is given`);
+    const topic = this.#topics.get(name) ?? this.#create(name, maker);
     const { clock } = this.#options;
     const nowMs = clock.now();
     const timeMs = input.timeMs ?? wallTimeMs(clock, nowMs);
@@ -210,10 +215,14 @@ export class Topics {
     return () => void this.#wildWatchers.delete(watcher);
   }
 
-  /** Calls after every publication. Returns how to end it. */
-  listen(onPublished: (topic: Topic, sample: Sample<TelemetryMessage>) => void): () => void {
+  /** Calls after every publication, and once when all topics close. Returns how to end it. */
+  listen(onPublished: (topic: Topic, sample: Sample<TelemetryMessage>) => void, onClosed?: () => void): () => void {
     this.#listeners.add(onPublished);
-    return () => void this.#listeners.delete(onPublished);
+    if (onClosed !== undefined) this.#closeListeners.add(onClosed);
+    return () => {
+      this.#listeners.delete(onPublished);
+      if (onClosed !== undefined) this.#closeListeners.delete(onClosed);
+    };
   }
 
   /** To be called now and then: forgets topics that nobody uses. */
@@ -235,6 +244,8 @@ export class Topics {
     this.#plainWatchers.clear();
     this.#wildWatchers.clear();
     this.#listeners.clear();
+    for (const onClosed of this.#closeListeners) onClosed();
+    this.#closeListeners.clear();
   }
 
   #create(name: string, maker: TopicMaker | undefined): OpenTopic {

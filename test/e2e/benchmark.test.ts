@@ -46,6 +46,26 @@ describe('against a running server', () => {
   beforeAll(async () => void (server = await ServerProcess.start()));
   afterAll(async () => void (await server.stop()));
 
+  test('stopped, it tells what was measured until then, marked as partial', async () => {
+    const child = start('low_load', '--url', server.url, '--json');
+    const told = Promise.all([text(child.stdout!), text(child.stderr!), once(child, 'exit')]);
+    const published = async () => {
+      const { telemetry } = (await (await fetch(`${server.url}/api/performance/metrics`)).json()) as {
+        telemetry: { topics: { stats: { published: number } }[] };
+      };
+      return telemetry.topics.reduce((sum, { stats }) => sum + stats.published, 0);
+    };
+    await expect.poll(published, { timeout: 30_000 }).toBeGreaterThan(20);
+    child.kill('SIGINT');
+    const [out, err, [code]] = await told;
+    expect(code, err).toBe(130);
+    const suite = JSON.parse(out) as SuiteResult;
+    expect(suite).toMatchObject({ partial: true, total_tests: 1, tests_passed: 0 });
+    expect(suite.tests[0]).toMatchObject({ partial: true, passed: false, lost: {}, errors: {}, damaged: 0 });
+    expect(suite.tests[0]!.received).toBeGreaterThan(0);
+    expect(suite.tests[0]!.seconds).toBeLessThan(60);
+  });
+
   test.each(['json', 'msgpack', 'binary'])('%s: one document with every figure, and nothing lost', async (protocol) => {
     const words = ['low_load', '--duration', '3', '--protocol', protocol, '--url', server.url, '--json'];
     const { code, out, err } = await run(...words);

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, cpSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -62,6 +62,20 @@ describe('bin/sightline.js', () => {
     const child = spawn(process.execPath, [command, 'config', 'generate']);
     child.stdout.destroy();
     expect(await ended(child)).toMatchObject({ code: 0, err: '' });
+  });
+
+  test.skipIf(!existsSync('/dev/full'))('says in one line that its output cannot be written', async () => {
+    const words = ['config generate', '--help', '--version', 'models list', 'models list --json'];
+    const runs = words.map(async (some) => {
+      const full = openSync('/dev/full', 'w');
+      const child = spawn(process.execPath, [command, ...some.split(' ')], { stdio: ['ignore', full, 'pipe'] });
+      closeSync(full);
+      return await ended(child);
+    });
+    for (const { code, err } of await Promise.all(runs)) {
+      expect(err).toMatch(/^sightline: standard output cannot be written: ENOSPC[^\n]*\(OUTPUT_FAILED\)\n$/);
+      expect(code).toBe(73);
+    }
   });
 
   test('on an old Node says what it needs, on one line', async () => {

@@ -2,7 +2,8 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
-import { createSightline } from '../../src/index.ts';
+import { openServer } from '../../src/app.ts';
+import { loadConfig } from '../../src/config/load.ts';
 import { openRover } from '../../src/pipelines/rover.ts';
 import { buildPages, CHROMIUM, eventually, launchBrowser, openPage, text } from '../support/browser.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -188,7 +189,7 @@ describe.skipIf(!CHROMIUM)('the rover page', () => {
 
 /** Inside this process, so that a second one can take the first one's port. */
 async function startRoverServer(port: number): Promise<{ url: string; close(): Promise<void> }> {
-  const app = await createSightline({ env: process.env, settings: { 'server.port': port } });
+  const app = await openServer({ config: loadConfig({ env: process.env, flags: { 'server.port': port } }) });
   const rover = openRover({ topics: app.topics, clock: systemClock, random: seededRandom(1) });
   return {
     url: app.url,
