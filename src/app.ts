@@ -411,9 +411,7 @@ export class Sightline implements AsyncDisposable {
     // Those that have failed stay for `/health` until somebody has begun another.
     for (const earlier of this.#recorders) if (earlier.failure) this.#recorders.delete(earlier);
     this.#recorders.add(recorder);
-    void recorder.ended.then(() => {
-      if (!recorder.failure) this.#recorders.delete(recorder);
-    });
+    void recorder.ended.then(() => recorder.failure === undefined && this.#recorders.delete(recorder));
     recorder.followTopics(this.#topics, filter);
     for (const { client_id, pipeline } of this.#lane.report()) this.#followVideo(recorder, client_id, pipeline);
     return recorder;

@@ -339,7 +339,7 @@ export class Recorder implements AsyncDisposable {
     for (;;) {
       const isLast = this.#stopping;
       try {
-        if (!isLast) await sleep(settings.retryMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+        if (!isLast) await this.#rest();
         // Room for a chunk: a file of a few bytes would say nothing.
         await this.#openFile(Math.ceil(settings.chunkBytes / 4));
         this.#interruption = undefined;
@@ -349,6 +349,11 @@ export class Recorder implements AsyncDisposable {
         if (isLast) throw thrown;
       }
     }
+  }
+
+  /** Until it is time to try again, or to end. */
+  async #rest(): Promise<void> {
+    await sleep(this.#options.settings.retryMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 
   /** The next messages of all topics, taking turns, in the order in which they were published. */
