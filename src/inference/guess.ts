@@ -3,6 +3,7 @@ import type { PictureInput } from '../vision/types.ts';
 import type { ModelHead, ModelManifest } from './manifest.ts';
 import { COCO_LABELS } from './models/coco.ts';
 import type { Proof, ProvenTensor } from './prove.ts';
+import { withinRange } from './tflite/metadata.ts';
 
 /**
  * What a model is, told from the tensors of its first run, where that is certain. Where it is not, the error says which
@@ -41,7 +42,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
   return {
     task: isDetector ? 'detect' : 'tensors',
     head,
-    input: { ...frame, ...valueConvention(head), ...options.input },
+    input: { ...frame, ...withinRange(valueConvention(head), proof.metadata), ...options.input },
     labels,
     defaults: { confidence: 0.5, iou: 0.45 },
   };
