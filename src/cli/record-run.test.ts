@@ -26,6 +26,7 @@ function start(json: boolean) {
     env: {},
     cwd: folder,
     out: (line) => lines.out.push(line),
+    text: (line) => lines.out.push(line),
     err: (line) => lines.err.push(line),
     isTerminal: false,
     signal: stop.signal,

@@ -21,6 +21,7 @@ import {
   shapesOf,
 } from './readings.ts';
 import type { Convention, DetectorName, HeadName, Reading, Subject } from './readings.ts';
+import { withinRange } from './tflite/metadata.ts';
 
 /**
  * What a model is, told from the tensors of its first run and from what its file says of itself, where that is certain. Where it is not,
@@ -56,7 +57,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
       title: name,
       task: 'tensors',
       head: { kind: 'tensors' },
-      input: { ...frame, ...PLAIN, ...options.input },
+      input: { ...frame, ...withinRange(PLAIN, proof.metadata), ...options.input },
       labels,
       defaults,
     };
@@ -66,7 +67,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
     typeof wanted === 'object'
       ? { head: checkedHead(name, proof, wanted as DetectorHead), convention: conventionOf(wanted as DetectorHead) }
       : guessHead(name, proof, frame, card, wanted, options.labels);
-  const input = { ...frame, ...convention, ...options.input };
+  const input = { ...frame, ...withinRange(convention, proof.metadata), ...options.input };
   const labels = labelsOf(name, { head, input, labels: [] }, proof, card, options.labels);
   const others = leftOut({ outputs: proof.outputs, card, ...frame });
   return {

@@ -1,9 +1,10 @@
 import { SightlineError } from '../../base/errors.ts';
 import { attr, DataType, encodeOnnx } from '../onnx/model.ts';
 import { BATCH, GraphBuilder } from './builder.ts';
+import { noteRange, readMetadata } from './metadata.ts';
 import { convertOperator } from './operators.ts';
 import { readTflite } from './reader.ts';
-import { round } from './result.ts';
+import { NUMBERS, round } from './result.ts';
 import { TensorType, typeName } from './schema.ts';
 
 /**
@@ -45,7 +46,7 @@ export function convertTflite(bytes: Uint8Array, name: string): Uint8Array {
     irVersion: 8,
     opset: 18,
     producerName: 'sightline',
-    metadata: {},
+    metadata: { ...readMetadata(bytes), ...(inputs.length === 1 && rangeOf(builder, inputs[0] ?? -1)) },
     graph: {
       name: 'tflite',
       node: builder.nodes,
@@ -75,6 +76,15 @@ function convertInput(builder: GraphBuilder, index: number): void {
   const whole = builder.fresh(`${name}/whole`);
   builder.emit('Round', [name], whole);
   builder.emit('Cast', [whole], inside, [attr.int('to', builder.elementType(index))]);
+}
+
+/** The values that an input of 8 bits can take, for whoever prepares pictures for it. */
+function rangeOf(builder: GraphBuilder, index: number): Record<string, string> {
+  const { type } = builder.tensor(index);
+  const [low, high] = NUMBERS[type] ?? [];
+  if (low === undefined || high === undefined || type === TensorType.int16) return {};
+  const { scale, zeroPoint } = (builder.isReal(index) ? builder.grid(index) : undefined) ?? { scale: 1, zeroPoint: 0 };
+  return noteRange((low - zeroPoint) * scale, (high - zeroPoint) * scale);
 }
 
 /** ONNX wants a node behind each output, also behind a constant, and another name than an input's. */

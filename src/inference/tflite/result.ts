@@ -64,7 +64,7 @@ function hasGrid(graph: GraphBuilder, index: number, grid: Grid | undefined): bo
 }
 
 /** Numbers that a quantised tensor can have. */
-const NUMBERS: Readonly<Record<number, readonly [low: number, high: number]>> = {
+export const NUMBERS: Readonly<Record<number, readonly [low: number, high: number]>> = {
   [TensorType.int8]: [-128, 127],
   [TensorType.uint8]: [0, 255],
   [TensorType.int16]: [-32_768, 32_767],
