@@ -30,8 +30,8 @@ const BATCH_DELAY_MS = 5;
 const BESIDE_BYTES = 13 + envelopeBytes(1);
 /** Beside the batch's messages: their number and size. */
 const BATCH_BYTES = 8;
-/** In a message of its own, beside the data: the topic and all other fields, with room to spare. */
-const BESIDE_DATA_BYTES = 1024;
+/** In a message of its own the topic and all other fields never take more beside the data. */
+const BESIDE_DATA_BYTES_MAX = 2048;
 /** Numbers by field where messages have one shape; everything else as it is. */
 const CODECS: readonly PayloadCodec[] = ['columns', 'msgpack'];
 /** Messages that wait while there is no connection or the socket is behind. */
@@ -45,6 +45,7 @@ const TOPICS_MAX = 1_000;
 const SHED_FRACTION = 0.1;
 const RETRY_MIN_MS = 500;
 const RETRY_MAX_MS = 10_000;
+const encoder = new TextEncoder();
 /** Refusals that a repetition can mend. */
 const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['RATE_EXCEEDED', 'PUBLISH_SEQUENCE_BAD']);
 
@@ -373,14 +374,29 @@ export class Publisher {
   #payload(lane: TopicLane, data: unknown, timeMs: number, priority: Priority, ttlMs: number): Payload {
     const { name: topic } = lane;
     const payload = this.#written(lane, data, timeMs, priority);
-    const besideBytes =
-      this.#settings.batches && ttlMs === Infinity ? BESIDE_BYTES + BATCH_BYTES : BESIDE_DATA_BYTES + topic.length;
-    const bytesMax = this.#host.messageBytesMax() - besideBytes;
+    const limit = this.#host.messageBytesMax();
+    if (payload.byteLength + BESIDE_DATA_BYTES_MAX <= limit) return payload;
+    const isBatch = this.#settings.batches && ttlMs === Infinity;
+    const bytesMax = limit - (isBatch ? BESIDE_BYTES + BATCH_BYTES : this.#bytesBesideData(topic, timeMs, ttlMs));
     if (payload.byteLength <= bytesMax) return payload;
     throw new SightlineError(
       'MESSAGE_TOO_LARGE',
       `a message on "${topic}" has ${payload.byteLength} bytes of at most ${bytesMax}`,
     );
+  }
+
+  #bytesBesideData(topic: string, time: number, ttlMs: number): number {
+    const ttl = ttlMs === Infinity ? {} : { ttl_ms: ttlMs };
+    const rest = {
+      type: 'publish',
+      topic,
+      data: 0,
+      time,
+      priority: Priority.low,
+      seq: Number.MAX_SAFE_INTEGER,
+    } as const;
+    const message = this.#host.encode({ ...rest, ...ttl });
+    return (typeof message === 'string' ? encoder.encode(message) : message).length - 1;
   }
 
   /** The data as it is now, since the caller may go on and change it. */
