@@ -1,5 +1,4 @@
 import type { Clock } from '../base/clock.ts';
-import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import { Priority } from '../base/sample.ts';
@@ -46,8 +45,6 @@ const SHED_FRACTION = 0.1;
 const RETRY_MIN_MS = 500;
 const RETRY_MAX_MS = 10_000;
 const encoder = new TextEncoder();
-/** Refusals that a repetition can mend. */
-const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['RATE_EXCEEDED', 'PUBLISH_SEQUENCE_BAD']);
 
 export interface PublishOptions {
   readonly priority?: Priority;
@@ -259,7 +256,7 @@ export class Publisher {
       if (expected !== undefined && lane.unconfirmed.some((entry) => entry.seq === seq)) this.#realign(lane, expected);
       return;
     }
-    if (PASSING.has(error.code)) return;
+    if (error.code === 'RATE_EXCEEDED') return;
     // What this connection's server does not know it is told again.
     if (error.code === 'ALIAS_UNKNOWN') lane.advertised = false;
     if (error.code === 'SCHEMA_UNKNOWN') this.#told.clear();

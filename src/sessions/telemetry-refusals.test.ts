@@ -143,6 +143,17 @@ describe('reliable publications', () => {
     await again.close();
   });
 
+  test('what is in the history is confirmed, however its repetition looks', async () => {
+    const client = await TelemetryTestClient.open(bench.url());
+    send(client, 1);
+    await client.until(() => client.of('published').length === 1);
+    send(client, 1, 'x'.repeat(1_100_000));
+    await client.until(() => client.of('published').length === 2);
+    expect(client.errors).toEqual([]);
+    expect(values('log')).toEqual([1]);
+    await client.close();
+  });
+
   test('a topic that the server has forgotten goes on with its numbers', async () => {
     const client = await TelemetryTestClient.open(bench.url());
     send(client, 1);

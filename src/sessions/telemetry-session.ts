@@ -178,7 +178,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   /** About once a second. */
   check(nowMs: number): void {
     this.#outbox?.check(nowMs);
-    if (this.#refusedUntold > 0) this.#tellRefused(nowMs, {});
+    if (this.#refusedUntold > 0 && this.#outbox !== undefined) this.#tellRefused(nowMs, {});
   }
 
   /** The client should go elsewhere; what is critical leaves first. */
@@ -306,7 +306,13 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
 
   #refuse(error: SightlineError, about: About): void {
     this.#refusedMessages++;
-    this.#tell(error, about);
+    const { topic, seq, count = 1 } = about;
+    const last = (topic !== undefined && this.#publications?.get(topic)) || 0;
+    if (topic === undefined || seq === undefined || seq > last || seq === 0) return this.#tell(error, about);
+    // What is in the history stays there, however its repetition looks.
+    this.#outbox?.confirm(topic, last);
+    const left = seq + count - 1 - last;
+    if (left > 0) this.#tell(error, { ...about, seq: last + 1, count: left });
   }
 
   #tell({ code, message }: SightlineError, about: About): void {
@@ -573,10 +579,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
 
   /** Each message by itself: one that is none is refused alone, but for those whose numbers come after it. */
   #publish(topic: string, firstSeq: number | undefined, inputs: readonly (TopicInput | SightlineError)[]): void {
-    const { topics } = this.#parts.host;
     this.#countInRound(inputs.length);
-    const isThere = topics.get(topic) !== undefined;
-    if (!isThere && inputs.some((input) => !(input instanceof SightlineError))) this.#countNewTopic(topic);
     if (firstSeq !== undefined) return this.#publishReliably(topic, firstSeq, inputs);
     let fault: SightlineError | undefined;
     let count = 0;
@@ -584,9 +587,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
       if (input instanceof SightlineError) {
         fault ??= input;
         count++;
-      } else topics.publish(topic, input);
+      } else this.#publishOne(topic, input);
     }
-    this.#published += inputs.length - count;
     if (fault !== undefined) this.#refuse(fault, { topic, count });
   }
 
@@ -609,11 +611,17 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
         if (count > 0) this.#refuseGap({ topic, seq: seq + 1, count }, seq);
         break;
       }
-      this.#parts.host.topics.publish(topic, input);
-      this.#published++;
+      this.#publishOne(topic, input);
       this.#remember(topic, ++last);
     }
     if (last > 0) this.#outbox?.confirm(topic, last);
+  }
+
+  #publishOne(topic: string, input: TopicInput): void {
+    const { topics } = this.#parts.host;
+    if (topics.get(topic) === undefined) this.#countNewTopic(topic);
+    topics.publish(topic, input);
+    this.#published++;
   }
 
   #refuseGap(about: { topic: string; seq: number; count: number }, expected: number): void {
