@@ -215,6 +215,7 @@ describe('a batch', () => {
       { code: 'PUBLISH_SEQUENCE_BAD', topic: 't/1', seq: 3, count: 2, expected: 2 },
     ]);
     expect([values('t/1'), values('t/2')]).toEqual([[1], ['other']]);
+    expect(bench.session('w')).toMatchObject({ published: 2, refused_messages: 3 });
     // A repetition of what is in needs to be no message any more.
     send([section(1, 2, 1)], [message(1, { timeMs: NaN }), message('two')]);
     await client.until(() => client.of('published').at(-1)?.seq === 2);

@@ -305,14 +305,18 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   }
 
   #refuse(error: SightlineError, about: About): void {
-    this.#refusedMessages++;
-    const { topic, seq, count = 1 } = about;
+    const { topic, seq = 0, count = 1 } = about;
     const last = (topic !== undefined && this.#publications?.get(topic)) || 0;
-    if (topic === undefined || seq === undefined || seq > last || seq === 0) return this.#tell(error, about);
-    // What is in the history stays there, however its repetition looks.
-    this.#outbox?.confirm(topic, last);
-    const left = seq + count - 1 - last;
-    if (left > 0) this.#tell(error, { ...about, seq: last + 1, count: left });
+    let refused = about;
+    if (seq > 0 && seq <= last) {
+      // What is in the history stays there, however its repetition looks.
+      this.#outbox?.confirm(topic!, last);
+      const left = seq + count - 1 - last;
+      if (left <= 0) return;
+      refused = { ...about, seq: last + 1, count: left };
+    }
+    this.#refusedMessages += refused.count || 1;
+    this.#tell(error, refused);
   }
 
   #tell({ code, message }: SightlineError, about: About): void {
