@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import type { SightlineError } from '../base/errors.ts';
+import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import type {
   AckMessage,
@@ -183,7 +183,7 @@ interface Queued<Batch> {
 export class Subscription implements AsyncIterable<TelemetryBatch> {
   readonly filter: string;
   readonly contract: TelemetryContract;
-  /** Resolves when the server has taken it; rejects with its refusal. */
+  /** Resolves when the server has taken it; rejects with its refusal, or with CONNECTION_LOST where it ended before. */
   readonly ready: Promise<void>;
   readonly #host: SubscriptionHost;
   readonly #terms: SubscriptionTerms;
@@ -468,7 +468,10 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     if (error) {
       this.#ready.reject(error);
       this.#emitter.emit('error', { error });
-    } else this.#ready.resolve();
+    } else {
+      const why = `"${this.filter}" was ended before the server had taken it`;
+      this.#ready.reject(new SightlineError('CONNECTION_LOST', why));
+    }
     this.#queue.end(error);
     this.#columnQueue?.end(error);
     this.#callbacks.clear();

@@ -114,11 +114,16 @@ describe('a payload', () => {
     expect(copy.byteLength).toBe(copy.msgpack().length);
   });
 
+  test('a copy of whatever a program has at hand is what JSON makes of it, but that NaN and −0 stay', () => {
+    const copy = Payload.copyOf({ at: new Date(0), left: undefined, list: [undefined, NaN, -0], f: () => 1 });
+    expect(copy.value()).toEqual({ at: '1970-01-01T00:00:00.000Z', list: [null, NaN, -0] });
+    expect(Payload.msgpack(copy.msgpack()).value()).toEqual(copy.value());
+  });
+
   test.each<[string, unknown]>([
-    ['a field without a value', { a: undefined }],
-    ['a function', { f: () => 1 }],
+    ['nothing', undefined],
     ['a symbol', Symbol('s')],
-    ['a date', new Date(0)],
+    ['a map', { m: new Map() }],
     ['a whole number beyond 64 bits', 2n ** 70n],
     ['bytes inside', { bytes: Uint8Array.of(1) }],
     ['half a character', '\ud800'],

@@ -1,14 +1,7 @@
-import { SightlineError } from '../base/errors.ts';
 import type { ColumnBatch } from './columns.ts';
-import {
-  checkMsgpack,
-  isByteString,
-  isMap,
-  parseCheckedMsgpack,
-  parseJson,
-  stringifyJson,
-  stringifyMsgpack,
-} from './wire-value.ts';
+import { writeMsgpack } from './msgpack-writer.ts';
+import { programValue } from './program-value.ts';
+import { checkMsgpack, isByteString, isMap, parseCheckedMsgpack, parseJson, stringifyJson } from './wire-value.ts';
 
 /** A message's place in a batch of columns. */
 export interface PayloadRow {
@@ -45,14 +38,15 @@ export class Payload {
     this.#byteLength = (form.bytes ?? form.msgpack ?? form.json)?.length;
   }
 
-  /** A value of this program: what JSON can say. It is not checked. */
+  /** A value that a message can say (`programValue`), or bytes. It is not checked. */
   static of(value: unknown): Payload {
     return value instanceof Uint8Array ? Payload.bytes(value) : new Payload({ value });
   }
 
-  /** The same as it is now: its owner may go on and change it. Throws PAYLOAD_BAD when MessagePack cannot say it. */
+  /** Whatever a program has at hand, as it is now: its owner may go on and change it. Throws as `programValue` does. */
   static copyOf(value: unknown): Payload {
-    return value instanceof Uint8Array ? Payload.bytes(new Uint8Array(value)) : Payload.msgpack(written(value));
+    if (value instanceof Uint8Array) return Payload.bytes(new Uint8Array(value));
+    return new Payload({ msgpack: writeMsgpack(programValue(value)) });
   }
 
   /** A JSON text. Throws PAYLOAD_BAD when it is none, so that `json()` may give the same bytes to others. */
@@ -119,7 +113,7 @@ export class Payload {
 
   /** As MessagePack; bytes as a byte string. */
   msgpack(): Uint8Array {
-    this.#msgpack ??= stringifyMsgpack(this.value());
+    this.#msgpack ??= writeMsgpack(this.value());
     return this.#msgpack;
   }
 
@@ -130,14 +124,6 @@ export class Payload {
   get byteLength(): number {
     this.#byteLength ??= this.#row?.batch.rowBytes(this.#row.index) ?? this.json().length;
     return this.#byteLength;
-  }
-}
-
-function written(value: unknown): Uint8Array {
-  try {
-    return stringifyMsgpack(value);
-  } catch (cause) {
-    throw new SightlineError('PAYLOAD_BAD', 'the data is no value that MessagePack can say', { cause });
   }
 }
 
