@@ -416,7 +416,8 @@ function readSigmoids(name: 'rt-detr' | 'rf-detr', subject: Subject, pair: Pair)
   return [reading(name, { kind: 'detr', logits: scores.name, boxes: boxes.name, activation: 'sigmoid', ...unused })];
 }
 
-function foundIn(seen: NonNullable<Evidence['scores']>, background: 'first' | 'last' | undefined): number {
+/** Share of the queries that would hold an object, with a sigmoid. */
+export function foundIn(seen: NonNullable<Evidence['scores']>, background: 'first' | 'last' | undefined): number {
   if (background === undefined) return seen.positive;
   return background === 'first' ? seen.positiveButFirst : seen.positiveButLast;
 }
@@ -508,10 +509,10 @@ export function fractionFlaw(axis: AxisEvidence | undefined): string | undefined
 /** What is at odds with boxes that are a centre and a size. */
 export function centreFlaw(axis: AxisEvidence | undefined, unit: 'pixels' | 'fractions'): string | undefined {
   if (!axis?.boxes || axis.boxes.count === 0) return undefined;
-  const { min, boxes } = axis;
+  const { boxes } = axis;
   if (unit === 'pixels' && !boxes.isPixels) return 'its boxes are fractions, no pixels';
-  if (Math.min(min[2]!, min[3]!) < (unit === 'pixels' ? -0.5 : -0.01))
-    return 'its boxes have sizes below 0: they are offsets, not boxes';
+  // A detector may say some of the boxes that it does not believe in that way.
+  if (boxes.negative > 0.25) return 'its boxes have sizes below 0: they are offsets, not boxes';
   // Of corners none is crossed; of centres and sizes those to the right are.
   if (boxes.crossed === 0 && boxes.spilt > 0.25) return 'its boxes are corners, no centres and sizes';
   return undefined;
@@ -519,7 +520,7 @@ export function centreFlaw(axis: AxisEvidence | undefined, unit: 'pixels' | 'fra
 
 /** What is at odds with boxes that are corners. */
 export function cornersFlaw(axis: AxisEvidence | undefined): string | undefined {
-  return axis?.boxes && axis.boxes.crossed > 0.1 ? 'its boxes are no corners: left is right of right' : undefined;
+  return axis?.boxes && axis.boxes.crossed > 0.5 ? 'its boxes are no corners: left is right of right' : undefined;
 }
 
 /** What is at odds with a list of corners, score and number of the class. */
@@ -557,7 +558,7 @@ function areProbabilities(evidence: Evidence | undefined): boolean {
   return evidence?.columns !== undefined && probabilityFlaw(evidence.columns, 0, Infinity) === undefined;
 }
 
-function percent(share: number): string {
+export function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
 

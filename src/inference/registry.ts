@@ -145,9 +145,9 @@ export class ModelRegistry {
       );
     const taken = [...CATALOGUE, ...(await this.#configured())].find((m) => m.id === id);
     if (taken) throw new SightlineError('USAGE', `the model id "${id}" is taken; say another one with --id`);
-    const { manifest, onnxPath } = await this.#examine(file, bytes, id, options);
-    await this.#store.writeRecord('manifests', id, manifest);
-    return { manifest, onnxPath };
+    const model = await this.#examine(file, bytes, id, options);
+    await this.#store.writeRecord('manifests', id, model.manifest);
+    return model;
   }
 
   #once(key: string, make: () => Promise<ReadyModel>): Promise<ReadyModel> {
@@ -185,7 +185,7 @@ export class ModelRegistry {
     const onnxPath = await this.#onnx(name, sha256, format, async () => bytes);
     const proof = await this.#proof(name, onnxPath, options.size ?? options.overrides?.input);
     const { overrides } = options;
-    const guess = guessManifest(name, proof, {
+    const { notes, ...guess } = guessManifest(name, proof, {
       ...options,
       ...(overrides?.head && { head: overrides.head }),
       ...(overrides?.labels && { labels: overrides.labels }),
@@ -201,7 +201,7 @@ export class ModelRegistry {
       ...guess,
       ...overrides,
     };
-    return { manifest, onnxPath };
+    return { manifest, onnxPath, ...(notes.length > 0 && { notes }) };
   }
 
   /** The whole ONNX file of a source; converted when it is TFLite and there is no whole conversion in the cache. */
