@@ -7,7 +7,7 @@ export function stridesOf(shape: readonly number[]): number[] {
   return shape.map((_, axis) => elementsOf(shape.slice(axis + 1)));
 }
 
-/** The elements of a 4-dimensional array in another order of dimensions: `to[i] = from[permutation[i]]`. */
+/** The elements of an array of up to four dimensions in another order of these: `to[i] = from[permutation[i]]`. */
 export function transposed(
   values: Float32Array,
   shape: readonly number[],

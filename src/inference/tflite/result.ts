@@ -35,20 +35,45 @@ export function result(
   const isPassedOn = passesOn.length > 0;
   if (isPassedOn) for (const from of passesOn) requireSameKind(operator, graph, from, at);
   else if (!graph.isReal(at)) throw graph.unsupported(`${operator.kind} to ${typeName(type)} ("${name}")`);
-  const stages: ((from: string, to: string) => void)[] = [];
-  if (activation !== 0) stages.push((from, to) => activate(operator, graph, activation, from, to));
+  const final = graph.name(at);
   const grid = graph.isReal(at) ? graph.grid(at) : undefined;
   const keepsGrid = isPassedOn && activation === 0 && passesOn.every((from) => hasGrid(graph, from, grid));
-  if (grid && !keepsGrid) stages.push((from, to) => round(graph, grid, from, to));
-  const final = graph.name(at);
-  let from = stages.length > 0 ? graph.fresh(`${final}/plain`) : final;
-  emit(from);
-  for (const [i, stage] of stages.entries()) {
-    const to = i === stages.length - 1 ? final : graph.fresh(`${final}/active`);
-    stage(from, to);
-    from = to;
-  }
+  const rounds = grid !== undefined && !keepsGrid;
+  const plain = activation !== 0 || rounds ? graph.fresh(`${final}/plain`) : final;
+  emit(plain);
+  const active = activation !== 0 && rounds ? graph.fresh(`${final}/active`) : final;
+  if (activation !== 0) activate(operator, graph, plain, active);
+  if (rounds) round(graph, grid, activation === 0 ? plain : active, final);
 }
+
+/**
+ * The same of an operator that is linear in its weights, so that a quantised result can come in steps of its grid: `emit` writes
+ * the plain value times `factor`. Activation and saturation are then one cut, as in TFLite's kernels.
+ */
+export function linearResult(
+  operator: TfliteOperator,
+  graph: GraphBuilder,
+  shape: readonly number[],
+  emit: (to: string, factor: number) => void,
+): void {
+  const [index = -1] = operator.outputs;
+  const grid = graph.isReal(index) ? graph.grid(index) : undefined;
+  const bounds = BOUNDS[operator.options['activation'] ?? 0];
+  if (!grid || !bounds) return result(operator, graph, shape, (to) => emit(to, 1));
+  graph.define(operator.kind, index, shape);
+  const final = graph.name(index);
+  const steps = graph.fresh(`${final}/plain`);
+  emit(steps, 1 / grid.scale);
+  roundSteps(graph, grid, steps, final, bounds);
+}
+
+/** Where fused activations cut off. */
+const BOUNDS: Readonly<Record<number, readonly [low: number, high: number]>> = {
+  0: [-Infinity, Infinity],
+  1: [0, Infinity],
+  2: [-1, 1],
+  3: [0, 6],
+};
 
 /** Values that are handed on keep their type. */
 function requireSameKind(operator: TfliteOperator, graph: GraphBuilder, from: number, to: number): void {
@@ -72,22 +97,34 @@ export const NUMBERS: Readonly<Record<number, readonly [low: number, high: numbe
 
 /**
  * The nearest real value that the grid has. By arithmetic and not by QuantizeLinear and DequantizeLinear: between these ONNX
- * Runtime 1.30 quantises the weights of a convolution anew, with one scale for all channels.
+ * Runtime 1.30 quantises the weights of a convolution anew, with one scale for all channels. Its division takes twenty times as
+ * long as its product.
  */
-export function round(graph: GraphBuilder, { type, scale, zeroPoint }: Grid, from: string, to: string): void {
-  const [low, high] = NUMBERS[type] ?? [0, 0];
-  const step = (opType: string, inputs: string[]) => {
-    const name = graph.fresh(`${to}/${opType}`);
-    graph.emit(opType, inputs, name);
-    return name;
-  };
-  const whole = step('Round', [step('Div', [from, graph.number(scale)])]);
+export function round(graph: GraphBuilder, grid: Grid, from: string, to: string): void {
   const steps = graph.fresh(`${to}/steps`);
-  clip(graph, whole, steps, low - zeroPoint, high - zeroPoint);
-  graph.emit('Mul', [steps, graph.number(scale)], to);
+  graph.emit('Mul', [from, graph.number(1 / grid.scale)], steps);
+  roundSteps(graph, grid, steps, to);
 }
 
-function activate(operator: TfliteOperator, graph: GraphBuilder, kind: number, from: string, to: string): void {
+/** Steps to whole ones within `bounds` and within the numbers that there are, and to what they stand for. */
+function roundSteps(
+  graph: GraphBuilder,
+  { type, scale, zeroPoint }: Grid,
+  from: string,
+  to: string,
+  bounds: readonly [low: number, high: number] = [-Infinity, Infinity],
+): void {
+  const [least, most] = NUMBERS[type] ?? [0, 0];
+  const [low, high] = bounds.map((bound) => Math.round(bound / scale)) as [number, number];
+  const [cut, whole] = [graph.fresh(`${to}/cut`), graph.fresh(`${to}/whole`)];
+  // Cut off first: ONNX Runtime makes a convolution and a Clip behind it one node.
+  clip(graph, from, cut, Math.max(low, least - zeroPoint), Math.min(high, most - zeroPoint));
+  graph.emit('Round', [cut], whole);
+  graph.emit('Mul', [whole, graph.number(scale)], to);
+}
+
+function activate(operator: TfliteOperator, graph: GraphBuilder, from: string, to: string): void {
+  const { activation: kind = 0 } = operator.options;
   if (kind === 1) graph.emit('Relu', [from], to);
   else if (kind === 2) clip(graph, from, to, -1, 1);
   else if (kind === 3) clip(graph, from, to, 0, 6);

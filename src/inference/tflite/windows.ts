@@ -3,7 +3,7 @@ import type { OnnxAttribute } from '../onnx/model.ts';
 import { elementsOf, transposed } from './arrays.ts';
 import type { GraphBuilder } from './builder.ts';
 import type { TfliteOperator } from './reader.ts';
-import { onNchw, operandsOf, result } from './result.ts';
+import { linearResult, onNchw, operandsOf, result } from './result.ts';
 import type { Convert } from './result.ts';
 import { TensorType } from './schema.ts';
 
@@ -69,42 +69,67 @@ function samePadding(size: number, results: number, stride: number, span: number
   return { before, after: total - before };
 }
 
-/** Weights of four dimensions in ONNX's order, as a constant where they are one. */
-function movedWeights(operator: TfliteOperator, graph: GraphBuilder, index: number, order: readonly number[]): string {
-  const shape = graph.shapeOfRank(index, 4);
+/** Weights times `factor`, their dimensions in another order; as a constant where they are one. */
+function weightsOf(
+  operator: TfliteOperator,
+  graph: GraphBuilder,
+  index: number,
+  order: readonly number[],
+  factor: number,
+): string {
+  const shape = graph.shape(index);
   const to = `${graph.name(operator.outputs[0] ?? 0)}/weights`;
   const values = graph.floats(index);
   if (!values) {
-    const name = graph.fresh(to);
-    graph.emit('Transpose', [graph.real(operator.kind, index)], name, [attr.ints('perm', [...order])]);
-    return name;
+    const moved = graph.fresh(to);
+    graph.emit('Transpose', [graph.real(operator.kind, index)], moved, [attr.ints('perm', [...order])]);
+    return emitTimes(graph, moved, factor, to);
   }
   if (values.length !== elementsOf(shape))
     throw graph.damaged(`the weights "${graph.tensor(index).name}" do not fill the shape [${shape}]`);
-  return graph.constant(
-    to,
-    order.map((axis) => shape[axis] ?? 1),
-    transposed(values, shape, order),
-  );
+  const movedShape = order.map((axis) => shape[axis] ?? 1);
+  return graph.constant(to, movedShape, transposed(times(values, factor), shape, order));
+}
+
+/** The same of what is computed. `wanted`: its name. */
+function emitTimes(graph: GraphBuilder, from: string, factor: number, wanted: string): string {
+  if (factor === 1) return from;
+  const to = graph.fresh(wanted);
+  graph.emit('Mul', [from, graph.number(factor)], to);
+  return to;
+}
+
+function times(values: Float32Array, factor: number): Float32Array {
+  return factor === 1 ? values : values.map((x) => x * factor);
 }
 
 /**
- * The bias, if there is one. That of a quantised operator is in units of its operands' scales, whatever its own tensor says:
- * TFLite's kernels read it so.
+ * The bias times `factor`, if there is one. That of a quantised operator is in units of its operands' scales, whatever its own
+ * tensor says: TFLite's kernels read it so.
  */
-function biasOf(operator: TfliteOperator, graph: GraphBuilder, [input, weights, bias]: readonly number[]): string[] {
+function biasOf(
+  operator: TfliteOperator,
+  graph: GraphBuilder,
+  [input, weights, bias]: readonly number[],
+  factor: number,
+): string[] {
   if (bias === undefined || bias === -1) return [];
-  const { type, shape } = graph.tensor(bias);
-  const isInteger = type === TensorType.int32 || type === TensorType.int64;
+  const { type } = graph.tensor(bias);
+  const shape = graph.shape(bias);
+  const to = `${graph.name(operator.outputs[0] ?? 0)}/bias`;
+  if (type !== TensorType.int32 && type !== TensorType.int64) {
+    const values = graph.floats(bias);
+    if (values) return [graph.constant(to, shape, times(values, factor))];
+    return [emitTimes(graph, graph.real(operator.kind, bias), factor, to)];
+  }
   const grid = graph.grid(input as number);
   const scales = graph.tensor(weights).quantisation?.scales;
-  if (!isInteger) return [graph.real(operator.kind, bias)];
   if (!grid || !scales) throw graph.unsupported(`${operator.kind} with a bias of integers over floats`);
   const numbers = graph.integers(bias);
   if (scales.length !== 1 && scales.length !== numbers.length)
     throw graph.damaged(`${operator.kind} has ${numbers.length} biases and ${scales.length} scales`);
-  const values = numbers.map((n, i) => n * grid.scale * (scales[i] ?? scales[0] ?? 0));
-  return [graph.constant(`${graph.name(operator.outputs[0] ?? 0)}/bias`, shape, Float32Array.from(values))];
+  const values = numbers.map((n, i) => n * grid.scale * (scales[i] ?? scales[0] ?? 0) * factor);
+  return [graph.constant(to, shape, Float32Array.from(values))];
 }
 
 /** Weights [out, height, width, in / groups] → ONNX [out, in / groups, height, width]. */
@@ -151,8 +176,13 @@ function windowed(
   const { sizes, attributes } = slide(operator, graph, shape, { kernel, dilation });
   const all = [...attributes, attr.ints('dilations', [...dilation]), attr.int('group', groups)];
   const input = graph.real(operator.kind, picture);
-  const rest = [movedWeights(operator, graph, weights, order), ...biasOf(operator, graph, operator.inputs)];
-  result(operator, graph, [shape[0] ?? 1, ...sizes, out], (to) => onNchw(graph, 'Conv', input, rest, to, all));
+  linearResult(operator, graph, [shape[0] ?? 1, ...sizes, out], (to, factor) => {
+    const rest = [
+      weightsOf(operator, graph, weights, order, factor),
+      ...biasOf(operator, graph, operator.inputs, factor),
+    ];
+    onNchw(graph, 'Conv', input, rest, to, all);
+  });
 }
 
 /**
@@ -185,12 +215,14 @@ function transposedConvolution(operator: TfliteOperator, graph: GraphBuilder): v
     ),
   ];
   const input = graph.real(operator.kind, picture);
-  const rest = [
-    movedWeights(operator, graph, weights, [3, 0, 1, 2]),
-    ...biasOf(operator, graph, [picture, weights, bias]),
-  ];
   const shape = [batch, ...along.map((a) => a.size), out];
-  result(operator, graph, shape, (to) => onNchw(graph, 'ConvTranspose', input, rest, to, attributes));
+  linearResult(operator, graph, shape, (to, factor) => {
+    const rest = [
+      weightsOf(operator, graph, weights, [3, 0, 1, 2], factor),
+      ...biasOf(operator, graph, [picture, weights, bias], factor),
+    ];
+    onNchw(graph, 'ConvTranspose', input, rest, to, attributes);
+  });
 }
 
 function pool(opType: 'MaxPool' | 'AveragePool', operator: TfliteOperator, graph: GraphBuilder): void {
@@ -220,9 +252,12 @@ function fullyConnected(operator: TfliteOperator, graph: GraphBuilder): void {
   const rows = graph.fresh(`${output}/rows`);
   const rowShape = graph.integerConstant(`${output}/rows_shape`, [-1, depth]);
   graph.emit('Reshape', [graph.real(operator.kind, input), rowShape], rows);
-  const rest = [graph.real(operator.kind, weights), ...biasOf(operator, graph, operator.inputs)];
   const kept = [...shape.slice(0, -1), out];
-  result(operator, graph, keepNumDims ? kept : [rowCount, out], (to) => {
+  linearResult(operator, graph, keepNumDims ? kept : [rowCount, out], (to, factor) => {
+    const rest = [
+      weightsOf(operator, graph, weights, [0, 1], factor),
+      ...biasOf(operator, graph, operator.inputs, factor),
+    ];
     const flat = keepNumDims ? graph.fresh(`${to}/flat`) : to;
     graph.emit('Gemm', [rows, ...rest], flat, [attr.int('transB', 1)]);
     // The batch is what is left over.
