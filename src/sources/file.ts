@@ -199,7 +199,10 @@ export class VideoFile implements AsyncDisposable {
       this.#areJpegs = isPictureFile && stream.codecpar.codecId === AV_CODEC_ID_MJPEG;
       if (!this.#areJpegs) await this.#openDecoder(stream, best.decoder);
       this.#first = await this.#next();
-      if (!this.#first) throw this.#unreadable(this.#endReason() ?? 'there is not one whole frame in it');
+      const nothing = isPictureFile
+        ? 'it is damaged or breaks off: there is not one whole picture in it'
+        : 'there is not one whole frame in it';
+      if (!this.#first) throw this.#unreadable(this.#endReason() ?? nothing);
       // A live source would have to be waited for.
       if (local && !isPictureFile) this.#isWaiting = await this.#receive();
       this.#isCut = local && !(await isEnded(name, this.input));
