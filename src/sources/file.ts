@@ -193,7 +193,9 @@ export class VideoFile implements AsyncDisposable {
       this.#isRead = true;
       this.#first = await this.#takePicture(picture, beganMs);
     } else {
-      if (!isPictureFile && (stream.disposition & AV_DISPOSITION_DEPENDENT) !== 0) {
+      // A film may have such a stream as well; a picture lasts no time.
+      const isTile = format.duration <= 0n && (stream.disposition & AV_DISPOSITION_DEPENDENT) !== 0;
+      if (isTile && name.startsWith('mov')) {
         throw this.#unreadable('it is one tile of a picture; such a picture is read from a local file alone');
       }
       this.#areJpegs = isPictureFile && stream.codecpar.codecId === AV_CODEC_ID_MJPEG;
