@@ -70,6 +70,7 @@ export async function findHeif(path: string): Promise<HeifPicture | undefined> {
     offset += length;
   }
   if (!meta) return undefined;
+  if (meta.offset + meta.length > size) throw unreadable(path, `it breaks off after ${size} bytes, in its description`);
   if (meta.length > META_BYTES_MAX) throw unreadable(path, `its description takes ${meta.length} bytes`);
   try {
     const picture = await readHeif(await read(meta.offset, meta.length), read);
