@@ -73,7 +73,11 @@ export async function findHeif(path: string): Promise<HeifPicture | undefined> {
   if (meta.offset + meta.length > size) throw unreadable(path, `it breaks off after ${size} bytes, in its description`);
   if (meta.length > META_BYTES_MAX) throw unreadable(path, `its description takes ${meta.length} bytes`);
   try {
-    const picture = await readHeif(await read(meta.offset, meta.length), read);
+    const picture = await readHeif(await read(meta.offset, meta.length), async (offset, length) => {
+      const bytes = await read(offset, length);
+      if (bytes.length < length) throw new HeifError(`it breaks off after ${size} bytes`);
+      return bytes;
+    });
     if (picture.endsAt > size) throw new HeifError(`it breaks off: ${size} bytes of ${picture.endsAt} are there`);
     const { grid } = picture;
     if (grid && grid.width * grid.height > LIMITS.pixelsMax) {
