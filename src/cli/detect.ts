@@ -124,9 +124,8 @@ async function detectSeveral(
       context.out(JSON.stringify({ type: 'error', code, message, ...(file !== undefined && { file }) }));
   };
   for (const error of empty) fail(error);
-  const totals = new DetectSummary(systemClock);
   const names = new OutputNames();
-  let detector: Detector | undefined;
+  let open: { readonly detector: Detector; readonly totals: DetectSummary } | undefined;
   try {
     for (const { name, path } of inputs) {
       signal.throwIfAborted();
@@ -134,7 +133,8 @@ async function detectSeveral(
         await using video = await openVideo(path, { sideMax: config.streaming.image_side_max, signal });
         const file = out === undefined ? undefined : join(out, names.take(path, video.info.still));
         await using output = await openOutput(file, video, flags.every);
-        detector ??= await openDetector(config, context);
+        open ??= { detector: await openDetector(config, context), totals: new DetectSummary(systemClock) };
+        const { detector, totals } = open;
         await new DetectRun({ video, output, detector, config, flags, context, several: { file: name, totals } }).run();
       } catch (thrown) {
         const error = toSightlineError(thrown);
@@ -143,18 +143,12 @@ async function detectSeveral(
       }
     }
   } finally {
-    if (detector && flags.json !== true) {
-      for (const line of totalLines(totals, {
-        inputs: inputs.length,
-        failed: failures.length,
-        detector,
-        config,
-        out,
-      })) {
-        context.out(line);
-      }
+    if (open && flags.json !== true) {
+      const { detector, totals } = open;
+      const run = { inputs: inputs.length + empty.length, failed: failures.length, detector, config, out };
+      for (const line of totalLines(totals, run)) context.out(line);
     }
-    await detector?.[Symbol.asyncDispose]();
+    await open?.detector[Symbol.asyncDispose]();
   }
   const [first] = failures;
   if (!first) return;

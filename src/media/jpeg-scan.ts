@@ -34,6 +34,9 @@ export function scanFault(bytes: Uint8Array, standard: Uint8Array): ScanFault {
   }
 }
 
+/** Encoders write about ten; whoever writes hundreds wants to keep the reader busy. */
+const SCANS_MAX = 100;
+
 class Fault extends Error {
   readonly fault: Exclude<ScanFault, undefined>;
 
@@ -97,8 +100,9 @@ class Walk {
       else if (segment.marker === MARKER.DRI) this.#restartInterval = (segment.payload[0]! << 8) | segment.payload[1]!;
       else if (isFrameHeader(segment.marker)) this.#frame = frameOf(segment);
       else if (segment.marker === MARKER.SOS) {
-        at = this.#walkScan(this.#scanOf(segment.payload), at);
         scans += 1;
+        if (scans > SCANS_MAX) return 'unknown';
+        at = this.#walkScan(this.#scanOf(segment.payload), at);
       }
     }
   }

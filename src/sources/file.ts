@@ -193,13 +193,18 @@ export class VideoFile implements AsyncDisposable {
       this.#isRead = true;
       this.#first = await this.#takePicture(picture, beganMs);
     } else {
-      if (!isPictureFile && (stream.disposition & AV_DISPOSITION_DEPENDENT) !== 0) {
+      // A film may have such a stream as well; a picture lasts no time.
+      const isTile = format.duration <= 0n && (stream.disposition & AV_DISPOSITION_DEPENDENT) !== 0;
+      if (isTile && name.startsWith('mov')) {
         throw this.#unreadable('it is one tile of a picture; such a picture is read from a local file alone');
       }
       this.#areJpegs = isPictureFile && stream.codecpar.codecId === AV_CODEC_ID_MJPEG;
       if (!this.#areJpegs) await this.#openDecoder(stream, best.decoder);
       this.#first = await this.#next();
-      if (!this.#first) throw this.#unreadable(this.#endReason() ?? 'there is not one whole frame in it');
+      const nothing = isPictureFile
+        ? 'it is damaged or breaks off: there is not one whole picture in it'
+        : 'there is not one whole frame in it';
+      if (!this.#first) throw this.#unreadable(this.#endReason() ?? nothing);
       // A live source would have to be waited for.
       if (local && !isPictureFile) this.#isWaiting = await this.#receive();
       this.#isCut = local && !(await isEnded(name, this.input));

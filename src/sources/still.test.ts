@@ -95,6 +95,8 @@ describe('a HEIF picture', () => {
       'cover 128×128 of 400×100',
     ],
     ['an overlay', () => heifFile({ tiles: tiles.slice(0, 1), type: 'iovl' }), 'of the type iovl'],
+    ['its description cut off', () => heifFile({ tiles, grid }).subarray(0, 200), 'it breaks off'],
+    ['its grid cut off', () => heifFile({ tiles, grid, gridInFile: true }).subarray(0, -4), 'it breaks off'],
     ['its end cut off', () => heifFile({ tiles, grid }).subarray(0, -20), 'it breaks off'],
     ['an enormous size', () => heifFile({ tiles, grid: { ...grid, width: 65_000, height: 65_000 } }), 'more than'],
   ])('with %s is refused by name', async (_, make, reason) => {

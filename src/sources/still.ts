@@ -47,14 +47,15 @@ export function decodeJpegStill(path: string, bytes: Uint8Array): RgbPicture {
  * SOURCE_UNREADABLE.
  */
 export async function findHeif(path: string): Promise<HeifPicture | undefined> {
-  await using file = await open(path);
+  // Why a file cannot be opened is told by whoever reads it next.
+  await using file = await open(path).catch(() => undefined);
+  if (!file) return undefined;
   const { size } = await file.stat();
   const read = async (offset: number, length: number): Promise<Uint8Array> => {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
     return buffer.subarray(0, bytesRead);
   };
   let meta: { offset: number; length: number } | undefined;
-  let brand = '';
   for (let offset = 0, count = 0; offset + 8 <= size && count < BOXES_MAX; count += 1) {
     const head = Buffer.from(await read(offset, 16));
     const type = head.toString('latin1', 4, 8);
@@ -63,16 +64,20 @@ export async function findHeif(path: string): Promise<HeifPicture | undefined> {
     const header = told === 1 ? 16 : 8;
     const length =
       told === 1 && head.length === 16 ? Number(head.readBigUInt64BE(8)) : told === 0 ? size - offset : told;
-    if (type === 'ftyp') brand = head.toString('latin1', 8, 12);
     if (type === 'moov') return undefined;
     if (type === 'meta') meta = { offset: offset + header, length: length - header };
     if (length < header) break;
     offset += length;
   }
-  if (!meta || !/^(hei|hev|mif|avi|msf|jpe|vvi)/.test(brand)) return undefined;
+  if (!meta) return undefined;
+  if (meta.offset + meta.length > size) throw unreadable(path, `it breaks off after ${size} bytes, in its description`);
   if (meta.length > META_BYTES_MAX) throw unreadable(path, `its description takes ${meta.length} bytes`);
   try {
-    const picture = await readHeif(await read(meta.offset, meta.length), read);
+    const picture = await readHeif(await read(meta.offset, meta.length), async (offset, length) => {
+      const bytes = await read(offset, length);
+      if (bytes.length < length) throw new HeifError(`it breaks off after ${size} bytes`);
+      return bytes;
+    });
     if (picture.endsAt > size) throw new HeifError(`it breaks off: ${size} bytes of ${picture.endsAt} are there`);
     const { grid } = picture;
     if (grid && grid.width * grid.height > LIMITS.pixelsMax) {

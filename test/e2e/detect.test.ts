@@ -123,14 +123,9 @@ describe('several inputs', () => {
     await writeFile(join(photos, '1.jpg'), car);
     await writeFile(join(photos, '2 broken.jpg'), car.subarray(0, car.length >> 1));
     await writeFile(join(photos, '3 notes.txt'), 'words');
-    await writeClip(join(photos, '4.ts'), {
-      codec: FF_ENCODER_LIBX264,
-      format: 'mpegts',
-      width: 64,
-      height: 48,
-      frames: 3,
-      options: { 'x264-params': 'log-level=0' },
-    });
+    const luma = (frame: number, x: number, y: number) => (x * (frame + 3) * 37 + y * 91) & 255;
+    const clipOfNoise = { codec: FF_ENCODER_LIBX264, width: 96, height: 64, frames: 3, luma };
+    await writeClip(join(photos, '4.ts'), { ...clipOfNoise, format: 'mpegts' });
     const { code, out, err } = await detect('photos', 'car2.jpg', 'car2.jpg', '--json', '--out', 'boxes');
     const lines = results(out) as (ResultMessage & { file: string })[];
     const of = (name: string) => lines.filter(({ file }) => file === name);

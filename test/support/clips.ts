@@ -5,16 +5,20 @@ import {
   AV_CODEC_FLAG_INTERLACED_ME,
   AV_FRAME_FLAG_INTERLACED,
   AV_FRAME_FLAG_TOP_FIELD_FIRST,
+  AV_LOG_QUIET,
   AV_PIX_FMT_YUV420P,
   AVERROR_EAGAIN,
   AVERROR_EOF,
 } from 'node-av/constants';
 import type { AVPixelFormat, FFEncoderCodec } from 'node-av/constants';
-import { Codec, CodecContext, Dictionary, FormatContext, Frame, Packet, Rational } from 'node-av/lib';
+import { Codec, CodecContext, Dictionary, FormatContext, Frame, Log, Packet, Rational } from 'node-av/lib';
 
 /** Clips of kinds that the project itself does not write. */
 
 const RATE_FPS = 25;
+
+// Encoders write their figures to standard error.
+Log.setLevel(AV_LOG_QUIET);
 
 export interface ClipOptions {
   readonly codec: FFEncoderCodec;
