@@ -402,7 +402,9 @@ export class Sightline implements AsyncDisposable {
       path,
       clock: systemClock,
       settings,
-      onFailed: ({ message }) => this.#say(`the recording has ended: ${message}`),
+      onFailed: ({ message }) => {
+        this.#say(`the recording has ended: ${message}; ${recorder.status.lost} messages are lost`);
+      },
       onInterrupted: ({ message }) => {
         this.#say(`the recording is interrupted: ${message}; it is tried again every ${retryS} s`);
       },

@@ -38,7 +38,7 @@ export async function runServer(
   // ONNX Runtime and FFmpeg take their time to load: not before the command line is known to be right.
   const [{ openServer }, { openRover }] = await Promise.all([import('../app.ts'), import('../pipelines/rover.ts')]);
   await using app = await openServer({ config, say: (line) => context.err(line) });
-  if (flags.record !== undefined) await app.record(resolve(context.cwd, flags.record));
+  const recorder = flags.record === undefined ? undefined : await app.record(resolve(context.cwd, flags.record));
   context.out(`ready ${app.url}`);
   const isDemo = makeCamera !== undefined;
   if (isDemo || name) context.err(`Open ${app.url}${pageOf(name)} in a browser. Ctrl+C stops the server.`);
@@ -48,6 +48,8 @@ export async function runServer(
   using _rover = hasRover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);
   context.err('stopping');
+  // One that has lost its end ends the command with its error.
+  await recorder?.finish();
 }
 
 /** Resolves, and never rejects, once the signal says so. */

@@ -222,7 +222,7 @@ async function walk(handle: FileHandle, size: number, channels: Channels): Promi
     return { blocks, stoppedAt, dataEnd: stoppedAt, dataCrc: 0 };
   };
   for (;;) {
-    const head = headAt(await file.read(at, HEAD_BYTES), 0);
+    const head = headAt(file.peek(at, HEAD_BYTES) ?? (await file.read(at, HEAD_BYTES)), 0);
     const next = at + HEAD_BYTES + (head?.length ?? 0);
     if (head === undefined || next > size) return stop(at);
     const content = at + HEAD_BYTES;
@@ -243,7 +243,8 @@ async function walk(handle: FileHandle, size: number, channels: Channels): Promi
       }
       case Opcode.message: {
         if (head.length < MESSAGE_HEAD_BYTES) return stop(at);
-        const logTime = (await file.read(content, MESSAGE_HEAD_BYTES)).readBigUInt64LE(6);
+        const fields = file.peek(content, MESSAGE_HEAD_BYTES) ?? (await file.read(content, MESSAGE_HEAD_BYTES));
+        const logTime = fields.readBigUInt64LE(6);
         if (run && (at - run.end > RUN_GAP_BYTES || run.end - run.offset >= RUN_BYTES)) endRun();
         run ??= { offset: at, end: at, startNs: logTime, endNs: logTime };
         run.end = next;
@@ -387,6 +388,13 @@ class FileWindow {
   constructor(handle: FileHandle, size: number) {
     this.#handle = handle;
     this.#size = size;
+  }
+
+  /** What is there without a read; undefined otherwise. Small records come by the million. */
+  peek(offset: number, length: number): Buffer | undefined {
+    const from = offset - this.#offset;
+    if (from < 0 || from + length > this.#bytes.length) return undefined;
+    return this.#bytes.subarray(from, from + length);
   }
 
   /** Shorter at the end of the file. Valid until the next call. */

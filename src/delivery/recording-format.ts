@@ -1,5 +1,7 @@
 import { Buffer } from 'node:buffer';
+import { SightlineError } from '../base/errors.ts';
 import { Payload } from '../protocol/payload.ts';
+import { isPlainObject } from '../protocol/schema.ts';
 
 /**
  * How a telemetry message is written for the world of Foxglove, live and in MCAP files: as a JSON object beside a JSON
@@ -83,18 +85,16 @@ export function toForeign(payload: Payload, timeMs: number, source: string): For
 export function fromForeign(form: string | undefined, encoding: string, data: Uint8Array): Payload {
   if (encoding !== 'json') return Payload.bytes(data);
   if (form === undefined || form === 'object') return Payload.json(data);
+  const key = form === 'value' ? 'value' : 'data';
   const wrapper = Payload.json(data).value();
-  return form === 'value'
-    ? Payload.of(field(wrapper, 'value'))
-    : Payload.bytes(Buffer.from(String(field(wrapper, 'data')), 'base64'));
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function field(value: unknown, key: string): unknown {
-  return isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+  const inside = isPlainObject(wrapper) && Object.hasOwn(wrapper, key) ? wrapper[key] : undefined;
+  if (inside === undefined || (form !== 'value' && typeof inside !== 'string')) {
+    throw new SightlineError(
+      'PAYLOAD_BAD',
+      `a message of the form "${form.slice(0, 20)}" has no "${key}" that could be it`,
+    );
+  }
+  return form === 'value' ? Payload.of(inside) : Payload.bytes(Buffer.from(inside as string, 'base64'));
 }
 
 /** Base64 needs no escapes in JSON: a large message is not gone through again for them. */

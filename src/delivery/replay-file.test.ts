@@ -391,6 +391,22 @@ describe('what is damaged', () => {
   });
 });
 
+test('a message that is not in the form that its channel tells is refused', async () => {
+  const forms = { value: '{"n":1}', bytes: '{"data":5}', jpeg: '[]', strange: '{}' };
+  const bytes = await written({}, async (writer) => {
+    for (const [form, text] of Object.entries(forms)) {
+      const id = await writer.registerChannel({ ...channel(form), metadata: new Map([['sightline.form', form]]) });
+      await writer.addMessage(message(id, T0, Buffer.from(text)));
+      const right = form === 'value' ? { value: null } : { data: 'AQI=' };
+      await writer.addMessage(message(id, T0 + 1n, json(right)));
+    }
+  });
+  const { values, refused } = await played(bytes);
+  expect(values).toEqual([null, [1, 2], [1, 2], [1, 2]]);
+  expect(refused).toHaveLength(4);
+  for (const line of refused) expect(line).toMatch(/PAYLOAD_BAD a message of the form "\w+" has no "(value|data)"/);
+});
+
 describe('channels', () => {
   test('other encodings are played as bytes, two channels of one topic one beside the other', async () => {
     const bytes = await written({}, async (writer) => {

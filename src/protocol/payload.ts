@@ -107,7 +107,7 @@ export class Payload {
 
   /** As a JSON text; bytes as `{ "base64": "…" }` (RFC 4648 §4). */
   json(): Uint8Array {
-    this.#json ??= stringifyJson(this.#bytes === undefined ? this.value() : { base64: toBase64(this.#bytes) });
+    this.#json ??= this.#bytes === undefined ? stringifyJson(this.value()) : base64Json(this.#bytes);
     return this.#json;
   }
 
@@ -127,14 +127,25 @@ export class Payload {
   }
 }
 
-/** Characters that one call makes: every engine takes so many arguments. */
-const CHARS_PER_CALL = 8_192;
+const ALPHABET = new TextEncoder().encode('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');
+const PAD = 0x3d;
+const BEFORE = new TextEncoder().encode('{"base64":"');
+const AFTER = new TextEncoder().encode('"}');
 
-/** In pieces: character by character a megabyte would take thirty times as long. */
-function toBase64(bytes: Uint8Array): string {
-  let binary = '';
-  for (let at = 0; at < bytes.length; at += CHARS_PER_CALL) {
-    binary += Reflect.apply(String.fromCharCode, null, bytes.subarray(at, at + CHARS_PER_CALL)) as string;
+/** Written at once: by way of texts a megabyte of bytes would hold up everything else for ten times as long. */
+function base64Json(bytes: Uint8Array): Uint8Array {
+  const { length } = bytes;
+  const json = new Uint8Array(BEFORE.length + 4 * Math.ceil(length / 3) + AFTER.length);
+  json.set(BEFORE);
+  let at = BEFORE.length;
+  for (let i = 0; i < length; i += 3) {
+    // Beyond the end there are zeros.
+    const three = (bytes[i]! << 16) | (bytes[i + 1]! << 8) | bytes[i + 2]!;
+    json[at++] = ALPHABET[three >> 18]!;
+    json[at++] = ALPHABET[(three >> 12) & 63]!;
+    json[at++] = i + 1 < length ? ALPHABET[(three >> 6) & 63]! : PAD;
+    json[at++] = i + 2 < length ? ALPHABET[three & 63]! : PAD;
   }
-  return btoa(binary);
+  json.set(AFTER, at);
+  return json;
 }
