@@ -49,6 +49,19 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
+      {
+        extends: true,
+        test: {
+          // Too long for `npm test`: benchmarks in their quick form, a soak, other releases of Node.
+          name: 'long',
+          include: ['test/long/**/*.test.ts'],
+          globalSetup: ['./test/support/setup.ts'],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
+        },
+      },
     ],
   },
 });

@@ -5,12 +5,11 @@ import { existsSync } from 'node:fs';
 import module from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-const NODE_MIN = [22, 18];
+const NODE_MIN = 24;
 const here = (path) => new URL(path, import.meta.url);
 
 function isNewEnough(version) {
-  const [major, minor] = version.split('.').map(Number);
-  return major > NODE_MIN[0] || (major === NODE_MIN[0] && minor >= NODE_MIN[1]);
+  return Number.parseInt(version, 10) >= NODE_MIN;
 }
 
 /** The clone has a Node of its own, from the npm package `node`; started by an older one, the command moves over to it. */
@@ -43,4 +42,4 @@ async function run() {
 const ownNode = fileURLToPath(here(`../node_modules/node/bin/node${process.platform === 'win32' ? '.exe' : ''}`));
 if (isNewEnough(process.versions.node)) await run();
 else if (existsSync(ownNode) && process.execPath !== ownNode) moveTo(ownNode);
-else refuse(`Node ${NODE_MIN.join('.')} or newer is needed, this is ${process.versions.node} (https://nodejs.org)`);
+else refuse(`Node ${NODE_MIN} or newer is needed, this is ${process.versions.node} (https://nodejs.org)`);

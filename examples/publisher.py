@@ -29,6 +29,8 @@ BATCH_MESSAGES_MAX = 50
 UNCONFIRMED_MAX = 10_000
 ALIAS = 1
 NORMAL = 1
+# Refusals that pass: everything else is for good.
+PASSING = ("RATE_EXCEEDED", "PUBLISH_SEQUENCE_BAD")
 
 
 class Closed(Exception):
@@ -157,7 +159,7 @@ def batch(first_seq, messages):
     """A binary batch (docs/protocol.md, "Binary batches"): one section, JSON, not compressed; epoch 0 from a client."""
     body = b""
     for time_ms, data in messages:
-        payload = json.dumps(data, separators=(",", ":")).encode()
+        payload = json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
         body += struct.pack("<dBI", time_ms, NORMAL, len(payload)) + payload
     header = struct.pack("<II", len(messages), len(body))
     envelope = struct.pack("<BBBBHHI", 0xB1, 1, 0, 0, 0, 1, len(header) + len(body))
@@ -176,6 +178,7 @@ class Publisher:
         self.seq = 0
         self.sent = 0
         self.confirmed = 0
+        self.base = 0  # messages that earlier sessions have confirmed: each session counts from 1
         self.kept = collections.deque()  # (seq, time, data), not confirmed yet
 
     def now_ms(self):
@@ -204,6 +207,8 @@ class Publisher:
                 best_ms = round_trip_ms
                 self.offset_ms = ((clock["t1"] - t0) + (clock["t2"] - t3)) / 2
         self._tell({"type": "advertise", "alias": ALIAS, "topic": self.topic})
+        if not welcome["resumed"]:
+            self.base = self.confirmed
         self.sent = self.confirmed  # what was not confirmed goes again
         return welcome["resumed"], best_ms
 
@@ -212,7 +217,7 @@ class Publisher:
         waiting = [entry for entry in self.kept if entry[0] > self.sent]
         for start in range(0, len(waiting), BATCH_MESSAGES_MAX):
             part = waiting[start : start + BATCH_MESSAGES_MAX]
-            self.socket.send(BINARY, batch(part[0][0], [(time_ms, data) for _, time_ms, data in part]))
+            self.socket.send(BINARY, batch(part[0][0] - self.base, [(time_ms, data) for _, time_ms, data in part]))
             self.sent = part[-1][0]
 
     def listen(self, wait_s):
@@ -230,11 +235,13 @@ class Publisher:
 
     def _take(self, message):
         if message["type"] == "published":
-            self.confirmed = max(self.confirmed, message["seq"])
+            self.confirmed = max(self.confirmed, self.base + message["seq"])
             while self.kept and self.kept[0][0] <= self.confirmed:
                 self.kept.popleft()
         elif message["type"] in ("error", "notice"):
             print(json.dumps(message), file=sys.stderr)
+            if message.get("topic") == self.topic and message.get("code") not in PASSING:
+                sys.exit(f"refused: {message['message']}")
 
     def _tell(self, message):
         self.socket.send(TEXT, json.dumps(message).encode())

@@ -33,6 +33,11 @@ afterAll(async () => {
 
 const ws = (query = ''): string => `${server.url.replace('http', 'ws')}/ws/video${query}`;
 
+const connected = () => server.metrics().sessions.filter((session) => session.connected);
+
+/** What comes within a moment, on a machine that is busy with something else as well. */
+const SOON = { timeout: 15_000 };
+
 async function answerOf(query: string): Promise<string[]> {
   const client = await SocketClient.open(ws(query));
   await client.until(() => client.closed !== undefined);
@@ -171,25 +176,32 @@ describe('the API', () => {
   });
 
   test('over its memory the server asks its sessions for fewer frames, and for more when there is enough again', async () => {
-    const clients = await Promise.all(Array.from({ length: 12 }, () => SocketClient.open(ws())));
-    const allow = (mib: number | null) =>
-      call('PUT', '/api/config', { settings: { 'performance.max_memory_usage': mib } });
-    const connected = () => server.metrics().sessions.filter(({ connected }) => connected);
-    const asked = () => connected().reduce((sum, { quality }) => sum + quality.grant.rate_fps, 0);
-    const share = () => {
-      const { capacity_fps, process_ceiling_fps } = server.metrics().adaptation;
-      return process_ceiling_fps === null ? null : process_ceiling_fps / capacity_fps!;
-    };
     const capacity = () => server.metrics().adaptation.capacity_fps!;
-    expect(share()).toBeNull();
-    expect((await allow(64)).status).toBe(200);
-    await expect.poll(share).toBeCloseTo(0.25);
-    // Each has a little, whatever is lacking.
-    await expect.poll(() => asked() / capacity()).toBeLessThan(0.4);
-    await allow(null);
-    await expect.poll(share).toBeNull();
-    await expect.poll(() => asked() / Math.min(capacity(), 12 * 15)).toBeGreaterThan(0.8);
-    await Promise.all(clients.map((client) => client.close()));
+    // The engine's capacity is what the machine leaves it: twice as much is wanted, but no more sessions than it takes.
+    const DEFAULT_FPS = 15;
+    const count = Math.max(2, Math.ceil((2 * capacity()) / DEFAULT_FPS));
+    const clients = await Promise.all(Array.from({ length: count }, () => SocketClient.open(ws())));
+    try {
+      const allow = (mib: number | null) =>
+        call('PUT', '/api/config', { settings: { 'performance.max_memory_usage': mib } });
+      const asked = () => connected().reduce((sum, { quality }) => sum + quality.grant.rate_fps, 0);
+      const share = () => {
+        const { capacity_fps, process_ceiling_fps } = server.metrics().adaptation;
+        return process_ceiling_fps === null ? null : process_ceiling_fps / capacity_fps!;
+      };
+      await expect.poll(() => connected().length, SOON).toBe(count);
+      // What the earlier tests and the start have cost the main thread is forgotten first.
+      await expect.poll(share, SOON).toBeNull();
+      expect((await allow(64)).status).toBe(200);
+      await expect.poll(share, SOON).toBeCloseTo(0.25);
+      // Each has a little, whatever is lacking.
+      await expect.poll(() => asked() / capacity(), SOON).toBeLessThan(0.4);
+      await allow(null);
+      await expect.poll(share, SOON).toBeNull();
+      await expect.poll(() => asked() / Math.min(capacity(), count * DEFAULT_FPS), SOON).toBeGreaterThan(0.8);
+    } finally {
+      await Promise.all(clients.map((client) => client.close()));
+    }
   });
 
   test('a ladder that is none is refused, and nothing has changed', async () => {
@@ -205,9 +217,8 @@ describe('the API', () => {
 
   test('the benchmark: the whole engine for nobody; with its one worker and a client it gives way', async () => {
     // A session of an earlier test may just be going.
-    await expect
-      .poll(async () => (await call('POST', '/api/performance/benchmark', { seconds: 1 })).status, { timeout: 10_000 })
-      .toBe(200);
+    await expect.poll(() => connected().length, SOON).toBe(0);
+    expect((await call('POST', '/api/performance/benchmark', { seconds: 1 })).status).toBe(200);
     const client = await SocketClient.open(ws());
     const { status, body } = await call('POST', '/api/performance/benchmark', { seconds: 1 });
     expect({ status, body }).toMatchObject({ status: 503, body: { error: { code: 'BENCHMARK_BUSY' } } });

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import { z } from 'zod';
-import { systemClock } from './base/clock.ts';
+import { systemClock, wallAheadMs, wallTimeMs } from './base/clock.ts';
 import type { WorkerStagesMs } from './base/detection.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
 import type { FrameOutcome, VideoFrame } from './base/frame.ts';
@@ -28,6 +28,7 @@ import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, registryOptions } from './inference/settings.ts';
 import { checkJpeg, encodeJpeg } from './media/jpeg.ts';
+import { uprightSize } from './media/orient.ts';
 import { EventLoopMonitor } from './observe/event-loop.ts';
 import { judgeHealth } from './observe/health.ts';
 import { FrameLatencies } from './observe/histogram.ts';
@@ -64,6 +65,8 @@ const RATE_WINDOW_MS = 10_000;
 const RATE_READING_MS = 1_000;
 /** Of the runs that a model's first ones promise; the rest goes into decoding, scaling and the sockets. */
 const EXPECTED_SHARE = 0.75;
+/** A server goes on for days without anybody watching: what fills the disk may be cleared away. */
+const SERVER_RECORDING: RecordingSettings = { ...RECORDING_DEFAULTS, retryMs: 10_000 };
 const PAGE_DIR = fileURLToPath(new URL('../dashboard/dist', import.meta.url));
 
 /** What the benchmark runs. */
@@ -176,7 +179,7 @@ export class Sightline implements AsyncDisposable {
         busyMs: performance.eventLoopUtilization().active,
         rssBytes: process.memoryUsage.rss(),
       }),
-      readJpeg: (bytes) => checkJpeg(bytes, this.#imageLimits),
+      readJpeg: (bytes) => this.#readJpeg(bytes),
       settings: laneSettings(config),
     });
     this.#topics = new Topics({
@@ -308,6 +311,9 @@ export class Sightline implements AsyncDisposable {
         eventLoopDelayP99Ms: this.#eventLoop.read().p99_ms ?? 0,
         rssBytes,
         callbackFaults: this.#hub.callbackFaults.count,
+        recordings: [...this.#recorders].flatMap(({ status: { state, file, error, lost } }) => {
+          return error === null ? [] : [{ file, reason: error, lost, goesOn: state === 'interrupted' }];
+        }),
       },
       {
         latencyP95MaxMs: this.#config.performance.target_latency_ms,
@@ -332,7 +338,7 @@ export class Sightline implements AsyncDisposable {
   metrics(): Metrics {
     const { serviceMs } = this.#detect;
     return {
-      time: systemClock.now(),
+      time: wallTimeMs(systemClock),
       latency: {
         since_start: this.#latencies.sinceStart(),
         recent: this.#latencies.recent(),
@@ -353,6 +359,7 @@ export class Sightline implements AsyncDisposable {
       engine: this.#engine.stats(),
       telemetry: this.#telemetry.report(),
       foxglove: this.#foxglove.report(),
+      recordings: [...this.#recorders].map(({ status }) => status),
     };
   }
 
@@ -386,13 +393,25 @@ export class Sightline implements AsyncDisposable {
 
   /**
    * Records the topics that match, and the pictures and results of all video sessions, those to come included, on one
-   * timeline. Ends with `Recorder.finish`, or with the server. Errors: OUTPUT_FAILED, FILTER_BAD.
+   * timeline. Ends with `Recorder.finish`, or with the server; where the disk is full it waits for room, unless the settings
+   * say otherwise. Errors: OUTPUT_FAILED, FILTER_BAD.
    */
-  async record(path: string, filter = '#', settings: RecordingSettings = RECORDING_DEFAULTS): Promise<Recorder> {
-    const onFailed = (error: SightlineError) => this.#say(`the recording has ended: ${error.message}`);
-    const recorder = await Recorder.start({ path, clock: systemClock, settings, onFailed });
+  async record(path: string, filter = '#', settings: RecordingSettings = SERVER_RECORDING): Promise<Recorder> {
+    const retryS = settings.retryMs / 1000;
+    const recorder = await Recorder.start({
+      path,
+      clock: systemClock,
+      settings,
+      onFailed: ({ message }) => this.#say(`the recording has ended: ${message}`),
+      onInterrupted: ({ message }) => {
+        this.#say(`the recording is interrupted: ${message}; it is tried again every ${retryS} s`);
+      },
+      onResumed: (file) => this.#say(`the recording goes on in ${file}; ${recorder.status.lost} messages are lost`),
+    });
+    // Those that have failed stay for `/health` until somebody has begun another.
+    for (const earlier of this.#recorders) if (earlier.failure) this.#recorders.delete(earlier);
     this.#recorders.add(recorder);
-    void recorder.ended.then(() => this.#recorders.delete(recorder));
+    void recorder.ended.then(() => recorder.failure === undefined && this.#recorders.delete(recorder));
     recorder.followTopics(this.#topics, filter);
     for (const { client_id, pipeline } of this.#lane.report()) this.#followVideo(recorder, client_id, pipeline);
     return recorder;
@@ -408,7 +427,8 @@ export class Sightline implements AsyncDisposable {
     const input = new FrameInput({
       frames,
       outcomes,
-      readJpeg: (bytes) => checkJpeg(bytes, this.#imageLimits),
+      clock: systemClock,
+      readJpeg: (bytes) => this.#readJpeg(bytes),
       onClose: () => {
         this.#frameInputs.delete(input);
         this.#detect.detach(lane);
@@ -487,14 +507,15 @@ export class Sightline implements AsyncDisposable {
     const outcomes = this.#hub.get<FrameOutcome>(`${clientId}/objects`);
     if (frames) {
       recorder.follow(frames, `video/${clientId}/frames`, ({ captureTimeMs, data }) => {
-        return { timeMs: captureTimeMs, payload: Payload.bytes(data.jpeg) };
+        return { timeMs: wallTimeMs(systemClock, captureTimeMs), payload: Payload.bytes(data.jpeg) };
       });
     }
     if (outcomes) {
       recorder.follow(outcomes, `video/${clientId}/${pipeline}`, (sample) => {
         if (sample.data.kind === 'dropped') return undefined;
-        const result = outcomeMessage(sample, { clientId, pipeline }, systemClock.now());
-        return { timeMs: sample.captureTimeMs, payload: Payload.of(result) };
+        const aheadMs = wallAheadMs(systemClock);
+        const result = outcomeMessage(sample, { clientId, pipeline }, systemClock.now(), aheadMs);
+        return { timeMs: sample.captureTimeMs + aheadMs, payload: Payload.of(result) };
       });
     }
   }
@@ -544,7 +565,7 @@ export class Sightline implements AsyncDisposable {
             heartbeatMs: this.#config.streaming.sse_heartbeat_s * 1000,
             bufferBytesMax: this.#config.streaming.send_buffer_bytes_max,
             toEvent: (sample) => {
-              const data = outcomeMessage(sample, session, systemClock.now());
+              const data = outcomeMessage(sample, session, systemClock.now(), wallAheadMs(systemClock));
               return { event: data.type, data };
             },
           });
@@ -643,6 +664,12 @@ export class Sightline implements AsyncDisposable {
       ...(iou !== undefined && { iou }),
     });
     return { outcomes, lane };
+  }
+
+  /** The size of a JPEG that stands upright. Throws FRAME_*. */
+  #readJpeg(bytes: Uint8Array): { readonly width: number; readonly height: number } {
+    const header = checkJpeg(bytes, this.#imageLimits);
+    return uprightSize(header, header.orientation);
   }
 
   /** A client names models by their id only: a path would let it probe this machine's files. */

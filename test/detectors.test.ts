@@ -1,9 +1,14 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Detection } from '../src/base/detection.ts';
 import { OnnxEngine } from '../src/inference/engine/engine.ts';
 import { ModelRegistry } from '../src/inference/registry.ts';
 import { openVideo } from '../src/sources/file.ts';
+import { constantModel } from './support/constant-model.ts';
+import type { ConstantOutput } from './support/constant-model.ts';
 import { photograph, sharedFile } from './support/pictures.ts';
 
 /** The heads on real models and real pictures. */
@@ -76,6 +81,73 @@ describe('SSD (ssd-oidv4)', () => {
     const modelId = await load('ssd-oidv4');
     const found = (await detectInClip(modelId, clip!, 6, 50)).flat();
     expect(found.filter(({ label, score }) => label === 'Car' && score >= 0.4).length).toBeGreaterThan(10);
+  });
+});
+
+describe('exports, by their shapes, names and metadata, with made-up numbers', () => {
+  let folder: string;
+  beforeAll(async () => (folder = await mkdtemp(join(tmpdir(), 'sightline-exports-'))));
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  /** In 96×96: 12² + 6² + 3² boxes, all of them in the middle; one is a dog. */
+  const CELLS = 189;
+  const names = "{0: 'cat', 1: 'dog'}";
+  const middle = [48, 48, 24, 24];
+  const scores = (row: number, column: number) => (row === 3 && column === 1 ? 0.9 : 0.0001);
+  const turned = (row: number, column: number) => (column < 4 ? middle[column]! : scores(row, column - 4));
+  const found = [[36, 36, 60, 60, 0.9, 1]];
+
+  test.each<[string, Record<string, ConstantOutput>, Record<string, string>]>([
+    [
+      'yolov8n-seg',
+      {
+        output0: { dims: [1, 38, CELLS], values: (r, c) => (r < 6 ? turned(c, r) : 3) },
+        output1: { dims: [1, 32, 24, 24], values: () => 0 },
+      },
+      { task: 'segment', names },
+    ],
+    ['yolov8n-turned', { output0: { dims: [1, CELLS, 6], values: turned } }, { task: 'detect', names }],
+    [
+      'yolo26n',
+      { output0: { dims: [1, 300, 6], values: (r, c) => found[r]?.[c] ?? 0 } },
+      { task: 'detect', names, end2end: 'True' },
+    ],
+    [
+      'a list of any length',
+      { output0: { dims: [1, 1, 6], values: (r, c) => found[r]![c]!, declared: [1, 'found', 6] } },
+      { names: "['cat', 'dog']" },
+    ],
+    [
+      'rtdetr-l',
+      { output0: { dims: [1, 300, 6], values: (r, c) => (c < 4 ? turned(r, c) / 96 : turned(r, c)) } },
+      { task: 'detect', names },
+    ],
+    [
+      'rf-detr',
+      {
+        dets: { dims: [1, 300, 4], values: (_, c) => middle[c]! / 96 },
+        labels: { dims: [1, 300, 3], values: (r, c) => (c === 2 ? -12 : r === 3 && c === 1 ? 2.2 : -6) },
+      },
+      { names: '["cat", "dog"]' },
+    ],
+    [
+      'yolo_nas_s',
+      {
+        graph2_flat_boxes: { dims: [1, CELLS, 4], values: (_, c) => (c < 2 ? 36 : 60) },
+        graph2_scores: { dims: [1, CELLS, 2], values: scores },
+      },
+      { names },
+    ],
+  ])('%s finds the dog in the middle', async (name, outputs, metadata) => {
+    const path = join(folder, `${name.replaceAll(' ', '-')}.onnx`);
+    await writeFile(path, constantModel(outputs, metadata));
+    const modelId = await load(path);
+    // As wide as high, so that no way of fitting it in moves the middle.
+    const picture = { kind: 'rgb', data: new Uint8Array(96 * 96 * 3), width: 96, height: 96 } as const;
+    const { detections } = await engine.run({ modelId, picture });
+    expect(detections.map((d) => [d.label, Math.round(d.score * 10) / 10])).toEqual([['dog', 0.9]]);
+    const { box } = detections[0]!;
+    expect(Object.values(box).map((n) => Math.round(n * 1000) / 1000)).toEqual([0.375, 0.375, 0.25, 0.25]);
   });
 });
 

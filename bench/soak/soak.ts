@@ -34,7 +34,7 @@ interface Plan {
 }
 
 const FULL: Plan = { loadMs: 600_000, sampleMs: 2_000, restMs: 500, idleMs: 30_000 };
-const QUICK: Plan = { loadMs: 60_000, sampleMs: 1_000, restMs: 150, idleMs: 5_000 };
+const QUICK: Plan = { loadMs: 120_000, sampleMs: 1_000, restMs: 150, idleMs: 5_000 };
 
 export const soak: Benchmark = {
   name: 'soak',

@@ -83,7 +83,7 @@ function openLane(camera: Camera, session: VideoSession): void {
     source: camera.video,
     onResult: (received) => {
       screen.show(received);
-      stats.add({ ...traceOf(received), receivedTimeMs: received.receivedTimeMs });
+      stats.add({ ...traceOf(received), receivedTimeMs: unixNow() });
       latest = received.result;
     },
   });

@@ -1,22 +1,75 @@
 /**
- * Time as a dependency: Unix milliseconds with a fraction. Everything that decides by time takes a `Clock`, so that a
- * simulation can hand in its own.
+ * Time as a dependency. Everything that decides by time takes a `Clock`, so that a simulation can hand in its own.
+ *
+ * There are two kinds of time here. *Durations*, deadlines and the order of things are taken from `now()`, which never steps.
+ * *Times of day*, which people and other machines are told and tell us, are the wall clock's: that can be set at any moment
+ * (NTP after the start, somebody by hand, a laptop that wakes up). Both are Unix milliseconds with a fraction, and the same until
+ * the wall clock is set. Where a time leaves the process or enters it, it crosses from one to the other: `wallTimeMs`, `ownTimeMs`.
  */
 export interface Clock {
   now(): number;
+  /** How far the wall clock is ahead of `now()` at this moment, ms. Left out: never at all. */
+  wallAheadMs?(): number;
+}
+
+/** How far the wall clock is ahead of `clock.now()`, ms. */
+export function wallAheadMs(clock: Clock): number {
+  return clock.wallAheadMs?.() ?? 0;
+}
+
+/** The time of day at a moment of the clock, Unix ms. */
+export function wallTimeMs(clock: Clock, timeMs = clock.now()): number {
+  return timeMs + wallAheadMs(clock);
+}
+
+/** The moment of the clock at a time of day. */
+export function ownTimeMs(clock: Clock, wallMs: number): number {
+  return wallMs - wallAheadMs(clock);
+}
+
+/** Clocks that differ by less are taken for one: timers are coarse in some browsers. A step that NTP makes is 128 ms or more. */
+const STEP_MS_MIN = 20;
+
+/** What the platform tells: the wall clock in whole milliseconds, and a time that never steps. */
+export interface TimeReadings {
+  readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
 }
 
 /**
- * Wall time that never steps back: the process's start on the wall clock plus the monotonic time since. Threads of one
- * process agree to a few microseconds, so that a stage may begin in one thread and end in another.
+ * `now()`: the process's start on the wall clock plus the monotonic time since. Threads of one process agree to a few
+ * microseconds, so that a stage may begin in one thread and end in another, whatever was done to the wall clock between.
  */
-export const systemClock: Clock = {
-  now: () => performance.timeOrigin + performance.now(),
-};
+export class SteadyClock implements Clock {
+  readonly now: () => number;
+  readonly #wallMs: () => number;
+  #aheadMs = 0;
+
+  constructor({ wallMs, monotonicMs }: TimeReadings) {
+    this.now = monotonicMs;
+    this.#wallMs = wallMs;
+  }
+
+  wallAheadMs(): number {
+    const beforeMs = this.now() + this.#aheadMs;
+    const wallMs = this.#wallMs();
+    const afterMs = this.now() + this.#aheadMs;
+    // It was somewhere between both readings, and in that millisecond: a thread that is put off in between proves nothing.
+    const wasSet = wallMs - STEP_MS_MIN > afterMs || wallMs + 1 + STEP_MS_MIN < beforeMs;
+    if (wasSet) this.#aheadMs += wallMs + 0.5 - (beforeMs + afterMs) / 2;
+    return this.#aheadMs;
+  }
+}
+
+export const systemClock: Clock = new SteadyClock({
+  wallMs: () => Date.now(),
+  monotonicMs: () => performance.timeOrigin + performance.now(),
+});
 
 /** A clock that stands still until it is told to move. For tests and simulations. */
 export class ManualClock implements Clock {
   #nowMs: number;
+  #aheadMs = 0;
 
   constructor(nowMs = 1_700_000_000_000) {
     this.#nowMs = nowMs;
@@ -26,7 +79,16 @@ export class ManualClock implements Clock {
     return this.#nowMs;
   }
 
+  wallAheadMs(): number {
+    return this.#aheadMs;
+  }
+
   advance(byMs: number): void {
     this.#nowMs += byMs;
+  }
+
+  /** Somebody sets the wall clock. */
+  stepWall(byMs: number): void {
+    this.#aheadMs += byMs;
   }
 }

@@ -4,7 +4,7 @@
  *
  * `status` is the HTTP status; a WebSocket closes with 4000 + status when the error ends the session (RFC 6455 leaves
  * 4000 to 4999 to applications); the command line exits with `exit` (sysexits.h: 64 usage, 65 data, 66 no input,
- * 69 unavailable, 70 software, 73 cannot create, 78 configuration).
+ * 69 unavailable, 70 software, 73 cannot create, 74 input or output, 76 protocol, 78 configuration).
  */
 export const ERRORS = {
   // A frame of a session. The session lives on.
@@ -48,6 +48,7 @@ export const ERRORS = {
   BODY_TYPE_BAD: { status: 415, exit: 65 },
   PIPELINE_UNKNOWN: { status: 404, exit: 64 },
   NOT_FOUND: { status: 404, exit: 66 },
+  UPGRADE_REQUIRED: { status: 426, exit: 76 },
   ORIGIN_FORBIDDEN: { status: 403, exit: 77 },
   HOST_FORBIDDEN: { status: 403, exit: 77 },
   SESSION_NAME_IN_USE: { status: 409, exit: 69 },
@@ -57,6 +58,8 @@ export const ERRORS = {
   SESSION_IDLE: { status: 408, exit: 69 },
   CONNECTIONS_EXHAUSTED: { status: 503, exit: 69 },
   SHUTTING_DOWN: { status: 503, exit: 69 },
+  // A client whose store for its token fails. Its session goes on.
+  TOKEN_STORE_BAD: { status: 500, exit: 74 },
   // A client that finds no server, or loses it for good.
   CONNECTION_FAILED: { status: 502, exit: 69 },
   CONNECTION_LOST: { status: 502, exit: 69 },

@@ -5,6 +5,7 @@ import type { ErrorCode } from './errors.ts';
 export interface VideoFrame {
   /** A whole JPEG whose header was read and found within the limits. Shared by all readers: nobody writes into it. */
   readonly jpeg: Uint8Array;
+  /** Of the picture when it stands upright, pixels. */
   readonly width: number;
   readonly height: number;
 }

@@ -46,8 +46,19 @@ export class DetectSummary {
     ];
   }
 
+  /** The same in one line. */
+  line(): string {
+    const found = this.#byCount().map(([label, { count }]) => `${label} ${number(count)}`);
+    const frames = `${number(this.#frames)} ${this.#frames === 1 ? 'frame' : 'frames'}`;
+    return `${frames}  ${found.length === 0 ? 'nothing found' : found.join(', ')}`;
+  }
+
+  #byCount() {
+    return [...this.#labels].toSorted(([, a], [, b]) => b.count - a.count);
+  }
+
   #labelLines(): string[] {
-    const labels = [...this.#labels].toSorted(([, a], [, b]) => b.count - a.count);
+    const labels = this.#byCount();
     const nameWidth = Math.max(0, ...labels.map(([label]) => label.length));
     const countWidth = Math.max(0, ...labels.map(([, { count }]) => number(count).length));
     return labels.map(([label, { count, frames, best }]) => {

@@ -1,9 +1,9 @@
-import { realpath, stat } from 'node:fs/promises';
-import { extname, resolve } from 'node:path';
+import { mkdir, realpath, stat } from 'node:fs/promises';
+import { extname, join, resolve } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
-import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { type ErrorCode, SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import type { OnnxEngine } from '../inference/engine/engine.ts';
 import type { InferenceJob, InferenceOutcome } from '../inference/engine/types.ts';
@@ -13,6 +13,7 @@ import type { ErrorMessage, ResultMessage } from '../protocol/video.ts';
 import type { VideoFile, VideoFrame } from '../sources/file.ts';
 import type { VideoWriter } from '../sources/writer.ts';
 import type { CliContext } from './context.ts';
+import type { DetectInputs } from './detect-inputs.ts';
 import { DetectSummary, row } from './detect-summary.ts';
 import { Progress } from './progress.ts';
 
@@ -32,13 +33,21 @@ Without --json a summary is printed. With it, each processed frame is a line of 
 in milliseconds. A frame that could not be processed is a line of type "error".
 
 An --out file holds the processed frames with their boxes: H.264 in .mp4, or a .jpg or .png of a picture. It replaces an
-older one when it is complete. After Ctrl+C, and when the input breaks off, it holds the frames up to there.
+older one when it is complete. After Ctrl+C, and when the input breaks off, it holds the frames up to there. A video has
+one size: frames of another than the first are fitted into it, between black bars.
+
+Several inputs are done one after the other, each with --every and --limit of its own; of a folder those files that are
+pictures or videos by their names, and what is left out is told. Then each line of JSON also has "file", --out is a folder
+with a file for each input, and one that cannot be read is told, the others are done, and the exit code is not 0.
+
+Pictures stand upright as their EXIF says; width, height and boxes are those of the upright picture.
 
 Examples:
   sightline detect clip.mp4
   sightline detect clip.mp4 --model yolox_nano.onnx --confidence 0.5 --json > frames.jsonl
   sightline detect clip.mp4 --out annotated.mp4
   sightline detect photo.jpg --out boxes.png
+  sightline detect photos/ more.heic --out boxes/
   sightline detect rtsp://camera.local/stream --every 5 --json
 `;
 
@@ -46,42 +55,121 @@ const PIPELINE = 'objects';
 const CLIENT_ID = 'detect';
 /** So many frames failing one after the other mean that the next ones will fail as well. */
 const FAILURES_IN_A_ROW_MAX = 10;
+/** Of a stream that changes its size so many are told. */
+const SIZES_TOLD_MAX = 5;
 
 /** `sightline detect`: a file, picture or stream in, detections out. */
 export function registerDetect(program: Command, context: CliContext): void {
   program
     .command('detect')
-    .description('find objects in a video file, a picture or a stream')
-    .argument('<input>', 'video file, picture, or URL (http, https, rtsp) that FFmpeg can read')
+    .description('find objects in video files, pictures or a stream')
+    .argument('<inputs...>', 'video files, pictures, folders of them, or URLs (http, https, rtsp) that FFmpeg can read')
     .option('--model <id|path>', 'model of "sightline models list", or a model file (default: detection.model)')
     .option('--confidence <n>', 'leave out detections below this score, 0 to 1', fraction)
     .option('--iou <n>', 'of boxes that overlap by more than this keep the best, 0 to 1', fraction)
     .option('--json', 'print one line of JSON a frame')
-    .option('--out <file>', 'write the frames with their boxes: .mp4, or .jpg or .png for a picture')
+    .option(
+      '--out <path>',
+      'write the frames with their boxes: .mp4, or .jpg or .png for a picture; a folder for several',
+    )
     .option('--every <n>', 'process only every n-th frame', wholeFromOne, 1)
-    .option('--limit <n>', 'stop after n processed frames', wholeFromOne)
+    .option('--limit <n>', 'stop after n processed frames of an input', wholeFromOne)
     .addHelpText('after', HELP)
-    .action((input: string, flags: DetectFlags) => detect(input, flags, context));
+    .action((inputs: string[], flags: DetectFlags) => detect(inputs, flags, context));
 }
 
-async function detect(given: string, flags: DetectFlags, context: CliContext): Promise<void> {
-  const { signal } = context;
+async function detect(given: readonly string[], flags: DetectFlags, context: CliContext): Promise<void> {
   const config = context.config({
     'detection.model': flags.model,
     'detection.confidence_threshold': flags.confidence,
     'detection.iou_threshold': flags.iou,
   });
   // FFmpeg and ONNX Runtime take their time to load: not before the command line is known to be right.
-  const { isUrl, openVideo } = await import('../sources/file.ts');
-  const input = isUrl(given) ? given : resolve(context.cwd, given);
+  const { expandInputs } = await import('./detect-inputs.ts');
+  const expanded = await expandInputs(given, context.cwd);
   const out = flags.out === undefined ? undefined : resolve(context.cwd, flags.out);
-  if (out !== undefined) await checkOut(out, input);
+  if (expanded.areSeveral) return await detectSeveral(expanded, out, { flags, context, config });
 
-  await using video = await openVideo(input, { sideMax: config.streaming.image_side_max, signal });
+  const { openVideo } = await import('../sources/file.ts');
+  const input = expanded.inputs[0]!.path;
+  if (out !== undefined) await checkOut(out, input);
+  await using video = await openVideo(input, { sideMax: config.streaming.image_side_max, signal: context.signal });
   await using output = await openOutput(out, video, flags.every);
   await using detector = await openDetector(config, context);
   const run = new DetectRun({ video, output, detector, config, flags, context });
   await run.run();
+}
+
+/** Errors of one input, behind which the others are done. */
+const ERRORS_OF_INPUT: ReadonlySet<ErrorCode> = new Set(['SOURCE_NOT_FOUND', 'SOURCE_UNREADABLE', 'INFERENCE_FAILED']);
+
+/** Errors: that of the first input that could not be done, when the others are; any other one at once. */
+async function detectSeveral(
+  { inputs, empty, notices }: DetectInputs,
+  out: string | undefined,
+  { flags, context, config }: Pick<DetectParts, 'flags' | 'context' | 'config'>,
+): Promise<void> {
+  const { openVideo } = await import('../sources/file.ts');
+  const { checkOutFolder, OutputNames } = await import('./detect-inputs.ts');
+  const { signal } = context;
+  for (const notice of notices) context.err(notice);
+  if (inputs.length === 0) throw empty[0]!;
+  if (out !== undefined) await openOutFolder(out, () => checkOutFolder(out, inputs));
+  const failures: SightlineError[] = [];
+  const fail = (error: SightlineError, file?: string) => {
+    failures.push(error);
+    context.err(`sightline: ${error.message} (${error.code})`);
+    const { code, message } = error;
+    if (flags.json === true)
+      context.out(JSON.stringify({ type: 'error', code, message, ...(file !== undefined && { file }) }));
+  };
+  for (const error of empty) fail(error);
+  const names = new OutputNames();
+  let open: { readonly detector: Detector; readonly totals: DetectSummary } | undefined;
+  try {
+    for (const { name, path } of inputs) {
+      signal.throwIfAborted();
+      try {
+        await using video = await openVideo(path, { sideMax: config.streaming.image_side_max, signal });
+        const file = out === undefined ? undefined : join(out, names.take(path, video.info.still));
+        await using output = await openOutput(file, video, flags.every);
+        open ??= { detector: await openDetector(config, context), totals: new DetectSummary(systemClock) };
+        const { detector, totals } = open;
+        await new DetectRun({ video, output, detector, config, flags, context, several: { file: name, totals } }).run();
+      } catch (thrown) {
+        const error = toSightlineError(thrown);
+        if (signal.aborted || !ERRORS_OF_INPUT.has(error.code)) throw thrown;
+        fail(error, name);
+      }
+    }
+  } finally {
+    if (open && flags.json !== true) {
+      const { detector, totals } = open;
+      const run = { inputs: inputs.length + empty.length, failed: failures.length, detector, config, out };
+      for (const line of totalLines(totals, run)) context.out(line);
+    }
+    await open?.detector[Symbol.asyncDispose]();
+  }
+  const [first] = failures;
+  if (!first) return;
+  const count = inputs.length + empty.length;
+  throw new SightlineError(
+    first.code,
+    `${failures.length} of ${count} inputs could not be processed to the end; they are told above`,
+  );
+}
+
+/** Makes the folder if it is not there. Errors: those of `check`, USAGE, OUTPUT_FAILED. */
+async function openOutFolder(out: string, check: () => Promise<void>): Promise<void> {
+  const { isPicturePath, isVideoPath } = await import('../sources/writer.ts');
+  const isThere = (await stat(out).catch(() => undefined)) !== undefined;
+  if (!isThere && (isPicturePath(out) || isVideoPath(out))) {
+    throw new SightlineError('USAGE', `--out ${out} is the name of one file; for several inputs it is to be a folder`);
+  }
+  await check();
+  await mkdir(out, { recursive: true }).catch((cause: Error) => {
+    throw new SightlineError('OUTPUT_FAILED', `cannot make the folder ${out}: ${cause.message}`, { cause });
+  });
 }
 
 interface DetectParts {
@@ -91,6 +179,8 @@ interface DetectParts {
   readonly config: Config;
   readonly flags: DetectFlags;
   readonly context: CliContext;
+  /** The input is one of several: its name, and the summary of all of them. */
+  readonly several?: { readonly file: string; readonly totals: DetectSummary };
 }
 
 /** A frame on its way: handed to a worker, its turn not come yet. */
@@ -114,6 +204,9 @@ class DetectRun {
   readonly #pendingMax: number;
   /** Copies of pictures that are not in use. Never more than `#pendingMax` exist. */
   readonly #spare: Uint8Array[] = [];
+  /** Sizes of the pictures, in the order in which they came. */
+  readonly #sizes = new Set<string>();
+  #lastError: SightlineError | undefined;
   #taken = 0;
   #done = 0;
   #failed = 0;
@@ -148,6 +241,8 @@ class DetectRun {
     await this.#parts.output?.finish();
     this.#tell();
     if (broken !== undefined) throw broken;
+    // Who processed nothing must not end as if all were well.
+    if (this.#lastError && this.#failed === this.#done) throw this.#lastError;
   }
 
   async #readAll(): Promise<void> {
@@ -188,10 +283,14 @@ class DetectRun {
     const picture = output ? { data: this.#copy(frame.data), width, height } : undefined;
     this.#pending.push({ frame: { width, height, index, ptsS, decodeMs }, beganMs, picture, outcome });
     this.#taken += 1;
+    if (this.#sizes.size < SIZES_TOLD_MAX) this.#sizes.add(`${width}×${height}`);
   }
 
   #copy(data: Uint8Array): Uint8Array {
-    const copy = this.#spare.pop() ?? new Uint8Array(data.length);
+    // After a change of size the old ones are of no use.
+    let copy = this.#spare.pop();
+    while (copy && copy.length !== data.length) copy = this.#spare.pop();
+    copy ??= new Uint8Array(data.length);
     copy.set(data);
     return copy;
   }
@@ -202,7 +301,7 @@ class DetectRun {
 
   async #emitOldest(): Promise<void> {
     const pending = this.#pending.shift()!;
-    const { output, context, flags } = this.#parts;
+    const { output, context, flags, several } = this.#parts;
     const { frame, picture } = pending;
     let detections: InferenceOutcome['detections'] = [];
     let message: ResultMessage | ErrorMessage;
@@ -211,15 +310,17 @@ class DetectRun {
       detections = outcome.detections;
       message = await resultMessage(pending, outcome);
       this.#summary.add(message);
+      several?.totals.add(message);
       this.#failedInARow = 0;
     } catch (thrown) {
       const error = toSightlineError(thrown, 'INFERENCE_FAILED');
+      this.#lastError = error;
       this.#failed += 1;
       this.#failedInARow += 1;
       if (this.#failedInARow >= FAILURES_IN_A_ROW_MAX || this.#failed === this.#parts.flags.limit) throw error;
       message = { type: 'error', code: error.code, message: error.message, seq: frame.index + 1 };
     }
-    if (flags.json === true) context.out(JSON.stringify(message));
+    if (flags.json === true) context.out(JSON.stringify(several ? { ...message, file: several.file } : message));
     if (output && picture) {
       await output.write(picture, detections, frame.ptsS);
       this.#spare.push(picture.data);
@@ -230,22 +331,51 @@ class DetectRun {
 
   /** The summary, and what a person should know. */
   #tell(): void {
-    const { context, flags, detector, output, video, config } = this.#parts;
-    const { manifest } = detector.model;
-    if (context.signal.aborted) context.err(`stopped after ${this.#done} frames`);
-    if (this.#failed > 0) context.err(`frames that could not be processed: ${this.#failed}`);
-    if (video.damaged > 0) context.err(`damaged packets of the input, left out: ${video.damaged}`);
+    const { context, flags, detector, output, video, config, several } = this.#parts;
+    const of = several ? `${several.file}: ` : '';
+    if (context.signal.aborted) context.err(`${of}stopped after ${this.#done} frames`);
+    if (this.#failed > 0) context.err(`${of}frames that could not be processed: ${this.#failed}`);
+    if (video.damaged > 0) context.err(`${of}damaged packets of the input, left out: ${video.damaged}`);
+    const fitted = output?.fitted() ?? 0;
+    if (fitted > 0)
+      context.err(`${of}the size changes on the way; frames fitted into the first one's in the output: ${fitted}`);
     if (flags.json === true) return;
-    const confidence = config.detection.confidence_threshold ?? manifest.defaults.confidence;
-    const { width, height, codec } = video.info;
-    const lines = [
-      row('input', `${width}×${height} ${codec}`),
-      row('model', `${manifest.id} on ${detector.provider}, confidence ${confidence}`),
-      ...this.#summary.lines(),
-      ...(output ? [row('written', output.path)] : []),
-    ];
+    const input = `${[...this.#sizes].join(', then ')} ${video.info.codec}`;
+    const lines = several
+      ? [`${several.file}  ${input}  ${this.#summary.line()}`]
+      : [
+          row('input', input),
+          modelRow(detector, config),
+          ...this.#summary.lines(),
+          ...(output ? [row('written', output.path)] : []),
+        ];
     for (const line of lines) context.text(line);
   }
+}
+
+function modelRow({ model, provider }: Detector, config: Config): string {
+  const confidence = config.detection.confidence_threshold ?? model.manifest.defaults.confidence;
+  return row('model', `${model.manifest.id} on ${provider}, confidence ${confidence}`);
+}
+
+/** Of several inputs together, behind a line for each. */
+function totalLines(
+  totals: DetectSummary,
+  run: {
+    readonly inputs: number;
+    readonly failed: number;
+    readonly detector: Detector;
+    readonly config: Config;
+    readonly out: string | undefined;
+  },
+): string[] {
+  return [
+    '',
+    row('inputs', `${run.inputs}${run.failed > 0 ? `, ${run.failed} not processed to the end` : ''}`),
+    modelRow(run.detector, run.config),
+    ...totals.lines(),
+    ...(run.out === undefined ? [] : [row('written', run.out)]),
+  ];
 }
 
 async function resultMessage({ frame, beganMs }: Pending, outcome: InferenceOutcome): Promise<ResultMessage> {
@@ -308,6 +438,8 @@ async function openDetector(config: Config, { cwd, signal }: CliContext): Promis
 
 interface Output extends AsyncDisposable {
   readonly path: string;
+  /** Frames of another size than the output's, which were fitted into it. */
+  fitted(): number;
   write(picture: RgbPicture, detections: InferenceOutcome['detections'], ptsS: number): Promise<void>;
   finish(): Promise<void>;
 }
@@ -321,9 +453,10 @@ async function openOutput(path: string | undefined, video: VideoFile, every: num
     const writer: VideoWriter = await createVideo(path, { width, height, rateFps: rateFps / every });
     return {
       path,
+      fitted: () => writer.fitted,
       write: async (picture, detections, ptsS) => {
         drawDetections(picture, detections);
-        await writer.write(picture.data, ptsS);
+        await writer.write(picture.data, ptsS, picture);
       },
       finish: () => writer.finish(),
       [Symbol.asyncDispose]: () => writer.close(),
@@ -332,6 +465,7 @@ async function openOutput(path: string | undefined, video: VideoFile, every: num
   if (!still) throw new SightlineError('USAGE', `--out ${path}: the input is a video, whose output is an .mp4`);
   return {
     path,
+    fitted: () => 0,
     write: async (picture, detections) => {
       drawDetections(picture, detections);
       await writePicture(path, picture);

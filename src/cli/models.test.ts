@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { constantModel } from '../../test/support/constant-model.ts';
 import { toSightlineError } from '../base/errors.ts';
 import { loadConfig } from '../config/load.ts';
 import type { CliContext } from './context.ts';
@@ -114,6 +115,19 @@ describe('models import', () => {
   test('says which option is missing', async () => {
     const { error } = await run('import', OBJECTRON);
     expect(error).toMatch(/^USAGE: object_detection_3d_cup\.tflite: .*--head/);
+  });
+
+  test("lends COCO's names to a model when it is told to", async () => {
+    // A YOLOv8 with 80 classes and no names, whose boxes lie in the middle of 96×96: 12² + 6² + 3² = 189 of them.
+    const values = (row: number) => (row < 2 ? 48 : row < 4 ? 20 : 0.001);
+    const bytes = constantModel({ output0: { dims: [1, 84, 189], values } });
+    await writeFile(join(folder, 'nameless.onnx'), bytes);
+    const labelsOf = async (id: string, ...flags: string[]) => {
+      await run('import', 'nameless.onnx', '--id', id, ...flags);
+      return (JSON.parse((await run('info', id, '--json')).out) as { labels: string[] }).labels.slice(0, 2);
+    };
+    expect(await labelsOf('unnamed')).toEqual(['class 0', 'class 1']);
+    expect(await labelsOf('named', '--labels', 'coco')).toEqual(['person', 'bicycle']);
   });
 
   test('with options takes the model in, and list and bench know it', async () => {

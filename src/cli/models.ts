@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SightlineError } from '../base/errors.ts';
-import { HEAD_NAMES } from '../inference/guess.ts';
-import type { HeadName } from '../inference/guess.ts';
 import { benchModel } from '../inference/model-bench.ts';
 import type { ModelManifest, ReadyModel } from '../inference/manifest.ts';
+import { HEAD_NAMES } from '../inference/readings.ts';
+import type { HeadName } from '../inference/readings.ts';
 import type { PictureInput } from '../vision/types.ts';
 import { isModelPath, ModelRegistry } from '../inference/registry.ts';
 import type { ImportOptions, ModelEntry } from '../inference/registry.ts';
@@ -44,8 +44,14 @@ export function registerModels(program: Command, context: CliContext): void {
     .argument('<file>', 'an .onnx or .tflite file')
     .description('take a model of your own into the cache')
     .option('--id <id>', "name of the model (default: the file's)")
-    .option('--labels <file>', 'text file, one label a line, in the order of the classes')
-    .option('--head <head>', `how the outputs are read: ${HEAD_NAMES.join(', ')} (default: told from their shapes)`)
+    .option(
+      '--labels <file>',
+      'text file, one label a line, in the order of the classes; or coco: the names of its classes',
+    )
+    .option(
+      '--head <head>',
+      `how the outputs are read: ${HEAD_NAMES.join(', ')} (default: told from the file and its first run)`,
+    )
     .option('--colour <order>', 'rgb or bgr')
     .option('--mean <n>', 'subtracted from each pixel value 0..255: one number, or three with commas')
     .option('--std <n>', 'what it is divided by then: one number, or three with commas')
@@ -56,6 +62,7 @@ export function registerModels(program: Command, context: CliContext): void {
       const options = await importOptions(flags, context);
       const model = await registryOf(context).import(resolve(context.cwd, file), options);
       for (const line of infoLines(model)) context.err(line);
+      for (const note of model.notes ?? []) context.err(`note: ${note}`);
       context.out(`${model.manifest.id} is ready: ${model.onnxPath}`);
     });
 
@@ -136,11 +143,16 @@ async function importOptions(flags: ImportFlags, context: CliContext): Promise<I
   return {
     input,
     ...(flags.id !== undefined && { id: flags.id }),
-    ...(flags.labels !== undefined && { labels: await readLabels(resolve(context.cwd, flags.labels)) }),
+    ...(flags.labels !== undefined && { labels: await labelsOf(flags.labels, context) }),
     ...(flags.head !== undefined && { head: oneOf<HeadName>('--head', flags.head, HEAD_NAMES) }),
     ...(flags.size !== undefined && { size: sizeOf(flags.size) }),
     ...(flags.manifest !== undefined && { overrides: await readOverrides(resolve(context.cwd, flags.manifest)) }),
   };
+}
+
+/** The names of COCO's classes are lent to a model only when somebody says so. */
+async function labelsOf(flag: string, { cwd }: CliContext): Promise<readonly string[] | 'coco'> {
+  return flag === 'coco' ? flag : await readLabels(resolve(cwd, flag));
 }
 
 async function readLabels(path: string): Promise<string[]> {

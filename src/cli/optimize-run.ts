@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { access, stat, writeFile } from 'node:fs/promises';
 import { availableParallelism, cpus, totalmem, type } from 'node:os';
 import { basename, dirname, resolve } from 'node:path';
-import { systemClock } from '../base/clock.ts';
+import { systemClock, wallTimeMs } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import { resolveConfig, type ResolvedConfig } from '../config/load.ts';
 import { CONFIG_KEYS, type Config } from '../config/schema.ts';
@@ -81,7 +81,7 @@ export async function optimize(
   const report: Report = {
     conditions: {
       version: packageVersion(),
-      time: new Date(beganMs).toISOString(),
+      time: new Date(wallTimeMs(systemClock, beganMs)).toISOString(),
       machine: machineInWords(),
       model: config.detection.model,
       clip: { name: basename(given), width: clip.info.width, height: clip.info.height, frames: clip.frames.length },

@@ -29,6 +29,8 @@ interface Incoming {
 const QUEUE_MESSAGES = 2_048;
 const TOPICS_MAX = 10_000;
 const MIB = 2 ** 20;
+/** A recording must not go on for days on a line that is dead. */
+const LINE_TIMEOUT_MS = 10_000;
 
 /** The command `sightline record`, once its words are understood. */
 export async function record(path: string, flags: RecordFlags, context: CliContext): Promise<void> {
@@ -46,6 +48,7 @@ export async function record(path: string, flags: RecordFlags, context: CliConte
     subprotocol: 'sightline.v1.binary',
     codecs: ['columns', 'msgpack', 'json', 'bytes'],
     signal: context.signal,
+    lineTimeoutMs: LINE_TIMEOUT_MS,
     handler: {
       onBatch: (bytes, schemaOf, topicOf) => {
         const { envelope, messages } = decodeBatch(bytes, schemaOf, decompressors);
@@ -62,7 +65,9 @@ export async function record(path: string, flags: RecordFlags, context: CliConte
         if (message.type === 'loss') inbox.lostOnTheWay += message.count;
         if (message.type === 'error') {
           context.err(`the server says: ${message.message} (${message.code})`);
-          refused.reject(new SightlineError(message.code, message.message));
+          // It goes on with the topics that it has taken in.
+          if (message.code === 'TOPIC_LIMIT_REACHED') inbox.leftOut ??= message.message;
+          else refused.reject(new SightlineError(message.code, message.message));
         }
       },
       onDamaged: () => inbox.damaged++,
@@ -77,6 +82,7 @@ export async function record(path: string, flags: RecordFlags, context: CliConte
       path,
       clock: systemClock,
       settings: { ...RECORDING_DEFAULTS, compression, rotateBytes: rotateMb * MIB, rotateMs: rotateS * 1000 },
+      notes: () => inbox.notes(),
       onFailed: () => ended.abort(),
     });
     inbox.open(recorder);
@@ -88,6 +94,12 @@ export async function record(path: string, flags: RecordFlags, context: CliConte
     tell(await recorder.finish(), inbox, flags, context);
   } finally {
     if (!isLost) await socket.close();
+  }
+  if (inbox.leftOut !== undefined) {
+    throw new SightlineError(
+      'TOPIC_LIMIT_REACHED',
+      `the recording is incomplete: ${inbox.leftOut}; record parts of it, each with a filter of its own (--topics), or raise telemetry.subscribed_topics_max of the server`,
+    );
   }
   if (isLost) throw new SightlineError('CONNECTION_LOST', `${url} has gone; the recording holds what came until then`);
 }
@@ -101,10 +113,21 @@ class Inbox {
   lostOnTheWay = 0;
   /** WebSocket messages that were not what the protocol says. */
   damaged = 0;
+  /** The server's words on topics of which it sends nothing: how many messages of them are lost nobody knows. */
+  leftOut: string | undefined;
 
   /** To be called before anything is subscribed to. */
   open(recorder: Recorder): void {
     this.#recorder = recorder;
+  }
+
+  /** For the files: what the recorder does not know. */
+  notes(): Record<string, string> {
+    return {
+      lost_on_the_way: String(this.lostOnTheWay),
+      damaged: String(this.damaged),
+      ...(this.leftOut !== undefined && { incomplete: this.leftOut }),
+    };
   }
 
   take(topic: string, epoch: number, seq: number, data: Arrived): void {
@@ -119,11 +142,20 @@ class Inbox {
     const known = this.#topics.get(topic);
     if (known?.epoch === epoch) return known;
     known?.stream.close();
+    // Of a server whose topics come and go: what the oldest one has not written yet is counted as lost.
+    if (known === undefined && this.#topics.size >= TOPICS_MAX) this.#forgetOldest();
     const stream = this.#hub.create<Arrived>(topic, { capacity: QUEUE_MESSAGES });
     this.#recorder?.follow(stream, topic, ({ data }) => data, String(epoch));
     const incoming: Incoming = { stream, epoch, lastSeq: 0 };
+    this.#topics.delete(topic);
     this.#topics.set(topic, incoming);
     return incoming;
+  }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#topics;
+    oldest![1].stream.close();
+    this.#topics.delete(oldest![0]);
   }
 }
 
@@ -135,18 +167,23 @@ async function untilEnd(durationS: number | undefined, end: AbortSignal): Promis
 }
 
 function tell(report: RecordingReport, inbox: Inbox, { json }: RecordFlags, context: CliContext): void {
-  const { files, recorded, lost, bytes } = report;
-  const { lostOnTheWay, damaged } = inbox;
+  const { files, recorded, lost, bytes, odd_times: oddTimes } = report;
+  const { lostOnTheWay, damaged, leftOut } = inbox;
   if (json) {
-    context.out(JSON.stringify({ ...report, lost_on_the_way: lostOnTheWay, damaged }));
+    const isComplete = leftOut === undefined;
+    const accounts = { lost_on_the_way: lostOnTheWay, damaged, incomplete: leftOut ?? null };
+    // What nobody counted is no zero.
+    context.out(JSON.stringify({ ...report, lost: isComplete ? lost : null, lost_known: lost, ...accounts }));
     return;
   }
   const losses = [
     [lostOnTheWay, 'lost on the way'],
     [damaged, 'damaged on the way'],
     [lost, 'lost before the disk'],
+    [oddTimes, 'of a time before 1970 or after 2554, of which the file has the nearest'],
   ] as const;
   const said = losses.filter(([count]) => count > 0).map(([count, what]) => `, ${count} ${what}`);
+  if (leftOut !== undefined) said.push(', and an unknown number lost, of topics that the server left out');
   for (const file of files) context.out(file);
   context.err(`${recorded} messages, ${(bytes / MIB).toFixed(1)} MiB${said.join('')}`);
 }

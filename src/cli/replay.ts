@@ -11,6 +11,7 @@ export interface ReplayFlags {
   readonly once?: boolean;
   readonly prefix?: string;
   readonly recordedTimes?: boolean;
+  readonly skipGaps?: number;
   readonly port?: string;
   readonly host?: string;
 }
@@ -40,6 +41,7 @@ export function registerReplay(program: Command, context: CliContext): void {
     .option('--once', 'end the command when the recording has been played')
     .option('--prefix <text>', 'put this before every topic name')
     .option('--recorded-times', 'leave the times of the messages as they were recorded')
+    .option('--skip-gaps <s>', 'skip a longer time without a message (default 3600)', number)
     .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .addHelpText('after', HELP)

@@ -1,10 +1,6 @@
 import { SightlineError } from '../base/errors.ts';
+import type { Canvas } from './dom.ts';
 import type { Size } from './fit.ts';
-
-export type Canvas = OffscreenCanvas | HTMLCanvasElement;
-
-/** Can be drawn onto a canvas as it is. */
-export type Picture = Canvas | ImageBitmap;
 
 export type CanvasContext = OffscreenCanvasRenderingContext2D | CanvasRenderingContext2D;
 

@@ -1,6 +1,7 @@
+import { systemClock, wallTimeMs } from '../base/clock.ts';
 import { toSightlineError } from '../base/errors.ts';
 import type { SightlineError } from '../base/errors.ts';
-import type { Picture } from './canvas.ts';
+import type { CameraStream, Picture, VideoElement } from './dom.ts';
 import type { EncodedPicture } from './encoder.ts';
 import { encodingWorker, PictureEncoder } from './encoder.ts';
 import { fitInside } from './fit.ts';
@@ -23,7 +24,7 @@ export interface CapturedResult extends VideoResult {
 export interface CaptureOptions {
   readonly session: Pick<VideoSession, 'send' | 'canSend' | 'grant' | 'on' | 'reportLag'>;
   /** A playing `<video>`, which stays the caller's; or a stream, which the capture owns from now on and stops in the end. */
-  readonly source: HTMLVideoElement | MediaStream;
+  readonly source: VideoElement | CameraStream;
   readonly onResult: (result: CapturedResult) => void;
   /** Every frame that was sent; the picture is lent for the call. */
   readonly onFrame?: (frame: {
@@ -225,7 +226,7 @@ function onNextFrame(video: HTMLVideoElement, callback: (captureTimeMs: number) 
     const handle = video.requestVideoFrameCallback((_now, { captureTime }) => {
       const nowMs = performance.now();
       const isCredible = captureTime !== undefined && captureTime <= nowMs && captureTime > nowMs - CAMERA_AGE_MAX_MS;
-      callback(performance.timeOrigin + (isCredible ? captureTime : nowMs));
+      callback(wallTimeMs(systemClock, performance.timeOrigin + (isCredible ? captureTime : nowMs)));
     });
     return () => video.cancelVideoFrameCallback(handle);
   }
@@ -235,7 +236,7 @@ function onNextFrame(video: HTMLVideoElement, callback: (captureTimeMs: number) 
 function onNextRepaint(video: HTMLVideoElement, callback: (captureTimeMs: number) => void): () => void {
   const before = video.currentTime;
   let handle = requestAnimationFrame(function look() {
-    if (video.currentTime !== before && video.videoWidth > 0) callback(performance.timeOrigin + performance.now());
+    if (video.currentTime !== before && video.videoWidth > 0) callback(wallTimeMs(systemClock));
     else handle = requestAnimationFrame(look);
   });
   return () => cancelAnimationFrame(handle);

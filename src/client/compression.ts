@@ -1,8 +1,9 @@
 import { SightlineError } from '../base/errors.ts';
 import type { Compressors, Decompressors } from '../protocol/batch.ts';
 import { decompressLz4 } from '../protocol/lz4.ts';
+import { builtin } from './builtin.ts';
 
-/** The part of `node:zlib` that is used: a browser has none of it, and this room imports nothing of Node. */
+/** The part of `node:zlib` that is used. */
 interface Zlib {
   inflateSync(packed: Uint8Array, options: { maxOutputLength: number }): Uint8Array;
   deflateSync(plain: Uint8Array, options: { level: number }): Uint8Array;
@@ -61,9 +62,4 @@ export async function inflateInto(out: Uint8Array, packed: Uint8Array<ArrayBuffe
     'COMPRESSION_BAD',
     `plain_size is ${plainSize}, the batch has ${plainSize - out.length + at} bytes`,
   );
-}
-
-function builtin<Module>(name: string): Module | undefined {
-  const { process } = globalThis as { process?: { getBuiltinModule?: (name: string) => unknown } };
-  return process?.getBuiltinModule?.(name) as Module | undefined;
 }

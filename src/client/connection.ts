@@ -1,10 +1,15 @@
 import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { LineFigures } from './liveness.ts';
 import { isFinalRefusal } from './reconnect.ts';
 import type { WebSocketConstructor, WebSocketLike } from './socket.ts';
 
 const WELCOME_TIMEOUT_MS = 10_000;
-const NORMAL_CLOSURE = 1000;
+/** Close codes: the session is over; its client comes back in another connection. */
+const DONE = 1000;
+const COMES_BACK = 4000;
+/** What a WebSocket puts before a message, at most, with its mask (RFC 6455 §5.2). */
+const FRAME_HEAD_BYTES = 14;
 
 /** What every lane greets with. */
 export interface Greeting {
@@ -55,6 +60,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
   readonly #socket: WebSocketLike;
   #welcomed = false;
   #ended = false;
+  #sentBytes = 0;
   /** An error that belongs to nothing in particular and came last: a server says so why it closes. */
   #lastError: SightlineError | undefined;
 
@@ -80,14 +86,24 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     return this.#socket.bufferedAmount;
   }
 
+  get line(): LineFigures {
+    return { sentBytes: this.#sentBytes, bufferedBytes: this.#socket.bufferedAmount };
+  }
+
   send(data: string | Uint8Array<ArrayBuffer>): void {
+    this.#sentBytes += data.length + FRAME_HEAD_BYTES;
     this.#socket.send(data);
   }
 
-  /** Closes the socket; `onEnd` follows when it is closed. */
-  close(): void {
+  /** Closes the socket, and with it the session unless its client `comesBack`; `onEnd` follows when it is closed. */
+  close({ comesBack = false } = {}): void {
     clearTimeout(this.#welcomeTimer);
-    this.#socket.close(NORMAL_CLOSURE);
+    this.#socket.close(comesBack ? COMES_BACK : DONE);
+  }
+
+  /** Ends a connection whose other side does not answer: nothing is waited for. */
+  giveUp(why: string): void {
+    this.#end({ error: new SightlineError('CONNECTION_LOST', `${this.#host} ${why}`), final: false });
   }
 
   get #host(): string {
@@ -126,7 +142,9 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     if (this.#ended) return;
     this.#ended = true;
     clearTimeout(this.#welcomeTimer);
-    this.#socket.close(NORMAL_CLOSURE);
+    this.#socket.close(end.final ? DONE : COMES_BACK);
+    // Who says nothing will not answer the close either.
+    if (!end.final) this.#socket.terminate?.();
     this.#listener.onEnd(end);
   }
 }

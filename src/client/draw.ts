@@ -11,20 +11,19 @@ const PALETTE = ['#56b4e9', '#e69f00', '#009e73', '#f0e442', '#d55e00', '#cc79a7
 const DARK = new Set<string>(['#0072b2']);
 
 /** What drawing needs of a 2D context; that of a canvas and that of an `OffscreenCanvas` both fit. */
-export type DrawingContext = Pick<
-  CanvasRenderingContext2D,
-  | 'save'
-  | 'restore'
-  | 'strokeRect'
-  | 'fillRect'
-  | 'fillText'
-  | 'measureText'
-  | 'fillStyle'
-  | 'strokeStyle'
-  | 'lineWidth'
-  | 'font'
-  | 'textBaseline'
->;
+export interface DrawingContext {
+  fillStyle: unknown;
+  strokeStyle: unknown;
+  lineWidth: number;
+  font: string;
+  textBaseline: string;
+  save(): void;
+  restore(): void;
+  strokeRect(x: number, y: number, width: number, height: number): void;
+  fillRect(x: number, y: number, width: number, height: number): void;
+  fillText(text: string, x: number, y: number): void;
+  measureText(text: string): { readonly width: number };
+}
 
 export interface DrawOptions {
   /** Size of the area that the boxes' fractions refer to, pixels of the canvas. */

@@ -1,6 +1,6 @@
 import { SightlineError } from '../base/errors.ts';
-import type { Canvas, Picture } from './canvas.ts';
 import { drawScaled, encodeJpeg, makePicture } from './canvas.ts';
+import type { Canvas, Picture } from './dom.ts';
 import type { Size } from './fit.ts';
 
 /** What the worker gets, and closes. */

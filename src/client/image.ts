@@ -1,5 +1,6 @@
 import { SightlineError } from '../base/errors.ts';
 import { contextOf, encodeJpeg, makePicture } from './canvas.ts';
+import type { PictureFile } from './dom.ts';
 import { fitInside } from './fit.ts';
 
 const SIDE_MAX = 1280;
@@ -16,7 +17,7 @@ export interface OptimisedImage {
  * `sideMax` pixels, JPEG of `quality` 1..100. Throws FRAME_UNDECODABLE.
  */
 export async function optimiseImage(
-  file: Blob,
+  file: PictureFile,
   { sideMax = SIDE_MAX, quality = QUALITY } = {},
 ): Promise<OptimisedImage> {
   const bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' }).catch((cause: unknown) => {

@@ -1,4 +1,5 @@
-/** The public names of `sightline/client`. The one file that only hands on others' exports: it is a package entry. */
+/// <reference lib="esnext.disposable" preserve="true" />
+/** The public names of `@sightline/client`, which `sightline/client` has as well. The one file that only hands on others' exports: it is a package entry. */
 export { SightlineError } from '../base/errors.ts';
 export type { ErrorCode } from '../base/errors.ts';
 export { Priority } from '../base/sample.ts';
@@ -15,11 +16,11 @@ export type {
   WelcomeMessage,
   WireDetection,
 } from '../protocol/video.ts';
-export type { Picture } from './canvas.ts';
 export { startCapture } from './capture.ts';
 export type { Capture, CaptureOptions, CaptureStats, CapturedResult } from './capture.ts';
 export type { ClockEstimate } from './clock-sync.ts';
 export { decodingWorker } from './decoding-worker.ts';
+export type { Picture } from './dom.ts';
 export { colourOf, drawDetections } from './draw.ts';
 export type { Unsubscribe } from './emitter.ts';
 export { optimiseImage } from './image.ts';
@@ -27,6 +28,8 @@ export type { OptimisedImage } from './image.ts';
 export type { LinkSettings, SessionState, StateChange } from './link.ts';
 export type { ReconnectPolicy } from './reconnect.ts';
 export type { WebSocketConstructor, WebSocketLike } from './socket.ts';
+export { tokenFile } from './token-store.ts';
+export type { TokenStore } from './token-store.ts';
 export { connectTelemetry } from './telemetry.ts';
 export type {
   ConnectTelemetryOptions,

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
-import { systemClock } from '../base/clock.ts';
+import { ownTimeMs, systemClock, wallAheadMs, wallTimeMs } from '../base/clock.ts';
+import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import type { ClockReply, VideoClockRequest } from '../protocol/video.ts';
@@ -7,15 +8,21 @@ import type { ClockEstimate } from './clock-sync.ts';
 import { ClockSync } from './clock-sync.ts';
 import type { ConnectionEnd, Greeting } from './connection.ts';
 import { Connection } from './connection.ts';
+import { Liveness, SILENT_TICKS_MAX } from './liveness.ts';
 import type { ReconnectPolicy } from './reconnect.ts';
 import { RECONNECT_DEFAULTS, reconnectDelayMs } from './reconnect.ts';
 import type { WebSocketConstructor } from './socket.ts';
 import { platformWebSocket } from './socket.ts';
+import { readToken, storeError, writeToken, type TokenStore } from './token-store.ts';
 
 const CLOSE_TIMEOUT_MS = 1_000;
 const CLOCK_EXCHANGES = 5;
 const CLOCK_SPACING_MS = 20;
-const CLOCK_INTERVAL_MS = 30_000;
+const LINE_TIMEOUT_MS = 10_000;
+/** Without a time-out the server is asked for its time all the same. */
+const TICK_MS = 1_000;
+/** Between two ticks a wall clock moves by so much only when it is set, or the machine slept. */
+const WALL_STEP_MS = 100;
 
 /** `reconnecting`: the connection is lost and another one is being made. `closed` is for good. */
 export type SessionState = 'open' | 'reconnecting' | 'closed';
@@ -28,19 +35,38 @@ export interface StateChange {
 
 /** The options that every kind of session has. */
 export interface LinkSettings {
+  /** The session's name; the server makes one up otherwise. */
+  readonly clientId?: string;
+  /** Of an earlier `welcome` for the same `clientId`: takes that session up again. */
+  readonly token?: string;
+  /** Keeps name and token, so that the program has its name back when it is started again; the session begins anew. */
+  readonly tokenStore?: TokenStore;
   /** For platforms without a global WebSocket. */
   readonly WebSocket?: WebSocketConstructor;
-  /** Unix milliseconds; all times that the session gives out are on this clock unless they say otherwise. */
+  /** Unix milliseconds; all times that the session gives out and takes are its time of day unless they say otherwise. */
   readonly clock?: Clock;
   readonly random?: Random;
   /** What to do when the connection is lost; `false`: the session ends. */
   readonly reconnect?: Partial<ReconnectPolicy> | false;
+  /**
+   * A connection is lost when an asked server says nothing for so long, ms; 10,000 unless told otherwise, `Infinity`: it is
+   * believed to be there as long as its socket is open. The server is asked for its time every half of it.
+   */
+  readonly lineTimeoutMs?: number;
 }
 
-export interface LinkOptions<Welcome extends Greeting, Message> {
+/** What a connection says of itself in its query. */
+export interface Identity {
+  readonly client_id?: string | undefined;
+  readonly token?: string | undefined;
+  readonly resume?: false;
+}
+
+export interface LinkOptions<Message> {
   readonly settings: LinkSettings;
-  /** Of the next connection; `last` is undefined before the first welcome. */
-  readonly address: (last: Welcome | undefined) => string;
+  /** The path of the lane: a stored token is good for it alone. */
+  readonly lane: string;
+  readonly address: (identity: Identity) => string;
   readonly subprotocol?: string | undefined;
   readonly decode: (data: string | Uint8Array) => Message;
   readonly encodeClock: (request: VideoClockRequest) => string | Uint8Array<ArrayBuffer>;
@@ -55,6 +81,8 @@ export interface LinkListener<Welcome, Message> {
   onLost(): void;
   /** After the first opening; `closed` comes once and last. */
   onState(change: StateChange): void;
+  /** Something that costs the session nothing at present. After the first opening. */
+  onFault(error: SightlineError): void;
 }
 
 /**
@@ -64,12 +92,15 @@ export interface LinkListener<Welcome, Message> {
 export class Link<Welcome extends Greeting, Message extends { readonly type: string }> {
   readonly clock: Clock;
   readonly random: Random;
-  readonly #options: LinkOptions<Welcome, Message>;
+  readonly #options: LinkOptions<Message>;
   readonly #listener: LinkListener<Welcome, Message>;
   readonly #WebSocket: WebSocketConstructor;
   readonly #reconnect: ReconnectPolicy | false;
+  readonly #lineTimeoutMs: number;
   readonly #sync = new ClockSync();
   readonly #opened = Promise.withResolvers<void>();
+  /** Of the next connection. */
+  #identity: Identity;
   #welcome: Welcome | undefined;
   #connection: Connection<Welcome, Message> | undefined;
   #state: SessionState = 'reconnecting';
@@ -81,26 +112,38 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
   #toldDelayMs: number | undefined;
   #reconnectTimer: ReturnType<typeof setTimeout> | undefined;
   #clockTimer: ReturnType<typeof setTimeout> | undefined;
+  #ticker: ReturnType<typeof setInterval> | undefined;
+  #liveness = new Liveness();
+  #wallAheadMs = 0;
+  /** Why there is no connection, as the owner was told last. */
+  #toldCode: ErrorCode | undefined;
   /** The `t0` that an answer is awaited for. */
   #clockAskedMs: number | undefined;
   #clockExchangesLeft = 0;
   #closing: Promise<void> | undefined;
   #onSocketClosed: (() => void) | undefined;
 
-  /** Throws CONNECTION_FAILED on a platform without a WebSocket. */
-  constructor(options: LinkOptions<Welcome, Message>, listener: LinkListener<Welcome, Message>) {
+  /** Throws CONNECTION_FAILED on a platform without a WebSocket, and for a time-out that is none. */
+  constructor(options: LinkOptions<Message>, listener: LinkListener<Welcome, Message>) {
     const { settings } = options;
     this.#options = options;
     this.#listener = listener;
+    this.#identity = { client_id: settings.clientId, token: settings.token };
     this.#WebSocket = settings.WebSocket ?? platformWebSocket();
     this.clock = settings.clock ?? systemClock;
     this.random = settings.random ?? Math.random;
     this.#reconnect = settings.reconnect === false ? false : { ...RECONNECT_DEFAULTS, ...settings.reconnect };
+    this.#lineTimeoutMs = settings.lineTimeoutMs ?? LINE_TIMEOUT_MS;
+    if (!(this.#lineTimeoutMs >= SILENT_TICKS_MAX)) {
+      const told = String(settings.lineTimeoutMs);
+      throw new SightlineError('CONNECTION_FAILED', `lineTimeoutMs is ${told}: give ${SILENT_TICKS_MAX} ms or more`);
+    }
   }
 
   /** Resolves with the first welcome; rejects with the server's refusal, or CONNECTION_FAILED. */
-  open(): Promise<void> {
-    this.#connect();
+  async open(): Promise<void> {
+    await this.#recall();
+    if (this.#state !== 'closed') this.#connect();
     return this.#opened.promise;
   }
 
@@ -129,19 +172,37 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     return true;
   }
 
-  /** Server's clock minus client's, ms; 0 before the first welcome. */
+  /** Server's time of day minus `clock.now()`, ms: setting the client's clock does not change it. 0 before the first welcome. */
   offsetMs(nowMs: number): number {
     return this.#sync.estimate(nowMs)?.offsetMs ?? 0;
   }
 
+  /** Of both sides' times of day. */
   clockEstimate(): ClockEstimate {
-    return this.#sync.estimate(this.clock.now()) ?? { offsetMs: 0, uncertaintyMs: Infinity, roundTripMs: Infinity };
+    const estimate = this.#sync.estimate(this.clock.now());
+    if (!estimate) return { offsetMs: 0, uncertaintyMs: Infinity, roundTripMs: Infinity };
+    return { ...estimate, offsetMs: estimate.offsetMs - wallAheadMs(this.clock) };
+  }
+
+  /** The client's time of day at a moment of its `clock`, as the program is told it. */
+  toWallMs(timeMs: number): number {
+    return wallTimeMs(this.clock, timeMs);
+  }
+
+  /** The moment of its `clock` that the program means by a time of day. */
+  toOwnMs(wallMs: number): number {
+    return ownTimeMs(this.clock, wallMs);
+  }
+
+  /** The server's time of day for the client's, both Unix ms. */
+  toServerMs(wallMs: number): number {
+    return this.toOwnMs(wallMs) + this.offsetMs(this.clock.now());
   }
 
   /** Leaves this connection and makes another one in `delayMs`: a server that drains asks for it. */
   moveIn(delayMs: number): void {
     this.#toldDelayMs = delayMs;
-    this.#connection?.close();
+    this.#connection?.close({ comesBack: true });
   }
 
   /** Ends the session for good; may be called again. Resolves when the socket is closed, after a second at the latest. */
@@ -154,7 +215,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     const startMs = this.clock.now();
     const { address, subprotocol, decode } = this.#options;
     this.#connection = new Connection<Welcome, Message>(
-      { WebSocket: this.#WebSocket, address: address(this.#welcome), subprotocol, decode },
+      { WebSocket: this.#WebSocket, address: address(this.#identity), subprotocol, decode },
       {
         onWelcome: (welcome) => this.#onWelcome(welcome, startMs),
         onMessage: (message) => this.#onMessage(message),
@@ -167,19 +228,25 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     const nowMs = this.clock.now();
     const first = this.#welcome === undefined;
     this.#welcome = welcome;
+    this.#keep(welcome);
     this.#openedMs = nowMs;
     if (!first) this.#reconnects++;
     // The server at the address may be another one than before.
     this.#sync.reset();
     this.#sync.addGreeting(welcome.server_time, startMs, nowMs);
     this.#state = 'open';
+    this.#toldCode = undefined;
     this.#listener.onOpen(welcome);
-    this.#askClock(CLOCK_EXCHANGES);
     this.#opened.resolve();
+    // Whoever was told something then may have closed the session.
+    if (this.#connection === undefined || this.#closing) return;
+    this.#watchLine();
+    this.#askClock(CLOCK_EXCHANGES);
     if (!first) this.#listener.onState({ state: 'open' });
   }
 
   #onMessage(message: Message): void {
+    this.#liveness.heard();
     if (message.type === 'clock') this.#onClock(message as unknown as ClockReply);
     else this.#listener.onMessage(message);
   }
@@ -201,7 +268,11 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     const delayMs = this.#toldDelayMs ?? reconnectDelayMs(this.#attempt++, this.#reconnect, this.random);
     this.#toldDelayMs = undefined;
     this.#reconnectTimer = setTimeout(() => this.#connect(), delayMs);
-    if (wasOpen) this.#listener.onState({ state: 'reconnecting', error });
+    // A server that is there and refuses is another matter than one that is gone.
+    const isRefused = error.code !== 'CONNECTION_FAILED' && error.code !== this.#toldCode;
+    if (!wasOpen && !isRefused) return;
+    this.#toldCode = error.code;
+    this.#listener.onState({ state: 'reconnecting', error });
   }
 
   /** The end of the session: by `close` without an error, else with the one that cannot be mended. */
@@ -220,6 +291,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     if (!connection) return;
     const closed = Promise.withResolvers<void>();
     this.#onSocketClosed = closed.resolve;
+    // What is on its way goes on after that: a slow line is not cut.
     const timer = setTimeout(closed.resolve, CLOSE_TIMEOUT_MS);
     connection.close();
     await closed.promise;
@@ -229,26 +301,83 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
   #stopTimers(): void {
     clearTimeout(this.#reconnectTimer);
     clearTimeout(this.#clockTimer);
+    clearInterval(this.#ticker);
     this.#clockAskedMs = undefined;
   }
 
-  /** Asks so many times in a row, then again after a while. */
+  /** Who the program was in an earlier run. */
+  async #recall(): Promise<void> {
+    const { settings, lane } = this.#options;
+    const { tokenStore, clientId, token } = settings;
+    if (!tokenStore || token !== undefined) return;
+    try {
+      const stored = readToken(await tokenStore.load(), lane, clientId);
+      if (stored) this.#identity = { client_id: stored.client_id, token: stored.token, resume: false };
+    } catch (thrown) {
+      this.#tellFault(thrown);
+    }
+  }
+
+  /** The next connection takes up this session; so does, where there is a store, the next run of the program with its name. */
+  #keep({ client_id, token }: Welcome): void {
+    const isKnown = this.#identity.client_id === client_id && this.#identity.token === token;
+    this.#identity = { client_id, token };
+    const { settings, lane } = this.#options;
+    if (isKnown || !settings.tokenStore) return;
+    try {
+      const saved = settings.tokenStore.save(writeToken({ lane, client_id, token }));
+      if (saved) saved.catch((thrown: unknown) => this.#tellFault(thrown));
+    } catch (thrown) {
+      this.#tellFault(thrown);
+    }
+  }
+
+  /** Later: a program can listen only once it has its session. */
+  #tellFault(thrown: unknown): void {
+    const tell = (): void => this.#listener.onFault(storeError(thrown));
+    this.#opened.promise.then(
+      () => setTimeout(tell, 0),
+      () => {},
+    );
+  }
+
+  /** From now on: asks for the server's time now and then, and gives the connection up when no answer comes. */
+  #watchLine(): void {
+    this.#liveness = new Liveness();
+    this.#wallAheadMs = wallAheadMs(this.clock);
+    const tickMs = this.#lineTimeoutMs === Infinity ? TICK_MS : this.#lineTimeoutMs / SILENT_TICKS_MAX;
+    this.#ticker = setInterval(() => this.#onTick(), tickMs);
+  }
+
+  #onTick(): void {
+    const verdict = this.#liveness.tick(this.#connection!.line);
+    if (verdict === 'dead' && this.#lineTimeoutMs !== Infinity) {
+      return this.#connection!.giveUp(`has not answered for ${this.#lineTimeoutMs} ms: the line is dead`);
+    }
+    const aheadMs = wallAheadMs(this.clock);
+    // The clock was set, which changes nothing here; or the machine slept, and its own time stood still meanwhile.
+    const hasStepped = Math.abs(aheadMs - this.#wallAheadMs) > WALL_STEP_MS;
+    this.#wallAheadMs = aheadMs;
+    if ((verdict === 'ask' || hasStepped) && this.#clockAskedMs === undefined) this.#askClock(1);
+  }
+
+  /** Asks so many times in a row. */
   #askClock(exchanges: number): void {
+    clearTimeout(this.#clockTimer);
     this.#clockExchangesLeft = exchanges;
     this.#clockAskedMs = this.clock.now();
     const round_trip_ms = this.#sync.roundTripMs(this.#clockAskedMs);
     const request: VideoClockRequest = { type: 'clock', t0: this.#clockAskedMs };
     this.send(this.#options.encodeClock(round_trip_ms === undefined ? request : { ...request, round_trip_ms }));
+    this.#liveness.asked(this.#connection!.line.sentBytes);
   }
 
   #onClock({ t0, t1, t2 }: ClockReply): void {
     if (t0 !== this.#clockAskedMs) return;
     this.#clockAskedMs = undefined;
+    this.#liveness.answered();
     this.#sync.add({ t0, t1, t2, t3: this.clock.now() });
     const left = this.#clockExchangesLeft - 1;
-    this.#clockTimer =
-      left > 0
-        ? setTimeout(() => this.#askClock(left), CLOCK_SPACING_MS)
-        : setTimeout(() => this.#askClock(CLOCK_EXCHANGES), CLOCK_INTERVAL_MS);
+    if (left > 0) this.#clockTimer = setTimeout(() => this.#askClock(left), CLOCK_SPACING_MS);
   }
 }

@@ -7,6 +7,7 @@ describe('reconnectDelayMs', () => {
   test('the ceiling doubles up to its limit', () => {
     const ceilings = [0, 1, 2, 3, 4, 50, 2000].map((attempt) => reconnectDelayMs(attempt, POLICY, () => 1));
     expect(ceilings).toEqual([100, 200, 400, 800, 1000, 1000, 1000]);
+    expect(reconnectDelayMs(1e9, { ...POLICY, delayMinMs: 0 }, () => 1)).toBe(0);
   });
 
   test('jitter is full: anything from nothing on', () => {
@@ -28,6 +29,7 @@ describe('isFinalRefusal', () => {
     ['CONNECTION_LOST', 1006, false],
     ['CONNECTION_LOST', 4408, false],
     ['SESSION_IDLE', 4408, false],
+    ['SESSION_NAME_IN_USE', 4409, false],
     ['SHUTTING_DOWN', 1001, false],
     ['CONNECTIONS_EXHAUSTED', 4503, false],
   ])('%s with close code %d: %s', (code, closeCode, final) => expect(isFinalRefusal(code, closeCode)).toBe(final));

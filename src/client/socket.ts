@@ -9,6 +9,8 @@ export interface WebSocketLike {
   addEventListener(type: 'error', listener: () => void): void;
   send(data: string | Uint8Array<ArrayBuffer>): void;
   close(code?: number): void;
+  /** Cuts the connection without waiting for the other side; that of the package `ws` can. */
+  terminate?(): void;
 }
 
 export type WebSocketConstructor = new (url: string, subprotocol?: string) => WebSocketLike;

@@ -1,6 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import type { ErrorCode } from '../base/errors.ts';
-import { SightlineError } from '../base/errors.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import { Priority } from '../base/sample.ts';
 import type { Compressors } from '../protocol/batch.ts';
@@ -8,6 +7,8 @@ import { BatchDrafts, bodyOf, headOf, type BatchDraft } from '../protocol/batch-
 import { encodeBatch, envelopeBytes } from '../protocol/batch.ts';
 import { ColumnGatherer } from '../protocol/columns.ts';
 import { Payload } from '../protocol/payload.ts';
+import { programValue } from '../protocol/program-value.ts';
+import { quote } from '../protocol/quote.ts';
 import { SchemaBook, type BatchSchema } from '../protocol/schema-book.ts';
 import {
   CLIENT_SCHEMAS_MAX,
@@ -17,6 +18,7 @@ import {
   type PayloadCodec,
   type PublishedMessage,
   type PublishMessage,
+  type SkipMessage,
 } from '../protocol/telemetry.ts';
 import { checkTopic } from '../protocol/topic.ts';
 import { Pace } from './pace.ts';
@@ -25,6 +27,10 @@ const BATCH_MESSAGES_MAX = 50;
 const BATCH_DELAY_MS = 5;
 /** In a batch, beside each message: time, priority and size, and what a section of its own would take. */
 const BESIDE_BYTES = 13 + envelopeBytes(1);
+/** Beside the batch's messages: their number and size. */
+const BATCH_BYTES = 8;
+/** In a message of its own the topic and all other fields never take more beside the data. */
+const BESIDE_DATA_BYTES_MAX = 2048;
 /** Numbers by field where messages have one shape; everything else as it is. */
 const CODECS: readonly PayloadCodec[] = ['columns', 'msgpack'];
 /** Messages that wait while there is no connection or the socket is behind. */
@@ -38,8 +44,7 @@ const TOPICS_MAX = 1_000;
 const SHED_FRACTION = 0.1;
 const RETRY_MIN_MS = 500;
 const RETRY_MAX_MS = 10_000;
-/** Refusals that a repetition can mend. */
-const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['RATE_EXCEEDED', 'PUBLISH_SEQUENCE_BAD']);
+const encoder = new TextEncoder();
 
 export interface PublishOptions {
   readonly priority?: Priority;
@@ -58,7 +63,7 @@ export interface PublishOptions {
 export interface PublishMetrics {
   readonly published: number;
   readonly sent: number;
-  /** Not sent: `queue_full`, `expired`, or `closed` with the session. */
+  /** Not sent: `queue_full`, `expired`, or `closed` with the session. Sent, and not taken by the server: `refused`. */
   readonly dropped: Readonly<Record<PublishDropCause, number>>;
   readonly waiting: number;
   readonly reliable: number;
@@ -71,7 +76,17 @@ export interface PublishMetrics {
   readonly bytesSent: number;
 }
 
-export type PublishDropCause = 'queue_full' | 'expired' | 'closed';
+export type PublishDropCause = 'queue_full' | 'expired' | 'closed' | 'refused';
+
+/** What the server refuses of what was published; see `TelemetryError`. */
+export interface Refusal {
+  readonly error: SightlineError;
+  readonly topic?: string | undefined;
+  readonly seq?: number | undefined;
+  readonly count?: number | undefined;
+  readonly alias?: number | undefined;
+  readonly expected?: number | undefined;
+}
 
 /** What the publisher needs of its session. */
 export interface PublisherHost {
@@ -86,7 +101,7 @@ export interface PublisherHost {
   readonly messagesPerS: () => number;
   readonly send: (data: string | Uint8Array<ArrayBuffer>) => boolean;
   readonly encode: (
-    message: PublishMessage | AdvertiseMessage | ClientSchemaMessage,
+    message: PublishMessage | SkipMessage | AdvertiseMessage | ClientSchemaMessage,
   ) => string | Uint8Array<ArrayBuffer>;
 }
 
@@ -111,8 +126,10 @@ interface Entry {
   /** On the client's clock. */
   readonly deadlineMs: number;
   /** The client's own number when it is reliable, else 0. */
-  readonly seq: number;
+  seq: number;
   readonly confirmed: PromiseWithResolvers<void> | undefined;
+  /** Its promise is rejected; its number is to be given up, so that those after it can go on. */
+  refused: boolean;
 }
 
 /** What is to be published on one topic, in order. */
@@ -123,10 +140,12 @@ interface TopicLane {
   advertised: boolean;
   /** To be sent. */
   waiting: Entry[];
-  /** Reliable ones, in order, whether they wait or are out. */
+  /** Reliable ones, in order and without a gap, whether they wait or are out. */
   unconfirmed: Entry[];
   lastSeq: number;
   confirmedSeq: number;
+  /** Another program has published here in this session: how far its numbers go is asked first. */
+  asksFirst: boolean;
   attempt: number;
   retryTimer: ReturnType<typeof setTimeout> | undefined;
 }
@@ -141,7 +160,12 @@ export class Publisher {
   readonly #host: PublisherHost;
   readonly #settings: PublisherSettings;
   readonly #topics = new Map<string, TopicLane>();
-  readonly #dropped: Record<PublishDropCause, number> = { queue_full: 0, expired: 0, closed: 0 };
+  readonly #dropped: Record<PublishDropCause, number> = {
+    queue_full: 0,
+    expired: 0,
+    closed: 0,
+    refused: 0,
+  };
   readonly #pace = new Pace();
   readonly #counts = {
     published: 0,
@@ -165,6 +189,9 @@ export class Publisher {
   /** Batches that are being put together; they go out before this call returns. */
   #drafts: BatchDrafts<TopicLane> | undefined;
   #closed = false;
+  /** This session was begun by another program, whose numbers are not known here. */
+  #isTakenUp = false;
+  #isFirst = true;
 
   constructor(host: PublisherHost, settings: PublisherSettings) {
     this.#host = host;
@@ -172,74 +199,88 @@ export class Publisher {
   }
 
   /**
-   * Takes a message; a reliable one settles with what became of it. Throws TOPIC_BAD, PAYLOAD_BAD, MESSAGE_TOO_LARGE,
-   * TOPIC_LIMIT_REACHED, or PUBLISH_QUEUE_FULL where nothing may be dropped for it.
+   * Takes a message; a reliable one settles with what became of it. Throws, or rejects for a reliable one, TOPIC_BAD,
+   * MESSAGE_FIELD_BAD for options that no server takes, PAYLOAD_BAD, MESSAGE_TOO_LARGE and TOPIC_LIMIT_REACHED. Throws
+   * PUBLISH_QUEUE_FULL where nothing may be dropped for it, and CONNECTION_LOST after the end.
    */
   publish(topic: string, data: unknown, options: PublishOptions): Promise<void> | undefined {
     if (this.#closed) throw new SightlineError('CONNECTION_LOST', `the session is closed: "${topic}" is not published`);
-    const lane = this.#lane(topic);
-    const nowMs = this.#host.clock.now();
-    const { priority = Priority.normal, ttlMs = Infinity, reliable = false } = options;
-    const timeMs = (options.timeMs ?? nowMs) + this.#host.offsetMs(nowMs);
-    const payload = this.#payload(lane, data, timeMs, priority);
-    const entry: Entry = {
-      topic: lane,
-      payload,
-      timeMs,
-      priority,
-      ttlMs,
-      deadlineMs: reliable ? Infinity : nowMs + ttlMs,
-      seq: reliable ? lane.lastSeq + 1 : 0,
-      confirmed: reliable ? Promise.withResolvers<void>() : undefined,
-    };
+    let entry: Entry;
+    try {
+      entry = this.#entry(topic, data, options);
+    } catch (thrown) {
+      if (options.reliable) return Promise.reject(toSightlineError(thrown));
+      throw thrown;
+    }
     this.#makeRoom(entry);
     this.#enqueue(entry);
-    if (priority === Priority.critical) this.#flushCriticals(lane);
-    else this.#schedule(lane);
+    if (entry.priority === Priority.critical) this.#flushCriticals(entry.topic);
+    else this.#schedule(entry.topic);
     return entry.confirmed?.promise;
   }
 
-  /** Everything of this topic up to `seq` is safe. */
+  /** Everything of this topic up to `seq` that was not given up is in its history. */
   onPublished({ topic, seq }: PublishedMessage): void {
     const lane = this.#topics.get(topic);
     if (!lane) return;
-    const isSafe = (entry: Entry): boolean => entry.seq <= seq;
-    const safe = lane.unconfirmed.filter(isSafe);
+    // Numbers that this program did not give: the server knows them from another one, and takes ours for repetitions.
+    if (lane.asksFirst || seq > lane.lastSeq) return this.#goOnFrom(lane, seq);
+    const safe = lane.unconfirmed.filter((entry) => entry.seq <= seq);
     if (safe.length === 0) return;
     lane.unconfirmed = lane.unconfirmed.slice(safe.length);
     // One that waits to be sent again needs that no more.
-    lane.waiting = lane.waiting.filter((entry) => entry.seq === 0 || !isSafe(entry));
+    lane.waiting = lane.waiting.filter((entry) => entry.seq === 0 || entry.seq > seq);
     lane.attempt = 0;
-    lane.confirmedSeq = safe.at(-1)!.seq;
-    this.#unconfirmed -= safe.length;
-    this.#counts.confirmed += safe.length;
-    for (const { confirmed } of safe) confirmed?.resolve();
+    lane.confirmedSeq = seq;
+    for (const entry of safe) {
+      if (entry.refused) continue;
+      this.#unconfirmed--;
+      this.#counts.confirmed++;
+      entry.confirmed?.resolve();
+    }
     this.#disarmRetry(lane);
     this.#armRetry(lane);
   }
 
   /**
-   * The server refuses what was published on a topic. Haste and gaps pass: the next retry mends them. Anything else would be
-   * so for all that follows, and their numbers are free again.
+   * The server refuses what was published. Haste passes, and the next retry mends a gap; anything else is for good: the message's
+   * promise rejects, its number is given up, and those after it go on.
    */
-  onRefused(topic: string, error: SightlineError): void {
-    const lane = this.#topics.get(topic);
-    if (!lane || PASSING.has(error.code)) return;
-    const refused = lane.unconfirmed;
-    lane.unconfirmed = [];
-    lane.waiting = lane.waiting.filter((entry) => entry.seq === 0);
-    lane.lastSeq = lane.confirmedSeq;
-    this.#disarmRetry(lane);
-    this.#unconfirmed -= refused.length;
-    this.#counts.refused += refused.length;
-    for (const { confirmed } of refused) confirmed?.reject(error);
+  onRefused(refusal: Refusal): void {
+    const { error, topic, seq, count = 1, alias, expected } = refusal;
+    const lane = this.#laneOf(topic, alias);
+    const isAdvertisement = alias !== undefined && seq === undefined && topic !== undefined;
+    if (seq === undefined && !isAdvertisement) return this.#takeBack(count);
+    if (!lane) return;
+    if (error.code === 'PUBLISH_SEQUENCE_BAD') {
+      if (expected !== undefined && lane.unconfirmed.some((entry) => entry.seq === seq)) this.#realign(lane, expected);
+      return;
+    }
+    if (error.code === 'RATE_EXCEEDED') return;
+    // What this connection's server does not know it is told again.
+    if (error.code === 'ALIAS_UNKNOWN') lane.advertised = false;
+    if (error.code === 'SCHEMA_UNKNOWN') this.#told.clear();
+    const isMeant = ({ seq: own }: Entry): boolean =>
+      own > 0 && (seq === undefined || (own >= seq && own < seq + count));
+    for (const entry of lane.unconfirmed) if (isMeant(entry)) this.#reject(entry, error);
+    // Nothing passes there, so that there is no number to give up either.
+    if (error.code === 'TOPIC_FORBIDDEN') this.#renumber(lane, lane.confirmedSeq + 1);
+    this.#sendAgain(lane);
   }
 
-  /** A new connection. */
-  onOpen(): void {
+  /** A new connection. Without `resumed` its server knows nothing of what was published before. */
+  onOpen(resumed: boolean): void {
     this.#told.clear();
+    // Who takes up a session at its start has not numbered anything in it.
+    if (this.#isFirst) this.#isTakenUp = resumed;
+    else if (!resumed) this.#isTakenUp = false;
+    this.#isFirst = false;
     for (const lane of this.#topics.values()) {
       lane.advertised = false;
+      if (!resumed) {
+        lane.asksFirst = false;
+        this.#renumber(lane, 1);
+      }
       this.#requeue(lane);
     }
     this.flush();
@@ -266,13 +307,9 @@ export class Publisher {
   close(error: SightlineError): void {
     this.#closed = true;
     this.onLost();
-    for (const lane of this.#topics.values()) {
-      for (const { confirmed } of lane.unconfirmed) confirmed?.reject(error);
-      this.#counts.refused += lane.unconfirmed.length;
-    }
+    for (const lane of this.#topics.values()) for (const entry of lane.unconfirmed) this.#reject(entry, error);
     this.#dropped.closed += this.#waiting;
     this.#waiting = 0;
-    this.#unconfirmed = 0;
     this.#topics.clear();
   }
 
@@ -285,24 +322,40 @@ export class Publisher {
     };
   }
 
+  #entry(topic: string, data: unknown, options: PublishOptions): Entry {
+    checkOptions(topic, options);
+    const lane = this.#lane(topic);
+    const nowMs = this.#host.clock.now();
+    const { priority = Priority.normal, ttlMs = Infinity, reliable = false } = options;
+    const timeMs = (options.timeMs ?? nowMs) + this.#host.offsetMs(nowMs);
+    const payload = this.#payload(lane, data, timeMs, priority, ttlMs);
+    return {
+      topic: lane,
+      payload,
+      timeMs,
+      priority,
+      ttlMs,
+      deadlineMs: reliable ? Infinity : nowMs + ttlMs,
+      seq: reliable ? lane.lastSeq + 1 : 0,
+      confirmed: reliable ? Promise.withResolvers<void>() : undefined,
+      refused: false,
+    };
+  }
+
   #lane(topic: string): TopicLane {
     const known = this.#topics.get(topic);
     if (known) return known;
     checkTopic(topic);
-    if (this.#topics.size >= TOPICS_MAX) {
-      throw new SightlineError(
-        'TOPIC_LIMIT_REACHED',
-        `"${topic}" would be more than ${TOPICS_MAX} topics to publish on`,
-      );
-    }
+    const alias = this.#topics.size < TOPICS_MAX ? this.#topics.size + 1 : this.#takeAlias(topic);
     const lane: TopicLane = {
       name: topic,
-      alias: this.#topics.size + 1,
+      alias,
       advertised: false,
       waiting: [],
       unconfirmed: [],
       lastSeq: 0,
       confirmedSeq: 0,
+      asksFirst: this.#isTakenUp,
       attempt: 0,
       retryTimer: undefined,
     };
@@ -310,10 +363,26 @@ export class Publisher {
     return lane;
   }
 
-  #payload(lane: TopicLane, data: unknown, timeMs: number, priority: Priority): Payload {
+  /** Of the first topic that nothing waits on. One with numbers of its own stays: the server knows them. */
+  #takeAlias(topic: string): number {
+    for (const lane of this.#topics.values()) {
+      if (lane.waiting.length > 0 || lane.lastSeq > 0) continue;
+      this.#topics.delete(lane.name);
+      return lane.alias;
+    }
+    throw new SightlineError(
+      'TOPIC_LIMIT_REACHED',
+      `"${topic}" would be more than ${TOPICS_MAX} topics on which messages wait, or were published reliably`,
+    );
+  }
+
+  #payload(lane: TopicLane, data: unknown, timeMs: number, priority: Priority, ttlMs: number): Payload {
     const { name: topic } = lane;
     const payload = this.#written(lane, data, timeMs, priority);
-    const bytesMax = this.#host.messageBytesMax();
+    const limit = this.#host.messageBytesMax();
+    if (payload.byteLength + BESIDE_DATA_BYTES_MAX <= limit) return payload;
+    const isBatch = this.#settings.batches && ttlMs === Infinity;
+    const bytesMax = limit - (isBatch ? BESIDE_BYTES + BATCH_BYTES : this.#bytesBesideData(topic, timeMs, ttlMs));
     if (payload.byteLength <= bytesMax) return payload;
     throw new SightlineError(
       'MESSAGE_TOO_LARGE',
@@ -321,11 +390,24 @@ export class Publisher {
     );
   }
 
-  /** The data as it is now, since the caller may go on and change it; but for JSON, where it is written when it is sent. */
+  #bytesBesideData(topic: string, time: number, ttlMs: number): number {
+    const ttl = ttlMs === Infinity ? {} : { ttl_ms: ttlMs };
+    const rest = {
+      type: 'publish',
+      topic,
+      data: 0,
+      time,
+      priority: Priority.low,
+      seq: Number.MAX_SAFE_INTEGER,
+    } as const;
+    const message = this.#host.encode({ ...rest, ...ttl });
+    return (typeof message === 'string' ? encoder.encode(message) : message).length - 1;
+  }
+
+  /** The data as it is now, since the caller may go on and change it. */
   #written(lane: TopicLane, data: unknown, timeMs: number, priority: Priority): Payload {
-    const payload = Payload.of(data);
-    if (this.#settings.takesBytes) return this.#row(lane, payload, timeMs, priority) ?? Payload.copyOf(data);
-    if (payload.raw === undefined) return payload;
+    if (this.#settings.takesBytes) return this.#row(lane, Payload.of(data), timeMs, priority) ?? Payload.copyOf(data);
+    if (!(data instanceof Uint8Array)) return Payload.of(programValue(data));
     throw new SightlineError('PAYLOAD_BAD', `bytes on "${lane.name}" cannot be written as JSON: use another format`);
   }
 
@@ -362,6 +444,59 @@ export class Publisher {
         this.#lose('queue_full', before - lane.waiting.length);
       }
     }
+  }
+
+  /** The alias alone names a lane whose advertisement the server does not know. */
+  #laneOf(topic: string | undefined, alias: number | undefined): TopicLane | undefined {
+    if (topic !== undefined) return this.#topics.get(topic);
+    for (const lane of this.#topics.values()) if (lane.alias === alias) return lane;
+    return undefined;
+  }
+
+  /** Messages without numbers: they were sent, and did not arrive. */
+  #takeBack(count: number): void {
+    const refused = Math.min(count, this.#counts.sent);
+    this.#counts.sent -= refused;
+    this.#dropped.refused += refused;
+  }
+
+  #reject(entry: Entry, error: SightlineError): void {
+    if (entry.refused) return;
+    entry.refused = true;
+    this.#unconfirmed--;
+    this.#counts.refused++;
+    entry.confirmed?.reject(error);
+  }
+
+  /** The server waits for a number before those that are out. */
+  #realign(lane: TopicLane, expected: number): void {
+    const first = lane.unconfirmed[0]!.seq;
+    if (expected >= first) return;
+    // It has forgotten what it had confirmed, or has never seen what this program gave up.
+    this.#renumber(lane, expected);
+    this.#sendAgain(lane);
+  }
+
+  #renumber(lane: TopicLane, from: number): void {
+    lane.unconfirmed = lane.unconfirmed.filter((entry) => !entry.refused);
+    lane.waiting = lane.waiting.filter((entry) => !entry.refused);
+    for (const [i, entry] of lane.unconfirmed.entries()) entry.seq = from + i;
+    lane.confirmedSeq = from - 1;
+    lane.lastSeq = lane.confirmedSeq + lane.unconfirmed.length;
+  }
+
+  /** The last number that this session has published under, whoever did. */
+  #goOnFrom(lane: TopicLane, seq: number): void {
+    lane.asksFirst = false;
+    this.#renumber(lane, seq + 1);
+    this.#sendAgain(lane);
+  }
+
+  #sendAgain(lane: TopicLane): void {
+    this.#disarmRetry(lane);
+    this.#requeue(lane);
+    this.#flushLane(lane);
+    this.#armRetry(lane);
   }
 
   #lose(cause: PublishDropCause, count: number): void {
@@ -435,7 +570,11 @@ export class Publisher {
 
   #sendNow(lane: TopicLane, entries: readonly Entry[]): void {
     this.#pace.spend(entries.length);
-    for (const run of runsOf(entries, this.#settings.batches)) this.#sendRun(lane, run);
+    const asksFirst = lane.asksFirst && entries.some(({ confirmed }) => confirmed !== undefined);
+    // The answer is the last number that is known; those that wait for it are as good as sent.
+    if (asksFirst) this.#send(this.#host.encode({ type: 'skip', topic: lane.name, seq: 0 }));
+    const own = asksFirst ? entries.filter(({ confirmed }) => confirmed === undefined) : entries;
+    for (const run of runsOf(own, this.#settings.batches)) this.#sendRun(lane, run);
     this.#armRetry(lane);
   }
 
@@ -474,7 +613,8 @@ export class Publisher {
     else {
       // In the order of publication.
       this.#sendDrafts();
-      for (const entry of run) this.#send(this.#host.encode(publishMessage(entry)));
+      for (const entry of run)
+        this.#send(this.#host.encode(entry.refused ? skipMessage(entry) : publishMessage(entry)));
     }
     if (!first.confirmed) {
       this.#waiting -= run.length;
@@ -534,9 +674,13 @@ function belongTogether(a: Entry, b: Entry): boolean {
   return inStep && fitsBatch(a) && fitsBatch(b) && (a.payload.raw === undefined) === (b.payload.raw === undefined);
 }
 
-/** A batch has no place for a time to live; bytes, on the other hand, fit nowhere else. */
-function fitsBatch({ ttlMs, payload }: Entry): boolean {
-  return ttlMs === Infinity || payload.raw !== undefined;
+/** A batch has no place for a time to live, nor for a number that is given up. */
+function fitsBatch({ ttlMs, refused }: Entry): boolean {
+  return ttlMs === Infinity && !refused;
+}
+
+function skipMessage({ topic, seq }: Entry): SkipMessage {
+  return { type: 'skip', topic: topic.name, seq };
 }
 
 function publishMessage(entry: Entry): PublishMessage {
@@ -549,6 +693,16 @@ function publishMessage(entry: Entry): PublishMessage {
     ...(entry.ttlMs === Infinity ? {} : { ttl_ms: entry.ttlMs }),
     ...(entry.seq === 0 ? {} : { seq: entry.seq }),
   };
+}
+
+/** As the server will look at them: a message that it refuses is not even sent. */
+function checkOptions(topic: string, { timeMs, ttlMs, priority }: PublishOptions): void {
+  const bad = (field: string, value: unknown, expected: string): SightlineError =>
+    new SightlineError('MESSAGE_FIELD_BAD', `${field} ${quote(value)} on ${quote(topic)} is not ${expected}`);
+  if (timeMs !== undefined && !Number.isFinite(timeMs)) throw bad('timeMs', timeMs, 'a time in Unix ms');
+  const isTtl = typeof ttlMs === 'number' && ttlMs > 0 && (ttlMs <= Number.MAX_SAFE_INTEGER || ttlMs === Infinity);
+  if (ttlMs !== undefined && !isTtl) throw bad('ttlMs', ttlMs, 'a number over 0');
+  if (priority !== undefined && ![0, 1, 2, 3].includes(priority)) throw bad('priority', priority, '0 to 3');
 }
 
 function queueFull(topic: string, why: string): SightlineError {

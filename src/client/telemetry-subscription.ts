@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import type { SightlineError } from '../base/errors.ts';
+import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import type {
   AckMessage,
@@ -128,6 +128,8 @@ export interface SubscriptionMetrics {
 export interface SubscriptionHost {
   readonly clock: Clock;
   readonly offsetMs: (nowMs: number) => number;
+  /** The client's time of day at a moment of its clock. */
+  readonly toWallMs: (timeMs: number) => number;
   readonly send: (message: AckMessage) => void;
   /** Asks the server anew, from where the subscription is. */
   readonly refetch: (subscription: Subscription) => void;
@@ -181,7 +183,7 @@ interface Queued<Batch> {
 export class Subscription implements AsyncIterable<TelemetryBatch> {
   readonly filter: string;
   readonly contract: TelemetryContract;
-  /** Resolves when the server has taken it; rejects with its refusal. */
+  /** Resolves when the server has taken it; rejects with its refusal, or with CONNECTION_LOST where it ended before. */
   readonly ready: Promise<void>;
   readonly #host: SubscriptionHost;
   readonly #terms: SubscriptionTerms;
@@ -466,7 +468,10 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     if (error) {
       this.#ready.reject(error);
       this.#emitter.emit('error', { error });
-    } else this.#ready.resolve();
+    } else {
+      const why = `"${this.filter}" was ended before the server had taken it`;
+      this.#ready.reject(new SightlineError('CONNECTION_LOST', why));
+    }
     this.#queue.end(error);
     this.#columnQueue?.end(error);
     this.#callbacks.clear();
@@ -508,7 +513,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
       seq: span.from,
       timestamp,
       latencyMs: nowMs - timestamp,
-      receivedTimeMs,
+      receivedTimeMs: this.#host.toWallMs(receivedTimeMs),
     });
     for (let i = from; i < to; i++) this.#latency.record(nowMs - batch.times[i]!);
     const newest = batch.times[to - 1]!;

@@ -7,6 +7,7 @@ import type { ErrorCode } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
 import type { BatchHead, BatchSection } from '../protocol/batch.ts';
 import { decodeBatch, encodeBatch } from '../protocol/batch.ts';
+import { isMsgpackMap } from '../protocol/message-about.ts';
 import { Payload } from '../protocol/payload.ts';
 import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
 import {
@@ -69,6 +70,10 @@ class ScriptedLane {
   readonly schemas = new Map<number, readonly SchemaField[]>();
   socket!: WebSocket;
   resumes = false;
+  /** It does not answer a `subscribe` by itself. */
+  isSilent = false;
+  /** Every connection is a new session, whatever token it brings. */
+  forgets = false;
   publishRateMax = 1_000_000;
 
   private constructor(server: WebSocketServer) {
@@ -139,7 +144,7 @@ class ScriptedLane {
       protocol: 1,
       client_id: query.get('client_id') ?? 'made-up',
       token: 'secret',
-      resumed: this.resumes || query.has('token'),
+      resumed: !this.forgets && (this.resumes || query.has('token')),
       server_time: now(),
       limits: {
         message_bytes_max: 10_000,
@@ -152,7 +157,7 @@ class ScriptedLane {
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
-    if (isBinary && this.socket.protocol === 'sightline.v1.binary') {
+    if (isBinary && this.socket.protocol === 'sightline.v1.binary' && !isMsgpackMap(data)) {
       const { envelope, messages } = decodeBatch(data, (id) => this.schemas.get(id), platformDecompressors());
       const topics = new Map(this.of('advertise').map(({ alias, topic }) => [alias, topic]));
       this.published.push({
@@ -174,7 +179,9 @@ class ScriptedLane {
     this.received.push(message);
     if (message.type === 'schema') this.schemas.set(message.schema_id, message.fields);
     if (message.type === 'clock') this.say({ type: 'clock', t0: message.t0, t1: now(), t2: now() });
-    if (message.type === 'subscribe') this.say({ type: 'subscribed', id: message.id, filter: message.filter });
+    if (message.type === 'subscribe' && !this.isSilent) {
+      this.say({ type: 'subscribed', id: message.id, filter: message.filter });
+    }
     if (message.type === 'unsubscribe') this.say({ type: 'unsubscribed', id: message.id });
   }
 }
@@ -387,6 +394,43 @@ describe('subscribing', () => {
     expect(read.map((batch) => batch.texts('mode'))).toEqual([['m1', 'm2'], ['m3'], ['m4']]);
     expect(read.map((batch) => batch.times.length)).toEqual([2, 1, 1]);
     expect(read[2]!.paths).toEqual(other.map(({ path }) => path));
+  });
+
+  test.each(['MESSAGE_TOO_LARGE', 'INTERNAL', 'TOPIC_LIMIT_REACHED'] as const)(
+    'a subscription that is refused before it was taken is at its end: %s',
+    async (code) => {
+      const lane = await ScriptedLane.start();
+      lane.isSilent = true;
+      const session = await connect(lane);
+      const subscription = session.subscribe('rover/#');
+      await vi.waitFor(() => expect(lane.of('subscribe')).toHaveLength(1));
+      lane.say({ type: 'error', code, message: 'no', id: lane.of('subscribe')[0]!.id });
+      await expect(subscription.ready).rejects.toMatchObject({ code });
+      expect(session.metrics().subscriptions).toBe(0);
+      const late = session.subscribe('rover/#');
+      late.unsubscribe();
+      await expect(late.ready).rejects.toMatchObject({ code: 'CONNECTION_LOST' });
+    },
+  );
+
+  test.each([
+    { contract: 'newest' },
+    { ttlMs: NaN },
+    { ttlMs: 0 },
+    { hz: 20_000, contract: 'sampled' },
+    { group: '' },
+    { group: 'g'.repeat(65) },
+    { queueMax: NaN },
+    { since: [{ topic: 'a', epoch: -1, seq: 0 }] },
+    { since: [{ topic: 'a//b', epoch: 1, seq: 0 }] },
+    { since: Array.from({ length: 1_001 }, () => ({ topic: 'a', epoch: 1, seq: 0 })) },
+  ])('terms that no server takes are refused at once: %o', async (terms) => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    expect(() => session.subscribe('a', terms as never)).toThrow(
+      expect.objectContaining({ code: expect.stringMatching(/^(MESSAGE_FIELD|TOPIC)_BAD$/) }),
+    );
+    expect(session.metrics().subscriptions).toBe(0);
   });
 
   test('a refusal ends the subscription and nothing else', async () => {
@@ -856,8 +900,8 @@ describe('publishing', () => {
     const session = await connect(lane, { enableCompression: false });
     const text = 'x'.repeat(3_000);
     for (const topic of ['a', 'b', 'c', 'd']) session.publish(topic, text + topic);
-    // Alone it is as large as a message may be.
-    session.publish('e', 'y'.repeat(9_990));
+    // Alone it is as large as a message may be: the envelope has to go along.
+    session.publish('e', 'y'.repeat(9_940));
     session.publish('f', 'z');
     await vi.waitFor(() => expect(lane.published.flatMap(({ values }) => values)).toHaveLength(6));
     expect(lane.published.flatMap(({ sections }) => sections.map(({ topic }) => topic)).toSorted()).toEqual([
@@ -1024,13 +1068,160 @@ describe('publishing', () => {
     expect(session.metrics().publish).toMatchObject({ dropped: { expired: 1 }, waiting: 0 });
   });
 
-  test('is not reliable in a session that another program began', async () => {
+  test('in a session that another program began it goes on behind that one’s numbers', async () => {
     const lane = await ScriptedLane.start();
     const session = await connect(lane, { clientId: 'me', token: 'secret' });
-    expect(() => session.publish('a', 1, { reliable: true })).toThrow(
-      expect.objectContaining({ code: 'PUBLISH_SEQUENCE_BAD' }),
-    );
-    expect(session.publish('a', 1)).toBeUndefined();
+    const done = [1, 2].map((n) => session.publish('a', n, { reliable: true }));
+    session.publish('a', 'plain');
+    await vi.waitFor(() => expect(lane.of('skip')).toEqual([{ type: 'skip', topic: 'a', seq: 0 }]));
+    lane.say({ type: 'published', topic: 'a', seq: 57 });
+    await vi.waitFor(() => expect(lane.published).toHaveLength(2));
+    expect(lane.published.map(({ firstSeq, values }) => [firstSeq, values])).toEqual([
+      [0, ['plain']],
+      [58, [1, 2]],
+    ]);
+    lane.say({ type: 'published', topic: 'a', seq: 59 });
+    await Promise.all(done);
+    const next = session.publish('a', 3, { reliable: true });
+    await vi.waitFor(() => expect(lane.published.at(-1)).toMatchObject({ firstSeq: 60, values: [3] }));
+    lane.say({ type: 'published', topic: 'a', seq: 60 });
+    await next;
+  });
+
+  test('one message that is refused for good rejects alone: its number is given up, and the others go on', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { format: 'json' });
+    const [first, bad, last] = ['a', 'b', 'c'].map((data) => session.publish('t', data, { reliable: true }));
+    await vi.waitFor(() => expect(lane.of('publish')).toHaveLength(3));
+    lane.say({ type: 'published', topic: 't', seq: 1 });
+    lane.say({ type: 'error', code: 'MESSAGE_TOO_LARGE', message: 'no', topic: 't', seq: 2 });
+    await first;
+    await expect(bad).rejects.toMatchObject({ code: 'MESSAGE_TOO_LARGE' });
+    await vi.waitFor(() => expect(lane.of('publish')).toHaveLength(4));
+    expect(lane.of('skip')).toEqual([{ type: 'skip', topic: 't', seq: 2 }]);
+    expect(lane.of('publish').at(-1)).toMatchObject({ data: 'c', seq: 3 });
+    // A repetition that was on its way is refused once more: no other message is meant.
+    lane.say({ type: 'error', code: 'MESSAGE_TOO_LARGE', message: 'no', topic: 't', seq: 2 });
+    lane.say({ type: 'published', topic: 't', seq: 3 });
+    await last;
+    expect(session.metrics().publish).toMatchObject({ reliable: 3, confirmed: 2, refused: 1, unconfirmed: 0 });
+  });
+
+  test('an alias that is refused rejects all that waits for it', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const refused = [1, 2].map((n) => session.publish('t', n, { reliable: true }));
+    await vi.waitFor(() => expect(lane.published).toHaveLength(1));
+    lane.say({ type: 'error', code: 'TOPIC_LIMIT_REACHED', message: 'no', topic: 't', alias: 1 });
+    for (const promise of refused) await expect(promise).rejects.toMatchObject({ code: 'TOPIC_LIMIT_REACHED' });
+    const unknown = session.publish('u', 3, { reliable: true });
+    await vi.waitFor(() => expect(lane.published).toHaveLength(2));
+    lane.say({ type: 'error', code: 'ALIAS_UNKNOWN', message: 'no', alias: 2, seq: 1, count: 1 });
+    await expect(unknown).rejects.toMatchObject({ code: 'ALIAS_UNKNOWN' });
+    expect(session.metrics().publish).toMatchObject({ reliable: 3, refused: 3, unconfirmed: 0 });
+  });
+
+  test('a server that has forgotten the session gets numbers from 1, one that has forgotten a topic from where it waits', async () => {
+    const lane = await ScriptedLane.start();
+    lane.forgets = true;
+    const session = await connect(lane);
+    const publish = async (n: number, seq: number) => {
+      const done = session.publish('t', n, { reliable: true })!;
+      await vi.waitFor(() => expect(lane.published.at(-1)).toMatchObject({ firstSeq: seq, values: [n] }));
+      return done;
+    };
+    const first = publish(1, 1);
+    await vi.waitFor(() => expect(lane.published).toHaveLength(1));
+    lane.say({ type: 'published', topic: 't', seq: 1 });
+    await first;
+    await cut(lane, session);
+    const second = publish(2, 1);
+    await vi.waitFor(() => expect(lane.published).toHaveLength(2));
+    lane.say({ type: 'published', topic: 't', seq: 1 });
+    await second;
+    const third = session.publish('t', 3, { reliable: true });
+    await vi.waitFor(() => expect(lane.published).toHaveLength(3));
+    expect(lane.published.at(-1)).toMatchObject({ firstSeq: 2 });
+    lane.say({
+      type: 'error',
+      code: 'PUBLISH_SEQUENCE_BAD',
+      message: 'gap',
+      topic: 't',
+      seq: 2,
+      count: 1,
+      expected: 1,
+    });
+    await vi.waitFor(() => expect(lane.published.at(-1)).toMatchObject({ firstSeq: 1, values: [3] }));
+    lane.say({ type: 'published', topic: 't', seq: 1 });
+    await third;
+  });
+
+  test('what a server refuses of messages without numbers is taken back from what was sent', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    for (const n of range(1, 5)) session.publish('t', n);
+    await vi.waitFor(() => expect(lane.published).toHaveLength(1));
+    lane.say({ type: 'error', code: 'RATE_EXCEEDED', message: 'later', topic: 't', count: 3 });
+    // Not of publications.
+    lane.say({ type: 'error', code: 'SUBSCRIPTION_UNKNOWN', message: 'no', id: 9 });
+    await vi.waitFor(() => expect(session.metrics().errors).toBe(2));
+    expect(session.metrics().publish).toMatchObject({ published: 5, sent: 2, dropped: { refused: 3 }, waiting: 0 });
+  });
+
+  const wrongOptions = [
+    ['timeMs', NaN],
+    ['timeMs', Infinity],
+    ['timeMs', '2026-01-01T00:00:00Z'],
+    ['timeMs', new Date(0)],
+    ['timeMs', 5n],
+    ['timeMs', null],
+    ['ttlMs', NaN],
+    ['ttlMs', 0],
+    ['ttlMs', -1],
+    ['ttlMs', '5'],
+    ['ttlMs', 1e300],
+    ['priority', 4],
+    ['priority', 'high'],
+    ['priority', 1.5],
+    ['priority', null],
+  ] as const;
+  test.each(wrongOptions)(
+    '%s %o is refused by name, costs nothing else, and rejects where it is reliable',
+    async (field, value) => {
+      const lane = await ScriptedLane.start();
+      const session = await connect(lane);
+      const refusal = expect.objectContaining({ code: 'MESSAGE_FIELD_BAD', message: expect.stringContaining(field) });
+      session.publish('a', 1);
+      expect(() => session.publish('a', 2, { [field]: value } as object)).toThrow(refusal);
+      await expect(session.publish('a', 3, { [field]: value, reliable: true } as never)).rejects.toEqual(refusal);
+      const last = session.publish('a', 4, { reliable: true });
+      await vi.waitFor(() => expect(lane.published.flatMap(({ values }) => values)).toEqual([1, 4]));
+      expect(lane.published.at(-1)!.sections.at(-1)).toMatchObject({ firstSeq: 1 });
+      lane.say({ type: 'published', topic: 'a', seq: 1 });
+      await last;
+      expect(session.metrics().publish).toMatchObject({ published: 1, sent: 1, reliable: 1, confirmed: 1, refused: 0 });
+    },
+  );
+
+  test('with a time to live, too, the data stays what it is: NaN, infinities, −0, bytes', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    session.publish('a', { x: [NaN, Infinity, -Infinity, -0] }, { ttlMs: 1_000 });
+    session.publish('a', Uint8Array.of(1, 2), { ttlMs: 1_000 });
+    await vi.waitFor(() => expect(lane.of('publish')).toHaveLength(2));
+    expect(lane.of('publish')[0]!.data).toEqual({ x: [NaN, Infinity, -Infinity, -0] });
+    expect(lane.of('publish')[1]!.data).toEqual(Buffer.of(1, 2));
+  });
+
+  test.each(['binary', 'msgpack', 'json'] as const)('in %s the data is taken as it is at the call', async (format) => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { format });
+    const data = { n: 1, at: new Date(0), left: undefined, list: [1, undefined] };
+    session.publish('a', data);
+    data.n = 2;
+    const arrived = () => [...lane.published.flatMap(({ values }) => values), ...lane.of('publish').map((m) => m.data)];
+    await vi.waitFor(() => expect(arrived()).toHaveLength(1));
+    expect(arrived()[0]).toEqual({ n: 1, at: '1970-01-01T00:00:00.000Z', list: [1, null] });
   });
 });
 
@@ -1210,10 +1401,10 @@ describe('publishing in columns', () => {
     expect(() => session.publish('b', long)).toThrow(expect.objectContaining({ code: 'MESSAGE_TOO_LARGE' }));
   });
 
-  test('what MessagePack cannot say is refused at once, and alone', async () => {
+  test('what no message can say is refused at once, and alone', async () => {
     const lane = await ScriptedLane.start();
     const session = await connect(lane);
-    for (const data of [{ a: undefined }, new Date(0), { bytes: Uint8Array.of(1) }, { f: () => 1 }]) {
+    for (const data of [undefined, { n: 5n }, { bytes: Uint8Array.of(1) }, { m: new Map() }]) {
       expect(() => session.publish('a', data)).toThrow(expect.objectContaining({ code: 'PAYLOAD_BAD' }));
     }
     session.publish('a', pose(1));

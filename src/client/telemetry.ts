@@ -1,7 +1,12 @@
 import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { decodeBatchHeader, type BatchEnvelope } from '../protocol/batch.ts';
-import { decodeTelemetryServerMessage, encodeTelemetryClientMessage } from '../protocol/telemetry-codec.ts';
+import { quote } from '../protocol/quote.ts';
+import {
+  checkTelemetryClientMessage,
+  decodeTelemetryServerMessage,
+  encodeTelemetryClientMessage,
+} from '../protocol/telemetry-codec.ts';
 import type {
   DataMessage,
   NoticeMessage,
@@ -26,7 +31,7 @@ import type { BatchDecoder, DecodedSection, Want, WorkerLike } from './telemetry
 import { fromValues, LocalDecoder, WorkerDecoder } from './telemetry-decoder.ts';
 import type { PublishMetrics, PublishOptions } from './telemetry-publisher.ts';
 import { Publisher } from './telemetry-publisher.ts';
-import type { Arrival, SubscribeOptions } from './telemetry-subscription.ts';
+import type { Arrival, SubscribeOptions, SubscriptionTerms } from './telemetry-subscription.ts';
 import { Subscription } from './telemetry-subscription.ts';
 
 const LANE_PATH = '/ws/telemetry';
@@ -55,10 +60,6 @@ export interface ConnectTelemetryOptions extends LinkSettings {
   readonly enableBatching?: boolean;
   /** `binary` unless told otherwise. */
   readonly format?: TelemetryFormat;
-  /** The session's name; the server makes one up otherwise. */
-  readonly clientId?: string;
-  /** Of an earlier `welcome` for the same `clientId`: takes that session up again. */
-  readonly token?: string;
   /** Decode binary batches in this worker; the session ends it. Without one they are decoded in place. */
   readonly worker?: WorkerLike | undefined;
 }
@@ -125,9 +126,9 @@ export class TelemetrySession {
   readonly #subscriptions = new Map<number, Subscription>();
   /** Whom a topic id of this connection belongs to. */
   readonly #routes = new Map<number, Set<Subscription>>();
+  /** Asked for on this connection, and neither taken nor refused yet. */
+  readonly #pending = new Set<number>();
   #lastWireId = 0;
-  /** Another program has had this session before. */
-  #isTakenUp = false;
   #counts = { damagedBatches: 0, undecodedBatches: 0, errors: 0 };
 
   private constructor(options: ConnectTelemetryOptions) {
@@ -139,7 +140,8 @@ export class TelemetrySession {
     this.#link = new Link<TelemetryWelcome, Incoming>(
       {
         settings: options,
-        address: (last) => addressOf(options, last),
+        lane: LANE_PATH,
+        address: (identity) => sessionUrl(options.url, LANE_PATH, { ...identity }),
         subprotocol: this.#protocol,
         decode: (data) => decoded(data, format),
         encodeClock: ({ type, t0 }) => this.#encode({ type, t0 }),
@@ -149,6 +151,7 @@ export class TelemetrySession {
         onMessage: (message) => this.#onMessage(message),
         onLost: () => this.#onLost(),
         onState: (change) => this.#onState(change),
+        onFault: (error) => this.#emitter.emit('error', { error }),
       },
     );
     const link = this.#link;
@@ -185,7 +188,6 @@ export class TelemetrySession {
     const session = new TelemetrySession(options);
     try {
       await session.#link.open();
-      session.#isTakenUp = session.welcome.resumed;
     } catch (thrown) {
       await session.close();
       throw thrown;
@@ -203,8 +205,8 @@ export class TelemetrySession {
   }
 
   /**
-   * Subscribes to a topic, or to all that a filter matches; returns at once. Throws FILTER_BAD, MESSAGE_FIELD_BAD for `sampled`
-   * without a rate or a group with another contract than `all`, CONNECTION_LOST once the session is closed.
+   * Subscribes to a topic, or to all that a filter matches; returns at once. Throws FILTER_BAD, MESSAGE_FIELD_BAD for terms that no
+   * server takes (`sampled` without a rate, a group with another contract than `all`), CONNECTION_LOST once the session is closed.
    */
   subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
     checkFilter(filter);
@@ -224,44 +226,41 @@ export class TelemetrySession {
         `the group "${options.group}" shares by the contract all, not ${contract}`,
       );
     }
-    const subscription = new Subscription(
-      filter,
-      {
-        contract,
-        hz: contract === 'sampled' ? rate : undefined,
-        // What is reliable is wanted however late it is.
-        ttlMs: options.ttlMs ?? (contract === 'reliable' ? undefined : maxLatency),
-        since: options.since ?? [],
-        group: options.group,
-        queueMax: options.queueMax,
-      },
-      {
-        clock: this.#link.clock,
-        offsetMs: (nowMs) => this.#link.offsetMs(nowMs),
-        send: (message) => this.#send(message),
-        refetch: (which) => this.#refetch(which),
-        remove: (which) => this.#remove(which),
-      },
-    );
+    const terms = {
+      contract,
+      hz: contract === 'sampled' ? rate : undefined,
+      // What is reliable is wanted however late it is.
+      ttlMs: options.ttlMs ?? (contract === 'reliable' ? undefined : maxLatency),
+      since: options.since ?? [],
+      group: options.group,
+      queueMax: options.queueMax,
+    };
+    checkTerms(filter, terms);
+    const subscription = new Subscription(filter, terms, {
+      clock: this.#link.clock,
+      offsetMs: (nowMs) => this.#link.offsetMs(nowMs),
+      toWallMs: (timeMs) => this.#link.toWallMs(timeMs),
+      send: (message) => this.#send(message),
+      refetch: (which) => this.#refetch(which),
+      remove: (which) => this.#remove(which),
+    });
     this.#ask(subscription);
     return subscription;
   }
 
   /**
    * Publishes a message. With `reliable` the promise resolves when it is in the topic's history, however many connections
-   * that takes, and rejects when the server refuses it or the session ends. Throws TOPIC_BAD, PAYLOAD_BAD,
-   * MESSAGE_TOO_LARGE, TOPIC_LIMIT_REACHED, PUBLISH_QUEUE_FULL, or CONNECTION_LOST once the session is closed.
+   * that takes, and rejects when the message is none, the server refuses it or the session ends. Throws (without `reliable`)
+   * TOPIC_BAD, MESSAGE_FIELD_BAD, PAYLOAD_BAD, MESSAGE_TOO_LARGE and TOPIC_LIMIT_REACHED; in any case PUBLISH_QUEUE_FULL, and
+   * CONNECTION_LOST once the session is closed.
    */
   publish(topic: string, data: unknown, options: PublishOptions & { readonly reliable: true }): Promise<void>;
   publish(topic: string, data: unknown, options?: PublishOptions): Promise<void> | undefined;
   publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<void> | undefined {
-    if (options.reliable && this.#isTakenUp) {
-      throw new SightlineError(
-        'PUBLISH_SEQUENCE_BAD',
-        `"${topic}" cannot be published on reliably: the session was begun by another program, whose numbers are not known here`,
-      );
-    }
-    return this.#publisher.publish(topic, data, options);
+    const { timeMs } = options;
+    // What is no number the publisher refuses.
+    const own = typeof timeMs === 'number' ? { ...options, timeMs: this.#link.toOwnMs(timeMs) } : options;
+    return this.#publisher.publish(topic, data, own);
   }
 
   on<Name extends keyof TelemetryEvents>(event: Name, listener: (value: TelemetryEvents[Name]) => void): Unsubscribe {
@@ -270,7 +269,7 @@ export class TelemetrySession {
 
   /** The server's time for a moment on the client's clock, both Unix ms; good to ± `metrics().clock.uncertaintyMs`. */
   toServerTimeMs(clientTimeMs: number): number {
-    return clientTimeMs + this.#link.offsetMs(this.#link.clock.now());
+    return this.#link.toServerMs(clientTimeMs);
   }
 
   metrics(): TelemetryMetrics {
@@ -301,7 +300,7 @@ export class TelemetrySession {
     const subscriptions = [...this.#subscriptions.values()];
     this.#subscriptions.clear();
     for (const subscription of subscriptions) this.#ask(subscription);
-    this.#publisher.onOpen();
+    this.#publisher.onOpen(this.welcome.resumed);
     this.#lag.start();
   }
 
@@ -309,6 +308,7 @@ export class TelemetrySession {
     this.#lag.stop();
     this.#inbox.clear();
     this.#routes.clear();
+    this.#pending.clear();
     this.#decoder.reset();
     this.#publisher.onLost();
     for (const subscription of this.#subscriptions.values()) subscription.onLost();
@@ -336,8 +336,10 @@ export class TelemetrySession {
       case 'topic':
         this.#route(message);
         return this.#inbox.push(message, this.#link.clock.now());
-      case 'loss':
       case 'subscribed':
+        this.#pending.delete(message.id);
+        return this.#inbox.push(message, this.#link.clock.now());
+      case 'loss':
         return this.#inbox.push(message, this.#link.clock.now());
       case 'schema':
         // Ahead of the batches that need it, and those are begun after it.
@@ -436,15 +438,19 @@ export class TelemetrySession {
     this.#link.moveIn(notice.reconnect_after_ms ?? 0);
   }
 
-  #onError({ code, message, id, topic, seq }: TelemetryError): void {
+  #onError({ code, message, id, topic, seq, count, alias, expected }: TelemetryError): void {
     this.#counts.errors++;
     const error = new SightlineError(code, message);
     const subscription = id === undefined ? undefined : this.#subscriptions.get(id);
-    if (subscription && ENDS_SUBSCRIPTION.has(code)) {
+    // One that was not taken yet never will be, whatever the reason.
+    if (subscription && (this.#pending.has(subscription.wireId) || ENDS_SUBSCRIPTION.has(code))) {
       this.#forget(subscription);
       subscription.end(error);
     }
-    if (topic !== undefined && seq !== undefined) this.#publisher.onRefused(topic, error);
+    const isPublication = topic !== undefined || alias !== undefined || count !== undefined;
+    if (id === undefined && isPublication) {
+      this.#publisher.onRefused({ error, topic, seq, count, alias, expected });
+    }
     this.#emitter.emit('error', {
       error,
       ...(topic === undefined ? {} : { topic }),
@@ -469,6 +475,7 @@ export class TelemetrySession {
   #ask(subscription: Subscription): void {
     const wireId = ++this.#lastWireId;
     this.#subscriptions.set(wireId, subscription);
+    this.#pending.add(wireId);
     this.#send(subscription.request(wireId));
   }
 
@@ -484,6 +491,7 @@ export class TelemetrySession {
 
   #forget(subscription: Subscription): void {
     this.#subscriptions.delete(subscription.wireId);
+    this.#pending.delete(subscription.wireId);
     for (const [topicId, route] of this.#routes) {
       route.delete(subscription);
       if (route.size === 0) this.#routes.delete(topicId);
@@ -513,7 +521,10 @@ export class TelemetrySession {
   }
 
   #encode(message: TelemetryClientMessage): string | Uint8Array<ArrayBuffer> {
-    return encodeTelemetryClientMessage(message, this.#protocol) as string | Uint8Array<ArrayBuffer>;
+    // Beside binary batches too the data stays what it is: JSON has no NaN, and no bytes.
+    const isData = message.type === 'publish' && this.#protocol === 'sightline.v1.binary';
+    const protocol = isData ? 'sightline.v1.msgpack' : this.#protocol;
+    return encodeTelemetryClientMessage(message, protocol) as string | Uint8Array<ArrayBuffer>;
   }
 }
 
@@ -524,6 +535,13 @@ const ENDS_SUBSCRIPTION: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'SUBSCRIPTION_LIMIT_REACHED',
   'TOPIC_FORBIDDEN',
 ]);
+
+/** As the server will look at them, so that what it would refuse is told where it was said. */
+function checkTerms(filter: string, { contract, hz, ttlMs: ttl_ms, since, group, queueMax }: SubscriptionTerms): void {
+  checkTelemetryClientMessage({ type: 'subscribe', id: 0, filter, contract, hz, ttl_ms, since, group });
+  if (queueMax === undefined || queueMax > 0) return;
+  throw new SightlineError('MESSAGE_FIELD_BAD', `queueMax ${quote(queueMax)} of "${filter}" is not a number over 0`);
+}
 
 function decoded(data: string | Uint8Array, format: TelemetryFormat): Incoming {
   if (format === 'binary' && typeof data !== 'string') return { type: 'batch', bytes: data as Uint8Array<ArrayBuffer> };
@@ -557,12 +575,6 @@ async function settled(
   } catch (thrown) {
     return { type: 'damaged', topicIds, error: toSightlineError(thrown, 'BATCH_BAD') };
   }
-}
-
-function addressOf(options: ConnectTelemetryOptions, last: TelemetryWelcome | undefined): string {
-  const client_id = last?.client_id ?? options.clientId;
-  const token = last?.token ?? options.token;
-  return sessionUrl(options.url, LANE_PATH, { client_id, token });
 }
 
 function closedError(what: string): SightlineError {

@@ -30,6 +30,8 @@ class ScriptedLane {
   readonly queries: URLSearchParams[] = [];
   readonly received: ClientMessage[] = [];
   socket!: WebSocket;
+  /** Takes everything and says nothing. */
+  mute: WebSocket | undefined;
   format: MessageFormat = 'json';
   grant: GrantFields = {
     rate_fps: 1000,
@@ -64,6 +66,7 @@ class ScriptedLane {
   }
 
   say(message: ServerMessage): void {
+    if (this.socket === this.mute) return;
     this.socket.send(encodeServerMessage(message, this.format));
   }
 
@@ -414,6 +417,37 @@ describe('a lost connection', () => {
     await vi.waitFor(() => expect(session.metrics().reconnects).toBe(1));
   });
 
+  test('is sought for as long as it takes, and the reason is told when it changes', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { reconnect: { delayMinMs: 0, delayMaxMs: 1 } });
+    const told: (string | undefined)[] = [];
+    session.on('state', ({ error }) => told.push(error?.code));
+    lane.refusal = {
+      error: { type: 'error', code: 'SESSION_NAME_IN_USE', message: 'somebody has it' },
+      closeCode: 4409,
+    };
+    lane.socket.terminate();
+    await vi.waitFor(() => expect(lane.queries.length).toBeGreaterThan(60), { timeout: 5_000 });
+    lane.refusal = undefined;
+    await vi.waitFor(() => expect(session.state).toBe('open'));
+    expect(told).toEqual(['CONNECTION_LOST', 'SESSION_NAME_IN_USE', undefined]);
+  });
+
+  test('that says nothing any more is given up: its frames are lost, and the next ones go another way', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { lineTimeoutMs: 50 });
+    const [states, lost]: [string[], number[]] = [[], []];
+    session.on('state', ({ state }) => states.push(state));
+    session.on('dropped', ({ seqs, cause }) => cause === 'lost' && lost.push(...seqs));
+    await sendWhenReady(session);
+    lane.mute = lane.socket;
+    await vi.waitFor(() => expect(states).toEqual(['reconnecting', 'open']), { timeout: 10_000 });
+    expect(lost).toEqual([1]);
+    const seq = await sendWhenReady(session);
+    lane.answer(seq);
+    await vi.waitFor(() => expect(session.metrics()).toMatchObject({ results: 1, unanswered: 0 }));
+  });
+
   test('ends the session when reconnecting is off', async () => {
     const lane = await ScriptedLane.start();
     const session = await connect(lane, { reconnect: false });
@@ -424,6 +458,20 @@ describe('a lost connection', () => {
 });
 
 describe('closing', () => {
+  test('from within the first thing that a new connection tells leaves nothing behind', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane, { lineTimeoutMs: 10 });
+    const states: string[] = [];
+    session.on('state', ({ state }) => states.push(state));
+    session.on('grant', () => void session.close());
+    lane.socket.terminate();
+    await vi.waitFor(() => expect(states).toEqual(['reconnecting', 'closed']));
+    const asked = lane.received.length;
+    await session.close();
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(lane.received.length).toBe(asked);
+  });
+
   test('ends what is read and waited for, once', async () => {
     const lane = await ScriptedLane.start();
     const session = await connect(lane);

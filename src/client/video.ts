@@ -20,7 +20,7 @@ import type { ClockEstimate } from './clock-sync.ts';
 import type { Unsubscribe } from './emitter.ts';
 import { Emitter } from './emitter.ts';
 import { DurationHistogram } from './histogram.ts';
-import type { LinkSettings, SessionState, StateChange } from './link.ts';
+import type { Identity, LinkSettings, SessionState, StateChange } from './link.ts';
 import { Link } from './link.ts';
 import { LiveQueue } from './live-queue.ts';
 import { sessionUrl } from './socket.ts';
@@ -46,10 +46,6 @@ export interface ConnectVideoOptions extends LinkSettings {
   readonly budgetMs?: number;
   /** Class of the session's frames that name none, and of the session until its first frame; normal unless told otherwise. */
   readonly priority?: Priority;
-  /** The session's name; the server makes one up otherwise. */
-  readonly clientId?: string;
-  /** Of an earlier `welcome` for the same `clientId`: takes that session up again. */
-  readonly token?: string;
   /** How the server writes its messages; `json` unless told otherwise. */
   readonly format?: MessageFormat;
   /** While the socket holds more unsent bytes than this, no frame goes; 256 KiB unless told otherwise. */
@@ -115,6 +111,7 @@ export interface VideoMetrics {
   readonly clock: ClockEstimate;
 }
 
+/** Times of the link's own clock. */
 interface UnansweredFrame {
   readonly captureTimeMs: number;
   readonly sentTimeMs: number;
@@ -160,7 +157,8 @@ export class VideoSession {
     this.#link = new Link<WelcomeMessage, ServerMessage>(
       {
         settings: options,
-        address: (last) => addressOf(options, last),
+        lane: LANE_PATH,
+        address: (identity) => addressOf(options, identity),
         decode: decodeServerMessage,
         encodeClock: (request) => JSON.stringify(request),
       },
@@ -169,6 +167,7 @@ export class VideoSession {
         onMessage: (message) => this.#onMessage(message),
         onLost: () => this.#giveUpUnanswered(),
         onState: (change) => this.#onState(change),
+        onFault: (error) => this.#emitter.emit('error', { error }),
       },
     );
   }
@@ -214,7 +213,7 @@ export class VideoSession {
       return undefined;
     }
     const seq = ++this.#lastSeq;
-    const captureTimeMs = frame.captureTimeMs ?? nowMs;
+    const captureTimeMs = frame.captureTimeMs === undefined ? nowMs : this.#link.toOwnMs(frame.captureTimeMs);
     const message = encodeFrame({
       seq,
       captureTimeMs: captureTimeMs + this.#link.offsetMs(nowMs),
@@ -288,7 +287,7 @@ export class VideoSession {
 
   /** The server's time for a moment on the client's clock, both Unix ms; good to ± `metrics().clock.uncertaintyMs`. */
   toServerTimeMs(clientTimeMs: number): number {
-    return clientTimeMs + this.#link.offsetMs(this.#link.clock.now());
+    return this.#link.toServerMs(clientTimeMs);
   }
 
   metrics(): VideoMetrics {
@@ -360,7 +359,13 @@ export class VideoSession {
     this.#counts.results++;
     this.#roundTrips.record(receivedTimeMs - frame.sentTimeMs);
     const { uncertaintyMs: clockUncertaintyMs } = this.#link.clockEstimate();
-    const received: VideoResult = { result, ...frame, receivedTimeMs, clockUncertaintyMs };
+    const received: VideoResult = {
+      result,
+      captureTimeMs: this.#link.toWallMs(frame.captureTimeMs),
+      sentTimeMs: this.#link.toWallMs(frame.sentTimeMs),
+      receivedTimeMs: this.#link.toWallMs(receivedTimeMs),
+      clockUncertaintyMs,
+    };
     for (const queue of this.#queues) queue.push(received);
     this.#emitter.emit('result', received);
     this.#wake();
@@ -458,10 +463,8 @@ export class VideoSession {
 
 const PRIORITY_NAMES = Object.keys(Priority) as (keyof typeof Priority)[];
 
-function addressOf(options: ConnectVideoOptions, last: WelcomeMessage | undefined): string {
+function addressOf(options: ConnectVideoOptions, identity: Identity): string {
   const { url, pipeline, model, confidence, format, budgetMs: budget_ms } = options;
   const priority = PRIORITY_NAMES.find((name) => Priority[name] === options.priority);
-  const client_id = last?.client_id ?? options.clientId;
-  const token = last?.token ?? options.token;
-  return sessionUrl(url, LANE_PATH, { pipeline, model, confidence, format, budget_ms, priority, client_id, token });
+  return sessionUrl(url, LANE_PATH, { pipeline, model, confidence, format, budget_ms, priority, ...identity });
 }

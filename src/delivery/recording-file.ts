@@ -1,11 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { open, rename } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { compressFrameSync } from 'lz4-napi';
 import { McapWriter } from '@mcap/core';
 import { SightlineError } from '../base/errors.ts';
 import type { Payload } from '../protocol/payload.ts';
-import { channelSchema, FORM_KEY, toForeign, toNs, type MessageForm } from './recording-format.ts';
+import { channelSchema } from './foreign-schema.ts';
+import { FORM_KEY, isSayable, toForeign, toNs, type ForeignMessage, type MessageForm } from './recording-format.ts';
 
 export const RECORDING_COMPRESSIONS = ['zstd', 'lz4', 'none'] as const;
 export type RecordingCompression = (typeof RECORDING_COMPRESSIONS)[number];
@@ -44,27 +46,31 @@ export class RecordingFile {
   readonly path: string;
   readonly #handle: FileHandle;
   readonly #writer: McapWriter;
-  readonly #written: { bytes: number };
+  readonly #output: { bytes: number };
   readonly #channels = new Map<string, Channel>();
   #messages = 0;
+  #written = 0;
+  #oddTimes = 0;
 
   private constructor(path: string, handle: FileHandle, options: RecordingFileOptions) {
     this.path = path;
     this.#handle = handle;
-    this.#written = { bytes: 0 };
+    this.#output = { bytes: 0 };
     const { compression } = options;
     this.#writer = new McapWriter({
-      writable: fileWritable(handle, this.#written),
+      writable: fileWritable(handle, this.#output),
       chunkSize: options.chunkBytes,
       ...(compression !== 'none' && { compressChunk: (chunk) => compress(chunk, compression) }),
     });
   }
 
-  static async create(path: string, options: RecordingFileOptions): Promise<RecordingFile> {
+  /** `roomBytes`: so much has to find room on the disk, beyond what is written at once. */
+  static async create(path: string, options: RecordingFileOptions, roomBytes = 0): Promise<RecordingFile> {
     return await asOutput(path, async () => {
-      const file = new RecordingFile(path, await open(`${path}.part`, 'w'), options);
+      const file = new RecordingFile(path, await open(partOf(path), 'w'), options);
       try {
         await file.#writer.start({ profile: '', library: 'sightline' });
+        await probe(file.#handle, file.bytes, roomBytes);
       } catch (thrown) {
         await file.abandon();
         throw thrown;
@@ -75,16 +81,27 @@ export class RecordingFile {
 
   /** On the disk; what waits in the chunk is not among them. */
   get bytes(): number {
-    return this.#written.bytes;
+    return this.#output.bytes;
   }
 
   get messages(): number {
     return this.#messages;
   }
 
+  /** Of `messages` those that are on the disk: in chunks that were written whole. */
+  get written(): number {
+    return this.#written;
+  }
+
+  /** Messages whose publisher's time cannot be said: the nearest that can stands in the file. */
+  get oddTimes(): number {
+    return this.#oddTimes;
+  }
+
+  /** Errors: PAYLOAD_BAD for what JSON cannot say; nothing is written then. */
   async write(message: RecordedMessage): Promise<void> {
-    const { topic, seq, logTimeMs, publishTimeMs, payload } = message;
-    const foreign = toForeign(payload, publishTimeMs, topic);
+    const { seq, logTimeMs, publishTimeMs } = message;
+    const foreign = foreignOf(message);
     await asOutput(this.path, async () => {
       const channel = await this.#channel(message, foreign.form);
       // Readers sort by log time: within a topic it rises always, so that they keep the order of the topic.
@@ -92,9 +109,13 @@ export class RecordingFile {
       channel.lastLogTimeNs = logTime;
       const publishTime = toNs(publishTimeMs);
       const sequence = seq % SEQUENCE_MODULUS;
+      const bytesBefore = this.bytes;
       await this.#writer.addMessage({ channelId: channel.id, sequence, logTime, publishTime, data: foreign.json });
+      this.#messages++;
+      if (!isSayable(publishTimeMs)) this.#oddTimes++;
+      // The writer writes when a chunk is full, this message included.
+      if (this.bytes > bytesBefore) this.#written = this.#messages;
     });
-    this.#messages++;
   }
 
   /** Writes the last chunk, the index and `metadata`, and gives the file its name. */
@@ -104,16 +125,18 @@ export class RecordingFile {
         await this.#writer.addMetadata({ name: 'sightline.recording', metadata: new Map(metadata) });
         await this.#writer.end();
         await this.#handle.sync();
+        this.#written = this.#messages;
       } finally {
         await this.#handle.close();
       }
-      await rename(`${this.path}.part`, this.path);
+      await rename(partOf(this.path), this.path);
     });
   }
 
-  /** Lets go of the file as it is, under its unfinished name. */
+  /** Lets go of the file as it is, under its unfinished name; one without a message that can be read is deleted. */
   async abandon(): Promise<void> {
     await this.#handle.close().catch(() => undefined);
+    if (this.#written === 0) await rm(partOf(this.path), { force: true }).catch(() => undefined);
   }
 
   /** A topic has one channel for each form of its messages, made when the first one comes. */
@@ -133,6 +156,27 @@ export class RecordingFile {
     this.#channels.set(key, channel);
     return channel;
   }
+}
+
+function foreignOf({ payload, publishTimeMs, topic }: RecordedMessage): ForeignMessage {
+  try {
+    return toForeign(payload, publishTimeMs, topic);
+  } catch (cause) {
+    throw new SightlineError('PAYLOAD_BAD', `a message of "${topic}" is no value that JSON can say`, { cause });
+  }
+}
+
+/** What a file is called until it is finished. */
+export function partOf(path: string): string {
+  return `${path}.part`;
+}
+
+/** Throws when so many bytes more find no room. They are no zeros, which some file systems store without any. */
+async function probe(handle: FileHandle, at: number, bytes: number): Promise<void> {
+  if (bytes === 0) return;
+  await handle.write(randomBytes(bytes), 0, bytes, at);
+  await handle.sync();
+  await handle.truncate(at);
 }
 
 function fileWritable(handle: FileHandle, written: { bytes: number }) {

@@ -21,50 +21,24 @@ export interface ForeignMessage {
   readonly json: Uint8Array;
 }
 
-/** A JSON Schema (2020-12), as far as it is used here. */
-export interface JsonSchema {
-  readonly type?: string;
-  readonly title?: string;
-  readonly contentEncoding?: string;
-  readonly properties?: Readonly<Record<string, JsonSchema>>;
-  readonly items?: JsonSchema;
-}
-
-export interface ChannelSchema {
-  readonly name: string;
-  readonly schema: JsonSchema;
-}
-
-/** Deeper, and beyond so many properties, a schema says "anything": it is to help a person find a field. */
-const SCHEMA_DEPTH_MAX = 12;
-const SCHEMA_PROPERTIES_MAX = 2_000;
 const NS_PER_MS = 1_000_000;
 
-const TIMESTAMP: JsonSchema = {
-  type: 'object',
-  title: 'time',
-  properties: { sec: { type: 'integer' }, nsec: { type: 'integer' } },
-};
-/** https://docs.foxglove.dev/docs/sdk/schemas/compressed-image */
-const COMPRESSED_IMAGE: ChannelSchema = {
-  name: 'foxglove.CompressedImage',
-  schema: {
-    type: 'object',
-    properties: {
-      timestamp: TIMESTAMP,
-      frame_id: { type: 'string' },
-      data: { type: 'string', contentEncoding: 'base64' },
-      format: { type: 'string' },
-    },
-  },
-};
-const BYTES: ChannelSchema = {
-  name: 'sightline.Bytes',
-  schema: { type: 'object', properties: { data: { type: 'string', contentEncoding: 'base64' } } },
-};
+/** What MCAP and Foxglove can say, u64 nanoseconds: 1970 to July 2554. */
+const NS_MAX = 2n ** 64n - 1n;
+const MS_MAX = Number(NS_MAX / BigInt(NS_PER_MS));
+const SECONDS_MAX = 2 ** 32 - 1;
 
-/** Unix milliseconds with a fraction as nanoseconds, without the loss that a product of doubles would have. */
+/** Whether `toNs` can say this time. */
+export function isSayable(ms: number): boolean {
+  return ms >= 0 && ms <= MS_MAX;
+}
+
+/**
+ * Unix milliseconds with a fraction as nanoseconds, without the loss that a product of doubles would have. A time that
+ * cannot be said becomes the nearest that can.
+ */
 export function toNs(ms: number): bigint {
+  if (!isSayable(ms)) return ms > 0 ? NS_MAX : 0n;
   const whole = Math.floor(ms);
   return BigInt(whole) * BigInt(NS_PER_MS) + BigInt(Math.round((ms - whole) * NS_PER_MS));
 }
@@ -73,13 +47,36 @@ export function toMs(ns: bigint): number {
   return Number(ns / BigInt(NS_PER_MS)) + Number(ns % BigInt(NS_PER_MS)) / NS_PER_MS;
 }
 
+/** Unix ms as the timestamp of Foxglove's schemas; one that it cannot say becomes the nearest that it can. */
+export function toTimestamp(ms: number): { readonly sec: number; readonly nsec: number } {
+  const sec = Math.floor(ms / 1000);
+  if (!(sec >= 0)) return { sec: 0, nsec: 0 };
+  if (sec > SECONDS_MAX) return { sec: SECONDS_MAX, nsec: 999_999_999 };
+  return { sec, nsec: Math.floor((ms - sec * 1000) * NS_PER_MS) };
+}
+
+/** Cheap, however large the message is. */
+export function formOf(payload: Payload): MessageForm {
+  const { raw } = payload;
+  if (raw !== undefined) return isJpeg(raw) ? 'jpeg' : 'bytes';
+  return payload.isObject ? 'object' : 'value';
+}
+
 /** `timeMs`: the message's own time, Unix ms. `source`: whose picture it is, for `frame_id`. */
 export function toForeign(payload: Payload, timeMs: number, source: string): ForeignMessage {
-  const { raw } = payload;
-  if (raw !== undefined) return isJpeg(raw) ? picture(raw, timeMs, source) : encode('bytes', { data: base64(raw) });
-  return isObject(payload.value())
-    ? { form: 'object', json: payload.json() }
-    : { form: 'value', json: wrapped(payload.json()) };
+  const form = formOf(payload);
+  switch (form) {
+    case 'object':
+      return { form, json: payload.json() };
+    case 'value':
+      return { form, json: Buffer.concat([Buffer.from('{"value":'), payload.json(), Buffer.from('}')]) };
+    case 'bytes':
+      return { form, json: withBase64('{"data":"', payload.raw!, '"}') };
+    case 'jpeg': {
+      const head = JSON.stringify({ timestamp: toTimestamp(timeMs), frame_id: source, format: 'jpeg' });
+      return { form, json: withBase64(`${head.slice(0, -1)},"data":"`, payload.raw!, '"}') };
+    }
+  }
 }
 
 /** The message that `toForeign` was given. `form` undefined: a file of somebody else. Throws PAYLOAD_BAD. */
@@ -92,42 +89,6 @@ export function fromForeign(form: string | undefined, encoding: string, data: Ui
     : Payload.bytes(Buffer.from(String(field(wrapper, 'data')), 'base64'));
 }
 
-/** What a channel is called and how its messages are laid out, judged by one message of it. */
-export function channelSchema(topic: string, form: MessageForm, payload: Payload): ChannelSchema {
-  if (form === 'jpeg') return COMPRESSED_IMAGE;
-  if (form === 'bytes') return BYTES;
-  const value = form === 'value' ? { value: payload.value() } : payload.value();
-  return { name: wellKnownName(value) ?? topic, schema: inferSchema(value) };
-}
-
-/** Integers are called numbers: the next message may hold a fraction. A list is described by its first element. */
-export function inferSchema(value: unknown): JsonSchema {
-  let propertiesLeft = SCHEMA_PROPERTIES_MAX;
-  const infer = (part: unknown, depth: number): JsonSchema => {
-    if (typeof part === 'number' || typeof part === 'string' || typeof part === 'boolean') return { type: typeof part };
-    if (part === null || part === undefined || depth >= SCHEMA_DEPTH_MAX) return {};
-    if (Array.isArray(part)) return { type: 'array', items: part.length > 0 ? infer(part[0], depth + 1) : {} };
-    const entries = Object.entries(part).slice(0, propertiesLeft);
-    propertiesLeft -= entries.length;
-    // `fromEntries` defines properties: a key `__proto__` stays a key.
-    return { type: 'object', properties: Object.fromEntries(entries.map(([key, v]) => [key, infer(v, depth + 1)])) };
-  };
-  return infer(value, 0);
-}
-
-/**
- * Foxglove's panels find what they can show by the schema's name (https://docs.foxglove.dev/docs/sdk/schemas): a message
- * that has the fields of such a schema gets its name.
- */
-function wellKnownName(value: unknown): string | undefined {
-  if (hasNumbers(value, ['latitude', 'longitude'])) return 'foxglove.LocationFix';
-  const pose = field(value, 'pose');
-  const isPose =
-    hasNumbers(field(pose, 'position'), ['x', 'y', 'z']) &&
-    hasNumbers(field(pose, 'orientation'), ['x', 'y', 'z', 'w']);
-  return isPose && typeof field(value, 'frame_id') === 'string' ? 'foxglove.PoseInFrame' : undefined;
-}
-
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
@@ -136,26 +97,10 @@ function field(value: unknown, key: string): unknown {
   return isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
 }
 
-function hasNumbers(value: unknown, keys: readonly string[]): boolean {
-  return keys.every((key) => typeof field(value, key) === 'number');
-}
-
-function picture(bytes: Uint8Array, timeMs: number, source: string): ForeignMessage {
-  const sec = Math.floor(timeMs / 1000);
-  const nsec = Math.floor((timeMs - sec * 1000) * NS_PER_MS);
-  return encode('jpeg', { timestamp: { sec, nsec }, frame_id: source, data: base64(bytes), format: 'jpeg' });
-}
-
-function encode(form: MessageForm, value: object): ForeignMessage {
-  return { form, json: Buffer.from(JSON.stringify(value)) };
-}
-
-function wrapped(json: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from('{"value":'), json, Buffer.from('}')]);
-}
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+/** Base64 needs no escapes in JSON: a large message is not gone through again for them. */
+function withBase64(before: string, bytes: Uint8Array, after: string): Uint8Array {
+  const base64 = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');
+  return Buffer.concat([Buffer.from(before), Buffer.from(base64, 'latin1'), Buffer.from(after)]);
 }
 
 function isJpeg(bytes: Uint8Array): boolean {

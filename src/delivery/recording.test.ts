@@ -1,19 +1,21 @@
-import { mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 import { McapIndexedReader, McapStreamReader } from '@mcap/core';
 import fc from 'fast-check';
 import { compressFrameSync, decompressFrameSync } from 'lz4-napi';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { ManualClock, systemClock, type Clock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { Payload } from '../protocol/payload.ts';
 import { Hub } from '../stream/hub.ts';
 import { Topics } from '../stream/topics.ts';
-import { inferSchema, toMs, toNs } from './recording-format.ts';
+import { toMs, toNs } from './recording-format.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './recording.ts';
-import { lz4SizeBound, RecordingSource } from './replay-file.ts';
+import { lz4SizeBound } from './mcap-block.ts';
+import { RecordingSource } from './replay-file.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -153,6 +155,27 @@ describe('a recording', () => {
     expect(reader.channelsById.size).toBe(2);
   });
 
+  test('log times follow the wall clock when it is set forward; set back they go on rising within the file', async () => {
+    const clock = new ManualClock(1_000_000);
+    const { topics } = setUp(100, clock);
+    const recorder = await record('a.mcap', {}, clock);
+    recorder.followTopics(topics, 'a');
+    const publish = async (n: number) => {
+      topics.publish('a', { payload: Payload.of({ n }) });
+      await expect.poll(() => recorder.report().recorded).toBe(n);
+      clock.advance(1_000);
+    };
+    await publish(1);
+    clock.stepWall(500_000);
+    await publish(2);
+    clock.stepWall(-900_000);
+    await publish(3);
+    await recorder.finish();
+    const { messages } = await readIndexed(join(folder, 'a.mcap'));
+    expect(messages.map(({ logTime }) => toMs(logTime))).toEqual([1_000_000, 1_501_000, 1_502_000]);
+    expect(messages.map(({ publishTime }) => toMs(publishTime))).toEqual([1_000_000, 1_501_000, 602_000]);
+  });
+
   test('rotates by size and by time, and keeps so many files', async () => {
     const clock = new ManualClock();
     const { topics } = setUp(4_096, clock);
@@ -274,6 +297,130 @@ describe('what goes wrong', () => {
     expect(topics.publish('t', { payload: Payload.of(2) }).seq).toBe(2);
   });
 
+  test('a file that cannot be begun is tried again until it can be; what finds no room meanwhile is lost and counted', async () => {
+    const { topics } = setUp(50);
+    const gone = join(folder, 'disk');
+    await mkdir(gone);
+    const told: string[] = [];
+    const recorder = await Recorder.start({
+      path: join(gone, 'a.mcap'),
+      clock: systemClock,
+      settings: { ...RECORDING_DEFAULTS, chunkBytes: 1, rotateBytes: 1, retryMs: 10 },
+      onInterrupted: ({ code }) => told.push(code),
+      onResumed: (path) => told.push(path),
+    });
+    recorder.followTopics(topics, '#');
+    await rename(gone, `${gone}.away`);
+    topics.publish('t', { payload: Payload.of(1) });
+    await expect.poll(() => recorder.status.state).toBe('interrupted');
+    expect(recorder.status).toMatchObject({ error: 'its folder does not exist', interruptions: 1 });
+    for (let n = 2; n <= 101; n++) topics.publish('t', { payload: Payload.of(n) });
+    await expect.poll(() => recorder.status.lost).toBeGreaterThanOrEqual(50);
+    await rename(`${gone}.away`, gone);
+    await expect.poll(() => recorder.status.state).toBe('recording');
+    const { recorded, lost, interruptions, files } = await recorder.finish();
+    expect([recorded + lost, interruptions]).toEqual([101, 1]);
+    expect(told).toEqual(['OUTPUT_FAILED', join(gone, 'a-2.mcap')]);
+    const values = [];
+    // The last one was begun when the one before it was full.
+    for (const path of files.slice(0, -1)) {
+      await using source = await RecordingSource.open(path);
+      for await (const { payload } of source.messages(0)) values.push(payload.value());
+    }
+    expect(values).toHaveLength(recorded);
+    expect([values[0], values.at(-1)]).toEqual([1, 101]);
+    expect((await readIndexed(files.at(-1)!)).metadata[0]!.get('lost')).toBe(String(lost));
+  });
+
+  /** A file that takes so many bytes and fails then, as a disk does that is full: a pipe whose reader goes away. */
+  async function fullAfter(path: string, bytes: number): Promise<void> {
+    execFileSync('mkfifo', [path]);
+    const reader = spawn('head', ['-c', String(bytes), path], { stdio: 'ignore' });
+    onTestFinished(() => void reader.kill());
+  }
+
+  test.skipIf(process.platform !== 'linux').each([
+    ['goes on in another file', 20, 1],
+    ['ends', 0, 0],
+  ])(
+    'a write that fails half-way: the recording %s, and its accounts tell what is on the disk',
+    async (_, retryMs, more) => {
+      const { topics } = setUp();
+      const path = join(folder, 'a.mcap');
+      await fullAfter(`${path}.part`, 6_000);
+      const recorder = await Recorder.start({
+        path,
+        clock: systemClock,
+        settings: { ...RECORDING_DEFAULTS, compression: 'none', chunkBytes: 1_000, retryMs },
+      });
+      recorder.followTopics(topics, '#');
+      let published = 0;
+      // It may have gone on already when somebody looks.
+      const isOver = (): boolean => recorder.status.state === 'failed' || recorder.status.interruptions > 0;
+      const fill = async (): Promise<boolean> => {
+        for (let i = 0; i < 10 && !isOver(); i++) topics.publish('t', { payload: Payload.of({ n: published++ }) });
+        await new Promise((resolve) => setImmediate(resolve));
+        return isOver();
+      };
+      await expect.poll(fill, { interval: 1, timeout: 5_000 }).toBe(true);
+      if (more) await expect.poll(() => recorder.status.state).toBe('recording');
+      for (let i = 0; i < more * 5; i++) topics.publish('t', { payload: Payload.of({ n: published++ }) });
+      await recorder.finish().catch(() => undefined);
+      const { recorded, lost, files } = recorder.report();
+      expect([recorded > 0, lost > 0, recorded + lost]).toEqual([true, true, published]);
+      expect(files).toEqual(more ? [`${path}.part`, join(folder, 'a-2.mcap')] : [`${path}.part`]);
+      if (!more) return;
+      const { messages, metadata } = await readIndexed(files[1]!);
+      // The chunk that failed is lost; what came after it was kept.
+      const firstKept = messages[0]!.sequence;
+      expect(messages.map(({ sequence }) => sequence)).toEqual(messages.map((__, i) => firstKept + i));
+      expect(messages.at(-1)!.sequence).toBe(published);
+      expect(lost).toBe(firstKept - 1 - (recorded - messages.length));
+      expect(metadata[0]!.get('lost')).toBe(String(lost));
+      expect(metadata[0]!.get('interruptions')).toBe('1');
+    },
+  );
+
+  test('times that MCAP cannot say are the nearest that it can, and are counted', async () => {
+    const { topics } = setUp();
+    const recorder = await record('a.mcap');
+    recorder.followTopics(topics, '#');
+    const times = [-5, -0, 0, 5.25, 18_446_744_073_709, 18_446_744_073_710, 1e300, Infinity, Number.NaN];
+    for (const timeMs of times) topics.publish('t', { payload: Payload.of({}), timeMs });
+    const { odd_times: odd, files } = await recorder.finish();
+    const last = 2n ** 64n - 1n;
+    const { messages, metadata } = await readIndexed(files[0]!);
+    expect(messages.map(({ publishTime }) => publishTime)).toEqual([
+      0n,
+      0n,
+      0n,
+      5_250_000n,
+      18_446_744_073_709_000_000n,
+      last,
+      last,
+      last,
+      0n,
+    ]);
+    expect([odd, metadata[0]!.get('odd_times')]).toEqual([5, '5']);
+    // A zero of its own is one that a publisher said.
+    await using source = await RecordingSource.open(files[0]!);
+    const back = [];
+    for await (const { publishTimeMs } of source.messages(0)) back.push(publishTimeMs);
+    expect(back.slice(0, 4)).toEqual([0, 0, 0, 5.25]);
+  });
+
+  test('every topic is in the accounts, however many there are', async () => {
+    const hub = new Hub({ clock: systemClock, streamsMax: 2_000 });
+    const recorder = await record('a.mcap');
+    for (let n = 0; n < 1_500; n++) {
+      const stream = hub.create<number>(`s${n}`, { capacity: 4 });
+      recorder.follow(stream, `t/${n}`, ({ data }) => ({ timeMs: 1, payload: Payload.of(data) }));
+      stream.publish({ data: n });
+    }
+    const { recorded, topics } = await recorder.finish();
+    expect([recorded, topics.length]).toEqual([1_500, 1_500]);
+  });
+
   test.each([
     ['empty', Buffer.alloc(0), /it is empty/],
     ['garbage', Buffer.from('this is no recording at all'), /it is no MCAP file/],
@@ -359,21 +506,4 @@ test('times survive as nanoseconds', () => {
     }),
   );
   expect(toNs(1_700_000_000_000.25)).toBe(1_700_000_000_000_250_000n);
-});
-
-test('a schema names every field, down to a limit, and a key of prototypes is a key', () => {
-  expect(inferSchema(JSON.parse('{"a":[{"b":1}],"c":null,"d":[],"__proto__":true}'))).toEqual({
-    type: 'object',
-    properties: Object.fromEntries([
-      ['a', { type: 'array', items: { type: 'object', properties: { b: { type: 'number' } } } }],
-      ['c', {}],
-      ['d', { type: 'array', items: {} }],
-      ['__proto__', { type: 'boolean' }],
-    ]),
-  });
-  const wide = inferSchema(Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`k${i}`, i])));
-  expect(Object.keys(wide.properties!)).toHaveLength(2_000);
-  let deep: unknown = 1;
-  for (let i = 0; i < 30; i++) deep = { deep };
-  expect(JSON.stringify(inferSchema(deep)).match(/deep/g)).toHaveLength(12);
 });

@@ -1,14 +1,14 @@
 import { rm } from 'node:fs/promises';
-import { extname } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Clock } from '../base/clock.ts';
+import { basename, extname } from 'node:path';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { wallAheadMs, type Clock } from '../base/clock.ts';
 import { toSightlineError, type SightlineError } from '../base/errors.ts';
 import type { Sample } from '../base/sample.ts';
 import type { Payload } from '../protocol/payload.ts';
-import type { Reader } from '../stream/reader.ts';
+import type { Reader, ReaderCounts } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { Topics } from '../stream/topics.ts';
-import { RecordingFile, type RecordingFileOptions } from './recording-file.ts';
+import { partOf, RecordingFile, type RecordingFileOptions } from './recording-file.ts';
 
 export interface RecordingSettings extends RecordingFileOptions {
   /** A new file is begun after so many bytes on the disk, or so long; 0: never. */
@@ -16,6 +16,11 @@ export interface RecordingSettings extends RecordingFileOptions {
   readonly rotateMs: number;
   /** Files of one recording that are kept: beyond that the oldest is deleted. */
   readonly filesMax: number;
+  /**
+   * When the file cannot be written any more, a new one is tried after so long, again and again, and what finds no room in the rings
+   * meanwhile is lost and counted; 0: the recording ends.
+   */
+  readonly retryMs: number;
 }
 
 export const RECORDING_DEFAULTS: RecordingSettings = {
@@ -24,6 +29,7 @@ export const RECORDING_DEFAULTS: RecordingSettings = {
   rotateBytes: 0,
   rotateMs: 0,
   filesMax: 1_000,
+  retryMs: 0,
 };
 
 export interface RecorderOptions {
@@ -31,8 +37,14 @@ export interface RecorderOptions {
   readonly path: string;
   readonly clock: Clock;
   readonly settings: RecordingSettings;
+  /** What goes into the metadata of every file beside the recording's own accounts. */
+  readonly notes?: () => Readonly<Record<string, string>>;
   /** The recording has ended by an error. Nothing is read any more; what was written stays. */
   readonly onFailed?: (error: SightlineError) => void;
+  /** The file cannot be written; a new one is tried every `retryMs`. */
+  readonly onInterrupted?: (error: SightlineError) => void;
+  /** It goes on, in this file. */
+  readonly onResumed?: (path: string) => void;
 }
 
 /** How a sample of any stream becomes a message of the recording; undefined leaves it out. */
@@ -42,26 +54,53 @@ export interface TopicRecord {
   readonly topic: string;
   readonly epoch: string;
   readonly recorded: number;
-  /** Lost because the disk was too slow, expired meanwhile, or unread when their stream closed. */
+  /** Lost because the disk was full or too slow, expired meanwhile, or unread when their stream closed. */
   readonly lost: number;
   readonly queued: number;
 }
 
 export interface RecordingReport {
+  /** Those that were never finished end in `.part`. */
   readonly files: readonly string[];
   readonly recorded: number;
   readonly lost: number;
+  /** Messages whose publisher's time the format cannot say: the nearest that it can stands in the file. */
+  readonly odd_times: number;
+  /** How often no file could be written for a while. */
+  readonly interruptions: number;
   /** In all files, those deleted since included. */
   readonly bytes: number;
   readonly topics: readonly TopicRecord[];
 }
 
+/** How a recording is, for `/health` and the metrics. */
+export interface RecordingStatus {
+  /** `interrupted`: it is tried again; `failed`: it has ended. */
+  readonly state: 'recording' | 'interrupted' | 'failed';
+  /** The newest, without its folder. */
+  readonly file: string;
+  readonly files: number;
+  readonly recorded: number;
+  readonly lost: number;
+  readonly queued: number;
+  readonly odd_times: number;
+  readonly interruptions: number;
+  readonly bytes: number;
+  readonly error: string | null;
+}
+
 interface Followed {
   readonly topic: string;
   readonly epoch: string;
-  readonly reader: Reader<unknown>;
   readonly toRecorded: ToRecorded<unknown>;
+  /** Undefined once its stream has closed: the ring is not kept for the accounts. */
+  reader: Reader<unknown> | undefined;
+  counts: () => ReaderCounts;
   leftOut: number;
+  /** Taken from the reader, and lost: with a chunk that did not get to the disk, or because JSON cannot say it. */
+  unwritten: number;
+  /** Its accounts are in the sums alone. */
+  isForgotten: boolean;
 }
 
 interface Taken {
@@ -85,17 +124,30 @@ export class Recorder implements AsyncDisposable {
   readonly #followed = new Map<Stream<unknown>, Followed>();
   /** Those whose reader has something to give. */
   readonly #ready = new Set<Followed>();
-  readonly #ended: TopicRecord[] = [];
+  /** Streams that have closed. */
+  readonly #ended: Followed[] = [];
   readonly #unwatch: (() => void)[] = [];
   readonly #files: string[];
   readonly #running: Promise<void>;
+  /** The last one that was begun. */
   #file: RecordingFile;
+  #isFileOpen = true;
+  /** Taken and not handed to the file yet. */
+  readonly #taken: Taken[] = [];
+  /** Whose messages are in the file's chunk, and not on the disk yet. */
+  #inChunk: Followed[] = [];
   #fileOpenedMs: number;
+  /** By how much the time of day is ahead of the clock; of one file it never falls, so that its log times rise when the clock is set back. */
+  #aheadMs: number;
   #fileNumber = 1;
   #closedBytes = 0;
-  #forgotten = { recorded: 0, lost: 0 };
+  #closedOddTimes = 0;
+  #interruptions = 0;
+  readonly #stop = new AbortController();
+  readonly #forgotten = { recorded: 0, lost: 0 };
   #stopping = false;
   #failure: SightlineError | undefined;
+  #interruption: SightlineError | undefined;
   #wake: () => void = () => {};
 
   private constructor(file: RecordingFile, options: RecorderOptions) {
@@ -103,6 +155,7 @@ export class Recorder implements AsyncDisposable {
     this.#file = file;
     this.#files = [file.path];
     this.#fileOpenedMs = options.clock.now();
+    this.#aheadMs = wallAheadMs(options.clock);
     this.#running = this.#run();
   }
 
@@ -139,24 +192,43 @@ export class Recorder implements AsyncDisposable {
       this.#wake();
     };
     const onClosed = (): void => this.#forget(key, followed);
+    const reader = key.subscribe({ name: 'recording', contract: { kind: 'all' }, onReady, onClosed });
     const followed: Followed = {
       topic,
       epoch,
       toRecorded: toRecorded as ToRecorded<unknown>,
+      reader,
+      counts: () => reader.counts(),
       leftOut: 0,
-      reader: key.subscribe({ name: 'recording', contract: { kind: 'all' }, onReady, onClosed }),
+      unwritten: 0,
+      isForgotten: false,
     };
     this.#followed.set(key, followed);
   }
 
   report(): RecordingReport {
-    const topics = [...this.#ended, ...[...this.#followed.values()].map(accountOf)];
+    const topics = [...this.#ended, ...this.#followed.values()].map(accountOf);
     return {
       files: [...this.#files],
       recorded: this.#forgotten.recorded + sum(topics, ({ recorded }) => recorded),
       lost: this.#forgotten.lost + sum(topics, ({ lost }) => lost),
-      bytes: this.#closedBytes + this.#file.bytes,
+      odd_times: this.#closedOddTimes + (this.#isFileOpen ? this.#file.oddTimes : 0),
+      interruptions: this.#interruptions,
+      bytes: this.#closedBytes + (this.#isFileOpen ? this.#file.bytes : 0),
       topics,
+    };
+  }
+
+  get status(): RecordingStatus {
+    const { files, topics, ...accounts } = this.report();
+    const error = this.#failure ?? this.#interruption;
+    return {
+      state: this.#failure ? 'failed' : this.#interruption ? 'interrupted' : 'recording',
+      file: basename(this.#file.path),
+      files: files.length,
+      ...accounts,
+      queued: sum(topics, ({ queued }) => queued),
+      error: error ? (error.message.split(': ').at(-1) ?? error.message) : null,
     };
   }
 
@@ -165,8 +237,7 @@ export class Recorder implements AsyncDisposable {
    * Errors: OUTPUT_FAILED, also when the recording had failed before.
    */
   async finish(): Promise<RecordingReport> {
-    this.#stopping = true;
-    for (const unwatch of this.#unwatch.splice(0)) unwatch();
+    this.#end();
     this.#wake();
     await this.#running;
     if (this.#failure) throw this.#failure;
@@ -180,39 +251,124 @@ export class Recorder implements AsyncDisposable {
 
   async #run(): Promise<void> {
     try {
-      for (;;) {
-        const slice = this.#take();
-        for (const { from, sample, timeMs, payload } of slice) {
-          const { topic, epoch } = from;
-          const { seq, publishedTimeMs: logTimeMs } = sample;
-          await this.#file.write({ topic, epoch, seq, logTimeMs, publishTimeMs: timeMs, payload });
-        }
-        if (this.#isRotationDue()) await this.#rotate();
-        if (slice.length > 0) await nextTurn();
-        else if (this.#stopping) break;
-        else await this.#untilReady();
-      }
-      // Nothing is queued at this moment: what comes from now on is not the recording's any more.
-      this.#closeReaders();
-      await this.#file.finish(this.#metadata());
+      while (!(await this.#recordOn()));
     } catch (thrown) {
       await this.#fail(toSightlineError(thrown, 'OUTPUT_FAILED'));
     }
   }
 
+  /** Resolves to true when the recording is complete, to false when it goes on in a new file. */
+  async #recordOn(): Promise<boolean> {
+    try {
+      await this.#record();
+      return true;
+    } catch (thrown) {
+      const error = toSightlineError(thrown, 'OUTPUT_FAILED');
+      await this.#giveUpFile();
+      if (this.#options.settings.retryMs === 0 || error.code !== 'OUTPUT_FAILED') throw error;
+      await this.#tryAgain(error);
+      return false;
+    }
+  }
+
+  /** Up to the end of the recording. */
+  async #record(): Promise<void> {
+    for (;;) {
+      if (this.#taken.length === 0) this.#take();
+      this.#aheadMs = Math.max(this.#aheadMs, wallAheadMs(this.#options.clock));
+      const isIdle = this.#taken.length === 0;
+      while (this.#taken.length > 0) {
+        await this.#write(this.#taken[0]!);
+        this.#taken.shift();
+      }
+      if (this.#isRotationDue()) await this.#rotate();
+      if (!isIdle) await nextTurn();
+      else if (this.#stopping) break;
+      else await this.#untilReady();
+    }
+    // Nothing is queued at this moment: what comes from now on is not the recording's any more.
+    this.#closeReaders();
+    await this.#finishFile();
+  }
+
+  async #write({ from, sample, timeMs, payload }: Taken): Promise<void> {
+    const { topic, epoch } = from;
+    const { seq, publishedTimeMs } = sample;
+    const logTimeMs = publishedTimeMs + this.#aheadMs;
+    try {
+      await this.#file.write({ topic, epoch, seq, logTimeMs, publishTimeMs: timeMs, payload });
+    } catch (thrown) {
+      // The file would refuse it again and again.
+      if (toSightlineError(thrown).code === 'PAYLOAD_BAD') return this.#lose(from);
+      throw thrown;
+    }
+    if (this.#file.written === this.#file.messages) this.#inChunk = [];
+    else this.#inChunk.push(from);
+  }
+
+  async #finishFile(): Promise<void> {
+    await this.#file.finish(this.#metadata());
+    this.#inChunk = [];
+    this.#closeFile();
+  }
+
+  /** What it holds up to its last whole chunk stays. */
+  async #giveUpFile(): Promise<void> {
+    if (!this.#isFileOpen) return;
+    this.#closeFile();
+    if (this.#file.written < this.#file.messages) for (const from of this.#inChunk) this.#lose(from);
+    this.#inChunk = [];
+    await this.#file.abandon();
+    this.#files.pop();
+    if (this.#file.written > 0) this.#files.push(partOf(this.#file.path));
+    else this.#fileNumber--;
+  }
+
+  #closeFile(): void {
+    this.#isFileOpen = false;
+    this.#closedBytes += this.#file.bytes;
+    this.#closedOddTimes += this.#file.oddTimes;
+  }
+
+  /** Until a file can be written. Once the recording is to end there is one last attempt. Throws when that fails. */
+  async #tryAgain(error: SightlineError): Promise<void> {
+    const { settings, onInterrupted, onResumed } = this.#options;
+    this.#interruption = error;
+    this.#interruptions++;
+    onInterrupted?.(error);
+    for (;;) {
+      const isLast = this.#stopping;
+      try {
+        if (!isLast) await this.#rest();
+        // Room for a chunk: a file of a few bytes would say nothing.
+        await this.#openFile(Math.ceil(settings.chunkBytes / 4));
+        this.#interruption = undefined;
+        return onResumed?.(this.#file.path);
+      } catch (thrown) {
+        this.#interruption = toSightlineError(thrown, 'OUTPUT_FAILED');
+        if (isLast) throw thrown;
+      }
+    }
+  }
+
+  /** Until it is time to try again, or to end. */
+  async #rest(): Promise<void> {
+    await sleep(this.#options.settings.retryMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+  }
+
   /** The next messages of all topics, taking turns, in the order in which they were published. */
-  #take(): Taken[] {
+  #take(): void {
     const slice: Taken[] = [];
     while (slice.length < SLICE_MESSAGES && this.#ready.size > 0) {
       for (const from of this.#ready) {
-        const sample = from.reader.next();
+        const sample = from.reader?.next();
         const message = sample && from.toRecorded(sample);
         if (sample === undefined) this.#ready.delete(from);
         else if (message === undefined) from.leftOut++;
         else slice.push({ from, sample, ...message });
       }
     }
-    return slice.toSorted((a, b) => a.sample.publishedTimeMs - b.sample.publishedTimeMs);
+    this.#taken.push(...slice.toSorted((a, b) => a.sample.publishedTimeMs - b.sample.publishedTimeMs));
   }
 
   #untilReady(): Promise<void> {
@@ -230,56 +386,90 @@ export class Recorder implements AsyncDisposable {
   }
 
   async #rotate(): Promise<void> {
+    await this.#finishFile();
+    await this.#openFile();
+  }
+
+  async #openFile(roomBytes?: number): Promise<void> {
     const { path, clock, settings } = this.#options;
-    await this.#file.finish(this.#metadata());
-    this.#closedBytes += this.#file.bytes;
-    this.#file = await RecordingFile.create(numbered(path, ++this.#fileNumber), settings);
+    this.#file = await RecordingFile.create(numbered(path, this.#fileNumber + 1), settings, roomBytes);
+    this.#fileNumber++;
+    this.#isFileOpen = true;
     this.#fileOpenedMs = clock.now();
+    this.#aheadMs = wallAheadMs(clock);
     this.#files.push(this.#file.path);
     if (this.#files.length > settings.filesMax) await rm(this.#files.shift()!, { force: true });
   }
 
   /** The accounts since the beginning, as the record `sightline.recording` of a file. */
   #metadata(): Map<string, string> {
-    const { recorded, lost, topics } = this.report();
+    const { recorded, lost, odd_times, interruptions, topics } = this.report();
     return new Map([
       ['file', String(this.#fileNumber)],
       ['recorded', String(recorded)],
       ['lost', String(lost)],
+      ['odd_times', String(odd_times)],
+      ['interruptions', String(interruptions)],
       ['topics', JSON.stringify(topics)],
+      ...Object.entries(this.#options.notes?.() ?? {}),
     ]);
   }
 
   async #fail(error: SightlineError): Promise<void> {
     this.#failure = error;
-    this.#stopping = true;
-    for (const unwatch of this.#unwatch.splice(0)) unwatch();
+    this.#end();
     this.#closeReaders();
-    await this.#file.abandon();
+    await this.#giveUpFile();
+    for (const { from } of this.#taken.splice(0)) this.#lose(from);
     this.#options.onFailed?.(error);
   }
 
+  /** Nothing new is followed; what is queued is still written. */
+  #end(): void {
+    this.#stopping = true;
+    this.#stop.abort();
+    for (const unwatch of this.#unwatch.splice(0)) unwatch();
+  }
+
   #closeReaders(): void {
-    for (const { reader } of this.#followed.values()) reader.close();
+    for (const { reader } of this.#followed.values()) reader?.close();
   }
 
   #forget(stream: Stream<unknown>, followed: Followed): void {
-    this.#followed.delete(stream);
     this.#ready.delete(followed);
-    this.#ended.push(accountOf(followed));
+    // At the end all readers close: their accounts are told one by one, however many there are.
+    if (this.#stopping) return;
+    this.#followed.delete(stream);
+    const counts = followed.counts();
+    followed.counts = () => counts;
+    followed.reader = undefined;
+    this.#ended.push(followed);
     if (this.#ended.length <= ENDED_MAX) return;
-    const { recorded, lost } = this.#ended.shift()!;
-    this.#forgotten = { recorded: this.#forgotten.recorded + recorded, lost: this.#forgotten.lost + lost };
+    const oldest = this.#ended.shift()!;
+    const { recorded, lost } = accountOf(oldest);
+    oldest.isForgotten = true;
+    this.#forgotten.recorded += recorded;
+    this.#forgotten.lost += lost;
+  }
+
+  /** It was taken from its reader and is not on the disk. */
+  #lose(from: Followed): void {
+    if (!from.isForgotten) from.unwritten++;
+    else {
+      this.#forgotten.recorded--;
+      this.#forgotten.lost++;
+    }
   }
 }
 
-function accountOf({ topic, epoch, reader, leftOut }: Followed): TopicRecord {
-  const { delivered, dropped, expired, queued } = reader.counts();
-  const lost = expired + sum(Object.values(dropped), (count) => count);
-  return { topic, epoch, recorded: delivered - leftOut, lost, queued };
+function accountOf({ topic, epoch, counts, leftOut, unwritten }: Followed): TopicRecord {
+  const { delivered, dropped, expired, queued } = counts();
+  const lost = expired + unwritten + sum(Object.values(dropped), (count) => count);
+  return { topic, epoch, recorded: delivered - leftOut - unwritten, lost, queued };
 }
 
 function numbered(path: string, number: number): string {
+  if (number === 1) return path;
   const ending = extname(path);
   return `${path.slice(0, path.length - ending.length)}-${number}${ending}`;
 }

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Clock } from '../base/clock.ts';
-import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { wallTimeMs, type Clock } from '../base/clock.ts';
+import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import { matches } from '../protocol/topic.ts';
 import type { Topics } from '../stream/topics.ts';
 import type { ReplayMessage, ReplaySource } from './replay-file.ts';
@@ -30,6 +30,10 @@ export interface ReplayOptions {
    * live and live plots work; `recorded` leaves them as they were.
    */
   readonly times?: 'now' | 'recorded';
+  /** A longer time without a message is skipped, ms of the recording. Default: an hour. */
+  readonly gapMaxMs?: number;
+  /** Told in a line what a person wants to know: a gap that was skipped, and the first message of each kind that was left out. */
+  readonly say?: (line: string) => void;
 }
 
 export interface ReplayState {
@@ -40,19 +44,29 @@ export interface ReplayState {
   readonly speed: number;
   readonly loop: boolean;
   readonly published: number;
-  /** Messages that were left out: a name that is no topic, one topic too many, or the topics that control replays. */
+  /** Messages, and chunks of a file, that were left out; by the code of the error. */
   readonly refused: number;
+  readonly refused_by: Readonly<Partial<Record<ErrorCode, number>>>;
+  /** Gaps without a message that were skipped, of the recording's time. */
+  readonly skipped_s: number;
   readonly error: string | null;
 }
 
 /** So many messages that are due at once are published before other work of the main thread has its turn. */
 const SLICE_MESSAGES = 64;
+/** A robot that stood over lunch is waited for; a clock that jumped from 1970 to today is not. */
+export const GAP_MAX_MS = 3_600_000;
+/** Kinds of what was left out, and gaps, of which one is said; of further ones only the count grows. */
+const SAID_MAX = 20;
 
 /** Publishes a source again, through the topics that everybody reads, with the pauses that the messages had. */
 export class Replay {
   readonly #options: ReplayOptions;
   readonly #fromMs: number;
-  readonly #toMs: number;
+  /** Grows with a source that goes on beyond the end that it has told, unless a part is played. */
+  #toMs: number;
+  readonly #isPart: boolean;
+  readonly #gapMaxMs: number;
   readonly #running: Promise<void>;
   #speed: number;
   #loop: boolean;
@@ -67,7 +81,9 @@ export class Replay {
   /** Where the last jump led, exactly: the position itself moves on at once. */
   #jumpMs: number;
   #published = 0;
-  #refused = 0;
+  readonly #refusedBy: Partial<Record<ErrorCode, number>> = {};
+  readonly #said = new Set<string>();
+  #skippedMs = 0;
   #wake: () => void = () => {};
 
   /** Plays at once unless `paused`. Errors: USAGE. */
@@ -80,6 +96,8 @@ export class Replay {
     this.#paused = options.paused ?? false;
     this.#fromMs = options.fromMs ?? 0;
     this.#toMs = Math.min(options.toMs ?? durationMs, durationMs);
+    this.#isPart = options.toMs !== undefined;
+    this.#gapMaxMs = options.gapMaxMs ?? GAP_MAX_MS;
     if (!(this.#fromMs >= 0 && this.#fromMs <= this.#toMs)) {
       throw new SightlineError(
         'USAGE',
@@ -96,11 +114,13 @@ export class Replay {
     return {
       state: this.#failure ? 'failed' : this.#ended ? 'ended' : this.#paused ? 'paused' : 'playing',
       position_s: this.#positionMs / 1000,
-      duration_s: (source.endMs - source.startMs) / 1000,
+      duration_s: Math.max(this.#isPart ? 0 : this.#toMs, source.endMs - source.startMs) / 1000,
       speed: this.#speed,
       loop: this.#loop,
       published: this.#published,
-      refused: this.#refused,
+      refused: Object.values(this.#refusedBy).reduce((sum, count) => sum + count, 0),
+      refused_by: { ...this.#refusedBy },
+      skipped_s: this.#skippedMs / 1000,
       error: this.#failure ? `${this.#failure.message} (${this.#failure.code})` : null,
     };
   }
@@ -189,10 +209,14 @@ export class Replay {
   async #playOn(jump: number): Promise<boolean> {
     const { source } = this.#options;
     let slice = 0;
-    for await (const message of source.messages(source.startMs + this.#jumpMs)) {
+    const messages = source.messages(source.startMs + this.#jumpMs, (refusal, topic) => this.#refuse(refusal, topic));
+    for await (const message of messages) {
       const positionMs = message.logTimeMs - source.startMs;
       // A double holds times of today to a quarter of a microsecond.
-      if (positionMs > this.#toMs + 0.001) break;
+      if (positionMs > this.#toMs + 0.001) {
+        if (this.#isPart) break;
+        this.#toMs = positionMs;
+      }
       if (++slice % SLICE_MESSAGES === 0) await nextTurn();
       if (!(await this.#untilDue(Math.min(positionMs, this.#toMs), jump))) return false;
       this.#publish(message, positionMs);
@@ -205,30 +229,49 @@ export class Replay {
       if (this.#closed || jump !== this.#jumps) return false;
       const aheadMs = positionMs - this.#positionMs;
       if (aheadMs <= 0 && !this.#paused) return true;
-      await this.#changed(this.#paused ? Infinity : aheadMs / this.#speed);
+      if (aheadMs > this.#gapMaxMs && !this.#paused) this.#skip(positionMs, aheadMs);
+      else await this.#changed(this.#paused ? Infinity : aheadMs / this.#speed);
     }
+  }
+
+  #skip(positionMs: number, gapMs: number): void {
+    const at = (this.#positionMs / 1000).toFixed(1);
+    this.#say(`gap ${Math.round(positionMs)}`, `after ${at} s there is no message for ${inWords(gapMs)}: skipped`);
+    this.#skippedMs += gapMs;
+    this.#reanchor(positionMs);
   }
 
   #publish({ topic, logTimeMs, publishTimeMs, payload }: ReplayMessage, positionMs: number): void {
     const { topics, prefix = '', times = 'now' } = this.#options;
     const { clockMs, positionMs: anchorMs } = this.#anchor;
-    const dueMs = clockMs + (positionMs - anchorMs) / this.#speed;
+    const dueMs = wallTimeMs(this.#options.clock, clockMs + (positionMs - anchorMs) / this.#speed);
     const timeMs = times === 'now' ? dueMs - (logTimeMs - publishTimeMs) : publishTimeMs;
     // Recordings of others often begin their names with a slash, which would be an empty level here.
     const name = prefix + topic.replace(/^\/+/, '');
-    if (name === REPLAY_CONTROL_TOPIC || name === REPLAY_STATE_TOPIC) {
-      // The recording of another replay is not to control this one.
-      this.#refused++;
-      return;
-    }
     try {
+      if (name === REPLAY_CONTROL_TOPIC || name === REPLAY_STATE_TOPIC) {
+        throw new SightlineError('TOPIC_FORBIDDEN', 'the recording of another replay is not to control this one');
+      }
       topics.publish(name, { payload, timeMs });
       this.#published++;
     } catch (thrown) {
-      const { code } = toSightlineError(thrown);
-      if (code !== 'TOPIC_BAD' && code !== 'TOPIC_LIMIT_REACHED') throw thrown;
-      this.#refused++;
+      const error = toSightlineError(thrown);
+      if (error.code === 'INTERNAL') throw thrown;
+      this.#refuse(error, topic);
     }
+  }
+
+  #refuse({ code, message }: SightlineError, topic: string | undefined): void {
+    this.#refusedBy[code] = (this.#refusedBy[code] ?? 0) + 1;
+    const of = topic === undefined ? '' : ` of ${JSON.stringify(topic.slice(0, 80))}`;
+    this.#say(`${code}${topic}`, `left out${of}: ${message} (${code}); more of this kind are only counted`);
+  }
+
+  /** Each `kind` once. */
+  #say(kind: string, line: string): void {
+    if (this.#said.has(kind) || this.#said.size >= SAID_MAX) return;
+    this.#said.add(kind);
+    this.#options.say?.(line);
   }
 
   #end(): void {
@@ -262,7 +305,12 @@ export function historySource(topics: Topics, filter: string): ReplaySource {
     .filter(({ name }) => matches(filter, name))
     .flatMap(({ name, stream }) => [...stream.history(stream.oldest)].map((sample) => ({ topic: name, sample })))
     .map(({ topic, sample: { publishedTimeMs, data } }): ReplayMessage => {
-      return { topic, logTimeMs: publishedTimeMs, publishTimeMs: data.timeMs, payload: data.payload };
+      return {
+        topic,
+        logTimeMs: publishedTimeMs + topics.wallAheadMs,
+        publishTimeMs: data.timeMs,
+        payload: data.payload,
+      };
     })
     .toSorted((a, b) => a.logTimeMs - b.logTimeMs);
   const [first] = messages;
@@ -279,4 +327,10 @@ export function historySource(topics: Topics, filter: string): ReplaySource {
 function checkSpeed(speed: number): number {
   if (speed >= REPLAY_SPEED_MIN && speed <= REPLAY_SPEED_MAX) return speed;
   throw new SightlineError('USAGE', `speed ${speed} is not between ${REPLAY_SPEED_MIN} and ${REPLAY_SPEED_MAX}`);
+}
+
+function inWords(ms: number): string {
+  const hours = ms / 3_600_000;
+  if (hours < 48) return `${hours.toFixed(1)} hours`;
+  return hours < 24 * 730 ? `${Math.round(hours / 24)} days` : `${(hours / 24 / 365.25).toFixed(1)} years`;
 }

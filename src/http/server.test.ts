@@ -38,6 +38,13 @@ function optionsFor(pageDir: string): HttpServerOptions {
   };
 }
 
+const HANDSHAKE = {
+  Connection: 'Upgrade',
+  Upgrade: 'websocket',
+  'Sec-WebSocket-Version': '13',
+  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+};
+
 const ROUTES: readonly Route[] = [
   answer({
     method: 'GET',
@@ -413,6 +420,40 @@ describe('WebSocket', () => {
     await open('/ws');
     await open('/ws');
     expect((await open('/ws')).said).toBe('503');
+  });
+
+  test.each([
+    ['GET', {}, 'asks for no upgrade'],
+    ['POST', {}, 'asks for no upgrade'],
+    ['OPTIONS', {}, 'asks for no upgrade'],
+    ['PUT', { 'Content-Type': 'text/plain', 'Content-Length': '3' }, 'asks for no upgrade'],
+    ['GET', { Connection: 'Upgrade', Upgrade: 'h2c' }, 'asks for no upgrade'],
+    ['GET', { ...HANDSHAKE, 'Sec-WebSocket-Version': '7' }, 'Sec-WebSocket-Version'],
+    ['POST', HANDSHAKE, 'method'],
+  ])('%s %j is told to upgrade, and what a proxy has to pass on', async (method, headers: object, why) => {
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1');
+    const lines = Object.entries({ Host: '127.0.0.1', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
+    socket.write(`${method} /ws?x=1 HTTP/1.1\r\n${lines.join('')}\r\n${'Content-Length' in headers ? 'abc' : ''}`);
+    let text = '';
+    socket.setEncoding('utf8').on('data', (data) => (text += data));
+    await expect.poll(() => text).toMatch(/\}$/);
+    socket.destroy();
+    const [head, body] = text.split('\r\n\r\n') as [string, string];
+    expect(head).toMatch(/^HTTP\/1\.1 426 /);
+    expect(head).toMatch(/^upgrade: websocket$/im);
+    expect(head).toMatch(/^connection: upgrade$/im);
+    expect(head).toMatch(/^sec-websocket-version: 13$/im);
+    const { error } = JSON.parse(body) as { error: { code: string; message: string } };
+    expect(error.code).toBe('UPGRADE_REQUIRED');
+    expect(error.message).toContain(why);
+    expect(error.message).toContain('proxy_set_header Upgrade $http_upgrade');
+  });
+
+  test('an upgrade to something else on an ordinary address is left alone', async () => {
+    const request = httpRequest(`${server.url}/fine`, { headers: { Connection: 'Upgrade', Upgrade: 'h2c' } }).end();
+    const [response] = (await once(request, 'response')) as [{ statusCode: number; resume(): void }];
+    response.resume();
+    expect(response.statusCode).toBe(200);
   });
 
   test('rubbish on the port does not disturb the others', async () => {

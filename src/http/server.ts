@@ -71,6 +71,7 @@ const SECURITY_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
 };
 
+const WEBSOCKET_VERSION = '13';
 const SHORT_CONNECTIONS = 64;
 /** The largest body that the API has a use for takes a few KiB. */
 const BODY_BYTES_MAX = 65_536;
@@ -108,6 +109,8 @@ export class HttpServer {
         void (reply as FastifyReply).status(error.status).send(errorBody(error));
       },
       routerOptions: { maxParamLength: 200 },
+      // `curl --http2` offers an upgrade that nobody has to take. Node before 24.9 knows no such question: there it is refused.
+      http: { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket' },
     });
     this.#fastify.server.headersTimeout = options.headerTimeoutMs;
     // Beyond this the kernel's connections are cut unanswered: as many again for pages and short requests.
@@ -121,6 +124,12 @@ export class HttpServer {
       handleProtocols: (offered, request) => this.#agreeOn(offered, request),
     };
     this.#sockets = new WebSocketServer(socketOptions);
+    this.#sockets.on('wsClientError', ({ message }, socket, request) => {
+      const isOther =
+        request.method !== 'GET' ||
+        (request.headers['sec-websocket-version'] ?? WEBSOCKET_VERSION) !== WEBSOCKET_VERSION;
+      refuseUpgrade(socket, isOther ? upgradeRequired(request, message) : new SightlineError('QUERY_BAD', message));
+    });
     this.#mount();
   }
 
@@ -221,6 +230,7 @@ export class HttpServer {
       void reply.headers({ ...SECURITY_HEADERS, ...cors.headers });
       if (cors.isPreflight) return await reply.status(204).send();
       if (!READING.has(request.method)) checkChange(request.headers);
+      if (this.#socketRoute(request.raw)) throw upgradeRequired(request.raw, 'the request asks for no upgrade');
       return undefined;
     });
     // A form of a foreign page could send text; JSON it can send only where the browser was told so.
@@ -235,7 +245,7 @@ export class HttpServer {
     });
     app.setErrorHandler((thrown, request, reply) => {
       const error = this.#knownError(thrown, request.headers['content-type']);
-      return reply.status(error.status).send(errorBody(error));
+      return reply.status(error.status).headers(headersOf(error)).send(errorBody(error));
     });
     app.setNotFoundHandler((request, reply) => {
       const error = new SightlineError(
@@ -441,11 +451,31 @@ function errorBody(error: SightlineError) {
   return { error: { code: error.code, message: error.message } };
 }
 
+/** What the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4). */
+function headersOf({ code }: SightlineError): Record<string, string> {
+  if (code !== 'UPGRADE_REQUIRED') return {};
+  return { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Version': WEBSOCKET_VERSION };
+}
+
+/** Most often a proxy in front has left the upgrade out: so the answer tells what it has to pass on. */
+function upgradeRequired({ method, url }: IncomingMessage, why: string): SightlineError {
+  const path = (url ?? '/').split('?')[0]!.slice(0, 200);
+  return new SightlineError(
+    'UPGRADE_REQUIRED',
+    `${method} ${path} is no WebSocket handshake: ${why}. Connect by a WebSocket client (GET, version 13). A proxy in front must speak HTTP/1.1 to this server and pass on the headers Upgrade, Connection and Sec-WebSocket-*; in nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";`,
+  );
+}
+
 function refuseUpgrade(socket: Duplex, error: SightlineError): void {
   const body = JSON.stringify(errorBody(error));
-  socket.end(
-    `HTTP/1.1 ${error.status} ${error.code}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-  );
+  const headers = {
+    Connection: 'close',
+    ...headersOf(error),
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(body),
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${error.status} ${error.code}\r\n${lines.join('')}\r\n${body}`);
 }
 
 function listenError(thrown: unknown, host: string, port: number): SightlineError {

@@ -1,49 +1,90 @@
 import { SightlineError } from '../base/errors.ts';
-import type { PictureInput } from '../vision/types.ts';
+import { classCount } from '../vision/detector.ts';
+import type { DetectorHead, PictureInput } from '../vision/types.ts';
 import type { ModelHead, ModelManifest } from './manifest.ts';
-import { COCO_LABELS } from './models/coco.ts';
+import { readModelCard } from './model-card.ts';
+import type { ModelCard } from './model-card.ts';
+import { COCO_IDS, COCO_LABELS } from './models/coco.ts';
 import type { Proof, ProvenTensor } from './prove.ts';
+import {
+  centreFlaw,
+  CONVENTIONS,
+  cornersFlaw,
+  foundIn,
+  fractionFlaw,
+  gridFlaw,
+  isRfDetr,
+  leftOut,
+  listFlaw,
+  pairOf,
+  percent,
+  probabilityFlaw,
+  READERS,
+  shapesOf,
+} from './readings.ts';
+import type { Convention, DetectorName, HeadName, Reading, Subject } from './readings.ts';
+import { withinRange } from './tflite/metadata.ts';
 
 /**
- * What a model is, told from the tensors of its first run, where that is certain. Where it is not, the error says which
- * option decides: a wrong guess would give wrong boxes without a word.
+ * What a model is, told from the tensors of its first run and from what its file says of itself, where that is certain. Where it is not,
+ * the error says which option decides: a wrong guess would give wrong boxes without a word.
  */
-
-/** Heads that the command line can name. SSD needs anchors, which only a manifest file can give. */
-export const HEAD_NAMES = ['yolox', 'yolov8', 'yolov5', 'detr', 'rt-detr', 'tensors'] as const;
-export type HeadName = (typeof HEAD_NAMES)[number];
 
 export interface GuessOptions {
   readonly head?: HeadName | ModelHead;
-  readonly labels?: readonly string[];
+  /** `coco`: the names of COCO's classes, which are lent to no model unasked. */
+  readonly labels?: readonly string[] | 'coco';
   readonly input?: Partial<PictureInput>;
 }
 
-export type Guess = Pick<ModelManifest, 'task' | 'head' | 'input' | 'labels' | 'defaults'>;
+export interface Guess extends Pick<ModelManifest, 'title' | 'task' | 'head' | 'input' | 'labels' | 'defaults'> {
+  /** What the user should know of it, in words. */
+  readonly notes: readonly string[];
+}
 
-const YOLO_STRIDES = [8, 16, 32];
-
-/** Throws USAGE when the tensors leave it open what the model is, naming the option that is missing. */
+/**
+ * Throws USAGE when it is left open what the model is, naming the option that is missing, or when an option does not fit;
+ * MODEL_UNSUPPORTED for a kind of model that no option can make a detector of.
+ */
 export function guessManifest(name: string, proof: Proof, options: GuessOptions = {}): Guess {
+  const { head: wanted } = options;
+  const isTensors = wanted === 'tensors' || (typeof wanted === 'object' && wanted.kind === 'tensors');
+  if (typeof wanted !== 'object' && !isTensors) refuseByKind(name, proof);
   const picture = proof.inputs[0];
   if (!picture || proof.inputs.length !== 1) {
-    throw undecided(name, `it has ${proof.inputs.length} inputs, and a picture is one`, '--manifest');
+    throw unsupported(name, `it has ${proof.inputs.length} inputs, and a picture is one`);
   }
   const frame = guessFrame(name, picture);
-  const head =
-    typeof options.head === 'object' ? options.head : guessHead(name, proof, frame, options.head, options.labels);
-  const classes = classCount(head, proof);
-  const labels = options.labels ?? labelsOf(proof, classes);
-  if (classes !== undefined && labels.length !== classes) {
-    throw undecided(name, `it has ${classes} classes, and ${labels.length} labels are given`, '--labels');
+  const defaults = { confidence: 0.5, iou: 0.45 };
+  if (isTensors) {
+    const labels = options.labels === 'coco' ? COCO_LABELS : (options.labels ?? []);
+    return {
+      title: name,
+      task: 'tensors',
+      head: { kind: 'tensors' },
+      input: { ...frame, ...withinRange(PLAIN, proof.metadata), ...options.input },
+      labels,
+      defaults,
+      notes: [],
+    };
   }
-  const isDetector = head.kind !== 'tensors';
+  const card = readModelCard(proof.metadata);
+  const { head, convention } =
+    typeof wanted === 'object'
+      ? { head: checkedHead(name, proof, wanted as DetectorHead), convention: conventionOf(wanted as DetectorHead) }
+      : guessHead(name, proof, frame, card, wanted, options.labels);
+  const input = { ...frame, ...withinRange(convention, proof.metadata), ...options.input };
+  const labels = labelsOf(name, { head, input, labels: [] }, proof, card, options.labels);
+  const others = leftOut({ outputs: proof.outputs, card, ...frame });
+  const doubt = doubtOn(head, proof.outputs);
   return {
-    task: isDetector ? 'detect' : 'tensors',
+    title: others ? `${name} (its ${others} are left out)` : name,
+    task: 'detect',
     head,
-    input: { ...frame, ...valueConvention(head), ...options.input },
+    input,
     labels,
-    defaults: { confidence: 0.5, iou: 0.45 },
+    defaults,
+    notes: [...(others ? [`its ${others} are left out: Sightline reads its boxes`] : []), ...(doubt ? [doubt] : [])],
   };
 }
 
@@ -56,130 +97,254 @@ function guessFrame(name: string, { dims, name: tensor }: ProvenTensor): Frame {
   throw undecided(name, `its input "${tensor}" of shape [${dims}] is no picture in three colours`, '--manifest');
 }
 
+/* Kinds that are none of ours */
+
+/** Tasks of the Ultralytics projects whose boxes can be read. */
+const BOX_TASKS = ['detect', 'segment', 'pose', 'keypoints'];
+/** Why other tasks have none. */
+const OTHER_TASKS: Readonly<Record<string, string>> = {
+  obb: 'its boxes are turned (oriented boxes), and Sightline has upright ones',
+  classify: 'it says what a whole picture shows, and has no boxes',
+};
+/** Outputs of models that choose their boxes themselves, by TensorFlow's, TensorRT's and YOLO-NAS's names. */
+const CHOSEN_NAMES =
+  /^(num_(dets|detections|predictions)|detection_(boxes|scores|classes)|det_(boxes|scores|classes)|pred_classes)(:\d+)?$/i;
+const WHOLE_TYPES = ['int64', 'int32', 'uint8', 'int8'];
+
+/** Throws MODEL_UNSUPPORTED or USAGE for what is no detector, or keeps its post-processing inside in a form that is not read. */
+function refuseByKind(name: string, { inputs, outputs, metadata }: Proof): void {
+  const { task } = readModelCard(metadata);
+  if (task !== undefined && !BOX_TASKS.includes(task) && !/detect/.test(task)) {
+    throw unsupported(name, `its task is ${task}: ${OTHER_TASKS[task] ?? 'no detector'}`);
+  }
+  if (inputs.length > 1) {
+    const others = inputs.map((input) => `"${input.name}"`).join(', ');
+    const isSized = inputs.some((input) => /size|shape|scale/i.test(input.name));
+    const advice = isSized
+      ? ', as models have with their post-processing inside (D-FINE, DEIM, RT-DETR, PaddleDetection)'
+      : '';
+    throw unsupported(
+      name,
+      `it has the inputs ${others}${advice}; export it with the picture alone, and its boxes and scores`,
+    );
+  }
+  const chosen = outputs.find((o) => CHOSEN_NAMES.test(o.name)) ?? outputs.find((o) => WHOLE_TYPES.includes(o.type));
+  if (chosen) {
+    const what = `its output "${chosen.name}" (${chosen.type} [${chosen.dims}]) is that of a model with its suppression inside`;
+    throw unsupported(name, `${what}; export it without, or in the form [1, boxes, 6]`);
+  }
+  if (outputs.length > 0 && outputs.every((o) => o.dims.length <= 2)) {
+    const isList = outputs.some((o) => (o.dims[1] ?? 0) === 6 || (o.dims[1] ?? 0) === 7);
+    const what = `its outputs ${shapesOf(outputs)} are`;
+    if (isList) throw unsupported(name, `${what} a list of boxes of any length; export it without its suppression`);
+    throw undecided(
+      name,
+      `${what} no boxes, but of a model for whole pictures`,
+      '--head tensors, which leaves them as they are',
+    );
+  }
+}
+
+/* Heads that are told */
+
 function guessHead(
   name: string,
   proof: Proof,
   frame: Frame,
-  wanted: HeadName | undefined,
-  labels: readonly string[] | undefined,
-): ModelHead {
-  if (wanted === 'tensors') return { kind: 'tensors' };
-  const detr = detrOutputs(proof);
-  if (detr) return detrHead(name, detr, wanted, labels);
-  const output = proof.outputs.find((o) => o.dims.length === 3);
-  if (!output) throw undecided(name, `its outputs ${shapesOf(proof)} are those of no head that is known`, '--head');
-  if (wanted === 'yolov8' || wanted === 'yolov5') return { kind: wanted, output: output.name };
-  if (wanted === 'yolox') return { kind: 'yolox', output: output.name, strides: YOLO_STRIDES };
-  if (wanted) throw undecided(name, `its outputs ${shapesOf(proof)} are not those of a ${wanted} head`, '--head');
-  return yoloHead(name, proof, output, frame);
-}
-
-/**
- * With strides 8, 16 and 32 a picture has `cells` places. YOLOv8 and later answer [1, 4 + classes, cells]; YOLOv5 and v7
- * [1, 3 × cells, 5 + classes]; YOLOX [1, cells, 5 + classes]. YOLOX answers in units of the grid, unless its decoding was
- * exported with it; then, as in YOLOv6, whose colours and range differ, the numbers are pixels.
- */
-function yoloHead(name: string, proof: Proof, output: ProvenTensor, frame: Frame): ModelHead {
-  const cells = YOLO_STRIDES.reduce((sum, s) => sum + Math.ceil(frame.width / s) * Math.ceil(frame.height / s), 0);
-  const [, rows = 0, columns = 0] = output.dims;
-  if (columns === cells && rows > 4) return { kind: 'yolov8', output: output.name };
-  if (rows === 3 * cells && columns > 5) return { kind: 'yolov5', output: output.name };
-  const looksLikeYolox = rows === cells && columns > 5;
-  if (looksLikeYolox && isInGridUnits(output)) return { kind: 'yolox', output: output.name, strides: YOLO_STRIDES };
-  if (looksLikeYolox) {
-    const why = `its output [${output.dims}] in pixels may be a decoded YOLOX (BGR 0..255) or a YOLOv6 (RGB 0..1)`;
-    throw undecided(name, why, '--head yolov5 with --colour and --std');
+  card: ModelCard,
+  wanted: DetectorName | undefined,
+  labels: GuessOptions['labels'],
+): Reading {
+  const { outputs } = proof;
+  const count = labels === 'coco' ? undefined : (labels?.length ?? card.names?.length);
+  const labelsFrom = labels === undefined ? 'file' : 'user';
+  const subject: Subject = {
+    outputs,
+    ...frame,
+    card,
+    labels: count,
+    labelsFrom,
+    isNamed: wanted !== undefined,
+    levels: 'any',
+  };
+  if (wanted !== undefined) {
+    const verdicts = READERS[wanted](subject);
+    const [found, another] = readingsAmong(verdicts);
+    if (found && !another) return found;
+    if (found && another)
+      throw undecided(name, `several of its outputs can be those of a ${wanted} head`, '--manifest');
+    const fitting = fittingNames({ ...subject, isNamed: false });
+    const advice = fitting.length > 0 ? `; what fits is --head ${fitting.join(' or --head ')}` : '';
+    throw new SightlineError('USAGE', `${name}: --head ${wanted} does not fit: ${reasonsOf(verdicts)}${advice}`);
   }
-  throw undecided(name, `its outputs ${shapesOf(proof)} are those of no head that is known`, '--head');
-}
-
-/** Centres in grid units stay within a few cells of their own; in pixels they reach across the picture. */
-function isInGridUnits(output: ProvenTensor): boolean {
-  return output.firstColumnMax !== undefined && output.firstColumnMax < 16;
-}
-
-function detrOutputs(proof: Proof): { logits: ProvenTensor; boxes: ProvenTensor } | undefined {
-  const [a, b] = proof.outputs.filter((o) => o.dims.length === 3);
-  if (!a || !b || a.dims[1] !== b.dims[1]) return undefined;
-  if (b.dims[2] === 4 && a.dims[2] !== 4) return { logits: a, boxes: b };
-  if (a.dims[2] === 4 && b.dims[2] !== 4) return { logits: b, boxes: a };
-  return undefined;
-}
-
-function detrHead(
-  name: string,
-  { logits, boxes }: { logits: ProvenTensor; boxes: ProvenTensor },
-  wanted: HeadName | undefined,
-  labels: readonly string[] | undefined,
-): ModelHead {
-  const surplus = labels ? (logits.dims[2] ?? 0) - labels.length : undefined;
-  const isSoftmax = wanted === 'detr' || (!wanted && surplus === 1);
-  const isSigmoid = wanted === 'rt-detr' || (!wanted && surplus === 0);
-  if (!isSoftmax && !isSigmoid) {
-    const why = `its outputs are those of DETR (softmax with "no object") or of RT-DETR (sigmoid)`;
-    throw undecided(name, why, '--head detr or --head rt-detr');
+  // By chance a number of classes can be that of the boxes at unusual strides.
+  const usual = fittingAmong({ ...subject, levels: 'usual' });
+  const found = usual.length > 0 ? usual : fittingAmong(subject);
+  const [first, second] = found;
+  if (first && !second && !first.open) return first;
+  if (first) {
+    const names = new Set(found.map((reading) => reading.name));
+    const shapes = `its outputs ${shapesOf(outputs)} can be read in several ways`;
+    if (second && names.size === 1) throw undecided(name, shapes, '--manifest, where the output is named');
+    const why = [...(second ? [shapes] : []), ...found.flatMap(({ open }) => (open ? [open.why] : []))];
+    const options = found.map((reading) => reading.open?.option ?? `--head ${reading.name}`);
+    throw undecided(name, why.join('; '), options.join(' or '));
   }
-  return { kind: 'detr', logits: logits.name, boxes: boxes.name, activation: isSoftmax ? 'softmax' : 'sigmoid' };
+  throw unread(name, subject);
 }
 
-/** Classes by the output's shape; undefined where the head does not tell. */
-function classCount(head: ModelHead, proof: Proof): number | undefined {
-  const dims = (output: string | undefined) =>
-    (proof.outputs.find((o) => o.name === output) ?? proof.outputs[0])?.dims ?? [];
+function detectorNames(): DetectorName[] {
+  return Object.keys(READERS) as DetectorName[];
+}
+
+function readingsAmong(verdicts: ReturnType<(typeof READERS)['yolox']>): Reading[] {
+  return verdicts.filter((v): v is Reading => typeof v !== 'string');
+}
+
+function reasonsOf(verdicts: ReturnType<(typeof READERS)['yolox']>): string {
+  return [...new Set(verdicts.filter((v) => typeof v === 'string'))].join('; ');
+}
+
+function fittingAmong(subject: Subject): Reading[] {
+  return detectorNames().flatMap((head) => readingsAmong(READERS[head](subject)));
+}
+
+function fittingNames(subject: Subject): DetectorName[] {
+  return [...new Set(fittingAmong(subject).map((found) => found.name))];
+}
+
+/** Nothing fits: with other labels something may; else the outputs are told, with what was seen of them. */
+function unread(name: string, subject: Subject): SightlineError {
+  const { outputs, labels } = subject;
+  const unlabelled = labels === undefined ? [] : fittingNames({ ...subject, labels: undefined });
+  if (unlabelled.length > 0) {
+    const reasons = [...new Set(unlabelled.map((head) => reasonsOf(READERS[head](subject))))];
+    return undecided(name, reasons.join('; '), '--labels');
+  }
+  const pair = pairOf(outputs);
+  const what = `its outputs ${shapesOf(outputs)} are those of no head that is known`;
+  if (typeof pair === 'string') return undecided(name, pair, '--manifest');
+  const likely: DetectorName[] = pair ? ['detr', 'rt-detr', 'yolo-nas', 'ultraface'] : ['yolov8', 'yolov5', 'end2end'];
+  const heads: DetectorName[] = pair && isRfDetr(pair) ? ['rf-detr'] : likely;
+  const seen = heads.map((head) => `${head}: ${reasonsOf(READERS[head](subject))}`).join('. ');
+  return undecided(name, `${what} (${seen})`, pair ? 'a head of kind "boxes" in a --manifest' : 'a --manifest');
+}
+
+/* Heads that a manifest brings */
+
+/** The head, if neither the shapes nor what the first run gave is against it. Throws MODEL_UNSUPPORTED, USAGE. */
+function checkedHead(name: string, { outputs }: Proof, head: DetectorHead): DetectorHead {
+  const flaw = headFlaw(head, outputs);
+  if (flaw === undefined) return head;
+  throw new SightlineError(
+    'USAGE',
+    `${name}: the ${head.kind} head of its manifest does not fit what its first run gave: ${flaw}`,
+  );
+}
+
+function headFlaw(head: DetectorHead, outputs: readonly ProvenTensor[]): string | undefined {
+  const evidence = (output: string | undefined) => (outputs.find((o) => o.name === output) ?? outputs[0])?.evidence;
   switch (head.kind) {
-    case 'yolov8':
-      return (dims(head.output)[1] ?? 0) - 4;
-    case 'yolov5':
+    case 'yolov8': {
+      const axis = evidence(head.output)?.rows;
+      return centreFlaw(axis, head.unit ?? 'pixels') ?? probabilityFlaw(axis, 4, end(4, head.classes));
+    }
+    case 'yolov5': {
+      const axis = evidence(head.output)?.columns;
+      return centreFlaw(axis, head.unit ?? 'pixels') ?? probabilityFlaw(axis, 4, end(5, head.classes));
+    }
     case 'yolox':
-      return (dims(head.output)[2] ?? 0) - 5;
-    case 'detr':
-      return (dims(head.logits)[2] ?? 0) - (head.activation === 'softmax' ? 1 : 0);
+      return gridFlaw(evidence(head.output)?.columns) ?? probabilityFlaw(evidence(head.output)?.columns, 4, Infinity);
+    case 'end2end':
+      return listFlaw(evidence(head.output)?.columns);
+    case 'detr': {
+      const axis = evidence(head.boxes)?.columns;
+      return fractionFlaw(axis) ?? centreFlaw(axis, 'fractions');
+    }
+    case 'boxes': {
+      const axis = evidence(head.boxes)?.columns;
+      const from = head.boxes === head.scores ? 4 : 0;
+      const boxes = head.form === 'corners' ? cornersFlaw(axis) : centreFlaw(axis, head.unit);
+      const scores = evidence(head.scores)?.columns;
+      return (
+        boxes ??
+        (head.unit === 'fractions' ? fractionFlaw(axis) : undefined) ??
+        (head.activation === 'none' ? probabilityFlaw(scores, from, end(from, head.classes)) : undefined)
+      );
+    }
     case 'ssd':
-      return (dims(head.scores)[2] ?? 0) - (head.background ? 1 : 0);
-    case 'tensors':
       return undefined;
   }
 }
 
-/** Labels that the file brings (`names`, as YOLO exports write it), else COCO's for 80 classes, else numbers. */
-function labelsOf(proof: Proof, classes = 0): readonly string[] {
-  const names = namesOf(proof.metadata['names']);
-  if (names.length === classes) return names;
-  return classes === COCO_LABELS.length ? COCO_LABELS : Array.from({ length: classes }, (_, i) => `class ${i}`);
+/** What speaks against a head that the user named, without ruling it out. */
+function doubtOn(head: DetectorHead, outputs: readonly ProvenTensor[]): string | undefined {
+  if (head.kind !== 'detr') return undefined;
+  const seen = outputs.find((o) => o.name === head.logits)?.evidence?.scores;
+  if (!seen) return undefined;
+  const found = head.activation === 'softmax' ? 1 - seen.lastWins : foundIn(seen, head.background);
+  return found > 0.5
+    ? `with this head ${percent(found)} of its queries hold an object in a black picture: look at what it finds, or leave the head to be told`
+    : undefined;
 }
 
-/** `{0: 'person', 1: "it's"}`: a Python dictionary in text form, its keys from 0 on. */
-function namesOf(text = ''): string[] {
-  return [...text.matchAll(/(\d+)\s*:\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")/g)].map((m) =>
-    (m[2] ?? m[3] ?? '').replaceAll(/\\(.)/g, '$1'),
-  );
+function end(from: number, classes: number | undefined): number {
+  return classes === undefined ? Infinity : from + classes;
 }
 
-type Convention = Pick<PictureInput, 'colour' | 'mean' | 'std' | 'fit' | 'padValue'>;
+/** Plain 0..1, for heads that are nobody's own. */
+const PLAIN: Convention = { colour: 'rgb', mean: [0, 0, 0], std: [255, 255, 255], fit: 'stretch' };
 
-/** How the head's own project prepares pictures. */
-function valueConvention(head: ModelHead): Convention {
-  const unit = { mean: [0, 0, 0], std: [255, 255, 255] } as const;
+function conventionOf(head: DetectorHead): Convention {
   switch (head.kind) {
     case 'yolox':
-      return { colour: 'bgr', mean: [0, 0, 0], std: [1, 1, 1], fit: 'letterbox-corner', padValue: 114 };
     case 'yolov8':
     case 'yolov5':
-      return { colour: 'rgb', ...unit, fit: 'letterbox', padValue: 114 };
+    case 'end2end':
+      return CONVENTIONS[head.kind];
     case 'detr':
-      // DETR was trained on ImageNet's mean and deviation, RT-DETR on plain 0..1.
-      if (head.activation === 'sigmoid') return { colour: 'rgb', ...unit, fit: 'stretch' };
-      return { colour: 'rgb', mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375], fit: 'stretch' };
+      return CONVENTIONS[head.activation === 'sigmoid' ? 'rt-detr' : 'detr'];
+    case 'boxes':
     case 'ssd':
-    case 'tensors':
-      return { colour: 'rgb', ...unit, fit: 'stretch' };
+      return PLAIN;
   }
 }
 
-function shapesOf(proof: Proof): string {
-  return proof.outputs.map((o) => `"${o.name}" [${o.dims}]`).join(', ');
+/* Labels */
+
+/** Labels that the user gives, else those that the file brings, else numbers. Throws USAGE when they are not as many as the classes. */
+function labelsOf(
+  name: string,
+  model: { head: DetectorHead; input: PictureInput; labels: readonly string[] },
+  { outputs }: Proof,
+  card: ModelCard,
+  given: GuessOptions['labels'],
+): readonly string[] {
+  // The size of the batch is not the head's business.
+  const shapes = Object.fromEntries(outputs.map((o) => [o.name, [1, ...o.dims.slice(1)]]));
+  const isCounted = model.head.kind !== 'end2end';
+  const classes = classCount(model, shapes);
+  if (given === 'coco') return cocoLabels(name, isCounted ? classes : COCO_LABELS.length);
+  const labels = given ?? card.names;
+  if (!labels) return Array.from({ length: classes }, (_, i) => `class ${i}`);
+  if (!isCounted || labels.length === classes) return labels;
+  const given_ = given ? `${labels.length} labels are given` : `the file names ${labels.length}`;
+  throw undecided(name, `it has ${classes} classes, and ${given_}`, '--labels');
+}
+
+/** COCO's 80 classes, or its 91 numbers of categories, of which eleven are nobody's. */
+function cocoLabels(name: string, classes: number): readonly string[] {
+  if (classes === COCO_LABELS.length) return COCO_LABELS;
+  const byId = Array.from({ length: 91 }, (_, id) => COCO_LABELS[COCO_IDS.indexOf(id)] ?? `category ${id}`);
+  if (classes === byId.length) return byId;
+  throw undecided(name, `it has ${classes} classes, and COCO has 80 or, by their numbers, 91`, '--labels and a file');
 }
 
 function undecided(name: string, why: string, option: string): SightlineError {
-  return new SightlineError('USAGE', `${name}: ${why}; say what it is with ${option}`);
+  // Other commands have no such options: who gave them the file imports it first.
+  return new SightlineError('USAGE', `${name}: ${why}; say what it is to "sightline models import" with ${option}`);
+}
+
+function unsupported(name: string, why: string): SightlineError {
+  return new SightlineError('MODEL_UNSUPPORTED', `${name}: ${why}`);
 }

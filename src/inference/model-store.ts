@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../base/clock.ts';
+import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 
 const ABANDONED_AFTER_MS = 3_600_000;
@@ -39,7 +39,7 @@ export class ModelStore {
       return undefined;
     }
     // The time of the last use decides who goes when room is needed; not being able to note it harms nothing.
-    const now = new Date(this.#clock.now());
+    const now = new Date(wallTimeMs(this.#clock));
     await utimes(path, now, now).catch(() => undefined);
     return path;
   }
@@ -112,7 +112,7 @@ export class ModelStore {
     let total = files.reduce((sum, file) => sum + file.bytes, 0);
     for (const file of files.toSorted((a, b) => a.usedTimeMs - b.usedTimeMs)) {
       // A process that died while it wrote leaves its temporary file behind.
-      const isAbandoned = file.name.endsWith('.tmp') && this.#clock.now() - file.usedTimeMs > ABANDONED_AFTER_MS;
+      const isAbandoned = file.name.endsWith('.tmp') && wallTimeMs(this.#clock) - file.usedTimeMs > ABANDONED_AFTER_MS;
       const isInTheWay = total + bytes > this.#bytesMax && !file.name.endsWith('.tmp') && !isKept(file.name);
       if (!isAbandoned && !isInTheWay) continue;
       await rm(join(this.dir, 'files', file.name), { force: true });

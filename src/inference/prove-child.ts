@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { decodeOnnx } from './onnx/model.ts';
+import { evidenceOf } from './evidence.ts';
+import { bytesOf, decodeOnnx } from './onnx/model.ts';
 import type { ProofAnswer, ProofQuestion, ProvenTensor } from './prove.ts';
+import { halfToFloat } from './tflite/half.ts';
 
 /**
  * The child process of `proveModel`: loads a model, runs it once on zeros, tells what came out. It is a process of its
@@ -43,7 +45,7 @@ async function prove(question: ProofQuestion): Promise<ProofAnswer> {
     return { name: meta.name, type: meta.type, dims: closedShape(meta.name, meta.shape, question.size) };
   });
   const results = await session.run(Object.fromEntries(inputs.map((input) => [input.name, zerosFor(input)])));
-  const outputs = session.outputNames.map((name) => described(name, results[name]));
+  const outputs = session.outputNames.map((name) => described(name, results[name], inputs[0]?.dims ?? []));
   const { metadata } = decodeOnnx(readFileSync(question.onnxPath));
   return { ok: true, inputs, outputs, metadata };
 }
@@ -69,18 +71,27 @@ function closedShape(name: string, shape: readonly (number | string)[], size: Pr
   });
 }
 
-function described(name: string, tensor: Tensor | undefined): ProvenTensor {
+function described(name: string, tensor: Tensor | undefined, picture: readonly number[]): ProvenTensor {
   if (!tensor) throw new Refusal(`the output "${name}" did not come`);
-  const { type, dims } = tensor;
-  if (type !== 'float32' || dims.length !== 3) return { name, type, dims: [...dims] };
-  return { name, type, dims: [...dims], firstColumnMax: columnMax(tensor.data as Float32Array, dims[2] ?? 1) };
+  const { type } = tensor;
+  const dims = [...tensor.dims];
+  const numbers = dims.length === 3 ? floatsOf(tensor) : undefined;
+  if (!numbers) return { name, type, dims };
+  const [, rows = 0, columns = 0] = dims;
+  return { name, type, dims, evidence: evidenceOf(numbers, [rows, columns], sizeOf(picture)) };
 }
 
-/** The largest value in the first column of rows; 0 when there is none. */
-function columnMax(data: Float32Array, columns: number): number {
-  let max = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < data.length; i += columns) max = Math.max(max, data[i] ?? max);
-  return Number.isFinite(max) ? max : 0;
+function floatsOf({ type, data }: Tensor): ArrayLike<number> | undefined {
+  if (type === 'float32') return data as Float32Array;
+  // Halves come as such or as their bits, by the version of Node.
+  if (type === 'float16') return data instanceof Uint16Array ? halfToFloat(bytesOf(data)) : (data as Float32Array);
+  return undefined;
+}
+
+/** Of the picture in an input of these dimensions. */
+function sizeOf(dims: readonly number[]): { width: number; height: number } {
+  const [, a = 1, b = 1, c = 1] = dims;
+  return isChannelCount(a) ? { width: c, height: b } : { width: b, height: a };
 }
 
 const refused = (thrown: unknown): ProofAnswer => ({

@@ -17,6 +17,7 @@ function modelOf(
   nodes: OnnxNode[],
   initializer: OnnxTensor[] = [],
   shape: (number | string)[] = ['batch', 3, 8, 8],
+  outputRank = shape.length,
 ): Uint8Array {
   const input = { name: 'x', elemType: DataType.float, shape };
   const output = { name: 'y', elemType: DataType.float, shape: [] };
@@ -25,7 +26,7 @@ function modelOf(
     node: nodes,
     initializer,
     input: [input],
-    output: [{ ...output, shape: ['a', 'b', 'c', 'd'].slice(0, shape.length) }],
+    output: [{ ...output, shape: ['a', 'b', 'c', 'd'].slice(0, outputRank) }],
   };
   return encodeOnnx({ irVersion: 8, opset: 18, producerName: 'test', graph, metadata: { author: 'somebody' } });
 }
@@ -49,6 +50,27 @@ describe('a first run in a child process', () => {
       inputs: [{ name: 'x', type: 'float32', dims: [1, 3, 8, 8] }],
       outputs: [{ name: 'y', type: 'float32', dims: [1, 3, 8, 8] }],
       metadata: { author: 'somebody' },
+    });
+  });
+
+  test('tells what an output of three dimensions holds', async () => {
+    const boxes = tensor.float('boxes', [1, 2, 4], [1, 2, 30, 40, 4, 4, 2, 2]);
+    const nodes = [
+      node('ReduceMean', ['x', 'axes'], ['mean'], [attr.int('keepdims', 0)]),
+      node('Add', ['mean', 'boxes'], ['y']),
+    ];
+    const axes = tensor.int64('axes', [3], [1, 2, 3]);
+    const bytes = modelOf(nodes, [axes, boxes], [1, 3, 8, 8], 3);
+    const { outputs } = await prove(bytes);
+    expect(outputs[0]).toMatchObject({
+      dims: [1, 2, 4],
+      evidence: {
+        columns: {
+          min: [1, 2, 2, 2],
+          max: [4, 4, 30, 40],
+          boxes: { count: 2, isPixels: true, crossed: 0.5, spilt: 0.5 },
+        },
+      },
     });
   });
 

@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { SightlineError } from '../base/errors.ts';
+import type { Evidence } from './evidence.ts';
 import { keepRuntimeQuiet } from './quiet-runtime.ts';
 
 /** What the parent asks of the child process. */
@@ -16,8 +17,8 @@ export interface ProvenTensor {
   readonly name: string;
   readonly type: string;
   readonly dims: readonly number[];
-  /** Largest value in column 0 of a [1, rows, columns] float output, for zeros as input: tells pixels from grid units. */
-  readonly firstColumnMax?: number;
+  /** Of a float output [n, rows, columns], for zeros as the picture: of its first one. */
+  readonly evidence?: Evidence;
 }
 
 export interface Proof {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { constantModel } from '../../test/support/constant-model.ts';
 import { attr, DataType, encodeOnnx, node, tensor } from './onnx/model.ts';
 import { sha256Of } from './model-store.ts';
 import { ModelRegistry } from './registry.ts';
@@ -193,6 +194,28 @@ describe("the user's own models", () => {
       defaults: { confidence: 0.3 },
     });
     expect(manifest.input).toMatchObject({ fit: 'stretch', width: 32, std: [255, 255, 255] });
+  });
+
+  test('of a kind that would be guessed wrong by its shapes are told by names and first run, and run', async () => {
+    // RF-DETR with three classes: both outputs have four columns, and one query of 300 is sure.
+    const path = join(dir, 'rf-detr.onnx');
+    const bytes = constantModel({
+      dets: { dims: [1, 300, 4], values: (row, column) => (column < 2 ? ((row * 7) % 97) / 97 : 0.1) },
+      labels: { dims: [1, 300, 4], values: (row, column) => (row === 0 && column === 1 ? 3 : column === 3 ? -9 : -6) },
+    });
+    await writeFile(path, bytes);
+    const { manifest } = await registry.import(path, { labels: ['cat', 'dog', 'bird'] });
+    expect(manifest).toMatchObject({
+      labels: ['cat', 'dog', 'bird'],
+      head: { kind: 'detr', logits: 'labels', boxes: 'dets', activation: 'sigmoid', background: 'last' },
+    });
+    expect((await withoutTime().resolve('rf-detr')).manifest).toEqual(manifest);
+    await expect(registry.import(path, { id: 'other', head: 'yolov8' })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('what fits is --head rf-detr'),
+    });
+    // What was refused left no name behind.
+    await expect(registry.get('other')).rejects.toMatchObject({ code: 'MODEL_UNKNOWN' });
   });
 
   test('cannot take a name that is bad or taken', async () => {

@@ -145,9 +145,9 @@ export class ModelRegistry {
       );
     const taken = [...CATALOGUE, ...(await this.#configured())].find((m) => m.id === id);
     if (taken) throw new SightlineError('USAGE', `the model id "${id}" is taken; say another one with --id`);
-    const { manifest, onnxPath } = await this.#examine(file, bytes, id, options);
-    await this.#store.writeRecord('manifests', id, manifest);
-    return { manifest, onnxPath };
+    const model = await this.#examine(file, bytes, id, options);
+    await this.#store.writeRecord('manifests', id, model.manifest);
+    return model;
   }
 
   #once(key: string, make: () => Promise<ReadyModel>): Promise<ReadyModel> {
@@ -185,7 +185,7 @@ export class ModelRegistry {
     const onnxPath = await this.#onnx(name, sha256, format, async () => bytes);
     const proof = await this.#proof(name, onnxPath, options.size ?? options.overrides?.input);
     const { overrides } = options;
-    const guess = guessManifest(name, proof, {
+    const { notes, ...guess } = guessManifest(name, proof, {
       ...options,
       ...(overrides?.head && { head: overrides.head }),
       ...(overrides?.labels && { labels: overrides.labels }),
@@ -193,7 +193,6 @@ export class ModelRegistry {
     });
     const manifest: ModelManifest = {
       id,
-      title: name,
       format,
       source: { kind: 'file', path },
       sha256,
@@ -202,7 +201,7 @@ export class ModelRegistry {
       ...guess,
       ...overrides,
     };
-    return { manifest, onnxPath };
+    return { manifest, onnxPath, ...(notes.length > 0 && { notes }) };
   }
 
   /** The whole ONNX file of a source; converted when it is TFLite and there is no whole conversion in the cache. */
@@ -247,7 +246,7 @@ export class ModelRegistry {
   async #proof(name: string, onnxPath: string, size?: Size): Promise<Proof> {
     const provider = this.#options.provider ?? 'cpu';
     // The file was hashed a moment ago: its name is its content.
-    const key = `${basename(onnxPath, '.onnx')}-${provider}-${runtimeVersion()}`;
+    const key = `${basename(onnxPath, '.onnx')}-${provider}-${runtimeVersion()}-v${PROOF_VERSION}`;
     const cached = await this.#store.readRecord('proofs', key);
     if (isProof(cached) && takes(cached, size)) return cached;
     const question = { onnxPath, provider, ...(size && { size: { width: size.width, height: size.height } }) };
@@ -309,6 +308,8 @@ export class ModelRegistry {
 }
 
 const SHA256 = /^[0-9a-f]{64}$/;
+/** Counts up when a proof says more than before, so that old ones are made anew. */
+const PROOF_VERSION = 2;
 
 async function readManifestFile(path: string): Promise<ModelManifest> {
   const text = await readFile(path, 'utf8').catch((thrown: Error) => {

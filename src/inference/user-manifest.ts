@@ -35,6 +35,10 @@ const input = z.strictObject({
   padValue: z.number().min(0).max(255).optional(),
 });
 
+const unit = z.enum(['pixels', 'fractions']);
+const background = z.enum(['first', 'last']);
+const yoloOutput = { output: name.optional(), classes: count.optional(), unit: unit.optional() };
+
 const strides = z.array(count).min(1).max(16);
 
 const head = z.discriminatedUnion('kind', [
@@ -66,9 +70,29 @@ const head = z.discriminatedUnion('kind', [
     keypoints: z.int().min(0).max(256).optional(),
   }),
   z.strictObject({ kind: z.literal('yolox'), output: name.optional(), strides }),
-  z.strictObject({ kind: z.literal('yolov8'), output: name.optional() }),
-  z.strictObject({ kind: z.literal('yolov5'), output: name.optional() }),
-  z.strictObject({ kind: z.literal('detr'), logits: name, boxes: name, activation: z.enum(['softmax', 'sigmoid']) }),
+  z.strictObject({ kind: z.literal('yolov8'), ...yoloOutput }),
+  z.strictObject({ kind: z.literal('yolov5'), ...yoloOutput }),
+  z.strictObject({ kind: z.literal('end2end'), output: name.optional(), unit: unit.optional() }),
+  z
+    .strictObject({
+      kind: z.literal('detr'),
+      logits: name,
+      boxes: name,
+      activation: z.enum(['softmax', 'sigmoid']),
+      background: background.optional(),
+    })
+    .refine((h) => h.activation === 'sigmoid' || h.background !== 'first', 'a softmax DETR has "no object" last'),
+  z.strictObject({
+    kind: z.literal('boxes'),
+    boxes: name,
+    scores: name,
+    form: z.enum(['centre', 'corners']),
+    unit,
+    activation: z.enum(['none', 'sigmoid', 'softmax']),
+    background: background.optional(),
+    classes: count.optional(),
+    endToEnd: z.boolean(),
+  }),
   z.strictObject({ kind: z.literal('tensors') }),
 ]);
 

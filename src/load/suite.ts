@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts';
+import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { TelemetrySubprotocol } from '../protocol/telemetry.ts';
 import type { Progress } from './generator.ts';
@@ -65,7 +65,7 @@ export async function runSuite(options: SuiteOptions, context: SuiteContext): Pr
     tests_passed: passed,
     overall_success_rate: passed / Math.max(1, results.length),
     aggregate_metrics: aggregate(results),
-    time: new Date(beganMs).toISOString(),
+    time: new Date(wallTimeMs(clock, beganMs)).toISOString(),
     version,
     server,
     url: socketUrl,

@@ -42,6 +42,8 @@ export interface TelemetrySocketOptions {
   readonly codecs: readonly PayloadCodec[];
   readonly handler: TelemetryHandler;
   readonly signal?: AbortSignal;
+  /** A connection on which nothing comes for so long, no answer to a ping either, is lost, ms; not given: never. */
+  readonly lineTimeoutMs?: number;
 }
 
 /** Stands for a topic that is published on. */
@@ -71,6 +73,7 @@ export class TelemetrySocket {
   /** Publications of this turn by topic; `flush` sends them. */
   readonly #gathered = new Map<string, BatchMessage[]>();
   readonly #ended = Promise.withResolvers<void>();
+  #pinging: NodeJS.Timeout | undefined;
   #isClosing = false;
   #bytesReceived = 0;
   #bytesSent = 0;
@@ -83,7 +86,9 @@ export class TelemetrySocket {
       handshakeTimeout: CONNECT_TIMEOUT_MS,
     });
     this.#socket.on('message', (bytes: Buffer, isBinary) => this.#received(bytes, isBinary));
+    if (options.lineTimeoutMs !== undefined) this.#watchLine(options.lineTimeoutMs);
     this.#socket.on('close', (code) => {
+      clearInterval(this.#pinging);
       this.#ended.resolve();
       if (!this.#isClosing) options.handler.onLost?.(code);
     });
@@ -188,6 +193,17 @@ export class TelemetrySocket {
     this.#isClosing = true;
     this.#socket.close();
     await this.#ended.promise;
+  }
+
+  /** A link that dies without a word leaves its socket open. Turns are counted, so that a machine that slept is not taken for one. */
+  #watchLine(timeoutMs: number): void {
+    let silentTurns = 0;
+    const heard = (): void => void (silentTurns = 0);
+    for (const event of ['message', 'ping', 'pong']) this.#socket.on(event, heard);
+    this.#pinging = setInterval(() => {
+      if (silentTurns++ >= 2) this.#socket.terminate();
+      else if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+    }, timeoutMs / 2);
   }
 
   /** The data may be changed by its owner after this: its form on the wire is made now. */

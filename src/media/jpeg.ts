@@ -1,18 +1,24 @@
 import { createRequire } from 'node:module';
 import { SightlineError } from '../base/errors.ts';
+import { exifOrientation, isExif } from './exif.ts';
+import { scanFault } from './jpeg-scan.ts';
+import { endOf, headerSegments, isDescription, isFrameHeader, MARKER, type Segment } from './jpeg-segments.ts';
+import { type Orientation, orientationOfExif, UPRIGHT } from './orient.ts';
 
 // The package is CommonJS whose exports are made at run time: a named ESM import would not find them.
 const turbo = createRequire(import.meta.url)('@julusian/jpeg-turbo') as typeof import('@julusian/jpeg-turbo');
 
 /** What a JPEG says of itself before anything is decoded. */
 export interface JpegHeader {
-  /** Pixels. */
+  /** Pixels, as they are stored: `orientation` may swap them. */
   readonly width: number;
-  /** Pixels. */
+  /** Pixels, as they are stored. */
   readonly height: number;
-  /** 1 grey, 3 colour, 4 CMYK. */
+  /** 1 grey, 3 colour. */
   readonly components: number;
   readonly progressive: boolean;
+  /** How the stored picture is turned to stand upright: what its EXIF says. */
+  readonly orientation: Orientation;
 }
 
 export interface ImageLimits {
@@ -36,32 +42,20 @@ export interface RgbxPicture {
   readonly height: number;
 }
 
-const SOI = 0xd8;
-const EOI = 0xd9;
-const SOS = 0xda;
-const DHT = 0xc4;
-const JPG = 0xc8;
-const DAC = 0xcc;
-const EOI_BYTES = Buffer.from([0xff, EOI]);
+const EOI_BYTES = Buffer.from([0xff, MARKER.EOI]);
+
+/** Codings of T.81 table B.1 that libjpeg-turbo knows: by Huffman or arithmetic, sequential or progressive. */
+const CODINGS: ReadonlySet<number> = new Set([0xc0, 0xc1, 0xc2, 0xc9, 0xca]);
 
 /**
- * Reads the frame header (SOF) by walking the marker segments of ITU-T T.81 annex B; decodes nothing. Errors: FRAME_EMPTY,
- * FRAME_NOT_JPEG, FRAME_TRUNCATED (the bytes end before the frame header does).
+ * Reads the frame header (SOF) and the orientation by walking the marker segments of ITU-T T.81 annex B; decodes nothing. Bytes between
+ * segments are passed, as libjpeg does. Errors: FRAME_EMPTY, FRAME_NOT_JPEG, FRAME_TRUNCATED (the bytes end before the frame
+ * header does), FRAME_UNDECODABLE (a sound JPEG of a kind that is not decoded, which the message names).
  */
 export function readJpegHeader(bytes: Uint8Array): JpegHeader {
-  const at = findSegment(bytes, isFrameHeader);
-  // Length (2), precision (1), height (2), width (2), components (1).
-  const height = (bytes[at + 5]! << 8) | bytes[at + 6]!;
-  const width = (bytes[at + 7]! << 8) | bytes[at + 8]!;
-  const components = bytes[at + 9]!;
-  if (width === 0 || height === 0 || components === 0) {
-    throw new SightlineError(
-      'FRAME_NOT_JPEG',
-      `a JPEG frame header with ${width}×${height} pixels and ${components} components`,
-    );
-  }
+  const { width, height, components, coding, orientation } = readHeader(bytes);
   // SOF2, 6, 10 and 14 are the progressive ones (T.81 table B.1).
-  return { width, height, components, progressive: (bytes[at + 1]! & 3) === 2 };
+  return { width, height, components, progressive: (coding & 3) === 2, orientation };
 }
 
 /**
@@ -77,12 +71,7 @@ export function checkJpeg(bytes: Uint8Array, limits: ImageLimits): JpegHeader {
   if (width * height > limits.pixelsMax) {
     throw new SightlineError('FRAME_TOO_LARGE', `${width}×${height} pixels: more than ${limits.pixelsMax} in all`);
   }
-  if (!hasJpegEnd(bytes)) {
-    throw new SightlineError(
-      'FRAME_TRUNCATED',
-      `${bytes.length} bytes of a ${width}×${height} JPEG without its end marker`,
-    );
-  }
+  if (!hasJpegEnd(bytes)) throw withoutEnd(bytes, header);
   return header;
 }
 
@@ -92,12 +81,15 @@ export function checkJpeg(bytes: Uint8Array, limits: ImageLimits): JpegHeader {
  * Errors: those of `readJpegHeader`, for bytes that never come to a scan.
  */
 export function hasJpegEnd(bytes: Uint8Array): boolean {
-  return asBuffer(bytes).lastIndexOf(EOI_BYTES) > findSegment(bytes, isScan);
+  let scan = 0;
+  for (const { at } of headerSegments(bytes)) scan = at;
+  return asBuffer(bytes).lastIndexOf(EOI_BYTES) > scan;
 }
 
 /**
- * Decodes to packed RGB into the front of `into` (at least width × height × 3 bytes), which stays the caller's. Errors:
- * FRAME_TRUNCATED, FRAME_UNDECODABLE, and those of `readJpegHeader`.
+ * Decodes to packed RGB into the front of `into` (at least width × height × 3 bytes), which stays the caller's. The picture is as it
+ * is stored: `orientation` in its header says how it is to be turned. What libjpeg only warns of is taken, as long as no part of the
+ * picture is missing. Errors: FRAME_TRUNCATED, FRAME_UNDECODABLE, and those of `readJpegHeader`.
  */
 export function decodeJpeg(bytes: Uint8Array, into: Uint8Array): RgbPicture {
   return decode(bytes, into, 3);
@@ -129,81 +121,167 @@ export function encodeJpeg(picture: RgbPicture, quality: number, into?: Uint8Arr
   });
 }
 
-function decode(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4): RgbPicture {
+interface Header extends JpegHeader {
+  /** The marker of the frame header. */
+  readonly coding: number;
+  /** Sampling factors of each component, across and down. */
+  readonly sampling: string;
+}
+
+function readHeader(bytes: Uint8Array): Omit<Header, 'progressive'> {
+  let orientation: Orientation | undefined;
+  let isYcck = false;
+  let frame: Segment | undefined;
   try {
-    const format = bytesPerPixel === 3 ? turbo.FORMAT_RGB : turbo.FORMAT_RGBX;
+    for (const segment of headerSegments(bytes)) {
+      const { marker, payload } = segment;
+      if (marker === MARKER.APP1 && !orientation && isExif(payload)) {
+        orientation = orientationOfExif(exifOrientation(payload));
+      } else if (marker === MARKER.APP14) isYcck = payload[11] === 2;
+      else if (marker === JPEG_LS) throw new SightlineError('FRAME_UNDECODABLE', `a picture in JPEG-LS: ${SEND}`);
+      else if (isFrameHeader(marker)) frame ??= segment;
+      else if (marker === MARKER.SOS && !frame) {
+        throw new SightlineError(
+          'FRAME_NOT_JPEG',
+          `a JPEG whose scan at byte ${segment.at} comes before its frame header`,
+        );
+      }
+    }
+  } catch (thrown) {
+    // The frame header is there: that is all that was asked for.
+    if (!frame) throw thrown;
+  }
+  const { marker, payload } = frame!;
+  // Precision (1), height (2), width (2), components (1), and for each its name, sampling and table.
+  const [precision, components] = [payload[0]!, payload[5] ?? 0];
+  const height = (payload[1]! << 8) | payload[2]!;
+  const width = (payload[3]! << 8) | payload[4]!;
+  if (payload.length < 6) {
+    throw new SightlineError('FRAME_NOT_JPEG', `a JPEG frame header of ${payload.length + 2} bytes`);
+  }
+  if (width === 0 || components === 0) {
+    throw new SightlineError(
+      'FRAME_NOT_JPEG',
+      `a JPEG frame header with ${width}×${height} pixels and ${components} components`,
+    );
+  }
+  const kind = unsupportedKind({ marker, precision, height, components, isYcck });
+  if (kind !== undefined) throw new SightlineError('FRAME_UNDECODABLE', `a ${width}×${height} JPEG ${kind}: ${SEND}`);
+  const sampling = Array.from({ length: components }, (_, i) => payload[7 + 3 * i] ?? 0)
+    .map((factors) => `${factors >> 4}×${factors & 15}`)
+    .join(', ');
+  return { width, height, components, coding: marker, sampling, orientation: orientation ?? UPRIGHT };
+}
+
+/** Starts a frame of ITU-T T.87, which is another format. */
+const JPEG_LS = 0xf7;
+
+const SEND = 'baseline or progressive JPEGs of 8 bits in colour or grey are decoded';
+
+/** What keeps a sound JPEG from being decoded here, in words; undefined when nothing does. */
+function unsupportedKind(frame: {
+  readonly marker: number;
+  readonly precision: number;
+  readonly height: number;
+  readonly components: number;
+  readonly isYcck: boolean;
+}): string | undefined {
+  const { marker, precision, height, components, isYcck } = frame;
+  if (!CODINGS.has(marker)) return (marker & 3) === 3 ? 'with lossless coding' : 'with hierarchical coding';
+  if (precision !== 8) return `with ${precision} bits a sample`;
+  if (components === 4) return `in ${isYcck ? 'YCCK' : 'CMYK'}, the colours of print`;
+  if (components !== 1 && components !== 3) return `of ${components} colour components`;
+  if (height === 0) return 'that tells its height only behind its data (DNL)';
+  return undefined;
+}
+
+/**
+ * The library takes libjpeg's warnings for errors and loses the reason on the way; but it decodes to the end all the same, which the
+ * last pixel's fourth byte tells. Whether the complaint costs the picture is then read from the data itself.
+ */
+function decode(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4): RgbPicture {
+  const format = bytesPerPixel === 3 ? turbo.FORMAT_RGB : turbo.FORMAT_RGBX;
+  try {
     const { width, height } = turbo.decompressSync(asBuffer(bytes), asBuffer(into), { format });
     return { data: into.subarray(0, width * height * bytesPerPixel), width, height };
   } catch (cause) {
-    // The library refuses cut data as any other (it takes libjpeg's warnings for errors) but loses the reason on the way.
-    const { width, height } = readJpegHeader(bytes);
-    if (into.length < width * height * bytesPerPixel) {
-      throw new SightlineError('INTERNAL', `a buffer of ${into.length} bytes for a ${width}×${height} picture`, {
-        cause,
-      });
-    }
-    if (!hasJpegEnd(bytes)) {
-      throw new SightlineError(
-        'FRAME_TRUNCATED',
-        `${bytes.length} bytes of a ${width}×${height} JPEG without its end marker`,
-      );
-    }
-    throw new SightlineError('FRAME_UNDECODABLE', `a ${width}×${height} JPEG whose data is damaged`, { cause });
+    return decodeDespite(bytes, into, bytesPerPixel, cause);
   }
 }
 
-/** Place of the FF of the first segment whose marker fits; that segment's length and payload lie within the bytes. */
-function findSegment(bytes: Uint8Array, fits: (marker: number) => boolean): number {
-  const end = bytes.length;
-  if (end === 0) throw new SightlineError('FRAME_EMPTY', 'a frame of 0 bytes');
-  if (bytes[0] !== 0xff || (end > 1 && bytes[1] !== SOI)) {
-    throw new SightlineError('FRAME_NOT_JPEG', `a frame that starts with ${hex(bytes, 0)} instead of FF D8`);
+function decodeDespite(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4, cause: unknown): RgbPicture {
+  const header = readHeader(bytes);
+  const { width, height, sampling } = header;
+  const length = width * height * bytesPerPixel;
+  if (into.length < length) {
+    throw new SightlineError('INTERNAL', `a buffer of ${into.length} bytes for a ${width}×${height} picture`, {
+      cause,
+    });
   }
-  let at = 2;
-  while (at + 4 <= end) {
-    if (bytes[at] !== 0xff)
-      throw new SightlineError('FRAME_NOT_JPEG', `${hex(bytes, at)} at byte ${at} where a JPEG marker must be`);
-    const marker = bytes[at + 1]!;
-    // Any number of FF may fill the space before a marker (B.1.1.2); TEM stands alone, without a length.
-    if (marker === 0xff) {
-      at += 1;
-      continue;
+  if (!hasJpegEnd(bytes)) throw withoutEnd(bytes, header);
+  const fault = scanFault(bytes, standardJpeg());
+  if (fault === undefined) {
+    const pixels = bytesPerPixel === 4 ? into : new Uint8Array(width * height * 4);
+    if (isDecodedToTheEnd(bytes, pixels, width * height)) {
+      if (bytesPerPixel === 3) dropFourth(pixels, into, width * height);
+      return { data: into.subarray(0, length), width, height };
     }
-    if (marker === 0x01) {
-      at += 2;
-      continue;
-    }
-    const length = (bytes[at + 2]! << 8) | bytes[at + 3]!;
-    if (marker === 0 || (marker >= 0xd0 && marker <= EOI) || length < 2) {
-      throw new SightlineError('FRAME_NOT_JPEG', `${hex(bytes, at)} at byte ${at} is no segment of a JPEG's header`);
-    }
-    const found = fits(marker);
-    if (!found && marker === SOS) {
-      throw new SightlineError('FRAME_NOT_JPEG', `a JPEG whose scan at byte ${at} comes before its frame header`);
-    }
-    if (found) {
-      if (at + 2 + length > end) break;
-      // Eight bytes: the shortest frame header up to its number of components.
-      if (isFrameHeader(marker) && length < 8) {
-        throw new SightlineError('FRAME_NOT_JPEG', `a JPEG frame header of ${length} bytes`);
-      }
-      return at;
-    }
-    at += 2 + length;
+    const message = `a ${width}×${height} JPEG with the sampling ${sampling}: libjpeg-turbo does not decode it`;
+    throw new SightlineError('FRAME_UNDECODABLE', message, { cause });
   }
-  throw new SightlineError('FRAME_TRUNCATED', `a JPEG that ends after ${end} bytes, within its header`);
+  const what = fault === 'unknown' ? 'libjpeg-turbo finds fault with' : `is ${fault}`;
+  throw new SightlineError('FRAME_UNDECODABLE', `a ${width}×${height} JPEG whose data ${what}`, { cause });
 }
 
-function isFrameHeader(marker: number): boolean {
-  return marker >= 0xc0 && marker <= 0xcf && marker !== DHT && marker !== JPG && marker !== DAC;
+/** Decodes once more, into 4 bytes a pixel: the fourth of the last one is 255 when all rows were written, whatever was complained of. */
+function isDecodedToTheEnd(bytes: Uint8Array, into: Uint8Array, pixels: number): boolean {
+  into[4 * pixels - 1] = 0;
+  try {
+    turbo.decompressSync(withPlainHeader(bytes), asBuffer(into), { format: turbo.FORMAT_RGBX });
+  } catch {
+    // The complaint is known.
+  }
+  return into[4 * pixels - 1] === 255;
 }
 
-function isScan(marker: number): boolean {
-  return marker === SOS;
+/**
+ * The same JPEG without what libjpeg may warn of in its header, where the library gives up on a warning: bytes between segments, and
+ * segments that change no pixel.
+ */
+function withPlainHeader(bytes: Uint8Array): Buffer {
+  const parts: Uint8Array[] = [bytes.subarray(0, 2)];
+  let end = 0;
+  for (const segment of headerSegments(bytes)) {
+    const { marker, at, payload } = segment;
+    end = endOf(segment);
+    // The versions and transforms that are known; with another one the colours are what they are without the segment.
+    const isKnown = (marker === MARKER.APP0 && payload[5] === 1) || (marker === MARKER.APP14 && payload[11]! <= 2);
+    if (isKnown || !isDescription(marker)) parts.push(bytes.subarray(at, end));
+  }
+  return Buffer.concat([...parts, bytes.subarray(end)]);
 }
 
-function hex(bytes: Uint8Array, at: number): string {
-  return Array.from(bytes.subarray(at, at + 2), (b) => b.toString(16).toUpperCase().padStart(2, '0')).join(' ');
+function dropFourth(rgbx: Uint8Array, into: Uint8Array, pixels: number): void {
+  for (let i = 0; i < pixels; i += 1) {
+    into[3 * i] = rgbx[4 * i]!;
+    into[3 * i + 1] = rgbx[4 * i + 1]!;
+    into[3 * i + 2] = rgbx[4 * i + 2]!;
+  }
+}
+
+let standard: Uint8Array | undefined;
+
+/** The encoder writes the Huffman tables of annex K.3. */
+function standardJpeg(): Uint8Array {
+  standard ??= encodeJpeg({ data: new Uint8Array(8 * 8 * 3), width: 8, height: 8 }, 50);
+  return standard;
+}
+
+function withoutEnd(bytes: Uint8Array, { width, height }: { width: number; height: number }): SightlineError {
+  return new SightlineError(
+    'FRAME_TRUNCATED',
+    `${bytes.length} bytes of a ${width}×${height} JPEG without its end marker`,
+  );
 }
 
 /** The same memory as a Buffer, which the native side insists on. */

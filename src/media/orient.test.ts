@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { isUpright, orientationOf, swapsSides, turnUpright, UPRIGHT } from './orient.ts';
+import {
+  isUpright,
+  type Orientation,
+  orientationOf,
+  orientationOfExif,
+  swapsSides,
+  turnUpright,
+  UPRIGHT,
+  uprightSize,
+} from './orient.ts';
 
 const ONE = 0x10000;
 
@@ -11,15 +20,11 @@ function matrix(a: number, b: number, c: number, d: number): Uint8Array {
 }
 
 /** A picture of 3 × 2 whose pixels are named by letters, turned; rows joined by spaces. */
-function turned(a: number, b: number, c: number, d: number): string {
-  const orientation = orientationOf(matrix(a, b, c, d));
-  const data = Uint8Array.from('abcdef', (letter) => letter.charCodeAt(0)).reduce<number[]>((all, v) => {
-    all.push(v, v, v);
-    return all;
-  }, []);
-  const into = new Uint8Array(18);
-  turnUpright(Uint8Array.from(data), 3, 2, orientation, into);
-  const text = String.fromCharCode(...into.filter((_, i) => i % 3 === 0));
+function turned(orientation: Orientation, bytesPerPixel: 3 | 4 = 3): string {
+  const data = Uint8Array.from({ length: 6 * bytesPerPixel }, (_, i) => 97 + Math.floor(i / bytesPerPixel));
+  const into = new Uint8Array(data.length);
+  turnUpright(data, 3, 2, orientation, into, bytesPerPixel);
+  const text = String.fromCharCode(...into.filter((_, i) => i % bytesPerPixel === 0));
   const width = swapsSides(orientation) ? 2 : 3;
   return text.match(new RegExp(`.{${width}}`, 'g'))!.join(' ');
 }
@@ -34,7 +39,26 @@ describe('a picture abc/def', () => {
     ['flipped', [ONE, 0, 0, -ONE], 'def abc'],
     ['transposed', [0, ONE, ONE, 0], 'ad be cf'],
   ] as const)('%s', (_, [a, b, c, d], rows) => {
-    expect(turned(a, b, c, d)).toBe(rows);
+    expect(turned(orientationOf(matrix(a, b, c, d)))).toBe(rows);
+  });
+
+  // EXIF 2.3 §4.6.4: where the stored first row and column are to be seen.
+  test.each([
+    [1, 'abc def'],
+    [2, 'cba fed'],
+    [3, 'fed cba'],
+    [4, 'def abc'],
+    [5, 'ad be cf'],
+    [6, 'da eb fc'],
+    [7, 'fc eb da'],
+    [8, 'cf be ad'],
+    [0, 'abc def'],
+    [9, 'abc def'],
+  ])('with EXIF orientation %i, with 3 and with 4 bytes a pixel', (value, rows) => {
+    const orientation = orientationOfExif(value);
+    expect([turned(orientation, 3), turned(orientation, 4)]).toEqual([rows, rows]);
+    const size = uprightSize({ width: 3, height: 2 }, orientation);
+    expect(size).toEqual(rows[2] === ' ' ? { width: 2, height: 3 } : { width: 3, height: 2 });
   });
 });
 

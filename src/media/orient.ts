@@ -25,6 +25,22 @@ export function orientationOf(matrix: Uint8Array | null): Orientation {
   return straight || turned ? { a, b, c, d } : UPRIGHT;
 }
 
+/** The orientation that EXIF calls 1 to 8: where the stored row 0 and column 0 lie in the picture (EXIF 2.3 §4.6.4). */
+export function orientationOfExif(value: number): Orientation {
+  return EXIF_ORIENTATIONS[value - 1] ?? UPRIGHT;
+}
+
+const EXIF_ORIENTATIONS: readonly Orientation[] = [
+  UPRIGHT,
+  { a: -1, b: 0, c: 0, d: 1 },
+  { a: -1, b: 0, c: 0, d: -1 },
+  { a: 1, b: 0, c: 0, d: -1 },
+  { a: 0, b: 1, c: 1, d: 0 },
+  { a: 0, b: 1, c: -1, d: 0 },
+  { a: 0, b: -1, c: -1, d: 0 },
+  { a: 0, b: -1, c: 1, d: 0 },
+];
+
 export function isUpright(o: Orientation): boolean {
   return o.a === 1 && o.d === 1;
 }
@@ -34,28 +50,48 @@ export function swapsSides(o: Orientation): boolean {
   return o.a === 0;
 }
 
+/** Of a picture that is stored in this size. */
+export function uprightSize(
+  { width, height }: { readonly width: number; readonly height: number },
+  o: Orientation,
+): { readonly width: number; readonly height: number } {
+  return swapsSides(o) ? { width: height, height: width } : { width, height };
+}
+
 /**
- * Turns packed RGB of `width` × `height` pixels into `into` (as long as `data`, another buffer), whose width and height are
- * swapped where `swapsSides` says so.
+ * Turns a packed picture of `width` × `height` pixels, 3 or 4 bytes each, into `into` (as long, another buffer), whose width and
+ * height are those of `uprightSize`. Pictures of 4 bytes a pixel start at a multiple of 4 bytes in their buffers.
  */
-export function turnUpright(data: Uint8Array, width: number, height: number, o: Orientation, into: Uint8Array): void {
-  const outWidth = swapsSides(o) ? height : width;
-  const alongX = 3 * (o.a + o.b * outWidth);
-  const alongY = 3 * (o.c + o.d * outWidth);
+export function turnUpright(
+  data: Uint8Array,
+  width: number,
+  height: number,
+  o: Orientation,
+  into: Uint8Array,
+  bytesPerPixel: 3 | 4 = 3,
+): void {
+  const outWidth = uprightSize({ width, height }, o).width;
+  const alongX = o.a + o.b * outWidth;
+  const alongY = o.c + o.d * outWidth;
   // Where the stored corner (0, 0) ends up.
   const left = o.a < 0 ? width - 1 : o.c < 0 ? height - 1 : 0;
   const top = o.b < 0 ? width - 1 : o.d < 0 ? height - 1 : 0;
-  let rowTarget = 3 * (left + top * outWidth);
-  let source = 0;
-  for (let y = 0; y < height; y += 1) {
-    let target = rowTarget;
-    for (let x = 0; x < width; x += 1) {
+  const first = left + top * outWidth;
+  if (bytesPerPixel === 4) {
+    const pixels = new Uint32Array(data.buffer, data.byteOffset, width * height);
+    const turned = new Uint32Array(into.buffer, into.byteOffset, width * height);
+    for (let y = 0, source = 0; y < height; y += 1) {
+      for (let x = 0, target = first + y * alongY; x < width; x += 1, source += 1, target += alongX) {
+        turned[target] = pixels[source]!;
+      }
+    }
+    return;
+  }
+  for (let y = 0, source = 0; y < height; y += 1) {
+    for (let x = 0, target = 3 * (first + y * alongY); x < width; x += 1, source += 3, target += 3 * alongX) {
       into[target] = data[source]!;
       into[target + 1] = data[source + 1]!;
       into[target + 2] = data[source + 2]!;
-      source += 3;
-      target += alongX;
     }
-    rowTarget += alongY;
   }
 }

@@ -12,6 +12,7 @@ const WELL: HealthFacts = {
   eventLoopDelayP99Ms: 50,
   rssBytes: 1024 * 2 ** 20,
   callbackFaults: 0,
+  recordings: [],
 };
 
 test('figures at their limits are well', () => {
@@ -45,6 +46,16 @@ test.each<[string, Partial<HealthFacts>, string]>([
   ['EVENT_LOOP_SLOW', { eventLoopDelayP99Ms: 60 }, '60.0 ms, over 50.0 ms'],
   ['MEMORY_HIGH', { rssBytes: 1500 * 2 ** 20 }, '1500 MiB, over 1024 MiB'],
   ['CALLBACKS_FAILED', { callbackFaults: 3 }, '3 callbacks'],
+  [
+    'RECORDING_FAILED',
+    { recordings: [{ file: 'c.mcap', reason: 'the disk is full', lost: 7, goesOn: true }] },
+    'c.mcap cannot be written: the disk is full; 7 messages are lost, it is tried again',
+  ],
+  [
+    'RECORDING_FAILED',
+    { recordings: [{ file: 'c.mcap', reason: 'the disk is full', lost: 7, goesOn: false }] },
+    'it has ended',
+  ],
 ])('%s: degraded, with the figure', (code, facts, words) => {
   const { status, issues } = judgeHealth({ ...WELL, ...facts }, LIMITS);
   expect(status).toBe('degraded');

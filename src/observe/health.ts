@@ -14,6 +14,13 @@ export interface HealthFacts {
   readonly rssBytes: number;
   /** Callbacks that threw inside the hub: each is a fault of the program. */
   readonly callbackFaults: number;
+  /** Recordings that cannot write, or have ended by that. */
+  readonly recordings: readonly {
+    readonly file: string;
+    readonly reason: string;
+    readonly lost: number;
+    readonly goesOn: boolean;
+  }[];
 }
 
 export interface HealthLimits {
@@ -30,7 +37,8 @@ export type HealthIssueCode =
   | 'LATENCY_HIGH'
   | 'EVENT_LOOP_SLOW'
   | 'MEMORY_HIGH'
-  | 'CALLBACKS_FAILED';
+  | 'CALLBACKS_FAILED'
+  | 'RECORDING_FAILED';
 
 export interface HealthIssue {
   readonly code: HealthIssueCode;
@@ -73,6 +81,13 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
     find('MEMORY_HIGH', `resident memory is ${mib(facts.rssBytes)}, over ${mib(limits.rssBytesMax)}`);
   }
   if (facts.callbackFaults > 0) find('CALLBACKS_FAILED', `${facts.callbackFaults} callbacks of readers have failed`);
+  for (const { file, reason, lost, goesOn } of facts.recordings) {
+    const outlook = goesOn ? 'it is tried again' : 'it has ended';
+    find(
+      'RECORDING_FAILED',
+      `the recording ${file} cannot be written: ${reason}; ${lost} messages are lost, ${outlook}`,
+    );
+  }
 
   return { status: statusOf(issues, facts.starting), issues };
 }

@@ -278,6 +278,23 @@ const foxgloveSchema = z.object({
   refused: count(),
 });
 
+const recordingSchema = z
+  .object({
+    state: z
+      .enum(['recording', 'interrupted', 'failed'])
+      .describe('`interrupted`: it cannot be written and is tried again; `failed`: it has ended by that'),
+    file: z.string().describe('the newest, without its folder'),
+    files: count(),
+    recorded: count().describe('messages'),
+    lost: count().describe('messages, because the disk was full or too slow, or that expired meanwhile'),
+    queued: count(),
+    odd_times: count().describe('messages whose time the file cannot say: before 1970, or after 2554'),
+    interruptions: count(),
+    bytes: count().describe('on the disk'),
+    error: z.string().nullable(),
+  })
+  .meta({ id: 'Recording', description: 'a recording of this server' });
+
 export const endpointSchema = z
   .object({
     endpoint: z.string(),
@@ -341,6 +358,7 @@ export const metricsSchema = z
     engine: engineSchema,
     telemetry: telemetrySchema,
     foxglove: z.array(foxgloveSchema).describe('clients of Foxglove’s protocol'),
+    recordings: z.array(recordingSchema).describe('those that are going on, and failed ones until another begins'),
   })
   .meta({ id: 'Metrics', description: 'everything that is measured, read at one moment' });
 

@@ -127,6 +127,7 @@ const IDLE: Metrics = {
     convoy_members: 0,
   },
   foxglove: [],
+  recordings: [],
 };
 
 const endpoint = (name: string, open: number, mean_age_s: number) => ({

@@ -98,6 +98,20 @@ describe('one driver at a time', () => {
     expect(lease()).toMatchObject({ accepted: 1, refused: { not_driver: 1 } });
   });
 
+  test('commands live as long as they say, and states tell the time of day, when the server’s clock was set', () => {
+    const { clock, topics, request, command, desk, pass, state } = setUp();
+    clock.stepWall(-86_400_000);
+    request('acquire', 'anna');
+    command(ahead('anna', 1), clock.now() - 86_400_000);
+    pass(200);
+    expect(state().pose.speed).toBeGreaterThan(0.1);
+    command(ahead('anna', 1), clock.now() - 86_400_000 - 1_000);
+    expect(desk.status().refused).toMatchObject({ expired: 1 });
+    const { stream } = topics.get('rover/1/state')!;
+    const [newest] = [...stream.history(stream.head - 1)];
+    expect(clock.now() - 86_400_000 - newest!.data.timeMs).toBeLessThan(10);
+  });
+
   test('a driver that falls silent loses the vehicle: brakes after 300 ms, the lease after 2 s', () => {
     const { request, command, lease, pass, state } = setUp();
     request('acquire', 'anna');

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Clock } from '../base/clock.ts';
+import { ownTimeMs, type Clock } from '../base/clock.ts';
 import { Priority } from '../base/sample.ts';
 import { Payload } from '../protocol/payload.ts';
 import type { Reader } from '../stream/reader.ts';
@@ -169,7 +169,7 @@ export class DriveDesk {
     if (command.action === 'stop') return vehicle.emergencyStop();
     const nowMs = clock.now();
     // A driver's clock that is ahead must not lengthen the life of its commands.
-    const sentMs = Math.min(message.timeMs, nowMs);
+    const sentMs = Math.min(ownTimeMs(clock, message.timeMs), nowMs);
     const expiresMs = command.action === 'drive' ? command.expires_ms : COMMAND_EXPIRES_DEFAULT_MS;
     const { driver, lease } = command;
     const refusal = refuseCommand(this.#book, { driver, lease, expiresTimeMs: sentMs + expiresMs }, nowMs);

@@ -1,3 +1,4 @@
+import { ownTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
 import type { Reader } from '../stream/reader.ts';
@@ -12,6 +13,7 @@ export interface PushOptions {
 }
 
 export interface FrameInputOptions {
+  readonly clock: Clock;
   readonly frames: Stream<VideoFrame>;
   /** A pipeline's, of the frames: one for each, with its `seq`. */
   readonly outcomes: Stream<FrameOutcome>;
@@ -59,7 +61,7 @@ export class FrameInput implements Disposable {
     this.#options.frames.publish({
       seq,
       data: { jpeg: new Uint8Array(jpeg), width, height },
-      ...(captureTimeMs !== undefined && { captureTimeMs }),
+      ...(captureTimeMs !== undefined && { captureTimeMs: ownTimeMs(this.#options.clock, captureTimeMs) }),
     });
     return await outcome.promise;
   }

@@ -1,10 +1,11 @@
-import { SightlineError } from '../base/errors.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import {
   decodeColumns as decodeColumnsBody,
   ColumnGatherer,
   packedShare,
   type ColumnBatch,
+  type ColumnFaults,
   type ColumnUse,
 } from './columns.ts';
 import { Payload } from './payload.ts';
@@ -60,6 +61,9 @@ export interface BatchSection {
   /** Messages, not 0. */
   readonly count: number;
 }
+
+/** A batch taken apart as far as it goes: one of its messages, or why it is none. */
+export type MessageOrFault = BatchMessage | SightlineError;
 
 export interface BatchEnvelope {
   readonly codec: PayloadCodec;
@@ -129,6 +133,33 @@ export function encodeBatch(
  * The envelope of a binary message, held to the limits. Throws SightlineError BATCH_BAD or BATCH_TOO_LARGE.
  */
 export function decodeBatchHeader(bytes: Uint8Array, limits: BatchLimits = BATCH_LIMITS): BatchEnvelope {
+  const envelope = decodeEnvelope(bytes, limits);
+  for (const section of envelope.sections) {
+    const fault = faultOfSection(section);
+    if (fault !== undefined) throw fault;
+  }
+  return envelope;
+}
+
+/** Whether a section by itself is none that can be taken, and why. */
+export function faultOfSection({ firstSeq, count }: BatchSection): SightlineError | undefined {
+  if (!Number.isSafeInteger(firstSeq) || firstSeq < 0) {
+    return new SightlineError('BATCH_BAD', `first_seq ${firstSeq} is not a whole number`);
+  }
+  return count === 0 ? new SightlineError('BATCH_BAD', 'a section has no messages') : undefined;
+}
+
+/** The sections of a batch that cannot be read, so that its refusal can name them; none where the envelope itself is broken. */
+export function sectionsOfBatch(bytes: Uint8Array): readonly BatchSection[] {
+  try {
+    return bytes[0] === KIND ? readSections(viewOf(bytes), BATCH_LIMITS) : [];
+  } catch {
+    return [];
+  }
+}
+
+/** As `decodeBatchHeader`, but for the sections: each has to be looked at by itself. */
+function decodeEnvelope(bytes: Uint8Array, limits: BatchLimits): BatchEnvelope {
   if (bytes.length < HEAD_BYTES) {
     throw new SightlineError('BATCH_BAD', `the batch has ${bytes.length} bytes, its envelope alone ${HEAD_BYTES}`);
   }
@@ -175,8 +206,35 @@ export function decodeBatch(
     }));
     return { envelope, messages };
   }
-  const body = plainBody(bytes, envelope, decompressors);
-  return { envelope, messages: decodeMessages(body, envelope, limits) };
+  const messages: BatchMessage[] = [];
+  for (const message of messagesOf(plainBody(bytes, envelope, decompressors), envelope, limits)) {
+    if (message instanceof SightlineError) throw message;
+    messages.push(message);
+  }
+  return { envelope, messages };
+}
+
+/**
+ * A batch of a client, whose messages are passed on: each stands by itself, and one that is none costs the others nothing.
+ * `plainBytes`: what the batch is without packing. Throws as `decodeBatch` for what cannot be taken apart.
+ */
+export function decodePublications(
+  bytes: Uint8Array,
+  schemaOf: SchemaLookup,
+  decompressors: Decompressors,
+  limits: BatchLimits = BATCH_LIMITS,
+): { envelope: BatchEnvelope; messages: MessageOrFault[]; plainBytes: number } {
+  const envelope = decodeEnvelope(bytes, limits);
+  if (envelope.codec !== 'columns') {
+    const body = plainBody(bytes, envelope, decompressors);
+    return { envelope, messages: [...messagesOf(body, envelope, limits)], plainBytes: bytes.length };
+  }
+  const faults: ColumnFaults = new Map();
+  const columns = columnsOf(bytes, envelope, schemaOf, decompressors, limits, 'relay', faults);
+  const messages: MessageOrFault[] = messagesOfColumns(columns, envelope.sections);
+  for (const [place, fault] of faults) messages[place] = fault;
+  // A column of equal values is three bytes: what counts is what it is as doubles.
+  return { envelope, messages, plainBytes: Math.max(bytes.length, columns.values.byteLength) };
 }
 
 /**
@@ -248,13 +306,14 @@ function columnsOf(
   decompressors: Decompressors,
   limits: BatchLimits,
   use: ColumnUse = 'own',
+  faults?: ColumnFaults,
 ): ColumnBatch {
   const schema = schemaOf(envelope.schemaId);
   if (schema === undefined) {
     throw new SightlineError('SCHEMA_UNKNOWN', `schema ${envelope.schemaId} was not sent before`);
   }
   const body = plainBody(bytes, envelope, decompressors);
-  const columns = decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax, use);
+  const columns = decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax, use, faults);
   checkTotal(columns.count, envelope);
   return columns;
 }
@@ -273,13 +332,12 @@ function readSections(view: DataView, limits: BatchLimits): BatchSection[] {
   }
   const sections: BatchSection[] = [];
   for (let at = HEAD_BYTES; sections.length < sectionCount; at += SECTION_BYTES) {
-    const firstSeq = view.getFloat64(at + 8, true);
-    const count = view.getUint32(at + 16, true);
-    if (!Number.isSafeInteger(firstSeq) || firstSeq < 0) {
-      throw new SightlineError('BATCH_BAD', `first_seq ${firstSeq} is not a whole number`);
-    }
-    if (count === 0) throw new SightlineError('BATCH_BAD', 'a section has no messages');
-    sections.push({ topicId: view.getUint32(at, true), epoch: view.getUint32(at + 4, true), firstSeq, count });
+    sections.push({
+      topicId: view.getUint32(at, true),
+      epoch: view.getUint32(at + 4, true),
+      firstSeq: view.getFloat64(at + 8, true),
+      count: view.getUint32(at + 16, true),
+    });
   }
   return sections;
 }
@@ -403,7 +461,8 @@ function payloadBytes(payload: Payload, codec: PayloadCodec): Uint8Array {
   }
 }
 
-function decodeMessages(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLimits): BatchMessage[] {
+/** Throws for what cannot be taken apart; what is wrong with one message alone stands in its place. */
+function* messagesOf(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLimits): Generator<MessageOrFault> {
   if (body.length < HEADER_BYTES) throw new SightlineError('BATCH_BAD', `the batch ends after ${body.length} bytes`);
   const view = viewOf(body);
   const count = view.getUint32(0, true);
@@ -413,7 +472,6 @@ function decodeMessages(body: Uint8Array, envelope: BatchEnvelope, limits: Batch
   if (totalSize !== body.length - HEADER_BYTES) {
     throw new SightlineError('BATCH_BAD', `total_size is ${totalSize}, ${body.length - HEADER_BYTES} bytes follow`);
   }
-  const messages: BatchMessage[] = [];
   let at = HEADER_BYTES;
   for (let i = 0; i < count; i++) {
     if (at + MESSAGE_HEADER_BYTES > body.length)
@@ -422,20 +480,37 @@ function decodeMessages(body: Uint8Array, envelope: BatchEnvelope, limits: Batch
     const priority = body[at + 8]!;
     const size = view.getUint32(at + 9, true);
     at += MESSAGE_HEADER_BYTES;
-    if (size > limits.messageBytesMax) {
-      throw new SightlineError(
-        'BATCH_TOO_LARGE',
-        `message ${i} claims ${size} bytes of at most ${limits.messageBytesMax}`,
-      );
+    // What it claims is not there, so that nothing behind it can be found either.
+    if (at + size > body.length) {
+      throw size > limits.messageBytesMax
+        ? tooLarge(i, size, limits)
+        : new SightlineError('BATCH_BAD', `message ${i} of ${count} is cut`);
     }
-    if (at + size > body.length) throw new SightlineError('BATCH_BAD', `message ${i} of ${count} is cut`);
-    checkMessage(timeMs, priority);
-    const payload = decodePayload(body.subarray(at, at + size), envelope.codec);
-    messages.push({ timeMs, priority, payload });
+    yield decodeMessage(i, timeMs, priority, body.subarray(at, at + size), envelope.codec, limits);
     at += size;
   }
   if (at !== body.length) throw new SightlineError('BATCH_BAD', `${body.length - at} bytes follow the last message`);
-  return messages;
+}
+
+function decodeMessage(
+  place: number,
+  timeMs: number,
+  priority: number,
+  bytes: Uint8Array,
+  codec: PayloadCodec,
+  limits: BatchLimits,
+): MessageOrFault {
+  try {
+    if (bytes.length > limits.messageBytesMax) throw tooLarge(place, bytes.length, limits);
+    checkMessage(timeMs, priority);
+    return { timeMs, priority, payload: decodePayload(bytes, codec) };
+  } catch (thrown) {
+    return toSightlineError(thrown, 'PAYLOAD_BAD');
+  }
+}
+
+function tooLarge(place: number, size: number, { messageBytesMax }: BatchLimits): SightlineError {
+  return new SightlineError('BATCH_TOO_LARGE', `message ${place} claims ${size} bytes of at most ${messageBytesMax}`);
 }
 
 function decodePayload(bytes: Uint8Array, codec: PayloadCodec): Payload {

@@ -297,6 +297,9 @@ function* rowsOf(batch: ColumnBatch, count: number): Generator<ColumnMessage> {
 /** How long a batch of columns is of use: as long as somebody has it; till the next one is read; or to be passed on as it came. */
 export type ColumnUse = 'own' | 'brief' | 'relay';
 
+/** By their places: messages that are none, for who takes each by itself. The others are as sound as in any batch. */
+export type ColumnFaults = Map<number, SightlineError>;
+
 /** Numbers of most batches that are made into objects at once. */
 const SCRATCH_VALUES = 16_384;
 const scratch = new Float64Array(SCRATCH_VALUES);
@@ -304,7 +307,8 @@ const scratch = new Float64Array(SCRATCH_VALUES);
 /**
  * A body that a `ColumnGatherer` or a stranger wrote. `countMax` and `plainBytesMax` (of the columns as doubles) are held before
  * anything is allocated. For `brief` use the numbers may lie where those of the next batch will: whoever makes objects of them
- * at once is spared the memory. For `relay` the body is kept. Throws BATCH_BAD, BATCH_TOO_LARGE, and PAYLOAD_BAD for texts that are none.
+ * at once is spared the memory. For `relay` the body is kept. Throws BATCH_BAD, BATCH_TOO_LARGE, and PAYLOAD_BAD for texts that are none;
+ * with `faults` what is wrong with one message alone is put there.
  */
 export function decodeColumns(
   body: Uint8Array,
@@ -312,6 +316,7 @@ export function decodeColumns(
   countMax: number,
   plainBytesMax: number,
   use: ColumnUse = 'own',
+  faults?: ColumnFaults,
 ): ColumnBatch {
   if (body.length < HEADER_BYTES) throw new SightlineError('BATCH_BAD', `columns end after ${body.length} bytes`);
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
@@ -335,14 +340,14 @@ export function decodeColumns(
   for (let column = 0; column < OWN_COLUMNS; column++) reader.numbers(values, column * count);
   let column = OWN_COLUMNS;
   for (const { kind } of fields) {
-    if (kind === 'json') texts.push(readTexts(reader));
+    if (kind === 'json') texts.push(readTexts(reader, faults));
     else reader.numbers(values, column++ * count);
   }
   reader.end();
-  checkOwn(values, count);
+  checkOwn(values, count, faults);
   const batch = new ColumnBatch(count, fields, values, texts);
   if (use === 'relay') {
-    checkTruths(batch);
+    checkTruths(batch, faults);
     batch.body = body;
   }
   return batch;
@@ -396,35 +401,50 @@ function sameText(a: unknown, b: unknown): boolean {
   return Array.isArray(a) === Array.isArray(b);
 }
 
-function readTexts(reader: ColumnReader): unknown[] {
+function readTexts(reader: ColumnReader, faults: ColumnFaults | undefined): unknown[] {
   const column: unknown[] = [];
   reader.texts((count, json) => {
-    const value = parseJson(json);
-    if (!isText(value))
-      throw new SightlineError('PAYLOAD_BAD', 'a text of columns has leaves of its own, or is a number');
+    let value: unknown = null;
+    try {
+      value = parseJson(json);
+      if (!isText(value))
+        throw new SightlineError('PAYLOAD_BAD', 'a text of columns has leaves of its own, or is a number');
+    } catch (thrown) {
+      for (let i = 0; i < count; i++) fault(faults, column.length + i, thrown as SightlineError);
+    }
     for (let i = 0; i < count; i++) column.push(value);
   });
   return column;
 }
 
-function checkOwn(values: Float64Array, count: number): void {
+/** The first fault of a message is the one that is told. */
+function fault(faults: ColumnFaults | undefined, place: number, error: SightlineError): void {
+  if (faults === undefined) throw error;
+  if (!faults.has(place)) faults.set(place, error);
+}
+
+function checkOwn(values: Float64Array, count: number, faults: ColumnFaults | undefined): void {
   for (let i = 0; i < count; i++) {
     if (!Number.isFinite(values[TIME * count + i])) {
-      throw new SightlineError('BATCH_BAD', `timestamp ${values[TIME * count + i]} is no time`);
+      fault(faults, i, new SightlineError('BATCH_BAD', `timestamp ${values[TIME * count + i]} is no time`));
     }
     const priority = values[PRIORITY * count + i]!;
     if (!Number.isInteger(priority) || priority < 0 || priority > 3) {
-      throw new SightlineError('BATCH_BAD', `priority ${priority} is not 0 to 3`);
+      fault(faults, i, new SightlineError('BATCH_BAD', `priority ${priority} is not 0 to 3`));
     }
   }
 }
 
 /** Others would not be the same as objects and as columns: one who only reads need not care, one who passes them on does. */
-function checkTruths(batch: ColumnBatch): void {
+function checkTruths(batch: ColumnBatch, faults: ColumnFaults | undefined): void {
   for (const { path, kind } of batch.fields) {
     if (kind !== 'bool') continue;
-    for (const value of batch.column(path)!) {
-      if (value !== 0 && value !== 1) throw new SightlineError('BATCH_BAD', `truth value ${value} is not 0 or 1`);
+    const column = batch.column(path)!;
+    for (let i = 0; i < column.length; i++) {
+      const value = column[i];
+      if (value !== 0 && value !== 1) {
+        fault(faults, i, new SightlineError('BATCH_BAD', `truth value ${value} of "${path}" is not 0 or 1`));
+      }
     }
   }
 }

@@ -1,5 +1,6 @@
+import { writeMsgpack } from './msgpack-writer.ts';
 import type { Leaves, ShapeNode } from './schema.ts';
-import { decodeUtf8, stringifyMsgpack } from './wire-value.ts';
+import { decodeUtf8 } from './wire-value.ts';
 
 /**
  * The leaves of a message straight out of its MessagePack, without making the object: what a server does with messages that
@@ -169,8 +170,7 @@ function elementCount(tag: number, view: DataView, from: number, fix: number, ta
 function keysOf(node: ShapeNode & { kind: 'object' }): Uint8Array[] {
   let keys = encodedKeys.get(node);
   if (keys === undefined) {
-    // Copies: the library writes on in the same buffer.
-    keys = node.keys.map((key) => Uint8Array.from(stringifyMsgpack(key)));
+    keys = node.keys.map((key) => writeMsgpack(key));
     encodedKeys.set(node, keys);
   }
   return keys;

@@ -27,6 +27,29 @@ function refusal(make: () => unknown): string | undefined {
 
 const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
 
+test.each([0, 1, 8_191, 8_192, 8_193, 100_000])('%i bytes as base64', (length) => {
+  const bytes = Uint8Array.from({ length }, (_, i) => i * 7);
+  const text = new TextDecoder().decode(Payload.bytes(bytes).json());
+  expect(JSON.parse(text)).toEqual({ base64: Buffer.from(bytes).toString('base64') });
+});
+
+test.each([
+  [{ a: 1 }, true],
+  [{}, true],
+  [Object.fromEntries(Array.from({ length: 70_000 }, (_, i) => [`k${i}`, 0])), true],
+  [Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, 0])), true],
+  [[1], false],
+  [null, false],
+  ['x', false],
+  [new Uint8Array(3), false],
+])('whether it is an object is told without unpacking it', (value, isObject) => {
+  const packed = Payload.copyOf(value);
+  expect(packed.isObject).toBe(isObject);
+  expect(packed.packed === undefined).toBe(value instanceof Uint8Array);
+  expect(Payload.of(value).isObject).toBe(isObject);
+  expect(Payload.json(Payload.of(value).json()).isObject).toBe(isObject || value instanceof Uint8Array);
+});
+
 describe('a payload', () => {
   test('is the same value in whatever form it comes and goes', () => {
     fc.assert(
@@ -91,11 +114,16 @@ describe('a payload', () => {
     expect(copy.byteLength).toBe(copy.msgpack().length);
   });
 
+  test('a copy of whatever a program has at hand is what JSON makes of it, but that NaN and −0 stay', () => {
+    const copy = Payload.copyOf({ at: new Date(0), left: undefined, list: [undefined, NaN, -0], f: () => 1 });
+    expect(copy.value()).toEqual({ at: '1970-01-01T00:00:00.000Z', list: [null, NaN, -0] });
+    expect(Payload.msgpack(copy.msgpack()).value()).toEqual(copy.value());
+  });
+
   test.each<[string, unknown]>([
-    ['a field without a value', { a: undefined }],
-    ['a function', { f: () => 1 }],
+    ['nothing', undefined],
     ['a symbol', Symbol('s')],
-    ['a date', new Date(0)],
+    ['a map', { m: new Map() }],
     ['a whole number beyond 64 bits', 2n ** 70n],
     ['bytes inside', { bytes: Uint8Array.of(1) }],
     ['half a character', '\ud800'],

@@ -26,6 +26,8 @@ interface Entry {
 
 /** A layout gives way when, for each one that is known, so many others were used since. */
 const UNUSED_MIN = 2;
+/** A message of more bytes has most of them in texts or in more fields than a layout may have: it is not looked at. */
+const LAYOUT_BYTES_MAX = 128 * 1024;
 const PATIENCE_MIN = 1;
 const PATIENCE_MAX = 65_536;
 
@@ -71,7 +73,7 @@ export class SchemaBook<K extends object> {
     if (++entry.misfits < entry.patience) return undefined;
     entry.misfits = 0;
     entry.patience = Math.min(PATIENCE_MAX, entry.patience * 2);
-    const fields = payload.row?.batch.fields ?? schemaFor([payload.value()]);
+    const fields = payload.row?.batch.fields ?? fieldsOf(payload);
     if (fields === undefined) return undefined;
     const known = this.#find(fields);
     if (known !== undefined) entry.known = known;
@@ -107,4 +109,9 @@ export class SchemaBook<K extends object> {
     known.hasGivenWay = true;
     return known.schema.id;
   }
+}
+
+function fieldsOf(payload: Payload): SchemaField[] | undefined {
+  if (payload.raw !== undefined || payload.byteLength > LAYOUT_BYTES_MAX) return undefined;
+  return schemaFor([payload.value()]);
 }

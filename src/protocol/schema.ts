@@ -94,7 +94,7 @@ export function spread(node: ShapeNode, value: unknown, into: Leaves | undefined
     }
     case 'object': {
       const { keys, children } = node;
-      if (!isPlainObject(value) || keyCount(value) !== keys.length) return false;
+      if (!isPlainObject(value) || !hasKeys(value, keys.length)) return false;
       for (let i = 0; i < children.length; i++) {
         if (!spread(children[i]!, value[keys[i]!], into, at, count)) return false;
       }
@@ -103,12 +103,12 @@ export function spread(node: ShapeNode, value: unknown, into: Leaves | undefined
   }
 }
 
-/** A plain object inherits nothing that could be counted. */
-function keyCount(value: Record<string, unknown>): number {
+/** Whether it has exactly so many keys. A plain object inherits nothing that could be counted. */
+function hasKeys(value: Record<string, unknown>, wanted: number): boolean {
   let count = 0;
   // Counted, since a list of the keys would be made for nothing.
-  for (const _ in value) count++;
-  return count;
+  for (const _ in value) if (++count > wanted) return false;
+  return count === wanted;
 }
 
 /** Whether a value is one that a `json` leaf holds: no number, and without leaves of its own. */
@@ -135,7 +135,8 @@ function isPlace(part: string): boolean {
   return /^\d+$/.test(part);
 }
 
-function isPlainObject(value: unknown): value is Record<string, unknown> {
+/** What JSON calls an object: no list, and nothing with a class, such as bytes. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
@@ -143,7 +144,7 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
 
 function isEmptyContainer(value: unknown): boolean {
   if (Array.isArray(value)) return value.length === 0;
-  return isPlainObject(value) && Object.keys(value).length === 0;
+  return isPlainObject(value) && hasKeys(value, 0);
 }
 
 type Draft = Map<string, Draft> | { kind: SchemaField['kind']; index: number };

@@ -1,13 +1,14 @@
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
 import type { BatchMessage } from './batch.ts';
+import { writeMsgpack } from './msgpack-writer.ts';
 import { quote } from './quote.ts';
 import { shapeOf } from './schema.ts';
 import type * as t from './telemetry.ts';
 import { CLIENT_SCHEMAS_MAX, CONTRACTS, PAYLOAD_CODECS } from './telemetry.ts';
 import { checkFilter, checkTopic } from './topic.ts';
 import type { ClockReply, ClockRequest } from './video.ts';
-import { checkMsgpack, parseCheckedMsgpack, parseJsonText, stringifyMsgpack } from './wire-value.ts';
+import { checkMsgpack, parseCheckedMsgpack, parseJsonText } from './wire-value.ts';
 
 /**
  * Control messages and `data` messages of the telemetry lane: JSON text, or MessagePack in binary messages. What comes in is
@@ -66,6 +67,7 @@ const clientMessages: { readonly [K in t.TelemetryClientMessage as K['type']]: C
     ttl_ms: optional(positive(Number.MAX_SAFE_INTEGER)),
     seq: optional(integer(1, Number.MAX_SAFE_INTEGER)),
   },
+  skip: { topic, seq: integer(0, Number.MAX_SAFE_INTEGER) },
   ack: { id: integer(0, U32_MAX), topic_id: integer(0, U32_MAX), seq: integer(0, Number.MAX_SAFE_INTEGER) },
   report: { lag_ms: notNegative },
   clock: { t0: finite } satisfies Checks<ClockRequest>,
@@ -121,6 +123,9 @@ const serverMessages: { readonly [K in t.TelemetryServerMessage as K['type']]: C
     id: optional(integer(0, U32_MAX)),
     topic: optional(text(TEXT_CHARS_MAX)),
     seq: optional(integer(0, Number.MAX_SAFE_INTEGER)),
+    count: optional(integer(0, Number.MAX_SAFE_INTEGER)),
+    alias: optional(integer(0, U32_MAX)),
+    expected: optional(integer(0, Number.MAX_SAFE_INTEGER)),
   },
   data: {
     topic_id: integer(0, U32_MAX),
@@ -135,7 +140,11 @@ const serverMessages: { readonly [K in t.TelemetryServerMessage as K['type']]: C
  * MESSAGE_TYPE_UNKNOWN, MESSAGE_FIELD_BAD, TOPIC_BAD or FILTER_BAD.
  */
 export function decodeTelemetryClientMessage(data: string | Uint8Array): t.TelemetryClientMessage {
-  const message = parse(data, LEVELS_OF_PUBLISH);
+  return checkTelemetryClientMessage(parse(data, LEVELS_OF_PUBLISH));
+}
+
+/** The fields of a client's message, as its server will look at them. Throws as `decodeTelemetryClientMessage`. */
+export function checkTelemetryClientMessage(message: Record<string, unknown>): t.TelemetryClientMessage {
   const decoded = decode<t.TelemetryClientMessage>(message, clientMessages);
   if (decoded.type === 'subscribe' && decoded.contract === 'sampled' && decoded.hz === undefined) {
     throw new SightlineError('MESSAGE_FIELD_BAD', 'hz is missing: the contract sampled needs it');
@@ -188,7 +197,7 @@ export function encodeData(
 const encoder = new TextEncoder();
 const JSON_END = encoder.encode(']}');
 const JSON_MESSAGE_END = encoder.encode('}');
-const KEY_DATA = stringifyCopy('data');
+const KEY_DATA = writeMsgpack('data');
 
 function jsonParts(topicId: number, seq: number, messages: readonly BatchMessage[]): Uint8Array[] {
   const parts: Uint8Array[] = [];
@@ -204,11 +213,11 @@ function jsonParts(topicId: number, seq: number, messages: readonly BatchMessage
 
 function msgpackParts(topicId: number, seq: number, messages: readonly BatchMessage[]): Uint8Array[] {
   // What stands in front of the list is written as if the list were empty; its head, the last byte, is written anew.
-  const head = stringifyMsgpack({ type: 'data', topic_id: topicId, seq, messages: [] });
+  const head = writeMsgpack({ type: 'data', topic_id: topicId, seq, messages: [] });
   const parts: Uint8Array[] = [head.slice(0, -1), listHead(messages.length)];
   for (const { timeMs, priority, payload } of messages) {
     const fields = priority === Priority.normal ? { time: timeMs } : { time: timeMs, priority };
-    const own = Uint8Array.from(stringifyMsgpack(fields));
+    const own = writeMsgpack(fields);
     // A map of so many entries (0x80 + n) gets one more.
     own[0]! += 1;
     parts.push(own, KEY_DATA, payload.msgpack());
@@ -220,12 +229,8 @@ function listHead(count: number): Uint8Array {
   return count < 16 ? Uint8Array.of(0x90 | count) : Uint8Array.of(0xdc, count >>> 8, count & 0xff);
 }
 
-function stringifyCopy(value: unknown): Uint8Array {
-  return Uint8Array.from(stringifyMsgpack(value));
-}
-
 function encode(message: object, protocol: t.TelemetrySubprotocol): string | Uint8Array {
-  return protocol === 'sightline.v1.msgpack' ? stringifyMsgpack(message) : JSON.stringify(message);
+  return protocol === 'sightline.v1.msgpack' ? writeMsgpack(message) : JSON.stringify(message);
 }
 
 function parse(data: string | Uint8Array, levelsAbove: number): Record<string, unknown> {
@@ -237,7 +242,10 @@ function parse(data: string | Uint8Array, levelsAbove: number): Record<string, u
       value = parseCheckedMsgpack(data);
     }
   } catch (cause) {
-    throw new SightlineError('MESSAGE_NOT_JSON', `the message cannot be read: ${(cause as Error).message}`, { cause });
+    // What begins with a brace is JSON all the same.
+    const hint = typeof data !== 'string' && data[0] === 0x7b ? '; JSON goes in text messages' : '';
+    const why = `the message cannot be read: ${(cause as Error).message}${hint}`;
+    throw new SightlineError('MESSAGE_NOT_JSON', why, { cause });
   }
   if (!isRecord(value))
     throw new SightlineError('MESSAGE_NOT_JSON', `the message is ${quote(value)} instead of an object`);
@@ -335,7 +343,7 @@ function topic(value: unknown): string {
 }
 
 function present(value: unknown, field: string): unknown {
-  if (value === undefined) throw badField(field, value, 'there');
+  if (value === undefined) throw new SightlineError('MESSAGE_FIELD_BAD', `${field} is missing`);
   return value;
 }
 

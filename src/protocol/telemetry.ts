@@ -77,6 +77,13 @@ export interface PublishMessage {
   seq?: number;
 }
 
+/** The number is given up: its publication was refused for good, and what comes after it is to go on. */
+export interface SkipMessage {
+  type: 'skip';
+  topic: string;
+  seq: number;
+}
+
 export interface AckMessage {
   type: 'ack';
   id: number;
@@ -95,6 +102,7 @@ export type TelemetryClientMessage =
   | AdvertiseMessage
   | ClientSchemaMessage
   | PublishMessage
+  | SkipMessage
   | AckMessage
   | ReportMessage
   | ClockRequest;
@@ -175,9 +183,18 @@ export interface TelemetryError {
   type: 'error';
   code: ErrorCode;
   message: string;
+  /** Of the subscription that was asked for, left or acknowledged. */
   id?: number;
+  /** Of what was published or advertised. */
   topic?: string;
+  /** The client's own number of the first message that is refused. */
   seq?: number;
+  /** Messages that are refused; 1 where it is left out. */
+  count?: number;
+  /** The alias that was advertised, or whose topic is not known. */
+  alias?: number;
+  /** The number that the server waits for on this topic. */
+  expected?: number;
 }
 
 /** One message of a topic, as a reader gets it. */

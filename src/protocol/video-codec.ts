@@ -1,6 +1,7 @@
-import { Packr } from 'msgpackr';
+import { Unpackr } from 'msgpackr/unpack';
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
+import { writeMsgpack } from './msgpack-writer.ts';
 import { quote } from './quote.ts';
 import type {
   BadFrame,
@@ -28,7 +29,7 @@ const SKIP_RATIO_MAX = 60;
 /** Decodes standard base64; must give fewer bytes than the text holds when the text has foreign characters. */
 export type Base64Decoder = (text: string) => Uint8Array;
 
-const packr = new Packr({ useRecords: false, variableMapSize: true });
+const unpackr = new Unpackr({ useRecords: false });
 
 /** A frame message: the 20-byte header, then the JPEG. */
 export function encodeFrame(frame: {
@@ -110,7 +111,7 @@ export function decodeTextMessage(text: string, decodeBase64: Base64Decoder): Cl
 
 /** The same message in the format that the session asked for: text or bytes. */
 export function encodeServerMessage(message: ServerMessage, format: MessageFormat): string | Uint8Array {
-  return format === 'json' ? JSON.stringify(message) : packr.pack(message);
+  return format === 'json' ? JSON.stringify(message) : writeMsgpack(message);
 }
 
 /** A message from the server, whichever format it chose. Throws SightlineError MESSAGE_NOT_JSON or MESSAGE_TYPE_UNKNOWN. */
@@ -180,7 +181,7 @@ function parseObject(text: string): Record<string, unknown> {
 function unpackObject(bytes: Uint8Array): Record<string, unknown> {
   let value: unknown;
   try {
-    value = packr.unpack(bytes);
+    value = unpackr.unpack(bytes);
   } catch (cause) {
     throw new SightlineError('MESSAGE_NOT_JSON', `the message is not MessagePack: ${(cause as Error).message}`, {
       cause,

@@ -1,15 +1,15 @@
-import { Packr } from 'msgpackr';
+import { Unpackr } from 'msgpackr/unpack';
 import { SightlineError } from '../base/errors.ts';
 
 /**
  * Values of messages as JSON and MessagePack, both held to one model: what JSON can say, at most 64 levels deep, without
- * the key `__proto__`, in valid UTF-8. MessagePack may also say NaN and the infinities; its 64-bit integers are read as
- * doubles, as JSON's are.
+ * the key `__proto__`, in valid UTF-8. MessagePack may also say NaN, the infinities and −0 (JSON has null and 0 for them); its
+ * 64-bit integers are read as doubles, as JSON's are. `programValue` makes such a value of a program's own.
  */
 
 export const DEPTH_MAX = 64;
 
-const packr = new Packr({ useRecords: false, variableMapSize: true, int64AsType: 'number' });
+const unpackr = new Unpackr({ useRecords: false, int64AsType: 'number' });
 const encoder = new TextEncoder();
 const strictDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const BIN8 = 0xc4;
@@ -50,7 +50,7 @@ export function checkMsgpack(bytes: Uint8Array, levelsAbove = 0): void {
 
 /** The value of MessagePack bytes that `checkMsgpack` has let pass. */
 export function parseCheckedMsgpack(bytes: Uint8Array): unknown {
-  return packr.unpack(bytes);
+  return unpackr.unpack(bytes);
 }
 
 /** Whether checked MessagePack bytes are one byte string. */
@@ -59,9 +59,10 @@ export function isByteString(msgpack: Uint8Array): boolean {
   return tag >= BIN8 && tag <= BIN32;
 }
 
-/** The bytes may be a part of a larger buffer that the library goes on writing to, elsewhere. */
-export function stringifyMsgpack(value: unknown): Uint8Array {
-  return packr.pack(value === undefined ? null : value);
+/** Whether checked MessagePack bytes are a map. */
+export function isMap(msgpack: Uint8Array): boolean {
+  const tag = msgpack[0]!;
+  return (tag >= 0x80 && tag <= 0x8f) || tag === 0xde || tag === 0xdf;
 }
 
 /** Text in strict UTF-8. Throws PAYLOAD_BAD. */

@@ -1,4 +1,5 @@
-import { channelSchema, toForeign, type ChannelSchema } from '../delivery/recording-format.ts';
+import { channelSchema, type ChannelSchema } from '../delivery/foreign-schema.ts';
+import { formOf, toForeign } from '../delivery/recording-format.ts';
 import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
 import { viewsOf } from './foxglove-views.ts';
 import type { FoxgloveChannel } from './foxglove-wire.ts';
@@ -15,22 +16,37 @@ export interface ChannelCatalogueEvents {
   readonly onRemoved: (channelIds: readonly number[]) => void;
 }
 
+/** Topics that are looked at before other work of the main thread has its turn: a few hundred microseconds as a rule. */
+const SLICE_TOPICS = 16;
+
 /**
  * The topics and the views of them as channels, the same for all clients. A channel's schema is inferred from a message, so
- * that a topic becomes one when its first message is there. Holds no reader: a topic that nobody reads can be forgotten.
+ * that a topic becomes one when its first message is there; nothing is looked at while there is no client. Holds no reader: a
+ * topic that nobody reads can be forgotten.
  */
 export class ChannelCatalogue {
   readonly #channels = new Map<number, AdvertisedTopic>();
+  readonly #topics: Topics;
   readonly #events: ChannelCatalogueEvents;
-  readonly #unwatch: () => void;
+  #unwatch: (() => void) | undefined;
   #lastId = 0;
   /** New topics; announced together when the publication that made them is over. */
   #fresh: Topic[] = [];
+  #isAdding = false;
 
   constructor(topics: Topics, events: ChannelCatalogueEvents) {
+    this.#topics = topics;
     this.#events = events;
-    this.#unwatch = topics.watch('#', (topic) => {
-      if (this.#fresh.push(topic) === 1) queueMicrotask(() => this.#addFresh());
+  }
+
+  /** Somebody wants to know: from now on topics become channels, those that are there first. Idempotent. */
+  open(): void {
+    if (this.#unwatch) return;
+    this.#unwatch = this.#topics.watch('#', (topic) => {
+      this.#fresh.push(topic);
+      if (this.#isAdding) return;
+      this.#isAdding = true;
+      queueMicrotask(this.#addFresh);
     });
   }
 
@@ -49,30 +65,37 @@ export class ChannelCatalogue {
     if (removed.length > 0) this.#events.onRemoved(removed);
   }
 
+  /** Nobody is there any more: forgets all channels. Idempotent. */
   close(): void {
-    this.#unwatch();
+    this.#unwatch?.();
+    this.#unwatch = undefined;
     this.#fresh = [];
+    this.#channels.clear();
   }
 
-  #addFresh(): void {
-    const added = this.#fresh.splice(0).flatMap((topic) => this.#advertise(topic));
+  readonly #addFresh = (): void => {
+    const added = this.#fresh.splice(0, SLICE_TOPICS).flatMap((topic) => this.#advertise(topic));
     for (const advertised of added) this.#channels.set(advertised.channel.id, advertised);
     if (added.length > 0) this.#events.onAdded(added.map(({ channel }) => channel));
-  }
+    if (this.#fresh.length > 0) setImmediate(this.#addFresh);
+    else this.#isAdding = false;
+  };
 
   /** The topic itself and its views; nothing for a topic that has gone already. */
   #advertise(topic: Topic): AdvertisedTopic[] {
     const { name, stream } = topic;
     const newest = [...stream.history(stream.head - 1)].at(-1);
-    if (!newest) return [];
-    const { payload, timeMs } = newest.data;
-    const { form } = toForeign(payload, timeMs, name);
+    if (!newest || stream.closed) return [];
+    const { payload } = newest.data;
+    const form = formOf(payload);
     const whole: AdvertisedTopic = {
       topic,
       channel: this.#channel(name, channelSchema(name, form, payload)),
       toJson: (message) => toForeign(message.payload, message.timeMs, name).json,
     };
-    const views = viewsOf(payload.value()).map(({ key, schema, toJson }): AdvertisedTopic => ({
+    // One that is still packed was too large to be looked into for the schema, too.
+    const value = form === 'object' && payload.packed === undefined ? payload.value() : undefined;
+    const views = viewsOf(value).map(({ key, schema, toJson }): AdvertisedTopic => ({
       topic,
       channel: this.#channel(`${name}.${key}`, schema),
       toJson: (message) => toJson(message.payload.value(), message.timeMs),

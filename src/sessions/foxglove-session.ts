@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws';
-import type { Clock } from '../base/clock.ts';
+import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { toNs } from '../delivery/recording-format.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
@@ -416,7 +416,8 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
           continue;
         }
         const json = subscription.toJson(sample.data);
-        if (json) socket.send(encodeMessageData(subscription.id, toNs(sample.publishedTimeMs), json), this.#onSent);
+        const timeNs = toNs(wallTimeMs(this.#parts.clock, sample.publishedTimeMs));
+        if (json) socket.send(encodeMessageData(subscription.id, timeNs, json), this.#onSent);
         if (++taken >= SLICE_MESSAGES) return this.#scheduleFlush();
       }
     }

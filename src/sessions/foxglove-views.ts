@@ -1,5 +1,7 @@
 import { Buffer } from 'node:buffer';
-import { inferSchema, type ChannelSchema } from '../delivery/recording-format.ts';
+import { wellKnown, type ChannelSchema, type WellKnownName } from '../delivery/foreign-schema.ts';
+import { toTimestamp } from '../delivery/recording-format.ts';
+import { isPlainObject } from '../protocol/schema.ts';
 
 /**
  * Parts of a message as the schemas that Foxglove's panels know (https://docs.foxglove.dev/docs/sdk/schemas), so that a
@@ -14,46 +16,46 @@ export interface View {
 }
 
 type Part = Readonly<Record<string, unknown>>;
-type Convert = (part: Part, timestamp: Timestamp) => object | undefined;
-
-interface Timestamp {
-  readonly sec: number;
-  readonly nsec: number;
-}
+type Convert = (part: Part, timestamp: object) => object | undefined;
 
 const FRAME = 'map';
-const KINDS: readonly { readonly name: string; readonly convert: Convert }[] = [
+const KINDS: readonly { readonly name: WellKnownName; readonly convert: Convert }[] = [
   { name: 'foxglove.LocationFix', convert: locationFix },
   { name: 'foxglove.PoseInFrame', convert: poseInFrame },
 ];
 const VIEWS_MAX = 16;
+/** Keys of a message that are looked at. */
+const KEYS_MAX = 1_000;
 
-/** The views of a topic, judged by one message of it. */
+/** The views of a topic, judged by one message of it. The work is bounded. */
 export function viewsOf(value: unknown): View[] {
-  if (!isPart(value)) return [];
   const views: View[] = [];
-  for (const [key, part] of Object.entries(value)) {
-    if (!isPart(part) || views.length >= VIEWS_MAX) continue;
-    const kind = KINDS.find(({ convert }) => convert(part, timestampOf(0)) !== undefined);
-    if (kind) views.push(makeView(key, part, kind));
+  if (!isPlainObject(value)) return views;
+  let keys = 0;
+  for (const key in value) {
+    if (++keys > KEYS_MAX || views.length >= VIEWS_MAX) break;
+    const part = value[key];
+    if (!isPlainObject(part)) continue;
+    const kind = KINDS.find(({ convert }) => convert(part, toTimestamp(0)) !== undefined);
+    if (kind) views.push(makeView(key, kind));
   }
   return views;
 }
 
-function makeView(key: string, part: Part, { name, convert }: (typeof KINDS)[number]): View {
+function makeView(key: string, { name, convert }: (typeof KINDS)[number]): View {
   return {
     key,
-    schema: { name, schema: inferSchema(convert(part, timestampOf(0))) },
+    schema: wellKnown(name),
     toJson: (value, timeMs) => {
-      const now = isPart(value) && Object.hasOwn(value, key) ? value[key] : undefined;
-      const converted = isPart(now) ? convert(now, timestampOf(timeMs)) : undefined;
+      const now = isPlainObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+      const converted = isPlainObject(now) ? convert(now, toTimestamp(timeMs)) : undefined;
       return converted && Buffer.from(JSON.stringify(converted));
     },
   };
 }
 
 /** Degrees and metres. An `accuracy` is taken for the standard deviation of every axis. */
-function locationFix(part: Part, timestamp: Timestamp): object | undefined {
+function locationFix(part: Part, timestamp: object): object | undefined {
   const latitude = numberOf(part, 'latitude', 'lat');
   const longitude = numberOf(part, 'longitude', 'lon', 'lng');
   if (latitude === undefined || longitude === undefined) return undefined;
@@ -72,7 +74,7 @@ function locationFix(part: Part, timestamp: Timestamp): object | undefined {
 }
 
 /** Metres and radians, turned about the vertical axis alone. */
-function poseInFrame(part: Part, timestamp: Timestamp): object | undefined {
+function poseInFrame(part: Part, timestamp: object): object | undefined {
   const x = numberOf(part, 'x');
   const y = numberOf(part, 'y');
   const heading = numberOf(part, 'heading', 'yaw', 'theta');
@@ -84,13 +86,4 @@ function poseInFrame(part: Part, timestamp: Timestamp): object | undefined {
 function numberOf(part: Part, ...keys: readonly string[]): number | undefined {
   for (const key of keys) if (Object.hasOwn(part, key) && typeof part[key] === 'number') return part[key];
   return undefined;
-}
-
-function isPart(value: unknown): value is Part {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function timestampOf(timeMs: number): Timestamp {
-  const sec = Math.floor(timeMs / 1000);
-  return { sec, nsec: Math.floor((timeMs - sec * 1000) * 1e6) };
 }

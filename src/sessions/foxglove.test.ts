@@ -281,6 +281,49 @@ describe('with the public client', () => {
   });
 });
 
+test('nobody looks into messages while no client is there, nor into bytes at all', async () => {
+  const { topics, lane, url } = await serve();
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const [first, second] = [Payload.copyOf({ n: 1 }), Payload.copyOf({ gps: { lat: 1, lon: 2 } })];
+  topics.publish('first', { payload: first });
+  await turn();
+  expect(first.packed).toBeDefined();
+  const { ws, seen, channel } = await connect(url);
+  expect(JSON.parse((await channel('first')).schema)).toMatchObject({ properties: { n: { type: 'number' } } });
+  // Were they taken for an object, each byte would become a key.
+  publish(topics, 'cloud', new Uint8Array(100_000));
+  expect((await channel('cloud')).schemaName).toBe('sightline.Bytes');
+  expect([...seen.channels.keys()]).toEqual(['first', 'cloud']);
+  ws.terminate();
+  await expect.poll(() => lane.report()).toEqual([]);
+  await expect
+    .poll(
+      async () => {
+        const payload = Payload.copyOf({ n: 1 });
+        topics.publish(`t${topics.size}`, { payload });
+        await turn();
+        return payload.packed !== undefined;
+      },
+      { timeout: 5_000, interval: 200 },
+    )
+    .toBe(true);
+  topics.publish('second', { payload: second });
+  await turn();
+  expect(second.packed).toBeDefined();
+  const again = await connect(url);
+  expect((await again.channel('second.gps')).schemaName).toBe('foxglove.LocationFix');
+  expect((await again.channel('first')).id).not.toBe(seen.channels.get('first')!.id);
+});
+
+test('a server of many topics tells all of them, a few at a time', async () => {
+  const { topics, url } = await serve();
+  for (let n = 0; n < 100; n++) publish(topics, `t/${n}`, { n });
+  const { seen, channel } = await connect(url);
+  await channel('t/99');
+  expect(seen.channels.size).toBe(100);
+  expect(seen.advertised).toBeGreaterThan(4);
+});
+
 describe('bad input is answered by a status, and the connection lives on', () => {
   test.each([
     ['no JSON', 'hello', /MESSAGE_NOT_JSON/],

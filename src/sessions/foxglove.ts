@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws';
-import type { Clock } from '../base/clock.ts';
+import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Topics } from '../stream/topics.ts';
 import { ChannelCatalogue } from './foxglove-channels.ts';
@@ -44,8 +44,8 @@ export class FoxgloveLane {
     });
     let turns = 0;
     this.#clockTimer = setInterval(() => {
-      if (++turns % 10 === 0) this.#channels.sweep();
-      this.#forEach((session) => session.sendTime(clock.now()));
+      if (++turns % 10 === 0) this.#tidy();
+      this.#forEach((session) => session.sendTime(wallTimeMs(clock)));
     }, TIME_INTERVAL_MS);
     this.#clockTimer.unref();
   }
@@ -69,6 +69,7 @@ export class FoxgloveLane {
       const { session } = await this.#registry.claim({ clientId: undefined, token: undefined }, (clientId) => {
         return this.#makeSession(clientId);
       });
+      this.#channels.open();
       session.connect(socket);
     } catch (thrown) {
       const error = toSightlineError(thrown);
@@ -87,6 +88,11 @@ export class FoxgloveLane {
     clearInterval(this.#clockTimer);
     this.#channels.close();
     this.#registry.close();
+  }
+
+  #tidy(): void {
+    if (this.#registry.size === 0) this.#channels.close();
+    else this.#channels.sweep();
   }
 
   #makeSession(clientId: string): FoxgloveSession {

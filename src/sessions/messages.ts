@@ -2,11 +2,15 @@ import type { FrameOutcome } from '../base/frame.ts';
 import type { Sample } from '../base/sample.ts';
 import type { DroppedMessage, ErrorMessage, ResultMessage } from '../protocol/video.ts';
 
-/** The wire message of one outcome. `now` (Unix ms) is the moment in which it is handed to the encoder. */
+/**
+ * The wire message of one outcome. `now` is the moment in which it is handed to the encoder, `aheadMs` how far the time of day that
+ * its reader knows is ahead of the clock that the sample's times are taken from.
+ */
 export function outcomeMessage(
   sample: Sample<FrameOutcome>,
   session: { readonly clientId: string; readonly pipeline: string },
   now: number,
+  aheadMs = 0,
 ): ResultMessage | DroppedMessage | ErrorMessage {
   const outcome = sample.data;
   switch (outcome.kind) {
@@ -19,7 +23,7 @@ export function outcomeMessage(
         type: 'result',
         client_id: session.clientId,
         seq: sample.seq,
-        capture_time: sample.captureTimeMs,
+        capture_time: sample.captureTimeMs + aheadMs,
         pipeline: session.pipeline,
         width: outcome.width,
         height: outcome.height,

@@ -14,7 +14,7 @@ export interface SessionQuery extends SessionIdentity {
   readonly priority: Priority;
 }
 
-const IDENTITY_KEYS = ['client_id', 'token'];
+const IDENTITY_KEYS = ['client_id', 'token', 'resume'];
 const KEYS = ['pipeline', 'model', 'confidence', 'format', 'budget_ms', 'priority', ...IDENTITY_KEYS];
 const BUDGET_MS_MAX = 60_000;
 export const CLIENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
@@ -37,6 +37,8 @@ export function parseSessionQuery(query: URLSearchParams): SessionQuery {
 export interface SessionIdentity {
   readonly clientId: string | undefined;
   readonly token: string | undefined;
+  /** The token proves whose name it is, and the session begins anew. */
+  readonly isAnew: boolean;
 }
 
 /** The query of a telemetry session. Throws SightlineError QUERY_BAD, naming the key and its value. */
@@ -57,7 +59,9 @@ function parseIdentity(query: URLSearchParams): SessionIdentity {
   if (clientId !== undefined && !CLIENT_ID_PATTERN.test(clientId)) {
     throw bad(`client_id "${clientId.slice(0, 80)}" is not 1 to 64 of A-Z a-z 0-9 . _ -`);
   }
-  return { clientId, token: query.get('token') ?? undefined };
+  const resume = query.get('resume') ?? 'true';
+  if (resume !== 'true' && resume !== 'false') throw bad(`resume "${resume.slice(0, 40)}" is not true or false`);
+  return { clientId, token: query.get('token') ?? undefined, isAnew: resume === 'false' };
 }
 
 function parseConfidence(text: string | null): number | undefined {

@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { SessionSocket } from './session-socket.ts';
+import { isSameToken, type SessionSocket } from './session-socket.ts';
 
 const SWEEP_INTERVAL_MS = 1_000;
+/** How long a name waits for the client that lost its socket, before it goes to a newcomer. */
+const NAME_HOLD_MS = 3_000;
+/** Tokens that are remembered of those who had one name before. */
+const FORMER_MAX = 8;
 
 /** What the registry needs of a session. */
 export interface RegisteredSession {
@@ -30,12 +34,33 @@ export interface SessionRegistryOptions<S extends RegisteredSession> {
   readonly onTick?: () => void;
 }
 
-/** The sessions of a lane by name: opened, found again with their token, ended when idle. */
+/** What a client asks for when it connects. */
+export interface ClaimedIdentity {
+  readonly clientId: string | undefined;
+  readonly token: string | undefined;
+  /** The token proves whose name it is; the session begins anew. */
+  readonly isAnew?: boolean;
+}
+
+/** A client that was away for so long that its name went to another one; with its token it gets the name back. */
+interface FormerHolder {
+  readonly token: string;
+  /** Unix ms: when its session would have ended in any case. */
+  readonly untilMs: number;
+}
+
+/**
+ * The sessions of a lane by name: opened, found again with their token, ended when idle. A name whose holder has had no socket
+ * for three seconds goes to a newcomer, as a new session. The token of who had it before stays good for the name as long as the
+ * session would have waited: with it the name goes back, also as a new session, and everybody who came later is ended.
+ */
 export class SessionRegistry<S extends RegisteredSession> {
   readonly #options: SessionRegistryOptions<S>;
   /** By client id. `opening` holds a name while its session is being made. */
   readonly #sessions = new Map<string, S>();
   readonly #opening = new Set<string>();
+  /** By client id, the earliest first. */
+  readonly #former = new Map<string, FormerHolder[]>();
   readonly #sweep: NodeJS.Timeout;
   #closed = false;
 
@@ -78,19 +103,15 @@ export class SessionRegistry<S extends RegisteredSession> {
    * Errors: SESSION_NAME_IN_USE, CONNECTIONS_EXHAUSTED, SHUTTING_DOWN, and those of `create`.
    */
   async claim(
-    wanted: { readonly clientId: string | undefined; readonly token: string | undefined },
+    wanted: ClaimedIdentity,
     create: (clientId: string) => S | Promise<S>,
   ): Promise<{ session: S; resumed: boolean }> {
     if (this.#closed) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     const clientId = wanted.clientId ?? `${this.#options.kind}-${randomUUID().slice(0, 8)}`;
-    const existing = this.#find(clientId);
-    if (existing?.link.hasToken(wanted.token)) return { session: existing, resumed: true };
-    if (existing || this.#opening.has(clientId)) {
-      throw new SightlineError(
-        'SESSION_NAME_IN_USE',
-        `the name "${clientId}" is in use; its session's token is needed to take it over`,
-      );
-    }
+    const holder = this.#holder(clientId);
+    if (holder?.link.hasToken(wanted.token) && wanted.isAnew !== true) return { session: holder, resumed: true };
+    if (this.#opening.has(clientId)) throw nameInUse(clientId);
+    if (holder) this.#displace(holder, wanted.token);
     this.#makeRoom();
     this.#opening.add(clientId);
     try {
@@ -115,12 +136,52 @@ export class SessionRegistry<S extends RegisteredSession> {
     session.close(reason);
   }
 
-  /** A client that was cut off before its token reached it must not be locked out of its own name. */
-  #find(clientId: string): S | undefined {
+  /** Who holds the name. One whose client has left, or was cut off before its token reached it, holds it no more. */
+  #holder(clientId: string): S | undefined {
     const session = this.#sessions.get(clientId);
-    if (session === undefined || session.link.socket || session.link.wasUsed) return session;
-    this.end(session, new SightlineError('SESSION_IDLE', 'the session was never used'));
+    session?.link.settle();
+    if (session === undefined || session.link.socket || (session.link.wasUsed && !session.link.isDone)) return session;
+    this.end(session, LEFT);
     return undefined;
+  }
+
+  /** Ends the session that holds a name for who has a better right to it. Throws SESSION_NAME_IN_USE. */
+  #displace(holder: S, token: string | undefined): void {
+    const { clientId, lostMs } = holder.link;
+    const { clock, settings } = this.#options;
+    const nowMs = clock.now();
+    if (!holder.link.hasToken(token) && !this.#takeBack(clientId, token, nowMs)) {
+      if (lostMs === undefined || nowMs - lostMs < NAME_HOLD_MS) {
+        // It may be gone without a word: then its place is free all the sooner.
+        holder.link.askWhetherThere(nowMs);
+        throw nameInUse(clientId);
+      }
+      this.#remember(clientId, { token: holder.link.token, untilMs: lostMs + settings.resumeWindowMs });
+    }
+    this.end(holder, new SightlineError('SESSION_TAKEN_OVER', `the name "${clientId}" went to another session`));
+  }
+
+  #remember(clientId: string, holder: FormerHolder): void {
+    const former = this.#former.get(clientId) ?? [];
+    if (former.length < FORMER_MAX) this.#former.set(clientId, [...former, holder]);
+    if (this.#former.size > this.#options.settings.sessionsMax) this.#former.delete(this.#former.keys().next().value!);
+  }
+
+  /** Was the name its before? Then who came later, and is away by now, has no right to it any more. */
+  #takeBack(clientId: string, token: string | undefined, nowMs: number): boolean {
+    const former = this.#former.get(clientId) ?? [];
+    const at = former.findIndex((one) => one.untilMs > nowMs && isSameToken(one.token, token));
+    if (at < 0) return false;
+    this.#former.set(clientId, former.slice(0, at));
+    return true;
+  }
+
+  #forgetFormer(nowMs: number): void {
+    for (const [clientId, former] of this.#former) {
+      const left = former.filter(({ untilMs }) => untilMs > nowMs);
+      if (left.length === 0) this.#former.delete(clientId);
+      else this.#former.set(clientId, left);
+    }
   }
 
   #makeRoom(): void {
@@ -140,15 +201,26 @@ export class SessionRegistry<S extends RegisteredSession> {
     const { idleTimeoutMs, resumeWindowMs } = settings;
     const nowMs = clock.now();
     onTick?.();
+    this.#forgetFormer(nowMs);
     for (const session of this.#sessions.values()) {
       session.link.keepAlive(nowMs);
       onSweep?.(session, nowMs);
-      const { lostMs } = session.link;
-      if (lostMs !== undefined && nowMs - lostMs >= resumeWindowMs) {
+      const { lostMs, isDone } = session.link;
+      if (isDone) this.end(session, LEFT);
+      else if (lostMs !== undefined && nowMs - lostMs >= resumeWindowMs) {
         this.end(session, new SightlineError('SESSION_IDLE', 'the client did not come back'));
       } else if (nowMs - session.lastActivityMs >= idleTimeoutMs) {
         this.end(session, new SightlineError('SESSION_IDLE', `no message for ${idleTimeoutMs / 1000} s`));
       }
     }
   }
+}
+
+const LEFT = new SightlineError('SESSION_IDLE', 'the client has left');
+
+function nameInUse(clientId: string): SightlineError {
+  return new SightlineError(
+    'SESSION_NAME_IN_USE',
+    `the name "${clientId}" is in use; its session's token is needed to take it over, or ${NAME_HOLD_MS / 1000} s without its client`,
+  );
 }

@@ -5,6 +5,8 @@ import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 
 const TOKEN_BYTES = 24;
+/** The close code by which a client says that it is done with the session (RFC 6455 §7.4.1: a normal closure). */
+const DONE = 1000;
 
 export interface KeepAliveSettings {
   readonly pingIntervalMs: number;
@@ -32,6 +34,17 @@ export function remoteAddressOf(socket: WebSocket): string | undefined {
   return (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;
 }
 
+/** The code of a close frame that has come already; `ws` tells it to nobody before the connection is down. */
+function closeCodeOf(socket: WebSocket): number {
+  return (socket as unknown as { _closeCode: number })._closeCode;
+}
+
+/** Compares in constant time, so that a token cannot be guessed digit by digit. */
+export function isSameToken(token: string, given: string | undefined): boolean {
+  const [one, other] = [Buffer.from(token), Buffer.from(given ?? '')];
+  return one.length === other.length && timingSafeEqual(one, other);
+}
+
 /** Where a WebSocket finds its session: the listeners are the same for all. */
 const LINK = Symbol('link');
 type LinkedSocket = WebSocket & { [LINK]?: SessionSocket };
@@ -47,6 +60,7 @@ export class SessionSocket {
   #socket: WebSocket | undefined;
   #lastActivityMs: number;
   #wasUsed = false;
+  #isDone = false;
   #lostMs: number | undefined;
   /** When the ping was sent that has no answer yet, Unix ms. */
   #pingSentMs: number | undefined;
@@ -87,11 +101,13 @@ export class SessionSocket {
     return this.#wasUsed;
   }
 
-  /** Compares in constant time, so that a token cannot be guessed digit by digit. */
+  /** Its client has closed the last socket in the way that ends a session. */
+  get isDone(): boolean {
+    return this.#isDone;
+  }
+
   hasToken(token: string | undefined): boolean {
-    const given = Buffer.from(token ?? '');
-    const own = Buffer.from(this.token);
-    return given.length === own.length && timingSafeEqual(given, own);
+    return isSameToken(this.token, token);
   }
 
   /** Gives the session a socket; one that it had is closed as taken over. */
@@ -105,6 +121,7 @@ export class SessionSocket {
       this.#lose(previous);
     }
     this.#socket = socket;
+    this.#isDone = false;
     this.#lostMs = undefined;
     this.#lastActivityMs = this.#clock.now();
     this.#answered(this.#lastActivityMs);
@@ -127,21 +144,34 @@ export class SessionSocket {
     if (socket === this.#socket) this.#answered(this.#clock.now());
   }
 
-  closed(socket: WebSocket): void {
+  closed(socket: WebSocket, code: number): void {
+    if (socket === this.#socket) this.#isDone = code === DONE;
     this.#lose(socket);
+  }
+
+  /**
+   * Takes a close frame that has come for the close that follows it: a client that has seen the server's answer may be back
+   * before the old connection is down.
+   */
+  settle(): void {
+    const socket = this.#socket;
+    if (socket && socket.readyState !== socket.OPEN) this.closed(socket, closeCodeOf(socket));
   }
 
   /** Called about once a second: sends a ping when one is due, and gives up a socket that left one unanswered. */
   keepAlive(nowMs: number): void {
     const { pingIntervalMs, pongTimeoutMs } = this.#settings;
-    const socket = this.#socket;
-    if (!socket) return;
+    if (!this.#socket) return;
     if (this.#pingSentMs !== undefined && nowMs - this.#pingSentMs >= pongTimeoutMs) {
       this.end(new SightlineError('SESSION_IDLE', `no pong within ${pongTimeoutMs} ms`));
-    } else if (this.#pingSentMs === undefined && nowMs - this.#lastPongMs >= pingIntervalMs) {
-      this.#pingSentMs = nowMs;
-      socket.ping();
-    }
+    } else if (nowMs - this.#lastPongMs >= pingIntervalMs) this.askWhetherThere(nowMs);
+  }
+
+  /** Sends a ping ahead of its time: somebody else wants the name. */
+  askWhetherThere(nowMs: number): void {
+    if (!this.#socket || this.#pingSentMs !== undefined) return;
+    this.#pingSentMs = nowMs;
+    this.#socket.ping();
   }
 
   /** Closes the socket with a reason; the session is without one from now on. */
@@ -174,8 +204,8 @@ function onPong(this: LinkedSocket): void {
   this[LINK]?.ponged(this);
 }
 
-function onClose(this: LinkedSocket): void {
-  this[LINK]?.closed(this);
+function onClose(this: LinkedSocket, code: number): void {
+  this[LINK]?.closed(this, code);
 }
 
 /** Says why in the bytes of an `error` message, then closes. */

@@ -142,7 +142,7 @@ describe('ranges', () => {
       decodeBatch(frame, (id) => range.schemas.find((schema) => schema.id === id)?.fields, decompressors),
     );
     expect(range.schemas.length).toBe(1);
-    expect(batches.map(({ envelope }) => envelope.codec)).toEqual(['columns', 'json']);
+    expect(batches.map(({ envelope }) => envelope.codec)).toEqual(['columns', 'msgpack']);
     const sections = batches.flatMap(({ envelope }) => envelope.sections);
     expect(sections.map(({ topicId, count }) => [topicId, count])).toEqual([
       [0, 1],

@@ -2,7 +2,6 @@ import type { Sample } from '../base/sample.ts';
 import { BatchDrafts, bodyOf, headOf, type BatchDraft } from '../protocol/batch-drafts.ts';
 import { encodeBatch, type BatchMessage, type Compressors, type Decompressors } from '../protocol/batch.ts';
 import { SchemaBook, type BatchSchema } from '../protocol/schema-book.ts';
-import { PAYLOAD_CODECS } from '../protocol/telemetry.ts';
 import type { PayloadCodec, SchemaField, TelemetryServerMessage, TelemetrySubprotocol } from '../protocol/telemetry.ts';
 import type { Span } from '../stream/range-reader.ts';
 import { encodeData, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
@@ -27,7 +26,10 @@ export interface Writing {
   readonly key: string;
 }
 
-export function writingOf(protocol: TelemetrySubprotocol, codecs: readonly PayloadCodec[] = PAYLOAD_CODECS): Writing {
+/** For a reader that names none. MessagePack before JSON, which has no NaN, no infinities and no −0. */
+const CODECS: readonly PayloadCodec[] = ['columns', 'msgpack', 'json', 'bytes'];
+
+export function writingOf(protocol: TelemetrySubprotocol, codecs: readonly PayloadCodec[] = CODECS): Writing {
   const isBinary = protocol === 'sightline.v1.binary';
   return { protocol, codecs, key: isBinary ? `${protocol} ${codecs.join()}` : protocol };
 }

@@ -50,6 +50,19 @@ test('who publishes too fast is warned, slowed, muted and disconnected; others n
   await Promise.all([reader.close(), calm.close()]);
 });
 
+test('what is refused while muted is told with its count, the last of it when the client is calm again', async () => {
+  const fast = await TelemetryTestClient.open(bench.url('?client_id=fast'));
+  while (!penalties(fast).includes('mute')) await offend(fast);
+  await offend(fast);
+  clock.advance(1_000);
+  const told = () => fast.of('error').reduce((sum, { count = 0 }) => sum + count, 0);
+  const refused = () => bench.session('fast').refused_publications;
+  await fast.until(() => refused() > 0 && told() === refused());
+  expect(bench.session('fast').published + told()).toBe(bench.topics.get('flood')!.lastSeq + refused());
+  expect(fast.of('error').length).toBeLessThan(10);
+  await fast.close();
+});
+
 test('who was disconnected for it three times may not connect for a while, and then again', async () => {
   const url = bench.url('?client_id=fast');
   let token = '';

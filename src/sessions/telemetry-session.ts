@@ -1,16 +1,17 @@
 import type { WebSocket } from 'ws';
-import type { Clock } from '../base/clock.ts';
+import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { fnv1a } from '../base/hash.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
-import { BATCH_LIMITS, decodeBatch, decodeBatchHeader, decodeColumns, messagesOfColumns } from '../protocol/batch.ts';
+import { decodePublications, faultOfSection, sectionsOfBatch, type BatchSection } from '../protocol/batch.ts';
+import { aboutMessage, isMsgpackMap } from '../protocol/message-about.ts';
 import { Payload } from '../protocol/payload.ts';
 import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
 import type * as t from '../protocol/telemetry.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import { PROTOCOL_VERSION } from '../protocol/video.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
-import type { Topic, TopicInput, Topics } from '../stream/topics.ts';
+import type { Topic, TopicInput, TopicMaker, Topics } from '../stream/topics.ts';
 import { decompressors } from './compression.ts';
 import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
 import { Feed, type Subscription } from './telemetry-feed.ts';
@@ -64,6 +65,9 @@ export interface TelemetrySessionParts {
   /** The client was disconnected because it publishes too fast. */
   readonly onOffence: (socket: WebSocket, clientId: string) => void;
 }
+
+/** What a refusal is about. */
+type About = Omit<t.TelemetryError, 'type' | 'code' | 'message'>;
 
 interface OpenSubscription extends Subscription {
   readonly feeds: Map<number, Feed>;
@@ -121,10 +125,13 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   /** Since its first publication. */
   #rate: RateState | undefined;
   #refusalToldMs = -Infinity;
+  /** Messages without numbers that were refused since that was told. */
+  #refusedUntold = 0;
   #throttle: NodeJS.Timeout | undefined;
   #round = 0;
   #roundMessages = 0;
-  #topicsMade = 0;
+  /** An object of its own: a topic outlives the session that made it, and must not keep it. */
+  readonly #maker: TopicMaker = { topicsMade: 0 };
   #published = 0;
   #duplicates = 0;
   #refusedPublications = 0;
@@ -159,7 +166,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
       client_id: this.link.clientId,
       token: this.link.token,
       resumed,
-      server_time: clock.now(),
+      server_time: wallTimeMs(clock),
       limits: {
         message_bytes_max: settings.messageBytesMax,
         batch_messages_max: settings.batchMessagesMax,
@@ -173,6 +180,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   /** About once a second. */
   check(nowMs: number): void {
     this.#outbox?.check(nowMs);
+    if (this.#refusedUntold > 0 && this.#outbox !== undefined) this.#tellRefused(nowMs, {});
   }
 
   /** The client should go elsewhere; what is critical leaves first. */
@@ -246,6 +254,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   }
 
   onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
+    const isBatch = isBinary && this.#protocol === 'sightline.v1.binary' && !isMsgpackMap(data);
     try {
       if (data.length > this.#parts.settings.messageBytesMax) {
         throw new SightlineError(
@@ -253,11 +262,12 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
           `a message of ${data.length} bytes is over the limit of ${this.#parts.settings.messageBytesMax}`,
         );
       }
-      if (isBinary && this.#protocol === 'sightline.v1.binary') this.#onBatch(data, nowMs);
+      if (isBatch) this.#onBatch(data, nowMs);
       else this.#onControl(decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8')), data.length, nowMs);
     } catch (thrown) {
-      this.#refusedMessages++;
-      this.#tell(toSightlineError(thrown));
+      const error = toSightlineError(thrown);
+      if (isBatch) this.#refuseBatch(error, data);
+      else this.#refuse(error, aboutMessage(data));
     }
   }
 
@@ -270,7 +280,9 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
       case 'unsubscribe':
         return this.#guarded({ id: message.id }, () => this.#unsubscribe(message.id));
       case 'advertise':
-        return this.#guarded({ topic: message.topic }, () => this.#advertise(message));
+        return this.#guarded({ topic: message.topic, alias: message.alias }, () => this.#advertise(message));
+      case 'skip':
+        return this.#guarded({ topic: message.topic, seq: message.seq }, () => this.#skip(message));
       case 'schema':
         this.#schemas ??= new Map();
         this.#schemas.set(message.schema_id, this.#parts.host.encoder.internFields(message.fields));
@@ -281,21 +293,41 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
         this.#lagMs = message.lag_ms;
         return this.#outbox?.report(message.lag_ms);
       case 'clock':
-        return this.#outbox?.control({ type: 'clock', t0: message.t0, t1: nowMs, t2: this.#parts.clock.now() });
+        return this.#tellTime(message.t0, nowMs);
     }
   }
 
   /** Runs what a message asks for; what it throws is told with what it is about. */
-  #guarded(about: { id?: number; topic?: string; seq?: number }, act: () => void): void {
+  #guarded(about: About, act: () => void): void {
     try {
       act();
     } catch (thrown) {
-      this.#refusedMessages++;
-      this.#tell(toSightlineError(thrown), about);
+      this.#refuse(toSightlineError(thrown), about);
     }
   }
 
-  #tell({ code, message }: SightlineError, about: { id?: number; topic?: string; seq?: number } = {}): void {
+  #tellTime(t0: number, nowMs: number): void {
+    const { clock } = this.#parts;
+    const aheadMs = wallAheadMs(clock);
+    this.#outbox?.control({ type: 'clock', t0, t1: nowMs + aheadMs, t2: clock.now() + aheadMs });
+  }
+
+  #refuse(error: SightlineError, about: About): void {
+    const { topic, seq = 0, count = 1 } = about;
+    const last = (topic !== undefined && this.#publications?.get(topic)) || 0;
+    let refused = about;
+    if (seq > 0 && seq <= last) {
+      // What is in the history stays there, however its repetition looks.
+      this.#outbox?.confirm(topic!, last);
+      const left = seq + count - 1 - last;
+      if (left <= 0) return;
+      refused = { ...about, seq: last + 1, count: left };
+    }
+    this.#refusedMessages += refused.count || 1;
+    this.#tell(error, refused);
+  }
+
+  #tell({ code, message }: SightlineError, about: About): void {
     this.#outbox?.control({ type: 'error', code, message, ...about });
   }
 
@@ -413,9 +445,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
           overlap === OVERLAPS_MAX
             ? `${OVERLAPS_MAX} subscriptions take it in`
             : `the connection has ${topicsMax} topics`;
-        this.#tell(new SightlineError('TOPIC_LIMIT_REACHED', `topic "${topic.name}" and more are left out: ${why}`), {
-          id: subscription.id,
-        });
+        const message = `topic "${topic.name}" and more are left out: ${why}`;
+        this.#tell(new SightlineError('TOPIC_LIMIT_REACHED', message), { id: subscription.id });
       }
       return undefined;
     }
@@ -484,13 +515,14 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   // Publishing.
 
   #advertise({ alias, topic }: t.AdvertiseMessage): void {
-    requireOpenTopic(topic);
     const { subscriptionsMax } = this.#parts.settings;
     this.#advertised ??= new Map();
     if (!this.#advertised.has(alias) && this.#advertised.size >= subscriptionsMax) {
       throw new SightlineError('TOPIC_LIMIT_REACHED', `the connection has ${subscriptionsMax} aliases already`);
     }
+    // Also where it may not be published on: what comes under the alias is refused by the topic's name then.
     this.#advertised.set(alias, topic);
+    requireOpenTopic(topic);
   }
 
   #onPublish(message: t.PublishMessage, bytes: number, nowMs: number): void {
@@ -512,57 +544,117 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
 
   #onBatch(data: Buffer, nowMs: number): void {
     const schemaOf = (schemaId: number) => this.#schemas?.get(schemaId);
-    const { sections, count: total, codec } = decodeBatchHeader(data);
-    let messages: readonly TopicInput[];
-    let bytes = data.length;
-    if (codec === 'columns') {
-      const { columns } = decodeColumns(data, schemaOf, decompressors, BATCH_LIMITS, 'relay');
-      messages = messagesOfColumns(columns, sections);
-      // A column of equal values is three bytes: what counts is what it is as doubles.
-      bytes = Math.max(bytes, columns.values.byteLength);
-    } else ({ messages } = decodeBatch(data, schemaOf, decompressors));
+    const { envelope, messages, plainBytes } = decodePublications(data, schemaOf, decompressors);
+    const { sections, count: total } = envelope;
     let from = 0;
-    for (const { topicId, firstSeq, count } of sections) {
+    for (const section of sections) {
+      const { count } = section;
       const own = sections.length === 1 ? messages : messages.slice(from, from + count);
       from += count;
-      this.#onSection(topicId, firstSeq, own, (bytes * count) / total, nowMs);
+      this.#onSection(section, own, (plainBytes * count) / total, nowMs);
     }
+  }
+
+  /** A batch that cannot be taken apart: each of its sections is refused by name, as far as they can be told. */
+  #refuseBatch(error: SightlineError, data: Buffer): void {
+    const sections = sectionsOfBatch(data);
+    if (sections.length === 0) this.#refuse(error, {});
+    for (const section of sections) this.#refuse(error, this.#aboutSection(section));
+  }
+
+  #aboutSection({ topicId: alias, firstSeq, count }: BatchSection): About {
+    const topic = this.#advertised?.get(alias);
+    const isNumbered = Number.isSafeInteger(firstSeq) && firstSeq > 0;
+    return { ...(topic === undefined ? { alias } : { topic }), ...(isNumbered && { seq: firstSeq }), count };
   }
 
   /** What a batch publishes on one topic; its refusal is no reason to refuse the others. */
-  #onSection(alias: number, firstSeq: number, messages: readonly TopicInput[], bytes: number, nowMs: number): void {
-    const topic = this.#advertised?.get(alias);
-    const seq = firstSeq > 0 ? firstSeq : undefined;
-    const about = { ...(topic !== undefined && { topic }), ...(seq !== undefined && { seq }) };
+  #onSection(
+    section: BatchSection,
+    messages: readonly (TopicInput | SightlineError)[],
+    bytes: number,
+    nowMs: number,
+  ): void {
+    const about = this.#aboutSection(section);
     this.#guarded(about, () => {
-      if (topic === undefined) throw new SightlineError('ALIAS_UNKNOWN', `alias ${alias} was not advertised`);
-      if (this.#mayPublish(messages.length, bytes, nowMs, { ...about, topic })) this.#publish(topic, seq, messages);
+      const { topic, seq } = about;
+      const fault = faultOfSection(section);
+      if (fault !== undefined) throw fault;
+      if (topic === undefined) {
+        throw new SightlineError('ALIAS_UNKNOWN', `alias ${section.topicId} was not advertised`);
+      }
+      if (!this.#mayPublish(messages.length, bytes, nowMs, about)) return;
+      requireOpenTopic(topic);
+      this.#publish(topic, seq, messages);
     });
   }
 
-  /** With `firstSeq` the publication is reliable: what was published before is left out, and the client is told up to where all is in. */
-  #publish(topic: string, firstSeq: number | undefined, inputs: readonly TopicInput[]): void {
-    const { topics } = this.#parts.host;
+  /** Each message by itself: one that is none is refused alone, but for those whose numbers come after it. */
+  #publish(topic: string, firstSeq: number | undefined, inputs: readonly (TopicInput | SightlineError)[]): void {
     this.#countInRound(inputs.length);
-    if (topics.get(topic) === undefined) this.#countNewTopic(topic);
-    if (firstSeq === undefined) {
-      for (const input of inputs) topics.publish(topic, input);
-      this.#published += inputs.length;
-      return;
+    if (firstSeq !== undefined) return this.#publishReliably(topic, firstSeq, inputs);
+    let fault: SightlineError | undefined;
+    let count = 0;
+    for (const input of inputs) {
+      if (input instanceof SightlineError) {
+        fault ??= input;
+        count++;
+      } else this.#publishOne(topic, input);
     }
+    if (fault !== undefined) this.#refuse(fault, { topic, count });
+  }
+
+  /**
+   * What was published before is left out, and the client is told up to where all is in: its numbers go from 1, without a gap,
+   * so that whatever is below a number in the history is in the history too, unless the client gave it up.
+   */
+  #publishReliably(topic: string, firstSeq: number, inputs: readonly (TopicInput | SightlineError)[]): void {
+    let last = this.#publications?.get(topic) ?? 0;
+    const about = { topic, seq: firstSeq, count: inputs.length };
+    if (firstSeq > last + 1) return this.#refuseGap(about, last + 1);
+    const duplicates = Math.min(inputs.length, last + 1 - firstSeq);
+    this.#duplicates += duplicates;
+    for (const [i, input] of inputs.entries()) {
+      if (i < duplicates) continue;
+      if (input instanceof SightlineError) {
+        const seq = firstSeq + i;
+        this.#refuse(input, { topic, seq });
+        const count = inputs.length - i - 1;
+        if (count > 0) this.#refuseGap({ topic, seq: seq + 1, count }, seq);
+        break;
+      }
+      this.#publishOne(topic, input);
+      this.#remember(topic, ++last);
+    }
+    if (last > 0) this.#outbox?.confirm(topic, last);
+  }
+
+  #publishOne(topic: string, input: TopicInput): void {
+    const { topics } = this.#parts.host;
+    if (topics.get(topic) === undefined) this.#requireRoomForTopic(topic);
+    topics.publish(topic, input, this.#maker);
+    this.#published++;
+  }
+
+  #refuseGap(about: { topic: string; seq: number; count: number }, expected: number): void {
+    const why = `seq ${about.seq} on "${about.topic}" leaves out ${expected}`;
+    this.#refuse(new SightlineError('PUBLISH_SEQUENCE_BAD', why), { ...about, expected });
+  }
+
+  #remember(topic: string, seq: number): void {
     this.#publications ??= new Map();
-    const last = this.#publications.get(topic) ?? firstSeq - 1;
-    if (firstSeq > last + 1) {
-      throw new SightlineError('PUBLISH_SEQUENCE_BAD', `seq ${firstSeq} on "${topic}" leaves out ${last + 1}`);
-    }
-    const fresh = inputs.slice(last + 1 - firstSeq);
-    for (const input of fresh) topics.publish(topic, input);
-    this.#published += fresh.length;
-    this.#duplicates += inputs.length - fresh.length;
     this.#publications.delete(topic);
-    this.#publications.set(topic, last + fresh.length);
+    this.#publications.set(topic, seq);
     forgetOldest(this.#publications, this.#parts.settings.topicsMax);
-    this.#outbox?.confirm(topic, last + fresh.length);
+  }
+
+  /** The client gives up a number that was refused. Also how it asks for the last one: the answer is the same. */
+  #skip({ topic, seq }: t.SkipMessage): void {
+    requireOpenTopic(topic);
+    const last = this.#publications?.get(topic) ?? 0;
+    if (seq > last + 1) return this.#refuseGap({ topic, seq, count: 1 }, last + 1);
+    if (seq === last + 1) this.#remember(topic, seq);
+    this.#outbox?.confirm(topic, Math.max(last, seq));
   }
 
   #countInRound(messages: number): void {
@@ -573,19 +665,17 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
     if (this.#roundMessages > ROUND_MESSAGES && this.#outbox !== undefined) host.holdBack(this.#outbox);
   }
 
-  /** One client must not use up the server's topics. */
-  #countNewTopic(topic: string): void {
+  /** One client must not use up the server's topics. Those that were forgotten count no more. */
+  #requireRoomForTopic(topic: string): void {
     const { topicsMax } = this.#parts.settings;
-    if (this.#topicsMade >= topicsMax) {
-      throw new SightlineError(
-        'TOPIC_LIMIT_REACHED',
-        `"${topic}" would be this client's topic number ${topicsMax + 1}`,
-      );
-    }
-    this.#topicsMade++;
+    if (this.#maker.topicsMade < topicsMax) return;
+    throw new SightlineError(
+      'TOPIC_LIMIT_REACHED',
+      `"${topic}" would be more than the ${topicsMax} topics that a client may have made (telemetry.subscribed_topics_max)`,
+    );
   }
 
-  #mayPublish(messages: number, bytes: number, nowMs: number, about: { topic: string; seq?: number }): boolean {
+  #mayPublish(messages: number, bytes: number, nowMs: number, about: About): boolean {
     const { settings, onOffence } = this.#parts;
     const before = this.#rate ?? freshRate(settings.rate, nowMs);
     const { state, allowed, penalty, pauseMs } = judgeRate(before, messages, bytes, nowMs, settings.rate);
@@ -602,11 +692,19 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
       this.#outbox?.control({ type: 'notice', reason: 'rate', message, penalty });
     }
     if (penalty === 'slow') this.#pauseReading(pauseMs);
-    if (!allowed && nowMs - this.#refusalToldMs >= REFUSAL_INTERVAL_MS) {
-      this.#refusalToldMs = nowMs;
-      this.#tell(new SightlineError('RATE_EXCEEDED', 'publications are refused for a while'), about);
-    }
-    return allowed;
+    if (allowed) return true;
+    if (about.seq === undefined) this.#refusedUntold += messages;
+    if (nowMs - this.#refusalToldMs >= REFUSAL_INTERVAL_MS) this.#tellRefused(nowMs, about);
+    return false;
+  }
+
+  /** Those with a number come again by themselves; of the others it is told how many there were. */
+  #tellRefused(nowMs: number, about: About): void {
+    this.#refusalToldMs = nowMs;
+    const error = new SightlineError('RATE_EXCEEDED', 'publications are refused for a while');
+    if (about.seq !== undefined) return this.#tell(error, about);
+    this.#tell(error, { ...about, count: this.#refusedUntold });
+    this.#refusedUntold = 0;
   }
 
   #pauseReading(forMs: number): void {

@@ -1,5 +1,5 @@
 import type { WebSocket } from 'ws';
-import type { Clock } from '../base/clock.ts';
+import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
@@ -73,7 +73,7 @@ export interface VideoSessionParts {
   readonly settings: VideoSessionSettings;
   readonly clock: Clock;
   readonly observer: VideoObserver;
-  /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
+  /** Width and height of the upright picture from a JPEG's header; throws SightlineError FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
   /** The session has ended: its accounts are final. */
   readonly onClosed: (session: VideoSession) => void;
@@ -116,6 +116,8 @@ export class VideoSession {
   readonly #unsentTimesMs: number[] = [];
   #format: MessageFormat = 'json';
   #lastSeq = 0;
+  /** By how much the time of day was ahead of our own clock when the client last asked for it: what its times rest on. */
+  #toldAheadMs: number | undefined;
   #received = 0;
   #results = 0;
   #errors = 0;
@@ -210,6 +212,7 @@ export class VideoSession {
   /** Gives the session a socket and welcomes it; a socket that it had is closed as taken over. */
   connect(socket: WebSocket, format: MessageFormat, resumed: boolean): void {
     this.link.connect(socket);
+    this.#toldAheadMs = undefined;
     this.#format = format;
     this.#unsentTimesMs.length = 0;
     this.control.restart(this.#parts.clock.now());
@@ -242,7 +245,7 @@ export class VideoSession {
       pipeline: this.pipeline,
       model: this.model,
       format: this.#format,
-      server_time: clock.now(),
+      server_time: wallTimeMs(clock),
       limits: {
         message_bytes_max: settings.messageBytesMax,
         image_side_max: settings.imageSideMax,
@@ -286,7 +289,9 @@ export class VideoSession {
 
   #onClock({ t0, round_trip_ms }: VideoClockRequest, now: number): void {
     if (round_trip_ms !== undefined) this.control.roundTrip(round_trip_ms);
-    this.#send({ type: 'clock', t0, t1: now, t2: this.#parts.clock.now() });
+    const { clock } = this.#parts;
+    this.#toldAheadMs = wallAheadMs(clock);
+    this.#send({ type: 'clock', t0, t1: now + this.#toldAheadMs, t2: clock.now() + this.#toldAheadMs });
   }
 
   #onPin({ level, mode, skip_ratio }: Pin): void {
@@ -338,8 +343,14 @@ export class VideoSession {
     this.tellGrant(now);
   }
 
-  #plausibleCaptureTime(captureTimeMs: number | undefined, now: number): number {
-    if (captureTimeMs === undefined) return now;
+  /** Who has not asked for the server's time of day means what it is now; who has, what it was then. */
+  get #aheadMs(): number {
+    return this.#toldAheadMs ?? wallAheadMs(this.#parts.clock);
+  }
+
+  #plausibleCaptureTime(wallMs: number | undefined, now: number): number {
+    if (wallMs === undefined) return now;
+    const captureTimeMs = wallMs - this.#aheadMs;
     const aheadMs = captureTimeMs - now;
     if (aheadMs <= 0 && -aheadMs <= CAPTURE_AGE_MAX_MS) return captureTimeMs;
     if (aheadMs < 0 || aheadMs > CAPTURE_AHEAD_MAX_MS) this.#captureTimesReplaced++;
@@ -401,7 +412,7 @@ export class VideoSession {
         continue;
       }
       this.#tellLosses();
-      const message = outcomeMessage(sample, this, this.#parts.clock.now());
+      const message = outcomeMessage(sample, this, this.#parts.clock.now(), this.#aheadMs);
       if (message.type === 'result') {
         this.#results++;
         this.control.answered(this.#parts.clock.now(), message.stages_ms.total - message.stages_ms.capture);

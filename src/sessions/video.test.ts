@@ -324,6 +324,77 @@ describe('sessions', () => {
     bench.expectBalanced('cam');
   });
 
+  test('a name goes to a newcomer after 3 s and back to the old token, with streams of its own each time', async () => {
+    const first = await SocketClient.open(bench.url('?client_id=cam'));
+    first.send(JPEG);
+    await first.until(() => first.of('result').length === 1);
+    first.socket.terminate();
+    await expect.poll(() => bench.lane.report()[0]!.connected).toBe(false);
+    bench.clock.advance(3_000);
+    const newcomer = await SocketClient.open(bench.url('?client_id=cam'));
+    expect(newcomer.welcome).toMatchObject({ resumed: false, last_seq: 0 });
+    newcomer.send(JPEG);
+    await newcomer.until(() => newcomer.of('result').length === 1);
+    const back = await SocketClient.open(bench.url(`?client_id=cam&token=${first.welcome.token}`));
+    expect(back.welcome).toMatchObject({ resumed: false, client_id: 'cam' });
+    await newcomer.until(() => newcomer.closed !== undefined);
+    expect([newcomer.answers().at(-1), newcomer.closed]).toEqual(['-:SESSION_TAKEN_OVER', 4409]);
+    back.send(JPEG);
+    await back.until(() => back.of('result').length === 1);
+    bench.expectBalanced('cam');
+    expect(bench.lane.totals()).toMatchObject({ sessions: 3, received: 3, results: 3 });
+  });
+
+  test('a client that closes with 1000 is done: its session and streams go, and its name is free', async () => {
+    const client = await SocketClient.open(bench.url('?client_id=cam'));
+    client.send(JPEG);
+    await client.until(() => client.of('result').length === 1);
+    client.socket.close(1000);
+    await client.until(() => client.closed !== undefined);
+    const next = await SocketClient.open(bench.url(`?client_id=cam&token=${client.welcome.token}&resume=true`));
+    expect(next.welcome.resumed).toBe(false);
+    next.socket.close(1000);
+    await expect.poll(() => bench.lane.report(), { timeout: 5_000 }).toEqual([]);
+    expect(bench.hub.list()).toEqual([]);
+  });
+
+  test('with resume=false the token proves the name, and the session begins anew', async () => {
+    const first = await SocketClient.open(bench.url('?client_id=cam'));
+    first.send(JPEG);
+    await first.until(() => first.of('result').length === 1);
+    const again = await SocketClient.open(bench.url(`?client_id=cam&token=${first.welcome.token}&resume=false`));
+    expect(again.welcome).toMatchObject({ resumed: false, last_seq: 0 });
+    const bad = await SocketClient.open(bench.url('?resume=perhaps'));
+    await bad.until(() => bad.closed !== undefined);
+    expect(bad.answers()).toEqual(['-:QUERY_BAD']);
+  });
+
+  test('the server’s clock is set: capture times are read by what the client was told, and follow with the next exchange', async () => {
+    const client = await SocketClient.open(bench.url('?client_id=cam'));
+    const startMs = bench.clock.now();
+    const ask = async (t0: number) => {
+      client.send({ type: 'clock', t0 });
+      await client.until(() => client.of('clock').some((reply) => reply.t0 === t0));
+      return client.of('clock').at(-1)!;
+    };
+    const send = async (seq: number, captureTimeMs: number) => {
+      client.send({ type: 'frame', seq, timestamp: captureTimeMs, image_data: Buffer.from(JPEG).toString('base64') });
+      await client.until(() => client.of('result').at(-1)?.seq === seq);
+      return client.of('result').at(-1)!;
+    };
+    expect(await ask(1)).toMatchObject({ t1: startMs, t2: startMs });
+    bench.clock.stepWall(-86_400_000);
+    bench.clock.advance(30);
+    // It does not know yet.
+    expect(await send(1, startMs)).toMatchObject({ capture_time: startMs, stages_ms: { capture: 30 } });
+    expect(await ask(2)).toMatchObject({ t1: startMs + 30 - 86_400_000 });
+    expect(await send(2, startMs + 10 - 86_400_000)).toMatchObject({
+      capture_time: startMs + 10 - 86_400_000,
+      stages_ms: { capture: 20 },
+    });
+    expect(bench.lane.report()[0]!.capture_times_replaced).toBe(0);
+  });
+
   test('after the resume window the session and its streams are gone', async () => {
     const client = await SocketClient.open(bench.url('?client_id=cam'));
     await client.close();

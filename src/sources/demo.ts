@@ -156,7 +156,7 @@ async function cameraOfClip(folder: string, clip: string, { say, signal }: DemoC
   if (await isWhole(path)) return path;
   say?.(`Converting ${clip} (${codec}) into H.264, which browsers play.`);
   await using writer = await createVideo(path, video.info);
-  for await (const { data, ptsS } of video) await writer.write(data, ptsS);
+  for await (const picture of video) await writer.write(picture.data, picture.ptsS, picture);
   await writer.finish();
   return path;
 }

@@ -1,5 +1,6 @@
-import { AV_LOG_QUIET } from 'node-av/constants';
+import { AV_FRAME_FLAG_INTERLACED, AV_LOG_QUIET } from 'node-av/constants';
 import { FFmpegError, Log } from 'node-av/lib';
+import type { Frame } from 'node-av/lib';
 
 /** What the files of this room share of FFmpeg. */
 
@@ -19,4 +20,12 @@ export function yuv420Planes(data: Buffer, width: number, height: number): [Buff
   const luma = width * height;
   const chroma = luma / 4;
   return [data.subarray(0, luma), data.subarray(luma, luma + chroma), data.subarray(luma + chroma, luma + 2 * chroma)];
+}
+
+/**
+ * Takes the two fields of an interlaced picture as one, line by line as they are stored: what stands still is exact, and what moves has
+ * combed edges. Without it FFmpeg's scaler refuses the picture, because ours is not interlaced.
+ */
+export function weave(frame: Frame): void {
+  frame.clearFlags(AV_FRAME_FLAG_INTERLACED);
 }

@@ -5,9 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { encodeJpeg } from '../media/jpeg.ts';
+import { AV_PIX_FMT_GRAY8, AV_PIX_FMT_YUV411P, FF_ENCODER_LIBX264 } from 'node-av/constants';
+import { type ClipOptions, writeClip, writeClips } from '../../test/support/clips.ts';
+import { turnedJpeg } from '../../test/support/jpegs.ts';
 import { openVideo, outputSize } from './file.ts';
-import { createVideo } from './writer.ts';
+import { createVideo, writePicture } from './writer.ts';
 
 let folder = '';
 /** 30 grey frames of 64 × 48 at 10 a second, from black to light. */
@@ -29,17 +31,6 @@ async function fileOf(name: string, bytes: Uint8Array | string): Promise<string>
   const path = join(folder, name);
   await writeFile(path, bytes);
   return path;
-}
-
-/** A JPEG of 16 × 8 pixels, left half red, right half blue, whose EXIF data says how it is to be turned. */
-function turnedJpeg(orientation: number): Uint8Array {
-  const data = new Uint8Array(16 * 8 * 3);
-  for (let i = 0; i < 16 * 8; i += 1) data[i * 3 + (i % 16 < 8 ? 0 : 2)] = 255;
-  const jpeg = encodeJpeg({ data, width: 16, height: 8 }, 95);
-  // EXIF 2.3 §4.5: a TIFF with one entry, tag 0112 (orientation), type 3 (short), count 1.
-  const tiff = [0x4d, 0x4d, 0, 0x2a, 0, 0, 0, 8, 0, 1, 0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0, 0, 0, 0, 0];
-  const payload = [...new TextEncoder().encode('Exif'), 0, 0, ...tiff];
-  return Uint8Array.from([0xff, 0xd8, 0xff, 0xe1, 0, payload.length + 2, ...payload, ...jpeg.subarray(2)]);
 }
 
 /** A second of silence: sound without pictures. */
@@ -96,6 +87,29 @@ describe('a video file', () => {
     expect(buffers.size).toBe(1);
   });
 
+  test('of frames at uneven times keeps the times', async () => {
+    const path = join(folder, 'uneven.mp4');
+    const timesS = [0, 0.04, 0.2, 0.21, 0.75, 0.8];
+    await using writer = await createVideo(path, { width: 64, height: 48, rateFps: 10 });
+    for (const [i, timeS] of timesS.entries()) await writer.write(new Uint8Array(64 * 48 * 3).fill(i * 40), timeS);
+    await writer.finish();
+    await using video = await openVideo(path);
+    const seen: number[] = [];
+    for await (const { ptsS } of video) seen.push(Math.round(ptsS * 1000) / 1000);
+    expect(seen).toEqual(timesS);
+  });
+
+  test('that lies on its side stands upright, as its display matrix says', async () => {
+    const bytes = Buffer.from(await readFile(clip));
+    // The matrix of the track header, version 0: behind 40 bytes of its payload (ISO/IEC 14496-12 §8.3.2).
+    const at = bytes.indexOf('tkhd') + 4 + 40;
+    for (const [i, value] of [0, 0x10000, 0, -0x10000, 0, 0].entries()) bytes.writeInt32BE(value, at + 4 * i);
+    const { frames, info } = await framesOf(await fileOf('lying.mp4', bytes));
+    expect(info).toMatchObject({ width: 48, height: 64 });
+    expect(frames).toHaveLength(30);
+    expect(new Set(frames.map(({ size }) => size))).toEqual(new Set(['48×64']));
+  });
+
   test('is scaled down to a longest side', async () => {
     await using video = await openVideo(clip, { sideMax: 32 });
     expect(video.info).toMatchObject({ width: 32, height: 24 });
@@ -106,22 +120,6 @@ describe('a video file', () => {
     const path = await fileOf('http:frame%03d.jpg', turnedJpeg(1));
     await using video = await openVideo(path);
     expect(video.info).toMatchObject({ width: 16, height: 8, still: true, frames: 1 });
-  });
-
-  test.each([
-    [1, 16, 8, 'red left'],
-    [3, 16, 8, 'blue left'],
-    [6, 8, 16, 'red above'],
-    [8, 8, 16, 'blue above'],
-  ])('a picture with EXIF orientation %i stands upright', async (orientation, width, height, expected) => {
-    await using video = await openVideo(await fileOf(`turned${orientation}.jpg`, turnedJpeg(orientation)));
-    expect(video.info).toMatchObject({ width, height });
-    for await (const { data } of video) {
-      const last = data.length - 3;
-      const colour = data[0]! > 128 ? 'red' : 'blue';
-      expect(`${colour} ${width > height ? 'left' : 'above'}`).toBe(expected);
-      expect(data[last]! > 128).toBe(colour === 'blue');
-    }
   });
 
   test('is closed as often as you like; what reads it then ends', async () => {
@@ -146,6 +144,123 @@ describe('a video file', () => {
   });
 });
 
+/** Sizes and, at a place of 4 × 2 pixels, the rows' brightness of every frame. */
+async function framesOf(path: string) {
+  await using video = await openVideo(path);
+  const frames = [];
+  for await (const { data, width, height } of video) {
+    expect(data.length).toBe(width * height * 3);
+    const grey = (x: number, y: number) => data[(y * width + x) * 3]!;
+    frames.push({ size: `${width}×${height}`, even: grey(32, 32), odd: grey(32, 33) });
+  }
+  return { info: video.info, damaged: video.damaged, frames };
+}
+
+describe('an interlaced video', () => {
+  /** Even lines dark, odd ones bright: what a moved edge looks like. */
+  const combed = {
+    width: 320,
+    height: 240,
+    frames: 4,
+    interlaced: true,
+    luma: (_: number, __: number, y: number) => (y % 2 === 0 ? 60 : 180),
+  };
+  const x264 = { codec: FF_ENCODER_LIBX264, options: { preset: 'ultrafast', qp: '1' } };
+
+  test.each<[string, ClipOptions, string]>([
+    ['H.264 in MP4', { ...combed, ...x264, format: 'mp4' }, '320×240'],
+    ['H.264 in a transport stream', { ...combed, ...x264, format: 'mpegts' }, '320×240'],
+    ['MPEG-2', { ...combed, codec: 'mpeg2video' as never, format: 'mpegts' }, '320×240'],
+    ['DV of PAL', { ...combed, codec: 'dvvideo' as never, format: 'dv', width: 720, height: 576 }, '768×576'],
+    [
+      'DV of NTSC',
+      { ...combed, codec: 'dvvideo' as never, format: 'dv', width: 720, height: 480, pixelFormat: AV_PIX_FMT_YUV411P },
+      '640×480',
+    ],
+  ])('of %s gives all its frames, with both fields', async (_, clip, size) => {
+    const path = join(folder, 'interlaced');
+    await writeClip(path, clip);
+    const { frames, damaged } = await framesOf(path);
+    expect(damaged).toBe(0);
+    expect(frames.map((frame) => frame.size)).toEqual([size, size, size, size]);
+    for (const { even, odd } of frames) {
+      expect(Math.abs(even - 51)).toBeLessThan(16);
+      expect(Math.abs(odd - 191)).toBeLessThan(16);
+    }
+  });
+
+  test('that begins as a progressive one, and one that ends so, go on', async () => {
+    const { interlaced: _, ...plain } = combed;
+    const part = { ...plain, height: 288, codec: 'mpeg2video' as never, format: 'mpegts' };
+    for (const order of [
+      [false, true],
+      [true, false],
+    ]) {
+      const path = join(folder, 'mixed.ts');
+      await writeClips(
+        path,
+        order.map((interlaced) => Object.assign({ interlaced }, part)),
+      );
+      const { frames, damaged } = await framesOf(path);
+      expect([frames.length, damaged]).toEqual([8, 0]);
+      for (const { even, odd } of frames) expect(odd - even).toBeGreaterThan(100);
+    }
+  });
+});
+
+describe('a stream that changes its size', () => {
+  const part = {
+    codec: FF_ENCODER_LIBX264,
+    format: 'mpegts',
+    frames: 3,
+    options: { preset: 'ultrafast' },
+  };
+
+  test('gives each picture in its own shape', async () => {
+    const path = join(folder, 'changing.ts');
+    await writeClips(path, [
+      { ...part, width: 192, height: 108 },
+      { ...part, width: 108, height: 192 },
+      { ...part, width: 192, height: 108 },
+    ]);
+    const { frames, info } = await framesOf(path);
+    expect(info).toMatchObject({ width: 192, height: 108 });
+    expect(frames.map(({ size }) => size)).toEqual([
+      ...Array<string>(3).fill('192×108'),
+      ...Array<string>(3).fill('108×192'),
+      ...Array<string>(3).fill('192×108'),
+    ]);
+  });
+
+  test('keeps the limit of the longest side for each', async () => {
+    const path = join(folder, 'changing.ts');
+    await writeClips(path, [
+      { ...part, width: 64, height: 48 },
+      { ...part, width: 96, height: 192 },
+    ]);
+    await using video = await openVideo(path, { sideMax: 96 });
+    const sizes = new Set<string>();
+    for await (const { width, height } of video) sizes.add(`${width}×${height}`);
+    expect([...sizes]).toEqual(['64×48', '48×96']);
+  });
+});
+
+describe('one picture or several', () => {
+  const still = { width: 64, height: 64, frames: 1, luma: () => 100 };
+
+  test.each<[string, string, Partial<ClipOptions>, boolean]>([
+    ['a GIF of one frame', 'gif', { codec: 'gif' as never, pixelFormat: AV_PIX_FMT_GRAY8 }, true],
+    ['an animated GIF', 'gif', { codec: 'gif' as never, frames: 3, pixelFormat: AV_PIX_FMT_GRAY8 }, false],
+    ['an MP4 of one frame', 'mp4', { codec: FF_ENCODER_LIBX264 }, true],
+  ])('%s', async (_, format, change, isStill) => {
+    const path = join(folder, `one.${format}`);
+    await writeClip(path, { ...still, format, ...change } as ClipOptions);
+    const { info, frames } = await framesOf(path);
+    expect(info.still).toBe(isStill);
+    expect(frames).toHaveLength(isStill ? 1 : 3);
+  });
+});
+
 describe('what cannot be read is refused with its name and reason', () => {
   test.each([
     ['nothing there', () => Promise.resolve(join(folder, 'nope.mp4')), 'SOURCE_NOT_FOUND', 'there is no file'],
@@ -163,6 +278,34 @@ describe('what cannot be read is refused with its name and reason', () => {
     await expect(refusal).rejects.toMatchObject({ code });
     await expect(refusal).rejects.toThrow(path);
     await expect(refusal).rejects.toThrow(reason);
+  });
+
+  test('a picture that breaks off is no picture', async () => {
+    const whole = join(folder, 'whole.png');
+    await writePicture(whole, { data: noise(64 * 48 * 3), width: 64, height: 48 });
+    const bytes = await readFile(whole);
+    for (const share of [0.1, 0.6, 0.95]) {
+      const refusal = openVideo(await fileOf('cut.png', bytes.subarray(0, Math.round(bytes.length * share))));
+      await expect(refusal).rejects.toMatchObject({ code: 'SOURCE_UNREADABLE' });
+    }
+  });
+
+  test('an animation that breaks off gives its whole frames first', async () => {
+    const path = join(folder, 'cut.gif');
+    const luma = (frame: number, x: number, y: number) => (x * (frame + 3) * 37 + y * 91) & 255;
+    const gif = {
+      codec: 'gif' as never,
+      format: 'gif',
+      pixelFormat: AV_PIX_FMT_GRAY8,
+      width: 64,
+      height: 48,
+      frames: 5,
+      luma,
+    };
+    await writeClip(path, gif);
+    expect((await framesOf(path)).frames).toHaveLength(5);
+    await truncate(path, Math.round((await stat(path)).size * 0.7));
+    await expect(framesOf(path)).rejects.toThrow(/breaks off after [234] frames/);
   });
 
   test('a file that breaks off gives its whole frames first', async () => {

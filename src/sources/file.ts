@@ -1,7 +1,9 @@
-import { stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import {
+  AV_CODEC_ID_MJPEG,
   AV_CODEC_ID_NONE,
   AV_DISPOSITION_ATTACHED_PIC,
+  AV_DISPOSITION_DEPENDENT,
   AV_FRAME_DATA_DISPLAYMATRIX,
   AV_PIX_FMT_RGB24,
   AVERROR_EAGAIN,
@@ -20,11 +22,12 @@ import {
   SoftwareScaleContext,
 } from 'node-av/lib';
 import type { AVPixelFormat } from 'node-av/constants';
-import type { IRational, Stream } from 'node-av/lib';
+import type { Codec, IRational, Stream } from 'node-av/lib';
 import { SightlineError } from '../base/errors.ts';
-import { isUpright, orientationOf, swapsSides, turnUpright } from '../media/orient.ts';
-import type { Orientation } from '../media/orient.ts';
-import { NO_TIMESTAMP, reasonOf } from './ffmpeg.ts';
+import type { RgbPicture } from '../media/jpeg.ts';
+import { isUpright, orientationOf, turnUpright, uprightSize } from '../media/orient.ts';
+import { NO_TIMESTAMP, reasonOf, weave } from './ffmpeg.ts';
+import { decodeJpegStill, findHeif, readHeifStill } from './still.ts';
 
 export interface VideoFileOptions {
   /** Pictures whose longest side is over this are scaled down to it, pixels. Default: no limit. */
@@ -38,7 +41,7 @@ export interface VideoFileOptions {
 }
 
 export interface VideoInfo {
-  /** Of the pictures that come out: upright, with square pixels, after scaling. */
+  /** Of the first picture that comes out: upright, with square pixels, after scaling. Later ones may have another size. */
   readonly width: number;
   readonly height: number;
   /** FFmpeg's names: `mov,mp4,m4a,3gp,3g2,mj2` and `h264`, say. */
@@ -52,13 +55,14 @@ export interface VideoInfo {
   readonly durationS: number | undefined;
   /** An estimate, for progress. Undefined where the file does not tell. */
   readonly frames: number | undefined;
-  /** One picture, not a video. */
+  /** One picture, not a video: a picture file, or a local file of one frame. */
   readonly still: boolean;
 }
 
 export interface VideoFrame {
   /** Packed RGB, 3 bytes a pixel, rows without padding. Borrowed: the next frame is written over it. */
   readonly data: Uint8Array;
+  /** Its own: a stream may change its size on its way. */
   readonly width: number;
   readonly height: number;
   /** Place in the file, from 0. */
@@ -73,6 +77,9 @@ export interface VideoFrame {
 const TEXT_ART = new Set(['tty', 'bin', 'xbin', 'adf', 'idf']);
 
 const MICROSECONDS = 1e6;
+
+/** Failures to get a frame when there is no more data, until that counts as the end. */
+const DRAIN_FAILURES_MAX = 100;
 
 /**
  * Opens a video file, a picture, or a URL (http, https, rtsp …) that FFmpeg can read, and decodes its first frame. Errors:
@@ -115,11 +122,19 @@ export class VideoFile implements AsyncDisposable {
   /** What is handed out, and what is turned upright into it. JavaScript owns the memory: a view that outlives us is harmless. */
   #picture = new Uint8Array(0);
   #first: VideoFrame | undefined;
+  /** A frame is decoded and waits in `#frame`. */
+  #isWaiting = false;
+  /** The packets are JPEGs of picture files, which are not left to FFmpeg's decoder. */
+  #areJpegs = false;
+  /** There is nothing to decode any more: a picture that was read whole. */
+  #isRead = false;
   #index = 0;
   #ptsS = 0;
   #startS = 0;
   #draining = false;
   #readError: number | undefined;
+  /** The file lacks the mark that its kind ends with. */
+  #isCut = false;
   /** The time unit of each stream, in seconds. */
   #unitsS: number[] = [];
   /** Where the packets read so far end, of any stream: tells a file that was cut off. */
@@ -147,6 +162,8 @@ export class VideoFile implements AsyncDisposable {
   /** Called by `openVideo` only. */
   async open(local: boolean): Promise<void> {
     const format = this.#format;
+    // Before FFmpeg: what is not understood of such a picture it leaves out without a word.
+    const heif = local ? await findHeif(this.input) : undefined;
     using dictionary = Dictionary.fromObject(openOptions(local, this.#options.stallTimeoutMs ?? 15_000));
     // The prefix keeps FFmpeg from taking a colon in a file's name for a protocol.
     const url = local ? `file:${this.input}` : this.input;
@@ -167,16 +184,32 @@ export class VideoFile implements AsyncDisposable {
     }
     this.#stream = stream;
     this.#unitsS = format.streams.map(({ timeBase }) => seconds(timeBase));
-    this.#codec.allocContext3(best.decoder);
-    this.#check(this.#codec.parametersToContext(stream.codecpar));
-    this.#codec.pktTimebase = stream.timeBase;
-    this.#codec.threadCount = this.#options.threads ?? 1;
-    this.#check(await this.#run(this.#codec.open2(best.decoder, null)));
+    const isPictureFile = /(^|,)image2|_pipe$/.test(name);
     this.#startS = stream.startTime === NO_TIMESTAMP ? 0 : Number(stream.startTime) * seconds(stream.timeBase);
-
-    this.#first = await this.#next();
-    if (!this.#first) throw this.#unreadable(this.#endReason() ?? 'there is not one whole frame in it');
-    const still = /(^|,)image2|_pipe$/.test(name);
+    if (heif) {
+      const beganMs = performance.now();
+      const run = (call: Promise<number>) => this.#run(call);
+      const picture = await readHeifStill({ path: this.input, format, run }, heif);
+      this.#isRead = true;
+      this.#first = await this.#takePicture(picture, beganMs);
+    } else {
+      // A film may have such a stream as well; a picture lasts no time.
+      const isTile = format.duration <= 0n && (stream.disposition & AV_DISPOSITION_DEPENDENT) !== 0;
+      if (isTile && name.startsWith('mov')) {
+        throw this.#unreadable('it is one tile of a picture; such a picture is read from a local file alone');
+      }
+      this.#areJpegs = isPictureFile && stream.codecpar.codecId === AV_CODEC_ID_MJPEG;
+      if (!this.#areJpegs) await this.#openDecoder(stream, best.decoder);
+      this.#first = await this.#next();
+      const nothing = isPictureFile
+        ? 'it is damaged or breaks off: there is not one whole picture in it'
+        : 'there is not one whole frame in it';
+      if (!this.#first) throw this.#unreadable(this.#endReason() ?? nothing);
+      // A live source would have to be waited for.
+      if (local && !isPictureFile) this.#isWaiting = await this.#receive();
+      this.#isCut = local && !(await isEnded(name, this.input));
+    }
+    const still = isPictureFile || heif !== undefined || (local && !this.#isWaiting);
     const durationS = format.duration > 0n && !still ? Number(format.duration) / MICROSECONDS : undefined;
     const rateFps = frameRate(stream);
     this.#info = {
@@ -190,6 +223,14 @@ export class VideoFile implements AsyncDisposable {
       frames: still ? 1 : frameCount(stream, durationS, rateFps),
       still,
     };
+  }
+
+  async #openDecoder(stream: Stream, decoder: Codec): Promise<void> {
+    this.#codec.allocContext3(decoder);
+    this.#check(this.#codec.parametersToContext(stream.codecpar));
+    this.#codec.pktTimebase = stream.timeBase;
+    this.#codec.threadCount = this.#options.threads ?? 1;
+    this.#check(await this.#run(this.#codec.open2(decoder, null)));
   }
 
   /**
@@ -234,23 +275,47 @@ export class VideoFile implements AsyncDisposable {
     await this.#format.closeInput();
   }
 
-  /** Decodes until a frame is there; undefined at the end of the file, or of what is readable of it. */
+  /** The next frame; undefined at the end of the file, or of what is readable of it. */
   async #next(): Promise<VideoFrame | undefined> {
     const beganMs = performance.now();
-    while (!this.#closing) {
-      const received = await this.#run(this.#codec.receiveFrame(this.#frame));
-      if (received >= 0) {
-        try {
-          return await this.#convert(beganMs);
-        } finally {
-          this.#frame.unref();
-        }
+    if (this.#areJpegs) return await this.#nextJpeg(beganMs);
+    if (!this.#isWaiting && !(await this.#receive())) return undefined;
+    this.#isWaiting = false;
+    try {
+      return await this.#convert(this.#frame, beganMs);
+    } finally {
+      this.#frame.unref();
+    }
+  }
+
+  async #nextJpeg(beganMs: number): Promise<VideoFrame | undefined> {
+    for (;;) {
+      const read = await this.#run(this.#format.readFrame(this.#packet));
+      if (read === AVERROR_EAGAIN) continue;
+      if (read < 0) {
+        if (read !== AVERROR_EOF) this.#readError = read;
+        return undefined;
       }
-      if (received === AVERROR_EOF) return undefined;
+      const isOurs = this.#packet.streamIndex === this.#stream?.index;
+      const bytes = isOurs ? Buffer.from(this.#packet.data ?? []) : undefined;
+      this.#packet.unref();
+      if (bytes) return await this.#takePicture(decodeJpegStill(this.input, bytes), beganMs);
+    }
+  }
+
+  /** Decodes until a frame is there; false at the end. */
+  async #receive(): Promise<boolean> {
+    let failures = 0;
+    while (!this.#closing && !this.#isRead) {
+      const received = await this.#run(this.#codec.receiveFrame(this.#frame));
+      if (received >= 0) return true;
+      if (received === AVERROR_EOF) break;
       if (received !== AVERROR_EAGAIN) this.damaged += 1;
+      // Some decoders never come to an end with data that is cut off.
+      if (this.#draining && ++failures > DRAIN_FAILURES_MAX) break;
       await this.#feed();
     }
-    return undefined;
+    return false;
   }
 
   /** Hands one packet to the decoder, or tells it once that there are no more. */
@@ -279,41 +344,47 @@ export class VideoFile implements AsyncDisposable {
     }
   }
 
-  async #convert(beganMs: number): Promise<VideoFrame> {
-    const frame = this.#frame;
+  async #convert(frame: Frame, beganMs: number): Promise<VideoFrame> {
     const orientation = orientationOf(frame.getSideData(AV_FRAME_DATA_DISPLAYMATRIX));
     const scaled = this.#scaled;
-    if (this.#picture.length === 0) this.#allocate();
+    const { sideMax = Infinity } = this.#options;
+    const size = outputSize(frame.width, frame.height, frame.sampleAspectRatio, sideMax);
+    if (scaled.width !== size.width || scaled.height !== size.height) this.#allocate(size);
+    weave(frame);
     this.#check(await this.#run(this.#scaler.scaleFrame(scaled, frame)));
-    const { width, height } = this.#handOut(orientation);
+    const plane = scaled.data?.[0];
+    if (!plane) throw new SightlineError('INTERNAL', `${this.input}: FFmpeg gave a picture without pixels`);
+    if (isUpright(orientation)) this.#picture.set(plane.subarray(0, this.#picture.length));
+    else turnUpright(plane, size.width, size.height, orientation, this.#picture);
+    return this.#handOut({ data: this.#picture, ...uprightSize(size, orientation) }, this.#frame, beganMs);
+  }
+
+  #allocate({ width, height }: { readonly width: number; readonly height: number }): void {
+    const scaled = this.#scaled;
+    scaled.unref();
+    scaled.width = width;
+    scaled.height = height;
+    scaled.format = AV_PIX_FMT_RGB24;
+    // Alignment 1: rows without padding.
+    this.#check(scaled.getBuffer(1));
+    this.#picture = new Uint8Array(width * height * 3);
+  }
+
+  /** A picture that is decoded and upright already. */
+  async #takePicture(picture: RgbPicture, beganMs: number): Promise<VideoFrame> {
+    const { data, width, height } = picture;
+    if (Math.max(width, height) <= (this.#options.sideMax ?? Infinity))
+      return this.#handOut(picture, undefined, beganMs);
+    const pixels = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    using frame = Frame.fromVideoBuffer(pixels, { width, height, format: AV_PIX_FMT_RGB24 });
+    return await this.#convert(frame, beganMs);
+  }
+
+  #handOut(picture: RgbPicture, frame: Frame | undefined, beganMs: number): VideoFrame {
     const index = this.#index;
     this.#index += 1;
-    this.#ptsS = Math.max(this.#ptsS, this.#presentationS(index));
-    return { data: this.#picture, width, height, index, ptsS: this.#ptsS, decodeMs: performance.now() - beganMs };
-  }
-
-  /** All pictures get the size of the first: a stream whose resolution changes on its way is scaled to it. */
-  #allocate(): void {
-    const { width, height, sampleAspectRatio } = this.#frame;
-    const size = outputSize(width, height, sampleAspectRatio, this.#options.sideMax ?? Infinity);
-    this.#scaled.width = size.width;
-    this.#scaled.height = size.height;
-    this.#scaled.format = AV_PIX_FMT_RGB24;
-    // Alignment 1: rows without padding.
-    this.#check(this.#scaled.getBuffer(1));
-    this.#picture = new Uint8Array(size.width * size.height * 3);
-  }
-
-  #handOut(orientation: Orientation): { width: number; height: number } {
-    const { width, height } = this.#scaled;
-    const plane = this.#scaled.data?.[0];
-    if (!plane) throw new SightlineError('INTERNAL', `${this.input}: FFmpeg gave a picture without pixels`);
-    if (isUpright(orientation)) {
-      this.#picture.set(plane.subarray(0, this.#picture.length));
-      return { width, height };
-    }
-    turnUpright(plane, width, height, orientation, this.#picture);
-    return swapsSides(orientation) ? { width: height, height: width } : { width, height };
+    this.#ptsS = Math.max(this.#ptsS, frame ? this.#presentationS(index) : 0);
+    return { ...picture, index, ptsS: this.#ptsS, decodeMs: performance.now() - beganMs };
   }
 
   #presentationS(index: number): number {
@@ -326,6 +397,7 @@ export class VideoFile implements AsyncDisposable {
   /** Why there are no more frames, where that is not simply the file's end. */
   #endReason(): string | undefined {
     if (this.#readError !== undefined) return reasonOf(this.#readError);
+    if (this.#isCut) return 'its end is not there';
     const { iformat, startTime, duration } = this.#format;
     // Only these containers state their length in their header; elsewhere FFmpeg guesses it.
     if (!/^(mov|matroska)/.test(iformat?.name ?? '') || duration <= 0n) return undefined;
@@ -365,6 +437,23 @@ async function checkFile(path: string): Promise<void> {
   // Opening a pipe waits for its writer in a place that no signal reaches.
   if (!found.isFile()) throw unreadable('it is a pipe or a device, not a file');
   if (found.size === 0) throw unreadable('it is empty (0 bytes)');
+}
+
+/** What an animation ends with; FFmpeg takes what is there of it without a word. */
+const ENDINGS: Readonly<Record<string, Buffer>> = { gif: Buffer.of(0x3b), apng: Buffer.from('IEND') };
+/** How far from a file's end its ending may lie: padding may follow. */
+const ENDING_BYTES = 4096;
+
+async function isEnded(format: string, path: string): Promise<boolean> {
+  const ending = ENDINGS[format];
+  if (!ending) return true;
+  await using file = await open(path);
+  const { size } = await file.stat();
+  const length = Math.min(size, ENDING_BYTES);
+  const { buffer } = await file.read(Buffer.alloc(length), 0, length, size - length);
+  if (format !== 'gif') return buffer.includes(ending);
+  // One byte alone may be data: behind a GIF's end come zeros, if anything.
+  return buffer.toString('latin1').replace(/\0+$/, '').endsWith(ending.toString('latin1'));
 }
 
 /** A local file may name other local files (a playlist), but never send us into the network. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts';
+import { wallTimeMs, type Clock } from '../base/clock.ts';
 import type { Random } from '../base/random.ts';
 import { Priority } from '../base/sample.ts';
 import { Payload } from '../protocol/payload.ts';
@@ -135,7 +135,7 @@ export class RoverSource {
   }
 
   #step(): void {
-    const { topics, random } = this.#options;
+    const { topics, clock, random } = this.#options;
     const timeMs = this.#dueMs;
     this.#next++;
     const { command, stopCause } = decideDrive(this.#order, this.#emergency, timeMs);
@@ -145,7 +145,7 @@ export class RoverSource {
     // After time was left out the model must not fall behind the schedule for good.
     this.#state = { ...stepped, timeMs: timeMs - this.#startMs, faults };
     const telemetry = roverTelemetry(this.#state, command, random);
-    topics.publish(`${this.#name}/state`, { payload: Payload.of(telemetry), timeMs });
+    topics.publish(`${this.#name}/state`, { payload: Payload.of(telemetry), timeMs: wallTimeMs(clock, timeMs) });
     this.#tellStatus(timeMs, stopCause);
   }
 
@@ -166,7 +166,12 @@ export class RoverSource {
       simulated: true,
     };
     const priority = changed ? Priority.high : Priority.normal;
-    this.#options.topics.publish(`${this.#name}/status`, { payload: Payload.of(status), timeMs, priority });
+    const { topics, clock } = this.#options;
+    topics.publish(`${this.#name}/status`, {
+      payload: Payload.of(status),
+      timeMs: wallTimeMs(clock, timeMs),
+      priority,
+    });
   }
 }
 

@@ -78,6 +78,23 @@ describe('a video', () => {
     expect(frames[0]!.pixel[0]).toBeGreaterThan(150);
   });
 
+  test('fits a picture of another size into its own, between black bars, and counts it', async () => {
+    const path = join(folder, 'out.mp4');
+    await using writer = await createVideo(path, { width: 64, height: 32, rateFps: 10, crf: 5 });
+    await writer.write(plain(64, 32, [200, 200, 200]), 0);
+    await writer.write(plain(21, 41, [200, 200, 200]), 0.1, { width: 21, height: 41 });
+    await writer.write(plain(128, 64, [200, 200, 200]), 0.2, { width: 128, height: 64 });
+    expect([writer.frames, writer.fitted]).toEqual([3, 2]);
+    await writer.finish();
+    await using video = await openVideo(path);
+    const rows: string[] = [];
+    for await (const { data, width } of video) {
+      rows.push([2, 20, 32, 44, 61].map((x) => (data[(16 * width + x) * 3]! > 100 ? '#' : '.')).join(''));
+    }
+    // 16 of 64 columns for the upright one.
+    expect(rows).toEqual(['#####', '..#..', '#####']);
+  });
+
   test('takes its name when it is finished, in place of the old one, and not before', async () => {
     const path = join(folder, 'out.mp4');
     await writeFile(path, 'old');

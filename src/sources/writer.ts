@@ -74,6 +74,8 @@ export class VideoWriter implements AsyncDisposable {
   readonly path: string;
   /** Frames taken so far. */
   frames = 0;
+  /** Of these, pictures of another size than the video's. */
+  fitted = 0;
   readonly #temporary: string;
   readonly #options: VideoWriterOptions;
   readonly #format = new FormatContext();
@@ -131,11 +133,20 @@ export class VideoWriter implements AsyncDisposable {
 
   /**
    * Adds a picture: packed RGB in the writer's size, only read during the call. `ptsS` in seconds; a time that does not rise
-   * is moved to just behind the last one. Errors: OUTPUT_FAILED (a full disk, say).
+   * is moved to just behind the last one. A picture of another `size` keeps its shape: it is scaled to fit into the video's, between
+   * black bars, for a video has one size. Errors: OUTPUT_FAILED (a full disk, say).
    */
-  async write(data: Uint8Array, ptsS: number): Promise<void> {
+  async write(
+    data: Uint8Array,
+    ptsS: number,
+    size: { readonly width: number; readonly height: number } = this.#options,
+  ): Promise<void> {
     this.#checkOpen();
-    await this.#add(await this.#run(this.#converter.convert(data)), ptsS);
+    const { width, height } = size;
+    const isOther = width !== this.#options.width || height !== this.#options.height;
+    if (isOther) this.fitted += 1;
+    const converted = isOther ? this.#converter.fit({ data, width, height }) : this.#converter.convert(data);
+    await this.#add(await this.#run(converted), ptsS);
   }
 
   /** The same for a packed yuv420p picture (BT.709, video range) in the writer's size, whose sides must be even. */
@@ -296,6 +307,30 @@ class Converter {
     const code = await this.#scaler.scaleFrame(this.#target, source);
     if (code < 0) throw new SightlineError('INTERNAL', `a picture of ${this.width}×${this.height}: ${reasonOf(code)}`);
     return this.#target;
+  }
+
+  /** A picture of any size, as large as fits, in the middle. The frame is good until the next call. */
+  async fit(picture: RgbPicture): Promise<Frame> {
+    const scale = Math.min(this.width / picture.width, this.height / picture.height);
+    const width = Math.max(1, Math.round(picture.width * scale));
+    const height = Math.max(1, Math.round(picture.height * scale));
+    const pixels = Buffer.from(picture.data.buffer, picture.data.byteOffset, picture.data.byteLength);
+    const { width: fromWidth, height: fromHeight } = picture;
+    using source = Frame.fromVideoBuffer(pixels, { width: fromWidth, height: fromHeight, format: AV_PIX_FMT_RGB24 });
+    using scaled = new Frame();
+    using scaler = new SoftwareScaleContext();
+    scaled.alloc();
+    scaled.width = width;
+    scaled.height = height;
+    scaled.format = AV_PIX_FMT_RGB24;
+    scaled.getBuffer();
+    scaler.allocContext();
+    const code = await scaler.scaleFrame(scaled, source);
+    if (code < 0) throw new SightlineError('INTERNAL', `a picture of ${fromWidth}×${fromHeight}: ${reasonOf(code)}`);
+    const canvas = new Uint8Array(this.#stride * this.height);
+    const corner = ((this.height - height) >> 1) * this.#stride + 3 * ((this.width - width) >> 1);
+    copyRows(scaled.data![0]!, scaled.linesize[0]!, canvas.subarray(corner), this.#stride, 3 * width, height);
+    return await this.convert(canvas);
   }
 
   /** A picture that is converted already. The frame is good until the next call. */

@@ -99,6 +99,33 @@ describe('topics', () => {
   });
 });
 
+test('a topic counts as its maker’s until it is forgotten, whoever else publishes on it', () => {
+  const { clock, topics } = setUp();
+  const [one, other] = [{ topicsMade: 0 }, { topicsMade: 0 }];
+  const input = { payload: Payload.of(1) };
+  topics.publish('a', input, one);
+  topics.publish('a', input, other);
+  topics.publish('b', input, other);
+  expect([one.topicsMade, other.topicsMade]).toEqual([1, 1]);
+  clock.advance(60_000);
+  topics.publish('b', input, one);
+  topics.sweep();
+  expect([one.topicsMade, other.topicsMade]).toEqual([0, 1]);
+  topics.close();
+  expect([one.topicsMade, other.topicsMade]).toEqual([0, 0]);
+});
+
+test('a message without a time of its own gets the time of day, also after the wall clock was set', () => {
+  const { clock, topics, publish } = setUp();
+  clock.stepWall(-900);
+  publish('a');
+  clock.stepWall(5_000);
+  publish('a');
+  const samples = [...topics.get('a')!.stream.history(0)];
+  expect(samples.map(({ data }) => data.timeMs)).toEqual([100, 5_100]);
+  expect(samples.map(({ publishedTimeMs }) => publishedTimeMs)).toEqual([1_000, 1_000]);
+});
+
 describe('watchers', () => {
   test('are told of the topics that are there, then of each new one before its first message', () => {
     const { publish, topics } = setUp();

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts';
+import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import { Priority, type Sample } from '../base/sample.ts';
@@ -27,6 +27,11 @@ export interface TopicInput {
   readonly timeMs?: number;
   readonly priority?: Priority;
   readonly ttlMs?: number;
+}
+
+/** Who makes topics: how many of those that are there are its own. */
+export interface TopicMaker {
+  topicsMade: number;
 }
 
 export interface TopicsSettings {
@@ -83,13 +88,21 @@ class OpenTopic implements Topic {
   publishedBytes = 0;
   historyBytes = 0;
   lastActivityMs: number;
+  readonly maker: TopicMaker | undefined;
 
-  constructor(parts: Pick<Topic, 'name' | 'number' | 'epoch'> & { stream: Stream<TelemetryMessage>; nowMs: number }) {
+  constructor(
+    parts: Pick<Topic, 'name' | 'number' | 'epoch'> & {
+      stream: Stream<TelemetryMessage>;
+      nowMs: number;
+      maker: TopicMaker | undefined;
+    },
+  ) {
     this.name = parts.name;
     this.number = parts.number;
     this.epoch = parts.epoch;
     this.stream = parts.stream;
     this.lastActivityMs = parts.nowMs;
+    this.maker = parts.maker;
   }
 
   get lastSeq(): number {
@@ -149,15 +162,24 @@ export class Topics {
     return this.#topics.size;
   }
 
-  /** Appends to the topic, which is made when there is none. Errors: TOPIC_BAD, TOPIC_LIMIT_REACHED, PAYLOAD_BAD for what is no `Payload`. */
-  publish(name: string, input: TopicInput): { epoch: number; seq: number } {
+  /** How far the time of day is ahead of the clock that publications are timed by, ms. */
+  get wallAheadMs(): number {
+    return wallAheadMs(this.#options.clock);
+  }
+
+  /**
+   * Appends to the topic, which is made when there is none, and counts as its maker's until it is forgotten.
+   * Errors: TOPIC_BAD, TOPIC_LIMIT_REACHED, PAYLOAD_BAD for what is no `Payload`.
+   */
+  publish(name: string, input: TopicInput, maker?: TopicMaker): { epoch: number; seq: number } {
     const { payload, ttlMs = Infinity, priority = Priority.normal } = input;
     // Its readers would find out, each in a turn of the event loop where nobody is to blame.
     if (!(payload instanceof Payload))
       throw new SightlineError('PAYLOAD_BAD', `topic ${quote(name)}: no Payload is given`);
-    const topic = this.#topics.get(name) ?? this.#create(name);
-    const nowMs = this.#options.clock.now();
-    const timeMs = input.timeMs ?? nowMs;
+    const topic = this.#topics.get(name) ?? this.#create(name, maker);
+    const { clock } = this.#options;
+    const nowMs = clock.now();
+    const timeMs = input.timeMs ?? wallTimeMs(clock, nowMs);
     const bytesBefore = topic.publishedBytes;
     const bytes = payload.byteLength;
     topic.lastActivityMs = nowMs;
@@ -226,7 +248,7 @@ export class Topics {
     this.#closeListeners.clear();
   }
 
-  #create(name: string): OpenTopic {
+  #create(name: string, maker: TopicMaker | undefined): OpenTopic {
     checkTopic(name);
     const { hub, clock, random, settings } = this.#options;
     if (this.#topics.size >= settings.topicsMax) {
@@ -244,8 +266,10 @@ export class Topics {
       },
     });
     const epoch = Math.floor(random() * 2 ** 32);
-    const topic: OpenTopic = new OpenTopic({ name, number: ++this.#lastNumber, epoch, stream, nowMs: clock.now() });
+    const number = ++this.#lastNumber;
+    const topic: OpenTopic = new OpenTopic({ name, number, epoch, stream, nowMs: clock.now(), maker });
     this.#topics.set(name, topic);
+    if (maker) maker.topicsMade++;
     for (const watcher of this.#plainWatchers.get(name) ?? []) watcher.onTopic(topic);
     for (const watcher of this.#wildWatchers) if (matches(watcher.filter, name)) watcher.onTopic(topic);
     return topic;
@@ -253,6 +277,7 @@ export class Topics {
 
   #forget(topic: OpenTopic): void {
     this.#topics.delete(topic.name);
+    if (topic.maker) topic.maker.topicsMade--;
     topic.stream.close();
   }
 

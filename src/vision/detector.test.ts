@@ -247,6 +247,130 @@ describe('DETR', () => {
   });
 });
 
+describe('RF-DETR', () => {
+  const boxes = tensor([1, 1, 4], [[0.5, 0.5, 0.5, 0.25]]);
+  const found = (background: 'first' | 'last', values: number[]) => {
+    const outputs = { logits: tensor([1, 1, 3], [values]), boxes };
+    const head = { kind: 'detr', logits: 'logits', boxes: 'boxes', activation: 'sigmoid', background } as const;
+    return detector(head, outputs)
+      .detect(outputs, FULL, THRESHOLDS)
+      .detections.map((d) => [d.label, d.classId]);
+  };
+
+  test('a column that stands for no class is none, whatever it holds', () => {
+    expect(found('last', [-5, 3, 9])).toEqual([['dog', 1]]);
+    expect(found('first', [9, -5, 3])).toEqual([['dog', 1]]);
+    expect(found('first', [9, -5, -5])).toEqual([]);
+  });
+});
+
+describe('boxes and scores', () => {
+  const pair = { kind: 'boxes', boxes: 'b', scores: 's', endToEnd: false } as const;
+
+  test('corners in pixels, probabilities, suppressed (YOLO-NAS)', () => {
+    const outputs = {
+      b: tensor(
+        [1, 3, 4],
+        [
+          [16, 8, 48, 24],
+          [16, 8, 48, 25],
+          [0, 0, 64, 64],
+        ],
+      ),
+      s: tensor(
+        [1, 3, 2],
+        [
+          [0.1, 0.9],
+          [0.2, 0.8],
+          [0.3, 0.4],
+        ],
+      ),
+    };
+    const head: DetectorHead = { ...pair, form: 'corners', unit: 'pixels', activation: 'none' };
+    const { detections } = detector(head, outputs).detect(outputs, FULL, THRESHOLDS);
+    expect(detections.map((d) => [d.label, Math.round(d.score * 100)])).toEqual([['dog', 90]]);
+    expectBox(detections[0]!.box, 0.25, 0.125, 0.5, 0.25);
+    // A model that says each object once is believed.
+    const once = detector({ ...head, endToEnd: true }, outputs).detect(outputs, FULL, THRESHOLDS);
+    expect(once.detections).toHaveLength(2);
+  });
+
+  test('corners in fractions, the background first (UltraFace)', () => {
+    const outputs = { b: tensor([1, 1, 4], [[0.25, 0.125, 0.75, 0.375]]), s: tensor([1, 1, 2], [[0.1, 0.9]]) };
+    const head: DetectorHead = { ...pair, form: 'corners', unit: 'fractions', activation: 'none', background: 'first' };
+    const { detections } = detector(head, outputs, { labels: ['face'] }).detect(outputs, FULL, THRESHOLDS);
+    expect(detections.map((d) => [d.label, d.classId])).toEqual([['face', 0]]);
+    expectBox(detections[0]!.box, 0.25, 0.125, 0.5, 0.25);
+  });
+
+  test('one output for both: YOLOv8 with its axes exchanged, masks behind the classes', () => {
+    const outputs = { o: tensor([1, 1, 8], [[32, 16, 32, 16, 0.2, 0.9, 77, -77]]) };
+    const one = { ...pair, boxes: 'o', scores: 'o', form: 'centre', unit: 'pixels', activation: 'none' } as const;
+    const { detections } = detector({ ...one, classes: 2 }, outputs).detect(outputs, FULL, THRESHOLDS);
+    expect(detections.map((d) => [d.label, Math.round(d.score * 100)])).toEqual([['dog', 90]]);
+    expectBox(detections[0]!.box, 0.25, 0.125, 0.5, 0.25);
+    expect(() => detector({ ...one, classes: 5 }, outputs, { labels: ['a', 'b', 'c', 'd', 'e'] })).toThrow(
+      '5 classes in 4 columns',
+    );
+  });
+});
+
+describe('boxes that the model chose itself', () => {
+  const outputs = {
+    o: tensor(
+      [1, 4, 6],
+      [
+        [16, 8, 48, 24, 0.9, 1],
+        [16, 8, 48, 25, 0.8, 1],
+        [0, 0, 8, 8, 0.6, 7],
+        [0, 0, 0, 0, 0, 0],
+      ],
+    ),
+  };
+
+  test('corners, score, number of the class; nothing is suppressed; a class without a label keeps its number', () => {
+    const { detections } = detector({ kind: 'end2end' }, outputs).detect(outputs, FULL, THRESHOLDS);
+    expect(detections.map((d) => [d.label, d.classId])).toEqual([
+      ['dog', 1],
+      ['dog', 1],
+      ['class 7', 7],
+    ]);
+    expectBox(detections[0]!.box, 0.25, 0.125, 0.5, 0.25);
+  });
+
+  test('a list that was empty in the first run', () => {
+    const d = new Detector({ head: { kind: 'end2end' }, input: INPUT, labels: LABELS }, { o: [1, 0, 6] });
+    expect(d.detect(outputs, FULL, THRESHOLDS).detections).toHaveLength(3);
+    expect(d.detect({ o: tensor([1, 0, 6], []) }, FULL, THRESHOLDS).detections).toEqual([]);
+  });
+
+  test('thresholds by class', () => {
+    const strict = { confidence: 0.5, iou: 0.45, perClass: { dog: 0.85 } };
+    const { detections } = detector({ kind: 'end2end' }, outputs).detect(outputs, FULL, strict);
+    expect(detections.map((d) => d.classId)).toEqual([1, 7]);
+    const everything = detector({ kind: 'end2end' }, outputs).detect(outputs, FULL, { confidence: 0, iou: 0.45 });
+    expect(everything.detections).toHaveLength(3);
+  });
+});
+
+describe('numbers behind the classes, and boxes in fractions', () => {
+  test('YOLOv8', () => {
+    const outputs = { o: tensor([1, 7, 1], [[0.5], [0.25], [0.5], [0.25], [0.2], [0.9], [77]]) };
+    const head: DetectorHead = { kind: 'yolov8', classes: 2, unit: 'fractions' };
+    const { detections } = detector(head, outputs).detect(outputs, FULL, THRESHOLDS);
+    expect(detections.map((d) => d.label)).toEqual(['dog']);
+    expectBox(detections[0]!.box, 0.25, 0.125, 0.5, 0.25);
+  });
+
+  test('YOLOv5', () => {
+    const outputs = { o: tensor([1, 1, 8], [[0.5, 0.25, 0.5, 0.25, 1, 0.2, 0.9, 77]]) };
+    const head: DetectorHead = { kind: 'yolov5', classes: 2, unit: 'fractions' };
+    const { detections } = detector(head, outputs).detect(outputs, FULL, THRESHOLDS);
+    expect(detections.map((d) => d.label)).toEqual(['dog']);
+    expectBox(detections[0]!.box, 0.25, 0.125, 0.5, 0.25);
+  });
+});
+
 describe('for every head', () => {
   const one = (x: number, y: number, w: number, h: number) => ({
     output0: tensor([1, 5, 1], [[x], [y], [w], [h], [0.9]]),
@@ -297,6 +421,8 @@ describe('for every head', () => {
     ['5 cells', { kind: 'yolox', strides: [32, 64] }, { o: tensor([1, 4, 7], []) }],
     ['4 numbers a box', { kind: 'yolov8' }, { o: tensor([1, 4, 2], []) }],
     ['5 numbers a row', { kind: 'yolov5' }, { o: tensor([1, 2, 5], []) }],
+    ['5 numbers a row', { kind: 'end2end' }, { o: tensor([1, 2, 5], []) }],
+    ['6 numbers a box', { kind: 'yolov8', classes: 3 }, { o: tensor([1, 6, 2], []) }],
     [
       '3×4 box numbers for 2 queries',
       { kind: 'detr', logits: 'l', boxes: 'b', activation: 'sigmoid' },

@@ -2,10 +2,10 @@ import type { Detection } from '../base/detection.ts';
 import { SightlineError } from '../base/errors.ts';
 import { ssdAnchors } from './anchors.ts';
 import { Candidates } from './candidates.ts';
-import { decodeDetr, decodeSsd, decodeYolov5, decodeYolov8, decodeYolox } from './heads.ts';
+import { decodeBoxes, decodeEnd2end, decodeSsd, decodeYolov5, decodeYolov8, decodeYolox } from './heads.ts';
 import type { Placement } from './placement.ts';
 import { suppress } from './suppress.ts';
-import type { DetectorHead, FloatTensor, PictureInput } from './types.ts';
+import type { BoxesHead, DetectorHead, FloatTensor, PictureInput } from './types.ts';
 
 export interface DetectorModel {
   readonly head: DetectorHead;
@@ -31,6 +31,8 @@ export interface Detected {
 
 /** Most detections that one frame can have. */
 export const DETECTIONS_MAX = 300;
+/** Most boxes that are looked at of a list whose length is the model's choice. */
+const END2END_MAX = 5000;
 
 /**
  * From output tensors to detections, for one model. Holds the anchors and the scratch space, so it serves one frame at a
@@ -41,7 +43,9 @@ export class Detector {
   readonly #model: DetectorModel;
   readonly #decode: (outputs: Outputs, thresholds: Float32Array, out: Candidates) => void;
   readonly #candidates: Candidates;
+  /** By class, and one more for a class that has no label. */
   readonly #thresholds: Float32Array;
+  readonly #isEndToEnd: boolean;
 
   constructor(model: DetectorModel, shapes: Readonly<Record<string, readonly number[]>>) {
     this.#model = model;
@@ -54,18 +58,19 @@ export class Detector {
     }
     this.#decode = plan.decode;
     this.#candidates = new Candidates(plan.anchors);
-    this.#thresholds = new Float32Array(plan.classes);
+    this.#thresholds = new Float32Array(plan.classes + 1);
+    this.#isEndToEnd = plan.isEndToEnd === true;
   }
 
   /** `placement`: where the frame lay in the input. The tensors are borrowed for the call. */
   detect(outputs: Outputs, placement: Placement, { confidence, iou, perClass }: Thresholds): Detected {
-    const { labels, head } = this.#model;
-    for (let c = 0; c < this.#thresholds.length; c++) this.#thresholds[c] = perClass?.[labels[c]!] ?? confidence;
+    const { labels } = this.#model;
+    const thresholds = this.#thresholds.fill(confidence);
+    for (let c = 0; c < thresholds.length - 1; c++) thresholds[c] = perClass?.[labels[c]!] ?? confidence;
     const candidates = this.#candidates;
     candidates.clear();
-    this.#decode(outputs, this.#thresholds, candidates);
-    // A DETR is trained to say each object once.
-    const kept = suppress(candidates, head.kind === 'detr' ? 1 : iou, DETECTIONS_MAX);
+    this.#decode(outputs, thresholds, candidates);
+    const kept = suppress(candidates, this.#isEndToEnd ? 1 : iou, DETECTIONS_MAX);
     const detections: Detection[] = [];
     for (let k = 0; k < kept.count; k++) {
       const detection = this.#detection(kept.order[k]!, placement);
@@ -85,8 +90,16 @@ export class Detector {
     if (right <= left || bottom <= top) return undefined;
     const classId = classIds[at]!;
     const box = { x: left, y: top, width: right - left, height: bottom - top };
-    return { label: labels[classId]!, classId, score: scores[at]!, box };
+    return { label: labels[classId] ?? `class ${classId}`, classId, score: scores[at]!, box };
   }
+}
+
+/**
+ * Classes of a model by the shapes of its outputs; of one whose output says a class by its number, as many as it has labels. Errors:
+ * MODEL_UNSUPPORTED when the shapes do not fit the head or the input.
+ */
+export function classCount(model: DetectorModel, shapes: Readonly<Record<string, readonly number[]>>): number {
+  return planHead(model, shapes).classes;
 }
 
 type Outputs = Readonly<Record<string, FloatTensor>>;
@@ -95,11 +108,16 @@ interface HeadPlan {
   /** Candidates at most. */
   readonly anchors: number;
   readonly classes: number;
+  /** Each object is said once: nothing is suppressed. */
+  readonly isEndToEnd?: boolean;
   readonly decode: (outputs: Outputs, thresholds: Float32Array, out: Candidates) => void;
 }
 
 /** Checks the shapes against the head once, so that decoding need not. */
-function planHead({ head, input }: DetectorModel, shapes: Readonly<Record<string, readonly number[]>>): HeadPlan {
+function planHead(
+  { head, input, labels }: DetectorModel,
+  shapes: Readonly<Record<string, readonly number[]>>,
+): HeadPlan {
   const { width, height } = input;
   const shapeOf = (name: string | undefined): { name: string; rows: number; columns: number } => {
     const known = name ?? Object.keys(shapes)[0] ?? '';
@@ -154,40 +172,80 @@ function planHead({ head, input }: DetectorModel, shapes: Readonly<Record<string
     }
     case 'yolov5': {
       const output = shapeOf(head.output);
-      demand(output.columns >= 6, `${output.columns} numbers a row`);
+      const classes = head.classes ?? output.columns - 5;
+      demand(classes >= 1 && output.columns >= 5 + classes, `${output.columns} numbers a row`);
+      const [w, h] = extent(head.unit, input);
       return {
         anchors: output.rows,
-        classes: output.columns - 5,
-        decode: (outputs, thresholds, out) => decodeYolov5(outputs[output.name]!, width, height, thresholds, out),
+        classes,
+        decode: (outputs, thresholds, out) => decodeYolov5(outputs[output.name]!, classes, w, h, thresholds, out),
       };
     }
     case 'yolov8': {
       const output = shapeOf(head.output);
-      demand(output.rows >= 5, `${output.rows} numbers a box`);
+      const classes = head.classes ?? output.rows - 4;
+      demand(classes >= 1 && output.rows >= 4 + classes, `${output.rows} numbers a box`);
       const best = new Int32Array(output.columns);
+      const [w, h] = extent(head.unit, input);
       return {
         anchors: output.columns,
-        classes: output.rows - 4,
-        decode: (outputs, thresholds, out) => decodeYolov8(outputs[output.name]!, width, height, thresholds, best, out),
+        classes,
+        decode: (outputs, thresholds, out) => decodeYolov8(outputs[output.name]!, classes, w, h, thresholds, best, out),
+      };
+    }
+    case 'end2end': {
+      const output = shapeOf(head.output);
+      demand(output.columns >= 6, `${output.columns} numbers a row`);
+      const [w, h] = extent(head.unit, input);
+      return {
+        // The list may be longer for another picture.
+        anchors: Math.max(output.rows, END2END_MAX),
+        // The output says a class by its number: there are as many as have a label.
+        classes: labels.length,
+        isEndToEnd: true,
+        decode: (outputs, thresholds, out) => decodeEnd2end(outputs[output.name]!, w, h, thresholds, out),
       };
     }
     case 'detr': {
-      const logits = shapeOf(head.logits);
-      const boxes = shapeOf(head.boxes);
-      const classes = logits.columns - (head.activation === 'softmax' ? 1 : 0);
-      demand(
-        boxes.rows === logits.rows && boxes.columns === 4,
-        `${boxes.rows}×${boxes.columns} box numbers for ${logits.rows} queries`,
-      );
-      demand(classes >= 1, `${classes} classes`);
-      return {
-        anchors: logits.rows,
-        classes,
-        decode: (outputs, thresholds, out) =>
-          decodeDetr(outputs[logits.name]!, outputs[boxes.name]!, head.activation, thresholds, out),
-      };
+      const background = head.activation === 'softmax' ? 'last' : head.background;
+      const { logits, boxes, activation } = head;
+      const pair = { boxes, scores: logits, activation, form: 'centre', unit: 'fractions', endToEnd: true } as const;
+      return planBoxes({ kind: 'boxes', ...pair, ...(background && { background }) }, 'queries');
     }
+    case 'boxes':
+      return planBoxes(head, 'rows of scores');
   }
+
+  function planBoxes(pair: BoxesHead, rows: string): HeadPlan {
+    const scores = shapeOf(pair.scores);
+    const boxes = shapeOf(pair.boxes);
+    const isOne = boxes.name === scores.name;
+    const scoresAt = isOne ? 4 : 0;
+    const columns = scores.columns - scoresAt;
+    const classes = pair.classes ?? columns - (pair.background ? 1 : 0);
+    demand(
+      boxes.rows === scores.rows && (isOne || boxes.columns === 4),
+      `${boxes.rows}×${boxes.columns} box numbers for ${scores.rows} ${rows}`,
+    );
+    demand(classes >= 1 && classes + (pair.background ? 1 : 0) <= columns, `${classes} classes in ${columns} columns`);
+    const [w, h] = extent(pair.unit, input);
+    const { form, activation, background } = pair;
+    const first = background === 'first' ? 1 : 0;
+    const strides = { boxStride: boxes.columns, scoreStride: scores.columns, scoresAt };
+    const layout = { ...strides, columns, first, classes, activation, form, width: w, height: h };
+    return {
+      anchors: scores.rows,
+      classes,
+      isEndToEnd: pair.endToEnd,
+      decode: (outputs, thresholds, out) =>
+        decodeBoxes(outputs[scores.name]!, outputs[boxes.name]!, layout, thresholds, out),
+    };
+  }
+}
+
+/** Of the input, in the unit of a head's boxes. */
+function extent(unit: 'pixels' | 'fractions' | undefined, { width, height }: PictureInput): [number, number] {
+  return unit === 'fractions' ? [1, 1] : [width, height];
 }
 
 function clip(fraction: number): number {

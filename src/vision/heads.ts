@@ -99,11 +99,12 @@ export function decodeYolox(
 }
 
 /**
- * YOLOv5: [1, boxes, 5 + classes], centre form in pixels of the input, objectness and classes with the sigmoid done. Source:
- * the export format of the Ultralytics projects.
+ * YOLOv5: [1, boxes, 5 + classes + others], centre form, objectness and classes with the sigmoid done. Source: the export
+ * format of the Ultralytics projects. `width`, `height`: of the model's input in the boxes' unit.
  */
 export function decodeYolov5(
   output: FloatTensor,
+  classes: number,
   width: number,
   height: number,
   thresholds: Float32Array,
@@ -115,7 +116,7 @@ export function decodeYolov5(
   for (let i = 0, row = 0; i < out.capacity; i++, row += size) {
     const objectness = data[row + 4]!;
     if (!(objectness >= lowest)) continue;
-    const best = bestClass(data, row + 5, size - 5, objectness, thresholds);
+    const best = bestClass(data, row + 5, classes, objectness, thresholds);
     if (best < 0) continue;
     out.add(
       objectness * data[row + 5 + best]!,
@@ -129,11 +130,13 @@ export function decodeYolov5(
 }
 
 /**
- * YOLOv8, 9, 11, 12: [1, 4 + classes, boxes], centre form in pixels of the input, classes with the sigmoid done, no
- * objectness. Walked class by class, as the tensor lies in memory. `best` (one per box) is scratch space of the caller.
+ * YOLOv8, 9, 11, 12: [1, 4 + classes + others, boxes], centre form, classes with the sigmoid done, no objectness. Walked class
+ * by class, as the tensor lies in memory. `width`, `height`: of the model's input in the boxes' unit. `best` (one per box) is
+ * scratch space of the caller.
  */
 export function decodeYolov8(
   output: FloatTensor,
+  classes: number,
   width: number,
   height: number,
   thresholds: Float32Array,
@@ -141,9 +144,9 @@ export function decodeYolov8(
   out: Candidates,
 ): void {
   const { data } = output;
-  const [, rows, boxes] = output.dims as [number, number, number];
+  const boxes = output.dims[2]!;
   best.fill(-1);
-  for (let c = 0; c < rows - 4; c++) {
+  for (let c = 0; c < classes; c++) {
     const threshold = thresholds[c]!;
     const row = (4 + c) * boxes;
     for (let i = 0; i < boxes; i++) {
@@ -166,40 +169,102 @@ export function decodeYolov8(
 }
 
 /**
- * DETR and its kin: logits [1, queries, classes (+ "no object" last, for softmax)], boxes [1, queries, 4] in centre form, 0..1.
- * Source: N. Carion et al., "End-to-End Object Detection with Transformers" (2020); sigmoid as in Deformable and RT-DETR.
+ * Boxes that were chosen in the model: [1, boxes, ≥ 6] with left, top, right, bottom, score and the number of the class. Rows
+ * without an object are zeros. A class beyond the last threshold but one has the last. Source: the export format of YOLOv10
+ * and of the Ultralytics projects. `width`, `height`: of the model's input in the boxes' unit.
  */
-export function decodeDetr(
-  logits: FloatTensor,
-  boxes: FloatTensor,
-  activation: 'softmax' | 'sigmoid',
+export function decodeEnd2end(
+  output: FloatTensor,
+  width: number,
+  height: number,
   thresholds: Float32Array,
   out: Candidates,
 ): void {
-  const { data } = logits;
-  const columns = logits.dims.at(-1)!;
-  const classes = activation === 'softmax' ? columns - 1 : columns;
+  const { data } = output;
+  const size = output.dims.at(-1)!;
+  const others = thresholds.at(-1)!;
+  const rows = Math.min(out.capacity, Math.floor(data.length / size));
+  for (let i = 0, row = 0; i < rows; i++, row += size) {
+    const score = data[row + 4]!;
+    const classId = Math.round(data[row + 5]!);
+    if (!(score > 0 && classId >= 0 && score >= (thresholds[classId] ?? others))) continue;
+    addCorners(
+      out,
+      score,
+      classId,
+      data[row]! / width,
+      data[row + 1]! / height,
+      data[row + 2]! / width,
+      data[row + 3]! / height,
+    );
+  }
+}
+
+/** Where the numbers of `decodeBoxes` lie. */
+export interface BoxesLayout {
+  /** Numbers from one row to the next. */
+  readonly boxStride: number;
+  readonly scoreStride: number;
+  /** Of the first score in its row, whatever it stands for, and how many there are. */
+  readonly scoresAt: number;
+  readonly columns: number;
+  /** The first column that is a class, and how many are. */
+  readonly first: number;
+  readonly classes: number;
+  readonly activation: 'none' | 'sigmoid' | 'softmax';
+  readonly form: 'centre' | 'corners';
+  /** Of the model's input in the boxes' unit. */
+  readonly width: number;
+  readonly height: number;
+}
+
+/**
+ * A box and scores in each row: DETR and its kin, YOLO-NAS, UltraFace, YOLOv8 with its axes exchanged. Sources: N. Carion et al.,
+ * "End-to-End Object Detection with Transformers" (2020), for the softmax with "no object" last; Deformable DETR and RT-DETR for
+ * the sigmoid.
+ */
+export function decodeBoxes(
+  scores: FloatTensor,
+  boxes: FloatTensor,
+  layout: BoxesLayout,
+  thresholds: Float32Array,
+  out: Candidates,
+): void {
+  const { boxStride, scoreStride, scoresAt, columns, first, classes, activation, form, width, height } = layout;
+  const { data } = scores;
+  const box = boxes.data;
   // Softmax: p = e^(v − ln Σeᵘ) ≥ t, compared as v − ln Σeᵘ ≥ ln t.
-  const limits = thresholds.map(activation === 'softmax' ? Math.log : logitOf);
-  for (let i = 0, row = 0; i < out.capacity; i++, row += columns) {
+  const limits = activation === 'none' ? thresholds : thresholds.map(activation === 'softmax' ? Math.log : logitOf);
+  for (let i = 0; i < out.capacity; i++) {
+    const row = i * scoreStride + scoresAt;
+    const at = row + first;
     const shift = activation === 'softmax' ? logSumExp(data, row, columns) : 0;
     let best = -1;
     for (let c = 0; c < classes; c++) {
-      const value = data[row + c]!;
-      if (value - shift >= limits[c]! && (best < 0 || value > data[row + best]!)) best = c;
+      const value = data[at + c]!;
+      if (value - shift >= limits[c]! && (best < 0 || value > data[at + best]!)) best = c;
     }
     if (best < 0) continue;
-    const value = data[row + best]! - shift;
-    const b = i * 4;
-    out.add(
-      activation === 'softmax' ? Math.exp(value) : sigmoid(value),
-      best,
-      boxes.data[b]!,
-      boxes.data[b + 1]!,
-      boxes.data[b + 2]!,
-      boxes.data[b + 3]!,
-    );
+    const value = data[at + best]! - shift;
+    const score = activation === 'none' ? value : activation === 'softmax' ? Math.exp(value) : sigmoid(value);
+    const b = i * boxStride;
+    const x = box[b]! / width;
+    const y = box[b + 1]! / height;
+    if (form === 'corners') addCorners(out, score, best, x, y, box[b + 2]! / width, box[b + 3]! / height);
+    else out.add(score, best, x, y, box[b + 2]! / width, box[b + 3]! / height);
   }
+}
+
+function addCorners(
+  out: Candidates,
+  score: number,
+  classId: number,
+  left: number,
+  top: number,
+  right: number,
+  bottom: number,
+): void {
+  out.add(score, classId, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top);
 }
 
 /** The class with the highest value × `factor` among those that reach their threshold with it; −1 for none. */

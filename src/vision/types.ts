@@ -54,15 +54,40 @@ export interface SsdHead {
   readonly keypoints?: number;
 }
 
+/**
+ * A box and a score for every class in each row: [1, boxes, 4] and [1, boxes, columns] in two outputs, or, where `boxes` and
+ * `scores` name the same output, [1, boxes, 4 + columns].
+ */
+export interface BoxesHead {
+  readonly kind: 'boxes';
+  readonly boxes: string;
+  readonly scores: string;
+  /** x, y, width, height around the centre, or left, top, right, bottom. */
+  readonly form: 'centre' | 'corners';
+  /** Of the model's input. */
+  readonly unit: 'pixels' | 'fractions';
+  /** What turns the scores into probabilities; `none` where the model has done it. */
+  readonly activation: 'none' | 'sigmoid' | 'softmax';
+  /** A column of the scores that stands for no class. */
+  readonly background?: 'first' | 'last';
+  /** Columns that are classes, where masks, key points or the like follow them; all of them without it. */
+  readonly classes?: number;
+  /** The model says each object once: nothing is suppressed. */
+  readonly endToEnd: boolean;
+}
+
 /** How the output tensors become detections. */
 export type DetectorHead =
   | SsdHead
+  | BoxesHead
   /** [1, boxes, 5 + classes], offsets in cells and logarithms of sizes, layer by layer. */
   | { readonly kind: 'yolox'; readonly output?: string; readonly strides: readonly number[] }
-  /** v8, v9, v11, v12: [1, 4 + classes, boxes], centre form in pixels of the input, no objectness. */
-  | { readonly kind: 'yolov8'; readonly output?: string }
-  /** [1, boxes, 5 + classes], centre form in pixels of the input, with objectness. */
-  | { readonly kind: 'yolov5'; readonly output?: string }
+  /** v8, v9, v11, v12: [1, 4 + classes + others, boxes], centre form, no objectness. */
+  | ({ readonly kind: 'yolov8' } & YoloOutput)
+  /** [1, boxes, 5 + classes + others], centre form, with objectness. */
+  | ({ readonly kind: 'yolov5' } & YoloOutput)
+  /** [1, boxes, ≥ 6]: left, top, right, bottom, score, number of the class; nothing is suppressed. YOLOv10, YOLO26. */
+  | { readonly kind: 'end2end'; readonly output?: string; readonly unit?: 'pixels' | 'fractions' }
   /** logits [1, queries, classes (+ 1 "no object")], boxes [1, queries, 4] in centre form 0..1; no suppression needed. */
   | {
       readonly kind: 'detr';
@@ -70,7 +95,17 @@ export type DetectorHead =
       readonly boxes: string;
       /** `softmax` with a last "no object" class (DETR), or independent `sigmoid` (RT-DETR, Deformable DETR). */
       readonly activation: 'softmax' | 'sigmoid';
+      /** With `sigmoid`: a column that stands for no class, as RF-DETR has one. */
+      readonly background?: 'first' | 'last';
     };
+
+interface YoloOutput {
+  readonly output?: string;
+  /** How many classes there are, where masks or key points follow them; all that follows the box without it. */
+  readonly classes?: number;
+  /** Of the boxes. Default: pixels of the input; exports to TFLite have fractions. */
+  readonly unit?: 'pixels' | 'fractions';
+}
 
 /** A float tensor as a session gives it: row-major. */
 export interface FloatTensor {

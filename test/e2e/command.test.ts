@@ -83,10 +83,10 @@ describe('bin/sightline.js', () => {
     mkdirSync(alone, { recursive: true });
     writeFileSync(join(folder, 'alone', 'package.json'), '{ "type": "module" }');
     cpSync(command, join(alone, 'sightline.js'));
-    for (const version of ['18.20.0', '22.17.1']) {
+    for (const version of ['18.20.0', '22.23.5']) {
       const refused = await ended(spawn(process.execPath, [...asNode(version), join(alone, 'sightline.js')]));
       expect(refused).toMatchObject({ code: 69, out: '' });
-      expect(refused.err).toBe(`sightline: Node 22.18 or newer is needed, this is ${version} (https://nodejs.org)\n`);
+      expect(refused.err).toBe(`sightline: Node 24 or newer is needed, this is ${version} (https://nodejs.org)\n`);
     }
   });
 

@@ -1,15 +1,17 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import { FF_ENCODER_LIBX264 } from 'node-av/constants';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ResultMessage } from '../../src/protocol/video.ts';
 import { makeDemoCamera } from '../../src/sources/demo.ts';
 import { openVideo } from '../../src/sources/file.ts';
+import { writeClip } from '../support/clips.ts';
 import { photograph, sharedFile } from '../support/pictures.ts';
 import { programPath } from '../support/programs.ts';
 
@@ -113,6 +115,36 @@ describe('a photograph', () => {
   });
 });
 
+describe('several inputs', () => {
+  test('of a folder are done one after the other; a broken one is told and costs the exit code alone', async () => {
+    const photos = join(folder, 'photos');
+    await mkdir(photos);
+    const car = await photograph('car1.jpg');
+    await writeFile(join(photos, '1.jpg'), car);
+    await writeFile(join(photos, '2 broken.jpg'), car.subarray(0, car.length >> 1));
+    await writeFile(join(photos, '3 notes.txt'), 'words');
+    const luma = (frame: number, x: number, y: number) => (x * (frame + 3) * 37 + y * 91) & 255;
+    const clipOfNoise = { codec: FF_ENCODER_LIBX264, width: 96, height: 64, frames: 3, luma };
+    await writeClip(join(photos, '4.ts'), { ...clipOfNoise, format: 'mpegts' });
+    const { code, out, err } = await detect('photos', 'car2.jpg', 'car2.jpg', '--json', '--out', 'boxes');
+    const lines = results(out) as (ResultMessage & { file: string })[];
+    const of = (name: string) => lines.filter(({ file }) => file === name);
+    expect(lines.map(({ type, file }) => `${type} ${file}`)).toEqual([
+      `result ${join('photos', '1.jpg')}`,
+      `error ${join('photos', '2 broken.jpg')}`,
+      ...Array<string>(3).fill(`result ${join('photos', '4.ts')}`),
+      ...Array<string>(2).fill('result car2.jpg'),
+    ]);
+    expect(found(of(join('photos', '1.jpg')), 'Car')).toBe(1);
+    expect(found(of('car2.jpg'), 'Car')).toBe(2);
+    expect(code).toBe(65);
+    expect(err).toContain('3 notes.txt');
+    expect(err).toMatch(/2 broken\.jpg: it breaks off.*\(SOURCE_UNREADABLE\)/);
+    expect(err).toMatch(/1 of 5 inputs could not be processed/);
+    expect((await readdir(join(folder, 'boxes'))).toSorted()).toEqual(['1.jpg', '4.mp4', 'car2-2.jpg', 'car2.jpg']);
+  });
+});
+
 describe('a clip', () => {
   test.skipIf(!people || !yolox)('of a corridor has the people in it, frame by frame (needs ../shared)', async () => {
     const { code, out } = await detect(people!, '--model', yolox!, '--confidence', '0.5', '--json', '--limit', '200');
@@ -195,7 +227,9 @@ describe('what a new user gets wrong', () => {
   test.each([
     ['a file that is not there', ['nope.mp4'], 66, 'SOURCE_NOT_FOUND', 'nope.mp4'],
     ['a text file', ['words.txt'], 65, 'SOURCE_UNREADABLE', 'words.txt'],
-    ['a folder', ['.'], 65, 'SOURCE_UNREADABLE', 'it is a folder'],
+    ['a folder without pictures', ['bare'], 66, 'SOURCE_NOT_FOUND', 'no picture or video'],
+    ['one output for two inputs', ['car1.jpg', 'car2.jpg', '--out', 'both.mp4'], 64, 'USAGE', 'a folder'],
+    ['outputs among the inputs', ['car1.jpg', 'car2.jpg', '--out', '.'], 64, 'USAGE', 'overwritten'],
     ['a threshold over 1', ['car1.jpg', '--confidence', '7'], 64, 'USAGE', "'7'"],
     ['a threshold that is no number', ['car1.jpg', '--iou', 'much'], 64, 'USAGE', "'much'"],
     ['every frame of none', ['car1.jpg', '--every', '0'], 64, 'USAGE', "'0'"],
@@ -208,6 +242,7 @@ describe('what a new user gets wrong', () => {
     ['an option mistyped', ['car1.jpg', '--jsn'], 64, 'USAGE', '--json'],
   ])('%s', async (_, words, exit, code, says) => {
     await writeFile(join(folder, 'words.txt'), 'some words\n');
+    await mkdir(join(folder, 'bare'), { recursive: true });
     const before = await stat(join(folder, 'car1.jpg'));
     const result = await detect(...words);
     expect(result.out).toBe('');

@@ -1,53 +1,103 @@
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { INSTALL_TIMEOUT_MS, Installation } from '../support/installation.ts';
 import { photograph } from '../support/pictures.ts';
 import { SocketClient } from '../support/socket-client.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const INSTALL_TIMEOUT_MS = 300_000;
 const READY_TIMEOUT_MS = 60_000;
 
-/**
- * What npm would give to a stranger: the packed project, installed in an empty folder, with nothing of the clone in reach. The
- * folder for its models is empty as well.
- */
+const PROJECTS = ['nodenext', 'bundler'].flatMap((resolution) =>
+  ['es2022', 'es2024,dom'].map((lib) => ({ resolution, lib })),
+);
+
+describe('the package of the SDK', () => {
+  const installation = new Installation();
+  const { home } = installation;
+  beforeAll(() => installation.install('packages/client'), INSTALL_TIMEOUT_MS);
+  afterAll(() => installation.remove());
+
+  test('holds the client alone, small, with its licence', () => {
+    expect(installation.packed).toEqual(
+      expect.arrayContaining([
+        'package.json',
+        'README.md',
+        'LICENSE',
+        'dist/client/index.js',
+        'dist/client/index.d.ts',
+      ]),
+    );
+    expect(installation.packed).toContain('dist/client/telemetry-worker.js');
+    expect(installation.packed).toContain('dist/client/encoding-worker.js');
+    const rooms = installation.packed.filter((file) => file.startsWith('dist/')).map((file) => file.split('/')[1]);
+    expect(new Set(rooms)).toEqual(new Set(['base', 'client', 'flow', 'protocol']));
+    // As the README says. The types of Node are not its own.
+    const modules = readdirSync(join(home, 'node_modules')).filter((name) => !/^(\.|@types$|undici-types$)/.test(name));
+    const bytes = modules.reduce((sum, name) => sum + sizeOf(join(home, 'node_modules', name)), 0);
+    expect(bytes).toBeLessThan(4_000_000);
+  });
+
+  test('has the version of the server, and the same dependency', () => {
+    const server = manifestOf('.');
+    const client = manifestOf('packages/client');
+    expect(client.version).toBe(server.version);
+    expect(client.dependencies).toEqual({ msgpackr: server.dependencies['msgpackr'] });
+  });
+
+  test.each(PROJECTS)('its types hold under $resolution with $lib', async (project) => {
+    const errors = await installation.typeErrors(
+      `
+      import { connectTelemetry, connectVideo, SightlineError, type TelemetryMessage } from '@sightline/client';
+      const session = await connectTelemetry({ url: 'ws://127.0.0.1:8080' });
+      const states = session.subscribe('rover/+/state', { contract: 'sampled', hz: 20 });
+      states.onTelemetry((messages: readonly TelemetryMessage[], timestamp: number) => [messages.at(-1), timestamp]);
+      await session.publish('site/notes', { text: 'on its way' }, { reliable: true });
+      const video = await connectVideo({ url: 'http://127.0.0.1:8080', confidence: 0.4 });
+      for await (const { result } of video.results()) result.detections[0]?.label.toUpperCase();
+      await session.close().catch((thrown: unknown) => thrown instanceof SightlineError && thrown.code);
+      // @ts-expect-error A session is no number.
+      export const wrong: number = session;
+      `,
+      project,
+    );
+    expect(errors).toBe('');
+  });
+
+  test('in a page the camera, the canvas and the file have their own types', async () => {
+    const errors = await installation.typeErrors(
+      `
+      import { connectVideo, drawDetections, optimiseImage, startCapture } from '@sightline/client';
+      const session = await connectVideo({ url: '/' });
+      const context = document.createElement('canvas').getContext('2d')!;
+      startCapture({
+        session,
+        source: await navigator.mediaDevices.getUserMedia({ video: true }),
+        onResult: ({ result, picture }) => {
+          context.drawImage(picture, 0, 0);
+          drawDetections(context, result.detections, picture);
+        },
+      });
+      await optimiseImage(new Blob([]));
+      // @ts-expect-error A text is no camera.
+      startCapture({ session, source: 'camera', onResult: () => {} });
+      `,
+      { resolution: 'bundler', lib: 'es2024,dom,esnext.disposable' },
+    );
+    expect(errors).toBe('');
+  });
+});
+
+/** The package of the server. */
 describe('the package', () => {
-  let folder: string;
-  let home: string;
-  let packed: readonly string[];
-  // The stranger's Node is new enough; npm itself is the machine's.
-  const env: NodeJS.ProcessEnv = { ...process.env };
-
-  beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'sightline-package-'));
-    home = join(folder, 'home');
-    mkdirSync(home);
-    for (const name of Object.keys(env)) if (/^(npm_|SIGHTLINE_|VITEST|NODE_)/i.test(name)) delete env[name];
-    Object.assign(env, {
-      PATH: `${dirname(process.execPath)}${delimiter}${process.env['PATH'] ?? ''}`,
-      XDG_CACHE_HOME: join(folder, 'cache'),
-    });
-
-    const stdout = await run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: root, env });
-    const [{ filename, files }] = JSON.parse(stdout.slice(stdout.search(/^\[/m))) as [
-      { filename: string; files: { path: string }[] },
-    ];
-    packed = files.map((file) => file.path);
-
-    writeFileSync(join(home, 'package.json'), '{ "private": true }');
-    // Without scripts: the native parts come prebuilt, so that none is needed.
-    const flags = ['--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund'];
-    await run('npm', ['install', ...flags, join(folder, filename)], { cwd: home, env });
-  }, INSTALL_TIMEOUT_MS);
-
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  const installation = new Installation();
+  const { home, env } = installation;
+  beforeAll(() => installation.install('.'), INSTALL_TIMEOUT_MS);
+  afterAll(() => installation.remove());
 
   test('holds the build, the page, its licence and notices, and neither sources nor tests', () => {
     for (const file of [
@@ -63,30 +113,47 @@ describe('the package', () => {
       'dist/cli/main.js',
       'dashboard/dist/index.html',
     ]) {
-      expect(packed).toContain(file);
+      expect(installation.packed).toContain(file);
     }
     expect(
-      packed.filter((file) => /(^|\/)(src|test|bench|shared)\/|\.test\.|tsconfig|(?<!\.d)\.ts$/.test(file)),
+      installation.packed.filter((file) =>
+        /(^|\/)(src|test|bench|shared)\/|\.test\.|tsconfig|(?<!\.d)\.ts$/.test(file),
+      ),
     ).toEqual([]);
     expect(readdirSync(join(home, 'node_modules', 'sightline'))).not.toContain('src');
   });
 
   test('gives both entries to a program', async () => {
-    const program = `
+    const [create, client] = (await installation.evaluate(`
       const server = await import('sightline');
       const client = await import('sightline/client');
-      console.log(JSON.stringify([typeof server.createSightline, Object.keys(client)]));`;
-    const stdout = await run(process.execPath, ['--input-type=module', '-e', program], { cwd: home, env });
-    const [create, client] = JSON.parse(stdout) as [string, string[]];
+      console.log(JSON.stringify([typeof server.createSightline, Object.keys(client)]));`)) as [string, string[]];
     expect(create).toBe('function');
-    expect(client.length).toBeGreaterThan(0);
+    expect(client).toContain('connectVideo');
+  });
+
+  test.each(PROJECTS)('its types hold under $resolution with $lib', async (project) => {
+    const errors = await installation.typeErrors(
+      `
+      import { createSightline, SightlineError } from 'sightline';
+      import { connectTelemetry } from 'sightline/client';
+      const server = await createSightline({ settings: { 'server.port': 0 } });
+      const session = await connectTelemetry({ url: server.url });
+      export const status: string = server.health().status;
+      await session.close().catch((thrown: unknown) => thrown instanceof SightlineError && thrown.code);
+      await server.close();
+      // @ts-expect-error A server is no number.
+      export const wrong: number = server;
+      `,
+      project,
+    );
+    expect(errors).toBe('');
   });
 
   test('tells its version and its models', async () => {
-    const stdout = await run('npx', ['--no-install', 'sightline', '--version'], { cwd: home, env });
+    const stdout = await installation.run('npx', '--no-install', 'sightline', '--version');
     expect(stdout.trim()).toMatch(/^\d+\.\d+\.\d+$/);
-    const models = await run('npx', ['--no-install', 'sightline', 'models', 'list'], { cwd: home, env });
-    expect(models).toContain('ssd-oidv4');
+    expect(await installation.run('npx', '--no-install', 'sightline', 'models', 'list')).toContain('ssd-oidv4');
   });
 
   test('runs the demo: ready, healthy, with a page, finds a car, and stops when it is told to', async () => {
@@ -123,14 +190,15 @@ describe('the package', () => {
   });
 });
 
-/** Its standard output; a command that fails tells all that it said, since compilers complain on standard output. */
-async function run(command: string, words: readonly string[], options: { cwd: string; env: NodeJS.ProcessEnv }) {
-  try {
-    return (await promisify(execFile)(command, words, options)).stdout;
-  } catch (thrown) {
-    const { stdout, stderr } = thrown as { stdout: string; stderr: string };
-    throw new Error(`${command} ${words.join(' ')} failed:\n${stdout}\n${stderr}`, { cause: thrown });
-  }
+/** Bytes of the files in a folder. */
+function sizeOf(folder: string): number {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, { parentPath, name }) => sum + statSync(join(parentPath, name)).size, 0);
+}
+
+function manifestOf(folder: string): { version: string; dependencies: Record<string, string> } {
+  return JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
 }
 
 function collectErrors(child: ChildProcess): () => string {

@@ -2,9 +2,12 @@ import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import type { HealthDocument } from '../../src/app.ts';
+import { decodeJpeg, encodeJpeg, readJpegHeader } from '../../src/media/jpeg.ts';
+import { orientationOfExif, turnUpright } from '../../src/media/orient.ts';
 import { encodeFrame } from '../../src/protocol/video-codec.ts';
 import type { ResultMessage, ServerMessage } from '../../src/protocol/video.ts';
 import type { VideoSessionReport } from '../../src/sessions/video.ts';
+import { exifOf, withBytesBefore, withSegment } from '../support/jpegs.ts';
 import { photograph } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { SocketClient } from '../support/socket-client.ts';
@@ -71,6 +74,25 @@ describe('the server as a process', () => {
     client.send({ type: 'frame', seq: 5, image_data: Buffer.from(car).toString('base64') });
     await client.until(() => client.of('result').length === 1);
     expectCar(client.of('result')[0]!);
+    await client.close();
+  });
+
+  test('the boxes of a JPEG that lies on its side are those of the picture as its EXIF turns it', async () => {
+    const { width, height } = readJpegHeader(car);
+    const upright = decodeJpeg(car, new Uint8Array(width * height * 3));
+    const lying = new Uint8Array(upright.data.length);
+    turnUpright(upright.data, width, height, orientationOfExif(8), lying);
+    const jpeg = encodeJpeg({ data: lying, width: height, height: width }, 95);
+    const client = await SocketClient.open(server.ws('/ws/video?confidence=0.3'));
+    client.send(withSegment(jpeg, 0xe1, exifOf(6)));
+    client.send(withBytesBefore(car, 0xd9, [1, 2, 3]));
+    client.send(car.subarray(0, car.length >> 1));
+    await client.until(() => client.of('result').length === 2 && client.of('error').length === 1);
+    for (const result of client.of('result')) {
+      expectCar(result);
+      expect(result).toMatchObject({ width, height });
+    }
+    expect(client.of('error')).toMatchObject([{ code: 'FRAME_TRUNCATED', seq: 3 }]);
     await client.close();
   });
 

@@ -1,5 +1,6 @@
 import { WebSocket } from 'ws';
 import { decodeBatch } from '../../src/protocol/batch.ts';
+import { writeMsgpack } from '../../src/protocol/msgpack-writer.ts';
 import { decodeTelemetryServerMessage } from '../../src/protocol/telemetry-codec.ts';
 import type {
   SchemaField,
@@ -7,7 +8,6 @@ import type {
   TelemetrySubprotocol,
   TopicMessage,
 } from '../../src/protocol/telemetry.ts';
-import { stringifyMsgpack } from '../../src/protocol/wire-value.ts';
 import { decompressors } from '../../src/sessions/compression.ts';
 
 export interface Received {
@@ -79,7 +79,7 @@ export class TelemetryTestClient {
 
   send(message: object | string | Uint8Array): void {
     if (typeof message === 'string' || message instanceof Uint8Array) this.socket.send(message);
-    else if (this.protocol === 'sightline.v1.msgpack') this.socket.send(stringifyMsgpack(message));
+    else if (this.protocol === 'sightline.v1.msgpack') this.socket.send(writeMsgpack(message));
     else this.socket.send(JSON.stringify(message));
   }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { brightnessManifest, brightnessModel } from '../../../test/support/brightness-model.ts';
+import { JPEGS, turnedJpeg, withBytesBefore } from '../../../test/support/jpegs.ts';
 import { RunawayClock } from '../../../test/support/runaway-clock.ts';
 import type { Clock } from '../../base/clock.ts';
 import { encodeJpeg } from '../../media/jpeg.ts';
@@ -95,6 +96,26 @@ describe('desk', () => {
     expect(await desk.ask(runRequest(4, WHITE, { rgb: { width: 16, height: 16 } }))).toMatchObject({
       kind: 'done',
       id: 4,
+    });
+    await desk.close();
+  });
+
+  test('turns a JPEG upright as its EXIF says, and takes one that libjpeg only warns of', async () => {
+    const desk = open();
+    await desk.ask({ kind: 'load', id: 1, model: await ready('bright'), profile: false });
+    const sizes = [];
+    for (const [i, orientation] of [1, 3, 6, 8, 5, 2].entries()) {
+      const reply = await desk.ask(runRequest(2 + i, turnedJpeg(orientation)));
+      sizes.push(reply.kind === 'done' && `${reply.outcome.width}×${reply.outcome.height}`);
+    }
+    expect(sizes).toEqual(['16×8', '16×8', '8×16', '8×16', '8×16', '16×8']);
+    expect(await desk.ask(runRequest(8, withBytesBefore(turnedJpeg(6), 0xd9, [1, 2, 3])))).toMatchObject({
+      kind: 'done',
+      outcome: { width: 8, height: 16 },
+    });
+    expect(await desk.ask(runRequest(9, JPEGS.sampling311))).toMatchObject({
+      code: 'FRAME_UNDECODABLE',
+      message: expect.stringContaining('sampling 3×1'),
     });
     await desk.close();
   });

@@ -1,7 +1,8 @@
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import { Arrivals, planRun } from '../../flow/batching.ts';
-import { checkJpeg, decodeJpegRgbx } from '../../media/jpeg.ts';
+import { checkJpeg, decodeJpegRgbx, type RgbxPicture } from '../../media/jpeg.ts';
+import { isUpright, turnUpright, uprightSize } from '../../media/orient.ts';
 import { BufferPool } from '../../media/pool.ts';
 import type { Thresholds } from '../../vision/detector.ts';
 import type { Placement } from '../../vision/placement.ts';
@@ -31,7 +32,7 @@ interface DeskModel {
 interface Placed {
   readonly request: RunRequest;
   readonly placement: Placement;
-  /** Of the decoded picture, pixels. */
+  /** Of the decoded picture, upright, pixels. */
   readonly width: number;
   readonly height: number;
   /** On the desk's clock. */
@@ -52,8 +53,8 @@ export class Desk {
   readonly #models = new Map<string, DeskModel>();
   /** The shared memory of each slot. */
   readonly #slots: Uint8Array[] = [];
-  // One frame is decoded at a time, but cameras of several sizes take turns.
-  readonly #pool = new BufferPool({ buffersPerShape: 1, shapesMax: 4 });
+  // One frame is decoded at a time, and may need a second buffer to be turned; cameras of several sizes take turns.
+  readonly #pool = new BufferPool({ buffersPerShape: 2, shapesMax: 4 });
   /** Bounded by the engine: it has one run per slot and one load per model on the way. */
   readonly #waiting: WorkerRequest[] = [];
   /** How often each waiting run was overtaken, by its id. */
@@ -252,22 +253,41 @@ export class Desk {
     });
   }
 
-  /** Decodes a picture into a place of the next run. */
+  /** Decodes a picture into a place of the next run, upright. */
   #place(runner: ModelRunner, request: RunRequest, at: number): Placed {
     const startedTimeMs = this.#clock.now();
-    const bytes = this.#slots[request.slot]!.subarray(0, request.bytes);
-    const { width, height } = request.rgb ?? checkJpeg(bytes, this.#settings.imageLimits);
-    const pooled = this.#pool.acquire(width, height, 4);
-    const buffer = pooled ?? Buffer.allocUnsafeSlow(width * height * 4);
+    const borrowed: Uint8Array[] = [];
     try {
-      const picture = request.rgb ? expandRgb(bytes, width, height, buffer) : decodeJpegRgbx(bytes, buffer);
+      const picture = this.#decode(request, borrowed);
+      const { width, height } = picture;
       const decodedTimeMs = this.#clock.now();
       const placement = runner.place(at, picture);
       const placedTimeMs = this.#clock.now();
       return { request, placement, width, height, startedTimeMs, decodedTimeMs, placedTimeMs };
     } finally {
-      if (pooled) this.#pool.release(pooled);
+      for (const buffer of borrowed) this.#pool.release(buffer);
     }
+  }
+
+  #decode(request: RunRequest, borrowed: Uint8Array[]): RgbxPicture {
+    const bytes = this.#slots[request.slot]!.subarray(0, request.bytes);
+    const header = request.rgb ? undefined : checkJpeg(bytes, this.#settings.imageLimits);
+    const { width, height } = request.rgb ?? header!;
+    const buffer = this.#borrow(width, height, borrowed);
+    if (!header) return expandRgb(bytes, width, height, buffer);
+    const picture = decodeJpegRgbx(bytes, buffer);
+    const { orientation } = header;
+    if (isUpright(orientation)) return picture;
+    const turned = this.#borrow(width, height, borrowed);
+    turnUpright(picture.data, width, height, orientation, turned, 4);
+    return { data: turned, ...uprightSize(header, orientation) };
+  }
+
+  /** A buffer of 4 bytes a pixel, which is the pool's again when the picture is placed. */
+  #borrow(width: number, height: number, borrowed: Uint8Array[]): Uint8Array {
+    const pooled = this.#pool.acquire(width, height, 4);
+    if (pooled) borrowed.push(pooled);
+    return pooled ?? Buffer.allocUnsafeSlow(width * height * 4);
   }
 
   #fail(id: number, thrown: unknown): void {

@@ -258,6 +258,8 @@ function headOutputs(head: DetectorHead, first: string): string[] {
       return [head.boxes, head.scores];
     case 'detr':
       return [head.logits, head.boxes];
+    case 'boxes':
+      return [...new Set([head.boxes, head.scores])];
     default:
       return [head.output ?? first];
   }

@@ -20,8 +20,9 @@ export interface InferenceJob {
 }
 
 export interface InferenceOutcome {
+  /** Boxes are fractions of the upright picture. */
   readonly detections: Detection[];
-  /** Of the decoded picture, pixels. */
+  /** Of the decoded picture when it stands upright (a JPEG's EXIF is heeded), pixels. */
   readonly width: number;
   readonly height: number;
   /** One after the other from `startedTimeMs` on; of pictures that share a run, `inference` takes in the wait for the others. */

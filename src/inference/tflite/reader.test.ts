@@ -146,7 +146,99 @@ describe('a file that is not whole', () => {
         outputs: [2 * count + 1],
       });
     expect(outcome(sharing(false))).toBe('converted');
-    expect(outcome(sharing(true))).toBe('MODEL_DAMAGED');
+    expect(outcome(sharing(true))).toBe('MODEL_UNSUPPORTED');
+  });
+
+  test('lists that lie over each other do not fill the memory', () => {
+    const scales = Array.from({ length: 64 }, () => 1);
+    const quantisation = { scales, zeroPoints: [0], axis: 0 };
+    const file = writeTflite({
+      tensors: [
+        { name: 'x', shape: [1, 64] },
+        { name: 'y', shape: [1, 64] },
+        ...Array.from({ length: 200 }, (_, i) => ({ name: `t${i}`, shape: [64], type: 9, quantisation })),
+      ],
+      operators: [{ code: 19, inputs: [0], outputs: [1] }],
+      inputs: [0],
+      outputs: [1],
+    });
+    expect(outcome(file)).toBe('converted');
+    // Each list of scales reaches to the end of the file.
+    const view = new DataView(file.buffer);
+    let lists = 0;
+    for (let at = 0; at + 8 <= file.length; at += 4) {
+      if (view.getUint32(at, true) !== 64 || view.getFloat32(at + 4, true) !== 1) continue;
+      view.setUint32(at, Math.floor((file.length - at - 4) / 4), true);
+      lists += 1;
+    }
+    expect(lists).toBe(200);
+    expect(() => convertTflite(file, 'made.tflite')).toThrow(/its lists lie over each other/);
+  });
+});
+
+describe('a sound file that is not supported is not called damaged', () => {
+  const small = (more: Partial<Parameters<typeof writeTflite>[0]>) =>
+    writeTflite({
+      tensors: [
+        { name: 'x', shape: [1, 4] },
+        { name: 'y', shape: [1, 4] },
+      ],
+      operators: [{ code: 19, inputs: [0], outputs: [1] }],
+      inputs: [0],
+      outputs: [1],
+      ...more,
+    });
+  const refusal = (bytes: Uint8Array) => {
+    try {
+      convertTflite(bytes, 'mine.tflite');
+    } catch (thrown) {
+      return `${(thrown as SightlineError).code} ${(thrown as Error).message}`;
+    }
+    return undefined;
+  };
+
+  test('several subgraphs, with what uses them', () => {
+    expect(refusal(small({ moreSubgraphs: ['decode'] }))).toMatch(
+      /^MODEL_UNSUPPORTED mine\.tflite: it holds 2 subgraphs \("0", "decode"\), and only files with one/,
+    );
+    const loop = small({ operators: [{ code: 119, inputs: [0], outputs: [1] }], moreSubgraphs: ['cond', 'body'] });
+    expect(refusal(loop)).toMatch(/^MODEL_UNSUPPORTED .*3 subgraphs \("0", "cond", "body"\), used by WHILE/);
+  });
+
+  test('another version of the schema', () => {
+    expect(refusal(small({ version: 2 }))).toMatch(/^MODEL_UNSUPPORTED .*version 2 of the TFLite schema/);
+  });
+
+  test('a state that is kept from run to run', () => {
+    const tensors = [
+      { name: 'x', shape: [1, 4] },
+      { name: 'y', shape: [1, 4] },
+      { name: 'memory', shape: [1, 4], isVariable: true },
+    ];
+    const file = small({ tensors, operators: [{ code: 0, inputs: [0, 2], outputs: [1] }] });
+    expect(refusal(file)).toMatch(/^MODEL_UNSUPPORTED .*ADD keeps a state in "memory"/);
+  });
+
+  test('more dimensions than there are', () => {
+    const shape = Array.from({ length: 9 }, () => 1);
+    expect(refusal(small({ tensors: [{ name: 'x', shape }] }))).toMatch(/^MODEL_UNSUPPORTED .*9 dimensions/);
+  });
+
+  test('no input', () => {
+    const tensors = [
+      { name: 'x', shape: [1, 4], data: floatBytes([1, 2, 3, 4]) },
+      { name: 'y', shape: [1, 4] },
+    ];
+    expect(refusal(small({ tensors, inputs: [] }))).toMatch(/^MODEL_UNSUPPORTED .*no input/);
+  });
+
+  test('names of any length, and names that are taken', () => {
+    const name = 'model/fused;'.repeat(200);
+    const tensors = [
+      { name, shape: [1, 4] },
+      { name, shape: [1, 4] },
+    ];
+    expect(refusal(small({ tensors }))).toBeUndefined();
   });
 });
 

@@ -112,7 +112,11 @@ export class PictureBook {
   #frame(set: (Uint8Array | undefined)[], index: number, wanted: PictureLimit): Uint8Array {
     const kept = set[index];
     if (kept) return kept;
-    const jpeg = encodeJpeg(shrink(this.#pictures[index]!, wanted.width, wanted.height), wanted.quality).slice();
+    const picture = this.#pictures[index]!;
+    // A clip may change its size on its way; each picture keeps its shape.
+    const isUsual = picture.width === this.size.width && picture.height === this.size.height;
+    const { width, height } = isUsual ? wanted : sizeWithin(picture, wanted);
+    const jpeg = encodeJpeg(shrink(picture, width, height), wanted.quality).slice();
     set[index] = jpeg;
     this.#bytes += jpeg.length;
     this.#forgetOldest(set);

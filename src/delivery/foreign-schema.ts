@@ -1,0 +1,177 @@
+import type { Payload } from '../protocol/payload.ts';
+import { isPlainObject } from '../protocol/schema.ts';
+import type { MessageForm } from './recording-format.ts';
+
+/**
+ * JSON Schemas (2020-12) of messages, as far as the readers of Foxglove's world take them: an object at the root; below it objects,
+ * lists, texts, numbers and truth values, each of one type; no list directly in a list; nothing that says "anything". One
+ * field outside of this and they refuse the whole channel (Lichtblick, packages/mcap-support/src/parseJsonSchema.ts). So a
+ * schema leaves out what it cannot say: the field is in the messages all the same.
+ */
+export interface JsonSchema {
+  readonly type: 'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean';
+  readonly title?: string;
+  readonly contentEncoding?: 'base64';
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly items?: JsonSchema;
+}
+
+export interface ChannelSchema {
+  readonly name: string;
+  readonly schema: JsonSchema;
+}
+
+/** What is deeper, and beyond so many properties and list elements together, is left out: a schema is to help a person find a field. */
+const DEPTH_MAX = 12;
+const PARTS_MAX = 2_000;
+/** Elements of a list that are looked at, spread over it. */
+const ELEMENTS_MAX = 64;
+/** A message in MessagePack of more bytes is not unpacked for its schema, which then names no field. */
+const UNPACKED_BYTES_MAX = 256 * 1024;
+
+const NUMBER: JsonSchema = { type: 'number' };
+const INTEGER: JsonSchema = { type: 'integer' };
+const STRING: JsonSchema = { type: 'string' };
+const NUMBERS: JsonSchema = { type: 'array', items: NUMBER };
+const BASE64: JsonSchema = { type: 'string', contentEncoding: 'base64' };
+const TIMESTAMP: JsonSchema = { type: 'object', title: 'time', properties: { sec: INTEGER, nsec: INTEGER } };
+
+function object(properties: Readonly<Record<string, JsonSchema>>): JsonSchema {
+  return { type: 'object', properties };
+}
+
+/**
+ * Foxglove's panels find what they can show by the schema's name (https://docs.foxglove.dev/docs/sdk/schemas), and take one
+ * definition for each name: two that differ are an error there.
+ */
+export const WELL_KNOWN = {
+  'foxglove.CompressedImage': object({ timestamp: TIMESTAMP, frame_id: STRING, data: BASE64, format: STRING }),
+  'foxglove.LocationFix': object({
+    timestamp: TIMESTAMP,
+    frame_id: STRING,
+    latitude: NUMBER,
+    longitude: NUMBER,
+    altitude: NUMBER,
+    position_covariance: NUMBERS,
+    position_covariance_type: INTEGER,
+  }),
+  'foxglove.PoseInFrame': object({
+    timestamp: TIMESTAMP,
+    frame_id: STRING,
+    pose: object({
+      position: object({ x: NUMBER, y: NUMBER, z: NUMBER }),
+      orientation: object({ x: NUMBER, y: NUMBER, z: NUMBER, w: NUMBER }),
+    }),
+  }),
+} as const satisfies Readonly<Record<string, JsonSchema>>;
+
+export type WellKnownName = keyof typeof WELL_KNOWN;
+
+/** What a message has to bring to be called so. */
+const REQUIRED: readonly (readonly [WellKnownName, JsonSchema])[] = [
+  ['foxglove.LocationFix', object({ latitude: NUMBER, longitude: NUMBER })],
+  ['foxglove.PoseInFrame', WELL_KNOWN['foxglove.PoseInFrame']],
+];
+const OPTIONAL = ['timestamp'];
+
+/** What a channel is called and how its messages are laid out, judged by one message of it. The work is bounded. */
+export function channelSchema(topic: string, form: MessageForm, payload: Payload): ChannelSchema {
+  if (form === 'jpeg') return wellKnown('foxglove.CompressedImage');
+  if (form === 'bytes') return { name: 'sightline.Bytes', schema: object({ data: BASE64 }) };
+  const isLarge = (payload.packed?.length ?? 0) > UNPACKED_BYTES_MAX;
+  const value = isLarge ? {} : form === 'value' ? { value: payload.value() } : payload.value();
+  const known = REQUIRED.find(([name, required]) => has(value, required) && fits(value, WELL_KNOWN[name]));
+  return known ? wellKnown(known[0]) : { name: topic, schema: inferSchema(value) };
+}
+
+export function wellKnown(name: WellKnownName): ChannelSchema {
+  return { name, schema: WELL_KNOWN[name] };
+}
+
+/** What is known of a part: a type, `undefined` while there is no evidence, `mixed` when no one type says it. */
+type Draft = 'mixed' | 'number' | 'string' | 'boolean' | { items: Draft | undefined } | Map<string, Draft>;
+
+/**
+ * The schema of an object; of anything else that of an object without properties. Integers are called numbers: the next
+ * message may hold a fraction. What is null, empty, of several types or a list of lists is left out.
+ */
+export function inferSchema(value: unknown): JsonSchema {
+  const draft = draftOf(value, 0, { parts: PARTS_MAX });
+  return (draft instanceof Map ? settle(draft) : undefined) ?? object({});
+}
+
+function draftOf(value: unknown, depth: number, left: { parts: number }): Draft {
+  if (typeof value === 'number' || typeof value === 'string' || typeof value === 'boolean') {
+    return typeof value as 'number' | 'string' | 'boolean';
+  }
+  if (depth >= DEPTH_MAX) return 'mixed';
+  if (Array.isArray(value)) return { items: elementDraft(value, depth + 1, left) };
+  if (!isPlainObject(value)) return 'mixed';
+  const draft = new Map<string, Draft>();
+  for (const key in value) {
+    if (--left.parts < 0) break;
+    draft.set(key, draftOf(value[key], depth + 1, left));
+  }
+  return draft;
+}
+
+function elementDraft(list: readonly unknown[], depth: number, left: { parts: number }): Draft | undefined {
+  const step = Math.max(1, list.length / ELEMENTS_MAX);
+  let draft: Draft | undefined;
+  for (let i = 0; i < list.length; i += step) {
+    if (--left.parts < 0) break;
+    draft = join(draft, draftOf(list[Math.floor(i)], depth, left));
+    if (draft === 'mixed') break;
+  }
+  return draft;
+}
+
+/** What is true of both. */
+function join(a: Draft | undefined, b: Draft | undefined): Draft | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  if (a instanceof Map && b instanceof Map) {
+    for (const [key, draft] of b) a.set(key, join(a.get(key), draft)!);
+    return a;
+  }
+  if (isList(a) && isList(b)) return { items: join(a.items, b.items) };
+  return a === b ? a : 'mixed';
+}
+
+function isList(draft: Draft): draft is { items: Draft | undefined } {
+  return typeof draft === 'object' && !(draft instanceof Map);
+}
+
+function settle(draft: Draft | undefined): JsonSchema | undefined {
+  if (draft === undefined || draft === 'mixed') return undefined;
+  if (typeof draft === 'string') return { type: draft };
+  if (draft instanceof Map) {
+    const properties = [...draft].flatMap(([key, part]) => {
+      const schema = settle(part);
+      return schema ? [[key, schema] as const] : [];
+    });
+    // `fromEntries` defines properties: a key `__proto__` stays a key.
+    return object(Object.fromEntries(properties));
+  }
+  const items = settle(draft.items);
+  return items && items.type !== 'array' ? { type: 'array', items } : undefined;
+}
+
+/** Whether all that the schema names is there. */
+function has(value: unknown, { properties = {} }: JsonSchema): boolean {
+  return Object.entries(properties).every(([key, schema]) => {
+    if (!isPlainObject(value)) return false;
+    return OPTIONAL.includes(key) || (Object.hasOwn(value, key) && has(value[key], schema));
+  });
+}
+
+/** Whether nothing of the value contradicts the schema. */
+function fits(value: unknown, { type, properties = {}, items }: JsonSchema): boolean {
+  if (type === 'object') {
+    if (!isPlainObject(value)) return false;
+    return Object.entries(properties).every(([key, part]) => !Object.hasOwn(value, key) || fits(value[key], part));
+  }
+  if (type === 'array') {
+    return Array.isArray(value) && value.length <= ELEMENTS_MAX && value.every((element) => fits(element, items!));
+  }
+  return type === 'integer' ? Number.isInteger(value) : typeof value === type;
+}
