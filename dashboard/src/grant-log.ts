@@ -103,7 +103,7 @@ const FALLS: Partial<Record<GrantReason, string>> = {
 
 /** Why a grant has changed: of a rise that it rose, not what still bounds it. */
 export function reasonText({ reason, from, to }: GrantChange): string {
-  if (from === undefined) return REASONS[reason];
+  if (from === undefined) return REASONS.start;
   const falls = to.rate_fps < from.rate_fps || to.width < from.width || to.quality < from.quality;
   if (reason === 'link' && falls && to.rate_fps > from.rate_fps)
     return 'The way to the server is slow, smaller pictures pass it more often';

@@ -25,7 +25,8 @@ nobody is refused and p95 stays within the test's limit (on loopback; over a net
 test is not passed, the exit code is 70.
 
 Without --url a private server is started for the run, with the settings given to this command. Each run is kept beside the
-models and compared with the one before.
+models and compared with the one before. Ctrl+C tells what was measured until then, marked as partial; it is not kept, and the
+exit code is 130.
 
 Examples:
   sightline benchmark low_load

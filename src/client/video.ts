@@ -1,7 +1,7 @@
 import { SightlineError } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
 import type { LimiterVerdict } from '../flow/limiter.ts';
-import { FrameLimiter } from '../flow/limiter.ts';
+import { CROWDED, FrameLimiter } from '../flow/limiter.ts';
 import { FRAME_HEADER_BYTES, decodeServerMessage, encodeFrame } from '../protocol/video-codec.ts';
 import type {
   DropCause,
@@ -110,9 +110,6 @@ export interface VideoMetrics {
   readonly roundTripMs: { readonly p50: number; readonly p95: number; readonly p99: number; readonly count: number };
   readonly clock: ClockEstimate;
 }
-
-/** Losses of a server that had too much to do at that moment, not of a connection or of this session alone. */
-const CROWDED: ReadonlySet<LossCause> = new Set(['expired', 'queue_full', 'superseded']);
 
 /** Times of the link's own clock. */
 interface UnansweredFrame {

@@ -26,6 +26,9 @@ const SPREAD_BELOW = 0.9;
 /** What rounding may add up to; without it a frame that comes exactly on time could be refused. */
 const ROUNDING_FRAMES = 1e-6;
 
+/** Losses of a server that had too much to do at that moment, not of a connection or of this session alone. */
+export const CROWDED: ReadonlySet<string> = new Set(['expired', 'queue_full', 'superseded']);
+
 /**
  * The client's frame limiter: a leaky bucket (the continuous-state form of the generic cell rate algorithm, ITU-T I.371
  * annex A) for the pace, and a set of unanswered frames for the window. It holds no frames: one that may not go now is

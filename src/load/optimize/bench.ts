@@ -37,9 +37,9 @@ export const SPANS: Spans = {
   },
 };
 export const SPANS_QUICK: Spans = {
-  single: { settleMs: 300, spanMs: 700, drainMs: DRAIN_MS },
+  single: { settleMs: 500, spanMs: 700, drainMs: DRAIN_MS },
   turn: {
-    as_set: { settleMs: 300, spanMs: 1_000, drainMs: DRAIN_MS },
+    as_set: { settleMs: 500, spanMs: 1_000, drainMs: DRAIN_MS },
     saturated: { settleMs: 300, spanMs: 700, drainMs: SATURATED_DRAIN_MS },
   },
 };

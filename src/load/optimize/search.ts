@@ -430,7 +430,13 @@ class Search {
     const held = this.#trials.filter(
       ({ saturated, measured }) => !saturated && isWithin(measured, this.#goal.targetMs),
     );
-    return Math.max(0, ...held.map(({ settings }) => applied(this.#space.start, settings).defaultFps));
+    // Grants that adapt may go beyond what is set.
+    const rateOf = ({ settings, measured }: Trial): number =>
+      Math.max(
+        applied(this.#space.start, settings).defaultFps,
+        Math.floor(measured.results_per_s / this.#space.sessions),
+      );
+    return Math.max(0, ...held.map(rateOf));
   }
 
   #isTargetHeld(): boolean {

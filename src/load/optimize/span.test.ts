@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { systemClock } from '../../base/clock.ts';
 import { decodeBinaryFrame } from '../../protocol/video-codec.ts';
-import type { GrantFields } from '../../protocol/video.ts';
+import type { GrantFields, VideoClockRequest } from '../../protocol/video.ts';
 import { PictureBook } from './clip.ts';
 import { runSpan, SpanMeter } from './span.ts';
 
@@ -27,6 +27,7 @@ class FakeServer {
   unansweredMax = 0;
   url = '';
   readonly #http: Server;
+  readonly clocks: VideoClockRequest[] = [];
   readonly #answer: Answer;
   readonly #grant: Partial<GrantFields>;
   readonly #unanswered = new Map<WebSocket, number>();
@@ -69,9 +70,17 @@ class FakeServer {
     socket.send(JSON.stringify({ type: 'error', code: 'INFERENCE_FAILED', message: 'no', seq }));
   }
 
+  #onClock(socket: WebSocket, bytes: Buffer): void {
+    const request = JSON.parse(bytes.toString()) as VideoClockRequest;
+    this.clocks.push(request);
+    const nowMs = systemClock.now();
+    socket.send(JSON.stringify({ type: 'clock', t0: request.t0, t1: nowMs, t2: nowMs }));
+  }
+
   #accept(socket: WebSocket): void {
     socket.send(JSON.stringify({ type: 'welcome', last_seq: 0, grant: { ...GRANT, ...this.#grant } }));
-    socket.on('message', (bytes: Buffer) => {
+    socket.on('message', (bytes: Buffer, isBinary: boolean) => {
+      if (!isBinary) return this.#onClock(socket, bytes);
       const { seq } = decodeBinaryFrame(bytes);
       this.arrivals.push({ socket, seq: seq!, timeMs: systemClock.now() });
       this.#unanswered.set(socket, (this.#unanswered.get(socket) ?? 0) + 1);
@@ -114,6 +123,14 @@ describe('a span of load', () => {
       const seqs = server.arrivals.filter((one) => one.socket === socket).map(({ seq }) => seq);
       expect(seqs).toEqual(seqs.map((_, i) => i + 1));
     }
+  });
+
+  test('tells its round trip, as the SDK does: without it the server would grant less than a user gets', async () => {
+    const server = new FakeServer((socket, seq) => server.result(socket, seq));
+    await span(await server.listen());
+    const told = server.clocks.filter(({ round_trip_ms }) => round_trip_ms !== undefined);
+    expect(told.length).toBeGreaterThanOrEqual(2);
+    for (const { round_trip_ms } of told) expect(round_trip_ms).toBeGreaterThanOrEqual(0);
   });
 
   test('keeps to the window: an answer late by 100 ms lets two frames go in that time', async () => {

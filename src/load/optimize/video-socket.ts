@@ -1,9 +1,15 @@
 import { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
-import { FrameLimiter } from '../../flow/limiter.ts';
+import { CROWDED, FrameLimiter } from '../../flow/limiter.ts';
 import { decodeServerMessage, encodeFrame } from '../../protocol/video-codec.ts';
-import type { GrantFields, ResultMessage, ServerMessage, WelcomeMessage } from '../../protocol/video.ts';
+import type {
+  GrantFields,
+  ResultMessage,
+  ServerMessage,
+  VideoClockRequest,
+  WelcomeMessage,
+} from '../../protocol/video.ts';
 
 export interface VideoHandler {
   onResult(message: ResultMessage): void;
@@ -23,10 +29,15 @@ const CONNECT_TIMEOUT_MS = 30_000;
 /** While a socket holds more unsent bytes, no frame goes; nobody tells when they are gone, so that one has to look again. */
 const BUFFERED_BYTES_MAX = 256 * 1024;
 const BUFFER_POLL_MS = 5;
+/** As the SDK asks for the time: a few times quickly, so that the way is known at once, then now and then. */
+const CLOCK_QUICK = 5;
+const CLOCK_QUICK_MS = 20;
+const CLOCK_SLOW_MS = 30_000;
 
 /**
  * A client of the video lane that is nothing but the protocol, and honest: it keeps to the rate and to the window that it is
- * granted, and to the picture, as far as its user asks it for the grant.
+ * granted, and to the picture, as far as its user asks it for the grant. It does what the SDK does for it, and so gets what a
+ * user of the SDK gets: it tells its round trip, without which the server knows little of the way, and comes apart from others in step.
  */
 export class VideoSocket {
   readonly #socket: WebSocket;
@@ -36,6 +47,10 @@ export class VideoSocket {
   #grant: GrantFields | undefined;
   #lastSeq = 0;
   #isClosing = false;
+  #clocksAsked = 0;
+  /** The shortest of the exchanges so far. */
+  #roundTripMs = Infinity;
+  #clockTimer: NodeJS.Timeout | undefined;
   #lost: Error | undefined;
   #wake: () => void = () => {};
 
@@ -48,6 +63,7 @@ export class VideoSocket {
     // 'close' follows and tells.
     this.#socket.on('error', (error) => (this.#lost ??= connectionFailed(options, error.message)));
     this.#socket.on('close', (code) => {
+      clearTimeout(this.#clockTimer);
       this.#lost ??= connectionFailed(options, `closed with ${code}`);
       this.#wake();
     });
@@ -161,7 +177,13 @@ export class VideoSocket {
     switch (message.type) {
       case 'welcome':
         this.#welcome = message;
+        this.#askClock();
         return this.#granted(message.grant);
+      case 'clock': {
+        const roundTripMs = this.#options.clock.now() - message.t0 - (message.t2 - message.t1);
+        this.#roundTripMs = Math.min(this.#roundTripMs, Math.max(0, roundTripMs));
+        return;
+      }
       case 'grant':
         return this.#granted(message);
       case 'result':
@@ -169,6 +191,7 @@ export class VideoSocket {
         return this.#options.handler.onResult(message);
       case 'dropped':
         for (const seq of message.seqs) this.#limiter.answered(seq);
+        if (CROWDED.has(message.cause)) this.#limiter.putOff(Math.random(), this.#options.clock.now());
         return this.#options.handler.onLost(message.seqs);
       case 'error':
         if (message.seq === undefined) {
@@ -182,9 +205,23 @@ export class VideoSocket {
     }
   }
 
+  #askClock(): void {
+    const request: VideoClockRequest = {
+      type: 'clock',
+      t0: this.#options.clock.now(),
+      ...(this.#roundTripMs < Infinity && { round_trip_ms: this.#roundTripMs }),
+    };
+    this.#socket.send(JSON.stringify(request), () => {
+      // One that did not go out is never answered.
+    });
+    const nextMs = ++this.#clocksAsked < CLOCK_QUICK ? CLOCK_QUICK_MS : CLOCK_SLOW_MS;
+    this.#clockTimer = setTimeout(() => this.#askClock(), nextMs);
+  }
+
   #granted(grant: GrantFields): void {
     this.#grant = grant;
-    this.#limiter.setGrant({ rateFps: grant.rate_fps, window: grant.window }, this.#options.clock.now());
+    const { rate_fps: rateFps, window } = grant;
+    this.#limiter.setGrant({ rateFps, window }, this.#options.clock.now(), Math.random());
   }
 }
 
