@@ -41,7 +41,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
   return {
     task: isDetector ? 'detect' : 'tensors',
     head,
-    input: { ...frame, ...valueConvention(head), ...options.input },
+    input: { ...frame, ...valueConvention(head), ...ownConvention(name, picture, options.input), ...options.input },
     labels,
     defaults: { confidence: 0.5, iou: 0.45 },
   };
@@ -53,7 +53,33 @@ function guessFrame(name: string, { dims, name: tensor }: ProvenTensor): Frame {
   const [, a = 0, b = 0, c = 0] = dims;
   if (dims.length === 4 && a === 3) return { layout: 'nchw', height: b, width: c };
   if (dims.length === 4 && c === 3) return { layout: 'nhwc', height: a, width: b };
-  throw undecided(name, `its input "${tensor}" of shape [${dims}] is no picture in three colours`, '--manifest');
+  if (dims.length === 4 && a === 1) return { layout: 'nchw', height: b, width: c };
+  if (dims.length === 4 && c === 1) return { layout: 'nhwc', height: a, width: b };
+  throw undecided(
+    name,
+    `its input "${tensor}" of shape [${dims}] is no picture in three colours or in grey`,
+    '--manifest',
+  );
+}
+
+/**
+ * What the input itself tells of its values, against the head's convention: one channel is grey; a model that takes the bytes of
+ * pixels scales them itself. How a pixel becomes a signed byte is the exporter's choice, and has to be said.
+ */
+function ownConvention(name: string, picture: ProvenTensor, said: Partial<PictureInput> = {}): Partial<Convention> {
+  const [, a, , c] = picture.dims;
+  const isGrey = a !== 3 && c !== 3 && (a === 1 || c === 1);
+  if (picture.type === 'int8' && !(said.mean && said.std)) {
+    throw undecided(
+      name,
+      'it takes int8, and nothing tells how a pixel becomes one',
+      '--mean and --std (often 128 and 1)',
+    );
+  }
+  return {
+    ...(isGrey && { colour: 'grey' }),
+    ...(picture.type === 'uint8' && { mean: [0, 0, 0], std: [1, 1, 1] }),
+  };
 }
 
 function guessHead(

@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { decodeOnnx } from './onnx/model.ts';
+import { closePictureShape } from './picture-shape.ts';
 import type { ProofAnswer, ProofQuestion, ProvenTensor } from './prove.ts';
+import { floatsOf, halfTensor } from './tensors.ts';
 
 /**
  * The child process of `proveModel`: loads a model, runs it once on zeros, tells what came out. It is a process of its
@@ -12,7 +14,7 @@ import type { ProofAnswer, ProofQuestion, ProvenTensor } from './prove.ts';
 const ZEROS: Readonly<Record<string, (length: number) => ArrayBufferView>> = {
   float32: (n) => new Float32Array(n),
   float64: (n) => new Float64Array(n),
-  float16: (n) => new Uint16Array(n),
+  float16: (n) => new Float16Array(n),
   int8: (n) => new Int8Array(n),
   uint8: (n) => new Uint8Array(n),
   bool: (n) => new Uint8Array(n),
@@ -39,13 +41,19 @@ async function prove(question: ProofQuestion): Promise<ProofAnswer> {
     logSeverityLevel: 3,
   });
   const inputs = session.inputMetadata.map((meta): ProvenTensor => {
-    if (!meta.isTensor) throw new Refusal(`the input "${meta.name}" is no tensor`);
-    return { name: meta.name, type: meta.type, dims: closedShape(meta.name, meta.shape, question.size) };
+    const { name } = meta;
+    if (!meta.isTensor) throw new Refusal(`the input "${name}" is no tensor`);
+    const { dims } = closePictureShape(meta.shape, question.picture);
+    if (dims) return { name, type: meta.type, dims };
+    throw new Refusal(
+      `its input "${name}" leaves the size of the picture open; say it with --size WIDTHxHEIGHT, to "sightline models import" or to "detect"`,
+    );
   });
   const results = await session.run(Object.fromEntries(inputs.map((input) => [input.name, zerosFor(input)])));
   const outputs = session.outputNames.map((name) => described(name, results[name]));
   const { metadata } = decodeOnnx(readFileSync(question.onnxPath));
-  return { ok: true, inputs, outputs, metadata };
+  const sizeOpen = session.inputMetadata.some((meta) => meta.isTensor && closePictureShape(meta.shape).sizeOpen);
+  return { ok: true, inputs, outputs, metadata, ...(sizeOpen && { sizeOpen }) };
 }
 
 function zerosFor({ name, type, dims }: ProvenTensor): Tensor {
@@ -53,27 +61,16 @@ function zerosFor({ name, type, dims }: ProvenTensor): Tensor {
   const zeros = ZEROS[type];
   if (!zeros) throw new Refusal(`the input "${name}" has the type ${type}`);
   if (elements > INPUT_ELEMENTS_MAX) throw new Refusal(`the input "${name}" has ${elements} elements`);
-  return new Tensor(type as 'float32', zeros(elements) as Float32Array, dims);
-}
-
-const isChannelCount = (d: number | string | undefined) => d === 1 || d === 3 || d === 4;
-
-/** A dimension that the model leaves open becomes 1 (the batch) or the picture's size. */
-function closedShape(name: string, shape: readonly (number | string)[], size: ProofQuestion['size']): number[] {
-  const sides = shape.length === 4 ? (isChannelCount(shape[1]) ? [2, 3] : [1, 2]) : [];
-  return shape.map((d, axis) => {
-    if (typeof d === 'number' && d > 0) return d;
-    if (!sides.includes(axis)) return 1;
-    if (!size) throw new Refusal(`its input "${name}" leaves the size of the picture open; say it with --size`);
-    return axis === sides[0] ? size.height : size.width;
-  });
+  const data = zeros(elements);
+  if (data instanceof Float16Array) return halfTensor(data as Float16Array<ArrayBuffer>, dims);
+  return new Tensor(type as 'float32', data as Float32Array, dims);
 }
 
 function described(name: string, tensor: Tensor | undefined): ProvenTensor {
   if (!tensor) throw new Refusal(`the output "${name}" did not come`);
   const { type, dims } = tensor;
-  if (type !== 'float32' || dims.length !== 3) return { name, type, dims: [...dims] };
-  return { name, type, dims: [...dims], firstColumnMax: columnMax(tensor.data as Float32Array, dims[2] ?? 1) };
+  if ((type !== 'float32' && type !== 'float16') || dims.length !== 3) return { name, type, dims: [...dims] };
+  return { name, type, dims: [...dims], firstColumnMax: columnMax(floatsOf(tensor), dims[2] ?? 1) };
 }
 
 /** The largest value in the first column of rows; 0 when there is none. */
