@@ -59,6 +59,7 @@ export function registerModels(program: Command, context: CliContext): void {
       const options = await importOptions(flags, context);
       const model = await registryOf(context).import(resolve(context.cwd, file), options);
       for (const line of infoLines(model)) context.err(line);
+      for (const note of model.notes ?? []) context.err(`note: ${note}`);
       context.out(`${model.manifest.id} is ready: ${model.onnxPath}`);
     });
 

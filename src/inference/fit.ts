@@ -39,6 +39,13 @@ export function declaredTensors(metadata: InferenceSession['inputMetadata']): Se
 
 type Described = Pick<ModelManifest, 'id' | 'head' | 'input' | 'labels'>;
 
+/** What is to be known of a model beside that it runs. */
+export function notesOn({ batch }: Intake): string[] {
+  if (batch === 1) return [];
+  const others = batch === 2 ? 'one of them' : `${batch - 1} of them`;
+  return [`the model runs ${batch} pictures each time, ${others} empty: export it with a batch of 1 or an open one`];
+}
+
 /** Errors: MODEL_UNSUPPORTED, with what the model takes instead. */
 export function checkInput({ id, input }: Described, inputs: readonly SeenTensor[]): Intake {
   const [seen, another] = inputs;
@@ -118,6 +125,7 @@ export function detectorFor(
   batch: number,
 ): Detector | undefined {
   const { id, head } = manifest;
+  if (head.kind === 'tensors') return undefined;
   const names = outputs.map(({ name }) => name);
   const needed = neededOutputs(manifest, names).map((name) => outputs[names.indexOf(name)]!);
   for (const { name, type, dims } of needed) {
@@ -131,7 +139,6 @@ export function detectorFor(
       );
     }
   }
-  if (head.kind === 'tensors') return undefined;
   const shapes = Object.fromEntries(needed.map(({ name, dims }) => [name, perPicture(dims, batch)]));
   try {
     return new Detector({ ...manifest, head }, shapes);

@@ -326,7 +326,8 @@ describe("the user's own models", () => {
     };
     const shape = [4, 32, 32, 3];
     const path = await write('bytes.onnx', tinyYolo({ shape, input: DataType.uint8, output: DataType.float16 }));
-    const { manifest } = await registry.import(path);
+    const { manifest, notes } = await registry.import(path);
+    expect(notes).toEqual([expect.stringContaining('4 pictures each time')]);
     expect(manifest.input).toMatchObject({ layout: 'nhwc', mean: [0, 0, 0], std: [1, 1, 1], width: 32 });
     await expect(registry.import(path, { id: 'scaled', input: { std: [255, 255, 255] } })).rejects.toMatchObject({
       code: 'MODEL_UNSUPPORTED',

@@ -6,7 +6,7 @@ import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import { channelsOf } from '../vision/types.ts';
 import type { PictureInput } from '../vision/types.ts';
-import { checkInput, detectorFor, perPicture } from './fit.ts';
+import { checkInput, detectorFor, notesOn, perPicture } from './fit.ts';
 import { hasForeignEnding, isTflite } from './foreign.ts';
 import { guessManifest } from './guess.ts';
 import type { GuessOptions } from './guess.ts';
@@ -228,8 +228,8 @@ export class ModelRegistry {
       ...guess,
       ...overrides,
     };
-    checkFit({ ...manifest, id: name }, proof);
-    return { manifest, onnxPath };
+    const notes = checkFit({ ...manifest, id: name }, proof);
+    return { manifest, onnxPath, ...(notes.length > 0 && { notes }) };
   }
 
   /** The whole ONNX file of a source; converted when it is TFLite and there is no whole conversion in the cache. */
@@ -389,10 +389,11 @@ function ofOnePicture(proof: Proof): Proof {
   return { ...proof, outputs: proof.outputs.map((output) => ({ ...output, dims: perPicture(output.dims, batch) })) };
 }
 
-/** That what is handed out runs. Throws MODEL_UNSUPPORTED. */
-function checkFit(manifest: ModelManifest, { inputs, outputs }: Proof): void {
-  const { batch } = checkInput(manifest, inputs);
-  detectorFor(manifest, outputs, batch);
+/** That what is handed out runs, and what is to be known of it beside. Throws MODEL_UNSUPPORTED. */
+function checkFit(manifest: ModelManifest, { inputs, outputs }: Proof): string[] {
+  const intake = checkInput(manifest, inputs);
+  detectorFor(manifest, outputs, intake.batch);
+  return notesOn(intake);
 }
 
 async function readManifestFile(path: string): Promise<ModelManifest> {

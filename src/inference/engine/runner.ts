@@ -6,7 +6,7 @@ import type { Detected, Detector, Thresholds } from '../../vision/detector.ts';
 import type { Placement } from '../../vision/placement.ts';
 import { Preprocessor, type RgbxPicture } from '../../vision/preprocess.ts';
 import { type FloatTensor, inputDims } from '../../vision/types.ts';
-import { checkInput, declaredTensors, detectorFor, type Intake, neededOutputs } from '../fit.ts';
+import { checkInput, declaredTensors, detectorFor, type Intake, neededOutputs, notesOn } from '../fit.ts';
 import type { ModelManifest, ReadyModel } from '../manifest.ts';
 import { floatsOf, type PictureType, TensorMemory } from '../tensors.ts';
 import type { BatchSettings, SessionSettings } from './messages.ts';
@@ -82,8 +82,10 @@ export class ModelRunner {
     this.#input = new TensorMemory(intake.type, costs.max * elements(one));
     const places = costs.max * intake.batch;
     this.#places = Array.from({ length: places }, (_, i) => part(this.#input.floats, i, places));
-    this.#outputs = neededOutputs(manifest, session.outputNames).map((name) => {
-      const dims = fixedShape(session, name, shapes);
+    // Without a head nobody reads them, and they may be of any type.
+    const names = detector ? neededOutputs(manifest, session.outputNames) : session.outputNames;
+    this.#outputs = names.map((name) => {
+      const dims = detector && fixedShape(session, name, shapes);
       return { name, dims, memory: dims && new TensorMemory(typeOf(session, name), costs.max * elements(dims)) };
     });
     const planOf = (size: number): Plan => ({
@@ -188,6 +190,7 @@ export class ModelRunner {
     } finally {
       this.#turns?.give();
     }
+    if (!this.#detector) return tookMs;
     this.#results = Object.fromEntries(
       this.#outputs.map(({ name, dims, memory }) => {
         // The numbers lie in the memory that was handed in, or in a fresh tensor where the shape is not known before.
@@ -236,13 +239,6 @@ function typeOf(session: InferenceSession, name: string): PictureType {
   const meta = session.outputMetadata.find((m) => m.name === name);
   // Where it is another type `detectorFor` refuses it.
   return (meta?.isTensor ? meta.type : 'no tensor') as PictureType;
-}
-
-function notesOn({ batch }: Intake): string[] {
-  if (batch === 1) return [];
-  return [
-    `the model runs ${batch} pictures each time, ${batch - 1} of them empty: export it with a batch of 1 or an open one`,
-  ];
 }
 
 function leavesBatchOpen(session: InferenceSession): boolean {
