@@ -72,33 +72,6 @@ describe('what is certain is told from the shapes', () => {
   });
 });
 
-describe('the input itself tells', () => {
-  const of = (dims: number[], type = 'float32'): Proof => ({
-    ...proof(dims, [out('o', [1, 84, 8400])]),
-    inputs: [{ name: 'images', type, dims }],
-  });
-
-  test('one channel: grey, in either order of axes', () => {
-    expect(guess(of([1, 1, 640, 640])).input).toMatchObject({ colour: 'grey', layout: 'nchw', std: [255, 255, 255] });
-    expect(guess(of([1, 640, 640, 1])).input).toMatchObject({ colour: 'grey', layout: 'nhwc' });
-  });
-
-  test('bytes of pixels: as they are, whatever the head usually has', () => {
-    expect(guess(of([1, 640, 640, 3], 'uint8')).input).toMatchObject({
-      mean: [0, 0, 0],
-      std: [1, 1, 1],
-      colour: 'rgb',
-    });
-    expect(guess(of([1, 3, 640, 640], 'float16')).input).toMatchObject({ std: [255, 255, 255] });
-  });
-
-  test('signed bytes: nothing tells how they are made, so it is asked for', () => {
-    expect(() => guess(of([1, 3, 640, 640], 'int8'))).toThrow(/int8.*--mean and --std/);
-    const said = { mean: [128, 128, 128], std: [1, 1, 1] } as const;
-    expect(guess(of([1, 3, 640, 640], 'int8'), { input: said }).input).toMatchObject(said);
-  });
-});
-
 describe('what is not certain is asked for, by the option that decides', () => {
   const refusal = (p: Proof, options?: GuessOptions) => {
     try {

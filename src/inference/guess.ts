@@ -1,5 +1,7 @@
 import { SightlineError } from '../base/errors.ts';
 import type { PictureInput } from '../vision/types.ts';
+import { frameOf, ownConvention } from './frame.ts';
+import type { PictureFrame } from './frame.ts';
 import type { ModelHead, ModelManifest } from './manifest.ts';
 import { COCO_LABELS } from './models/coco.ts';
 import type { Proof, ProvenTensor } from './prove.ts';
@@ -29,7 +31,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
   if (!picture || proof.inputs.length !== 1) {
     throw undecided(name, `it has ${proof.inputs.length} inputs, and a picture is one`, '--manifest');
   }
-  const frame = guessFrame(name, picture);
+  const frame = frameOf(name, picture);
   const head =
     typeof options.head === 'object' ? options.head : guessHead(name, proof, frame, options.head, options.labels);
   const classes = classCount(head, proof);
@@ -47,45 +49,10 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
   };
 }
 
-type Frame = Pick<PictureInput, 'width' | 'height' | 'layout'>;
-
-function guessFrame(name: string, { dims, name: tensor }: ProvenTensor): Frame {
-  const [, a = 0, b = 0, c = 0] = dims;
-  if (dims.length === 4 && a === 3) return { layout: 'nchw', height: b, width: c };
-  if (dims.length === 4 && c === 3) return { layout: 'nhwc', height: a, width: b };
-  if (dims.length === 4 && a === 1) return { layout: 'nchw', height: b, width: c };
-  if (dims.length === 4 && c === 1) return { layout: 'nhwc', height: a, width: b };
-  throw undecided(
-    name,
-    `its input "${tensor}" of shape [${dims}] is no picture in three colours or in grey`,
-    '--manifest',
-  );
-}
-
-/**
- * What the input itself tells of its values, against the head's convention: one channel is grey; a model that takes the bytes of
- * pixels scales them itself. How a pixel becomes a signed byte is the exporter's choice, and has to be said.
- */
-function ownConvention(name: string, picture: ProvenTensor, said: Partial<PictureInput> = {}): Partial<Convention> {
-  const [, a, , c] = picture.dims;
-  const isGrey = a !== 3 && c !== 3 && (a === 1 || c === 1);
-  if (picture.type === 'int8' && !(said.mean && said.std)) {
-    throw undecided(
-      name,
-      'it takes int8, and nothing tells how a pixel becomes one',
-      '--mean and --std (often 128 and 1)',
-    );
-  }
-  return {
-    ...(isGrey && { colour: 'grey' }),
-    ...(picture.type === 'uint8' && { mean: [0, 0, 0], std: [1, 1, 1] }),
-  };
-}
-
 function guessHead(
   name: string,
   proof: Proof,
-  frame: Frame,
+  frame: PictureFrame,
   wanted: HeadName | undefined,
   labels: readonly string[] | undefined,
 ): ModelHead {
@@ -105,7 +72,7 @@ function guessHead(
  * [1, 3 × cells, 5 + classes]; YOLOX [1, cells, 5 + classes]. YOLOX answers in units of the grid, unless its decoding was
  * exported with it; then, as in YOLOv6, whose colours and range differ, the numbers are pixels.
  */
-function yoloHead(name: string, proof: Proof, output: ProvenTensor, frame: Frame): ModelHead {
+function yoloHead(name: string, proof: Proof, output: ProvenTensor, frame: PictureFrame): ModelHead {
   const cells = YOLO_STRIDES.reduce((sum, s) => sum + Math.ceil(frame.width / s) * Math.ceil(frame.height / s), 0);
   const [, rows = 0, columns = 0] = output.dims;
   if (columns === cells && rows > 4) return { kind: 'yolov8', output: output.name };

@@ -18,7 +18,7 @@ export interface ClosedShape {
 
 /** Colours where neither the model nor the user says how many. */
 const CHANNELS = 3;
-const isChannelCount = (d: number | string | undefined) => d === 1 || d === 3 || d === 4;
+export const isChannelCount = (d: number | string | undefined) => d === 1 || d === 3 || d === 4;
 /** Names that exporters give to the dimension of the colours. */
 const isChannelName = (d: number | string | undefined) => typeof d === 'string' && /^c$|chan/i.test(d);
 const isOpen = (d: number | string | undefined) => typeof d !== 'number' || d <= 0;
