@@ -232,7 +232,7 @@ describe("the user's own models", () => {
 
   test('with weights in another file: one model with one checksum, without either file', async () => {
     const path = join(dir, 'best.onnx');
-    const weights = new Float32Array(126).fill(0.25);
+    const weights = new Float32Array(126);
     await writeFile(path, tinyYolo({ location: 'best.onnx.data' }));
     await expect(registry.import(path)).rejects.toMatchObject({
       code: 'SOURCE_NOT_FOUND',
@@ -243,7 +243,7 @@ describe("the user's own models", () => {
     expect(manifest).toMatchObject({ id: 'best', labels: ['left', 'right'] });
     expect((await registry.resolve(path)).manifest).toEqual(manifest);
     // Other weights are another model.
-    await writeFile(join(dir, 'best.onnx.data'), weights.fill(0.5));
+    await writeFile(join(dir, 'best.onnx.data'), weights.fill(0.001, 125));
     await expect(registry.import(path)).rejects.toMatchObject({
       code: 'USAGE',
       message: expect.stringContaining('--replace'),
@@ -320,23 +320,15 @@ describe("the user's own models", () => {
   });
 
   test('what is called ready runs: other types and numbers of pictures are taken or refused here', async () => {
-    const write = async (name: string, bytes: Uint8Array) => {
-      await writeFile(join(dir, name), bytes);
-      return join(dir, name);
-    };
     const shape = [4, 32, 32, 3];
-    const path = await write('bytes.onnx', tinyYolo({ shape, input: DataType.uint8, output: DataType.float16 }));
+    const path = join(dir, 'bytes.onnx');
+    await writeFile(path, tinyYolo({ shape, input: DataType.uint8, output: DataType.float16 }));
     const { manifest, notes } = await registry.import(path);
     expect(notes).toEqual([expect.stringContaining('4 pictures each time')]);
     expect(manifest.input).toMatchObject({ layout: 'nhwc', mean: [0, 0, 0], std: [1, 1, 1], width: 32 });
     await expect(registry.import(path, { id: 'scaled', input: { std: [255, 255, 255] } })).rejects.toMatchObject({
       code: 'MODEL_UNSUPPORTED',
       message: expect.stringContaining('bytes.onnx takes uint8'),
-    });
-    const whole = await write('whole.onnx', tinyYolo({ output: DataType.int32 }));
-    await expect(registry.import(whole)).rejects.toMatchObject({
-      code: 'MODEL_UNSUPPORTED',
-      message: expect.stringContaining('whole.onnx gives its output output0 as int32'),
     });
     expect((await registry.list()).filter(({ state }) => state === 'imported')).toHaveLength(1);
   });
