@@ -57,6 +57,8 @@ export interface ReadyModel {
   readonly manifest: ModelManifest;
   /** The ONNX file, converted where the source was TFLite. */
   readonly onnxPath: string;
+  /** What the user should know of it, in words; where it comes from an import. */
+  readonly notes?: readonly string[];
 }
 
 /** The same manifest, of a model that finds objects in pictures. Throws MODEL_UNSUPPORTED. */
