@@ -14,17 +14,34 @@ test('an axis longer than any list of classes is left out', () => {
   const { columns, rows, scores } = evidenceOf(new Float32Array(4 * 3000), [4, 3000], PICTURE);
   expect(columns).toBeUndefined();
   expect(scores).toBeUndefined();
-  expect(rows?.boxes).toEqual({ count: 0, isPixels: false, crossed: 0, spilt: 0 });
+  expect(rows?.boxes).toEqual({ count: 0, isPixels: false, negative: 0, crossed: 0, spilt: 0 });
 });
 
 test.each([
-  ['centres in pixels', [40, 40, 10, 10, 10, 10, 30, 30], { count: 2, isPixels: true, crossed: 0.5, spilt: 0.5 }],
-  ['corners in pixels', [10, 10, 30, 40, 30, 30, 64, 64], { count: 2, isPixels: true, crossed: 0, spilt: 0.5 }],
-  ['corners in fractions', [0.1, 0.1, 0.5, 0.6, 0, 0, 0, 0], { count: 1, isPixels: false, crossed: 0, spilt: 1 }],
+  [
+    'centres in pixels',
+    [40, 40, 10, 10, 10, 10, 30, 30],
+    { count: 2, isPixels: true, negative: 0, crossed: 0.5, spilt: 0.5 },
+  ],
+  [
+    'corners in pixels',
+    [10, 10, 30, 40, 30, 30, 64, 64],
+    { count: 2, isPixels: true, negative: 0, crossed: 0, spilt: 0.5 },
+  ],
+  [
+    'corners in fractions',
+    [0.1, 0.1, 0.5, 0.6, 0, 0, 0, 0],
+    { count: 1, isPixels: false, negative: 0, crossed: 0, spilt: 1 },
+  ],
+  [
+    'offsets',
+    [0.1, -0.1, -0.5, 0.6, 0.5, 0, 0.1, 0.1],
+    { count: 2, isPixels: false, negative: 0.5, crossed: 1, spilt: 0.5 },
+  ],
   [
     'centres in fractions',
     [0.5, 0.5, 0.2, 0.2, 0.9, 0.9, 0.1, 0.1],
-    { count: 2, isPixels: false, crossed: 1, spilt: 0 },
+    { count: 2, isPixels: false, negative: 0, crossed: 1, spilt: 0 },
   ],
 ])('%s', (_, numbers, boxes) => expect(evidenceOf(numbers, [2, 4], PICTURE).columns?.boxes).toEqual(boxes));
 

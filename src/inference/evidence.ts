@@ -19,6 +19,8 @@ export interface BoxEvidence {
   readonly count: number;
   /** Some number is over 2: pixels, no fractions. */
   readonly isPixels: boolean;
+  /** Share with a third or fourth number below 0: no size of anything. */
+  readonly negative: number;
   /** Share with the right before the left or the bottom above the top, read as corners. */
   readonly crossed: number;
   /** Share with more than 5 % of the picture outside of it, read as centre and size. */
@@ -96,16 +98,24 @@ function boxEvidence(length: number, at: At, max: readonly number[], width: numb
   const isPixels = Math.max(...max.slice(0, 4)) > FRACTION_MAX;
   const [w, h] = isPixels ? [width, height] : [1, 1];
   let count = 0;
+  let negative = 0;
   let crossed = 0;
   let spilt = 0;
   for (let i = 0; i < length; i++) {
     const [a, b, c, d] = [at(0, i), at(1, i), at(2, i), at(3, i)];
     if ((a === 0 && b === 0 && c === 0 && d === 0) || !Number.isFinite(a + b + c + d)) continue;
     count++;
+    if (c < 0 || d < 0) negative++;
     if (c < a || d < b) crossed++;
     if (isOutside(a - c / 2, a + c / 2, w) || isOutside(b - d / 2, b + d / 2, h)) spilt++;
   }
-  return { count, isPixels, crossed: share(crossed, count), spilt: share(spilt, count) };
+  return {
+    count,
+    isPixels,
+    negative: share(negative, count),
+    crossed: share(crossed, count),
+    spilt: share(spilt, count),
+  };
 }
 
 function isOutside(low: number, high: number, side: number): boolean {

@@ -508,10 +508,10 @@ export function fractionFlaw(axis: AxisEvidence | undefined): string | undefined
 /** What is at odds with boxes that are a centre and a size. */
 export function centreFlaw(axis: AxisEvidence | undefined, unit: 'pixels' | 'fractions'): string | undefined {
   if (!axis?.boxes || axis.boxes.count === 0) return undefined;
-  const { min, boxes } = axis;
+  const { boxes } = axis;
   if (unit === 'pixels' && !boxes.isPixels) return 'its boxes are fractions, no pixels';
-  if (Math.min(min[2]!, min[3]!) < (unit === 'pixels' ? -0.5 : -0.01))
-    return 'its boxes have sizes below 0: they are offsets, not boxes';
+  // A detector may say some of the boxes that it does not believe in that way.
+  if (boxes.negative > 0.25) return 'its boxes have sizes below 0: they are offsets, not boxes';
   // Of corners none is crossed; of centres and sizes those to the right are.
   if (boxes.crossed === 0 && boxes.spilt > 0.25) return 'its boxes are corners, no centres and sizes';
   return undefined;
@@ -519,7 +519,7 @@ export function centreFlaw(axis: AxisEvidence | undefined, unit: 'pixels' | 'fra
 
 /** What is at odds with boxes that are corners. */
 export function cornersFlaw(axis: AxisEvidence | undefined): string | undefined {
-  return axis?.boxes && axis.boxes.crossed > 0.1 ? 'its boxes are no corners: left is right of right' : undefined;
+  return axis?.boxes && axis.boxes.crossed > 0.5 ? 'its boxes are no corners: left is right of right' : undefined;
 }
 
 /** What is at odds with a list of corners, score and number of the class. */
