@@ -75,7 +75,7 @@ export async function fetchSource(manifest: ModelManifest, limits: FetchLimits):
 }
 
 /** A model that was fetched alone; where it keeps weights in other files those are not to be had. Throws MODEL_UNSUPPORTED. */
-function inOnePiece(id: string, bytes: Uint8Array): Uint8Array {
+export function inOnePiece(id: string, bytes: Uint8Array): Uint8Array {
   const [first] = isTflite(bytes) ? [] : externalTensors(bytes);
   if (!first) return bytes;
   throw new SightlineError(
