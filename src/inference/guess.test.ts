@@ -107,6 +107,7 @@ describe('Ultralytics', () => {
     expect(head).toEqual({ kind: 'yolov8', output: 'output0', classes: 8 });
     expect(labels).toEqual(namesOf(8));
     expect(title).toBe('mine.onnx (its masks are left out)');
+    expect(guess(p).notes).toEqual(['its masks are left out: Sightline reads its boxes']);
     // Without a word of the file the prototypes tell.
     expect(guess({ ...p, metadata: {} }).head).toEqual(head);
     expect(guess({ ...p, metadata: {} }, { labels: namesOf(8) }).head).toEqual(head);
@@ -354,6 +355,13 @@ describe('boxes and scores in two outputs', () => {
     expect(guess(rf(9, unused(0)), { labels }).head).toEqual({ ...head, background: 'first' });
     expect(guess(rf(9, unused(8)), { labels: namesOf(9) }).head).toEqual(head);
     expect(guess(rf(9, unused(8)), { labels, head: 'rf-detr' }).head).toEqual({ ...head, background: 'last' });
+    // Who insists is told.
+    const softmax = guess(rf(9, unused(8)), { labels, head: 'detr' });
+    expect([softmax.head, ...softmax.notes]).toEqual([
+      { ...head, activation: 'softmax' },
+      expect.stringMatching(/100 % of its queries hold an object in a black picture/),
+    ]);
+    expect(guess(rf(9, unused(8)), { labels }).notes).toEqual([]);
     expect(refusal(rf(9, unused(8)), { labels: namesOf(5) })).toMatch(/9 classes, and 5 labels are given/);
   });
 

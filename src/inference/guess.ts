@@ -12,12 +12,14 @@ import {
   centreFlaw,
   CONVENTIONS,
   cornersFlaw,
+  foundIn,
   fractionFlaw,
   gridFlaw,
   isRfDetr,
   leftOut,
   listFlaw,
   pairOf,
+  percent,
   probabilityFlaw,
   READERS,
   shapesOf,
@@ -36,7 +38,10 @@ export interface GuessOptions {
   readonly input?: Partial<PictureInput>;
 }
 
-export type Guess = Pick<ModelManifest, 'title' | 'task' | 'head' | 'input' | 'labels' | 'defaults'>;
+export interface Guess extends Pick<ModelManifest, 'title' | 'task' | 'head' | 'input' | 'labels' | 'defaults'> {
+  /** What the user should know of it, in words. */
+  readonly notes: readonly string[];
+}
 
 /**
  * Throws USAGE when it is left open what the model is, naming the option that is missing, or when an option does not fit;
@@ -62,6 +67,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
       input: { ...frame, ...PLAIN, ...own, ...options.input },
       labels,
       defaults,
+      notes: [],
     };
   }
   const card = readModelCard(proof.metadata);
@@ -72,6 +78,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
   const input = { ...frame, ...convention, ...own, ...options.input };
   const labels = labelsOf(name, { head, input, labels: [] }, proof, card, options.labels);
   const others = leftOut({ outputs: proof.outputs, card, ...frame });
+  const doubt = doubtOn(head, proof.outputs);
   return {
     title: others ? `${name} (its ${others} are left out)` : name,
     task: 'detect',
@@ -79,6 +86,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
     input,
     labels,
     defaults,
+    notes: [...(others ? [`its ${others} are left out: Sightline reads its boxes`] : []), ...(doubt ? [doubt] : [])],
   };
 }
 
@@ -260,6 +268,17 @@ function headFlaw(head: DetectorHead, outputs: readonly ProvenTensor[]): string 
     case 'ssd':
       return undefined;
   }
+}
+
+/** What speaks against a head that the user named, without ruling it out. */
+function doubtOn(head: DetectorHead, outputs: readonly ProvenTensor[]): string | undefined {
+  if (head.kind !== 'detr') return undefined;
+  const seen = outputs.find((o) => o.name === head.logits)?.evidence?.scores;
+  if (!seen) return undefined;
+  const found = head.activation === 'softmax' ? 1 - seen.lastWins : foundIn(seen, head.background);
+  return found > 0.5
+    ? `with this head ${percent(found)} of its queries hold an object in a black picture: look at what it finds, or leave the head to be told`
+    : undefined;
 }
 
 function end(from: number, classes: number | undefined): number {

@@ -416,7 +416,8 @@ function readSigmoids(name: 'rt-detr' | 'rf-detr', subject: Subject, pair: Pair)
   return [reading(name, { kind: 'detr', logits: scores.name, boxes: boxes.name, activation: 'sigmoid', ...unused })];
 }
 
-function foundIn(seen: NonNullable<Evidence['scores']>, background: 'first' | 'last' | undefined): number {
+/** Share of the queries that would hold an object, with a sigmoid. */
+export function foundIn(seen: NonNullable<Evidence['scores']>, background: 'first' | 'last' | undefined): number {
   if (background === undefined) return seen.positive;
   return background === 'first' ? seen.positiveButFirst : seen.positiveButLast;
 }
@@ -557,7 +558,7 @@ function areProbabilities(evidence: Evidence | undefined): boolean {
   return evidence?.columns !== undefined && probabilityFlaw(evidence.columns, 0, Infinity) === undefined;
 }
 
-function percent(share: number): string {
+export function percent(share: number): string {
   return `${Math.round(share * 100)} %`;
 }
 

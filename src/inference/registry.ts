@@ -211,7 +211,7 @@ export class ModelRegistry {
     const own = overrides?.input;
     const wish = wishOf({ ...options.input, ...own, ...size });
     const proof = await this.#proof(name, onnxPath, wish);
-    const guess = guessManifest(name, ofOnePicture(proof), {
+    const { notes: told, ...guess } = guessManifest(name, ofOnePicture(proof), {
       ...options,
       ...(overrides?.head && { head: overrides.head }),
       ...(overrides?.labels && { labels: overrides.labels }),
@@ -227,7 +227,7 @@ export class ModelRegistry {
       ...guess,
       ...overrides,
     };
-    const notes = checkFit({ ...manifest, id: name }, proof);
+    const notes = [...told, ...checkFit({ ...manifest, id: name }, proof)];
     return { manifest, onnxPath, ...(notes.length > 0 && { notes }) };
   }
 
