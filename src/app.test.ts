@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { brightnessManifest } from '../test/support/brightness-model.ts';
 import { photograph } from '../test/support/pictures.ts';
 import { SocketClient } from '../test/support/socket-client.ts';
 import { TelemetryTestClient } from '../test/support/telemetry-client.ts';
@@ -93,6 +94,23 @@ describe('createSightline', () => {
     expect(await answerOf('?model=yolov8n')).toEqual(['-:MODEL_UNAVAILABLE']);
     expect(server.health().issues.map(({ code }) => code)).not.toContain('MODEL_FAILED');
     expect(await answerOf('?pipeline=hands')).toEqual(['-:PIPELINE_UNKNOWN']);
+  });
+
+  test('a model that fails for one client is told to it, and leaves the server as well as it was', async () => {
+    const gone = {
+      ...brightnessManifest('gone'),
+      sha256: '0'.repeat(64),
+      source: { kind: 'file', path: '/nowhere/gone.onnx' },
+    };
+    mkdirSync(join(cacheDir, 'manifests'), { recursive: true });
+    writeFileSync(join(cacheDir, 'manifests', 'gone.json'), JSON.stringify(gone));
+    expect(await answerOf('?model=gone')).toEqual(['-:SOURCE_NOT_FOUND']);
+    const { issues } = server.health();
+    const failed = { code: 'MODEL_FAILED', message: expect.stringContaining('/nowhere/gone.onnx') };
+    expect(issues).toContainEqual(failed);
+    // Whatever this busy machine has beside it.
+    const others = issues.filter(({ code }) => code !== 'MODEL_FAILED');
+    expect(server.health().status).toBe(others.length === 0 ? 'ok' : 'degraded');
   });
 
   test('events go to who has the token', async () => {

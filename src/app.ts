@@ -62,6 +62,8 @@ const EVENT_LOOP_DELAY_P99_MAX_MS = 50;
 const MIB = 2 ** 20;
 /** Rates are taken over so long, from readings so far apart. */
 const RATE_WINDOW_MS = 10_000;
+/** How long `/health` tells that a model which a session asked for failed. */
+const MODEL_FAILED_TOLD_MS = 60_000;
 const RATE_READING_MS = 1_000;
 /** Of the runs that a model's first ones promise; the rest goes into decoding, scaling and the sockets. */
 const EXPECTED_SHARE = 0.75;
@@ -137,7 +139,7 @@ export class Sightline implements AsyncDisposable {
   readonly #models = new Map<string, Promise<void>>();
   readonly #manifests = new Map<string, ModelManifest>();
   readonly #modelsLoading = new Set<string>();
-  readonly #modelsFailed = new Map<string, string>();
+  readonly #modelsFailed = new Map<string, { readonly reason: string; readonly timeMs: number }>();
   /** Id of the model of sessions that name none, once it is loaded. */
   #defaultModel: Promise<string> | undefined;
   #isStarting = true;
@@ -304,7 +306,7 @@ export class Sightline implements AsyncDisposable {
       {
         starting: this.#isStarting,
         modelsLoading: [...this.#modelsLoading],
-        modelsFailed: [...this.#modelsFailed].map(([id, reason]) => ({ id, reason })),
+        modelsFailed: this.#recentlyFailed(),
         workers: { alive: engine.workers, wanted: engine.seats },
         stopping: this.#closing !== undefined,
         latency: { p95Ms: total.p95_ms ?? 0, frames: total.count },
@@ -707,13 +709,20 @@ export class Sightline implements AsyncDisposable {
           this.#models.delete(id);
           const { code, message } = toSightlineError(thrown);
           // That somebody asked for a model that was never pulled says nothing about this server's health.
-          if (code !== 'MODEL_UNAVAILABLE') this.#modelsFailed.set(id, message);
+          if (code !== 'MODEL_UNAVAILABLE') this.#modelsFailed.set(id, { reason: message, timeMs: systemClock.now() });
           throw thrown;
         })
         .finally(() => this.#modelsLoading.delete(id));
       this.#models.set(id, ready);
     }
     return ready;
+  }
+
+  #recentlyFailed(): { id: string; reason: string }[] {
+    for (const [id, { timeMs }] of this.#modelsFailed) {
+      if (systemClock.now() - timeMs > MODEL_FAILED_TOLD_MS) this.#modelsFailed.delete(id);
+    }
+    return [...this.#modelsFailed].map(([id, { reason }]) => ({ id, reason }));
   }
 
   async #load(resolve: () => Promise<ReadyModel>): Promise<void> {

@@ -15,10 +15,12 @@ import type { VideoWriter } from '../sources/writer.ts';
 import type { CliContext } from './context.ts';
 import type { DetectInputs } from './detect-inputs.ts';
 import { DetectSummary, row } from './detect-summary.ts';
+import { pictureSize } from './options.ts';
 import { Progress } from './progress.ts';
 
 interface DetectFlags {
   readonly model?: string;
+  readonly size?: { readonly width: number; readonly height: number };
   readonly confidence?: number;
   readonly iou?: number;
   readonly json?: boolean;
@@ -65,6 +67,7 @@ export function registerDetect(program: Command, context: CliContext): void {
     .description('find objects in video files, pictures or a stream')
     .argument('<inputs...>', 'video files, pictures, folders of them, or URLs (http, https, rtsp) that FFmpeg can read')
     .option('--model <id|path>', 'model of "sightline models list", or a model file (default: detection.model)')
+    .option('--size <WxH>', "the model's input in pixels, for one that leaves it open", pictureSize)
     .option('--confidence <n>', 'leave out detections below this score, 0 to 1', fraction)
     .option('--iou <n>', 'of boxes that overlap by more than this keep the best, 0 to 1', fraction)
     .option('--json', 'print one line of JSON a frame')
@@ -95,7 +98,7 @@ async function detect(given: readonly string[], flags: DetectFlags, context: Cli
   if (out !== undefined) await checkOut(out, input);
   await using video = await openVideo(input, { sideMax: config.streaming.image_side_max, signal: context.signal });
   await using output = await openOutput(out, video, flags.every);
-  await using detector = await openDetector(config, context);
+  await using detector = await openDetector(config, flags, context);
   const run = new DetectRun({ video, output, detector, config, flags, context });
   await run.run();
 }
@@ -414,14 +417,14 @@ interface Detector extends AsyncDisposable {
 }
 
 /** Errors: those of `ModelRegistry.resolve` and `OnnxEngine.load`; MODEL_UNSUPPORTED for a model that is no detector. */
-async function openDetector(config: Config, { cwd, signal }: CliContext): Promise<Detector> {
+async function openDetector(config: Config, { size }: DetectFlags, { cwd, signal }: CliContext): Promise<Detector> {
   const { ModelRegistry, isModelPath } = await import('../inference/registry.ts');
   const { requireDetector } = await import('../inference/manifest.ts');
   const { OnnxEngine: EngineClass } = await import('../inference/engine/engine.ts');
   const { engineOptions, registryOptions } = await import('../inference/settings.ts');
   const { model: wanted } = config.detection;
   const registry = new ModelRegistry(registryOptions(config));
-  const model = await registry.resolve(isModelPath(wanted) ? resolve(cwd, wanted) : wanted);
+  const model = await registry.resolve(isModelPath(wanted) ? resolve(cwd, wanted) : wanted, size && { size });
   requireDetector(model.manifest);
   signal.throwIfAborted();
   const engine = new EngineClass(engineOptions(config));

@@ -166,10 +166,9 @@ describe('models import', () => {
 
   test.each([
     ['--head', 'yolo', /--head is one of yolox, yolov8/],
-    ['--colour', 'red', /--colour is one of rgb, bgr, not "red"/],
+    ['--colour', 'red', /--colour is one of rgb, bgr, grey, not "red"/],
     ['--std', '0', /--std is a number/],
     ['--mean', '1,2,3,4', /--mean is one number or three/],
-    ['--size', '10', /--size is WIDTHxHEIGHT/],
     ['--labels', 'nowhere.txt', /nowhere\.txt cannot be read/],
     ['--manifest', 'odd.yaml', /odd\.yaml: head/],
   ])('refuses %s %s', async (option, value, message) => {

@@ -1,7 +1,8 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { SightlineError } from '../base/errors.ts';
+import { decodeText, parseLabels } from '../inference/label-file.ts';
 import { benchModel } from '../inference/model-bench.ts';
 import type { ModelManifest, ReadyModel } from '../inference/manifest.ts';
 import { HEAD_NAMES } from '../inference/readings.ts';
@@ -10,6 +11,7 @@ import type { PictureInput } from '../vision/types.ts';
 import { isModelPath, ModelRegistry } from '../inference/registry.ts';
 import type { ImportOptions, ModelEntry } from '../inference/registry.ts';
 import type { CliContext } from './context.ts';
+import { pictureSize } from './options.ts';
 
 /** `sightline models`: what can be run, and getting more of it. */
 export function registerModels(program: Command, context: CliContext): void {
@@ -41,23 +43,24 @@ export function registerModels(program: Command, context: CliContext): void {
 
   models
     .command('import')
-    .argument('<file>', 'an .onnx or .tflite file')
+    .argument('<file>', 'an .onnx (with its data beside it) or .tflite file')
     .description('take a model of your own into the cache')
     .option('--id <id>', "name of the model (default: the file's)")
     .option(
       '--labels <file>',
-      'text file, one label a line, in the order of the classes; or coco: the names of its classes',
+      'text file (UTF-8 or UTF-16), one label a line, in the order of the classes; or coco: the names of its classes',
     )
     .option(
       '--head <head>',
       `how the outputs are read: ${HEAD_NAMES.join(', ')} (default: told from the file and its first run)`,
     )
-    .option('--colour <order>', 'rgb or bgr')
+    .option('--colour <order>', 'rgb, bgr, or grey for a model of one channel')
     .option('--mean <n>', 'subtracted from each pixel value 0..255: one number, or three with commas')
     .option('--std <n>', 'what it is divided by then: one number, or three with commas')
     .option('--fit <fit>', 'stretch, letterbox or letterbox-corner')
-    .option('--size <WxH>', 'input size in pixels, for a model that leaves it open')
+    .option('--size <WxH>', 'input size in pixels, for a model that leaves it open', pictureSize)
     .option('--manifest <file>', 'JSON or YAML file with fields of the manifest, such as an SSD head with its anchors')
+    .option('--replace', 'take the place of an earlier import of that name')
     .action(async (file: string, flags: ImportFlags) => {
       const options = await importOptions(flags, context);
       const model = await registryOf(context).import(resolve(context.cwd, file), options);
@@ -115,8 +118,9 @@ interface ImportFlags {
   readonly mean?: string;
   readonly std?: string;
   readonly fit?: string;
-  readonly size?: string;
+  readonly size?: { readonly width: number; readonly height: number };
   readonly manifest?: string;
+  readonly replace?: boolean;
 }
 
 function registryOf(context: CliContext): ModelRegistry {
@@ -135,7 +139,7 @@ function pathOrId(text: string, context: CliContext): string {
 
 async function importOptions(flags: ImportFlags, context: CliContext): Promise<ImportOptions> {
   const input: Partial<PictureInput> = {
-    ...(flags.colour !== undefined && { colour: oneOf('--colour', flags.colour, ['rgb', 'bgr']) }),
+    ...(flags.colour !== undefined && { colour: oneOf('--colour', flags.colour, ['rgb', 'bgr', 'grey']) }),
     ...(flags.mean !== undefined && { mean: triple('--mean', flags.mean) }),
     ...(flags.std !== undefined && { std: triple('--std', flags.std) }),
     ...(flags.fit !== undefined && { fit: oneOf('--fit', flags.fit, ['stretch', 'letterbox', 'letterbox-corner']) }),
@@ -145,8 +149,9 @@ async function importOptions(flags: ImportFlags, context: CliContext): Promise<I
     ...(flags.id !== undefined && { id: flags.id }),
     ...(flags.labels !== undefined && { labels: await labelsOf(flags.labels, context) }),
     ...(flags.head !== undefined && { head: oneOf<HeadName>('--head', flags.head, HEAD_NAMES) }),
-    ...(flags.size !== undefined && { size: sizeOf(flags.size) }),
+    ...(flags.size !== undefined && { size: flags.size }),
     ...(flags.manifest !== undefined && { overrides: await readOverrides(resolve(context.cwd, flags.manifest)) }),
+    ...(flags.replace === true && { replace: true }),
   };
 }
 
@@ -156,13 +161,11 @@ async function labelsOf(flag: string, { cwd }: CliContext): Promise<readonly str
 }
 
 async function readLabels(path: string): Promise<string[]> {
-  const lines = (await readText(path)).split(/\r?\n/).map((line) => line.trim());
-  while (lines.at(-1) === '') lines.pop();
-  return lines;
+  return parseLabels(await readSmall(path), path);
 }
 
 async function readOverrides(path: string) {
-  const text = await readText(path);
+  const text = decodeText(await readSmall(path), path);
   const [{ parse }, { parseOverrides }] = await Promise.all([import('yaml'), import('../inference/user-manifest.ts')]);
   let value: unknown;
   try {
@@ -173,10 +176,16 @@ async function readOverrides(path: string) {
   return parseOverrides(value, path);
 }
 
-async function readText(path: string): Promise<string> {
-  return await readFile(path, 'utf8').catch((thrown: Error) => {
+/** More is no list of labels, and no manifest. */
+const SMALL_BYTES_MAX = 16 * 2 ** 20;
+
+async function readSmall(path: string): Promise<Uint8Array> {
+  const unreadable = (thrown: Error) => {
     throw new SightlineError('SOURCE_NOT_FOUND', `${path} cannot be read: ${thrown.message}`, { cause: thrown });
-  });
+  };
+  const { size } = await stat(path).catch(unreadable);
+  if (size <= SMALL_BYTES_MAX) return await readFile(path).catch(unreadable);
+  throw new SightlineError('SOURCE_UNREADABLE', `${path} has ${size} bytes, more than ${SMALL_BYTES_MAX}`);
 }
 
 function oneOf<T extends string>(option: string, value: string, allowed: readonly T[]): T {
@@ -196,12 +205,6 @@ function triple(option: string, value: string): [number, number, number] {
   if (rest.length > 0) throw new SightlineError('USAGE', `${option} is one number or three, not "${value}"`);
   const min = option === '--std' ? 1e-6 : -1e6;
   return [numberOf(option, a, min, 1e6), numberOf(option, b, min, 1e6), numberOf(option, c, min, 1e6)];
-}
-
-function sizeOf(value: string): { width: number; height: number } {
-  const [, width, height] = /^(\d{1,5})x(\d{1,5})$/.exec(value) ?? [];
-  if (!width || !height) throw new SightlineError('USAGE', `--size is WIDTHxHEIGHT in pixels, not "${value}"`);
-  return { width: numberOf('--size', width, 1, 65_536), height: numberOf('--size', height, 1, 65_536) };
 }
 
 function licenceText({ licence }: ModelManifest): string {

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { LoadOptions } from '../config/load.ts';
 import type { CliContext } from './context.ts';
 
@@ -16,4 +16,13 @@ export function loadOptions(
     env: context.env,
     flags: { ...options.set, ...given },
   };
+}
+
+const SIDE_MAX = 65_536;
+
+/** The value of `--size`, `WIDTHxHEIGHT` in pixels. */
+export function pictureSize(text: string): { width: number; height: number } {
+  const [, width, height] = (/^([1-9]\d{0,4})[xX×]([1-9]\d{0,4})$/.exec(text) ?? []).map(Number);
+  if (width && height && width <= SIDE_MAX && height <= SIDE_MAX) return { width, height };
+  throw new InvalidArgumentError(`It is WIDTHxHEIGHT in pixels, such as 640x640, each at most ${SIDE_MAX}.`);
 }

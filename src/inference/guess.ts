@@ -1,6 +1,8 @@
 import { SightlineError } from '../base/errors.ts';
 import { classCount } from '../vision/detector.ts';
 import type { DetectorHead, PictureInput } from '../vision/types.ts';
+import { frameOf, ownConvention } from './frame.ts';
+import type { PictureFrame } from './frame.ts';
 import type { ModelHead, ModelManifest } from './manifest.ts';
 import { readModelCard } from './model-card.ts';
 import type { ModelCard } from './model-card.ts';
@@ -54,7 +56,8 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
   if (!picture || proof.inputs.length !== 1) {
     throw unsupported(name, `it has ${proof.inputs.length} inputs, and a picture is one`);
   }
-  const frame = guessFrame(name, picture);
+  const frame = frameOf(name, picture);
+  const own = ownConvention(name, picture, options.input);
   const defaults = { confidence: 0.5, iou: 0.45 };
   if (isTensors) {
     const labels = options.labels === 'coco' ? COCO_LABELS : (options.labels ?? []);
@@ -62,7 +65,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
       title: name,
       task: 'tensors',
       head: { kind: 'tensors' },
-      input: { ...frame, ...withinRange(PLAIN, proof.metadata), ...options.input },
+      input: { ...frame, ...withinRange(PLAIN, proof.metadata), ...own, ...options.input },
       labels,
       defaults,
       notes: [],
@@ -73,7 +76,7 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
     typeof wanted === 'object'
       ? { head: checkedHead(name, proof, wanted as DetectorHead), convention: conventionOf(wanted as DetectorHead) }
       : guessHead(name, proof, frame, card, wanted, options.labels);
-  const input = { ...frame, ...withinRange(convention, proof.metadata), ...options.input };
+  const input = { ...frame, ...withinRange(convention, proof.metadata), ...own, ...options.input };
   const labels = labelsOf(name, { head, input, labels: [] }, proof, card, options.labels);
   const others = leftOut({ outputs: proof.outputs, card, ...frame });
   const doubt = doubtOn(head, proof.outputs);
@@ -86,15 +89,6 @@ export function guessManifest(name: string, proof: Proof, options: GuessOptions 
     defaults,
     notes: [...(others ? [`its ${others} are left out: Sightline reads its boxes`] : []), ...(doubt ? [doubt] : [])],
   };
-}
-
-type Frame = Pick<PictureInput, 'width' | 'height' | 'layout'>;
-
-function guessFrame(name: string, { dims, name: tensor }: ProvenTensor): Frame {
-  const [, a = 0, b = 0, c = 0] = dims;
-  if (dims.length === 4 && a === 3) return { layout: 'nchw', height: b, width: c };
-  if (dims.length === 4 && c === 3) return { layout: 'nhwc', height: a, width: b };
-  throw undecided(name, `its input "${tensor}" of shape [${dims}] is no picture in three colours`, '--manifest');
 }
 
 /* Kinds that are none of ours */
@@ -150,7 +144,7 @@ function refuseByKind(name: string, { inputs, outputs, metadata }: Proof): void 
 function guessHead(
   name: string,
   proof: Proof,
-  frame: Frame,
+  frame: PictureFrame,
   card: ModelCard,
   wanted: DetectorName | undefined,
   labels: GuessOptions['labels'],

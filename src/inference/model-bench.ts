@@ -1,3 +1,5 @@
+import { inputDims } from '../vision/types.ts';
+import { checkInput, declaredTensors } from './fit.ts';
 import type { ReadyModel } from './manifest.ts';
 import { keepRuntimeQuiet } from './quiet-runtime.ts';
 
@@ -22,18 +24,22 @@ export async function benchModel(
   options: { readonly threads: number; readonly seconds: number; readonly signal: AbortSignal },
 ): Promise<ModelBench> {
   keepRuntimeQuiet();
-  const [{ InferenceSession, Tensor }, { createHistogram }] = await Promise.all([
+  const [{ InferenceSession }, { TensorMemory }, { createHistogram }] = await Promise.all([
     import('onnxruntime-node'),
+    import('./tensors.ts'),
     import('node:perf_hooks'),
   ]);
   const session = await InferenceSession.create(model.onnxPath, {
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
   });
-  const { width, height, layout } = model.manifest.input;
-  const dims = layout === 'nchw' ? [1, 3, height, width] : [1, height, width, 3];
-  const picture = new Tensor('float32', new Float32Array(3 * width * height).fill(0.5), dims);
-  const feeds = { [session.inputNames[0] as string]: picture };
+  const intake = checkInput(model.manifest, declaredTensors(session.inputMetadata));
+  const dims = inputDims(model.manifest.input, intake.batch);
+  const numbers = dims.reduce((a, b) => a * b, 1);
+  const memory = new TensorMemory(intake.type, numbers);
+  memory.floats.fill(0.5);
+  memory.store(numbers);
+  const feeds = { [intake.name]: memory.tensor(dims) };
   const histogram = createHistogram();
   try {
     for (let i = 0; i < WARM_UP_RUNS; i += 1) await session.run(feeds);

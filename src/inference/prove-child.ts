@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { evidenceOf } from './evidence.ts';
-import { bytesOf, decodeOnnx } from './onnx/model.ts';
+import { decodeOnnx } from './onnx/model.ts';
+import { closePictureShape } from './picture-shape.ts';
 import type { ProofAnswer, ProofQuestion, ProvenTensor } from './prove.ts';
-import { halfToFloat } from './tflite/half.ts';
+import { floatsOf, halfTensor } from './tensors.ts';
 
 /**
  * The child process of `proveModel`: loads a model, runs it once on zeros, tells what came out. It is a process of its
@@ -14,7 +15,7 @@ import { halfToFloat } from './tflite/half.ts';
 const ZEROS: Readonly<Record<string, (length: number) => ArrayBufferView>> = {
   float32: (n) => new Float32Array(n),
   float64: (n) => new Float64Array(n),
-  float16: (n) => new Uint16Array(n),
+  float16: (n) => new Float16Array(n),
   int8: (n) => new Int8Array(n),
   uint8: (n) => new Uint8Array(n),
   bool: (n) => new Uint8Array(n),
@@ -41,13 +42,19 @@ async function prove(question: ProofQuestion): Promise<ProofAnswer> {
     logSeverityLevel: 3,
   });
   const inputs = session.inputMetadata.map((meta): ProvenTensor => {
-    if (!meta.isTensor) throw new Refusal(`the input "${meta.name}" is no tensor`);
-    return { name: meta.name, type: meta.type, dims: closedShape(meta.name, meta.shape, question.size) };
+    const { name } = meta;
+    if (!meta.isTensor) throw new Refusal(`the input "${name}" is no tensor`);
+    const { dims } = closePictureShape(meta.shape, question.picture);
+    if (dims) return { name, type: meta.type, dims };
+    throw new Refusal(
+      `its input "${name}" leaves the size of the picture open; say it with --size WIDTHxHEIGHT, to "sightline models import" or to "detect"`,
+    );
   });
   const results = await session.run(Object.fromEntries(inputs.map((input) => [input.name, zerosFor(input)])));
   const outputs = session.outputNames.map((name) => described(name, results[name], inputs[0]?.dims ?? []));
   const { metadata } = decodeOnnx(readFileSync(question.onnxPath));
-  return { ok: true, inputs, outputs, metadata };
+  const sizeOpen = session.inputMetadata.some((meta) => meta.isTensor && closePictureShape(meta.shape).sizeOpen);
+  return { ok: true, inputs, outputs, metadata, ...(sizeOpen && { sizeOpen }) };
 }
 
 function zerosFor({ name, type, dims }: ProvenTensor): Tensor {
@@ -55,38 +62,21 @@ function zerosFor({ name, type, dims }: ProvenTensor): Tensor {
   const zeros = ZEROS[type];
   if (!zeros) throw new Refusal(`the input "${name}" has the type ${type}`);
   if (elements > INPUT_ELEMENTS_MAX) throw new Refusal(`the input "${name}" has ${elements} elements`);
-  return new Tensor(type as 'float32', zeros(elements) as Float32Array, dims);
-}
-
-const isChannelCount = (d: number | string | undefined) => d === 1 || d === 3 || d === 4;
-
-/** A dimension that the model leaves open becomes 1 (the batch) or the picture's size. */
-function closedShape(name: string, shape: readonly (number | string)[], size: ProofQuestion['size']): number[] {
-  const sides = shape.length === 4 ? (isChannelCount(shape[1]) ? [2, 3] : [1, 2]) : [];
-  return shape.map((d, axis) => {
-    if (typeof d === 'number' && d > 0) return d;
-    if (!sides.includes(axis)) return 1;
-    if (!size) throw new Refusal(`its input "${name}" leaves the size of the picture open; say it with --size`);
-    return axis === sides[0] ? size.height : size.width;
-  });
+  const data = zeros(elements);
+  if (data instanceof Float16Array) return halfTensor(data as Float16Array<ArrayBuffer>, dims);
+  return new Tensor(type as 'float32', data as Float32Array, dims);
 }
 
 function described(name: string, tensor: Tensor | undefined, picture: readonly number[]): ProvenTensor {
   if (!tensor) throw new Refusal(`the output "${name}" did not come`);
   const { type } = tensor;
   const dims = [...tensor.dims];
-  const numbers = dims.length === 3 ? floatsOf(tensor) : undefined;
-  if (!numbers) return { name, type, dims };
+  if ((type !== 'float32' && type !== 'float16') || dims.length !== 3) return { name, type, dims };
   const [, rows = 0, columns = 0] = dims;
-  return { name, type, dims, evidence: evidenceOf(numbers, [rows, columns], sizeOf(picture)) };
+  return { name, type, dims, evidence: evidenceOf(floatsOf(tensor), [rows, columns], sizeOf(picture)) };
 }
 
-function floatsOf({ type, data }: Tensor): ArrayLike<number> | undefined {
-  if (type === 'float32') return data as Float32Array;
-  // Halves come as such or as their bits, by the version of Node.
-  if (type === 'float16') return data instanceof Uint16Array ? halfToFloat(bytesOf(data)) : (data as Float32Array);
-  return undefined;
-}
+const isChannelCount = (d: number) => d === 1 || d === 3 || d === 4;
 
 /** Of the picture in an input of these dimensions. */
 function sizeOf(dims: readonly number[]): { width: number; height: number } {

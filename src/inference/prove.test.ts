@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attr, bytesOf, DataType, encodeOnnx, node, tensor } from './onnx/model.ts';
 import type { OnnxNode, OnnxTensor } from './onnx/model.ts';
+import type { PictureWish } from './picture-shape.ts';
 import { proveModel } from './prove.ts';
 
 const MIB = 1024 * 1024;
@@ -31,10 +32,10 @@ function modelOf(
   return encodeOnnx({ irVersion: 8, opset: 18, producerName: 'test', graph, metadata: { author: 'somebody' } });
 }
 
-async function prove(bytes: Uint8Array, limits = LIMITS, size?: { width: number; height: number }) {
+async function prove(bytes: Uint8Array, limits = LIMITS, picture?: PictureWish) {
   const onnxPath = join(folder, `${performance.now()}.onnx`);
   await writeFile(onnxPath, bytes);
-  return await proveModel('mine', { onnxPath, provider: 'cpu', ...(size && { size }) }, limits);
+  return await proveModel('mine', { onnxPath, provider: 'cpu', ...(picture && { picture }) }, limits);
 }
 
 /** x, one number, spread to a matrix. */
@@ -82,6 +83,7 @@ describe('a first run in a child process', () => {
     });
     const proof = await prove(open, LIMITS, { width: 32, height: 16 });
     expect(proof.inputs[0]?.dims).toEqual([1, 3, 16, 32]);
+    expect(proof.sizeOpen).toBe(true);
   });
 
   // The smallest integer modulo −1 overflows the processor's division: a signal on x86, a number elsewhere.

@@ -3,14 +3,15 @@ import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { SightlineError } from '../base/errors.ts';
 import type { Evidence } from './evidence.ts';
+import type { PictureWish } from './picture-shape.ts';
 import { keepRuntimeQuiet } from './quiet-runtime.ts';
 
 /** What the parent asks of the child process. */
 export interface ProofQuestion {
   readonly onnxPath: string;
   readonly provider: string;
-  /** For inputs that leave their size open, pixels. */
-  readonly size?: { readonly width: number; readonly height: number };
+  /** For an input that leaves it open. */
+  readonly picture?: PictureWish;
 }
 
 export interface ProvenTensor {
@@ -23,6 +24,8 @@ export interface ProvenTensor {
 
 export interface Proof {
   readonly inputs: readonly ProvenTensor[];
+  /** The input leaves the picture's size open: the run had the one that was asked for. */
+  readonly sizeOpen?: boolean;
   readonly outputs: readonly ProvenTensor[];
   /** The file's `metadata_props`; YOLO exports keep their labels there. */
   readonly metadata: Readonly<Record<string, string>>;
@@ -79,7 +82,8 @@ export async function proveModel(name: string, question: ProofQuestion, limits: 
       throw new SightlineError('MODEL_CRASHED', `${name}: its first run ${end}${words ? ` (${words})` : ''}`);
     }
     if (!answer.ok) throw refusal(name, answer);
-    return { inputs: answer.inputs, outputs: answer.outputs, metadata: answer.metadata };
+    const { ok: _, ...proof } = answer;
+    return proof;
   } finally {
     clearTimeout(deadline);
     clearInterval(memoryWatch);

@@ -24,8 +24,26 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 /** In it a model that was not proven yet cannot be: its first run would have to end within no time at all. */
 const withoutTime = () => new ModelRegistry({ cacheDir: join(dir, 'cache'), proofTimeoutMs: 0 });
 
+interface TinyForm {
+  readonly version?: number;
+  /** Of the input. */
+  readonly shape?: (number | string)[];
+  readonly input?: DataType;
+  readonly output?: DataType;
+  /** Where its weights lie. */
+  readonly location?: string;
+}
+
 /** A tiny model whose output has the shape of a YOLOv8 with two classes at 32×32: 4² + 2² + 1² = 21 cells. */
-function tinyYolo(version: number): Uint8Array {
+function tinyYolo({
+  version = 1,
+  shape = [1, 3, 32, 32],
+  input = DataType.float,
+  output = DataType.float,
+  location,
+}: TinyForm = {}): Uint8Array {
+  const rows = tensor.float('rows', [1, 6, 21], new Float32Array(126));
+  const externalData = location === undefined ? [] : [{ key: 'location', value: location }];
   return encodeOnnx({
     irVersion: 8,
     opset: 18,
@@ -34,19 +52,26 @@ function tinyYolo(version: number): Uint8Array {
     graph: {
       name: 'tiny',
       node: [
-        node('ReduceMean', ['images', 'axes'], ['mean'], [attr.int('keepdims', 0)]),
-        node('Add', ['mean', 'rows'], ['output0']),
+        node('Cast', ['images'], ['values'], [attr.int('to', DataType.float)]),
+        node('ReduceMean', ['values', 'axes'], ['mean'], [attr.int('keepdims', 0)]),
+        node('Reshape', ['mean', 'one each'], ['means']),
+        node('Add', ['means', 'rows'], ['sums']),
+        node('Cast', ['sums'], ['output0'], [attr.int('to', output)]),
       ],
-      initializer: [tensor.int64('axes', [3], [1, 2, 3]), tensor.float('rows', [1, 6, 21], new Float32Array(126))],
-      input: [{ name: 'images', elemType: DataType.float, shape: [1, 3, 32, 32] }],
-      output: [{ name: 'output0', elemType: DataType.float, shape: [1, 6, 21] }],
+      initializer: [
+        tensor.int64('axes', [3], [1, 2, 3]),
+        tensor.int64('one each', [3], [-1, 1, 1]),
+        location === undefined ? rows : { ...rows, rawData: new Uint8Array(), externalData, dataLocation: 1 },
+      ],
+      input: [{ name: 'images', elemType: input, shape }],
+      output: [{ name: 'output0', elemType: output, shape: [shape[0]!, 6, 21] }],
     },
   });
 }
 
 async function tinyFile(name = 'Tiny Model.onnx', version = 1): Promise<string> {
   const path = join(dir, name);
-  await writeFile(path, tinyYolo(version));
+  await writeFile(path, tinyYolo({ version }));
   return path;
 }
 
@@ -137,6 +162,16 @@ describe.skipIf(!existsSync(YOLOX))('yolox-nano (skipped without ../shared/model
       message: expect.stringMatching(/yolox-nano: .*hand_landmark_lite\.tflite has the sha256/),
     });
     await registry.pull('yolox-nano', { from: YOLOX });
+    // Labels of one's own make another model of it, which needs a name of its own.
+    const labels = Array.from({ length: 80 }, (_, i) => `kind ${i}`);
+    expect((await registry.import(YOLOX, { id: 'mine', labels })).manifest).toMatchObject({ id: 'mine', labels });
+    const renamed = join(dir, 'yolox-nano.onnx');
+    await copyFile(YOLOX, renamed);
+    await expect(registry.import(renamed, { labels })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('--id'),
+    });
+    await rm(join(dir, 'cache', 'manifests'), { recursive: true });
     expect((await withoutTime().resolve('yolox-nano')).manifest.id).toBe('yolox-nano');
     expect((await registry.import(YOLOX)).manifest.id).toBe('yolox-nano');
   });
@@ -216,6 +251,109 @@ describe("the user's own models", () => {
     });
     // What was refused left no name behind.
     await expect(registry.get('other')).rejects.toMatchObject({ code: 'MODEL_UNKNOWN' });
+  });
+
+  test('with weights in another file: one model with one checksum, without either file', async () => {
+    const path = join(dir, 'best.onnx');
+    const weights = new Float32Array(126);
+    await writeFile(path, tinyYolo({ location: 'best.onnx.data' }));
+    await expect(registry.import(path)).rejects.toMatchObject({
+      code: 'SOURCE_NOT_FOUND',
+      message: expect.stringContaining('"best.onnx.data"'),
+    });
+    await writeFile(join(dir, 'best.onnx.data'), weights);
+    const { manifest, onnxPath } = await registry.import(path);
+    expect(manifest).toMatchObject({ id: 'best', labels: ['left', 'right'] });
+    expect((await registry.resolve(path)).manifest).toEqual(manifest);
+    // Other weights are another model.
+    await writeFile(join(dir, 'best.onnx.data'), weights.fill(0.001, 125));
+    await expect(registry.import(path)).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('--replace'),
+    });
+    await rm(path);
+    await rm(join(dir, 'best.onnx.data'));
+    expect(await withoutTime().resolve('best')).toEqual({ manifest, onnxPath });
+  });
+
+  test('a name of an earlier import is taken over only by who says so', async () => {
+    const path = await tinyFile('gate.onnx');
+    const first = await registry.import(path);
+    // Nothing would change.
+    expect(await registry.import(path)).toEqual(first);
+    const labels = ['open', 'shut'];
+    for (const [file, options] of [
+      [path, { labels }],
+      [await tinyFile('other.onnx', 2), { id: 'gate' }],
+    ] as const) {
+      await expect(registry.import(file, options)).rejects.toMatchObject({
+        code: 'USAGE',
+        message: expect.stringMatching(/"gate" of an earlier import.*--replace/),
+      });
+    }
+    expect((await registry.get('gate')).labels).toEqual(['left', 'right']);
+    await registry.import(path, { labels, replace: true });
+    expect((await registry.get('gate')).labels).toEqual(labels);
+    // A name of Sightline's own is nobody's.
+    await expect(registry.import(path, { id: 'yolov8n', replace: true })).rejects.toMatchObject({ code: 'USAGE' });
+  });
+
+  test('what options and manifest both say is refused: one of them would be lost', async () => {
+    const path = await tinyFile();
+    const input = {
+      width: 32,
+      height: 32,
+      layout: 'nchw',
+      colour: 'rgb',
+      mean: [0, 0, 0],
+      std: [1, 1, 1],
+      fit: 'stretch',
+    } as const;
+    for (const options of [
+      { labels: ['a', 'b'], overrides: { labels: ['c', 'd'] } },
+      { head: 'yolov8', overrides: { head: { kind: 'yolov8' } } },
+      { input: { fit: 'letterbox' }, overrides: { input } },
+      { size: { width: 64, height: 32 }, overrides: { input } },
+    ] as const) {
+      await expect(registry.import(path, options)).rejects.toMatchObject({
+        code: 'USAGE',
+        message: expect.stringContaining('leave one of them out'),
+      });
+    }
+  });
+
+  test('with every dimension open: a size, or a manifest, is enough, and the next one has to say it again', async () => {
+    const path = join(dir, 'open.onnx');
+    await writeFile(path, tinyYolo({ shape: ['batch_size', 'num_channels', 'height', 'width'] }));
+    const size = { width: 32, height: 32 };
+    await expect(registry.resolve(path)).rejects.toMatchObject({ message: expect.stringContaining('--size') });
+    expect((await registry.resolve(path, { size })).manifest.input).toMatchObject({ ...size, layout: 'nchw' });
+    await expect(registry.resolve(path)).rejects.toMatchObject({ message: expect.stringContaining('--size') });
+    const { manifest } = await registry.import(path, { size });
+    expect(manifest.input).toMatchObject({ ...size, layout: 'nchw', colour: 'rgb' });
+    const overrides = { input: { ...manifest.input, fit: 'stretch' }, head: { kind: 'yolov8' } } as const;
+    expect((await registry.import(path, { id: 'said', overrides })).manifest.input.fit).toBe('stretch');
+    // Of a named model the size may be said, too; one that it cannot have is refused.
+    expect((await registry.resolve('said', { size })).manifest.input).toMatchObject(size);
+    await registry.import(await tinyFile('fixed.onnx'));
+    await expect(registry.resolve('fixed', { size: { width: 64, height: 32 } })).rejects.toMatchObject({
+      code: 'MODEL_UNSUPPORTED',
+      message: expect.stringContaining('not pictures of 64×32'),
+    });
+  });
+
+  test('what is called ready runs: other types and numbers of pictures are taken or refused here', async () => {
+    const shape = [4, 32, 32, 3];
+    const path = join(dir, 'bytes.onnx');
+    await writeFile(path, tinyYolo({ shape, input: DataType.uint8, output: DataType.float16 }));
+    const { manifest, notes } = await registry.import(path);
+    expect(notes).toEqual([expect.stringContaining('4 pictures each time')]);
+    expect(manifest.input).toMatchObject({ layout: 'nhwc', mean: [0, 0, 0], std: [1, 1, 1], width: 32 });
+    await expect(registry.import(path, { id: 'scaled', input: { std: [255, 255, 255] } })).rejects.toMatchObject({
+      code: 'MODEL_UNSUPPORTED',
+      message: expect.stringContaining('bytes.onnx takes uint8'),
+    });
+    expect((await registry.list()).filter(({ state }) => state === 'imported')).toHaveLength(1);
   });
 
   test('cannot take a name that is bad or taken', async () => {

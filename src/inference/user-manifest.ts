@@ -28,7 +28,7 @@ const input = z.strictObject({
   width: count,
   height: count,
   layout: z.enum(['nchw', 'nhwc']),
-  colour: z.enum(['rgb', 'bgr']),
+  colour: z.enum(['rgb', 'bgr', 'grey']),
   mean: triple,
   std: triple.refine((std) => std.every((s) => s !== 0), 'must not be 0'),
   fit: z.enum(['stretch', 'letterbox', 'letterbox-corner']),

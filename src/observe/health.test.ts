@@ -19,10 +19,14 @@ test('figures at their limits are well', () => {
   expect(judgeHealth(WELL, LIMITS)).toEqual({ status: 'ok', issues: [] });
 });
 
-test('a model that is being loaded: starting', () => {
+test('models that a session asked for are told, and the server is as well as before', () => {
   expect(judgeHealth({ ...WELL, modelsLoading: ['ssd-oidv4'] }, LIMITS)).toEqual({
-    status: 'starting',
+    status: 'ok',
     issues: [{ code: 'MODEL_LOADING', message: 'model ssd-oidv4 is being loaded' }],
+  });
+  expect(judgeHealth({ ...WELL, modelsFailed: [{ id: 'mine', reason: 'cut in half' }] }, LIMITS)).toEqual({
+    status: 'ok',
+    issues: [{ code: 'MODEL_FAILED', message: 'model mine could not be loaded: cut in half' }],
   });
 });
 
@@ -35,11 +39,6 @@ test('a server that starts has no workers yet and compiles: starting, and nothin
 });
 
 test.each<[string, Partial<HealthFacts>, string]>([
-  [
-    'MODEL_FAILED',
-    { modelsFailed: [{ id: 'mine', reason: 'cut in half' }] },
-    'model mine could not be loaded: cut in half',
-  ],
   ['WORKERS_MISSING', { workers: { alive: 1, wanted: 2 } }, '1 of 2 inference workers'],
   ['SHUTTING_DOWN', { stopping: true, workers: { alive: 0, wanted: 2 } }, 'shuts down'],
   ['LATENCY_HIGH', { latency: { p95Ms: 123.45, frames: 20 } }, '123.5 ms, over 100.0 ms'],

@@ -4,7 +4,7 @@ export interface HealthFacts {
   readonly starting: boolean;
   /** Models that sessions may ask for and that are being made ready, by id. */
   readonly modelsLoading: readonly string[];
-  /** Models that could not be made ready. */
+  /** Models that sessions asked for of late and that could not be made ready. */
   readonly modelsFailed: readonly { readonly id: string; readonly reason: string }[];
   readonly workers: { readonly alive: number; readonly wanted: number };
   readonly stopping: boolean;
@@ -47,7 +47,10 @@ export interface HealthIssue {
 }
 
 export interface Health {
-  /** `starting`: frames are not processed yet and nothing is wrong; `degraded`: see the issues. */
+  /**
+   * `starting`: frames are not processed yet and nothing is wrong; `degraded`: see the issues. Those of models that a session asked
+   * for change nothing: nobody else is the worse for them, and one client must not take the server out of service.
+   */
   readonly status: 'ok' | 'starting' | 'degraded';
   readonly issues: readonly HealthIssue[];
 }
@@ -92,9 +95,11 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
   return { status: statusOf(issues, facts.starting), issues };
 }
 
+const OF_ONE_SESSION: ReadonlySet<HealthIssueCode> = new Set(['MODEL_LOADING', 'MODEL_FAILED']);
+
 function statusOf(issues: readonly HealthIssue[], isStarting: boolean): Health['status'] {
-  if (issues.length === 0) return isStarting ? 'starting' : 'ok';
-  return issues.every(({ code }) => code === 'MODEL_LOADING') ? 'starting' : 'degraded';
+  if (issues.some(({ code }) => !OF_ONE_SESSION.has(code))) return 'degraded';
+  return isStarting ? 'starting' : 'ok';
 }
 
 function ms(value: number): string {

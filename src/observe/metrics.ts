@@ -370,7 +370,9 @@ export const healthSchema = z
   .object({
     status: z
       .enum(['ok', 'starting', 'degraded'])
-      .describe('`starting`: frames are not processed yet and nothing is wrong; `degraded`: see the issues'),
+      .describe(
+        '`starting`: frames are not processed yet and nothing is wrong; `degraded`: see the issues, but for those of models that sessions asked for',
+      ),
     issues: z.array(z.object({ code: z.string(), message: z.string().describe('for people') })),
     version: z.string(),
     uptime_s: amount(),

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { placePicture } from './placement.ts';
 import { expandRgb, Preprocessor, type RgbxPicture } from './preprocess.ts';
-import type { PictureInput } from './types.ts';
+import { inputDims, type PictureInput } from './types.ts';
 
 const PLAIN: PictureInput = {
   width: 4,
@@ -24,7 +24,7 @@ function picture(width: number, height: number, value: (x: number, y: number, c:
 }
 
 function write(input: PictureInput, from: RgbxPicture): Float32Array {
-  const out = new Float32Array(input.width * input.height * 3).fill(NaN);
+  const out = new Float32Array(inputDims(input, 1).reduce((a, b) => a * b, 1)).fill(NaN);
   new Preprocessor(input).write(from, out);
   return out;
 }
@@ -46,6 +46,29 @@ describe('values', () => {
     const from = picture(4, 4, (x, y, c) => 60 * c + 4 * y + x);
     const out = write(PLAIN, from);
     for (let i = 0; i < 48; i++) expect(out[i]).toBe(from.data[Math.floor(i / 3) * 4 + (i % 3)]);
+  });
+
+  test('grey is the luma of the colours, normalised, with its own padding, in either layout', () => {
+    const colours = picture(8, 4, (x, _y, c) => (x < 4 ? [200, 100, 50] : [10, 20, 30])[c]!);
+    const luma = ([r, g, b]: readonly number[]) => 0.299 * r! + 0.587 * g! + 0.114 * b!;
+    for (const layout of ['nchw', 'nhwc'] as const) {
+      const input: PictureInput = {
+        ...PLAIN,
+        width: 8,
+        height: 8,
+        layout,
+        colour: 'grey',
+        mean: [10, 10, 10],
+        std: [2, 2, 2],
+        fit: 'letterbox-corner',
+        padValue: 114,
+      };
+      const out = write(input, colours);
+      expect(out).toHaveLength(64);
+      expect(out[0]).toBeCloseTo((luma([200, 100, 50]) - 10) / 2, 3);
+      expect(out[3 * 8 + 7]).toBeCloseTo((luma([10, 20, 30]) - 10) / 2, 3);
+      expect(out[4 * 8]).toBeCloseTo((114 - 10) / 2, 3);
+    }
   });
 
   test('planes, blue first, normalised per channel', () => {

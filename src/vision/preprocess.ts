@@ -1,5 +1,5 @@
 import { placePicture, type Placement } from './placement.ts';
-import type { PictureInput } from './types.ts';
+import { channelsOf, type PictureInput } from './types.ts';
 
 /** A picture of 4 bytes a pixel (red, green, blue, unused), rows without padding, at a multiple of 4 bytes in its buffer. */
 export interface RgbxPicture {
@@ -20,6 +20,8 @@ const RED_AND_BLUE = 0x00ff00ff;
 const GREEN = 0x0000ff00;
 /** Green is summed where it lies, 8 bits up. */
 const GREEN_UNIT = 256;
+/** Of red, green and blue in luma: ITU-R BT.601, as OpenCV and Pillow have it. */
+const LUMA = [0.299, 0.587, 0.114] as const;
 
 /**
  * Scales pictures into a model's input tensor, normalised, in the model's layout and channel order, all in one pass over the
@@ -31,17 +33,28 @@ const GREEN_UNIT = 256;
 export class Preprocessor {
   readonly #input: PictureInput;
   readonly #channels: Channels;
+  /** The scaled picture in three planes of 0..255, for a model that takes its luma alone. */
+  readonly #planes: Float32Array | undefined;
   #tables: Tables | undefined;
   /** Arrays whose padding is in place, and for which tables. */
   readonly #padded = new WeakMap<Float32Array, Tables>();
 
   constructor(input: PictureInput) {
     this.#input = input;
-    this.#channels = channelsOf(input);
+    const isGrey = channelsOf(input) === 1;
+    this.#channels = channelPlan(isGrey ? { ...input, ...PLANES } : input);
+    if (isGrey) this.#planes = new Float32Array(input.width * input.height * 3);
   }
 
-  /** Fills `out` (width × height × 3 values, the same few arrays if it can be) and tells where the picture lies in it. */
+  /** Fills `out` (a value for each pixel and channel, the same few arrays if it can be) and tells where the picture lies in it. */
   write(picture: RgbxPicture, out: Float32Array): Placement {
+    if (!this.#planes) return this.#scale(picture, out);
+    const placement = this.#scale(picture, this.#planes);
+    luma(this.#planes, this.#input, out);
+    return placement;
+  }
+
+  #scale(picture: RgbxPicture, out: Float32Array): Placement {
     const tables = this.#tablesFor(picture.width, picture.height);
     if (this.#padded.get(out) !== tables) {
       this.#pad(out);
@@ -110,11 +123,24 @@ interface Target extends Channels {
   readonly pitch: number;
 }
 
-function channelsOf({ width, height, layout, colour, mean, std }: PictureInput): Channels {
+/** Plain pixel values, plane by plane. */
+const PLANES = { layout: 'nchw', colour: 'rgb', mean: [0, 0, 0], std: [1, 1, 1] } as const;
+
+function channelPlan({ width, height, layout, colour, mean, std }: PictureInput): Channels {
   const plane = layout === 'nchw' ? width * height : 1;
   const channel = (i: 0 | 1 | 2): Channel => ({ offset: i * plane, gain: 1 / std[i], bias: -mean[i] / std[i] });
   const [red, blue] = colour === 'rgb' ? ([0, 2] as const) : ([2, 0] as const);
   return { step: layout === 'nchw' ? 1 : 3, red: channel(red), green: channel(1), blue: channel(blue) };
+}
+
+/** One channel out of three planes: its layout is the same in either order of axes. */
+function luma(planes: Float32Array, { width, height, mean, std }: PictureInput, out: Float32Array): void {
+  const pixels = width * height;
+  const [red, green, blue] = LUMA.map((weight) => weight / std[0]) as [number, number, number];
+  const bias = -mean[0] / std[0];
+  for (let i = 0; i < pixels; i++) {
+    out[i] = planes[i]! * red + planes[pixels + i]! * green + planes[2 * pixels + i]! * blue + bias;
+  }
 }
 
 type Tables = { readonly width: number; readonly height: number; readonly placement: Placement } & (

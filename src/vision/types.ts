@@ -7,8 +7,9 @@ export interface PictureInput {
   /** Pixels. */
   readonly height: number;
   readonly layout: 'nchw' | 'nhwc';
-  readonly colour: 'rgb' | 'bgr';
-  /** Input value = (pixel 0..255 − mean) / std, per channel in the order of `colour`. */
+  /** `grey`: one channel, the luma of ITU-R BT.601. */
+  readonly colour: 'rgb' | 'bgr' | 'grey';
+  /** Input value = (pixel 0..255 − mean) / std, per channel in the order of `colour`; a grey picture takes the first of each. */
   readonly mean: readonly [number, number, number];
   readonly std: readonly [number, number, number];
   /**
@@ -18,6 +19,17 @@ export interface PictureInput {
   readonly fit: 'stretch' | 'letterbox' | 'letterbox-corner';
   /** 0..255; 0 where it is not given. */
   readonly padValue?: number;
+}
+
+export function channelsOf({ colour }: Pick<PictureInput, 'colour'>): 1 | 3 {
+  return colour === 'grey' ? 1 : 3;
+}
+
+/** Shape of an input tensor for so many pictures. */
+export function inputDims(input: PictureInput, pictures: number): number[] {
+  const { width, height, layout } = input;
+  const channels = channelsOf(input);
+  return layout === 'nchw' ? [pictures, channels, height, width] : [pictures, height, width, channels];
 }
 
 /** Anchors of an SSD in the layout of MediaPipe's `SsdAnchorsCalculator`. */

@@ -11,6 +11,15 @@ const SIDE = 8;
  */
 type Sharing = 'apart' | 'mixed' | 'one';
 
+/** What the model takes and gives where that is not float32 pictures of three colours, plane by plane. */
+interface Form {
+  /** A model that takes whole numbers scales them itself. */
+  readonly input?: DataType;
+  readonly output?: DataType;
+  readonly channels?: number;
+  readonly layout?: 'nchw' | 'nhwc';
+}
+
 /**
  * One box of a quarter of the picture, in its middle, whose score is the picture's mean brightness. `batch`: how the model
  * declares its first dimension; `declared`: how it declares the number of boxes.
@@ -19,7 +28,9 @@ export function brightnessModel(
   batch: number | string = 1,
   declared: number | string = 1,
   sharing: Sharing = 'apart',
+  { input = DataType.float, output = DataType.float, channels = 3, layout = 'nchw' }: Form = {},
 ): Uint8Array {
+  const isWhole = input === DataType.uint8 || input === DataType.int8;
   return encodeOnnx({
     irVersion: 8,
     opset: 13,
@@ -28,7 +39,11 @@ export function brightnessModel(
     graph: {
       name: 'brightness',
       node: [
-        node('GlobalAveragePool', ['image'], ['channels']),
+        node('Cast', ['image'], ['values'], [attr.int('to', DataType.float)]),
+        node('Add', ['values', 'black'], ['from black']),
+        node('Mul', ['from black', 'white'], ['scaled']),
+        node('Transpose', ['scaled'], ['planes'], [attr.ints('perm', layout === 'nchw' ? [0, 1, 2, 3] : [0, 3, 1, 2])]),
+        node('GlobalAveragePool', ['planes'], ['channels']),
         node('ReduceMean', ['channels'], ['mean'], [attr.ints('axes', [1, 2, 3]), attr.int('keepdims', 1)]),
         node('Reshape', ['mean', 'shape'], ['own']),
         // Sums with nothing bring everything to one row for each picture.
@@ -36,15 +51,24 @@ export function brightnessModel(
         node('Add', ['nothing', 'box'], ['boxes']),
         node('ReduceMean', ['own'], ['of all'], [attr.ints('axes', [0]), attr.int('keepdims', 1)]),
         node('Add', ['nothing', 'of all'], ['shared']),
-        node('Concat', ['boxes', sharing === 'mixed' ? 'shared' : 'own'], ['output0'], [attr.int('axis', 1)]),
+        node('Concat', ['boxes', sharing === 'mixed' ? 'shared' : 'own'], ['found'], [attr.int('axis', 1)]),
+        node('Cast', ['found'], ['output0'], [attr.int('to', output)]),
       ],
       initializer: [
         tensor.int64('shape', [3], [sharing === 'one' ? 1 : -1, 1, 1]),
         tensor.float('box', [1, 4, 1], [4, 4, 4, 4]),
         tensor.float('zero', [1], [0]),
+        tensor.float('black', [1], [input === DataType.int8 ? 128 : 0]),
+        tensor.float('white', [1], [isWhole ? 1 / 255 : 1]),
       ],
-      input: [{ name: 'image', elemType: DataType.float, shape: [batch, 3, SIDE, SIDE] }],
-      output: [{ name: 'output0', elemType: DataType.float, shape: [batch, 5, declared] }],
+      input: [
+        {
+          name: 'image',
+          elemType: input,
+          shape: layout === 'nchw' ? [batch, channels, SIDE, SIDE] : [batch, SIDE, SIDE, channels],
+        },
+      ],
+      output: [{ name: 'output0', elemType: output, shape: [batch, 5, declared] }],
     },
   });
 }

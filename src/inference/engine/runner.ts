@@ -1,24 +1,27 @@
-import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Clock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
 import { BatchCosts, batchSizes } from '../../flow/batching.ts';
-import { type Detected, Detector, type Thresholds } from '../../vision/detector.ts';
+import type { Detected, Detector, Thresholds } from '../../vision/detector.ts';
 import type { Placement } from '../../vision/placement.ts';
 import { Preprocessor, type RgbxPicture } from '../../vision/preprocess.ts';
-import type { DetectorHead, FloatTensor } from '../../vision/types.ts';
+import { type FloatTensor, inputDims } from '../../vision/types.ts';
+import { checkInput, declaredTensors, detectorFor, type Intake, neededOutputs, notesOn } from '../fit.ts';
 import type { ModelManifest, ReadyModel } from '../manifest.ts';
+import { floatsOf, type PictureType, TensorMemory } from '../tensors.ts';
 import type { BatchSettings, SessionSettings } from './messages.ts';
 import { openSession } from './session.ts';
-import { inputDims, tryBatches } from './trial.ts';
+import { tryBatches } from './trial.ts';
 import type { Turns } from './turns.ts';
 import type { ProviderReport } from './types.ts';
 
-/** By name, of a run of one picture. */
+/** By name, of a run of as many pictures as the model takes at least. */
 type Shapes = Readonly<Record<string, readonly number[]>>;
 
 interface Opened {
   readonly session: InferenceSession;
   readonly manifest: ModelManifest;
+  readonly intake: Intake;
   readonly detector: Detector | undefined;
   readonly shapes: Shapes;
   readonly costs: BatchCosts;
@@ -29,9 +32,18 @@ interface Opened {
 
 /** The tensors of runs of one size. Those of all sizes lie in the same memory. */
 interface Plan {
+  /** In the input. */
+  readonly numbers: number;
   readonly feeds: Readonly<Record<string, Tensor>>;
   /** null where the shape depends on the picture. */
   readonly fetches: Readonly<Record<string, Tensor | null>>;
+}
+
+/** An output, and its memory where its shape is known before. */
+interface Output {
+  readonly name: string;
+  readonly dims: readonly number[] | undefined;
+  readonly memory: TensorMemory | undefined;
 }
 
 /**
@@ -45,34 +57,42 @@ export class ModelRunner {
   readonly #turns: Turns | undefined;
   readonly #preprocessor: Preprocessor;
   readonly #detector: Detector | undefined;
+  /** Pictures in a run of size 1: more where the model has a number of its own; the others stay empty then. */
+  readonly #batch: number;
+  readonly #input: TensorMemory;
   /** Where each picture goes in the input. */
   readonly #places: readonly Float32Array[];
+  readonly #outputs: readonly Output[];
   /** By size. */
   readonly #plans: ReadonlyMap<number, Plan>;
-  /** Of the last run, and its size. */
-  #outputs: InferenceSession.ReturnType = {};
-  #size = 1;
+  /** Of the last run, all its pictures one after the other. */
+  #results: Readonly<Record<string, FloatTensor>> = {};
+  /** Pictures in it. */
+  #count = 1;
 
-  private constructor({ session, manifest, detector, shapes, costs, clock, turns }: Opened) {
+  private constructor({ session, manifest, intake, detector, shapes, costs, clock, turns }: Opened) {
     this.#session = session;
     this.#clock = clock;
     this.#turns = turns;
     this.#preprocessor = new Preprocessor(manifest.input);
     this.#detector = detector;
+    this.#batch = intake.batch;
     this.costs = costs;
-    const dims = inputDims(manifest.input, 1);
-    const input = new Float32Array(costs.max * elements(dims));
-    this.#places = Array.from({ length: costs.max }, (_, i) => part(input, i, costs.max));
-    const outputs = neededOutputs(manifest, session).map((name) => {
-      const dims = fixedShape(session, name, shapes);
-      return { name, dims, memory: dims && new Float32Array(costs.max * elements(dims)) };
+    const one = inputDims(manifest.input, intake.batch);
+    this.#input = new TensorMemory(intake.type, costs.max * elements(one));
+    const places = costs.max * intake.batch;
+    this.#places = Array.from({ length: places }, (_, i) => part(this.#input.floats, i, places));
+    // Without a head nobody reads them, and they may be of any type.
+    const names = detector ? neededOutputs(manifest, session.outputNames) : session.outputNames;
+    this.#outputs = names.map((name) => {
+      const dims = detector && fixedShape(session, name, shapes);
+      return { name, dims, memory: dims && new TensorMemory(typeOf(session, name), costs.max * elements(dims)) };
     });
-    const tensorOf = (size: number, one: readonly number[], memory: Float32Array) =>
-      new Tensor('float32', memory.subarray(0, size * elements(one)), size === 1 ? one : [size, ...one.slice(1)]);
     const planOf = (size: number): Plan => ({
-      feeds: { [session.inputNames[0]!]: tensorOf(size, dims, input) },
+      numbers: size * elements(one),
+      feeds: { [intake.name]: this.#input.tensor(sized(size, one)) },
       fetches: Object.fromEntries(
-        outputs.map(({ name, dims, memory }) => [name, dims && memory ? tensorOf(size, dims, memory) : null]),
+        this.#outputs.map(({ name, dims, memory }) => [name, dims && memory ? memory.tensor(sized(size, dims)) : null]),
       ),
     });
     this.#plans = new Map(batchSizes(costs.max).map((size) => [size, planOf(size)]));
@@ -103,37 +123,40 @@ export class ModelRunner {
     turns: Turns | undefined,
   ): Promise<{ runner: ModelRunner; report: ProviderReport; warmUpMs: number }> {
     const { session, report, proven } = await openSession(manifest.id, onnxPath, settings, profile, async (session) => {
-      const feeds = zeroFeeds(manifest, session);
+      const intake = checkInput(manifest, declaredTensors(session.inputMetadata));
+      const dims = inputDims(manifest.input, intake.batch);
+      const feeds = { [intake.name]: new TensorMemory(intake.type, elements(dims)).tensor(dims) };
       const startMs = clock.now();
-      let shapes = settings.warmUpRuns > 0 || profile ? undefined : staticShapes(session);
+      let shapes = settings.warmUpRuns > 0 || profile ? undefined : staticShapes(session, intake.batch);
       const runs = shapes ? 0 : Math.max(1, settings.warmUpRuns);
       for (let i = 0; i < runs; i++) {
-        const outputs = await session.run(feeds, neededOutputs(manifest, session));
+        const outputs = await session.run(feeds, neededOutputs(manifest, session.outputNames));
         shapes = Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, tensor.dims]));
       }
-      return { shapes: shapes!, warmUpMs: clock.now() - startMs };
+      return { intake, shapes: shapes!, warmUpMs: clock.now() - startMs };
     });
     try {
-      const { shapes } = proven;
-      const { head } = manifest;
-      const detector = head.kind === 'tensors' ? undefined : new Detector({ ...manifest, head }, shapes);
-      const outputs = neededOutputs(manifest, session);
-      for (const name of outputs) checkType(session, name);
+      const { intake, shapes } = proven;
+      const outputs = neededOutputs(manifest, session.outputNames);
+      const given = outputs.map((name) => ({ name, type: typeOf(session, name), dims: shapes[name]! }));
+      const detector = detectorFor(manifest, given, intake.batch);
       const startMs = clock.now();
       const isTried = settings.warmUpRuns > 0 && batch.max > 1 && leavesBatchOpen(session);
-      const trial = isTried ? await tryBatches(session, manifest.input, outputs, batch, clock) : undefined;
+      const trial = isTried ? await tryBatches(session, manifest.input, intake, outputs, batch, clock) : undefined;
       const costs = new BatchCosts(trial?.runs, trial?.max);
+      const notes = [...(report.notes ?? []), ...notesOn(intake), ...(trial?.note === undefined ? [] : [trial.note])];
       return {
         runner: new ModelRunner({
           session,
           manifest,
+          intake,
           detector,
           shapes,
           costs,
           clock,
           turns: report.effective === 'cpu' ? undefined : turns,
         }),
-        report: trial?.note === undefined ? report : { ...report, notes: [...(report.notes ?? []), trial.note] },
+        report: { ...report, notes },
         warmUpMs: proven.warmUpMs + clock.now() - startMs,
       };
     } catch (thrown) {
@@ -153,7 +176,8 @@ export class ModelRunner {
    */
   async run(pictures: number): Promise<number> {
     const size = this.costs.sizeFor(pictures);
-    const { feeds, fetches } = this.#plans.get(size)!;
+    const { numbers, feeds, fetches } = this.#plans.get(size)!;
+    this.#input.store(numbers);
     let fresh: InferenceSession.ReturnType;
     let tookMs: number;
     this.#turns?.take();
@@ -166,9 +190,17 @@ export class ModelRunner {
     } finally {
       this.#turns?.give();
     }
-    // The outputs lie in the tensors that were handed in, or in fresh ones where a shape is not known before.
-    this.#outputs = Object.fromEntries(Object.entries(fetches).map(([name, kept]) => [name, kept ?? fresh[name]!]));
-    this.#size = size;
+    if (!this.#detector) return tookMs;
+    this.#results = Object.fromEntries(
+      this.#outputs.map(({ name, dims, memory }) => {
+        // The numbers lie in the memory that was handed in, or in a fresh tensor where the shape is not known before.
+        if (!dims || !memory) return [name, { data: floatsOf(fresh[name]!), dims: fresh[name]!.dims }];
+        const length = size * elements(dims);
+        memory.load(length);
+        return [name, { data: memory.floats.subarray(0, length), dims }];
+      }),
+    );
+    this.#count = size * this.#batch;
     return tookMs;
   }
 
@@ -176,8 +208,8 @@ export class ModelRunner {
   detect(at: number, placement: Placement, thresholds: Thresholds): Detected {
     if (!this.#detector) return { detections: [], capped: 0 };
     const own: Record<string, FloatTensor> = {};
-    for (const [name, { data, dims }] of Object.entries(this.#outputs)) {
-      own[name] = { data: part(data as Float32Array, at, this.#size), dims: [1, ...dims.slice(1)] };
+    for (const [name, { data, dims }] of Object.entries(this.#results)) {
+      own[name] = { data: part(data, at, this.#count), dims: [1, ...dims.slice(1)] };
     }
     return this.#detector.detect(own, placement, thresholds);
   }
@@ -186,6 +218,11 @@ export class ModelRunner {
     const release = () => this.#session.release();
     await (this.#turns ? this.#turns.in(release) : release());
   }
+}
+
+/** A shape of a run of size 1 in a run of another size. */
+function sized(size: number, dims: readonly number[]): readonly number[] {
+  return size === 1 ? dims : [size, ...dims.slice(1)];
 }
 
 function elements(dims: readonly number[]): number {
@@ -198,27 +235,10 @@ function part(whole: Float32Array, at: number, count: number): Float32Array {
   return whole.subarray(at * length, (at + 1) * length);
 }
 
-/** A picture of zeros for the one input, checked against the manifest. */
-function zeroFeeds(manifest: ModelManifest, session: InferenceSession): Readonly<Record<string, Tensor>> {
-  const dims = inputDims(manifest.input, 1);
-  const [meta, another] = session.inputMetadata;
-  if (!meta?.isTensor || another) {
-    throw new SightlineError(
-      'MODEL_UNSUPPORTED',
-      `${manifest.id} has the inputs ${session.inputNames.join(', ')} instead of one picture`,
-    );
-  }
-  if (meta.type !== 'float32') {
-    throw new SightlineError('MODEL_UNSUPPORTED', `${manifest.id} takes ${meta.type} instead of float32`);
-  }
-  const fits = meta.shape.length === 4 && meta.shape.every((d, i) => typeof d !== 'number' || d === dims[i]);
-  if (!fits) {
-    throw new SightlineError(
-      'MODEL_UNSUPPORTED',
-      `${manifest.id} takes [${meta.shape.join(', ')}], its manifest says [${dims.join(', ')}]`,
-    );
-  }
-  return { [meta.name]: new Tensor('float32', new Float32Array(elements(dims)), dims) };
+function typeOf(session: InferenceSession, name: string): PictureType {
+  const meta = session.outputMetadata.find((m) => m.name === name);
+  // Where it is another type `detectorFor` refuses it.
+  return (meta?.isTensor ? meta.type : 'no tensor') as PictureType;
 }
 
 function leavesBatchOpen(session: InferenceSession): boolean {
@@ -226,55 +246,22 @@ function leavesBatchOpen(session: InferenceSession): boolean {
   return meta?.isTensor === true && typeof meta.shape[0] === 'string';
 }
 
-/** Output shapes as the model declares them, for a batch of 1; undefined when one is only known after a run. */
-function staticShapes(session: InferenceSession): Shapes | undefined {
+/** Output shapes as the model declares them, of a run of `batch` pictures; undefined when one is only known after a run. */
+function staticShapes(session: InferenceSession, batch: number): Shapes | undefined {
   const shapes: Record<string, readonly number[]> = {};
   for (const meta of session.outputMetadata) {
     if (!meta.isTensor || !isFixed(meta.shape)) return undefined;
-    shapes[meta.name] = meta.shape.map((d) => (typeof d === 'number' ? d : 1));
+    shapes[meta.name] = meta.shape.map((d) => (typeof d === 'number' ? d : batch));
   }
   return shapes;
 }
 
-/** A symbolic batch is 1 here; any other symbolic size may change from run to run. */
+/** A symbolic batch is that of the run; any other symbolic size may change from run to run. */
 function isFixed(shape: readonly (number | string)[]): boolean {
   return shape.every((d, i) => i === 0 || typeof d === 'number');
 }
 
-/** Outputs that the head reads; all of them for a model without one. */
-function neededOutputs({ id, head }: ModelManifest, session: InferenceSession): string[] {
-  const names = session.outputNames;
-  const needed = head.kind === 'tensors' ? [...names] : headOutputs(head, names[0]!);
-  const missing = needed.find((name) => !names.includes(name));
-  if (missing !== undefined) {
-    throw new SightlineError('MODEL_UNSUPPORTED', `${id} has no output ${missing}, only ${names.join(', ')}`);
-  }
-  return needed;
-}
-
-function headOutputs(head: DetectorHead, first: string): string[] {
-  switch (head.kind) {
-    case 'ssd':
-      return [head.boxes, head.scores];
-    case 'detr':
-      return [head.logits, head.boxes];
-    case 'boxes':
-      return [...new Set([head.boxes, head.scores])];
-    default:
-      return [head.output ?? first];
-  }
-}
-
-function checkType(session: InferenceSession, name: string): void {
-  const meta = session.outputMetadata.find((m) => m.name === name);
-  if (meta?.isTensor && meta.type === 'float32') return;
-  throw new SightlineError(
-    'MODEL_UNSUPPORTED',
-    `output ${name} is ${meta?.isTensor ? meta.type : 'no tensor'} instead of float32`,
-  );
-}
-
-/** The output's shape for one picture; undefined where it depends on the picture. */
+/** The output's shape in a run of size 1; undefined where it depends on the picture. */
 function fixedShape(session: InferenceSession, name: string, shapes: Shapes): readonly number[] | undefined {
   const meta = session.outputMetadata.find((m) => m.name === name);
   return meta?.isTensor && isFixed(meta.shape) ? shapes[name] : undefined;

@@ -1,8 +1,10 @@
-import { type InferenceSession, Tensor } from 'onnxruntime-node';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Clock } from '../../base/clock.ts';
 import { seededRandom } from '../../base/random.ts';
 import { batchSizes, pays, type SizedRun } from '../../flow/batching.ts';
-import type { PictureInput } from '../../vision/types.ts';
+import { inputDims, type PictureInput } from '../../vision/types.ts';
+import type { Intake } from '../fit.ts';
+import { TensorMemory } from '../tensors.ts';
 import type { BatchSettings } from './messages.ts';
 
 /** Whether pictures of a model that share a run give what they give alone, and how long runs of each size take. */
@@ -32,6 +34,7 @@ const PICTURES = 2;
 export async function tryBatches(
   session: InferenceSession,
   input: PictureInput,
+  intake: Intake,
   outputs: readonly string[],
   settings: BatchSettings,
   clock: Clock,
@@ -39,7 +42,7 @@ export async function tryBatches(
   const pictures = Array.from({ length: PICTURES }, (_, i) => noise(input, i));
   const shareOf = (size: number) => Array.from({ length: size }, (_, i) => pictures[i % PICTURES]!);
   const time = async (share: readonly Float32Array[]) => {
-    const feeds = { [session.inputNames[0]!]: stack(input, share) };
+    const feeds = { [intake.name]: stack(input, intake, share) };
     const startMs = clock.now();
     const results = await session.run(feeds, outputs);
     return { pictures: share.length, ms: clock.now() - startMs, results };
@@ -98,21 +101,20 @@ function longest(runs: readonly SizedRun[]): SizedRun {
 }
 
 /** A picture of random pixels, normalised; each brighter than the one before. */
-function noise({ width, height, mean, std }: PictureInput, index: number): Float32Array {
+function noise(input: PictureInput, index: number): Float32Array {
+  const { mean, std } = input;
   const random = seededRandom(index);
   const brightest = (255 * (index + 1)) / PICTURES;
-  return new Float32Array(width * height * 3).map(() => (random() * brightest - mean[0]) / std[0]);
+  const length = inputDims(input, 1).reduce((a, b) => a * b, 1);
+  return new Float32Array(length).map(() => (random() * brightest - mean[0]) / std[0]);
 }
 
-function stack(input: PictureInput, pictures: readonly Float32Array[]): Tensor {
+function stack(input: PictureInput, { type }: Intake, pictures: readonly Float32Array[]): Tensor {
   const { length } = pictures[0]!;
-  const values = new Float32Array(pictures.length * length);
-  pictures.forEach((picture, i) => values.set(picture, i * length));
-  return new Tensor('float32', values, inputDims(input, pictures.length));
-}
-
-export function inputDims({ width, height, layout }: PictureInput, pictures: number): number[] {
-  return layout === 'nchw' ? [pictures, 3, height, width] : [pictures, height, width, 3];
+  const memory = new TensorMemory(type, pictures.length * length);
+  pictures.forEach((picture, i) => memory.floats.set(picture, i * length));
+  memory.store(pictures.length * length);
+  return memory.tensor(inputDims(input, pictures.length));
 }
 
 /** Each picture of a shared run has what it had alone. */

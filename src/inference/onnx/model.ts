@@ -25,6 +25,10 @@ export interface OnnxTensor {
   dataType: number;
   /** Little-endian elements. */
   rawData: Uint8Array;
+  /** Where the elements lie instead of here (external-data.ts). */
+  externalData?: { key: string; value: string }[];
+  /** 1: in `externalData`. */
+  dataLocation?: 0 | 1;
 }
 
 /** `float`, `int`, `string`, `tensor`, `floats`, `ints`: the kinds of attribute that Sightline writes. */
@@ -81,6 +85,8 @@ const root = protobuf.Root.fromJSON({
         int64Data: f(7, 'int64', 'repeated'),
         name: f(8, 'string'),
         rawData: f(9, 'bytes'),
+        externalData: f(13, 'StringEntry', 'repeated'),
+        dataLocation: f(14, 'int32'),
       },
     },
     Attribute: {
@@ -135,6 +141,9 @@ const root = protobuf.Root.fromJSON({
 });
 
 const ModelType = root.lookupType('Model');
+const TensorType = root.lookupType('Tensor');
+/** How fields come out: numbers for 64 bits, every field there. */
+const PLAIN = { longs: Number, defaults: true, arrays: true, objects: true, oneofs: true } as const;
 
 /** The ONNX file of a graph. */
 export function encodeOnnx(model: OnnxModel): Uint8Array {
@@ -161,13 +170,7 @@ export function encodeOnnx(model: OnnxModel): Uint8Array {
  * early. Tensors keep their raw bytes; typed data fields are turned into raw bytes.
  */
 export function decodeOnnx(bytes: Uint8Array): OnnxModel {
-  const plain = ModelType.toObject(ModelType.decode(bytes), {
-    longs: Number,
-    defaults: true,
-    arrays: true,
-    objects: true,
-    oneofs: true,
-  });
+  const plain = ModelType.toObject(ModelType.decode(bytes), PLAIN);
   if (!plain['graph']) throw new Error('the file holds no graph');
   const graph = plain['graph'];
   return {
@@ -184,6 +187,12 @@ export function decodeOnnx(bytes: Uint8Array): OnnxModel {
       output: graph.output.map(decodeValueInfo),
     },
   };
+}
+
+/** One tensor alone, with where its elements lie if that is elsewhere. */
+export function decodeOnnxTensor(bytes: Uint8Array): OnnxTensor & { external: { key: string; value: string }[] } {
+  const plain = TensorType.toObject(TensorType.decode(bytes), PLAIN);
+  return { ...decodeTensor(plain), external: plain['externalData'] };
 }
 
 function encodeValueInfo(info: OnnxValueInfo) {
