@@ -329,6 +329,14 @@ describe("the user's own models", () => {
     await expect(registry.resolve(path)).rejects.toMatchObject({ message: expect.stringContaining('--size') });
     expect((await registry.resolve(path, { size })).manifest.input).toMatchObject({ ...size, layout: 'nchw' });
     await expect(registry.resolve(path)).rejects.toMatchObject({ message: expect.stringContaining('--size') });
+    // Another size is another run, also where its numbers are the same.
+    for (const other of [
+      { width: 64, height: 32 },
+      { width: 32, height: 64 },
+    ]) {
+      const id = `for-${other.width}`;
+      expect((await registry.import(path, { id, head: 'tensors', size: other })).manifest.input).toMatchObject(other);
+    }
     const { manifest } = await registry.import(path, { size });
     expect(manifest.input).toMatchObject({ ...size, layout: 'nchw', colour: 'rgb' });
     const overrides = { input: { ...manifest.input, fit: 'stretch' }, head: { kind: 'yolov8' } } as const;

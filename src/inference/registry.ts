@@ -15,7 +15,7 @@ import { ModelStore, sha256Of } from './model-store.ts';
 import { CATALOGUE } from './models/catalogue.ts';
 import type { PictureWish } from './picture-shape.ts';
 import { proveModel } from './prove.ts';
-import type { Proof } from './prove.ts';
+import type { Proof, ProvenTensor } from './prove.ts';
 import { checked, fetchSource, readBuiltIn, readModelFile } from './sources.ts';
 import type { ManifestOverrides } from './user-manifest.ts';
 
@@ -447,16 +447,16 @@ function isProof(value: unknown): value is Proof {
 /** Did the first run take pictures of this size? */
 function hasSize({ inputs }: Proof, { width, height }: PictureWish): boolean {
   if (width === undefined || height === undefined) return true;
-  return inputs.some(({ dims }) => dims.includes(width) && dims.includes(height));
+  return inputs.some(({ dims }) => dims.some((d, i) => d === height && dims[i + 1] === width));
 }
 
 /** Does what was proven then stand for what is asked now? A size that was asked for then is nobody's wish today. */
 function answers(proof: Proof, wish: PictureWish): boolean {
-  const { width, height, channels } = wish;
+  const { width, height, layout, channels } = wish;
   if (proof.sizeOpen && (width === undefined || height === undefined)) return false;
-  const hasChannels =
-    channels === undefined || proof.inputs.every(({ dims }) => dims.length !== 4 || dims.includes(channels));
-  return hasSize(proof, wish) && hasChannels;
+  const hasColours = ({ dims }: ProvenTensor) =>
+    channels === undefined || (layout ? dims[layout === 'nchw' ? 1 : 3] === channels : dims.includes(channels));
+  return hasSize(proof, wish) && proof.inputs.every((input) => input.dims.length !== 4 || hasColours(input));
 }
 
 function runtimeVersion(): string {
