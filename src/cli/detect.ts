@@ -136,7 +136,7 @@ async function detectSeveral(
         await using video = await openVideo(path, { sideMax: config.streaming.image_side_max, signal });
         const file = out === undefined ? undefined : join(out, names.take(path, video.info.still));
         await using output = await openOutput(file, video, flags.every);
-        open ??= { detector: await openDetector(config, context), totals: new DetectSummary(systemClock) };
+        open ??= { detector: await openDetector(config, flags, context), totals: new DetectSummary(systemClock) };
         const { detector, totals } = open;
         await new DetectRun({ video, output, detector, config, flags, context, several: { file: name, totals } }).run();
       } catch (thrown) {
