@@ -15,6 +15,13 @@ export interface About {
 const U32_MAX = 0xffff_ffff;
 /** A value longer than this is none that is looked for, nor is a key. */
 const SCALAR_BYTES_MAX = 8 * TOPIC_BYTES_MAX;
+/** No message has so many fields at its top, nor is more than this passed over to find them: who sends rubbish waits for nobody. */
+const FIELDS_MAX = 100;
+const ELEMENTS_MAX = 100_000;
+const BLANKS_MAX = 100;
+/** Bytes looked at one by one; the search for a quote counts as ten. */
+const STEPS_MAX = 2_000_000;
+const STEPS_OF_SEARCH = 10;
 const [QUOTE, BACKSLASH, COLON, COMMA] = [0x22, 0x5c, 0x3a, 0x2c];
 const [OPEN_MAP, CLOSE_MAP, OPEN_LIST, CLOSE_LIST] = [0x7b, 0x7d, 0x5b, 0x5d];
 const decoder = new TextDecoder();
@@ -28,6 +35,7 @@ export function isMsgpackMap(bytes: Uint8Array): boolean {
 /** A control message in JSON or MessagePack: the fields at its top that have a meaning, as far as they are sound. */
 export function aboutMessage(bytes: Uint8Array): About {
   const found: Record<string, unknown> = {};
+  steps = 0;
   const keep = (key: string, value: unknown): void => void (found[key] = value);
   try {
     if (isMsgpackMap(bytes)) walkMsgpack(bytes, keep);
@@ -51,10 +59,10 @@ function isWhole(value: unknown, max: number): value is number {
 // JSON: also what only looks like it, as far as keys and values can be told apart.
 
 function walkJson(bytes: Uint8Array, keep: (key: string, value: unknown) => void): void {
-  let at = bytes.indexOf(OPEN_MAP) + 1;
+  let at = bytes.subarray(0, BLANKS_MAX).indexOf(OPEN_MAP) + 1;
   // A list or a text has no fields, whatever lies in it.
   if (at === 0 || decoder.decode(bytes.subarray(0, at - 1)).trim() !== '') return;
-  while (at < bytes.length) {
+  for (let field = 0; field < FIELDS_MAX && at < bytes.length; field++) {
     const keyAt = bytes.indexOf(QUOTE, at);
     if (keyAt === -1) return;
     const keyEnd = endOfText(bytes, keyAt);
@@ -78,10 +86,18 @@ function scalar(bytes: Uint8Array, from: number, to: number): unknown {
   }
 }
 
+let steps = 0;
+
+function count(more: number): void {
+  steps += more;
+  if (steps > STEPS_MAX) throw new RangeError('too long');
+}
+
 /** Behind the closing quote. */
 function endOfText(bytes: Uint8Array, from: number): number {
   let end = from;
   for (;;) {
+    count(STEPS_OF_SEARCH);
     end = bytes.indexOf(QUOTE, end + 1);
     if (end === -1) return bytes.length;
     let escapes = 0;
@@ -94,6 +110,7 @@ function endOfText(bytes: Uint8Array, from: number): number {
 function endOfJson(bytes: Uint8Array, from: number): number {
   let depth = 0;
   for (let at = from; at < bytes.length; at++) {
+    count(1);
     switch (bytes[at]) {
       case QUOTE:
         at = endOfText(bytes, at) - 1;
@@ -121,7 +138,7 @@ function walkMsgpack(bytes: Uint8Array, keep: (key: string, value: unknown) => v
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const map = elementAt(view, 0);
   let at = map.end;
-  for (let i = 0; i < map.children / 2; i++) {
+  for (let field = 0; field < Math.min(FIELDS_MAX, map.children / 2); field++) {
     const key = scalarAt(bytes, view, at);
     at = endOfMsgpack(view, at);
     if (typeof key === 'string') keep(key, scalarAt(bytes, view, at));
@@ -136,10 +153,12 @@ function scalarAt(bytes: Uint8Array, view: DataView, at: number): unknown {
   return parseCheckedMsgpack(bytes.subarray(at, end));
 }
 
-/** Throws RangeError where the bytes end before the value does. */
+/** Throws RangeError where the bytes end before the value does, or it has too many parts. */
 function endOfMsgpack(view: DataView, from: number): number {
   let at = from;
+  let passed = 0;
   for (let left = 1; left > 0; left--) {
+    if (++passed > ELEMENTS_MAX) throw new RangeError('too many parts');
     const { end, children } = elementAt(view, at);
     left += children;
     at = end;
