@@ -131,6 +131,11 @@ export class GraphBuilder {
     if (shape[0] !== 1) this.batchIsFixed = true;
   }
 
+  /** Has an operator given the tensor its shape? */
+  isDefined(index: number): boolean {
+    return this.#shapes.has(index);
+  }
+
   /** Is the tensor one of real numbers, in floats or quantised? */
   isReal(index: number | undefined): boolean {
     const { type, quantisation } = this.tensor(index);

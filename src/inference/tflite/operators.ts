@@ -34,6 +34,8 @@ export function convertOperator(operator: TfliteOperator, graph: GraphBuilder): 
   const isConstant = inputs.every((index) => index === -1 || graph.isConstant(index));
   const { batchIsFixed } = graph;
   convert(operator, graph);
+  if (outputs.length === 0 || outputs.some((index) => !graph.isDefined(index)))
+    throw graph.damaged(`${kind} has ${outputs.length} outputs`);
   if (!isConstant) return;
   // What comes from constants alone has no batch to lose.
   graph.batchIsFixed = batchIsFixed;
