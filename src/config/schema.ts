@@ -159,7 +159,9 @@ const telemetry = z.strictObject({
   subscriptions_max: whole(1, 100_000).default(1000).describe('Subscriptions, and aliases, of a connection.'),
   subscribed_topics_max: whole(1, 1_000_000)
     .default(2000)
-    .describe('Topics that the subscriptions of a connection may take in, all together, and that a client may have made.'),
+    .describe(
+      'Topics that the subscriptions of a connection may take in, all together, and that a client may have made.',
+    ),
   publish_rate_max: whole(1, 100_000_000)
     .default(100_000)
     .describe('Messages a second that a connection may publish; a second of it may come at once.'),
