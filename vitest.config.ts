@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -5,6 +6,8 @@ export default defineConfig({
   test: {
     // Processes, not threads: the native modules (ONNX Runtime, FFmpeg) are loaded once a process and start threads of their own.
     pool: 'forks',
+    // Two even where there are two cores: many tests wait for something.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     env: {
       // Many tests start the command and helpers of their own, which are compiled once for all of them.
       NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compile', import.meta.url)),
@@ -33,6 +36,8 @@ export default defineConfig({
           ],
           testTimeout: 20_000,
           hookTimeout: 30_000,
+          // Most of the time of a file that has a process of its own goes into starting it and reading the same modules again.
+          isolate: false,
           sequence: { groupOrder: 0 },
         },
       },
@@ -44,8 +49,6 @@ export default defineConfig({
           globalSetup: ['./test/support/setup.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
-          // One after the other, with the machine to itself: these start servers and browsers and look at the clock.
-          fileParallelism: false,
           sequence: { groupOrder: 1 },
         },
       },

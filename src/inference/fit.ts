@@ -4,8 +4,8 @@ import { Detector } from '../vision/detector.ts';
 import { inputDims } from '../vision/types.ts';
 import type { DetectorHead, PictureInput } from '../vision/types.ts';
 import type { ModelManifest } from './manifest.ts';
-import { PICTURE_TYPES, RESULT_TYPES, rangeOf } from './tensors.ts';
-import type { PictureType } from './tensors.ts';
+import { PICTURE_TYPES, RESULT_TYPES, rangeOf } from './element-types.ts';
+import type { PictureType } from './element-types.ts';
 
 /**
  * Whether a model's tensors are those of its manifest: asked of every model when it is taken in and again by each worker, so that what

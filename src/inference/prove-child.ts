@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { evidenceOf } from './evidence.ts';
 import { decodeOnnx } from './onnx/model.ts';
-import { closePictureShape } from './picture-shape.ts';
+import { closePictureShape, isChannelCount } from './picture-shape.ts';
 import type { ProofAnswer, ProofQuestion, ProvenTensor } from './prove.ts';
 import { floatsOf, halfTensor } from './tensors.ts';
 
@@ -75,8 +75,6 @@ function described(name: string, tensor: Tensor | undefined, picture: readonly n
   const [, rows = 0, columns = 0] = dims;
   return { name, type, dims, evidence: evidenceOf(floatsOf(tensor), [rows, columns], sizeOf(picture)) };
 }
-
-const isChannelCount = (d: number) => d === 1 || d === 3 || d === 4;
 
 /** Of the picture in an input of these dimensions. */
 function sizeOf(dims: readonly number[]): { width: number; height: number } {

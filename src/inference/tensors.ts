@@ -1,21 +1,10 @@
 import { Tensor } from 'onnxruntime-node';
+import type { PictureType } from './element-types.ts';
 
 /**
  * Tensors of the element types that models take pictures in and give results in. Sightline reckons in float32; what a model has in
  * another type lies beside it in memory of that type.
  */
-
-/** Of an input. */
-export const PICTURE_TYPES = ['float32', 'float16', 'uint8', 'int8'] as const;
-export type PictureType = (typeof PICTURE_TYPES)[number];
-/** Of an output. */
-export const RESULT_TYPES = ['float32', 'float16'] as const;
-
-/** Values of an integer type; undefined for one that has fractions. */
-export function rangeOf(type: string): { readonly min: number; readonly max: number } | undefined {
-  if (type === 'uint8') return { min: 0, max: 255 };
-  return type === 'int8' ? { min: -128, max: 127 } : undefined;
-}
 
 /** Numbers of one tensor, or of several that share the memory from its start on. */
 export class TensorMemory {

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
 import type { SuiteResult } from '../../src/load/results.ts';
+import { expectNothingLost } from '../support/load-results.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
@@ -29,16 +30,6 @@ async function run(...words: string[]): Promise<{ code: number | null; out: stri
   const child = start(...words);
   const [out, err, [code]] = await Promise.all([text(child.stdout!), text(child.stderr!), once(child, 'exit')]);
   return { code: code as number | null, out, err };
-}
-
-/** A machine that is busy with something else misses the limits of time; what is lost is never its fault. */
-function expectNothingLost(suite: SuiteResult): void {
-  for (const one of suite.tests) {
-    expect(one, one.name).toMatchObject({ lost: {}, damaged: 0, errors: {}, refused: {}, received: one.expected });
-    expect(one.received).toBeGreaterThan(0);
-    expect(one.latency.p50_ms).toBeLessThanOrEqual(one.latency.p95_ms);
-    expect(one.latency.p95_ms).toBeLessThanOrEqual(one.latency.p99_ms);
-  }
 }
 
 describe('against a running server', () => {
@@ -101,15 +92,6 @@ describe('against a running server', () => {
     expect(err).toContain(page);
     expect(readFileSync(page, 'utf8')).toContain('<h2>burst_test');
   });
-});
-
-test('all nine tests against a private server, which is gone afterwards', async () => {
-  const { code, out, err } = await run('all', '--quick', '--duration', '10', '--json');
-  expect([0, 70], err).toContain(code);
-  const suite = JSON.parse(out) as SuiteResult;
-  expect(suite).toMatchObject({ total_tests: 9, server: 'private' });
-  expectNothingLost(suite);
-  await expect(fetch(suite.url.replace('ws:', 'http:'))).rejects.toThrow('fetch failed');
 });
 
 test('Ctrl+C ends it, its server and its load generator, and prints no result', async () => {

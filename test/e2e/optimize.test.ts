@@ -6,38 +6,17 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { resolveConfig } from '../../src/config/load.ts';
-import { decodeJpeg, readJpegHeader } from '../../src/media/jpeg.ts';
-import { createVideo, writePicture } from '../../src/sources/writer.ts';
-import { photograph } from '../support/pictures.ts';
-import { ServerProcess } from '../support/server-process.ts';
+import { writePicture } from '../../src/sources/writer.ts';
+import { pannedClip } from '../support/panned-clip.ts';
 
 const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 
 let folder: string;
 
-/** A second and a half of a photograph of a car, panned over. */
-async function makeClip(path: string, frames: number): Promise<void> {
-  const jpeg = await photograph('car1.jpg');
-  const { width, height } = readJpegHeader(jpeg);
-  const whole = decodeJpeg(jpeg, new Uint8Array(width * height * 3)).data;
-  const size = { width: width - 2 * 30, height: height - 2 * 10 };
-  await using writer = await createVideo(path, { ...size, rateFps: 20 });
-  const view = new Uint8Array(size.width * size.height * 3);
-  for (let i = 0; i < frames; i += 1) {
-    for (let y = 0; y < size.height; y += 1) {
-      const begin = ((y + 10) * width + 2 * i) * 3;
-      view.set(whole.subarray(begin, begin + size.width * 3), y * size.width * 3);
-    }
-    await writer.write(view, i / 20);
-  }
-  await writer.finish();
-}
-
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sightline-optimize-'));
-  await makeClip(join(folder, 'clip.mp4'), 30);
-  await makeClip(join(folder, 'one.mp4'), 1);
+  await pannedClip(join(folder, 'clip.mp4'), 30);
+  await pannedClip(join(folder, 'one.mp4'), 1);
   await writePicture(join(folder, 'still.png'), { data: new Uint8Array(64 * 64 * 3), width: 64, height: 64 });
   writeFileSync(join(folder, 'words.txt'), 'some words\n');
   writeFileSync(join(folder, 'taken.yaml'), 'server:\n  port: 9001\n');
@@ -55,74 +34,7 @@ async function run(...words: string[]): Promise<{ code: number | null; out: stri
   return { code: code as number | null, out, err };
 }
 
-interface Figures {
-  readonly results_per_s: number;
-  readonly in_time_per_s: number;
-  readonly p95_ms: number;
-  readonly loss_percent: number;
-}
-
-interface Document {
-  readonly recommended: { is_default: boolean; name: string; changes: Record<string, unknown>; reasons: string[] };
-  readonly settings: Record<string, unknown>;
-  readonly confirmation: {
-    name: string;
-    changes: object;
-    measured: Figures;
-    rounds: Figures[];
-    adoptable: boolean | null;
-  }[];
-  readonly noise_percent: number;
-  readonly pictures: { width: number; kept: number | null; boxes: number; work_ms: number }[];
-  readonly trials: { name: string; stage: string; saturated: boolean; measured: Figures }[];
-  readonly out: string;
-}
-
 describe('a clip', () => {
-  test('gives a configuration that measures no worse than the default, and that the server takes', async () => {
-    const words = ['--config', 'taken.yaml', 'optimize', 'clip.mp4', '--quick', '--sessions', '2', '--json'];
-    const { code, out, err } = await run(...words, '--target-latency', '200');
-    expect(code, err).toBe(0);
-    const document = JSON.parse(out) as Document;
-
-    // Every stage was measured, with real detections.
-    expect(new Set(document.trials.map(({ stage }) => stage))).toContain('engine');
-    expect(new Set(document.trials.map(({ stage }) => stage))).toContain('rate');
-    expect(document.trials[0]).toMatchObject({ name: 'default', saturated: false });
-    for (const { name, measured } of document.trials) expect(measured.results_per_s, name).toBeGreaterThan(0);
-    expect(document.pictures[0]!.boxes).toBeGreaterThan(5);
-    expect(document.pictures[0]!.kept).toBeGreaterThan(0.5);
-    for (const { work_ms } of document.pictures) expect(work_ms).toBeGreaterThan(0);
-
-    // What is recommended is one that took its turns with the default.
-    const [standard, ...others] = document.confirmation;
-    expect(standard).toMatchObject({ name: 'default', changes: {}, adoptable: null, rounds: { length: 2 } });
-    const { is_default: isDefault, name, changes } = document.recommended;
-    if (isDefault) {
-      expect(changes).toEqual({});
-      expect(others.every(({ adoptable }) => adoptable === false)).toBe(true);
-    } else {
-      const winner = others.find((one) => one.name === name)!;
-      expect(winner.adoptable).toBe(true);
-      const least = standard!.measured.in_time_per_s * (1 - document.noise_percent / 100);
-      expect(winner.measured.in_time_per_s).toBeGreaterThanOrEqual(least);
-      expect(winner.measured.p95_ms).toBeLessThanOrEqual(Math.max(200, standard!.measured.p95_ms));
-    }
-
-    // The file stands alone: what was configured before is in it as well.
-    const file = join(folder, 'sightline.yaml');
-    expect(document.out).toBe(file);
-    expect(document.settings).toEqual({ 'server.port': 9001, ...changes });
-    const own = [...resolveConfig({ file }).origins]
-      .filter(([, origin]) => origin.startsWith(file))
-      .map(([path]) => path);
-    expect(own.toSorted()).toEqual(Object.keys(document.settings).toSorted());
-    expect(readFileSync(file, 'utf8')).toMatch(/^# default +\d+\.\d /m);
-    expect(await run('config', 'check', 'sightline.yaml')).toMatchObject({ code: 0 });
-    await using server = await ServerProcess.start(['--config', file, 'serve']);
-    expect(await server.json('/health')).toMatchObject({ status: 'ok' });
-  });
-
   test('stopped by Ctrl+C leaves no server and no file', async () => {
     const child = start('optimize', 'clip.mp4', '--quick', '--out', 'stopped.yaml');
     const out = text(child.stdout!);

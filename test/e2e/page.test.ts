@@ -304,7 +304,8 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     await eventually(() => text(page, 'simulate-text')).toContain('each way, with stalls of up to 350 ms');
     // 4 ms each way at least, which no loopback takes.
     await eventually(() => numberOfFirst(page, 'round-trip')).toBeGreaterThan(8);
-    await eventually(() => text(page, 'changes')).toContain('The way to the server is slow');
+    // Its rate rises and falls with the Wi-Fi's phases.
+    await eventually(() => text(page, 'changes')).toMatch(/The way to the server (is slow|carries more)/);
     expect(await connectedSessions(server.url)).toBe(1);
     await page.getByRole('radio', { name: 'As it is' }).check();
     await eventually(() => text(page, 'simulate-text')).not.toContain('stalls');
