@@ -22,6 +22,11 @@ function strangersEnvironment(): NodeJS.ProcessEnv {
   return { ...env, PATH: `${dirname(process.execPath)}${delimiter}${process.env['PATH'] ?? ''}` };
 }
 
+/** How projects compile. */
+export const PROJECTS = ['nodenext', 'bundler'].flatMap((resolution) =>
+  ['es2022', 'es2024,dom'].map((lib) => ({ resolution, lib })),
+);
+
 /** What npm would give to a stranger: the packed project in an empty folder, with nothing of the clone in reach. */
 export class Installation {
   readonly home: string;
