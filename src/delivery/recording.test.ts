@@ -223,6 +223,22 @@ describe('a recording', () => {
   });
 });
 
+test('of a stream that ends everything is recorded, though nobody had the time to write it', async () => {
+  const { hub } = setUp();
+  const recorder = await record('a.mcap');
+  const stream = hub.create<number>('cam/objects', { capacity: 16 });
+  recorder.follow(stream, 'video/cam/objects', (sample) => ({
+    timeMs: sample.captureTimeMs,
+    payload: Payload.of({ n: sample.data }),
+  }));
+  for (let n = 0; n < 10; n++) stream.publish({ data: n });
+  // In the same turn of the event loop, as when a camera says goodbye.
+  stream.close();
+  expect(await recorder.finish()).toMatchObject({ recorded: 10, lost: 0 });
+  const { messages } = await readIndexed(join(folder, 'a.mcap'));
+  expect(messages.map(({ value }) => value)).toEqual(Array.from({ length: 10 }, (_, n) => ({ n })));
+});
+
 describe('what goes wrong', () => {
   test('a file that is cut anywhere is readable up to its last whole chunk', async () => {
     const { topics } = setUp();

@@ -112,6 +112,8 @@ interface Taken {
 
 /** Messages that are written in one go before other work of the main thread has its turn: about a millisecond. */
 const SLICE_MESSAGES = 64;
+/** Of streams that end, messages that may wait for the disk. */
+const TAKEN_MAX = 4_096;
 /** Streams that have closed and whose accounts are still told one by one; those of older ones are in the sums. */
 const ENDED_MAX = 1_000;
 
@@ -192,7 +194,8 @@ export class Recorder implements AsyncDisposable {
       this.#wake();
     };
     const onClosed = (): void => this.#forget(key, followed);
-    const reader = key.subscribe({ name: 'recording', contract: { kind: 'all' }, onReady, onClosed });
+    const onEnding = (): void => this.#takeRest(followed);
+    const reader = key.subscribe({ name: 'recording', contract: { kind: 'all' }, onReady, onEnding, onClosed });
     const followed: Followed = {
       topic,
       epoch,
@@ -361,14 +364,16 @@ export class Recorder implements AsyncDisposable {
     const slice: Taken[] = [];
     while (slice.length < SLICE_MESSAGES && this.#ready.size > 0) {
       for (const from of this.#ready) {
-        const sample = from.reader?.next();
-        const message = sample && from.toRecorded(sample);
-        if (sample === undefined) this.#ready.delete(from);
-        else if (message === undefined) from.leftOut++;
-        else slice.push({ from, sample, ...message });
+        if (!takeNext(from, slice)) this.#ready.delete(from);
       }
     }
     this.#taken.push(...slice.toSorted((a, b) => a.sample.publishedTimeMs - b.sample.publishedTimeMs));
+  }
+
+  /** Of a stream that ends, as when the camera of a session says goodbye: what it holds still, as far as there is room. */
+  #takeRest(from: Followed): void {
+    while (this.#taken.length < TAKEN_MAX && takeNext(from, this.#taken));
+    this.#wake();
   }
 
   #untilReady(): Promise<void> {
@@ -460,6 +465,16 @@ export class Recorder implements AsyncDisposable {
       this.#forgotten.lost++;
     }
   }
+}
+
+/** Takes the next sample into the list, unless it is none to be recorded; false when there is no more. */
+function takeNext(from: Followed, into: Taken[]): boolean {
+  const sample = from.reader?.next();
+  if (sample === undefined) return false;
+  const message = from.toRecorded(sample);
+  if (message === undefined) from.leftOut++;
+  else into.push({ from, sample, ...message });
+  return true;
 }
 
 function accountOf({ topic, epoch, counts, leftOut, unwritten }: Followed): TopicRecord {

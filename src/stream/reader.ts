@@ -39,6 +39,8 @@ export interface ReaderOptions {
    * moment of the loss; an expiry when somebody looks. Conflated samples are not told: the contract says so.
    */
   onLost?(seqs: number[], cause: LossCause): void;
+  /** The stream ends: what is queued can be taken in this call, and counts as lost afterwards. Not called by the reader's own `close`. */
+  onEnding?(): void;
   /** The reader has closed, by its own `close` or the stream's. Called once, last. */
   onClosed?(): void;
 }
@@ -183,6 +185,12 @@ export class Reader<T> {
     this.#host.detach(this);
     this.#tell(seqs, 'closed');
     if (this.#options.onClosed !== undefined) this.#host.guard.run(() => this.#options.onClosed?.());
+  }
+
+  /** For the stream, which closes. */
+  end(): void {
+    if (!this.#closed && this.#options.onEnding !== undefined) this.#host.guard.run(() => this.#options.onEnding?.());
+    this.close();
   }
 
   /** For the stream: this reader wants to be told of samples that are pushed out of its queue. */

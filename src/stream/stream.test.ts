@@ -28,6 +28,23 @@ const publish = (stream: Stream<string>, count: number) => {
   for (let i = 0; i < count; i++) stream.publish({ data: `d${stream.head}` });
 };
 
+describe('a stream that ends', () => {
+  test('lets its readers take what is queued, once, and counts the rest as lost', () => {
+    const { stream } = setUp();
+    const taken: number[][] = [];
+    const keeps = stream.subscribe({ contract: { kind: 'all' }, onEnding: () => taken.push(take(keeps)) });
+    const loses = stream.subscribe({ contract: { kind: 'all' } });
+    const left = stream.subscribe({ contract: { kind: 'all' }, onEnding: fail });
+    publish(stream, 3);
+    left.close();
+    stream.close();
+    stream.close();
+    expect(taken).toEqual([[1, 2, 3]]);
+    expect(keeps.counts()).toMatchObject({ published: 3, delivered: 3, dropped: { closed: 0 }, queued: 0 });
+    expect(loses.counts()).toMatchObject({ published: 3, delivered: 0, dropped: { closed: 3 }, queued: 0 });
+  });
+});
+
 describe('publishing', () => {
   test('fills in what is not given', () => {
     const { stream } = setUp();

@@ -205,7 +205,7 @@ export class Stream<T> {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const reader of this.#readers) reader.close();
+    for (const reader of this.#readers) reader.end();
     for (const reader of this.#rangeReaders) reader.close();
     for (const sample of this.#ring.clear()) this.#evict(sample);
     this.#context.onClosed();
