@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
 import type { SuiteResult } from '../../src/load/results.ts';
+import { runHere } from '../support/command.ts';
 import { expectNothingLost } from '../support/load-results.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
@@ -118,7 +119,7 @@ describe('what cannot be', () => {
     [['low_load', '--protocol', 'xml'], 64, 'Allowed choices are json, msgpack, binary'],
     [['low_load', '--url', 'ftp://rover'], 69, '"ftp://rover" begins with neither ws:, wss:, http: nor https:'],
   ])('%j ends with %d', async (words, code, message) => {
-    const ran = await run(...words);
+    const ran = await runHere(folder, ['benchmark', ...words]);
     expect(ran).toMatchObject({ code, out: '' });
     expect(ran.err).toContain(message);
     expect(ran.err.trim().split('\n')).toHaveLength(1);

@@ -12,6 +12,7 @@ import type { ResultMessage } from '../../src/protocol/video.ts';
 import { makeDemoCamera } from '../../src/sources/demo.ts';
 import { openVideo } from '../../src/sources/file.ts';
 import { writeClip } from '../support/clips.ts';
+import { runHere } from '../support/command.ts';
 import { photograph, sharedFile } from '../support/pictures.ts';
 import { programPath } from '../support/programs.ts';
 
@@ -244,7 +245,7 @@ describe('what a new user gets wrong', () => {
     await writeFile(join(folder, 'words.txt'), 'some words\n');
     await mkdir(join(folder, 'bare'), { recursive: true });
     const before = await stat(join(folder, 'car1.jpg'));
-    const result = await detect(...words);
+    const result = await runHere(folder, ['detect', ...words]);
     expect(result.out).toBe('');
     expect(result.err).toContain(says);
     expect(result.err.trimEnd().split('\n')).toHaveLength(1);

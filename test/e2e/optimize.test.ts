@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { writePicture } from '../../src/sources/writer.ts';
+import { runHere } from '../support/command.ts';
 import { pannedClip } from '../support/panned-clip.ts';
 
 const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
@@ -75,7 +76,7 @@ test.each([
   ['a folder', ['clip.mp4', '--out', 'a-folder', '--force'], 73, 'OUTPUT_FAILED', 'it is a folder'],
   ['the clip itself', ['clip.mp4', '--out', './clip.mp4', '--force'], 64, 'USAGE', 'the input itself'],
 ])('%s is refused', async (_, words, exit, code, says) => {
-  const { code: exited, out, err } = await run('optimize', ...words);
+  const { code: exited, out, err } = await runHere(folder, ['optimize', ...words]);
   expect({ exited, out }).toEqual({ exited: exit, out: '' });
   expect(err.trimEnd().split('\n')).toHaveLength(1);
   expect(err).toMatch(new RegExp(`^sightline: .*\\(${code}\\)$`, 'm'));
