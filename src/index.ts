@@ -100,22 +100,23 @@ export interface Sightline extends AsyncDisposable {
 }
 
 class EmbeddedServer implements Sightline {
-  readonly #app: App;
+  /** No part of the interface: for tools that look inside. */
+  readonly app: App;
 
   constructor(app: App) {
-    this.#app = app;
+    this.app = app;
   }
 
   get url(): string {
-    return this.#app.url;
+    return this.app.url;
   }
 
   health(): HealthDocument {
-    return this.#app.health();
+    return this.app.health();
   }
 
   metrics(): Metrics {
-    return this.#app.metrics();
+    return this.app.metrics();
   }
 
   publish(topic: string, value: unknown, options: PublishOptions = {}): { epoch: number; seq: number } {
@@ -123,7 +124,7 @@ class EmbeddedServer implements Sightline {
     if (timeMs !== undefined && !Number.isFinite(timeMs)) throw badOption('timeMs', timeMs);
     if (ttlMs !== undefined && !(ttlMs > 0)) throw badOption('ttlMs', ttlMs);
     if (!Object.hasOwn(Priority, priority)) throw badOption('priority', priority);
-    return this.#app.topics.publish(topic, {
+    return this.app.topics.publish(topic, {
       payload: Payload.copyOf(value),
       priority: Priority[priority],
       ...(timeMs !== undefined && { timeMs }),
@@ -132,32 +133,32 @@ class EmbeddedServer implements Sightline {
   }
 
   subscribe(filter: string, options: { readonly queueMax?: number } = {}): TopicReader {
-    return openTopicReader(this.#app.topics, filter, options);
+    return openTopicReader(this.app.topics, filter, options);
   }
 
   openFrames(choice?: DetectorChoice): Promise<FrameInput> {
-    return this.#app.openFrames(choice);
+    return this.app.openFrames(choice);
   }
 
   async addModel(idOrPath: string): Promise<LoadedModel> {
-    const { id, labels } = await this.#app.addModel(idOrPath);
+    const { id, labels } = await this.app.addModel(idOrPath);
     return { id, labels };
   }
 
   record(path: string, filter?: string, settings?: RecordingSettings): Promise<Recording> {
-    return this.#app.record(path, filter, settings);
+    return this.app.record(path, filter, settings);
   }
 
   handleRequest(request: IncomingMessage, response: ServerResponse): void {
-    this.#app.handleRequest(request, response);
+    this.app.handleRequest(request, response);
   }
 
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    this.#app.handleUpgrade(request, socket, head);
+    this.app.handleUpgrade(request, socket, head);
   }
 
   close(): Promise<void> {
-    return this.#app.close();
+    return this.app.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
