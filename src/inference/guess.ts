@@ -322,8 +322,8 @@ function labelsOf(
   const labels = given ?? card.names;
   if (!labels) return Array.from({ length: classes }, (_, i) => `class ${i}`);
   if (!isCounted || labels.length === classes) return labels;
-  const given_ = given ? `${labels.length} labels are given` : `the file names ${labels.length}`;
-  throw undecided(name, `it has ${classes} classes, and ${given_}`, '--labels');
+  const labelled = given ? `${labels.length} labels are given` : `the file names ${labels.length}`;
+  throw undecided(name, `it has ${classes} classes, and ${labelled}`, '--labels');
 }
 
 /** COCO's 80 classes, or its 91 numbers of categories, of which eleven are nobody's. */
