@@ -3,6 +3,7 @@ import { deflateSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { compressSync } from 'lz4-napi';
 import { describe, expect, test, vi } from 'vitest';
+import { messageValues } from '../../test/support/arbitraries.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import {
@@ -58,10 +59,6 @@ function encode(
 
 const priorities = fc.constantFrom<Priority[]>(0, 1, 2, 3);
 const times = fc.double({ noNaN: true, noDefaultInfinity: true });
-const values = fc
-  .jsonValue({ maxDepth: 3 })
-  .map((value) => JSON.parse(JSON.stringify(value)) as unknown)
-  .filter((value) => !JSON.stringify(value).includes('__proto__'));
 const messagesOf = (payloads: fc.Arbitrary<Payload>) =>
   fc.array(fc.record({ timeMs: times, priority: priorities, payload: payloads }), { minLength: 1, maxLength: 20 });
 
@@ -117,8 +114,8 @@ const rowValues = fc.record(
 );
 const payloadsOf: Readonly<Record<PayloadCodec, fc.Arbitrary<Payload>>> = {
   bytes: fc.uint8Array({ maxLength: 50 }).map(Payload.bytes),
-  json: values.map(Payload.of),
-  msgpack: values.map(Payload.of),
+  json: messageValues.map(Payload.of),
+  msgpack: messageValues.map(Payload.of),
   columns: rowValues.map(Payload.of),
 };
 

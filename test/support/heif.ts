@@ -38,7 +38,7 @@ export async function heifTile(
     format: 'mp4',
     frames: 1,
     luma: (_, x, y) => luma(x, y),
-    options: { preset: 'ultrafast', 'x265-params': 'log-level=none:qp=4' },
+    options: { preset: 'ultrafast', 'x265-params': 'log-level=none:qp=4:bframes=0' },
   });
   const bytes = await readFile(path);
   await rm(path);
