@@ -26,13 +26,16 @@ export async function measureScenarios({ quick, signal, say }: BenchContext): Pr
   const { tests } = JSON.parse(out) as SuiteResult;
   const figures: Figures = {
     scenarios_lost: tests.reduce((sum, { lost }) => sum + total(lost), 0),
-    scenarios_p95_ms_max: Math.max(...tests.map(({ latency }) => latency.p95_ms)),
+    scenarios_p95_ms_max: Math.max(...tests.map(({ latency }) => orNaN(latency.p95_ms))),
   };
   for (const { name, latency, lost, bytes_per_message } of tests) {
-    figures[`sightline.${name}_p95_ms`] = latency.p95_ms;
-    figures[`sightline.${name}_p99_ms`] = latency.p99_ms;
+    figures[`sightline.${name}_p95_ms`] = orNaN(latency.p95_ms);
+    figures[`sightline.${name}_p99_ms`] = orNaN(latency.p99_ms);
     figures[`sightline.${name}_lost`] = total(lost);
-    figures[`sightline.${name}_bytes_per_message`] = bytes_per_message;
+    figures[`sightline.${name}_bytes_per_message`] = orNaN(bytes_per_message);
   }
   return figures;
 }
+
+/** What was not measured meets no bar, and is null in the JSON document. */
+const orNaN = (figure: number | null): number => figure ?? Number.NaN;

@@ -291,8 +291,8 @@ export class Generator {
       latency: this.#latency.figures(),
       phases: test.phases.map((phase, i) => this.#phases[i]!.figures(phase)),
       timeline: this.#timelineFigures(),
-      bytes_per_message: bytes / Math.max(1, this.#received),
-      json_bytes_per_message: this.#publishedJsonBytes / Math.max(1, this.#published),
+      bytes_per_message: this.#received === 0 ? null : bytes / this.#received,
+      json_bytes_per_message: this.#published === 0 ? null : this.#publishedJsonBytes / this.#published,
       generator_cpu_percent: cpuPercent,
     };
   }
@@ -301,7 +301,7 @@ export class Generator {
     // Array.from, since seconds in which nothing came are holes.
     return Array.from(this.#timeline, (slot) => ({
       received: slot?.received ?? 0,
-      p95_ms: slot?.latency.figures().p95_ms ?? 0,
+      p95_ms: slot?.latency.figures().p95_ms ?? null,
     }));
   }
 
@@ -348,7 +348,7 @@ class LatencyMeter {
 
   figures(): LatencyMs {
     const histogram = this.#histogram;
-    if (!histogram) return { p50_ms: 0, p95_ms: 0, p99_ms: 0, max_ms: 0, mean_ms: 0 };
+    if (!histogram) return { p50_ms: null, p95_ms: null, p99_ms: null, max_ms: null, mean_ms: null };
     return {
       p50_ms: histogram.percentile(50) / 1_000,
       p95_ms: histogram.percentile(95) / 1_000,

@@ -12,11 +12,11 @@ export interface PastTest {
   readonly name: string;
   readonly passed: boolean;
   readonly seconds: number;
-  readonly p50_ms: number;
-  readonly p95_ms: number;
-  readonly p99_ms: number;
+  readonly p50_ms: number | null;
+  readonly p95_ms: number | null;
+  readonly p99_ms: number | null;
   readonly throughput_msg_per_sec: number;
-  readonly bytes_per_message: number;
+  readonly bytes_per_message: number | null;
   readonly error_rate_percent: number;
 }
 

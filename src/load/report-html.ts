@@ -1,5 +1,5 @@
 import type { Previous } from './history.ts';
-import { ms, shortfalls } from './report-text.ts';
+import { fixed, ms, shortfalls } from './report-text.ts';
 import { total, type SuiteResult, type TestResult } from './results.ts';
 
 /** The results as one HTML file that needs nothing else: plots are inline SVG, light or dark as the reader's system is. */
@@ -32,7 +32,7 @@ export function reportHtml(suite: SuiteResult, previous: Previous): string {
 <section>
 <h2>Latency, publisher to reader</h2>
 <p>P95 of each test in ms; the bar fills the test's limit. Passed means: nothing lost, no error, P95 within the limit.</p>
-${suite.tests.map((test) => limitBar(test, previous.get(test.name)?.test.p95_ms)).join('\n')}
+${suite.tests.map((test) => limitBar(test, previous.get(test.name)?.test.p95_ms ?? null)).join('\n')}
 </section>
 <section class="scroll">
 <h2>Figures</h2>
@@ -72,13 +72,13 @@ svg { width: 100%; height: auto; display: block; } svg text { fill: var(--faint)
 @media (max-width: 40rem) { .bar { grid-template-columns: 1fr; gap: .1rem; padding: .4rem 0; } }
 `;
 
-function limitBar(test: TestResult, before: number | undefined): string {
+function limitBar(test: TestResult, before: number | null): string {
   const limit = test.criteria.find(({ name }) => name === 'p95_ms')?.limit ?? 1;
   const { p95_ms } = test.latency;
-  const share = Math.min(100, (100 * p95_ms) / limit);
-  const past = before === undefined ? '' : `, before ${ms(before)}`;
+  const share = Math.min(100, (100 * (p95_ms ?? 0)) / limit);
+  const past = before === null ? '' : `, before ${ms(before)}`;
   return (
-    `<div class="bar${p95_ms > limit ? ' over' : ''}"><span>${escaped(test.name)}</span>` +
+    `<div class="bar${p95_ms !== null && p95_ms > limit ? ' over' : ''}"><span>${escaped(test.name)}</span>` +
     `<div class="track"><div class="fill" style="width:${share.toFixed(1)}%"></div></div>` +
     `<span>${ms(p95_ms)} of ${limit} ms${past}</span></div>`
   );
@@ -107,10 +107,10 @@ function figuresTable(tests: readonly TestResult[]): string {
     ms(test.latency.p95_ms),
     ms(test.latency.p99_ms),
     String(total(test.lost)),
-    test.bytes_per_message.toFixed(0),
-    test.json_bytes_per_message.toFixed(0),
-    test.compression_ratio.toFixed(2),
-    test.server_cpu_percent === undefined ? '–' : `${test.server_cpu_percent.toFixed(0)} %`,
+    fixed(test.bytes_per_message, 0),
+    fixed(test.json_bytes_per_message, 0),
+    fixed(test.compression_ratio, 2),
+    test.server_cpu_percent === undefined ? '-' : `${test.server_cpu_percent.toFixed(0)} %`,
     `${test.generator_cpu_percent.toFixed(0)} %`,
   ]);
   return `<table><thead><tr>${cells('th', columns)}</tr></thead><tbody>${rows
@@ -158,22 +158,34 @@ const LEFT = 46;
 const BOTTOM = 18;
 const TOP = 8;
 
-/** Seconds from the left to the right, from 0 upwards. */
-function plot(values: readonly number[], series: 'one' | 'two', limit?: number): string {
-  const top = niceCeiling(Math.max(1e-3, ...values, limit ?? 0));
+/** Seconds from the left to the right, from 0 upwards; a gap where nothing was measured. */
+function plot(values: readonly (number | null)[], series: 'one' | 'two', limit?: number): string {
+  const measured = values.filter((value) => value !== null);
+  const top = niceCeiling(Math.max(1e-3, ...measured, limit ?? 0));
   const x = (i: number): number => LEFT + ((WIDTH - LEFT - 4) * i) / Math.max(1, values.length - 1);
   const y = (value: number): number => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top);
-  const points = values.map((value, i) => `${x(i).toFixed(1)},${y(value).toFixed(1)}`).join(' ');
+  const path = values
+    .map((value, i) => {
+      if (value === null) return '';
+      const from = (values[i - 1] ?? null) === null ? 'M' : 'L';
+      return `${from}${x(i).toFixed(1)},${y(value).toFixed(1)}`;
+    })
+    .join('');
   const lines = [0, top / 2, top].map(
     (value) =>
       `<line class="axis" x1="${LEFT}" x2="${WIDTH}" y1="${y(value)}" y2="${y(value)}"/>` +
       `<text x="${LEFT - 6}" y="${y(value) + 4}" text-anchor="end">${shortNumber(value)}</text>`,
   );
-  const marks = values.length === 1 ? `<circle cx="${LEFT}" cy="${y(values[0]!)}" r="2" fill="currentColor"/>` : '';
+  // A second between two gaps is no line.
+  const marks = values.map((value, i) =>
+    value === null || (values[i - 1] ?? null) !== null || (values[i + 1] ?? null) !== null
+      ? ''
+      : `<circle class="${series}" cx="${x(i).toFixed(1)}" cy="${y(value).toFixed(1)}" r="2" fill="currentColor"/>`,
+  );
   return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img">${lines.join('')}
 <text x="${LEFT}" y="${HEIGHT - 4}">0 s</text><text x="${WIDTH}" y="${HEIGHT - 4}" text-anchor="end">${values.length} s</text>
 ${limit === undefined ? '' : `<line class="limit" x1="${LEFT}" x2="${WIDTH}" y1="${y(limit)}" y2="${y(limit)}"/>`}
-<polyline class="series ${series}" points="${points}"/>${marks}</svg>`;
+<path class="series ${series}" d="${path}"/>${marks.join('')}</svg>`;
 }
 
 /** 1, 2 or 5 times a power of ten, at least `value`. */

@@ -25,10 +25,10 @@ export function reportLines(suite: SuiteResult, previous: Previous): string[] {
     String(test.connected),
     test.throughput_msg_per_sec.toFixed(0),
     ...[test.latency.p50_ms, test.latency.p95_ms, test.latency.p99_ms].map(ms),
-    beforeText(previous.get(test.name)?.test.p95_ms),
+    ms(previous.get(test.name)?.test.p95_ms ?? null),
     String(total(test.lost)),
-    test.bytes_per_message.toFixed(0),
-    test.compression_ratio.toFixed(2),
+    fixed(test.bytes_per_message, 0),
+    fixed(test.compression_ratio, 2),
     test.server_cpu_percent === undefined ? '-' : `${test.server_cpu_percent.toFixed(0)} %`,
     `${test.generator_cpu_percent.toFixed(0)} %`,
   ]);
@@ -64,16 +64,17 @@ export function shortfalls(test: TestResult): string[] {
   return missed;
 }
 
-export function ms(value: number): string {
-  return value.toFixed(value < 10 ? 2 : 1);
+export function ms(value: number | null): string {
+  return fixed(value, value !== null && value < 10 ? 2 : 1);
 }
 
-function beforeText(p95: number | undefined): string {
-  return p95 === undefined ? '-' : ms(p95);
+/** A dash where nothing was measured. */
+export function fixed(value: number | null, digits: number): string {
+  return value === null ? '-' : value.toFixed(digits);
 }
 
-function rounded(value: number): string {
-  return String(Math.round(value * 100) / 100);
+function rounded(value: number | null): string {
+  return value === null ? 'not measured' : String(Math.round(value * 100) / 100);
 }
 
 /** The first two columns to the left, figures to the right. */

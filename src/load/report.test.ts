@@ -37,6 +37,18 @@ test('a run without a second in it has its page', () => {
   expect(reportHtml(suiteOf([tested('low_load', { timeline: [] })]), new Map())).not.toMatch(/NaN|Infinity/);
 });
 
+test('what was not measured is a dash in the table and a gap in the plot', () => {
+  const none = { p50_ms: null, p95_ms: null, p99_ms: null, max_ms: null, mean_ms: null };
+  const timeline = [3, 4, null, 5].map((p95_ms) => ({ received: p95_ms === null ? 0 : 50, p95_ms }));
+  const silent = tested('low_load', { received: 0, latency: none, bytes_per_message: null, timeline });
+  const lines = reportLines(suiteOf([silent]), new Map());
+  expect(lines[1]).toMatch(/^low_load +FAILED +5 +0 +- +- +- +- +0 +- +- +4 % +7 %$/);
+  expect(lines).toContain('  low_load: p95_ms is not measured, the limit 10');
+  const html = reportHtml(suiteOf([silent]), new Map());
+  expect(html).not.toMatch(/NaN|null|Infinity/);
+  expect(/class="series one" d="([^"]*)"/.exec(html)?.[1]).toMatch(/^M[\d.,]+L[\d.,]+M[\d.,]+$/);
+});
+
 test.each([
   [0.3, 0.5],
   [1, 1],

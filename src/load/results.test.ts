@@ -53,3 +53,12 @@ test('the latency of all is that of all messages', () => {
   const slow = tested('high_load', { received: 1_000, latency: { ...measured().latency, mean_ms: 11 } });
   expect(aggregate([quick, slow])).toMatchObject({ total_messages_processed: 10_000, avg_latency_ms: 2 });
 });
+
+test('what nobody received has no latency, no size and no ratio', () => {
+  const none = { p50_ms: null, p95_ms: null, p99_ms: null, max_ms: null, mean_ms: null };
+  const silent = tested('low_load', { received: 0, latency: none, bytes_per_message: null });
+  expect(silent).toMatchObject({ passed: false, compression_ratio: null });
+  expect(silent.criteria).toContainEqual({ name: 'p95_ms', value: null, limit: 10, ok: false });
+  expect(aggregate([silent]).avg_latency_ms).toBeNull();
+  expect(aggregate([silent, tested('high_load')]).avg_latency_ms).toBeCloseTo(1.2, 9);
+});

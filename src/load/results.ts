@@ -3,12 +3,13 @@ import type { LoadTest } from './scenarios.ts';
 
 /** What a load test measured; the names are those of the JSON document. */
 
+/** Null where nothing arrived. */
 export interface LatencyMs {
-  readonly p50_ms: number;
-  readonly p95_ms: number;
-  readonly p99_ms: number;
-  readonly max_ms: number;
-  readonly mean_ms: number;
+  readonly p50_ms: number | null;
+  readonly p95_ms: number | null;
+  readonly p99_ms: number | null;
+  readonly max_ms: number | null;
+  readonly mean_ms: number | null;
 }
 
 export interface PhaseResult {
@@ -22,7 +23,7 @@ export interface PhaseResult {
 /** One second of the run, for the plots. */
 export interface SecondResult {
   readonly received: number;
-  readonly p95_ms: number;
+  readonly p95_ms: number | null;
 }
 
 /** What the process with all connections knows. */
@@ -46,10 +47,10 @@ export interface GeneratorResult {
   readonly latency: LatencyMs;
   readonly phases: readonly PhaseResult[];
   readonly timeline: readonly SecondResult[];
-  /** Payload bytes of the WebSocket messages that readers got, for each message. */
-  readonly bytes_per_message: number;
+  /** Payload bytes of the WebSocket messages that readers got, for each message; null where none came. */
+  readonly bytes_per_message: number | null;
   /** Of the same messages' data as JSON. */
-  readonly json_bytes_per_message: number;
+  readonly json_bytes_per_message: number | null;
   /** Of the process with all connections, in percent of one processor. */
   readonly generator_cpu_percent: number;
   /** It was stopped before its end: what was measured until then. */
@@ -62,7 +63,7 @@ export interface TestResult extends GeneratorResult {
   readonly summary: string;
   readonly throughput_msg_per_sec: number;
   /** How often smaller than JSON; 1 is as large. */
-  readonly compression_ratio: number;
+  readonly compression_ratio: number | null;
   readonly error_rate_percent: number;
   /** Of the server, in percent of all its processors; not known of servers that do not tell. */
   readonly server_cpu_percent?: number;
@@ -74,7 +75,8 @@ export interface TestResult extends GeneratorResult {
 
 export interface Criterion {
   readonly name: string;
-  readonly value: number;
+  /** Null where nothing was measured, which meets no limit. */
+  readonly value: number | null;
   readonly limit: number;
   readonly ok: boolean;
 }
@@ -89,7 +91,7 @@ export interface SuiteResult {
   readonly aggregate_metrics: {
     readonly total_messages_processed: number;
     readonly avg_throughput_msg_per_sec: number;
-    readonly avg_latency_ms: number;
+    readonly avg_latency_ms: number | null;
     readonly avg_error_rate_percent: number;
   };
   readonly time: string;
@@ -132,8 +134,7 @@ export function judge(test: LoadTest, measured: GeneratorResult, server: ServerF
     passed: measured.partial !== true && criteria.every(({ ok }) => ok),
     criteria,
     throughput_msg_per_sec: measured.received / measured.seconds,
-    compression_ratio:
-      measured.bytes_per_message > 0 ? measured.json_bytes_per_message / measured.bytes_per_message : 0,
+    compression_ratio: ratio(measured.json_bytes_per_message, measured.bytes_per_message),
     error_rate_percent: (100 * (lost + errors)) / Math.max(1, measured.expected + total(measured.refused)),
     ...measured,
     ...(server && { server_cpu_percent: server.cpuPercent, server_rss_mb: server.rssBytes / 2 ** 20 }),
@@ -148,11 +149,16 @@ function phaseCriteria(test: LoadTest, phases: readonly PhaseResult[]): Criterio
   const [first, last] = [phases[0], phases.at(-1)];
   if (!first || !last || phases.length < 2) return [];
   const name = test.kind === 'adaptive_response' ? 'p95_ms_after_the_peak' : 'p95_ms_at_the_end';
-  return [atMost(name, last.latency.p95_ms, Math.max(2 * first.latency.p95_ms, first.latency.p95_ms + NOISE_MS))];
+  const before = first.latency.p95_ms ?? 0;
+  return [atMost(name, last.latency.p95_ms, Math.max(2 * before, before + NOISE_MS))];
 }
 
-function atMost(name: string, value: number, limit: number): Criterion {
-  return { name, value, limit, ok: value <= limit };
+function atMost(name: string, value: number | null, limit: number): Criterion {
+  return { name, value, limit, ok: value !== null && value <= limit };
+}
+
+function ratio(of: number | null, to: number | null): number | null {
+  return of === null || to === null ? null : of / to;
 }
 
 export function aggregate(tests: readonly TestResult[]): SuiteResult['aggregate_metrics'] {
@@ -163,7 +169,10 @@ export function aggregate(tests: readonly TestResult[]): SuiteResult['aggregate_
     total_messages_processed: received,
     avg_throughput_msg_per_sec: mean((test) => test.throughput_msg_per_sec),
     // Of the messages, not of the tests: a short one must not weigh as much as a long one.
-    avg_latency_ms: tests.reduce((sum, test) => sum + test.latency.mean_ms * test.received, 0) / Math.max(1, received),
+    avg_latency_ms:
+      received === 0
+        ? null
+        : tests.reduce((sum, test) => sum + (test.latency.mean_ms ?? 0) * test.received, 0) / received,
     avg_error_rate_percent: mean((test) => test.error_rate_percent),
   };
 }

@@ -152,9 +152,12 @@ const serverMessages = fc.oneof(
       type: fc.constant('data'),
       topic_id: u32,
       seq: seqs,
-      messages: fc.array(fc.record({ time: numbers, priority: priorities, data: messageValues }, { noNullPrototype: true }), {
-        maxLength: 3,
-      }),
+      messages: fc.array(
+        fc.record({ time: numbers, priority: priorities, data: messageValues }, { noNullPrototype: true }),
+        {
+          maxLength: 3,
+        },
+      ),
     },
     {},
   ),

@@ -44,7 +44,7 @@ export function showLink(link: LinkText): void {
   setText('latency-p95', link.latencyMs ? ms(link.latencyMs.p95) : '–');
   element('link-state').dataset['kind'] = HEALTH[link.health].kind;
   setText('link-state', HEALTH[link.health].text);
-  setText('rate', `${Math.round(link.rateHz)} a second`);
+  setText('rate', link.received === 0 ? '–' : `${Math.round(link.rateHz)} a second`);
   setText('jitter', link.latencyMs ? `${ms(link.jitterMs)} ms` : '–');
   setText('loss', `${count(link.lost)} of ${count(link.lost + link.received)}`);
   setText('round-trip', `${ms(link.clock.roundTripMs)} ms`);

@@ -66,9 +66,9 @@ describe('what the file says of itself', () => {
       description: "Ultralytics' YOLOv8n-pose model, trained",
       task: 'pose',
       stride: '32',
-      imgsz: '[640, 640]',
-      names: `{0: 'person', 1: "dog's: {bowl}"}`,
-      kpt_shape: '[17, 3]',
+      imgsz: '[640,640]',
+      names: JSON.stringify({ 0: 'person', 1: "dog's: {bowl}" }),
+      kpt_shape: '[17,3]',
     });
   });
 

@@ -1,5 +1,6 @@
 import { inflateRawSync } from 'node:zlib';
 import type { PictureInput } from '../../vision/types.ts';
+import { literalOf } from '../model-card.ts';
 
 /** What a TFLite file says of itself, as entries of ONNX's `metadata_props`. */
 
@@ -74,49 +75,13 @@ function decode(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
 
-/**
- * The entries of a dictionary in JSON or in Python's notation, each as text: strings without their quotes, everything else as it
- * is written. Undefined for what is no dictionary.
- */
+/** The entries of a dictionary, each as text; undefined for what is no dictionary. */
 function entriesOf(text: string): Record<string, string> | undefined {
-  const inside = /^\s*\{([^]*)\}\s*$/.exec(text)?.[1];
-  if (inside === undefined) return undefined;
-  const entries: [string, string][] = [];
-  for (const entry of splitOutside(inside, ',')) {
-    if (entry.trim() === '') continue;
-    const [key, ...rest] = splitOutside(entry, ':');
-    if (key === undefined || rest.length === 0) return undefined;
-    entries.push([unquoted(key), unquoted(rest.join(':'))]);
-  }
-  return Object.fromEntries(entries);
-}
-
-/** Parts between separators that stand neither in quotes nor in brackets. */
-function splitOutside(text: string, separator: string): string[] {
-  const parts: string[] = [];
-  let quote = '';
-  let depth = 0;
-  let start = 0;
-  for (let i = 0; i < text.length; i += 1) {
-    const c = text[i] as string;
-    if (quote !== '') {
-      if (c === '\\') i += 1;
-      else if (c === quote) quote = '';
-    } else if (c === '"' || c === "'") quote = c;
-    else if ('{[('.includes(c)) depth += 1;
-    else if ('}])'.includes(c)) depth -= 1;
-    else if (c === separator && depth === 0) {
-      parts.push(text.slice(start, i));
-      start = i + 1;
-    }
-  }
-  return [...parts, text.slice(start)];
-}
-
-function unquoted(text: string): string {
-  const plain = text.trim();
-  const inside = /^(["'])([^]*)\1$/.exec(plain)?.[2];
-  return inside === undefined ? plain : inside.replaceAll(/\\(["'\\])/g, '$1');
+  const value = literalOf(text);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, entry]) => [key, typeof entry === 'string' ? entry : JSON.stringify(entry)]),
+  );
 }
 
 /** Where a converted file notes which values its input can take. */
