@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { performance } from 'node:perf_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -11,7 +10,6 @@ import type { WorkerStagesMs } from './base/detection.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
 import type { FrameOutcome, VideoFrame } from './base/frame.ts';
 import { seededRandom } from './base/random.ts';
-import { Priority } from './base/sample.ts';
 import { ConfigCoordinator, type ConfigState } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
@@ -20,15 +18,13 @@ import { serveEvents } from './delivery/sse.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { answer, type Route } from './http/route.ts';
 import { HttpServer } from './http/server.ts';
-import { ladderOf, nearestRung, rungOfMode } from './flow/ladder.ts';
-import type { SessionControlSettings } from './flow/session-control.ts';
+import { httpSettings, PAGE_DIR } from './http/settings.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import { requireDetector } from './inference/manifest.ts';
 import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
 import { ModelRegistry } from './inference/registry.ts';
-import { engineOptions, registryOptions } from './inference/settings.ts';
-import { checkJpeg, encodeJpeg } from './media/jpeg.ts';
-import { uprightSize } from './media/orient.ts';
+import { engineOptions, imageLimits, registryOptions } from './inference/settings.ts';
+import { encodeJpeg, uprightJpegSize, type ImageLimits } from './media/jpeg.ts';
 import { EventLoopMonitor } from './observe/event-loop.ts';
 import { judgeHealth } from './observe/health.ts';
 import { FrameLatencies } from './observe/histogram.ts';
@@ -36,27 +32,22 @@ import type { HealthDocument, Metrics, Rates } from './observe/metrics.ts';
 import { ProcessMonitor } from './observe/process-figures.ts';
 import { RateWindow } from './observe/rate-window.ts';
 import { SelfBenchmark, type SelfBenchmarkResult } from './observe/self-benchmark.ts';
-import type { Limits } from './observe/views.ts';
+import { limitsOf } from './observe/settings.ts';
 import { DetectPipeline, type DetectLane, type DetectLaneOptions } from './pipelines/detect.ts';
 import { FrameInput } from './pipelines/frame-input.ts';
+import { detectSettings } from './pipelines/settings.ts';
 import { Payload } from './protocol/payload.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './sessions/messages.ts';
+import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
 import type { AttachedPipeline } from './sessions/video-session.ts';
 import { reportOf, VideoLane, type AttachRequest, type VideoTotals } from './sessions/video.ts';
 import { TelemetryLane } from './sessions/telemetry.ts';
 import { TELEMETRY_SUBPROTOCOLS } from './protocol/telemetry.ts';
 import { Hub } from './stream/hub.ts';
+import { streamsMax, topicsSettings } from './stream/settings.ts';
 import { Topics } from './stream/topics.ts';
 
-/** A lane whose oldest frame is with a worker for longer than this gives it up for the newer ones behind it. */
-const STALL_TIMEOUT_MS = 1_000;
-/** Each session has a stream of frames and one of outcomes. */
-const STREAMS_PER_SESSION = 2;
-/** Subscriptions of one connection may take in a topic several times, once more for what was missed. */
-const READERS_PER_CONNECTION = 4;
-/** A message over the limit is refused and the session lives on; over so many times the limit its socket is closed. */
-const HARD_LIMIT_FACTOR = 2;
 /** The main thread is not to be held up for longer than 5 ms; this is an order of magnitude of trouble. */
 const EVENT_LOOP_DELAY_P99_MAX_MS = 50;
 const MIB = 2 ** 20;
@@ -69,7 +60,6 @@ const RATE_READING_MS = 1_000;
 const EXPECTED_SHARE = 0.75;
 /** A server goes on for days without anybody watching: what fills the disk may be cleared away. */
 const SERVER_RECORDING: RecordingSettings = { ...RECORDING_DEFAULTS, retryMs: 10_000 };
-const PAGE_DIR = fileURLToPath(new URL('../dashboard/dist', import.meta.url));
 
 /** What the benchmark runs. */
 const OWN_PICTURE = { width: 640, height: 480, quality: 70 };
@@ -112,7 +102,7 @@ export class Sightline implements AsyncDisposable {
   readonly #coordinator: ConfigCoordinator;
   readonly #say: (line: string) => void;
   readonly #listens: boolean;
-  readonly #imageLimits: { readonly sideMax: number; readonly pixelsMax: number };
+  readonly #imageLimits: ImageLimits;
   readonly #frameInputs = new Set<FrameInput>();
   #lastFrameInput = 0;
   readonly #hub: Hub;
@@ -150,20 +140,18 @@ export class Sightline implements AsyncDisposable {
     this.#listens = listens;
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
     this.#say = say ?? (() => {});
-    const { server, streaming, telemetry } = config;
     this.#hub = new Hub({
       clock: systemClock,
-      streamsMax: server.max_connections * STREAMS_PER_SESSION + telemetry.topics_max,
+      streamsMax: streamsMax(config),
     });
     this.#registry = new ModelRegistry(registryOptions(config));
     this.#engine = new OnnxEngine(engineOptions(config));
     this.#detect = new DetectPipeline({
       engine: this.#engine,
       clock: systemClock,
-      laneInFlightMax: streaming.receive_queue,
-      stallTimeoutMs: STALL_TIMEOUT_MS,
+      ...detectSettings(config),
     });
-    this.#imageLimits = { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max };
+    this.#imageLimits = imageLimits(config);
     this.#lane = new VideoLane({
       hub: this.#hub,
       clock: systemClock,
@@ -181,8 +169,8 @@ export class Sightline implements AsyncDisposable {
         busyMs: performance.eventLoopUtilization().active,
         rssBytes: process.memoryUsage.rss(),
       }),
-      readJpeg: (bytes) => this.#readJpeg(bytes),
-      settings: laneSettings(config),
+      readJpeg: (bytes) => uprightJpegSize(bytes, this.#imageLimits),
+      settings: videoSettings(config),
     });
     this.#topics = new Topics({
       hub: this.#hub,
@@ -201,25 +189,17 @@ export class Sightline implements AsyncDisposable {
       clock: systemClock,
       version: packageVersion(),
       settings: foxgloveSettings(config),
-      parameters: () => this.#parameters(),
+      parameters: () =>
+        foxgloveParameters(this.#config, {
+          version: packageVersion(),
+          connections: this.#http.connectionCount,
+          topics: this.#topics,
+        }),
     });
     this.#benchmark = new SelfBenchmark({ clock: systemClock, run: () => this.#runOwnPicture() });
     this.#http = new HttpServer({
       clock: systemClock,
-      host: server.host,
-      port: server.port,
-      rules: {
-        hosts: [server.host, ...server.allowed_hosts],
-        origins: server.allowed_origins,
-        allowedHosts: server.allowed_hosts,
-      },
-      connectionsMax: server.max_connections,
-      headerTimeoutMs: server.header_timeout_ms,
-      requestTimeoutMs: server.request_timeout_ms,
-      shutdownTimeoutMs: server.shutdown_timeout_ms,
-      closeTimeoutMs: streaming.close_timeout_s * 1000,
-      messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
-      pageDir: PAGE_DIR,
+      ...httpSettings(config),
       say: this.#say,
       onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
       sockets: [
@@ -432,7 +412,7 @@ export class Sightline implements AsyncDisposable {
       frames,
       outcomes,
       clock: systemClock,
-      readJpeg: (bytes) => this.#readJpeg(bytes),
+      readJpeg: (bytes) => uprightJpegSize(bytes, this.#imageLimits),
       onClose: () => {
         this.#frameInputs.delete(input);
         this.#detect.detach(lane);
@@ -487,23 +467,7 @@ export class Sightline implements AsyncDisposable {
 
   /** Hands a changed configuration on. Throws CONFIG_VALUE_BAD before anything has changed. */
   #configure(config: Config): void {
-    this.#lane.configure(laneSettings(config));
-  }
-
-  /** What Foxglove shows as parameters; a name is that of the configuration where it is a setting. */
-  #parameters() {
-    const { telemetry } = this.#config;
-    return {
-      'server.version': packageVersion(),
-      'server.connections': this.#http.connectionCount,
-      'server.uptime_s': Math.floor(process.uptime()),
-      'process.rss_bytes': process.memoryUsage.rss(),
-      'telemetry.topics': this.#topics.size,
-      'telemetry.history_bytes': this.#topics.historyBytes,
-      'telemetry.history_messages': telemetry.history_messages,
-      'telemetry.target_latency_ms': telemetry.target_latency_ms,
-      'telemetry.target_frequency_hz': telemetry.target_frequency_hz,
-    };
+    this.#lane.configure(videoSettings(config));
   }
 
   #followVideo(recorder: Recorder, clientId: string, pipeline: string): void {
@@ -670,12 +634,6 @@ export class Sightline implements AsyncDisposable {
     return { outcomes, lane };
   }
 
-  /** The size of a JPEG that stands upright. Throws FRAME_*. */
-  #readJpeg(bytes: Uint8Array): { readonly width: number; readonly height: number } {
-    const header = checkJpeg(bytes, this.#imageLimits);
-    return uprightSize(header, header.orientation);
-  }
-
   /** A client names models by their id only: a path would let it probe this machine's files. */
   async #modelFor(requested: string | undefined): Promise<string> {
     if (!this.#defaultModel) throw new SightlineError('MODEL_UNAVAILABLE', 'the server is starting');
@@ -732,57 +690,6 @@ export class Sightline implements AsyncDisposable {
   }
 }
 
-function controlSettings({ streaming, video, performance }: Config): SessionControlSettings {
-  const rungs = ladderOf(performance.ladder, video.fps, streaming.max_fps);
-  return {
-    rungs,
-    startRung: nearestRung(rungs, rungOfMode(performance.mode, video.fps)),
-    width: video.width,
-    height: video.height,
-    firstFps: streaming.default_fps,
-    minFps: Math.min(streaming.min_fps, streaming.max_fps),
-    maxFps: streaming.max_fps,
-    sourceFps: video.fps,
-    stabilityMs: performance.stability_s * 1000,
-    riseIntervalMs: performance.adaptation_interval_s * 1000,
-    isAdaptive: performance.adaptive_quality,
-    fixedQuality: video.quality,
-    windowMin: streaming.window,
-    budgetMs: performance.target_latency_ms,
-    priority: Priority.normal,
-  };
-}
-
-function laneSettings(config: Config) {
-  const { server, streaming, performance } = config;
-  return {
-    control: controlSettings(config),
-    process: {
-      busyShareMax: performance.max_cpu_usage / 100,
-      rssBytesMax: performance.max_memory_usage * MIB,
-    },
-    frameQueue: streaming.queue_size,
-    messageBytesMax: streaming.message_bytes_max,
-    imageSideMax: streaming.image_side_max,
-    imagePixelsMax: streaming.image_pixels_max,
-    idleTimeoutMs: streaming.session_timeout_s * 1000,
-    sendBufferBytesMax: streaming.send_buffer_bytes_max,
-    pingIntervalMs: streaming.ping_interval_s * 1000,
-    pongTimeoutMs: streaming.pong_timeout_s * 1000,
-    resumeWindowMs: streaming.resume_window_s * 1000,
-    sessionsMax: server.max_connections,
-  };
-}
-
-function limitsOf({ streaming, telemetry, performance }: Config): Limits {
-  return {
-    frameQueue: streaming.queue_size,
-    resultsHistory: streaming.results_history,
-    criticalMessages: telemetry.critical_messages_max,
-    targetLatencyMs: performance.target_latency_ms,
-  };
-}
-
 /** Of the size and weight that a camera's pictures have: smooth shades with some noise, always the same. */
 function ownPicture(): Uint8Array {
   const { width, height } = OWN_PICTURE;
@@ -794,62 +701,6 @@ function ownPicture(): Uint8Array {
     data[i] = Math.max(0, Math.min(255, shade + 24 * (random() - 0.5)));
   }
   return encodeJpeg({ data, width, height }, OWN_PICTURE.quality);
-}
-
-function topicsSettings({ server, telemetry }: Config) {
-  return {
-    topicsMax: telemetry.topics_max,
-    historyMessages: telemetry.history_messages,
-    historyBytesMax: telemetry.history_bytes_max,
-    historyTotalBytesMax: telemetry.history_total_bytes_max,
-    topicIdleMs: telemetry.topic_idle_s * 1000,
-    readersMax: server.max_connections * READERS_PER_CONNECTION,
-  };
-}
-
-function telemetrySettings({ server, streaming, telemetry }: Config) {
-  return {
-    targetLatencyMs: telemetry.target_latency_ms,
-    batchDelayMs: telemetry.max_batch_delay_ms,
-    batchMessagesMax: telemetry.batch_messages_max,
-    batchBytesMax: telemetry.batch_bytes_max,
-    socketBytesMax: telemetry.socket_bytes_max,
-    queueBytesMax: telemetry.queue_bytes_max,
-    criticalMessagesMax: telemetry.critical_messages_max,
-    slowConsumerMs: telemetry.slow_consumer_s * 1000,
-    compression: telemetry.compression,
-    // A bit takes 1000 / (Mbit/s) nanoseconds.
-    nsPerByte: 8_000 / telemetry.line_mbit_s,
-    compressionThresholdBytes: telemetry.compression_threshold_bytes,
-    rate: publishRate(telemetry),
-    banMs: telemetry.ban_s * 1000,
-    messageBytesMax: telemetry.message_bytes_max,
-    subscriptionsMax: telemetry.subscriptions_max,
-    topicsMax: telemetry.subscribed_topics_max,
-    historyMessages: telemetry.history_messages,
-    idleTimeoutMs: streaming.session_timeout_s * 1000,
-    resumeWindowMs: telemetry.resume_window_s * 1000,
-    sessionsMax: server.max_connections,
-    pingIntervalMs: streaming.ping_interval_s * 1000,
-    pongTimeoutMs: streaming.pong_timeout_s * 1000,
-  };
-}
-
-function publishRate({ publish_rate_max, publish_bytes_max, mute_s }: Config['telemetry']) {
-  return { messagesPerS: publish_rate_max, bytesPerS: publish_bytes_max, muteMs: mute_s * 1000 };
-}
-
-function foxgloveSettings({ server, streaming, telemetry }: Config) {
-  return {
-    queueMax: telemetry.history_messages,
-    socketBytesMax: telemetry.socket_bytes_max,
-    rate: publishRate(telemetry),
-    messageBytesMax: telemetry.message_bytes_max,
-    subscriptionsMax: telemetry.subscriptions_max,
-    sessionsMax: server.max_connections,
-    pingIntervalMs: streaming.ping_interval_s * 1000,
-    pongTimeoutMs: streaming.pong_timeout_s * 1000,
-  };
 }
 
 /** From the query, since an `EventSource` cannot set headers, or from `Authorization: Bearer`. */

@@ -1,4 +1,5 @@
 import type { Config } from '../config/schema.ts';
+import type { ImageLimits } from '../media/jpeg.ts';
 import type { OnnxEngineOptions } from './engine/engine.ts';
 import type { RegistryOptions } from './registry.ts';
 
@@ -8,7 +9,8 @@ const MIB = 2 ** 20;
 /** The first run allocates, the next ones show the just-in-time compiler what is hot. */
 const WARM_UP_RUNS = 3;
 
-export function engineOptions({ inference, streaming }: Config): OnnxEngineOptions {
+export function engineOptions(config: Config): OnnxEngineOptions {
+  const { inference } = config;
   return {
     // 0 leaves the numbers to the hint.
     ...(inference.workers > 0 && { workers: inference.workers }),
@@ -22,8 +24,13 @@ export function engineOptions({ inference, streaming }: Config): OnnxEngineOptio
     batchDelayMs: inference.batch_delay_ms,
     providers: inference.providers,
     jobTimeoutMs: inference.job_timeout_ms,
-    imageLimits: { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max },
+    imageLimits: imageLimits(config),
   };
+}
+
+/** Of pictures that anybody hands in, read before they are decoded. */
+export function imageLimits({ streaming }: Config): ImageLimits {
+  return { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max };
 }
 
 export function registryOptions({ models }: Config): RegistryOptions {
