@@ -9,7 +9,6 @@ import { systemClock, wallAheadMs, wallTimeMs } from './base/clock.ts';
 import type { WorkerStagesMs } from './base/detection.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
 import type { FrameOutcome, VideoFrame } from './base/frame.ts';
-import { seededRandom } from './base/random.ts';
 import { ConfigCoordinator, type ConfigState } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
@@ -20,18 +19,18 @@ import { answer, type Route } from './http/route.ts';
 import { HttpServer } from './http/server.ts';
 import { httpSettings, PAGE_DIR } from './http/settings.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
-import { requireDetector } from './inference/manifest.ts';
-import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
+import type { ModelManifest } from './inference/manifest.ts';
+import { ModelBook } from './inference/model-book.ts';
 import { ModelRegistry } from './inference/registry.ts';
-import { engineOptions, imageLimits, registryOptions } from './inference/settings.ts';
-import { encodeJpeg, uprightJpegSize, type ImageLimits } from './media/jpeg.ts';
+import { engineOptions, imageLimits, modelBookSettings, registryOptions } from './inference/settings.ts';
+import { uprightJpegSize, type ImageLimits } from './media/jpeg.ts';
 import { EventLoopMonitor } from './observe/event-loop.ts';
 import { judgeHealth } from './observe/health.ts';
 import { FrameLatencies } from './observe/histogram.ts';
 import type { HealthDocument, Metrics, Rates } from './observe/metrics.ts';
 import { ProcessMonitor } from './observe/process-figures.ts';
 import { RateWindow } from './observe/rate-window.ts';
-import { SelfBenchmark, type SelfBenchmarkResult } from './observe/self-benchmark.ts';
+import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { limitsOf } from './observe/settings.ts';
 import { DetectPipeline, type DetectLane, type DetectLaneOptions } from './pipelines/detect.ts';
 import { FrameInput } from './pipelines/frame-input.ts';
@@ -53,16 +52,11 @@ const EVENT_LOOP_DELAY_P99_MAX_MS = 50;
 const MIB = 2 ** 20;
 /** Rates are taken over so long, from readings so far apart. */
 const RATE_WINDOW_MS = 10_000;
-/** How long `/health` tells that a model which a session asked for failed. */
-const MODEL_FAILED_TOLD_MS = 60_000;
 const RATE_READING_MS = 1_000;
 /** Of the runs that a model's first ones promise; the rest goes into decoding, scaling and the sockets. */
 const EXPECTED_SHARE = 0.75;
 /** A server goes on for days without anybody watching: what fills the disk may be cleared away. */
 const SERVER_RECORDING: RecordingSettings = { ...RECORDING_DEFAULTS, retryMs: 10_000 };
-
-/** What the benchmark runs. */
-const OWN_PICTURE = { width: 640, height: 480, quality: 70 };
 
 export type { HealthDocument } from './observe/metrics.ts';
 
@@ -112,11 +106,10 @@ export class Sightline implements AsyncDisposable {
   readonly #rates = new RateWindow<Counter>(RATE_WINDOW_MS);
   readonly #rateReadings: NodeJS.Timeout;
   readonly #benchmark: SelfBenchmark;
-  #ownPicture: Uint8Array | undefined;
   /** Telemetry messages that were published, whoever did. */
   #messages = 0;
-  readonly #registry: ModelRegistry;
   readonly #engine: OnnxEngine;
+  readonly #models: ModelBook;
   readonly #detect: DetectPipeline;
   readonly #lane: VideoLane;
   readonly #topics: Topics;
@@ -125,14 +118,6 @@ export class Sightline implements AsyncDisposable {
   /** Recordings that are going on. */
   readonly #recorders = new Set<Recorder>();
   readonly #http: HttpServer;
-  /** Models by id, from the moment somebody asks for one. One that failed is forgotten, so that it can be tried again. */
-  readonly #models = new Map<string, Promise<void>>();
-  readonly #manifests = new Map<string, ModelManifest>();
-  readonly #modelsLoading = new Set<string>();
-  readonly #modelsFailed = new Map<string, { readonly reason: string; readonly timeMs: number }>();
-  /** Id of the model of sessions that name none, once it is loaded. */
-  #defaultModel: Promise<string> | undefined;
-  #isStarting = true;
   #camera: Promise<string | undefined> = Promise.resolve(undefined);
   #closing: Promise<void> | undefined;
 
@@ -144,8 +129,13 @@ export class Sightline implements AsyncDisposable {
       clock: systemClock,
       streamsMax: streamsMax(config),
     });
-    this.#registry = new ModelRegistry(registryOptions(config));
     this.#engine = new OnnxEngine(engineOptions(config));
+    this.#models = new ModelBook({
+      registry: new ModelRegistry(registryOptions(config)),
+      engine: this.#engine,
+      clock: systemClock,
+      settings: modelBookSettings(config),
+    });
     this.#detect = new DetectPipeline({
       engine: this.#engine,
       clock: systemClock,
@@ -196,7 +186,16 @@ export class Sightline implements AsyncDisposable {
           topics: this.#topics,
         }),
     });
-    this.#benchmark = new SelfBenchmark({ clock: systemClock, run: () => this.#runOwnPicture() });
+    this.#benchmark = new SelfBenchmark({
+      clock: systemClock,
+      run: (picture) => this.#runOwnPicture(picture),
+      occupancy: () => ({
+        workers: this.#engine.stats().workers,
+        load: this.#lane.adaptation().load,
+        connected: this.#lane.connected,
+        isWaiting: [...this.#lane.sessions].some((session) => session.accounts().queued > 0),
+      }),
+    });
     this.#http = new HttpServer({
       clock: systemClock,
       ...httpSettings(config),
@@ -258,13 +257,7 @@ export class Sightline implements AsyncDisposable {
    */
   async start(): Promise<void> {
     await (this.#listens ? this.#http.listen() : this.#http.prepare());
-    this.#defaultModel = this.#registry.resolve(this.#config.detection.model).then(async (model) => {
-      const { id } = requireDetector(model.manifest);
-      await this.#ready(id, async () => model);
-      return id;
-    });
-    await this.#defaultModel;
-    this.#isStarting = false;
+    await this.#models.open();
     // Starting up holds the event loop (a model may have been converted): that is over, and no frame waited for it.
     this.#eventLoop.close();
     this.#eventLoop = new EventLoopMonitor();
@@ -284,9 +277,9 @@ export class Sightline implements AsyncDisposable {
     const { rss_bytes: rssBytes, uptime_s } = this.#process.read();
     const health = judgeHealth(
       {
-        starting: this.#isStarting,
-        modelsLoading: [...this.#modelsLoading],
-        modelsFailed: this.#recentlyFailed(),
+        starting: this.#models.isStarting,
+        modelsLoading: this.#models.loading,
+        modelsFailed: this.#models.failed,
         workers: { alive: engine.workers, wanted: engine.seats },
         stopping: this.#closing !== undefined,
         latency: { p95Ms: total.p95_ms ?? 0, frames: total.count },
@@ -309,10 +302,7 @@ export class Sightline implements AsyncDisposable {
       uptime_s,
       connections: this.#connections(),
       sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
-      models: engine.models.map((model) => {
-        const { title, licence } = this.#manifests.get(model.id)!;
-        return { id: model.id, title, licence, providers: model.providers, warmUpMs: model.warmUpMs };
-      }),
+      models: this.#models.report(),
     };
   }
 
@@ -403,7 +393,7 @@ export class Sightline implements AsyncDisposable {
 
   /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
   async openFrames(choice: DetectorChoice = {}): Promise<FrameInput> {
-    const modelId = await this.#modelFor(choice.model);
+    const modelId = await this.#models.detector(choice.model);
     // A colon stands in no client's name.
     const name = `program:${++this.#lastFrameInput}`;
     const frames = this.#hub.create<VideoFrame>(`${name}/frames`, { capacity: this.#config.streaming.queue_size });
@@ -427,17 +417,8 @@ export class Sightline implements AsyncDisposable {
    * Loads a model by its id, or by the path of an `.onnx` or `.tflite` file, which may be asked for by its id from then on.
    * Errors: MODEL_*, for paths SOURCE_* and USAGE (it cannot be told what it is, or another model has its id).
    */
-  async addModel(idOrPath: string): Promise<ModelManifest> {
-    const model = await this.#registry.resolve(idOrPath);
-    const manifest = requireDetector(model.manifest);
-    const { id, sha256 } = manifest;
-    // A file is called by its name, which may be that of another model.
-    const named = this.#manifests.get(id) ?? (await this.#registry.get(id).catch(() => undefined));
-    if (named !== undefined && named.sha256 !== sha256) {
-      throw new SightlineError('USAGE', `${idOrPath}: there is another model "${id}"; give the file another name`);
-    }
-    await this.#ready(id, async () => model);
-    return manifest;
+  addModel(idOrPath: string): Promise<ModelManifest> {
+    return this.#models.add(idOrPath);
   }
 
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
@@ -508,7 +489,10 @@ export class Sightline implements AsyncDisposable {
       pin: (clientId, pin) => this.#lane.get(clientId).pin(pin),
       config: (): ConfigState => this.#coordinator.state,
       changeConfig: (request) => this.#coordinator.change(request),
-      benchmark: (seconds) => this.#runBenchmark(seconds),
+      benchmark: async (seconds) => {
+        await this.#models.detector();
+        return await this.#benchmark.run(seconds);
+      },
     };
   }
 
@@ -566,26 +550,9 @@ export class Sightline implements AsyncDisposable {
     ];
   }
 
-  /** Errors: BENCHMARK_BUSY, MODEL_UNAVAILABLE. */
-  async #runBenchmark(seconds: number): Promise<SelfBenchmarkResult> {
-    await this.#modelFor(undefined);
-    // Of the sessions alone: the benchmark would find its own load later.
-    const { load } = this.#lane.adaptation();
-    const spare = Math.floor(this.#engine.stats().workers * (1 - load));
-    return await this.#benchmark.run(seconds, () => this.#room(spare));
-  }
-
-  /** Pictures of its own that the engine may have now: while a client is connected a worker is left to it. */
-  #room(spare: number): number {
-    if (this.#lane.connected === 0) return this.#engine.stats().workers;
-    for (const session of this.#lane.sessions) if (session.accounts().queued > 0) return 0;
-    return Math.min(spare, this.#engine.stats().workers - 1);
-  }
-
-  async #runOwnPicture(): Promise<WorkerStagesMs> {
-    const modelId = await this.#modelFor(undefined);
-    this.#ownPicture ??= ownPicture();
-    const { stagesMs } = await this.#engine.run({ modelId, picture: { kind: 'jpeg', bytes: this.#ownPicture } });
+  async #runOwnPicture(bytes: Uint8Array): Promise<WorkerStagesMs> {
+    const modelId = await this.#models.detector();
+    const { stagesMs } = await this.#engine.run({ modelId, picture: { kind: 'jpeg', bytes } });
     return stagesMs;
   }
 
@@ -595,7 +562,7 @@ export class Sightline implements AsyncDisposable {
     if (pipeline !== 'objects') {
       throw new SightlineError('PIPELINE_UNKNOWN', `there is no pipeline "${pipeline.slice(0, 80)}"; there is objects`);
     }
-    const model = await this.#modelFor(request.model);
+    const model = await this.#models.detector(request.model);
     const { outcomes, lane } = this.#openLane(clientId, { ...request, frames, modelId: model, isWithinGrant });
     for (const recorder of this.#recorders) this.#followVideo(recorder, clientId, pipeline);
     return {
@@ -633,74 +600,6 @@ export class Sightline implements AsyncDisposable {
     });
     return { outcomes, lane };
   }
-
-  /** A client names models by their id only: a path would let it probe this machine's files. */
-  async #modelFor(requested: string | undefined): Promise<string> {
-    if (!this.#defaultModel) throw new SightlineError('MODEL_UNAVAILABLE', 'the server is starting');
-    const defaultId = await this.#defaultModel;
-    if (requested === undefined || requested === defaultId) return defaultId;
-    const isThere = this.#models.get(requested);
-    if (isThere !== undefined) {
-      await isThere;
-      return requested;
-    }
-    const { id } = requireDetector(await this.#registry.get(requested.slice(0, 80)));
-    await this.#ready(id, () => this.#registry.resolve(id));
-    return id;
-  }
-
-  /** Loads a model once, however many sessions ask; one that failed can be asked for again. */
-  #ready(id: string, resolve: () => Promise<ReadyModel>): Promise<void> {
-    let ready = this.#models.get(id);
-    if (!ready) {
-      const { models_max: modelsMax } = this.#config.inference;
-      if (this.#models.size >= modelsMax) {
-        throw new SightlineError(
-          'MODEL_UNAVAILABLE',
-          `model ${id} does not fit: all ${modelsMax} places (inference.models_max) are taken`,
-        );
-      }
-      this.#modelsLoading.add(id);
-      this.#modelsFailed.delete(id);
-      ready = this.#load(resolve)
-        .catch((thrown: unknown) => {
-          this.#models.delete(id);
-          const { code, message } = toSightlineError(thrown);
-          // That somebody asked for a model that was never pulled says nothing about this server's health.
-          if (code !== 'MODEL_UNAVAILABLE') this.#modelsFailed.set(id, { reason: message, timeMs: systemClock.now() });
-          throw thrown;
-        })
-        .finally(() => this.#modelsLoading.delete(id));
-      this.#models.set(id, ready);
-    }
-    return ready;
-  }
-
-  #recentlyFailed(): { id: string; reason: string }[] {
-    for (const [id, { timeMs }] of this.#modelsFailed) {
-      if (systemClock.now() - timeMs > MODEL_FAILED_TOLD_MS) this.#modelsFailed.delete(id);
-    }
-    return [...this.#modelsFailed].map(([id, { reason }]) => ({ id, reason }));
-  }
-
-  async #load(resolve: () => Promise<ReadyModel>): Promise<void> {
-    const model = await resolve();
-    this.#manifests.set(model.manifest.id, model.manifest);
-    await this.#engine.load(model);
-  }
-}
-
-/** Of the size and weight that a camera's pictures have: smooth shades with some noise, always the same. */
-function ownPicture(): Uint8Array {
-  const { width, height } = OWN_PICTURE;
-  const random = seededRandom(1);
-  const data = new Uint8Array(width * height * 3);
-  for (let i = 0; i < data.length; i++) {
-    const pixel = Math.floor(i / 3);
-    const shade = 128 + 60 * Math.sin((pixel % width) / 40) + 40 * Math.cos(pixel / width / 30 + (i % 3));
-    data[i] = Math.max(0, Math.min(255, shade + 24 * (random() - 0.5)));
-  }
-  return encodeJpeg({ data, width, height }, OWN_PICTURE.quality);
 }
 
 /** From the query, since an `EventSource` cannot set headers, or from `Authorization: Bearer`. */

@@ -1,6 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import type { ImageLimits } from '../media/jpeg.ts';
 import type { OnnxEngineOptions } from './engine/engine.ts';
+import type { ModelBookSettings } from './model-book.ts';
 import type { RegistryOptions } from './registry.ts';
 
 /** What the configuration says of this room, in the room's own words. */
@@ -39,4 +40,8 @@ export function registryOptions({ models }: Config): RegistryOptions {
     cacheBytesMax: models.cache_bytes_max,
     manifests: models.manifests,
   };
+}
+
+export function modelBookSettings({ detection, inference }: Config): ModelBookSettings {
+  return { defaultModel: detection.model, modelsMax: inference.models_max };
 }
