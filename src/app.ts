@@ -12,7 +12,8 @@ import type { FrameOutcome, VideoFrame } from './base/frame.ts';
 import { ConfigCoordinator, type ConfigState } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
-import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './delivery/recording.ts';
+import type { Recorder, RecordingSettings } from './delivery/recording.ts';
+import { Recordings } from './delivery/recordings.ts';
 import { serveEvents } from './delivery/sse.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { answer, type Route } from './http/route.ts';
@@ -25,38 +26,29 @@ import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, imageLimits, modelBookSettings, registryOptions } from './inference/settings.ts';
 import { uprightJpegSize, type ImageLimits } from './media/jpeg.ts';
 import { EventLoopMonitor } from './observe/event-loop.ts';
-import { judgeHealth } from './observe/health.ts';
 import { FrameLatencies } from './observe/histogram.ts';
-import type { HealthDocument, Metrics, Rates } from './observe/metrics.ts';
+import type { HealthDocument, Metrics } from './observe/metrics.ts';
 import { ProcessMonitor } from './observe/process-figures.ts';
-import { RateWindow } from './observe/rate-window.ts';
+import { RateMeter, type Counters } from './observe/rates.ts';
 import { SelfBenchmark } from './observe/self-benchmark.ts';
-import { limitsOf } from './observe/settings.ts';
+import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
+import { healthLimits, viewLimits } from './observe/settings.ts';
 import { DetectPipeline, type DetectLane, type DetectLaneOptions } from './pipelines/detect.ts';
 import { FrameInput } from './pipelines/frame-input.ts';
 import { detectSettings } from './pipelines/settings.ts';
-import { Payload } from './protocol/payload.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
-import { outcomeMessage } from './sessions/messages.ts';
+import { outcomeMessage } from './protocol/outcome-message.ts';
 import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
 import type { AttachedPipeline } from './sessions/video-session.ts';
-import { reportOf, VideoLane, type AttachRequest, type VideoTotals } from './sessions/video.ts';
+import { reportOf, VideoLane, type AttachRequest } from './sessions/video.ts';
 import { TelemetryLane } from './sessions/telemetry.ts';
 import { TELEMETRY_SUBPROTOCOLS } from './protocol/telemetry.ts';
 import { Hub } from './stream/hub.ts';
 import { streamsMax, topicsSettings } from './stream/settings.ts';
 import { Topics } from './stream/topics.ts';
 
-/** The main thread is not to be held up for longer than 5 ms; this is an order of magnitude of trouble. */
-const EVENT_LOOP_DELAY_P99_MAX_MS = 50;
-const MIB = 2 ** 20;
-/** Rates are taken over so long, from readings so far apart. */
-const RATE_WINDOW_MS = 10_000;
-const RATE_READING_MS = 1_000;
 /** Of the runs that a model's first ones promise; the rest goes into decoding, scaling and the sockets. */
 const EXPECTED_SHARE = 0.75;
-/** A server goes on for days without anybody watching: what fills the disk may be cleared away. */
-const SERVER_RECORDING: RecordingSettings = { ...RECORDING_DEFAULTS, retryMs: 10_000 };
 
 export type { HealthDocument } from './observe/metrics.ts';
 
@@ -76,8 +68,6 @@ export interface DetectorChoice {
   readonly confidence?: number | undefined;
   readonly iou?: number | undefined;
 }
-
-type Counter = Exclude<keyof VideoTotals, 'sessions'> | 'telemetry_messages' | 'received_bytes' | 'sent_bytes';
 
 /** Builds everything in order and listens. Errors: ADDRESS_IN_USE, and those of a default model that cannot be had. */
 export async function openServer(options: SightlineOptions): Promise<Sightline> {
@@ -101,10 +91,10 @@ export class Sightline implements AsyncDisposable {
   #lastFrameInput = 0;
   readonly #hub: Hub;
   readonly #latencies = new FrameLatencies(systemClock);
-  #eventLoop = new EventLoopMonitor();
+  readonly #eventLoop = new EventLoopMonitor();
   readonly #process = new ProcessMonitor(systemClock);
-  readonly #rates = new RateWindow<Counter>(RATE_WINDOW_MS);
-  readonly #rateReadings: NodeJS.Timeout;
+  readonly #rates: RateMeter;
+  readonly #health: ServerHealth;
   readonly #benchmark: SelfBenchmark;
   /** Telemetry messages that were published, whoever did. */
   #messages = 0;
@@ -115,8 +105,7 @@ export class Sightline implements AsyncDisposable {
   readonly #topics: Topics;
   readonly #telemetry: TelemetryLane;
   readonly #foxglove: FoxgloveLane;
-  /** Recordings that are going on. */
-  readonly #recorders = new Set<Recorder>();
+  readonly #recordings: Recordings;
   readonly #http: HttpServer;
   #camera: Promise<string | undefined> = Promise.resolve(undefined);
   #closing: Promise<void> | undefined;
@@ -186,6 +175,13 @@ export class Sightline implements AsyncDisposable {
           topics: this.#topics,
         }),
     });
+    this.#recordings = new Recordings({
+      hub: this.#hub,
+      topics: this.#topics,
+      clock: systemClock,
+      sessions: () => [...this.#lane.sessions],
+      say: this.#say,
+    });
     this.#benchmark = new SelfBenchmark({
       clock: systemClock,
       run: (picture) => this.#runOwnPicture(picture),
@@ -219,12 +215,20 @@ export class Sightline implements AsyncDisposable {
       ],
       routes: apiRoutes(this.#apiHost(), this.#otherRoutes()),
     });
-    this.#rateReadings = setInterval(() => {
-      this.#rates.add(systemClock.now(), this.#counters());
+    this.#rates = new RateMeter({
+      clock: systemClock,
+      counters: () => this.#counters(),
       // So that the processor's load is that of the last second, whoever asks.
-      this.#process.read();
-    }, RATE_READING_MS);
-    this.#rateReadings.unref();
+      onReading: () => this.#process.read(),
+    });
+    this.#health = new ServerHealth({
+      version: packageVersion(),
+      latencies: this.#latencies,
+      eventLoop: this.#eventLoop,
+      process: this.#process,
+      facts: () => this.#serverFacts(),
+      settings: healthLimits(config),
+    });
   }
 
   get #config(): Config {
@@ -259,8 +263,7 @@ export class Sightline implements AsyncDisposable {
     await (this.#listens ? this.#http.listen() : this.#http.prepare());
     await this.#models.open();
     // Starting up holds the event loop (a model may have been converted): that is over, and no frame waited for it.
-    this.#eventLoop.close();
-    this.#eventLoop = new EventLoopMonitor();
+    this.#eventLoop.restart();
   }
 
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
@@ -272,38 +275,7 @@ export class Sightline implements AsyncDisposable {
   }
 
   health(): HealthDocument {
-    const engine = this.#engine.stats();
-    const total = this.#latencies.recent().stages.total;
-    const { rss_bytes: rssBytes, uptime_s } = this.#process.read();
-    const health = judgeHealth(
-      {
-        starting: this.#models.isStarting,
-        modelsLoading: this.#models.loading,
-        modelsFailed: this.#models.failed,
-        workers: { alive: engine.workers, wanted: engine.seats },
-        stopping: this.#closing !== undefined,
-        latency: { p95Ms: total.p95_ms ?? 0, frames: total.count },
-        eventLoopDelayP99Ms: this.#eventLoop.read().p99_ms ?? 0,
-        rssBytes,
-        callbackFaults: this.#hub.callbackFaults.count,
-        recordings: [...this.#recorders].flatMap(({ status: { state, file, error, lost } }) => {
-          return error === null ? [] : [{ file, reason: error, lost, goesOn: state === 'interrupted' }];
-        }),
-      },
-      {
-        latencyP95MaxMs: this.#config.performance.target_latency_ms,
-        eventLoopDelayP99MaxMs: EVENT_LOOP_DELAY_P99_MAX_MS,
-        rssBytesMax: this.#config.performance.max_memory_usage * MIB,
-      },
-    );
-    return {
-      ...health,
-      version: packageVersion(),
-      uptime_s,
-      connections: this.#connections(),
-      sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
-      models: this.#models.report(),
-    };
+    return this.#health.document();
   }
 
   /** Everything that is measured, read now. */
@@ -317,7 +289,7 @@ export class Sightline implements AsyncDisposable {
         window_s: this.#latencies.windowMs / 1000,
       },
       processing_ms: serviceMs > 0 ? serviceMs : null,
-      rates: this.#ratesNow(),
+      rates: this.#rates.read(),
       event_loop_delay: this.#eventLoop.read(),
       process: this.#process.read(),
       gpu_percent: null,
@@ -331,11 +303,11 @@ export class Sightline implements AsyncDisposable {
       engine: this.#engine.stats(),
       telemetry: this.#telemetry.report(),
       foxglove: this.#foxglove.report(),
-      recordings: [...this.#recorders].map(({ status }) => status),
+      recordings: this.#recordings.status(),
     };
   }
 
-  #counters(): Readonly<Record<Counter, number>> {
+  #counters(): Counters {
     const { dropped, sessions: _, ...frames } = this.#lane.totals();
     return {
       ...frames,
@@ -345,50 +317,25 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
-  #ratesNow(): Rates | null {
-    const rates = this.#rates.rates(systemClock.now(), this.#counters());
-    if (!rates) return null;
-    const { spanMs, perS } = rates;
+  #serverFacts(): ServerFacts {
+    const { workers, seats } = this.#engine.stats();
     return {
-      window_s: spanMs / 1000,
-      received_fps: perS.received,
-      results_fps: perS.results,
-      errors_fps: perS.errors,
-      dropped_fps: perS.dropped,
-      grants_per_min: perS.grants_told * 60,
-      ladder_moves_per_min: perS.ladder_moves * 60,
-      telemetry_messages_per_s: perS.telemetry_messages,
-      received_bytes_per_s: perS.received_bytes,
-      sent_bytes_per_s: perS.sent_bytes,
+      starting: this.#models.isStarting,
+      stopping: this.#closing !== undefined,
+      modelsLoading: this.#models.loading,
+      modelsFailed: this.#models.failed,
+      workers: { alive: workers, wanted: seats },
+      callbackFaults: this.#hub.callbackFaults.count,
+      recordings: this.#recordings.status(),
+      connections: { open: this.#http.connectionCount, max: this.#config.server.max_connections },
+      sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
+      models: this.#models.report(),
     };
   }
 
-  /**
-   * Records the topics that match, and the pictures and results of all video sessions, those to come included, on one
-   * timeline. Ends with `Recorder.finish`, or with the server; where the disk is full it waits for room, unless the settings
-   * say otherwise. Errors: OUTPUT_FAILED, FILTER_BAD.
-   */
-  async record(path: string, filter = '#', settings: RecordingSettings = SERVER_RECORDING): Promise<Recorder> {
-    const retryS = settings.retryMs / 1000;
-    const recorder = await Recorder.start({
-      path,
-      clock: systemClock,
-      settings,
-      onFailed: ({ message }) => {
-        this.#say(`the recording has ended: ${message}; ${recorder.status.lost} messages are lost`);
-      },
-      onInterrupted: ({ message }) => {
-        this.#say(`the recording is interrupted: ${message}; it is tried again every ${retryS} s`);
-      },
-      onResumed: (file) => this.#say(`the recording goes on in ${file}; ${recorder.status.lost} messages are lost`),
-    });
-    // Those that have failed stay for `/health` until somebody has begun another.
-    for (const earlier of this.#recorders) if (earlier.failure) this.#recorders.delete(earlier);
-    this.#recorders.add(recorder);
-    void recorder.ended.then(() => recorder.failure === undefined && this.#recorders.delete(recorder));
-    recorder.followTopics(this.#topics, filter);
-    for (const { client_id, pipeline } of this.#lane.report()) this.#followVideo(recorder, client_id, pipeline);
-    return recorder;
+  /** Records topics that match, and all video sessions (`Recordings.start`). Errors: OUTPUT_FAILED, FILTER_BAD. */
+  record(path: string, filter?: string, settings?: RecordingSettings): Promise<Recorder> {
+    return this.#recordings.start(path, filter, settings);
   }
 
   /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
@@ -432,8 +379,8 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    // What was published is written first; one that has failed has said so.
-    await Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish()));
+    // What was published is written first.
+    await this.#recordings.close();
     for (const input of this.#frameInputs) input.close();
     this.#lane.close();
     this.#telemetry.close();
@@ -443,34 +390,13 @@ export class Sightline implements AsyncDisposable {
     await this.#http.close();
     await this.#engine.close();
     this.#eventLoop.close();
-    clearInterval(this.#rateReadings);
+    this.#rates.close();
   }
 
   /** Hands a changed configuration on. Throws CONFIG_VALUE_BAD before anything has changed. */
   #configure(config: Config): void {
     this.#lane.configure(videoSettings(config));
-  }
-
-  #followVideo(recorder: Recorder, clientId: string, pipeline: string): void {
-    const frames = this.#hub.get<VideoFrame>(`${clientId}/frames`);
-    const outcomes = this.#hub.get<FrameOutcome>(`${clientId}/objects`);
-    if (frames) {
-      recorder.follow(frames, `video/${clientId}/frames`, ({ captureTimeMs, data }) => {
-        return { timeMs: wallTimeMs(systemClock, captureTimeMs), payload: Payload.bytes(data.jpeg) };
-      });
-    }
-    if (outcomes) {
-      recorder.follow(outcomes, `video/${clientId}/${pipeline}`, (sample) => {
-        if (sample.data.kind === 'dropped') return undefined;
-        const aheadMs = wallAheadMs(systemClock);
-        const result = outcomeMessage(sample, { clientId, pipeline }, systemClock.now(), aheadMs);
-        return { timeMs: sample.captureTimeMs + aheadMs, payload: Payload.of(result) };
-      });
-    }
-  }
-
-  #connections() {
-    return { open: this.#http.connectionCount, max: this.#config.server.max_connections };
+    this.#health.configure(healthLimits(config));
   }
 
   #apiHost(): ApiHost {
@@ -484,7 +410,7 @@ export class Sightline implements AsyncDisposable {
       },
       health: () => this.health(),
       metrics: () => this.metrics(),
-      limits: () => limitsOf(this.#config),
+      limits: () => viewLimits(this.#config),
       session: (clientId) => reportOf(this.#lane.get(clientId), systemClock.now()),
       pin: (clientId, pin) => this.#lane.get(clientId).pin(pin),
       config: (): ConfigState => this.#coordinator.state,
@@ -564,7 +490,7 @@ export class Sightline implements AsyncDisposable {
     }
     const model = await this.#models.detector(request.model);
     const { outcomes, lane } = this.#openLane(clientId, { ...request, frames, modelId: model, isWithinGrant });
-    for (const recorder of this.#recorders) this.#followVideo(recorder, clientId, pipeline);
+    this.#recordings.follow({ clientId, pipeline });
     return {
       outcomes,
       model,

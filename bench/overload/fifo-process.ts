@@ -14,7 +14,7 @@ import {
   type IncomingFrame,
   type ServerMessage,
 } from '../../src/protocol/video.ts';
-import { outcomeMessage } from '../../src/sessions/messages.ts';
+import { outcomeMessage } from '../../src/protocol/outcome-message.ts';
 import { offer } from '../support/children.ts';
 
 /**

@@ -6,7 +6,7 @@ import { Priority, type Sample } from '../../src/base/sample.ts';
 import type { ReadyModel } from '../../src/inference/manifest.ts';
 import { decodeJpegRgbx, readJpegHeader } from '../../src/media/jpeg.ts';
 import { encodeServerMessage } from '../../src/protocol/video-codec.ts';
-import { outcomeMessage } from '../../src/sessions/messages.ts';
+import { outcomeMessage } from '../../src/protocol/outcome-message.ts';
 import { Detector } from '../../src/vision/detector.ts';
 import { Preprocessor } from '../../src/vision/preprocess.ts';
 import type { DetectorHead, FloatTensor } from '../../src/vision/types.ts';

@@ -382,7 +382,7 @@ function totalLines(
 }
 
 async function resultMessage({ frame, beganMs }: Pending, outcome: InferenceOutcome): Promise<ResultMessage> {
-  const { outcomeMessage } = await import('../sessions/messages.ts');
+  const { outcomeMessage } = await import('../protocol/outcome-message.ts');
   const { decodeMs } = frame;
   const message = outcomeMessage(
     {

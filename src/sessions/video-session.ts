@@ -19,7 +19,7 @@ import {
 import type { Priority } from '../base/sample.ts';
 import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
-import { outcomeMessage } from './messages.ts';
+import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { endSocket, SessionSocket } from './session-socket.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */

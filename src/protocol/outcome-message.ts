@@ -1,6 +1,6 @@
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Sample } from '../base/sample.ts';
-import type { DroppedMessage, ErrorMessage, ResultMessage } from '../protocol/video.ts';
+import type { DroppedMessage, ErrorMessage, ResultMessage } from './video.ts';
 
 /**
  * The wire message of one outcome. `now` is the moment in which it is handed to the encoder, `aheadMs` how far the time of day that
