@@ -4,6 +4,7 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { systemClock } from '../../src/base/clock.ts';
 import { toSightlineError } from '../../src/base/errors.ts';
 import type { FrameOutcome } from '../../src/base/frame.ts';
+import type { PipelineName } from '../../src/base/result.ts';
 import { Priority } from '../../src/base/sample.ts';
 import { OnnxEngine } from '../../src/inference/engine/engine.ts';
 import type { ReadyModel } from '../../src/inference/manifest.ts';
@@ -17,7 +18,7 @@ import {
   type IncomingFrame,
   type ServerMessage,
 } from '../../src/protocol/video.ts';
-import { outcomeMessage } from '../../src/sessions/messages.ts';
+import { outcomeMessage } from '../../src/protocol/outcome-message.ts';
 import { offer } from '../support/children.ts';
 
 /**
@@ -144,10 +145,10 @@ async function infer(engine: OnnxEngine, modelId: string, { socket, clientId, fr
   }
   const { seq, captureTimeMs, priority = Priority.normal } = frame;
   const sample = { position: 0, seq, captureTimeMs, publishedTimeMs: receivedTimeMs, priority, deadlineMs: Infinity };
-  tell(socket, outcomeMessage({ ...sample, data: outcome }, { clientId, pipeline: PIPELINE }, systemClock.now()));
+  tell(socket, outcomeMessage({ ...sample, data: outcome }, clientId, systemClock.now()));
 }
 
-function tell(socket: WebSocket, message: ServerMessage): void {
+function tell(socket: WebSocket, message: ServerMessage<PipelineName>): void {
   socket.send(encodeServerMessage(message, 'json'), () => undefined);
 }
 

@@ -6,7 +6,7 @@ import { Priority, type Sample } from '../../src/base/sample.ts';
 import type { ReadyModel } from '../../src/inference/manifest.ts';
 import { decodeJpegRgbx, readJpegHeader } from '../../src/media/jpeg.ts';
 import { encodeServerMessage } from '../../src/protocol/video-codec.ts';
-import { outcomeMessage } from '../../src/sessions/messages.ts';
+import { outcomeMessage } from '../../src/protocol/outcome-message.ts';
 import { Detector } from '../../src/vision/detector.ts';
 import { Preprocessor } from '../../src/vision/preprocess.ts';
 import type { DetectorHead, FloatTensor } from '../../src/vision/types.ts';
@@ -126,7 +126,7 @@ async function runOne(index: number): Promise<{ detections: number; workMs: numb
       },
     },
   };
-  const message = outcomeMessage(outcome, { clientId: 'limit', pipeline: 'objects' }, systemClock.now());
+  const message = outcomeMessage(outcome, 'limit', systemClock.now());
   encodeServerMessage(message, 'json');
   return { detections: detections.length, workMs: foundMs - startedTimeMs };
 }

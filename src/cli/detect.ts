@@ -382,7 +382,7 @@ function totalLines(
 }
 
 async function resultMessage({ frame, beganMs }: Pending, outcome: ProgramOutcome): Promise<ResultMessage> {
-  const { outcomeMessage } = await import('../sessions/messages.ts');
+  const { outcomeMessage } = await import('../protocol/outcome-message.ts');
   const { decodeMs } = frame;
   const message = outcomeMessage(
     {
@@ -403,7 +403,7 @@ async function resultMessage({ frame, beganMs }: Pending, outcome: ProgramOutcom
         stagesMs: { ...outcome.stagesMs, decode: decodeMs + outcome.stagesMs.decode },
       },
     },
-    { clientId: CLIENT_ID, pipeline: PIPELINE },
+    CLIENT_ID,
     systemClock.now(),
   );
   return { ...(message as ResultMessage), capture_time: Math.round(frame.ptsS * 1e6) / 1e3 };

@@ -1,5 +1,7 @@
 import type { Config } from '../config/schema.ts';
+import type { ImageLimits } from '../media/jpeg.ts';
 import type { OnnxEngineOptions } from './engine/engine.ts';
+import type { ModelBookSettings } from './model-book.ts';
 import type { RegistryOptions } from './registry.ts';
 
 /** What the configuration says of this room, in the room's own words. */
@@ -8,7 +10,8 @@ const MIB = 2 ** 20;
 /** The first run allocates, the next ones show the just-in-time compiler what is hot. */
 const WARM_UP_RUNS = 3;
 
-export function engineOptions({ inference, streaming }: Config): OnnxEngineOptions {
+export function engineOptions(config: Config): OnnxEngineOptions {
+  const { inference } = config;
   return {
     // 0 leaves the numbers to the hint.
     ...(inference.workers > 0 && { workers: inference.workers }),
@@ -22,8 +25,13 @@ export function engineOptions({ inference, streaming }: Config): OnnxEngineOptio
     batchDelayMs: inference.batch_delay_ms,
     providers: inference.providers,
     jobTimeoutMs: inference.job_timeout_ms,
-    imageLimits: { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max },
+    imageLimits: imageLimits(config),
   };
+}
+
+/** Of pictures that anybody hands in, read before they are decoded. */
+export function imageLimits({ streaming }: Config): ImageLimits {
+  return { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max };
 }
 
 export function registryOptions({ models }: Config): RegistryOptions {
@@ -32,4 +40,8 @@ export function registryOptions({ models }: Config): RegistryOptions {
     cacheBytesMax: models.cache_bytes_max,
     manifests: models.manifests,
   };
+}
+
+export function modelBookSettings({ detection, inference }: Config): ModelBookSettings {
+  return { defaultModel: detection.model, modelsMax: inference.models_max };
 }

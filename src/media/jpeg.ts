@@ -3,7 +3,7 @@ import { SightlineError } from '../base/errors.ts';
 import { exifOrientation, isExif } from './exif.ts';
 import { scanFault } from './jpeg-scan.ts';
 import { endOf, headerSegments, isDescription, isFrameHeader, MARKER, type Segment } from './jpeg-segments.ts';
-import { type Orientation, orientationOfExif, UPRIGHT } from './orient.ts';
+import { type Orientation, orientationOfExif, UPRIGHT, uprightSize } from './orient.ts';
 
 // The package is CommonJS whose exports are made at run time: a named ESM import would not find them.
 const turbo = createRequire(import.meta.url)('@julusian/jpeg-turbo') as typeof import('@julusian/jpeg-turbo');
@@ -73,6 +73,15 @@ export function checkJpeg(bytes: Uint8Array, limits: ImageLimits): JpegHeader {
   }
   if (!hasJpegEnd(bytes)) throw withoutEnd(bytes, header);
   return header;
+}
+
+/** The size of a JPEG that stands upright, pixels, once it is checked. Errors: those of `checkJpeg`. */
+export function uprightJpegSize(
+  bytes: Uint8Array,
+  limits: ImageLimits,
+): { readonly width: number; readonly height: number } {
+  const header = checkJpeg(bytes, limits);
+  return uprightSize(header, header.orientation);
 }
 
 /**

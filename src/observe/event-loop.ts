@@ -16,11 +16,12 @@ export class EventLoopMonitor {
   // Node cannot merge these histograms, so two run, each cleared in every second turn: the elder is the one to read.
   #elder = started();
   #younger = started();
-  readonly #turning: NodeJS.Timeout;
+  readonly #windowMs: number;
+  #turning: NodeJS.Timeout;
 
   constructor(windowMs = 60_000) {
-    this.#turning = setInterval(() => this.#turn(), windowMs);
-    this.#turning.unref();
+    this.#windowMs = windowMs;
+    this.#turning = this.#turnAgain();
   }
 
   read(): EventLoopDelay {
@@ -33,11 +34,23 @@ export class EventLoopMonitor {
     };
   }
 
+  /** Forgets what was, a delay that goes on at this moment included. */
+  restart(): void {
+    this.close();
+    this.#elder = started();
+    this.#younger = started();
+    this.#turning = this.#turnAgain();
+  }
+
   /** Idempotent. The last figures stay readable. */
   close(): void {
     clearInterval(this.#turning);
     this.#elder.disable();
     this.#younger.disable();
+  }
+
+  #turnAgain(): NodeJS.Timeout {
+    return setInterval(() => this.#turn(), this.#windowMs).unref();
   }
 
   #turn(): void {

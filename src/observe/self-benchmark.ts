@@ -1,13 +1,28 @@
 import type { Clock } from '../base/clock.ts';
 import type { WorkerStagesMs } from '../base/detection.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Picture } from '../base/picture.ts';
+import { seededRandom } from '../base/random.ts';
+import { encodeJpeg } from '../media/jpeg.ts';
 
 /** The server measures what its engine has to spare, with a picture of its own. */
 
 export interface SelfBenchmarkHost {
   readonly clock: Clock;
-  /** Runs one picture from bytes to detections. */
-  readonly run: () => Promise<WorkerStagesMs>;
+  /** Runs one JPEG from bytes to detections. */
+  readonly run: (picture: Picture) => Promise<WorkerStagesMs>;
+  readonly occupancy: () => EngineOccupancy;
+}
+
+/** Who has the engine now. */
+export interface EngineOccupancy {
+  readonly workers: number;
+  /** Share of the workers' time that is used, 0..1. */
+  readonly load: number;
+  /** Sessions that have their client. */
+  readonly connected: number;
+  /** Frames of a session wait for a worker. */
+  readonly isWaiting: boolean;
 }
 
 export interface SelfBenchmarkResult {
@@ -26,11 +41,14 @@ export interface SelfBenchmarkResult {
   readonly stages_ms: WorkerStagesMs;
 }
 
+/** Of the size and weight that a camera's pictures have. */
+const PICTURE = { width: 640, height: 480, quality: 70 };
 /** While there is no room it looks again so often. */
 const LOOK_MS = 10;
 
 export class SelfBenchmark {
   readonly #host: SelfBenchmarkHost;
+  #picture: Picture | undefined;
   #isRunning = false;
 
   constructor(host: SelfBenchmarkHost) {
@@ -38,10 +56,15 @@ export class SelfBenchmark {
   }
 
   /**
-   * Runs for so long, one at a time. `room` tells how many pictures may be with the engine now without a session having to wait
-   * for it; 0: none. Errors: BENCHMARK_BUSY, and those of the engine.
+   * Runs for so long, one at a time, and only as many pictures at once as no session has to wait for. Errors: BENCHMARK_BUSY, and those
+   * of the engine.
    */
-  async run(seconds: number, room: () => number): Promise<SelfBenchmarkResult> {
+  async run(seconds: number): Promise<SelfBenchmarkResult> {
+    const { occupancy } = this.#host;
+    const { workers, load } = occupancy();
+    // Of the sessions alone: the benchmark would find its own load later.
+    const spare = Math.floor(workers * (1 - load));
+    const room = () => roomFor(spare, occupancy());
     if (this.#isRunning) throw new SightlineError('BENCHMARK_BUSY', 'a benchmark runs already');
     if (room() < 1) throw noRoom();
     this.#isRunning = true;
@@ -61,9 +84,10 @@ export class SelfBenchmark {
     const running = new Set<Promise<void>>();
     let parallel = 0;
     let stoodBackMs = 0;
+    const picture = (this.#picture ??= ownPicture());
     const one = async (): Promise<void> => {
       const beginMs = clock.now();
-      const stages = await run();
+      const stages = await run(picture);
       tookMs.push(clock.now() - beginMs);
       for (const stage of Object.keys(sums) as (keyof typeof sums)[]) sums[stage] += stages[stage];
     };
@@ -104,6 +128,25 @@ export class SelfBenchmark {
       },
     };
   }
+}
+
+/** Pictures of the benchmark's that the engine may have now: while a client is connected a worker is left to it. */
+function roomFor(spare: number, { workers, connected, isWaiting }: EngineOccupancy): number {
+  if (connected === 0) return workers;
+  return isWaiting ? 0 : Math.min(spare, workers - 1);
+}
+
+/** Smooth shades with some noise, always the same. */
+function ownPicture(): Picture {
+  const { width, height, quality } = PICTURE;
+  const random = seededRandom(1);
+  const data = new Uint8Array(width * height * 3);
+  for (let i = 0; i < data.length; i++) {
+    const pixel = Math.floor(i / 3);
+    const shade = 128 + 60 * Math.sin((pixel % width) / 40) + 40 * Math.cos(pixel / width / 30 + (i % 3));
+    data[i] = Math.max(0, Math.min(255, shade + 24 * (random() - 0.5)));
+  }
+  return { kind: 'jpeg', bytes: encodeJpeg({ data, width, height }, quality), width, height };
 }
 
 function noRoom(): SightlineError {

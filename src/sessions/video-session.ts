@@ -20,7 +20,7 @@ import {
 } from '../protocol/video.ts';
 import type { Priority, Sample } from '../base/sample.ts';
 import type { Stream } from '../stream/stream.ts';
-import { outcomeMessage } from './messages.ts';
+import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { addAccounts, PipelineAnswers, type AttachedPipeline, type VideoSessionAccounts } from './pipeline-answers.ts';
 import { endSocket, SessionSocket } from './session-socket.ts';
 

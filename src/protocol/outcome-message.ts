@@ -2,7 +2,7 @@ import type { Detection } from '../base/detection.ts';
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Hand, Landmark, PipelineName } from '../base/result.ts';
 import type { Sample } from '../base/sample.ts';
-import type { DroppedMessage, ErrorMessage, ResultMessage, WireDetection } from '../protocol/video.ts';
+import type { DroppedMessage, ErrorMessage, ResultMessage, WireDetection } from './video.ts';
 
 /**
  * The wire message of one outcome. `now` is the moment in which it is handed to the encoder, `aheadMs` how far the time of day that

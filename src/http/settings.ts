@@ -1,0 +1,31 @@
+import { fileURLToPath } from 'node:url';
+import type { Config } from '../config/schema.ts';
+import type { HttpServerOptions } from './server.ts';
+
+/** What the configuration says of this room, in the room's own words. */
+
+/** A message over the limit is refused and the session lives on; over so many times the limit its socket is closed. */
+const HARD_LIMIT_FACTOR = 2;
+/** Of the built pages, in the clone and in the package. */
+export const PAGE_DIR = fileURLToPath(new URL('../../dashboard/dist', import.meta.url));
+
+type HttpSettings = Omit<HttpServerOptions, 'clock' | 'say' | 'onError' | 'sockets' | 'routes'>;
+
+export function httpSettings({ server, streaming, telemetry }: Config): HttpSettings {
+  return {
+    host: server.host,
+    port: server.port,
+    rules: {
+      hosts: [server.host, ...server.allowed_hosts],
+      origins: server.allowed_origins,
+      allowedHosts: server.allowed_hosts,
+    },
+    connectionsMax: server.max_connections,
+    headerTimeoutMs: server.header_timeout_ms,
+    requestTimeoutMs: server.request_timeout_ms,
+    shutdownTimeoutMs: server.shutdown_timeout_ms,
+    closeTimeoutMs: streaming.close_timeout_s * 1000,
+    messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
+    pageDir: PAGE_DIR,
+  };
+}

@@ -1,0 +1,163 @@
+import type { Clock } from '../base/clock.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Engine, EngineStats } from './engine/types.ts';
+import { requireDetector, type ModelManifest, type ReadyModel } from './manifest.ts';
+import type { ModelRegistry } from './registry.ts';
+
+/** How long it tells that a model which somebody asked for failed. */
+const FAILED_TOLD_MS = 60_000;
+
+export interface ModelBookOptions {
+  readonly registry: Pick<ModelRegistry, 'get' | 'resolve'>;
+  readonly engine: Pick<Engine, 'load'> & { stats(): { readonly models: readonly LoadedModel[] } };
+  readonly clock: Clock;
+  readonly settings: ModelBookSettings;
+}
+
+export interface ModelBookSettings {
+  /** Id or path of the model of those that name none. */
+  readonly defaultModel: string;
+  /** Models that may be loaded at once. */
+  readonly modelsMax: number;
+}
+
+type LoadedModel = Pick<EngineStats['models'][number], 'id' | 'providers' | 'warmUpMs'>;
+
+/** A model that the engine has, as it is told to people. */
+export type LoadedModelReport = Pick<ModelManifest, 'id' | 'title' | 'licence'> & LoadedModel;
+
+/** The models of one engine: which are loaded or on their way, and which could not be had of late. Loads each once, whoever asks. */
+export class ModelBook {
+  readonly #options: ModelBookOptions;
+  /** By id, from the moment somebody asks for one. One that failed is forgotten, so that it can be tried again. */
+  readonly #models = new Map<string, Promise<void>>();
+  readonly #manifests = new Map<string, ModelManifest>();
+  readonly #loading = new Set<string>();
+  readonly #failed = new Map<string, { readonly reason: string; readonly timeMs: number }>();
+  /** Id of the model of those that name none, once it is loaded. */
+  #default: Promise<string> | undefined;
+  #isStarting = true;
+
+  constructor(options: ModelBookOptions) {
+    this.#options = options;
+  }
+
+  /** The default model was not ready yet, not once. */
+  get isStarting(): boolean {
+    return this.#isStarting;
+  }
+
+  /** Ids of the models that are being made ready. */
+  get loading(): string[] {
+    return [...this.#loading];
+  }
+
+  /** Models that could not be made ready, of the last minute. */
+  get failed(): { readonly id: string; readonly reason: string }[] {
+    const { clock } = this.#options;
+    for (const [id, { timeMs }] of this.#failed) {
+      if (clock.now() - timeMs > FAILED_TOLD_MS) this.#failed.delete(id);
+    }
+    return [...this.#failed].map(([id, { reason }]) => ({ id, reason }));
+  }
+
+  /** The models that the engine has. */
+  report(): LoadedModelReport[] {
+    return this.#options.engine.stats().models.map(({ id, providers, warmUpMs }) => {
+      const { title, licence } = this.#manifests.get(id)!;
+      return { id, title, licence, providers, warmUpMs };
+    });
+  }
+
+  /** Makes the default model ready; who asks for a model meanwhile waits for it. Errors: those of a model that cannot be had. */
+  async open(): Promise<void> {
+    const { registry, settings } = this.#options;
+    this.#default = registry.resolve(settings.defaultModel).then(async (model) => {
+      const { id } = requireDetector(model.manifest);
+      await this.#ready(id, async () => model);
+      return id;
+    });
+    await this.#default;
+    this.#isStarting = false;
+  }
+
+  /**
+   * Id of a detector that is ready now; not given: of the default model. A client names models by their id only: a path would let it
+   * probe this machine's files. Errors: MODEL_*; MODEL_UNAVAILABLE also before `open`.
+   */
+  async detector(requested?: string): Promise<string> {
+    if (!this.#default) throw new SightlineError('MODEL_UNAVAILABLE', 'the server is starting');
+    const defaultId = await this.#default;
+    if (requested === undefined || requested === defaultId) return defaultId;
+    return (await this.#named(requested, requireDetector)).id;
+  }
+
+  /** Manifest of a named model of any kind, which is ready now. Errors: MODEL_*. */
+  model(id: string): Promise<ModelManifest> {
+    return this.#named(id, (manifest) => manifest);
+  }
+
+  /**
+   * Loads a detector by its id, or by the path of an `.onnx` or `.tflite` file, which may be asked for by its id from then on.
+   * Errors: MODEL_*, for paths SOURCE_* and USAGE (it cannot be told what it is, or another model has its id).
+   */
+  async add(idOrPath: string): Promise<ModelManifest> {
+    const { registry } = this.#options;
+    const model = await registry.resolve(idOrPath);
+    const manifest = requireDetector(model.manifest);
+    const { id, sha256 } = manifest;
+    // A file is called by its name, which may be that of another model.
+    const named = this.#manifests.get(id) ?? (await registry.get(id).catch(() => undefined));
+    if (named !== undefined && named.sha256 !== sha256) {
+      throw new SightlineError('USAGE', `${idOrPath}: there is another model "${id}"; give the file another name`);
+    }
+    await this.#ready(id, async () => model);
+    return manifest;
+  }
+
+  /** `check` throws before a model is loaded that is not wanted. */
+  async #named(id: string, check: (manifest: ModelManifest) => ModelManifest): Promise<ModelManifest> {
+    const isThere = this.#models.get(id);
+    if (isThere !== undefined) {
+      await isThere;
+      return check(this.#manifests.get(id)!);
+    }
+    const { registry } = this.#options;
+    const manifest = check(await registry.get(id.slice(0, 80)));
+    await this.#ready(manifest.id, () => registry.resolve(manifest.id));
+    return manifest;
+  }
+
+  /** Loads a model once, however many sessions ask; one that failed can be asked for again. */
+  #ready(id: string, resolve: () => Promise<ReadyModel>): Promise<void> {
+    let ready = this.#models.get(id);
+    if (!ready) {
+      const { clock, settings } = this.#options;
+      if (this.#models.size >= settings.modelsMax) {
+        throw new SightlineError(
+          'MODEL_UNAVAILABLE',
+          `model ${id} does not fit: all ${settings.modelsMax} places (inference.models_max) are taken`,
+        );
+      }
+      this.#loading.add(id);
+      this.#failed.delete(id);
+      ready = this.#load(resolve)
+        .catch((thrown: unknown) => {
+          this.#models.delete(id);
+          const { code, message } = toSightlineError(thrown);
+          // That somebody asked for a model that was never pulled says nothing about this server's health.
+          if (code !== 'MODEL_UNAVAILABLE') this.#failed.set(id, { reason: message, timeMs: clock.now() });
+          throw thrown;
+        })
+        .finally(() => this.#loading.delete(id));
+      this.#models.set(id, ready);
+    }
+    return ready;
+  }
+
+  async #load(resolve: () => Promise<ReadyModel>): Promise<void> {
+    const model = await resolve();
+    this.#manifests.set(model.manifest.id, model.manifest);
+    await this.#options.engine.load(model);
+  }
+}

@@ -1,0 +1,67 @@
+import type { EventLoopMonitor } from './event-loop.ts';
+import { judgeHealth, type HealthFacts, type HealthLimits } from './health.ts';
+import type { FrameLatencies } from './histogram.ts';
+import type { HealthDocument } from './metrics.ts';
+import type { ProcessMonitor } from './process-figures.ts';
+
+/** What other rooms know of the server's health. */
+export interface ServerFacts extends Pick<
+  HealthFacts,
+  'starting' | 'stopping' | 'modelsLoading' | 'modelsFailed' | 'workers' | 'callbackFaults'
+> {
+  /** Those that are going on, and those that have failed of late. */
+  readonly recordings: readonly {
+    readonly state: 'recording' | 'interrupted' | 'failed';
+    readonly file: string;
+    readonly lost: number;
+    readonly error: string | null;
+  }[];
+  readonly connections: HealthDocument['connections'];
+  readonly sessions: number;
+  readonly models: HealthDocument['models'];
+}
+
+export interface ServerHealthParts {
+  readonly version: string;
+  readonly latencies: FrameLatencies;
+  readonly eventLoop: EventLoopMonitor;
+  readonly process: ProcessMonitor;
+  /** Read anew by each call. */
+  readonly facts: () => ServerFacts;
+  readonly settings: HealthLimits;
+}
+
+/** Gathers what the verdict rests on, and writes the document of `GET /health`. */
+export class ServerHealth {
+  readonly #parts: ServerHealthParts;
+  #limits: HealthLimits;
+
+  constructor(parts: ServerHealthParts) {
+    this.#parts = parts;
+    this.#limits = parts.settings;
+  }
+
+  configure(settings: HealthLimits): void {
+    this.#limits = settings;
+  }
+
+  document(): HealthDocument {
+    const { version, latencies, eventLoop, process, facts } = this.#parts;
+    const { recordings, connections, sessions, models, ...others } = facts();
+    const total = latencies.recent().stages.total;
+    const { rss_bytes: rssBytes, uptime_s } = process.read();
+    const health = judgeHealth(
+      {
+        ...others,
+        latency: { p95Ms: total.p95_ms ?? 0, frames: total.count },
+        eventLoopDelayP99Ms: eventLoop.read().p99_ms ?? 0,
+        rssBytes,
+        recordings: recordings.flatMap(({ state, file, error, lost }) => {
+          return error === null ? [] : [{ file, reason: error, lost, goesOn: state === 'interrupted' }];
+        }),
+      },
+      this.#limits,
+    );
+    return { ...health, version, uptime_s, connections, sessions, models };
+  }
+}

@@ -1,0 +1,27 @@
+import type { Config } from '../config/schema.ts';
+import type { HealthLimits } from './health.ts';
+import type { Limits } from './views.ts';
+
+/** What the configuration says of this room, in the room's own words. */
+
+const MIB = 2 ** 20;
+/** The main thread is not to be held up for longer than 5 ms; this is an order of magnitude of trouble. */
+const EVENT_LOOP_DELAY_P99_MAX_MS = 50;
+
+export function healthLimits({ performance }: Config): HealthLimits {
+  return {
+    latencyP95MaxMs: performance.target_latency_ms,
+    eventLoopDelayP99MaxMs: EVENT_LOOP_DELAY_P99_MAX_MS,
+    rssBytesMax: performance.max_memory_usage * MIB,
+  };
+}
+
+/** What the views tell beside the figures. */
+export function viewLimits({ streaming, telemetry, performance }: Config): Limits {
+  return {
+    frameQueue: streaming.queue_size,
+    resultsHistory: streaming.results_history,
+    criticalMessages: telemetry.critical_messages_max,
+    targetLatencyMs: performance.target_latency_ms,
+  };
+}

@@ -1,0 +1,25 @@
+import type { Config } from '../config/schema.ts';
+import type { TopicsSettings } from './topics.ts';
+
+/** What the configuration says of this room, in the room's own words. */
+
+/** Each session has a stream of frames and one of outcomes. */
+const STREAMS_PER_SESSION = 2;
+/** Subscriptions of one connection may take in a topic several times, once more for what was missed. */
+const READERS_PER_CONNECTION = 4;
+
+/** Streams that may be open at once. */
+export function streamsMax({ server, telemetry }: Config): number {
+  return server.max_connections * STREAMS_PER_SESSION + telemetry.topics_max;
+}
+
+export function topicsSettings({ server, telemetry }: Config): TopicsSettings {
+  return {
+    topicsMax: telemetry.topics_max,
+    historyMessages: telemetry.history_messages,
+    historyBytesMax: telemetry.history_bytes_max,
+    historyTotalBytesMax: telemetry.history_total_bytes_max,
+    topicIdleMs: telemetry.topic_idle_s * 1000,
+    readersMax: server.max_connections * READERS_PER_CONNECTION,
+  };
+}
