@@ -25,6 +25,7 @@ export const HAND_LANDMARKS = 21;
 
 /** Indices into the landmarks. */
 export const HAND_WRIST = 0;
+export const HAND_MIDDLE_KNUCKLE = 9;
 
 /** Pairs of landmarks that a drawing joins: the outline of the palm, then what lies beyond it, finger by finger. */
 export const HAND_CONNECTIONS: readonly (readonly [number, number])[] = [

@@ -25,7 +25,7 @@ export interface Palm {
 }
 
 /** Places in `Palm.keypoints` that a region is made of (MediaPipe's `palm_detection_detection_to_roi.pbtxt`). */
-export const PALM_KEYPOINTS = { wrist: 0, middleFingerKnuckle: 2 } as const;
+export const PALM_KEYPOINTS = { wrist: 0, middleKnuckle: 2 } as const;
 
 /** Most palms that one picture can have; more are the noise of a detector that is asked for everything. */
 export const PALMS_MAX = 32;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { HandPoint } from '../../base/hand.ts';
 import type { Palm } from './palm.ts';
-import { type HandRegion, isInPicture, landmarkRegion, palmRegion, regionOverlap, turned } from './region.ts';
+import { type HandRegion, isInPicture, landmarkRegion, palmRegion, turned } from './region.ts';
 
 const PICTURE = { width: 640, height: 480 };
 
@@ -83,28 +83,6 @@ describe('the region of landmarks', () => {
         const region = landmarkRegion(hand(x, y, length, by), PICTURE);
         const centre = turned(upright, by);
         expectRegion(region, { x: x + centre.x, y: y + centre.y, size: upright.size, rotation: by });
-      }),
-    );
-  });
-});
-
-describe('overlap', () => {
-  const region = (x: number, y: number, size: number): HandRegion => ({ x, y, size, rotation: 0 });
-
-  test('a region with itself, with one beside it, with one a third over', () => {
-    expect(regionOverlap(region(50, 50, 100), region(50, 50, 100))).toBe(1);
-    expect(regionOverlap(region(50, 50, 100), region(150, 50, 100))).toBe(0);
-    expect(regionOverlap(region(50, 50, 100), region(100, 50, 100))).toBeCloseTo(1 / 3, 10);
-  });
-
-  test('property: symmetric, and within 0..1', () => {
-    const side = fc.double({ min: 1, max: 500, noNaN: true });
-    const any = fc.tuple(side, side, side).map(([x, y, size]) => region(x, y, size));
-    fc.assert(
-      fc.property(any, any, (a, b) => {
-        const overlap = regionOverlap(a, b);
-        expect(overlap).toBeCloseTo(regionOverlap(b, a), 10);
-        expect(overlap >= 0 && overlap <= 1 + 1e-12).toBe(true);
       }),
     );
   });

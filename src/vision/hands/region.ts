@@ -30,7 +30,7 @@ const MIDDLE_JOINTS = { index: 6, middle: 10, ring: 14 } as const;
 /** The region of a palm: 2.6 times as large, moved toward the fingers by half a palm, wrist to middle finger upright. */
 export function palmRegion(palm: Palm, picture: PictureSize): HandRegion {
   const wrist = toPixels(palm.keypoints[PALM_KEYPOINTS.wrist]!, picture);
-  const knuckle = toPixels(palm.keypoints[PALM_KEYPOINTS.middleFingerKnuckle]!, picture);
+  const knuckle = toPixels(palm.keypoints[PALM_KEYPOINTS.middleKnuckle]!, picture);
   const centre = toPixels(palm, picture);
   const rotation = uprightRotation(wrist, knuckle);
   return grown(centre, palm.width * picture.width, palm.height * picture.height, rotation, FROM_PALM);
@@ -59,19 +59,6 @@ export function landmarkRegion(landmarks: readonly HandPoint[], picture: Picture
   }
   const centre = turned({ x: (left + right) / 2, y: (top + bottom) / 2 }, rotation);
   return grown(centre, right - left, bottom - top, rotation, FROM_LANDMARKS);
-}
-
-/**
- * Intersection over union of two regions as if they were not turned, as MediaPipe's `AssociationNormRectCalculator` compares them;
- * 0..1.
- */
-export function regionOverlap(a: HandRegion, b: HandRegion): number {
-  const shared = (along: 'x' | 'y') =>
-    Math.min(a[along] + a.size / 2, b[along] + b.size / 2) - Math.max(a[along] - a.size / 2, b[along] - b.size / 2);
-  const [width, height] = [shared('x'), shared('y')];
-  if (!(width > 0 && height > 0)) return 0;
-  const both = width * height;
-  return both / (a.size ** 2 + b.size ** 2 - both);
 }
 
 /** Whether any of the picture lies in it, and it has a size: what else could a model see in it? */
