@@ -1,5 +1,5 @@
 import { connectVideo, SightlineError, startCapture, traceOf } from 'sightline/client';
-import type { Capture, CapturedResult, GrantFields, QualityLevel, VideoSession } from 'sightline/client';
+import type { Capture, GrantFields, PipelineName, QualityLevel, ResultMessage, VideoSession } from 'sightline/client';
 import type { Camera, CameraName } from './cameras.ts';
 import { CameraError, hasDemoCamera, openDemoCamera, openWebcam } from './cameras.ts';
 import { QualityHistory } from './quality.ts';
@@ -16,7 +16,7 @@ const DROPPING_SHARE = 0.2;
 /** One camera on one session, from the choice of a camera to the next one. */
 interface Lane {
   readonly camera: Camera;
-  readonly session: VideoSession;
+  readonly session: VideoSession<PipelineName>;
   readonly capture: Capture;
 }
 
@@ -28,6 +28,7 @@ const askedBudgetMs = query.get('budget_ms');
 const quality = view.element<HTMLSelectElement>('quality');
 const confidence = view.element<HTMLInputElement>('confidence');
 const pause = view.element<HTMLButtonElement>('pause');
+const finds = [...document.querySelectorAll<HTMLInputElement>('input[name=find]')];
 const sources = new Map<CameraName, HTMLInputElement>(
   [...document.querySelectorAll<HTMLInputElement>('input[name=source]')].map((input) => [
     input.value as CameraName,
@@ -37,7 +38,8 @@ const sources = new Map<CameraName, HTMLInputElement>(
 
 let lane: Lane | undefined;
 let simulator: Simulator | undefined;
-let latest: CapturedResult['result'] | undefined;
+/** The last result of each pipeline. */
+const latest = new Map<PipelineName, ResultMessage<PipelineName>>();
 /** Rises with every choice of a camera: what an older one still finds out is of no interest. */
 let choice = 0;
 
@@ -65,11 +67,20 @@ async function watch(name: CameraName): Promise<void> {
   }
 }
 
+/** What is looked for, by the names of pipelines. */
+function wanted(): PipelineName[] {
+  return finds.find(({ checked }) => checked)!.value.split(',') as PipelineName[];
+}
+
 function sessionOptions() {
-  const threshold = Number(confidence.value);
-  const model = query.get('model');
+  const pipeline = wanted();
+  // Model and threshold are those of the detector, where it is alone.
+  const isDetector = pipeline.join() === 'objects';
+  const threshold = isDetector ? Number(confidence.value) : 0;
+  const model = isDetector ? query.get('model') : null;
   return {
     url: '/ws/video',
+    pipeline,
     ...(askedBudgetMs !== null && { budgetMs: Number(askedBudgetMs) }),
     ...(threshold > 0 && { confidence: threshold }),
     ...(model !== null && { model }),
@@ -77,14 +88,17 @@ function sessionOptions() {
   };
 }
 
-function openLane(camera: Camera, session: VideoSession): void {
+function openLane(camera: Camera, session: VideoSession<PipelineName>): void {
+  const [first] = wanted();
   const capture = startCapture({
     session,
     source: camera.video,
     onResult: (received) => {
       screen.show(received);
-      stats.add({ ...traceOf(received), receivedTimeMs: unixNow() });
-      latest = received.result;
+      const { result } = received;
+      latest.set(result.pipeline, result);
+      // A frame counts once, however many results it has.
+      if (result.pipeline === first) stats.add({ ...traceOf(received), receivedTimeMs: unixNow() });
     },
   });
   lane = { camera, session, capture };
@@ -113,7 +127,7 @@ function onWebcamEnded(itsChoice: number): void {
 function closeLane(): void {
   const ending = lane;
   lane = undefined;
-  latest = undefined;
+  latest.clear();
   stats.clear();
   setPaused(false);
   pause.disabled = true;
@@ -122,10 +136,10 @@ function closeLane(): void {
   void ending?.session.close();
 }
 
-function showOpen(session: VideoSession): void {
+function showOpen(session: VideoSession<PipelineName>): void {
   view.showNotice(undefined);
   showGrant(session.grant);
-  view.showModel(session.welcome, undefined);
+  view.showModel(session.welcome, []);
   void showServer(session);
 }
 
@@ -184,12 +198,15 @@ async function togglePause(): Promise<void> {
 }
 
 /** What the server says of itself: version, and what runs the model. */
-async function showServer(session: VideoSession): Promise<void> {
+async function showServer(session: VideoSession<PipelineName>): Promise<void> {
   const health = await fetchHealth();
   if (!health) return;
   view.showVersion(health.version);
-  const model = health.models.find(({ id }) => id === session.welcome.model);
-  view.showModel(session.welcome, model);
+  const ids = session.welcome.model.split(',');
+  view.showModel(
+    session.welcome,
+    health.models.filter(({ id }) => ids.includes(id)),
+  );
 }
 
 interface Health {
@@ -235,14 +252,26 @@ function refreshText(): void {
   const captured = capture.stats();
   view.showCapture(captured);
   view.showAccounts(session.metrics(), captured, dropping);
-  if (latest) {
-    view.showObjects(latest.detections);
-    view.showPictureSize(latest.width, latest.height);
-  }
+  for (const { width, height } of latest.values()) view.showPictureSize(width, height);
+  showFound();
   if (session.state !== 'open') return;
   if (lane.camera.video.paused) view.showStatus('idle', 'Paused');
   else if (figures.typical) view.showStatus(dropping ? 'busy' : 'live', dropping ? 'Dropping frames' : 'Live');
   else view.showStatus('busy', dropping ? 'Overloaded' : 'Waiting for results');
+}
+
+function showFound(): void {
+  if (latest.size === 0) return;
+  const [objects, hands] = [latest.get('objects'), latest.get('hands')];
+  view.showFound(
+    objects?.pipeline === 'objects' ? objects.detections : [],
+    hands?.pipeline === 'hands' ? hands.hands : [],
+  );
+}
+
+/** A threshold is that of a detector alone. */
+function showChoices(): void {
+  view.element('confidence-field').hidden = wanted().join() !== 'objects';
 }
 
 function showThreshold(): void {
@@ -258,6 +287,13 @@ async function showLicences(): Promise<void> {
 async function start(): Promise<void> {
   view.buildStages();
   for (const [name, input] of sources) input.addEventListener('change', () => void watch(name));
+  for (const input of finds) {
+    input.addEventListener('change', () => {
+      showChoices();
+      if (lane) void watch(lane.camera.name);
+    });
+  }
+  showChoices();
   quality.addEventListener('change', pin);
   confidence.addEventListener('input', showThreshold);
   // A threshold belongs to a session from its beginning: another one, another session.
@@ -291,7 +327,7 @@ function showWelcome(): void {
   view.showStatus('idle', 'Ready');
   view.showNotice({
     title: 'Point a camera at something',
-    text: 'Sightline finds the objects in its picture and shows how long each step took.',
+    text: 'Sightline finds objects and hands in its picture and shows how long each step took.',
     main: { label: 'Use my webcam', act: () => void watch('webcam') },
   });
 }

@@ -1,7 +1,7 @@
-import { drawDetections } from 'sightline/client';
-import type { CapturedResult } from 'sightline/client';
+import { drawDetections, drawHands } from 'sightline/client';
+import type { CapturedResult, PipelineName } from 'sightline/client';
 
-/** The canvas: shows a picture with its own boxes, sharp at the screen's resolution. Touched once a frame, and on a resize. */
+/** The canvas: shows a picture with what was found in it, sharp at the screen's resolution. Touched once a frame, and on a resize. */
 export class Screen {
   readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;
@@ -15,7 +15,8 @@ export class Screen {
     new ResizeObserver(() => this.#resize()).observe(canvas);
   }
 
-  show({ result, picture }: CapturedResult): void {
+  /** Of a frame with several results each is drawn when it comes, on the picture that is there already. */
+  show({ result, picture }: CapturedResult<PipelineName>): void {
     const shape = `${picture.width} / ${picture.height}`;
     if (shape !== this.#shape) {
       this.#shape = shape;
@@ -24,9 +25,12 @@ export class Screen {
     }
     this.#carried = undefined;
     const { width, height } = this.#canvas;
-    this.#context.drawImage(picture, 0, 0, width, height);
-    drawDetections(this.#context, result.detections, { width, height, scale: this.#scale });
-    this.#canvas.dataset['seq'] = String(result.seq);
+    const seq = String(result.seq);
+    if (this.#canvas.dataset['seq'] !== seq) this.#context.drawImage(picture, 0, 0, width, height);
+    const area = { width, height, scale: this.#scale };
+    if (result.pipeline === 'hands') drawHands(this.#context, result.hands, area);
+    else drawDetections(this.#context, result.detections, area);
+    this.#canvas.dataset['seq'] = seq;
   }
 
   /** Canvas pixels per CSS pixel: that of the screen. */

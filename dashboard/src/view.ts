@@ -1,5 +1,13 @@
-import { colourOf, STAGES } from 'sightline/client';
-import type { CaptureStats, GrantFields, Stage, VideoMetrics, WelcomeMessage, WireDetection } from 'sightline/client';
+import { colourOf, handColourOf, STAGES } from 'sightline/client';
+import type {
+  CaptureStats,
+  GrantFields,
+  Hand,
+  Stage,
+  VideoMetrics,
+  WelcomeMessage,
+  WireDetection,
+} from 'sightline/client';
 import { changeText, rateText, reasonText, REASONS, type GrantChange } from './grant-log.ts';
 import type { LiveFigures, Spread } from './stats.ts';
 
@@ -227,11 +235,19 @@ export interface ServedModel {
   readonly licence: { readonly spdx: string; readonly notice: string };
 }
 
-export function showModel(welcome: WelcomeMessage, model: ServedModel | undefined): void {
-  setText('model', welcome.model);
-  setText('provider', model?.providers.effective ?? '–');
-  setText('licence', model?.licence.spdx ?? '–');
-  element('licence').title = model?.licence.notice ?? '';
+/** `models`: what the server tells of those of the session; none while it has not been asked. */
+export function showModel(welcome: WelcomeMessage, models: readonly ServedModel[]): void {
+  const listed = (of: (model: ServedModel) => string) => [...new Set(models.map(of))].join(', ') || '–';
+  setText('model', welcome.model.replaceAll(',', ', '));
+  setText(
+    'provider',
+    listed(({ providers }) => providers.effective),
+  );
+  setText(
+    'licence',
+    listed(({ licence }) => licence.spdx),
+  );
+  element('licence').title = models.length === 0 ? '' : listed(({ licence }) => licence.notice);
 }
 
 export function showVersion(version: string): void {
@@ -239,13 +255,15 @@ export function showVersion(version: string): void {
 }
 
 /** What is in the picture, most frequent first, for eyes and for screen readers. */
-export function showObjects(detections: readonly WireDetection[]): void {
-  const counts = new Map<string, { classId: number; count: number }>();
-  for (const { label, class_id: classId } of detections) {
-    const entry = counts.get(label) ?? { classId, count: 0 };
+export function showFound(detections: readonly WireDetection[], hands: readonly Hand[]): void {
+  const counts = new Map<string, { colour: string; count: number }>();
+  const add = (label: string, colour: string): void => {
+    const entry = counts.get(label) ?? { colour, count: 0 };
     entry.count++;
     counts.set(label, entry);
-  }
+  };
+  for (const { label, class_id: classId } of detections) add(label, colourOf(classId));
+  for (const { handedness } of hands) add(`${handedness} hand`, handColourOf(handedness));
   const entries = [...counts].toSorted(([a, x], [b, y]) => y.count - x.count || a.localeCompare(b));
   const list = element('objects');
   const key = JSON.stringify(entries);
@@ -254,9 +272,9 @@ export function showObjects(detections: readonly WireDetection[]): void {
   const told = entries.map(([label, { count: n }]) => `${n} ${label}`).join(', ');
   element('canvas').ariaLabel = told === '' ? 'Camera picture: nothing recognised' : `Camera picture: ${told}`;
   list.replaceChildren(
-    ...entries.map(([label, { classId, count: n }]) => {
+    ...entries.map(([label, { colour, count: n }]) => {
       const item = document.createElement('li');
-      item.style.setProperty('--colour', colourOf(classId));
+      item.style.setProperty('--colour', colour);
       item.textContent = n === 1 ? label : `${label} × ${n}`;
       return item;
     }),

@@ -28,6 +28,7 @@ export interface ApiHost {
   /** Read anew by each call. */
   metrics(): Metrics;
   limits(): views.Limits;
+  pipelines(): readonly PipelineReport[];
   /** Throws SESSION_UNKNOWN. */
   session(clientId: string): Metrics['sessions'][number];
   /** Fixes what the client is asked for; null lets go. The client is told. Throws SESSION_UNKNOWN. */
@@ -46,6 +47,14 @@ export function apiRoutes(host: ApiHost, others: readonly Route[]): Route[] {
     ...optimizationRoutes(host),
     ...sessionRoutes(host),
     ...configRoutes(host),
+    answer({
+      method: 'GET',
+      url: '/api/pipelines',
+      tag: 'pipelines',
+      summary: 'what can be done with frames',
+      response: z.object({ pipelines: z.array(pipelineSchema) }),
+      handle: () => ({ pipelines: [...host.pipelines()] }),
+    }),
     ...others,
     answer({
       method: 'GET',
@@ -65,10 +74,24 @@ const TAGS = {
   performance: 'what the server does, and how fast',
   optimization: 'the same by other views, also under `/api`',
   sessions: 'video sessions, their pins and their results',
+  pipelines: 'what can be done with frames',
   config: 'settings, at run time too',
   page: 'what belongs to the pages',
   api: 'the API’s own description',
 };
+
+const pipelineSchema = z
+  .object({
+    name: z.string().describe('for `?pipeline=` of a video session'),
+    title: z.string(),
+    description: z.string(),
+    models: z.record(z.string(), z.string()).describe('ids by role; the defaults of those that may be chosen'),
+    choices: z.array(z.string()).describe('what a source of frames may choose of it'),
+    result: z.record(z.string(), z.unknown()).describe('JSON Schema of what a result holds beside what all results hold'),
+  })
+  .meta({ id: 'Pipeline', description: 'one kind of work on frames' });
+
+export type PipelineReport = DeepReadonly<z.output<typeof pipelineSchema>>;
 
 const openApiSchema = z.object({
   openapi: z.string(),

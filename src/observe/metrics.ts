@@ -116,24 +116,30 @@ const controlSchema = z
   })
   .meta({ id: 'Quality', description: 'what the control of a session knows and has decided' });
 
+const accountsSchema = z
+  .object({
+    received: count(),
+    results: count(),
+    errors: count(),
+    dropped: dropsSchema,
+    queued: count().describe('waiting for a worker'),
+    in_flight: count().describe('with a worker'),
+    unsent: count().describe('answered, and not handed to the socket yet'),
+  })
+  .describe('received = results + errors + dropped + queued + in_flight + unsent');
+
 export const sessionSchema = z
   .object({
     client_id: clientId(),
-    pipeline: z.string(),
-    model: z.string(),
+    pipeline: z.string().describe('several with a comma between them'),
+    model: z.string().describe('of each of them, likewise'),
     connected: z.boolean().describe('false: its socket is lost, and it waits for its client'),
     age_s: amount(),
-    accounts: z
-      .object({
-        received: count(),
-        results: count(),
-        errors: count(),
-        dropped: dropsSchema,
-        queued: count().describe('waiting for a worker'),
-        in_flight: count().describe('with a worker'),
-        unsent: count().describe('answered, and not handed to the socket yet'),
-      })
-      .describe('received = results + errors + dropped + queued + in_flight + unsent'),
+    accounts: accountsSchema,
+    pipelines: z
+      .array(z.object({ pipeline: z.string(), model: z.string(), accounts: accountsSchema }))
+      .optional()
+      .describe('of a session of several: each; `accounts` beside it are their sums'),
     quality: controlSchema,
     capture_times_replaced: count().describe('capture times that could not be true'),
     refused_messages: count(),

@@ -1,0 +1,40 @@
+import { z } from 'zod';
+import type { Pipeline } from '../pipeline.ts';
+import { HAND_MODELS, HANDS_PROGRAM } from './call.ts';
+import type { HandsSettings } from './program.ts';
+
+const point = z.object({ x: z.number(), y: z.number(), z: z.number() });
+const POINTS = 21;
+
+export const hands: Pipeline<'hands'> = {
+  name: 'hands',
+  title: 'Hands',
+  description: 'Hands with 21 landmarks each, in the picture and in metres, followed from frame to frame.',
+  choices: [],
+  isOrdered: true,
+  result: z.object({
+    hands: z.array(
+      z.object({
+        handedness: z.enum(['left', 'right']).describe('of the person in the picture'),
+        score: z.number().min(0).max(1).describe('of the handedness'),
+        landmarks: z
+          .array(point)
+          .length(POINTS)
+          .describe('`x` and `y` are fractions of the picture, and may lie outside; `z` is in the scale of `x`'),
+        world: z.array(point).length(POINTS).describe('metres, from the hand’s geometric centre'),
+      }),
+    ),
+  }),
+  models: ({ hands: { model_complexity } }) => HAND_MODELS[model_complexity === 0 ? 0 : 1],
+  async prepare(models, config) {
+    const byRole = HAND_MODELS[config.hands.model_complexity === 0 ? 0 : 1];
+    await Promise.all(Object.values(byRole).map((id) => models.model(id)));
+    const settings: HandsSettings = {
+      detectionConfidence: config.hands.min_detection_confidence,
+      trackingConfidence: config.hands.min_tracking_confidence,
+      maxHands: config.hands.max_hands,
+      smoothing: config.hands.smoothing,
+    };
+    return { program: HANDS_PROGRAM, models: byRole, settings, model: byRole.landmarks };
+  },
+};

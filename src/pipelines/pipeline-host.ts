@@ -1,0 +1,101 @@
+import { SightlineError } from '../base/errors.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
+import type { PipelineName } from '../base/result.ts';
+import type { Config } from '../config/schema.ts';
+import type { Hub } from '../stream/hub.ts';
+import type { Stream } from '../stream/stream.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import type { FrameLane } from './frame-lane.ts';
+import type { LanePipeline } from './lane-output.ts';
+import type { ModelSource, PipelineChoice, PreparedPipeline } from './pipeline.ts';
+import { pipelineOf } from './registry.ts';
+
+export interface PipelineHostOptions {
+  readonly hub: Hub;
+  readonly dispatcher: Dispatcher;
+  readonly models: ModelSource;
+  readonly config: () => Config;
+}
+
+/** A source of frames, and what is to be done with them. */
+export interface SourceRequest {
+  /** Unique among those that are open; its streams are called `<source>/<pipeline>`. */
+  readonly source: string;
+  readonly frames: Stream<Picture>;
+  /** Names: at least one, none twice. */
+  readonly pipelines: readonly string[];
+  readonly choice: PipelineChoice;
+  /** The source keeps to what it was granted. */
+  readonly isWithinGrant: () => boolean;
+}
+
+/** One pipeline that works for a source. */
+export interface OpenPipeline {
+  readonly name: PipelineName;
+  readonly outcomes: Stream<FrameOutcome>;
+  /** Id of its model. */
+  readonly model: string;
+  /** Frames that workers hold now. */
+  readonly inFlight: () => number;
+}
+
+export interface OpenSource {
+  /** Let go of by `Dispatcher.detach`. */
+  readonly lane: FrameLane;
+  /** In the order of the request. */
+  readonly pipelines: readonly OpenPipeline[];
+}
+
+/** Opens lanes for the frames of sources, with whatever pipelines each of them asks for. */
+export class PipelineHost {
+  readonly #options: PipelineHostOptions;
+
+  constructor(options: PipelineHostOptions) {
+    this.#options = options;
+  }
+
+  /** Errors: PIPELINE_UNKNOWN, QUERY_BAD (what a pipeline has no choice of), MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
+  async open({ source, frames, pipelines, choice, isWithinGrant }: SourceRequest): Promise<OpenSource> {
+    const { hub, dispatcher, models, config } = this.#options;
+    const wanted = pipelines.map(pipelineOf);
+    for (const { name, choices } of wanted) {
+      for (const key of Object.keys(choice) as (keyof PipelineChoice)[]) {
+        if (choice[key] === undefined || choices.includes(key)) continue;
+        throw new SightlineError('QUERY_BAD', `the pipeline ${name} has no ${key} to choose`);
+      }
+    }
+    const prepared = await Promise.all(wanted.map((pipeline) => pipeline.prepare(models, config(), choice)));
+    const streams: Stream<FrameOutcome>[] = [];
+    try {
+      for (const { name } of wanted) {
+        streams.push(hub.create(`${source}/${name}`, { capacity: config().streaming.results_history }));
+      }
+    } catch (thrown) {
+      for (const stream of streams) stream.close();
+      throw thrown;
+    }
+    const parts = wanted.map(({ name, isOrdered }, i) =>
+      lanePipeline(name, isOrdered, prepared[i]!, streams[i]!),
+    ) as [LanePipeline, ...LanePipeline[]];
+    const lane = dispatcher.attach({ frames, pipelines: parts, isWithinGrant });
+    return {
+      lane,
+      pipelines: wanted.map(({ name }, i) => ({
+        name,
+        outcomes: streams[i]!,
+        model: prepared[i]!.model,
+        inFlight: () => lane.outputs[i]!.counts().inFlight,
+      })),
+    };
+  }
+}
+
+function lanePipeline(
+  name: PipelineName,
+  isOrdered: boolean,
+  { program, models, settings }: PreparedPipeline,
+  outcomes: Stream<FrameOutcome>,
+): LanePipeline {
+  return { name, program, models, settings, outcomes, isOrdered };
+}
