@@ -7,8 +7,7 @@ import type { WebSocket } from 'ws';
 import { z } from 'zod';
 import { systemClock, wallAheadMs, wallTimeMs } from './base/clock.ts';
 import type { WorkerStagesMs } from './base/detection.ts';
-import { SightlineError, toSightlineError } from './base/errors.ts';
-import type { FrameOutcome } from './base/frame.ts';
+import { toSightlineError } from './base/errors.ts';
 import type { Picture } from './base/picture.ts';
 import { ConfigCoordinator, type ConfigState } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
@@ -34,10 +33,14 @@ import { RateMeter, type Counters } from './observe/rates.ts';
 import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
 import { healthLimits, viewLimits } from './observe/settings.ts';
-import { DetectPipeline, type DetectLane, type DetectLaneOptions } from './pipelines/detect.ts';
+import { Admission } from './pipelines/admission.ts';
+import { Dispatcher } from './pipelines/dispatcher.ts';
 import { FrameInput } from './pipelines/frame-input.ts';
 import { objectsCall } from './pipelines/objects/call.ts';
-import { detectSettings } from './pipelines/settings.ts';
+import type { PipelineChoice } from './pipelines/pipeline.ts';
+import { PipelineHost, type OpenSource } from './pipelines/pipeline-host.ts';
+import { pipelineReports } from './pipelines/registry.ts';
+import { dispatcherSettings } from './pipelines/settings.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './protocol/outcome-message.ts';
 import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
@@ -49,9 +52,6 @@ import { Hub } from './stream/hub.ts';
 import { streamsMax, topicsSettings } from './stream/settings.ts';
 import { Topics } from './stream/topics.ts';
 
-/** Of the runs that a model's first ones promise; the rest goes into decoding, scaling and the sockets. */
-const EXPECTED_SHARE = 0.75;
-
 export type { HealthDocument } from './observe/metrics.ts';
 
 export interface SightlineOptions {
@@ -60,15 +60,6 @@ export interface SightlineOptions {
   readonly say?: (line: string) => void;
   /** False: it opens no port; requests come by `handleRequest` and `handleUpgrade`. Default: true. */
   readonly listens?: boolean;
-}
-
-/** What a source of frames may choose; all of it is the server's where it is not given. */
-export interface DetectorChoice {
-  /** Id of a model. */
-  readonly model?: string | undefined;
-  /** Thresholds, 0..1. */
-  readonly confidence?: number | undefined;
-  readonly iou?: number | undefined;
 }
 
 /** Builds everything in order and listens. Errors: ADDRESS_IN_USE, and those of a default model that cannot be had. */
@@ -102,7 +93,9 @@ export class Sightline implements AsyncDisposable {
   #messages = 0;
   readonly #engine: OnnxEngine;
   readonly #models: ModelBook;
-  readonly #detect: DetectPipeline;
+  readonly #dispatcher: Dispatcher;
+  readonly #admission: Admission;
+  readonly #pipelines: PipelineHost;
   readonly #lane: VideoLane;
   readonly #topics: Topics;
   readonly #telemetry: TelemetryLane;
@@ -127,10 +120,17 @@ export class Sightline implements AsyncDisposable {
       clock: systemClock,
       settings: modelBookSettings(config),
     });
-    this.#detect = new DetectPipeline({
+    this.#dispatcher = new Dispatcher({
       engine: this.#engine,
       clock: systemClock,
-      ...detectSettings(config),
+      ...dispatcherSettings(config),
+    });
+    this.#admission = new Admission(() => this.#dispatcher.facts());
+    this.#pipelines = new PipelineHost({
+      hub: this.#hub,
+      dispatcher: this.#dispatcher,
+      models: this.#models,
+      config: () => this.#config,
     });
     this.#imageLimits = imageLimits(config);
     this.#lane = new VideoLane({
@@ -138,14 +138,7 @@ export class Sightline implements AsyncDisposable {
       clock: systemClock,
       observer: this.#latencies,
       attach: (request) => this.#attach(request),
-      engine: () => {
-        const { workers, completed, failed, busyMs, neededMs, models } = this.#engine.stats();
-        // Of one picture, without decoding it and what a busy machine adds.
-        const runMs = models[0]?.batch.costsMs['1'];
-        const expectedFps = runMs === undefined ? undefined : (EXPECTED_SHARE * workers * 1000) / runMs;
-        const waitMs = this.#detect.takeWaitMs();
-        return { workers, completed: completed + failed, busyMs, neededMs, waitMs, expectedFps };
-      },
+      admission: this.#admission,
       process: () => ({
         busyMs: performance.eventLoopUtilization().active,
         rssBytes: process.memoryUsage.rss(),
@@ -282,7 +275,7 @@ export class Sightline implements AsyncDisposable {
 
   /** Everything that is measured, read now. */
   metrics(): Metrics {
-    const { serviceMs } = this.#detect;
+    const { serviceMs } = this.#dispatcher;
     return {
       time: wallTimeMs(systemClock),
       latency: {
@@ -341,22 +334,36 @@ export class Sightline implements AsyncDisposable {
   }
 
   /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
-  async openFrames(choice: DetectorChoice = {}): Promise<FrameInput> {
-    const modelId = await this.#models.detector(choice.model);
+  async openFrames(choice: PipelineChoice = {}): Promise<FrameInput> {
     // A colon stands in no client's name.
-    const name = `program:${++this.#lastFrameInput}`;
-    const frames = this.#hub.create<Picture>(`${name}/frames`, { capacity: this.#config.streaming.queue_size });
-    const { outcomes, lane } = this.#openLane(name, { frames, modelId, ...choice });
-    const input = new FrameInput({
+    const source = `program:${++this.#lastFrameInput}`;
+    const frames = this.#hub.create<Picture>(`${source}/frames`, { capacity: this.#config.streaming.queue_size });
+    let open: OpenSource;
+    try {
+      const isWithinGrant = () => input.isWithinRate;
+      open = await this.#pipelines.open({ source, frames, pipelines: ['objects'], choice, isWithinGrant });
+    } catch (thrown) {
+      frames.close();
+      throw thrown;
+    }
+    const { lane, pipelines } = open;
+    const input: FrameInput = new FrameInput({
       frames,
-      outcomes,
+      outcomes: pipelines[0]!.outcomes,
       clock: systemClock,
       readJpeg: (bytes) => uprightJpegSize(bytes, this.#imageLimits),
       onClose: () => {
         this.#frameInputs.delete(input);
-        this.#detect.detach(lane);
+        leave();
+        this.#dispatcher.detach(lane);
         frames.close();
       },
+      guard: (callback) => this.#hub.guard(callback),
+    });
+    const leave = this.#admission.join({
+      demand: (nowMs) => input.demand(nowMs),
+      costMs: () => lane.work.costMs,
+      onShare: (fps) => input.tellRate(fps),
     });
     this.#frameInputs.add(input);
     return input;
@@ -412,6 +419,7 @@ export class Sightline implements AsyncDisposable {
       },
       health: () => this.health(),
       metrics: () => this.metrics(),
+      pipelines: () => pipelineReports(this.#config),
       limits: () => viewLimits(this.#config),
       session: (clientId) => reportOf(this.#lane.get(clientId), systemClock.now()),
       pin: (clientId, pin) => this.#lane.get(clientId).pin(pin),
@@ -490,48 +498,30 @@ export class Sightline implements AsyncDisposable {
     return (await running!).stagesMs;
   }
 
-  /** The `objects` pipeline for one session, with its model ready. */
-  async #attach(request: AttachRequest): Promise<AttachedWork> {
-    const { pipelines, clientId, frames, isWithinGrant } = request;
-    const unknown = pipelines.find((name) => name !== 'objects');
-    if (unknown !== undefined) {
-      throw new SightlineError('PIPELINE_UNKNOWN', `there is no pipeline "${unknown.slice(0, 80)}"; there is objects`);
-    }
-    const model = await this.#models.detector(request.model);
-    const { outcomes, lane } = this.#openLane(clientId, { ...request, frames, modelId: model, isWithinGrant });
-    this.#recordings.follow({ clientId, pipelines: ['objects'] });
-    return {
-      pipelines: [{ name: 'objects', outcomes, model, inFlight: () => lane.counts().inFlight }],
-      queued: () => lane.reader.queued,
-      serviceMs: () => this.#detect.serviceMs,
-      discardQueued: () => lane.discardQueued(),
-      detach: () => this.#detect.detach(lane),
-    };
-  }
-
-  /** A lane of the pipeline for frames of one source, and the stream of their outcomes. */
-  #openLane(
-    source: string,
-    {
+  /** What works for one session, with its models ready. */
+  async #attach({
+    clientId,
+    frames,
+    pipelines: names,
+    isWithinGrant,
+    ...choice
+  }: AttachRequest): Promise<AttachedWork> {
+    const { lane, pipelines } = await this.#pipelines.open({
+      source: clientId,
       frames,
-      modelId,
+      pipelines: names,
+      choice,
       isWithinGrant,
-      ...choice
-    }: Pick<DetectLaneOptions, 'frames' | 'modelId' | 'isWithinGrant'> & DetectorChoice,
-  ): { readonly outcomes: DetectLaneOptions['outcomes']; readonly lane: DetectLane } {
-    const { detection, streaming } = this.#config;
-    const outcomes = this.#hub.create<FrameOutcome>(`${source}/objects`, { capacity: streaming.results_history });
-    const confidence = choice.confidence ?? detection.confidence_threshold;
-    const iou = choice.iou ?? detection.iou_threshold;
-    const lane = this.#detect.attach({
-      frames,
-      outcomes,
-      modelId,
-      ...(isWithinGrant && { isWithinGrant }),
-      ...(confidence !== undefined && { confidence }),
-      ...(iou !== undefined && { iou }),
     });
-    return { outcomes, lane };
+    this.#recordings.follow({ clientId, pipelines: pipelines.map(({ name }) => name) });
+    return {
+      pipelines,
+      queued: () => lane.reader.queued,
+      serviceMs: () => lane.work.serviceMs,
+      costMs: () => lane.work.costMs,
+      discardQueued: () => lane.discardQueued(),
+      detach: () => this.#dispatcher.detach(lane),
+    };
   }
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { openServer, type DetectorChoice, type Sightline as App } from './app.ts';
+import { openServer, type Sightline as App } from './app.ts';
+import type { PipelineChoice } from './pipelines/pipeline.ts';
 import { SightlineError } from './base/errors.ts';
 import { Priority } from './base/sample.ts';
 import { loadConfig } from './config/load.ts';
@@ -10,7 +11,7 @@ import type { FrameInput } from './pipelines/frame-input.ts';
 import { Payload } from './protocol/payload.ts';
 import { openTopicReader, type TopicReader } from './stream/topic-reader.ts';
 
-export type { DetectorChoice } from './app.ts';
+export type { PipelineChoice as DetectorChoice } from './pipelines/pipeline.ts';
 export type { Box, Detection, WorkerStagesMs } from './base/detection.ts';
 export { SightlineError, type ErrorCode } from './base/errors.ts';
 export type { FrameDropCause } from './base/frame.ts';
@@ -86,7 +87,7 @@ export interface Sightline extends AsyncDisposable {
    */
   subscribe(filter: string, options?: { readonly queueMax?: number }): TopicReader;
   /** A source of frames: `push` a JPEG, get its detections. Rejects with MODEL_*, STREAM_LIMIT_REACHED. */
-  openFrames(choice?: DetectorChoice): Promise<FrameInput>;
+  openFrames(choice?: PipelineChoice): Promise<FrameInput>;
   /** Loads a model by its id or the path of an `.onnx` or `.tflite` file. Rejects with MODEL_*, SOURCE_*, USAGE. */
   addModel(idOrPath: string): Promise<LoadedModel>;
   /** Records topics that match, and all video sessions, into an MCAP file. Rejects with OUTPUT_FAILED, FILTER_BAD. */
@@ -136,7 +137,7 @@ class EmbeddedServer implements Sightline {
     return openTopicReader(this.app.topics, filter, options);
   }
 
-  openFrames(choice?: DetectorChoice): Promise<FrameInput> {
+  openFrames(choice?: PipelineChoice): Promise<FrameInput> {
     return this.app.openFrames(choice);
   }
 

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { FrameLatencies, OWN_STAGES } from '../observe/histogram.ts';
+import type { PipelineName } from '../base/result.ts';
 import type { ResultMessage } from '../protocol/video.ts';
 
 /** What a run of `detect` found, counted as it goes: memory does not grow with the length of a video. */
@@ -17,17 +18,19 @@ export class DetectSummary {
     this.#beganMs = clock.now();
   }
 
-  add({ detections, stages_ms }: ResultMessage): void {
-    this.#frames += 1;
-    this.#detections += detections.length;
-    this.#latencies.frame(stages_ms);
-    for (const { label, score } of detections) {
+  /** `isFirst`: it is the first result of its frame, of several pipelines. */
+  add(message: ResultMessage<PipelineName>, isFirst = true): void {
+    const found = foundIn(message);
+    if (isFirst) this.#frames += 1;
+    this.#detections += found.length;
+    this.#latencies.frame(message.stages_ms);
+    for (const { label, score } of found) {
       const seen = this.#labels.get(label) ?? { count: 0, frames: 0, best: 0 };
       seen.count += 1;
       seen.best = Math.max(seen.best, score);
       this.#labels.set(label, seen);
     }
-    for (const label of new Set(detections.map((detection) => detection.label))) this.#labels.get(label)!.frames += 1;
+    for (const label of new Set(found.map((one) => one.label))) this.#labels.get(label)!.frames += 1;
   }
 
   /** For people, one line an element. */
@@ -66,6 +69,11 @@ export class DetectSummary {
       return `  ${label.padEnd(nameWidth)}  ${number(count).padStart(countWidth)}  ${where}`;
     });
   }
+}
+
+function foundIn(message: ResultMessage<PipelineName>): readonly { readonly label: string; readonly score: number }[] {
+  if (message.pipeline === 'objects') return message.detections;
+  return message.hands.map(({ handedness, score }) => ({ label: `${handedness} hand`, score }));
 }
 
 /** One line of a summary: what, then the value, in two columns. */

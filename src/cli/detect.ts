@@ -4,24 +4,24 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { type ErrorCode, SightlineError, toSightlineError } from '../base/errors.ts';
-import type { Detection } from '../base/detection.ts';
-import type { Picture } from '../base/picture.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { PipelineName, PipelineResult } from '../base/result.ts';
+import { Priority } from '../base/sample.ts';
 import type { Config } from '../config/schema.ts';
-import type { OnnxEngine } from '../inference/engine/engine.ts';
-import type { ProgramOutcome } from '../inference/engine/types.ts';
-import type { ReadyModel } from '../inference/manifest.ts';
 import type { RgbPicture } from '../media/jpeg.ts';
+import { outcomeMessage } from '../protocol/outcome-message.ts';
 import type { ErrorMessage, ResultMessage } from '../protocol/video.ts';
 import type { VideoFile, VideoFrame } from '../sources/file.ts';
 import type { VideoWriter } from '../sources/writer.ts';
-import { objectsCall, objectsOf } from '../pipelines/objects/call.ts';
 import type { CliContext } from './context.ts';
 import type { DetectInputs } from './detect-inputs.ts';
 import { DetectSummary, row } from './detect-summary.ts';
+import type { FrameWorker } from './frame-worker.ts';
 import { pictureSize } from './options.ts';
 import { Progress } from './progress.ts';
 
-interface DetectFlags {
+export interface DetectFlags {
+  readonly pipeline?: string;
   readonly model?: string;
   readonly size?: { readonly width: number; readonly height: number };
   readonly confidence?: number;
@@ -37,7 +37,9 @@ Without --json a summary is printed. With it, each processed frame is a line of 
 "result" message (docs/protocol.md): seq is the frame's place in the file from 1, capture_time its time in the file
 in milliseconds. A frame that could not be processed is a line of type "error".
 
-An --out file holds the processed frames with their boxes: H.264 in .mp4, or a .jpg or .png of a picture. It replaces an
+--pipeline hands finds hands with their landmarks; objects,hands does both on the same frames, and prints a line for each.
+
+An --out file holds the processed frames with their boxes and hands: H.264 in .mp4, or a .jpg or .png of a picture. It replaces an
 older one when it is complete. After Ctrl+C, and when the input breaks off, it holds the frames up to there. A video has
 one size: frames of another than the first are fitted into it, between black bars.
 
@@ -56,7 +58,6 @@ Examples:
   sightline detect rtsp://camera.local/stream --every 5 --json
 `;
 
-const PIPELINE = 'objects';
 const CLIENT_ID = 'detect';
 /** So many frames failing one after the other mean that the next ones will fail as well. */
 const FAILURES_IN_A_ROW_MAX = 10;
@@ -67,8 +68,9 @@ const SIZES_TOLD_MAX = 5;
 export function registerDetect(program: Command, context: CliContext): void {
   program
     .command('detect')
-    .description('find objects in video files, pictures or a stream')
+    .description('find objects or hands in video files, pictures or a stream')
     .argument('<inputs...>', 'video files, pictures, folders of them, or URLs (http, https, rtsp) that FFmpeg can read')
+    .option('--pipeline <names>', 'what to look for: objects, hands, or both with a comma between them', 'objects')
     .option('--model <id|path>', 'model of "sightline models list", or a model file (default: detection.model)')
     .option('--size <WxH>', "the model's input in pixels, for one that leaves it open", pictureSize)
     .option('--confidence <n>', 'leave out detections below this score, 0 to 1', fraction)
@@ -85,6 +87,7 @@ export function registerDetect(program: Command, context: CliContext): void {
 }
 
 async function detect(given: readonly string[], flags: DetectFlags, context: CliContext): Promise<void> {
+  const pipelines = pipelineNames(flags);
   const config = context.config({
     'detection.model': flags.model,
     'detection.confidence_threshold': flags.confidence,
@@ -94,15 +97,16 @@ async function detect(given: readonly string[], flags: DetectFlags, context: Cli
   const { expandInputs } = await import('./detect-inputs.ts');
   const expanded = await expandInputs(given, context.cwd);
   const out = flags.out === undefined ? undefined : resolve(context.cwd, flags.out);
-  if (expanded.areSeveral) return await detectSeveral(expanded, out, { flags, context, config });
+  if (expanded.areSeveral) return await detectSeveral(expanded, out, { pipelines, flags, context, config });
 
   const { openVideo } = await import('../sources/file.ts');
+  const { openWorker } = await import('./frame-worker.ts');
   const input = expanded.inputs[0]!.path;
   if (out !== undefined) await checkOut(out, input);
   await using video = await openVideo(input, { sideMax: config.streaming.image_side_max, signal: context.signal });
   await using output = await openOutput(out, video, flags.every);
-  await using detector = await openDetector(config, flags, context);
-  const run = new DetectRun({ video, output, detector, config, flags, context });
+  await using worker = await openWorker(pipelines, config, flags, context);
+  const run = new DetectRun({ video, output, worker, config, flags, context });
   await run.run();
 }
 
@@ -113,9 +117,15 @@ const ERRORS_OF_INPUT: ReadonlySet<ErrorCode> = new Set(['SOURCE_NOT_FOUND', 'SO
 async function detectSeveral(
   { inputs, empty, notices }: DetectInputs,
   out: string | undefined,
-  { flags, context, config }: Pick<DetectParts, 'flags' | 'context' | 'config'>,
+  {
+    pipelines,
+    flags,
+    context,
+    config,
+  }: Pick<DetectParts, 'flags' | 'context' | 'config'> & { readonly pipelines: readonly string[] },
 ): Promise<void> {
   const { openVideo } = await import('../sources/file.ts');
+  const { openWorker } = await import('./frame-worker.ts');
   const { checkOutFolder, OutputNames } = await import('./detect-inputs.ts');
   const { signal } = context;
   for (const notice of notices) context.err(notice);
@@ -131,7 +141,7 @@ async function detectSeveral(
   };
   for (const error of empty) fail(error);
   const names = new OutputNames();
-  let open: { readonly detector: Detector; readonly totals: DetectSummary } | undefined;
+  let open: { readonly worker: FrameWorker; readonly totals: DetectSummary } | undefined;
   try {
     for (const { name, path } of inputs) {
       signal.throwIfAborted();
@@ -139,9 +149,12 @@ async function detectSeveral(
         await using video = await openVideo(path, { sideMax: config.streaming.image_side_max, signal });
         const file = out === undefined ? undefined : join(out, names.take(path, video.info.still));
         await using output = await openOutput(file, video, flags.every);
-        open ??= { detector: await openDetector(config, flags, context), totals: new DetectSummary(systemClock) };
-        const { detector, totals } = open;
-        await new DetectRun({ video, output, detector, config, flags, context, several: { file: name, totals } }).run();
+        open ??= {
+          worker: await openWorker(pipelines, config, flags, context),
+          totals: new DetectSummary(systemClock),
+        };
+        const { worker, totals } = open;
+        await new DetectRun({ video, output, worker, config, flags, context, several: { file: name, totals } }).run();
       } catch (thrown) {
         const error = toSightlineError(thrown);
         if (signal.aborted || !ERRORS_OF_INPUT.has(error.code)) throw thrown;
@@ -150,11 +163,11 @@ async function detectSeveral(
     }
   } finally {
     if (open && flags.json !== true) {
-      const { detector, totals } = open;
-      const run = { inputs: inputs.length + empty.length, failed: failures.length, detector, config, out };
+      const { worker, totals } = open;
+      const run = { inputs: inputs.length + empty.length, failed: failures.length, worker, config, out };
       for (const line of totalLines(totals, run)) context.out(line);
     }
-    await open?.detector[Symbol.asyncDispose]();
+    await open?.worker[Symbol.asyncDispose]();
   }
   const [first] = failures;
   if (!first) return;
@@ -181,7 +194,7 @@ async function openOutFolder(out: string, check: () => Promise<void>): Promise<v
 interface DetectParts {
   readonly video: VideoFile;
   readonly output: Output | undefined;
-  readonly detector: Detector;
+  readonly worker: FrameWorker;
   readonly config: Config;
   readonly flags: DetectFlags;
   readonly context: CliContext;
@@ -193,9 +206,10 @@ interface DetectParts {
 interface Pending {
   readonly frame: Omit<VideoFrame, 'data'>;
   readonly beganMs: number;
-  /** A copy, where the frame is to be drawn on. */
-  readonly picture: RgbPicture | undefined;
-  readonly outcome: Promise<ProgramOutcome>;
+  /** A copy: the reader uses its own again for the next frame, while this one may wait for a worker. */
+  readonly picture: RgbPicture;
+  /** For each pipeline. */
+  readonly outcomes: readonly Promise<FrameOutcome>[];
 }
 
 /**
@@ -220,7 +234,7 @@ class DetectRun {
 
   constructor(parts: DetectParts) {
     this.#parts = parts;
-    this.#pendingMax = Math.max(1, parts.detector.engine.freeSlots);
+    this.#pendingMax = parts.worker.framesMax;
     const { flags, context, video } = parts;
     // With --json on the same terminal the lines are progress enough.
     if (context.isTerminal && !(flags.json === true && process.stdout.isTTY)) {
@@ -273,18 +287,11 @@ class DetectRun {
   }
 
   #hand(frame: VideoFrame): void {
-    const { detector, output, config } = this.#parts;
-    const { confidence_threshold: confidence, iou_threshold: iou } = config.detection;
     const { width, height, index, ptsS, decodeMs } = frame;
-    const rgb: Picture = { kind: 'rgb', bytes: frame.data, width, height, source: { width, height } };
-    const settings = { ...(confidence !== undefined && { confidence }), ...(iou !== undefined && { iou }) };
-    const call = objectsCall(detector.model.manifest.id, settings);
     const beganMs = systemClock.now() - decodeMs;
-    const outcome = detector.engine.run({ picture: rgb, programs: [call] })[0]!;
-    // It is waited for in its turn; until then a failure is nobody's.
-    outcome.catch(() => undefined);
-    const picture = output ? { data: this.#copy(frame.data), width, height } : undefined;
-    this.#pending.push({ frame: { width, height, index, ptsS, decodeMs }, beganMs, picture, outcome });
+    const picture = { data: this.#copy(frame.data), width, height };
+    const outcomes = this.#parts.worker.push(index + 1, ptsS * 1000, picture);
+    this.#pending.push({ frame: { width, height, index, ptsS, decodeMs }, beganMs, picture, outcomes });
     this.#taken += 1;
     if (this.#sizes.size < SIZES_TOLD_MAX) this.#sizes.add(`${width}×${height}`);
   }
@@ -304,37 +311,39 @@ class DetectRun {
 
   async #emitOldest(): Promise<void> {
     const pending = this.#pending.shift()!;
-    const { output, context, flags, several } = this.#parts;
+    const { output, context, flags, several, worker } = this.#parts;
     const { frame, picture } = pending;
-    let detections: readonly Detection[] = [];
-    let message: ResultMessage | ErrorMessage;
-    try {
-      const outcome = await pending.outcome;
-      detections = objectsOf(outcome).detections;
-      message = await resultMessage(pending, outcome);
-      this.#summary.add(message);
-      several?.totals.add(message);
-      this.#failedInARow = 0;
-    } catch (thrown) {
-      const error = toSightlineError(thrown, 'INFERENCE_FAILED');
-      this.#lastError = error;
-      this.#failed += 1;
-      this.#failedInARow += 1;
-      if (this.#failedInARow >= FAILURES_IN_A_ROW_MAX || this.#failed === this.#parts.flags.limit) throw error;
-      message = { type: 'error', code: error.code, message: error.message, seq: frame.index + 1 };
+    const results: PipelineResult[] = [];
+    for (const [i, pipeline] of worker.pipelines.entries()) {
+      const outcome = await pending.outcomes[i]!;
+      const message = messageOf(pending, outcome, pipeline, worker.pipelines.length > 1);
+      if (message.type === 'result') {
+        if (outcome.kind === 'result') results.push(outcome.result);
+        this.#summary.add(message, i === 0);
+        several?.totals.add(message, i === 0);
+      } else {
+        this.#lastError = new SightlineError(message.code, message.message);
+      }
+      if (flags.json === true) context.out(JSON.stringify(several ? { ...message, file: several.file } : message));
     }
-    if (flags.json === true) context.out(JSON.stringify(several ? { ...message, file: several.file } : message));
-    if (output && picture) {
-      await output.write(picture, detections, frame.ptsS);
-      this.#spare.push(picture.data);
-    }
+    this.#noteFailures(results.length < worker.pipelines.length);
+    if (output) await output.write(picture, results, frame.ptsS);
+    this.#spare.push(picture.data);
     this.#done += 1;
     this.#progress?.update(this.#done);
   }
 
+  /** Throws the error of the last frame when the next ones will fail as well. */
+  #noteFailures(hasFailed: boolean): void {
+    this.#failedInARow = hasFailed ? this.#failedInARow + 1 : 0;
+    if (!hasFailed) return;
+    this.#failed += 1;
+    if (this.#failedInARow >= FAILURES_IN_A_ROW_MAX || this.#failed === this.#parts.flags.limit) throw this.#lastError!;
+  }
+
   /** The summary, and what a person should know. */
   #tell(): void {
-    const { context, flags, detector, output, video, config, several } = this.#parts;
+    const { context, flags, worker, output, video, config, several } = this.#parts;
     const of = several ? `${several.file}: ` : '';
     if (context.signal.aborted) context.err(`${of}stopped after ${this.#done} frames`);
     if (this.#failed > 0) context.err(`${of}frames that could not be processed: ${this.#failed}`);
@@ -348,7 +357,7 @@ class DetectRun {
       ? [`${several.file}  ${input}  ${this.#summary.line()}`]
       : [
           row('input', input),
-          modelRow(detector, config),
+          ...modelRows(worker, config),
           ...this.#summary.lines(),
           ...(output ? [row('written', output.path)] : []),
         ];
@@ -356,9 +365,12 @@ class DetectRun {
   }
 }
 
-function modelRow({ model, provider }: Detector, config: Config): string {
-  const confidence = config.detection.confidence_threshold ?? model.manifest.defaults.confidence;
-  return row('model', `${model.manifest.id} on ${provider}, confidence ${confidence}`);
+function modelRows({ models }: FrameWorker, { detection }: Config): string[] {
+  return models.map(({ manifest, provider }) => {
+    const { id, task, defaults } = manifest;
+    const confidence = detection.confidence_threshold ?? defaults.confidence;
+    return row('model', `${id} on ${provider}${task === 'detect' ? `, confidence ${confidence}` : ''}`);
+  });
 }
 
 /** Of several inputs together, behind a line for each. */
@@ -367,7 +379,7 @@ function totalLines(
   run: {
     readonly inputs: number;
     readonly failed: number;
-    readonly detector: Detector;
+    readonly worker: FrameWorker;
     readonly config: Config;
     readonly out: string | undefined;
   },
@@ -375,28 +387,34 @@ function totalLines(
   return [
     '',
     row('inputs', `${run.inputs}${run.failed > 0 ? `, ${run.failed} not processed to the end` : ''}`),
-    modelRow(run.detector, run.config),
+    ...modelRows(run.worker, run.config),
     ...totals.lines(),
     ...(run.out === undefined ? [] : [row('written', run.out)]),
   ];
 }
 
-async function resultMessage({ frame, beganMs }: Pending, outcome: ProgramOutcome): Promise<ResultMessage> {
-  const { outcomeMessage } = await import('../protocol/outcome-message.ts');
-  const { decodeMs } = frame;
+function messageOf(
+  { frame, beganMs }: Pending,
+  outcome: FrameOutcome,
+  pipeline: PipelineName,
+  areSeveral: boolean,
+): ResultMessage<PipelineName> | ErrorMessage {
+  const { decodeMs, index } = frame;
+  const seq = index + 1;
+  if (outcome.kind !== 'result') {
+    const { code, message } = errorOf(outcome);
+    return { type: 'error', code, message, seq, ...(areSeveral && { pipeline }) };
+  }
   const message = outcomeMessage(
     {
-      position: frame.index,
-      seq: frame.index + 1,
+      position: index,
+      seq,
       captureTimeMs: beganMs,
       publishedTimeMs: beganMs,
-      priority: 1,
+      priority: Priority.normal,
       deadlineMs: Infinity,
       data: {
-        kind: 'result',
-        width: outcome.width,
-        height: outcome.height,
-        result: { pipeline: PIPELINE, ...objectsOf(outcome) },
+        ...outcome,
         receivedTimeMs: beganMs,
         // The file is decoded before the queue here, not after it as a camera's JPEG is.
         startedTimeMs: outcome.startedTimeMs - decodeMs,
@@ -406,59 +424,34 @@ async function resultMessage({ frame, beganMs }: Pending, outcome: ProgramOutcom
     CLIENT_ID,
     systemClock.now(),
   );
-  return { ...(message as ResultMessage), capture_time: Math.round(frame.ptsS * 1e6) / 1e3 };
+  return { ...(message as ResultMessage<PipelineName>), capture_time: Math.round(frame.ptsS * 1e6) / 1e3 };
 }
 
-interface Detector extends AsyncDisposable {
-  readonly engine: OnnxEngine;
-  readonly model: ReadyModel;
-  /** The execution provider that really runs the model. */
-  readonly provider: string;
-}
-
-/** Errors: those of `ModelRegistry.resolve` and `OnnxEngine.load`; MODEL_UNSUPPORTED for a model that is no detector. */
-async function openDetector(config: Config, { size }: DetectFlags, { cwd, signal }: CliContext): Promise<Detector> {
-  const { ModelRegistry, isModelPath } = await import('../inference/registry.ts');
-  const { requireDetector } = await import('../inference/manifest.ts');
-  const { OnnxEngine: EngineClass } = await import('../inference/engine/engine.ts');
-  const { engineOptions, registryOptions } = await import('../inference/settings.ts');
-  const { model: wanted } = config.detection;
-  const registry = new ModelRegistry(registryOptions(config));
-  const model = await registry.resolve(isModelPath(wanted) ? resolve(cwd, wanted) : wanted, size && { size });
-  requireDetector(model.manifest);
-  signal.throwIfAborted();
-  const engine = new EngineClass(engineOptions(config));
-  const close = () => engine.close();
-  try {
-    const { effective } = await engine.load(model);
-    signal.throwIfAborted();
-    return { engine, model, provider: effective, [Symbol.asyncDispose]: close };
-  } catch (thrown) {
-    await close();
-    throw thrown;
-  }
+function errorOf(outcome: Exclude<FrameOutcome, { kind: 'result' }>): SightlineError {
+  if (outcome.kind === 'error') return new SightlineError(outcome.code, outcome.message);
+  return new SightlineError('INFERENCE_FAILED', `the frame was left out: ${outcome.cause}`);
 }
 
 interface Output extends AsyncDisposable {
   readonly path: string;
   /** Frames of another size than the output's, which were fitted into it. */
   fitted(): number;
-  write(picture: RgbPicture, detections: readonly Detection[], ptsS: number): Promise<void>;
+  write(picture: RgbPicture, results: readonly PipelineResult[], ptsS: number): Promise<void>;
   finish(): Promise<void>;
 }
 
 async function openOutput(path: string | undefined, video: VideoFile, every: number): Promise<Output | undefined> {
   if (path === undefined) return undefined;
   const { createVideo, isPicturePath, writePicture } = await import('../sources/writer.ts');
-  const { drawDetections } = await import('../media/overlay.ts');
+  const { drawResult } = await import('../media/overlay.ts');
   const { width, height, rateFps, still } = video.info;
   if (!isPicturePath(path)) {
     const writer: VideoWriter = await createVideo(path, { width, height, rateFps: rateFps / every });
     return {
       path,
       fitted: () => writer.fitted,
-      write: async (picture, detections, ptsS) => {
-        drawDetections(picture, detections);
+      write: async (picture, results, ptsS) => {
+        for (const result of results) drawResult(picture, result);
         await writer.write(picture.data, ptsS, picture);
       },
       finish: () => writer.finish(),
@@ -469,8 +462,8 @@ async function openOutput(path: string | undefined, video: VideoFile, every: num
   return {
     path,
     fitted: () => 0,
-    write: async (picture, detections) => {
-      drawDetections(picture, detections);
+    write: async (picture, results) => {
+      for (const result of results) drawResult(picture, result);
       await writePicture(path, picture);
     },
     finish: async () => undefined,
@@ -503,6 +496,22 @@ export function expectedFrames(
 ): number | undefined {
   if (frames === undefined) return limit;
   return Math.min(limit ?? Infinity, Math.ceil(frames / every));
+}
+
+/** What to look for. Errors: USAGE. */
+function pipelineNames({ pipeline = 'objects', ...flags }: DetectFlags): string[] {
+  const names = pipeline.split(',');
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (names.includes('')) throw new SightlineError('USAGE', `--pipeline "${pipeline}" has an empty name in it`);
+  if (twice !== undefined) throw new SightlineError('USAGE', `--pipeline names ${twice} twice`);
+  const ofObjects = (['model', 'size', 'confidence', 'iou'] as const).find((flag) => flags[flag] !== undefined);
+  if (ofObjects !== undefined && !names.includes('objects')) {
+    throw new SightlineError(
+      'USAGE',
+      `--${ofObjects} is for objects, and --pipeline ${pipeline} does not look for them`,
+    );
+  }
+  return names;
 }
 
 function fraction(text: string): number {

@@ -75,9 +75,10 @@ export class PipelineHost {
       for (const stream of streams) stream.close();
       throw thrown;
     }
-    const parts = wanted.map(({ name, isOrdered }, i) =>
-      lanePipeline(name, isOrdered, prepared[i]!, streams[i]!),
-    ) as [LanePipeline, ...LanePipeline[]];
+    const parts = wanted.map(({ name, isOrdered }, i) => lanePipeline(name, isOrdered, prepared[i]!, streams[i]!)) as [
+      LanePipeline,
+      ...LanePipeline[],
+    ];
     const lane = dispatcher.attach({ frames, pipelines: parts, isWithinGrant });
     return {
       lane,

@@ -1,13 +1,13 @@
 import type { Config } from '../config/schema.ts';
-import type { DetectPipelineOptions } from './detect.ts';
+import type { DispatcherOptions } from './dispatcher.ts';
 
 /** What the configuration says of this room, in the room's own words. */
 
 /** A lane whose oldest frame is with a worker for longer than this gives it up for the newer ones behind it. */
 const STALL_TIMEOUT_MS = 1_000;
 
-export function detectSettings({
+export function dispatcherSettings({
   streaming,
-}: Config): Pick<DetectPipelineOptions, 'laneInFlightMax' | 'stallTimeoutMs'> {
+}: Config): Pick<DispatcherOptions, 'laneInFlightMax' | 'stallTimeoutMs'> {
   return { laneInFlightMax: streaming.receive_queue, stallTimeoutMs: STALL_TIMEOUT_MS };
 }

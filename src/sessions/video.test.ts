@@ -13,6 +13,7 @@ import type { Hand, PipelineName, PipelineResult } from '../base/result.ts';
 import { Priority, type Sample } from '../base/sample.ts';
 import { builtInLadder } from '../flow/ladder.ts';
 import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
+import { Admission } from '../pipelines/admission.ts';
 import { encodeFrame } from '../protocol/video-codec.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Reader } from '../stream/reader.ts';
@@ -70,7 +71,7 @@ class Bench {
     settings: SETTINGS,
     observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
     readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
-    engine: () => ({ completed: 0, busyMs: 0, workers: 1, waitMs: 0 }),
+    admission: new Admission(() => ({ completed: 0, workMs: 0, busyMs: 0, workers: 1, waitMs: 0 })),
     process: () => ({ busyMs: 0, rssBytes: 0 }),
     attach: async ({ pipelines, model, clientId, frames }) => {
       const names = pipelines.map((name): PipelineName => {
@@ -100,6 +101,7 @@ class Bench {
         pipelines: streams.map((stream) => ({ ...stream, model: model ?? 'any', inFlight: () => 0 })),
         queued: () => reader.queued,
         serviceMs: () => 10,
+        costMs: () => 10,
         discardQueued: () => reader.drop('disconnected'),
         detach: () => {
           reader.close();

@@ -3,8 +3,8 @@ import type { TopicsSettings } from './topics.ts';
 
 /** What the configuration says of this room, in the room's own words. */
 
-/** Each session has a stream of frames and one of outcomes. */
-const STREAMS_PER_SESSION = 2;
+/** Each session has a stream of frames, and one of outcomes for each of its pipelines: two, as things are. */
+const STREAMS_PER_SESSION = 3;
 /** Subscriptions of one connection may take in a topic several times, once more for what was missed. */
 const READERS_PER_CONNECTION = 4;
 

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type * as Client from '../../src/client/index.ts';
+import type { connectTelemetry } from '../../src/client/telemetry.ts';
+import type { connectVideo } from '../../src/client/video.ts';
 import { decodeJpeg, encodeJpeg, readJpegHeader } from '../../src/media/jpeg.ts';
 import { photograph } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 /** A server goes on serving the clients that people have: the SDK of before several pipelines, against the server of now. */
 
-let client: Pick<typeof Client, 'connectVideo' | 'connectTelemetry'>;
+let client: { readonly connectVideo: typeof connectVideo; readonly connectTelemetry: typeof connectTelemetry };
 let server: ServerProcess;
 beforeAll(async () => {
   client = (await import('../fixtures/client-before-pipelines.js' as string)) as typeof client;

@@ -1,0 +1,111 @@
+import { resolve } from 'node:path';
+import { systemClock } from '../base/clock.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
+import type { PipelineName } from '../base/result.ts';
+import type { Config } from '../config/schema.ts';
+import { OnnxEngine } from '../inference/engine/engine.ts';
+import { requireDetector, type ModelManifest, type ReadyModel } from '../inference/manifest.ts';
+import { isModelPath, ModelRegistry } from '../inference/registry.ts';
+import { engineOptions, registryOptions } from '../inference/settings.ts';
+import type { RgbPicture } from '../media/jpeg.ts';
+import { Dispatcher } from '../pipelines/dispatcher.ts';
+import { FrameOutcomes } from '../pipelines/frame-outcomes.ts';
+import type { ModelSource } from '../pipelines/pipeline.ts';
+import { PipelineHost, type OpenSource } from '../pipelines/pipeline-host.ts';
+import { Hub } from '../stream/hub.ts';
+import type { Stream } from '../stream/stream.ts';
+
+/** An engine of a command's own, and the one lane whose frames it works on: all of them, as fast as it can, in their order. */
+
+const SOURCE = 'file';
+const STREAMS_MAX = 16;
+/** Nothing is late in a file. */
+const NEVER_MS = 2 ** 31 - 1;
+
+export interface WorkerModel {
+  readonly manifest: ModelManifest;
+  /** The execution provider that really runs it. */
+  readonly provider: string;
+}
+
+export interface FrameWorker extends AsyncDisposable {
+  readonly pipelines: readonly PipelineName[];
+  readonly models: readonly WorkerModel[];
+  /** Frames that may be on their way at once, at least 2. */
+  readonly framesMax: number;
+  /** A promise for each pipeline. The picture stays the caller's, who does not change it before they are settled. */
+  push(seq: number, captureTimeMs: number, picture: RgbPicture): Promise<FrameOutcome>[];
+}
+
+/** Errors: PIPELINE_UNKNOWN, and those of models; MODEL_UNSUPPORTED for a model that is no detector. */
+export async function openWorker(
+  names: readonly string[],
+  config: Config,
+  { size }: { readonly size?: { readonly width: number; readonly height: number } },
+  { cwd, signal }: { readonly cwd: string; readonly signal: AbortSignal },
+): Promise<FrameWorker> {
+  const registry = new ModelRegistry(registryOptions(config));
+  const engine = new OnnxEngine(engineOptions(config));
+  const hub = new Hub({ clock: systemClock, streamsMax: STREAMS_MAX });
+  const close = async (): Promise<void> => {
+    hub.close();
+    await engine.close();
+  };
+  try {
+    const loaded: WorkerModel[] = [];
+    const load = async ({ manifest, onnxPath }: ReadyModel): Promise<ModelManifest> => {
+      signal.throwIfAborted();
+      const { effective } = await engine.load({ manifest, onnxPath });
+      loaded.push({ manifest, provider: effective });
+      return manifest;
+    };
+    const models: ModelSource = {
+      detector: async () => {
+        const { model } = config.detection;
+        const ready = await registry.resolve(isModelPath(model) ? resolve(cwd, model) : model, size && { size });
+        requireDetector(ready.manifest);
+        return (await load(ready)).id;
+      },
+      model: async (id) => await load(await registry.resolve(id)),
+    };
+    // A worker that has nothing to do yet takes one frame and has the next one ready.
+    const framesMax = Math.max(2, engine.stats().seats * (config.inference.prefetch + 1));
+    const dispatcher = new Dispatcher({
+      engine,
+      clock: systemClock,
+      laneInFlightMax: framesMax,
+      stallTimeoutMs: NEVER_MS,
+    });
+    const frames: Stream<Picture> = hub.create(`${SOURCE}/frames`, { capacity: framesMax });
+    const host = new PipelineHost({ hub, dispatcher, models, config: () => config });
+    const source: OpenSource = await host.open({
+      source: SOURCE,
+      frames,
+      pipelines: names,
+      choice: {},
+      isWithinGrant: () => true,
+    });
+    signal.throwIfAborted();
+    const outcomes = new FrameOutcomes(source.pipelines);
+    return {
+      pipelines: source.pipelines.map(({ name }) => name),
+      models: loaded,
+      framesMax,
+      push: (seq, captureTimeMs, { data, width, height }) => {
+        const promised = outcomes.of(seq);
+        const picture: Picture = { kind: 'rgb', bytes: data, width, height, source: { width, height } };
+        frames.publish({ seq, captureTimeMs, data: picture });
+        return promised;
+      },
+      [Symbol.asyncDispose]: async () => {
+        dispatcher.detach(source.lane);
+        outcomes[Symbol.dispose]();
+        await close();
+      },
+    };
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
+}

@@ -1,0 +1,52 @@
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Reader } from '../stream/reader.ts';
+import type { Stream } from '../stream/stream.ts';
+
+/** What becomes of frames, waited for by their numbers: for each pipeline of a source. */
+export class FrameOutcomes implements Disposable {
+  readonly #pipelines: readonly { readonly reader: Reader<FrameOutcome>; readonly waiting: Waiting }[];
+
+  constructor(pipelines: readonly { readonly outcomes: Stream<FrameOutcome> }[]) {
+    this.#pipelines = pipelines.map(({ outcomes }) => {
+      const waiting: Waiting = new Map();
+      const reader: Reader<FrameOutcome> = outcomes.subscribe({
+        name: 'program',
+        contract: { kind: 'all' },
+        onReady: () => settle(reader, waiting),
+        onClosed: () => giveUp(waiting),
+      });
+      return { reader, waiting };
+    });
+  }
+
+  /** A promise for each pipeline, in their order. Asked for before the frame is published. */
+  of(seq: number): Promise<FrameOutcome>[] {
+    return this.#pipelines.map(({ waiting }) => {
+      const { promise, resolve } = Promise.withResolvers<FrameOutcome>();
+      waiting.set(seq, resolve);
+      return promise;
+    });
+  }
+
+  /** What nothing has become of is dropped. Idempotent. */
+  [Symbol.dispose](): void {
+    for (const { reader, waiting } of this.#pipelines) {
+      reader.close();
+      giveUp(waiting);
+    }
+  }
+}
+
+type Waiting = Map<number, (outcome: FrameOutcome) => void>;
+
+function settle(reader: Reader<FrameOutcome>, waiting: Waiting): void {
+  for (let sample = reader.next(); sample !== undefined; sample = reader.next()) {
+    waiting.get(sample.seq)?.(sample.data);
+    waiting.delete(sample.seq);
+  }
+}
+
+function giveUp(waiting: Waiting): void {
+  for (const resolve of waiting.values()) resolve({ kind: 'dropped', cause: 'disconnected' });
+  waiting.clear();
+}
