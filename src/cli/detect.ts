@@ -16,7 +16,7 @@ import type { VideoWriter } from '../sources/writer.ts';
 import type { CliContext } from './context.ts';
 import type { DetectInputs } from './detect-inputs.ts';
 import { DetectSummary, row } from './detect-summary.ts';
-import type { FrameWorker } from './frame-worker.ts';
+import type { FrameWorker, WorkedInput } from './frame-worker.ts';
 import { pictureSize } from './options.ts';
 import { Progress } from './progress.ts';
 
@@ -250,7 +250,8 @@ class DetectRun {
   async run(): Promise<void> {
     let broken: unknown;
     try {
-      await this.#readAll();
+      using input = await this.#parts.worker.open();
+      await this.#readAll(input);
     } catch (thrown) {
       // What was read before Ctrl+C, or before the file broke off, counts; a fault of the output or the engine ends all.
       if (!this.#endsWell(thrown)) throw thrown;
@@ -265,20 +266,20 @@ class DetectRun {
     if (this.#lastError && this.#failed === this.#done) throw this.#lastError;
   }
 
-  async #readAll(): Promise<void> {
+  async #readAll(input: WorkedInput): Promise<void> {
     const { every, limit = Infinity } = this.#parts.flags;
     try {
       for await (const frame of this.#parts.video) {
         if (frame.index % every !== 0) continue;
-        if (this.#pending.length >= this.#pendingMax) await this.#emitOldest();
-        this.#hand(frame);
+        if (this.#pending.length >= this.#pendingMax) await this.#emitOldest(input);
+        this.#hand(frame, input);
         if (this.#taken >= limit) break;
       }
     } catch (thrown) {
-      if (this.#endsWell(thrown)) await this.#emitAll();
+      if (this.#endsWell(thrown)) await this.#emitAll(input);
       throw thrown;
     }
-    await this.#emitAll();
+    await this.#emitAll(input);
   }
 
   #endsWell(thrown: unknown): boolean {
@@ -286,11 +287,11 @@ class DetectRun {
     return this.#parts.context.signal.aborted || toSightlineError(thrown).code === 'SOURCE_UNREADABLE';
   }
 
-  #hand(frame: VideoFrame): void {
+  #hand(frame: VideoFrame, input: WorkedInput): void {
     const { width, height, index, ptsS, decodeMs } = frame;
     const beganMs = systemClock.now() - decodeMs;
     const picture = { data: this.#copy(frame.data), width, height };
-    const outcomes = this.#parts.worker.push(index + 1, ptsS * 1000, picture);
+    const outcomes = input.push(index + 1, ptsS * 1000, picture);
     this.#pending.push({ frame: { width, height, index, ptsS, decodeMs }, beganMs, picture, outcomes });
     this.#taken += 1;
     if (this.#sizes.size < SIZES_TOLD_MAX) this.#sizes.add(`${width}×${height}`);
@@ -305,18 +306,18 @@ class DetectRun {
     return copy;
   }
 
-  async #emitAll(): Promise<void> {
-    while (this.#pending.length > 0) await this.#emitOldest();
+  async #emitAll(input: WorkedInput): Promise<void> {
+    while (this.#pending.length > 0) await this.#emitOldest(input);
   }
 
-  async #emitOldest(): Promise<void> {
+  async #emitOldest({ pipelines }: WorkedInput): Promise<void> {
     const pending = this.#pending.shift()!;
-    const { output, context, flags, several, worker } = this.#parts;
+    const { output, context, flags, several } = this.#parts;
     const { frame, picture } = pending;
     const results: PipelineResult[] = [];
-    for (const [i, pipeline] of worker.pipelines.entries()) {
+    for (const [i, pipeline] of pipelines.entries()) {
       const outcome = await pending.outcomes[i]!;
-      const message = messageOf(pending, outcome, pipeline, worker.pipelines.length > 1);
+      const message = messageOf(pending, outcome, pipeline, pipelines.length > 1);
       if (message.type === 'result') {
         if (outcome.kind === 'result') results.push(outcome.result);
         this.#summary.add(message, i === 0);
@@ -326,7 +327,7 @@ class DetectRun {
       }
       if (flags.json === true) context.out(JSON.stringify(several ? { ...message, file: several.file } : message));
     }
-    this.#noteFailures(results.length < worker.pipelines.length);
+    this.#noteFailures(results.length < pipelines.length);
     if (output) await output.write(picture, results, frame.ptsS);
     this.#spare.push(picture.data);
     this.#done += 1;

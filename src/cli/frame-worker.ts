@@ -12,16 +12,16 @@ import type { RgbPicture } from '../media/jpeg.ts';
 import { Dispatcher } from '../pipelines/dispatcher.ts';
 import { FrameOutcomes } from '../pipelines/frame-outcomes.ts';
 import type { ModelSource } from '../pipelines/pipeline.ts';
-import { PipelineHost, type OpenSource } from '../pipelines/pipeline-host.ts';
+import { PipelineHost } from '../pipelines/pipeline-host.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 
-/** An engine of a command's own, and the one lane whose frames it works on: all of them, as fast as it can, in their order. */
+/** An engine of a command's own. It works on all frames of one input after the other, as fast as it can. */
 
-const SOURCE = 'file';
+/** One input at a time: its frames, and the outcomes of each pipeline. */
 const STREAMS_MAX = 16;
-/** Nothing is late in a file. */
-const NEVER_MS = 2 ** 31 - 1;
+/** Nothing is late in a file; a worker that hangs is given up long before. */
+const NEVER_MS = 3_600_000;
 
 export interface WorkerModel {
   readonly manifest: ModelManifest;
@@ -30,11 +30,16 @@ export interface WorkerModel {
 }
 
 export interface FrameWorker extends AsyncDisposable {
-  readonly pipelines: readonly PipelineName[];
   readonly models: readonly WorkerModel[];
   /** Frames that may be on their way at once, at least 2. */
   readonly framesMax: number;
-  /** A promise for each pipeline. The picture stays the caller's, who does not change it before they are settled. */
+  /** For the frames of one input. */
+  open(): Promise<WorkedInput>;
+}
+
+export interface WorkedInput extends Disposable {
+  readonly pipelines: readonly PipelineName[];
+  /** A promise for each pipeline; `seq` rises. The picture stays the caller's, who does not change it before they are settled. */
   push(seq: number, captureTimeMs: number, picture: RgbPicture): Promise<FrameOutcome>[];
 }
 
@@ -57,15 +62,20 @@ export async function openWorker(
     const load = async ({ manifest, onnxPath }: ReadyModel): Promise<ModelManifest> => {
       signal.throwIfAborted();
       const { effective } = await engine.load({ manifest, onnxPath });
-      loaded.push({ manifest, provider: effective });
+      if (!loaded.some((one) => one.manifest.id === manifest.id)) loaded.push({ manifest, provider: effective });
       return manifest;
     };
+    let detector: Promise<ModelManifest> | undefined;
     const models: ModelSource = {
       detector: async () => {
         const { model } = config.detection;
-        const ready = await registry.resolve(isModelPath(model) ? resolve(cwd, model) : model, size && { size });
-        requireDetector(ready.manifest);
-        return (await load(ready)).id;
+        detector ??= registry
+          .resolve(isModelPath(model) ? resolve(cwd, model) : model, size && { size })
+          .then((ready) => {
+            requireDetector(ready.manifest);
+            return load(ready);
+          });
+        return (await detector).id;
       },
       model: async (id) => await load(await registry.resolve(id)),
     };
@@ -77,33 +87,33 @@ export async function openWorker(
       laneInFlightMax: framesMax,
       stallTimeoutMs: NEVER_MS,
     });
-    const frames: Stream<Picture> = hub.create(`${SOURCE}/frames`, { capacity: framesMax });
     const host = new PipelineHost({ hub, dispatcher, models, config: () => config });
-    const source: OpenSource = await host.open({
-      source: SOURCE,
-      frames,
-      pipelines: names,
-      choice: {},
-      isWithinGrant: () => true,
-    });
-    signal.throwIfAborted();
-    const outcomes = new FrameOutcomes(source.pipelines);
-    return {
-      pipelines: source.pipelines.map(({ name }) => name),
-      models: loaded,
-      framesMax,
-      push: (seq, captureTimeMs, { data, width, height }) => {
-        const promised = outcomes.of(seq);
-        const picture: Picture = { kind: 'rgb', bytes: data, width, height, source: { width, height } };
-        frames.publish({ seq, captureTimeMs, data: picture });
-        return promised;
-      },
-      [Symbol.asyncDispose]: async () => {
-        dispatcher.detach(source.lane);
-        outcomes[Symbol.dispose]();
-        await close();
-      },
+    let inputs = 0;
+    const open = async (): Promise<WorkedInput> => {
+      const source = `input:${++inputs}`;
+      const frames: Stream<Picture> = hub.create(`${source}/frames`, { capacity: framesMax });
+      const isWithinGrant = (): boolean => true;
+      const { lane, pipelines } = await host.open({ source, frames, pipelines: names, choice: {}, isWithinGrant });
+      const outcomes = new FrameOutcomes(pipelines);
+      return {
+        pipelines: pipelines.map(({ name }) => name),
+        push: (seq, captureTimeMs, { data, width, height }) => {
+          const promised = outcomes.of(seq);
+          const picture: Picture = { kind: 'rgb', bytes: data, width, height, source: { width, height } };
+          frames.publish({ seq, captureTimeMs, data: picture });
+          return promised;
+        },
+        [Symbol.dispose]: () => {
+          dispatcher.detach(lane);
+          outcomes[Symbol.dispose]();
+          frames.close();
+        },
+      };
     };
+    // Whatever is wrong with names or models is told before an input is read.
+    (await open())[Symbol.dispose]();
+    signal.throwIfAborted();
+    return { models: loaded, framesMax, open, [Symbol.asyncDispose]: close };
   } catch (thrown) {
     await close();
     throw thrown;

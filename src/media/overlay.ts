@@ -1,4 +1,5 @@
 import type { Detection } from '../base/detection.ts';
+import type { PipelineResult } from '../base/result.ts';
 import { GLYPH_HEIGHT, GLYPH_WIDTH, glyphRow } from './font.ts';
 import type { RgbPicture } from './jpeg.ts';
 
@@ -29,6 +30,11 @@ export function drawDetections(picture: RgbPicture, detections: readonly Detecti
     drawFrame(picture, box, scale, colour);
     drawLabel(picture, `${detection.label} ${Math.round(detection.score * 100)}%`, box, scale, colour);
   }
+}
+
+/** Draws what a pipeline found. */
+export function drawResult(picture: RgbPicture, result: PipelineResult): void {
+  if (result.pipeline === 'objects') drawDetections(picture, result.detections);
 }
 
 /** Pixels of the line, and of one dot of a letter: 1 for a thumbnail, 2 from about 400 lines, 4 for full HD. */

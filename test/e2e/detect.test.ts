@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { FF_ENCODER_LIBX264 } from 'node-av/constants';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { PipelineName } from '../../src/base/result.ts';
 import type { ResultMessage } from '../../src/protocol/video.ts';
 import { makeDemoCamera } from '../../src/sources/demo.ts';
 import { openVideo } from '../../src/sources/file.ts';
@@ -20,6 +21,7 @@ const command = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url)
 const people = sharedFile('media/one-by-one-person-detection.mp4');
 const cars = sharedFile('media/car-detection.mp4');
 const yolox = sharedFile('models/yolox_nano.onnx');
+const book = sharedFile('media/asl/book.mkv');
 const ffprobe = programPath('ffprobe');
 
 const photographs = ['car1.jpg', 'car2.jpg'] as const;
@@ -146,6 +148,52 @@ describe('several inputs', () => {
   });
 });
 
+describe('hands', () => {
+  const lines = (out: string) =>
+    out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as ResultMessage<PipelineName>);
+
+  test('beside objects: a line for each, and none where there is none', async () => {
+    const { code, out, err } = await detect('car1.jpg', 'car2.jpg', '--pipeline', 'hands,objects', '--json');
+    expect(lines(out).map(({ pipeline, seq }) => `${seq} ${pipeline}`)).toEqual([
+      '1 hands',
+      '1 objects',
+      '1 hands',
+      '1 objects',
+    ]);
+    const [hands, objects] = lines(out);
+    expect(hands).toMatchObject({ hands: [], width: objects!.width, height: objects!.height });
+    expect(hands).not.toHaveProperty('detections');
+    expect([code, err]).toEqual([0, '']);
+  });
+
+  test.skipIf(!book)('of somebody who signs have 21 landmarks, frame by frame (needs ../shared)', async () => {
+    const { out, err } = await detect(book!, '--pipeline', 'hands', '--json', '--limit', '60');
+    const found = lines(out).filter((message) => message.pipeline === 'hands');
+    expect(found).toHaveLength(60);
+    const hands = found.flatMap((message) => message.hands);
+    expect(hands.length).toBeGreaterThan(20);
+    for (const { landmarks, world, score } of hands) {
+      expect([landmarks.length, world.length]).toEqual([21, 21]);
+      expect(score).toBeGreaterThan(0.5);
+      // A hand in metres: from the wrist to the tip of the middle finger.
+      const [wrist, tip] = [world[0]!, world[12]!];
+      expect(Math.hypot(wrist.x - tip.x, wrist.y - tip.y, wrist.z - tip.z)).toBeLessThan(0.25);
+    }
+    expect(err).toBe('');
+  });
+
+  test.skipIf(!book)('are told by side in the summary, and drawn into the file (needs ../shared)', async () => {
+    const { out, code } = await detect(book!, '--pipeline', 'objects,hands', '--limit', '40', '--out', 'hands.mp4');
+    expect(code).toBe(0);
+    expect(out).toMatch(/^frames +40 in /m);
+    expect(out).toMatch(/^ +(left|right) hand +\d+ +in \d+ frames/m);
+    expect(await framesIn('hands.mp4')).toBe(40);
+  });
+});
+
 describe('a clip', () => {
   test.skipIf(!people || !yolox)('of a corridor has the people in it, frame by frame (needs ../shared)', async () => {
     const { code, out } = await detect(people!, '--model', yolox!, '--confidence', '0.5', '--json', '--limit', '200');
@@ -240,6 +288,10 @@ describe('what a new user gets wrong', () => {
     ['an output over the input', ['car1.jpg', '--out', './car1.jpg'], 64, 'USAGE', 'the input itself'],
     ['an output of another kind', ['car1.jpg', '--out', 'boxes.avi'], 64, 'USAGE', '.avi'],
     ['no input', [], 64, 'USAGE', 'input'],
+    ['an unknown pipeline', ['car1.jpg', '--pipeline', 'dance'], 64, 'PIPELINE_UNKNOWN', 'objects, hands'],
+    ['a pipeline twice', ['car1.jpg', '--pipeline', 'hands,hands'], 64, 'USAGE', 'hands twice'],
+    ['a pipeline without a name', ['car1.jpg', '--pipeline', 'hands,'], 64, 'USAGE', 'empty'],
+    ['a detector without objects', ['car1.jpg', '--pipeline', 'hands', '--iou', '0.5'], 64, 'USAGE', '--iou'],
     ['an option mistyped', ['car1.jpg', '--jsn'], 64, 'USAGE', '--json'],
   ])('%s', async (_, words, exit, code, says) => {
     await writeFile(join(folder, 'words.txt'), 'some words\n');

@@ -32,8 +32,8 @@ export const hands: Pipeline<'hands'> = {
     const settings: HandsSettings = {
       detectionConfidence: config.hands.min_detection_confidence,
       trackingConfidence: config.hands.min_tracking_confidence,
-      maxHands: config.hands.max_hands,
-      smoothing: config.hands.smoothing,
+      maxHands: 2,
+      smoothing: true,
     };
     return { program: HANDS_PROGRAM, models: byRole, settings, model: byRole.landmarks };
   },
