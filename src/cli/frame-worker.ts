@@ -92,8 +92,7 @@ export async function openWorker(
     const open = async (): Promise<WorkedInput> => {
       const source = `input:${++inputs}`;
       const frames: Stream<Picture> = hub.create(`${source}/frames`, { capacity: framesMax });
-      const isWithinGrant = (): boolean => true;
-      const { lane, pipelines } = await host.open({ source, frames, pipelines: names, choice: {}, isWithinGrant });
+      const { lane, pipelines } = await host.open({ source, frames, pipelines: names, choice: {} });
       const outcomes = new FrameOutcomes(pipelines);
       return {
         pipelines: pipelines.map(({ name }) => name),

@@ -26,8 +26,8 @@ export interface SourceRequest {
   /** Names: at least one, none twice. */
   readonly pipelines: readonly string[];
   readonly choice: PipelineChoice;
-  /** The source keeps to what it was granted. */
-  readonly isWithinGrant: () => boolean;
+  /** The source keeps to what it was granted; left out: it always does. */
+  readonly isWithinGrant?: () => boolean;
 }
 
 /** One pipeline that works for a source. */
@@ -79,7 +79,7 @@ export class PipelineHost {
       LanePipeline,
       ...LanePipeline[],
     ];
-    const lane = dispatcher.attach({ frames, pipelines: parts, isWithinGrant });
+    const lane = dispatcher.attach({ frames, pipelines: parts, ...(isWithinGrant && { isWithinGrant }) });
     return {
       lane,
       pipelines: wanted.map(({ name }, i) => ({
