@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { brightnessManifest, brightnessModel } from '../../../test/support/brightness-model.ts';
 import { JPEGS, turnedJpeg, withBytesBefore } from '../../../test/support/jpegs.ts';
 import { RunawayClock } from '../../../test/support/runaway-clock.ts';
+import type { ScriptResult, ScriptSettings, ScriptStep } from '../../../test/support/scripted-program.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { ResultContents } from '../../base/result.ts';
 import { encodeJpeg } from '../../media/jpeg.ts';
@@ -94,6 +95,9 @@ function runRequest(id: number, bytes: Uint8Array, { modelId = 'bright', setting
 const rgb = (width: number, height: number) => ({
   picture: { kind: 'rgb', width, height, source: { width, height } } as const,
 });
+
+const SCRIPTED = new URL('../../../test/support/scripted-program.ts', import.meta.url).href;
+const RUN = { run: 'light' } as const;
 
 const idOf = (reply: WorkerReply) => reply.kind !== 'ready' && reply.id;
 type Done = WorkerReply & { readonly kind: 'done' };
@@ -296,6 +300,50 @@ describe('pictures that share a run', () => {
       startedTimeMs + Object.values(stagesMs).reduce((total, ms) => total + ms, 0);
     expect(second!.startedTimeMs).toBeGreaterThanOrEqual(first!.startedTimeMs + first!.stagesMs.decode);
     expect(sum(second!)).toBeGreaterThan(sum(first!));
+    await desk.close();
+  });
+
+  test('of programs of several steps share each of them; the time of the worker is divided among them', async () => {
+    const desk = await openShared();
+    const steps = (i: number): ScriptStep[] => (i === 1 ? [RUN] : i === 2 ? [RUN, 'throw'] : [RUN, RUN]);
+    const requests = greyRequests([1, 2, 3, 4]).map((request, i) => {
+      const settings: ScriptSettings = { steps: steps(i) };
+      return { ...request, calls: [{ ...request.calls[0]!, program: SCRIPTED, models: { light: 'many' }, settings }] };
+    });
+    const startMs = desk.clock.now();
+    for (const request of requests) desk.take(request);
+    await desk.until(() => desk.replies.length === 5);
+    const elapsedMs = desk.clock.now() - startMs;
+    expect(desk.replies.flatMap((reply) => ('work' in reply && reply.work ? reply.work.runs : []))).toMatchObject([
+      { modelId: 'many', pictures: 4 },
+      { modelId: 'many', pictures: 2 },
+    ]);
+    // Who is done first has its result first.
+    expect(desk.replies.slice(1).map((reply) => [reply.kind, idOf(reply)])).toEqual([
+      ['done', 101],
+      ['failed', 102],
+      ['done', 100],
+      ['done', 103],
+    ]);
+    const spentMs = doneOf(desk.replies).reduce((sum, { outcome }) => sum + outcome.workerMs, 0);
+    expect(spentMs).toBeGreaterThan(0.5 * elapsedMs);
+    expect(spentMs).toBeLessThan(elapsedMs);
+    for (const { outcome } of doneOf(desk.replies)) {
+      const { decode, preprocess, inference, postprocess } = outcome.stagesMs;
+      expect(Math.min(decode, preprocess, inference)).toBeGreaterThan(0);
+      expect(outcome.workerMs).toBeLessThan(decode + preprocess + inference + postprocess);
+      expect((outcome.result as ScriptResult).runs.every(({ output0 }) => output0!.length === 5)).toBe(true);
+    }
+    await desk.close();
+  });
+
+  test('take no more memory together than one large one', async () => {
+    const desk = await openShared();
+    const large = { picture: { kind: 'jpeg', width: 8000, height: 4500 } } as const;
+    const jpeg = encodeJpeg({ data: WHITE, width: 16, height: 16 }, 90).slice();
+    for (const id of [1, 2, 3]) desk.take(runRequest(200 + id, jpeg, { modelId: 'many', slot: id, ...large }));
+    await desk.until(() => desk.replies.length === 4);
+    expect(runsOf(desk.replies)).toEqual([1, 1, 1]);
     await desk.close();
   });
 
