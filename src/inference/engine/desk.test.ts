@@ -98,6 +98,10 @@ const rgb = (width: number, height: number) => ({
 
 const SCRIPTED = new URL('../../../test/support/scripted-program.ts', import.meta.url).href;
 const RUN = { run: 'light' } as const;
+const scripted = (request: RunRequest, steps: readonly ScriptStep[]): RunRequest => {
+  const settings: ScriptSettings = { steps };
+  return { ...request, calls: [{ ...request.calls[0]!, program: SCRIPTED, models: { light: 'many' }, settings }] };
+};
 
 const idOf = (reply: WorkerReply) => reply.kind !== 'ready' && reply.id;
 type Done = WorkerReply & { readonly kind: 'done' };
@@ -306,10 +310,7 @@ describe('pictures that share a run', () => {
   test('of programs of several steps share each of them; the time of the worker is divided among them', async () => {
     const desk = await openShared();
     const steps = (i: number): ScriptStep[] => (i === 1 ? [RUN] : i === 2 ? [RUN, 'throw'] : [RUN, RUN]);
-    const requests = greyRequests([1, 2, 3, 4]).map((request, i) => {
-      const settings: ScriptSettings = { steps: steps(i) };
-      return { ...request, calls: [{ ...request.calls[0]!, program: SCRIPTED, models: { light: 'many' }, settings }] };
-    });
+    const requests = greyRequests([1, 2, 3, 4]).map((request, i) => scripted(request, steps(i)));
     const startMs = desk.clock.now();
     for (const request of requests) desk.take(request);
     await desk.until(() => desk.replies.length === 5);
