@@ -212,7 +212,7 @@ describe('arrivals', () => {
   });
 });
 
-/** One worker that serves pictures as `Desk` does, on simulated time. */
+/** One worker that serves pictures as `WorkerLoop` does, on simulated time. */
 interface Load {
   readonly device: Device;
   readonly costs: BatchCosts;
