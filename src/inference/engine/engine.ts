@@ -503,7 +503,7 @@ function checkPicture(picture: Picture): void {
   const { bytes, width, height } = picture;
   if (bytes.length !== width * height * 3 || bytes.length === 0) {
     throw new SightlineError(
-      'FRAME_UNDECODABLE',
+      'FRAME_PIXELS_BAD',
       `${bytes.length} bytes for an RGB picture of ${width}×${height} pixels`,
     );
   }

@@ -161,8 +161,8 @@ describe('programs on a frame', () => {
   test('a picture that cannot be decoded fails all of them, and none is an empty answer', async () => {
     await start();
     expect(await namesOf(runAll([script(), script()], { ...grey(1), width: 17 }))).toEqual([
-      'FRAME_UNDECODABLE',
-      'FRAME_UNDECODABLE',
+      'FRAME_PIXELS_BAD',
+      'FRAME_PIXELS_BAD',
     ]);
     const broken = jpegPicture(new Uint8Array(30).fill(0xff));
     expect(await namesOf(engine.run({ picture: broken, programs: [script(), script()] }).map(told))).toEqual([
