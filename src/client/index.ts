@@ -2,7 +2,8 @@
 /** The public names of `@sightline/client`, which `sightline/client` has as well. The one file that only hands on others' exports: it is a package entry. */
 export { SightlineError } from '../base/errors.ts';
 export type { ErrorCode } from '../base/errors.ts';
-export type { Hand, Landmark, PipelineName, WorldPoint } from '../base/result.ts';
+export type { Hand, HandPoint } from '../base/hand.ts';
+export type { PipelineName } from '../base/result.ts';
 export { Priority } from '../base/sample.ts';
 export { QUALITY_LEVELS } from '../protocol/video.ts';
 export type { NoticeMessage, TelemetryContract, TelemetryWelcome, TopicPosition } from '../protocol/telemetry.ts';

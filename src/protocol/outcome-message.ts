@@ -1,6 +1,7 @@
 import type { Detection } from '../base/detection.ts';
 import type { FrameOutcome } from '../base/frame.ts';
-import type { Hand, Landmark, PipelineName } from '../base/result.ts';
+import type { Hand, HandPoint } from '../base/hand.ts';
+import type { PipelineName } from '../base/result.ts';
 import type { Sample } from '../base/sample.ts';
 import type { DroppedMessage, ErrorMessage, ResultMessage, WireDetection } from './video.ts';
 
@@ -62,7 +63,7 @@ function wireHand({ handedness, score, landmarks, world }: Hand): Hand {
   };
 }
 
-function wirePoint({ x, y, z }: Landmark): Landmark {
+function wirePoint({ x, y, z }: HandPoint): HandPoint {
   return { x: round(x, 1e5), y: round(y, 1e5), z: round(z, 1e5) };
 }
 

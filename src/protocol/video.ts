@@ -1,6 +1,7 @@
 import type { Detection } from '../base/detection.ts';
 import type { ErrorCode, SightlineError } from '../base/errors.ts';
-import type { Hand, PipelineName } from '../base/result.ts';
+import type { Hand } from '../base/hand.ts';
+import type { PipelineName } from '../base/result.ts';
 import type { Priority } from '../base/sample.ts';
 
 /** The messages of the video lane, as `docs/protocol.md` describes them field by field. */
