@@ -1,56 +1,44 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { WebSocket } from 'ws';
-import { z } from 'zod';
-import { systemClock, wallAheadMs, wallTimeMs } from './base/clock.ts';
-import type { WorkerStagesMs } from './base/detection.ts';
-import { SightlineError, toSightlineError } from './base/errors.ts';
-import type { FrameOutcome, VideoFrame } from './base/frame.ts';
-import { ConfigCoordinator, type ConfigState } from './config/coordinator.ts';
+import { systemClock, wallTimeMs } from './base/clock.ts';
+import { toSightlineError } from './base/errors.ts';
+import { ConfigCoordinator } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
 import type { Recorder, RecordingSettings } from './delivery/recording.ts';
 import { Recordings } from './delivery/recordings.ts';
-import { serveEvents } from './delivery/sse.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
-import { answer, type Route } from './http/route.ts';
+import { eventRoutes } from './http/events.ts';
+import { pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
-import { httpSettings, PAGE_DIR } from './http/settings.ts';
+import { apiInfo, eventSettings, httpSettings } from './http/settings.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import type { ModelManifest } from './inference/manifest.ts';
 import { ModelBook } from './inference/model-book.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, imageLimits, modelBookSettings, registryOptions } from './inference/settings.ts';
-import { uprightJpegSize, type ImageLimits } from './media/jpeg.ts';
+import { uprightJpegSize } from './media/jpeg.ts';
 import { EventLoopMonitor } from './observe/event-loop.ts';
 import { FrameLatencies } from './observe/histogram.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
 import { ProcessMonitor } from './observe/process-figures.ts';
-import { RateMeter, type Counters } from './observe/rates.ts';
+import { countersOf, RateMeter } from './observe/rates.ts';
 import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
 import { healthLimits, viewLimits } from './observe/settings.ts';
-import { DetectPipeline, type DetectLane, type DetectLaneOptions } from './pipelines/detect.ts';
-import { FrameInput } from './pipelines/frame-input.ts';
-import { detectSettings } from './pipelines/settings.ts';
+import { DetectSources, type DetectorChoice } from './pipelines/detect-sources.ts';
+import { DetectPipeline } from './pipelines/detect.ts';
+import { engineFacts } from './pipelines/engine-facts.ts';
+import type { FrameInput } from './pipelines/frame-input.ts';
+import { detectSettings, detectSourceSettings } from './pipelines/settings.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
-import { outcomeMessage } from './protocol/outcome-message.ts';
 import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
-import type { AttachedPipeline } from './sessions/video-session.ts';
-import { reportOf, VideoLane, type AttachRequest } from './sessions/video.ts';
+import { laneSockets } from './sessions/sockets.ts';
 import { TelemetryLane } from './sessions/telemetry.ts';
-import { TELEMETRY_SUBPROTOCOLS } from './protocol/telemetry.ts';
+import { reportOf, VideoLane } from './sessions/video.ts';
 import { Hub } from './stream/hub.ts';
 import { streamsMax, topicsSettings } from './stream/settings.ts';
 import { Topics } from './stream/topics.ts';
-
-/** Of the runs that a model's first ones promise; the rest goes into decoding, scaling and the sockets. */
-const EXPECTED_SHARE = 0.75;
-
-export type { HealthDocument } from './observe/metrics.ts';
 
 export interface SightlineOptions {
   readonly config: Config;
@@ -58,15 +46,6 @@ export interface SightlineOptions {
   readonly say?: (line: string) => void;
   /** False: it opens no port; requests come by `handleRequest` and `handleUpgrade`. Default: true. */
   readonly listens?: boolean;
-}
-
-/** What a source of frames may choose; all of it is the server's where it is not given. */
-export interface DetectorChoice {
-  /** Id of a model. */
-  readonly model?: string | undefined;
-  /** Thresholds, 0..1. */
-  readonly confidence?: number | undefined;
-  readonly iou?: number | undefined;
 }
 
 /** Builds everything in order and listens. Errors: ADDRESS_IN_USE, and those of a default model that cannot be had. */
@@ -86,9 +65,6 @@ export class Sightline implements AsyncDisposable {
   readonly #coordinator: ConfigCoordinator;
   readonly #say: (line: string) => void;
   readonly #listens: boolean;
-  readonly #imageLimits: ImageLimits;
-  readonly #frameInputs = new Set<FrameInput>();
-  #lastFrameInput = 0;
   readonly #hub: Hub;
   readonly #latencies = new FrameLatencies(systemClock);
   readonly #eventLoop = new EventLoopMonitor();
@@ -101,6 +77,7 @@ export class Sightline implements AsyncDisposable {
   readonly #engine: OnnxEngine;
   readonly #models: ModelBook;
   readonly #detect: DetectPipeline;
+  readonly #sources: DetectSources;
   readonly #lane: VideoLane;
   readonly #topics: Topics;
   readonly #telemetry: TelemetryLane;
@@ -111,80 +88,69 @@ export class Sightline implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   constructor({ config, say, listens = true }: SightlineOptions) {
+    const clock = systemClock;
+    const version = packageVersion();
+    const limits = imageLimits(config);
     this.#listens = listens;
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
     this.#say = say ?? (() => {});
-    this.#hub = new Hub({
-      clock: systemClock,
-      streamsMax: streamsMax(config),
-    });
+    this.#hub = new Hub({ clock, streamsMax: streamsMax(config) });
     this.#engine = new OnnxEngine(engineOptions(config));
     this.#models = new ModelBook({
       registry: new ModelRegistry(registryOptions(config)),
       engine: this.#engine,
-      clock: systemClock,
+      clock,
       settings: modelBookSettings(config),
     });
-    this.#detect = new DetectPipeline({
-      engine: this.#engine,
-      clock: systemClock,
-      ...detectSettings(config),
+    this.#detect = new DetectPipeline({ engine: this.#engine, clock, ...detectSettings(config) });
+    this.#sources = new DetectSources({
+      hub: this.#hub,
+      clock,
+      detect: this.#detect,
+      models: this.#models,
+      imageLimits: limits,
+      settings: detectSourceSettings(config),
     });
-    this.#imageLimits = imageLimits(config);
     this.#lane = new VideoLane({
       hub: this.#hub,
-      clock: systemClock,
+      clock,
       observer: this.#latencies,
-      attach: (request) => this.#attach(request),
-      engine: () => {
-        const { workers, completed, failed, busyMs, neededMs, models } = this.#engine.stats();
-        // Of one picture, without decoding it and what a busy machine adds.
-        const runMs = models[0]?.batch.costsMs['1'];
-        const expectedFps = runMs === undefined ? undefined : (EXPECTED_SHARE * workers * 1000) / runMs;
-        const waitMs = this.#detect.takeWaitMs();
-        return { workers, completed: completed + failed, busyMs, neededMs, waitMs, expectedFps };
+      attach: async (request) => {
+        const attached = await this.#sources.attach(request);
+        this.#recordings.follow(request);
+        return attached;
       },
-      process: () => ({
-        busyMs: performance.eventLoopUtilization().active,
-        rssBytes: process.memoryUsage.rss(),
-      }),
-      readJpeg: (bytes) => uprightJpegSize(bytes, this.#imageLimits),
+      engine: () => engineFacts(this.#engine.stats(), this.#detect.takeWaitMs()),
+      process: () => this.#process.load(),
+      readJpeg: (bytes) => uprightJpegSize(bytes, limits),
       settings: videoSettings(config),
     });
-    this.#topics = new Topics({
-      hub: this.#hub,
-      clock: systemClock,
-      random: Math.random,
-      settings: topicsSettings(config),
-    });
+    this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, settings: topicsSettings(config) });
     this.#topics.listen(() => this.#messages++);
-    this.#telemetry = new TelemetryLane({
-      topics: this.#topics,
-      clock: systemClock,
-      settings: telemetrySettings(config),
-    });
+    this.#telemetry = new TelemetryLane({ topics: this.#topics, clock, settings: telemetrySettings(config) });
     this.#foxglove = new FoxgloveLane({
       topics: this.#topics,
-      clock: systemClock,
-      version: packageVersion(),
+      clock,
+      version,
       settings: foxgloveSettings(config),
-      parameters: () =>
-        foxgloveParameters(this.#config, {
-          version: packageVersion(),
-          connections: this.#http.connectionCount,
-          topics: this.#topics,
-        }),
+      parameters: () => {
+        const { connectionCount: connections } = this.#http;
+        return foxgloveParameters(this.#config, { version, connections, topics: this.#topics });
+      },
     });
     this.#recordings = new Recordings({
       hub: this.#hub,
       topics: this.#topics,
-      clock: systemClock,
+      clock,
       sessions: () => [...this.#lane.sessions],
       say: this.#say,
     });
     this.#benchmark = new SelfBenchmark({
-      clock: systemClock,
-      run: (picture) => this.#runOwnPicture(picture),
+      clock,
+      run: async (bytes) => {
+        const modelId = await this.#models.detector();
+        return (await this.#engine.run({ modelId, picture: { kind: 'jpeg', bytes } })).stagesMs;
+      },
       occupancy: () => ({
         workers: this.#engine.stats().workers,
         load: this.#lane.adaptation().load,
@@ -193,36 +159,28 @@ export class Sightline implements AsyncDisposable {
       }),
     });
     this.#http = new HttpServer({
-      clock: systemClock,
+      clock,
       ...httpSettings(config),
       say: this.#say,
       onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
-      sockets: [
-        ...['/ws/video', '/stream/detection'].map((path) => ({
-          path,
-          open: (socket: WebSocket, query: URLSearchParams) => void this.#lane.open(socket, query),
-        })),
-        {
-          path: '/ws/telemetry',
-          protocols: TELEMETRY_SUBPROTOCOLS,
-          open: (socket, query) => void this.#telemetry.open(socket, query),
-        },
-        {
-          path: '/ws/foxglove',
-          protocols: FoxgloveLane.subprotocols,
-          open: (socket, query) => void this.#foxglove.open(socket, query),
-        },
-      ],
-      routes: apiRoutes(this.#apiHost(), this.#otherRoutes()),
+      sockets: laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove }),
+      routes: apiRoutes(this.#apiHost(version), [
+        ...eventRoutes({
+          clock,
+          session: (clientId, token) => this.#lane.find(clientId, token),
+          settings: () => eventSettings(this.#config),
+        }),
+        ...pageRoutes(() => this.#camera),
+      ]),
     });
     this.#rates = new RateMeter({
-      clock: systemClock,
-      counters: () => this.#counters(),
+      clock,
+      counters: () => countersOf(this.#lane.totals(), this.#messages, this.#http.traffic),
       // So that the processor's load is that of the last second, whoever asks.
       onReading: () => this.#process.read(),
     });
     this.#health = new ServerHealth({
-      version: packageVersion(),
+      version,
       latencies: this.#latencies,
       eventLoop: this.#eventLoop,
       process: this.#process,
@@ -307,16 +265,6 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
-  #counters(): Counters {
-    const { dropped, sessions: _, ...frames } = this.#lane.totals();
-    return {
-      ...frames,
-      dropped: Object.values(dropped).reduce((sum, n) => sum + n, 0),
-      telemetry_messages: this.#messages,
-      ...this.#http.traffic,
-    };
-  }
-
   #serverFacts(): ServerFacts {
     const { workers, seats } = this.#engine.stats();
     return {
@@ -339,25 +287,8 @@ export class Sightline implements AsyncDisposable {
   }
 
   /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
-  async openFrames(choice: DetectorChoice = {}): Promise<FrameInput> {
-    const modelId = await this.#models.detector(choice.model);
-    // A colon stands in no client's name.
-    const name = `program:${++this.#lastFrameInput}`;
-    const frames = this.#hub.create<VideoFrame>(`${name}/frames`, { capacity: this.#config.streaming.queue_size });
-    const { outcomes, lane } = this.#openLane(name, { frames, modelId, ...choice });
-    const input = new FrameInput({
-      frames,
-      outcomes,
-      clock: systemClock,
-      readJpeg: (bytes) => uprightJpegSize(bytes, this.#imageLimits),
-      onClose: () => {
-        this.#frameInputs.delete(input);
-        this.#detect.detach(lane);
-        frames.close();
-      },
-    });
-    this.#frameInputs.add(input);
-    return input;
+  openFrames(choice?: DetectorChoice): Promise<FrameInput> {
+    return this.#sources.openInput(choice);
   }
 
   /**
@@ -381,7 +312,7 @@ export class Sightline implements AsyncDisposable {
   async #close(): Promise<void> {
     // What was published is written first.
     await this.#recordings.close();
-    for (const input of this.#frameInputs) input.close();
+    this.#sources.close();
     this.#lane.close();
     this.#telemetry.close();
     this.#foxglove.close();
@@ -393,27 +324,22 @@ export class Sightline implements AsyncDisposable {
     this.#rates.close();
   }
 
-  /** Hands a changed configuration on. Throws CONFIG_VALUE_BAD before anything has changed. */
+  /** Each room takes its slice of a changed configuration; the first may refuse it (CONFIG_VALUE_BAD), before anything has changed. */
   #configure(config: Config): void {
     this.#lane.configure(videoSettings(config));
+    this.#sources.configure(detectSourceSettings(config));
     this.#health.configure(healthLimits(config));
   }
 
-  #apiHost(): ApiHost {
+  #apiHost(version: string): ApiHost {
     return {
-      info: {
-        title: 'Sightline',
-        version: packageVersion(),
-        description:
-          'A real-time perception server. Video and telemetry go over WebSockets (`/ws/video`, `/stream/detection`, `/ws/telemetry`, `/ws/foxglove`), which are described in docs/protocol.md.',
-        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
-      },
+      info: apiInfo(version),
       health: () => this.health(),
       metrics: () => this.metrics(),
       limits: () => viewLimits(this.#config),
       session: (clientId) => reportOf(this.#lane.get(clientId), systemClock.now()),
       pin: (clientId, pin) => this.#lane.get(clientId).pin(pin),
-      config: (): ConfigState => this.#coordinator.state,
+      config: () => this.#coordinator.state,
       changeConfig: (request) => this.#coordinator.change(request),
       benchmark: async (seconds) => {
         await this.#models.detector();
@@ -421,118 +347,4 @@ export class Sightline implements AsyncDisposable {
       },
     };
   }
-
-  /** What is no question of the API but belongs into its document. */
-  #otherRoutes(): Route[] {
-    return [
-      {
-        kind: 'stream',
-        url: '/stream/events/:client_id',
-        tag: 'sessions',
-        summary: 'a session’s results as server-sent events',
-        description: 'For who has the session’s token: in the query, or as `Authorization: Bearer`.',
-        contentType: 'text/event-stream',
-        needsToken: true,
-        params: z.object({ client_id: z.string() }),
-        query: z.strictObject({ token: z.string().optional().describe('of the session’s `welcome`') }),
-        errors: ['SESSION_UNKNOWN', 'SESSION_TOKEN_BAD', 'CONNECTIONS_EXHAUSTED'],
-        stream: (request, response, params) => {
-          const session = this.#lane.find(params['client_id'] ?? '', tokenOf(request));
-          serveEvents(request, response, {
-            stream: session.outcomes,
-            heartbeatMs: this.#config.streaming.sse_heartbeat_s * 1000,
-            bufferBytesMax: this.#config.streaming.send_buffer_bytes_max,
-            toEvent: (sample) => {
-              const data = outcomeMessage(sample, session, systemClock.now(), wallAheadMs(systemClock));
-              return { event: data.type, data };
-            },
-          });
-        },
-      },
-      {
-        kind: 'file',
-        url: '/demo/camera.mp4',
-        tag: 'page',
-        summary: 'the demo camera’s clip, in a demo',
-        contentType: 'video/mp4',
-        file: () => this.#camera,
-      },
-      answer({
-        method: 'GET',
-        url: '/licences',
-        tag: 'page',
-        summary: 'licences of what Sightline is built on',
-        response: z.string(),
-        handle: () => readFile(new URL('../NOTICE', import.meta.url), 'utf8'),
-      }),
-      {
-        kind: 'file',
-        url: '/api/docs',
-        tag: 'api',
-        summary: 'a page to read this document and to try the API',
-        contentType: 'text/html',
-        file: async () => join(PAGE_DIR, 'api.html'),
-      },
-    ];
-  }
-
-  async #runOwnPicture(bytes: Uint8Array): Promise<WorkerStagesMs> {
-    const modelId = await this.#models.detector();
-    const { stagesMs } = await this.#engine.run({ modelId, picture: { kind: 'jpeg', bytes } });
-    return stagesMs;
-  }
-
-  /** The `objects` pipeline for one session, with its model ready. */
-  async #attach(request: AttachRequest): Promise<AttachedPipeline> {
-    const { pipeline, clientId, frames, isWithinGrant } = request;
-    if (pipeline !== 'objects') {
-      throw new SightlineError('PIPELINE_UNKNOWN', `there is no pipeline "${pipeline.slice(0, 80)}"; there is objects`);
-    }
-    const model = await this.#models.detector(request.model);
-    const { outcomes, lane } = this.#openLane(clientId, { ...request, frames, modelId: model, isWithinGrant });
-    this.#recordings.follow({ clientId, pipeline });
-    return {
-      outcomes,
-      model,
-      inFlight: () => lane.counts().inFlight,
-      queued: () => lane.reader.queued,
-      serviceMs: () => this.#detect.serviceMs,
-      discardQueued: () => lane.discardQueued(),
-      detach: () => this.#detect.detach(lane),
-    };
-  }
-
-  /** A lane of the pipeline for frames of one source, and the stream of their outcomes. */
-  #openLane(
-    source: string,
-    {
-      frames,
-      modelId,
-      isWithinGrant,
-      ...choice
-    }: Pick<DetectLaneOptions, 'frames' | 'modelId' | 'isWithinGrant'> & DetectorChoice,
-  ): { readonly outcomes: DetectLaneOptions['outcomes']; readonly lane: DetectLane } {
-    const { detection, streaming } = this.#config;
-    const outcomes = this.#hub.create<FrameOutcome>(`${source}/objects`, { capacity: streaming.results_history });
-    const confidence = choice.confidence ?? detection.confidence_threshold;
-    const iou = choice.iou ?? detection.iou_threshold;
-    const lane = this.#detect.attach({
-      frames,
-      outcomes,
-      modelId,
-      ...(isWithinGrant && { isWithinGrant }),
-      ...(confidence !== undefined && { confidence }),
-      ...(iou !== undefined && { iou }),
-    });
-    return { outcomes, lane };
-  }
-}
-
-/** From the query, since an `EventSource` cannot set headers, or from `Authorization: Bearer`. */
-function tokenOf(request: {
-  url?: string | undefined;
-  headers: { authorization?: string | undefined };
-}): string | undefined {
-  const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1];
-  return bearer ?? URL.parse(request.url ?? '', 'http://localhost')?.searchParams.get('token') ?? undefined;
 }
