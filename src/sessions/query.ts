@@ -17,7 +17,7 @@ export interface SessionQuery extends SessionIdentity {
 const IDENTITY_KEYS = ['client_id', 'token', 'resume'];
 const KEYS = ['pipeline', 'model', 'confidence', 'format', 'budget_ms', 'priority', ...IDENTITY_KEYS];
 const BUDGET_MS_MAX = 60_000;
-export const CLIENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
+const CLIENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Throws SightlineError QUERY_BAD, naming the key and its value. Which pipelines and models exist is not decided here. */
 export function parseSessionQuery(query: URLSearchParams): SessionQuery {
