@@ -1,22 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { openServer, type Sightline as App } from './app.ts';
-import type { PipelineChoice } from './pipelines/pipeline.ts';
 import { SightlineError } from './base/errors.ts';
 import { Priority } from './base/sample.ts';
 import { loadConfig } from './config/load.ts';
 import type { RecordingReport, RecordingSettings } from './delivery/recording.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
+import type { PipelineChoice } from './pipelines/pipeline.ts';
 import type { FrameInput } from './pipelines/frame-input.ts';
 import { Payload } from './protocol/payload.ts';
 import { openTopicReader, type TopicReader } from './stream/topic-reader.ts';
 
-export type { PipelineChoice as DetectorChoice } from './pipelines/pipeline.ts';
 export type { Box, Detection, WorkerStagesMs } from './base/detection.ts';
 export { SightlineError, type ErrorCode } from './base/errors.ts';
 export type { FrameDropCause } from './base/frame.ts';
 export type { RecordingReport, RecordingSettings } from './delivery/recording.ts';
 export type { HealthDocument, Metrics } from './observe/metrics.ts';
+export type { PipelineChoice as DetectorChoice } from './pipelines/pipeline.ts';
 export type { FrameInput, PushedFrame, PushOptions } from './pipelines/frame-input.ts';
 export type { ReadMessage, TopicReader } from './stream/topic-reader.ts';
 

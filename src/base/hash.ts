@@ -1,7 +1,7 @@
 const PRIME = 0x01000193;
 
 /** The start of a chain of `fnv1a`. */
-export const FNV_OFFSET = 0x811c9dc5;
+const FNV_OFFSET = 0x811c9dc5;
 
 /**
  * FNV-1a (Fowler, Noll and Vo) over the UTF-16 units of a text, u32. Give it the hash of what went before to go on. Not for

@@ -12,8 +12,16 @@ import type { SuiteResult } from '../load/results.ts';
 import { lasting, secondsOf, type LoadTest } from '../load/scenarios.ts';
 import { runSuite, telemetryUrl } from '../load/suite.ts';
 import { TELEMETRY_SUBPROTOCOLS, type TelemetrySubprotocol } from '../protocol/telemetry.ts';
-import type { BenchmarkFlags } from './benchmark.ts';
 import type { CliContext } from './context.ts';
+
+export interface BenchmarkFlags {
+  readonly url?: string;
+  readonly json?: boolean;
+  readonly html?: string;
+  readonly duration?: number;
+  readonly quick?: boolean;
+  readonly protocol: 'json' | 'msgpack' | 'binary';
+}
 
 const SEED = 20_262;
 const QUICK = 10;

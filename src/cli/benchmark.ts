@@ -2,15 +2,7 @@ import { resolve } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { LOAD_TESTS, secondsOf, selectTests, type LoadTest } from '../load/scenarios.ts';
 import type { CliContext } from './context.ts';
-
-export interface BenchmarkFlags {
-  readonly url?: string;
-  readonly json?: boolean;
-  readonly html?: string;
-  readonly duration?: number;
-  readonly quick?: boolean;
-  readonly protocol: 'json' | 'msgpack' | 'binary';
-}
+import type { BenchmarkFlags } from './benchmark-run.ts';
 
 /** The capacity test takes the default's number of connections; the probes and pages of others have to find room beside it. */
 const PRIVATE_SETTINGS = { 'server.max_connections': '1100', 'log.level': 'warn' };

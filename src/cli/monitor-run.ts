@@ -6,7 +6,15 @@ import { readDocument, type MonitorDocument } from './monitor-document.ts';
 import { ProcessTerminal, type Terminal } from './monitor-terminal.ts';
 import { clean } from './monitor-text.ts';
 import { monitorLine, monitorView, type MonitorState } from './monitor-view.ts';
-import type { MonitorFlags } from './monitor.ts';
+
+export interface MonitorFlags {
+  /** Of the two documents' common folder. */
+  readonly url?: URL;
+  /** Seconds. */
+  readonly interval: number;
+  readonly json?: boolean;
+  readonly once?: boolean;
+}
 
 const ANSWER_TIMEOUT_MS = 5_000;
 /** A thousand connections on a thousand topics take a few MiB. */

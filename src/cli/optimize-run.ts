@@ -14,8 +14,17 @@ import { configurationFile, merged, optimizeLines, reportDocument, type Report }
 import { planSearch, search, type Load, type SearchSpace } from '../load/optimize/search.ts';
 import { isUrl } from '../sources/file.ts';
 import type { CliContext } from './context.ts';
-import type { OptimizeFlags } from './optimize.ts';
 import { clockTime } from './progress.ts';
+
+export interface OptimizeFlags {
+  readonly strategy?: 'latency' | 'memory' | 'balanced' | 'aggressive';
+  readonly targetLatency?: number;
+  readonly sessions: number;
+  readonly out?: string;
+  readonly force?: boolean;
+  readonly json?: boolean;
+  readonly quick?: boolean;
+}
 
 /** V8 of the requirements: no client sends longer sides, unless the configuration asks for them. */
 const UPLOAD_SIDE_MAX = 1280;

@@ -3,16 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveConfig } from '../config/load.ts';
 import type { CliContext } from './context.ts';
 import { loadOptions } from './options.ts';
-
-export interface OptimizeFlags {
-  readonly strategy?: 'latency' | 'memory' | 'balanced' | 'aggressive';
-  readonly targetLatency?: number;
-  readonly sessions: number;
-  readonly out?: string;
-  readonly force?: boolean;
-  readonly json?: boolean;
-  readonly quick?: boolean;
-}
+import type { OptimizeFlags } from './optimize-run.ts';
 
 const HELP = `
 Sightline is started again and again, privately and with other settings, and gets the clip's pictures from so many clients at

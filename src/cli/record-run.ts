@@ -1,3 +1,4 @@
+import type { RecordingCompression } from '../delivery/recording-file.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
@@ -11,7 +12,16 @@ import { decompressors } from '../sessions/compression.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { CliContext } from './context.ts';
-import type { RecordFlags } from './record.ts';
+
+export interface RecordFlags {
+  readonly url: string;
+  readonly topics: readonly string[];
+  readonly duration?: number;
+  readonly compression: RecordingCompression;
+  readonly rotateMb?: number;
+  readonly rotateS?: number;
+  readonly json?: boolean;
+}
 
 interface Arrived {
   readonly timeMs: number;

@@ -2,16 +2,7 @@ import { resolve } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { RecordingCompression } from '../delivery/recording-file.ts';
 import type { CliContext } from './context.ts';
-
-export interface RecordFlags {
-  readonly url: string;
-  readonly topics: readonly string[];
-  readonly duration?: number;
-  readonly compression: RecordingCompression;
-  readonly rotateMb?: number;
-  readonly rotateS?: number;
-  readonly json?: boolean;
-}
+import type { RecordFlags } from './record-run.ts';
 
 const DEFAULT_URL = 'ws://127.0.0.1:8080/ws/telemetry';
 const COMPRESSIONS = ['zstd', 'lz4', 'none'] as const satisfies readonly RecordingCompression[];

@@ -4,8 +4,21 @@ import { RecordingSource } from '../delivery/replay-file.ts';
 import { ReplayDesk } from '../delivery/replay-desk.ts';
 import { Replay, type ReplayState } from '../delivery/replay.ts';
 import type { CliContext } from './context.ts';
-import type { ReplayFlags } from './replay.ts';
 import { untilAborted } from './run-server.ts';
+
+export interface ReplayFlags {
+  readonly speed: number;
+  readonly from?: number;
+  readonly to?: number;
+  readonly loop?: boolean;
+  readonly paused?: boolean;
+  readonly once?: boolean;
+  readonly prefix?: string;
+  readonly recordedTimes?: boolean;
+  readonly skipGaps?: number;
+  readonly port?: string;
+  readonly host?: string;
+}
 
 /** The command `sightline replay`, once its words are understood. */
 export async function playFile(path: string, flags: ReplayFlags, context: CliContext): Promise<void> {

@@ -1,20 +1,7 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import type { CliContext } from './context.ts';
-
-export interface ReplayFlags {
-  readonly speed: number;
-  readonly from?: number;
-  readonly to?: number;
-  readonly loop?: boolean;
-  readonly paused?: boolean;
-  readonly once?: boolean;
-  readonly prefix?: string;
-  readonly recordedTimes?: boolean;
-  readonly skipGaps?: number;
-  readonly port?: string;
-  readonly host?: string;
-}
+import type { ReplayFlags } from './replay-run.ts';
 
 const HELP = `
 Starts a server that publishes the recording through the topics, with their names and the pauses that they had: pages, clients

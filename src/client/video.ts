@@ -27,7 +27,7 @@ import { LiveQueue } from './live-queue.ts';
 import { sessionUrl } from './socket.ts';
 
 /** The client's own limit of a message; the server's (2 MB unless set otherwise) is in the welcome. */
-export const CLIENT_MESSAGE_BYTES_MAX = 1_000_000;
+const CLIENT_MESSAGE_BYTES_MAX = 1_000_000;
 
 const LANE_PATH = '/ws/video';
 /** A socket tells nobody when its buffer has drained, so that one who waits has to look again. */

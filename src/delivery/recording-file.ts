@@ -9,7 +9,7 @@ import type { Payload } from '../protocol/payload.ts';
 import { channelSchema } from './foreign-schema.ts';
 import { FORM_KEY, isSayable, toForeign, toNs, type ForeignMessage, type MessageForm } from './recording-format.ts';
 
-export const RECORDING_COMPRESSIONS = ['zstd', 'lz4', 'none'] as const;
+const RECORDING_COMPRESSIONS = ['zstd', 'lz4', 'none'] as const;
 export type RecordingCompression = (typeof RECORDING_COMPRESSIONS)[number];
 
 export interface RecordingFileOptions {

@@ -10,7 +10,7 @@ import { Hub } from '../stream/hub.ts';
 import { Topics } from '../stream/topics.ts';
 import { RecordingFile } from './recording-file.ts';
 import { RecordingSource, type ReplayMessage, type ReplaySource } from './replay-file.ts';
-import { historySource, Replay, type ReplayOptions } from './replay.ts';
+import { Replay, type ReplayOptions } from './replay.ts';
 import { ReplayDesk } from './replay-desk.ts';
 
 const BEGIN_MS = 1_700_000_000_000;
@@ -237,22 +237,6 @@ describe('a file', () => {
     const { replay, seen } = start({ source, speed: 20, fromMs: 4_800 });
     await replay.untilEnded();
     expect(seen()).toEqual(Array.from({ length: 20 }, (_, i) => 480 + i));
-  });
-});
-
-describe('scrubbing back from live', () => {
-  test('plays what the hub remembers beside what goes on', async () => {
-    const topics = makeTopics();
-    for (let n = 0; n < 5; n++) topics.publish('t', { payload: Payload.of({ n }) });
-    const { seen, replay } = start({ source: historySource(topics, '+'), topics, prefix: 'past/', speed: 20 });
-    topics.publish('t', { payload: Payload.of({ n: 5 }) });
-    await replay.untilEnded();
-    expect(seen('past/t')).toEqual([0, 1, 2, 3, 4]);
-    expect(seen('t')).toEqual([0, 1, 2, 3, 4, 5]);
-  });
-
-  test('nothing remembered is told', () => {
-    expect(() => historySource(makeTopics(), 'x/#')).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
   });
 });
 

@@ -1,7 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
-import { matches } from '../protocol/topic.ts';
 import type { Topics } from '../stream/topics.ts';
 import type { ReplayMessage, ReplaySource } from './replay-file.ts';
 
@@ -55,7 +54,7 @@ export interface ReplayState {
 /** So many messages that are due at once are published before other work of the main thread has its turn. */
 const SLICE_MESSAGES = 64;
 /** A robot that stood over lunch is waited for; a clock that jumped from 1970 to today is not. */
-export const GAP_MAX_MS = 3_600_000;
+const GAP_MAX_MS = 3_600_000;
 /** Kinds of what was left out, and gaps, of which one is said; of further ones only the count grows. */
 const SAID_MAX = 20;
 
@@ -293,35 +292,6 @@ export class Replay {
       };
     });
   }
-}
-
-/**
- * What the hub still remembers of the topics that match, as a source: scrubbing back from live into the recent past. Taken
- * at the moment of the call; play it under a prefix, beside the live topics. Errors: NOT_FOUND when nothing is remembered.
- */
-export function historySource(topics: Topics, filter: string): ReplaySource {
-  const messages = topics
-    .list()
-    .filter(({ name }) => matches(filter, name))
-    .flatMap(({ name, stream }) => [...stream.history(stream.oldest)].map((sample) => ({ topic: name, sample })))
-    .map(({ topic, sample: { publishedTimeMs, data } }): ReplayMessage => {
-      return {
-        topic,
-        logTimeMs: publishedTimeMs + topics.wallAheadMs,
-        publishTimeMs: data.timeMs,
-        payload: data.payload,
-      };
-    })
-    .toSorted((a, b) => a.logTimeMs - b.logTimeMs);
-  const [first] = messages;
-  if (!first) throw new SightlineError('NOT_FOUND', `nothing is remembered of topics that match "${filter}"`);
-  return {
-    startMs: first.logTimeMs,
-    endMs: messages.at(-1)!.logTimeMs,
-    async *messages(fromMs) {
-      for (const message of messages) if (message.logTimeMs >= fromMs) yield message;
-    },
-  };
 }
 
 function checkSpeed(speed: number): number {

@@ -74,7 +74,7 @@ export function serveEvents<T>(
  * The position after the last event that a client saw; undefined without one. An id of another epoch means that the stream
  * was made anew: all of it is new to the client. Throws QUERY_BAD for an id that no stream gave out.
  */
-export function resumePosition(
+function resumePosition(
   lastEventId: string | string[] | undefined,
   stream: { epoch: string; head: number },
 ): number | undefined {

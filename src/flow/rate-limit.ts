@@ -12,7 +12,7 @@ export interface RateSettings {
 }
 
 /** Ordered from mild to hard. `slow`: the socket is not read until the bucket has filled up again. */
-export const PENALTIES = ['none', 'warn', 'slow', 'mute', 'disconnect'] as const;
+const PENALTIES = ['none', 'warn', 'slow', 'mute', 'disconnect'] as const;
 export type Penalty = (typeof PENALTIES)[number];
 
 export interface RateState {

@@ -1,6 +1,6 @@
 /** How full a queue is, and what that asks for (T5). */
-export const WARN_AT = 0.7;
-export const DROP_AT = 0.9;
+const WARN_AT = 0.7;
+const DROP_AT = 0.9;
 /** Below this a queue that was warned of counts as well again. */
 const CALM_AT = 0.5;
 

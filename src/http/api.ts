@@ -87,7 +87,9 @@ const pipelineSchema = z
     description: z.string(),
     models: z.record(z.string(), z.string()).describe('ids by role; the defaults of those that may be chosen'),
     choices: z.array(z.string()).describe('what a source of frames may choose of it'),
-    result: z.record(z.string(), z.unknown()).describe('JSON Schema of what a result holds beside what all results hold'),
+    result: z
+      .record(z.string(), z.unknown())
+      .describe('JSON Schema of what a result holds beside what all results hold'),
   })
   .meta({ id: 'Pipeline', description: 'one kind of work on frames' });
 

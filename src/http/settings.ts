@@ -1,5 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../config/schema.ts';
+import type { EventSettings } from './events.ts';
+import type { OpenApiInfo } from './openapi.ts';
 import type { HttpServerOptions } from './server.ts';
 
 /** What the configuration says of this room, in the room's own words. */
@@ -27,5 +29,20 @@ export function httpSettings({ server, streaming, telemetry }: Config): HttpSett
     closeTimeoutMs: streaming.close_timeout_s * 1000,
     messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
     pageDir: PAGE_DIR,
+  };
+}
+
+export function eventSettings({ streaming }: Config): EventSettings {
+  return { heartbeatMs: streaming.sse_heartbeat_s * 1000, bufferBytesMax: streaming.send_buffer_bytes_max };
+}
+
+/** What the API's document says of the server. */
+export function apiInfo(version: string): OpenApiInfo {
+  return {
+    title: 'Sightline',
+    version,
+    description:
+      'A real-time perception server. Video and telemetry go over WebSockets (`/ws/video`, `/stream/detection`, `/ws/telemetry`, `/ws/foxglove`), which are described in docs/protocol.md.',
+    license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
   };
 }

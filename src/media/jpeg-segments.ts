@@ -94,7 +94,7 @@ export function isDescription(marker: number): boolean {
   return (marker & 0xf0) === MARKER.APP0 || marker === 0xfe;
 }
 
-export function isRestart(marker: number): boolean {
+function isRestart(marker: number): boolean {
   return marker >= 0xd0 && marker <= 0xd7;
 }
 

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { performance } from 'node:perf_hooks';
 import type { Clock } from '../base/clock.ts';
 
 export interface ProcessFigures {
@@ -43,6 +44,11 @@ export class ProcessMonitor {
       heap_total_bytes: memory.heapTotal,
       external_bytes: memory.external,
     };
+  }
+
+  /** What the control of the process goes by: how long its event loop was busy since the start, and its memory. Costs microseconds. */
+  load(): { readonly busyMs: number; readonly rssBytes: number } {
+    return { busyMs: performance.eventLoopUtilization().active, rssBytes: process.memoryUsage.rss() };
   }
 
   #readCpu(): void {

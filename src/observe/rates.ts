@@ -19,6 +19,28 @@ export interface Counters {
   readonly sent_bytes: number;
 }
 
+/** Out of what the rooms count: frames of all video sessions, with their losses by cause, and bytes of all connections. */
+export function countersOf(
+  frames: Omit<Counters, 'dropped' | 'telemetry_messages' | 'received_bytes' | 'sent_bytes'> & {
+    readonly dropped: Readonly<Record<string, number>>;
+  },
+  telemetryMessages: number,
+  traffic: Pick<Counters, 'received_bytes' | 'sent_bytes'>,
+): Counters {
+  const { received, results, errors, dropped, grants_told, ladder_moves } = frames;
+  return {
+    received,
+    results,
+    errors,
+    dropped: Object.values(dropped).reduce((sum, n) => sum + n, 0),
+    grants_told,
+    ladder_moves,
+    telemetry_messages: telemetryMessages,
+    received_bytes: traffic.received_bytes,
+    sent_bytes: traffic.sent_bytes,
+  };
+}
+
 export interface RateMeterOptions {
   readonly clock: Clock;
   readonly counters: () => Counters;

@@ -20,7 +20,7 @@ import {
  */
 
 /** No command is good for longer: its driver would be far from what the vehicle does. */
-export const COMMAND_EXPIRES_MAX_MS = 1_000;
+const COMMAND_EXPIRES_MAX_MS = 1_000;
 const COMMAND_EXPIRES_DEFAULT_MS = 300;
 /** Requests and commands that may wait; they are taken as they come. */
 const QUEUE_MAX = 64;

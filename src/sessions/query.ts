@@ -20,7 +20,7 @@ const KEYS = ['pipeline', 'model', 'confidence', 'format', 'budget_ms', 'priorit
 const BUDGET_MS_MAX = 60_000;
 /** More than there will be. */
 const PIPELINES_MAX = 8;
-export const CLIENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
+const CLIENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Throws SightlineError QUERY_BAD, naming the key and its value. Which pipelines and models exist is not decided here. */
 export function parseSessionQuery(query: URLSearchParams): SessionQuery {

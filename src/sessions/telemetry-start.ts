@@ -2,7 +2,7 @@ import type { TelemetryContract } from '../protocol/telemetry.ts';
 import type { Span } from '../stream/range-reader.ts';
 
 /** A gap longer than this is filled after what is new. */
-export const NEWEST_FIRST_FROM = 1_000;
+const NEWEST_FIRST_FROM = 1_000;
 
 /** The last message that a client has of a topic. */
 export interface Position {

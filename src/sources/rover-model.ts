@@ -7,8 +7,8 @@ import type { Random } from '../base/random.ts';
  * towards its y axis (north).
  */
 
-export const WHEELS = 6;
-export const CELLS = 12;
+const WHEELS = 6;
+const CELLS = 12;
 
 /** Each wheel's place on the body, front left first, then front right, and so on to the rear. */
 const WHEEL_PLACES = [
@@ -76,11 +76,11 @@ const RAMP_RADPS2 = 5;
 /** Wheel slip is stiff: steps longer than this would oscillate. */
 const SUBSTEP_S = 0.001;
 /** A step is at most so long; a simulation that was held up for longer has lost the time. */
-export const STEP_MAX_MS = 1_000;
+const STEP_MAX_MS = 1_000;
 
 const IMU_NOISE = { accel: 0.04, gyro: 0.003, accelWalk: 0.002, gyroWalk: 0.0003 } as const;
 
-export const GPS_INTERVAL_MS = 100;
+const GPS_INTERVAL_MS = 100;
 const GPS = { originLat: 46.5191, originLon: 6.5668, originAlt: 402, spreadM: 0.6, correlationS: 30 } as const;
 /** Metres of one degree of latitude on the WGS 84 sphere of equal meridian. */
 const METRES_PER_DEGREE = 111_320;

@@ -6,8 +6,8 @@ import { FAULTS, parkedRover, stepRover, type RoverState } from './rover-model.t
 import { decideDrive, type DriveOrder, type StopCause } from './rover-safety.ts';
 import { roverTelemetry } from './rover-telemetry.ts';
 
-export const STATE_INTERVAL_MS = 5;
-export const STATUS_INTERVAL_MS = 1_000;
+const STATE_INTERVAL_MS = 5;
+const STATUS_INTERVAL_MS = 1_000;
 /** A source that was held up for longer leaves the lost messages out: a flood of old states is of no use. */
 const CATCH_UP_MAX_MS = 200;
 

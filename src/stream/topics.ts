@@ -1,4 +1,4 @@
-import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
+import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import { Priority, type Sample } from '../base/sample.ts';
@@ -160,11 +160,6 @@ export class Topics {
 
   get size(): number {
     return this.#topics.size;
-  }
-
-  /** How far the time of day is ahead of the clock that publications are timed by, ms. */
-  get wallAheadMs(): number {
-    return wallAheadMs(this.#options.clock);
   }
 
   /**

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import type { HealthDocument } from '../../src/app.ts';
 import { decodeJpeg, encodeJpeg, readJpegHeader } from '../../src/media/jpeg.ts';
 import { orientationOfExif, turnUpright } from '../../src/media/orient.ts';
+import type { HealthDocument } from '../../src/observe/metrics.ts';
 import { encodeFrame } from '../../src/protocol/video-codec.ts';
 import type { ResultMessage, ServerMessage } from '../../src/protocol/video.ts';
 import type { VideoSessionReport } from '../../src/sessions/video.ts';

@@ -46,7 +46,7 @@ export interface Goal {
   readonly targetMs: number;
 }
 
-export const LOSS_MAX_PERCENT = 1;
+const LOSS_MAX_PERCENT = 1;
 /** Candidates that are so close to each other in results a second count as equal: then the strategy chooses. */
 const TIE = 0.05;
 /** What the machine's other work makes of one and the same configuration, at least and at most that is believed. */

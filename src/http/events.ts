@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import { wallAheadMs, type Clock } from '../base/clock.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import { serveEvents } from '../delivery/sse.ts';
+import { outcomeMessage } from '../protocol/outcome-message.ts';
+import type { Stream } from '../stream/stream.ts';
+import type { Route } from './route.ts';
+
+/** A session's results for whoever has its token, without a WebSocket. */
+
+export interface EventsHost {
+  readonly clock: Clock;
+  /** Throws SESSION_UNKNOWN, SESSION_TOKEN_BAD. */
+  session(
+    clientId: string,
+    token: string | undefined,
+  ): { readonly clientId: string; outcomesOf(pipeline?: string): Stream<FrameOutcome> };
+  /** Of streams that begin from now on. */
+  settings(): EventSettings;
+}
+
+export interface EventSettings {
+  readonly heartbeatMs: number;
+  /** Unsent bytes at which a reader counts as slow. */
+  readonly bufferBytesMax: number;
+}
+
+export function eventRoutes({ clock, session: find, settings }: EventsHost): Route[] {
+  return [
+    {
+      kind: 'stream',
+      url: '/stream/events/:client_id',
+      tag: 'sessions',
+      summary: 'a session’s results as server-sent events',
+      description: 'For who has the session’s token: in the query, or as `Authorization: Bearer`.',
+      contentType: 'text/event-stream',
+      needsToken: true,
+      params: z.object({ client_id: z.string() }),
+      query: z.strictObject({
+        token: z.string().optional().describe('of the session’s `welcome`'),
+        pipeline: z.string().optional().describe('of a session of several: whose results; else the first one’s'),
+      }),
+      errors: ['QUERY_BAD', 'SESSION_UNKNOWN', 'SESSION_TOKEN_BAD', 'CONNECTIONS_EXHAUSTED'],
+      stream: (request, response, params) => {
+        const session = find(params['client_id'] ?? '', tokenOf(request));
+        serveEvents(request, response, {
+          stream: session.outcomesOf(queryOf(request)?.get('pipeline') ?? undefined),
+          ...settings(),
+          toEvent: (sample) => {
+            const data = outcomeMessage(sample, session.clientId, clock.now(), wallAheadMs(clock));
+            return { event: data.type, data };
+          },
+        });
+      },
+    },
+  ];
+}
+
+function queryOf({ url = '' }: { url?: string | undefined }): URLSearchParams | undefined {
+  return URL.parse(url, 'http://localhost')?.searchParams;
+}
+
+/** From the query, since an `EventSource` cannot set headers, or from `Authorization: Bearer`. */
+function tokenOf(request: {
+  url?: string | undefined;
+  headers: { authorization?: string | undefined };
+}): string | undefined {
+  const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1];
+  return bearer ?? queryOf(request)?.get('token') ?? undefined;
+}

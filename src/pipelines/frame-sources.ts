@@ -1,0 +1,101 @@
+import type { Clock } from '../base/clock.ts';
+import type { Picture } from '../base/picture.ts';
+import { uprightJpegSize, type ImageLimits } from '../media/jpeg.ts';
+import type { Hub } from '../stream/hub.ts';
+import type { Stream } from '../stream/stream.ts';
+import type { Admission } from './admission.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import { FrameInput } from './frame-input.ts';
+import type { PipelineChoice } from './pipeline.ts';
+import type { PipelineHost } from './pipeline-host.ts';
+
+/** A session that asks for pipelines. */
+export interface SessionRequest extends PipelineChoice {
+  /** Names, as the client wrote them. */
+  readonly pipelines: readonly string[];
+  readonly clientId: string;
+  readonly frames: Stream<Picture>;
+  readonly isWithinGrant: () => boolean;
+}
+
+export interface FrameSourcesOptions {
+  readonly hub: Hub;
+  readonly clock: Clock;
+  readonly dispatcher: Dispatcher;
+  readonly admission: Admission;
+  readonly host: PipelineHost;
+  readonly imageLimits: ImageLimits;
+  /** Frames of a source of this program that may wait for a worker. */
+  readonly frameQueue: () => number;
+}
+
+/** Where frames of sessions, and of this program, come to their pipelines. */
+export class FrameSources {
+  readonly #options: FrameSourcesOptions;
+  readonly #inputs = new Set<FrameInput>();
+  #lastInput = 0;
+
+  constructor(options: FrameSourcesOptions) {
+    this.#options = options;
+  }
+
+  /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
+  async openInput(choice: PipelineChoice = {}): Promise<FrameInput> {
+    const { hub, clock, dispatcher, admission, host, imageLimits, frameQueue } = this.#options;
+    // A colon stands in no client's name.
+    const source = `program:${++this.#lastInput}`;
+    const frames = hub.create<Picture>(`${source}/frames`, { capacity: frameQueue() });
+    const isWithinGrant = (): boolean => input.isWithinRate;
+    const opening = host.open({ source, frames, pipelines: ['objects'], choice, isWithinGrant });
+    const { lane, pipelines } = await opening.catch((thrown: unknown) => {
+      frames.close();
+      throw thrown;
+    });
+    const input: FrameInput = new FrameInput({
+      frames,
+      outcomes: pipelines[0]!.outcomes,
+      clock,
+      readJpeg: (bytes) => uprightJpegSize(bytes, imageLimits),
+      onClose: () => {
+        this.#inputs.delete(input);
+        leave();
+        dispatcher.detach(lane);
+        frames.close();
+      },
+      guard: (callback) => hub.guard(callback),
+    });
+    const leave = admission.join({
+      demand: (nowMs) => input.demand(nowMs),
+      costMs: () => lane.work.costMs,
+      onShare: (fps) => input.tellRate(fps),
+    });
+    this.#inputs.add(input);
+    return input;
+  }
+
+  /** What works for one session, with its models ready. Errors: PIPELINE_UNKNOWN, QUERY_BAD, MODEL_*, STREAM_LIMIT_REACHED. */
+  async attach({ clientId, frames, pipelines: names, isWithinGrant, ...choice }: SessionRequest) {
+    const { dispatcher, host } = this.#options;
+    const { model, confidence, iou } = choice;
+    const { lane, pipelines } = await host.open({
+      source: clientId,
+      frames,
+      pipelines: names,
+      choice: { model, confidence, iou },
+      isWithinGrant,
+    });
+    return {
+      pipelines,
+      queued: () => lane.reader.queued,
+      serviceMs: () => lane.work.serviceMs,
+      costMs: () => lane.work.costMs,
+      discardQueued: () => lane.discardQueued(),
+      detach: () => dispatcher.detach(lane),
+    };
+  }
+
+  /** Closes the sources of this program; frames of theirs that wait are answered. */
+  close(): void {
+    for (const input of this.#inputs) input.close();
+  }
+}
