@@ -87,6 +87,7 @@ export const ERRORS = {
   BENCHMARK_BUSY: { status: 503, exit: 69 },
   // Settings that a running server is asked for, or that it starts with.
   CONFIG_KEY_UNKNOWN: { status: 400, exit: 78 },
+  CONFIG_ENTRY_UNKNOWN: { status: 404, exit: 78 },
   CONFIG_VALUE_BAD: { status: 400, exit: 78 },
   CONFIG_CONTRADICTION: { status: 400, exit: 78 },
   CONFIG_KEY_FIXED: { status: 409, exit: 78 },

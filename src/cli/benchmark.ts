@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { LOAD_TESTS, secondsOf, selectTests, type LoadTest } from '../load/scenarios.ts';
 import type { CliContext } from './context.ts';
+import { configOptions } from './options.ts';
 
 export interface BenchmarkFlags {
   readonly url?: string;
@@ -59,7 +60,7 @@ export function registerBenchmark(program: Command, context: CliContext): void {
 
 /** The private server has the settings that this command was given. */
 function privateWords(program: Command, context: Pick<CliContext, 'cwd'>): string[] {
-  const { config, set = {} } = program.opts<{ config?: string; set?: Record<string, string> }>();
+  const { config, set } = configOptions(program);
   const file = config === undefined ? [] : ['--config', resolve(context.cwd, config)];
   const settings = { ...PRIVATE_SETTINGS, ...set };
   return [...file, ...Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])];

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { configDocument, configTemplate } from './document.ts';
 import { loadConfig } from './load.ts';
-import { CONFIG_KEYS } from './schema.ts';
+import { CONFIG_KEYS } from './keys.ts';
 
 describe('docs/configuration.md', () => {
   test('is what `npm run docs` makes', () => {

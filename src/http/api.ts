@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { ConfigChange, ConfigRequest, ConfigState, ChangedSetting } from '../config/coordinator.ts';
 import type { OverriddenSetting } from '../config/load.ts';
-import { PROFILES } from '../config/profiles.ts';
-import { CONFIG_KEYS, configSchema, type DeepReadonly } from '../config/schema.ts';
+import { CONFIG_KEYS, ENTRY_SECTIONS } from '../config/keys.ts';
+import { configSchema, type DeepReadonly } from '../config/schema.ts';
 import { STRATEGIES } from '../config/strategies.ts';
 import {
   count,
@@ -276,8 +276,16 @@ function sessionRoutes(host: ApiHost): Route[] {
 }
 
 const valueSchema = z.union([z.number(), z.boolean(), z.string(), z.array(z.string())]).nullable();
+const entrySchema = z.record(z.string(), z.unknown()).describe('an entry, as in a configuration file');
+const anySchema = z.union([...valueSchema.unwrap().options, entrySchema]).nullable();
 const changedSchema = z
-  .array(z.object({ key: z.string(), from: valueSchema.describe('null: not set'), to: valueSchema }))
+  .array(
+    z.object({
+      key: z.string().describe('`section.key`, or `section.name` of an entry as a whole'),
+      from: anySchema.describe('null: not set'),
+      to: anySchema,
+    }),
+  )
   .describe('settings, each with its value before and after');
 const overriddenSchema = z
   .array(
@@ -299,8 +307,11 @@ const configStateSchema = z
     origins: z
       .record(z.string(), z.string())
       .describe('where each value came from, by key; one that is not there is not set'),
-    pins: z.record(z.string(), valueSchema).describe('what was set at run time, by key; null: set to none'),
+    pins: z.record(z.string(), anySchema).describe('what was set at run time, by key or entry; null: set to none'),
     changeable: z.array(z.string()).describe('keys that can change while the server runs'),
+    entry_sections: z
+      .array(z.string())
+      .describe('sections whose entries can be set and taken away while the server runs'),
     needs_restart: needsRestartSchema,
     overridden: overriddenSchema,
   })
@@ -324,15 +335,23 @@ const configRequest = z.strictObject({
     .optional()
     .describe('null: what the file, the environment or a flag says, else the default'),
   profile: z
-    .enum([...namesOf(PROFILES), 'none'])
+    .string()
     .nullable()
     .optional()
     .describe('`none`: no profile; null: what the file, the environment or a flag says'),
   settings: z
     .record(z.string(), valueSchema)
     .optional()
-    .describe('by key, such as `performance.target_latency_ms`; null lets go of what was set at run time'),
+    .describe(
+      'by key, such as `performance.target_latency_ms`; null lets go of what was set at run time, also of an entry (`profiles.night`)',
+    ),
 });
+
+const entryParams = z.object({
+  section: z.string().describe(`a section of named entries: ${[...ENTRY_SECTIONS.keys()].join(', ')}`),
+  name: z.string().describe('1 to 64 characters out of a-z, 0-9, ".", "_" and "-"'),
+});
+const ENTRY_ERRORS = ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION'] as const;
 
 function configRoutes(host: ApiHost): Route[] {
   return [
@@ -357,6 +376,33 @@ function configRoutes(host: ApiHost): Route[] {
       response: configChangeSchema,
       handle: ({ body }) => configChange(host.changeConfig(body), host.config()),
     }),
+    answer({
+      method: 'PUT',
+      url: '/api/config/:section/:name',
+      tag: 'config',
+      summary: 'set one named entry while the server runs',
+      description:
+        'As a whole: what the file, the environment or a flag says of this entry counts no more, until `PUT /api/config` lets go of it. The new configuration is checked before anything changes.',
+      params: entryParams,
+      body: entrySchema,
+      example: { streaming: { max_fps: 10, default_fps: 10 } },
+      errors: ENTRY_ERRORS,
+      response: configChangeSchema,
+      handle: ({ params, body }) =>
+        configChange(host.changeConfig({ entry: { ...params, value: body } }), host.config()),
+    }),
+    answer({
+      method: 'DELETE',
+      url: '/api/config/:section/:name',
+      tag: 'config',
+      summary: 'take one named entry away while the server runs',
+      description:
+        'Whatever set it, the file included: it is not there until the server ends, or until `PUT /api/config` lets go of it. An entry that another setting names is refused.',
+      params: entryParams,
+      errors: [...ENTRY_ERRORS, 'CONFIG_ENTRY_UNKNOWN'],
+      response: configChangeSchema,
+      handle: ({ params }) => configChange(host.changeConfig({ entry: { ...params, value: null } }), host.config()),
+    }),
   ];
 }
 
@@ -374,6 +420,7 @@ function configState({
     origins: Object.fromEntries(origins),
     pins: Object.fromEntries([...pins].map(([key, value]) => [key, told(value)])),
     changeable: [...CONFIG_KEYS.values()].filter(({ applies }) => applies !== 'restart').map(({ path }) => path),
+    entry_sections: [...ENTRY_SECTIONS.keys()],
     needs_restart: needsRestart.map(toldChange),
     overridden: overridden.map(toldOverridden),
   };
@@ -390,19 +437,17 @@ function configChange(change: ConfigChange, { config }: ConfigState): Answer<typ
   };
 }
 
-type Value = Answer<typeof valueSchema>;
-
 function toldChange({ path, from, to }: ChangedSetting) {
   return { key: path, from: told(from), to: told(to) };
 }
 
 function toldOverridden({ path, value, layer, by }: OverriddenSetting) {
-  return { key: path, value: told(value), layer, by };
+  return { key: path, value: told<Answer<typeof valueSchema>>(value), layer, by };
 }
 
 /** JSON has no word for what is not set. */
-function told(value: unknown): Value {
-  return (value ?? null) as Value;
+function told<T = Answer<typeof anySchema>>(value: unknown): T {
+  return (value ?? null) as T;
 }
 
 /** Without the keys that were not given: a pin is told as it was made. */
