@@ -1,10 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { performance } from 'node:perf_hooks';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { WebSocket } from 'ws';
 import { z } from 'zod';
 import { systemClock, wallAheadMs, wallTimeMs } from './base/clock.ts';
 import type { WorkerStagesMs } from './base/detection.ts';
@@ -18,8 +17,8 @@ import { packageVersion } from './config/version.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './delivery/recording.ts';
 import { serveEvents } from './delivery/sse.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
-import { answer, type Route } from './http/route.ts';
-import { HttpServer } from './http/server.ts';
+import { answer, files, type Permission, type Route } from './http/route.ts';
+import { HttpServer, type SocketRoute } from './http/server.ts';
 import { ladderOf, nearestRung, rungOfMode } from './flow/ladder.ts';
 import type { SessionControlSettings } from './flow/session-control.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
@@ -204,6 +203,7 @@ export class Sightline implements AsyncDisposable {
       parameters: () => this.#parameters(),
     });
     this.#benchmark = new SelfBenchmark({ clock: systemClock, run: () => this.#runOwnPicture() });
+    const sockets = this.#socketRoutes();
     this.#http = new HttpServer({
       clock: systemClock,
       host: server.host,
@@ -222,23 +222,8 @@ export class Sightline implements AsyncDisposable {
       pageDir: PAGE_DIR,
       say: this.#say,
       onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
-      sockets: [
-        ...['/ws/video', '/stream/detection'].map((path) => ({
-          path,
-          open: (socket: WebSocket, query: URLSearchParams) => void this.#lane.open(socket, query),
-        })),
-        {
-          path: '/ws/telemetry',
-          protocols: TELEMETRY_SUBPROTOCOLS,
-          open: (socket, query) => void this.#telemetry.open(socket, query),
-        },
-        {
-          path: '/ws/foxglove',
-          protocols: FoxgloveLane.subprotocols,
-          open: (socket, query) => void this.#foxglove.open(socket, query),
-        },
-      ],
-      routes: apiRoutes(this.#apiHost(), this.#otherRoutes()),
+      sockets,
+      routes: apiRoutes(this.#apiHost(), this.#otherRoutes(), sockets),
     });
     this.#rateReadings = setInterval(() => {
       this.#rates.add(systemClock.now(), this.#counters());
@@ -548,12 +533,42 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
+  #socketRoutes(): SocketRoute[] {
+    const topics: Permission[] = [
+      { action: 'subscribe', resource: 'topics' },
+      { action: 'publish', resource: 'topics' },
+    ];
+    return [
+      ...['/ws/video', '/stream/detection'].map((path): SocketRoute => ({
+        path,
+        summary: 'a video session: JPEG frames in, results out',
+        permissions: [{ action: 'publish', resource: 'sessions/:client_id' }],
+        open: (socket, request) => void this.#lane.open(socket, request),
+      })),
+      {
+        path: '/ws/telemetry',
+        summary: 'topics, to publish and to subscribe to',
+        permissions: topics,
+        protocols: TELEMETRY_SUBPROTOCOLS,
+        open: (socket, request) => void this.#telemetry.open(socket, request),
+      },
+      {
+        path: '/ws/foxglove',
+        summary: 'the same topics by Foxglove’s protocol',
+        permissions: topics,
+        protocols: FoxgloveLane.subprotocols,
+        open: (socket) => void this.#foxglove.open(socket),
+      },
+    ];
+  }
+
   /** What is no question of the API but belongs into its document. */
   #otherRoutes(): Route[] {
     return [
       {
         kind: 'stream',
         url: '/stream/events/:client_id',
+        permission: { action: 'subscribe', resource: 'sessions/:client_id' },
         tag: 'sessions',
         summary: 'a session’s results as server-sent events',
         description: 'For who has the session’s token: in the query, or as `Authorization: Bearer`.',
@@ -575,30 +590,34 @@ export class Sightline implements AsyncDisposable {
           });
         },
       },
-      {
-        kind: 'file',
+      files({
         url: '/demo/camera.mp4',
+        permission: { action: 'public' },
         tag: 'page',
         summary: 'the demo camera’s clip, in a demo',
         contentType: 'video/mp4',
-        file: () => this.#camera,
-      },
+        file: async () => {
+          const clip = await this.#camera;
+          return clip === undefined ? undefined : { folder: dirname(clip), name: basename(clip) };
+        },
+      }),
       answer({
         method: 'GET',
         url: '/licences',
+        permission: { action: 'public' },
         tag: 'page',
         summary: 'licences of what Sightline is built on',
         response: z.string(),
         handle: () => readFile(new URL('../NOTICE', import.meta.url), 'utf8'),
       }),
-      {
-        kind: 'file',
+      files({
         url: '/api/docs',
+        permission: { action: 'public' },
         tag: 'api',
         summary: 'a page to read this document and to try the API',
         contentType: 'text/html',
-        file: async () => join(PAGE_DIR, 'api.html'),
-      },
+        file: async () => ({ folder: PAGE_DIR, name: 'api.html' }),
+      }),
     ];
   }
 

@@ -46,6 +46,7 @@ export const ERRORS = {
   BODY_BAD: { status: 400, exit: 65 },
   BODY_TOO_LARGE: { status: 413, exit: 65 },
   BODY_TYPE_BAD: { status: 415, exit: 65 },
+  RANGE_BAD: { status: 416, exit: 65 },
   PIPELINE_UNKNOWN: { status: 404, exit: 64 },
   NOT_FOUND: { status: 404, exit: 66 },
   UPGRADE_REQUIRED: { status: 426, exit: 76 },

@@ -21,6 +21,18 @@ describe('docs/configuration.md', () => {
   });
 });
 
+test('the example on the page is a configuration', () => {
+  const [, example] = /```yaml\n([^]*?)```/.exec(configDocument())!;
+  const folder = mkdtempSync(join(tmpdir(), 'sightline-example-'));
+  try {
+    const file = join(folder, 'sightline.yaml');
+    writeFileSync(file, example!);
+    expect(loadConfig({ file })).toMatchObject({ server: { port: 9000 }, video: { width: 480 } });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 describe('the template', () => {
   test('changes nothing as it is, and states the defaults when every "# " is taken away', () => {
     const folder = mkdtempSync(join(tmpdir(), 'sightline-template-'));

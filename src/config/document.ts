@@ -37,7 +37,7 @@ performance:
   profile: night
 profiles:
   night:
-    streaming: { max_fps: 10 }
+    streaming: { max_fps: 10, default_fps: 10 }
     video: { width: 480, height: 360 }
 \`\`\`
 

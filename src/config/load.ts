@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { isAlias, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { isAlias, isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml';
 import type { Document, Node, Pair } from 'yaml';
 import type { z } from 'zod';
 import { SightlineError } from '../base/errors.ts';
@@ -315,11 +315,11 @@ class Intake {
       const inner = node.children.get(name);
       if (inner) this.takeTree(inner, steps, child, entry);
       else this.#problems.add('CONFIG_KEY_UNKNOWN', unknownKey({ path, origin: child.origin }));
-    } else if (nameFault(node, name) === undefined) {
-      this.takeTree(node.entry, steps, child, { section: node, name, path });
-    } else {
-      this.#problems.add('CONFIG_KEY_UNKNOWN', unknownKey({ path, origin: child.origin }));
+      return;
     }
+    const fault = nameFault(node, name);
+    if (fault === undefined) this.takeTree(node.entry, steps, child, { section: node, name, path });
+    else this.#problems.add('CONFIG_KEY_UNKNOWN', unknownKey({ path, origin: child.origin }, `: ${fault}`));
   }
 
   #add(setting: Setting): void {
@@ -338,8 +338,8 @@ function noSection(path: string, tree: Tree): string {
   return `${path} must be a section with keys, not ${shown(tree.value())} (${tree.origin})`;
 }
 
-function unknownKey({ path, origin }: Pick<Given, 'path' | 'origin'>): string {
-  return `there is no setting ${shown(path)} (${origin})${hintFor(path)}`;
+function unknownKey({ path, origin }: Pick<Given, 'path' | 'origin'>, hint = hintFor(path)): string {
+  return `there is no setting ${shown(path)} (${origin})${hint}`;
 }
 
 function hintFor(path: string): string {
@@ -496,6 +496,10 @@ function readFile(file: string, intake: Intake): void {
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const [error] = document.errors;
   if (error !== undefined) throw unreadable(file, error.message.split('\n')[0]!.replace(/:$/, ''));
+  // Each is looked for in all of the file.
+  let aliases = 0;
+  visit(document, { Alias: () => (++aliases > ALIASES_MAX ? visit.BREAK : undefined) });
+  if (aliases > ALIASES_MAX) throw unreadable(file, `it has more than ${ALIASES_MAX} aliases`);
   try {
     const top = new YamlTree(document.contents as Node | null, file, { document, file, lines });
     if (top.isEmpty) return;

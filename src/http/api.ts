@@ -17,7 +17,7 @@ import {
 import * as views from '../observe/views.ts';
 import type { SelfBenchmarkResult } from '../observe/self-benchmark.ts';
 import type { GrantFields, Pin } from '../protocol/video.ts';
-import { openApiDocument, type OpenApiDocument, type OpenApiInfo } from './openapi.ts';
+import { openApiDocument, type OpenApiDocument, type OpenApiInfo, type ToldSocket } from './openapi.ts';
 import { answer, type Route } from './route.ts';
 
 /** The REST API: its route table. What it tells and does is the host's. */
@@ -39,8 +39,8 @@ export interface ApiHost {
   benchmark(seconds: number): Promise<SelfBenchmarkResult>;
 }
 
-/** `others`: what else the server serves, told in the document too. */
-export function apiRoutes(host: ApiHost, others: readonly Route[]): Route[] {
+/** `others` and `sockets`: what else the server serves, told in the document too. */
+export function apiRoutes(host: ApiHost, others: readonly Route[], sockets: readonly ToldSocket[]): Route[] {
   const routes: Route[] = [
     ...healthRoutes(host),
     ...optimizationRoutes(host),
@@ -50,10 +50,11 @@ export function apiRoutes(host: ApiHost, others: readonly Route[]): Route[] {
     answer({
       method: 'GET',
       url: '/api/openapi.json',
+      permission: PUBLIC,
       tag: 'api',
       summary: 'this document: OpenAPI 3.1',
       response: openApiSchema,
-      handle: () => (document ??= openApiDocument(routes, { ...host.info, tags: TAGS })),
+      handle: () => (document ??= openApiDocument(routes, sockets, { ...host.info, tags: TAGS })),
     }),
   ];
   let document: OpenApiDocument | undefined;
@@ -70,6 +71,9 @@ const TAGS = {
   api: 'the API’s own description',
 };
 
+const PUBLIC = { action: 'public' } as const;
+const READ_METRICS = { action: 'read', resource: 'metrics' } as const;
+
 const openApiSchema = z.object({
   openapi: z.string(),
   info: z.object({
@@ -82,6 +86,7 @@ const openApiSchema = z.object({
   security: z.array(z.never()).describe('none: there are no credentials yet'),
   tags: z.array(z.object({ name: z.string(), description: z.string().optional() })),
   paths: z.record(z.string(), z.record(z.string(), z.record(z.string(), z.unknown()))),
+  'x-websockets': z.array(z.record(z.string(), z.unknown())).describe('what is no matter of OpenAPI'),
   components: z.object({
     schemas: z.record(z.string(), z.record(z.string(), z.unknown())),
     securitySchemes: z.record(z.string(), z.record(z.string(), z.unknown())),
@@ -115,6 +120,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/health',
+      permission: PUBLIC,
       tag: 'health',
       summary: 'is the server well, and if not, why',
       response: healthSchema,
@@ -123,6 +129,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/performance/metrics',
+      permission: READ_METRICS,
       tag: 'performance',
       summary: 'everything that is measured, read at one moment',
       response: metricsSchema,
@@ -131,6 +138,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/performance/connections',
+      permission: READ_METRICS,
       tag: 'performance',
       summary: 'who is connected, where, for how long and with how many bytes',
       response: views.connectionsDocumentSchema,
@@ -139,6 +147,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/performance/backpressure',
+      permission: READ_METRICS,
       tag: 'performance',
       summary: 'what waits, what was dropped, and what sources are asked for because of it',
       response: views.backpressureSchema,
@@ -147,6 +156,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'POST',
       url: '/api/performance/benchmark',
+      permission: { action: 'admin', resource: 'engine' },
       tag: 'performance',
       summary: 'measure what the engine has to spare, with a picture of the server’s own',
       description:
@@ -162,6 +172,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/stream/performance',
+      permission: READ_METRICS,
       tag: 'performance',
       summary: 'the detection API’s figures',
       response: views.streamPerformanceSchema,
@@ -176,6 +187,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/realtime/stats`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'rates, latency, processor, memory and network, of late',
       response: views.realtimeSchema,
@@ -184,6 +196,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/websocket/pool/stats`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'the connections as a pool: how many, how long, how full',
       response: views.poolSchema,
@@ -192,6 +205,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/websocket/clients`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'every client: its age, throughput, errors, losses and queue',
       response: views.clientsSchema,
@@ -200,6 +214,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/queues/stats`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'every kind of queue: its depth, its capacity and what it dropped',
       response: views.queuesSchema,
@@ -208,6 +223,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/adaptive-quality/stats`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'what sessions are asked for, why, and how often that changes',
       response: views.adaptiveQualitySchema,
@@ -233,6 +249,7 @@ function sessionRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/sessions',
+      permission: { action: 'read', resource: 'sessions' },
       tag: 'sessions',
       summary: 'the video sessions',
       response: z.object({ sessions: z.array(sessionSchema) }),
@@ -241,6 +258,7 @@ function sessionRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/sessions/:id',
+      permission: { action: 'read', resource: 'sessions/:id' },
       tag: 'sessions',
       summary: 'one video session',
       params: sessionParams,
@@ -251,6 +269,7 @@ function sessionRoutes(host: ApiHost): Route[] {
     answer({
       method: 'PUT',
       url: '/api/sessions/:id/quality',
+      permission: { action: 'admin', resource: 'sessions/:id' },
       tag: 'sessions',
       summary: 'fix the quality of a session',
       description:
@@ -265,6 +284,7 @@ function sessionRoutes(host: ApiHost): Route[] {
     answer({
       method: 'DELETE',
       url: '/api/sessions/:id/quality',
+      permission: { action: 'admin', resource: 'sessions/:id' },
       tag: 'sessions',
       summary: 'let go of a session’s pin',
       params: sessionParams,
@@ -358,6 +378,7 @@ function configRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/config',
+      permission: { action: 'read', resource: 'config' },
       tag: 'config',
       summary: 'the configuration in force, and where every value came from',
       response: configStateSchema,
@@ -366,6 +387,7 @@ function configRoutes(host: ApiHost): Route[] {
     answer({
       method: 'PUT',
       url: '/api/config',
+      permission: { action: 'admin', resource: 'config' },
       tag: 'config',
       summary: 'change strategy, profile or single settings while the server runs',
       description:
@@ -379,6 +401,7 @@ function configRoutes(host: ApiHost): Route[] {
     answer({
       method: 'PUT',
       url: '/api/config/:section/:name',
+      permission: { action: 'admin', resource: 'config/:section' },
       tag: 'config',
       summary: 'set one named entry while the server runs',
       description:
@@ -394,6 +417,7 @@ function configRoutes(host: ApiHost): Route[] {
     answer({
       method: 'DELETE',
       url: '/api/config/:section/:name',
+      permission: { action: 'admin', resource: 'config/:section' },
       tag: 'config',
       summary: 'take one named entry away while the server runs',
       description:
