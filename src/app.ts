@@ -167,13 +167,14 @@ export class Sightline implements AsyncDisposable {
         isWaiting: [...this.#lane.sessions].some((session) => session.accounts().queued > 0),
       }),
     });
+    const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
       say: this.#say,
       onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
-      sockets: laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove }),
-      routes: apiRoutes(this.#apiHost(version), [
+      sockets,
+      routes: apiRoutes(this.#apiHost(version), sockets, [
         ...eventRoutes({
           clock,
           session: (clientId, token) => this.#lane.find(clientId, token),

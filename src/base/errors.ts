@@ -47,6 +47,7 @@ export const ERRORS = {
   BODY_BAD: { status: 400, exit: 65 },
   BODY_TOO_LARGE: { status: 413, exit: 65 },
   BODY_TYPE_BAD: { status: 415, exit: 65 },
+  RANGE_BAD: { status: 416, exit: 65 },
   PIPELINE_UNKNOWN: { status: 404, exit: 64 },
   NOT_FOUND: { status: 404, exit: 66 },
   UPGRADE_REQUIRED: { status: 426, exit: 76 },
@@ -88,6 +89,7 @@ export const ERRORS = {
   BENCHMARK_BUSY: { status: 503, exit: 69 },
   // Settings that a running server is asked for, or that it starts with.
   CONFIG_KEY_UNKNOWN: { status: 400, exit: 78 },
+  CONFIG_ENTRY_UNKNOWN: { status: 404, exit: 78 },
   CONFIG_VALUE_BAD: { status: 400, exit: 78 },
   CONFIG_CONTRADICTION: { status: 400, exit: 78 },
   CONFIG_KEY_FIXED: { status: 409, exit: 78 },

@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { LOAD_TESTS, secondsOf, selectTests, type LoadTest } from '../load/scenarios.ts';
 import type { CliContext } from './context.ts';
 import type { BenchmarkFlags } from './benchmark-run.ts';
+import { configOptions } from './options.ts';
 
 /** The capacity test takes the default's number of connections; the probes and pages of others have to find room beside it. */
 const PRIVATE_SETTINGS = { 'server.max_connections': '1100', 'log.level': 'warn' };
@@ -51,7 +52,7 @@ export function registerBenchmark(program: Command, context: CliContext): void {
 
 /** The private server has the settings that this command was given. */
 function privateWords(program: Command, context: Pick<CliContext, 'cwd'>): string[] {
-  const { config, set = {} } = program.opts<{ config?: string; set?: Record<string, string> }>();
+  const { config, set } = configOptions(program);
   const file = config === undefined ? [] : ['--config', resolve(context.cwd, config)];
   const settings = { ...PRIVATE_SETTINGS, ...set };
   return [...file, ...Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`])];

@@ -6,7 +6,7 @@ import { SightlineError } from '../base/errors.ts';
 import { configTemplate } from '../config/document.ts';
 import { resolveConfig } from '../config/load.ts';
 import type { ResolvedConfig } from '../config/load.ts';
-import { CONFIG_KEYS } from '../config/schema.ts';
+import { CONFIG_ROOT, valueAt, type ConfigNode } from '../config/keys.ts';
 import type { CliContext } from './context.ts';
 import { loadOptions } from './options.ts';
 
@@ -81,23 +81,46 @@ async function fetchConfig(address: string, signal: AbortSignal): Promise<ShownC
   }
 }
 
+interface ShownRow {
+  readonly depth: number;
+  readonly text: string;
+  /** `undefined`: it is a section. */
+  readonly origin?: string;
+}
+
 /** The configuration as YAML that can be read back, with the origin of each value as a comment in one column. */
 function shownLines({ config, origins }: ShownConfig): string[] {
-  const entries = [...CONFIG_KEYS.values()].map((key) => {
-    const value = config[key.section]?.[key.name];
-    const origin = origins[key.path]?.replaceAll(/\p{Cc}/gu, ' ') ?? 'not set';
-    return { key, text: value === undefined ? '' : inline(value), origin };
-  });
-  const column = Math.min(60, Math.max(...entries.map(({ key, text }) => key.name.length + text.length + 4)));
-  const lines: string[] = [];
-  let section = '';
-  for (const { key, text, origin } of entries) {
-    if (key.section !== section) lines.push(`${key.section}:`);
-    section = key.section;
-    const setting = `  ${text === '' ? '# ' : ''}${key.name}:${text === '' ? '' : ` ${text}`}`;
-    lines.push(`${setting.padEnd(column)} # ${origin}`);
+  const originOf = (path: string) => origins[path]?.replaceAll(/\p{Cc}/gu, ' ') ?? 'not set';
+  const rows = [...CONFIG_ROOT.children].flatMap(([name, node]) => [...shownRows(node, [name], config, originOf)]);
+  const lines = rows.map(({ depth, text, origin }) => ({ text: '  '.repeat(depth) + text, origin }));
+  const settings = lines.filter(({ origin }) => origin !== undefined);
+  const column = Math.min(60, Math.max(...settings.map(({ text }) => text.length)));
+  return lines.map(({ text, origin }) => (origin === undefined ? text : `${text.padEnd(column)} # ${origin}`));
+}
+
+/** What is not set stands in a comment, but for entries, which would hold little else. */
+function* shownRows(
+  node: ConfigNode,
+  steps: readonly string[],
+  config: ShownConfig['config'],
+  originOf: (path: string) => string,
+  isInEntry = false,
+): Generator<ShownRow> {
+  const [depth, name, value] = [steps.length - 1, inline(steps.at(-1)), valueAt(config, steps)];
+  if (node.kind === 'key') {
+    const origin = originOf(steps.join('.'));
+    if (value !== undefined) yield { depth, text: `${name}: ${inline(value)}`, origin };
+    else if (!isInEntry) yield { depth, text: `# ${name}:`, origin };
+    return;
   }
-  return lines;
+  if (isInEntry && value === undefined) return;
+  const entries = node.kind === 'entries' ? Object.keys(value ?? {}).map((entry) => [entry, node.entry] as const) : [];
+  const inner = node.kind === 'section' ? [...node.children] : entries;
+  const rows = inner.flatMap(([child, of]) => [
+    ...shownRows(of, [...steps, child], config, originOf, isInEntry || node.kind === 'entries'),
+  ]);
+  yield { depth, text: rows.length === 0 ? `${name}: {}` : `${name}:` };
+  yield* rows;
 }
 
 function inline(value: unknown): string {

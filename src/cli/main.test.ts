@@ -118,6 +118,27 @@ describe('config show', () => {
     );
   });
 
+  test('tells the entries that there are, with the origin of each key', async () => {
+    writeFileSync(join(folder, 'named.yaml'), 'profiles:\n  "1.50": { video: { width: 320 } }\n  bare:\n');
+    const ran = await run('config show --config named.yaml --profile 1.50');
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toMatch(/^ {2}width: 320 +# profile 1\.50$/m);
+    expect(ran.out).toMatch(/^ {2}"1\.50":\n {4}video:\n {6}width: 320 +# .*named\.yaml line 2$/m);
+    expect(ran.out).toMatch(/^ {2}bare: \{\}$/m);
+    expect(parse(ran.out)).toEqual(
+      loadConfig({
+        env: { HOME: '/home/somebody' },
+        flags: { 'profiles.1.50.video.width': 320, 'profiles.bare': {}, 'performance.profile': '1.50' },
+      }),
+    );
+  });
+
+  test('of a profile that does not exist tells those that do', async () => {
+    const ran = await run('config show --profile high_capcity');
+    expect(ran).toMatchObject({ code: 78, out: '' });
+    expect(ran.err).toContain('did you mean high_capacity? (CONFIG_VALUE_BAD)');
+  });
+
   test('--json prints the values and their origins', async () => {
     const env = { HOME: '/h', SIGHTLINE_LOG__LEVEL: 'debug' };
     const shown = JSON.parse((await run('config show --json', { env })).out);

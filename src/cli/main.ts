@@ -109,6 +109,10 @@ function build(program: Command, context: CliContext): void {
     .helpOption('-h, --help', 'print this help')
     .option('--config <file>', 'configuration file (YAML)')
     .option('--set <key=value>', 'any setting, such as streaming.max_fps=20; may be repeated', addSetting)
+    .option(
+      '--profile <name>',
+      'the profile that is in force: high_performance, high_capacity, or one of the configuration',
+    )
     .option('--debug', 'tell the stack of an unexpected error')
     .addHelpText('after', EXAMPLES)
     .exitOverride()

@@ -5,7 +5,8 @@ import { basename, dirname, resolve } from 'node:path';
 import { systemClock, wallTimeMs } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import { resolveConfig, type ResolvedConfig } from '../config/load.ts';
-import { CONFIG_KEYS, type Config } from '../config/schema.ts';
+import { placeAt, valueAt } from '../config/keys.ts';
+import type { Config } from '../config/schema.ts';
 import { packageVersion } from '../config/version.ts';
 import { Bench, plannedMs, SPANS, SPANS_QUICK } from '../load/optimize/bench.ts';
 import { PictureBook, readClip } from '../load/optimize/clip.ts';
@@ -176,16 +177,18 @@ function failed(path: string, why: string): SightlineError {
 function settingsFor({ config, origins }: ResolvedConfig, changes: Settings): Readonly<Record<string, unknown>> {
   const given = [...origins].filter(([, origin]) => !/^(default$|strategy |profile )/.test(origin));
   const values = Object.fromEntries(given.map(([path]) => [path, valueOf(config, path)]));
-  const named = ['performance.strategy', 'performance.profile'].filter((path) => Object.hasOwn(values, path));
-  const layers = resolveConfig({ flags: Object.fromEntries(named.map((path) => [path, values[path]])) }).config;
-  return merged(values, changes, (path) =>
-    named.includes(path) ? CONFIG_KEYS.get(path)?.defaultValue : valueOf(layers, path),
-  );
+  const isNamed = (path: string): boolean => path === 'performance.strategy' || path === 'performance.profile';
+  const isOfEntry = (path: string): boolean => placeAt(path)?.entry !== undefined;
+  const named = Object.entries(values).filter(([path]) => isNamed(path) || isOfEntry(path));
+  const layers = resolveConfig({ flags: Object.fromEntries(named) }).config;
+  return merged(values, changes, (path) => {
+    if (isOfEntry(path)) return undefined;
+    return isNamed(path) && Object.hasOwn(values, path) ? placeAt(path)?.key?.defaultValue : valueOf(layers, path);
+  });
 }
 
 function valueOf(config: Config, path: string): unknown {
-  const { section, name } = CONFIG_KEYS.get(path)!;
-  return (config[section as keyof Config] as Readonly<Record<string, unknown>>)[name];
+  return valueAt(config, placeAt(path)!.steps);
 }
 
 function machineInWords(): string {

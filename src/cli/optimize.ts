@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { resolveConfig } from '../config/load.ts';
 import type { CliContext } from './context.ts';
-import { loadOptions } from './options.ts';
+import { configOptions, loadOptions } from './options.ts';
 import type { OptimizeFlags } from './optimize-run.ts';
 
 const HELP = `
@@ -64,7 +64,7 @@ function serverWords(
   program: Command,
   { cwd }: Pick<CliContext, 'cwd'>,
 ): { file: readonly string[]; set: Readonly<Record<string, string>> } {
-  const { config, set = {} } = program.opts<{ config?: string; set?: Record<string, string> }>();
+  const { config, set } = configOptions(program);
   return { file: config === undefined ? [] : ['--config', resolve(cwd, config)], set };
 }
 

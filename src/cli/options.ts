@@ -3,18 +3,27 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { LoadOptions } from '../config/load.ts';
 import type { CliContext } from './context.ts';
 
+/** The options of the whole program that settle the configuration; `--profile` is a setting like any other. */
+export function configOptions(program: Command): {
+  readonly config: string | undefined;
+  readonly set: Readonly<Record<string, string>>;
+} {
+  const { config, set, profile } = program.opts<{ config?: string; set?: Record<string, string>; profile?: string }>();
+  return { config, set: { ...set, ...(profile !== undefined && { 'performance.profile': profile }) } };
+}
+
 /** What the configuration is loaded from, by the options of the whole program and the `flags` of one command. */
 export function loadOptions(
   program: Command,
   context: Pick<CliContext, 'env' | 'cwd'>,
   flags: Readonly<Record<string, unknown>> = {},
 ): LoadOptions {
-  const options = program.opts<{ config?: string; set?: Record<string, string> }>();
+  const { config, set } = configOptions(program);
   const given = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined));
   return {
-    file: options.config === undefined ? undefined : resolve(context.cwd, options.config),
+    file: config === undefined ? undefined : resolve(context.cwd, config),
     env: context.env,
-    flags: { ...options.set, ...given },
+    flags: { ...set, ...given },
   };
 }
 

@@ -7,7 +7,8 @@ import { SightlineError } from '../base/errors.ts';
 import { ConfigCoordinator, type ConfigRequest } from './coordinator.ts';
 import { loadConfig, type LoadOptions } from './load.ts';
 import { PROFILES } from './profiles.ts';
-import { CONFIG_KEYS, type Config } from './schema.ts';
+import { CONFIG_KEYS, valueAt } from './keys.ts';
+import type { Config } from './schema.ts';
 import { STRATEGIES } from './strategies.ts';
 
 function coordinator(options: LoadOptions = {}, apply: (config: Config) => void = () => {}): ConfigCoordinator {
@@ -99,6 +100,130 @@ describe('a strategy chosen at run time', () => {
   });
 });
 
+describe('an entry at run time', () => {
+  const NIGHT = { streaming: { max_fps: 10, default_fps: 10 } };
+  const put = (name: string, value: Record<string, unknown> | null = NIGHT): ConfigRequest => ({
+    entry: { section: 'profiles', name, value },
+  });
+
+  test('is set, chosen, changed while it is in force, and taken away', () => {
+    const applied: Config[] = [];
+    const one = coordinator({}, (config) => applied.push(config));
+    expect(one.change(put('night')).atOnce).toEqual([{ path: 'profiles.night', from: undefined, to: NIGHT }]);
+    expect(one.config.streaming.max_fps).toBe(30);
+    expect(keysOf(one.change({ profile: 'night' }).atOnce)).toEqual([
+      'streaming.max_fps',
+      'streaming.default_fps',
+      'performance.profile',
+    ]);
+    const changed = one.change(put('night', { ...NIGHT, inference: { workers: 3 } }));
+    expect(keysOf(changed.atOnce)).toEqual(['profiles.night']);
+    expect(changed.needsRestart).toEqual([{ path: 'inference.workers', from: 0, to: 3 }]);
+    const fewer = one.change(put('night', { streaming: { max_fps: 20 } }));
+    expect(fewer.atOnce).toContainEqual({ path: 'streaming.default_fps', from: 10, to: 15 });
+    expect(one.config.streaming).toMatchObject({ max_fps: 20, default_fps: 15 });
+    expect(applied.at(-1)).toBe(one.config);
+    expect(one.state.origins.get('streaming.max_fps')).toBe('profile night');
+    expect(one.state.origins.get('profiles.night.streaming.max_fps')).toBe('set at run time');
+    // It is in use.
+    expect(refusal(() => one.change(put('night', null)))).toMatchObject({
+      code: 'CONFIG_VALUE_BAD',
+      message: expect.stringContaining('performance.profile must be one of'),
+    });
+    one.change({ profile: null });
+    expect(one.change(put('night', null)).atOnce).toEqual([
+      { path: 'profiles.night', from: { streaming: { max_fps: 20 } }, to: undefined },
+    ]);
+    expect(one.state.pins.size).toBe(0);
+  });
+
+  test('takes the place of the file’s as a whole, until it is let go of', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sightline-coordinator-'));
+    const file = join(folder, 'c.yaml');
+    writeFileSync(file, 'profiles: { night: { video: { width: 320 } } }\n');
+    const one = coordinator({ file });
+    rmSync(folder, { recursive: true });
+    one.change(put('night'));
+    expect(one.config.profiles['night']).toEqual(NIGHT);
+    // A single key of it, on top.
+    one.change({ settings: { 'profiles.night.streaming.window': 5 } });
+    expect(one.config.profiles['night']).toEqual({ streaming: { ...NIGHT.streaming, window: 5 } });
+    one.change(put('night', null));
+    expect(Object.hasOwn(one.config.profiles, 'night')).toBe(false);
+    expect(one.state.pins).toEqual(new Map([['profiles.night', undefined]]));
+    expect(refusal(() => one.change(put('night', null))).code).toBe('CONFIG_ENTRY_UNKNOWN');
+    one.change({ settings: { 'profiles.night': null } });
+    expect(one.config.profiles['night']).toEqual({ video: { width: 320 } });
+    one.change({ settings: { 'profiles.night.video.height': 240 } });
+    expect(one.config.profiles['night']).toEqual({ video: { width: 320, height: 240 } });
+    one.change({ settings: { 'profiles.night.video.height': null } });
+    expect(one.state.pins.size).toBe(0);
+  });
+
+  test('of a built-in profile comes back when it is let go of', () => {
+    const one = coordinator();
+    one.change(put('high_capacity', {}));
+    expect(one.config.profiles['high_capacity']).toEqual({});
+    one.change(put('high_capacity', null));
+    expect(Object.keys(one.config.profiles)).toEqual(['high_performance']);
+    one.change({ settings: { 'profiles.high_capacity': null } });
+    expect(one.config.profiles).toEqual(PROFILES);
+  });
+
+  test('names that come and go leave nothing behind', () => {
+    const one = coordinator();
+    for (let i = 0; i < 5; i++) {
+      one.change(put(`p${i}`));
+      one.change(put(`p${i}`, null));
+    }
+    expect(one.state.pins.size).toBe(0);
+  });
+
+  test.each<[string, ConfigRequest, string, string]>([
+    [
+      'a section that is none',
+      { entry: { section: 'profils', name: 'a', value: {} } },
+      'CONFIG_KEY_UNKNOWN',
+      'profiles?',
+    ],
+    ['a section of keys', { entry: { section: 'server', name: 'port', value: {} } }, 'CONFIG_KEY_UNKNOWN', '"server"'],
+    ['a bad name', put('Night'), 'CONFIG_KEY_UNKNOWN', '"Night": a name has'],
+    ['__proto__', put('__proto__'), 'CONFIG_KEY_UNKNOWN', '"__proto__"'],
+    ['constructor', put('constructor'), 'CONFIG_KEY_UNKNOWN', 'constructor'],
+    ['constructor, to be taken away', put('constructor', null), 'CONFIG_ENTRY_UNKNOWN', 'constructor'],
+    ['a name that is a path', put('a.video.width'), 'CONFIG_KEY_UNKNOWN', 'does not end in a key'],
+    ['one that is not there', put('nobody', null), 'CONFIG_ENTRY_UNKNOWN', 'profiles has no entry "nobody"'],
+    ['one that was never set, let go of', { settings: { 'profiles.nobody': null } }, 'CONFIG_ENTRY_UNKNOWN', 'nobody'],
+    ['an unknown key', put('a', { video: { widht: 9 } }), 'CONFIG_KEY_UNKNOWN', 'did you mean profiles.a.video.width?'],
+    ['a bad value', put('a', { video: { width: 9 } }), 'CONFIG_VALUE_BAD', 'profiles.a.video.width must be'],
+    ['a scalar for a section', put('a', { video: 9 }), 'CONFIG_VALUE_BAD', 'profiles.a.video must be a section'],
+    ['what the server must not be', put('high_capacity', { streaming: { max_fps: 5 } }), 'CONFIG_CONTRADICTION', '(5)'],
+    [
+      'one good and one bad',
+      { ...put('a'), settings: { 'streaming.window': 1 } },
+      'CONFIG_VALUE_BAD',
+      'streaming.window',
+    ],
+  ])('%s is refused and changes nothing', (_, request, code, words) => {
+    let applied = 0;
+    const one = coordinator({ flags: { 'performance.profile': 'high_capacity' } }, () => applied++);
+    const before = one.config;
+    expect(refusal(() => one.change(request))).toMatchObject({ code, message: expect.stringContaining(words) });
+    expect(one.config).toBe(before);
+    expect([one.state.pins.size, applied]).toEqual([0, 0]);
+  });
+
+  test('so is one too many', () => {
+    const one = coordinator();
+    for (let i = 2; i < 64; i++) one.change(put(`p${i}`, {}));
+    expect(refusal(() => one.change(put('one-more', {})))).toMatchObject({
+      code: 'CONFIG_VALUE_BAD',
+      message: 'profiles: it has more than 64 entries',
+    });
+    expect(Object.keys(one.config.profiles)).toHaveLength(64);
+  });
+});
+
 describe('what is refused changes nothing', () => {
   test.each<[string, ConfigRequest, string, string]>([
     ['an unknown key', { settings: { 'streaming.queue_sise': 3 } }, 'CONFIG_KEY_UNKNOWN', 'streaming.queue_size?'],
@@ -162,7 +287,7 @@ test('a configuration that a program made itself is all its own', () => {
 
 test('whatever is chosen in whatever order: the last choice counts, and what needs a start stays', () => {
   const strategies = [...Object.keys(STRATEGIES), null] as (keyof typeof STRATEGIES | null)[];
-  const profiles = [...Object.keys(PROFILES), 'none', null] as (keyof typeof PROFILES | 'none' | null)[];
+  const profiles = [...Object.keys(PROFILES), 'none', null] as (string | null)[];
   const step = fc.record({ strategy: fc.constantFrom(...strategies), profile: fc.constantFrom(...profiles) });
   fc.assert(
     fc.property(fc.array(step, { minLength: 1, maxLength: 8 }), (steps) => {
@@ -177,9 +302,8 @@ test('whatever is chosen in whatever order: the last choice counts, and what nee
           'performance.profile': profile === 'none' ? undefined : (profile ?? undefined),
         },
       });
-      for (const { section, name, applies } of CONFIG_KEYS.values()) {
-        const valueIn = (config: Config) => (config[section as keyof Config] as Record<string, unknown>)[name];
-        expect(valueIn(one.config), name).toEqual(valueIn(applies === 'restart' ? started : fresh));
+      for (const { path, steps, applies } of CONFIG_KEYS.values()) {
+        expect(valueAt(one.config, steps), path).toEqual(valueAt(applies === 'restart' ? started : fresh, steps));
       }
       expect(one.config.inference).toEqual(started.inference);
     }),

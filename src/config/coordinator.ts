@@ -1,19 +1,32 @@
 import { isDeepStrictEqual } from 'node:util';
 import { SightlineError } from '../base/errors.ts';
-import { buildConfig, ConfigSources, configValue, type OverriddenSetting, type ResolvedConfig } from './load.ts';
-import type { PROFILES } from './profiles.ts';
-import { CONFIG_KEYS, type Applies, type Config, type ConfigKey } from './schema.ts';
+import { CONFIG_KEYS, ENTRY_SECTIONS, nameFault, placeAt, valueAt } from './keys.ts';
+import { buildConfig, ConfigSources, type OverriddenSetting, type ResolvedConfig } from './load.ts';
+import type { Applies, Config } from './schema.ts';
 import type { STRATEGIES } from './strategies.ts';
+import { suggest } from './suggest.ts';
+
+const NAME_SHOWN_CHARS_MAX = 80;
 
 /** What is asked for at run time. What is left out stays as it is; `null` lets go of what was asked for earlier. */
 export interface ConfigRequest {
   readonly strategy?: keyof typeof STRATEGIES | null | undefined;
   /** `none`: no profile, whatever the file says. */
-  readonly profile?: keyof typeof PROFILES | 'none' | null | undefined;
+  readonly profile?: string | null | undefined;
   /** By dotted key. */
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
+  /** One named entry, which is set as a whole, or taken away by `null`, whatever the file says. */
+  readonly entry?: EntryRequest | undefined;
 }
 
+export interface EntryRequest {
+  /** `profiles`. */
+  readonly section: string;
+  readonly name: string;
+  readonly value: Readonly<Record<string, unknown>> | null;
+}
+
+/** A key, or an entry as a whole. */
 export interface ChangedSetting {
   readonly path: string;
   readonly from: unknown;
@@ -35,7 +48,7 @@ export interface ConfigState {
   /** In force. */
   readonly config: Config;
   readonly origins: ReadonlyMap<string, string>;
-  /** What was set at run time, by key. */
+  /** What was set at run time, by key or entry; `undefined`: taken away. */
   readonly pins: ReadonlyMap<string, unknown>;
   readonly needsRestart: readonly ChangedSetting[];
   readonly overridden: readonly OverriddenSetting[];
@@ -85,9 +98,11 @@ export class ConfigCoordinator {
     };
   }
 
-  /** Errors: CONFIG_KEY_UNKNOWN, CONFIG_KEY_FIXED, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION, and those of `apply`. */
+  /** Errors: CONFIG_KEY_UNKNOWN, CONFIG_ENTRY_UNKNOWN, CONFIG_KEY_FIXED, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION, and those of `apply`. */
   change(request: ConfigRequest): ConfigChange {
-    const pins = pinsAfter(this.#pins, request);
+    const pins = new Map(this.#pins);
+    for (const [path, value] of requested(request)) this.#pin(pins, path, value);
+    if (request.entry) this.#pinEntry(pins, request.entry);
     const wanted = this.#sources.resolve(pins);
     const before = this.#config;
     const config = hold(this.#started.config, wanted.config);
@@ -102,18 +117,43 @@ export class ConfigCoordinator {
       overridden: wanted.overridden,
     };
   }
+
+  #pin(pins: Map<string, unknown>, path: string, value: unknown): void {
+    const place = placeAt(path);
+    if (place?.entry === undefined && place?.key?.applies === 'restart') throw fixed(path);
+    const isEntry = place?.entry?.path === path;
+    if (isEntry && value === null && !this.#has(pins, path))
+      throw unknownEntry(place.entry.section.path, place.entry.name);
+    // What was set of the keys of an entry goes with it.
+    if (isEntry) letGoOfKeys(pins, path);
+    // A key that does not exist is told with a guess by whoever resolves it.
+    if (place && value === null) pins.delete(path);
+    else pins.set(path, value);
+  }
+
+  #has(pins: ReadonlyMap<string, unknown>, entryPath: string): boolean {
+    return (
+      this.#sources.hasEntry(entryPath) || [...pins.keys()].some((path) => placeAt(path)?.entry?.path === entryPath)
+    );
+  }
+
+  #pinEntry(pins: Map<string, unknown>, { section: sectionPath, name, value }: EntryRequest): void {
+    const section = ENTRY_SECTIONS.get(sectionPath);
+    if (!section) throw unknownSection(sectionPath);
+    const path = `${sectionPath}.${name}`;
+    if (value !== null) {
+      const fault = nameFault(section, name);
+      if (fault !== undefined) throw badName(sectionPath, name, fault);
+      return this.#pin(pins, path, value);
+    }
+    if (valueAt(this.#config, [...section.steps, name]) === undefined) throw unknownEntry(sectionPath, name);
+    // Only what would be there otherwise has to be kept away: names that come and go leave nothing behind.
+    this.#pin(pins, path, this.#sources.hasEntry(path) ? undefined : null);
+  }
 }
 
-function pinsAfter(pins: ReadonlyMap<string, unknown>, request: ConfigRequest): Map<string, unknown> {
-  const after = new Map(pins);
-  for (const [path, value] of requested(request)) {
-    const key = CONFIG_KEYS.get(path);
-    if (key?.applies === 'restart') throw fixed(path);
-    // A key that does not exist is told with a guess by whoever resolves it.
-    if (key && value === null) after.delete(path);
-    else after.set(path, value);
-  }
-  return after;
+function letGoOfKeys(pins: Map<string, unknown>, entryPath: string): void {
+  for (const path of pins.keys()) if (placeAt(path)?.entry?.path === entryPath) pins.delete(path);
 }
 
 function requested({ strategy, profile, settings = {} }: ConfigRequest): [string, unknown][] {
@@ -121,6 +161,24 @@ function requested({ strategy, profile, settings = {} }: ConfigRequest): [string
   if (strategy !== undefined) asked.push(['performance.strategy', strategy]);
   if (profile !== undefined) asked.push(['performance.profile', profile === 'none' ? undefined : profile]);
   return asked;
+}
+
+function unknownEntry(section: string, name: string): SightlineError {
+  return new SightlineError('CONFIG_ENTRY_UNKNOWN', `${section} has no entry ${quoted(name)}`);
+}
+
+function badName(section: string, name: string, fault: string): SightlineError {
+  return new SightlineError('CONFIG_KEY_UNKNOWN', `${section} can have no entry ${quoted(name)}: ${fault}`);
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text.slice(0, NAME_SHOWN_CHARS_MAX));
+}
+
+function unknownSection(section: string): SightlineError {
+  const meant = suggest(section, ENTRY_SECTIONS.keys());
+  const hint = meant === undefined ? '' : `, did you mean ${meant}?`;
+  return new SightlineError('CONFIG_KEY_UNKNOWN', `there is no section ${quoted(section)} of named entries${hint}`);
 }
 
 function fixed(path: string): SightlineError {
@@ -133,22 +191,25 @@ function fixed(path: string): SightlineError {
 
 /** `wanted`, with what needs a start as it was at the start. */
 function hold(started: Config, wanted: Config): Config {
-  const values = [...CONFIG_KEYS.values()].map((key) => {
-    return [key.path, configValue(key.applies === 'restart' ? started : wanted, key)] as const;
+  const keys = [...CONFIG_KEYS.values()].map(({ steps, applies }) => {
+    return [steps, valueAt(applies === 'restart' ? started : wanted, steps)] as const;
   });
-  return buildConfig(values.filter(([, value]) => value !== undefined));
+  const entries = [...ENTRY_SECTIONS.values()].map(({ steps }) => [steps, valueAt(wanted, steps)] as const);
+  return buildConfig([...keys, ...entries].filter(([, value]) => value !== undefined));
 }
 
+/** Entries change at once, each as a whole. */
 function differences(from: Config, to: Config, applies: Applies): ChangedSetting[] {
-  const found: ChangedSetting[] = [];
-  for (const key of CONFIG_KEYS.values()) {
-    const change = key.applies === applies ? differenceOf(key, from, to) : undefined;
-    if (change) found.push(change);
-  }
-  return found;
+  const keys = [...CONFIG_KEYS.values()].filter((key) => key.applies === applies).map(({ steps }) => steps);
+  const entries =
+    applies === 'at_once' ? [...ENTRY_SECTIONS.values()].flatMap(({ steps }) => entriesOf(steps, from, to)) : [];
+  return [...keys, ...entries].flatMap((steps) => {
+    const change = { path: steps.join('.'), from: valueAt(from, steps), to: valueAt(to, steps) };
+    return isDeepStrictEqual(change.from, change.to) ? [] : [change];
+  });
 }
 
-function differenceOf(key: ConfigKey, from: Config, to: Config): ChangedSetting | undefined {
-  const change = { path: key.path, from: configValue(from, key), to: configValue(to, key) };
-  return isDeepStrictEqual(change.from, change.to) ? undefined : change;
+function entriesOf(section: readonly string[], ...configs: readonly Config[]): string[][] {
+  const names = configs.flatMap((config) => Object.keys(valueAt(config, section) ?? {}));
+  return [...new Set(names)].map((name) => [...section, name]);
 }

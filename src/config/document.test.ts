@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { configDocument, configTemplate } from './document.ts';
 import { loadConfig } from './load.ts';
-import { CONFIG_KEYS } from './schema.ts';
+import { CONFIG_KEYS } from './keys.ts';
 
 describe('docs/configuration.md', () => {
   test('is what `npm run docs` makes', () => {
@@ -19,6 +19,18 @@ describe('docs/configuration.md', () => {
       expect(key.description.length, key.path).toBeGreaterThan(10);
     }
   });
+});
+
+test('the example on the page is a configuration', () => {
+  const [, example] = /```yaml\n([^]*?)```/.exec(configDocument())!;
+  const folder = mkdtempSync(join(tmpdir(), 'sightline-example-'));
+  try {
+    const file = join(folder, 'sightline.yaml');
+    writeFileSync(file, example!);
+    expect(loadConfig({ file })).toMatchObject({ server: { port: 9000 }, video: { width: 480 } });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 describe('the template', () => {

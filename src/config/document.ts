@@ -1,9 +1,8 @@
 import { stringify } from 'yaml';
-import { PROFILES } from './profiles.ts';
-import type { ConfigLayer } from './profiles.ts';
-import { CONFIG_KEYS, configSchema } from './schema.ts';
-import type { Applies, ConfigKey } from './schema.ts';
-import { STRATEGIES } from './strategies.ts';
+import { CONFIG_KEYS, CONFIG_ROOT } from './keys.ts';
+import type { ConfigKey, ConfigNode, EntriesNode, SectionNode } from './keys.ts';
+import type { Applies } from './schema.ts';
+import { STRATEGIES, type ConfigLayer } from './strategies.ts';
 
 const LINE_CHARS_MAX = 120;
 
@@ -11,10 +10,11 @@ const INTRODUCTION = `# Configuration
 
 <!-- Made by \`npm run docs\` from src/config/schema.ts; changes belong there. -->
 
-Every setting has a name of two parts, \`section.key\`. It can be given in three ways; the later beats the earlier:
+Every setting has a name of several parts, most often two: \`section.key\`. It can be given in three ways; the later beats the earlier:
 
 1. a YAML file: \`sightline --config sightline.yaml serve\`
-2. the environment: \`SIGHTLINE_SECTION__KEY\`, such as \`SIGHTLINE_SERVER__PORT=9000\`; lists are separated by commas
+2. the environment: \`SIGHTLINE_SECTION__KEY\`, such as \`SIGHTLINE_SERVER__PORT=9000\`; two underscores stand between two parts, and
+   lists are separated by commas
 3. flags: \`--set streaming.max_fps=20\`, or the flag that a command has for it (\`--port\`)
 
 Beneath them lie the defaults, then the strategy, then the profile. Above them lies what is set in a running server with
@@ -33,24 +33,52 @@ streaming:
   max_fps: 20
 detection:
   model: yolox-nano
+performance:
+  profile: night
+profiles:
+  night:
+    streaming: { max_fps: 10, default_fps: 10 }
+    video: { width: 480, height: 360 }
 \`\`\`
+
+## Named entries
+
+Some sections, such as [\`profiles\`](#profiles), hold entries to which you give the names: 1 to 64 characters out of \`a-z\`, \`0-9\`,
+\`.\`, \`_\` and \`-\`, of which the first is a letter or a digit, and neither \`none\` nor \`constructor\`. A key of an entry has the name of
+the entry in its path: \`profiles.night.streaming.max_fps\`, in the environment \`SIGHTLINE_PROFILES__NIGHT__STREAMING__MAX_FPS\` (so a name with
+two underscores in a row cannot be set there), as a flag \`--set profiles.night.streaming.max_fps=10\`. File, environment and flags may each set some keys of
+the same entry. In a running server an entry is set as a whole, or taken away, with
+[\`PUT\` and \`DELETE /api/config/{section}/{name}\`](api.md#named-entries), at once.
 `;
 
 /** `docs/configuration.md`. */
 export function configDocument(): string {
-  const sections = Object.entries(configSchema.shape).map(
-    ([section, schema]) =>
-      `## ${section}\n\n${schema.description ?? ''}\n\n| key | default | allowed | changes | what |\n|---|---|---|---|---|\n${keysOf(section).map(row).join('\n')}\n`,
-  );
+  const sections = [...CONFIG_ROOT.children].map(([name, node]) => sectionDocument(name, node));
   const strategies = `## Strategies\n\n\`performance.strategy\` names one.\n\n${layerTable(STRATEGIES)}`;
-  const profiles = `## Profiles\n\n\`performance.profile\` names one; it beats the strategy.\n\n${layerTable(PROFILES)}`;
-  return [INTRODUCTION, ...sections, strategies, profiles].join('\n');
+  return [INTRODUCTION, ...sections, strategies].join('\n');
+}
+
+function sectionDocument(name: string, node: ConfigNode): string {
+  if (node.kind === 'entries') return entriesDocument(node);
+  const { description } = node as SectionNode;
+  return `## ${name}\n\n${description}\n\n| key | default | allowed | changes | what |\n|---|---|---|---|---|\n${keysOf(name).map(row).join('\n')}\n`;
+}
+
+function entriesDocument({ path, description, entriesMax, defaultValue }: EntriesNode): string {
+  const layers = Object.entries(defaultValue).map(([name, entry]) => [name, layerOf(entry)] as const);
+  return `## ${path}\n\n${description} At most ${entriesMax} of them. Built in are:\n\n${layerTable(Object.fromEntries(layers))}`;
+}
+
+/** By dotted key. */
+function layerOf(value: unknown, steps: readonly string[] = []): ConfigLayer {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return { [steps.join('.')]: value };
+  return Object.assign({}, ...Object.entries(value).map(([name, inner]) => layerOf(inner, [...steps, name])));
 }
 
 const CHANGES: Readonly<Record<Applies, string>> = { at_once: 'at once', new_sessions: 'new sessions', restart: '–' };
 
 function keysOf(section: string): ConfigKey[] {
-  return [...CONFIG_KEYS.values()].filter((key) => key.section === section);
+  return [...CONFIG_KEYS.values()].filter(({ steps }) => steps[0] === section);
 }
 
 function row(key: ConfigKey): string {
@@ -79,13 +107,28 @@ export function configTemplate(): string {
     '# Configuration of Sightline. Take away the "#" in front of what you change.',
     '# Every value is the default; docs/configuration.md tells more.',
   ];
-  for (const [section, schema] of Object.entries(configSchema.shape)) {
-    lines.push('', ...comment(schema.description ?? '', ''), `${section}:`);
+  for (const [section, node] of CONFIG_ROOT.children) {
+    if (node.kind === 'key') continue;
+    lines.push('', ...comment(node.description, ''), `${section}:`);
+    if (node.kind === 'entries') lines.push(...entriesTemplate(node));
     for (const key of keysOf(section)) {
       lines.push('', ...comment(`${key.description} (${key.allowed})`, '  '), `  # ${templateSetting(key)}`);
     }
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** Those that are there by default. */
+function entriesTemplate({ defaultValue }: EntriesNode): string[] {
+  return Object.entries(defaultValue).flatMap(([name, entry]) => {
+    return [
+      '',
+      ...stringify({ [name]: entry })
+        .trimEnd()
+        .split('\n')
+        .map((line) => `  # ${line}`),
+    ];
+  });
 }
 
 function templateSetting(key: ConfigKey): string {

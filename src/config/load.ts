@@ -2,14 +2,15 @@ import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import { isAlias, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
-import type { Document, Node, Pair, YAMLMap } from 'yaml';
+import { isAlias, isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml';
+import type { Document, Node, Pair } from 'yaml';
 import type { z } from 'zod';
 import { SightlineError } from '../base/errors.ts';
 import type { ErrorCode } from '../base/errors.ts';
-import { PROFILES } from './profiles.ts';
-import { CONFIG_KEYS, configSchema } from './schema.ts';
-import type { Config, ConfigKey } from './schema.ts';
+import { CONFIG_KEYS, CONFIG_ROOT, ENTRY_SECTIONS, nameFault, placeAt } from './keys.ts';
+import type { ConfigKey, ConfigNode, EntryPlace } from './keys.ts';
+import { configSchema } from './schema.ts';
+import type { Config } from './schema.ts';
 import { STRATEGIES } from './strategies.ts';
 import { suggest } from './suggest.ts';
 
@@ -43,6 +44,17 @@ export interface OverriddenSetting {
 /** One value on its way in. */
 interface Setting {
   readonly path: string;
+  readonly steps: readonly string[];
+  /** `undefined`: an entry as a whole, which may have no keys. */
+  readonly key: ConfigKey | undefined;
+  readonly entry: EntryPlace | undefined;
+  readonly value: unknown;
+  readonly origin: string;
+}
+
+/** One whose place is not known yet. */
+interface Given {
+  readonly path: string;
   readonly value: unknown;
   readonly origin: string;
 }
@@ -54,6 +66,7 @@ const ALIASES_MAX = 100;
 const VALUE_SHOWN_CHARS_MAX = 60;
 /** Of one list. */
 const FAULTS_SHOWN_MAX = 5;
+const NAMES_SHOWN_MAX = 20;
 const PIN_ORIGIN = 'set at run time';
 
 /**
@@ -86,44 +99,48 @@ export class ConfigSources {
   /** Errors: CONFIG_UNREADABLE, CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD. */
   static read(options: LoadOptions = {}): ConfigSources {
     const env = options.env ?? {};
-    const given = [
-      ...(options.file === undefined ? [] : fileSettings(options.file)),
-      ...envSettings(env),
-      ...flagSettings(options.flags ?? {}),
-    ];
-    return new ConfigSources(new Map(defaultSettings(env)), collect(given));
+    const intake = new Intake();
+    if (options.file !== undefined) readFile(options.file, intake);
+    for (const given of [...envSettings(env), ...flagSettings(options.flags ?? {})]) intake.take(given);
+    return new ConfigSources(defaultSettings(env), intake.settings());
   }
 
   /** What `config` was made from. One that a program has put together itself is all its own: no strategy changes it. */
   static of(config: Config): ConfigSources {
-    const own = [...CONFIG_KEYS.values()].map((key) => ({
-      path: key.path,
-      value: configValue(config, key),
-      origin: 'program',
-    }));
-    return SOURCES.get(config) ?? new ConfigSources(new Map(), collect(own));
+    const known = SOURCES.get(config);
+    if (known) return known;
+    const intake = new Intake();
+    intake.takeTree(CONFIG_ROOT, [], plainTree(config, 'program'));
+    return new ConfigSources(new Map(), intake.settings());
+  }
+
+  /** Whether the defaults, the file, the environment or a flag have the entry. */
+  hasEntry(path: string): boolean {
+    return [...this.#defaults.values(), ...this.#own.values()].some(({ entry }) => entry?.path === path);
   }
 
   /**
    * `pins` beat everything else, by dotted key; one that is `undefined` takes the value away that the file, the environment or a
-   * flag gives. Errors: CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION, ADDRESS_NEEDS_CREDENTIALS.
+   * flag gives. That of an entry takes the place of the whole entry.
+   * Errors: CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION, ADDRESS_NEEDS_CREDENTIALS.
    */
   resolve(pins: ReadonlyMap<string, unknown> = new Map()): ResolvedConfig {
-    const pinned = collect([...pins].map(([path, value]) => ({ path, value, origin: PIN_ORIGIN })));
-    const own = new Map([...this.#own, ...pinned].filter(([path]) => !pins.has(path) || pinned.has(path)));
-    const strategy = (own.get('performance.strategy')?.value ?? 'balanced') as keyof typeof STRATEGIES;
-    const profile = own.get('performance.profile')?.value as keyof typeof PROFILES | undefined;
-    const layers = [
-      ...overlay(STRATEGIES[strategy], `strategy ${strategy}`),
-      ...(profile === undefined ? [] : overlay(PROFILES[profile], `profile ${profile}`)),
-    ];
-    const effective = new Map([...this.#defaults, ...layers, ...own]);
-    const config = buildConfig([...effective].map(([path, { value }]) => [path, value]));
+    const intake = new Intake();
+    for (const [path, value] of pins) intake.take({ path, value, origin: PIN_ORIGIN });
+    const pinned = intake.settings();
+    const isLeft = ([path, { entry }]: readonly [string, Setting]): boolean =>
+      !pins.has(path) && !(entry && pins.has(entry.path));
+    const defaults = [...this.#defaults].filter(isLeft);
+    const own = new Map([...[...this.#own].filter(isLeft), ...pinned]);
+    const layers = layersOf(own, new Map([...defaults, ...own]));
+    const effective = new Map([...defaults, ...layers, ...own]);
+    const config = buildConfig([...effective.values()].map(({ steps, value }) => [steps, value]));
     SOURCES.set(config, this);
     check(config);
+    const keys = [...effective].filter(([, { key }]) => key !== undefined);
     return {
       config,
-      origins: new Map([...effective].map(([path, setting]) => [path, setting.origin])),
+      origins: new Map(keys.map(([path, { origin }]) => [path, origin])),
       overridden: layers.flatMap(([path, { value, origin }]) => {
         const inForce = effective.get(path)!;
         if (isDeepStrictEqual(inForce.value, value)) return [];
@@ -133,21 +150,59 @@ export class ConfigSources {
   }
 }
 
-/** Of one key; `undefined`: not set. */
-export function configValue(config: Config, key: ConfigKey): unknown {
-  return (config[key.section as keyof Config] as Readonly<Record<string, unknown>>)[key.name];
+/**
+ * What strategy and profile set, by what the user has chosen (`own`) among the profiles of `all`. A profile may choose the strategy,
+ * which it beats. Throws CONFIG_VALUE_BAD where there is no such profile.
+ */
+function layersOf(own: ReadonlyMap<string, Setting>, all: ReadonlyMap<string, Setting>): [string, Setting][] {
+  const chosen = own.get('performance.profile');
+  const profile = chosen === undefined ? [] : profileLayer(chosen, [...all.values()]);
+  const strategy =
+    (own.get('performance.strategy') ?? new Map(profile).get('performance.strategy'))?.value ?? 'balanced';
+  return [...overlay(STRATEGIES[strategy as keyof typeof STRATEGIES], `strategy ${strategy as string}`), ...profile];
 }
 
-/** A frozen configuration of these values, by path, which must be valid. */
-export function buildConfig(values: Iterable<readonly [path: string, value: unknown]>): Config {
-  const sections = Object.fromEntries(
-    Object.keys(configSchema.shape).map((section) => [section, {} as Record<string, unknown>]),
-  );
-  for (const [path, value] of values) {
-    const key = CONFIG_KEYS.get(path)!;
-    sections[key.section]![key.name] = structuredClone(value);
+function profileLayer({ value: chosen, origin }: Setting, all: readonly Setting[]): [string, Setting][] {
+  const profiles = all.filter(({ entry }) => entry?.section.path === 'profiles');
+  const settings = profiles.filter(({ entry }) => entry!.name === chosen);
+  if (settings.length > 0) {
+    const keys = settings.filter(({ key }) => key !== undefined);
+    const layer = Object.fromEntries(keys.map(({ steps, value }) => [steps.slice(2).join('.'), value]));
+    return overlay(layer, `profile ${chosen as string}`);
   }
-  return deepFreeze(configSchema.parse(sections));
+  const names = [...new Set(profiles.map(({ entry }) => entry!.name))];
+  const meant = suggest(chosen as string, names);
+  const hint = meant === undefined ? '' : `, did you mean ${meant}?`;
+  const some = `${names.slice(0, NAMES_SHOWN_MAX).join(', ')}${names.length > NAMES_SHOWN_MAX ? ', …' : ''}`;
+  throw new SightlineError(
+    'CONFIG_VALUE_BAD',
+    `performance.profile must be one of ${some}, not ${shown(chosen)} (${origin})${hint}`,
+  );
+}
+
+/** A frozen configuration of these values, by their places, each of which must be valid. Errors: CONFIG_VALUE_BAD. */
+export function buildConfig(values: Iterable<readonly [steps: readonly string[], value: unknown]>): Config {
+  const root = Object.fromEntries(Object.keys(configSchema.shape).map((section) => [section, {}]));
+  for (const [steps, value] of values) put(root, steps, structuredClone(value));
+  const parsed = configSchema.safeParse(root);
+  if (parsed.success) return deepFreeze(parsed.data);
+  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
+  throw new SightlineError('CONFIG_VALUE_BAD', faults.slice(0, FAULTS_SHOWN_MAX).join('; '));
+}
+
+/** No step is `__proto__` or the like: each is a key of the schema, or a name that was found fit. */
+function put(root: Record<string, unknown>, steps: readonly string[], value: unknown): void {
+  const last = steps.at(-1)!;
+  let at = root;
+  for (const step of steps.slice(0, -1)) at = (at[step] ??= {}) as Record<string, unknown>;
+  // An entry as a whole stands before its keys or behind them.
+  at[last] = isRecord(value) ? { ...value, ...(at[last] as object | undefined) } : value;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 function check(config: Config): void {
@@ -177,48 +232,148 @@ class Problems {
   }
 }
 
-/** Settings by path; of several for one path the last stands. Errors: CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, all in one. */
-function collect(settings: readonly Setting[]): Map<string, Setting> {
-  const problems = new Problems();
-  const collected = new Map<string, Setting>();
-  for (const setting of settings) {
-    const key = CONFIG_KEYS.get(setting.path);
-    if (key === undefined) {
-      problems.add('CONFIG_KEY_UNKNOWN', unknownKey(setting));
-      continue;
-    }
-    const parsed = key.schema.safeParse(setting.value);
-    if (!parsed.success) {
-      problems.add('CONFIG_VALUE_BAD', badValue(key, setting, parsed.error.issues));
-    } else if (parsed.data === undefined) {
-      collected.delete(setting.path);
-    } else {
-      collected.set(setting.path, { ...setting, value: parsed.data });
-    }
-  }
-  problems.throwIfAny();
-  return collected;
+/** A value of any form: scalar, list, or a section with what it holds. */
+interface Tree {
+  /** Where it stands, in words. */
+  readonly origin: string;
+  readonly isEmpty: boolean;
+  /** `undefined`: it is no section. */
+  readonly children: readonly (readonly [name: string, child: Tree])[] | undefined;
+  value(): unknown;
 }
 
-function unknownKey({ path, origin }: Setting): string {
-  const name = path.slice(path.lastIndexOf('.') + 1);
-  // A right key in the wrong section is as common as a misspelt one.
-  const elsewhere = [...CONFIG_KEYS.values()].find((key) => key.name === name);
-  const meant = elsewhere?.path ?? suggest(path, [...CONFIG_KEYS.keys(), ...Object.keys(configSchema.shape)]);
-  const hint = meant === undefined ? '' : `, did you mean ${meant}?`;
+function plainTree(value: unknown, origin: string): Tree {
+  const isSection = isRecord(value);
+  return {
+    origin,
+    isEmpty: value === undefined || value === null,
+    children: isSection
+      ? Object.entries(value).map(([name, child]) => [name, plainTree(child, origin)] as const)
+      : undefined,
+    value: () => value,
+  };
+}
+
+/** Gathers settings by path, and everything that is wrong with them; of several for one path the last stands. */
+class Intake {
+  readonly #problems = new Problems();
+  readonly #taken = new Map<string, Setting>();
+
+  /** Errors, all in one: CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD. */
+  settings(): ReadonlyMap<string, Setting> {
+    this.#problems.throwIfAny();
+    return this.#taken;
+  }
+
+  /** By its path, which is that of a key, or of an entry as a whole. */
+  take(given: Given): void {
+    const place = placeAt(given.path);
+    if (place?.key) {
+      this.#add({ ...given, ...place });
+    } else if (place?.entry && given.value === undefined) {
+      // It is taken away: there is nothing to gather.
+    } else if (place?.entry && (isRecord(given.value) || !place.entry.name.includes('.'))) {
+      this.takeTree(place.entry.section.entry, place.steps, plainTree(given.value, given.origin), place.entry);
+    } else {
+      this.#problems.add('CONFIG_KEY_UNKNOWN', unknownKey(given));
+    }
+  }
+
+  /** What a section, an entry or a key holds. */
+  takeTree(node: ConfigNode, steps: readonly string[], tree: Tree, entry?: EntryPlace): void {
+    const path = steps.join('.');
+    const { origin } = tree;
+    if (node.kind === 'key') {
+      const raw = tree.value();
+      // An empty value is a value that is not set, where a key may be so.
+      const value = raw === null && node.key.optional ? undefined : raw;
+      this.#add({ path, steps, key: node.key, entry, value, origin });
+      return;
+    }
+    if (entry?.path === path) this.#taken.set(path, { path, steps, key: undefined, entry, value: {}, origin });
+    if (tree.children === undefined) {
+      if (!tree.isEmpty) this.#problems.add('CONFIG_VALUE_BAD', noSection(path, tree));
+      return;
+    }
+    // Anchors and aliases make a great many of them out of a short file.
+    if (node.kind === 'entries' && tree.children.length > node.entriesMax) {
+      this.#problems.add('CONFIG_VALUE_BAD', `${path} has more than ${node.entriesMax} entries (${origin})`);
+      return;
+    }
+    for (const [name, child] of tree.children) this.#takeChild(node, [...steps, name], child, entry);
+  }
+
+  #takeChild(
+    node: Exclude<ConfigNode, { kind: 'key' }>,
+    steps: readonly string[],
+    child: Tree,
+    entry: EntryPlace | undefined,
+  ): void {
+    const name = steps.at(-1)!;
+    const path = steps.join('.');
+    if (node.kind === 'section') {
+      const inner = node.children.get(name);
+      if (inner) this.takeTree(inner, steps, child, entry);
+      else this.#problems.add('CONFIG_KEY_UNKNOWN', unknownKey({ path, origin: child.origin }));
+      return;
+    }
+    const fault = nameFault(node, name);
+    if (fault === undefined) this.takeTree(node.entry, steps, child, { section: node, name, path });
+    else this.#problems.add('CONFIG_KEY_UNKNOWN', unknownKey({ path, origin: child.origin }, `: ${fault}`));
+  }
+
+  #add(setting: Setting): void {
+    const parsed = setting.key!.schema.safeParse(setting.value);
+    if (!parsed.success) {
+      this.#problems.add('CONFIG_VALUE_BAD', badValue(setting, parsed.error.issues));
+    } else if (parsed.data === undefined) {
+      this.#taken.delete(setting.path);
+    } else {
+      this.#taken.set(setting.path, { ...setting, value: parsed.data });
+    }
+  }
+}
+
+function noSection(path: string, tree: Tree): string {
+  return `${path} must be a section with keys, not ${shown(tree.value())} (${tree.origin})`;
+}
+
+function unknownKey({ path, origin }: Pick<Given, 'path' | 'origin'>, hint = hintFor(path)): string {
   return `there is no setting ${shown(path)} (${origin})${hint}`;
 }
 
-function badValue(key: ConfigKey, { value, origin }: Setting, issues: readonly z.core.$ZodIssue[]): string {
+function hintFor(path: string): string {
+  const { prefix, keys } = neighboursOf(path);
+  if (typeof keys === 'string') return `: ${keys}`;
+  // A right key in the wrong section is as common as a misspelt one.
+  const name = path.slice(path.lastIndexOf('.') + 1);
+  const elsewhere = [...keys].find(([, key]) => key.name === name)?.[0];
+  const sections = prefix === '' ? [...CONFIG_ROOT.children.keys()].filter((section) => section !== path) : [];
+  const meant = elsewhere ?? suggest(path.slice(prefix.length), [...keys.keys(), ...sections]);
+  return meant === undefined ? '' : `, did you mean ${prefix}${meant}?`;
+}
+
+/** The keys beside it, by what stands behind `prefix`; or what is wrong with the name of its entry. */
+function neighboursOf(path: string): { prefix: string; keys: ReadonlyMap<string, ConfigKey> | string } {
+  for (const section of ENTRY_SECTIONS.values()) {
+    if (!path.startsWith(`${section.path}.`)) continue;
+    const [name = ''] = path.slice(section.path.length + 1).split('.');
+    const prefix = `${section.path}.${name}.`;
+    return { prefix, keys: nameFault(section, name) ?? section.keys };
+  }
+  return { prefix: '', keys: CONFIG_KEYS };
+}
+
+function badValue({ path, key, value, origin }: Setting, issues: readonly z.core.$ZodIssue[]): string {
   // Where a key has rules of its own, they tell more than what is allowed in general.
   const own = issues.filter(({ code }) => code === 'custom');
   if (own.length > 0 && own.length === issues.length) {
     const faults = own
       .slice(0, FAULTS_SHOWN_MAX)
-      .map(({ path, message }) => `${shown(path.reduce<unknown>(inside, value))}: ${message}`);
-    return `${key.path} has ${faults.join('; ')} (${origin})`;
+      .map((issue) => `${shown(issue.path.reduce<unknown>(inside, value))}: ${issue.message}`);
+    return `${path} has ${faults.join('; ')} (${origin})`;
   }
-  return `${key.path} must be ${article(key.allowed)}, not ${shown(value)} (${origin})`;
+  return `${path} must be ${article(key!.allowed)}, not ${shown(value)} (${origin})`;
 }
 
 function inside(value: unknown, key: PropertyKey): unknown {
@@ -226,7 +381,7 @@ function inside(value: unknown, key: PropertyKey): unknown {
 }
 
 function article(allowed: string): string {
-  return /^(one|true|text)/.test(allowed) ? allowed : `a ${allowed}`;
+  return /^(one|true|text|the)/.test(allowed) ? allowed : `a ${allowed}`;
 }
 
 /** A value as it may stand in a message: short, on one line, without control characters. */
@@ -240,17 +395,20 @@ function plain(value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
 }
 
-function defaultSettings(env: Readonly<Record<string, string | undefined>>): [string, Setting][] {
-  const settings: [string, Setting][] = [];
-  for (const key of CONFIG_KEYS.values()) {
-    const value = key.path === 'models.cache_dir' ? defaultCacheDir(env) : key.defaultValue;
-    if (value !== undefined) settings.push([key.path, { path: key.path, value, origin: 'default' }]);
+function defaultSettings(env: Readonly<Record<string, string | undefined>>): ReadonlyMap<string, Setting> {
+  const intake = new Intake();
+  for (const { path, defaultValue } of CONFIG_KEYS.values()) {
+    const value = path === 'models.cache_dir' ? defaultCacheDir(env) : defaultValue;
+    if (value !== undefined) intake.take({ path, value, origin: 'default' });
   }
-  return settings;
+  for (const section of ENTRY_SECTIONS.values()) {
+    intake.takeTree(section, section.steps, plainTree(section.defaultValue, 'default'));
+  }
+  return intake.settings();
 }
 
 function overlay(layer: Readonly<Record<string, unknown>>, origin: string): [string, Setting][] {
-  return Object.entries(layer).map(([path, value]) => [path, { path, value, origin }]);
+  return Object.entries(layer).map(([path, value]) => [path, { ...placeAt(path)!, value, origin }]);
 }
 
 /** XDG Base Directory Specification 0.8; on Windows the local application data. */
@@ -289,8 +447,8 @@ export function isLoopback(host: string): boolean {
  * `SIGHTLINE_SERVER__PORT`: the two underscores tell our variables from others that begin with the name, such as those
  * that Kubernetes makes for a service called sightline (`SIGHTLINE_PORT`).
  */
-function envSettings(env: Readonly<Record<string, string | undefined>>): Setting[] {
-  const settings = new Map<string, Setting>();
+function envSettings(env: Readonly<Record<string, string | undefined>>): Given[] {
+  const settings = new Map<string, Given>();
   for (const [name, value] of Object.entries(env)) {
     const match = /^SIGHTLINE_([^_].*?)__(.+)$/i.exec(name);
     if (match === null || value === undefined) continue;
@@ -304,7 +462,7 @@ function envSettings(env: Readonly<Record<string, string | undefined>>): Setting
   return [...settings.values()];
 }
 
-function flagSettings(flags: Readonly<Record<string, unknown>>): Setting[] {
+function flagSettings(flags: Readonly<Record<string, unknown>>): Given[] {
   return Object.entries(flags)
     .filter(([, value]) => value !== undefined)
     .map(([path, value]) => ({
@@ -316,7 +474,7 @@ function flagSettings(flags: Readonly<Record<string, unknown>>): Setting[] {
 
 /** Text as the key's type; what does not read as such stays text and is refused with its own words. */
 function fromText(path: string, text: string): unknown {
-  switch (CONFIG_KEYS.get(path)?.kind) {
+  switch (placeAt(path)?.key?.kind) {
     case 'integer':
     case 'number':
       return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text.trim()) ? Number(text) : text;
@@ -332,14 +490,21 @@ function fromText(path: string, text: string): unknown {
   }
 }
 
-function fileSettings(file: string): Setting[] {
+function readFile(file: string, intake: Intake): void {
   const text = readText(file);
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const [error] = document.errors;
   if (error !== undefined) throw unreadable(file, error.message.split('\n')[0]!.replace(/:$/, ''));
+  // Each is looked for in all of the file.
+  let aliases = 0;
+  visit(document, { Alias: () => (++aliases > ALIASES_MAX ? visit.BREAK : undefined) });
+  if (aliases > ALIASES_MAX) throw unreadable(file, `it has more than ${ALIASES_MAX} aliases`);
   try {
-    return documentSettings(document, file, lines);
+    const top = new YamlTree(document.contents as Node | null, file, { document, file, lines });
+    if (top.isEmpty) return;
+    if (top.children === undefined) throw unreadable(file, 'the top must be sections with keys');
+    intake.takeTree(CONFIG_ROOT, [], top);
   } catch (thrown) {
     // Too many aliases, or one without its anchor.
     if (thrown instanceof ReferenceError) throw unreadable(file, thrown.message);
@@ -366,60 +531,51 @@ function unreadable(file: string, why: string): SightlineError {
   return new SightlineError('CONFIG_UNREADABLE', `the configuration ${file} cannot be read: ${why}`);
 }
 
-function documentSettings(document: Document, file: string, lines: LineCounter): Setting[] {
-  const root = resolved(document.contents as Node | null, document);
-  if (isEmpty(root)) return [];
-  if (!isMap(root)) throw unreadable(file, 'the top must be sections with keys');
-  const settings: Setting[] = [];
-  for (const sectionPair of root.items as Pair<Node, Node | null>[]) {
-    const section = keyText(sectionPair);
-    const origin = at(sectionPair, file, lines);
-    const body = resolved(sectionPair.value, document);
-    if (!Object.hasOwn(configSchema.shape, section)) {
-      settings.push({ path: section, value: undefined, origin });
-    } else if (isMap(body)) {
-      settings.push(...sectionSettings(section, body, document, file, lines));
-    } else if (!isEmpty(body)) {
-      throw new SightlineError(
-        'CONFIG_VALUE_BAD',
-        `${section} must be a section with keys, not ${shown(body.toJS(document, { maxAliasCount: ALIASES_MAX }))} (${origin})`,
-      );
-    }
+interface YamlFile {
+  readonly document: Document;
+  readonly file: string;
+  readonly lines: LineCounter;
+}
+
+class YamlTree implements Tree {
+  readonly origin: string;
+  /** An alias as it stands. */
+  readonly #given: Node | null;
+  readonly #node: Node | null;
+  readonly #from: YamlFile;
+
+  constructor(node: Node | null, origin: string, from: YamlFile) {
+    this.#given = node;
+    this.#node = isAlias(node) ? (node.resolve(from.document) ?? null) : node;
+    this.origin = origin;
+    this.#from = from;
   }
-  return settings;
-}
 
-function sectionSettings(
-  section: string,
-  body: YAMLMap,
-  document: Document,
-  file: string,
-  lines: LineCounter,
-): Setting[] {
-  return (body.items as Pair<Node, Node | null>[]).map((pair) => {
+  /** `key:` with nothing behind it. */
+  get isEmpty(): boolean {
+    return this.#node === null || (isScalar(this.#node) && this.#node.value === null);
+  }
+
+  get children(): readonly (readonly [string, Tree])[] | undefined {
+    if (!isMap(this.#node)) return undefined;
+    return (this.#node.items as Pair<Node, Node | null>[]).map((pair) => {
+      return [keyText(pair), new YamlTree(pair.value, at(pair, this.#from), this.#from)] as const;
+    });
+  }
+
+  value(): unknown {
     // Maps stay maps: a plain object would let `__proto__` and the like act.
-    const raw: unknown = pair.value?.toJS(document, { maxAliasCount: ALIASES_MAX, mapAsMap: true });
-    // An empty value is a value that is not set, where a key may be so.
-    const path = `${section}.${keyText(pair)}`;
-    const value = raw === null && CONFIG_KEYS.get(path)?.optional === true ? undefined : raw;
-    return { path, value, origin: at(pair, file, lines) };
-  });
+    return this.#given?.toJS(this.#from.document, { maxAliasCount: ALIASES_MAX, mapAsMap: true }) ?? null;
+  }
 }
 
-function resolved(node: Node | null, document: Document): Node | null {
-  return isAlias(node) ? (node.resolve(document) ?? null) : node;
+/** As it is written: `1.50` is no number there. */
+function keyText({ key }: Pair<Node, unknown>): string {
+  if (!isScalar(key)) return String(key);
+  return typeof key.value === 'string' ? key.value : (key.source ?? String(key.value));
 }
 
-/** `key:` with nothing behind it. */
-function isEmpty(node: Node | null): node is null {
-  return node === null || (isScalar(node) && node.value === null);
-}
-
-function keyText(pair: Pair<Node, unknown>): string {
-  return isScalar(pair.key) ? String(pair.key.value) : String(pair.key);
-}
-
-function at(pair: Pair<Node, unknown>, file: string, lines: LineCounter): string {
-  const offset = pair.key.range?.[0];
+function at({ key }: Pair<Node, unknown>, { file, lines }: YamlFile): string {
+  const offset = key.range?.[0];
   return offset === undefined ? file : `${file} line ${lines.linePos(offset).line}`;
 }

@@ -1,12 +1,18 @@
 import { z } from 'zod';
 import { readHostName, readOrigin, type Read } from './origins.ts';
+import { PROFILES } from './profiles.ts';
 
 /**
  * Every setting of Sightline: its type, range, default and meaning. This is the single source: `docs/configuration.md`,
  * `sightline config generate` and the messages of refused values are made from it.
  *
- * Rules: two levels (`section.key`), snake_case, units last. A key that a later version will read says so.
+ * Rules: `section.key`, snake_case, units last. A section may hold further sections, or entries by name (`named`), which hold
+ * sections and keys and no entries again. A key that a later version will read says so. What is read out of all this for
+ * people and for lookups is in `keys.ts`.
  */
+
+/** What an entry may be called; some names are taken by something else, see `keys.ts`. */
+export const ENTRY_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -28,6 +34,12 @@ const textAs = (read: (text: string) => Read) =>
       const result = read(value);
       return result.fault === undefined ? result.value : value;
     });
+/** Entries by name, `max` of them at most. */
+const named = <E extends z.ZodType>(entry: E, max: number) =>
+  z
+    .record(z.string().regex(ENTRY_NAME), entry)
+    .refine((entries) => Object.keys(entries).length <= max, `it has more than ${max} entries`)
+    .meta({ entriesMax: max });
 const LATER = 'A later version reads it; in this one it has no effect.';
 /** When a change at run time (`PUT /api/config`) takes effect; of keys that say nothing, with the next start. */
 const AT_ONCE = { applies: 'at_once' } as const;
@@ -323,11 +335,12 @@ const performance = z.strictObject({
     .default('balanced')
     .describe('Named set of defaults, see below; every key that you set yourself beats it.')
     .meta(AT_ONCE),
-  profile: z
-    .enum(['high_performance', 'high_capacity'])
+  profile: text()
     .optional()
-    .describe('Named capacity, see below; beats the strategy, and every key that you set yourself beats it.')
-    .meta(AT_ONCE),
+    .describe(
+      'The profile that is in force, see `profiles`; beats the strategy, and every key that you set yourself beats it.',
+    )
+    .meta({ ...AT_ONCE, allowedText: 'the name of a profile' }),
   adaptive_quality: z
     .boolean()
     .default(true)
@@ -362,8 +375,7 @@ const log = z.strictObject({
     .describe('Lines of this weight and above are written, as JSON on standard error.'),
 });
 
-/** Section → its schema, in the order of the documentation, each with one sentence on what it is about. */
-export const configSchema = z.strictObject({
+const sections = {
   server: server.describe('The HTTP and WebSocket server.'),
   streaming: streaming.describe('Video sessions: what a client is granted, and the limits on it.'),
   telemetry: telemetry.describe(
@@ -376,6 +388,39 @@ export const configSchema = z.strictObject({
   models: models.describe('Where models come from and are kept.'),
   performance: performance.describe('Goals and named settings.'),
   log: log.describe('What the server says about itself.'),
+};
+
+type Sections = typeof sections;
+export type Profile = {
+  [S in keyof Sections]?: { [K in keyof z.output<Sections[S]>]?: z.output<Sections[S]>[K] | undefined } | undefined;
+};
+
+/** The same sections without defaults: what a profile leaves out stays as it is. It may choose a strategy, but no profile. */
+const profile = z
+  .strictObject(
+    mapValues({ ...sections, performance: performance.omit({ profile: true }) }, ({ shape }) =>
+      z.strictObject(mapValues<z.ZodType, z.ZodType>(shape, withoutDefault)).optional(),
+    ),
+  )
+  .meta({ id: 'Profile', description: 'settings by section and key; what is left out stays as it is' });
+
+function withoutDefault(schema: z.ZodType): z.ZodType {
+  const isWrapped = schema instanceof z.ZodDefault || schema instanceof z.ZodOptional;
+  return (isWrapped ? (schema.unwrap() as z.ZodType) : schema).optional();
+}
+
+function mapValues<T, U>(values: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, change(value)]));
+}
+
+/** Section → its schema, in the order of the documentation, each with one sentence on what it is about. */
+export const configSchema = z.strictObject({
+  ...sections,
+  profiles: named(profile as unknown as z.ZodType<Profile>, 64)
+    .default(PROFILES)
+    .describe(
+      'Named sets of settings; `performance.profile`, or the flag `--profile`, names the one that is in force. It beats the strategy, and every key that you set yourself beats it. A profile has the sections and keys of this page but `performance.profile` and `profiles`.',
+    ),
 });
 
 /** When a value that was changed at run time takes effect. */
@@ -389,84 +434,3 @@ export type DeepReadonly<T> = T extends readonly (infer U)[]
 
 /** The effective configuration, frozen. Modules take the slice that they need, such as `Config['streaming']`. */
 export type Config = DeepReadonly<z.output<typeof configSchema>>;
-
-/** One setting, as the documentation and the messages tell it. */
-export interface ConfigKey {
-  /** `section.key`. */
-  readonly path: string;
-  readonly section: string;
-  readonly name: string;
-  readonly schema: z.ZodType;
-  readonly description: string;
-  readonly kind: 'integer' | 'number' | 'boolean' | 'string' | 'list';
-  /** What is allowed, in words: `whole number from 5 to 60`. */
-  readonly allowed: string;
-  /** `undefined`: not set, or decided by the environment (then `defaultText` tells). */
-  readonly defaultValue: unknown;
-  readonly defaultText: string | undefined;
-  readonly optional: boolean;
-  readonly applies: Applies;
-}
-
-interface JsonSchema {
-  readonly type?: string;
-  readonly enum?: readonly string[];
-  readonly minimum?: number;
-  readonly maximum?: number;
-  readonly maxLength?: number;
-  readonly maxItems?: number;
-  readonly items?: JsonSchema;
-  readonly default?: unknown;
-  readonly description?: string;
-  readonly defaultText?: string;
-  readonly applies?: Applies;
-}
-
-function allowedInWords(json: JsonSchema): string {
-  if (json.enum !== undefined) return `one of ${json.enum.join(', ')}`;
-  switch (json.type) {
-    case 'integer':
-      return `whole number from ${json.minimum} to ${json.maximum}`;
-    case 'number':
-      return `number from ${json.minimum} to ${json.maximum}`;
-    case 'boolean':
-      return 'true or false';
-    case 'array':
-      return `list of at most ${json.maxItems}, each ${allowedInWords(json.items ?? {})}`;
-    default:
-      return `text of 1 to ${json.maxLength} characters`;
-  }
-}
-
-function kindOf(json: JsonSchema): ConfigKey['kind'] {
-  if (json.type === 'array') return 'list';
-  if (json.type === 'integer' || json.type === 'number' || json.type === 'boolean') return json.type;
-  return 'string';
-}
-
-function describeKey(section: string, name: string, schema: z.ZodType): ConfigKey {
-  const json = z.toJSONSchema(schema) as JsonSchema;
-  return {
-    path: `${section}.${name}`,
-    section,
-    name,
-    schema,
-    description: json.description ?? '',
-    kind: kindOf(json),
-    allowed: allowedInWords(json),
-    defaultValue: json.default,
-    defaultText: json.defaultText,
-    optional: schema instanceof z.ZodOptional,
-    applies: json.applies ?? 'restart',
-  };
-}
-
-/** Every key by its path, in the order of the schema. A `Map`, so that `__proto__` and the like are no keys. */
-export const CONFIG_KEYS: ReadonlyMap<string, ConfigKey> = new Map(
-  Object.entries(configSchema.shape).flatMap(([section, schema]) =>
-    Object.entries(schema.shape as Record<string, z.ZodType>).map(([name, leaf]) => {
-      const key = describeKey(section, name, leaf);
-      return [key.path, key] as const;
-    }),
-  ),
-);

@@ -1,4 +1,5 @@
-import type { ConfigLayer } from './profiles.ts';
+/** Values by dotted key. */
+export type ConfigLayer = Readonly<Record<string, unknown>>;
 
 /**
  * Strategies: what matters most when not everything can be had. Each is a small set of other defaults; a key that the user

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import type { ConfigChange, ConfigRequest, ConfigState, ChangedSetting } from '../config/coordinator.ts';
 import type { OverriddenSetting } from '../config/load.ts';
-import { PROFILES } from '../config/profiles.ts';
-import { CONFIG_KEYS, configSchema, type DeepReadonly } from '../config/schema.ts';
+import { CONFIG_KEYS, ENTRY_SECTIONS } from '../config/keys.ts';
+import { configSchema, type DeepReadonly } from '../config/schema.ts';
 import { STRATEGIES } from '../config/strategies.ts';
 import {
   count,
@@ -17,7 +17,7 @@ import {
 import * as views from '../observe/views.ts';
 import type { SelfBenchmarkResult } from '../observe/self-benchmark.ts';
 import type { GrantFields, Pin } from '../protocol/video.ts';
-import { openApiDocument, type OpenApiDocument, type OpenApiInfo } from './openapi.ts';
+import { openApiDocument, type OpenApiDocument, type OpenApiInfo, type ToldSocket } from './openapi.ts';
 import { answer, type Route } from './route.ts';
 
 /** The REST API: its route table. What it tells and does is the host's. */
@@ -40,8 +40,8 @@ export interface ApiHost {
   benchmark(seconds: number): Promise<SelfBenchmarkResult>;
 }
 
-/** `others`: what else the server serves, told in the document too. */
-export function apiRoutes(host: ApiHost, others: readonly Route[]): Route[] {
+/** `others` and `sockets`: what else the server serves, told in the document too. */
+export function apiRoutes(host: ApiHost, sockets: readonly ToldSocket[], others: readonly Route[]): Route[] {
   const routes: Route[] = [
     ...healthRoutes(host),
     ...optimizationRoutes(host),
@@ -50,6 +50,7 @@ export function apiRoutes(host: ApiHost, others: readonly Route[]): Route[] {
     answer({
       method: 'GET',
       url: '/api/pipelines',
+      permission: READ_METRICS,
       tag: 'pipelines',
       summary: 'what can be done with frames',
       response: z.object({ pipelines: z.array(pipelineSchema) }),
@@ -59,10 +60,11 @@ export function apiRoutes(host: ApiHost, others: readonly Route[]): Route[] {
     answer({
       method: 'GET',
       url: '/api/openapi.json',
+      permission: PUBLIC,
       tag: 'api',
       summary: 'this document: OpenAPI 3.1',
       response: openApiSchema,
-      handle: () => (document ??= openApiDocument(routes, { ...host.info, tags: TAGS })),
+      handle: () => (document ??= openApiDocument(routes, sockets, { ...host.info, tags: TAGS })),
     }),
   ];
   let document: OpenApiDocument | undefined;
@@ -79,6 +81,9 @@ const TAGS = {
   page: 'what belongs to the pages',
   api: 'the API’s own description',
 };
+
+const PUBLIC = { action: 'public' } as const;
+const READ_METRICS = { action: 'read', resource: 'metrics' } as const;
 
 const pipelineSchema = z
   .object({
@@ -107,6 +112,7 @@ const openApiSchema = z.object({
   security: z.array(z.never()).describe('none: there are no credentials yet'),
   tags: z.array(z.object({ name: z.string(), description: z.string().optional() })),
   paths: z.record(z.string(), z.record(z.string(), z.record(z.string(), z.unknown()))),
+  'x-websockets': z.array(z.record(z.string(), z.unknown())).describe('what is no matter of OpenAPI'),
   components: z.object({
     schemas: z.record(z.string(), z.record(z.string(), z.unknown())),
     securitySchemes: z.record(z.string(), z.record(z.string(), z.unknown())),
@@ -140,6 +146,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/health',
+      permission: PUBLIC,
       tag: 'health',
       summary: 'is the server well, and if not, why',
       response: healthSchema,
@@ -148,6 +155,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/performance/metrics',
+      permission: READ_METRICS,
       tag: 'performance',
       summary: 'everything that is measured, read at one moment',
       response: metricsSchema,
@@ -156,6 +164,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/performance/connections',
+      permission: READ_METRICS,
       tag: 'performance',
       summary: 'who is connected, where, for how long and with how many bytes',
       response: views.connectionsDocumentSchema,
@@ -164,6 +173,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/performance/backpressure',
+      permission: READ_METRICS,
       tag: 'performance',
       summary: 'what waits, what was dropped, and what sources are asked for because of it',
       response: views.backpressureSchema,
@@ -172,6 +182,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'POST',
       url: '/api/performance/benchmark',
+      permission: { action: 'admin', resource: 'engine' },
       tag: 'performance',
       summary: 'measure what the engine has to spare, with a picture of the server’s own',
       description:
@@ -187,6 +198,7 @@ function healthRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/stream/performance',
+      permission: READ_METRICS,
       tag: 'performance',
       summary: 'the detection API’s figures',
       response: views.streamPerformanceSchema,
@@ -201,6 +213,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/realtime/stats`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'rates, latency, processor, memory and network, of late',
       response: views.realtimeSchema,
@@ -209,6 +222,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/websocket/pool/stats`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'the connections as a pool: how many, how long, how full',
       response: views.poolSchema,
@@ -217,6 +231,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/websocket/clients`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'every client: its age, throughput, errors, losses and queue',
       response: views.clientsSchema,
@@ -225,6 +240,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/queues/stats`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'every kind of queue: its depth, its capacity and what it dropped',
       response: views.queuesSchema,
@@ -233,6 +249,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: `${prefix}/optimization/adaptive-quality/stats`,
+      permission: READ_METRICS,
       tag: 'optimization',
       summary: 'what sessions are asked for, why, and how often that changes',
       response: views.adaptiveQualitySchema,
@@ -258,6 +275,7 @@ function sessionRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/sessions',
+      permission: { action: 'read', resource: 'sessions' },
       tag: 'sessions',
       summary: 'the video sessions',
       response: z.object({ sessions: z.array(sessionSchema) }),
@@ -266,6 +284,7 @@ function sessionRoutes(host: ApiHost): Route[] {
     answer({
       method: 'GET',
       url: '/api/sessions/:id',
+      permission: { action: 'read', resource: 'sessions/:id' },
       tag: 'sessions',
       summary: 'one video session',
       params: sessionParams,
@@ -276,6 +295,7 @@ function sessionRoutes(host: ApiHost): Route[] {
     answer({
       method: 'PUT',
       url: '/api/sessions/:id/quality',
+      permission: { action: 'admin', resource: 'sessions/:id' },
       tag: 'sessions',
       summary: 'fix the quality of a session',
       description:
@@ -290,6 +310,7 @@ function sessionRoutes(host: ApiHost): Route[] {
     answer({
       method: 'DELETE',
       url: '/api/sessions/:id/quality',
+      permission: { action: 'admin', resource: 'sessions/:id' },
       tag: 'sessions',
       summary: 'let go of a session’s pin',
       params: sessionParams,
@@ -301,8 +322,16 @@ function sessionRoutes(host: ApiHost): Route[] {
 }
 
 const valueSchema = z.union([z.number(), z.boolean(), z.string(), z.array(z.string())]).nullable();
+const entrySchema = z.record(z.string(), z.unknown()).describe('an entry, as in a configuration file');
+const anySchema = z.union([...valueSchema.unwrap().options, entrySchema]).nullable();
 const changedSchema = z
-  .array(z.object({ key: z.string(), from: valueSchema.describe('null: not set'), to: valueSchema }))
+  .array(
+    z.object({
+      key: z.string().describe('`section.key`, or `section.name` of an entry as a whole'),
+      from: anySchema.describe('null: not set'),
+      to: anySchema,
+    }),
+  )
   .describe('settings, each with its value before and after');
 const overriddenSchema = z
   .array(
@@ -324,8 +353,11 @@ const configStateSchema = z
     origins: z
       .record(z.string(), z.string())
       .describe('where each value came from, by key; one that is not there is not set'),
-    pins: z.record(z.string(), valueSchema).describe('what was set at run time, by key; null: set to none'),
+    pins: z.record(z.string(), anySchema).describe('what was set at run time, by key or entry; null: set to none'),
     changeable: z.array(z.string()).describe('keys that can change while the server runs'),
+    entry_sections: z
+      .array(z.string())
+      .describe('sections whose entries can be set and taken away while the server runs'),
     needs_restart: needsRestartSchema,
     overridden: overriddenSchema,
   })
@@ -349,21 +381,30 @@ const configRequest = z.strictObject({
     .optional()
     .describe('null: what the file, the environment or a flag says, else the default'),
   profile: z
-    .enum([...namesOf(PROFILES), 'none'])
+    .string()
     .nullable()
     .optional()
     .describe('`none`: no profile; null: what the file, the environment or a flag says'),
   settings: z
     .record(z.string(), valueSchema)
     .optional()
-    .describe('by key, such as `performance.target_latency_ms`; null lets go of what was set at run time'),
+    .describe(
+      'by key, such as `performance.target_latency_ms`; null lets go of what was set at run time, also of an entry (`profiles.night`)',
+    ),
 });
+
+const entryParams = z.object({
+  section: z.string().describe(`a section of named entries: ${[...ENTRY_SECTIONS.keys()].join(', ')}`),
+  name: z.string().describe('1 to 64 characters out of a-z, 0-9, ".", "_" and "-"'),
+});
+const ENTRY_ERRORS = ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION'] as const;
 
 function configRoutes(host: ApiHost): Route[] {
   return [
     answer({
       method: 'GET',
       url: '/api/config',
+      permission: { action: 'read', resource: 'config' },
       tag: 'config',
       summary: 'the configuration in force, and where every value came from',
       response: configStateSchema,
@@ -372,6 +413,7 @@ function configRoutes(host: ApiHost): Route[] {
     answer({
       method: 'PUT',
       url: '/api/config',
+      permission: { action: 'admin', resource: 'config' },
       tag: 'config',
       summary: 'change strategy, profile or single settings while the server runs',
       description:
@@ -381,6 +423,35 @@ function configRoutes(host: ApiHost): Route[] {
       errors: ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION', 'CONFIG_KEY_FIXED'],
       response: configChangeSchema,
       handle: ({ body }) => configChange(host.changeConfig(body), host.config()),
+    }),
+    answer({
+      method: 'PUT',
+      url: '/api/config/:section/:name',
+      permission: { action: 'admin', resource: 'config/:section' },
+      tag: 'config',
+      summary: 'set one named entry while the server runs',
+      description:
+        'As a whole: what the file, the environment or a flag says of this entry counts no more, until `PUT /api/config` lets go of it. The new configuration is checked before anything changes.',
+      params: entryParams,
+      body: entrySchema,
+      example: { streaming: { max_fps: 10, default_fps: 10 } },
+      errors: ENTRY_ERRORS,
+      response: configChangeSchema,
+      handle: ({ params, body }) =>
+        configChange(host.changeConfig({ entry: { ...params, value: body } }), host.config()),
+    }),
+    answer({
+      method: 'DELETE',
+      url: '/api/config/:section/:name',
+      permission: { action: 'admin', resource: 'config/:section' },
+      tag: 'config',
+      summary: 'take one named entry away while the server runs',
+      description:
+        'Whatever set it, the file included: it is not there until the server ends, or until `PUT /api/config` lets go of it. An entry that another setting names is refused.',
+      params: entryParams,
+      errors: [...ENTRY_ERRORS, 'CONFIG_ENTRY_UNKNOWN'],
+      response: configChangeSchema,
+      handle: ({ params }) => configChange(host.changeConfig({ entry: { ...params, value: null } }), host.config()),
     }),
   ];
 }
@@ -399,6 +470,7 @@ function configState({
     origins: Object.fromEntries(origins),
     pins: Object.fromEntries([...pins].map(([key, value]) => [key, told(value)])),
     changeable: [...CONFIG_KEYS.values()].filter(({ applies }) => applies !== 'restart').map(({ path }) => path),
+    entry_sections: [...ENTRY_SECTIONS.keys()],
     needs_restart: needsRestart.map(toldChange),
     overridden: overridden.map(toldOverridden),
   };
@@ -415,19 +487,17 @@ function configChange(change: ConfigChange, { config }: ConfigState): Answer<typ
   };
 }
 
-type Value = Answer<typeof valueSchema>;
-
 function toldChange({ path, from, to }: ChangedSetting) {
   return { key: path, from: told(from), to: told(to) };
 }
 
 function toldOverridden({ path, value, layer, by }: OverriddenSetting) {
-  return { key: path, value: told(value), layer, by };
+  return { key: path, value: told<Answer<typeof valueSchema>>(value), layer, by };
 }
 
 /** JSON has no word for what is not set. */
-function told(value: unknown): Value {
-  return (value ?? null) as Value;
+function told<T = Answer<typeof anySchema>>(value: unknown): T {
+  return (value ?? null) as T;
 }
 
 /** Without the keys that were not given: a pin is told as it was made. */

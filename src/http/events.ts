@@ -30,6 +30,7 @@ export function eventRoutes({ clock, session: find, settings }: EventsHost): Rou
     {
       kind: 'stream',
       url: '/stream/events/:client_id',
+      permission: { action: 'subscribe', resource: 'sessions/:client_id' },
       tag: 'sessions',
       summary: 'a session’s results as server-sent events',
       description: 'For who has the session’s token: in the query, or as `Authorization: Bearer`.',

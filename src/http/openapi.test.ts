@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { openApiDocument } from './openapi.ts';
-import { answer, type Route } from './route.ts';
+import { answer, files, type Route } from './route.ts';
 
 const INFO = { title: 't', version: '1', description: 'd', license: { name: 'x', identifier: 'x' } };
 const part = z
@@ -12,6 +12,7 @@ const ROUTES: Route[] = [
   answer({
     method: 'PUT',
     url: '/api/things/:id/part',
+    permission: { action: 'admin', resource: 'things/:id' },
     tag: 'things',
     summary: 'change a part',
     params: z.object({ id: z.string().describe('its name') }),
@@ -25,30 +26,32 @@ const ROUTES: Route[] = [
   answer({
     method: 'GET',
     url: '/api/things/:id/part',
+    permission: { action: 'read', resource: 'things/:id' },
     tag: 'things',
     summary: 'a part',
     params: z.object({ id: z.string() }),
     response: z.string(),
     handle: () => 'text',
   }),
-  {
-    kind: 'file',
-    url: '/film',
+  files({
+    url: '/film/:part',
+    permission: { action: 'public' },
+    params: z.object({ part: z.string() }),
     tag: 'files',
     summary: 'a film',
     contentType: 'video/mp4',
     file: async () => undefined,
-  },
+  }),
 ];
 
 test('a table becomes a document: parameters, body, answer, refusals by status', () => {
-  const document = openApiDocument(ROUTES, { ...INFO, tags: { things: 'all of them' } });
+  const document = openApiDocument(ROUTES, [], { ...INFO, tags: { things: 'all of them' } });
   const { openapi, info, servers, security, tags, paths, components } = document;
   expect(openapi).toBe('3.1.1');
   expect(info).toEqual(INFO);
   expect([servers.map(({ url }) => url), security]).toEqual([['/'], []]);
   expect(tags).toEqual([{ name: 'things', description: 'all of them' }, { name: 'files' }]);
-  expect(Object.keys(paths)).toEqual(['/api/things/{id}/part', '/film']);
+  expect(Object.keys(paths)).toEqual(['/api/things/{id}/part', '/film/{part}']);
   const { put, get } = paths['/api/things/{id}/part']!;
   expect(put).toMatchObject({
     operationId: 'put_api_things_id_part',
@@ -75,7 +78,10 @@ test('a table becomes a document: parameters, body, answer, refusals by status',
     },
   });
   expect(get).toMatchObject({ responses: { 200: { content: { 'text/plain': { schema: { type: 'string' } } } } } });
-  expect(paths['/film']!['get']).toMatchObject({ responses: { 200: { content: { 'video/mp4': {} } } } });
+  expect(paths['/film/{part}']!['get']).toMatchObject({
+    parameters: [{ name: 'part', in: 'path', required: true }],
+    responses: { 200: { content: { 'video/mp4': {} } }, 400: { description: 'QUERY_BAD' } },
+  });
   expect(Object.keys(components.schemas).toSorted()).toEqual(['Error', 'Part', 'Thing']);
   // A later version may tell more.
   expect(JSON.stringify(components)).not.toContain('additionalProperties');
@@ -96,14 +102,37 @@ test('a stream that heeds a token says which one, and that it may come in the qu
   const events: Route = {
     kind: 'stream',
     url: '/events/:id',
+    permission: { action: 'subscribe', resource: 'things/:id' },
     tag: 'things',
     summary: 'events',
     contentType: 'text/event-stream',
     needsToken: true,
     stream: () => undefined,
   };
-  const { paths, components } = openApiDocument([events, ...ROUTES], INFO);
+  const { paths, components } = openApiDocument([events, ...ROUTES], [], INFO);
   expect(paths['/events/{id}']!['get']!['security']).toEqual([{ session_token: [] }, {}]);
-  expect(paths['/film']!['get']).not.toHaveProperty('security');
+  expect(paths['/film/{part}']!['get']).not.toHaveProperty('security');
   expect(components.securitySchemes['session_token']).toMatchObject({ type: 'http', scheme: 'bearer' });
+});
+
+test('every operation and every WebSocket tells what it takes to use it', () => {
+  const socket = {
+    path: '/ws',
+    summary: 'events',
+    protocols: ['v1'],
+    permissions: [{ action: 'publish', resource: 'things/:id' } as const],
+  };
+  const document = openApiDocument(ROUTES, [socket], INFO);
+  const { put, get } = document.paths['/api/things/{id}/part']!;
+  expect(put!['x-permission']).toEqual({ action: 'admin', resource: 'things/{id}' });
+  expect(get!['x-permission']).toEqual({ action: 'read', resource: 'things/{id}' });
+  expect(document.paths['/film/{part}']!['get']!['x-permission']).toEqual({ action: 'public' });
+  expect(document['x-websockets']).toEqual([
+    {
+      path: '/ws',
+      summary: 'events',
+      protocols: ['v1'],
+      'x-permission': [{ action: 'publish', resource: 'things/{id}' }],
+    },
+  ]);
 });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ERRORS, type ErrorCode } from '../base/errors.ts';
-import { methodOf, pathOf, type InputSchemas, type Route } from './route.ts';
+import { methodOf, pathOf, type InputSchemas, type Permission, type Route } from './route.ts';
 
 /** The OpenAPI 3.1 document of a route table. https://spec.openapis.org/oas/v3.1.1.html */
 
@@ -11,6 +11,14 @@ export interface OpenApiInfo {
   readonly license: { readonly name: string; readonly identifier: string };
   /** What the tags of the routes stand for. */
   readonly tags?: Readonly<Record<string, string>>;
+}
+
+/** What the document tells of a WebSocket, of which OpenAPI has no notion. */
+export interface ToldSocket {
+  readonly path: string;
+  readonly summary: string;
+  readonly protocols?: readonly string[];
+  readonly permissions: readonly Permission[];
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -24,6 +32,7 @@ export interface OpenApiDocument {
   readonly tags: readonly { readonly name: string; readonly description?: string }[];
   /** By path, then by method in small letters. */
   readonly paths: Readonly<Record<string, Readonly<Record<string, Json>>>>;
+  readonly 'x-websockets': readonly Json[];
   readonly components: {
     readonly schemas: Readonly<Record<string, Json>>;
     readonly securitySchemes: Readonly<Record<string, Json>>;
@@ -47,6 +56,7 @@ const SESSION_TOKEN = 'session_token';
 
 export function openApiDocument(
   routes: readonly Route[],
+  sockets: readonly ToldSocket[],
   { tags: described = {}, ...info }: OpenApiInfo,
 ): OpenApiDocument {
   const schemas = new Schemas();
@@ -66,6 +76,12 @@ export function openApiDocument(
       described[name] === undefined ? { name } : { name, description: described[name] },
     ),
     paths,
+    'x-websockets': sockets.map(({ path, summary, protocols, permissions }) => ({
+      path,
+      summary,
+      ...(protocols && { protocols }),
+      'x-permission': permissions.map(toldPermission),
+    })),
     components: {
       schemas: schemas.named,
       securitySchemes: {
@@ -76,12 +92,13 @@ export function openApiDocument(
 }
 
 function operation(route: Route, schemas: Schemas): Json {
-  const inputs: InputSchemas = route.kind === 'file' ? {} : route;
+  const inputs: InputSchemas = route;
   const body = route.kind === 'answer' ? route.body : undefined;
   return {
     tags: [route.tag],
     summary: route.summary,
     ...(route.description !== undefined && { description: route.description }),
+    'x-permission': toldPermission(route.permission),
     operationId: `${methodOf(route).toLowerCase()}${route.url.replaceAll(/[^A-Za-z]+/g, '_').replace(/_$/, '')}`,
     ...(route.kind === 'stream' && route.needsToken === true && { security: [{ [SESSION_TOKEN]: [] }, {}] }),
     parameters: [...parameters('path', inputs.params, schemas), ...parameters('query', inputs.query, schemas)],
@@ -93,6 +110,10 @@ function operation(route: Route, schemas: Schemas): Json {
     }),
     responses: { 200: { description: 'done', content: contentOf(route, schemas) }, ...refusals(route, schemas) },
   };
+}
+
+function toldPermission(permission: Permission): Json {
+  return permission.action === 'public' ? permission : { ...permission, resource: pathOf(permission.resource) };
 }
 
 function exampleOf(route: Route): Json {
@@ -108,11 +129,12 @@ function contentOf(route: Route, schemas: Schemas): Json {
 /** By status: several codes may share one. */
 function refusals(route: Route, schemas: Schemas): Json {
   const codes = new Set<ErrorCode>(COMMON_ERRORS);
-  if (route.kind !== 'file') codes.add('QUERY_BAD');
+  if (route.kind !== 'file' || route.params) codes.add('QUERY_BAD');
   if (route.kind === 'answer' && route.body) {
     for (const code of ['BODY_BAD', 'BODY_TOO_LARGE', 'BODY_TYPE_BAD'] as const) codes.add(code);
   }
-  for (const code of route.kind === 'file' ? (['NOT_FOUND'] as const) : (route.errors ?? [])) codes.add(code);
+  for (const code of route.kind === 'file' ? (['NOT_FOUND', 'RANGE_BAD'] as const) : (route.errors ?? []))
+    codes.add(code);
   const content = { 'application/json': { schema: schemas.output(errorSchema) } };
   const byStatus = Object.groupBy(codes, (code) => ERRORS[code].status);
   return Object.fromEntries(

@@ -9,8 +9,17 @@ import type { DeepReadonly } from '../config/schema.ts';
  */
 export type Route = AnswerRoute | StreamRoute | FileRoute;
 
+/**
+ * What somebody must be allowed in order to use a route, and on what: `sessions/:id` is the session that the path names. There are no
+ * credentials yet, so that nothing asks; the document tells it (`x-permission`).
+ */
+export type Permission =
+  | { readonly action: 'public' }
+  | { readonly action: 'read' | 'publish' | 'subscribe' | 'admin'; readonly resource: string };
+
 interface RouteBase {
   readonly url: string;
+  readonly permission: Permission;
   /** The document groups by it. */
   readonly tag: string;
   /** One line for people. */
@@ -61,11 +70,17 @@ export interface StreamRoute extends RouteBase, Pick<InputSchemas, 'params' | 'q
   ) => void;
 }
 
-export interface FileRoute extends RouteBase {
+export interface FileRoute extends RouteBase, Pick<InputSchemas, 'params'> {
   readonly kind: 'file';
   readonly contentType: string;
-  /** Path of the file to serve, with ranges and caching; undefined: there is none, a 404. */
-  readonly file: () => Promise<string | undefined>;
+  /** The file to serve, with ranges and caching; undefined: there is none, a 404. */
+  readonly file: (params: unknown) => Promise<ServedFile | undefined>;
+}
+
+export interface ServedFile {
+  readonly folder: string;
+  /** Within the folder, with `/` between its parts. A name that leads out of it, or to a hidden file, is a 404. */
+  readonly name: string;
 }
 
 export interface Input<P, Q, B> {
@@ -85,6 +100,16 @@ export function answer<R extends z.ZodType, P = undefined, Q = undefined, B = un
   },
 ): AnswerRoute {
   return { ...row, kind: 'answer', handle: row.handle as AnswerRoute['handle'] };
+}
+
+/** A row of files, which gets what its schema read. */
+export function files<P = undefined>(
+  row: Omit<FileRoute, 'kind' | 'params' | 'file'> & {
+    readonly params?: z.ZodType<P>;
+    readonly file: (params: P) => Promise<ServedFile | undefined>;
+  },
+): FileRoute {
+  return { ...row, kind: 'file', file: row.file as FileRoute['file'] };
 }
 
 /** Reads what came by the row's schemas. Errors: QUERY_BAD, BODY_BAD, naming the field. */

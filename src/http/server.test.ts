@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import { openApiDocument } from './openapi.ts';
-import { answer, pathOf, type Route } from './route.ts';
+import { answer, files, pathOf, type Route } from './route.ts';
 import { HttpServer, type HttpServerOptions } from './server.ts';
 
 let dir: string;
@@ -33,7 +33,15 @@ function optionsFor(pageDir: string): HttpServerOptions {
     pageDir,
     say: (line) => said.push(line),
     onError: (error) => faults.push(error),
-    sockets: [{ path: '/ws', open: (socket, query) => socket.send(`hello ${query.get('name')}`) }],
+    sockets: [
+      {
+        path: '/ws',
+        summary: 'greets',
+        permissions: [PUBLIC],
+        open: (socket, { query, headers, address }) =>
+          socket.send(`hello ${query.get('name')} from ${address} by ${headers['x-way'] ?? 'no way'}`),
+      },
+    ],
     routes: ROUTES,
   };
 }
@@ -45,10 +53,13 @@ const HANDSHAKE = {
   'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
 };
 
+const PUBLIC = { action: 'public' } as const;
+
 const ROUTES: readonly Route[] = [
   answer({
     method: 'GET',
     url: '/fine',
+    permission: PUBLIC,
     tag: 'a',
     summary: 'fine',
     response: z.object({ fine: z.boolean() }),
@@ -57,6 +68,7 @@ const ROUTES: readonly Route[] = [
   answer({
     method: 'GET',
     url: '/known',
+    permission: PUBLIC,
     tag: 'a',
     summary: 'refuses',
     response: z.never(),
@@ -67,6 +79,7 @@ const ROUTES: readonly Route[] = [
   answer({
     method: 'GET',
     url: '/unforeseen',
+    permission: PUBLIC,
     tag: 'a',
     summary: 'fails',
     response: z.never(),
@@ -77,6 +90,7 @@ const ROUTES: readonly Route[] = [
   answer({
     method: 'GET',
     url: '/things/:id',
+    permission: PUBLIC,
     tag: 'b',
     summary: 'one thing',
     params: z.object({ id: z.string() }),
@@ -87,6 +101,7 @@ const ROUTES: readonly Route[] = [
   answer({
     method: 'PUT',
     url: '/things/:id',
+    permission: PUBLIC,
     tag: 'b',
     summary: 'change it',
     params: z.object({ id: z.string() }),
@@ -97,6 +112,7 @@ const ROUTES: readonly Route[] = [
   answer({
     method: 'DELETE',
     url: '/things/:id',
+    permission: PUBLIC,
     tag: 'b',
     summary: 'away with it',
     params: z.object({ id: z.string() }),
@@ -106,6 +122,7 @@ const ROUTES: readonly Route[] = [
   {
     kind: 'stream',
     url: '/stream/:id',
+    permission: PUBLIC,
     tag: 'c',
     summary: 'a stream',
     contentType: 'text/plain',
@@ -115,22 +132,31 @@ const ROUTES: readonly Route[] = [
       else response.end(`stream ${id}`);
     },
   },
-  {
-    kind: 'file',
+  files({
     url: '/clip.bin',
+    permission: PUBLIC,
     tag: 'c',
     summary: 'a clip',
     contentType: 'application/octet-stream',
-    file: async () => join(dir, 'clip.bin'),
-  },
-  {
-    kind: 'file',
+    file: async () => ({ folder: dir, name: 'clip.bin' }),
+  }),
+  files({
+    url: '/clips/:name',
+    permission: PUBLIC,
+    tag: 'c',
+    summary: 'one of several clips',
+    contentType: 'application/octet-stream',
+    params: z.object({ name: z.string().max(40) }),
+    file: async ({ name }) => ({ folder: join(dir, 'clips'), name }),
+  }),
+  files({
     url: '/no-clip.bin',
+    permission: PUBLIC,
     tag: 'c',
     summary: 'no clip',
     contentType: 'application/octet-stream',
     file: async () => undefined,
-  },
+  }),
 ];
 
 beforeEach(async () => {
@@ -139,6 +165,10 @@ beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'sightline-http-'));
   writeFileSync(join(dir, 'index.html'), '<!doctype html><html><title>page</title></html>');
   writeFileSync(join(dir, 'clip.bin'), '0123456789');
+  mkdirSync(join(dir, 'clips', 'deep'), { recursive: true });
+  for (const name of ['one.bin', '.hidden', 'two words.bin', 'deep/three.bin']) {
+    writeFileSync(join(dir, 'clips', name), 'abcdef');
+  }
   server = new HttpServer(optionsFor(dir));
   await server.listen();
 });
@@ -169,6 +199,40 @@ describe('HTTP', () => {
     expect(await (await fetch(`${server.url}/`)).text()).toContain('<title>page</title>');
     const part = await fetch(`${server.url}/clip.bin`, { headers: { Range: 'bytes=2-4' } });
     expect([part.status, await part.text()]).toEqual([206, '234']);
+  });
+
+  test('files by their names, in parts and by HEAD', async () => {
+    const get = (name: string, init?: RequestInit) => fetch(`${server.url}/clips/${name}`, init);
+    const whole = await get('one.bin');
+    expect([whole.status, await whole.text(), whole.headers.get('accept-ranges')]).toEqual([200, 'abcdef', 'bytes']);
+    const part = await get('one.bin', { headers: { Range: 'bytes=2-3' } });
+    expect([part.status, await part.text(), part.headers.get('content-range')]).toEqual([206, 'cd', 'bytes 2-3/6']);
+    const beyond = await get('one.bin', { headers: { Range: 'bytes=9-' } });
+    expect([beyond.status, beyond.headers.get('content-range')]).toEqual([416, 'bytes */6']);
+    expect(await beyond.json()).toMatchObject({ error: { code: 'RANGE_BAD' } });
+    const head = await get('one.bin', { method: 'HEAD' });
+    expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([200, '6', '']);
+    expect(await (await get('two%20words.bin')).text()).toBe('abcdef');
+    // What the route itself calls a file of a deeper folder is one.
+    expect(await (await get('deep%2Fthree.bin')).text()).toBe('abcdef');
+  });
+
+  test.each([
+    ['..%2Fclip.bin', 'NOT_FOUND'],
+    ['..%5Cclip.bin', 'NOT_FOUND'],
+    ['deep%2F..%2F..%2Fclip.bin', 'NOT_FOUND'],
+    ['%2Fetc%2Fpasswd', 'NOT_FOUND'],
+    ['.hidden', 'NOT_FOUND'],
+    ['deep', 'NOT_FOUND'],
+    ['deep%2F', 'NOT_FOUND'],
+    ['%00one.bin', 'NOT_FOUND'],
+    ['one.bin%00.txt', 'NOT_FOUND'],
+    ['%252e%252e%252fclip.bin', 'NOT_FOUND'],
+    ['none.bin', 'NOT_FOUND'],
+    ['x'.repeat(41), 'QUERY_BAD'],
+  ])('the file %s is refused: %s', async (name, code) => {
+    expect(await fetchJson(`/clips/${name}`)).toMatchObject({ body: { error: { code } } });
+    expect(faults).toEqual([]);
   });
 
   test('every refusal is one JSON form with a stable code', async () => {
@@ -385,7 +449,7 @@ describe('what a request brings', () => {
 });
 
 test('everything that it answers to is in the document of its table', () => {
-  const { paths } = openApiDocument(ROUTES, {
+  const { paths } = openApiDocument(ROUTES, [], {
     title: 't',
     version: '1',
     description: '',
@@ -410,7 +474,11 @@ describe('WebSocket', () => {
   };
 
   test('opens the route of its path', async () => {
-    expect((await open('/ws?name=you')).said).toBe('hello you');
+    expect((await open('/ws?name=you')).said).toBe('hello you from 127.0.0.1 by no way');
+  });
+
+  test('a lane is told who asks, by address and headers', async () => {
+    expect((await open('/ws?name=x', { 'X-Way': 'proxy' })).said).toBe('hello x from 127.0.0.1 by proxy');
   });
 
   test('refuses unknown paths, foreign hosts and origins, and one connection too many', async () => {

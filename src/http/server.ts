@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { basename, dirname } from 'node:path';
+import { dirname } from 'node:path';
 import type { Duplex } from 'node:stream';
 import fastifyStatic from '@fastify/static';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
@@ -11,13 +11,25 @@ import type { Clock } from '../base/clock.ts';
 import { parseJson } from '../protocol/wire-value.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { RefusalLog } from './refusals.ts';
-import { methodOf, pathOf, readInput, type AnswerRoute, type Route } from './route.ts';
+import { methodOf, pathOf, readInput, type AnswerRoute, type FileRoute, type Permission, type Route } from './route.ts';
 
 export interface SocketRoute {
   readonly path: string;
+  /** One line for people. */
+  readonly summary: string;
+  /** One of them opens the socket; what goes over it later is its own matter. */
+  readonly permissions: readonly Permission[];
   /** Of those that a client offers the first that stands here is agreed on; not given: the client's first one. */
   readonly protocols?: readonly string[];
-  readonly open: (socket: WebSocket, query: URLSearchParams) => void;
+  readonly open: (socket: WebSocket, request: SocketRequest) => void;
+}
+
+/** What is known of who opens a WebSocket; keep no more of it than is needed, since sockets stay for long. */
+export interface SocketRequest {
+  readonly query: URLSearchParams;
+  readonly headers: IncomingHttpHeaders;
+  /** Of the other end of the connection, which may be a proxy; undefined: it is gone already. */
+  readonly address: string | undefined;
 }
 
 /** The connections that are open at one address; bytes with all framing. */
@@ -245,7 +257,10 @@ export class HttpServer {
     });
     app.setErrorHandler((thrown, request, reply) => {
       const error = this.#knownError(thrown, request.headers['content-type']);
-      return reply.status(error.status).headers(headersOf(error)).send(errorBody(error));
+      const { headers } = thrown as { headers?: Record<string, string> };
+      // Of a range that cannot be: the file's length.
+      const all = { ...headersOf(error), ...(error.code === 'RANGE_BAD' && headers) };
+      return reply.status(error.status).headers(all).send(errorBody(error));
     });
     app.setNotFoundHandler((request, reply) => {
       const error = new SightlineError(
@@ -288,12 +303,7 @@ export class HttpServer {
         reply.hijack();
       });
     } else {
-      this.#fastify.get(route.url, async (request, reply) => {
-        const path = await route.file();
-        if (path === undefined)
-          throw new SightlineError('NOT_FOUND', `there is nothing at ${request.url.slice(0, 200)}`);
-        return reply.sendFile(basename(path), dirname(path));
-      });
+      this.#fastify.get(route.url, (request, reply) => sendFile(route, request, reply));
     }
   }
 
@@ -317,6 +327,7 @@ export class HttpServer {
         contentType === undefined ? 'it has no Content-Type' : `not ${JSON.stringify(contentType.slice(0, 80))}`;
       return new SightlineError('BODY_TYPE_BAD', `a body must be application/json, ${got}`);
     }
+    if (statusCode === 416) return new SightlineError('RANGE_BAD', 'the file ends before the part that is asked for');
     if (code === 'FST_ERR_CTP_INVALID_CONTENT_LENGTH') {
       return new SightlineError('BODY_BAD', 'the body has another length than its Content-Length says');
     }
@@ -363,7 +374,8 @@ export class HttpServer {
           openedMs: this.#options.clock.now(),
           socket: socket as Socket,
         });
-        route.open(webSocket, url.searchParams);
+        const { headers, socket: connection } = request;
+        route.open(webSocket, { query: url.searchParams, headers, address: connection.remoteAddress });
       });
     } catch (thrown) {
       refuseUpgrade(socket, toSightlineError(thrown));
@@ -440,6 +452,22 @@ function figuresOf(endpoint: string, connections: readonly OpenConnection[], now
 /** Throws SightlineError QUERY_BAD or BODY_BAD, and whatever the route does. */
 async function answerTo(route: AnswerRoute, request: FastifyRequest): Promise<unknown> {
   return await route.handle(readInput(route, request));
+}
+
+/** The library guards the folder as well. Throws NOT_FOUND, QUERY_BAD. */
+async function sendFile(route: FileRoute, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const { params } = readInput(route.params ? { params: route.params } : {}, {
+    ...request,
+    query: {},
+    body: undefined,
+  });
+  const file = await route.file(params);
+  // Empty, hidden, the folder above, or what no file system takes.
+  const isUnfit = (part: string): boolean => part === '' || part.startsWith('.') || part.includes('\0');
+  if (file === undefined || file.name.split(/[\\/]/).some(isUnfit)) {
+    throw new SightlineError('NOT_FOUND', `there is nothing at ${request.url.slice(0, 200)}`);
+  }
+  return reply.sendFile(file.name, file.folder);
 }
 
 /** Not a closure: a listener lives as long as its connection, and with it everything that it could see. */

@@ -53,7 +53,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
     port: 0,
     handleProtocols: (asked) => FoxgloveLane.subprotocols.find((name) => asked.has(name)) ?? false,
   });
-  server.on('connection', (socket) => void lane.open(socket, new URLSearchParams()));
+  server.on('connection', (socket) => void lane.open(socket));
   await once(server, 'listening');
   cleanUp.push(() => {
     lane.close();

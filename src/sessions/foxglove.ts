@@ -55,7 +55,7 @@ export class FoxgloveLane {
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
-  async open(socket: WebSocket, _query: URLSearchParams): Promise<void> {
+  async open(socket: WebSocket): Promise<void> {
     // Nothing is read before there is somebody to take it.
     socket.pause();
     socket.on('error', () => {

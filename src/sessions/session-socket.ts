@@ -29,6 +29,13 @@ export interface SessionSocketParts {
   readonly owner: SocketOwner;
 }
 
+/** What a lane looks at of the request that opened a socket. */
+export interface OpeningRequest {
+  readonly query: URLSearchParams;
+  /** undefined: the connection is gone. */
+  readonly address: string | undefined;
+}
+
 /** undefined when the connection is gone. */
 export function remoteAddressOf(socket: WebSocket): string | undefined {
   return (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;

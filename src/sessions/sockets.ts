@@ -1,38 +1,54 @@
 import type { WebSocket } from 'ws';
 import { TELEMETRY_SUBPROTOCOLS } from '../protocol/telemetry.ts';
 import { FoxgloveLane } from './foxglove.ts';
+import type { OpeningRequest } from './session-socket.ts';
 import type { TelemetryLane } from './telemetry.ts';
 import type { VideoLane } from './video.ts';
 
 /** Where a lane takes over sockets, as the server mounts it. */
 export interface LaneSocket {
   readonly path: string;
+  /** One line for people. */
+  readonly summary: string;
+  /** What somebody must be allowed, one of them, in order to open the socket. */
+  readonly permissions: readonly { readonly action: 'publish' | 'subscribe'; readonly resource: string }[];
   /** Of those that a client offers the first that stands here is agreed on; not given: the client's first one. */
   readonly protocols?: readonly string[];
-  readonly open: (socket: WebSocket, query: URLSearchParams) => void;
+  readonly open: (socket: WebSocket, request: OpeningRequest) => void;
 }
 
-export interface Lanes {
+interface Lanes {
   readonly video: VideoLane;
   readonly telemetry: TelemetryLane;
   readonly foxglove: FoxgloveLane;
 }
 
+const TOPICS: LaneSocket['permissions'] = [
+  { action: 'subscribe', resource: 'topics' },
+  { action: 'publish', resource: 'topics' },
+];
+
 export function laneSockets({ video, telemetry, foxglove }: Lanes): LaneSocket[] {
   return [
-    ...['/ws/video', '/stream/detection'].map((path) => ({
+    ...['/ws/video', '/stream/detection'].map((path): LaneSocket => ({
       path,
-      open: (socket: WebSocket, query: URLSearchParams) => void video.open(socket, query),
+      summary: 'a video session: JPEG frames in, results out',
+      permissions: [{ action: 'publish', resource: 'sessions/:client_id' }],
+      open: (socket, request) => void video.open(socket, request),
     })),
     {
       path: '/ws/telemetry',
+      summary: 'topics, to publish and to subscribe to',
+      permissions: TOPICS,
       protocols: TELEMETRY_SUBPROTOCOLS,
-      open: (socket, query) => void telemetry.open(socket, query),
+      open: (socket, request) => void telemetry.open(socket, request),
     },
     {
       path: '/ws/foxglove',
+      summary: 'the same topics by Foxglove’s protocol',
+      permissions: TOPICS,
       protocols: FoxgloveLane.subprotocols,
-      open: (socket, query) => void foxglove.open(socket, query),
+      open: (socket) => void foxglove.open(socket),
     },
   ];
 }

@@ -11,7 +11,7 @@ import type { TelemetryMessage, Topic, Topics, TopicStats } from '../stream/topi
 import { compressors, decompressors } from './compression.ts';
 import { parseTelemetryQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
-import { endSocket, remoteAddressOf } from './session-socket.ts';
+import { endSocket, remoteAddressOf, type OpeningRequest } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
 import type { CompressionSettings } from './telemetry-compression.ts';
 import { Convoy } from './telemetry-convoy.ts';
@@ -149,7 +149,7 @@ export class TelemetryLane {
       settings,
       host: this.#host,
       onOffence: (socket, clientId) => {
-        for (const name of namesOf(socket, clientId)) this.#bans.disconnected(name, clock.now());
+        for (const name of namesOf(remoteAddressOf(socket), clientId)) this.#bans.disconnected(name, clock.now());
       },
     };
     this.#registry = new SessionRegistry({
@@ -171,13 +171,13 @@ export class TelemetryLane {
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
-  async open(socket: WebSocket, query: URLSearchParams): Promise<void> {
+  async open(socket: WebSocket, { query, address }: OpeningRequest): Promise<void> {
     const protocol = protocolOf(socket);
     socket.pause();
     socket.on('error', ignore);
     try {
       const identity = parseTelemetryQuery(query);
-      this.#refuseBanned(namesOf(socket, identity.clientId));
+      this.#refuseBanned(namesOf(address, identity.clientId));
       const { session, resumed } = await this.#registry.claim(identity, (clientId) => this.#create(clientId));
       if (socket.readyState !== socket.OPEN) return;
       session.connect(socket, protocol, resumed);
@@ -470,9 +470,8 @@ function protocolOf({ protocol }: WebSocket): TelemetrySubprotocol {
 }
 
 /** Whom a ban would hit: the name that a client gave itself, and where it comes from, but for a proxy on this machine. */
-function namesOf(socket: WebSocket, clientId: string | undefined): string[] {
-  const remoteAddress = remoteAddressOf(socket);
+function namesOf(address: string | undefined, clientId: string | undefined): string[] {
   const names = clientId === undefined ? [] : [`client ${clientId}`];
-  if (remoteAddress !== undefined && !LOOPBACK.test(remoteAddress)) names.push(`address ${remoteAddress}`);
+  if (address !== undefined && !LOOPBACK.test(address)) names.push(`address ${address}`);
   return names;
 }

@@ -116,7 +116,8 @@ class Bench {
 
   async start(): Promise<void> {
     this.sockets.on('connection', (socket, request) => {
-      void this.lane.open(socket, new URL(request.url!, 'http://x').searchParams);
+      const query = new URL(request.url!, 'http://x').searchParams;
+      void this.lane.open(socket, { query, address: request.socket.remoteAddress });
     });
     this.server.listen(0, '127.0.0.1');
     await once(this.server, 'listening');

@@ -12,6 +12,7 @@ import type { Stream } from '../stream/stream.ts';
 import { addLosses, noLosses, type VideoSessionAccounts } from './pipeline-answers.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
+import type { OpeningRequest } from './session-socket.ts';
 import {
   endVideoSocket,
   VideoSession,
@@ -175,7 +176,7 @@ export class VideoLane {
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
-  async open(socket: WebSocket, query: URLSearchParams): Promise<void> {
+  async open(socket: WebSocket, { query }: OpeningRequest): Promise<void> {
     // A client may send its first frames without waiting for the welcome: they stay in the kernel until there is somebody to take them.
     socket.pause();
     socket.on('error', () => {

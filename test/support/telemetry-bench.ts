@@ -71,7 +71,8 @@ export class TelemetryBench {
       handleProtocols: (offered) => TELEMETRY_SUBPROTOCOLS.find((known) => offered.has(known)) ?? false,
     });
     this.sockets.on('connection', (socket, request) => {
-      void this.lane.open(socket, new URL(request.url!, 'http://x').searchParams);
+      const query = new URL(request.url!, 'http://x').searchParams;
+      void this.lane.open(socket, { query, address: request.socket.remoteAddress });
     });
   }
 

@@ -1,4 +1,5 @@
-import { stringify } from 'yaml';
+import { Document } from 'yaml';
+import { placeAt } from '../../config/keys.ts';
 import type { Goal, Measured, Settings } from './judge.ts';
 import { KEPT_MIN, type SearchResult } from './search.ts';
 
@@ -79,12 +80,9 @@ export function optimizeLines(report: Report): string[] {
 /** The configuration file: the settings, and as comments what they rest on. */
 export function configurationFile(report: Report): string {
   const { conditions, settings } = report;
-  const sections: Record<string, Record<string, unknown>> = {};
-  for (const [path, value] of Object.entries(settings)) {
-    const at = path.indexOf('.');
-    (sections[path.slice(0, at)] ??= {})[path.slice(at + 1)] = value;
-  }
-  const isEmpty = Object.keys(sections).length === 0;
+  const sections = new Document({});
+  for (const [path, value] of Object.entries(settings)) sections.setIn(placeAt(path)!.steps, value);
+  const isEmpty = Object.keys(settings).length === 0;
   const comments = [
     `Made by sightline optimize ${conditions.version}, ${conditions.time}.`,
     '',
@@ -94,7 +92,7 @@ export function configurationFile(report: Report): string {
     '',
     ...tables(report),
   ];
-  const body = isEmpty ? '# No setting differs from the defaults.\n' : stringify(sections);
+  const body = isEmpty ? '# No setting differs from the defaults.\n' : sections.toString();
   return `${comments.flatMap(comment).join('\n')}\n\n${body}`;
 }
 
