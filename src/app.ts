@@ -38,9 +38,12 @@ import { ProcessMonitor } from './observe/process-figures.ts';
 import { RateWindow } from './observe/rate-window.ts';
 import { SelfBenchmark, type SelfBenchmarkResult } from './observe/self-benchmark.ts';
 import type { Limits } from './observe/views.ts';
-import { DetectPipeline, type DetectLane, type DetectLaneOptions } from './pipelines/detect.ts';
+import { Admission } from './pipelines/admission.ts';
+import { Dispatcher } from './pipelines/dispatcher.ts';
+import type { FrameLane, FrameLaneOptions } from './pipelines/frame-lane.ts';
 import { FrameInput } from './pipelines/frame-input.ts';
 import { objectsCall } from './pipelines/objects/call.ts';
+import { SourceRate } from './pipelines/source-rate.ts';
 import { Payload } from './protocol/payload.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './sessions/messages.ts';
@@ -49,6 +52,7 @@ import { reportOf, VideoLane, type AttachRequest, type VideoTotals } from './ses
 import { TelemetryLane } from './sessions/telemetry.ts';
 import { TELEMETRY_SUBPROTOCOLS } from './protocol/telemetry.ts';
 import { Hub } from './stream/hub.ts';
+import type { Stream } from './stream/stream.ts';
 import { Topics } from './stream/topics.ts';
 
 /** A lane whose oldest frame is with a worker for longer than this gives it up for the newer ones behind it. */
@@ -67,8 +71,6 @@ const RATE_WINDOW_MS = 10_000;
 /** How long `/health` tells that a model which a session asked for failed. */
 const MODEL_FAILED_TOLD_MS = 60_000;
 const RATE_READING_MS = 1_000;
-/** Of the runs that a model's first ones promise; the rest goes into decoding, scaling and the sockets. */
-const EXPECTED_SHARE = 0.75;
 /** A server goes on for days without anybody watching: what fills the disk may be cleared away. */
 const SERVER_RECORDING: RecordingSettings = { ...RECORDING_DEFAULTS, retryMs: 10_000 };
 const PAGE_DIR = fileURLToPath(new URL('../dashboard/dist', import.meta.url));
@@ -129,7 +131,8 @@ export class Sightline implements AsyncDisposable {
   #messages = 0;
   readonly #registry: ModelRegistry;
   readonly #engine: OnnxEngine;
-  readonly #detect: DetectPipeline;
+  readonly #dispatcher: Dispatcher;
+  readonly #admission: Admission;
   readonly #lane: VideoLane;
   readonly #topics: Topics;
   readonly #telemetry: TelemetryLane;
@@ -159,26 +162,20 @@ export class Sightline implements AsyncDisposable {
     });
     this.#registry = new ModelRegistry(registryOptions(config));
     this.#engine = new OnnxEngine(engineOptions(config));
-    this.#detect = new DetectPipeline({
+    this.#dispatcher = new Dispatcher({
       engine: this.#engine,
       clock: systemClock,
       laneInFlightMax: streaming.receive_queue,
       stallTimeoutMs: STALL_TIMEOUT_MS,
     });
+    this.#admission = new Admission(() => this.#dispatcher.facts());
     this.#imageLimits = { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max };
     this.#lane = new VideoLane({
       hub: this.#hub,
       clock: systemClock,
       observer: this.#latencies,
       attach: (request) => this.#attach(request),
-      engine: () => {
-        const { workers, completed, failed, busyMs, neededMs, models } = this.#engine.stats();
-        // Of one picture, without decoding it and what a busy machine adds.
-        const runMs = models[0]?.batch.costsMs['1'];
-        const expectedFps = runMs === undefined ? undefined : (EXPECTED_SHARE * workers * 1000) / runMs;
-        const waitMs = this.#detect.takeWaitMs();
-        return { workers, completed: completed + failed, busyMs, neededMs, waitMs, expectedFps };
-      },
+      admission: this.#admission,
       process: () => ({
         busyMs: performance.eventLoopUtilization().active,
         rssBytes: process.memoryUsage.rss(),
@@ -340,7 +337,7 @@ export class Sightline implements AsyncDisposable {
 
   /** Everything that is measured, read now. */
   metrics(): Metrics {
-    const { serviceMs } = this.#detect;
+    const { serviceMs } = this.#dispatcher;
     return {
       time: wallTimeMs(systemClock),
       latency: {
@@ -429,15 +426,25 @@ export class Sightline implements AsyncDisposable {
     // A colon stands in no client's name.
     const name = `program:${++this.#lastFrameInput}`;
     const frames = this.#hub.create<Picture>(`${name}/frames`, { capacity: this.#config.streaming.queue_size });
-    const { outcomes, lane } = this.#openLane(name, { frames, modelId, ...choice });
+    const rate: SourceRate = new SourceRate({
+      clock: systemClock,
+      priority: Priority.normal,
+      costMs: () => lane.work.costMs,
+      guard: (callback) => this.#hub.guard(callback),
+    });
+    const isWithinGrant = () => rate.isWithin;
+    const { outcomes, lane } = this.#openLane(name, { frames, modelId, isWithinGrant, ...choice });
+    const leave = this.#admission.join(rate);
     const input = new FrameInput({
       frames,
       outcomes,
+      rate,
       clock: systemClock,
       readJpeg: (bytes) => this.#readJpeg(bytes),
       onClose: () => {
         this.#frameInputs.delete(input);
-        this.#detect.detach(lane);
+        leave();
+        this.#dispatcher.detach(lane);
         frames.close();
       },
     });
@@ -639,15 +646,16 @@ export class Sightline implements AsyncDisposable {
     return {
       outcomes,
       model,
-      inFlight: () => lane.counts().inFlight,
+      inFlight: () => lane.outputs[0]!.counts().inFlight,
       queued: () => lane.reader.queued,
-      serviceMs: () => this.#detect.serviceMs,
+      serviceMs: () => lane.work.serviceMs,
+      costMs: () => lane.work.costMs,
       discardQueued: () => lane.discardQueued(),
-      detach: () => this.#detect.detach(lane),
+      detach: () => this.#dispatcher.detach(lane),
     };
   }
 
-  /** A lane of the pipeline for frames of one source, and the stream of their outcomes. */
+  /** A lane of objects for the frames of one source, and the stream of their outcomes. */
   #openLane(
     source: string,
     {
@@ -655,19 +663,20 @@ export class Sightline implements AsyncDisposable {
       modelId,
       isWithinGrant,
       ...choice
-    }: Pick<DetectLaneOptions, 'frames' | 'modelId' | 'isWithinGrant'> & DetectorChoice,
-  ): { readonly outcomes: DetectLaneOptions['outcomes']; readonly lane: DetectLane } {
+    }: Required<Pick<FrameLaneOptions, 'frames' | 'isWithinGrant'>> & { readonly modelId: string } & DetectorChoice,
+  ): { readonly outcomes: Stream<FrameOutcome>; readonly lane: FrameLane } {
     const { detection, streaming } = this.#config;
     const outcomes = this.#hub.create<FrameOutcome>(`${source}/objects`, { capacity: streaming.results_history });
     const confidence = choice.confidence ?? detection.confidence_threshold;
     const iou = choice.iou ?? detection.iou_threshold;
-    const lane = this.#detect.attach({
-      frames,
-      outcomes,
-      modelId,
-      ...(isWithinGrant && { isWithinGrant }),
+    const call = objectsCall(modelId, {
       ...(confidence !== undefined && { confidence }),
       ...(iou !== undefined && { iou }),
+    });
+    const lane = this.#dispatcher.attach({
+      frames,
+      pipelines: [{ ...call, name: 'objects', outcomes }],
+      isWithinGrant,
     });
     return { outcomes, lane };
   }

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { EngineControl } from './engine-control.ts';
-import type { Demand } from './share.ts';
+import { EngineControl, type FrameDemand } from './engine-control.ts';
 
 const STEP_MS = 100;
 /** Of the capacity that is asked for, of one source and of several equal ones. */
@@ -22,20 +21,31 @@ class Run {
       this.completed += (fps * STEP_MS) / 1_000;
       this.busyMs += (fps * serviceMs * STEP_MS) / 1_000;
       const { nowMs, completed, busyMs } = this;
-      this.control.update({ nowMs, completed, busyMs, workers, waitMs });
+      // Of a run all of the time is work.
+      this.control.update({ nowMs, completed, workMs: busyMs, busyMs, workers, waitMs });
     }
     return this.control;
   }
 }
 
-const demands = (count: number, wanted: number): Demand[] =>
-  Array.from({ length: count }, () => ({ priority: 1, wanted }));
+/** Of the work of most of these tests. */
+const COST_MS = 10;
+const demand = (wanted: number, more: Partial<FrameDemand> = {}): FrameDemand => {
+  return { priority: 1, wanted, costMs: COST_MS, ...more };
+};
+const demands = (count: number, wanted: number, more: Partial<FrameDemand> = {}): FrameDemand[] =>
+  Array.from({ length: count }, () => demand(wanted, more));
 const total = (shares: readonly number[]) => shares.reduce((sum, share) => sum + share, 0);
 
 test('what the process allows is a ceiling for all together', () => {
   const control = new Run().go(5_000, { fps: 100, serviceMs: 15 });
-  expect(total(control.shares(demands(4, 50), 60))).toBeCloseTo(60);
-  expect(total(control.shares(demands(4, 50), 1_000))).toBeCloseTo(total(control.shares(demands(4, 50))));
+  const four = demands(4, 50, { costMs: 15 });
+  expect(total(control.shares(four, 60))).toBeCloseTo(60);
+  expect(total(control.shares(four, 1_000))).toBeCloseTo(total(control.shares(four)));
+  // Of dear ones the engine does not do so many: they leave it to the others.
+  const shares = control.shares([demand(50, { costMs: 1_000 }), demand(50, { costMs: 1 })], 40);
+  expect(shares).toEqual([expect.closeTo(2, 0), expect.closeTo(38, 0)]);
+  expect(total(shares)).toBeCloseTo(40);
 });
 
 describe('capacity', () => {
@@ -43,14 +53,13 @@ describe('capacity', () => {
     const control = new Run().go(10_000);
     expect([control.capacityFps, control.load]).toEqual([undefined, 0]);
     expect(control.shares(demands(300, 30))).toEqual(demands(300, 30).map(() => Infinity));
-    expect(new EngineControl().shares(demands(376, 30))).toEqual(demands(376, 30).map(() => Infinity));
-    expect(total(new EngineControl().shares(demands(378, 30)))).toBeCloseTo((10_000 * ofMany(378)) / HEADROOM);
+    expect(new EngineControl().shares(demands(3_000, 30))).toEqual(demands(3_000, 30).map(() => Infinity));
   });
 
   test('stays unknown while workers are busy with their first frames', () => {
     const control = new EngineControl();
     for (const nowMs of [0, 300, 600]) {
-      control.update({ nowMs, completed: 0, busyMs: 2 * nowMs, workers: 2, waitMs: 0 });
+      control.update({ nowMs, completed: 0, workMs: 0, busyMs: 2 * nowMs, workers: 2, waitMs: 0 });
     }
     expect([control.capacityFps, control.load]).toEqual([undefined, 1]);
   });
@@ -85,7 +94,7 @@ describe('capacity', () => {
   test('is not measured while no worker is ready: the only one may have died with its first frame', () => {
     const control = new EngineControl();
     const look = (nowMs: number, completed: number, workers: number) =>
-      control.update({ nowMs, completed, busyMs: 10 * completed, workers, waitMs: 0 });
+      control.update({ nowMs, completed, workMs: 10 * completed, busyMs: 10 * completed, workers, waitMs: 0 });
     look(0, 0, 1);
     look(300, 10, 0);
     expect(control.capacityFps).toBeUndefined();
@@ -149,20 +158,17 @@ describe('shares', () => {
   });
 
   test('a higher class first; three quarters of a frame a second are for everybody', () => {
-    const shares = known().shares([{ priority: 3, wanted: 1e6 }, ...demands(10, 30)]);
+    const shares = known().shares([demand(1e6, { priority: 3 }), ...demands(10, 30)]);
     expect(shares.slice(1)).toEqual(shares.slice(1).map(() => 0.75));
     // Nearly all of it is of one source.
     expect(total(shares)).toBeCloseTo(HEADROOM * 200, 0);
   });
 
   test('enough is what is enough whatever they do: until then what is left is spread out, by the same rules', () => {
-    const using = (wanted: number, most: number, priority: Demand['priority'] = 1): Demand => ({
-      priority,
-      wanted,
-      most,
-    });
+    const using = (wanted: number, most: number, priority: FrameDemand['priority'] = 1) =>
+      demand(wanted, { most, priority });
     const control = known();
-    expect(control.rateFps).toBeCloseTo(194);
+    expect([control.rate, control.rateFps]).toEqual([expect.closeTo(1_940), expect.closeTo(194)]);
     const two = ofMany(2) * 200;
     expect(control.shares([using(5, 90), using(5, 116)])).toEqual([Infinity, Infinity]);
     expect(control.shares([using(5, 90), using(5, 130)])).toEqual([expect.closeTo(90), expect.closeTo(two - 90)]);
@@ -180,20 +186,22 @@ describe('shares', () => {
     const run = new Run();
     run.go(1_000, { fps: 200, serviceMs: 10 });
     run.go(1_000, { fps: 200, serviceMs: 10, waitMs: 10_000 });
-    expect(Math.min(...run.control.shares([{ priority: 3, wanted: 1e6 }, ...demands(50, 30)]))).toBe(0.75);
+    expect(Math.min(...run.control.shares([demand(1e6, { priority: 3 }), ...demands(50, 30)]))).toBe(0.75);
   });
 
   test('of an engine with less than that for each, half is shared by all before classes count', () => {
     const run = new Run();
     const shares = run
       .go(1_000, { fps: 10, serviceMs: 100, workers: 1 })
-      .shares([{ priority: 3, wanted: 30 }, ...demands(99, 30)]);
+      .shares([demand(30, { priority: 3, costMs: 100 }), ...demands(99, 30, { costMs: 100 })]);
     expect(shares.slice(1)).toEqual(shares.slice(1).map(() => expect.closeTo(0.05)));
     expect(shares[0]).toBeCloseTo(ofMany(100) * 10 - 99 * 0.05);
   });
 
   test('ten thousand sessions of ten frames a second in all get something each, and not more than that in all', () => {
-    const shares = new Run().go(1_000, { fps: 10, serviceMs: 100, workers: 1 }).shares(demands(10_000, 30));
+    const shares = new Run()
+      .go(1_000, { fps: 10, serviceMs: 100, workers: 1 })
+      .shares(demands(10_000, 30, { costMs: 100 }));
     expect(Math.min(...shares)).toBeGreaterThan(0);
     expect(total(shares)).toBeCloseTo(ofMany(10_000) * 10);
   });
@@ -203,44 +211,119 @@ test('property: whatever the engine says, load and rate are numbers in their bou
   const looks = fc.record({
     stepMs: fc.constantFrom(0, 1, 100, 100, 100, 300, 60_000, -1_000),
     frames: fc.constantFrom(0, 1, 30, 1e6),
+    costMs: fc.constantFrom(0, 1e-3, 10, 1e4),
     busyMs: fc.constantFrom(0, 1e-9, 100, 600, 1e9),
     workers: fc.constantFrom(0, 1, 2, 64),
     waitMs: fc.constantFrom(0, 0, 20, 5_000, 1e12),
   });
   const uses = fc
     .record({
-      priority: fc.constantFrom<Demand['priority'][]>(0, 1, 3),
+      priority: fc.constantFrom<FrameDemand['priority'][]>(0, 1, 3),
       one: fc.integer({ min: 1, max: 60 }),
       other: fc.integer({ min: 1, max: 60 }),
+      costMs: fc.constantFrom(undefined, 0, 1e-3, 1, 10, 10, 30, 2_000),
     })
-    .map(({ priority, one, other }) => ({ priority, wanted: Math.min(one, other), most: Math.max(one, other) }));
+    .map(({ priority, one, other, costMs }) => {
+      return { priority, wanted: Math.min(one, other), most: Math.max(one, other), costMs };
+    });
+  const ceilings = fc.constantFrom(Infinity, Infinity, 1, 50, 1_000);
   fc.assert(
-    fc.property(fc.array(looks, { maxLength: 60 }), fc.array(uses), (all, asked) => {
+    fc.property(fc.array(looks, { maxLength: 60 }), fc.array(uses), ceilings, (all, asked, ceilingFps) => {
       const control = new EngineControl();
-      let [nowMs, completed, busyMs] = [1.7e12, 0, 0];
+      let [nowMs, completed, workMs, busyMs] = [1.7e12, 0, 0, 0];
       for (const look of all) {
         nowMs += look.stepMs;
         completed += look.frames;
+        workMs += look.frames * look.costMs;
         busyMs += look.busyMs;
-        control.update({ nowMs, completed, busyMs, workers: look.workers, waitMs: look.waitMs });
+        const { workers, waitMs } = look;
+        control.update({ nowMs, completed, workMs, busyMs, workers, waitMs });
         expect(control.load >= 0 && control.load <= 1).toBe(true);
-        expect(control.rateFps >= 1 && control.rateFps < Infinity).toBe(true);
-        const { capacityFps = 1 } = control;
-        expect(capacityFps > 0 && capacityFps < Infinity).toBe(true);
-        const shares = control.shares(asked);
+        expect(control.rate >= 1 && control.rate < Infinity).toBe(true);
+        const { capacityFps, rateFps } = control;
+        expect(capacityFps === undefined || (capacityFps > 0 && capacityFps < Infinity)).toBe(true);
+        expect(rateFps === undefined || (rateFps > 0 && rateFps < Infinity)).toBe(true);
+        const shares = control.shares(asked, ceilingFps);
         const room = total(asked.map(({ most }) => most));
-        const isEnough = room <= control.rateFps;
+        // Nobody is refused what there is, and nobody is told more than can be used: but that there is no limit.
         for (const [i, { most }] of asked.entries()) {
-          if (isEnough) expect(shares[i]).toBe(Infinity);
-          else if (shares[i] !== Infinity) expect(shares[i]! > 0 && shares[i]! <= most * (1 + 1e-9)).toBe(true);
+          expect(shares[i]! > 0).toBe(true);
+          if (shares[i] !== Infinity) expect(shares[i]!).toBeLessThanOrEqual(most * (1 + 1e-9));
         }
-        // Of several sources a little more than the rate may be asked.
-        const rate = 1.13 * control.rateFps;
-        const bound = (fps: number) => fps * (1 + 1e-9);
-        if (total(shares) === Infinity) expect(room).toBeLessThanOrEqual(bound(rate));
-        else expect(total(shares)).toBeLessThanOrEqual(bound(Math.max(rate, capacityFps / 2)));
+        const bound = (value: number) => value * (1 + 1e-9);
+        // Of several sources a little more than the rate may be asked; the floors come before everything.
+        const cost = (fps: number, i: number) =>
+          asked[i]!.costMs ? Math.min(fps, asked[i]!.most) * asked[i]!.costMs : 0;
+        const floorsMs = 0.75 * total(asked.map(({ costMs = 0 }) => costMs));
+        expect(total(shares.map(cost))).toBeLessThanOrEqual(bound(1.13 * control.rate + floorsMs));
+        const frames = total(shares.map((fps, i) => Math.min(fps, asked[i]!.most)));
+        const floors = total(asked.map(() => 0.75));
+        if (room > ceilingFps) expect(frames).toBeLessThanOrEqual(bound(Math.max(ceilingFps, floors)));
       }
     }),
     { numRuns: 300 },
   );
 });
+
+describe('work of several costs', () => {
+  const known = () => new Run().go(1_000, { fps: 100, serviceMs: 10 });
+  const [cheap, dear] = [{ costMs: 10 }, { costMs: 30 }];
+
+  test('who wants more than there is has an even part of the workers’ time, in frames by what they cost', () => {
+    const shares = known().shares([...demands(5, 300, cheap), ...demands(5, 100, dear)]);
+    const evenMs = (ofMany(10) * 2_000) / 10;
+    for (const fps of shares.slice(0, 5)) expect(fps * 10).toBeCloseTo(evenMs);
+    for (const fps of shares.slice(5)) expect(fps * 30).toBeCloseTo(evenMs);
+  });
+
+  test('who leaves of its part leaves worker time', () => {
+    const [little, much] = known().shares([demand(2, dear), demand(1_000, cheap)]);
+    expect(little).toBeCloseTo(2);
+    expect(60 + much! * 10).toBeCloseTo(2_000 * HEADROOM * (1 + 0.13 * mixtureOf(60, 10_000)));
+  });
+
+  test('the floor is frames, too: three quarters of one a second', () => {
+    const shares = known().shares([demand(1e6, { priority: 3 }), ...demands(3, 30, cheap), ...demands(3, 30, dear)]);
+    expect(shares.slice(1)).toEqual(Array.from({ length: 6 }, () => expect.closeTo(0.75)));
+  });
+
+  test('of which nothing is known is not held back, and takes nothing from the others', () => {
+    const shares = known().shares([demand(1e6), demand(30, { costMs: undefined })]);
+    expect(shares).toEqual([expect.closeTo(HEADROOM * 200), Infinity]);
+  });
+
+  test('before anything is measured what the first runs promise counts', () => {
+    const control = new EngineControl();
+    const facts = { completed: 0, workMs: 0, busyMs: 0, waitMs: 0, expectedMs: 20 };
+    control.update({ nowMs: 0, workers: 0, ...facts });
+    expect(control.capacityFps).toBeUndefined();
+    control.update({ nowMs: 100, workers: 2, ...facts });
+    expect([control.capacityFps, control.rateFps]).toEqual([100, expect.closeTo(97)]);
+    const shares = control.shares(demands(10, 30, { costMs: 20 }));
+    expect(total(shares)).toBeCloseTo(100 * ofMany(10));
+  });
+
+  test('the capacity in frames is that of the mix of late', () => {
+    const run = new Run();
+    run.go(3_000, { fps: 100, serviceMs: 10 });
+    run.go(5_000, { fps: 60, serviceMs: 30 });
+    expect(run.control.capacityFps).toBeCloseTo(2_000 / 30, 1);
+    expect(run.control.rate).toBeCloseTo(HEADROOM * 2_000);
+    expect(run.control.rateFps).toBeCloseTo((HEADROOM * 2_000) / 30, 1);
+  });
+
+  test('what workers lose between frames is no capacity', () => {
+    const control = new EngineControl();
+    for (let step = 0; step <= 50; step++) {
+      const busyMs = 180 * step;
+      const facts = { nowMs: 100 * step, completed: 8 * step, workMs: 0.9 * busyMs, busyMs, workers: 2, waitMs: 0 };
+      control.update(facts);
+    }
+    expect(control.rate).toBeCloseTo(HEADROOM * 1_800);
+  });
+});
+
+/** As `mixture` has it, of two. */
+function mixtureOf(one: number, other: number): number {
+  return 1 - (one ** 2 + other ** 2) / (one + other) ** 2;
+}

@@ -9,6 +9,7 @@ const stream = (more: Partial<Waiting> = {}): Waiting => ({
   priority: 1,
   deadlineMs: NOW_MS + 100,
   turn: 5,
+  costMs: 2,
   waitingSinceMs: NOW_MS,
   isWithinGrant: true,
   isSafe: true,
@@ -37,6 +38,40 @@ describe('picking', () => {
     expect(pickNext([late, stream(), stream({ deadlineMs: NOW_MS + 99 })], NOW_MS, 0)).toBe(2);
     expect(pickNext([late, late, stream({ turn: 5.9 })], NOW_MS, 0)).toBe(2);
     expect(pickNext([late, stream({ turn: 6 })], NOW_MS, 0)).toBe(0);
+  });
+});
+
+describe('work of several costs', () => {
+  const [cheap, dear] = [{ costMs: 10 }, { costMs: 40 }];
+
+  test('equals are those within half of the dearest frame that waits', () => {
+    const soon = { deadlineMs: NOW_MS + 1 };
+    expect(pickNext([stream({ turn: 100, ...cheap }), stream({ turn: 104.9, ...cheap, ...soon })], NOW_MS, 0)).toBe(1);
+    expect(pickNext([stream({ turn: 100, ...cheap }), stream({ turn: 105, ...cheap, ...soon })], NOW_MS, 0)).toBe(0);
+    expect(pickNext([stream({ turn: 100, ...dear }), stream({ turn: 119, ...cheap, ...soon })], NOW_MS, 0)).toBe(1);
+    expect(pickNext([stream({ turn: 100, ...dear }), stream({ turn: 120, ...cheap, ...soon })], NOW_MS, 0)).toBe(0);
+    // A dear frame of another class makes nobody equal.
+    const other = stream({ ...dear, priority: 0, turn: 0 });
+    expect(
+      pickNext([other, stream({ turn: 100, ...cheap }), stream({ turn: 106, ...cheap, ...soon })], NOW_MS, 0),
+    ).toBe(1);
+  });
+
+  test('property: who pays what its frames cost has had as much worker time as anybody who always waits, but for a frame', () => {
+    const costs = fc.array(fc.double({ min: 0.1, max: 50, noNaN: true }), { minLength: 2, maxLength: 8 });
+    fc.assert(
+      fc.property(costs, fc.infiniteStream(fc.nat(1_000)), (all, deadlines) => {
+        const turns = all.map(() => 0);
+        for (let i = 0; i < 200; i++) {
+          const waiting = all.map((costMs, at) =>
+            stream({ costMs, turn: turns[at]!, deadlineMs: NOW_MS + (deadlines.next().value as number) }),
+          );
+          const picked = pickNext(waiting, NOW_MS, 0);
+          turns[picked]! += all[picked]!;
+          expect(Math.max(...turns) - Math.min(...turns)).toBeLessThanOrEqual(1.5 * Math.max(...all) + 1e-9);
+        }
+      }),
+    );
   });
 });
 
@@ -89,6 +124,7 @@ test('property: one of the highest class that is due by turn and deadline, unles
       priority: fc.constantFrom<Priority[]>(0, 1, 1, 2, 3),
       deadlineMs: fc.constantFrom(0, NOW_MS - 1, NOW_MS + 50, NOW_MS + 100, 1e300, Infinity, -Infinity),
       turn: fc.oneof(fc.nat(5), fc.double({ min: 0, max: 5, noNaN: true }), fc.constant(1e15)),
+      costMs: fc.constantFrom(2, 2, 1, 0.01, 8),
       waitingSinceMs: fc.constantFrom(NOW_MS, NOW_MS - 500, NOW_MS - 1_001, NOW_MS - 9_000, NOW_MS + 60_000, 0),
       isWithinGrant: fc.boolean(),
       isSafe: fc.boolean(),
@@ -106,7 +142,8 @@ test('property: one of the highest class that is due by turn and deadline, unles
       const highest = Math.max(...streams.map(({ priority }) => priority));
       const own = streams.filter(({ priority }) => priority === highest);
       const least = Math.min(...own.map(({ turn }) => turn));
-      const equals = own.filter(({ turn }) => turn < least + 1);
+      const dearestMs = Math.max(...own.map(({ costMs }) => costMs));
+      const equals = own.filter(({ turn }) => turn === least || turn < least + dearestMs / 2);
       expect(one.priority).toBe(highest);
       expect(equals).toContain(one);
       const keeping = equals.filter(({ isWithinGrant }) => isWithinGrant);

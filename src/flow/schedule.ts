@@ -8,8 +8,10 @@ export interface Waiting {
   readonly priority: Priority;
   /** Unix ms. */
   readonly deadlineMs: number;
-  /** Virtual time of the stream: rises by one with each of its frames. */
+  /** Virtual time of the stream, worker milliseconds: rises with each of its frames by what that costs. */
   readonly turn: number;
+  /** What its next frame is expected to cost, worker milliseconds; over 0. */
+  readonly costMs: number;
   /** Unix ms; since when the stream has frames waiting and gets none of them processed. */
   readonly waitingSinceMs: number;
   /** Does the source send what it was granted, and not more? */
@@ -21,12 +23,15 @@ export interface Waiting {
 /** A stream that got nothing for so long goes before others of higher classes, but only with every fifth pick. */
 export const STARVED_MS = 1_000;
 const RESCUE_EVERY = 4;
-/** Streams whose turns are closer than this are equals: the earlier deadline goes first. */
-const TURN_WIDTH = 1;
+/**
+ * Streams whose turns are closer than this share of the dearest waiting frame are equals: the earlier deadline goes first. Half, so that
+ * a stream that has had its frame is not an equal of one that has not, although no two frames cost exactly the same.
+ */
+const TURN_WIDTH = 0.5;
 
 /**
  * Index of the stream to serve; -1 when there is none. The highest class goes first; within a class the stream that has had the
- * least (start-time fair queuing: Goyal, Vin and Cheng, 1996); among equals who keeps to the grant, whose frames come at odds with
+ * least of the workers' time (start-time fair queuing: Goyal, Vin and Cheng, 1996); among equals who keeps to the grant, whose frames come at odds with
  * those of a flood that always has one waiting; then a frame that will be in time for certain before one that a worker gets rather
  * than idle; then the earliest deadline. `picksSinceRescue` counts the picks since a starved stream was let through.
  */
@@ -37,16 +42,22 @@ export function pickNext(streams: readonly Waiting[], nowMs: number, picksSinceR
   }
   let priority = -1;
   let least = Infinity;
+  let dearestMs = 0;
   for (const stream of streams) {
     if (stream.priority < priority) continue;
-    if (stream.priority > priority) least = Infinity;
+    if (stream.priority > priority) {
+      least = Infinity;
+      dearestMs = 0;
+    }
     priority = stream.priority;
     least = Math.min(least, stream.turn);
+    dearestMs = Math.max(dearestMs, stream.costMs);
   }
   let best = -1;
   for (let i = 0; i < streams.length; i++) {
     const stream = streams[i]!;
-    if (stream.priority !== priority || stream.turn >= least + TURN_WIDTH) continue;
+    if (stream.priority !== priority) continue;
+    if (stream.turn > least && stream.turn >= least + TURN_WIDTH * dearestMs) continue;
     if (best < 0 || goesBefore(stream, streams[best]!)) best = i;
   }
   return best;

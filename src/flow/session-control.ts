@@ -5,6 +5,7 @@ import { PathMonitor, type FrameArrival } from './path-monitor.ts';
 import { SessionQuality, type QualitySettings } from './quality.ts';
 import { STARVED_MS } from './schedule.ts';
 import type { Demand } from './share.ts';
+import { UseMeter } from './use-meter.ts';
 
 /**
  * Everything that is decided for one session: what its client may send, and until when a frame is worth work. One controller for
@@ -40,17 +41,8 @@ const QUALITY_NEWS = 3;
 const RISE_INTERVAL_MS = 100;
 /** Grants fall at once, but not with every frame. */
 const FALL_INTERVAL_MS = 40;
-/** Averaging time of the rate that is used, and of the time that the server takes for a frame. */
-const AVERAGE_MS = 500;
+/** Weight of one frame in the time that the server takes for a frame. */
 const PROCESSING_LEARNING = 0.1;
-/** What a source was able to send is forgotten by half in so long: a way that was bad for a while says nothing of the source. */
-const MOST_USED_HALF_LIFE_MS = 20_000;
-/** A source may have so much more than it uses: room to show that it would use more. */
-const DEMAND_FACTOR = 1.25;
-const DEMAND_MORE_FPS = 1;
-/** A source that sends this much more than it was granted does not keep to its grant. */
-const OVER_GRANT = 1.5;
-const OVER_GRANT_FPS = 3;
 /** A client whose display, or whose reading of results, is behind by more than this is asked for less. */
 const LAG_QUIET_MS = 50;
 const LAG_DRAIN_MS = 500;
@@ -105,10 +97,7 @@ export class SessionControl {
   readonly #quality: SessionQuality;
   #pin: Pin | null = null;
   #shareFps = Infinity;
-  #usedFps: number | undefined;
-  /** Of late: what the source is able to send. */
-  #mostUsedFps = 0;
-  #lastFrameMs: number | undefined;
+  readonly #use = new UseMeter();
   #lastAnswerMs: number;
   #processingMs = 0;
   #encodingMs = 0;
@@ -138,7 +127,7 @@ export class SessionControl {
 
   /** Does the source keep to its grant, with some patience? */
   get isWithinGrant(): boolean {
-    return this.#last === undefined || (this.#usedFps ?? 0) <= OVER_GRANT * this.#last.rate_fps + OVER_GRANT_FPS;
+    return this.#last === undefined || this.#use.keepsTo(this.#last.rate_fps);
   }
 
   /** Other settings for a session that goes on: what was measured and learned stays, and so do its pin and its own budget. */
@@ -160,8 +149,7 @@ export class SessionControl {
     this.#quality.restart();
     this.#lagMs = undefined;
     this.#unreadMs = 0;
-    this.#usedFps = undefined;
-    this.#lastFrameMs = undefined;
+    this.#use.restart();
     this.#lastAnswerMs = nowMs;
   }
 
@@ -199,14 +187,13 @@ export class SessionControl {
     this.#priority = priority;
     const ownMs = Math.max(0, Math.min(encodingMs, ENCODING_SHARE_MAX * this.wantedBudgetMs));
     this.#encodingMs += PROCESSING_LEARNING * (ownMs - this.#encodingMs);
-    this.#measureUse(arrivedTimeMs);
+    this.#use.frame(arrivedTimeMs, this.#settings.maxFps);
     const path = this.#path.frame(arrival);
     if (this.#settings.isAdaptive) {
       const sent = this.#sentUnder(sentTimeMs - path.baseMs);
       const otherMs = this.#encodingMs + (this.#path.roundTripMs ?? 0) + this.#processingMs;
       const leftMs = (this.wantedBudgetMs - BUDGET_ROOM_MS) / BUDGET_ROOM - otherMs;
-      const sourceFps = this.#mostUsedFps * DEMAND_FACTOR + DEMAND_MORE_FPS;
-      this.#quality.frame(arrivedTimeMs, bytes, sent, path, { leftMs, sourceFps });
+      this.#quality.frame(arrivedTimeMs, bytes, sent, path, { leftMs, sourceFps: this.#use.sourceFps });
     }
   }
 
@@ -218,11 +205,8 @@ export class SessionControl {
 
   /** What this session asks of the engine: no more than its other bounds let through, and little more than it uses. */
   demand(nowMs: number): Demand {
-    const idleMs = nowMs - (this.#lastFrameMs ?? nowMs);
-    const used =
-      this.#usedFps === undefined ? Infinity : Math.min(this.#usedFps, idleMs > AVERAGE_MS ? 1000 / idleMs : Infinity);
     const most = this.#bound().fps;
-    return { priority: this.#priority, wanted: Math.min(most, used * DEMAND_FACTOR + DEMAND_MORE_FPS), most };
+    return { priority: this.#priority, wanted: Math.min(most, this.#use.wantedFps(nowMs)), most };
   }
 
   /**
@@ -292,7 +276,7 @@ export class SessionControl {
       grants_told: this.#grantsTold,
       ladder_moves: this.#quality.ladderMoves,
       last_grant_time: this.#last === undefined ? null : this.#lastToldMs,
-      used_fps: this.#usedFps ?? null,
+      used_fps: this.#use.fps ?? null,
       share_fps: this.#shareFps === Infinity ? null : this.#shareFps,
       asked_bps: capacityBps === undefined ? null : this.#quality.rateBps,
       capacity_bps: capacityBps ?? null,
@@ -353,20 +337,6 @@ export class SessionControl {
     const ownMs = Math.min(serviceMs, 1000 / fps);
     const unanswered = Math.ceil((WINDOW_ROOM * (2 * baseMs + ownMs + this.#processingMs)) / paceMs);
     return Math.max(2, this.#settings.windowMin, Math.min(WINDOW_MAX, unanswered));
-  }
-
-  #measureUse(nowMs: number): void {
-    const sinceMs = this.#lastFrameMs === undefined ? 0 : nowMs - this.#lastFrameMs;
-    if (this.#lastFrameMs !== undefined && sinceMs > 0) {
-      const weight = 1 - Math.exp(-sinceMs / AVERAGE_MS);
-      const fps = 1000 / sinceMs;
-      this.#usedFps =
-        this.#usedFps === undefined
-          ? Math.min(fps, this.#settings.maxFps)
-          : this.#usedFps + weight * (fps - this.#usedFps);
-    }
-    this.#lastFrameMs = nowMs;
-    this.#mostUsedFps = Math.max(this.#usedFps ?? 0, this.#mostUsedFps * 0.5 ** (sinceMs / MOST_USED_HALF_LIFE_MS));
   }
 
   /** What was granted when a client handed a frame to its socket, the grant's own way taken off. */

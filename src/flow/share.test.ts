@@ -1,7 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Priority } from '../base/sample.ts';
-import { shareCapacity, type Demand } from './share.ts';
+import { shareCapacity as share, spreadCapacity, type Demand } from './share.ts';
+
+/** With one floor for all. */
+const shareCapacity = (capacity: number, demands: readonly Demand[], floor: number) =>
+  share(
+    capacity,
+    demands.map((demand) => ({ ...demand, floor })),
+  );
 
 /** What sums of floating-point numbers are off by. */
 const EPSILON = 1e-6;
@@ -126,4 +133,30 @@ test('ten thousand demands share to the last bit of it', () => {
   expect(total(shares)).toBeCloseTo(50_000, 3);
   expect(shares[0]).toBeCloseTo(10);
   expect(Math.max(...shares.filter((_, i) => i % 100 !== 0))).toBeCloseTo((50_000 - 1_000) / 9_900);
+});
+
+test('a floor of its own for each, as far as it is wanted', () => {
+  const demands: Demand[] = [
+    { priority: 3, wanted: 100 },
+    { priority: 1, wanted: 100, floor: 3 },
+    { priority: 1, wanted: 1, floor: 5 },
+  ];
+  expect(share(20, demands)).toEqual([16, 3, 1]);
+  expect(share(0, demands)).toEqual([0, 3, 1]);
+});
+
+describe('spreading', () => {
+  const using = (wanted: number, most: number): Demand => ({ priority: 1, wanted, most });
+
+  test('no limit while there is enough whatever they do', () => {
+    expect(spreadCapacity(100, [using(10, 60), using(10, 40)])).toEqual([Infinity, Infinity]);
+    expect(spreadCapacity(Infinity, [using(10, 60), using(Infinity, Infinity)])).toEqual([Infinity, Infinity]);
+  });
+
+  test('else what nobody wants is there for who begins to use more', () => {
+    expect(spreadCapacity(100, [using(10, 60), using(10, 50)])).toEqual([50, 50]);
+    expect(spreadCapacity(100, [using(10, 60), using(10, Infinity)])).toEqual([50, 50]);
+    expect(spreadCapacity(100, [using(10, 20), using(10, 500)])).toEqual([20, 80]);
+    expect(spreadCapacity(10, [using(10, 20), using(10, 500)])).toEqual([5, 5]);
+  });
 });

@@ -5,6 +5,7 @@ import type { Picture } from '../base/picture.ts';
 import type { PipelineResult } from '../base/result.ts';
 import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
+import type { SourceRate } from './source-rate.ts';
 
 type Result = Extract<FrameOutcome, { kind: 'result' }>;
 
@@ -25,12 +26,14 @@ export interface FrameInputOptions {
   readonly outcomes: Stream<FrameOutcome>;
   /** Reads the header. Throws FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { readonly width: number; readonly height: number };
+  /** Its share of the engine. */
+  readonly rate: SourceRate;
   readonly onClose: () => void;
 }
 
 /**
  * A source of frames inside this program. Its frames wait in a stream like those of a client, and take their turns beside them: of
- * more than fit the oldest are dropped.
+ * more than fit the oldest are dropped. `rateFps` is its share of the engine.
  */
 export class FrameInput implements Disposable {
   readonly #options: FrameInputOptions;
@@ -49,6 +52,16 @@ export class FrameInput implements Disposable {
     });
   }
 
+  /** Frames a second that the server can do for this source now; Infinity: as many as there are. It follows what others use. */
+  get rateFps(): number {
+    return this.#options.rate.rateFps;
+  }
+
+  /** Called when the rate has changed by enough to matter. Gives what ends that. */
+  watchRate(onRate: (rateFps: number) => void): () => void {
+    return this.#options.rate.watch(onRate);
+  }
+
   /**
    * What becomes of one JPEG, which is copied: its detections, or why it was left out. Errors: FRAME_* of the picture, INFERENCE_FAILED,
    * WORKER_LOST, STREAM_CLOSED.
@@ -61,6 +74,7 @@ export class FrameInput implements Disposable {
     }
     const { width, height } = this.#options.readJpeg(jpeg);
     if (this.#isClosed) throw new SightlineError('STREAM_CLOSED', 'this source of frames is closed');
+    this.#options.rate.frame();
     const seq = ++this.#lastSeq;
     const outcome = Promise.withResolvers<PushedFrame>();
     this.#waiting.set(seq, outcome);

@@ -52,6 +52,8 @@ export interface AttachedPipeline {
   readonly queued: () => number;
   /** How long the engine takes for a frame, of late. */
   readonly serviceMs: () => number;
+  /** Of that, what a worker has to do with it, worker milliseconds; undefined: nothing is known. */
+  readonly costMs: () => number | undefined;
   discardQueued(): void;
   detach(): void;
 }

@@ -12,6 +12,7 @@ import { seededRandom } from '../base/random.ts';
 import { Priority } from '../base/sample.ts';
 import { builtInLadder } from '../flow/ladder.ts';
 import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
+import { Admission } from '../pipelines/admission.ts';
 import { encodeFrame } from '../protocol/video-codec.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Reader } from '../stream/reader.ts';
@@ -62,7 +63,7 @@ class Bench {
     settings: SETTINGS,
     observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
     readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
-    engine: () => ({ completed: 0, busyMs: 0, workers: 1, waitMs: 0 }),
+    admission: new Admission(() => ({ completed: 0, workMs: 0, busyMs: 0, workers: 1, waitMs: 0 })),
     process: () => ({ busyMs: 0, rssBytes: 0 }),
     attach: async ({ pipeline, model, clientId, frames }) => {
       if (pipeline !== 'objects') throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${pipeline}" is unknown`);
@@ -88,6 +89,7 @@ class Bench {
         inFlight: () => 0,
         queued: () => reader.queued,
         serviceMs: () => 10,
+        costMs: () => 10,
         discardQueued: () => reader.drop('disconnected'),
         detach: () => {
           reader.close();

@@ -4,9 +4,9 @@ import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Picture } from '../base/picture.ts';
 import type { DropCause } from '../protocol/video.ts';
-import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
 import { SessionControl, type ControlReport } from '../flow/session-control.ts';
+import type { Demand } from '../flow/share.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
@@ -30,6 +30,23 @@ export interface AttachRequest {
   readonly isWithinGrant: () => boolean;
 }
 
+/** What the lane needs of the admission to the engine that works for the sessions; the sessions are not its only members. */
+export interface EngineAdmission {
+  /** Frames a second of the mix of work of late: what the engine can do, and what all members are asked for; undefined: not known. */
+  readonly capacityFps: number | undefined;
+  readonly rateFps: number | undefined;
+  /** Share of the workers' time that is used, 0..1. */
+  readonly load: number;
+  /** Gives what ends the membership. */
+  join(member: {
+    demand(nowMs: number): Omit<Demand, 'floor'> | undefined;
+    costMs(): number | undefined;
+    onShare(fps: number): void;
+  }): () => void;
+  measure(nowMs: number): void;
+  shareOut(nowMs: number, ceilingFps: number): void;
+}
+
 export interface VideoLaneOptions {
   readonly hub: Hub;
   readonly clock: Clock;
@@ -45,8 +62,8 @@ export interface VideoLaneOptions {
   readonly attach: (request: AttachRequest) => Promise<AttachedPipeline>;
   /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
-  /** What the engine has done so far, and the wait for it since the last call. */
-  readonly engine: () => Omit<EngineFacts, 'nowMs'>;
+  /** The lane gives the beat for all its members. */
+  readonly admission: EngineAdmission;
   /** What the process uses. */
   readonly process: () => Pick<ProcessFacts, 'busyMs' | 'rssBytes'>;
 }
@@ -68,7 +85,7 @@ export interface VideoSessionReport {
 
 export interface AdaptationReport {
   readonly is_adaptive: boolean;
-  /** Frames a second that the engine can do, as measured; null before it has done any. */
+  /** Frames a second that the engine can do of the mix of work of late, as measured; null before it has done any. */
   readonly capacity_fps: number | null;
   /** Share of the workers' time that is used, 0..1. */
   readonly load: number;
@@ -95,11 +112,12 @@ export interface VideoTotals {
 export class VideoLane {
   readonly #options: VideoLaneOptions;
   readonly #registry: SessionRegistry<VideoSession>;
-  readonly #engine = new EngineControl();
   readonly #process = new ProcessControl();
   readonly #regulation: NodeJS.Timeout;
   /** Of sessions that begin from now on, and the control of all. */
   #settings: VideoLaneOptions['settings'];
+  /** Is about to get its socket, and has a share already. */
+  #newcomer: VideoSession | undefined;
   /** Of the sessions that have ended. */
   #past: VideoTotals = {
     sessions: 0,
@@ -184,12 +202,13 @@ export class VideoLane {
 
   /** What the engine is asked for, all sessions together. */
   adaptation(): AdaptationReport {
-    const ceilingFps = this.#process.ceilingFps(this.#engine.capacityFps);
+    const { capacityFps, rateFps, load } = this.#options.admission;
+    const ceilingFps = this.#process.ceilingFps(capacityFps);
     return {
       is_adaptive: this.#settings.control.isAdaptive,
-      capacity_fps: this.#engine.capacityFps ?? null,
-      load: this.#engine.load,
-      asked_fps: this.#engine.capacityFps === undefined ? null : this.#engine.rateFps,
+      capacity_fps: capacityFps ?? null,
+      load,
+      asked_fps: rateFps ?? null,
       main_thread_load: this.#process.busyShare,
       process_ceiling_fps: ceilingFps === Infinity ? null : ceilingFps,
     };
@@ -203,7 +222,7 @@ export class VideoLane {
 
   #regulate(): void {
     const nowMs = this.#options.clock.now();
-    this.#engine.update({ nowMs, ...this.#options.engine() });
+    this.#options.admission.measure(nowMs);
     this.#process.update({
       nowMs,
       ...this.#options.process(),
@@ -213,22 +232,25 @@ export class VideoLane {
     this.#shareOut(nowMs);
   }
 
-  /** Shares the engine out among the connected sessions and a new one, and tells them where that changes their grants. */
+  /** Shares the engine out among all who use it, and tells the connected sessions where that changes their grants. */
   #shareOut(nowMs: number, newcomer?: VideoSession): void {
-    const sessions = [...this.#registry.sessions].filter((session) => session.connected || session === newcomer);
-    const shares = this.#engine.shares(
-      sessions.map(({ control }) => control.demand(nowMs)),
-      this.#process.ceilingFps(this.#engine.capacityFps),
-    );
+    const { admission } = this.#options;
+    this.#newcomer = newcomer;
+    admission.shareOut(nowMs, this.#process.ceilingFps(admission.capacityFps));
+    const sessions = [...this.#registry.sessions].filter((session) => this.#isPresent(session));
+    this.#newcomer = undefined;
     const atAddress = new Map<string | undefined, number>();
     for (const { link } of sessions) atAddress.set(link.remoteAddress, (atAddress.get(link.remoteAddress) ?? 0) + 1);
-    for (const [i, session] of sessions.entries()) {
-      if (this.#settings.control.isAdaptive) session.control.share(shares[i]!);
+    for (const session of sessions) {
       // Who comes from one address shares its way; the address is not known of a socket that is gone, or that is yet to come.
       const { remoteAddress } = session.link;
       if (remoteAddress !== undefined) session.control.shareWay(atAddress.get(remoteAddress)! > 1);
       session.tellGrant(nowMs);
     }
+  }
+
+  #isPresent(session: VideoSession): boolean {
+    return session.connected || session === this.#newcomer;
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
@@ -249,7 +271,7 @@ export class VideoLane {
     }
     // The settings may have changed while the model was loaded.
     if (settings !== this.#settings) control.configure(this.#settings.control);
-    return new VideoSession({
+    const session: VideoSession = new VideoSession({
       clientId,
       pipeline,
       frames,
@@ -260,10 +282,19 @@ export class VideoLane {
       clock,
       observer,
       readJpeg,
-      onClosed: (session) => {
+      onClosed: () => {
+        leave();
         this.#past = addSession(this.#past, session);
       },
     });
+    const leave = this.#options.admission.join({
+      demand: (nowMs) => (this.#isPresent(session) ? control.demand(nowMs) : undefined),
+      costMs: () => attached.costMs(),
+      onShare: (fps) => {
+        if (this.#settings.control.isAdaptive) control.share(fps);
+      },
+    });
+    return session;
   }
 }
 

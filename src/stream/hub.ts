@@ -24,7 +24,12 @@ export class Hub {
     this.#options = options;
   }
 
-  /** Callbacks of readers and streams that threw since the start; what they threw went no further. */
+  /** Runs a callback that belongs to somebody else: what it throws is counted, and goes no further. */
+  guard(callback: () => void): void {
+    this.#guard.run(callback);
+  }
+
+  /** Callbacks of readers, streams and others (`guard`) that threw since the start. */
   get callbackFaults(): { readonly count: number; readonly last: unknown } {
     return { count: this.#guard.faults, last: this.#guard.lastFault };
   }

@@ -118,14 +118,15 @@ describe('engines', () => {
           settings,
           frameQueue: 1 + Math.floor(random() * 30),
         }).run(forMs);
-        for (const [i, { options, results, lane }] of sim.sources.entries()) {
+        for (const [i, source] of sim.sources.entries()) {
+          const { options, results, lane } = source;
           const { fromMs = 0, untilMs = forMs } = options;
           const moments = results.map(({ resultMs }) => resultMs);
           expect(longestGap(moments, fromMs, Math.min(untilMs, forMs)), `seed ${seed}, source ${i}`).toBeLessThan(
             STARVED_MS,
           );
           const { published, queued } = lane.reader.counts();
-          const { inFlight, errors, dropped, ...counts } = lane.counts();
+          const { inFlight, errors, dropped, ...counts } = source.counts();
           const lost = Object.values(dropped).reduce((sum, n) => sum + n, 0);
           expect(published, `seed ${seed}, source ${i}`).toBe(queued + inFlight + counts.results + errors + lost);
         }

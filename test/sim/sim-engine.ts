@@ -13,6 +13,8 @@ export interface SimEngineOptions {
   readonly workers: number;
   /** Of a frame in a worker, ms. */
   readonly serviceMs: number;
+  /** Of programs that take something else. */
+  readonly costsMs?: Readonly<Record<string, number>>;
   /** Frames differ by so much, a share of it. */
   readonly spread?: number;
   /** Further slow-down over time: 1 is none. */
@@ -47,6 +49,7 @@ export class SimEngine implements Engine {
   readonly #workers: SimWorker[];
   #completed = 0;
   #busyMs = 0;
+  readonly #workerMs = new Map<string, number>();
 
   constructor(events: Events, options: SimEngineOptions, random: Random) {
     this.#events = events;
@@ -63,31 +66,43 @@ export class SimEngine implements Engine {
     return this.#workers.reduce((sum, worker) => sum + 3 - load(worker), 0);
   }
 
-  run({ urgent = false }: InferenceJob): Promise<ProgramOutcome>[] {
+  /** Worker time by program, so far. */
+  workerMs(program: string): number {
+    return this.#workerMs.get(program) ?? 0;
+  }
+
+  /** One program a job. */
+  run({ programs, urgent = false }: InferenceJob): Promise<ProgramOutcome>[] {
+    return [this.#run(String(programs[0]!.program), urgent)];
+  }
+
+  #run(program: string, urgent: boolean): Promise<ProgramOutcome> {
     const fit = this.#workers.filter((one) => (urgent ? load(one) < 3 : ordinaryFree(one) > 0));
     const [worker] = fit.toSorted((a, b) => load(a) - load(b));
-    const outcome = new Promise<ProgramOutcome>((resolve, reject) => {
+    return new Promise((resolve, reject) => {
       if (!worker) return reject(new SightlineError('INTERNAL', 'no free slot'));
       const isExtra = urgent && worker.extra === 0;
       if (isExtra) worker.extra = 1;
       const start = () => {
-        const { serviceMs, spread = 0, slowness } = this.#options;
+        const { serviceMs, costsMs, spread = 0, slowness } = this.#options;
         const factor = (1 + spread * (2 * this.#random() - 1)) * (slowness?.(this.#events.nowMs) ?? 1);
         const startedTimeMs = this.#events.nowMs;
         worker.running = 1;
-        this.#events.in(serviceMs * factor, () => {
+        const workerMs = (costsMs?.[program] ?? serviceMs) * factor;
+        this.#events.in(workerMs, () => {
           this.#completed++;
-          this.#busyMs += serviceMs * factor;
+          this.#busyMs += workerMs;
+          this.#workerMs.set(program, this.workerMs(program) + workerMs);
           worker.running = 0;
           if (isExtra) worker.extra = 0;
           worker.waiting.shift()?.start();
           resolve({
-            result: { detections: [] },
+            result: {},
             width: 8,
             height: 8,
-            stagesMs: { decode: 0, preprocess: 0, inference: serviceMs * factor, postprocess: 0 },
+            stagesMs: { decode: 0, preprocess: 0, inference: workerMs, postprocess: 0 },
             startedTimeMs,
-            workerMs: serviceMs * factor,
+            workerMs,
           });
           this.onFree?.();
         });
@@ -96,7 +111,6 @@ export class SimEngine implements Engine {
       else if (urgent) overtake(worker, start);
       else worker.waiting.push({ start, passed: 0 });
     });
-    return [outcome];
   }
 
   load(): Promise<ProviderReport> {
@@ -111,9 +125,10 @@ export class SimEngine implements Engine {
       completed: this.#completed,
       failed: 0,
       decodes: this.#completed,
-      work: [],
+      workerMs: this.#busyMs,
       busyMs: this.#busyMs,
       models: [],
+      work: [],
     };
   }
 

@@ -53,10 +53,6 @@ export interface OnnxEngineOptions {
 export interface OnnxEngineStats extends EngineStats {
   /** Places for workers; `workers` tells how many of them have a worker that is ready. */
   readonly seats: number;
-  /**
-   * Of `busyMs`, what the same pictures would have needed in full runs: while runs are not full the engine can do more than
-   * `completed` in `busyMs`.
-   */
   readonly neededMs: number;
   /** Jobs that wait for a slot. */
   readonly backlog: number;
@@ -155,6 +151,7 @@ export class OnnxEngine implements Engine {
   #pastNeededMs = 0;
   #failed = 0;
   #decodes = 0;
+  #workerMs = 0;
   readonly #work = new WorkLedger();
   #redispatched = 0;
   #refused = 0;
@@ -283,6 +280,7 @@ export class OnnxEngine implements Engine {
       completed: this.#completed,
       failed: this.#failed,
       decodes: this.#decodes,
+      workerMs: this.#workerMs,
       busyMs: this.#seats.reduce((sum, { lane }) => sum + (lane?.busyMs ?? 0), this.#pastBusyMs),
       models: Array.from(this.#models, ([id, { report, warmUpMs, batchMax, costsMs, runs }]) => {
         return { id, providers: report, warmUpMs, batch: { max: batchMax, costsMs, runs: Object.fromEntries(runs) } };
@@ -347,6 +345,7 @@ export class OnnxEngine implements Engine {
   #done({ models, answer }: Call, { program, capped, ...outcome }: WorkerOutcome): void {
     this.#completed += 1;
     this.#capped += capped;
+    this.#workerMs += outcome.workerMs;
     this.#work.note(program, models, outcome.workerMs);
     answer.resolve(outcome);
   }

@@ -78,8 +78,15 @@ export interface EngineStats {
   readonly failed: number;
   /** Pictures that were decoded: one for each frame, whatever the number of its programs. */
   readonly decodes: number;
+  /** What the programs that ran to their end have cost, worker time since the start. */
+  readonly workerMs: number;
   /** Time for which workers had something to do since the start, all of them together. */
   readonly busyMs: number;
+  /**
+   * Of `busyMs`, what the same pictures would have needed in full runs: while runs are not full the engine can do more than
+   * `workerMs` in `busyMs`. Left out: all of it.
+   */
+  readonly neededMs?: number;
   readonly models: readonly {
     readonly id: string;
     readonly providers: ProviderReport;

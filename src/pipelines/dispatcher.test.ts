@@ -6,15 +6,37 @@ import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
 import { seededRandom } from '../base/random.ts';
 import { Priority } from '../base/sample.ts';
-import type { Engine, EngineStats, InferenceJob, ProgramOutcome, ProviderReport } from '../inference/engine/types.ts';
+import type {
+  Engine,
+  EngineStats,
+  InferenceJob,
+  ProgramCall,
+  ProgramOutcome,
+  ProviderReport,
+} from '../inference/engine/types.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
-import { DetectPipeline, type DetectLane } from './detect.ts';
+import { Dispatcher } from './dispatcher.ts';
+import type { FrameLane } from './frame-lane.ts';
+
+type End = (outcome: ProgramOutcome | SightlineError) => void;
+
+interface SteeredJob {
+  readonly mark: number;
+  readonly isUrgent: boolean;
+  readonly programs: readonly ProgramCall[];
+  /** All programs at once, or those that are left. */
+  readonly end: End;
+  /** One of them, which is ready before the others; with the last one the job is over. */
+  readonly endOne: (index: number, outcome: ProgramOutcome | SightlineError) => void;
+}
 
 /** An engine whose jobs end when the test says so, and in which order. */
 class SteeredEngine implements Engine {
   onFree: (() => void) | undefined;
-  readonly jobs: { mark: number; isUrgent: boolean; end: (outcome: ProgramOutcome | SightlineError) => void }[] = [];
+  readonly jobs: SteeredJob[] = [];
+  /** Of the first runs of models. */
+  readonly costsMs: Record<string, number> = {};
   readonly #slots: number;
   /** Kept for urgent jobs. */
   readonly #extraSlots: number;
@@ -32,20 +54,26 @@ class SteeredEngine implements Engine {
     return this.#slots + this.#extraSlots - this.jobs.length;
   }
 
-  run(job: InferenceJob): Promise<ProgramOutcome>[] {
-    const outcome = new Promise<ProgramOutcome>((resolve, reject) => {
-      const entry = {
-        mark: job.picture.kind === 'jpeg' ? job.picture.bytes[0]! : -1,
-        isUrgent: job.urgent ?? false,
-        end: (outcome: ProgramOutcome | SightlineError) => {
-          this.jobs.splice(this.jobs.indexOf(entry), 1);
-          if (outcome instanceof Error) reject(outcome);
-          else resolve(outcome);
-        },
-      };
-      this.jobs.push(entry);
-    });
-    return [outcome];
+  run({ picture, programs, urgent = false }: InferenceJob): Promise<ProgramOutcome>[] {
+    const waiting = programs.map(() => Promise.withResolvers<ProgramOutcome>());
+    const open = new Set(waiting.keys());
+    const endOne = (index: number, outcome: ProgramOutcome | SightlineError) => {
+      open.delete(index);
+      if (open.size === 0) this.jobs.splice(this.jobs.indexOf(entry), 1);
+      if (outcome instanceof Error) waiting[index]!.reject(outcome);
+      else waiting[index]!.resolve(outcome);
+    };
+    const entry: SteeredJob = {
+      mark: picture.bytes[0]!,
+      isUrgent: urgent,
+      programs,
+      end: (outcome) => {
+        for (const index of open) endOne(index, outcome);
+      },
+      endOne,
+    };
+    this.jobs.push(entry);
+    return waiting.map(({ promise }) => promise);
   }
 
   load(): Promise<ProviderReport> {
@@ -53,73 +81,119 @@ class SteeredEngine implements Engine {
   }
 
   stats(): EngineStats {
-    throw new Error('not in these tests');
+    return {
+      workers: 1,
+      busy: 0,
+      restarts: 0,
+      completed: 0,
+      failed: 0,
+      decodes: 0,
+      workerMs: 0,
+      busyMs: 0,
+      work: [],
+      models: Object.entries(this.costsMs).map(([id, costMs]) => {
+        const providers = { requested: [], effective: 'cpu', refused: [], nodes: {} };
+        return { id, providers, warmUpMs: 0, batch: { max: 1, costsMs: { '1': costMs }, runs: {} } };
+      }),
+    };
   }
 
   async close(): Promise<void> {}
 }
 
-const DONE: ProgramOutcome = {
+/** As much as work is taken to cost of which nothing is known: turns are whole frames. */
+const COST_MS = 10;
+
+const done = (more: Partial<ProgramOutcome> = {}): ProgramOutcome => ({
   result: { detections: [] },
   width: 8,
   height: 8,
   stagesMs: { decode: 1, preprocess: 1, inference: 1, postprocess: 1 },
   startedTimeMs: 0,
-  workerMs: 4,
-};
+  workerMs: COST_MS,
+  ...more,
+});
+const DONE = done();
 
 /** Promises that the engine resolved have run their continuations. */
 const settled = () => new Promise((done) => setImmediate(done));
+
+interface LaneMore {
+  readonly isWithinGrant?: () => boolean;
+  /** Default: one, of objects. */
+  readonly programs?: readonly { readonly program: string; readonly isOrdered?: boolean }[];
+}
 
 function setUp(options: { slots: number; extraSlots?: number; laneInFlightMax?: number; queue?: number }) {
   const clock = new ManualClock();
   const hub = new Hub({ clock, random: seededRandom(7), streamsMax: 100 });
   const engine = new SteeredEngine(options.slots, options.extraSlots ?? 0);
-  const pipeline = new DetectPipeline({
+  const dispatcher = new Dispatcher({
     engine,
     clock,
     laneInFlightMax: options.laneInFlightMax ?? 3,
     stallTimeoutMs: 500,
   });
-  const lane = (name: string, isWithinGrant?: () => boolean) => {
+  const lane = (name: string, { isWithinGrant, programs = [{ program: 'objects' }] }: LaneMore = {}) => {
     const frames = hub.create<Picture>(`${name}/frames`, { capacity: options.queue ?? 25 });
-    const outcomes = hub.create<FrameOutcome>(`${name}/objects`, { capacity: 256 });
-    const seen: string[] = [];
-    const reader = outcomes.subscribe({ contract: { kind: 'all' } });
-    const attached = pipeline.attach({ frames, outcomes, modelId: 'any', ...(isWithinGrant && { isWithinGrant }) });
-    const outcomesSeen = () => {
-      for (let sample = reader.next(); sample; sample = reader.next()) {
-        const { data } = sample;
-        seen.push(
-          `${sample.seq}:${data.kind === 'dropped' ? data.cause : data.kind === 'error' ? data.code : 'result'}`,
-        );
-      }
-      return seen;
-    };
-    return { frames, outcomes, attached, outcomesSeen };
+    const pipelines = programs.map(({ program, isOrdered = false }) => {
+      const outcomes = hub.create<FrameOutcome>(`${name}/${program}`, { capacity: 256 });
+      // Which names there are is nothing to the dispatcher; what a program does is in its module.
+      const pipelineName = program === 'hands' ? ('hands' as const) : ('objects' as const);
+      return {
+        name: pipelineName,
+        program,
+        models: { model: program },
+        settings: { of: program },
+        outcomes,
+        isOrdered,
+      };
+    });
+    const views = pipelines.map(({ outcomes }) => {
+      const reader = outcomes.subscribe({ contract: { kind: 'all' } });
+      const seen: string[] = [];
+      return () => {
+        for (let sample = reader.next(); sample; sample = reader.next()) {
+          const { data } = sample;
+          seen.push(
+            `${sample.seq}:${data.kind === 'dropped' ? data.cause : data.kind === 'error' ? data.code : 'result'}`,
+          );
+        }
+        return seen;
+      };
+    });
+    const [first, ...others] = pipelines;
+    const attached = dispatcher.attach({
+      frames,
+      pipelines: [first!, ...others],
+      ...(isWithinGrant && { isWithinGrant }),
+    });
+    return { frames, outcomes: first!.outcomes, attached, outcomesSeen: views[0]!, outcomesOf: views };
   };
-  return { clock, hub, engine, pipeline, lane };
+  return { clock, hub, engine, dispatcher, lane };
 }
 
 function publish(
   frames: Stream<Picture>,
   seq: number,
-  more: { priority?: Priority; deadlineMs?: number; mark?: number } = {},
+  more: { priority?: Priority; deadlineMs?: number; captureTimeMs?: number; mark?: number } = {},
 ) {
   const { mark = seq, ...rest } = more;
   frames.publish({ seq, data: { kind: 'jpeg', bytes: Uint8Array.of(mark), width: 8, height: 8 }, ...rest });
 }
 
 /** Every frame that entered is somewhere, exactly once. */
-function expectBalanced(attached: DetectLane) {
+function expectBalanced(attached: FrameLane) {
   const { published, delivered, queued, dropped, expired } = attached.reader.counts();
-  const counts = attached.counts();
-  const told = counts.results + counts.errors + Object.values(counts.dropped).reduce((sum, n) => sum + n, 0);
-  expect(published).toBe(told + counts.inFlight + queued);
+  for (const output of attached.outputs) {
+    const counts = output.counts();
+    const told = counts.results + counts.errors + Object.values(counts.dropped).reduce((sum, n) => sum + n, 0);
+    expect(published).toBe(told + counts.inFlight + queued);
+  }
   expect(published).toBe(delivered + queued + expired + Object.values(dropped).reduce((sum, n) => sum + n, 0));
 }
 
-describe('DetectPipeline', () => {
+describe('Dispatcher', () => {
   test('outcomes leave in the order of the frames, whichever worker is done first', async () => {
     const { engine, lane } = setUp({ slots: 3 });
     const cam = lane('cam');
@@ -251,14 +325,14 @@ describe('DetectPipeline', () => {
   });
 
   test('detaching accounts for what was queued and in flight, and the engine serves the others', async () => {
-    const { engine, pipeline, lane } = setUp({ slots: 1 });
+    const { engine, dispatcher, lane } = setUp({ slots: 1 });
     const [a, b] = [lane('a'), lane('b')];
     publish(a.frames, 1);
     publish(a.frames, 2);
     publish(b.frames, 1, { mark: 101 });
-    pipeline.detach(a.attached);
-    pipeline.detach(a.attached);
-    expect(a.attached.counts().dropped.disconnected).toBe(2);
+    dispatcher.detach(a.attached);
+    dispatcher.detach(a.attached);
+    expect(a.attached.outputs[0]!.counts().dropped.disconnected).toBe(2);
     expect(a.outcomes.closed).toBe(true);
     engine.jobs[0]!.end(DONE);
     await settled();
@@ -293,7 +367,7 @@ describe('superseded frames', () => {
     await finish(bench, 50);
     await finish(bench, 50);
     expect(cam.outcomesSeen().slice(3)).toEqual(['4:result', '5:result', '6:result']);
-    expect(cam.attached.counts()).toMatchObject({ results: 5, dropped: { superseded: 1 } });
+    expect(cam.attached.outputs[0]!.counts()).toMatchObject({ results: 5, dropped: { superseded: 1 } });
   });
 
   test('a budget too short for one frame to wait for another leaves the newest alone', async () => {
@@ -303,7 +377,7 @@ describe('superseded frames', () => {
     await finish(bench, 100);
     await finish(bench, 100);
     expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([5]);
-    expect(cam.attached.counts().dropped.superseded).toBe(2);
+    expect(cam.attached.outputs[0]!.counts().dropped.superseded).toBe(2);
     expectBalanced(cam.attached);
   });
 
@@ -317,7 +391,7 @@ describe('superseded frames', () => {
     // 50 ms, then 80: of 100 ms that is one frame.
     await finish(bench, 80);
     expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([6]);
-    expect(cam.attached.counts().dropped.superseded).toBe(2);
+    expect(cam.attached.outputs[0]!.counts().dropped.superseded).toBe(2);
   });
 
   test('a pause of the source is no slowness of the engine', async () => {
@@ -331,7 +405,7 @@ describe('superseded frames', () => {
     await finish(bench, 10);
     await finish(bench, 10);
     expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([3]);
-    expect(cam.attached.counts().dropped.superseded).toBe(0);
+    expect(cam.attached.outputs[0]!.counts().dropped.superseded).toBe(0);
   });
 
   test('who has lost its connection is not behind when it comes back', async () => {
@@ -345,7 +419,7 @@ describe('superseded frames', () => {
     for (const seq of [4, 5, 6]) publish(cam.frames, seq, { deadlineMs: bench.clock.now() + 200 });
     await finish(bench, 10);
     expect(bench.engine.jobs.map(({ mark }) => mark)).toEqual([4]);
-    expect(cam.attached.counts().dropped).toMatchObject({ superseded: 0, disconnected: 1 });
+    expect(cam.attached.outputs[0]!.counts().dropped).toMatchObject({ superseded: 0, disconnected: 1 });
   });
 
   test('no frame that may be as late as it likes, and none of a lane that is not behind', async () => {
@@ -364,7 +438,7 @@ describe('superseded frames', () => {
     for (const seq of [4, 5, 6]) publish(cam.frames, seq, { deadlineMs: idle.clock.now() + 100 });
     await finish(idle, 1);
     expect(idle.engine.jobs.map(({ mark }) => mark)).toEqual([5]);
-    expect(cam.attached.counts().dropped.superseded).toBe(0);
+    expect(cam.attached.outputs[0]!.counts().dropped.superseded).toBe(0);
   });
 });
 
@@ -394,7 +468,7 @@ describe('a frame that came too late', () => {
     for (const seq of [1, 2]) publish(other.frames, seq, { mark: 100 + seq });
     const order: number[] = [];
     while (bench.engine.jobs.length > 0) order.push(await finish(bench, 1));
-    expect(order).toEqual([2, 101, 3, 102]);
+    expect(order).toEqual([2, 101, 102, 3]);
   });
 });
 
@@ -450,7 +524,7 @@ describe('lanes that wait for each other', () => {
       if (i % 12 === 0) publish(low.frames, 1 + i, { mark: 200, deadlineMs: bench.clock.now() + 500 });
       await finish(bench, 50);
     }
-    const { results, dropped } = low.attached.counts();
+    const { results, dropped } = low.attached.outputs[0]!.counts();
     expect(results).toBeGreaterThanOrEqual(3);
     expect(results + dropped.expired).toBe(10);
   });
@@ -501,7 +575,7 @@ describe('lanes that wait for each other', () => {
     );
   });
 
-  test('who was idle has no claim to what was left to others', async () => {
+  test('who was idle has no claim to what was left to others, but for one frame', async () => {
     const bench = setUp({ slots: 1, queue: 100 });
     const [busy, idle] = [bench.lane('busy'), bench.lane('idle')];
     for (let seq = 1; seq <= 60; seq++) publish(busy.frames, seq, { mark: 1 });
@@ -510,7 +584,7 @@ describe('lanes that wait for each other', () => {
     await finish(bench, 1);
     const order: number[] = [];
     for (let i = 0; i < 10; i++) order.push(await finish(bench, 1));
-    expect(order).toEqual([2, 1, 2, 1, 2, 1, 2, 1, 2, 1]);
+    expect(order).toEqual([2, 2, 1, 2, 1, 2, 1, 2, 1, 2]);
   });
 
   test('among lanes that have had the same the earliest deadline goes first', async () => {
@@ -523,65 +597,71 @@ describe('lanes that wait for each other', () => {
   });
 });
 
-describe('what the pipeline tells of the engine', () => {
+describe('what the dispatcher tells of the engine', () => {
+  /** Late one day. */
+  const soon: typeof publish = (frames, seq, more) => publish(frames, seq, { deadlineMs: 1e15, ...more });
+
   test('the mean wait of the frames that got a worker since it was last asked', async () => {
     const bench = setUp({ slots: 1 });
     const cam = bench.lane('cam');
-    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    for (const seq of [1, 2, 3]) soon(cam.frames, seq);
     await finish(bench, 30);
     await finish(bench, 30);
     // 0, 30 and 60 ms.
-    expect(bench.pipeline.takeWaitMs()).toBeCloseTo(30);
+    expect(bench.dispatcher.takeWaitMs()).toBeCloseTo(30);
     await finish(bench, 30);
-    expect(bench.pipeline.takeWaitMs()).toBe(0);
+    expect(bench.dispatcher.takeWaitMs()).toBe(0);
   });
 
   test('while none gets one, how long the first in line waits', () => {
-    const { clock, pipeline, lane } = setUp({ slots: 1 });
+    const { clock, dispatcher, lane } = setUp({ slots: 1 });
     const [first, high, last] = ['first', 'high', 'last'].map((name) => lane(name));
-    publish(first!.frames, 1);
-    expect(pipeline.takeWaitMs()).toBe(0);
-    publish(first!.frames, 2);
+    soon(first!.frames, 1);
+    expect(dispatcher.takeWaitMs()).toBe(0);
+    soon(first!.frames, 2);
     clock.advance(20);
-    publish(last!.frames, 1);
+    soon(last!.frames, 1);
     clock.advance(20);
-    expect([pipeline.takeWaitMs(), pipeline.takeWaitMs()]).toEqual([40, 40]);
+    expect([dispatcher.takeWaitMs(), dispatcher.takeWaitMs()]).toEqual([40, 40]);
     // What lower classes wait for is the higher one, not the engine; behind a frame of a lower class a higher one is none.
-    publish(last!.frames, 2, { priority: Priority.critical });
-    expect(pipeline.takeWaitMs()).toBe(40);
-    publish(high!.frames, 1, { priority: Priority.critical });
+    soon(last!.frames, 2, { priority: Priority.critical });
+    expect(dispatcher.takeWaitMs()).toBe(40);
+    soon(high!.frames, 1, { priority: Priority.critical });
     clock.advance(5);
-    expect(pipeline.takeWaitMs()).toBe(5);
+    expect(dispatcher.takeWaitMs()).toBe(5);
   });
 
   test('nothing of sources that do not keep to their grants: their queues are their own', async () => {
     let isWithin = false;
     const bench = setUp({ slots: 1 });
-    const [flood, fair] = [bench.lane('flood', () => isWithin), bench.lane('fair', () => true)];
-    for (const seq of [1, 2, 3]) publish(flood.frames, seq);
+    const [flood, fair] = [
+      bench.lane('flood', { isWithinGrant: () => isWithin }),
+      bench.lane('fair', { isWithinGrant: () => true }),
+    ];
+    for (const seq of [1, 2, 3]) soon(flood.frames, seq);
     await finish(bench, 80);
-    expect(bench.pipeline.takeWaitMs()).toBe(0);
-    publish(fair.frames, 1);
+    expect(bench.dispatcher.takeWaitMs()).toBe(0);
+    soon(fair.frames, 1);
     await finish(bench, 10);
     await finish(bench, 10);
     // The frame of the fair one waited for 10 ms, that of the other for 100.
-    expect(bench.pipeline.takeWaitMs()).toBeCloseTo(10);
+    expect(bench.dispatcher.takeWaitMs()).toBeCloseTo(10);
     isWithin = true;
-    publish(flood.frames, 4);
+    soon(flood.frames, 4);
     await finish(bench, 40);
-    expect(bench.pipeline.takeWaitMs()).toBeCloseTo(40);
+    expect(bench.dispatcher.takeWaitMs()).toBeCloseTo(40);
   });
 
   test('nothing of a frame that was let through although it is of a lower class', async () => {
     const bench = setUp({ slots: 1 });
     const [high, low] = [bench.lane('high'), bench.lane('low')];
-    for (let seq = 1; seq <= 3; seq++) publish(high.frames, seq, { priority: Priority.critical });
-    publish(low.frames, 1, { priority: Priority.low, mark: 100 });
+    for (let seq = 1; seq <= 3; seq++) soon(high.frames, seq, { priority: Priority.critical });
+    soon(low.frames, 1, { priority: Priority.low, mark: 100 });
     const waitsMs: number[] = [];
     for (let seq = 4, mark = 0; mark !== 100; seq++) {
-      publish(high.frames, seq, { priority: Priority.critical });
+      soon(high.frames, seq, { priority: Priority.critical });
       mark = await finish(bench, 60);
-      waitsMs.push(bench.pipeline.takeWaitMs());
+      waitsMs.push(bench.dispatcher.takeWaitMs());
     }
     expect(waitsMs.length).toBeGreaterThan(16);
     expect(Math.max(...waitsMs)).toBeLessThan(300);
@@ -590,16 +670,26 @@ describe('what the pipeline tells of the engine', () => {
   test('how long a worker takes for a frame, of late; failures say nothing of it', async () => {
     const bench = setUp({ slots: 1 });
     const cam = bench.lane('cam');
-    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
-    expect(bench.pipeline.serviceMs).toBe(0);
+    for (const seq of [1, 2, 3]) soon(cam.frames, seq);
+    expect(bench.dispatcher.serviceMs).toBe(0);
     await finish(bench, 40);
-    expect(bench.pipeline.serviceMs).toBe(40);
+    expect(bench.dispatcher.serviceMs).toBe(40);
     await finish(bench, 60);
-    expect(bench.pipeline.serviceMs).toBeCloseTo(42);
+    expect(bench.dispatcher.serviceMs).toBeCloseTo(42);
     bench.clock.advance(1_000);
     bench.engine.jobs[0]!.end(new SightlineError('WORKER_LOST', 'the worker died'));
     await settled();
-    expect(bench.pipeline.serviceMs).toBeCloseTo(42);
+    expect(bench.dispatcher.serviceMs).toBeCloseTo(42);
+  });
+
+  test('nothing of frames that may be as late as they like: their queue is no sign of anything', async () => {
+    const bench = setUp({ slots: 1 });
+    const cam = bench.lane('cam');
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    bench.clock.advance(50);
+    expect(bench.dispatcher.takeWaitMs()).toBe(0);
+    await finish(bench, 50);
+    expect(bench.dispatcher.takeWaitMs()).toBe(0);
   });
 });
 
@@ -637,8 +727,8 @@ test('property: every frame has one outcome or a place, no slot is idle while a 
   });
   await fc.assert(
     fc.asyncProperty(setUps, fc.array(steps, { maxLength: 50 }), async ({ lifeMs, lateEvery, ...options }, all) => {
-      const { clock, engine, pipeline, lane } = setUp(options);
-      const lanes = [lane('a'), lane('b', () => false), lane('c')];
+      const { clock, engine, dispatcher, lane } = setUp(options);
+      const lanes = [lane('a'), lane('b', { isWithinGrant: () => false }), lane('c')];
       const published = [0, 0, 0];
       const check = () => {
         for (const { attached } of lanes) expectBalanced(attached);
@@ -660,20 +750,20 @@ test('property: every frame has one outcome or a place, no slot is idle while a 
           job?.end(step.fails === 0 ? new SightlineError('WORKER_LOST', 'the worker died') : DONE);
           await settled();
         } else if (step.do === 'wait') clock.advance(step.ms);
-        else if (step.do === 'detach') pipeline.detach(lanes[step.lane]!.attached);
+        else if (step.do === 'detach') dispatcher.detach(lanes[step.lane]!.attached);
         else lanes[step.lane]!.attached.discardQueued();
         check();
-        const waitMs = pipeline.takeWaitMs();
+        const waitMs = dispatcher.takeWaitMs();
         expect(waitMs >= 0 && waitMs < Infinity).toBe(true);
       }
-      for (const { attached } of lanes) pipeline.detach(attached);
+      for (const { attached } of lanes) dispatcher.detach(attached);
       while (engine.jobs.length > 0) {
         engine.jobs[0]!.end(DONE);
         await settled();
       }
       for (const [i, { attached, outcomesSeen }] of lanes.entries()) {
         expectBalanced(attached);
-        expect([attached.busy, attached.counts().inFlight]).toEqual([0, 0]);
+        expect([attached.busy, attached.outputs[0]!.counts().inFlight]).toEqual([0, 0]);
         const seen = outcomesSeen().map((text) => text.split(':') as [string, string]);
         const worked = seen
           .filter(([, kind]) => kind === 'result' || kind === 'WORKER_LOST')
@@ -681,7 +771,7 @@ test('property: every frame has one outcome or a place, no slot is idle while a 
         expect(worked).toEqual(worked.toSorted((a, b) => a - b));
         const seqs = seen.map(([seq]) => Number(seq));
         expect(new Set(seqs).size).toBe(seqs.length);
-        const { results, errors, dropped } = attached.counts();
+        const { results, errors, dropped } = attached.outputs[0]!.counts();
         expect(results + errors + Object.values(dropped).reduce((sum, n) => sum + n, 0)).toBe(
           attached.reader.counts().published,
         );
@@ -690,4 +780,299 @@ test('property: every frame has one outcome or a place, no slot is idle while a 
     }),
     { numRuns: 60 },
   );
+});
+
+describe('work of unlike cost', () => {
+  const BOTH = ['cheap', 'dear'] as const;
+  const costOf = { cheap: 10, dear: 40 };
+
+  /** Ends the oldest job as its program has it. */
+  async function finishOne({ engine, clock }: Pick<ReturnType<typeof setUp>, 'clock' | 'engine'>) {
+    const [job] = engine.jobs;
+    const program = String(job!.programs[0]!.program) as (typeof BOTH)[number];
+    clock.advance(costOf[program]);
+    job!.end(done({ workerMs: costOf[program] }));
+    await settled();
+    return program;
+  }
+
+  test('two lanes share the workers’ time evenly, not the frames', async () => {
+    const bench = setUp({ slots: 1, queue: 300 });
+    const lanes = BOTH.map((program) => bench.lane(program, { programs: [{ program }] }));
+    for (let seq = 1; seq <= 200; seq++) for (const { frames } of lanes) publish(frames, seq);
+    const hadMs = { cheap: 0, dear: 0 };
+    for (let i = 0; i < 200; i++) {
+      const program = await finishOne(bench);
+      hadMs[program] += costOf[program];
+      // From the first frames on, whose cost nothing was known of: they pay when they are done.
+      expect(Math.abs(hadMs.cheap - hadMs.dear)).toBeLessThanOrEqual(1.5 * costOf.dear);
+    }
+    expect(hadMs.cheap + hadMs.dear).toBeGreaterThan(3_000);
+  });
+
+  test('each kind has its own time that a worker takes, and its cost; a second lane of the kind knows them', async () => {
+    const bench = setUp({ slots: 2 });
+    const [cheap, dear] = BOTH.map((program) => bench.lane(program, { programs: [{ program }] }));
+    expect(cheap!.attached.work.costMs).toBeUndefined();
+    publish(cheap!.frames, 1);
+    publish(dear!.frames, 1);
+    await finishOne(bench);
+    await finishOne(bench);
+    expect([cheap!.attached.work.costMs, cheap!.attached.work.serviceMs]).toEqual([10, 10]);
+    expect([dear!.attached.work.costMs, dear!.attached.work.serviceMs]).toEqual([40, 50]);
+    expect(bench.dispatcher.serviceMs).toBeCloseTo(14);
+    expect(bench.lane('late', { programs: [{ program: 'dear' }] }).attached.work.costMs).toBe(40);
+    const both = bench.lane('both', { programs: [{ program: 'cheap' }, { program: 'dear' }] });
+    expect(both.attached.work.costMs).toBeUndefined();
+  });
+
+  test('before anything is known the first runs of the models are what is expected', () => {
+    const bench = setUp({ slots: 1 });
+    Object.assign(bench.engine.costsMs, { objects: 15, hands: 30 });
+    expect(bench.lane('one').attached.work.costMs).toBeCloseTo(20);
+    const two = bench.lane('two', { programs: [{ program: 'objects' }, { program: 'hands' }] });
+    expect(two.attached.work.costMs).toBeCloseTo(60);
+    expect(bench.lane('three', { programs: [{ program: 'unheard' }] }).attached.work.costMs).toBeUndefined();
+  });
+
+  test('a frame that hangs is paid for, by who sent it, but not for ever', async () => {
+    const bench = setUp({ slots: 1 });
+    const [hanging, fine] = [bench.lane('hanging'), bench.lane('fine')];
+    publish(hanging.frames, 1);
+    for (let seq = 2; seq <= 20; seq++) publish(hanging.frames, seq);
+    for (let seq = 1; seq <= 20; seq++) publish(fine.frames, seq, { mark: 100 });
+    bench.clock.advance(10_000);
+    bench.engine.jobs[0]!.end(new SightlineError('WORKER_LOST', 'the worker hung'));
+    await settled();
+    // It has had half a second, as long as a lane waits for a frame, not ten.
+    expect(hanging.attached.turns[Priority.normal]).toBe(500);
+    expect(bench.engine.jobs[0]!.mark).toBe(100);
+    for (const { attached } of [hanging, fine]) expectBalanced(attached);
+  });
+
+  test('a class that gets little keeps its own account: what it has had is even, too', async () => {
+    const bench = setUp({ slots: 1, queue: 300 });
+    const high = bench.lane('high', { programs: [{ program: 'cheap' }] });
+    const low = BOTH.map((program) =>
+      bench.lane(`low-${program}`, { programs: [{ program }], isWithinGrant: () => true }),
+    );
+    for (let seq = 1; seq <= 200; seq++) for (const { frames } of low) publish(frames, seq, { priority: Priority.low });
+    const hadMs = { cheap: 0, dear: 0 };
+    for (let i = 0; i < 100; i++) {
+      publish(high.frames, 2 * i + 1, { priority: Priority.high, mark: 255 });
+      publish(high.frames, 2 * i + 2, { priority: Priority.high, mark: 255 });
+      while (bench.engine.jobs[0]!.mark === 255) await finishOne(bench);
+      const program = await finishOne(bench);
+      hadMs[program] += costOf[program];
+    }
+    expect(Math.abs(hadMs.cheap - hadMs.dear)).toBeLessThanOrEqual(2 * costOf.dear);
+  });
+});
+
+describe('several pipelines on a frame', () => {
+  const TWO = [{ program: 'objects' }, { program: 'hands' }];
+
+  test('one job with all of its programs; each pipeline has its outcome when it is ready', async () => {
+    const { engine, lane } = setUp({ slots: 1 });
+    const cam = lane('cam', { programs: TWO });
+    publish(cam.frames, 1);
+    expect(engine.jobs.length).toBe(1);
+    expect(engine.jobs[0]!.programs).toEqual([
+      { program: 'objects', models: { model: 'objects' }, settings: { of: 'objects' } },
+      { program: 'hands', models: { model: 'hands' }, settings: { of: 'hands' } },
+    ]);
+    engine.jobs[0]!.endOne(1, done({ result: { hands: [] } }));
+    await settled();
+    expect(cam.outcomesOf.map((seen) => seen())).toEqual([[], ['1:result']]);
+    expect(cam.attached.busy).toBe(1);
+    expectBalanced(cam.attached);
+    engine.jobs[0]!.endOne(0, DONE);
+    await settled();
+    expect(cam.outcomesOf.map((seen) => seen())).toEqual([['1:result'], ['1:result']]);
+    expect(cam.attached.busy).toBe(0);
+    expectBalanced(cam.attached);
+  });
+
+  test('the result is told with the name of its pipeline', async () => {
+    const { engine, lane, hub } = setUp({ slots: 1 });
+    const cam = lane('cam', { programs: TWO });
+    publish(cam.frames, 1);
+    engine.jobs[0]!.endOne(0, done({ result: { detections: [] }, width: 640, height: 480 }));
+    engine.jobs[0]!.endOne(1, done({ result: { hands: [] } }));
+    await settled();
+    const of = (name: string) => hub.get<FrameOutcome>(`cam/${name}`)!.at(0)!.data;
+    expect(of('objects')).toMatchObject({
+      kind: 'result',
+      width: 640,
+      height: 480,
+      result: { pipeline: 'objects', detections: [] },
+    });
+    expect(of('hands')).toMatchObject({ kind: 'result', result: { pipeline: 'hands', hands: [] } });
+  });
+
+  test('one that fails does not hold up the other, and neither does one that hangs', async () => {
+    const bench = setUp({ slots: 3 });
+    const cam = bench.lane('cam', { programs: TWO });
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    const [first, second, third] = [...bench.engine.jobs];
+    first!.endOne(1, new SightlineError('INFERENCE_FAILED', 'no'));
+    for (const job of [first, second, third]) job!.endOne(0, DONE);
+    await settled();
+    expect(cam.outcomesOf.map((seen) => seen())).toEqual([
+      ['1:result', '2:result', '3:result'],
+      ['1:INFERENCE_FAILED'],
+    ]);
+    // The second one hangs: the third waits for it for half a second.
+    third!.endOne(1, DONE);
+    await settled();
+    expect(cam.outcomesOf[1]!()).toEqual(['1:INFERENCE_FAILED']);
+    bench.clock.advance(501);
+    publish(cam.frames, 4);
+    bench.engine.jobs.at(-1)!.end(DONE);
+    await settled();
+    expect(cam.outcomesOf[1]!()).toEqual(['1:INFERENCE_FAILED', '2:stale', '3:result', '4:result']);
+    second!.endOne(1, new SightlineError('WORKER_LOST', 'it hung'));
+    await settled();
+    expect(cam.outcomesOf[1]!()).toHaveLength(4);
+    expect(cam.attached.outputs.map((output) => output.counts())).toMatchObject([
+      { results: 4, errors: 0, inFlight: 0, dropped: { stale: 0 } },
+      { results: 2, errors: 1, inFlight: 0, dropped: { stale: 1 } },
+    ]);
+    expectBalanced(cam.attached);
+  });
+
+  test('what never came to the engine is lost for each of them', async () => {
+    const { engine, dispatcher, lane } = setUp({ slots: 1, queue: 1 });
+    const cam = lane('cam', { programs: TWO });
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    engine.jobs[0]!.endOne(0, DONE);
+    await settled();
+    expect(cam.outcomesOf.map((seen) => seen())).toEqual([['2:queue_full', '1:result'], ['2:queue_full']]);
+    dispatcher.detach(cam.attached);
+    expect(cam.attached.outputs.map((output) => output.counts())).toMatchObject([
+      { results: 1, inFlight: 0, dropped: { queue_full: 1, disconnected: 1 } },
+      { results: 0, inFlight: 0, dropped: { queue_full: 1, disconnected: 2 } },
+    ]);
+    expectBalanced(cam.attached);
+  });
+
+  test('it costs what all of them cost', async () => {
+    const { engine, lane } = setUp({ slots: 1 });
+    const cam = lane('cam', { programs: TWO });
+    publish(cam.frames, 1);
+    engine.jobs[0]!.endOne(0, done({ workerMs: 12 }));
+    engine.jobs[0]!.endOne(1, done({ workerMs: 30 }));
+    await settled();
+    expect(cam.attached.work.costMs).toBe(42);
+    expect(cam.attached.turns[Priority.normal]).toBe(42);
+  });
+});
+
+describe('a program that keeps state', () => {
+  const ORDERED = { programs: [{ program: 'hands', isOrdered: true }] };
+  const stateOf = (engine: SteeredEngine, index = 0) => engine.jobs[0]!.programs[index]!.state;
+
+  test('its frames go one after the other, each with what the one before gave', async () => {
+    const { engine, clock, lane } = setUp({ slots: 3 });
+    const cam = lane('cam', ORDERED);
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq, { captureTimeMs: clock.now() + seq });
+    expect(engine.jobs.map(({ mark }) => mark)).toEqual([1]);
+    expect(stateOf(engine)).toBeUndefined();
+    engine.jobs[0]!.end(done({ state: { after: 1 } }));
+    await settled();
+    expect(engine.jobs.map(({ mark }) => mark)).toEqual([2]);
+    expect(stateOf(engine)).toEqual({ after: 1 });
+    engine.jobs[0]!.end(done());
+    await settled();
+    // What gives none has none.
+    expect(stateOf(engine)).toBeUndefined();
+    expectBalanced(cam.attached);
+  });
+
+  test('the state survives a lost worker and a frame that failed', async () => {
+    const { engine, lane } = setUp({ slots: 1 });
+    const cam = lane('cam', ORDERED);
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    engine.jobs[0]!.end(done({ state: 'kept' }));
+    await settled();
+    engine.jobs[0]!.end(new SightlineError('WORKER_LOST', 'the worker died'));
+    await settled();
+    expect(stateOf(engine)).toBe('kept');
+    expect(cam.outcomesSeen()).toEqual(['1:result', '2:WORKER_LOST']);
+  });
+
+  test.each([
+    [1_000, 'kept'],
+    [1_001, undefined],
+    [60_000, undefined],
+    [-1_001, undefined],
+  ])('%i ms after its frame it is %s', async (afterMs, expected) => {
+    const { engine, clock, lane } = setUp({ slots: 1 });
+    const cam = lane('cam', ORDERED);
+    const nowMs = clock.now();
+    publish(cam.frames, 1, { captureTimeMs: nowMs });
+    engine.jobs[0]!.end(done({ state: 'kept' }));
+    await settled();
+    publish(cam.frames, 2, { captureTimeMs: nowMs + afterMs });
+    expect(stateOf(engine)).toBe(expected);
+  });
+
+  test('one that hangs is waited for no longer than its state would be of use, and its late one is none', async () => {
+    const { engine, clock, lane } = setUp({ slots: 3 });
+    const cam = lane('cam', ORDERED);
+    publish(cam.frames, 1);
+    const [hung] = engine.jobs;
+    clock.advance(500);
+    publish(cam.frames, 2);
+    expect(engine.jobs.length).toBe(1);
+    // Nothing else happens: the lane looks by itself.
+    clock.advance(1);
+    await expect.poll(() => engine.jobs.map(({ mark }) => mark), { timeout: 10_000 }).toEqual([1, 2]);
+    publish(cam.frames, 3);
+    engine.jobs[1]!.end(done({ state: 'of 2' }));
+    await settled();
+    expect(cam.outcomesSeen()).toEqual(['1:stale', '2:result']);
+    expect(engine.jobs.map(({ mark }) => mark)).toEqual([1, 3]);
+    hung!.end(done({ state: 'of 1' }));
+    await settled();
+    engine.jobs[0]!.end(new SightlineError('INFERENCE_FAILED', 'no'));
+    await settled();
+    publish(cam.frames, 4);
+    expect(stateOf(engine)).toBe('of 2');
+    expectBalanced(cam.attached);
+  });
+
+  test('beside one that keeps none it bounds the lane, and each has its own', async () => {
+    const { engine, lane } = setUp({ slots: 3 });
+    const cam = lane('cam', { programs: [{ program: 'objects' }, { program: 'hands', isOrdered: true }] });
+    for (const seq of [1, 2]) publish(cam.frames, seq);
+    expect(engine.jobs.length).toBe(1);
+    engine.jobs[0]!.endOne(0, DONE);
+    engine.jobs[0]!.endOne(1, done({ state: 'mine' }));
+    await settled();
+    expect(engine.jobs[0]!.programs.map(({ state }) => state)).toEqual([undefined, 'mine']);
+  });
+
+  test('another lane goes meanwhile', async () => {
+    const { engine, lane } = setUp({ slots: 2 });
+    const [one, other] = [lane('one', ORDERED), lane('other', ORDERED)];
+    for (const seq of [1, 2]) publish(one.frames, seq);
+    publish(other.frames, 1, { mark: 101 });
+    expect(engine.jobs.map(({ mark }) => mark)).toEqual([1, 101]);
+  });
+});
+
+test('a second engine has a dispatcher of its own, and takes nothing from the first', async () => {
+  const [first, second] = [setUp({ slots: 1 }), setUp({ slots: 2 })];
+  const [one, other] = [first.lane('one'), second.lane('other')];
+  for (const seq of [1, 2]) publish(one.frames, seq);
+  for (const seq of [1, 2, 3]) publish(other.frames, seq);
+  expect([first.engine.jobs.length, second.engine.jobs.length]).toEqual([1, 2]);
+  second.engine.onFree!();
+  first.engine.onFree!();
+  expect([first.engine.jobs.length, second.engine.jobs.length]).toEqual([1, 2]);
+  await finish(first, 30);
+  expect([first.dispatcher.serviceMs, second.dispatcher.serviceMs]).toEqual([30, 0]);
+  expect([one.outcomesSeen(), other.outcomesSeen()]).toEqual([['1:result'], []]);
+  expect([first.engine.jobs.length, second.engine.jobs.length]).toEqual([1, 2]);
 });

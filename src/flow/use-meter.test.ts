@@ -1,0 +1,52 @@
+import { describe, expect, test } from 'vitest';
+import { UseMeter } from './use-meter.ts';
+
+const NOW_MS = 1.7e12;
+
+/** So many frames a second, for so long. */
+function use(meter: UseMeter, fps: number, fromMs: number, forMs: number): number {
+  const count = Math.round((forMs * fps) / 1_000);
+  for (let i = 1; i <= count; i++) meter.frame(fromMs + (i * 1_000) / fps, 60);
+  return fromMs + forMs;
+}
+
+describe('UseMeter', () => {
+  test('knows nothing before two frames: then everything is wanted, and every rate is kept to', () => {
+    const meter = new UseMeter();
+    meter.frame(NOW_MS, 60);
+    expect([meter.fps, meter.wantedFps(NOW_MS), meter.keepsTo(0)]).toEqual([undefined, Infinity, true]);
+  });
+
+  test('two frames that come together are no rate that nobody may have', () => {
+    const meter = new UseMeter();
+    meter.frame(NOW_MS, 60);
+    meter.frame(NOW_MS + 1, 60);
+    expect(meter.fps).toBe(60);
+  });
+
+  test('a quarter and one frame more than it uses are wanted, and less of a source that has become quiet', () => {
+    const meter = new UseMeter();
+    const nowMs = use(meter, 20, NOW_MS, 5_000);
+    expect(meter.fps).toBeCloseTo(20);
+    expect(meter.wantedFps(nowMs)).toBeCloseTo(26);
+    expect(meter.wantedFps(nowMs + 499)).toBeCloseTo(26);
+    expect(meter.wantedFps(nowMs + 2_000)).toBeCloseTo(0.5 * 1.25 + 1);
+  });
+
+  test('who sends half as much again as it may, and three frames, does not keep to it', () => {
+    const meter = new UseMeter();
+    use(meter, 20, NOW_MS, 5_000);
+    expect([11, 12, 20].map((fps) => meter.keepsTo(fps))).toEqual([false, true, true]);
+  });
+
+  test('what a source is able to send is remembered for longer than what it sends', () => {
+    const meter = new UseMeter();
+    const nowMs = use(meter, 40, NOW_MS, 5_000);
+    use(meter, 10, nowMs, 20_000);
+    expect(meter.fps).toBeCloseTo(10);
+    expect(meter.sourceFps).toBeCloseTo(20 * 1.25 + 1, 0);
+    meter.restart();
+    expect(meter.fps).toBeUndefined();
+    expect(meter.sourceFps).toBeCloseTo(20 * 1.25 + 1, 0);
+  });
+});

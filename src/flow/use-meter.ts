@@ -1,0 +1,59 @@
+/** How many frames a second a source uses, and what it asks for on the strength of that. Pure. */
+
+/** Averaging time of the rate that is used. */
+const AVERAGE_MS = 500;
+/** What a source was able to send is forgotten by half in so long: a way that was bad for a while says nothing of the source. */
+const MOST_USED_HALF_LIFE_MS = 20_000;
+/** A source may have so much more than it uses: room to show that it would use more. */
+const DEMAND_FACTOR = 1.25;
+const DEMAND_MORE_FPS = 1;
+/** A source that sends this much more than it was granted does not keep to its grant. */
+const OVER_GRANT = 1.5;
+const OVER_GRANT_FPS = 3;
+
+export class UseMeter {
+  #fps: number | undefined;
+  #mostFps = 0;
+  #lastFrameMs: number | undefined;
+
+  /** Of late; undefined before two frames have come. */
+  get fps(): number | undefined {
+    return this.#fps;
+  }
+
+  /** What the source is able to send, with room to show that it would send more: the most of late. */
+  get sourceFps(): number {
+    return this.#mostFps * DEMAND_FACTOR + DEMAND_MORE_FPS;
+  }
+
+  /** A frame came. Two that come together at the beginning say no more than `maxFps`. */
+  frame(nowMs: number, maxFps: number): void {
+    const sinceMs = this.#lastFrameMs === undefined ? 0 : nowMs - this.#lastFrameMs;
+    if (this.#lastFrameMs !== undefined && sinceMs > 0) {
+      const weight = 1 - Math.exp(-sinceMs / AVERAGE_MS);
+      const fps = 1000 / sinceMs;
+      this.#fps = this.#fps === undefined ? Math.min(fps, maxFps) : this.#fps + weight * (fps - this.#fps);
+    }
+    this.#lastFrameMs = nowMs;
+    this.#mostFps = Math.max(this.#fps ?? 0, this.#mostFps * 0.5 ** (sinceMs / MOST_USED_HALF_LIFE_MS));
+  }
+
+  /** Little more than is used, less the longer no frame has come; Infinity before anything is known. */
+  wantedFps(nowMs: number): number {
+    if (this.#fps === undefined) return Infinity;
+    const idleMs = nowMs - (this.#lastFrameMs ?? nowMs);
+    const used = Math.min(this.#fps, idleMs > AVERAGE_MS ? 1000 / idleMs : Infinity);
+    return used * DEMAND_FACTOR + DEMAND_MORE_FPS;
+  }
+
+  /** Does the source keep to this rate, with some patience? */
+  keepsTo(rateFps: number): boolean {
+    return (this.#fps ?? 0) <= OVER_GRANT * rateFps + OVER_GRANT_FPS;
+  }
+
+  /** What was used is no measure any more; what the source is able to send still is. */
+  restart(): void {
+    this.#fps = undefined;
+    this.#lastFrameMs = undefined;
+  }
+}

@@ -1,0 +1,78 @@
+import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
+import { sum, type Demand } from '../flow/share.ts';
+
+/**
+ * Who may use how much of one engine: sessions, files, cameras and the sources of an embedding program alike. Each tells what it would
+ * use and what a frame of it costs, and is told what it may; a session grants that to its client, a source without a socket keeps to
+ * it. Who calls brings the beat: `measure` some times a second, `shareOut` behind it and when somebody comes.
+ */
+
+export interface AdmissionMember {
+  /** Frames a second; undefined: it is away, and gets nothing. */
+  demand(nowMs: number): Omit<Demand, 'floor'> | undefined;
+  /** Worker milliseconds that a frame costs; undefined: nothing is known. */
+  costMs(): number | undefined;
+  /** Frames a second that it may send; Infinity: there is enough. Told with every round, whether it has changed or not. */
+  onShare(fps: number): void;
+}
+
+export class Admission {
+  readonly #facts: () => Omit<EngineFacts, 'nowMs' | 'expectedMs'>;
+  readonly #control = new EngineControl();
+  readonly #members = new Set<AdmissionMember>();
+
+  /** `facts`: what the engine has done so far, and the wait for it since the last call. */
+  constructor(facts: () => Omit<EngineFacts, 'nowMs' | 'expectedMs'>) {
+    this.#facts = facts;
+  }
+
+  /** Frames a second that the engine can do of the mix of work of late; undefined before anything is known. */
+  get capacityFps(): number | undefined {
+    return this.#control.capacityFps;
+  }
+
+  /** Frames a second of that mix that all members together are asked for, at the most. */
+  get rateFps(): number | undefined {
+    return this.#control.rateFps;
+  }
+
+  /** Share of the workers' time that is used, 0..1. */
+  get load(): number {
+    return this.#control.load;
+  }
+
+  /** It has a share from the next round on. Gives what ends its membership, which may be called again. */
+  join(member: AdmissionMember): () => void {
+    this.#members.add(member);
+    return () => this.#members.delete(member);
+  }
+
+  measure(nowMs: number): void {
+    this.#control.update({ nowMs, ...this.#facts(), expectedMs: this.#expectedMs(nowMs) });
+  }
+
+  /** `ceilingFps`: what the process allows, all together, whatever the engine can do. */
+  shareOut(nowMs: number, ceilingFps = Infinity): void {
+    const present: AdmissionMember[] = [];
+    const demands = [];
+    for (const member of this.#members) {
+      const demand = member.demand(nowMs);
+      if (!demand) continue;
+      present.push(member);
+      demands.push({ ...demand, costMs: member.costMs() });
+    }
+    const shares = this.#control.shares(demands, ceilingFps);
+    for (const [i, member] of present.entries()) member.onShare(shares[i]!);
+  }
+
+  /** Of a frame of those that are there. */
+  #expectedMs(nowMs: number): number | undefined {
+    if (this.capacityFps !== undefined) return undefined;
+    const costsMs: number[] = [];
+    for (const member of this.#members) {
+      const costMs = member.demand(nowMs) && member.costMs();
+      if (costMs !== undefined) costsMs.push(costMs);
+    }
+    return costsMs.length === 0 ? undefined : sum(costsMs) / costsMs.length;
+  }
+}

@@ -1,0 +1,235 @@
+import type { Clock } from '../base/clock.ts';
+import { toSightlineError } from '../base/errors.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
+import type { PipelineResult } from '../base/result.ts';
+import { Priority, type Sample } from '../base/sample.ts';
+import type { EngineFacts } from '../flow/engine-control.ts';
+import { isRescue, isStarved, pickNext, type Waiting } from '../flow/schedule.ts';
+import { sum } from '../flow/share.ts';
+import { WorkCost } from '../flow/work-cost.ts';
+import type { Engine, EngineStats, ProgramOutcome } from '../inference/engine/types.ts';
+import { FrameLane, type FrameLaneOptions, type TakenFrame } from './frame-lane.ts';
+import type { LaneOutput, LanePipeline } from './lane-output.ts';
+
+/**
+ * Hands frames to one engine: lanes of every source and every pipeline, one dispatcher for each engine.
+ *
+ * Frames wait in their streams, not here: only when the engine has a free slot is one taken, so that it is the newest
+ * decision about which frame is worth a worker's time (`flow/schedule.ts`). What cannot be in time any more, or would hold up a
+ * newer frame of its stream for too long, never gets a worker. A lane pays for its frames in worker time: what they are expected to
+ * cost when they are taken, the difference to what they did when they are done.
+ */
+
+export interface DispatcherOptions {
+  /** Nobody else listens to its `onFree`. */
+  readonly engine: Engine;
+  readonly clock: Clock;
+  /** Frames of one lane that may be with the engine at once. */
+  readonly laneInFlightMax: number;
+  /** A lane whose oldest frame is with a worker for longer than this gives it up for the newer ones behind it. */
+  readonly stallTimeoutMs: number;
+}
+
+/** Kinds of work whose cost is remembered, also while no lane has them; of more the one that was attached the longest ago is forgotten. */
+const WORK_KINDS_MAX = 64;
+/** Of a frame, what the run of its model is; the rest goes into decoding and scaling, and into what a busy machine adds. */
+const RUN_SHARE = 0.75;
+
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #lanes: FrameLane[] = [];
+  /** By kind of work, that which was attached last at the end. */
+  readonly #work = new Map<string, WorkCost>();
+  readonly #allWork = new WorkCost();
+  /** In each class: the least that a lane had had which waited when one was last served. */
+  readonly #virtualMs: [number, number, number, number] = [0, 0, 0, 0];
+  #picksSinceRescue = 0;
+  #waited = { sumMs: 0, frames: 0 };
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    options.engine.onFree = () => this.#pump();
+  }
+
+  attach(options: FrameLaneOptions): FrameLane {
+    const { clock, laneInFlightMax: inFlightMax, stallTimeoutMs } = this.#options;
+    const work = this.#workOf(options.pipelines);
+    const onReady = () => this.#onReady(lane);
+    const lane: FrameLane = new FrameLane(options, { clock, work, inFlightMax, stallTimeoutMs, onReady });
+    this.#lanes.push(lane);
+    return lane;
+  }
+
+  /** Idempotent. What the lane still had queued or in flight is published as dropped before its outcomes close. */
+  detach(lane: FrameLane): void {
+    const index = this.#lanes.indexOf(lane);
+    if (index >= 0) this.#lanes.splice(index, 1);
+    lane.close();
+  }
+
+  /** From handed to a worker to done, ms, of late, whatever the kind of work. */
+  get serviceMs(): number {
+    return this.#allWork.serviceMs;
+  }
+
+  /** What the engine has done so far, and the wait for it since the last call. */
+  facts(): Omit<EngineFacts, 'nowMs'> {
+    const { workers, decodes, workerMs, busyMs, neededMs } = this.#options.engine.stats();
+    return { workers, completed: decodes, workMs: workerMs, busyMs, neededMs, waitMs: this.takeWaitMs() };
+  }
+
+  /**
+   * Mean wait for a worker of the frames that got one since the last call, of sources that keep to their grants; the longest wait
+   * while none got one. Begins anew. What may be as late as it likes has not waited.
+   */
+  takeWaitMs(): number {
+    const { sumMs, frames } = this.#waited;
+    this.#waited = { sumMs: 0, frames: 0 };
+    return frames > 0 ? sumMs / frames : this.#longestWaitMs();
+  }
+
+  /** In the highest class that waits: what lower ones wait for is not the engine. */
+  #longestWaitMs(): number {
+    const nowMs = this.#options.clock.now();
+    let highest = -1;
+    let longestMs = 0;
+    for (const lane of this.#lanes) {
+      const head = lane.reader.peek();
+      if (!head || head.priority < highest) continue;
+      if (head.priority > highest) longestMs = 0;
+      highest = head.priority;
+      if (lane.isWithinGrant && head.deadlineMs < Infinity)
+        longestMs = Math.max(longestMs, nowMs - head.publishedTimeMs);
+    }
+    return longestMs;
+  }
+
+  #workOf(pipelines: readonly LanePipeline[]): WorkCost {
+    const kind = kindOf(pipelines);
+    const work = this.#work.get(kind) ?? new WorkCost(promisedMs(pipelines, this.#options.engine.stats()));
+    this.#work.delete(kind);
+    this.#work.set(kind, work);
+    if (this.#work.size > WORK_KINDS_MAX) this.#work.delete(this.#work.keys().next().value!);
+    return work;
+  }
+
+  /** With no slot free only an urgent frame is worth a look at everybody who waits. */
+  #onReady(lane: FrameLane): void {
+    if (this.#options.engine.freeSlots > 0 || lane.reader.peek()?.priority === Priority.critical) this.#pump();
+  }
+
+  #pump(): void {
+    const { engine } = this.#options;
+    for (let urgentSlots = engine.urgentSlots; urgentSlots > 0; urgentSlots = engine.urgentSlots) {
+      const next = this.#nextLane(engine.freeSlots > 0 ? Priority.low : Priority.critical);
+      if (!next) return;
+      const { lane, hasStarved } = next;
+      const taken = lane.take();
+      if (!taken) continue;
+      // A frame that starved has waited for others, not for the engine.
+      if (!hasStarved && lane.isWithinGrant && taken.sample.deadlineMs < Infinity) this.#noteWait(taken);
+      void this.#process(lane, taken);
+    }
+  }
+
+  /** Whose frame is next, of those with this priority and above. */
+  #nextLane(priorityMin: Priority): { lane: FrameLane; hasStarved: boolean } | undefined {
+    const lanes: FrameLane[] = [];
+    const waiting: Waiting[] = [];
+    for (const lane of this.#lanes) {
+      const one = lane.waiting(this.#virtualMs);
+      if (!one || one.priority < priorityMin) continue;
+      lanes.push(lane);
+      waiting.push(one);
+    }
+    const nowMs = this.#options.clock.now();
+    const index = pickNext(waiting, nowMs, this.#picksSinceRescue);
+    if (index < 0) return undefined;
+    const lane = lanes[index]!;
+    const picked = waiting[index]!;
+    const wasRescue = isRescue(picked, nowMs, this.#picksSinceRescue);
+    this.#picksSinceRescue = wasRescue ? 0 : this.#picksSinceRescue + 1;
+    const { priority, turn, costMs } = picked;
+    this.#virtualMs[priority] = Math.max(this.#virtualMs[priority], leastTurn(waiting, priority));
+    lane.turns[priority] = turn + costMs;
+    return { lane, hasStarved: isStarved(picked, nowMs) };
+  }
+
+  #noteWait({ sample, takenTimeMs }: TakenFrame): void {
+    this.#waited.sumMs += takenTimeMs - sample.publishedTimeMs;
+    this.#waited.frames++;
+  }
+
+  async #process(lane: FrameLane, taken: TakenFrame): Promise<void> {
+    const { sample, calls, takenTimeMs } = taken;
+    const { data: picture, captureTimeMs, deadlineMs, priority } = sample;
+    const { clock, engine, stallTimeoutMs } = this.#options;
+    const paidMs = lane.costMs;
+    const urgent = priority === Priority.critical;
+    const runs = engine.run({ picture, programs: calls, captureTimeMs, deadlineMs, urgent });
+    const costs = await Promise.all(lane.outputs.map((output, i) => settle(output, sample, runs[i]!)));
+    lane.release(taken);
+    const tookMs = clock.now() - takenTimeMs;
+    if (costs.includes(undefined)) {
+      // What failed tells no cost: it pays for as long as the engine had it, which is what a hung one takes; but not for ever.
+      lane.turns[priority] += Math.min(tookMs, stallTimeoutMs) - paidMs;
+    } else {
+      const costMs = sum(costs as number[]);
+      lane.turns[priority] += costMs - paidMs;
+      lane.work.observe(costMs, tookMs);
+      this.#allWork.observe(costMs, tookMs);
+    }
+    // A lane at its bound has room again, which the engine's own free slots do not tell.
+    this.#pump();
+  }
+}
+
+/** One pipeline's part of a frame, told as soon as it is ready. Gives what it cost; undefined: it failed. */
+async function settle(
+  output: LaneOutput,
+  sample: Sample<Picture>,
+  run: Promise<ProgramOutcome>,
+): Promise<number | undefined> {
+  try {
+    const done = await run;
+    output.settle(sample, resultOf(output.pipeline, sample, done), done.state);
+    return done.workerMs;
+  } catch (thrown) {
+    const { code, message } = toSightlineError(thrown, 'INFERENCE_FAILED');
+    output.settle(sample, { kind: 'error', code, message });
+    return undefined;
+  }
+}
+
+function resultOf({ name }: LanePipeline, sample: Sample<Picture>, done: ProgramOutcome): FrameOutcome {
+  return {
+    kind: 'result',
+    width: done.width,
+    height: done.height,
+    // What the program of this name gives: its contents are those of the name (`ResultContents`).
+    result: { pipeline: name, ...(done.result as object) } as PipelineResult,
+    receivedTimeMs: sample.publishedTimeMs,
+    startedTimeMs: done.startedTimeMs,
+    stagesMs: done.stagesMs,
+  };
+}
+
+function leastTurn(waiting: readonly Waiting[], priority: Priority): number {
+  let least = Infinity;
+  for (const one of waiting) if (one.priority === priority) least = Math.min(least, one.turn);
+  return least;
+}
+
+/** The same programs with the same models cost the same. */
+function kindOf(pipelines: readonly LanePipeline[]): string {
+  return JSON.stringify(pipelines.map(({ program, models }) => [String(program), Object.entries(models).toSorted()]));
+}
+
+/** By the engine's first runs of the models, which are undefined for what has not been loaded here. */
+function promisedMs(pipelines: readonly LanePipeline[], { models }: EngineStats): number | undefined {
+  const runsMs = pipelines
+    .flatMap((pipeline) => Object.values(pipeline.models))
+    .map((id) => models.find((model) => model.id === id)?.batch.costsMs['1']);
+  return runsMs.length === 0 || runsMs.includes(undefined) ? undefined : sum(runsMs as number[]) / RUN_SHARE;
+}

@@ -1,0 +1,204 @@
+import type { Clock } from '../base/clock.ts';
+import type { FrameDropCause } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
+import type { Sample } from '../base/sample.ts';
+import { countSuperseded, type Waiting } from '../flow/schedule.ts';
+import type { WorkCost } from '../flow/work-cost.ts';
+import type { ProgramCall } from '../inference/engine/types.ts';
+import type { LossCause, Reader } from '../stream/reader.ts';
+import type { Stream } from '../stream/stream.ts';
+import { LaneOutput, type LanePipeline } from './lane-output.ts';
+
+export interface FrameLaneOptions {
+  readonly frames: Stream<Picture>;
+  /** What is done with each frame, in this order. */
+  readonly pipelines: readonly [LanePipeline, ...LanePipeline[]];
+  /** The source keeps to what it was granted: only then its waiting says something about the grants. */
+  readonly isWithinGrant?: () => boolean;
+}
+
+export interface FrameLaneParts {
+  readonly clock: Clock;
+  /** Of this lane's kind, shared by all lanes of that kind. */
+  readonly work: WorkCost;
+  /** Frames that may be with the engine at once. */
+  readonly inFlightMax: number;
+  /** A frame that is with the engine for longer than this holds up nobody behind it any more. */
+  readonly stallTimeoutMs: number;
+  readonly onReady: () => void;
+}
+
+/** A frame that the engine has. */
+export interface TakenFrame {
+  readonly sample: Sample<Picture>;
+  readonly takenTimeMs: number;
+  /** What each pipeline's program is to do, in the order of the outputs. */
+  readonly calls: readonly ProgramCall[];
+}
+
+const INTERVAL_LEARNING = 0.3;
+/** A source that brought nothing for so long was away. */
+const AWAY_MS = 10_000;
+/** Before anything is known of a kind of work; when a frame is done the lane pays what it really took. */
+const UNKNOWN_COST_MS = 10;
+
+/** One source's frames, where they wait, and what its pipelines give of them. */
+export class FrameLane {
+  readonly options: FrameLaneOptions;
+  readonly reader: Reader<Picture>;
+  /** In the order of the pipelines. */
+  readonly outputs: readonly LaneOutput[];
+  /** What its frames cost and take. */
+  readonly work: WorkCost;
+  /** Virtual time in each class, worker milliseconds: rises with every frame that gets a worker. */
+  readonly turns: [number, number, number, number] = [0, 0, 0, 0];
+  readonly #parts: FrameLaneParts;
+  readonly #isOrdered: boolean;
+  /** What workers hold, frames that were given up included. */
+  readonly #taken = new Set<TakenFrame>();
+  /** Looks again when the frame that the lane waits for has stalled: nothing else may happen until it is given up. */
+  #stallTimer: NodeJS.Timeout | undefined;
+  /** Since when frames wait and none got a worker; undefined: none has waited since the last one. */
+  #waitingSinceMs: number | undefined;
+  #lastTakenMs = 0;
+  #lastReadyMs = 0;
+  /** Frames were lost since the last one that got a worker. */
+  #hasLost = false;
+  /** Between two frames that got a worker, while more waited; 0: the lane is not behind. */
+  #intervalMs = 0;
+
+  constructor(options: FrameLaneOptions, parts: FrameLaneParts) {
+    this.options = options;
+    this.#parts = parts;
+    this.work = parts.work;
+    this.#isOrdered = options.pipelines.some(({ isOrdered }) => isOrdered === true);
+    this.outputs = options.pipelines.map((one) => new LaneOutput(one, parts.clock, parts.stallTimeoutMs));
+    this.reader = options.frames.subscribe({
+      name: options.pipelines.map(({ name }) => name).join(','),
+      contract: { kind: 'all' },
+      onReady: () => {
+        this.#noteReady();
+        parts.onReady();
+      },
+      onLost: (seqs, cause) => {
+        this.#hasLost = true;
+        for (const seq of seqs) for (const output of this.outputs) output.drop(seq, dropCauseOf(cause));
+      },
+    });
+  }
+
+  get isWithinGrant(): boolean {
+    return this.options.isWithinGrant?.() ?? true;
+  }
+
+  /** Frames that workers hold, given-up ones included: what bounds this lane's share of the engine. */
+  get busy(): number {
+    return this.#taken.size;
+  }
+
+  /** What a frame is expected to cost, worker milliseconds. */
+  get costMs(): number {
+    return this.work.costMs ?? UNKNOWN_COST_MS;
+  }
+
+  /** How the lane stands in line; undefined when it has nothing to give or its share of the workers. `virtualMs`: of each class. */
+  waiting(virtualMs: readonly number[]): Waiting | undefined {
+    if (this.#isFull()) return undefined;
+    const head = this.reader.peek();
+    if (!head) return undefined;
+    const { priority, deadlineMs } = head;
+    const nowMs = this.#parts.clock.now();
+    return {
+      priority,
+      deadlineMs,
+      // Who was idle has no claim to what it left, but for one frame: whose queue is short finds it empty now and then.
+      turn: Math.max(this.turns[priority], virtualMs[priority]! - this.costMs),
+      costMs: this.costMs,
+      waitingSinceMs: this.#waitingSinceMs ?? nowMs,
+      isWithinGrant: this.isWithinGrant,
+      isSafe: nowMs + this.work.slackMs <= deadlineMs,
+    };
+  }
+
+  /** The frame to process next, now counted as in flight. Older ones that it supersedes are dropped. */
+  take(): TakenFrame | undefined {
+    const head = this.reader.peek();
+    if (!head) return undefined;
+    const budgetMs = head.deadlineMs - head.publishedTimeMs;
+    const { frames } = this.options;
+    const nowMs = this.#parts.clock.now();
+    // The newest may have come too late to be worth anything: then the others are not left out for it.
+    const isNewestGood = nowMs <= frames.at(frames.head - 1)!.deadlineMs;
+    const superseded = isNewestGood ? countSuperseded(this.reader.queued, this.#intervalMs, budgetMs) : 0;
+    if (superseded > 0) this.reader.drop('superseded', superseded);
+    const sample = this.reader.next();
+    if (!sample) return undefined;
+    const taken = { sample, takenTimeMs: nowMs, calls: this.outputs.map((output) => output.begin(sample)) };
+    this.#taken.add(taken);
+    if (this.#isOrdered) this.#watchStall();
+    this.#noteTaken(nowMs);
+    return taken;
+  }
+
+  /** No worker holds this frame any more. */
+  release(taken: TakenFrame): void {
+    this.#taken.delete(taken);
+    if (this.#taken.size === 0) clearTimeout(this.#stallTimer);
+  }
+
+  /** Leaves every frame out that no worker has yet. */
+  discardQueued(): void {
+    this.reader.drop('disconnected');
+    this.#waitingSinceMs = undefined;
+    this.#intervalMs = 0;
+  }
+
+  /** Idempotent. */
+  close(): void {
+    clearTimeout(this.#stallTimer);
+    this.reader.close();
+    for (const output of this.outputs) output.close();
+  }
+
+  /** In order there is one at a time; one that is stalled is waited for no longer: its state would be too old. */
+  #isFull(): boolean {
+    if (this.#taken.size >= this.#parts.inFlightMax) return true;
+    if (!this.#isOrdered) return false;
+    const sinceMs = this.#parts.clock.now() - this.#parts.stallTimeoutMs;
+    for (const { takenTimeMs } of this.#taken) if (takenTimeMs >= sinceMs) return true;
+    return false;
+  }
+
+  #watchStall(): void {
+    clearTimeout(this.#stallTimer);
+    // A timer may be early by a part of a millisecond.
+    this.#stallTimer = setTimeout(() => this.#parts.onReady(), this.#parts.stallTimeoutMs + 1);
+    this.#stallTimer.unref();
+  }
+
+  #noteReady(): void {
+    const nowMs = this.#parts.clock.now();
+    // Frames that expired unseen have waited too; a source that was away has not.
+    if (nowMs - this.#lastReadyMs > AWAY_MS) this.#waitingSinceMs = nowMs;
+    else this.#waitingSinceMs ??= nowMs;
+    this.#lastReadyMs = nowMs;
+  }
+
+  #noteTaken(nowMs: number): void {
+    // Who loses frames is behind, also when the queue is empty afterwards.
+    const isBehind = this.reader.queued > 0 || this.#hasLost;
+    this.#hasLost = false;
+    const sinceMs = nowMs - this.#lastTakenMs;
+    if (!isBehind) this.#intervalMs = 0;
+    else if (this.#intervalMs === 0) this.#intervalMs = Math.min(sinceMs, nowMs - (this.#waitingSinceMs ?? nowMs));
+    else this.#intervalMs += INTERVAL_LEARNING * (sinceMs - this.#intervalMs);
+    this.#lastTakenMs = nowMs;
+    this.#waitingSinceMs = this.reader.queued > 0 ? nowMs : undefined;
+  }
+}
+
+function dropCauseOf(cause: LossCause): FrameDropCause {
+  if (cause === 'overflow') return 'queue_full';
+  if (cause === 'expired') return 'expired';
+  return cause === 'superseded' ? 'superseded' : 'disconnected';
+}
