@@ -161,7 +161,9 @@ const totalsSchema = z
 export const adaptationSchema = z
   .object({
     is_adaptive: z.boolean(),
-    capacity_fps: amount().nullable().describe('frames a second that the engine can do, as measured'),
+    capacity_fps: amount()
+      .nullable()
+      .describe('frames a second that the engine can do of the mix of work of late, as measured'),
     load: share('share of the workers’ time that is used'),
     asked_fps: amount().nullable().describe('frames a second that the sessions are granted in all, at the most'),
     main_thread_load: share('share of the main thread’s time that is used'),

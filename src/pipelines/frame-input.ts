@@ -3,11 +3,9 @@ import { SightlineError } from '../base/errors.ts';
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
 import type { PipelineResult } from '../base/result.ts';
-import { Priority } from '../base/sample.ts';
-import type { Demand } from '../flow/share.ts';
-import { UseMeter } from '../flow/use-meter.ts';
 import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
+import type { SourceRate } from './source-rate.ts';
 
 type Result = Extract<FrameOutcome, { kind: 'result' }>;
 
@@ -28,29 +26,19 @@ export interface FrameInputOptions {
   readonly outcomes: Stream<FrameOutcome>;
   /** Reads the header. Throws FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { readonly width: number; readonly height: number };
+  /** Its share of the engine. */
+  readonly rate: SourceRate;
   readonly onClose: () => void;
-  /** Runs what the program has given to be called: what that throws is nobody else's trouble. */
-  readonly guard: (callback: () => void) => void;
 }
-
-/** A program tells nobody how fast it would like to go: what comes first counts for no more than this. */
-const FIRST_FPS_MAX = 30;
-/** Before it has shown that it sends. */
-const IDLE_FPS = 1;
-/** Changes smaller than this are not worth a call. */
-const RATE_NEWS = 0.06;
 
 /**
  * A source of frames inside this program. Its frames wait in a stream like those of a client, and take their turns beside them: of
- * more than fit the oldest are dropped. `rateFps` is its share of the engine: who keeps to it waits for nobody.
+ * more than fit the oldest are dropped. `rateFps` is its share of the engine.
  */
 export class FrameInput implements Disposable {
   readonly #options: FrameInputOptions;
   readonly #reader: Reader<FrameOutcome>;
   readonly #waiting = new Map<number, PromiseWithResolvers<PushedFrame>>();
-  readonly #use = new UseMeter();
-  readonly #watchers = new Set<(rateFps: number) => void>();
-  #rateFps = Infinity;
   #lastSeq = 0;
   #isClosed = false;
 
@@ -66,13 +54,12 @@ export class FrameInput implements Disposable {
 
   /** Frames a second that the server can do for this source now; Infinity: as many as there are. It follows what others use. */
   get rateFps(): number {
-    return this.#rateFps;
+    return this.#options.rate.rateFps;
   }
 
   /** Called when the rate has changed by enough to matter. Gives what ends that. */
   watchRate(onRate: (rateFps: number) => void): () => void {
-    this.#watchers.add(onRate);
-    return () => this.#watchers.delete(onRate);
+    return this.#options.rate.watch(onRate);
   }
 
   /**
@@ -87,7 +74,7 @@ export class FrameInput implements Disposable {
     }
     const { width, height } = this.#options.readJpeg(jpeg);
     if (this.#isClosed) throw new SightlineError('STREAM_CLOSED', 'this source of frames is closed');
-    this.#use.frame(this.#options.clock.now(), FIRST_FPS_MAX);
+    this.#options.rate.frame();
     const seq = ++this.#lastSeq;
     const outcome = Promise.withResolvers<PushedFrame>();
     this.#waiting.set(seq, outcome);
@@ -97,26 +84,6 @@ export class FrameInput implements Disposable {
       ...(captureTimeMs !== undefined && { captureTimeMs: ownTimeMs(this.#options.clock, captureTimeMs) }),
     });
     return await outcome.promise;
-  }
-
-  /** For the admission: what this source asks for, of which the engine may have more for it. */
-  demand(nowMs: number): Omit<Demand, 'floor'> {
-    const wanted = this.#use.fps === undefined ? IDLE_FPS : this.#use.wantedFps(nowMs);
-    return { priority: Priority.normal, wanted, most: Infinity };
-  }
-
-  /** For the admission: its share. */
-  tellRate(rateFps: number): void {
-    // Of one that stays without bound, or at nothing, this is no number.
-    const change = rateFps / this.#rateFps;
-    if (Number.isNaN(change) || Math.abs(change - 1) < RATE_NEWS) return;
-    this.#rateFps = rateFps;
-    for (const onRate of this.#watchers) this.#options.guard(() => onRate(rateFps));
-  }
-
-  /** For the dispatcher: does the source keep to its rate? */
-  get isWithinRate(): boolean {
-    return this.#use.keepsTo(this.#rateFps);
   }
 
   /** Frames that have no outcome yet are told to be dropped. Idempotent. */
@@ -130,7 +97,6 @@ export class FrameInput implements Disposable {
       this.#reader.close();
       for (const { resolve } of this.#waiting.values()) resolve({ kind: 'dropped', cause: 'disconnected' });
       this.#waiting.clear();
-      this.#watchers.clear();
     }
   }
 

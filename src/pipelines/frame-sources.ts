@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import type { Picture } from '../base/picture.ts';
+import { Priority } from '../base/sample.ts';
 import { uprightJpegSize, type ImageLimits } from '../media/jpeg.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
@@ -8,6 +9,7 @@ import type { Dispatcher } from './dispatcher.ts';
 import { FrameInput } from './frame-input.ts';
 import type { PipelineChoice } from './pipeline.ts';
 import type { PipelineHost } from './pipeline-host.ts';
+import { SourceRate } from './source-rate.ts';
 
 /** A session that asks for pipelines. */
 export interface SessionRequest extends PipelineChoice {
@@ -45,15 +47,23 @@ export class FrameSources {
     // A colon stands in no client's name.
     const source = `program:${++this.#lastInput}`;
     const frames = hub.create<Picture>(`${source}/frames`, { capacity: frameQueue() });
-    const isWithinGrant = (): boolean => input.isWithinRate;
+    const rate: SourceRate = new SourceRate({
+      clock,
+      priority: Priority.normal,
+      costMs: () => lane.work.costMs,
+      guard: (callback) => hub.guard(callback),
+    });
+    const isWithinGrant = (): boolean => rate.isWithin;
     const opening = host.open({ source, frames, pipelines: ['objects'], choice, isWithinGrant });
     const { lane, pipelines } = await opening.catch((thrown: unknown) => {
       frames.close();
       throw thrown;
     });
-    const input: FrameInput = new FrameInput({
+    const leave = admission.join(rate);
+    const input = new FrameInput({
       frames,
       outcomes: pipelines[0]!.outcomes,
+      rate,
       clock,
       readJpeg: (bytes) => uprightJpegSize(bytes, imageLimits),
       onClose: () => {
@@ -62,12 +72,6 @@ export class FrameSources {
         dispatcher.detach(lane);
         frames.close();
       },
-      guard: (callback) => hub.guard(callback),
-    });
-    const leave = admission.join({
-      demand: (nowMs) => input.demand(nowMs),
-      costMs: () => lane.work.costMs,
-      onShare: (fps) => input.tellRate(fps),
     });
     this.#inputs.add(input);
     return input;

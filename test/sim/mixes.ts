@@ -57,13 +57,13 @@ export async function runMix(seed: number): Promise<MixFigures> {
   const sources = PROGRAMS.flatMap((program): SourceOptions[] => {
     const fps = (OVERLOAD * workers * 1000) / 2 / costsMs[program] / each;
     // As many in both, or it would be the flood that takes more, and not the pipeline.
-    const ordinary = Array.from({ length: each }, (_, i) => ({
+    const ordinary = Array.from({ length: each }, (_, i): SourceOptions => ({
       fps,
       priority: Priority.normal,
       honours: i < honouring * each,
       program,
     }));
-    const critical = { fps: 2, priority: Priority.critical, honours: true, program };
+    const critical: SourceOptions = { fps: 2, priority: Priority.critical, honours: true, program };
     return [critical].concat(ordinary);
   });
   const forMs = SETTLED_MS + (900 * dearMs) / workers;

@@ -207,8 +207,8 @@ describe(`objects and hands, which cost three times as much, ten times too much 
   const simulateBoth = (honours: boolean) => {
     const offered = PROGRAMS.flatMap((program): SourceOptions[] => {
       const fps = (10 * ENGINE.workers * 1000) / 2 / COSTS_MS[program] / EACH;
-      const normal = { fps, priority: Priority.normal, honours, program };
-      const first = { fps: 5, priority: Priority.critical, honours: true, program };
+      const normal: SourceOptions = { fps, priority: Priority.normal, honours, program };
+      const first: SourceOptions = { fps: 5, priority: Priority.critical, honours: true, program };
       return [first].concat(Array.from({ length: EACH }, () => normal));
     });
     const engine = { ...ENGINE, serviceMs: RUN_MS, costsMs: COSTS_MS };

@@ -5,11 +5,11 @@ import { seededRandom, type Random } from '../../src/base/random.ts';
 import type { Priority } from '../../src/base/sample.ts';
 import { FrameLimiter } from '../../src/flow/limiter.ts';
 import { SessionControl, type SessionControlSettings } from '../../src/flow/session-control.ts';
-import { UseMeter } from '../../src/flow/use-meter.ts';
 import { Admission } from '../../src/pipelines/admission.ts';
 import { Dispatcher } from '../../src/pipelines/dispatcher.ts';
 import type { FrameLane } from '../../src/pipelines/frame-lane.ts';
 import type { OutputCounts } from '../../src/pipelines/lane-output.ts';
+import { SourceRate } from '../../src/pipelines/source-rate.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import type { Stream } from '../../src/stream/stream.ts';
 import { CONTROL_SETTINGS } from './controllers.ts';
@@ -181,29 +181,29 @@ class SimClient extends SimSource {
 
 /** A camera or a program at the server itself, which keeps to the rate that it was told. */
 class SimFeed extends SimSource {
-  readonly #use = new UseMeter();
-  readonly #limiter = new FrameLimiter({ rateFps: Infinity, window: Infinity }, 0);
-  #rateFps = Infinity;
-
+  readonly #rate: SourceRate;
   readonly #budgetMs: number;
+  readonly #limiter = new FrameLimiter({ rateFps: Infinity, window: Infinity }, 0);
 
   constructor(sim: Overload, options: SourceOptions, name: string, { budgetMs }: SessionControlSettings) {
-    super(sim, options, name, () => this.#use.keepsTo(this.#rateFps));
+    super(sim, options, name, () => this.#rate.isWithin);
     this.#budgetMs = budgetMs;
-    sim.admission.join({
-      demand: () => ({ priority: options.priority, wanted: options.fps }),
+    this.#rate = new SourceRate({
+      clock: sim.clock,
+      priority: options.priority,
       costMs: () => this.lane.work.costMs,
-      onShare: (fps) => {
-        this.#rateFps = fps;
-        this.#limiter.setGrant({ rateFps: fps, window: Infinity }, sim.events.nowMs, sim.random());
-      },
+      guard: (callback) => sim.hub.guard(callback),
     });
+    this.#rate.watch((rateFps) =>
+      this.#limiter.setGrant({ rateFps, window: Infinity }, sim.events.nowMs, sim.random()),
+    );
+    sim.admission.join(this.#rate);
   }
 
   protected show(): void {
     const { events, clock } = this.sim;
     if (this.options.honours && this.#limiter.check(events.nowMs) !== 'go') return;
-    this.#use.frame(clock.now(), this.options.fps);
+    this.#rate.frame();
     const seq = this.take();
     this.#limiter.sent(seq, events.nowMs);
     this.publish(seq, clock.now(), clock.now() + this.#budgetMs - this.lane.work.serviceMs);
