@@ -16,12 +16,15 @@ import { ConfigCoordinator, type ConfigState } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './delivery/recording.ts';
+import { recordingsPart } from './delivery/recording-figures.ts';
 import { serveEvents } from './delivery/sse.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
+import { httpParts } from './http/figures.ts';
 import { answer, type Route } from './http/route.ts';
 import { HttpServer } from './http/server.ts';
 import { ladderOf, nearestRung, rungOfMode } from './flow/ladder.ts';
 import type { SessionControlSettings } from './flow/session-control.ts';
+import { enginePart } from './inference/engine-figures.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import { requireDetector } from './inference/manifest.ts';
 import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
@@ -29,21 +32,22 @@ import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, registryOptions } from './inference/settings.ts';
 import { checkJpeg, encodeJpeg } from './media/jpeg.ts';
 import { uprightSize } from './media/orient.ts';
-import { EventLoopMonitor } from './observe/event-loop.ts';
+import type { FigureRegistry } from './observe/figures.ts';
 import { judgeHealth } from './observe/health.ts';
-import { FrameLatencies } from './observe/histogram.ts';
-import type { HealthDocument, Metrics, Rates } from './observe/metrics.ts';
-import { ProcessMonitor } from './observe/process-figures.ts';
-import { RateWindow } from './observe/rate-window.ts';
+import type { HealthDocument, Metrics } from './observe/metrics.ts';
 import { SelfBenchmark, type SelfBenchmarkResult } from './observe/self-benchmark.ts';
+import { hubParts, ServerMonitor, type RoomParts } from './observe/server-monitor.ts';
 import type { Limits } from './observe/views.ts';
 import { DetectPipeline, type DetectLane, type DetectLaneOptions } from './pipelines/detect.ts';
+import { processingPart } from './pipelines/figures.ts';
 import { FrameInput } from './pipelines/frame-input.ts';
 import { Payload } from './protocol/payload.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './sessions/messages.ts';
 import type { AttachedPipeline } from './sessions/video-session.ts';
-import { reportOf, VideoLane, type AttachRequest, type VideoTotals } from './sessions/video.ts';
+import { videoParts } from './sessions/video-figures.ts';
+import { reportOf, VideoLane, type AttachRequest } from './sessions/video.ts';
+import { telemetryParts } from './sessions/telemetry-figures.ts';
 import { TelemetryLane } from './sessions/telemetry.ts';
 import { TELEMETRY_SUBPROTOCOLS } from './protocol/telemetry.ts';
 import { Hub } from './stream/hub.ts';
@@ -60,11 +64,8 @@ const HARD_LIMIT_FACTOR = 2;
 /** The main thread is not to be held up for longer than 5 ms; this is an order of magnitude of trouble. */
 const EVENT_LOOP_DELAY_P99_MAX_MS = 50;
 const MIB = 2 ** 20;
-/** Rates are taken over so long, from readings so far apart. */
-const RATE_WINDOW_MS = 10_000;
 /** How long `/health` tells that a model which a session asked for failed. */
 const MODEL_FAILED_TOLD_MS = 60_000;
-const RATE_READING_MS = 1_000;
 /** Of the runs that a model's first ones promise; the rest goes into decoding, scaling and the sockets. */
 const EXPECTED_SHARE = 0.75;
 /** A server goes on for days without anybody watching: what fills the disk may be cleared away. */
@@ -93,8 +94,6 @@ export interface DetectorChoice {
   readonly iou?: number | undefined;
 }
 
-type Counter = Exclude<keyof VideoTotals, 'sessions'> | 'telemetry_messages' | 'received_bytes' | 'sent_bytes';
-
 /** Builds everything in order and listens. Errors: ADDRESS_IN_USE, and those of a default model that cannot be had. */
 export async function openServer(options: SightlineOptions): Promise<Sightline> {
   const app = new Sightline(options);
@@ -116,15 +115,10 @@ export class Sightline implements AsyncDisposable {
   readonly #frameInputs = new Set<FrameInput>();
   #lastFrameInput = 0;
   readonly #hub: Hub;
-  readonly #latencies = new FrameLatencies(systemClock);
-  #eventLoop = new EventLoopMonitor();
-  readonly #process = new ProcessMonitor(systemClock);
-  readonly #rates = new RateWindow<Counter>(RATE_WINDOW_MS);
-  readonly #rateReadings: NodeJS.Timeout;
+  readonly #monitor = new ServerMonitor(systemClock);
+  readonly #figures: FigureRegistry<Metrics>;
   readonly #benchmark: SelfBenchmark;
   #ownPicture: Uint8Array | undefined;
-  /** Telemetry messages that were published, whoever did. */
-  #messages = 0;
   readonly #registry: ModelRegistry;
   readonly #engine: OnnxEngine;
   readonly #detect: DetectPipeline;
@@ -167,7 +161,7 @@ export class Sightline implements AsyncDisposable {
     this.#lane = new VideoLane({
       hub: this.#hub,
       clock: systemClock,
-      observer: this.#latencies,
+      observer: this.#monitor.latencies,
       attach: (request) => this.#attach(request),
       engine: () => {
         const { workers, completed, failed, busyMs, neededMs, models } = this.#engine.stats();
@@ -190,7 +184,6 @@ export class Sightline implements AsyncDisposable {
       random: Math.random,
       settings: topicsSettings(config),
     });
-    this.#topics.listen(() => this.#messages++);
     this.#telemetry = new TelemetryLane({
       topics: this.#topics,
       clock: systemClock,
@@ -240,12 +233,18 @@ export class Sightline implements AsyncDisposable {
       ],
       routes: apiRoutes(this.#apiHost(), this.#otherRoutes()),
     });
-    this.#rateReadings = setInterval(() => {
-      this.#rates.add(systemClock.now(), this.#counters());
-      // So that the processor's load is that of the last second, whoever asks.
-      this.#process.read();
-    }, RATE_READING_MS);
-    this.#rateReadings.unref();
+    const { accounts: frames, ...video } = videoParts(this.#lane);
+    const { accounts: messages, published, ...lanes } = telemetryParts(this.#telemetry, this.#foxglove);
+    const rooms: RoomParts = {
+      processing_ms: processingPart(() => this.#detect.serviceMs),
+      ...httpParts(this.#http),
+      ...hubParts(this.#hub),
+      ...video,
+      engine: enginePart(this.#engine),
+      ...lanes,
+      recordings: recordingsPart(() => [...this.#recorders].map(({ status }) => status)),
+    };
+    this.#figures = this.#monitor.register(rooms, [frames, messages, published]);
   }
 
   get #config(): Config {
@@ -285,9 +284,8 @@ export class Sightline implements AsyncDisposable {
     });
     await this.#defaultModel;
     this.#isStarting = false;
-    // Starting up holds the event loop (a model may have been converted): that is over, and no frame waited for it.
-    this.#eventLoop.close();
-    this.#eventLoop = new EventLoopMonitor();
+    // No frame waited for it.
+    this.#monitor.forgetStart();
   }
 
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
@@ -300,8 +298,8 @@ export class Sightline implements AsyncDisposable {
 
   health(): HealthDocument {
     const engine = this.#engine.stats();
-    const total = this.#latencies.recent().stages.total;
-    const { rss_bytes: rssBytes, uptime_s } = this.#process.read();
+    const total = this.#monitor.latencies.recent().stages.total;
+    const { rss_bytes: rssBytes, uptime_s } = this.#monitor.process.read();
     const health = judgeHealth(
       {
         starting: this.#isStarting,
@@ -310,7 +308,7 @@ export class Sightline implements AsyncDisposable {
         workers: { alive: engine.workers, wanted: engine.seats },
         stopping: this.#closing !== undefined,
         latency: { p95Ms: total.p95_ms ?? 0, frames: total.count },
-        eventLoopDelayP99Ms: this.#eventLoop.read().p99_ms ?? 0,
+        eventLoopDelayP99Ms: this.#monitor.eventLoop.p99_ms ?? 0,
         rssBytes,
         callbackFaults: this.#hub.callbackFaults.count,
         recordings: [...this.#recorders].flatMap(({ status: { state, file, error, lost } }) => {
@@ -336,61 +334,14 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
+  /** What every room measures: the document of `metrics()`, and figures for scrapers. */
+  get figures(): FigureRegistry<Metrics> {
+    return this.#figures;
+  }
+
   /** Everything that is measured, read now. */
   metrics(): Metrics {
-    const { serviceMs } = this.#detect;
-    return {
-      time: wallTimeMs(systemClock),
-      latency: {
-        since_start: this.#latencies.sinceStart(),
-        recent: this.#latencies.recent(),
-        window_s: this.#latencies.windowMs / 1000,
-      },
-      processing_ms: serviceMs > 0 ? serviceMs : null,
-      rates: this.#ratesNow(),
-      event_loop_delay: this.#eventLoop.read(),
-      process: this.#process.read(),
-      gpu_percent: null,
-      network: this.#http.traffic,
-      connections: this.#http.connections(),
-      streams: this.#hub.list().length,
-      callback_faults: this.#hub.callbackFaults.count,
-      sessions: this.#lane.report(),
-      totals: this.#lane.totals(),
-      adaptation: this.#lane.adaptation(),
-      engine: this.#engine.stats(),
-      telemetry: this.#telemetry.report(),
-      foxglove: this.#foxglove.report(),
-      recordings: [...this.#recorders].map(({ status }) => status),
-    };
-  }
-
-  #counters(): Readonly<Record<Counter, number>> {
-    const { dropped, sessions: _, ...frames } = this.#lane.totals();
-    return {
-      ...frames,
-      dropped: Object.values(dropped).reduce((sum, n) => sum + n, 0),
-      telemetry_messages: this.#messages,
-      ...this.#http.traffic,
-    };
-  }
-
-  #ratesNow(): Rates | null {
-    const rates = this.#rates.rates(systemClock.now(), this.#counters());
-    if (!rates) return null;
-    const { spanMs, perS } = rates;
-    return {
-      window_s: spanMs / 1000,
-      received_fps: perS.received,
-      results_fps: perS.results,
-      errors_fps: perS.errors,
-      dropped_fps: perS.dropped,
-      grants_per_min: perS.grants_told * 60,
-      ladder_moves_per_min: perS.ladder_moves * 60,
-      telemetry_messages_per_s: perS.telemetry_messages,
-      received_bytes_per_s: perS.received_bytes,
-      sent_bytes_per_s: perS.sent_bytes,
-    };
+    return this.#figures.document();
   }
 
   /**
@@ -481,8 +432,7 @@ export class Sightline implements AsyncDisposable {
     this.#hub.close();
     await this.#http.close();
     await this.#engine.close();
-    this.#eventLoop.close();
-    clearInterval(this.#rateReadings);
+    this.#monitor.close();
   }
 
   /** Hands a changed configuration on. Throws CONFIG_VALUE_BAD before anything has changed. */

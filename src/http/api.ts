@@ -5,7 +5,6 @@ import { PROFILES } from '../config/profiles.ts';
 import { CONFIG_KEYS, configSchema, type DeepReadonly } from '../config/schema.ts';
 import { STRATEGIES } from '../config/strategies.ts';
 import {
-  count,
   grantSchema,
   healthSchema,
   metricsSchema,
@@ -14,6 +13,7 @@ import {
   type HealthDocument,
   type Metrics,
 } from '../observe/metrics.ts';
+import { count } from '../observe/schema.ts';
 import * as views from '../observe/views.ts';
 import type { SelfBenchmarkResult } from '../observe/self-benchmark.ts';
 import type { GrantFields, Pin } from '../protocol/video.ts';

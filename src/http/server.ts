@@ -8,6 +8,7 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
+import type { ConnectionsReport, EndpointReport } from '../observe/metrics.ts';
 import { parseJson } from '../protocol/wire-value.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { RefusalLog } from './refusals.ts';
@@ -18,28 +19,6 @@ export interface SocketRoute {
   /** Of those that a client offers the first that stands here is agreed on; not given: the client's first one. */
   readonly protocols?: readonly string[];
   readonly open: (socket: WebSocket, query: URLSearchParams) => void;
-}
-
-/** The connections that are open at one address; bytes with all framing. */
-export interface EndpointFigures {
-  readonly endpoint: string;
-  readonly open: number;
-  readonly mean_age_s: number;
-  readonly longest_age_s: number;
-  readonly received_bytes: number;
-  readonly sent_bytes: number;
-  /** Written, and not taken by the operating system yet. */
-  readonly buffered_bytes: number;
-}
-
-export interface ConnectionFigures {
-  readonly open: number;
-  readonly max: number;
-  /** Since the start. */
-  readonly opened: number;
-  /** Since the start, because all were taken. */
-  readonly refused: number;
-  readonly endpoints: readonly EndpointFigures[];
 }
 
 export interface HttpServerOptions {
@@ -148,7 +127,7 @@ export class HttpServer {
     return this.#traffic.bytes;
   }
 
-  connections(): ConnectionFigures {
+  connections(): ConnectionsReport {
     return {
       open: this.connectionCount,
       max: this.#options.connectionsMax,
@@ -158,7 +137,7 @@ export class HttpServer {
     };
   }
 
-  #endpoints(): EndpointFigures[] {
+  #endpoints(): EndpointReport[] {
     const nowMs = this.#options.clock.now();
     const webSockets = [...this.#sockets.clients].map((webSocket) => this.#opened.get(webSocket)!);
     const byEndpoint = Map.groupBy([...webSockets, ...this.#streams], ({ endpoint }) => endpoint);
@@ -417,7 +396,7 @@ class Traffic {
   }
 }
 
-function figuresOf(endpoint: string, connections: readonly OpenConnection[], nowMs: number): EndpointFigures {
+function figuresOf(endpoint: string, connections: readonly OpenConnection[], nowMs: number): EndpointReport {
   let [ageMs, longestMs, received, sent, buffered] = [0, 0, 0, 0, 0];
   for (const { openedMs, socket } of connections) {
     ageMs += nowMs - openedMs;

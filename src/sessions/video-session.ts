@@ -21,6 +21,7 @@ import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from './messages.ts';
 import { endSocket, SessionSocket } from './session-socket.ts';
+import { NO_DROPS, type FrameAccounts } from './video-accounts.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */
 const CAPTURE_AGE_MAX_MS = 60_000;
@@ -83,17 +84,6 @@ export interface VideoSessionParts {
  * Where every frame of a session is. At every moment
  * `received = results + errors + dropped (all causes) + queued + in_flight + unsent`.
  */
-export interface VideoSessionAccounts {
-  readonly received: number;
-  readonly results: number;
-  readonly errors: number;
-  readonly dropped: Readonly<Record<DropCause, number>>;
-  /** Waiting for a worker; with a worker; answered but not handed to the socket yet. */
-  readonly queued: number;
-  readonly in_flight: number;
-  readonly unsent: number;
-}
-
 /** One client's session: lives on for a while when its socket is lost. */
 export class VideoSession {
   readonly clientId: string;
@@ -102,14 +92,7 @@ export class VideoSession {
   readonly link: SessionSocket;
   readonly #parts: VideoSessionParts;
   readonly #reader: Reader<FrameOutcome>;
-  readonly #dropped: Record<DropCause, number> = {
-    queue_full: 0,
-    expired: 0,
-    superseded: 0,
-    stale: 0,
-    slow_reader: 0,
-    disconnected: 0,
-  };
+  readonly #dropped: Record<DropCause, number> = { ...NO_DROPS };
   /** Losses that the client has not been told yet, by cause. */
   readonly #untold = new Map<DropCause, number[]>();
   /** When each result was sent that the socket still holds, oldest first; the send buffer bounds them. */
@@ -147,6 +130,11 @@ export class VideoSession {
 
   get model(): string {
     return this.#parts.attached.model;
+  }
+
+  /** Of its frames that name none. */
+  get priority(): Priority {
+    return this.#parts.priority;
   }
 
   get connected(): boolean {
@@ -197,7 +185,7 @@ export class VideoSession {
     return grant;
   }
 
-  accounts(): VideoSessionAccounts {
+  accounts(): FrameAccounts {
     return {
       received: this.#received,
       results: this.#results,

@@ -3,20 +3,20 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { VideoFrame } from '../base/frame.ts';
-import type { DropCause } from '../protocol/video.ts';
 import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
-import { SessionControl, type ControlReport } from '../flow/session-control.ts';
+import { SessionControl } from '../flow/session-control.ts';
+import type { AdaptationReport, VideoSessionReport, VideoTotals } from '../observe/metrics.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
+import { totalsOf, VideoLedger, type ClassAccounts } from './video-accounts.ts';
 import {
   endVideoSocket,
   VideoSession,
   type AttachedPipeline,
   type VideoObserver,
-  type VideoSessionAccounts,
   type VideoSessionSettings,
 } from './video-session.ts';
 
@@ -54,43 +54,6 @@ export interface VideoLaneOptions {
 /** Between two looks at the engine's load, and what follows from it for the grants. */
 const REGULATION_INTERVAL_MS = 100;
 
-export interface VideoSessionReport {
-  readonly client_id: string;
-  readonly pipeline: string;
-  readonly model: string;
-  readonly connected: boolean;
-  readonly age_s: number;
-  readonly accounts: VideoSessionAccounts;
-  readonly quality: ControlReport;
-  readonly capture_times_replaced: number;
-  readonly refused_messages: number;
-}
-
-export interface AdaptationReport {
-  readonly is_adaptive: boolean;
-  /** Frames a second that the engine can do, as measured; null before it has done any. */
-  readonly capacity_fps: number | null;
-  /** Share of the workers' time that is used, 0..1. */
-  readonly load: number;
-  /** Frames a second that the sessions are granted in all, at the most. */
-  readonly asked_fps: number | null;
-  /** Of the main thread's time, what is used, 0..1. */
-  readonly main_thread_load: number;
-  /** Frames a second that processor and memory allow, where that is less than anything else; null: they bound nothing. */
-  readonly process_ceiling_fps: number | null;
-}
-
-/** What all sessions together have had since the start, those that have ended included. */
-export interface VideoTotals {
-  readonly sessions: number;
-  readonly received: number;
-  readonly results: number;
-  readonly errors: number;
-  readonly dropped: Readonly<Record<DropCause, number>>;
-  readonly grants_told: number;
-  readonly ladder_moves: number;
-}
-
 /** `WS /ws/video`: opens sessions and finds them again. */
 export class VideoLane {
   readonly #options: VideoLaneOptions;
@@ -100,16 +63,7 @@ export class VideoLane {
   readonly #regulation: NodeJS.Timeout;
   /** Of sessions that begin from now on, and the control of all. */
   #settings: VideoLaneOptions['settings'];
-  /** Of the sessions that have ended. */
-  #past: VideoTotals = {
-    sessions: 0,
-    received: 0,
-    results: 0,
-    errors: 0,
-    dropped: { queue_full: 0, expired: 0, superseded: 0, stale: 0, slow_reader: 0, disconnected: 0 },
-    grants_told: 0,
-    ladder_moves: 0,
-  };
+  readonly #ledger = new VideoLedger();
 
   constructor(options: VideoLaneOptions) {
     this.#options = options;
@@ -178,8 +132,13 @@ export class VideoLane {
     return [...this.#registry.sessions].map((session) => reportOf(session, now));
   }
 
+  /** Of the sessions that have ended too. */
+  accounts(): ClassAccounts[] {
+    return this.#ledger.accounts(this.#registry.sessions);
+  }
+
   totals(): VideoTotals {
-    return [...this.#registry.sessions].reduce(addSession, this.#past);
+    return totalsOf(this.accounts());
   }
 
   /** What the engine is asked for, all sessions together. */
@@ -260,9 +219,7 @@ export class VideoLane {
       clock,
       observer,
       readJpeg,
-      onClosed: (session) => {
-        this.#past = addSession(this.#past, session);
-      },
+      onClosed: (session) => this.#ledger.end(session),
     });
   }
 }
@@ -279,23 +236,5 @@ export function reportOf(session: VideoSession, nowMs: number): VideoSessionRepo
     quality: session.control.report(),
     capture_times_replaced: session.captureTimesReplaced,
     refused_messages: session.refusedMessages,
-  };
-}
-
-function addSession(sum: VideoTotals, session: VideoSession): VideoTotals {
-  const { received, results, errors, dropped } = session.accounts();
-  const { grants_told, ladder_moves } = session.control.report();
-  const causes = Object.keys(sum.dropped) as DropCause[];
-  return {
-    sessions: sum.sessions + 1,
-    received: sum.received + received,
-    results: sum.results + results,
-    errors: sum.errors + errors,
-    dropped: Object.fromEntries(causes.map((cause) => [cause, sum.dropped[cause] + dropped[cause]])) as Record<
-      DropCause,
-      number
-    >,
-    grants_told: sum.grants_told + grants_told,
-    ladder_moves: sum.ladder_moves + ladder_moves,
   };
 }
