@@ -5,7 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { brightnessManifest } from '../test/support/brightness-model.ts';
+import { expectFiguresBalanced, sumsOf } from '../test/support/figure-accounts.ts';
 import { photograph } from '../test/support/pictures.ts';
+import { parseText, renderText } from '../test/support/prometheus-text.ts';
 import { SocketClient } from '../test/support/socket-client.ts';
 import { TelemetryTestClient } from '../test/support/telemetry-client.ts';
 import { openServer, type Sightline } from './app.ts';
@@ -13,6 +15,7 @@ import type { WebSocketConstructor } from './client/socket.ts';
 import { connectVideo } from './client/video.ts';
 import { loadConfig } from './config/load.ts';
 import { createSightline } from './index.ts';
+import { metricsSchema } from './observe/metrics.ts';
 import { Payload } from './protocol/payload.ts';
 
 /** The server inside another program, with the real models, over its real sockets. */
@@ -85,6 +88,56 @@ describe('createSightline', () => {
     expect(Object.values(bottlenecks).reduce((sum, n) => sum + n, 0)).toBe(stages.total.count);
     expect(stages.inference.p50_ms).toBeGreaterThan(0);
     await client.close();
+  });
+
+  test('its figures balance by pipeline, class and lane, with sessions open and ended, and any scraper can read them', async () => {
+    const url = `${server.url.replace('http', 'ws')}/ws/telemetry`;
+    const publisher = await TelemetryTestClient.open(url);
+    const subscriber = await TelemetryTestClient.open(url);
+    await subscriber.subscribe('figures/#', 'all');
+    for (let n = 0; n < 5; n++) publisher.send({ type: 'publish', topic: 'figures/n', data: { n } });
+    // A budget that no engine can keep: some of them expire, or give way to newer ones.
+    const client = await SocketClient.open(ws('?priority=critical&budget_ms=1'));
+    for (let i = 0; i < 40; i++) client.send(car);
+    await client.until(() => {
+      // While frames wait and are in flight, too: a critical session's, and two lanes of messages.
+      expect(expectFiguresBalanced(server.figures.read())).toBeGreaterThanOrEqual(3);
+      return client.answers().length === 40;
+    });
+    await subscriber.until(() => subscriber.received.length === 5);
+    const critical = () => sumsOf(server.figures.read(), { lane: 'video', pipeline: 'objects', class: 'critical' });
+    const before = critical();
+    expect(before.get('sightline_frames_received_total')).toBe(40);
+    expect(before.get('sightline_frames_dropped_total')).toBeGreaterThan(0);
+    const telemetry = sumsOf(server.figures.read(), { lane: 'telemetry' });
+    expect(telemetry.get('sightline_messages_delivered_total')).toBeGreaterThanOrEqual(5);
+    await Promise.all([client.close(), subscriber.close(), publisher.close()]);
+
+    const readings = server.figures.read();
+    expectFiguresBalanced(readings);
+    expect(critical().get('sightline_frames_received_total')).toBe(40);
+    const families = parseText(renderText(readings));
+    expect(families.size).toBe(readings.length);
+    const { totals, engine, latency } = server.metrics();
+    const all = sumsOf(readings);
+    for (const [figure, value] of [
+      ['sightline_frames_results_total', totals.results],
+      ['sightline_frames_received_total', totals.received],
+      ['sightline_engine_jobs_total', engine.completed + engine.failed + engine.refused],
+      ['sightline_frame_bottlenecks_total', latency.since_start.stages.total.count],
+    ] as const) {
+      expect(all.get(figure), figure).toBe(value);
+    }
+    const count = 'sightline_frame_stage_seconds_count[["stage","total"]]';
+    expect(families.get('sightline_frame_stage_seconds')!.samples.get(count)).toBe(
+      latency.since_start.stages.total.count,
+    );
+  });
+
+  test('the document has the parts that its schema says, in that order', () => {
+    const metrics = server.metrics();
+    expect(Object.keys(metrics)).toEqual(Object.keys(metricsSchema.shape));
+    expect(metricsSchema.strict().safeParse(metrics).error).toBeUndefined();
   });
 
   test('a second model is loaded when a session asks for it; what is no detector is refused', async () => {

@@ -1,33 +1,35 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { systemClock, wallTimeMs } from './base/clock.ts';
+import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
 import { ConfigCoordinator } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
 import type { Recorder, RecordingSettings } from './delivery/recording.ts';
+import { recordingsPart } from './delivery/recording-figures.ts';
 import { Recordings } from './delivery/recordings.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
+import { httpParts } from './http/figures.ts';
 import { pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
 import { apiInfo, eventSettings, httpSettings } from './http/settings.ts';
+import { enginePart } from './inference/engine-figures.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import type { ModelManifest } from './inference/manifest.ts';
 import { ModelBook } from './inference/model-book.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, imageLimits, modelBookSettings, registryOptions } from './inference/settings.ts';
 import { uprightJpegSize } from './media/jpeg.ts';
-import { EventLoopMonitor } from './observe/event-loop.ts';
-import { FrameLatencies } from './observe/histogram.ts';
+import type { FigureRegistry } from './observe/figures.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
-import { ProcessMonitor } from './observe/process-figures.ts';
-import { countersOf, RateMeter } from './observe/rates.ts';
 import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
+import { hubParts, ServerMonitor } from './observe/server-monitor.ts';
 import { healthLimits, viewLimits } from './observe/settings.ts';
 import { Admission } from './pipelines/admission.ts';
 import { Dispatcher } from './pipelines/dispatcher.ts';
+import { processingPart } from './pipelines/figures.ts';
 import type { FrameInput } from './pipelines/frame-input.ts';
 import { FrameSources } from './pipelines/frame-sources.ts';
 import { objectsCall } from './pipelines/objects/call.ts';
@@ -38,7 +40,9 @@ import { dispatcherSettings } from './pipelines/settings.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
 import { laneSockets } from './sessions/sockets.ts';
+import { telemetryParts } from './sessions/telemetry-figures.ts';
 import { TelemetryLane } from './sessions/telemetry.ts';
+import { videoParts } from './sessions/video-figures.ts';
 import { reportOf, VideoLane } from './sessions/video.ts';
 import { Hub } from './stream/hub.ts';
 import { streamsMax, topicsSettings } from './stream/settings.ts';
@@ -70,17 +74,13 @@ export class Sightline implements AsyncDisposable {
   readonly #say: (line: string) => void;
   readonly #listens: boolean;
   readonly #hub: Hub;
-  readonly #latencies = new FrameLatencies(systemClock);
-  readonly #eventLoop = new EventLoopMonitor();
-  readonly #process = new ProcessMonitor(systemClock);
-  readonly #rates: RateMeter;
+  readonly #monitor = new ServerMonitor(systemClock);
+  /** What every room measures: the document of `metrics()`, and figures for scrapers. */
+  readonly figures: FigureRegistry<Metrics>;
   readonly #health: ServerHealth;
   readonly #benchmark: SelfBenchmark;
-  /** Telemetry messages that were published, whoever did. */
-  #messages = 0;
   readonly #engine: OnnxEngine;
   readonly #models: ModelBook;
-  readonly #dispatcher: Dispatcher;
   readonly #sources: FrameSources;
   readonly #lane: VideoLane;
   readonly #topics: Topics;
@@ -108,7 +108,6 @@ export class Sightline implements AsyncDisposable {
     });
     const dispatcher = new Dispatcher({ engine: this.#engine, clock, ...dispatcherSettings(config) });
     const admission = new Admission(() => dispatcher.facts());
-    this.#dispatcher = dispatcher;
     this.#sources = new FrameSources({
       hub: this.#hub,
       clock,
@@ -121,7 +120,7 @@ export class Sightline implements AsyncDisposable {
     this.#lane = new VideoLane({
       hub: this.#hub,
       clock,
-      observer: this.#latencies,
+      observer: this.#monitor.latencies,
       attach: async (request) => {
         const work = await this.#sources.attach(request);
         const pipelines = work.pipelines.map(({ name }) => name);
@@ -129,12 +128,11 @@ export class Sightline implements AsyncDisposable {
         return work;
       },
       admission,
-      process: () => this.#process.load(),
+      process: () => this.#monitor.process.load(),
       readJpeg: (bytes) => uprightJpegSize(bytes, limits),
       settings: videoSettings(config),
     });
     this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, settings: topicsSettings(config) });
-    this.#topics.listen(() => this.#messages++);
     this.#telemetry = new TelemetryLane({ topics: this.#topics, clock, settings: telemetrySettings(config) });
     this.#foxglove = new FoxgloveLane({
       topics: this.#topics,
@@ -183,17 +181,21 @@ export class Sightline implements AsyncDisposable {
         ...pageRoutes(() => this.#camera),
       ]),
     });
-    this.#rates = new RateMeter({
-      clock,
-      counters: () => countersOf(this.#lane.totals(), this.#messages, this.#http.traffic),
-      // So that the processor's load is that of the last second, whoever asks.
-      onReading: () => this.#process.read(),
-    });
+    const { accounts: frames, ...video } = videoParts(this.#lane);
+    const { accounts: messages, published, ...telemetry } = telemetryParts(this.#telemetry, this.#foxglove);
+    const rooms = {
+      processing_ms: processingPart(() => dispatcher.serviceMs),
+      ...httpParts(this.#http),
+      ...hubParts(this.#hub),
+      ...video,
+      engine: enginePart(this.#engine),
+      ...telemetry,
+      recordings: recordingsPart(() => this.#recordings.status()),
+    };
+    this.figures = this.#monitor.register(rooms, [frames, messages, published]);
     this.#health = new ServerHealth({
       version,
-      latencies: this.#latencies,
-      eventLoop: this.#eventLoop,
-      process: this.#process,
+      monitor: this.#monitor,
       facts: () => this.#serverFacts(),
       settings: healthLimits(config),
     });
@@ -230,8 +232,8 @@ export class Sightline implements AsyncDisposable {
   async start(): Promise<void> {
     await (this.#listens ? this.#http.listen() : this.#http.prepare());
     await this.#models.open();
-    // Starting up holds the event loop (a model may have been converted): that is over, and no frame waited for it.
-    this.#eventLoop.restart();
+    // No frame waited for it.
+    this.#monitor.forgetStart();
   }
 
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
@@ -248,31 +250,7 @@ export class Sightline implements AsyncDisposable {
 
   /** Everything that is measured, read now. */
   metrics(): Metrics {
-    const { serviceMs } = this.#dispatcher;
-    return {
-      time: wallTimeMs(systemClock),
-      latency: {
-        since_start: this.#latencies.sinceStart(),
-        recent: this.#latencies.recent(),
-        window_s: this.#latencies.windowMs / 1000,
-      },
-      processing_ms: serviceMs > 0 ? serviceMs : null,
-      rates: this.#rates.read(),
-      event_loop_delay: this.#eventLoop.read(),
-      process: this.#process.read(),
-      gpu_percent: null,
-      network: this.#http.traffic,
-      connections: this.#http.connections(),
-      streams: this.#hub.list().length,
-      callback_faults: this.#hub.callbackFaults.count,
-      sessions: this.#lane.report(),
-      totals: this.#lane.totals(),
-      adaptation: this.#lane.adaptation(),
-      engine: this.#engine.stats(),
-      telemetry: this.#telemetry.report(),
-      foxglove: this.#foxglove.report(),
-      recordings: this.#recordings.status(),
-    };
+    return this.figures.document();
   }
 
   #serverFacts(): ServerFacts {
@@ -330,8 +308,7 @@ export class Sightline implements AsyncDisposable {
     this.#hub.close();
     await this.#http.close();
     await this.#engine.close();
-    this.#eventLoop.close();
-    this.#rates.close();
+    this.#monitor.close();
   }
 
   /** Each room takes its slice of a changed configuration; the first may refuse it (CONFIG_VALUE_BAD), before anything has changed. */

@@ -4,6 +4,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { wallAheadMs, type Clock } from '../base/clock.ts';
 import { toSightlineError, type SightlineError } from '../base/errors.ts';
 import type { Sample } from '../base/sample.ts';
+import type { RecordingStatus } from '../observe/metrics.ts';
 import type { Payload } from '../protocol/payload.ts';
 import type { Reader, ReaderCounts } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
@@ -71,22 +72,6 @@ export interface RecordingReport {
   /** In all files, those deleted since included. */
   readonly bytes: number;
   readonly topics: readonly TopicRecord[];
-}
-
-/** How a recording is, for `/health` and the metrics. */
-export interface RecordingStatus {
-  /** `interrupted`: it is tried again; `failed`: it has ended. */
-  readonly state: 'recording' | 'interrupted' | 'failed';
-  /** The newest, without its folder. */
-  readonly file: string;
-  readonly files: number;
-  readonly recorded: number;
-  readonly lost: number;
-  readonly queued: number;
-  readonly odd_times: number;
-  readonly interruptions: number;
-  readonly bytes: number;
-  readonly error: string | null;
 }
 
 interface Followed {

@@ -5,8 +5,9 @@ import type { PipelineName } from '../base/result.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { Payload } from '../protocol/payload.ts';
 import type { Hub } from '../stream/hub.ts';
+import type { RecordingStatus } from '../observe/metrics.ts';
 import type { Topics } from '../stream/topics.ts';
-import { Recorder, RECORDING_DEFAULTS, type RecordingSettings, type RecordingStatus } from './recording.ts';
+import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './recording.ts';
 
 /** A server goes on for days without anybody watching: what fills the disk may be cleared away. */
 const SERVER_RECORDING: RecordingSettings = { ...RECORDING_DEFAULTS, retryMs: 10_000 };

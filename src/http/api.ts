@@ -5,7 +5,6 @@ import { CONFIG_KEYS, ENTRY_SECTIONS } from '../config/keys.ts';
 import { configSchema, type DeepReadonly } from '../config/schema.ts';
 import { STRATEGIES } from '../config/strategies.ts';
 import {
-  count,
   grantSchema,
   healthSchema,
   metricsSchema,
@@ -14,6 +13,7 @@ import {
   type HealthDocument,
   type Metrics,
 } from '../observe/metrics.ts';
+import { count } from '../observe/schema.ts';
 import * as views from '../observe/views.ts';
 import type { SelfBenchmarkResult } from '../observe/self-benchmark.ts';
 import type { GrantFields, Pin } from '../protocol/video.ts';

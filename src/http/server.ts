@@ -8,6 +8,7 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
+import type { ConnectionsReport, EndpointReport } from '../observe/metrics.ts';
 import { parseJson } from '../protocol/wire-value.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { RefusalLog } from './refusals.ts';
@@ -30,28 +31,6 @@ export interface SocketRequest {
   readonly headers: IncomingHttpHeaders;
   /** Of the other end of the connection, which may be a proxy; undefined: it is gone already. */
   readonly address: string | undefined;
-}
-
-/** The connections that are open at one address; bytes with all framing. */
-export interface EndpointFigures {
-  readonly endpoint: string;
-  readonly open: number;
-  readonly mean_age_s: number;
-  readonly longest_age_s: number;
-  readonly received_bytes: number;
-  readonly sent_bytes: number;
-  /** Written, and not taken by the operating system yet. */
-  readonly buffered_bytes: number;
-}
-
-export interface ConnectionFigures {
-  readonly open: number;
-  readonly max: number;
-  /** Since the start. */
-  readonly opened: number;
-  /** Since the start, because all were taken. */
-  readonly refused: number;
-  readonly endpoints: readonly EndpointFigures[];
 }
 
 export interface HttpServerOptions {
@@ -160,7 +139,7 @@ export class HttpServer {
     return this.#traffic.bytes;
   }
 
-  connections(): ConnectionFigures {
+  connections(): ConnectionsReport {
     return {
       open: this.connectionCount,
       max: this.#options.connectionsMax,
@@ -170,7 +149,7 @@ export class HttpServer {
     };
   }
 
-  #endpoints(): EndpointFigures[] {
+  #endpoints(): EndpointReport[] {
     const nowMs = this.#options.clock.now();
     const webSockets = [...this.#sockets.clients].map((webSocket) => this.#opened.get(webSocket)!);
     const byEndpoint = Map.groupBy([...webSockets, ...this.#streams], ({ endpoint }) => endpoint);
@@ -429,7 +408,7 @@ class Traffic {
   }
 }
 
-function figuresOf(endpoint: string, connections: readonly OpenConnection[], nowMs: number): EndpointFigures {
+function figuresOf(endpoint: string, connections: readonly OpenConnection[], nowMs: number): EndpointReport {
   let [ageMs, longestMs, received, sent, buffered] = [0, 0, 0, 0, 0];
   for (const { openedMs, socket } of connections) {
     ageMs += nowMs - openedMs;

@@ -1,11 +1,33 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { z } from 'zod';
+import { part, seconds, type Part } from './figures.ts';
+import { amount } from './schema.ts';
+
+export const eventLoopSchema = z
+  .object({ p50_ms: amount().nullable(), p99_ms: amount().nullable(), max_ms: amount().nullable() })
+  .meta({
+    id: 'EventLoopDelay',
+    description: 'how much later than planned the main thread came round, last 1 to 2 min; null at the very start',
+  });
 
 /** How much later than planned the event loop came round: what every frame on the main thread waits in addition. */
-export interface EventLoopDelay {
-  /** null: it has not come round since the start. */
-  readonly p50_ms: number | null;
-  readonly p99_ms: number | null;
-  readonly max_ms: number | null;
+export type EventLoopDelay = Readonly<z.output<typeof eventLoopSchema>>;
+
+export function eventLoopPart(read: () => EventLoopDelay): Part<EventLoopDelay> {
+  return part(read, [
+    {
+      name: 'sightline_event_loop_delay_seconds',
+      kind: 'gauge',
+      unit: 'seconds',
+      help: 'How much later than planned the main thread came round, over the last one to two minutes',
+      labels: ['quantile'],
+      read: ({ p50_ms, p99_ms, max_ms }) => [
+        [['0.5'], seconds(p50_ms)],
+        [['0.99'], seconds(p99_ms)],
+        [['1'], seconds(max_ms)],
+      ],
+    },
+  ]);
 }
 
 const RESOLUTION_MS = 10;

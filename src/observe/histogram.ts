@@ -1,6 +1,10 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
+import type { DeepReadonly } from '../config/schema.ts';
 import type { StagesMs } from '../protocol/video.ts';
+import { part, type HistogramValue, type Part } from './figures.ts';
+import { amount, count, each } from './schema.ts';
 
 /** The parts of a frame's way whose times add up to `total`: each is a frame's own time in that stage. */
 export const OWN_STAGES = ['capture', 'queue', 'decode', 'preprocess', 'inference', 'postprocess'] as const;
@@ -13,19 +17,60 @@ export type OwnStage = (typeof OWN_STAGES)[number];
 export const STAGES = [...OWN_STAGES, 'encode', 'transmit', 'total'] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** Percentiles of every recorded duration, to three digits; null when there is none. */
-export interface LatencyFigures {
-  readonly count: number;
-  readonly p50_ms: number | null;
-  readonly p95_ms: number | null;
-  readonly p99_ms: number | null;
-  readonly max_ms: number | null;
-}
+export const latencySchema = z
+  .object({
+    count: count(),
+    p50_ms: amount().nullable(),
+    p95_ms: amount().nullable(),
+    p99_ms: amount().nullable(),
+    max_ms: amount().nullable(),
+  })
+  .meta({ id: 'Latency', description: 'percentiles of every recorded duration; null when there is none' });
 
-export interface FrameLatencyFigures {
-  readonly stages: Readonly<Record<Stage, LatencyFigures>>;
-  /** Frames by the stage in which they spent most of their own time. */
-  readonly bottlenecks: Readonly<Record<OwnStage, number>>;
+const frameLatencySchema = z.object({
+  stages: each(STAGES, () => latencySchema),
+  bottlenecks: each(OWN_STAGES, count).describe('frames by the stage in which they spent most of their own time'),
+});
+
+export const latenciesSchema = z.object({
+  since_start: frameLatencySchema,
+  recent: frameLatencySchema.describe('of the last one to two windows'),
+  window_s: amount(),
+});
+
+/** Percentiles to three digits. */
+export type LatencyFigures = DeepReadonly<z.output<typeof latencySchema>>;
+export type FrameLatencyFigures = DeepReadonly<z.output<typeof frameLatencySchema>>;
+
+/** Of the histogram that is told to others, seconds. */
+const BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5] as const;
+
+export function latencyPart(latencies: FrameLatencies): Part<DeepReadonly<z.output<typeof latenciesSchema>>> {
+  return part(
+    () => ({
+      since_start: latencies.sinceStart(),
+      recent: latencies.recent(),
+      window_s: latencies.windowMs / 1000,
+    }),
+    [
+      {
+        name: 'sightline_frame_stage_seconds',
+        kind: 'histogram',
+        unit: 'seconds',
+        help: 'Time that frames spent in each stage; total is capture to handed to the encoder',
+        labels: ['stage'],
+        buckets: BUCKETS_S,
+        read: () => STAGES.map((stage) => [[stage], latencies.histogram(stage)] as const),
+      },
+      {
+        name: 'sightline_frame_bottlenecks_total',
+        kind: 'counter',
+        help: 'Frames by the stage in which they spent most of their own time',
+        labels: ['stage'],
+        read: ({ since_start: { bottlenecks } }) => OWN_STAGES.map((stage) => [[stage], bottlenecks[stage]] as const),
+      },
+    ],
+  );
 }
 
 /** Longer durations count as this one. */
@@ -40,6 +85,7 @@ export class FrameLatencies {
   readonly windowMs: number;
   readonly #clock: Clock;
   readonly #sinceStart = new Slice();
+  readonly #buckets = byStage(STAGES, () => new BucketCounts(BUCKETS_S));
   readonly #merged = new Slice();
   #current = new Slice();
   #last = new Slice();
@@ -56,6 +102,8 @@ export class FrameLatencies {
     this.#turnWindow();
     this.#sinceStart.frame(stages);
     this.#current.frame(stages);
+    for (const stage of OWN_STAGES) this.#buckets[stage].record(stages[stage] / 1000);
+    this.#buckets.total.record(stages.total / 1000);
   }
 
   encoded(durationMs: number): void {
@@ -70,6 +118,11 @@ export class FrameLatencies {
     return this.#sinceStart.figures();
   }
 
+  /** Since the start, seconds. */
+  histogram(stage: Stage): HistogramValue {
+    return this.#buckets[stage].read();
+  }
+
   recent(): FrameLatencyFigures {
     this.#turnWindow();
     this.#merged.reset();
@@ -82,6 +135,7 @@ export class FrameLatencies {
     this.#turnWindow();
     this.#sinceStart.record(stage, durationMs);
     this.#current.record(stage, durationMs);
+    this.#buckets[stage].record(durationMs / 1000);
   }
 
   #turnWindow(): void {
@@ -92,6 +146,33 @@ export class FrameLatencies {
     // Nothing was recorded for a whole window and more: what is held is not of late.
     if (nowMs >= this.#windowEndMs + this.windowMs) this.#last.reset();
     this.#windowEndMs = nowMs + this.windowMs;
+  }
+}
+
+/** Node's histograms do not tell how many lie below a bound. */
+class BucketCounts {
+  readonly #bounds: readonly number[];
+  /** Of each bucket by itself; the last one has no bound. */
+  readonly #counts: number[];
+  #sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.#counts = Array.from({ length: bounds.length + 1 }, () => 0);
+  }
+
+  record(given: number): void {
+    // As in the percentiles: a capture time a little ahead of the server's clock is no negative duration.
+    const value = given > 0 ? given : 0;
+    const at = this.#bounds.findIndex((bound) => value <= bound);
+    this.#counts[at < 0 ? this.#bounds.length : at]!++;
+    this.#sum += Math.min(value, DURATION_MAX_US / 1e6);
+  }
+
+  read(): HistogramValue {
+    let below = 0;
+    const counts = this.#counts.map((count) => (below += count));
+    return { counts: counts.slice(0, -1), count: below, sum: this.#sum };
   }
 }
 

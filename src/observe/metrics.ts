@@ -1,22 +1,18 @@
 import { z } from 'zod';
 import type { DeepReadonly } from '../config/schema.ts';
 import { PERFORMANCE_MODES, QUALITY_LEVELS, type DropCause, type GrantReason } from '../protocol/video.ts';
-import { OWN_STAGES, STAGES } from './histogram.ts';
+import { eventLoopSchema } from './event-loop.ts';
+import { latenciesSchema } from './histogram.ts';
+import { processSchema } from './process-figures.ts';
+import { ratesSchema } from './rates.ts';
+import { amount, count, each, share, unixMs } from './schema.ts';
 
 /**
  * The one snapshot of a running server, as `GET /api/performance/metrics` gives it; the other documents are views of it
  * (views.ts). Units stand in the names. `null`: not measured, or nothing to measure yet. Nobody's token is in it.
  */
 
-export const count = () => z.int().min(0);
-export const amount = () => z.number().min(0);
-export const share = (what: string) => z.number().min(0).max(1).describe(`${what}, 0 to 1`);
-export const unixMs = (what = 'when this was read') => z.number().describe(`${what}, Unix ms`);
 const clientId = () => z.string().describe('name of the session');
-
-export function each<K extends string, S extends z.ZodType>(keys: readonly K[], schema: () => S) {
-  return z.object(Object.fromEntries(keys.map((key) => [key, schema()])) as Record<K, S>);
-}
 
 const DROP_CAUSES = [
   'queue_full',
@@ -39,39 +35,6 @@ const REASONS = [
 ] as const satisfies readonly GrantReason[];
 
 export const dropsSchema = each(DROP_CAUSES, count).describe('frames that got no result, by cause');
-
-export const latencySchema = z
-  .object({
-    count: count(),
-    p50_ms: amount().nullable(),
-    p95_ms: amount().nullable(),
-    p99_ms: amount().nullable(),
-    max_ms: amount().nullable(),
-  })
-  .meta({ id: 'Latency', description: 'percentiles of every recorded duration; null when there is none' });
-
-const frameLatencySchema = z.object({
-  stages: each(STAGES, () => latencySchema),
-  bottlenecks: each(OWN_STAGES, count).describe('frames by the stage in which they spent most of their own time'),
-});
-
-export const eventLoopSchema = z
-  .object({ p50_ms: amount().nullable(), p99_ms: amount().nullable(), max_ms: amount().nullable() })
-  .meta({
-    id: 'EventLoopDelay',
-    description: 'how much later than planned the main thread came round, last 1 to 2 min; null at the very start',
-  });
-
-export const processSchema = z
-  .object({
-    uptime_s: amount(),
-    cpu_percent: z.number().min(0).max(100).describe('of all processors that the process may use, of late'),
-    rss_bytes: count().describe('memory that the operating system counts for the process, all threads included'),
-    heap_used_bytes: count(),
-    heap_total_bytes: count(),
-    external_bytes: count(),
-  })
-  .meta({ id: 'Process', description: 'what the server takes of the machine' });
 
 export const pinSchema = z
   .object({
@@ -340,29 +303,10 @@ export const networkSchema = z.object({ received_bytes: count(), sent_bytes: cou
   description: 'bytes of all TCP connections since the start, HTTP and WebSocket framing included',
 });
 
-export const ratesSchema = z
-  .object({
-    window_s: amount().describe('time over which the rates are taken'),
-    received_fps: amount(),
-    results_fps: amount(),
-    errors_fps: amount(),
-    dropped_fps: amount(),
-    grants_per_min: amount().describe('grants told to clients'),
-    ladder_moves_per_min: amount(),
-    telemetry_messages_per_s: amount().describe('published'),
-    received_bytes_per_s: amount(),
-    sent_bytes_per_s: amount(),
-  })
-  .meta({ id: 'Rates', description: 'over the last ten seconds' });
-
 export const metricsSchema = z
   .object({
     time: unixMs(),
-    latency: z.object({
-      since_start: frameLatencySchema,
-      recent: frameLatencySchema.describe('of the last one to two windows'),
-      window_s: amount(),
-    }),
+    latency: latenciesSchema,
     processing_ms: amount().nullable().describe('a frame handed to a worker to done, average of late'),
     rates: ratesSchema.nullable().describe('null in the first second'),
     event_loop_delay: eventLoopSchema,
@@ -383,8 +327,17 @@ export const metricsSchema = z
   .meta({ id: 'Metrics', description: 'everything that is measured, read at one moment' });
 
 export type Metrics = DeepReadonly<z.output<typeof metricsSchema>>;
-export type Rates = NonNullable<Metrics['rates']>;
-export type Totals = Metrics['totals'];
+
+/** What rooms report: parts of it. Their shapes stand here alone. */
+export type VideoSessionReport = Metrics['sessions'][number];
+export type VideoTotals = Metrics['totals'];
+export type AdaptationReport = Metrics['adaptation'];
+export type TelemetryReport = Metrics['telemetry'];
+export type TelemetrySessionReport = TelemetryReport['sessions'][number];
+export type FoxgloveSessionReport = Metrics['foxglove'][number];
+export type ConnectionsReport = Metrics['connections'];
+export type EndpointReport = ConnectionsReport['endpoints'][number];
+export type RecordingStatus = Metrics['recordings'][number];
 
 export const healthSchema = z
   .object({

@@ -1,17 +1,56 @@
 import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
+import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
+import { part, type Part } from './figures.ts';
+import { amount, count } from './schema.ts';
 
-export interface ProcessFigures {
-  readonly uptime_s: number;
-  /** Of all processors that this process may use, over the time since the last reading: 100 is all of them. */
-  readonly cpu_percent: number;
-  /** Memory that the operating system counts for this process, all threads included. */
-  readonly rss_bytes: number;
-  readonly heap_used_bytes: number;
-  readonly heap_total_bytes: number;
-  /** Memory outside of V8's heap that its objects hold, array buffers included. */
-  readonly external_bytes: number;
+export const processSchema = z
+  .object({
+    uptime_s: amount(),
+    cpu_percent: z.number().min(0).max(100).describe('of all processors that the process may use, of late'),
+    rss_bytes: count().describe('memory that the operating system counts for the process, all threads included'),
+    heap_used_bytes: count(),
+    heap_total_bytes: count(),
+    external_bytes: count(),
+  })
+  .meta({ id: 'Process', description: 'what the server takes of the machine' });
+
+export type ProcessFigures = Readonly<z.output<typeof processSchema>>;
+
+export function processPart(monitor: ProcessMonitor): Part<ProcessFigures> {
+  return part(
+    () => monitor.read(),
+    [
+      {
+        name: 'sightline_process_uptime_seconds',
+        kind: 'gauge',
+        unit: 'seconds',
+        help: 'Time since the process was started',
+        read: ({ uptime_s }) => uptime_s,
+      },
+      {
+        name: 'sightline_process_cpu_ratio',
+        kind: 'gauge',
+        unit: 'ratio',
+        help: 'Share of all processors that the process may use, of late',
+        read: ({ cpu_percent }) => cpu_percent / 100,
+      },
+      {
+        name: 'sightline_process_memory_bytes',
+        kind: 'gauge',
+        unit: 'bytes',
+        help: 'Memory of the process; external is what objects hold outside of the heap',
+        labels: ['kind'],
+        read: ({ rss_bytes, heap_used_bytes, heap_total_bytes, external_bytes }) => [
+          [['resident'], rss_bytes],
+          [['heap_used'], heap_used_bytes],
+          [['heap_total'], heap_total_bytes],
+          [['external'], external_bytes],
+        ],
+      },
+    ],
+  );
 }
 
 /** Readings closer than this give the same load: over a shorter time it would be noise, and several may be asking. */

@@ -1,90 +1,69 @@
+import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
-import type { Rates } from './metrics.ts';
 import { RateWindow } from './rate-window.ts';
+import { amount } from './schema.ts';
 
-/** Rates are taken over so long, from readings so far apart. */
+export const ratesSchema = z
+  .object({
+    window_s: amount().describe('time over which the rates are taken'),
+    received_fps: amount(),
+    results_fps: amount(),
+    errors_fps: amount(),
+    dropped_fps: amount(),
+    grants_per_min: amount().describe('grants told to clients'),
+    ladder_moves_per_min: amount(),
+    telemetry_messages_per_s: amount().describe('published'),
+    received_bytes_per_s: amount(),
+    sent_bytes_per_s: amount(),
+  })
+  .meta({ id: 'Rates', description: 'over the last ten seconds' });
+
+export type Rates = Readonly<z.output<typeof ratesSchema>>;
+
+/** Which counter each rate is of. */
+const COUNTERS = {
+  received_fps: 'sightline_frames_received_total',
+  results_fps: 'sightline_frames_results_total',
+  errors_fps: 'sightline_frames_errors_total',
+  dropped_fps: 'sightline_frames_dropped_total',
+  grants_per_min: 'sightline_video_grants_told_total',
+  ladder_moves_per_min: 'sightline_video_ladder_moves_total',
+  telemetry_messages_per_s: 'sightline_telemetry_messages_total',
+  received_bytes_per_s: 'sightline_network_received_bytes_total',
+  sent_bytes_per_s: 'sightline_network_sent_bytes_total',
+} as const satisfies Record<Exclude<keyof Rates, 'window_s'>, string>;
+
+type RateName = keyof typeof COUNTERS;
+type Counter = (typeof COUNTERS)[RateName];
+const RATE_NAMES = Object.keys(COUNTERS) as RateName[];
 const WINDOW_MS = 10_000;
-const READING_MS = 1_000;
 
-/** Running totals of the server since its start. */
-export interface Counters {
-  readonly received: number;
-  readonly results: number;
-  readonly errors: number;
-  readonly dropped: number;
-  readonly grants_told: number;
-  readonly ladder_moves: number;
-  readonly telemetry_messages: number;
-  readonly received_bytes: number;
-  readonly sent_bytes: number;
-}
+/** Rates of the registry's counters over the last ten seconds. */
+export class RecentRates {
+  readonly #clock: Clock;
+  readonly #totals: (names: readonly Counter[]) => Readonly<Record<Counter, number>>;
+  readonly #window = new RateWindow<Counter>(WINDOW_MS);
 
-/** Out of what the rooms count: frames of all video sessions, with their losses by cause, and bytes of all connections. */
-export function countersOf(
-  frames: Omit<Counters, 'dropped' | 'telemetry_messages' | 'received_bytes' | 'sent_bytes'> & {
-    readonly dropped: Readonly<Record<string, number>>;
-  },
-  telemetryMessages: number,
-  traffic: Pick<Counters, 'received_bytes' | 'sent_bytes'>,
-): Counters {
-  const { received, results, errors, dropped, grants_told, ladder_moves } = frames;
-  return {
-    received,
-    results,
-    errors,
-    dropped: Object.values(dropped).reduce((sum, n) => sum + n, 0),
-    grants_told,
-    ladder_moves,
-    telemetry_messages: telemetryMessages,
-    received_bytes: traffic.received_bytes,
-    sent_bytes: traffic.sent_bytes,
-  };
-}
-
-export interface RateMeterOptions {
-  readonly clock: Clock;
-  readonly counters: () => Counters;
-  /** Called with each reading, once a second. */
-  readonly onReading?: () => void;
-}
-
-/** What the server's counters gained of late. Close it: it holds a timer (which does not keep a process alive). */
-export class RateMeter {
-  readonly #options: RateMeterOptions;
-  readonly #window = new RateWindow<keyof Counters>(WINDOW_MS);
-  readonly #readings: NodeJS.Timeout;
-
-  constructor(options: RateMeterOptions) {
-    this.#options = options;
-    const { clock, counters, onReading } = options;
-    this.#readings = setInterval(() => {
-      this.#window.add(clock.now(), counters());
-      onReading?.();
-    }, READING_MS);
-    this.#readings.unref();
+  constructor(clock: Clock, totals: (names: readonly Counter[]) => Readonly<Record<Counter, number>>) {
+    this.#clock = clock;
+    this.#totals = totals;
   }
 
-  /** null in the first second. */
+  /** To be called about once a second. */
+  note(): void {
+    this.#window.add(this.#clock.now(), this.#now());
+  }
+
+  /** null: nothing was noted long enough ago. */
   read(): Rates | null {
-    const { clock, counters } = this.#options;
-    const rates = this.#window.rates(clock.now(), counters());
+    const rates = this.#window.rates(this.#clock.now(), this.#now());
     if (!rates) return null;
     const { spanMs, perS } = rates;
-    return {
-      window_s: spanMs / 1000,
-      received_fps: perS.received,
-      results_fps: perS.results,
-      errors_fps: perS.errors,
-      dropped_fps: perS.dropped,
-      grants_per_min: perS.grants_told * 60,
-      ladder_moves_per_min: perS.ladder_moves * 60,
-      telemetry_messages_per_s: perS.telemetry_messages,
-      received_bytes_per_s: perS.received_bytes,
-      sent_bytes_per_s: perS.sent_bytes,
-    };
+    const named = RATE_NAMES.map((name) => [name, perS[COUNTERS[name]] * (name.endsWith('_per_min') ? 60 : 1)]);
+    return { window_s: spanMs / 1000, ...(Object.fromEntries(named) as Record<RateName, number>) };
   }
 
-  close(): void {
-    clearInterval(this.#readings);
+  #now(): Readonly<Record<Counter, number>> {
+    return this.#totals(Object.values(COUNTERS));
   }
 }

@@ -1,8 +1,6 @@
-import type { EventLoopMonitor } from './event-loop.ts';
 import { judgeHealth, type HealthFacts, type HealthLimits } from './health.ts';
-import type { FrameLatencies } from './histogram.ts';
 import type { HealthDocument } from './metrics.ts';
-import type { ProcessMonitor } from './process-figures.ts';
+import type { ServerMonitor } from './server-monitor.ts';
 
 /** What other rooms know of the server's health. */
 export interface ServerFacts extends Pick<
@@ -23,9 +21,7 @@ export interface ServerFacts extends Pick<
 
 export interface ServerHealthParts {
   readonly version: string;
-  readonly latencies: FrameLatencies;
-  readonly eventLoop: EventLoopMonitor;
-  readonly process: ProcessMonitor;
+  readonly monitor: ServerMonitor;
   /** Read anew by each call. */
   readonly facts: () => ServerFacts;
   readonly settings: HealthLimits;
@@ -46,15 +42,15 @@ export class ServerHealth {
   }
 
   document(): HealthDocument {
-    const { version, latencies, eventLoop, process, facts } = this.#parts;
+    const { version, monitor, facts } = this.#parts;
     const { recordings, connections, sessions, models, ...others } = facts();
-    const total = latencies.recent().stages.total;
-    const { rss_bytes: rssBytes, uptime_s } = process.read();
+    const total = monitor.latencies.recent().stages.total;
+    const { rss_bytes: rssBytes, uptime_s } = monitor.process.read();
     const health = judgeHealth(
       {
         ...others,
         latency: { p95Ms: total.p95_ms ?? 0, frames: total.count },
-        eventLoopDelayP99Ms: eventLoop.read().p99_ms ?? 0,
+        eventLoopDelayP99Ms: monitor.eventLoop.p99_ms ?? 0,
         rssBytes,
         recordings: recordings.flatMap(({ state, file, error, lost }) => {
           return error === null ? [] : [{ file, reason: error, lost, goesOn: state === 'interrupted' }];

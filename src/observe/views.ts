@@ -1,23 +1,11 @@
 import { z } from 'zod';
 import type { DeepReadonly } from '../config/schema.ts';
-import { OWN_STAGES } from './histogram.ts';
-import {
-  adaptationSchema,
-  amount,
-  count,
-  dropsSchema,
-  endpointSchema,
-  eventLoopSchema,
-  grantSchema,
-  latencySchema,
-  networkSchema,
-  processSchema,
-  ratesSchema,
-  share,
-  unixMs,
-  type Metrics,
-  type Rates,
-} from './metrics.ts';
+import { eventLoopSchema } from './event-loop.ts';
+import { latencySchema, OWN_STAGES } from './histogram.ts';
+import { adaptationSchema, dropsSchema, endpointSchema, grantSchema, networkSchema, type Metrics } from './metrics.ts';
+import { processSchema } from './process-figures.ts';
+import { ratesSchema, type Rates } from './rates.ts';
+import { amount, count, share, unixMs } from './schema.ts';
 
 /** Views of the one snapshot: what each document of the API holds, and how it is made. Pure. */
 

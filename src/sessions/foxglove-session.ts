@@ -3,9 +3,10 @@ import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { toNs } from '../delivery/recording-format.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
+import type { FoxgloveSessionReport } from '../observe/metrics.ts';
 import { Payload } from '../protocol/payload.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
-import type { Reader } from '../stream/reader.ts';
+import type { Reader, ReaderCounts } from '../stream/reader.ts';
 import type { TelemetryMessage, Topics } from '../stream/topics.ts';
 import type { AdvertisedTopic, ChannelCatalogue } from './foxglove-channels.ts';
 import {
@@ -23,6 +24,7 @@ import {
 } from './foxglove-wire.ts';
 import type { RegisteredSession } from './registry.ts';
 import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
+import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
 
 export interface FoxgloveSettings extends KeepAliveSettings {
   readonly messageBytesMax: number;
@@ -48,20 +50,6 @@ export interface FoxgloveSessionParts {
   readonly onLost: () => void;
 }
 
-export interface FoxgloveSessionReport {
-  readonly client_id: string;
-  readonly subscriptions: number;
-  /** Of all subscriptions, ended ones included: published = delivered + lost + expired + queued. */
-  readonly published: number;
-  readonly delivered: number;
-  readonly lost: number;
-  readonly expired: number;
-  readonly queued: number;
-  /** Messages that the client has published, and messages of it that were refused. */
-  readonly received: number;
-  readonly refused: number;
-}
-
 interface Subscription {
   readonly id: number;
   readonly channel: FoxgloveChannel;
@@ -85,7 +73,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   /** Topics that the client publishes to, by its own number. */
   readonly #clientChannels = new Map<number, string>();
   readonly #watchedParameters = new Map<string, ParameterValue | undefined>();
-  #ended = { published: 0, delivered: 0, lost: 0, expired: 0 };
+  #endedCounts = NO_COUNTS;
   #rate: RateState;
   #received = 0;
   #refused = 0;
@@ -151,20 +139,24 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     this.#tellParameters();
   }
 
+  /** Of all subscriptions, ended ones included. */
+  accounts(): ReaderCounts {
+    return [...this.#subscriptions.values()].reduce(
+      (sum, { reader }) => addCounts(sum, reader.counts()),
+      this.#endedCounts,
+    );
+  }
+
   report(): FoxgloveSessionReport {
-    const sum = { ...this.#ended, queued: 0 };
-    for (const { reader } of this.#subscriptions.values()) {
-      const { published, delivered, expired, queued } = reader.counts();
-      sum.published += published;
-      sum.delivered += delivered;
-      sum.lost += lossOf(reader);
-      sum.expired += expired;
-      sum.queued += queued;
-    }
+    const { published, delivered, dropped, expired, queued } = this.accounts();
     return {
       client_id: this.#parts.clientId,
       subscriptions: this.#subscriptions.size,
-      ...sum,
+      published,
+      delivered,
+      lost: lossOf(dropped),
+      expired,
+      queued,
       received: this.#received,
       refused: this.#refused,
     };
@@ -276,11 +268,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   #drop(subscription: Subscription): void {
     const { id, channel, reader } = subscription;
     reader.close();
-    const { published, delivered, expired } = reader.counts();
-    this.#ended.published += published;
-    this.#ended.delivered += delivered;
-    this.#ended.expired += expired;
-    this.#ended.lost += lossOf(reader);
+    this.#endedCounts = addCounts(this.#endedCounts, reader.counts());
     this.#subscriptions.delete(id);
     this.#byChannel.delete(channel.id);
     this.#ready.delete(subscription);
@@ -362,7 +350,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
 
   #tellLoss(subscription: Subscription): void {
     const { reader, channel, toldLost } = subscription;
-    const lost = lossOf(reader);
+    const lost = lossOf(reader.counts().dropped);
     if (lost === toldLost) return;
     subscription.toldLost = lost;
     this.#send({
@@ -440,8 +428,8 @@ function select(
   return wanted.filter((name) => Object.hasOwn(parameters, name)).map((name) => ({ name, value: parameters[name]! }));
 }
 
-function lossOf(reader: Reader<TelemetryMessage>): number {
-  return Object.values(reader.counts().dropped).reduce((total, count) => total + count, 0);
+function lossOf(dropped: ReaderCounts['dropped']): number {
+  return Object.values(dropped).reduce((total, count) => total + count, 0);
 }
 
 function unknownClientChannel(id: number): SightlineError {

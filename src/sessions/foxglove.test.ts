@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { FoxgloveClient, type Channel, type MessageData, type StatusMessage } from '@foxglove/ws-protocol';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import { expectBalance } from '../../test/support/telemetry-bench.ts';
 import { systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { Payload } from '../protocol/payload.ts';
@@ -56,7 +57,10 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
   server.on('connection', (socket) => void lane.open(socket));
   await once(server, 'listening');
   cleanUp.push(() => {
+    const { published } = lane.accounts();
     lane.close();
+    expectBalance(lane.accounts());
+    expect(lane.accounts()).toMatchObject({ published, queued: 0 });
     topics.close();
     server.close();
   });

@@ -1,12 +1,15 @@
 import type { WebSocket } from 'ws';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { FoxgloveSessionReport } from '../observe/metrics.ts';
+import type { ReaderCounts } from '../stream/reader.ts';
 import type { Topics } from '../stream/topics.ts';
 import { ChannelCatalogue } from './foxglove-channels.ts';
-import { FoxgloveSession, statusOf, type FoxgloveSessionReport, type FoxgloveSettings } from './foxglove-session.ts';
+import { FoxgloveSession, statusOf, type FoxgloveSettings } from './foxglove-session.ts';
 import { FOXGLOVE_SUBPROTOCOLS, type ParameterValue } from './foxglove-wire.ts';
 import { SessionRegistry } from './registry.ts';
 import { endSocket } from './session-socket.ts';
+import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
 
 const TIME_INTERVAL_MS = 100;
 
@@ -28,6 +31,8 @@ export class FoxgloveLane {
   readonly #registry: SessionRegistry<FoxgloveSession>;
   readonly #channels: ChannelCatalogue;
   readonly #clockTimer: NodeJS.Timeout;
+  /** Of sessions that have ended. */
+  #endedCounts = NO_COUNTS;
 
   constructor(options: FoxgloveLaneOptions) {
     const { topics, clock, settings } = options;
@@ -37,6 +42,9 @@ export class FoxgloveLane {
       clock,
       settings: { idleTimeoutMs: Infinity, resumeWindowMs: 0, sessionsMax: settings.sessionsMax },
       onSweep: (session) => session.sweep(),
+      onEnded: (session) => {
+        this.#endedCounts = addCounts(this.#endedCounts, session.accounts());
+      },
     });
     this.#channels = new ChannelCatalogue(topics, {
       onAdded: (channels) => this.#forEach((session) => session.advertise(channels)),
@@ -77,6 +85,11 @@ export class FoxgloveLane {
     } finally {
       socket.resume();
     }
+  }
+
+  /** Of the readers of all sessions, those that have ended included. */
+  accounts(): ReaderCounts {
+    return [...this.#registry.sessions].reduce((sum, session) => addCounts(sum, session.accounts()), this.#endedCounts);
   }
 
   report(): FoxgloveSessionReport[] {

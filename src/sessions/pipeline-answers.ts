@@ -3,6 +3,7 @@ import type { PipelineName } from '../base/result.ts';
 import type { DropCause } from '../protocol/video.ts';
 import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
+import { NO_DROPS, type FrameAccounts } from './video-accounts.ts';
 
 /** A pipeline that works for a session. */
 export interface AttachedPipeline {
@@ -15,26 +16,13 @@ export interface AttachedPipeline {
   readonly inFlight: () => number;
 }
 
-/** What became of the frames of one pipeline: `received = results + errors + Σ dropped + queued + in_flight + unsent`. */
-export interface VideoSessionAccounts {
-  /** Frames that the pipeline owes an answer. */
-  readonly received: number;
-  readonly results: number;
-  readonly errors: number;
-  readonly dropped: Readonly<Record<DropCause, number>>;
-  /** Waiting for a worker; with a worker; answered but not handed to the socket yet. */
-  readonly queued: number;
-  readonly in_flight: number;
-  readonly unsent: number;
-}
-
 /** The answers of one pipeline on their way to the socket, and their books. */
 export class PipelineAnswers {
   readonly pipeline: AttachedPipeline;
   readonly reader: Reader<FrameOutcome>;
   /** Losses that the client has not been told yet, by cause. */
   readonly untold = new Map<DropCause, number[]>();
-  readonly #dropped = noLosses();
+  readonly #dropped: Record<DropCause, number> = { ...NO_DROPS };
   results = 0;
   errors = 0;
 
@@ -65,7 +53,7 @@ export class PipelineAnswers {
     return untold.length;
   }
 
-  accounts(received: number, queued: number): VideoSessionAccounts {
+  accounts(received: number, queued: number): FrameAccounts {
     return {
       received,
       results: this.results,
@@ -76,29 +64,4 @@ export class PipelineAnswers {
       unsent: this.reader.queued,
     };
   }
-}
-
-export function noLosses(): Record<DropCause, number> {
-  return { queue_full: 0, expired: 0, superseded: 0, stale: 0, slow_reader: 0, disconnected: 0 };
-}
-
-/** The books of several pipelines, or sessions, as one. */
-export function addAccounts(one: VideoSessionAccounts, other: VideoSessionAccounts): VideoSessionAccounts {
-  return {
-    received: one.received + other.received,
-    results: one.results + other.results,
-    errors: one.errors + other.errors,
-    dropped: addLosses(one.dropped, other.dropped),
-    queued: one.queued + other.queued,
-    in_flight: one.in_flight + other.in_flight,
-    unsent: one.unsent + other.unsent,
-  };
-}
-
-export function addLosses(
-  one: Readonly<Record<DropCause, number>>,
-  other: Readonly<Record<DropCause, number>>,
-): Record<DropCause, number> {
-  const causes = Object.keys(one) as DropCause[];
-  return Object.fromEntries(causes.map((cause) => [cause, one[cause] + other[cause]])) as Record<DropCause, number>;
 }

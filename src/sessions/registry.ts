@@ -32,6 +32,8 @@ export interface SessionRegistryOptions<S extends RegisteredSession> {
   readonly onSweep?: (session: S, nowMs: number) => void;
   /** Once a second, also while there is no session. */
   readonly onTick?: () => void;
+  /** It has ended, and is not among the sessions any more. */
+  readonly onEnded?: (session: S) => void;
 }
 
 /** What a client asks for when it connects. */
@@ -132,8 +134,11 @@ export class SessionRegistry<S extends RegisteredSession> {
   }
 
   end(session: S, reason: SightlineError): void {
-    this.#sessions.delete(session.link.clientId);
+    const { clientId } = session.link;
+    const isHere = this.#sessions.get(clientId) === session;
+    if (isHere) this.#sessions.delete(clientId);
     session.close(reason);
+    if (isHere) this.#options.onEnded?.(session);
   }
 
   /** Who holds the name. One whose client has left, or was cut off before its token reached it, holds it no more. */

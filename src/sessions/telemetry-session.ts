@@ -4,6 +4,7 @@ import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { fnv1a } from '../base/hash.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
 import { decodePublications, faultOfSection, sectionsOfBatch, type BatchSection } from '../protocol/batch.ts';
+import type { TelemetrySessionReport } from '../observe/metrics.ts';
 import { aboutMessage, isMsgpackMap } from '../protocol/message-about.ts';
 import { Payload } from '../protocol/payload.ts';
 import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
@@ -80,26 +81,6 @@ interface OpenSubscription extends Subscription {
   leave: () => void;
   /** The client was told that there are more topics than it may have. */
   isCut: boolean;
-}
-
-export interface TelemetrySessionReport {
-  readonly client_id: string;
-  readonly connected: boolean;
-  readonly protocol: t.TelemetrySubprotocol;
-  readonly age_s: number;
-  readonly subscriptions: number;
-  readonly topics: number;
-  /** Of all readers that the session has had. */
-  readonly accounts: ReaderCounts;
-  readonly published: number;
-  readonly duplicates: number;
-  readonly refused_publications: number;
-  readonly refused_messages: number;
-  readonly unsent_bytes: number;
-  readonly queued_bytes: number;
-  readonly critical_queue: number;
-  /** By its own word; null: it has said none. */
-  readonly lag_ms: number | null;
 }
 
 /** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
@@ -199,18 +180,23 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
     this.link.end(reason);
   }
 
-  report(): TelemetrySessionReport {
-    const { clock } = this.#parts;
+  /** Of all readers that the session has had. */
+  accounts(): ReaderCounts {
     const subscriptions = [...(this.#subscriptions?.values() ?? [])];
     const readers = subscriptions.flatMap(({ feeds }) => [...feeds.values()].map(({ reader }) => reader));
+    return readers.reduce((sum, reader) => addCounts(sum, reader.counts()), this.#closedCounts);
+  }
+
+  report(): TelemetrySessionReport {
+    const { clock } = this.#parts;
     return {
       client_id: this.link.clientId,
       connected: this.link.socket !== undefined,
       protocol: this.#protocol,
       age_s: (clock.now() - this.link.openedTimeMs) / 1000,
-      subscriptions: subscriptions.length,
+      subscriptions: this.#subscriptions?.size ?? 0,
       topics: this.#topicCount,
-      accounts: readers.reduce((sum, reader) => addCounts(sum, reader.counts()), this.#closedCounts),
+      accounts: this.accounts(),
       published: this.#published,
       duplicates: this.#duplicates,
       refused_publications: this.#refusedPublications,

@@ -4,10 +4,11 @@ import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { Priority, type Sample } from '../base/sample.ts';
 import { restAfter } from '../flow/batch-size.ts';
 import { Bans } from '../flow/rate-limit.ts';
+import type { TelemetryReport } from '../observe/metrics.ts';
 import { encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
 import { TELEMETRY_SUBPROTOCOLS, type TelemetrySubprotocol } from '../protocol/telemetry.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
-import type { TelemetryMessage, Topic, Topics, TopicStats } from '../stream/topics.ts';
+import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
 import { compressors, decompressors } from './compression.ts';
 import { parseTelemetryQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
@@ -23,7 +24,6 @@ import {
   TelemetrySession,
   type SessionHost,
   type TelemetrySessionParts,
-  type TelemetrySessionReport,
   type TelemetrySessionSettings,
 } from './telemetry-session.ts';
 
@@ -46,26 +46,6 @@ export interface TelemetryLaneOptions {
       readonly sessionsMax: number;
       readonly banMs: number;
     };
-}
-
-export interface TopicReport {
-  readonly stats: TopicStats;
-  /** Of all its readers that are open now. */
-  readonly accounts: ReaderCounts;
-}
-
-export interface TelemetryReport {
-  readonly sessions: readonly TelemetrySessionReport[];
-  readonly topics: readonly TopicReport[];
-  readonly history_bytes: number;
-  readonly topics_forgotten: number;
-  /** Batches that were encoded, and that served a further reader as they were. */
-  readonly batches_encoded: number;
-  readonly batches_reused: number;
-  readonly banned_refusals: number;
-  /** Connections that keep up and get the same bytes, in so many convoys. */
-  readonly convoys: number;
-  readonly convoy_members: number;
 }
 
 /** `WS /ws/telemetry`: opens sessions, and carries what is published to who has subscribed, once each turn of the event loop. */
@@ -110,6 +90,9 @@ export class TelemetryLane {
   /** Of publishers that wait for the end of the round. */
   readonly #heldBack = new Set<Outbox>();
   #bannedRefusals = 0;
+  /** Of readers of sessions that have ended, and messages that were published by whoever. */
+  #endedCounts = NO_COUNTS;
+  #publishedEver = 0;
 
   constructor(options: TelemetryLaneOptions) {
     const { topics, clock, settings } = options;
@@ -158,6 +141,9 @@ export class TelemetryLane {
       settings,
       onSweep: (session, nowMs) => session.check(nowMs),
       onTick: () => topics.sweep(),
+      onEnded: (session) => {
+        this.#endedCounts = addCounts(this.#endedCounts, session.accounts());
+      },
     });
     this.#unlisten = topics.listen((topic, sample) => this.#onPublished(topic, sample));
   }
@@ -168,6 +154,16 @@ export class TelemetryLane {
 
   get sessions(): number {
     return this.#registry.size;
+  }
+
+  /** Messages published since the start, by whoever. */
+  get published(): number {
+    return this.#publishedEver;
+  }
+
+  /** Of the readers of all sessions, those that have ended included. */
+  accounts(): ReaderCounts {
+    return [...this.#registry.sessions].reduce((sum, session) => addCounts(sum, session.accounts()), this.#endedCounts);
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
@@ -275,6 +271,7 @@ export class TelemetryLane {
   #onPublished(topic: Topic, sample: Sample<TelemetryMessage>): void {
     this.#dirty.add(topic);
     this.#published++;
+    this.#publishedEver++;
     this.#schedule();
     if (sample.priority !== Priority.critical) return;
     // They go ahead of the others: each connection by itself.

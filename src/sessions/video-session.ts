@@ -21,8 +21,9 @@ import {
 import type { Priority, Sample } from '../base/sample.ts';
 import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
-import { addAccounts, PipelineAnswers, type AttachedPipeline, type VideoSessionAccounts } from './pipeline-answers.ts';
+import { PipelineAnswers, type AttachedPipeline } from './pipeline-answers.ts';
 import { endSocket, SessionSocket } from './session-socket.ts';
+import { addAccounts, type FrameAccounts } from './video-accounts.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */
 const CAPTURE_AGE_MAX_MS = 60_000;
@@ -144,6 +145,11 @@ export class VideoSession {
     );
   }
 
+  /** Of its frames that name none. */
+  get priority(): Priority {
+    return this.#parts.priority;
+  }
+
   get connected(): boolean {
     return this.link.socket !== undefined;
   }
@@ -193,13 +199,13 @@ export class VideoSession {
   }
 
   /** Of all its pipelines together: each owes an answer for each frame. */
-  accounts(): VideoSessionAccounts {
+  accounts(): FrameAccounts {
     return this.accountsByPipeline()
       .map(({ accounts }) => accounts)
       .reduce(addAccounts);
   }
 
-  accountsByPipeline(): { readonly pipeline: PipelineName; readonly model: string; accounts: VideoSessionAccounts }[] {
+  accountsByPipeline(): { readonly pipeline: PipelineName; readonly model: string; accounts: FrameAccounts }[] {
     const queued = this.#parts.attached.queued();
     return this.#answers.map((answers) => {
       const { name, model } = answers.pipeline;

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
+import { expectFiguresBalanced, sumsOf } from '../../test/support/figure-accounts.ts';
 import { SocketClient } from '../../test/support/socket-client.ts';
 import { ManualClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
@@ -15,9 +16,11 @@ import { Priority, type Sample } from '../base/sample.ts';
 import { builtInLadder } from '../flow/ladder.ts';
 import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
 import { Admission } from '../pipelines/admission.ts';
+import { FigureRegistry } from '../observe/figures.ts';
 import { encodeFrame } from '../protocol/video-codec.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Reader } from '../stream/reader.ts';
+import { videoParts } from './video-figures.ts';
 import { VideoLane, type VideoLaneOptions } from './video.ts';
 
 const JPEG = encodeJpeg({ data: new Uint8Array(16 * 8 * 3).fill(90), width: 16, height: 8 }, 80);
@@ -111,6 +114,7 @@ class Bench {
       };
     },
   });
+  readonly figures = new FigureRegistry({}, [videoParts(this.lane).accounts]);
   readonly server: Server = createServer();
   readonly sockets = new WebSocketServer({ server: this.server, maxPayload: 2 * SETTINGS.messageBytesMax });
 
@@ -163,10 +167,18 @@ class Bench {
     const { received, results, errors, dropped, queued, in_flight, unsent } = this.accounts(clientId);
     const lost = Object.values(dropped).reduce((sum, n) => sum + n, 0);
     expect(received).toBe(results + errors + lost + queued + in_flight + unsent);
+    expectFiguresBalanced(this.figures.read());
   }
 
   async stop(): Promise<void> {
+    const { received } = this.lane.totals();
     this.lane.close();
+    // Of sessions that have ended nothing is forgotten, and nothing waits.
+    const readings = this.figures.read();
+    expectFiguresBalanced(readings);
+    const sums = sumsOf(readings);
+    expect(sums.get('sightline_frames_received_total')).toBe(received);
+    expect(sums.get('sightline_frames_queued')! + sums.get('sightline_frames_unsent')!).toBe(0);
     for (const socket of this.sockets.clients) socket.terminate();
     this.sockets.close();
     this.server.close();

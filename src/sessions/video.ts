@@ -3,16 +3,16 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Picture } from '../base/picture.ts';
-import type { DropCause } from '../protocol/video.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
-import { SessionControl, type ControlReport } from '../flow/session-control.ts';
+import { SessionControl } from '../flow/session-control.ts';
 import type { Demand } from '../flow/share.ts';
+import type { AdaptationReport, VideoSessionReport, VideoTotals } from '../observe/metrics.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
-import { addLosses, noLosses, type VideoSessionAccounts } from './pipeline-answers.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
 import type { OpeningRequest } from './session-socket.ts';
+import { totalsOf, VideoLedger, type ClassAccounts } from './video-accounts.ts';
 import {
   endVideoSocket,
   VideoSession,
@@ -73,49 +73,6 @@ export interface VideoLaneOptions {
 /** Between two looks at the engine's load, and what follows from it for the grants. */
 const REGULATION_INTERVAL_MS = 100;
 
-export interface VideoSessionReport {
-  readonly client_id: string;
-  readonly pipeline: string;
-  readonly model: string;
-  readonly connected: boolean;
-  readonly age_s: number;
-  readonly accounts: VideoSessionAccounts;
-  /** With several: of each; `accounts` are their sums. */
-  readonly pipelines?: readonly {
-    readonly pipeline: string;
-    readonly model: string;
-    readonly accounts: VideoSessionAccounts;
-  }[];
-  readonly quality: ControlReport;
-  readonly capture_times_replaced: number;
-  readonly refused_messages: number;
-}
-
-export interface AdaptationReport {
-  readonly is_adaptive: boolean;
-  /** Frames a second that the engine can do of the mix of work of late, as measured; null before it has done any. */
-  readonly capacity_fps: number | null;
-  /** Share of the workers' time that is used, 0..1. */
-  readonly load: number;
-  /** Frames a second that the sessions are granted in all, at the most. */
-  readonly asked_fps: number | null;
-  /** Of the main thread's time, what is used, 0..1. */
-  readonly main_thread_load: number;
-  /** Frames a second that processor and memory allow, where that is less than anything else; null: they bound nothing. */
-  readonly process_ceiling_fps: number | null;
-}
-
-/** What all sessions together have had since the start, those that have ended included. */
-export interface VideoTotals {
-  readonly sessions: number;
-  readonly received: number;
-  readonly results: number;
-  readonly errors: number;
-  readonly dropped: Readonly<Record<DropCause, number>>;
-  readonly grants_told: number;
-  readonly ladder_moves: number;
-}
-
 /** `WS /ws/video`: opens sessions and finds them again. */
 export class VideoLane {
   readonly #options: VideoLaneOptions;
@@ -126,16 +83,7 @@ export class VideoLane {
   #settings: VideoLaneOptions['settings'];
   /** Is about to get its socket, and has a share already. */
   #newcomer: VideoSession | undefined;
-  /** Of the sessions that have ended. */
-  #past: VideoTotals = {
-    sessions: 0,
-    received: 0,
-    results: 0,
-    errors: 0,
-    dropped: noLosses(),
-    grants_told: 0,
-    ladder_moves: 0,
-  };
+  readonly #ledger = new VideoLedger();
 
   constructor(options: VideoLaneOptions) {
     this.#options = options;
@@ -204,8 +152,13 @@ export class VideoLane {
     return [...this.#registry.sessions].map((session) => reportOf(session, now));
   }
 
+  /** Of the sessions that have ended too. */
+  accounts(): ClassAccounts[] {
+    return this.#ledger.accounts(this.#registry.sessions);
+  }
+
   totals(): VideoTotals {
-    return [...this.#registry.sessions].reduce(addSession, this.#past);
+    return totalsOf(this.accounts());
   }
 
   /** What the engine is asked for, all sessions together. */
@@ -291,7 +244,7 @@ export class VideoLane {
       readJpeg,
       onClosed: () => {
         leave();
-        this.#past = addSession(this.#past, session);
+        this.#ledger.end(session);
       },
     });
     const leave = this.#options.admission.join({
@@ -318,19 +271,5 @@ export function reportOf(session: VideoSession, nowMs: number): VideoSessionRepo
     quality: session.control.report(),
     capture_times_replaced: session.captureTimesReplaced,
     refused_messages: session.refusedMessages,
-  };
-}
-
-function addSession(sum: VideoTotals, session: VideoSession): VideoTotals {
-  const { received, results, errors, dropped } = session.accounts();
-  const { grants_told, ladder_moves } = session.control.report();
-  return {
-    sessions: sum.sessions + 1,
-    received: sum.received + received,
-    results: sum.results + results,
-    errors: sum.errors + errors,
-    dropped: addLosses(sum.dropped, dropped),
-    grants_told: sum.grants_told + grants_told,
-    ladder_moves: sum.ladder_moves + ladder_moves,
   };
 }

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { z } from 'zod';
 import { encodeFrame } from '../../src/protocol/video-codec.ts';
-import type { VideoSessionReport } from '../../src/sessions/video.ts';
+import type { VideoSessionReport } from '../../src/observe/metrics.ts';
 import { buildPages, CHROMIUM, launchBrowser, openPage } from '../support/browser.ts';
 import { photograph } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';

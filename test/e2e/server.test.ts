@@ -6,7 +6,7 @@ import { orientationOfExif, turnUpright } from '../../src/media/orient.ts';
 import type { HealthDocument } from '../../src/observe/metrics.ts';
 import { encodeFrame } from '../../src/protocol/video-codec.ts';
 import type { ResultMessage, ServerMessage } from '../../src/protocol/video.ts';
-import type { VideoSessionReport } from '../../src/sessions/video.ts';
+import type { VideoSessionReport } from '../../src/observe/metrics.ts';
 import { exifOf, withBytesBefore, withSegment } from '../support/jpegs.ts';
 import { photograph } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';

@@ -101,7 +101,13 @@ export class TelemetryBench {
 
   async stop(): Promise<void> {
     this.expectBalanced();
+    expectBalance(this.lane.accounts());
+    const { published } = this.lane.accounts();
     this.lane.close();
+    // Of sessions that have ended nothing is forgotten, and nothing waits.
+    const ended = this.lane.accounts();
+    expectBalance(ended);
+    expect(ended).toMatchObject({ published, queued: 0 });
     for (const socket of this.sockets.clients) socket.terminate();
     this.server.close();
   }

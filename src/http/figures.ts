@@ -1,0 +1,67 @@
+import { part } from '../observe/figures.ts';
+import type { RoomParts } from '../observe/server-monitor.ts';
+import type { HttpServer } from './server.ts';
+
+/** What the server's sockets are measured by. */
+export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'connections'> {
+  return {
+    network: part(
+      () => server.traffic,
+      [
+        {
+          name: 'sightline_network_received_bytes_total',
+          kind: 'counter',
+          unit: 'bytes',
+          help: 'Bytes received on all TCP connections, framing included',
+          read: ({ received_bytes }) => received_bytes,
+        },
+        {
+          name: 'sightline_network_sent_bytes_total',
+          kind: 'counter',
+          unit: 'bytes',
+          help: 'Bytes sent on all TCP connections, framing included',
+          read: ({ sent_bytes }) => sent_bytes,
+        },
+      ],
+    ),
+    connections: part(
+      () => server.connections(),
+      [
+        {
+          name: 'sightline_connections',
+          kind: 'gauge',
+          help: 'WebSockets and event streams that are open, by their address on the server',
+          labels: ['endpoint'],
+          read: ({ endpoints }) => endpoints.map(({ endpoint, open }) => [[endpoint], open] as const),
+        },
+        {
+          name: 'sightline_connections_limit',
+          kind: 'gauge',
+          help: 'WebSockets and event streams that may be open at once',
+          read: ({ max }) => max,
+        },
+        {
+          name: 'sightline_connections_opened_total',
+          kind: 'counter',
+          help: 'WebSockets and event streams that were opened',
+          read: ({ opened }) => opened,
+        },
+        {
+          name: 'sightline_connections_refused_total',
+          kind: 'counter',
+          help: 'Connections that were refused because all were taken',
+          read: ({ refused }) => refused,
+        },
+        {
+          name: 'sightline_connections_buffered_bytes',
+          kind: 'gauge',
+          unit: 'bytes',
+          help: 'Bytes that were written and not taken by the operating system yet',
+          labels: ['endpoint'],
+          read: ({ endpoints }) =>
+            endpoints.map(({ endpoint, buffered_bytes }) => [[endpoint], buffered_bytes] as const),
+        },
+      ],
+    ),
+  };
+}

@@ -1,0 +1,17 @@
+import { part, seconds, type Part } from '../observe/figures.ts';
+
+/** How long a frame takes from being handed to a worker to done, milliseconds, of late; 0 before the first one. */
+export function processingPart(serviceMs: () => number): Part<number | null> {
+  return part(() => {
+    const ms = serviceMs();
+    return ms > 0 ? ms : null;
+  }, [
+    {
+      name: 'sightline_frame_processing_seconds',
+      kind: 'gauge',
+      unit: 'seconds',
+      help: 'Time from a frame being handed to a worker to done, average of late',
+      read: seconds,
+    },
+  ]);
+}
