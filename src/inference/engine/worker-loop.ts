@@ -10,7 +10,7 @@ import { FrameGroup, type GroupParts } from './frame-group.ts';
 import type { LoadRequest, RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
 import { ModelRunner } from './runner.ts';
 import { RunningIds } from './running.ts';
-import { Turns } from './turns.ts';
+import { DeviceMutex } from './device-mutex.ts';
 
 /** An ordinary frame is overtaken so often at the most: urgent ones without end must not hold it for ever. */
 const PASSED_MAX = 3;
@@ -34,7 +34,7 @@ function kindOf({ calls: [call, another] }: RunRequest): string | undefined {
  * What a worker thread does: takes one request after the other, urgent ones first, runs each frame to completion; several of
  * one kind together where that pays. Knows nothing of threads, so that it can be driven from anywhere.
  */
-export class Desk {
+export class WorkerLoop {
   readonly #settings: WorkerSettings;
   readonly #reply: (message: WorkerReply) => void;
   readonly #onClosed: () => void;
@@ -51,7 +51,7 @@ export class Desk {
   /** How often each waiting run was overtaken. */
   readonly #passed = new Map<WorkerRequest, number>();
   readonly #running: RunningIds | undefined;
-  readonly #turns: Turns | undefined;
+  readonly #deviceMutex: DeviceMutex | undefined;
   readonly #parts: GroupParts;
   #isWorking = false;
   /** Ends the wait for one more picture. */
@@ -66,7 +66,7 @@ export class Desk {
   ) {
     this.#settings = settings;
     this.#running = settings.running && new RunningIds(settings.running);
-    this.#turns = settings.turns && new Turns(settings.turns.memory, settings.turns.me);
+    this.#deviceMutex = settings.deviceMutex && new DeviceMutex(settings.deviceMutex.memory, settings.deviceMutex.me);
     this.#reply = reply;
     this.#onClosed = onClosed;
     this.#clock = clock;
@@ -160,7 +160,7 @@ export class Desk {
         profile,
         batch,
         this.#clock,
-        this.#turns,
+        this.#deviceMutex,
       );
       await this.#runners.get(manifest.id)?.release();
       this.#runners.set(manifest.id, runner);
