@@ -159,6 +159,7 @@ const engineSchema = z
     completed: count(),
     failed: count(),
     decodes: count().describe('pictures that were decoded: one for each frame'),
+    workerMs: amount().describe('worker time of the programs that ran to their end'),
     busyMs: amount().describe('time for which workers had something to do, all together'),
     neededMs: amount().describe('of that, what the same frames would have needed in full runs'),
     models: z.array(

@@ -106,6 +106,7 @@ const IDLE: Metrics = {
     completed: 0,
     failed: 0,
     decodes: 0,
+    workerMs: 0,
     busyMs: 0,
     neededMs: 0,
     models: [],
