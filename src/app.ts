@@ -27,6 +27,7 @@ import { requireDetector } from './inference/manifest.ts';
 import type { ModelManifest, ReadyModel } from './inference/manifest.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, registryOptions } from './inference/settings.ts';
+import { noLog, type Log } from './log/log.ts';
 import { checkJpeg, encodeJpeg } from './media/jpeg.ts';
 import { uprightSize } from './media/orient.ts';
 import { EventLoopMonitor } from './observe/event-loop.ts';
@@ -78,8 +79,8 @@ export type { HealthDocument } from './observe/metrics.ts';
 
 export interface SightlineOptions {
   readonly config: Config;
-  /** Told in a line what a person at the terminal wants to know; default: nobody is told. */
-  readonly say?: (line: string) => void;
+  /** Told what happens; its level follows the configuration. Default: nobody is told. */
+  readonly log?: Log;
   /** False: it opens no port; requests come by `handleRequest` and `handleUpgrade`. Default: true. */
   readonly listens?: boolean;
 }
@@ -110,7 +111,7 @@ export async function openServer(options: SightlineOptions): Promise<Sightline> 
 /** The composition root: owns every room, wires them, closes them in reverse. */
 export class Sightline implements AsyncDisposable {
   readonly #coordinator: ConfigCoordinator;
-  readonly #say: (line: string) => void;
+  readonly #log: Log;
   readonly #listens: boolean;
   readonly #imageLimits: { readonly sideMax: number; readonly pixelsMax: number };
   readonly #frameInputs = new Set<FrameInput>();
@@ -146,17 +147,18 @@ export class Sightline implements AsyncDisposable {
   #camera: Promise<string | undefined> = Promise.resolve(undefined);
   #closing: Promise<void> | undefined;
 
-  constructor({ config, say, listens = true }: SightlineOptions) {
+  constructor({ config, log = noLog(systemClock), listens = true }: SightlineOptions) {
     this.#listens = listens;
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
-    this.#say = say ?? (() => {});
+    this.#log = log;
+    log.level = config.log.level;
     const { server, streaming, telemetry } = config;
     this.#hub = new Hub({
       clock: systemClock,
       streamsMax: server.max_connections * STREAMS_PER_SESSION + telemetry.topics_max,
     });
     this.#registry = new ModelRegistry(registryOptions(config));
-    this.#engine = new OnnxEngine(engineOptions(config));
+    this.#engine = new OnnxEngine({ ...engineOptions(config), log });
     this.#detect = new DetectPipeline({
       engine: this.#engine,
       clock: systemClock,
@@ -167,6 +169,7 @@ export class Sightline implements AsyncDisposable {
     this.#lane = new VideoLane({
       hub: this.#hub,
       clock: systemClock,
+      log,
       observer: this.#latencies,
       attach: (request) => this.#attach(request),
       engine: () => {
@@ -194,11 +197,13 @@ export class Sightline implements AsyncDisposable {
     this.#telemetry = new TelemetryLane({
       topics: this.#topics,
       clock: systemClock,
+      log,
       settings: telemetrySettings(config),
     });
     this.#foxglove = new FoxgloveLane({
       topics: this.#topics,
       clock: systemClock,
+      log,
       version: packageVersion(),
       settings: foxgloveSettings(config),
       parameters: () => this.#parameters(),
@@ -220,8 +225,7 @@ export class Sightline implements AsyncDisposable {
       closeTimeoutMs: streaming.close_timeout_s * 1000,
       messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
       pageDir: PAGE_DIR,
-      say: this.#say,
-      onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
+      log,
       sockets: [
         ...['/ws/video', '/stream/detection'].map((path) => ({
           path,
@@ -277,7 +281,8 @@ export class Sightline implements AsyncDisposable {
    * Errors: ADDRESS_IN_USE, and those of a model that cannot be had.
    */
   async start(): Promise<void> {
-    await (this.#listens ? this.#http.listen() : this.#http.prepare());
+    if (this.#listens) this.#log.write('server_listening', { url: await this.#http.listen() });
+    else await this.#http.prepare();
     this.#defaultModel = this.#registry.resolve(this.#config.detection.model).then(async (model) => {
       const { id } = requireDetector(model.manifest);
       await this.#ready(id, async () => model);
@@ -293,7 +298,8 @@ export class Sightline implements AsyncDisposable {
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
   startCamera(makeClip: () => Promise<string>): void {
     this.#camera = makeClip().catch((thrown: unknown) => {
-      this.#say(`there is no demo camera: ${toSightlineError(thrown).message}`);
+      const { code, message } = toSightlineError(thrown);
+      this.#log.write('camera_failed', { code, reason: message });
       return undefined;
     });
   }
@@ -399,26 +405,35 @@ export class Sightline implements AsyncDisposable {
    * say otherwise. Errors: OUTPUT_FAILED, FILTER_BAD.
    */
   async record(path: string, filter = '#', settings: RecordingSettings = SERVER_RECORDING): Promise<Recorder> {
-    const retryS = settings.retryMs / 1000;
     const recorder = await Recorder.start({
       path,
       clock: systemClock,
       settings,
-      onFailed: ({ message }) => {
-        this.#say(`the recording has ended: ${message}; ${recorder.status.lost} messages are lost`);
+      onFailed: ({ code, message }) => {
+        this.#log.write('recording_failed', { file: path, code, reason: message, lost: recorder.status.lost });
       },
-      onInterrupted: ({ message }) => {
-        this.#say(`the recording is interrupted: ${message}; it is tried again every ${retryS} s`);
+      onInterrupted: ({ code, message }) => {
+        const retry_s = settings.retryMs / 1000;
+        this.#log.write('recording_interrupted', { file: path, code, reason: message, retry_s });
       },
-      onResumed: (file) => this.#say(`the recording goes on in ${file}; ${recorder.status.lost} messages are lost`),
+      onResumed: (file) => this.#log.write('recording_resumed', { file, lost: recorder.status.lost }),
     });
+    this.#log.write('recording_started', { file: path, topics: [filter] });
     // Those that have failed stay for `/health` until somebody has begun another.
     for (const earlier of this.#recorders) if (earlier.failure) this.#recorders.delete(earlier);
     this.#recorders.add(recorder);
-    void recorder.ended.then(() => recorder.failure === undefined && this.#recorders.delete(recorder));
+    void this.#untilRecorded(recorder);
     recorder.followTopics(this.#topics, filter);
     for (const { client_id, pipeline } of this.#lane.report()) this.#followVideo(recorder, client_id, pipeline);
     return recorder;
+  }
+
+  async #untilRecorded(recorder: Recorder): Promise<void> {
+    await recorder.ended;
+    if (recorder.failure !== undefined) return;
+    this.#recorders.delete(recorder);
+    const { files, recorded, bytes, lost } = recorder.report();
+    this.#log.write('recording_ended', { files, messages: recorded, written_bytes: bytes, lost });
   }
 
   /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
@@ -471,23 +486,39 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    const startedMs = systemClock.now();
+    // Of a start that failed the error tells everything.
+    if (this.#isStarting) this.#log.level = 'silent';
+    this.#log.write('shutdown_started', {});
     // What was published is written first; one that has failed has said so.
-    await Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish()));
-    for (const input of this.#frameInputs) input.close();
-    this.#lane.close();
-    this.#telemetry.close();
-    this.#foxglove.close();
-    this.#topics.close();
-    this.#hub.close();
-    await this.#http.close();
-    await this.#engine.close();
+    await this.#closeStep('recordings', () =>
+      Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish())),
+    );
+    await this.#closeStep('sessions', () => {
+      for (const input of this.#frameInputs) input.close();
+      this.#lane.close();
+      this.#telemetry.close();
+      this.#foxglove.close();
+      this.#topics.close();
+      this.#hub.close();
+    });
+    await this.#closeStep('http', () => this.#http.close());
+    await this.#closeStep('engine', () => this.#engine.close());
     this.#eventLoop.close();
     clearInterval(this.#rateReadings);
+    this.#log.write('server_stopped', { took_ms: Math.round(systemClock.now() - startedMs) });
+  }
+
+  async #closeStep(step: string, close: () => unknown): Promise<void> {
+    const startedMs = systemClock.now();
+    await close();
+    this.#log.write('shutdown_step', { step, took_ms: Math.round(systemClock.now() - startedMs) });
   }
 
   /** Hands a changed configuration on. Throws CONFIG_VALUE_BAD before anything has changed. */
   #configure(config: Config): void {
     this.#lane.configure(laneSettings(config));
+    this.#log.level = config.log.level;
   }
 
   /** What Foxglove shows as parameters; a name is that of the configuration where it is a setting. */
@@ -543,7 +574,12 @@ export class Sightline implements AsyncDisposable {
       session: (clientId) => reportOf(this.#lane.get(clientId), systemClock.now()),
       pin: (clientId, pin) => this.#lane.get(clientId).pin(pin),
       config: (): ConfigState => this.#coordinator.state,
-      changeConfig: (request) => this.#coordinator.change(request),
+      changeConfig: (request) => {
+        const change = this.#coordinator.change(request);
+        const settings = [...change.atOnce, ...change.newSessions].map(({ path }) => path);
+        if (settings.length > 0) this.#log.write('config_changed', { settings });
+        return change;
+      },
       benchmark: (seconds) => this.#runBenchmark(seconds),
     };
   }
@@ -708,6 +744,7 @@ export class Sightline implements AsyncDisposable {
         .catch((thrown: unknown) => {
           this.#models.delete(id);
           const { code, message } = toSightlineError(thrown);
+          this.#log.write('model_failed', { model: id, code, reason: message });
           // That somebody asked for a model that was never pulled says nothing about this server's health.
           if (code !== 'MODEL_UNAVAILABLE') this.#modelsFailed.set(id, { reason: message, timeMs: systemClock.now() });
           throw thrown;
@@ -726,9 +763,16 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #load(resolve: () => Promise<ReadyModel>): Promise<void> {
+    const startedMs = systemClock.now();
     const model = await resolve();
     this.#manifests.set(model.manifest.id, model.manifest);
-    await this.#engine.load(model);
+    const { effective } = await this.#engine.load(model);
+    this.#log.write('model_ready', {
+      model: model.manifest.id,
+      provider: effective,
+      workers: this.#engine.stats().workers,
+      took_ms: Math.round(systemClock.now() - startedMs),
+    });
   }
 }
 

@@ -9,12 +9,12 @@ export function loadOptions(
   context: Pick<CliContext, 'env' | 'cwd'>,
   flags: Readonly<Record<string, unknown>> = {},
 ): LoadOptions {
-  const options = program.opts<{ config?: string; set?: Record<string, string> }>();
+  const options = program.opts<{ config?: string; logLevel?: string; set?: Record<string, string> }>();
   const given = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined));
   return {
     file: options.config === undefined ? undefined : resolve(context.cwd, options.config),
     env: context.env,
-    flags: { ...options.set, ...given },
+    flags: { ...options.set, ...(options.logLevel !== undefined && { 'log.level': options.logLevel }), ...given },
   };
 }
 

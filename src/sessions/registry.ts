@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
 import { isSameToken, type SessionSocket } from './session-socket.ts';
 
 const SWEEP_INTERVAL_MS = 1_000;
@@ -19,8 +20,9 @@ export interface RegisteredSession {
 }
 
 export interface SessionRegistryOptions<S extends RegisteredSession> {
-  /** Of the names that the server makes up. */
+  /** Of the names that the server makes up, and of the lane in the log. */
   readonly kind: string;
+  readonly log?: Log | undefined;
   readonly clock: Clock;
   readonly settings: {
     readonly idleTimeoutMs: number;
@@ -109,7 +111,10 @@ export class SessionRegistry<S extends RegisteredSession> {
     if (this.#closed) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     const clientId = wanted.clientId ?? `${this.#options.kind}-${randomUUID().slice(0, 8)}`;
     const holder = this.#holder(clientId);
-    if (holder?.link.hasToken(wanted.token) && wanted.isAnew !== true) return { session: holder, resumed: true };
+    if (holder?.link.hasToken(wanted.token) && wanted.isAnew !== true) {
+      this.#options.log?.write('session_resumed', { lane: this.#options.kind, client_id: clientId });
+      return { session: holder, resumed: true };
+    }
     if (this.#opening.has(clientId)) throw nameInUse(clientId);
     if (holder) this.#displace(holder, wanted.token);
     this.#makeRoom();
@@ -117,6 +122,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     try {
       const session = await create(clientId);
       this.#sessions.set(clientId, session);
+      this.#options.log?.write('session_started', { lane: this.#options.kind, client_id: clientId });
       return { session, resumed: false };
     } finally {
       this.#opening.delete(clientId);
@@ -132,8 +138,11 @@ export class SessionRegistry<S extends RegisteredSession> {
   }
 
   end(session: S, reason: SightlineError): void {
-    this.#sessions.delete(session.link.clientId);
+    const { clientId } = session.link;
+    this.#sessions.delete(clientId);
     session.close(reason);
+    const { code, message } = reason;
+    this.#options.log?.write('session_ended', { lane: this.#options.kind, client_id: clientId, code, reason: message });
   }
 
   /** Who holds the name. One whose client has left, or was cut off before its token reached it, holds it no more. */

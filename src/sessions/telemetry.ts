@@ -4,6 +4,7 @@ import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { Priority, type Sample } from '../base/sample.ts';
 import { restAfter } from '../flow/batch-size.ts';
 import { Bans } from '../flow/rate-limit.ts';
+import { noLog, type Log } from '../log/log.ts';
 import { encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
 import { TELEMETRY_SUBPROTOCOLS, type TelemetrySubprotocol } from '../protocol/telemetry.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
@@ -38,6 +39,7 @@ const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
 export interface TelemetryLaneOptions {
   readonly topics: Topics;
   readonly clock: Clock;
+  readonly log?: Log;
   readonly settings: OutboxSettings &
     CompressionSettings &
     TelemetrySessionSettings & {
@@ -112,7 +114,7 @@ export class TelemetryLane {
   #bannedRefusals = 0;
 
   constructor(options: TelemetryLaneOptions) {
-    const { topics, clock, settings } = options;
+    const { topics, clock, settings, log = noLog(clock) } = options;
     this.#options = options;
     this.#bans = new Bans(settings.banMs);
     this.#encoder = new RangeEncoder({
@@ -148,13 +150,21 @@ export class TelemetryLane {
       clock,
       settings,
       host: this.#host,
+      log,
       onOffence: (socket, clientId) => {
-        for (const name of namesOf(socket, clientId)) this.#bans.disconnected(name, clock.now());
+        const nowMs = clock.now();
+        for (const name of namesOf(socket, clientId)) {
+          this.#bans.disconnected(name, nowMs);
+          const untilMs = this.#bans.bannedUntil(name, nowMs);
+          if (untilMs !== undefined)
+            log.write('client_banned', { lane: 'telemetry', name, ban_s: (untilMs - nowMs) / 1000 });
+        }
       },
     };
     this.#registry = new SessionRegistry({
       kind: 'telemetry',
       clock,
+      log,
       settings,
       onSweep: (session, nowMs) => session.check(nowMs),
       onTick: () => topics.sweep(),

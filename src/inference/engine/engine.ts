@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { SightlineError } from '../../base/errors.ts';
 import { BATCH_MAX } from '../../flow/batching.ts';
+import type { Log } from '../../log/log.ts';
 import type { ImageLimits } from '../../media/jpeg.ts';
 import type { ReadyModel } from '../manifest.ts';
 import { keepRuntimeQuiet } from '../quiet-runtime.ts';
@@ -43,6 +44,8 @@ export interface OnnxEngineOptions {
   readonly backlogMax?: number;
   /** Of pictures, before they are decoded; default 16,384 a side and 64 megapixels. */
   readonly imageLimits?: ImageLimits;
+  /** Of workers that are lost and replaced. */
+  readonly log?: Log;
   /** The worker's script, for tests that need one that fails. */
   readonly workerUrl?: URL;
 }
@@ -136,6 +139,7 @@ export class OnnxEngine implements Engine {
   readonly #limits: LaneLimits;
   readonly #backlogMax: number;
   readonly #workerUrl: URL | undefined;
+  readonly #log: Log | undefined;
   readonly #models = new Map<string, LoadedModel>();
   readonly #backlog: Job[] = [];
   /** Lanes that were given up and whose threads have not ended yet. */
@@ -180,6 +184,7 @@ export class OnnxEngine implements Engine {
     this.#limits = { prefetch, jobTimeoutMs, loadTimeoutMs };
     this.#backlogMax = backlogMax;
     this.#workerUrl = options.workerUrl;
+    this.#log = options.log;
     this.#seats = Array.from({ length: workers }, () => {
       const seat: Seat = { lane: undefined, isReady: false, loaded: new Set(), deaths: 0, restart: undefined };
       this.#occupy(seat);
@@ -362,6 +367,7 @@ export class OnnxEngine implements Engine {
       for (const job of [...running, ...waiting]) this.#reject(job, shuttingDown);
       return;
     }
+    this.#log?.write('worker_lost', { code: 'WORKER_LOST', reason });
     for (const job of running) this.#reject(job, new SightlineError('WORKER_LOST', `the worker of this job ${reason}`));
     this.#backlog.unshift(...waiting);
     this.#redispatched += waiting.length;
@@ -381,6 +387,7 @@ export class OnnxEngine implements Engine {
     seat.restart = setTimeout(() => {
       if (this.#strays.size > this.#seats.length) return this.#planRestart(seat, STRAY_POLL_MS);
       this.#restarts += 1;
+      this.#log?.write('worker_replaced', { restarts: this.#restarts });
       this.#occupy(seat);
     }, delayMs);
   }
