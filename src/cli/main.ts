@@ -197,6 +197,14 @@ class Stopped extends Error {
   }
 }
 
+/** A command that a program has started with a channel to itself (`Child.spawn`) ends when that program has gone. */
+function leaveWithParent(controller: AbortController): void {
+  if (!process.connected) return;
+  process.once('disconnect', () => controller.abort(new Stopped('the end of its parent', 128 + SIGNALS.SIGHUP)));
+  // It is no reason to stay.
+  process.channel?.unref();
+}
+
 interface Stopper {
   readonly signal: AbortSignal;
   stop(why: Stopped): void;
@@ -224,6 +232,7 @@ function listenForSignals(): Stopper {
     }
   };
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
+  leaveWithParent(controller);
   return {
     signal: controller.signal,
     stop: (why) => controller.abort(why),
