@@ -20,6 +20,7 @@ import type { ModelManifest } from './inference/manifest.ts';
 import { ModelBook } from './inference/model-book.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, imageLimits, modelBookSettings, registryOptions } from './inference/settings.ts';
+import { noLog, type Log } from './log/log.ts';
 import { uprightJpegSize } from './media/jpeg.ts';
 import type { FigureRegistry } from './observe/figures.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
@@ -50,8 +51,8 @@ import { Topics } from './stream/topics.ts';
 
 export interface SightlineOptions {
   readonly config: Config;
-  /** Told in a line what a person at the terminal wants to know; default: nobody is told. */
-  readonly say?: (line: string) => void;
+  /** Told what happens; its level follows the configuration. Default: nobody is told. */
+  readonly log?: Log;
   /** False: it opens no port; requests come by `handleRequest` and `handleUpgrade`. Default: true. */
   readonly listens?: boolean;
 }
@@ -71,7 +72,7 @@ export async function openServer(options: SightlineOptions): Promise<Sightline> 
 /** The composition root: owns every room, wires them, closes them in reverse. */
 export class Sightline implements AsyncDisposable {
   readonly #coordinator: ConfigCoordinator;
-  readonly #say: (line: string) => void;
+  readonly #log: Log;
   readonly #listens: boolean;
   readonly #hub: Hub;
   readonly #monitor = new ServerMonitor(systemClock);
@@ -91,19 +92,21 @@ export class Sightline implements AsyncDisposable {
   #camera: Promise<string | undefined> = Promise.resolve(undefined);
   #closing: Promise<void> | undefined;
 
-  constructor({ config, say, listens = true }: SightlineOptions) {
+  constructor({ config, log = noLog(systemClock), listens = true }: SightlineOptions) {
     const clock = systemClock;
     const version = packageVersion();
     const limits = imageLimits(config);
     this.#listens = listens;
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
-    this.#say = say ?? (() => {});
+    this.#log = log;
+    log.level = config.log.level;
     this.#hub = new Hub({ clock, streamsMax: streamsMax(config) });
-    this.#engine = new OnnxEngine(engineOptions(config));
+    this.#engine = new OnnxEngine({ ...engineOptions(config), log });
     this.#models = new ModelBook({
       registry: new ModelRegistry(registryOptions(config)),
       engine: this.#engine,
       clock,
+      log,
       settings: modelBookSettings(config),
     });
     const dispatcher = new Dispatcher({ engine: this.#engine, clock, ...dispatcherSettings(config) });
@@ -120,6 +123,7 @@ export class Sightline implements AsyncDisposable {
     this.#lane = new VideoLane({
       hub: this.#hub,
       clock,
+      log,
       observer: this.#monitor.latencies,
       attach: async (request) => {
         const work = await this.#sources.attach(request);
@@ -133,10 +137,11 @@ export class Sightline implements AsyncDisposable {
       settings: videoSettings(config),
     });
     this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, settings: topicsSettings(config) });
-    this.#telemetry = new TelemetryLane({ topics: this.#topics, clock, settings: telemetrySettings(config) });
+    this.#telemetry = new TelemetryLane({ topics: this.#topics, clock, log, settings: telemetrySettings(config) });
     this.#foxglove = new FoxgloveLane({
       topics: this.#topics,
       clock,
+      log,
       version,
       settings: foxgloveSettings(config),
       parameters: () => {
@@ -149,7 +154,7 @@ export class Sightline implements AsyncDisposable {
       topics: this.#topics,
       clock,
       sessions: () => [...this.#lane.sessions],
-      say: this.#say,
+      log,
     });
     this.#benchmark = new SelfBenchmark({
       clock,
@@ -169,8 +174,7 @@ export class Sightline implements AsyncDisposable {
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
-      say: this.#say,
-      onError: (error) => this.#say(`a request failed: ${error instanceof Error ? error.stack : String(error)}`),
+      log,
       sockets,
       routes: apiRoutes(this.#apiHost(version), sockets, [
         ...eventRoutes({
@@ -230,7 +234,8 @@ export class Sightline implements AsyncDisposable {
    * Errors: ADDRESS_IN_USE, and those of a model that cannot be had.
    */
   async start(): Promise<void> {
-    await (this.#listens ? this.#http.listen() : this.#http.prepare());
+    if (this.#listens) this.#log.write('server_listening', { url: await this.#http.listen() });
+    else await this.#http.prepare();
     await this.#models.open();
     // No frame waited for it.
     this.#monitor.forgetStart();
@@ -239,7 +244,8 @@ export class Sightline implements AsyncDisposable {
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
   startCamera(makeClip: () => Promise<string>): void {
     this.#camera = makeClip().catch((thrown: unknown) => {
-      this.#say(`there is no demo camera: ${toSightlineError(thrown).message}`);
+      const { code, message } = toSightlineError(thrown);
+      this.#log.write('camera_failed', { code, reason: message });
       return undefined;
     });
   }
@@ -298,22 +304,32 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    const { clock, log } = { clock: systemClock, log: this.#log };
+    const startedMs = clock.now();
+    const step = async (name: string, close: () => unknown): Promise<void> => {
+      const beganMs = clock.now();
+      await close();
+      log.write('shutdown_step', { step: name, took_ms: Math.round(clock.now() - beganMs) });
+    };
+    // Of a start that failed the error tells everything.
+    if (this.#models.isStarting) log.level = 'silent';
+    log.write('shutdown_started', {});
     // What was published is written first.
-    await this.#recordings.close();
-    this.#sources.close();
-    this.#lane.close();
-    this.#telemetry.close();
-    this.#foxglove.close();
-    this.#topics.close();
-    this.#hub.close();
-    await this.#http.close();
-    await this.#engine.close();
+    await step('recordings', () => this.#recordings.close());
+    await step('sessions', () => {
+      for (const room of [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub])
+        room.close();
+    });
+    await step('http', () => this.#http.close());
+    await step('engine', () => this.#engine.close());
     this.#monitor.close();
+    log.write('server_stopped', { took_ms: Math.round(clock.now() - startedMs) });
   }
 
   /** Each room takes its slice of a changed configuration; the first may refuse it (CONFIG_VALUE_BAD), before anything has changed. */
   #configure(config: Config): void {
     this.#lane.configure(videoSettings(config));
+    this.#log.level = config.log.level;
     this.#health.configure(healthLimits(config));
   }
 
@@ -327,7 +343,12 @@ export class Sightline implements AsyncDisposable {
       session: (clientId) => reportOf(this.#lane.get(clientId), systemClock.now()),
       pin: (clientId, pin) => this.#lane.get(clientId).pin(pin),
       config: () => this.#coordinator.state,
-      changeConfig: (request) => this.#coordinator.change(request),
+      changeConfig: (request) => {
+        const change = this.#coordinator.change(request);
+        const settings = [...change.atOnce, ...change.newSessions].map(({ path }) => path);
+        if (settings.length > 0) this.#log.write('config_changed', { settings });
+        return change;
+      },
       benchmark: async (seconds) => {
         await this.#models.detector();
         return await this.#benchmark.run(seconds);

@@ -30,7 +30,7 @@ beforeAll(async () => {
   );
   server = await createSightline({
     settings: { ...settings, 'models.manifests': [manifest] },
-    say: () => {
+    log: () => {
       throw new Error('a program that cannot be told');
     },
   });

@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { openServer, type Sightline as App } from './app.ts';
+import { systemClock } from './base/clock.ts';
 import { SightlineError } from './base/errors.ts';
 import { Priority } from './base/sample.ts';
 import { loadConfig } from './config/load.ts';
 import type { RecordingReport, RecordingSettings } from './delivery/recording.ts';
+import { Log, noLog, type LogSink } from './log/log.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
 import type { PipelineChoice } from './pipelines/pipeline.ts';
 import type { FrameInput } from './pipelines/frame-input.ts';
@@ -15,6 +17,7 @@ export type { Box, Detection, WorkerStagesMs } from './base/detection.ts';
 export { SightlineError, type ErrorCode } from './base/errors.ts';
 export type { FrameDropCause } from './base/frame.ts';
 export type { RecordingReport, RecordingSettings } from './delivery/recording.ts';
+export type { LogEntry, LogSink } from './log/log.ts';
 export type { HealthDocument, Metrics } from './observe/metrics.ts';
 export type { PipelineChoice as DetectorChoice } from './pipelines/pipeline.ts';
 export type { FrameInput, PushedFrame, PushOptions } from './pipelines/frame-input.ts';
@@ -27,8 +30,8 @@ export interface CreateSightlineOptions {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** Where `SIGHTLINE_SECTION__KEY` and the cache folder are looked up, such as `process.env`; default: nowhere. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Told in a line what a person should know. What it throws is ignored. */
-  readonly say?: (line: string) => void;
+  /** Told what happens, from the weight on that `log.level` says. What it throws is ignored. Default: nothing is told. */
+  readonly log?: LogSink;
   /** False: no port is opened, and requests come from an HTTP server of your own by `handleRequest` and `handleUpgrade`. Default: true. */
   readonly listen?: boolean;
 }
@@ -61,11 +64,10 @@ export interface Recording {
  * Throws SightlineError CONFIG_*, ADDRESS_*, MODEL_*.
  */
 export async function createSightline(options: CreateSightlineOptions = {}): Promise<Sightline> {
-  const { configFile, settings = {}, env = {}, say, listen } = options;
+  const { configFile, settings = {}, env = {}, log: sink, listen } = options;
   const config = loadConfig({ file: configFile, env, flags: settings });
-  return new EmbeddedServer(
-    await openServer({ config, ...(say && { say: safely(say) }), ...(listen !== undefined && { listens: listen }) }),
-  );
+  const log = sink === undefined ? noLog(systemClock) : new Log({ clock: systemClock, sink });
+  return new EmbeddedServer(await openServer({ config, log, ...(listen !== undefined && { listens: listen }) }), log);
 }
 
 /** A running server. Whatever goes wrong is thrown to the caller, or rejected: it never ends the program. */
@@ -103,9 +105,11 @@ export interface Sightline extends AsyncDisposable {
 class EmbeddedServer implements Sightline {
   /** No part of the interface: for tools that look inside. */
   readonly app: App;
+  readonly #log: Log;
 
-  constructor(app: App) {
+  constructor(app: App, log: Log) {
     this.app = app;
+    this.#log = log;
   }
 
   get url(): string {
@@ -158,8 +162,9 @@ class EmbeddedServer implements Sightline {
     this.app.handleUpgrade(request, socket, head);
   }
 
-  close(): Promise<void> {
-    return this.app.close();
+  async close(): Promise<void> {
+    await this.app.close();
+    this.#log.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -169,15 +174,4 @@ class EmbeddedServer implements Sightline {
 
 function badOption(name: string, value: unknown): SightlineError {
   return new SightlineError('MESSAGE_FIELD_BAD', `${name} cannot be ${String(value).slice(0, 80)}`);
-}
-
-/** Lines are told from timers and sockets, where nobody would catch what it throws. */
-function safely(say: (line: string) => void): (line: string) => void {
-  return (line) => {
-    try {
-      say(line);
-    } catch {
-      // Whom could it be told?
-    }
-  };
 }

@@ -2,7 +2,8 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { deserialize } from 'node:v8';
-import { start, stop, tailOf, type Helper } from '../support/children.ts';
+import { Child } from '../../src/supervise/child.ts';
+import type { Helper } from '../support/children.ts';
 import type { BenchContext } from '../support/document.ts';
 import type { Server } from '../support/server.ts';
 import { SharedClock } from '../support/shared-clock.ts';
@@ -89,23 +90,21 @@ export async function runInNamespace(
   const job = jobOf(bench, trace, kind, `http://${namespace.hostAddress}:${port}`, startTimeMs, 0);
   const script = fileURLToPath(new URL('camera-once.ts', import.meta.url));
   const { command, args } = namespace.command(process.execPath, ...process.execArgv, script, JSON.stringify(job));
-  const camera = start(command, args, { env: process.env, cwd: process.cwd() });
-  const onAbort = (): void => void stop(camera);
+  await using camera = Child.spawn(command, args, { stdout: 'pipe' });
+  const onAbort = (): void => void camera.stop();
   signal.addEventListener('abort', onAbort, { once: true });
   try {
-    const said = tailOf(camera.stderr);
-    const out = text(camera.stdout);
+    const out = text(camera.stdout!);
     const change = changeAlong(namespace, trace, () => clock.now() - startTimeMs, signal);
     const film = await out;
     await change;
     signal.throwIfAborted();
-    if (film === '') throw new Error(`the camera ended without a film:\n${said()}`);
+    if (film === '') throw new Error(`the camera ended without a film:\n${(await camera.exited).errorTail}`);
     const films = [deserialize(Buffer.from(film, 'base64')) as Film];
     const log = await shaper.call('close', undefined);
     return { trace, kind, films, polls: await watch.end(), link: log, frames: joinPassages(films, log.passages) };
   } finally {
     signal.removeEventListener('abort', onAbort);
-    await stop(camera);
   }
 }
 

@@ -1,47 +1,7 @@
-import { fork, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { Child } from '../../src/supervise/child.ts';
+import { openParent } from '../../src/supervise/parent.ts';
 
-/** Child processes of a benchmark: each is ended by its own pid, however the benchmark ends. */
-
-const STOP_TIMEOUT_MS = 8_000;
-const ERR_CHARS_MAX = 8_192;
-
-const running = new Set<ChildProcess>();
-// The last resort, such as a second Ctrl+C: no time to ask politely.
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
-function keep(child: ChildProcess): ChildProcess {
-  running.add(child);
-  child.once('exit', () => running.delete(child));
-  child.once('error', () => running.delete(child));
-  return child;
-}
-
-export function start(command: string, args: readonly string[], options: { env: NodeJS.ProcessEnv; cwd: string }) {
-  const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
-  keep(child);
-  return child;
-}
-
-/** Resolves when it is gone; idempotent. */
-export async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
-  const gone = once(child, 'exit');
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-  await gone;
-  clearTimeout(timer);
-}
-
-/** The end of what a process wrote, for an error's message. */
-export function tailOf(stream: NodeJS.ReadableStream): () => string {
-  let tail = '';
-  stream.on('data', (chunk: Buffer) => (tail = (tail + chunk.toString()).slice(-ERR_CHARS_MAX)));
-  return () => tail.trim();
-}
+/** Processes of our own that a benchmark calls functions of. */
 
 /** Functions that a helper process offers; arguments and results are what the structured clone takes. */
 export type Api = Readonly<Record<string, (argument: never) => unknown>>;
@@ -56,7 +16,7 @@ type Reply = { readonly id: number; readonly value?: unknown; readonly error?: s
 
 /** A process of our own that does what it is told, one call at a time or several. */
 export class Helper<A extends Api> implements AsyncDisposable {
-  readonly #child: ChildProcess;
+  readonly #child: Child<Call, Reply>;
   readonly #signal: AbortSignal;
   readonly #pending = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
   #nextId = 1;
@@ -64,20 +24,17 @@ export class Helper<A extends Api> implements AsyncDisposable {
   /** `script`: a module that calls `offer`; `execArgv`: Node's own arguments for it. */
   constructor(script: URL, signal: AbortSignal, execArgv: readonly string[] = []) {
     this.#signal = signal;
-    this.#child = keep(
-      fork(fileURLToPath(script), {
-        serialization: 'advanced',
-        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-        execArgv: [...process.execArgv, ...execArgv],
-      }),
-    );
-    this.#child.on('message', ({ id, value, error }: Reply) => {
-      const call = this.#pending.get(id);
-      this.#pending.delete(id);
-      if (error === undefined) call?.resolve(value as never);
-      else call?.reject(new Error(error));
+    this.#child = Child.fork<Call, Reply>(script, {
+      execArgv: [...process.execArgv, ...execArgv],
+      onErrorOutput: (text) => process.stderr.write(text),
+      onMessage: ({ id, value, error }) => {
+        const call = this.#pending.get(id);
+        this.#pending.delete(id);
+        if (error === undefined) call?.resolve(value as never);
+        else call?.reject(new Error(error));
+      },
     });
-    this.#child.on('exit', () => this.#end(new Error(`${script.pathname.split('/').at(-1)} ended`)));
+    void this.#watch(script.pathname.split('/').at(-1)!);
     signal.addEventListener('abort', () => this.#end(signal.reason as Error), { once: true });
   }
 
@@ -98,7 +55,8 @@ export class Helper<A extends Api> implements AsyncDisposable {
       return await new Promise((resolve, reject) => {
         this.#pending.set(id, { resolve, reject });
         timer = setTimeout(() => reject(new Error(`${name} took longer than ${timeoutMs} ms`)), timeoutMs);
-        this.#child.send({ id, name, argument } satisfies Call);
+        if (!this.#child.send({ id, name, argument }))
+          reject(new Error(`${name} was not sent: too much waits, or it ended`));
       });
     } finally {
       clearTimeout(timer);
@@ -107,7 +65,12 @@ export class Helper<A extends Api> implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await stop(this.#child);
+    await this.#child.stop();
+  }
+
+  async #watch(name: string): Promise<void> {
+    const { text } = await this.#child.exited;
+    this.#end(new Error(`${name} ${text}`));
   }
 
   #end(reason: Error): void {
@@ -118,14 +81,16 @@ export class Helper<A extends Api> implements AsyncDisposable {
 
 /** The other side of `Helper`. Ends with the process that asked for it. */
 export function offer(api: Api): void {
-  process.on('disconnect', () => process.exit());
-  process.on('message', async ({ id, name, argument }: Call) => {
-    let reply: Reply;
+  const answer = async ({ id, name, argument }: Call): Promise<Reply> => {
     try {
-      reply = { id, value: await api[name]!(argument as never) };
+      return { id, value: await api[name]!(argument as never) };
     } catch (thrown) {
-      reply = { id, error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) };
+      return { id, error: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) };
     }
-    process.send!(reply);
+  };
+  const parent = openParent<Call, Reply>({
+    onMessage: async (call) => {
+      parent.send(await answer(call));
+    },
   });
 }

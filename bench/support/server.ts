@@ -1,10 +1,9 @@
-import type { ChildProcess } from 'node:child_process';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { start, stop, tailOf } from './children.ts';
+import { Child } from '../../src/supervise/child.ts';
 
 const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 const READY_TIMEOUT_MS = 60_000;
@@ -31,11 +30,11 @@ export class Server implements AsyncDisposable {
   readonly url: string;
   /** When the process was asked for, on `performance.now()`. */
   readonly startedMs: number;
-  readonly #child: ChildProcess;
+  readonly #child: Child;
   readonly #signal: AbortSignal;
   readonly #ready: Promise<void>;
 
-  private constructor(child: ChildProcess, url: string, startedMs: number, signal: AbortSignal) {
+  private constructor(child: Child, url: string, startedMs: number, signal: AbortSignal) {
     this.#child = child;
     this.url = url;
     this.startedMs = startedMs;
@@ -55,7 +54,9 @@ export class Server implements AsyncDisposable {
       String(value),
     ]);
     const startedMs = performance.now();
-    const child = start(process.execPath, [...nodeArgs, COMMAND, command, '--port', String(port)], {
+    const child = Child.spawn(process.execPath, [...nodeArgs, COMMAND, command, '--port', String(port)], {
+      stdout: 'pipe',
+      channel: true,
       cwd: cacheDir,
       env: Object.fromEntries([...own, ...given]) as NodeJS.ProcessEnv,
     });
@@ -85,7 +86,7 @@ export class Server implements AsyncDisposable {
         return response.status;
       } catch (thrown) {
         this.#signal.throwIfAborted();
-        if (performance.now() > deadlineMs || this.#child.exitCode !== null) throw thrown;
+        if (performance.now() > deadlineMs || this.#child.isGone) throw thrown;
         await sleep(everyMs, undefined, { signal: this.#signal });
       }
     }
@@ -116,7 +117,7 @@ export class Server implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await stop(this.#child);
+    await this.#child.stop();
   }
 
   #get(path: string, timeoutMs = REQUEST_TIMEOUT_MS): Promise<Response> {
@@ -124,14 +125,14 @@ export class Server implements AsyncDisposable {
   }
 }
 
-async function untilReady(child: ChildProcess, signal: AbortSignal): Promise<void> {
-  const said = tailOf(child.stderr!);
-  const timer = setTimeout(() => child.kill(), READY_TIMEOUT_MS);
+async function untilReady(child: Child, signal: AbortSignal): Promise<void> {
+  const timer = setTimeout(() => void child.stop(), READY_TIMEOUT_MS);
   const lines = createInterface({ input: child.stdout!, signal });
   try {
     for await (const line of lines) if (line.startsWith('ready ')) return;
+    const { errorTail } = await child.exited;
     signal.throwIfAborted();
-    throw new Error(`the server ended before it was ready:\n${said()}`);
+    throw new Error(`the server ended before it was ready:\n${errorTail}`);
   } finally {
     clearTimeout(timer);
     child.stdout!.resume();

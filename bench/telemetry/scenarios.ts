@@ -1,9 +1,8 @@
 import { text } from 'node:stream/consumers';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { total, type SuiteResult } from '../../src/load/results.ts';
-import { start, stop } from '../support/children.ts';
+import { Child } from '../../src/supervise/child.ts';
 import type { BenchContext } from '../support/document.ts';
 import type { Figures } from './settings.ts';
 
@@ -15,11 +14,14 @@ const NOT_PASSED = 70;
 export async function measureScenarios({ quick, signal, say }: BenchContext): Promise<Figures> {
   say('the five scenarios');
   const words = ['benchmark', 'scenarios', '--json', ...(quick ? ['--duration', '1'] : [])];
-  const child = start(process.execPath, [COMMAND, ...words], { cwd: tmpdir(), env: process.env });
-  const onAbort = (): void => void stop(child);
+  await using child = Child.spawn(process.execPath, [COMMAND, ...words], {
+    cwd: tmpdir(),
+    stdout: 'pipe',
+    onErrorOutput: (output) => say(output.trimEnd()),
+  });
+  const onAbort = (): void => void child.stop();
   signal.addEventListener('abort', onAbort, { once: true });
-  child.stderr.on('data', (chunk: Buffer) => say(chunk.toString().trimEnd()));
-  const [out, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  const [out, { code }] = await Promise.all([text(child.stdout!), child.exited]);
   signal.removeEventListener('abort', onAbort);
   signal.throwIfAborted();
   if (code !== 0 && code !== NOT_PASSED) throw new Error(`sightline benchmark ended with ${code}`);

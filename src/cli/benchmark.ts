@@ -6,7 +6,7 @@ import type { BenchmarkFlags } from './benchmark-run.ts';
 import { configOptions } from './options.ts';
 
 /** The capacity test takes the default's number of connections; the probes and pages of others have to find room beside it. */
-const PRIVATE_SETTINGS = { 'server.max_connections': '1100', 'log.level': 'warn' };
+const PRIVATE_SETTINGS = { 'server.max_connections': '1100', 'log.level': 'warn', 'log.format': 'text' };
 
 const HELP = `
 Tests:

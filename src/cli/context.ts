@@ -10,6 +10,8 @@ export interface CliContext {
   text(line: string): void;
   /** Standard error is for everything that is said to a person: progress, notices, errors. */
   err(line: string): void;
+  /** A line of the log, with its end, as it is; false: standard error is not read, and the line was dropped. */
+  logLine(line: string): boolean;
   /** Standard error is a terminal, so that a progress bar may be drawn there. */
   readonly isTerminal: boolean;
   /** Aborted by the first SIGINT or SIGTERM. */

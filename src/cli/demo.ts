@@ -19,7 +19,7 @@ export function registerDemo(program: Command, context: CliContext): void {
     .action(async (flags: ServerFlags & { camera?: string }) => {
       const clip = flags.camera === undefined ? undefined : resolve(context.cwd, flags.camera);
       const cacheDir = context.config().models.cache_dir;
-      await runServer(context, flags, async () => {
+      await runServer(context, flags, async (log) => {
         const [{ makeDemoCamera }, { fetchNpmFile }] = await Promise.all([
           import('../sources/demo.ts'),
           import('../inference/npm-file.ts'),
@@ -27,7 +27,7 @@ export function registerDemo(program: Command, context: CliContext): void {
         const { signal } = context;
         const fetchPhotograph = (photograph: Parameters<typeof fetchNpmFile>[0]) =>
           fetchNpmFile(photograph, { signal });
-        return await makeDemoCamera({ cacheDir, clip, fetchPhotograph, say: (line) => context.err(line), signal });
+        return await makeDemoCamera({ cacheDir, clip, fetchPhotograph, log, signal });
       });
     });
 }

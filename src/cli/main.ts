@@ -7,6 +7,7 @@ import { registerConfig } from './config.ts';
 import type { CliContext } from './context.ts';
 import { registerDemo } from './demo.ts';
 import { registerDetect } from './detect.ts';
+import { isStop, wasLogged } from './log.ts';
 import { registerModels } from './models.ts';
 import { registerMonitor } from './monitor.ts';
 import { registerOptimize } from './optimize.ts';
@@ -22,6 +23,8 @@ const HELP_COLUMNS = 80;
 const HELP_COLUMNS_MAX = 10_000;
 /** Two signals closer than this are one: npm and a terminal both hand the same Ctrl+C to a command. */
 const SAME_SIGNAL_MS = 300;
+/** Of the log, for a reader of standard error that stands still; further lines are dropped. */
+const LOG_WAITING_BYTES_MAX = 1024 * 1024;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
 
 const EXAMPLES = `
@@ -55,6 +58,11 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
       // Once the output has ended, nothing that the command says of its own end is of use.
       if (output?.end !== undefined) return;
       for (const part of wrapLine(line, columnsOf(process.stderr, {}))) process.stderr.write(`${part}\n`);
+    },
+    logLine: (line) => {
+      if (process.stderr.writableLength > LOG_WAITING_BYTES_MAX) return false;
+      process.stderr.write(line);
+      return true;
     },
     isTerminal: process.stderr.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
@@ -113,6 +121,7 @@ function build(program: Command, context: CliContext): void {
       '--profile <name>',
       'the profile that is in force: high_performance, high_capacity, or one of the configuration',
     )
+    .option('--log-level <level>', 'what serve, demo, record and replay tell: error, warn, info, debug, … or silent')
     .option('--debug', 'tell the stack of an unexpected error')
     .addHelpText('after', EXAMPLES)
     .exitOverride()
@@ -157,10 +166,11 @@ function failed(thrown: unknown, program: Command, context: CliContext): number 
     return tell(new SightlineError('USAGE', usageMessage(thrown)), program, context);
   }
   const { signal } = context;
-  if (signal.aborted && (thrown === signal.reason || (thrown as Error | undefined)?.name === 'AbortError')) {
+  if (isStop(thrown, signal)) {
     return signal.reason instanceof Stopped ? signal.reason.exitCode : 130;
   }
-  return tell(toSightlineError(thrown), program, context);
+  const error = toSightlineError(thrown);
+  return wasLogged(thrown) ? error.exitCode : tell(error, program, context);
 }
 
 /** Commander's sentence without its `error: ` and on one line. */
@@ -191,6 +201,14 @@ class Stopped extends Error {
   }
 }
 
+/** A command that a program has started with a channel to itself (`Child.spawn`) ends when that program has gone. */
+function leaveWithParent(controller: AbortController): void {
+  if (!process.connected) return;
+  process.once('disconnect', () => controller.abort(new Stopped('the end of its parent', 128 + SIGNALS.SIGHUP)));
+  // It is no reason to stay.
+  process.channel?.unref();
+}
+
 interface Stopper {
   readonly signal: AbortSignal;
   stop(why: Stopped): void;
@@ -218,6 +236,7 @@ function listenForSignals(): Stopper {
     }
   };
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
+  leaveWithParent(controller);
   return {
     signal: controller.signal,
     stop: (why) => controller.abort(why),

@@ -33,6 +33,7 @@ async function run(...words: string[]): Promise<Ran> {
     out: (line) => void out.push(line),
     text: (line) => void out.push(line),
     err: (line) => void err.push(line),
+    logLine: () => true,
     isTerminal: false,
     signal: new AbortController().signal,
     config: () => loadConfig({ env: {}, flags: { 'models.cache_dir': join(folder, 'cache') } }),

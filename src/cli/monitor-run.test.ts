@@ -115,6 +115,7 @@ function context(overrides: Partial<CliContext> = {}): CliContext {
     out: (line) => void out.push(line),
     text: (line) => (overrides.out ?? ((one) => void out.push(one)))(line),
     err: () => {},
+    logLine: () => true,
     isTerminal: false,
     signal: leave.signal,
     config: () => loadConfig({ env: { HOME: '/home/somebody' } }),

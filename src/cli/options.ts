@@ -3,13 +3,25 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { LoadOptions } from '../config/load.ts';
 import type { CliContext } from './context.ts';
 
-/** The options of the whole program that settle the configuration; `--profile` is a setting like any other. */
+/** The options of the whole program that settle the configuration; `--profile` and `--log-level` are settings like any other. */
 export function configOptions(program: Command): {
   readonly config: string | undefined;
   readonly set: Readonly<Record<string, string>>;
 } {
-  const { config, set, profile } = program.opts<{ config?: string; set?: Record<string, string>; profile?: string }>();
-  return { config, set: { ...set, ...(profile !== undefined && { 'performance.profile': profile }) } };
+  const { config, set, profile, logLevel } = program.opts<{
+    config?: string;
+    set?: Record<string, string>;
+    profile?: string;
+    logLevel?: string;
+  }>();
+  return {
+    config,
+    set: {
+      ...set,
+      ...(profile !== undefined && { 'performance.profile': profile }),
+      ...(logLevel !== undefined && { 'log.level': logLevel }),
+    },
+  };
 }
 
 /** What the configuration is loaded from, by the options of the whole program and the `flags` of one command. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
 import { RecordingSource } from '../delivery/replay-file.ts';
+import { loadConfig } from '../config/load.ts';
 import type { CliContext } from './context.ts';
 import { record } from './record-run.ts';
 
@@ -28,11 +29,10 @@ function start(json: boolean) {
     out: (line) => lines.out.push(line),
     text: (line) => lines.out.push(line),
     err: (line) => lines.err.push(line),
-    isTerminal: false,
+    logLine: () => true,
+    isTerminal: true,
     signal: stop.signal,
-    config: () => {
-      throw new Error('a recording needs no configuration');
-    },
+    config: (flags = {}) => loadConfig({ flags }),
   };
   const path = join(folder, 'a.mcap');
   const flags = { url: bench.url('ws/telemetry'), topics: ['#'], compression: 'zstd', json } as const;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingReport } from '../delivery/recording.ts';
+import type { Log } from '../log/log.ts';
 import { telemetryUrl } from '../load/suite.ts';
 import { TelemetrySocket } from '../load/telemetry-socket.ts';
 import { decodeBatch } from '../protocol/batch.ts';
@@ -12,6 +13,7 @@ import { decompressors } from '../sessions/compression.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { CliContext } from './context.ts';
+import { withLog } from './log.ts';
 
 export interface RecordFlags {
   readonly url: string;
@@ -44,6 +46,10 @@ const LINE_TIMEOUT_MS = 10_000;
 
 /** The command `sightline record`, once its words are understood. */
 export async function record(path: string, flags: RecordFlags, context: CliContext): Promise<void> {
+  await withLog(context, context.config(), (log) => run(path, flags, context, log));
+}
+
+async function run(path: string, flags: RecordFlags, context: CliContext, log: Log): Promise<void> {
   for (const filter of flags.topics) checkFilter(filter);
   const url = telemetryUrl(flags.url);
   const { duration, compression, rotateMb = 0, rotateS = 0 } = flags;
@@ -74,7 +80,7 @@ export async function record(path: string, flags: RecordFlags, context: CliConte
       onControl: (message) => {
         if (message.type === 'loss') inbox.lostOnTheWay += message.count;
         if (message.type === 'error') {
-          context.err(`the server says: ${message.message} (${message.code})`);
+          log.write('record_refused', { code: message.code, reason: message.message });
           // It goes on with the topics that it has taken in.
           if (message.code === 'TOPIC_LIMIT_REACHED') inbox.leftOut ??= message.message;
           else refused.reject(new SightlineError(message.code, message.message));
@@ -99,9 +105,9 @@ export async function record(path: string, flags: RecordFlags, context: CliConte
     for (const [i, filter] of flags.topics.entries()) {
       await Promise.race([socket.subscribe(i + 1, filter), refused.promise]);
     }
-    context.err(`recording ${flags.topics.join(' ')} from ${url}; Ctrl+C ends it`);
+    log.write('record_connected', { url, topics: flags.topics });
     await untilEnd(duration, AbortSignal.any([context.signal, ended.signal]));
-    tell(await recorder.finish(), inbox, flags, context);
+    tell(await recorder.finish(), inbox, flags, context, log);
   } finally {
     if (!isLost) await socket.close();
   }
@@ -176,7 +182,7 @@ async function untilEnd(durationS: number | undefined, end: AbortSignal): Promis
   await sleep(durationMs, undefined, { signal: end }).catch(() => undefined);
 }
 
-function tell(report: RecordingReport, inbox: Inbox, { json }: RecordFlags, context: CliContext): void {
+function tell(report: RecordingReport, inbox: Inbox, { json }: RecordFlags, context: CliContext, log: Log): void {
   const { files, recorded, lost, bytes, odd_times: oddTimes } = report;
   const { lostOnTheWay, damaged, leftOut } = inbox;
   if (json) {
@@ -192,8 +198,8 @@ function tell(report: RecordingReport, inbox: Inbox, { json }: RecordFlags, cont
     [lost, 'lost before the disk'],
     [oddTimes, 'of a time before 1970 or after 2554, of which the file has the nearest'],
   ] as const;
-  const said = losses.filter(([count]) => count > 0).map(([count, what]) => `, ${count} ${what}`);
-  if (leftOut !== undefined) said.push(', and an unknown number lost, of topics that the server left out');
+  const said = losses.filter(([count]) => count > 0).map(([count, what]) => `${count} ${what}`);
+  if (leftOut !== undefined) said.push('and an unknown number lost, of topics that the server left out');
   for (const file of files) context.out(file);
-  context.err(`${recorded} messages, ${(bytes / MIB).toFixed(1)} MiB${said.join('')}`);
+  log.write('record_ended', { messages: recorded, written_bytes: bytes, losses: said });
 }

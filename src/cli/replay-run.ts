@@ -1,9 +1,12 @@
 import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Config } from '../config/schema.ts';
 import { RecordingSource } from '../delivery/replay-file.ts';
 import { ReplayDesk } from '../delivery/replay-desk.ts';
 import { Replay, type ReplayState } from '../delivery/replay.ts';
+import type { Log } from '../log/log.ts';
 import type { CliContext } from './context.ts';
+import { withLog } from './log.ts';
 import { untilAborted } from './run-server.ts';
 
 export interface ReplayFlags {
@@ -22,14 +25,24 @@ export interface ReplayFlags {
 
 /** The command `sightline replay`, once its words are understood. */
 export async function playFile(path: string, flags: ReplayFlags, context: CliContext): Promise<void> {
-  const { speed, from, to, loop = false, paused = false, once = false, prefix, recordedTimes, skipGaps } = flags;
+  const { skipGaps } = flags;
   if (skipGaps !== undefined && skipGaps <= 0)
     throw new SightlineError('USAGE', `--skip-gaps ${skipGaps} is not above 0`);
   const config = context.config({ 'server.port': flags.port, 'server.host': flags.host });
+  await withLog(context, config, (log) => play(path, flags, { context, config, log }));
+}
+
+interface Parts {
+  readonly context: CliContext;
+  readonly config: Config;
+  readonly log: Log;
+}
+
+async function play(path: string, flags: ReplayFlags, { context, config, log }: Parts): Promise<void> {
+  const { speed, from, to, loop = false, paused = false, once = false, prefix, recordedTimes, skipGaps } = flags;
   await using source = await RecordingSource.open(path);
-  if (source.damage !== undefined) context.err(`${path}: ${source.damage}`);
   const { openServer } = await import('../app.ts');
-  await using app = await openServer({ config, say: (line) => context.err(line) });
+  await using app = await openServer({ config, log });
   const replay = new Replay({
     source,
     topics: app.topics,
@@ -38,7 +51,7 @@ export async function playFile(path: string, flags: ReplayFlags, context: CliCon
     loop,
     paused,
     times: recordedTimes ? 'recorded' : 'now',
-    say: (line) => context.err(line),
+    log,
     ...(prefix !== undefined && { prefix }),
     ...(skipGaps !== undefined && { gapMaxMs: skipGaps * 1000 }),
     ...(from !== undefined && { fromMs: from * 1000 }),
@@ -48,19 +61,20 @@ export async function playFile(path: string, flags: ReplayFlags, context: CliCon
     using _desk = new ReplayDesk(replay, app.topics);
     context.out(`ready ${app.url}`);
     const { duration_s: durationS } = replay.state;
-    context.err(`${source.messageCount} messages of ${source.topics.length} topics, ${durationS.toFixed(1)} s`);
+    const { messageCount, topics, damage } = source;
+    log.write('replay_started', { messages: messageCount, topics: topics.length, duration_s: durationS, damage });
     // A source that breaks off ends the command; a recording that was played does so when asked to.
     const played = replay.untilEnded().then(() => (once ? undefined : untilAborted(context.signal)));
     await Promise.race([played, untilAborted(context.signal)]);
-    if (once) tell(replay.state, path, context);
+    if (once) tell(replay.state, path, log);
   } finally {
     await replay.close();
   }
 }
 
-function tell({ published, refused, refused_by, state }: ReplayState, path: string, context: CliContext): void {
+function tell({ published, refused, refused_by, state }: ReplayState, path: string, log: Log): void {
   const causes = Object.entries(refused_by).map(([code, count]) => `${count} ${code}`);
-  context.err(`played ${published} messages${refused > 0 ? `, left out ${refused} (${causes.join(', ')})` : ''}`);
+  log.write('replay_ended', { published, left_out: refused, causes });
   if (state === 'ended' && published === 0 && refused > 0) {
     throw new SightlineError('SOURCE_UNREADABLE', `${path}: none of its messages could be played`);
   }

@@ -1,8 +1,11 @@
 import { resolve } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
-import { checkApp, pageOf } from './apps.ts';
+import { checkApp, pageOf, type AppName } from './apps.ts';
+import type { Config } from '../config/schema.ts';
+import type { Log } from '../log/log.ts';
 import type { CliContext } from './context.ts';
+import { withLog } from './log.ts';
 
 /** What `serve` and `demo` share: flags, the line that says `ready`, and an orderly end. */
 
@@ -27,7 +30,7 @@ export const RECORD_OPTION = ['--record <file>', 'record topics, pictures and re
 export async function runServer(
   context: CliContext,
   flags: ServerFlags,
-  makeCamera?: () => Promise<string>,
+  makeCamera?: (log: Log) => Promise<string>,
 ): Promise<void> {
   const name = checkApp(flags.app);
   const config = context.config({
@@ -35,19 +38,29 @@ export async function runServer(
     'server.host': flags.host,
     'detection.model': flags.model,
   });
+  await withLog(context, config, (log) => run(context, flags, { config, name, log, makeCamera }));
+}
+
+interface Parts {
+  readonly config: Config;
+  readonly name: AppName | undefined;
+  readonly log: Log;
+  readonly makeCamera: ((log: Log) => Promise<string>) | undefined;
+}
+
+async function run(context: CliContext, flags: ServerFlags, { config, name, log, makeCamera }: Parts): Promise<void> {
   // ONNX Runtime and FFmpeg take their time to load: not before the command line is known to be right.
   const [{ openServer }, { openRover }] = await Promise.all([import('../app.ts'), import('../pipelines/rover.ts')]);
-  await using app = await openServer({ config, say: (line) => context.err(line) });
+  await using app = await openServer({ config, log });
   const recorder = flags.record === undefined ? undefined : await app.record(resolve(context.cwd, flags.record));
   context.out(`ready ${app.url}`);
   const isDemo = makeCamera !== undefined;
-  if (isDemo || name) context.err(`Open ${app.url}${pageOf(name)} in a browser. Ctrl+C stops the server.`);
-  if (isDemo && name === undefined) app.startCamera(makeCamera);
+  if (isDemo || name) log.write('page_ready', { url: `${app.url}${pageOf(name)}` });
+  if (isDemo && name === undefined) app.startCamera(() => makeCamera(log));
   const hasRover = isDemo || name === 'rover';
   const random = seededRandom(ROVER_SEED);
   using _rover = hasRover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);
-  context.err('stopping');
   // One that has lost its end ends the command with its error.
   await recorder?.finish();
 }

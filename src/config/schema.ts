@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { LOG_LEVELS } from '../log/events.ts';
 import { readHostName, readOrigin, type Read } from './origins.ts';
 import { PROFILES } from './profiles.ts';
 
@@ -370,9 +371,14 @@ const performance = z.strictObject({
 
 const log = z.strictObject({
   level: z
-    .enum(['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'])
+    .enum(LOG_LEVELS)
     .default('info')
-    .describe('Lines of this weight and above are written, as JSON on standard error.'),
+    .describe('Entries of this weight and above are written, see docs/logging.md.')
+    .meta(AT_ONCE),
+  format: z
+    .enum(['auto', 'text', 'json'])
+    .default('auto')
+    .describe('`text`: short sentences; `json`: one object a line; `auto`: text in a terminal, else JSON.'),
 });
 
 const sections = {
@@ -387,7 +393,7 @@ const sections = {
   hands: hands.describe('The `hands` pipeline.'),
   models: models.describe('Where models come from and are kept.'),
   performance: performance.describe('Goals and named settings.'),
-  log: log.describe('What the server says about itself.'),
+  log: log.describe('What long-running commands tell on standard error.'),
 };
 
 type Sections = typeof sections;

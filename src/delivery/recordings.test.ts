@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { collectingLog } from '../../test/support/log.ts';
 import { systemClock } from '../base/clock.ts';
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
@@ -42,14 +43,14 @@ function setUp() {
       readersMax: 100,
     },
   });
+  const { log, texts } = collectingLog();
   const open: RecordedSession[] = [];
-  const told: string[] = [];
   const recordings = new Recordings({
     hub,
     topics,
     clock: systemClock,
     sessions: () => open,
-    say: (line) => told.push(line),
+    log,
   });
   /** A video session with its two streams. */
   const begin = (clientId: string) => {
@@ -60,7 +61,7 @@ function setUp() {
     recordings.follow(session);
     return { frames, outcomes };
   };
-  return { topics, recordings, begin, told };
+  return { topics, recordings, begin, texts };
 }
 
 const topicsOf = ({ topics }: { topics: readonly { topic: string; recorded: number }[] }) =>
@@ -102,14 +103,14 @@ test('every recording takes in a session that comes; the end of the server compl
 });
 
 test.skipIf(process.platform !== 'linux')('one that has failed is told, and stays until another is begun', async () => {
-  const { topics, recordings, told } = setUp();
+  const { topics, recordings, texts } = setUp();
   const settings = { ...RECORDING_DEFAULTS, retryMs: 0 };
   const recorder = await recordings.start(file('lost.mcap'), '#', settings);
   topics.publish('t', { payload: Payload.of(1) });
   await expect.poll(() => recorder.report().recorded).toBe(1);
   await rm(file('lost.mcap.part'));
   await expect(recorder.finish()).rejects.toMatchObject({ code: 'OUTPUT_FAILED' });
-  expect(told).toEqual([expect.stringMatching(/^the recording has ended: .*; \d messages are lost$/)]);
+  expect(texts().at(-1)).toMatch(/^the recording has ended: .*; \d messages are lost$/);
   expect(recordings.status()).toMatchObject([{ state: 'failed', file: 'lost.mcap' }]);
   await recordings.start(file('next.mcap'));
   expect(recordings.status()).toMatchObject([{ state: 'recording' }]);

@@ -2,6 +2,7 @@ import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
 import type { PipelineName } from '../base/result.ts';
+import type { Log } from '../log/log.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { Payload } from '../protocol/payload.ts';
 import type { Hub } from '../stream/hub.ts';
@@ -18,8 +19,7 @@ export interface RecordingsOptions {
   readonly clock: Clock;
   /** Those that are open now. */
   readonly sessions: () => readonly RecordedSession[];
-  /** Told in a line what a person at the terminal wants to know. */
-  readonly say: (line: string) => void;
+  readonly log: Log;
 }
 
 /** A video session, by the names of its streams: `<clientId>/frames`, and `<clientId>/objects` and the like. */
@@ -44,27 +44,36 @@ export class Recordings {
    * say otherwise. Errors: OUTPUT_FAILED, FILTER_BAD.
    */
   async start(path: string, filter = '#', settings: RecordingSettings = SERVER_RECORDING): Promise<Recorder> {
-    const { clock, topics, sessions, say } = this.#options;
-    const retryS = settings.retryMs / 1000;
+    const { clock, topics, sessions, log } = this.#options;
     const recorder = await Recorder.start({
       path,
       clock,
       settings,
-      onFailed: ({ message }) => {
-        say(`the recording has ended: ${message}; ${recorder.status.lost} messages are lost`);
+      onFailed: ({ code, message }) => {
+        log.write('recording_failed', { file: path, code, reason: message, lost: recorder.status.lost });
       },
-      onInterrupted: ({ message }) => {
-        say(`the recording is interrupted: ${message}; it is tried again every ${retryS} s`);
+      onInterrupted: ({ code, message }) => {
+        const retry_s = settings.retryMs / 1000;
+        log.write('recording_interrupted', { file: path, code, reason: message, retry_s });
       },
-      onResumed: (file) => say(`the recording goes on in ${file}; ${recorder.status.lost} messages are lost`),
+      onResumed: (file) => log.write('recording_resumed', { file, lost: recorder.status.lost }),
     });
     // Those that have failed stay for `/health` until somebody has begun another.
     for (const earlier of this.#recorders) if (earlier.failure) this.#recorders.delete(earlier);
     this.#recorders.add(recorder);
-    void recorder.ended.then(() => recorder.failure === undefined && this.#recorders.delete(recorder));
+    log.write('recording_started', { file: path, topics: [filter] });
+    void this.#untilEnded(recorder);
     recorder.followTopics(topics, filter);
     for (const session of sessions()) this.#followVideo(recorder, session);
     return recorder;
+  }
+
+  async #untilEnded(recorder: Recorder): Promise<void> {
+    await recorder.ended;
+    if (recorder.failure !== undefined) return;
+    this.#recorders.delete(recorder);
+    const { files, recorded, bytes, lost } = recorder.report();
+    this.#options.log.write('recording_ended', { files, messages: recorded, written_bytes: bytes, lost });
   }
 
   /** A session has begun, and its streams are there. */

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { collectingLog } from '../../test/support/log.ts';
 import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import { seededRandom } from '../base/random.ts';
@@ -150,8 +151,8 @@ describe('a replay', () => {
         yield* source(2, 1).messages(fromMs);
       },
     };
-    const said: string[] = [];
-    const { replay, seen } = start({ source: damaged, say: (line) => said.push(line) });
+    const { log, texts } = collectingLog();
+    const { replay, seen } = start({ source: damaged, log });
     await replay.untilEnded();
     expect(seen()).toEqual([0, 1]);
     expect(replay.state).toMatchObject({
@@ -159,7 +160,7 @@ describe('a replay', () => {
       refused_by: { PAYLOAD_BAD: 3, SOURCE_UNREADABLE: 1 },
       error: null,
     });
-    expect(said).toEqual([
+    expect(texts()).toEqual([
       expect.stringMatching(/^left out of "\/j": the data is not JSON \(PAYLOAD_BAD\)/),
       expect.stringMatching(/^left out: the chunk at byte 5 cannot be read \(SOURCE_UNREADABLE\)/),
     ]);
@@ -176,15 +177,15 @@ describe('a replay', () => {
         }
       },
     };
-    const said: string[] = [];
-    const { replay, seen, samples } = start({ source: gappy, gapMaxMs: 100, say: (line) => said.push(line) });
+    const { log, texts } = collectingLog();
+    const { replay, seen, samples } = start({ source: gappy, gapMaxMs: 100, log });
     await replay.untilEnded();
     expect(seen()).toEqual([0, 1, 2, 3]);
     const played = samples().map(({ publishedTimeMs }) => publishedTimeMs);
     expect(played[1]! - played[0]!).toBeGreaterThan(55);
     expect(played[3]! - played[2]!).toBeGreaterThan(55);
     for (const { publishedTimeMs, data } of samples()) expect(publishedTimeMs - data.timeMs).toBeGreaterThan(-1);
-    expect(said).toEqual(['after 0.1 s there is no message for 53.9 years: skipped']);
+    expect(texts()).toEqual(['after 0.1 s there is no message for 53.9 years: skipped']);
     expect(replay.state.skipped_s).toBeCloseTo(BEGIN_MS / 1000, -1);
   });
 

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
 import type { Topics } from '../stream/topics.ts';
 import type { ReplayMessage, ReplaySource } from './replay-file.ts';
 
@@ -31,8 +32,8 @@ export interface ReplayOptions {
   readonly times?: 'now' | 'recorded';
   /** A longer time without a message is skipped, ms of the recording. Default: an hour. */
   readonly gapMaxMs?: number;
-  /** Told in a line what a person wants to know: a gap that was skipped, and the first message of each kind that was left out. */
-  readonly say?: (line: string) => void;
+  /** Of gaps that were skipped, and of the first message of each kind that was left out. */
+  readonly log?: Log;
 }
 
 export interface ReplayState {
@@ -55,8 +56,8 @@ export interface ReplayState {
 const SLICE_MESSAGES = 64;
 /** A robot that stood over lunch is waited for; a clock that jumped from 1970 to today is not. */
 const GAP_MAX_MS = 3_600_000;
-/** Kinds of what was left out, and gaps, of which one is said; of further ones only the count grows. */
-const SAID_MAX = 20;
+/** Kinds of what was left out, and gaps, of which one is logged; of further ones only the count grows. */
+const LOGGED_MAX = 20;
 
 /** Publishes a source again, through the topics that everybody reads, with the pauses that the messages had. */
 export class Replay {
@@ -81,7 +82,7 @@ export class Replay {
   #jumpMs: number;
   #published = 0;
   readonly #refusedBy: Partial<Record<ErrorCode, number>> = {};
-  readonly #said = new Set<string>();
+  readonly #logged = new Set<string>();
   #skippedMs = 0;
   #wake: () => void = () => {};
 
@@ -234,8 +235,8 @@ export class Replay {
   }
 
   #skip(positionMs: number, gapMs: number): void {
-    const at = (this.#positionMs / 1000).toFixed(1);
-    this.#say(`gap ${Math.round(positionMs)}`, `after ${at} s there is no message for ${inWords(gapMs)}: skipped`);
+    const place = { position_s: this.#positionMs / 1000, gap_s: gapMs / 1000 };
+    if (this.#isNew(`gap ${Math.round(positionMs)}`)) this.#options.log?.write('replay_gap', place);
     this.#skippedMs += gapMs;
     this.#reanchor(positionMs);
   }
@@ -262,15 +263,15 @@ export class Replay {
 
   #refuse({ code, message }: SightlineError, topic: string | undefined): void {
     this.#refusedBy[code] = (this.#refusedBy[code] ?? 0) + 1;
-    const of = topic === undefined ? '' : ` of ${JSON.stringify(topic.slice(0, 80))}`;
-    this.#say(`${code}${topic}`, `left out${of}: ${message} (${code}); more of this kind are only counted`);
+    if (!this.#isNew(`${code}${topic}`)) return;
+    this.#options.log?.write('replay_left_out', { code, reason: message, topic: topic?.slice(0, 80) });
   }
 
-  /** Each `kind` once. */
-  #say(kind: string, line: string): void {
-    if (this.#said.has(kind) || this.#said.size >= SAID_MAX) return;
-    this.#said.add(kind);
-    this.#options.say?.(line);
+  /** Each `kind` is logged once. */
+  #isNew(kind: string): boolean {
+    if (this.#logged.has(kind) || this.#logged.size >= LOGGED_MAX) return false;
+    this.#logged.add(kind);
+    return true;
   }
 
   #end(): void {
@@ -297,10 +298,4 @@ export class Replay {
 function checkSpeed(speed: number): number {
   if (speed >= REPLAY_SPEED_MIN && speed <= REPLAY_SPEED_MAX) return speed;
   throw new SightlineError('USAGE', `speed ${speed} is not between ${REPLAY_SPEED_MIN} and ${REPLAY_SPEED_MAX}`);
-}
-
-function inWords(ms: number): string {
-  const hours = ms / 3_600_000;
-  if (hours < 48) return `${hours.toFixed(1)} hours`;
-  return hours < 24 * 730 ? `${Math.round(hours / 24)} days` : `${(hours / 24 / 365.25).toFixed(1)} years`;
 }

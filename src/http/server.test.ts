@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { z } from 'zod';
+import { collectingLog } from '../../test/support/log.ts';
 import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import { openApiDocument } from './openapi.ts';
@@ -15,8 +16,9 @@ import { HttpServer, type HttpServerOptions } from './server.ts';
 
 let dir: string;
 let server: HttpServer;
-const faults: unknown[] = [];
-const said: string[] = [];
+let told = collectingLog();
+
+const faults = () => told.entries.filter(({ event }) => event === 'request_failed');
 
 function optionsFor(pageDir: string): HttpServerOptions {
   return {
@@ -31,8 +33,7 @@ function optionsFor(pageDir: string): HttpServerOptions {
     messageBytesHardMax: 10_000,
     closeTimeoutMs: 200,
     pageDir,
-    say: (line) => said.push(line),
-    onError: (error) => faults.push(error),
+    log: told.log,
     sockets: [
       {
         path: '/ws',
@@ -160,8 +161,7 @@ const ROUTES: readonly Route[] = [
 ];
 
 beforeEach(async () => {
-  faults.length = 0;
-  said.length = 0;
+  told = collectingLog();
   dir = mkdtempSync(join(tmpdir(), 'sightline-http-'));
   writeFileSync(join(dir, 'index.html'), '<!doctype html><html><title>page</title></html>');
   writeFileSync(join(dir, 'clip.bin'), '0123456789');
@@ -232,7 +232,7 @@ describe('HTTP', () => {
     ['x'.repeat(41), 'QUERY_BAD'],
   ])('the file %s is refused: %s', async (name, code) => {
     expect(await fetchJson(`/clips/${name}`)).toMatchObject({ body: { error: { code } } });
-    expect(faults).toEqual([]);
+    expect(faults()).toEqual([]);
   });
 
   test('every refusal is one JSON form with a stable code', async () => {
@@ -255,7 +255,7 @@ describe('HTTP', () => {
     const { status, body } = await fetchJson('/unforeseen');
     expect(status).toBe(500);
     expect(JSON.stringify(body)).not.toContain('secret');
-    expect(faults).toHaveLength(1);
+    expect(faults()).toHaveLength(1);
   });
 
   test('open streams count as connections, ended and refused ones do not', async () => {
@@ -321,10 +321,10 @@ describe('HTTP', () => {
 
   test('a refused origin is told with the line that would allow it, of a WebSocket too', async () => {
     await statusWith({ Origin: 'http://localhost:5173' });
-    expect(said).toEqual([expect.stringContaining('["https://viewer.example","http://localhost:5173"]')]);
+    expect(told.texts()).toEqual([expect.stringContaining('["https://viewer.example","http://localhost:5173"]')]);
     const socket = new WebSocket(`${server.url.replace('http', 'ws')}/ws`, { origin: 'http://other.example' });
     await once(socket, 'error');
-    expect(said[1]).toContain('http://other.example');
+    expect(told.texts()[1]).toContain('http://other.example');
   });
 
   test('counts the connections of each address, their bytes and those of everybody', async () => {
@@ -404,7 +404,7 @@ describe('what a request brings', () => {
     const { message } = (answered as { error: { message: string } }).error;
     expect(message).toContain(words);
     expect(message.length).toBeLessThan(600);
-    expect(faults).toEqual([]);
+    expect(faults()).toEqual([]);
   });
 
   test('what is too long, or no JSON by its own word, has a code of its own', async () => {
@@ -424,7 +424,7 @@ describe('what a request brings', () => {
       expect(await code(fetchJson(`/things/7?${query}`))).toEqual([400, 'QUERY_BAD']);
       expect(await code(fetchJson(`/fine?${query}`))).toEqual([400, 'QUERY_BAD']);
     }
-    expect(faults).toEqual([]);
+    expect(faults()).toEqual([]);
   });
 
   test('a foreign page can read nothing and change nothing; what is no browser can', async () => {

@@ -9,9 +9,10 @@ import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
 import type { ConnectionsReport, EndpointReport } from '../observe/metrics.ts';
+import type { Log } from '../log/log.ts';
 import { parseJson } from '../protocol/wire-value.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
-import { RefusalLog } from './refusals.ts';
+import { logRefusal } from './refusals.ts';
 import { methodOf, pathOf, readInput, type AnswerRoute, type FileRoute, type Permission, type Route } from './route.ts';
 
 export interface SocketRoute {
@@ -49,10 +50,7 @@ export interface HttpServerOptions {
   readonly sockets: readonly SocketRoute[];
   /** Folder of the page; without it `/` tells how to build it. */
   readonly pageDir: string;
-  /** Told in a line what whoever runs the server should know. */
-  readonly say: (line: string) => void;
-  /** A request failed in a way that nobody planned for. */
-  readonly onError: (error: unknown) => void;
+  readonly log: Log;
 }
 
 const SECURITY_HEADERS = {
@@ -80,7 +78,6 @@ export class HttpServer {
   /** Of each WebSocket that is open, what `ws` does not keep. */
   readonly #opened = new WeakMap<WebSocket, OpenConnection>();
   readonly #traffic = new Traffic();
-  readonly #refusals: RefusalLog;
   #openedCount = 0;
   #refusedCount = 0;
   readonly #mounted: string[] = [];
@@ -88,8 +85,6 @@ export class HttpServer {
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
-    const { clock, rules, say } = options;
-    this.#refusals = new RefusalLog({ clock, rules, say });
     this.#fastify = Fastify({
       forceCloseConnections: true,
       requestTimeout: options.requestTimeoutMs,
@@ -291,12 +286,12 @@ export class HttpServer {
     try {
       checkAddress(headers, this.#options.rules);
     } catch (thrown) {
-      this.#refusals.add(toSightlineError(thrown).code, headers);
+      logRefusal(this.#options.log, this.#options.rules, toSightlineError(thrown).code, headers);
       throw thrown;
     }
   }
 
-  /** What Fastify itself refuses is told in the API's words and codes; anything unforeseen is told to the owner. */
+  /** What Fastify itself refuses is told in the API's words and codes; anything unforeseen is logged. */
   #knownError(thrown: unknown, contentType?: string): SightlineError {
     if (thrown instanceof SightlineError) return thrown;
     const { statusCode = 500, code = '' } = thrown as Partial<FastifyError>;
@@ -313,7 +308,8 @@ export class HttpServer {
     if (code.startsWith('FST_ERR_CTP_')) return new SightlineError('BODY_BAD', 'the body cannot be read');
     if (statusCode < 500)
       return new SightlineError('QUERY_BAD', 'the address cannot be read: it is not encoded rightly');
-    this.#options.onError(thrown);
+    const { code: internal, message, stack } = toSightlineError(thrown);
+    this.#options.log.write('request_failed', { code: internal, reason: message, stack });
     return new SightlineError('INTERNAL', 'the server failed to answer; its log tells more');
   }
 
@@ -321,6 +317,10 @@ export class HttpServer {
     const { connectionsMax } = this.#options;
     if (this.connectionCount < connectionsMax) return;
     this.#refusedCount++;
+    this.#options.log.write('connections_exhausted', {
+      code: 'CONNECTIONS_EXHAUSTED',
+      connections_max: connectionsMax,
+    });
     throw new SightlineError('CONNECTIONS_EXHAUSTED', `all ${connectionsMax} connections are taken`);
   }
 

@@ -11,7 +11,7 @@ const HARD_LIMIT_FACTOR = 2;
 /** Of the built pages, in the clone and in the package. */
 export const PAGE_DIR = fileURLToPath(new URL('../../dashboard/dist', import.meta.url));
 
-type HttpSettings = Omit<HttpServerOptions, 'clock' | 'say' | 'onError' | 'sockets' | 'routes'>;
+type HttpSettings = Omit<HttpServerOptions, 'clock' | 'log' | 'sockets' | 'routes'>;
 
 export function httpSettings({ server, streaming, telemetry }: Config): HttpSettings {
   return {

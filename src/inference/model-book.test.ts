@@ -45,7 +45,7 @@ class Bench {
           this.loads.push(id);
           return PROVIDERS;
         },
-        stats: () => ({ models: this.loads.map((id) => ({ id, providers: PROVIDERS, warmUpMs: 7 })) }),
+        stats: () => ({ workers: 2, models: this.loads.map((id) => ({ id, providers: PROVIDERS, warmUpMs: 7 })) }),
       },
     });
   }

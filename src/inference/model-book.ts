@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
 import type { Engine, EngineStats } from './engine/types.ts';
 import { requireDetector, type ModelManifest, type ReadyModel } from './manifest.ts';
 import type { ModelRegistry } from './registry.ts';
@@ -9,8 +10,11 @@ const FAILED_TOLD_MS = 60_000;
 
 export interface ModelBookOptions {
   readonly registry: Pick<ModelRegistry, 'get' | 'resolve'>;
-  readonly engine: Pick<Engine, 'load'> & { stats(): { readonly models: readonly LoadedModel[] } };
+  readonly engine: Pick<Engine, 'load'> & {
+    stats(): { readonly workers: number; readonly models: readonly LoadedModel[] };
+  };
   readonly clock: Clock;
+  readonly log?: Log;
   readonly settings: ModelBookSettings;
 }
 
@@ -132,7 +136,7 @@ export class ModelBook {
   #ready(id: string, resolve: () => Promise<ReadyModel>): Promise<void> {
     let ready = this.#models.get(id);
     if (!ready) {
-      const { clock, settings } = this.#options;
+      const { clock, log, settings } = this.#options;
       if (this.#models.size >= settings.modelsMax) {
         throw new SightlineError(
           'MODEL_UNAVAILABLE',
@@ -146,7 +150,10 @@ export class ModelBook {
           this.#models.delete(id);
           const { code, message } = toSightlineError(thrown);
           // That somebody asked for a model that was never pulled says nothing about this server's health.
-          if (code !== 'MODEL_UNAVAILABLE') this.#failed.set(id, { reason: message, timeMs: clock.now() });
+          if (code !== 'MODEL_UNAVAILABLE') {
+            this.#failed.set(id, { reason: message, timeMs: clock.now() });
+            log?.write('model_failed', { model: id, code, reason: message });
+          }
           throw thrown;
         })
         .finally(() => this.#loading.delete(id));
@@ -156,8 +163,17 @@ export class ModelBook {
   }
 
   async #load(resolve: () => Promise<ReadyModel>): Promise<void> {
+    const { clock, log, engine } = this.#options;
+    const startedMs = clock.now();
     const model = await resolve();
     this.#manifests.set(model.manifest.id, model.manifest);
-    await this.#options.engine.load(model);
+    const { effective: provider } = await engine.load(model);
+    const { workers } = engine.stats();
+    log?.write('model_ready', {
+      model: model.manifest.id,
+      provider,
+      workers,
+      took_ms: Math.round(clock.now() - startedMs),
+    });
   }
 }

@@ -4,6 +4,7 @@ import { evidenceOf } from './evidence.ts';
 import { decodeOnnx } from './onnx/model.ts';
 import { closePictureShape, isChannelCount } from './picture-shape.ts';
 import type { ProofAnswer, ProofQuestion, ProvenTensor } from './prove.ts';
+import { openParent } from '../supervise/parent.ts';
 import { floatsOf, halfTensor } from './tensors.ts';
 
 /**
@@ -88,5 +89,6 @@ const refused = (thrown: unknown): ProofAnswer => ({
   message: thrown instanceof Error ? thrown.message : String(thrown),
 });
 
-const answer = await prove(JSON.parse(process.argv[2] ?? '{}') as ProofQuestion).catch(refused);
-process.send?.(answer, () => process.disconnect());
+// A model may hang in native code for ever.
+const parent = openParent<never, ProofAnswer>({ isGuarded: true });
+parent.end(await prove(JSON.parse(process.argv[2] ?? '{}') as ProofQuestion).catch(refused));

@@ -1,7 +1,6 @@
-import { fork } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { SightlineError } from '../base/errors.ts';
+import { Child } from '../supervise/child.ts';
 import type { Evidence } from './evidence.ts';
 import type { PictureWish } from './picture-shape.ts';
 import { keepRuntimeQuiet } from './quiet-runtime.ts';
@@ -42,8 +41,7 @@ export interface ProofLimits {
   readonly memoryBytesMax: number;
 }
 
-const MEMORY_CHECK_INTERVAL_MS = 50;
-const STDERR_CHARS_MAX = 2048;
+const OUTPUT_BYTES_MAX = 64 * 1024 * 1024;
 
 /** The child's script lies beside this one and has its ending: `.ts` in the clone, `.js` in the package. */
 const CHILD = new URL(`./prove-child${extname(import.meta.url)}`, import.meta.url);
@@ -55,39 +53,21 @@ const CHILD = new URL(`./prove-child${extname(import.meta.url)}`, import.meta.ur
  */
 export async function proveModel(name: string, question: ProofQuestion, limits: ProofLimits): Promise<Proof> {
   keepRuntimeQuiet();
-  const child = fork(CHILD, [JSON.stringify(question)], { execArgv: [], stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
-  let said = '';
-  child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-STDERR_CHARS_MAX)));
   let answer: ProofAnswer | undefined;
-  child.on('message', (message) => (answer = message as ProofAnswer));
-
-  let killedFor: string | undefined;
-  const kill = (why: string) => {
-    killedFor ??= why;
-    child.kill('SIGKILL');
-  };
-  const deadline = setTimeout(() => kill(`did not end within ${limits.timeoutMs} ms`), limits.timeoutMs);
-  const memoryWatch = setInterval(async () => {
-    const bytes = await residentBytes(child.pid);
-    if (bytes > limits.memoryBytesMax) kill(`took more than ${limits.memoryBytesMax} bytes of memory`);
-  }, MEMORY_CHECK_INTERVAL_MS);
-  try {
-    const end = await new Promise<string>((resolve, reject) => {
-      child.on('error', reject);
-      child.on('close', (code, signal) => resolve(signal ? `was ended by ${signal}` : `left with exit code ${code}`));
-    });
-    if (killedFor) throw new SightlineError('MODEL_CRASHED', `${name}: its first run ${killedFor}`);
-    if (!answer) {
-      const words = said.trim().split('\n').at(-1);
-      throw new SightlineError('MODEL_CRASHED', `${name}: its first run ${end}${words ? ` (${words})` : ''}`);
-    }
-    if (!answer.ok) throw refusal(name, answer);
-    const { ok: _, ...proof } = answer;
-    return proof;
-  } finally {
-    clearTimeout(deadline);
-    clearInterval(memoryWatch);
+  await using child = Child.fork<never, ProofAnswer>(CHILD, {
+    args: [JSON.stringify(question)],
+    limits: { wallMs: limits.timeoutMs, memoryBytesMax: limits.memoryBytesMax, outputBytesMax: OUTPUT_BYTES_MAX },
+    onMessage: (message) => (answer = message),
+  });
+  const { cause, text, errorTail } = await child.exited;
+  const isOverLimit = cause === 'timeout' || cause === 'memory' || cause === 'output';
+  if (isOverLimit || !answer) {
+    const words = isOverLimit ? '' : errorTail.split('\n').at(-1);
+    throw new SightlineError('MODEL_CRASHED', `${name}: its first run ${text}${words ? ` (${words})` : ''}`);
   }
+  if (!answer.ok) throw refusal(name, answer);
+  const { ok: _, ...proof } = answer;
+  return proof;
 }
 
 /** ONNX Runtime's message tells whether the bytes are no ONNX at all, or ask for what it does not have. */
@@ -98,10 +78,4 @@ function refusal(name: string, { byRuntime, message }: { byRuntime: boolean; mes
     return new SightlineError('MODEL_DAMAGED', `${name} is no whole ONNX file`, { cause: new Error(words) });
   }
   return new SightlineError('MODEL_UNSUPPORTED', `${name}: ONNX Runtime refuses it: ${words}`);
-}
-
-/** Resident memory of a process by Linux' proc(5), `VmRSS` of `status`; 0 where it cannot be told. */
-async function residentBytes(pid: number | undefined): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'latin1').catch(() => '');
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
 }

@@ -1,5 +1,6 @@
 import { systemClock } from '../base/clock.ts';
 import type { ErrorCode } from '../base/errors.ts';
+import { openParent } from '../supervise/parent.ts';
 import { failureOf, Generator, type GeneratorOptions, type Progress } from './generator.ts';
 import type { GeneratorResult } from './results.ts';
 
@@ -13,30 +14,26 @@ export type GeneratorReply =
   | { readonly type: 'done'; readonly result: GeneratorResult }
   | { readonly type: 'failed'; readonly code: ErrorCode; readonly message: string };
 
+export type GeneratorRequest = GeneratorOptions | 'stop';
+
 const stopper = new AbortController();
 
-// A terminal's Ctrl+C comes to everybody; the parent decides, and ends this process by its pid.
-process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => process.exit());
-process.on('disconnect', () => process.exit());
-process.on('message', (message: GeneratorOptions | 'stop') => {
-  if (message === 'stop') stopper.abort();
-  else void run(message);
+const parent = openParent<GeneratorRequest, GeneratorReply>({
+  onMessage: (message) => {
+    if (message === 'stop') stopper.abort();
+    else void run(message);
+  },
 });
 
 async function run(options: GeneratorOptions): Promise<void> {
   const generator = new Generator(options, {
     clock: systemClock,
     signal: stopper.signal,
-    onProgress: (progress) => reply({ type: 'progress', progress }),
+    onProgress: (progress) => parent.send({ type: 'progress', progress }),
   });
   try {
-    reply({ type: 'done', result: await generator.run() });
+    parent.send({ type: 'done', result: await generator.run() });
   } catch (thrown) {
-    reply({ type: 'failed', ...failureOf(thrown) });
+    parent.send({ type: 'failed', ...failureOf(thrown) });
   }
-}
-
-function reply(message: GeneratorReply): void {
-  process.send?.(message);
 }

@@ -1,22 +1,21 @@
-import { fork, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { SightlineError } from '../base/errors.ts';
+import { Child } from '../supervise/child.ts';
 import type { GeneratorOptions, Progress } from './generator.ts';
-import type { GeneratorReply } from './generator-process.ts';
+import type { GeneratorReply, GeneratorRequest } from './generator-process.ts';
 import type { GeneratorResult } from './results.ts';
 
 /** The load tester's child processes, each ended by its own pid however the command ends. */
 
-const STOP_TIMEOUT_MS = 8_000;
 const READY_TIMEOUT_MS = 60_000;
 /** For what was measured until a stop. */
 const PARTIAL_TIMEOUT_MS = 2_000;
-const ERR_CHARS_MAX = 4_096;
+/** Its one thread is busy, but not for so long at a stretch. */
+const SILENCE_MS = 30_000;
 /** `.ts` in the clone, `.js` in the package: as this file. */
 const ENDING = import.meta.url.slice(import.meta.url.lastIndexOf('.'));
-const GENERATOR = fileURLToPath(new URL(`generator-process${ENDING}`, import.meta.url));
+const GENERATOR = new URL(`generator-process${ENDING}`, import.meta.url);
 const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 
 /**
@@ -29,40 +28,43 @@ export async function runGenerator(
   onProgress: (progress: Progress) => void,
 ): Promise<GeneratorResult> {
   signal.throwIfAborted();
-  const child = fork(GENERATOR, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
-  const errors = tailOf(child.stderr!);
   const ended = Promise.withResolvers<GeneratorResult>();
-  child.on('message', (reply: GeneratorReply) => {
-    if (reply.type === 'progress') onProgress(reply.progress);
-    else if (reply.type === 'done') ended.resolve(reply.result);
-    else if (signal.aborted) ended.reject(signal.reason as Error);
-    else ended.reject(new SightlineError(reply.code, reply.message));
+  await using child = Child.fork<GeneratorRequest, GeneratorReply>(GENERATOR, {
+    limits: { silenceMs: SILENCE_MS },
+    onMessage: (reply) => {
+      if (reply.type === 'progress') onProgress(reply.progress);
+      else if (reply.type === 'done') ended.resolve(reply.result);
+      else if (signal.aborted) ended.reject(signal.reason as Error);
+      else ended.reject(new SightlineError(reply.code, reply.message));
+    },
   });
-  child.on('exit', (code) =>
-    ended.reject(new SightlineError('INTERNAL', `the load generator ended with ${code}: ${errors()}`)),
-  );
   let timer: NodeJS.Timeout | undefined;
   const onAbort = (): void => {
-    if (child.connected) child.send('stop');
+    child.send('stop');
     timer = setTimeout(() => ended.reject(signal.reason as Error), PARTIAL_TIMEOUT_MS);
   };
   signal.addEventListener('abort', onAbort, { once: true });
   child.send(options);
   try {
-    return await ended.promise;
+    return await Promise.race([ended.promise, diedOf(child)]);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
-    await stop(child);
   }
+}
+
+/** Rejects when it ends; whoever has its answer by then does not care. */
+async function diedOf(child: Child<GeneratorRequest, GeneratorReply>): Promise<never> {
+  const { text, errorTail } = await child.exited;
+  throw new SightlineError('INTERNAL', `the load generator ${text}: ${errorTail}`);
 }
 
 /** `sightline serve` on a free port, with the settings of whoever asks for it. */
 export class PrivateServer implements AsyncDisposable {
   readonly url: string;
-  readonly #child: ChildProcess;
+  readonly #child: Child;
 
-  private constructor(child: ChildProcess, url: string) {
+  private constructor(child: Child, url: string) {
     this.#child = child;
     this.url = url;
   }
@@ -78,47 +80,28 @@ export class PrivateServer implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<PrivateServer> {
     signal.throwIfAborted();
-    const child = spawn(process.execPath, [COMMAND, ...words, 'serve', '--port', '0'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: env as NodeJS.ProcessEnv,
-    });
-    const errors = tailOf(child.stderr);
-    const timer = setTimeout(() => child.kill('SIGKILL'), READY_TIMEOUT_MS);
-    const onAbort = (): void => void child.kill('SIGTERM');
-    signal.addEventListener('abort', onAbort, { once: true });
+    const command = [COMMAND, ...words, 'serve', '--port', '0'];
+    const child = Child.spawn(process.execPath, command, { env, stdout: 'pipe', channel: true });
+    const stop = (): void => void child.stop();
+    const timer = setTimeout(stop, READY_TIMEOUT_MS);
+    signal.addEventListener('abort', stop, { once: true });
     try {
-      for await (const line of createInterface({ input: child.stdout })) {
+      for await (const line of createInterface({ input: child.stdout! })) {
         const url = /^ready (http:\/\/\S+)$/.exec(line)?.[1];
         if (url === undefined) continue;
-        child.stdout.resume();
+        child.stdout!.resume();
         return new PrivateServer(child, url);
       }
+      const { errorTail } = await child.exited;
       signal.throwIfAborted();
-      throw new SightlineError('INTERNAL', `the private server ended before it was ready: ${errors()}`);
+      throw new SightlineError('INTERNAL', `the private server ended before it was ready: ${errorTail}`);
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
+      signal.removeEventListener('abort', stop);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await stop(this.#child);
+    await this.#child.stop();
   }
-}
-
-/** Resolves when it is gone; idempotent. */
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
-  const gone = once(child, 'exit');
-  child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-  await gone;
-  clearTimeout(timer);
-}
-
-/** The end of what a process wrote, for an error's message. */
-function tailOf(stream: NodeJS.ReadableStream): () => string {
-  let tail = '';
-  stream.on('data', (chunk: Buffer) => (tail = (tail + chunk.toString()).slice(-ERR_CHARS_MAX)));
-  return () => tail.trim();
 }

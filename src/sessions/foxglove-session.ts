@@ -3,6 +3,7 @@ import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { toNs } from '../delivery/recording-format.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
+import type { Log } from '../log/log.ts';
 import type { FoxgloveSessionReport } from '../observe/metrics.ts';
 import { Payload } from '../protocol/payload.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
@@ -40,6 +41,7 @@ export interface FoxgloveSettings extends KeepAliveSettings {
 export interface FoxgloveSessionParts {
   readonly clientId: string;
   readonly clock: Clock;
+  readonly log: Log;
   readonly settings: FoxgloveSettings;
   readonly topics: Topics;
   readonly channels: ChannelCatalogue;
@@ -305,6 +307,9 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     const { state, allowed, penalty, pauseMs } = judgeRate(this.#rate, 1, bytes, nowMs, rate);
     this.#rate = state;
     if (!allowed) this.#refused++;
+    if (penalty === 'disconnect' || penalty === 'mute') {
+      this.#parts.log.write('rate_limited', { lane: 'foxglove', client_id: this.link.clientId, penalty });
+    }
     if (penalty !== 'none') {
       const error = new SightlineError(
         'RATE_EXCEEDED',

@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { noLog, type Log } from '../log/log.ts';
 import type { FoxgloveSessionReport } from '../observe/metrics.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
 import type { Topics } from '../stream/topics.ts';
@@ -16,6 +17,7 @@ const TIME_INTERVAL_MS = 100;
 export interface FoxgloveLaneOptions {
   readonly topics: Topics;
   readonly clock: Clock;
+  readonly log?: Log;
   /** Of the server, for `serverInfo`. */
   readonly version: string;
   readonly settings: FoxgloveSettings & { readonly sessionsMax: number };
@@ -35,11 +37,12 @@ export class FoxgloveLane {
   #endedCounts = NO_COUNTS;
 
   constructor(options: FoxgloveLaneOptions) {
-    const { topics, clock, settings } = options;
+    const { topics, clock, settings, log } = options;
     this.#options = options;
     this.#registry = new SessionRegistry<FoxgloveSession>({
       kind: 'foxglove',
       clock,
+      log,
       settings: { idleTimeoutMs: Infinity, resumeWindowMs: 0, sessionsMax: settings.sessionsMax },
       onSweep: (session) => session.sweep(),
       onEnded: (session) => {
@@ -109,10 +112,11 @@ export class FoxgloveLane {
   }
 
   #makeSession(clientId: string): FoxgloveSession {
-    const { topics, clock, settings, parameters, version } = this.#options;
+    const { topics, clock, settings, parameters, version, log = noLog(clock) } = this.#options;
     const session: FoxgloveSession = new FoxgloveSession({
       clientId,
       clock,
+      log,
       settings,
       topics,
       channels: this.#channels,

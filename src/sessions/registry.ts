@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
 import { isSameToken, type SessionSocket } from './session-socket.ts';
 
 const SWEEP_INTERVAL_MS = 1_000;
@@ -19,8 +20,9 @@ export interface RegisteredSession {
 }
 
 export interface SessionRegistryOptions<S extends RegisteredSession> {
-  /** Of the names that the server makes up. */
+  /** Of the names that the server makes up, and of the lane in the log. */
   readonly kind: string;
+  readonly log?: Log | undefined;
   readonly clock: Clock;
   readonly settings: {
     readonly idleTimeoutMs: number;
@@ -111,7 +113,10 @@ export class SessionRegistry<S extends RegisteredSession> {
     if (this.#closed) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     const clientId = wanted.clientId ?? `${this.#options.kind}-${randomUUID().slice(0, 8)}`;
     const holder = this.#holder(clientId);
-    if (holder?.link.hasToken(wanted.token) && wanted.isAnew !== true) return { session: holder, resumed: true };
+    if (holder?.link.hasToken(wanted.token) && wanted.isAnew !== true) {
+      this.#options.log?.write('session_resumed', { lane: this.#options.kind, client_id: clientId });
+      return { session: holder, resumed: true };
+    }
     if (this.#opening.has(clientId)) throw nameInUse(clientId);
     if (holder) this.#displace(holder, wanted.token);
     this.#makeRoom();
@@ -119,6 +124,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     try {
       const session = await create(clientId);
       this.#sessions.set(clientId, session);
+      this.#options.log?.write('session_started', { lane: this.#options.kind, client_id: clientId });
       return { session, resumed: false };
     } finally {
       this.#opening.delete(clientId);
@@ -139,6 +145,8 @@ export class SessionRegistry<S extends RegisteredSession> {
     if (isHere) this.#sessions.delete(clientId);
     session.close(reason);
     if (isHere) this.#options.onEnded?.(session);
+    const { code, message } = reason;
+    this.#options.log?.write('session_ended', { lane: this.#options.kind, client_id: clientId, code, reason: message });
   }
 
   /** Who holds the name. One whose client has left, or was cut off before its token reached it, holds it no more. */

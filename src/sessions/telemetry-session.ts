@@ -3,6 +3,7 @@ import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { fnv1a } from '../base/hash.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
+import type { Log } from '../log/log.ts';
 import { decodePublications, faultOfSection, sectionsOfBatch, type BatchSection } from '../protocol/batch.ts';
 import type { TelemetrySessionReport } from '../observe/metrics.ts';
 import { aboutMessage, isMsgpackMap } from '../protocol/message-about.ts';
@@ -63,6 +64,7 @@ export interface TelemetrySessionParts {
   readonly clock: Clock;
   readonly settings: TelemetrySessionSettings;
   readonly host: SessionHost;
+  readonly log: Log;
   /** The client was disconnected because it publishes too fast. */
   readonly onOffence: (socket: WebSocket, clientId: string) => void;
 }
@@ -662,11 +664,14 @@ export class TelemetrySession implements SocketOwner, OutboxOwner {
   }
 
   #mayPublish(messages: number, bytes: number, nowMs: number, about: About): boolean {
-    const { settings, onOffence } = this.#parts;
+    const { settings, log, onOffence } = this.#parts;
     const before = this.#rate ?? freshRate(settings.rate, nowMs);
     const { state, allowed, penalty, pauseMs } = judgeRate(before, messages, bytes, nowMs, settings.rate);
     this.#rate = state;
     if (!allowed) this.#refusedPublications += messages;
+    if (penalty === 'disconnect' || penalty === 'mute') {
+      log.write('rate_limited', { lane: 'telemetry', client_id: this.link.clientId, penalty });
+    }
     if (penalty === 'disconnect') {
       const socket = this.link.socket!;
       this.link.end(new SightlineError('RATE_EXCEEDED', `more than ${settings.rate.messagesPerS} messages a second`));

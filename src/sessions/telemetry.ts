@@ -4,6 +4,7 @@ import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { Priority, type Sample } from '../base/sample.ts';
 import { restAfter } from '../flow/batch-size.ts';
 import { Bans } from '../flow/rate-limit.ts';
+import { noLog, type Log } from '../log/log.ts';
 import type { TelemetryReport } from '../observe/metrics.ts';
 import { encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
 import { TELEMETRY_SUBPROTOCOLS, type TelemetrySubprotocol } from '../protocol/telemetry.ts';
@@ -38,6 +39,7 @@ const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
 export interface TelemetryLaneOptions {
   readonly topics: Topics;
   readonly clock: Clock;
+  readonly log?: Log;
   readonly settings: OutboxSettings &
     CompressionSettings &
     TelemetrySessionSettings & {
@@ -95,7 +97,7 @@ export class TelemetryLane {
   #publishedEver = 0;
 
   constructor(options: TelemetryLaneOptions) {
-    const { topics, clock, settings } = options;
+    const { topics, clock, settings, log = noLog(clock) } = options;
     this.#options = options;
     this.#bans = new Bans(settings.banMs);
     this.#encoder = new RangeEncoder({
@@ -131,13 +133,21 @@ export class TelemetryLane {
       clock,
       settings,
       host: this.#host,
+      log,
       onOffence: (socket, clientId) => {
-        for (const name of namesOf(remoteAddressOf(socket), clientId)) this.#bans.disconnected(name, clock.now());
+        const nowMs = clock.now();
+        for (const name of namesOf(remoteAddressOf(socket), clientId)) {
+          this.#bans.disconnected(name, nowMs);
+          const untilMs = this.#bans.bannedUntil(name, nowMs);
+          if (untilMs !== undefined)
+            log.write('client_banned', { lane: 'telemetry', name, ban_s: (untilMs - nowMs) / 1000 });
+        }
       },
     };
     this.#registry = new SessionRegistry({
       kind: 'telemetry',
       clock,
+      log,
       settings,
       onSweep: (session, nowMs) => session.check(nowMs),
       onTick: () => topics.sweep(),

@@ -3,6 +3,7 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Picture } from '../base/picture.ts';
+import type { Log } from '../log/log.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
 import { SessionControl } from '../flow/session-control.ts';
 import type { Demand } from '../flow/share.ts';
@@ -52,6 +53,7 @@ export interface EngineAdmission {
 export interface VideoLaneOptions {
   readonly hub: Hub;
   readonly clock: Clock;
+  readonly log?: Log;
   readonly observer: VideoObserver;
   readonly settings: VideoSessionSettings & {
     readonly resumeWindowMs: number;
@@ -88,7 +90,12 @@ export class VideoLane {
   constructor(options: VideoLaneOptions) {
     this.#options = options;
     this.#settings = options.settings;
-    this.#registry = new SessionRegistry({ kind: 'video', clock: options.clock, settings: options.settings });
+    this.#registry = new SessionRegistry({
+      kind: 'video',
+      clock: options.clock,
+      log: options.log,
+      settings: options.settings,
+    });
     this.#regulation = setInterval(() => this.#regulate(), REGULATION_INTERVAL_MS);
     this.#regulation.unref();
   }

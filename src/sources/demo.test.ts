@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { collectingLog } from '../../test/support/log.ts';
 import { encodeJpeg } from '../media/jpeg.ts';
 import { makeDemoCamera, scenesAt, viewOf } from './demo.ts';
 import { openVideo } from './file.ts';
@@ -30,10 +31,10 @@ function noPhotographs(): Promise<never> {
 describe('the camera of photographs', () => {
   test('is an H.264 clip that fades from one to the other and ends where it began; made once', async () => {
     const asked: string[] = [];
-    const said: string[] = [];
+    const { log, texts } = collectingLog();
     const options = {
       cacheDir: join(folder, 'cache'),
-      say: (line: string) => said.push(line),
+      log,
       fetchPhotograph: async ({ file }: { file: string }) => {
         asked.push(file);
         return photograph(asked.length === 1 ? 60 : 180);
@@ -41,7 +42,7 @@ describe('the camera of photographs', () => {
     };
     const path = await makeDemoCamera(options);
     expect(asked).toEqual(['examples/files/car1.jpg', 'examples/files/car2.jpg']);
-    expect(said.join()).toMatch(/licence MIT/);
+    expect(texts().join()).toMatch(/licence MIT/);
 
     await using video = await openVideo(path);
     expect(video.info).toMatchObject({ codec: 'h264', pixelFormat: 'yuv420p', width: 960, height: 540 });

@@ -11,6 +11,7 @@ import {
 } from 'node-av/constants';
 import { Frame, SoftwareScaleContext } from 'node-av/lib';
 import { SightlineError } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
 import { decodeJpeg, readJpegHeader } from '../media/jpeg.ts';
 import { reasonOf, yuv420Planes } from './ffmpeg.ts';
 import { openVideo } from './file.ts';
@@ -32,8 +33,8 @@ export interface DemoCameraOptions {
   readonly clip?: string | undefined;
   /** Gets a photograph's bytes, whose checksum it has verified. */
   readonly fetchPhotograph: (photograph: DemoPhotograph) => Promise<Uint8Array>;
-  /** Told in a line what is being done and under which licence. */
-  readonly say?: ((line: string) => void) | undefined;
+  /** Of what is being done, and under which licence. */
+  readonly log?: Log | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -130,7 +131,7 @@ async function removeOldest(folder: string, inUse: string): Promise<void> {
 async function cameraOfPhotographs(folder: string, options: DemoCameraOptions): Promise<string> {
   const path = cachePath(folder, { SCENES, CLIP, CANVAS_WIDTH });
   if (await isWhole(path)) return path;
-  options.say?.(`Making the demo camera from ${LICENCE}.`);
+  options.log?.write('camera_making', { from: LICENCE });
   const canvases: Canvas[] = [];
   for (const { photograph } of SCENES) canvases.push(await canvasOf(await options.fetchPhotograph(photograph)));
   await using writer = await createVideo(path, CLIP);
@@ -145,7 +146,7 @@ async function cameraOfPhotographs(folder: string, options: DemoCameraOptions): 
   return path;
 }
 
-async function cameraOfClip(folder: string, clip: string, { say, signal }: DemoCameraOptions): Promise<string> {
+async function cameraOfClip(folder: string, clip: string, { log, signal }: DemoCameraOptions): Promise<string> {
   await using video = await openVideo(clip, { sideMax: TRANSCODED_SIDE_MAX, ...(signal && { signal }) });
   const { codec, pixelFormat, format } = video.info;
   if (codec === PLAYABLE.codec && PLAYABLE.pixelFormats.includes(pixelFormat) && PLAYABLE.container.test(format)) {
@@ -154,7 +155,7 @@ async function cameraOfClip(folder: string, clip: string, { say, signal }: DemoC
   const { size, mtimeMs } = await stat(clip);
   const path = cachePath(folder, { clip: await realpath(clip), size, mtimeMs, TRANSCODED_SIDE_MAX });
   if (await isWhole(path)) return path;
-  say?.(`Converting ${clip} (${codec}) into H.264, which browsers play.`);
+  log?.write('camera_converting', { clip, codec });
   await using writer = await createVideo(path, video.info);
   for await (const picture of video) await writer.write(picture.data, picture.ptsS, picture);
   await writer.finish();

@@ -105,7 +105,9 @@ describe('sightline record and replay', () => {
     await using server = await ServerProcess.start();
     const path = join(folder, 'drive.mcap');
     const recording = start('record', path, '--url', server.ws('/ws/telemetry'), '--topics', 'rover/#', '--json');
-    await expect.poll(() => recording.lines.err.join(), { timeout: 30_000 }).toMatch(/^recording rover\/#/);
+    await expect
+      .poll(() => recording.lines.err.join(), { timeout: 30_000 })
+      .toMatch(/"event":"record_connected".*"msg":"recording rover\/#/);
     const publisher = await connect(server.ws('/ws/telemetry'));
     const send = (n: number) => {
       publisher.publish('rover/1/state', { n, pose: { x: n / 10, y: -n }, mode: 'manual' }, Date.now());
@@ -146,7 +148,9 @@ describe('sightline record and replay', () => {
     const path = join(folder, 'cut.mcap');
     const server = await ServerProcess.start();
     const recording = start('record', path, '--url', server.url);
-    await expect.poll(() => recording.lines.err.join(), { timeout: 30_000 }).toMatch(/^recording #/);
+    await expect
+      .poll(() => recording.lines.err.join(), { timeout: 30_000 })
+      .toMatch(/"event":"record_connected".*"msg":"recording #/);
     const publisher = await connect(server.ws('/ws/telemetry'));
     publisher.publish('rover/1/state', { n: 0 }, Date.now());
     publisher.flush();

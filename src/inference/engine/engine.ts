@@ -3,6 +3,7 @@ import { systemClock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Picture } from '../../base/picture.ts';
 import { BATCH_MAX } from '../../flow/batching.ts';
+import type { Log } from '../../log/log.ts';
 import type { ImageLimits } from '../../media/jpeg.ts';
 import type { ReadyModel } from '../manifest.ts';
 import { keepRuntimeQuiet } from '../quiet-runtime.ts';
@@ -53,6 +54,8 @@ export interface OnnxEngineOptions {
   readonly backlogMax?: number;
   /** Of pictures, before they are decoded; default 16,384 a side and 64 megapixels. */
   readonly imageLimits?: ImageLimits;
+  /** Of workers that are lost and replaced. */
+  readonly log?: Log;
   /** The worker's script, for tests that need one that fails. */
   readonly workerUrl?: URL;
 }
@@ -146,6 +149,7 @@ export class OnnxEngine implements Engine {
   readonly #limits: ThreadLimits;
   readonly #backlogMax: number;
   readonly #workerUrl: URL | undefined;
+  readonly #log: Log | undefined;
   readonly #models = new Map<string, LoadedModel>();
   readonly #backlog: Job[] = [];
   /** Lanes that were given up and whose threads have not ended yet. */
@@ -193,6 +197,7 @@ export class OnnxEngine implements Engine {
     this.#limits = { prefetch, jobTimeoutMs, loadTimeoutMs };
     this.#backlogMax = backlogMax;
     this.#workerUrl = options.workerUrl;
+    this.#log = options.log;
     this.#workerSlots = Array.from({ length: workers }, () => {
       const slot: WorkerSlot = {
         thread: undefined,
@@ -421,6 +426,7 @@ export class OnnxEngine implements Engine {
       for (const { running, left } of begun) this.#reject([...running, ...left], shuttingDown);
       return;
     }
+    this.#log?.write('worker_lost', { code: 'WORKER_LOST', reason });
     const again: Job[] = [];
     for (const { job, running, left } of begun) {
       this.#reject(running, new SightlineError('WORKER_LOST', `the worker of this frame ${reason}`));
@@ -447,6 +453,7 @@ export class OnnxEngine implements Engine {
     slot.restart = setTimeout(() => {
       if (this.#strays.size > this.#workerSlots.length) return this.#planRestart(slot, STRAY_POLL_MS);
       this.#restarts += 1;
+      this.#log?.write('worker_replaced', { restarts: this.#restarts });
       this.#occupy(slot);
     }, delayMs);
   }

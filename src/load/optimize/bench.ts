@@ -66,7 +66,7 @@ export interface BenchOptions {
 }
 
 /** For measuring only: sessions that are gone take no room, and only what is wrong is written. */
-const PRIVATE: Settings = { 'log.level': 'warn', 'streaming.resume_window_s': 0.05 };
+const PRIVATE: Settings = { 'log.level': 'warn', 'log.format': 'text', 'streaming.resume_window_s': 0.05 };
 /** As many frames as the windows allow, and nobody who asks for fewer or leaves any out. */
 const SATURATED: Settings = {
   'streaming.default_fps': 60,

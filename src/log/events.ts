@@ -1,0 +1,369 @@
+import type { ErrorCode } from '../base/errors.ts';
+
+/** The weights of log entries, the heaviest first; `silent`, for settings only, lets none through. */
+export const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export type EntryLevel = Exclude<LogLevel, 'silent'>;
+
+export type LogValue = string | number | boolean | null | readonly string[];
+export type LogFields = Readonly<Record<string, LogValue | undefined>>;
+
+interface EventKind<F extends LogFields> {
+  readonly room: string;
+  readonly level: EntryLevel;
+  /** What has happened, for docs/logging.md. */
+  readonly about: string;
+  /** What each field says. */
+  readonly fields: { readonly [K in keyof F]-?: string };
+  /** The entry as a sentence for a person. */
+  readonly text: (fields: F) => string;
+  /**
+   * At most one entry in so long, default 1,000 ms; 0: each is written, of events that are rare by their nature.
+   * With `by` each value of that field is counted by itself.
+   */
+  readonly intervalMs?: number;
+  readonly by?: keyof F & string;
+}
+
+/** Keeps the type of the fields. */
+function event<F extends LogFields>(kind: EventKind<F>): EventKind<F> {
+  return kind;
+}
+
+const ADDRESS_INTERVAL_MS = 600_000;
+const CODE = 'error code';
+const REASON = 'what went wrong, in words';
+const TOOK_MS = 'how long it took, ms';
+const LOST = 'messages that are lost, since the recording began';
+
+/** Everything that is logged, by its name, which is stable. `docs/logging.md` is made from it. */
+export const LOG_EVENTS = {
+  server_listening: event<{ url: string }>({
+    room: 'app',
+    level: 'info',
+    about: 'The server takes connections; its model may still be loading.',
+    fields: { url: 'where it listens' },
+    text: ({ url }) => `listening on ${url}`,
+    intervalMs: 0,
+  }),
+  page_ready: event<{ url: string }>({
+    room: 'cli',
+    level: 'info',
+    about: 'The page of `demo`, or of an `--app`, can be opened.',
+    fields: { url: 'address of the page' },
+    text: ({ url }) => `Open ${url} in a browser. Ctrl+C stops the server.`,
+    intervalMs: 0,
+  }),
+  config_changed: event<{ settings: readonly string[] }>({
+    room: 'app',
+    level: 'info',
+    about: 'Settings were changed while the server runs (`PUT /api/config`).',
+    fields: { settings: 'those that changed, by key' },
+    text: ({ settings }) => `configuration changed: ${settings.join(', ')}`,
+  }),
+  shutdown_started: event({
+    room: 'app',
+    level: 'info',
+    about: 'The server begins to end.',
+    fields: {},
+    text: () => 'stopping',
+    intervalMs: 0,
+  }),
+  shutdown_step: event<{ step: string; took_ms: number }>({
+    room: 'app',
+    level: 'debug',
+    about: 'A part of the server has ended.',
+    fields: { step: 'which part: `recordings`, `sessions`, `http` or `engine`', took_ms: TOOK_MS },
+    text: ({ step, took_ms }) => `${step} ended after ${took_ms} ms`,
+    intervalMs: 0,
+  }),
+  server_stopped: event<{ took_ms: number }>({
+    room: 'app',
+    level: 'info',
+    about: 'The server has ended.',
+    fields: { took_ms: TOOK_MS },
+    text: ({ took_ms }) => `stopped after ${took_ms} ms`,
+    intervalMs: 0,
+  }),
+  command_failed: event<{ code: ErrorCode; reason: string; stack?: string | undefined }>({
+    room: 'cli',
+    level: 'fatal',
+    about: 'A command ends with an error.',
+    fields: { code: CODE, reason: REASON, stack: 'where, of an error that nobody planned for' },
+    text: ({ reason, code }) => `${reason} (${code})`,
+    intervalMs: 0,
+  }),
+  log_lines_dropped: event<{ lines: number }>({
+    room: 'log',
+    level: 'warn',
+    about: 'Standard error was not read for a while, and lines were left out.',
+    fields: { lines: 'how many' },
+    text: ({ lines }) => `${lines} lines of the log were dropped`,
+  }),
+
+  model_ready: event<{ model: string; provider: string; workers: number; took_ms: number }>({
+    room: 'app',
+    level: 'info',
+    about: 'A model is loaded in every worker.',
+    fields: {
+      model: 'its id',
+      provider: 'execution provider that runs it',
+      workers: 'worker threads',
+      took_ms: 'how long loading took, with conversion and first runs, ms',
+    },
+    text: ({ model, provider, workers }) =>
+      `model ${model} is ready (${provider}, ${workers} ${workers === 1 ? 'worker' : 'workers'})`,
+    by: 'model',
+  }),
+  model_failed: event<{ model: string; code: ErrorCode; reason: string }>({
+    room: 'app',
+    level: 'error',
+    about: 'A model that somebody asked for cannot be used.',
+    fields: { model: 'its id', code: CODE, reason: REASON },
+    text: ({ model, reason, code }) => `model ${model} cannot be used: ${reason} (${code})`,
+    by: 'model',
+  }),
+  worker_lost: event<{ reason: string; code: ErrorCode }>({
+    room: 'inference',
+    level: 'error',
+    about: 'An inference worker died, or hung and was given up; its frames are answered by an error.',
+    fields: { reason: REASON, code: CODE },
+    text: ({ reason, code }) => `an inference worker is lost: it ${reason} (${code})`,
+  }),
+  worker_replaced: event<{ restarts: number }>({
+    room: 'inference',
+    level: 'info',
+    about: 'A new worker takes the place of one that was lost.',
+    fields: { restarts: 'workers that were replaced since the start' },
+    text: () => 'an inference worker was replaced',
+  }),
+
+  recording_started: event<{ file: string; topics: readonly string[] }>({
+    room: 'delivery',
+    level: 'info',
+    about: 'A recording begins.',
+    fields: { file: 'the file', topics: 'filters of its topics' },
+    text: ({ file, topics }) => `recording ${topics.join(' ')} into ${file}`,
+    by: 'file',
+  }),
+  recording_interrupted: event<{ file: string; code: ErrorCode; reason: string; retry_s: number }>({
+    room: 'delivery',
+    level: 'warn',
+    about: 'A recording cannot be written, and is tried again.',
+    fields: { file: 'the file', code: CODE, reason: REASON, retry_s: 'time between two tries, s' },
+    text: ({ reason, retry_s }) => `the recording is interrupted: ${reason}; it is tried again every ${retry_s} s`,
+    by: 'file',
+  }),
+  recording_resumed: event<{ file: string; lost: number }>({
+    room: 'delivery',
+    level: 'info',
+    about: 'A recording that was interrupted goes on.',
+    fields: { file: 'the new file', lost: LOST },
+    text: ({ file, lost }) => `the recording goes on in ${file}; ${lost} messages are lost`,
+    by: 'file',
+  }),
+  recording_ended: event<{ files: readonly string[]; messages: number; written_bytes: number; lost: number }>({
+    room: 'delivery',
+    level: 'info',
+    about: 'A recording is complete.',
+    fields: {
+      files: 'its files',
+      messages: 'messages that were recorded',
+      written_bytes: 'size of its files, bytes',
+      lost: LOST,
+    },
+    text: ({ files, messages, lost }) =>
+      `recorded ${messages} messages into ${files.join(', ')}${lost > 0 ? `; ${lost} are lost` : ''}`,
+    intervalMs: 0,
+  }),
+  recording_failed: event<{ file: string; code: ErrorCode; reason: string; lost: number }>({
+    room: 'delivery',
+    level: 'error',
+    about: 'A recording has ended with an error.',
+    fields: { file: 'the file', code: CODE, reason: REASON, lost: LOST },
+    text: ({ reason, lost }) => `the recording has ended: ${reason}; ${lost} messages are lost`,
+    by: 'file',
+  }),
+
+  address_refused: event<{ code: ErrorCode; header: string; value: string; remedy: string }>({
+    room: 'http',
+    level: 'warn',
+    about: 'A request came with an `Origin` or a `Host` that is not allowed. Each value is told once in ten minutes.',
+    fields: {
+      code: CODE,
+      header: '`Origin` or `Host`',
+      value: 'what it said',
+      remedy: 'the line of configuration that would allow it, or why nothing can',
+    },
+    text: ({ header, value, remedy }) => `refused: ${header} ${JSON.stringify(value)}; ${remedy}`,
+    intervalMs: ADDRESS_INTERVAL_MS,
+    by: 'value',
+  }),
+  request_failed: event<{ code: ErrorCode; reason: string; stack?: string | undefined }>({
+    room: 'http',
+    level: 'error',
+    about: 'A request failed in a way that nobody planned for.',
+    fields: { code: CODE, reason: REASON, stack: 'where' },
+    text: ({ reason, stack }) => `a request failed: ${stack ?? reason}`,
+  }),
+  connections_exhausted: event<{ code: ErrorCode; connections_max: number }>({
+    room: 'http',
+    level: 'warn',
+    about: 'A client was refused because all connections are taken.',
+    fields: { code: CODE, connections_max: '`server.max_connections`' },
+    text: ({ connections_max }) => `a client was refused: all ${connections_max} connections are taken`,
+  }),
+
+  session_started: event<{ lane: string; client_id: string }>({
+    room: 'sessions',
+    level: 'debug',
+    about: 'A client has begun a session.',
+    fields: { lane: '`video`, `telemetry` or `foxglove`', client_id: 'name of the client' },
+    text: ({ lane, client_id }) => `${lane} session ${client_id} started`,
+  }),
+  session_resumed: event<{ lane: string; client_id: string }>({
+    room: 'sessions',
+    level: 'debug',
+    about: 'A client has come back to its session.',
+    fields: { lane: '`video`, `telemetry` or `foxglove`', client_id: 'name of the client' },
+    text: ({ lane, client_id }) => `${lane} session ${client_id} resumed`,
+  }),
+  session_ended: event<{ lane: string; client_id: string; code: ErrorCode; reason: string }>({
+    room: 'sessions',
+    level: 'debug',
+    about: 'A session has ended for good.',
+    fields: { lane: '`video`, `telemetry` or `foxglove`', client_id: 'name of the client', code: CODE, reason: 'why' },
+    text: ({ lane, client_id, reason }) => `${lane} session ${client_id} ended: ${reason}`,
+  }),
+  rate_limited: event<{ lane: string; client_id: string; penalty: string }>({
+    room: 'sessions',
+    level: 'warn',
+    about: 'A client publishes faster than it may (`telemetry.publish_rate_max`).',
+    fields: {
+      lane: '`telemetry` or `foxglove`',
+      client_id: 'name of the client',
+      penalty: 'what was done: `mute` (refused for `telemetry.mute_s`) or `disconnect`',
+    },
+    text: ({ client_id, penalty }) =>
+      `${client_id} publishes too fast and is ${penalty === 'mute' ? 'muted' : 'disconnected'}`,
+  }),
+  client_banned: event<{ lane: string; name: string; ban_s: number }>({
+    room: 'sessions',
+    level: 'warn',
+    about: 'A client was disconnected for its rate several times, and may not connect for a while.',
+    fields: {
+      lane: '`telemetry`',
+      name: '`client` with its name, or `address` with that from which it comes',
+      ban_s: 'for how long, s',
+    },
+    text: ({ name, ban_s }) => `${name} is banned for ${ban_s} s`,
+    by: 'name',
+  }),
+
+  camera_making: event<{ from: string }>({
+    room: 'sources',
+    level: 'info',
+    about: 'The clip of the demo camera is made; the next start finds it in the cache.',
+    fields: { from: 'what it is made from, with its licence' },
+    text: ({ from }) => `Making the demo camera from ${from}.`,
+  }),
+  camera_converting: event<{ clip: string; codec: string }>({
+    room: 'sources',
+    level: 'info',
+    about: 'The clip of `--camera` is turned into a form that browsers play.',
+    fields: { clip: 'the file', codec: 'its codec' },
+    text: ({ clip, codec }) => `Converting ${clip} (${codec}) into H.264, which browsers play.`,
+  }),
+  camera_failed: event<{ code: ErrorCode; reason: string }>({
+    room: 'app',
+    level: 'warn',
+    about: 'There is no demo camera.',
+    fields: { code: CODE, reason: REASON },
+    text: ({ reason }) => `there is no demo camera: ${reason}`,
+  }),
+
+  replay_started: event<{ messages: number; topics: number; duration_s: number; damage?: string | undefined }>({
+    room: 'cli',
+    level: 'info',
+    about: '`sightline replay` begins to play its file.',
+    fields: {
+      messages: 'messages of the file',
+      topics: 'topics of the file',
+      duration_s: 'time from the first to the last, s',
+      damage: 'what cannot be read of the file',
+    },
+    text: ({ messages, topics, duration_s, damage }) =>
+      `${damage === undefined ? '' : `${damage}; `}${messages} messages of ${topics} topics, ${duration_s.toFixed(1)} s`,
+    intervalMs: 0,
+  }),
+  replay_gap: event<{ position_s: number; gap_s: number }>({
+    room: 'delivery',
+    level: 'info',
+    about: 'A replay skips a long time without a message (`--skip-gaps`).',
+    fields: { position_s: 'place in the recording, s', gap_s: 'what is skipped, s' },
+    text: ({ position_s, gap_s }) =>
+      `after ${position_s.toFixed(1)} s there is no message for ${spanInWords(gap_s)}: skipped`,
+    intervalMs: 0,
+  }),
+  replay_left_out: event<{ code: ErrorCode; reason: string; topic?: string | undefined }>({
+    room: 'delivery',
+    level: 'warn',
+    about: 'A message of the recording cannot be published. Each code and topic is told once, and counted.',
+    fields: { code: CODE, reason: REASON, topic: 'its topic' },
+    text: ({ code, reason, topic }) =>
+      `left out${topic === undefined ? '' : ` of ${JSON.stringify(topic)}`}: ${reason} (${code}); more of this kind are only counted`,
+    intervalMs: 0,
+  }),
+  replay_ended: event<{ published: number; left_out: number; causes: readonly string[] }>({
+    room: 'cli',
+    level: 'info',
+    about: 'A replay with `--once` has been played.',
+    fields: {
+      published: 'messages that were published',
+      left_out: 'messages that were not',
+      causes: 'the error codes of these, each with its count',
+    },
+    text: ({ published, left_out, causes }) =>
+      `played ${published} messages${left_out > 0 ? `, left out ${left_out} (${causes.join(', ')})` : ''}`,
+    intervalMs: 0,
+  }),
+
+  record_connected: event<{ url: string; topics: readonly string[] }>({
+    room: 'cli',
+    level: 'info',
+    about: '`sightline record` is subscribed to everything that it was asked for.',
+    fields: { url: 'the server', topics: 'filters of its topics' },
+    text: ({ url, topics }) => `recording ${topics.join(' ')} from ${url}; Ctrl+C ends it`,
+    intervalMs: 0,
+  }),
+  record_refused: event<{ code: ErrorCode; reason: string }>({
+    room: 'cli',
+    level: 'warn',
+    about: 'The server refused something that `sightline record` asked for.',
+    fields: { code: CODE, reason: 'what the server says' },
+    text: ({ code, reason }) => `the server says: ${reason} (${code})`,
+    by: 'code',
+  }),
+  record_ended: event<{ messages: number; written_bytes: number; losses: readonly string[] }>({
+    room: 'cli',
+    level: 'info',
+    about: '`sightline record` has closed its file.',
+    fields: {
+      messages: 'messages that were recorded',
+      written_bytes: 'size of the files, bytes',
+      losses: 'what is missing, and why, in words',
+    },
+    text: ({ messages, written_bytes, losses }) =>
+      [`${messages} messages`, `${(written_bytes / 2 ** 20).toFixed(1)} MiB`, ...losses].join(', '),
+    intervalMs: 0,
+  }),
+} as const;
+
+export type LogEventName = keyof typeof LOG_EVENTS;
+export type FieldsOf<E extends LogEventName> = (typeof LOG_EVENTS)[E] extends EventKind<infer F> ? F : never;
+
+function spanInWords(spanS: number): string {
+  const hours = spanS / 3_600;
+  if (hours < 48) return `${hours.toFixed(1)} hours`;
+  return hours < 24 * 730 ? `${Math.round(hours / 24)} days` : `${(hours / 24 / 365.25).toFixed(1)} years`;
+}

@@ -1,0 +1,54 @@
+import { describe, expect, test } from 'vitest';
+import { collectingLog } from '../../test/support/log.ts';
+import { redactFields, redactText, REDACTED, SECRET_WORDS } from './redact.ts';
+
+const SECRET = 'hunter2-aGVsbG8';
+
+describe('secrets', () => {
+  test.each([
+    `ws://127.0.0.1:8080/ws/video?client_id=a&token=${SECRET}&pipeline=objects`,
+    `?access_token=${SECRET}`,
+    `api-key=${SECRET}`,
+    `ACCESS%5FTOKEN=${SECRET}&x=1`,
+    `rtsp://admin:${SECRET}@camera.local/stream1`,
+    `Authorization: Bearer ${SECRET}`,
+    `it was {"client_id":"a","sessionToken": "${SECRET}"}`,
+    `password=${SECRET};user=me`,
+  ])('%s', (text) => {
+    expect(redactText(text)).not.toContain(SECRET);
+    expect(redactText(text)).toContain(REDACTED);
+  });
+
+  test.each(SECRET_WORDS)('a field whose name has %s in it', (word) => {
+    for (const name of [
+      word,
+      `client_${word}`,
+      `${word}_of_client`,
+      `client${word[0]!.toUpperCase()}${word.slice(1)}`,
+    ]) {
+      expect(redactFields({ [name]: SECRET, other: 'this' })).toEqual({ [name]: REDACTED, other: 'this' });
+    }
+  });
+
+  test('lists too, and the sentence that is made of the fields', () => {
+    const { log, entries } = collectingLog();
+    log.write('record_connected', { url: `ws://a/ws?token=${SECRET}`, topics: [`t?key=${SECRET}`] });
+    expect(JSON.stringify(entries)).not.toContain(SECRET);
+    expect(entries[0]!.text).toContain('ws://a/ws?token=[redacted]');
+  });
+});
+
+describe('what is none', () => {
+  test.each([
+    'refused: Origin "http://localhost:5173"; server: { allowed_origins: ["https://viewer.example"] }',
+    'streaming.max_fps=20, monkey=5',
+    'there is no key "x"; the token is not that of session "a"',
+    'http://user.example/@home',
+  ])('%s', (text) => expect(redactText(text)).toBe(text));
+
+  test('a long text is cut, and does not take long however it is made', () => {
+    expect(redactText('a'.repeat(1_000_000)).length).toBe(2_001);
+    expect(redactText('a://'.repeat(1_000)).length).toBe(2_001);
+    expect(redactText('%'.repeat(3_000)).length).toBe(2_001);
+  });
+});

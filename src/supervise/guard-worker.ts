@@ -1,0 +1,9 @@
+import { workerData } from 'node:worker_threads';
+
+/** A thread that ends its process when the parent has gone: an orphan gets another parent. */
+
+const INTERVAL_MS = 500;
+
+setInterval(() => {
+  if (process.ppid !== workerData) process.kill(process.pid, 'SIGKILL');
+}, INTERVAL_MS);

@@ -1,0 +1,66 @@
+import { extname } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { WAITING_MAX, type Envelope } from './envelope.ts';
+import { MessageOutbox } from './outbox.ts';
+
+export interface ParentOptions<To> {
+  readonly onMessage?: (message: To) => void;
+  /** Messages that may wait for the parent; one more is refused. Default 256. */
+  readonly waitingMax?: number;
+  /**
+   * The main thread may hang in native code, where it does not see that its parent has gone: a thread of its own looks, twice a second, and
+   * ends the process. It costs some 10 MB.
+   */
+  readonly isGuarded?: boolean;
+}
+
+/** A child's side of its channel. */
+export interface Parent<From> {
+  /** False: it was refused, because too many wait. */
+  send(message: From): boolean;
+  /** Says the last message and lets go of the parent: the process ends when it has nothing else to do. */
+  end(message: From): void;
+}
+
+/**
+ * In a process that `Child.fork` has started: answers when the parent asks for a sign of life, and ends when the parent has gone. A
+ * terminal's Ctrl+C comes to the whole group of processes: it is left to the parent, which ends this one by its pid.
+ */
+export function openParent<To, From>({
+  onMessage,
+  waitingMax = WAITING_MAX,
+  isGuarded = false,
+}: ParentOptions<To> = {}): Parent<From> {
+  const post = (envelope: Envelope<From>, done?: () => void): void => {
+    // It may have gone meanwhile: then this process ends soon, too.
+    if (process.connected) process.send!(envelope, undefined, {}, () => done?.());
+    else done?.();
+  };
+  const outbox = new MessageOutbox<Envelope<From>>(waitingMax, post);
+  process.on('SIGINT', () => undefined);
+  process.on('disconnect', exit);
+  process.on('message', (envelope: Envelope<To>) => {
+    if (envelope.kind === 'ping') post({ kind: 'pong' });
+    else if (envelope.kind === 'message') onMessage?.(envelope.body);
+  });
+  // The first sign of life.
+  post({ kind: 'pong' });
+  if (isGuarded) {
+    // Its parent may be gone by now: then the channel is closed, which is seen before anything hangs.
+    new Worker(new URL(`./guard-worker${extname(import.meta.url)}`, import.meta.url), {
+      workerData: process.ppid,
+      execArgv: [],
+    }).unref();
+  }
+  return {
+    send: (body) => outbox.send({ kind: 'message', body }),
+    end: (body) => {
+      process.off('disconnect', exit);
+      post({ kind: 'message', body }, () => process.disconnect());
+    },
+  };
+}
+
+function exit(): void {
+  process.exit();
+}
