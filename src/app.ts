@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { systemClock, wallTimeMs } from './base/clock.ts';
-import { toSightlineError } from './base/errors.ts';
 import { ConfigCoordinator } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
@@ -9,7 +8,7 @@ import type { Recorder, RecordingSettings } from './delivery/recording.ts';
 import { Recordings } from './delivery/recordings.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
-import { pageRoutes } from './http/pages.ts';
+import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
 import { apiInfo, eventSettings, httpSettings } from './http/settings.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
@@ -30,6 +29,7 @@ import { DetectSources, type DetectorChoice } from './pipelines/detect-sources.t
 import { DetectPipeline } from './pipelines/detect.ts';
 import { engineFacts } from './pipelines/engine-facts.ts';
 import type { FrameInput } from './pipelines/frame-input.ts';
+import { objectsCall } from './pipelines/objects/call.ts';
 import { detectSettings, detectSourceSettings } from './pipelines/settings.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
@@ -84,7 +84,7 @@ export class Sightline implements AsyncDisposable {
   readonly #foxglove: FoxgloveLane;
   readonly #recordings: Recordings;
   readonly #http: HttpServer;
-  #camera: Promise<string | undefined> = Promise.resolve(undefined);
+  readonly #camera = new DemoCamera();
   #closing: Promise<void> | undefined;
 
   constructor({ config, say, listens = true }: SightlineOptions) {
@@ -117,7 +117,7 @@ export class Sightline implements AsyncDisposable {
       observer: this.#latencies,
       attach: async (request) => {
         const attached = await this.#sources.attach(request);
-        this.#recordings.follow(request);
+        this.#recordings.follow({ clientId: request.clientId, pipelines: ['objects'] });
         return attached;
       },
       engine: () => engineFacts(this.#engine.stats(), this.#detect.takeWaitMs()),
@@ -147,9 +147,10 @@ export class Sightline implements AsyncDisposable {
     });
     this.#benchmark = new SelfBenchmark({
       clock,
-      run: async (bytes) => {
+      run: async (picture) => {
         const modelId = await this.#models.detector();
-        return (await this.#engine.run({ modelId, picture: { kind: 'jpeg', bytes } })).stagesMs;
+        const [running] = this.#engine.run({ picture, programs: [objectsCall(modelId)] });
+        return (await running!).stagesMs;
       },
       occupancy: () => ({
         workers: this.#engine.stats().workers,
@@ -170,7 +171,7 @@ export class Sightline implements AsyncDisposable {
           session: (clientId, token) => this.#lane.find(clientId, token),
           settings: () => eventSettings(this.#config),
         }),
-        ...pageRoutes(() => this.#camera),
+        ...pageRoutes(this.#camera),
       ]),
     });
     this.#rates = new RateMeter({
@@ -226,10 +227,7 @@ export class Sightline implements AsyncDisposable {
 
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
   startCamera(makeClip: () => Promise<string>): void {
-    this.#camera = makeClip().catch((thrown: unknown) => {
-      this.#say(`there is no demo camera: ${toSightlineError(thrown).message}`);
-      return undefined;
-    });
+    this.#camera.start(makeClip, this.#say);
   }
 
   health(): HealthDocument {
@@ -291,10 +289,7 @@ export class Sightline implements AsyncDisposable {
     return this.#sources.openInput(choice);
   }
 
-  /**
-   * Loads a model by its id, or by the path of an `.onnx` or `.tflite` file, which may be asked for by its id from then on.
-   * Errors: MODEL_*, for paths SOURCE_* and USAGE (it cannot be told what it is, or another model has its id).
-   */
+  /** Loads a model by its id or the path of a file (`ModelBook.add`). Errors: MODEL_*, for paths SOURCE_* and USAGE. */
   addModel(idOrPath: string): Promise<ModelManifest> {
     return this.#models.add(idOrPath);
   }

@@ -4,9 +4,13 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import { systemClock } from '../../src/base/clock.ts';
 import { toSightlineError } from '../../src/base/errors.ts';
 import type { FrameOutcome } from '../../src/base/frame.ts';
+import type { PipelineName } from '../../src/base/result.ts';
 import { Priority } from '../../src/base/sample.ts';
 import { OnnxEngine } from '../../src/inference/engine/engine.ts';
 import type { ReadyModel } from '../../src/inference/manifest.ts';
+import { readJpegHeader } from '../../src/media/jpeg.ts';
+import { uprightSize } from '../../src/media/orient.ts';
+import { objectsCall, objectsOf } from '../../src/pipelines/objects/call.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../../src/protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -130,18 +134,21 @@ function pump(engine: OnnxEngine, modelId: string): void {
 async function infer(engine: OnnxEngine, modelId: string, { socket, clientId, frame, receivedTimeMs }: Waiting) {
   let outcome: FrameOutcome;
   try {
-    const done = await engine.run({ modelId, picture: { kind: 'jpeg', bytes: frame.jpeg } });
-    outcome = { kind: 'result', receivedTimeMs, ...done };
+    const header = readJpegHeader(frame.jpeg);
+    const picture = { kind: 'jpeg', bytes: frame.jpeg, ...uprightSize(header, header.orientation) } as const;
+    const [running] = engine.run({ picture, programs: [objectsCall(modelId)] });
+    const done = await running!;
+    outcome = { kind: 'result', receivedTimeMs, ...done, result: { pipeline: PIPELINE, ...objectsOf(done) } };
   } catch (thrown) {
     const { code, message } = toSightlineError(thrown, 'INFERENCE_FAILED');
     outcome = { kind: 'error', code, message };
   }
   const { seq, captureTimeMs, priority = Priority.normal } = frame;
   const sample = { position: 0, seq, captureTimeMs, publishedTimeMs: receivedTimeMs, priority, deadlineMs: Infinity };
-  tell(socket, outcomeMessage({ ...sample, data: outcome }, { clientId, pipeline: PIPELINE }, systemClock.now()));
+  tell(socket, outcomeMessage({ ...sample, data: outcome }, clientId, systemClock.now()));
 }
 
-function tell(socket: WebSocket, message: ServerMessage): void {
+function tell(socket: WebSocket, message: ServerMessage<PipelineName>): void {
   socket.send(encodeServerMessage(message, 'json'), () => undefined);
 }
 

@@ -115,7 +115,7 @@ async function runOne(index: number): Promise<{ detections: number; workMs: numb
       kind: 'result',
       width: picture.width,
       height: picture.height,
-      detections,
+      result: { pipeline: 'objects', detections },
       receivedTimeMs: startedTimeMs,
       startedTimeMs,
       stagesMs: {
@@ -126,7 +126,7 @@ async function runOne(index: number): Promise<{ detections: number; workMs: numb
       },
     },
   };
-  const message = outcomeMessage(outcome, { clientId: 'limit', pipeline: 'objects' }, systemClock.now());
+  const message = outcomeMessage(outcome, 'limit', systemClock.now());
   encodeServerMessage(message, 'json');
   return { detections: detections.length, workMs: foundMs - startedTimeMs };
 }

@@ -6,6 +6,8 @@ export class Screen {
   readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;
   #shape = '';
+  /** What was shown before the first of several changes of size: through a small one it would come out coarse. */
+  #carried: OffscreenCanvas | undefined;
 
   constructor(canvas: HTMLCanvasElement) {
     this.#canvas = canvas;
@@ -20,6 +22,7 @@ export class Screen {
       this.#canvas.style.aspectRatio = shape;
       this.#resize();
     }
+    this.#carried = undefined;
     const { width, height } = this.#canvas;
     this.#context.drawImage(picture, 0, 0, width, height);
     drawDetections(this.#context, result.detections, { width, height, scale: this.#scale });
@@ -36,10 +39,15 @@ export class Screen {
     const width = Math.round(this.#canvas.clientWidth * this.#scale);
     const height = Math.round(this.#canvas.clientHeight * this.#scale);
     if (width === 0 || height === 0 || (width === this.#canvas.width && height === this.#canvas.height)) return;
-    const before = new OffscreenCanvas(this.#canvas.width, this.#canvas.height);
-    before.getContext('2d')?.drawImage(this.#canvas, 0, 0);
+    this.#carried ??= copyOf(this.#canvas);
     this.#canvas.width = width;
     this.#canvas.height = height;
-    this.#context.drawImage(before, 0, 0, width, height);
+    this.#context.drawImage(this.#carried, 0, 0, width, height);
   }
+}
+
+function copyOf(canvas: HTMLCanvasElement): OffscreenCanvas {
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  copy.getContext('2d')?.drawImage(canvas, 0, 0);
+  return copy;
 }

@@ -1,6 +1,7 @@
 import { systemClock, wallTimeMs } from '../base/clock.ts';
 import { toSightlineError } from '../base/errors.ts';
 import type { SightlineError } from '../base/errors.ts';
+import type { PipelineName } from '../base/result.ts';
 import type { CameraStream, Picture, VideoElement } from './dom.ts';
 import type { EncodedPicture } from './encoder.ts';
 import { encodingWorker, PictureEncoder } from './encoder.ts';
@@ -16,16 +17,16 @@ const SIDE_MAX = 1280;
 /** A capture time that a camera reports is believed when it is at most this old, ms. */
 const CAMERA_AGE_MAX_MS = 1_000;
 
-/** A result with the very picture that it tells of. The picture is lent: it is freed once `onResult` has returned. */
-export interface CapturedResult extends VideoResult {
+/** A result with the very picture that it tells of. The picture is lent: it may be freed once `onResult` has returned. */
+export type CapturedResult<P extends PipelineName = 'objects'> = VideoResult<P> & {
   readonly picture: Picture;
-}
+};
 
-export interface CaptureOptions {
-  readonly session: Pick<VideoSession, 'send' | 'canSend' | 'grant' | 'on' | 'reportLag'>;
+export interface CaptureOptions<P extends PipelineName = 'objects'> {
+  readonly session: Pick<VideoSession<P>, 'send' | 'canSend' | 'grant' | 'on' | 'reportLag'>;
   /** A playing `<video>`, which stays the caller's; or a stream, which the capture owns from now on and stops in the end. */
   readonly source: VideoElement | CameraStream;
-  readonly onResult: (result: CapturedResult) => void;
+  readonly onResult: (result: CapturedResult<P>) => void;
   /** Every frame that was sent; the picture is lent for the call. */
   readonly onFrame?: (frame: {
     readonly seq: number;
@@ -63,7 +64,7 @@ export interface Capture {
 }
 
 /** Sends what the source shows, as fast and as large as the session's grant allows; see `CaptureOptions`. */
-export function startCapture(options: CaptureOptions): Capture {
+export function startCapture<P extends PipelineName = 'objects'>(options: CaptureOptions<P>): Capture {
   return new VideoCapture(options);
 }
 
@@ -72,8 +73,8 @@ interface CapturedFrame {
   readonly captureTimeMs: number;
 }
 
-class VideoCapture implements Capture {
-  readonly #options: CaptureOptions;
+class VideoCapture<P extends PipelineName> implements Capture {
+  readonly #options: CaptureOptions<P>;
   readonly #video: HTMLVideoElement;
   readonly #stream: MediaStream | undefined;
   readonly #pending: PendingPictures<CapturedFrame>;
@@ -88,7 +89,7 @@ class VideoCapture implements Capture {
   #arrivedMs: number | undefined;
   #repaint = 0;
 
-  constructor(options: CaptureOptions) {
+  constructor(options: CaptureOptions<P>) {
     const { session, source, onResult } = options;
     this.#options = options;
     this.#stream = source instanceof MediaStream ? source : undefined;
@@ -97,10 +98,11 @@ class VideoCapture implements Capture {
     this.#unsubscribe = [
       session.on('result', (received) => {
         this.#awaitRepaint();
-        this.#pending.use(received.result.seq, ({ picture }) => onResult({ ...received, picture }));
+        const sent = this.#pending.get(received.result.seq);
+        if (sent) onResult({ ...received, picture: sent.picture });
       }),
-      session.on('dropped', ({ seqs }) => this.#pending.free(seqs)),
-      session.on('error', ({ seq }) => seq !== undefined && this.#pending.free([seq])),
+      // With several pipelines each has its result on the same picture.
+      session.on('answered', ({ seqs }) => this.#pending.free(seqs)),
       // Another connection begins with a server that has been told nothing.
       session.on('state', ({ state }) => state === 'open' && this.#lag.forgetReport()),
       onHidden(() => this.#forgetRepaint()),

@@ -2,6 +2,7 @@
 /** The public names of `@sightline/client`, which `sightline/client` has as well. The one file that only hands on others' exports: it is a package entry. */
 export { SightlineError } from '../base/errors.ts';
 export type { ErrorCode } from '../base/errors.ts';
+export type { Hand, Landmark, PipelineName, WorldPoint } from '../base/result.ts';
 export { Priority } from '../base/sample.ts';
 export { QUALITY_LEVELS } from '../protocol/video.ts';
 export type { NoticeMessage, TelemetryContract, TelemetryWelcome, TopicPosition } from '../protocol/telemetry.ts';
@@ -55,6 +56,7 @@ export { STAGES, traceOf } from './trace.ts';
 export type { FrameTrace, Stage } from './trace.ts';
 export { connectVideo } from './video.ts';
 export type {
+  AnswerCounts,
   ConnectVideoOptions,
   FrameToSend,
   LossCause,

@@ -15,21 +15,18 @@ export class PendingPictures<T> {
     this.#bySeq.set(seq, picture);
   }
 
-  /** Hands the picture of `seq` to `use`, then frees it, also when `use` throws. False when there is none. */
-  use(seq: number, use: (picture: T) => void): boolean {
-    const picture = this.#bySeq.get(seq);
-    if (picture === undefined) return false;
-    this.#bySeq.delete(seq);
-    try {
-      use(picture);
-    } finally {
-      this.#free(picture);
-    }
-    return true;
+  /** Undefined when there is none (any more). */
+  get(seq: number): T | undefined {
+    return this.#bySeq.get(seq);
   }
 
   free(seqs: Iterable<number>): void {
-    for (const seq of seqs) this.use(seq, () => {});
+    for (const seq of seqs) {
+      const picture = this.#bySeq.get(seq);
+      if (picture === undefined) continue;
+      this.#bySeq.delete(seq);
+      this.#free(picture);
+    }
   }
 
   freeAll(): void {

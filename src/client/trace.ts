@@ -1,3 +1,4 @@
+import type { PipelineName } from '../base/result.ts';
 import type { VideoResult } from './video.ts';
 
 /** The stages of a frame in the order of its way, from the camera to whoever shows its result. */
@@ -27,7 +28,7 @@ export interface FrameTrace {
 }
 
 /** The trace of a frame on one clock, the client's. */
-export function traceOf(received: VideoResult): FrameTrace {
+export function traceOf(received: VideoResult<PipelineName>): FrameTrace {
   const { result, captureTimeMs, sentTimeMs, receivedTimeMs, clockUncertaintyMs } = received;
   const { capture, queue, decode, preprocess, inference, postprocess } = result.stages_ms;
   const totalMs = receivedTimeMs - captureTimeMs;

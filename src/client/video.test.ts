@@ -2,6 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { SightlineError } from '../base/errors.ts';
+import type { PipelineName } from '../base/result.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import type {
   ClientMessage,
@@ -65,7 +66,7 @@ class ScriptedLane {
     return this.received.filter((message) => message.type === 'frame');
   }
 
-  say(message: ServerMessage): void {
+  say(message: ServerMessage<PipelineName>): void {
     if (this.socket === this.mute) return;
     this.socket.send(encodeServerMessage(message, this.format));
   }
@@ -332,6 +333,95 @@ describe('sending', () => {
     await vi.waitFor(() => expect(pins()).toEqual([{ type: 'pin', level: 'low', skip_ratio: 2 }]));
     lane.socket.terminate();
     await vi.waitFor(() => expect(pins()).toHaveLength(2));
+  });
+});
+
+describe('a session of several pipelines', () => {
+  const both = async () => {
+    const lane = await ScriptedLane.start();
+    lane.grant = { ...lane.grant, window: 1 };
+    const session = await connectVideo({ url: lane.url, pipeline: ['objects', 'hands'] });
+    closers.push(() => session.close());
+    const told: string[] = [];
+    session.on('result', ({ result: { pipeline, seq } }) => told.push(`${seq} ${pipeline}`));
+    session.on('dropped', ({ seqs, pipeline = 'all' }) => told.push(`${seqs.join()} ${pipeline} dropped`));
+    session.on('error', ({ seq, pipeline = 'all' }) => told.push(`${seq} ${pipeline} failed`));
+    session.on('answered', ({ seqs }) => told.push(`${seqs.join()} answered`));
+    const send = () => session.send({ jpeg: JPEG });
+    const hears = async (last: string) => await vi.waitFor(() => expect(told.at(-1)).toBe(last));
+    return { lane, session, told, send, hears };
+  };
+  const hands = (seq: number): ResultMessage<'hands'> => {
+    const { detections: _, ...rest } = result(seq);
+    return { ...rest, pipeline: 'hands', hands: [] };
+  };
+
+  test('a frame is answered by the last of them, whatever its answer is', async () => {
+    const { lane, session, told, send, hears } = await both();
+    expect(lane.queries[0]!.get('pipeline')).toBe('objects,hands');
+    expect(send()).toBe(1);
+    lane.say(hands(1));
+    await hears('1 hands');
+    expect(send()).toBeUndefined();
+    lane.answer(1);
+    await hears('1 answered');
+    expect(send()).toBe(2);
+    lane.say({ type: 'dropped', seqs: [2], cause: 'expired', pipeline: 'objects' });
+    lane.say({ type: 'error', code: 'WORKER_LOST', message: 'gone', seq: 2, pipeline: 'hands' });
+    await hears('2 answered');
+    expect(send()).toBe(3);
+    lane.answer(3);
+    lane.say({ type: 'error', code: 'FRAME_UNDECODABLE', message: 'broken', seq: 3 });
+    await hears('3 answered');
+    expect(told).toEqual([
+      '1 hands',
+      '1 objects',
+      '1 answered',
+      '2 objects dropped',
+      '2 hands failed',
+      '2 answered',
+      '3 objects',
+      '3 all failed',
+      '3 answered',
+    ]);
+    const none = { queue_full: 0, expired: 0, superseded: 0, stale: 0, slow_reader: 0, disconnected: 0, lost: 0 };
+    expect(session.metrics()).toMatchObject({
+      sent: 3,
+      results: 3,
+      frameErrors: 2,
+      unanswered: 0,
+      late: 0,
+      pipelines: {
+        objects: { results: 2, dropped: { ...none, expired: 1 }, frameErrors: 0, unanswered: 0 },
+        hands: { results: 1, dropped: none, frameErrors: 2, unanswered: 0 },
+      },
+    });
+  });
+
+  test('what comes twice, or for nobody, is counted and changes nothing', async () => {
+    const { lane, session, send, hears } = await both();
+    send();
+    lane.answer(1);
+    lane.answer(1);
+    lane.say(hands(7));
+    lane.say({ type: 'dropped', seqs: [1], cause: 'stale', pipeline: 'objects' });
+    lane.say(hands(1));
+    await hears('1 answered');
+    expect(session.metrics()).toMatchObject({ results: 2, late: 3, unanswered: 0 });
+  });
+
+  test('with the connection each of them loses what it was owed', async () => {
+    const { lane, session, send, hears } = await both();
+    send();
+    lane.answer(1);
+    await hears('1 objects');
+    expect(session.metrics().pipelines).toMatchObject({ objects: { unanswered: 0 }, hands: { unanswered: 1 } });
+    lane.socket.terminate();
+    await hears('1 answered');
+    expect(session.metrics().pipelines).toMatchObject({
+      objects: { results: 1, dropped: { lost: 0 } },
+      hands: { results: 0, dropped: { lost: 1 }, unanswered: 0 },
+    });
   });
 });
 

@@ -1,4 +1,5 @@
 import { SightlineError } from '../base/errors.ts';
+import type { PipelineName } from '../base/result.ts';
 import { Priority } from '../base/sample.ts';
 import type { LimiterVerdict } from '../flow/limiter.ts';
 import { CROWDED, FrameLimiter } from '../flow/limiter.ts';
@@ -34,13 +35,14 @@ const BUFFER_POLL_MS = 20;
 const BUFFERED_BYTES_MAX = 256 * 1024;
 const RESULTS_QUEUE_MAX = 16;
 
-export interface ConnectVideoOptions extends LinkSettings {
+export interface ConnectVideoOptions<P extends PipelineName = 'objects'> extends LinkSettings {
   /** `ws:`, `wss:`, `http:` or `https:`; in a browser also relative to the page. Without a path: `/ws/video`. */
   readonly url: string;
-  readonly pipeline?: string;
-  /** Id of a model that the server has. */
+  /** What is done with the frames: `objects` unless told otherwise; several give a result each, on one decoded picture. */
+  readonly pipeline?: P | readonly P[];
+  /** Id of a model that the server has; of the pipeline `objects` alone. */
   readonly model?: string;
-  /** 0..1: detections below it are left out. */
+  /** 0..1: detections below it are left out; of the pipeline `objects` alone. */
   readonly confidence?: number;
   /** Capture to result that this session wants, ms; the server's setting unless told otherwise. */
   readonly budgetMs?: number;
@@ -67,8 +69,8 @@ export type LossCause = DropCause | 'lost';
 export type SkipCause = Exclude<LimiterVerdict, 'go'> | 'buffer' | 'not_open';
 
 /** A result, and the times that only the client knows; all on the client's clock, Unix ms. */
-export interface VideoResult {
-  readonly result: ResultMessage;
+export interface VideoResult<P extends PipelineName = 'objects'> {
+  readonly result: ResultMessage<P>;
   readonly captureTimeMs: number;
   readonly sentTimeMs: number;
   readonly receivedTimeMs: number;
@@ -76,31 +78,42 @@ export interface VideoResult {
   readonly clockUncertaintyMs: number;
 }
 
-export interface VideoEvents {
-  result: VideoResult;
-  dropped: { readonly seqs: readonly number[]; readonly cause: LossCause };
-  /** With `seq`: that frame got this error instead of a result. */
-  error: { readonly error: SightlineError; readonly seq?: number };
+export interface VideoEvents<P extends PipelineName = 'objects'> {
+  result: VideoResult<P>;
+  /** With `pipeline`: its answers alone, in a session of several; else all that were still to come. */
+  dropped: { readonly seqs: readonly number[]; readonly cause: LossCause; readonly pipeline?: P };
+  /** With `seq`: that frame got this error instead of a result; `pipeline` as in `dropped`. */
+  error: { readonly error: SightlineError; readonly seq?: number; readonly pipeline?: P };
+  /** Every answer to these frames has come or will not come. Told after the last one. */
+  answered: { readonly seqs: readonly number[] };
   grant: GrantFields;
   state: StateChange;
 }
 
-/**
- * The accounts of a session since it began, at every moment:
- * `sent = results + Σ dropped + frameErrors + unanswered` (`dropped` includes `lost`).
- */
-export interface VideoMetrics {
-  readonly sent: number;
+/** What became of the answers to a session's frames. */
+export interface AnswerCounts {
   readonly results: number;
   readonly dropped: Readonly<Record<LossCause, number>>;
-  /** Frames that got an error for an answer. */
+  /** Errors for an answer. */
   readonly frameErrors: number;
+  readonly unanswered: number;
+}
+
+/**
+ * The accounts of a session since it began, at every moment, for each of its pipelines:
+ * `sent = results + Σ dropped + frameErrors + unanswered` (`dropped` includes `lost`). Beside `pipelines` stand the sums over all of
+ * them.
+ */
+export interface VideoMetrics extends AnswerCounts {
+  /** Frames. */
+  readonly sent: number;
+  /** By name. */
+  readonly pipelines: Readonly<Record<string, AnswerCounts>>;
   /** Error messages in all. */
   readonly errors: number;
-  readonly unanswered: number;
   /** Frames that were offered to `send` and not sent. */
   readonly skipped: Readonly<Record<SkipCause, number>>;
-  /** Answers to frames that were given up already. */
+  /** Answers that nobody waited for (any more). */
   readonly late: number;
   /** Results that the reader of `results()` was too slow for. */
   readonly unread: number;
@@ -115,35 +128,41 @@ export interface VideoMetrics {
 interface UnansweredFrame {
   readonly captureTimeMs: number;
   readonly sentTimeMs: number;
+  /** Whose answers are still to come. */
+  readonly owed: Set<string>;
+}
+
+interface Answers {
+  results: number;
+  readonly dropped: Record<LossCause, number>;
+  frameErrors: number;
 }
 
 /** A session from its first `welcome` on. Rejects with SightlineError: the server's code, or CONNECTION_FAILED. */
-export function connectVideo(options: ConnectVideoOptions): Promise<VideoSession> {
+export function connectVideo<P extends PipelineName = 'objects'>(
+  options: ConnectVideoOptions<P>,
+): Promise<VideoSession<P>> {
   return VideoSession.connect(options);
 }
 
 /** One video session, across as many connections as it takes. Made by `connectVideo`; whoever made it closes it. */
-export class VideoSession {
-  readonly #link: Link<WelcomeMessage, ServerMessage>;
+export class VideoSession<P extends PipelineName = 'objects'> {
+  readonly #link: Link<WelcomeMessage, ServerMessage<P>>;
   readonly #bufferedBytesMax: number;
   readonly #priority: Priority;
-  readonly #emitter = new Emitter<VideoEvents>();
-  readonly #queues = new Set<LiveQueue<VideoResult>>();
+  readonly #emitter = new Emitter<VideoEvents<P>>();
+  readonly #queues = new Set<LiveQueue<VideoResult<P>>>();
   readonly #waiters = new Set<() => void>();
   readonly #roundTrips = new DurationHistogram();
   /** What the session remembers of the frames in `#limiter`; the window bounds both. */
   readonly #unanswered = new Map<number, UnansweredFrame>();
-  readonly #dropped: Record<LossCause, number> = {
-    queue_full: 0,
-    expired: 0,
-    superseded: 0,
-    stale: 0,
-    slow_reader: 0,
-    disconnected: 0,
-    lost: 0,
-  };
+  /** By pipeline. */
+  readonly #answers: ReadonlyMap<string, Answers>;
   readonly #skipped: Record<SkipCause, number> = { rate: 0, window: 0, buffer: 0, not_open: 0 };
-  #counts = { sent: 0, results: 0, frameErrors: 0, errors: 0, late: 0, unread: 0, bytesSent: 0 };
+  #counts = { sent: 0, errors: 0, late: 0, unread: 0, bytesSent: 0 };
+
+  /** Until it is told. */
+  readonly #justAnswered: number[] = [];
 
   #limiter = new FrameLimiter({ rateFps: 0, window: 0 }, 0);
   /** Undefined only until the first welcome, before anybody gets hold of the session. */
@@ -151,15 +170,18 @@ export class VideoSession {
   #lastSeq = 0;
   #pin: Pin | undefined;
 
-  private constructor(options: ConnectVideoOptions) {
+  private constructor(options: ConnectVideoOptions<P>) {
+    this.#answers = new Map(
+      pipelinesOf(options).map((name) => [name, { results: 0, dropped: noLosses(), frameErrors: 0 }]),
+    );
     this.#priority = options.priority ?? Priority.normal;
     this.#bufferedBytesMax = options.bufferedBytesMax ?? BUFFERED_BYTES_MAX;
-    this.#link = new Link<WelcomeMessage, ServerMessage>(
+    this.#link = new Link<WelcomeMessage, ServerMessage<P>>(
       {
         settings: options,
         lane: LANE_PATH,
         address: (identity) => addressOf(options, identity),
-        decode: decodeServerMessage,
+        decode: decodeServerMessage<P>,
         encodeClock: (request) => JSON.stringify(request),
       },
       {
@@ -173,8 +195,8 @@ export class VideoSession {
   }
 
   /** @internal Use `connectVideo`. */
-  static async connect(options: ConnectVideoOptions): Promise<VideoSession> {
-    const session = new VideoSession(options);
+  static async connect<P extends PipelineName>(options: ConnectVideoOptions<P>): Promise<VideoSession<P>> {
+    const session = new VideoSession<P>(options);
     await session.#link.open();
     return session;
   }
@@ -223,7 +245,7 @@ export class VideoSession {
     });
     this.#link.send(message);
     this.#limiter.sent(seq, nowMs);
-    this.#unanswered.set(seq, { captureTimeMs, sentTimeMs: nowMs });
+    this.#unanswered.set(seq, { captureTimeMs, sentTimeMs: nowMs, owed: new Set(this.#answers.keys()) });
     this.#counts.sent++;
     this.#counts.bytesSent += message.length;
     return seq;
@@ -260,8 +282,8 @@ export class VideoSession {
    * The results as they come, from now on: `for await (const { result } of session.results())`. A reader that falls more
    * than `queueMax` behind loses the oldest (`metrics().unread`). Ends with the session; throws the error that ended it.
    */
-  results({ queueMax = RESULTS_QUEUE_MAX }: { queueMax?: number } = {}): AsyncIterableIterator<VideoResult> {
-    const queue = new LiveQueue<VideoResult>(queueMax, () => {
+  results({ queueMax = RESULTS_QUEUE_MAX }: { queueMax?: number } = {}): AsyncIterableIterator<VideoResult<P>> {
+    const queue = new LiveQueue<VideoResult<P>>(queueMax, () => {
       this.#queues.delete(queue);
       this.#counts.unread += queue.dropped;
     });
@@ -270,7 +292,7 @@ export class VideoSession {
     return queue;
   }
 
-  on<Name extends keyof VideoEvents>(event: Name, listener: (value: VideoEvents[Name]) => void): Unsubscribe {
+  on<Name extends keyof VideoEvents>(event: Name, listener: (value: VideoEvents<P>[Name]) => void): Unsubscribe {
     return this.#emitter.on(event, listener);
   }
 
@@ -292,11 +314,17 @@ export class VideoSession {
 
   metrics(): VideoMetrics {
     const { unread, ...counts } = this.#counts;
+    const pipelines = Object.fromEntries(
+      Array.from(this.#answers, ([name, { dropped, ...answers }]): [string, AnswerCounts] => [
+        name,
+        { ...answers, dropped: { ...dropped }, unanswered: this.#owedTo(name) },
+      ]),
+    );
     return {
       ...counts,
-      dropped: { ...this.#dropped },
+      ...Object.values(pipelines).reduce(sumOf),
+      pipelines,
       skipped: { ...this.#skipped },
-      unanswered: this.#unanswered.size,
       unread: [...this.#queues].reduce((sum, queue) => sum + queue.dropped, unread),
       roundTripMs: {
         p50: this.#roundTrips.percentileMs(0.5),
@@ -337,7 +365,7 @@ export class VideoSession {
 
   // ── Messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #onMessage(message: ServerMessage): void {
+  #onMessage(message: ServerMessage<P>): void {
     switch (message.type) {
       case 'result':
         return this.#onResult(message);
@@ -352,61 +380,96 @@ export class VideoSession {
     }
   }
 
-  #onResult(result: ResultMessage): void {
-    const frame = this.#answered(result.seq);
-    if (!frame) return;
+  #onResult(result: ResultMessage<P>): void {
+    const frame = this.#unanswered.get(result.seq);
+    if (this.#answered(result.seq, result.pipeline).length === 0) return;
     const receivedTimeMs = this.#link.clock.now();
-    this.#counts.results++;
-    this.#roundTrips.record(receivedTimeMs - frame.sentTimeMs);
+    this.#answers.get(result.pipeline)!.results++;
+    this.#roundTrips.record(receivedTimeMs - frame!.sentTimeMs);
     const { uncertaintyMs: clockUncertaintyMs } = this.#link.clockEstimate();
-    const received: VideoResult = {
+    const received: VideoResult<P> = {
       result,
-      captureTimeMs: this.#link.toWallMs(frame.captureTimeMs),
-      sentTimeMs: this.#link.toWallMs(frame.sentTimeMs),
+      captureTimeMs: this.#link.toWallMs(frame!.captureTimeMs),
+      sentTimeMs: this.#link.toWallMs(frame!.sentTimeMs),
       receivedTimeMs: this.#link.toWallMs(receivedTimeMs),
       clockUncertaintyMs,
     };
     for (const queue of this.#queues) queue.push(received);
     this.#emitter.emit('result', received);
-    this.#wake();
+    this.#tellAnswered();
   }
 
-  #onDropped({ seqs, cause }: DroppedMessage): void {
-    const ours = seqs.filter((seq) => this.#answered(seq) !== undefined);
+  #onDropped({ seqs, cause, pipeline }: DroppedMessage): void {
+    const ours = seqs.filter((seq) => this.#lost(this.#answered(seq, pipeline), cause));
     if (ours.length === 0) return;
-    this.#dropped[cause] = (this.#dropped[cause] ?? 0) + ours.length;
     if (CROWDED.has(cause)) this.#limiter.putOff(this.#link.random(), this.#link.clock.now());
-    this.#emitter.emit('dropped', { seqs: ours, cause });
-    this.#wake();
+    this.#emitter.emit('dropped', { seqs: ours, cause, ...(pipeline && { pipeline: pipeline as P }) });
+    this.#tellAnswered();
   }
 
-  #onError({ code, message, seq }: ErrorMessage): void {
+  /** Counts answers that will not come; false where there are none. */
+  #lost(pipelines: readonly string[], cause: LossCause): boolean {
+    for (const name of pipelines) {
+      const { dropped } = this.#answers.get(name)!;
+      // Of a newer server: a cause that is not known yet.
+      dropped[cause] = (dropped[cause] ?? 0) + 1;
+    }
+    return pipelines.length > 0;
+  }
+
+  #onError({ code, message, seq, pipeline }: ErrorMessage): void {
     this.#counts.errors++;
     const error = new SightlineError(code, message);
-    if (seq !== undefined && this.#answered(seq)) this.#counts.frameErrors++;
-    this.#emitter.emit('error', seq === undefined ? { error } : { error, seq });
+    if (seq !== undefined) for (const name of this.#answered(seq, pipeline)) this.#answers.get(name)!.frameErrors++;
+    this.#emitter.emit('error', {
+      error,
+      ...(seq !== undefined && { seq }),
+      ...(pipeline && { pipeline: pipeline as P }),
+    });
+    this.#tellAnswered();
+  }
+
+  /**
+   * Whose answers to a frame have come with a message: those of the pipeline that it names, of all that were owed where it names
+   * none. None, and counted, when nobody waits for it (any more). The frame is answered with the last of them.
+   */
+  #answered(seq: number, pipeline: string | undefined): readonly string[] {
+    const owed = this.#unanswered.get(seq)?.owed;
+    const come = pipeline === undefined ? [...(owed ?? [])] : [pipeline].filter((name) => owed?.has(name));
+    if (!owed || come.length === 0) {
+      this.#counts.late++;
+      return [];
+    }
+    for (const name of come) owed.delete(name);
+    if (owed.size === 0) {
+      this.#unanswered.delete(seq);
+      this.#limiter.answered(seq);
+      this.#justAnswered.push(seq);
+    }
+    return come;
+  }
+
+  #tellAnswered(): void {
+    const seqs = this.#justAnswered.splice(0);
+    if (seqs.length > 0) this.#emitter.emit('answered', { seqs });
     this.#wake();
   }
 
-  /** What is known of the frame that an answer names; undefined, and counted, when nobody waits for it (any more). */
-  #answered(seq: number): UnansweredFrame | undefined {
-    const frame = this.#unanswered.get(seq);
-    if (!frame) {
-      this.#counts.late++;
-      return undefined;
-    }
-    this.#unanswered.delete(seq);
-    this.#limiter.answered(seq);
-    return frame;
+  /** Frames whose answer by a pipeline is still to come. */
+  #owedTo(pipeline: string): number {
+    let count = 0;
+    for (const { owed } of this.#unanswered.values()) if (owed.has(pipeline)) count++;
+    return count;
   }
 
   /** The connection is gone, and with it every answer that was still to come. */
   #giveUpUnanswered(): void {
     const seqs = this.#limiter.abandon();
     if (seqs.length === 0) return;
+    for (const { owed } of this.#unanswered.values()) this.#lost([...owed], 'lost');
     this.#unanswered.clear();
-    this.#dropped.lost += seqs.length;
     this.#emitter.emit('dropped', { seqs, cause: 'lost' });
+    this.#emitter.emit('answered', { seqs });
   }
 
   #applyGrant(grant: GrantFields): void {
@@ -463,8 +526,29 @@ export class VideoSession {
 
 const PRIORITY_NAMES = Object.keys(Priority) as (keyof typeof Priority)[];
 
-function addressOf(options: ConnectVideoOptions, identity: Identity): string {
-  const { url, pipeline, model, confidence, format, budgetMs: budget_ms } = options;
+function pipelinesOf({ pipeline = [] }: ConnectVideoOptions<PipelineName>): readonly string[] {
+  const names = typeof pipeline === 'string' ? [pipeline] : pipeline;
+  return names.length === 0 ? ['objects'] : names;
+}
+
+function noLosses(): Record<LossCause, number> {
+  return { queue_full: 0, expired: 0, superseded: 0, stale: 0, slow_reader: 0, disconnected: 0, lost: 0 };
+}
+
+function sumOf(one: AnswerCounts, other: AnswerCounts): AnswerCounts {
+  const causes = Object.keys({ ...one.dropped, ...other.dropped }) as LossCause[];
+  const dropped = causes.map((cause) => [cause, (one.dropped[cause] ?? 0) + (other.dropped[cause] ?? 0)]);
+  return {
+    results: one.results + other.results,
+    dropped: Object.fromEntries(dropped) as Record<LossCause, number>,
+    frameErrors: one.frameErrors + other.frameErrors,
+    unanswered: one.unanswered + other.unanswered,
+  };
+}
+
+function addressOf(options: ConnectVideoOptions<PipelineName>, identity: Identity): string {
+  const { url, model, confidence, format, budgetMs: budget_ms } = options;
   const priority = PRIORITY_NAMES.find((name) => Priority[name] === options.priority);
+  const pipeline = options.pipeline === undefined ? undefined : pipelinesOf(options).join(',');
   return sessionUrl(url, LANE_PATH, { pipeline, model, confidence, format, budget_ms, priority, ...identity });
 }

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../base/clock.ts';
-import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
 import { seededRandom } from '../base/random.ts';
 import { encodeJpeg } from '../media/jpeg.ts';
 import { Payload } from '../protocol/payload.ts';
@@ -19,8 +20,9 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
 const file = (name: string) => join(folder, name);
-const PICTURE: VideoFrame = {
-  jpeg: encodeJpeg({ data: new Uint8Array(8 * 8 * 3), width: 8, height: 8 }, 80),
+const PICTURE: Picture = {
+  kind: 'jpeg',
+  bytes: encodeJpeg({ data: new Uint8Array(8 * 8 * 3), width: 8, height: 8 }, 80),
   width: 8,
   height: 8,
 };
@@ -51,9 +53,9 @@ function setUp() {
   });
   /** A video session with its two streams. */
   const begin = (clientId: string) => {
-    const frames = hub.create<VideoFrame>(`${clientId}/frames`, { capacity: 8 });
+    const frames = hub.create<Picture>(`${clientId}/frames`, { capacity: 8 });
     const outcomes = hub.create<FrameOutcome>(`${clientId}/objects`, { capacity: 8 });
-    const session = { clientId, pipeline: 'objects' };
+    const session: RecordedSession = { clientId, pipelines: ['objects'] };
     open.push(session);
     recordings.follow(session);
     return { frames, outcomes };

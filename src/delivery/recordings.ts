@@ -1,5 +1,7 @@
 import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
-import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
+import type { PipelineName } from '../base/result.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { Payload } from '../protocol/payload.ts';
 import type { Hub } from '../stream/hub.ts';
@@ -19,10 +21,10 @@ export interface RecordingsOptions {
   readonly say: (line: string) => void;
 }
 
-/** A video session, by the names of its streams: `<clientId>/frames` and `<clientId>/objects`. */
+/** A video session, by the names of its streams: `<clientId>/frames`, and `<clientId>/objects` and the like. */
 export interface RecordedSession {
   readonly clientId: string;
-  readonly pipeline: string;
+  readonly pipelines: readonly PipelineName[];
 }
 
 /** The recordings of a server: each takes in topics and all video sessions. */
@@ -78,20 +80,21 @@ export class Recordings {
     await Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish()));
   }
 
-  #followVideo(recorder: Recorder, { clientId, pipeline }: RecordedSession): void {
+  #followVideo(recorder: Recorder, { clientId, pipelines }: RecordedSession): void {
     const { hub, clock } = this.#options;
-    const frames = hub.get<VideoFrame>(`${clientId}/frames`);
-    const outcomes = hub.get<FrameOutcome>(`${clientId}/objects`);
+    const frames = hub.get<Picture>(`${clientId}/frames`);
     if (frames) {
       recorder.follow(frames, `video/${clientId}/frames`, ({ captureTimeMs, data }) => {
-        return { timeMs: wallTimeMs(clock, captureTimeMs), payload: Payload.bytes(data.jpeg) };
+        return { timeMs: wallTimeMs(clock, captureTimeMs), payload: Payload.bytes(data.bytes) };
       });
     }
-    if (outcomes) {
+    for (const pipeline of pipelines) {
+      const outcomes = hub.get<FrameOutcome>(`${clientId}/${pipeline}`);
+      if (!outcomes) continue;
       recorder.follow(outcomes, `video/${clientId}/${pipeline}`, (sample) => {
         if (sample.data.kind === 'dropped') return undefined;
         const aheadMs = wallAheadMs(clock);
-        const result = outcomeMessage(sample, { clientId, pipeline }, clock.now(), aheadMs);
+        const result = outcomeMessage(sample, clientId, clock.now(), aheadMs);
         return { timeMs: sample.captureTimeMs + aheadMs, payload: Payload.of(result) };
       });
     }

@@ -11,12 +11,15 @@ import type { Route } from './route.ts';
 export interface EventsHost {
   readonly clock: Clock;
   /** Throws SESSION_UNKNOWN, SESSION_TOKEN_BAD. */
-  session(
-    clientId: string,
-    token: string | undefined,
-  ): { readonly clientId: string; readonly pipeline: string; readonly outcomes: Stream<FrameOutcome> };
+  session(clientId: string, token: string | undefined): ToldSession;
   /** Of streams that begin from now on. */
   settings(): EventSettings;
+}
+
+export interface ToldSession {
+  readonly clientId: string;
+  /** Of the pipeline that is named; the first one's unless told. Throws QUERY_BAD. */
+  outcomesOf(pipeline: string | undefined): Stream<FrameOutcome>;
 }
 
 export interface EventSettings {
@@ -36,15 +39,18 @@ export function eventRoutes({ clock, session: find, settings }: EventsHost): Rou
       contentType: 'text/event-stream',
       needsToken: true,
       params: z.object({ client_id: z.string() }),
-      query: z.strictObject({ token: z.string().optional().describe('of the session’s `welcome`') }),
-      errors: ['SESSION_UNKNOWN', 'SESSION_TOKEN_BAD', 'CONNECTIONS_EXHAUSTED'],
+      query: z.strictObject({
+        token: z.string().optional().describe('of the session’s `welcome`'),
+        pipeline: z.string().optional().describe('of a session of several: whose results; the first one’s unless told'),
+      }),
+      errors: ['QUERY_BAD', 'SESSION_UNKNOWN', 'SESSION_TOKEN_BAD', 'CONNECTIONS_EXHAUSTED'],
       stream: (request, response, params) => {
         const session = find(params['client_id'] ?? '', tokenOf(request));
         serveEvents(request, response, {
-          stream: session.outcomes,
+          stream: session.outcomesOf(queryOf(request)?.get('pipeline') ?? undefined),
           ...settings(),
           toEvent: (sample) => {
-            const data = outcomeMessage(sample, session, clock.now(), wallAheadMs(clock));
+            const data = outcomeMessage(sample, session.clientId, clock.now(), wallAheadMs(clock));
             return { event: data.type, data };
           },
         });
@@ -59,5 +65,9 @@ function tokenOf(request: {
   headers: { authorization?: string | undefined };
 }): string | undefined {
   const bearer = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1];
-  return bearer ?? URL.parse(request.url ?? '', 'http://localhost')?.searchParams.get('token') ?? undefined;
+  return bearer ?? queryOf(request)?.get('token') ?? undefined;
+}
+
+function queryOf(request: { url?: string | undefined }): URLSearchParams | undefined {
+  return URL.parse(request.url ?? '', 'http://localhost')?.searchParams;
 }

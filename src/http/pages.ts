@@ -1,11 +1,30 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { toSightlineError } from '../base/errors.ts';
 import { answer, type Route } from './route.ts';
 import { PAGE_DIR } from './settings.ts';
 
-/** What belongs to the pages beside their files. `camera`: path of the demo camera's clip; it is waited for. */
-export function pageRoutes(camera: () => Promise<string | undefined>): Route[] {
+/** The clip that the page plays as its demo camera, where there is one. */
+export class DemoCamera {
+  #clip: Promise<string | undefined> = Promise.resolve(undefined);
+
+  /** Its path, once it is made; undefined: there is none. */
+  get clip(): Promise<string | undefined> {
+    return this.#clip;
+  }
+
+  /** From now on whoever asks for the clip waits until it is made. That it could not be is told, and no error. */
+  start(makeClip: () => Promise<string>, say: (line: string) => void): void {
+    this.#clip = makeClip().catch((thrown: unknown) => {
+      say(`there is no demo camera: ${toSightlineError(thrown).message}`);
+      return undefined;
+    });
+  }
+}
+
+/** What belongs to the pages beside their files. */
+export function pageRoutes(camera: DemoCamera): Route[] {
   return [
     {
       kind: 'file',
@@ -13,7 +32,7 @@ export function pageRoutes(camera: () => Promise<string | undefined>): Route[] {
       tag: 'page',
       summary: 'the demo camera’s clip, in a demo',
       contentType: 'video/mp4',
-      file: camera,
+      file: () => camera.clip,
     },
     answer({
       method: 'GET',

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
+import type { Picture } from '../base/picture.ts';
 import { SightlineError } from '../base/errors.ts';
 import { readJpegHeader } from '../media/jpeg.ts';
 import { SelfBenchmark, type EngineOccupancy } from './self-benchmark.ts';
@@ -10,7 +11,7 @@ const IDLE: EngineOccupancy = { workers: 2, load: 0, connected: 0, isWaiting: fa
 
 /** Every picture takes 10 ms, whatever is beside it. */
 function bench(occupancy: () => EngineOccupancy, clock = new ManualClock(0)) {
-  const pictures = new Set<Uint8Array>();
+  const pictures = new Set<Picture>();
   let running = 0;
   let most = 0;
   const benchmark = new SelfBenchmark({
@@ -39,7 +40,7 @@ test('for nobody it has all workers, for as long as it was asked, with one pictu
   expect(result.p95_ms).toBeGreaterThanOrEqual(result.p50_ms);
   await benchmark.run(0.1);
   expect(pictures.size).toBe(1);
-  expect(readJpegHeader([...pictures][0]!)).toMatchObject({ width: 640, height: 480 });
+  expect(readJpegHeader([...pictures][0]!.bytes)).toMatchObject({ width: 640, height: 480 });
 });
 
 test.each<[string, Partial<EngineOccupancy>, number]>([

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { WorkerStagesMs } from '../base/detection.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Picture } from '../base/picture.ts';
 import { seededRandom } from '../base/random.ts';
 import { encodeJpeg } from '../media/jpeg.ts';
 
@@ -9,7 +10,7 @@ import { encodeJpeg } from '../media/jpeg.ts';
 export interface SelfBenchmarkHost {
   readonly clock: Clock;
   /** Runs one JPEG from bytes to detections. */
-  readonly run: (picture: Uint8Array) => Promise<WorkerStagesMs>;
+  readonly run: (picture: Picture) => Promise<WorkerStagesMs>;
   readonly occupancy: () => EngineOccupancy;
 }
 
@@ -47,7 +48,7 @@ const LOOK_MS = 10;
 
 export class SelfBenchmark {
   readonly #host: SelfBenchmarkHost;
-  #picture: Uint8Array | undefined;
+  #picture: Picture | undefined;
   #isRunning = false;
 
   constructor(host: SelfBenchmarkHost) {
@@ -136,7 +137,7 @@ function roomFor(spare: number, { workers, connected, isWaiting }: EngineOccupan
 }
 
 /** Smooth shades with some noise, always the same. */
-function ownPicture(): Uint8Array {
+function ownPicture(): Picture {
   const { width, height, quality } = PICTURE;
   const random = seededRandom(1);
   const data = new Uint8Array(width * height * 3);
@@ -145,7 +146,7 @@ function ownPicture(): Uint8Array {
     const shade = 128 + 60 * Math.sin((pixel % width) / 40) + 40 * Math.cos(pixel / width / 30 + (i % 3));
     data[i] = Math.max(0, Math.min(255, shade + 24 * (random() - 0.5)));
   }
-  return encodeJpeg({ data, width, height }, quality);
+  return { kind: 'jpeg', bytes: encodeJpeg({ data, width, height }, quality), width, height };
 }
 
 function noRoom(): SightlineError {

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
 import type { ModelBook } from '../inference/model-book.ts';
 import { uprightJpegSize, type ImageLimits } from '../media/jpeg.ts';
 import type { Hub } from '../stream/hub.ts';
@@ -19,9 +20,9 @@ export interface DetectorChoice {
 
 /** A session that asks for a pipeline. */
 export interface SessionRequest extends DetectorChoice {
-  readonly pipeline: string;
+  readonly pipelines: readonly string[];
   readonly clientId: string;
-  readonly frames: Stream<VideoFrame>;
+  readonly frames: Stream<Picture>;
   readonly isWithinGrant: () => boolean;
 }
 
@@ -66,7 +67,7 @@ export class DetectSources {
     const modelId = await models.detector(choice.model);
     // A colon stands in no client's name.
     const name = `program:${++this.#lastInput}`;
-    const frames = hub.create<VideoFrame>(`${name}/frames`, { capacity: this.#settings.frameQueue });
+    const frames = hub.create<Picture>(`${name}/frames`, { capacity: this.#settings.frameQueue });
     const { outcomes, lane } = this.#openLane(name, { frames, modelId, ...choice });
     const input = new FrameInput({
       frames,
@@ -84,17 +85,16 @@ export class DetectSources {
   }
 
   /** The `objects` pipeline for one session, with its model ready. Errors: PIPELINE_UNKNOWN, MODEL_*, STREAM_LIMIT_REACHED. */
-  async attach({ pipeline, clientId, ...request }: SessionRequest) {
+  async attach({ pipelines, clientId, ...request }: SessionRequest) {
     const { detect, models } = this.#options;
-    if (pipeline !== 'objects') {
-      throw new SightlineError('PIPELINE_UNKNOWN', `there is no pipeline "${pipeline.slice(0, 80)}"; there is objects`);
+    const unknown = pipelines.find((name) => name !== 'objects');
+    if (unknown !== undefined) {
+      throw new SightlineError('PIPELINE_UNKNOWN', `there is no pipeline "${unknown.slice(0, 80)}"; there is objects`);
     }
     const model = await models.detector(request.model);
     const { outcomes, lane } = this.#openLane(clientId, { ...request, modelId: model });
     return {
-      outcomes,
-      model,
-      inFlight: () => lane.counts().inFlight,
+      pipelines: [{ name: 'objects' as const, outcomes, model, inFlight: () => lane.counts().inFlight }],
       queued: () => lane.reader.queued,
       serviceMs: () => detect.serviceMs,
       discardQueued: () => lane.discardQueued(),

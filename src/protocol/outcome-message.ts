@@ -1,6 +1,8 @@
+import type { Detection } from '../base/detection.ts';
 import type { FrameOutcome } from '../base/frame.ts';
+import type { Hand, Landmark, PipelineName } from '../base/result.ts';
 import type { Sample } from '../base/sample.ts';
-import type { DroppedMessage, ErrorMessage, ResultMessage } from './video.ts';
+import type { DroppedMessage, ErrorMessage, ResultMessage, WireDetection } from './video.ts';
 
 /**
  * The wire message of one outcome. `now` is the moment in which it is handed to the encoder, `aheadMs` how far the time of day that
@@ -8,47 +10,60 @@ import type { DroppedMessage, ErrorMessage, ResultMessage } from './video.ts';
  */
 export function outcomeMessage(
   sample: Sample<FrameOutcome>,
-  session: { readonly clientId: string; readonly pipeline: string },
+  clientId: string,
   now: number,
   aheadMs = 0,
-): ResultMessage | DroppedMessage | ErrorMessage {
+): ResultMessage<PipelineName> | DroppedMessage | ErrorMessage {
   const outcome = sample.data;
   switch (outcome.kind) {
     case 'dropped':
       return { type: 'dropped', seqs: [sample.seq], cause: outcome.cause };
     case 'error':
       return { type: 'error', code: outcome.code, message: outcome.message, seq: sample.seq };
-    case 'result':
-      return {
-        type: 'result',
-        client_id: session.clientId,
-        seq: sample.seq,
-        capture_time: sample.captureTimeMs + aheadMs,
-        pipeline: session.pipeline,
-        width: outcome.width,
-        height: outcome.height,
-        detections: outcome.detections.map(({ label, classId, score, box }) => ({
-          label,
-          class_id: classId,
-          score: round(score, 1e4),
-          box: {
-            x: round(box.x, 1e5),
-            y: round(box.y, 1e5),
-            width: round(box.width, 1e5),
-            height: round(box.height, 1e5),
-          },
-        })),
-        stages_ms: {
-          capture: ms(outcome.receivedTimeMs - sample.captureTimeMs),
-          queue: ms(outcome.startedTimeMs - outcome.receivedTimeMs),
-          decode: ms(outcome.stagesMs.decode),
-          preprocess: ms(outcome.stagesMs.preprocess),
-          inference: ms(outcome.stagesMs.inference),
-          postprocess: ms(outcome.stagesMs.postprocess),
-          total: ms(now - sample.captureTimeMs),
-        },
+    case 'result': {
+      const { result, width, height, stagesMs } = outcome;
+      const before = { type: 'result', client_id: clientId, seq: sample.seq } as const;
+      const capture_time = sample.captureTimeMs + aheadMs;
+      const stages_ms = {
+        capture: ms(outcome.receivedTimeMs - sample.captureTimeMs),
+        queue: ms(outcome.startedTimeMs - outcome.receivedTimeMs),
+        decode: ms(stagesMs.decode),
+        preprocess: ms(stagesMs.preprocess),
+        inference: ms(stagesMs.inference),
+        postprocess: ms(stagesMs.postprocess),
+        total: ms(now - sample.captureTimeMs),
       };
+      switch (result.pipeline) {
+        case 'objects': {
+          const detections = result.detections.map(wireDetection);
+          return { ...before, capture_time, pipeline: 'objects', width, height, detections, stages_ms };
+        }
+        case 'hands': {
+          const hands = result.hands.map(wireHand);
+          return { ...before, capture_time, pipeline: 'hands', width, height, hands, stages_ms };
+        }
+      }
+    }
   }
+}
+
+function wireDetection({ label, classId, score, box }: Detection): WireDetection {
+  const { x, y, width, height } = box;
+  const place = { x: round(x, 1e5), y: round(y, 1e5), width: round(width, 1e5), height: round(height, 1e5) };
+  return { label, class_id: classId, score: round(score, 1e4), box: place };
+}
+
+function wireHand({ handedness, score, landmarks, world }: Hand): Hand {
+  return {
+    handedness,
+    score: round(score, 1e4),
+    landmarks: landmarks.map((point) => wirePoint(point)),
+    world: world.map((point) => wirePoint(point)),
+  };
+}
+
+function wirePoint({ x, y, z }: Landmark): Landmark {
+  return { x: round(x, 1e5), y: round(y, 1e5), z: round(z, 1e5) };
 }
 
 /** Microseconds are enough, and a tenth of a pixel in 10,000: digits that nobody reads cost bytes in every message. */

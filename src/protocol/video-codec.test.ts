@@ -317,7 +317,7 @@ describe('server messages', () => {
       client_id: text,
       seq: seqs,
       capture_time: numbers,
-      pipeline: text,
+      pipeline: fc.constant('objects' as const),
       width: count,
       height: count,
       detections: fc.array(fc.record({ label: text, class_id: count, score: numbers, box }), { maxLength: 5 }),

@@ -1,5 +1,6 @@
 import { Unpackr } from 'msgpackr/unpack';
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
+import type { PipelineName } from '../base/result.ts';
 import { Priority } from '../base/sample.ts';
 import { writeMsgpack } from './msgpack-writer.ts';
 import { quote } from './quote.ts';
@@ -110,17 +111,17 @@ export function decodeTextMessage(text: string, decodeBase64: Base64Decoder): Cl
 }
 
 /** The same message in the format that the session asked for: text or bytes. */
-export function encodeServerMessage(message: ServerMessage, format: MessageFormat): string | Uint8Array {
+export function encodeServerMessage(message: ServerMessage<PipelineName>, format: MessageFormat): string | Uint8Array {
   return format === 'json' ? JSON.stringify(message) : writeMsgpack(message);
 }
 
 /** A message from the server, whichever format it chose. Throws SightlineError MESSAGE_NOT_JSON or MESSAGE_TYPE_UNKNOWN. */
-export function decodeServerMessage(data: string | Uint8Array): ServerMessage {
+export function decodeServerMessage<P extends PipelineName = 'objects'>(data: string | Uint8Array): ServerMessage<P> {
   const message = typeof data === 'string' ? parseObject(data) : unpackObject(data);
   if (typeof message['type'] !== 'string') {
     throw new SightlineError('MESSAGE_TYPE_UNKNOWN', `message type ${quote(message['type'])} is no text`);
   }
-  return message as unknown as ServerMessage;
+  return message as unknown as ServerMessage<P>;
 }
 
 function decodeJsonFrame(message: Record<string, unknown>, decodeBase64: Base64Decoder): IncomingFrame | BadFrame {

@@ -1,5 +1,6 @@
 import type { Detection } from '../base/detection.ts';
 import type { ErrorCode, SightlineError } from '../base/errors.ts';
+import type { Hand, PipelineName } from '../base/result.ts';
 import type { Priority } from '../base/sample.ts';
 
 /** The messages of the video lane, as `docs/protocol.md` describes them field by field. */
@@ -55,7 +56,9 @@ export interface WelcomeMessage {
   token: string;
   resumed: boolean;
   last_seq: number;
+  /** By name; several with a comma between them, in the order of the query. */
   pipeline: string;
+  /** Of each of them, likewise. */
   model: string;
   format: MessageFormat;
   server_time: number;
@@ -86,22 +89,33 @@ export interface StagesMs {
   total: number;
 }
 
-export interface ResultMessage {
+/** What a result holds beside what all results hold, by pipeline. A new pipeline adds a line here. */
+export interface WireContents {
+  objects: { detections: WireDetection[] };
+  hands: { hands: Hand[] };
+}
+
+interface ResultFields {
   type: 'result';
   client_id: string;
   seq: number;
   capture_time: number;
-  pipeline: string;
   width: number;
   height: number;
-  detections: WireDetection[];
   stages_ms: StagesMs;
 }
+
+/** A result of one of these pipelines; `pipeline` tells which. */
+export type ResultMessage<P extends PipelineName = 'objects'> = {
+  [Name in P]: ResultFields & { pipeline: Name } & WireContents[Name];
+}[P];
 
 export interface DroppedMessage {
   type: 'dropped';
   seqs: number[];
   cause: DropCause;
+  /** In a session of several: whose answer is left out; absent: all that are still owed. */
+  pipeline?: PipelineName;
 }
 
 export interface ErrorMessage {
@@ -109,6 +123,8 @@ export interface ErrorMessage {
   code: ErrorCode;
   message: string;
   seq?: number;
+  /** As in `dropped`. */
+  pipeline?: PipelineName;
 }
 
 export interface ClockReply {
@@ -118,7 +134,13 @@ export interface ClockReply {
   t2: number;
 }
 
-export type ServerMessage = WelcomeMessage | GrantMessage | ResultMessage | DroppedMessage | ErrorMessage | ClockReply;
+export type ServerMessage<P extends PipelineName = 'objects'> =
+  | WelcomeMessage
+  | GrantMessage
+  | ResultMessage<P>
+  | DroppedMessage
+  | ErrorMessage
+  | ClockReply;
 
 export interface ClockRequest {
   type: 'clock';

@@ -4,7 +4,8 @@ import type { MessageFormat } from '../protocol/video.ts';
 
 /** What a client asked for when it opened a video session. */
 export interface SessionQuery extends SessionIdentity {
-  readonly pipeline: string;
+  /** Names, as they were asked for: at least one, none twice. */
+  readonly pipelines: readonly string[];
   readonly model: string | undefined;
   readonly confidence: number | undefined;
   readonly format: MessageFormat;
@@ -17,13 +18,20 @@ export interface SessionQuery extends SessionIdentity {
 const IDENTITY_KEYS = ['client_id', 'token', 'resume'];
 const KEYS = ['pipeline', 'model', 'confidence', 'format', 'budget_ms', 'priority', ...IDENTITY_KEYS];
 const BUDGET_MS_MAX = 60_000;
+/** More than there will be. */
+const PIPELINES_MAX = 8;
 const CLIENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Throws SightlineError QUERY_BAD, naming the key and its value. Which pipelines and models exist is not decided here. */
 export function parseSessionQuery(query: URLSearchParams): SessionQuery {
   requireKeys(query, KEYS);
+  const pipelines = parsePipelines(query.get('pipeline') ?? 'objects');
+  for (const key of ['model', 'confidence']) {
+    if (pipelines.length > 1 && query.has(key))
+      throw bad(`${key} is for one pipeline, and there are ${pipelines.length}`);
+  }
   return {
-    pipeline: query.get('pipeline') ?? 'objects',
+    pipelines,
     model: query.get('model') ?? undefined,
     confidence: parseConfidence(query.get('confidence')),
     format: parseFormat(query.get('format')),
@@ -62,6 +70,15 @@ function parseIdentity(query: URLSearchParams): SessionIdentity {
   const resume = query.get('resume') ?? 'true';
   if (resume !== 'true' && resume !== 'false') throw bad(`resume "${resume.slice(0, 40)}" is not true or false`);
   return { clientId, token: query.get('token') ?? undefined, isAnew: resume === 'false' };
+}
+
+function parsePipelines(text: string): string[] {
+  const names = text.split(',');
+  if (names.length > PIPELINES_MAX) throw bad(`pipeline names ${names.length}; the most is ${PIPELINES_MAX}`);
+  if (names.includes('')) throw bad(`pipeline "${text.slice(0, 80)}" has an empty name in it`);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw bad(`pipeline names ${twice.slice(0, 80)} twice`);
+  return names;
 }
 
 function parseConfidence(text: string | null): number | undefined {

@@ -1,7 +1,9 @@
 import type { WebSocket } from 'ws';
 import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
-import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
+import type { PipelineName } from '../base/result.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
@@ -16,10 +18,10 @@ import {
   type StagesMs,
   type VideoClockRequest,
 } from '../protocol/video.ts';
-import type { Priority } from '../base/sample.ts';
-import type { Reader } from '../stream/reader.ts';
+import type { Priority, Sample } from '../base/sample.ts';
 import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
+import { addAccounts, PipelineAnswers, type AttachedPipeline, type VideoSessionAccounts } from './pipeline-answers.ts';
 import { endSocket, SessionSocket } from './session-socket.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */
@@ -42,12 +44,11 @@ export interface VideoSessionSettings {
   readonly pongTimeoutMs: number;
 }
 
-/** What the session needs of the pipeline that works for it. */
-export interface AttachedPipeline {
-  readonly outcomes: Stream<FrameOutcome>;
-  readonly model: string;
-  /** Frames that workers hold now. */
-  readonly inFlight: () => number;
+/** What the session needs of those who work for it. */
+export interface AttachedWork {
+  /** At least one. */
+  readonly pipelines: readonly AttachedPipeline[];
+  /** Frames that wait for a worker. */
   readonly queued: () => number;
   /** How long the engine takes for a frame, of late. */
   readonly serviceMs: () => number;
@@ -64,9 +65,8 @@ export interface VideoObserver {
 
 export interface VideoSessionParts {
   readonly clientId: string;
-  readonly pipeline: string;
-  readonly frames: Stream<VideoFrame>;
-  readonly attached: AttachedPipeline;
+  readonly frames: Stream<Picture>;
+  readonly attached: AttachedWork;
   readonly control: SessionControl;
   /** Class of the frames that name none. */
   readonly priority: Priority;
@@ -79,39 +79,13 @@ export interface VideoSessionParts {
   readonly onClosed: (session: VideoSession) => void;
 }
 
-/**
- * Where every frame of a session is. At every moment
- * `received = results + errors + dropped (all causes) + queued + in_flight + unsent`.
- */
-export interface VideoSessionAccounts {
-  readonly received: number;
-  readonly results: number;
-  readonly errors: number;
-  readonly dropped: Readonly<Record<DropCause, number>>;
-  /** Waiting for a worker; with a worker; answered but not handed to the socket yet. */
-  readonly queued: number;
-  readonly in_flight: number;
-  readonly unsent: number;
-}
-
 /** One client's session: lives on for a while when its socket is lost. */
 export class VideoSession {
   readonly clientId: string;
-  readonly pipeline: string;
-  readonly outcomes: Stream<FrameOutcome>;
   readonly link: SessionSocket;
   readonly #parts: VideoSessionParts;
-  readonly #reader: Reader<FrameOutcome>;
-  readonly #dropped: Record<DropCause, number> = {
-    queue_full: 0,
-    expired: 0,
-    superseded: 0,
-    stale: 0,
-    slow_reader: 0,
-    disconnected: 0,
-  };
-  /** Losses that the client has not been told yet, by cause. */
-  readonly #untold = new Map<DropCause, number[]>();
+  /** Of each pipeline, in the order of the query. */
+  readonly #answers: readonly PipelineAnswers[];
   /** When each result was sent that the socket still holds, oldest first; the send buffer bounds them. */
   readonly #unsentTimesMs: number[] = [];
   #format: MessageFormat = 'json';
@@ -119,8 +93,8 @@ export class VideoSession {
   /** By how much the time of day was ahead of our own clock when the client last asked for it: what its times rest on. */
   #toldAheadMs: number | undefined;
   #received = 0;
-  #results = 0;
-  #errors = 0;
+  /** Of those, frames that no pipeline has seen: each owes an error for them. */
+  #refusedFrames = 0;
   #captureTimesReplaced = 0;
   #refusedMessages = 0;
   #flushScheduled = false;
@@ -129,24 +103,43 @@ export class VideoSession {
   constructor(parts: VideoSessionParts) {
     this.#parts = parts;
     this.clientId = parts.clientId;
-    this.pipeline = parts.pipeline;
-    this.outcomes = parts.attached.outcomes;
     this.link = new SessionSocket({
       clientId: parts.clientId,
       clock: parts.clock,
       settings: parts.settings,
       owner: this,
     });
-    this.#reader = this.outcomes.subscribe({
-      name: 'socket',
-      contract: { kind: 'all' },
-      onReady: () => this.#scheduleFlush(),
-      onLost: (seqs, cause) => this.#countLost(seqs, cause === 'overflow' ? 'slow_reader' : 'disconnected'),
-    });
+    this.#answers = parts.attached.pipelines.map(
+      (pipeline) =>
+        new PipelineAnswers(pipeline, {
+          ready: () => this.#scheduleFlush(),
+          lost: (answers, seqs, cause) => this.#countLost(answers, seqs, cause),
+        }),
+    );
+  }
+
+  /** Names of its pipelines, in the order of the query. */
+  get pipelines(): readonly PipelineName[] {
+    return this.#answers.map(({ pipeline }) => pipeline.name);
+  }
+
+  /** With a comma between them, as the client is told. */
+  get pipeline(): string {
+    return this.pipelines.join();
   }
 
   get model(): string {
-    return this.#parts.attached.model;
+    return this.#answers.map(({ pipeline }) => pipeline.model).join();
+  }
+
+  /** What comes of its frames by one of its pipelines, the first unless told otherwise. Throws QUERY_BAD. */
+  outcomesOf(pipeline: string = this.pipelines[0]!): Stream<FrameOutcome> {
+    const found = this.#answers.find(({ pipeline: { name } }) => name === pipeline);
+    if (found) return found.pipeline.outcomes;
+    throw new SightlineError(
+      'QUERY_BAD',
+      `pipeline "${pipeline.slice(0, 80)}" is none of this session: it has ${this.pipelines.join(', ')}`,
+    );
   }
 
   get connected(): boolean {
@@ -197,16 +190,20 @@ export class VideoSession {
     return grant;
   }
 
+  /** Of all its pipelines together: each owes an answer for each frame. */
   accounts(): VideoSessionAccounts {
-    return {
-      received: this.#received,
-      results: this.#results,
-      errors: this.#errors,
-      dropped: { ...this.#dropped },
-      queued: this.#parts.attached.queued(),
-      in_flight: this.#parts.attached.inFlight(),
-      unsent: this.#reader.queued,
-    };
+    return this.accountsByPipeline()
+      .map(({ accounts }) => accounts)
+      .reduce(addAccounts);
+  }
+
+  accountsByPipeline(): { readonly pipeline: PipelineName; readonly model: string; accounts: VideoSessionAccounts }[] {
+    const queued = this.#parts.attached.queued();
+    return this.#answers.map((answers) => {
+      const { name, model } = answers.pipeline;
+      const accounts = answers.accounts(this.#received, queued);
+      return { pipeline: name, model, accounts: { ...accounts, errors: accounts.errors + this.#refusedFrames } };
+    });
   }
 
   /** Gives the session a socket and welcomes it; a socket that it had is closed as taken over. */
@@ -226,7 +223,7 @@ export class VideoSession {
     this.#parts.attached.detach();
     if (this.connected) this.#tellLosses();
     this.link.end(reason);
-    this.#reader.close();
+    for (const { reader } of this.#answers) reader.close();
     this.#parts.frames.close();
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -338,7 +335,7 @@ export class VideoSession {
       captureTimeMs,
       priority,
       deadlineMs: this.control.deadlineMs(captureTimeMs, now, attached.serviceMs()),
-      data: { jpeg: frame.jpeg, width: size.width, height: size.height },
+      data: { kind: 'jpeg', bytes: frame.jpeg, width: size.width, height: size.height },
     });
     this.tellGrant(now);
   }
@@ -360,7 +357,7 @@ export class VideoSession {
   /** Answers a frame by its error. A frame that could not say its number takes the next one, as a bare frame does. */
   #refuseFrame(seq: number | undefined, error: SightlineError, takesSeq = true): void {
     this.#received++;
-    this.#errors++;
+    this.#refusedFrames++;
     const answered = seq ?? this.#lastSeq + 1;
     if (takesSeq) this.#lastSeq = Math.max(this.#lastSeq, answered);
     this.#sendError(error.code, error.message, answered);
@@ -378,14 +375,10 @@ export class VideoSession {
     if (socket && socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) socket.pause();
   }
 
-  #countLost(seqs: readonly number[], cause: DropCause): void {
-    this.#dropped[cause] += seqs.length;
-    if (!this.link.socket) return;
-    const untold = this.#untold.get(cause) ?? [];
-    untold.push(...seqs);
-    this.#untold.set(cause, untold);
+  #countLost(answers: PipelineAnswers, seqs: readonly number[], cause: DropCause): void {
+    const untold = answers.lose(seqs, cause, this.link.socket !== undefined);
     // Who sends for ever and reads nothing would have us remember for ever. Read again when it has read (see #send).
-    if (untold.length > UNTOLD_SEQS_MAX) this.link.socket.pause();
+    if (untold > UNTOLD_SEQS_MAX) this.link.socket?.pause();
   }
 
   /** Gathers what one turn of the event loop brings, so that a burst of losses becomes one message. */
@@ -398,43 +391,64 @@ export class VideoSession {
     });
   }
 
+  get #hasRoom(): boolean {
+    const { socket } = this.link;
+    return socket !== undefined && socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax;
+  }
+
   #flush(): void {
     if (!this.link.socket) {
-      this.#reader.drop('disconnected');
+      for (const { reader } of this.#answers) reader.drop('disconnected');
       return;
     }
-    while (this.#reader.ready && this.link.socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax) {
-      const sample = this.#reader.next();
-      if (!sample) break;
-      const outcome = sample.data;
-      if (outcome.kind === 'dropped') {
-        this.#countLost([sample.seq], outcome.cause);
-        continue;
+    // One answer of each pipeline after the other: where the socket takes few, none of them waits for all of another's.
+    for (let isDone = false; !isDone && this.#hasRoom;) {
+      isDone = true;
+      for (const answers of this.#answers) {
+        const sample = this.#hasRoom && answers.reader.ready ? answers.reader.next() : undefined;
+        if (!sample) continue;
+        this.#answer(answers, sample);
+        isDone = false;
       }
-      this.#tellLosses();
-      const message = outcomeMessage(sample, this, this.#parts.clock.now(), this.#aheadMs);
-      if (message.type === 'result') {
-        this.#results++;
-        this.control.answered(this.#parts.clock.now(), message.stages_ms.total - message.stages_ms.capture);
-        this.#parts.observer.frame(message.stages_ms);
-      } else {
-        this.#errors++;
-      }
-      this.#send(message, message.type === 'result');
     }
-    if (this.link.socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax) this.#tellLosses();
+    if (this.#hasRoom) this.#tellLosses();
+  }
+
+  #answer(answers: PipelineAnswers, sample: Sample<FrameOutcome>): void {
+    if (sample.data.kind === 'dropped') return this.#countLost(answers, [sample.seq], sample.data.cause);
+    this.#tellLosses();
+    const nowMs = this.#parts.clock.now();
+    const message = outcomeMessage(sample, this.clientId, nowMs, this.#aheadMs);
+    if (message.type !== 'result') {
+      answers.errors++;
+      return this.#send({ ...message, ...this.#tagOf(answers) });
+    }
+    answers.results++;
+    // Workers run the pipelines of a frame in their order: with the last one it is done.
+    if (answers === this.#answers.at(-1)) {
+      this.control.answered(nowMs, message.stages_ms.total - message.stages_ms.capture);
+    }
+    this.#parts.observer.frame(message.stages_ms);
+    this.#send(message, true);
   }
 
   #tellLosses(): void {
-    for (const [cause, seqs] of this.#untold) {
-      for (let i = 0; i < seqs.length; i += DROPPED_SEQS_MAX) {
-        this.#send({ type: 'dropped', seqs: seqs.slice(i, i + DROPPED_SEQS_MAX), cause });
+    for (const answers of this.#answers) {
+      for (const [cause, seqs] of answers.untold) {
+        for (let i = 0; i < seqs.length; i += DROPPED_SEQS_MAX) {
+          this.#send({ type: 'dropped', seqs: seqs.slice(i, i + DROPPED_SEQS_MAX), cause, ...this.#tagOf(answers) });
+        }
       }
+      answers.untold.clear();
     }
-    this.#untold.clear();
   }
 
-  #send(message: ServerMessage, timed = false): void {
+  /** Whose answer it is, where there are several to tell apart. */
+  #tagOf({ pipeline }: PipelineAnswers): { readonly pipeline?: PipelineName } {
+    return this.#answers.length > 1 ? { pipeline: pipeline.name } : {};
+  }
+
+  #send(message: ServerMessage<PipelineName>, timed = false): void {
     const socket = this.link.socket;
     if (!socket || socket.readyState !== socket.OPEN) return;
     const { clock, observer } = this.#parts;
@@ -452,15 +466,15 @@ export class VideoSession {
         this.#unsentTimesMs.shift();
       }
       if (socket.isPaused && socket.bufferedAmount === 0) socket.resume();
-      if (this.#reader.ready || this.#untold.size > 0) this.#scheduleFlush();
+      if (this.#answers.some(({ reader, untold }) => reader.ready || untold.size > 0)) this.#scheduleFlush();
     });
   }
 
   onLost(): void {
-    this.#untold.clear();
+    for (const { untold } of this.#answers) untold.clear();
     this.#unsentTimesMs.length = 0;
     this.#parts.attached.discardQueued();
-    this.#reader.drop('disconnected');
+    for (const { reader } of this.#answers) reader.drop('disconnected');
   }
 }
 

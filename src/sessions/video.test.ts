@@ -6,9 +6,11 @@ import { WebSocketServer } from 'ws';
 import { SocketClient } from '../../test/support/socket-client.ts';
 import { ManualClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
 import { seededRandom } from '../base/random.ts';
-import { Priority } from '../base/sample.ts';
+import type { Hand, PipelineName, PipelineResult } from '../base/result.ts';
+import { Priority, type Sample } from '../base/sample.ts';
 import { builtInLadder } from '../flow/ladder.ts';
 import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
 import { encodeFrame } from '../protocol/video-codec.ts';
@@ -49,10 +51,17 @@ const SETTINGS: VideoLaneOptions['settings'] = {
 };
 
 /** The lane behind a real WebSocket server; what a pipeline would do, the test does by hand or lets happen at once. */
+const HAND: Hand = {
+  handedness: 'left',
+  score: 0.98765,
+  landmarks: Array.from({ length: 21 }, (_, i) => ({ x: i / 21, y: 0.123456, z: -0.5 })),
+  world: Array.from({ length: 21 }, () => ({ x: 0.01, y: -0.02, z: 0 })),
+};
+
 class Bench {
   readonly clock = new ManualClock();
   readonly hub = new Hub({ clock: this.clock, random: seededRandom(3), streamsMax: 100 });
-  readonly frames = new Map<string, Reader<VideoFrame>>();
+  readonly frames = new Map<string, Reader<Picture>>();
   /** Answer each frame as soon as it comes. */
   prompt = true;
   readonly lane = new VideoLane({
@@ -63,34 +72,38 @@ class Bench {
     readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
     engine: () => ({ completed: 0, busyMs: 0, workers: 1, waitMs: 0 }),
     process: () => ({ busyMs: 0, rssBytes: 0 }),
-    attach: async ({ pipeline, model, clientId, frames }) => {
-      if (pipeline !== 'objects') throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${pipeline}" is unknown`);
+    attach: async ({ pipelines, model, clientId, frames }) => {
+      const names = pipelines.map((name): PipelineName => {
+        if (name === 'objects' || name === 'hands') return name;
+        throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${name}" is unknown`);
+      });
       if (model === 'gone') throw new SightlineError('MODEL_UNKNOWN', 'model "gone" is unknown');
-      const outcomes = this.hub.create<FrameOutcome>(`${clientId}/objects`, { capacity: 64 });
+      const streams = names.map((name) => {
+        return { name, outcomes: this.hub.create<FrameOutcome>(`${clientId}/${name}`, { capacity: 64 }) };
+      });
       const reader = frames.subscribe({
         contract: { kind: 'all' },
         onReady: () => {
           while (this.prompt && reader.ready) this.answer(clientId);
         },
         onLost: (seqs, cause) => {
-          for (const seq of seqs)
-            outcomes.publish({
-              seq,
-              data: { kind: 'dropped', cause: cause === 'overflow' ? 'queue_full' : 'disconnected' },
-            });
+          for (const { outcomes } of streams)
+            for (const seq of seqs)
+              outcomes.publish({
+                seq,
+                data: { kind: 'dropped', cause: cause === 'overflow' ? 'queue_full' : 'disconnected' },
+              });
         },
       });
       this.frames.set(clientId, reader);
       return {
-        outcomes,
-        model: model ?? 'any',
-        inFlight: () => 0,
+        pipelines: streams.map((stream) => ({ ...stream, model: model ?? 'any', inFlight: () => 0 })),
         queued: () => reader.queued,
         serviceMs: () => 10,
         discardQueued: () => reader.drop('disconnected'),
         detach: () => {
           reader.close();
-          outcomes.close();
+          for (const { outcomes } of streams) outcomes.close();
         },
       };
     },
@@ -110,17 +123,28 @@ class Bench {
     return `ws://127.0.0.1:${(this.server.address() as AddressInfo).port}/${query}`;
   }
 
+  /** Every pipeline of the session answers its next frame. */
   answer(clientId: string, text = 'thing'): void {
     const sample = this.frames.get(clientId)!.next()!;
-    this.hub.get<FrameOutcome>(`${clientId}/objects`)!.publish({
-      seq: sample.seq,
-      captureTimeMs: sample.captureTimeMs,
+    const detections = [{ label: text, classId: 0, score: 0.5, box: { x: 0, y: 0, width: 1, height: 1 } }];
+    this.publish(clientId, sample, { pipeline: 'objects', detections });
+    this.publish(clientId, sample, { pipeline: 'hands', hands: [HAND] });
+  }
+
+  publish(
+    clientId: string,
+    { seq, captureTimeMs, publishedTimeMs, data }: Sample<Picture>,
+    result: PipelineResult,
+  ): void {
+    this.hub.get<FrameOutcome>(`${clientId}/${result.pipeline}`)?.publish({
+      seq,
+      captureTimeMs,
       data: {
         kind: 'result',
-        width: sample.data.width,
-        height: sample.data.height,
-        detections: [{ label: text, classId: 0, score: 0.5, box: { x: 0, y: 0, width: 1, height: 1 } }],
-        receivedTimeMs: sample.publishedTimeMs,
+        width: data.width,
+        height: data.height,
+        result,
+        receivedTimeMs: publishedTimeMs,
         startedTimeMs: this.clock.now(),
         stagesMs: { decode: 1, preprocess: 2, inference: 3, postprocess: 4 },
       },
@@ -215,6 +239,83 @@ describe('frames', () => {
   });
 });
 
+describe('several pipelines', () => {
+  const told = (client: SocketClient<PipelineName>) =>
+    client.messages.flatMap((message) => {
+      if (message.type === 'result') return [`${message.seq} ${message.pipeline}`];
+      if (message.type === 'dropped') return message.seqs.map((seq) => `${seq} ${message.pipeline} ${message.cause}`);
+      if (message.type === 'error') return [`${message.seq} ${message.pipeline ?? 'all'} ${message.code}`];
+      return [];
+    });
+  const open = (query = '') =>
+    SocketClient.open<PipelineName>(bench.url(`?client_id=cam&pipeline=objects,hands${query}`));
+
+  test('each has its result of every frame, and its accounts', async () => {
+    const client = await open();
+    expect(client.welcome).toMatchObject({ pipeline: 'objects,hands', model: 'any,any' });
+    client.send(JPEG);
+    client.send(JPEG);
+    await client.until(() => client.of('result').length === 4);
+    expect(told(client).toSorted()).toEqual(['1 hands', '1 objects', '2 hands', '2 objects']);
+    const hands = client.of('result').find(({ pipeline }) => pipeline === 'hands');
+    expect(hands).toMatchObject({ width: 16, height: 8, hands: [{ handedness: 'left', score: 0.9877 }] });
+    expect(hands).not.toHaveProperty('detections');
+    const [report] = bench.lane.report();
+    expect(report).toMatchObject({ pipeline: 'objects,hands', accounts: { received: 4, results: 4, errors: 0 } });
+    expect(report!.pipelines).toMatchObject([
+      { pipeline: 'objects', model: 'any', accounts: { received: 2, results: 2 } },
+      { pipeline: 'hands', model: 'any', accounts: { received: 2, results: 2 } },
+    ]);
+  });
+
+  test('one that comes later, or not at all, holds up nobody', async () => {
+    bench.prompt = false;
+    const client = await open();
+    for (let i = 0; i < 3; i++) client.send(JPEG);
+    await expect.poll(() => bench.frames.get('cam')?.queued).toBe(3);
+    const [first, second, third] = Array.from({ length: 3 }, () => bench.frames.get('cam')!.next()!);
+    for (const sample of [first!, second!, third!])
+      bench.publish('cam', sample, { pipeline: 'objects', detections: [] });
+    await client.until(() => client.of('result').length === 3);
+    const outcomes = bench.hub.get<FrameOutcome>('cam/hands')!;
+    outcomes.publish({ seq: 1, data: { kind: 'dropped', cause: 'stale' } });
+    outcomes.publish({ seq: 2, data: { kind: 'error', code: 'WORKER_LOST', message: 'gone' } });
+    bench.publish('cam', third!, { pipeline: 'hands', hands: [] });
+    await client.until(() => told(client).length === 6);
+    expect(told(client)).toEqual([
+      '1 objects',
+      '2 objects',
+      '3 objects',
+      '1 hands stale',
+      '2 hands WORKER_LOST',
+      '3 hands',
+    ]);
+    bench.expectBalanced('cam');
+  });
+
+  test('a picture that cannot be used is one error, for all of them', async () => {
+    const client = await open();
+    client.send(Uint8Array.of(1, 2, 3));
+    client.send(JPEG);
+    await client.until(() => client.of('result').length === 2);
+    expect(told(client)[0]).toBe('1 all FRAME_NOT_JPEG');
+    expect(client.of('error')).toHaveLength(1);
+    expect(bench.lane.report()[0]!.pipelines!.map(({ accounts }) => [accounts.received, accounts.errors])).toEqual([
+      [2, 1],
+      [2, 1],
+    ]);
+    bench.expectBalanced('cam');
+  });
+
+  test('results for server-sent events are those of the pipeline that is named, else of the first', async () => {
+    await open();
+    const session = bench.lane.get('cam');
+    expect(session.outcomesOf()).toBe(bench.hub.get('cam/objects'));
+    expect(session.outcomesOf('hands')).toBe(bench.hub.get('cam/hands'));
+    expect(() => session.outcomesOf('dance')).toThrow('it has objects, hands');
+  });
+});
+
 describe('bad input: one clear error, and the session lives on', () => {
   const truncated = JPEG.subarray(0, JPEG.length - 20);
   const huge = Uint8Array.from(JPEG);
@@ -262,6 +363,13 @@ describe('bad input: one clear error, and the session lives on', () => {
 
   test.each([
     ['?pipeline=dance', 'PIPELINE_UNKNOWN', 4404],
+    ['?pipeline=objects,dance', 'PIPELINE_UNKNOWN', 4404],
+    ['?pipeline=', 'QUERY_BAD', 4400],
+    ['?pipeline=objects,', 'QUERY_BAD', 4400],
+    ['?pipeline=objects,hands,objects', 'QUERY_BAD', 4400],
+    [`?pipeline=${Array.from({ length: 30 }, (_, i) => `p${i}`).join()}`, 'QUERY_BAD', 4400],
+    ['?pipeline=objects,hands&model=any', 'QUERY_BAD', 4400],
+    ['?pipeline=objects,hands&confidence=0.5', 'QUERY_BAD', 4400],
     ['?model=gone', 'MODEL_UNKNOWN', 4404],
     ['?format=xml', 'QUERY_BAD', 4400],
     ['?confidence=7', 'QUERY_BAD', 4400],

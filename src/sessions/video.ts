@@ -2,30 +2,31 @@ import { isDeepStrictEqual } from 'node:util';
 import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
-import type { VideoFrame } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
 import type { DropCause } from '../protocol/video.ts';
 import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
 import { SessionControl, type ControlReport } from '../flow/session-control.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
+import { addLosses, noLosses, type VideoSessionAccounts } from './pipeline-answers.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
 import {
   endVideoSocket,
   VideoSession,
-  type AttachedPipeline,
+  type AttachedWork,
   type VideoObserver,
-  type VideoSessionAccounts,
   type VideoSessionSettings,
 } from './video-session.ts';
 
 export interface AttachRequest {
-  readonly pipeline: string;
+  /** Names, as the client wrote them. */
+  readonly pipelines: readonly string[];
   readonly model: string | undefined;
   readonly confidence: number | undefined;
   readonly clientId: string;
-  readonly frames: Stream<VideoFrame>;
+  readonly frames: Stream<Picture>;
   /** The source keeps to what it was granted. */
   readonly isWithinGrant: () => boolean;
 }
@@ -42,7 +43,7 @@ export interface VideoLaneOptions {
     readonly process: Pick<ProcessFacts, 'busyShareMax' | 'rssBytesMax'>;
   };
   /** Throws SightlineError PIPELINE_UNKNOWN, MODEL_UNKNOWN, MODEL_UNAVAILABLE … */
-  readonly attach: (request: AttachRequest) => Promise<AttachedPipeline>;
+  readonly attach: (request: AttachRequest) => Promise<AttachedWork>;
   /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
   /** What the engine has done so far, and the wait for it since the last call. */
@@ -61,6 +62,12 @@ export interface VideoSessionReport {
   readonly connected: boolean;
   readonly age_s: number;
   readonly accounts: VideoSessionAccounts;
+  /** With several: of each; `accounts` are their sums. */
+  readonly pipelines?: readonly {
+    readonly pipeline: string;
+    readonly model: string;
+    readonly accounts: VideoSessionAccounts;
+  }[];
   readonly quality: ControlReport;
   readonly capture_times_replaced: number;
   readonly refused_messages: number;
@@ -106,7 +113,7 @@ export class VideoLane {
     received: 0,
     results: 0,
     errors: 0,
-    dropped: { queue_full: 0, expired: 0, superseded: 0, stale: 0, slow_reader: 0, disconnected: 0 },
+    dropped: noLosses(),
     grants_told: 0,
     ladder_moves: 0,
   };
@@ -233,14 +240,14 @@ export class VideoLane {
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
     const { hub, clock, observer, readJpeg, attach } = this.#options;
-    const { pipeline, model, confidence, priority, budgetMs } = request;
+    const { pipelines, model, confidence, priority, budgetMs } = request;
     const settings = this.#settings;
     const control = new SessionControl({ ...settings.control, priority }, clock.now(), budgetMs);
-    const frames = hub.create<VideoFrame>(`${clientId}/frames`, { capacity: settings.frameQueue });
-    let attached: AttachedPipeline | undefined;
+    const frames = hub.create<Picture>(`${clientId}/frames`, { capacity: settings.frameQueue });
+    let attached: AttachedWork | undefined;
     try {
       const isWithinGrant = () => control.isWithinGrant;
-      attached = await attach({ pipeline, model, confidence, clientId, frames, isWithinGrant });
+      attached = await attach({ pipelines, model, confidence, clientId, frames, isWithinGrant });
       if (isUnwanted()) throw new SightlineError('SHUTTING_DOWN', 'the connection ended before the session began');
     } catch (thrown) {
       attached?.detach();
@@ -251,7 +258,6 @@ export class VideoLane {
     if (settings !== this.#settings) control.configure(this.#settings.control);
     return new VideoSession({
       clientId,
-      pipeline,
       frames,
       attached,
       control,
@@ -276,6 +282,7 @@ export function reportOf(session: VideoSession, nowMs: number): VideoSessionRepo
     connected: session.connected,
     age_s: (nowMs - session.link.openedTimeMs) / 1000,
     accounts: session.accounts(),
+    ...(session.pipelines.length > 1 && { pipelines: session.accountsByPipeline() }),
     quality: session.control.report(),
     capture_times_replaced: session.captureTimesReplaced,
     refused_messages: session.refusedMessages,
@@ -285,16 +292,12 @@ export function reportOf(session: VideoSession, nowMs: number): VideoSessionRepo
 function addSession(sum: VideoTotals, session: VideoSession): VideoTotals {
   const { received, results, errors, dropped } = session.accounts();
   const { grants_told, ladder_moves } = session.control.report();
-  const causes = Object.keys(sum.dropped) as DropCause[];
   return {
     sessions: sum.sessions + 1,
     received: sum.received + received,
     results: sum.results + results,
     errors: sum.errors + errors,
-    dropped: Object.fromEntries(causes.map((cause) => [cause, sum.dropped[cause] + dropped[cause]])) as Record<
-      DropCause,
-      number
-    >,
+    dropped: addLosses(sum.dropped, dropped),
     grants_told: sum.grants_told + grants_told,
     ladder_moves: sum.ladder_moves + ladder_moves,
   };

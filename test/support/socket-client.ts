@@ -1,11 +1,12 @@
 import { WebSocket } from 'ws';
 import { decodeServerMessage } from '../../src/protocol/video-codec.ts';
+import type { PipelineName } from '../../src/base/result.ts';
 import type { ServerMessage } from '../../src/protocol/video.ts';
 
 /** A plain `ws` client that keeps what it gets: the tests' view of the protocol, without the SDK. */
-export class SocketClient {
+export class SocketClient<P extends PipelineName = 'objects'> {
   readonly socket: WebSocket;
-  readonly messages: ServerMessage[] = [];
+  readonly messages: ServerMessage<P>[] = [];
   /** Close code, once closed. */
   closed: number | undefined;
   #wake: (() => void)[] = [];
@@ -13,7 +14,7 @@ export class SocketClient {
   constructor(url: string, options?: ConstructorParameters<typeof WebSocket>[2]) {
     this.socket = new WebSocket(url, options);
     this.socket.on('message', (data, isBinary) => {
-      this.messages.push(decodeServerMessage(isBinary ? (data as Buffer) : (data as Buffer).toString()));
+      this.messages.push(decodeServerMessage<P>(isBinary ? (data as Buffer) : (data as Buffer).toString()));
       this.#changed();
     });
     this.socket.on('close', (code) => {
@@ -26,8 +27,11 @@ export class SocketClient {
   }
 
   /** Connected and welcomed. */
-  static async open(url: string, options?: ConstructorParameters<typeof WebSocket>[2]): Promise<SocketClient> {
-    const client = new SocketClient(url, options);
+  static async open<P extends PipelineName = 'objects'>(
+    url: string,
+    options?: ConstructorParameters<typeof WebSocket>[2],
+  ): Promise<SocketClient<P>> {
+    const client = new SocketClient<P>(url, options);
     await client.until(() => client.of('welcome').length > 0 || client.closed !== undefined);
     return client;
   }
@@ -36,8 +40,8 @@ export class SocketClient {
     return this.of('welcome').at(-1)!;
   }
 
-  of<T extends ServerMessage['type']>(type: T): Extract<ServerMessage, { type: T }>[] {
-    return this.messages.filter((message) => message.type === type) as Extract<ServerMessage, { type: T }>[];
+  of<T extends ServerMessage['type']>(type: T): Extract<ServerMessage<P>, { type: T }>[] {
+    return this.messages.filter((message) => message.type === type) as Extract<ServerMessage<P>, { type: T }>[];
   }
 
   /** `seq:result`, `seq:cause` or `seq:CODE` for every answered frame, in the order of the answers. */
