@@ -1,7 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { systemClock } from './base/clock.ts';
-import { toSightlineError } from './base/errors.ts';
 import { ConfigCoordinator } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
@@ -11,7 +10,7 @@ import { Recordings } from './delivery/recordings.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
-import { pageRoutes } from './http/pages.ts';
+import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
 import { apiInfo, eventSettings, httpSettings } from './http/settings.ts';
 import { enginePart } from './inference/engine-figures.ts';
@@ -89,7 +88,7 @@ export class Sightline implements AsyncDisposable {
   readonly #foxglove: FoxgloveLane;
   readonly #recordings: Recordings;
   readonly #http: HttpServer;
-  #camera: Promise<string | undefined> = Promise.resolve(undefined);
+  readonly #camera = new DemoCamera();
   #closing: Promise<void> | undefined;
 
   constructor({ config, log = noLog(systemClock), listens = true }: SightlineOptions) {
@@ -182,7 +181,7 @@ export class Sightline implements AsyncDisposable {
           session: (clientId, token) => this.#lane.find(clientId, token),
           settings: () => eventSettings(this.#config),
         }),
-        ...pageRoutes(() => this.#camera),
+        ...pageRoutes(this.#camera),
       ]),
     });
     const { accounts: frames, ...video } = videoParts(this.#lane);
@@ -243,11 +242,7 @@ export class Sightline implements AsyncDisposable {
 
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
   startCamera(makeClip: () => Promise<string>): void {
-    this.#camera = makeClip().catch((thrown: unknown) => {
-      const { code, message } = toSightlineError(thrown);
-      this.#log.write('camera_failed', { code, reason: message });
-      return undefined;
-    });
+    this.#camera.start(makeClip, this.#log);
   }
 
   health(): HealthDocument {
@@ -285,10 +280,7 @@ export class Sightline implements AsyncDisposable {
     return this.#sources.openInput(choice);
   }
 
-  /**
-   * Loads a model by its id, or by the path of an `.onnx` or `.tflite` file, which may be asked for by its id from then on.
-   * Errors: MODEL_*, for paths SOURCE_* and USAGE (it cannot be told what it is, or another model has its id).
-   */
+  /** Loads a model by its id or the path of a file (`ModelBook.add`). Errors: MODEL_*, for paths SOURCE_* and USAGE. */
   addModel(idOrPath: string): Promise<ModelManifest> {
     return this.#models.add(idOrPath);
   }
@@ -304,7 +296,7 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const { clock, log } = { clock: systemClock, log: this.#log };
+    const [clock, log] = [systemClock, this.#log];
     const startedMs = clock.now();
     const step = async (name: string, close: () => unknown): Promise<void> => {
       const beganMs = clock.now();

@@ -1,13 +1,33 @@
 import { readFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { z } from 'zod';
+import { toSightlineError } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
 import { answer, files, type Route } from './route.ts';
 import { PAGE_DIR } from './settings.ts';
 
 const PUBLIC = { action: 'public' } as const;
 
-/** What belongs to the pages beside their files. `camera`: path of the demo camera's clip; it is waited for. */
-export function pageRoutes(camera: () => Promise<string | undefined>): Route[] {
+/** The demo camera's clip, which may be made while the server runs: who asks for it meanwhile waits. */
+export class DemoCamera {
+  #clip: Promise<string | undefined> = Promise.resolve(undefined);
+
+  /** Path of the clip; undefined: there is no such camera. */
+  get clip(): Promise<string | undefined> {
+    return this.#clip;
+  }
+
+  start(makeClip: () => Promise<string>, log: Log): void {
+    this.#clip = makeClip().catch((thrown: unknown) => {
+      const { code, message } = toSightlineError(thrown);
+      log.write('camera_failed', { code, reason: message });
+      return undefined;
+    });
+  }
+}
+
+/** What belongs to the pages beside their files. */
+export function pageRoutes(camera: DemoCamera): Route[] {
   return [
     files({
       url: '/demo/camera.mp4',
@@ -16,7 +36,7 @@ export function pageRoutes(camera: () => Promise<string | undefined>): Route[] {
       summary: 'the demo camera’s clip, in a demo',
       contentType: 'video/mp4',
       file: async () => {
-        const clip = await camera();
+        const clip = await camera.clip;
         return clip === undefined ? undefined : { folder: dirname(clip), name: basename(clip) };
       },
     }),

@@ -187,8 +187,10 @@ describe('the server as a process', () => {
     await Promise.all(clients.map((client) => client.close()));
   });
 
-  test('a client that vanishes mid-frame harms nobody', async () => {
+  test('a client that vanishes mid-frame harms nobody; what it had sent whole is accounted for', async () => {
     const client = await SocketClient.open(server.ws('/ws/video?client_id=vanishes'));
+    client.send(car);
+    await client.until(() => client.of('result').length === 1);
     const { socket } = client as unknown as { socket: { _socket: { write(data: Uint8Array): void; destroy(): void } } };
     // The first bytes of a WebSocket frame that promises 60,000 bytes, then silence.
     socket._socket.write(Uint8Array.of(0x82, 0xfe, 0xea, 0x60, 1, 2, 3, 4, 0xff, 0xd8));
@@ -198,6 +200,13 @@ describe('the server as a process', () => {
     other.send(car);
     await other.until(() => other.of('result').length === 1);
     await other.close();
+    const vanished = async () => (await sessions()).find(({ client_id }) => client_id === 'vanishes')!;
+    await expect.poll(vanished).toMatchObject({
+      connected: false,
+      refused_messages: 0,
+      accounts: { received: 1, results: 1, errors: 0, queued: 0, in_flight: 0, unsent: 0 },
+    });
+    expectBalanced(await vanished());
   });
 
   test('on SIGTERM it tells its clients and ends well', async () => {

@@ -22,8 +22,20 @@ test.each<[string, readonly WireDetection[], readonly WireDetection[], number]>(
   ['without an area', [box(0.2, 0.2, 0, 0)], [box(0.2, 0.2, 0, 0)], 0],
 ])('%s', (_, reference, found, kept) => expect(keptBoxes(reference, found)).toBe(kept));
 
-test('the surest box chooses first, and the one that fits it best', () => {
-  const sure = box(0.2, 0.2, 0.2, 0.2, 'Car', 0.9);
-  const unsure = box(0.25, 0.2, 0.2, 0.2, 'Car', 0.6);
-  expect(keptBoxes([unsure, sure], [unsure, sure])).toBe(2);
+/** Squares with a side of 0.2: two of them overlap by half up to a distance of a third of it. */
+const at = (x: number, score = 0.9) => box(x, 0.2, 0.2, 0.2, 'Car', score);
+
+test('the surest box chooses first: it leaves the less sure one what it cannot use itself', () => {
+  const [sure, unsure] = [at(0.2, 0.9), at(0.27, 0.6)];
+  // The first fits both, and the less sure one better; the second fits the less sure one alone.
+  const found = [at(0.25), at(0.32)];
+  expect(keptBoxes([unsure, sure], found)).toBe(2);
+  expect(keptBoxes([sure, unsure], found)).toBe(2);
+});
+
+test('each takes the box that fits it best, and leaves the other one', () => {
+  const [sure, unsure] = [at(0.2, 0.9), at(0.3, 0.6)];
+  const [close, between] = [at(0.21), at(0.25)];
+  expect(keptBoxes([sure, unsure], [close, between])).toBe(2);
+  expect(keptBoxes([sure, unsure], [between, close])).toBe(2);
 });
