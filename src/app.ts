@@ -242,6 +242,11 @@ export class Sightline implements AsyncDisposable {
     return this.#topics;
   }
 
+  /** What it answers to by HTTP, such as `GET /health`. */
+  get mounted(): readonly string[] {
+    return this.#http.mounted;
+  }
+
   /** Where it listens, such as `http://127.0.0.1:8080`. Throws USAGE where it opens no port. */
   get url(): string {
     return this.#http.url;
