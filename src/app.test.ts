@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { z } from 'zod';
 import { brightnessManifest } from '../test/support/brightness-model.ts';
 import { expectFiguresBalanced, sumsOf } from '../test/support/figure-accounts.ts';
 import { photograph } from '../test/support/pictures.ts';
@@ -15,6 +16,7 @@ import { openServer, type Sightline } from './app.ts';
 import type { WebSocketConstructor } from './client/socket.ts';
 import { connectVideo } from './client/video.ts';
 import { loadConfig } from './config/load.ts';
+import { pathOf } from './http/route.ts';
 import { createSightline } from './index.ts';
 import { metricsSchema } from './observe/metrics.ts';
 import { Payload } from './protocol/payload.ts';
@@ -358,4 +360,47 @@ test('more models than there are places are refused', async () => {
   expect(client.answers()).toEqual(['-:MODEL_UNAVAILABLE']);
   expect(client.of('error')[0]!.message).toContain('inference.models_max');
   expect(await small.close()).toBe(await small.close());
+});
+
+test('whoever may use what: every route and every WebSocket says it', async () => {
+  const document = (await (await fetch(`${server.url}/api/openapi.json`)).json()) as {
+    paths: Record<string, Record<string, { 'x-permission'?: unknown }>>;
+    'x-websockets': { path: string; 'x-permission'?: unknown[] }[];
+  };
+  const routes = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({
+      told: `${method.toUpperCase()} ${path}`,
+      permissions: [operation['x-permission']],
+    })),
+  );
+  const sockets = document['x-websockets'].map((socket) => ({
+    told: `WS ${socket.path}`,
+    permissions: socket['x-permission'] ?? [],
+  }));
+  expect(sockets.map(({ told }) => told)).toEqual([
+    'WS /ws/video',
+    'WS /stream/detection',
+    'WS /ws/telemetry',
+    'WS /ws/foxglove',
+  ]);
+  // What is served and not in the document would have no permission: but for the page's files there is none.
+  const mounted = server.mounted.filter((row) => !row.startsWith('HEAD ') && row !== 'GET /*' && row !== 'GET /');
+  expect(routes.map(({ told }) => told).toSorted()).toEqual(mounted.map(pathOf).toSorted());
+  const known = z.union([
+    z.strictObject({ action: z.literal('public') }),
+    z.strictObject({ action: z.enum(['read', 'publish', 'subscribe', 'admin']), resource: z.string().min(1) }),
+  ]);
+  for (const { told, permissions } of [...routes, ...sockets]) {
+    expect(permissions.length, told).toBeGreaterThan(0);
+    for (const permission of permissions) {
+      const { success, data } = known.safeParse(permission);
+      expect(success, told).toBe(true);
+      // What a path names is what the permission is about.
+      const names = data && 'resource' in data ? (data.resource.match(/\{\w+\}/g) ?? []) : [];
+      if (told.includes('{')) expect(names.length, told).toBeGreaterThan(0);
+      if (!told.startsWith('WS ')) for (const name of names) expect(told).toContain(name);
+    }
+    // Nothing that changes the server is open to all.
+    if (/^(PUT|POST|DELETE) /.test(told)) expect(permissions, told).toMatchObject([{ action: 'admin' }]);
+  }
 });

@@ -75,7 +75,7 @@ export class Sightline implements AsyncDisposable {
   readonly #listens: boolean;
   readonly #hub: Hub;
   readonly #monitor = new ServerMonitor(systemClock);
-  /** What every room measures: the document of `metrics()`, and figures for scrapers. */
+  /** What every room measures. */
   readonly figures: FigureRegistry<Metrics>;
   readonly #health: ServerHealth;
   readonly #benchmark: SelfBenchmark;
@@ -213,6 +213,11 @@ export class Sightline implements AsyncDisposable {
     return this.#topics;
   }
 
+  /** What it answers to by HTTP, such as `GET /health`. */
+  get mounted(): readonly string[] {
+    return this.#http.mounted;
+  }
+
   /** Where it listens, such as `http://127.0.0.1:8080`. Throws USAGE where it opens no port. */
   get url(): string {
     return this.#http.url;
@@ -296,12 +301,13 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const [clock, log] = [systemClock, this.#log];
-    const startedMs = clock.now();
+    const log = this.#log;
+    const startedMs = systemClock.now();
+    const tookMs = (sinceMs: number): number => Math.round(systemClock.now() - sinceMs);
     const step = async (name: string, close: () => unknown): Promise<void> => {
-      const beganMs = clock.now();
+      const beganMs = systemClock.now();
       await close();
-      log.write('shutdown_step', { step: name, took_ms: Math.round(clock.now() - beganMs) });
+      log.write('shutdown_step', { step: name, took_ms: tookMs(beganMs) });
     };
     // Of a start that failed the error tells everything.
     if (this.#models.isStarting) log.level = 'silent';
@@ -315,7 +321,7 @@ export class Sightline implements AsyncDisposable {
     await step('http', () => this.#http.close());
     await step('engine', () => this.#engine.close());
     this.#monitor.close();
-    log.write('server_stopped', { took_ms: Math.round(clock.now() - startedMs) });
+    log.write('server_stopped', { took_ms: tookMs(startedMs) });
   }
 
   /** Each room takes its slice of a changed configuration; the first may refuse it (CONFIG_VALUE_BAD), before anything has changed. */

@@ -91,36 +91,35 @@ interface ShownRow {
 /** The configuration as YAML that can be read back, with the origin of each value as a comment in one column. */
 function shownLines({ config, origins }: ShownConfig): string[] {
   const originOf = (path: string) => origins[path]?.replaceAll(/\p{Cc}/gu, ' ') ?? 'not set';
-  const rows = [...CONFIG_ROOT.children].flatMap(([name, node]) => [...shownRows(node, [name], config, originOf)]);
+  const rows = [...CONFIG_ROOT.children].flatMap(([name, node]) => shownRows(node, [name], config, originOf));
   const lines = rows.map(({ depth, text, origin }) => ({ text: '  '.repeat(depth) + text, origin }));
   const settings = lines.filter(({ origin }) => origin !== undefined);
   const column = Math.min(60, Math.max(...settings.map(({ text }) => text.length)));
   return lines.map(({ text, origin }) => (origin === undefined ? text : `${text.padEnd(column)} # ${origin}`));
 }
 
-/** What is not set stands in a comment, but for entries, which would hold little else. */
-function* shownRows(
+/** What is not set stands in a comment, but in entries, which would hold little else. */
+function shownRows(
   node: ConfigNode,
   steps: readonly string[],
   config: ShownConfig['config'],
   originOf: (path: string) => string,
   isInEntry = false,
-): Generator<ShownRow> {
+): ShownRow[] {
   const [depth, name, value] = [steps.length - 1, inline(steps.at(-1)), valueAt(config, steps)];
+  if (value === undefined && isInEntry) return [];
   if (node.kind === 'key') {
-    const origin = originOf(steps.join('.'));
-    if (value !== undefined) yield { depth, text: `${name}: ${inline(value)}`, origin };
-    else if (!isInEntry) yield { depth, text: `# ${name}:`, origin };
-    return;
+    const text = value === undefined ? `# ${name}:` : `${name}: ${inline(value)}`;
+    return [{ depth, text, origin: originOf(steps.join('.')) }];
   }
-  if (isInEntry && value === undefined) return;
-  const entries = node.kind === 'entries' ? Object.keys(value ?? {}).map((entry) => [entry, node.entry] as const) : [];
-  const inner = node.kind === 'section' ? [...node.children] : entries;
-  const rows = inner.flatMap(([child, of]) => [
-    ...shownRows(of, [...steps, child], config, originOf, isInEntry || node.kind === 'entries'),
-  ]);
-  yield { depth, text: rows.length === 0 ? `${name}: {}` : `${name}:` };
-  yield* rows;
+  const children =
+    node.kind === 'section'
+      ? [...node.children]
+      : Object.keys(value ?? {}).map((entry) => [entry, node.entry] as const);
+  const rows = children.flatMap(([child, inner]) =>
+    shownRows(inner, steps.concat(child), config, originOf, isInEntry || node.kind === 'entries'),
+  );
+  return [{ depth, text: rows.length === 0 ? `${name}: {}` : `${name}:` }, ...rows];
 }
 
 function inline(value: unknown): string {

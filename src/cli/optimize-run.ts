@@ -170,6 +170,9 @@ function failed(path: string, why: string): SightlineError {
   return new SightlineError('OUTPUT_FAILED', `${path} cannot be written: ${why}`);
 }
 
+/** Settings that make others. */
+const NAMES: ReadonlySet<string> = new Set(['performance.strategy', 'performance.profile']);
+
 /**
  * For a file that stands alone: what was given to this command in any way, and the recommended changes, as far as they differ
  * from what the file's own strategy and profile make of the defaults.
@@ -177,14 +180,17 @@ function failed(path: string, why: string): SightlineError {
 function settingsFor({ config, origins }: ResolvedConfig, changes: Settings): Readonly<Record<string, unknown>> {
   const given = [...origins].filter(([, origin]) => !/^(default$|strategy |profile )/.test(origin));
   const values = Object.fromEntries(given.map(([path]) => [path, valueOf(config, path)]));
-  const isNamed = (path: string): boolean => path === 'performance.strategy' || path === 'performance.profile';
-  const isOfEntry = (path: string): boolean => placeAt(path)?.entry !== undefined;
-  const named = Object.entries(values).filter(([path]) => isNamed(path) || isOfEntry(path));
+  const named = Object.entries(values).filter(([path]) => NAMES.has(path) || isOfEntry(path));
   const layers = resolveConfig({ flags: Object.fromEntries(named) }).config;
   return merged(values, changes, (path) => {
     if (isOfEntry(path)) return undefined;
-    return isNamed(path) && Object.hasOwn(values, path) ? placeAt(path)?.key?.defaultValue : valueOf(layers, path);
+    return NAMES.has(path) && Object.hasOwn(values, path) ? placeAt(path)?.key?.defaultValue : valueOf(layers, path);
   });
+}
+
+/** Of one's own profiles: they are needed for what they make of the defaults, whatever they hold. */
+function isOfEntry(path: string): boolean {
+  return placeAt(path)?.entry !== undefined;
 }
 
 function valueOf(config: Config, path: string): unknown {

@@ -211,5 +211,5 @@ function differences(from: Config, to: Config, applies: Applies): ChangedSetting
 
 function entriesOf(section: readonly string[], ...configs: readonly Config[]): string[][] {
   const names = configs.flatMap((config) => Object.keys(valueAt(config, section) ?? {}));
-  return [...new Set(names)].map((name) => [...section, name]);
+  return [...new Set(names)].map((name) => section.concat(name));
 }

@@ -121,13 +121,10 @@ export function configTemplate(): string {
 /** Those that are there by default. */
 function entriesTemplate({ defaultValue }: EntriesNode): string[] {
   return Object.entries(defaultValue).flatMap(([name, entry]) => {
-    return [
-      '',
-      ...stringify({ [name]: entry })
-        .trimEnd()
-        .split('\n')
-        .map((line) => `  # ${line}`),
-    ];
+    const lines = stringify({ [name]: entry })
+      .trimEnd()
+      .split('\n');
+    return ['', lines.map((line) => `  # ${line}`)].flat();
   });
 }
 

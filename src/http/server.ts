@@ -441,12 +441,15 @@ async function sendFile(route: FileRoute, request: FastifyRequest, reply: Fastif
     body: undefined,
   });
   const file = await route.file(params);
-  // Empty, hidden, the folder above, or what no file system takes.
-  const isUnfit = (part: string): boolean => part === '' || part.startsWith('.') || part.includes('\0');
   if (file === undefined || file.name.split(/[\\/]/).some(isUnfit)) {
     throw new SightlineError('NOT_FOUND', `there is nothing at ${request.url.slice(0, 200)}`);
   }
   return reply.sendFile(file.name, file.folder);
+}
+
+/** Of a path: empty, hidden, the folder above, or what no file system takes. */
+function isUnfit(part: string): boolean {
+  return part === '' || part.startsWith('.') || part.includes('\0');
 }
 
 /** Not a closure: a listener lives as long as its connection, and with it everything that it could see. */

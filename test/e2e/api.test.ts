@@ -109,6 +109,8 @@ describe('the document', () => {
       expect.arrayContaining([
         'GET /api/config',
         'PUT /api/config',
+        'PUT /api/config/{section}/{name}',
+        'DELETE /api/config/{section}/{name}',
         'GET /api/sessions',
         'GET /api/sessions/{id}',
         'PUT /api/sessions/{id}/quality',
@@ -357,6 +359,53 @@ describe('the configuration at run time', () => {
     const answered = await call('PUT', '/api/config', body);
     expect([answered.status, codeOf(answered)]).toEqual([status, code]);
     expect(JSON.stringify(answered.body).length).toBeLessThan(3_000);
+    expect((await call('GET', '/api/config')).body).toEqual(before.body);
+  });
+
+  test('a profile of one’s own is set, chosen and taken away, and config show tells it', async () => {
+    const night = { streaming: { max_fps: 10, default_fps: 10 } };
+    const set = await call('PUT', '/api/config/profiles/night', night);
+    expect(set.status).toBe(200);
+    expectDescribed('put', '/api/config/{section}/{name}', set.body);
+    expect(set.body['at_once']).toEqual([{ key: 'profiles.night', from: null, to: night }]);
+    expect((await call('PUT', '/api/config', { profile: 'night' })).body['at_once']).toContainEqual({
+      key: 'streaming.max_fps',
+      from: 30,
+      to: 10,
+    });
+    const state = await call('GET', '/api/config');
+    expectDescribed('get', '/api/config', state.body);
+    expect(state.body).toMatchObject({ entry_sections: ['profiles'], pins: { 'profiles.night': night } });
+    const shown = await command('config', 'show', '--url', server.url);
+    expect(shown.out).toMatch(/^ {6}max_fps: 10 +# set at run time$/m);
+    expect(codeOf(await call('DELETE', '/api/config/profiles/night'))).toBe('CONFIG_VALUE_BAD');
+    await letGo();
+    const taken = await call('DELETE', '/api/config/profiles/night');
+    expectDescribed('delete', '/api/config/{section}/{name}', taken.body);
+    expect(taken.body['at_once']).toEqual([{ key: 'profiles.night', from: night, to: null }]);
+    expect((await call('GET', '/api/config')).body).toMatchObject({ pins: {} });
+  });
+
+  test.each<[string, string, unknown, number, string]>([
+    ['PUT', 'profiles/Night', {}, 400, 'CONFIG_KEY_UNKNOWN'],
+    ['PUT', 'profiles/__proto__', {}, 400, 'CONFIG_KEY_UNKNOWN'],
+    ['PUT', 'profiles/a%2Fb', {}, 400, 'CONFIG_KEY_UNKNOWN'],
+    ['PUT', `profiles/${'n'.repeat(65)}`, {}, 400, 'CONFIG_KEY_UNKNOWN'],
+    ['PUT', 'profils/night', {}, 400, 'CONFIG_KEY_UNKNOWN'],
+    ['PUT', 'server/port', {}, 400, 'CONFIG_KEY_UNKNOWN'],
+    ['PUT', 'profiles/night', { streaming: { max_fsp: 1 } }, 400, 'CONFIG_KEY_UNKNOWN'],
+    ['PUT', 'profiles/night', { streaming: { max_fps: 1 } }, 400, 'CONFIG_VALUE_BAD'],
+    ['PUT', 'profiles/night', '{"__proto__":{"streaming":{}}}', 400, 'BODY_BAD'],
+    ['PUT', 'profiles/night', [], 400, 'BODY_BAD'],
+    ['PUT', 'profiles/night', 'null', 400, 'BODY_BAD'],
+    ['PUT', 'profiles/night', undefined, 400, 'BODY_BAD'],
+    ['DELETE', 'profiles/nobody', undefined, 404, 'CONFIG_ENTRY_UNKNOWN'],
+    ['DELETE', 'profiles/constructor', undefined, 404, 'CONFIG_ENTRY_UNKNOWN'],
+    ['DELETE', 'server/port', undefined, 400, 'CONFIG_KEY_UNKNOWN'],
+  ])('%s %s %j is refused and changes nothing', async (method, path, body, status, code) => {
+    const before = await call('GET', '/api/config');
+    const answered = await call(method, `/api/config/${path}`, body);
+    expect([answered.status, codeOf(answered)]).toEqual([status, code]);
     expect((await call('GET', '/api/config')).body).toEqual(before.body);
   });
 

@@ -76,6 +76,21 @@ function byDefault(change: Partial<Report['result']> = {}): Report {
 }
 
 describe('the configuration file', () => {
+  test('has the profile that it names', () => {
+    const file = join(folder, 'sightline.yaml');
+    const settings = {
+      'performance.profile': 'a.b',
+      'profiles.a.b.video.width': 320,
+      'profiles.a.b.performance.ladder': ['modes'],
+    };
+    writeFileSync(file, configurationFile(report({}, settings)));
+    expect(resolveConfig({ file }).config).toMatchObject({
+      performance: { profile: 'a.b', ladder: ['modes'] },
+      video: { width: 320 },
+      profiles: { 'a.b': { video: { width: 320 } } },
+    });
+  });
+
   test('is taken by the server, with what differs and nothing else', () => {
     const file = join(folder, 'sightline.yaml');
     writeFileSync(
