@@ -20,6 +20,7 @@ import { ModelBook } from './inference/model-book.ts';
 import { ModelRegistry } from './inference/registry.ts';
 import { engineOptions, imageLimits, modelBookSettings, registryOptions } from './inference/settings.ts';
 import { noLog, type Log } from './log/log.ts';
+import { shutDown } from './log/shutdown.ts';
 import { uprightJpegSize } from './media/jpeg.ts';
 import type { FigureRegistry } from './observe/figures.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
@@ -301,27 +302,17 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const log = this.#log;
-    const startedMs = systemClock.now();
-    const tookMs = (sinceMs: number): number => Math.round(systemClock.now() - sinceMs);
-    const step = async (name: string, close: () => unknown): Promise<void> => {
-      const beganMs = systemClock.now();
-      await close();
-      log.write('shutdown_step', { step: name, took_ms: tookMs(beganMs) });
-    };
     // Of a start that failed the error tells everything.
-    if (this.#models.isStarting) log.level = 'silent';
-    log.write('shutdown_started', {});
-    // What was published is written first.
-    await step('recordings', () => this.#recordings.close());
-    await step('sessions', () => {
-      for (const room of [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub])
-        room.close();
+    if (this.#models.isStarting) this.#log.level = 'silent';
+    const rooms = [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
+    await shutDown(this.#log, systemClock, {
+      // What was published is written first.
+      recordings: () => this.#recordings.close(),
+      sessions: () => rooms.forEach((room) => room.close()),
+      http: () => this.#http.close(),
+      engine: () => this.#engine.close(),
     });
-    await step('http', () => this.#http.close());
-    await step('engine', () => this.#engine.close());
     this.#monitor.close();
-    log.write('server_stopped', { took_ms: tookMs(startedMs) });
   }
 
   /** Each room takes its slice of a changed configuration; the first may refuse it (CONFIG_VALUE_BAD), before anything has changed. */

@@ -1,0 +1,14 @@
+import type { Clock } from '../base/clock.ts';
+import type { Log } from './log.ts';
+
+/** Does one thing after the other at the end of a program, and tells how long each took. */
+export async function shutDown(log: Log, clock: Clock, steps: Readonly<Record<string, () => unknown>>): Promise<void> {
+  const startedMs = clock.now();
+  log.write('shutdown_started', {});
+  for (const [step, close] of Object.entries(steps)) {
+    const beganMs = clock.now();
+    await close();
+    log.write('shutdown_step', { step, took_ms: Math.round(clock.now() - beganMs) });
+  }
+  log.write('server_stopped', { took_ms: Math.round(clock.now() - startedMs) });
+}
