@@ -73,7 +73,10 @@ export class DetectSummary {
 
 function foundIn(message: ResultMessage<PipelineName>): readonly { readonly label: string; readonly score: number }[] {
   if (message.pipeline === 'objects') return message.detections;
-  return message.hands.map(({ handedness, score }) => ({ label: `${handedness} hand`, score }));
+  if (message.pipeline === 'hands') {
+    return message.hands.map(({ handedness, score }) => ({ label: `${handedness} hand`, score }));
+  }
+  return [];
 }
 
 /** One line of a summary: what, then the value, in two columns. */

@@ -1,7 +1,6 @@
 import type { Detection } from '../base/detection.ts';
 import type { FrameOutcome } from '../base/frame.ts';
-import type { Hand, HandPoint } from '../base/hand.ts';
-import type { PipelineName } from '../base/result.ts';
+import type { PipelineName, PipelineResult } from '../base/result.ts';
 import type { Sample } from '../base/sample.ts';
 import type { DroppedMessage, ErrorMessage, ResultMessage, WireDetection } from './video.ts';
 
@@ -34,18 +33,25 @@ export function outcomeMessage(
         postprocess: ms(stagesMs.postprocess),
         total: ms(now - sample.captureTimeMs),
       };
-      switch (result.pipeline) {
-        case 'objects': {
-          const detections = result.detections.map(wireDetection);
-          return { ...before, capture_time, pipeline: 'objects', width, height, detections, stages_ms };
-        }
-        case 'hands': {
-          const hands = result.hands.map(wireHand);
-          return { ...before, capture_time, pipeline: 'hands', width, height, hands, stages_ms };
-        }
-      }
+      const { pipeline } = result;
+      const contents = contentsOf(result);
+      return {
+        ...before,
+        capture_time,
+        pipeline,
+        width,
+        height,
+        ...contents,
+        stages_ms,
+      } as ResultMessage<PipelineName>;
     }
   }
+}
+
+function contentsOf(result: PipelineResult): object {
+  if (result.pipeline === 'objects') return { detections: result.detections.map(wireDetection) };
+  const { pipeline: _, ...contents } = result;
+  return rounded(contents) as object;
 }
 
 function wireDetection({ label, classId, score, box }: Detection): WireDetection {
@@ -54,17 +60,12 @@ function wireDetection({ label, classId, score, box }: Detection): WireDetection
   return { label, class_id: classId, score: round(score, 1e4), box: place };
 }
 
-function wireHand({ handedness, score, landmarks, world }: Hand): Hand {
-  return {
-    handedness,
-    score: round(score, 1e4),
-    landmarks: landmarks.map((point) => wirePoint(point)),
-    world: world.map((point) => wirePoint(point)),
-  };
-}
-
-function wirePoint({ x, y, z }: HandPoint): HandPoint {
-  return { x: round(x, 1e5), y: round(y, 1e5), z: round(z, 1e5) };
+/** A copy of plain data, its numbers with five digits behind the point. */
+function rounded(value: unknown): unknown {
+  if (typeof value === 'number') return round(value, 1e5);
+  if (Array.isArray(value)) return value.map(rounded);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, rounded(entry)]));
 }
 
 /** Microseconds are enough, and a tenth of a pixel in 10,000: digits that nobody reads cost bytes in every message. */

@@ -1,7 +1,6 @@
 import type { Detection } from '../base/detection.ts';
 import type { ErrorCode, SightlineError } from '../base/errors.ts';
-import type { Hand } from '../base/hand.ts';
-import type { PipelineName } from '../base/result.ts';
+import type { PipelineName, ResultContents } from '../base/result.ts';
 import type { Priority } from '../base/sample.ts';
 
 /** The messages of the video lane, as `docs/protocol.md` describes them field by field. */
@@ -90,11 +89,8 @@ export interface StagesMs {
   total: number;
 }
 
-/** What a result holds beside what all results hold, by pipeline. A new pipeline adds a line here. */
-export interface WireContents {
-  objects: { detections: WireDetection[] };
-  hands: { hands: Hand[] };
-}
+/** What a result holds beside what all results hold, by pipeline: what the pipeline says, with the names of the wire. */
+export type WireContents = Omit<ResultContents, 'objects'> & { objects: { detections: WireDetection[] } };
 
 interface ResultFields {
   type: 'result';

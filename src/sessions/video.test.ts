@@ -274,7 +274,7 @@ describe('several pipelines', () => {
     await client.until(() => client.of('result').length === 4);
     expect(told(client).toSorted()).toEqual(['1 hands', '1 objects', '2 hands', '2 objects']);
     const hands = client.of('result').find(({ pipeline }) => pipeline === 'hands');
-    expect(hands).toMatchObject({ width: 16, height: 8, hands: [{ handedness: 'left', score: 0.9877 }] });
+    expect(hands).toMatchObject({ width: 16, height: 8, hands: [{ handedness: 'left', score: 0.98765 }] });
     expect(hands).not.toHaveProperty('detections');
     const [report] = bench.lane.report();
     expect(report).toMatchObject({ pipeline: 'objects,hands', accounts: { received: 4, results: 4, errors: 0 } });
