@@ -6,9 +6,9 @@ import { systemClock } from '../base/clock.ts';
 import { loadConfig } from '../config/load.ts';
 import type { CliContext } from './context.ts';
 import { main } from './main.ts';
-import { monitor } from './monitor-run.ts';
+import { monitor, type MonitorFlags } from './monitor-run.ts';
 import type { Terminal, TerminalListener } from './monitor-terminal.ts';
-import { serverUrl, type MonitorFlags } from './monitor.ts';
+import { serverUrl } from './monitor.ts';
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 

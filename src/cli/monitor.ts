@@ -1,14 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { CliContext } from './context.ts';
-
-export interface MonitorFlags {
-  /** Of the two documents' common folder. */
-  readonly url?: URL;
-  /** Seconds. */
-  readonly interval: number;
-  readonly json?: boolean;
-  readonly once?: boolean;
-}
+import type { MonitorFlags } from './monitor-run.ts';
 
 const INTERVAL_MIN_S = 0.1;
 const INTERVAL_MAX_S = 3_600;
