@@ -9,6 +9,7 @@ import type { ResolvedConfig } from '../config/load.ts';
 import { CONFIG_ROOT, valueAt, type ConfigNode } from '../config/keys.ts';
 import type { CliContext } from './context.ts';
 import { loadOptions } from './options.ts';
+import { readJson } from './server-documents.ts';
 
 /** `sightline config show | check | generate`. */
 export function registerConfig(program: Command, context: CliContext): void {
@@ -55,30 +56,20 @@ function shownConfig({ config, origins }: ResolvedConfig): ShownConfig {
   return { config, origins: Object.fromEntries(origins) };
 }
 
-const ANSWER_TIMEOUT_MS = 5_000;
 const serverConfigSchema = z.object({
   config: z.record(z.string(), z.record(z.string(), z.unknown())),
   origins: z.record(z.string(), z.string()),
 });
 
-/** Errors: USAGE for no address, CONNECTION_FAILED. */
+/** Errors: USAGE for no address, CONNECTION_FAILED, the server's refusals. */
 async function fetchConfig(address: string, signal: AbortSignal): Promise<ShownConfig> {
   const url = URL.parse('/api/config', address);
   if (!url || !url.protocol.startsWith('http')) {
     throw new SightlineError('USAGE', `--url takes an address such as http://127.0.0.1:8080, not "${address}"`);
   }
-  try {
-    const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_TIMEOUT_MS)]) });
-    if (!response.ok) throw new Error(`it answers with HTTP status ${response.status}`);
-    const answer = serverConfigSchema.safeParse(await response.json());
-    if (!answer.success) throw new Error('what answers there is no Sightline server');
-    return answer.data;
-  } catch (thrown) {
-    signal.throwIfAborted();
-    // `fetch` itself says only that it failed.
-    const { message, code } = ((thrown as Error).cause ?? thrown) as NodeJS.ErrnoException;
-    throw new SightlineError('CONNECTION_FAILED', `${url.href}: ${message || code}`, { cause: thrown });
-  }
+  const answer = serverConfigSchema.safeParse(await readJson(url, signal));
+  if (answer.success) return answer.data;
+  throw new SightlineError('CONNECTION_FAILED', `${url.href}: what answers there is no Sightline server`);
 }
 
 interface ShownRow {

@@ -1,11 +1,12 @@
+import { setTimeout } from 'node:timers/promises';
 import { systemClock, type Clock } from '../base/clock.ts';
-import { ERRORS, SightlineError, type ErrorCode } from '../base/errors.ts';
+import { SightlineError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import type { CliContext } from './context.ts';
 import { readDocument, type MonitorDocument } from './monitor-document.ts';
 import { ProcessTerminal, type Terminal } from './monitor-terminal.ts';
-import { clean } from './monitor-text.ts';
 import { monitorLine, monitorView, type MonitorState } from './monitor-view.ts';
+import { readJson } from './server-documents.ts';
 
 export interface MonitorFlags {
   /** Of the two documents' common folder. */
@@ -16,21 +17,10 @@ export interface MonitorFlags {
   readonly once?: boolean;
 }
 
-const ANSWER_TIMEOUT_MS = 5_000;
-/** A thousand connections on a thousand topics take a few MiB. */
-const ANSWER_BYTES_MAX = 64 * 2 ** 20;
-/** What is printed once may be longer than a window, but not endless. */
-const ONCE_ROWS = 200;
-
-/** Ctrl+C is a key here: a terminal that hands on single keys sends no signal. */
-const LEAVING_KEYS: ReadonlySet<string> = new Set(['q', 'Q', '\u0003', '\u0004']);
-const PAUSING_KEYS: ReadonlySet<string> = new Set(['p', 'P', ' ']);
-
-/** Where a server's documents are, and who asks. */
-interface Address {
-  /** Without credentials: it is shown. */
-  readonly url: URL;
-  readonly headers: Readonly<Record<string, string>>;
+/** What the world gives to the monitor; tests give their own. */
+export interface MonitorWorld {
+  readonly clock: Clock;
+  readonly terminal: Terminal;
 }
 
 interface Reading {
@@ -40,25 +30,29 @@ interface Reading {
   readonly document: MonitorDocument;
 }
 
-/** What the world gives to the monitor; tests give their own. */
-export interface MonitorWorld {
-  readonly clock: Clock;
-  readonly terminal: Terminal;
-}
+/** Errors: CONNECTION_FAILED, the server's refusals; the signal's reason. */
+type Read = (signal: AbortSignal) => Promise<Reading>;
+
+/** What is printed once may be longer than a window, but not endless. */
+const ONCE_ROWS = 200;
+/** Ctrl+C is a key here: a terminal that hands on single keys sends no signal. */
+const LEAVING_KEYS: ReadonlySet<string> = new Set(['q', 'Q', '\u0003', '\u0004']);
+const PAUSING_KEYS: ReadonlySet<string> = new Set(['p', 'P', ' ']);
 
 /**
  * The command `sightline monitor`, once its words are understood. Resolves when somebody has left it. Errors: USAGE, CONFIG_*;
  * where no view is drawn over and over also CONNECTION_FAILED, CONNECTION_LOST and the server's refusals.
  */
 export async function monitor(
-  flags: MonitorFlags,
+  { url, interval, json: isJson = false, once: isOnce = false }: MonitorFlags,
   context: CliContext,
-  world: MonitorWorld = { clock: systemClock, terminal: new ProcessTerminal(context.env) },
+  { clock, terminal }: MonitorWorld = { clock: systemClock, terminal: new ProcessTerminal(context.env) },
 ): Promise<void> {
   const config = context.config();
-  const address = addressOf(flags.url ?? ownUrl(config.server));
-  const first: MonitorState = {
-    url: address.url.href.replace(/\/$/, ''),
+  const { address, read } = serverAt(url ?? ownUrl(config.server));
+  const pace = new Pace(interval * 1000, clock);
+  const state: MonitorState = {
+    url: address.replace(/\/$/, ''),
     budgetMs: config.performance.target_latency_ms,
     now: undefined,
     before: undefined,
@@ -66,19 +60,21 @@ export async function monitor(
     isPaused: false,
     hasKeys: false,
   };
-  const pace = new Pace(flags.interval * 1000, world.clock);
-  if (flags.json) await printJson(address, flags.once === true, pace, context);
-  else if (flags.once) await printOnce(address, first, pace, context, world.terminal);
-  else if (world.terminal.canRedraw) await watch(address, first, pace, context, world);
-  else await printLines(address, pace, context);
-}
-
-async function printJson(address: Address, isOnce: boolean, pace: Pace, context: CliContext): Promise<void> {
-  for await (const { health, metrics } of readings(address, pace, context.signal)) {
-    context.out(jsonLine({ health, metrics }));
-    if (isOnce) return;
+  if (!isJson && !isOnce && terminal.canRedraw) return await watch(read, state, pace, context.signal, clock, terminal);
+  let before: MonitorDocument | undefined;
+  for await (const { health, metrics, document: now } of readings(read, pace, context.signal)) {
+    if (isJson) context.out(jsonLine({ health, metrics }));
+    else if (!isOnce) context.text(monitorLine(now, before));
+    else if (before)
+      monitorView({ ...state, now, before }, { ...sizeOf(terminal), rows: ONCE_ROWS }).forEach(context.out);
+    if (isOnce && (isJson || before)) return;
+    before = now;
   }
   if (isOnce) context.signal.throwIfAborted();
+}
+
+function sizeOf({ columns, colour }: Terminal): Pick<Terminal, 'columns' | 'colour'> {
+  return { columns, colour };
 }
 
 /** For a terminal too, which would obey a control character that JSON lets through. */
@@ -89,109 +85,73 @@ function jsonLine(value: unknown): string {
   );
 }
 
-async function printLines(address: Address, pace: Pace, context: CliContext): Promise<void> {
-  let before: MonitorDocument | undefined;
-  for await (const { document } of readings(address, pace, context.signal)) {
-    context.text(monitorLine(document, before));
-    before = document;
-  }
-}
-
-async function printOnce(
-  address: Address,
-  state: MonitorState,
-  pace: Pace,
-  context: CliContext,
-  { columns, colour }: Terminal,
-): Promise<void> {
-  let before: MonitorDocument | undefined;
-  for await (const { document: now } of readings(address, pace, context.signal)) {
-    if (before !== undefined) {
-      for (const line of monitorView({ ...state, now, before }, { columns, rows: ONCE_ROWS, colour }))
-        context.out(line);
-      return;
-    }
-    before = now;
-  }
-  context.signal.throwIfAborted();
-}
-
 /** A reading at every interval until the signal says so. Errors: CONNECTION_FAILED, CONNECTION_LOST, the server's refusals. */
-async function* readings(address: Address, pace: Pace, signal: AbortSignal): AsyncGenerator<Reading> {
-  let isFirst = true;
-  while (!signal.aborted) {
-    let reading: Reading;
+async function* readings(read: Read, pace: Pace, signal: AbortSignal): AsyncGenerator<Reading> {
+  for (let isFirst = true; !signal.aborted; isFirst = false) {
     try {
-      reading = await read(address, signal);
+      yield await read(signal);
     } catch (thrown) {
       if (signal.aborted) return;
       if (isFirst || !(thrown instanceof SightlineError) || thrown.code !== 'CONNECTION_FAILED') throw thrown;
       throw new SightlineError('CONNECTION_LOST', `the server has gone: ${thrown.message}`, { cause: thrown });
     }
-    isFirst = false;
-    yield reading;
     await pace.next(signal);
   }
 }
 
 /** The live view: resolves when a key or the signal ends it. The terminal is given back however that is. */
 async function watch(
-  address: Address,
+  read: Read,
   first: MonitorState,
   pace: Pace,
-  context: CliContext,
-  { clock, terminal }: MonitorWorld,
+  outside: AbortSignal,
+  clock: Clock,
+  terminal: Terminal,
 ): Promise<void> {
   const left = new AbortController();
-  const signal = AbortSignal.any([context.signal, left.signal]);
+  const signal = AbortSignal.any([outside, left.signal]);
   const failed = Promise.withResolvers<never>();
   let state: MonitorState = { ...first, hasKeys: true };
-  let silentSinceMs: number | undefined;
-
-  const change = (to: Partial<MonitorState>): void => {
+  const change = (to: Partial<MonitorState> = {}): void => {
     state = { ...state, ...to };
     terminal.draw(monitorView(state, terminal));
   };
   /** What fails in a callback ends the command as if it had failed in the loop. */
-  const guarded =
-    <A extends readonly unknown[]>(work: (...args: A) => void) =>
-    (...args: A): void => {
-      try {
-        work(...args);
-      } catch (thrown) {
-        failed.reject(thrown);
-      }
-    };
-  const onKey = (key: string): void => {
-    if (LEAVING_KEYS.has(key)) left.abort();
-    if (!PAUSING_KEYS.has(key)) return;
+  const guarded = (work: () => void): void => {
+    try {
+      work();
+    } catch (thrown) {
+      failed.reject(thrown);
+    }
+  };
+  const pause = (): void => {
     change({ isPaused: !state.isPaused });
     if (!state.isPaused) pace.hurry();
   };
   const poll = async (): Promise<void> => {
-    change({});
-    while (!signal.aborted) {
-      if (!state.isPaused) {
-        const askedTimeMs = clock.now();
-        try {
-          const { document } = await read(address, signal);
-          silentSinceMs = undefined;
-          change({ before: state.now, now: document, trouble: undefined });
-        } catch (thrown) {
-          if (signal.aborted) return;
-          if (!(thrown instanceof SightlineError)) throw thrown;
-          silentSinceMs ??= askedTimeMs;
-          change({ trouble: { message: thrown.message, lastsS: (clock.now() - silentSinceMs) / 1000 } });
-        }
+    let silentSinceMs: number | undefined;
+    for (change(); !signal.aborted; await pace.next(signal)) {
+      if (state.isPaused) continue;
+      const askedTimeMs = clock.now();
+      try {
+        const { document } = await read(signal);
+        silentSinceMs = undefined;
+        change({ before: state.now, now: document, trouble: undefined });
+      } catch (thrown) {
+        if (signal.aborted) return;
+        if (!(thrown instanceof SightlineError)) throw thrown;
+        silentSinceMs ??= askedTimeMs;
+        change({ trouble: { message: thrown.message, lastsS: (clock.now() - silentSinceMs) / 1000 } });
       }
-      await pace.next(signal);
     }
   };
-
   try {
     terminal.open({
-      onKey: guarded(onKey),
-      onResize: guarded(() => change({})),
+      onKey: (key) => {
+        if (LEAVING_KEYS.has(key)) left.abort();
+        if (PAUSING_KEYS.has(key)) guarded(pause);
+      },
+      onResize: () => guarded(change),
       onGone: () => left.abort(),
     });
     await Promise.race([poll(), failed.promise]);
@@ -206,7 +166,7 @@ class Pace {
   readonly #intervalMs: number;
   readonly #clock: Clock;
   #dueTimeMs: number;
-  #end: (() => void) | undefined;
+  #hurried = new AbortController();
 
   constructor(intervalMs: number, clock: Clock) {
     this.#intervalMs = intervalMs;
@@ -218,98 +178,34 @@ class Pace {
   async next(signal: AbortSignal): Promise<void> {
     const nowMs = this.#clock.now();
     this.#dueTimeMs = Math.max(this.#dueTimeMs + this.#intervalMs, nowMs);
-    if (signal.aborted) return;
-    await new Promise<void>((done) => {
-      const timer = setTimeout(() => this.#end?.(), this.#dueTimeMs - nowMs);
-      this.#end = () => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', this.#end!);
-        this.#end = undefined;
-        done();
-      };
-      signal.addEventListener('abort', this.#end, { once: true });
-    });
+    this.#hurried = new AbortController();
+    const until = AbortSignal.any([signal, this.#hurried.signal]);
+    await setTimeout(this.#dueTimeMs - nowMs, undefined, { signal: until }).catch(() => {});
   }
 
   /** The next turn is due now. */
   hurry(): void {
-    if (this.#end === undefined) return;
     this.#dueTimeMs = this.#clock.now();
-    this.#end();
+    this.#hurried.abort();
   }
 }
 
-/** Errors: CONNECTION_FAILED, the server's refusals; the signal's reason. */
-async function read(address: Address, signal: AbortSignal): Promise<Reading> {
-  const [health, metrics] = await Promise.all(
-    ['health', 'api/performance/metrics'].map((path) => readJson(new URL(path, address.url), address.headers, signal)),
-  );
-  const document = readDocument(health, metrics);
-  if (document === undefined) {
-    throw new SightlineError('CONNECTION_FAILED', `${address.url.href}: what answers there is no Sightline server`);
-  }
-  return { health, metrics, document };
-}
-
-async function readJson(url: URL, headers: Address['headers'], signal: AbortSignal): Promise<unknown> {
-  try {
-    const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-    const response = await fetch(url, { headers, signal: AbortSignal.any([signal, timeout]) });
-    const text = await boundedText(response);
-    if (!response.ok) throw refusal(url, response.status, text);
-    return JSON.parse(text);
-  } catch (thrown) {
-    signal.throwIfAborted();
-    if (thrown instanceof SightlineError) throw thrown;
-    throw new SightlineError('CONNECTION_FAILED', `${url.href}: ${clean(reasonOf(thrown))}`, { cause: thrown });
-  }
-}
-
-async function boundedText(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > ANSWER_BYTES_MAX) throw new Error(`the answer is larger than ${ANSWER_BYTES_MAX} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
-}
-
-/** What the server says of its refusal, where it is one of ours. */
-function refusal(url: URL, status: number, text: string): SightlineError {
-  const { code, message } = errorOf(text);
-  if (typeof code === 'string' && Object.hasOwn(ERRORS, code) && typeof message === 'string') {
-    return new SightlineError(code as ErrorCode, `${url.href}: ${clean(message)}`);
-  }
-  return new SightlineError('CONNECTION_FAILED', `${url.href}: it answers with HTTP status ${status}`);
-}
-
-function errorOf(text: string): { readonly code?: unknown; readonly message?: unknown } {
-  try {
-    return (JSON.parse(text) as { error?: object } | null)?.error ?? {};
-  } catch {
-    return {};
-  }
-}
-
-/** `fetch` says only that it failed; why is in its cause, and where a name has several addresses in the causes of that. */
-function reasonOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown);
-  if (thrown.name === 'TimeoutError') return `no answer within ${ANSWER_TIMEOUT_MS / 1000} s`;
-  if (thrown instanceof SyntaxError) return 'the answer is not JSON';
-  if (thrown instanceof AggregateError && thrown.errors.length > 0) return reasonOf(thrown.errors[0]);
-  return thrown.cause === undefined ? thrown.message : reasonOf(thrown.cause);
-}
-
-function addressOf(given: URL): Address {
+/** Who asks a server, and its address as it may be shown: without credentials. */
+function serverAt(given: URL): { readonly address: string; readonly read: Read } {
   const url = new URL(given);
   const { username, password } = url;
-  if (username === '' && password === '') return { url, headers: {} };
+  const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64');
+  const headers = username + password === '' ? {} : { authorization: `Basic ${credentials}` };
   // `fetch` takes no address with credentials in it.
   [url.username, url.password] = ['', ''];
-  const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`);
-  return { url, headers: { authorization: `Basic ${credentials.toString('base64')}` } };
+  const read: Read = async (signal) => {
+    const paths = ['health', 'api/performance/metrics'];
+    const [health, metrics] = await Promise.all(paths.map((path) => readJson(new URL(path, url), signal, headers)));
+    const document = readDocument(health, metrics);
+    if (document !== undefined) return { health, metrics, document };
+    throw new SightlineError('CONNECTION_FAILED', `${url.href}: what answers there is no Sightline server`);
+  };
+  return { address: url.href, read };
 }
 
 /** Where the server of this configuration listens, seen from the same machine. Errors: USAGE. */

@@ -25,14 +25,10 @@ const ESC = '\u001B[';
 const ENTER = `${ESC}?1049h${ESC}?25l${ESC}?7l`;
 const LEAVE = `${ESC}?7h${ESC}?25h${ESC}?1049l`;
 /** Terminals that know these show a picture only when it is whole; others ignore them. */
-const BEGIN = `${ESC}?2026h`;
-const END = `${ESC}?2026l`;
-const HOME = `${ESC}H`;
-const ERASE_TO_LINE_END = `${ESC}K`;
-const ERASE_BELOW = `${ESC}J`;
+const [BEGIN, END] = [`${ESC}?2026h`, `${ESC}?2026l`];
+const [HOME, ERASE_TO_LINE_END, ERASE_BELOW] = [`${ESC}H`, `${ESC}K`, `${ESC}J`];
 /** Of a window whose size is not known. */
-const COLUMNS = 80;
-const ROWS = 24;
+const [COLUMNS, ROWS] = [80, 24];
 const COLUMNS_MAX = 500;
 const COLOURS = 16;
 
@@ -93,14 +89,12 @@ export class ProcessTerminal implements Terminal {
     process.off('exit', this.#onExit);
     stdout.off('resize', listener.onResize);
     stdout.write(LEAVE);
-    if (stdin.isTTY) {
-      stdin.off('data', this.#onData).off('end', listener.onGone).off('error', listener.onGone);
-      stdin.pause();
-      try {
-        stdin.setRawMode(false);
-      } catch {
-        // The window was closed: there is nothing to give back.
-      }
+    if (!stdin.isTTY) return;
+    stdin.off('data', this.#onData).off('end', listener.onGone).off('error', listener.onGone).pause();
+    try {
+      stdin.setRawMode(false);
+    } catch {
+      // The window was closed: there is nothing to give back.
     }
   }
 
@@ -109,7 +103,6 @@ export class ProcessTerminal implements Terminal {
   readonly #onData = (chunk: Buffer): void => {
     const text = chunk.toString();
     // Arrows and function keys come as sequences with letters in them.
-    if (text.startsWith('\u001B')) return;
-    for (const key of text) this.#listener?.onKey(key);
+    if (!text.startsWith('\u001B')) for (const key of text) this.#listener?.onKey(key);
   };
 }

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readDocument, type MonitorDocument } from './monitor-document.ts';
-import { clean, widthOf } from './monitor-text.ts';
 import { monitorLine, monitorView, type MonitorState, type Screen } from './monitor-view.ts';
+import { clean, widthOf } from './text.ts';
 
 const stage = (p95_ms: number, count = 900) => ({ count, p50_ms: p95_ms / 2, p95_ms, p99_ms: p95_ms * 2 });
 

@@ -1,4 +1,4 @@
-import { widthOf } from './monitor-text.ts';
+import { widthOf } from './text.ts';
 
 /** What stands behind a first column is kept beside it while it has so many columns of its own. */
 const BESIDE_MIN = 24;

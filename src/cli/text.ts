@@ -1,24 +1,15 @@
 import { stripVTControlCharacters } from 'node:util';
 import { clockTime } from './progress.ts';
 
-/** What the monitor writes: text whose width is known, and which is given its colours at the very end. */
-
-export type Style = 'title' | 'good' | 'warn' | 'bad' | 'faint';
-
-export interface Piece {
-  readonly text: string;
-  readonly style?: Style | undefined;
-}
-
-export type Line = readonly Piece[];
+/** Text for people: as a terminal may get it, measured and cut by the columns that it takes, and figures with their units. */
 
 /** A longer text of a server says nothing more to a person. */
 const CHARS_MAX = 300;
-const SGR = { title: 1, good: 32, warn: 33, bad: 31, faint: 2 } as const satisfies Record<Style, number>;
 const PLAIN = /^[\u0020-\u007E]*$/;
 const UNSPACED = /^\p{M}$/u;
 const WIDE =
   /^[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303E\uFF01-\uFF60\uFFE0-\uFFE6]$/u;
+const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
 /** A server's text as it may go to a terminal: on one line, without sequences, control characters and invisible ones. */
 export function clean(text: string): string {
@@ -33,28 +24,19 @@ export function widthOf(text: string): number {
   return width;
 }
 
-/** The text, or its beginning with `…`, in at most `width` columns. */
-export function fit(text: string, width: number): string {
+/** The text in at most `width` columns, with `…` where something was cut: names often differ only in their end. */
+export function fit(text: string, width: number, cut: 'end' | 'middle' = 'end'): string {
   if (widthOf(text) <= width) return text;
-  let kept = '';
-  let left = width - 1;
-  for (const char of text) {
-    left -= widthOf(char);
-    if (left < 0) break;
-    kept += char;
-  }
-  return width > 0 ? `${kept}…` : '';
+  if (width <= 0) return '';
+  const chars = [...text];
+  const end = cut === 'end' ? [] : upTo(chars.toReversed(), (width - 1) / 2).toReversed();
+  return `${upTo(chars, width - 1 - widthOf(end.join(''))).join('')}…${end.join('')}`;
 }
 
-/** The same for names, which often differ only in their end: what is cut is in the middle. */
-export function fitName(name: string, width: number): string {
-  if (widthOf(name) <= width) return name;
-  let end = '';
-  for (const char of [...name].toReversed()) {
-    if (widthOf(char + end) > (width - 1) / 2) break;
-    end = char + end;
-  }
-  return fit(name, width - widthOf(end)) + end;
+function upTo(chars: readonly string[], width: number): string[] {
+  let left = width;
+  const end = chars.findIndex((char) => (left -= widthOf(char)) < 0);
+  return chars.slice(0, end);
 }
 
 export function pad(text: string, width: number, align: 'left' | 'right' = 'left'): string {
@@ -62,29 +44,14 @@ export function pad(text: string, width: number, align: 'left' | 'right' = 'left
   return align === 'left' ? text + spaces : spaces + text;
 }
 
-/** The line as a terminal gets it, cut to `width` columns. */
-export function paint(line: Line, width: number, colour: boolean): string {
-  let left = width;
-  let painted = '';
-  for (const { text, style } of line) {
-    const cut = fit(text, left);
-    left -= widthOf(cut);
-    painted += colour && style !== undefined && cut !== '' ? `\u001B[${SGR[style]}m${cut}\u001B[m` : cut;
-    if (cut !== text) break;
-  }
-  return colour ? painted : painted.trimEnd();
-}
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
 /** `812 B`, `3.2 KiB`, `512 MiB`. */
 export function bytesText(bytes: number): string {
   let [value, unit] = [bytes, 0];
-  while (value >= 1000 && unit < UNITS.length - 1) {
+  while (value >= 1000 && unit < BYTE_UNITS.length - 1) {
     value /= 1024;
     unit++;
   }
-  return `${value.toFixed(unit > 0 && value < 10 ? 1 : 0)} ${UNITS[unit]}`;
+  return `${value.toFixed(unit > 0 && value < 10 ? 1 : 0)} ${BYTE_UNITS[unit]}`;
 }
 
 /** `0:07`, `1:02:03`, `3 d 4 h`. */
@@ -109,13 +76,4 @@ export function plural(count: number, what: string): string {
 /** `say` of a value that is there. */
 export function told<T, R>(value: T | undefined, say: (value: T) => R): R | undefined {
   return value === undefined ? undefined : say(value);
-}
-
-export function plain(text: string): Piece {
-  return { text };
-}
-
-/** A word of the server's. */
-export function named(name: string): Piece {
-  return plain(clean(name));
 }

@@ -1,0 +1,64 @@
+import { ERRORS, SightlineError, type ErrorCode } from '../base/errors.ts';
+import { clean } from './text.ts';
+
+/** What a running server tells over HTTP, for commands that look at one. */
+
+const ANSWER_TIMEOUT_MS = 5_000;
+/** A thousand connections on a thousand topics take a few MiB. */
+const ANSWER_BYTES_MAX = 64 * 2 ** 20;
+
+/** The JSON at `url`. Errors: CONNECTION_FAILED, the server's own refusals; the signal's reason. */
+export async function readJson(
+  url: URL,
+  signal: AbortSignal,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<unknown> {
+  try {
+    const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+    const response = await fetch(url, { headers, signal: AbortSignal.any([signal, timeout]) });
+    const text = await boundedText(response);
+    if (!response.ok) throw refusal(url, response.status, text);
+    return JSON.parse(text);
+  } catch (thrown) {
+    signal.throwIfAborted();
+    if (thrown instanceof SightlineError) throw thrown;
+    throw new SightlineError('CONNECTION_FAILED', `${url.href}: ${clean(reasonOf(thrown))}`, { cause: thrown });
+  }
+}
+
+async function boundedText(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > ANSWER_BYTES_MAX) throw new Error(`the answer is larger than ${ANSWER_BYTES_MAX} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+/** What the server says of its refusal, where it is one of ours. */
+function refusal(url: URL, status: number, text: string): SightlineError {
+  const { code, message } = errorOf(text);
+  if (typeof code === 'string' && Object.hasOwn(ERRORS, code) && typeof message === 'string') {
+    return new SightlineError(code as ErrorCode, `${url.href}: ${clean(message)}`);
+  }
+  return new SightlineError('CONNECTION_FAILED', `${url.href}: it answers with HTTP status ${status}`);
+}
+
+function errorOf(text: string): { readonly code?: unknown; readonly message?: unknown } {
+  try {
+    return (JSON.parse(text) as { error?: object } | null)?.error ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** `fetch` says only that it failed; why is in its cause, and where a name has several addresses in the causes of that. */
+function reasonOf(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  if (thrown.name === 'TimeoutError') return `no answer within ${ANSWER_TIMEOUT_MS / 1000} s`;
+  if (thrown instanceof SyntaxError) return 'the answer is not JSON';
+  if (thrown instanceof AggregateError && thrown.errors.length > 0) return reasonOf(thrown.errors[0]);
+  return thrown.cause === undefined ? thrown.message : reasonOf(thrown.cause);
+}
