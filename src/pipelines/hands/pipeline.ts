@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import type { Pipeline } from '../pipeline.ts';
-import { HAND_MODELS, HANDS_PROGRAM } from './call.ts';
-import type { HandsSettings } from './program.ts';
+import { HAND_MODELS, HANDS_PROGRAM, handsSettings } from './call.ts';
 
 const point = z.object({ x: z.number(), y: z.number(), z: z.number() });
 const POINTS = 21;
@@ -29,12 +28,6 @@ export const hands: Pipeline<'hands'> = {
   async prepare(models, config) {
     const byRole = HAND_MODELS[config.hands.model_complexity === 0 ? 0 : 1];
     await Promise.all(Object.values(byRole).map((id) => models.model(id)));
-    const settings: HandsSettings = {
-      detectionConfidence: config.hands.min_detection_confidence,
-      trackingConfidence: config.hands.min_tracking_confidence,
-      maxHands: 2,
-      smoothing: true,
-    };
-    return { program: HANDS_PROGRAM, models: byRole, settings, model: byRole.landmarks };
+    return { program: HANDS_PROGRAM, models: byRole, settings: handsSettings(config.hands), model: byRole.landmarks };
   },
 };
