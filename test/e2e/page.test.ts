@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { connectVideo } from '../../src/client/video.ts';
+import { HAND_COLOURS } from '../../src/base/hand.ts';
 import { createSightline, type Sightline } from '../../src/index.ts';
 import { decodeJpeg, encodeJpeg, readJpegHeader, type RgbPicture } from '../../src/media/jpeg.ts';
 import { decodeBinaryFrame } from '../../src/protocol/video-codec.ts';
@@ -14,6 +15,7 @@ import { ServerProcess } from '../support/server-process.ts';
 
 /** The page in a real browser, before a real server with a real model. */
 
+const BOOK = sharedFile('media/asl/book.mkv');
 const CARS = sharedFile('media/car-detection.mp4');
 const NUMBER_BITS = 12;
 const PATTERN = { width: 384, height: 216, frames: 150 };
@@ -230,6 +232,26 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     await page.locator('#objects li', { hasText: /Car|Vehicle/ }).waitFor();
     expect(await page.getByRole('radio', { name: 'Use my webcam' }).isChecked()).toBe(true);
     // There is no demo camera here, which is no fault of the page's.
+    expect(faults.filter((fault) => !fault.includes('404'))).toEqual([]);
+  });
+
+  test.skipIf(!BOOK)('draws the hands of somebody who signs (needs ../shared/media/asl/book.mkv)', async () => {
+    const app = await startServer({ 'performance.target_latency_ms': 1_000 });
+    const browser = await startBrowser(await writeMjpeg('book.mjpeg', firstFrames(BOOK!, 100)));
+    const { page, faults } = await openPage(browser, app.url);
+    await page.getByRole('radio', { name: 'Hands' }).check();
+    expect(await page.locator('#confidence-field').isVisible()).toBe(false);
+    await page.getByRole('button', { name: 'Use my webcam' }).click();
+    await page.locator('#objects li', { hasText: /(left|right) hand/ }).waitFor();
+    expect(await text(page, 'model')).toBe('hand-lite');
+    // Its lines, in the colour of either hand.
+    await eventually(
+      async () => (await hasColour(page, HAND_COLOURS.left)) || (await hasColour(page, HAND_COLOURS.right)),
+    ).toBe(true);
+    await page.getByRole('radio', { name: 'Both' }).check();
+    await eventually(() => text(page, 'model')).toBe('ssd-oidv4, hand-lite');
+    await page.locator('#objects li', { hasText: 'Person' }).waitFor();
+    await page.locator('#objects li', { hasText: /hand/ }).waitFor();
     expect(faults.filter((fault) => !fault.includes('404'))).toEqual([]);
   });
 
