@@ -203,7 +203,8 @@ class Stopped extends Error {
 
 /** A command that a program has started with a channel to itself (`Child.spawn`) ends when that program has gone. */
 function leaveWithParent(controller: AbortController): void {
-  if (!process.connected) return;
+  // Where somebody listens to the channel, it is that program's own.
+  if (!process.connected || process.listenerCount('message') > 0) return;
   process.once('disconnect', () => controller.abort(new Stopped('the end of its parent', 128 + SIGNALS.SIGHUP)));
   // It is no reason to stay.
   process.channel?.unref();

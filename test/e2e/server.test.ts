@@ -215,6 +215,13 @@ describe('the server as a process', () => {
     client.send(car);
     await client.until(() => client.of('result').length === 1);
     const code = await own.stop('SIGTERM');
+    // `close` of its pipes may come after its end.
+    await expect.poll(() => own.err, { timeout: 10_000 }).toContain('server_stopped');
+    const told = own.err
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { event: string });
+    expect(told.map(({ event }) => event)).toEqual(['shutdown_started', 'server_stopped']);
     await client.until(() => client.closed !== undefined);
     expect(code).toBe(0);
     expect(client.closed).toBe(1001);
