@@ -1,12 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Hand } from '../src/base/hand.ts';
-import type { ResultContents } from '../src/base/result.ts';
 import { OnnxEngine } from '../src/inference/engine/engine.ts';
-import type { ProgramOutcome } from '../src/inference/engine/types.ts';
 import { ModelRegistry } from '../src/inference/registry.ts';
 import type { RgbPicture } from '../src/media/jpeg.ts';
-import { HAND_MODELS, HANDS_PROGRAM } from '../src/pipelines/hands/call.ts';
+import { HAND_MODELS, type HandModels, handsCall, handsOf } from '../src/pipelines/hands/call.ts';
 import type { HandsSettings } from '../src/pipelines/hands/program.ts';
 import { openVideo } from '../src/sources/file.ts';
 import { rgbPicture } from './support/objects.ts';
@@ -36,7 +34,7 @@ afterAll(() => engine.close());
 
 /** One source: its pictures follow each other, and the state of each goes in with the next. */
 class Source {
-  readonly #models: (typeof HAND_MODELS)[number];
+  readonly #models: HandModels;
   readonly #settings: HandsSettings;
   #state: unknown;
   #timeMs = 1_700_000_000_000;
@@ -51,11 +49,11 @@ class Source {
     const [outcome] = engine.run({
       picture: rgbPicture(data, width, height),
       captureTimeMs: this.#timeMs,
-      programs: [{ program: HANDS_PROGRAM, models: this.#models, settings: this.#settings, state: this.#state }],
+      programs: [handsCall(this.#models, this.#settings, this.#state)],
     });
-    const { result, state } = (await outcome!) as ProgramOutcome & { readonly result: ResultContents['hands'] };
-    this.#state = state;
-    return result.hands;
+    const done = await outcome!;
+    this.#state = done.state;
+    return handsOf(done).hands;
   }
 }
 

@@ -37,6 +37,12 @@ export const HAND_CONNECTIONS: readonly (readonly [number, number])[] = [
   ...chain(17, 18, 19, 20),
 ];
 
+/** Red, green, blue, 0..255: two that people with any colour vision tell apart (Okabe and Ito, 2008). */
+export const HAND_COLOURS: Readonly<Record<Hand['handedness'], readonly [number, number, number]>> = {
+  left: [230, 159, 0],
+  right: [86, 180, 233],
+};
+
 function chain(...points: number[]): [number, number][] {
   return points.slice(1).map((point, i) => [points[i]!, point]);
 }

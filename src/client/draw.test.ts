@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { HAND_CONNECTIONS, type Hand } from '../base/hand.ts';
 import type { DrawingContext } from './draw.ts';
-import { boxToPixels, colourOf, drawDetections, placeLabel } from './draw.ts';
+import { boxToPixels, colourOf, drawDetections, drawHands, placeLabel } from './draw.ts';
 
 /** A context that writes down what is drawn: text is 7 pixels a character wide. */
 function recorder() {
@@ -12,11 +13,18 @@ function recorder() {
     lineWidth: 0,
     font: '',
     textBaseline: 'alphabetic',
+    lineCap: 'butt',
     save: () => calls.push('save'),
     restore: () => calls.push('restore'),
     measureText: (text: string) => ({ width: text.length * 7 }),
     strokeRect: (...rect: number[]) => calls.push(`stroke ${context.strokeStyle} ${rect}`),
     fillRect: (...rect: number[]) => calls.push(`fill ${context.fillStyle} ${rect}`),
+    beginPath: () => calls.push('begin'),
+    moveTo: (x: number, y: number) => calls.push(`move ${x},${y}`),
+    lineTo: (x: number, y: number) => calls.push(`line ${x},${y}`),
+    arc: (x: number, y: number) => calls.push(`arc ${x},${y}`),
+    stroke: () => calls.push(`stroke ${context.strokeStyle} ${context.lineWidth}`),
+    fill: () => calls.push(`fill ${context.fillStyle}`),
     fillText: (text: string, x: number, y: number) => calls.push(`text ${text} ${x},${y}`),
   };
   return { calls, context: context as unknown as DrawingContext };
@@ -44,6 +52,49 @@ describe('drawDetections', () => {
     drawDetections(context, [car, dog], { width: 400, height: 200 });
     expect(calls.filter((call) => call.startsWith('text')).map((call) => call.split(' ')[1])).toEqual(['Dog', 'Car']);
   });
+});
+
+describe('drawHands', () => {
+  const hand = (handedness: Hand['handedness']): Hand => ({
+    handedness,
+    score: 0.9,
+    landmarks: Array.from({ length: 21 }, (_, i) => ({ x: i / 32, y: 0.5, z: 0 })),
+    world: [],
+  });
+
+  test('each connection once, in one path; then a dot for each landmark', () => {
+    const { calls, context } = recorder();
+    drawHands(context, [hand('left')], { width: 320, height: 100, scale: 2 });
+    const moves = calls.filter((call) => call.startsWith('move'));
+    expect(moves).toEqual(HAND_CONNECTIONS.map(([from]) => `move ${from * 10},50`));
+    expect(calls.filter((call) => call.startsWith('line'))).toEqual(
+      HAND_CONNECTIONS.map(([, to]) => `line ${to * 10},50`),
+    );
+    expect(calls.filter((call) => call.startsWith('stroke'))).toEqual([
+      'stroke rgb(0 0 0 / 45%) 10',
+      'stroke rgb(230 159 0) 6',
+    ]);
+    expect(calls.filter((call) => call.startsWith('arc'))).toHaveLength(21);
+    expect([calls[0], calls.at(-1)]).toEqual(['save', 'restore']);
+  });
+
+  test('left and right have colours of their own; without hands nothing is drawn', () => {
+    const { calls, context } = recorder();
+    drawHands(context, [hand('left'), hand('right')], { width: 200, height: 100 });
+    expect(new Set(calls.filter((call) => call.startsWith('stroke'))).size).toBe(3);
+    const none = recorder();
+    drawHands(none.context, [], { width: 200, height: 100 });
+    expect(none.calls).toEqual(['save', 'restore']);
+  });
+});
+
+test('the skeleton joins all landmarks, each pair once', () => {
+  expect(new Set(HAND_CONNECTIONS.map(([from, to]) => [from, to].toSorted((a, b) => a - b).join('-'))).size).toBe(21);
+  const reached = new Set([0]);
+  for (let i = 0; i < 21; i++) {
+    for (const [from, to] of HAND_CONNECTIONS) if (reached.has(from) || reached.has(to)) reached.add(from).add(to);
+  }
+  expect(reached.size).toBe(21);
 });
 
 test('neighbouring classes differ in colour, and a class keeps its own', () => {

@@ -1,4 +1,5 @@
 import type { Box } from '../base/detection.ts';
+import { HAND_COLOURS, HAND_CONNECTIONS, type Hand } from '../base/hand.ts';
 import type { WireDetection } from '../protocol/video.ts';
 
 /**
@@ -10,6 +11,8 @@ const PALETTE = ['#56b4e9', '#e69f00', '#009e73', '#f0e442', '#d55e00', '#cc79a7
 /** On these, white text has more contrast than black (WCAG 2.2 contrast ratio). */
 const DARK = new Set<string>(['#0072b2']);
 
+const SHADE = 'rgb(0 0 0 / 45%)';
+
 /** What drawing needs of a 2D context; that of a canvas and that of an `OffscreenCanvas` both fit. */
 export interface DrawingContext {
   fillStyle: unknown;
@@ -17,7 +20,14 @@ export interface DrawingContext {
   lineWidth: number;
   font: string;
   textBaseline: string;
+  lineCap: string;
   save(): void;
+  beginPath(): void;
+  moveTo(x: number, y: number): void;
+  lineTo(x: number, y: number): void;
+  arc(x: number, y: number, radius: number, startAngle: number, endAngle: number): void;
+  stroke(): void;
+  fill(): void;
   restore(): void;
   strokeRect(x: number, y: number, width: number, height: number): void;
   fillRect(x: number, y: number, width: number, height: number): void;
@@ -88,7 +98,7 @@ export function drawDetections(
     const rect = boxToPixels(box, width, height);
     // A dark line under the coloured one keeps it visible on any picture.
     context.lineWidth = line + Math.round(2 * scale);
-    context.strokeStyle = 'rgb(0 0 0 / 45%)';
+    context.strokeStyle = SHADE;
     strokeInside(context, rect, line);
     context.lineWidth = line;
     context.strokeStyle = colour;
@@ -100,6 +110,38 @@ export function drawDetections(
     context.fillRect(place.x, place.y, size.width, size.height);
     context.fillStyle = DARK.has(colour) ? '#fff' : '#000';
     context.fillText(text, place.x + padding, place.y + labelHeight / 2 + scale);
+  }
+  context.restore();
+}
+
+/** Draws the skeletons of hands over whatever the context shows: the person's left hand orange, the right one blue. */
+export function drawHands(
+  context: DrawingContext,
+  hands: readonly Hand[],
+  { width, height, scale = 1 }: DrawOptions,
+): void {
+  context.save();
+  context.lineCap = 'round';
+  for (const { handedness, landmarks } of hands) {
+    const places = landmarks.map(({ x, y }) => [x * width, y * height] as const);
+    context.beginPath();
+    for (const [from, to] of HAND_CONNECTIONS) {
+      context.moveTo(...places[from]!);
+      context.lineTo(...places[to]!);
+    }
+    // A dark line under the coloured one keeps it visible on any picture.
+    context.lineWidth = 5 * scale;
+    context.strokeStyle = SHADE;
+    context.stroke();
+    context.lineWidth = 3 * scale;
+    context.strokeStyle = `rgb(${HAND_COLOURS[handedness].join(' ')})`;
+    context.stroke();
+    context.fillStyle = '#fff';
+    for (const place of places) {
+      context.beginPath();
+      context.arc(...place, 2.5 * scale, 0, 2 * Math.PI);
+      context.fill();
+    }
   }
   context.restore();
 }

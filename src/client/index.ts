@@ -2,6 +2,8 @@
 /** The public names of `@sightline/client`, which `sightline/client` has as well. The one file that only hands on others' exports: it is a package entry. */
 export { SightlineError } from '../base/errors.ts';
 export type { ErrorCode } from '../base/errors.ts';
+export { HAND_CONNECTIONS } from '../base/hand.ts';
+export type { Hand, HandPoint } from '../base/hand.ts';
 export { Priority } from '../base/sample.ts';
 export { QUALITY_LEVELS } from '../protocol/video.ts';
 export type { NoticeMessage, TelemetryContract, TelemetryWelcome, TopicPosition } from '../protocol/telemetry.ts';
@@ -21,7 +23,7 @@ export type { Capture, CaptureOptions, CaptureStats, CapturedResult } from './ca
 export type { ClockEstimate } from './clock-sync.ts';
 export { decodingWorker } from './decoding-worker.ts';
 export type { Picture } from './dom.ts';
-export { colourOf, drawDetections } from './draw.ts';
+export { colourOf, drawDetections, drawHands } from './draw.ts';
 export type { Unsubscribe } from './emitter.ts';
 export { optimiseImage } from './image.ts';
 export type { OptimisedImage } from './image.ts';

@@ -42,7 +42,13 @@ describe('defaults', () => {
     expect(config.video).toEqual({ quality: 50, width: 640, height: 480, fps: 30 });
     expect(config.performance).toMatchObject({ adaptive_quality: true, target_latency_ms: 75, max_cpu_usage: 80 });
     expect(config.performance.max_memory_usage).toBe(8192);
-    expect(config.hands.model_complexity).toBe(0);
+    expect(config.hands).toEqual({
+      model_complexity: 0,
+      min_detection_confidence: 0.5,
+      min_tracking_confidence: 0.5,
+      max_hands: 2,
+      smoothing: true,
+    });
   });
 
   test('leave thresholds to the model', () => {

@@ -270,11 +270,30 @@ const inference = z.strictObject({
 });
 
 const hands = z.strictObject({
-  model_complexity: whole(0, 1).default(0).describe(`Hand models: 0 lite, 1 full. ${LATER}`),
-  min_detection_confidence: decimal(0, 1).default(0.5).describe(`Score from which a palm counts. ${LATER}`),
+  model_complexity: whole(0, 1)
+    .default(0)
+    .describe(
+      'Models for palms and landmarks: 0 lite, 1 full. Full ones place landmarks more exactly, and take about twice the time.',
+    ),
+  min_detection_confidence: decimal(0, 1)
+    .default(0.5)
+    .describe('Score from which a palm is looked at as a hand. Lower finds hands sooner, and looks in vain more often.')
+    .meta(NEW_SESSIONS),
   min_tracking_confidence: decimal(0, 1)
     .default(0.5)
-    .describe(`Presence below which the palm is searched anew. ${LATER}`),
+    .describe(
+      'Presence from which a hand counts, and is followed. Lower follows a blurred hand further, and searches for palms less often.',
+    )
+    .meta(NEW_SESSIONS),
+  max_hands: whole(1, 16)
+    .default(2)
+    .describe('Most hands in one picture. Each costs a run of the landmark model.')
+    .meta(NEW_SESSIONS),
+  smoothing: z
+    .boolean()
+    .default(true)
+    .describe('Filter landmarks, so that those of a resting hand do not tremble (One Euro filter).')
+    .meta(NEW_SESSIONS),
 });
 
 const models = z.strictObject({

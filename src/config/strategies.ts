@@ -9,6 +9,9 @@ export const STRATEGIES: Readonly<Record<'latency' | 'memory' | 'balanced' | 'ag
   latency: {
     'streaming.queue_size': 4,
     'performance.target_latency_ms': 50,
+    // A hand that is followed for longer is searched for less often.
+    'hands.min_detection_confidence': 0.3,
+    'hands.min_tracking_confidence': 0.3,
   },
   // A small machine or many neighbours: one worker, one or two models, short histories.
   memory: {
@@ -29,5 +32,7 @@ export const STRATEGIES: Readonly<Record<'latency' | 'memory' | 'balanced' | 'ag
     'performance.mode': 'ultra_performance',
     'performance.ladder': ['modes'],
     'performance.target_latency_ms': 30,
+    'hands.min_detection_confidence': 0.3,
+    'hands.min_tracking_confidence': 0.3,
   },
 };

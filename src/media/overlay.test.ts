@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Detection } from '../base/detection.ts';
+import { HAND_COLOURS, HAND_CONNECTIONS, type Hand } from '../base/hand.ts';
 import { GLYPH_HEIGHT, GLYPH_WIDTH, glyphRow } from './font.ts';
 import type { RgbPicture } from './jpeg.ts';
-import { classColour, drawDetections, drawText, overlayScale } from './overlay.ts';
+import { classColour, drawDetections, drawHands, drawText, overlayScale } from './overlay.ts';
 
 function black(width: number, height: number): RgbPicture {
   return { data: new Uint8Array(width * height * 3), width, height };
@@ -146,6 +147,69 @@ describe('detections', () => {
     const picture = black(60, 60);
     drawDetections(picture, [detection({ box: { x: 0.5, y: 0.5, width: 2, height: 0.2 } })]);
     for (let y = 0; y < 60; y += 1) expect(pixel(picture, 0, y)).toEqual([0, 0, 0]);
+  });
+});
+
+describe('hands', () => {
+  /** All landmarks in one place but these. */
+  const hand = (places: Record<number, [number, number]>, over: Partial<Hand> = {}): Hand => ({
+    handedness: 'left',
+    score: 0.9,
+    landmarks: Array.from({ length: 21 }, (_, i) => {
+      const [x, y] = places[i] ?? places[0]!;
+      return { x, y, z: 0 };
+    }),
+    world: [],
+    ...over,
+  });
+
+  test('a line in the colour of the hand, white dots at its ends', () => {
+    const picture = black(100, 100);
+    // The tip of the thumb, which is joined to the joint before it alone.
+    drawHands(picture, [hand({ 0: [0.1, 0.5], 4: [0.9, 0.5] }, { handedness: 'right' })]);
+    expect(pixel(picture, 50, 50)).toEqual([...HAND_COLOURS.right]);
+    expect(pixel(picture, 50, 47)).toEqual([0, 0, 0]);
+    expect(pixel(picture, 90, 50)).toEqual([255, 255, 255]);
+    expect(pixel(picture, 10, 50)).toEqual([255, 255, 255]);
+    expect(pixel(picture, 95, 50)).toEqual([0, 0, 0]);
+  });
+
+  test('every connection is drawn, whichever way it goes', () => {
+    for (const [from, to] of HAND_CONNECTIONS) {
+      const picture = black(64, 64);
+      // The other landmarks lie in a corner, and their lines along the edges.
+      const others = Object.fromEntries(Array.from({ length: 21 }, (_, i) => [i, [-9, -9] as [number, number]]));
+      drawHands(picture, [hand({ ...others, [from]: [0.25, 0.75], [to]: [0.75, 0.5] })]);
+      expect(pixel(picture, 32, 40), `${from} to ${to}`).toEqual([...HAND_COLOURS.left]);
+    }
+  });
+
+  test('a hand that reaches out of the picture is cut off there', () => {
+    const picture = black(60, 60);
+    drawHands(picture, [hand({ 0: [0.5, 0.5], 12: [1e9, 0.5], 8: [0.5, -7] })]);
+    expect(pixel(picture, 59, 30)).toEqual([...HAND_COLOURS.left]);
+    expect(pixel(picture, 30, 0)).toEqual([...HAND_COLOURS.left]);
+    for (let y = 0; y < 60; y += 1) expect(pixel(picture, 0, y)).toEqual([0, 0, 0]);
+  });
+
+  test('nothing is written outside of the picture, whatever the landmarks, nor for ever', () => {
+    const place = fc.tuple(fc.double({ min: -1e12, max: 1e12 }), fc.double({ min: -3, max: 3 }));
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 40 }),
+        fc.integer({ min: 1, max: 40 }),
+        fc.array(place, { minLength: 21, maxLength: 21 }),
+        (width, height, places) => {
+          const guard = 64;
+          const all = new Uint8Array(guard * 2 + width * height * 3).fill(7);
+          const data = all.subarray(guard, guard + width * height * 3);
+          drawHands({ data, width, height }, [hand(places)]);
+          return (
+            all.subarray(0, guard).every((v) => v === 7) && all.subarray(guard + data.length).every((v) => v === 7)
+          );
+        },
+      ),
+    );
   });
 });
 

@@ -1,4 +1,5 @@
 import type { Detection } from '../base/detection.ts';
+import { HAND_COLOURS, HAND_CONNECTIONS, type Hand } from '../base/hand.ts';
 import { GLYPH_HEIGHT, GLYPH_WIDTH, glyphRow } from './font.ts';
 import type { RgbPicture } from './jpeg.ts';
 
@@ -7,6 +8,12 @@ export type Colour = readonly [number, number, number];
 
 const BLACK: Colour = [0, 0, 0];
 const WHITE: Colour = [255, 255, 255];
+
+/** Pixels. */
+interface Place {
+  readonly x: number;
+  readonly y: number;
+}
 
 /** Pixels from the left and top edges, as whole numbers; right and bottom are the first ones outside. */
 interface Rectangle {
@@ -28,6 +35,20 @@ export function drawDetections(picture: RgbPicture, detections: readonly Detecti
     const box = toPixels(detection.box, picture);
     drawFrame(picture, box, scale, colour);
     drawLabel(picture, `${detection.label} ${Math.round(detection.score * 100)}%`, box, scale, colour);
+  }
+}
+
+/**
+ * Draws the skeletons of `hands` into a picture, in place: lines between the landmarks in the colour of the hand, and the landmarks as
+ * white dots on them. What lies outside of the picture is cut off.
+ */
+export function drawHands(picture: RgbPicture, hands: readonly Hand[]): void {
+  const line = overlayScale(picture.width, picture.height);
+  for (const { handedness, landmarks } of hands) {
+    const colour = HAND_COLOURS[handedness];
+    const places = landmarks.map(({ x, y }) => ({ x: x * picture.width, y: y * picture.height }));
+    for (const [from, to] of HAND_CONNECTIONS) drawLine(picture, places[from]!, places[to]!, 2 * line, colour);
+    for (const { x, y } of places) fill(picture, squareAround(x, y, 3 * line), WHITE);
   }
 }
 
@@ -101,6 +122,37 @@ export function drawText(
 /** Black on light colours, white on dark ones, by the luma of ITU-R BT.601. */
 function contrasting([red, green, blue]: Colour): Colour {
   return 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? BLACK : WHITE;
+}
+
+/** A line with square ends; the ends must be numbers. Of one that reaches far out only what is near the picture is walked. */
+function drawLine(picture: RgbPicture, from: Place, to: Place, line: number, colour: Colour): void {
+  const { width, height } = picture;
+  const [dx, dy] = [to.x - from.x, to.y - from.y];
+  // The part of the way, 0..1, that lies within a line's breadth of the picture (Liang and Barsky, 1984).
+  let [start, end] = [0, 1];
+  for (const [at, by, limit] of [
+    [from.x, dx, width],
+    [from.y, dy, height],
+  ] as const) {
+    const [near, far] = [(-line - at) / by, (limit + line - at) / by];
+    if (by === 0) {
+      if (at < -line || at > limit + line) return;
+    } else {
+      start = Math.max(start, Math.min(near, far));
+      end = Math.min(end, Math.max(near, far));
+    }
+  }
+  const steps = Math.ceil(Math.max(Math.abs(dx), Math.abs(dy)) * (end - start));
+  if (!(steps >= 0)) return;
+  for (let i = 0; i <= steps; i++) {
+    const part = steps === 0 ? start : start + ((end - start) * i) / steps;
+    fill(picture, squareAround(from.x + dx * part, from.y + dy * part, line), colour);
+  }
+}
+
+function squareAround(x: number, y: number, side: number): Rectangle {
+  const [left, top] = [Math.round(x - side / 2), Math.round(y - side / 2)];
+  return { left, top, right: left + side, bottom: top + side };
 }
 
 /** The part of the rectangle that lies in the picture. */
