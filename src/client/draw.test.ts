@@ -58,13 +58,13 @@ describe('drawHands', () => {
   const hand = (handedness: Hand['handedness']): Hand => ({
     handedness,
     score: 0.9,
-    landmarks: Array.from({ length: 21 }, (_, i) => ({ x: i / 20, y: 0.5, z: 0 })),
+    landmarks: Array.from({ length: 21 }, (_, i) => ({ x: i / 32, y: 0.5, z: 0 })),
     world: [],
   });
 
   test('each connection once, in one path; then a dot for each landmark', () => {
     const { calls, context } = recorder();
-    drawHands(context, [hand('left')], { width: 200, height: 100, scale: 2 });
+    drawHands(context, [hand('left')], { width: 320, height: 100, scale: 2 });
     const moves = calls.filter((call) => call.startsWith('move'));
     expect(moves).toEqual(HAND_CONNECTIONS.map(([from]) => `move ${from * 10},50`));
     expect(calls.filter((call) => call.startsWith('line'))).toEqual(
