@@ -88,7 +88,10 @@ export interface Sightline extends AsyncDisposable {
    * `for await`. `queueMax` messages wait at most (default 1,024): of more the oldest are dropped and counted. Throws FILTER_BAD.
    */
   subscribe(filter: string, options?: { readonly queueMax?: number }): TopicReader;
-  /** A source of frames: `push` a JPEG, get its detections. Rejects with MODEL_*, STREAM_LIMIT_REACHED. */
+  /**
+   * A source of frames: `push` a JPEG, get its detections. `rateFps` tells how many a second are in time, `watchRate` when that changes.
+   * Rejects with MODEL_*, STREAM_LIMIT_REACHED.
+   */
   openFrames(choice?: PipelineChoice): Promise<FrameInput>;
   /** Loads a model by its id or the path of an `.onnx` or `.tflite` file. Rejects with MODEL_*, SOURCE_*, USAGE. */
   addModel(idOrPath: string): Promise<LoadedModel>;
