@@ -6,6 +6,7 @@ import { seededRandom } from '../../src/base/random.ts';
 import { fetchNpmFile, type NpmFile } from '../../src/inference/npm-file.ts';
 import { sha256Of } from '../../src/inference/model-store.ts';
 import { decodeJpeg, encodeJpeg, jpegBytesMax, readJpegHeader } from '../../src/media/jpeg.ts';
+import { CACHE } from './cache.ts';
 
 /** The pictures of a camera: views of two photographs that every machine with the npm registry can have. */
 
@@ -35,8 +36,6 @@ const VGA: PictureSize = { width: 640, height: 480 };
 const QUALITY: QualityRange = { min: 50, max: 75 };
 /** Of the largest view of the shape that fits into the photograph. */
 const ZOOM_MIN = 0.55;
-/** Where packages that are no dependencies are kept: with the dependencies, so that both go together. */
-const CACHE = new URL('../../node_modules/.cache/sightline-bench/', import.meta.url);
 
 /** JPEG quality, 1 to 100, both ends included. */
 export interface QualityRange {

@@ -9,7 +9,8 @@ import { createSightline, type Sightline } from '../../src/index.ts';
 import { decodeJpeg, encodeJpeg, readJpegHeader, type RgbPicture } from '../../src/media/jpeg.ts';
 import { decodeBinaryFrame } from '../../src/protocol/video-codec.ts';
 import { openVideo } from '../../src/sources/file.ts';
-import { buildPages, CHROMIUM, eventually, launchBrowser, openPage, text } from '../support/browser.ts';
+import { buildPages, eventually, openPage, text } from '../support/browser.ts';
+import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { sharedFile } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';
 

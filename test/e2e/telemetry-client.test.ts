@@ -5,7 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { build } from 'vite';
 import { connectTelemetry, type TelemetrySession } from '../../src/client/telemetry.ts';
 import { createSightline, type Sightline } from '../../src/index.ts';
-import { CHROMIUM, eventually, launchBrowser, openPage } from '../support/browser.ts';
+import { eventually, openPage } from '../support/browser.ts';
+import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 
 /** The telemetry client in a real browser: decoding in a worker, and in place where a page forbids workers. */
 

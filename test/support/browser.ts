@@ -1,30 +1,12 @@
 import { fileURLToPath } from 'node:url';
-import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { build } from 'vite';
 import { expect } from 'vitest';
-import { programPath } from './programs.ts';
 
-/** What the tests of the pages share: the pages built from source, and a real browser. */
-
-export const CHROMIUM = programPath('chromium');
-
-const QUIET_ARGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
+/** What the tests of the pages share: the pages built from source, and what is looked at in them. */
 
 export async function buildPages(): Promise<void> {
   await build({ root: fileURLToPath(new URL('../../dashboard', import.meta.url)), logLevel: 'error' });
-}
-
-/** Whoever launches it closes it. */
-export function launchBrowser(args: readonly string[] = []): Promise<Browser> {
-  return chromium.launch({ executablePath: CHROMIUM!, args: [...QUIET_ARGS, ...args] });
 }
 
 /** Opens a page; an error in it or a message on its console fails the test that asks for `faults`. */
