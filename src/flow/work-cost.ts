@@ -6,20 +6,22 @@ const LEARNING = 0.1;
 const DEVIATIONS = 2;
 
 export class WorkCost {
-  readonly #promisedMs: number | undefined;
   #costMs: number | undefined;
   #serviceMs: number | undefined;
   /** Mean deviation from it. */
   #deviationMs = 0;
 
-  /** `promisedMs`: what the first runs of its models let expect, worker milliseconds; it counts until a frame is done. */
+  /**
+   * `promisedMs`: what the first runs of its models let expect, worker milliseconds. Learning begins there: a first frame that
+   * finds everything cold says little of the next ones.
+   */
   constructor(promisedMs?: number) {
-    this.#promisedMs = promisedMs;
+    this.#costMs = promisedMs;
   }
 
   /** Worker milliseconds; undefined: nothing is known. */
   get costMs(): number | undefined {
-    return this.#costMs ?? this.#promisedMs;
+    return this.#costMs;
   }
 
   /** From handed to a worker to done, ms; 0 before the first one. */
