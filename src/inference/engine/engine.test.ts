@@ -116,7 +116,7 @@ describe('a frame', () => {
       },
     ],
     ['FRAME_TOO_LARGE', () => jpegPicture(jpegOf(grey(9, 200, 8)).slice())],
-    ['FRAME_UNDECODABLE', () => ({ ...grey(9), width: 17 })],
+    ['FRAME_PIXELS_BAD', () => ({ ...grey(9), width: 17 })],
   ])('that is bad gets %s, and the worker lives on', async (code, picture) => {
     await start({ imageLimits: { sideMax: 128, pixelsMax: 128 * 128 } });
     expect(await codeOf(run(picture()))).toBe(code);

@@ -48,6 +48,7 @@ class Frame {
   call: Call | undefined;
   /** Of the picture, while the first run with it has not taken it over. */
   decodeMs = 0;
+  isDone = false;
   #paused: PromiseWithResolvers<void> | undefined;
 
   constructor(request: RunRequest) {
@@ -88,13 +89,21 @@ export class FrameGroup {
   /** Replies to every call of every frame. */
   async run(): Promise<void> {
     for (const frame of this.#frames) await this.#advance(frame, () => void this.#runFrame(frame));
-    for (let asks = this.#nextRun(); asks.length > 0; asks = this.#nextRun()) {
+    for (let open = this.#open(); open; open = this.#open()) {
+      const asks = this.#nextRun();
+      // It asked for a run and did not wait for it.
+      if (asks.length === 0) await this.#advance(open, () => undefined);
+      if (asks.length === 0) continue;
       const answers = await this.#runModel(asks);
       for (const frame of this.#frames) {
         const own = asks.flatMap((ask, i) => (ask.call === frame.call ? [answers[i]!] : []));
         if (own.length > 0) await this.#advance(frame, () => own.forEach((answer) => answer()));
       }
     }
+  }
+
+  #open(): Frame | undefined {
+    return this.#frames.find(({ isDone }) => !isDone);
   }
 
   /** Lets a frame go on until it waits again. */
@@ -209,6 +218,7 @@ export class FrameGroup {
       for (const call of calls) await this.#runCall(frame, call, picture, decodeMs);
     } finally {
       release(borrowed);
+      frame.isDone = true;
       frame.pause();
     }
   }

@@ -39,8 +39,8 @@ export interface WorkerSettings {
   readonly programs?: readonly string[];
   /** `RunningIds`: the program calls that the worker is at. Absent: nobody wants to know. */
   readonly running?: SharedArrayBuffer;
-  /** `Turns` of the workers at a device, and who this one is among them. Absent: it is alone. */
-  readonly turns?: { readonly memory: SharedArrayBuffer; readonly me: number };
+  /** Memory of the `DeviceMutex` of the workers at a device, and who this one is among them. Absent: it is alone. */
+  readonly deviceMutex?: { readonly memory: SharedArrayBuffer; readonly me: number };
 }
 
 export interface LoadRequest {

@@ -13,7 +13,7 @@ import { floatsOf, TensorMemory } from '../tensors.ts';
 import type { BatchSettings, SessionSettings } from './messages.ts';
 import { openSession } from './session.ts';
 import { tryBatches } from './trial.ts';
-import type { Turns } from './turns.ts';
+import type { DeviceMutex } from './device-mutex.ts';
 import type { ProviderReport } from './types.ts';
 
 /** By name, of a run of as many pictures as the model takes at least. */
@@ -28,7 +28,7 @@ interface Opened {
   readonly costs: BatchCosts;
   readonly clock: Clock;
   /** At the device that it runs on, if it is one. */
-  readonly turns: Turns | undefined;
+  readonly deviceMutex: DeviceMutex | undefined;
 }
 
 /** The tensors of runs of one size. Those of all sizes lie in the same memory. */
@@ -56,7 +56,7 @@ export class ModelRunner {
   readonly manifest: ModelManifest;
   readonly #session: InferenceSession;
   readonly #clock: Clock;
-  readonly #turns: Turns | undefined;
+  readonly #deviceMutex: DeviceMutex | undefined;
   readonly #preprocessor: Preprocessor;
   readonly #detector: Detector | undefined;
   /** Pictures in a run of size 1: more where the model has a number of its own; the others stay empty then. */
@@ -72,11 +72,11 @@ export class ModelRunner {
   /** Pictures in it. */
   #count = 1;
 
-  private constructor({ session, manifest, intake, detector, shapes, costs, clock, turns }: Opened) {
+  private constructor({ session, manifest, intake, detector, shapes, costs, clock, deviceMutex }: Opened) {
     this.manifest = manifest;
     this.#session = session;
     this.#clock = clock;
-    this.#turns = turns;
+    this.#deviceMutex = deviceMutex;
     this.#preprocessor = new Preprocessor(manifest.input);
     this.#detector = detector;
     this.#batch = intake.batch;
@@ -111,10 +111,10 @@ export class ModelRunner {
     profile: boolean,
     batch: BatchSettings,
     clock: Clock,
-    turns?: Turns,
+    deviceMutex?: DeviceMutex,
   ): Promise<{ runner: ModelRunner; report: ProviderReport; warmUpMs: number }> {
-    const open = () => ModelRunner.#open({ manifest, onnxPath }, settings, profile, batch, clock, turns);
-    return turns ? turns.in(open) : open();
+    const open = () => ModelRunner.#open({ manifest, onnxPath }, settings, profile, batch, clock, deviceMutex);
+    return deviceMutex ? deviceMutex.hold(open) : open();
   }
 
   static async #open(
@@ -123,7 +123,7 @@ export class ModelRunner {
     profile: boolean,
     batch: BatchSettings,
     clock: Clock,
-    turns: Turns | undefined,
+    deviceMutex: DeviceMutex | undefined,
   ): Promise<{ runner: ModelRunner; report: ProviderReport; warmUpMs: number }> {
     const { session, report, proven } = await openSession(manifest.id, onnxPath, settings, profile, async (session) => {
       const intake = checkInput(manifest, declaredTensors(session.inputMetadata));
@@ -157,7 +157,7 @@ export class ModelRunner {
           shapes,
           costs,
           clock,
-          turns: report.effective === 'cpu' ? undefined : turns,
+          deviceMutex: report.effective === 'cpu' ? undefined : deviceMutex,
         }),
         report: { ...report, notes },
         warmUpMs: proven.warmUpMs + clock.now() - startMs,
@@ -175,7 +175,7 @@ export class ModelRunner {
 
   /**
    * Runs the first so many places; whatever fills up the run's size is not looked at. Gives the time that it took, ms, without the wait
-   * for a turn. Errors: INFERENCE_FAILED.
+   * for the device. Errors: INFERENCE_FAILED.
    */
   async run(pictures: number): Promise<number> {
     const size = this.costs.sizeFor(pictures);
@@ -183,7 +183,7 @@ export class ModelRunner {
     this.#input.store(numbers);
     let fresh: InferenceSession.ReturnType;
     let tookMs: number;
-    this.#turns?.take();
+    this.#deviceMutex?.lock();
     try {
       const startMs = this.#clock.now();
       fresh = await this.#session.run(feeds, fetches);
@@ -191,7 +191,7 @@ export class ModelRunner {
     } catch (cause) {
       throw new SightlineError('INFERENCE_FAILED', cause instanceof Error ? cause.message : String(cause), { cause });
     } finally {
-      this.#turns?.give();
+      this.#deviceMutex?.unlock();
     }
     this.#results = Object.fromEntries(
       this.#outputs.flatMap(({ name, dims, memory }) => {
@@ -233,7 +233,7 @@ export class ModelRunner {
 
   async release(): Promise<void> {
     const release = () => this.#session.release();
-    await (this.#turns ? this.#turns.in(release) : release());
+    await (this.#deviceMutex ? this.#deviceMutex.hold(release) : release());
   }
 }
 

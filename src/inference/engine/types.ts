@@ -113,7 +113,7 @@ export interface Engine {
   onFree: (() => void) | undefined;
   /**
    * Runs the programs of one frame in one worker and gives a promise for each, in their order, which settles as soon as that one is ready.
-   * Errors, of all of them: FRAME_UNDECODABLE, FRAME_TRUNCATED, INFERENCE_FAILED, SHUTTING_DOWN; of each: what the program throws,
+   * Errors, of all of them: FRAME_UNDECODABLE, FRAME_TRUNCATED, FRAME_PIXELS_BAD, INFERENCE_FAILED, SHUTTING_DOWN; of each: what the program throws,
    * MODEL_UNKNOWN, WORKER_LOST (the worker died or hung over it; those behind it are run once more in another one).
    */
   run(job: InferenceJob): Promise<ProgramOutcome>[];

@@ -10,7 +10,7 @@ import { FrameGroup, type GroupParts } from './frame-group.ts';
 import type { LoadRequest, RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
 import { ModelRunner } from './runner.ts';
 import { RunningIds } from './running.ts';
-import { Turns } from './turns.ts';
+import { DeviceMutex } from './device-mutex.ts';
 
 /** An ordinary frame is overtaken so often at the most: urgent ones without end must not hold it for ever. */
 const PASSED_MAX = 3;
@@ -25,16 +25,16 @@ function isUrgent(request: WorkerRequest): boolean {
   return request.kind === 'run' && request.urgent === true;
 }
 
-/** Frames with the same of it may share runs: their one program and its models. Undefined for several programs, which run alone. */
-function kindOf({ calls: [call, another] }: RunRequest): string | undefined {
-  return another ? undefined : JSON.stringify([call!.program, call!.models]);
+/** Frames with the same of it share runs: their program and its models. Only of those that do, since it costs microseconds. */
+function kindOf({ calls }: RunRequest): string {
+  return JSON.stringify([calls[0]!.program, calls[0]!.models]);
 }
 
 /**
  * What a worker thread does: takes one request after the other, urgent ones first, runs each frame to completion; several of
  * one kind together where that pays. Knows nothing of threads, so that it can be driven from anywhere.
  */
-export class Desk {
+export class WorkerLoop {
   readonly #settings: WorkerSettings;
   readonly #reply: (message: WorkerReply) => void;
   readonly #onClosed: () => void;
@@ -51,7 +51,7 @@ export class Desk {
   /** How often each waiting run was overtaken. */
   readonly #passed = new Map<WorkerRequest, number>();
   readonly #running: RunningIds | undefined;
-  readonly #turns: Turns | undefined;
+  readonly #deviceMutex: DeviceMutex | undefined;
   readonly #parts: GroupParts;
   #isWorking = false;
   /** Ends the wait for one more picture. */
@@ -66,7 +66,7 @@ export class Desk {
   ) {
     this.#settings = settings;
     this.#running = settings.running && new RunningIds(settings.running);
-    this.#turns = settings.turns && new Turns(settings.turns.memory, settings.turns.me);
+    this.#deviceMutex = settings.deviceMutex && new DeviceMutex(settings.deviceMutex.memory, settings.deviceMutex.me);
     this.#reply = reply;
     this.#onClosed = onClosed;
     this.#clock = clock;
@@ -94,8 +94,7 @@ export class Desk {
     }
     if (request.kind === 'run') {
       if (request.memory) this.#slots[request.slot] = new Uint8Array(request.memory);
-      const kind = kindOf(request);
-      if (kind !== undefined) this.#arrivalsOf(kind).note(this.#clock.now());
+      if (this.#mayShare(request)) this.#arrivalsOf(kindOf(request)).note(this.#clock.now());
     }
     if (isUrgent(request)) this.#overtake(request);
     else this.#waiting.push(request);
@@ -160,7 +159,7 @@ export class Desk {
         profile,
         batch,
         this.#clock,
-        this.#turns,
+        this.#deviceMutex,
       );
       await this.#runners.get(manifest.id)?.release();
       this.#runners.set(manifest.id, runner);
@@ -173,17 +172,23 @@ export class Desk {
 
   /** Runs the first frame of those that wait, alone or together with others. */
   async #runNext(first: RunRequest): Promise<void> {
-    const kind = kindOf(first);
-    const costs = kind === undefined ? undefined : this.#costsOf(first);
-    const requests = costs && costs.max > 1 ? await this.#gather(kind!, costs) : this.#takeOut([first]);
+    const requests = this.#mayShare(first)
+      ? await this.#gather(kindOf(first), this.#costsOf(first))
+      : this.#takeOut([first]);
     if (requests.length > 0) await new FrameGroup(requests, this.#parts).run();
   }
 
-  /** What runs of the frame's models cost; undefined when one is not there. */
-  #costsOf({ calls }: RunRequest): RunCosts | undefined {
+  /** A frame of one program, for one of whose models sharing a run pays. */
+  #mayShare({ calls: [call, another] }: RunRequest): boolean {
+    if (another) return false;
+    for (const id of Object.values(call!.models)) if ((this.#runners.get(id)?.costs.max ?? 1) > 1) return true;
+    return false;
+  }
+
+  /** What runs of the frame's models cost, those that are there. */
+  #costsOf({ calls }: RunRequest): RunCosts {
     const runners = Object.values(calls[0]!.models).map((id) => this.#runners.get(id));
-    const known = runners.filter((runner) => runner !== undefined);
-    return known.length === runners.length ? sumOfCosts(known.map(({ costs }) => costs)) : undefined;
+    return sumOfCosts(runners.flatMap((runner) => (runner ? [runner.costs] : [])));
   }
 
   #takeOut(runs: readonly RunRequest[]): readonly RunRequest[] {
@@ -227,7 +232,7 @@ export class Desk {
     let pixels = 0;
     for (const request of this.#waiting) {
       if (request.kind !== 'run') break;
-      if (kindOf(request) === kind) {
+      if (request.calls.length === 1 && kindOf(request) === kind) {
         pixels += request.picture.width * request.picture.height;
         if (runs.length > 0 && pixels > PIXELS_TOGETHER_MAX) break;
         runs.push(request);

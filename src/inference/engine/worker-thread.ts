@@ -20,7 +20,7 @@ import { RunningIds } from './running.ts';
 export const WORKER_URL = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
 
 /** A program of a job, as the engine keeps it. */
-export interface LaneCall {
+export interface ThreadCall {
   readonly program: string;
   readonly models: Readonly<Record<string, string>>;
   readonly settings: unknown;
@@ -28,7 +28,7 @@ export interface LaneCall {
 }
 
 /** A job as the engine keeps it. `bytes` are those of the picture, wherever it lies at the moment. */
-export interface LaneJob<C extends LaneCall = LaneCall> {
+export interface ThreadJob<C extends ThreadCall = ThreadCall> {
   readonly picture: PictureShape;
   readonly calls: readonly C[];
   /** Unix ms. */
@@ -36,11 +36,11 @@ export interface LaneJob<C extends LaneCall = LaneCall> {
   readonly deadlineMs: number | undefined;
   /** May take the slot that is kept for such jobs, and goes before the others in the worker. */
   readonly urgent: boolean;
-  /** The picture: borrowed from the caller or the engine's own copy; the lane copies it into its slot. */
+  /** The picture: borrowed from the caller or the engine's own copy; the thread copies it into its slot. */
   bytes: Uint8Array;
 }
 
-export interface LaneLimits {
+export interface ThreadLimits {
   /** Jobs that the worker may hold behind the running one, but for an urgent one; more where they share runs. */
   readonly prefetch: number;
   /** A running job that takes longer is taken for hung, and the worker with it. */
@@ -58,7 +58,7 @@ export interface BegunJob<J, C> {
 }
 
 /** What becomes of jobs is told to the owner; calls come from the worker's messages, never from within `send`. */
-export interface LaneOwner<J extends LaneJob<C>, C extends LaneCall> {
+export interface ThreadOwner<J extends ThreadJob<C>, C extends ThreadCall> {
   started(): void;
   /** What the worker did since the last of these; before `done` and `failed`. */
   worked(work: WorkDone): void;
@@ -100,10 +100,10 @@ const ROUNDING = 1e-9;
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** One worker thread, its slots of shared memory and the jobs in it. Lives as long as the thread; is not reused. */
-export class Lane<J extends LaneJob<C>, C extends LaneCall> {
+export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   readonly #worker: Worker;
-  readonly #limits: LaneLimits;
-  readonly #owner: LaneOwner<J, C>;
+  readonly #limits: ThreadLimits;
+  readonly #owner: ThreadOwner<J, C>;
   /** Made when they are first needed. */
   readonly #slots: Uint8Array<SharedArrayBuffer>[] = [];
   readonly #freeSlots: number[] = [];
@@ -128,7 +128,7 @@ export class Lane<J extends LaneJob<C>, C extends LaneCall> {
   /** Resolves when the thread has ended, which may be long after it was given up. */
   readonly exited: Promise<void>;
 
-  constructor(settings: WorkerSettings, limits: LaneLimits, owner: LaneOwner<J, C>, workerUrl: URL = WORKER_URL) {
+  constructor(settings: WorkerSettings, limits: ThreadLimits, owner: ThreadOwner<J, C>, workerUrl: URL = WORKER_URL) {
     this.#limits = limits;
     this.#owner = owner;
     this.#ahead = new Ahead(() => this.#owner.opened());
@@ -263,7 +263,7 @@ export class Lane<J extends LaneJob<C>, C extends LaneCall> {
     });
   }
 
-  /** Jobs behind the running ones, which the owner takes back before it closes the lane. */
+  /** Jobs behind the running ones, which the owner takes back before it closes the thread. */
   takeWaiting(): J[] {
     const running = this.#takeRunning();
     const waiting = this.#inFlight.splice(0);
