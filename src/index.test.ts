@@ -141,7 +141,7 @@ describe('frames and models', () => {
     expect([id, labels]).toEqual(['bright', ['light']]);
     using frames = await server.openFrames({ model: id });
     expect(await frames.push(car)).toMatchObject({ kind: 'result' });
-    const client = await SocketClient.open(`${server.url.replace('http', 'ws')}/ws/video?model=bright`);
+    const client = await SocketClient.open(`${server.url.replace('http', 'ws')}/ws/video?model=bright&budget_ms=30000`);
     expect(client.welcome.model).toBe('bright');
     await client.close();
     await expect(server.addModel(join(folder, 'none.onnx'))).rejects.toMatchObject({ code: 'SOURCE_NOT_FOUND' });
@@ -163,7 +163,7 @@ test('an HTTP server of the program’s own hands on requests and sockets, and k
   expect(await (await fetch(`${url}/mine`)).text()).toBe('mine');
   expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ models: [{ id: 'ssd-oidv4' }] });
   expect((await fetch(`${url}/health`, { headers: { Origin: 'http://evil.example' } })).status).toBe(403);
-  const client = await SocketClient.open(`${url.replace('http', 'ws')}/ws/video`);
+  const client = await SocketClient.open(`${url.replace('http', 'ws')}/ws/video?budget_ms=30000`);
   client.send(car);
   await client.until(() => client.of('result').length === 1);
   const reader = server.subscribe('never');

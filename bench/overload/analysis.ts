@@ -228,5 +228,3 @@ export function recovery(frames: readonly ShownFrame[], endMs: number, untilMs: 
 function isWithin(frames: readonly ShownFrame[], limitMs: number): boolean {
   return frames.filter((frame) => latencyMs(frame) <= limitMs).length >= 0.95 * frames.length;
 }
-
-const p95 = (of: readonly ShownFrame[]): number => percentile(of.map(latencyMs), 95);
