@@ -522,7 +522,9 @@ test.skipIf(CHROMIUM === undefined)('the page lists every operation and calls th
     const count = Object.values(paths).reduce((sum, methods) => sum + Object.keys(methods).length, 0);
     await expect.poll(() => page.locator('.operation').count()).toBe(count);
 
-    const card = page.locator('.operation', { hasText: '/api/config' }).filter({ hasText: 'PUT' });
+    const card = page
+      .locator('.operation', { has: page.getByText('/api/config', { exact: true }) })
+      .filter({ hasText: 'PUT' });
     await card.locator('> summary').click();
     await card.locator('textarea').fill('{ "strategy": "latency" }');
     await card.getByRole('button', { name: 'Call' }).click();
