@@ -6,7 +6,10 @@ import { brightnessManifest, brightnessModel } from '../../../test/support/brigh
 import { JPEGS, turnedJpeg, withBytesBefore } from '../../../test/support/jpegs.ts';
 import { RunawayClock } from '../../../test/support/runaway-clock.ts';
 import type { Clock } from '../../base/clock.ts';
+import type { ResultContents } from '../../base/result.ts';
 import { encodeJpeg } from '../../media/jpeg.ts';
+import { OBJECTS_PROGRAM } from '../../pipelines/objects/call.ts';
+import type { ObjectsSettings } from '../../pipelines/objects/program.ts';
 import type { ModelManifest, ReadyModel } from '../manifest.ts';
 import { Desk } from './desk.ts';
 import type { BatchSettings, RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
@@ -72,12 +75,29 @@ async function turns(count: number): Promise<void> {
 
 const WHITE = new Uint8Array(16 * 16 * 3).fill(255);
 
-/** A run of a picture in a slot of its own. */
-function runRequest(id: number, bytes: Uint8Array, change: Partial<RunRequest> = {}): RunRequest {
+interface RunChange extends Partial<Omit<RunRequest, 'calls'>> {
+  readonly modelId?: string;
+  readonly settings?: ObjectsSettings;
+}
+
+/** A frame with the objects program, in a slot of its own; a JPEG unless it is said to be pixels. */
+function runRequest(id: number, bytes: Uint8Array, { modelId = 'bright', settings = {}, ...change }: RunChange = {}) {
   const memory = new SharedArrayBuffer(bytes.length + 10);
   new Uint8Array(memory).set(bytes);
-  return { kind: 'run', id, modelId: 'bright', slot: 0, memory, bytes: bytes.length, ...change };
+  const call = { id, program: OBJECTS_PROGRAM.href, models: { detector: modelId }, settings };
+  const picture = { kind: 'jpeg', width: 16, height: 16 } as const;
+  const rest = { slot: 0, memory, bytes: bytes.length, captureTimeMs: 0 };
+  return { kind: 'run', calls: [call], picture, ...rest, ...change } satisfies RunRequest;
 }
+
+/** How a picture of pixels is told of. */
+const rgb = (width: number, height: number) => ({
+  picture: { kind: 'rgb', width, height, source: { width, height } } as const,
+});
+
+const idOf = (reply: WorkerReply) => reply.kind !== 'ready' && reply.id;
+type Done = WorkerReply & { readonly kind: 'done' };
+const detectionsOf = ({ outcome }: Done) => (outcome.result as ResultContents['objects']).detections;
 
 describe('desk', () => {
   test('loads, runs a JPEG and raw pixels, and reuses a slot', async () => {
@@ -89,11 +109,11 @@ describe('desk', () => {
     expect(await desk.ask(runRequest(2, jpeg))).toMatchObject({
       kind: 'done',
       id: 2,
-      outcome: { width: 16, height: 16, capped: 0, detections: [{ label: 'light', score: 1 }] },
+      outcome: { width: 16, height: 16, capped: 0, result: { detections: [{ label: 'light', score: 1 }] } },
     });
     const { memory: _, ...again } = runRequest(3, jpeg);
     expect(await desk.ask(again)).toMatchObject({ kind: 'done', id: 3 });
-    expect(await desk.ask(runRequest(4, WHITE, { rgb: { width: 16, height: 16 } }))).toMatchObject({
+    expect(await desk.ask(runRequest(4, WHITE, rgb(16, 16)))).toMatchObject({
       kind: 'done',
       id: 4,
     });
@@ -123,7 +143,7 @@ describe('desk', () => {
   test('replies in the order of the requests, and closing drops what has not begun', async () => {
     const desk = open();
     const model = await ready('bright');
-    const white = (id: number) => runRequest(id, WHITE, { rgb: { width: 16, height: 16 } });
+    const white = (id: number) => runRequest(id, WHITE, rgb(16, 16));
     desk.take({ kind: 'load', id: 1, model, profile: false });
     desk.take(white(2));
     desk.take({ kind: 'load', id: 3, model, profile: false });
@@ -133,19 +153,19 @@ describe('desk', () => {
     desk.take(white(5));
     desk.take(white(6));
     await desk.close();
-    expect(desk.replies.map((reply) => reply.kind !== 'ready' && reply.id)).toEqual([1, 2, 3, 4, 5]);
+    expect(desk.replies.map(idOf)).toEqual([1, 2, 3, 4, 5]);
   });
 
   test('an urgent run goes before the others that have not begun, which are overtaken three times at the most', async () => {
     const desk = open();
     await desk.ask({ kind: 'load', id: 1, model: await ready('bright'), profile: false });
     const run = (id: number, urgent: boolean) =>
-      desk.take(runRequest(id, WHITE, { rgb: { width: 16, height: 16 }, ...(urgent && { urgent }) }));
+      desk.take(runRequest(id, WHITE, { ...rgb(16, 16), ...(urgent && { urgent }) }));
     run(2, false);
     for (const id of [3, 4]) run(id, false);
     for (const id of [5, 6, 7, 8, 9]) run(id, true);
     await desk.until(() => desk.replies.length === 9);
-    expect(desk.replies.map((reply) => reply.kind !== 'ready' && reply.id)).toEqual([1, 2, 5, 6, 7, 3, 4, 8, 9]);
+    expect(desk.replies.map(idOf)).toEqual([1, 2, 5, 6, 7, 3, 4, 8, 9]);
     await desk.close();
   });
 
@@ -161,7 +181,7 @@ describe('desk', () => {
       code: 'MODEL_UNAVAILABLE',
     });
     expect(
-      await desk.ask(runRequest(5, WHITE, { rgb: { width: 16, height: 16 }, confidence: 0.9, iou: 0.1 })),
+      await desk.ask(runRequest(5, WHITE, { ...rgb(16, 16), settings: { confidence: 0.9, iou: 0.1 } })),
     ).toMatchObject({
       kind: 'done',
       id: 5,
@@ -204,28 +224,28 @@ describe('desk', () => {
       const request = runRequest(
         level,
         WHITE.map(() => level),
-        { rgb: { width: 16, height: 16 }, confidence: 0.1 },
+        { ...rgb(16, 16), settings: { confidence: 0.1 } },
       );
       const reply = await desk.ask(request);
-      expect(reply.kind === 'done' && reply.outcome.detections[0]!.score).toBeCloseTo(level / 255, 5);
+      expect(reply.kind === 'done' && detectionsOf(reply)[0]!.score).toBeCloseTo(level / 255, 5);
     }
     await desk.close();
   });
 });
 
 /** Pictures of different sizes and levels of grey, each in a slot of its own. */
-function greyRequests(levels: readonly number[], change: Partial<RunRequest> = {}): RunRequest[] {
+function greyRequests(levels: readonly number[], change: RunChange = {}) {
   return levels.map((level, i) => {
-    const rgb = { width: 8 + 3 * i, height: 20 - i };
-    const bytes = new Uint8Array(rgb.width * rgb.height * 3).fill(level);
-    return runRequest(100 + i, bytes, { modelId: 'many', slot: i, rgb, confidence: 0, ...change });
+    const { picture } = rgb(8 + 3 * i, 20 - i);
+    const bytes = new Uint8Array(picture.width * picture.height * 3).fill(level);
+    return runRequest(100 + i, bytes, { modelId: 'many', slot: i, picture, settings: { confidence: 0 }, ...change });
   });
 }
 
 const doneOf = (replies: readonly WorkerReply[]) => replies.filter((reply) => reply.kind === 'done');
 /** How many pictures each run had, in their order. */
 const runsOf = (replies: readonly WorkerReply[]) =>
-  doneOf(replies).flatMap(({ outcome }) => outcome.shared?.pictures ?? []);
+  doneOf(replies).flatMap(({ work }) => work.runs.map(({ pictures }) => pictures));
 
 describe('pictures that share a run', () => {
   const LEVELS = [10, 250, 90, 0, 255, 130, 47];
@@ -256,8 +276,9 @@ describe('pictures that share a run', () => {
     expect(runsOf(alone.replies)).toEqual(LEVELS.map(() => 1));
     expect(runsOf(shared.replies)).toEqual([7]);
     const results = (replies: readonly WorkerReply[]) =>
-      doneOf(replies).map(({ id, outcome: { detections, width, height, capped } }) => {
-        return { id, detections, width, height, capped };
+      doneOf(replies).map((reply) => {
+        const { width, height, capped } = reply.outcome;
+        return { id: reply.id, detections: detectionsOf(reply), width, height, capped };
       });
     expect(results(shared.replies)).toEqual(results(alone.replies));
     expect(new Set(results(shared.replies).map(({ detections }) => detections[0]!.score)).size).toBe(LEVELS.length);
@@ -282,16 +303,13 @@ describe('pictures that share a run', () => {
     const desk = await openShared();
     const requests = greyRequests(LEVELS);
     const jpeg = encodeJpeg({ data: WHITE, width: 16, height: 16 }, 90).slice();
-    const { rgb: _, ...broken } = {
-      ...requests[2]!,
-      ...runRequest(102, jpeg.subarray(0, 60), { slot: 2, modelId: 'many' }),
-    };
-    const { rgb: __, ...whole } = { ...requests[3]!, ...runRequest(103, jpeg, { slot: 3, modelId: 'many' }) };
+    const broken = runRequest(102, jpeg.subarray(0, 60), { slot: 2, modelId: 'many', settings: { confidence: 0 } });
+    const whole = runRequest(103, jpeg, { slot: 3, modelId: 'many', settings: { confidence: 0 } });
     for (const request of [...requests.slice(0, 2), broken, whole, ...requests.slice(4)]) desk.take(request);
     await desk.until(() => desk.replies.length === 1 + LEVELS.length);
     expect(desk.replies.filter(({ kind }) => kind === 'failed')).toMatchObject([{ id: 102, code: 'FRAME_TRUNCATED' }]);
     expect(runsOf(desk.replies)).toEqual([6]);
-    const scores = new Map(doneOf(desk.replies).map(({ id, outcome }) => [id, outcome.detections[0]?.score]));
+    const scores = new Map(doneOf(desk.replies).map((reply) => [reply.id, detectionsOf(reply)[0]?.score]));
     LEVELS.forEach((level, i) => {
       if (i === 2) expect(scores.has(102)).toBe(false);
       else expect(scores.get(100 + i)).toBeCloseTo(i === 3 ? 1 : level / 255, 5);
@@ -303,7 +321,7 @@ describe('pictures that share a run', () => {
     const desk = await openShared();
     await desk.ask({ kind: 'load', id: 2, model: await ready('bright'), profile: false });
     const many = greyRequests([1, 2, 3, 4, 5]);
-    const other = (id: number) => runRequest(id, WHITE, { rgb: { width: 16, height: 16 }, slot: id });
+    const other = (id: number) => runRequest(id, WHITE, { ...rgb(16, 16), slot: id });
     desk.take(many[0]!);
     desk.take(other(50));
     desk.take(many[1]!);
@@ -312,9 +330,7 @@ describe('pictures that share a run', () => {
     desk.take(many[3]!);
     desk.take(many[4]!);
     await desk.until(() => desk.replies.length === 9);
-    expect(desk.replies.slice(2).map((reply) => reply.kind !== 'ready' && reply.id)).toEqual([
-      100, 101, 102, 50, 3, 103, 104,
-    ]);
+    expect(desk.replies.slice(2).map(idOf)).toEqual([100, 101, 102, 50, 3, 103, 104]);
     expect(runsOf(desk.replies)).toEqual([3, 1, 2]);
     await desk.close();
   });
@@ -346,7 +362,8 @@ describe('pictures that share a run', () => {
       desk.replies.length = 0;
       return { ...desk, clock };
     }
-    const [one, another] = greyRequests([1, 2]) as [RunRequest, RunRequest];
+    const [one, another] = greyRequests([1, 2]) as readonly RunRequest[] as [RunRequest, RunRequest];
+    const idsOf = ({ calls }: RunRequest) => calls[0]!.id;
 
     test('and run with it', async () => {
       const desk = await openBusy();
@@ -392,7 +409,7 @@ describe('pictures that share a run', () => {
       desk.take({ ...another, urgent: true });
       await desk.until(() => desk.replies.length === 2);
       expect(runsOf(desk.replies)).toEqual([2]);
-      expect(desk.replies.map((reply) => reply.kind !== 'ready' && reply.id)).toEqual([another.id, one.id]);
+      expect(desk.replies.map(idOf)).toEqual([idsOf(another), idsOf(one)]);
       await desk.close();
     });
 
@@ -403,7 +420,7 @@ describe('pictures that share a run', () => {
       desk.take(runRequest(60, WHITE, { modelId: 'unknown', slot: 60 }));
       await desk.until(() => desk.replies.length === 2);
       expect(desk.replies).toMatchObject([
-        { kind: 'done', id: one.id },
+        { kind: 'done', id: idsOf(one) },
         { kind: 'failed', id: 60, code: 'MODEL_UNKNOWN' },
       ]);
       desk.take(another);
@@ -440,8 +457,8 @@ describe('pictures that share a run', () => {
     expect(desk.loaded).toMatchObject({ batchMax: 8 });
     for (const request of greyRequests(LEVELS)) desk.take(request);
     await desk.until(() => desk.replies.length === 1 + LEVELS.length);
-    doneOf(desk.replies).forEach(({ outcome }, i) => {
-      expect(outcome.detections[0]!.score).toBeCloseTo(LEVELS[i]! / 255, 5);
+    doneOf(desk.replies).forEach((reply, i) => {
+      expect(detectionsOf(reply)[0]!.score).toBeCloseTo(LEVELS[i]! / 255, 5);
     });
     await desk.close();
   });

@@ -1,20 +1,23 @@
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
-import { Arrivals, planRun } from '../../flow/batching.ts';
+import { Arrivals, planRun, type RunCosts, sumOfCosts } from '../../flow/batching.ts';
 import { checkJpeg, decodeJpegRgbx, type RgbxPicture } from '../../media/jpeg.ts';
 import { isUpright, turnUpright, uprightSize } from '../../media/orient.ts';
 import { BufferPool } from '../../media/pool.ts';
-import type { Thresholds } from '../../vision/detector.ts';
-import type { Placement } from '../../vision/placement.ts';
 import { expandRgb } from '../../vision/preprocess.ts';
-import type { ModelManifest } from '../manifest.ts';
-import type { LoadRequest, RunRequest, SharedRun, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
+import type { Program } from '../programs/program.ts';
+import { FrameGroup, type GroupParts } from './frame-group.ts';
+import type { LoadRequest, RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
 import { ModelRunner } from './runner.ts';
 import { RunningIds } from './running.ts';
 import { Turns } from './turns.ts';
 
 /** An ordinary frame is overtaken so often at the most: urgent ones without end must not hold it for ever. */
 const PASSED_MAX = 3;
+/** Of frames that are under way together, one of them at least: what their pictures take in memory, decoded. */
+const PIXELS_TOGETHER_MAX = 64 * 1024 * 1024;
+/** Kinds of work whose arrivals are known; the one that was not asked for for the longest makes room. */
+const KINDS_MAX = 64;
 
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -22,48 +25,38 @@ function isUrgent(request: WorkerRequest): boolean {
   return request.kind === 'run' && request.urgent === true;
 }
 
-interface DeskModel {
-  readonly runner: ModelRunner;
-  readonly manifest: ModelManifest;
-  readonly arrivals: Arrivals;
-}
-
-/** A picture in the input of the next run. */
-interface Placed {
-  readonly request: RunRequest;
-  readonly placement: Placement;
-  /** Of the decoded picture, upright, pixels. */
-  readonly width: number;
-  readonly height: number;
-  /** On the desk's clock. */
-  readonly startedTimeMs: number;
-  readonly decodedTimeMs: number;
-  readonly placedTimeMs: number;
+/** Frames with the same of it may share runs: their one program and its models. Undefined for several programs, which run alone. */
+function kindOf({ calls: [call, another] }: RunRequest): string | undefined {
+  return another ? undefined : JSON.stringify([call!.program, call!.models]);
 }
 
 /**
  * What a worker thread does: takes one request after the other, urgent ones first, runs each frame to completion; several of
- * one model together where that pays. Knows nothing of threads, so that it can be driven from anywhere.
+ * one kind together where that pays. Knows nothing of threads, so that it can be driven from anywhere.
  */
 export class Desk {
   readonly #settings: WorkerSettings;
   readonly #reply: (message: WorkerReply) => void;
   readonly #onClosed: () => void;
   readonly #clock: Clock;
-  readonly #models = new Map<string, DeskModel>();
+  readonly #runners = new Map<string, ModelRunner>();
+  /** By the URL of its module. As many as the callers have; a module is never forgotten by Node either. */
+  readonly #programs = new Map<string, Program>();
+  readonly #arrivals = new Map<string, Arrivals>();
   /** The shared memory of each slot. */
   readonly #slots: Uint8Array[] = [];
-  // One frame is decoded at a time, and may need a second buffer to be turned; cameras of several sizes take turns.
-  readonly #pool = new BufferPool({ buffersPerShape: 2, shapesMax: 4 });
+  readonly #pool: BufferPool;
   /** Bounded by the engine: it has one run per slot and one load per model on the way. */
   readonly #waiting: WorkerRequest[] = [];
-  /** How often each waiting run was overtaken, by its id. */
-  readonly #passed = new Map<number, number>();
+  /** How often each waiting run was overtaken. */
+  readonly #passed = new Map<WorkerRequest, number>();
   readonly #running: RunningIds | undefined;
   readonly #turns: Turns | undefined;
+  readonly #parts: GroupParts;
   #isWorking = false;
   /** Ends the wait for one more picture. */
   #wake: (() => void) | undefined;
+  readonly #givenUp = Promise.withResolvers<void>();
 
   constructor(
     settings: WorkerSettings,
@@ -77,6 +70,19 @@ export class Desk {
     this.#reply = reply;
     this.#onClosed = onClosed;
     this.#clock = clock;
+    // Frames of a group are decoded one by one, and each may need a second buffer to be turned; cameras of several sizes take turns.
+    this.#pool = new BufferPool({ buffersPerShape: 1 + settings.batch.max, shapesMax: 4 });
+    this.#parts = {
+      clock,
+      reply,
+      runners: this.#runners,
+      running: this.#running,
+      program: (url) => this.#program(url),
+      decode: (request, borrowed) => this.#decode(request, borrowed),
+      release: (borrowed) => borrowed.forEach((buffer) => this.#pool.release(buffer)),
+    };
+    // One that cannot be had says so to who asks for it.
+    for (const url of settings.programs ?? []) this.#program(url).catch(() => undefined);
   }
 
   /** Takes a request in; `close` goes before everything that has not begun. */
@@ -84,10 +90,12 @@ export class Desk {
     if (request.kind === 'close') {
       this.#waiting.length = 0;
       this.#passed.clear();
+      if (request.isGivenUp === true) this.#givenUp.resolve();
     }
     if (request.kind === 'run') {
       if (request.memory) this.#slots[request.slot] = new Uint8Array(request.memory);
-      this.#models.get(request.modelId)?.arrivals.note(this.#clock.now());
+      const kind = kindOf(request);
+      if (kind !== undefined) this.#arrivalsOf(kind).note(this.#clock.now());
     }
     if (isUrgent(request)) this.#overtake(request);
     else this.#waiting.push(request);
@@ -95,23 +103,32 @@ export class Desk {
     if (!this.#isWorking) void this.#work();
   }
 
+  #arrivalsOf(kind: string): Arrivals {
+    const arrivals = this.#arrivals.get(kind) ?? new Arrivals();
+    this.#arrivals.delete(kind);
+    this.#arrivals.set(kind, arrivals);
+    if (this.#arrivals.size > KINDS_MAX) this.#arrivals.delete(this.#arrivals.keys().next().value!);
+    return arrivals;
+  }
+
   /** Puts an urgent run before the ordinary ones that have not been passed too often. */
   #overtake(request: WorkerRequest): void {
-    const isPassable = (one: WorkerRequest) =>
-      one.kind === 'run' && !isUrgent(one) && (this.#passed.get(one.id) ?? 0) < PASSED_MAX;
+    const passed = (one: WorkerRequest) => this.#passed.get(one) ?? 0;
+    const isPassable = (one: WorkerRequest) => one.kind === 'run' && !isUrgent(one) && passed(one) < PASSED_MAX;
     const at = this.#waiting.findLastIndex((one) => !isPassable(one)) + 1;
-    for (const one of this.#waiting.slice(at))
-      if (one.kind === 'run') this.#passed.set(one.id, (this.#passed.get(one.id) ?? 0) + 1);
+    for (const one of this.#waiting.slice(at)) if (one.kind === 'run') this.#passed.set(one, passed(one) + 1);
     this.#waiting.splice(at, 0, request);
   }
 
   async #work(): Promise<void> {
     this.#isWorking = true;
     for (let [request] = this.#waiting; request; [request] = this.#waiting) {
-      if (request.kind === 'run') await this.#runNext(request);
+      if (request.kind === 'run') await Promise.race([this.#runNext(request), this.#givenUp.promise]);
       else this.#waiting.shift();
       if (request.kind === 'close') {
-        for (const { runner } of this.#models.values()) await runner.release();
+        const runners = [...this.#runners.values()];
+        this.#runners.clear();
+        for (const runner of runners) await runner.release();
         this.#onClosed();
         return;
       }
@@ -120,6 +137,17 @@ export class Desk {
       if (this.#waiting.length > 0) await nextTurn();
     }
     this.#isWorking = false;
+  }
+
+  async #program(url: string): Promise<Program> {
+    const known = this.#programs.get(url);
+    if (known) return known;
+    const { program } = (await import(url)) as { program?: Program };
+    if (typeof program?.run !== 'function') {
+      throw new SightlineError('INFERENCE_FAILED', `the module ${url} exports no program`);
+    }
+    this.#programs.set(url, program);
+    return program;
   }
 
   async #load({ id, model, profile }: LoadRequest): Promise<void> {
@@ -134,8 +162,8 @@ export class Desk {
         this.#clock,
         this.#turns,
       );
-      await this.#models.get(manifest.id)?.runner.release();
-      this.#models.set(manifest.id, { runner, manifest, arrivals: new Arrivals() });
+      await this.#runners.get(manifest.id)?.release();
+      this.#runners.set(manifest.id, runner);
       const { max: batchMax } = runner.costs;
       this.#reply({ kind: 'loaded', id, report, warmUpMs, batchMax, costsMs: runner.costs.inferenceMs() });
     } catch (thrown) {
@@ -143,34 +171,39 @@ export class Desk {
     }
   }
 
-  /** Runs the first run of those that wait, alone or together with others. */
+  /** Runs the first frame of those that wait, alone or together with others. */
   async #runNext(first: RunRequest): Promise<void> {
-    const model = this.#models.get(first.modelId);
-    if (!model) {
-      this.#takeOut([first]);
-      return this.#fail(first.id, new SightlineError('MODEL_UNKNOWN', `the model ${first.modelId} is not loaded`));
-    }
-    const batch = model.runner.costs.max > 1 ? await this.#gather(model) : this.#takeOut([first]);
-    await this.#run(model, batch);
+    const kind = kindOf(first);
+    const costs = kind === undefined ? undefined : this.#costsOf(first);
+    const requests = costs && costs.max > 1 ? await this.#gather(kind!, costs) : this.#takeOut([first]);
+    if (requests.length > 0) await new FrameGroup(requests, this.#parts).run();
+  }
+
+  /** What runs of the frame's models cost; undefined when one is not there. */
+  #costsOf({ calls }: RunRequest): RunCosts | undefined {
+    const runners = Object.values(calls[0]!.models).map((id) => this.#runners.get(id));
+    const known = runners.filter((runner) => runner !== undefined);
+    return known.length === runners.length ? sumOfCosts(known.map(({ costs }) => costs)) : undefined;
   }
 
   #takeOut(runs: readonly RunRequest[]): readonly RunRequest[] {
     for (const request of runs) {
       this.#waiting.splice(this.#waiting.indexOf(request), 1);
-      this.#passed.delete(request.id);
+      this.#passed.delete(request);
     }
     return runs;
   }
 
-  /** Takes out the runs of a model that go together now; may wait for more. None: something else is next in line meanwhile. */
-  async #gather({ runner: { costs }, arrivals, manifest }: DeskModel): Promise<readonly RunRequest[]> {
+  /** Takes out the runs of a kind that go together now; may wait for more. None: something else is next in line meanwhile. */
+  async #gather(kind: string, costs: RunCosts): Promise<readonly RunRequest[]> {
     // What lies in the port already costs no waiting.
     await nextTurn();
     const sinceMs = this.#clock.now();
     for (;;) {
-      const runs = this.#runsOf(manifest.id);
+      const runs = this.#runsOf(kind);
       if (runs.length === 0) return runs;
       const nowMs = this.#clock.now();
+      const arrivals = this.#arrivalsOf(kind);
       const forming = {
         leftMs: runs.map(({ deadlineMs = Infinity }) => deadlineMs - nowMs),
         gapMs: arrivals.gapMs,
@@ -185,13 +218,20 @@ export class Desk {
     }
   }
 
-  /** Waiting runs of a model, if the next one is of that model. Those of other models are passed, but nothing else is. */
-  #runsOf(modelId: string): RunRequest[] {
+  /**
+   * Waiting runs of a kind, if the next one is of that kind, as many as memory allows together. Those of other kinds are passed, but
+   * nothing else is.
+   */
+  #runsOf(kind: string): RunRequest[] {
     const runs: RunRequest[] = [];
+    let pixels = 0;
     for (const request of this.#waiting) {
       if (request.kind !== 'run') break;
-      if (request.modelId === modelId) runs.push(request);
-      else if (runs.length === 0) break;
+      if (kindOf(request) === kind) {
+        pixels += request.picture.width * request.picture.height;
+        if (runs.length > 0 && pixels > PIXELS_TOGETHER_MAX) break;
+        runs.push(request);
+      } else if (runs.length === 0) break;
     }
     return runs;
   }
@@ -207,83 +247,23 @@ export class Desk {
     });
   }
 
-  async #run({ runner, manifest }: DeskModel, requests: readonly RunRequest[]): Promise<void> {
-    const placed: Placed[] = [];
-    for (const request of requests) {
-      this.#running?.set([request.id]);
-      try {
-        placed.push(this.#place(runner, request, placed.length));
-      } catch (thrown) {
-        this.#fail(request.id, thrown);
-      }
-    }
-    if (placed.length === 0) return;
-    // From here on each of them may be what kills the worker.
-    this.#running?.set(placed.map(({ request }) => request.id));
-    let inferenceMs: number;
-    try {
-      inferenceMs = await runner.run(placed.length);
-    } catch (thrown) {
-      for (const { request } of placed) this.#fail(request.id, thrown);
-      return;
-    }
-    const ranTimeMs = this.#clock.now();
-    const ownMs = placed.reduce((sum, { startedTimeMs, placedTimeMs }) => sum + placedTimeMs - startedTimeMs, 0);
-    const { costs } = runner;
-    costs.observe(placed.length, inferenceMs, ownMs / placed.length);
-    const shared: SharedRun = {
-      pictures: placed.length,
-      bestShare: costs.bestShare(placed.length),
-      costsMs: costs.inferenceMs(),
-    };
-    placed.forEach(({ request, placement, width, height, startedTimeMs, decodedTimeMs, placedTimeMs }, at) => {
-      try {
-        const { detections, capped } = runner.detect(at, placement, thresholdsOf(request, manifest));
-        const stagesMs = {
-          decode: decodedTimeMs - startedTimeMs,
-          preprocess: placedTimeMs - decodedTimeMs,
-          inference: ranTimeMs - placedTimeMs,
-          postprocess: this.#clock.now() - ranTimeMs,
-        };
-        const outcome = { detections, capped, width, height, stagesMs, startedTimeMs };
-        this.#reply({ kind: 'done', id: request.id, outcome: at === 0 ? { ...outcome, shared } : outcome });
-      } catch (thrown) {
-        this.#fail(request.id, thrown);
-      }
-    });
-  }
-
-  /** Decodes a picture into a place of the next run, upright. */
-  #place(runner: ModelRunner, request: RunRequest, at: number): Placed {
-    const startedTimeMs = this.#clock.now();
-    const borrowed: Uint8Array[] = [];
-    try {
-      const picture = this.#decode(request, borrowed);
-      const { width, height } = picture;
-      const decodedTimeMs = this.#clock.now();
-      const placement = runner.place(at, picture);
-      const placedTimeMs = this.#clock.now();
-      return { request, placement, width, height, startedTimeMs, decodedTimeMs, placedTimeMs };
-    } finally {
-      for (const buffer of borrowed) this.#pool.release(buffer);
-    }
-  }
-
+  /** Decodes a frame, upright. */
   #decode(request: RunRequest, borrowed: Uint8Array[]): RgbxPicture {
     const bytes = this.#slots[request.slot]!.subarray(0, request.bytes);
-    const header = request.rgb ? undefined : checkJpeg(bytes, this.#settings.imageLimits);
-    const { width, height } = request.rgb ?? header!;
+    const { picture } = request;
+    const header = picture.kind === 'jpeg' ? checkJpeg(bytes, this.#settings.imageLimits) : undefined;
+    const { width, height } = header ?? picture;
     const buffer = this.#borrow(width, height, borrowed);
     if (!header) return expandRgb(bytes, width, height, buffer);
-    const picture = decodeJpegRgbx(bytes, buffer);
+    const decoded = decodeJpegRgbx(bytes, buffer);
     const { orientation } = header;
-    if (isUpright(orientation)) return picture;
+    if (isUpright(orientation)) return decoded;
     const turned = this.#borrow(width, height, borrowed);
-    turnUpright(picture.data, width, height, orientation, turned, 4);
+    turnUpright(decoded.data, width, height, orientation, turned, 4);
     return { data: turned, ...uprightSize(header, orientation) };
   }
 
-  /** A buffer of 4 bytes a pixel, which is the pool's again when the picture is placed. */
+  /** A buffer of 4 bytes a pixel, which is the pool's again when the frame is done. */
   #borrow(width: number, height: number, borrowed: Uint8Array[]): Uint8Array {
     const pooled = this.#pool.acquire(width, height, 4);
     if (pooled) borrowed.push(pooled);
@@ -294,13 +274,4 @@ export class Desk {
     const { code, message } = toSightlineError(thrown, 'INFERENCE_FAILED');
     this.#reply({ kind: 'failed', id, code, message });
   }
-}
-
-function thresholdsOf({ confidence, iou }: RunRequest, { defaults }: ModelManifest): Thresholds {
-  return {
-    confidence: confidence ?? defaults.confidence,
-    iou: iou ?? defaults.iou,
-    // Who asks for a confidence means it for every class.
-    ...(defaults.perClass && confidence === undefined && { perClass: defaults.perClass }),
-  };
 }

@@ -1,14 +1,17 @@
 import { availableParallelism } from 'node:os';
-import { SightlineError } from '../../base/errors.ts';
+import { systemClock } from '../../base/clock.ts';
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import type { Picture } from '../../base/picture.ts';
 import { BATCH_MAX } from '../../flow/batching.ts';
 import type { ImageLimits } from '../../media/jpeg.ts';
 import type { ReadyModel } from '../manifest.ts';
 import { keepRuntimeQuiet } from '../quiet-runtime.ts';
-import { Lane, type LaneJob, type LaneLimits, type LaneOwner } from './lane.ts';
-import type { SharedRun, WorkerSettings } from './messages.ts';
+import { type BegunJob, Lane, type LaneCall, type LaneJob, type LaneLimits, type LaneOwner } from './lane.ts';
+import type { ModelRun, WorkDone, WorkerOutcome, WorkerSettings } from './messages.ts';
 import { DEATHS_IN_A_ROW_MAX, planEngine, restartDelayMs, usesDevice } from './plan.ts';
 import { Turns } from './turns.ts';
-import type { Engine, EngineStats, InferenceJob, InferenceOutcome, Picture, ProviderReport } from './types.ts';
+import type { Engine, EngineStats, InferenceJob, ProgramOutcome, ProviderReport } from './types.ts';
+import { WorkLedger } from './work-ledger.ts';
 
 /** Everything may be left out. */
 export interface OnnxEngineOptions {
@@ -57,7 +60,7 @@ export interface OnnxEngineStats extends EngineStats {
   readonly neededMs: number;
   /** Jobs that wait for a slot. */
   readonly backlog: number;
-  /** Jobs that were handed to another worker after theirs died. */
+  /** Jobs that were handed to another worker after theirs died, whole or what was left of them. */
   readonly redispatched: number;
   /** Jobs that were refused because the backlog was full. */
   readonly refused: number;
@@ -71,14 +74,18 @@ export interface OnnxEngineStats extends EngineStats {
   readonly isBroken: boolean;
 }
 
-interface Job extends LaneJob {
-  readonly resolve: (outcome: InferenceOutcome) => void;
-  readonly reject: (error: SightlineError) => void;
+interface Call extends LaneCall {
+  readonly answer: PromiseWithResolvers<ProgramOutcome>;
+}
+
+interface Job extends LaneJob<Call> {
+  /** What an earlier worker was lost over another program of the frame left. */
+  readonly isRerun?: boolean;
 }
 
 /** One place for a worker; the lanes in it come and go. */
 interface Seat {
-  lane: Lane<Job> | undefined;
+  lane: Lane<Job, Call> | undefined;
   /** The lane has started and loaded every model. */
   isReady: boolean;
   /** Ids of models in the lane. */
@@ -139,7 +146,7 @@ export class OnnxEngine implements Engine {
   readonly #models = new Map<string, LoadedModel>();
   readonly #backlog: Job[] = [];
   /** Lanes that were given up and whose threads have not ended yet. */
-  readonly #strays = new Set<Lane<Job>>();
+  readonly #strays = new Set<Lane<Job, Call>>();
   #closing: Promise<void> | undefined;
   #restarts = 0;
   #completed = 0;
@@ -147,6 +154,8 @@ export class OnnxEngine implements Engine {
   #pastBusyMs = 0;
   #pastNeededMs = 0;
   #failed = 0;
+  #decodes = 0;
+  readonly #work = new WorkLedger();
   #redispatched = 0;
   #refused = 0;
   #capped = 0;
@@ -220,28 +229,49 @@ export class OnnxEngine implements Engine {
     return this.#seats.reduce((sum, seat) => sum + (seat.isReady ? seat.lane!.freeForUrgent : 0), 0);
   }
 
-  run(job: InferenceJob): Promise<InferenceOutcome> {
-    const { modelId, picture, confidence, iou, deadlineMs, urgent = false } = job;
-    return new Promise((resolve, reject) => {
-      this.#refuseWhenClosing();
-      if (!this.#models.has(modelId)) throw new SightlineError('MODEL_UNKNOWN', `the model ${modelId} is not loaded`);
-      if (this.#isBroken()) throw this.#brokenError();
-      checkPicture(picture);
-      const rgb = picture.kind === 'rgb' ? { width: picture.width, height: picture.height } : undefined;
-      const bytes = picture.kind === 'rgb' ? picture.data : picture.bytes;
-      const own: Job = { modelId, rgb, bytes, confidence, iou, deadlineMs, urgent, resolve, reject };
-      const seat = this.#backlog.length === 0 ? this.#freest(urgent) : undefined;
-      if (seat) {
-        seat.lane!.send(own);
-      } else {
-        if (this.#backlog.length >= this.#backlogMax) {
-          this.#refused += 1;
-          throw new SightlineError('INFERENCE_FAILED', `${this.#backlogMax} jobs are waiting already`);
-        }
-        own.bytes = new Uint8Array(bytes);
-        this.#backlog.push(own);
-      }
+  run(job: InferenceJob): Promise<ProgramOutcome>[] {
+    const calls = job.programs.map(({ program, ...call }): Call => {
+      return { ...call, program: String(program), answer: Promise.withResolvers<ProgramOutcome>() };
     });
+    try {
+      this.#refuseWhenClosing();
+      const known = calls.filter((call) => this.#hasModels(call));
+      if (known.length > 0) this.#take(job, known);
+    } catch (thrown) {
+      for (const { answer } of calls) answer.reject(thrown);
+    }
+    return calls.map(({ answer }) => answer.promise);
+  }
+
+  #hasModels({ models, answer }: Call): boolean {
+    const missing = Object.values(models).find((id) => !this.#models.has(id));
+    if (missing === undefined) return true;
+    answer.reject(new SightlineError('MODEL_UNKNOWN', `the model ${missing} is not loaded`));
+    return false;
+  }
+
+  #take({ picture, captureTimeMs = systemClock.now(), deadlineMs, urgent = false }: InferenceJob, calls: Call[]): void {
+    if (this.#isBroken()) throw this.#brokenError();
+    for (const { program } of calls) this.#work.asked(program);
+    checkPicture(picture);
+    const { bytes, ...shape } = picture;
+    const job: Job = { picture: shape, calls, captureTimeMs, deadlineMs, urgent, bytes };
+    const seat = this.#backlog.length === 0 ? this.#freest(urgent) : undefined;
+    if (seat) return this.#send(seat, job);
+    if (this.#backlog.length >= this.#backlogMax) {
+      this.#refused += 1;
+      throw new SightlineError('INFERENCE_FAILED', `${this.#backlogMax} jobs are waiting already`);
+    }
+    job.bytes = new Uint8Array(bytes);
+    this.#backlog.push(job);
+  }
+
+  #send(seat: Seat, job: Job): void {
+    try {
+      seat.lane!.send(job);
+    } catch (thrown) {
+      this.#reject(job.calls, toSightlineError(thrown, 'INFERENCE_FAILED'));
+    }
   }
 
   stats(): OnnxEngineStats {
@@ -252,10 +282,12 @@ export class OnnxEngine implements Engine {
       restarts: this.#restarts,
       completed: this.#completed,
       failed: this.#failed,
+      decodes: this.#decodes,
       busyMs: this.#seats.reduce((sum, { lane }) => sum + (lane?.busyMs ?? 0), this.#pastBusyMs),
       models: Array.from(this.#models, ([id, { report, warmUpMs, batchMax, costsMs, runs }]) => {
         return { id, providers: report, warmUpMs, batch: { max: batchMax, costsMs, runs: Object.fromEntries(runs) } };
       }),
+      work: this.#work.stats(),
       neededMs: this.#seats.reduce((sum, { lane }) => sum + (lane?.neededMs ?? 0), this.#pastNeededMs),
       backlog: this.#backlog.length,
       redispatched: this.#redispatched,
@@ -275,11 +307,11 @@ export class OnnxEngine implements Engine {
 
   async #close(): Promise<void> {
     const shuttingDown = new SightlineError('SHUTTING_DOWN', 'the inference engine is closing');
-    for (const job of this.#backlog.splice(0)) this.#reject(job, shuttingDown);
+    for (const { calls } of this.#backlog.splice(0)) this.#reject(calls, shuttingDown);
     await Promise.all(
       this.#seats.map(async (seat) => {
         clearTimeout(seat.restart);
-        for (const job of seat.lane?.takeWaiting() ?? []) this.#reject(job, shuttingDown);
+        for (const { calls } of seat.lane?.takeWaiting() ?? []) this.#reject(calls, shuttingDown);
         await seat.lane?.close();
       }),
     );
@@ -288,34 +320,45 @@ export class OnnxEngine implements Engine {
 
   /** Puts a new worker into a seat. */
   #occupy(seat: Seat): void {
-    const owner: LaneOwner<Job> = {
+    const owner: LaneOwner<Job, Call> = {
       started: () => void this.#prepare(seat),
-      done: (job, { capped, shared, ...outcome }) => {
+      worked: (work) => this.#noteWork(work),
+      done: (call, outcome) => {
         seat.deaths = 0;
-        this.#completed += 1;
-        this.#capped += capped;
-        if (shared) this.#noteRun(job.modelId, shared);
-        job.resolve(outcome);
-        this.#handOn();
+        this.#done(call, outcome);
       },
-      failed: (job, error) => {
+      failed: ({ answer }, error) => {
         seat.deaths = 0;
-        this.#reject(job, error);
-        this.#handOn();
+        this.#failed += 1;
+        answer.reject(error);
       },
       opened: () => this.#handOn(),
-      lost: (reason, running, waiting) => this.#vacate(seat, reason, running, waiting),
+      lost: (reason, begun, waiting) => this.#vacate(seat, reason, begun, waiting),
     };
     this.#lanes += 1;
     const turns = this.#turns && { memory: this.#turns, me: this.#lanes };
-    const lane = new Lane<Job>({ ...this.#settings, ...(turns && { turns }) }, this.#limits, owner, this.#workerUrl);
+    const settings = { ...this.#settings, programs: this.#work.programs, ...(turns && { turns }) };
+    const lane = new Lane<Job, Call>(settings, this.#limits, owner, this.#workerUrl);
     seat.lane = lane;
     // Not when it is given up: while its thread is at the device nobody else may be.
     if (turns) void lane.exited.then(() => new Turns(turns.memory, turns.me).give());
   }
 
-  #noteRun(modelId: string, { pictures, costsMs }: SharedRun): void {
-    const model = this.#models.get(modelId)!;
+  #done({ models, answer }: Call, { program, capped, ...outcome }: WorkerOutcome): void {
+    this.#completed += 1;
+    this.#capped += capped;
+    this.#work.note(program, models, outcome.workerMs);
+    answer.resolve(outcome);
+  }
+
+  #noteWork({ decodes, runs }: WorkDone): void {
+    this.#decodes += decodes;
+    for (const run of runs) this.#noteRun(run);
+  }
+
+  #noteRun({ modelId, pictures, costsMs }: ModelRun): void {
+    const model = this.#models.get(modelId);
+    if (!model) return;
     model.costsMs = costsMs;
     model.runs.set(pictures, (model.runs.get(pictures) ?? 0) + 1);
   }
@@ -345,8 +388,11 @@ export class OnnxEngine implements Engine {
     return Array.from(this.#models.values()).filter(({ model }) => !loaded.has(model.manifest.id));
   }
 
-  /** A worker is gone: its running jobs with it, since one of them may be at fault; the others go first in line. */
-  #vacate(seat: Seat, reason: string, running: Job[], waiting: Job[]): void {
+  /**
+   * A worker is gone: the programs that it was at with it, since one of them may be at fault. What waited goes first in line; before
+   * it what those frames have left, once.
+   */
+  #vacate(seat: Seat, reason: string, begun: BegunJob<Job, Call>[], waiting: Job[]): void {
     if (seat.lane) {
       this.#pastBusyMs += seat.lane.busyMs;
       this.#pastNeededMs += seat.lane.neededMs;
@@ -359,19 +405,27 @@ export class OnnxEngine implements Engine {
     this.#lastLoss = reason;
     if (this.#closing) {
       const shuttingDown = new SightlineError('SHUTTING_DOWN', 'the inference engine is closing');
-      for (const job of [...running, ...waiting]) this.#reject(job, shuttingDown);
+      for (const { calls } of waiting) this.#reject(calls, shuttingDown);
+      for (const { running, left } of begun) this.#reject([...running, ...left], shuttingDown);
       return;
     }
-    for (const job of running) this.#reject(job, new SightlineError('WORKER_LOST', `the worker of this job ${reason}`));
-    this.#backlog.unshift(...waiting);
-    this.#redispatched += waiting.length;
+    const again: Job[] = [];
+    for (const { job, running, left } of begun) {
+      this.#reject(running, new SightlineError('WORKER_LOST', `the worker of this frame ${reason}`));
+      if (left.length === 0) continue;
+      if (job.isRerun) this.#reject(left, new SightlineError('WORKER_LOST', `a second worker of this frame ${reason}`));
+      else again.push({ ...job, calls: left, isRerun: true });
+    }
+    again.push(...waiting);
+    this.#backlog.unshift(...again);
+    this.#redispatched += again.length;
     this.#planRestart(seat, restartDelayMs(seat.deaths));
-    if (this.#isBroken()) for (const job of this.#backlog.splice(0)) this.#reject(job, this.#brokenError());
+    if (this.#isBroken()) for (const { calls } of this.#backlog.splice(0)) this.#reject(calls, this.#brokenError());
     this.#handOn();
   }
 
   /** A thread that was given up still takes a processor: it is counted until it ends. */
-  #follow(lane: Lane<Job>): void {
+  #follow(lane: Lane<Job, Call>): void {
     this.#strays.add(lane);
     void lane.exited.then(() => this.#strays.delete(lane));
   }
@@ -388,7 +442,7 @@ export class OnnxEngine implements Engine {
   /** Gives waiting jobs to free slots; tells the scheduler when slots are left. */
   #handOn(): void {
     for (let seat = this.#freest(false); seat && this.#backlog.length > 0; seat = this.#freest(false)) {
-      seat.lane!.send(this.#backlog.shift()!);
+      this.#send(seat, this.#backlog.shift()!);
     }
     if (this.urgentSlots > 0) this.onFree?.();
   }
@@ -407,9 +461,9 @@ export class OnnxEngine implements Engine {
     return best;
   }
 
-  #reject(job: Job, error: SightlineError): void {
-    this.#failed += 1;
-    job.reject(error);
+  #reject(calls: readonly Call[], error: SightlineError): void {
+    this.#failed += calls.length;
+    for (const { answer } of calls) answer.reject(error);
   }
 
   #isBroken(): boolean {
@@ -433,11 +487,11 @@ function checkPicture(picture: Picture): void {
     if (picture.bytes.length === 0) throw new SightlineError('FRAME_EMPTY', 'a frame of 0 bytes');
     return;
   }
-  const { data, width, height } = picture;
-  if (data.length !== width * height * 3 || data.length === 0) {
+  const { bytes, width, height } = picture;
+  if (bytes.length !== width * height * 3 || bytes.length === 0) {
     throw new SightlineError(
       'FRAME_UNDECODABLE',
-      `${data.length} bytes for an RGB picture of ${width}×${height} pixels`,
+      `${bytes.length} bytes for an RGB picture of ${width}×${height} pixels`,
     );
   }
 }
