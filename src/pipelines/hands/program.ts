@@ -1,6 +1,7 @@
-import type { Hand } from '../../base/hand.ts';
 import { SightlineError } from '../../base/errors.ts';
+import type { ResultContents } from '../../base/result.ts';
 import type { ModelManifest } from '../../inference/manifest.ts';
+import type { ModelHandle, Program } from '../../inference/programs/program.ts';
 import {
   followHands,
   handCandidates,
@@ -11,40 +12,9 @@ import {
 } from '../../vision/hands/follow.ts';
 import { readRegion } from '../../vision/hands/landmarks.ts';
 import { type Palm, PalmDetector } from '../../vision/hands/palm.ts';
-import type { HandRegion, PictureSize } from '../../vision/hands/region.ts';
-import type { Placement } from '../../vision/placement.ts';
+import { cropOf } from '../../vision/hands/region.ts';
+import type { Region } from '../../vision/placement.ts';
 import type { RgbxPicture } from '../../vision/preprocess.ts';
-import type { FloatTensor } from '../../vision/types.ts';
-
-// The interface of the engine's programs, until the engine has it.
-interface Region {
-  readonly centreX: number;
-  readonly centreY: number;
-  readonly width: number;
-  readonly height: number;
-  readonly rotation?: number;
-  readonly outside?: 'pad' | 'replicate';
-}
-interface ModelHandle {
-  readonly manifest: ModelManifest;
-  infer(
-    picture: RgbxPicture,
-    region?: Region,
-  ): Promise<{ readonly tensors: Readonly<Record<string, FloatTensor>>; readonly placement: Placement }>;
-}
-interface ProgramCallContext<Settings, State> {
-  readonly picture: RgbxPicture;
-  readonly captureTimeMs: number;
-  readonly settings: Settings;
-  readonly state: State | undefined;
-  model(role: string): ModelHandle;
-}
-interface Program<Settings, State, Result> {
-  readonly name: string;
-  run(
-    call: ProgramCallContext<Settings, State>,
-  ): Promise<{ readonly result: Result; readonly state?: State; readonly capped?: number }>;
-}
 
 export interface HandsSettings {
   /** Score from which a palm counts, 0..1. */
@@ -61,7 +31,7 @@ export interface HandsSettings {
  * Hands and their 21 landmarks. Its roles: `palm`, which finds hands, in few pictures, and `landmarks`, which is run once for each hand
  * of a picture. Needs the state of the picture before to follow a hand; without it palms are looked for anew.
  */
-export const program: Program<HandsSettings, HandsState, { readonly hands: readonly Hand[] }> = {
+export const program: Program<HandsSettings, HandsState, ResultContents['hands']> = {
   name: 'hands',
   async run({ picture, captureTimeMs: timeMs, settings, state, model }) {
     const { detectionConfidence, trackingConfidence, maxHands, smoothing } = settings;
@@ -72,9 +42,9 @@ export const program: Program<HandsSettings, HandsState, { readonly hands: reado
     const landmarks = model('landmarks');
     const readings: HandReading[] = [];
     for (const candidate of candidates) {
-      const { tensors } = await landmarks.infer(picture, cropOf(candidate.region, picture));
-      const reading = readRegion(tensors, landmarks.manifest.input.width, candidate.region, picture);
-      readings.push({ ...candidate, reading });
+      const { tensors, placement } = await landmarks.infer(picture, cropOf(candidate.region, picture));
+      const reading = readRegion(tensors, placement, candidate.region, picture);
+      readings.push({ candidate, reading });
     }
     const followed = followHands(before, readings, {
       picture,
@@ -106,16 +76,4 @@ async function findPalms(palm: ModelHandle, picture: RgbxPicture, confidence: nu
   palmDetectors.set(manifest, detector);
   const { tensors, placement } = await palm.infer(picture, WHOLE);
   return detector.detect(tensors, placement, { confidence, iou: defaults.iou });
-}
-
-/** The region in the terms of a crop; at the picture's border the landmark model gets the border's pixels on, as in MediaPipe. */
-function cropOf({ x, y, size, rotation }: HandRegion, { width, height }: PictureSize): Region {
-  return {
-    centreX: x / width,
-    centreY: y / height,
-    width: size / width,
-    height: size / height,
-    rotation,
-    outside: 'replicate',
-  };
 }

@@ -45,7 +45,7 @@ function read(state: HandsState | undefined, palms: Palm[], said: (readonly [x: 
   const { candidates } = handCandidates(state, palms, PICTURE, 10);
   expect(candidates).toHaveLength(said.length);
   return candidates.map((candidate, i): HandReading => ({
-    ...candidate,
+    candidate,
     reading: { presence: said[i]![1], hand: hand(said[i]![0]) },
   }));
 }
@@ -172,7 +172,7 @@ describe('when palms are looked for', () => {
       const readings = candidates.map((candidate): HandReading => {
         const x = (candidate.before?.landmarks[0]!.x ?? candidate.region.x / PICTURE.width) as number;
         const nearest = visible.find((v) => Math.abs(v - x) < 0.05);
-        return { ...candidate, reading: { presence: nearest === undefined ? 0 : 0.9, hand: hand(nearest ?? x) } };
+        return { candidate, reading: { presence: nearest === undefined ? 0 : 0.9, hand: hand(nearest ?? x) } };
       });
       const next = followHands(state, readings, { ...OPTIONS, timeMs: i * 33, isSearched });
       state = next.state;

@@ -1,7 +1,9 @@
 import { HAND_MIDDLE_KNUCKLE, HAND_WRIST, type Hand, type HandPoint } from '../../base/hand.ts';
+import type { Size } from '../../base/picture.ts';
 import type { RegionReading } from './landmarks.ts';
-import { PALM_KEYPOINTS, type Palm, type Point } from './palm.ts';
-import { type HandRegion, isInPicture, landmarkRegion, palmRegion, type PictureSize } from './region.ts';
+import type { Point } from '../placement.ts';
+import { PALM_KEYPOINTS, type Palm } from './palm.ts';
+import { type HandRegion, isInPicture, landmarkRegion, palmRegion } from './region.ts';
 import { type HandFilterState, smoothHand } from './smooth.ts';
 
 /**
@@ -66,7 +68,7 @@ export function isSearchDue(state: HandsState | undefined, handsMax: number): bo
 export function handCandidates(
   state: HandsState | undefined,
   palms: readonly Palm[],
-  picture: PictureSize,
+  picture: Size,
   handsMax: number,
 ): { readonly candidates: HandCandidate[]; readonly capped: number } {
   const followed = (state?.hands ?? []).map((before) => ({
@@ -84,12 +86,14 @@ export function handCandidates(
   return { candidates, capped };
 }
 
-export interface HandReading extends HandCandidate {
+/** What the landmark model says of a candidate. */
+export interface HandReading {
+  readonly candidate: HandCandidate;
   readonly reading: RegionReading;
 }
 
 export interface FollowOptions {
-  readonly picture: PictureSize;
+  readonly picture: Size;
   /** When the picture was taken, Unix milliseconds. */
   readonly timeMs: number;
   /** Presence below which a region has no hand, 0..1. */
@@ -108,7 +112,8 @@ export function followHands(
   const hands: Hand[] = [];
   const followed: FollowedHand[] = [];
   let kept = 0;
-  for (const { reading, before: last } of readings) {
+  for (const { candidate, reading } of readings) {
+    const last = candidate.before;
     if (!(reading.presence >= presenceMin)) continue;
     const { landmarks } = reading.hand;
     const region = landmarkRegion(landmarks, picture);
@@ -141,7 +146,7 @@ function nextSearch(
 }
 
 /** By wrist and middle knuckle, which palms and hands both have. */
-function isPalmOf(palm: Palm, { before, region }: HandCandidate, picture: PictureSize): boolean {
+function isPalmOf(palm: Palm, { before, region }: HandCandidate, picture: Size): boolean {
   if (!before) return false;
   const { wrist, middleKnuckle } = PALM_KEYPOINTS;
   const ofPalm = [palm.keypoints[wrist]!, palm.keypoints[middleKnuckle]!];
@@ -150,7 +155,7 @@ function isPalmOf(palm: Palm, { before, region }: HandCandidate, picture: Pictur
 }
 
 /** From each point to its counterpart, on average, pixels. */
-function distance(a: readonly Point[], b: readonly Point[], { width, height }: PictureSize): number {
+function distance(a: readonly Point[], b: readonly Point[], { width, height }: Size): number {
   const apart = a.reduce((sum, { x, y }, i) => sum + Math.hypot((x - b[i]!.x) * width, (y - b[i]!.y) * height), 0);
   return apart / a.length;
 }

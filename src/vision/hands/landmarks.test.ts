@@ -1,11 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { FloatTensor } from '../types.ts';
+import { CATALOGUE } from '../../inference/models/catalogue.ts';
+import { placeRegion } from '../placement.ts';
 import { readRegion } from './landmarks.ts';
-import { turned } from './region.ts';
+import { cropOf, type HandRegion, turned } from './region.ts';
 
 const PICTURE = { width: 640, height: 480 };
-const INPUT = 224;
+const { input } = CATALOGUE.find((m) => m.id === 'hand-lite')!;
+const INPUT = input.width;
+
+function read(said: Record<string, FloatTensor>, region: HandRegion) {
+  const placement = placeRegion(input, cropOf(region, PICTURE), PICTURE.width, PICTURE.height);
+  return readRegion(said, placement, region, PICTURE);
+}
 
 function outputs(
   points: readonly (readonly [number, number, number])[],
@@ -26,7 +34,7 @@ describe('landmarks of a region', () => {
   test('the middle of the input is the middle of the region; its corner is the corner', () => {
     const region = { x: 320, y: 240, size: 128, rotation: 0 };
     const points = [[112, 112, 0], [0, 0, 0], [224, 224, 0], ...all([112, 112, 0]).slice(3)] as const;
-    const { hand } = readRegion(outputs(points), INPUT, region, PICTURE);
+    const { hand } = read(outputs(points), region);
     expect(hand.landmarks).toHaveLength(21);
     expect(hand.landmarks[0]).toEqual({ x: 0.5, y: 0.5, z: 0 });
     expect(hand.landmarks[1]!.x).toBeCloseTo(256 / 640, 10);
@@ -36,21 +44,21 @@ describe('landmarks of a region', () => {
 
   test('a region turned by a quarter has its top at the right', () => {
     const region = { x: 320, y: 240, size: 100, rotation: Math.PI / 2 };
-    const { hand } = readRegion(outputs(all([112, 0, 0])), INPUT, region, PICTURE);
+    const { hand } = read(outputs(all([112, 0, 0])), region);
     expect(hand.landmarks[0]!.x).toBeCloseTo(370 / 640, 10);
     expect(hand.landmarks[0]!.y).toBeCloseTo(240 / 480, 10);
   });
 
   test('depths are in the scale of x: pixels of the input through 0.4, then as the region is to the picture', () => {
     const region = { x: 0, y: 0, size: 64, rotation: 1 };
-    const { hand } = readRegion(outputs(all([0, 0, -22.4])), INPUT, region, PICTURE);
+    const { hand } = read(outputs(all([0, 0, -22.4])), region);
     expect(hand.landmarks[0]!.z).toBeCloseTo((-0.1 / 0.4) * 0.1, 6);
   });
 
   test("the world's points are turned with the region and keep their lengths", () => {
     const world = all([0, -0.05, 0.02]);
     const region = { x: 320, y: 240, size: 100, rotation: Math.PI / 2 };
-    const { hand } = readRegion(outputs(all([0, 0, 0]), { world }), INPUT, region, PICTURE);
+    const { hand } = read(outputs(all([0, 0, 0]), { world }), region);
     expect(hand.world[7]!.x).toBeCloseTo(0.05, 6);
     expect(hand.world[7]!.y).toBeCloseTo(0, 6);
     expect(hand.world[7]!.z).toBeCloseTo(0.02, 6);
@@ -58,10 +66,9 @@ describe('landmarks of a region', () => {
 
   test("a left hand of the mirrored picture that the model was made for is the person's right one", () => {
     const region = { x: 320, y: 240, size: 100, rotation: 0 };
-    const read = (mirroredLeft: number) =>
-      readRegion(outputs(all([0, 0, 0]), { mirroredLeft, presence: 0.25 }), INPUT, region, PICTURE);
-    expect(read(0.75)).toMatchObject({ presence: 0.25, hand: { handedness: 'right', score: 0.75 } });
-    expect(read(0.25)).toMatchObject({ hand: { handedness: 'left', score: 0.75 } });
+    const say = (mirroredLeft: number) => read(outputs(all([0, 0, 0]), { mirroredLeft, presence: 0.25 }), region);
+    expect(say(0.75)).toMatchObject({ presence: 0.25, hand: { handedness: 'right', score: 0.75 } });
+    expect(say(0.25)).toMatchObject({ hand: { handedness: 'left', score: 0.75 } });
   });
 
   test('property: points go into the picture as the region lies, whatever it is', () => {
@@ -74,7 +81,7 @@ describe('landmarks of a region', () => {
     });
     fc.assert(
       fc.property(coordinate, coordinate, region, (u, v, where) => {
-        const { hand } = readRegion(outputs(all([u, v, 0])), INPUT, where, PICTURE);
+        const { hand } = read(outputs(all([u, v, 0])), where);
         const { x, y } = hand.landmarks[3]!;
         // Back again: from the picture into the region's own axes.
         const back = turned({ x: x * PICTURE.width - where.x, y: y * PICTURE.height - where.y }, -where.rotation);
@@ -87,8 +94,8 @@ describe('landmarks of a region', () => {
   test('tensors of another model are refused by name', () => {
     const region = { x: 320, y: 240, size: 100, rotation: 0 };
     const { Identity_3: _, ...without } = outputs(all([0, 0, 0]));
-    expect(() => readRegion(without, INPUT, region, PICTURE)).toThrow('Identity_3 has no numbers where it has 63');
+    expect(() => read(without, region)).toThrow('Identity_3 has no numbers where it has 63');
     const short = { ...outputs(all([0, 0, 0])), Identity: { data: new Float32Array(42), dims: [1, 42] } };
-    expect(() => readRegion(short, INPUT, region, PICTURE)).toThrow('Identity has 42 numbers where it has 63');
+    expect(() => read(short, region)).toThrow('Identity has 42 numbers where it has 63');
   });
 });

@@ -1,7 +1,9 @@
 import { HAND_LANDMARKS, type Hand, type HandPoint } from '../../base/hand.ts';
 import { SightlineError } from '../../base/errors.ts';
+import type { Size } from '../../base/picture.ts';
+import { type Placement, toPicture } from '../placement.ts';
 import type { FloatTensor } from '../types.ts';
-import { type HandRegion, type PictureSize, turned } from './region.ts';
+import { type HandRegion, turned } from './region.ts';
 
 /**
  * Outputs of MediaPipe's hand landmark models (lite and full): points in pixels of the input [1, 63], presence 0..1 [1, 1], handedness
@@ -25,41 +27,31 @@ export interface RegionReading {
 }
 
 /**
- * Reads the landmark model's outputs. `inputSize`: side of the model's square input, pixels, over the whole of which the region lay.
+ * Reads the landmark model's outputs. `placement`: how the region lay in the model's input.
  * The model was made for mirrored pictures: what it calls a left hand is a right one in a picture that is not mirrored, and here the
  * person's own hand is told. Errors: MODEL_UNSUPPORTED when the tensors are not those of a hand landmark model.
  */
 export function readRegion(
   outputs: Readonly<Record<string, FloatTensor>>,
-  inputSize: number,
+  placement: Placement,
   region: HandRegion,
-  picture: PictureSize,
+  picture: Size,
 ): RegionReading {
   const landmarks = outputOf(outputs, OUTPUTS.landmarks, HAND_LANDMARKS * 3);
   const world = outputOf(outputs, OUTPUTS.world, HAND_LANDMARKS * 3);
   const [presence] = outputOf(outputs, OUTPUTS.presence, 1);
   const [mirroredLeft] = outputOf(outputs, OUTPUTS.handedness, 1);
+  // In the scale of x: the region's side is so much of the picture's width.
+  const depth = region.size / picture.width / placement.width / DEPTH_SCALE;
   const isRight = mirroredLeft! >= 0.5;
   return {
     presence: presence!,
     hand: {
       handedness: isRight ? 'right' : 'left',
       score: isRight ? mirroredLeft! : 1 - mirroredLeft!,
-      landmarks: points(landmarks, (x, y, z) =>
-        inPicture(x / inputSize, y / inputSize, z / inputSize, region, picture),
-      ),
+      landmarks: points(landmarks, (x, y, z) => ({ ...toPicture(placement, { x, y }), z: z * depth })),
       world: points(world, (x, y, z) => ({ ...turned({ x, y }, region.rotation), z })),
     },
-  };
-}
-
-/** From fractions of the region to fractions of the picture; depths become fractions of its width, as MediaPipe's do. */
-function inPicture(x: number, y: number, z: number, region: HandRegion, picture: PictureSize): HandPoint {
-  const offset = turned({ x: (x - 0.5) * region.size, y: (y - 0.5) * region.size }, region.rotation);
-  return {
-    x: (region.x + offset.x) / picture.width,
-    y: (region.y + offset.y) / picture.height,
-    z: ((z / DEPTH_SCALE) * region.size) / picture.width,
   };
 }
 

@@ -2,14 +2,9 @@ import { SightlineError } from '../../base/errors.ts';
 import { ssdAnchors } from '../anchors.ts';
 import { Candidates } from '../candidates.ts';
 import { decodeSsd } from '../heads.ts';
-import type { Placement } from '../placement.ts';
+import { type Placement, type Point, toPicture } from '../placement.ts';
 import { groupOverlapping } from '../suppress.ts';
 import type { FloatTensor, PictureInput, SsdHead } from '../types.ts';
-
-export interface Point {
-  readonly x: number;
-  readonly y: number;
-}
 
 /** A palm that the detector found. All places are fractions of the picture and may lie outside of it. */
 export interface Palm {
@@ -60,7 +55,7 @@ export class PalmDetector {
   }
 
   /**
-   * Palms, best first. `placement`: where the picture lay in the input. Errors: MODEL_UNSUPPORTED when the tensors do not fit the
+   * Palms, best first. `placement`: where the picture lay in the input, not turned. Errors: MODEL_UNSUPPORTED when the tensors do not fit the
    * head.
    */
   detect(
@@ -112,19 +107,15 @@ export class PalmDetector {
         points[i + 1]! += weight * (boxes.data[from + 1]! / head.scale.y + anchorY);
       }
     }
-    // Of the input, as a sum of weights, into fractions of the picture.
-    const across = (sum: number) => ((sum / total) * input.width - placement.x) / placement.width;
-    const down = (sum: number) => ((sum / total) * input.height - placement.y) / placement.height;
+    const place = (x: number, y: number): Point =>
+      toPicture(placement, { x: (x / total) * input.width, y: (y / total) * input.height });
+    const [topLeft, bottomRight] = [place(left, top), place(right, bottom)];
     return {
       score: scores[group[0]!]!,
-      x: across((left + right) / 2),
-      y: down((top + bottom) / 2),
-      width: across(right) - across(left),
-      height: down(bottom) - down(top),
-      keypoints: Array.from({ length: points.length / 2 }, (_, i) => ({
-        x: across(points[2 * i]!),
-        y: down(points[2 * i + 1]!),
-      })),
+      ...place((left + right) / 2, (top + bottom) / 2),
+      width: bottomRight.x - topLeft.x,
+      height: bottomRight.y - topLeft.y,
+      keypoints: Array.from({ length: points.length / 2 }, (_, i) => place(points[2 * i]!, points[2 * i + 1]!)),
     };
   }
 }

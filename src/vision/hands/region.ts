@@ -1,11 +1,7 @@
 import { HAND_WRIST, type HandPoint } from '../../base/hand.ts';
-import { PALM_KEYPOINTS, type Palm, type Point } from './palm.ts';
-
-/** Pixels. */
-export interface PictureSize {
-  readonly width: number;
-  readonly height: number;
-}
+import type { Size } from '../../base/picture.ts';
+import type { Point, Region } from '../placement.ts';
+import { PALM_KEYPOINTS, type Palm } from './palm.ts';
 
 /** A square of the picture that holds one hand, turned so that its fingers point upward. */
 export interface HandRegion {
@@ -28,7 +24,7 @@ const STEADY_POINTS = [0, 1, 2, 3, 5, 6, 9, 10, 13, 14, 17, 18] as const;
 const MIDDLE_JOINTS = { index: 6, middle: 10, ring: 14 } as const;
 
 /** The region of a palm: 2.6 times as large, moved toward the fingers by half a palm, wrist to middle finger upright. */
-export function palmRegion(palm: Palm, picture: PictureSize): HandRegion {
+export function palmRegion(palm: Palm, picture: Size): HandRegion {
   const wrist = toPixels(palm.keypoints[PALM_KEYPOINTS.wrist]!, picture);
   const knuckle = toPixels(palm.keypoints[PALM_KEYPOINTS.middleKnuckle]!, picture);
   const centre = toPixels(palm, picture);
@@ -40,7 +36,7 @@ export function palmRegion(palm: Palm, picture: PictureSize): HandRegion {
  * The region in which the next picture has the hand of these landmarks: twice the square around the points that stay put, as it
  * lies along the hand. Source of the method: MediaPipe's `HandLandmarksToRectCalculator`.
  */
-export function landmarkRegion(landmarks: readonly HandPoint[], picture: PictureSize): HandRegion {
+export function landmarkRegion(landmarks: readonly HandPoint[], picture: Size): HandRegion {
   const at = (i: number) => toPixels(landmarks[i]!, picture);
   const [index, middle, ring] = [at(MIDDLE_JOINTS.index), at(MIDDLE_JOINTS.middle), at(MIDDLE_JOINTS.ring)];
   const joints = {
@@ -61,8 +57,20 @@ export function landmarkRegion(landmarks: readonly HandPoint[], picture: Picture
   return grown(centre, right - left, bottom - top, rotation, FROM_LANDMARKS);
 }
 
+/** The region as a crop of the picture. Beyond its border the landmark model gets the border's pixels, as in MediaPipe. */
+export function cropOf({ x, y, size, rotation }: HandRegion, { width, height }: Size): Region {
+  return {
+    centreX: x / width,
+    centreY: y / height,
+    width: size / width,
+    height: size / height,
+    rotation,
+    outside: 'replicate',
+  };
+}
+
 /** Whether any of the picture lies in it, and it has a size: what else could a model see in it? */
-export function isInPicture({ x, y, size, rotation }: HandRegion, { width, height }: PictureSize): boolean {
+export function isInPicture({ x, y, size, rotation }: HandRegion, { width, height }: Size): boolean {
   if (!(size >= 1) || !Number.isFinite(x + y + size + rotation)) return false;
   const reach = (size / 2) * (Math.abs(Math.cos(rotation)) + Math.abs(Math.sin(rotation)));
   return x + reach > 0 && y + reach > 0 && x - reach < width && y - reach < height;
@@ -90,6 +98,6 @@ function grown(
   return { x: centre.x + shift.x, y: centre.y + shift.y, size: Math.max(width, height) * scale, rotation };
 }
 
-function toPixels({ x, y }: Point, { width, height }: PictureSize): Point {
+function toPixels({ x, y }: Point, { width, height }: Size): Point {
   return { x: x * width, y: y * height };
 }

@@ -1,6 +1,6 @@
 import type { Hand, HandPoint } from '../../base/hand.ts';
+import type { Size } from '../../base/picture.ts';
 import { type OneEuroOptions, type OneEuroState, oneEuroStep } from './one-euro.ts';
-import type { PictureSize } from './region.ts';
 
 /**
  * Speeds are in hands a second: the size of a hand is the unit, so that one far away is filtered like one nearby. Found on clips of
@@ -25,7 +25,7 @@ export function smoothHand(
   before: HandFilterState | undefined,
   hand: Hand,
   size: number,
-  picture: PictureSize,
+  picture: Size,
   timeMs: number,
 ): { readonly hand: Hand; readonly state: HandFilterState } {
   // In widths of the picture along all three axes, so that one unit holds for all, whatever the picture's size.
