@@ -9,7 +9,8 @@ import { z } from 'zod';
 import { systemClock, wallAheadMs, wallTimeMs } from './base/clock.ts';
 import type { WorkerStagesMs } from './base/detection.ts';
 import { SightlineError, toSightlineError } from './base/errors.ts';
-import type { FrameOutcome, VideoFrame } from './base/frame.ts';
+import type { FrameOutcome } from './base/frame.ts';
+import type { Picture } from './base/picture.ts';
 import { seededRandom } from './base/random.ts';
 import { Priority } from './base/sample.ts';
 import { ConfigCoordinator, type ConfigState } from './config/coordinator.ts';
@@ -39,6 +40,7 @@ import { SelfBenchmark, type SelfBenchmarkResult } from './observe/self-benchmar
 import type { Limits } from './observe/views.ts';
 import { DetectPipeline, type DetectLane, type DetectLaneOptions } from './pipelines/detect.ts';
 import { FrameInput } from './pipelines/frame-input.ts';
+import { objectsCall } from './pipelines/objects/call.ts';
 import { Payload } from './protocol/payload.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { outcomeMessage } from './sessions/messages.ts';
@@ -122,7 +124,7 @@ export class Sightline implements AsyncDisposable {
   readonly #rates = new RateWindow<Counter>(RATE_WINDOW_MS);
   readonly #rateReadings: NodeJS.Timeout;
   readonly #benchmark: SelfBenchmark;
-  #ownPicture: Uint8Array | undefined;
+  #ownPicture: Picture | undefined;
   /** Telemetry messages that were published, whoever did. */
   #messages = 0;
   readonly #registry: ModelRegistry;
@@ -426,7 +428,7 @@ export class Sightline implements AsyncDisposable {
     const modelId = await this.#modelFor(choice.model);
     // A colon stands in no client's name.
     const name = `program:${++this.#lastFrameInput}`;
-    const frames = this.#hub.create<VideoFrame>(`${name}/frames`, { capacity: this.#config.streaming.queue_size });
+    const frames = this.#hub.create<Picture>(`${name}/frames`, { capacity: this.#config.streaming.queue_size });
     const { outcomes, lane } = this.#openLane(name, { frames, modelId, ...choice });
     const input = new FrameInput({
       frames,
@@ -507,11 +509,11 @@ export class Sightline implements AsyncDisposable {
   }
 
   #followVideo(recorder: Recorder, clientId: string, pipeline: string): void {
-    const frames = this.#hub.get<VideoFrame>(`${clientId}/frames`);
+    const frames = this.#hub.get<Picture>(`${clientId}/frames`);
     const outcomes = this.#hub.get<FrameOutcome>(`${clientId}/objects`);
     if (frames) {
       recorder.follow(frames, `video/${clientId}/frames`, ({ captureTimeMs, data }) => {
-        return { timeMs: wallTimeMs(systemClock, captureTimeMs), payload: Payload.bytes(data.jpeg) };
+        return { timeMs: wallTimeMs(systemClock, captureTimeMs), payload: Payload.bytes(data.bytes) };
       });
     }
     if (outcomes) {
@@ -621,8 +623,8 @@ export class Sightline implements AsyncDisposable {
   async #runOwnPicture(): Promise<WorkerStagesMs> {
     const modelId = await this.#modelFor(undefined);
     this.#ownPicture ??= ownPicture();
-    const { stagesMs } = await this.#engine.run({ modelId, picture: { kind: 'jpeg', bytes: this.#ownPicture } });
-    return stagesMs;
+    const [running] = this.#engine.run({ picture: this.#ownPicture, programs: [objectsCall(modelId)] });
+    return (await running!).stagesMs;
   }
 
   /** The `objects` pipeline for one session, with its model ready. */
@@ -784,7 +786,7 @@ function limitsOf({ streaming, telemetry, performance }: Config): Limits {
 }
 
 /** Of the size and weight that a camera's pictures have: smooth shades with some noise, always the same. */
-function ownPicture(): Uint8Array {
+function ownPicture(): Picture {
   const { width, height } = OWN_PICTURE;
   const random = seededRandom(1);
   const data = new Uint8Array(width * height * 3);
@@ -793,7 +795,7 @@ function ownPicture(): Uint8Array {
     const shade = 128 + 60 * Math.sin((pixel % width) / 40) + 40 * Math.cos(pixel / width / 30 + (i % 3));
     data[i] = Math.max(0, Math.min(255, shade + 24 * (random() - 0.5)));
   }
-  return encodeJpeg({ data, width, height }, OWN_PICTURE.quality);
+  return { kind: 'jpeg', bytes: encodeJpeg({ data, width, height }, OWN_PICTURE.quality), width, height };
 }
 
 function topicsSettings({ server, telemetry }: Config) {

@@ -9,6 +9,7 @@ import { ModelRegistry } from '../src/inference/registry.ts';
 import { openVideo } from '../src/sources/file.ts';
 import { constantModel } from './support/constant-model.ts';
 import type { ConstantOutput } from './support/constant-model.ts';
+import { findObjects, jpegPicture, rgbPicture } from './support/objects.ts';
 import { photograph, sharedFile } from './support/pictures.ts';
 
 /** The heads on real models and real pictures. */
@@ -34,7 +35,7 @@ async function detectInClip(modelId: string, path: string, step: number, count: 
   const found: Detection[][] = [];
   for await (const { data, width, height, index } of video) {
     if (index % step !== 0) continue;
-    found.push((await engine.run({ modelId, picture: { kind: 'rgb', data, width, height } })).detections);
+    found.push([...(await findObjects(engine, modelId, rgbPicture(data, width, height))).detections]);
     if (found.length === count) break;
   }
   return found;
@@ -46,7 +47,7 @@ const CARS = [
   ['car2.jpg', { x: 0.09, y: 0.36, width: 0.85, height: 0.43 }],
 ] as const;
 
-function expectOneCar(detections: Detection[], label: string, score: number, box: Detection['box']): void {
+function expectOneCar(detections: readonly Detection[], label: string, score: number, box: Detection['box']): void {
   const [best] = detections;
   expect(best).toMatchObject({ label });
   expect(best!.score).toBeGreaterThan(score);
@@ -58,7 +59,7 @@ describe('SSD (ssd-oidv4)', () => {
   test.each(CARS)('finds the car of %s where it is', async (name, box) => {
     const modelId = await load('ssd-oidv4');
     const bytes = await photograph(name);
-    const { detections } = await engine.run({ modelId, picture: { kind: 'jpeg', bytes } });
+    const { detections } = await findObjects(engine, modelId, jpegPicture(bytes));
     expectOneCar(detections, 'Car', 0.7, box);
   });
 
@@ -67,9 +68,9 @@ describe('SSD (ssd-oidv4)', () => {
       [Symbol.asyncDispose]: () => hasty.close(),
     });
     await hasty.load(await registry.resolve('ssd-oidv4'));
-    const picture = { kind: 'jpeg', bytes: await photograph('car2.jpg') } as const;
+    const picture = jpegPicture(await photograph('car2.jpg'));
     for (let lost = 1; lost <= 3; lost++) {
-      await expect(hasty.run({ modelId: 'ssd-oidv4', picture })).rejects.toMatchObject({ code: 'WORKER_LOST' });
+      await expect(findObjects(hasty, 'ssd-oidv4', picture)).rejects.toMatchObject({ code: 'WORKER_LOST' });
       await expect
         .poll(() => hasty.stats(), { timeout: 10_000 })
         .toMatchObject({ strays: 0, restarts: lost, workers: 1 });
@@ -143,8 +144,8 @@ describe('exports, by their shapes, names and metadata, with made-up numbers', (
     await writeFile(path, constantModel(outputs, metadata));
     const modelId = await load(path);
     // As wide as high, so that no way of fitting it in moves the middle.
-    const picture = { kind: 'rgb', data: new Uint8Array(96 * 96 * 3), width: 96, height: 96 } as const;
-    const { detections } = await engine.run({ modelId, picture });
+    const picture = rgbPicture(new Uint8Array(96 * 96 * 3), 96, 96);
+    const { detections } = await findObjects(engine, modelId, picture);
     expect(detections.map((d) => [d.label, Math.round(d.score * 10) / 10])).toEqual([['dog', 0.9]]);
     const { box } = detections[0]!;
     expect(Object.values(box).map((n) => Math.round(n * 1000) / 1000)).toEqual([0.375, 0.375, 0.25, 0.25]);
@@ -156,7 +157,7 @@ describe.skipIf(!yolox)('YOLOX (needs ../shared/models/yolox_nano.onnx)', () => 
   test.each(CARS)('finds the car of %s where it is', async (name, box) => {
     const modelId = await load(yolox!);
     const bytes = await photograph(name);
-    const { detections } = await engine.run({ modelId, picture: { kind: 'jpeg', bytes } });
+    const { detections } = await findObjects(engine, modelId, jpegPicture(bytes));
     expectOneCar(detections, 'car', 0.8, box);
   });
 
@@ -178,7 +179,7 @@ describe.skipIf(!wantsYolov8)('YOLOv8 (pulls AGPL-3.0 weights: set SIGHTLINE_TES
     await registry.pull('yolov8n');
     const modelId = await load('yolov8n');
     const bytes = await photograph(name);
-    const { detections } = await engine.run({ modelId, picture: { kind: 'jpeg', bytes } });
+    const { detections } = await findObjects(engine, modelId, jpegPicture(bytes));
     expectOneCar(detections, 'car', 0.7, box);
   });
 });

@@ -7,6 +7,9 @@ import type { FrameOutcome } from '../../src/base/frame.ts';
 import { Priority } from '../../src/base/sample.ts';
 import { OnnxEngine } from '../../src/inference/engine/engine.ts';
 import type { ReadyModel } from '../../src/inference/manifest.ts';
+import { readJpegHeader } from '../../src/media/jpeg.ts';
+import { uprightSize } from '../../src/media/orient.ts';
+import { objectsCall, objectsOf } from '../../src/pipelines/objects/call.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../../src/protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -130,8 +133,11 @@ function pump(engine: OnnxEngine, modelId: string): void {
 async function infer(engine: OnnxEngine, modelId: string, { socket, clientId, frame, receivedTimeMs }: Waiting) {
   let outcome: FrameOutcome;
   try {
-    const done = await engine.run({ modelId, picture: { kind: 'jpeg', bytes: frame.jpeg } });
-    outcome = { kind: 'result', receivedTimeMs, ...done };
+    const header = readJpegHeader(frame.jpeg);
+    const picture = { kind: 'jpeg', bytes: frame.jpeg, ...uprightSize(header, header.orientation) } as const;
+    const [running] = engine.run({ picture, programs: [objectsCall(modelId)] });
+    const done = await running!;
+    outcome = { kind: 'result', receivedTimeMs, ...done, result: { pipeline: PIPELINE, ...objectsOf(done) } };
   } catch (thrown) {
     const { code, message } = toSightlineError(thrown, 'INFERENCE_FAILED');
     outcome = { kind: 'error', code, message };

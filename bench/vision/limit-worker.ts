@@ -115,7 +115,7 @@ async function runOne(index: number): Promise<{ detections: number; workMs: numb
       kind: 'result',
       width: picture.width,
       height: picture.height,
-      detections,
+      result: { pipeline: 'objects', detections },
       receivedTimeMs: startedTimeMs,
       startedTimeMs,
       stagesMs: {

@@ -12,6 +12,7 @@ export const ERRORS = {
   FRAME_NOT_JPEG: { status: 415, exit: 65 },
   FRAME_TRUNCATED: { status: 400, exit: 65 },
   FRAME_UNDECODABLE: { status: 422, exit: 65 },
+  FRAME_PIXELS_BAD: { status: 400, exit: 65 },
   FRAME_TOO_LARGE: { status: 413, exit: 65 },
   FRAME_HEADER_BAD: { status: 400, exit: 65 },
   FRAME_SEQUENCE_BAD: { status: 409, exit: 65 },

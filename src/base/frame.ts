@@ -1,14 +1,6 @@
-import type { Detection, WorkerStagesMs } from './detection.ts';
+import type { WorkerStagesMs } from './detection.ts';
 import type { ErrorCode } from './errors.ts';
-
-/** A camera picture in a stream. Its capture and arrival times are those of the sample that carries it. */
-export interface VideoFrame {
-  /** A whole JPEG whose header was read and found within the limits. Shared by all readers: nobody writes into it. */
-  readonly jpeg: Uint8Array;
-  /** Of the picture when it stands upright, pixels. */
-  readonly width: number;
-  readonly height: number;
-}
+import type { PipelineResult } from './result.ts';
 
 /**
  * What became of one frame: every frame that enters a pipeline leaves it as exactly one of these, in a sample with the
@@ -17,9 +9,10 @@ export interface VideoFrame {
 export type FrameOutcome =
   | {
       readonly kind: 'result';
+      /** Of the source's picture when it stands upright, pixels. */
       readonly width: number;
       readonly height: number;
-      readonly detections: readonly Detection[];
+      readonly result: PipelineResult;
       /** When the frame was received and when a worker took it; Unix milliseconds. */
       readonly receivedTimeMs: number;
       readonly startedTimeMs: number;

@@ -4,14 +4,17 @@ import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { type ErrorCode, SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Detection } from '../base/detection.ts';
+import type { Picture } from '../base/picture.ts';
 import type { Config } from '../config/schema.ts';
 import type { OnnxEngine } from '../inference/engine/engine.ts';
-import type { InferenceJob, InferenceOutcome } from '../inference/engine/types.ts';
+import type { ProgramOutcome } from '../inference/engine/types.ts';
 import type { ReadyModel } from '../inference/manifest.ts';
 import type { RgbPicture } from '../media/jpeg.ts';
 import type { ErrorMessage, ResultMessage } from '../protocol/video.ts';
 import type { VideoFile, VideoFrame } from '../sources/file.ts';
 import type { VideoWriter } from '../sources/writer.ts';
+import { objectsCall, objectsOf } from '../pipelines/objects/call.ts';
 import type { CliContext } from './context.ts';
 import type { DetectInputs } from './detect-inputs.ts';
 import { DetectSummary, row } from './detect-summary.ts';
@@ -192,7 +195,7 @@ interface Pending {
   readonly beganMs: number;
   /** A copy, where the frame is to be drawn on. */
   readonly picture: RgbPicture | undefined;
-  readonly outcome: Promise<InferenceOutcome>;
+  readonly outcome: Promise<ProgramOutcome>;
 }
 
 /**
@@ -273,14 +276,11 @@ class DetectRun {
     const { detector, output, config } = this.#parts;
     const { confidence_threshold: confidence, iou_threshold: iou } = config.detection;
     const { width, height, index, ptsS, decodeMs } = frame;
-    const job: InferenceJob = {
-      modelId: detector.model.manifest.id,
-      picture: { kind: 'rgb', data: frame.data, width, height },
-      ...(confidence !== undefined && { confidence }),
-      ...(iou !== undefined && { iou }),
-    };
+    const rgb: Picture = { kind: 'rgb', bytes: frame.data, width, height, source: { width, height } };
+    const settings = { ...(confidence !== undefined && { confidence }), ...(iou !== undefined && { iou }) };
+    const call = objectsCall(detector.model.manifest.id, settings);
     const beganMs = systemClock.now() - decodeMs;
-    const outcome = detector.engine.run(job);
+    const outcome = detector.engine.run({ picture: rgb, programs: [call] })[0]!;
     // It is waited for in its turn; until then a failure is nobody's.
     outcome.catch(() => undefined);
     const picture = output ? { data: this.#copy(frame.data), width, height } : undefined;
@@ -306,11 +306,11 @@ class DetectRun {
     const pending = this.#pending.shift()!;
     const { output, context, flags, several } = this.#parts;
     const { frame, picture } = pending;
-    let detections: InferenceOutcome['detections'] = [];
+    let detections: readonly Detection[] = [];
     let message: ResultMessage | ErrorMessage;
     try {
       const outcome = await pending.outcome;
-      detections = outcome.detections;
+      detections = objectsOf(outcome).detections;
       message = await resultMessage(pending, outcome);
       this.#summary.add(message);
       several?.totals.add(message);
@@ -381,7 +381,7 @@ function totalLines(
   ];
 }
 
-async function resultMessage({ frame, beganMs }: Pending, outcome: InferenceOutcome): Promise<ResultMessage> {
+async function resultMessage({ frame, beganMs }: Pending, outcome: ProgramOutcome): Promise<ResultMessage> {
   const { outcomeMessage } = await import('../sessions/messages.ts');
   const { decodeMs } = frame;
   const message = outcomeMessage(
@@ -396,7 +396,7 @@ async function resultMessage({ frame, beganMs }: Pending, outcome: InferenceOutc
         kind: 'result',
         width: outcome.width,
         height: outcome.height,
-        detections: outcome.detections,
+        result: { pipeline: PIPELINE, ...objectsOf(outcome) },
         receivedTimeMs: beganMs,
         // The file is decoded before the queue here, not after it as a camera's JPEG is.
         startedTimeMs: outcome.startedTimeMs - decodeMs,
@@ -443,7 +443,7 @@ interface Output extends AsyncDisposable {
   readonly path: string;
   /** Frames of another size than the output's, which were fitted into it. */
   fitted(): number;
-  write(picture: RgbPicture, detections: InferenceOutcome['detections'], ptsS: number): Promise<void>;
+  write(picture: RgbPicture, detections: readonly Detection[], ptsS: number): Promise<void>;
   finish(): Promise<void>;
 }
 

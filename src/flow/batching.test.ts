@@ -1,7 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Random, seededRandom } from '../base/random.ts';
-import { Arrivals, BatchCosts, batchSizes, type BatchLimits, type Forming, pays, planRun } from './batching.ts';
+import {
+  Arrivals,
+  BatchCosts,
+  batchSizes,
+  type BatchLimits,
+  type Forming,
+  pays,
+  planRun,
+  sumOfCosts,
+} from './batching.ts';
 
 /** What a run of so many pictures takes, ms. */
 type Device = (pictures: number) => number;
@@ -203,7 +212,7 @@ describe('arrivals', () => {
   });
 });
 
-/** One worker that serves pictures as `Desk` does, on simulated time. */
+/** One worker that serves pictures as `WorkerLoop` does, on simulated time. */
 interface Load {
   readonly device: Device;
   readonly costs: BatchCosts;
@@ -352,5 +361,23 @@ describe('under uneven load', () => {
       ),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('several models', () => {
+  test('cost what they cost together, also where one of them takes fewer pictures', () => {
+    const [few, many] = [known(gpu, 2), known((n) => 4 + n)];
+    expect(sumOfCosts([few])).toBe(few);
+    expect(sumOfCosts([])).toMatchObject({ max: 1 });
+    const both = sumOfCosts([few, many]);
+    expect(both.max).toBe(8);
+    // Four pictures are two runs of the one and one of the other.
+    expect([1, 2, 4].map((n) => both.runMs(n))).toEqual([
+      few.runMs(1) + many.runMs(1),
+      few.runMs(2) + many.runMs(2),
+      2 * few.runMs(2) + many.runMs(4),
+    ]);
+    expect(planRun(both, forming(4), LIMITS).pictures).toBe(4);
+    expect(planRun(both, forming(4, both.runMs(4)), LIMITS).pictures).toBe(2);
   });
 });

@@ -122,6 +122,21 @@ export class BatchCosts {
   }
 }
 
+/** What `planRun` asks of costs. */
+export type RunCosts = Pick<BatchCosts, 'max' | 'runMs'>;
+
+/** Of frames that run several models one after the other: the most that share a run of one of them, and all their runs together. */
+export function sumOfCosts(costs: readonly BatchCosts[]): RunCosts {
+  const [only, another] = costs;
+  if (only && !another) return only;
+  return {
+    max: Math.max(1, ...costs.map(({ max }) => max)),
+    // Of a model that takes fewer, they run in several parts.
+    runMs: (pictures) =>
+      costs.reduce((sum, one) => sum + one.runMs(Math.min(pictures, one.max)) * Math.max(1, pictures / one.max), 0),
+  };
+}
+
 /** What waits for the next run, now. */
 export interface Forming {
   /** For each picture, first come first, the time until its deadline; Infinity for none. One at least. */
@@ -146,7 +161,7 @@ export interface NextRun {
   readonly waitMs: number;
 }
 
-export function planRun(costs: BatchCosts, forming: Forming, limits: BatchLimits): NextRun {
+export function planRun(costs: RunCosts, forming: Forming, limits: BatchLimits): NextRun {
   const pictures = takeCount(costs, forming.leftMs, limits.runMsMax);
   const waitMs = pictures === forming.leftMs.length ? waitForMore(costs, forming, limits) : 0;
   return { pictures, waitMs };
@@ -156,7 +171,7 @@ export function planRun(costs: BatchCosts, forming: Forming, limits: BatchLimits
 const SAFETY = 1.1;
 
 /** As many as pay, and as the earliest deadline allows; one that is missed already, even alone, holds nobody back. */
-function takeCount(costs: BatchCosts, leftMs: readonly number[], runMsMax: number): number {
+function takeCount(costs: RunCosts, leftMs: readonly number[], runMsMax: number): number {
   const aloneMs = costs.runMs(1);
   let best: SizedRun = { pictures: 1, ms: aloneMs };
   for (const pictures of batchSizes(Math.min(leftMs.length, costs.max))) {
@@ -177,7 +192,7 @@ const TIMER_MS = 1;
  * own and the wait for this one, the others lose the time until it comes. Never beyond a deadline, and in all no longer than
  * `delayMs`.
  */
-function waitForMore(costs: BatchCosts, forming: Forming, { delayMs, runMsMax }: BatchLimits): number {
+function waitForMore(costs: RunCosts, forming: Forming, { delayMs, runMsMax }: BatchLimits): number {
   const { leftMs, gapMs, sinceArrivalMs, waitedMs } = forming;
   const pictures = leftMs.length;
   const nowMs = costs.runMs(pictures);

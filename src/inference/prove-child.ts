@@ -73,7 +73,7 @@ function described(name: string, tensor: Tensor | undefined, picture: readonly n
   const dims = [...tensor.dims];
   if ((type !== 'float32' && type !== 'float16') || dims.length !== 3) return { name, type, dims };
   const [, rows = 0, columns = 0] = dims;
-  return { name, type, dims, evidence: evidenceOf(floatsOf(tensor), [rows, columns], sizeOf(picture)) };
+  return { name, type, dims, evidence: evidenceOf(floatsOf(tensor)!, [rows, columns], sizeOf(picture)) };
 }
 
 /** Of the picture in an input of these dimensions. */

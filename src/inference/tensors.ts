@@ -63,7 +63,9 @@ export function halfTensor(values: Float16Array<ArrayBuffer>, dims: readonly num
   return Object.defineProperty(new Tensor('float16', data, dims), 'data', { value: data });
 }
 
-/** The numbers of a result as float32: its own memory where it is of that type. */
-export function floatsOf({ type, data }: Tensor): Float32Array {
-  return type === 'float32' ? (data as Float32Array) : Float32Array.from(data as ArrayLike<number>);
+/** The numbers of a result as float32: its own memory where it is of that type; undefined where they are no numbers. */
+export function floatsOf({ type, data }: Tensor): Float32Array | undefined {
+  if (type === 'float32') return data as Float32Array;
+  if (type === 'string') return undefined;
+  return Float32Array.from(data as ArrayLike<number | bigint>, Number);
 }

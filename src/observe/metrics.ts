@@ -187,6 +187,7 @@ const engineSchema = z
     restarts: count(),
     completed: count(),
     failed: count(),
+    decodes: count().describe('pictures that were decoded: one for each frame'),
     busyMs: amount().describe('time for which workers had something to do, all together'),
     neededMs: amount().describe('of that, what the same frames would have needed in full runs'),
     models: z.array(
@@ -200,6 +201,17 @@ const engineSchema = z
           .describe('how pictures share runs'),
       }),
     ),
+    work: z
+      .array(
+        z.object({
+          program: z.string(),
+          models: z.record(z.string(), z.string()).describe('by the role that they have in the program'),
+          completed: count(),
+          workerMs: amount().describe('worker time of all that are completed'),
+          costMs: amount().describe('worker time of one of late'),
+        }),
+      )
+      .describe('what workers do with frames, and what it costs'),
     backlog: count(),
     redispatched: count(),
     refused: count(),

@@ -2,10 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
 import { seededRandom } from '../base/random.ts';
 import { Priority } from '../base/sample.ts';
-import type { Engine, EngineStats, InferenceJob, InferenceOutcome, ProviderReport } from '../inference/engine/types.ts';
+import type { Engine, EngineStats, InferenceJob, ProgramOutcome, ProviderReport } from '../inference/engine/types.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import { DetectPipeline, type DetectLane } from './detect.ts';
@@ -13,7 +14,7 @@ import { DetectPipeline, type DetectLane } from './detect.ts';
 /** An engine whose jobs end when the test says so, and in which order. */
 class SteeredEngine implements Engine {
   onFree: (() => void) | undefined;
-  readonly jobs: { mark: number; isUrgent: boolean; end: (outcome: InferenceOutcome | SightlineError) => void }[] = [];
+  readonly jobs: { mark: number; isUrgent: boolean; end: (outcome: ProgramOutcome | SightlineError) => void }[] = [];
   readonly #slots: number;
   /** Kept for urgent jobs. */
   readonly #extraSlots: number;
@@ -31,12 +32,12 @@ class SteeredEngine implements Engine {
     return this.#slots + this.#extraSlots - this.jobs.length;
   }
 
-  run(job: InferenceJob): Promise<InferenceOutcome> {
-    return new Promise((resolve, reject) => {
+  run(job: InferenceJob): Promise<ProgramOutcome>[] {
+    const outcome = new Promise<ProgramOutcome>((resolve, reject) => {
       const entry = {
         mark: job.picture.kind === 'jpeg' ? job.picture.bytes[0]! : -1,
         isUrgent: job.urgent ?? false,
-        end: (outcome: InferenceOutcome | SightlineError) => {
+        end: (outcome: ProgramOutcome | SightlineError) => {
           this.jobs.splice(this.jobs.indexOf(entry), 1);
           if (outcome instanceof Error) reject(outcome);
           else resolve(outcome);
@@ -44,6 +45,7 @@ class SteeredEngine implements Engine {
       };
       this.jobs.push(entry);
     });
+    return [outcome];
   }
 
   load(): Promise<ProviderReport> {
@@ -57,12 +59,13 @@ class SteeredEngine implements Engine {
   async close(): Promise<void> {}
 }
 
-const DONE: InferenceOutcome = {
-  detections: [],
+const DONE: ProgramOutcome = {
+  result: { detections: [] },
   width: 8,
   height: 8,
   stagesMs: { decode: 1, preprocess: 1, inference: 1, postprocess: 1 },
   startedTimeMs: 0,
+  workerMs: 4,
 };
 
 /** Promises that the engine resolved have run their continuations. */
@@ -79,7 +82,7 @@ function setUp(options: { slots: number; extraSlots?: number; laneInFlightMax?: 
     stallTimeoutMs: 500,
   });
   const lane = (name: string, isWithinGrant?: () => boolean) => {
-    const frames = hub.create<VideoFrame>(`${name}/frames`, { capacity: options.queue ?? 25 });
+    const frames = hub.create<Picture>(`${name}/frames`, { capacity: options.queue ?? 25 });
     const outcomes = hub.create<FrameOutcome>(`${name}/objects`, { capacity: 256 });
     const seen: string[] = [];
     const reader = outcomes.subscribe({ contract: { kind: 'all' } });
@@ -99,12 +102,12 @@ function setUp(options: { slots: number; extraSlots?: number; laneInFlightMax?: 
 }
 
 function publish(
-  frames: Stream<VideoFrame>,
+  frames: Stream<Picture>,
   seq: number,
   more: { priority?: Priority; deadlineMs?: number; mark?: number } = {},
 ) {
   const { mark = seq, ...rest } = more;
-  frames.publish({ seq, data: { jpeg: Uint8Array.of(mark), width: 8, height: 8 }, ...rest });
+  frames.publish({ seq, data: { kind: 'jpeg', bytes: Uint8Array.of(mark), width: 8, height: 8 }, ...rest });
 }
 
 /** Every frame that entered is somewhere, exactly once. */

@@ -1,11 +1,13 @@
 import type { Clock } from '../base/clock.ts';
 import { toSightlineError } from '../base/errors.ts';
-import type { FrameDropCause, FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameDropCause, FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
 import { Priority, type Sample } from '../base/sample.ts';
 import { countSuperseded, isRescue, isStarved, pickNext, type Waiting } from '../flow/schedule.ts';
-import type { Engine, InferenceOutcome } from '../inference/engine/types.ts';
+import type { Engine, ProgramOutcome } from '../inference/engine/types.ts';
 import type { LossCause, Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
+import { objectsCall, objectsOf } from './objects/call.ts';
 
 /**
  * The `objects` pipeline: frames in, one outcome for each of them out, in the order of the frames.
@@ -16,7 +18,7 @@ import type { Stream } from '../stream/stream.ts';
  */
 
 export interface DetectLaneOptions {
-  readonly frames: Stream<VideoFrame>;
+  readonly frames: Stream<Picture>;
   /** Belongs to the lane from now on: closed by `detach`. */
   readonly outcomes: Stream<FrameOutcome>;
   readonly modelId: string;
@@ -37,7 +39,7 @@ export interface DetectPipelineOptions {
 
 /** A frame that is with the engine. Its outcome is published when every older one of the lane has been. */
 interface InFlight {
-  readonly sample: Sample<VideoFrame>;
+  readonly sample: Sample<Picture>;
   readonly takenTimeMs: number;
   outcome: FrameOutcome | undefined;
 }
@@ -61,7 +63,7 @@ const AWAY_MS = 10_000;
 /** One stream's place in the pipeline. */
 export class DetectLane {
   readonly options: DetectLaneOptions;
-  readonly reader: Reader<VideoFrame>;
+  readonly reader: Reader<Picture>;
   readonly #stallTimeoutMs: number;
   readonly #clock: Clock;
   readonly #inFlight: InFlight[] = [];
@@ -216,7 +218,7 @@ export class DetectLane {
     }
   }
 
-  #publishDropped(seq: number, cause: FrameDropCause, sample?: Sample<VideoFrame>): void {
+  #publishDropped(seq: number, cause: FrameDropCause, sample?: Sample<Picture>): void {
     this.#publish({ seq, captureTimeMs: sample?.captureTimeMs ?? this.#clock.now() }, { kind: 'dropped', cause });
   }
 
@@ -340,14 +342,16 @@ export class DetectPipeline {
     const { modelId, confidence, iou } = lane.options;
     let outcome: FrameOutcome;
     try {
-      const done = await this.#options.engine.run({
-        modelId,
-        picture: { kind: 'jpeg', bytes: entry.sample.data.jpeg },
-        ...(confidence !== undefined && { confidence }),
-        ...(iou !== undefined && { iou }),
+      const [running] = this.#options.engine.run({
+        picture: entry.sample.data,
+        programs: [
+          objectsCall(modelId, { ...(confidence !== undefined && { confidence }), ...(iou !== undefined && { iou }) }),
+        ],
+        captureTimeMs: entry.sample.captureTimeMs,
         deadlineMs: entry.sample.deadlineMs,
         urgent: entry.sample.priority === Priority.critical,
       });
+      const done = await running!;
       outcome = resultOf(entry.sample, done);
       const tookMs = this.#options.clock.now() - entry.takenTimeMs;
       const errorMs = this.#serviceMs === 0 ? 0 : Math.abs(tookMs - this.#serviceMs);
@@ -369,12 +373,12 @@ function dropCauseOf(cause: LossCause): FrameDropCause {
   return cause === 'superseded' ? 'superseded' : 'disconnected';
 }
 
-function resultOf(sample: Sample<VideoFrame>, done: InferenceOutcome): FrameOutcome {
+function resultOf(sample: Sample<Picture>, done: ProgramOutcome): FrameOutcome {
   return {
     kind: 'result',
     width: done.width,
     height: done.height,
-    detections: done.detections,
+    result: { pipeline: 'objects', ...objectsOf(done) },
     receivedTimeMs: sample.publishedTimeMs,
     startedTimeMs: done.startedTimeMs,
     stagesMs: done.stagesMs,

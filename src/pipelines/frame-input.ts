@@ -1,11 +1,17 @@
 import { ownTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
+import type { PipelineResult } from '../base/result.ts';
 import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
 
+type Result = Extract<FrameOutcome, { kind: 'result' }>;
+
 /** What became of a frame, but for errors, which are thrown. */
-export type PushedFrame = Exclude<FrameOutcome, { kind: 'error' }>;
+export type PushedFrame =
+  | (Omit<Result, 'result'> & Extract<PipelineResult, { pipeline: 'objects' }>)
+  | Extract<FrameOutcome, { kind: 'dropped' }>;
 
 export interface PushOptions {
   /** Unix ms; default: now. */
@@ -14,7 +20,7 @@ export interface PushOptions {
 
 export interface FrameInputOptions {
   readonly clock: Clock;
-  readonly frames: Stream<VideoFrame>;
+  readonly frames: Stream<Picture>;
   /** A pipeline's, of the frames: one for each, with its `seq`. */
   readonly outcomes: Stream<FrameOutcome>;
   /** Reads the header. Throws FRAME_*. */
@@ -60,7 +66,7 @@ export class FrameInput implements Disposable {
     this.#waiting.set(seq, outcome);
     this.#options.frames.publish({
       seq,
-      data: { jpeg: new Uint8Array(jpeg), width, height },
+      data: { kind: 'jpeg', bytes: new Uint8Array(jpeg), width, height },
       ...(captureTimeMs !== undefined && { captureTimeMs: ownTimeMs(this.#options.clock, captureTimeMs) }),
     });
     return await outcome.promise;
@@ -90,7 +96,13 @@ export class FrameInput implements Disposable {
       this.#waiting.delete(sample.seq);
       const outcome = sample.data;
       if (outcome.kind === 'error') waiting?.reject(new SightlineError(outcome.code, outcome.message));
-      else waiting?.resolve(outcome);
+      else waiting?.resolve(outcome.kind === 'result' ? pushedOf(outcome) : outcome);
     }
   }
+}
+
+/** Errors: INTERNAL for the result of another pipeline. */
+function pushedOf({ result, ...outcome }: Result): PushedFrame {
+  if (result.pipeline === 'objects') return { ...outcome, ...result };
+  throw new SightlineError('INTERNAL', `a result of ${result.pipeline} for a source of objects`);
 }

@@ -1,4 +1,7 @@
+import type { Detection } from '../base/detection.ts';
+import { SightlineError } from '../base/errors.ts';
 import type { FrameOutcome } from '../base/frame.ts';
+import type { PipelineResult } from '../base/result.ts';
 import type { Sample } from '../base/sample.ts';
 import type { DroppedMessage, ErrorMessage, ResultMessage } from '../protocol/video.ts';
 
@@ -27,7 +30,7 @@ export function outcomeMessage(
         pipeline: session.pipeline,
         width: outcome.width,
         height: outcome.height,
-        detections: outcome.detections.map(({ label, classId, score, box }) => ({
+        detections: detectionsOf(outcome.result).map(({ label, classId, score, box }) => ({
           label,
           class_id: classId,
           score: round(score, 1e4),
@@ -49,6 +52,12 @@ export function outcomeMessage(
         },
       };
   }
+}
+
+/** Errors: INTERNAL for what has no message. */
+function detectionsOf(result: PipelineResult): readonly Detection[] {
+  if (result.pipeline === 'objects') return result.detections;
+  throw new SightlineError('INTERNAL', `no message tells of ${result.pipeline}`);
 }
 
 /** Microseconds are enough, and a tenth of a pixel in 10,000: digits that nobody reads cost bytes in every message. */

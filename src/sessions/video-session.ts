@@ -1,7 +1,8 @@
 import type { WebSocket } from 'ws';
 import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
-import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
@@ -65,7 +66,7 @@ export interface VideoObserver {
 export interface VideoSessionParts {
   readonly clientId: string;
   readonly pipeline: string;
-  readonly frames: Stream<VideoFrame>;
+  readonly frames: Stream<Picture>;
   readonly attached: AttachedPipeline;
   readonly control: SessionControl;
   /** Class of the frames that name none. */
@@ -338,7 +339,7 @@ export class VideoSession {
       captureTimeMs,
       priority,
       deadlineMs: this.control.deadlineMs(captureTimeMs, now, attached.serviceMs()),
-      data: { jpeg: frame.jpeg, width: size.width, height: size.height },
+      data: { kind: 'jpeg', bytes: frame.jpeg, width: size.width, height: size.height },
     });
     this.tellGrant(now);
   }

@@ -6,7 +6,8 @@ import { WebSocketServer } from 'ws';
 import { SocketClient } from '../../test/support/socket-client.ts';
 import { ManualClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { FrameOutcome, VideoFrame } from '../base/frame.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
 import { seededRandom } from '../base/random.ts';
 import { Priority } from '../base/sample.ts';
 import { builtInLadder } from '../flow/ladder.ts';
@@ -52,7 +53,7 @@ const SETTINGS: VideoLaneOptions['settings'] = {
 class Bench {
   readonly clock = new ManualClock();
   readonly hub = new Hub({ clock: this.clock, random: seededRandom(3), streamsMax: 100 });
-  readonly frames = new Map<string, Reader<VideoFrame>>();
+  readonly frames = new Map<string, Reader<Picture>>();
   /** Answer each frame as soon as it comes. */
   prompt = true;
   readonly lane = new VideoLane({
@@ -119,7 +120,10 @@ class Bench {
         kind: 'result',
         width: sample.data.width,
         height: sample.data.height,
-        detections: [{ label: text, classId: 0, score: 0.5, box: { x: 0, y: 0, width: 1, height: 1 } }],
+        result: {
+          pipeline: 'objects',
+          detections: [{ label: text, classId: 0, score: 0.5, box: { x: 0, y: 0, width: 1, height: 1 } }],
+        },
         receivedTimeMs: sample.publishedTimeMs,
         startedTimeMs: this.clock.now(),
         stagesMs: { decode: 1, preprocess: 2, inference: 3, postprocess: 4 },

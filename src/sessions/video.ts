@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
-import type { VideoFrame } from '../base/frame.ts';
+import type { Picture } from '../base/picture.ts';
 import type { DropCause } from '../protocol/video.ts';
 import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
@@ -25,7 +25,7 @@ export interface AttachRequest {
   readonly model: string | undefined;
   readonly confidence: number | undefined;
   readonly clientId: string;
-  readonly frames: Stream<VideoFrame>;
+  readonly frames: Stream<Picture>;
   /** The source keeps to what it was granted. */
   readonly isWithinGrant: () => boolean;
 }
@@ -236,7 +236,7 @@ export class VideoLane {
     const { pipeline, model, confidence, priority, budgetMs } = request;
     const settings = this.#settings;
     const control = new SessionControl({ ...settings.control, priority }, clock.now(), budgetMs);
-    const frames = hub.create<VideoFrame>(`${clientId}/frames`, { capacity: settings.frameQueue });
+    const frames = hub.create<Picture>(`${clientId}/frames`, { capacity: settings.frameQueue });
     let attached: AttachedPipeline | undefined;
     try {
       const isWithinGrant = () => control.isWithinGrant;

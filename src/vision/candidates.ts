@@ -10,6 +10,8 @@ export class Candidates {
   readonly classIds: Int32Array;
   /** Left, top, right, bottom: fractions of the model's input, not clipped. */
   readonly corners: Float32Array;
+  /** Rows of the output tensor that they come from, for a head that says more of them than boxes. */
+  readonly rows: Int32Array;
   /** Room for `suppress` to sort in: owned by it. */
   readonly order: Uint32Array;
 
@@ -18,6 +20,7 @@ export class Candidates {
     this.scores = new Float32Array(capacity);
     this.classIds = new Int32Array(capacity);
     this.corners = new Float32Array(capacity * 4);
+    this.rows = new Int32Array(capacity);
     this.order = new Uint32Array(capacity);
   }
 
@@ -26,11 +29,12 @@ export class Candidates {
   }
 
   /** Adds a box in centre form. One that is not finite or has no area is left out: it could not be drawn. */
-  add(score: number, classId: number, x: number, y: number, width: number, height: number): void {
+  add(score: number, classId: number, x: number, y: number, width: number, height: number, row = -1): void {
     if (!(width > 0 && height > 0) || !Number.isFinite(x + y + width + height)) return;
     const at = this.count++;
     this.scores[at] = score;
     this.classIds[at] = classId;
+    this.rows[at] = row;
     const corners = this.corners;
     corners[at * 4] = x - width / 2;
     corners[at * 4 + 1] = y - height / 2;

@@ -55,6 +55,7 @@ export function decodeSsd(
       y,
       (head.exponential ? Math.exp(w) : w) * anchorWidth,
       (head.exponential ? Math.exp(h) : h) * anchorHeight,
+      i,
     );
   }
 }

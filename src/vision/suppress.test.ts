@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Candidates } from './candidates.ts';
-import { suppress } from './suppress.ts';
+import { groupOverlapping, suppress } from './suppress.ts';
 
 type Row = [score: number, classId: number, x: number, y: number, width: number, height: number];
 
@@ -103,3 +103,28 @@ function plainIou([, , ax, ay, aw, ah]: Row, [, , bx, by, bw, bh]: Row): number 
   const both = overlap(ax, aw, bx, bw) * overlap(ay, ah, by, bh);
   return both / (aw * ah + bw * bh - both);
 }
+
+describe('groups', () => {
+  test('each takes along what overlaps its best one, whatever the class; best first', () => {
+    const rows: Row[] = [
+      [0.7, 0, 0.6, 0.5, 1, 1],
+      [0.6, 0, 5, 0.5, 1, 1],
+      [0.9, 1, 0.5, 0.5, 1, 1],
+      // Overlaps the second of the first group, but not its best.
+      [0.5, 0, 1.2, 0.5, 1, 1],
+    ];
+    expect(groupOverlapping(candidates(rows), 0.3)).toEqual([[2, 0], [1], [3]]);
+    expect(groupOverlapping(candidates([]), 0.3)).toEqual([]);
+  });
+
+  test('every candidate is in one group, also where nothing counts as overlap', () => {
+    const side = fc.double({ min: 0.1, max: 1, noNaN: true });
+    const row = fc.tuple(side, fc.constant(0), side, side, side, side) as fc.Arbitrary<Row>;
+    fc.assert(
+      fc.property(fc.array(row, { maxLength: 20 }), fc.constantFrom(0, 0.3, 1), (rows, iou) => {
+        const places = groupOverlapping(candidates(rows), iou).flat();
+        expect(places.toSorted((a, b) => a - b)).toEqual(rows.map((_, i) => i));
+      }),
+    );
+  });
+});

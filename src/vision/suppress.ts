@@ -14,10 +14,8 @@ export interface Kept {
  * stayed overlaps it by more than `iouMax`. At `iouMax` 1 nothing is suppressed, only sorted and cut to `max`.
  */
 export function suppress(candidates: Candidates, iouMax: number, max: number): Kept {
-  const { scores, classIds, corners, count: total } = candidates;
-  const order = candidates.order.subarray(0, total);
-  for (let i = 0; i < total; i++) order[i] = i;
-  order.sort((a, b) => scores[b]! - scores[a]! || a - b);
+  const { classIds, corners, count: total } = candidates;
+  const order = bestFirst(candidates);
   let count = 0;
   let looked = 0;
   for (; looked < total && count < max; looked++) {
@@ -33,6 +31,35 @@ export function suppress(candidates: Candidates, iouMax: number, max: number): K
     if (stays) order[count++] = at;
   }
   return { count, order, capped: total - looked };
+}
+
+/**
+ * Candidates that are one object: from the best score down, each takes along what still stands alone and overlaps it by more than
+ * `iouMax`. Best first, within a group as well. The grouping of MediaPipe's weighted non-maximum suppression (its
+ * `NonMaxSuppressionCalculator`), which then averages each group by its scores. Classes are not told apart.
+ */
+export function groupOverlapping(candidates: Candidates, iouMax: number): number[][] {
+  const groups: number[][] = [];
+  let rest = Array.from(bestFirst(candidates));
+  while (rest.length > 0) {
+    const best = rest[0]!;
+    const group: number[] = [];
+    const others: number[] = [];
+    for (const at of rest) {
+      const isSame = at === best || intersectionOverUnion(candidates.corners, best, at) > iouMax;
+      (isSame ? group : others).push(at);
+    }
+    groups.push(group);
+    rest = others;
+  }
+  return groups;
+}
+
+function bestFirst({ scores, order, count }: Candidates): Uint32Array {
+  const sorted = order.subarray(0, count);
+  for (let i = 0; i < count; i++) sorted[i] = i;
+  sorted.sort((a, b) => scores[b]! - scores[a]! || a - b);
+  return sorted;
 }
 
 function intersectionOverUnion(corners: Float32Array, first: number, second: number): number {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../src/base/clock.ts';
-import type { FrameOutcome, VideoFrame } from '../../src/base/frame.ts';
+import type { FrameOutcome } from '../../src/base/frame.ts';
+import type { Picture } from '../../src/base/picture.ts';
 import { seededRandom, type Random } from '../../src/base/random.ts';
 import type { Priority } from '../../src/base/sample.ts';
 import { EngineControl } from '../../src/flow/engine-control.ts';
@@ -54,7 +55,7 @@ export class SimSource {
   readonly dropped: Record<string, number> = {};
   readonly #limiter: FrameLimiter;
   readonly #sim: Overload;
-  readonly #frames: Stream<VideoFrame>;
+  readonly #frames: Stream<Picture>;
   #seq = 0;
 
   constructor(sim: Overload, options: SourceOptions, name: string, settings: SessionControlSettings) {
@@ -64,7 +65,7 @@ export class SimSource {
     this.control.roundTrip(2 * WAY_MS);
     const grant = this.control.tell(sim.clock.now());
     this.#limiter = new FrameLimiter({ rateFps: grant.rate_fps, window: grant.window }, 0);
-    this.#frames = sim.hub.create<VideoFrame>(`${name}/frames`, { capacity: sim.options.frameQueue ?? 25 });
+    this.#frames = sim.hub.create<Picture>(`${name}/frames`, { capacity: sim.options.frameQueue ?? 25 });
     const outcomes = sim.hub.create<FrameOutcome>(`${name}/objects`, { capacity: 256 });
     this.lane = sim.pipeline.attach({
       frames: this.#frames,
@@ -130,7 +131,7 @@ export class SimSource {
       captureTimeMs,
       priority,
       deadlineMs: this.control.deadlineMs(captureTimeMs, nowMs, pipeline.serviceMs),
-      data: { jpeg: Uint8Array.of(0), width: 8, height: 8 },
+      data: { kind: 'jpeg', bytes: Uint8Array.of(0), width: 8, height: 8 },
     });
     this.#sim.tellNews(this);
   }

@@ -4,7 +4,7 @@ import type {
   Engine,
   EngineStats,
   InferenceJob,
-  InferenceOutcome,
+  ProgramOutcome,
   ProviderReport,
 } from '../../src/inference/engine/types.ts';
 import type { Events } from './events.ts';
@@ -63,10 +63,10 @@ export class SimEngine implements Engine {
     return this.#workers.reduce((sum, worker) => sum + 3 - load(worker), 0);
   }
 
-  run({ urgent = false }: InferenceJob): Promise<InferenceOutcome> {
+  run({ urgent = false }: InferenceJob): Promise<ProgramOutcome>[] {
     const fit = this.#workers.filter((one) => (urgent ? load(one) < 3 : ordinaryFree(one) > 0));
     const [worker] = fit.toSorted((a, b) => load(a) - load(b));
-    return new Promise((resolve, reject) => {
+    const outcome = new Promise<ProgramOutcome>((resolve, reject) => {
       if (!worker) return reject(new SightlineError('INTERNAL', 'no free slot'));
       const isExtra = urgent && worker.extra === 0;
       if (isExtra) worker.extra = 1;
@@ -82,11 +82,12 @@ export class SimEngine implements Engine {
           if (isExtra) worker.extra = 0;
           worker.waiting.shift()?.start();
           resolve({
-            detections: [],
+            result: { detections: [] },
             width: 8,
             height: 8,
             stagesMs: { decode: 0, preprocess: 0, inference: serviceMs * factor, postprocess: 0 },
             startedTimeMs,
+            workerMs: serviceMs * factor,
           });
           this.onFree?.();
         });
@@ -95,6 +96,7 @@ export class SimEngine implements Engine {
       else if (urgent) overtake(worker, start);
       else worker.waiting.push({ start, passed: 0 });
     });
+    return [outcome];
   }
 
   load(): Promise<ProviderReport> {
@@ -108,6 +110,8 @@ export class SimEngine implements Engine {
       restarts: 0,
       completed: this.#completed,
       failed: 0,
+      decodes: this.#completed,
+      work: [],
       busyMs: this.#busyMs,
       models: [],
     };

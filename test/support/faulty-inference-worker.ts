@@ -8,7 +8,7 @@ import '../../src/inference/engine/worker.ts';
 
 parentPort!.on('message', (request: WorkerRequest) => {
   if (request.kind === 'load' && request.model.manifest.id === 'deadly') process.exit(9);
-  if (request.kind === 'run' && request.rgb) misbehave(request.rgb.width);
+  if (request.kind === 'run' && request.picture.kind === 'rgb') misbehave(request.picture.width);
 });
 
 function misbehave(width: number): void {

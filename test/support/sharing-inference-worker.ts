@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession } from 'onnxruntime-node';
-import { Desk } from '../../src/inference/engine/desk.ts';
+import { WorkerLoop } from '../../src/inference/engine/worker-loop.ts';
 import type { WorkerReply, WorkerRequest, WorkerSettings } from '../../src/inference/engine/messages.ts';
 import { RunawayClock } from './runaway-clock.ts';
 
@@ -24,6 +24,6 @@ prototype.run = function runOrDie(feeds, ...others) {
 
 const port = parentPort!;
 const reply = (message: WorkerReply) => port.postMessage(message);
-const desk = new Desk(workerData as WorkerSettings, reply, () => port.close(), new RunawayClock());
-port.on('message', (request: WorkerRequest) => desk.take(request));
+const loop = new WorkerLoop(workerData as WorkerSettings, reply, () => port.close(), new RunawayClock());
+port.on('message', (request: WorkerRequest) => loop.take(request));
 reply({ kind: 'ready' });

@@ -5,21 +5,21 @@ import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
+import type { Picture } from '../../base/picture.ts';
 import { encodeJpeg } from '../../media/jpeg.ts';
 import type { ModelManifest, ReadyModel } from '../manifest.ts';
 import { brightnessManifest, brightnessModel } from '../../../test/support/brightness-model.ts';
+import { findObjects, jpegPicture, rgbPicture } from '../../../test/support/objects.ts';
 import { OnnxEngine, type OnnxEngineOptions } from './engine.ts';
-import type { InferenceJob, InferenceOutcome, Picture } from './types.ts';
+import type { ObjectsSettings } from '../../pipelines/objects/program.ts';
+import type { InferenceJob } from './types.ts';
 
 const FAULTY = new URL('../../../test/support/faulty-inference-worker.ts', import.meta.url);
 const SHARING = new URL('../../../test/support/sharing-inference-worker.ts', import.meta.url);
-const grey = (level: number, width = 16, height = 16): Picture & { kind: 'rgb' } => ({
-  kind: 'rgb',
-  data: new Uint8Array(width * height * 3).fill(level),
-  width,
-  height,
-});
-const greyJpeg = (level: number): Picture => ({ kind: 'jpeg', bytes: encodeJpeg(grey(level), 90).slice() });
+const grey = (level: number, width = 16, height = 16) =>
+  rgbPicture(new Uint8Array(width * height * 3).fill(level), width, height);
+const jpegOf = ({ bytes: data, width, height }: Picture, quality = 90) => encodeJpeg({ data, width, height }, quality);
+const greyJpeg = (level: number): Picture => jpegPicture(jpegOf(grey(level)).slice());
 
 let folder: string;
 let bright: ReadyModel;
@@ -36,8 +36,8 @@ async function start(options: OnnxEngineOptions = {}): Promise<void> {
   await engine.load(bright);
 }
 
-const run = (picture: Picture, change: Partial<InferenceJob> = {}): Promise<InferenceOutcome> =>
-  engine.run({ modelId: 'bright', picture, ...change });
+type Change = ObjectsSettings & Partial<InferenceJob>;
+const run = (picture: Picture, change: Change = {}) => findObjects(engine, 'bright', picture, change);
 const codeOf = (promise: Promise<unknown>): Promise<string> =>
   promise.then(
     () => 'none',
@@ -79,9 +79,9 @@ describe('a frame', () => {
     await start();
     const defaults = { confidence: 0.5, iou: 0.45, perClass: { light: 0.3 } };
     await engine.load(await model('lenient', brightnessModel(), { defaults }));
-    const dim = { modelId: 'lenient', picture: grey(100) };
-    expect((await engine.run(dim)).detections).toHaveLength(1);
-    expect((await engine.run({ ...dim, confidence: 0.5 })).detections).toEqual([]);
+    const dim = grey(100);
+    expect((await findObjects(engine, 'lenient', dim)).detections).toHaveLength(1);
+    expect((await findObjects(engine, 'lenient', dim, { confidence: 0.5 })).detections).toEqual([]);
   });
 
   test('is copied: the caller may overwrite its bytes at once', async () => {
@@ -89,7 +89,7 @@ describe('a frame', () => {
     const outcomes = Array.from({ length: 10 }, (_, i) => {
       const picture = grey(100 + i * 15);
       const outcome = run(picture, { confidence: 0 });
-      picture.data.fill(0);
+      picture.bytes.fill(0);
       return outcome;
     });
     const scores = (await Promise.all(outcomes)).map((o) => o.detections[0]!.score);
@@ -104,24 +104,19 @@ describe('a frame', () => {
   });
 
   test.each<[string, () => Picture]>([
-    ['FRAME_EMPTY', () => ({ kind: 'jpeg', bytes: new Uint8Array(0) })],
-    ['FRAME_NOT_JPEG', () => ({ kind: 'jpeg', bytes: Buffer.from('GIF89a..........') })],
-    ['FRAME_TRUNCATED', () => ({ kind: 'jpeg', bytes: encodeJpeg(grey(9), 90).subarray(0, 200) })],
+    ['FRAME_EMPTY', () => jpegPicture(new Uint8Array(0))],
+    ['FRAME_NOT_JPEG', () => jpegPicture(Buffer.from('GIF89a..........'))],
+    ['FRAME_TRUNCATED', () => jpegPicture(jpegOf(grey(9)).subarray(0, 200))],
     [
       'FRAME_UNDECODABLE',
       () => {
-        const whole = encodeJpeg(
-          { ...grey(9, 64, 64), data: new Uint8Array(64 * 64 * 3).map((_, i) => (i * i) % 251) },
-          90,
-        );
-        return {
-          kind: 'jpeg',
-          bytes: Buffer.concat([whole.subarray(0, whole.length - 400), Uint8Array.of(0xff, 0xd9)]),
-        };
+        const bytes = new Uint8Array(64 * 64 * 3).map((_, i) => (i * i) % 251);
+        const whole = jpegOf({ ...grey(9, 64, 64), bytes });
+        return jpegPicture(Buffer.concat([whole.subarray(0, whole.length - 400), Uint8Array.of(0xff, 0xd9)]));
       },
     ],
-    ['FRAME_TOO_LARGE', () => ({ kind: 'jpeg', bytes: encodeJpeg(grey(9, 200, 8), 90).slice() })],
-    ['FRAME_UNDECODABLE', () => ({ ...grey(9), width: 17 })],
+    ['FRAME_TOO_LARGE', () => jpegPicture(jpegOf(grey(9, 200, 8)).slice())],
+    ['FRAME_PIXELS_BAD', () => ({ ...grey(9), width: 17 })],
   ])('that is bad gets %s, and the worker lives on', async (code, picture) => {
     await start({ imageLimits: { sideMax: 128, pixelsMax: 128 * 128 } });
     expect(await codeOf(run(picture()))).toBe(code);
@@ -131,15 +126,13 @@ describe('a frame', () => {
 
   test('random damage never costs a worker', async () => {
     await start();
-    const whole = encodeJpeg(
-      { ...grey(0, 32, 32), data: new Uint8Array(32 * 32 * 3).map((_, i) => (i * 7) % 256) },
-      80,
-    ).slice();
+    const bytes = new Uint8Array(32 * 32 * 3).map((_, i) => (i * 7) % 256);
+    const whole = jpegOf({ ...grey(0, 32, 32), bytes }, 80).slice();
     await fc.assert(
       fc.asyncProperty(fc.nat(whole.length), fc.nat(whole.length - 1), fc.nat(255), async (length, at, value) => {
-        const bytes = whole.slice(0, length);
-        if (at < length) bytes[at] = value;
-        expect(await codeOf(run({ kind: 'jpeg', bytes }))).toMatch(/^(none|FRAME_[A-Z_]+)$/);
+        const damaged = whole.slice(0, length);
+        if (at < length) damaged[at] = value;
+        expect(await codeOf(run(jpegPicture(damaged)))).toMatch(/^(none|FRAME_[A-Z_]+)$/);
       }),
       { numRuns: 200 },
     );
@@ -173,18 +166,19 @@ describe('a model', () => {
     ] as const) {
       await engine.load(await model(id, bytes));
       for (const level of [204, 255]) {
-        const { detections } = await engine.run({ modelId: id, picture: grey(level) });
+        const { detections } = await findObjects(engine, id, grey(level));
         expect(detections[0]!.score).toBeCloseTo(level / 255, 5);
       }
     }
   });
 
-  test('without a head runs and detects nothing', async () => {
+  test('without a head runs, and says nothing of objects', async () => {
     await start({ warmUpRuns: 0 });
     await engine.load(
       await model('bare', brightnessModel(), { head: { kind: 'tensors' }, task: 'tensors', labels: [] }),
     );
-    expect((await engine.run({ modelId: 'bare', picture: grey(255) })).detections).toEqual([]);
+    expect(await codeOf(findObjects(engine, 'bare', grey(255)))).toBe('MODEL_UNSUPPORTED');
+    expect((await run(grey(204))).detections).toHaveLength(1);
   });
 
   test.each<[string, Partial<ModelManifest>]>([
@@ -198,7 +192,7 @@ describe('a model', () => {
       code: 'MODEL_UNSUPPORTED',
       message: expect.stringContaining(message),
     });
-    expect(await codeOf(engine.run({ modelId: 'odd', picture: grey(1) }))).toBe('MODEL_UNKNOWN');
+    expect(await codeOf(findObjects(engine, 'odd', grey(1)))).toBe('MODEL_UNKNOWN');
     expect((await run(grey(204))).detections).toHaveLength(1);
   });
 
@@ -213,7 +207,7 @@ describe('a model', () => {
   test('asked for twice is loaded once; an unknown one is refused', async () => {
     await start();
     expect(await engine.load(bright)).toBe(engine.stats().models[0]!.providers);
-    expect(await codeOf(engine.run({ modelId: 'other', picture: grey(1) }))).toBe('MODEL_UNKNOWN');
+    expect(await codeOf(findObjects(engine, 'other', grey(1)))).toBe('MODEL_UNKNOWN');
   });
 });
 
@@ -248,8 +242,8 @@ describe('pictures that share runs', () => {
     engine = new OnnxEngine({ workers: 1, workerUrl: SHARING, batchMax: 4, batchDelayMs: 0 });
     await engine.load(await model('many', brightnessModel('n')));
   };
-  const runMany = (picture: Picture, change: Partial<InferenceJob> = {}) =>
-    engine.run({ modelId: 'many', picture, confidence: 0, ...change });
+  const runMany = (picture: Picture, change: Change = {}) =>
+    findObjects(engine, 'many', picture, { confidence: 0, ...change });
 
   test('have their own results; the engine tells how many shared, and what runs cost', async () => {
     await startSharing();
@@ -265,7 +259,6 @@ describe('pictures that share runs', () => {
     (await Promise.all(jobs)).forEach((outcome, i) => {
       expect(outcome.detections[0]!.score).toBeCloseTo(levels[i]! / 255, 5);
       expect(outcome.width).toBe(16 + (i % 5));
-      expect(outcome).not.toHaveProperty('shared');
     });
     const { runs } = engine.stats().models[0]!.batch;
     expect(Object.entries(runs).reduce((sum, [size, count]) => sum + Number(size) * count, 0)).toBe(30);
@@ -341,7 +334,7 @@ describe('a worker that', () => {
   test('has jobs waiting for longer than the timeout is not taken for hung', async () => {
     const jobTimeoutMs = 400;
     await start({ jobTimeoutMs, prefetch: 200, backlogMax: 200 });
-    const large: Picture = { kind: 'jpeg', bytes: encodeJpeg(grey(204, 2000, 1500), 90).slice() };
+    const large = jpegPicture(jpegOf(grey(204, 2000, 1500)).slice());
     let quickestMs = Infinity;
     for (let i = 0; i < 5; i++) {
       const startMs = performance.now();

@@ -1,14 +1,24 @@
 import { availableParallelism } from 'node:os';
-import { SightlineError } from '../../base/errors.ts';
+import { systemClock } from '../../base/clock.ts';
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import type { Picture } from '../../base/picture.ts';
 import { BATCH_MAX } from '../../flow/batching.ts';
 import type { ImageLimits } from '../../media/jpeg.ts';
 import type { ReadyModel } from '../manifest.ts';
 import { keepRuntimeQuiet } from '../quiet-runtime.ts';
-import { Lane, type LaneJob, type LaneLimits, type LaneOwner } from './lane.ts';
-import type { SharedRun, WorkerSettings } from './messages.ts';
+import {
+  type BegunJob,
+  WorkerThread,
+  type ThreadCall,
+  type ThreadJob,
+  type ThreadLimits,
+  type ThreadOwner,
+} from './worker-thread.ts';
+import type { ModelRun, WorkDone, WorkerOutcome, WorkerSettings } from './messages.ts';
 import { DEATHS_IN_A_ROW_MAX, planEngine, restartDelayMs, usesDevice } from './plan.ts';
-import { Turns } from './turns.ts';
-import type { Engine, EngineStats, InferenceJob, InferenceOutcome, Picture, ProviderReport } from './types.ts';
+import { DeviceMutex } from './device-mutex.ts';
+import type { Engine, EngineStats, InferenceJob, ProgramOutcome, ProviderReport } from './types.ts';
+import { WorkLedger } from './work-ledger.ts';
 
 /** Everything may be left out. */
 export interface OnnxEngineOptions {
@@ -57,7 +67,7 @@ export interface OnnxEngineStats extends EngineStats {
   readonly neededMs: number;
   /** Jobs that wait for a slot. */
   readonly backlog: number;
-  /** Jobs that were handed to another worker after theirs died. */
+  /** Jobs that were handed to another worker after theirs died, whole or what was left of them. */
   readonly redispatched: number;
   /** Jobs that were refused because the backlog was full. */
   readonly refused: number;
@@ -71,17 +81,21 @@ export interface OnnxEngineStats extends EngineStats {
   readonly isBroken: boolean;
 }
 
-interface Job extends LaneJob {
-  readonly resolve: (outcome: InferenceOutcome) => void;
-  readonly reject: (error: SightlineError) => void;
+interface Call extends ThreadCall {
+  readonly answer: PromiseWithResolvers<ProgramOutcome>;
 }
 
-/** One place for a worker; the lanes in it come and go. */
-interface Seat {
-  lane: Lane<Job> | undefined;
-  /** The lane has started and loaded every model. */
+interface Job extends ThreadJob<Call> {
+  /** What an earlier worker was lost over another program of the frame left. */
+  readonly isRerun?: boolean;
+}
+
+/** A place for a worker; the threads in it come and go. */
+interface WorkerSlot {
+  thread: WorkerThread<Job, Call> | undefined;
+  /** The thread has started and loaded every model. */
   isReady: boolean;
-  /** Ids of models in the lane. */
+  /** Ids of models in the thread. */
   readonly loaded: Set<string>;
   /** Deaths since the last finished job. */
   deaths: number;
@@ -128,18 +142,18 @@ const DEFAULTS = {
  */
 export class OnnxEngine implements Engine {
   onFree: (() => void) | undefined;
-  readonly #seats: Seat[];
+  readonly #workerSlots: WorkerSlot[];
   readonly #settings: WorkerSettings;
   /** Of the workers at a device. */
-  readonly #turns: SharedArrayBuffer | undefined;
-  #lanes = 0;
-  readonly #limits: LaneLimits;
+  readonly #deviceMutex: SharedArrayBuffer | undefined;
+  #threads = 0;
+  readonly #limits: ThreadLimits;
   readonly #backlogMax: number;
   readonly #workerUrl: URL | undefined;
   readonly #models = new Map<string, LoadedModel>();
   readonly #backlog: Job[] = [];
   /** Lanes that were given up and whose threads have not ended yet. */
-  readonly #strays = new Set<Lane<Job>>();
+  readonly #strays = new Set<WorkerThread<Job, Call>>();
   #closing: Promise<void> | undefined;
   #restarts = 0;
   #completed = 0;
@@ -147,6 +161,8 @@ export class OnnxEngine implements Engine {
   #pastBusyMs = 0;
   #pastNeededMs = 0;
   #failed = 0;
+  #decodes = 0;
+  readonly #work = new WorkLedger();
   #redispatched = 0;
   #refused = 0;
   #capped = 0;
@@ -160,7 +176,7 @@ export class OnnxEngine implements Engine {
     };
     const { workers, intraOpThreads } = planEngine(hint, availableParallelism(), options);
     const { threadBinding, deviceMemoryBytesMax } = options;
-    if (usesDevice(providers)) this.#turns = new SharedArrayBuffer(Turns.BYTES);
+    if (usesDevice(providers)) this.#deviceMutex = new SharedArrayBuffer(DeviceMutex.BYTES);
     this.#settings = {
       session: {
         providers,
@@ -180,10 +196,16 @@ export class OnnxEngine implements Engine {
     this.#limits = { prefetch, jobTimeoutMs, loadTimeoutMs };
     this.#backlogMax = backlogMax;
     this.#workerUrl = options.workerUrl;
-    this.#seats = Array.from({ length: workers }, () => {
-      const seat: Seat = { lane: undefined, isReady: false, loaded: new Set(), deaths: 0, restart: undefined };
-      this.#occupy(seat);
-      return seat;
+    this.#workerSlots = Array.from({ length: workers }, () => {
+      const slot: WorkerSlot = {
+        thread: undefined,
+        isReady: false,
+        loaded: new Set(),
+        deaths: 0,
+        restart: undefined,
+      };
+      this.#occupy(slot);
+      return slot;
     });
   }
 
@@ -193,70 +215,93 @@ export class OnnxEngine implements Engine {
     const known = this.#models.get(id);
     if (known?.model.onnxPath === model.onnxPath) return known.report;
     // Every worker loads at once; only the first one counts the nodes, which takes longer.
-    const lanes = this.#seats.filter((seat) => seat.lane);
-    if (lanes.length === 0) throw this.#brokenError();
-    const loads = await Promise.allSettled(lanes.map((seat, i) => seat.lane!.load(model, i === 0)));
+    const threads = this.#workerSlots.filter((slot) => slot.thread);
+    if (threads.length === 0) throw this.#brokenError();
+    const loads = await Promise.allSettled(threads.map((slot, i) => slot.thread!.load(model, i === 0)));
     // Only now: a model that kills its worker has done so in all of them.
     const loaded = loads.map((load) => {
       if (load.status === 'rejected') throw load.reason;
       return load.value;
     });
     const { report, warmUpMs, costsMs } = loaded[0]!;
-    for (const seat of lanes) seat.loaded.add(id);
+    for (const slot of threads) slot.loaded.add(id);
     const batchMax = Math.max(...loaded.map((one) => one.batchMax));
     this.#models.set(id, { model, report, warmUpMs, batchMax, costsMs, runs: new Map() });
     // A worker that was replaced meanwhile does not have it yet.
-    for (const seat of this.#seats) if (seat.isReady && !seat.loaded.has(id)) void this.#prepare(seat);
+    for (const slot of this.#workerSlots) if (slot.isReady && !slot.loaded.has(id)) void this.#prepare(slot);
     return report;
   }
 
   get freeSlots(): number {
     if (this.#closing || this.#backlog.length > 0) return 0;
-    return this.#seats.reduce((sum, seat) => sum + (seat.isReady ? seat.lane!.free : 0), 0);
+    return this.#workerSlots.reduce((sum, slot) => sum + (slot.isReady ? slot.thread!.free : 0), 0);
   }
 
   get urgentSlots(): number {
     if (this.#closing || this.#backlog.length > 0) return 0;
-    return this.#seats.reduce((sum, seat) => sum + (seat.isReady ? seat.lane!.freeForUrgent : 0), 0);
+    return this.#workerSlots.reduce((sum, slot) => sum + (slot.isReady ? slot.thread!.freeForUrgent : 0), 0);
   }
 
-  run(job: InferenceJob): Promise<InferenceOutcome> {
-    const { modelId, picture, confidence, iou, deadlineMs, urgent = false } = job;
-    return new Promise((resolve, reject) => {
-      this.#refuseWhenClosing();
-      if (!this.#models.has(modelId)) throw new SightlineError('MODEL_UNKNOWN', `the model ${modelId} is not loaded`);
-      if (this.#isBroken()) throw this.#brokenError();
-      checkPicture(picture);
-      const rgb = picture.kind === 'rgb' ? { width: picture.width, height: picture.height } : undefined;
-      const bytes = picture.kind === 'rgb' ? picture.data : picture.bytes;
-      const own: Job = { modelId, rgb, bytes, confidence, iou, deadlineMs, urgent, resolve, reject };
-      const seat = this.#backlog.length === 0 ? this.#freest(urgent) : undefined;
-      if (seat) {
-        seat.lane!.send(own);
-      } else {
-        if (this.#backlog.length >= this.#backlogMax) {
-          this.#refused += 1;
-          throw new SightlineError('INFERENCE_FAILED', `${this.#backlogMax} jobs are waiting already`);
-        }
-        own.bytes = new Uint8Array(bytes);
-        this.#backlog.push(own);
-      }
+  run(job: InferenceJob): Promise<ProgramOutcome>[] {
+    const calls = job.programs.map(({ program, ...call }): Call => {
+      return { ...call, program: String(program), answer: Promise.withResolvers<ProgramOutcome>() };
     });
+    try {
+      this.#refuseWhenClosing();
+      const known = calls.filter((call) => this.#hasModels(call));
+      if (known.length > 0) this.#take(job, known);
+    } catch (thrown) {
+      for (const { answer } of calls) answer.reject(thrown);
+    }
+    return calls.map(({ answer }) => answer.promise);
+  }
+
+  #hasModels({ models, answer }: Call): boolean {
+    const missing = Object.values(models).find((id) => !this.#models.has(id));
+    if (missing === undefined) return true;
+    answer.reject(new SightlineError('MODEL_UNKNOWN', `the model ${missing} is not loaded`));
+    return false;
+  }
+
+  #take({ picture, captureTimeMs = systemClock.now(), deadlineMs, urgent = false }: InferenceJob, calls: Call[]): void {
+    if (this.#isBroken()) throw this.#brokenError();
+    for (const { program } of calls) this.#work.asked(program);
+    checkPicture(picture);
+    const { bytes, ...shape } = picture;
+    const job: Job = { picture: shape, calls, captureTimeMs, deadlineMs, urgent, bytes };
+    const slot = this.#backlog.length === 0 ? this.#freest(urgent) : undefined;
+    if (slot) return this.#send(slot, job);
+    if (this.#backlog.length >= this.#backlogMax) {
+      this.#refused += 1;
+      throw new SightlineError('INFERENCE_FAILED', `${this.#backlogMax} jobs are waiting already`);
+    }
+    job.bytes = new Uint8Array(bytes);
+    this.#backlog.push(job);
+  }
+
+  #send(slot: WorkerSlot, job: Job): void {
+    try {
+      slot.thread!.send(job);
+    } catch (thrown) {
+      this.#reject(job.calls, toSightlineError(thrown, 'INFERENCE_FAILED'));
+    }
   }
 
   stats(): OnnxEngineStats {
     return {
-      seats: this.#seats.length,
-      workers: this.#seats.filter((seat) => seat.isReady).length,
-      busy: this.#seats.filter((seat) => seat.lane && seat.lane.inFlight > 0).length,
+      seats: this.#workerSlots.length,
+      workers: this.#workerSlots.filter((slot) => slot.isReady).length,
+      busy: this.#workerSlots.filter((slot) => slot.thread && slot.thread.inFlight > 0).length,
       restarts: this.#restarts,
       completed: this.#completed,
       failed: this.#failed,
-      busyMs: this.#seats.reduce((sum, { lane }) => sum + (lane?.busyMs ?? 0), this.#pastBusyMs),
+      decodes: this.#decodes,
+      busyMs: this.#workerSlots.reduce((sum, { thread }) => sum + (thread?.busyMs ?? 0), this.#pastBusyMs),
       models: Array.from(this.#models, ([id, { report, warmUpMs, batchMax, costsMs, runs }]) => {
         return { id, providers: report, warmUpMs, batch: { max: batchMax, costsMs, runs: Object.fromEntries(runs) } };
       }),
-      neededMs: this.#seats.reduce((sum, { lane }) => sum + (lane?.neededMs ?? 0), this.#pastNeededMs),
+      work: this.#work.stats(),
+      neededMs: this.#workerSlots.reduce((sum, { thread }) => sum + (thread?.neededMs ?? 0), this.#pastNeededMs),
       backlog: this.#backlog.length,
       redispatched: this.#redispatched,
       refused: this.#refused,
@@ -275,69 +320,80 @@ export class OnnxEngine implements Engine {
 
   async #close(): Promise<void> {
     const shuttingDown = new SightlineError('SHUTTING_DOWN', 'the inference engine is closing');
-    for (const job of this.#backlog.splice(0)) this.#reject(job, shuttingDown);
+    for (const { calls } of this.#backlog.splice(0)) this.#reject(calls, shuttingDown);
     await Promise.all(
-      this.#seats.map(async (seat) => {
-        clearTimeout(seat.restart);
-        for (const job of seat.lane?.takeWaiting() ?? []) this.#reject(job, shuttingDown);
-        await seat.lane?.close();
+      this.#workerSlots.map(async (slot) => {
+        clearTimeout(slot.restart);
+        for (const { calls } of slot.thread?.takeWaiting() ?? []) this.#reject(calls, shuttingDown);
+        await slot.thread?.close();
       }),
     );
     await Promise.all(Array.from(this.#strays, (stray) => stray.close()));
   }
 
-  /** Puts a new worker into a seat. */
-  #occupy(seat: Seat): void {
-    const owner: LaneOwner<Job> = {
-      started: () => void this.#prepare(seat),
-      done: (job, { capped, shared, ...outcome }) => {
-        seat.deaths = 0;
-        this.#completed += 1;
-        this.#capped += capped;
-        if (shared) this.#noteRun(job.modelId, shared);
-        job.resolve(outcome);
-        this.#handOn();
+  /** Puts a new worker into its place. */
+  #occupy(slot: WorkerSlot): void {
+    const owner: ThreadOwner<Job, Call> = {
+      started: () => void this.#prepare(slot),
+      worked: (work) => this.#noteWork(work),
+      done: (call, outcome) => {
+        slot.deaths = 0;
+        this.#done(call, outcome);
       },
-      failed: (job, error) => {
-        seat.deaths = 0;
-        this.#reject(job, error);
-        this.#handOn();
+      failed: ({ answer }, error) => {
+        slot.deaths = 0;
+        this.#failed += 1;
+        answer.reject(error);
       },
       opened: () => this.#handOn(),
-      lost: (reason, running, waiting) => this.#vacate(seat, reason, running, waiting),
+      lost: (reason, begun, waiting) => this.#vacate(slot, reason, begun, waiting),
     };
-    this.#lanes += 1;
-    const turns = this.#turns && { memory: this.#turns, me: this.#lanes };
-    const lane = new Lane<Job>({ ...this.#settings, ...(turns && { turns }) }, this.#limits, owner, this.#workerUrl);
-    seat.lane = lane;
+    this.#threads += 1;
+    const deviceMutex = this.#deviceMutex && { memory: this.#deviceMutex, me: this.#threads };
+    const settings = { ...this.#settings, programs: this.#work.programs, ...(deviceMutex && { deviceMutex }) };
+    const thread = new WorkerThread<Job, Call>(settings, this.#limits, owner, this.#workerUrl);
+    slot.thread = thread;
     // Not when it is given up: while its thread is at the device nobody else may be.
-    if (turns) void lane.exited.then(() => new Turns(turns.memory, turns.me).give());
+    if (deviceMutex) void thread.exited.then(() => new DeviceMutex(deviceMutex.memory, deviceMutex.me).unlock());
   }
 
-  #noteRun(modelId: string, { pictures, costsMs }: SharedRun): void {
-    const model = this.#models.get(modelId)!;
+  #done({ models, answer }: Call, { program, capped, ...outcome }: WorkerOutcome): void {
+    this.#completed += 1;
+    this.#capped += capped;
+    this.#work.note(program, models, outcome.workerMs);
+    answer.resolve(outcome);
+  }
+
+  #noteWork({ decodes, runs }: WorkDone): void {
+    this.#decodes += decodes;
+    for (const run of runs) this.#noteRun(run);
+  }
+
+  #noteRun({ modelId, pictures, costsMs }: ModelRun): void {
+    const model = this.#models.get(modelId);
+    if (!model) return;
     model.costsMs = costsMs;
     model.runs.set(pictures, (model.runs.get(pictures) ?? 0) + 1);
   }
 
-  /** Loads what the seat's worker lacks; only then it gets jobs. */
-  async #prepare(seat: Seat): Promise<void> {
-    const { lane, loaded } = seat;
-    if (!lane) return;
-    seat.isReady = false;
+  /** Loads what the worker lacks; only then it gets jobs. */
+  async #prepare(slot: WorkerSlot): Promise<void> {
+    const { thread, loaded } = slot;
+    if (!thread) return;
+    slot.isReady = false;
     try {
       // Another model may come in while one is loading.
       for (let missing = this.#missing(loaded); missing.length > 0; missing = this.#missing(loaded)) {
-        await Promise.all(missing.map(({ model }) => lane.load(model, false)));
+        await Promise.all(missing.map(({ model }) => thread.load(model, false)));
         for (const { model } of missing) loaded.add(model.manifest.id);
       }
     } catch (thrown) {
       // Its fellows could load the model, so the worker is at fault. When it is dead already this does nothing.
-      lane.abandon(`could not load a model again: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
+      thread.abandon(`could not load a model again: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
       return;
     }
-    if (seat.lane !== lane) return;
-    seat.isReady = true;
+    if (slot.thread !== thread) return;
+    slot.isReady = true;
     this.#handOn();
   }
 
@@ -345,75 +401,86 @@ export class OnnxEngine implements Engine {
     return Array.from(this.#models.values()).filter(({ model }) => !loaded.has(model.manifest.id));
   }
 
-  /** A worker is gone: its running jobs with it, since one of them may be at fault; the others go first in line. */
-  #vacate(seat: Seat, reason: string, running: Job[], waiting: Job[]): void {
-    if (seat.lane) {
-      this.#pastBusyMs += seat.lane.busyMs;
-      this.#pastNeededMs += seat.lane.neededMs;
-      this.#follow(seat.lane);
+  /**
+   * A worker is gone: the programs that it was at with it, since one of them may be at fault. What waited goes first in line; before
+   * it what those frames have left, once.
+   */
+  #vacate(slot: WorkerSlot, reason: string, begun: BegunJob<Job, Call>[], waiting: Job[]): void {
+    if (slot.thread) {
+      this.#pastBusyMs += slot.thread.busyMs;
+      this.#pastNeededMs += slot.thread.neededMs;
+      this.#follow(slot.thread);
     }
-    seat.lane = undefined;
-    seat.isReady = false;
-    seat.loaded.clear();
-    seat.deaths += 1;
+    slot.thread = undefined;
+    slot.isReady = false;
+    slot.loaded.clear();
+    slot.deaths += 1;
     this.#lastLoss = reason;
     if (this.#closing) {
       const shuttingDown = new SightlineError('SHUTTING_DOWN', 'the inference engine is closing');
-      for (const job of [...running, ...waiting]) this.#reject(job, shuttingDown);
+      for (const { calls } of waiting) this.#reject(calls, shuttingDown);
+      for (const { running, left } of begun) this.#reject([...running, ...left], shuttingDown);
       return;
     }
-    for (const job of running) this.#reject(job, new SightlineError('WORKER_LOST', `the worker of this job ${reason}`));
-    this.#backlog.unshift(...waiting);
-    this.#redispatched += waiting.length;
-    this.#planRestart(seat, restartDelayMs(seat.deaths));
-    if (this.#isBroken()) for (const job of this.#backlog.splice(0)) this.#reject(job, this.#brokenError());
+    const again: Job[] = [];
+    for (const { job, running, left } of begun) {
+      this.#reject(running, new SightlineError('WORKER_LOST', `the worker of this frame ${reason}`));
+      if (left.length === 0) continue;
+      if (job.isRerun) this.#reject(left, new SightlineError('WORKER_LOST', `a second worker of this frame ${reason}`));
+      else again.push({ ...job, calls: left, isRerun: true });
+    }
+    again.push(...waiting);
+    this.#backlog.unshift(...again);
+    this.#redispatched += again.length;
+    this.#planRestart(slot, restartDelayMs(slot.deaths));
+    if (this.#isBroken()) for (const { calls } of this.#backlog.splice(0)) this.#reject(calls, this.#brokenError());
     this.#handOn();
   }
 
   /** A thread that was given up still takes a processor: it is counted until it ends. */
-  #follow(lane: Lane<Job>): void {
-    this.#strays.add(lane);
-    void lane.exited.then(() => this.#strays.delete(lane));
+  #follow(thread: WorkerThread<Job, Call>): void {
+    this.#strays.add(thread);
+    void thread.exited.then(() => this.#strays.delete(thread));
   }
 
-  /** With more stray threads than seats, new ones would only add to the load: the seat waits for one to end. */
-  #planRestart(seat: Seat, delayMs: number): void {
-    seat.restart = setTimeout(() => {
-      if (this.#strays.size > this.#seats.length) return this.#planRestart(seat, STRAY_POLL_MS);
+  /** With more stray threads than worker slots, new ones would only add to the load: the place stays empty until one ends. */
+  #planRestart(slot: WorkerSlot, delayMs: number): void {
+    slot.restart = setTimeout(() => {
+      if (this.#strays.size > this.#workerSlots.length) return this.#planRestart(slot, STRAY_POLL_MS);
       this.#restarts += 1;
-      this.#occupy(seat);
+      this.#occupy(slot);
     }, delayMs);
   }
 
   /** Gives waiting jobs to free slots; tells the scheduler when slots are left. */
   #handOn(): void {
-    for (let seat = this.#freest(false); seat && this.#backlog.length > 0; seat = this.#freest(false)) {
-      seat.lane!.send(this.#backlog.shift()!);
+    for (let slot = this.#freest(false); slot && this.#backlog.length > 0; slot = this.#freest(false)) {
+      this.#send(slot, this.#backlog.shift()!);
     }
     if (this.urgentSlots > 0) this.onFree?.();
   }
 
-  /** The seat with a slot for such a job where it waits the least. */
-  #freest(isUrgent: boolean): Seat | undefined {
-    let best: Seat | undefined;
+  /** The worker that takes such a job now and where it waits the least. */
+  #freest(isUrgent: boolean): WorkerSlot | undefined {
+    let best: WorkerSlot | undefined;
     let bestMs = Infinity;
-    for (const seat of this.#seats) {
-      if (!seat.isReady || (isUrgent ? seat.lane!.freeForUrgent : seat.lane!.free) === 0) continue;
-      const waitMs = seat.lane!.waitMs(isUrgent);
+    for (const slot of this.#workerSlots) {
+      if (!slot.isReady || (isUrgent ? slot.thread!.freeForUrgent : slot.thread!.free) === 0) continue;
+      const waitMs = slot.thread!.waitMs(isUrgent);
       if (waitMs >= bestMs) continue;
-      best = seat;
+      best = slot;
       bestMs = waitMs;
     }
     return best;
   }
 
-  #reject(job: Job, error: SightlineError): void {
-    this.#failed += 1;
-    job.reject(error);
+  #reject(calls: readonly Call[], error: SightlineError): void {
+    this.#failed += calls.length;
+    for (const { answer } of calls) answer.reject(error);
   }
 
   #isBroken(): boolean {
-    return this.#seats.every((seat) => !seat.isReady && seat.deaths >= DEATHS_IN_A_ROW_MAX);
+    return this.#workerSlots.every((slot) => !slot.isReady && slot.deaths >= DEATHS_IN_A_ROW_MAX);
   }
 
   #brokenError(): SightlineError {
@@ -433,11 +500,11 @@ function checkPicture(picture: Picture): void {
     if (picture.bytes.length === 0) throw new SightlineError('FRAME_EMPTY', 'a frame of 0 bytes');
     return;
   }
-  const { data, width, height } = picture;
-  if (data.length !== width * height * 3 || data.length === 0) {
+  const { bytes, width, height } = picture;
+  if (bytes.length !== width * height * 3 || bytes.length === 0) {
     throw new SightlineError(
-      'FRAME_UNDECODABLE',
-      `${data.length} bytes for an RGB picture of ${width}×${height} pixels`,
+      'FRAME_PIXELS_BAD',
+      `${bytes.length} bytes for an RGB picture of ${width}×${height} pixels`,
     );
   }
 }

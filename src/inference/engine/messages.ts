@@ -1,8 +1,9 @@
 import type { ErrorCode } from '../../base/errors.ts';
+import type { Picture } from '../../base/picture.ts';
 import type { BatchLimits } from '../../flow/batching.ts';
 import type { ImageLimits } from '../../media/jpeg.ts';
 import type { ReadyModel } from '../manifest.ts';
-import type { InferenceOutcome, ProviderReport } from './types.ts';
+import type { ProgramOutcome, ProviderReport } from './types.ts';
 
 /** What goes between the engine and its worker threads. Pictures go through shared memory: no frame allocates on its way. */
 
@@ -34,10 +35,12 @@ export interface WorkerSettings {
   readonly session: SessionSettings;
   readonly batch: BatchSettings;
   readonly imageLimits: ImageLimits;
-  /** `RunningIds`: the runs that the worker is at. Absent: nobody wants to know. */
+  /** URLs of programs that are known to be asked for. Absent: none yet. */
+  readonly programs?: readonly string[];
+  /** `RunningIds`: the program calls that the worker is at. Absent: nobody wants to know. */
   readonly running?: SharedArrayBuffer;
-  /** `Turns` of the workers at a device, and who this one is among them. Absent: it is alone. */
-  readonly turns?: { readonly memory: SharedArrayBuffer; readonly me: number };
+  /** Memory of the `DeviceMutex` of the workers at a device, and who this one is among them. Absent: it is alone. */
+  readonly deviceMutex?: { readonly memory: SharedArrayBuffer; readonly me: number };
 }
 
 export interface LoadRequest {
@@ -48,37 +51,65 @@ export interface LoadRequest {
   readonly profile: boolean;
 }
 
+/** One program of a frame. */
+export interface CallRequest {
+  readonly id: number;
+  /** URL of its module. */
+  readonly program: string;
+  /** Ids by role. */
+  readonly models: Readonly<Record<string, string>>;
+  readonly settings: unknown;
+  readonly state?: unknown;
+}
+
+type WithoutBytes<T> = T extends unknown ? Omit<T, 'bytes'> : never;
+/** A picture whose bytes lie elsewhere. */
+export type PictureShape = WithoutBytes<Picture>;
+
 export interface RunRequest {
   readonly kind: 'run';
-  readonly id: number;
-  readonly modelId: string;
+  /** One at least. They are replied to one by one. */
+  readonly calls: readonly CallRequest[];
+  readonly picture: PictureShape;
   readonly slot: number;
   /** The slot's memory, when it is a new one. */
   readonly memory?: SharedArrayBuffer;
   /** Of the picture, from the start of the slot. */
   readonly bytes: number;
-  /** Packed RGB of this size, pixels; absent for a JPEG. */
-  readonly rgb?: { readonly width: number; readonly height: number };
-  readonly confidence?: number;
-  readonly iou?: number;
-  /** Unix ms on the system clock: batches are made so that the picture is done by then. */
+  /** Unix ms. */
+  readonly captureTimeMs: number;
+  /** Unix ms on the system clock: batches are made so that the frame is done by then. */
   readonly deadlineMs?: number;
   /** Goes before every run that is not and has not begun. */
   readonly urgent?: boolean;
 }
 
-export type WorkerRequest = LoadRequest | RunRequest | { readonly kind: 'close' };
-
-export interface WorkerOutcome extends InferenceOutcome {
-  /** Candidates that were left out because the frame had its limit of detections. */
-  readonly capped: number;
-  /** With the first picture of a run. */
-  readonly shared?: SharedRun;
+export interface CloseRequest {
+  readonly kind: 'close';
+  /** Nobody waits for what the worker is at: a program that waits for something that never comes is left behind. */
+  readonly isGivenUp?: boolean;
 }
 
-export interface SharedRun {
+export type WorkerRequest = LoadRequest | RunRequest | CloseRequest;
+
+export interface WorkerOutcome extends ProgramOutcome {
+  /** The name that the program has. */
+  readonly program: string;
+  /** What the program left out because the frame had its limit. */
+  readonly capped: number;
+}
+
+/** What a worker did since its last reply. */
+export interface WorkDone {
+  readonly decodes: number;
+  readonly runs: readonly ModelRun[];
+}
+
+export interface ModelRun {
+  readonly modelId: string;
   /** That were in it. */
   readonly pictures: number;
+  readonly ms: number;
   /** As `BatchCosts.bestShare`. */
   readonly bestShare: number;
   /** As `BatchCosts.inferenceMs`, after it. */
@@ -96,5 +127,12 @@ export interface Loaded {
 export type WorkerReply =
   | { readonly kind: 'ready' }
   | ({ readonly kind: 'loaded'; readonly id: number } & Loaded)
-  | { readonly kind: 'done'; readonly id: number; readonly outcome: WorkerOutcome }
-  | { readonly kind: 'failed'; readonly id: number; readonly code: ErrorCode; readonly message: string };
+  | { readonly kind: 'done'; readonly id: number; readonly work: WorkDone; readonly outcome: WorkerOutcome }
+  /** `work` is there for a call, and not for a model. */
+  | {
+      readonly kind: 'failed';
+      readonly id: number;
+      readonly work?: WorkDone;
+      readonly code: ErrorCode;
+      readonly message: string;
+    };

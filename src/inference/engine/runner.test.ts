@@ -34,7 +34,7 @@ async function brightnessOf(runner: ModelRunner, colour: readonly [number, numbe
   const rgb = Uint8Array.from({ length: SIDE * SIDE * 3 }, (_, i) => colour[i % 3]!);
   const placement = runner.place(0, expandRgb(rgb, SIDE, SIDE, new Uint8Array(SIDE * SIDE * 4)));
   await runner.run(1);
-  const { detections } = runner.detect(0, placement, ALL);
+  const { detections } = runner.detect(runner.tensors(0), placement, ALL);
   expect(detections).toHaveLength(1);
   expect(detections[0]!.box).toMatchObject({ x: 0.25, y: 0.25, width: 0.5, height: 0.5 });
   return detections[0]!.score;

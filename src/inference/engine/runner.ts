@@ -3,17 +3,17 @@ import type { Clock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
 import { BatchCosts, batchSizes } from '../../flow/batching.ts';
 import type { Detected, Detector, Thresholds } from '../../vision/detector.ts';
-import type { Placement } from '../../vision/placement.ts';
+import type { Placement, Region } from '../../vision/placement.ts';
 import { Preprocessor, type RgbxPicture } from '../../vision/preprocess.ts';
 import { type FloatTensor, inputDims } from '../../vision/types.ts';
 import { checkInput, declaredTensors, detectorFor, type Intake, neededOutputs, notesOn } from '../fit.ts';
 import type { ModelManifest, ReadyModel } from '../manifest.ts';
-import type { PictureType } from '../element-types.ts';
+import { RESULT_TYPES, type PictureType } from '../element-types.ts';
 import { floatsOf, TensorMemory } from '../tensors.ts';
 import type { BatchSettings, SessionSettings } from './messages.ts';
 import { openSession } from './session.ts';
 import { tryBatches } from './trial.ts';
-import type { Turns } from './turns.ts';
+import type { DeviceMutex } from './device-mutex.ts';
 import type { ProviderReport } from './types.ts';
 
 /** By name, of a run of as many pictures as the model takes at least. */
@@ -28,7 +28,7 @@ interface Opened {
   readonly costs: BatchCosts;
   readonly clock: Clock;
   /** At the device that it runs on, if it is one. */
-  readonly turns: Turns | undefined;
+  readonly deviceMutex: DeviceMutex | undefined;
 }
 
 /** The tensors of runs of one size. Those of all sizes lie in the same memory. */
@@ -53,9 +53,10 @@ interface Output {
  */
 export class ModelRunner {
   readonly costs: BatchCosts;
+  readonly manifest: ModelManifest;
   readonly #session: InferenceSession;
   readonly #clock: Clock;
-  readonly #turns: Turns | undefined;
+  readonly #deviceMutex: DeviceMutex | undefined;
   readonly #preprocessor: Preprocessor;
   readonly #detector: Detector | undefined;
   /** Pictures in a run of size 1: more where the model has a number of its own; the others stay empty then. */
@@ -71,10 +72,11 @@ export class ModelRunner {
   /** Pictures in it. */
   #count = 1;
 
-  private constructor({ session, manifest, intake, detector, shapes, costs, clock, turns }: Opened) {
+  private constructor({ session, manifest, intake, detector, shapes, costs, clock, deviceMutex }: Opened) {
+    this.manifest = manifest;
     this.#session = session;
     this.#clock = clock;
-    this.#turns = turns;
+    this.#deviceMutex = deviceMutex;
     this.#preprocessor = new Preprocessor(manifest.input);
     this.#detector = detector;
     this.#batch = intake.batch;
@@ -83,11 +85,11 @@ export class ModelRunner {
     this.#input = new TensorMemory(intake.type, costs.max * elements(one));
     const places = costs.max * intake.batch;
     this.#places = Array.from({ length: places }, (_, i) => part(this.#input.floats, i, places));
-    // Without a head nobody reads them, and they may be of any type.
-    const names = detector ? neededOutputs(manifest, session.outputNames) : session.outputNames;
-    this.#outputs = names.map((name) => {
-      const dims = detector && fixedShape(session, name, shapes);
-      return { name, dims, memory: dims && new TensorMemory(typeOf(session, name), costs.max * elements(dims)) };
+    this.#outputs = neededOutputs(manifest, session.outputNames).map((name) => {
+      const type = typeOf(session, name);
+      // Without a head they may be of any type.
+      const dims = RESULT_TYPES.some((one) => one === type) ? fixedShape(session, name, shapes) : undefined;
+      return { name, dims, memory: dims && new TensorMemory(type, costs.max * elements(dims)) };
     });
     const planOf = (size: number): Plan => ({
       numbers: size * elements(one),
@@ -109,10 +111,10 @@ export class ModelRunner {
     profile: boolean,
     batch: BatchSettings,
     clock: Clock,
-    turns?: Turns,
+    deviceMutex?: DeviceMutex,
   ): Promise<{ runner: ModelRunner; report: ProviderReport; warmUpMs: number }> {
-    const open = () => ModelRunner.#open({ manifest, onnxPath }, settings, profile, batch, clock, turns);
-    return turns ? turns.in(open) : open();
+    const open = () => ModelRunner.#open({ manifest, onnxPath }, settings, profile, batch, clock, deviceMutex);
+    return deviceMutex ? deviceMutex.hold(open) : open();
   }
 
   static async #open(
@@ -121,7 +123,7 @@ export class ModelRunner {
     profile: boolean,
     batch: BatchSettings,
     clock: Clock,
-    turns: Turns | undefined,
+    deviceMutex: DeviceMutex | undefined,
   ): Promise<{ runner: ModelRunner; report: ProviderReport; warmUpMs: number }> {
     const { session, report, proven } = await openSession(manifest.id, onnxPath, settings, profile, async (session) => {
       const intake = checkInput(manifest, declaredTensors(session.inputMetadata));
@@ -155,7 +157,7 @@ export class ModelRunner {
           shapes,
           costs,
           clock,
-          turns: report.effective === 'cpu' ? undefined : turns,
+          deviceMutex: report.effective === 'cpu' ? undefined : deviceMutex,
         }),
         report: { ...report, notes },
         warmUpMs: proven.warmUpMs + clock.now() - startMs,
@@ -166,14 +168,14 @@ export class ModelRunner {
     }
   }
 
-  /** Scales a picture into a place of the next run, from 0 up to `costs.max` − 1. Tells where it lies in the input. */
-  place(at: number, picture: RgbxPicture): Placement {
-    return this.#preprocessor.write(picture, this.#places[at]!);
+  /** Scales a picture, or a region of it, into a place of the next run, from 0 up to `costs.max` − 1. Tells where it lies in the input. */
+  place(at: number, picture: RgbxPicture, region?: Region): Placement {
+    return this.#preprocessor.write(picture, this.#places[at]!, region);
   }
 
   /**
    * Runs the first so many places; whatever fills up the run's size is not looked at. Gives the time that it took, ms, without the wait
-   * for a turn. Errors: INFERENCE_FAILED.
+   * for the device. Errors: INFERENCE_FAILED.
    */
   async run(pictures: number): Promise<number> {
     const size = this.costs.sizeFor(pictures);
@@ -181,7 +183,7 @@ export class ModelRunner {
     this.#input.store(numbers);
     let fresh: InferenceSession.ReturnType;
     let tookMs: number;
-    this.#turns?.take();
+    this.#deviceMutex?.lock();
     try {
       const startMs = this.#clock.now();
       fresh = await this.#session.run(feeds, fetches);
@@ -189,35 +191,49 @@ export class ModelRunner {
     } catch (cause) {
       throw new SightlineError('INFERENCE_FAILED', cause instanceof Error ? cause.message : String(cause), { cause });
     } finally {
-      this.#turns?.give();
+      this.#deviceMutex?.unlock();
     }
-    if (!this.#detector) return tookMs;
     this.#results = Object.fromEntries(
-      this.#outputs.map(({ name, dims, memory }) => {
+      this.#outputs.flatMap(({ name, dims, memory }) => {
         // The numbers lie in the memory that was handed in, or in a fresh tensor where the shape is not known before.
-        if (!dims || !memory) return [name, { data: floatsOf(fresh[name]!), dims: fresh[name]!.dims }];
+        if (!dims || !memory) {
+          const data = floatsOf(fresh[name]!);
+          return data ? [[name, { data, dims: fresh[name]!.dims }]] : [];
+        }
         const length = size * elements(dims);
         memory.load(length);
-        return [name, { data: memory.floats.subarray(0, length), dims }];
+        return [[name, { data: memory.floats.subarray(0, length), dims: sized(size, dims) }]];
       }),
     );
     this.#count = size * this.#batch;
     return tookMs;
   }
 
-  /** What the last run found in the picture of a place. */
-  detect(at: number, placement: Placement, thresholds: Thresholds): Detected {
-    if (!this.#detector) return { detections: [], capped: 0 };
+  /** What the last run gave for the picture of a place; the memory is that of the next run. */
+  tensors(at: number): Record<string, FloatTensor> {
     const own: Record<string, FloatTensor> = {};
-    for (const [name, { data, dims }] of Object.entries(this.#results)) {
-      own[name] = { data: part(data, at, this.#count), dims: [1, ...dims.slice(1)] };
-    }
-    return this.#detector.detect(own, placement, thresholds);
+    for (const [name, tensor] of Object.entries(this.#results)) own[name] = this.#ownPart(tensor, at);
+    return own;
+  }
+
+  /** An output that does not have a row for each picture is everybody's. */
+  #ownPart({ data, dims }: FloatTensor, at: number): FloatTensor {
+    if (dims[0] !== this.#count) return { data, dims };
+    return { data: part(data, at, this.#count), dims: [1, ...dims.slice(1)] };
+  }
+
+  /** Errors: MODEL_UNSUPPORTED where the model has no detector head. */
+  detect(tensors: Readonly<Record<string, FloatTensor>>, placement: Placement, thresholds: Thresholds): Detected {
+    if (this.#detector) return this.#detector.detect(tensors, placement, thresholds);
+    throw new SightlineError(
+      'MODEL_UNSUPPORTED',
+      `model ${this.manifest.id} says nothing of objects: it has no detector head`,
+    );
   }
 
   async release(): Promise<void> {
     const release = () => this.#session.release();
-    await (this.#turns ? this.#turns.in(release) : release());
+    await (this.#deviceMutex ? this.#deviceMutex.hold(release) : release());
   }
 }
 

@@ -2,7 +2,16 @@ import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { SightlineError } from '../../base/errors.ts';
 import type { ReadyModel } from '../manifest.ts';
-import type { Loaded, RunRequest, WorkerOutcome, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
+import type {
+  Loaded,
+  ModelRun,
+  PictureShape,
+  WorkDone,
+  WorkerOutcome,
+  WorkerReply,
+  WorkerRequest,
+  WorkerSettings,
+} from './messages.ts';
 import { Ahead } from './ahead.ts';
 import { slotsFor } from './plan.ts';
 import { RunningIds } from './running.ts';
@@ -10,20 +19,28 @@ import { RunningIds } from './running.ts';
 /** The worker's script lies beside this one and has its ending: `.ts` in the clone, `.js` in the package. */
 export const WORKER_URL = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
 
-/** A job as the engine keeps it. `bytes` and `rgb` describe the picture, wherever it lies at the moment. */
-export interface LaneJob {
-  readonly modelId: string;
-  readonly rgb: { readonly width: number; readonly height: number } | undefined;
-  readonly confidence: number | undefined;
-  readonly iou: number | undefined;
+/** A program of a job, as the engine keeps it. */
+export interface ThreadCall {
+  readonly program: string;
+  readonly models: Readonly<Record<string, string>>;
+  readonly settings: unknown;
+  readonly state?: unknown;
+}
+
+/** A job as the engine keeps it. `bytes` are those of the picture, wherever it lies at the moment. */
+export interface ThreadJob<C extends ThreadCall = ThreadCall> {
+  readonly picture: PictureShape;
+  readonly calls: readonly C[];
+  /** Unix ms. */
+  readonly captureTimeMs: number;
   readonly deadlineMs: number | undefined;
   /** May take the slot that is kept for such jobs, and goes before the others in the worker. */
   readonly urgent: boolean;
-  /** The picture: borrowed from the caller or the engine's own copy; the lane copies it into its slot. */
+  /** The picture: borrowed from the caller or the engine's own copy; the thread copies it into its slot. */
   bytes: Uint8Array;
 }
 
-export interface LaneLimits {
+export interface ThreadLimits {
   /** Jobs that the worker may hold behind the running one, but for an urgent one; more where they share runs. */
   readonly prefetch: number;
   /** A running job that takes longer is taken for hung, and the worker with it. */
@@ -31,22 +48,31 @@ export interface LaneLimits {
   readonly loadTimeoutMs: number;
 }
 
-/** What becomes of jobs is told to the owner; calls come from the worker's messages, never from within `send`. */
-export interface LaneOwner<J extends LaneJob> {
-  started(): void;
-  done(job: J, outcome: WorkerOutcome): void;
-  failed(job: J, error: SightlineError): void;
-  /** The running job is about to end: the next one may be handed in. */
-  opened(): void;
-  /**
-   * The thread is gone or given up. `running` were in it, several when they shared a run; `waiting` never began, and their
-   * `bytes` are copies again. Called once.
-   */
-  lost(reason: string, running: J[], waiting: J[]): void;
+/** What was in a worker that was lost: a job that had begun, or may have. */
+export interface BegunJob<J, C> {
+  readonly job: J;
+  /** In the worker's hands when it was lost. */
+  readonly running: readonly C[];
+  /** Behind them. */
+  readonly left: readonly C[];
 }
 
-interface InFlight<J> {
-  readonly id: number;
+/** What becomes of jobs is told to the owner; calls come from the worker's messages, never from within `send`. */
+export interface ThreadOwner<J extends ThreadJob<C>, C extends ThreadCall> {
+  started(): void;
+  /** What the worker did since the last of these; before `done` and `failed`. */
+  worked(work: WorkDone): void;
+  done(call: C, outcome: WorkerOutcome): void;
+  failed(call: C, error: SightlineError): void;
+  /** The running job is about to end, or has ended: the next one may be handed in. */
+  opened(): void;
+  /** The thread is gone or given up. `waiting` never began. The jobs' `bytes` are copies again. Called once. */
+  lost(reason: string, begun: BegunJob<J, C>[], waiting: J[]): void;
+}
+
+interface InFlight<J, C> {
+  /** Not replied to yet, by id. */
+  readonly calls: Map<number, C>;
   readonly slot: number;
   readonly job: J;
   /** Has the place of an urgent one, and takes none of the others'. */
@@ -74,10 +100,10 @@ const ROUNDING = 1e-9;
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** One worker thread, its slots of shared memory and the jobs in it. Lives as long as the thread; is not reused. */
-export class Lane<J extends LaneJob> {
+export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   readonly #worker: Worker;
-  readonly #limits: LaneLimits;
-  readonly #owner: LaneOwner<J>;
+  readonly #limits: ThreadLimits;
+  readonly #owner: ThreadOwner<J, C>;
   /** Made when they are first needed. */
   readonly #slots: Uint8Array<SharedArrayBuffer>[] = [];
   readonly #freeSlots: number[] = [];
@@ -85,7 +111,7 @@ export class Lane<J extends LaneJob> {
   readonly #batchMax = new Map<string, number>();
   readonly #ahead: Ahead;
   /** In order of handing in. */
-  readonly #inFlight: InFlight<J>[] = [];
+  readonly #inFlight: InFlight<J, C>[] = [];
   readonly #loading = new Map<number, Loading>();
   /** Written by the worker. */
   readonly #running = new RunningIds(new SharedArrayBuffer(RunningIds.BYTES));
@@ -102,7 +128,7 @@ export class Lane<J extends LaneJob> {
   /** Resolves when the thread has ended, which may be long after it was given up. */
   readonly exited: Promise<void>;
 
-  constructor(settings: WorkerSettings, limits: LaneLimits, owner: LaneOwner<J>, workerUrl: URL = WORKER_URL) {
+  constructor(settings: WorkerSettings, limits: ThreadLimits, owner: ThreadOwner<J, C>, workerUrl: URL = WORKER_URL) {
     this.#limits = limits;
     this.#owner = owner;
     this.#ahead = new Ahead(() => this.#owner.opened());
@@ -127,7 +153,7 @@ export class Lane<J extends LaneJob> {
    */
   get free(): number {
     const ordinary = this.#inFlight.filter(({ isExtra }) => !isExtra);
-    const taken = ordinary.reduce((sum, { job }) => sum + 1 / this.#capacityFor(job.modelId), 0);
+    const taken = ordinary.reduce((sum, { job }) => sum + 1 / this.#capacityFor(job), 0);
     const batchMax = this.#batchMax.size > 0 ? Math.min(...this.#batchMax.values()) : 1;
     return Math.max(0, Math.floor((1 - taken + ROUNDING) * this.#capacity(batchMax)));
   }
@@ -152,8 +178,10 @@ export class Lane<J extends LaneJob> {
     return this.#inFlight.filter(({ isExtra }) => isExtra).length;
   }
 
-  #capacityFor(modelId: string): number {
-    return this.#capacity(this.#batchMax.get(modelId) ?? 1);
+  /** Frames share runs whose job is one program. */
+  #capacityFor({ calls: [call, another] }: J): number {
+    const models = another ? [] : Object.values(call!.models);
+    return this.#capacity(Math.max(1, ...models.map((id) => this.#batchMax.get(id) ?? 1)));
   }
 
   #capacity(batchMax: number): number {
@@ -174,33 +202,46 @@ export class Lane<J extends LaneJob> {
     return this.#neededMs + (this.busyMs - this.#countedMs) * this.#bestShare;
   }
 
-  /** Hands a job in; there must be a place for it. The picture is copied before this returns. */
+  /**
+   * Hands a job in; there must be a place for it. The picture is copied before this returns. Throws DataCloneError for settings or a state
+   * that no message takes.
+   */
   send(job: J): void {
     if ((job.urgent ? this.freeForUrgent : this.free) === 0) {
       throw new SightlineError('INTERNAL', 'a job for a worker without a free place');
     }
     const slot = this.#freeSlots.pop() ?? this.#slots.length;
-    const id = this.#nextId++;
-    const { bytes } = job;
+    const { bytes, picture, captureTimeMs, deadlineMs, urgent } = job;
     const memory = this.#fill(slot, bytes);
-    const request: RunRequest = {
-      kind: 'run',
-      id,
-      modelId: job.modelId,
-      slot,
-      bytes: bytes.length,
-      ...(memory && { memory }),
-      ...(job.rgb && { rgb: job.rgb }),
-      ...(job.confidence !== undefined && { confidence: job.confidence }),
-      ...(job.iou !== undefined && { iou: job.iou }),
-      ...(job.deadlineMs !== undefined && { deadlineMs: job.deadlineMs }),
-      ...(job.urgent && { urgent: true }),
-    };
-    const isExtra = job.urgent && this.#extras < URGENT_SLOTS;
-    this.#inFlight.push({ id, slot, job, isExtra });
+    const calls = new Map(job.calls.map((call) => [this.#nextId++, call]));
+    try {
+      this.#post({
+        kind: 'run',
+        calls: Array.from(calls, ([id, { program, models, settings, state }]) => ({
+          id,
+          program,
+          models,
+          settings,
+          ...(state !== undefined && { state }),
+        })),
+        picture,
+        slot,
+        bytes: bytes.length,
+        captureTimeMs,
+        ...(memory && { memory }),
+        ...(deadlineMs !== undefined && { deadlineMs }),
+        ...(urgent && { urgent }),
+      });
+    } catch (thrown) {
+      // The worker has not heard of the slot's memory: it is made anew.
+      if (memory) this.#slots[slot] = new Uint8Array(new SharedArrayBuffer(0));
+      this.#freeSlots.push(slot);
+      throw thrown;
+    }
+    const isExtra = urgent && this.#extras < URGENT_SLOTS;
+    this.#inFlight.push({ calls, slot, job, isExtra });
     this.#busySinceMs ??= performance.now();
-    if (this.#inFlight.length === 1) this.#watchRunning();
-    this.#post(request);
+    if (this.#inFlight.length === 1) this.#nextJob();
   }
 
   /** Errors: those of the worker, MODEL_CRASHED when it dies or hangs over it. */
@@ -222,7 +263,7 @@ export class Lane<J extends LaneJob> {
     });
   }
 
-  /** Jobs behind the running ones, which the owner takes back before it closes the lane. */
+  /** Jobs behind the running ones, which the owner takes back before it closes the thread. */
   takeWaiting(): J[] {
     const running = this.#takeRunning();
     const waiting = this.#inFlight.splice(0);
@@ -281,28 +322,38 @@ export class Lane<J extends LaneJob> {
       } else if (reply.kind === 'failed') loading.reject(new SightlineError(reply.code, reply.message));
       return;
     }
-    const index = this.#inFlight.findIndex(({ id }) => id === reply.id);
-    const [done] = index < 0 ? [] : this.#inFlight.splice(index, 1);
-    if (!done) return;
-    this.#freeSlots.push(done.slot);
-    if (reply.kind === 'done' && reply.outcome.shared) this.#noteShare(reply.outcome.shared.bestShare);
-    this.#watchRunning();
-    if (reply.kind === 'failed') this.#owner.failed(done.job, new SightlineError(reply.code, reply.message));
-    else if (reply.kind === 'done') this.#owner.done(done.job, reply.outcome);
+    const at = this.#inFlight.find(({ calls }) => calls.has(reply.id));
+    if (!at || reply.kind === 'loaded') return;
+    const call = at.calls.get(reply.id)!;
+    at.calls.delete(reply.id);
+    const isLast = at.calls.size === 0;
+    if (isLast) {
+      this.#inFlight.splice(this.#inFlight.indexOf(at), 1);
+      this.#freeSlots.push(at.slot);
+    }
+    if (reply.work) {
+      this.#noteShare(reply.work.runs);
+      this.#owner.worked(reply.work);
+    }
+    if (isLast) this.#nextJob();
+    else this.#watch?.refresh();
+    if (reply.kind === 'failed') this.#owner.failed(call, new SightlineError(reply.code, reply.message));
+    else this.#owner.done(call, reply.outcome);
+    if (isLast) this.#owner.opened();
   }
 
   /** Takes out the jobs that the worker is at, all that share the run; between two runs it is the oldest. */
-  #takeRunning(): InFlight<J>[] {
-    const ids = new Set(this.#running.get());
+  #takeRunning(): InFlight<J, C>[] {
+    const ids = this.#running.get();
     const all = this.#inFlight.splice(0);
-    const running = all.filter(({ id }) => ids.has(id));
+    const running = all.filter(({ calls }) => ids.some((id) => calls.has(id)));
     if (running.length === 0) running.push(...all.slice(0, 1));
     this.#inFlight.push(...all.filter((one) => !running.includes(one)));
     return running;
   }
 
   /** Starts the time of the job that is running now, or stops the watch when there is none. */
-  #watchRunning(): void {
+  #nextJob(): void {
     this.#ahead.turn(this.#inFlight.length > 0);
     if (this.#inFlight.length === 0) {
       this.#rest();
@@ -316,10 +367,13 @@ export class Lane<J extends LaneJob> {
     }
   }
 
-  #noteShare(bestShare: number): void {
+  /** A full run would have taken this share of the time since the last one. */
+  #noteShare(runs: readonly ModelRun[]): void {
+    const ms = runs.reduce((sum, run) => sum + run.ms, 0);
+    if (runs.length === 0) return;
     const { busyMs } = this;
-    this.#bestShare = bestShare;
-    this.#neededMs += (busyMs - this.#countedMs) * bestShare;
+    this.#bestShare = ms > 0 ? runs.reduce((sum, run) => sum + run.bestShare * run.ms, 0) / ms : runs[0]!.bestShare;
+    this.#neededMs += (busyMs - this.#countedMs) * this.#bestShare;
     this.#countedMs = busyMs;
   }
 
@@ -338,19 +392,26 @@ export class Lane<J extends LaneJob> {
     this.#ahead.turn(false);
     this.#rest();
     clearTimeout(this.#watch);
-    this.#post({ kind: 'close' });
+    this.#post({ kind: 'close', isGivenUp: true });
     const error = new SightlineError('WORKER_LOST', `an inference worker ${reason}`);
     for (const { timer, reject } of this.#loading.values()) {
       clearTimeout(timer);
       reject(error);
     }
     this.#loading.clear();
-    const running = this.#takeRunning();
+    const begun = this.#takeRunning();
     const waiting = this.#inFlight.splice(0);
-    for (const { slot, job } of waiting) job.bytes = this.#slots[slot]!.slice(0, job.bytes.length);
+    for (const { slot, job } of [...begun, ...waiting]) job.bytes = this.#slots[slot]!.slice(0, job.bytes.length);
+    const ids = this.#running.get();
     this.#owner.lost(
       reason,
-      running.map(({ job }) => job),
+      begun.map(({ job, calls }) => {
+        const all = [...calls.keys()];
+        const running = all.filter((id) => ids.includes(id));
+        if (running.length === 0) running.push(...all.slice(0, 1));
+        const callsOf = (some: readonly number[]) => some.map((id) => calls.get(id)!);
+        return { job, running: callsOf(running), left: callsOf(all.filter((id) => !running.includes(id))) };
+      }),
       waiting.map(({ job }) => job),
     );
   }

@@ -1,0 +1,13 @@
+import type { Detection } from './detection.ts';
+import type { Hand } from './hand.ts';
+
+/** What each pipeline says of a frame. A new pipeline adds a line here. */
+export interface ResultContents {
+  objects: { readonly detections: readonly Detection[] };
+  hands: { readonly hands: readonly Hand[] };
+}
+
+export type PipelineName = keyof ResultContents;
+
+/** What a pipeline found in one frame: its contents, beside its name. */
+export type PipelineResult = { [P in PipelineName]: { readonly pipeline: P } & ResultContents[P] }[PipelineName];
