@@ -78,7 +78,15 @@ const log = (frames: readonly ShownFrame[], more: Partial<RunLog> = {}): RunLog 
   connectionsLost: 0,
   ...more,
 });
-const plan: LoadPlan = { spanMs: 2_000, offeredFps: 30, critical: 0, sources: 3, capacityFps: 4 };
+const plan: LoadPlan = {
+  spanMs: 2_000,
+  offeredFps: 30,
+  critical: 0,
+  sources: 3,
+  capacityFps: 4,
+  budgetMs: 75,
+  lateRunsMax: 0,
+};
 
 describe('figures of a load', () => {
   const frames = [
@@ -161,6 +169,42 @@ describe('figures of a load', () => {
 
   test('a span that is too short to be judged is not judged as good', () => {
     expect(loadFigures(log(frames), { ...plan, spanMs: 1_500 })).not.toHaveProperty('sent_over_capacity_max');
+  });
+});
+
+describe('a load in runs of the model', () => {
+  /** Runs of 20 ms; the results took 40, 60, 90 and 110 ms. */
+  const ran = (source: number, ms: number): ShownFrame => ({ ...frame(source, 100, RESULT, 100 + ms), workMs: 20 });
+  const frames = [ran(0, 40), ran(1, 60), ran(1, 90), ran(2, 110), frame(2, 100, 'expired', 300)];
+  const engine = { workers: 2, spanMs: 2_000, busyMs: 3_600, runs: 5 };
+  const of = (more: Partial<LoadPlan>) => loadFigures(log(frames), { ...plan, ...more });
+
+  test('a result is in time within the budget, or so many runs more', () => {
+    expect(of({})).toMatchObject({ run_ms: 20, in_time: 0.5 });
+    expect(of({ lateRunsMax: 1 })).toMatchObject({ in_time: 0.75 });
+    expect(of({})['p95_over_budget_runs']).toBeCloseTo((107 - 75) / 20, 10);
+  });
+
+  test('workers are busy with what is in time; what was in vain is left out of it', () => {
+    expect(of({ engine })).toMatchObject({ busy: 0.9, busy_in_time: 0.9 * (2 / 5) });
+    // Of those in time one came when the span was over.
+    const late = { ...frame(1, 1_990, RESULT, 2_040), workMs: 20 };
+    expect(loadFigures(log([...frames, late]), { ...plan, engine })).toMatchObject({ busy_in_time: 0.9 * (2 / 5) });
+    expect(of({ engine: { ...engine, runs: 0 } })).toMatchObject({ busy_in_time: 0 });
+    expect(of({})).not.toHaveProperty('busy');
+  });
+
+  test('the critical source against itself alone', () => {
+    expect(of({ criticalAloneMs: 30 })).toMatchObject({ critical_alone_p95_ms: 30, critical_over_alone_runs: 0.5 });
+    expect(of({})).not.toHaveProperty('critical_over_alone_runs');
+    const without = loadFigures(log(frames.slice(1)), { ...plan, criticalAloneMs: 30 });
+    expect(without['critical_over_alone_runs']).toBe(100);
+  });
+
+  test('without a result there is nothing to measure by', () => {
+    const none = loadFigures(log([frame(0, 0, UNANSWERED)]), { ...plan, engine, criticalAloneMs: 30 });
+    for (const name of ['run_ms', 'in_time', 'busy_in_time', 'critical_over_alone_runs'])
+      expect(none).not.toHaveProperty(name);
   });
 });
 

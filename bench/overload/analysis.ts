@@ -1,4 +1,4 @@
-import { jainIndex, percentile } from '../support/statistics.ts';
+import { jainIndex, median, percentile } from '../support/statistics.ts';
 import type { PlotPoint } from '../support/plot.ts';
 import { HELD, OVER_CPU, RESULT, UNANSWERED, type RunLog, type ShownFrame } from './frames.ts';
 
@@ -40,13 +40,32 @@ export interface LoadPlan {
   readonly sources: number;
   /** Frames a second that the server can process. */
   readonly capacityFps: number;
+  /** Capture to result that is promised. */
+  readonly budgetMs: number;
+  /** Runs of the model that a result may be over the budget and still count as in time. */
+  readonly lateRunsMax: number;
+  /** What the engine tells of the span; absent: it was not asked. */
+  readonly engine?: EngineUse;
+  /** P95 of the critical source when nobody else was there; absent: not measured. */
+  readonly criticalAloneMs?: number;
+}
+
+/** The engine over a span, by its own books. */
+export interface EngineUse {
+  readonly workers: number;
+  readonly spanMs: number;
+  /** Time for which workers had something to do, all of them together. */
+  readonly busyMs: number;
+  /** Runs that ended. */
+  readonly runs: number;
 }
 
 /**
  * Figures of one load. Every result counts for the latencies, those of the first second too, and those that came when the
  * load was over. Without a single result they are the whole span: it was waited in vain.
  */
-export function loadFigures({ frames, missed, heldBy, connectionsLost }: RunLog, plan: LoadPlan): Figures {
+export function loadFigures(log: RunLog, plan: LoadPlan): Figures {
+  const { frames, missed, heldBy, connectionsLost } = log;
   const { spanMs, offeredFps, critical, sources, capacityFps } = plan;
   const perS = (count: number): number => (count * 1_000) / spanMs;
   const sent = frames.filter(isSent);
@@ -94,7 +113,40 @@ export function loadFigures({ frames, missed, heldBy, connectionsLost }: RunLog,
             95,
           ),
     connections_lost: connectionsLost,
+    ...inRuns(log, plan),
   };
+}
+
+/**
+ * The same in runs of the model, which mean the same on a host that changes its speed. What cannot be said without an answer of the
+ * engine, or without a result, is left out.
+ */
+function inRuns({ frames }: RunLog, plan: LoadPlan): Figures {
+  const { spanMs, budgetMs, lateRunsMax, critical, engine, criticalAloneMs } = plan;
+  const results = frames.filter(({ fate }) => fate === RESULT);
+  const works = results.flatMap(({ workMs }) => (workMs === undefined ? [] : [workMs]));
+  if (works.length === 0) return {};
+  const runMs = median(works);
+  const inTime = results.filter((frame) => latencyMs(frame) <= budgetMs + lateRunsMax * runMs);
+  const own = results.filter(({ source }) => source === critical);
+  const p95 = (of: readonly ShownFrame[]): number => percentile(of.map(latencyMs), 95);
+  return {
+    run_ms: runMs,
+    in_time: inTime.length / results.length,
+    p95_over_budget_runs: (p95(results) - budgetMs) / runMs,
+    ...(engine && busyInTime(engine, inTime.filter(({ answeredMs }) => answeredMs! <= spanMs).length)),
+    ...(criticalAloneMs !== undefined && {
+      critical_alone_p95_ms: criticalAloneMs,
+      // Nobody will ever see what did not come.
+      critical_over_alone_runs: own.length === 0 ? spanMs / runMs : (p95(own) - criticalAloneMs) / runMs,
+    }),
+  };
+}
+
+/** The share of the workers' time that went into results that were in time; `busy` counts what was in vain as well. */
+function busyInTime({ workers, spanMs, busyMs, runs }: EngineUse, inTime: number): Figures {
+  const busy = busyMs / (workers * spanMs);
+  return { busy, busy_in_time: runs === 0 ? 0 : busy * Math.min(1, inTime / runs) };
 }
 
 /** Of the frames that were sent, those without a result: `dropped_<cause>` or `dropped_<error code>`, and `unanswered`. */

@@ -19,6 +19,8 @@ export interface ShownFrame {
   fate: string;
   /** When its answer was received. */
   answeredMs?: number;
+  /** What a worker spent on it, as its result tells. */
+  workMs?: number;
 }
 
 export interface RunLog {

@@ -6,8 +6,9 @@ import { Priority } from '../../src/base/sample.ts';
 import type { Helper } from '../support/children.ts';
 import type { BenchContext } from '../support/document.ts';
 import { CoreUse, readProcessors } from '../support/processors.ts';
-import { loadFigures, type Figures, type Load } from './analysis.ts';
-import type { RunLog } from './frames.ts';
+import { percentile } from '../support/statistics.ts';
+import { latencyMs, loadFigures, type EngineUse, type Figures, type Load } from './analysis.ts';
+import { RESULT, type RunLog } from './frames.ts';
 import type { SenderKind } from './senders.ts';
 import type { FillResult, Source, SourcesApi } from './sources-process.ts';
 
@@ -38,6 +39,14 @@ export interface LoadBench extends BenchContext {
 export interface Target {
   readonly url: string;
   readonly pid: number;
+  /** What its engine has done so far; the peer tells nothing. */
+  readonly engine?: () => Promise<EngineCounts>;
+}
+
+interface EngineCounts {
+  readonly workers: number;
+  readonly busyMs: number;
+  readonly completed: number;
 }
 
 export interface LoadOptions {
@@ -59,6 +68,17 @@ export interface Ran {
   readonly offeredFps: number;
   readonly log: RunLog;
   readonly cores: Figures;
+  readonly engine?: EngineUse;
+}
+
+/** What a load is held against. */
+export interface Promised {
+  readonly capacityFps: number;
+  readonly budgetMs: number;
+  /** Runs of the model that a result may be over the budget and still count as in time. */
+  readonly lateRunsMax: number;
+  /** P95 of the critical source when nobody else is there. */
+  readonly criticalAloneMs?: number;
 }
 
 const PRIORITIES = Array.from({ length: SESSIONS }, (_, i) => (i === CRITICAL ? Priority.critical : Priority.normal));
@@ -94,9 +114,10 @@ export async function underLoad({ sources, say }: LoadBench, target: Target, opt
   await sources.call('open', { url: target.url, kind, priorities: PRIORITIES });
   const startTimeMs = systemClock.now() + LEAD_MS;
   const run = { startTimeMs, spanMs, sources: offered, coresMax: generatorCoresMax(), drainMs };
-  const [log, use] = await Promise.all([
+  const [log, use, engine] = await Promise.all([
     sources.call('run', run, LEAD_MS + spanMs + drainMs + CALL_MARGIN_MS),
     coresUsed([target.pid, sources.pid, process.pid], startTimeMs, spanMs),
+    engineUsed(target, startTimeMs, spanMs),
     options.meanwhile?.(startTimeMs),
   ]);
   await sources.call('close', undefined);
@@ -105,12 +126,35 @@ export async function underLoad({ sources, say }: LoadBench, target: Target, opt
     generator_cores: use.main(sources.pid) + use.others(sources.pid),
     foreign_cores: use.foreign,
   };
-  return { options, offeredFps, log, cores };
+  return { options, offeredFps, log, cores, ...(engine && { engine }) };
 }
 
-export function judge({ options, offeredFps, log, cores }: Ran, capacityFps: number): Load {
+/** P95 of the critical source, ms, when nobody else is there. */
+export async function criticalAlone(
+  { sources }: LoadBench,
+  { url }: Target,
+  { spanMs, drainMs }: { readonly spanMs: number; readonly drainMs: number },
+): Promise<number> {
+  const alone = [{ fps: CRITICAL_FPS, phase: 0, priority: Priority.critical }];
+  await sources.call('open', { url, kind: 'honouring', priorities: [Priority.critical] });
+  const run = {
+    startTimeMs: systemClock.now() + LEAD_MS,
+    spanMs,
+    sources: alone,
+    coresMax: generatorCoresMax(),
+    drainMs,
+  };
+  const { frames } = await sources.call('run', run, LEAD_MS + spanMs + drainMs + CALL_MARGIN_MS);
+  await sources.call('close', undefined);
+  const results = frames.filter(({ fate }) => fate === RESULT);
+  if (results.length === 0) throw new Error('the critical source had no result when it was alone');
+  return percentile(results.map(latencyMs), 95);
+}
+
+export function judge({ options, offeredFps, log, cores, engine }: Ran, promised: Promised): Load {
   const { name, factor, spanMs } = options;
-  const plan = { spanMs, offeredFps, critical: CRITICAL, sources: SESSIONS, capacityFps };
+  const { capacityFps } = promised;
+  const plan = { spanMs, offeredFps, critical: CRITICAL, sources: SESSIONS, ...promised, ...(engine && { engine }) };
   return {
     name,
     factor,
@@ -127,6 +171,7 @@ export function inWords({ name, figures }: Load): string {
   return (
     `${name}: ${of('sent_fps').toFixed(0)} sent, ${of('results_fps').toFixed(0)} results a second ` +
     `(${of('processed_over_capacity').toFixed(2)} of the capacity), p95 ${of('p95_ms').toFixed(0)} ms, ` +
+    `a run ${of('run_ms').toFixed(0)} ms, workers ${of('busy_in_time').toFixed(2)} busy with what was in time, ` +
     `critical ${of('critical_kept').toFixed(2)} kept, ${of('critical_p95_ms').toFixed(0)} ms, ` +
     `${of('foreign_cores').toFixed(2)} cores of others`
   );
@@ -158,4 +203,19 @@ async function coresUsed(pids: readonly number[], startTimeMs: number, spanMs: n
   await sleep(startTimeMs + spanMs - systemClock.now());
   use.add(before, readProcessors(pids));
   return use;
+}
+
+/** The span is that between the two answers: under load they may take a while. */
+async function engineUsed(target: Target, startTimeMs: number, spanMs: number): Promise<EngineUse | undefined> {
+  if (!target.engine) return undefined;
+  await sleep(startTimeMs - systemClock.now());
+  const [before, fromMs] = [await target.engine(), performance.now()];
+  await sleep(startTimeMs + spanMs - systemClock.now());
+  const [after, toMs] = [await target.engine(), performance.now()];
+  return {
+    workers: after.workers,
+    spanMs: toMs - fromMs,
+    busyMs: after.busyMs - before.busyMs,
+    runs: after.completed - before.completed,
+  };
 }

@@ -15,6 +15,7 @@ import type { FifoApi } from './fifo-process.ts';
 import { measureFlood, NORMAL_FACTOR, NORMAL_MS, PROBE_FPS } from './flood.ts';
 import {
   CRITICAL_FPS,
+  criticalAlone,
   framesUnderWay,
   generatorCoresMax,
   inWords,
@@ -41,13 +42,24 @@ const IGNORING_FACTOR = 10;
 const FLOOD_FACTOR = 20;
 const FLOOD = `flood_${FLOOD_FACTOR}x`;
 const IGNORING = `ignoring_${IGNORING_FACTOR}x`;
+/** The default, written down since bars are made of it. */
+const BUDGET_MS = 75;
 /** A lost session does not wait for its client; a grant may rise to what a fast machine can do for twenty sessions. */
-const SETTINGS = { 'streaming.resume_window_s': 1, 'streaming.max_fps': 60 };
+const SETTINGS = {
+  'streaming.resume_window_s': 1,
+  'streaming.max_fps': 60,
+  'performance.target_latency_ms': BUDGET_MS,
+};
+/** Runs of the model that p95 may be over the budget, and a critical frame over what it takes when it is alone. */
+const LATE_RUNS_MAX = { honouring: 0, ignoring: 1 };
+const CRITICAL_RUNS_MAX = 1;
 
 interface Plan {
   /** Spans of the capacity before the first load; one more follows each load. */
   readonly capacitySpans: number;
   readonly capacityMs: number;
+  /** Of the critical source alone, before each load. */
+  readonly aloneMs: number;
   readonly honouringMs: number;
   readonly ignoringMs: number;
   readonly drainMs: number;
@@ -63,6 +75,7 @@ interface Plan {
 const FULL: Plan = {
   capacitySpans: 5,
   capacityMs: 4_000,
+  aloneMs: 6_000,
   honouringMs: 20_000,
   ignoringMs: 20_000,
   drainMs: 2_500,
@@ -75,6 +88,7 @@ const FULL: Plan = {
 const QUICK: Plan = {
   capacitySpans: 2,
   capacityMs: 500,
+  aloneMs: 700,
   honouringMs: 2_100,
   ignoringMs: 2_000,
   drainMs: 700,
@@ -125,6 +139,7 @@ async function runOverload(context: BenchContext): Promise<BenchResult> {
       figures,
       bars: bars(figures),
       plots: overloadPlots({
+        budgetMs: BUDGET_MS,
         honouring: served.loads.slice(0, FACTORS.length),
         ignoring: served.loads[FACTORS.length]!,
         fifo: fifo.loads.at(-1)!,
@@ -145,6 +160,10 @@ function setup(plan: Plan, pictures: readonly Uint8Array[], { quick, provider }:
     capacity: `${framesUnderWay(provider)} frames under way all the time, over ${SESSIONS} sessions in turn; a load is held against the mean of the spans just before and after it`,
     load: `${SESSIONS} sources with seeded phases: one critical at ${CRITICAL_FPS} fps, the others with factor × capacity / ${SESSIONS} each; a frame that may not go is forgotten`,
     generator: `one process for all clients, on the same cores, bounded to ${generatorCoresMax()} of them: frames beyond that are not sent (over_cpu), beats that it is late for are missed; offered is what was planned, shown what came about`,
+    budget: `${BUDGET_MS} ms; a result is in time within it, and where grants are ignored within one run of the model more`,
+    run: 'run_ms: the median of what a worker spent on a frame, by its result, within the load',
+    busy: 'busy: time for which workers had something to do over workers × span, by the engine; busy_in_time: of that the share of runs whose result was in time',
+    alone: `the critical source alone on the server, ${plan.aloneMs / 1_000} s just before each load`,
     latency: 'capture to result received, on one clock; every result counts, those of the first second too',
     sent: 'sent_over_capacity_max: the highest whole second, in steps of 100 ms, from 1 s after the start on',
     recovery: `of a client at ${PROBE_FPS} fps that honours its grants and was there all along, until the p95 of what follows is at most ${NORMAL_FACTOR} times that before the flood, or ${NORMAL_MS} ms more`,
@@ -162,14 +181,14 @@ function bars(figures: Figures): Bar[] {
   return [
     ...FACTORS.map(honouring).flatMap((name) => [
       most(`${name}_sent_over_capacity_max`, 1.2),
-      most(`${name}_p95_ms`, 100),
-      least(`${name}_processed_over_capacity`, 0.9),
+      most(`${name}_p95_over_budget_runs`, LATE_RUNS_MAX.honouring),
+      least(`${name}_busy_in_time`, 0.9),
       least(`${name}_jain`, 0.95),
       least(`${name}_critical_kept`, 0.95),
-      most(`${name}_critical_p95_ms`, 60),
+      most(`${name}_critical_over_alone_runs`, CRITICAL_RUNS_MAX),
     ]),
-    most(`${IGNORING}_p95_ms`, 100),
-    least(`${IGNORING}_processed_over_capacity`, 0.75),
+    most(`${IGNORING}_p95_over_budget_runs`, LATE_RUNS_MAX.ignoring),
+    least(`${IGNORING}_busy_in_time`, 0.9),
     most(`${FLOOD}_health_ms_max`, 200),
     most(`${FLOOD}_health_unanswered`, 0),
     most(`${FLOOD}_recovery_ms`, 2_000),
@@ -193,10 +212,14 @@ async function measureServed(bench: Bench): Promise<Measured> {
 
   const loads: Load[] = [];
   /** The machine is not the same from one minute to the next: a load is held against the capacity around it. */
-  const judged = async (ran: Ran): Promise<void> => {
+  const judged = async (load: () => Promise<Ran>): Promise<void> => {
     const before = capacity.lastFps;
+    const criticalAloneMs = await criticalAlone(bench, server, { spanMs: plan.aloneMs, drainMs: plan.drainMs });
+    const ran = await load();
     await capacity.measure();
-    loads.push(judge(ran, (before + capacity.lastFps) / 2));
+    const capacityFps = (before + capacity.lastFps) / 2;
+    const lateRunsMax = LATE_RUNS_MAX[ran.options.kind];
+    loads.push(judge(ran, { capacityFps, budgetMs: BUDGET_MS, lateRunsMax, criticalAloneMs }));
     say(inWords(loads.at(-1)!));
   };
   /** What a factor is of: all that is known of the capacity by then. */
@@ -209,7 +232,7 @@ async function measureServed(bench: Bench): Promise<Measured> {
       spanMs: plan.honouringMs,
       ...shared(),
     };
-    await judged(await underLoad(bench, server, load));
+    await judged(() => underLoad(bench, server, load));
   }
   const ignored: LoadOptions = {
     kind: 'ignoring',
@@ -218,16 +241,20 @@ async function measureServed(bench: Bench): Promise<Measured> {
     spanMs: plan.ignoringMs,
     ...shared(),
   };
-  await judged(await underLoad(bench, server, ignored));
+  await judged(() => underLoad(bench, server, ignored));
   const { beforeMs, afterMs, floodMs: spanMs } = plan;
   const flooded = { name: FLOOD, factor: FLOOD_FACTOR, spanMs, beforeMs, afterMs, pictures, ...shared() };
-  const flood = await measureFlood(bench, server, flooded);
-  await judged(flood.ran);
+  let seen: Figures = {};
+  await judged(async () => {
+    const flood = await measureFlood(bench, server, flooded);
+    seen = flood.seen;
+    return flood.ran;
+  });
   return {
     figures: {
       ...capacity.figures(),
       ...named(loads),
-      ...flood.seen,
+      ...seen,
       rss_mb_end: toMb(await server.rssBytes()),
     },
     loads,
@@ -301,7 +328,8 @@ async function measureFifo(bench: Bench, model: ReadyModel, plannedFps: number):
       spanMs: plan.fifoMs,
       drainMs: plan.fifoDrainMs,
     };
-    loads.push(judge(await underLoad(bench, target, load), capacity.fps));
+    const promised = { capacityFps: capacity.fps, budgetMs: BUDGET_MS, lateRunsMax: LATE_RUNS_MAX.honouring };
+    loads.push(judge(await underLoad(bench, target, load), promised));
     say(inWords(loads.at(-1)!));
   }
   return { figures: { 'fifo.capacity_fps': capacity.fps, ...named(loads) }, loads };

@@ -5,18 +5,18 @@ import { isSent, latencyLine, rates, type Load } from './analysis.ts';
 
 /** Of a point in a line, so that the line can be followed. */
 const SLICE_MS = 500;
-const LATENCY_BAR_MS = 100;
 const SENT_BAR = 1.2;
 
 /** Loads of one factor, from the least to the most, and those at the highest one by who ignores grants and by the peer. */
 export interface PlottedLoads {
+  readonly budgetMs: number;
   readonly honouring: readonly Load[];
   readonly ignoring: Load;
   readonly fifo: Load;
 }
 
 /** By the names of their files. */
-export function overloadPlots({ honouring, ignoring, fifo }: PlottedLoads): Record<string, string> {
+export function overloadPlots({ budgetMs, honouring, ignoring, fifo }: PlottedLoads): Record<string, string> {
   const most = honouring.at(-1)!;
   const x = { name: 'time since the load began', unit: 's', min: 0 };
   return {
@@ -28,7 +28,7 @@ export function overloadPlots({ honouring, ignoring, fifo }: PlottedLoads): Reco
         latency('Sightline, grants honoured', most),
         latency('Sightline, grants ignored', ignoring),
         latency('first in, first out', fifo),
-        bar('bar', most, LATENCY_BAR_MS),
+        bar('budget', most, budgetMs),
       ],
     }),
     'overload-rate.svg': toSvg({

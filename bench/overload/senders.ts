@@ -5,6 +5,7 @@ import type { Priority } from '../../src/base/sample.ts';
 import { sessionUrl, type WebSocketConstructor } from '../../src/client/socket.ts';
 import { connectVideo, type SkipCause, type VideoSession } from '../../src/client/video.ts';
 import { decodeServerMessage, encodeFrame } from '../../src/protocol/video-codec.ts';
+import type { ResultMessage } from '../../src/protocol/video.ts';
 import { RESULT } from './frames.ts';
 
 /** The two kinds of clients that a server meets: those that keep to what it grants, and those that do not. */
@@ -18,8 +19,8 @@ export interface FrameToSend {
   readonly priority: Priority;
 }
 
-/** Told once for each frame that was sent, in whatever way it is answered. */
-export type OnAnswer = (seq: number, fate: string) => void;
+/** Told once for each frame that was sent, in whatever way it is answered; of a result also what a worker spent on it. */
+export type OnAnswer = (seq: number, fate: string, workMs?: number) => void;
 
 /** One session of the load generator. */
 export interface Sender {
@@ -44,7 +45,7 @@ class HonouringSender implements Sender {
 
   private constructor(session: VideoSession) {
     this.#session = session;
-    session.on('result', ({ result }) => this.onAnswer?.(result.seq, 'result'));
+    session.on('result', ({ result }) => this.onAnswer?.(result.seq, RESULT, workOf(result)));
     session.on('dropped', ({ seqs, cause }) => {
       for (const seq of seqs) this.onAnswer?.(seq, cause);
     });
@@ -137,8 +138,12 @@ class IgnoringSender implements Sender {
 
   #onMessage(data: Buffer): void {
     const message = decodeServerMessage(data.toString());
-    if (message.type === 'result') this.onAnswer?.(message.seq, RESULT);
+    if (message.type === 'result') this.onAnswer?.(message.seq, RESULT, workOf(message));
     else if (message.type === 'dropped') for (const seq of message.seqs) this.onAnswer?.(seq, message.cause);
     else if (message.type === 'error' && message.seq !== undefined) this.onAnswer?.(message.seq, message.code);
   }
+}
+
+function workOf({ stages_ms: { decode, preprocess, inference, postprocess } }: ResultMessage): number {
+  return decode + preprocess + inference + postprocess;
 }

@@ -115,11 +115,12 @@ const api = {
     const waiting = senders.map(() => new Map<number, ShownFrame>());
     const heldBefore = heldBy();
     for (const [i, sender] of senders.entries()) {
-      sender.onAnswer = (seq, fate) => {
+      sender.onAnswer = (seq, fate, workMs) => {
         const frame = waiting[i]!.get(seq);
         if (!frame) return;
         waiting[i]!.delete(seq);
         frame.fate = fate;
+        if (workMs !== undefined) frame.workMs = workMs;
         frame.answeredMs = systemClock.now() - startTimeMs;
       };
     }

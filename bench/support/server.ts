@@ -24,6 +24,7 @@ export interface ServerOptions {
 interface Metrics {
   readonly process: { readonly rss_bytes: number; readonly heap_used_bytes: number; readonly external_bytes: number };
   readonly sessions: readonly unknown[];
+  readonly engine: { readonly workers: number; readonly busyMs: number; readonly completed: number };
 }
 
 /** The real command, as a user starts it, in a process of its own. */
@@ -101,6 +102,12 @@ export class Server implements AsyncDisposable {
       this.#signal.throwIfAborted();
       return timeoutMs;
     }
+  }
+
+  /** What its engine has done since the start. */
+  async engine(): Promise<{ readonly workers: number; readonly busyMs: number; readonly completed: number }> {
+    const { workers, busyMs, completed } = (await this.metrics()).engine;
+    return { workers, busyMs, completed };
   }
 
   async rssBytes(): Promise<number> {
