@@ -73,7 +73,7 @@ export async function reference(
   const found: Record<string, ReferenceFrames> = {};
   const missing: { readonly clip: Clip; readonly path: URL }[] = [];
   for (const clip of clips) {
-    const key = JSON.stringify({ version, options, page: sha256Of(page), clip: clip.sha256 });
+    const key = JSON.stringify([version, sha256Of(page), clip.sha256, ...Object.entries(options).toSorted()]);
     const path = new URL(`hands-${clip.name}-${sha256Of(Buffer.from(key)).slice(0, 16)}.json`, CACHE);
     const kept = await readFile(path, 'utf8').catch(() => undefined);
     if (kept === undefined) missing.push({ clip, path });

@@ -11,6 +11,7 @@ test('without a name, with an unknown one or a wrong flag the benchmarks are lis
     expect(err).toMatch(/^ {2}soak /m);
     expect(err).toMatch(/^ {2}overload /m);
     expect(err).toMatch(/^ {2}quality /m);
+    expect(err).toMatch(/^ {2}hands /m);
     expect(err).toMatch(/^ {2}preprocess /m);
   }
 });

@@ -2,9 +2,11 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { CLIPS, findClips } from '../../bench/hands/clips.ts';
 import type { BenchDocument } from '../../bench/support/document.ts';
 import { cameraPictures } from '../../bench/support/pictures.ts';
 import { bench } from '../support/bench.ts';
+import { CHROMIUM } from '../support/chromium.ts';
 
 test('vision prints one document with every figure and bar, whatever the machine is worth', async ({ skip }) => {
   try {
@@ -101,6 +103,11 @@ test('overload prints one document with every figure and bar, and draws its plot
       expect(Object.keys(figures).filter((figure) => figure.startsWith(`${load}_dropped_inference`))).toEqual([]);
     }
     expect(figures['flood_20x_health_unanswered']).toBe(0);
+    for (const load of loads.slice(0, 5)) {
+      expect(figures[`${load}_busy_in_time`], load).toBeGreaterThan(0);
+      expect(figures[`${load}_busy_in_time`], load).toBeLessThanOrEqual(figures[`${load}_busy`]!);
+      expect(figures[`${load}_run_ms`], load).toBeGreaterThan(0);
+    }
     expect(bars).toHaveLength(23);
     for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
     expect((await readdir(folder)).toSorted()).toEqual(['overload-latency.svg', 'overload-rate.svg']);
@@ -177,3 +184,34 @@ test('soak prints one document with every figure and bar: two minutes of eight c
   // Memory is no matter of how fast the machine is, and two minutes are long enough for what grows with every frame.
   for (const { name, value, bar, ok } of bars) expect(ok, `${name}: ${value} (${bar})`).toBe(true);
 }, 300_000);
+
+test('hands prints one document with every figure and bar, and finds what the reference finds', async ({ skip }) => {
+  if (CHROMIUM === undefined) skip('there is no Chromium (Debian: chromium) in PATH');
+  await findClips(CLIPS).catch((thrown: unknown) => skip(String(thrown)));
+  const { out, err, code } = await bench('hands', '--quick', '--json');
+  expect(code, err).toBe(0);
+  const { bench: name, figures, bars } = JSON.parse(out) as BenchDocument;
+  expect(name).toBe('hands');
+  expect(bars.map(({ name }) => name)).toEqual([
+    'presence',
+    'handedness',
+    'distance_median',
+    'complexity_0_two_hands_over_two_runs',
+    'complexity_1_two_hands_over_two_runs',
+    'complexity_0_steady_palm_share',
+    'complexity_0_second_hand_frames_max',
+    'complexity_1_steady_palm_share',
+    'complexity_1_second_hand_frames_max',
+    'decodes_per_frame',
+  ]);
+  // What is found, and by how many runs, is no matter of how fast the machine is; what they cost is.
+  for (const { name, value, bar, ok } of bars) {
+    expect(value, name).toBe(figures[name]);
+    if (!name.endsWith('_over_two_runs')) expect(ok, `${name}: ${value} (${bar})`).toBe(true);
+  }
+  expect(figures['reference_label_by_shape']).toBeGreaterThan(0.9);
+  for (const complexity of [0, 1]) {
+    expect(figures[`complexity_${complexity}_steady_found`]).toBeGreaterThan(0.95);
+    expect(figures[`complexity_${complexity}_two_hands_found`]).toBeGreaterThan(0.95);
+  }
+}, 900_000);
