@@ -129,18 +129,21 @@ function inRuns({ frames }: RunLog, plan: LoadPlan): Figures {
   const runMs = median(works);
   const inTime = results.filter((frame) => latencyMs(frame) <= budgetMs + lateRunsMax * runMs);
   const own = results.filter(({ source }) => source === critical);
-  const p95 = (of: readonly ShownFrame[]): number => percentile(of.map(latencyMs), 95);
   return {
     run_ms: runMs,
     in_time: inTime.length / results.length,
-    p95_over_budget_runs: (p95(results) - budgetMs) / runMs,
+    p95_over_budget_runs: (p95Of(results) - budgetMs) / runMs,
     ...(engine && busyInTime(engine, inTime.filter(({ answeredMs }) => answeredMs! <= spanMs).length)),
     ...(criticalAloneMs !== undefined && {
       critical_alone_p95_ms: criticalAloneMs,
       // Nobody will ever see what did not come.
-      critical_over_alone_runs: own.length === 0 ? spanMs / runMs : (p95(own) - criticalAloneMs) / runMs,
+      critical_over_alone_runs: own.length === 0 ? spanMs / runMs : (p95Of(own) - criticalAloneMs) / runMs,
     }),
   };
+}
+
+function p95Of(results: readonly ShownFrame[]): number {
+  return percentile(results.map(latencyMs), 95);
 }
 
 /** The share of the workers' time that went into results that were in time; `busy` counts what was in vain as well. */
