@@ -6,9 +6,11 @@ import { framesOf, type Clip, type ClipFrame } from './clips.ts';
  * what is there before the hand comes, or beside itself in the mirror.
  */
 
-export const FILMED = 'eat';
-/** Indices of its frames: a hand is in each of them, and none in the very first of the clip. */
-export const FILMED_FRAMES = { first: 16, last: 33 } as const;
+export const FILMED = 'no';
+/** Indices of its frames: one hand is in each of them, and the smaller models see it, too. */
+export const FILMED_FRAMES = { first: 0, last: 13 } as const;
+/** Begins with a person who shows no hand: what is there before the second hand comes. */
+export const EMPTY = 'eat';
 const RATE_FPS = 30;
 
 /** Pixels of a frame from `left` on. */
@@ -30,14 +32,15 @@ export class HandFilm {
   }
 
   /** `handX`: where the middle of the hand is, as a fraction of the width. */
-  static async open(clip: Clip, handX: number): Promise<HandFilm> {
+  static async open(clip: Clip, emptyClip: Clip, handX: number): Promise<HandFilm> {
     const frames: ClipFrame[] = [];
     for await (const frame of framesOf(clip)) {
       if (frames.push(frame) > FILMED_FRAMES.last) break;
     }
     const { width } = frames[0]!;
+    const { value: empty } = await framesOf(emptyClip).next();
     const left = Math.round(Math.min(width / 2, Math.max(0, handX * width - width / 4)));
-    return new HandFilm(frames[0]!, frames.slice(FILMED_FRAMES.first), left);
+    return new HandFilm(empty!, frames.slice(FILMED_FRAMES.first), left);
   }
 
   /** Unix ms. */

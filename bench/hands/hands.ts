@@ -8,7 +8,7 @@ import { median } from '../support/statistics.ts';
 import { decodesPerFrame, measureCheap, type CheapPlan } from './cheap.ts';
 import { CLIPS, findClips, framesOf, type Clip } from './clips.ts';
 import { compareHands, handednessByShape, handednessOf, type ComparedFrame, type Comparison } from './comparison.ts';
-import { FILMED, FILMED_FRAMES, HandFilm } from './film.ts';
+import { EMPTY, FILMED, FILMED_FRAMES, HandFilm } from './film.ts';
 import { reference, type Reference, type ReferenceOptions } from './reference.ts';
 import { COMPLEXITIES, openEngine, palmRuns, SETTINGS, Tracker, type Complexity } from './tracker.ts';
 
@@ -45,8 +45,8 @@ async function runHands(context: BenchContext): Promise<BenchResult> {
   const load = loadavg()[0]!;
   const all = await findClips(CLIPS);
   const clips = quick ? all.slice(0, QUICK_CLIPS) : all;
-  const film = all.find(({ name }) => name === FILMED);
-  if (!film) throw new Error(`there is no clip ${FILMED} in ${CLIPS}`);
+  const [film, empty] = [FILMED, EMPTY].map((wanted) => all.find(({ name }) => name === wanted));
+  if (!film || !empty) throw new Error(`the clips ${FILMED} and ${EMPTY} are not in ${CLIPS}`);
   const expected = await reference([...new Set([...clips, film])], OPTIONS, context);
   const cacheDir = await mkdtemp(join(tmpdir(), 'sightline-bench-'));
   try {
@@ -54,7 +54,7 @@ async function runHands(context: BenchContext): Promise<BenchResult> {
     try {
       const right = await measureRight(engine, clips, expected, context);
       const cheap: Figures = {};
-      const filmed = await HandFilm.open(film, handX(expected));
+      const filmed = await HandFilm.open(film, empty, handX(expected));
       for (const complexity of COMPLEXITIES) {
         say(`following hands, complexity ${complexity}`);
         const figures = await measureCheap(engine, filmed, complexity, quick ? QUICK : FULL);
@@ -82,7 +82,7 @@ function setup(clips: readonly Clip[], { quick }: BenchContext): Record<string, 
       'of the hands that both find; the reference takes a picture for a mirrored one, so that its "Left" is a right hand in these, which are not: reference_label_by_shape is the share of its hands whose own points agree',
     distance:
       "between the landmarks of hands that both find, in the picture's plane, as a share of wrist to middle finger knuckle of the reference",
-    steady: `frames ${first} to ${last} of ${FILMED}, forward and backward: one hand in the left half of the picture, in the right half what is there before it, or the same in the mirror`,
+    steady: `frames ${first} to ${last} of ${FILMED}, forward and backward: one hand in the left half of the picture, in the right half nobody's hand (the first frame of ${EMPTY}), or the same in the mirror`,
     cost: 'two_hands_ms: worker time of a frame with two hands, all of it; two_runs_ms: two runs of the landmark model on the same picture, without anything around them; in turns, medians',
     second_hand:
       'frames from the one in which the second hand is there to the one in which it is reported, both counted, with each moment between two searches',
