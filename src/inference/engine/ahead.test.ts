@@ -76,3 +76,14 @@ test('tells what is left of a run', () => {
   ahead.turn(false);
   expect(ahead.leftMs).toBe(0);
 });
+
+test('a run that took longer for a reason of its own says nothing of the others', () => {
+  const { ahead } = open();
+  ahead.turn(true);
+  vi.advanceTimersByTime(500);
+  ahead.turn(true, false);
+  expect([ahead.runMs, ahead.isOpen]).toEqual([0, true]);
+  vi.advanceTimersByTime(20);
+  ahead.turn(false);
+  expect(ahead.runMs).toBe(20);
+});

@@ -37,10 +37,13 @@ export class Ahead {
     return this.#startedMs === undefined ? 0 : Math.max(0, this.#runMs - (performance.now() - this.#startedMs));
   }
 
-  /** A run has ended, if one was going on, and the next one has begun (`isBusy`), or none has. */
-  turn(isBusy: boolean): void {
+  /**
+   * A run has ended, if one was going on, and the next one has begun (`isBusy`), or none has. `isUsual`: the one that has ended says what
+   * others will take.
+   */
+  turn(isBusy: boolean, isUsual = true): void {
     const nowMs = performance.now();
-    if (this.#startedMs !== undefined) this.#learn(nowMs - this.#startedMs);
+    if (this.#startedMs !== undefined && isUsual) this.#learn(nowMs - this.#startedMs);
     clearTimeout(this.#timer);
     this.#startedMs = isBusy ? nowMs : undefined;
     this.#isOpen = !isBusy || this.#runMs < RUN_MS_MIN;

@@ -110,6 +110,8 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   /** Pictures that may share a run, by the id of their model. */
   readonly #batchMax = new Map<string, number>();
   readonly #ahead: Ahead;
+  /** That the worker has imported. There are as many as pipelines. */
+  readonly #programs = new Set<string>();
   /** In order of handing in. */
   readonly #inFlight: InFlight<J, C>[] = [];
   readonly #loading = new Map<number, Loading>();
@@ -335,7 +337,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
       this.#noteShare(reply.work.runs);
       this.#owner.worked(reply.work);
     }
-    if (isLast) this.#nextJob();
+    if (isLast) this.#nextJob(this.#knowsPrograms(at.job));
     else this.#watch?.refresh();
     if (reply.kind === 'failed') this.#owner.failed(call, new SightlineError(reply.code, reply.message));
     else this.#owner.done(call, reply.outcome);
@@ -353,8 +355,16 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   }
 
   /** Starts the time of the job that is running now, or stops the watch when there is none. */
-  #nextJob(): void {
-    this.#ahead.turn(this.#inFlight.length > 0);
+  /** False the first time, when the worker has imported one of them on the way. */
+  #knowsPrograms({ calls }: J): boolean {
+    const fresh = calls.filter(({ program }) => !this.#programs.has(String(program)));
+    for (const { program } of fresh) this.#programs.add(String(program));
+    return fresh.length === 0;
+  }
+
+  /** `isUsual`: as in `Ahead.turn`. */
+  #nextJob(isUsual = true): void {
+    this.#ahead.turn(this.#inFlight.length > 0, isUsual);
     if (this.#inFlight.length === 0) {
       this.#rest();
       clearTimeout(this.#watch);
