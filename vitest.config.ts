@@ -55,9 +55,10 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Too long for `npm test`: benchmarks in their quick form, a soak, other releases of Node.
+          // Too long for `npm test`: benchmarks in their quick form, a soak, other releases of Node, many more worlds of the simulations.
           name: 'long',
-          include: ['test/long/**/*.test.ts'],
+          include: ['test/long/**/*.test.ts', 'test/sim/{mixes,random}.test.ts'],
+          env: { RANDOM_WORLDS: '1000' },
           globalSetup: ['./test/support/setup.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,

@@ -1,28 +1,28 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test, type TestContext } from 'vitest';
 import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
 import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
 import { ManualClock } from '../base/clock.ts';
 
 const RATE = { messagesPerS: 100, bytesPerS: 1e9, muteMs: 2_000 };
 
-let clock: ManualClock;
-let bench: TelemetryBench;
-beforeEach(async () => {
-  clock = new ManualClock();
-  bench = await new TelemetryBench({ rate: RATE, banMs: 60_000 }, clock).start();
-});
-afterEach(() => bench.stop());
-
-/** One message more than a second allows, a second after the last time. */
-async function offend(client: TelemetryTestClient): Promise<void> {
-  clock.advance(1_000);
-  for (let n = 0; n <= RATE.messagesPerS; n++) client.send({ type: 'publish', topic: 'flood', data: n });
-  await client.settled();
+/** A lane of its own for each test: a slowed client is not read for half a second each time, and the tests wait for that side by side. */
+async function begin(context: TestContext) {
+  const clock = new ManualClock();
+  const bench = await new TelemetryBench({ rate: RATE, banMs: 60_000 }, clock).start();
+  context.onTestFinished(() => bench.stop());
+  /** One message more than a second allows, a second after the last time. */
+  const offend = async (client: TelemetryTestClient): Promise<void> => {
+    clock.advance(1_000);
+    for (let n = 0; n <= RATE.messagesPerS; n++) client.send({ type: 'publish', topic: 'flood', data: n });
+    await client.settled();
+  };
+  return { clock, bench, offend };
 }
 
 const penalties = (client: TelemetryTestClient) => client.of('notice').map(({ penalty }) => penalty);
 
-test('who publishes too fast is warned, slowed, muted and disconnected; others notice nothing', async () => {
+test.concurrent('who publishes too fast is warned, slowed, muted and disconnected; others notice nothing', async (context) => {
+  const { bench, offend } = await begin(context);
   const reader = await TelemetryTestClient.open(bench.url());
   await reader.subscribe('calm', 'all');
   const calm = await TelemetryTestClient.open(bench.url('?client_id=calm'));
@@ -50,7 +50,8 @@ test('who publishes too fast is warned, slowed, muted and disconnected; others n
   await Promise.all([reader.close(), calm.close()]);
 });
 
-test('what is refused while muted is told with its count, the last of it when the client is calm again', async () => {
+test.concurrent('what is refused while muted is told with its count, the last of it when the client is calm again', async (context) => {
+  const { clock, bench, offend } = await begin(context);
   const fast = await TelemetryTestClient.open(bench.url('?client_id=fast'));
   while (!penalties(fast).includes('mute')) await offend(fast);
   await offend(fast);
@@ -63,7 +64,8 @@ test('what is refused while muted is told with its count, the last of it when th
   await fast.close();
 });
 
-test('who was disconnected for it three times may not connect for a while, and then again', async () => {
+test.concurrent('who was disconnected for it three times may not connect for a while, and then again', async (context) => {
+  const { clock, bench, offend } = await begin(context);
   const url = bench.url('?client_id=fast');
   let token = '';
   for (let time = 1; time <= 3; time++) {

@@ -18,7 +18,7 @@ import { SocketClient } from '../support/socket-client.ts';
 
 const command = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 const BURST = 2_000;
-const STEADY = 600;
+const STEADY = 400;
 const STEADY_HZ = 200;
 
 let folder: string;

