@@ -59,7 +59,7 @@ describe('against a running server', () => {
   });
 
   test.each(['json', 'msgpack', 'binary'])('%s: one document with every figure, and nothing lost', async (protocol) => {
-    const words = ['low_load', '--duration', '1', '--protocol', protocol, '--url', server.url, '--json'];
+    const words = ['low_load', '--duration', '3', '--protocol', protocol, '--url', server.url, '--json'];
     const { code, out, err } = await run(...words);
     expect([0, 70], err).toContain(code);
     const suite = JSON.parse(out) as SuiteResult;
@@ -69,7 +69,7 @@ describe('against a running server', () => {
       tests_passed: code === 0 ? 1 : 0,
       overall_success_rate: code === 0 ? 1 : 0,
       aggregate_metrics: {
-        total_messages_processed: 50,
+        total_messages_processed: 150,
         avg_throughput_msg_per_sec: expect.any(Number),
         avg_latency_ms: expect.any(Number),
         avg_error_rate_percent: 0,

@@ -9,7 +9,7 @@ import { createSightline, type Sightline } from '../../src/index.ts';
 import { decodeJpeg, encodeJpeg, readJpegHeader, type RgbPicture } from '../../src/media/jpeg.ts';
 import { decodeBinaryFrame } from '../../src/protocol/video-codec.ts';
 import { openVideo } from '../../src/sources/file.ts';
-import { buildPages, eventually, openPage, text } from '../support/browser.ts';
+import { buildPages, eventually, numberOfFirst, openPage, text } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { sharedFile } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -57,24 +57,12 @@ async function numberIn(page: Page, id: string): Promise<number> {
   return Number((await text(page, id)).replaceAll(/[^\d.]/g, ''));
 }
 
-/** Of a text with several. */
-async function numberOfFirst(page: Page, id: string): Promise<number> {
-  return Number.parseFloat(await text(page, id));
-}
-
 /** The figures of the bar as they stand, all of one moment; ms. */
 function readLatency(page: Page): Promise<{ total: number; stages: number[] }> {
   return page.evaluate(`({
     total: parseFloat(document.getElementById('total').textContent),
     stages: document.getElementById('bar').ariaLabel.split(', ').map((stage) => parseFloat(stage.replace(/^\\D+/, ''))),
   })`);
-}
-
-/** Sessions that the server has clients for. */
-async function connectedSessions(url: string): Promise<number> {
-  const response = await fetch(`${url}/api/performance/metrics`);
-  const { sessions } = (await response.json()) as { sessions: { connected: boolean }[] };
-  return sessions.filter(({ connected }) => connected).length;
 }
 
 /** What is drawn now, and of which frame; both in one turn of the page. */
@@ -318,38 +306,6 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     await page.goto(server.url);
     await eventually(() => text(page, 'status')).toBe('Live');
     expect(questions).toBeGreaterThan(1);
-  });
-
-  test('shows what a slower link costs, and that it is over', async () => {
-    await using server = await ServerProcess.start(['demo']);
-    const { page, faults } = await openPage(await startBrowser(), server.url);
-    await page.getByRole('radio', { name: 'Bad Wi-Fi' }).check();
-    await eventually(() => text(page, 'simulate-text')).toContain('each way, with stalls of up to 350 ms');
-    // 4 ms each way at least, which no loopback takes.
-    await eventually(() => numberOfFirst(page, 'round-trip')).toBeGreaterThan(8);
-    // Its rate rises and falls with the Wi-Fi's phases.
-    await eventually(() => text(page, 'changes')).toMatch(/The way to the server (is slow|carries more)/);
-    expect(await connectedSessions(server.url)).toBe(1);
-    await page.getByRole('radio', { name: 'As it is' }).check();
-    await eventually(() => text(page, 'simulate-text')).not.toContain('stalls');
-    await eventually(() => text(page, 'changes')).toContain('First grant');
-    await eventually(() => text(page, 'status')).toMatch(/Live|Dropping frames/);
-    expect(faults).toEqual([]);
-  });
-
-  test('stays live while more cameras come than the server can serve, and lets them go again', async () => {
-    await using server = await ServerProcess.start(['demo']);
-    const { page, faults } = await openPage(await startBrowser(), server.url);
-    await eventually(() => text(page, 'status')).toBe('Live');
-    await page.getByRole('radio', { name: '10×' }).check();
-    await eventually(() => text(page, 'simulate-text')).toMatch(/more cameras offer \d/);
-    expect(await connectedSessions(server.url)).toBeGreaterThanOrEqual(5);
-    await eventually(() => text(page, 'changes')).toContain('The server is busy');
-    const before = (await readCanvas(page)).seq;
-    await eventually(async () => (await readCanvas(page)).seq).toBeGreaterThan(before + 2);
-    await page.getByRole('radio', { name: 'None' }).check();
-    await eventually(() => connectedSessions(server.url)).toBe(1);
-    expect(faults).toEqual([]);
   });
 
   test('asks for less when the page itself falls behind', async () => {

@@ -31,3 +31,15 @@ export function eventually<T>(read: () => Promise<T>, intervalMs = 50) {
 export function text(page: Page, id: string): Promise<string> {
   return page.locator(`#${id}`).innerText();
 }
+
+/** Of a text with several. */
+export async function numberOfFirst(page: Page, id: string): Promise<number> {
+  return Number.parseFloat(await text(page, id));
+}
+
+/** Sessions that the server has clients for. */
+export async function connectedSessions(url: string): Promise<number> {
+  const response = await fetch(`${url}/api/performance/metrics`);
+  const { sessions } = (await response.json()) as { sessions: { connected: boolean }[] };
+  return sessions.filter(({ connected }) => connected).length;
+}
