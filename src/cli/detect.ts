@@ -319,9 +319,9 @@ class DetectRun {
       const outcome = await pending.outcomes[i]!;
       const message = messageOf(pending, outcome, pipeline, pipelines.length > 1);
       if (message.type === 'result') {
+        this.#summary.add(message, results.length === 0);
+        several?.totals.add(message, results.length === 0);
         if (outcome.kind === 'result') results.push(outcome.result);
-        this.#summary.add(message, i === 0);
-        several?.totals.add(message, i === 0);
       } else {
         this.#lastError = new SightlineError(message.code, message.message);
       }

@@ -3,8 +3,8 @@ import { SightlineError } from '../base/errors.ts';
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
 import type { PipelineResult } from '../base/result.ts';
-import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
+import { FrameOutcomes } from './frame-outcomes.ts';
 import type { SourceRate } from './source-rate.ts';
 
 type Result = Extract<FrameOutcome, { kind: 'result' }>;
@@ -37,19 +37,13 @@ export interface FrameInputOptions {
  */
 export class FrameInput implements Disposable {
   readonly #options: FrameInputOptions;
-  readonly #reader: Reader<FrameOutcome>;
-  readonly #waiting = new Map<number, PromiseWithResolvers<PushedFrame>>();
+  readonly #outcomes: FrameOutcomes;
   #lastSeq = 0;
   #isClosed = false;
 
   constructor(options: FrameInputOptions) {
     this.#options = options;
-    this.#reader = options.outcomes.subscribe({
-      name: 'program',
-      contract: { kind: 'all' },
-      onReady: () => this.#take(),
-      onClosed: () => this.close(),
-    });
+    this.#outcomes = new FrameOutcomes([options], () => this.close());
   }
 
   /** Frames a second that the server can do for this source now; Infinity: as many as there are. It follows what others use. */
@@ -76,14 +70,13 @@ export class FrameInput implements Disposable {
     if (this.#isClosed) throw new SightlineError('STREAM_CLOSED', 'this source of frames is closed');
     this.#options.rate.frame();
     const seq = ++this.#lastSeq;
-    const outcome = Promise.withResolvers<PushedFrame>();
-    this.#waiting.set(seq, outcome);
+    const [outcome] = this.#outcomes.of(seq);
     this.#options.frames.publish({
       seq,
       data: { kind: 'jpeg', bytes: new Uint8Array(jpeg), width, height },
       ...(captureTimeMs !== undefined && { captureTimeMs: ownTimeMs(this.#options.clock, captureTimeMs) }),
     });
-    return await outcome.promise;
+    return pushedOf(await outcome!);
   }
 
   /** Frames that have no outcome yet are told to be dropped. Idempotent. */
@@ -94,29 +87,20 @@ export class FrameInput implements Disposable {
       // The pipeline tells of what it has not done.
       this.#options.onClose();
     } finally {
-      this.#reader.close();
-      for (const { resolve } of this.#waiting.values()) resolve({ kind: 'dropped', cause: 'disconnected' });
-      this.#waiting.clear();
+      this.#outcomes[Symbol.dispose]();
     }
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
-
-  #take(): void {
-    for (let sample = this.#reader.next(); sample !== undefined; sample = this.#reader.next()) {
-      const waiting = this.#waiting.get(sample.seq);
-      this.#waiting.delete(sample.seq);
-      const outcome = sample.data;
-      if (outcome.kind === 'error') waiting?.reject(new SightlineError(outcome.code, outcome.message));
-      else waiting?.resolve(outcome.kind === 'result' ? pushedOf(outcome) : outcome);
-    }
-  }
 }
 
-/** Errors: INTERNAL for the result of another pipeline. */
-function pushedOf({ result, ...outcome }: Result): PushedFrame {
-  if (result.pipeline === 'objects') return { ...outcome, ...result };
+/** Errors: that of the frame; INTERNAL for the result of another pipeline. */
+function pushedOf(outcome: FrameOutcome): PushedFrame {
+  if (outcome.kind === 'dropped') return outcome;
+  if (outcome.kind === 'error') throw new SightlineError(outcome.code, outcome.message);
+  const { result, ...others } = outcome;
+  if (result.pipeline === 'objects') return { ...others, ...result };
   throw new SightlineError('INTERNAL', `a result of ${result.pipeline} for a source of objects`);
 }

@@ -6,14 +6,18 @@ import type { Stream } from '../stream/stream.ts';
 export class FrameOutcomes implements Disposable {
   readonly #pipelines: readonly { readonly reader: Reader<FrameOutcome>; readonly waiting: Waiting }[];
 
-  constructor(pipelines: readonly { readonly outcomes: Stream<FrameOutcome> }[]) {
+  /** `onClosed`: one of the streams has ended; nothing more will become of frames. */
+  constructor(pipelines: readonly { readonly outcomes: Stream<FrameOutcome> }[], onClosed?: () => void) {
     this.#pipelines = pipelines.map(({ outcomes }) => {
       const waiting: Waiting = new Map();
       const reader: Reader<FrameOutcome> = outcomes.subscribe({
         name: 'program',
         contract: { kind: 'all' },
         onReady: () => settle(reader, waiting),
-        onClosed: () => giveUp(waiting),
+        onClosed: () => {
+          giveUp(waiting);
+          onClosed?.();
+        },
       });
       return { reader, waiting };
     });

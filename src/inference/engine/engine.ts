@@ -152,7 +152,7 @@ export class OnnxEngine implements Engine {
   readonly #log: Log | undefined;
   readonly #models = new Map<string, LoadedModel>();
   readonly #backlog: Job[] = [];
-  /** Lanes that were given up and whose threads have not ended yet. */
+  /** Threads that were given up and have not ended yet. */
   readonly #strays = new Set<WorkerThread<Job, Call>>();
   #closing: Promise<void> | undefined;
   #restarts = 0;

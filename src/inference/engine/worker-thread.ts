@@ -354,15 +354,14 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     return running;
   }
 
-  /** Starts the time of the job that is running now, or stops the watch when there is none. */
   /** False the first time, when the worker has imported one of them on the way. */
   #knowsPrograms({ calls }: J): boolean {
-    const fresh = calls.filter(({ program }) => !this.#programs.has(String(program)));
-    for (const { program } of fresh) this.#programs.add(String(program));
+    const fresh = calls.filter(({ program }) => !this.#programs.has(program));
+    for (const { program } of fresh) this.#programs.add(program);
     return fresh.length === 0;
   }
 
-  /** `isUsual`: as in `Ahead.turn`. */
+  /** Starts the time of the job that is running now, or stops the watch when there is none. `isUsual`: as in `Ahead.turn`. */
   #nextJob(isUsual = true): void {
     this.#ahead.turn(this.#inFlight.length > 0, isUsual);
     if (this.#inFlight.length === 0) {

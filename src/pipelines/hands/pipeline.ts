@@ -1,9 +1,10 @@
 import { z } from 'zod';
+import { HAND_LANDMARKS } from '../../base/hand.ts';
+import type { Config } from '../../config/schema.ts';
 import type { Pipeline } from '../pipeline.ts';
-import { HAND_MODELS, HANDS_PROGRAM, handsSettings } from './call.ts';
+import { HAND_MODELS, HANDS_PROGRAM, handsSettings, type HandModels } from './call.ts';
 
 const point = z.object({ x: z.number(), y: z.number(), z: z.number() });
-const POINTS = 21;
 
 export const hands: Pipeline<'hands'> = {
   name: 'hands',
@@ -18,16 +19,20 @@ export const hands: Pipeline<'hands'> = {
         score: z.number().min(0).max(1).describe('of the handedness'),
         landmarks: z
           .array(point)
-          .length(POINTS)
+          .length(HAND_LANDMARKS)
           .describe('`x` and `y` are fractions of the picture, and may lie outside; `z` is in the scale of `x`'),
-        world: z.array(point).length(POINTS).describe('metres, from the hand’s geometric centre'),
+        world: z.array(point).length(HAND_LANDMARKS).describe('metres, from the hand’s geometric centre'),
       }),
     ),
   }),
-  models: ({ hands: { model_complexity } }) => HAND_MODELS[model_complexity === 0 ? 0 : 1],
+  models: modelsOf,
   async prepare(models, config) {
-    const byRole = HAND_MODELS[config.hands.model_complexity === 0 ? 0 : 1];
+    const byRole = modelsOf(config);
     await Promise.all(Object.values(byRole).map((id) => models.model(id)));
     return { program: HANDS_PROGRAM, models: byRole, settings: handsSettings(config.hands), model: byRole.landmarks };
   },
 };
+
+function modelsOf({ hands: { model_complexity } }: Config): HandModels {
+  return HAND_MODELS[model_complexity === 0 ? 0 : 1];
+}
