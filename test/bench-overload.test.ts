@@ -176,7 +176,7 @@ describe('a load in runs of the model', () => {
   /** Runs of 20 ms; the results took 40, 60, 90 and 110 ms. */
   const ran = (source: number, ms: number): ShownFrame => ({ ...frame(source, 100, RESULT, 100 + ms), workMs: 20 });
   const frames = [ran(0, 40), ran(1, 60), ran(1, 90), ran(2, 110), frame(2, 100, 'expired', 300)];
-  const engine = { workers: 2, spanMs: 2_000, busyMs: 3_600, runs: 5 };
+  const engine = { workers: 2, spanMs: 2_000, busyMs: 3_600, runs: 5, workMs: {} };
   const of = (more: Partial<LoadPlan>) => loadFigures(log(frames), { ...plan, ...more });
 
   test('a result is in time within the budget, or so many runs more', () => {

@@ -1,9 +1,9 @@
 import { extname } from 'node:path';
 import type { OnnxEngine } from '../../src/inference/engine/engine.ts';
 import type { ProgramCall } from '../../src/inference/engine/types.ts';
-import { encodeJpeg, jpegBytesMax } from '../../src/media/jpeg.ts';
 import { HAND_MODELS } from '../../src/pipelines/hands/call.ts';
 import { objectsCall } from '../../src/pipelines/objects/call.ts';
+import { toJpeg } from '../support/pictures.ts';
 import { median, percentile } from '../support/statistics.ts';
 import type { HandFilm } from './film.ts';
 import type { LandmarksSettings } from './landmarks-program.ts';
@@ -105,9 +105,8 @@ export async function measureCheap(
 export async function decodesPerFrame(engine: OnnxEngine, film: HandFilm, detector: string): Promise<number> {
   const picture = film.two(0);
   const { width, height } = picture;
-  const work = Buffer.alloc(jpegBytesMax(width, height));
-  const bytes = encodeJpeg({ data: Buffer.from(picture.bytes), width, height }, JPEG_QUALITY, work);
-  const jpeg = { kind: 'jpeg', bytes: new Uint8Array(bytes), width, height } as const;
+  const bytes = toJpeg({ data: picture.bytes, width, height }, JPEG_QUALITY);
+  const jpeg = { kind: 'jpeg', bytes, width, height } as const;
   const before = engine.stats().decodes;
   let state: unknown;
   for (let i = 0; i < DECODED_FRAMES; i += 1) {

@@ -35,6 +35,12 @@ export async function findClips(folder: string): Promise<Clip[]> {
   );
 }
 
+export function clipNamed(clips: readonly Clip[], wanted: string): Clip {
+  const clip = clips.find(({ name }) => name === wanted);
+  if (!clip) throw new Error(`there is no clip "${wanted}" in ${CLIPS}`);
+  return clip;
+}
+
 export async function* framesOf({ path }: Clip): AsyncGenerator<ClipFrame, void, undefined> {
   await using file = await openVideo(path);
   for await (const { data, width, height, ptsS } of file) {

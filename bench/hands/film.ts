@@ -13,6 +13,16 @@ export const FILMED_FRAMES = { first: 0, last: 13 } as const;
 export const EMPTY = 'eat';
 const RATE_FPS = 30;
 
+/** One hand in each of them: frames of the clip `FILMED`, forward and backward, so that the first may follow the last. */
+export async function filmedFrames(clip: Clip): Promise<ClipFrame[]> {
+  const all: ClipFrame[] = [];
+  for await (const frame of framesOf(clip)) {
+    if (all.push(frame) > FILMED_FRAMES.last) break;
+  }
+  const frames = all.slice(FILMED_FRAMES.first);
+  return [...frames, ...frames.slice(1, -1).toReversed()];
+}
+
 /** Pixels of a frame from `left` on. */
 interface Part {
   readonly frame: ClipFrame;
@@ -22,6 +32,7 @@ interface Part {
 
 export class HandFilm {
   readonly #empty: ClipFrame;
+  /** Forward and backward. */
   readonly #frames: readonly ClipFrame[];
   readonly #left: number;
 
@@ -33,14 +44,11 @@ export class HandFilm {
 
   /** `handX`: where the middle of the hand is, as a fraction of the width. */
   static async open(clip: Clip, emptyClip: Clip, handX: number): Promise<HandFilm> {
-    const frames: ClipFrame[] = [];
-    for await (const frame of framesOf(clip)) {
-      if (frames.push(frame) > FILMED_FRAMES.last) break;
-    }
+    const frames = await filmedFrames(clip);
     const { width } = frames[0]!;
     const { value: empty } = await framesOf(emptyClip).next();
     const left = Math.round(Math.min(width / 2, Math.max(0, handX * width - width / 4)));
-    return new HandFilm(empty!, frames.slice(FILMED_FRAMES.first), left);
+    return new HandFilm(empty!, frames, left);
   }
 
   /** Unix ms. */
@@ -57,9 +65,7 @@ export class HandFilm {
   }
 
   #at(index: number): ClipFrame {
-    const last = this.#frames.length - 1;
-    const place = index % (2 * last);
-    return this.#frames[place <= last ? place : 2 * last - place]!;
+    return this.#frames[index % this.#frames.length]!;
   }
 
   #beside(index: number, right: Part): Picture {

@@ -6,7 +6,7 @@ import { ModelRegistry } from '../../src/inference/registry.ts';
 import { atLeast, atMost, type Bar, type BenchContext, type Benchmark, type BenchResult } from '../support/document.ts';
 import { median } from '../support/statistics.ts';
 import { decodesPerFrame, measureCheap, type CheapPlan } from './cheap.ts';
-import { CLIPS, findClips, framesOf, type Clip } from './clips.ts';
+import { CLIPS, clipNamed, findClips, framesOf, type Clip } from './clips.ts';
 import { compareHands, handednessByShape, handednessOf, type ComparedFrame, type Comparison } from './comparison.ts';
 import { EMPTY, FILMED, FILMED_FRAMES, HandFilm } from './film.ts';
 import { reference, type Reference, type ReferenceOptions } from './reference.ts';
@@ -45,8 +45,8 @@ async function runHands(context: BenchContext): Promise<BenchResult> {
   const load = loadavg()[0]!;
   const all = await findClips(CLIPS);
   const clips = quick ? all.slice(0, QUICK_CLIPS) : all;
-  const [film, empty] = [FILMED, EMPTY].map((wanted) => all.find(({ name }) => name === wanted));
-  if (!film || !empty) throw new Error(`the clips ${FILMED} and ${EMPTY} are not in ${CLIPS}`);
+  const film = clipNamed(all, FILMED);
+  const empty = clipNamed(all, EMPTY);
   const expected = await reference([...new Set([...clips, film])], OPTIONS, context);
   const cacheDir = await mkdtemp(join(tmpdir(), 'sightline-bench-'));
   try {

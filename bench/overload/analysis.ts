@@ -7,7 +7,7 @@ import { HELD, OVER_CPU, RESULT, UNANSWERED, type RunLog, type ShownFrame } from
 export type Figures = Record<string, number>;
 
 /** From here on clients must have followed their grants. */
-const FOLLOWED_AFTER_MS = 1_000;
+export const FOLLOWED_AFTER_MS = 1_000;
 const WINDOW_MS = 1_000;
 const STEP_MS = 100;
 
@@ -48,6 +48,8 @@ export interface LoadPlan {
   readonly engine?: EngineUse;
   /** P95 of the critical source when nobody else was there; absent: not measured. */
   readonly criticalAloneMs?: number;
+  /** What is told in runs is told in those of so many ms; absent: of the median of these results. */
+  readonly unitMs?: number;
 }
 
 /** The engine over a span, by its own books. */
@@ -58,6 +60,8 @@ export interface EngineUse {
   readonly busyMs: number;
   /** Runs that ended. */
   readonly runs: number;
+  /** Worker time by program. */
+  readonly workMs: Readonly<Record<string, number>>;
 }
 
 /**
@@ -65,7 +69,24 @@ export interface EngineUse {
  * load was over. Without a single result they are the whole span: it was waited in vain.
  */
 export function loadFigures(log: RunLog, plan: LoadPlan): Figures {
-  const { frames, missed, heldBy, connectionsLost } = log;
+  return { ...frameFigures(log.frames, plan), ...counterFigures(log) };
+}
+
+/** What the load generator counted beside the frames. */
+export function counterFigures({ missed, heldBy, connectionsLost }: RunLog): Figures {
+  return {
+    ...Object.fromEntries(
+      Object.entries(heldBy)
+        .filter(([, count]) => count > 0)
+        .map(([cause, count]) => [`held_${cause}`, count]),
+    ),
+    missed,
+    connections_lost: connectionsLost,
+  };
+}
+
+/** Figures of the frames alone: also of those of some sources, with indices of their own. */
+export function frameFigures(frames: readonly ShownFrame[], plan: LoadPlan): Figures {
   const { spanMs, offeredFps, critical, sources, capacityFps } = plan;
   const perS = (count: number): number => (count * 1_000) / spanMs;
   const sent = frames.filter(isSent);
@@ -97,14 +118,8 @@ export function loadFigures(log: RunLog, plan: LoadPlan): Figures {
     critical_kept: own.length === 0 ? 0 : ownResults.length / own.length,
     critical_held: own.filter((frame) => !isSent(frame)).length,
     critical_p95_ms: at(ownResults, 95),
-    ...Object.fromEntries(
-      Object.entries(heldBy)
-        .filter(([, count]) => count > 0)
-        .map(([cause, count]) => [`held_${cause}`, count]),
-    ),
     ...lostByCause(sent),
     over_cpu: frames.filter(({ fate }) => fate === OVER_CPU).length,
-    missed,
     late_ms_p95:
       frames.length === 0
         ? spanMs
@@ -112,8 +127,7 @@ export function loadFigures(log: RunLog, plan: LoadPlan): Figures {
             frames.map((frame) => frame.lateMs),
             95,
           ),
-    connections_lost: connectionsLost,
-    ...inRuns(log, plan),
+    ...inRuns(frames, plan),
   };
 }
 
@@ -121,34 +135,46 @@ export function loadFigures(log: RunLog, plan: LoadPlan): Figures {
  * The same in runs of the model, which mean the same on a host that changes its speed. What cannot be said without an answer of the
  * engine, or without a result, is left out.
  */
-function inRuns({ frames }: RunLog, plan: LoadPlan): Figures {
+function inRuns(frames: readonly ShownFrame[], plan: LoadPlan): Figures {
   const { spanMs, budgetMs, lateRunsMax, critical, engine, criticalAloneMs } = plan;
   const results = frames.filter(({ fate }) => fate === RESULT);
-  const works = results.flatMap(({ workMs }) => (workMs === undefined ? [] : [workMs]));
-  if (works.length === 0) return {};
-  const runMs = median(works);
-  const inTime = results.filter((frame) => latencyMs(frame) <= budgetMs + lateRunsMax * runMs);
+  const runMs = runOf(frames);
+  if (runMs === undefined) return {};
+  const unitMs = plan.unitMs ?? runMs;
+  const inTime = results.filter((frame) => latencyMs(frame) <= budgetMs + lateRunsMax * unitMs);
   const own = results.filter(({ source }) => source === critical);
   return {
     run_ms: runMs,
     in_time: inTime.length / results.length,
-    p95_over_budget_runs: (p95Of(results) - budgetMs) / runMs,
+    p95_over_budget_runs: (p95Of(results) - budgetMs) / unitMs,
     ...(engine && busyInTime(engine, inTime.filter(({ answeredMs }) => answeredMs! <= spanMs).length)),
     ...(criticalAloneMs !== undefined && {
       critical_alone_p95_ms: criticalAloneMs,
       // Nobody will ever see what did not come.
-      critical_over_alone_runs: own.length === 0 ? spanMs / runMs : (p95Of(own) - criticalAloneMs) / runMs,
+      critical_over_alone_runs: own.length === 0 ? spanMs / unitMs : (p95Of(own) - criticalAloneMs) / unitMs,
     }),
   };
+}
+
+/** What a run is: the median of what a worker spent on a frame; undefined without a result. */
+export function runOf(frames: readonly ShownFrame[]): number | undefined {
+  const works = frames.flatMap(({ workMs }) => (workMs === undefined ? [] : [workMs]));
+  return works.length === 0 ? undefined : median(works);
 }
 
 function p95Of(results: readonly ShownFrame[]): number {
   return percentile(results.map(latencyMs), 95);
 }
 
+/** The share of the workers' time in which they had something to do. */
+export function busyShare({ workers, spanMs, busyMs }: EngineUse): number {
+  return busyMs / (workers * spanMs);
+}
+
 /** The share of the workers' time that went into results that were in time; `busy` counts what was in vain as well. */
-function busyInTime({ workers, spanMs, busyMs, runs }: EngineUse, inTime: number): Figures {
-  const busy = busyMs / (workers * spanMs);
+function busyInTime(engine: EngineUse, inTime: number): Figures {
+  const { runs } = engine;
+  const busy = busyShare(engine);
   return { busy, busy_in_time: runs === 0 ? 0 : busy * Math.min(1, inTime / runs) };
 }
 

@@ -34,9 +34,9 @@ export async function measureFlood(
 ): Promise<{ readonly ran: Ran; readonly seen: Figures }> {
   const { name, spanMs, drainMs, beforeMs, afterMs, pictures } = options;
   await using probe = new Helper<SourcesApi>(new URL('sources-process.ts', import.meta.url), bench.signal);
-  await probe.call('prepare', { pictures: pictures.slice(0, PICTURES) });
-  await probe.call('open', { url: server.url, kind: 'honouring', priorities: [Priority.normal] });
-  const sources: Source[] = [{ fps: PROBE_FPS, phase: 0, priority: Priority.normal }];
+  await probe.call('prepare', { pictures: { objects: pictures.slice(0, PICTURES) } });
+  const sources: Source[] = [{ fps: PROBE_FPS, phase: 0, pipeline: 'objects', priority: Priority.normal }];
+  await probe.call('open', { url: server.url, kind: 'honouring', wishes: sources });
   const watch = (startTimeMs: number, forMs: number): Promise<RunLog> => {
     const run = { startTimeMs, spanMs: forMs, sources, coresMax: 1, drainMs };
     return probe.call('run', run, LEAD_MS + forMs + drainMs + CALL_MARGIN_MS);

@@ -21,6 +21,8 @@ export interface ShownFrame {
   answeredMs?: number;
   /** What a worker spent on it, as its result tells. */
   workMs?: number;
+  /** Things, or hands, in its result. */
+  found?: number;
 }
 
 export interface RunLog {

@@ -1,26 +1,26 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/base/clock.ts';
-import { seededRandom } from '../../src/base/random.ts';
+import { seededRandom, type Random } from '../../src/base/random.ts';
+import type { PipelineName } from '../../src/base/result.ts';
 import { Priority } from '../../src/base/sample.ts';
 import type { Helper } from '../support/children.ts';
 import type { BenchContext } from '../support/document.ts';
 import { CoreUse, readProcessors } from '../support/processors.ts';
+import type { EngineCounts } from '../support/server.ts';
 import { percentile } from '../support/statistics.ts';
 import { latencyMs, loadFigures, type EngineUse, type Figures, type Load } from './analysis.ts';
+import { generatorCoresMax, SEED } from './conditions.ts';
 import { RESULT, type RunLog } from './frames.ts';
-import type { SenderKind } from './senders.ts';
+import type { SenderKind, SessionWish } from './senders.ts';
 import type { FillResult, Source, SourcesApi } from './sources-process.ts';
 
-/** One load on one server: twenty sources, one of them critical. */
+/** One load on one server: in `overload` twenty sources, one of them critical. */
 
-export const SEED = 20_262;
 export const SESSIONS = 20;
 export const CRITICAL_FPS = 15;
-/** Its frames are critical; the other nineteen sources are equals. */
+/** Index of the source whose frames are critical, among those of `sourcesOf`; the others are equals. */
 const CRITICAL = 0;
-/** Of the machine's cores, for the load generator. */
-const GENERATOR_SHARE_MAX = 0.25;
 /** Under way while capacity is measured, for each core: one that runs, and one that waits in the worker behind it. */
 const UNDER_WAY_PER_CORE = 2;
 /** The same where a GPU's three workers run eight together. */
@@ -43,18 +43,12 @@ export interface Target {
   readonly engine?: () => Promise<EngineCounts>;
 }
 
-interface EngineCounts {
-  readonly workers: number;
-  readonly busyMs: number;
-  readonly completed: number;
-}
-
 export interface LoadOptions {
   readonly kind: SenderKind;
   readonly name: string;
-  /** Times `plannedFps`, of all sources together; the critical one keeps its own rate. */
+  /** Times the capacity that the sources offer. */
   readonly factor: number;
-  readonly plannedFps: number;
+  readonly sources: readonly Source[];
   readonly spanMs: number;
   /** How long the last answers are waited for. */
   readonly drainMs: number;
@@ -81,13 +75,6 @@ export interface Promised {
   readonly criticalAloneMs?: number;
 }
 
-const PRIORITIES = Array.from({ length: SESSIONS }, (_, i) => (i === CRITICAL ? Priority.critical : Priority.normal));
-
-/** Cores that the load generator may use. */
-export function generatorCoresMax(): number {
-  return GENERATOR_SHARE_MAX * availableParallelism();
-}
-
 export function framesUnderWay(provider: string): number {
   return provider === 'cpu' ? UNDER_WAY_PER_CORE * availableParallelism() : UNDER_WAY_DEVICE;
 }
@@ -96,10 +83,10 @@ export function framesUnderWay(provider: string): number {
 export async function measureCapacity(
   { sources, provider }: LoadBench,
   { url }: Target,
-  spanMs: number,
+  { wishes, spanMs }: { readonly wishes: readonly SessionWish[]; readonly spanMs: number },
 ): Promise<FillResult> {
   const underWay = framesUnderWay(provider);
-  await sources.call('open', { url, kind: 'ignoring', priorities: PRIORITIES });
+  await sources.call('open', { url, kind: 'ignoring', wishes });
   const result = await sources.call('fill', { settleMs: LEAD_MS, spanMs, underWay });
   await sources.call('close', undefined);
   if (result.fps === 0) throw new Error('no frame had a result while the capacity was measured');
@@ -107,11 +94,10 @@ export async function measureCapacity(
 }
 
 export async function underLoad({ sources, say }: LoadBench, target: Target, options: LoadOptions): Promise<Ran> {
-  const { kind, name, factor, plannedFps, spanMs, drainMs } = options;
-  const offered = sourcesOf(factor * plannedFps);
+  const { kind, name, sources: offered, spanMs, drainMs } = options;
   const offeredFps = offered.reduce((sum, { fps }) => sum + fps, 0);
   say(`${name}: ${offeredFps.toFixed(0)} fps offered`);
-  await sources.call('open', { url: target.url, kind, priorities: PRIORITIES });
+  await sources.call('open', { url: target.url, kind, wishes: offered });
   const startTimeMs = systemClock.now() + LEAD_MS;
   const run = { startTimeMs, spanMs, sources: offered, coresMax: generatorCoresMax(), drainMs };
   const [log, use, engine] = await Promise.all([
@@ -133,10 +119,11 @@ export async function underLoad({ sources, say }: LoadBench, target: Target, opt
 export async function criticalAlone(
   { sources }: LoadBench,
   { url }: Target,
+  critical: Source,
   { spanMs, drainMs }: { readonly spanMs: number; readonly drainMs: number },
 ): Promise<number> {
-  const alone = [{ fps: CRITICAL_FPS, phase: 0, priority: Priority.critical }];
-  await sources.call('open', { url, kind: 'honouring', priorities: [Priority.critical] });
+  const alone = [critical];
+  await sources.call('open', { url, kind: 'honouring', wishes: alone });
   const run = {
     startTimeMs: systemClock.now() + LEAD_MS,
     spanMs,
@@ -186,14 +173,35 @@ export function named(loads: readonly Load[]): Figures {
   return figures;
 }
 
-/** Phases are seeded: cameras that do not know of each other. */
-function sourcesOf(offeredFps: number): Source[] {
-  const random = seededRandom(SEED);
-  return Array.from({ length: SESSIONS }, (_, i) => ({
-    fps: i === CRITICAL ? CRITICAL_FPS : offeredFps / SESSIONS,
+/** Sources of one pipeline that are to be. */
+export interface SourcesPlan {
+  readonly pipeline: PipelineName;
+  /** The critical one included. */
+  readonly sessions: number;
+  /** Of each of the equals. */
+  readonly fps: number;
+  readonly criticalFps: number;
+  /** As in `SessionWish`. */
+  readonly budgetMs?: number;
+}
+
+/** Phases are drawn at random: cameras that do not know of each other. */
+export function sourcesOf(
+  { pipeline, sessions, fps, criticalFps, budgetMs }: SourcesPlan,
+  random: Random = seededRandom(SEED),
+): Source[] {
+  return Array.from({ length: sessions }, (_, i) => ({
+    fps: i === CRITICAL ? criticalFps : fps,
     phase: random(),
-    priority: PRIORITIES[i]!,
+    pipeline,
+    priority: i === CRITICAL ? Priority.critical : Priority.normal,
+    ...(budgetMs !== undefined && { budgetMs }),
   }));
+}
+
+/** Sessions of a pipeline to measure its capacity by. */
+export function equalWishes(pipeline: PipelineName, sessions: number): SessionWish[] {
+  return Array.from({ length: sessions }, () => ({ pipeline, priority: Priority.normal }));
 }
 
 async function coresUsed(pids: readonly number[], startTimeMs: number, spanMs: number): Promise<CoreUse> {
@@ -217,5 +225,17 @@ async function engineUsed(target: Target, startTimeMs: number, spanMs: number): 
     spanMs: toMs - fromMs,
     busyMs: after.busyMs - before.busyMs,
     runs: after.completed - before.completed,
+    workMs: workBetween(before, after),
   };
+}
+
+/** Worker time by program, whatever its models. */
+function workBetween(before: EngineCounts, after: EngineCounts): Record<string, number> {
+  const workMs: Record<string, number> = {};
+  const add = (program: string, ms: number): void => {
+    workMs[program] = (workMs[program] ?? 0) + ms;
+  };
+  for (const { program, workerMs } of after.work) add(program, workerMs);
+  for (const { program, workerMs } of before.work) add(program, -workerMs);
+  return workMs;
 }

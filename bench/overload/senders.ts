@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { systemClock } from '../../src/base/clock.ts';
+import type { PipelineName } from '../../src/base/result.ts';
 import type { Priority } from '../../src/base/sample.ts';
 import { sessionUrl, type WebSocketConstructor } from '../../src/client/socket.ts';
 import { connectVideo, type SkipCause, type VideoSession } from '../../src/client/video.ts';
@@ -12,6 +13,14 @@ import { RESULT } from './frames.ts';
 
 export type SenderKind = 'honouring' | 'ignoring';
 
+/** What is asked for when a session is opened. Who ignores grants tells its class with each frame alone. */
+export interface SessionWish {
+  readonly pipeline: PipelineName;
+  readonly priority: Priority;
+  /** Capture to result; absent: the server's setting. */
+  readonly budgetMs?: number;
+}
+
 export interface FrameToSend {
   readonly jpeg: Uint8Array;
   /** On the system clock, Unix ms. */
@@ -19,8 +28,16 @@ export interface FrameToSend {
   readonly priority: Priority;
 }
 
-/** Told once for each frame that was sent, in whatever way it is answered; of a result also what a worker spent on it. */
-export type OnAnswer = (seq: number, fate: string, workMs?: number) => void;
+/** What a result tells. */
+export interface Done {
+  /** What a worker spent on the frame. */
+  readonly workMs: number;
+  /** Things, or hands, that were found in it. */
+  readonly found: number;
+}
+
+/** Told once for each frame that was sent, in whatever way it is answered; `done` with a result. */
+export type OnAnswer = (seq: number, fate: string, done?: Done) => void;
 
 /** One session of the load generator. */
 export interface Sender {
@@ -34,18 +51,18 @@ export interface Sender {
 }
 
 /** Answers of the fate `result` are results; every other one is an error's code or the cause of a loss. */
-export function openSender(kind: SenderKind, url: string, priority: Priority): Promise<Sender> {
-  return kind === 'honouring' ? HonouringSender.open(url, priority) : IgnoringSender.open(url);
+export function openSender(kind: SenderKind, url: string, wish: SessionWish): Promise<Sender> {
+  return kind === 'honouring' ? HonouringSender.open(url, wish) : IgnoringSender.open(url, wish);
 }
 
 /** The SDK, as users have it. */
 class HonouringSender implements Sender {
   onAnswer: OnAnswer | undefined;
-  readonly #session: VideoSession;
+  readonly #session: VideoSession<PipelineName>;
 
-  private constructor(session: VideoSession) {
+  private constructor(session: VideoSession<PipelineName>) {
     this.#session = session;
-    session.on('result', ({ result }) => this.onAnswer?.(result.seq, RESULT, workOf(result)));
+    session.on('result', ({ result }) => this.onAnswer?.(result.seq, RESULT, doneOf(result)));
     session.on('dropped', ({ seqs, cause }) => {
       for (const seq of seqs) this.onAnswer?.(seq, cause);
     });
@@ -54,10 +71,12 @@ class HonouringSender implements Sender {
     });
   }
 
-  static async open(url: string, priority: Priority): Promise<Sender> {
+  static async open(url: string, { pipeline, priority, budgetMs }: SessionWish): Promise<Sender> {
     const options = {
       url,
+      pipeline,
       priority,
+      ...(budgetMs !== undefined && { budgetMs }),
       WebSocket: WebSocket as unknown as WebSocketConstructor,
       reconnect: false as const,
     };
@@ -100,8 +119,9 @@ class IgnoringSender implements Sender {
     socket.on('message', (data: Buffer) => this.#onMessage(data));
   }
 
-  static async open(url: string): Promise<Sender> {
-    const socket = new WebSocket(sessionUrl(url, '/ws/video', {}), { perMessageDeflate: false });
+  static async open(url: string, { pipeline, budgetMs }: SessionWish): Promise<Sender> {
+    const address = sessionUrl(url, '/ws/video', { pipeline, budget_ms: budgetMs });
+    const socket = new WebSocket(address, { perMessageDeflate: false });
     const [data] = (await once(socket, 'message')) as [Buffer];
     const welcome = decodeServerMessage(data.toString());
     if (welcome.type !== 'welcome') throw new Error(`no welcome but ${data.toString()}`);
@@ -137,13 +157,15 @@ class IgnoringSender implements Sender {
   }
 
   #onMessage(data: Buffer): void {
-    const message = decodeServerMessage(data.toString());
-    if (message.type === 'result') this.onAnswer?.(message.seq, RESULT, workOf(message));
+    const message = decodeServerMessage<PipelineName>(data.toString());
+    if (message.type === 'result') this.onAnswer?.(message.seq, RESULT, doneOf(message));
     else if (message.type === 'dropped') for (const seq of message.seqs) this.onAnswer?.(seq, message.cause);
     else if (message.type === 'error' && message.seq !== undefined) this.onAnswer?.(message.seq, message.code);
   }
 }
 
-function workOf({ stages_ms: { decode, preprocess, inference, postprocess } }: ResultMessage): number {
-  return decode + preprocess + inference + postprocess;
+function doneOf(result: ResultMessage<PipelineName>): Done {
+  const { decode, preprocess, inference, postprocess } = result.stages_ms;
+  const found = result.pipeline === 'objects' ? result.detections : result.hands;
+  return { workMs: decode + preprocess + inference + postprocess, found: found.length };
 }

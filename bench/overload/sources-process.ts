@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/base/clock.ts';
+import type { PipelineName } from '../../src/base/result.ts';
 import { Priority } from '../../src/base/sample.ts';
 import { offer } from '../support/children.ts';
 import { Camera, CpuBound } from '../support/camera.ts';
 import { HELD, OVER_CPU, RESULT, UNANSWERED, type RunLog, type ShownFrame } from './frames.ts';
-import { openSender, type Sender, type SenderKind } from './senders.ts';
+import { openSender, type Sender, type SenderKind, type SessionWish } from './senders.ts';
 
 /**
  * The load generator: many sources in one process. A frame that may not go is forgotten; nothing is queued here, whatever the
@@ -12,12 +13,14 @@ import { openSender, type Sender, type SenderKind } from './senders.ts';
  */
 
 /** One source that sends by a session of its own. */
-export interface Source {
+export interface Source extends SessionWish {
   readonly fps: number;
   /** Of its beat, as a share of its period: 0 to 1. */
   readonly phase: number;
-  readonly priority: Priority;
 }
+
+/** What the sources of a pipeline show; of the pipelines that are asked for. */
+export type Pictures = Readonly<Partial<Record<PipelineName, readonly Uint8Array[]>>>;
 
 export interface Run {
   readonly startTimeMs: number;
@@ -41,6 +44,8 @@ export interface FillResult {
   readonly fps: number;
   /** Sent to result received. */
   readonly latenciesMs: readonly number[];
+  /** What a worker spent on each frame. */
+  readonly worksMs: readonly number[];
 }
 
 const DRAIN_POLL_MS = 5;
@@ -48,28 +53,48 @@ const FILL_DRAIN_MS = 2_000;
 /** The shortest sleep of a timer; several frames may be due when it ends. */
 const SLEEP_MS_MIN = 1;
 
-let pictures: readonly Uint8Array[] = [];
-let senders: Sender[] = [];
-let nextPicture = 0;
+/** Between the pictures with which two sessions begin: cameras do not show the same. */
+const PICTURES_APART = 7;
 
-function picture(): Uint8Array {
-  nextPicture = (nextPicture + 1) % pictures.length;
-  return pictures[nextPicture]!;
+/** What the camera of one session shows: its pictures in their order, over and over. */
+class Film {
+  readonly #pictures: readonly Uint8Array[];
+  #next: number;
+
+  constructor(pictures: readonly Uint8Array[], first: number) {
+    this.#pictures = pictures;
+    this.#next = first % pictures.length;
+  }
+
+  next(): Uint8Array {
+    const picture = this.#pictures[this.#next]!;
+    this.#next = (this.#next + 1) % this.#pictures.length;
+    return picture;
+  }
 }
 
+let pictures: Pictures = {};
+let senders: Sender[] = [];
+/** By session. */
+let films: Film[] = [];
+
 const api = {
-  prepare: (given: { pictures: readonly Uint8Array[] }): void => {
+  prepare: (given: { pictures: Pictures }): void => {
     pictures = given.pictures;
   },
 
-  /** A session for each of the given classes. */
-  open: async ({ url, kind, priorities }: { url: string; kind: SenderKind; priorities: readonly Priority[] }) => {
-    for (const priority of priorities) senders.push(await openSender(kind, url, priority));
+  /** A session for each wish. */
+  open: async ({ url, kind, wishes }: { url: string; kind: SenderKind; wishes: readonly SessionWish[] }) => {
+    for (const wish of wishes) {
+      films.push(new Film(pictures[wish.pipeline]!, films.length * PICTURES_APART));
+      senders.push(await openSender(kind, url, wish));
+    }
   },
 
   close: async (): Promise<void> => {
     await Promise.all(senders.map((sender) => sender.close()));
     senders = [];
+    films = [];
   },
 
   /**
@@ -80,6 +105,7 @@ const api = {
     const fromMs = systemClock.now() + settleMs;
     const untilMs = fromMs + spanMs;
     const latenciesMs: number[] = [];
+    const worksMs: number[] = [];
     const waiting = senders.map(() => new Map<number, number>());
     let turn = 0;
     const sendOne = (): void => {
@@ -87,26 +113,29 @@ const api = {
       if (now >= untilMs) return;
       for (let tried = 0; tried < senders.length; tried += 1) {
         turn = (turn + 1) % senders.length;
-        const seq = senders[turn]!.send({ jpeg: picture(), captureTimeMs: now, priority: Priority.normal });
+        const seq = senders[turn]!.send({ jpeg: films[turn]!.next(), captureTimeMs: now, priority: Priority.normal });
         if (seq === undefined) continue;
         waiting[turn]!.set(seq, now);
         return;
       }
     };
     for (const [i, sender] of senders.entries()) {
-      sender.onAnswer = (seq, fate) => {
+      sender.onAnswer = (seq, fate, done) => {
         const sentMs = waiting[i]!.get(seq);
         if (sentMs === undefined) return;
         waiting[i]!.delete(seq);
         const now = systemClock.now();
-        if (fate === RESULT && now >= fromMs && now < untilMs) latenciesMs.push(now - sentMs);
+        if (fate === RESULT && now >= fromMs && now < untilMs) {
+          latenciesMs.push(now - sentMs);
+          worksMs.push(done!.workMs);
+        }
         sendOne();
       };
     }
     for (let i = 0; i < underWay; i += 1) sendOne();
     await sleep(untilMs - systemClock.now());
     await drained(() => waiting.every(({ size }) => size === 0), FILL_DRAIN_MS);
-    return { fps: (latenciesMs.length * 1_000) / spanMs, latenciesMs };
+    return { fps: (latenciesMs.length * 1_000) / spanMs, latenciesMs, worksMs };
   },
 
   /** Every source shows its frames until the span is over. */
@@ -115,12 +144,12 @@ const api = {
     const waiting = senders.map(() => new Map<number, ShownFrame>());
     const heldBefore = heldBy();
     for (const [i, sender] of senders.entries()) {
-      sender.onAnswer = (seq, fate, workMs) => {
+      sender.onAnswer = (seq, fate, done) => {
         const frame = waiting[i]!.get(seq);
         if (!frame) return;
         waiting[i]!.delete(seq);
+        Object.assign(frame, done);
         frame.fate = fate;
-        if (workMs !== undefined) frame.workMs = workMs;
         frame.answeredMs = systemClock.now() - startTimeMs;
       };
     }
@@ -136,7 +165,7 @@ const api = {
         const frame: ShownFrame = { source: i, shownMs: captureTimeMs - startTimeMs, lateMs, fate: OVER_CPU };
         frames.push(frame);
         if (!maySend) continue;
-        const seq = senders[i]!.send({ jpeg: picture(), captureTimeMs, priority: sources[i]!.priority });
+        const seq = senders[i]!.send({ jpeg: films[i]!.next(), captureTimeMs, priority: sources[i]!.priority });
         frame.fate = seq === undefined ? HELD : UNANSWERED;
         if (seq !== undefined) waiting[i]!.set(seq, frame);
       }

@@ -5,7 +5,7 @@ import { SoftwareScaleContext } from 'node-av/lib';
 import { seededRandom } from '../../src/base/random.ts';
 import { fetchNpmFile, type NpmFile } from '../../src/inference/npm-file.ts';
 import { sha256Of } from '../../src/inference/model-store.ts';
-import { decodeJpeg, encodeJpeg, jpegBytesMax, readJpegHeader } from '../../src/media/jpeg.ts';
+import { decodeJpeg, encodeJpeg, jpegBytesMax, readJpegHeader, type RgbPicture } from '../../src/media/jpeg.ts';
 import { CACHE } from './cache.ts';
 
 /** The pictures of a camera: views of two photographs that every machine with the npm registry can have. */
@@ -52,7 +52,6 @@ export async function cameraPictures(
 ): Promise<Uint8Array[]> {
   const photographs = await Promise.all(PHOTOGRAPHS.map(async (file) => decoded(await cached(file))));
   const random = seededRandom(seed);
-  const work = Buffer.alloc(jpegBytesMax(size.width, size.height));
   const pixels = Buffer.alloc(size.width * size.height * 3);
   const pictures: Uint8Array[] = [];
   for (let i = 0; i < count; i += 1) {
@@ -64,10 +63,20 @@ export async function cameraPictures(
     const top = Math.floor(random() * (photograph.height - height));
     await scale(photograph, { left, top, width, height }, size, pixels);
     const quality = min + Math.floor(random() * (max - min + 1));
-    const jpeg = encodeJpeg({ data: pixels, ...size }, quality, work);
-    pictures.push(new Uint8Array(jpeg));
+    pictures.push(toJpeg({ data: pixels, ...size }, quality));
   }
   return pictures;
+}
+
+export function toJpeg(picture: RgbPicture, quality: number): Uint8Array {
+  const work = Buffer.alloc(jpegBytesMax(picture.width, picture.height));
+  return new Uint8Array(encodeJpeg(picture, quality, work));
+}
+
+/** For people. */
+export function meanKb(pictures: readonly Uint8Array[]): string {
+  const bytes = pictures.reduce((sum, { length }) => sum + length, 0);
+  return (bytes / pictures.length / 1_000).toFixed(0);
 }
 
 interface Photograph {

@@ -23,7 +23,16 @@ export interface ServerOptions {
 interface Metrics {
   readonly process: { readonly rss_bytes: number; readonly heap_used_bytes: number; readonly external_bytes: number };
   readonly sessions: readonly unknown[];
-  readonly engine: { readonly workers: number; readonly busyMs: number; readonly completed: number };
+  readonly engine: EngineCounts;
+}
+
+/** What an engine has done since the start. */
+export interface EngineCounts {
+  readonly workers: number;
+  readonly busyMs: number;
+  readonly completed: number;
+  /** By program and models. */
+  readonly work: readonly { readonly program: string; readonly workerMs: number }[];
 }
 
 /** The real command, as a user starts it, in a process of its own. */
@@ -105,10 +114,8 @@ export class Server implements AsyncDisposable {
     }
   }
 
-  /** What its engine has done since the start. */
-  async engine(): Promise<{ readonly workers: number; readonly busyMs: number; readonly completed: number }> {
-    const { workers, busyMs, completed } = (await this.metrics()).engine;
-    return { workers, busyMs, completed };
+  async engine(): Promise<EngineCounts> {
+    return (await this.metrics()).engine;
   }
 
   async rssBytes(): Promise<number> {

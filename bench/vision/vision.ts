@@ -13,7 +13,7 @@ import type { ClientsApi } from '../support/clients-process.ts';
 import { atLeast, atMost, type Bar, type BenchContext, type Benchmark, type BenchResult } from '../support/document.ts';
 import { toMb } from '../support/numbers.ts';
 import type { Pace, PictureTime } from '../support/pace.ts';
-import { cameraPictures } from '../support/pictures.ts';
+import { cameraPictures, meanKb } from '../support/pictures.ts';
 import { CoreUse, readProcessors } from '../support/processors.ts';
 import { Server } from '../support/server.ts';
 import { median, percentile } from '../support/statistics.ts';
@@ -132,11 +132,6 @@ function bars(figures: Figures): Bar[] {
     atMost('cold_start_ms', figures['cold_start_ms']!, 1_500),
     atMost('first_box_ms', figures['first_box_ms']!, 10_000),
   ];
-}
-
-function meanKb(pictures: readonly Uint8Array[]): number {
-  const bytes = pictures.reduce((sum, { length }) => sum + length, 0);
-  return Math.round(bytes / pictures.length / 1_000);
 }
 
 // ── Starting ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
