@@ -119,6 +119,45 @@ test('overload prints one document with every figure and bar, and draws its plot
   }
 }, 180_000);
 
+test('mixed prints one document with every figure and bar', async ({ skip }) => {
+  await findClips(CLIPS).catch((thrown: unknown) => skip(String(thrown)));
+  try {
+    await cameraPictures(1, 1);
+  } catch (thrown) {
+    skip(`the photographs cannot be had from the npm registry: ${String(thrown)}`);
+  }
+  const { out, err, code } = await bench('mixed', '--quick', '--json');
+  expect(code, err).toBe(0);
+  const { bench: name, figures, bars } = JSON.parse(out) as BenchDocument;
+  expect(name).toBe('mixed');
+  const positive =
+    'capacity_fps offered_fps offered_over_capacity ordinary_results p50_ms p95_ms p99_ms run_ms p95_runs share_objects busy gap_max_s budget_ms';
+  for (const figure of positive.split(' ')) expect(figures[figure], figure).toBeGreaterThan(0);
+  for (const pipeline of ['objects', 'hands']) {
+    const of = (figure: string): number => figures[`${pipeline}_${figure}`]!;
+    const each =
+      'capacity_alone_fps offered_fps results results_fps p50_ms p95_ms p99_ms run_ms worker_ms ordinary_worker_ms busy jain gap_max_s critical_alone_p95_ms critical_p95_ms';
+    for (const figure of each.split(' ')) expect(of(figure), `${pipeline}_${figure}`).toBeGreaterThan(0);
+    expect(of('p50_ms'), pipeline).toBeLessThanOrEqual(of('p95_ms'));
+    expect(of('p95_ms'), pipeline).toBeLessThanOrEqual(of('p99_ms'));
+    expect(of('results_fps'), pipeline).toBeLessThanOrEqual(of('sent_fps'));
+    expect(of('sent_fps'), pipeline).toBeLessThanOrEqual(of('shown_fps'));
+    expect(of('ordinary_worker_ms'), pipeline).toBeLessThan(of('worker_ms'));
+    // Whatever the machine is worth: the models had something to find (a hand that jumps is lost for a frame), and no frame fails.
+    expect(of('found'), pipeline).toBeGreaterThan(0.8);
+    expect(Object.keys(figures).filter((figure) => figure.startsWith(`${pipeline}_dropped_inference`))).toEqual([]);
+  }
+  expect(figures['connections_lost']).toBe(0);
+  expect(bars.map(({ name }) => name)).toEqual([
+    'p95_runs',
+    'share_off_even',
+    'objects_critical_over_alone_runs',
+    'hands_critical_over_alone_runs',
+    'gap_max_s',
+  ]);
+  for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
+}, 180_000);
+
 test('quality prints one document with every figure and bar, and draws its plots', async ({ skip }) => {
   try {
     await cameraPictures(1, 1);
