@@ -36,7 +36,7 @@ describe('a strategy chosen at run time', () => {
     expect(change.newSessions).toContainEqual({ path: 'streaming.queue_size', from: 25, to: 8 });
     expect(change.needsRestart).toEqual([
       { path: 'inference.workers', from: 0, to: 1 },
-      { path: 'inference.models_max', from: 4, to: 2 },
+      { path: 'inference.models_max', from: 4, to: 3 },
     ]);
     expect(change.overridden).toEqual([]);
     expect(applied).toEqual([one.config]);

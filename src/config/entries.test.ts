@@ -90,7 +90,7 @@ describe('a profile of one’s own', () => {
     const flags = { 'performance.profile': 'small' };
     const { config, origins } = resolveConfig({ file: path, flags });
     expect(config.performance.strategy).toBe('memory');
-    expect(config.inference).toMatchObject({ workers: 2, models_max: 2 });
+    expect(config.inference).toMatchObject({ workers: 2, models_max: 3 });
     expect(origins.get('inference.models_max')).toBe('strategy memory');
     const own = loadConfig({ file: path, flags: { ...flags, 'performance.strategy': 'latency' } });
     expect(own).toMatchObject({ performance: { strategy: 'latency' }, inference: { workers: 2, models_max: 4 } });

@@ -14,13 +14,13 @@ export const STRATEGIES: Readonly<Record<'latency' | 'memory' | 'balanced' | 'ag
     'hands.min_detection_confidence': 0.3,
     'hands.min_tracking_confidence': 0.3,
   },
-  // A small machine or many neighbours: one worker, one or two models, short histories.
+  // A small machine or many neighbours: one worker, as many models as objects and hands need together, short histories.
   memory: {
     'streaming.queue_size': 8,
     'streaming.results_history': 64,
     'streaming.send_buffer_bytes_max': 262_144,
     'inference.workers': 1,
-    'inference.models_max': 2,
+    'inference.models_max': 3,
     'performance.max_memory_usage': 2048,
   },
   balanced: {},
