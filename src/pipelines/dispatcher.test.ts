@@ -210,6 +210,30 @@ describe('Dispatcher', () => {
     expectBalanced(cam.attached);
   });
 
+  test('a frame leaves its stream once a newer one is with the engine, unless somebody else reads the stream too', async () => {
+    const { engine, lane } = setUp({ slots: 1 });
+    const cam = lane('cam');
+    const held = () => [...cam.frames.history(0)].map(({ seq }) => seq);
+    for (const seq of [1, 2, 3]) publish(cam.frames, seq);
+    expect(held()).toEqual([1, 2, 3]);
+    engine.jobs[0]!.end(DONE);
+    await settled();
+    expect(held()).toEqual([2, 3]);
+    const recorder = cam.frames.subscribe({ contract: { kind: 'all' } });
+    publish(cam.frames, 4);
+    for (let i = 0; i < 3; i++) {
+      engine.jobs[0]!.end(DONE);
+      await settled();
+    }
+    expect(held()).toEqual([2, 3, 4]);
+    expect(recorder.next()?.seq).toBe(4);
+    recorder.close();
+    publish(cam.frames, 5);
+    expect(held()).toEqual([5]);
+    expect(cam.outcomesSeen()).toEqual(['1:result', '2:result', '3:result', '4:result']);
+    expectBalanced(cam.attached);
+  });
+
   test('a full queue drops the oldest frames and says so', async () => {
     const { engine, lane } = setUp({ slots: 1, queue: 2 });
     const cam = lane('cam');

@@ -137,6 +137,8 @@ export class FrameLane {
     this.#taken.add(taken);
     if (this.#isOrdered) this.#watchStall();
     this.#noteTaken(nowMs);
+    // Pictures are large. Nobody else reads them: those that came before need not wait for newer ones to overwrite them.
+    if (frames.readerCount === 1) frames.trim(sample.position);
     return taken;
   }
 

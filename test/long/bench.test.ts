@@ -221,12 +221,8 @@ test(
     }
     expect(figures['errors']).toBe(0);
     expect(bars.map(({ name }) => name)).toEqual(['growth_mb', 'session_at_rest_mb', 'session_working_mb']);
-    // Memory is no matter of how fast the machine is. Within two minutes, though, the allocator of the C library may take one more
-    // arena (64 MB at most) for a thread, in one step: seen as 30 to 47 MB. What grows with every frame grows past that.
-    for (const { name, value, bar } of bars) {
-      const allowance = name === 'growth_mb' ? 64 : 0;
-      expect(value, `${name}: ${value} (${bar})`).toBeLessThanOrEqual(Number(bar) + allowance);
-    }
+    // Memory is no matter of how fast the machine is.
+    for (const { name, value, bar, ok } of bars) expect(ok, `${name}: ${value} (${bar})`).toBe(true);
   },
 );
 

@@ -202,6 +202,7 @@ export class ModelRunner {
         }
         const length = size * elements(dims);
         memory.load(length);
+        memory.freeCopy(fresh[name]!);
         return [[name, { data: memory.floats.subarray(0, length), dims: sized(size, dims) }]];
       }),
     );
