@@ -261,13 +261,13 @@ export class Sightline implements AsyncDisposable {
   }
 
   #serverFacts(): ServerFacts {
-    const { workers, seats } = this.#engine.stats();
+    const { workers, workerSlots } = this.#engine.stats();
     return {
       starting: this.#models.isStarting,
       stopping: this.#closing !== undefined,
       modelsLoading: this.#models.loading,
       modelsFailed: this.#models.failed,
-      workers: { alive: workers, wanted: seats },
+      workers: { alive: workers, wanted: workerSlots },
       callbackFaults: this.#hub.callbackFaults.count,
       recordings: this.#recordings.status(),
       connections: { open: this.#http.connectionCount, max: this.#config.server.max_connections },

@@ -80,7 +80,7 @@ export async function openWorker(
       model: async (id) => await load(await registry.resolve(id)),
     };
     // A worker that has nothing to do yet takes one frame and has the next one ready.
-    const framesMax = Math.max(2, engine.stats().seats * (config.inference.prefetch + 1));
+    const framesMax = Math.max(2, engine.stats().workerSlots * (config.inference.prefetch + 1));
     const dispatcher = new Dispatcher({
       engine,
       clock: systemClock,

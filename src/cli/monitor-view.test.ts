@@ -62,7 +62,7 @@ const METRICS = {
   callback_faults: 0,
   sessions: [session('cam-a', 1_000), session('cam-b', 20)],
   engine: {
-    seats: 2,
+    workerSlots: 2,
     workers: 2,
     busy: 1,
     backlog: 3,
@@ -338,7 +338,7 @@ describe('status', () => {
   });
 
   test('missing workers and failures are told', () => {
-    const engine = { seats: 4, workers: 1, busy: 0, failed: 2, restarts: 3 };
+    const engine = { workerSlots: 4, workers: 1, busy: 0, failed: 2, restarts: 3 };
     const lines = view({ now: document({ engine, callback_faults: 1 }) });
     expect(lines).toContain('engine     0 of 1 worker busy · 3 missing · 2 failed · 3 restarts');
     expect(lines).toContain('           1 callback fault');

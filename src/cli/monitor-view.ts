@@ -272,7 +272,7 @@ function budgetBar({ count, p95_ms: p95 }: NonNullable<Latency>, budgetMs: numbe
 }
 
 function engineFacts({ engine }: Metrics, framesPerS: number | undefined, isWide: boolean): readonly Cell[] {
-  const { workers, seats = workers, busy, backlog, restarts, failed, models = [] } = engine ?? {};
+  const { workers, workerSlots = workers, busy, backlog, restarts, failed, models = [] } = engine ?? {};
   const shown = models.slice(0, isWide ? MODELS_SHOWN_MAX : 0).map(({ id = '?', providers }) => {
     const on = providers?.effective === undefined ? '' : ` on ${clean(providers.effective)}`;
     return fit(clean(id), NAME_WIDTH_MAX) + on;
@@ -283,7 +283,9 @@ function engineFacts({ engine }: Metrics, framesPerS: number | undefined, isWide
       told(workers, (count) => plural(count, 'worker')),
       (all) => told(busy, (count) => `${countText(count)} of ${all} busy`) ?? all,
     ),
-    (seats ?? 0) > (workers ?? 0) ? styled(`${countText(seats! - (workers ?? 0))} missing`, 'bad') : undefined,
+    (workerSlots ?? 0) > (workers ?? 0)
+      ? styled(`${countText(workerSlots! - (workers ?? 0))} missing`, 'bad')
+      : undefined,
     told(backlog, (count) => `backlog ${countText(count)}`),
     told(framesPerS, (perS) => `${rateText(perS)} frames/s`),
     counted(failed, (count) => `${countText(count)} failed`, 'warn'),

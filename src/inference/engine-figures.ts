@@ -9,10 +9,10 @@ const FIGURES: readonly Figure<EngineReport>[] = [
     kind: 'gauge',
     help: 'Workers by what they do; missing ones are being started',
     labels: ['state'],
-    read: ({ seats, workers, busy }) => [
+    read: ({ workerSlots, workers, busy }) => [
       [['busy'], busy],
       [['idle'], Math.max(0, workers - busy)],
-      [['missing'], Math.max(0, seats - workers)],
+      [['missing'], Math.max(0, workerSlots - workers)],
     ],
   },
   {

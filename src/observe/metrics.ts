@@ -152,7 +152,7 @@ const modelSchema = z.object({
 
 const engineSchema = z
   .object({
-    seats: count().describe('places for workers'),
+    workerSlots: count().describe('worker slots, with a ready worker or without'),
     workers: count().describe('workers that are ready'),
     busy: count(),
     restarts: count(),

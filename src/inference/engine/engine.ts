@@ -61,8 +61,8 @@ export interface OnnxEngineOptions {
 }
 
 export interface OnnxEngineStats extends EngineStats {
-  /** Places for workers; `workers` tells how many of them have a worker that is ready. */
-  readonly seats: number;
+  /** `workers` tells how many of them have a worker that is ready. */
+  readonly workerSlots: number;
   readonly neededMs: number;
   /** Jobs that wait for a slot. */
   readonly backlog: number;
@@ -89,7 +89,7 @@ interface Job extends ThreadJob<Call> {
   readonly isRerun?: boolean;
 }
 
-/** A place for a worker; the threads in it come and go. */
+/** Holds one worker at a time; a worker that dies or hangs is replaced in its slot. */
 interface WorkerSlot {
   thread: WorkerThread<Job, Call> | undefined;
   /** The thread has started and loaded every model. */
@@ -291,7 +291,7 @@ export class OnnxEngine implements Engine {
 
   stats(): OnnxEngineStats {
     return {
-      seats: this.#workerSlots.length,
+      workerSlots: this.#workerSlots.length,
       workers: this.#workerSlots.filter((slot) => slot.isReady).length,
       busy: this.#workerSlots.filter((slot) => slot.thread && slot.thread.inFlight > 0).length,
       restarts: this.#restarts,
