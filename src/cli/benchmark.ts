@@ -13,13 +13,13 @@ Tests:
 ${LOAD_TESTS.map(({ name, summary, ...test }) => `  ${name.padEnd(20)} ${String(secondsOf({ name, summary, ...test })).padStart(4)} s  ${summary}`).join('\n')}
   scenarios            the first five; all: everything
 
-Every connection speaks the telemetry protocol and checks each message that it gets. A test is passed when nothing is lost,
-nobody is refused and p95 stays within the test's limit (on loopback; over a network its round trip comes on top). When a
-test is not passed, the exit code is 70.
+Every connection speaks the telemetry protocol and checks each message that it gets. A test passes when no message is lost,
+no client is refused and p95 stays within the test's limit (on loopback; over a network its round trip comes on top). When a
+test fails, the exit code is 70.
 
-Without --url a private server is started for the run, with the settings given to this command. Each run is kept beside the
-models and compared with the one before. Ctrl+C tells what was measured until then, marked as partial; it is not kept, and the
-exit code is 130.
+Without --url the command starts a private server for the run, with the settings given to this command. It keeps each run beside
+the models and compares it with the one before. Ctrl+C prints the measurements so far, marked as partial; they are not kept, and
+the exit code is 130.
 
 Examples:
   sightline benchmark low_load
@@ -36,7 +36,7 @@ export function registerBenchmark(program: Command, context: CliContext): void {
     .option('--url <url>', 'a running server (default: a private one, started for the run)')
     .option('--json', 'print the results as one JSON document')
     .option('--html <file>', 'write the results with plots into a self-contained page')
-    .option('--duration <s>', 'length of each test instead of its own, seconds', seconds)
+    .option('--duration <s>', 'length of each test, instead of its default, seconds', seconds)
     .option('--quick', `a tenth of the durations`)
     .addOption(
       new Option('--protocol <name>', 'encoding of the messages')

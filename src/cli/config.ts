@@ -17,9 +17,9 @@ export function registerConfig(program: Command, context: CliContext): void {
 
   config
     .command('show')
-    .description('print every setting in force and where it comes from')
+    .description('print every setting in force and its origin')
     .option('--json', 'as one JSON document: { config, origins }')
-    .option('--url <url>', 'of a running server, such as http://127.0.0.1:8080, instead of what one would start with')
+    .option('--url <url>', 'of a running server, such as http://127.0.0.1:8080, instead of those of a new one')
     .action(async (options: { json?: boolean; url?: string }) => {
       const shown =
         options.url === undefined
@@ -69,7 +69,7 @@ async function fetchConfig(address: string, signal: AbortSignal): Promise<ShownC
   }
   const answer = serverConfigSchema.safeParse(await readJson(url, signal));
   if (answer.success) return answer.data;
-  throw new SightlineError('CONNECTION_FAILED', `${url.href}: what answers there is no Sightline server`);
+  throw new SightlineError('CONNECTION_FAILED', `${url.href}: the answer is not from a Sightline server`);
 }
 
 interface ShownRow {

@@ -105,7 +105,7 @@ async function isFolder(path: string): Promise<boolean> {
 export async function checkOutFolder(out: string, inputs: readonly DetectInput[]): Promise<void> {
   const found = await stat(out).catch(() => undefined);
   if (found && !found.isDirectory()) {
-    throw new SightlineError('USAGE', `--out ${out} is a file; for several inputs it is to be a folder`);
+    throw new SightlineError('USAGE', `--out ${out} is a file; for several inputs it must be a folder`);
   }
   const own = await realpath(out).catch(() => out);
   for (const { name, path } of inputs) {

@@ -33,13 +33,13 @@ Examples:
   sightline serve --port 9000                       the server alone
   sightline detect clip.mp4 --out annotated.mp4     boxes into a file
   sightline detect clip.mp4 --json                  one line of JSON a frame
-  sightline models list                             what can be run
+  sightline models list                             all models
   sightline record drive.mcap                       topics of a running server into a file
   sightline replay drive.mcap --speed 2             the file, published again by a server of its own
   sightline monitor                                 a live view of a running server
-  sightline benchmark low_load                      load on a server, and what comes of it
+  sightline benchmark low_load                      load on a server, and its latency
   sightline optimize clip.mp4                       the settings that suit this machine and a clip
-  sightline config show                             every setting and where it comes from
+  sightline config show                             every setting and its origin
 `;
 
 /** The command line. Resolves to the exit code (sysexits.h); never throws. `argv` is without node and script. */
@@ -117,12 +117,12 @@ function build(program: Command, context: CliContext): void {
     .helpOption('-h, --help', 'print this help')
     .option('--config <file>', 'configuration file (YAML)')
     .option('--set <key=value>', 'any setting, such as streaming.max_fps=20; may be repeated', addSetting)
+    .option('--profile <name>', 'the profile to use: high_performance, high_capacity, or one of the configuration')
     .option(
-      '--profile <name>',
-      'the profile that is in force: high_performance, high_capacity, or one of the configuration',
+      '--log-level <level>',
+      'level of the log of serve, demo, record and replay: error, warn, info, debug, … or silent',
     )
-    .option('--log-level <level>', 'what serve, demo, record and replay tell: error, warn, info, debug, … or silent')
-    .option('--debug', 'tell the stack of an unexpected error')
+    .option('--debug', 'print the stack of an unexpected error')
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .showSuggestionAfterError(true)
@@ -185,7 +185,7 @@ function tell(error: SightlineError, program: Command, context: CliContext): num
     context.err(error.stack ?? '');
     if (error.cause instanceof Error) context.err(`caused by ${error.cause.stack ?? error.cause.message}`);
   } else if (error.code === 'INTERNAL') {
-    context.err('This should not happen. --debug tells where it did.');
+    context.err('This should not happen. --debug prints where it did.');
   }
   return error.exitCode;
 }

@@ -19,7 +19,7 @@ export function registerModels(program: Command, context: CliContext): void {
 
   models
     .command('list')
-    .description('every model by name: state, licence, input')
+    .description('list all models: state, licence, input')
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: boolean }) => {
       const entries = await registryOf(context).list();
@@ -30,7 +30,7 @@ export function registerModels(program: Command, context: CliContext): void {
   models
     .command('pull')
     .argument('<id>', 'name of a model')
-    .description('get a model that is not built in')
+    .description('fetch a model that is not built in')
     .option('--from <path>', 'take it from this file, if it has the right checksum')
     .action(async (id: string, { from }: { from?: string }) => {
       const registry = registryOf(context);
@@ -44,23 +44,23 @@ export function registerModels(program: Command, context: CliContext): void {
   models
     .command('import')
     .argument('<file>', 'an .onnx (with its data beside it) or .tflite file')
-    .description('take a model of your own into the cache')
+    .description('import a model of your own into the cache')
     .option('--id <id>', "name of the model (default: the file's)")
     .option(
       '--labels <file>',
-      'text file (UTF-8 or UTF-16), one label a line, in the order of the classes; or coco: the names of its classes',
+      'text file (UTF-8 or UTF-16), one label a line, in the order of the classes; or coco, for the names of its classes',
     )
     .option(
       '--head <head>',
-      `how the outputs are read: ${HEAD_NAMES.join(', ')} (default: told from the file and its first run)`,
+      `form of the outputs: ${HEAD_NAMES.join(', ')} (default: recognised from the file and its first run)`,
     )
     .option('--colour <order>', 'rgb, bgr, or grey for a model of one channel')
     .option('--mean <n>', 'subtracted from each pixel value 0..255: one number, or three with commas')
-    .option('--std <n>', 'what it is divided by then: one number, or three with commas')
+    .option('--std <n>', 'then divides the pixel value: one number, or three with commas')
     .option('--fit <fit>', 'stretch, letterbox or letterbox-corner')
     .option('--size <WxH>', 'input size in pixels, for a model that leaves it open', pictureSize)
     .option('--manifest <file>', 'JSON or YAML file with fields of the manifest, such as an SSD head with its anchors')
-    .option('--replace', 'take the place of an earlier import of that name')
+    .option('--replace', 'replace an earlier import of that name')
     .action(async (file: string, flags: ImportFlags) => {
       const options = await importOptions(flags, context);
       const model = await registryOf(context).import(resolve(context.cwd, file), options);
@@ -72,7 +72,7 @@ export function registerModels(program: Command, context: CliContext): void {
   models
     .command('info')
     .argument('<id>', 'name of a model, or path of a model file')
-    .description("a model's manifest")
+    .description("print a model's manifest")
     .option('--json', 'print JSON')
     .action(async (id: string, { json }: { json?: boolean }) => {
       const registry = registryOf(context);
@@ -87,7 +87,7 @@ export function registerModels(program: Command, context: CliContext): void {
   models
     .command('bench')
     .argument('<id>', 'name of a model, or path of a model file')
-    .description('how fast a model runs here: one session, one picture at a time')
+    .description('measure how fast a model runs here: one session, one picture at a time')
     .option('--seconds <n>', 'for each number of threads', '3')
     .option('--json', 'print JSON')
     .action(async (id: string, { seconds, json }: { seconds: string; json?: boolean }) => {

@@ -203,15 +203,14 @@ function serverAt(given: URL): { readonly address: string; readonly read: Read }
     const [health, metrics] = await Promise.all(paths.map((path) => readJson(new URL(path, url), signal, headers)));
     const document = readDocument(health, metrics);
     if (document !== undefined) return { health, metrics, document };
-    throw new SightlineError('CONNECTION_FAILED', `${url.href}: what answers there is no Sightline server`);
+    throw new SightlineError('CONNECTION_FAILED', `${url.href}: the answer is not from a Sightline server`);
   };
   return { address: url.href, read };
 }
 
 /** Where the server of this configuration listens, seen from the same machine. Errors: USAGE. */
 function ownUrl({ host, port }: Config['server']): URL {
-  if (port === 0)
-    throw new SightlineError('USAGE', 'server.port is 0, any free one: say with --url where the server is');
+  if (port === 0) throw new SightlineError('USAGE', 'server.port is 0, any free one: give its address with --url');
   const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   return new URL(`http://${near.includes(':') ? `[${near}]` : near}:${port}/`);
 }

@@ -45,5 +45,5 @@ const SIDE_MAX = 65_536;
 export function pictureSize(text: string): { width: number; height: number } {
   const [, width, height] = (/^([1-9]\d{0,4})[xX×]([1-9]\d{0,4})$/.exec(text) ?? []).map(Number);
   if (width && height && width <= SIDE_MAX && height <= SIDE_MAX) return { width, height };
-  throw new InvalidArgumentError(`It is WIDTHxHEIGHT in pixels, such as 640x640, each at most ${SIDE_MAX}.`);
+  throw new InvalidArgumentError(`It must be WIDTHxHEIGHT in pixels, such as 640x640, each at most ${SIDE_MAX}.`);
 }

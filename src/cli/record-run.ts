@@ -117,7 +117,7 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
       `the recording is incomplete: ${inbox.leftOut}; record parts of it, each with a filter of its own (--topics), or raise telemetry.subscribed_topics_max of the server`,
     );
   }
-  if (isLost) throw new SightlineError('CONNECTION_LOST', `${url} has gone; the recording holds what came until then`);
+  if (isLost) throw new SightlineError('CONNECTION_LOST', `${url} has gone; the recording holds everything until then`);
 }
 
 /** What has arrived and is not on the disk yet. */

@@ -41,6 +41,6 @@ export function platformWebSocket(): WebSocketConstructor {
   if (typeof found === 'function') return found as WebSocketConstructor;
   throw new SightlineError(
     'CONNECTION_FAILED',
-    'there is no global WebSocket here: hand one in as the option `WebSocket`',
+    'there is no global WebSocket here: pass one as the option `WebSocket`',
   );
 }

@@ -36,7 +36,7 @@ interface FileSystem {
  */
 export function tokenFile(path: string): TokenStore {
   const fs = builtin<FileSystem>('node:fs');
-  if (!fs) throw new SightlineError('TOKEN_STORE_BAD', `there are no files here, such as "${path}": hand in a store`);
+  if (!fs) throw new SightlineError('TOKEN_STORE_BAD', `there is no file system here for "${path}": pass a store`);
   return {
     load() {
       try {

@@ -34,7 +34,7 @@ export function readOrigin(text: string): Read {
   // Those of extensions and of apps in a shell, which URL knows no origins of.
   if (scheme !== 'http' && scheme !== 'https') return { value: `${scheme}://${authority.toLowerCase()}` };
   const url = URL.parse(`${scheme}://${authority}`);
-  return url === null ? { fault: 'its host or its port is none' } : { value: url.origin };
+  return url === null ? { fault: 'its host or port is not valid' } : { value: url.origin };
 }
 
 /** A host's name or address without a port, as it comes out of a `Host` header. */

@@ -162,7 +162,7 @@ function foreignOf({ payload, publishTimeMs, topic }: RecordedMessage): ForeignM
   try {
     return toForeign(payload, publishTimeMs, topic);
   } catch (cause) {
-    throw new SightlineError('PAYLOAD_BAD', `a message of "${topic}" is no value that JSON can say`, { cause });
+    throw new SightlineError('PAYLOAD_BAD', `JSON cannot express a message of "${topic}"`, { cause });
   }
 }
 

@@ -89,10 +89,7 @@ export function fromForeign(form: string | undefined, encoding: string, data: Ui
   const wrapper = Payload.json(data).value();
   const inside = isPlainObject(wrapper) && Object.hasOwn(wrapper, key) ? wrapper[key] : undefined;
   if (inside === undefined || (form !== 'value' && typeof inside !== 'string')) {
-    throw new SightlineError(
-      'PAYLOAD_BAD',
-      `a message of the form "${form.slice(0, 20)}" has no "${key}" that could be it`,
-    );
+    throw new SightlineError('PAYLOAD_BAD', `a message of the form "${form.slice(0, 20)}" has no valid "${key}"`);
   }
   return form === 'value' ? Payload.of(inside) : Payload.bytes(Buffer.from(inside as string, 'base64'));
 }

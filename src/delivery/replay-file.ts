@@ -202,7 +202,7 @@ export class RecordingSource implements ReplaySource, AsyncDisposable {
     const { channelId, logNs, publishNs, data } = messageAt(plain, at);
     const channel = this.#layout.channels.get(channelId, placeOf(block, at));
     if (channel === undefined) {
-      refuse(new SightlineError('SOURCE_UNREADABLE', `nothing tells what channel ${channelId} is`), undefined);
+      refuse(new SightlineError('SOURCE_UNREADABLE', `the file does not describe channel ${channelId}`), undefined);
       return undefined;
     }
     const { topic, encoding, metadata } = channel;

@@ -101,7 +101,7 @@ export class Replay {
     if (!(this.#fromMs >= 0 && this.#fromMs <= this.#toMs)) {
       throw new SightlineError(
         'USAGE',
-        `from ${this.#fromMs / 1000} s to ${this.#toMs / 1000} s is no part of a recording of ${durationMs / 1000} s`,
+        `from ${this.#fromMs / 1000} s to ${this.#toMs / 1000} s is not within a recording of ${durationMs / 1000} s`,
       );
     }
     this.#jumpMs = this.#fromMs;
@@ -250,7 +250,7 @@ export class Replay {
     const name = prefix + topic.replace(/^\/+/, '');
     try {
       if (name === REPLAY_CONTROL_TOPIC || name === REPLAY_STATE_TOPIC) {
-        throw new SightlineError('TOPIC_FORBIDDEN', 'the recording of another replay is not to control this one');
+        throw new SightlineError('TOPIC_FORBIDDEN', 'the recording of another replay must not control this one');
       }
       topics.publish(name, { payload, timeMs });
       this.#published++;

@@ -301,16 +301,15 @@ export class HttpServer {
         contentType === undefined ? 'it has no Content-Type' : `not ${JSON.stringify(contentType.slice(0, 80))}`;
       return new SightlineError('BODY_TYPE_BAD', `a body must be application/json, ${got}`);
     }
-    if (statusCode === 416) return new SightlineError('RANGE_BAD', 'the file ends before the part that is asked for');
+    if (statusCode === 416) return new SightlineError('RANGE_BAD', 'the file ends before the requested part');
     if (code === 'FST_ERR_CTP_INVALID_CONTENT_LENGTH') {
-      return new SightlineError('BODY_BAD', 'the body has another length than its Content-Length says');
+      return new SightlineError('BODY_BAD', 'the length of the body does not match its Content-Length');
     }
     if (code.startsWith('FST_ERR_CTP_')) return new SightlineError('BODY_BAD', 'the body cannot be read');
-    if (statusCode < 500)
-      return new SightlineError('QUERY_BAD', 'the address cannot be read: it is not encoded rightly');
+    if (statusCode < 500) return new SightlineError('QUERY_BAD', 'the address cannot be read: it is badly encoded');
     const { code: internal, message, stack } = toSightlineError(thrown);
     this.#options.log.write('request_failed', { code: internal, reason: message, stack });
-    return new SightlineError('INTERNAL', 'the server failed to answer; its log tells more');
+    return new SightlineError('INTERNAL', 'the server failed to answer; see its log');
   }
 
   #refuseWhenFull(): void {

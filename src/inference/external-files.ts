@@ -77,7 +77,7 @@ async function findParts(model: string, locations: ReadonlySet<string>): Promise
     const more = missing.length > NAMED_MAX ? ` and ${missing.length - NAMED_MAX} more` : '';
     throw new SightlineError(
       'SOURCE_NOT_FOUND',
-      `${basename(model)} keeps weights in ${names.join(', ')}${more}, which must lie beside it under that name; there is none in ${folder}`,
+      `${basename(model)} keeps weights in ${names.join(', ')}${more}, which must lie beside it under that name; it is missing in ${folder}`,
     );
   }
   return parts;
@@ -88,7 +88,7 @@ function checkLocation(model: string, location: string): void {
   const steps = location.split('/');
   const isPlain =
     location !== '' && !/[\\\0]|^[a-z]:/i.test(location) && !location.startsWith('/') && !steps.includes('..');
-  if (!isPlain) throw notBeside(model, location, 'is no place beside it');
+  if (!isPlain) throw notBeside(model, location, 'is not a place beside it');
 }
 
 function isWithin(folder: string, path: string): boolean {
@@ -99,7 +99,7 @@ function isWithin(folder: string, path: string): boolean {
 function notBeside(model: string, location: string, why: string): SightlineError {
   return new SightlineError(
     'MODEL_UNSUPPORTED',
-    `${model} keeps weights in "${location}", which ${why}: nothing else is read; save the model in one file or with its data beside it`,
+    `${model} keeps weights in "${location}", which ${why}: only files beside the model are read; save the model in one file or with its data beside it`,
   );
 }
 
@@ -108,7 +108,7 @@ function lengthOf(model: string, { name, location, offset, length }: ExternalTen
   if (offset + wanted <= bytes) return wanted;
   throw new SightlineError(
     'MODEL_DAMAGED',
-    `${model}: ${location} has ${bytes} bytes, and the tensor "${name}" lies at ${offset} to ${offset + wanted}: it is cut, or of another model`,
+    `${model}: ${location} has ${bytes} bytes, and the tensor "${name}" lies at ${offset} to ${offset + wanted}: it is cut, or belongs to another model`,
   );
 }
 

@@ -33,7 +33,7 @@ export function ownConvention(
   if (type === 'int8' && !(said.mean && said.std)) {
     throw new SightlineError(
       'USAGE',
-      `${name}: it takes int8, and nothing tells how a pixel becomes one; say it with --mean and --std (often 128 and 1)`,
+      `${name}: it takes int8, and how to scale pixels is unknown; set it with --mean and --std (often 128 and 1)`,
     );
   }
   return { ...(isGrey && { colour: 'grey' }), ...(type === 'uint8' && { mean: [0, 0, 0], std: [1, 1, 1] }) };

@@ -232,7 +232,7 @@ function checkedHead(name: string, { outputs }: Proof, head: DetectorHead): Dete
   if (flaw === undefined) return head;
   throw new SightlineError(
     'USAGE',
-    `${name}: the ${head.kind} head of its manifest does not fit what its first run gave: ${flaw}`,
+    `${name}: the ${head.kind} head of its manifest does not fit the output of its first run: ${flaw}`,
   );
 }
 
@@ -336,7 +336,7 @@ function cocoLabels(name: string, classes: number): readonly string[] {
 
 function undecided(name: string, why: string, option: string): SightlineError {
   // Other commands have no such options: who gave them the file imports it first.
-  return new SightlineError('USAGE', `${name}: ${why}; say what it is to "sightline models import" with ${option}`);
+  return new SightlineError('USAGE', `${name}: ${why}; tell "sightline models import" what it is with ${option}`);
 }
 
 function unsupported(name: string, why: string): SightlineError {

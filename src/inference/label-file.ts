@@ -17,7 +17,7 @@ export function parseLabels(bytes: Uint8Array, path: string): string[] {
     .map((line) => line.trim());
   while (lines.at(-1) === '') lines.pop();
   const bad = (why: string) => new SightlineError('SOURCE_UNREADABLE', `${basename(path)} ${why}`);
-  if (lines.length === 0) throw bad('holds no label; it is to have one a line');
+  if (lines.length === 0) throw bad('holds no label; it must have one a line');
   if (lines.length > LABELS_MAX) throw bad(`has ${lines.length} lines, more than ${LABELS_MAX} labels`);
   for (const [i, line] of lines.entries()) {
     if (line === '') throw bad(`has nothing in line ${i + 1}; each class needs a label, whatever it is`);

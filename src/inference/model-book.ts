@@ -140,7 +140,7 @@ export class ModelBook {
       if (this.#models.size >= settings.modelsMax) {
         throw new SightlineError(
           'MODEL_UNAVAILABLE',
-          `model ${id} does not fit: all ${settings.modelsMax} places (inference.models_max) are taken`,
+          `model ${id} does not fit: all ${settings.modelsMax} slots (inference.models_max) are taken`,
         );
       }
       this.#loading.add(id);

@@ -154,8 +154,7 @@ function othersOf({ card, outputs, width, height }: Subject): number | undefined
 /** How many classes are left of the numbers of a box; a reason when they are not as many as the labels. */
 function classesIn(subject: Subject, numbers: number): number | string {
   const others = othersOf(subject) ?? (subject.labels === undefined ? undefined : numbers - subject.labels);
-  if (others === undefined)
-    return `its task is ${subject.card.task}, and nothing tells how many of its numbers are classes`;
+  if (others === undefined) return `its task is ${subject.card.task}, and the number of its classes is unknown`;
   const classes = numbers - others;
   if (classes < 1 || others < 0) return `${numbers} numbers are too few for ${others} others and a class`;
   return labelFlaw(subject, classes) ?? classes;
@@ -288,7 +287,7 @@ function readJoinedRtDetr(subject: Subject, { name, dims, evidence }: ProvenTens
   const isSaid = isNamed || card.isRtDetr;
   const isTable = rows > columns && !cellCounts(subject).has(rows);
   const isLikely = (axis?.boxes?.count ?? 0) > 0 && (subject.labels !== undefined || isTable);
-  if (!isSaid && !isLikely) return ['nothing tells that it is an RT-DETR'];
+  if (!isSaid && !isLikely) return ['nothing shows that it is an RT-DETR'];
   const flaw =
     labelFlaw(subject, columns - 4) ??
     fractionFlaw(axis) ??

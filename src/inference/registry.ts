@@ -154,10 +154,10 @@ export class ModelRegistry {
     if (!MODEL_ID.test(id))
       throw new SightlineError(
         'USAGE',
-        `"${id}" is no model id: a-z, 0-9, ".", "_", "-", at most 64; say one with --id`,
+        `"${id}" is no model id: a-z, 0-9, ".", "_", "-", at most 64; choose one with --id`,
       );
     const taken = [...CATALOGUE, ...(await this.#configured())].find((m) => m.id === id);
-    if (taken) throw new SightlineError('USAGE', `the model id "${id}" is taken; say another one with --id`);
+    if (taken) throw new SightlineError('USAGE', `the model id "${id}" is taken; choose another one with --id`);
     const earlier = options.replace ? undefined : (await this.#ownManifests()).find((m) => m.id === id);
     if (earlier && earlier.sha256 !== sha256) throw takenBy(earlier);
     const model = await this.#examine(file, bytes, id, options);
@@ -222,7 +222,7 @@ export class ModelRegistry {
       format,
       source: { kind: 'file', path },
       sha256,
-      licence: { spdx: 'unknown', notice: 'The licence is between you and who made the model.' },
+      licence: { spdx: 'unknown', notice: 'The licence is between you and the maker of the model.' },
       builtIn: false,
       ...guess,
       ...overrides,
@@ -262,7 +262,7 @@ export class ModelRegistry {
     if (manifest.source.kind === 'file') return await this.#fetch(manifest);
     throw new SightlineError(
       'MODEL_UNAVAILABLE',
-      `the model ${manifest.id} is not on this machine, or was damaged; get it with: sightline models pull ${manifest.id}`,
+      `the model ${manifest.id} is not on this machine, or was damaged; fetch it with: sightline models pull ${manifest.id}`,
     );
   }
 
@@ -357,7 +357,7 @@ function isSaid(option: object | string | undefined): boolean {
 /** What the options and the manifest both say: one of them would be lost without a word. Throws USAGE. */
 function refuseTwice(name: string, { labels, head, input, size, overrides = {} }: ImportOptions): void {
   const twice = (what: string) =>
-    new SightlineError('USAGE', `the manifest for ${name} says ${what}, too; leave one of them out`);
+    new SightlineError('USAGE', `the manifest for ${name} also gives ${what}; leave one of them out`);
   if (labels && overrides.labels) throw twice('the labels, which --labels does');
   if (head && overrides.head) throw twice('the head, which --head does');
   const own = overrides.input;
@@ -371,7 +371,7 @@ function refuseTwice(name: string, { labels, head, input, size, overrides = {} }
 function takenBy({ id, sha256 }: ModelManifest): SightlineError {
   return new SightlineError(
     'USAGE',
-    `there is a model "${id}" of an earlier import (sha256 ${sha256.slice(0, 12)}…); take its place with --replace, or say another name with --id`,
+    `there is a model "${id}" of an earlier import (sha256 ${sha256.slice(0, 12)}…); replace it with --replace, or choose another name with --id`,
   );
 }
 

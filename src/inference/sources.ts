@@ -65,7 +65,7 @@ export async function fetchSource(manifest: ModelManifest, limits: FetchLimits):
       const bytes = await download(source.url, limits).catch((thrown: Error) => {
         throw new SightlineError(
           'MODEL_FETCH_FAILED',
-          `${thrown.message}; with the file at hand: sightline models pull ${id} --from <path>`,
+          `${thrown.message}; if you have the file: sightline models pull ${id} --from <path>`,
           { cause: thrown },
         );
       });

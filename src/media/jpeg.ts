@@ -238,7 +238,7 @@ function decodeDespite(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4
     const message = `a ${width}×${height} JPEG with the sampling ${sampling}: libjpeg-turbo does not decode it`;
     throw new SightlineError('FRAME_UNDECODABLE', message, { cause });
   }
-  const what = fault === 'unknown' ? 'libjpeg-turbo finds fault with' : `is ${fault}`;
+  const what = fault === 'unknown' ? 'libjpeg-turbo rejects' : `is ${fault}`;
   throw new SightlineError('FRAME_UNDECODABLE', `a ${width}×${height} JPEG whose data ${what}`, { cause });
 }
 

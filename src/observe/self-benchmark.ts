@@ -65,7 +65,7 @@ export class SelfBenchmark {
     // Of the sessions alone: the benchmark would find its own load later.
     const spare = Math.floor(workers * (1 - load));
     const room = () => roomFor(spare, occupancy());
-    if (this.#isRunning) throw new SightlineError('BENCHMARK_BUSY', 'a benchmark runs already');
+    if (this.#isRunning) throw new SightlineError('BENCHMARK_BUSY', 'a benchmark is already running');
     if (room() < 1) throw noRoom();
     this.#isRunning = true;
     try {
@@ -150,7 +150,7 @@ function ownPicture(): Picture {
 }
 
 function noRoom(): SightlineError {
-  return new SightlineError('BENCHMARK_BUSY', 'the sessions leave the engine no room for a benchmark');
+  return new SightlineError('BENCHMARK_BUSY', 'the sessions leave no room in the engine for a benchmark');
 }
 
 /** Of one that is not empty: the smallest value that so many are not above. */

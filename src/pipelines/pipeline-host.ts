@@ -62,7 +62,7 @@ export class PipelineHost {
     for (const { name, choices } of wanted) {
       for (const key of Object.keys(choice) as (keyof PipelineChoice)[]) {
         if (choice[key] === undefined || choices.includes(key)) continue;
-        throw new SightlineError('QUERY_BAD', `the pipeline ${name} has no ${key} to choose`);
+        throw new SightlineError('QUERY_BAD', `the pipeline ${name} takes no ${key}`);
       }
     }
     const prepared = await Promise.all(wanted.map((pipeline) => pipeline.prepare(models, config(), choice)));

@@ -206,7 +206,7 @@ export class SessionRegistry<S extends RegisteredSession> {
       if (!longestLost || session.link.lostMs < longestLost.link.lostMs!) longestLost = session;
     }
     if (!longestLost) throw new SightlineError('CONNECTIONS_EXHAUSTED', `all ${sessionsMax} sessions are taken`);
-    this.end(longestLost, new SightlineError('SESSION_IDLE', 'the place was needed for a new session'));
+    this.end(longestLost, new SightlineError('SESSION_IDLE', 'its place was needed for a new session'));
   }
 
   #sweepSessions(): void {
@@ -234,6 +234,6 @@ const LEFT = new SightlineError('SESSION_IDLE', 'the client has left');
 function nameInUse(clientId: string): SightlineError {
   return new SightlineError(
     'SESSION_NAME_IN_USE',
-    `the name "${clientId}" is in use; its session's token is needed to take it over, or ${NAME_HOLD_MS / 1000} s without its client`,
+    `the name "${clientId}" is in use; taking it over needs its session's token, or ${NAME_HOLD_MS / 1000} s without its client`,
   );
 }

@@ -123,7 +123,7 @@ export class SessionSocket {
     if (previous) {
       this.#owner.endSocket(
         previous,
-        new SightlineError('SESSION_TAKEN_OVER', `session ${this.clientId} goes on in another connection`),
+        new SightlineError('SESSION_TAKEN_OVER', `session ${this.clientId} continues in another connection`),
       );
       this.#lose(previous);
     }

@@ -141,7 +141,7 @@ export class VideoSession {
     if (found) return found.pipeline.outcomes;
     throw new SightlineError(
       'QUERY_BAD',
-      `pipeline "${pipeline.slice(0, 80)}" is none of this session: it has ${this.pipelines.join(', ')}`,
+      `pipeline "${pipeline.slice(0, 80)}" is not in this session: it has ${this.pipelines.join(', ')}`,
     );
   }
 

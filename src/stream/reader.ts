@@ -165,7 +165,7 @@ export class Reader<T> {
   /** Discards the oldest `count` of what is queued, all of it by default; told under `cause`: not `overflow` or `expired`. */
   drop(cause: string, count = Infinity): void {
     if (cause === 'overflow' || cause === 'expired') {
-      throw new SightlineError('STREAM_OPTION_BAD', `cause "${cause}" is the stream's own`);
+      throw new SightlineError('STREAM_OPTION_BAD', `cause "${cause}" is reserved for the stream`);
     }
     if (count !== Infinity && !(Number.isInteger(count) && count >= 0)) {
       throw new SightlineError('STREAM_OPTION_BAD', `count ${count} is no integer from 0`);

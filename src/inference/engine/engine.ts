@@ -275,7 +275,7 @@ export class OnnxEngine implements Engine {
     if (slot) return this.#send(slot, job);
     if (this.#backlog.length >= this.#backlogMax) {
       this.#refused += 1;
-      throw new SightlineError('INFERENCE_FAILED', `${this.#backlogMax} jobs are waiting already`);
+      throw new SightlineError('INFERENCE_FAILED', `${this.#backlogMax} jobs are already waiting`);
     }
     job.bytes = new Uint8Array(bytes);
     this.#backlog.push(job);

@@ -319,5 +319,5 @@ export class FrameGroup {
 }
 
 function over(): SightlineError {
-  return new SightlineError('INFERENCE_FAILED', 'a run of a model was asked for after the program was done');
+  return new SightlineError('INFERENCE_FAILED', 'the program requested a run of a model after it was done');
 }

@@ -227,7 +227,7 @@ export class ModelRunner {
     if (this.#detector) return this.#detector.detect(tensors, placement, thresholds);
     throw new SightlineError(
       'MODEL_UNSUPPORTED',
-      `model ${this.manifest.id} says nothing of objects: it has no detector head`,
+      `model ${this.manifest.id} does not detect objects: it has no detector head`,
     );
   }
 

@@ -59,7 +59,7 @@ export async function openSession<T>(
     }
   }
   const reasons = refused.map(({ provider, reason }) => `${provider}: ${reason}`).join('; ');
-  throw new SightlineError('MODEL_UNAVAILABLE', `${name} runs on none of the providers asked for (${reasons})`);
+  throw new SightlineError('MODEL_UNAVAILABLE', `${name} runs on none of the requested providers (${reasons})`);
 }
 
 function sessionOptions(provider: string, settings: SessionSettings, profileFolder: string | undefined) {

@@ -210,7 +210,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
    */
   send(job: J): void {
     if ((job.urgent ? this.freeForUrgent : this.free) === 0) {
-      throw new SightlineError('INTERNAL', 'a job for a worker without a free place');
+      throw new SightlineError('INTERNAL', 'a job for a worker without a free slot');
     }
     const slot = this.#freeSlots.pop() ?? this.#slots.length;
     const { bytes, picture, captureTimeMs, deadlineMs, urgent } = job;

@@ -46,10 +46,7 @@ export async function readClip(input: string, options: { sideMax: number; signal
     if (frames.length < 2 || toSightlineError(thrown).code !== 'SOURCE_UNREADABLE') throw thrown;
   }
   if (frames.length < 2) {
-    throw new SightlineError(
-      'SOURCE_UNREADABLE',
-      `cannot use ${input}: it has one frame, and a clip of several is needed`,
-    );
+    throw new SightlineError('SOURCE_UNREADABLE', `cannot use ${input}: it has one frame; a clip needs several`);
   }
   return { frames, info };
 }

@@ -485,7 +485,8 @@ class Search {
   /** The default first. One that could not run this time is left out; the default has to. */
   #judged(entrants: readonly Entered[], turns: readonly (readonly Measured[] | SightlineError)[]): Confirmed[] {
     const [own] = turns;
-    if (!own || own instanceof SightlineError) throw own ?? new SightlineError('INTERNAL', 'the default took no turn');
+    if (!own || own instanceof SightlineError)
+      throw own ?? new SightlineError('INTERNAL', 'the default was not measured');
     const [standard, noise] = [medianOf(own), noiseOf(own)];
     const confirmed: Confirmed[] = [];
     for (const [i, { name, settings, picture }] of entrants.entries()) {

@@ -214,7 +214,7 @@ async function readServer(url: string, signal: AbortSignal): Promise<Pick<Measur
     return { cpu_percent: process.cpu_percent, memory_mb: process.rss_bytes / MIB };
   } catch (cause) {
     signal.throwIfAborted();
-    throw new SightlineError('CONNECTION_FAILED', `${url} does not tell its figures: ${(cause as Error).message}`, {
+    throw new SightlineError('CONNECTION_FAILED', `${url} does not return its figures: ${(cause as Error).message}`, {
       cause,
     });
   }
