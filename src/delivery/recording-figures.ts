@@ -9,7 +9,7 @@ export function recordingsPart(read: () => RecordingStatus[]): Part<readonly Rec
     {
       name: 'sightline_recordings',
       kind: 'gauge',
-      help: 'Recordings by how they are',
+      help: 'Recordings by state',
       labels: ['state'],
       read: (all) => STATES.map((state): Labelled => [[state], all.filter((one) => one.state === state).length]),
     },

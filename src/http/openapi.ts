@@ -43,10 +43,10 @@ const errorSchema = z
   .object({
     error: z.object({
       code: z.string().describe('stable'),
-      message: z.string().describe('for people; names the offending value'),
+      message: z.string().describe('for people; names the bad value'),
     }),
   })
-  .meta({ id: 'Error', description: 'how every refusal is told' });
+  .meta({ id: 'Error', description: 'the form of every refusal' });
 
 /** What any request may be refused with. */
 const COMMON_ERRORS: readonly ErrorCode[] = ['ORIGIN_FORBIDDEN', 'HOST_FORBIDDEN', 'INTERNAL'];

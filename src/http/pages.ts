@@ -45,7 +45,7 @@ export function pageRoutes(camera: DemoCamera): Route[] {
       url: '/licences',
       permission: PUBLIC,
       tag: 'page',
-      summary: 'licences of what Sightline is built on',
+      summary: 'licences of the libraries and models of Sightline',
       response: z.string(),
       handle: () => readFile(new URL('../../NOTICE', import.meta.url), 'utf8'),
     }),

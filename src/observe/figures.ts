@@ -77,7 +77,7 @@ const LABEL = /^[a-z][a-z0-9_]*$/;
 const LEFT_OUT: FigureMeta = {
   name: 'sightline_label_sets_left_out_total',
   kind: 'counter',
-  help: 'Label sets that a reading left out because their figure had its limit of them',
+  help: 'Label sets that a reading left out because their figure had reached its limit',
   labels: ['figure'],
 };
 

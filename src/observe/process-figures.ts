@@ -8,13 +8,13 @@ import { amount, count } from './schema.ts';
 export const processSchema = z
   .object({
     uptime_s: amount(),
-    cpu_percent: z.number().min(0).max(100).describe('of all processors that the process may use, of late'),
+    cpu_percent: z.number().min(0).max(100).describe('of all processors that the process may use, recently'),
     rss_bytes: count().describe('memory that the operating system counts for the process, all threads included'),
     heap_used_bytes: count(),
     heap_total_bytes: count(),
     external_bytes: count(),
   })
-  .meta({ id: 'Process', description: 'what the server takes of the machine' });
+  .meta({ id: 'Process', description: 'resources of the machine that the server uses' });
 
 export type ProcessFigures = Readonly<z.output<typeof processSchema>>;
 
@@ -33,14 +33,14 @@ export function processPart(monitor: ProcessMonitor): Part<ProcessFigures> {
         name: 'sightline_process_cpu_ratio',
         kind: 'gauge',
         unit: 'ratio',
-        help: 'Share of all processors that the process may use, of late',
+        help: 'Recent share of all processors that the process may use',
         read: ({ cpu_percent }) => cpu_percent / 100,
       },
       {
         name: 'sightline_process_memory_bytes',
         kind: 'gauge',
         unit: 'bytes',
-        help: 'Memory of the process; external is what objects hold outside of the heap',
+        help: 'Memory of the process; external: memory that objects hold outside of the heap',
         labels: ['kind'],
         read: ({ rss_bytes, heap_used_bytes, heap_total_bytes, external_bytes }) => [
           [['resident'], rss_bytes],

@@ -27,7 +27,7 @@ export const streamPerformanceSchema = z
       .describe('results a second, all sessions together; null in the first second'),
     avg_processing_time_ms: amount()
       .nullable()
-      .describe('a frame handed to a worker to done; null before the first one'),
+      .describe('from handing a frame to a worker until it is done; null before the first one'),
     bottlenecks: z
       .array(z.object({ stage: z.enum(OWN_STAGES), frames: count(), share: share('of the frames') }))
       .describe('stages in which frames of the last one to two minutes spent most of their time, worst first'),
@@ -106,7 +106,7 @@ export const poolSchema = z
     connection_duration_s: z
       .object({ mean: amount(), longest: amount() })
       .nullable()
-      .describe('of those that are open; null: there are none'),
+      .describe('of the open ones; null: there are none'),
     waiting_for_client: count().describe('sessions whose socket is lost and whose client may come back'),
     network: byteRatesSchema,
   })
@@ -307,7 +307,7 @@ export const realtimeSchema = z
     drop_rate: share('frames dropped of those received, over the last ten seconds').nullable(),
     processing_ms: amount().nullable(),
     target_latency_ms: amount(),
-    latency: latencySchema.describe('capture to handed to the encoder, of late'),
+    latency: latencySchema.describe('capture to handed to the encoder, recently'),
     stages: z.object({ queue: latencySchema, inference: latencySchema, transmit: latencySchema }).describe('of late'),
     event_loop_delay: eventLoopSchema,
     process: processSchema,
@@ -341,10 +341,10 @@ export const queuesSchema = z
       z.object({
         name: z.enum(['frames', 'engine', 'results', 'telemetry', 'critical']),
         what: z.string(),
-        queues: count().describe('how many there are: one for each session, or one'),
+        queues: count().describe('number of queues: one for each session, or one'),
         depth: count().describe('of all of them together'),
         deepest: count().describe('of the fullest one'),
-        capacity: count().nullable().describe('of one; null: no number of its own bounds it'),
+        capacity: count().nullable().describe('of one; null: it has no limit of its own'),
         dropped: count().describe(
           'because one was full: of frames since the start, else of the sessions that are there',
         ),

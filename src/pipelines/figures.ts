@@ -10,7 +10,7 @@ export function processingPart(serviceMs: () => number): Part<number | null> {
       name: 'sightline_frame_processing_seconds',
       kind: 'gauge',
       unit: 'seconds',
-      help: 'Time from a frame being handed to a worker to done, average of late',
+      help: 'Recent average time from handing a frame to a worker until it is done',
       read: seconds,
     },
   ]);
