@@ -1,6 +1,6 @@
 import { part, seconds, type Part } from '../observe/figures.ts';
 
-/** How long a frame takes from being handed to a worker to done, milliseconds, of late; 0 before the first one. */
+/** Recent time from handing a frame to a worker until it is done, milliseconds; 0 before the first one. */
 export function processingPart(serviceMs: () => number): Part<number | null> {
   return part(() => {
     const ms = serviceMs();
