@@ -84,7 +84,7 @@ const FIGURES: readonly Figure<EngineReport>[] = [
   },
 ];
 
-/** What an engine measures. */
+/** The engine's part of the figures. */
 export function enginePart(engine: { stats(): EngineReport }): Part<EngineReport> {
   return part(() => engine.stats(), FIGURES);
 }

@@ -7,12 +7,12 @@ import { externalTensors, withDataInside } from './onnx/external-data.ts';
 import type { ExternalTensor } from './onnx/external-data.ts';
 
 /**
- * The files in which an ONNX model keeps weights. They are read once, when the model is taken in: from then on it is one file with one
+ * The files in which an ONNX model keeps weights. They are read once, at import: from then on the model is one file with one
  * checksum, which covers them.
  */
 
 /**
- * An ONNX model in one piece: what `path` holds, with the weights that lie in files beside it. `bytesMax`: of all together. Throws
+ * An ONNX model in one piece: the file at `path`, with the weights in files beside it. `bytesMax`: of all together. Throws
  * SOURCE_NOT_FOUND naming each file that is missing, SOURCE_UNREADABLE, MODEL_UNSUPPORTED (a place that is not beside the model),
  * MODEL_DAMAGED (too short, altered).
  */
@@ -83,7 +83,7 @@ async function findParts(model: string, locations: ReadonlySet<string>): Promise
   return parts;
 }
 
-/** ONNX demands a relative path without ways up. */
+/** ONNX demands a relative path without `..`. */
 function checkLocation(model: string, location: string): void {
   const steps = location.split('/');
   const isPlain =
@@ -112,7 +112,7 @@ function lengthOf(model: string, { name, location, offset, length }: ExternalTen
   );
 }
 
-/** Of whole files, where the model tells them. */
+/** Checksums of whole files, where the model gives them. */
 async function checkSums(
   model: string,
   tensors: readonly ExternalTensor[],

@@ -2,11 +2,11 @@ import { SightlineError } from '../base/errors.ts';
 import type { PictureInput } from '../vision/types.ts';
 import type { ProvenTensor } from './prove.ts';
 
-/** What a model's input tells of the pictures that it takes. Pure. */
+/** What pictures a model takes, according to its input. Pure. */
 
 export type PictureFrame = Pick<PictureInput, 'width' | 'height' | 'layout'>;
 
-/** Throws MODEL_UNSUPPORTED for an input that is no picture in three colours or in grey. */
+/** Throws MODEL_UNSUPPORTED for an input that is not a picture in three colours or in grey. */
 export function frameOf(name: string, { dims, name: tensor }: ProvenTensor): PictureFrame {
   const [, a = 0, b = 0, c = 0] = dims;
   if (dims.length === 4 && a === 3) return { layout: 'nchw', height: b, width: c };
@@ -20,8 +20,8 @@ export function frameOf(name: string, { dims, name: tensor }: ProvenTensor): Pic
 }
 
 /**
- * What beats the convention of the head's own project: one channel is grey; a model that takes the bytes of pixels scales them
- * itself. How a pixel becomes a signed byte is the exporter's choice: USAGE where it is not said.
+ * Exceptions to the convention of the head's own project: one channel is grey; a model that takes the bytes of pixels scales them
+ * itself. The exporter decides how a pixel becomes a signed byte: USAGE where that is not given.
  */
 export function ownConvention(
   name: string,
