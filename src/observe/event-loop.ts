@@ -10,7 +10,7 @@ export const eventLoopSchema = z
     description: 'delay of the main thread’s event loop, last 1 to 2 min; null at the very start',
   });
 
-/** How much later than planned the event loop came round: what every frame on the main thread waits in addition. */
+/** Delay of the event loop: every frame on the main thread waits that long in addition. */
 export type EventLoopDelay = Readonly<z.output<typeof eventLoopSchema>>;
 
 export function eventLoopPart(read: () => EventLoopDelay): Part<EventLoopDelay> {
@@ -56,7 +56,7 @@ export class EventLoopMonitor {
     };
   }
 
-  /** Forgets what was, a delay that goes on at this moment included. */
+  /** Forgets the past, a delay that goes on at this moment included. */
   restart(): void {
     this.close();
     this.#elder = started();
@@ -87,7 +87,7 @@ function started() {
   return monitor;
 }
 
-/** What is recorded is the time from one timer to the next, the planned interval included. */
+/** The histogram records the time from one timer to the next, the planned interval included. */
 function delayMs(recordedNs: number): number {
   return Math.max(0, recordedNs / NS_PER_MS - RESOLUTION_MS);
 }

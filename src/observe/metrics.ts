@@ -9,7 +9,7 @@ import { amount, count, each, share, unixMs } from './schema.ts';
 
 /**
  * The one snapshot of a running server, as `GET /api/performance/metrics` gives it; the other documents are views of it
- * (views.ts). Units stand in the names. `null`: not measured, or nothing to measure yet. Nobody's token is in it.
+ * (views.ts). Units stand in the names. `null`: not measured, or nothing to measure yet. It contains no tokens.
  */
 
 const clientId = () => z.string().describe('name of the session');
@@ -329,7 +329,7 @@ export const metricsSchema = z
 
 export type Metrics = DeepReadonly<z.output<typeof metricsSchema>>;
 
-/** What rooms report: parts of it. Their shapes stand here alone. */
+/** What rooms report: parts of the document. Their shapes are defined here alone. */
 export type VideoSessionReport = Metrics['sessions'][number];
 export type VideoTotals = Metrics['totals'];
 export type AdaptationReport = Metrics['adaptation'];

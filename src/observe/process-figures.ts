@@ -56,12 +56,12 @@ export function processPart(monitor: ProcessMonitor): Part<ProcessFigures> {
 /** Readings closer than this give the same load: over a shorter time it would be noise, and several may be asking. */
 const CPU_INTERVAL_MIN_MS = 500;
 
-/** What this process takes of the machine. */
+/** Resources of the machine that this process uses. */
 export class ProcessMonitor {
   readonly #clock: Clock;
   #readTimeMs: number;
   #used: NodeJS.CpuUsage;
-  /** Before there is anything of late, that of the whole life. */
+  /** Before there is a recent value, that of the whole life. */
   #cpuPercent: number;
 
   constructor(clock: Clock) {
@@ -85,7 +85,7 @@ export class ProcessMonitor {
     };
   }
 
-  /** What the control of the process goes by: how long its event loop was busy since the start, and its memory. Costs microseconds. */
+  /** Input of the process control: the event loop's busy time since the start, and the memory. Costs microseconds. */
   load(): { readonly busyMs: number; readonly rssBytes: number } {
     return { busyMs: performance.eventLoopUtilization().active, rssBytes: process.memoryUsage.rss() };
   }
@@ -101,7 +101,7 @@ export class ProcessMonitor {
   }
 }
 
-/** Share of `cores` processors that `usedMs` of processor time within `elapsedMs` is, 0..100. */
+/** Share of `cores` processors that `usedMs` of processor time within `elapsedMs` amounts to, 0..100. */
 export function cpuPercent(usedMs: number, elapsedMs: number, cores: number): number {
   return Math.min(100, (usedMs / (elapsedMs * cores)) * 100);
 }

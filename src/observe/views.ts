@@ -7,11 +7,11 @@ import { processSchema } from './process-figures.ts';
 import { ratesSchema, type Rates } from './rates.ts';
 import { amount, count, share, unixMs } from './schema.ts';
 
-/** Views of the one snapshot: what each document of the API holds, and how it is made. Pure. */
+/** Views of the one snapshot: the schema of each document of the API, and how it is made. Pure. */
 
 type Document<S extends z.ZodType> = DeepReadonly<z.output<S>>;
 
-/** Settings that figures are told beside. */
+/** Settings that the views show beside figures. */
 export interface Limits {
   readonly frameQueue: number;
   readonly resultsHistory: number;
@@ -441,7 +441,7 @@ function depths(items: readonly number[]) {
 
 /** Frames of this kind of those received, over the window; null: none came. */
 function rateOf(rates: Rates | null, kind: 'errors_fps' | 'dropped_fps'): number | null {
-  // What was received before the window may be lost within it.
+  // Frames received before the window may be lost within it.
   return rates && rates.received_fps > 0 ? Math.min(1, rates[kind] / rates.received_fps) : null;
 }
 
