@@ -5,7 +5,7 @@ import type { CliContext } from './context.ts';
 import type { BenchmarkFlags } from './benchmark-run.ts';
 import { configOptions } from './options.ts';
 
-/** The capacity test takes the default's number of connections; the probes and pages of others have to find room beside it. */
+/** The capacity test takes the default's number of connections; probes and pages of other clients need room beside it. */
 const PRIVATE_SETTINGS = { 'server.max_connections': '1100', 'log.level': 'warn', 'log.format': 'text' };
 
 const HELP = `
@@ -27,7 +27,7 @@ Examples:
   sightline benchmark scenarios --url ws://rover.local:8080/ws/telemetry --json
 `;
 
-/** `sightline benchmark`: load on a server of one's own or another one, and what came of it. */
+/** `sightline benchmark`: load on a private server or a running one, and the measurements. */
 export function registerBenchmark(program: Command, context: CliContext): void {
   program
     .command('benchmark')
@@ -50,7 +50,7 @@ export function registerBenchmark(program: Command, context: CliContext): void {
     });
 }
 
-/** The private server has the settings that this command was given. */
+/** The private server gets the settings of this command. */
 function privateWords(program: Command, context: Pick<CliContext, 'cwd'>): string[] {
   const { config, set } = configOptions(program);
   const file = config === undefined ? [] : ['--config', resolve(context.cwd, config)];

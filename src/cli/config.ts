@@ -34,7 +34,7 @@ export function registerConfig(program: Command, context: CliContext): void {
     .argument('<file>', 'configuration file (YAML)')
     .description('check a file without starting anything')
     .action((file: string) => {
-      // The file alone: what the environment sets here says nothing of where the file will be used.
+      // The file alone: the environment here says nothing of where the file will be used.
       resolveConfig({ file: resolve(context.cwd, file) });
       context.out(`${file}: no mistakes found`);
     });
@@ -45,7 +45,7 @@ export function registerConfig(program: Command, context: CliContext): void {
     .action(() => context.out(configTemplate().trimEnd()));
 }
 
-/** What is printed. A server of another version may lack a section, or a key. */
+/** The printed document. A server of another version may lack a section, or a key. */
 interface ShownConfig {
   readonly config: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
   /** By dotted key. */
@@ -61,7 +61,7 @@ const serverConfigSchema = z.object({
   origins: z.record(z.string(), z.string()),
 });
 
-/** Errors: USAGE for no address, CONNECTION_FAILED, the server's refusals. */
+/** Errors: USAGE for a bad address, CONNECTION_FAILED, the server's refusals. */
 async function fetchConfig(address: string, signal: AbortSignal): Promise<ShownConfig> {
   const url = URL.parse('/api/config', address);
   if (!url || !url.protocol.startsWith('http')) {
@@ -89,7 +89,7 @@ function shownLines({ config, origins }: ShownConfig): string[] {
   return lines.map(({ text, origin }) => (origin === undefined ? text : `${text.padEnd(column)} # ${origin}`));
 }
 
-/** What is not set stands in a comment, but in entries, which would hold little else. */
+/** A value that is not set stands in a comment, but in entries, which would hold little else. */
 function shownRows(
   node: ConfigNode,
   steps: readonly string[],

@@ -60,9 +60,9 @@ Examples:
 `;
 
 const CLIENT_ID = 'detect';
-/** So many frames failing one after the other mean that the next ones will fail as well. */
+/** After this many failed frames in a row the next ones will fail as well. */
 const FAILURES_IN_A_ROW_MAX = 10;
-/** Of a stream that changes its size so many are told. */
+/** Most sizes that are listed, of a stream that changes its size. */
 const SIZES_TOLD_MAX = 5;
 
 /** `sightline detect`: a file, picture or stream in, detections out. */
@@ -94,7 +94,7 @@ async function detect(given: readonly string[], flags: DetectFlags, context: Cli
     'detection.confidence_threshold': flags.confidence,
     'detection.iou_threshold': flags.iou,
   });
-  // FFmpeg and ONNX Runtime take their time to load: not before the command line is known to be right.
+  // FFmpeg and ONNX Runtime take their time to load: only once the command line is known to be right.
   const { expandInputs } = await import('./detect-inputs.ts');
   const expanded = await expandInputs(given, context.cwd);
   const out = flags.out === undefined ? undefined : resolve(context.cwd, flags.out);
@@ -111,10 +111,10 @@ async function detect(given: readonly string[], flags: DetectFlags, context: Cli
   await run.run();
 }
 
-/** Errors of one input, behind which the others are done. */
+/** Errors of one input, after which the others are processed. */
 const ERRORS_OF_INPUT: ReadonlySet<ErrorCode> = new Set(['SOURCE_NOT_FOUND', 'SOURCE_UNREADABLE', 'INFERENCE_FAILED']);
 
-/** Errors: that of the first input that could not be done, when the others are; any other one at once. */
+/** Errors: that of the first input that failed, after the others are processed; any other error at once. */
 async function detectSeveral(
   { inputs, empty, notices }: DetectInputs,
   out: string | undefined,
@@ -203,7 +203,7 @@ interface DetectParts {
   readonly several?: { readonly file: string; readonly totals: DetectSummary };
 }
 
-/** A frame on its way: handed to a worker, its turn not come yet. */
+/** A frame under way: handed to a worker, its turn not come yet. */
 interface Pending {
   readonly frame: Omit<VideoFrame, 'data'>;
   readonly beganMs: number;
@@ -214,8 +214,8 @@ interface Pending {
 }
 
 /**
- * Frames are handed to all workers at once and come out in their order: a queue of as many as the workers hold, whose oldest is
- * waited for when it is full.
+ * Frames are handed to all workers at once and come out in their order: a queue of as many as the workers hold; when it is full the
+ * reader waits for the oldest.
  */
 class DetectRun {
   readonly #parts: DetectParts;
@@ -254,7 +254,7 @@ class DetectRun {
       using input = await this.#parts.worker.open();
       await this.#readAll(input);
     } catch (thrown) {
-      // What was read before Ctrl+C, or before the file broke off, counts; a fault of the output or the engine ends all.
+      // Frames read before Ctrl+C, or before the file broke off, count; a fault of the output or the engine ends all.
       if (!this.#endsWell(thrown)) throw thrown;
       broken = thrown;
     } finally {
@@ -263,7 +263,7 @@ class DetectRun {
     await this.#parts.output?.finish();
     this.#tell();
     if (broken !== undefined) throw broken;
-    // Who processed nothing must not end as if all were well.
+    // A run without a processed frame must not end as if all were well.
     if (this.#lastError && this.#failed === this.#done) throw this.#lastError;
   }
 
@@ -343,7 +343,7 @@ class DetectRun {
     if (this.#failedInARow >= FAILURES_IN_A_ROW_MAX || this.#failed === this.#parts.flags.limit) throw this.#lastError!;
   }
 
-  /** The summary, and what a person should know. */
+  /** The summary, with notes for a person. */
   #tell(): void {
     const { context, flags, worker, output, video, config, several } = this.#parts;
     const of = several ? `${several.file}: ` : '';
@@ -375,7 +375,7 @@ function modelRows({ models }: FrameWorker, { detection }: Config): string[] {
   });
 }
 
-/** Of several inputs together, behind a line for each. */
+/** Summary of several inputs together, after a line for each. */
 function totalLines(
   totals: DetectSummary,
   run: {
@@ -500,7 +500,7 @@ export function expectedFrames(
   return Math.min(limit ?? Infinity, Math.ceil(frames / every));
 }
 
-/** What to look for. Errors: USAGE. */
+/** The pipelines to run. Errors: USAGE. */
 function pipelineNames({ pipeline = 'objects', ...flags }: DetectFlags): string[] {
   const names = pipeline.split(',');
   const twice = names.find((name, i) => names.indexOf(name) !== i);

@@ -18,12 +18,12 @@ import { registerRecord } from './record.ts';
 import { registerReplay } from './replay.ts';
 import { registerServe } from './serve.ts';
 
-/** Of a help text whose place is of unknown width, and of one that is broken later. */
+/** Width of a help text whose place has no known width, and of one that is broken later. */
 const HELP_COLUMNS = 80;
 const HELP_COLUMNS_MAX = 10_000;
 /** Two signals closer than this are one: npm and a terminal both hand the same Ctrl+C to a command. */
 const SAME_SIGNAL_MS = 300;
-/** Of the log, for a reader of standard error that stands still; further lines are dropped. */
+/** Bytes of log that may wait for a reader of standard error that stands still; further lines are dropped. */
 const LOG_WAITING_BYTES_MAX = 1024 * 1024;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
 
@@ -92,7 +92,7 @@ async function run(argv: readonly string[], program: Command, context: CliContex
   }
 }
 
-/** What is no terminal may be told its width, as `watch` does; else it has no end. */
+/** An output that is not a terminal may get a width, as from `watch`; else it has no limit. */
 function columnsOf(
   { isTTY, columns }: { readonly isTTY?: boolean; readonly columns?: number },
   env: Readonly<Record<string, string | undefined>>,
@@ -101,9 +101,9 @@ function columnsOf(
   return told !== undefined && told >= 1 ? Math.floor(told) : Infinity;
 }
 
-/** When nobody reads any more (`sightline … | head`), or what is written is lost, a command has nothing left to do. */
+/** When the reader is gone (`sightline … | head`), or output is lost, a command has nothing left to do. */
 function openOutput(stopper: Stopper | undefined): CommandOutput {
-  // Whom could it be told?
+  // There is nowhere to report it.
   process.stderr.on('error', () => {});
   return new CommandOutput(process.stdout, (end) => {
     stopper?.stop(new Stopped('its output', end === 'closed' ? 0 : end.exitCode));
@@ -137,7 +137,7 @@ function build(program: Command, context: CliContext): void {
       writeErr: (text) => {
         for (const line of text.replace(/\n$/, '').split('\n')) context.err(line);
       },
-      // The error comes back as an exception and is told once, in the form of all errors.
+      // The error comes back as an exception and is printed once, in the form of all errors.
       outputError: () => undefined,
     });
   registerServe(program, context);
@@ -203,10 +203,10 @@ class Stopped extends Error {
 
 /** A command that a program has started with a channel to itself (`Child.spawn`) ends when that program has gone. */
 function leaveWithParent(controller: AbortController): void {
-  // Where somebody listens to the channel, it is that program's own.
+  // Where the program listens to the channel itself, it belongs to it.
   if (!process.connected || process.listenerCount('message') > 0) return;
   process.once('disconnect', () => controller.abort(new Stopped('the end of its parent', 128 + SIGNALS.SIGHUP)));
-  // It is no reason to stay.
+  // The channel alone is no reason to stay.
   process.channel?.unref();
 }
 

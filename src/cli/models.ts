@@ -13,7 +13,7 @@ import type { ImportOptions, ModelEntry } from '../inference/registry.ts';
 import type { CliContext } from './context.ts';
 import { pictureSize } from './options.ts';
 
-/** `sightline models`: what can be run, and getting more of it. */
+/** `sightline models`: lists models, and gets more of them. */
 export function registerModels(program: Command, context: CliContext): void {
   const models = program.command('models').description('list, pull, import and measure models');
 
@@ -77,7 +77,7 @@ export function registerModels(program: Command, context: CliContext): void {
     .action(async (id: string, { json }: { json?: boolean }) => {
       const registry = registryOf(context);
       const entry = (await registry.list()).find((e) => e.manifest.id === id);
-      // What is not here yet has a manifest all the same; everything else is checked and run.
+      // A model that is not here yet has a manifest all the same; everything else is checked and run.
       const model: KnownModel =
         entry?.state === 'available' ? { manifest: entry.manifest } : await registry.resolve(pathOrId(id, context));
       if (json) context.out(JSON.stringify({ ...model.manifest, state: entry?.state ?? 'file', ...pathOf(model) }));
@@ -155,7 +155,7 @@ async function importOptions(flags: ImportFlags, context: CliContext): Promise<I
   };
 }
 
-/** The names of COCO's classes are lent to a model only when somebody says so. */
+/** COCO's class names are used for a model only on request. */
 async function labelsOf(flag: string, { cwd }: CliContext): Promise<readonly string[] | 'coco'> {
   return flag === 'coco' ? flag : await readLabels(resolve(cwd, flag));
 }
@@ -176,7 +176,7 @@ async function readOverrides(path: string) {
   return parseOverrides(value, path);
 }
 
-/** More is no list of labels, and no manifest. */
+/** A larger file is neither a list of labels nor a manifest. */
 const SMALL_BYTES_MAX = 16 * 2 ** 20;
 
 async function readSmall(path: string): Promise<Uint8Array> {

@@ -20,7 +20,7 @@ Examples:
   sightline monitor --json | jq .metrics.process.cpu_percent
 `;
 
-/** `sightline monitor`: how a running server does, looked at from a terminal. */
+/** `sightline monitor`: the state of a running server in a terminal. */
 export function registerMonitor(program: Command, context: CliContext): void {
   program
     .command('monitor')

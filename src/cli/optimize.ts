@@ -59,7 +59,7 @@ export function registerOptimize(program: Command, context: CliContext): void {
     });
 }
 
-/** What the private servers are started with: the same as this command, but for the settings that are tried. */
+/** Command words of the private servers: the same as this command's, but for the settings that are tried. */
 function serverWords(
   program: Command,
   { cwd }: Pick<CliContext, 'cwd'>,

@@ -20,7 +20,7 @@ import type { GrantFields, Pin } from '../protocol/video.ts';
 import { openApiDocument, type OpenApiDocument, type OpenApiInfo, type ToldSocket } from './openapi.ts';
 import { answer, type Route } from './route.ts';
 
-/** The REST API: its route table. What it tells and does is the host's. */
+/** The REST API: its route table. The host supplies the data and the actions. */
 
 export interface ApiHost {
   readonly info: OpenApiInfo;
@@ -31,7 +31,7 @@ export interface ApiHost {
   pipelines(): readonly PipelineReport[];
   /** Throws SESSION_UNKNOWN. */
   session(clientId: string): Metrics['sessions'][number];
-  /** Fixes what the client is asked for; null lets go. The client is told. Throws SESSION_UNKNOWN. */
+  /** Pins the quality of the client; null removes the pin. The client gets a grant. Throws SESSION_UNKNOWN. */
   pin(clientId: string, pin: Pin | null): GrantFields;
   config(): ConfigState;
   /** Throws CONFIG_*. */
@@ -40,7 +40,7 @@ export interface ApiHost {
   benchmark(seconds: number): Promise<SelfBenchmarkResult>;
 }
 
-/** `others` and `sockets`: what else the server serves, told in the document too. */
+/** `others` and `sockets`: the server's other routes and sockets, listed in the document too. */
 export function apiRoutes(host: ApiHost, sockets: readonly ToldSocket[], others: readonly Route[]): Route[] {
   const routes: Route[] = [
     ...healthRoutes(host),
@@ -491,12 +491,12 @@ function toldOverridden({ path, value, layer, by }: OverriddenSetting) {
   return { key: path, value: told<Answer<typeof valueSchema>>(value), layer, by };
 }
 
-/** JSON has no word for what is not set. */
+/** JSON has no form for `undefined`. */
 function told<T = Answer<typeof anySchema>>(value: unknown): T {
   return (value ?? null) as T;
 }
 
-/** Without the keys that were not given: a pin is told as it was made. */
+/** Without the keys that were not given: a pin is shown as it was made. */
 function definedOf({ level, mode, skip_ratio }: z.output<typeof pinRequest>): Pin {
   return { ...(level && { level }), ...(mode && { mode }), ...(skip_ratio !== undefined && { skip_ratio }) };
 }

@@ -6,7 +6,7 @@ import { outcomeMessage } from '../protocol/outcome-message.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { Route } from './route.ts';
 
-/** A session's results for whoever has its token, without a WebSocket. */
+/** A session's results for a client that has its token, without a WebSocket. */
 
 export interface EventsHost {
   readonly clock: Clock;
@@ -15,7 +15,7 @@ export interface EventsHost {
     clientId: string,
     token: string | undefined,
   ): { readonly clientId: string; outcomesOf(pipeline?: string): Stream<FrameOutcome> };
-  /** Of streams that begin from now on. */
+  /** For streams that begin from now on. */
   settings(): EventSettings;
 }
 

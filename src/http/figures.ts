@@ -2,7 +2,7 @@ import { part } from '../observe/figures.ts';
 import type { RoomParts } from '../observe/server-monitor.ts';
 import type { HttpServer } from './server.ts';
 
-/** What the server's sockets are measured by. */
+/** Measurements of the server's sockets. */
 export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'connections'> {
   return {
     network: part(
