@@ -1,4 +1,4 @@
-/** The two cameras: a clip that the server offers, and the visitor's webcam. Both play in a `<video>` that nobody sees. */
+/** The two cameras: a clip that the server offers, and the visitor's webcam. Both play in a hidden `<video>`. */
 
 export type CameraName = 'demo' | 'webcam';
 
@@ -8,7 +8,7 @@ export interface Camera {
   close(): void;
 }
 
-/** Why a camera cannot be had, for the visitor. */
+/** Why a camera is not available, for the visitor. */
 export class CameraError extends Error {}
 
 export const DEMO_URL = '/demo/camera.mp4';

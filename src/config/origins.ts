@@ -1,6 +1,6 @@
 /**
- * Origins of pages and names of hosts as people write them, brought into the one form in which a browser sends them: a value
- * that is compared with a header and can never equal it would allow nobody, without a word. Pure.
+ * Origins of pages and names of hosts as people write them, normalised to the form in which a browser sends them: a value
+ * that can never equal a header would silently allow nobody. Pure.
  */
 
 export type Read = { readonly value: string; readonly fault?: undefined } | { readonly fault: string };
@@ -50,7 +50,7 @@ export function readHostName(text: string): Read {
   return { value: url.hostname };
 }
 
-/** What is meant, where that can be told. */
+/** The likely intended value, where there is one. */
 function suggested(text: string): string {
   const read = readOrigin(text.split('/', 3).join('/'));
   return read.fault === undefined ? `, such as ${read.value}` : '';

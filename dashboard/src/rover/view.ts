@@ -110,7 +110,7 @@ export function showRoverStatus({ stop_cause: cause, faults, simulated }: RoverS
 export interface DrivingText {
   readonly state: DriverState;
   readonly isOpen: boolean;
-  /** Who else drives. */
+  /** The other driver. */
   readonly name: string | null;
   readonly stopCause: string | null;
 }
@@ -151,7 +151,7 @@ function count(value: number): string {
   return value.toLocaleString('en');
 }
 
-/** With a real minus; a dash for what is no number. */
+/** With a real minus; a dash for NaN. */
 function fixed(value: number, decimals: number): string {
   return Number.isNaN(value)
     ? '–'

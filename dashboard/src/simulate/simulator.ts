@@ -4,7 +4,7 @@ import { LoadSimulator, type LoadReport } from './load.ts';
 import { slowWebSocket } from './slow-socket.ts';
 
 const TEXT_INTERVAL_MS = 500;
-/** Nobody looks: the server is left alone. */
+/** A hidden page puts no load on the server. */
 const HIDDEN_MAX_MS = 30_000;
 
 const IDLE_TEXT =
@@ -17,7 +17,7 @@ export interface SimulatorOptions {
   readonly onLink: () => void;
 }
 
-/** What a visitor may do to the way and to the server, to see what gives way. */
+/** Lets a visitor change the path and load the server, to see what gives way. */
 export class Simulator {
   readonly #options: SimulatorOptions;
   #link: { readonly name: LinkName; readonly sinceMs: number; readonly WebSocket: WebSocketConstructor } | undefined;
