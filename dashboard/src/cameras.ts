@@ -67,7 +67,7 @@ async function askForWebcam(): Promise<MediaStream> {
   // Absent where the page was loaded over plain HTTP from another machine.
   const { mediaDevices } = navigator as { mediaDevices?: MediaDevices };
   if (!mediaDevices) {
-    throw new CameraError('Browsers hand out the webcam only to pages from this machine (localhost) or over HTTPS.');
+    throw new CameraError('Browsers allow the webcam only to pages from this machine (localhost) or over HTTPS.');
   }
   try {
     return await mediaDevices.getUserMedia({

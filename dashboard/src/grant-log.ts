@@ -80,7 +80,7 @@ export const REASONS: Readonly<Record<GrantReason, string>> = {
   start: 'First grant',
   fixed: 'The server’s settings fix it',
   pin: 'You fixed it',
-  link: 'The way to the server is slow',
+  link: 'The path to the server is slow',
   compute: 'The server is busy',
   client: 'This page falls behind',
   ladder: 'A higher level must first prove itself',
@@ -89,7 +89,7 @@ export const REASONS: Readonly<Record<GrantReason, string>> = {
 
 /** Why the grant has risen, where that is another sentence than its bound. */
 const RISES: Partial<Record<GrantReason, string>> = {
-  link: 'The way to the server carries more',
+  link: 'The path to the server carries more',
   compute: 'The server has more room',
   client: 'This page keeps up again',
   ladder: 'A higher level has proved itself',
@@ -106,7 +106,7 @@ export function reasonText({ reason, from, to }: GrantChange): string {
   if (from === undefined) return REASONS.start;
   const falls = to.rate_fps < from.rate_fps || to.width < from.width || to.quality < from.quality;
   if (reason === 'link' && falls && to.rate_fps > from.rate_fps)
-    return 'The way to the server is slow, smaller pictures pass it more often';
+    return 'The path to the server is slow, smaller pictures pass it more often';
   const isRise = !falls || weightOf(to) > weightOf(from);
   return (isRise ? RISES : FALLS)[reason] ?? REASONS[reason];
 }

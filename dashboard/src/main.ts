@@ -156,7 +156,7 @@ function showReconnecting(error: SightlineError | undefined): void {
   view.showStatus('busy', 'Reconnecting');
   view.showNotice({
     title: 'The server is gone',
-    text: 'The page looks for it and goes on by itself when it is back.',
+    text: 'The page tries to reconnect and goes on by itself when it is back.',
     code: error && `${error.code}: ${error.message}`,
   });
 }
@@ -170,7 +170,7 @@ function showProblem(name: CameraName, thrown: unknown): void {
   view.showStatus('bad', isCamera ? 'No camera' : 'No session');
   view.showNotice({
     title: isCamera ? 'No picture from this camera' : isGone ? 'The server cannot be reached' : 'There is no session',
-    text: isServer ? thrown.message : isCamera ? thrown.message : `Something unforeseen happened: ${String(thrown)}`,
+    text: isServer ? thrown.message : isCamera ? thrown.message : `An unexpected error: ${String(thrown)}`,
     code: isServer ? thrown.code : undefined,
     main: { label: 'Try again', act: () => void watch(name) },
     other: isCamera && other ? { label: CAMERA_LABELS[other], act: () => void watch(other) } : undefined,

@@ -26,13 +26,13 @@ const STAGE_NAMES: Readonly<Record<Stage, string>> = {
 
 const STAGE_HINTS: Readonly<Record<Stage, string>> = {
   encode: 'drawn and encoded in this page',
-  transmit: 'the way to the server',
+  transmit: 'the path to the server',
   queue: 'waiting for a worker',
   decode: 'JPEG to pixels',
   preprocess: 'scaled to the model’s input',
   inference: 'the model',
   postprocess: 'boxes out of its numbers',
-  return: 'the result written, and the way back to this page',
+  return: 'the result written, and the path back to this page',
 };
 
 const CAUSE_NAMES: Readonly<Record<string, string>> = {
@@ -156,7 +156,7 @@ export function showAccounts(metrics: VideoMetrics, { skipped, busy }: CaptureSt
   setText('drops', count(dropped));
   element('drops').classList.toggle('warn', dropping);
   setText('drops-share', `of ${count(metrics.sent)} sent`);
-  setText('frames', `${count(metrics.results)} answered, ${metrics.unanswered} on the way`);
+  setText('frames', `${count(metrics.results)} answered, ${metrics.unanswered} under way`);
   setText('left-out', `${count(skipped)} by the grant, ${count(busy)} by the encoder`);
   setText(
     'round-trip',

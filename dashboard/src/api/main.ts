@@ -23,7 +23,7 @@ async function show(): Promise<void> {
       ...Array.from(byTag, ([tag, operations]) => sectionOf(tag, operations)),
     );
   } catch (thrown) {
-    note.textContent = `There is no document: ${(thrown as Error).message}`;
+    note.textContent = `The document cannot be read: ${(thrown as Error).message}`;
   } finally {
     list.removeAttribute('aria-busy');
   }

@@ -158,7 +158,7 @@ function refreshText(): void {
   if (status) view.showRoverStatus(status);
   if (!isOpen) {
     view.showStatus('bad', session ? 'Reconnecting' : 'No server');
-    view.showMapNote('The server is gone; the page looks for it');
+    view.showMapNote('The server is gone; the page tries to reconnect');
   } else if (health === 'none') {
     view.showStatus('busy', 'No rover');
     view.showMapNote(newest ? 'Nothing comes from the rover' : 'Waiting for a rover');
