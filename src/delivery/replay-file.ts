@@ -9,16 +9,16 @@ import { FORM_KEY, fromForeign, toMs, toNs } from './recording-format.ts';
 
 export interface ReplayMessage {
   readonly topic: string;
-  /** When it was recorded, and what its publisher said; Unix ms. */
+  /** The time of recording, and the publisher's; Unix ms. */
   readonly logTimeMs: number;
   readonly publishTimeMs: number;
   readonly payload: Payload;
 }
 
-/** What cannot be played of a source, one message or a whole chunk, while the rest is. */
+/** Parts of a source that cannot be played, one message or a whole chunk, while the rest is. */
 export type OnRefused = (refusal: SightlineError, topic: string | undefined) => void;
 
-/** What can be played: a file, or what the hub still remembers. */
+/** A source to play: a file, or the messages that the hub still remembers. */
 export interface ReplaySource {
   /** Log times of the first and the last message, Unix ms. */
   readonly startMs: number;
@@ -53,7 +53,7 @@ const PLAIN_BYTES_MAX = 128 * 1024 * 1024;
 const OVERLAP_MESSAGES_MAX = 20_000_000;
 
 /**
- * An MCAP file to be read, whoever wrote it: with an index or without, in chunks or not, whole or cut off. Errors of all
+ * An MCAP file to be read, by any writer: with an index or without, in chunks or not, whole or cut off. Errors of all
  * methods: SOURCE_UNREADABLE.
  */
 export class RecordingSource implements ReplaySource, AsyncDisposable {
@@ -64,7 +64,7 @@ export class RecordingSource implements ReplaySource, AsyncDisposable {
   readonly topics: readonly string[];
   /** False: the file was cut off, or its records cannot be followed to its end. */
   readonly complete: boolean;
-  /** What is wrong with the file, for people; what can be read of it is played. */
+  /** The file's fault, for people; the readable part is played. */
   readonly damage: string | undefined;
   readonly #handle: FileHandle;
   readonly #layout: Layout;
@@ -238,7 +238,7 @@ async function isReadable(handle: FileHandle, block: Block | undefined): Promise
   );
 }
 
-/** What the file says of its messages, where it says all and does not contradict itself. */
+/** The file's summary of its messages, where it is complete and consistent. */
 function toldExtent({ blocks, channels, statistics, complete }: Layout): Extent | undefined {
   if (!statistics || !complete || statistics.messages === 0) return undefined;
   const { startNs, endNs, messages } = statistics;

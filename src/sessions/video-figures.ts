@@ -6,7 +6,7 @@ import type { VideoLane } from './video.ts';
 const LANE = 'video';
 const CLASS_LABELS = ['lane', 'pipeline', 'class'] as const;
 
-/** Whose frames the sum is of, for every pipeline and class. */
+/** Pipeline and class that the sum is for. */
 function byClass(of: (accounts: ClassAccounts) => number): Figure<readonly ClassAccounts[]>['read'] {
   return (all) => all.map((one) => [[LANE, one.pipeline, one.class], of(one)] as const);
 }
@@ -87,7 +87,7 @@ const ACCOUNTS: readonly Figure<readonly ClassAccounts[]>[] = [
   },
 ];
 
-/** What the video lane measures. `accounts` has no place in the document, which tells their sum as `totals`. */
+/** The video lane's part of the figures. `accounts` has no place in the document, which has their sum as `totals`. */
 export function videoParts(
   lane: VideoLane,
 ): Pick<RoomParts, 'sessions' | 'totals' | 'adaptation'> & { readonly accounts: Part<readonly ClassAccounts[]> } {

@@ -46,9 +46,9 @@ class OpenTopicReader implements TopicReader {
   lost = 0;
   readonly #queueMax: number;
   #queue: Waiting[] = [];
-  /** Of the queue, what has been taken: shifting a long array each time would cost its length. */
+  /** How much of the queue has been taken: shifting a long array each time would cost its length. */
   #taken = 0;
-  /** Of loops that have nothing to give at present. */
+  /** Loops that have nothing to give at present. */
   #idle: (() => void)[] = [];
   #isClosed = false;
   readonly #unlisten: () => void;
