@@ -352,7 +352,9 @@ class DetectRun {
     if (video.damaged > 0) context.err(`${of}damaged packets of the input, left out: ${video.damaged}`);
     const fitted = output?.fitted() ?? 0;
     if (fitted > 0)
-      context.err(`${of}the size changes on the way; frames fitted into the first one's in the output: ${fitted}`);
+      context.err(
+        `${of}the size changes within the input; frames fitted into the first one's in the output: ${fitted}`,
+      );
     if (flags.json === true) return;
     const input = `${[...this.#sizes].join(', then ')} ${video.info.codec}`;
     const lines = several

@@ -245,10 +245,10 @@ describe('what is not told', () => {
     expect(readDocument(null, null)).toBeUndefined();
   });
 
-  test('no frames of late, no sessions', () => {
+  test('no recent frames, no sessions', () => {
     const stages = { total: stage(0, 0), queue: stage(0, 0) };
     const lines = view({ now: document({ latency: { recent: { stages, bottlenecks: {} } }, sessions: [] }) });
-    expect(lines).toContain('latency    no frames of late');
+    expect(lines).toContain('latency    no recent frames');
     expect(lines).toContain('sessions   none');
   });
 });

@@ -162,7 +162,7 @@ function status({ now, trouble, isPaused }: MonitorState, width: number): Sectio
 
 function absence({ lastsS }: NonNullable<MonitorState['trouble']>, now: MonitorDocument | undefined): readonly Cell[] {
   const absent = styled(`no answer for ${spanText(lastsS)}, trying again`, 'bad');
-  return now === undefined ? [absent] : [absent, 'what follows is older'];
+  return now === undefined ? [absent] : [absent, 'the rest is older'];
 }
 
 function presence(now: MonitorDocument | undefined, width: number): readonly Cell[] {
@@ -228,7 +228,7 @@ function latencySections(
   const stages = Object.entries(measured).flatMap(([name, of]) => (of ? [{ name, of }] : []));
   if (stages.length === 0) return [];
   const place = { rank: 2, isApart: true };
-  if (stages.every(({ of }) => !of.count)) return [facts('latency', ['no frames of late'], place)];
+  if (stages.every(({ of }) => !of.count)) return [facts('latency', ['no recent frames'], place)];
   const durations = (key: 'p50_ms' | 'p95_ms' | 'p99_ms'): Column => ({
     title: key.slice(0, 3),
     align: 'right',

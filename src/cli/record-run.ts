@@ -193,8 +193,8 @@ function tell(report: RecordingReport, inbox: Inbox, { json }: RecordFlags, cont
     return;
   }
   const losses = [
-    [lostOnTheWay, 'lost on the way'],
-    [damaged, 'damaged on the way'],
+    [lostOnTheWay, 'lost in transit'],
+    [damaged, 'damaged in transit'],
     [lost, 'lost before the disk'],
     [oddTimes, 'of a time before 1970 or after 2554, of which the file has the nearest'],
   ] as const;

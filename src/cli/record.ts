@@ -27,10 +27,10 @@ export function registerRecord(program: Command, context: CliContext): void {
     .argument('<file>', 'the file to write, such as drive.mcap', mcapName)
     .option('--url <url>', 'the server', DEFAULT_URL)
     .option('--topics <filter...>', 'topics to record; + and # are wildcards', ['#'])
-    .option('--duration <s>', 'end after so many seconds (default: with Ctrl+C)', positive)
+    .option('--duration <s>', 'end after this many seconds (default: with Ctrl+C)', positive)
     .addOption(new Option('--compression <name>', 'compression of the chunks').choices(COMPRESSIONS).default('zstd'))
-    .option('--rotate-mb <n>', 'begin a new file after so many MiB', positive)
-    .option('--rotate-s <n>', 'begin a new file after so many seconds', positive)
+    .option('--rotate-mb <n>', 'begin a new file after this many MiB', positive)
+    .option('--rotate-s <n>', 'begin a new file after this many seconds', positive)
     .option('--json', 'print the accounts as JSON')
     .addHelpText('after', HELP)
     .action(async (file: string, flags: RecordFlags) => {

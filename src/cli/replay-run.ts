@@ -76,6 +76,6 @@ function tell({ published, refused, refused_by, state }: ReplayState, path: stri
   const causes = Object.entries(refused_by).map(([code, count]) => `${count} ${code}`);
   log.write('replay_ended', { published, left_out: refused, causes });
   if (state === 'ended' && published === 0 && refused > 0) {
-    throw new SightlineError('SOURCE_UNREADABLE', `${path}: none of its messages could be played`);
+    throw new SightlineError('SOURCE_UNREADABLE', `${path}: no message in it could be played`);
   }
 }

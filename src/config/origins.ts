@@ -44,7 +44,7 @@ export function readHostName(text: string): Read {
   if (/[/?#@\\]/.test(given)) return { fault: `a host has neither scheme nor path${suggestedHost(given)}` };
   const isIpv6 = given.split(':').length > 2 && !given.startsWith('[');
   const url = URL.parse(`http://${isIpv6 ? `[${given}]` : given}`);
-  if (url === null) return { fault: 'it is no name of a host' };
+  if (url === null) return { fault: 'it is not a host name' };
   if (!isIpv6 && /:\d*$/.test(given))
     return { fault: `a host has no port here, every port counts${suggestedHost(given)}` };
   return { value: url.hostname };

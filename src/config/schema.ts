@@ -412,7 +412,7 @@ const sections = {
   server: server.describe('The HTTP and WebSocket server.'),
   streaming: streaming.describe('Video sessions: what a client is granted, and the limits on it.'),
   telemetry: telemetry.describe(
-    'The telemetry lane: topics, their histories, and the limits on who reads and publishes.',
+    'The telemetry lane: topics, their histories, and the limits on readers and publishers.',
   ),
   video: video.describe('Pictures that the server asks clients for.'),
   detection: detection.describe('The `objects` pipeline.'),

@@ -124,7 +124,7 @@ export function compare(a: bigint, b: bigint): number {
  * 1.6.4; throws for bytes that are not one.)
  */
 export function lz4SizeBound(frame: Buffer): number {
-  if (frame.length < 7 || frame.readUInt32LE(0) !== 0x184d2204) throw new Error('it is no LZ4 frame');
+  if (frame.length < 7 || frame.readUInt32LE(0) !== 0x184d2204) throw new Error('it is not an LZ4 frame');
   const flags = frame.readUInt8(4);
   const blockBytesMax = 2 ** (8 + 2 * ((frame.readUInt8(5) >> 4) & 7));
   const checksumBytes = flags & 0x10 ? 4 : 0;

@@ -135,7 +135,7 @@ export async function readLayout(handle: FileHandle): Promise<Layout> {
   const behind = await chunksBehind(handle, size, walked.stoppedAt, summary);
   const damage =
     summary === undefined
-      ? `it was cut off, or is damaged, at byte ${walked.stoppedAt}; what lies before that is read`
+      ? `it was cut off, or is damaged, at byte ${walked.stoppedAt}; the part before that is read`
       : `it is damaged at byte ${walked.stoppedAt}; ${behind.length} chunks behind that were found by its index`;
   return { blocks: [...walked.blocks, ...behind], channels, statistics: undefined, damage, complete: false };
 }
@@ -280,7 +280,7 @@ function chunkOf(head: Buffer, at: number, length: number): Block {
     if (fields.at + bytes > length) throw new Error('a chunk is longer than its record');
     return { offset: at + fields.at, bytes, isChunk: true, compression, plainBytes, crc, startNs, endNs };
   } catch {
-    const none = { compression: 'none that is known', plainBytes: 0, crc: 0, startNs: 0n, endNs: 0n };
+    const none = { compression: 'an unknown one', plainBytes: 0, crc: 0, startNs: 0n, endNs: 0n };
     return { offset: at, bytes: length, isChunk: true, ...none };
   }
 }

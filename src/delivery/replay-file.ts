@@ -147,7 +147,9 @@ export class RecordingSource implements ReplaySource, AsyncDisposable {
         if (!index) continue;
         indexed += index.at.length;
         if (indexed > OVERLAP_MESSAGES_MAX) {
-          throw new Error(`more than ${OVERLAP_MESSAGES_MAX} messages of it lie in no order of time; sort it first`);
+          throw new Error(
+            `more than ${OVERLAP_MESSAGES_MAX} messages in it are not in the order of time; sort it first`,
+          );
         }
         enlist(playing, { block, index, place: index.timesNs.findIndex((timeNs) => timeNs >= fromNs) });
       }
@@ -225,7 +227,7 @@ export class RecordingSource implements ReplaySource, AsyncDisposable {
 async function checkMagic(path: string, handle: FileHandle): Promise<void> {
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(MCAP_MAGIC.length), 0, MCAP_MAGIC.length, 0);
   if (bytesRead === 0) throw unreadable(path, 'it is empty');
-  if (!buffer.equals(Uint8Array.from(MCAP_MAGIC))) throw unreadable(path, 'it is no MCAP file');
+  if (!buffer.equals(Uint8Array.from(MCAP_MAGIC))) throw unreadable(path, 'it is not an MCAP file');
 }
 
 /** As a sample: in a compression that is not known, say, no chunk can be read, whatever the file says of its messages. */
@@ -282,7 +284,7 @@ async function measure(
     }
   }
   if (messages === 0) {
-    const why = refusal === undefined ? 'it holds no message' : `of its chunks none can be read: ${reasonOf(refusal)}`;
+    const why = refusal === undefined ? 'it holds no message' : `none of its chunks can be read: ${reasonOf(refusal)}`;
     throw unreadable(path, layout.damage === undefined ? why : `${why} (${layout.damage})`, refusal);
   }
   const readable = blocks.filter(({ startNs, endNs }) => startNs !== 0n || endNs !== 0n);
@@ -326,7 +328,7 @@ function enlist(playing: Cursor[], cursor: Cursor): void {
 }
 
 function blockRefusal({ offset, isChunk }: Block, why: string): SightlineError {
-  const what = isChunk ? `the chunk at byte ${offset}` : `what lies at byte ${offset}`;
+  const what = isChunk ? `the chunk at byte ${offset}` : `the part at byte ${offset}`;
   return new SightlineError('SOURCE_UNREADABLE', `${what} cannot be read: ${why}`);
 }
 

@@ -141,7 +141,7 @@ export class Replay {
 
   /** `positionMs` from the beginning of the source; beyond the part that is played its nearest end. Keeps playing or pausing. */
   seek(positionMs: number): void {
-    if (!Number.isFinite(positionMs)) throw new SightlineError('USAGE', `position ${positionMs} is no number`);
+    if (!Number.isFinite(positionMs)) throw new SightlineError('USAGE', `position ${positionMs} is not a number`);
     this.#jumps++;
     this.#ended = false;
     this.#jumpMs = Math.min(Math.max(positionMs, this.#fromMs), this.#toMs);

@@ -73,12 +73,12 @@ export function apiRoutes(host: ApiHost, sockets: readonly ToldSocket[], others:
 
 const TAGS = {
   health: 'is the server well',
-  performance: 'what the server does, and how fast',
+  performance: 'load and speed of the server',
   optimization: 'the same by other views, also under `/api`',
   sessions: 'video sessions, their pins and their results',
-  pipelines: 'what can be done with frames',
+  pipelines: 'the pipelines for frames',
   config: 'settings, at run time too',
-  page: 'what belongs to the pages',
+  page: 'files of the pages',
   api: 'the API’s own description',
 };
 

@@ -471,7 +471,7 @@ function upgradeRequired({ method, url }: IncomingMessage, why: string): Sightli
   const path = (url ?? '/').split('?')[0]!.slice(0, 200);
   return new SightlineError(
     'UPGRADE_REQUIRED',
-    `${method} ${path} is no WebSocket handshake: ${why}. Connect by a WebSocket client (GET, version 13). A proxy in front must speak HTTP/1.1 to this server and pass on the headers Upgrade, Connection and Sec-WebSocket-*; in nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";`,
+    `${method} ${path} is not a WebSocket handshake: ${why}. Connect by a WebSocket client (GET, version 13). A proxy in front must speak HTTP/1.1 to this server and pass on the headers Upgrade, Connection and Sec-WebSocket-*; in nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";`,
   );
 }
 
@@ -498,6 +498,6 @@ function listenError(thrown: unknown, host: string, port: number): SightlineErro
   if (code === 'EACCES')
     return new SightlineError('ADDRESS_IN_USE', `port ${port} on ${host} needs more rights; choose one above 1023`);
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-    return new SightlineError('CONFIG_VALUE_BAD', `server.host: ${host} is no address of this machine`);
+    return new SightlineError('CONFIG_VALUE_BAD', `server.host: ${host} is not an address of this machine`);
   return new SightlineError('INTERNAL', `cannot listen on ${host}:${port}: ${message}`, { cause: thrown });
 }

@@ -67,7 +67,7 @@ async function findParts(model: string, locations: ReadonlySet<string>): Promise
     if (!found.isFile()) {
       throw new SightlineError(
         'SOURCE_UNREADABLE',
-        `${join(folder, location)}, with weights of ${basename(model)}, is no file`,
+        `${join(folder, location)}, with weights of ${basename(model)}, is not a file`,
       );
     }
     parts.set(location, { path, bytes: found.size });

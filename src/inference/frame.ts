@@ -15,7 +15,7 @@ export function frameOf(name: string, { dims, name: tensor }: ProvenTensor): Pic
   if (dims.length === 4 && c === 1) return { layout: 'nhwc', height: a, width: b };
   throw new SightlineError(
     'MODEL_UNSUPPORTED',
-    `${name}: its input "${tensor}" of shape [${dims}] is no picture in three colours or in grey`,
+    `${name}: its input "${tensor}" of shape [${dims}] is not a picture in three colours or in grey`,
   );
 }
 

@@ -98,7 +98,7 @@ const BOX_TASKS = ['detect', 'segment', 'pose', 'keypoints'];
 /** Why other tasks have none. */
 const OTHER_TASKS: Readonly<Record<string, string>> = {
   obb: 'its boxes are turned (oriented boxes), and Sightline has upright ones',
-  classify: 'it says what a whole picture shows, and has no boxes',
+  classify: 'it classifies whole pictures, and has no boxes',
 };
 /** Outputs of models that choose their boxes themselves, by TensorFlow's, TensorRT's and YOLO-NAS's names. */
 const CHOSEN_NAMES =
@@ -168,7 +168,7 @@ function guessHead(
     if (found && another)
       throw undecided(name, `several of its outputs can be those of a ${wanted} head`, '--manifest');
     const fitting = fittingNames({ ...subject, isNamed: false });
-    const advice = fitting.length > 0 ? `; what fits is --head ${fitting.join(' or --head ')}` : '';
+    const advice = fitting.length > 0 ? `; use --head ${fitting.join(' or --head ')}` : '';
     throw new SightlineError('USAGE', `${name}: --head ${wanted} does not fit: ${reasonsOf(verdicts)}${advice}`);
   }
   // By chance the number of classes can equal the number of boxes at unusual strides.
@@ -278,7 +278,7 @@ function doubtOn(head: DetectorHead, outputs: readonly ProvenTensor[]): string |
   if (!seen) return undefined;
   const found = head.activation === 'softmax' ? 1 - seen.lastWins : foundIn(seen, head.background);
   return found > 0.5
-    ? `with this head ${percent(found)} of its queries hold an object in a black picture: look at what it finds, or leave the head to be told`
+    ? `with this head ${percent(found)} of its queries hold an object in a black picture: check its detections, or let Sightline choose the head`
     : undefined;
 }
 

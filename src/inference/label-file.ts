@@ -50,7 +50,7 @@ export function decodeText(bytes: Uint8Array, path: string): string {
     text = new TextDecoder(encoding, { fatal: true }).decode(bytes);
   } catch (thrown) {
     const where = encoding === 'utf-8' ? ` in line ${lineOfFault(bytes)}` : '';
-    throw bad(`is no ${encoding.toUpperCase()}${where}`, thrown);
+    throw bad(`is not ${encoding.toUpperCase()}${where}`, thrown);
   }
   if (text.includes('\0')) throw bad('has NUL characters, as UTF-16 without its mark and UTF-32 have in UTF-8');
   return text;

@@ -64,5 +64,5 @@ export interface ReadyModel {
 /** The same manifest, of a model that finds objects in pictures. Throws MODEL_UNSUPPORTED. */
 export function requireDetector(manifest: ModelManifest): ModelManifest {
   if (manifest.task === 'detect') return manifest;
-  throw new SightlineError('MODEL_UNSUPPORTED', `model ${manifest.id} is no detector: its task is ${manifest.task}`);
+  throw new SightlineError('MODEL_UNSUPPORTED', `model ${manifest.id} is not a detector: its task is ${manifest.task}`);
 }

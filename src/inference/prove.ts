@@ -75,7 +75,7 @@ function refusal(name: string, { byRuntime, message }: { byRuntime: boolean; mes
   if (!byRuntime) return new SightlineError('MODEL_UNSUPPORTED', `${name}: ${message}`);
   const words = message.replaceAll(/\s+/g, ' ').trim();
   if (/Protobuf parsing failed|INVALID_PROTOBUF|does not have a graph/i.test(message)) {
-    return new SightlineError('MODEL_DAMAGED', `${name} is no whole ONNX file`, { cause: new Error(words) });
+    return new SightlineError('MODEL_DAMAGED', `${name} is not a whole ONNX file`, { cause: new Error(words) });
   }
   return new SightlineError('MODEL_UNSUPPORTED', `${name}: ONNX Runtime refuses it: ${words}`);
 }

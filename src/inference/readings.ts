@@ -445,7 +445,7 @@ function readYoloNas(subject: Subject, { boxes, scores }: Pair): Verdict[] {
   const axis = boxes.evidence?.columns;
   const flaw =
     labelFlaw(subject, columns) ??
-    (axis?.boxes ? undefined : 'its first run gave no box to tell by') ??
+    (axis?.boxes ? undefined : 'its first run gave no box to judge by') ??
     (axis?.boxes?.isPixels ? undefined : 'its boxes are not in pixels') ??
     cornersFlaw(axis) ??
     probabilityFlaw(scores.evidence?.columns, 0, columns);
@@ -466,7 +466,7 @@ function readUltraface(subject: Subject, { boxes, scores }: Pair): Verdict[] {
   const seen = scores.evidence?.scores;
   const flaw =
     labelFlaw(subject, columns - 1) ??
-    (axis?.boxes && seen ? undefined : 'its first run gave no box to tell by') ??
+    (axis?.boxes && seen ? undefined : 'its first run gave no box to judge by') ??
     fractionFlaw(axis) ??
     cornersFlaw(axis) ??
     (seen && seen.sumsToOne < 0.9 ? 'its scores do not sum up to 1' : undefined) ??
@@ -502,14 +502,14 @@ function unitOf(axis: AxisEvidence | undefined): 'pixels' | 'fractions' {
 
 /** Evidence against boxes in fractions of the picture. */
 export function fractionFlaw(axis: AxisEvidence | undefined): string | undefined {
-  return axis?.boxes?.isPixels ? `its boxes reach to ${highest(axis)}: they are no fractions` : undefined;
+  return axis?.boxes?.isPixels ? `its boxes reach to ${highest(axis)}: they are not fractions` : undefined;
 }
 
 /** Evidence against boxes given as a centre and a size. */
 export function centreFlaw(axis: AxisEvidence | undefined, unit: 'pixels' | 'fractions'): string | undefined {
   if (!axis?.boxes || axis.boxes.count === 0) return undefined;
   const { boxes } = axis;
-  if (unit === 'pixels' && !boxes.isPixels) return 'its boxes are fractions, no pixels';
+  if (unit === 'pixels' && !boxes.isPixels) return 'its boxes are fractions, not pixels';
   // A detector may give some of the boxes that it does not believe in that way.
   if (boxes.negative > 0.25) return 'its boxes have sizes below 0: they are offsets, not boxes';
   // Of corners none is crossed; of centres and sizes those to the right are.
@@ -519,7 +519,7 @@ export function centreFlaw(axis: AxisEvidence | undefined, unit: 'pixels' | 'fra
 
 /** Evidence against boxes given as corners. */
 export function cornersFlaw(axis: AxisEvidence | undefined): string | undefined {
-  return axis?.boxes && axis.boxes.crossed > 0.5 ? 'its boxes are no corners: left is right of right' : undefined;
+  return axis?.boxes && axis.boxes.crossed > 0.5 ? 'its boxes are not corners: left is right of right' : undefined;
 }
 
 /** Evidence against a list of corners, score and number of the class. */
@@ -544,7 +544,7 @@ export function probabilityFlaw(axis: AxisEvidence | undefined, from: number, to
   if (!axis) return undefined;
   const low = Math.min(...axis.min.slice(from, to));
   const high = Math.max(...axis.max.slice(from, to));
-  return low < -0.001 || high > 1.001 ? `its scores go from ${low} to ${high}: they are no probabilities` : undefined;
+  return low < -0.001 || high > 1.001 ? `its scores go from ${low} to ${high}: they are not probabilities` : undefined;
 }
 
 /** Evidence against classes without an objectness: no class is in each box of a black picture. */

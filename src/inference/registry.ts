@@ -154,7 +154,7 @@ export class ModelRegistry {
     if (!MODEL_ID.test(id))
       throw new SightlineError(
         'USAGE',
-        `"${id}" is no model id: a-z, 0-9, ".", "_", "-", at most 64; choose one with --id`,
+        `"${id}" is not a model id: a-z, 0-9, ".", "_", "-", at most 64; choose one with --id`,
       );
     const taken = [...CATALOGUE, ...(await this.#configured())].find((m) => m.id === id);
     if (taken) throw new SightlineError('USAGE', `the model id "${id}" is taken; choose another one with --id`);

@@ -93,7 +93,7 @@ export async function readModelFile(path: string, bytesMax = Number.POSITIVE_INF
     throw new SightlineError('SOURCE_NOT_FOUND', `there is no model file ${path}`, { cause: thrown });
   });
   if (found.isDirectory()) throw foreignFolder(path, await readdir(path).catch(() => []));
-  if (!found.isFile()) throw new SightlineError('SOURCE_UNREADABLE', `${path} is no file`);
+  if (!found.isFile()) throw new SightlineError('SOURCE_UNREADABLE', `${path} is not a file`);
   if (found.size > bytesMax) {
     throw new SightlineError('SOURCE_UNREADABLE', `${path} has ${found.size} bytes, more than ${bytesMax}`);
   }

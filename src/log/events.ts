@@ -133,7 +133,7 @@ export const LOG_EVENTS = {
   worker_replaced: event<{ restarts: number }>({
     room: 'inference',
     level: 'info',
-    about: 'A new worker takes the place of one that was lost.',
+    about: 'A new worker replaces a lost one.',
     fields: { restarts: 'workers that were replaced since the start' },
     text: () => 'an inference worker was replaced',
   }),

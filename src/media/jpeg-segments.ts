@@ -59,7 +59,7 @@ export function nextSegment(bytes: Uint8Array, from: number): Segment | undefine
     const marker = bytes[at + 1]!;
     if (marker === TEM || isRestart(marker)) continue;
     if (marker === MARKER.EOI || marker === MARKER.SOI) {
-      throw new SightlineError('FRAME_NOT_JPEG', `${hex(bytes, at)} at byte ${at} is no segment of a JPEG's header`);
+      throw new SightlineError('FRAME_NOT_JPEG', `${hex(bytes, at)} at byte ${at} is not a segment of a JPEG's header`);
     }
     if (at + 4 > bytes.length) return undefined;
     const length = (bytes[at + 2]! << 8) | bytes[at + 3]!;

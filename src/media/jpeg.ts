@@ -200,7 +200,7 @@ function unsupportedKind(frame: {
   if (precision !== 8) return `with ${precision} bits a sample`;
   if (components === 4) return `in ${isYcck ? 'YCCK' : 'CMYK'}, the colours of print`;
   if (components !== 1 && components !== 3) return `of ${components} colour components`;
-  if (height === 0) return 'that tells its height only behind its data (DNL)';
+  if (height === 0) return 'that gives its height only behind its data (DNL)';
   return undefined;
 }
 

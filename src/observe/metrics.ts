@@ -62,7 +62,7 @@ const controlSchema = z
     grant: grantSchema,
     grants_told: count(),
     ladder_moves: count(),
-    last_grant_time: unixMs('when the client was last told').nullable(),
+    last_grant_time: unixMs('time of the last grant').nullable(),
     used_fps: amount().nullable().describe('recent frames a second of the client; null before its second frame'),
     share_fps: amount().nullable().describe('frames a second of the engine; null: unlimited'),
     asked_bps: amount().nullable().describe('bits a second that the server asks of the path'),

@@ -64,7 +64,10 @@ export class FrameInput implements Disposable {
     if (!(jpeg instanceof Uint8Array))
       throw new SightlineError('FRAME_NOT_JPEG', 'a frame is a Uint8Array with a JPEG');
     if (captureTimeMs !== undefined && !Number.isFinite(captureTimeMs)) {
-      throw new SightlineError('STREAM_OPTION_BAD', `captureTimeMs ${captureTimeMs} is no time in Unix milliseconds`);
+      throw new SightlineError(
+        'STREAM_OPTION_BAD',
+        `captureTimeMs ${captureTimeMs} is not a time in Unix milliseconds`,
+      );
     }
     const { width, height } = this.#options.readJpeg(jpeg);
     if (this.#isClosed) throw new SightlineError('STREAM_CLOSED', 'this source of frames is closed');

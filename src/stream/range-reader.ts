@@ -79,9 +79,9 @@ export class RangeReader<T> {
     const { contract, from = 'live', until = Infinity, ttlMs = Infinity } = options;
     const { ring } = host;
     if (from !== 'live' && !(Number.isInteger(from) && from >= 0 && from <= ring.head)) {
-      throw new SightlineError('STREAM_OPTION_BAD', `from ${from} is no position between 0 and ${ring.head}`);
+      throw new SightlineError('STREAM_OPTION_BAD', `from ${from} is not a position between 0 and ${ring.head}`);
     }
-    if (!(ttlMs > 0)) throw new SightlineError('STREAM_OPTION_BAD', `ttlMs ${ttlMs} is no positive number`);
+    if (!(ttlMs > 0)) throw new SightlineError('STREAM_OPTION_BAD', `ttlMs ${ttlMs} is not a positive number`);
     this.#host = host;
     this.#queueMax = queueMaxOf(contract, ring.capacity);
     this.#intervalMs = intervalMsOf(contract);

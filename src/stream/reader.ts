@@ -95,7 +95,7 @@ export class Reader<T> {
     const { contract, from = 'live' } = options;
     const { ring } = host;
     if (from !== 'live' && !(Number.isInteger(from) && from >= 0 && from <= ring.head)) {
-      throw new SightlineError('STREAM_OPTION_BAD', `from ${from} is no position between 0 and ${ring.head}`);
+      throw new SightlineError('STREAM_OPTION_BAD', `from ${from} is not a position between 0 and ${ring.head}`);
     }
     this.name = options.name ?? contract.kind;
     this.#host = host;
@@ -168,7 +168,7 @@ export class Reader<T> {
       throw new SightlineError('STREAM_OPTION_BAD', `cause "${cause}" is reserved for the stream`);
     }
     if (count !== Infinity && !(Number.isInteger(count) && count >= 0)) {
-      throw new SightlineError('STREAM_OPTION_BAD', `count ${count} is no integer from 0`);
+      throw new SightlineError('STREAM_OPTION_BAD', `count ${count} is not an integer from 0`);
     }
     if (this.#closed) return;
     const seqs = this.#discard(cause, count);
@@ -289,7 +289,7 @@ export function queueMaxOf(contract: Contract, capacity: number): number {
   if (!Number.isInteger(queueMax) || queueMax < 1 || queueMax > capacity) {
     throw new SightlineError(
       'STREAM_OPTION_BAD',
-      `queueMax ${queueMax} is no integer from 1 to the capacity ${capacity}`,
+      `queueMax ${queueMax} is not an integer from 1 to the capacity ${capacity}`,
     );
   }
   return queueMax;
@@ -298,7 +298,7 @@ export function queueMaxOf(contract: Contract, capacity: number): number {
 export function intervalMsOf(contract: Contract): number {
   if (contract.kind !== 'sampled') return 0;
   if (!(contract.hz > 0 && contract.hz < Infinity)) {
-    throw new SightlineError('STREAM_OPTION_BAD', `hz ${contract.hz} is no positive number`);
+    throw new SightlineError('STREAM_OPTION_BAD', `hz ${contract.hz} is not a positive number`);
   }
   return 1000 / contract.hz;
 }

@@ -247,7 +247,7 @@ export class Stream<T> {
 
 function requireCount(name: string, value: number): number {
   if (!Number.isInteger(value) || value < 1) {
-    throw new SightlineError('STREAM_OPTION_BAD', `${name} ${value} is no integer from 1`);
+    throw new SightlineError('STREAM_OPTION_BAD', `${name} ${value} is not an integer from 1`);
   }
   return value;
 }

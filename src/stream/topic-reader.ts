@@ -37,7 +37,10 @@ export function openTopicReader(topics: Topics, filter: string, options: { reado
   const { queueMax = QUEUE_MAX } = options;
   checkFilter(filter);
   if (!Number.isInteger(queueMax) || queueMax < 1 || queueMax > QUEUE_MAX_MAX) {
-    throw new SightlineError('STREAM_OPTION_BAD', `queueMax ${queueMax} is no whole number from 1 to ${QUEUE_MAX_MAX}`);
+    throw new SightlineError(
+      'STREAM_OPTION_BAD',
+      `queueMax ${queueMax} is not a whole number from 1 to ${QUEUE_MAX_MAX}`,
+    );
   }
   return new OpenTopicReader(topics, filter, queueMax);
 }

@@ -85,7 +85,7 @@ function sessionOptions(provider: string, settings: SessionSettings, profileFold
 function notesOn(provider: string, { deviceMemoryBytesMax }: SessionSettings): string[] {
   if (provider === 'cpu' || deviceMemoryBytesMax === undefined) return [];
   return [
-    `the device-memory limit of ${deviceMemoryBytesMax} bytes is not in force: ONNX Runtime for Node takes none for ${provider}`,
+    `the device-memory limit of ${deviceMemoryBytesMax} bytes is not applied: ONNX Runtime for Node takes none for ${provider}`,
   ];
 }
 

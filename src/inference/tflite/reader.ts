@@ -82,7 +82,7 @@ class Source {
 
   spend(bytes: number): void {
     this.#bytesLeft -= bytes;
-    if (this.#bytesLeft < 0) throw new Damage('its lists lie over each other');
+    if (this.#bytesLeft < 0) throw new Damage('its lists overlap');
   }
 }
 
@@ -211,7 +211,7 @@ export function readTflite(bytes: Uint8Array, name: string): TfliteGraph {
     return readGraph(bytes);
   } catch (thrown) {
     if (thrown instanceof Damage) {
-      throw new SightlineError('MODEL_DAMAGED', `${name} is no whole TFLite file: ${thrown.message}`, {
+      throw new SightlineError('MODEL_DAMAGED', `${name} is not a whole TFLite file: ${thrown.message}`, {
         cause: thrown,
       });
     }

@@ -158,7 +158,7 @@ export class Bench implements SearchTools {
   /** The clip's frames through one server, once as large as they are and once within each limit; as many as there is time for. */
   async survey(pictures: readonly PictureLimit[]): Promise<readonly PictureReport[]> {
     const { book, onStep } = this.#options;
-    onStep('what smaller pictures keep of the detections');
+    onStep('the share of detections that smaller pictures keep');
     const own: PictureLimit = { ...book.size, quality: SURVEY_QUALITY };
     await using server = await this.#start(SATURATED);
     const frames = await this.#resultsOf(server, [own, ...pictures]);
