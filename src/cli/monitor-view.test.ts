@@ -328,7 +328,7 @@ describe('status', () => {
       '  http://127.0.0.1:8080/health: connect ECONNREFUSED',
     ]);
     const gone = view({ trouble });
-    expect(gone[1]).toBe('status     no answer for 1:23, trying again · what follows is older');
+    expect(gone[1]).toBe('status     no answer for 1:23, trying again · the rest is older');
     expect(gone.length).toBeGreaterThan(10);
   });
 
