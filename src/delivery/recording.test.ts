@@ -512,7 +512,7 @@ test('an LZ4 frame tells what it can become before it is unpacked', () => {
     }),
     { numRuns: 20 },
   );
-  expect(() => lz4SizeBound(Buffer.from('no frame at all'))).toThrow('no LZ4 frame');
+  expect(() => lz4SizeBound(Buffer.from('no frame at all'))).toThrow('not an LZ4 frame');
 });
 
 test('times survive as nanoseconds', () => {
