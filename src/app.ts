@@ -51,13 +51,13 @@ import { Topics } from './stream/topics.ts';
 
 export interface SightlineOptions {
   readonly config: Config;
-  /** Told what happens; its level follows the configuration. Default: nobody is told. */
+  /** Gets every log entry; its level follows the configuration. Default: none. */
   readonly log?: Log;
   /** False: it opens no port; requests come by `handleRequest` and `handleUpgrade`. Default: true. */
   readonly listens?: boolean;
 }
 
-/** Builds everything in order and listens. Errors: ADDRESS_IN_USE, and those of a default model that cannot be had. */
+/** Builds everything in order and listens. Errors: ADDRESS_IN_USE, and those of a default model that cannot be loaded. */
 export async function openServer(options: SightlineOptions): Promise<Sightline> {
   const app = new Sightline(options);
   try {
@@ -76,7 +76,7 @@ export class Sightline implements AsyncDisposable {
   readonly #listens: boolean;
   readonly #hub: Hub;
   readonly #monitor = new ServerMonitor(systemClock);
-  /** What every room measures. */
+  /** The measurements of every room. */
   readonly figures: FigureRegistry<Metrics>;
   readonly #health: ServerHealth;
   readonly #benchmark: SelfBenchmark;
@@ -209,12 +209,12 @@ export class Sightline implements AsyncDisposable {
     return this.#coordinator.config;
   }
 
-  /** What is published here reaches every subscriber of the telemetry lane, and the other way round. */
+  /** Topics of the telemetry lane: messages published here reach all its subscribers, and the other way round. */
   get topics(): Topics {
     return this.#topics;
   }
 
-  /** What it answers to by HTTP, such as `GET /health`. */
+  /** The HTTP operations that it answers, such as `GET /health`. */
   get mounted(): readonly string[] {
     return this.#http.mounted;
   }
@@ -236,7 +236,7 @@ export class Sightline implements AsyncDisposable {
 
   /**
    * Listens first, so that `/health` says `starting` while the default model is made ready; sessions wait for it.
-   * Errors: ADDRESS_IN_USE, and those of a model that cannot be had.
+   * Errors: ADDRESS_IN_USE, and those of a model that cannot be loaded.
    */
   async start(): Promise<void> {
     if (this.#listens) this.#log.write('server_listening', { url: await this.#http.listen() });
@@ -255,19 +255,19 @@ export class Sightline implements AsyncDisposable {
     return this.#health.document();
   }
 
-  /** Everything that is measured, read now. */
+  /** All measurements, read now. */
   metrics(): Metrics {
     return this.figures.document();
   }
 
   #serverFacts(): ServerFacts {
-    const { workers, seats } = this.#engine.stats();
+    const { workers, workerSlots } = this.#engine.stats();
     return {
       starting: this.#models.isStarting,
       stopping: this.#closing !== undefined,
       modelsLoading: this.#models.loading,
       modelsFailed: this.#models.failed,
-      workers: { alive: workers, wanted: seats },
+      workers: { alive: workers, wanted: workerSlots },
       callbackFaults: this.#hub.callbackFaults.count,
       recordings: this.#recordings.status(),
       connections: { open: this.#http.connectionCount, max: this.#config.server.max_connections },
@@ -302,11 +302,11 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    // Of a start that failed the error tells everything.
+    // After a failed start the error says everything.
     if (this.#models.isStarting) this.#log.level = 'silent';
     const rooms = [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
     await shutDown(this.#log, systemClock, {
-      // What was published is written first.
+      // Published messages are written first.
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
       http: () => this.#http.close(),

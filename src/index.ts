@@ -30,7 +30,7 @@ export interface CreateSightlineOptions {
   readonly settings?: Readonly<Record<string, unknown>>;
   /** Where `SIGHTLINE_SECTION__KEY` and the cache folder are looked up, such as `process.env`; default: nowhere. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** Told what happens, from the weight on that `log.level` says. What it throws is ignored. Default: nothing is told. */
+  /** Gets every log entry at the levels that `log.level` lets through. Its exceptions are ignored. Default: none. */
   readonly log?: LogSink;
   /** False: no port is opened, and requests come from an HTTP server of your own by `handleRequest` and `handleUpgrade`. Default: true. */
   readonly listen?: boolean;
@@ -41,17 +41,17 @@ export interface PublishOptions {
   readonly timeMs?: number;
   /** Default: normal. */
   readonly priority?: keyof typeof Priority;
-  /** Milliseconds from now after which nobody wants the message any more; default: never. */
+  /** Milliseconds from now after which the message is of no use; default: never. */
   readonly ttlMs?: number;
 }
 
 export interface LoadedModel {
-  /** By which `openFrames` and clients (`?model=`) ask for it. */
+  /** The name by which `openFrames` and clients (`?model=`) ask for it. */
   readonly id: string;
   readonly labels: readonly string[];
 }
 
-/** A recording that goes on. */
+/** A running recording. */
 export interface Recording {
   report(): RecordingReport;
   /** Ends it; resolves when the file is complete. Idempotent. */
@@ -70,26 +70,26 @@ export async function createSightline(options: CreateSightlineOptions = {}): Pro
   return new EmbeddedServer(await openServer({ config, log, ...(listen !== undefined && { listens: listen }) }), log);
 }
 
-/** A running server. Whatever goes wrong is thrown to the caller, or rejected: it never ends the program. */
+/** A running server. Failures are thrown to the caller, or rejected: they never end the program. */
 export interface Sightline extends AsyncDisposable {
   /** Where it listens, such as `http://127.0.0.1:8080`. Throws USAGE without a port of its own. */
   readonly url: string;
-  /** What `GET /health` answers. */
+  /** The document of `GET /health`. */
   health(): HealthDocument;
-  /** What `GET /api/performance/metrics` answers. */
+  /** The document of `GET /api/performance/metrics`. */
   metrics(): Metrics;
   /**
-   * Publishes a value, or bytes (`Uint8Array`), to every subscriber of the topic. It is written down at once: you may go on and change it.
-   * Throws TOPIC_BAD, TOPIC_LIMIT_REACHED, PAYLOAD_BAD (the value is none that a message can say), MESSAGE_FIELD_BAD (an option).
+   * Publishes a value, or bytes (`Uint8Array`), to every subscriber of the topic. It is encoded at once: you may go on and change it.
+   * Throws TOPIC_BAD, TOPIC_LIMIT_REACHED, PAYLOAD_BAD (no message can hold the value), MESSAGE_FIELD_BAD (an option).
    */
   publish(topic: string, value: unknown, options?: PublishOptions): { readonly epoch: number; readonly seq: number };
   /**
-   * What is published from now on, by clients or by this program, to the topics that match (`+` and `#` are wildcards), to be read with
-   * `for await`. `queueMax` messages wait at most (default 1,024): of more the oldest are dropped and counted. Throws FILTER_BAD.
+   * Messages published from now on, by clients or by this program, to the topics that match (`+` and `#` are wildcards), to be read with
+   * `for await`. At most `queueMax` messages wait (default 1,024): a further one drops the oldest, which is counted. Throws FILTER_BAD.
    */
   subscribe(filter: string, options?: { readonly queueMax?: number }): TopicReader;
   /**
-   * A source of frames: `push` a JPEG, get its detections. `rateFps` tells how many a second are in time, `watchRate` when that changes.
+   * A source of frames: `push` a JPEG, get its detections. `rateFps` is the number a second that are in time, `watchRate` calls back when it changes.
    * Rejects with MODEL_*, STREAM_LIMIT_REACHED.
    */
   openFrames(choice?: PipelineChoice): Promise<FrameInput>;

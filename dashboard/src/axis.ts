@@ -6,7 +6,7 @@ export function axisText(value: number, increment: number, decimals: number): st
   return Number(text) === 0 ? text.replace('-', '') : text.replace('-', '−');
 }
 
-/** Of the steps between ticks: 0.25 has two. */
+/** Decimals of the steps between ticks: 0.25 has two. */
 function decimalsOf(increment: number): number {
   for (let decimals = 0; decimals < DECIMALS_MAX; decimals++) {
     const scaled = increment * 10 ** decimals;

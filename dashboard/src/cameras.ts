@@ -1,4 +1,4 @@
-/** The two cameras: a clip that the server offers, and the visitor's webcam. Both play in a `<video>` that nobody sees. */
+/** The two cameras: a clip that the server offers, and the visitor's webcam. Both play in a hidden `<video>`. */
 
 export type CameraName = 'demo' | 'webcam';
 
@@ -8,7 +8,7 @@ export interface Camera {
   close(): void;
 }
 
-/** Why a camera cannot be had, for the visitor. */
+/** Why a camera is not available, for the visitor. */
 export class CameraError extends Error {}
 
 export const DEMO_URL = '/demo/camera.mp4';
@@ -67,7 +67,7 @@ async function askForWebcam(): Promise<MediaStream> {
   // Absent where the page was loaded over plain HTTP from another machine.
   const { mediaDevices } = navigator as { mediaDevices?: MediaDevices };
   if (!mediaDevices) {
-    throw new CameraError('Browsers hand out the webcam only to pages from this machine (localhost) or over HTTPS.');
+    throw new CameraError('Browsers allow the webcam only to pages from this machine (localhost) or over HTTPS.');
   }
   try {
     return await mediaDevices.getUserMedia({

@@ -117,7 +117,7 @@ describe('the reason of a change', () => {
   });
 
   test('a fall is told as one, and never as freedom', () => {
-    expect(of('link', { rate_fps: 8 })).toBe('The way to the server is slow');
+    expect(of('link', { rate_fps: 8 })).toBe('The path to the server is slow');
     expect(of('compute', { rate_fps: 8 })).toBe('The server is busy');
     expect(of('settings', { rate_fps: 8 })).not.toBe(REASONS.settings);
   });

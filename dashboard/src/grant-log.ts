@@ -2,7 +2,7 @@ import type { GrantFields } from 'sightline/client';
 
 export type GrantReason = GrantFields['reason'];
 
-/** What of a grant can be seen. */
+/** The visible part of a grant. */
 export type GrantFigures = Pick<GrantFields, 'rate_fps' | 'width' | 'height' | 'quality'>;
 
 /** A change of the grant, or several of the same kind that followed each other closely. */
@@ -16,11 +16,11 @@ export interface GrantChange {
 }
 
 const CHANGES_MAX = 5;
-/** Grants move in small steps: what follows another one so closely, and for the same reason, goes on with it … */
+/** Grants move in small steps: a step that follows so closely, and for the same reason, belongs to the one before … */
 const PAUSE_MS = 3_000;
 /** … unless it takes back more than this factor. */
 const TURN = 1.5;
-/** Smaller differences are the loop's breath. */
+/** Smaller differences are normal movement of the loop. */
 const RATE_NEWS = 0.1;
 const QUALITY_NEWS = 5;
 
@@ -33,7 +33,7 @@ export class GrantLog {
     return this.#changes;
   }
 
-  /** Another session: what was granted before is no matter. */
+  /** Another session: earlier grants no longer matter. */
   begin(): void {
     this.#changes = [];
   }
@@ -49,7 +49,7 @@ export class GrantLog {
       !turnsBack(weightOf(last.from), weightOf(last.to), weightOf(to));
     if (last && !goesOn && !isNews(last.to, to)) return;
     this.#lastMs = timeMs;
-    // What small steps have taken back is no change.
+    // Small steps that were taken back are no change.
     if (goesOn && !isNews(last.from, to)) this.#changes = this.#changes.slice(1);
     else if (goesOn) this.#changes = [{ ...last, to }, ...this.#changes.slice(1)];
     else this.#changes = [{ timeMs, reason, from: last?.to, to }, ...this.#changes].slice(0, CHANGES_MAX);
@@ -67,7 +67,7 @@ function isNews(a: GrantFigures, b: GrantFigures): boolean {
   );
 }
 
-/** What a grant is worth: bytes a second, roughly. */
+/** The value of a grant: bytes a second, roughly. */
 function weightOf({ rate_fps, width, height, quality }: GrantFigures): number {
   return rate_fps * width * height * quality;
 }
@@ -80,16 +80,16 @@ export const REASONS: Readonly<Record<GrantReason, string>> = {
   start: 'First grant',
   fixed: 'The server’s settings fix it',
   pin: 'You fixed it',
-  link: 'The way to the server is slow',
+  link: 'The path to the server is slow',
   compute: 'The server is busy',
   client: 'This page falls behind',
   ladder: 'A higher level must first prove itself',
   settings: 'Nothing limits it',
 };
 
-/** Why more is granted than before, where that is another sentence than what bounds it. */
+/** Why the grant has risen, where that is another sentence than its bound. */
 const RISES: Partial<Record<GrantReason, string>> = {
-  link: 'The way to the server carries more',
+  link: 'The path to the server carries more',
   compute: 'The server has more room',
   client: 'This page keeps up again',
   ladder: 'A higher level has proved itself',
@@ -106,12 +106,12 @@ export function reasonText({ reason, from, to }: GrantChange): string {
   if (from === undefined) return REASONS.start;
   const falls = to.rate_fps < from.rate_fps || to.width < from.width || to.quality < from.quality;
   if (reason === 'link' && falls && to.rate_fps > from.rate_fps)
-    return 'The way to the server is slow, smaller pictures pass it more often';
+    return 'The path to the server is slow, smaller pictures pass it more often';
   const isRise = !falls || weightOf(to) > weightOf(from);
   return (isRise ? RISES : FALLS)[reason] ?? REASONS[reason];
 }
 
-/** `25 → 14 frames/s, 640 → 512 px, JPEG 75 → 60`: what has changed, or all of a first grant. */
+/** `25 → 14 frames/s, 640 → 512 px, JPEG 75 → 60`: the changed parts, or all of a first grant. */
 export function changeText({ from, to }: GrantChange): string {
   const before = (figure: string, value: string) => (from === undefined || figure === value ? '' : `${figure} → `);
   const figures: [string, string, (value: string) => string][] = [

@@ -10,7 +10,7 @@ import * as view from './view.ts';
 
 const TEXT_INTERVAL_MS = 250;
 const SERVER_POLL_MS = 1_000;
-/** A frame that is given up now and then is how latency is kept; from this share on the picture suffers. */
+/** Giving up a frame now and then is how latency is kept; from this share on the picture suffers. */
 const DROPPING_SHARE = 0.2;
 
 /** One camera on one session, from the choice of a camera to the next one. */
@@ -40,7 +40,7 @@ let lane: Lane | undefined;
 let simulator: Simulator | undefined;
 /** The last result of each pipeline. */
 const latest = new Map<PipelineName, ResultMessage<PipelineName>>();
-/** Rises with every choice of a camera: what an older one still finds out is of no interest. */
+/** Rises with every choice of a camera, so that late findings of an older one are ignored. */
 let choice = 0;
 
 async function watch(name: CameraName): Promise<void> {
@@ -67,7 +67,7 @@ async function watch(name: CameraName): Promise<void> {
   }
 }
 
-/** What is looked for, by the names of pipelines. */
+/** What to find, by the names of pipelines. */
 function wanted(): PipelineName[] {
   return finds.find(({ checked }) => checked)!.value.split(',') as PipelineName[];
 }
@@ -156,7 +156,7 @@ function showReconnecting(error: SightlineError | undefined): void {
   view.showStatus('busy', 'Reconnecting');
   view.showNotice({
     title: 'The server is gone',
-    text: 'The page looks for it and goes on by itself when it is back.',
+    text: 'The page tries to reconnect and goes on by itself when it is back.',
     code: error && `${error.code}: ${error.message}`,
   });
 }
@@ -170,7 +170,7 @@ function showProblem(name: CameraName, thrown: unknown): void {
   view.showStatus('bad', isCamera ? 'No camera' : 'No session');
   view.showNotice({
     title: isCamera ? 'No picture from this camera' : isGone ? 'The server cannot be reached' : 'There is no session',
-    text: isServer ? thrown.message : isCamera ? thrown.message : `Something unforeseen happened: ${String(thrown)}`,
+    text: isServer ? thrown.message : isCamera ? thrown.message : `An unexpected error: ${String(thrown)}`,
     code: isServer ? thrown.code : undefined,
     main: { label: 'Try again', act: () => void watch(name) },
     other: isCamera && other ? { label: CAMERA_LABELS[other], act: () => void watch(other) } : undefined,
@@ -197,7 +197,7 @@ async function togglePause(): Promise<void> {
   else video.pause();
 }
 
-/** What the server says of itself: version, and what runs the model. */
+/** The server's own facts: version, and the provider that runs the model. */
 async function showServer(session: VideoSession<PipelineName>): Promise<void> {
   const health = await fetchHealth();
   if (!health) return;
@@ -220,7 +220,7 @@ async function fetchHealth(): Promise<Health | undefined> {
     const response = await fetch('/health');
     return (await response.json()) as Health;
   } catch {
-    // The session's own state tells that the server is gone.
+    // The session's own state shows that the server is gone.
     return undefined;
   }
 }
@@ -269,7 +269,7 @@ function showFound(): void {
   );
 }
 
-/** A threshold is that of a detector alone. */
+/** Only a detector has a threshold. */
 function showChoices(): void {
   view.element('confidence-field').hidden = wanted().join() !== 'objects';
 }
@@ -307,7 +307,7 @@ async function start(): Promise<void> {
   const hasDemo = await findDemoCamera();
   sources.get('demo')!.disabled = !hasDemo;
   if (hasDemo) void offerSimulator();
-  // The visitor was faster.
+  // The visitor has already chosen.
   if (asked !== choice) return;
   if (hasDemo) await watch('demo');
   else showWelcome();

@@ -13,7 +13,7 @@ export interface PlotSeries {
 
 export interface PlotLine {
   readonly label: string;
-  /** Of a custom property of CSS, such as `--line-1`. */
+  /** Name of a custom property of CSS, such as `--line-1`. */
   readonly colour: string;
   /** The second axis, at the right. */
   readonly right?: boolean;
@@ -24,7 +24,7 @@ export interface PlotOptions {
   readonly lines: readonly PlotLine[];
   /** How much time it shows, s. */
   readonly spanS: number;
-  /** The axes begin at 0, for what is no less and means most against nothing at all. */
+  /** The axes begin at 0, for values that are never below it and matter relative to it. */
   readonly isFromZero?: boolean;
   /** Smallest range of the left and the right axis: data that stand still must not look wild. */
   readonly spanMin: number;
@@ -33,7 +33,7 @@ export interface PlotOptions {
   readonly hasLegend: boolean;
 }
 
-/** One plot over the newest seconds of a series, as large as its parent. Drawn when it is told to, at most once a frame. */
+/** One plot over the newest seconds of a series, as large as its parent. Drawn on demand, at most once a frame. */
 export class LivePlot {
   readonly #parent: HTMLElement;
   readonly #series: PlotSeries;

@@ -9,7 +9,7 @@ const SPAN_S = 60;
 const SAMPLES_PER_S = 4;
 const POINTS_MAX = SPAN_S * SAMPLES_PER_S * 1.2;
 
-/** What was granted and what came of it during the last minute, with the reason of every change. */
+/** The grants and their results during the last minute, with the reason of every change. */
 export class QualityHistory {
   readonly #log = new GrantLog();
   readonly #latency = new RecentPoints(3);
@@ -45,12 +45,12 @@ export class QualityHistory {
     });
   }
 
-  /** Another session. What came before stays in the plots, which show time as it passes. */
+  /** Another session. Earlier points stay in the plots, which show time as it passes. */
   begin(): void {
     this.#log.begin();
   }
 
-  /** A grant was told. */
+  /** A grant has come. */
   add(nowMs: number, grant: GrantFields): void {
     this.#log.add(nowMs, grant);
     view.showChanges(this.#log.changes);
@@ -58,7 +58,7 @@ export class QualityHistory {
 
   /** One point in every plot; without a grant there is none, but time passes. */
   sample(nowMs: number, grant: GrantFields | undefined, { typical, spread }: LiveFigures, budgetMs: number): void {
-    // The budget has been what it is.
+    // The budget was the same in the past.
     if (this.#latency.length === 0) this.#latency.push(nowMs - SPAN_S * 1000, [undefined, undefined, budgetMs]);
     this.#latency.push(nowMs, [typical && spread?.total.p95Ms, typical?.totalMs, budgetMs]);
     this.#grant.push(nowMs, [grant?.rate_fps, grant?.quality]);

@@ -1,12 +1,12 @@
 import { drawDetections, drawHands } from 'sightline/client';
 import type { CapturedResult, PipelineName } from 'sightline/client';
 
-/** The canvas: shows a picture with what was found in it, sharp at the screen's resolution. Touched once a frame, and on a resize. */
+/** The canvas: shows a picture with its results, sharp at the screen's resolution. Touched once a frame, and on a resize. */
 export class Screen {
   readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;
   #shape = '';
-  /** What was shown before the first of several changes of size: through a small one it would come out coarse. */
+  /** The content before the first of several changes of size: copied through a small canvas it would become coarse. */
   #carried: OffscreenCanvas | undefined;
 
   constructor(canvas: HTMLCanvasElement) {
@@ -15,7 +15,7 @@ export class Screen {
     new ResizeObserver(() => this.#resize()).observe(canvas);
   }
 
-  /** Of a frame with several results each is drawn when it comes, on the picture that is there already. */
+  /** Several results of a frame are drawn as they come, on the picture that is already there. */
   show({ result, picture }: CapturedResult<PipelineName>): void {
     const shape = `${picture.width} / ${picture.height}`;
     if (shape !== this.#shape) {
@@ -33,7 +33,7 @@ export class Screen {
     this.#canvas.dataset['seq'] = seq;
   }
 
-  /** Canvas pixels per CSS pixel: that of the screen. */
+  /** Canvas pixels per CSS pixel: the screen's ratio. */
   get #scale(): number {
     return globalThis.devicePixelRatio || 1;
   }

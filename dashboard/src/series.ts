@@ -1,4 +1,4 @@
-/** What came in one batch: for each field as many values as there are times. */
+/** The points of one batch: for each field as many values as there are times. */
 export interface ColumnBatch {
   readonly count: number;
   /** Unix ms. */
@@ -32,7 +32,7 @@ export class RecentSeries {
     return Math.min(this.#end, this.#pointsMax);
   }
 
-  /** Of the newest point, Unix s. */
+  /** Time of the newest point, Unix s. */
   get lastS(): number | undefined {
     return this.#end === 0 ? undefined : this.#timesS[this.#end - 1];
   }

@@ -5,7 +5,7 @@ export interface FrameTimes extends FrameTrace {
   readonly receivedTimeMs: number;
 }
 
-/** What half of the frames and what 95 % of them stayed within, ms. */
+/** Median and 95th percentile, ms. */
 export interface Spread {
   readonly p50Ms: number;
   readonly p95Ms: number;
@@ -18,15 +18,15 @@ export interface LiveFigures {
   readonly spread: { readonly total: Spread; readonly stages: Readonly<Record<Stage, Spread>> } | undefined;
   /** Results per second. */
   readonly fps: number;
-  /** Of the frames that were answered in the last two seconds, the share that was dropped, 0..1. */
+  /** Share of dropped frames among those answered in the last two seconds, 0..1. */
   readonly droppedShare: number;
 }
 
-/** Shown until a server has told the budget of its session. */
+/** Shown until the server's budget for the session is known. */
 export const BUDGET_MS = 75;
 
 const WINDOW_MS = 1_000;
-/** Where results come seldom, the last one stands for the last second for so long. */
+/** How long the last result stands for the last second, where results are rare. */
 const LAST_MS = 3_000;
 const SPREAD_WINDOW_MS = 5_000;
 const RATE_WINDOW_MS = 2_000;
@@ -113,7 +113,7 @@ function spreadOf(frames: readonly FrameTimes[]): LiveFigures['spread'] {
   };
 }
 
-/** Of at least one value. */
+/** For at least one value. */
 function percentile(sorted: readonly number[], fraction: number): number {
   return sorted[Math.max(1, Math.ceil(sorted.length * fraction)) - 1]!;
 }

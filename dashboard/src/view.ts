@@ -26,13 +26,13 @@ const STAGE_NAMES: Readonly<Record<Stage, string>> = {
 
 const STAGE_HINTS: Readonly<Record<Stage, string>> = {
   encode: 'drawn and encoded in this page',
-  transmit: 'the way to the server',
+  transmit: 'the path to the server',
   queue: 'waiting for a worker',
   decode: 'JPEG to pixels',
   preprocess: 'scaled to the model’s input',
   inference: 'the model',
   postprocess: 'boxes out of its numbers',
-  return: 'the result written, and the way back to this page',
+  return: 'the result written, and the path back to this page',
 };
 
 const CAUSE_NAMES: Readonly<Record<string, string>> = {
@@ -83,7 +83,7 @@ export function showNotice(notice: Notice | undefined): void {
   wireButton('notice-other', notice.other);
 }
 
-/** What the buttons of the notice do at present. */
+/** Present actions of the buttons of the notice. */
 const actions = new Map<string, () => void>();
 
 function wireButton(id: string, action: Notice['main']): void {
@@ -94,7 +94,7 @@ function wireButton(id: string, action: Notice['main']): void {
   actions.set(id, action?.act ?? (() => {}));
 }
 
-/** Builds what changes only in its numbers afterwards. */
+/** Builds the parts of which only numbers change afterwards. */
 export function buildStages(): void {
   for (const stage of STAGES) {
     const segment = document.createElement('span');
@@ -156,7 +156,7 @@ export function showAccounts(metrics: VideoMetrics, { skipped, busy }: CaptureSt
   setText('drops', count(dropped));
   element('drops').classList.toggle('warn', dropping);
   setText('drops-share', `of ${count(metrics.sent)} sent`);
-  setText('frames', `${count(metrics.results)} answered, ${metrics.unanswered} on the way`);
+  setText('frames', `${count(metrics.results)} answered, ${metrics.unanswered} under way`);
   setText('left-out', `${count(skipped)} by the grant, ${count(busy)} by the encoder`);
   setText(
     'round-trip',
@@ -217,7 +217,7 @@ function clockText(timeMs: number): string {
   return new Date(timeMs).toTimeString().slice(0, 8);
 }
 
-/** How the capture does: where it encodes, and how soon a result is seen. */
+/** State of the capture: where it encodes, and how soon a result is shown. */
 export function showCapture({ encodeMs, inWorker, shownAfterMs, sent }: CaptureStats): void {
   if (sent === 0) return;
   setText('encoding', `${ms(encodeMs)} ms, ${inWorker ? 'in a worker' : 'in the page'}`);
@@ -228,14 +228,14 @@ export function showPictureSize(width: number, height: number): void {
   setText('picture', `${width} × ${height}`);
 }
 
-/** What `/health` tells of a loaded model. */
+/** A loaded model in `/health`. */
 export interface ServedModel {
   readonly id: string;
   readonly providers: { readonly effective: string };
   readonly licence: { readonly spdx: string; readonly notice: string };
 }
 
-/** `models`: what the server tells of those of the session; none while it has not been asked. */
+/** `models`: the server's facts about those of the session; none before the first answer. */
 export function showModel(welcome: WelcomeMessage, models: readonly ServedModel[]): void {
   const listed = (of: (model: ServedModel) => string) => [...new Set(models.map(of))].join(', ') || '–';
   setText('model', welcome.model.replaceAll(',', ', '));
@@ -254,7 +254,7 @@ export function showVersion(version: string): void {
   setText('version', `Sightline ${version}`);
 }
 
-/** What is in the picture, most frequent first, for eyes and for screen readers. */
+/** The objects in the picture, most frequent first, for eyes and for screen readers. */
 export function showFound(detections: readonly WireDetection[], hands: readonly Hand[]): void {
   const counts = new Map<string, { colour: string; count: number }>();
   const add = (label: string, colour: string): void => {

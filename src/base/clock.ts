@@ -1,10 +1,10 @@
 /**
- * Time as a dependency. Everything that decides by time takes a `Clock`, so that a simulation can hand in its own.
+ * Time as a dependency. Everything that decides by time takes a `Clock`, so that a simulation can pass in its own.
  *
  * There are two kinds of time here. *Durations*, deadlines and the order of things are taken from `now()`, which never steps.
- * *Times of day*, which people and other machines are told and tell us, are the wall clock's: that can be set at any moment
- * (NTP after the start, somebody by hand, a laptop that wakes up). Both are Unix milliseconds with a fraction, and the same until
- * the wall clock is set. Where a time leaves the process or enters it, it crosses from one to the other: `wallTimeMs`, `ownTimeMs`.
+ * *Times of day*, which go to and come from people and other machines, are the wall clock's: that can be set at any moment
+ * (NTP after the start, a person, a laptop that wakes up). Both are Unix milliseconds with a fraction, and the same until
+ * the wall clock is set. Where a time leaves the process or enters it, it is converted: `wallTimeMs`, `ownTimeMs`.
  */
 export interface Clock {
   now(): number;
@@ -27,10 +27,10 @@ export function ownTimeMs(clock: Clock, wallMs: number): number {
   return wallMs - wallAheadMs(clock);
 }
 
-/** Clocks that differ by less are taken for one: timers are coarse in some browsers. A step that NTP makes is 128 ms or more. */
+/** Clocks that differ by less count as equal: timers are coarse in some browsers. A step that NTP makes is 128 ms or more. */
 const STEP_MS_MIN = 20;
 
-/** What the platform tells: the wall clock in whole milliseconds, and a time that never steps. */
+/** The platform's clocks: the wall clock in whole milliseconds, and a time that never steps. */
 export interface TimeReadings {
   readonly wallMs: () => number;
   readonly monotonicMs: () => number;
@@ -38,7 +38,7 @@ export interface TimeReadings {
 
 /**
  * `now()`: the process's start on the wall clock plus the monotonic time since. Threads of one process agree to a few
- * microseconds, so that a stage may begin in one thread and end in another, whatever was done to the wall clock between.
+ * microseconds, so that a stage may begin in one thread and end in another, even if the wall clock is set between.
  */
 export class SteadyClock implements Clock {
   readonly now: () => number;
@@ -66,7 +66,7 @@ export const systemClock: Clock = new SteadyClock({
   monotonicMs: () => performance.timeOrigin + performance.now(),
 });
 
-/** A clock that stands still until it is told to move. For tests and simulations. */
+/** A clock that stands still until the caller moves it. For tests and simulations. */
 export class ManualClock implements Clock {
   #nowMs: number;
   #aheadMs = 0;
@@ -87,7 +87,7 @@ export class ManualClock implements Clock {
     this.#nowMs += byMs;
   }
 
-  /** Somebody sets the wall clock. */
+  /** Sets the wall clock. */
   stepWall(byMs: number): void {
     this.#aheadMs += byMs;
   }

@@ -16,7 +16,7 @@ export interface Detection {
   readonly box: Box;
 }
 
-/** What became of one frame's way through a worker, in milliseconds. */
+/** Times of one frame's stages in a worker, in milliseconds. */
 export interface WorkerStagesMs {
   readonly decode: number;
   readonly preprocess: number;

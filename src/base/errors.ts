@@ -1,6 +1,6 @@
 /**
  * The one catalogue of errors that a user can meet. A code is part of the public contract: it never changes its meaning.
- * `docs/errors.md` tells each of them in words; a test holds the two together.
+ * `docs/errors.md` describes each of them; a test keeps the two consistent.
  *
  * `status` is the HTTP status; a WebSocket closes with 4000 + status when the error ends the session (RFC 6455 leaves
  * 4000 to 4999 to applications); the command line exits with `exit` (sysexits.h: 64 usage, 65 data, 66 no input,
@@ -36,13 +36,13 @@ export const ERRORS = {
   SUBSCRIPTION_LIMIT_REACHED: { status: 429, exit: 69 },
   PUBLISH_SEQUENCE_BAD: { status: 409, exit: 65 },
   RATE_EXCEEDED: { status: 429, exit: 69 },
-  // What the client itself refuses or loses.
+  // Refusals and losses of the client itself.
   PUBLISH_QUEUE_FULL: { status: 429, exit: 69 },
   DECODER_LOST: { status: 500, exit: 70 },
   // A telemetry session that cannot go on; it resumes.
   CRITICAL_BACKLOG: { status: 429, exit: 69 },
   SLOW_CONSUMER: { status: 408, exit: 69 },
-  // A session or request that cannot be.
+  // A session or request that cannot go on.
   QUERY_BAD: { status: 400, exit: 64 },
   BODY_BAD: { status: 400, exit: 65 },
   BODY_TOO_LARGE: { status: 413, exit: 65 },
@@ -74,7 +74,7 @@ export const ERRORS = {
   MODEL_FETCH_FAILED: { status: 502, exit: 69 },
   INFERENCE_FAILED: { status: 500, exit: 70 },
   WORKER_LOST: { status: 503, exit: 70 },
-  // The hub. What embedding programs meet.
+  // The hub, for programs that embed the server.
   STREAM_NAME_IN_USE: { status: 409, exit: 69 },
   STREAM_LIMIT_REACHED: { status: 503, exit: 69 },
   STREAM_CLOSED: { status: 410, exit: 69 },
@@ -87,7 +87,7 @@ export const ERRORS = {
   BENCHMARK_FAILED: { status: 500, exit: 70 },
   // The server's measurement of itself.
   BENCHMARK_BUSY: { status: 503, exit: 69 },
-  // Settings that a running server is asked for, or that it starts with.
+  // Settings for a running server, or for its start.
   CONFIG_KEY_UNKNOWN: { status: 400, exit: 78 },
   CONFIG_ENTRY_UNKNOWN: { status: 404, exit: 78 },
   CONFIG_VALUE_BAD: { status: 400, exit: 78 },
@@ -103,7 +103,7 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** The one error class. `message` names the value that offends; `code` is stable. */
+/** The one error class. `message` names the bad value; `code` is stable. */
 export class SightlineError extends Error {
   readonly code: ErrorCode;
 
@@ -129,7 +129,7 @@ export class SightlineError extends Error {
   }
 }
 
-/** Any thrown value as a SightlineError; what is not one already becomes `fallback` with the original as its cause. */
+/** Any thrown value as a SightlineError; any other value becomes `fallback` with the original as its cause. */
 export function toSightlineError(thrown: unknown, fallback: ErrorCode = 'INTERNAL'): SightlineError {
   if (thrown instanceof SightlineError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);

@@ -3,13 +3,13 @@ import type { ErrorCode } from './errors.ts';
 import type { PipelineResult } from './result.ts';
 
 /**
- * What became of one frame: every frame that enters a pipeline leaves it as exactly one of these, in a sample with the
+ * The outcome of one frame: every frame that enters a pipeline leaves it as exactly one of these, in a sample with the
  * frame's own `seq` and capture time.
  */
 export type FrameOutcome =
   | {
       readonly kind: 'result';
-      /** Of the source's picture when it stands upright, pixels. */
+      /** Size of the source's picture when upright, pixels. */
       readonly width: number;
       readonly height: number;
       readonly result: PipelineResult;

@@ -9,7 +9,7 @@ export interface HandPoint {
 export interface Hand {
   /** The person's own hand, in a picture that is not mirrored. */
   readonly handedness: 'left' | 'right';
-  /** Of the handedness, 0.5..1. */
+  /** Certainty of the handedness, 0.5..1. */
   readonly score: number;
   /**
    * The 21 landmarks: the wrist, then thumb, index, middle, ring and little finger, four each, from the palm to the tip. `x`, `y`: fractions
@@ -37,7 +37,7 @@ export const HAND_CONNECTIONS: readonly (readonly [number, number])[] = [
   ...chain(17, 18, 19, 20),
 ];
 
-/** Red, green, blue, 0..255: two that people with any colour vision tell apart (Okabe and Ito, 2008). */
+/** Red, green, blue, 0..255: two that are safe for any colour vision (Okabe and Ito, 2008). */
 export const HAND_COLOURS: Readonly<Record<Hand['handedness'], readonly [number, number, number]>> = {
   left: [230, 159, 0],
   right: [86, 180, 233],

@@ -4,8 +4,8 @@ const PRIME = 0x01000193;
 const FNV_OFFSET = 0x811c9dc5;
 
 /**
- * FNV-1a (Fowler, Noll and Vo) over the UTF-16 units of a text, u32. Give it the hash of what went before to go on. Not for
- * where somebody gains by a collision.
+ * FNV-1a (Fowler, Noll and Vo) over the UTF-16 units of a text, u32. Pass the previous hash to continue. Not for
+ * uses where a collision would help an attacker.
  */
 export function fnv1a(text: string, before: number = FNV_OFFSET): number {
   let hash = before;

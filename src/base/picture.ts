@@ -5,7 +5,7 @@ export interface Size {
 }
 
 /**
- * A picture of a camera, a file or a program. Who reads it shares it with others: nobody writes into `bytes`. Its capture and arrival
+ * A picture of a camera, a file or a program. Its readers share it: none of them writes into `bytes`. Its capture and arrival
  * times are those of the sample or the job that carries it.
  */
 export type Picture =
@@ -13,7 +13,7 @@ export type Picture =
       /** A whole JPEG whose header was read and found within the limits. */
       readonly kind: 'jpeg';
       readonly bytes: Uint8Array;
-      /** Of the picture when it stands upright, pixels. */
+      /** Size of the picture when upright, pixels. */
       readonly width: number;
       readonly height: number;
     }
@@ -23,6 +23,6 @@ export type Picture =
       readonly bytes: Uint8Array;
       readonly width: number;
       readonly height: number;
-      /** Of the picture that this one was scaled from: the size that results are told of. */
+      /** Size of the picture that this one was scaled from: results use it. */
       readonly source: Size;
     };

@@ -1,7 +1,7 @@
 import type { Detection } from './detection.ts';
 import type { Hand } from './hand.ts';
 
-/** What each pipeline says of a frame. A new pipeline adds a line here. */
+/** The contents of each pipeline's result. A new pipeline adds a line here. */
 export interface ResultContents {
   objects: { readonly detections: readonly Detection[] };
   hands: { readonly hands: readonly Hand[] };
@@ -9,5 +9,5 @@ export interface ResultContents {
 
 export type PipelineName = keyof ResultContents;
 
-/** What a pipeline found in one frame: its contents, beside its name. */
+/** A pipeline's result for one frame: its contents, beside its name. */
 export type PipelineResult = { [P in PipelineName]: { readonly pipeline: P } & ResultContents[P] }[PipelineName];

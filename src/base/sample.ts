@@ -8,12 +8,12 @@ export interface Sample<T> {
   readonly position: number;
   /** The publisher's own sequence number; rises, may have gaps. */
   readonly seq: number;
-  /** When the thing that the sample tells of happened; Unix milliseconds. */
+  /** When the event of the sample happened; Unix milliseconds. */
   readonly captureTimeMs: number;
   /** When the sample entered the stream; Unix milliseconds. */
   readonly publishedTimeMs: number;
   readonly priority: Priority;
-  /** After this moment (Unix milliseconds) nobody wants the sample any more; `Infinity` for never. */
+  /** After this moment (Unix milliseconds) the sample is of no use; `Infinity` for never. */
   readonly deadlineMs: number;
   readonly data: T;
 }

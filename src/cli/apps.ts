@@ -1,12 +1,12 @@
 import { SightlineError } from '../base/errors.ts';
 
-/** What `--app` starts, and where its page is. Without `--app` all pages are there, and the first one is the camera's. */
+/** The apps of `--app`, and where their pages are. Without `--app` all pages are there, and the first one is the camera's. */
 const APPS = { rover: { page: '/rover.html' } } as const;
 export type AppName = keyof typeof APPS;
 
 export const APP_OPTION = ['--app <name>', `start one app: ${Object.keys(APPS).join(', ')}`] as const;
 
-/** Errors: USAGE for a name that is none. */
+/** Errors: USAGE for an unknown name. */
 export function checkApp(name: string | undefined): AppName | undefined {
   if (name === undefined || Object.hasOwn(APPS, name)) return name as AppName | undefined;
   throw new SightlineError('USAGE', `there is no app "${name}"; there is ${Object.keys(APPS).join(', ')}`);

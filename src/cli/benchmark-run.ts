@@ -28,7 +28,7 @@ const QUICK = 10;
 const PROGRESS_INTERVAL_MS = 1_000;
 const ERASE_LINE = '\r\u001B[2K';
 
-/** The command `sightline benchmark`, once its words are understood. */
+/** The command `sightline benchmark`, with its words parsed. */
 export async function benchmark(
   selected: readonly LoadTest[],
   flags: BenchmarkFlags,
@@ -60,7 +60,7 @@ export async function benchmark(
     },
   ).finally(() => progress.clear());
   await report(suite, flags, context, cacheDir);
-  // What was measured is told; that it was stopped is told by the exit code.
+  // The measurements are printed; the exit code says that it was stopped.
   signal.throwIfAborted();
 }
 
@@ -68,7 +68,7 @@ async function report(suite: SuiteResult, flags: BenchmarkFlags, context: CliCon
   const history = await readHistory(cacheDir);
   const previous = previousOf(history, suite);
   try {
-    // Half a run is nothing to compare with.
+    // Half a run cannot be compared.
     if (suite.partial !== true) await appendHistory(cacheDir, history, suite);
   } catch (thrown) {
     context.err(`the run could not be kept in ${cacheDir}: ${(thrown as Error).message}`);
@@ -133,7 +133,7 @@ class ProgressLine {
     this.#context.err(line);
   }
 
-  /** Takes the line away, so that others, a prompt among them, begin on one of their own. */
+  /** Removes the line, so that others, a prompt among them, begin on one of their own. */
   clear(): void {
     if (this.#drawnMs > -Infinity) process.stderr.write(ERASE_LINE);
     this.#drawnMs = -Infinity;

@@ -5,7 +5,7 @@ import type { CliContext } from './context.ts';
 import type { BenchmarkFlags } from './benchmark-run.ts';
 import { configOptions } from './options.ts';
 
-/** The capacity test takes the default's number of connections; the probes and pages of others have to find room beside it. */
+/** The capacity test takes the default's number of connections; probes and pages of other clients need room beside it. */
 const PRIVATE_SETTINGS = { 'server.max_connections': '1100', 'log.level': 'warn', 'log.format': 'text' };
 
 const HELP = `
@@ -13,13 +13,13 @@ Tests:
 ${LOAD_TESTS.map(({ name, summary, ...test }) => `  ${name.padEnd(20)} ${String(secondsOf({ name, summary, ...test })).padStart(4)} s  ${summary}`).join('\n')}
   scenarios            the first five; all: everything
 
-Every connection speaks the telemetry protocol and checks each message that it gets. A test is passed when nothing is lost,
-nobody is refused and p95 stays within the test's limit (on loopback; over a network its round trip comes on top). When a
-test is not passed, the exit code is 70.
+Every connection speaks the telemetry protocol and checks each message that it gets. A test passes when no message is lost,
+no client is refused and p95 stays within the test's limit (on loopback; over a network its round trip comes on top). When a
+test fails, the exit code is 70.
 
-Without --url a private server is started for the run, with the settings given to this command. Each run is kept beside the
-models and compared with the one before. Ctrl+C tells what was measured until then, marked as partial; it is not kept, and the
-exit code is 130.
+Without --url the command starts a private server for the run, with the settings given to this command. It keeps each run beside
+the models and compares it with the one before. Ctrl+C prints the measurements so far, marked as partial; they are not kept, and
+the exit code is 130.
 
 Examples:
   sightline benchmark low_load
@@ -27,7 +27,7 @@ Examples:
   sightline benchmark scenarios --url ws://rover.local:8080/ws/telemetry --json
 `;
 
-/** `sightline benchmark`: load on a server of one's own or another one, and what came of it. */
+/** `sightline benchmark`: load on a private server or a running one, and the measurements. */
 export function registerBenchmark(program: Command, context: CliContext): void {
   program
     .command('benchmark')
@@ -36,7 +36,7 @@ export function registerBenchmark(program: Command, context: CliContext): void {
     .option('--url <url>', 'a running server (default: a private one, started for the run)')
     .option('--json', 'print the results as one JSON document')
     .option('--html <file>', 'write the results with plots into a self-contained page')
-    .option('--duration <s>', 'length of each test instead of its own, seconds', seconds)
+    .option('--duration <s>', 'length of each test, instead of its default, seconds', seconds)
     .option('--quick', `a tenth of the durations`)
     .addOption(
       new Option('--protocol <name>', 'encoding of the messages')
@@ -50,7 +50,7 @@ export function registerBenchmark(program: Command, context: CliContext): void {
     });
 }
 
-/** The private server has the settings that this command was given. */
+/** The private server gets the settings of this command. */
 function privateWords(program: Command, context: Pick<CliContext, 'cwd'>): string[] {
   const { config, set } = configOptions(program);
   const file = config === undefined ? [] : ['--config', resolve(context.cwd, config)];

@@ -17,9 +17,9 @@ export function registerConfig(program: Command, context: CliContext): void {
 
   config
     .command('show')
-    .description('print every setting in force and where it comes from')
+    .description('print every setting in force and its origin')
     .option('--json', 'as one JSON document: { config, origins }')
-    .option('--url <url>', 'of a running server, such as http://127.0.0.1:8080, instead of what one would start with')
+    .option('--url <url>', 'of a running server, such as http://127.0.0.1:8080, instead of those of a new one')
     .action(async (options: { json?: boolean; url?: string }) => {
       const shown =
         options.url === undefined
@@ -34,7 +34,7 @@ export function registerConfig(program: Command, context: CliContext): void {
     .argument('<file>', 'configuration file (YAML)')
     .description('check a file without starting anything')
     .action((file: string) => {
-      // The file alone: what the environment sets here says nothing of where the file will be used.
+      // The file alone: the environment here says nothing of where the file will be used.
       resolveConfig({ file: resolve(context.cwd, file) });
       context.out(`${file}: no mistakes found`);
     });
@@ -45,7 +45,7 @@ export function registerConfig(program: Command, context: CliContext): void {
     .action(() => context.out(configTemplate().trimEnd()));
 }
 
-/** What is printed. A server of another version may lack a section, or a key. */
+/** The printed document. A server of another version may lack a section, or a key. */
 interface ShownConfig {
   readonly config: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
   /** By dotted key. */
@@ -61,7 +61,7 @@ const serverConfigSchema = z.object({
   origins: z.record(z.string(), z.string()),
 });
 
-/** Errors: USAGE for no address, CONNECTION_FAILED, the server's refusals. */
+/** Errors: USAGE for a bad address, CONNECTION_FAILED, the server's refusals. */
 async function fetchConfig(address: string, signal: AbortSignal): Promise<ShownConfig> {
   const url = URL.parse('/api/config', address);
   if (!url || !url.protocol.startsWith('http')) {
@@ -69,7 +69,7 @@ async function fetchConfig(address: string, signal: AbortSignal): Promise<ShownC
   }
   const answer = serverConfigSchema.safeParse(await readJson(url, signal));
   if (answer.success) return answer.data;
-  throw new SightlineError('CONNECTION_FAILED', `${url.href}: what answers there is no Sightline server`);
+  throw new SightlineError('CONNECTION_FAILED', `${url.href}: the answer is not from a Sightline server`);
 }
 
 interface ShownRow {
@@ -89,7 +89,7 @@ function shownLines({ config, origins }: ShownConfig): string[] {
   return lines.map(({ text, origin }) => (origin === undefined ? text : `${text.padEnd(column)} # ${origin}`));
 }
 
-/** What is not set stands in a comment, but in entries, which would hold little else. */
+/** A value that is not set stands in a comment, but in entries, which would hold little else. */
 function shownRows(
   node: ConfigNode,
   steps: readonly string[],

@@ -1,14 +1,14 @@
 import type { Config } from '../config/schema.ts';
 
-/** What a command needs of the world around it. `main.ts` makes the real one, tests make their own. */
+/** The world around a command. `main.ts` makes the real one, tests make their own. */
 export interface CliContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Standard output is for results, one line a call. */
   out(line: string): void;
-  /** The same for lines that people read: where a terminal is narrower they are broken between words. */
+  /** The same for lines that people read: where a terminal is narrower they break between words. */
   text(line: string): void;
-  /** Standard error is for everything that is said to a person: progress, notices, errors. */
+  /** Standard error is for messages to a person: progress, notices, errors. */
   err(line: string): void;
   /** A line of the log, with its end, as it is; false: standard error is not read, and the line was dropped. */
   logLine(line: string): boolean;

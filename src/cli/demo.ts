@@ -5,7 +5,7 @@ import type { CliContext } from './context.ts';
 import { mcapName } from './record.ts';
 import { RECORD_OPTION, runServer, type ServerFlags } from './run-server.ts';
 
-/** `sightline demo`: the server with a camera that everybody has. */
+/** `sightline demo`: the server with a camera that needs no hardware. */
 export function registerDemo(program: Command, context: CliContext): void {
   program
     .command('demo')

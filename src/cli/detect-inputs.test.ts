@@ -78,7 +78,7 @@ test('outputs have names of their own', () => {
 test('a folder of outputs is none of inputs, and no file', async () => {
   const { inputs } = await expandInputs(['photos'], folder);
   await expect(checkOutFolder(join(folder, 'photos'), inputs)).rejects.toMatchObject({ code: 'USAGE' });
-  await expect(checkOutFolder(join(folder, 'photos', 'README'), inputs)).rejects.toThrow('to be a folder');
+  await expect(checkOutFolder(join(folder, 'photos', 'README'), inputs)).rejects.toThrow('must be a folder');
   await checkOutFolder(join(folder, 'empty'), inputs);
   await checkOutFolder(join(folder, 'new'), inputs);
 });

@@ -3,10 +3,10 @@ import { basename, dirname, extname, join, resolve } from 'node:path';
 import { SightlineError } from '../base/errors.ts';
 import { isUrl } from '../sources/file.ts';
 
-/** What `detect` was given, folder by folder and file by file. */
+/** The inputs of `detect`, folder by folder and file by file. */
 
 export interface DetectInput {
-  /** As it was given; for a file of a folder, behind the folder's name. */
+  /** As given; for a file of a folder, behind the folder's name. */
   readonly name: string;
   /** Absolute, or a URL. */
   readonly path: string;
@@ -14,11 +14,11 @@ export interface DetectInput {
 
 export interface DetectInputs {
   readonly inputs: readonly DetectInput[];
-  /** More than one was given, or a folder: outputs go into a folder, and lines say which file they are of. */
+  /** Several inputs were given, or a folder: outputs go into a folder, and lines say which file they are of. */
   readonly areSeveral: boolean;
-  /** Folders with nothing to look at in them. */
+  /** Folders without pictures or videos. */
   readonly empty: readonly SightlineError[];
-  /** For a person: what was found in folders and is not looked at. */
+  /** For a person: files of folders that are left out. */
   readonly notices: readonly string[];
 }
 
@@ -35,7 +35,7 @@ const ENDINGS = new Set(
 );
 /** Endings of transport streams that TypeScript has as well. */
 const AMBIGUOUS = new Set(['.ts', '.mts']);
-/** What each packet of a transport stream begins with (ISO/IEC 13818-1 §2.4.3.2); with .mts a time of 4 bytes goes before. */
+/** First byte of each packet of a transport stream (ISO/IEC 13818-1 §2.4.3.2); with .mts a time of 4 bytes goes before. */
 const SYNC_BYTE = 0x47;
 
 const NAMES_TOLD_MAX = 10;
@@ -86,7 +86,7 @@ async function looksLikeInput(path: string): Promise<boolean> {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(5), 0, 5, 0);
     return bytesRead === 5 && (buffer[0] === SYNC_BYTE || buffer[4] === SYNC_BYTE);
   } catch {
-    // Let whoever opens it say why it cannot be read.
+    // The code that opens it will say why it cannot be read.
     return true;
   }
 }
@@ -105,7 +105,7 @@ async function isFolder(path: string): Promise<boolean> {
 export async function checkOutFolder(out: string, inputs: readonly DetectInput[]): Promise<void> {
   const found = await stat(out).catch(() => undefined);
   if (found && !found.isDirectory()) {
-    throw new SightlineError('USAGE', `--out ${out} is a file; for several inputs it is to be a folder`);
+    throw new SightlineError('USAGE', `--out ${out} is a file; for several inputs it must be a folder`);
   }
   const own = await realpath(out).catch(() => out);
   for (const { name, path } of inputs) {

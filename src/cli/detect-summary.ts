@@ -3,7 +3,7 @@ import { FrameLatencies, OWN_STAGES } from '../observe/histogram.ts';
 import type { PipelineName } from '../base/result.ts';
 import type { ResultMessage } from '../protocol/video.ts';
 
-/** What a run of `detect` found, counted as it goes: memory does not grow with the length of a video. */
+/** The findings of a run of `detect`, counted as it goes: memory does not grow with the length of a video. */
 export class DetectSummary {
   readonly #clock: Clock;
   readonly #latencies: FrameLatencies;

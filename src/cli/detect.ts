@@ -33,7 +33,7 @@ export interface DetectFlags {
 }
 
 const HELP = `
-Without --json a summary is printed. With it, each processed frame is a line of JSON with the fields of the protocol's
+Without --json the command prints a summary. With it, each processed frame is a line of JSON with the fields of the protocol's
 "result" message (docs/protocol.md): seq is the frame's place in the file from 1, capture_time its time in the file
 in milliseconds. A frame that could not be processed is a line of type "error".
 
@@ -41,13 +41,14 @@ in milliseconds. A frame that could not be processed is a line of type "error".
 
 An --out file holds the processed frames with their boxes and hands: H.264 in .mp4, or a .jpg or .png of a picture. It replaces an
 older one when it is complete. After Ctrl+C, and when the input breaks off, it holds the frames up to there. A video has
-one size: frames of another than the first are fitted into it, between black bars.
+one size: frames of another size than the first are fitted into it, between black bars.
 
-Several inputs are done one after the other, each with --every and --limit of its own; of a folder those files that are
-pictures or videos by their names, and what is left out is told. Then each line of JSON also has "file", --out is a folder
-with a file for each input, and one that cannot be read is told, the others are done, and the exit code is not 0.
+Several inputs are processed one after the other, each with --every and --limit of its own. From a folder the command takes the
+files that are pictures or videos by their names, and lists the others. With several inputs each line of JSON also has "file", and
+--out is a folder with a file for each input. An input that cannot be read is reported, the others are processed, and the exit
+code is not 0.
 
-Pictures stand upright as their EXIF says; width, height and boxes are those of the upright picture.
+Pictures are upright, by their EXIF orientation; width, height and boxes are those of the upright picture.
 
 Examples:
   sightline detect clip.mp4
@@ -59,9 +60,9 @@ Examples:
 `;
 
 const CLIENT_ID = 'detect';
-/** So many frames failing one after the other mean that the next ones will fail as well. */
+/** After this many failed frames in a row the next ones will fail as well. */
 const FAILURES_IN_A_ROW_MAX = 10;
-/** Of a stream that changes its size so many are told. */
+/** Most sizes that are listed, of a stream that changes its size. */
 const SIZES_TOLD_MAX = 5;
 
 /** `sightline detect`: a file, picture or stream in, detections out. */
@@ -70,11 +71,11 @@ export function registerDetect(program: Command, context: CliContext): void {
     .command('detect')
     .description('find objects or hands in video files, pictures or a stream')
     .argument('<inputs...>', 'video files, pictures, folders of them, or URLs (http, https, rtsp) that FFmpeg can read')
-    .option('--pipeline <names>', 'what to look for: objects, hands, or both with a comma between them', 'objects')
+    .option('--pipeline <names>', 'what to find: objects, hands, or both with a comma between them', 'objects')
     .option('--model <id|path>', 'model of "sightline models list", or a model file (default: detection.model)')
     .option('--size <WxH>', "the model's input in pixels, for one that leaves it open", pictureSize)
     .option('--confidence <n>', 'leave out detections below this score, 0 to 1', fraction)
-    .option('--iou <n>', 'of boxes that overlap by more than this keep the best, 0 to 1', fraction)
+    .option('--iou <n>', 'overlap above which only the best of the boxes stays, 0 to 1', fraction)
     .option('--json', 'print one line of JSON a frame')
     .option(
       '--out <path>',
@@ -93,7 +94,7 @@ async function detect(given: readonly string[], flags: DetectFlags, context: Cli
     'detection.confidence_threshold': flags.confidence,
     'detection.iou_threshold': flags.iou,
   });
-  // FFmpeg and ONNX Runtime take their time to load: not before the command line is known to be right.
+  // FFmpeg and ONNX Runtime take their time to load: only once the command line is known to be right.
   const { expandInputs } = await import('./detect-inputs.ts');
   const expanded = await expandInputs(given, context.cwd);
   const out = flags.out === undefined ? undefined : resolve(context.cwd, flags.out);
@@ -110,10 +111,10 @@ async function detect(given: readonly string[], flags: DetectFlags, context: Cli
   await run.run();
 }
 
-/** Errors of one input, behind which the others are done. */
+/** Errors of one input, after which the others are processed. */
 const ERRORS_OF_INPUT: ReadonlySet<ErrorCode> = new Set(['SOURCE_NOT_FOUND', 'SOURCE_UNREADABLE', 'INFERENCE_FAILED']);
 
-/** Errors: that of the first input that could not be done, when the others are; any other one at once. */
+/** Errors: that of the first input that failed, after the others are processed; any other error at once. */
 async function detectSeveral(
   { inputs, empty, notices }: DetectInputs,
   out: string | undefined,
@@ -174,7 +175,7 @@ async function detectSeveral(
   const count = inputs.length + empty.length;
   throw new SightlineError(
     first.code,
-    `${failures.length} of ${count} inputs could not be processed to the end; they are told above`,
+    `${failures.length} of ${count} inputs could not be processed to the end; they are listed above`,
   );
 }
 
@@ -183,7 +184,7 @@ async function openOutFolder(out: string, check: () => Promise<void>): Promise<v
   const { isPicturePath, isVideoPath } = await import('../sources/writer.ts');
   const isThere = (await stat(out).catch(() => undefined)) !== undefined;
   if (!isThere && (isPicturePath(out) || isVideoPath(out))) {
-    throw new SightlineError('USAGE', `--out ${out} is the name of one file; for several inputs it is to be a folder`);
+    throw new SightlineError('USAGE', `--out ${out} is the name of one file; for several inputs it must be a folder`);
   }
   await check();
   await mkdir(out, { recursive: true }).catch((cause: Error) => {
@@ -202,7 +203,7 @@ interface DetectParts {
   readonly several?: { readonly file: string; readonly totals: DetectSummary };
 }
 
-/** A frame on its way: handed to a worker, its turn not come yet. */
+/** A frame under way: handed to a worker, its turn not come yet. */
 interface Pending {
   readonly frame: Omit<VideoFrame, 'data'>;
   readonly beganMs: number;
@@ -213,8 +214,8 @@ interface Pending {
 }
 
 /**
- * Frames are handed to all workers at once and come out in their order: a queue of as many as the workers hold, whose oldest is
- * waited for when it is full.
+ * Frames are handed to all workers at once and come out in their order: a queue of as many as the workers hold; when it is full the
+ * reader waits for the oldest.
  */
 class DetectRun {
   readonly #parts: DetectParts;
@@ -253,7 +254,7 @@ class DetectRun {
       using input = await this.#parts.worker.open();
       await this.#readAll(input);
     } catch (thrown) {
-      // What was read before Ctrl+C, or before the file broke off, counts; a fault of the output or the engine ends all.
+      // Frames read before Ctrl+C, or before the file broke off, count; a fault of the output or the engine ends all.
       if (!this.#endsWell(thrown)) throw thrown;
       broken = thrown;
     } finally {
@@ -262,7 +263,7 @@ class DetectRun {
     await this.#parts.output?.finish();
     this.#tell();
     if (broken !== undefined) throw broken;
-    // Who processed nothing must not end as if all were well.
+    // A run without a processed frame must not end as if all were well.
     if (this.#lastError && this.#failed === this.#done) throw this.#lastError;
   }
 
@@ -342,7 +343,7 @@ class DetectRun {
     if (this.#failedInARow >= FAILURES_IN_A_ROW_MAX || this.#failed === this.#parts.flags.limit) throw this.#lastError!;
   }
 
-  /** The summary, and what a person should know. */
+  /** The summary, with notes for a person. */
   #tell(): void {
     const { context, flags, worker, output, video, config, several } = this.#parts;
     const of = several ? `${several.file}: ` : '';
@@ -351,7 +352,9 @@ class DetectRun {
     if (video.damaged > 0) context.err(`${of}damaged packets of the input, left out: ${video.damaged}`);
     const fitted = output?.fitted() ?? 0;
     if (fitted > 0)
-      context.err(`${of}the size changes on the way; frames fitted into the first one's in the output: ${fitted}`);
+      context.err(
+        `${of}the size changes within the input; frames fitted into the first one's in the output: ${fitted}`,
+      );
     if (flags.json === true) return;
     const input = `${[...this.#sizes].join(', then ')} ${video.info.codec}`;
     const lines = several
@@ -374,7 +377,7 @@ function modelRows({ models }: FrameWorker, { detection }: Config): string[] {
   });
 }
 
-/** Of several inputs together, behind a line for each. */
+/** Summary of several inputs together, after a line for each. */
 function totalLines(
   totals: DetectSummary,
   run: {
@@ -479,7 +482,7 @@ async function checkOut(out: string, input: string): Promise<void> {
   if (!isFolder && !isPicturePath(out) && !isVideoPath(out)) {
     const ending = extname(out);
     const what = ending === '' ? 'has no ending' : `ends in ${ending}`;
-    throw new SightlineError('USAGE', `--out ${out} ${what}; it is to end in .mp4, or in .jpg or .png for a picture`);
+    throw new SightlineError('USAGE', `--out ${out} ${what}; it must end in .mp4, or in .jpg or .png for a picture`);
   }
   if ((await realPathOf(out)) === (await realPathOf(input))) {
     throw new SightlineError('USAGE', `--out ${out} is the input itself, which would be overwritten`);
@@ -499,7 +502,7 @@ export function expectedFrames(
   return Math.min(limit ?? Infinity, Math.ceil(frames / every));
 }
 
-/** What to look for. Errors: USAGE. */
+/** The pipelines to run. Errors: USAGE. */
 function pipelineNames({ pipeline = 'objects', ...flags }: DetectFlags): string[] {
   const names = pipeline.split(',');
   const twice = names.find((name, i) => names.indexOf(name) !== i);
@@ -507,21 +510,19 @@ function pipelineNames({ pipeline = 'objects', ...flags }: DetectFlags): string[
   if (twice !== undefined) throw new SightlineError('USAGE', `--pipeline names ${twice} twice`);
   const ofObjects = (['model', 'size', 'confidence', 'iou'] as const).find((flag) => flags[flag] !== undefined);
   if (ofObjects !== undefined && !names.includes('objects')) {
-    throw new SightlineError(
-      'USAGE',
-      `--${ofObjects} is for objects, and --pipeline ${pipeline} does not look for them`,
-    );
+    throw new SightlineError('USAGE', `--${ofObjects} is for objects, and --pipeline ${pipeline} does not find them`);
   }
   return names;
 }
 
 function fraction(text: string): number {
   const value = Number(text);
-  if (text.trim() === '' || !(value >= 0 && value <= 1)) throw new InvalidArgumentError('It is a number from 0 to 1.');
+  if (text.trim() === '' || !(value >= 0 && value <= 1))
+    throw new InvalidArgumentError('It must be a number from 0 to 1.');
   return value;
 }
 
 function wholeFromOne(text: string): number {
-  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It is a whole number from 1.');
+  if (!/^[1-9]\d{0,8}$/.test(text)) throw new InvalidArgumentError('It must be a whole number from 1.');
   return Number(text);
 }

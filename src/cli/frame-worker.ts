@@ -20,7 +20,7 @@ import type { Stream } from '../stream/stream.ts';
 
 /** One input at a time: its frames, and the outcomes of each pipeline. */
 const STREAMS_MAX = 16;
-/** Nothing is late in a file; a worker that hangs is given up long before. */
+/** Deadlines do not matter for a file; a worker that hangs is given up long before. */
 const NEVER_MS = 3_600_000;
 
 export interface WorkerModel {
@@ -31,7 +31,7 @@ export interface WorkerModel {
 
 export interface FrameWorker extends AsyncDisposable {
   readonly models: readonly WorkerModel[];
-  /** Frames that may be on their way at once, at least 2. */
+  /** Frames that may be under way at once, at least 2. */
   readonly framesMax: number;
   /** For the frames of one input. */
   open(): Promise<WorkedInput>;
@@ -39,11 +39,11 @@ export interface FrameWorker extends AsyncDisposable {
 
 export interface WorkedInput extends Disposable {
   readonly pipelines: readonly PipelineName[];
-  /** A promise for each pipeline; `seq` rises. The picture stays the caller's, who does not change it before they are settled. */
+  /** A promise for each pipeline; `seq` rises. The picture stays the caller's, who must not change it before they are settled. */
   push(seq: number, captureTimeMs: number, picture: RgbPicture): Promise<FrameOutcome>[];
 }
 
-/** Errors: PIPELINE_UNKNOWN, and those of models; MODEL_UNSUPPORTED for a model that is no detector. */
+/** Errors: PIPELINE_UNKNOWN, and those of models; MODEL_UNSUPPORTED for a model that is not a detector. */
 export async function openWorker(
   names: readonly string[],
   config: Config,
@@ -80,7 +80,7 @@ export async function openWorker(
       model: async (id) => await load(await registry.resolve(id)),
     };
     // A worker that has nothing to do yet takes one frame and has the next one ready.
-    const framesMax = Math.max(2, engine.stats().seats * (config.inference.prefetch + 1));
+    const framesMax = Math.max(2, engine.stats().workerSlots * (config.inference.prefetch + 1));
     const dispatcher = new Dispatcher({
       engine,
       clock: systemClock,
@@ -109,7 +109,7 @@ export async function openWorker(
         },
       };
     };
-    // Whatever is wrong with names or models is told before an input is read.
+    // Wrong names and models are reported before an input is read.
     (await open())[Symbol.dispose]();
     signal.throwIfAborted();
     return { models: loaded, framesMax, open, [Symbol.asyncDispose]: close };

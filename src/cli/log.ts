@@ -6,12 +6,12 @@ import { Log, type LogSink } from '../log/log.ts';
 import { textLine } from '../log/text-lines.ts';
 import type { CliContext } from './context.ts';
 
-/** Errors that a log has told: they are not told a second time. */
+/** Errors that a log has written: they are not printed a second time. */
 const told = new WeakSet<object>();
 
 /**
- * Runs a long-running command with a log on standard error. In JSON an error that ends the command is one of its lines, so that whoever
- * reads them needs to understand nothing else.
+ * Runs a long-running command with a log on standard error. In JSON an error that ends the command is one of its lines, so that a reader
+ * of these lines needs to understand nothing else.
  */
 export async function withLog<T>(context: CliContext, config: Config, run: (log: Log) => Promise<T>): Promise<T> {
   const { format, level } = config.log;
@@ -38,7 +38,7 @@ export function wasLogged(thrown: unknown): boolean {
   return typeof thrown === 'object' && thrown !== null && told.has(thrown);
 }
 
-/** The command was asked to end, and this is how it does so. */
+/** The command was asked to end, and ends by this. */
 export function isStop(thrown: unknown, signal: AbortSignal): boolean {
   return signal.aborted && (thrown === signal.reason || (thrown as Error | undefined)?.name === 'AbortError');
 }

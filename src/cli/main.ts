@@ -18,12 +18,12 @@ import { registerRecord } from './record.ts';
 import { registerReplay } from './replay.ts';
 import { registerServe } from './serve.ts';
 
-/** Of a help text whose place is of unknown width, and of one that is broken later. */
+/** Width of a help text whose place has no known width, and of one that is broken later. */
 const HELP_COLUMNS = 80;
 const HELP_COLUMNS_MAX = 10_000;
 /** Two signals closer than this are one: npm and a terminal both hand the same Ctrl+C to a command. */
 const SAME_SIGNAL_MS = 300;
-/** Of the log, for a reader of standard error that stands still; further lines are dropped. */
+/** Bytes of log that may wait for a reader of standard error that stands still; further lines are dropped. */
 const LOG_WAITING_BYTES_MAX = 1024 * 1024;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
 
@@ -33,13 +33,13 @@ Examples:
   sightline serve --port 9000                       the server alone
   sightline detect clip.mp4 --out annotated.mp4     boxes into a file
   sightline detect clip.mp4 --json                  one line of JSON a frame
-  sightline models list                             what can be run
+  sightline models list                             all models
   sightline record drive.mcap                       topics of a running server into a file
   sightline replay drive.mcap --speed 2             the file, published again by a server of its own
   sightline monitor                                 a live view of a running server
-  sightline benchmark low_load                      load on a server, and what comes of it
+  sightline benchmark low_load                      load on a server, and its latency
   sightline optimize clip.mp4                       the settings that suit this machine and a clip
-  sightline config show                             every setting and where it comes from
+  sightline config show                             every setting and its origin
 `;
 
 /** The command line. Resolves to the exit code (sysexits.h); never throws. `argv` is without node and script. */
@@ -92,7 +92,7 @@ async function run(argv: readonly string[], program: Command, context: CliContex
   }
 }
 
-/** What is no terminal may be told its width, as `watch` does; else it has no end. */
+/** An output that is not a terminal may get a width, as from `watch`; else it has no limit. */
 function columnsOf(
   { isTTY, columns }: { readonly isTTY?: boolean; readonly columns?: number },
   env: Readonly<Record<string, string | undefined>>,
@@ -101,9 +101,9 @@ function columnsOf(
   return told !== undefined && told >= 1 ? Math.floor(told) : Infinity;
 }
 
-/** When nobody reads any more (`sightline … | head`), or what is written is lost, a command has nothing left to do. */
+/** When the reader is gone (`sightline … | head`), or output is lost, a command has nothing left to do. */
 function openOutput(stopper: Stopper | undefined): CommandOutput {
-  // Whom could it be told?
+  // There is nowhere to report it.
   process.stderr.on('error', () => {});
   return new CommandOutput(process.stdout, (end) => {
     stopper?.stop(new Stopped('its output', end === 'closed' ? 0 : end.exitCode));
@@ -117,12 +117,12 @@ function build(program: Command, context: CliContext): void {
     .helpOption('-h, --help', 'print this help')
     .option('--config <file>', 'configuration file (YAML)')
     .option('--set <key=value>', 'any setting, such as streaming.max_fps=20; may be repeated', addSetting)
+    .option('--profile <name>', 'the profile to use: high_performance, high_capacity, or one of the configuration')
     .option(
-      '--profile <name>',
-      'the profile that is in force: high_performance, high_capacity, or one of the configuration',
+      '--log-level <level>',
+      'level of the log of serve, demo, record and replay: error, warn, info, debug, … or silent',
     )
-    .option('--log-level <level>', 'what serve, demo, record and replay tell: error, warn, info, debug, … or silent')
-    .option('--debug', 'tell the stack of an unexpected error')
+    .option('--debug', 'print the stack of an unexpected error')
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .showSuggestionAfterError(true)
@@ -137,7 +137,7 @@ function build(program: Command, context: CliContext): void {
       writeErr: (text) => {
         for (const line of text.replace(/\n$/, '').split('\n')) context.err(line);
       },
-      // The error comes back as an exception and is told once, in the form of all errors.
+      // The error comes back as an exception and is printed once, in the form of all errors.
       outputError: () => undefined,
     });
   registerServe(program, context);
@@ -185,7 +185,7 @@ function tell(error: SightlineError, program: Command, context: CliContext): num
     context.err(error.stack ?? '');
     if (error.cause instanceof Error) context.err(`caused by ${error.cause.stack ?? error.cause.message}`);
   } else if (error.code === 'INTERNAL') {
-    context.err('This should not happen. --debug tells where it did.');
+    context.err('This should not happen. --debug prints where it did.');
   }
   return error.exitCode;
 }
@@ -203,10 +203,10 @@ class Stopped extends Error {
 
 /** A command that a program has started with a channel to itself (`Child.spawn`) ends when that program has gone. */
 function leaveWithParent(controller: AbortController): void {
-  // Where somebody listens to the channel, it is that program's own.
+  // Where the program listens to the channel itself, it belongs to it.
   if (!process.connected || process.listenerCount('message') > 0) return;
   process.once('disconnect', () => controller.abort(new Stopped('the end of its parent', 128 + SIGNALS.SIGHUP)));
-  // It is no reason to stay.
+  // The channel alone is no reason to stay.
   process.channel?.unref();
 }
 

@@ -13,13 +13,13 @@ import type { ImportOptions, ModelEntry } from '../inference/registry.ts';
 import type { CliContext } from './context.ts';
 import { pictureSize } from './options.ts';
 
-/** `sightline models`: what can be run, and getting more of it. */
+/** `sightline models`: lists models, and gets more of them. */
 export function registerModels(program: Command, context: CliContext): void {
   const models = program.command('models').description('list, pull, import and measure models');
 
   models
     .command('list')
-    .description('every model by name: state, licence, input')
+    .description('list all models: state, licence, input')
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: boolean }) => {
       const entries = await registryOf(context).list();
@@ -30,7 +30,7 @@ export function registerModels(program: Command, context: CliContext): void {
   models
     .command('pull')
     .argument('<id>', 'name of a model')
-    .description('get a model that is not built in')
+    .description('fetch a model that is not built in')
     .option('--from <path>', 'take it from this file, if it has the right checksum')
     .action(async (id: string, { from }: { from?: string }) => {
       const registry = registryOf(context);
@@ -44,23 +44,23 @@ export function registerModels(program: Command, context: CliContext): void {
   models
     .command('import')
     .argument('<file>', 'an .onnx (with its data beside it) or .tflite file')
-    .description('take a model of your own into the cache')
+    .description('import a model of your own into the cache')
     .option('--id <id>', "name of the model (default: the file's)")
     .option(
       '--labels <file>',
-      'text file (UTF-8 or UTF-16), one label a line, in the order of the classes; or coco: the names of its classes',
+      'text file (UTF-8 or UTF-16), one label a line, in the order of the classes; or coco, for the names of its classes',
     )
     .option(
       '--head <head>',
-      `how the outputs are read: ${HEAD_NAMES.join(', ')} (default: told from the file and its first run)`,
+      `form of the outputs: ${HEAD_NAMES.join(', ')} (default: recognised from the file and its first run)`,
     )
     .option('--colour <order>', 'rgb, bgr, or grey for a model of one channel')
     .option('--mean <n>', 'subtracted from each pixel value 0..255: one number, or three with commas')
-    .option('--std <n>', 'what it is divided by then: one number, or three with commas')
+    .option('--std <n>', 'then divides the pixel value: one number, or three with commas')
     .option('--fit <fit>', 'stretch, letterbox or letterbox-corner')
     .option('--size <WxH>', 'input size in pixels, for a model that leaves it open', pictureSize)
     .option('--manifest <file>', 'JSON or YAML file with fields of the manifest, such as an SSD head with its anchors')
-    .option('--replace', 'take the place of an earlier import of that name')
+    .option('--replace', 'replace an earlier import of that name')
     .action(async (file: string, flags: ImportFlags) => {
       const options = await importOptions(flags, context);
       const model = await registryOf(context).import(resolve(context.cwd, file), options);
@@ -72,12 +72,12 @@ export function registerModels(program: Command, context: CliContext): void {
   models
     .command('info')
     .argument('<id>', 'name of a model, or path of a model file')
-    .description("a model's manifest")
+    .description("print a model's manifest")
     .option('--json', 'print JSON')
     .action(async (id: string, { json }: { json?: boolean }) => {
       const registry = registryOf(context);
       const entry = (await registry.list()).find((e) => e.manifest.id === id);
-      // What is not here yet has a manifest all the same; everything else is checked and run.
+      // A model that is not here yet has a manifest all the same; everything else is checked and run.
       const model: KnownModel =
         entry?.state === 'available' ? { manifest: entry.manifest } : await registry.resolve(pathOrId(id, context));
       if (json) context.out(JSON.stringify({ ...model.manifest, state: entry?.state ?? 'file', ...pathOf(model) }));
@@ -87,7 +87,7 @@ export function registerModels(program: Command, context: CliContext): void {
   models
     .command('bench')
     .argument('<id>', 'name of a model, or path of a model file')
-    .description('how fast a model runs here: one session, one picture at a time')
+    .description('measure how fast a model runs here: one session, one picture at a time')
     .option('--seconds <n>', 'for each number of threads', '3')
     .option('--json', 'print JSON')
     .action(async (id: string, { seconds, json }: { seconds: string; json?: boolean }) => {
@@ -155,7 +155,7 @@ async function importOptions(flags: ImportFlags, context: CliContext): Promise<I
   };
 }
 
-/** The names of COCO's classes are lent to a model only when somebody says so. */
+/** COCO's class names are used for a model only on request. */
 async function labelsOf(flag: string, { cwd }: CliContext): Promise<readonly string[] | 'coco'> {
   return flag === 'coco' ? flag : await readLabels(resolve(cwd, flag));
 }
@@ -176,7 +176,7 @@ async function readOverrides(path: string) {
   return parseOverrides(value, path);
 }
 
-/** More is no list of labels, and no manifest. */
+/** A larger file is neither a list of labels nor a manifest. */
 const SMALL_BYTES_MAX = 16 * 2 ** 20;
 
 async function readSmall(path: string): Promise<Uint8Array> {

@@ -2,8 +2,8 @@ import type { z } from 'zod';
 import { healthSchema, metricsSchema, type HealthDocument, type Metrics } from '../observe/metrics.ts';
 
 /**
- * What the monitor reads of a server's two documents, by the schemas that the server's own are made by. The server may be older
- * or newer than this command: whatever is not there, or is of another kind, is `undefined` and not shown.
+ * The monitor's view of a server's two documents, by the schemas that the server makes its own by. The server may be older
+ * or newer than this command: a missing value, or one of another kind, is `undefined` and not shown.
  */
 export type Seen<T> = T extends readonly (infer I)[]
   ? readonly Seen<I>[]
@@ -35,7 +35,7 @@ function seen(schema: z.core.$ZodType, value: unknown): unknown {
     case 'optional':
       return seen(def.innerType, value);
     case 'array':
-      // One that is no object has nothing to show, and is counted.
+      // One that is not an object has nothing to show, and is counted.
       return Array.isArray(value) ? value.map((item) => seen(def.element, item) ?? {}) : undefined;
     case 'object':
       return seenFields(value, def.shape, furtherKind(Object.values(def.shape)));
@@ -64,7 +64,7 @@ function seenFields(value: unknown, shape: Shape, further: z.core.$ZodType | und
   return Object.fromEntries(fields.filter(([, of]) => of !== undefined));
 }
 
-/** Where all fields are of one kind (stages, causes), what a newer server has beside them is one more of it. */
+/** Where all fields are of one kind (stages, causes), a newer server's extra field is one more of them. */
 function furtherKind([first, ...others]: readonly z.core.$ZodType[]): z.core.$ZodType | undefined {
   return others.every((other) => other._zod.def.type === first?._zod.def.type) ? first : undefined;
 }

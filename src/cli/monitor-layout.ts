@@ -1,10 +1,10 @@
 import { countText, fit, pad, widthOf } from './text.ts';
 
-/** How the monitor's parts become lines: facts behind a label, tables, and who gets how many of a window's rows. Pure. */
+/** How the monitor's parts become lines: facts behind a label, tables, and the division of a window's rows among them. Pure. */
 
 export type Style = 'title' | 'good' | 'warn' | 'bad' | 'faint';
 
-/** Text whose width is known; it is given its colour at the very end. */
+/** Text whose width is known; it gets its colour at the very end. */
 export interface Piece {
   readonly text: string;
   readonly style?: Style | undefined;
@@ -12,10 +12,10 @@ export interface Piece {
 
 export type Line = readonly Piece[];
 
-/** What stands in one place; `undefined`: the server does not tell it. */
+/** The content of one place; `undefined`: the server does not report it. */
 export type Cell = Piece | string | undefined;
 
-/** A part of the view: lines that always stand there, and items of which some may be left out. */
+/** A part of the view: lines that are always shown, and items of which some may be left out. */
 export interface Section {
   /** Where rows are short the lower number comes first. */
   readonly rank: number;
@@ -44,7 +44,7 @@ export function stack(sections: readonly Section[], rows: number): readonly Line
   const shares = sections.map(() => 0);
   const left = (): number => rows - shares.reduce((sum, share) => sum + share, 0);
   const byRank = [...sections.keys()].toSorted((a, b) => sections[a]!.rank - sections[b]!.rank);
-  // The least of each, then what is good for each, then in turns, until all have what they want or nothing is left.
+  // The least of each, then a good number for each, then in turns, until all have what they want or nothing is left.
   for (const amount of ['least', 'good'] as const) {
     for (const i of byRank) {
       const { least, good = least } = sections[i]!;

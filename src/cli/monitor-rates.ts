@@ -1,8 +1,8 @@
 import type { MonitorDocument } from './monitor-document.ts';
 
-/** What came between two readings of one server: rates are `undefined` without one before. Pure. */
+/** Differences between two readings of one server: rates are `undefined` without an earlier one. Pure. */
 export class Interval {
-  /** Undefined, too, if the server was started anew since: its counters have begun at 0. */
+  /** Undefined, too, if the server was restarted since: its counters have begun at 0. */
   readonly before: MonitorDocument['metrics'] | undefined;
   readonly #elapsedS: number | undefined;
 

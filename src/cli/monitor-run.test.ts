@@ -292,7 +292,7 @@ describe('a pipe', () => {
     ['no page', no(404, '<html>'), 'CONNECTION_FAILED', /health: it answers with HTTP status 404$/],
     ['a page', no(200, '<html>'), 'CONNECTION_FAILED', /health: the answer is not JSON$/],
     ['null', no(500, 'null'), 'CONNECTION_FAILED', /status 500$/],
-    ['another server', no(200, '{"status":200}'), 'CONNECTION_FAILED', /what answers there is no Sightline server$/],
+    ['another server', no(200, '{"status":200}'), 'CONNECTION_FAILED', /the answer is not from a Sightline server$/],
     ['a cut answer', (_, response) => void response.destroy(), 'CONNECTION_FAILED', /health: |metrics: /],
   ])('%s is an error', async (_, answer, code, message) => {
     server.answer = answer;
@@ -355,7 +355,7 @@ describe('the words', () => {
   test.each([
     ['monitor --url rover', "argument 'rover' is invalid. It is not the address of a server"],
     ['monitor --url ftp://rover', 'It begins with neither http:'],
-    ['monitor --interval 0', 'It is a number of seconds from 0.1 to 3600.'],
+    ['monitor --interval 0', 'It must be a number of seconds from 0.1 to 3600.'],
     ['monitor --interval soon', "argument 'soon' is invalid"],
     ['monitor --interval', 'argument missing'],
     ['monitor rover', "too many arguments for 'monitor'"],

@@ -17,7 +17,7 @@ export interface MonitorFlags {
   readonly once?: boolean;
 }
 
-/** What the world gives to the monitor; tests give their own. */
+/** The monitor's world; tests give their own. */
 export interface MonitorWorld {
   readonly clock: Clock;
   readonly terminal: Terminal;
@@ -33,15 +33,15 @@ interface Reading {
 /** Errors: CONNECTION_FAILED, the server's refusals; the signal's reason. */
 type Read = (signal: AbortSignal) => Promise<Reading>;
 
-/** What is printed once may be longer than a window, but not endless. */
+/** Output that is printed once may be longer than a window, but not endless. */
 const ONCE_ROWS = 200;
 /** Ctrl+C is a key here: a terminal that hands on single keys sends no signal. */
 const LEAVING_KEYS: ReadonlySet<string> = new Set(['q', 'Q', '\u0003', '\u0004']);
 const PAUSING_KEYS: ReadonlySet<string> = new Set(['p', 'P', ' ']);
 
 /**
- * The command `sightline monitor`, once its words are understood. Resolves when somebody has left it. Errors: USAGE, CONFIG_*;
- * where no view is drawn over and over also CONNECTION_FAILED, CONNECTION_LOST and the server's refusals.
+ * The command `sightline monitor`, with its words parsed. Resolves when the user has left it. Errors: USAGE, CONFIG_*;
+ * without a live view also CONNECTION_FAILED, CONNECTION_LOST and the server's refusals.
  */
 export async function monitor(
   { url, interval, json: isJson = false, once: isOnce = false }: MonitorFlags,
@@ -99,7 +99,7 @@ async function* readings(read: Read, pace: Pace, signal: AbortSignal): AsyncGene
   }
 }
 
-/** The live view: resolves when a key or the signal ends it. The terminal is given back however that is. */
+/** The live view: resolves when a key or the signal ends it. It restores the terminal in any case. */
 async function watch(
   read: Read,
   first: MonitorState,
@@ -116,7 +116,7 @@ async function watch(
     state = { ...state, ...to };
     terminal.draw(monitorView(state, terminal));
   };
-  /** What fails in a callback ends the command as if it had failed in the loop. */
+  /** An error in a callback ends the command as if it had come from the loop. */
   const guarded = (work: () => void): void => {
     try {
       work();
@@ -190,7 +190,7 @@ class Pace {
   }
 }
 
-/** Who asks a server, and its address as it may be shown: without credentials. */
+/** The function that asks a server, and the address to show: without credentials. */
 function serverAt(given: URL): { readonly address: string; readonly read: Read } {
   const url = new URL(given);
   const { username, password } = url;
@@ -203,15 +203,14 @@ function serverAt(given: URL): { readonly address: string; readonly read: Read }
     const [health, metrics] = await Promise.all(paths.map((path) => readJson(new URL(path, url), signal, headers)));
     const document = readDocument(health, metrics);
     if (document !== undefined) return { health, metrics, document };
-    throw new SightlineError('CONNECTION_FAILED', `${url.href}: what answers there is no Sightline server`);
+    throw new SightlineError('CONNECTION_FAILED', `${url.href}: the answer is not from a Sightline server`);
   };
   return { address: url.href, read };
 }
 
 /** Where the server of this configuration listens, seen from the same machine. Errors: USAGE. */
 function ownUrl({ host, port }: Config['server']): URL {
-  if (port === 0)
-    throw new SightlineError('USAGE', 'server.port is 0, any free one: say with --url where the server is');
+  if (port === 0) throw new SightlineError('USAGE', 'server.port is 0, any free one: give its address with --url');
   const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   return new URL(`http://${near.includes(':') ? `[${near}]` : near}:${port}/`);
 }

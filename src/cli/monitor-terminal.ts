@@ -27,7 +27,7 @@ const LEAVE = `${ESC}?7h${ESC}?25h${ESC}?1049l`;
 /** Terminals that know these show a picture only when it is whole; others ignore them. */
 const [BEGIN, END] = [`${ESC}?2026h`, `${ESC}?2026l`];
 const [HOME, ERASE_TO_LINE_END, ERASE_BELOW] = [`${ESC}H`, `${ESC}K`, `${ESC}J`];
-/** Of a window whose size is not known. */
+/** Size of a window whose size is not known. */
 const [COLUMNS, ROWS] = [80, 24];
 const COLUMNS_MAX = 500;
 const COLOURS = 16;
@@ -46,7 +46,7 @@ export class ProcessTerminal implements Terminal {
   }
 
   get columns(): number {
-    // What is not a terminal may be told its width, as `watch` does.
+    // An output that is not a terminal may get a width, as from `watch`.
     const told = process.stdout.isTTY ? process.stdout.columns : Number(this.#env['COLUMNS']);
     return told >= 1 ? Math.min(Math.floor(told), COLUMNS_MAX) : COLUMNS;
   }
@@ -63,7 +63,7 @@ export class ProcessTerminal implements Terminal {
   open(listener: TerminalListener): void {
     this.#listener = listener;
     const { stdin, stdout } = process;
-    // However this process ends: a window that is not given back is of no use.
+    // However this process ends: a window that is not restored is useless.
     process.once('exit', this.#onExit);
     stdout.on('resize', listener.onResize);
     if (stdin.isTTY) {

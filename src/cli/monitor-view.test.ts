@@ -62,7 +62,7 @@ const METRICS = {
   callback_faults: 0,
   sessions: [session('cam-a', 1_000), session('cam-b', 20)],
   engine: {
-    seats: 2,
+    workerSlots: 2,
     workers: 2,
     busy: 1,
     backlog: 3,
@@ -245,10 +245,10 @@ describe('what is not told', () => {
     expect(readDocument(null, null)).toBeUndefined();
   });
 
-  test('no frames of late, no sessions', () => {
+  test('no recent frames, no sessions', () => {
     const stages = { total: stage(0, 0), queue: stage(0, 0) };
     const lines = view({ now: document({ latency: { recent: { stages, bottlenecks: {} } }, sessions: [] }) });
-    expect(lines).toContain('latency    no frames of late');
+    expect(lines).toContain('latency    no recent frames');
     expect(lines).toContain('sessions   none');
   });
 });
@@ -328,7 +328,7 @@ describe('status', () => {
       '  http://127.0.0.1:8080/health: connect ECONNREFUSED',
     ]);
     const gone = view({ trouble });
-    expect(gone[1]).toBe('status     no answer for 1:23, trying again · what follows is older');
+    expect(gone[1]).toBe('status     no answer for 1:23, trying again · the rest is older');
     expect(gone.length).toBeGreaterThan(10);
   });
 
@@ -338,7 +338,7 @@ describe('status', () => {
   });
 
   test('missing workers and failures are told', () => {
-    const engine = { seats: 4, workers: 1, busy: 0, failed: 2, restarts: 3 };
+    const engine = { workerSlots: 4, workers: 1, busy: 0, failed: 2, restarts: 3 };
     const lines = view({ now: document({ engine, callback_faults: 1 }) });
     expect(lines).toContain('engine     0 of 1 worker busy · 3 missing · 2 failed · 3 restarts');
     expect(lines).toContain('           1 callback fault');

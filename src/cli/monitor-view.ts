@@ -17,19 +17,19 @@ import { Interval, sum, totalOf } from './monitor-rates.ts';
 import { bytesText, clean, countText, fit, plural, rateText, spanText, told, widthOf } from './text.ts';
 import { wrapLine } from './wrap.ts';
 
-/** What the monitor shows of a server's figures, decided and laid out. What the server does not tell is left out. Pure. */
+/** The monitor's view of a server's figures, decided and laid out. Missing figures are left out. Pure. */
 
 export interface MonitorState {
   readonly url: string;
-  /** Capture to result that is aimed at: what the bars are measured by. */
+  /** Target latency, capture to result: the reference of the bars. */
   readonly budgetMs: number;
   /** The newest reading and the one before it; `undefined` until there is one. */
   readonly now: MonitorDocument | undefined;
   readonly before: MonitorDocument | undefined;
-  /** Why the server cannot be read, and for how long it could not. */
+  /** Why the server cannot be read, and for how long. */
   readonly trouble: { readonly message: string; readonly lastsS: number } | undefined;
   readonly isPaused: boolean;
-  /** Somebody may press keys. */
+  /** Keys can be pressed. */
   readonly hasKeys: boolean;
 }
 
@@ -50,20 +50,20 @@ const STATUS: ReadonlyMap<string, Style> = new Map([
   ['starting', 'warn'],
   ['degraded', 'bad'],
 ]);
-/** What `Date` can tell. */
+/** The range of `Date`. */
 const TIME_MAX_MS = 8.64e15;
 const BAR_WIDTH_MIN = 6;
 const BAR_WIDTH_MAX = 30;
-/** A bar's whole title needs so much. */
+/** Width of a bar's whole title. */
 const TITLE_WIDTH = 15;
 const NAME_WIDTH_MAX = 28;
 const MODELS_SHOWN_MAX = 4;
-/** In a narrow window there is room for so many on one line. */
+/** Most items on one line of a narrow window. */
 const BOTTLENECKS_NARROW = 2;
 
 /**
  * The view as lines of at most `columns - 1` characters (a full line would make a terminal scroll), at most `rows` of them.
- * Text of the server is cleaned of what a terminal would obey.
+ * Text of the server is cleaned of sequences that a terminal would obey.
  */
 export function monitorView(state: MonitorState, { columns, rows, colour }: Screen): string[] {
   const width = Math.max(1, columns - 1);
@@ -152,7 +152,7 @@ function status({ now, trouble, isPaused }: MonitorState, width: number): Sectio
   const head = flow('status', paused ? [paused, ...facts] : facts, width);
   const lines = (text: string, style: Style): Line[] =>
     wrapLine(clean(text), width - 2).map((part) => [{ text: '  ' }, styled(fit(part, width - 2), style)]);
-  // What an absent server said of itself is not so any more.
+  // Figures of an absent server no longer hold.
   const items = trouble
     ? [lines(trouble.message, 'bad')]
     : (now?.health.issues ?? []).map(({ code, message }) => lines(`${code ?? '?'}: ${message ?? ''}`, 'warn'));
@@ -162,7 +162,7 @@ function status({ now, trouble, isPaused }: MonitorState, width: number): Sectio
 
 function absence({ lastsS }: NonNullable<MonitorState['trouble']>, now: MonitorDocument | undefined): readonly Cell[] {
   const absent = styled(`no answer for ${spanText(lastsS)}, trying again`, 'bad');
-  return now === undefined ? [absent] : [absent, 'what follows is older'];
+  return now === undefined ? [absent] : [absent, 'the rest is older'];
 }
 
 function presence(now: MonitorDocument | undefined, width: number): readonly Cell[] {
@@ -228,7 +228,7 @@ function latencySections(
   const stages = Object.entries(measured).flatMap(([name, of]) => (of ? [{ name, of }] : []));
   if (stages.length === 0) return [];
   const place = { rank: 2, isApart: true };
-  if (stages.every(({ of }) => !of.count)) return [facts('latency', ['no frames of late'], place)];
+  if (stages.every(({ of }) => !of.count)) return [facts('latency', ['no recent frames'], place)];
   const durations = (key: 'p50_ms' | 'p95_ms' | 'p99_ms'): Column => ({
     title: key.slice(0, 3),
     align: 'right',
@@ -262,7 +262,7 @@ function latencySections(
   ];
 }
 
-/** How much of the budget is used: what is over it ends with `!`. */
+/** Share of the budget in use: above it the bar ends with `!`. */
 function budgetBar({ count, p95_ms: p95 }: NonNullable<Latency>, budgetMs: number, width: number): Piece {
   if (!count || p95 === undefined || width === 0) return { text: '' };
   const share = p95 / budgetMs;
@@ -272,7 +272,7 @@ function budgetBar({ count, p95_ms: p95 }: NonNullable<Latency>, budgetMs: numbe
 }
 
 function engineFacts({ engine }: Metrics, framesPerS: number | undefined, isWide: boolean): readonly Cell[] {
-  const { workers, seats = workers, busy, backlog, restarts, failed, models = [] } = engine ?? {};
+  const { workers, workerSlots = workers, busy, backlog, restarts, failed, models = [] } = engine ?? {};
   const shown = models.slice(0, isWide ? MODELS_SHOWN_MAX : 0).map(({ id = '?', providers }) => {
     const on = providers?.effective === undefined ? '' : ` on ${clean(providers.effective)}`;
     return fit(clean(id), NAME_WIDTH_MAX) + on;
@@ -283,7 +283,9 @@ function engineFacts({ engine }: Metrics, framesPerS: number | undefined, isWide
       told(workers, (count) => plural(count, 'worker')),
       (all) => told(busy, (count) => `${countText(count)} of ${all} busy`) ?? all,
     ),
-    (seats ?? 0) > (workers ?? 0) ? styled(`${countText(seats! - (workers ?? 0))} missing`, 'bad') : undefined,
+    (workerSlots ?? 0) > (workers ?? 0)
+      ? styled(`${countText(workerSlots! - (workers ?? 0))} missing`, 'bad')
+      : undefined,
     told(backlog, (count) => `backlog ${countText(count)}`),
     told(framesPerS, (perS) => `${rateText(perS)} frames/s`),
     counted(failed, (count) => `${countText(count)} failed`, 'warn'),
@@ -317,7 +319,7 @@ function sessionsSection(sessions: readonly Session[], interval: Interval, width
   const known = new Map(interval.before?.sessions?.map((session) => [session.client_id, session]));
   const earlier = (session: Session) => known.get(session.client_id);
   const connected = sessions.filter((session) => session.connected).length;
-  // The same name in a session that began anew has had no results before.
+  // A session of the same name that began anew has had no results before.
   const perS = (it: Session) =>
     (it.age_s ?? Infinity) < (earlier(it)?.age_s ?? 0)
       ? undefined
@@ -379,7 +381,7 @@ function grantText(grant: NonNullable<Session['quality']>['grant']): Cell {
 
 function topicsSection(topics: readonly Topic[], interval: Interval, width: number): Section {
   const known = new Map(interval.before?.telemetry?.topics?.map((topic) => [topicKey(topic), topic.stats]));
-  // Of all time, not of late: rows that change places cannot be read.
+  // Over all time, not recent: rows that change places cannot be read.
   const busiest = topics.toSorted((a, b) => (b.stats?.published ?? 0) - (a.stats?.published ?? 0));
   const perS = (topic: Topic, key: 'published' | 'published_bytes') =>
     interval.perS(topic.stats?.[key], known.get(topicKey(topic))?.[key]);
@@ -424,7 +426,7 @@ function styled(text: string, style: Style | undefined): Piece {
   return { text, style };
 }
 
-/** A count that is better 0, which is not shown. */
+/** A count that should be 0, which is not shown then. */
 function counted(count: number | undefined, say: (count: number) => string, style?: Style): Cell {
   return count ? styled(say(count), style) : undefined;
 }

@@ -6,12 +6,12 @@ const INTERVAL_MIN_S = 0.1;
 const INTERVAL_MAX_S = 3_600;
 
 const HELP = `
-On a terminal: a view that is drawn anew at every interval, as large as the window. p pauses it, q or Ctrl+C leaves. A server
-that is away is waited for. Piped, it is one line of text at every interval, with --json one line of JSON; these end with
+On a terminal the command draws a view at every interval, as large as the window. p pauses it, q or Ctrl+C leaves. It waits for a
+server that is away. Piped, it prints one line of text at every interval, with --json one line of JSON, and ends with
 exit code 69 when the server goes away.
 
-Latencies are those of the last one to two minutes; their bars measure them by performance.target_latency_ms. Rates are what
-came between two readings, so that --once takes one interval before it prints, and the first line of a pipe has none.
+Latencies are those of the last one to two minutes; their bars compare them with performance.target_latency_ms. Rates are measured
+between two readings, so that --once takes one interval before it prints, and the first line of a pipe has none.
 
 Examples:
   sightline monitor
@@ -20,13 +20,13 @@ Examples:
   sightline monitor --json | jq .metrics.process.cpu_percent
 `;
 
-/** `sightline monitor`: how a running server does, looked at from a terminal. */
+/** `sightline monitor`: the state of a running server in a terminal. */
 export function registerMonitor(program: Command, context: CliContext): void {
   program
     .command('monitor')
     .description('watch a running server: latency, sessions, engine, telemetry')
     .option('--url <url>', "the server (default: the configuration's host and port)", serverUrl)
-    .option('--interval <s>', 'time from one reading to the next, seconds', seconds, 1)
+    .option('--interval <s>', 'time between two readings, seconds', seconds, 1)
     .option('--json', 'print both documents (/health, /api/performance/metrics) as one line of JSON at every interval')
     .option('--once', 'print one view, or with --json one line, and end')
     .addHelpText('after', HELP)
@@ -51,5 +51,5 @@ export function serverUrl(text: string): URL {
 function seconds(text: string): number {
   const value = Number(text);
   if (text.trim() !== '' && value >= INTERVAL_MIN_S && value <= INTERVAL_MAX_S) return value;
-  throw new InvalidArgumentError(`It is a number of seconds from ${INTERVAL_MIN_S} to ${INTERVAL_MAX_S}.`);
+  throw new InvalidArgumentError(`It must be a number of seconds from ${INTERVAL_MIN_S} to ${INTERVAL_MAX_S}.`);
 }

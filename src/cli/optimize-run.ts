@@ -31,7 +31,7 @@ export interface OptimizeFlags {
 const UPLOAD_SIDE_MAX = 1280;
 const DEFAULT_OUT = 'sightline.yaml';
 const DEFAULT_OUT_TAKEN = 'sightline.optimized.yaml';
-/** How far the time that was told may be exceeded before nothing new is begun, on a machine that starts servers slowly. */
+/** How far the announced time may be exceeded before nothing new begins, on a machine that starts servers slowly. */
 const PATIENCE = 1.3;
 const PROGRESS_INTERVAL_MS = 500;
 const ERASE_LINE = '\r\u001B[2K';
@@ -40,11 +40,11 @@ const GIB = 2 ** 30;
 export interface ServerWords {
   readonly resolved: ResolvedConfig;
   readonly file: readonly string[];
-  /** What this command was given by `--set`. */
+  /** The settings of `--set`. */
   readonly set: Readonly<Record<string, string>>;
 }
 
-/** The command `sightline optimize`, once its words are understood. */
+/** The command `sightline optimize`, with its words parsed. */
 export async function optimize(
   given: string,
   flags: OptimizeFlags,
@@ -134,7 +134,7 @@ function spaceOf(config: Config, flags: OptimizeFlags, { width, height }: Search
   };
 }
 
-/** Where the configuration goes, before anything is measured. Errors: USAGE, OUTPUT_FAILED. */
+/** The path of the configuration to write, checked before anything is measured. Errors: USAGE, OUTPUT_FAILED. */
 async function outputPath({ out, force }: OptimizeFlags, cwd: string, input: string): Promise<string> {
   const path = resolve(cwd, out ?? ((await isThere(resolve(cwd, DEFAULT_OUT))) ? DEFAULT_OUT_TAKEN : DEFAULT_OUT));
   if (path === input)
@@ -170,12 +170,12 @@ function failed(path: string, why: string): SightlineError {
   return new SightlineError('OUTPUT_FAILED', `${path} cannot be written: ${why}`);
 }
 
-/** Settings that make others. */
+/** Settings that set others. */
 const NAMES: ReadonlySet<string> = new Set(['performance.strategy', 'performance.profile']);
 
 /**
- * For a file that stands alone: what was given to this command in any way, and the recommended changes, as far as they differ
- * from what the file's own strategy and profile make of the defaults.
+ * For a file that stands alone: the settings given to this command in any way, and the recommended changes, as far as they differ
+ * from the defaults under the file's own strategy and profile.
  */
 function settingsFor({ config, origins }: ResolvedConfig, changes: Settings): Readonly<Record<string, unknown>> {
   const given = [...origins].filter(([, origin]) => !/^(default$|strategy |profile )/.test(origin));
@@ -188,7 +188,7 @@ function settingsFor({ config, origins }: ResolvedConfig, changes: Settings): Re
   });
 }
 
-/** Of one's own profiles: they are needed for what they make of the defaults, whatever they hold. */
+/** Profiles of the user's own: they are needed for their effect on the defaults, whatever they hold. */
 function isOfEntry(path: string): boolean {
   return placeAt(path)?.entry !== undefined;
 }
@@ -203,7 +203,7 @@ function machineInWords(): string {
   return `${availableParallelism()} processors${model ? ` (${model})` : ''}, ${memory}, ${type()} ${process.arch}, Node ${process.version}`;
 }
 
-/** One line that is drawn over on a terminal, with the time gone by; elsewhere a line for each step. */
+/** One line that is drawn over on a terminal, with the elapsed time; elsewhere a line for each step. */
 class ProgressLine implements Disposable {
   readonly #context: CliContext;
   readonly #totalMs: number;
@@ -230,7 +230,7 @@ class ProgressLine implements Disposable {
     this.#context.err(`${what}: ${results_per_s.toFixed(1)} results/s${waiting}`);
   }
 
-  /** Takes the line away, so that others can write. */
+  /** Removes the line, so that others can write. */
   clear(): void {
     if (this.#isDrawn) process.stderr.write(ERASE_LINE);
     this.#isDrawn = false;

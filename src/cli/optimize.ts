@@ -6,20 +6,20 @@ import { configOptions, loadOptions } from './options.ts';
 import type { OptimizeFlags } from './optimize-run.ts';
 
 const HELP = `
-Sightline is started again and again, privately and with other settings, and gets the clip's pictures from so many clients at
-once, which keep to the rate and the window that they are granted. First come the engine's workers, threads, prefetch and
-batches, then the frame rate, then smaller pictures and a lower quality, of which none is taken that loses more than a tenth of
-the detections. At last the best ones and the default take turns, and only what measures no worse than the default is
-recommended.
+The command starts private servers with different settings, one after the other, and sends them the clip's pictures from so many
+clients at once, which keep to the rate and the window that they are granted. It tries the engine's workers, threads, prefetch and
+batches first, then the frame rate, then smaller pictures and a lower quality, but none that loses more than a tenth of
+the detections. At last the best ones and the default take turns, and the command recommends only settings that measure no worse
+than the default.
 
-Strategies, which weigh what holds the target with losses under 1 %:
+Strategies, which choose among the settings that hold the target with losses under 1 %:
   balanced     the most results a second; of those about equal the largest picture, then the fewest changes
   latency      the shortest p95 of those within 5 % of the most results
   memory       the fewest MB of those within 5 % of the most results
   aggressive   the shortest p95 of those that give as many results in time as the default
 
-The file holds what differs from the defaults, and in comments the measurements. It is tuned for this machine, this model and
-so many sessions over a short line; other programs that are busy meanwhile spoil it.
+The file holds the settings that differ from the defaults, and in comments the measurements. It is tuned for this machine, this
+model and so many sessions over a short line; other programs that are busy meanwhile spoil it.
 
 Examples:
   sightline optimize clip.mp4 --target-latency 100
@@ -31,10 +31,10 @@ Examples:
 export function registerOptimize(program: Command, context: CliContext): void {
   program
     .command('optimize')
-    .description('measure which settings suit this machine and a clip of yours, and write them down')
+    .description('measure which settings suit this machine and a clip of yours, and write them to a file')
     .argument('<clip>', 'video file or URL that FFmpeg can read')
     .addOption(
-      new Option('--strategy <name>', 'what is weighed (default: performance.strategy)').choices([
+      new Option('--strategy <name>', 'what counts, see below (default: performance.strategy)').choices([
         'latency',
         'memory',
         'balanced',
@@ -47,7 +47,7 @@ export function registerOptimize(program: Command, context: CliContext): void {
       targetMs,
     )
     .option('--sessions <n>', 'clients at once', sessionCount, 4)
-    .option('--out <file>', 'where the configuration goes (default sightline.yaml, or sightline.optimized.yaml)')
+    .option('--out <file>', 'the configuration to write (default sightline.yaml, or sightline.optimized.yaml)')
     .option('--force', 'overwrite that file')
     .option('--json', 'print the measurements as one JSON document')
     .option('--quick', 'fewer candidates and shorter spans: a first impression')
@@ -59,7 +59,7 @@ export function registerOptimize(program: Command, context: CliContext): void {
     });
 }
 
-/** What the private servers are started with: the same as this command, but for the settings that are tried. */
+/** Command words of the private servers: the same as this command's, but for the settings that are tried. */
 function serverWords(
   program: Command,
   { cwd }: Pick<CliContext, 'cwd'>,
@@ -71,11 +71,11 @@ function serverWords(
 function targetMs(text: string): number {
   const value = Number(text);
   if (/^\d{1,5}$/.test(text) && value >= 1 && value <= 60_000) return value;
-  throw new InvalidArgumentError('It is a whole number of milliseconds from 1 to 60000.');
+  throw new InvalidArgumentError('It must be a whole number of milliseconds from 1 to 60000.');
 }
 
 function sessionCount(text: string): number {
   const value = Number(text);
   if (/^\d{1,2}$/.test(text) && value >= 1 && value <= 64) return value;
-  throw new InvalidArgumentError('It is a whole number from 1 to 64.');
+  throw new InvalidArgumentError('It must be a whole number from 1 to 64.');
 }

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import type { LoadOptions } from '../config/load.ts';
 import type { CliContext } from './context.ts';
 
-/** The options of the whole program that settle the configuration; `--profile` and `--log-level` are settings like any other. */
+/** The options of the whole program that determine the configuration; `--profile` and `--log-level` are settings like any other. */
 export function configOptions(program: Command): {
   readonly config: string | undefined;
   readonly set: Readonly<Record<string, string>>;
@@ -24,7 +24,7 @@ export function configOptions(program: Command): {
   };
 }
 
-/** What the configuration is loaded from, by the options of the whole program and the `flags` of one command. */
+/** The sources of the configuration, by the options of the whole program and the `flags` of one command. */
 export function loadOptions(
   program: Command,
   context: Pick<CliContext, 'env' | 'cwd'>,
@@ -45,5 +45,5 @@ const SIDE_MAX = 65_536;
 export function pictureSize(text: string): { width: number; height: number } {
   const [, width, height] = (/^([1-9]\d{0,4})[xX×]([1-9]\d{0,4})$/.exec(text) ?? []).map(Number);
   if (width && height && width <= SIDE_MAX && height <= SIDE_MAX) return { width, height };
-  throw new InvalidArgumentError(`It is WIDTHxHEIGHT in pixels, such as 640x640, each at most ${SIDE_MAX}.`);
+  throw new InvalidArgumentError(`It must be WIDTHxHEIGHT in pixels, such as 640x640, each at most ${SIDE_MAX}.`);
 }

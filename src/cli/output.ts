@@ -1,23 +1,23 @@
 import { fstatSync, writeSync } from 'node:fs';
 import { SightlineError } from '../base/errors.ts';
 
-/** Why nothing more can be written: nobody reads any more, or what was written is lost. */
+/** Why nothing more can be written: the reader is gone, or output was lost. */
 export type OutputEnd = 'closed' | SightlineError;
 
-/** What of `process.stdout` is used. */
+/** The part of `process.stdout` that is used. */
 export type OutputStream = Pick<NodeJS.WriteStream, 'on' | 'write'> & {
   readonly fd?: number;
   readonly isTTY?: boolean;
 };
 
 /**
- * Standard output of a command. What cannot be written is never lost without a word: `onEnd` is called once, as soon as it is
- * known, and `settled` tells it when everything that was written has been taken.
+ * Standard output of a command. Output that cannot be written is never lost silently: `onEnd` is called once, as soon as it is
+ * known, and `settled` resolves when everything that was written has been taken.
  */
 export class CommandOutput {
   readonly #stream: OutputStream;
   readonly #onEnd: (end: OutputEnd) => void;
-  /** Of a file: a stream would take a write of a part for a write of the whole, as it comes on a disk that gets full. */
+  /** For a file: a stream would take a partial write for a whole one, as it comes on a disk that gets full. */
   readonly #fd: number | undefined;
   #end: OutputEnd | undefined;
 
@@ -25,7 +25,7 @@ export class CommandOutput {
     this.#stream = stream;
     this.#onEnd = onEnd;
     this.#fd = isFile(stream.fd) ? stream.fd : undefined;
-    // The listener stays: what draws on a terminal writes to the same stream, and the last lines may still be on their way.
+    // The listener stays: code that draws on a terminal writes to the same stream, and the last lines may still be in transit.
     stream.on('error', (error: NodeJS.ErrnoException) => this.#ended(error));
   }
 

@@ -6,7 +6,7 @@ export interface ProgressOptions {
   readonly write: (text: string) => void;
   /** Characters in a line of the terminal. */
   readonly columns: number;
-  /** How many there will be, an estimate; undefined when nobody knows. */
+  /** How many there will be, an estimate; undefined when it is unknown. */
   readonly total: number | undefined;
 }
 
@@ -35,7 +35,7 @@ export class Progress {
     this.#options.write(ERASE_LINE + line);
   }
 
-  /** Takes the line away, so that others can write. */
+  /** Removes the line, so that others can write. */
   clear(): void {
     if (this.#drawnMs === -Infinity) return;
     this.#options.write(ERASE_LINE);

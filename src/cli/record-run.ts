@@ -30,21 +30,21 @@ interface Arrived {
   readonly payload: Payload;
 }
 
-/** One topic of the server on its way to the disk. */
+/** One topic of the server, from the socket to the disk. */
 interface Incoming {
   readonly stream: Stream<Arrived>;
   readonly epoch: number;
   lastSeq: number;
 }
 
-/** Messages of a topic that may wait for the disk; of more the oldest are dropped and counted. */
+/** Messages of a topic that may wait for the disk; a further one drops the oldest, which is counted. */
 const QUEUE_MESSAGES = 2_048;
 const TOPICS_MAX = 10_000;
 const MIB = 2 ** 20;
-/** A recording must not go on for days on a line that is dead. */
+/** A recording must not go on for days on a dead connection. */
 const LINE_TIMEOUT_MS = 10_000;
 
-/** The command `sightline record`, once its words are understood. */
+/** The command `sightline record`, with its words parsed. */
 export async function record(path: string, flags: RecordFlags, context: CliContext): Promise<void> {
   await withLog(context, context.config(), (log) => run(path, flags, context, log));
 }
@@ -56,7 +56,7 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
   const ended = new AbortController();
   const inbox = new Inbox();
   const refused = Promise.withResolvers<never>();
-  // Raced against while subscribing; what is refused later is only said.
+  // Raced against while subscribing; later refusals are only logged.
   refused.promise.catch(() => {});
   let isLost = false;
   const socket = await TelemetrySocket.open({
@@ -81,7 +81,7 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
         if (message.type === 'loss') inbox.lostOnTheWay += message.count;
         if (message.type === 'error') {
           log.write('record_refused', { code: message.code, reason: message.message });
-          // It goes on with the topics that it has taken in.
+          // It goes on with the topics that it has subscribed to.
           if (message.code === 'TOPIC_LIMIT_REACHED') inbox.leftOut ??= message.message;
           else refused.reject(new SightlineError(message.code, message.message));
         }
@@ -117,19 +117,19 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
       `the recording is incomplete: ${inbox.leftOut}; record parts of it, each with a filter of its own (--topics), or raise telemetry.subscribed_topics_max of the server`,
     );
   }
-  if (isLost) throw new SightlineError('CONNECTION_LOST', `${url} has gone; the recording holds what came until then`);
+  if (isLost) throw new SightlineError('CONNECTION_LOST', `${url} has gone; the recording holds everything until then`);
 }
 
-/** What has arrived and is not on the disk yet. */
+/** Messages that have arrived and are not on the disk yet. */
 class Inbox {
   readonly #hub = new Hub({ clock: systemClock, streamsMax: TOPICS_MAX });
   readonly #topics = new Map<string, Incoming>();
   #recorder: Recorder | undefined;
   /** Messages that the server dropped for this connection. */
   lostOnTheWay = 0;
-  /** WebSocket messages that were not what the protocol says. */
+  /** WebSocket messages that violated the protocol. */
   damaged = 0;
-  /** The server's words on topics of which it sends nothing: how many messages of them are lost nobody knows. */
+  /** The server's errors about topics of which it sends nothing: how many of their messages are lost is unknown. */
   leftOut: string | undefined;
 
   /** To be called before anything is subscribed to. */
@@ -137,7 +137,7 @@ class Inbox {
     this.#recorder = recorder;
   }
 
-  /** For the files: what the recorder does not know. */
+  /** Accounts for the files that the recorder does not know. */
   notes(): Record<string, string> {
     return {
       lost_on_the_way: String(this.lostOnTheWay),
@@ -158,7 +158,7 @@ class Inbox {
     const known = this.#topics.get(topic);
     if (known?.epoch === epoch) return known;
     known?.stream.close();
-    // Of a server whose topics come and go: what the oldest one has not written yet is counted as lost.
+    // For a server whose topics come and go: messages that the oldest one has not written yet count as lost.
     if (known === undefined && this.#topics.size >= TOPICS_MAX) this.#forgetOldest();
     const stream = this.#hub.create<Arrived>(topic, { capacity: QUEUE_MESSAGES });
     this.#recorder?.follow(stream, topic, ({ data }) => data, String(epoch));
@@ -178,7 +178,7 @@ class Inbox {
 async function untilEnd(durationS: number | undefined, end: AbortSignal): Promise<void> {
   const longestMs = 2 ** 31 - 1;
   const durationMs = durationS === undefined ? longestMs : Math.min(durationS * 1000, longestMs);
-  // Both ends are good ones here: the time is over, or somebody has had enough.
+  // Both are good ends here: the time is over, or the user has stopped it.
   await sleep(durationMs, undefined, { signal: end }).catch(() => undefined);
 }
 
@@ -188,13 +188,13 @@ function tell(report: RecordingReport, inbox: Inbox, { json }: RecordFlags, cont
   if (json) {
     const isComplete = leftOut === undefined;
     const accounts = { lost_on_the_way: lostOnTheWay, damaged, incomplete: leftOut ?? null };
-    // What nobody counted is no zero.
+    // An unknown number is not 0.
     context.out(JSON.stringify({ ...report, lost: isComplete ? lost : null, lost_known: lost, ...accounts }));
     return;
   }
   const losses = [
-    [lostOnTheWay, 'lost on the way'],
-    [damaged, 'damaged on the way'],
+    [lostOnTheWay, 'lost in transit'],
+    [damaged, 'damaged in transit'],
     [lost, 'lost before the disk'],
     [oddTimes, 'of a time before 1970 or after 2554, of which the file has the nearest'],
   ] as const;

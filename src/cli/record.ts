@@ -9,7 +9,7 @@ const COMPRESSIONS = ['zstd', 'lz4', 'none'] as const satisfies readonly Recordi
 
 const HELP = `
 The file is MCAP (https://mcap.dev): chunked, indexed, compressed, JSON messages with schemas, so that Foxglove and every MCAP
-tool can open it. Until the recording is complete it is called <file>.part; what a crash leaves there can be replayed up to
+tool can open it. Until the recording is complete it is called <file>.part; after a crash that file can be replayed up to
 its last chunk. The recording ends after --duration, with Ctrl+C, or when the server goes away.
 
 Examples:
@@ -26,11 +26,11 @@ export function registerRecord(program: Command, context: CliContext): void {
     .description('record the topics of a running server into an MCAP file')
     .argument('<file>', 'the file to write, such as drive.mcap', mcapName)
     .option('--url <url>', 'the server', DEFAULT_URL)
-    .option('--topics <filter...>', 'what to record; + and # are wildcards', ['#'])
-    .option('--duration <s>', 'end after so many seconds (default: with Ctrl+C)', positive)
+    .option('--topics <filter...>', 'topics to record; + and # are wildcards', ['#'])
+    .option('--duration <s>', 'end after this many seconds (default: with Ctrl+C)', positive)
     .addOption(new Option('--compression <name>', 'compression of the chunks').choices(COMPRESSIONS).default('zstd'))
-    .option('--rotate-mb <n>', 'begin a new file after so many MiB', positive)
-    .option('--rotate-s <n>', 'begin a new file after so many seconds', positive)
+    .option('--rotate-mb <n>', 'begin a new file after this many MiB', positive)
+    .option('--rotate-s <n>', 'begin a new file after this many seconds', positive)
     .option('--json', 'print the accounts as JSON')
     .addHelpText('after', HELP)
     .action(async (file: string, flags: RecordFlags) => {
@@ -41,12 +41,13 @@ export function registerRecord(program: Command, context: CliContext): void {
 
 /** For commander. */
 export function mcapName(text: string): string {
-  if (!text.endsWith('.mcap')) throw new InvalidArgumentError('It is to end in .mcap.');
+  if (!text.endsWith('.mcap')) throw new InvalidArgumentError('It must end in .mcap.');
   return text;
 }
 
 function positive(text: string): number {
   const value = Number(text);
-  if (text.trim() === '' || !(value > 0 && value < Infinity)) throw new InvalidArgumentError('It is a number above 0.');
+  if (text.trim() === '' || !(value > 0 && value < Infinity))
+    throw new InvalidArgumentError('It must be a number above 0.');
   return value;
 }

@@ -23,7 +23,7 @@ export interface ReplayFlags {
   readonly host?: string;
 }
 
-/** The command `sightline replay`, once its words are understood. */
+/** The command `sightline replay`, with its words parsed. */
 export async function playFile(path: string, flags: ReplayFlags, context: CliContext): Promise<void> {
   const { skipGaps } = flags;
   if (skipGaps !== undefined && skipGaps <= 0)
@@ -63,7 +63,7 @@ async function play(path: string, flags: ReplayFlags, { context, config, log }: 
     const { duration_s: durationS } = replay.state;
     const { messageCount, topics, damage } = source;
     log.write('replay_started', { messages: messageCount, topics: topics.length, duration_s: durationS, damage });
-    // A source that breaks off ends the command; a recording that was played does so when asked to.
+    // A source that breaks off ends the command; a recording that was played does so on request.
     const played = replay.untilEnded().then(() => (once ? undefined : untilAborted(context.signal)));
     await Promise.race([played, untilAborted(context.signal)]);
     if (once) tell(replay.state, path, log);
@@ -76,6 +76,6 @@ function tell({ published, refused, refused_by, state }: ReplayState, path: stri
   const causes = Object.entries(refused_by).map(([code, count]) => `${count} ${code}`);
   log.write('replay_ended', { published, left_out: refused, causes });
   if (state === 'ended' && published === 0 && refused > 0) {
-    throw new SightlineError('SOURCE_UNREADABLE', `${path}: none of its messages could be played`);
+    throw new SightlineError('SOURCE_UNREADABLE', `${path}: no message in it could be played`);
   }
 }

@@ -4,9 +4,9 @@ import type { CliContext } from './context.ts';
 import type { ReplayFlags } from './replay-run.ts';
 
 const HELP = `
-Starts a server that publishes the recording through the topics, with their names and the pauses that they had: pages, clients
-of the telemetry lane and Foxglove (ws://…/ws/foxglove) see it as if it were live. Whoever publishes to replay/control,
-such as { "position_s": 12, "speed": 2, "paused": false }, controls it; replay/state tells where it is.
+Starts a server that publishes the recording through the topics, with their names and original timing: pages, clients
+of the telemetry lane and Foxglove (ws://…/ws/foxglove) see it as if it were live. A message to replay/control,
+such as { "position_s": 12, "speed": 2, "paused": false }, controls it; replay/state tells its position.
 
 Examples:
   sightline replay drive.mcap
@@ -21,10 +21,10 @@ export function registerReplay(program: Command, context: CliContext): void {
     .description('publish an MCAP file again, as if it were live')
     .argument('<file>', 'a recording of "sightline record", or any MCAP file')
     .option('--speed <n>', '0.1 to 20', number, 1)
-    .option('--from <s>', 'begin so many seconds after the beginning of the recording', number)
-    .option('--to <s>', 'end so many seconds after the beginning of the recording', number)
+    .option('--from <s>', 'begin this many seconds after the beginning of the recording', number)
+    .option('--to <s>', 'end this many seconds after the beginning of the recording', number)
     .option('--loop', 'begin again at the end')
-    .option('--paused', 'wait for somebody to begin')
+    .option('--paused', 'begin paused, until replay/control starts it')
     .option('--once', 'end the command when the recording has been played')
     .option('--prefix <text>', 'put this before every topic name')
     .option('--recorded-times', 'leave the times of the messages as they were recorded')

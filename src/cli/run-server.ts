@@ -7,7 +7,7 @@ import type { Log } from '../log/log.ts';
 import type { CliContext } from './context.ts';
 import { withLog } from './log.ts';
 
-/** What `serve` and `demo` share: flags, the line that says `ready`, and an orderly end. */
+/** The common part of `serve` and `demo`: flags, the line `ready`, and an orderly end. */
 
 /** The simulated rover is the same one at every start. */
 const ROVER_SEED = 1;
@@ -20,12 +20,12 @@ export interface ServerFlags {
   readonly record?: string;
 }
 
-/** For a recording of everything that happens in the server. */
+/** Every topic, for a recording of everything that happens in the server. */
 export const RECORD_OPTION = ['--record <file>', 'record topics, pictures and results into an MCAP file'] as const;
 
 /**
- * `makeCamera` makes the clip that the page plays as its demo camera: it is a demo, which has a simulated rover too, unless
- * `--app` names what is wanted alone. Resolves when the server has stopped, after the context's signal. Errors: USAGE, CONFIG_*, ADDRESS_*, MODEL_*, OUTPUT_FAILED.
+ * `makeCamera` makes the clip that the page plays as its demo camera: it is a demo, which also has a simulated rover, unless
+ * `--app` names one app alone. Resolves when the server has stopped, after the context's signal. Errors: USAGE, CONFIG_*, ADDRESS_*, MODEL_*, OUTPUT_FAILED.
  */
 export async function runServer(
   context: CliContext,
@@ -49,7 +49,7 @@ interface Parts {
 }
 
 async function run(context: CliContext, flags: ServerFlags, { config, name, log, makeCamera }: Parts): Promise<void> {
-  // ONNX Runtime and FFmpeg take their time to load: not before the command line is known to be right.
+  // ONNX Runtime and FFmpeg take their time to load: only once the command line is known to be right.
   const [{ openServer }, { openRover }] = await Promise.all([import('../app.ts'), import('../pipelines/rover.ts')]);
   await using app = await openServer({ config, log });
   const recorder = flags.record === undefined ? undefined : await app.record(resolve(context.cwd, flags.record));
@@ -61,7 +61,7 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   const random = seededRandom(ROVER_SEED);
   using _rover = hasRover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);
-  // One that has lost its end ends the command with its error.
+  // A recording that has lost its end ends the command with its error.
   await recorder?.finish();
 }
 

@@ -1,7 +1,7 @@
 import { ERRORS, SightlineError, type ErrorCode } from '../base/errors.ts';
 import { clean } from './text.ts';
 
-/** What a running server tells over HTTP, for commands that look at one. */
+/** Documents of a running server over HTTP, for commands that show one. */
 
 const ANSWER_TIMEOUT_MS = 5_000;
 /** A thousand connections on a thousand topics take a few MiB. */
@@ -37,7 +37,7 @@ async function boundedText(response: Response): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
-/** What the server says of its refusal, where it is one of ours. */
+/** The server's own message of a refusal, where it is one of ours. */
 function refusal(url: URL, status: number, text: string): SightlineError {
   const { code, message } = errorOf(text);
   if (typeof code === 'string' && Object.hasOwn(ERRORS, code) && typeof message === 'string') {
@@ -54,7 +54,7 @@ function errorOf(text: string): { readonly code?: unknown; readonly message?: un
   }
 }
 
-/** `fetch` says only that it failed; why is in its cause, and where a name has several addresses in the causes of that. */
+/** `fetch` says only that it failed; the reason is in its cause, and where a name has several addresses in the causes of that. */
 function reasonOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return String(thrown);
   if (thrown.name === 'TimeoutError') return `no answer within ${ANSWER_TIMEOUT_MS / 1000} s`;

@@ -3,7 +3,7 @@ import { clockTime } from './progress.ts';
 
 /** Text for people: as a terminal may get it, measured and cut by the columns that it takes, and figures with their units. */
 
-/** A longer text of a server says nothing more to a person. */
+/** A longer text of a server is of no more use to a person. */
 const CHARS_MAX = 300;
 const PLAIN = /^[\u0020-\u007E]*$/;
 const UNSPACED = /^\p{M}$/u;
@@ -64,7 +64,7 @@ export function countText(count: number): string {
   return count.toLocaleString('en-US');
 }
 
-/** So many a second: `0`, `4.2`, `45`, `1,220`. */
+/** A rate a second: `0`, `4.2`, `45`, `1,220`. */
 export function rateText(perS: number): string {
   return perS > 0 && perS < 100 ? perS.toFixed(1) : countText(Math.round(perS));
 }
@@ -73,7 +73,7 @@ export function plural(count: number, what: string): string {
   return `${countText(count)} ${what}${count === 1 ? '' : 's'}`;
 }
 
-/** `say` of a value that is there. */
+/** `say` applied to a value that is there. */
 export function told<T, R>(value: T | undefined, say: (value: T) => R): R | undefined {
   return value === undefined ? undefined : say(value);
 }

@@ -1,11 +1,11 @@
 import { widthOf } from './text.ts';
 
-/** What stands behind a first column is kept beside it while it has so many columns of its own. */
+/** Text behind a first column stays beside it while it has this many columns of its own. */
 const BESIDE_MIN = 24;
 const INDENT = 4;
 
 /**
- * A line for people on lines of at most `width` columns, broken between words; a word that is longer stays whole. What stands in
+ * A line for people on lines of at most `width` columns, broken between words; a longer word stays whole. Text in
  * columns (two spaces or more) keeps to the second one, or goes below the first one where that leaves too little room.
  */
 export function wrapLine(line: string, width: number): string[] {

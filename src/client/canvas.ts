@@ -24,9 +24,9 @@ export function contextOf(canvas: Canvas): CanvasContext {
   );
 }
 
-/** Fills a canvas of this size with a picture; what was on it before is gone. */
+/** Fills a canvas of this size with a picture; its earlier content is lost. */
 export function drawScaled(canvas: Canvas, source: CanvasImageSource, { width, height }: Size): void {
-  // Setting a canvas's size clears it, even to what it is.
+  // Setting a canvas's size clears it, even to the same size.
   if (canvas.width !== width) canvas.width = width;
   if (canvas.height !== height) canvas.height = height;
   contextOf(canvas).drawImage(source, 0, 0, width, height);

@@ -17,7 +17,7 @@ const SIDE_MAX = 1280;
 /** A capture time that a camera reports is believed when it is at most this old, ms. */
 const CAMERA_AGE_MAX_MS = 1_000;
 
-/** A result with the very picture that it tells of. The picture is lent: it may be freed once `onResult` has returned. */
+/** A result with its very picture. The picture is only lent: it may be freed once `onResult` has returned. */
 export type CapturedResult<P extends PipelineName = 'objects'> = VideoResult<P> & {
   readonly picture: Picture;
 };
@@ -47,9 +47,9 @@ export interface CaptureStats {
   /** Left out because the one before was still being encoded. */
   readonly busy: number;
   readonly failed: number;
-  /** Of the last frame: drawing and encoding. */
+  /** Time of the last frame's drawing and encoding. */
   readonly encodeMs: number;
-  /** Are frames encoded in a worker? From the moment on that it is there, where the browser has such workers. */
+  /** Are frames encoded in a worker? From the moment that it is ready, where the browser has such workers. */
   readonly inWorker: boolean;
   /** From a result's arrival to the repaint that shows it, averaged over about a second. */
   readonly shownAfterMs: number;
@@ -63,7 +63,7 @@ export interface Capture {
   stop(): void;
 }
 
-/** Sends what the source shows, as fast and as large as the session's grant allows; see `CaptureOptions`. */
+/** Sends the source's frames, as fast and as large as the session's grant allows; see `CaptureOptions`. */
 export function startCapture<P extends PipelineName = 'objects'>(options: CaptureOptions<P>): Capture {
   return new VideoCapture(options);
 }
@@ -85,7 +85,7 @@ class VideoCapture<P extends PipelineName> implements Capture {
   #encoding = false;
   #stopped = false;
   #cancelNext: () => void = () => {};
-  /** When the first result came that the coming repaint shows. */
+  /** Arrival of the first result that the coming repaint shows. */
   #arrivedMs: number | undefined;
   #repaint = 0;
 
@@ -103,7 +103,7 @@ class VideoCapture<P extends PipelineName> implements Capture {
       }),
       // With several pipelines each has its result on the same picture.
       session.on('answered', ({ seqs }) => this.#pending.free(seqs)),
-      // Another connection begins with a server that has been told nothing.
+      // The server of another connection knows nothing of the old lag.
       session.on('state', ({ state }) => state === 'open' && this.#lag.forgetReport()),
       onHidden(() => this.#forgetRepaint()),
     ];
@@ -168,7 +168,7 @@ class VideoCapture<P extends PipelineName> implements Capture {
       onFrame?.({ seq, picture, captureTimeMs });
     } catch (thrown) {
       this.#stats.failed++;
-      // Who stops the capture in the middle of a frame does not want to hear of it.
+      // A caller that stops the capture in the middle of a frame does not want its error.
       if (!this.#stopped) onError?.(toSightlineError(thrown));
     } finally {
       if (encoded) this.#encoder.release(encoded.picture);
@@ -182,7 +182,7 @@ class VideoCapture<P extends PipelineName> implements Capture {
     return fitInside({ width: this.#video.videoWidth, height: this.#video.videoHeight }, limit);
   }
 
-  /** What `onResult` draws is seen with the next repaint: how long that takes tells whether the page keeps up. */
+  /** The drawing of `onResult` is visible with the next repaint: the time until then shows whether the page keeps up. */
   #awaitRepaint(): void {
     if (document.hidden || this.#arrivedMs !== undefined) return;
     this.#arrivedMs = performance.now();

@@ -20,26 +20,26 @@ export interface ClockEstimate {
   readonly offsetMs: number;
   /** The true offset lies within ± this, ms. */
   readonly uncertaintyMs: number;
-  /** Of the exchange that the estimate rests on, ms. */
+  /** Round trip of the exchange that the estimate rests on, ms. */
   readonly roundTripMs: number;
 }
 
 interface ClockSample extends ClockEstimate {
   readonly takenMs: number;
-  /** What the greeting tells is no exchange: its round trip holds the making of the connection. */
+  /** The estimate from the welcome is not an exchange: its round trip includes the making of the connection. */
   readonly isGreeting: boolean;
 }
 
 /**
- * The offset of the server's clock, from several exchanges: that of the shortest round trip wins, since half a round trip
- * is all that a sample can be wrong by (RFC 5905 §8 and §10). Samples lose certainty with age, so that a fresh and slightly
+ * The offset of the server's clock, from several exchanges: that of the shortest round trip wins, since a sample is wrong by
+ * at most half a round trip (RFC 5905 §8 and §10). Samples lose certainty with age, so that a fresh and slightly
  * slower one takes over in time. Pure; times in Unix milliseconds.
  */
 export class ClockSync {
   readonly #samples: ClockSample[] = [];
 
   /**
-   * What the greeting tells: `serverTimeMs` was written somewhere between `startMs` (before the connection was asked for)
+   * An estimate from the welcome: `serverTimeMs` was written somewhere between `startMs` (before the connection was opened)
    * and `nowMs`. The estimate takes the latest possible writing, so that a capture time never lies in the server's future.
    */
   addGreeting(serverTimeMs: number, startMs: number, nowMs: number): void {
@@ -76,7 +76,7 @@ export class ClockSync {
     );
   }
 
-  /** Of the exchange that the estimate rests on, ms; undefined until there was one. */
+  /** Round trip of the exchange that the estimate rests on, ms; undefined until there was one. */
   roundTripMs(nowMs: number): number | undefined {
     const best = this.#best(nowMs);
     return best?.isGreeting === false ? best.roundTripMs : undefined;

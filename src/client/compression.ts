@@ -10,12 +10,12 @@ interface Zlib {
   zstdDecompressSync?(packed: Uint8Array, options: { maxOutputLength: number }): Uint8Array;
 }
 
-/** The fastest level: who publishes telemetry has more bandwidth than time. */
+/** The fastest level: a publisher of telemetry has more bandwidth than time. */
 const DEFLATE_LEVEL = 1;
 
 const zlib = builtin<Zlib>('node:zlib');
 
-/** What this platform decompresses at once. What is missing may still be there as a stream: see `inflate`. */
+/** Synchronous decompression of this platform. A missing one may still exist as a stream: see `inflate`. */
 export function platformDecompressors(): Decompressors {
   if (!zlib) return { lz4: decompressLz4 };
   const { inflateSync, zstdDecompressSync } = zlib;
@@ -48,7 +48,7 @@ export async function inflateInto(out: Uint8Array, packed: Uint8Array<ArrayBuffe
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
-      // More than was promised is not taken: this is how a decompression bomb ends.
+      // More than the announced size is not taken: this stops decompression bombs.
       if (at + value.length > out.length) throw new Error('it is larger than its envelope says');
       out.set(value, at);
       at += value.length;

@@ -8,10 +8,10 @@ const WELCOME_TIMEOUT_MS = 10_000;
 /** Close codes: the session is over; its client comes back in another connection. */
 const DONE = 1000;
 const COMES_BACK = 4000;
-/** What a WebSocket puts before a message, at most, with its mask (RFC 6455 §5.2). */
+/** Most bytes that a WebSocket puts before a message, with its mask (RFC 6455 §5.2). */
 const FRAME_HEAD_BYTES = 14;
 
-/** What every lane greets with. */
+/** The first message of every lane. */
 export interface Greeting {
   readonly type: 'welcome';
   readonly client_id: string;
@@ -19,7 +19,7 @@ export interface Greeting {
   readonly server_time: number;
 }
 
-/** An error message of any lane; what it names (a frame, a subscription, a topic) tells whom it is about. */
+/** An error message of any lane; the names in it (a frame, a subscription, a topic) say what it is about. */
 interface Refusal {
   readonly code: ErrorCode;
   readonly message: string;
@@ -47,11 +47,11 @@ export interface ConnectionOptions<Message> {
   readonly address: string;
   /** The WebSocket subprotocol to ask for. */
   readonly subprotocol?: string | undefined;
-  /** A message's `type` must be readable; throws SightlineError for bytes that are no message: the connection ends. */
+  /** A message's `type` must be readable; throws SightlineError for bytes that are not a message: the connection ends. */
   readonly decode: (data: string | Uint8Array) => Message;
 }
 
-/** One socket, from the attempt to its end. Its owner is told of everything through the listener, never by a throw. */
+/** One socket, from the attempt to its end. Its owner learns everything through the listener, never by a throw. */
 export class Connection<Welcome extends Greeting, Message extends { readonly type: string }> {
   readonly #address: string;
   readonly #decode: (data: string | Uint8Array) => Message;
@@ -61,7 +61,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
   #welcomed = false;
   #ended = false;
   #sentBytes = 0;
-  /** An error that belongs to nothing in particular and came last: a server says so why it closes. */
+  /** The last error that belongs to nothing in particular: a server gives its reason for closing so. */
   #lastError: SightlineError | undefined;
 
   constructor(options: ConnectionOptions<Message>, listener: ConnectionListener<Welcome, Message>) {
@@ -73,7 +73,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     this.#socket.binaryType = 'arraybuffer';
     this.#socket.addEventListener('message', ({ data }) => this.#onData(data));
     this.#socket.addEventListener('close', ({ code }) => this.#onClose(code));
-    // A close follows, and says as much as a browser lets anybody know. Without a listener `ws` would throw.
+    // A close follows, with as much as a browser reveals. Without a listener `ws` would throw.
     this.#socket.addEventListener('error', () => {});
     this.#welcomeTimer = setTimeout(() => {
       const message = `${this.#host} sent no welcome within ${WELCOME_TIMEOUT_MS} ms`;
@@ -81,7 +81,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     }, WELCOME_TIMEOUT_MS);
   }
 
-  /** Bytes that the socket has not got rid of. */
+  /** Bytes that the socket has not sent yet. */
   get bufferedBytes(): number {
     return this.#socket.bufferedAmount;
   }
@@ -101,7 +101,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     this.#socket.close(comesBack ? COMES_BACK : DONE);
   }
 
-  /** Ends a connection whose other side does not answer: nothing is waited for. */
+  /** Ends a connection whose other side does not answer, without waiting. */
   giveUp(why: string): void {
     this.#end({ error: new SightlineError('CONNECTION_LOST', `${this.#host} ${why}`), final: false });
   }
@@ -143,7 +143,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     this.#ended = true;
     clearTimeout(this.#welcomeTimer);
     this.#socket.close(end.final ? DONE : COMES_BACK);
-    // Who says nothing will not answer the close either.
+    // A silent peer will not answer the close either.
     if (!end.final) this.#socket.terminate?.();
     this.#listener.onEnd(end);
   }

@@ -1,6 +1,6 @@
 /**
  * The browser's types, where a program is compiled with the DOM library. Without it (a program for Node) they are `never`, so that the
- * declarations of the SDK hold there as well, and what needs a browser cannot be called.
+ * declarations of the SDK hold there as well, and functions that need a browser cannot be called.
  */
 type OfBrowser<Name extends string> =
   typeof globalThis extends Record<Name, { prototype: infer Instance }> ? Instance : never;

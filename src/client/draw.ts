@@ -3,7 +3,7 @@ import { HAND_COLOURS, HAND_CONNECTIONS, type Hand } from '../base/hand.ts';
 import type { WireDetection } from '../protocol/video.ts';
 
 /**
- * Seven colours that people with any colour vision tell apart (Okabe and Ito, "Color Universal Design", 2008; without
+ * Seven colours that are safe for any colour vision (Okabe and Ito, "Color Universal Design", 2008; without
  * black, which a picture hides).
  */
 const PALETTE = ['#56b4e9', '#e69f00', '#009e73', '#f0e442', '#d55e00', '#cc79a7', '#0072b2'] as const;
@@ -13,7 +13,7 @@ const DARK = new Set<string>(['#0072b2']);
 
 const SHADE = 'rgb(0 0 0 / 45%)';
 
-/** What drawing needs of a 2D context; that of a canvas and that of an `OffscreenCanvas` both fit. */
+/** The part of a 2D context that drawing needs; that of a canvas and that of an `OffscreenCanvas` both fit. */
 export interface DrawingContext {
   fillStyle: unknown;
   strokeStyle: unknown;
@@ -39,7 +39,7 @@ export interface DrawOptions {
   /** Size of the area that the boxes' fractions refer to, pixels of the canvas. */
   readonly width: number;
   readonly height: number;
-  /** Canvas pixels per CSS pixel, so that lines and text keep their size on every screen; 1 unless told otherwise. */
+  /** Canvas pixels per CSS pixel, so that lines and text keep their size on every screen; default 1. */
   readonly scale?: number;
 }
 
@@ -72,7 +72,7 @@ export function boxToPixels(box: Box, width: number, height: number): PixelRect 
   };
 }
 
-/** Where a label of this size goes: on top of its box; inside where there is no room above; never out of the picture. */
+/** Position of a label of this size: on top of its box; inside where there is no room above; never out of the picture. */
 export function placeLabel(
   box: PixelRect,
   label: { readonly width: number; readonly height: number },
@@ -85,7 +85,7 @@ export function placeLabel(
   };
 }
 
-/** Draws boxes and labels over whatever the context shows; the best detection comes to lie on top. */
+/** Draws boxes and labels over the content of the context; the best detection comes to lie on top. */
 export function drawDetections(
   context: DrawingContext,
   detections: readonly WireDetection[],
@@ -119,7 +119,7 @@ export function drawDetections(
   context.restore();
 }
 
-/** Draws the skeletons of hands over whatever the context shows: the person's left hand orange, the right one blue. */
+/** Draws the skeletons of hands over the content of the context: the person's left hand orange, the right one blue. */
 export function drawHands(
   context: DrawingContext,
   hands: readonly Hand[],

@@ -1,7 +1,7 @@
-/** Takes a listener away again. */
+/** Removes a listener. */
 export type Unsubscribe = () => void;
 
-/** A small typed emitter: `Events` maps the name of an event to what its listeners get. */
+/** A small typed emitter: `Events` maps the name of an event to the arguments of its listeners. */
 export class Emitter<Events> {
   readonly #listeners = new Map<keyof Events, Set<(value: never) => void>>();
 
@@ -12,7 +12,7 @@ export class Emitter<Events> {
     return () => set.delete(listener);
   }
 
-  /** In the order of subscription. A listener that throws holds up nobody: its error surfaces as an uncaught one. */
+  /** In the order of subscription. A listener that throws does not affect the others: its error surfaces as an uncaught one. */
   emit<Name extends keyof Events>(name: Name, value: Events[Name]): void {
     for (const listener of this.#listeners.get(name) ?? []) {
       try {

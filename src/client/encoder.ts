@@ -3,7 +3,7 @@ import { drawScaled, encodeJpeg, makePicture } from './canvas.ts';
 import type { Canvas, Picture } from './dom.ts';
 import type { Size } from './fit.ts';
 
-/** What the worker gets, and closes. */
+/** The worker's input, which it closes. */
 export interface EncodeRequest extends Size {
   readonly source: VideoFrame | ImageBitmap;
   /** 1..100. */
@@ -15,7 +15,7 @@ export type EncodeReply =
   | { readonly type: 'encoded'; readonly jpeg: Uint8Array<ArrayBuffer>; readonly picture: ImageBitmap }
   | { readonly type: 'failed'; readonly message: string };
 
-/** What is needed of a `Worker`. */
+/** The part of a `Worker` that is needed. */
 export interface EncodingWorkerLike {
   postMessage(request: EncodeRequest, transfer: Transferable[]): void;
   addEventListener(type: 'message', listener: (event: { readonly data: EncodeReply }) => void): void;
@@ -29,14 +29,14 @@ export interface EncodedPicture {
   readonly picture: Picture;
 }
 
-/** A worker that does not answer for so long will not answer any more. */
+/** A worker that does not answer for this long will not answer any more. */
 const ANSWER_TIMEOUT_MS = 5_000;
-/** Canvases at rest, for pictures that are encoded in place. */
+/** Idle canvases, for pictures that are encoded in place. */
 const IDLE_MAX = 4;
 
 /**
- * Makes JPEGs of what a video shows, one at a time: in a worker, so that neither the page waits for the encoder nor the encoder
- * for the page. Until the worker says that it is there, and for good once it fails or when it never comes (a browser without
+ * Makes JPEGs of a video's pictures, one at a time: in a worker, so that neither the page waits for the encoder nor the encoder
+ * for the page. Until the worker reports that it is ready, and for good once it fails or when it never comes (a browser without
  * `OffscreenCanvas` in workers, a Content-Security-Policy without `worker-src`), they are made in place.
  */
 export class PictureEncoder {
@@ -59,8 +59,8 @@ export class PictureEncoder {
   }
 
   /**
-   * What the video shows at the time of the call; not before the last call has ended. Errors: FRAME_UNDECODABLE, or those of the
-   * browser for a video that it does not let anybody read.
+   * The video's picture at the time of the call; not before the last call has ended. Errors: FRAME_UNDECODABLE, or those of the
+   * browser for a video that it does not let the page read.
    */
   encode(video: HTMLVideoElement, size: Size, quality: number): Promise<EncodedPicture> {
     return this.#isReady ? this.#encodeInWorker(video, size, quality) : this.#encodeHere(video, size, quality);
@@ -91,7 +91,7 @@ export class PictureEncoder {
   async #encodeInWorker(video: HTMLVideoElement, size: Size, quality: number): Promise<EncodedPicture> {
     const source = await frameOf(video);
     if (!this.#worker) {
-      // It went while the frame was taken.
+      // It was closed while the frame was taken.
       source.close();
       return this.#encodeHere(video, size, quality);
     }
@@ -114,7 +114,7 @@ export class PictureEncoder {
     else this.#giveUp(`the encoding worker failed: ${reply.message}`);
   }
 
-  /** What the worker has in hand is lost; the next picture is made in place. */
+  /** The worker's current picture is lost; the next one is made in place. */
   #giveUp(why: string): void {
     this.#worker?.terminate();
     this.#worker = undefined;
@@ -123,11 +123,11 @@ export class PictureEncoder {
   }
 }
 
-/** What the video shows now, in a form that a worker can be given. */
+/** The video's current picture, in a form that can be passed to a worker. */
 function frameOf(video: HTMLVideoElement): VideoFrame | Promise<ImageBitmap> {
   if (typeof VideoFrame !== 'function') return createImageBitmap(video);
   const frame = new VideoFrame(video);
-  // Not all browsers turn a frame of a video that was recorded sideways.
+  // Not all browsers rotate a frame of a video that was recorded sideways.
   if (frame.displayWidth === video.videoWidth && frame.displayHeight === video.videoHeight) return frame;
   frame.close();
   return createImageBitmap(video);

@@ -1,7 +1,7 @@
 import { drawScaled, encodeJpeg } from './canvas.ts';
 import type { EncodeReply, EncodeRequest } from './encoder.ts';
 
-/** The module that a capture's worker runs: a frame of a video in, the JPEG and the very picture that is in it out. */
+/** The module that a capture's worker runs: a frame of a video in, the JPEG and its very picture out. */
 
 interface WorkerScope {
   addEventListener(type: 'message', listener: (event: { readonly data: EncodeRequest }) => void): void;
@@ -17,7 +17,7 @@ scope.postMessage({ type: 'ready' }, []);
 async function answer({ source, width, height, quality }: EncodeRequest): Promise<void> {
   try {
     drawScaled(canvas, source, { width, height });
-    // Cameras have few frames to lend.
+    // Cameras lend only a few frames.
     source.close();
     const jpeg = await encodeJpeg(canvas, quality);
     const picture = canvas.transferToImageBitmap();

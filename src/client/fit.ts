@@ -5,7 +5,7 @@ export interface Size {
 
 /**
  * The largest size of the same shape as `source` inside `limit`, whole pixels, at least 1 × 1; never larger than `source`,
- * since made-up pixels help nobody.
+ * since made-up pixels are of no use.
  */
 export function fitInside(source: Size, limit: Size): { width: number; height: number } {
   const scale = Math.min(1, limit.width / source.width, limit.height / source.height);

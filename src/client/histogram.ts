@@ -1,11 +1,11 @@
 const FIRST_MS = 0.05;
 const GROWTH = 1.02;
 const LOG_GROWTH = Math.log(GROWTH);
-/** The last bucket begins at about a minute; what is longer counts there. */
+/** The last bucket begins at about a minute; longer durations count there. */
 const BUCKETS = 720;
 
 /**
- * Every duration of a session in buckets that grow by 2 %, so that a percentile is true to 1 % at 3 kB, however long the
+ * Every duration of a session in buckets that grow by 2 %, so that a percentile is accurate to 1 % at 3 kB, however long the
  * session lasts (the idea of Tene's HdrHistogram, which browsers do not have built in).
  */
 export class DurationHistogram {

@@ -5,7 +5,7 @@ interface Place<T> {
 }
 
 /**
- * Hands items on in the order in which they came, though some take a while to be made (decompressed, decoded in a worker).
+ * Hands items on in their order, though some take a while to be made (decompressed, decoded in a worker).
  * While none does, an item passes straight through. Bounded: its owner asks `isFull` before it begins to make one.
  */
 export class Inbox<T> {
@@ -22,12 +22,12 @@ export class Inbox<T> {
     return this.#waiting.length >= this.#itemsMax;
   }
 
-  /** What is pushed now is handed on at once. */
+  /** A pushed item is handed on at once. */
   get isEmpty(): boolean {
     return this.#waiting.length === 0;
   }
 
-  /** When the item came that has waited longest, as told to `push`. */
+  /** Arrival of the item that has waited longest, as given to `push`. */
   get oldestMs(): number | undefined {
     return this.#waiting[0]?.sinceMs;
   }
@@ -48,7 +48,7 @@ export class Inbox<T> {
     void this.#await(item, place);
   }
 
-  /** Forgets what waits. */
+  /** Forgets the waiting items. */
   clear(): void {
     this.#waiting = [];
   }

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 
 const TICK_MS = 250;
 const TICKS_PER_REPORT = 4;
-/** What a timer may be late by on a healthy machine: less is not worth a word. */
+/** Usual lateness of a timer on a healthy machine: less is not worth a report. */
 const REPORT_FROM_MS = 10;
 const HZ_MIN = 1;
 const RECOVERY = 1.25;
@@ -16,8 +16,8 @@ export function adaptedHz(hz: number, wantedHz: number, lagMs: number, lagMaxMs:
 }
 
 /**
- * How far a program is behind in its own processing: the age of what waits for it, or the lateness of a timer, which tells
- * of an event loop that is held up. Reports the worst of each second while there is something to tell, and the end of it.
+ * How far a program is behind in its own processing: the age of its waiting items, or the lateness of a timer, which shows
+ * an event loop that is held up. Reports the worst of each second while there is something to report, and the end of it.
  */
 export class LagMeter {
   readonly #clock: Clock;

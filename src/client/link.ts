@@ -19,9 +19,9 @@ const CLOSE_TIMEOUT_MS = 1_000;
 const CLOCK_EXCHANGES = 5;
 const CLOCK_SPACING_MS = 20;
 const LINE_TIMEOUT_MS = 10_000;
-/** Without a time-out the server is asked for its time all the same. */
+/** Without a time-out the client still asks the server for its time. */
 const TICK_MS = 1_000;
-/** Between two ticks a wall clock moves by so much only when it is set, or the machine slept. */
+/** Between two ticks a wall clock moves by this much only when it is set, or the machine slept. */
 const WALL_STEP_MS = 100;
 
 /** `reconnecting`: the connection is lost and another one is being made. `closed` is for good. */
@@ -37,25 +37,25 @@ export interface StateChange {
 export interface LinkSettings {
   /** The session's name; the server makes one up otherwise. */
   readonly clientId?: string;
-  /** Of an earlier `welcome` for the same `clientId`: takes that session up again. */
+  /** From an earlier `welcome` for the same `clientId`: takes that session up again. */
   readonly token?: string;
-  /** Keeps name and token, so that the program has its name back when it is started again; the session begins anew. */
+  /** Keeps name and token, so that the program gets its name back when it is restarted; the session begins anew. */
   readonly tokenStore?: TokenStore;
   /** For platforms without a global WebSocket. */
   readonly WebSocket?: WebSocketConstructor;
-  /** Unix milliseconds; all times that the session gives out and takes are its time of day unless they say otherwise. */
+  /** Unix milliseconds; all times that the session returns and takes are its time of day unless they say otherwise. */
   readonly clock?: Clock;
   readonly random?: Random;
   /** What to do when the connection is lost; `false`: the session ends. */
   readonly reconnect?: Partial<ReconnectPolicy> | false;
   /**
-   * A connection is lost when an asked server says nothing for so long, ms; 10,000 unless told otherwise, `Infinity`: it is
-   * believed to be there as long as its socket is open. The server is asked for its time every half of it.
+   * A connection is lost when the server leaves a question unanswered for this long, ms; default 10,000, `Infinity`: it counts
+   * as alive as long as its socket is open. The client asks for the server's time every half of it.
    */
   readonly lineTimeoutMs?: number;
 }
 
-/** What a connection says of itself in its query. */
+/** A connection's query. */
 export interface Identity {
   readonly client_id?: string | undefined;
   readonly token?: string | undefined;
@@ -73,21 +73,21 @@ export interface LinkOptions<Message> {
 }
 
 export interface LinkListener<Welcome, Message> {
-  /** A connection is up: say again what its server must know. Before anybody else learns of it. */
+  /** A connection is up: repeat the state that its server must know. Before any listener learns of it. */
   onOpen(welcome: Welcome): void;
   /** Every message but welcomes and the clock's. */
   onMessage(message: Message): void;
-  /** A connection is gone, or never came: whatever was to be answered on it will not be. */
+  /** A connection is gone, or never came: outstanding answers will not come. */
   onLost(): void;
   /** After the first opening; `closed` comes once and last. */
   onState(change: StateChange): void;
-  /** Something that costs the session nothing at present. After the first opening. */
+  /** An error that does not end the session. After the first opening. */
   onFault(error: SightlineError): void;
 }
 
 /**
- * What all lanes share: one session across as many connections as it takes. It connects, greets, reconnects with backoff and
- * its token, and keeps the server's time; what the messages mean is its owner's business.
+ * The common part of all lanes: one session across as many connections as it takes. It connects, greets, reconnects with backoff and
+ * its token, and keeps the server's time; its owner handles the messages.
  */
 export class Link<Welcome extends Greeting, Message extends { readonly type: string }> {
   readonly clock: Clock;
@@ -99,7 +99,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
   readonly #lineTimeoutMs: number;
   readonly #sync = new ClockSync();
   readonly #opened = Promise.withResolvers<void>();
-  /** Of the next connection. */
+  /** Token of the next connection. */
   #identity: Identity;
   #welcome: Welcome | undefined;
   #connection: Connection<Welcome, Message> | undefined;
@@ -108,22 +108,22 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
   /** Connections tried since one lasted. */
   #attempt = 0;
   #openedMs = 0;
-  /** The server told when to come back: that leads over the backoff, once. */
+  /** Delay that the server gave for coming back: it overrides the backoff, once. */
   #toldDelayMs: number | undefined;
   #reconnectTimer: ReturnType<typeof setTimeout> | undefined;
   #clockTimer: ReturnType<typeof setTimeout> | undefined;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #liveness = new Liveness();
   #wallAheadMs = 0;
-  /** Why there is no connection, as the owner was told last. */
+  /** Why there is no connection, as last reported to the owner. */
   #toldCode: ErrorCode | undefined;
-  /** The `t0` that an answer is awaited for. */
+  /** The `t0` of the outstanding question. */
   #clockAskedMs: number | undefined;
   #clockExchangesLeft = 0;
   #closing: Promise<void> | undefined;
   #onSocketClosed: (() => void) | undefined;
 
-  /** Throws CONNECTION_FAILED on a platform without a WebSocket, and for a time-out that is none. */
+  /** Throws CONNECTION_FAILED on a platform without a WebSocket, and for an invalid time-out. */
   constructor(options: LinkOptions<Message>, listener: LinkListener<Welcome, Message>) {
     const { settings } = options;
     this.#options = options;
@@ -147,7 +147,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     return this.#opened.promise;
   }
 
-  /** That of the present connection, or of the last one. Undefined only until the first. */
+  /** Welcome of the present connection, or of the last one. Undefined only until the first. */
   get welcome(): Welcome | undefined {
     return this.#welcome;
   }
@@ -160,12 +160,12 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     return this.#reconnects;
   }
 
-  /** Bytes that the socket has not got rid of; 0 without a connection. */
+  /** Bytes that the socket has not sent yet; 0 without a connection. */
   get bufferedBytes(): number {
     return this.#connection?.bufferedBytes ?? 0;
   }
 
-  /** False, and nothing is sent, while there is no connection: what is lost so must be said again in `onOpen`. */
+  /** False, and nothing is sent, while there is no connection: repeat lost state in `onOpen`. */
   send(data: string | Uint8Array<ArrayBuffer>): boolean {
     if (this.#state !== 'open' || !this.#connection) return false;
     this.#connection.send(data);
@@ -184,12 +184,12 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     return { ...estimate, offsetMs: estimate.offsetMs - wallAheadMs(this.clock) };
   }
 
-  /** The client's time of day at a moment of its `clock`, as the program is told it. */
+  /** The client's time of day at a moment of its `clock`, in which the program gets its times. */
   toWallMs(timeMs: number): number {
     return wallTimeMs(this.clock, timeMs);
   }
 
-  /** The moment of its `clock` that the program means by a time of day. */
+  /** The moment of its `clock` for a time of day of the program. */
   toOwnMs(wallMs: number): number {
     return ownTimeMs(this.clock, wallMs);
   }
@@ -238,7 +238,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     this.#toldCode = undefined;
     this.#listener.onOpen(welcome);
     this.#opened.resolve();
-    // Whoever was told something then may have closed the session.
+    // A listener may have closed the session meanwhile.
     if (this.#connection === undefined || this.#closing) return;
     this.#watchLine();
     this.#askClock(CLOCK_EXCHANGES);
@@ -275,7 +275,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     this.#listener.onState({ state: 'reconnecting', error });
   }
 
-  /** The end of the session: by `close` without an error, else with the one that cannot be mended. */
+  /** The end of the session: by `close` without an error, else with the one that cannot be recovered from. */
   #finish(error?: SightlineError): void {
     const wasOpen = this.#state === 'open';
     this.#state = 'closed';
@@ -291,7 +291,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     if (!connection) return;
     const closed = Promise.withResolvers<void>();
     this.#onSocketClosed = closed.resolve;
-    // What is on its way goes on after that: a slow line is not cut.
+    // Messages in transit go on after that: a slow connection is not cut.
     const timer = setTimeout(closed.resolve, CLOSE_TIMEOUT_MS);
     connection.close();
     await closed.promise;
@@ -305,7 +305,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     this.#clockAskedMs = undefined;
   }
 
-  /** Who the program was in an earlier run. */
+  /** Name and token of the program's earlier run. */
   async #recall(): Promise<void> {
     const { settings, lane } = this.#options;
     const { tokenStore, clientId, token } = settings;
@@ -361,7 +361,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     if ((verdict === 'ask' || hasStepped) && this.#clockAskedMs === undefined) this.#askClock(1);
   }
 
-  /** Asks so many times in a row. */
+  /** Asks this many times in a row. */
   #askClock(exchanges: number): void {
     clearTimeout(this.#clockTimer);
     this.#clockExchangesLeft = exchanges;

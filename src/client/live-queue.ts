@@ -1,5 +1,5 @@
 /**
- * A bounded queue read by `for await`: when the reader is slower than the writer the oldest item goes, since in what is live
+ * A bounded queue read by `for await`: when the reader is slower than the writer the oldest item goes, since in live data
  * the newest is worth most. Items may count for several (`weigh`); one alone is kept, however heavy. One reader.
  */
 export class LiveQueue<T> implements AsyncIterableIterator<T> {
@@ -11,7 +11,7 @@ export class LiveQueue<T> implements AsyncIterableIterator<T> {
   #ended = false;
   #error: Error | undefined;
   #weight = 0;
-  /** What the reader was too slow for, by weight. */
+  /** Items that the reader was too slow for, by weight. */
   dropped = 0;
 
   /** `onEnd` is called once, when the reader stops or the queue is ended. */
@@ -21,7 +21,7 @@ export class LiveQueue<T> implements AsyncIterableIterator<T> {
     this.#weigh = weigh;
   }
 
-  /** Of what waits. */
+  /** Weight of the waiting items. */
   get weight(): number {
     return this.#weight;
   }
@@ -52,7 +52,7 @@ export class LiveQueue<T> implements AsyncIterableIterator<T> {
     while (this.#weight > this.#weightMax && this.#items.length > 1) this.dropped += this.#shiftWeight();
   }
 
-  /** What is queued can still be read; then the reader's loop ends, or throws `error`. */
+  /** Queued items can still be read; then the reader's loop ends, or throws `error`. */
   end(error?: Error): void {
     if (this.#ended) return;
     this.#ended = true;

@@ -1,9 +1,9 @@
-/** Kept from what is granted: the two clocks do not agree, and who is over the limit is punished. */
+/** Reserve of the granted rate: the two clocks do not agree, and a client over the limit is punished. */
 const MARGIN = 0.9;
 
 /**
  * How many messages may go now, so that a client stays within the rate that its server grants: a bucket that holds one second
- * of it. What must go in any case is spent all the same. Pure but for its state.
+ * of it. Messages that must go in any case are counted all the same. Pure but for its state.
  */
 export class Pace {
   #spent = 0;

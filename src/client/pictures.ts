@@ -1,4 +1,4 @@
-/** Pictures of frames that are on their way, by `seq`, and how to free each of them. */
+/** Pictures of frames that are under way, by `seq`, and how to free each of them. */
 export class PendingPictures<T> {
   readonly #bySeq = new Map<number, T>();
   readonly #free: (picture: T) => void;

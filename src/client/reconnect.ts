@@ -25,8 +25,8 @@ export function reconnectDelayMs(attempt: number, policy: ReconnectPolicy, rando
 
 /**
  * Would the server refuse this client again? True for the codes of a client's fault (status 400 to 499): a bad query, an
- * unknown model, a session that another program has taken over. Not for idleness and haste (408, 429), which pass, nor for a
- * name that somebody holds at present: that may be a connection of this very session which the server takes for alive. `code`
+ * unknown model, a session that another program has taken over. Not for idleness and rate limits (408, 429), which pass, nor for a
+ * name that is in use at present: that may be a connection of this very session which the server takes for alive. `code`
  * may be one of a newer server that this client does not know; then the close code (4000 + status) decides.
  */
 export function isFinalRefusal(code: string, closeCode: number): boolean {

@@ -1,12 +1,12 @@
-/** Weight of what is older than this has fallen to a third. */
+/** Age at which the weight of a sample has fallen to a third. */
 const AVERAGE_MS = 1_000;
 const REPORT_INTERVAL_MS = 1_000;
 /** Two repaints of a usual screen: less is no lag. */
 const QUIET_MS = 34;
-/** A change by less than this share is not worth a word. */
+/** A change by less than this share is not worth a report. */
 const NEWS = 0.2;
 
-/** How far the display is behind the results, and when the server is to be told: at most once a second, and only news. Pure. */
+/** How far the display is behind the results, and when to report it to the server: at most once a second, and only changes. Pure. */
 export class RenderLag {
   #averageMs = 0;
   #lastMs: number | undefined;
@@ -17,7 +17,7 @@ export class RenderLag {
     return this.#averageMs;
   }
 
-  /** A result was shown `lagMs` after its arrival. Returns the lag to report, if it is time for one; 0 ends what was told before. */
+  /** A result was shown `lagMs` after its arrival. Returns the lag to report, if it is time for one; 0 ends an earlier report. */
   add(lagMs: number, nowMs: number): number | undefined {
     const sinceMs = Math.max(0, nowMs - (this.#lastMs ?? nowMs));
     this.#lastMs = nowMs;
@@ -29,7 +29,7 @@ export class RenderLag {
     return toTellMs;
   }
 
-  /** Nobody knows any more what was reported: another connection. */
+  /** Another connection: its server knows nothing of earlier reports. */
   forgetReport(): void {
     this.#reportedMs = 0;
   }

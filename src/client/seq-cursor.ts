@@ -8,7 +8,7 @@ export interface SeqSpan {
 const HOLES_MAX = 256;
 
 /**
- * What has arrived of one topic: everything before `next`, but for the *holes* (messages that a critical one overtook, that
+ * The arrived messages of one topic: everything before `next`, but for the *holes* (messages that a critical one overtook, that
  * come later because the newest went first, or that never come). So each message is let in once, in whatever order. Pure.
  */
 export class SeqCursor {
@@ -20,7 +20,7 @@ export class SeqCursor {
     this.#next = next;
   }
 
-  /** The first seq that was not heard of yet. */
+  /** The first seq that has not appeared yet. */
   get next(): number {
     return this.#next;
   }
@@ -35,7 +35,7 @@ export class SeqCursor {
     return this.#missing;
   }
 
-  /** The parts of `first`, `first` + 1, … (`count` of them) that are new, which they then are no more; oldest first. */
+  /** The parts of `first`, `first` + 1, … (`count` of them) that are new, and marks them as arrived; oldest first. */
   accept(first: number, count: number): SeqSpan[] {
     const end = first + count;
     if (first >= this.#next) {
@@ -51,7 +51,7 @@ export class SeqCursor {
     return joined(fresh);
   }
 
-  /** What lies between here and `next` is missing; it may still come. */
+  /** The messages between here and `next` are missing; they may still come. */
   skipTo(next: number): void {
     if (next <= this.#next) return;
     this.#holes.push({ from: this.#next, to: next });

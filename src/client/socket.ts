@@ -1,6 +1,6 @@
 import { SightlineError } from '../base/errors.ts';
 
-/** What the client needs of a WebSocket; the browser's, Node's own and that of the package `ws` all fit. */
+/** The part of a WebSocket that the client needs; the browser's, Node's own and that of the package `ws` all fit. */
 export interface WebSocketLike {
   binaryType: string;
   readonly bufferedAmount: number;
@@ -17,7 +17,7 @@ export type WebSocketConstructor = new (url: string, subprotocol?: string) => We
 
 /**
  * The address of a session: `url` may be `ws:`, `wss:`, `http:` or `https:`, and in a browser also relative to the page;
- * without a path it is `lanePath`. What `query` leaves undefined is left out. Throws CONNECTION_FAILED.
+ * without a path it is `lanePath`. Undefined values of `query` are left out. Throws CONNECTION_FAILED.
  */
 export function sessionUrl(url: string, lanePath: string, query: Readonly<Record<string, unknown>>): string {
   const page = (globalThis as { location?: { href: string } }).location?.href;
@@ -41,6 +41,6 @@ export function platformWebSocket(): WebSocketConstructor {
   if (typeof found === 'function') return found as WebSocketConstructor;
   throw new SightlineError(
     'CONNECTION_FAILED',
-    'there is no global WebSocket here: hand one in as the option `WebSocket`',
+    'there is no global WebSocket here: pass one as the option `WebSocket`',
   );
 }

@@ -1,9 +1,9 @@
 import { SightlineError } from '../base/errors.ts';
 import { builtin } from './builtin.ts';
 
-/** Keeps a session's name and token for the next run of the program. What it keeps is a secret. */
+/** Keeps a session's name and token for the next run of the program. Its content is a secret. */
 export interface TokenStore {
-  /** The text that `save` was given last; nothing when there is none. */
+  /** The text last given to `save`; nothing when there is none. */
   load(): Stored | Promise<Stored>;
   save(text: string): void | Promise<void>;
 }
@@ -36,7 +36,7 @@ interface FileSystem {
  */
 export function tokenFile(path: string): TokenStore {
   const fs = builtin<FileSystem>('node:fs');
-  if (!fs) throw new SightlineError('TOKEN_STORE_BAD', `there are no files here, such as "${path}": hand in a store`);
+  if (!fs) throw new SightlineError('TOKEN_STORE_BAD', `there is no file system here for "${path}": pass a store`);
   return {
     load() {
       try {
@@ -48,7 +48,7 @@ export function tokenFile(path: string): TokenStore {
     },
     save(text) {
       const beside = `${path}.tmp`;
-      // What a program that died left there may be open to others.
+      // A file that a dead program left there may be open to others.
       fs.rmSync(beside, { force: true });
       const file = fs.openSync(beside, 'wx', 0o600);
       try {
@@ -68,7 +68,7 @@ export function writeToken(stored: StoredToken): string {
 }
 
 /**
- * What a store gave; undefined for nothing. Throws TOKEN_STORE_BAD for what is no token, or one of another lane, or of another
+ * A store's content; undefined for nothing. Throws TOKEN_STORE_BAD for content that is not a token, or one of another lane, or of another
  * name than `clientId`.
  */
 export function readToken(text: Stored, lane: string, clientId: string | undefined): StoredToken | undefined {
@@ -82,7 +82,7 @@ export function readToken(text: Stored, lane: string, clientId: string | undefin
   return stored;
 }
 
-/** What went wrong with a store, whatever it threw. */
+/** The error of a store, whatever it threw. */
 export function storeError(thrown: unknown): SightlineError {
   if (thrown instanceof SightlineError) return thrown;
   return bad(`fails: ${thrown instanceof Error ? thrown.message : String(thrown)}`, thrown);

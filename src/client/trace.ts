@@ -1,7 +1,7 @@
 import type { PipelineName } from '../base/result.ts';
 import type { VideoResult } from './video.ts';
 
-/** The stages of a frame in the order of its way, from the camera to whoever shows its result. */
+/** The stages of a frame in their order, from the camera to the display of its result. */
 export const STAGES = [
   'encode',
   'transmit',
@@ -19,11 +19,11 @@ export interface FrameTrace {
   /** Capture to result received, both on the client's clock. */
   readonly totalMs: number;
   /**
-   * `encode`: capture to socket, `transmit`: the way to the server, `return`: what the server's stages leave of the total, its writing
-   * of the result and the way back. They add up to the total.
+   * `encode`: capture to socket, `transmit`: the path to the server, `return`: the rest of the total after the server's stages: the writing
+   * of the result and the path back. They add up to the total.
    */
   readonly stagesMs: Readonly<Record<Stage, number>>;
-  /** `transmit` may be longer and `return` shorter by as much, or the other way round: how well the server's clock is known. */
+  /** `transmit` may be longer and `return` shorter by as much, or the other way round: the uncertainty of the server's clock. */
   readonly uncertaintyMs: number;
 }
 
@@ -33,7 +33,7 @@ export function traceOf(received: VideoResult<PipelineName>): FrameTrace {
   const { capture, queue, decode, preprocess, inference, postprocess } = result.stages_ms;
   const totalMs = receivedTimeMs - captureTimeMs;
   const encode = Math.max(0, sentTimeMs - captureTimeMs);
-  // A clock that is a little off must not make a way that takes less than no time.
+  // A clock that is a little off must not make the path negative.
   const transmit = Math.max(0, capture - encode);
   const known = encode + transmit + queue + decode + preprocess + inference + postprocess;
   const stagesMs = {

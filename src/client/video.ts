@@ -30,7 +30,7 @@ import { sessionUrl } from './socket.ts';
 const CLIENT_MESSAGE_BYTES_MAX = 1_000_000;
 
 const LANE_PATH = '/ws/video';
-/** A socket tells nobody when its buffer has drained, so that one who waits has to look again. */
+/** No event of a socket reports that its buffer has drained, so that a waiting caller has to poll. */
 const BUFFER_POLL_MS = 20;
 const BUFFERED_BYTES_MAX = 256 * 1024;
 const RESULTS_QUEUE_MAX = 16;
@@ -38,34 +38,34 @@ const RESULTS_QUEUE_MAX = 16;
 export interface ConnectVideoOptions<P extends PipelineName = 'objects'> extends LinkSettings {
   /** `ws:`, `wss:`, `http:` or `https:`; in a browser also relative to the page. Without a path: `/ws/video`. */
   readonly url: string;
-  /** What is done with the frames: `objects` unless told otherwise; several give a result each, on one decoded picture. */
+  /** The pipelines for the frames; default `objects`; several give a result each, on one decoded picture. */
   readonly pipeline?: P | readonly P[];
-  /** Id of a model that the server has; of the pipeline `objects` alone. */
+  /** Id of a model that the server has; for the pipeline `objects` alone. */
   readonly model?: string;
-  /** 0..1: detections below it are left out; of the pipeline `objects` alone. */
+  /** 0..1: detections below it are left out; for the pipeline `objects` alone. */
   readonly confidence?: number;
-  /** Capture to result that this session wants, ms; the server's setting unless told otherwise. */
+  /** Latency budget of this session, capture to result, ms; default: the server's setting. */
   readonly budgetMs?: number;
-  /** Class of the session's frames that name none, and of the session until its first frame; normal unless told otherwise. */
+  /** Class of the session's frames that name none, and of the session until its first frame; default normal. */
   readonly priority?: Priority;
-  /** How the server writes its messages; `json` unless told otherwise. */
+  /** How the server writes its messages; default `json`. */
   readonly format?: MessageFormat;
-  /** While the socket holds more unsent bytes than this, no frame goes; 256 KiB unless told otherwise. */
+  /** While the socket holds more unsent bytes than this, no frame goes; default 256 KiB. */
   readonly bufferedBytesMax?: number;
 }
 
 /** A picture to send. The bytes are copied before `send` returns. */
 export interface FrameToSend {
   readonly jpeg: Uint8Array | ArrayBuffer;
-  /** On the client's clock, Unix ms; now unless told otherwise. */
+  /** On the client's clock, Unix ms; default: now. */
   readonly captureTimeMs?: number;
   readonly priority?: Priority;
 }
 
-/** Why a frame got no result: what the server says, or `lost` with its connection. */
+/** Why a frame got no result: the server's cause, or `lost` with its connection. */
 export type LossCause = DropCause | 'lost';
 
-/** Why a frame was not sent. `buffer`: the socket has not got rid of earlier ones. */
+/** Why a frame was not sent. `buffer`: the socket has not sent earlier ones yet. */
 export type SkipCause = Exclude<LimiterVerdict, 'go'> | 'buffer' | 'not_open';
 
 /** A result, and the times that only the client knows; all on the client's clock, Unix ms. */
@@ -74,23 +74,23 @@ export interface VideoResult<P extends PipelineName = 'objects'> {
   readonly captureTimeMs: number;
   readonly sentTimeMs: number;
   readonly receivedTimeMs: number;
-  /** How well the server's clock is known; Infinity: not yet. */
+  /** Uncertainty of the server's clock; Infinity: not known yet. */
   readonly clockUncertaintyMs: number;
 }
 
 export interface VideoEvents<P extends PipelineName = 'objects'> {
   result: VideoResult<P>;
-  /** With `pipeline`: its answers alone, in a session of several; else all that were still to come. */
+  /** With `pipeline`: its answers alone, in a session of several; else all outstanding ones. */
   dropped: { readonly seqs: readonly number[]; readonly cause: LossCause; readonly pipeline?: P };
   /** With `seq`: that frame got this error instead of a result; `pipeline` as in `dropped`. */
   error: { readonly error: SightlineError; readonly seq?: number; readonly pipeline?: P };
-  /** Every answer to these frames has come or will not come. Told after the last one. */
+  /** Every answer to these frames has come or will not come. Emitted after the last one. */
   answered: { readonly seqs: readonly number[] };
   grant: GrantFields;
   state: StateChange;
 }
 
-/** What became of the answers to a session's frames. */
+/** Counts of the answers to a session's frames. */
 export interface AnswerCounts {
   readonly results: number;
   readonly dropped: Readonly<Record<LossCause, number>>;
@@ -113,7 +113,7 @@ export interface VideoMetrics extends AnswerCounts {
   readonly errors: number;
   /** Frames that were offered to `send` and not sent. */
   readonly skipped: Readonly<Record<SkipCause, number>>;
-  /** Answers that nobody waited for (any more). */
+  /** Answers to no outstanding frame. */
   readonly late: number;
   /** Results that the reader of `results()` was too slow for. */
   readonly unread: number;
@@ -128,7 +128,7 @@ export interface VideoMetrics extends AnswerCounts {
 interface UnansweredFrame {
   readonly captureTimeMs: number;
   readonly sentTimeMs: number;
-  /** Whose answers are still to come. */
+  /** Pipelines whose answers are outstanding. */
   readonly owed: Set<string>;
 }
 
@@ -145,7 +145,7 @@ export function connectVideo<P extends PipelineName = 'objects'>(
   return VideoSession.connect(options);
 }
 
-/** One video session, across as many connections as it takes. Made by `connectVideo`; whoever made it closes it. */
+/** One video session, across as many connections as it takes. Made by `connectVideo`; its caller closes it. */
 export class VideoSession<P extends PipelineName = 'objects'> {
   readonly #link: Link<WelcomeMessage, ServerMessage<P>>;
   readonly #bufferedBytesMax: number;
@@ -154,14 +154,14 @@ export class VideoSession<P extends PipelineName = 'objects'> {
   readonly #queues = new Set<LiveQueue<VideoResult<P>>>();
   readonly #waiters = new Set<() => void>();
   readonly #roundTrips = new DurationHistogram();
-  /** What the session remembers of the frames in `#limiter`; the window bounds both. */
+  /** The session's data of the frames in `#limiter`; the window bounds both. */
   readonly #unanswered = new Map<number, UnansweredFrame>();
   /** By pipeline. */
   readonly #answers: ReadonlyMap<string, Answers>;
   readonly #skipped: Record<SkipCause, number> = { rate: 0, window: 0, buffer: 0, not_open: 0 };
   #counts = { sent: 0, errors: 0, late: 0, unread: 0, bytesSent: 0 };
 
-  /** Until it is told. */
+  /** Until the welcome names it. */
   readonly #justAnswered: number[] = [];
 
   #limiter = new FrameLimiter({ rateFps: 0, window: 0 }, 0);
@@ -201,12 +201,12 @@ export class VideoSession<P extends PipelineName = 'objects'> {
     return session;
   }
 
-  /** That of the present connection, or of the last one. */
+  /** Welcome of the present connection, or of the last one. */
   get welcome(): WelcomeMessage {
     return this.#link.welcome as WelcomeMessage;
   }
 
-  /** What the server allows now. */
+  /** The current grant. */
   get grant(): GrantFields {
     return this.#grant as GrantFields;
   }
@@ -296,13 +296,13 @@ export class VideoSession<P extends PipelineName = 'objects'> {
     return this.#emitter.on(event, listener);
   }
 
-  /** Fixes the quality of this session, or lets go of it (`{}`). The server answers with a `grant`; so does a new one. */
+  /** Fixes the quality of this session, or removes the pin (`{}`). The server answers with a `grant`; so does a new one. */
   pin(pin: Pin): void {
     this.#pin = pin;
     this.#sendPin(pin);
   }
 
-  /** How long a result takes here until it is shown, ms: a server that adapts asks a client that falls behind for less. */
+  /** Reports how long this client takes to show a result, ms: a server that adapts asks a client that falls behind for less. */
   reportLag(lagMs: number): void {
     this.#link.send(JSON.stringify({ type: 'report', lag_ms: Math.max(0, lagMs) } satisfies ReportMessage));
   }
@@ -376,7 +376,7 @@ export class VideoSession<P extends PipelineName = 'objects'> {
       case 'grant':
         return this.#applyGrant(message);
       default:
-      // Of a newer server: not for this client.
+      // From a newer server: ignored.
     }
   }
 
@@ -411,7 +411,7 @@ export class VideoSession<P extends PipelineName = 'objects'> {
   #lost(pipelines: readonly string[], cause: LossCause): boolean {
     for (const name of pipelines) {
       const { dropped } = this.#answers.get(name)!;
-      // Of a newer server: a cause that is not known yet.
+      // From a newer server: an unknown cause.
       dropped[cause] = (dropped[cause] ?? 0) + 1;
     }
     return pipelines.length > 0;
@@ -430,8 +430,8 @@ export class VideoSession<P extends PipelineName = 'objects'> {
   }
 
   /**
-   * Whose answers to a frame have come with a message: those of the pipeline that it names, of all that were owed where it names
-   * none. None, and counted, when nobody waits for it (any more). The frame is answered with the last of them.
+   * The pipelines whose answers to a frame have come with a message: the one that it names, or all outstanding ones where it names
+   * none. None, and counted, when the frame is not outstanding. The frame is answered with the last of them.
    */
   #answered(seq: number, pipeline: string | undefined): readonly string[] {
     const owed = this.#unanswered.get(seq)?.owed;
@@ -455,14 +455,14 @@ export class VideoSession<P extends PipelineName = 'objects'> {
     this.#wake();
   }
 
-  /** Frames whose answer by a pipeline is still to come. */
+  /** Frames with an outstanding answer of a pipeline. */
   #owedTo(pipeline: string): number {
     let count = 0;
     for (const { owed } of this.#unanswered.values()) if (owed.has(pipeline)) count++;
     return count;
   }
 
-  /** The connection is gone, and with it every answer that was still to come. */
+  /** The connection is gone, and with it every outstanding answer. */
   #giveUpUnanswered(): void {
     const seqs = this.#limiter.abandon();
     if (seqs.length === 0) return;

@@ -8,14 +8,14 @@ import { suggest } from './suggest.ts';
 
 const NAME_SHOWN_CHARS_MAX = 80;
 
-/** What is asked for at run time. What is left out stays as it is; `null` lets go of what was asked for earlier. */
+/** A change at run time. Keys that are left out stay as they are; `null` undoes an earlier change. */
 export interface ConfigRequest {
   readonly strategy?: keyof typeof STRATEGIES | null | undefined;
   /** `none`: no profile, whatever the file says. */
   readonly profile?: string | null | undefined;
   /** By dotted key. */
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
-  /** One named entry, which is set as a whole, or taken away by `null`, whatever the file says. */
+  /** One named entry, which is set as a whole, or removed by `null`, whatever the file says. */
   readonly entry?: EntryRequest | undefined;
 }
 
@@ -39,7 +39,7 @@ export interface ConfigChange {
   readonly atOnce: readonly ChangedSetting[];
   /** In force now for sessions that begin from now on. */
   readonly newSessions: readonly ChangedSetting[];
-  /** Not in force: what a server that is started with this strategy and profile has otherwise. */
+  /** Not in force; a server started with this strategy and profile would have these values. */
   readonly needsRestart: readonly ChangedSetting[];
   readonly overridden: readonly OverriddenSetting[];
 }
@@ -48,7 +48,7 @@ export interface ConfigState {
   /** In force. */
   readonly config: Config;
   readonly origins: ReadonlyMap<string, string>;
-  /** What was set at run time, by key or entry; `undefined`: taken away. */
+  /** Values set at run time, by key or entry; `undefined`: removed. */
   readonly pins: ReadonlyMap<string, unknown>;
   readonly needsRestart: readonly ChangedSetting[];
   readonly overridden: readonly OverriddenSetting[];
@@ -63,12 +63,12 @@ export class ConfigCoordinator {
   readonly #started: ResolvedConfig;
   readonly #apply: (config: Config) => void;
   #pins: ReadonlyMap<string, unknown> = new Map();
-  /** What a server that is started now, with the pins, would have. */
+  /** The configuration of a server that is started now, with the pins. */
   #wanted: ResolvedConfig;
-  /** The same, but for what needs a start. */
+  /** The same, without the keys that need a start. */
   #config: Config;
 
-  /** `apply` hands the configuration on to whom it concerns; when it throws, nothing has changed. */
+  /** `apply` passes the configuration on to the rooms; when it throws, nothing has changed. */
   constructor(config: Config, apply: (config: Config) => void) {
     this.#sources = ConfigSources.of(config);
     this.#started = this.#sources.resolve();
@@ -124,9 +124,9 @@ export class ConfigCoordinator {
     const isEntry = place?.entry?.path === path;
     if (isEntry && value === null && !this.#has(pins, path))
       throw unknownEntry(place.entry.section.path, place.entry.name);
-    // What was set of the keys of an entry goes with it.
+    // Keys of the entry that were set go with it.
     if (isEntry) letGoOfKeys(pins, path);
-    // A key that does not exist is told with a guess by whoever resolves it.
+    // The resolver reports a key that does not exist, with a guess.
     if (place && value === null) pins.delete(path);
     else pins.set(path, value);
   }
@@ -147,7 +147,7 @@ export class ConfigCoordinator {
       return this.#pin(pins, path, value);
     }
     if (valueAt(this.#config, [...section.steps, name]) === undefined) throw unknownEntry(sectionPath, name);
-    // Only what would be there otherwise has to be kept away: names that come and go leave nothing behind.
+    // Only an entry that would exist otherwise needs a pin: names that come and go leave nothing behind.
     this.#pin(pins, path, this.#sources.hasEntry(path) ? undefined : null);
   }
 }
@@ -189,7 +189,7 @@ function fixed(path: string): SightlineError {
   );
 }
 
-/** `wanted`, with what needs a start as it was at the start. */
+/** `wanted`, with the keys that need a start as they were at the start. */
 function hold(started: Config, wanted: Config): Config {
   const keys = [...CONFIG_KEYS.values()].map(({ steps, applies }) => {
     return [steps, valueAt(applies === 'restart' ? started : wanted, steps)] as const;

@@ -10,21 +10,20 @@ const INTRODUCTION = `# Configuration
 
 <!-- Made by \`npm run docs\` from src/config/schema.ts; changes belong there. -->
 
-Every setting has a name of several parts, most often two: \`section.key\`. It can be given in three ways; the later beats the earlier:
+Every setting has a name of several parts, most often two: \`section.key\`. You can set it in three ways; the later beats the earlier:
 
 1. a YAML file: \`sightline --config sightline.yaml serve\`
 2. the environment: \`SIGHTLINE_SECTION__KEY\`, such as \`SIGHTLINE_SERVER__PORT=9000\`; two underscores stand between two parts, and
    lists are separated by commas
 3. flags: \`--set streaming.max_fps=20\`, or the flag that a command has for it (\`--port\`)
 
-Beneath them lie the defaults, then the strategy, then the profile. Above them lies what is set in a running server with
-[\`PUT /api/config\`](api.md#configuration): the column *changes* tells when that takes effect; a dash: only a start reads
-the key.
+The defaults, then the strategy, then the profile come before them. [\`PUT /api/config\`](api.md#configuration) in a running server
+beats them all: the column *changes* says when its change takes effect; a dash: only a start reads the key.
 
-\`sightline config show\` tells every value in force and where it comes from (\`--url\`: of a running server),
-\`sightline config generate\` prints a file to begin with, \`sightline config check <file>\` finds its mistakes. A key that does
-not exist, a value outside of its range and values that contradict each other are refused by name, with the exit code 78. A
-file of more than 256 KiB is not read.
+\`sightline config show\` prints every value in force and its origin (\`--url\`: of a running server),
+\`sightline config generate\` prints a file to begin with, \`sightline config check <file>\` finds its mistakes. Sightline refuses by name
+a key that does not exist, a value outside of its range and values that contradict each other, with the exit code 78. It does not
+read a file of more than 256 KiB.
 
 \`\`\`yaml
 server:
@@ -43,12 +42,12 @@ profiles:
 
 ## Named entries
 
-Some sections, such as [\`profiles\`](#profiles), hold entries to which you give the names: 1 to 64 characters out of \`a-z\`, \`0-9\`,
+Some sections, such as [\`profiles\`](#profiles), hold entries that you name yourself: 1 to 64 characters out of \`a-z\`, \`0-9\`,
 \`.\`, \`_\` and \`-\`, of which the first is a letter or a digit, and neither \`none\` nor \`constructor\`. A key of an entry has the name of
 the entry in its path: \`profiles.night.streaming.max_fps\`, in the environment \`SIGHTLINE_PROFILES__NIGHT__STREAMING__MAX_FPS\` (so a name with
 two underscores in a row cannot be set there), as a flag \`--set profiles.night.streaming.max_fps=10\`. File, environment and flags may each set some keys of
-the same entry. In a running server an entry is set as a whole, or taken away, with
-[\`PUT\` and \`DELETE /api/config/{section}/{name}\`](api.md#named-entries), at once.
+the same entry. In a running server [\`PUT\` and \`DELETE /api/config/{section}/{name}\`](api.md#named-entries) set an entry as a whole, or
+remove it, at once.
 `;
 
 /** `docs/configuration.md`. */
@@ -99,13 +98,13 @@ function layerTable(layers: Readonly<Record<string, ConfigLayer>>): string {
 }
 
 /**
- * A configuration file to begin with. Every value stands in a comment: a value that is set, be it to its default, would beat the
+ * A configuration file to begin with. Every value is commented out, since a value that is set, even to its default, beats the
  * strategy and the profile.
  */
 export function configTemplate(): string {
   const lines = [
-    '# Configuration of Sightline. Take away the "#" in front of what you change.',
-    '# Every value is the default; docs/configuration.md tells more.',
+    '# Configuration of Sightline. Remove the "#" in front of the lines that you change.',
+    '# Every value is the default; see docs/configuration.md.',
   ];
   for (const [section, node] of CONFIG_ROOT.children) {
     if (node.kind === 'key') continue;

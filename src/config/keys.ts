@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { configSchema, ENTRY_NAME, type Applies } from './schema.ts';
 
-/** The schema as a tree of sections, named entries and keys, and what is at a dotted path of it. */
+/** The schema as a tree of sections, named entries and keys, and the lookup of dotted paths in it. */
 
-/** One setting, as the documentation and the messages tell it. */
+/** One setting, for the documentation and the messages. */
 export interface ConfigKey {
   /** `section.key`; of a key of entries `section.*.key`. */
   readonly path: string;
@@ -13,9 +13,9 @@ export interface ConfigKey {
   readonly schema: z.ZodType;
   readonly description: string;
   readonly kind: 'integer' | 'number' | 'boolean' | 'string' | 'list';
-  /** What is allowed, in words: `whole number from 5 to 60`. */
+  /** The allowed values, in words: `whole number from 5 to 60`. */
   readonly allowed: string;
-  /** `undefined`: not set, or decided by the environment (then `defaultText` tells). */
+  /** `undefined`: not set, or decided by the environment (then `defaultText` describes it). */
   readonly defaultValue: unknown;
   readonly defaultText: string | undefined;
   readonly optional: boolean;
@@ -28,7 +28,7 @@ export type ConfigNode = SectionNode | EntriesNode | KeyNode;
 export interface SectionNode {
   readonly kind: 'section';
   readonly description: string;
-  /** A `Map`, so that `__proto__` and the like are no keys. */
+  /** A `Map`, so that `__proto__` and the like are not keys. */
   readonly children: ReadonlyMap<string, ConfigNode>;
 }
 
@@ -181,7 +181,7 @@ export const ENTRY_SECTIONS: ReadonlyMap<string, EntriesNode> = new Map(
 /** Names that stand for something else: `none` for no entry, `constructor` for what every object has. */
 const RESERVED_NAMES: ReadonlySet<string> = new Set(['none', 'constructor']);
 
-/** Why an entry cannot be called so; `undefined`: it can. */
+/** Why an entry cannot have this name; `undefined`: it can. */
 export function nameFault({ keys }: EntriesNode, name: string): string | undefined {
   if (RESERVED_NAMES.has(name)) return `it cannot be called ${name}`;
   if (!ENTRY_NAME.test(name)) {
@@ -213,7 +213,7 @@ function tailsOf(text: string): { head: string; tail: string }[] {
   return [...text.matchAll(/\./g)].map(({ index }) => ({ head: text.slice(0, index), tail: text.slice(index + 1) }));
 }
 
-/** What stands there in a configuration; `undefined`: not set. */
+/** The value at a path of a configuration; `undefined`: not set. */
 export function valueAt(config: unknown, steps: readonly string[]): unknown {
   return steps.reduce<unknown>((value, step) => {
     const isThere = typeof value === 'object' && value !== null && Object.hasOwn(value, step);

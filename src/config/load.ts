@@ -17,31 +17,31 @@ import { suggest } from './suggest.ts';
 export interface LoadOptions {
   /** YAML file. Not given: no file is read. */
   readonly file?: string | undefined;
-  /** `SIGHTLINE_SECTION__KEY`, and what the default cache folder hangs on. */
+  /** `SIGHTLINE_SECTION__KEY`, and the variables that decide the default cache folder. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Dotted key → text or value; `undefined` counts as not given. */
   readonly flags?: Readonly<Record<string, unknown>>;
 }
 
-/** The effective configuration, and for each key where its value came from, in words. */
+/** The effective configuration, and the origin of each key's value, in words. */
 export interface ResolvedConfig {
   readonly config: Config;
   readonly origins: ReadonlyMap<string, string>;
-  /** What the strategy and the profile would have set, and something else has set otherwise. */
+  /** Values of the strategy and the profile that something else overrides. */
   readonly overridden: readonly OverriddenSetting[];
 }
 
 export interface OverriddenSetting {
   readonly path: string;
-  /** What the strategy or the profile says. */
+  /** The value of the strategy or the profile. */
   readonly value: unknown;
   /** `strategy latency`. */
   readonly layer: string;
-  /** Where the value in force came from. */
+  /** Origin of the value in force. */
   readonly by: string;
 }
 
-/** One value on its way in. */
+/** One value before it is checked. */
 interface Setting {
   readonly path: string;
   readonly steps: readonly string[];
@@ -64,7 +64,7 @@ const FILE_BYTES_MAX = 262_144;
 /** Uses of YAML aliases (also nested) in one file; the usual bomb needs millions. */
 const ALIASES_MAX = 100;
 const VALUE_SHOWN_CHARS_MAX = 60;
-/** Of one list. */
+/** Most elements of one list. */
 const FAULTS_SHOWN_MAX = 5;
 const NAMES_SHOWN_MAX = 20;
 const PIN_ORIGIN = 'set at run time';
@@ -82,10 +82,10 @@ export function resolveConfig(options: LoadOptions = {}): ResolvedConfig {
   return ConfigSources.read(options).resolve();
 }
 
-/** What each configuration was made from, so that a server that was given one can resolve it anew. */
+/** The sources of each configuration, so that a server that was given one can resolve it anew. */
 const SOURCES = new WeakMap<Config, ConfigSources>();
 
-/** What a configuration is made from, read once: the same file may say something else later. */
+/** The sources of a configuration, read once: the same file may change later. */
 export class ConfigSources {
   readonly #defaults: ReadonlyMap<string, Setting>;
   /** Of the file, the environment and the flags, by path. */
@@ -105,7 +105,7 @@ export class ConfigSources {
     return new ConfigSources(defaultSettings(env), intake.settings());
   }
 
-  /** What `config` was made from. One that a program has put together itself is all its own: no strategy changes it. */
+  /** The sources of `config`. One that a program has put together itself is all its own: no strategy changes it. */
   static of(config: Config): ConfigSources {
     const known = SOURCES.get(config);
     if (known) return known;
@@ -120,8 +120,8 @@ export class ConfigSources {
   }
 
   /**
-   * `pins` beat everything else, by dotted key; one that is `undefined` takes the value away that the file, the environment or a
-   * flag gives. That of an entry takes the place of the whole entry.
+   * `pins` beat everything else, by dotted key; one that is `undefined` removes the value that the file, the environment or a
+   * flag gives. A pin of an entry replaces the whole entry.
    * Errors: CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION, ADDRESS_NEEDS_CREDENTIALS.
    */
   resolve(pins: ReadonlyMap<string, unknown> = new Map()): ResolvedConfig {
@@ -151,7 +151,7 @@ export class ConfigSources {
 }
 
 /**
- * What strategy and profile set, by what the user has chosen (`own`) among the profiles of `all`. A profile may choose the strategy,
+ * The values of strategy and profile, by the user's choice (`own`) among the profiles of `all`. A profile may choose the strategy,
  * which it beats. Throws CONFIG_VALUE_BAD where there is no such profile.
  */
 function layersOf(own: ReadonlyMap<string, Setting>, all: ReadonlyMap<string, Setting>): [string, Setting][] {
@@ -217,7 +217,7 @@ function check(config: Config): void {
   );
 }
 
-/** Everything that is wrong is told at once: nobody likes to mend a file line by line. */
+/** Reports all faults at once, since mending a file line by line is tedious. */
 class Problems {
   readonly #found: { code: ErrorCode; message: string }[] = [];
 
@@ -232,12 +232,12 @@ class Problems {
   }
 }
 
-/** A value of any form: scalar, list, or a section with what it holds. */
+/** A value of any form: scalar, list, or a section with its content. */
 interface Tree {
   /** Where it stands, in words. */
   readonly origin: string;
   readonly isEmpty: boolean;
-  /** `undefined`: it is no section. */
+  /** `undefined`: it is not a section. */
   readonly children: readonly (readonly [name: string, child: Tree])[] | undefined;
   value(): unknown;
 }
@@ -254,7 +254,7 @@ function plainTree(value: unknown, origin: string): Tree {
   };
 }
 
-/** Gathers settings by path, and everything that is wrong with them; of several for one path the last stands. */
+/** Gathers settings by path, and all their faults; of several for one path the last stands. */
 class Intake {
   readonly #problems = new Problems();
   readonly #taken = new Map<string, Setting>();
@@ -271,7 +271,7 @@ class Intake {
     if (place?.key) {
       this.#add({ ...given, ...place });
     } else if (place?.entry && given.value === undefined) {
-      // It is taken away: there is nothing to gather.
+      // It is removed: there is nothing to gather.
     } else if (place?.entry && (isRecord(given.value) || !place.entry.name.includes('.'))) {
       this.takeTree(place.entry.section.entry, place.steps, plainTree(given.value, given.origin), place.entry);
     } else {
@@ -279,7 +279,7 @@ class Intake {
     }
   }
 
-  /** What a section, an entry or a key holds. */
+  /** The content of a section, an entry or a key. */
   takeTree(node: ConfigNode, steps: readonly string[], tree: Tree, entry?: EntryPlace): void {
     const path = steps.join('.');
     const { origin } = tree;
@@ -353,7 +353,7 @@ function hintFor(path: string): string {
   return meant === undefined ? '' : `, did you mean ${prefix}${meant}?`;
 }
 
-/** The keys beside it, by what stands behind `prefix`; or what is wrong with the name of its entry. */
+/** The keys beside it, by their paths behind `prefix`; or the fault of its entry's name. */
 function neighboursOf(path: string): { prefix: string; keys: ReadonlyMap<string, ConfigKey> | string } {
   for (const section of ENTRY_SECTIONS.values()) {
     if (!path.startsWith(`${section.path}.`)) continue;
@@ -365,7 +365,7 @@ function neighboursOf(path: string): { prefix: string; keys: ReadonlyMap<string,
 }
 
 function badValue({ path, key, value, origin }: Setting, issues: readonly z.core.$ZodIssue[]): string {
-  // Where a key has rules of its own, they tell more than what is allowed in general.
+  // Where a key has rules of its own, they say more than the general ones.
   const own = issues.filter(({ code }) => code === 'custom');
   if (own.length > 0 && own.length === issues.length) {
     const faults = own
@@ -390,7 +390,7 @@ function shown(value: unknown): string {
   return json.length > VALUE_SHOWN_CHARS_MAX ? `${json.slice(0, VALUE_SHOWN_CHARS_MAX)}…` : json;
 }
 
-/** JSON has no word for infinity and the like; here `null` would mislead. */
+/** JSON has no form for infinity and the like; here `null` would mislead. */
 function plain(value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
 }
@@ -472,7 +472,7 @@ function flagSettings(flags: Readonly<Record<string, unknown>>): Given[] {
     }));
 }
 
-/** Text as the key's type; what does not read as such stays text and is refused with its own words. */
+/** Text as the key's type; text of another form stays text and is refused by the key's own check. */
 function fromText(path: string, text: string): unknown {
   switch (placeAt(path)?.key?.kind) {
     case 'integer':
@@ -569,7 +569,7 @@ class YamlTree implements Tree {
   }
 }
 
-/** As it is written: `1.50` is no number there. */
+/** As written: `1.50` is not a number there. */
 function keyText({ key }: Pair<Node, unknown>): string {
   if (!isScalar(key)) return String(key);
   return typeof key.value === 'string' ? key.value : (key.source ?? String(key.value));

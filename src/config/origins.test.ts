@@ -59,7 +59,7 @@ test.each([
   ['cam.example:8080', 'write cam.example'],
   ['https://cam.example', 'write cam.example'],
   ['cam.example/', 'write cam.example'],
-  ['a b', 'no name'],
+  ['a b', 'not a host name'],
 ])('the host %s is refused: %s', (text, why) => {
   expect(readHostName(text).fault).toContain(why);
 });

@@ -1,6 +1,6 @@
 /**
- * Origins of pages and names of hosts as people write them, brought into the one form in which a browser sends them: a value
- * that is compared with a header and can never equal it would allow nobody, without a word. Pure.
+ * Origins of pages and names of hosts as people write them, normalised to the form in which a browser sends them: a value
+ * that can never equal a header would silently allow nobody. Pure.
  */
 
 export type Read = { readonly value: string; readonly fault?: undefined } | { readonly fault: string };
@@ -34,7 +34,7 @@ export function readOrigin(text: string): Read {
   // Those of extensions and of apps in a shell, which URL knows no origins of.
   if (scheme !== 'http' && scheme !== 'https') return { value: `${scheme}://${authority.toLowerCase()}` };
   const url = URL.parse(`${scheme}://${authority}`);
-  return url === null ? { fault: 'its host or its port is none' } : { value: url.origin };
+  return url === null ? { fault: 'its host or port is not valid' } : { value: url.origin };
 }
 
 /** A host's name or address without a port, as it comes out of a `Host` header. */
@@ -44,13 +44,13 @@ export function readHostName(text: string): Read {
   if (/[/?#@\\]/.test(given)) return { fault: `a host has neither scheme nor path${suggestedHost(given)}` };
   const isIpv6 = given.split(':').length > 2 && !given.startsWith('[');
   const url = URL.parse(`http://${isIpv6 ? `[${given}]` : given}`);
-  if (url === null) return { fault: 'it is no name of a host' };
+  if (url === null) return { fault: 'it is not a host name' };
   if (!isIpv6 && /:\d*$/.test(given))
     return { fault: `a host has no port here, every port counts${suggestedHost(given)}` };
   return { value: url.hostname };
 }
 
-/** What is meant, where that can be told. */
+/** The likely intended value, where there is one. */
 function suggested(text: string): string {
   const read = readOrigin(text.split('/', 3).join('/'));
   return read.fault === undefined ? `, such as ${read.value}` : '';

@@ -8,11 +8,11 @@ import { PROFILES } from './profiles.ts';
  * `sightline config generate` and the messages of refused values are made from it.
  *
  * Rules: `section.key`, snake_case, units last. A section may hold further sections, or entries by name (`named`), which hold
- * sections and keys and no entries again. A key that a later version will read says so. What is read out of all this for
- * people and for lookups is in `keys.ts`.
+ * sections and keys and no entries again. A key that a later version will read says so. `keys.ts` derives the lookups and
+ * the texts for people from all this.
  */
 
-/** What an entry may be called; some names are taken by something else, see `keys.ts`. */
+/** Allowed names of an entry; some more are reserved, see `keys.ts`. */
 export const ENTRY_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
 const KIB = 1024;
@@ -24,7 +24,7 @@ const decimal = (min: number, max: number) => z.number().min(min).max(max);
 /** Fractions are allowed, so that a test need not wait for a whole second. */
 const seconds = (max: number) => decimal(0.05, max);
 const text = () => z.string().min(1).max(1024);
-/** Text in the form that `read` gives it, refused in its words. */
+/** Text in the normal form that `read` gives it; refused with the fault that `read` names. */
 const textAs = (read: (text: string) => Read) =>
   text()
     .check(({ value, issues }) => {
@@ -42,18 +42,18 @@ const named = <E extends z.ZodType>(entry: E, max: number) =>
     .refine((entries) => Object.keys(entries).length <= max, `it has more than ${max} entries`)
     .meta({ entriesMax: max });
 const LATER = 'A later version reads it; in this one it has no effect.';
-/** When a change at run time (`PUT /api/config`) takes effect; of keys that say nothing, with the next start. */
+/** When a change at run time (`PUT /api/config`) takes effect; without a mark, with the next start. */
 const AT_ONCE = { applies: 'at_once' } as const;
 const NEW_SESSIONS = { applies: 'new_sessions' } as const;
 
 const server = z.strictObject({
   host: text()
     .default('127.0.0.1')
-    .describe('Address to listen on. Without credentials, which this version does not have, only loopback is allowed.'),
+    .describe('Address to listen on. Only loopback is allowed, since this version has no credentials.'),
   port: whole(0, 65_535).default(8080).describe('TCP port; 0 takes any free one.'),
   max_connections: whole(1, 100_000)
     .default(1000)
-    .describe('WebSockets and event streams at once; one more is refused with CONNECTIONS_EXHAUSTED.'),
+    .describe('WebSockets and event streams at once; further ones are refused with CONNECTIONS_EXHAUSTED.'),
   allowed_origins: z
     .array(textAs(readOrigin))
     .max(256)
@@ -72,7 +72,7 @@ const server = z.strictObject({
   request_timeout_ms: whole(100, 600_000).default(30_000).describe('Time for a whole request to arrive.'),
   shutdown_timeout_ms: whole(0, 600_000)
     .default(5000)
-    .describe('Time that sessions get to end after SIGTERM or SIGINT; then they are cut.'),
+    .describe('How long sessions have to end after SIGTERM or SIGINT; then the server cuts them.'),
 });
 
 const streaming = z.strictObject({
@@ -82,33 +82,39 @@ const streaming = z.strictObject({
     .meta(AT_ONCE),
   min_fps: whole(1, 60)
     .default(5)
-    .describe('Frame rate below which a slow link does not bring a session, frames a second; a busy engine may.')
+    .describe('Lowest frame rate that a slow link reduces a session to, frames a second; a busy engine may go lower.')
     .meta(AT_ONCE),
   default_fps: whole(1, 60)
     .default(15)
-    .describe('Frame rate that a session is granted first, frames a second.')
+    .describe('Frame rate of the first grant of a session, frames a second.')
     .meta(AT_ONCE),
   window: whole(2, 64)
     .default(2)
     .describe(
-      'Frames of a session that may be unanswered at once, at the least; long links get as many as are on the way.',
+      'Least number of frames of a session that may be unanswered at once; a long path gets as many as are in transit.',
     )
     .meta(AT_ONCE),
   queue_size: whole(1, 1000)
     .default(25)
-    .describe('Frames of a session that wait for a worker; with one more the oldest is dropped (`queue_full`).')
+    .describe('Most frames of a session that wait for a worker; a further one drops the oldest (`queue_full`).')
     .meta(NEW_SESSIONS),
   receive_queue: whole(1, 1000)
     .default(3)
-    .describe('Frames of a session that may be with the workers at once; the others wait in its queue.'),
+    .describe('Most frames of a session that are with the workers at once; the others wait in its queue.'),
   results_history: whole(1, 65_536)
     .default(256)
-    .describe('Results of a session that are kept for readers that lag or resume (SSE).')
+    .describe('Results of a session that the server keeps for readers that lag or resume (SSE).')
     .meta(NEW_SESSIONS),
-  session_timeout_s: seconds(86_400).default(300).describe('A session without a frame or message for so long ends.'),
-  resume_window_s: seconds(86_400).default(30).describe('A session whose socket is lost waits so long for its client.'),
+  session_timeout_s: seconds(86_400)
+    .default(300)
+    .describe('How long a session may go without a frame or message before it ends.'),
+  resume_window_s: seconds(86_400)
+    .default(30)
+    .describe('How long a session whose socket is lost waits for its client.'),
   ping_interval_s: seconds(3600).default(20).describe('Time between two WebSocket pings.'),
-  pong_timeout_s: seconds(3600).default(10).describe('A socket that leaves a ping unanswered for so long is closed.'),
+  pong_timeout_s: seconds(3600)
+    .default(10)
+    .describe('How long a socket may leave a ping unanswered before the server closes it.'),
   close_timeout_s: seconds(3600).default(10).describe("Time for the other side's close frame; then the socket is cut."),
   message_bytes_max: whole(KIB, 64 * MIB)
     .default(2 * MIB)
@@ -130,19 +136,19 @@ const telemetry = z.strictObject({
   target_latency_ms: whole(1, 60_000)
     .default(50)
     .describe(
-      'Publication to reader that is aimed at. A client that reports half of it as its own lag gets larger batches.',
+      'Target latency from publication to reader. A client that reports half of it as its own lag gets larger batches.',
     ),
   target_frequency_hz: decimal(0.1, 10_000)
     .default(200)
-    .describe(`Rate that a publisher is planned for, messages a second. ${LATER}`),
+    .describe(`Planned rate of a publisher, messages a second. ${LATER}`),
   max_batch_delay_ms: whole(0, 1000)
     .default(5)
     .describe(
-      'Longest time that messages are gathered while a socket is busy or sending takes much of the time; else nothing waits.',
+      'Longest time to gather messages while a socket is busy or sending takes much of the time; else nothing waits.',
     ),
   batch_messages_max: whole(1, 10_000)
     .default(50)
-    .describe('Messages that end the gathering before its time. A reader that is further behind gets larger batches.'),
+    .describe('Number of messages that ends the gathering early. A reader that is further behind gets larger batches.'),
   batch_bytes_max: whole(KIB, 8 * MIB)
     .default(256 * KIB)
     .describe('Largest batch, bytes before compression; a larger message goes alone.'),
@@ -150,65 +156,67 @@ const telemetry = z.strictObject({
     .enum(['auto', 'none', 'lz4', 'zlib', 'zstd'])
     .default('auto')
     .describe(
-      'Compression of binary batches. `auto`: for each topic what costs its readers the least, tried now and then.',
+      'Compression of binary batches. `auto`: for each topic the cheapest for its readers, tried now and then.',
     ),
-  line_mbit_s: decimal(0.01, 1_000_000)
-    .default(100)
-    .describe('Speed of the line to a reader that `auto` reckons with, Mbit/s.'),
+  line_mbit_s: decimal(0.01, 1_000_000).default(100).describe("Speed that `auto` assumes for a reader's line, Mbit/s."),
   compression_threshold_bytes: whole(0, MIB).default(512).describe('Batches up to this size are not compressed.'),
-  topics_max: whole(1, 1_000_000).default(10_000).describe('Topics at once; one more is refused.'),
+  topics_max: whole(1, 1_000_000).default(10_000).describe('Topics at once; further ones are refused.'),
   topic_idle_s: seconds(31_536_000)
     .default(3600)
-    .describe('A topic that nobody reads and nobody has published to for so long is forgotten.'),
+    .describe('How long a topic may have neither a reader nor a publication before the server forgets it.'),
   history_messages: whole(1, 1_000_000)
     .default(10_000)
-    .describe('Messages of a topic that are kept for readers that lag or resume.'),
+    .describe('Messages of a topic that the server keeps for readers that lag or resume.'),
   history_bytes_max: whole(KIB, GIB)
     .default(16 * MIB)
-    .describe('Bytes of a topic that are kept.'),
+    .describe('Bytes of a topic that the server keeps.'),
   history_total_bytes_max: whole(MIB, 64 * GIB)
     .default(256 * MIB)
-    .describe('Bytes of all topics that are kept; beyond it the largest topic forgets half.'),
+    .describe('Bytes of all topics that the server keeps; beyond it the largest topic forgets half.'),
   queue_bytes_max: whole(16 * KIB, GIB)
     .default(8 * MIB)
     .describe(
-      'Bytes that may wait for one connection: at 70 % it is warned, from 90 % on messages are dropped by class.',
+      'Bytes that may wait for one connection: at 70 % the server warns it, from 90 % on it drops messages by class.',
     ),
   socket_bytes_max: whole(KIB, 256 * MIB)
     .default(256 * KIB)
-    .describe('Unsent bytes of a socket up to which more is written to it.'),
+    .describe('Unsent bytes of a socket up to which the server writes more to it.'),
   critical_messages_max: whole(1, 100_000)
     .default(1000)
-    .describe('Critical messages that may wait for one connection; with one more it is closed (`CRITICAL_BACKLOG`).'),
+    .describe('Critical messages that may wait for one connection; a further one closes it (`CRITICAL_BACKLOG`).'),
   message_bytes_max: whole(KIB, 64 * MIB)
     .default(MIB)
     .describe('Largest message of a client, bytes.'),
-  subscriptions_max: whole(1, 100_000).default(1000).describe('Subscriptions, and aliases, of a connection.'),
+  subscriptions_max: whole(1, 100_000).default(1000).describe('Most subscriptions, and aliases, of a connection.'),
   subscribed_topics_max: whole(1, 1_000_000)
     .default(2000)
     .describe(
-      'Topics that the subscriptions of a connection may take in, all together, and that a client may have made.',
+      'Most topics that all subscriptions of a connection may match together, and that a client may have made.',
     ),
   publish_rate_max: whole(1, 100_000_000)
     .default(100_000)
-    .describe('Messages a second that a connection may publish; a second of it may come at once.'),
+    .describe('Messages a second that a connection may publish; a second of them may come at once.'),
   publish_bytes_max: whole(KIB, 64 * GIB)
     .default(128 * MIB)
     .describe('Bytes a second that a connection may publish.'),
-  mute_s: seconds(3600).default(5).describe('Time for which the publications of who is far too fast are refused.'),
+  mute_s: seconds(3600)
+    .default(5)
+    .describe('How long the server refuses all publications of a client that is far over the rate limit.'),
   ban_s: seconds(86_400)
     .default(60)
-    .describe('Time for which who was disconnected for it several times may not connect.'),
-  resume_window_s: seconds(86_400).default(30).describe('A session whose socket is lost waits so long for its client.'),
+    .describe('How long a client is banned after repeated violations of the rate limit.'),
+  resume_window_s: seconds(86_400)
+    .default(30)
+    .describe('How long a session whose socket is lost waits for its client.'),
   slow_consumer_s: seconds(3600)
     .default(30)
-    .describe('A socket that has taken nothing for so long while something waits is closed (`SLOW_CONSUMER`).'),
+    .describe('How long a socket may take nothing while messages wait before the server closes it (`SLOW_CONSUMER`).'),
 });
 
 const video = z.strictObject({
   quality: whole(1, 100)
     .default(50)
-    .describe('JPEG quality that a session is granted without `performance.adaptive_quality`.')
+    .describe('JPEG quality of a grant without `performance.adaptive_quality`.')
     .meta(AT_ONCE),
   width: whole(16, 8192).default(640).describe('Widest picture that a session is granted, pixels.').meta(AT_ONCE),
   height: whole(16, 8192).default(480).describe('Highest picture that a session is granted, pixels.').meta(AT_ONCE),
@@ -226,7 +234,7 @@ const detection = z.strictObject({
   iou_threshold: decimal(0, 1)
     .optional()
     .describe(
-      "Of boxes that overlap by more than this (intersection over union) the best stays. Not set: the model's own value, 0.45 where it has none.",
+      "Overlap (intersection over union) above which only the best of the boxes stays. Not set: the model's own value, 0.45 where it has none.",
     )
     .meta(NEW_SESSIONS),
 });
@@ -237,11 +245,11 @@ const inference = z.strictObject({
     .min(1)
     .max(6)
     .default(['cpu'])
-    .describe('Execution providers of ONNX Runtime in order of preference; what really runs is in `GET /health`.'),
+    .describe('Execution providers of ONNX Runtime in order of preference; `GET /health` shows the one in use.'),
   workers: whole(0, 64)
     .default(0)
     .describe(
-      'Worker threads, each with a session of its own; 0 = by the hint, and three where a GPU provider is asked for: they take turns at the GPU, and decode meanwhile.',
+      'Worker threads, each with a session of its own; 0: by `hint`, but three with a GPU provider, which take turns at the GPU and decode meanwhile.',
     ),
   threads_per_worker: whole(0, 64)
     .default(0)
@@ -251,7 +259,7 @@ const inference = z.strictObject({
   thread_binding: text()
     .optional()
     .describe(
-      'Processors that the threads of each worker are bound to, in the form of ONNX Runtime\'s `session.intra_op_thread_affinities` ("1;2"). Not set: the operating system decides.',
+      'Processors to which the threads of each worker are bound, in the form of ONNX Runtime\'s `session.intra_op_thread_affinities` ("1;2"). Not set: the operating system decides.',
     ),
   hint: z
     .enum(['latency', 'throughput'])
@@ -265,11 +273,11 @@ const inference = z.strictObject({
   batch_max: whole(1, 32)
     .default(8)
     .describe(
-      'Most frames that one run of a model takes in. How many pay is measured when the model is loaded (`warm_up`) and learned on: on a CPU it is usually one. A worker then holds as many ahead as well.',
+      'Most frames in one run of a model. The engine measures how many pay when it loads the model (`warm_up`), and later: on a CPU usually one. A worker then holds as many ahead as well.',
     ),
   batch_delay_ms: decimal(0, 100)
     .default(2)
-    .describe('Longest time that a run is held back for one more frame, where that pays and no deadline suffers.'),
+    .describe('Longest time that a run waits for one more frame, where that pays and no deadline suffers.'),
   warm_up: z.boolean().default(true).describe('Run each model a few times in every worker before its first frame.'),
   job_timeout_ms: whole(50, 600_000)
     .default(10_000)
@@ -290,12 +298,14 @@ const hands = z.strictObject({
     ),
   min_detection_confidence: decimal(0, 1)
     .default(0.5)
-    .describe('Score from which a palm is looked at as a hand. Lower finds hands sooner, and looks in vain more often.')
+    .describe(
+      'Least score of a palm for the landmark model to run on it. Lower finds hands sooner, with more runs in vain.',
+    )
     .meta(NEW_SESSIONS),
   min_tracking_confidence: decimal(0, 1)
     .default(0.5)
     .describe(
-      'Presence from which a hand counts, and is followed. Lower follows a blurred hand further, and searches for palms less often.',
+      'Least presence of a hand to be reported and followed. Lower follows a blurred hand further, and searches for palms less often.',
     )
     .meta(NEW_SESSIONS),
   max_hands: whole(1, 16)
@@ -316,7 +326,7 @@ const models = z.strictObject({
   cache_bytes_max: whole(16 * MIB, 1024 * GIB)
     .default(4 * GIB)
     .describe(
-      'Size of that folder, bytes. What can be made again goes first, longest unused first; what was pulled or imported stays, and what does not fit any more is refused.',
+      'Size of that folder, bytes. Files that can be made again are deleted first, longest unused first; pulled and imported models stay, and a model that does not fit any more is refused.',
     ),
   manifests: z
     .array(text())
@@ -329,7 +339,7 @@ const performance = z.strictObject({
   mode: z
     .enum(['ultra_performance', 'high_performance', 'balanced', 'high_quality'])
     .default('balanced')
-    .describe('Performance mode: a session begins on the rung of the ladder that costs most nearly what the mode does.')
+    .describe('Performance mode: a session begins on the rung of the ladder whose cost is nearest to that of the mode.')
     .meta(NEW_SESSIONS),
   ladder: z
     .array(text())
@@ -343,7 +353,7 @@ const performance = z.strictObject({
   stability_s: seconds(3600)
     .default(5)
     .describe(
-      'Time for which a higher rung must be affordable before a session moves up to it, and half of it where there is three times what the rung costs; at least so far are two steps up apart. Down it goes at once.',
+      'How long a higher rung must be affordable before a session moves up to it, half as long where three times its cost is available; also the least time between two steps up. Steps down are immediate.',
     )
     .meta(AT_ONCE),
   adaptation_interval_s: seconds(60)
@@ -357,9 +367,7 @@ const performance = z.strictObject({
     .meta(AT_ONCE),
   profile: text()
     .optional()
-    .describe(
-      'The profile that is in force, see `profiles`; beats the strategy, and every key that you set yourself beats it.',
-    )
+    .describe('The profile in force, see `profiles`; beats the strategy, and every key that you set yourself beats it.')
     .meta({ ...AT_ONCE, allowedText: 'the name of a profile' }),
   adaptive_quality: z
     .boolean()
@@ -369,19 +377,19 @@ const performance = z.strictObject({
   target_latency_ms: whole(1, 60_000)
     .default(75)
     .describe(
-      'Latency budget of a frame, capture to result: one that cannot be in time any more is not processed (`expired`). A session may name its own (`budget_ms`).',
+      'Latency budget of a frame, capture to result: one that can no longer be in time is not processed (`expired`). A session may set its own (`budget_ms`).',
     )
     .meta(AT_ONCE),
   max_cpu_usage: decimal(1, 100)
     .default(80)
     .describe(
-      'Load of the main thread (sockets, scheduling, encoding; inference has threads of its own) up to which sessions are asked for frames, percent. At least a quarter of what the engine can do is always asked for.',
+      "Load of the main thread (sockets, scheduling, encoding; inference has threads of its own) up to which the server asks sessions for frames, percent. It always asks for at least a quarter of the engine's capacity.",
     )
     .meta(AT_ONCE),
   max_memory_usage: whole(64, 1_048_576)
     .default(8192)
     .describe(
-      'Resident memory of the server over which `/health` says `degraded`, MiB. From nine tenths of it on sessions are asked for fewer frames, down to a quarter.',
+      'Resident memory of the server over which `/health` says `degraded`, MiB. From nine tenths of it on the server asks sessions for fewer frames, down to a quarter.',
     )
     .meta(AT_ONCE),
   gpu_optimization_enabled: z.boolean().default(true).describe(`Prefer a GPU provider where one works. ${LATER}`),
@@ -392,7 +400,7 @@ const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
     .default('info')
-    .describe('Entries of this weight and above are written, see docs/logging.md.')
+    .describe('The log has entries of this level and above, see docs/logging.md.')
     .meta(AT_ONCE),
   format: z
     .enum(['auto', 'text', 'json'])
@@ -404,15 +412,15 @@ const sections = {
   server: server.describe('The HTTP and WebSocket server.'),
   streaming: streaming.describe('Video sessions: what a client is granted, and the limits on it.'),
   telemetry: telemetry.describe(
-    'The telemetry lane: topics, their histories, and the limits on who reads and publishes.',
+    'The telemetry lane: topics, their histories, and the limits on readers and publishers.',
   ),
-  video: video.describe('Pictures that clients are asked for.'),
+  video: video.describe('Pictures that the server asks clients for.'),
   detection: detection.describe('The `objects` pipeline.'),
   inference: inference.describe('The engine: ONNX Runtime in worker threads.'),
   hands: hands.describe('The `hands` pipeline.'),
   models: models.describe('Where models come from and are kept.'),
   performance: performance.describe('Goals and named settings.'),
-  log: log.describe('What long-running commands tell on standard error.'),
+  log: log.describe('The log of long-running commands on standard error.'),
 };
 
 type Sections = typeof sections;
@@ -420,14 +428,14 @@ export type Profile = {
   [S in keyof Sections]?: { [K in keyof z.output<Sections[S]>]?: z.output<Sections[S]>[K] | undefined } | undefined;
 };
 
-/** The same sections without defaults: what a profile leaves out stays as it is. It may choose a strategy, but no profile. */
+/** The same sections without defaults: a key that a profile leaves out stays as it is. It may choose a strategy, but no profile. */
 const profile = z
   .strictObject(
     mapValues({ ...sections, performance: performance.omit({ profile: true }) }, ({ shape }) =>
       z.strictObject(mapValues<z.ZodType, z.ZodType>(shape, withoutDefault)).optional(),
     ),
   )
-  .meta({ id: 'Profile', description: 'settings by section and key; what is left out stays as it is' });
+  .meta({ id: 'Profile', description: 'settings by section and key; a key that is left out stays as it is' });
 
 function withoutDefault(schema: z.ZodType): z.ZodType {
   const isWrapped = schema instanceof z.ZodDefault || schema instanceof z.ZodOptional;
@@ -444,7 +452,7 @@ export const configSchema = z.strictObject({
   profiles: named(profile as unknown as z.ZodType<Profile>, 64)
     .default(PROFILES)
     .describe(
-      'Named sets of settings; `performance.profile`, or the flag `--profile`, names the one that is in force. It beats the strategy, and every key that you set yourself beats it. A profile has the sections and keys of this page but `performance.profile` and `profiles`.',
+      'Named sets of settings; `performance.profile`, or the flag `--profile`, names the one in force. It beats the strategy, and every key that you set yourself beats it. A profile may have all sections and keys of this page but `performance.profile` and `profiles`.',
     ),
 });
 

@@ -2,11 +2,11 @@
 export type ConfigLayer = Readonly<Record<string, unknown>>;
 
 /**
- * Strategies: what matters most when not everything can be had. Each is a small set of other defaults; a key that the user
+ * Strategies: what matters most when not everything is possible. Each is a small set of other defaults; a key that the user
  * sets in any way beats it.
  */
 export const STRATEGIES: Readonly<Record<'latency' | 'memory' | 'balanced' | 'aggressive', ConfigLayer>> = {
-  // A frame that is late is worth nothing: short queues, young frames, small pictures to decode.
+  // A late frame is of no use: short queues, young frames, small pictures to decode.
   latency: {
     'streaming.queue_size': 4,
     'performance.target_latency_ms': 50,

@@ -4,9 +4,9 @@ import type { MessageForm } from './recording-format.ts';
 
 /**
  * JSON Schemas (2020-12) of messages, as far as the readers of Foxglove's world take them: an object at the root; below it objects,
- * lists, texts, numbers and truth values, each of one type; no list directly in a list; nothing that says "anything". One
+ * lists, texts, numbers and booleans, each of one type; no list directly in a list; nothing that says "anything". One
  * field outside of this and they refuse the whole channel (Lichtblick, packages/mcap-support/src/parseJsonSchema.ts). So a
- * schema leaves out what it cannot say: the field is in the messages all the same.
+ * schema leaves out fields that it cannot describe: they are in the messages all the same.
  */
 export interface JsonSchema {
   readonly type: 'object' | 'array' | 'string' | 'number' | 'integer' | 'boolean';
@@ -21,7 +21,7 @@ export interface ChannelSchema {
   readonly schema: JsonSchema;
 }
 
-/** What is deeper, and beyond so many properties and list elements together, is left out: a schema is to help a person find a field. */
+/** Deeper parts, and those beyond this many properties and list elements together, are left out: a schema helps a person find a field. */
 const DEPTH_MAX = 12;
 const PARTS_MAX = 2_000;
 /** Elements of a list that are looked at, spread over it. */
@@ -41,7 +41,7 @@ function object(properties: Readonly<Record<string, JsonSchema>>): JsonSchema {
 }
 
 /**
- * Foxglove's panels find what they can show by the schema's name (https://docs.foxglove.dev/docs/sdk/schemas), and take one
+ * Foxglove's panels find their messages by the schema's name (https://docs.foxglove.dev/docs/sdk/schemas), and take one
  * definition for each name: two that differ are an error there.
  */
 export const WELL_KNOWN = {
@@ -67,14 +67,14 @@ export const WELL_KNOWN = {
 
 export type WellKnownName = keyof typeof WELL_KNOWN;
 
-/** What a message has to bring to be called so. */
+/** Fields that a message of this name must have. */
 const REQUIRED: readonly (readonly [WellKnownName, JsonSchema])[] = [
   ['foxglove.LocationFix', object({ latitude: NUMBER, longitude: NUMBER })],
   ['foxglove.PoseInFrame', WELL_KNOWN['foxglove.PoseInFrame']],
 ];
 const OPTIONAL = ['timestamp'];
 
-/** What a channel is called and how its messages are laid out, judged by one message of it. The work is bounded. */
+/** The name and the layout of a channel's messages, judged by one of them. The work is bounded. */
 export function channelSchema(topic: string, form: MessageForm, payload: Payload): ChannelSchema {
   if (form === 'jpeg') return wellKnown('foxglove.CompressedImage');
   if (form === 'bytes') return { name: 'sightline.Bytes', schema: object({ data: BASE64 }) };
@@ -88,12 +88,12 @@ export function wellKnown(name: WellKnownName): ChannelSchema {
   return { name, schema: WELL_KNOWN[name] };
 }
 
-/** What is known of a part: a type, `undefined` while there is no evidence, `mixed` when no one type says it. */
+/** Known type of a part: a type, `undefined` while there is no evidence, `mixed` when no one type fits. */
 type Draft = 'mixed' | 'number' | 'string' | 'boolean' | { items: Draft | undefined } | Map<string, Draft>;
 
 /**
- * The schema of an object; of anything else that of an object without properties. Integers are called numbers: the next
- * message may hold a fraction. What is null, empty, of several types or a list of lists is left out.
+ * The schema of an object; for anything else that of an object without properties. Integers are called numbers: the next
+ * message may hold a fraction. Parts that are null, empty, of several types or a list of lists are left out.
  */
 export function inferSchema(value: unknown): JsonSchema {
   const draft = draftOf(value, 0, { parts: PARTS_MAX });
@@ -126,7 +126,7 @@ function elementDraft(list: readonly unknown[], depth: number, left: { parts: nu
   return draft;
 }
 
-/** What is true of both. */
+/** The type that covers both. */
 function join(a: Draft | undefined, b: Draft | undefined): Draft | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   if (a instanceof Map && b instanceof Map) {

@@ -19,7 +19,7 @@ export interface BlockIndex {
   readonly timesNs: BigUint64Array;
   /** Where each message's content begins in the plain bytes of the block. */
   readonly at: Uint32Array;
-  /** What the block says of channels, with the place where it does. */
+  /** The block's channel records, with their places. */
   readonly channels: readonly (readonly [id: number, channel: Channel, at: number])[];
   /** Why its records could not be followed up to its end. */
   readonly flaw: string | undefined;
@@ -121,10 +121,10 @@ export function compare(a: bigint, b: bigint): number {
 
 /**
  * Bytes that an LZ4 frame can become at most: its blocks times the largest block that its header allows. (LZ4 Frame Format
- * 1.6.4; throws for what is none.)
+ * 1.6.4; throws for bytes that are not one.)
  */
 export function lz4SizeBound(frame: Buffer): number {
-  if (frame.length < 7 || frame.readUInt32LE(0) !== 0x184d2204) throw new Error('it is no LZ4 frame');
+  if (frame.length < 7 || frame.readUInt32LE(0) !== 0x184d2204) throw new Error('it is not an LZ4 frame');
   const flags = frame.readUInt8(4);
   const blockBytesMax = 2 ** (8 + 2 * ((frame.readUInt8(5) >> 4) & 7));
   const checksumBytes = flags & 0x10 ? 4 : 0;

@@ -5,14 +5,14 @@ import { MCAP_MAGIC } from '@mcap/core';
 /**
  * Where the messages of an MCAP file (https://mcap.dev/spec) lie. Everything but the records themselves is optional in the format, and
  * writers make use of that: so a file is walked through from record to record, which reads little of a chunked one, and its index
- * serves for what the walk cannot reach.
+ * covers the parts that the walk cannot reach.
  */
 export interface Layout {
   /** In the order of the file. */
   readonly blocks: readonly Block[];
   readonly channels: Channels;
   readonly statistics: Statistics | undefined;
-  /** What is wrong with the file, for people: it was cut off, or is damaged. */
+  /** The file's fault, for people: it was cut off, or is damaged. */
   readonly damage: string | undefined;
   /** False: it was cut off, or its records cannot be followed up to the end. */
   readonly complete: boolean;
@@ -26,7 +26,7 @@ export interface Block {
   readonly isChunk: boolean;
   readonly compression: string;
   readonly plainBytes: number;
-  /** Of the plain bytes; 0: there is none. */
+  /** Checksum of the plain bytes; 0: there is none. */
   readonly crc: number;
   /** Log times of the first and the last message, as the file says. */
   readonly startNs: bigint;
@@ -67,20 +67,20 @@ export const HEAD_BYTES = 9;
 export const MESSAGE_HEAD_BYTES = 22;
 const FOOTER_BYTES = 20;
 const END_BYTES = HEAD_BYTES + FOOTER_BYTES + MCAP_MAGIC.length;
-/** Of a chunk's own fields, with the longest name of a compression that is read. */
+/** Size of a chunk's own fields, with the longest name of a known compression. */
 const CHUNK_HEAD_BYTES = 8 + 8 + 8 + 4 + 4 + 64 + 8;
 const CHANNEL_BYTES_MAX = 1024 * 1024;
 const STATISTICS_BYTES = 8 + 2 + 4 + 4 + 4 + 4 + 8 + 8;
-/** Messages outside of chunks are taken together up to so many bytes, also over so many bytes of other records. */
+/** Messages outside of chunks are grouped up to this many bytes, also over this many bytes of other records. */
 const RUN_BYTES = 1024 * 1024;
 const RUN_GAP_BYTES = 64 * 1024;
 
 /** A place in the order of the file: of a record outside of chunks, or of a chunk and then inside its plain bytes. */
 export type Place = readonly [offset: number, inside: number];
 
-/** What a channel's number stands for: it may be told several times, in chunks and outside, and, against the rules, differently. */
+/** Definition of a channel's number: it may come several times, in chunks and outside, and, against the rules, differently. */
 export class Channels {
-  /** In the order of the file; only what differs from what was said before. */
+  /** In the order of the file; only definitions that differ from the one before. */
   readonly #said = new Map<number, readonly { readonly place: Place; readonly channel: Channel }[]>();
 
   get size(): number {
@@ -102,7 +102,7 @@ export class Channels {
     );
   }
 
-  /** What was said last before this place; if nothing was, what is said first after it. */
+  /** The last definition before this place; if there is none, the first one after it. */
   get(id: number, place: Place): Channel | undefined {
     const said = this.#said.get(id);
     if (said === undefined || said.length === 1) return said?.[0]!.channel;
@@ -119,7 +119,7 @@ function order(a: Place, b: Place): number {
   return a[0] - b[0] || a[1] - b[1];
 }
 
-/** Errors: whatever reading the file throws. What is wrong with the file itself is told in `damage`. */
+/** Errors: those of reading the file. A fault of the file itself is in `damage`. */
 export async function readLayout(handle: FileHandle): Promise<Layout> {
   const { size } = await handle.stat();
   const channels = new Channels();
@@ -135,7 +135,7 @@ export async function readLayout(handle: FileHandle): Promise<Layout> {
   const behind = await chunksBehind(handle, size, walked.stoppedAt, summary);
   const damage =
     summary === undefined
-      ? `it was cut off, or is damaged, at byte ${walked.stoppedAt}; what lies before that is read`
+      ? `it was cut off, or is damaged, at byte ${walked.stoppedAt}; the part before that is read`
       : `it is damaged at byte ${walked.stoppedAt}; ${behind.length} chunks behind that were found by its index`;
   return { blocks: [...walked.blocks, ...behind], channels, statistics: undefined, damage, complete: false };
 }
@@ -160,7 +160,7 @@ export function headAt(bytes: Buffer, at: number): { readonly opcode: number; re
   return opcode === 0 ? undefined : { opcode, length };
 }
 
-/** A channel's number and what it says. Throws when it is none. */
+/** A channel's number and its definition. Throws for an invalid one. */
 export function parseChannel(content: Buffer): readonly [number, Channel] {
   const fields = new Fields(content);
   const id = fields.u16();
@@ -270,7 +270,7 @@ function blockOf({ offset, end, startNs, endNs }: Run): Block {
   return { offset, bytes, isChunk: false, compression: '', plainBytes: bytes, crc: 0, startNs, endNs };
 }
 
-/** `head`: the chunk's own fields; `at`: where they lie. One that is none is given as a block that cannot be read. */
+/** `head`: the chunk's own fields; `at`: where they lie. An invalid one becomes a block that cannot be read. */
 function chunkOf(head: Buffer, at: number, length: number): Block {
   const fields = new Fields(head);
   try {
@@ -280,7 +280,7 @@ function chunkOf(head: Buffer, at: number, length: number): Block {
     if (fields.at + bytes > length) throw new Error('a chunk is longer than its record');
     return { offset: at + fields.at, bytes, isChunk: true, compression, plainBytes, crc, startNs, endNs };
   } catch {
-    const none = { compression: 'none that is known', plainBytes: 0, crc: 0, startNs: 0n, endNs: 0n };
+    const none = { compression: 'an unknown one', plainBytes: 0, crc: 0, startNs: 0n, endNs: 0n };
     return { offset: at, bytes: length, isChunk: true, ...none };
   }
 }
@@ -290,7 +290,7 @@ async function readChannel(file: FileWindow, at: number, length: number, channel
   try {
     channels.add(...parseChannel(await file.read(at, length)), [at, 0]);
   } catch {
-    // Its messages will be told as those of a channel that nothing is known of.
+    // Its messages will be reported as those of an unknown channel.
   }
 }
 
@@ -301,7 +301,7 @@ interface Summary {
   readonly chunks: readonly number[];
 }
 
-/** What a file says at its end; undefined when it has no end. One that is damaged or left out says nothing. */
+/** The summary at a file's end; undefined when it has no end. One that is damaged or left out has no content. */
 async function readSummary(handle: FileHandle, size: number): Promise<Summary | undefined> {
   if (size < MCAP_MAGIC.length + END_BYTES) return undefined;
   const end = await readAt(handle, size - END_BYTES, END_BYTES);
@@ -368,7 +368,7 @@ async function chunksBehind(
   return blocks;
 }
 
-/** Chunks have checksums of their own; messages outside of them that of all data, if any. */
+/** Chunks have checksums of their own; messages outside of them share that of all data, if any. */
 async function dataDamage(handle: FileHandle, { blocks, dataEnd, dataCrc }: Walked): Promise<string | undefined> {
   if (dataCrc === 0 || blocks.every(({ isChunk }) => isChunk)) return undefined;
   let crc = 0;
@@ -390,7 +390,7 @@ class FileWindow {
     this.#size = size;
   }
 
-  /** What is there without a read; undefined otherwise. Small records come by the million. */
+  /** Bytes that are there without a read; undefined otherwise. Small records come by the million. */
   peek(offset: number, length: number): Buffer | undefined {
     const from = offset - this.#offset;
     if (from < 0 || from + length > this.#bytes.length) return undefined;

@@ -3,13 +3,13 @@ import type { RecordingStatus } from '../observe/metrics.ts';
 
 const STATES = ['recording', 'interrupted', 'failed'] as const satisfies readonly RecordingStatus['state'][];
 
-/** What the recordings measure that are going on, and failed ones until another begins: these figures end with them. */
+/** Figures of the running recordings, and of failed ones until another begins: these figures end with them. */
 export function recordingsPart(read: () => RecordingStatus[]): Part<readonly RecordingStatus[]> {
   return part(read, [
     {
       name: 'sightline_recordings',
       kind: 'gauge',
-      help: 'Recordings by how they are',
+      help: 'Recordings by state',
       labels: ['state'],
       read: (all) => STATES.map((state): Labelled => [[state], all.filter((one) => one.state === state).length]),
     },

@@ -14,7 +14,7 @@ export type RecordingCompression = (typeof RECORDING_COMPRESSIONS)[number];
 
 export interface RecordingFileOptions {
   readonly compression: RecordingCompression;
-  /** Bytes of a chunk before compression: a broken-off file loses at most so much, and it is what one call compresses. */
+  /** Bytes of a chunk before compression: a broken-off file loses at most this much, and one call compresses as much. */
   readonly chunkBytes: number;
 }
 
@@ -23,7 +23,7 @@ export interface RecordedMessage {
   /** Tells this life of the topic from an earlier one. */
   readonly epoch: string;
   readonly seq: number;
-  /** When the hub got it, and what the publisher says; Unix ms. */
+  /** When the hub got it, and the publisher's time; Unix ms. */
   readonly logTimeMs: number;
   readonly publishTimeMs: number;
   readonly payload: Payload;
@@ -39,7 +39,7 @@ const SEQUENCE_MODULUS = 2 ** 32;
 
 /**
  * One MCAP file (https://mcap.dev/spec) being written: chunked, indexed, compressed, JSON messages with their schemas.
- * It is called `<path>.part` until it is finished; what a crash leaves under that name can be read up to its last whole
+ * It is called `<path>.part` until it is finished; a file of that name after a crash can be read up to its last whole
  * chunk. Calls must not overlap. Errors of all methods: OUTPUT_FAILED.
  */
 export class RecordingFile {
@@ -64,7 +64,7 @@ export class RecordingFile {
     });
   }
 
-  /** `roomBytes`: so much has to find room on the disk, beyond what is written at once. */
+  /** `roomBytes`: the least free space on the disk, beyond the bytes written at once. */
   static async create(path: string, options: RecordingFileOptions, roomBytes = 0): Promise<RecordingFile> {
     return await asOutput(path, async () => {
       const file = new RecordingFile(path, await open(partOf(path), 'w'), options);
@@ -79,7 +79,7 @@ export class RecordingFile {
     });
   }
 
-  /** On the disk; what waits in the chunk is not among them. */
+  /** Bytes on the disk, without those that wait in the chunk. */
   get bytes(): number {
     return this.#output.bytes;
   }
@@ -93,12 +93,12 @@ export class RecordingFile {
     return this.#written;
   }
 
-  /** Messages whose publisher's time cannot be said: the nearest that can stands in the file. */
+  /** Messages whose publisher's time cannot be expressed: the file has the nearest possible one. */
   get oddTimes(): number {
     return this.#oddTimes;
   }
 
-  /** Errors: PAYLOAD_BAD for what JSON cannot say; nothing is written then. */
+  /** Errors: PAYLOAD_BAD for values that JSON cannot express; nothing is written then. */
   async write(message: RecordedMessage): Promise<void> {
     const { seq, logTimeMs, publishTimeMs } = message;
     const foreign = foreignOf(message);
@@ -133,7 +133,7 @@ export class RecordingFile {
     });
   }
 
-  /** Lets go of the file as it is, under its unfinished name; one without a message that can be read is deleted. */
+  /** Closes the file as it is, under its unfinished name; one without a readable message is deleted. */
   async abandon(): Promise<void> {
     await this.#handle.close().catch(() => undefined);
     if (this.#written === 0) await rm(partOf(this.path), { force: true }).catch(() => undefined);
@@ -162,16 +162,16 @@ function foreignOf({ payload, publishTimeMs, topic }: RecordedMessage): ForeignM
   try {
     return toForeign(payload, publishTimeMs, topic);
   } catch (cause) {
-    throw new SightlineError('PAYLOAD_BAD', `a message of "${topic}" is no value that JSON can say`, { cause });
+    throw new SightlineError('PAYLOAD_BAD', `JSON cannot express a message of "${topic}"`, { cause });
   }
 }
 
-/** What a file is called until it is finished. */
+/** The name of a file until it is finished. */
 export function partOf(path: string): string {
   return `${path}.part`;
 }
 
-/** Throws when so many bytes more find no room. They are no zeros, which some file systems store without any. */
+/** Throws when the disk has no room for this many more bytes. They are not zeros, which some file systems store without any. */
 async function probe(handle: FileHandle, at: number, bytes: number): Promise<void> {
   if (bytes === 0) return;
   await handle.write(randomBytes(bytes), 0, bytes, at);

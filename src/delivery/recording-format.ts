@@ -5,7 +5,7 @@ import { isPlainObject } from '../protocol/schema.ts';
 
 /**
  * How a telemetry message is written for the world of Foxglove, live and in MCAP files: as a JSON object beside a JSON
- * Schema. Both want an object at the root, so that what is none is put into one; the `form` tells how to get it back.
+ * Schema. Both want an object at the root, so that other values are wrapped in one; the `form` says how to get them back.
  *
  * - `object`: the message as it is
  * - `value`: `{ "value": <the message> }`
@@ -14,7 +14,7 @@ import { isPlainObject } from '../protocol/schema.ts';
  */
 export type MessageForm = 'object' | 'value' | 'jpeg' | 'bytes';
 
-/** Under this key a channel of a recording tells its form. */
+/** The key under which a channel of a recording has its form. */
 export const FORM_KEY = 'sightline.form';
 
 export interface ForeignMessage {
@@ -25,19 +25,19 @@ export interface ForeignMessage {
 
 const NS_PER_MS = 1_000_000;
 
-/** What MCAP and Foxglove can say, u64 nanoseconds: 1970 to July 2554. */
+/** The range of MCAP and Foxglove, u64 nanoseconds: 1970 to July 2554. */
 const NS_MAX = 2n ** 64n - 1n;
 const MS_MAX = Number(NS_MAX / BigInt(NS_PER_MS));
 const SECONDS_MAX = 2 ** 32 - 1;
 
-/** Whether `toNs` can say this time. */
+/** Whether `toNs` can express this time. */
 export function isSayable(ms: number): boolean {
   return ms >= 0 && ms <= MS_MAX;
 }
 
 /**
  * Unix milliseconds with a fraction as nanoseconds, without the loss that a product of doubles would have. A time that
- * cannot be said becomes the nearest that can.
+ * cannot be expressed becomes the nearest possible one.
  */
 export function toNs(ms: number): bigint {
   if (!isSayable(ms)) return ms > 0 ? NS_MAX : 0n;
@@ -49,7 +49,7 @@ export function toMs(ns: bigint): number {
   return Number(ns / BigInt(NS_PER_MS)) + Number(ns % BigInt(NS_PER_MS)) / NS_PER_MS;
 }
 
-/** Unix ms as the timestamp of Foxglove's schemas; one that it cannot say becomes the nearest that it can. */
+/** Unix ms as the timestamp of Foxglove's schemas; one out of its range becomes the nearest possible one. */
 export function toTimestamp(ms: number): { readonly sec: number; readonly nsec: number } {
   const sec = Math.floor(ms / 1000);
   if (!(sec >= 0)) return { sec: 0, nsec: 0 };
@@ -81,7 +81,7 @@ export function toForeign(payload: Payload, timeMs: number, source: string): For
   }
 }
 
-/** The message that `toForeign` was given. `form` undefined: a file of somebody else. Throws PAYLOAD_BAD. */
+/** The message that `toForeign` was given. `form` undefined: a file of another tool. Throws PAYLOAD_BAD. */
 export function fromForeign(form: string | undefined, encoding: string, data: Uint8Array): Payload {
   if (encoding !== 'json') return Payload.bytes(data);
   if (form === undefined || form === 'object') return Payload.json(data);
@@ -89,10 +89,7 @@ export function fromForeign(form: string | undefined, encoding: string, data: Ui
   const wrapper = Payload.json(data).value();
   const inside = isPlainObject(wrapper) && Object.hasOwn(wrapper, key) ? wrapper[key] : undefined;
   if (inside === undefined || (form !== 'value' && typeof inside !== 'string')) {
-    throw new SightlineError(
-      'PAYLOAD_BAD',
-      `a message of the form "${form.slice(0, 20)}" has no "${key}" that could be it`,
-    );
+    throw new SightlineError('PAYLOAD_BAD', `a message of the form "${form.slice(0, 20)}" has no valid "${key}"`);
   }
   return form === 'value' ? Payload.of(inside) : Payload.bytes(Buffer.from(inside as string, 'base64'));
 }

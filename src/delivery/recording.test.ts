@@ -440,7 +440,7 @@ describe('what goes wrong', () => {
 
   test.each([
     ['empty', Buffer.alloc(0), /it is empty/],
-    ['garbage', Buffer.from('this is no recording at all'), /it is no MCAP file/],
+    ['garbage', Buffer.from('this is no recording at all'), /it is not an MCAP file/],
     ['only a magic', Buffer.from([0x89, 0x4d, 0x43, 0x41, 0x50, 0x30, 0x0d, 0x0a]), /no message/],
     [
       'a record of 2^60 bytes',
@@ -512,7 +512,7 @@ test('an LZ4 frame tells what it can become before it is unpacked', () => {
     }),
     { numRuns: 20 },
   );
-  expect(() => lz4SizeBound(Buffer.from('no frame at all'))).toThrow('no LZ4 frame');
+  expect(() => lz4SizeBound(Buffer.from('no frame at all'))).toThrow('not an LZ4 frame');
 });
 
 test('times survive as nanoseconds', () => {

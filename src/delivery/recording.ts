@@ -12,14 +12,14 @@ import type { Topics } from '../stream/topics.ts';
 import { partOf, RecordingFile, type RecordingFileOptions } from './recording-file.ts';
 
 export interface RecordingSettings extends RecordingFileOptions {
-  /** A new file is begun after so many bytes on the disk, or so long; 0: never. */
+  /** Begins a new file after this many bytes on the disk, or this time; 0: never. */
   readonly rotateBytes: number;
   readonly rotateMs: number;
   /** Files of one recording that are kept: beyond that the oldest is deleted. */
   readonly filesMax: number;
   /**
-   * When the file cannot be written any more, a new one is tried after so long, again and again, and what finds no room in the rings
-   * meanwhile is lost and counted; 0: the recording ends.
+   * When the file cannot be written any more, a new one is tried at this interval, and messages that find no room in the rings
+   * meanwhile are lost and counted; 0: the recording ends.
    */
   readonly retryMs: number;
 }
@@ -34,13 +34,13 @@ export const RECORDING_DEFAULTS: RecordingSettings = {
 };
 
 export interface RecorderOptions {
-  /** Of the first file; the ones after it get `-2`, `-3` … before the ending. */
+  /** Path of the first file; the next ones get `-2`, `-3` … before the ending. */
   readonly path: string;
   readonly clock: Clock;
   readonly settings: RecordingSettings;
-  /** What goes into the metadata of every file beside the recording's own accounts. */
+  /** Entries for the metadata of every file beside the recording's own accounts. */
   readonly notes?: () => Readonly<Record<string, string>>;
-  /** The recording has ended by an error. Nothing is read any more; what was written stays. */
+  /** The recording has ended by an error. It reads nothing any more; written messages stay. */
   readonly onFailed?: (error: SightlineError) => void;
   /** The file cannot be written; a new one is tried every `retryMs`. */
   readonly onInterrupted?: (error: SightlineError) => void;
@@ -65,7 +65,7 @@ export interface RecordingReport {
   readonly files: readonly string[];
   readonly recorded: number;
   readonly lost: number;
-  /** Messages whose publisher's time the format cannot say: the nearest that it can stands in the file. */
+  /** Messages whose publisher's time the format cannot express: the file has the nearest possible one. */
   readonly odd_times: number;
   /** How often no file could be written for a while. */
   readonly interruptions: number;
@@ -97,14 +97,14 @@ interface Taken {
 
 /** Messages that are written in one go before other work of the main thread has its turn: about a millisecond. */
 const SLICE_MESSAGES = 64;
-/** Of streams that end, messages that may wait for the disk. */
+/** Messages of ended streams that may wait for the disk. */
 const TAKEN_MAX = 4_096;
-/** Streams that have closed and whose accounts are still told one by one; those of older ones are in the sums. */
+/** Streams that have closed and still have accounts of their own; those of older ones are in the sums. */
 const ENDED_MAX = 1_000;
 
 /**
  * Streams into MCAP files. It reads each by contract `all`, with the stream's own ring as its queue: a disk that is too
- * slow costs this reader messages, which are counted and told in the file, and slows nobody else.
+ * slow costs this reader messages, which are counted and recorded in the file, and slows nobody else.
  */
 export class Recorder implements AsyncDisposable {
   readonly #options: RecorderOptions;
@@ -161,7 +161,7 @@ export class Recorder implements AsyncDisposable {
     return this.#failure;
   }
 
-  /** Records every topic that a filter takes in, those to come included. Several filters may overlap. */
+  /** Records every topic that a filter matches, those to come included. Several filters may overlap. */
   followTopics(topics: Topics, filter: string): void {
     this.#unwatch.push(
       topics.watch(filter, ({ name, epoch, stream }) => {
@@ -221,7 +221,7 @@ export class Recorder implements AsyncDisposable {
   }
 
   /**
-   * Writes what was published until now, completes the file and resolves to the accounts.
+   * Writes the messages published until now, completes the file and resolves to the accounts.
    * Errors: OUTPUT_FAILED, also when the recording had failed before.
    */
   async finish(): Promise<RecordingReport> {
@@ -232,7 +232,7 @@ export class Recorder implements AsyncDisposable {
     return this.report();
   }
 
-  /** Ends the recording, if that was not done; what went wrong is in `failure`. */
+  /** Ends the recording, if that was not done; its error is in `failure`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.finish().catch(() => undefined);
   }
@@ -274,7 +274,7 @@ export class Recorder implements AsyncDisposable {
       else if (this.#stopping) break;
       else await this.#untilReady();
     }
-    // Nothing is queued at this moment: what comes from now on is not the recording's any more.
+    // Nothing is queued at this moment: later messages do not belong to the recording any more.
     this.#closeReaders();
     await this.#finishFile();
   }
@@ -300,7 +300,7 @@ export class Recorder implements AsyncDisposable {
     this.#closeFile();
   }
 
-  /** What it holds up to its last whole chunk stays. */
+  /** Its content up to its last whole chunk stays. */
   async #giveUpFile(): Promise<void> {
     if (!this.#isFileOpen) return;
     this.#closeFile();
@@ -355,7 +355,7 @@ export class Recorder implements AsyncDisposable {
     this.#taken.push(...slice.toSorted((a, b) => a.sample.publishedTimeMs - b.sample.publishedTimeMs));
   }
 
-  /** Of a stream that ends, as when the camera of a session says goodbye: what it holds still, as far as there is room. */
+  /** For a stream that ends, as when the camera of a session says goodbye: keeps its content, as far as there is room. */
   #takeRest(from: Followed): void {
     while (this.#taken.length < TAKEN_MAX && takeNext(from, this.#taken));
     this.#wake();
@@ -414,7 +414,7 @@ export class Recorder implements AsyncDisposable {
     this.#options.onFailed?.(error);
   }
 
-  /** Nothing new is followed; what is queued is still written. */
+  /** Follows nothing new; queued messages are still written. */
   #end(): void {
     this.#stopping = true;
     this.#stop.abort();
@@ -427,7 +427,7 @@ export class Recorder implements AsyncDisposable {
 
   #forget(stream: Stream<unknown>, followed: Followed): void {
     this.#ready.delete(followed);
-    // At the end all readers close: their accounts are told one by one, however many there are.
+    // At the end all readers close: their accounts are kept one by one, however many there are.
     if (this.#stopping) return;
     this.#followed.delete(stream);
     const counts = followed.counts();
@@ -452,7 +452,7 @@ export class Recorder implements AsyncDisposable {
   }
 }
 
-/** Takes the next sample into the list, unless it is none to be recorded; false when there is no more. */
+/** Takes the next sample into the list, unless it is not to be recorded; false when there is no more. */
 function takeNext(from: Followed, into: Taken[]): boolean {
   const sample = from.reader?.next();
   if (sample === undefined) return false;

@@ -10,7 +10,7 @@ import type { RecordingStatus } from '../observe/metrics.ts';
 import type { Topics } from '../stream/topics.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './recording.ts';
 
-/** A server goes on for days without anybody watching: what fills the disk may be cleared away. */
+/** A server runs unattended for days: the disk may get room again. */
 const SERVER_RECORDING: RecordingSettings = { ...RECORDING_DEFAULTS, retryMs: 10_000 };
 
 export interface RecordingsOptions {
@@ -28,10 +28,10 @@ export interface RecordedSession {
   readonly pipelines: readonly PipelineName[];
 }
 
-/** The recordings of a server: each takes in topics and all video sessions. */
+/** The recordings of a server: each records topics and all video sessions. */
 export class Recordings {
   readonly #options: RecordingsOptions;
-  /** Those that are going on, and those that have failed since the last one was begun. */
+  /** Running ones, and those that have failed since the last one was begun. */
   readonly #recorders = new Set<Recorder>();
 
   constructor(options: RecordingsOptions) {
@@ -58,7 +58,7 @@ export class Recordings {
       },
       onResumed: (file) => log.write('recording_resumed', { file, lost: recorder.status.lost }),
     });
-    // Those that have failed stay for `/health` until somebody has begun another.
+    // Failed ones stay for `/health` until another has begun.
     for (const earlier of this.#recorders) if (earlier.failure) this.#recorders.delete(earlier);
     this.#recorders.add(recorder);
     log.write('recording_started', { file: path, topics: [filter] });
@@ -85,7 +85,7 @@ export class Recordings {
     return [...this.#recorders].map(({ status }) => status);
   }
 
-  /** Completes every file. One that has failed has said so. */
+  /** Completes every file. A failed one has reported it already. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish()));
   }

@@ -5,7 +5,7 @@ import { REPLAY_CONTROL_TOPIC, REPLAY_SPEED_MAX, REPLAY_SPEED_MIN, REPLAY_STATE_
 
 const STATE_INTERVAL_MS = 500;
 
-/** A message on `replay/control`: every field is optional, those given are taken over. */
+/** A message on `replay/control`: every field is optional; the given ones are set. */
 const control = z.strictObject({
   paused: z.boolean().optional(),
   speed: z.number().min(REPLAY_SPEED_MIN).max(REPLAY_SPEED_MAX).optional(),
@@ -13,7 +13,7 @@ const control = z.strictObject({
   loop: z.boolean().optional(),
 });
 
-/** Lets every client of the server control a replay, and see where it is, by two topics. */
+/** Lets every client of the server control a replay, and see its position, by two topics. */
 export class ReplayDesk implements Disposable {
   readonly #replay: Replay;
   readonly #topics: Topics;

@@ -9,16 +9,16 @@ import { FORM_KEY, fromForeign, toMs, toNs } from './recording-format.ts';
 
 export interface ReplayMessage {
   readonly topic: string;
-  /** When it was recorded, and what its publisher said; Unix ms. */
+  /** The time of recording, and the publisher's; Unix ms. */
   readonly logTimeMs: number;
   readonly publishTimeMs: number;
   readonly payload: Payload;
 }
 
-/** What cannot be played of a source, one message or a whole chunk, while the rest is. */
+/** Parts of a source that cannot be played, one message or a whole chunk, while the rest is. */
 export type OnRefused = (refusal: SightlineError, topic: string | undefined) => void;
 
-/** What can be played: a file, or what the hub still remembers. */
+/** A source to play: a file, or the messages that the hub still remembers. */
 export interface ReplaySource {
   /** Log times of the first and the last message, Unix ms. */
   readonly startMs: number;
@@ -53,7 +53,7 @@ const PLAIN_BYTES_MAX = 128 * 1024 * 1024;
 const OVERLAP_MESSAGES_MAX = 20_000_000;
 
 /**
- * An MCAP file to be read, whoever wrote it: with an index or without, in chunks or not, whole or cut off. Errors of all
+ * An MCAP file to be read, by any writer: with an index or without, in chunks or not, whole or cut off. Errors of all
  * methods: SOURCE_UNREADABLE.
  */
 export class RecordingSource implements ReplaySource, AsyncDisposable {
@@ -64,7 +64,7 @@ export class RecordingSource implements ReplaySource, AsyncDisposable {
   readonly topics: readonly string[];
   /** False: the file was cut off, or its records cannot be followed to its end. */
   readonly complete: boolean;
-  /** What is wrong with the file, for people; what can be read of it is played. */
+  /** The file's fault, for people; the readable part is played. */
   readonly damage: string | undefined;
   readonly #handle: FileHandle;
   readonly #layout: Layout;
@@ -147,7 +147,9 @@ export class RecordingSource implements ReplaySource, AsyncDisposable {
         if (!index) continue;
         indexed += index.at.length;
         if (indexed > OVERLAP_MESSAGES_MAX) {
-          throw new Error(`more than ${OVERLAP_MESSAGES_MAX} messages of it lie in no order of time; sort it first`);
+          throw new Error(
+            `more than ${OVERLAP_MESSAGES_MAX} messages in it are not in the order of time; sort it first`,
+          );
         }
         enlist(playing, { block, index, place: index.timesNs.findIndex((timeNs) => timeNs >= fromNs) });
       }
@@ -202,7 +204,7 @@ export class RecordingSource implements ReplaySource, AsyncDisposable {
     const { channelId, logNs, publishNs, data } = messageAt(plain, at);
     const channel = this.#layout.channels.get(channelId, placeOf(block, at));
     if (channel === undefined) {
-      refuse(new SightlineError('SOURCE_UNREADABLE', `nothing tells what channel ${channelId} is`), undefined);
+      refuse(new SightlineError('SOURCE_UNREADABLE', `the file does not describe channel ${channelId}`), undefined);
       return undefined;
     }
     const { topic, encoding, metadata } = channel;
@@ -225,7 +227,7 @@ export class RecordingSource implements ReplaySource, AsyncDisposable {
 async function checkMagic(path: string, handle: FileHandle): Promise<void> {
   const { buffer, bytesRead } = await handle.read(Buffer.alloc(MCAP_MAGIC.length), 0, MCAP_MAGIC.length, 0);
   if (bytesRead === 0) throw unreadable(path, 'it is empty');
-  if (!buffer.equals(Uint8Array.from(MCAP_MAGIC))) throw unreadable(path, 'it is no MCAP file');
+  if (!buffer.equals(Uint8Array.from(MCAP_MAGIC))) throw unreadable(path, 'it is not an MCAP file');
 }
 
 /** As a sample: in a compression that is not known, say, no chunk can be read, whatever the file says of its messages. */
@@ -238,7 +240,7 @@ async function isReadable(handle: FileHandle, block: Block | undefined): Promise
   );
 }
 
-/** What the file says of its messages, where it says all and does not contradict itself. */
+/** The file's summary of its messages, where it is complete and consistent. */
 function toldExtent({ blocks, channels, statistics, complete }: Layout): Extent | undefined {
   if (!statistics || !complete || statistics.messages === 0) return undefined;
   const { startNs, endNs, messages } = statistics;
@@ -282,7 +284,7 @@ async function measure(
     }
   }
   if (messages === 0) {
-    const why = refusal === undefined ? 'it holds no message' : `of its chunks none can be read: ${reasonOf(refusal)}`;
+    const why = refusal === undefined ? 'it holds no message' : `none of its chunks can be read: ${reasonOf(refusal)}`;
     throw unreadable(path, layout.damage === undefined ? why : `${why} (${layout.damage})`, refusal);
   }
   const readable = blocks.filter(({ startNs, endNs }) => startNs !== 0n || endNs !== 0n);
@@ -326,7 +328,7 @@ function enlist(playing: Cursor[], cursor: Cursor): void {
 }
 
 function blockRefusal({ offset, isChunk }: Block, why: string): SightlineError {
-  const what = isChunk ? `the chunk at byte ${offset}` : `what lies at byte ${offset}`;
+  const what = isChunk ? `the chunk at byte ${offset}` : `the part at byte ${offset}`;
   return new SightlineError('SOURCE_UNREADABLE', `${what} cannot be read: ${why}`);
 }
 

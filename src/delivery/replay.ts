@@ -56,14 +56,14 @@ export interface ReplayState {
 const SLICE_MESSAGES = 64;
 /** A robot that stood over lunch is waited for; a clock that jumped from 1970 to today is not. */
 const GAP_MAX_MS = 3_600_000;
-/** Kinds of what was left out, and gaps, of which one is logged; of further ones only the count grows. */
+/** Kinds of left-out messages, and gaps, that are logged; further ones are only counted. */
 const LOGGED_MAX = 20;
 
-/** Publishes a source again, through the topics that everybody reads, with the pauses that the messages had. */
+/** Publishes a source again, through the ordinary topics, with the messages' original pauses. */
 export class Replay {
   readonly #options: ReplayOptions;
   readonly #fromMs: number;
-  /** Grows with a source that goes on beyond the end that it has told, unless a part is played. */
+  /** Grows with a source that goes on beyond its announced end, unless a part is played. */
   #toMs: number;
   readonly #isPart: boolean;
   readonly #gapMaxMs: number;
@@ -76,7 +76,7 @@ export class Replay {
   #failure: SightlineError | undefined;
   /** At this moment of the clock the position was this one: from here on it follows from clock and speed. */
   #anchor: { clockMs: number; positionMs: number };
-  /** Counts the jumps: whoever waits for a message of an earlier one gives up. */
+  /** Counts the jumps: a wait for a message of an earlier one gives up. */
   #jumps = 0;
   /** Where the last jump led, exactly: the position itself moves on at once. */
   #jumpMs: number;
@@ -101,7 +101,7 @@ export class Replay {
     if (!(this.#fromMs >= 0 && this.#fromMs <= this.#toMs)) {
       throw new SightlineError(
         'USAGE',
-        `from ${this.#fromMs / 1000} s to ${this.#toMs / 1000} s is no part of a recording of ${durationMs / 1000} s`,
+        `from ${this.#fromMs / 1000} s to ${this.#toMs / 1000} s is not within a recording of ${durationMs / 1000} s`,
       );
     }
     this.#jumpMs = this.#fromMs;
@@ -141,7 +141,7 @@ export class Replay {
 
   /** `positionMs` from the beginning of the source; beyond the part that is played its nearest end. Keeps playing or pausing. */
   seek(positionMs: number): void {
-    if (!Number.isFinite(positionMs)) throw new SightlineError('USAGE', `position ${positionMs} is no number`);
+    if (!Number.isFinite(positionMs)) throw new SightlineError('USAGE', `position ${positionMs} is not a number`);
     this.#jumps++;
     this.#ended = false;
     this.#jumpMs = Math.min(Math.max(positionMs, this.#fromMs), this.#toMs);
@@ -161,7 +161,7 @@ export class Replay {
     this.#loop = loop;
   }
 
-  /** Resolves once the end was reached, or the replay was closed. Errors: what the source throws. */
+  /** Resolves once the end was reached, or the replay was closed. Errors: those of the source. */
   async untilEnded(): Promise<void> {
     while (!this.#ended && !this.#closed && !this.#failure) await this.#changed(Infinity);
     if (this.#failure) throw this.#failure;
@@ -194,7 +194,7 @@ export class Replay {
         const jump = this.#jumps;
         const isPlayed = await this.#playOn(jump);
         if (!isPlayed || jump !== this.#jumps) continue;
-        // One moment is no loop: it would be published for ever at full speed.
+        // One moment is no loop: it would be published forever at full speed.
         if (this.#loop && this.#toMs > this.#fromMs) this.seek(this.#fromMs);
         else this.#end();
         await nextTurn();
@@ -250,7 +250,7 @@ export class Replay {
     const name = prefix + topic.replace(/^\/+/, '');
     try {
       if (name === REPLAY_CONTROL_TOPIC || name === REPLAY_STATE_TOPIC) {
-        throw new SightlineError('TOPIC_FORBIDDEN', 'the recording of another replay is not to control this one');
+        throw new SightlineError('TOPIC_FORBIDDEN', 'the recording of another replay must not control this one');
       }
       topics.publish(name, { payload, timeMs });
       this.#published++;

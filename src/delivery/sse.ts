@@ -11,13 +11,13 @@ export interface EventStreamOptions<T> {
   /** The event's name and its data, which becomes one line of JSON. */
   readonly toEvent: (sample: Sample<T>) => { readonly event: string; readonly data: unknown };
   readonly heartbeatMs: number;
-  /** Unsent bytes at which the reader counts as slow: its samples wait in the ring, and then in nobody's memory. */
+  /** Unsent bytes at which the reader counts as slow: its samples then wait in the ring alone. */
   readonly bufferBytesMax: number;
 }
 
 /**
  * Answers one request and returns at once; the response ends with the stream or with its client. Every event has the id
- * `<epoch>-<position>`; what a reader missed, by lagging or by being away for too long, comes as `gap` events.
+ * `<epoch>-<position>`; events that a reader missed, by lagging or by being away for too long, come as `gap` events.
  */
 export function serveEvents<T>(
   request: IncomingMessage,

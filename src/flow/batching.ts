@@ -1,20 +1,20 @@
 /**
- * How many of the waiting pictures an inference session runs at once, and whether it waits for one more. Both rest on what runs of
- * each size have cost on this very device: a GPU does eight pictures in little more time than one, a CPU does not. Pure.
+ * How many of the waiting pictures an inference session runs at once, and whether it waits for one more. Both rest on the measured
+ * cost of runs of each size on this very device: a GPU does eight pictures in little more time than one, a CPU does not. Pure.
  */
 
 /** Most pictures in one run. */
 export const BATCH_MAX = 32;
 
-/** A run of so many pictures and the time that it took. */
+/** A run's number of pictures and the time that it took. */
 export interface SizedRun {
   readonly pictures: number;
   readonly ms: number;
 }
 
 /**
- * Sizes of runs, ascending: the powers of two up to `max`, and `max`. A number in between is filled up: accelerators prepare
- * themselves anew for each size that they have not seen, which can take far longer than the pictures too many.
+ * Sizes of runs, ascending: the powers of two up to `max`, and `max`. A number in between is rounded up to the next size, since
+ * accelerators prepare anew for each size that they have not seen, which can take far longer than the surplus pictures.
  */
 export function batchSizes(max: number): number[] {
   const sizes = [1];
@@ -23,19 +23,19 @@ export function batchSizes(max: number): number[] {
   return sizes;
 }
 
-/** A larger run pays when each picture costs less by this share at least: less is noise, and everybody in it waits for the others. */
+/** A larger run pays when each picture costs less by at least this share: less is noise, and every picture in it waits for the others. */
 const GAIN_MIN = 0.1;
 
 export function pays(smaller: SizedRun, larger: SizedRun): boolean {
   return larger.ms / larger.pictures <= (1 - GAIN_MIN) * (smaller.ms / smaller.pictures);
 }
 
-/** Weights of one run in what is known: of the device's speed now, and of how sizes compare, which hardly changes. */
+/** Weights of one run in the learned values: the device's current speed, and the ratios of sizes, which hardly change. */
 const SPEED_LEARNING = 0.1;
 const SIZE_LEARNING = 0.02;
-/** With each run all sizes fall back so far to what they cost at first: one that was too dear once is tried again some day. */
+/** With each run all sizes fall back to their first cost by this share, so that one that was once too dear is tried again some day. */
 const FORGETTING = 0.0002;
-/** A run counts as this many times as long, or as short, as expected at the most: one hiccup must not decide. */
+/** A run counts as at most this many times longer, or shorter, than expected: one hiccup must not decide. */
 const SURPRISE_MAX = 2;
 /** No run is shorter, whatever a coarse clock says, nor longer. */
 const RUN_MS_MIN = 1e-3;
@@ -51,15 +51,15 @@ interface SizeCost {
 }
 
 /**
- * What a run costs by its number of pictures: speed of the device × cost of the size. A device that becomes slower or quicker
- * does so for all sizes, also those that nobody has asked for since.
+ * Cost of a run by its number of pictures: speed of the device × cost of the size. A device that becomes slower or quicker
+ * does so for all sizes, also those that were not used since.
  */
 export class BatchCosts {
   readonly #sizes: readonly SizeCost[];
   readonly max: number;
-  /** Of a run of one picture, ms; 0: not known yet. */
+  /** Time of a run of one picture, ms; 0: not known yet. */
   #singleMs: number;
-  /** What a picture costs beside the run, alone in turn: decoding, scaling. */
+  /** Cost of each picture beside the run, one picture after the other: decoding, scaling. */
   #ownMs = 0;
 
   /** `trial`: first runs by size, ascending from 1; of these, sizes up to `max` are used. Empty: pictures run alone. */
@@ -73,24 +73,24 @@ export class BatchCosts {
     this.max = single ? max : 1;
   }
 
-  /** The size of run that takes in so many pictures; the largest one for more than that. */
+  /** The size of run that holds this many pictures; the largest one for more than that. */
   sizeFor(pictures: number): number {
     return this.#costOf(pictures).pictures;
   }
 
-  /** Of a run of so many pictures, everything in, ms; 0 while nothing is known. */
+  /** Total time of a run of this many pictures, ms; 0 while nothing is known. */
   runMs(pictures: number): number {
     return this.#singleMs * this.#costOf(pictures).factor + this.#ownMs * pictures;
   }
 
-  /** What a picture takes in the run where it takes least, as a share of what it takes among so many: 1 where pictures run alone. */
+  /** Least cost of a picture at any size, as a share of its cost at this size: 1 where pictures run alone. */
   bestShare(pictures: number): number {
     const eachMs = (count: number) => this.runMs(count) / count;
     const sizes = batchSizes(this.max);
     return this.max === 1 ? 1 : Math.min(1, Math.min(...sizes.map(eachMs)) / eachMs(Math.min(pictures, this.max)));
   }
 
-  /** A run of so many pictures took `inferenceMs`, and each of them `ownMs` beside it. What cannot be is ignored. */
+  /** A run of `pictures` took `inferenceMs`, and each of them `ownMs` beside it. Impossible values are ignored. */
   observe(pictures: number, inferenceMs: number, ownMs: number): void {
     if (!isPossible(inferenceMs) || !isPossible(ownMs) || !(pictures >= 1)) return;
     if (this.#singleMs === 0) {
@@ -104,14 +104,14 @@ export class BatchCosts {
     this.#ownMs += SPEED_LEARNING * (ownMs - this.#ownMs);
     this.#singleMs += SPEED_LEARNING * (ms / size.factor - this.#singleMs);
     for (const one of this.#sizes) {
-      // A single run is the measure of the others.
+      // A single run is the reference for the others.
       if (one.pictures === 1) continue;
       one.factor += FORGETTING * (one.first - one.factor);
       if (one === size) one.factor += SIZE_LEARNING * (ms / this.#singleMs - one.factor);
     }
   }
 
-  /** Of a run by its size, without decoding and scaling, ms. Sizes that were tried and did not pay are among them. */
+  /** Time of a run by its size, without decoding and scaling, ms. Sizes that were tried and did not pay are among them. */
   inferenceMs(): Record<string, number> {
     if (this.#singleMs === 0) return {};
     return Object.fromEntries(this.#sizes.map(({ pictures, factor }) => [pictures, this.#singleMs * factor]));
@@ -122,29 +122,29 @@ export class BatchCosts {
   }
 }
 
-/** What `planRun` asks of costs. */
+/** The part of `BatchCosts` that `planRun` needs. */
 export type RunCosts = Pick<BatchCosts, 'max' | 'runMs'>;
 
-/** Of frames that run several models one after the other: the most that share a run of one of them, and all their runs together. */
+/** For frames that run several models one after the other: the most that share a run of one of them, and all their runs together. */
 export function sumOfCosts(costs: readonly BatchCosts[]): RunCosts {
   const [only, another] = costs;
   if (only && !another) return only;
   return {
     max: Math.max(1, ...costs.map(({ max }) => max)),
-    // Of a model that takes fewer, they run in several parts.
+    // A model that takes fewer runs them in several parts.
     runMs: (pictures) =>
       costs.reduce((sum, one) => sum + one.runMs(Math.min(pictures, one.max)) * Math.max(1, pictures / one.max), 0),
   };
 }
 
-/** What waits for the next run, now. */
+/** The pictures that wait for the next run, now. */
 export interface Forming {
-  /** For each picture, first come first, the time until its deadline; Infinity for none. One at least. */
+  /** For each picture, in the order of arrival, the time until its deadline; Infinity for none. At least one. */
   readonly leftMs: readonly number[];
   /** Mean time between two arrivals. */
   readonly gapMs: number;
   readonly sinceArrivalMs: number;
-  /** For which they have been held back already. */
+  /** How long they have been held back already. */
   readonly waitedMs: number;
 }
 
@@ -155,7 +155,7 @@ export interface BatchLimits {
   readonly runMsMax: number;
 }
 
-/** How many of the waiting pictures to run together now; with `waitMs` above 0 rather wait for so long, or for the next one. */
+/** How many of the waiting pictures to run together now; with `waitMs` above 0 rather wait that long, or for the next picture. */
 export interface NextRun {
   readonly pictures: number;
   readonly waitMs: number;
@@ -167,10 +167,10 @@ export function planRun(costs: RunCosts, forming: Forming, limits: BatchLimits):
   return { pictures, waitMs };
 }
 
-/** A run takes longer than expected now and then; what is to be in time is planned with this much more. */
+/** A run takes longer than expected now and then; deadlines are planned with this much more. */
 const SAFETY = 1.1;
 
-/** As many as pay, and as the earliest deadline allows; one that is missed already, even alone, holds nobody back. */
+/** As many as pay, and as the earliest deadline allows; a picture that misses its deadline even alone holds nobody back. */
 function takeCount(costs: RunCosts, leftMs: readonly number[], runMsMax: number): number {
   const aloneMs = costs.runMs(1);
   let best: SizedRun = { pictures: 1, ms: aloneMs };
@@ -182,13 +182,13 @@ function takeCount(costs: RunCosts, leftMs: readonly number[], runMsMax: number)
   return best.pictures;
 }
 
-/** The next picture is overdue after so many times the usual gap: its stream has stopped. */
+/** The next picture is overdue after this many times the usual gap: its stream has stopped. */
 const PATIENCE = 2;
-/** Timers are no finer. */
+/** Resolution of timers. */
 const TIMER_MS = 1;
 
 /**
- * Waiting pays when all of them together, the one to come included, have their results sooner: the newcomer saves a run of its
+ * Waiting pays when all pictures together, the one to come included, have their results sooner: the newcomer saves a run of its
  * own and the wait for this one, the others lose the time until it comes. Never beyond a deadline, and in all no longer than
  * `delayMs`.
  */
@@ -208,7 +208,7 @@ function waitForMore(costs: RunCosts, forming: Forming, { delayMs, runMsMax }: B
 }
 
 const GAP_LEARNING = 0.1;
-/** Nobody waits for longer; a pause must not be remembered for long either. */
+/** No run waits for longer; a pause must not be remembered for long either. */
 const GAP_MS_MAX = 200;
 
 /** Learns how often pictures come. */
@@ -227,7 +227,7 @@ export class Arrivals {
     this.#gapMs += GAP_LEARNING * (gapMs - this.#gapMs);
   }
 
-  /** Since the last one, ms. */
+  /** Time since the last one, ms. */
   sinceMs(nowMs: number): number {
     const sinceMs = nowMs - (this.#lastMs ?? -Infinity);
     return sinceMs >= 0 ? Math.min(GAP_MS_MAX, sinceMs) : 0;

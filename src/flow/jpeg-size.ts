@@ -1,8 +1,8 @@
 /**
  * How large a JPEG becomes: bytes = density × pixels × growth(quality). The density is the scene's own and is learned from the
- * frames; the growth is that of the quantisation step, which the quality fixes in the way of the Independent JPEG Group's library
- * (jpeg_quality_scaling). Within a few steps of quality it is good to some percent, and what is wrong is learned with the
- * next frames.
+ * frames; the growth is that of the quantisation step, which follows from the quality as in the Independent JPEG Group's library
+ * (jpeg_quality_scaling). Within a few steps of quality it is accurate to some percent, and the next frames
+ * correct the error.
  */
 
 /** Bytes fall with the quantisation step to this power; found on photographs of streets, quality 25 to 90. */

@@ -8,7 +8,7 @@ export interface Rung {
   readonly name: string;
   /** JPEG quality, 1..100. */
   readonly quality: number;
-  /** Of width and height. */
+  /** Scale of width and height. */
   readonly scale: number;
   /** Frames per second. */
   readonly fps: number;
@@ -33,7 +33,7 @@ const MODES: Readonly<
   high_quality: { quality: 80, scale: 1, frameSkip: 0, targetMs: 100 },
 };
 
-/** A mode as a rung: frames left out of what the source shows. */
+/** A mode as a rung: the source leaves out frames. */
 export function rungOfMode(mode: PerformanceMode, sourceFps: number): Rung {
   const { quality, scale, frameSkip } = MODES[mode];
   return { name: mode, quality, scale, fps: sourceFps / (frameSkip + 1) };
@@ -52,7 +52,7 @@ export function builtInLadder(kind: 'levels' | 'modes', sourceFps: number): Rung
 
 /**
  * The ladder that the settings name: `levels`, `modes`, or rungs of the user's own, each `name quality scale fps`, in rising order
- * of what they cost. `maxFps` is what a session may be granted at the most: who allows more than the highest level has gets it there.
+ * of cost. `maxFps` is the most that a session may be granted; a value above the highest level's rate raises that level.
  * Errors: CONFIG_VALUE_BAD.
  */
 export function ladderOf(words: readonly string[], sourceFps: number, maxFps: number): Rung[] {
@@ -70,7 +70,7 @@ export function ladderOf(words: readonly string[], sourceFps: number, maxFps: nu
   return rungs;
 }
 
-/** Costs more, and the picture is no smaller: a step up must be one. */
+/** Costs more, and the picture is not smaller: a step up must be one. */
 function isAbove(rung: Rung, below: Rung): boolean {
   return weightOf(rung) > weightOf(below) && rung.scale >= below.scale;
 }
@@ -89,41 +89,41 @@ function bad(what: string): SightlineError {
   return new SightlineError('CONFIG_VALUE_BAD', `performance.ladder: ${what}`);
 }
 
-/** Bytes of a rung's second relative to one picture at scale 1 and quality 50: what rungs of two ladders are compared by. */
+/** Bytes a second of a rung relative to one picture at scale 1 and quality 50, for comparing rungs of two ladders. */
 function weightOf({ quality, scale, fps }: Omit<Rung, 'name'>): number {
   return fps * scale ** 2 * jpegGrowth(quality);
 }
 
-/** The rung that costs most nearly what `wanted` does. */
+/** The rung whose cost is nearest to that of `wanted`. */
 export function nearestRung(rungs: readonly Rung[], wanted: Omit<Rung, 'name'>): number {
   const distance = (rung: Rung) => Math.abs(Math.log(weightOf(rung) / weightOf(wanted)));
   return rungs.reduce((best, rung, i) => (distance(rung) < distance(rungs[best]!) ? i : best), 0);
 }
 
-/** What the rungs cost and what there is, in any one unit. */
+/** Costs of the rungs and what is available, in any one unit. */
 export interface LadderInput {
   readonly nowMs: number;
   readonly available: number;
-  /** A higher rung must be affordable for so long without a break; half as long where there is plenty. */
+  /** How long a higher rung must be affordable without a break; half as long where there is plenty. */
   readonly stabilityMs: number;
-  /** What the least of a rung takes. */
+  /** Cost of a rung at its least. */
   readonly costOf: (rung: number) => number;
 }
 
 /** A rung must be affordable with this much to spare before it is taken … */
 const UP_MARGIN = 1.1;
-/** … and is held until what there is falls below this share of its cost: fewer frames bridge the difference. */
+/** … and is held until the available amount falls below this share of its cost: fewer frames bridge the difference. */
 const DOWN_MARGIN = 0.8;
-/** Where there is so many times its cost, half of the time is enough. Steps still are as far apart as ever. */
+/** Where this many times its cost is available, half of the time is enough. The least time between two steps stays the same. */
 const PLENTY = 3;
-/** A step up that did not last makes the next one wait longer, up to so many times the stability time. */
+/** A step up that did not last makes the next one wait longer, up to this many times the stability time. */
 const PATIENCE_MAX = 8;
 
 /** The slow part of the adaptation: down at once, up one rung at a time. Pure. */
 export class Ladder {
   readonly #top: number;
   #rung: number;
-  /** Since when a higher rung is affordable; undefined: it is not. */
+  /** When a higher rung became affordable; undefined: it is not. */
   #affordableSinceMs: number | undefined;
   #wentUpMs = -Infinity;
   /** The last step up has not proved itself yet. */
@@ -154,7 +154,7 @@ export class Ladder {
     let target = this.#rung;
     while (target > 0 && available < DOWN_MARGIN * costOf(target)) target--;
     if (target < this.#rung) {
-      // So soon after a step up: that step was a mistake, one however far it goes down.
+      // A step down this soon after a step up: that step up was one mistake, however far it goes down.
       if (this.#isOnTrial) this.#patience = Math.min(PATIENCE_MAX, this.#patience * 2);
       this.#isOnTrial = false;
       this.#move(target);

@@ -1,4 +1,4 @@
-/** What a server grants a client: how fast, and how many frames may be unanswered at once. */
+/** The server's grant to a client: how fast, and how many frames may be unanswered at once. */
 export interface LimiterGrant {
   /** Frames per second, fractions allowed; 0 stops the client. */
   readonly rateFps: number;
@@ -10,7 +10,7 @@ export interface LimiterGrant {
 export type LimiterVerdict = 'go' | 'rate' | 'window';
 
 /**
- * How early a frame may be, in frames. A camera's frames come on its own beat, and a browser shows them on that of the
+ * How early a frame may be, in frames. A camera captures at its own intervals, and a browser shows its frames at those of the
  * screen: without a tolerance a 30 fps camera under a grant of 20 would send every second frame (15 fps), because two
  * thirds of its frames are 17 ms early. With three quarters of a frame the mean comes within 2 % of the grant for all usual
  * pairs of camera and grant, at 16 ms of jitter.
@@ -20,22 +20,22 @@ const TOLERANCE_FRAMES = 0.75;
 /** No two frames follow each other closer than this, in frames: the tolerance must not become a burst after an idle time. */
 const SPACING_FRAMES = 0.4;
 
-/** Smaller reductions change little in who sends when. */
+/** Smaller reductions hardly change when clients send. */
 const SPREAD_BELOW = 0.9;
 
-/** What rounding may add up to; without it a frame that comes exactly on time could be refused. */
+/** Tolerance for rounding errors; without it a frame that comes exactly on time could be refused. */
 const ROUNDING_FRAMES = 1e-6;
 
-/** Losses of a server that had too much to do at that moment, not of a connection or of this session alone. */
+/** Losses that mean that the server had too much to do at that moment, not that a connection or this session alone is at fault. */
 export const CROWDED: ReadonlySet<string> = new Set(['expired', 'queue_full', 'superseded']);
 
 /**
  * The client's frame limiter: a leaky bucket (the continuous-state form of the generic cell rate algorithm, ITU-T I.371
- * annex A) for the pace, and a set of unanswered frames for the window. It holds no frames: one that may not go now is
- * the caller's to drop, so that what is sent is always the newest. In any span of `t` seconds at one grant it lets at most
+ * annex A) for the pace, and a set of unanswered frames for the window. It holds no frames: the caller drops a frame that may
+ * not go now, so that the client always sends the newest. In any span of `t` seconds at one grant it lets at most
  * `rateFps × t + 1.75` frames pass, and an idle time earns no burst.
  *
- * Pure: `nowMs` is handed in, from any clock; steps back count as standing still.
+ * Pure: `nowMs` is passed in, from any clock; a step back counts as standing still.
  */
 export class FrameLimiter {
   #grant: LimiterGrant;
@@ -43,7 +43,7 @@ export class FrameLimiter {
   #level = 0;
   #levelTimeMs: number;
   #lastSentMs = -Infinity;
-  /** The next frame was put off already: grants that fall again and again must not do so for ever. */
+  /** The next frame is delayed already: grants that fall again and again must not delay it forever. */
   #isPutOff = false;
   readonly #unanswered = new Set<number>();
 
@@ -61,9 +61,9 @@ export class FrameLimiter {
   }
 
   /**
-   * A new grant holds from now on; what was sent under the old one stays in the bucket. `spread` (0..1, at random) delays the next
-   * frame by up to one more where the rate falls: a server that has too much to do tells many clients at once, and without it they
-   * would send in step from then on.
+   * A new grant applies from now on; frames sent under the old one stay in the bucket. `spread` (0..1, at random) delays the next
+   * frame by up to one interval where the rate falls: a server that has too much to do lowers many grants at once, and without the
+   * delay these clients would send in step from then on.
    */
   setGrant(grant: LimiterGrant, nowMs: number, spread = 0): void {
     this.#drain(nowMs);
@@ -72,8 +72,8 @@ export class FrameLimiter {
   }
 
   /**
-   * A frame was left out by a server that had too much to do just then: the next one goes up to one frame later (`share`, 0..1,
-   * at random). Clients that send in step would meet again and again otherwise, also where there is room for all of them.
+   * A busy server left out a frame: the next one goes up to one interval later (`share`, 0..1, at random). Otherwise clients
+   * that send in step would collide again and again, also where there is room for all of them.
    */
   putOff(share: number, nowMs: number): void {
     if (this.#isPutOff) return;
@@ -87,7 +87,7 @@ export class FrameLimiter {
     return this.#rateWaitMs(nowMs) > 0 ? 'rate' : 'go';
   }
 
-  /** Milliseconds until the pace allows a frame; `Infinity` while only an answer (or another grant) can open the way. */
+  /** Milliseconds until the pace allows a frame; `Infinity` while only an answer (or another grant) can allow one. */
   nextInMs(nowMs: number): number {
     return this.#unanswered.size >= this.#grant.window ? Infinity : this.#rateWaitMs(nowMs);
   }
@@ -101,7 +101,7 @@ export class FrameLimiter {
     this.#unanswered.add(seq);
   }
 
-  /** Frame `seq` was answered, whichever way. False when nobody waited for it. */
+  /** Frame `seq` was answered in any way. False when it was not outstanding. */
   answered(seq: number): boolean {
     return this.#unanswered.delete(seq);
   }

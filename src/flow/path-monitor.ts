@@ -1,15 +1,15 @@
 /**
- * What the frames of a session tell of the way that they came. The way is taken for one queue with one server, first in first
+ * Measures the path to the server from the frames of a session. It models the path as one queue with one server, first in first
  * out: a frame is sent at `s`, travels for `base`, waits while earlier frames of the session are served, is served for its
  * own size over the capacity, and has arrived at `a`. Then (Lindley's recursion)
  *
  *     wait    = max(0, a[n-1] - (s[n] + base))
  *     service = a[n] - max(a[n-1], s[n] + base)      capacity = size / service
  *
- * so that every frame measures the capacity, a lightly used link included, and the queue is told apart from the frame's own
- * serialisation. Traffic of others looks like less capacity. `base` is half of the round trip that the client's clock has measured:
- * its clock is set by the same exchange, so that an error in one is an error in the other. A client that tells no round trip
- * has the smallest delay of late for a base, which includes the service of a frame: then only frames that queued measure anything.
+ * so that every frame measures the capacity, also on a lightly used link, and separates the queue from the frame's own
+ * serialisation. Traffic of others looks like less capacity. `base` is half of the round trip that the client has measured:
+ * its clock is set by the same exchange, so that an error in one is an error in the other. For a client that reports no round trip
+ * `base` is the smallest recent delay, which includes the service of a frame: then only frames that queued measure anything.
  *
  * Pure; times in Unix milliseconds on the server's clock.
  */
@@ -27,23 +27,23 @@ export interface PathState {
   readonly queueMs: number;
   /** Serialisation of the last frame. */
   readonly serviceMs: number;
-  /** Propagation, one way. */
+  /** One-way propagation. */
   readonly baseMs: number;
-  /** Bits a second that the way takes now; undefined until something was measured. */
+  /** Current bandwidth of the path, bits a second; undefined until something was measured. */
   readonly capacityBps: number | undefined;
-  /** The most that it took of late: what probing may be measured by. */
+  /** Its recent peak: the reference for probing. */
   readonly peakBps: number | undefined;
 }
 
-/** A single late frame (a retransmission time-out) says nothing of the capacity, two of three do. */
+/** A single late frame (a retransmission time-out) does not show the capacity, two of three do. */
 const SAMPLES = 3;
-/** Below this the jitter of timers and threads is what is measured. */
+/** A shorter time measures the jitter of timers and threads. */
 const SERVICE_MS_MIN = 2;
-/** Without a round trip the smallest delay counts for one to two of these. */
+/** Without a round trip the smallest delay of the last one to two of these counts. */
 const BASE_WINDOW_MS = 10_000;
-/** The peak is forgotten by half in so long. */
+/** Half-life of the peak. */
 const PEAK_HALF_LIFE_MS = 5_000;
-/** A capacity that was not measured for so long (no round trip, and nothing waits) is not known any more: more may be tried. */
+/** How long a capacity may go unmeasured (no round trip, and nothing waits) before it is unknown: more may be tried. */
 const UNMEASURED_MS = 10_000;
 
 export class PathMonitor {
@@ -62,17 +62,17 @@ export class PathMonitor {
     return this.#state;
   }
 
-  /** A frame has told when it was sent. */
+  /** Some frame had its time of sending. */
   get hasMeasured(): boolean {
     return this.#lastArrivedMs > -Infinity;
   }
 
-  /** As the client has measured it; undefined: it has not told. */
+  /** The round trip that the client has measured; undefined: it has reported none. */
   get roundTripMs(): number | undefined {
     return this.#roundTripMs;
   }
 
-  /** What the client has measured with small messages. What is no time is left out. */
+  /** The client measures it with small messages. Invalid times are ignored. */
   roundTrip(roundTripMs: number): void {
     if (roundTripMs >= 0 && roundTripMs < Infinity) this.#roundTripMs = roundTripMs;
   }
@@ -120,7 +120,7 @@ export class PathMonitor {
   }
 }
 
-/** The lower one of two in the middle: with few samples the careful reading. */
+/** The lower one of two in the middle: the cautious choice with few samples. */
 function medianOf(samples: readonly number[]): number | undefined {
   return samples.toSorted((a, b) => a - b)[(samples.length - 1) >> 1];
 }

@@ -1,13 +1,13 @@
 /**
- * What the server's own process allows: how many frames a second its main thread can take in, and less while its memory is over what it
- * may have. Inference has threads of its own, whose capacity `EngineControl` knows; this is about everything else. Pure.
+ * The limits of the server's own process: how many frames a second its main thread can take in, and less while its memory is over its
+ * limit. Inference has threads of its own, whose capacity `EngineControl` measures; this covers everything else. Pure.
  */
 
 export interface ProcessFacts {
   readonly nowMs: number;
-  /** Time for which the main thread had something to do, since the start. */
+  /** Busy time of the main thread since the start. */
   readonly busyMs: number;
-  /** Of its time, what may be used, 0..1. */
+  /** Share of its time that may be used, 0..1. */
   readonly busyShareMax: number;
   readonly rssBytes: number;
   readonly rssBytesMax: number;
@@ -18,21 +18,21 @@ export interface ProcessFacts {
 /** Long enough that one collection of garbage is no load. */
 const MEASURE_MS = 500;
 const LEARNING = 0.4;
-/** A thread that is used for less than this share of what it may be tells nothing of what it can do. */
+/** A thread that uses less than this share of its limit does not show its capacity. */
 const TELLING_SHARE = 0.5;
-/** Over its memory by so much the process asks for the least that it ever does; from so much below on it asks for less. */
+/** Over its memory limit by this share the process asks for its least; from this share below the limit on it asks for less. */
 const MEMORY_MARGIN = 0.1;
-/** Of the engine's capacity, whatever the process lacks: what fills it may not be video. */
+/** Least share of the engine's capacity, whatever the process lacks: its load may not come from video. */
 const LEAST_SHARE = 0.25;
 
 export class ProcessControl {
   #last: { readonly nowMs: number; readonly busyMs: number; readonly received: number } | undefined;
   #busyShare = 0;
-  /** Frames a second that the main thread can take in within its share; Infinity: there is room enough to not know. */
+  /** Frames a second that the main thread can take in within its share; Infinity: it is far from its limit. */
   #framesMax = Infinity;
   #memoryShare = 1;
 
-  /** Of the main thread's time, what was used of late, 0..1. */
+  /** Recently used share of the main thread's time, 0..1. */
   get busyShare(): number {
     return this.#busyShare;
   }
@@ -51,7 +51,7 @@ export class ProcessControl {
     this.#last = now;
   }
 
-  /** Frames a second that all sessions together may be asked for, of an engine that can do so many. */
+  /** Frames a second that all sessions together may be asked for, with an engine of this capacity. */
   ceilingFps(capacityFps: number | undefined): number {
     if (capacityFps === undefined) return Infinity;
     const ceiling = Math.min(this.#framesMax, this.#memoryShare < 1 ? this.#memoryShare * capacityFps : Infinity);
@@ -65,7 +65,7 @@ export class ProcessControl {
   }
 }
 
-/** 1 up to a tenth below the limit, the least a tenth above it, evenly between. */
+/** 1 up to a tenth below the limit, the least a tenth above it, linear in between. */
 function memoryShare(used: number): number {
   const over = (used - (1 - MEMORY_MARGIN)) / (2 * MEMORY_MARGIN);
   return Math.max(LEAST_SHARE, Math.min(1, 1 - (1 - LEAST_SHARE) * over));

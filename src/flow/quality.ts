@@ -4,8 +4,8 @@ import type { PathState } from './path-monitor.ts';
 import { RateLoop } from './rate-loop.ts';
 
 /**
- * The quality of one session: a fast loop inside a slow ladder. The loop says how many bits a second the way to the server
- * carries; the ladder, from the same figure, how large the pictures are; within a rung frame rate and JPEG quality follow the loop
+ * The quality of one session: a fast loop inside a slow ladder. The loop decides how many bits a second to send over the path to the
+ * server; the ladder, from the same figure, how large the pictures are; within a rung frame rate and JPEG quality follow the loop
  * with every frame. Nothing here knows of sessions or sockets. Pure.
  */
 
@@ -23,7 +23,7 @@ export interface QualitySettings {
   readonly stabilityMs: number;
 }
 
-/** What a client is asked for. */
+/** What the server asks a client for. */
 export interface Quality {
   readonly rung: number;
   /** Frames per second, fractions allowed. */
@@ -33,11 +33,11 @@ export interface Quality {
   readonly scale: number;
 }
 
-/** What a frame's size has to heed besides the link. */
+/** Bounds of a frame's size besides the link. */
 export interface FrameBounds {
-  /** What the session's budget leaves for the passage of a frame. */
+  /** Time that the session's budget leaves for the passage of a frame. */
   readonly leftMs: number;
-  /** The source has no more frames a second. */
+  /** Highest frame rate of the source. */
   readonly sourceFps: number;
 }
 
@@ -46,25 +46,25 @@ const UNBOUNDED: FrameBounds = { leftMs: Infinity, sourceFps: Infinity };
 /** Quality and rate of a rung may go down to those of the one below it, and up to the best before the picture grows. */
 const REACH_DOWN = 1;
 /**
- * Smaller pictures come more often, on a way that others share up to this share of the highest rate. Sources that send with every beat
- * of their cameras keep their order there, and the last one waits behind all the others for ever: in simulation two of them shared a
+ * On a path that others share, smaller pictures come more often only up to this share of the highest rate. Sources that send every
+ * frame of their cameras keep their order there, and the last one always waits behind all the others: in simulation two of them shared a
  * link with a Jain index of 0.79 (median of 20 seeds) at the full rate, 0.99 at two thirds.
  */
 const OFTEN_SHARE_SHARED = 2 / 3;
-/** Of the next rung even the smallest picture may take so much longer than it should, as it may of the rung that is held: see `Ladder`. */
+/** The smallest picture of the next rung may take this much longer than it should, as may that of the current rung: see `Ladder`. */
 const NEXT_PASSAGE = 1.25;
-/** Share of the link that is asked for; the rest is what frames differ by in size. */
+/** Share of the link to ask for; the rest covers the variation of frame sizes. */
 const HEADROOM = 0.95;
-/** A shorter wait on the way is jitter. */
+/** A shorter wait on the path is jitter. */
 const QUIET_MS = 5;
-/** Before anything was measured: a lone session may ask for so much, bit/s. */
+/** Before any measurement a lone session may ask for this much, bit/s. */
 const RATE_FIRST_BPS = 4_000_000;
 const RATE_MIN_BPS = 20_000;
 
 export class SessionQuality {
   #settings: QualitySettings;
   #ladder: Ladder;
-  /** Of the ladders before this one. */
+  /** Moves on earlier ladders. */
   #movesBefore = 0;
   readonly #sizes = new JpegSizes();
   #loop = newLoop();
@@ -81,7 +81,7 @@ export class SessionQuality {
     this.#quality = this.#firstOn(startRung);
   }
 
-  /** Other settings: what was learned of the way and of the pictures stays, the rung is the nearest of the new ladder. */
+  /** Other settings: everything learned of the path and the pictures stays, the rung is the nearest of the new ladder. */
   configure(settings: QualitySettings): void {
     const { rungs: before } = this.#settings;
     this.#settings = settings;
@@ -107,18 +107,18 @@ export class SessionQuality {
     return this.#movesBefore + this.#ladder.moves;
   }
 
-  /** What the quality is bounded by: the way, the rung (a higher one must prove itself first), or the settings. */
+  /** What bounds the quality: the path, the rung (a higher one must prove itself first), or the settings. */
   get bound(): 'start' | 'link' | 'ladder' | 'settings' {
     return this.#bound;
   }
 
-  /** Frames per second of pictures like these that the way carries. */
+  /** Frames per second of pictures like these that the path can carry. */
   fpsFor({ quality, scale }: { readonly quality: number; readonly scale: number }): number {
     if (!this.#isMeasured) return Infinity;
     return this.#loop.rate / (8 * this.#sizes.bytes(this.#pixels(scale), quality));
   }
 
-  /** What a session begins with. */
+  /** The first grant of a session. */
   #firstOn(rung: number): Quality {
     const { rungs, firstFps, maxFps } = this.#settings;
     const { quality, scale } = rungs[rung]!;
@@ -144,12 +144,12 @@ export class SessionQuality {
     return this.#isMeasured ? this.#decide(nowMs) : this.#quality;
   }
 
-  /** Do other sessions use the same way? */
+  /** Do other sessions use the same path? */
   shareWay(isShared: boolean): void {
     this.#isShared = isShared;
   }
 
-  /** Another connection: what was known of the way is not true any more; the picture stays what it is. */
+  /** Another connection: measurements of the old path no longer hold; the picture stays what it is. */
   restart(): void {
     this.#loop = newLoop();
     this.#isMeasured = false;
@@ -191,7 +191,7 @@ export class SessionQuality {
     return { rung, fps, quality: Math.round(this.#between(inTime).quality), scale };
   }
 
-  /** What the least of a rung takes: its lowest rate, and the passage of one of its smallest pictures in time. */
+  /** Least cost of a rung: its lowest rate, and the passage of one of its smallest pictures in time. */
   #leastBps(rung: number): number {
     const low = Math.max(0, rung - REACH_DOWN);
     const passageMs = this.#serviceMsMax * (rung > this.#ladder.rung ? NEXT_PASSAGE : 1);
@@ -203,17 +203,17 @@ export class SessionQuality {
     return 8 * this.#between(height).fps * this.#bytes(rung, height);
   }
 
-  /** Of a picture of `rung` at the quality of `height` on the ladder. */
+  /** Bytes of a picture of `rung` at the quality of `height` on the ladder. */
   #bytes(rung: number, height: number): number {
     return this.#sizes.bytes(this.#pixels(this.#settings.rungs[rung]!.scale), this.#between(height).quality);
   }
 
-  /** Small pictures come so often at the most. */
+  /** Highest rate of small pictures. */
   get #oftenFps(): number {
     return Math.min(this.#settings.maxFps * (this.#isShared ? OFTEN_SHARE_SHARED : 1), this.#bounds.sourceFps);
   }
 
-  /** Longest passage of one picture. Still smaller ones would leave the link idle: there are no more than so many a second. */
+  /** Longest passage of one picture. Smaller pictures than that would leave the link idle, since their rate is limited. */
   get #serviceMsMax(): number {
     return Math.max(this.#bounds.leftMs, (1000 * HEADROOM) / this.#oftenFps);
   }

@@ -1,5 +1,5 @@
 /**
- * How fast a client may publish, and what happens to who is faster. Pure: state and `nowMs` in, state and verdict out.
+ * How fast a client may publish, and what happens to clients that are faster. Pure: state and `nowMs` in, state and verdict out.
  *
  * Two token buckets (messages and bytes), each of which holds one second of the rate. A client that overdraws one gets a
  * *strike*, at most one a second; good behaviour takes strikes back. The more strikes, the harder the penalty.
@@ -11,12 +11,12 @@ export interface RateSettings {
   readonly muteMs: number;
 }
 
-/** Ordered from mild to hard. `slow`: the socket is not read until the bucket has filled up again. */
+/** Ordered from mild to hard. `slow`: the server does not read the socket until the bucket has filled up again. */
 const PENALTIES = ['none', 'warn', 'slow', 'mute', 'disconnect'] as const;
 export type Penalty = (typeof PENALTIES)[number];
 
 export interface RateState {
-  /** What is left in the buckets at `atMs`; below zero after an overdraft. */
+  /** Fill of the buckets at `atMs`; below zero after an overdraft. */
   readonly messages: number;
   readonly bytes: number;
   readonly atMs: number;
@@ -29,9 +29,9 @@ export interface RateVerdict {
   readonly state: RateState;
   /** The messages may be published. */
   readonly allowed: boolean;
-  /** What has to be done and told now; `none` also while an earlier penalty is still in force. */
+  /** The penalty to apply and report now; `none` also while an earlier penalty is still in force. */
   readonly penalty: Penalty;
-  /** For `slow`: how long the socket is not read. */
+  /** For `slow`: how long not to read the socket. */
   readonly pauseMs: number;
 }
 
@@ -103,18 +103,18 @@ function penaltyFor(strikes: number): Penalty {
   return strikes >= STRIKES_FOR.slow ? 'slow' : 'warn';
 }
 
-/** Until half of a second's allowance is there again. */
+/** Until half of a second's allowance has filled up again. */
 function pauseFor({ messages, bytes }: RateState, { messagesPerS, bytesPerS }: RateSettings): number {
   const forMessages = (messagesPerS / 2 - messages) / messagesPerS;
   const forBytes = (bytesPerS / 2 - bytes) / bytesPerS;
   return Math.min(PAUSE_MAX_MS, Math.max(forMessages, forBytes) * 1000);
 }
 
-/** Who was disconnected for its rate this often within the ban's time may not come back for that time. */
+/** Disconnections for its rate, within the ban's time, after which a client is banned for that time. */
 const DISCONNECTS_MAX = 3;
 const NAMES_MAX = 10_000;
 
-/** Temporary bans, by whatever name the owner uses (an address, a client id). Bounded: the longest unheard-of goes first. */
+/** Temporary bans, by any name that the owner uses (an address, a client id). Bounded: the least recently seen goes first. */
 export class Bans {
   readonly #banMs: number;
   readonly #offences = new Map<string, { count: number; lastMs: number; untilMs: number }>();

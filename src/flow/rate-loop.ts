@@ -1,8 +1,8 @@
 /**
- * How much a shared resource is asked to carry, so that its queue stays short: the link of a session (bits a second) and the
- * inference engine (frames a second) are held by the same loop. In the manner of NADA (RFC 8698) it rises at a set pace while
- * there is no queue and gives way in proportion to the queue; unlike NADA it also knows what the resource can carry, since both
- * are measured by every frame, and never asks for more than a share of that.
+ * How much to ask of a shared resource so that its queue stays short: the same loop serves the link of a session (bits a second) and
+ * the inference engine (frames a second). In the manner of NADA (RFC 8698) it rises at a set pace while
+ * there is no queue and falls in proportion to the queue; unlike NADA it also knows the capacity of the resource, since every
+ * frame measures both, and never asks for more than a share of that.
  *
  * Several loops on one resource share it evenly in the long run: all rise by the same amount in a second (of the peak, which
  * they all have seen) and fall by the same factor (Chiu and Jain, "Analysis of the increase and decrease algorithms", 1989).
@@ -14,7 +14,7 @@ export interface RateLoopSettings {
   /** Rate before anything is known. */
   readonly initial: number;
   readonly min: number;
-  /** Share of the capacity that is asked for when no queue stands. */
+  /** Share of the capacity to ask for while there is no queue. */
   readonly headroom: number;
 }
 
@@ -22,28 +22,28 @@ export interface RateLoopInput {
   readonly nowMs: number;
   /** Waiting time at the resource now. */
   readonly queueMs: number;
-  /** A shorter one is none: jitter, or what keeps the resource from idling. */
+  /** A shorter wait counts as none: it is jitter, or keeps the resource from idling. */
   readonly quietMs: number;
-  /** What the resource carries when it is busy; undefined: not known yet. */
+  /** Throughput of the resource when it is busy; undefined: not known yet. */
   readonly capacity: number | undefined;
-  /** The most that it carried of late. */
+  /** Its recent peak. */
   readonly peak: number | undefined;
 }
 
-/** A queue is to be gone in so long: the rate is lowered by what that takes. */
+/** A queue must be gone in this time: the rate is lowered by what that takes. */
 const DRAIN_MS = 250;
 const DRAIN_SHARE_MAX = 0.8;
-/** Of the peak, a second: from half of a link to all of it in a second and a half. */
+/** Share of the peak, a second: from half of a link to all of it in a second and a half. */
 const RISE_PER_S = 0.4;
 /** A queue of this length makes the rate fall by the factor e in `FALL_MS`. */
 const FALL_QUEUE_MS = 20;
 const FALL_MS = 500;
 const FALL_SPEED_MAX = 3;
-/** While a queue stands its service rate is known, so that there is no reason to fall further than what empties the queue soon. */
+/** While there is a queue its service rate is known, so there is no reason to fall further than empties the queue soon. */
 const FALL_FLOOR = 0.8;
-/** After a pause nothing is known of the time between: it counts as this much. */
+/** After a pause nothing is known of the time between: it counts as this long. */
 const STEP_MS_MAX = 200;
-/** While nothing is known of the resource the rate rises, but not for ever. */
+/** While nothing is known of the resource the rate rises, up to this bound. */
 const RATE_MAX = 1e12;
 
 export class RateLoop {
@@ -57,12 +57,12 @@ export class RateLoop {
     this.#rate = settings.initial;
   }
 
-  /** To be asked for now. */
+  /** The rate to ask for now. */
   get rate(): number {
     return Math.max(this.#settings.min, this.#rate * this.#drained);
   }
 
-  /** The same without what is held back until a queue has drained: what slow decisions rest on. */
+  /** The same without the part held back to drain a queue: the basis of slow decisions. */
   get steadyRate(): number {
     return this.#rate;
   }

@@ -4,23 +4,23 @@ import type { Priority } from '../base/sample.ts';
 
 /** One stream that has a frame waiting and may have one more with the workers. */
 export interface Waiting {
-  /** Of the frame that would be next. */
+  /** Class of the next frame. */
   readonly priority: Priority;
   /** Unix ms. */
   readonly deadlineMs: number;
-  /** Virtual time of the stream, worker milliseconds: rises with each of its frames by what that costs. */
+  /** Virtual time of the stream, worker milliseconds: rises with each of its frames by the frame's cost. */
   readonly turn: number;
-  /** What its next frame is expected to cost, worker milliseconds; over 0. */
+  /** Expected cost of its next frame, worker milliseconds; over 0. */
   readonly costMs: number;
-  /** Unix ms; since when the stream has frames waiting and gets none of them processed. */
+  /** Since when the stream has had frames waiting and none processed, Unix ms. */
   readonly waitingSinceMs: number;
-  /** Does the source send what it was granted, and not more? */
+  /** Does the source keep to its grant? */
   readonly isWithinGrant: boolean;
   /** The frame will be in time even if it takes long; otherwise only if it takes no longer than most. */
   readonly isSafe: boolean;
 }
 
-/** A stream that got nothing for so long goes before others of higher classes, but only with every fifth pick. */
+/** A stream that got nothing for this long goes before others of higher classes, but only with every fifth pick. */
 export const STARVED_MS = 1_000;
 const RESCUE_EVERY = 4;
 /**
@@ -30,10 +30,11 @@ const RESCUE_EVERY = 4;
 const TURN_WIDTH = 0.5;
 
 /**
- * Index of the stream to serve; -1 when there is none. The highest class goes first; within a class the stream that has had the
- * least of the workers' time (start-time fair queuing: Goyal, Vin and Cheng, 1996); among equals who keeps to the grant, whose frames come at odds with
- * those of a flood that always has one waiting; then a frame that will be in time for certain before one that a worker gets rather
- * than idle; then the earliest deadline. `picksSinceRescue` counts the picks since a starved stream was let through.
+ * Index of the stream to serve; -1 when there is none. The highest class goes first; within a class the stream that has used the
+ * least of the workers' time (start-time fair queuing: Goyal, Vin and Cheng, 1996); among equals one that keeps to its grant, whose frames
+ * come at odds with
+ * those of a flood that always has one waiting; then a frame that will certainly be in time before one that only keeps a worker from
+ * idling; then the earliest deadline. `picksSinceRescue` counts the picks since a starved stream was let through.
  */
 export function pickNext(streams: readonly Waiting[], nowMs: number, picksSinceRescue: number): number {
   if (picksSinceRescue >= RESCUE_EVERY) {
@@ -69,12 +70,12 @@ function goesBefore(one: Waiting, other: Waiting): boolean {
   return one.deadlineMs < other.deadlineMs;
 }
 
-/** Was this pick one that goes before higher classes? Then the count of picks begins again. */
+/** Does this pick go before higher classes? Then the count of picks begins again. */
 export function isRescue(picked: Waiting, nowMs: number, picksSinceRescue: number): boolean {
   return picksSinceRescue >= RESCUE_EVERY && isStarved(picked, nowMs);
 }
 
-/** Has had nothing for more than a second while frames of it waited. */
+/** Nothing was processed for more than a second while frames of it waited. */
 export function isStarved(stream: Waiting, nowMs: number): boolean {
   return nowMs - stream.waitingSinceMs > STARVED_MS;
 }
@@ -88,7 +89,7 @@ function longestStarved(streams: readonly Waiting[], nowMs: number): number {
   return longest;
 }
 
-/** Of its budget a frame may spend this share waiting for older ones of its own stream. */
+/** Share of its budget that a frame may wait for older ones of its own stream. */
 const QUEUE_SHARE = 0.25;
 
 /**

@@ -8,32 +8,32 @@ import type { Demand } from './share.ts';
 import { UseMeter } from './use-meter.ts';
 
 /**
- * Everything that is decided for one session: what its client may send, and until when a frame is worth work. One controller for
- * network and compute: the way to the server bounds bits a second, the session's share of the engine bounds frames, and the
+ * All decisions for one session: what its client may send, and until when a frame is worth work. One controller for
+ * network and compute: the path to the server bounds bits a second, the session's share of the engine bounds frames, and the
  * grant is the lesser of both, so that the two never work against each other. Pure: no sockets, no timers.
  */
 
 export interface SessionControlSettings extends QualitySettings {
-  /** False: rate, size and quality stay what `fixed` says; only the window follows the way. */
+  /** False: rate, size and quality stay as in `fixed`; only the window follows the path. */
   readonly isAdaptive: boolean;
   /** Without adaptation: JPEG quality at full size. */
   readonly fixedQuality: number;
-  /** Of the source, for pins to a mode: frames per second. */
+  /** Frame rate of the source, for pins to a mode. */
   readonly sourceFps: number;
   /** Frames that may be unanswered at once, at least 2. */
   readonly windowMin: number;
-  /** Capture to result that the user wants, ms. */
+  /** The user's latency budget, capture to result, ms. */
   readonly budgetMs: number;
   /** Class of the session until its first frame. */
   readonly priority: Priority;
-  /** Grants rise at most so often, ms; default 100. They fall at once. */
+  /** Least time between two rises of a grant, ms; default 100. Grants fall at once. */
   readonly riseIntervalMs?: number;
 }
 
 const WINDOW_MAX = 64;
-/** Answers do not come like clockwork. */
+/** Answers come with jitter. */
 const WINDOW_ROOM = 1.15;
-/** A rate of 0 would stop a client for good: nothing that it sends could raise it again. */
+/** A rate of 0 would stop a client for good: without its frames nothing could raise the rate again. */
 const RATE_FPS_MIN = 0.01;
 /** Changes smaller than this are not worth a message. */
 const RATE_NEWS = 0.06;
@@ -43,39 +43,39 @@ const RISE_INTERVAL_MS = 100;
 const FALL_INTERVAL_MS = 40;
 /** Weight of one frame in the time that the server takes for a frame. */
 const PROCESSING_LEARNING = 0.1;
-/** A client whose display, or whose reading of results, is behind by more than this is asked for less. */
+/** A client whose display, or whose reading of results, is behind by more than this gets a lower grant. */
 const LAG_QUIET_MS = 50;
 const LAG_DRAIN_MS = 500;
 const LAG_SHARE_MIN = 0.2;
-/** Of the budget, what a client may take for itself: who says that it needs longer is not waited for. */
+/** Share of the budget that a client may take for itself; the server does not wait for one that claims to need longer. */
 const ENCODING_SHARE_MAX = 0.5;
-/** Room in a budget for what no estimate foresees, ms and share. */
+/** Reserve in a budget for unforeseen delays, ms and share. */
 const BUDGET_ROOM_MS = 10;
 const BUDGET_ROOM = 1.2;
 
-/** What the control of a session knows and has decided; units in the names. */
+/** Measurements and decisions of a session's controller; units in the names. */
 export interface ControlReport {
   readonly grant: GrantFields;
-  /** Grants that were told since the session began, and moves on the ladder among them. */
+  /** Grants sent since the session began, and moves on the ladder among them. */
   readonly grants_told: number;
   readonly ladder_moves: number;
   readonly last_grant_time: number | null;
   readonly used_fps: number | null;
-  /** Frames per second of the engine; null: as many as it likes. */
+  /** Frames per second of the engine; null: unlimited. */
   readonly share_fps: number | null;
-  /** What the loop asks of the way, and what the way is thought to carry; null: not measured. */
+  /** The rate that the loop asks of the path, and the estimated bandwidth; null: not measured. */
   readonly asked_bps: number | null;
   readonly capacity_bps: number | null;
-  /** Of the last frame: its wait behind earlier ones on the way, and its own serialisation. */
+  /** Wait of the last frame behind earlier ones on the path, and its own serialisation. */
   readonly link_queue_ms: number | null;
   readonly link_service_ms: number | null;
   readonly link_one_way_ms: number | null;
   readonly client_lag_ms: number | null;
-  /** The oldest result that waits in the client's send buffer. */
+  /** Age of the oldest result that waits in the client's send buffer. */
   readonly unread_ms: number;
 }
 
-/** The most that a client may do, and by what. */
+/** The most that a client may do, and the reason. */
 interface Bound {
   readonly fps: number;
   readonly quality: number;
@@ -101,17 +101,17 @@ export class SessionControl {
   #lastAnswerMs: number;
   #processingMs = 0;
   #encodingMs = 0;
-  /** By the client's own word; undefined: it has said none. */
+  /** As the client reported it; undefined: it has not. */
   #lagMs: number | undefined;
   #unreadMs = 0;
   #priority: Priority;
-  /** The last two grants: frames of the older one are still on the way when the newer one is told. */
+  /** The last two grants: frames of the older one are still under way when the newer one is sent. */
   #told: Told[] = [];
   #last: GrantFields | undefined;
   #lastToldMs = -Infinity;
   #grantsTold = 0;
 
-  /** `ownBudgetMs`: what the session has asked for instead of the settings' budget. */
+  /** `ownBudgetMs`: the session's own budget, in place of the settings'. */
   constructor(settings: SessionControlSettings, nowMs: number, ownBudgetMs?: number) {
     this.#settings = settings;
     this.#ownBudgetMs = ownBudgetMs;
@@ -120,7 +120,7 @@ export class SessionControl {
     this.#priority = settings.priority;
   }
 
-  /** What the user wants. What the session can be held to may be more: see `budgetMs`. */
+  /** The user's wish. The budget that is applied may be larger: see `budgetMs`. */
   get wantedBudgetMs(): number {
     return this.#ownBudgetMs ?? this.#settings.budgetMs;
   }
@@ -130,16 +130,16 @@ export class SessionControl {
     return this.#last === undefined || this.#use.keepsTo(this.#last.rate_fps);
   }
 
-  /** Other settings for a session that goes on: what was measured and learned stays, and so do its pin and its own budget. */
+  /** Other settings for a session that goes on: its measurements stay, and so do its pin and its own budget. */
   configure(settings: SessionControlSettings): void {
     const before = this.#settings;
     this.#settings = settings;
     this.#quality.configure(settings);
-    // Frames on the way have the size of the grant that they were sent under.
+    // Frames under way have the size of the grant that they were sent under.
     const scaleBy = before.width / settings.width;
     this.#told = this.#told.map(({ timeMs, quality, scale }) => ({ timeMs, quality, scale: scale * scaleBy }));
     if (!settings.isAdaptive) this.#shareFps = Infinity;
-    // The loop was not told of the way meanwhile.
+    // The loop got no measurements of the path meanwhile.
     else if (!before.isAdaptive) this.#quality.restart();
   }
 
@@ -157,7 +157,7 @@ export class SessionControl {
     this.#path.roundTrip(roundTripMs);
   }
 
-  /** How far the client's display is behind, ms; what is no time is left out. */
+  /** How far the client's display is behind, ms; invalid times are ignored. */
   lag(lagMs: number): void {
     if (lagMs >= 0 && lagMs < Infinity) this.#lagMs = lagMs;
   }
@@ -171,7 +171,7 @@ export class SessionControl {
     this.#pin = pin;
   }
 
-  /** Do other sessions use the same way to the server? */
+  /** Do other sessions use the same path to the server? */
   shareWay(isShared: boolean): void {
     this.#quality.shareWay(isShared);
   }
@@ -203,15 +203,15 @@ export class SessionControl {
     this.#processingMs += PROCESSING_LEARNING * (processingMs - this.#processingMs);
   }
 
-  /** What this session asks of the engine: no more than its other bounds let through, and little more than it uses. */
+  /** The session's demand on the engine: no more than its other bounds allow, and little more than it uses. */
   demand(nowMs: number): Demand {
     const most = this.#bound().fps;
     return { priority: this.#priority, wanted: Math.min(most, this.#use.wantedFps(nowMs)), most };
   }
 
   /**
-   * Capture to result that this session can be held to: the user's budget, or what client, way and engine need at the least where that
-   * is more: a budget that cannot be met would otherwise leave nothing at all.
+   * Latency budget, capture to result, that is applied: the user's, or the least that client, network and engine need where that
+   * is more: a budget that cannot be met would otherwise leave no results at all.
    */
   budgetMs(serviceMs: number): number {
     const { baseMs, serviceMs: wayMs, capacityBps } = this.#path.state;
@@ -245,7 +245,7 @@ export class SessionControl {
     };
   }
 
-  /** The grant, if it differs enough from the one that was told last and may be told now. */
+  /** The grant, if it differs enough from the last one sent and may be sent now. */
   news(nowMs: number): GrantFields | undefined {
     const grant = this.grant();
     if (this.#last) {
@@ -258,7 +258,7 @@ export class SessionControl {
     return this.tell(nowMs, grant);
   }
 
-  /** The grant is told now, whether it is news or not. */
+  /** Sends the grant now, whether it has changed or not. */
   tell(nowMs: number, grant = this.grant()): GrantFields {
     const scale = grant.width / this.#settings.width;
     this.#told = [...this.#told.slice(-1), { timeMs: nowMs, quality: grant.quality, scale }];
@@ -302,7 +302,7 @@ export class SessionControl {
     const pinned = this.#pinnedRung();
     const skip = this.#pin?.skip_ratio ?? 1;
     if (pinned) {
-      // A pin fixes the picture and is the most in frames; the way still is what it is.
+      // A pin fixes the picture and limits the frame rate; the path still has its own limit.
       const fps = Math.min(pinned.fps, maxFps) / skip;
       const affordable = isAdaptive ? Math.min(fps, Math.max(minFps / skip, this.#quality.fpsFor(pinned))) : fps;
       return {
@@ -328,18 +328,18 @@ export class SessionControl {
     return mode && rungOfMode(mode, Math.min(this.#settings.sourceFps, this.#settings.maxFps));
   }
 
-  /** As many frames as are on the way at this rate: what is beyond it would only wait. */
+  /** As many frames as are in transit at this rate: further ones would only wait. */
   #window(fps: number): number {
     const { baseMs, serviceMs } = this.#path.state;
-    // A frame that takes longer than the time to the next one is on a way that has just become slower: one may tell, before the
-    // rate is lowered for several. Then no more may be under way than such frames follow each other.
+    // A frame that takes longer than the interval to the next one is on a path that has just become slower: one is enough to know,
+    // before the rate falls for several. Then no more frames may be in transit than follow each other at that pace.
     const paceMs = Math.max(serviceMs, 1000 / fps);
     const ownMs = Math.min(serviceMs, 1000 / fps);
     const unanswered = Math.ceil((WINDOW_ROOM * (2 * baseMs + ownMs + this.#processingMs)) / paceMs);
     return Math.max(2, this.#settings.windowMin, Math.min(WINDOW_MAX, unanswered));
   }
 
-  /** What was granted when a client handed a frame to its socket, the grant's own way taken off. */
+  /** The grant in force when a client handed a frame to its socket, allowing for the grant's own transit. */
   #sentUnder(timeMs: number): { quality: number; scale: number } {
     const told = this.#told.findLast((grant) => grant.timeMs <= timeMs) ?? this.#told[0];
     return told ?? this.#quality.current;

@@ -1,21 +1,21 @@
 import type { Priority } from '../base/sample.ts';
 
-/** Who gets how much of a capacity that does not suffice for everybody. Pure. */
+/** Divides a capacity that does not suffice for everybody. Pure. */
 
 export interface Demand {
   readonly priority: Priority;
-  /** What this one has shown that it uses, and some more, in the unit of the capacity. */
+  /** Its measured use, and some more, in the unit of the capacity. */
   readonly wanted: number;
-  /** What its other bounds let through; default: no more than is wanted. */
+  /** The most that its other bounds allow; default: no more than is wanted. */
   readonly most?: number;
-  /** What it has before classes count, as far as it wants it; default: nothing. */
+  /** Its floor before classes count, as far as it wants it; default: nothing. */
   readonly floor?: number;
 }
 
 /**
- * Class by class from the highest, within a class by max-min fairness: nobody gets more than wanted, and what one leaves the others
- * of the class share evenly (Bertsekas and Gallager, "Data Networks", §6.5.2). Everybody has the floor before that, whatever the
- * capacity: who calls sees to it that it is not too much. Gives the shares in the order of the demands.
+ * Class by class from the highest, within a class by max-min fairness: nobody gets more than wanted, and what one leaves over the others
+ * of the class share evenly (Bertsekas and Gallager, "Data Networks", §6.5.2). Everybody gets the floor before that, whatever the
+ * capacity: the caller makes sure that it is not too much. Returns the shares in the order of the demands.
  */
 export function shareCapacity(capacity: number, demands: readonly Demand[]): number[] {
   const shares = demands.map(({ wanted, floor = 0 }) => Math.min(floor, wanted));
@@ -36,8 +36,8 @@ export function shareCapacity(capacity: number, demands: readonly Demand[]): num
 }
 
 /**
- * The same, and what is left when everybody has what they want is spread out by the same rules, up to the most of each: who begins to
- * use more must not have been told that there is no limit. Infinity for all while there is enough whatever they do.
+ * The same, and what is left when everybody has what they want is divided by the same rules, up to the most of each: a member that begins
+ * to use more must not find itself without a limit. Infinity for all while there is enough whatever they do.
  */
 export function spreadCapacity(capacity: number, demands: readonly Demand[]): number[] {
   const rooms = demands.map(({ wanted, most = wanted }) => Math.max(wanted, most));
@@ -54,7 +54,7 @@ interface Member {
   readonly least: number;
 }
 
-/** Max-min fair filling: those whose least is over what would be even keep that, the others share the rest evenly. */
+/** Max-min fair filling: members whose least is above the even share keep it, the others share the rest evenly. */
 function fill(capacity: number, members: readonly Member[]): number[] {
   const given = members.map(({ least }) => least);
   let left = capacity;
@@ -75,7 +75,7 @@ function fill(capacity: number, members: readonly Member[]): number[] {
   return given;
 }
 
-/** Up to where everybody can be filled: the least demanding are satisfied first. */
+/** Fills all members evenly: the least demanding are satisfied first. */
 function levelOf(capacity: number, wanted: readonly number[]): number {
   let left = Math.max(0, capacity);
   let open = wanted.length;

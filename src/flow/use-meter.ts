@@ -1,10 +1,10 @@
-/** How many frames a second a source uses, and what it asks for on the strength of that. Pure. */
+/** How many frames a second a source uses, and how many to ask for because of that. Pure. */
 
-/** Averaging time of the rate that is used. */
+/** Averaging time of the used rate. */
 const AVERAGE_MS = 500;
-/** What a source was able to send is forgotten by half in so long: a way that was bad for a while says nothing of the source. */
+/** Half-life of the rate that a source was able to send: a path that was bad for a while must not define the source. */
 const MOST_USED_HALF_LIFE_MS = 20_000;
-/** A source may have so much more than it uses: room to show that it would use more. */
+/** A source may have this much more than it uses: room to show that it would use more. */
 const DEMAND_FACTOR = 1.25;
 const DEMAND_MORE_FPS = 1;
 /** A source that sends this much more than it was granted does not keep to its grant. */
@@ -16,17 +16,17 @@ export class UseMeter {
   #mostFps = 0;
   #lastFrameMs: number | undefined;
 
-  /** Of late; undefined before two frames have come. */
+  /** Recent rate; undefined before two frames have come. */
   get fps(): number | undefined {
     return this.#fps;
   }
 
-  /** What the source is able to send, with room to show that it would send more: the most of late. */
+  /** The recent peak of what the source is able to send, with room to show that it would send more. */
   get sourceFps(): number {
     return this.#mostFps * DEMAND_FACTOR + DEMAND_MORE_FPS;
   }
 
-  /** A frame came. Two that come together at the beginning say no more than `maxFps`. */
+  /** A frame came. Two that come together at the beginning show no more than `maxFps`. */
   frame(nowMs: number, maxFps: number): void {
     const sinceMs = this.#lastFrameMs === undefined ? 0 : nowMs - this.#lastFrameMs;
     if (this.#lastFrameMs !== undefined && sinceMs > 0) {
@@ -38,7 +38,7 @@ export class UseMeter {
     this.#mostFps = Math.max(this.#fps ?? 0, this.#mostFps * 0.5 ** (sinceMs / MOST_USED_HALF_LIFE_MS));
   }
 
-  /** Little more than is used, less the longer no frame has come; Infinity before anything is known. */
+  /** Little more than it uses, falling while no frame comes; Infinity before anything is known. */
   wantedFps(nowMs: number): number {
     if (this.#fps === undefined) return Infinity;
     const idleMs = nowMs - (this.#lastFrameMs ?? nowMs);
@@ -51,7 +51,7 @@ export class UseMeter {
     return (this.#fps ?? 0) <= OVER_GRANT * rateFps + OVER_GRANT_FPS;
   }
 
-  /** What was used is no measure any more; what the source is able to send still is. */
+  /** The used rate no longer counts; what the source is able to send still does. */
   restart(): void {
     this.#fps = undefined;
     this.#lastFrameMs = undefined;

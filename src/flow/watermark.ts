@@ -1,13 +1,13 @@
-/** How full a queue is, and what that asks for (T5). */
+/** How full a queue is, and what to do about it (T5). */
 const WARN_AT = 0.7;
 const DROP_AT = 0.9;
-/** Below this a queue that was warned of counts as well again. */
+/** Below this a queue that has caused a warning counts as well again. */
 const CALM_AT = 0.5;
 
 export interface QueueVerdict {
   /** Tell the reader now. */
   readonly warns: boolean;
-  /** It has been told, and the queue has not calmed down since. */
+  /** It was reported, and the queue has not calmed down since. */
   readonly warned: boolean;
   /** Bytes that have to go, the lowest class first. */
   readonly excessBytes: number;

@@ -1,8 +1,8 @@
-/** What a frame of one kind of work (certain programs with certain models) takes, as learned from those that are done. Pure. */
+/** Learned cost of a frame of one kind of work (certain programs with certain models). Pure. */
 
 /** Weight of one frame. */
 const LEARNING = 0.1;
-/** Hardly any frame takes longer than the mean and so many mean deviations, as time-outs are estimated (Jacobson, 1988). */
+/** Hardly any frame takes longer than the mean and this many mean deviations, as time-outs are estimated (Jacobson, 1988). */
 const DEVIATIONS = 2;
 
 export class WorkCost {
@@ -12,8 +12,8 @@ export class WorkCost {
   #deviationMs = 0;
 
   /**
-   * `promisedMs`: what the first runs of its models let expect, worker milliseconds. Learning begins there: a first frame that
-   * finds everything cold says little of the next ones.
+   * `promisedMs`: cost expected from the first runs of its models, worker milliseconds. Learning begins there: a first frame with
+   * cold caches says little of the next ones.
    */
   constructor(promisedMs?: number) {
     this.#costMs = promisedMs;
@@ -29,12 +29,12 @@ export class WorkCost {
     return this.#serviceMs ?? 0;
   }
 
-  /** By how much more one may take that takes long, ms. */
+  /** How much more a slow frame may take, ms. */
   get slackMs(): number {
     return DEVIATIONS * this.#deviationMs;
   }
 
-  /** A frame is done: it took so much of a worker, and so long since it was handed to it. */
+  /** A frame is done: it used this much worker time, this long after it was handed to the worker. */
   observe(workerMs: number, tookMs: number): void {
     this.#costMs = learn(this.#costMs, workerMs);
     const errorMs = this.#serviceMs === undefined ? 0 : Math.abs(tookMs - this.#serviceMs);

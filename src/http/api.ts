@@ -20,7 +20,7 @@ import type { GrantFields, Pin } from '../protocol/video.ts';
 import { openApiDocument, type OpenApiDocument, type OpenApiInfo, type ToldSocket } from './openapi.ts';
 import { answer, type Route } from './route.ts';
 
-/** The REST API: its route table. What it tells and does is the host's. */
+/** The REST API: its route table. The host supplies the data and the actions. */
 
 export interface ApiHost {
   readonly info: OpenApiInfo;
@@ -31,7 +31,7 @@ export interface ApiHost {
   pipelines(): readonly PipelineReport[];
   /** Throws SESSION_UNKNOWN. */
   session(clientId: string): Metrics['sessions'][number];
-  /** Fixes what the client is asked for; null lets go. The client is told. Throws SESSION_UNKNOWN. */
+  /** Pins the quality of the client; null removes the pin. The client gets a grant. Throws SESSION_UNKNOWN. */
   pin(clientId: string, pin: Pin | null): GrantFields;
   config(): ConfigState;
   /** Throws CONFIG_*. */
@@ -40,7 +40,7 @@ export interface ApiHost {
   benchmark(seconds: number): Promise<SelfBenchmarkResult>;
 }
 
-/** `others` and `sockets`: what else the server serves, told in the document too. */
+/** `others` and `sockets`: the server's other routes and sockets, listed in the document too. */
 export function apiRoutes(host: ApiHost, sockets: readonly ToldSocket[], others: readonly Route[]): Route[] {
   const routes: Route[] = [
     ...healthRoutes(host),
@@ -52,7 +52,7 @@ export function apiRoutes(host: ApiHost, sockets: readonly ToldSocket[], others:
       url: '/api/pipelines',
       permission: READ_METRICS,
       tag: 'pipelines',
-      summary: 'what can be done with frames',
+      summary: 'the pipelines: the kinds of work on frames',
       response: z.object({ pipelines: z.array(pipelineSchema) }),
       handle: () => ({ pipelines: [...host.pipelines()] }),
     }),
@@ -73,12 +73,12 @@ export function apiRoutes(host: ApiHost, sockets: readonly ToldSocket[], others:
 
 const TAGS = {
   health: 'is the server well',
-  performance: 'what the server does, and how fast',
+  performance: 'load and speed of the server',
   optimization: 'the same by other views, also under `/api`',
   sessions: 'video sessions, their pins and their results',
-  pipelines: 'what can be done with frames',
+  pipelines: 'the pipelines for frames',
   config: 'settings, at run time too',
-  page: 'what belongs to the pages',
+  page: 'files of the pages',
   api: 'the API’s own description',
 };
 
@@ -91,10 +91,10 @@ const pipelineSchema = z
     title: z.string(),
     description: z.string(),
     models: z.record(z.string(), z.string()).describe('ids by role; the defaults of those that may be chosen'),
-    choices: z.array(z.string()).describe('what a source of frames may choose of it'),
+    choices: z.array(z.string()).describe('options that a source of frames may choose'),
     result: z
       .record(z.string(), z.unknown())
-      .describe('JSON Schema of what a result holds beside what all results hold'),
+      .describe('JSON Schema of the fields that a result has beside the common ones'),
   })
   .meta({ id: 'Pipeline', description: 'one kind of work on frames' });
 
@@ -112,7 +112,7 @@ const openApiSchema = z.object({
   security: z.array(z.never()).describe('none: there are no credentials yet'),
   tags: z.array(z.object({ name: z.string(), description: z.string().optional() })),
   paths: z.record(z.string(), z.record(z.string(), z.record(z.string(), z.unknown()))),
-  'x-websockets': z.array(z.record(z.string(), z.unknown())).describe('what is no matter of OpenAPI'),
+  'x-websockets': z.array(z.record(z.string(), z.unknown())).describe('operations that OpenAPI cannot describe'),
   components: z.object({
     schemas: z.record(z.string(), z.record(z.string(), z.unknown())),
     securitySchemes: z.record(z.string(), z.record(z.string(), z.unknown())),
@@ -123,11 +123,11 @@ const BENCHMARK_SECONDS_MAX = 10;
 
 const benchmarkSchema = z
   .object({
-    seconds: z.number().min(0).describe('how long it really took'),
+    seconds: z.number().min(0).describe('the actual duration'),
     frames: count(),
-    fps: z.number().min(0).describe('what the engine did beside its sessions'),
-    parallel: count().describe('most pictures that were with the engine at once'),
-    stood_back: z.number().min(0).max(1).describe('share of the time for which it stood back for sessions'),
+    fps: z.number().min(0).describe('frames a second of the engine beside its sessions'),
+    parallel: count().describe('most pictures in the engine at once'),
+    stood_back: z.number().min(0).max(1).describe('share of the time in which it gave way to sessions'),
     p50_ms: z.number().min(0).describe('of one picture, JPEG to detections, its wait for a worker included'),
     p95_ms: z.number().min(0),
     stages_ms: z
@@ -148,7 +148,7 @@ function healthRoutes(host: ApiHost): Route[] {
       url: '/health',
       permission: PUBLIC,
       tag: 'health',
-      summary: 'is the server well, and if not, why',
+      summary: 'health of the server, with the issues found',
       response: healthSchema,
       handle: () => host.health(),
     }),
@@ -157,7 +157,7 @@ function healthRoutes(host: ApiHost): Route[] {
       url: '/api/performance/metrics',
       permission: READ_METRICS,
       tag: 'performance',
-      summary: 'everything that is measured, read at one moment',
+      summary: 'all measurements, read at one moment',
       response: metricsSchema,
       handle: () => host.metrics(),
     }),
@@ -166,7 +166,7 @@ function healthRoutes(host: ApiHost): Route[] {
       url: '/api/performance/connections',
       permission: READ_METRICS,
       tag: 'performance',
-      summary: 'who is connected, where, for how long and with how many bytes',
+      summary: 'the connections by address: how many, how old, how many bytes',
       response: views.connectionsDocumentSchema,
       handle: () => views.connectionsDocument(host.metrics()),
     }),
@@ -175,7 +175,7 @@ function healthRoutes(host: ApiHost): Route[] {
       url: '/api/performance/backpressure',
       permission: READ_METRICS,
       tag: 'performance',
-      summary: 'what waits, what was dropped, and what sources are asked for because of it',
+      summary: 'how much waits, how much was dropped, and what the server asks of sources because of it',
       response: views.backpressureSchema,
       handle: () => views.backpressureDocument(host.metrics()),
     }),
@@ -184,9 +184,9 @@ function healthRoutes(host: ApiHost): Route[] {
       url: '/api/performance/benchmark',
       permission: { action: 'admin', resource: 'engine' },
       tag: 'performance',
-      summary: 'measure what the engine has to spare, with a picture of the server’s own',
+      summary: 'measure the spare capacity of the engine, with a picture of the server’s own',
       description:
-        'One at a time. It stands back for sessions: while one is connected a worker stays free for it, and while a frame waits nothing is run. Refused where that leaves no room.',
+        'One at a time. It gives way to sessions: while one is connected it leaves a worker free for it, and while a frame waits it runs nothing. The server refuses it where that leaves no room.',
       body: z.strictObject({
         seconds: z.number().min(1).max(BENCHMARK_SECONDS_MAX).default(3).describe('for how long'),
       }),
@@ -215,7 +215,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
       url: `${prefix}/optimization/realtime/stats`,
       permission: READ_METRICS,
       tag: 'optimization',
-      summary: 'rates, latency, processor, memory and network, of late',
+      summary: 'recent rates, latency, processor, memory and network',
       response: views.realtimeSchema,
       handle: () => views.realtimeDocument(host.metrics(), host.limits()),
     }),
@@ -251,7 +251,7 @@ function optimizationRoutes(host: ApiHost): Route[] {
       url: `${prefix}/optimization/adaptive-quality/stats`,
       permission: READ_METRICS,
       tag: 'optimization',
-      summary: 'what sessions are asked for, why, and how often that changes',
+      summary: 'the grants of sessions, their reasons, and how often they change',
       response: views.adaptiveQualitySchema,
       handle: () => views.adaptiveQualityDocument(host.metrics()),
     }),
@@ -299,7 +299,7 @@ function sessionRoutes(host: ApiHost): Route[] {
       tag: 'sessions',
       summary: 'fix the quality of a session',
       description:
-        'A level or a mode, with or without a skip ratio; it takes the place of an earlier pin. The client is told by a `grant` message, as if it had sent `pin` itself. Never beyond the configured limits.',
+        'A level or a mode, with or without a skip ratio; it replaces an earlier pin. The client gets a `grant` message, as if it had sent `pin` itself. Never beyond the configured limits.',
       params: sessionParams,
       body: pinRequest,
       example: { level: 'medium' },
@@ -312,7 +312,7 @@ function sessionRoutes(host: ApiHost): Route[] {
       url: '/api/sessions/:id/quality',
       permission: { action: 'admin', resource: 'sessions/:id' },
       tag: 'sessions',
-      summary: 'let go of a session’s pin',
+      summary: 'remove a session’s pin',
       params: sessionParams,
       response: pinnedSchema,
       errors: ['SESSION_UNKNOWN'],
@@ -337,27 +337,23 @@ const overriddenSchema = z
   .array(
     z.object({
       key: z.string(),
-      value: valueSchema.describe('what the strategy or the profile says'),
+      value: valueSchema.describe('the value of the strategy or the profile'),
       layer: z.string().describe('which of them'),
-      by: z.string().describe('what has set it otherwise'),
+      by: z.string().describe('the setting that overrides it'),
     }),
   )
-  .describe('what the strategy and the profile would have set, and something else has set otherwise');
+  .describe('values of the strategy and the profile that something else overrides');
 const needsRestartSchema = changedSchema.describe(
-  'not in force: what a server that is started with this strategy and profile has otherwise',
+  'not in force; a server started with this strategy and profile would have these values',
 );
 
 const configStateSchema = z
   .object({
     config: configSchema.describe('in force'),
-    origins: z
-      .record(z.string(), z.string())
-      .describe('where each value came from, by key; one that is not there is not set'),
-    pins: z.record(z.string(), anySchema).describe('what was set at run time, by key or entry; null: set to none'),
+    origins: z.record(z.string(), z.string()).describe('origin of each value, by key; a missing key is not set'),
+    pins: z.record(z.string(), anySchema).describe('values set at run time, by key or entry; null: set to none'),
     changeable: z.array(z.string()).describe('keys that can change while the server runs'),
-    entry_sections: z
-      .array(z.string())
-      .describe('sections whose entries can be set and taken away while the server runs'),
+    entry_sections: z.array(z.string()).describe('sections whose entries can be set and removed while the server runs'),
     needs_restart: needsRestartSchema,
     overridden: overriddenSchema,
   })
@@ -379,17 +375,17 @@ const configRequest = z.strictObject({
     .enum(namesOf(STRATEGIES))
     .nullable()
     .optional()
-    .describe('null: what the file, the environment or a flag says, else the default'),
+    .describe('null: the value of the file, the environment or a flag, else the default'),
   profile: z
     .string()
     .nullable()
     .optional()
-    .describe('`none`: no profile; null: what the file, the environment or a flag says'),
+    .describe('`none`: no profile; null: the profile of the file, the environment or a flag'),
   settings: z
     .record(z.string(), valueSchema)
     .optional()
     .describe(
-      'by key, such as `performance.target_latency_ms`; null lets go of what was set at run time, also of an entry (`profiles.night`)',
+      'by key, such as `performance.target_latency_ms`; null removes a value that was set at run time, also an entry (`profiles.night`)',
     ),
 });
 
@@ -406,7 +402,7 @@ function configRoutes(host: ApiHost): Route[] {
       url: '/api/config',
       permission: { action: 'read', resource: 'config' },
       tag: 'config',
-      summary: 'the configuration in force, and where every value came from',
+      summary: 'the configuration in force, and the origin of every value',
       response: configStateSchema,
       handle: () => configState(host.config()),
     }),
@@ -417,7 +413,7 @@ function configRoutes(host: ApiHost): Route[] {
       tag: 'config',
       summary: 'change strategy, profile or single settings while the server runs',
       description:
-        'What is left out stays. All of it or, when something is wrong, nothing. Sessions go on. What was set at run time beats everything else and is forgotten when the server ends.',
+        'Settings that are left out stay. The server applies all of it or, when something is wrong, nothing. Sessions go on. Values set at run time beat everything else and are forgotten when the server ends.',
       body: configRequest,
       example: { strategy: 'latency', settings: { 'performance.stability_s': 3 } },
       errors: ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION', 'CONFIG_KEY_FIXED'],
@@ -431,7 +427,7 @@ function configRoutes(host: ApiHost): Route[] {
       tag: 'config',
       summary: 'set one named entry while the server runs',
       description:
-        'As a whole: what the file, the environment or a flag says of this entry counts no more, until `PUT /api/config` lets go of it. The new configuration is checked before anything changes.',
+        'As a whole: it hides what the file, the environment or a flag says of this entry, until `PUT /api/config` undoes it. The server checks the new configuration before anything changes.',
       params: entryParams,
       body: entrySchema,
       example: { streaming: { max_fps: 10, default_fps: 10 } },
@@ -445,9 +441,9 @@ function configRoutes(host: ApiHost): Route[] {
       url: '/api/config/:section/:name',
       permission: { action: 'admin', resource: 'config/:section' },
       tag: 'config',
-      summary: 'take one named entry away while the server runs',
+      summary: 'remove one named entry while the server runs',
       description:
-        'Whatever set it, the file included: it is not there until the server ends, or until `PUT /api/config` lets go of it. An entry that another setting names is refused.',
+        'Whatever set it, the file included: it stays removed until the server ends, or until `PUT /api/config` undoes it. The server refuses to remove an entry that another setting names.',
       params: entryParams,
       errors: [...ENTRY_ERRORS, 'CONFIG_ENTRY_UNKNOWN'],
       response: configChangeSchema,
@@ -495,12 +491,12 @@ function toldOverridden({ path, value, layer, by }: OverriddenSetting) {
   return { key: path, value: told<Answer<typeof valueSchema>>(value), layer, by };
 }
 
-/** JSON has no word for what is not set. */
+/** JSON has no form for `undefined`. */
 function told<T = Answer<typeof anySchema>>(value: unknown): T {
   return (value ?? null) as T;
 }
 
-/** Without the keys that were not given: a pin is told as it was made. */
+/** Without the keys that were not given: a pin is shown as it was made. */
 function definedOf({ level, mode, skip_ratio }: z.output<typeof pinRequest>): Pin {
   return { ...(level && { level }), ...(mode && { mode }), ...(skip_ratio !== undefined && { skip_ratio }) };
 }

@@ -6,7 +6,7 @@ import { outcomeMessage } from '../protocol/outcome-message.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { Route } from './route.ts';
 
-/** A session's results for whoever has its token, without a WebSocket. */
+/** A session's results for a client that has its token, without a WebSocket. */
 
 export interface EventsHost {
   readonly clock: Clock;
@@ -15,7 +15,7 @@ export interface EventsHost {
     clientId: string,
     token: string | undefined,
   ): { readonly clientId: string; outcomesOf(pipeline?: string): Stream<FrameOutcome> };
-  /** Of streams that begin from now on. */
+  /** For streams that begin from now on. */
   settings(): EventSettings;
 }
 
@@ -33,13 +33,16 @@ export function eventRoutes({ clock, session: find, settings }: EventsHost): Rou
       permission: { action: 'subscribe', resource: 'sessions/:client_id' },
       tag: 'sessions',
       summary: 'a session’s results as server-sent events',
-      description: 'For who has the session’s token: in the query, or as `Authorization: Bearer`.',
+      description: 'Needs the session’s token, in the query or as `Authorization: Bearer`.',
       contentType: 'text/event-stream',
       needsToken: true,
       params: z.object({ client_id: z.string() }),
       query: z.strictObject({
         token: z.string().optional().describe('of the session’s `welcome`'),
-        pipeline: z.string().optional().describe('of a session of several: whose results; else the first one’s'),
+        pipeline: z
+          .string()
+          .optional()
+          .describe('in a session of several: the pipeline of the results; default: the first'),
       }),
       errors: ['QUERY_BAD', 'SESSION_UNKNOWN', 'SESSION_TOKEN_BAD', 'CONNECTIONS_EXHAUSTED'],
       stream: (request, response, params) => {

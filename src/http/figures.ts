@@ -2,7 +2,7 @@ import { part } from '../observe/figures.ts';
 import type { RoomParts } from '../observe/server-monitor.ts';
 import type { HttpServer } from './server.ts';
 
-/** What the server's sockets are measured by. */
+/** Measurements of the server's sockets. */
 export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'connections'> {
   return {
     network: part(
@@ -30,7 +30,7 @@ export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'conn
         {
           name: 'sightline_connections',
           kind: 'gauge',
-          help: 'WebSockets and event streams that are open, by their address on the server',
+          help: 'Open WebSockets and event streams, by their address on the server',
           labels: ['endpoint'],
           read: ({ endpoints }) => endpoints.map(({ endpoint, open }) => [[endpoint], open] as const),
         },
@@ -56,7 +56,7 @@ export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'conn
           name: 'sightline_connections_buffered_bytes',
           kind: 'gauge',
           unit: 'bytes',
-          help: 'Bytes that were written and not taken by the operating system yet',
+          help: 'Bytes that were written and that the operating system has not taken yet',
           labels: ['endpoint'],
           read: ({ endpoints }) =>
             endpoints.map(({ endpoint, buffered_bytes }) => [[endpoint], buffered_bytes] as const),

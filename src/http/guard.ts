@@ -16,7 +16,7 @@ const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
 /**
  * Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN.
  *
- * A page of somebody else's can make a browser connect to a server on loopback. The `Origin` header tells such a page from
+ * A foreign page can make a browser connect to a server on loopback. The `Origin` header tells such a page from
  * our own; the `Host` header tells a name that was rebound to loopback (DNS rebinding) from a name of ours.
  */
 export function checkAddress(
@@ -39,7 +39,7 @@ export function checkAddress(
 
 /**
  * Throws ORIGIN_FORBIDDEN for a request that would change something and that a foreign page has made. A browser says so in
- * `Sec-Fetch-Site` even where it leaves `Origin` out; what is no browser sends neither, and no page can make it do anything.
+ * `Sec-Fetch-Site` even where it leaves `Origin` out; a program that is not a browser sends neither, and no page can control it.
  */
 export function checkChange(headers: {
   origin?: string | undefined;
@@ -52,8 +52,8 @@ export function checkChange(headers: {
 }
 
 /**
- * Headers by which a page of an allowed foreign origin may read what it is answered, errors too, and is told beforehand what it may
- * send (https://fetch.spec.whatwg.org/#http-cors-protocol). No cookies: there are none. What is answered to others lacks them, so
+ * Headers by which a page of an allowed foreign origin may read the answers, errors too, and learns beforehand what it may
+ * send (https://fetch.spec.whatwg.org/#http-cors-protocol). No cookies: there are none. Answers to others lack them, so
  * that caches have to know of the difference.
  */
 export function corsHeaders(

@@ -9,11 +9,11 @@ export interface OpenApiInfo {
   readonly version: string;
   readonly description: string;
   readonly license: { readonly name: string; readonly identifier: string };
-  /** What the tags of the routes stand for. */
+  /** Descriptions of the routes' tags. */
   readonly tags?: Readonly<Record<string, string>>;
 }
 
-/** What the document tells of a WebSocket, of which OpenAPI has no notion. */
+/** Description of a WebSocket, which OpenAPI does not know. */
 export interface ToldSocket {
   readonly path: string;
   readonly summary: string;
@@ -27,7 +27,7 @@ export interface OpenApiDocument {
   readonly openapi: '3.1.1';
   readonly info: Omit<OpenApiInfo, 'tags'>;
   readonly servers: readonly { readonly url: string; readonly description: string }[];
-  /** None, but where an operation says otherwise. */
+  /** None, unless an operation says otherwise. */
   readonly security: readonly [];
   readonly tags: readonly { readonly name: string; readonly description?: string }[];
   /** By path, then by method in small letters. */
@@ -43,12 +43,12 @@ const errorSchema = z
   .object({
     error: z.object({
       code: z.string().describe('stable'),
-      message: z.string().describe('for people; names the offending value'),
+      message: z.string().describe('for people; names the bad value'),
     }),
   })
-  .meta({ id: 'Error', description: 'how every refusal is told' });
+  .meta({ id: 'Error', description: 'the form of every refusal' });
 
-/** What any request may be refused with. */
+/** Codes with which any request may be refused. */
 const COMMON_ERRORS: readonly ErrorCode[] = ['ORIGIN_FORBIDDEN', 'HOST_FORBIDDEN', 'INTERNAL'];
 
 /** By name in the document's `securitySchemes`. */
@@ -158,7 +158,7 @@ function parameters(place: 'path' | 'query', schema: z.ZodType | undefined, sche
   }));
 }
 
-/** Vocabulary of JSON Schema 2020-12 that is in use here; what else the program notes at a schema is its own matter. */
+/** Vocabulary of JSON Schema 2020-12 that is in use here; other notes of the program at a schema are left out. */
 const KEYWORDS: ReadonlySet<string> = new Set(
   (
     '$ref $defs $schema type enum const properties required additionalProperties propertyNames items prefixItems anyOf oneOf allOf not ' +
@@ -175,12 +175,12 @@ function tidy(schema: object): void {
 class Schemas {
   readonly named: Record<string, Json> = {};
 
-  /** Of what a client sends: what is unknown is refused, so the schema says so. */
+  /** For input of a client: unknown fields are refused, so the schema says so. */
   input(schema: z.ZodType): Json {
     return this.#add(z.toJSONSchema(schema, { io: 'input', override: ({ jsonSchema }) => tidy(jsonSchema) }));
   }
 
-  /** Of what the server answers. A later version may tell more, so that nobody may rely on there being nothing else. */
+  /** For answers of the server. A later version may add fields, so that clients may not rely on their absence. */
   output(schema: z.ZodType): Json {
     return this.#add(
       z.toJSONSchema(schema, {

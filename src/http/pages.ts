@@ -8,7 +8,7 @@ import { PAGE_DIR } from './settings.ts';
 
 const PUBLIC = { action: 'public' } as const;
 
-/** The demo camera's clip, which may be made while the server runs: who asks for it meanwhile waits. */
+/** The demo camera's clip, which may be made while the server runs: requests for it wait meanwhile. */
 export class DemoCamera {
   #clip: Promise<string | undefined> = Promise.resolve(undefined);
 
@@ -26,7 +26,7 @@ export class DemoCamera {
   }
 }
 
-/** What belongs to the pages beside their files. */
+/** Routes of the pages beside their files. */
 export function pageRoutes(camera: DemoCamera): Route[] {
   return [
     files({
@@ -45,7 +45,7 @@ export function pageRoutes(camera: DemoCamera): Route[] {
       url: '/licences',
       permission: PUBLIC,
       tag: 'page',
-      summary: 'licences of what Sightline is built on',
+      summary: 'licences of the libraries and models of Sightline',
       response: z.string(),
       handle: () => readFile(new URL('../../NOTICE', import.meta.url), 'utf8'),
     }),

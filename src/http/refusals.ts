@@ -3,12 +3,12 @@ import { readHostName, readOrigin } from '../config/origins.ts';
 import type { Log } from '../log/log.ts';
 import type { AddressRules } from './guard.ts';
 
-/** Of what a stranger sent. */
+/** Longest value of a stranger that is logged. */
 const VALUE_CHARS_MAX = 100;
 
 /**
- * Tells of a request whose `Origin` or `Host` was refused, with the line of configuration that would allow it. Other codes than those
- * of addresses are no matter of this.
+ * Logs a request whose `Origin` or `Host` was refused, with the line of configuration that would allow it. Other codes than those
+ * of addresses are ignored.
  */
 export function logRefusal(
   log: Log,

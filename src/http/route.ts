@@ -4,14 +4,14 @@ import { SightlineError, type ErrorCode } from '../base/errors.ts';
 import type { DeepReadonly } from '../config/schema.ts';
 
 /**
- * One row of a room's route table. The table is what the server mounts, what it checks requests by, and what its OpenAPI
- * document is made from: there is no second description. Paths have parameters as `:name`.
+ * One row of a room's route table. The server mounts the table, checks requests by it, and makes its OpenAPI
+ * document from it: there is no second description. Paths have parameters as `:name`.
  */
 export type Route = AnswerRoute | StreamRoute | FileRoute;
 
 /**
- * What somebody must be allowed in order to use a route, and on what: `sessions/:id` is the session that the path names. There are no
- * credentials yet, so that nothing asks; the document tells it (`x-permission`).
+ * The permission that a route needs, and its resource: `sessions/:id` is the session that the path names. There are no
+ * credentials yet, so that nothing asks; the document shows it (`x-permission`).
  */
 export type Permission =
   | { readonly action: 'public' }
@@ -36,7 +36,7 @@ export function pathOf(url: string): string {
   return url.replaceAll(/:([A-Za-z_]+)/g, '{$1}');
 }
 
-/** What a request may bring. Not given: nothing of the kind may come. */
+/** Allowed inputs of a request. Not given: nothing of the kind may come. */
 export interface InputSchemas {
   readonly params?: z.ZodType;
   readonly query?: z.ZodType;
@@ -46,13 +46,13 @@ export interface InputSchemas {
 export interface AnswerRoute extends RouteBase, InputSchemas {
   readonly kind: 'answer';
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
-  /** Of the answer; text where it is a string. */
+  /** Schema of the answer; text where it is a string. */
   readonly response: z.ZodType;
   /** A body to begin with, for the document. */
   readonly example?: unknown;
   /** Codes of the refusals that are its own, for the document. */
   readonly errors?: readonly ErrorCode[];
-  /** What is returned becomes the answer, text as it is, all else as JSON; a thrown SightlineError becomes its status. */
+  /** The return value becomes the answer, text as it is, all else as JSON; a thrown SightlineError becomes its status. */
   readonly handle: (input: Input<unknown, unknown, unknown>) => unknown;
 }
 
@@ -60,7 +60,7 @@ export interface StreamRoute extends RouteBase, Pick<InputSchemas, 'params' | 'q
   readonly kind: 'stream';
   readonly contentType: string;
   readonly errors?: readonly ErrorCode[];
-  /** The session's, for the document: what it streams looks at it itself. */
+  /** The session's token, for the document: the handler checks it itself. */
   readonly needsToken?: boolean;
   /** Writes the answer itself; may throw a SightlineError before it has written anything. */
   readonly stream: (
@@ -112,7 +112,7 @@ export function files<P = undefined>(
   return { ...row, kind: 'file', file: row.file as FileRoute['file'] };
 }
 
-/** Reads what came by the row's schemas. Errors: QUERY_BAD, BODY_BAD, naming the field. */
+/** Reads the request by the row's schemas. Errors: QUERY_BAD, BODY_BAD, naming the field. */
 export function readInput(
   schemas: InputSchemas,
   raw: { readonly params: unknown; readonly query: unknown; readonly body: unknown },
@@ -137,7 +137,7 @@ function read(schema: z.ZodType, value: unknown, code: ErrorCode, part: string):
   throw new SightlineError(code, problems.join('; '));
 }
 
-/** In our own words where the library would repeat what came: it may be long, and holds whatever somebody sent. */
+/** In our own words where the library would repeat the input, which may be long, and hold anything. */
 function sentence(issue: z.core.$ZodIssue): string {
   if (issue.code !== 'unrecognized_keys') return issue.message;
   const keys = issue.keys.slice(0, PROBLEMS_MAX).map((key) => JSON.stringify(key.slice(0, NAME_CHARS_MAX)));

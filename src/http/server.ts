@@ -19,18 +19,18 @@ export interface SocketRoute {
   readonly path: string;
   /** One line for people. */
   readonly summary: string;
-  /** One of them opens the socket; what goes over it later is its own matter. */
+  /** The caller needs one of them to open the socket; its messages are checked by the session. */
   readonly permissions: readonly Permission[];
-  /** Of those that a client offers the first that stands here is agreed on; not given: the client's first one. */
+  /** The server agrees on the first of these that a client offers; not given: the client's first one. */
   readonly protocols?: readonly string[];
   readonly open: (socket: WebSocket, request: SocketRequest) => void;
 }
 
-/** What is known of who opens a WebSocket; keep no more of it than is needed, since sockets stay for long. */
+/** Facts about the client that opens a WebSocket; keep no more of it than is needed, since sockets stay for long. */
 export interface SocketRequest {
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
-  /** Of the other end of the connection, which may be a proxy; undefined: it is gone already. */
+  /** Address of the other end of the connection, which may be a proxy; undefined: it is gone already. */
   readonly address: string | undefined;
 }
 
@@ -48,7 +48,7 @@ export interface HttpServerOptions {
   readonly closeTimeoutMs: number;
   readonly routes: readonly Route[];
   readonly sockets: readonly SocketRoute[];
-  /** Folder of the page; without it `/` tells how to build it. */
+  /** Folder of the page; without it `/` says how to build it. */
   readonly pageDir: string;
   readonly log: Log;
 }
@@ -62,7 +62,7 @@ const SECURITY_HEADERS = {
 
 const WEBSOCKET_VERSION = '13';
 const SHORT_CONNECTIONS = 64;
-/** The largest body that the API has a use for takes a few KiB. */
+/** The largest useful body of the API takes a few KiB. */
 const BODY_BYTES_MAX = 65_536;
 
 const PAGE_MISSING = `<!doctype html><html lang="en"><title>Sightline</title><p>The server runs, but its page is not built:
@@ -75,7 +75,7 @@ export class HttpServer {
   readonly #sockets: WebSocketServer;
   /** Responses of `stream` routes that have not ended. */
   readonly #streams = new Set<OpenConnection>();
-  /** Of each WebSocket that is open, what `ws` does not keep. */
+  /** Data of each open WebSocket that `ws` does not keep. */
   readonly #opened = new WeakMap<WebSocket, OpenConnection>();
   readonly #traffic = new Traffic();
   #openedCount = 0;
@@ -89,13 +89,13 @@ export class HttpServer {
       forceCloseConnections: true,
       requestTimeout: options.requestTimeoutMs,
       bodyLimit: BODY_BYTES_MAX,
-      // What is refused before there is a route, such as a broken URL.
+      // Requests that are refused before there is a route, such as a broken URL.
       frameworkErrors: (thrown, _request, reply) => {
         const error = this.#knownError(thrown);
         void (reply as FastifyReply).status(error.status).send(errorBody(error));
       },
       routerOptions: { maxParamLength: 200 },
-      // `curl --http2` offers an upgrade that nobody has to take. Node before 24.9 knows no such question: there it is refused.
+      // `curl --http2` offers an upgrade that a server may ignore. Node before 24.9 cannot ignore it: there it is refused.
       http: { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket' },
     });
     this.#fastify.server.headersTimeout = options.headerTimeoutMs;
@@ -119,17 +119,17 @@ export class HttpServer {
     this.#mount();
   }
 
-  /** Open WebSockets and event streams: what `connectionsMax` bounds. */
+  /** Open WebSockets and event streams, which `connectionsMax` bounds. */
   get connectionCount(): number {
     return this.#sockets.clients.size + this.#streams.size;
   }
 
-  /** What it answers to, such as `GET /health`; files of the page are `GET /*`. */
+  /** The operations that it answers, such as `GET /health`; files of the page are `GET /*`. */
   get mounted(): readonly string[] {
     return this.#mounted;
   }
 
-  /** Bytes of all TCP connections since the start, whatever went over them. */
+  /** Bytes of all TCP connections since the start. */
   get traffic(): { readonly received_bytes: number; readonly sent_bytes: number } {
     return this.#traffic.bytes;
   }
@@ -170,12 +170,12 @@ export class HttpServer {
     return this.url;
   }
 
-  /** In place of `listen`, where requests come from a server of somebody else's. */
+  /** In place of `listen`, where requests come from another program's server. */
   async prepare(): Promise<void> {
     await this.#fastify.ready();
   }
 
-  /** A request that another server has got; after `prepare`. */
+  /** Answers a request that another server has received; after `prepare`. */
   handleRequest(request: IncomingMessage, response: ServerResponse): void {
     this.#fastify.routing(request, response);
   }
@@ -185,7 +185,7 @@ export class HttpServer {
     this.#upgrade(request, socket, head);
   }
 
-  /** Waits for sockets to close (whoever owns them has told them to), cuts what is left, and stops. Idempotent. */
+  /** Waits for sockets to close (their owners have closed them), cuts the rest, and stops. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -219,7 +219,7 @@ export class HttpServer {
       if (this.#socketRoute(request.raw)) throw upgradeRequired(request.raw, 'the request asks for no upgrade');
       return undefined;
     });
-    // A form of a foreign page could send text; JSON it can send only where the browser was told so.
+    // A form of a foreign page could send text; JSON only where CORS allowed it.
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
       try {
@@ -232,7 +232,7 @@ export class HttpServer {
     app.setErrorHandler((thrown, request, reply) => {
       const error = this.#knownError(thrown, request.headers['content-type']);
       const { headers } = thrown as { headers?: Record<string, string> };
-      // Of a range that cannot be: the file's length.
+      // For an impossible range: the file's length.
       const all = { ...headersOf(error), ...(error.code === 'RANGE_BAD' && headers) };
       return reply.status(error.status).headers(all).send(errorBody(error));
     });
@@ -281,7 +281,7 @@ export class HttpServer {
     }
   }
 
-  /** Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN, and tells of it. */
+  /** Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN, and logs it. */
   #checkAddress(headers: IncomingMessage['headers']): void {
     try {
       checkAddress(headers, this.#options.rules);
@@ -291,7 +291,7 @@ export class HttpServer {
     }
   }
 
-  /** What Fastify itself refuses is told in the API's words and codes; anything unforeseen is logged. */
+  /** Fastify's own refusals get the API's messages and codes; unforeseen errors are logged. */
   #knownError(thrown: unknown, contentType?: string): SightlineError {
     if (thrown instanceof SightlineError) return thrown;
     const { statusCode = 500, code = '' } = thrown as Partial<FastifyError>;
@@ -301,16 +301,15 @@ export class HttpServer {
         contentType === undefined ? 'it has no Content-Type' : `not ${JSON.stringify(contentType.slice(0, 80))}`;
       return new SightlineError('BODY_TYPE_BAD', `a body must be application/json, ${got}`);
     }
-    if (statusCode === 416) return new SightlineError('RANGE_BAD', 'the file ends before the part that is asked for');
+    if (statusCode === 416) return new SightlineError('RANGE_BAD', 'the file ends before the requested part');
     if (code === 'FST_ERR_CTP_INVALID_CONTENT_LENGTH') {
-      return new SightlineError('BODY_BAD', 'the body has another length than its Content-Length says');
+      return new SightlineError('BODY_BAD', 'the length of the body does not match its Content-Length');
     }
     if (code.startsWith('FST_ERR_CTP_')) return new SightlineError('BODY_BAD', 'the body cannot be read');
-    if (statusCode < 500)
-      return new SightlineError('QUERY_BAD', 'the address cannot be read: it is not encoded rightly');
+    if (statusCode < 500) return new SightlineError('QUERY_BAD', 'the address cannot be read: it is badly encoded');
     const { code: internal, message, stack } = toSightlineError(thrown);
     this.#options.log.write('request_failed', { code: internal, reason: message, stack });
-    return new SightlineError('INTERNAL', 'the server failed to answer; its log tells more');
+    return new SightlineError('INTERNAL', 'the server failed to answer; see its log');
   }
 
   #refuseWhenFull(): void {
@@ -336,7 +335,7 @@ export class HttpServer {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    // A peer that vanishes between the request and our answer is its own loss.
+    // A peer that vanishes between the request and our answer needs none.
     socket.on('error', destroy);
     try {
       this.#checkAddress(request.headers);
@@ -372,7 +371,7 @@ interface OpenConnection {
   readonly socket: Socket;
 }
 
-/** Counts the bytes of TCP connections: of those that have closed, and of those that are open when it is asked. */
+/** Counts the bytes of TCP connections: of those that have closed, and at each reading of those that are open. */
 class Traffic {
   readonly #sockets = new Set<Socket>();
   #received = 0;
@@ -428,7 +427,7 @@ function figuresOf(endpoint: string, connections: readonly OpenConnection[], now
   };
 }
 
-/** Throws SightlineError QUERY_BAD or BODY_BAD, and whatever the route does. */
+/** Throws SightlineError QUERY_BAD or BODY_BAD, and the errors of the route. */
 async function answerTo(route: AnswerRoute, request: FastifyRequest): Promise<unknown> {
   return await route.handle(readInput(route, request));
 }
@@ -447,12 +446,12 @@ async function sendFile(route: FileRoute, request: FastifyRequest, reply: Fastif
   return reply.sendFile(file.name, file.folder);
 }
 
-/** Of a path: empty, hidden, the folder above, or what no file system takes. */
+/** Bad part of a path: empty, hidden, the folder above, or invalid for a file system. */
 function isUnfit(part: string): boolean {
   return part === '' || part.startsWith('.') || part.includes('\0');
 }
 
-/** Not a closure: a listener lives as long as its connection, and with it everything that it could see. */
+/** Not a closure: a listener lives as long as its connection, and with it everything in its scope. */
 function destroy(this: Duplex): void {
   this.destroy();
 }
@@ -461,18 +460,18 @@ function errorBody(error: SightlineError) {
   return { error: { code: error.code, message: error.message } };
 }
 
-/** What the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4). */
+/** Headers that the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4). */
 function headersOf({ code }: SightlineError): Record<string, string> {
   if (code !== 'UPGRADE_REQUIRED') return {};
   return { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Version': WEBSOCKET_VERSION };
 }
 
-/** Most often a proxy in front has left the upgrade out: so the answer tells what it has to pass on. */
+/** Most often a proxy in front has left the upgrade out: so the answer says which headers it has to pass on. */
 function upgradeRequired({ method, url }: IncomingMessage, why: string): SightlineError {
   const path = (url ?? '/').split('?')[0]!.slice(0, 200);
   return new SightlineError(
     'UPGRADE_REQUIRED',
-    `${method} ${path} is no WebSocket handshake: ${why}. Connect by a WebSocket client (GET, version 13). A proxy in front must speak HTTP/1.1 to this server and pass on the headers Upgrade, Connection and Sec-WebSocket-*; in nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";`,
+    `${method} ${path} is not a WebSocket handshake: ${why}. Connect by a WebSocket client (GET, version 13). A proxy in front must speak HTTP/1.1 to this server and pass on the headers Upgrade, Connection and Sec-WebSocket-*; in nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";`,
   );
 }
 
@@ -499,6 +498,6 @@ function listenError(thrown: unknown, host: string, port: number): SightlineErro
   if (code === 'EACCES')
     return new SightlineError('ADDRESS_IN_USE', `port ${port} on ${host} needs more rights; choose one above 1023`);
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-    return new SightlineError('CONFIG_VALUE_BAD', `server.host: ${host} is no address of this machine`);
+    return new SightlineError('CONFIG_VALUE_BAD', `server.host: ${host} is not an address of this machine`);
   return new SightlineError('INTERNAL', `cannot listen on ${host}:${port}: ${message}`, { cause: thrown });
 }

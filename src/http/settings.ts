@@ -4,11 +4,11 @@ import type { EventSettings } from './events.ts';
 import type { OpenApiInfo } from './openapi.ts';
 import type { HttpServerOptions } from './server.ts';
 
-/** What the configuration says of this room, in the room's own words. */
+/** The configuration's part for this room, in the room's own terms. */
 
-/** A message over the limit is refused and the session lives on; over so many times the limit its socket is closed. */
+/** A message over the limit is refused and the session lives on; one over this multiple of the limit closes its socket. */
 const HARD_LIMIT_FACTOR = 2;
-/** Of the built pages, in the clone and in the package. */
+/** Folder of the built pages, in the clone and in the package. */
 export const PAGE_DIR = fileURLToPath(new URL('../../dashboard/dist', import.meta.url));
 
 type HttpSettings = Omit<HttpServerOptions, 'clock' | 'log' | 'sockets' | 'routes'>;
@@ -36,7 +36,7 @@ export function eventSettings({ streaming }: Config): EventSettings {
   return { heartbeatMs: streaming.sse_heartbeat_s * 1000, bufferBytesMax: streaming.send_buffer_bytes_max };
 }
 
-/** What the API's document says of the server. */
+/** The description of the server in the API's document. */
 export function apiInfo(version: string): OpenApiInfo {
   return {
     title: 'Sightline',

@@ -4,7 +4,7 @@ import type { FetchLimits } from './npm-file.ts';
 const MIB = 1024 * 1024;
 
 /**
- * The bytes behind an `https:` address. The caller checks what they are. Throws MODEL_FETCH_FAILED when the address is
+ * The bytes behind an `https:` address. The caller checks them. Throws MODEL_FETCH_FAILED when the address is
  * not https, does not answer in time (default 5 minutes for everything) or sends more than `bytesMax` (default 256 MiB).
  * `get` stands in for `fetch` in tests.
  */

@@ -1,4 +1,4 @@
-/** Element types of tensors. Apart from the tensors themselves, so that who only asks about types does not load ONNX Runtime. */
+/** Element types of tensors. A file of its own, so that code that only asks about types does not load ONNX Runtime. */
 
 /** Of an input. */
 export const PICTURE_TYPES = ['float32', 'float16', 'uint8', 'int8'] as const;

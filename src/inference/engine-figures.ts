@@ -7,18 +7,18 @@ const FIGURES: readonly Figure<EngineReport>[] = [
   {
     name: 'sightline_engine_workers',
     kind: 'gauge',
-    help: 'Workers by what they do; missing ones are being started',
+    help: 'Worker slots by state of their worker; missing ones are being started',
     labels: ['state'],
-    read: ({ seats, workers, busy }) => [
+    read: ({ workerSlots, workers, busy }) => [
       [['busy'], busy],
       [['idle'], Math.max(0, workers - busy)],
-      [['missing'], Math.max(0, seats - workers)],
+      [['missing'], Math.max(0, workerSlots - workers)],
     ],
   },
   {
     name: 'sightline_engine_jobs_total',
     kind: 'counter',
-    help: 'Jobs that came to an end',
+    help: 'Jobs that ended',
     labels: ['outcome'],
     read: ({ completed, failed, refused }) => [
       [['completed'], completed],
@@ -54,20 +54,20 @@ const FIGURES: readonly Figure<EngineReport>[] = [
     name: 'sightline_engine_busy_seconds_total',
     kind: 'counter',
     unit: 'seconds',
-    help: 'Time for which workers had something to do, all together',
+    help: 'Busy time of all workers together',
     read: ({ busyMs }) => busyMs / 1000,
   },
   {
     name: 'sightline_engine_detections_capped_total',
     kind: 'counter',
-    help: 'Candidates that were left out because a frame had its limit of detections',
+    help: 'Candidates that were left out because a frame had reached its limit of detections',
     read: ({ detectionsCapped }) => detectionsCapped,
   },
   {
     name: 'sightline_model_warm_up_seconds',
     kind: 'gauge',
     unit: 'seconds',
-    help: 'Time that making a model ready took',
+    help: 'Time that warming up a model took',
     labels: ['model', 'provider'],
     read: ({ models }) =>
       models.map(({ id, providers, warmUpMs }): Labelled => [[id, providers.effective], warmUpMs / 1000]),
@@ -84,7 +84,7 @@ const FIGURES: readonly Figure<EngineReport>[] = [
   },
 ];
 
-/** What an engine measures. */
+/** The engine's part of the figures. */
 export function enginePart(engine: { stats(): EngineReport }): Part<EngineReport> {
   return part(() => engine.stats(), FIGURES);
 }

@@ -1,25 +1,25 @@
 /**
- * What a first run shows of an output [1, rows, columns], small enough to be kept: ranges, and how its rows and columns look when they are
- * taken for boxes or for scores. With it a guess at what the model is can be contradicted.
+ * Evidence from the first run about an output [1, rows, columns], small enough to be kept: ranges, and what its rows and columns look like
+ * when read as boxes or as scores. It can contradict a guess at the kind of model.
  */
 
-/** Of a whole axis: the numbers of each place in it, over the other axis. */
+/** For each place of an axis: its numbers over the other axis. */
 export interface AxisEvidence {
   readonly min: readonly number[];
   readonly max: readonly number[];
   /** All numbers of the place are whole. */
   readonly whole: readonly boolean[];
-  /** The first four places taken for boxes; undefined with fewer. */
+  /** The first four places read as boxes; undefined with fewer. */
   readonly boxes?: BoxEvidence;
 }
 
-/** Shares are those of the boxes that are not four zeros; a share of none is 0. */
+/** Shares of the boxes that are not four zeros; a share of none is 0. */
 export interface BoxEvidence {
   /** How many are not four zeros. */
   readonly count: number;
-  /** Some number is over 2: pixels, no fractions. */
+  /** Some number is over 2: pixels, not fractions. */
   readonly isPixels: boolean;
-  /** Share with a third or fourth number below 0: no size of anything. */
+  /** Share with a third or fourth number below 0: not a size. */
   readonly negative: number;
   /** Share with the right before the left or the bottom above the top, read as corners. */
   readonly crossed: number;
@@ -27,7 +27,7 @@ export interface BoxEvidence {
   readonly spilt: number;
 }
 
-/** Each row's columns taken for scores of classes: shares of the rows. */
+/** Each row's columns read as scores of classes: shares of the rows. */
 export interface ScoreEvidence {
   /** The row sums up to 1 and has nothing below 0. */
   readonly sumsToOne: number;
@@ -42,7 +42,7 @@ export interface ScoreEvidence {
 }
 
 export interface Evidence {
-  /** By column over the rows, and the other way; left out for an axis that is longer than any list of classes. */
+  /** By column over the rows, and the other way round; left out for an axis that is longer than any list of classes. */
   readonly columns?: AxisEvidence;
   readonly rows?: AxisEvidence;
   readonly scores?: ScoreEvidence;
@@ -81,7 +81,7 @@ function axisEvidence(places: number, length: number, at: At, width: number, hei
     let isWhole = true;
     for (let i = 0; i < length; i++) {
       const value = at(place, i);
-      // What is no number is no evidence: zeros as a picture can lead to 0 / 0.
+      // NaN is no evidence: zeros as a picture can lead to 0 / 0.
       if (!Number.isFinite(value)) continue;
       if (value < low) low = value;
       if (value > high) high = value;

@@ -101,7 +101,7 @@ describe('weights in other files', () => {
       read(external('a', [1], { location: 'best.onnx.data' }), external('b', [1], { location: 'two.bin' })),
     ).rejects.toMatchObject({
       code: 'SOURCE_NOT_FOUND',
-      message: expect.stringMatching(/best\.onnx keeps weights in "best\.onnx\.data", "two\.bin".*none in .*home/),
+      message: expect.stringMatching(/best\.onnx keeps weights in "best\.onnx\.data", "two\.bin".*missing in .*home/),
     });
   });
 

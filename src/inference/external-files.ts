@@ -7,12 +7,12 @@ import { externalTensors, withDataInside } from './onnx/external-data.ts';
 import type { ExternalTensor } from './onnx/external-data.ts';
 
 /**
- * The files in which an ONNX model keeps weights. They are read once, when the model is taken in: from then on it is one file with one
+ * The files in which an ONNX model keeps weights. They are read once, at import: from then on the model is one file with one
  * checksum, which covers them.
  */
 
 /**
- * An ONNX model in one piece: what `path` holds, with the weights that lie in files beside it. `bytesMax`: of all together. Throws
+ * An ONNX model in one piece: the file at `path`, with the weights in files beside it. `bytesMax`: of all together. Throws
  * SOURCE_NOT_FOUND naming each file that is missing, SOURCE_UNREADABLE, MODEL_UNSUPPORTED (a place that is not beside the model),
  * MODEL_DAMAGED (too short, altered).
  */
@@ -67,7 +67,7 @@ async function findParts(model: string, locations: ReadonlySet<string>): Promise
     if (!found.isFile()) {
       throw new SightlineError(
         'SOURCE_UNREADABLE',
-        `${join(folder, location)}, with weights of ${basename(model)}, is no file`,
+        `${join(folder, location)}, with weights of ${basename(model)}, is not a file`,
       );
     }
     parts.set(location, { path, bytes: found.size });
@@ -77,18 +77,18 @@ async function findParts(model: string, locations: ReadonlySet<string>): Promise
     const more = missing.length > NAMED_MAX ? ` and ${missing.length - NAMED_MAX} more` : '';
     throw new SightlineError(
       'SOURCE_NOT_FOUND',
-      `${basename(model)} keeps weights in ${names.join(', ')}${more}, which must lie beside it under that name; there is none in ${folder}`,
+      `${basename(model)} keeps weights in ${names.join(', ')}${more}, which must lie beside it under that name; it is missing in ${folder}`,
     );
   }
   return parts;
 }
 
-/** ONNX demands a relative path without ways up. */
+/** ONNX demands a relative path without `..`. */
 function checkLocation(model: string, location: string): void {
   const steps = location.split('/');
   const isPlain =
     location !== '' && !/[\\\0]|^[a-z]:/i.test(location) && !location.startsWith('/') && !steps.includes('..');
-  if (!isPlain) throw notBeside(model, location, 'is no place beside it');
+  if (!isPlain) throw notBeside(model, location, 'is not a place beside it');
 }
 
 function isWithin(folder: string, path: string): boolean {
@@ -99,7 +99,7 @@ function isWithin(folder: string, path: string): boolean {
 function notBeside(model: string, location: string, why: string): SightlineError {
   return new SightlineError(
     'MODEL_UNSUPPORTED',
-    `${model} keeps weights in "${location}", which ${why}: nothing else is read; save the model in one file or with its data beside it`,
+    `${model} keeps weights in "${location}", which ${why}: only files beside the model are read; save the model in one file or with its data beside it`,
   );
 }
 
@@ -108,11 +108,11 @@ function lengthOf(model: string, { name, location, offset, length }: ExternalTen
   if (offset + wanted <= bytes) return wanted;
   throw new SightlineError(
     'MODEL_DAMAGED',
-    `${model}: ${location} has ${bytes} bytes, and the tensor "${name}" lies at ${offset} to ${offset + wanted}: it is cut, or of another model`,
+    `${model}: ${location} has ${bytes} bytes, and the tensor "${name}" lies at ${offset} to ${offset + wanted}: it is cut, or belongs to another model`,
   );
 }
 
-/** Of whole files, where the model tells them. */
+/** Checksums of whole files, where the model gives them. */
 async function checkSums(
   model: string,
   tensors: readonly ExternalTensor[],

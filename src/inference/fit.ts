@@ -8,8 +8,8 @@ import { PICTURE_TYPES, RESULT_TYPES, rangeOf } from './element-types.ts';
 import type { PictureType } from './element-types.ts';
 
 /**
- * Whether a model's tensors are those of its manifest: asked of every model when it is taken in and again by each worker, so that what
- * is called ready runs.
+ * Checks that a model's tensors are those of its manifest: for every model at import and again in each worker, so that a model that is
+ * reported as ready runs.
  */
 
 /** An input or output, as the model declares it or as a run gave it. */
@@ -39,7 +39,7 @@ export function declaredTensors(metadata: InferenceSession['inputMetadata']): Se
 
 type Described = Pick<ModelManifest, 'id' | 'head' | 'input' | 'labels'>;
 
-/** What is to be known of a model beside that it runs. */
+/** Facts about a model besides that it runs. */
 export function notesOn({ batch }: Intake): string[] {
   if (batch === 1) return [];
   const others = batch === 2 ? 'one of them' : `${batch - 1} of them`;
@@ -64,7 +64,7 @@ export function checkInput({ id, input }: Described, inputs: readonly SeenTensor
   return { name, type, batch };
 }
 
-/** Fewer steps between black and white than this leave little of a picture: they come of a scale that was meant for fractions. */
+/** Fewer steps between black and white than this leave little of a picture: they come from a scale that was meant for fractions. */
 const STEPS_MIN = 32;
 
 const isOne = (numbers: readonly number[]) => numbers.every((n) => n === numbers[0]);
@@ -91,7 +91,7 @@ function checkValues(id: string, type: PictureType, { mean, std, colour }: Pictu
   }
 }
 
-/** A shape of so many pictures as that of each; another shape as it is. */
+/** A picture shape with this many pictures; another shape as it is. */
 export function perPicture(dims: readonly number[], batch: number): readonly number[] {
   return batch > 1 && dims[0] === batch ? [1, ...dims.slice(1)] : dims;
 }
@@ -118,7 +118,7 @@ function headOutputs(head: DetectorHead, first: string): string[] {
 }
 
 /**
- * What reads the results of a model; undefined for one without a head. `outputs`: of a run of `batch` pictures. Errors:
+ * The reader of a model's results; undefined for one without a head. `outputs`: of a run of `batch` pictures. Errors:
  * MODEL_UNSUPPORTED.
  */
 export function detectorFor(

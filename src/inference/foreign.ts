@@ -2,7 +2,7 @@ import { basename, extname } from 'node:path';
 import { SightlineError } from '../base/errors.ts';
 import { isOnnx } from './onnx/wire.ts';
 
-/** Files that are no ONNX and no TFLite: what they are, by their first bytes or else their ending, and the way from them to ONNX. */
+/** Files that are neither ONNX nor TFLite: their kind, by their first bytes or else their ending, and how to convert them to ONNX. */
 
 interface Format {
   readonly what: string;
@@ -105,7 +105,7 @@ export function hasForeignEnding(name: string): boolean {
   return Object.hasOwn(ENDINGS, endingOf(name));
 }
 
-/** Why a folder is no model. `names`: what is in it. */
+/** Why a folder is not a model. `names`: its files. */
 export function foreignFolder(path: string, names: readonly string[]): SightlineError {
   const name = basename(path);
   const format = names.includes('saved_model.pb') ? 'tensorflow' : byEnding(name);
@@ -151,7 +151,7 @@ function endingOf(name: string): string {
 
 /** Of a text, or of an archive's first names. */
 const LOOKED_AT = 4096;
-/** What the bytes are, where they are none of a model: a download that went wrong most times. */
+/** The kind of bytes that are not a model: mostly of a download that went wrong. */
 function notAModel(bytes: Uint8Array): string | undefined {
   if (bytes.length === 0) return 'is empty: fetch it again';
   const start = latin1(bytes, 0, LOOKED_AT).replace(/^ï»¿/, '').trimStart();

@@ -16,7 +16,7 @@ describe('the frame', () => {
     expect(() => frameOf('mine', input(dims))).toThrow(
       expect.objectContaining({
         code: 'MODEL_UNSUPPORTED',
-        message: expect.stringMatching(/^mine: .*"images".*no picture/),
+        message: expect.stringMatching(/^mine: .*"images".*not a picture/),
       }),
     );
   });

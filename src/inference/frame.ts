@@ -2,11 +2,11 @@ import { SightlineError } from '../base/errors.ts';
 import type { PictureInput } from '../vision/types.ts';
 import type { ProvenTensor } from './prove.ts';
 
-/** What a model's input tells of the pictures that it takes. Pure. */
+/** What pictures a model takes, according to its input. Pure. */
 
 export type PictureFrame = Pick<PictureInput, 'width' | 'height' | 'layout'>;
 
-/** Throws MODEL_UNSUPPORTED for an input that is no picture in three colours or in grey. */
+/** Throws MODEL_UNSUPPORTED for an input that is not a picture in three colours or in grey. */
 export function frameOf(name: string, { dims, name: tensor }: ProvenTensor): PictureFrame {
   const [, a = 0, b = 0, c = 0] = dims;
   if (dims.length === 4 && a === 3) return { layout: 'nchw', height: b, width: c };
@@ -15,13 +15,13 @@ export function frameOf(name: string, { dims, name: tensor }: ProvenTensor): Pic
   if (dims.length === 4 && c === 1) return { layout: 'nhwc', height: a, width: b };
   throw new SightlineError(
     'MODEL_UNSUPPORTED',
-    `${name}: its input "${tensor}" of shape [${dims}] is no picture in three colours or in grey`,
+    `${name}: its input "${tensor}" of shape [${dims}] is not a picture in three colours or in grey`,
   );
 }
 
 /**
- * What beats the convention of the head's own project: one channel is grey; a model that takes the bytes of pixels scales them
- * itself. How a pixel becomes a signed byte is the exporter's choice: USAGE where it is not said.
+ * Exceptions to the convention of the head's own project: one channel is grey; a model that takes the bytes of pixels scales them
+ * itself. The exporter decides how a pixel becomes a signed byte: USAGE where that is not given.
  */
 export function ownConvention(
   name: string,
@@ -33,7 +33,7 @@ export function ownConvention(
   if (type === 'int8' && !(said.mean && said.std)) {
     throw new SightlineError(
       'USAGE',
-      `${name}: it takes int8, and nothing tells how a pixel becomes one; say it with --mean and --std (often 128 and 1)`,
+      `${name}: it takes int8, and how to scale pixels is unknown; set it with --mean and --std (often 128 and 1)`,
     );
   }
   return { ...(isGrey && { colour: 'grey' }), ...(type === 'uint8' && { mean: [0, 0, 0], std: [1, 1, 1] }) };

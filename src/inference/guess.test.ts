@@ -120,7 +120,7 @@ describe('Ultralytics', () => {
     // The shape of the key points is not said: the names tell.
     expect(guess({ ...p, metadata: ultralytics(1, 'pose') }).head).toMatchObject({ classes: 1 });
     // Nothing is said: 52 classes with scores of 90 are none.
-    expect(refusal({ ...p, metadata: {} })).toMatch(/^USAGE: .*no probabilities/);
+    expect(refusal({ ...p, metadata: {} })).toMatch(/^USAGE: .*not probabilities/);
   });
 
   test.each([
@@ -229,13 +229,13 @@ describe('Ultralytics', () => {
   test('end to end with other columns than it should have', () => {
     const p = (fill: Fill, metadata = {}) => proof([out('o', [1, 300, 6], fill)], metadata);
     expect(refusal(p((i, k) => (k === 5 ? 0.5 : found(i, k))))).toMatch(/column 5 holds no whole numbers/);
-    expect(refusal(p((i, k) => (k === 4 ? 40 : found(i, k))))).toMatch(/no probabilities/);
+    expect(refusal(p((i, k) => (k === 4 ? 40 : found(i, k))))).toMatch(/not probabilities/);
     expect(refusal(p((i, k) => (k === 5 ? 7 : found(i, k)), ultralytics(2)))).toMatch(
       /class number 7, and the file names 2.*--labels/,
     );
     for (const head of ['yolov8', 'yolov5', 'yolox', 'detr', 'yolo-nas', 'ultraface'] as const) {
       expect(refusal(p(found), { head })).toMatch(
-        new RegExp(`USAGE: .*--head ${head} does not fit: .*what fits is --head end2end$`),
+        new RegExp(`USAGE: .*--head ${head} does not fit: .*use --head end2end$`),
       );
     }
   });
@@ -385,8 +385,10 @@ describe('boxes and scores in two outputs', () => {
     const p = pair(out('graph2_flat_boxes', [1, CELLS, 4], CORNERS), out('graph2_scores', [1, CELLS, 80], LOW));
     const head = { kind: 'boxes', form: 'corners', unit: 'pixels', activation: 'none', endToEnd: false };
     expect(guess(p, { labels: namesOf(80) })).toMatchObject({ head, input: RGB_UNIT });
-    expect(refusal(p, { head: 'detr' })).toMatch(/--head detr does not fit: .*they are no fractions.*--head yolo-nas$/);
-    expect(refusal(p, { labels: namesOf(80), head: 'rt-detr' })).toMatch(/no fractions/);
+    expect(refusal(p, { head: 'detr' })).toMatch(
+      /--head detr does not fit: .*they are not fractions.*--head yolo-nas$/,
+    );
+    expect(refusal(p, { labels: namesOf(80), head: 'rt-detr' })).toMatch(/not fractions/);
     expect(refusal(p, { labels: namesOf(79) })).toMatch(/80 classes, and 79 labels/);
     // Others have such outputs, too, and want other pictures.
     const nameless = pair(out('913', [1, CELLS, 4], CORNERS), out('904', [1, CELLS, 80], LOW));
@@ -484,9 +486,7 @@ describe('what is said', () => {
   test('a head that does not fit is refused, and only one that does is proposed', () => {
     const p = proof([out('output', [1, 3 * CELLS, 7], table(CENTRES, LOW))]);
     for (const head of ['yolox', 'yolov8', 'end2end', 'detr', 'rt-detr', 'rf-detr', 'yolo-nas', 'ultraface'] as const) {
-      expect(refusal(p, { head })).toMatch(
-        new RegExp(`USAGE: .*--head ${head} does not fit: .*what fits is --head yolov5$`),
-      );
+      expect(refusal(p, { head })).toMatch(new RegExp(`USAGE: .*--head ${head} does not fit: .*use --head yolov5$`));
     }
     expect(refusal(proof([out('o', [1, 77, 88])]))).not.toContain('--head');
     expect(refusal(proof([out('o', [1, 77, 88])]), { head: 'yolov8' })).toMatch(
@@ -502,19 +502,19 @@ describe('what is said', () => {
     );
     expect(refusal(p, { head: { kind: 'yolov8', classes: 9 } })).toMatch(/MODEL_UNSUPPORTED/);
     const table6 = proof([out('o', [1, CELLS, 6], table(CENTRES, LOW))]);
-    expect(refusal(table6, { head: { kind: 'end2end' } })).toMatch(/^USAGE: .*no corners/);
+    expect(refusal(table6, { head: { kind: 'end2end' } })).toMatch(/^USAGE: .*not corners/);
     expect(refusal(table6, { head: { kind: 'yolox', strides: [8, 16, 32] } })).toMatch(
       /^USAGE: .*not in units of the grid/,
     );
     const pixels = proof([out('b', [1, 50, 4], CENTRES), out('s', [1, 50, 3], LOW_LOGITS)]);
     expect(refusal(pixels, { head: { kind: 'detr', logits: 's', boxes: 'b', activation: 'sigmoid' } })).toMatch(
-      /no fractions/,
+      /not fractions/,
     );
     const head = { kind: 'boxes', boxes: 'b', scores: 's', form: 'centre', unit: 'pixels', endToEnd: false } as const;
     expect(guess(pixels, { head: { ...head, activation: 'sigmoid' } }).labels).toHaveLength(3);
-    expect(refusal(pixels, { head: { ...head, activation: 'none' } })).toMatch(/no probabilities/);
+    expect(refusal(pixels, { head: { ...head, activation: 'none' } })).toMatch(/not probabilities/);
     expect(refusal(pixels, { head: { ...head, activation: 'sigmoid', unit: 'fractions' } })).toMatch(
-      /no pixels|no fractions/,
+      /not pixels|not fractions/,
     );
   });
 
@@ -527,7 +527,7 @@ describe('what is said', () => {
   });
 
   test('inputs that are no picture', () => {
-    expect(refusal(proof([out('o', [1, 84, CELLS])], {}, [1, 2, 28, 28]))).toMatch(/no picture in three colours/);
+    expect(refusal(proof([out('o', [1, 84, CELLS])], {}, [1, 2, 28, 28]))).toMatch(/not a picture in three colours/);
     expect(refusal({ ...proof([]), inputs: [] })).toMatch(/0 inputs/);
   });
 });

@@ -28,24 +28,24 @@ import type { Convention, DetectorName, HeadName, Reading, Subject } from './rea
 import { withinRange } from './tflite/metadata.ts';
 
 /**
- * What a model is, told from the tensors of its first run and from what its file says of itself, where that is certain. Where it is not,
- * the error says which option decides: a wrong guess would give wrong boxes without a word.
+ * Recognises the kind of a model from the tensors of its first run and from its metadata, where that is certain. Where it is not,
+ * the error says which option decides: a wrong guess would silently give wrong boxes.
  */
 
 export interface GuessOptions {
   readonly head?: HeadName | ModelHead;
-  /** `coco`: the names of COCO's classes, which are lent to no model unasked. */
+  /** `coco`: the names of COCO's classes, which are used only on request. */
   readonly labels?: readonly string[] | 'coco';
   readonly input?: Partial<PictureInput>;
 }
 
 export interface Guess extends Pick<ModelManifest, 'title' | 'task' | 'head' | 'input' | 'labels' | 'defaults'> {
-  /** What the user should know of it, in words. */
+  /** Notes for the user. */
   readonly notes: readonly string[];
 }
 
 /**
- * Throws USAGE when it is left open what the model is, naming the option that is missing, or when an option does not fit;
+ * Throws USAGE when the kind of the model is ambiguous, naming the option that is missing, or when an option does not fit;
  * MODEL_UNSUPPORTED for a kind of model that no option can make a detector of.
  */
 export function guessManifest(name: string, proof: Proof, options: GuessOptions = {}): Guess {
@@ -98,14 +98,14 @@ const BOX_TASKS = ['detect', 'segment', 'pose', 'keypoints'];
 /** Why other tasks have none. */
 const OTHER_TASKS: Readonly<Record<string, string>> = {
   obb: 'its boxes are turned (oriented boxes), and Sightline has upright ones',
-  classify: 'it says what a whole picture shows, and has no boxes',
+  classify: 'it classifies whole pictures, and has no boxes',
 };
 /** Outputs of models that choose their boxes themselves, by TensorFlow's, TensorRT's and YOLO-NAS's names. */
 const CHOSEN_NAMES =
   /^(num_(dets|detections|predictions)|detection_(boxes|scores|classes)|det_(boxes|scores|classes)|pred_classes)(:\d+)?$/i;
 const WHOLE_TYPES = ['int64', 'int32', 'uint8', 'int8'];
 
-/** Throws MODEL_UNSUPPORTED or USAGE for what is no detector, or keeps its post-processing inside in a form that is not read. */
+/** Throws MODEL_UNSUPPORTED or USAGE for a model that is not a detector, or keeps its post-processing inside in a form that is not read. */
 function refuseByKind(name: string, { inputs, outputs, metadata }: Proof): void {
   const { task } = readModelCard(metadata);
   if (task !== undefined && !BOX_TASKS.includes(task) && !/detect/.test(task)) {
@@ -168,10 +168,10 @@ function guessHead(
     if (found && another)
       throw undecided(name, `several of its outputs can be those of a ${wanted} head`, '--manifest');
     const fitting = fittingNames({ ...subject, isNamed: false });
-    const advice = fitting.length > 0 ? `; what fits is --head ${fitting.join(' or --head ')}` : '';
+    const advice = fitting.length > 0 ? `; use --head ${fitting.join(' or --head ')}` : '';
     throw new SightlineError('USAGE', `${name}: --head ${wanted} does not fit: ${reasonsOf(verdicts)}${advice}`);
   }
-  // By chance a number of classes can be that of the boxes at unusual strides.
+  // By chance the number of classes can equal the number of boxes at unusual strides.
   const usual = fittingAmong({ ...subject, levels: 'usual' });
   const found = usual.length > 0 ? usual : fittingAmong(subject);
   const [first, second] = found;
@@ -207,7 +207,7 @@ function fittingNames(subject: Subject): DetectorName[] {
   return [...new Set(fittingAmong(subject).map((found) => found.name))];
 }
 
-/** Nothing fits: with other labels something may; else the outputs are told, with what was seen of them. */
+/** Nothing fits: with other labels something may; else the message lists the outputs and the findings. */
 function unread(name: string, subject: Subject): SightlineError {
   const { outputs, labels } = subject;
   const unlabelled = labels === undefined ? [] : fittingNames({ ...subject, labels: undefined });
@@ -226,13 +226,13 @@ function unread(name: string, subject: Subject): SightlineError {
 
 /* Heads that a manifest brings */
 
-/** The head, if neither the shapes nor what the first run gave is against it. Throws MODEL_UNSUPPORTED, USAGE. */
+/** The head, if neither the shapes nor the first run contradict it. Throws MODEL_UNSUPPORTED, USAGE. */
 function checkedHead(name: string, { outputs }: Proof, head: DetectorHead): DetectorHead {
   const flaw = headFlaw(head, outputs);
   if (flaw === undefined) return head;
   throw new SightlineError(
     'USAGE',
-    `${name}: the ${head.kind} head of its manifest does not fit what its first run gave: ${flaw}`,
+    `${name}: the ${head.kind} head of its manifest does not fit the output of its first run: ${flaw}`,
   );
 }
 
@@ -271,14 +271,14 @@ function headFlaw(head: DetectorHead, outputs: readonly ProvenTensor[]): string 
   }
 }
 
-/** What speaks against a head that the user named, without ruling it out. */
+/** Evidence against a head that the user named, without ruling it out. */
 function doubtOn(head: DetectorHead, outputs: readonly ProvenTensor[]): string | undefined {
   if (head.kind !== 'detr') return undefined;
   const seen = outputs.find((o) => o.name === head.logits)?.evidence?.scores;
   if (!seen) return undefined;
   const found = head.activation === 'softmax' ? 1 - seen.lastWins : foundIn(seen, head.background);
   return found > 0.5
-    ? `with this head ${percent(found)} of its queries hold an object in a black picture: look at what it finds, or leave the head to be told`
+    ? `with this head ${percent(found)} of its queries hold an object in a black picture: check its detections, or let Sightline choose the head`
     : undefined;
 }
 
@@ -286,7 +286,7 @@ function end(from: number, classes: number | undefined): number {
   return classes === undefined ? Infinity : from + classes;
 }
 
-/** Plain 0..1, for heads that are nobody's own. */
+/** Plain 0..1, for heads without a project of their own. */
 const PLAIN: Convention = { colour: 'rgb', mean: [0, 0, 0], std: [255, 255, 255], fit: 'stretch' };
 
 function conventionOf(head: DetectorHead): Convention {
@@ -306,7 +306,7 @@ function conventionOf(head: DetectorHead): Convention {
 
 /* Labels */
 
-/** Labels that the user gives, else those that the file brings, else numbers. Throws USAGE when they are not as many as the classes. */
+/** Labels from the user, else from the file, else numbers. Throws USAGE when their number differs from that of the classes. */
 function labelsOf(
   name: string,
   model: { head: DetectorHead; input: PictureInput; labels: readonly string[] },
@@ -314,7 +314,7 @@ function labelsOf(
   card: ModelCard,
   given: GuessOptions['labels'],
 ): readonly string[] {
-  // The size of the batch is not the head's business.
+  // The size of the batch does not matter to the head.
   const shapes = Object.fromEntries(outputs.map((o) => [o.name, [1, ...o.dims.slice(1)]]));
   const isCounted = model.head.kind !== 'end2end';
   const classes = classCount(model, shapes);
@@ -326,7 +326,7 @@ function labelsOf(
   throw undecided(name, `it has ${classes} classes, and ${labelled}`, '--labels');
 }
 
-/** COCO's 80 classes, or its 91 numbers of categories, of which eleven are nobody's. */
+/** COCO's 80 classes, or its 91 category numbers, of which eleven are unused. */
 function cocoLabels(name: string, classes: number): readonly string[] {
   if (classes === COCO_LABELS.length) return COCO_LABELS;
   const byId = Array.from({ length: 91 }, (_, id) => COCO_LABELS[COCO_IDS.indexOf(id)] ?? `category ${id}`);
@@ -335,8 +335,8 @@ function cocoLabels(name: string, classes: number): readonly string[] {
 }
 
 function undecided(name: string, why: string, option: string): SightlineError {
-  // Other commands have no such options: who gave them the file imports it first.
-  return new SightlineError('USAGE', `${name}: ${why}; say what it is to "sightline models import" with ${option}`);
+  // Other commands have no such options: their user imports the file first.
+  return new SightlineError('USAGE', `${name}: ${why}; tell "sightline models import" what it is with ${option}`);
 }
 
 function unsupported(name: string, why: string): SightlineError {

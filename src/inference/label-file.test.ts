@@ -23,7 +23,7 @@ describe('labels', () => {
     [
       'Latin-1',
       new Uint8Array(Buffer.from('dog\ncaf\xe9\ncat\n', 'latin1')),
-      /labels\.txt is no UTF-8 in line 2; save it as UTF-8/,
+      /labels\.txt is not UTF-8 in line 2; save it as UTF-8/,
     ],
     ['UTF-16 without a mark', utf16('dog\ncat', false), /NUL characters/],
     [
@@ -31,8 +31,8 @@ describe('labels', () => {
       new Uint8Array(Buffer.concat([Buffer.from([0xff, 0xfe, 0, 0]), Buffer.from('dog\0\0\0', 'latin1')])),
       /NUL|UTF-16LE/,
     ],
-    ['UTF-16 that is cut', utf16('dog\ncat').subarray(0, -1), /no UTF-16LE/],
-    ['half a surrogate pair', swapped(utf16('\ud83dx')), /no UTF-16BE/],
+    ['UTF-16 that is cut', utf16('dog\ncat').subarray(0, -1), /not UTF-16LE/],
+    ['half a surrogate pair', swapped(utf16('\ud83dx')), /not UTF-16BE/],
     ['a NUL', utf8('dog\nc\0at\n'), /NUL/],
     ['a control character', utf8('dog\nc\u001bat\n'), /control character in line 2/],
     ['a blank line in between', utf8('dog\n\ncat\n'), /nothing in line 2/],

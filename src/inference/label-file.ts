@@ -3,12 +3,12 @@ import { SightlineError } from '../base/errors.ts';
 
 /** Text files that come with a model: the labels of its classes, one a line. Pure. */
 
-/** Labels as many as a manifest can have. */
+/** As many labels as a manifest can have. */
 const LABELS_MAX = 65_536;
 const LABEL_CHARS_MAX = 4096;
 
 /**
- * The labels, in the order of the classes. Blank lines at the end are none; elsewhere they are refused, for a label that is left out
+ * The labels, in the order of the classes. Blank lines at the end do not count; elsewhere they are refused, since a missing label
  * would give its class the name of the next one. Errors: SOURCE_UNREADABLE, with the line.
  */
 export function parseLabels(bytes: Uint8Array, path: string): string[] {
@@ -17,7 +17,7 @@ export function parseLabels(bytes: Uint8Array, path: string): string[] {
     .map((line) => line.trim());
   while (lines.at(-1) === '') lines.pop();
   const bad = (why: string) => new SightlineError('SOURCE_UNREADABLE', `${basename(path)} ${why}`);
-  if (lines.length === 0) throw bad('holds no label; it is to have one a line');
+  if (lines.length === 0) throw bad('holds no label; it must have one a line');
   if (lines.length > LABELS_MAX) throw bad(`has ${lines.length} lines, more than ${LABELS_MAX} labels`);
   for (const [i, line] of lines.entries()) {
     if (line === '') throw bad(`has nothing in line ${i + 1}; each class needs a label, whatever it is`);
@@ -32,8 +32,8 @@ export function parseLabels(bytes: Uint8Array, path: string): string[] {
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f]/;
 
 /**
- * Text in UTF-8, or in UTF-16 that says so by its first two bytes (as Windows' editors write it). In any other encoding a name would
- * be another one without a word. Errors: SOURCE_UNREADABLE.
+ * Text in UTF-8, or in UTF-16 with its mark in the first two bytes (as Windows' editors write it). In any other encoding a name would
+ * silently change. Errors: SOURCE_UNREADABLE.
  */
 export function decodeText(bytes: Uint8Array, path: string): string {
   const encoding = encodingOf(bytes);
@@ -50,7 +50,7 @@ export function decodeText(bytes: Uint8Array, path: string): string {
     text = new TextDecoder(encoding, { fatal: true }).decode(bytes);
   } catch (thrown) {
     const where = encoding === 'utf-8' ? ` in line ${lineOfFault(bytes)}` : '';
-    throw bad(`is no ${encoding.toUpperCase()}${where}`, thrown);
+    throw bad(`is not ${encoding.toUpperCase()}${where}`, thrown);
   }
   if (text.includes('\0')) throw bad('has NUL characters, as UTF-16 without its mark and UTF-32 have in UTF-8');
   return text;
@@ -63,7 +63,7 @@ function encodingOf([first, second]: Uint8Array): 'utf-8' | 'utf-16le' | 'utf-16
 
 const NEWLINE = 10;
 
-/** The first line, from 1, that is no UTF-8. */
+/** The first line, from 1, that is not UTF-8. */
 function lineOfFault(bytes: Uint8Array): number {
   for (let line = 1, from = 0; ; line++) {
     const end = bytes.indexOf(NEWLINE, from);

@@ -2,8 +2,8 @@ import { SightlineError } from '../base/errors.ts';
 import type { DetectorHead, PictureInput } from '../vision/types.ts';
 
 /**
- * What Sightline knows of a model: one manifest per model, whether it is built in, pulled or the user's own. Everything
- * that a worker needs to run it is in here, so that a manifest can be handed to another thread or process as it is.
+ * A model's manifest: one per model, whether it is built in, pulled or the user's own. It has everything
+ * that a worker needs to run the model, so that it can be handed to another thread or process as it is.
  */
 
 /** Where the model's bytes come from. */
@@ -22,11 +22,11 @@ export type ModelSource =
 export interface ModelLicence {
   /** SPDX identifier, or `unknown`. */
   readonly spdx: string;
-  /** One line for people: who made it, what to mind. */
+  /** One line for people: its maker, and what to mind. */
   readonly notice: string;
 }
 
-/** What `vision/` reads out of the output tensors, or nothing: hand landmarks are for a pipeline of their own. */
+/** What `vision/` reads out of the output tensors, or nothing: hand landmarks have a pipeline of their own. */
 export type ModelHead = DetectorHead | { readonly kind: 'tensors' };
 
 export interface ModelManifest {
@@ -36,10 +36,10 @@ export interface ModelManifest {
   readonly task: 'detect' | 'palm' | 'hand-landmarks' | 'tensors';
   readonly format: 'tflite' | 'onnx';
   readonly source: ModelSource;
-  /** Of the source's bytes (of the range, where there is one), lower-case hexadecimal. */
+  /** Checksum of the source's bytes (of the range, where there is one), lower-case hexadecimal. */
   readonly sha256: string;
   readonly licence: ModelLicence;
-  /** The source ships with Sightline's own dependencies; what is not built in is pulled when asked for. */
+  /** The source ships with Sightline's own dependencies; other models are pulled on request. */
   readonly builtIn: boolean;
   readonly labels: readonly string[];
   readonly input: PictureInput;
@@ -52,17 +52,17 @@ export interface ModelManifest {
   };
 }
 
-/** A model that is on this machine, whole and proven: what an engine loads. */
+/** A model that is on this machine, whole and proven: an engine can load it. */
 export interface ReadyModel {
   readonly manifest: ModelManifest;
   /** The ONNX file, converted where the source was TFLite. */
   readonly onnxPath: string;
-  /** What the user should know of it, in words; where it comes from an import. */
+  /** Notes for the user, from an import. */
   readonly notes?: readonly string[];
 }
 
 /** The same manifest, of a model that finds objects in pictures. Throws MODEL_UNSUPPORTED. */
 export function requireDetector(manifest: ModelManifest): ModelManifest {
   if (manifest.task === 'detect') return manifest;
-  throw new SightlineError('MODEL_UNSUPPORTED', `model ${manifest.id} is no detector: its task is ${manifest.task}`);
+  throw new SightlineError('MODEL_UNSUPPORTED', `model ${manifest.id} is not a detector: its task is ${manifest.task}`);
 }

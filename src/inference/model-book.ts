@@ -5,7 +5,7 @@ import type { Engine, EngineStats } from './engine/types.ts';
 import { requireDetector, type ModelManifest, type ReadyModel } from './manifest.ts';
 import type { ModelRegistry } from './registry.ts';
 
-/** How long it tells that a model which somebody asked for failed. */
+/** How long the failure of a requested model stays among the issues. */
 const FAILED_TOLD_MS = 60_000;
 
 export interface ModelBookOptions {
@@ -19,7 +19,7 @@ export interface ModelBookOptions {
 }
 
 export interface ModelBookSettings {
-  /** Id or path of the model of those that name none. */
+  /** Id or path of the default model. */
   readonly defaultModel: string;
   /** Models that may be loaded at once. */
   readonly modelsMax: number;
@@ -27,18 +27,18 @@ export interface ModelBookSettings {
 
 type LoadedModel = Pick<EngineStats['models'][number], 'id' | 'providers' | 'warmUpMs'>;
 
-/** A model that the engine has, as it is told to people. */
+/** A loaded model, as reported to people. */
 export type LoadedModelReport = Pick<ModelManifest, 'id' | 'title' | 'licence'> & LoadedModel;
 
-/** The models of one engine: which are loaded or on their way, and which could not be had of late. Loads each once, whoever asks. */
+/** The models of one engine: which are loaded or loading, and which failed recently. Loads each once, however many ask. */
 export class ModelBook {
   readonly #options: ModelBookOptions;
-  /** By id, from the moment somebody asks for one. One that failed is forgotten, so that it can be tried again. */
+  /** By id, from the first request on. One that failed is forgotten, so that it can be tried again. */
   readonly #models = new Map<string, Promise<void>>();
   readonly #manifests = new Map<string, ModelManifest>();
   readonly #loading = new Set<string>();
   readonly #failed = new Map<string, { readonly reason: string; readonly timeMs: number }>();
-  /** Id of the model of those that name none, once it is loaded. */
+  /** Id of the default model, once it is loaded. */
   #default: Promise<string> | undefined;
   #isStarting = true;
 
@@ -46,17 +46,17 @@ export class ModelBook {
     this.#options = options;
   }
 
-  /** The default model was not ready yet, not once. */
+  /** The default model has not been ready yet. */
   get isStarting(): boolean {
     return this.#isStarting;
   }
 
-  /** Ids of the models that are being made ready. */
+  /** Ids of the models that are loading. */
   get loading(): string[] {
     return [...this.#loading];
   }
 
-  /** Models that could not be made ready, of the last minute. */
+  /** Models that failed to load within the last minute. */
   get failed(): { readonly id: string; readonly reason: string }[] {
     const { clock } = this.#options;
     for (const [id, { timeMs }] of this.#failed) {
@@ -73,7 +73,7 @@ export class ModelBook {
     });
   }
 
-  /** Makes the default model ready; who asks for a model meanwhile waits for it. Errors: those of a model that cannot be had. */
+  /** Makes the default model ready; requests meanwhile wait for it. Errors: those of a model that cannot be loaded. */
   async open(): Promise<void> {
     const { registry, settings } = this.#options;
     this.#default = registry.resolve(settings.defaultModel).then(async (model) => {
@@ -102,15 +102,15 @@ export class ModelBook {
   }
 
   /**
-   * Loads a detector by its id, or by the path of an `.onnx` or `.tflite` file, which may be asked for by its id from then on.
-   * Errors: MODEL_*, for paths SOURCE_* and USAGE (it cannot be told what it is, or another model has its id).
+   * Loads a detector by its id, or by the path of an `.onnx` or `.tflite` file, which may be requested by its id from then on.
+   * Errors: MODEL_*, for paths SOURCE_* and USAGE (its kind is ambiguous, or another model has its id).
    */
   async add(idOrPath: string): Promise<ModelManifest> {
     const { registry } = this.#options;
     const model = await registry.resolve(idOrPath);
     const manifest = requireDetector(model.manifest);
     const { id, sha256 } = manifest;
-    // A file is called by its name, which may be that of another model.
+    // The id of a file is its name, which another model may have, too.
     const named = this.#manifests.get(id) ?? (await registry.get(id).catch(() => undefined));
     if (named !== undefined && named.sha256 !== sha256) {
       throw new SightlineError('USAGE', `${idOrPath}: there is another model "${id}"; give the file another name`);
@@ -119,7 +119,7 @@ export class ModelBook {
     return manifest;
   }
 
-  /** `check` throws before a model is loaded that is not wanted. */
+  /** `check` throws for an unwanted model before it is loaded. */
   async #named(id: string, check: (manifest: ModelManifest) => ModelManifest): Promise<ModelManifest> {
     const isThere = this.#models.get(id);
     if (isThere !== undefined) {
@@ -132,7 +132,7 @@ export class ModelBook {
     return manifest;
   }
 
-  /** Loads a model once, however many sessions ask; one that failed can be asked for again. */
+  /** Loads a model once, however many sessions ask; one that failed can be requested again. */
   #ready(id: string, resolve: () => Promise<ReadyModel>): Promise<void> {
     let ready = this.#models.get(id);
     if (!ready) {
@@ -140,7 +140,7 @@ export class ModelBook {
       if (this.#models.size >= settings.modelsMax) {
         throw new SightlineError(
           'MODEL_UNAVAILABLE',
-          `model ${id} does not fit: all ${settings.modelsMax} places (inference.models_max) are taken`,
+          `model ${id} does not fit: all ${settings.modelsMax} slots (inference.models_max) are taken`,
         );
       }
       this.#loading.add(id);
@@ -149,7 +149,7 @@ export class ModelBook {
         .catch((thrown: unknown) => {
           this.#models.delete(id);
           const { code, message } = toSightlineError(thrown);
-          // That somebody asked for a model that was never pulled says nothing about this server's health.
+          // A request for a model that was never pulled says nothing about this server's health.
           if (code !== 'MODEL_UNAVAILABLE') {
             this.#failed.set(id, { reason: message, timeMs: clock.now() });
             log?.write('model_failed', { model: id, code, reason: message });

@@ -1,21 +1,21 @@
-/** What a model file says of itself in its `metadata_props`, in the forms in which exporters write it. */
+/** A model file's metadata in its `metadata_props`, in the forms in which exporters write it. */
 
 export interface ModelCard {
   /** `detect`, `segment`, `pose`, `obb`, `classify`, or another word in lower case. */
   readonly task?: string;
-  /** Of the classes, by number; `class 7` for a number that is left out. */
+  /** Names of the classes, by number; `class 7` for a number that is left out. */
   readonly names?: readonly string[];
-  /** Numbers that each box has for its key points. */
+  /** How many numbers each box has for its key points. */
   readonly keypoints?: number;
-  /** The file says that its boxes need no suppression. */
+  /** The metadata says that its boxes need no suppression. */
   readonly isEndToEnd: boolean;
   /** Ultralytics' RT-DETR, which has an output of its own form. */
   readonly isRtDetr: boolean;
 }
 
-/** Where others than the Ultralytics projects, which write `names`, keep the classes' names. */
+/** Where other projects than Ultralytics, which write `names`, keep the classes' names. */
 const OTHER_NAME_KEYS = ['class_names', 'classes', 'labels', 'id2label'];
-/** Roboflow's RF-DETR keeps all that it says in one JSON object. */
+/** Roboflow's RF-DETR keeps all its metadata in one JSON object. */
 const RF_DETR_KEY = 'rfdetr_inference';
 const CLASSES_MAX = 65_536;
 
@@ -39,7 +39,7 @@ export function readModelCard(metadata: Readonly<Record<string, string>>): Model
   };
 }
 
-/** A list or dictionary; what is neither is a line for each name, or names with commas between them. */
+/** A list or dictionary; any other text has a line for each name, or names with commas between them. */
 function namesIn(text: string | undefined): readonly string[] | undefined {
   if (text === undefined || text.trim() === '') return undefined;
   const value = literalOf(text);
@@ -95,7 +95,7 @@ const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b
 const WORDS: Readonly<Record<string, unknown>> = { True: true, False: false, None: null };
 const DEPTH_MAX = 16;
 
-/** Reads dictionaries, lists, tuples, strings, numbers and Python's three words: what `repr` makes of plain values. */
+/** Reads dictionaries, lists, tuples, strings, numbers and Python's three words: the forms that `repr` gives plain values. */
 class PythonLiteral {
   readonly #text: string;
   #at = 0;
@@ -154,7 +154,7 @@ class PythonLiteral {
     if (!this.#take(pattern)) throw new SyntaxError('no Python literal');
   }
 
-  /** What the sticky pattern finds here; goes on behind it. */
+  /** The match of the sticky pattern here; goes on behind it. */
   #take(pattern: RegExp): RegExpExecArray | undefined {
     pattern.lastIndex = this.#at;
     const found = pattern.exec(this.#text);

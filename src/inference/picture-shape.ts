@@ -1,6 +1,6 @@
 /** The shape of a model's picture input with nothing left open. Pure. */
 
-/** What is known of the pictures beside the model. */
+/** Wishes for the pictures besides the model. */
 export interface PictureWish {
   /** Pixels. */
   readonly width?: number;
@@ -11,7 +11,7 @@ export interface PictureWish {
 }
 
 export interface ClosedShape {
-  /** undefined: the size is left open, and nobody says it. */
+  /** undefined: the size is left open, and the user gives none. */
   readonly dims: readonly number[] | undefined;
   readonly sizeOpen: boolean;
 }
@@ -24,8 +24,8 @@ const isChannelName = (d: number | string | undefined) => typeof d === 'string' 
 const isOpen = (d: number | string | undefined) => typeof d !== 'number' || d <= 0;
 
 /**
- * The batch becomes 1, the picture's sides what is wished, and the colours, where they are open, too (Hugging Face's Optimum leaves all
- * four open). What has no four dimensions is no picture: everything open in it becomes 1.
+ * The batch becomes 1, the picture's sides the wished ones, and open colours, too (Hugging Face's Optimum leaves all
+ * four open). A shape without four dimensions is not a picture: everything open in it becomes 1.
  */
 export function closePictureShape(shape: readonly (number | string)[], wish: PictureWish = {}): ClosedShape {
   if (shape.length !== 4) return { dims: shape.map((d) => (isOpen(d) ? 1 : Number(d))), sizeOpen: false };
@@ -40,7 +40,7 @@ export function closePictureShape(shape: readonly (number | string)[], wish: Pic
   return { dims: dims.every((d) => d !== undefined) ? dims : undefined, sizeOpen };
 }
 
-/** PyTorch's order where nothing tells. */
+/** PyTorch's order by default. */
 function layoutOf(shape: readonly (number | string)[], { layout }: PictureWish): 'nchw' | 'nhwc' {
   if (isChannelCount(shape[1])) return 'nchw';
   if (isChannelCount(shape[3])) return 'nhwc';

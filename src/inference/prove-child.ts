@@ -8,8 +8,8 @@ import { openParent } from '../supervise/parent.ts';
 import { floatsOf, halfTensor } from './tensors.ts';
 
 /**
- * The child process of `proveModel`: loads a model, runs it once on zeros, tells what came out. It is a process of its
- * own because ONNX Runtime is native code: what a hostile or broken model makes it do ends here.
+ * The child process of `proveModel`: loads a model, runs it once on zeros, and reports the outputs. It is a process of its
+ * own because ONNX Runtime is native code: the harm that a hostile or broken model does ends here.
  */
 
 /** Zeros by element type. */
@@ -28,10 +28,10 @@ const ZEROS: Readonly<Record<string, (length: number) => ArrayBufferView>> = {
   uint64: (n) => new BigUint64Array(n),
 };
 
-/** A model that asks for more in one run is none that a camera feeds. */
+/** A model that needs more in one run is not fed by a camera. */
 const INPUT_ELEMENTS_MAX = 64 * 1024 * 1024;
 
-/** The model is at odds with Sightline, not with ONNX Runtime. */
+/** The model does not fit Sightline; ONNX Runtime would take it. */
 class Refusal extends Error {}
 
 async function prove(question: ProofQuestion): Promise<ProofAnswer> {
@@ -39,12 +39,12 @@ async function prove(question: ProofQuestion): Promise<ProofAnswer> {
     executionProviders: [question.provider],
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
-    // Only errors: warnings would fill what is kept of the output.
+    // Only errors: warnings would fill the part of the output that is kept.
     logSeverityLevel: 3,
   });
   const inputs = session.inputMetadata.map((meta): ProvenTensor => {
     const { name } = meta;
-    if (!meta.isTensor) throw new Refusal(`the input "${name}" is no tensor`);
+    if (!meta.isTensor) throw new Refusal(`the input "${name}" is not a tensor`);
     const { dims } = closePictureShape(meta.shape, question.picture);
     if (dims) return { name, type: meta.type, dims };
     throw new Refusal(
@@ -89,6 +89,6 @@ const refused = (thrown: unknown): ProofAnswer => ({
   message: thrown instanceof Error ? thrown.message : String(thrown),
 });
 
-// A model may hang in native code for ever.
+// A model may hang in native code forever.
 const parent = openParent<never, ProofAnswer>({ isGuarded: true });
 parent.end(await prove(JSON.parse(process.argv[2] ?? '{}') as ProofQuestion).catch(refused));

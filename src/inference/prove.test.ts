@@ -130,7 +130,7 @@ describe('a first run in a child process', () => {
     });
   });
 
-  test('a file that is no whole ONNX file', async () => {
+  test('a file that is not a whole ONNX file', async () => {
     const whole = modelOf([node('Relu', ['x'], ['y'])]);
     for (const bytes of [
       new Uint8Array(),

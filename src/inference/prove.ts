@@ -5,7 +5,7 @@ import type { Evidence } from './evidence.ts';
 import type { PictureWish } from './picture-shape.ts';
 import { keepRuntimeQuiet } from './quiet-runtime.ts';
 
-/** What the parent asks of the child process. */
+/** The parent's request to the child process. */
 export interface ProofQuestion {
   readonly onnxPath: string;
   readonly provider: string;
@@ -17,13 +17,13 @@ export interface ProvenTensor {
   readonly name: string;
   readonly type: string;
   readonly dims: readonly number[];
-  /** Of a float output [n, rows, columns], for zeros as the picture: of its first one. */
+  /** Evidence from a float output [n, rows, columns], with zeros as the picture: for the first picture. */
   readonly evidence?: Evidence;
 }
 
 export interface Proof {
   readonly inputs: readonly ProvenTensor[];
-  /** The input leaves the picture's size open: the run had the one that was asked for. */
+  /** The input leaves the picture's size open: the run had the requested one. */
   readonly sizeOpen?: boolean;
   readonly outputs: readonly ProvenTensor[];
   /** The file's `metadata_props`; YOLO exports keep their labels there. */
@@ -49,7 +49,7 @@ const CHILD = new URL(`./prove-child${extname(import.meta.url)}`, import.meta.ur
 /**
  * Loads a model and runs it once in a child process. `name` is what errors call the model. Throws MODEL_CRASHED when the
  * child dies, hangs or takes too much memory, MODEL_DAMAGED when ONNX Runtime cannot read the file, MODEL_UNSUPPORTED
- * when it refuses what is in it.
+ * when it refuses the content.
  */
 export async function proveModel(name: string, question: ProofQuestion, limits: ProofLimits): Promise<Proof> {
   keepRuntimeQuiet();
@@ -70,12 +70,12 @@ export async function proveModel(name: string, question: ProofQuestion, limits: 
   return proof;
 }
 
-/** ONNX Runtime's message tells whether the bytes are no ONNX at all, or ask for what it does not have. */
+/** ONNX Runtime's message shows whether the bytes are not ONNX at all, or need something that it does not have. */
 function refusal(name: string, { byRuntime, message }: { byRuntime: boolean; message: string }): SightlineError {
   if (!byRuntime) return new SightlineError('MODEL_UNSUPPORTED', `${name}: ${message}`);
   const words = message.replaceAll(/\s+/g, ' ').trim();
   if (/Protobuf parsing failed|INVALID_PROTOBUF|does not have a graph/i.test(message)) {
-    return new SightlineError('MODEL_DAMAGED', `${name} is no whole ONNX file`, { cause: new Error(words) });
+    return new SightlineError('MODEL_DAMAGED', `${name} is not a whole ONNX file`, { cause: new Error(words) });
   }
   return new SightlineError('MODEL_UNSUPPORTED', `${name}: ONNX Runtime refuses it: ${words}`);
 }

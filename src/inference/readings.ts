@@ -4,8 +4,8 @@ import type { ModelCard } from './model-card.ts';
 import type { ProvenTensor } from './prove.ts';
 
 /**
- * The ways in which a model's outputs can be read, one function for each kind of export. What does not fit the shapes, the number of
- * labels or what the first run gave is told as a reason instead.
+ * The readers of a model's outputs, one function for each kind of export. Where the shapes, the number of labels or the first run do
+ * not fit, a reader returns the reason instead.
  */
 
 /** Heads that the command line can name. SSD needs anchors, which only a manifest file can give. */
@@ -44,11 +44,11 @@ export interface Subject {
   readonly width: number;
   readonly height: number;
   readonly card: ModelCard;
-  /** How many labels the user gives, else the file; undefined when neither does. */
+  /** How many labels there are, by the user, else by the file; undefined when neither gives any. */
   readonly labels: number | undefined;
-  /** Who says so, for messages. */
+  /** Where the labels come from, for messages. */
   readonly labelsFrom: 'user' | 'file';
-  /** The user names this head: what is only improbable is believed. */
+  /** The user names this head: evidence that only makes it improbable is ignored. */
   readonly isNamed: boolean;
   /** Boxes at strides of 8, 16 and 32, as most have them, or at any. */
   readonly levels: 'usual' | 'any';
@@ -71,7 +71,7 @@ export const CONVENTIONS: Readonly<Record<DetectorName, Convention>> = {
   ultraface: { colour: 'rgb', mean: [127, 127, 127], std: [128, 128, 128], fit: 'stretch' },
 };
 
-/** All that can be said of each kind of head. */
+/** All properties of each kind of head. */
 export const READERS: Readonly<Record<DetectorName, (subject: Subject) => Verdict[]>> = {
   yolox: (s) => single(s, readYolox),
   yolov8: (s) => single(s, readYolov8),
@@ -121,7 +121,7 @@ function cellCounts({ width, height, levels }: Subject): ReadonlyMap<number, rea
   return counts;
 }
 
-/** What of the outputs is not read, in words; undefined for nothing. */
+/** Parts of the outputs that are not read, in words; undefined for none. */
 export function leftOut({
   outputs,
   card,
@@ -154,8 +154,7 @@ function othersOf({ card, outputs, width, height }: Subject): number | undefined
 /** How many classes are left of the numbers of a box; a reason when they are not as many as the labels. */
 function classesIn(subject: Subject, numbers: number): number | string {
   const others = othersOf(subject) ?? (subject.labels === undefined ? undefined : numbers - subject.labels);
-  if (others === undefined)
-    return `its task is ${subject.card.task}, and nothing tells how many of its numbers are classes`;
+  if (others === undefined) return `its task is ${subject.card.task}, and the number of its classes is unknown`;
   const classes = numbers - others;
   if (classes < 1 || others < 0) return `${numbers} numbers are too few for ${others} others and a class`;
   return labelFlaw(subject, classes) ?? classes;
@@ -248,7 +247,7 @@ function readYolox(subject: Subject, { name, dims, evidence }: ProvenTensor): Ve
   return [flaw ?? reading('yolox', { kind: 'yolox', output: name, strides })];
 }
 
-/** YOLOv10, YOLO26, and what was exported with its suppression: [1, boxes, 6 + others]. */
+/** YOLOv10, YOLO26, and exports with their suppression inside: [1, boxes, 6 + others]. */
 function readEnd2end(subject: Subject, { name, dims, evidence }: ProvenTensor): Verdict[] {
   const { card, labels, isNamed } = subject;
   const [, rows = 0, columns = 0] = dims;
@@ -275,7 +274,7 @@ function readEnd2end(subject: Subject, { name, dims, evidence }: ProvenTensor): 
   return [reading('end2end', { kind: 'end2end', output: name, ...(unit === 'fractions' && { unit }) }, open)];
 }
 
-/** More boxes are no list of what was found. */
+/** More boxes are not a list of findings. */
 const END2END_MAX = 5000;
 const QUERIES_MAX = 2000;
 
@@ -288,7 +287,7 @@ function readJoinedRtDetr(subject: Subject, { name, dims, evidence }: ProvenTens
   const isSaid = isNamed || card.isRtDetr;
   const isTable = rows > columns && !cellCounts(subject).has(rows);
   const isLikely = (axis?.boxes?.count ?? 0) > 0 && (subject.labels !== undefined || isTable);
-  if (!isSaid && !isLikely) return ['nothing tells that it is an RT-DETR'];
+  if (!isSaid && !isLikely) return ['nothing shows that it is an RT-DETR'];
   const flaw =
     labelFlaw(subject, columns - 4) ??
     fractionFlaw(axis) ??
@@ -310,8 +309,8 @@ const BOX_NAME = /box|dets?$|loc|coord|rect/i;
 const SCORE_NAME = /logit|score|label|class|cls|conf|prob/i;
 
 /**
- * Boxes [1, n, 4] and scores [1, n, columns]. Which is which the last dimension tells, and where both have four, as with three classes and
- * "no object", their names. A string: why it cannot be told.
+ * Boxes [1, n, 4] and scores [1, n, columns], told apart by the last dimension, or, where both have four, as with three classes and
+ * "no object", by their names. A string: why they cannot be told apart.
  */
 export function pairOf(outputs: readonly ProvenTensor[]): Pair | string | undefined {
   const threes = outputs.filter((o) => isFloat(o) && o.dims.length === 3);
@@ -338,7 +337,7 @@ function paired(subject: Subject, read: (s: Subject, pair: Pair) => Verdict[]): 
   return typeof pair === 'string' ? [pair] : read(subject, pair);
 }
 
-/** DETR and its kin say boxes as centre and size in fractions. */
+/** DETR and its kin give boxes as centre and size in fractions. */
 function detrBoxesFlaw({ boxes }: Pair): string | undefined {
   const axis = boxes.evidence?.columns;
   const flaw = fractionFlaw(axis) ?? centreFlaw(axis, 'fractions');
@@ -395,7 +394,7 @@ function readSigmoids(name: 'rt-detr' | 'rf-detr', subject: Subject, pair: Pair)
   // A file of another kind with a column more is a DETR, if that is not ruled out.
   const isTaken = isOneMore && name === 'rt-detr' && !subject.isNamed && typeof readDetr(subject, pair)[0] !== 'string';
   if (isTaken) return ['it has a column more than labels, as a DETR has'];
-  // An RF-DETR, or whoever names the head, says that a column is over; else it must be seen.
+  // An RF-DETR, or the user's --head, means that a column is over; else the evidence must show it.
   const dead = isOneMore ? deadColumn(scores.evidence) : undefined;
   const background = isOneMore && (name === 'rf-detr' || subject.isNamed) ? (dead ?? 'last') : dead;
   const flaw = (background ? undefined : labelFlaw(subject, columns)) ?? detrBoxesFlaw(pair);
@@ -405,7 +404,7 @@ function readSigmoids(name: 'rt-detr' | 'rf-detr', subject: Subject, pair: Pair)
   if (isDone && seen && seen.sumsToOne > 0.9 && columns > 1)
     return [`"${scores.name}" holds the probabilities of a softmax`];
   const found = !seen || isDone ? 0 : foundIn(seen, background);
-  // So many objects in a black picture are none.
+  // This many objects in a black picture are noise.
   if (!subject.isNamed && found > 0.5)
     return [`it would find an object in ${percent(found)} of a black picture's queries`];
   const unused = background && { background };
@@ -446,7 +445,7 @@ function readYoloNas(subject: Subject, { boxes, scores }: Pair): Verdict[] {
   const axis = boxes.evidence?.columns;
   const flaw =
     labelFlaw(subject, columns) ??
-    (axis?.boxes ? undefined : 'its first run gave no box to tell by') ??
+    (axis?.boxes ? undefined : 'its first run gave no box to judge by') ??
     (axis?.boxes?.isPixels ? undefined : 'its boxes are not in pixels') ??
     cornersFlaw(axis) ??
     probabilityFlaw(scores.evidence?.columns, 0, columns);
@@ -467,7 +466,7 @@ function readUltraface(subject: Subject, { boxes, scores }: Pair): Verdict[] {
   const seen = scores.evidence?.scores;
   const flaw =
     labelFlaw(subject, columns - 1) ??
-    (axis?.boxes && seen ? undefined : 'its first run gave no box to tell by') ??
+    (axis?.boxes && seen ? undefined : 'its first run gave no box to judge by') ??
     fractionFlaw(axis) ??
     cornersFlaw(axis) ??
     (seen && seen.sumsToOne < 0.9 ? 'its scores do not sum up to 1' : undefined) ??
@@ -496,34 +495,34 @@ function highest(axis: AxisEvidence): number {
   return Math.max(...axis.max.slice(0, 4));
 }
 
-/** Of the boxes; pixels where nothing tells. */
+/** Unit of the boxes; pixels without evidence. */
 function unitOf(axis: AxisEvidence | undefined): 'pixels' | 'fractions' {
   return axis?.boxes && axis.boxes.count > 0 && !axis.boxes.isPixels ? 'fractions' : 'pixels';
 }
 
-/** What is at odds with boxes that are fractions of the picture. */
+/** Evidence against boxes in fractions of the picture. */
 export function fractionFlaw(axis: AxisEvidence | undefined): string | undefined {
-  return axis?.boxes?.isPixels ? `its boxes reach to ${highest(axis)}: they are no fractions` : undefined;
+  return axis?.boxes?.isPixels ? `its boxes reach to ${highest(axis)}: they are not fractions` : undefined;
 }
 
-/** What is at odds with boxes that are a centre and a size. */
+/** Evidence against boxes given as a centre and a size. */
 export function centreFlaw(axis: AxisEvidence | undefined, unit: 'pixels' | 'fractions'): string | undefined {
   if (!axis?.boxes || axis.boxes.count === 0) return undefined;
   const { boxes } = axis;
-  if (unit === 'pixels' && !boxes.isPixels) return 'its boxes are fractions, no pixels';
-  // A detector may say some of the boxes that it does not believe in that way.
+  if (unit === 'pixels' && !boxes.isPixels) return 'its boxes are fractions, not pixels';
+  // A detector may give some of the boxes that it does not believe in that way.
   if (boxes.negative > 0.25) return 'its boxes have sizes below 0: they are offsets, not boxes';
   // Of corners none is crossed; of centres and sizes those to the right are.
   if (boxes.crossed === 0 && boxes.spilt > 0.25) return 'its boxes are corners, no centres and sizes';
   return undefined;
 }
 
-/** What is at odds with boxes that are corners. */
+/** Evidence against boxes given as corners. */
 export function cornersFlaw(axis: AxisEvidence | undefined): string | undefined {
-  return axis?.boxes && axis.boxes.crossed > 0.5 ? 'its boxes are no corners: left is right of right' : undefined;
+  return axis?.boxes && axis.boxes.crossed > 0.5 ? 'its boxes are not corners: left is right of right' : undefined;
 }
 
-/** What is at odds with a list of corners, score and number of the class. */
+/** Evidence against a list of corners, score and number of the class. */
 export function listFlaw(axis: AxisEvidence | undefined): string | undefined {
   const areClasses = !axis || (axis.whole[5] === true && axis.min[5]! >= 0);
   return (
@@ -533,22 +532,22 @@ export function listFlaw(axis: AxisEvidence | undefined): string | undefined {
   );
 }
 
-/** What is at odds with boxes in units of the grid: they stay within a few cells of their own, and their sizes are exponents. */
+/** Evidence against boxes in units of the grid: they stay within a few cells of their own, and their sizes are exponents. */
 export function gridFlaw(axis: AxisEvidence | undefined): string | undefined {
   return axis && highest(axis) >= GRID_UNITS_MAX
     ? `its boxes reach to ${highest(axis)}: they are not in units of the grid`
     : undefined;
 }
 
-/** What is at odds with probabilities in the places from `from` up to `to`. */
+/** Evidence against probabilities in the places from `from` up to `to`. */
 export function probabilityFlaw(axis: AxisEvidence | undefined, from: number, to: number): string | undefined {
   if (!axis) return undefined;
   const low = Math.min(...axis.min.slice(from, to));
   const high = Math.max(...axis.max.slice(from, to));
-  return low < -0.001 || high > 1.001 ? `its scores go from ${low} to ${high}: they are no probabilities` : undefined;
+  return low < -0.001 || high > 1.001 ? `its scores go from ${low} to ${high}: they are not probabilities` : undefined;
 }
 
-/** What is at odds with classes without an objectness: nothing has each box of a black picture. */
+/** Evidence against classes without an objectness: no class is in each box of a black picture. */
 function constantFlaw(axis: AxisEvidence | undefined, from: number, to: number): string | undefined {
   const place = axis?.min.slice(from, to).findIndex((low) => low > 0.1) ?? -1;
   return place < 0 ? undefined : `its class ${place} has every box of a black picture: it is an angle or the like`;

@@ -247,7 +247,7 @@ describe("the user's own models", () => {
     expect((await withoutTime().resolve('rf-detr')).manifest).toEqual(manifest);
     await expect(registry.import(path, { id: 'other', head: 'yolov8' })).rejects.toMatchObject({
       code: 'USAGE',
-      message: expect.stringContaining('what fits is --head rf-detr'),
+      message: expect.stringContaining('use --head rf-detr'),
     });
     // What was refused left no name behind.
     await expect(registry.get('other')).rejects.toMatchObject({ code: 'MODEL_UNKNOWN' });

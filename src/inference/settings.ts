@@ -4,7 +4,7 @@ import type { OnnxEngineOptions } from './engine/engine.ts';
 import type { ModelBookSettings } from './model-book.ts';
 import type { RegistryOptions } from './registry.ts';
 
-/** What the configuration says of this room, in the room's own words. */
+/** The configuration's part for this room, in the room's own terms. */
 
 const MIB = 2 ** 20;
 /** The first run allocates, the next ones show the just-in-time compiler what is hot. */
@@ -29,7 +29,7 @@ export function engineOptions(config: Config): OnnxEngineOptions {
   };
 }
 
-/** Of pictures that anybody hands in, read before they are decoded. */
+/** Limits of any picture that comes in, checked before decoding. */
 export function imageLimits({ streaming }: Config): ImageLimits {
   return { sideMax: streaming.image_side_max, pixelsMax: streaming.image_pixels_max };
 }

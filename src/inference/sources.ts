@@ -13,7 +13,7 @@ import { externalTensors } from './onnx/external-data.ts';
 
 /**
  * The bytes of a built-in model, out of the package that is installed with Sightline. Throws MODEL_UNAVAILABLE when the
- * package is not there, MODEL_DAMAGED when its file is not what the manifest says.
+ * package is not there, MODEL_DAMAGED when its file does not match the manifest.
  */
 export async function readBuiltIn(manifest: ModelManifest): Promise<Uint8Array> {
   const { source } = manifest;
@@ -53,7 +53,7 @@ async function readRange(path: string, range: { start: number; end: number } | u
   }
 }
 
-/** The bytes of a model that is not built in, from where its manifest says. Throws MODEL_FETCH_FAILED, MODEL_DAMAGED. */
+/** The bytes of a model that is not built in, from the source in its manifest. Throws MODEL_FETCH_FAILED, MODEL_DAMAGED. */
 export async function fetchSource(manifest: ModelManifest, limits: FetchLimits): Promise<Uint8Array> {
   const { source, sha256, id } = manifest;
   switch (source.kind) {
@@ -65,7 +65,7 @@ export async function fetchSource(manifest: ModelManifest, limits: FetchLimits):
       const bytes = await download(source.url, limits).catch((thrown: Error) => {
         throw new SightlineError(
           'MODEL_FETCH_FAILED',
-          `${thrown.message}; with the file at hand: sightline models pull ${id} --from <path>`,
+          `${thrown.message}; if you have the file: sightline models pull ${id} --from <path>`,
           { cause: thrown },
         );
       });
@@ -74,7 +74,7 @@ export async function fetchSource(manifest: ModelManifest, limits: FetchLimits):
   }
 }
 
-/** A model that was fetched alone; where it keeps weights in other files those are not to be had. Throws MODEL_UNSUPPORTED. */
+/** A model that was fetched alone; weights in other files are not available then. Throws MODEL_UNSUPPORTED. */
 export function inOnePiece(id: string, bytes: Uint8Array): Uint8Array {
   const [first] = isTflite(bytes) ? [] : externalTensors(bytes);
   if (!first) return bytes;
@@ -93,7 +93,7 @@ export async function readModelFile(path: string, bytesMax = Number.POSITIVE_INF
     throw new SightlineError('SOURCE_NOT_FOUND', `there is no model file ${path}`, { cause: thrown });
   });
   if (found.isDirectory()) throw foreignFolder(path, await readdir(path).catch(() => []));
-  if (!found.isFile()) throw new SightlineError('SOURCE_UNREADABLE', `${path} is no file`);
+  if (!found.isFile()) throw new SightlineError('SOURCE_UNREADABLE', `${path} is not a file`);
   if (found.size > bytesMax) {
     throw new SightlineError('SOURCE_UNREADABLE', `${path} has ${found.size} bytes, more than ${bytesMax}`);
   }

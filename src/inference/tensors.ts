@@ -2,13 +2,13 @@ import { Tensor } from 'onnxruntime-node';
 import type { PictureType } from './element-types.ts';
 
 /**
- * Tensors of the element types that models take pictures in and give results in. Sightline reckons in float32; what a model has in
- * another type lies beside it in memory of that type.
+ * Tensors of the element types that models use for pictures and results. Sightline computes in float32; numbers of
+ * another type lie beside them in memory of that type.
  */
 
 /** Numbers of one tensor, or of several that share the memory from its start on. */
 export class TensorMemory {
-  /** What everybody else reads and writes. */
+  /** Float32 numbers, which all other code reads and writes. */
   readonly floats: Float32Array;
   readonly #type: PictureType;
   /** The model's own numbers; the same memory where they are float32. */
@@ -71,7 +71,7 @@ export function halfTensor(values: Float16Array<ArrayBuffer>, dims: readonly num
   return Object.defineProperty(new Tensor('float16', data, dims), 'data', { value: data });
 }
 
-/** The numbers of a result as float32: its own memory where it is of that type; undefined where they are no numbers. */
+/** The numbers of a result as float32: its own memory where it is of that type; undefined where it has no numbers. */
 export function floatsOf({ type, data }: Tensor): Float32Array | undefined {
   if (type === 'float32') return data as Float32Array;
   if (type === 'string') return undefined;

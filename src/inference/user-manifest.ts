@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { SightlineError } from '../base/errors.ts';
 import type { ModelManifest } from './manifest.ts';
 
-/** The form of a manifest that comes from a file: what `ModelManifest` says, checked. */
+/** The schema of a manifest file: that of `ModelManifest`, checked. */
 
 export const MODEL_ID = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
@@ -115,7 +115,7 @@ const manifest = z.strictObject({
   }),
 });
 
-/** What a manifest file of `models import --manifest` may set; the rest is read off the model. */
+/** Fields that a manifest file of `models import --manifest` may set; the others are read off the model. */
 const overrides = manifest
   .pick({ title: true, task: true, licence: true, labels: true, input: true, head: true, defaults: true })
   .partial();

@@ -5,7 +5,7 @@ import { failureOf, Generator, type GeneratorOptions, type Progress } from './ge
 import type { GeneratorResult } from './results.ts';
 
 /**
- * The process with all connections of a load test: its own, so that its work is told apart from the server's and from that of the
+ * The process with all connections of a load test: its own, so that its load is separate from the server's and from that of the
  * command that watches it.
  */
 

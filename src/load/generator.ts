@@ -53,7 +53,7 @@ interface Publisher {
   readonly sentMs: Float64Array;
   readonly sentPhase: Uint8Array;
   seq: number;
-  /** Part of a period by which its beats come later. */
+  /** Offset of its sends within a period, as a fraction. */
   readonly shift: number;
 }
 
@@ -94,8 +94,8 @@ export class Generator {
   }
 
   /**
-   * Stopped by the signal it gives what was measured until then, marked so. Errors: CONNECTION_FAILED and refusals, when not even the first
-   * connection comes about; the signal's reason, when nothing was measured.
+   * Stopped by the signal it returns the measurements so far, marked as partial. Errors: CONNECTION_FAILED and refusals, when not even the first
+   * connection succeeds; the signal's reason, when nothing was measured.
    */
   async run(): Promise<GeneratorResult> {
     const { signal } = this.#context;
@@ -128,7 +128,7 @@ export class Generator {
 
   async #connectAll(into: Connected[]): Promise<void> {
     const { test } = this.#options;
-    // The first one alone: when it fails, all will, and it tells why.
+    // The first one alone: when it fails, all will, and its error gives the reason.
     into.push(await this.#connectOne(0));
     for (let from = 1; from < test.connections; from += CONNECTING_MAX) {
       const places = Array.from({ length: Math.min(CONNECTING_MAX, test.connections - from) }, (_, i) => from + i);
@@ -209,7 +209,7 @@ export class Generator {
       if (nextMs === Infinity) break;
       await sleep(Math.max(1, nextMs - clock.now()), undefined, { signal });
     }
-    // A phase is as long as it is said to be: the last beats' answers belong into it.
+    // A phase lasts as long as specified: the answers to its last messages belong to it.
     await sleep(Math.max(0, beganMs + seconds * 1_000 - clock.now()), undefined, { signal });
   }
 
@@ -250,7 +250,7 @@ export class Generator {
     this.#latency.record(ms);
   }
 
-  /** What every reader that is connected should have got of what was published. */
+  /** Messages that every connected reader should have got. */
   get #expected(): number {
     const { test } = this.#options;
     if (test.topology === 'fan') return this.#published * (this.#connected - 1);
@@ -271,7 +271,7 @@ export class Generator {
   #result(connected: readonly Connected[], seconds: number, cpuPercent: number): GeneratorResult {
     const { test } = this.#options;
     const told = Object.values(this.#lost).reduce((sum, n) => sum + n, 0);
-    // Of a run that was stopped what is missing may still be on its way.
+    // After a stop, missing messages may still be in transit.
     const isWhole = !this.#context.signal.aborted;
     const unexplained = isWhole ? Math.max(0, this.#expected - this.#received - this.#damaged - told) : 0;
     const readers = connected.filter(({ place }) => readsFrom(test, place) !== undefined);

@@ -27,7 +27,7 @@ export interface PastRun extends Pick<SuiteResult, 'time' | 'version' | 'server'
 /** The newest run of each test under the same conditions, by the test's name. */
 export type Previous = ReadonlyMap<string, { readonly time: string; readonly test: PastTest }>;
 
-/** Lines that are damaged are passed over: a history is no reason to fail. */
+/** Skips damaged lines: a history is no reason to fail. */
 export async function readHistory(cacheDir: string): Promise<PastRun[]> {
   const text = await readFile(join(cacheDir, FOLDER, FILE), 'utf8').catch(() => '');
   return text.split('\n').flatMap((line) => {
@@ -52,7 +52,7 @@ export async function appendHistory(cacheDir: string, history: readonly PastRun[
   await rename(draft, join(folder, FILE));
 }
 
-/** Comparable is what ran as long, with the same protocol, against the same server; a private one is always the same. */
+/** Runs are comparable when they lasted as long, with the same protocol, against the same server; a private one is always the same. */
 export function previousOf(history: readonly PastRun[], suite: SuiteResult): Previous {
   const previous = new Map<string, { time: string; test: PastTest }>();
   for (const run of history) {

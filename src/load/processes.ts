@@ -9,9 +9,9 @@ import type { GeneratorResult } from './results.ts';
 /** The load tester's child processes, each ended by its own pid however the command ends. */
 
 const READY_TIMEOUT_MS = 60_000;
-/** For what was measured until a stop. */
+/** Time to report the measurements so far after a stop. */
 const PARTIAL_TIMEOUT_MS = 2_000;
-/** Its one thread is busy, but not for so long at a stretch. */
+/** Its one thread is busy, but not for this long at a stretch. */
 const SILENCE_MS = 30_000;
 /** `.ts` in the clone, `.js` in the package: as this file. */
 const ENDING = import.meta.url.slice(import.meta.url.lastIndexOf('.'));
@@ -19,8 +19,8 @@ const GENERATOR = new URL(`generator-process${ENDING}`, import.meta.url);
 const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 
 /**
- * One load test in a process of its own; stopped by the signal it gives what was measured until then (`partial`). Errors: what the
- * generator met, INTERNAL when it died; the signal's reason, when nothing was measured.
+ * One load test in a process of its own; stopped by the signal it returns the measurements so far (`partial`). Errors: those that
+ * the generator met, INTERNAL when it died; the signal's reason, when nothing was measured.
  */
 export async function runGenerator(
   options: GeneratorOptions,
@@ -53,13 +53,13 @@ export async function runGenerator(
   }
 }
 
-/** Rejects when it ends; whoever has its answer by then does not care. */
+/** Rejects when it ends; a caller that has its answer by then ignores it. */
 async function diedOf(child: Child<GeneratorRequest, GeneratorReply>): Promise<never> {
   const { text, errorTail } = await child.exited;
   throw new SightlineError('INTERNAL', `the load generator ${text}: ${errorTail}`);
 }
 
-/** `sightline serve` on a free port, with the settings of whoever asks for it. */
+/** `sightline serve` on a free port, with the caller's settings. */
 export class PrivateServer implements AsyncDisposable {
   readonly url: string;
   readonly #child: Child;
@@ -73,7 +73,7 @@ export class PrivateServer implements AsyncDisposable {
     return this.#child.pid!;
   }
 
-  /** `words` go in front of the command, such as `--set telemetry.compression=none`. Errors: INTERNAL, with what it said. */
+  /** `words` go in front of the command, such as `--set telemetry.compression=none`. Errors: INTERNAL, with its output. */
   static async start(
     words: readonly string[],
     env: Readonly<Record<string, string | undefined>>,

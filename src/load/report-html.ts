@@ -2,7 +2,7 @@ import type { Previous } from './history.ts';
 import { fixed, ms, shortfalls } from './report-text.ts';
 import { total, type SuiteResult, type TestResult } from './results.ts';
 
-/** The results as one HTML file that needs nothing else: plots are inline SVG, light or dark as the reader's system is. */
+/** The results as one self-contained HTML file: plots are inline SVG, light or dark like the reader's system. */
 export function reportHtml(suite: SuiteResult, previous: Previous): string {
   const { aggregate_metrics: all } = suite;
   const tiles = [
@@ -176,7 +176,7 @@ function plot(values: readonly (number | null)[], series: 'one' | 'two', limit?:
       `<line class="axis" x1="${LEFT}" x2="${WIDTH}" y1="${y(value)}" y2="${y(value)}"/>` +
       `<text x="${LEFT - 6}" y="${y(value) + 4}" text-anchor="end">${shortNumber(value)}</text>`,
   );
-  // A second between two gaps is no line.
+  // A second between two gaps is not a line.
   const marks = values.map((value, i) =>
     value === null || (values[i - 1] ?? null) !== null || (values[i + 1] ?? null) !== null
       ? ''

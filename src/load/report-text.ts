@@ -36,7 +36,7 @@ export function reportLines(suite: SuiteResult, previous: Previous): string[] {
     ...table([header, ...rows]),
     ...tests.filter(({ partial }) => partial !== true).flatMap(shortfalls),
     ...(suite.partial === true
-      ? ['', 'partial: the run was stopped before its end; "partial" tests hold what was measured until then']
+      ? ['', 'partial: the run was stopped before its end; "partial" tests hold the measurements until then']
       : []),
     '',
     `${suite.tests_passed} of ${suite.total_tests} tests passed in ${suite.test_suite_duration.toFixed(0)} s: ` +

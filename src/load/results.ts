@@ -1,7 +1,7 @@
 import type { TelemetrySubprotocol } from '../protocol/telemetry.ts';
 import type { LoadTest } from './scenarios.ts';
 
-/** What a load test measured; the names are those of the JSON document. */
+/** Measurements of a load test; the names are those of the JSON document. */
 
 /** Null where nothing arrived. */
 export interface LatencyMs {
@@ -26,7 +26,7 @@ export interface SecondResult {
   readonly p95_ms: number | null;
 }
 
-/** What the process with all connections knows. */
+/** Counts of the process with all connections. */
 export interface GeneratorResult {
   readonly connections: number;
   readonly connected: number;
@@ -35,12 +35,12 @@ export interface GeneratorResult {
   readonly connect: LatencyMs;
   readonly seconds: number;
   readonly published: number;
-  /** What readers should have got. */
+  /** Messages that readers should have got. */
   readonly expected: number;
   readonly received: number;
-  /** Came twice, out of order, or is not what was published. */
+  /** Came twice, out of order, or altered. */
   readonly damaged: number;
-  /** By cause, as the server told the reader; `unexplained` is what is missing and was not told. */
+  /** By cause, as the server reported it to the reader; `unexplained` messages are missing without a report. */
   readonly lost: Readonly<Record<string, number>>;
   /** Error messages of the server and connections that it closed, by code. */
   readonly errors: Readonly<Record<string, number>>;
@@ -49,11 +49,11 @@ export interface GeneratorResult {
   readonly timeline: readonly SecondResult[];
   /** Payload bytes of the WebSocket messages that readers got, for each message; null where none came. */
   readonly bytes_per_message: number | null;
-  /** Of the same messages' data as JSON. */
+  /** Bytes of the same messages' data as JSON. */
   readonly json_bytes_per_message: number | null;
-  /** Of the process with all connections, in percent of one processor. */
+  /** Processor time of the process with all connections, in percent of one processor. */
   readonly generator_cpu_percent: number;
-  /** It was stopped before its end: what was measured until then. */
+  /** It was stopped before its end: the measurements until then. */
   readonly partial?: true;
 }
 
@@ -65,11 +65,11 @@ export interface TestResult extends GeneratorResult {
   /** How often smaller than JSON; 1 is as large. */
   readonly compression_ratio: number | null;
   readonly error_rate_percent: number;
-  /** Of the server, in percent of all its processors; not known of servers that do not tell. */
+  /** Processor time of the server, in percent of all its processors; unknown for servers that do not report it. */
   readonly server_cpu_percent?: number;
   readonly server_rss_mb?: number;
   readonly passed: boolean;
-  /** What was asked for, and what of it was not met. */
+  /** The criteria, and those that were not met. */
   readonly criteria: readonly Criterion[];
 }
 
@@ -115,7 +115,7 @@ export function total(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((sum, n) => sum + n, 0);
 }
 
-/** Puts what was measured beside what was asked for. */
+/** Compares the measurements with the criteria. */
 export function judge(test: LoadTest, measured: GeneratorResult, server: ServerFigures | undefined): TestResult {
   const lost = total(measured.lost);
   const errors = total(measured.errors) + total(measured.refused) + measured.damaged;
@@ -130,7 +130,7 @@ export function judge(test: LoadTest, measured: GeneratorResult, server: ServerF
     name: test.name,
     kind: test.kind,
     summary: test.summary,
-    // Half of a test is passed by nobody.
+    // Half of a test cannot pass.
     passed: measured.partial !== true && criteria.every(({ ok }) => ok),
     criteria,
     throughput_msg_per_sec: measured.received / measured.seconds,
@@ -168,7 +168,7 @@ export function aggregate(tests: readonly TestResult[]): SuiteResult['aggregate_
   return {
     total_messages_processed: received,
     avg_throughput_msg_per_sec: mean((test) => test.throughput_msg_per_sec),
-    // Of the messages, not of the tests: a short one must not weigh as much as a long one.
+    // Weighted by messages, not by tests: a short one must not weigh as much as a long one.
     avg_latency_ms:
       received === 0
         ? null

@@ -1,13 +1,13 @@
 import { seededRandom, type Random } from '../base/random.ts';
 
 /**
- * What a vehicle says of itself, about 1,200 bytes as JSON: a seeded random walk in the resolution of real sensors (a few
+ * A vehicle's state message, about 1,200 bytes as JSON: a seeded random walk in the resolution of real sensors (a few
  * decimals) with their noise. Made beforehand, so that making it costs the publisher nothing while it is measured.
  */
 export interface RoverMessage {
   /** The vehicle's own count on its topic, from 1. */
   seq: number;
-  /** What `checkOf` gives for the message. */
+  /** The result of `checkOf` for the message. */
   check: number;
   readonly mode: number;
   readonly pose: Vector & { readonly roll: number; readonly pitch: number; readonly yaw: number };

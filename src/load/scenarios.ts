@@ -1,4 +1,4 @@
-/** What the load tester can run, as data. */
+/** The tests of the load tester, as data. */
 
 /** `ring`: each connection publishes a topic of its own and reads its neighbour's. `fan`: the first publishes, all others read. */
 export type Topology = 'ring' | 'fan';
@@ -16,9 +16,9 @@ export interface LoadTest {
   readonly topology: Topology;
   readonly connections: number;
   readonly phases: readonly LoadPhase[];
-  /** All publishers at the same instants; else their beats are spread over the period. */
+  /** All publishers send at the same instants; else their sends are spread over the period. */
   readonly together: boolean;
-  /** Pass criterion beside "nothing lost, nobody refused". */
+  /** Pass criterion beside "nothing lost, no client refused". */
   readonly p95MsMax: number;
 }
 

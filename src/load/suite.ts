@@ -28,7 +28,7 @@ export interface SuiteContext {
 const METRICS_TIMEOUT_MS = 5_000;
 
 /**
- * One test after the other; stopped by the signal it gives what was measured until then (`partial`). Errors: CONNECTION_FAILED and the
+ * One test after the other; stopped by the signal it returns the measurements so far (`partial`). Errors: CONNECTION_FAILED and the
  * server's refusals; the signal's reason, when nothing was measured.
  */
 export async function runSuite(options: SuiteOptions, context: SuiteContext): Promise<SuiteResult> {
@@ -39,7 +39,7 @@ export async function runSuite(options: SuiteOptions, context: SuiteContext): Pr
   const results: TestResult[] = [];
   const runOne = async (test: LoadTest, i: number): Promise<TestResult> => {
     context.onStart(test, i);
-    // Resets the span over which the server reckons its load.
+    // Resets the span over which the server measures its load.
     await readServer(socketUrl, signal);
     const run = `${Math.round(beganMs).toString(36)}-${i}`;
     const measured = await runGenerator({ url: socketUrl, subprotocol, test, run, seed }, signal, (progress) =>
@@ -88,7 +88,7 @@ export function telemetryUrl(given: string): string {
   return url.href;
 }
 
-/** What the server says of itself; undefined when it does not. */
+/** The server's own figures; undefined when it has none. */
 async function readServer(socketUrl: string, signal: AbortSignal): Promise<ServerFigures | undefined> {
   const url = new URL('/api/performance/metrics', socketUrl.replace(/^ws/, 'http'));
   try {

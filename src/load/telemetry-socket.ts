@@ -24,11 +24,11 @@ export interface TelemetryHandler {
   onBatch?(bytes: Uint8Array, schemaOf: SchemaLookup, topicOf: TopicLookup): boolean;
   /** Payload bytes of each WebSocket message, before it is decoded. */
   onReceived?(bytes: number): void;
-  /** Everything else but what the socket itself asked for. */
+  /** All other messages, except the answers to the socket's own requests. */
   onControl?(message: TelemetryServerMessage): void;
-  /** What came is not what the protocol says. */
+  /** A message violates the protocol. */
   onDamaged?(error: SightlineError): void;
-  /** The connection is gone and nobody here closed it. */
+  /** The connection is gone, and this side did not close it. */
   onLost?(code: number): void;
 }
 
@@ -38,11 +38,11 @@ export interface TelemetrySocketOptions {
   /** `ws:` or `wss:`, with its path. */
   readonly url: string;
   readonly subprotocol: TelemetrySubprotocol;
-  /** Payload codecs of what is subscribed to, best first. */
+  /** Payload codecs of the subscriptions, best first. */
   readonly codecs: readonly PayloadCodec[];
   readonly handler: TelemetryHandler;
   readonly signal?: AbortSignal;
-  /** A connection on which nothing comes for so long, no answer to a ping either, is lost, ms; not given: never. */
+  /** A connection on which nothing comes for this long, not even an answer to a ping, is lost, ms; not given: never. */
   readonly lineTimeoutMs?: number;
 }
 
@@ -51,14 +51,14 @@ interface Alias {
   readonly number: number;
 }
 
-/** Well below what a server takes by default. */
+/** Well below the default limit of a server. */
 const BATCH_MAX = { messagesMax: 5_000, bytesMax: 512 * 1024 };
 const CONNECT_TIMEOUT_MS = 10_000;
 const ANSWER_BYTES_MAX = 16_384;
 
 /**
- * A client of the telemetry lane that is nothing but the protocol: no reconnecting, no clock, no queues of its own, so that what is
- * measured through it is the server.
+ * A client of the telemetry lane that is nothing but the protocol: no reconnecting, no clock, no queues of its own, so that
+ * measurements through it show the server.
  */
 export class TelemetrySocket {
   readonly #socket: WebSocket;
@@ -104,7 +104,7 @@ export class TelemetrySocket {
     const onAbort = (): void => failed.reject(signal!.reason as Error);
     signal?.addEventListener('abort', onAbort, { once: true });
     const socket = made.#socket;
-    // Stays: an error without a listener would end the process; 'close' follows and tells.
+    // Stays: an error without a listener would end the process; 'close' follows and is handled.
     socket.on('error', (error) => failed.reject(connectionFailed(options, error)));
     socket.on('unexpected-response', (_request, response) => {
       let body = '';
@@ -126,7 +126,7 @@ export class TelemetrySocket {
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener('abort', onAbort);
-      // What happens from here on is told by `onLost`.
+      // From here on `onLost` reports the end.
       failed.promise.catch(() => {});
     }
   }
@@ -169,7 +169,7 @@ export class TelemetrySocket {
     else this.#gathered.set(topic, [message]);
   }
 
-  /** Sends what was published since the last time, in as few batches as the messages' shapes allow. */
+  /** Sends the messages published since the last time, in as few batches as their shapes allow. */
   flush(): void {
     if (this.#gathered.size === 0) return;
     const drafts = new BatchDrafts(this.#book, this.#options.codecs, BATCH_MAX);
@@ -195,7 +195,7 @@ export class TelemetrySocket {
     await this.#ended.promise;
   }
 
-  /** A link that dies without a word leaves its socket open. Turns are counted, so that a machine that slept is not taken for one. */
+  /** A link that dies silently leaves its socket open. Turns are counted, so that a machine that slept does not look like one. */
   #watchLine(timeoutMs: number): void {
     let silentTurns = 0;
     const heard = (): void => void (silentTurns = 0);

@@ -5,12 +5,12 @@ const INTRODUCTION = `# Logging
 
 <!-- Made by \`npm run docs\` from src/log/; changes belong there. -->
 
-\`serve\`, \`demo\`, \`record\` and \`replay\` tell what happens on standard error. Results of a command, and the line \`ready <url>\`, are on
-standard output and no part of the log.
+\`serve\`, \`demo\`, \`record\` and \`replay\` write their log to standard error. Results of a command, and the line \`ready <url>\`, go to
+standard output and are not part of the log.
 
 \`log.format\` is \`auto\` by default: short sentences where standard error is a terminal, and else one JSON object a line; \`text\` and
-\`json\` choose one of the two. \`log.level\` (\`--log-level\`) is the weight from which on entries are written: \`fatal\`, \`error\`, \`warn\`, \`info\`,
-\`debug\`, \`trace\`; \`silent\` lets none through. The level can be changed while the server runs: \`PUT /api/config\` with
+\`json\` choose one of the two. \`log.level\` (\`--log-level\`) is the lowest level that is written: \`fatal\`, \`error\`, \`warn\`, \`info\`,
+\`debug\`, \`trace\`; \`silent\` writes nothing. The level can be changed while the server runs: \`PUT /api/config\` with
 \`{ "settings": { "log.level": "debug" } }\`.
 
 \`\`\`json
@@ -19,28 +19,28 @@ standard output and no part of the log.
 
 | field | what |
 |---|---|
-| \`level\` | one of the weights above |
+| \`level\` | one of the levels above |
 | \`time\` | time of day, ISO 8601, UTC |
-| \`room\` | the part of Sightline that tells it, see [ARCHITECTURE.md](ARCHITECTURE.md#the-rooms) |
+| \`room\` | the part of Sightline that writes it, see [ARCHITECTURE.md](ARCHITECTURE.md#the-rooms) |
 | \`event\` | the event's name, which stays the same: the sentence may change |
-| \`suppressed\` | how many further events like it were left out since the last line; absent: none |
+| \`suppressed\` | how many more of these events were left out since the last line; absent: none |
 | \`msg\` | the same as a sentence |
 
 Further fields depend on the event. Units stand last in their names; \`code\` is one of [errors.md](errors.md).
 
-**However often something happens**, a line of one event is written at most once a second, and the next line has the number of those that were left
-out; events that are rare by their nature are each written. At most 1 MiB of lines waits for a reader of standard error: further ones are
-dropped, which \`log_lines_dropped\` tells.
+**Rate limit**: the log has at most one line a second for each event, and the next line has the number of those that were left
+out; rare events are always written. At most 1 MiB of lines waits for a reader of standard error: further ones are
+dropped, and \`log_lines_dropped\` reports them.
 
 **Secrets are left out**: a field, a parameter of a query or a JSON member whose name has one of the words
 ${SECRET_WORDS.join(', ')}, the value of an \`Authorization\` header, and \`user:password@\` of an address are written as \`[redacted]\`. No text is longer
 than 2,000 characters.
 
-A command that fails tells why in its last line: \`command_failed\` in JSON, else \`sightline: <message> (<CODE>)\`; this line comes with
+A command that fails states the reason in its last line: \`command_failed\` in JSON, else \`sightline: <message> (<CODE>)\`; this line comes with
 \`log.level: silent\` too.
 
-Inside another program (\`createSightline\`) nothing is written. The option \`log\` takes a function, which gets each entry as an object:
-\`{ timeMs, level, room, event, text, fields, suppressed }\`, of the weights that \`log.level\` lets through.
+Inside another program (\`createSightline\`) Sightline writes nothing. The option \`log\` takes a function, which gets each entry as an object:
+\`{ timeMs, level, room, event, text, fields, suppressed }\`, at the levels that \`log.level\` lets through.
 
 ## Events
 `;

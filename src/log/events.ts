@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../base/errors.ts';
 
-/** The weights of log entries, the heaviest first; `silent`, for settings only, lets none through. */
+/** The levels of log entries, the most severe first; `silent`, for settings only, lets none through. */
 export const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export type EntryLevel = Exclude<LogLevel, 'silent'>;
@@ -13,12 +13,12 @@ interface EventKind<F extends LogFields> {
   readonly level: EntryLevel;
   /** What has happened, for docs/logging.md. */
   readonly about: string;
-  /** What each field says. */
+  /** Meaning of each field. */
   readonly fields: { readonly [K in keyof F]-?: string };
   /** The entry as a sentence for a person. */
   readonly text: (fields: F) => string;
   /**
-   * At most one entry in so long, default 1,000 ms; 0: each is written, of events that are rare by their nature.
+   * At most one entry in this time, default 1,000 ms; 0, for rare events: every entry is written.
    * With `by` each value of that field is counted by itself.
    */
   readonly intervalMs?: number;
@@ -34,7 +34,7 @@ const ADDRESS_INTERVAL_MS = 600_000;
 const CODE = 'error code';
 const REASON = 'what went wrong, in words';
 const TOOK_MS = 'how long it took, ms';
-const LOST = 'messages that are lost, since the recording began';
+const LOST = 'messages lost since the recording began';
 
 /** Everything that is logged, by its name, which is stable. `docs/logging.md` is made from it. */
 export const LOG_EVENTS = {
@@ -89,7 +89,7 @@ export const LOG_EVENTS = {
     room: 'cli',
     level: 'fatal',
     about: 'A command ends with an error.',
-    fields: { code: CODE, reason: REASON, stack: 'where, of an error that nobody planned for' },
+    fields: { code: CODE, reason: REASON, stack: 'where, for an unexpected error' },
     text: ({ reason, code }) => `${reason} (${code})`,
     intervalMs: 0,
   }),
@@ -118,7 +118,7 @@ export const LOG_EVENTS = {
   model_failed: event<{ model: string; code: ErrorCode; reason: string }>({
     room: 'app',
     level: 'error',
-    about: 'A model that somebody asked for cannot be used.',
+    about: 'A requested model cannot be used.',
     fields: { model: 'its id', code: CODE, reason: REASON },
     text: ({ model, reason, code }) => `model ${model} cannot be used: ${reason} (${code})`,
     by: 'model',
@@ -133,7 +133,7 @@ export const LOG_EVENTS = {
   worker_replaced: event<{ restarts: number }>({
     room: 'inference',
     level: 'info',
-    about: 'A new worker takes the place of one that was lost.',
+    about: 'A new worker replaces a lost one.',
     fields: { restarts: 'workers that were replaced since the start' },
     text: () => 'an inference worker was replaced',
   }),
@@ -188,11 +188,11 @@ export const LOG_EVENTS = {
   address_refused: event<{ code: ErrorCode; header: string; value: string; remedy: string }>({
     room: 'http',
     level: 'warn',
-    about: 'A request came with an `Origin` or a `Host` that is not allowed. Each value is told once in ten minutes.',
+    about: 'A request came with an `Origin` or a `Host` that is not allowed. Each value is logged once in ten minutes.',
     fields: {
       code: CODE,
       header: '`Origin` or `Host`',
-      value: 'what it said',
+      value: 'its value',
       remedy: 'the line of configuration that would allow it, or why nothing can',
     },
     text: ({ header, value, remedy }) => `refused: ${header} ${JSON.stringify(value)}; ${remedy}`,
@@ -202,7 +202,7 @@ export const LOG_EVENTS = {
   request_failed: event<{ code: ErrorCode; reason: string; stack?: string | undefined }>({
     room: 'http',
     level: 'error',
-    about: 'A request failed in a way that nobody planned for.',
+    about: 'A request failed unexpectedly.',
     fields: { code: CODE, reason: REASON, stack: 'where' },
     text: ({ reason, stack }) => `a request failed: ${stack ?? reason}`,
   }),
@@ -242,7 +242,7 @@ export const LOG_EVENTS = {
     fields: {
       lane: '`telemetry` or `foxglove`',
       client_id: 'name of the client',
-      penalty: 'what was done: `mute` (refused for `telemetry.mute_s`) or `disconnect`',
+      penalty: 'the consequence: `mute` (refused for `telemetry.mute_s`) or `disconnect`',
     },
     text: ({ client_id, penalty }) =>
       `${client_id} publishes too fast and is ${penalty === 'mute' ? 'muted' : 'disconnected'}`,
@@ -250,10 +250,10 @@ export const LOG_EVENTS = {
   client_banned: event<{ lane: string; name: string; ban_s: number }>({
     room: 'sessions',
     level: 'warn',
-    about: 'A client was disconnected for its rate several times, and may not connect for a while.',
+    about: 'A client is banned for a while after repeated violations of the rate limit.',
     fields: {
       lane: '`telemetry`',
-      name: '`client` with its name, or `address` with that from which it comes',
+      name: '`client` with its name, or `address` with its address',
       ban_s: 'for how long, s',
     },
     text: ({ name, ban_s }) => `${name} is banned for ${ban_s} s`,
@@ -263,14 +263,14 @@ export const LOG_EVENTS = {
   camera_making: event<{ from: string }>({
     room: 'sources',
     level: 'info',
-    about: 'The clip of the demo camera is made; the next start finds it in the cache.',
-    fields: { from: 'what it is made from, with its licence' },
+    about: 'Sightline makes the clip of the demo camera; the next start finds it in the cache.',
+    fields: { from: 'its source, with the licence' },
     text: ({ from }) => `Making the demo camera from ${from}.`,
   }),
   camera_converting: event<{ clip: string; codec: string }>({
     room: 'sources',
     level: 'info',
-    about: 'The clip of `--camera` is turned into a form that browsers play.',
+    about: 'Sightline converts the clip of `--camera` to a format that browsers play.',
     fields: { clip: 'the file', codec: 'its codec' },
     text: ({ clip, codec }) => `Converting ${clip} (${codec}) into H.264, which browsers play.`,
   }),
@@ -290,7 +290,7 @@ export const LOG_EVENTS = {
       messages: 'messages of the file',
       topics: 'topics of the file',
       duration_s: 'time from the first to the last, s',
-      damage: 'what cannot be read of the file',
+      damage: 'the unreadable part of the file',
     },
     text: ({ messages, topics, duration_s, damage }) =>
       `${damage === undefined ? '' : `${damage}; `}${messages} messages of ${topics} topics, ${duration_s.toFixed(1)} s`,
@@ -300,7 +300,7 @@ export const LOG_EVENTS = {
     room: 'delivery',
     level: 'info',
     about: 'A replay skips a long time without a message (`--skip-gaps`).',
-    fields: { position_s: 'place in the recording, s', gap_s: 'what is skipped, s' },
+    fields: { position_s: 'position in the recording, s', gap_s: 'length of the gap, s' },
     text: ({ position_s, gap_s }) =>
       `after ${position_s.toFixed(1)} s there is no message for ${spanInWords(gap_s)}: skipped`,
     intervalMs: 0,
@@ -308,7 +308,7 @@ export const LOG_EVENTS = {
   replay_left_out: event<{ code: ErrorCode; reason: string; topic?: string | undefined }>({
     room: 'delivery',
     level: 'warn',
-    about: 'A message of the recording cannot be published. Each code and topic is told once, and counted.',
+    about: 'A message of the recording cannot be published. Each code and topic is logged once, and counted.',
     fields: { code: CODE, reason: REASON, topic: 'its topic' },
     text: ({ code, reason, topic }) =>
       `left out${topic === undefined ? '' : ` of ${JSON.stringify(topic)}`}: ${reason} (${code}); more of this kind are only counted`,
@@ -331,7 +331,7 @@ export const LOG_EVENTS = {
   record_connected: event<{ url: string; topics: readonly string[] }>({
     room: 'cli',
     level: 'info',
-    about: '`sightline record` is subscribed to everything that it was asked for.',
+    about: '`sightline record` has all its subscriptions.',
     fields: { url: 'the server', topics: 'filters of its topics' },
     text: ({ url, topics }) => `recording ${topics.join(' ')} from ${url}; Ctrl+C ends it`,
     intervalMs: 0,
@@ -340,7 +340,7 @@ export const LOG_EVENTS = {
     room: 'cli',
     level: 'warn',
     about: 'The server refused something that `sightline record` asked for.',
-    fields: { code: CODE, reason: 'what the server says' },
+    fields: { code: CODE, reason: "the server's message" },
     text: ({ code, reason }) => `the server says: ${reason} (${code})`,
     by: 'code',
   }),
@@ -351,7 +351,7 @@ export const LOG_EVENTS = {
     fields: {
       messages: 'messages that were recorded',
       written_bytes: 'size of the files, bytes',
-      losses: 'what is missing, and why, in words',
+      losses: 'the losses and their causes, in words',
     },
     text: ({ messages, written_bytes, losses }) =>
       [`${messages} messages`, `${(written_bytes / 2 ** 20).toFixed(1)} MiB`, ...losses].join(', '),

@@ -2,8 +2,8 @@ import { LOG_EVENTS } from './events.ts';
 import type { LogEntry, LogSink } from './log.ts';
 
 /**
- * A sink that writes entries as lines of JSON. `write` takes a line with its end, and gives false where it had to drop it: how many
- * were dropped is then told by an entry of its own. Pino is loaded here and not before: most commands write no log.
+ * A sink that writes entries as lines of JSON. `write` takes a line with its end, and returns false where it had to drop it; an
+ * entry of its own then reports how many were dropped. Pino is loaded here and not before: most commands write no log.
  */
 export async function openJsonSink(write: (line: string) => boolean): Promise<LogSink> {
   const { pino } = await import('pino');

@@ -3,7 +3,7 @@ interface Window<T> {
   /** When an entry was written last, ms. */
   writtenMs: number;
   readonly intervalMs: number;
-  /** Since then. */
+  /** Entries since then. */
   suppressed: number;
   last: T | undefined;
 }
@@ -13,20 +13,20 @@ export const VALUES_MAX = 16;
 const VALUE_CHARS_MAX = 100;
 const OTHERS = 'others';
 
-/** What stands for many entries: one of them, and how many more there were. */
+/** One of many entries, and how many more there were. */
 export interface Summary<T> {
   readonly entry: T;
   readonly suppressed: number;
 }
 
 /**
- * At most one entry in an interval, however often something happens; what was left out is counted. It remembers at most
+ * At most one entry in an interval, however often something happens; suppressed entries are counted. It remembers at most
  * `VALUES_MAX` + 1 windows for each event.
  */
 export class EntryLimiter<T> {
   readonly #windows = new Map<string, Map<string, Window<T>>>();
 
-  /** How many entries like it were left out since the last one that was written; `undefined`: so is this one. */
+  /** How many such entries were suppressed since the last one that was written; `undefined`: so is this one. */
   take(entry: T, event: string, value: string | undefined, intervalMs: number, nowMs: number): number | undefined {
     const window = this.#windowOf(event, value, intervalMs, nowMs);
     if (nowMs - window.writtenMs < intervalMs) {
@@ -37,7 +37,7 @@ export class EntryLimiter<T> {
     return reset(window, nowMs);
   }
 
-  /** What was left out in intervals that are over: nothing more may come that would tell of it. */
+  /** Suppressed entries of intervals that are over: no further entry may come that would report them. */
   due(nowMs: number): Summary<T>[] {
     const found: Summary<T>[] = [];
     for (const window of this.#all()) {
@@ -49,7 +49,7 @@ export class EntryLimiter<T> {
     return found;
   }
 
-  /** When something is due the next time, ms; `Infinity`: nothing was left out. */
+  /** When something is due the next time, ms; `Infinity`: nothing was suppressed. */
   get nextDueMs(): number {
     let nextMs = Infinity;
     for (const { last, writtenMs, intervalMs } of this.#all()) {
@@ -83,7 +83,7 @@ export class EntryLimiter<T> {
   }
 }
 
-/** Gives what was left out until now. */
+/** Returns the entries suppressed until now. */
 function reset<T>(window: Window<T>, nowMs: number): number {
   const { suppressed } = window;
   window.writtenMs = nowMs;

@@ -22,17 +22,17 @@ export interface LogEntry {
   /** The same as a sentence for a person. */
   readonly text: string;
   readonly fields: LogFields;
-  /** Further entries like this one that were left out since the last one. */
+  /** How many more of these entries were suppressed since the last one. */
   readonly suppressed?: number;
 }
 
-/** Where entries go. What it throws is ignored. */
+/** Where entries go. Its exceptions are ignored. */
 export type LogSink = (entry: LogEntry) => void;
 
 export interface LogOptions {
   readonly clock: Clock;
   readonly sink: LogSink;
-  /** Entries of this weight and above are written; default `info`. */
+  /** Entries of this level and above are written; default `info`. */
   readonly level?: LogLevel;
 }
 
@@ -53,7 +53,7 @@ interface Kind {
 const INTERVAL_MS = 1_000;
 const KINDS = LOG_EVENTS as unknown as Readonly<Record<LogEventName, Kind>>;
 
-/** Takes what happens, leaves out what is too light, too much or secret, and hands the rest to its sink. */
+/** Takes events, leaves out those below the level, too frequent ones and secrets, and hands the rest to its sink. */
 export class Log {
   level: LogLevel;
   readonly #clock: Clock;
@@ -83,7 +83,7 @@ export class Log {
     this.#tellDue(nowMs);
   }
 
-  /** Writes what was left out until now. */
+  /** Writes the entries suppressed until now. */
   close(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -111,12 +111,12 @@ export class Log {
     try {
       this.#sink({ timeMs, level, room, event, text: text(fields), fields, ...(suppressed > 0 && { suppressed }) });
     } catch {
-      // It is called from timers and sockets, where nobody would catch it. Whom could it be told?
+      // Timers and sockets call it, where no caller could catch an error.
     }
   }
 }
 
-/** For who wants no log. */
+/** For callers that want no log. */
 export function noLog(clock: Clock): Log {
   return new Log({ clock, sink: () => undefined, level: 'silent' });
 }

@@ -1,9 +1,9 @@
 import type { LogFields, LogValue } from './events.ts';
 
-/** What stands in place of a secret. */
+/** Stands in place of a secret. */
 export const REDACTED = '[redacted]';
 
-/** What a field, or a parameter of a query, is called that is never written: with one of these as a word of its name. */
+/** A field, or a parameter of a query, with one of these as a word of its name is never written. */
 export const SECRET_WORDS = [
   'apikey',
   'authorization',
@@ -19,7 +19,7 @@ export const SECRET_WORDS = [
   'token',
 ] as const;
 
-/** Of a field; what is longer is cut. */
+/** Longest field; the rest is cut. */
 const TEXT_CHARS_MAX = 2_000;
 const SECRETS: ReadonlySet<string> = new Set(SECRET_WORDS.flatMap((word) => [word, `${word}s`]));
 /** `name=value` in a query or a form. */
@@ -41,7 +41,7 @@ function redactValue(value: LogValue | undefined): LogValue | undefined {
   return typeof value === 'object' && value !== null ? value.map(redactText) : value;
 }
 
-/** A text without what looks like a secret in it. */
+/** A text without anything that looks like a secret. */
 export function redactText(text: string): string {
   const short = text.length > TEXT_CHARS_MAX ? `${text.slice(0, TEXT_CHARS_MAX)}…` : text;
   return short

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Log } from './log.ts';
 
-/** Does one thing after the other at the end of a program, and tells how long each took. */
+/** Runs one step after the other at the end of a program, and logs how long each took. */
 export async function shutDown(log: Log, clock: Clock, steps: Readonly<Record<string, () => unknown>>): Promise<void> {
   const startedMs = clock.now();
   log.write('shutdown_started', {});

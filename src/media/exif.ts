@@ -5,7 +5,7 @@ const ENTRY_BYTES = 12;
 
 /**
  * The orientation, 1 to 8, in the payload of a JPEG's APP1 segment (EXIF 2.3 §4.5.2, §4.6.4: `Exif`, two bytes, then a TIFF of
- * either byte order). 1 where it tells none, and where it is damaged: broken EXIF spoils no picture.
+ * either byte order). 1 where it has none, and where it is damaged: broken EXIF does not spoil a picture.
  */
 export function exifOrientation(payload: Uint8Array): number {
   if (!isExif(payload)) return 1;

@@ -1,6 +1,6 @@
 import type { Orientation } from './orient.ts';
 
-/** What is done to a HEIF picture after decoding, in the file's order. */
+/** A step of a HEIF picture after decoding, in the file's order. */
 export type HeifStep =
   | {
       readonly kind: 'crop';
@@ -13,7 +13,7 @@ export type HeifStep =
 
 /** The main picture of a HEIF file (HEIC, AVIF): ISO/IEC 23008-12. */
 export interface HeifPicture {
-  /** Items that hold the coded tiles, row by row; one where the picture is no grid. */
+  /** Items that hold the coded tiles, row by row; one where the picture is not a grid. */
   readonly tiles: readonly number[];
   /** Present for a grid: its size in tiles, and the picture's in pixels, before any step. */
   readonly grid:
@@ -26,7 +26,7 @@ export interface HeifPicture {
   readonly endsAt: number;
 }
 
-/** Thrown for what is not understood or not there, in words. */
+/** Thrown for parts that are unknown or missing, in words. */
 export class HeifError extends Error {}
 
 /** Tiles of a grid: a picture of 65,535 × 65,535 pixels in tiles of 512 has 16,384. */
@@ -38,8 +38,9 @@ interface Place {
 }
 
 /**
- * Reads the payload of a file's `meta` box: which items make up the main picture, and what is done to it. Errors: HeifError for
- * damage and for a picture that is made in another way (an overlay, say). `readFile` gives bytes of the file, for a grid that is described outside of the box.
+ * Reads the payload of a file's `meta` box: which items make up the main picture, and the steps after decoding. Errors: HeifError for
+ * damage and for a picture that is made in another way (an overlay, say). `readFile` reads the file, for a grid that is described
+ * outside of the box.
  */
 export async function readHeif(
   meta: Uint8Array,
@@ -213,7 +214,7 @@ function stepsOf(iprp: Uint8Array, item: number): HeifStep[] {
   return made;
 }
 
-/** By the number of quarters that a picture is turned counter-clockwise (§6.5.10). */
+/** By the number of quarters that a picture is rotated counter-clockwise (§6.5.10). */
 const QUARTERS: readonly Orientation[] = [
   { a: 1, b: 0, c: 0, d: 1 },
   { a: 0, b: -1, c: 1, d: 0 },
@@ -294,7 +295,7 @@ class Reader {
     return String.fromCharCode(...this.bytes(length));
   }
 
-  /** Of a full box: the flags behind it are passed. */
+  /** Passes the flags of a full box. */
   version(): number {
     return Math.floor(this.uint(4) / 2 ** 24);
   }

@@ -10,14 +10,14 @@ import {
 } from './jpeg-segments.ts';
 
 /**
- * What the coded data of a JPEG lacks. `unknown`: the data is not coded by Huffman, or in a way that is not followed here.
+ * Faults of the coded data of a JPEG. `unknown`: the data is not coded by Huffman, or in a way that this walk does not follow.
  * `undefined`: every block of every scan is there.
  */
 export type ScanFault = 'truncated' | 'damaged' | 'unknown' | undefined;
 
 /**
- * Walks the Huffman codes of all scans (ITU-T T.81 annex F.2.2 and G.2.2) without making a picture of them, and tells whether they hold
- * what the header promises: for frames at which libjpeg complained without saying of what. Bytes between the data and the next
+ * Walks the Huffman codes of all scans (ITU-T T.81 annex F.2.2 and G.2.2) without making a picture of them, and checks whether they hold
+ * what the header promises: for frames of which libjpeg complained without a reason. Bytes between the data and the next
  * marker cost nothing, and cameras write them; codes that do not exist, blocks that run over, data that ends too early and
  * restart markers out of turn cost the picture. Takes some milliseconds for 100 kB. `standard`: a JPEG that holds the tables of
  * annex K.3, on which frames of Motion JPEG rely without bringing them.
@@ -34,7 +34,7 @@ export function scanFault(bytes: Uint8Array, standard: Uint8Array): ScanFault {
   }
 }
 
-/** Encoders write about ten; whoever writes hundreds wants to keep the reader busy. */
+/** Encoders write about ten; a sender of hundreds wants to keep the reader busy. */
 const SCANS_MAX = 100;
 
 class Fault extends Error {
@@ -51,12 +51,12 @@ interface Component {
   /** Sampling factors: blocks of one unit (MCU) across and down. */
   readonly across: number;
   readonly down: number;
-  /** Of the component alone, blocks. */
+  /** Size of the component alone, blocks. */
   readonly blocksWide: number;
   readonly blocksHigh: number;
   /** Blocks in a row when whole units are stored. */
   readonly pitch: number;
-  /** Which coefficients are not zero, 64 a block: what a scan that refines depends on. Progressive frames only. */
+  /** Which coefficients are not zero, 64 a block, for scans that refine them. Progressive frames only. */
   readonly isSet: Uint8Array | undefined;
 }
 
@@ -125,7 +125,7 @@ class Walk {
     const count = payload[0] ?? 0;
     if (!frame || count === 0 || payload.length < 4 + 2 * count) throw new Fault('damaged');
     const [first, last, approximation] = payload.subarray(1 + 2 * count) as unknown as [number, number, number];
-    // What a sequential scan says here is without meaning: libjpeg takes 0, 63 and 0.
+    // The numbers of a sequential scan have no meaning here: libjpeg takes 0, 63 and 0.
     const { start, end } = frame.isProgressive ? { start: first, end: last } : { start: 0, end: 63 };
     if (end > 63 || start > end) throw new Fault('damaged');
     const parts = Array.from({ length: count }, (_, i) => {
@@ -137,7 +137,7 @@ class Walk {
     return { parts, start, end, isRefining: frame.isProgressive && approximation >> 4 > 0 };
   }
 
-  /** Gives the place behind the scan's data. */
+  /** Returns the place behind the scan's data. */
   #walkScan(scan: Scan, from: number): number {
     const { unitsWide, unitsHigh, isProgressive } = this.#frame!;
     const alone = scan.parts.length === 1 ? scan.parts[0]!.component : undefined;
@@ -173,7 +173,7 @@ class Walk {
     return bits.end();
   }
 
-  /** What one progressive scan tells of one block: G.1.2. */
+  /** Walks one block of one progressive scan: G.1.2. */
   #walkPart(
     { start, end, isRefining }: Scan,
     { component, dc, ac }: Scan['parts'][number],
@@ -219,7 +219,7 @@ class Walk {
           break;
         }
         if (size > 0) bits.skip(1);
-        // One bit for each coefficient on the way that is not zero; `run` counts those that are.
+        // One bit for each coefficient passed that is not zero; `run` counts the zero ones.
         for (; k <= end; k += 1) {
           if (isSet[at + k] === 1) bits.skip(1);
           else if (run === 0) break;
@@ -317,7 +317,7 @@ class Bits {
     return value;
   }
 
-  /** Where the bytes go on that nothing was taken of. */
+  /** Where the unread bytes begin. */
   end(): number {
     return this.#at;
   }

@@ -16,7 +16,7 @@ const JPG = 0xc8;
 const DAC = 0xcc;
 const TEM = 0x01;
 
-/** A profile may take 255, EXIF and XMP a handful; whoever sends more wants to keep the reader busy. */
+/** A profile may take 255, EXIF and XMP a handful; a sender of more wants to keep the reader busy. */
 const SEGMENTS_MAX = 2_000;
 
 /** One marker segment of a JPEG. Its length and payload lie within the bytes. */
@@ -24,12 +24,12 @@ export interface Segment {
   readonly marker: number;
   /** Place of its first byte, FF. */
   readonly at: number;
-  /** What follows the length. */
+  /** The bytes that follow the length. */
   readonly payload: Uint8Array;
 }
 
 /**
- * The segments of a JPEG's header, up to its first scan's (SOS). What stands between two of them is passed, as libjpeg passes it:
+ * The segments of a JPEG's header, up to its first scan's (SOS). Bytes between two of them are skipped, as libjpeg does:
  * cameras leave bytes there. Errors: FRAME_EMPTY, FRAME_NOT_JPEG, FRAME_TRUNCATED (the bytes end before the first scan begins).
  */
 export function* headerSegments(bytes: Uint8Array): Generator<Segment, void, undefined> {
@@ -59,7 +59,7 @@ export function nextSegment(bytes: Uint8Array, from: number): Segment | undefine
     const marker = bytes[at + 1]!;
     if (marker === TEM || isRestart(marker)) continue;
     if (marker === MARKER.EOI || marker === MARKER.SOI) {
-      throw new SightlineError('FRAME_NOT_JPEG', `${hex(bytes, at)} at byte ${at} is no segment of a JPEG's header`);
+      throw new SightlineError('FRAME_NOT_JPEG', `${hex(bytes, at)} at byte ${at} is not a segment of a JPEG's header`);
     }
     if (at + 4 > bytes.length) return undefined;
     const length = (bytes[at + 2]! << 8) | bytes[at + 3]!;
@@ -89,7 +89,7 @@ export function isFrameHeader(marker: number): boolean {
   return marker >= 0xc0 && marker <= 0xcf && marker !== MARKER.DHT && marker !== JPG && marker !== DAC;
 }
 
-/** What a program or a person notes: APP0 to APP15, and comments. */
+/** Notes of a program or a person: APP0 to APP15, and comments. */
 export function isDescription(marker: number): boolean {
   return (marker & 0xf0) === MARKER.APP0 || marker === 0xfe;
 }

@@ -8,7 +8,7 @@ import { type Orientation, orientationOfExif, UPRIGHT, uprightSize } from './ori
 // The package is CommonJS whose exports are made at run time: a named ESM import would not find them.
 const turbo = createRequire(import.meta.url)('@julusian/jpeg-turbo') as typeof import('@julusian/jpeg-turbo');
 
-/** What a JPEG says of itself before anything is decoded. */
+/** A JPEG's properties, read before anything is decoded. */
 export interface JpegHeader {
   /** Pixels, as they are stored: `orientation` may swap them. */
   readonly width: number;
@@ -17,7 +17,7 @@ export interface JpegHeader {
   /** 1 grey, 3 colour. */
   readonly components: number;
   readonly progressive: boolean;
-  /** How the stored picture is turned to stand upright: what its EXIF says. */
+  /** How to rotate the stored picture upright, by its EXIF. */
   readonly orientation: Orientation;
 }
 
@@ -59,7 +59,7 @@ export function readJpegHeader(bytes: Uint8Array): JpegHeader {
 }
 
 /**
- * Everything that is to be checked before a JPEG from outside is decoded: its header, its size against `limits`, and that it
+ * All checks of a JPEG from outside before decoding: its header, its size against `limits`, and that it
  * has an end. Costs microseconds. Errors: those of `readJpegHeader`, FRAME_TOO_LARGE.
  */
 export function checkJpeg(bytes: Uint8Array, limits: ImageLimits): JpegHeader {
@@ -97,7 +97,7 @@ export function hasJpegEnd(bytes: Uint8Array): boolean {
 
 /**
  * Decodes to packed RGB into the front of `into` (at least width × height × 3 bytes), which stays the caller's. The picture is as it
- * is stored: `orientation` in its header says how it is to be turned. What libjpeg only warns of is taken, as long as no part of the
+ * is stored: `orientation` in its header says how to rotate it. Data that libjpeg only warns of is taken, as long as no part of the
  * picture is missing. Errors: FRAME_TRUNCATED, FRAME_UNDECODABLE, and those of `readJpegHeader`.
  */
 export function decodeJpeg(bytes: Uint8Array, into: Uint8Array): RgbPicture {
@@ -157,7 +157,7 @@ function readHeader(bytes: Uint8Array): Omit<Header, 'progressive'> {
       }
     }
   } catch (thrown) {
-    // The frame header is there: that is all that was asked for.
+    // The frame header is there: no more is needed.
     if (!frame) throw thrown;
   }
   const { marker, payload } = frame!;
@@ -187,7 +187,7 @@ const JPEG_LS = 0xf7;
 
 const SEND = 'baseline or progressive JPEGs of 8 bits in colour or grey are decoded';
 
-/** What keeps a sound JPEG from being decoded here, in words; undefined when nothing does. */
+/** Why a sound JPEG cannot be decoded here, in words; undefined when it can. */
 function unsupportedKind(frame: {
   readonly marker: number;
   readonly precision: number;
@@ -200,13 +200,13 @@ function unsupportedKind(frame: {
   if (precision !== 8) return `with ${precision} bits a sample`;
   if (components === 4) return `in ${isYcck ? 'YCCK' : 'CMYK'}, the colours of print`;
   if (components !== 1 && components !== 3) return `of ${components} colour components`;
-  if (height === 0) return 'that tells its height only behind its data (DNL)';
+  if (height === 0) return 'that gives its height only behind its data (DNL)';
   return undefined;
 }
 
 /**
- * The library takes libjpeg's warnings for errors and loses the reason on the way; but it decodes to the end all the same, which the
- * last pixel's fourth byte tells. Whether the complaint costs the picture is then read from the data itself.
+ * The library treats libjpeg's warnings as errors and loses their reasons; but it decodes to the end all the same, which the
+ * last pixel's fourth byte shows. Whether the fault costs the picture is then read from the data itself.
  */
 function decode(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4): RgbPicture {
   const format = bytesPerPixel === 3 ? turbo.FORMAT_RGB : turbo.FORMAT_RGBX;
@@ -238,11 +238,11 @@ function decodeDespite(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4
     const message = `a ${width}×${height} JPEG with the sampling ${sampling}: libjpeg-turbo does not decode it`;
     throw new SightlineError('FRAME_UNDECODABLE', message, { cause });
   }
-  const what = fault === 'unknown' ? 'libjpeg-turbo finds fault with' : `is ${fault}`;
+  const what = fault === 'unknown' ? 'libjpeg-turbo rejects' : `is ${fault}`;
   throw new SightlineError('FRAME_UNDECODABLE', `a ${width}×${height} JPEG whose data ${what}`, { cause });
 }
 
-/** Decodes once more, into 4 bytes a pixel: the fourth of the last one is 255 when all rows were written, whatever was complained of. */
+/** Decodes once more, into 4 bytes a pixel: the fourth of the last one is 255 when all rows were written, despite the complaint. */
 function isDecodedToTheEnd(bytes: Uint8Array, into: Uint8Array, pixels: number): boolean {
   into[4 * pixels - 1] = 0;
   try {
@@ -254,7 +254,7 @@ function isDecodedToTheEnd(bytes: Uint8Array, into: Uint8Array, pixels: number):
 }
 
 /**
- * The same JPEG without what libjpeg may warn of in its header, where the library gives up on a warning: bytes between segments, and
+ * The same JPEG without the header parts that libjpeg may warn of, where the library gives up on a warning: bytes between segments, and
  * segments that change no pixel.
  */
 function withPlainHeader(bytes: Uint8Array): Buffer {
@@ -263,7 +263,7 @@ function withPlainHeader(bytes: Uint8Array): Buffer {
   for (const segment of headerSegments(bytes)) {
     const { marker, at, payload } = segment;
     end = endOf(segment);
-    // The versions and transforms that are known; with another one the colours are what they are without the segment.
+    // The known versions and transforms; with another one the colours are the same as without the segment.
     const isKnown = (marker === MARKER.APP0 && payload[5] === 1) || (marker === MARKER.APP14 && payload[11]! <= 2);
     if (isKnown || !isDescription(marker)) parts.push(bytes.subarray(at, end));
   }

@@ -1,5 +1,5 @@
 /**
- * How a stored picture is turned to stand upright: the four signs of a display matrix that only turns by quarters and
+ * How to rotate a stored picture upright: the four signs of a display matrix that only rotates by quarters and
  * mirrors. A stored pixel (x, y) belongs at (a·x + c·y, b·x + d·y), moved so that the corner is at the origin.
  */
 export interface Orientation {
@@ -13,7 +13,7 @@ export const UPRIGHT: Orientation = { a: 1, b: 0, c: 0, d: 1 };
 
 /**
  * The orientation in a display matrix: nine little-endian int32 in 16.16 fixed point, rows [a b u], [c d v], [x y w], as ISO/IEC
- * 14496-12 §6.2.2 stores it. Angles that are no multiple of a quarter, and damaged matrices, count as upright.
+ * 14496-12 §6.2.2 stores it. Angles that are not a multiple of a quarter, and damaged matrices, count as upright.
  */
 export function orientationOf(matrix: Uint8Array | null): Orientation {
   if (!matrix || matrix.byteLength < 36) return UPRIGHT;
@@ -50,7 +50,7 @@ export function swapsSides(o: Orientation): boolean {
   return o.a === 0;
 }
 
-/** Of a picture that is stored in this size. */
+/** Upright size of a picture that is stored in this size. */
 export function uprightSize(
   { width, height }: { readonly width: number; readonly height: number },
   o: Orientation,
@@ -59,7 +59,7 @@ export function uprightSize(
 }
 
 /**
- * Turns a packed picture of `width` × `height` pixels, 3 or 4 bytes each, into `into` (as long, another buffer), whose width and
+ * Rotates a packed picture of `width` × `height` pixels, 3 or 4 bytes each, into `into` (as long, another buffer), whose width and
  * height are those of `uprightSize`. Pictures of 4 bytes a pixel start at a multiple of 4 bytes in their buffers.
  */
 export function turnUpright(

@@ -26,7 +26,7 @@ interface Rectangle {
 
 /**
  * Draws the boxes of `detections` and their labels ("Car 63%") into a picture, in place. Line and letters grow with the
- * picture; the best detection is drawn last, on top. What lies outside of the picture is cut off.
+ * picture; the best detection is drawn last, on top. Parts outside of the picture are cut off.
  */
 export function drawDetections(picture: RgbPicture, detections: readonly Detection[]): void {
   const scale = overlayScale(picture.width, picture.height);
@@ -41,7 +41,7 @@ export function drawDetections(picture: RgbPicture, detections: readonly Detecti
 
 /**
  * Draws the skeletons of `hands` into a picture, in place: lines between the landmarks in the colour of the hand, and the landmarks as
- * white dots on them. What lies outside of the picture is cut off.
+ * white dots on them. Parts outside of the picture are cut off.
  */
 export function drawHands(picture: RgbPicture, hands: readonly Hand[]): void {
   const line = overlayScale(picture.width, picture.height);
@@ -53,7 +53,7 @@ export function drawHands(picture: RgbPicture, hands: readonly Hand[]): void {
   }
 }
 
-/** Draws what a pipeline found. */
+/** Draws a pipeline's result. */
 export function drawResult(picture: RgbPicture, result: PipelineResult): void {
   if (result.pipeline === 'objects') drawDetections(picture, result.detections);
   else if (result.pipeline === 'hands') drawHands(picture, result.hands);
@@ -131,11 +131,11 @@ function contrasting([red, green, blue]: Colour): Colour {
   return 0.299 * red + 0.587 * green + 0.114 * blue > 140 ? BLACK : WHITE;
 }
 
-/** A line with square ends; the ends must be numbers. Of one that reaches far out only what is near the picture is walked. */
+/** A line with square ends; the ends must be numbers. For one that reaches far out only the part near the picture is walked. */
 function drawLine(picture: RgbPicture, from: Place, to: Place, line: number, colour: Colour): void {
   const { width, height } = picture;
   const [dx, dy] = [to.x - from.x, to.y - from.y];
-  // The part of the way, 0..1, that lies within a line's breadth of the picture (Liang and Barsky, 1984).
+  // The part of the line, 0..1, that lies within a line's breadth of the picture (Liang and Barsky, 1984).
   let [start, end] = [0, 1];
   for (const [at, by, limit] of [
     [from.x, dx, width],

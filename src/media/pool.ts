@@ -12,7 +12,7 @@ export interface PoolCounters {
   readonly acquired: number;
   /** Of these, buffers that were used before. */
   readonly reused: number;
-  /** Times that nothing could be handed out. */
+  /** Times that the pool was exhausted. */
   readonly exhausted: number;
   /** Shapes that made room for others. */
   readonly shapesEvicted: number;
@@ -27,8 +27,8 @@ interface Shelf {
 const DEFAULT_LIMITS: PoolLimits = { buffersPerShape: 10, shapesMax: 8 };
 
 /**
- * Picture buffers kept by shape, so that a stream of frames of one size allocates nothing. A buffer belongs to whoever
- * acquired it until it is released; its content is whatever it held last. An exhausted pool hands out nothing, never a buffer
+ * Picture buffers kept by shape, so that a stream of frames of one size allocates nothing. A buffer belongs to the code that
+ * acquired it until it is released; it still has its last content. An exhausted pool hands out nothing, never a buffer
  * in use.
  */
 export class BufferPool {

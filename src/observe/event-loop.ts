@@ -7,10 +7,10 @@ export const eventLoopSchema = z
   .object({ p50_ms: amount().nullable(), p99_ms: amount().nullable(), max_ms: amount().nullable() })
   .meta({
     id: 'EventLoopDelay',
-    description: 'how much later than planned the main thread came round, last 1 to 2 min; null at the very start',
+    description: 'delay of the main thread’s event loop, last 1 to 2 min; null at the very start',
   });
 
-/** How much later than planned the event loop came round: what every frame on the main thread waits in addition. */
+/** Delay of the event loop: every frame on the main thread waits that long in addition. */
 export type EventLoopDelay = Readonly<z.output<typeof eventLoopSchema>>;
 
 export function eventLoopPart(read: () => EventLoopDelay): Part<EventLoopDelay> {
@@ -19,7 +19,7 @@ export function eventLoopPart(read: () => EventLoopDelay): Part<EventLoopDelay> 
       name: 'sightline_event_loop_delay_seconds',
       kind: 'gauge',
       unit: 'seconds',
-      help: 'How much later than planned the main thread came round, over the last one to two minutes',
+      help: 'Delay of the main thread’s event loop, over the last one to two minutes',
       labels: ['quantile'],
       read: ({ p50_ms, p99_ms, max_ms }) => [
         [['0.5'], seconds(p50_ms)],
@@ -56,7 +56,7 @@ export class EventLoopMonitor {
     };
   }
 
-  /** Forgets what was, a delay that goes on at this moment included. */
+  /** Forgets the past, a delay that goes on at this moment included. */
   restart(): void {
     this.close();
     this.#elder = started();
@@ -87,7 +87,7 @@ function started() {
   return monitor;
 }
 
-/** What is recorded is the time from one timer to the next, the planned interval included. */
+/** The histogram records the time from one timer to the next, the planned interval included. */
 function delayMs(recordedNs: number): number {
   return Math.max(0, recordedNs / NS_PER_MS - RESOLUTION_MS);
 }

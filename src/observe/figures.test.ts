@@ -30,7 +30,7 @@ test('the document is what the parts are at one moment, and the figures are read
       '# HELP sightline_done_total Those that are done',
       '# TYPE sightline_done_total counter',
       'sightline_done_total 8',
-      '# HELP sightline_label_sets_left_out_total Label sets that a reading left out because their figure had its limit of them',
+      '# HELP sightline_label_sets_left_out_total Label sets that a reading left out because their figure had reached its limit',
       '# TYPE sightline_label_sets_left_out_total counter',
       '',
     ].join('\n'),

@@ -1,14 +1,14 @@
 import { SightlineError } from '../base/errors.ts';
 
 /**
- * The registry of figures: what each room measures, registered by it once. The documents of the REST API are made of its parts,
- * and a scraper reads the figures of the same parts, so that both always tell the same.
+ * The registry of figures: each room registers its measurements once. The documents of the REST API are made of its parts,
+ * and a scraper reads the figures of the same parts, so that both always agree.
  *
- * Of our own and not `prom-client`: that one wants to be told every change, or on each reading, a value at a time, and keeps a
+ * Our own and not `prom-client`: that one must be told every change, or on each reading, a value at a time, and keeps a
  * second copy of each; it takes no buckets that were counted elsewhere, knows no units and no bound for label sets.
  */
 
-/** Base units as Prometheus has them; the last word of a figure's name. What merely counts has none. */
+/** Base units as Prometheus has them; the last word of a figure's name. A plain count has none. */
 export type FigureUnit = 'seconds' | 'bytes' | 'ratio' | 'per_second';
 
 export type FigureKind = 'counter' | 'gauge' | 'histogram';
@@ -24,7 +24,7 @@ export interface FigureMeta {
   readonly labels?: readonly string[];
   /** Upper bounds of a histogram's buckets, rising; one without a bound follows. */
   readonly buckets?: readonly number[];
-  /** Label sets that are told at once. Default: 100. */
+  /** Most label sets at once. Default: 100. */
   readonly setsMax?: number;
 }
 
@@ -41,11 +41,11 @@ export type FigureValue = number | HistogramValue;
 export type Labelled = readonly [labels: readonly string[], value: FigureValue | null];
 
 export interface Figure<T> extends FigureMeta {
-  /** Takes it out of what the room gave; null: not measured, and not told. */
+  /** Takes it out of the room's part; null: not measured, and left out. */
   readonly read: (part: T) => FigureValue | null | Iterable<Labelled>;
 }
 
-/** What a room measures: a part of the snapshot, read at one moment, and the figures in it. */
+/** A room's measurements: a part of the snapshot, read at one moment, and the figures in it. */
 export interface Part<T> {
   readonly read: () => T;
   readonly figures: readonly Figure<unknown>[];
@@ -55,7 +55,7 @@ export function part<T>(read: () => T, figures: readonly Figure<T>[] = []): Part
   return { read, figures: figures as readonly Figure<unknown>[] };
 }
 
-/** Of a document's milliseconds. */
+/** Converts a document's milliseconds. */
 export function seconds(ms: number | null): number | null {
   return ms === null ? null : ms / 1000;
 }
@@ -77,7 +77,7 @@ const LABEL = /^[a-z][a-z0-9_]*$/;
 const LEFT_OUT: FigureMeta = {
   name: 'sightline_label_sets_left_out_total',
   kind: 'counter',
-  help: 'Label sets that a reading left out because their figure had its limit of them',
+  help: 'Label sets that a reading left out because their figure had reached its limit',
   labels: ['figure'],
 };
 
@@ -85,7 +85,7 @@ export class FigureRegistry<D extends object> {
   readonly #parts: { readonly [K in keyof D]: Part<D[K]> };
   readonly #all: readonly Part<unknown>[];
   readonly #byName = new Map<string, Part<unknown>>();
-  /** By figure: label sets that the last reading told, which keep their places in the next one. */
+  /** By figure: label sets of the last reading, which keep their places in the next one. */
   readonly #told = new Map<string, ReadonlySet<string>>();
   readonly #leftOut = new Map<string, number>();
 
@@ -119,7 +119,7 @@ export class FigureRegistry<D extends object> {
     return [...readings, { figure: LEFT_OUT, samples }];
   }
 
-  /** Of some counters or gauges, the sum over their label sets. Throws INTERNAL for one that is not registered. */
+  /** For counters or gauges, the sum over their label sets. Throws INTERNAL for one that is not registered. */
   totals<K extends string>(names: readonly K[]): Record<K, number> {
     const values = new Map<Part<unknown>, unknown>();
     const totalOf = (name: K): number => {
@@ -132,7 +132,7 @@ export class FigureRegistry<D extends object> {
     return Object.fromEntries(names.map((name) => [name, totalOf(name)])) as Record<K, number>;
   }
 
-  /** Those that were told before stay, so that no figure comes and goes; what does not fit is counted. */
+  /** Earlier label sets stay, so that no figure comes and goes; those that do not fit are counted. */
   #bounded(figure: FigureMeta, samples: FigureSample[]): FigureSample[] {
     const { name, setsMax = SETS_MAX } = figure;
     if (samples.length <= setsMax && !this.#told.has(name)) return samples;
@@ -147,7 +147,7 @@ export class FigureRegistry<D extends object> {
   }
 }
 
-/** What of it breaks a rule. */
+/** The rule that the figure breaks, if any. */
 function faultOf({ name, kind, unit, labels = [], buckets = [] }: FigureMeta): string | undefined {
   const ending = [unit, kind === 'counter' ? 'total' : undefined].filter((word) => word !== undefined);
   if (!NAME.test(name)) return 'has no name of its kind';

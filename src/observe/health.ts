@@ -1,20 +1,20 @@
-/** What the verdict rests on; whoever asks for it gathers it. */
+/** The basis of the verdict; the caller gathers it. */
 export interface HealthFacts {
   /** The default model is not ready for the first time: workers come up, and compiling holds the event loop. */
   readonly starting: boolean;
   /** Models that sessions may ask for and that are being made ready, by id. */
   readonly modelsLoading: readonly string[];
-  /** Models that sessions asked for of late and that could not be made ready. */
+  /** Models that sessions asked for recently and that could not be made ready. */
   readonly modelsFailed: readonly { readonly id: string; readonly reason: string }[];
   readonly workers: { readonly alive: number; readonly wanted: number };
   readonly stopping: boolean;
-  /** Capture to handed to the encoder, of late, and of how many frames. */
+  /** Recent latency, capture to handed to the encoder, and the number of its frames. */
   readonly latency: { readonly p95Ms: number; readonly frames: number };
   readonly eventLoopDelayP99Ms: number;
   readonly rssBytes: number;
   /** Callbacks that threw inside the hub: each is a fault of the program. */
   readonly callbackFaults: number;
-  /** Recordings that cannot write, or have ended by that. */
+  /** Recordings that cannot write, or have ended because of that. */
   readonly recordings: readonly {
     readonly file: string;
     readonly reason: string;
@@ -48,8 +48,8 @@ export interface HealthIssue {
 
 export interface Health {
   /**
-   * `starting`: frames are not processed yet and nothing is wrong; `degraded`: see the issues. Those of models that a session asked
-   * for change nothing: nobody else is the worse for them, and one client must not take the server out of service.
+   * `starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues. Issues of models that a session
+   * asked for change nothing: they harm nobody else, and one client must not take the server out of service.
    */
   readonly status: 'ok' | 'starting' | 'degraded';
   readonly issues: readonly HealthIssue[];
@@ -58,7 +58,7 @@ export interface Health {
 /** Fewer frames make no 95th percentile. */
 const LATENCY_FRAMES_MIN = 20;
 
-/** Is the server well, and if not, why. Pure. */
+/** The health of the server, with the issues found. Pure. */
 export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
   const issues: HealthIssue[] = [];
   const find = (code: HealthIssueCode, message: string) => issues.push({ code, message });

@@ -6,12 +6,12 @@ import type { StagesMs } from '../protocol/video.ts';
 import { part, type HistogramValue, type Part } from './figures.ts';
 import { amount, count, each } from './schema.ts';
 
-/** The parts of a frame's way whose times add up to `total`: each is a frame's own time in that stage. */
+/** The stages of a frame whose times add up to `total`: each is a frame's own time in that stage. */
 export const OWN_STAGES = ['capture', 'queue', 'decode', 'preprocess', 'inference', 'postprocess'] as const;
 export type OwnStage = (typeof OWN_STAGES)[number];
 
 /**
- * All that is measured of a frame. `total` is capture to handed to the encoder; `encode` and `transmit` (handed to the
+ * All measurements of a frame. `total` is capture to handed to the encoder; `encode` and `transmit` (handed to the
  * socket to written to the kernel) come after it.
  */
 export const STAGES = [...OWN_STAGES, 'encode', 'transmit', 'total'] as const;
@@ -42,7 +42,7 @@ export const latenciesSchema = z.object({
 export type LatencyFigures = DeepReadonly<z.output<typeof latencySchema>>;
 export type FrameLatencyFigures = DeepReadonly<z.output<typeof frameLatencySchema>>;
 
-/** Of the histogram that is told to others, seconds. */
+/** Bounds of the public histogram, seconds. */
 const BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5] as const;
 
 export function latencyPart(latencies: FrameLatencies): Part<DeepReadonly<z.output<typeof latenciesSchema>>> {
@@ -78,7 +78,7 @@ const DURATION_MAX_US = 60_000_000;
 const DEFAULT_WINDOW_MS = 60_000;
 
 /**
- * Latencies of frames by stage, since the start and of late. "Of late" is the last whole window and the one that runs, so
+ * Latencies of frames by stage, since the start and recent. "Recent" is the last whole window and the current one, so
  * that it never begins empty: at 60 s the last one to two minutes. Memory is fixed (about 4 MB), whatever the rate.
  */
 export class FrameLatencies {
@@ -143,13 +143,13 @@ export class FrameLatencies {
     if (nowMs < this.#windowEndMs) return;
     [this.#last, this.#current] = [this.#current, this.#last];
     this.#current.reset();
-    // Nothing was recorded for a whole window and more: what is held is not of late.
+    // Nothing was recorded for a whole window and more: the stored values are not recent.
     if (nowMs >= this.#windowEndMs + this.windowMs) this.#last.reset();
     this.#windowEndMs = nowMs + this.windowMs;
   }
 }
 
-/** Node's histograms do not tell how many lie below a bound. */
+/** Node's histograms cannot count the values below a bound. */
 class BucketCounts {
   readonly #bounds: readonly number[];
   /** Of each bucket by itself; the last one has no bound. */
@@ -162,7 +162,7 @@ class BucketCounts {
   }
 
   record(given: number): void {
-    // As in the percentiles: a capture time a little ahead of the server's clock is no negative duration.
+    // As in the percentiles: a capture time a little ahead of the server's clock must not give a negative duration.
     const value = given > 0 ? given : 0;
     const at = this.#bounds.findIndex((bound) => value <= bound);
     this.#counts[at < 0 ? this.#bounds.length : at]!++;
@@ -176,7 +176,7 @@ class BucketCounts {
   }
 }
 
-/** What was recorded in one stretch of time. */
+/** Records of one stretch of time. */
 class Slice {
   readonly #histograms = byStage(STAGES, () => createHistogram({ lowest: 1, highest: DURATION_MAX_US, figures: 3 }));
   readonly #bottlenecks = byStage(OWN_STAGES, () => 0);

@@ -9,7 +9,7 @@ import { amount, count, each, share, unixMs } from './schema.ts';
 
 /**
  * The one snapshot of a running server, as `GET /api/performance/metrics` gives it; the other documents are views of it
- * (views.ts). Units stand in the names. `null`: not measured, or nothing to measure yet. Nobody's token is in it.
+ * (views.ts). Units stand in the names. `null`: not measured, or nothing to measure yet. It contains no tokens.
  */
 
 const clientId = () => z.string().describe('name of the session');
@@ -42,42 +42,40 @@ export const pinSchema = z
     mode: z.enum(PERFORMANCE_MODES).optional().describe('performance mode; excludes `level`'),
     skip_ratio: z.int().min(1).max(60).optional().describe('only every n-th frame is sent'),
   })
-  .meta({ id: 'Pin', description: 'what the user has fixed' });
+  .meta({ id: 'Pin', description: 'the quality that the user has fixed' });
 
 export const grantSchema = z
   .object({
     rate_fps: amount().describe('frames a second that the client may send'),
     window: count().describe('frames that may be unanswered at once'),
-    width: count().describe('of the largest picture that is of use, pixels'),
+    width: count().describe('of the largest useful picture, pixels'),
     height: count(),
     quality: z.int().min(1).max(100).describe('of JPEG'),
     pinned: pinSchema.nullable(),
     level: z.string().describe('rung of the quality ladder, `fixed` without one'),
     reason: z.enum(REASONS).describe('what bounds the grant'),
   })
-  .meta({ id: 'Grant', description: 'what a client is asked for' });
+  .meta({ id: 'Grant', description: 'what the server asks of a client' });
 
 const controlSchema = z
   .object({
     grant: grantSchema,
     grants_told: count(),
     ladder_moves: count(),
-    last_grant_time: unixMs('when the client was last told').nullable(),
-    used_fps: amount()
-      .nullable()
-      .describe('frames a second that the client sends, of late; null before its second frame'),
-    share_fps: amount().nullable().describe('frames a second of the engine; null: as many as it likes'),
-    asked_bps: amount().nullable().describe('bits a second that the way is asked for'),
-    capacity_bps: amount().nullable().describe('bits a second that the way is thought to carry'),
+    last_grant_time: unixMs('time of the last grant').nullable(),
+    used_fps: amount().nullable().describe('recent frames a second of the client; null before its second frame'),
+    share_fps: amount().nullable().describe('frames a second of the engine; null: unlimited'),
+    asked_bps: amount().nullable().describe('bits a second that the server asks of the path'),
+    capacity_bps: amount().nullable().describe('estimated bandwidth of the path, bits a second'),
     link_queue_ms: amount()
       .nullable()
-      .describe('wait of the last frame behind earlier ones on the way; null: none has told when it was sent'),
+      .describe('wait of the last frame behind earlier ones on the path; null: no frame had its time of sending'),
     link_service_ms: amount().nullable().describe('its own serialisation'),
     link_one_way_ms: z.number().nullable().describe('propagation'),
-    client_lag_ms: amount().nullable().describe('how far the client’s display is behind; null: it has not told'),
+    client_lag_ms: amount().nullable().describe('how far the client’s display is behind; null: it has not reported it'),
     unread_ms: amount().describe('how long the oldest result has been waiting in the client’s send buffer'),
   })
-  .meta({ id: 'Quality', description: 'what the control of a session knows and has decided' });
+  .meta({ id: 'Quality', description: 'measurements and decisions of a session’s controller' });
 
 const accountsSchema = z
   .object({
@@ -104,7 +102,7 @@ export const sessionSchema = z
       .optional()
       .describe('of a session of several: each; `accounts` beside it are their sums'),
     quality: controlSchema,
-    capture_times_replaced: count().describe('capture times that could not be true'),
+    capture_times_replaced: count().describe('impossible capture times, replaced by the arrival'),
     refused_messages: count(),
   })
   .meta({ id: 'Session', description: 'a video session' });
@@ -126,15 +124,15 @@ export const adaptationSchema = z
     is_adaptive: z.boolean(),
     capacity_fps: amount()
       .nullable()
-      .describe('frames a second that the engine can do of the mix of work of late, as measured'),
+      .describe('measured capacity of the engine for the recent mix of work, frames a second'),
     load: share('share of the workers’ time that is used'),
-    asked_fps: amount().nullable().describe('frames a second that the sessions are granted in all, at the most'),
+    asked_fps: amount().nullable().describe('most frames a second that the server grants to all sessions together'),
     main_thread_load: share('share of the main thread’s time that is used'),
     process_ceiling_fps: amount()
       .nullable()
       .describe('frames a second that the main thread and memory allow; null where they bound nothing'),
   })
-  .meta({ id: 'Adaptation', description: 'the engine’s capacity and what is granted of it' });
+  .meta({ id: 'Adaptation', description: 'the engine’s capacity and how much of it is granted' });
 
 const modelSchema = z.object({
   id: z.string(),
@@ -152,7 +150,7 @@ const modelSchema = z.object({
 
 const engineSchema = z
   .object({
-    seats: count().describe('places for workers'),
+    workerSlots: count().describe('worker slots, with a ready worker or without'),
     workers: count().describe('workers that are ready'),
     busy: count(),
     restarts: count(),
@@ -160,13 +158,13 @@ const engineSchema = z
     failed: count(),
     decodes: count().describe('pictures that were decoded: one for each frame'),
     workerMs: amount().describe('worker time of the programs that ran to their end'),
-    busyMs: amount().describe('time for which workers had something to do, all together'),
-    neededMs: amount().describe('of that, what the same frames would have needed in full runs'),
+    busyMs: amount().describe('busy time of all workers together'),
+    neededMs: amount().describe('of that, the time that the same frames would have needed in full runs'),
     models: z.array(
       modelSchema.extend({
         batch: z
           .object({
-            max: count().describe('most pictures of one run for which it pays'),
+            max: count().describe('most pictures in one run that pay'),
             costsMs: z.record(z.string(), amount()).describe('learned time of a run by its size'),
             runs: z.record(z.string(), count()).describe('runs by the number of pictures in them'),
           })
@@ -179,11 +177,11 @@ const engineSchema = z
           program: z.string(),
           models: z.record(z.string(), z.string()).describe('by the role that they have in the program'),
           completed: count(),
-          workerMs: amount().describe('worker time of all that are completed'),
-          costMs: amount().describe('worker time of one of late'),
+          workerMs: amount().describe('worker time of all completed ones'),
+          costMs: amount().describe('recent worker time of one'),
         }),
       )
-      .describe('what workers do with frames, and what it costs'),
+      .describe('kinds of work on frames, and their costs'),
     backlog: count(),
     redispatched: count(),
     refused: count(),
@@ -223,7 +221,7 @@ const telemetrySchema = z
         unsent_bytes: count().describe('in the socket'),
         queued_bytes: count().describe('behind it'),
         critical_queue: count(),
-        lag_ms: amount().nullable().describe('how far it is behind in its own work; null: it has not told'),
+        lag_ms: amount().nullable().describe('how far it is behind in its own work; null: it has not reported it'),
       }),
     ),
     topics: z.array(
@@ -266,13 +264,13 @@ const recordingSchema = z
   .object({
     state: z
       .enum(['recording', 'interrupted', 'failed'])
-      .describe('`interrupted`: it cannot be written and is tried again; `failed`: it has ended by that'),
+      .describe('`interrupted`: it cannot be written, and the server tries again; `failed`: that has ended it'),
     file: z.string().describe('the newest, without its folder'),
     files: count(),
     recorded: count().describe('messages'),
     lost: count().describe('messages, because the disk was full or too slow, or that expired meanwhile'),
     queued: count(),
-    odd_times: count().describe('messages whose time the file cannot say: before 1970, or after 2554'),
+    odd_times: count().describe('messages whose time the file cannot express: before 1970, or after 2554'),
     interruptions: count(),
     bytes: count().describe('on the disk'),
     error: z.string().nullable(),
@@ -287,9 +285,9 @@ export const endpointSchema = z
     longest_age_s: amount(),
     received_bytes: count(),
     sent_bytes: count(),
-    buffered_bytes: count().describe('written, and not taken by the operating system yet'),
+    buffered_bytes: count().describe('written, and not yet taken by the operating system'),
   })
-  .meta({ id: 'Endpoint', description: 'the connections that are open at one address' });
+  .meta({ id: 'Endpoint', description: 'the open connections at one address' });
 
 const connectionsSchema = z.object({
   open: count().describe('WebSockets and event streams'),
@@ -308,7 +306,9 @@ export const metricsSchema = z
   .object({
     time: unixMs(),
     latency: latenciesSchema,
-    processing_ms: amount().nullable().describe('a frame handed to a worker to done, average of late'),
+    processing_ms: amount()
+      .nullable()
+      .describe('recent average time from handing a frame to a worker until it is done'),
     rates: ratesSchema.nullable().describe('null in the first second'),
     event_loop_delay: eventLoopSchema,
     process: processSchema,
@@ -323,13 +323,13 @@ export const metricsSchema = z
     engine: engineSchema,
     telemetry: telemetrySchema,
     foxglove: z.array(foxgloveSchema).describe('clients of Foxglove’s protocol'),
-    recordings: z.array(recordingSchema).describe('those that are going on, and failed ones until another begins'),
+    recordings: z.array(recordingSchema).describe('running ones, and failed ones until another begins'),
   })
-  .meta({ id: 'Metrics', description: 'everything that is measured, read at one moment' });
+  .meta({ id: 'Metrics', description: 'all measurements, read at one moment' });
 
 export type Metrics = DeepReadonly<z.output<typeof metricsSchema>>;
 
-/** What rooms report: parts of it. Their shapes stand here alone. */
+/** What rooms report: parts of the document. Their shapes are defined here alone. */
 export type VideoSessionReport = Metrics['sessions'][number];
 export type VideoTotals = Metrics['totals'];
 export type AdaptationReport = Metrics['adaptation'];
@@ -345,7 +345,7 @@ export const healthSchema = z
     status: z
       .enum(['ok', 'starting', 'degraded'])
       .describe(
-        '`starting`: frames are not processed yet and nothing is wrong; `degraded`: see the issues, but for those of models that sessions asked for',
+        '`starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues, but for those of models that sessions asked for',
       ),
     issues: z.array(z.object({ code: z.string(), message: z.string().describe('for people') })),
     version: z.string(),
@@ -356,6 +356,6 @@ export const healthSchema = z
       modelSchema.extend({ title: z.string(), licence: z.object({ spdx: z.string(), notice: z.string() }) }),
     ),
   })
-  .meta({ id: 'Health', description: 'is the server well, and if not, why' });
+  .meta({ id: 'Health', description: 'health of the server, with the issues found' });
 
 export type HealthDocument = DeepReadonly<z.output<typeof healthSchema>>;

@@ -8,13 +8,13 @@ import { amount, count } from './schema.ts';
 export const processSchema = z
   .object({
     uptime_s: amount(),
-    cpu_percent: z.number().min(0).max(100).describe('of all processors that the process may use, of late'),
+    cpu_percent: z.number().min(0).max(100).describe('of all processors that the process may use, recently'),
     rss_bytes: count().describe('memory that the operating system counts for the process, all threads included'),
     heap_used_bytes: count(),
     heap_total_bytes: count(),
     external_bytes: count(),
   })
-  .meta({ id: 'Process', description: 'what the server takes of the machine' });
+  .meta({ id: 'Process', description: 'resources of the machine that the server uses' });
 
 export type ProcessFigures = Readonly<z.output<typeof processSchema>>;
 
@@ -33,14 +33,14 @@ export function processPart(monitor: ProcessMonitor): Part<ProcessFigures> {
         name: 'sightline_process_cpu_ratio',
         kind: 'gauge',
         unit: 'ratio',
-        help: 'Share of all processors that the process may use, of late',
+        help: 'Recent share of all processors that the process may use',
         read: ({ cpu_percent }) => cpu_percent / 100,
       },
       {
         name: 'sightline_process_memory_bytes',
         kind: 'gauge',
         unit: 'bytes',
-        help: 'Memory of the process; external is what objects hold outside of the heap',
+        help: 'Memory of the process; external: memory that objects hold outside of the heap',
         labels: ['kind'],
         read: ({ rss_bytes, heap_used_bytes, heap_total_bytes, external_bytes }) => [
           [['resident'], rss_bytes],
@@ -56,12 +56,12 @@ export function processPart(monitor: ProcessMonitor): Part<ProcessFigures> {
 /** Readings closer than this give the same load: over a shorter time it would be noise, and several may be asking. */
 const CPU_INTERVAL_MIN_MS = 500;
 
-/** What this process takes of the machine. */
+/** Resources of the machine that this process uses. */
 export class ProcessMonitor {
   readonly #clock: Clock;
   #readTimeMs: number;
   #used: NodeJS.CpuUsage;
-  /** Before there is anything of late, that of the whole life. */
+  /** Before there is a recent value, that of the whole life. */
   #cpuPercent: number;
 
   constructor(clock: Clock) {
@@ -85,7 +85,7 @@ export class ProcessMonitor {
     };
   }
 
-  /** What the control of the process goes by: how long its event loop was busy since the start, and its memory. Costs microseconds. */
+  /** Input of the process control: the event loop's busy time since the start, and the memory. Costs microseconds. */
   load(): { readonly busyMs: number; readonly rssBytes: number } {
     return { busyMs: performance.eventLoopUtilization().active, rssBytes: process.memoryUsage.rss() };
   }
@@ -101,7 +101,7 @@ export class ProcessMonitor {
   }
 }
 
-/** Share of `cores` processors that `usedMs` of processor time within `elapsedMs` is, 0..100. */
+/** Share of `cores` processors that `usedMs` of processor time within `elapsedMs` amounts to, 0..100. */
 export function cpuPercent(usedMs: number, elapsedMs: number, cores: number): number {
   return Math.min(100, (usedMs / (elapsedMs * cores)) * 100);
 }

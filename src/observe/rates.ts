@@ -10,7 +10,7 @@ export const ratesSchema = z
     results_fps: amount(),
     errors_fps: amount(),
     dropped_fps: amount(),
-    grants_per_min: amount().describe('grants told to clients'),
+    grants_per_min: amount().describe('grants sent to clients'),
     ladder_moves_per_min: amount(),
     telemetry_messages_per_s: amount().describe('published'),
     received_bytes_per_s: amount(),

@@ -5,7 +5,7 @@ import type { Picture } from '../base/picture.ts';
 import { seededRandom } from '../base/random.ts';
 import { encodeJpeg } from '../media/jpeg.ts';
 
-/** The server measures what its engine has to spare, with a picture of its own. */
+/** The server measures the spare capacity of its engine, with a picture of its own. */
 
 export interface SelfBenchmarkHost {
   readonly clock: Clock;
@@ -14,7 +14,7 @@ export interface SelfBenchmarkHost {
   readonly occupancy: () => EngineOccupancy;
 }
 
-/** Who has the engine now. */
+/** Current use of the engine. */
 export interface EngineOccupancy {
   readonly workers: number;
   /** Share of the workers' time that is used, 0..1. */
@@ -26,13 +26,13 @@ export interface EngineOccupancy {
 }
 
 export interface SelfBenchmarkResult {
-  /** How long it really took. */
+  /** The actual duration. */
   readonly seconds: number;
   readonly frames: number;
   readonly fps: number;
-  /** Most pictures that were with the engine at once. */
+  /** Most pictures in the engine at once. */
   readonly parallel: number;
-  /** Of the time, 0..1, for which it stood back for sessions. */
+  /** Share of the time, 0..1, in which it gave way to sessions. */
   readonly stood_back: number;
   /** Of one picture, bytes to detections, its wait for a worker included. */
   readonly p50_ms: number;
@@ -41,9 +41,9 @@ export interface SelfBenchmarkResult {
   readonly stages_ms: WorkerStagesMs;
 }
 
-/** Of the size and weight that a camera's pictures have. */
+/** With the size and weight of a camera's pictures. */
 const PICTURE = { width: 640, height: 480, quality: 70 };
-/** While there is no room it looks again so often. */
+/** Interval of its checks while there is no room. */
 const LOOK_MS = 10;
 
 export class SelfBenchmark {
@@ -56,16 +56,16 @@ export class SelfBenchmark {
   }
 
   /**
-   * Runs for so long, one at a time, and only as many pictures at once as no session has to wait for. Errors: BENCHMARK_BUSY, and those
+   * Runs for this long, one at a time, and only as many pictures at once as keep no session waiting. Errors: BENCHMARK_BUSY, and those
    * of the engine.
    */
   async run(seconds: number): Promise<SelfBenchmarkResult> {
     const { occupancy } = this.#host;
     const { workers, load } = occupancy();
-    // Of the sessions alone: the benchmark would find its own load later.
+    // Load of the sessions alone: later the benchmark would measure its own.
     const spare = Math.floor(workers * (1 - load));
     const room = () => roomFor(spare, occupancy());
-    if (this.#isRunning) throw new SightlineError('BENCHMARK_BUSY', 'a benchmark runs already');
+    if (this.#isRunning) throw new SightlineError('BENCHMARK_BUSY', 'a benchmark is already running');
     if (room() < 1) throw noRoom();
     this.#isRunning = true;
     try {
@@ -130,7 +130,7 @@ export class SelfBenchmark {
   }
 }
 
-/** Pictures of the benchmark's that the engine may have now: while a client is connected a worker is left to it. */
+/** Pictures of the benchmark that the engine may have now: while a client is connected one worker is left to it. */
 function roomFor(spare: number, { workers, connected, isWaiting }: EngineOccupancy): number {
   if (connected === 0) return workers;
   return isWaiting ? 0 : Math.min(spare, workers - 1);
@@ -150,10 +150,10 @@ function ownPicture(): Picture {
 }
 
 function noRoom(): SightlineError {
-  return new SightlineError('BENCHMARK_BUSY', 'the sessions leave the engine no room for a benchmark');
+  return new SightlineError('BENCHMARK_BUSY', 'the sessions leave no room in the engine for a benchmark');
 }
 
-/** Of one that is not empty: the smallest value that so many are not above. */
+/** For a list that is not empty: the smallest value that this share does not exceed. */
 function percentile(sorted: readonly number[], part: number): number {
   return sorted[Math.ceil(part * sorted.length) - 1]!;
 }

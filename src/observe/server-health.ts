@@ -2,12 +2,12 @@ import { judgeHealth, type HealthFacts, type HealthLimits } from './health.ts';
 import type { HealthDocument } from './metrics.ts';
 import type { ServerMonitor } from './server-monitor.ts';
 
-/** What other rooms know of the server's health. */
+/** Facts of other rooms about the server's health. */
 export interface ServerFacts extends Pick<
   HealthFacts,
   'starting' | 'stopping' | 'modelsLoading' | 'modelsFailed' | 'workers' | 'callbackFaults'
 > {
-  /** Those that are going on, and those that have failed of late. */
+  /** Running ones, and those that failed recently. */
   readonly recordings: readonly {
     readonly state: 'recording' | 'interrupted' | 'failed';
     readonly file: string;
@@ -27,7 +27,7 @@ export interface ServerHealthParts {
   readonly settings: HealthLimits;
 }
 
-/** Gathers what the verdict rests on, and writes the document of `GET /health`. */
+/** Gathers the basis of the verdict, and writes the document of `GET /health`. */
 export class ServerHealth {
   readonly #parts: ServerHealthParts;
   #limits: HealthLimits;

@@ -11,10 +11,10 @@ type OwnParts = 'time' | 'latency' | 'rates' | 'event_loop_delay' | 'process' | 
 /** The parts that other rooms register. */
 export type RoomParts = { readonly [K in Exclude<keyof Metrics, OwnParts>]: Part<Metrics[K]> };
 
-/** Rates are made of readings so far apart. */
+/** Least time between two readings for rates. */
 const READING_INTERVAL_MS = 1_000;
 
-/** What the server measures of itself. Close it: it holds timers (which do not keep a process alive). */
+/** The server's measurements of itself. Close it: it holds timers (which do not keep a process alive). */
 export class ServerMonitor {
   readonly latencies: FrameLatencies;
   readonly process: ProcessMonitor;
@@ -32,12 +32,12 @@ export class ServerMonitor {
     return this.#eventLoop.read();
   }
 
-  /** Starting up holds the event loop (a model may have been converted): once that is over it is forgotten. */
+  /** Starting up holds the event loop (a model may have been converted): forgets that once it is over. */
   forgetStart(): void {
     this.#eventLoop.restart();
   }
 
-  /** The one registry, with what the rooms register. `others` have figures and no place in the document. To be called once. */
+  /** The one registry, with the parts of the rooms. `others` have figures and no place in the document. To be called once. */
   register(rooms: RoomParts, others: readonly Part<unknown>[]): FigureRegistry<Metrics> {
     const rates = new RecentRates(this.#clock, (names) => figures.totals(names));
     const parts: { readonly [K in keyof Metrics]: Part<Metrics[K]> } = {
@@ -56,7 +56,7 @@ export class ServerMonitor {
     );
     this.#readings = setInterval(() => {
       rates.note();
-      // So that the processor's load is that of the last second, whoever asks.
+      // So that the processor's load is that of the last second for every caller.
       this.process.read();
     }, READING_INTERVAL_MS);
     this.#readings.unref();
@@ -70,7 +70,7 @@ export class ServerMonitor {
   }
 }
 
-/** The hub's parts; it is no room above this one, and is told here by what is needed of it. */
+/** The hub's parts, described here by their shape, since rooms on one level do not import each other. */
 export function hubParts(hub: {
   list(): readonly unknown[];
   readonly callbackFaults: { readonly count: number };

@@ -2,10 +2,10 @@ import type { Config } from '../config/schema.ts';
 import type { HealthLimits } from './health.ts';
 import type { Limits } from './views.ts';
 
-/** What the configuration says of this room, in the room's own words. */
+/** The configuration's part for this room, in the room's own terms. */
 
 const MIB = 2 ** 20;
-/** The main thread is not to be held up for longer than 5 ms; this is an order of magnitude of trouble. */
+/** The main thread must not be held up for longer than 5 ms; this is an order of magnitude of trouble. */
 const EVENT_LOOP_DELAY_P99_MAX_MS = 50;
 
 export function healthLimits({ performance }: Config): HealthLimits {
@@ -16,7 +16,7 @@ export function healthLimits({ performance }: Config): HealthLimits {
   };
 }
 
-/** What the views tell beside the figures. */
+/** Values that the views show beside the figures. */
 export function viewLimits({ streaming, telemetry, performance }: Config): Limits {
   return {
     frameQueue: streaming.queue_size,

@@ -99,7 +99,7 @@ const IDLE: Metrics = {
     process_ceiling_fps: null,
   },
   engine: {
-    seats: 2,
+    workerSlots: 2,
     workers: 2,
     busy: 0,
     restarts: 0,

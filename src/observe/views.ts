@@ -7,11 +7,11 @@ import { processSchema } from './process-figures.ts';
 import { ratesSchema, type Rates } from './rates.ts';
 import { amount, count, share, unixMs } from './schema.ts';
 
-/** Views of the one snapshot: what each document of the API holds, and how it is made. Pure. */
+/** Views of the one snapshot: the schema of each document of the API, and how it is made. Pure. */
 
 type Document<S extends z.ZodType> = DeepReadonly<z.output<S>>;
 
-/** Settings that figures are told beside. */
+/** Settings that the views show beside figures. */
 export interface Limits {
   readonly frameQueue: number;
   readonly resultsHistory: number;
@@ -27,7 +27,7 @@ export const streamPerformanceSchema = z
       .describe('results a second, all sessions together; null in the first second'),
     avg_processing_time_ms: amount()
       .nullable()
-      .describe('a frame handed to a worker to done; null before the first one'),
+      .describe('from handing a frame to a worker until it is done; null before the first one'),
     bottlenecks: z
       .array(z.object({ stage: z.enum(OWN_STAGES), frames: count(), share: share('of the frames') }))
       .describe('stages in which frames of the last one to two minutes spent most of their time, worst first'),
@@ -106,7 +106,7 @@ export const poolSchema = z
     connection_duration_s: z
       .object({ mean: amount(), longest: amount() })
       .nullable()
-      .describe('of those that are open; null: there are none'),
+      .describe('of the open ones; null: there are none'),
     waiting_for_client: count().describe('sessions whose socket is lost and whose client may come back'),
     network: byteRatesSchema,
   })
@@ -150,11 +150,11 @@ export const clientsSchema = z
         delivered_per_s: amount().nullable().describe('average over its session; null where its age is not kept'),
         published: count().describe('frames (video) or messages that it has sent'),
         published_per_s: amount().nullable(),
-        dropped: count().describe('of what was meant for it, or of its frames'),
+        dropped: count().describe('of messages for it, or of its frames'),
         errors: count().describe('frames that ended in an error, and messages that were refused'),
-        error_rate: share('errors of what it has sent').nullable().describe('null: it has sent nothing'),
+        error_rate: share('errors among its frames and messages').nullable().describe('null: it has sent nothing'),
         queued: count().describe('frames or messages that wait'),
-        lag_ms: amount().nullable().describe('how far it is behind in its own work, by its own word'),
+        lag_ms: amount().nullable().describe('how far it is behind in its own work, as it reports'),
       }),
     ),
   })
@@ -307,8 +307,8 @@ export const realtimeSchema = z
     drop_rate: share('frames dropped of those received, over the last ten seconds').nullable(),
     processing_ms: amount().nullable(),
     target_latency_ms: amount(),
-    latency: latencySchema.describe('capture to handed to the encoder, of late'),
-    stages: z.object({ queue: latencySchema, inference: latencySchema, transmit: latencySchema }).describe('of late'),
+    latency: latencySchema.describe('capture to handed to the encoder, recently'),
+    stages: z.object({ queue: latencySchema, inference: latencySchema, transmit: latencySchema }).describe('recent'),
     event_loop_delay: eventLoopSchema,
     process: processSchema,
     gpu_percent: amount().nullable(),
@@ -341,10 +341,10 @@ export const queuesSchema = z
       z.object({
         name: z.enum(['frames', 'engine', 'results', 'telemetry', 'critical']),
         what: z.string(),
-        queues: count().describe('how many there are: one for each session, or one'),
+        queues: count().describe('number of queues: one for each session, or one'),
         depth: count().describe('of all of them together'),
         deepest: count().describe('of the fullest one'),
-        capacity: count().nullable().describe('of one; null: no number of its own bounds it'),
+        capacity: count().nullable().describe('of one; null: it has no limit of its own'),
         dropped: count().describe(
           'because one was full: of frames since the start, else of the sessions that are there',
         ),
@@ -381,7 +381,7 @@ export function queuesDocument(metrics: Metrics, limits: Limits): Document<typeo
       },
       {
         name: 'telemetry',
-        what: 'messages that a telemetry session has not been sent yet; they stand in the histories of their topics',
+        what: 'messages not yet sent to a telemetry session; they are in the histories of their topics',
         ...depths(telemetry.sessions.map(({ accounts }) => accounts.queued)),
         capacity: null,
         dropped: sum(telemetry.sessions, ({ accounts }) => total(accounts.dropped)),
@@ -441,7 +441,7 @@ function depths(items: readonly number[]) {
 
 /** Frames of this kind of those received, over the window; null: none came. */
 function rateOf(rates: Rates | null, kind: 'errors_fps' | 'dropped_fps'): number | null {
-  // What was received before the window may be lost within it.
+  // Frames received before the window may be lost within it.
   return rates && rates.received_fps > 0 ? Math.min(1, rates[kind] / rates.received_fps) : null;
 }
 

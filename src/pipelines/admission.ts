@@ -2,9 +2,9 @@ import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
 import { sum, type Demand } from '../flow/share.ts';
 
 /**
- * Who may use how much of one engine: sessions, files, cameras and the sources of an embedding program alike. Each tells what it would
- * use and what a frame of it costs, and is told what it may; a session grants that to its client, a source without a socket keeps to
- * it. Who calls brings the beat: `measure` some times a second, `shareOut` behind it and when somebody comes.
+ * Divides one engine among its members: sessions, files, cameras and the sources of an embedding program alike. Each member reports its
+ * demand and the cost of its frames, and is told its rate; a session grants that to its client, a source without a socket keeps to
+ * it. The caller sets the pace: `measure` some times a second, `shareOut` after it and when a member joins.
  */
 
 export interface AdmissionMember {
@@ -12,7 +12,7 @@ export interface AdmissionMember {
   demand(nowMs: number): Omit<Demand, 'floor'> | undefined;
   /** Worker milliseconds that a frame costs; undefined: nothing is known. */
   costMs(): number | undefined;
-  /** Frames a second that it may send; Infinity: there is enough. Told with every round, whether it has changed or not. */
+  /** Frames a second that it may send; Infinity: there is enough. Called in every round, whether it has changed or not. */
   onShare(fps: number): void;
 }
 
@@ -21,17 +21,17 @@ export class Admission {
   readonly #control = new EngineControl();
   readonly #members = new Set<AdmissionMember>();
 
-  /** `facts`: what the engine has done so far, and the wait for it since the last call. */
+  /** `facts`: totals of the engine so far, and the wait for it since the last call. */
   constructor(facts: () => Omit<EngineFacts, 'nowMs' | 'expectedMs'>) {
     this.#facts = facts;
   }
 
-  /** Frames a second that the engine can do of the mix of work of late; undefined before anything is known. */
+  /** Capacity for the recent mix of work, frames a second; undefined before anything is known. */
   get capacityFps(): number | undefined {
     return this.#control.capacityFps;
   }
 
-  /** Frames a second of that mix that all members together are asked for, at the most. */
+  /** Most frames a second of that mix that all members together are asked for. */
   get rateFps(): number | undefined {
     return this.#control.rateFps;
   }
@@ -41,7 +41,7 @@ export class Admission {
     return this.#control.load;
   }
 
-  /** It has a share from the next round on. Gives what ends its membership, which may be called again. */
+  /** It has a share from the next round on. Returns a function that ends its membership, which may be called again. */
   join(member: AdmissionMember): () => void {
     this.#members.add(member);
     return () => this.#members.delete(member);
@@ -51,7 +51,7 @@ export class Admission {
     this.#control.update({ nowMs, ...this.#facts(), expectedMs: this.#expectedMs(nowMs) });
   }
 
-  /** `ceilingFps`: what the process allows, all together, whatever the engine can do. */
+  /** `ceilingFps`: the limit of the process for all together, whatever the engine's capacity. */
   shareOut(nowMs: number, ceilingFps = Infinity): void {
     const present: AdmissionMember[] = [];
     const demands = [];
@@ -65,7 +65,7 @@ export class Admission {
     for (const [i, member] of present.entries()) member.onShare(shares[i]!);
   }
 
-  /** Of a frame of those that are there. */
+  /** Mean cost of a frame over the current members. */
   #expectedMs(nowMs: number): number | undefined {
     if (this.capacityFps !== undefined) return undefined;
     const costsMs: number[] = [];

@@ -15,14 +15,14 @@ import type { LaneOutput, LanePipeline } from './lane-output.ts';
 /**
  * Hands frames to one engine: lanes of every source and every pipeline, one dispatcher for each engine.
  *
- * Frames wait in their streams, not here: only when the engine has a free slot is one taken, so that it is the newest
- * decision about which frame is worth a worker's time (`flow/schedule.ts`). What cannot be in time any more, or would hold up a
- * newer frame of its stream for too long, never gets a worker. A lane pays for its frames in worker time: what they are expected to
- * cost when they are taken, the difference to what they did when they are done.
+ * Frames wait in their streams, not here: only when the engine has a free slot does the dispatcher take one, so that it decides as late as
+ * possible which frame is worth a worker's time (`flow/schedule.ts`). A frame that cannot be in time any more, or would hold up a
+ * newer frame of its stream for too long, never gets a worker. A lane pays for its frames in worker time: their expected
+ * cost when they are taken, the difference to the actual cost when they are done.
  */
 
 export interface DispatcherOptions {
-  /** Nobody else listens to its `onFree`. */
+  /** This dispatcher is the only listener of its `onFree`. */
   readonly engine: Engine;
   readonly clock: Clock;
   /** Frames of one lane that may be with the engine at once. */
@@ -31,18 +31,18 @@ export interface DispatcherOptions {
   readonly stallTimeoutMs: number;
 }
 
-/** Kinds of work whose cost is remembered, also while no lane has them; of more the one that was attached the longest ago is forgotten. */
+/** Kinds of work whose cost is remembered, also while no lane has them; a further one replaces the one attached longest ago. */
 const WORK_KINDS_MAX = 64;
-/** Of a frame, what the run of its model is; the rest goes into decoding and scaling, and into what a busy machine adds. */
+/** Share of a frame's time that is the run of its model; the rest is decoding, scaling, and delays of a busy machine. */
 const RUN_SHARE = 0.75;
 
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #lanes: FrameLane[] = [];
-  /** By kind of work, that which was attached last at the end. */
+  /** By kind of work, the last attached one at the end. */
   readonly #work = new Map<string, WorkCost>();
   readonly #allWork = new WorkCost();
-  /** In each class: the least that a lane had had which waited when one was last served. */
+  /** In each class: the least use of a waiting lane when one was last served. */
   readonly #virtualMs: [number, number, number, number] = [0, 0, 0, 0];
   #picksSinceRescue = 0;
   #waited = { sumMs: 0, frames: 0 };
@@ -61,19 +61,19 @@ export class Dispatcher {
     return lane;
   }
 
-  /** Idempotent. What the lane still had queued or in flight is published as dropped before its outcomes close. */
+  /** Idempotent. Frames of the lane that are queued or in flight are published as dropped before its outcomes close. */
   detach(lane: FrameLane): void {
     const index = this.#lanes.indexOf(lane);
     if (index >= 0) this.#lanes.splice(index, 1);
     lane.close();
   }
 
-  /** From handed to a worker to done, ms, of late, whatever the kind of work. */
+  /** Recent time from handing a frame to a worker until it is done, ms, for all kinds of work. */
   get serviceMs(): number {
     return this.#allWork.serviceMs;
   }
 
-  /** What the engine has done so far, and the wait for it since the last call. */
+  /** Totals of the engine so far, and the wait for it since the last call. */
   facts(): Omit<EngineFacts, 'nowMs'> {
     const { workers, decodes, workerMs, busyMs, neededMs } = this.#options.engine.stats();
     return { workers, completed: decodes, workMs: workerMs, busyMs, neededMs, waitMs: this.takeWaitMs() };
@@ -81,7 +81,7 @@ export class Dispatcher {
 
   /**
    * Mean wait for a worker of the frames that got one since the last call, of sources that keep to their grants; the longest wait
-   * while none got one. Begins anew. What may be as late as it likes has not waited.
+   * while none got one. Begins anew. Frames without a deadline do not count as waiting.
    */
   takeWaitMs(): number {
     const { sumMs, frames } = this.#waited;
@@ -89,7 +89,7 @@ export class Dispatcher {
     return frames > 0 ? sumMs / frames : this.#longestWaitMs();
   }
 
-  /** In the highest class that waits: what lower ones wait for is not the engine. */
+  /** In the highest class that waits: lower ones wait for that, not for the engine. */
   #longestWaitMs(): number {
     const nowMs = this.#options.clock.now();
     let highest = -1;
@@ -114,7 +114,7 @@ export class Dispatcher {
     return work;
   }
 
-  /** With no slot free only an urgent frame is worth a look at everybody who waits. */
+  /** With no free slot only an urgent frame is worth a look at all lanes. */
   #onReady(lane: FrameLane): void {
     if (this.#options.engine.freeSlots > 0 || lane.reader.peek()?.priority === Priority.critical) this.#pump();
   }
@@ -172,7 +172,7 @@ export class Dispatcher {
     lane.release(taken);
     const tookMs = clock.now() - takenTimeMs;
     if (costs.includes(undefined)) {
-      // What failed tells no cost: it pays for as long as the engine had it, which is what a hung one takes; but not for ever.
+      // A failed frame shows no cost: it pays for its time in the engine, which is what a hung one takes, up to a bound.
       lane.turns[priority] += Math.min(tookMs, stallTimeoutMs) - paidMs;
     } else {
       const costMs = sum(costs as number[]);
@@ -180,12 +180,12 @@ export class Dispatcher {
       lane.work.observe(costMs, tookMs);
       this.#allWork.observe(costMs, tookMs);
     }
-    // A lane at its bound has room again, which the engine's own free slots do not tell.
+    // A lane at its bound has room again, which the engine's own free slots do not show.
     this.#pump();
   }
 }
 
-/** One pipeline's part of a frame, told as soon as it is ready. Gives what it cost; undefined: it failed. */
+/** One pipeline's part of a frame, reported as soon as it is ready. Returns its cost; undefined: it failed. */
 async function settle(
   output: LaneOutput,
   sample: Sample<Picture>,
@@ -207,7 +207,7 @@ function resultOf({ name }: LanePipeline, sample: Sample<Picture>, done: Program
     kind: 'result',
     width: done.width,
     height: done.height,
-    // What the program of this name gives: its contents are those of the name (`ResultContents`).
+    // The result of the program of this name: its contents are those of the name (`ResultContents`).
     result: { pipeline: name, ...(done.result as object) } as PipelineResult,
     receivedTimeMs: sample.publishedTimeMs,
     startedTimeMs: done.startedTimeMs,
@@ -226,7 +226,7 @@ function kindOf(pipelines: readonly LanePipeline[]): string {
   return JSON.stringify(pipelines.map(({ program, models }) => [String(program), Object.entries(models).toSorted()]));
 }
 
-/** By the engine's first runs of the models, which are undefined for what has not been loaded here. */
+/** From the engine's first runs of the models; undefined for models that were not loaded here. */
 function promisedMs(pipelines: readonly LanePipeline[], { models }: EngineStats): number | undefined {
   const runsMs = pipelines
     .flatMap((pipeline) => Object.values(pipeline.models))

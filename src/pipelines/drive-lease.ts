@@ -1,11 +1,11 @@
 /**
  * Who may drive: one driver at a time, by a lease that ends on its own unless it is renewed (Gray and Cheriton 1989). All
- * pure. Each grant has a higher number than the one before, and a command must name it, so that what an earlier driver
- * sent and the network held back is refused (a fencing token). The lease keeps honest drivers apart; who may publish
- * commands at all is a question of permissions.
+ * pure. Each grant has a higher number than the one before, and a command must name it, so that commands of an earlier driver
+ * that the network delayed are refused (a fencing token). The lease keeps honest drivers apart; permissions decide who may publish
+ * commands at all.
  */
 
-/** A driver that says nothing for so long has lost the vehicle. */
+/** A driver that is silent for this long has lost the vehicle. */
 export const LEASE_MS = 2_000;
 
 export interface LeaseRequest {
@@ -24,7 +24,7 @@ export interface Lease {
 }
 
 export interface LeaseBook {
-  /** Of the last grant; 0 for none. */
+  /** Number of the last grant; 0 for none. */
   readonly number: number;
   readonly holder: Lease | undefined;
 }

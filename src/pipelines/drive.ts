@@ -16,10 +16,10 @@ import {
 
 /**
  * Driving by topics: reads `<name>/command` and `<name>/lease/request`, publishes `<name>/lease`, and hands the vehicle
- * the orders of the one driver who has the lease.
+ * the commands of the one driver who has the lease.
  */
 
-/** No command is good for longer: its driver would be far from what the vehicle does. */
+/** No command is valid for longer: its driver would be far from what the vehicle does. */
 const COMMAND_EXPIRES_MAX_MS = 1_000;
 const COMMAND_EXPIRES_DEFAULT_MS = 300;
 /** Requests and commands that may wait; they are taken as they come. */
@@ -50,7 +50,7 @@ const CommandSchema = z.discriminatedUnion('action', [
   z.object({ action: z.literal('resume'), driver: Driver, lease: z.int() }),
 ]);
 
-/** What the desk needs of a vehicle. */
+/** The part of a vehicle that the desk needs. */
 export interface Vehicle {
   order(order: { throttle: number; steer: number; receivedTimeMs: number; expiresTimeMs: number }): void;
   /** Nobody drives any more: brakes. */
@@ -75,7 +75,7 @@ export interface LeaseStatus {
   readonly name: string | null;
   /** Number of the last grant; commands name it. */
   readonly lease: number;
-  /** How long a lease lasts that is not renewed. */
+  /** How long a lease lasts without renewal. */
   readonly lease_ms: number;
   readonly accepted: number;
   readonly refused: Readonly<Record<CommandRefusal | 'malformed', number>>;
@@ -120,7 +120,7 @@ export class DriveDesk {
     };
   }
 
-  /** Ends a lease that is over and tells how things stand. Called by a timer; a test with its own clock calls it itself. */
+  /** Ends an expired lease and publishes the state. Called by a timer; a test with its own clock calls it itself. */
   advance(): void {
     const nowMs = this.#options.clock.now();
     this.#enter(expireLease(this.#book, nowMs));
@@ -154,7 +154,7 @@ export class DriveDesk {
     const request = LeaseRequestSchema.safeParse(message.payload.value());
     if (request.success) this.#enter(decideLease(this.#book, request.data, this.#options.clock.now()));
     else this.#refused.malformed++;
-    // Whoever was refused wants to know who drives.
+    // A refused driver wants to know who drives.
     this.#tell();
   }
 

@@ -1,6 +1,6 @@
 import { part, seconds, type Part } from '../observe/figures.ts';
 
-/** How long a frame takes from being handed to a worker to done, milliseconds, of late; 0 before the first one. */
+/** Recent time from handing a frame to a worker until it is done, milliseconds; 0 before the first one. */
 export function processingPart(serviceMs: () => number): Part<number | null> {
   return part(() => {
     const ms = serviceMs();
@@ -10,7 +10,7 @@ export function processingPart(serviceMs: () => number): Part<number | null> {
       name: 'sightline_frame_processing_seconds',
       kind: 'gauge',
       unit: 'seconds',
-      help: 'Time from a frame being handed to a worker to done, average of late',
+      help: 'Recent average time from handing a frame to a worker until it is done',
       read: seconds,
     },
   ]);

@@ -9,7 +9,7 @@ import type { SourceRate } from './source-rate.ts';
 
 type Result = Extract<FrameOutcome, { kind: 'result' }>;
 
-/** What became of a frame, but for errors, which are thrown. */
+/** The outcome of a frame, except for errors, which are thrown. */
 export type PushedFrame =
   | (Omit<Result, 'result'> & Extract<PipelineResult, { pipeline: 'objects' }>)
   | Extract<FrameOutcome, { kind: 'dropped' }>;
@@ -22,7 +22,7 @@ export interface PushOptions {
 export interface FrameInputOptions {
   readonly clock: Clock;
   readonly frames: Stream<Picture>;
-  /** A pipeline's, of the frames: one for each, with its `seq`. */
+  /** The outcomes of a pipeline: one for each frame, with its `seq`. */
   readonly outcomes: Stream<FrameOutcome>;
   /** Reads the header. Throws FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { readonly width: number; readonly height: number };
@@ -32,8 +32,8 @@ export interface FrameInputOptions {
 }
 
 /**
- * A source of frames inside this program. Its frames wait in a stream like those of a client, and take their turns beside them: of
- * more than fit the oldest are dropped. `rateFps` is its share of the engine.
+ * A source of frames inside this program. Its frames wait in a stream like those of a client, and take their turns beside them; when
+ * the stream is full the oldest are dropped. `rateFps` is its share of the engine.
  */
 export class FrameInput implements Disposable {
   readonly #options: FrameInputOptions;
@@ -46,25 +46,28 @@ export class FrameInput implements Disposable {
     this.#outcomes = new FrameOutcomes([options], () => this.close());
   }
 
-  /** Frames a second that the server can do for this source now; Infinity: as many as there are. It follows what others use. */
+  /** Frames a second that the server can process for this source now; Infinity: unlimited. It follows what others use. */
   get rateFps(): number {
     return this.#options.rate.rateFps;
   }
 
-  /** Called when the rate has changed by enough to matter. Gives what ends that. */
+  /** Calls back when the rate has changed by enough to matter. Returns a function that ends that. */
   watchRate(onRate: (rateFps: number) => void): () => void {
     return this.#options.rate.watch(onRate);
   }
 
   /**
-   * What becomes of one JPEG, which is copied: its detections, or why it was left out. Errors: FRAME_* of the picture, INFERENCE_FAILED,
+   * Processes one JPEG, which is copied: returns its detections, or why it was left out. Errors: FRAME_* of the picture, INFERENCE_FAILED,
    * WORKER_LOST, STREAM_CLOSED.
    */
   async push(jpeg: Uint8Array, { captureTimeMs }: PushOptions = {}): Promise<PushedFrame> {
     if (!(jpeg instanceof Uint8Array))
       throw new SightlineError('FRAME_NOT_JPEG', 'a frame is a Uint8Array with a JPEG');
     if (captureTimeMs !== undefined && !Number.isFinite(captureTimeMs)) {
-      throw new SightlineError('STREAM_OPTION_BAD', `captureTimeMs ${captureTimeMs} is no time in Unix milliseconds`);
+      throw new SightlineError(
+        'STREAM_OPTION_BAD',
+        `captureTimeMs ${captureTimeMs} is not a time in Unix milliseconds`,
+      );
     }
     const { width, height } = this.#options.readJpeg(jpeg);
     if (this.#isClosed) throw new SightlineError('STREAM_CLOSED', 'this source of frames is closed');
@@ -79,12 +82,12 @@ export class FrameInput implements Disposable {
     return pushedOf(await outcome!);
   }
 
-  /** Frames that have no outcome yet are told to be dropped. Idempotent. */
+  /** Frames without an outcome are reported as dropped. Idempotent. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     try {
-      // The pipeline tells of what it has not done.
+      // The pipeline reports the frames that it has not processed.
       this.#options.onClose();
     } finally {
       this.#outcomes[Symbol.dispose]();

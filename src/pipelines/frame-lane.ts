@@ -11,9 +11,9 @@ import { LaneOutput, type LanePipeline } from './lane-output.ts';
 
 export interface FrameLaneOptions {
   readonly frames: Stream<Picture>;
-  /** What is done with each frame, in this order. */
+  /** The pipelines that process each frame, in this order. */
   readonly pipelines: readonly [LanePipeline, ...LanePipeline[]];
-  /** The source keeps to what it was granted: only then its waiting says something about the grants. */
+  /** The source keeps to its grant: only then its waiting says something about the grants. */
   readonly isWithinGrant?: () => boolean;
 }
 
@@ -23,7 +23,7 @@ export interface FrameLaneParts {
   readonly work: WorkCost;
   /** Frames that may be with the engine at once. */
   readonly inFlightMax: number;
-  /** A frame that is with the engine for longer than this holds up nobody behind it any more. */
+  /** A frame that is with the engine for longer than this no longer holds up the frames behind it. */
   readonly stallTimeoutMs: number;
   readonly onReady: () => void;
 }
@@ -32,29 +32,29 @@ export interface FrameLaneParts {
 export interface TakenFrame {
   readonly sample: Sample<Picture>;
   readonly takenTimeMs: number;
-  /** What each pipeline's program is to do, in the order of the outputs. */
+  /** The call of each pipeline's program, in the order of the outputs. */
   readonly calls: readonly ProgramCall[];
 }
 
 const INTERVAL_LEARNING = 0.3;
-/** A source that brought nothing for so long was away. */
+/** A source without a frame for this long was away. */
 const AWAY_MS = 10_000;
-/** Before anything is known of a kind of work; when a frame is done the lane pays what it really took. */
+/** Before anything is known of a kind of work; when a frame is done the lane pays its actual cost. */
 const UNKNOWN_COST_MS = 10;
 
-/** One source's frames, where they wait, and what its pipelines give of them. */
+/** One source's frames, where they wait, and the outputs of its pipelines. */
 export class FrameLane {
   readonly options: FrameLaneOptions;
   readonly reader: Reader<Picture>;
   /** In the order of the pipelines. */
   readonly outputs: readonly LaneOutput[];
-  /** What its frames cost and take. */
+  /** Cost and time of its frames. */
   readonly work: WorkCost;
   /** Virtual time in each class, worker milliseconds: rises with every frame that gets a worker. */
   readonly turns: [number, number, number, number] = [0, 0, 0, 0];
   readonly #parts: FrameLaneParts;
   readonly #isOrdered: boolean;
-  /** What workers hold, frames that were given up included. */
+  /** Frames that workers hold, given-up ones included. */
   readonly #taken = new Set<TakenFrame>();
   /** Looks again when the frame that the lane waits for has stalled: nothing else may happen until it is given up. */
   #stallTimer: NodeJS.Timeout | undefined;
@@ -91,17 +91,17 @@ export class FrameLane {
     return this.options.isWithinGrant?.() ?? true;
   }
 
-  /** Frames that workers hold, given-up ones included: what bounds this lane's share of the engine. */
+  /** Frames that workers hold, given-up ones included: they bound this lane's share of the engine. */
   get busy(): number {
     return this.#taken.size;
   }
 
-  /** What a frame is expected to cost, worker milliseconds. */
+  /** Expected cost of a frame, worker milliseconds. */
   get costMs(): number {
     return this.work.costMs ?? UNKNOWN_COST_MS;
   }
 
-  /** How the lane stands in line; undefined when it has nothing to give or its share of the workers. `virtualMs`: of each class. */
+  /** The lane's standing in the schedule; undefined when it has no frame or has its share of the workers. `virtualMs`: of each class. */
   waiting(virtualMs: readonly number[]): Waiting | undefined {
     if (this.#isFull()) return undefined;
     const head = this.reader.peek();
@@ -111,7 +111,7 @@ export class FrameLane {
     return {
       priority,
       deadlineMs,
-      // Who was idle has no claim to what it left, but for one frame: whose queue is short finds it empty now and then.
+      // A lane that was idle has no claim to what it left unused, but for one frame: a short queue is empty now and then.
       turn: Math.max(this.turns[priority], virtualMs[priority]! - this.costMs),
       costMs: this.costMs,
       waitingSinceMs: this.#waitingSinceMs ?? nowMs,
@@ -127,7 +127,7 @@ export class FrameLane {
     const budgetMs = head.deadlineMs - head.publishedTimeMs;
     const { frames } = this.options;
     const nowMs = this.#parts.clock.now();
-    // The newest may have come too late to be worth anything: then the others are not left out for it.
+    // The newest may be too late to be of use: then the others are not left out for it.
     const isNewestGood = nowMs <= frames.at(frames.head - 1)!.deadlineMs;
     const superseded = isNewestGood ? countSuperseded(this.reader.queued, this.#intervalMs, budgetMs) : 0;
     if (superseded > 0) this.reader.drop('superseded', superseded);
@@ -148,7 +148,7 @@ export class FrameLane {
     if (this.#taken.size === 0) clearTimeout(this.#stallTimer);
   }
 
-  /** Leaves every frame out that no worker has yet. */
+  /** Leaves out every frame that no worker has yet. */
   discardQueued(): void {
     this.reader.drop('disconnected');
     this.#waitingSinceMs = undefined;
@@ -162,7 +162,7 @@ export class FrameLane {
     for (const output of this.outputs) output.close();
   }
 
-  /** In order there is one at a time; one that is stalled is waited for no longer: its state would be too old. */
+  /** An ordered lane has one frame at a time; it stops waiting for a stalled one, whose state would be too old. */
   #isFull(): boolean {
     if (this.#taken.size >= this.#parts.inFlightMax) return true;
     if (!this.#isOrdered) return false;
@@ -187,7 +187,7 @@ export class FrameLane {
   }
 
   #noteTaken(nowMs: number): void {
-    // Who loses frames is behind, also when the queue is empty afterwards.
+    // A lane that loses frames is behind, also when the queue is empty afterwards.
     const isBehind = this.reader.queued > 0 || this.#hasLost;
     this.#hasLost = false;
     const sinceMs = nowMs - this.#lastTakenMs;

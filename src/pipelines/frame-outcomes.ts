@@ -2,11 +2,11 @@ import type { FrameOutcome } from '../base/frame.ts';
 import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
 
-/** What becomes of frames, waited for by their numbers: for each pipeline of a source. */
+/** Awaits the outcomes of frames by their numbers: for each pipeline of a source. */
 export class FrameOutcomes implements Disposable {
   readonly #pipelines: readonly { readonly reader: Reader<FrameOutcome>; readonly waiting: Waiting }[];
 
-  /** `onClosed`: one of the streams has ended; nothing more will become of frames. */
+  /** `onClosed`: one of the streams has ended; no more outcomes will come. */
   constructor(pipelines: readonly { readonly outcomes: Stream<FrameOutcome> }[], onClosed?: () => void) {
     this.#pipelines = pipelines.map(({ outcomes }) => {
       const waiting: Waiting = new Map();
@@ -23,7 +23,7 @@ export class FrameOutcomes implements Disposable {
     });
   }
 
-  /** A promise for each pipeline, in their order. Asked for before the frame is published. */
+  /** A promise for each pipeline, in their order. To be called before the frame is published. */
   of(seq: number): Promise<FrameOutcome>[] {
     return this.#pipelines.map(({ waiting }) => {
       const { promise, resolve } = Promise.withResolvers<FrameOutcome>();
@@ -32,7 +32,7 @@ export class FrameOutcomes implements Disposable {
     });
   }
 
-  /** What nothing has become of is dropped. Idempotent. */
+  /** Frames without an outcome are dropped. Idempotent. */
   [Symbol.dispose](): void {
     for (const { reader, waiting } of this.#pipelines) {
       reader.close();

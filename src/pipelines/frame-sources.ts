@@ -31,7 +31,7 @@ export interface FrameSourcesOptions {
   readonly frameQueue: () => number;
 }
 
-/** Where frames of sessions, and of this program, come to their pipelines. */
+/** Connects frames of sessions, and of this program, to their pipelines. */
 export class FrameSources {
   readonly #options: FrameSourcesOptions;
   readonly #inputs = new Set<FrameInput>();
@@ -44,7 +44,7 @@ export class FrameSources {
   /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
   async openInput(choice: PipelineChoice = {}): Promise<FrameInput> {
     const { hub, clock, dispatcher, admission, host, imageLimits, frameQueue } = this.#options;
-    // A colon stands in no client's name.
+    // No client's name contains a colon.
     const source = `program:${++this.#lastInput}`;
     const frames = hub.create<Picture>(`${source}/frames`, { capacity: frameQueue() });
     const rate: SourceRate = new SourceRate({
@@ -77,7 +77,7 @@ export class FrameSources {
     return input;
   }
 
-  /** What works for one session, with its models ready. Errors: PIPELINE_UNKNOWN, QUERY_BAD, MODEL_*, STREAM_LIMIT_REACHED. */
+  /** The pipelines of one session, with their models ready. Errors: PIPELINE_UNKNOWN, QUERY_BAD, MODEL_*, STREAM_LIMIT_REACHED. */
   async attach({ clientId, frames, pipelines: names, isWithinGrant, ...choice }: SessionRequest) {
     const { dispatcher, host } = this.#options;
     const { model, confidence, iou } = choice;
@@ -98,7 +98,7 @@ export class FrameSources {
     };
   }
 
-  /** Closes the sources of this program; frames of theirs that wait are answered. */
+  /** Closes the sources of this program; their waiting frames are answered. */
   close(): void {
     for (const input of this.#inputs) input.close();
   }

@@ -9,13 +9,13 @@ import type { Stream } from '../stream/stream.ts';
 /** One pipeline for the frames of a lane. */
 export interface LanePipeline extends Omit<ProgramCall, 'state'> {
   readonly name: PipelineName;
-  /** Belongs to the lane from now on: closed when the lane is detached. */
+  /** Owned by the lane from now on: closed when the lane is detached. */
   readonly outcomes: Stream<FrameOutcome>;
   /** Its program needs the state of frame n for frame n + 1: then the lane has one frame with the engine at a time. */
   readonly isOrdered?: boolean;
 }
 
-/** Where each frame of a lane is that one of its pipelines has been given. */
+/** Where a frame of a lane is that one of its pipelines has got. */
 export interface OutputCounts {
   /** Frames that are with the engine. */
   readonly inFlight: number;
@@ -37,10 +37,10 @@ interface KeptState {
   readonly state: unknown;
 }
 
-/** A state that is older says nothing of the picture: the program begins anew. */
+/** An older state does not fit the picture: the program begins anew. */
 const STATE_AGE_MAX_MS = 1_000;
 
-/** What one pipeline of a lane gives: outcomes in the order of the frames, accounts of its own, and the state between frames. */
+/** The output of one pipeline of a lane: outcomes in the order of the frames, accounts of its own, and the state between frames. */
 export class LaneOutput {
   readonly pipeline: LanePipeline;
   readonly #clock: Clock;
@@ -64,7 +64,7 @@ export class LaneOutput {
     this.#stallTimeoutMs = stallTimeoutMs;
   }
 
-  /** A frame goes to the engine: what the program is to do with it. */
+  /** A frame goes to the engine: returns the call of the program. */
   begin(sample: Sample<Picture>): ProgramCall {
     this.#inFlight.push({ sample, takenTimeMs: this.#clock.now(), outcome: undefined });
     const { program, models, settings } = this.pipeline;
@@ -72,10 +72,10 @@ export class LaneOutput {
     return { program, models, settings, ...(state !== undefined && { state }) };
   }
 
-  /** The engine is done with a frame: publishes it and those behind it that waited for it. `state`: what it gave for the next one. */
+  /** The engine is done with a frame: publishes it and those behind it that waited for it. `state`: the output for the next one. */
   settle(sample: Sample<Picture>, outcome: FrameOutcome, state?: unknown): void {
     const entry = this.#inFlight.find((one) => one.sample.position === sample.position);
-    // It was given up: newer ones are out already, or nobody is there any more.
+    // It was given up: newer ones are out already, or the lane is closed.
     if (!entry) return;
     entry.outcome = outcome;
     if (outcome.kind === 'result') this.#keep(sample, state);
@@ -86,7 +86,7 @@ export class LaneOutput {
     }
   }
 
-  /** A frame that never came to the engine. */
+  /** A frame that never got to the engine. */
   drop(seq: number, cause: FrameDropCause): void {
     this.#publishDropped(seq, cause);
   }
@@ -100,7 +100,7 @@ export class LaneOutput {
     };
   }
 
-  /** What is with the engine is told as dropped, then the outcomes close. Idempotent. */
+  /** Publishes frames with the engine as dropped, then closes the outcomes. Idempotent. */
   close(): void {
     if (this.#closed) return;
     for (const { sample } of this.#inFlight.splice(0)) this.#publishDropped(sample.seq, 'disconnected', sample);

@@ -18,7 +18,7 @@ export interface PipelineHostOptions {
   readonly config: () => Config;
 }
 
-/** A source of frames, and what is to be done with them. */
+/** A source of frames, and the pipelines that it asks for. */
 export interface SourceRequest {
   /** Unique among those that are open; its streams are called `<source>/<pipeline>`. */
   readonly source: string;
@@ -26,7 +26,7 @@ export interface SourceRequest {
   /** Names: at least one, none twice. */
   readonly pipelines: readonly string[];
   readonly choice: PipelineChoice;
-  /** The source keeps to what it was granted; left out: it always does. */
+  /** The source keeps to its grant; left out: it always does. */
   readonly isWithinGrant?: () => boolean;
 }
 
@@ -41,13 +41,13 @@ export interface OpenPipeline {
 }
 
 export interface OpenSource {
-  /** Let go of by `Dispatcher.detach`. */
+  /** Released by `Dispatcher.detach`. */
   readonly lane: FrameLane;
   /** In the order of the request. */
   readonly pipelines: readonly OpenPipeline[];
 }
 
-/** Opens lanes for the frames of sources, with whatever pipelines each of them asks for. */
+/** Opens lanes for the frames of sources, with the pipelines that each of them asks for. */
 export class PipelineHost {
   readonly #options: PipelineHostOptions;
 
@@ -55,14 +55,14 @@ export class PipelineHost {
     this.#options = options;
   }
 
-  /** Errors: PIPELINE_UNKNOWN, QUERY_BAD (what a pipeline has no choice of), MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
+  /** Errors: PIPELINE_UNKNOWN, QUERY_BAD (an option that a pipeline does not take), MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
   async open({ source, frames, pipelines, choice, isWithinGrant }: SourceRequest): Promise<OpenSource> {
     const { hub, dispatcher, models, config } = this.#options;
     const wanted = pipelines.map(pipelineOf);
     for (const { name, choices } of wanted) {
       for (const key of Object.keys(choice) as (keyof PipelineChoice)[]) {
         if (choice[key] === undefined || choices.includes(key)) continue;
-        throw new SightlineError('QUERY_BAD', `the pipeline ${name} has no ${key} to choose`);
+        throw new SightlineError('QUERY_BAD', `the pipeline ${name} takes no ${key}`);
       }
     }
     const prepared = await Promise.all(wanted.map((pipeline) => pipeline.prepare(models, config(), choice)));

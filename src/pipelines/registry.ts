@@ -19,7 +19,7 @@ export function pipelineOf(name: string): Pipeline {
   );
 }
 
-/** Of every pipeline, what there is to know before one asks for it. */
+/** Description of every pipeline, for clients that choose one. */
 export function pipelineReports(config: Config) {
   return Object.values(PIPELINES as Readonly<Record<string, Pipeline>>).map((pipeline) => {
     const { name, title, description, choices, result } = pipeline;

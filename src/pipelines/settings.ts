@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import type { DispatcherOptions } from './dispatcher.ts';
 
-/** What the configuration says of this room, in the room's own words. */
+/** The configuration's part for this room, in the room's own terms. */
 
 /** A lane whose oldest frame is with a worker for longer than this gives it up for the newer ones behind it. */
 const STALL_TIMEOUT_MS = 1_000;

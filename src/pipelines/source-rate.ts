@@ -7,20 +7,20 @@ import type { AdmissionMember } from './admission.ts';
 export interface SourceRateOptions {
   readonly clock: Clock;
   readonly priority: Priority;
-  /** Of a frame of this source, worker milliseconds; undefined: nothing is known. */
+  /** Cost of a frame of this source, worker milliseconds; undefined: nothing is known. */
   readonly costMs: () => number | undefined;
-  /** Runs what others have given to be called: what that throws is nobody else's trouble. */
+  /** Runs callbacks of others: their exceptions are kept away from the rest. */
   readonly guard: (callback: () => void) => void;
 }
 
-/** Nobody has said how fast the source can be: two frames that come together at the beginning say no more than this. */
+/** Nothing is known of the source's speed: two frames that come together at the beginning show no more than this. */
 const FIRST_FPS_MAX = 30;
-/** What it has a claim to before it has sent anything. */
+/** Its claim before it has sent anything. */
 const IDLE_FPS = 1;
 /** Changes smaller than this are not worth a call. */
 const RATE_NEWS = 0.06;
 
-/** A source without a socket, as a member of the admission: it has no client that could be granted anything, and is told its rate. */
+/** A source without a socket, as a member of the admission: it has no client to grant anything to, and is told its rate. */
 export class SourceRate implements AdmissionMember {
   readonly #options: SourceRateOptions;
   readonly #use = new UseMeter();
@@ -31,7 +31,7 @@ export class SourceRate implements AdmissionMember {
     this.#options = options;
   }
 
-  /** Frames a second that it may send now; Infinity: as many as there are. */
+  /** Frames a second that it may send now; Infinity: unlimited. */
   get rateFps(): number {
     return this.#rateFps;
   }
@@ -41,7 +41,7 @@ export class SourceRate implements AdmissionMember {
     return this.#use.keepsTo(this.#rateFps);
   }
 
-  /** Called when the rate has changed by enough to matter. Gives what ends that. */
+  /** Calls back when the rate has changed by enough to matter. Returns a function that ends that. */
   watch(onRate: (rateFps: number) => void): () => void {
     this.#watchers.add(onRate);
     return () => this.#watchers.delete(onRate);
@@ -63,7 +63,7 @@ export class SourceRate implements AdmissionMember {
   }
 
   onShare(fps: number): void {
-    // Of one that stays without bound this is no number.
+    // For one without a bound this is not a number.
     const change = fps / this.#rateFps;
     if (Number.isNaN(change) || Math.abs(change - 1) < RATE_NEWS) return;
     this.#rateFps = fps;

@@ -16,17 +16,17 @@ export interface AttachedPipeline {
   readonly inFlight: () => number;
 }
 
-/** The answers of one pipeline on their way to the socket, and their books. */
+/** The outgoing answers of one pipeline, and their accounts. */
 export class PipelineAnswers {
   readonly pipeline: AttachedPipeline;
   readonly reader: Reader<FrameOutcome>;
-  /** Losses that the client has not been told yet, by cause. */
+  /** Losses not yet reported to the client, by cause. */
   readonly untold = new Map<DropCause, number[]>();
   readonly #dropped: Record<DropCause, number> = { ...NO_DROPS };
   results = 0;
   errors = 0;
 
-  /** `onLost`: the ring was full, or the reader let go of what it held. */
+  /** `onLost`: the ring was full, or the reader gave up its contents. */
   constructor(
     pipeline: AttachedPipeline,
     on: {
@@ -43,7 +43,7 @@ export class PipelineAnswers {
     });
   }
 
-  /** Counts losses; `isTold`: there is a client that is to hear of them. Gives how many of that cause wait to be told. */
+  /** Counts losses; `isTold`: there is a client to report them to. Returns how many of that cause wait to be reported. */
   lose(seqs: readonly number[], cause: DropCause | FrameDropCause, isTold: boolean): number {
     this.#dropped[cause] += seqs.length;
     if (!isTold) return 0;

@@ -2,9 +2,9 @@ import { SightlineError } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
 import type { MessageFormat } from '../protocol/video.ts';
 
-/** What a client asked for when it opened a video session. */
+/** A client's query for a video session. */
 export interface SessionQuery extends SessionIdentity {
-  /** Names, as they were asked for: at least one, none twice. */
+  /** Names, as requested: at least one, none twice. */
   readonly pipelines: readonly string[];
   readonly model: string | undefined;
   readonly confidence: number | undefined;
@@ -41,7 +41,7 @@ export function parseSessionQuery(query: URLSearchParams): SessionQuery {
   };
 }
 
-/** Who a client says that it is. */
+/** The identity that a client claims. */
 export interface SessionIdentity {
   readonly clientId: string | undefined;
   readonly token: string | undefined;

@@ -7,10 +7,10 @@ import { isSameToken, type SessionSocket } from './session-socket.ts';
 const SWEEP_INTERVAL_MS = 1_000;
 /** How long a name waits for the client that lost its socket, before it goes to a newcomer. */
 const NAME_HOLD_MS = 3_000;
-/** Tokens that are remembered of those who had one name before. */
+/** Tokens of earlier holders that are remembered for one name. */
 const FORMER_MAX = 8;
 
-/** What the registry needs of a session. */
+/** The part of a session that the registry needs. */
 export interface RegisteredSession {
   readonly link: SessionSocket;
   /** Unix ms; `Infinity` while the session has reason to be silent. */
@@ -20,14 +20,14 @@ export interface RegisteredSession {
 }
 
 export interface SessionRegistryOptions<S extends RegisteredSession> {
-  /** Of the names that the server makes up, and of the lane in the log. */
+  /** Prefix of the names that the server makes up, and the lane in the log. */
   readonly kind: string;
   readonly log?: Log | undefined;
   readonly clock: Clock;
   readonly settings: {
     readonly idleTimeoutMs: number;
     readonly resumeWindowMs: number;
-    /** Sessions at once, those that wait for their client included: of these the longest lost one gives way first. */
+    /** Most sessions, those that wait for their client included: of these the one lost longest ago gives way first. */
     readonly sessionsMax: number;
   };
   /** Once a second for every session, after its socket was looked at. */
@@ -38,7 +38,7 @@ export interface SessionRegistryOptions<S extends RegisteredSession> {
   readonly onEnded?: (session: S) => void;
 }
 
-/** What a client asks for when it connects. */
+/** A client's request when it connects. */
 export interface ClaimedIdentity {
   readonly clientId: string | undefined;
   readonly token: string | undefined;
@@ -46,7 +46,7 @@ export interface ClaimedIdentity {
   readonly isAnew?: boolean;
 }
 
-/** A client that was away for so long that its name went to another one; with its token it gets the name back. */
+/** A client whose name went to another one while it was away; with its token it gets the name back. */
 interface FormerHolder {
   readonly token: string;
   /** Unix ms: when its session would have ended in any case. */
@@ -55,8 +55,8 @@ interface FormerHolder {
 
 /**
  * The sessions of a lane by name: opened, found again with their token, ended when idle. A name whose holder has had no socket
- * for three seconds goes to a newcomer, as a new session. The token of who had it before stays good for the name as long as the
- * session would have waited: with it the name goes back, also as a new session, and everybody who came later is ended.
+ * for three seconds goes to a newcomer, as a new session. The token of the earlier holder stays valid for the name as long as the
+ * session would have waited: with it the name goes back, also as a new session, and all later holders are ended.
  */
 export class SessionRegistry<S extends RegisteredSession> {
   readonly #options: SessionRegistryOptions<S>;
@@ -103,7 +103,7 @@ export class SessionRegistry<S extends RegisteredSession> {
   }
 
   /**
-   * The session of that name for who has its token, or a new one, made by `create`.
+   * The session of that name for a client that has its token, or a new one, made by `create`.
    * Errors: SESSION_NAME_IN_USE, CONNECTIONS_EXHAUSTED, SHUTTING_DOWN, and those of `create`.
    */
   async claim(
@@ -149,7 +149,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     this.#options.log?.write('session_ended', { lane: this.#options.kind, client_id: clientId, code, reason: message });
   }
 
-  /** Who holds the name. One whose client has left, or was cut off before its token reached it, holds it no more. */
+  /** The holder of the name. A client that has left, or was cut off before its token reached it, does not hold it any more. */
   #holder(clientId: string): S | undefined {
     const session = this.#sessions.get(clientId);
     session?.link.settle();
@@ -158,7 +158,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     return undefined;
   }
 
-  /** Ends the session that holds a name for who has a better right to it. Throws SESSION_NAME_IN_USE. */
+  /** Ends the session that holds a name, for a client with a better right to it. Throws SESSION_NAME_IN_USE. */
   #displace(holder: S, token: string | undefined): void {
     const { clientId, lostMs } = holder.link;
     const { clock, settings } = this.#options;
@@ -180,7 +180,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     if (this.#former.size > this.#options.settings.sessionsMax) this.#former.delete(this.#former.keys().next().value!);
   }
 
-  /** Was the name its before? Then who came later, and is away by now, has no right to it any more. */
+  /** Did the name belong to it before? Then a later holder that is away by now has no right to it any more. */
   #takeBack(clientId: string, token: string | undefined, nowMs: number): boolean {
     const former = this.#former.get(clientId) ?? [];
     const at = former.findIndex((one) => one.untilMs > nowMs && isSameToken(one.token, token));
@@ -206,7 +206,7 @@ export class SessionRegistry<S extends RegisteredSession> {
       if (!longestLost || session.link.lostMs < longestLost.link.lostMs!) longestLost = session;
     }
     if (!longestLost) throw new SightlineError('CONNECTIONS_EXHAUSTED', `all ${sessionsMax} sessions are taken`);
-    this.end(longestLost, new SightlineError('SESSION_IDLE', 'the place was needed for a new session'));
+    this.end(longestLost, new SightlineError('SESSION_IDLE', 'its place was needed for a new session'));
   }
 
   #sweepSessions(): void {
@@ -234,6 +234,6 @@ const LEFT = new SightlineError('SESSION_IDLE', 'the client has left');
 function nameInUse(clientId: string): SightlineError {
   return new SightlineError(
     'SESSION_NAME_IN_USE',
-    `the name "${clientId}" is in use; its session's token is needed to take it over, or ${NAME_HOLD_MS / 1000} s without its client`,
+    `the name "${clientId}" is in use; taking it over needs its session's token, or ${NAME_HOLD_MS / 1000} s without its client`,
   );
 }

@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 
 const TOKEN_BYTES = 24;
-/** The close code by which a client says that it is done with the session (RFC 6455 §7.4.1: a normal closure). */
+/** The close code with which a client ends its session (RFC 6455 §7.4.1: a normal closure). */
 const DONE = 1000;
 
 export interface KeepAliveSettings {
@@ -29,7 +29,7 @@ export interface SessionSocketParts {
   readonly owner: SocketOwner;
 }
 
-/** What a lane looks at of the request that opened a socket. */
+/** The part of the opening request that a lane reads. */
 export interface OpeningRequest {
   readonly query: URLSearchParams;
   /** undefined: the connection is gone. */
@@ -41,7 +41,7 @@ export function remoteAddressOf(socket: WebSocket): string | undefined {
   return (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;
 }
 
-/** The code of a close frame that has come already; `ws` tells it to nobody before the connection is down. */
+/** The code of a close frame that has already come; `ws` reports it only when the connection is down. */
 function closeCodeOf(socket: WebSocket): number {
   return (socket as unknown as { _closeCode: number })._closeCode;
 }
@@ -56,7 +56,7 @@ export function isSameToken(token: string, given: string | undefined): boolean {
 const LINK = Symbol('link');
 type LinkedSocket = WebSocket & { [LINK]?: SessionSocket };
 
-/** What a session of any lane has: a name, a token, and a socket that may be lost, taken over and found dead. */
+/** The common part of sessions on all lanes: a name, a token, and a socket that may be lost, taken over and found dead. */
 export class SessionSocket {
   readonly clientId: string;
   readonly token: string = randomBytes(TOKEN_BYTES).toString('base64url');
@@ -103,12 +103,12 @@ export class SessionSocket {
     return this.#lastActivityMs;
   }
 
-  /** A message has come, ever: before that the client may not even have had its token. */
+  /** Some message has come: before that the client may not even have had its token. */
   get wasUsed(): boolean {
     return this.#wasUsed;
   }
 
-  /** Its client has closed the last socket in the way that ends a session. */
+  /** Its client has closed the last socket with the code that ends a session. */
   get isDone(): boolean {
     return this.#isDone;
   }
@@ -117,13 +117,13 @@ export class SessionSocket {
     return isSameToken(this.token, token);
   }
 
-  /** Gives the session a socket; one that it had is closed as taken over. */
+  /** Attaches a socket to the session; an earlier one is closed as taken over. */
   connect(socket: WebSocket): void {
     const previous = this.#socket;
     if (previous) {
       this.#owner.endSocket(
         previous,
-        new SightlineError('SESSION_TAKEN_OVER', `session ${this.clientId} goes on in another connection`),
+        new SightlineError('SESSION_TAKEN_OVER', `session ${this.clientId} continues in another connection`),
       );
       this.#lose(previous);
     }
@@ -138,7 +138,7 @@ export class SessionSocket {
     socket.on('close', onClose);
   }
 
-  /** Of any socket that the session has had; only that of now counts. */
+  /** For any socket that the session has had; only the current one counts. */
   received(socket: WebSocket, data: Buffer, isBinary: boolean): void {
     if (socket !== this.#socket) return;
     this.#lastActivityMs = this.#clock.now();
@@ -174,7 +174,7 @@ export class SessionSocket {
     } else if (nowMs - this.#lastPongMs >= pingIntervalMs) this.askWhetherThere(nowMs);
   }
 
-  /** Sends a ping ahead of its time: somebody else wants the name. */
+  /** Sends a ping early, since another client wants the name. */
   askWhetherThere(nowMs: number): void {
     if (!this.#socket || this.#pingSentMs !== undefined) return;
     this.#pingSentMs = nowMs;

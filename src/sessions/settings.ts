@@ -7,7 +7,7 @@ import type { FoxgloveLaneOptions } from './foxglove.ts';
 import type { TelemetryLaneOptions } from './telemetry.ts';
 import type { VideoLaneOptions } from './video.ts';
 
-/** What the configuration says of this room, in the room's own words. */
+/** The configuration's part for this room, in the room's own terms. */
 
 const MIB = 2 ** 20;
 
@@ -74,7 +74,7 @@ export function foxgloveSettings({ server, streaming, telemetry }: Config): Foxg
   };
 }
 
-/** What Foxglove shows as parameters; a name is that of the configuration where it is a setting. */
+/** Parameters that Foxglove shows; for a setting the name is that of the configuration. */
 export function foxgloveParameters(
   { telemetry }: Config,
   server: {

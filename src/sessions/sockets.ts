@@ -10,9 +10,9 @@ export interface LaneSocket {
   readonly path: string;
   /** One line for people. */
   readonly summary: string;
-  /** What somebody must be allowed, one of them, in order to open the socket. */
+  /** Permissions, one of which the caller needs to open the socket. */
   readonly permissions: readonly { readonly action: 'publish' | 'subscribe'; readonly resource: string }[];
-  /** Of those that a client offers the first that stands here is agreed on; not given: the client's first one. */
+  /** The server agrees on the first of these that a client offers; not given: the client's first one. */
   readonly protocols?: readonly string[];
   readonly open: (socket: WebSocket, request: OpeningRequest) => void;
 }

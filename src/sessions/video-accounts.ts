@@ -16,7 +16,7 @@ export interface ClassAccounts extends FrameAccounts {
   readonly ladder_moves: number;
 }
 
-/** What the ledger needs of a session. */
+/** The part of a session that the ledger needs. */
 export interface AccountedSession {
   readonly priority: Priority;
   /** At least one. */
@@ -43,7 +43,7 @@ const NOTHING: FrameAccounts = {
   unsent: 0,
 };
 
-/** Keeps what sessions have had once they have ended; there are as many entries as pipelines times classes. */
+/** Keeps the sums of ended sessions; there are as many entries as pipelines times classes. */
 export class VideoLedger {
   readonly #ended = new Map<string, ClassAccounts>();
 

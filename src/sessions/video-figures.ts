@@ -6,7 +6,7 @@ import type { VideoLane } from './video.ts';
 const LANE = 'video';
 const CLASS_LABELS = ['lane', 'pipeline', 'class'] as const;
 
-/** Whose frames the sum is of, for every pipeline and class. */
+/** Pipeline and class that the sum is for. */
 function byClass(of: (accounts: ClassAccounts) => number): Figure<readonly ClassAccounts[]>['read'] {
   return (all) => all.map((one) => [[LANE, one.pipeline, one.class], of(one)] as const);
 }
@@ -16,7 +16,7 @@ const ACCOUNTS: readonly Figure<readonly ClassAccounts[]>[] = [
   {
     name: 'sightline_frames_received_total',
     kind: 'counter',
-    help: 'Frames that came in',
+    help: 'Frames received',
     labels: CLASS_LABELS,
     read: byClass(({ received }) => received),
   },
@@ -62,7 +62,7 @@ const ACCOUNTS: readonly Figure<readonly ClassAccounts[]>[] = [
   {
     name: 'sightline_frames_unsent',
     kind: 'gauge',
-    help: 'Frames that were answered, and whose answer was not handed to the socket yet',
+    help: 'Answered frames whose answer was not handed to the socket yet',
     labels: CLASS_LABELS,
     read: byClass(({ unsent }) => unsent),
   },
@@ -76,7 +76,7 @@ const ACCOUNTS: readonly Figure<readonly ClassAccounts[]>[] = [
   {
     name: 'sightline_video_grants_told_total',
     kind: 'counter',
-    help: 'Grants that clients were told',
+    help: 'Grants sent to clients',
     read: (all) => all.reduce((sum, { grants_told }) => sum + grants_told, 0),
   },
   {
@@ -87,7 +87,7 @@ const ACCOUNTS: readonly Figure<readonly ClassAccounts[]>[] = [
   },
 ];
 
-/** What the video lane measures. `accounts` has no place in the document, which tells their sum as `totals`. */
+/** The video lane's part of the figures. `accounts` has no place in the document, which has their sum as `totals`. */
 export function videoParts(
   lane: VideoLane,
 ): Pick<RoomParts, 'sessions' | 'totals' | 'adaptation'> & { readonly accounts: Part<readonly ClassAccounts[]> } {
@@ -138,35 +138,35 @@ export function videoParts(
           name: 'sightline_engine_capacity_frames_per_second',
           kind: 'gauge',
           unit: 'per_second',
-          help: 'Frames a second that the engine can do, as measured',
+          help: 'Measured capacity of the engine, frames a second',
           read: ({ capacity_fps }) => capacity_fps,
         },
         {
           name: 'sightline_engine_asked_frames_per_second',
           kind: 'gauge',
           unit: 'per_second',
-          help: 'Frames a second that sessions are granted in all, at the most',
+          help: 'Most frames a second that the server grants to all sessions together',
           read: ({ asked_fps }) => asked_fps,
         },
         {
           name: 'sightline_engine_load_ratio',
           kind: 'gauge',
           unit: 'ratio',
-          help: 'Share of the time of the workers that is used',
+          help: 'Used share of the workers’ time',
           read: ({ load }) => load,
         },
         {
           name: 'sightline_main_thread_load_ratio',
           kind: 'gauge',
           unit: 'ratio',
-          help: 'Share of the time of the main thread that is used',
+          help: 'Used share of the main thread’s time',
           read: ({ main_thread_load }) => main_thread_load,
         },
         {
           name: 'sightline_process_ceiling_frames_per_second',
           kind: 'gauge',
           unit: 'per_second',
-          help: 'Frames a second that the main thread and memory allow, where they bound anything',
+          help: 'Frames a second that the main thread and memory allow, where they are the limit',
           read: ({ process_ceiling_fps }) => process_ceiling_fps,
         },
       ],

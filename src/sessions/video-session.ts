@@ -45,15 +45,15 @@ export interface VideoSessionSettings {
   readonly pongTimeoutMs: number;
 }
 
-/** What the session needs of those who work for it. */
+/** Services that the session needs. */
 export interface AttachedWork {
   /** At least one. */
   readonly pipelines: readonly AttachedPipeline[];
   /** Frames that wait for a worker. */
   readonly queued: () => number;
-  /** How long the engine takes for a frame, of late. */
+  /** Recent time of a frame in the engine. */
   readonly serviceMs: () => number;
-  /** Of that, what a worker has to do with it, worker milliseconds; undefined: nothing is known. */
+  /** Worker time of that, milliseconds; undefined: nothing is known. */
   readonly costMs: () => number | undefined;
   discardQueued(): void;
   detach(): void;
@@ -93,10 +93,10 @@ export class VideoSession {
   readonly #unsentTimesMs: number[] = [];
   #format: MessageFormat = 'json';
   #lastSeq = 0;
-  /** By how much the time of day was ahead of our own clock when the client last asked for it: what its times rest on. */
+  /** How far the time of day was ahead of our own clock when the client last asked for it: its times are based on that. */
   #toldAheadMs: number | undefined;
   #received = 0;
-  /** Of those, frames that no pipeline has seen: each owes an error for them. */
+  /** Of those, frames that no pipeline has seen: each still needs an error. */
   #refusedFrames = 0;
   #captureTimesReplaced = 0;
   #refusedMessages = 0;
@@ -126,7 +126,7 @@ export class VideoSession {
     return this.#answers.map(({ pipeline }) => pipeline.name);
   }
 
-  /** With a comma between them, as the client is told. */
+  /** With a comma between them, as in messages to the client. */
   get pipeline(): string {
     return this.pipelines.join();
   }
@@ -135,13 +135,13 @@ export class VideoSession {
     return this.#answers.map(({ pipeline }) => pipeline.model).join();
   }
 
-  /** What comes of its frames by one of its pipelines, the first unless told otherwise. Throws QUERY_BAD. */
+  /** The outcomes of its frames by one of its pipelines, default the first. Throws QUERY_BAD. */
   outcomesOf(pipeline: string = this.pipelines[0]!): Stream<FrameOutcome> {
     const found = this.#answers.find(({ pipeline: { name } }) => name === pipeline);
     if (found) return found.pipeline.outcomes;
     throw new SightlineError(
       'QUERY_BAD',
-      `pipeline "${pipeline.slice(0, 80)}" is none of this session: it has ${this.pipelines.join(', ')}`,
+      `pipeline "${pipeline.slice(0, 80)}" is not in this session: it has ${this.pipelines.join(', ')}`,
     );
   }
 
@@ -178,19 +178,19 @@ export class VideoSession {
     if (grant) this.#send({ type: 'grant', ...grant });
   }
 
-  /** Fixes what the client is asked for, within the settings' bounds; null lets go. The client is told. */
+  /** Pins the quality within the settings' bounds; null removes the pin. The client gets a grant. */
   pin(pin: Pin | null): GrantFields {
     this.control.pin(pin);
     return this.#tellGrantNow();
   }
 
-  /** Other settings for a session that goes on. The client is told. */
+  /** Other settings for a session that goes on. The client gets a grant. */
   configure(settings: SessionControlSettings): void {
     this.control.configure(settings);
     this.#tellGrantNow();
   }
 
-  /** A client that is away is told when it comes back. */
+  /** A client that is away gets it when it comes back. */
   #tellGrantNow(): GrantFields {
     if (!this.link.socket) return this.control.grant();
     const grant = this.control.tell(this.#parts.clock.now());
@@ -214,7 +214,7 @@ export class VideoSession {
     });
   }
 
-  /** Gives the session a socket and welcomes it; a socket that it had is closed as taken over. */
+  /** Attaches a socket to the session and welcomes it; an earlier socket is closed as taken over. */
   connect(socket: WebSocket, format: MessageFormat, resumed: boolean): void {
     this.link.connect(socket);
     this.#toldAheadMs = undefined;
@@ -224,9 +224,9 @@ export class VideoSession {
     this.#send(this.#welcome(resumed));
   }
 
-  /** Ends the session for good: the client is told why, the streams close, every frame is accounted for. Idempotent. */
+  /** Ends the session for good: the client gets the reason, the streams close, every frame is accounted for. Idempotent. */
   close(reason: SightlineError): void {
-    // What is done is sent; what is not is told as dropped.
+    // Finished results are sent; the rest is reported as dropped.
     if (this.connected) this.#flush();
     this.#parts.attached.detach();
     if (this.connected) this.#tellLosses();
@@ -334,7 +334,7 @@ export class VideoSession {
     this.#received++;
     const captureTimeMs = this.#plausibleCaptureTime(frame.captureTimeMs, now);
     const priority = frame.priority ?? this.#parts.priority;
-    // Who does not tell when a frame was sent has sent it when it was captured.
+    // Without a time of sending the frame counts as sent when it was captured.
     const sentTimeMs = Math.min(now, captureTimeMs + (frame.sentAfterMs ?? 0));
     const arrival = { bytes: frame.jpeg.length, sentTimeMs, arrivedTimeMs: now };
     this.control.frame(arrival, priority, sentTimeMs - captureTimeMs);
@@ -348,7 +348,7 @@ export class VideoSession {
     this.tellGrant(now);
   }
 
-  /** Who has not asked for the server's time of day means what it is now; who has, what it was then. */
+  /** The times of a client that has not asked for the server's time of day are by the present one; else by that of its last exchange. */
   get #aheadMs(): number {
     return this.#toldAheadMs ?? wallAheadMs(this.#parts.clock);
   }
@@ -378,14 +378,14 @@ export class VideoSession {
 
   #sendError(code: ErrorCode, message: string, seq?: number): void {
     this.#send({ type: 'error', code, message, ...(seq !== undefined && { seq }) });
-    // Errors answer at once and do not wait in a ring: who sends rubbish and reads nothing is not read either.
+    // Errors are sent at once and do not wait in a ring: the server stops reading from a client that does not read them.
     const socket = this.link.socket;
     if (socket && socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) socket.pause();
   }
 
   #countLost(answers: PipelineAnswers, seqs: readonly number[], cause: DropCause): void {
     const untold = answers.lose(seqs, cause, this.link.socket !== undefined);
-    // Who sends for ever and reads nothing would have us remember for ever. Read again when it has read (see #send).
+    // Pauses reading from a client that does not drain its replies, which would pile up; #send resumes once it has.
     if (untold > UNTOLD_SEQS_MAX) this.link.socket?.pause();
   }
 

@@ -29,13 +29,13 @@ export interface AttachRequest {
   readonly confidence: number | undefined;
   readonly clientId: string;
   readonly frames: Stream<Picture>;
-  /** The source keeps to what it was granted. */
+  /** The source keeps to its grant. */
   readonly isWithinGrant: () => boolean;
 }
 
-/** What the lane needs of the admission to the engine that works for the sessions; the sessions are not its only members. */
+/** The part of the engine's admission that the lane needs; the sessions are not its only members. */
 export interface EngineAdmission {
-  /** Frames a second of the mix of work of late: what the engine can do, and what all members are asked for; undefined: not known. */
+  /** Frames a second of the recent mix of work: the capacity, and what all members are asked for; undefined: not known. */
   readonly capacityFps: number | undefined;
   readonly rateFps: number | undefined;
   /** Share of the workers' time that is used, 0..1. */
@@ -57,18 +57,18 @@ export interface VideoLaneOptions {
   readonly observer: VideoObserver;
   readonly settings: VideoSessionSettings & {
     readonly resumeWindowMs: number;
-    /** Sessions at once, those that wait for their client included: of these the longest lost one gives way first. */
+    /** Most sessions, those that wait for their client included: of these the one lost longest ago gives way first. */
     readonly sessionsMax: number;
-    /** What the process may use of itself. */
+    /** Limits of the process on itself. */
     readonly process: Pick<ProcessFacts, 'busyShareMax' | 'rssBytesMax'>;
   };
   /** Throws SightlineError PIPELINE_UNKNOWN, MODEL_UNKNOWN, MODEL_UNAVAILABLE … */
   readonly attach: (request: AttachRequest) => Promise<AttachedWork>;
   /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
   readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
-  /** The lane gives the beat for all its members. */
+  /** The lane sets the pace for all members. */
   readonly admission: EngineAdmission;
-  /** What the process uses. */
+  /** Resources that the process uses. */
   readonly process: () => Pick<ProcessFacts, 'busyMs' | 'rssBytes'>;
 }
 
@@ -113,15 +113,15 @@ export class VideoLane {
     return this.#registry.find(clientId, token);
   }
 
-  /** A session by its name alone, for who runs the server. Throws SESSION_UNKNOWN. */
+  /** A session by its name alone, for the server's operator. Throws SESSION_UNKNOWN. */
   get(clientId: string): VideoSession {
     for (const session of this.#registry.sessions) if (session.clientId === clientId) return session;
     throw new SightlineError('SESSION_UNKNOWN', `there is no session "${clientId.slice(0, 80)}"`);
   }
 
   /**
-   * Other settings, for sessions that begin from now on; their `control` for those that are there too, whose clients are told.
-   * What belongs to the lane itself (how many sessions, how long one waits for its client) stays.
+   * Other settings, for sessions that begin from now on; their `control` also for open ones, whose clients get a grant.
+   * Settings of the lane itself (how many sessions, how long one waits for its client) stay.
    */
   configure(settings: VideoLaneOptions['settings']): void {
     const isOtherControl = !isDeepStrictEqual(settings.control, this.#settings.control);
@@ -130,9 +130,9 @@ export class VideoLane {
     for (const session of this.#registry.sessions) session.configure(settings.control);
   }
 
-  /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
+  /** Takes over an accepted socket. Refusals are sent on the socket, which is then closed. */
   async open(socket: WebSocket, { query }: OpeningRequest): Promise<void> {
-    // A client may send its first frames without waiting for the welcome: they stay in the kernel until there is somebody to take them.
+    // A client may send its first frames without waiting for the welcome: they stay in the kernel until the session can take them.
     socket.pause();
     socket.on('error', () => {
       // ws closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close.
@@ -159,7 +159,7 @@ export class VideoLane {
     return [...this.#registry.sessions].map((session) => reportOf(session, now));
   }
 
-  /** Of the sessions that have ended too. */
+  /** Totals, ended sessions included. */
   accounts(): ClassAccounts[] {
     return this.#ledger.accounts(this.#registry.sessions);
   }
@@ -168,7 +168,7 @@ export class VideoLane {
     return totalsOf(this.accounts());
   }
 
-  /** What the engine is asked for, all sessions together. */
+  /** Frames a second that all sessions together are asked for. */
   adaptation(): AdaptationReport {
     const { capacityFps, rateFps, load } = this.#options.admission;
     const ceilingFps = this.#process.ceilingFps(capacityFps);
@@ -200,7 +200,7 @@ export class VideoLane {
     this.#shareOut(nowMs);
   }
 
-  /** Shares the engine out among all who use it, and tells the connected sessions where that changes their grants. */
+  /** Shares the engine among all members, and sends grants to connected sessions where that changes them. */
   #shareOut(nowMs: number, newcomer?: VideoSession): void {
     const { admission } = this.#options;
     this.#newcomer = newcomer;
@@ -210,7 +210,7 @@ export class VideoLane {
     const atAddress = new Map<string | undefined, number>();
     for (const { link } of sessions) atAddress.set(link.remoteAddress, (atAddress.get(link.remoteAddress) ?? 0) + 1);
     for (const session of sessions) {
-      // Who comes from one address shares its way; the address is not known of a socket that is gone, or that is yet to come.
+      // Clients of one address share its path; the address is unknown for a socket that is gone, or that is yet to come.
       const { remoteAddress } = session.link;
       if (remoteAddress !== undefined) session.control.shareWay(atAddress.get(remoteAddress)! > 1);
       session.tellGrant(nowMs);
@@ -265,7 +265,7 @@ export class VideoLane {
   }
 }
 
-/** What a session tells of itself: without its token. */
+/** A session's report: without its token. */
 export function reportOf(session: VideoSession, nowMs: number): VideoSessionReport {
   return {
     client_id: session.clientId,

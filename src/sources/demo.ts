@@ -33,7 +33,7 @@ export interface DemoCameraOptions {
   readonly clip?: string | undefined;
   /** Gets a photograph's bytes, whose checksum it has verified. */
   readonly fetchPhotograph: (photograph: DemoPhotograph) => Promise<Uint8Array>;
-  /** Of what is being done, and under which licence. */
+  /** Text for the log: the source, and its licence. */
   readonly log?: Log | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -41,7 +41,7 @@ export interface DemoCameraOptions {
 /** Where a camera looks in a photograph; everything in fractions of the photograph's sides. */
 interface Scene {
   readonly photograph: DemoPhotograph;
-  /** What the camera circles around: the middle of the car. */
+  /** The point that the camera circles around: the middle of the car. */
   readonly centreX: number;
   readonly centreY: number;
   /** Width of the widest and of the closest view. */
@@ -89,7 +89,7 @@ const CLIP = { width: 960, height: 540, rateFps: 20, sceneS: 6, fadeS: 1, crf: 2
 /** Photographs are enlarged to this before views are cut out at whole pixels: the camera moves in steps of half a pixel. */
 const CANVAS_WIDTH = 2 * CLIP.width;
 
-/** What a browser plays as it is; the longest side of a clip that has to be made so. */
+/** Formats that a browser plays as they are; the longest side of a clip that has to be converted. */
 const PLAYABLE = { codec: 'h264', pixelFormats: ['yuv420p', 'yuvj420p'], container: /(^|,)mp4(,|$)/ };
 const TRANSCODED_SIDE_MAX = 1280;
 
@@ -115,7 +115,7 @@ export async function makeDemoCamera(options: DemoCameraOptions): Promise<string
   return path;
 }
 
-/** Of the clips in the cache the latest stay, and the one in use. */
+/** Most clips in the cache: the latest, and the one in use. */
 async function removeOldest(folder: string, inUse: string): Promise<void> {
   const names = (await readdir(folder)).filter((name) => CAMERA_NAME.test(name));
   const clips = await Promise.all(
@@ -167,7 +167,7 @@ function cachePath(folder: string, recipe: unknown): string {
   return join(folder, `camera-${name}.mp4`);
 }
 
-/** A file takes its name only when it is finished; what happened to it since is seen when it is opened. */
+/** A file takes its name only when it is finished; later damage shows when it is opened. */
 async function isWhole(path: string): Promise<boolean> {
   try {
     await (await openVideo(path)).close();
@@ -177,7 +177,7 @@ async function isWhole(path: string): Promise<boolean> {
   }
 }
 
-/** The share of each scene in the picture at a time, and how far (0..1) the scene is on its way. Shares add up to 1. */
+/** The share of each scene in the picture at a time, and the progress (0..1) of the scene. Shares add up to 1. */
 export function scenesAt(timeS: number): readonly { scene: number; share: number; progress: number }[] {
   const { sceneS, fadeS } = CLIP;
   const loopS = SCENES.length * sceneS;

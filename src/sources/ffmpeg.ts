@@ -2,9 +2,9 @@ import { AV_FRAME_FLAG_INTERLACED, AV_LOG_QUIET } from 'node-av/constants';
 import { FFmpegError, Log } from 'node-av/lib';
 import type { Frame } from 'node-av/lib';
 
-/** What the files of this room share of FFmpeg. */
+/** Common helpers for FFmpeg. */
 
-// FFmpeg writes what it thinks of a file straight to standard error; its reasons travel in our errors instead.
+// FFmpeg writes its messages about a file straight to standard error; its reasons travel in our errors instead.
 Log.setLevel(AV_LOG_QUIET);
 
 /** `AV_NOPTS_VALUE`: FFmpeg's "no time is known". */
@@ -23,7 +23,7 @@ export function yuv420Planes(data: Buffer, width: number, height: number): [Buff
 }
 
 /**
- * Takes the two fields of an interlaced picture as one, line by line as they are stored: what stands still is exact, and what moves has
+ * Takes the two fields of an interlaced picture as one, line by line as they are stored: still objects are exact, and moving ones have
  * combed edges. Without it FFmpeg's scaler refuses the picture, because ours is not interlaced.
  */
 export function weave(frame: Frame): void {

@@ -36,12 +36,12 @@ export interface VideoFileOptions {
   readonly threads?: number;
   /** Ends the reading, also one that waits for the network. */
   readonly signal?: AbortSignal;
-  /** A network source that says nothing for so long is unreadable. Default 15,000. */
+  /** A network source that is silent for this long is unreadable. Default 15,000. */
   readonly stallTimeoutMs?: number;
 }
 
 export interface VideoInfo {
-  /** Of the first picture that comes out: upright, with square pixels, after scaling. Later ones may have another size. */
+  /** Size of the first picture: upright, with square pixels, after scaling. Later ones may have another size. */
   readonly width: number;
   readonly height: number;
   /** FFmpeg's names: `mov,mp4,m4a,3gp,3g2,mj2` and `h264`, say. */
@@ -49,7 +49,7 @@ export interface VideoInfo {
   readonly codec: string;
   /** FFmpeg's name of the stored pixels: `yuv420p`, say. */
   readonly pixelFormat: string;
-  /** Mean frame rate; 25 where the file tells none. */
+  /** Mean frame rate; 25 where the file has none. */
   readonly rateFps: number;
   /** Undefined where the file does not tell (a live stream). */
   readonly durationS: number | undefined;
@@ -62,18 +62,18 @@ export interface VideoInfo {
 export interface VideoFrame {
   /** Packed RGB, 3 bytes a pixel, rows without padding. Borrowed: the next frame is written over it. */
   readonly data: Uint8Array;
-  /** Its own: a stream may change its size on its way. */
+  /** Its own size: a stream may change its size in the middle. */
   readonly width: number;
   readonly height: number;
   /** Place in the file, from 0. */
   readonly index: number;
   /** Presentation time in seconds from the start of the file; never falls. */
   readonly ptsS: number;
-  /** What demuxing, decoding and conversion of this frame took. */
+  /** Time for demuxing, decoding and converting this frame. */
   readonly decodeMs: number;
 }
 
-/** Demuxers that take any text for a moving picture ("text art"): whoever hands in such a file meant something else. */
+/** Demuxers that take any text for a moving picture ("text art"), which no user means. */
 const TEXT_ART = new Set(['tty', 'bin', 'xbin', 'adf', 'idf']);
 
 const MICROSECONDS = 1e6;
@@ -104,7 +104,7 @@ export function isUrl(input: string): boolean {
 }
 
 /**
- * The frames of one video, one at a time: a frame is decoded when it is asked for, and one picture is held. One consumer.
+ * The frames of one video, one at a time: a frame is decoded on request, and one picture is held. One consumer.
  */
 export class VideoFile implements AsyncDisposable {
   readonly input: string;
@@ -119,7 +119,7 @@ export class VideoFile implements AsyncDisposable {
   readonly #scaled = new Frame();
   #stream: Stream | undefined;
   #info: VideoInfo | undefined;
-  /** What is handed out, and what is turned upright into it. JavaScript owns the memory: a view that outlives us is harmless. */
+  /** Memory of the decoded picture, and of the upright one. JavaScript owns it: a view that outlives us is harmless. */
   #picture = new Uint8Array(0);
   #first: VideoFrame | undefined;
   /** A frame is decoded and waits in `#frame`. */
@@ -137,7 +137,7 @@ export class VideoFile implements AsyncDisposable {
   #isCut = false;
   /** The time unit of each stream, in seconds. */
   #unitsS: number[] = [];
-  /** Where the packets read so far end, of any stream: tells a file that was cut off. */
+  /** Where the packets read so far end, in any stream: shows a file that was cut off. */
   #reachedS = 0;
   #busy: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -162,7 +162,7 @@ export class VideoFile implements AsyncDisposable {
   /** Called by `openVideo` only. */
   async open(local: boolean): Promise<void> {
     const format = this.#format;
-    // Before FFmpeg: what is not understood of such a picture it leaves out without a word.
+    // Before FFmpeg, which silently leaves out unknown parts of such a picture.
     const heif = local ? await findHeif(this.input) : undefined;
     using dictionary = Dictionary.fromObject(openOptions(local, this.#options.stallTimeoutMs ?? 15_000));
     // The prefix keeps FFmpeg from taking a colon in a file's name for a protocol.
@@ -253,7 +253,7 @@ export class VideoFile implements AsyncDisposable {
     if (reason !== undefined) throw this.#unreadable(`it breaks off after ${this.#index} frames: ${reason}`);
   }
 
-  /** Frees everything; a read under way ends first. */
+  /** Frees everything; a running read ends first. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -318,7 +318,7 @@ export class VideoFile implements AsyncDisposable {
     return false;
   }
 
-  /** Hands one packet to the decoder, or tells it once that there are no more. */
+  /** Hands one packet to the decoder, or once the end of the packets. */
   async #feed(): Promise<void> {
     if (this.#draining) return;
     const read = await this.#run(this.#format.readFrame(this.#packet));
@@ -394,7 +394,7 @@ export class VideoFile implements AsyncDisposable {
     return Number(pts) * seconds(stream.timeBase) - this.#startS;
   }
 
-  /** Why there are no more frames, where that is not simply the file's end. */
+  /** Why there are no more frames, where the reason is not simply the file's end. */
   #endReason(): string | undefined {
     if (this.#readError !== undefined) return reasonOf(this.#readError);
     if (this.#isCut) return 'its end is not there';
@@ -408,7 +408,7 @@ export class VideoFile implements AsyncDisposable {
     return `of its ${durationS.toFixed(1)} s only ${thereS.toFixed(1)} s are there`;
   }
 
-  /** Every native call goes through here, so that closing can wait for the one under way. */
+  /** Every native call goes through here, so that closing can wait for the running one. */
   async #run(call: Promise<number>): Promise<number> {
     this.#busy = call;
     const code = await call;
@@ -439,7 +439,7 @@ async function checkFile(path: string): Promise<void> {
   if (found.size === 0) throw unreadable('it is empty (0 bytes)');
 }
 
-/** What an animation ends with; FFmpeg takes what is there of it without a word. */
+/** The end of an animation; FFmpeg silently takes a partial one. */
 const ENDINGS: Readonly<Record<string, Buffer>> = { gif: Buffer.of(0x3b), apng: Buffer.from('IEND') };
 /** How far from a file's end its ending may lie: padding may follow. */
 const ENDING_BYTES = 4096;
@@ -458,7 +458,7 @@ async function isEnded(format: string, path: string): Promise<boolean> {
 
 /** A local file may name other local files (a playlist), but never send us into the network. */
 function openOptions(local: boolean, stallTimeoutMs: number): Record<string, string> {
-  // A `%` in a picture's name is no pattern of a sequence.
+  // A `%` in a picture's name is not a pattern of a sequence.
   if (local) return { protocol_whitelist: 'file,crypto,data', pattern_type: 'none' };
   const microseconds = String(stallTimeoutMs * 1000);
   return { rw_timeout: microseconds, timeout: microseconds };

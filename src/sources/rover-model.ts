@@ -62,7 +62,7 @@ const CELL = {
 /** Open-circuit voltage of a lithium-ion cell by state of charge, in tenths from empty to full (typical NMC cell). */
 const OPEN_CIRCUIT_V = [3, 3.4, 3.52, 3.6, 3.65, 3.7, 3.77, 3.86, 3.95, 4.06, 4.18] as const;
 
-/** What the computer, the radios and the sensors draw, W. */
+/** Power of the computer, the radios and the sensors, W. */
 const HOTEL_POWER_W = 38;
 
 /** Fastest that the wheels are asked to turn the body along and around. */
@@ -75,7 +75,7 @@ const RAMP_RADPS2 = 5;
 
 /** Wheel slip is stiff: steps longer than this would oscillate. */
 const SUBSTEP_S = 0.001;
-/** A step is at most so long; a simulation that was held up for longer has lost the time. */
+/** Longest step; a simulation that was held up for longer has lost the time. */
 const STEP_MAX_MS = 1_000;
 
 const IMU_NOISE = { accel: 0.04, gyro: 0.003, accelWalk: 0.002, gyroWalk: 0.0003 } as const;
@@ -261,7 +261,7 @@ interface DriveStep extends Pick<
 > {
   readonly currents: readonly number[];
   readonly voltages: readonly number[];
-  /** What the motors took from the pack, W; braking gives nothing back: it ends as heat in the brake resistor. */
+  /** Power that the motors took from the pack, W; braking gives nothing back: it ends as heat in the brake resistor. */
   readonly powerW: number;
 }
 
@@ -370,7 +370,7 @@ function derating(temperatureC: number): number {
   return Math.min(1, Math.max(0, (MOTOR.derateToC - temperatureC) / (MOTOR.derateToC - MOTOR.derateFromC)));
 }
 
-/** What the inertial sensor tells: the truth, its drifting bias, noise, and the ground's shaking. */
+/** Output of the inertial sensor: the truth, its drifting bias, noise, and the ground's shaking. */
 function feel(
   imu: RoverState['imu'],
   accelX: number,

@@ -1,8 +1,8 @@
 import type { RoverCommand } from './rover-model.ts';
 
-/** What the vehicle itself decides, whoever asks it to drive: all pure, times in Unix ms on the vehicle's clock. */
+/** Decisions of the vehicle itself, independent of its driver: all pure, times in Unix ms on the vehicle's clock. */
 
-/** Without a fresh order for so long the vehicle brakes: nobody may be at the other end any more. */
+/** Without a fresh order for this long the vehicle brakes: the driver may be gone. */
 export const DEAD_MAN_MS = 300;
 
 /** The last order that reached the vehicle. */
@@ -17,7 +17,7 @@ export interface DriveOrder {
 }
 
 /**
- * Why the vehicle brakes. `emergency`: somebody pressed stop; `idle`: nobody has driven yet; `expired`: the order came too
+ * Why the vehicle brakes. `emergency`: someone pressed stop; `idle`: nobody has driven yet; `expired`: the order came too
  * late or its time is over; `silence`: no order for `DEAD_MAN_MS`.
  */
 export type StopCause = 'emergency' | 'idle' | 'expired' | 'silence';
@@ -30,7 +30,7 @@ export interface Decision {
 
 const BRAKES: RoverCommand = { throttle: 0, steer: 0, brake: true };
 
-/** What the wheels are told at this moment. */
+/** The wheels' commands at this moment. */
 export function decideDrive(order: DriveOrder | undefined, emergency: boolean, nowMs: number): Decision {
   const stopCause = stopCauseOf(order, emergency, nowMs);
   if (stopCause !== undefined || !order) return { command: BRAKES, stopCause };
@@ -40,7 +40,7 @@ export function decideDrive(order: DriveOrder | undefined, emergency: boolean, n
 function stopCauseOf(order: DriveOrder | undefined, emergency: boolean, nowMs: number): StopCause | undefined {
   if (emergency) return 'emergency';
   if (!order) return 'idle';
-  // Silence goes first: an order expires soon after, and that nobody steers is the better word for it.
+  // Silence goes first: an order expires soon after, and the missing driver is the better reason.
   if (nowMs - order.receivedTimeMs >= DEAD_MAN_MS) return 'silence';
   return nowMs >= order.expiresTimeMs ? 'expired' : undefined;
 }

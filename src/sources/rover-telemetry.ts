@@ -1,7 +1,7 @@
 import type { Random } from '../base/random.ts';
 import { chargeOf, gauss, packVoltage, type RoverCommand, type RoverState } from './rover-model.ts';
 
-/** What the rover's firmware sends: SI units, °C and degrees of latitude; every leaf is a number, so that it fits columns. */
+/** The messages of the rover's firmware: SI units, °C and degrees of latitude; every leaf is a number, so that it fits columns. */
 export interface RoverTelemetry {
   readonly pose: { x: number; y: number; heading: number; speed: number; yaw_rate: number };
   /** Front left, front right, middle left, … : angle rad, speed rad/s, torque N·m, slip −1 to 1. */
@@ -22,7 +22,7 @@ export interface RoverTelemetry {
   /** `age`: ms since the fix. */
   readonly gps: { lat: number; lon: number; alt: number; accuracy: number; satellites: number; age: number };
   readonly temps: { board: number; driver: number };
-  /** What the vehicle does at present: `brake` 0 or 1. */
+  /** The vehicle's present drive: `brake` 0 or 1. */
   readonly drive: { throttle: number; steer: number; brake: number };
   /** Bits of `FAULTS`. */
   readonly faults: number;
@@ -80,7 +80,7 @@ export function roverTelemetry(state: RoverState, command: RoverCommand, random:
   };
 }
 
-/** To so many decimals; never −0, which JSON would write as 0 and a schema tell apart. */
+/** Rounds to these decimals; never −0, which JSON would write as 0 and a schema tell apart. */
 function round(value: number, decimals: number): number {
   const scale = 10 ** decimals;
   return Math.round(value * scale) / scale + 0;

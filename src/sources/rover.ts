@@ -11,7 +11,7 @@ const STATUS_INTERVAL_MS = 1_000;
 /** A source that was held up for longer leaves the lost messages out: a flood of old states is of no use. */
 const CATCH_UP_MAX_MS = 200;
 
-/** What the rover needs of the registry of topics. */
+/** The part of the registry of topics that the rover needs. */
 export interface TopicPublisher {
   publish(topic: string, message: { payload: Payload; timeMs?: number; priority?: Priority }): unknown;
 }
@@ -51,7 +51,7 @@ export class RoverSource {
   #emergency = false;
   #ordersExpired = 0;
   #skipped = 0;
-  /** Number of the next state; it is due at `#startMs` + so many intervals. */
+  /** Number of the next state; it is due this many intervals after `#startMs`. */
   #next = 1;
   #statusDueMs: number;
   #lastTold = '';
@@ -85,7 +85,7 @@ export class RoverSource {
     else if (!this.#emergency) this.#order = order;
   }
 
-  /** Nobody drives any more: brakes at once. */
+  /** The driver is gone: brakes at once. */
   halt(): void {
     this.#order = undefined;
   }
@@ -100,7 +100,7 @@ export class RoverSource {
     this.#emergency = false;
   }
 
-  /** Publishes what is due by now. Called by the timer; a test with its own clock calls it itself. */
+  /** Publishes the states that are due. Called by the timer; a test with its own clock calls it itself. */
   advance(): void {
     const nowMs = this.#options.clock.now();
     this.#skipTo(nowMs - CATCH_UP_MAX_MS);

@@ -9,7 +9,7 @@ import type { RgbPicture } from '../media/jpeg.ts';
 import { isUpright, type Orientation, turnUpright, uprightSize } from '../media/orient.ts';
 import { reasonOf, weave } from './ffmpeg.ts';
 
-/** Pictures that FFmpeg alone would read in another way than the live lane, or in part: JPEGs, and HEIC and AVIF. */
+/** Pictures that FFmpeg alone would read differently from the live lane, or in part: JPEGs, and HEIC and AVIF. */
 
 /** 65,500 is libjpeg's own limit; 800 MB of pixels are enough for any camera. */
 const LIMITS = { sideMax: 65_500, pixelsMax: 2 ** 28 };
@@ -17,7 +17,7 @@ const LIMITS = { sideMax: 65_500, pixelsMax: 2 ** 28 };
 const META_BYTES_MAX = 16 * 2 ** 20;
 const BOXES_MAX = 1_000;
 
-/** What the reader of a file lends: every native call goes through `run`, so that closing can wait for it. */
+/** The reader's access to a file: every native call goes through `run`, so that closing can wait for it. */
 export interface StillInput {
   readonly path: string;
   readonly format: FormatContext;
@@ -43,11 +43,11 @@ export function decodeJpegStill(path: string, bytes: Uint8Array): RgbPicture {
 }
 
 /**
- * What a local HEIF file says of its main picture; undefined for any other file, and for one that holds a film. Errors:
+ * Description of a local HEIF file's main picture; undefined for any other file, and for one that holds a film. Errors:
  * SOURCE_UNREADABLE.
  */
 export async function findHeif(path: string): Promise<HeifPicture | undefined> {
-  // Why a file cannot be opened is told by whoever reads it next.
+  // The next reader of the file reports why it cannot be opened.
   await using file = await open(path).catch(() => undefined);
   if (!file) return undefined;
   const { size } = await file.stat();
@@ -127,7 +127,7 @@ export async function readHeifStill(input: StillInput, heif: HeifPicture): Promi
   return picture;
 }
 
-/** The tiles of a grid on their way to be one picture; all of them have the size of the first (ISO/IEC 23008-12 §6.6.2.3.1). */
+/** The tiles of a grid, which make one picture; all of them have the size of the first (ISO/IEC 23008-12 §6.6.2.3.1). */
 class TileCanvas {
   readonly #heif: HeifPicture;
   readonly #path: string;

@@ -33,10 +33,10 @@ import type { RgbPicture } from '../media/jpeg.ts';
 import { reasonOf, yuv420Planes } from './ffmpeg.ts';
 
 export interface VideoWriterOptions {
-  /** Of the pictures that come in, pixels, at least 2. H.264 wants even sides: an odd last column or row is cut off. */
+  /** Size of the input pictures, pixels, at least 2. H.264 wants even sides: an odd last column or row is cut off. */
   readonly width: number;
   readonly height: number;
-  /** Mean frame rate: the length of the last frame, and what a player is told. The frames bring their own times. */
+  /** Mean frame rate: the length of the last frame, and the rate for players. The frames bring their own times. */
   readonly rateFps: number;
   /** x264's speed. Default `veryfast`. */
   readonly preset?: string;
@@ -48,12 +48,12 @@ export interface VideoWriterOptions {
 
 const JPEG_QUALITY = 90;
 
-/** Time unit of the frames: what MPEG counts in, and a multiple of all usual frame rates. */
+/** Time unit of the frames: that of MPEG, and a multiple of all usual frame rates. */
 const TICKS_PER_S = 90_000;
 
 /**
  * Starts an H.264 MP4 (yuv420p, BT.709, index in front). The file grows under a temporary name beside `path` and takes its
- * place, replacing what was there, when `finish` is called; otherwise nothing is left of it. Errors: OUTPUT_FAILED.
+ * place, replacing an older file, when `finish` is called; otherwise nothing is left of it. Errors: OUTPUT_FAILED.
  */
 export async function createVideo(path: string, options: VideoWriterOptions): Promise<VideoWriter> {
   const { width, height } = options;
@@ -155,7 +155,7 @@ export class VideoWriter implements AsyncDisposable {
     await this.#add(this.#converter.take(data), ptsS);
   }
 
-  /** Writes what is left and puts the file in its place. Errors: OUTPUT_FAILED. */
+  /** Writes the rest and puts the file in its place. Errors: OUTPUT_FAILED. */
   async finish(): Promise<void> {
     this.#checkOpen();
     await this.#encode(null);

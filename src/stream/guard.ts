@@ -1,5 +1,5 @@
 /**
- * Runs callbacks of others. What they throw is counted and the last one kept, for health and log, and goes no further:
+ * Runs callbacks of others. Their exceptions are counted and the last one kept, for health and log, and go no further:
  * one reader's fault must not reach the publisher or another reader.
  */
 export class Guard {

@@ -13,7 +13,7 @@ export interface HubOptions {
   readonly random?: Random;
 }
 
-/** The registry of streams: who is there, by which name, and how many there may be. */
+/** The registry of streams, by name, with a limit. */
 export class Hub {
   readonly #options: HubOptions;
   readonly #streams = new Map<string, Stream<unknown>>();
@@ -24,7 +24,7 @@ export class Hub {
     this.#options = options;
   }
 
-  /** Runs a callback that belongs to somebody else: what it throws is counted, and goes no further. */
+  /** Runs a callback of another owner: its exceptions are counted, and go no further. */
   guard(callback: () => void): void {
     this.#guard.run(callback);
   }
@@ -52,7 +52,7 @@ export class Hub {
     return stream;
   }
 
-  /** The open stream of that name. Its type is what its creator said: the caller must know it. */
+  /** The open stream of that name. Its type is that of its creator: the caller must know it. */
   get<T = unknown>(name: string): Stream<T> | undefined {
     return this.#streams.get(name) as Stream<T> | undefined;
   }

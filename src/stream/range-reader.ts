@@ -33,7 +33,7 @@ export interface RangeReaderOptions {
   readonly ttlMs?: number;
 }
 
-/** What a reader of ranges needs of its stream. */
+/** The part of a stream that a reader of ranges needs. */
 export interface RangeReaderHost<T> {
   readonly ring: Ring<T>;
   readonly clock: Clock;
@@ -42,14 +42,14 @@ export interface RangeReaderHost<T> {
 
 /**
  * A cursor in a stream that takes whole spans of positions, so that a batch costs its reader the same, however many samples
- * it has: what was delivered is a difference of positions. What was taken out of the order (a critical sample that went
- * ahead, samples dropped by class) are *holes* between cursor and head. Losses are not told when they happen, which would
+ * it has: the number of delivered samples is a difference of positions. Samples taken out of the order (a critical one that went
+ * ahead, ones dropped by class) are *holes* between cursor and head. Losses are not reported when they happen, which would
  * cost every publication a call for every reader that is behind, but kept as one sum per cause until `takeLosses`.
  *
  * At every instant: published = delivered + conflated + dropped + expired + queued.
  */
 export class RangeReader<T> {
-  /** Samples between the position asked for and the first one that could still be given; not part of the accounts. */
+  /** Samples between the requested position and the first one that could still be given; not part of the accounts. */
   readonly missed: number;
   readonly #host: RangeReaderHost<T>;
   readonly #start: number;
@@ -79,9 +79,9 @@ export class RangeReader<T> {
     const { contract, from = 'live', until = Infinity, ttlMs = Infinity } = options;
     const { ring } = host;
     if (from !== 'live' && !(Number.isInteger(from) && from >= 0 && from <= ring.head)) {
-      throw new SightlineError('STREAM_OPTION_BAD', `from ${from} is no position between 0 and ${ring.head}`);
+      throw new SightlineError('STREAM_OPTION_BAD', `from ${from} is not a position between 0 and ${ring.head}`);
     }
-    if (!(ttlMs > 0)) throw new SightlineError('STREAM_OPTION_BAD', `ttlMs ${ttlMs} is no positive number`);
+    if (!(ttlMs > 0)) throw new SightlineError('STREAM_OPTION_BAD', `ttlMs ${ttlMs} is not a positive number`);
     this.#host = host;
     this.#queueMax = queueMaxOf(contract, ring.capacity);
     this.#intervalMs = intervalMsOf(contract);
@@ -116,7 +116,7 @@ export class RangeReader<T> {
     );
   }
 
-  /** From now on what the place moves over is delivered to this reader, without a call. It must be able to (`canRide`). */
+  /** From now on samples that the shared position passes are delivered to this reader, without a call. It must be able to (`canRide`). */
   ride(place: Place): void {
     this.#place = place;
   }
@@ -132,14 +132,14 @@ export class RangeReader<T> {
     return this.closed || (this.#cursor >= this.#until && this.#held === 0);
   }
 
-  /** Samples that wait; those that have expired unseen are among them until somebody looks. */
+  /** Samples that wait, including those that have expired but were not looked at since. */
   get queued(): number {
     if (this.closed) return 0;
     this.#skipOverwritten();
     return this.#end - this.#cursor - this.#inHoles + this.#held;
   }
 
-  /** From when on (Unix ms) a take gives what is queued; a moment of the past when it does already. */
+  /** When (Unix ms) a take gives the queued samples; a moment of the past when it does already. */
   get readyAtMs(): number {
     return this.#dueMs;
   }
@@ -161,7 +161,7 @@ export class RangeReader<T> {
     return { from: span.from, to };
   }
 
-  /** What waits, oldest first, without what was taken out of the order. */
+  /** The waiting samples, oldest first, without those taken out of the order. */
   spans(): Span[] {
     if (this.closed) return [];
     this.#skipOverwritten();
@@ -176,8 +176,8 @@ export class RangeReader<T> {
   }
 
   /**
-   * Takes one sample out of the order, to be given ahead of the others; it stays queued until `settle` says what became of
-   * it. False: it is not among those that wait.
+   * Takes one sample out of the order, to be given ahead of the others; it stays queued until `settle` reports its end. False:
+   * it is not among those that wait.
    */
   hold(position: number): boolean {
     if (!this.#waits(position)) return false;
@@ -195,7 +195,7 @@ export class RangeReader<T> {
     else this.#lose({ from: position, to: position + 1, count: 1, cause });
   }
 
-  /** Drops what waits before a position. O(1), but for holes. */
+  /** Drops the samples before a position. O(1), but for holes. */
   skipTo(position: number, cause: string): void {
     if (this.closed) return;
     this.#skipOverwritten();
@@ -224,7 +224,7 @@ export class RangeReader<T> {
     return count;
   }
 
-  /** What was lost since the last call, one sum for each cause. */
+  /** Losses since the last call, one sum for each cause. */
   takeLosses(): readonly RangeLoss[] {
     if (!this.closed) this.#skipOverwritten();
     if (this.#losses === undefined) return NO_LOSSES;
@@ -245,7 +245,7 @@ export class RangeReader<T> {
     };
   }
 
-  /** Ends the reader; what is unread counts as dropped, cause `closed`. Idempotent. */
+  /** Ends the reader; unread samples count as dropped, cause `closed`. Idempotent. */
   close(): void {
     const { queued } = this;
     if (this.closed) return;
@@ -288,7 +288,7 @@ export class RangeReader<T> {
     return { from: this.#cursor, to: this.#untilExpired(to, nowMs) };
   }
 
-  /** Past what newer samples have pushed out of the queue. */
+  /** Past the samples that newer ones have pushed out of the queue. */
   #skipOverwritten(): void {
     this.#catchUp();
     const { head, oldest } = this.#host.ring;

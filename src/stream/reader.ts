@@ -5,7 +5,7 @@ import type { Guard } from './guard.ts';
 import type { Ring } from './ring.ts';
 
 /**
- * What a reader is owed.
+ * The samples that a reader gets.
  * - `latest`: the newest sample; older unread ones are conflated into it.
  * - `sampled`: as `latest`, but at most `hz` a second (one more where a late take is made up for).
  * - `all`: every sample in order; of more than `queueMax` unread ones the oldest are dropped, cause `overflow`.
@@ -23,8 +23,8 @@ export type LossCause = 'overflow' | 'closed' | 'expired' | (string & {});
 export interface ReaderOptions {
   readonly contract: Contract;
   /**
-   * `live` (default): only what is published from now on. A position: from there on, as far back as the queue of this
-   * contract reaches; `Reader.missed` tells how many samples that leaves out.
+   * `live` (default): only samples published from now on. A position: from there on, as far back as the queue of this
+   * contract reaches; `Reader.missed` is the number of samples that this leaves out.
    */
   readonly from?: 'live' | number;
   readonly name?: string;
@@ -35,11 +35,11 @@ export interface ReaderOptions {
    */
   onReady?(): void;
   /**
-   * Sequence numbers of samples that this reader will never give, oldest first, at most the stream's capacity. Told at the
-   * moment of the loss; an expiry when somebody looks. Conflated samples are not told: the contract says so.
+   * Sequence numbers of samples that this reader will never give, oldest first, at most the stream's capacity. Called at the
+   * moment of the loss; for an expiry at the next look at the queue. Not for conflated samples, as the contract says.
    */
   onLost?(seqs: number[], cause: LossCause): void;
-  /** The stream ends: what is queued can be taken in this call, and counts as lost afterwards. Not called by the reader's own `close`. */
+  /** The stream ends: queued samples can be taken in this call, and count as lost afterwards. Not called by the reader's own `close`. */
   onEnding?(): void;
   /** The reader has closed, by its own `close` or the stream's. Called once, last. */
   onClosed?(): void;
@@ -57,7 +57,7 @@ export interface ReaderCounts {
   readonly queued: number;
 }
 
-/** What a reader needs of its stream. */
+/** The part of a stream that a reader needs. */
 export interface ReaderHost<T> {
   readonly ring: Ring<T>;
   readonly clock: Clock;
@@ -68,13 +68,13 @@ export interface ReaderHost<T> {
 }
 
 /**
- * A cursor in a stream. It holds no samples itself: what is queued is what lies between the cursor and the stream's head,
- * what was skipped is the difference of positions. `latest` is `all` with a queue of one whose overflow is called
+ * A cursor in a stream. It holds no samples itself: the queue lies between the cursor and the stream's head,
+ * the number of skipped samples is the difference of positions. `latest` is `all` with a queue of one whose overflow is called
  * conflation, `sampled` is `latest` with a moment before which nothing is given.
  */
 export class Reader<T> {
   readonly name: string;
-  /** Samples between the position asked for and the first one that could still be given; not part of the accounts. */
+  /** Samples between the requested position and the first one that could still be given; not part of the accounts. */
   readonly missed: number;
   readonly #host: ReaderHost<T>;
   readonly #options: ReaderOptions;
@@ -95,7 +95,7 @@ export class Reader<T> {
     const { contract, from = 'live' } = options;
     const { ring } = host;
     if (from !== 'live' && !(Number.isInteger(from) && from >= 0 && from <= ring.head)) {
-      throw new SightlineError('STREAM_OPTION_BAD', `from ${from} is no position between 0 and ${ring.head}`);
+      throw new SightlineError('STREAM_OPTION_BAD', `from ${from} is not a position between 0 and ${ring.head}`);
     }
     this.name = options.name ?? contract.kind;
     this.#host = host;
@@ -112,7 +112,7 @@ export class Reader<T> {
     return this.#closed;
   }
 
-  /** Samples that wait; those that have expired unseen are among them until somebody looks. */
+  /** Samples that wait, including those that have expired but were not looked at since. */
   get queued(): number {
     if (this.#closed) return 0;
     const { head, oldest } = this.#host.ring;
@@ -125,14 +125,14 @@ export class Reader<T> {
   }
 
   /**
-   * From when on (Unix ms) `next` gives what is queued: `Infinity` when nothing is, a moment of the past when it does
+   * When (Unix ms) `next` gives the queued sample: `Infinity` when there is none, a moment of the past when it does
    * already. The owner of a `sampled` reader sets its timer by this: the hub keeps none.
    */
   get readyAtMs(): number {
     return this.queued === 0 ? Infinity : this.#dueMs;
   }
 
-  /** The next sample, taken: it counts as delivered. Expired ones in front of it are skipped and told first. */
+  /** The next sample, taken: it counts as delivered. Expired ones in front of it are skipped and reported first. */
   next(): Sample<T> | undefined {
     const nowMs = this.#host.clock.now();
     const sample = this.#look(nowMs);
@@ -144,7 +144,7 @@ export class Reader<T> {
     return sample;
   }
 
-  /** The sample that `next` would give, which stays queued. Expired ones in front of it are skipped and told. */
+  /** The sample that `next` would give, which stays queued. Expired ones in front of it are skipped and reported. */
   peek(): Sample<T> | undefined {
     return this.#look(this.#host.clock.now());
   }
@@ -162,13 +162,13 @@ export class Reader<T> {
     };
   }
 
-  /** Discards the oldest `count` of what is queued, all of it by default; told under `cause`: not `overflow` or `expired`. */
+  /** Discards the oldest `count` queued samples, all of them by default; reported under `cause`: not `overflow` or `expired`. */
   drop(cause: string, count = Infinity): void {
     if (cause === 'overflow' || cause === 'expired') {
-      throw new SightlineError('STREAM_OPTION_BAD', `cause "${cause}" is the stream's own`);
+      throw new SightlineError('STREAM_OPTION_BAD', `cause "${cause}" is reserved for the stream`);
     }
     if (count !== Infinity && !(Number.isInteger(count) && count >= 0)) {
-      throw new SightlineError('STREAM_OPTION_BAD', `count ${count} is no integer from 0`);
+      throw new SightlineError('STREAM_OPTION_BAD', `count ${count} is not an integer from 0`);
     }
     if (this.#closed) return;
     const seqs = this.#discard(cause, count);
@@ -176,7 +176,7 @@ export class Reader<T> {
     this.#tell(seqs, cause);
   }
 
-  /** Ends the reader; what is unread counts as dropped, cause `closed`. Idempotent. */
+  /** Ends the reader; unread samples count as dropped, cause `closed`. Idempotent. */
   close(): void {
     if (this.#closed) return;
     const seqs = this.#discard('closed', Infinity);
@@ -193,7 +193,7 @@ export class Reader<T> {
     this.close();
   }
 
-  /** For the stream: this reader wants to be told of samples that are pushed out of its queue. */
+  /** For the stream: this reader wants a report of samples that are pushed out of its queue. */
   get tellsOverflow(): boolean {
     return this.#options.contract.kind === 'all' && this.#options.onLost !== undefined;
   }
@@ -204,8 +204,8 @@ export class Reader<T> {
   }
 
   /**
-   * For the stream, right before the ring changes: gives up what cannot be kept once its head is `head` and it begins at
-   * `oldest`, and returns the numbers of that.
+   * For the stream, right before the ring changes: gives up samples that cannot be kept once its head is `head` and it begins at
+   * `oldest`, and returns their numbers.
    */
   makeRoom(head: number, oldest: number): number[] {
     const { ring } = this.#host;
@@ -216,7 +216,7 @@ export class Reader<T> {
     return seqs;
   }
 
-  /** For the stream: tells of the samples that `makeRoom` gave up. */
+  /** For the stream: reports the samples that `makeRoom` gave up. */
   tellOverflow(seqs: number[]): void {
     this.#tell(seqs, 'overflow');
   }
@@ -224,7 +224,7 @@ export class Reader<T> {
   /** For the stream: a sample came while the reader was idle. */
   wake(): void {
     if (this.#closed) return;
-    // Somebody else's callback may have emptied the reader since.
+    // Another callback may have emptied the reader since.
     if (this.#behind === 0) this.#armIfEmpty();
     else this.#host.guard.run(() => this.#options.onReady?.());
   }
@@ -234,7 +234,7 @@ export class Reader<T> {
   }
 
   #look(nowMs: number): Sample<T> | undefined {
-    // Until nothing expires any more: whoever is told of an expiry may publish, take or close.
+    // Until nothing expires any more: a callback about an expiry may publish, take or close.
     while (!this.#closed) {
       const expired = this.#settle(nowMs);
       if (expired.length === 0) return nowMs < this.#dueMs ? undefined : this.#host.ring.at(this.#cursor);
@@ -243,7 +243,7 @@ export class Reader<T> {
     return undefined;
   }
 
-  /** Moves the cursor to the sample that comes next, past what was pushed out or has expired; returns the latter's numbers. */
+  /** Moves the cursor to the sample that comes next, past those that were pushed out or have expired; returns the latter's numbers. */
   #settle(nowMs: number): number[] {
     const { ring } = this.#host;
     const pushedOut = this.#behind - this.queued;
@@ -289,7 +289,7 @@ export function queueMaxOf(contract: Contract, capacity: number): number {
   if (!Number.isInteger(queueMax) || queueMax < 1 || queueMax > capacity) {
     throw new SightlineError(
       'STREAM_OPTION_BAD',
-      `queueMax ${queueMax} is no integer from 1 to the capacity ${capacity}`,
+      `queueMax ${queueMax} is not an integer from 1 to the capacity ${capacity}`,
     );
   }
   return queueMax;
@@ -298,14 +298,14 @@ export function queueMaxOf(contract: Contract, capacity: number): number {
 export function intervalMsOf(contract: Contract): number {
   if (contract.kind !== 'sampled') return 0;
   if (!(contract.hz > 0 && contract.hz < Infinity)) {
-    throw new SightlineError('STREAM_OPTION_BAD', `hz ${contract.hz} is no positive number`);
+    throw new SightlineError('STREAM_OPTION_BAD', `hz ${contract.hz} is not a positive number`);
   }
   return 1000 / contract.hz;
 }
 
 /**
  * The end of the pause after a take. It counts from when the take was due, not from when it came, so that a source whose
- * rate is no multiple of `hz` still gives `hz` on average; a take that is a whole interval late starts afresh.
+ * rate is not a multiple of `hz` still gives `hz` on average; a take that is a whole interval late starts afresh.
  */
 export function nextDueMs(dueMs: number, intervalMs: number, nowMs: number): number {
   return (dueMs + intervalMs > nowMs ? dueMs : nowMs) + intervalMs;

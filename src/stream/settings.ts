@@ -1,11 +1,11 @@
 import type { Config } from '../config/schema.ts';
 import type { TopicsSettings } from './topics.ts';
 
-/** What the configuration says of this room, in the room's own words. */
+/** The configuration's part for this room, in the room's own terms. */
 
 /** Each session has a stream of frames, and one of outcomes for each of its pipelines: two, as things are. */
 const STREAMS_PER_SESSION = 3;
-/** Subscriptions of one connection may take in a topic several times, once more for what was missed. */
+/** Subscriptions of one connection may include a topic several times, once more for missed messages. */
 const READERS_PER_CONNECTION = 4;
 
 /** Streams that may be open at once. */

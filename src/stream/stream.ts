@@ -17,8 +17,8 @@ export interface StreamOptions<T = unknown> {
   /** Default 1,000. */
   readonly readersMax?: number;
   /**
-   * The sample's slot was overwritten, or the stream closed: nobody can take it any more, and pooled data may go home.
-   * Whoever took it before and still uses it has its own copy or its own hold.
+   * The sample's slot was overwritten, or the stream closed: it cannot be taken any more, and pooled data may be released.
+   * A reader that took it before and still uses it has its own copy or its own hold.
    */
   onEvict?(sample: Sample<T>): void;
 }
@@ -35,7 +35,7 @@ export interface PublishInput<T> {
   readonly deadlineMs?: number;
 }
 
-/** What `Hub` hands to a stream. */
+/** The settings that `Hub` passes to a stream. */
 export interface StreamContext {
   readonly name: string;
   readonly epoch: string;
@@ -48,9 +48,9 @@ export interface StreamContext {
  * A named, ordered sequence of samples in one bounded ring.
  *
  * `publish` writes once. Beyond that it costs the wake-up of readers that were idle, and, only for `all` readers that asked
- * to be told of losses (`onLost`) and whose queue is full, the note of what they lose. Those are found by one comparison
+ * for reports of losses (`onLost`) and whose queue is full, the note of their losses. Those are found by one comparison
  * with the nearest overflow of all tellers, so that the ring needs no memory of overwritten sequence numbers and a
- * loss is told when it happens. All other losses are found later, by subtracting positions.
+ * loss is reported when it happens. All other losses are found later, by subtracting positions.
  */
 export class Stream<T> {
   readonly name: string;
@@ -135,7 +135,7 @@ export class Stream<T> {
       data: input.data,
     };
     this.#lastSeq = sample.seq;
-    // The books of all readers and the ring come first, callbacks after: these may publish, close or subscribe.
+    // The accounts of all readers and the ring come first, callbacks after: these may publish, close or subscribe.
     const losses = this.#ring.head >= this.#overflowAt ? this.#makeRoom(this.#ring.head + 1) : undefined;
     const evicted = this.#ring.push(sample);
     if (evicted !== undefined) this.#evict(evicted);
@@ -144,7 +144,7 @@ export class Stream<T> {
     return sample;
   }
 
-  /** Gives up what lies before a position, as if newer samples had overwritten it. */
+  /** Gives up the samples before a position, as if newer samples had overwritten them. */
   trim(toPosition: number): void {
     const to = Math.min(toPosition, this.#ring.head);
     const losses = this.#makeRoom(this.#ring.head, to);
@@ -152,7 +152,7 @@ export class Stream<T> {
     for (const { reader, seqs } of losses) reader.tellOverflow(seqs);
   }
 
-  /** What is held at a position. Takes nothing. */
+  /** The sample at a position. Takes nothing. */
   at(position: number): Sample<T> | undefined {
     return this.#ring.at(position);
   }
@@ -178,7 +178,7 @@ export class Stream<T> {
     return reader;
   }
 
-  /** As `subscribe`, for who takes many samples at once. */
+  /** As `subscribe`, for readers that take many samples at once. */
   subscribeRanges(options: RangeReaderOptions): RangeReader<T> {
     this.#requirePlace();
     const detach = () => this.#rangeReaders.delete(reader);
@@ -190,18 +190,18 @@ export class Stream<T> {
     return reader;
   }
 
-  /** What the ring still holds from a position on, up to the head of this moment, in order. Takes nothing. */
+  /** The samples that the ring still holds from a position on, up to the present head, in order. Takes nothing. */
   *history(fromPosition: number): Generator<Sample<T>, void, undefined> {
     const end = this.#ring.head;
     for (let position = fromPosition; position < end; position++) {
-      // Whoever consumes the generator may let time pass between two samples.
+      // The consumer of the generator may let time pass between two samples.
       position = Math.max(position, this.#ring.oldest);
       const sample = this.#ring.at(position);
       if (sample !== undefined && position < end) yield sample;
     }
   }
 
-  /** Ends the stream: closes its readers (unread samples: cause `closed`), then evicts what the ring holds. Idempotent. */
+  /** Ends the stream: closes its readers (unread samples: cause `closed`), then evicts the ring's samples. Idempotent. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -221,7 +221,7 @@ export class Stream<T> {
     }
   }
 
-  /** Lets the readers that tell give up what they cannot keep once the head is `head` and the ring begins at `oldest`. */
+  /** Lets readers that report losses give up samples that they cannot keep once the head is `head` and the ring begins at `oldest`. */
   #makeRoom(head: number, oldest = 0): { reader: Reader<T>; seqs: number[] }[] {
     const losses: { reader: Reader<T>; seqs: number[] }[] = [];
     let overflowAt = Infinity;
@@ -247,7 +247,7 @@ export class Stream<T> {
 
 function requireCount(name: string, value: number): number {
   if (!Number.isInteger(value) || value < 1) {
-    throw new SightlineError('STREAM_OPTION_BAD', `${name} ${value} is no integer from 1`);
+    throw new SightlineError('STREAM_OPTION_BAD', `${name} ${value} is not an integer from 1`);
   }
   return value;
 }

@@ -37,7 +37,10 @@ export function openTopicReader(topics: Topics, filter: string, options: { reado
   const { queueMax = QUEUE_MAX } = options;
   checkFilter(filter);
   if (!Number.isInteger(queueMax) || queueMax < 1 || queueMax > QUEUE_MAX_MAX) {
-    throw new SightlineError('STREAM_OPTION_BAD', `queueMax ${queueMax} is no whole number from 1 to ${QUEUE_MAX_MAX}`);
+    throw new SightlineError(
+      'STREAM_OPTION_BAD',
+      `queueMax ${queueMax} is not a whole number from 1 to ${QUEUE_MAX_MAX}`,
+    );
   }
   return new OpenTopicReader(topics, filter, queueMax);
 }
@@ -46,9 +49,9 @@ class OpenTopicReader implements TopicReader {
   lost = 0;
   readonly #queueMax: number;
   #queue: Waiting[] = [];
-  /** Of the queue, what has been taken: shifting a long array each time would cost its length. */
+  /** How much of the queue has been taken: shifting a long array each time would cost its length. */
   #taken = 0;
-  /** Of loops that have nothing to give at present. */
+  /** Loops that have nothing to give at present. */
   #idle: (() => void)[] = [];
   #isClosed = false;
   readonly #unlisten: () => void;

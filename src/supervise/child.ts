@@ -7,7 +7,7 @@ import { WAITING_MAX, type Envelope } from './envelope.ts';
 import { MessageOutbox } from './outbox.ts';
 
 /**
- * How a child ended: by itself, well (`ended`) or not (`failed`); by a signal of somebody else (`signal`); because it was asked to
+ * How a child ended: by itself, well (`ended`) or not (`failed`); by a foreign signal (`signal`); on request
  * (`stopped`); over one of its limits (`hung`, `timeout`, `memory`, `output`); or it never began (`unstartable`).
  */
 export const EXIT_CAUSES = [
@@ -29,12 +29,12 @@ export interface ChildExit {
   readonly text: string;
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** The end of what it wrote to standard error. */
+  /** The last part of its standard error. */
   readonly errorTail: string;
   readonly lifeMs: number;
 }
 
-/** What is over one of these is ended by SIGKILL at once. Not given: without limit. */
+/** A child over one of these is ended by SIGKILL at once. Not given: without limit. */
 export interface ChildLimits {
   /** From the start on, milliseconds. */
   readonly wallMs?: number;
@@ -42,9 +42,9 @@ export interface ChildLimits {
   readonly memoryBytesMax?: number;
   /** Of standard output, where it is read, and standard error together, since the start, bytes. */
   readonly outputBytesMax?: number;
-  /** Without an answer for so long, once it has given its first sign of life, it hangs. The child has to call `openParent`. */
+  /** A child that leaves a heartbeat unanswered for this long, after its first one, hangs. It has to call `openParent`. */
   readonly silenceMs?: number;
-  /** For that first sign; default 30 s. */
+  /** Time for that first one; default 30 s. */
   readonly startMs?: number;
 }
 
@@ -56,9 +56,9 @@ export interface ChildOptions<From> {
   readonly waitingMax?: number;
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
-  /** `pipe`: whoever starts it reads `stdout`. Default: nobody does. */
+  /** `pipe`: the caller reads `stdout`. Default: it is ignored. */
   readonly stdout?: 'ignore' | 'pipe';
-  /** Whatever it writes to standard error, besides the tail that is kept. */
+  /** Gets all its standard error, besides the tail that is kept. */
   readonly onErrorOutput?: (text: string) => void;
   readonly onMessage?: (message: From) => void;
   readonly clock?: Clock;
@@ -83,12 +83,12 @@ const GRACE_MS = 8_000;
 const START_MS = 30_000;
 const TAIL_CHARS_MAX = 8_192;
 const MEMORY_INTERVAL_MS = 50;
-/** Of the silence that is allowed: so often a sign of life is asked for. */
+/** Interval of heartbeats, as a share of the silence that is allowed. */
 const PINGS_PER_SILENCE = 4;
-/** For what is still in the pipes of a process that is gone: one of its own children may hold them open. */
+/** Time for output that is still in the pipes of a process that is gone: one of its own children may hold them open. */
 const PIPES_TIMEOUT_MS = 500;
 
-/** Whoever ends without stopping its children first must not leave them behind. */
+/** A process that ends without stopping its children first must not leave them behind. */
 const running = new Set<ChildProcess>();
 let isWatchingExit = false;
 
@@ -104,7 +104,7 @@ function remember(child: ChildProcess): void {
 }
 
 /**
- * A child process that is looked after, for one life: messages in both directions, limits, an end by its own pid, and the reason of its end.
+ * A supervised child process, for one life: messages in both directions, limits, an end by its own pid, and the reason of its end.
  * When this process ends, however it does, the child goes with it: a child that called `openParent` ends when its channel closes.
  */
 export class Child<To = never, From = never> implements AsyncDisposable {
@@ -121,7 +121,7 @@ export class Child<To = never, From = never> implements AsyncDisposable {
   #outputBytes = 0;
   #received = 0;
   #cause: 'stopped' | 'hung' | 'timeout' | 'memory' | 'output' | undefined;
-  /** When it gave a sign of life last; before the first one, until when it may go without. */
+  /** Time of its last heartbeat; before the first one, the time until when it may go without. */
   #heardMs: number;
   #isGone = false;
 
@@ -131,7 +131,7 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     return new Child<To, From>(process.execPath, [...execArgv, fileURLToPath(script), ...args], options, true);
   }
 
-  /** Any program. With a `channel` it is told by Node's IPC channel when this process has gone. */
+  /** Any program. With a `channel`, Node's IPC channel tells it when this process has gone. */
   static spawn(
     command: string,
     args: readonly string[],
@@ -161,7 +161,7 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     });
     remember(this.#child);
     this.#outbox = new MessageOutbox(waitingMax, (envelope, done) => {
-      // An error means that the child has gone, which is told elsewhere.
+      // An error means that the child has gone, which is reported elsewhere.
       this.#child.send(envelope, undefined, {}, done);
     });
     this.#child.stderr!.on('data', (chunk: Buffer) => {
@@ -171,7 +171,7 @@ export class Child<To = never, From = never> implements AsyncDisposable {
       this.#count(chunk);
     });
     this.#child.stdout?.on('data', (chunk: Buffer) => this.#count(chunk));
-    // It flows when somebody reads it.
+    // It flows when the caller reads it.
     this.#child.stdout?.pause();
     this.#child.on('message', (envelope: Envelope<From>) => {
       this.#heardMs = this.#clock.now();
@@ -188,7 +188,7 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** Where it was asked for. */
+  /** Where the caller asked for it. */
   get stdout(): Readable | null {
     return this.#child.stdout;
   }
@@ -197,7 +197,7 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     return this.#errorTail.trim();
   }
 
-  /** Its process has ended, though what it wrote may still be on its way. */
+  /** Its process has ended, though its output may still be in transit. */
   get isGone(): boolean {
     return this.#isGone;
   }
@@ -237,7 +237,7 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     this.#timers.push(setInterval(() => void check(), MEMORY_INTERVAL_MS));
   }
 
-  /** Asks for signs of life. A parent that was held up itself has not listened: then the silence begins anew. */
+  /** Asks for heartbeats. A parent that was held up itself could not listen: then the silence begins anew. */
   #listen(silenceMs: number): void {
     const intervalMs = silenceMs / PINGS_PER_SILENCE;
     let lastMs = this.#clock.now();
@@ -279,7 +279,7 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     this.#isGone = true;
     for (const timer of this.#timers) clearTimeout(timer);
     if (failure === undefined) {
-      // The last that it said may come after its end.
+      // Its last output may come after its end.
       const timeout = Promise.withResolvers<void>();
       const timer = setTimeout(() => timeout.resolve(), PIPES_TIMEOUT_MS);
       await Promise.race([Promise.all([disconnected, closed]), timeout.promise]);
@@ -308,7 +308,7 @@ export class Child<To = never, From = never> implements AsyncDisposable {
   }
 }
 
-/** Resident memory of a process by Linux' proc(5), `VmRSS` of `status`; 0 where it cannot be told. */
+/** Resident memory of a process by Linux' proc(5), `VmRSS` of `status`; 0 where it is unknown. */
 async function residentBytes(pid: number | undefined): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'latin1').catch(() => '');
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;

@@ -1,4 +1,4 @@
-/** What goes over the channel between a child and its parent, beside the messages of who uses them. */
+/** Envelopes on the channel between a child and its parent, around the messages of their users. */
 export type Envelope<T> = { readonly kind: 'message'; readonly body: T } | { readonly kind: 'ping' | 'pong' };
 
 /** Messages that may wait for the other side. */

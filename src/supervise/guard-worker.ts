@@ -1,6 +1,6 @@
 import { workerData } from 'node:worker_threads';
 
-/** A thread that ends its process when the parent has gone: an orphan gets another parent. */
+/** A thread that ends its process when the parent has gone, which shows in the orphan's new parent. */
 
 const INTERVAL_MS = 500;
 

@@ -2,7 +2,7 @@
 export type Post<T> = (message: T, done: () => void) => void;
 
 /**
- * Messages on their way to another process. Of those that it does not take so many wait; a further one is refused and counted, so that
+ * Messages in transit to another process. A bounded number waits for it; a further one is refused and counted, so that
  * a process that stands still does not fill this one's memory.
  */
 export class MessageOutbox<T> {

@@ -8,7 +8,7 @@ export interface ParentOptions<To> {
   /** Messages that may wait for the parent; one more is refused. Default 256. */
   readonly waitingMax?: number;
   /**
-   * The main thread may hang in native code, where it does not see that its parent has gone: a thread of its own looks, twice a second, and
+   * The main thread may hang in native code, where it does not notice that its parent has gone: a separate thread checks twice a second, and
    * ends the process. It costs some 10 MB.
    */
   readonly isGuarded?: boolean;
@@ -18,12 +18,12 @@ export interface ParentOptions<To> {
 export interface Parent<From> {
   /** False: it was refused, because too many wait. */
   send(message: From): boolean;
-  /** Says the last message and lets go of the parent: the process ends when it has nothing else to do. */
+  /** Sends the last message and disconnects from the parent: the process ends when it has nothing else to do. */
   end(message: From): void;
 }
 
 /**
- * In a process that `Child.fork` has started: answers when the parent asks for a sign of life, and ends when the parent has gone. A
+ * In a process that `Child.fork` has started: answers the parent's heartbeats, and ends when the parent has gone. A
  * terminal's Ctrl+C comes to the whole group of processes: it is left to the parent, which ends this one by its pid.
  */
 export function openParent<To, From>({
@@ -43,10 +43,10 @@ export function openParent<To, From>({
     if (envelope.kind === 'ping') post({ kind: 'pong' });
     else if (envelope.kind === 'message') onMessage?.(envelope.body);
   });
-  // The first sign of life.
+  // The first heartbeat.
   post({ kind: 'pong' });
   if (isGuarded) {
-    // Its parent may be gone by now: then the channel is closed, which is seen before anything hangs.
+    // Its parent may be gone by now: then the channel is closed, which is noticed before anything hangs.
     new Worker(new URL(`./guard-worker${extname(import.meta.url)}`, import.meta.url), {
       workerData: process.ppid,
       execArgv: [],

@@ -6,13 +6,13 @@ export interface RestartPolicy {
   readonly delayMaxMs: number;
   /** A life of this length ends a row of failures. */
   readonly healthyMs: number;
-  /** Restarts in a row after which nothing is tried any more; default: it is tried for ever. */
+  /** Restarts in a row after which the supervisor gives up; default: never. */
   readonly restartsMax?: number;
 }
 
 export const RESTART_DEFAULTS: RestartPolicy = { firstDelayMs: 250, delayMaxMs: 30_000, healthyMs: 10_000 };
 
-/** How much of the delay is left to chance, so that children that fell together do not rise together. */
+/** Random share of the delay, so that children that fell together do not rise together. */
 const JITTER = 0.5;
 
 /** Before restart number `restart` (from 1) of a row; `random` is 0 to 1. */

@@ -18,7 +18,7 @@ export interface SupervisorAccounts {
   readonly state: SupervisorState;
   readonly starts: number;
   readonly exits: Readonly<Record<ExitCause, number>>;
-  /** Of all lives, as in `ChildCounts`; those that were sent to nobody count as refused. */
+  /** Sum over all lives, as in `ChildCounts`; messages sent while no child was there count as refused. */
   readonly sent: number;
   readonly refused: number;
   readonly received: number;
@@ -34,7 +34,7 @@ export class Supervisor<To, From> implements AsyncDisposable {
   #restarts = 0;
   #timer: NodeJS.Timeout | undefined;
   #isStopping = false;
-  /** Of the lives that are over, and of what was sent to nobody. */
+  /** Of the lives that are over, and of messages sent while no child was there. */
   #past = { sent: 0, refused: 0, received: 0 };
   #lastExit: ChildExit | undefined;
 
@@ -47,7 +47,7 @@ export class Supervisor<To, From> implements AsyncDisposable {
     return this.#lastExit;
   }
 
-  /** Of the life that goes on. */
+  /** Of the current life. */
   get pid(): number | undefined {
     return this.#state === 'running' ? this.#child.pid : undefined;
   }

@@ -1,5 +1,5 @@
 /**
- * What a head found before suppression, in columns so that no object is made per box. Filled anew for every frame; a head
+ * A head's candidates before suppression, in columns so that no object is made per box. Filled anew for every frame; a head
  * puts in at most one candidate for each of its anchors, so `capacity` is the number of anchors.
  */
 export class Candidates {
@@ -10,7 +10,7 @@ export class Candidates {
   readonly classIds: Int32Array;
   /** Left, top, right, bottom: fractions of the model's input, not clipped. */
   readonly corners: Float32Array;
-  /** Rows of the output tensor that they come from, for a head that says more of them than boxes. */
+  /** Rows of the output tensor that they come from, for a head whose rows hold more than boxes. */
   readonly rows: Int32Array;
   /** Room for `suppress` to sort in: owned by it. */
   readonly order: Uint32Array;

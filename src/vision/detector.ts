@@ -16,16 +16,16 @@ export interface DetectorModel {
 export interface Thresholds {
   /** 0..1. */
   readonly confidence: number;
-  /** 0..1; boxes of one class that overlap by more are taken for one object. */
+  /** 0..1; boxes of one class that overlap by more count as one object. */
   readonly iou: number;
-  /** By label; these beat `confidence`. */
+  /** Thresholds by label; these beat `confidence`. */
   readonly perClass?: Readonly<Record<string, number>>;
 }
 
 export interface Detected {
   /** Best first, boxes as fractions of the frame, clipped to it. */
   readonly detections: Detection[];
-  /** Candidates that were not looked at because `DETECTIONS_MAX` were found already. */
+  /** Candidates that were not examined because `DETECTIONS_MAX` were already found. */
   readonly capped: number;
 }
 
@@ -243,7 +243,7 @@ function planHead(
   }
 }
 
-/** Of the input, in the unit of a head's boxes. */
+/** Size of the input, in the unit of a head's boxes. */
 function extent(unit: 'pixels' | 'fractions' | undefined, { width, height }: PictureInput): [number, number] {
   return unit === 'fractions' ? [1, 1] : [width, height];
 }

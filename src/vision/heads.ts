@@ -206,7 +206,7 @@ export interface BoxesLayout {
   /** Numbers from one row to the next. */
   readonly boxStride: number;
   readonly scoreStride: number;
-  /** Of the first score in its row, whatever it stands for, and how many there are. */
+  /** Place of the first score in its row, whatever it stands for, and how many there are. */
   readonly scoresAt: number;
   readonly columns: number;
   /** The first column that is a class, and how many are. */
@@ -214,7 +214,7 @@ export interface BoxesLayout {
   readonly classes: number;
   readonly activation: 'none' | 'sigmoid' | 'softmax';
   readonly form: 'centre' | 'corners';
-  /** Of the model's input in the boxes' unit. */
+  /** Size of the model's input in the boxes' unit. */
   readonly width: number;
   readonly height: number;
 }

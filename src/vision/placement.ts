@@ -31,7 +31,7 @@ export interface Region {
   readonly height: number;
   /** Radians, clockwise in the picture; default: 0. */
   readonly rotation?: number;
-  /** What lies outside the picture: the input's `padValue` (default), or the nearest pixel of the border. */
+  /** Value outside the picture: the input's `padValue` (default), or the nearest pixel of the border. */
   readonly outside?: 'pad' | 'replicate';
 }
 

@@ -10,7 +10,7 @@ export interface RgbxPicture {
   readonly height: number;
 }
 
-/** A picture has this many times the pixels of its place in the input: from here on it is averaged, below interpolated. */
+/** From this many times the pixels of its place in the input on, a picture is averaged, below interpolated. */
 const AVERAGING_SHRINK = 4;
 /** Samples along each axis that are averaged into one value. */
 const TAPS = 3;
@@ -20,7 +20,7 @@ const RED_AND_BLUE = 0x00ff00ff;
 const GREEN = 0x0000ff00;
 /** Green is summed where it lies, 8 bits up. */
 const GREEN_UNIT = 256;
-/** Of red, green and blue in luma: ITU-R BT.601, as OpenCV and Pillow have it. */
+/** Weights of red, green and blue in luma: ITU-R BT.601, as OpenCV and Pillow have it. */
 const LUMA = [0.299, 0.587, 0.114] as const;
 
 /**
@@ -47,7 +47,7 @@ export class Preprocessor {
   }
 
   /**
-   * Fills `out` (a value for each pixel and channel, the same few arrays if it can be) and tells where the picture, or the region of it,
+   * Fills `out` (a value for each pixel and channel, the same few arrays if possible) and returns where the picture, or the region of it,
    * lies in it. Errors: INFERENCE_FAILED for a region without an area.
    */
   write(picture: RgbxPicture, out: Float32Array, region?: Region): Placement {
@@ -60,7 +60,7 @@ export class Preprocessor {
   /** Crops, turns and scales in one pass: bilinear, with sample centres aligned, as MediaPipe's `ImageToTensorCalculator`. */
   #crop(picture: RgbxPicture, region: Region, out: Float32Array): Placement {
     const placement = placeRegion(this.#input, region, picture.width, picture.height);
-    // Its padding is no longer in place.
+    // Its padding has been overwritten.
     this.#padded.delete(out);
     const pad = region.outside === 'replicate' ? undefined : (this.#input.padValue ?? 0);
     crop(picture, placement, { ...this.#channels, first: 0, pitch: this.#input.width * this.#channels.step }, pad, out);

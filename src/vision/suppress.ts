@@ -5,7 +5,7 @@ export interface Kept {
   readonly count: number;
   /** Candidates, in order of score from the best; the first `count` are kept. A view, good until the next call. */
   readonly order: Uint32Array;
-  /** Candidates that were not even looked at, because `max` were kept already. */
+  /** Candidates that were not examined, because `max` were already kept. */
   readonly capped: number;
 }
 
@@ -34,9 +34,9 @@ export function suppress(candidates: Candidates, iouMax: number, max: number): K
 }
 
 /**
- * Candidates that are one object: from the best score down, each takes along what still stands alone and overlaps it by more than
+ * Groups candidates of one object: from the best score down, each takes along the remaining ones that overlap it by more than
  * `iouMax`. Best first, within a group as well. The grouping of MediaPipe's weighted non-maximum suppression (its
- * `NonMaxSuppressionCalculator`), which then averages each group by its scores. Classes are not told apart.
+ * `NonMaxSuppressionCalculator`), which then averages each group by its scores. It ignores classes.
  */
 export function groupOverlapping(candidates: Candidates, iouMax: number): number[][] {
   const groups: number[][] = [];

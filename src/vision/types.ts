@@ -1,4 +1,4 @@
-/** What vision needs to know of a model, and with that the part of a model's manifest that tells how to see with it. */
+/** Vision's view of a model: the part of a model's manifest that says how to see with it. */
 
 /** How a picture becomes the model's input tensor. */
 export interface PictureInput {
@@ -25,7 +25,7 @@ export function channelsOf({ colour }: Pick<PictureInput, 'colour'>): 1 | 3 {
   return colour === 'grey' ? 1 : 3;
 }
 
-/** Shape of an input tensor for so many pictures. */
+/** Shape of an input tensor for this many pictures. */
 export function inputDims(input: PictureInput, pictures: number): number[] {
   const { width, height, layout } = input;
   const channels = channelsOf(input);
@@ -76,15 +76,15 @@ export interface BoxesHead {
   readonly scores: string;
   /** x, y, width, height around the centre, or left, top, right, bottom. */
   readonly form: 'centre' | 'corners';
-  /** Of the model's input. */
+  /** Size of the model's input. */
   readonly unit: 'pixels' | 'fractions';
-  /** What turns the scores into probabilities; `none` where the model has done it. */
+  /** Turns the scores into probabilities; `none` where the model has done it. */
   readonly activation: 'none' | 'sigmoid' | 'softmax';
   /** A column of the scores that stands for no class. */
   readonly background?: 'first' | 'last';
   /** Columns that are classes, where masks, key points or the like follow them; all of them without it. */
   readonly classes?: number;
-  /** The model says each object once: nothing is suppressed. */
+  /** The model gives each object once: no suppression is needed. */
   readonly endToEnd: boolean;
 }
 
@@ -115,7 +115,7 @@ interface YoloOutput {
   readonly output?: string;
   /** How many classes there are, where masks or key points follow them; all that follows the box without it. */
   readonly classes?: number;
-  /** Of the boxes. Default: pixels of the input; exports to TFLite have fractions. */
+  /** Unit of the boxes. Default: pixels of the input; exports to TFLite have fractions. */
   readonly unit?: 'pixels' | 'fractions';
 }
 

@@ -150,7 +150,7 @@ describe('piped', () => {
           },
         ],
         engine: {
-          seats: number,
+          workerSlots: number,
           workers: number,
           busy: number,
           backlog: number,

@@ -127,7 +127,7 @@ describe.skipIf(!CHROMIUM)('the rover page', () => {
     const first = await openLive();
     const second = await openLive();
     await take(first.page);
-    await eventually(() => text(second.page, 'driver')).toMatch(/^Somebody else drives/);
+    await eventually(() => text(second.page, 'driver')).toMatch(/^Another driver has the wheel/);
     expect(await second.page.locator('#drive').isDisabled()).toBe(true);
     const start = await place(second.page);
     await second.page.keyboard.down('KeyW');
@@ -215,7 +215,7 @@ test.skipIf(!CHROMIUM)('the rover page goes on by itself when the server comes b
     await eventually(() => page.locator('#map').getAttribute('data-state')).toBe('live');
     await first.close();
     await eventually(() => text(page, 'status')).toBe('Reconnecting');
-    expect(await text(page, 'driver')).toBe('No link: nobody drives from here.');
+    expect(await text(page, 'driver')).toBe('No link: you cannot drive from here.');
     expect(await page.locator('#drive').isDisabled()).toBe(true);
     open.push(await startRoverServer(Number(new URL(first.url).port)));
     await eventually(() => page.locator('#map').getAttribute('data-state')).toBe('live');

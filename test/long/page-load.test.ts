@@ -22,7 +22,7 @@ describe.skipIf(!CHROMIUM)('the page under load (needs Chromium)', () => {
     // 4 ms each way at least, which no loopback takes.
     await eventually(() => numberOfFirst(page, 'round-trip')).toBeGreaterThan(8);
     // Its rate rises and falls with the Wi-Fi's phases.
-    await eventually(() => text(page, 'changes')).toMatch(/The way to the server (is slow|carries more)/);
+    await eventually(() => text(page, 'changes')).toMatch(/The path to the server (is slow|carries more)/);
     expect(await connectedSessions(server.url)).toBe(1);
     await page.getByRole('radio', { name: 'As it is' }).check();
     await eventually(() => text(page, 'simulate-text')).not.toContain('stalls');

@@ -1,4 +1,4 @@
-/** What the page reads of an OpenAPI document. Pure. */
+/** The page's view of an OpenAPI document. Pure. */
 
 export interface Schema {
   readonly $ref?: string;
@@ -44,7 +44,7 @@ export interface Operation {
   readonly parameters: readonly Parameter[];
   /** JSON to begin with; undefined: it takes no body. */
   readonly body: string | undefined;
-  /** Of the answer and of the body, references followed; undefined: not JSON. */
+  /** Schemas of the answer and of the body, references followed; undefined: not JSON. */
   readonly answerSchema: Schema | undefined;
   readonly bodySchema: Schema | undefined;
   /** Media type of the answer. */
@@ -78,7 +78,7 @@ function operationOf(document: ApiDocument, path: string, method: string, operat
   };
 }
 
-/** With every reference into the document replaced by what it means. The server's schemas have no circles. */
+/** Replaces every reference into the document by its target. The server's schemas have no circles. */
 function resolved(schema: Schema, document: ApiDocument): Schema {
   const follow = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(follow);
@@ -91,7 +91,7 @@ function resolved(schema: Schema, document: ApiDocument): Schema {
   return follow(schema) as Schema;
 }
 
-/** The address that the operation is called at. What is empty in the query is left out. */
+/** The address of the operation. Empty parameters of the query are left out. */
 export function addressOf(operation: Operation, values: Readonly<Record<string, string>>): string {
   let { path } = operation;
   const query = new URLSearchParams();

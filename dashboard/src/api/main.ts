@@ -1,8 +1,8 @@
 import { addressOf, operationsOf, type ApiDocument, type Operation, type Schema } from './document.ts';
 
-/** The page of the API: lists what the server's own document tells, and calls it. Nothing comes from elsewhere. */
+/** The page of the API: lists the operations of the server's own document, and calls them. It loads nothing from elsewhere. */
 
-/** More of an answer is cut: a page of megabytes is of no use to a reader. */
+/** A longer answer is cut: megabytes are of no use to a reader. */
 const SHOWN_CHARS_MAX = 100_000;
 
 const list = document.getElementById('operations')!;
@@ -23,7 +23,7 @@ async function show(): Promise<void> {
       ...Array.from(byTag, ([tag, operations]) => sectionOf(tag, operations)),
     );
   } catch (thrown) {
-    note.textContent = `There is no document: ${(thrown as Error).message}`;
+    note.textContent = `The document cannot be read: ${(thrown as Error).message}`;
   } finally {
     list.removeAttribute('aria-busy');
   }
@@ -42,7 +42,7 @@ function cardOf(operation: Operation): HTMLElement {
       element('span', { className: 'summary' }, [summary]),
     ]),
   ]);
-  // What is inside is made when somebody looks at it.
+  // The content is made on the first opening.
   card.addEventListener('toggle', () => card.append(...detailsOf(operation)), { once: true });
   return card;
 }
@@ -110,7 +110,7 @@ function formOf(operation: Operation): HTMLElement {
   return element('div', { className: 'try' }, [form, status, answer]);
 }
 
-/** Never rejects: what goes wrong is an answer too. */
+/** Never rejects: a failure is an answer too. */
 async function call(
   operation: Operation,
   values: Readonly<Record<string, string>>,

@@ -1,6 +1,6 @@
 import { NO_WISH, type Wish } from './input.ts';
 
-/** What the server tells on `…/lease`. */
+/** The server's message on `…/lease`. */
 export interface LeaseStatus {
   readonly driver: string | null;
   readonly name: string | null;
@@ -22,11 +22,11 @@ export interface DriverOptions {
 
 const COMMAND_INTERVAL_MS = 50;
 const RENEW_INTERVAL_MS = 500;
-/** Of one command. Longer than a few intervals, so that one late message is no stop; shorter than the vehicle's own limit. */
+/** Life of one command. Longer than a few intervals, so that one late message is no stop; shorter than the vehicle's own limit. */
 export const COMMAND_EXPIRES_MS = 250;
 const ANSWER_TIMEOUT_MS = 2_000;
 
-/** This page as a driver: asks for the lease, keeps it, and sends what the hands want while it has it. */
+/** This page as a driver: asks for the lease, keeps it, and sends the hands' input while it has it. */
 export class Driver {
   readonly #options: DriverOptions;
   #state: DriverState = 'free';
@@ -43,7 +43,7 @@ export class Driver {
     return this.#state;
   }
 
-  /** Takes the wheel, if nobody else has it. */
+  /** Takes the wheel, if it is free. */
   take(): void {
     if (this.#state === 'driving') return;
     this.#enter('asking');
@@ -72,11 +72,11 @@ export class Driver {
     if (before.throttle !== wish.throttle || before.steer !== wish.steer) this.#command();
   }
 
-  /** What the server says of the lease. */
+  /** Handles the server's message about the lease. */
   seeLease({ driver, lease }: LeaseStatus): void {
     this.#lease = lease;
     if (driver === this.#options.id) {
-      // Told of a lease that was given back a moment ago: the release is on its way.
+      // The lease was given back a moment ago: the release is in transit.
       if (this.#state !== 'free') this.#enter('driving');
     } else if (driver !== null) this.#enter('other');
     else if (this.#state !== 'asking') this.#enter('free');

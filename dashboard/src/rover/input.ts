@@ -1,4 +1,4 @@
-/** What the hands at keyboard and pad ask for. */
+/** The input of the hands at keyboard and pad. */
 export interface Wish {
   /** −1 to 1. */
   readonly throttle: number;
@@ -35,8 +35,8 @@ export function wishOf(held: Iterable<string>, pad: Wish): Wish {
 }
 
 /**
- * A finger's place on the pad. `right` and `up` from its middle, as fractions of its radius; within the middle tenth nothing
- * is asked for, so that a resting finger does not creep.
+ * A finger's place on the pad. `right` and `up` from its middle, as fractions of its radius; the middle tenth counts as
+ * nothing, so that a resting finger does not creep.
  */
 export function padWish(right: number, up: number): Wish {
   const length = Math.hypot(right, up);

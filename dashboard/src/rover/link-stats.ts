@@ -3,7 +3,7 @@ export interface ArrivedBatch {
   readonly count: number;
   /** The publisher's, Unix ms on the server's clock. */
   readonly times: ArrayLike<number>;
-  /** Of the newest message. */
+  /** `seq` of the newest message. */
   readonly timestamp: number;
   /** From `timestamp` to the arrival. */
   readonly latencyMs: number;
@@ -19,7 +19,7 @@ export interface LinkFigures {
   readonly silenceMs: number;
 }
 
-/** How the link looks to somebody who watches. */
+/** State of the link for the viewer. */
 export type LinkHealth = 'none' | 'good' | 'degraded';
 
 const WINDOW_MS = 3_000;
@@ -85,7 +85,7 @@ export class LinkStats {
   }
 }
 
-/** `lostShare`: of the messages of late, 0 to 1. */
+/** `lostShare`: recent share of lost messages, 0 to 1. */
 export function healthOf({ latencyMs, jitterMs, silenceMs }: LinkFigures, lostShare: number): LinkHealth {
   if (!latencyMs || silenceMs > SILENCE_MAX_MS) return 'none';
   const isBad = latencyMs.p95 > DEGRADED_LATENCY_MS || jitterMs > DEGRADED_JITTER_MS || lostShare > 0.01;

@@ -10,10 +10,10 @@ import * as view from './view.ts';
 
 const ROVER = `rover/${new URLSearchParams(location.search).get('rover') ?? '1'}`;
 const TEXT_INTERVAL_MS = 250;
-/** Plots are drawn at half of a usual screen's rate: nobody sees more, and a small machine has to draw four of them. */
+/** Plots are drawn at half of a usual screen's rate: more is invisible, and a small machine has to draw four of them. */
 const PLOT_INTERVAL_MS = 30;
 const RETRY_MS = 1_000;
-/** After a while without a link nobody wants to see what happened long before. */
+/** After a while without a link older messages are of no interest. */
 const TTL_MS = 2_000;
 const NOW = { priority: Priority.critical, ttlMs: COMMAND_EXPIRES_MS };
 const CERTAIN = { priority: Priority.critical, reliable: true } as const;
@@ -86,12 +86,12 @@ let lease: LeaseStatus | undefined;
 let status: view.RoverStatus | undefined;
 let isDirty = false;
 let plotsDrawnMs = 0;
-/** Counts of the last refresh: what was lost since then tells of the link now. */
+/** Counts at the last refresh: losses since then show the state of the link now. */
 let counted = { lost: 0, received: 0 };
 
 const driver = new Driver({
   id: randomId(),
-  // What cannot go now is of no use later.
+  // A command that cannot go now is of no use later.
   send: (topic, data) => session?.state === 'open' && void session.publish(`${ROVER}/${topic}`, data, NOW),
   // A refusal leaves the vehicle as it was, which the page goes on showing.
   insist: (topic, data) => session?.publish(`${ROVER}/${topic}`, data, CERTAIN).catch(() => {}),
@@ -111,7 +111,7 @@ const controls = new Controls({
 });
 
 function onColumns(batch: TelemetryColumns): void {
-  // After a reconnection what was missed may come after what is new.
+  // After a reconnection missed messages may come after new ones.
   if (newest && batch.epoch === newest.epoch && batch.timestamp < newest.timestamp) return;
   newest = batch;
   link.add(batch, performance.now());
@@ -121,7 +121,7 @@ function onColumns(batch: TelemetryColumns): void {
   isDirty = true;
 }
 
-/** Of the newest message in a batch. */
+/** Time of the newest message in a batch. */
 function fieldOf(batch: TelemetryColumns): view.Field {
   return (path) => batch.column(path)?.[batch.count - 1] ?? NaN;
 }
@@ -158,7 +158,7 @@ function refreshText(): void {
   if (status) view.showRoverStatus(status);
   if (!isOpen) {
     view.showStatus('bad', session ? 'Reconnecting' : 'No server');
-    view.showMapNote('The server is gone; the page looks for it');
+    view.showMapNote('The server is gone; the page tries to reconnect');
   } else if (health === 'none') {
     view.showStatus('busy', 'No rover');
     view.showMapNote(newest ? 'Nothing comes from the rover' : 'Waiting for a rover');
@@ -191,7 +191,7 @@ async function watch(): Promise<never> {
       session = await connectTelemetry({ url: '/ws/telemetry' });
       await follow(session);
     } catch {
-      // The status says that there is no server; the page looks for it until there is one.
+      // The status shows that there is no server; the page tries again until there is one.
     }
     driver.lose();
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));

@@ -8,7 +8,7 @@ export interface Pose {
   readonly heading: number;
 }
 
-/** A point of the path for each so many metres, and so many of them: about 800 m. */
+/** Metres between two points of the path, and the number of points: about 800 m. */
 const PATH_STEP_M = 0.2;
 const PATH_POINTS_MAX = 4_000;
 /** From the middle to the nearer edge, m. */

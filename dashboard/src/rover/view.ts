@@ -110,7 +110,7 @@ export function showRoverStatus({ stop_cause: cause, faults, simulated }: RoverS
 export interface DrivingText {
   readonly state: DriverState;
   readonly isOpen: boolean;
-  /** Who else drives. */
+  /** The other driver. */
   readonly name: string | null;
   readonly stopCause: string | null;
 }
@@ -124,14 +124,14 @@ export function showDriving({ state, isOpen, name, stopCause }: DrivingText): vo
   element<HTMLButtonElement>('stop').disabled = !isOpen;
   element('resume').hidden = !(isDriving && stopCause === 'emergency');
   element('pad').dataset['on'] = String(isDriving);
-  setText('driver', isOpen ? driverText(state, name, stopCause) : 'No link: nobody drives from here.');
+  setText('driver', isOpen ? driverText(state, name, stopCause) : 'No link: you cannot drive from here.');
 }
 
 function driverText(state: DriverState, name: string | null, stopCause: string | null): string {
   if (state === 'asking') return 'Asking for the wheel …';
-  if (state === 'other') return `Somebody else drives (${name ?? 'unknown'}).`;
+  if (state === 'other') return `Another driver has the wheel (${name ?? 'unknown'}).`;
   if (stopCause === 'emergency')
-    return state === 'driving' ? 'Stopped. You may release it.' : 'Stopped. Who drives may release it.';
+    return state === 'driving' ? 'Stopped. You may release it.' : 'Stopped. The driver may release it.';
   if (state === 'free') return 'Nobody drives.';
   if (stopCause === 'expired' || stopCause === 'silence')
     return 'You drive, but the rover brakes: commands come too late.';
@@ -151,7 +151,7 @@ function count(value: number): string {
   return value.toLocaleString('en');
 }
 
-/** With a real minus; a dash for what is no number. */
+/** With a real minus; a dash for NaN. */
 function fixed(value: number, decimals: number): string {
   return Number.isNaN(value)
     ? '–'

@@ -1,10 +1,10 @@
-/** What a link is like, the same in both directions. */
+/** Properties of a link, the same in both directions. */
 export interface LinkProfile {
   /** One after the other, then from the first again; a rate of 0 is a stall. At least one of them carries something. */
   readonly phases: readonly { readonly forMs: number; readonly bitsPerS: number }[];
-  /** Propagation, one way. */
+  /** One-way propagation. */
   readonly delayMs: number;
-  /** Up to so much is added to it at random. */
+  /** Most random delay that is added to it. */
   readonly jitterMs: number;
 }
 
@@ -46,13 +46,13 @@ export class LinkLine<T> {
     return true;
   }
 
-  /** What has arrived by now, oldest first. */
+  /** Everything that has arrived by now, oldest first. */
   take(nowMs: number): T[] {
     const until = this.#carried.findIndex(({ arrivesMs }) => arrivesMs > nowMs);
     return this.#carried.splice(0, until < 0 ? this.#carried.length : until).map(({ item }) => item);
   }
 
-  /** When the next thing arrives; Infinity while nothing is on the way. */
+  /** When the next thing arrives; Infinity while nothing is in transit. */
   get nextMs(): number {
     return this.#carried[0]?.arrivesMs ?? Infinity;
   }
@@ -62,7 +62,7 @@ export class LinkLine<T> {
     return this.#carried.reduce((sum, { bytes, departsMs }) => sum + (departsMs > nowMs ? bytes : 0), 0);
   }
 
-  /** When the last of so many bits has left that begin to leave at `fromMs`. */
+  /** When the last of these bits has left, if they begin to leave at `fromMs`. */
   #sentAt(fromMs: number, bits: number): number {
     let atMs = fromMs;
     let left = bits;
@@ -80,7 +80,7 @@ export class LinkLine<T> {
   }
 }
 
-/** Which phase it is so long after the first one began, and how much of it is left. */
+/** The phase at this time since the first one began, and how much of it is left. */
 export function phaseAt({ phases }: LinkProfile, sinceBeginMs: number): { index: number; leftMs: number } {
   const cycleMs = phases.reduce((sum, { forMs }) => sum + forMs, 0);
   let restMs = cycleMs < Infinity ? sinceBeginMs % cycleMs : sinceBeginMs;

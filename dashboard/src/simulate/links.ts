@@ -32,7 +32,7 @@ export const LINKS: Readonly<Record<LinkName, LinkProfile>> = {
   },
 };
 
-/** What a link is like, and what it does so long after it was chosen. */
+/** Description of a link, and its present phase at this time since it was chosen. */
 export function linkText(name: LinkName, sinceMs: number): string {
   const profile = LINKS[name];
   const { index, leftMs } = phaseAt(profile, sinceMs);

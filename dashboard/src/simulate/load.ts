@@ -3,13 +3,13 @@ import type { VideoSession } from 'sightline/client';
 import { Offers } from './offers.ts';
 import { DemoStills } from './stills.ts';
 
-/** So many cameras that an even share of the server is still a picture to look at: this many frames/s each. */
+/** An even share for each camera that is still worth looking at, frames/s: it decides the number of cameras. */
 const SHARE_FPS = 5;
 const CAMERAS_MIN = 4;
 const CAMERAS_MAX = 20;
 const TICK_MS = 20;
 const POLL_MS = 1_000;
-/** Each camera offers so much until the server has told what it can do. */
+/** Rate of each camera until the server has reported its capacity. */
 const FIRST_FPS = 5;
 
 export interface LoadReport {
@@ -17,7 +17,7 @@ export interface LoadReport {
   /** Frames per second, all sessions together. */
   readonly offeredFps: number;
   readonly sentFps: number;
-  /** What the server says that it can do; undefined before it knows. */
+  /** The server's reported capacity; undefined before it is known. */
   readonly capacityFps: number | undefined;
 }
 
@@ -28,11 +28,11 @@ interface LoadCamera {
 }
 
 /**
- * Further cameras, all in this page: each offers pictures of the demo camera at a share of `factor` times what the server can do, and
+ * Further cameras, all in this page: each offers pictures of the demo camera at a share of `factor` times the server's capacity, and
  * sends those that its grant allows.
  */
 export class LoadSimulator {
-  /** Of the server's capacity. */
+  /** Multiple of the server's capacity. */
   factor: number;
   readonly #cameras = new Set<LoadCamera>();
   readonly #onReport: (report: LoadReport) => void;
@@ -49,7 +49,7 @@ export class LoadSimulator {
     this.#onReport = onReport;
   }
 
-  /** Opens what can be opened: a server may have no room for all. Rejects without the clip, or without any session. */
+  /** Opens as many as possible: a server may have no room for all. Rejects without the clip, or without any session. */
   async start(): Promise<void> {
     const stills = await DemoStills.take();
     if (this.#isStopped) return stills.close();
@@ -97,7 +97,7 @@ export class LoadSimulator {
   }
 
   async #poll(): Promise<void> {
-    // A server that is late with one answer is not asked for the next.
+    // The page does not ask again while an answer is late.
     if (this.#isPolling) return;
     this.#isPolling = true;
     this.#capacityFps = (await readCapacity()) ?? this.#capacityFps;
@@ -123,7 +123,7 @@ async function readCapacity(): Promise<number | undefined> {
     const { adaptation } = (await response.json()) as { adaptation: { capacity_fps: number | null } };
     return adaptation.capacity_fps ?? undefined;
   } catch {
-    // A server that is busy or gone: the sessions tell.
+    // A server that is busy or gone: the sessions show it.
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-/** After a pause (a page that was hidden) nobody makes up for more than was not offered in so long. */
+/** After a pause (a page that was hidden) at most this much time is made up for. */
 const CATCH_UP_MS = 100;
 
 /** How many frames a camera offers when it is looked at now and then, so that the rate is right in the mean. Pure. */

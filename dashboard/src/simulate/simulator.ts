@@ -4,11 +4,11 @@ import { LoadSimulator, type LoadReport } from './load.ts';
 import { slowWebSocket } from './slow-socket.ts';
 
 const TEXT_INTERVAL_MS = 500;
-/** Nobody looks: the server is left alone. */
+/** A hidden page puts no load on the server. */
 const HIDDEN_MAX_MS = 30_000;
 
 const IDLE_TEXT =
-  'Slows this page’s link down, or adds cameras that offer more than the server can do: frames and detail give way, not time.';
+  'Slows this page’s link down, or adds cameras that offer more than the server can process: frames and detail give way, not time.';
 
 export interface SimulatorOptions {
   readonly section: HTMLElement;
@@ -17,7 +17,7 @@ export interface SimulatorOptions {
   readonly onLink: () => void;
 }
 
-/** What a visitor may do to the way and to the server, to see what gives way. */
+/** Lets a visitor change the path and load the server, to see what gives way. */
 export class Simulator {
   readonly #options: SimulatorOptions;
   #link: { readonly name: LinkName; readonly sinceMs: number; readonly WebSocket: WebSocketConstructor } | undefined;
@@ -116,7 +116,7 @@ export class Simulator {
 function loadText(report: LoadReport | undefined): string {
   if (!report) return 'The load: cameras are being connected.';
   const { sessions, offeredFps, sentFps, capacityFps } = report;
-  if (sessions === 0) return 'The load: the server has ended every session of it.';
+  if (sessions === 0) return 'The load: the server has ended all its sessions.';
   const able = capacityFps === undefined ? '' : ` The server can do ${count(capacityFps)}.`;
   return `The load: ${sessions} more cameras offer ${count(offeredFps)} frames/s, of which they may send ${count(sentFps)}.${able}`;
 }

@@ -15,7 +15,7 @@ type Upward =
 
 export interface SlowSocketOptions {
   readonly profile: LinkProfile;
-  /** What carries the bytes in truth. */
+  /** The real socket below. */
   readonly Platform: WebSocketConstructor;
   /** ms, never steps back. */
   readonly now: () => number;
@@ -61,7 +61,7 @@ class SlowSocket implements WebSocketLike {
     this.#socket.binaryType = type;
   }
 
-  /** What waits for the simulated link, and for the real one. */
+  /** Bytes that wait for the simulated link, and for the real one. */
   get bufferedAmount(): number {
     return this.#up.queuedBytes(this.#options.now()) + this.#socket.bufferedAmount;
   }
@@ -81,7 +81,7 @@ class SlowSocket implements WebSocketLike {
     this.#pump();
   }
 
-  /** What was sent before goes first. */
+  /** Earlier messages go first. */
   close(code?: number): void {
     if (this.#isClosing) return;
     this.#isClosing = true;

@@ -10,7 +10,7 @@ const JPEGS_MAX = 120;
 const QUALITY_STEP = 10;
 const WIDTH_STEP = 32;
 
-/** A few pictures of the demo camera, as JPEGs that keep to a grant. Each is made once, one at a time, when it is asked for first. */
+/** A few pictures of the demo camera, as JPEGs that keep to a grant. Each is made once, one at a time, on first use. */
 export class DemoStills {
   readonly #stills: readonly ImageBitmap[];
   readonly #jpegs = new Map<string, Uint8Array<ArrayBuffer>>();

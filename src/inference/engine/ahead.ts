@@ -1,12 +1,12 @@
 /**
- * When the next job may be handed to a worker that is busy. A job in a worker is out of the scheduler's reach, and waits there while a
- * newer or more important one may come; too late, and the worker idles for the time that a message takes. So the next one is let
- * in shortly before the running one is expected to end.
+ * When to hand the next job to a busy worker. A job in a worker is out of the scheduler's reach, and waits there while a
+ * newer or more important one may come; too late, and the worker idles for the time that a message takes. So the worker gets the
+ * next job shortly before the running one is expected to end.
  */
 
-/** Runs that are shorter are over before a timer is worth it. */
+/** Shorter runs are over before a timer is worth it. */
 const RUN_MS_MIN = 8;
-/** Timers are late, messages take their time on a busy machine, and runs are not all alike: so long before the end, and this share. */
+/** How long before the expected end, and as a share: timers are late, messages take their time on a busy machine, and runs vary. */
 const LEAD_MS = 4;
 const LEAD_SHARE = 0.25;
 const LEARNING = 0.2;
@@ -18,7 +18,7 @@ export class Ahead {
   #isOpen = true;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `onOpen` is called when a run that goes on lets the next job in. */
+  /** Calls `onOpen` when the current run lets the next job in. */
   constructor(onOpen: () => void) {
     this.#onOpen = onOpen;
   }
@@ -27,19 +27,19 @@ export class Ahead {
     return this.#isOpen;
   }
 
-  /** What a run takes, of late; 0 before the first one has ended. */
+  /** Recent time of a run; 0 before the first one has ended. */
   get runMs(): number {
     return this.#runMs;
   }
 
-  /** Until the run that goes on is expected to end; 0 when none does, or it is overdue. */
+  /** Time until the current run is expected to end; 0 when there is none, or it is overdue. */
   get leftMs(): number {
     return this.#startedMs === undefined ? 0 : Math.max(0, this.#runMs - (performance.now() - this.#startedMs));
   }
 
   /**
-   * A run has ended, if one was going on, and the next one has begun (`isBusy`), or none has. `isUsual`: the one that has ended says what
-   * others will take.
+   * A run has ended, if there was one, and the next one has begun (`isBusy`), or none has. `isUsual`: the ended one is a measure for
+   * others.
    */
   turn(isBusy: boolean, isUsual = true): void {
     const nowMs = performance.now();

@@ -1,11 +1,11 @@
 /**
- * One thread at a time uses a device: ONNX Runtime's WebGPU sessions share one context in a process, which is not made for two threads
+ * Lets one thread at a time use a device: ONNX Runtime's WebGPU sessions share one context in a process, which is not made for two threads
  * at once (two workers that ran at the same time ended the process with a segmentation fault: onnxruntime-node 1.30, NVIDIA H200). A
- * mutex in shared memory; to wait for it blocks the thread, as a run does.
+ * mutex in shared memory; waiting for it blocks the thread, as a run does.
  */
 export class DeviceMutex {
   static readonly BYTES = Int32Array.BYTES_PER_ELEMENT;
-  /** Who holds it; 0: nobody. */
+  /** Its holder; 0: none. */
   readonly #holder: Int32Array<SharedArrayBuffer>;
   readonly #me: number;
 
@@ -15,7 +15,7 @@ export class DeviceMutex {
     this.#me = me;
   }
 
-  /** Waits until nobody else holds it. Not to be called by who holds it. */
+  /** Waits until no other thread holds it. The holder must not call it. */
   lock(): void {
     for (;;) {
       const holder = Atomics.compareExchange(this.#holder, 0, 0, this.#me);
@@ -24,12 +24,12 @@ export class DeviceMutex {
     }
   }
 
-  /** Also for the owner of a thread that ended while it held it; does nothing for who does not hold it. */
+  /** Also for the owner of a thread that ended while it held it; does nothing for a thread that does not hold it. */
   unlock(): void {
     if (Atomics.compareExchange(this.#holder, 0, this.#me, 0) === this.#me) Atomics.notify(this.#holder, 0, 1);
   }
 
-  /** Does something that blocks, or seems to, while this thread holds it. */
+  /** Runs something that blocks, or seems to, while this thread holds it. */
   async hold<T>(work: () => Promise<T>): Promise<T> {
     this.lock();
     try {

@@ -30,19 +30,19 @@ export interface OnnxEngineOptions {
   /** `throughput` (default): a worker of one thread per core; `latency`: several threads for one frame, which spin while they wait. */
   readonly hint?: 'latency' | 'throughput';
   /**
-   * Jobs handed to a busy worker ahead, so that it need not wait for a message between two frames; default 1. Of a model whose
+   * Jobs handed to a busy worker ahead, so that it need not wait for a message between two frames; default 1. For a model whose
    * pictures share runs at least as many as share one, unless it is 0.
    */
   readonly prefetch?: number;
-  /** Most pictures in one run, 1 to `BATCH_MAX`; default 1. What pays up to there is found out for each model when it is loaded. */
+  /** Most pictures in one run, 1 to `BATCH_MAX`; default 1. Loading a model measures how many pay up to there. */
   readonly batchMax?: number;
-  /** Longest time that a run is held back for more pictures; default 2 ms. At most a part of `jobTimeoutMs`. */
+  /** Longest time that a run waits for more pictures; default 2 ms. At most a part of `jobTimeoutMs`. */
   readonly batchDelayMs?: number;
-  /** Processors that a session's threads are bound to, as ONNX Runtime's `session.intra_op_thread_affinities` has them. */
+  /** Processors to which a session's threads are bound, in the form of ONNX Runtime's `session.intra_op_thread_affinities`. */
   readonly threadBinding?: string;
   /** Execution providers in order of preference; default `cpu` alone. */
   readonly providers?: readonly string[];
-  /** Of a GPU, bytes; the report of a model tells when its provider takes no such limit. */
+  /** Memory of a GPU, bytes; the report of a model says when its provider takes no such limit. */
   readonly deviceMemoryBytesMax?: number;
   /** A job that runs longer is given up, and its worker replaced; default 10 s. */
   readonly jobTimeoutMs?: number;
@@ -52,31 +52,31 @@ export interface OnnxEngineOptions {
   readonly warmUpRuns?: number;
   /** Jobs that may wait when no slot is free; default 32. Callers that heed `freeSlots` never fill it. */
   readonly backlogMax?: number;
-  /** Of pictures, before they are decoded; default 16,384 a side and 64 megapixels. */
+  /** Of pictures, checked before decoding; default 16,384 a side and 64 megapixels. */
   readonly imageLimits?: ImageLimits;
-  /** Of workers that are lost and replaced. */
+  /** Gets an entry for each worker that is lost or replaced. */
   readonly log?: Log;
   /** The worker's script, for tests that need one that fails. */
   readonly workerUrl?: URL;
 }
 
 export interface OnnxEngineStats extends EngineStats {
-  /** Places for workers; `workers` tells how many of them have a worker that is ready. */
-  readonly seats: number;
+  /** Worker slots; `workers` of them have a worker that is ready. */
+  readonly workerSlots: number;
   readonly neededMs: number;
   /** Jobs that wait for a slot. */
   readonly backlog: number;
-  /** Jobs that were handed to another worker after theirs died, whole or what was left of them. */
+  /** Jobs that were handed to another worker after theirs died, whole or their remaining programs. */
   readonly redispatched: number;
   /** Jobs that were refused because the backlog was full. */
   readonly refused: number;
-  /** Candidates that were left out because a frame had its limit of detections. */
+  /** Candidates that were left out because a frame had reached its limit of detections. */
   readonly detectionsCapped: number;
   /** Threads that were given up (a job took too long) and have not ended yet. */
   readonly strays: number;
   /** Why the last worker died. */
   readonly lastLoss: string | undefined;
-  /** No worker is left standing: jobs are refused until a replacement has started. */
+  /** No worker is left: jobs are refused until a replacement has started. */
   readonly isBroken: boolean;
 }
 
@@ -85,11 +85,11 @@ interface Call extends ThreadCall {
 }
 
 interface Job extends ThreadJob<Call> {
-  /** What an earlier worker was lost over another program of the frame left. */
+  /** The rest of a job whose worker was lost over another program of the frame. */
   readonly isRerun?: boolean;
 }
 
-/** A place for a worker; the threads in it come and go. */
+/** Holds one worker at a time; a worker that dies or hangs is replaced in its slot. */
 interface WorkerSlot {
   thread: WorkerThread<Job, Call> | undefined;
   /** The thread has started and loaded every model. */
@@ -105,16 +105,16 @@ interface LoadedModel {
   readonly model: ReadyModel;
   readonly report: ProviderReport;
   readonly warmUpMs: number;
-  /** Of the worker where it is largest: each finds out for itself. */
+  /** Of the worker with the largest: each measures for itself. */
   readonly batchMax: number;
-  /** Of the worker that ran last. */
+  /** Of the last worker that ran. */
   costsMs: Readonly<Record<string, number>>;
   /** Runs by the number of pictures in them. */
   readonly runs: Map<number, number>;
 }
 
 const STRAY_POLL_MS = 100;
-/** Of the time after which a job is taken for hung: what a shared run, and the wait for it, may take. */
+/** Share of the time after which a job counts as hung: bounds a shared run, and the wait for it. */
 const SHARED_RUN_SHARE = 0.5;
 const DELAY_SHARE = 0.25;
 
@@ -135,15 +135,15 @@ const DEFAULTS = {
  * Runs ONNX models in worker threads: `run()` of ONNX Runtime blocks the thread that calls it, whatever its promise says. A
  * frame goes to the worker with the fewest jobs and is finished there: decoded, scaled, inferred, decoded into detections.
  *
- * A worker that dies or hangs takes its running jobs with it (WORKER_LOST); those that waited in it go to another worker, first
- * in line. It is replaced, ever later if that does not help; with every worker dead several times in a row the engine refuses jobs
- * (INFERENCE_FAILED) until a replacement stands.
+ * A worker that dies or hangs takes its running jobs with it (WORKER_LOST); jobs that waited in it go to another worker, first
+ * in line. The engine replaces it, ever later if that does not help; when every worker has died several times in a row the engine refuses jobs
+ * (INFERENCE_FAILED) until a replacement is ready.
  */
 export class OnnxEngine implements Engine {
   onFree: (() => void) | undefined;
   readonly #workerSlots: WorkerSlot[];
   readonly #settings: WorkerSettings;
-  /** Of the workers at a device. */
+  /** Shared by the workers at a device. */
   readonly #deviceMutex: SharedArrayBuffer | undefined;
   #threads = 0;
   readonly #limits: ThreadLimits;
@@ -157,7 +157,7 @@ export class OnnxEngine implements Engine {
   #closing: Promise<void> | undefined;
   #restarts = 0;
   #completed = 0;
-  /** Of the workers that are gone. */
+  /** Sum over the workers that are gone. */
   #pastBusyMs = 0;
   #pastNeededMs = 0;
   #failed = 0;
@@ -275,7 +275,7 @@ export class OnnxEngine implements Engine {
     if (slot) return this.#send(slot, job);
     if (this.#backlog.length >= this.#backlogMax) {
       this.#refused += 1;
-      throw new SightlineError('INFERENCE_FAILED', `${this.#backlogMax} jobs are waiting already`);
+      throw new SightlineError('INFERENCE_FAILED', `${this.#backlogMax} jobs are already waiting`);
     }
     job.bytes = new Uint8Array(bytes);
     this.#backlog.push(job);
@@ -291,7 +291,7 @@ export class OnnxEngine implements Engine {
 
   stats(): OnnxEngineStats {
     return {
-      seats: this.#workerSlots.length,
+      workerSlots: this.#workerSlots.length,
       workers: this.#workerSlots.filter((slot) => slot.isReady).length,
       busy: this.#workerSlots.filter((slot) => slot.thread && slot.thread.inFlight > 0).length,
       restarts: this.#restarts,
@@ -334,7 +334,7 @@ export class OnnxEngine implements Engine {
     await Promise.all(Array.from(this.#strays, (stray) => stray.close()));
   }
 
-  /** Puts a new worker into its place. */
+  /** Starts a new worker in the slot. */
   #occupy(slot: WorkerSlot): void {
     const owner: ThreadOwner<Job, Call> = {
       started: () => void this.#prepare(slot),
@@ -356,7 +356,7 @@ export class OnnxEngine implements Engine {
     const settings = { ...this.#settings, programs: this.#work.programs, ...(deviceMutex && { deviceMutex }) };
     const thread = new WorkerThread<Job, Call>(settings, this.#limits, owner, this.#workerUrl);
     slot.thread = thread;
-    // Not when it is given up: while its thread is at the device nobody else may be.
+    // Not when it is given up: while its thread is at the device no other may be.
     if (deviceMutex) void thread.exited.then(() => new DeviceMutex(deviceMutex.memory, deviceMutex.me).unlock());
   }
 
@@ -380,7 +380,7 @@ export class OnnxEngine implements Engine {
     model.runs.set(pictures, (model.runs.get(pictures) ?? 0) + 1);
   }
 
-  /** Loads what the worker lacks; only then it gets jobs. */
+  /** Loads the models that the worker lacks; only then it gets jobs. */
   async #prepare(slot: WorkerSlot): Promise<void> {
     const { thread, loaded } = slot;
     if (!thread) return;
@@ -392,7 +392,7 @@ export class OnnxEngine implements Engine {
         for (const { model } of missing) loaded.add(model.manifest.id);
       }
     } catch (thrown) {
-      // Its fellows could load the model, so the worker is at fault. When it is dead already this does nothing.
+      // The other workers could load the model, so the worker is at fault. When it is dead already this does nothing.
       thread.abandon(`could not load a model again: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
       return;
     }
@@ -406,8 +406,8 @@ export class OnnxEngine implements Engine {
   }
 
   /**
-   * A worker is gone: the programs that it was at with it, since one of them may be at fault. What waited goes first in line; before
-   * it what those frames have left, once.
+   * A worker is gone, and with it the programs that it was running, since one of them may be at fault. Jobs that waited go first in line;
+   * before them the remaining programs of the running frames, once.
    */
   #vacate(slot: WorkerSlot, reason: string, begun: BegunJob<Job, Call>[], waiting: Job[]): void {
     if (slot.thread) {
@@ -448,7 +448,7 @@ export class OnnxEngine implements Engine {
     void thread.exited.then(() => this.#strays.delete(thread));
   }
 
-  /** With more stray threads than worker slots, new ones would only add to the load: the place stays empty until one ends. */
+  /** With more stray threads than worker slots, new ones would only add to the load: the slot stays empty until one ends. */
   #planRestart(slot: WorkerSlot, delayMs: number): void {
     slot.restart = setTimeout(() => {
       if (this.#strays.size > this.#workerSlots.length) return this.#planRestart(slot, STRAY_POLL_MS);
@@ -458,7 +458,7 @@ export class OnnxEngine implements Engine {
     }, delayMs);
   }
 
-  /** Gives waiting jobs to free slots; tells the scheduler when slots are left. */
+  /** Hands waiting jobs to free slots; tells the scheduler when slots are left. */
   #handOn(): void {
     for (let slot = this.#freest(false); slot && this.#backlog.length > 0; slot = this.#freest(false)) {
       this.#send(slot, this.#backlog.shift()!);

@@ -8,16 +8,16 @@ import type { CallRequest, ModelRun, RunRequest, WorkerReply } from './messages.
 import type { ModelRunner } from './runner.ts';
 import type { RunningIds } from './running.ts';
 
-/** What a group needs of its worker. */
+/** The part of a worker that a group needs. */
 export interface GroupParts {
   readonly clock: Clock;
   /** By id. */
   readonly runners: ReadonlyMap<string, ModelRunner>;
   readonly running: RunningIds | undefined;
   readonly reply: (reply: WorkerReply) => void;
-  /** Throws what a program's module throws, or INFERENCE_FAILED where it has no program. */
+  /** Throws an error of the program's module, or INFERENCE_FAILED where it exports no program. */
   readonly program: (url: string) => Promise<Program>;
-  /** Decodes a frame, upright. The buffers that it takes are the caller's to `release`. Throws FRAME_*. */
+  /** Decodes a frame, upright. The caller must `release` the buffers. Throws FRAME_*. */
   readonly decode: (request: RunRequest, borrowed: Uint8Array[]) => RgbxPicture;
   readonly release: (borrowed: readonly Uint8Array[]) => void;
 }
@@ -44,9 +44,9 @@ interface Call {
 class Frame {
   readonly request: RunRequest;
   readonly asks: Ask[] = [];
-  /** The program that it is at. */
+  /** The program that is running now. */
   call: Call | undefined;
-  /** Of the picture, while the first run with it has not taken it over. */
+  /** Decoding time of the picture, until the first run with it has been charged for it. */
   decodeMs = 0;
   isDone = false;
   #paused: PromiseWithResolvers<void> | undefined;
@@ -67,9 +67,9 @@ class Frame {
 }
 
 /**
- * Frames that are under way in a worker together. One of them goes on at a time, until its program waits for a run of a model or the
+ * The frames that a worker processes together. One of them goes on at a time, until its program waits for a run of a model or the
  * frame is done; when all of them wait, a model runs once for those that wait for it. So several frames share runs, each has its own
- * time told, and when the worker dies it is known over which program.
+ * times, and when the worker dies the running program is known.
  */
 export class FrameGroup {
   readonly #parts: GroupParts;
@@ -77,7 +77,7 @@ export class FrameGroup {
   /** Since the last reply. */
   #decodes = 0;
   #runs: ModelRun[] = [];
-  /** When the time was last put down to somebody. */
+  /** When time was last charged to a program. */
   #countedMs: number;
 
   constructor(requests: readonly RunRequest[], parts: GroupParts) {
@@ -91,7 +91,7 @@ export class FrameGroup {
     for (const frame of this.#frames) await this.#advance(frame, () => void this.#runFrame(frame));
     for (let open = this.#open(); open; open = this.#open()) {
       const asks = this.#nextRun();
-      // It asked for a run and did not wait for it.
+      // It requested a run and did not wait for it.
       if (asks.length === 0) await this.#advance(open, () => undefined);
       if (asks.length === 0) continue;
       const answers = await this.#runModel(asks);
@@ -111,20 +111,20 @@ export class FrameGroup {
     if (frame.call) this.#parts.running?.set([frame.call.request.id]);
     const paused = frame.nextPause();
     goOn();
-    // Who has asked for several runs at once waits already: it reads what it got before the next run comes.
+    // A program that has requested several runs at once waits already: it reads its results before the next run comes.
     if (frame.asks.length > 0) await new Promise<void>((resolve) => setImmediate(resolve));
     else await paused;
     this.#count(frame.call);
   }
 
-  /** The time since the last count was this program's. */
+  /** Charges the time since the last charge to this program. */
   #count(call: Call | undefined): void {
     const nowMs = this.#parts.clock.now();
     if (call) call.workerMs += nowMs - this.#countedMs;
     this.#countedMs = nowMs;
   }
 
-  /** Who waits for the model of the one that has waited for the longest, as many as go into a run; nobody waits any more afterwards. */
+  /** The programs that wait for the same model as the one that has waited longest, as many as fit into a run; none of them waits afterwards. */
   #nextRun(): Ask[] {
     const first = this.#frames.find(({ asks }) => asks.length > 0)?.asks[0];
     if (!first) return [];
@@ -139,7 +139,7 @@ export class FrameGroup {
     return together;
   }
 
-  /** Gives for each of them what lets it go on with its own. */
+  /** Returns for each of them a function that lets it go on with its own result. */
   async #runModel(asks: readonly Ask[]): Promise<(() => void)[]> {
     const { clock, running } = this.#parts;
     const { runner } = asks[0]!;
@@ -265,7 +265,7 @@ export class FrameGroup {
       this.#fail(request, thrown);
     } finally {
       frame.call = undefined;
-      // Runs that nobody waited for.
+      // Runs that nothing waited for.
       for (const ask of frame.asks.splice(0)) ask.answer.reject(over());
     }
   }
@@ -319,5 +319,5 @@ export class FrameGroup {
 }
 
 function over(): SightlineError {
-  return new SightlineError('INFERENCE_FAILED', 'a run of a model was asked for after the program was done');
+  return new SightlineError('INFERENCE_FAILED', 'the program requested a run of a model after it was done');
 }

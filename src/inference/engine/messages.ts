@@ -5,7 +5,7 @@ import type { ImageLimits } from '../../media/jpeg.ts';
 import type { ReadyModel } from '../manifest.ts';
 import type { ProgramOutcome, ProviderReport } from './types.ts';
 
-/** What goes between the engine and its worker threads. Pictures go through shared memory: no frame allocates on its way. */
+/** Messages between the engine and its worker threads. Pictures go through shared memory: no frame allocates in transit. */
 
 export interface SessionSettings {
   /** In order of preference: `cpu`, `cuda`, `tensorrt`, `webgpu`, `coreml`, `directml`. */
@@ -16,7 +16,7 @@ export interface SessionSettings {
   readonly spinning: boolean;
   /** ONNX Runtime's `session.intra_op_thread_affinities`. */
   readonly threadBinding?: string;
-  /** For a provider that has such a limit, bytes. */
+  /** Memory limit for a provider that has one, bytes. */
   readonly deviceMemoryBytesMax?: number;
   /**
    * Runs before a model counts as loaded: the first one allocates and, on a device, compiles. Also with 0 a model runs once when
@@ -26,7 +26,7 @@ export interface SessionSettings {
 }
 
 export interface BatchSettings extends BatchLimits {
-  /** Most pictures in one run, 1 to `BATCH_MAX`. What pays is found out for each model. */
+  /** Most pictures in one run, 1 to `BATCH_MAX`. Each model's trial finds out how many pay. */
   readonly max: number;
 }
 
@@ -35,11 +35,11 @@ export interface WorkerSettings {
   readonly session: SessionSettings;
   readonly batch: BatchSettings;
   readonly imageLimits: ImageLimits;
-  /** URLs of programs that are known to be asked for. Absent: none yet. */
+  /** URLs of programs that are known to be needed. Absent: none yet. */
   readonly programs?: readonly string[];
-  /** `RunningIds`: the program calls that the worker is at. Absent: nobody wants to know. */
+  /** `RunningIds`: the program calls that the worker is running. Absent: not wanted. */
   readonly running?: SharedArrayBuffer;
-  /** Memory of the `DeviceMutex` of the workers at a device, and who this one is among them. Absent: it is alone. */
+  /** Memory of the `DeviceMutex` of the workers at a device, and this worker's number in it. Absent: it is alone. */
   readonly deviceMutex?: { readonly memory: SharedArrayBuffer; readonly me: number };
 }
 
@@ -68,7 +68,7 @@ export type PictureShape = WithoutBytes<Picture>;
 
 export interface RunRequest {
   readonly kind: 'run';
-  /** One at least. They are replied to one by one. */
+  /** At least one. Each gets its own reply. */
   readonly calls: readonly CallRequest[];
   readonly picture: PictureShape;
   readonly slot: number;
@@ -80,13 +80,13 @@ export interface RunRequest {
   readonly captureTimeMs: number;
   /** Unix ms on the system clock: batches are made so that the frame is done by then. */
   readonly deadlineMs?: number;
-  /** Goes before every run that is not and has not begun. */
+  /** Goes before every ordinary run that has not begun. */
   readonly urgent?: boolean;
 }
 
 export interface CloseRequest {
   readonly kind: 'close';
-  /** Nobody waits for what the worker is at: a program that waits for something that never comes is left behind. */
+  /** Nothing waits for the worker's current work: a program that waits for something that never comes is left behind. */
   readonly isGivenUp?: boolean;
 }
 
@@ -95,11 +95,11 @@ export type WorkerRequest = LoadRequest | RunRequest | CloseRequest;
 export interface WorkerOutcome extends ProgramOutcome {
   /** The name that the program has. */
   readonly program: string;
-  /** What the program left out because the frame had its limit. */
+  /** Things that the program left out because the frame had reached its limit. */
   readonly capped: number;
 }
 
-/** What a worker did since its last reply. */
+/** The worker's activity since its last reply. */
 export interface WorkDone {
   readonly decodes: number;
   readonly runs: readonly ModelRun[];
@@ -107,7 +107,7 @@ export interface WorkDone {
 
 export interface ModelRun {
   readonly modelId: string;
-  /** That were in it. */
+  /** Pictures in it. */
   readonly pictures: number;
   readonly ms: number;
   /** As `BatchCosts.bestShare`. */
@@ -128,7 +128,7 @@ export type WorkerReply =
   | { readonly kind: 'ready' }
   | ({ readonly kind: 'loaded'; readonly id: number } & Loaded)
   | { readonly kind: 'done'; readonly id: number; readonly work: WorkDone; readonly outcome: WorkerOutcome }
-  /** `work` is there for a call, and not for a model. */
+  /** `work` is present for a call, and absent for a model. */
   | {
       readonly kind: 'failed';
       readonly id: number;

@@ -1,20 +1,20 @@
-/** How an engine is set up when the settings leave it open. */
+/** The layout of an engine where the settings leave it open. */
 
 export interface EnginePlan {
   readonly workers: number;
   readonly intraOpThreads: number;
 }
 
-/** For one frame of a small detector; a user with more cores and a larger model says so with `threads_per_worker`. */
+/** For one frame of a small detector; a user with more cores and a larger model sets `threads_per_worker`. */
 const THREADS_PER_FRAME_MAX = 4;
 
-/** A device runs for one worker at a time; the others decode and scale meanwhile, which takes as long again. */
+/** One worker at a time uses a device; the others decode and scale meanwhile, which takes as long again. */
 const DEVICE_WORKERS_MAX = 3;
 
 /**
  * For throughput every core runs frames of its own, one thread each: two sessions of one thread beat one of two. For latency a
- * frame gets several threads, and there are as many workers as that leaves room for. With a device there are a few workers, among
- * which the cores are divided, for what the device leaves to the processor. A given number is kept.
+ * frame gets several threads, and there are as many workers as that leaves room for. With a device there are a few workers, which
+ * share the cores for the work that the device leaves to the processor. A given number is kept.
  */
 export function planEngine(
   hint: 'latency' | 'throughput',
@@ -30,7 +30,7 @@ export function planEngine(
   return { workers, intraOpThreads };
 }
 
-/** Is anything but the processor asked for? */
+/** Do the settings ask for anything but the processor? */
 export function usesDevice(providers: readonly string[] = []): boolean {
   return providers.some((provider) => provider !== 'cpu');
 }
@@ -39,7 +39,7 @@ export const DEATHS_IN_A_ROW_MAX = 5;
 const RESTART_DELAY_MS = 100;
 const RESTART_DELAY_MS_MAX = 30_000;
 
-/** How long to wait before a worker is replaced that died `deaths` times without finishing a job: at once for the first. */
+/** How long to wait before replacing a worker that died `deaths` times without finishing a job: the first one at once. */
 export function restartDelayMs(deaths: number): number {
   return deaths <= 1 ? 0 : Math.min(RESTART_DELAY_MS_MAX, RESTART_DELAY_MS * 2 ** (deaths - 2));
 }

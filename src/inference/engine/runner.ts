@@ -16,7 +16,7 @@ import { tryBatches } from './trial.ts';
 import type { DeviceMutex } from './device-mutex.ts';
 import type { ProviderReport } from './types.ts';
 
-/** By name, of a run of as many pictures as the model takes at least. */
+/** By name, for a run of the least number of pictures that the model takes. */
 type Shapes = Readonly<Record<string, readonly number[]>>;
 
 interface Opened {
@@ -27,7 +27,7 @@ interface Opened {
   readonly shapes: Shapes;
   readonly costs: BatchCosts;
   readonly clock: Clock;
-  /** At the device that it runs on, if it is one. */
+  /** The lock of the device that it runs on, if it runs on one. */
   readonly deviceMutex: DeviceMutex | undefined;
 }
 
@@ -40,7 +40,7 @@ interface Plan {
   readonly fetches: Readonly<Record<string, Tensor | null>>;
 }
 
-/** An output, and its memory where its shape is known before. */
+/** An output, and its memory where its shape is known beforehand. */
 interface Output {
   readonly name: string;
   readonly dims: readonly number[] | undefined;
@@ -49,7 +49,7 @@ interface Output {
 
 /**
  * One model in one thread: its session, its input tensor and its output tensors, which are made once and used for every
- * run. Pictures are placed one after the other, run together, and what was found is read one after the other.
+ * run. Pictures are placed one after the other, run together, and their results are read one after the other.
  */
 export class ModelRunner {
   readonly costs: BatchCosts;
@@ -59,7 +59,7 @@ export class ModelRunner {
   readonly #deviceMutex: DeviceMutex | undefined;
   readonly #preprocessor: Preprocessor;
   readonly #detector: Detector | undefined;
-  /** Pictures in a run of size 1: more where the model has a number of its own; the others stay empty then. */
+  /** Pictures in a run of size 1: more where the model fixes a number; the others stay empty then. */
   readonly #batch: number;
   readonly #input: TensorMemory;
   /** Where each picture goes in the input. */
@@ -102,8 +102,8 @@ export class ModelRunner {
   }
 
   /**
-   * Errors: MODEL_UNAVAILABLE, MODEL_UNSUPPORTED. `warmUpMs`: the runs before it counted as open, also those that found out how
-   * many pictures may share one.
+   * Errors: MODEL_UNAVAILABLE, MODEL_UNSUPPORTED. `warmUpMs`: the time of the runs before it counted as open, including the trial of
+   * how many pictures may share one.
    */
   static async open(
     { manifest, onnxPath }: ReadyModel,
@@ -168,13 +168,13 @@ export class ModelRunner {
     }
   }
 
-  /** Scales a picture, or a region of it, into a place of the next run, from 0 up to `costs.max` − 1. Tells where it lies in the input. */
+  /** Scales a picture, or a region of it, into a place of the next run, from 0 up to `costs.max` − 1. Returns where it lies in the input. */
   place(at: number, picture: RgbxPicture, region?: Region): Placement {
     return this.#preprocessor.write(picture, this.#places[at]!, region);
   }
 
   /**
-   * Runs the first so many places; whatever fills up the run's size is not looked at. Gives the time that it took, ms, without the wait
+   * Runs the first `count` places; pictures that fill up the run's size are ignored. Returns the time of the run, ms, without the wait
    * for the device. Errors: INFERENCE_FAILED.
    */
   async run(pictures: number): Promise<number> {
@@ -195,7 +195,7 @@ export class ModelRunner {
     }
     this.#results = Object.fromEntries(
       this.#outputs.flatMap(({ name, dims, memory }) => {
-        // The numbers lie in the memory that was handed in, or in a fresh tensor where the shape is not known before.
+        // The numbers lie in the memory that was passed in, or in a fresh tensor where the shape is not known beforehand.
         if (!dims || !memory) {
           const data = floatsOf(fresh[name]!);
           return data ? [[name, { data, dims: fresh[name]!.dims }]] : [];
@@ -210,14 +210,14 @@ export class ModelRunner {
     return tookMs;
   }
 
-  /** What the last run gave for the picture of a place; the memory is that of the next run. */
+  /** The result of the last run for the picture of a place; the next run reuses the memory. */
   tensors(at: number): Record<string, FloatTensor> {
     const own: Record<string, FloatTensor> = {};
     for (const [name, tensor] of Object.entries(this.#results)) own[name] = this.#ownPart(tensor, at);
     return own;
   }
 
-  /** An output that does not have a row for each picture is everybody's. */
+  /** An output without a row for each picture belongs to all of them. */
   #ownPart({ data, dims }: FloatTensor, at: number): FloatTensor {
     if (dims[0] !== this.#count) return { data, dims };
     return { data: part(data, at, this.#count), dims: [1, ...dims.slice(1)] };
@@ -228,7 +228,7 @@ export class ModelRunner {
     if (this.#detector) return this.#detector.detect(tensors, placement, thresholds);
     throw new SightlineError(
       'MODEL_UNSUPPORTED',
-      `model ${this.manifest.id} says nothing of objects: it has no detector head`,
+      `model ${this.manifest.id} does not detect objects: it has no detector head`,
     );
   }
 

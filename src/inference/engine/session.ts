@@ -17,20 +17,20 @@ const PROFILE_NAMES: Readonly<Record<string, string>> = {
   DmlExecutionProvider: 'directml',
 };
 
-// A provider that cannot be had is a result here, told in the report, and not a line on the terminal.
+// A provider that is not available is a result here, listed in the report, and not a line on the terminal.
 env.logLevel = 'fatal';
 
 export interface OpenedSession<T> {
   readonly session: InferenceSession;
   readonly report: ProviderReport;
-  /** What `prove` gave back. */
+  /** The result of `prove`. */
   readonly proven: T;
 }
 
 /**
- * Opens a session with the first provider that can both load the model and do what `prove` does with it (a first run).
- * Providers are tried alone, since one that is listed beside others falls back in silence; nodes that a provider lacks run on
- * the CPU, which the report's `nodes` tell. Errors: MODEL_UNAVAILABLE when no provider is left, with each one's reason;
+ * Opens a session with the first provider that can both load the model and run `prove` on it (a first run).
+ * Providers are tried alone, since one that is listed beside others falls back silently; nodes that a provider lacks run on
+ * the CPU, which the report's `nodes` show. Errors: MODEL_UNAVAILABLE when no provider is left, with each one's reason;
  * a SightlineError of `prove` ends the search at once.
  */
 export async function openSession<T>(
@@ -59,7 +59,7 @@ export async function openSession<T>(
     }
   }
   const reasons = refused.map(({ provider, reason }) => `${provider}: ${reason}`).join('; ');
-  throw new SightlineError('MODEL_UNAVAILABLE', `${name} runs on none of the providers asked for (${reasons})`);
+  throw new SightlineError('MODEL_UNAVAILABLE', `${name} runs on none of the requested providers (${reasons})`);
 }
 
 function sessionOptions(provider: string, settings: SessionSettings, profileFolder: string | undefined) {
@@ -81,11 +81,11 @@ function sessionOptions(provider: string, settings: SessionSettings, profileFold
   return { ...options, enableProfiling: true, profileFilePrefix: join(profileFolder, 'run') };
 }
 
-/** Settings that could not be followed. onnxruntime-node 1.30 hands a device's number to providers, but no limit of memory. */
+/** Settings that could not be followed. onnxruntime-node 1.30 passes a device's number to providers, but no limit of memory. */
 function notesOn(provider: string, { deviceMemoryBytesMax }: SessionSettings): string[] {
   if (provider === 'cpu' || deviceMemoryBytesMax === undefined) return [];
   return [
-    `the device-memory limit of ${deviceMemoryBytesMax} bytes is not in force: ONNX Runtime for Node takes none for ${provider}`,
+    `the device-memory limit of ${deviceMemoryBytesMax} bytes is not applied: ONNX Runtime for Node takes none for ${provider}`,
   ];
 }
 

@@ -7,27 +7,27 @@ import type { Intake } from '../fit.ts';
 import { TensorMemory } from '../tensors.ts';
 import type { BatchSettings } from './messages.ts';
 
-/** Whether pictures of a model that share a run give what they give alone, and how long runs of each size take. */
+/** Whether pictures of a model give the same results in a shared run as alone, and how long runs of each size take. */
 
 export interface Trial {
   /** Ascending; the last one may be the one that did not pay. */
   readonly runs: readonly SizedRun[];
   /** Largest size that pays. */
   readonly max: number;
-  /** Why no larger size is used, when it is the model's doing. */
+  /** Why no larger size is used, when the reason is the model. */
   readonly note?: string;
 }
 
 /**
- * What may pay is compared so often, in turns, and has to pay most times and in the shortest runs: on a busy machine single times
- * say little. Measured with four threads on two cores: nothing that does not pay was taken to, and of what does nine in ten were.
+ * A larger size is compared this often, in turns, and has to pay most times and in the shortest runs: on a busy machine single times
+ * say little. Measured with four threads on two cores: no size that does not pay was accepted, and nine in ten of those that do.
  */
 const COMPARISONS = 7;
-/** Some providers compile for each size, which may take long: a trial that would, by what it has seen, take longer ends. */
+/** Some providers compile for each size, which may take long: a trial that is expected to take longer than this ends. */
 const TRIAL_MS_MAX = 5_000;
-/** Results of a picture may differ so much between a shared run and its own, by the largest number of the output. */
+/** How much a picture's results may differ between a shared run and its own, relative to the largest number of the output. */
 const DIFFERENCE_MAX = 0.02;
-/** Different ones, which take turns in a run. Each size is run as often: the first run prepares the session for it. */
+/** Different pictures, which take turns in a run. Each size runs as often: the first run prepares the session for it. */
 const PICTURES = 2;
 
 /** Runs of 1, 2, 4 … pictures, up to the first size that does not pay: on a CPU that is 2. */
@@ -71,7 +71,7 @@ export async function tryBatches(
     runs.push(shortest(before));
     let stepMs = clock.now() - startMs;
     for (const size of batchSizes(settings.max).slice(1)) {
-      // A doubled size takes twice as long, if it has to be compiled no longer than the one before.
+      // A doubled size takes twice as long, unless compiling it takes longer than for the one before.
       if (clock.now() - startMs + 2 * stepMs > TRIAL_MS_MAX) break;
       const stepStartMs = clock.now();
       const after = await timeTwice(shareOf(size), shareOf(size));
@@ -117,7 +117,7 @@ function stack(input: PictureInput, { type }: Intake, pictures: readonly Float32
   return memory.tensor(inputDims(input, pictures.length));
 }
 
-/** Each picture of a shared run has what it had alone. */
+/** Checks that each picture of a shared run has the results that it had alone. */
 function isSame(
   alone: readonly { readonly results: InferenceSession.ReturnType }[],
   shared: InferenceSession.ReturnType,
@@ -141,6 +141,6 @@ function isNear(own: Float32Array, shared: Float32Array): boolean {
     most = Math.max(most, Math.abs(own[i]!));
     difference = Math.max(difference, Math.abs(own[i]! - shared[i]!));
   }
-  // With a number that is none, nothing is near.
+  // NaN is near nothing.
   return own.length === shared.length && difference <= DIFFERENCE_MAX * most;
 }

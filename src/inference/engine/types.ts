@@ -4,50 +4,50 @@ import type { ReadyModel } from '../manifest.ts';
 
 /** One program on a frame. */
 export interface ProgramCall {
-  /** Of a module that exports its `Program` as `program`. */
+  /** URL of a module that exports its `Program` as `program`. */
   readonly program: URL | string;
   /** Ids of loaded models by the role that they have in the program. */
   readonly models: Readonly<Record<string, string>>;
-  /** The program's own; what `structuredClone` takes. */
+  /** The program's own; any value that `structuredClone` takes. */
   readonly settings: unknown;
-  /** What the program gave back with an earlier frame of this source; likewise. */
+  /** State that the program returned with an earlier frame of this source; likewise. */
   readonly state?: unknown;
 }
 
-/** A frame and what is to be done with it, in one worker. The engine copies the picture's bytes: the caller may go on using them. */
+/** A frame and its programs, for one worker. The engine copies the picture's bytes: the caller may go on using them. */
 export interface InferenceJob {
   readonly picture: Picture;
-  /** One after the other on the picture, which is decoded once. */
+  /** They run one after the other on the picture, which is decoded once. */
   readonly programs: readonly ProgramCall[];
   /** Unix ms; default: now. */
   readonly captureTimeMs?: number;
-  /** Unix ms on the system clock: frames share a run of a model only as far as this one is done by then. */
+  /** Unix ms on the system clock: frames share a run of a model only as long as this one is done by then. */
   readonly deadlineMs?: number;
-  /** May take a slot that is kept for such jobs, and goes before those that wait in the worker. */
+  /** May take a slot that is reserved for such jobs, and goes before those that wait in the worker. */
   readonly urgent?: boolean;
 }
 
-/** What came of one program on a frame. */
+/** The outcome of one program on a frame. */
 export interface ProgramOutcome {
-  /** As the program tells it. */
+  /** As the program returned it. */
   readonly result: unknown;
   /** For the next frame of this source, where the program has one. */
   readonly state?: unknown;
-  /** Of the source's picture when it stands upright (a JPEG's EXIF is heeded), pixels. */
+  /** Size of the source's picture when upright (by a JPEG's EXIF), pixels. */
   readonly width: number;
   readonly height: number;
   /**
    * Sums over the steps of the program, one after the other from `startedTimeMs` on; `decode` is the frame's, the same for all its
-   * programs. Of frames that share a run, `inference` takes in the wait for the others.
+   * programs. For frames that share a run, `inference` includes the wait for the others.
    */
   readonly stagesMs: WorkerStagesMs;
-  /** When a worker took the frame, on the system clock (Unix ms); behind other programs of the frame by so much later as they took. */
+  /** When a worker took the frame, on the system clock (Unix ms); behind other programs of the frame later by their time. */
   readonly startedTimeMs: number;
-  /** What the worker spent on it: its share of runs that it shared; the decoding counts with the frame's first program. */
+  /** Worker time spent on it: its share of shared runs; the decoding counts with the frame's first program. */
   readonly workerMs: number;
 }
 
-/** Which execution provider really runs a model, told per provider that was asked for. */
+/** Which execution provider really runs a model, listed per requested provider. */
 export interface ProviderReport {
   readonly requested: readonly string[];
   /** The first one that could make a session. */
@@ -61,7 +61,7 @@ export interface ProviderReport {
 
 /** How a model's pictures share runs. */
 export interface BatchStats {
-  /** Most pictures for which it pays. */
+  /** Most pictures that pay. */
   readonly max: number;
   /** Learned time of a run by its size, without decoding and scaling; also of sizes that were tried and did not pay. */
   readonly costsMs: Readonly<Record<string, number>>;
@@ -78,13 +78,13 @@ export interface EngineStats {
   readonly failed: number;
   /** Pictures that were decoded: one for each frame, whatever the number of its programs. */
   readonly decodes: number;
-  /** What the programs that ran to their end have cost, worker time since the start. */
+  /** Total worker time, since the start, of the programs that ran to their end. */
   readonly workerMs: number;
-  /** Time for which workers had something to do since the start, all of them together. */
+  /** Busy time of all workers together since the start. */
   readonly busyMs: number;
   /**
-   * Of `busyMs`, what the same pictures would have needed in full runs: while runs are not full the engine can do more than
-   * `workerMs` in `busyMs`. Left out: all of it.
+   * Of `busyMs`, the time that the same pictures would have needed in full runs: while runs are not full the engine's capacity is more
+   * than `workerMs` in `busyMs`. Left out: all of it.
    */
   readonly neededMs?: number;
   readonly models: readonly {
@@ -97,18 +97,18 @@ export interface EngineStats {
   readonly work: readonly WorkStats[];
 }
 
-/** What one kind of work costs: a program with certain models. */
+/** Cost of one kind of work: a program with certain models. */
 export interface WorkStats {
   readonly program: string;
   /** By the role that they have in the program. */
   readonly models: Readonly<Record<string, string>>;
   readonly completed: number;
-  /** Worker time of all that are completed, and of one of late. */
+  /** Worker time of all completed ones, and of a recent one. */
   readonly workerMs: number;
   readonly costMs: number;
 }
 
-/** What the pipelines need of an engine; `OnnxEngine` (workers here) and a remote one both fit. */
+/** The part of an engine that the pipelines need; `OnnxEngine` (workers here) and a remote one both fit. */
 export interface Engine {
   /** Makes a model ready in every worker, warmed up. Errors: MODEL_UNAVAILABLE, MODEL_CRASHED, MODEL_UNSUPPORTED. */
   load(model: ReadyModel): Promise<ProviderReport>;
@@ -119,9 +119,9 @@ export interface Engine {
   /** Called whenever a slot became free. One listener: the scheduler. */
   onFree: (() => void) | undefined;
   /**
-   * Runs the programs of one frame in one worker and gives a promise for each, in their order, which settles as soon as that one is ready.
-   * Errors, of all of them: FRAME_UNDECODABLE, FRAME_TRUNCATED, FRAME_PIXELS_BAD, INFERENCE_FAILED, SHUTTING_DOWN; of each: what the program throws,
-   * MODEL_UNKNOWN, WORKER_LOST (the worker died or hung over it; those behind it are run once more in another one).
+   * Runs the programs of one frame in one worker and returns a promise for each, in their order, which settles as soon as that one is ready.
+   * Errors, of all of them: FRAME_UNDECODABLE, FRAME_TRUNCATED, FRAME_PIXELS_BAD, INFERENCE_FAILED, SHUTTING_DOWN; of each: those of the program,
+   * MODEL_UNKNOWN, WORKER_LOST (the worker died or hung over it; the programs behind it run once more in another worker).
    */
   run(job: InferenceJob): Promise<ProgramOutcome>[];
   stats(): EngineStats;

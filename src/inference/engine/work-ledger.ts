@@ -1,11 +1,11 @@
 import type { WorkStats } from './types.ts';
 
-/** Kinds of work that are told; the one that was not done for the longest makes room. */
+/** Most kinds of work in the figures; the least recent one makes room. */
 export const WORK_KINDS_MAX = 64;
-/** Weight of one frame in what a kind of work costs. */
+/** Weight of one frame in the cost of a kind of work. */
 const LEARNING = 0.1;
 
-/** Which programs an engine runs, and what they cost, by their models. */
+/** The programs that an engine runs, and their costs, by their models. */
 export class WorkLedger {
   /** In order of use, the least recent first. */
   readonly #kinds = new Map<string, WorkStats>();
@@ -25,7 +25,7 @@ export class WorkLedger {
     if (this.#kinds.size > WORK_KINDS_MAX) this.#kinds.delete(this.#kinds.keys().next().value!);
   }
 
-  /** URLs of the programs that were asked for, for a new worker to import before its first frame. */
+  /** URLs of the programs that were used, for a new worker to import before its first frame. */
   get programs(): string[] {
     return [...this.#programs];
   }

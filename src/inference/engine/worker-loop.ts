@@ -12,11 +12,11 @@ import { ModelRunner } from './runner.ts';
 import { RunningIds } from './running.ts';
 import { DeviceMutex } from './device-mutex.ts';
 
-/** An ordinary frame is overtaken so often at the most: urgent ones without end must not hold it for ever. */
+/** Times that an ordinary frame may be overtaken: endless urgent ones must not hold it forever. */
 const PASSED_MAX = 3;
-/** Of frames that are under way together, one of them at least: what their pictures take in memory, decoded. */
+/** Memory of the decoded pictures of frames that are processed together, at least one of them. */
 const PIXELS_TOGETHER_MAX = 64 * 1024 * 1024;
-/** Kinds of work whose arrivals are known; the one that was not asked for for the longest makes room. */
+/** Kinds of work whose arrivals are known; the least recent one makes room. */
 const KINDS_MAX = 64;
 
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -25,13 +25,13 @@ function isUrgent(request: WorkerRequest): boolean {
   return request.kind === 'run' && request.urgent === true;
 }
 
-/** Frames with the same of it share runs: their program and its models. Only of those that do, since it costs microseconds. */
+/** Frames with the same key share runs: their program and its models. Only for those that do, since it costs microseconds. */
 function kindOf({ calls }: RunRequest): string {
   return JSON.stringify([calls[0]!.program, calls[0]!.models]);
 }
 
 /**
- * What a worker thread does: takes one request after the other, urgent ones first, runs each frame to completion; several of
+ * The loop of a worker thread: takes one request after the other, urgent ones first, and runs each frame to completion; several of
  * one kind together where that pays. Knows nothing of threads, so that it can be driven from anywhere.
  */
 export class WorkerLoop {
@@ -40,13 +40,13 @@ export class WorkerLoop {
   readonly #onClosed: () => void;
   readonly #clock: Clock;
   readonly #runners = new Map<string, ModelRunner>();
-  /** By the URL of its module. As many as the callers have; a module is never forgotten by Node either. */
+  /** By the URL of its module. As many as the callers have; Node never forgets a module either. */
   readonly #programs = new Map<string, Program>();
   readonly #arrivals = new Map<string, Arrivals>();
   /** The shared memory of each slot. */
   readonly #slots: Uint8Array[] = [];
   readonly #pool: BufferPool;
-  /** Bounded by the engine: it has one run per slot and one load per model on the way. */
+  /** Bounded by the engine: it has one run per slot and one load per model outstanding. */
   readonly #waiting: WorkerRequest[] = [];
   /** How often each waiting run was overtaken. */
   readonly #passed = new Map<WorkerRequest, number>();
@@ -81,7 +81,7 @@ export class WorkerLoop {
       decode: (request, borrowed) => this.#decode(request, borrowed),
       release: (borrowed) => borrowed.forEach((buffer) => this.#pool.release(buffer)),
     };
-    // One that cannot be had says so to who asks for it.
+    // A program that cannot be imported fails for its caller.
     for (const url of settings.programs ?? []) this.#program(url).catch(() => undefined);
   }
 
@@ -132,7 +132,7 @@ export class WorkerLoop {
         return;
       }
       if (request.kind === 'load') await this.#load(request);
-      // The thread was blocked: an urgent request may have come in meanwhile, and is heard only now.
+      // The thread was blocked: an urgent request may have come in meanwhile, and is only now received.
       if (this.#waiting.length > 0) await nextTurn();
     }
     this.#isWorking = false;
@@ -170,7 +170,7 @@ export class WorkerLoop {
     }
   }
 
-  /** Runs the first frame of those that wait, alone or together with others. */
+  /** Runs the first waiting frame, alone or together with others. */
   async #runNext(first: RunRequest): Promise<void> {
     const requests = this.#mayShare(first)
       ? await this.#gather(kindOf(first), this.#costsOf(first))
@@ -185,7 +185,7 @@ export class WorkerLoop {
     return false;
   }
 
-  /** What runs of the frame's models cost, those that are there. */
+  /** Costs of runs of the frame's models, as far as they are loaded. */
   #costsOf({ calls }: RunRequest): RunCosts {
     const runners = Object.values(calls[0]!.models).map((id) => this.#runners.get(id));
     return sumOfCosts(runners.flatMap((runner) => (runner ? [runner.costs] : [])));
@@ -201,7 +201,7 @@ export class WorkerLoop {
 
   /** Takes out the runs of a kind that go together now; may wait for more. None: something else is next in line meanwhile. */
   async #gather(kind: string, costs: RunCosts): Promise<readonly RunRequest[]> {
-    // What lies in the port already costs no waiting.
+    // Messages that are in the port already cost no waiting.
     await nextTurn();
     const sinceMs = this.#clock.now();
     for (;;) {
@@ -216,7 +216,7 @@ export class WorkerLoop {
         waitedMs: nowMs - sinceMs,
       };
       const { pictures, waitMs } = planRun(costs, forming, this.#settings.batch);
-      // Nobody else is to wait for them, and nothing urgent.
+      // No other kind waits, and nothing urgent.
       const mayWait = runs.length === this.#waiting.length && !runs.some(isUrgent);
       if (waitMs === 0 || !mayWait) return this.#takeOut(runs.slice(0, pictures));
       await this.#nextRequest(waitMs);
@@ -224,8 +224,8 @@ export class WorkerLoop {
   }
 
   /**
-   * Waiting runs of a kind, if the next one is of that kind, as many as memory allows together. Those of other kinds are passed, but
-   * nothing else is.
+   * Waiting runs of a kind, if the next one is of that kind, as many as memory allows together. It passes over those of other kinds, but
+   * over nothing else.
    */
   #runsOf(kind: string): RunRequest[] {
     const runs: RunRequest[] = [];
@@ -268,7 +268,7 @@ export class WorkerLoop {
     return { data: turned, ...uprightSize(header, orientation) };
   }
 
-  /** A buffer of 4 bytes a pixel, which is the pool's again when the frame is done. */
+  /** A buffer of 4 bytes a pixel, which returns to the pool when the frame is done. */
   #borrow(width: number, height: number, borrowed: Uint8Array[]): Uint8Array {
     const pooled = this.#pool.acquire(width, height, 4);
     if (pooled) borrowed.push(pooled);

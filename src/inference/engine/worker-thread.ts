@@ -43,12 +43,12 @@ export interface ThreadJob<C extends ThreadCall = ThreadCall> {
 export interface ThreadLimits {
   /** Jobs that the worker may hold behind the running one, but for an urgent one; more where they share runs. */
   readonly prefetch: number;
-  /** A running job that takes longer is taken for hung, and the worker with it. */
+  /** A running job that takes longer counts as hung, and the worker with it. */
   readonly jobTimeoutMs: number;
   readonly loadTimeoutMs: number;
 }
 
-/** What was in a worker that was lost: a job that had begun, or may have. */
+/** A job that had begun, or may have, in a worker that was lost. */
 export interface BegunJob<J, C> {
   readonly job: J;
   /** In the worker's hands when it was lost. */
@@ -57,10 +57,10 @@ export interface BegunJob<J, C> {
   readonly left: readonly C[];
 }
 
-/** What becomes of jobs is told to the owner; calls come from the worker's messages, never from within `send`. */
+/** Reports to the owner; calls come from the worker's messages, never from within `send`. */
 export interface ThreadOwner<J extends ThreadJob<C>, C extends ThreadCall> {
   started(): void;
-  /** What the worker did since the last of these; before `done` and `failed`. */
+  /** The worker's activity since the last call; before `done` and `failed`. */
   worked(work: WorkDone): void;
   done(call: C, outcome: WorkerOutcome): void;
   failed(call: C, error: SightlineError): void;
@@ -75,7 +75,7 @@ interface InFlight<J, C> {
   readonly calls: Map<number, C>;
   readonly slot: number;
   readonly job: J;
-  /** Has the place of an urgent one, and takes none of the others'. */
+  /** Has the slot of an urgent one, and takes none of the others'. */
   readonly isExtra: boolean;
 }
 
@@ -88,15 +88,15 @@ interface Loading {
 
 /** Bytes of a fresh slot: most camera JPEGs fit. */
 const SLOT_BYTES_MIN = 256 * 1024;
-/** Of one worker's JavaScript heap; pictures and tensors lie outside it. */
+/** Limit of one worker's JavaScript heap; pictures and tensors lie outside it. */
 const WORKER_HEAP_MB_MAX = 256;
-/** Places for urgent jobs alone. */
+/** Slots for urgent jobs alone. */
 const URGENT_SLOTS = 1;
-/** A run that has less of its time left may be over when a message comes to the worker. */
+/** A run with less time left may be over when a message comes to the worker. */
 const HEARD_SHARE = 0.15;
 /** Shares of a worker are fractions that may not quite add up to 1. */
 const ROUNDING = 1e-9;
-/** What a running job gets when the engine closes, if its own timeout is not shorter. */
+/** Time that a running job gets when the engine closes, if its own timeout is not shorter. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
 /** One worker thread, its slots of shared memory and the jobs in it. Lives as long as the thread; is not reused. */
@@ -110,7 +110,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   /** Pictures that may share a run, by the id of their model. */
   readonly #batchMax = new Map<string, number>();
   readonly #ahead: Ahead;
-  /** That the worker has imported. There are as many as pipelines. */
+  /** Programs that the worker has imported. There are as many as pipelines. */
   readonly #programs = new Set<string>();
   /** In order of handing in. */
   readonly #inFlight: InFlight<J, C>[] = [];
@@ -121,11 +121,11 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   #nextId = 1;
   #busyMs = 0;
   #neededMs = 0;
-  /** Of `busyMs`, what is in `#neededMs`; and what share the last run had of it. */
+  /** The part of `busyMs` that `#neededMs` covers; and the needed share of the last run. */
   #countedMs = 0;
   #bestShare = 1;
   #busySinceMs: number | undefined;
-  /** Nothing is expected of the thread any more. */
+  /** The thread is closed or given up. */
   #isGone = false;
   /** Resolves when the thread has ended, which may be long after it was given up. */
   readonly exited: Promise<void>;
@@ -150,7 +150,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   }
 
   /**
-   * Places for any job, whatever its model: each job takes its share of the worker, and one of a model whose pictures run alone
+   * Slots for any job, whatever its model: each job takes its share of the worker, and one of a model whose pictures run alone
    * takes the largest.
    */
   get free(): number {
@@ -160,16 +160,16 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     return Math.max(0, Math.floor((1 - taken + ROUNDING) * this.#capacity(batchMax)));
   }
 
-  /** Places for an urgent job. */
+  /** Slots for an urgent job. */
   get freeForUrgent(): number {
     return this.free + URGENT_SLOTS - this.#extras;
   }
 
-  /** Until a job that is handed in now is expected to begin, ms; an urgent one goes before those that are not. */
+  /** Time until a job that is handed in now is expected to begin, ms; an urgent one goes before those that are not. */
   waitMs(isUrgent: boolean): number {
     if (this.#inFlight.length === 0) return 0;
     const { leftMs, runMs } = this.#ahead;
-    // The next one may have begun when the worker hears of this one.
+    // The next one may have begun when the message reaches the worker.
     const passes = isUrgent && leftMs > HEARD_SHARE * runMs;
     const before = passes ? this.#extras : this.#inFlight.length - 1;
     // Before anything is known of its runs, the number of jobs counts.
@@ -194,23 +194,23 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     return this.#inFlight.length;
   }
 
-  /** Time for which the thread had something to do. */
+  /** Busy time of the thread. */
   get busyMs(): number {
     return this.#busyMs + (this.#busySinceMs === undefined ? 0 : performance.now() - this.#busySinceMs);
   }
 
-  /** Of `busyMs`, what the same pictures would have needed had every run been full. */
+  /** Of `busyMs`, the time that the same pictures would have needed had every run been full. */
   get neededMs(): number {
     return this.#neededMs + (this.busyMs - this.#countedMs) * this.#bestShare;
   }
 
   /**
-   * Hands a job in; there must be a place for it. The picture is copied before this returns. Throws DataCloneError for settings or a state
+   * Hands a job in; there must be a slot for it. The picture is copied before this returns. Throws DataCloneError for settings or a state
    * that no message takes.
    */
   send(job: J): void {
     if ((job.urgent ? this.freeForUrgent : this.free) === 0) {
-      throw new SightlineError('INTERNAL', 'a job for a worker without a free place');
+      throw new SightlineError('INTERNAL', 'a job for a worker without a free slot');
     }
     const slot = this.#freeSlots.pop() ?? this.#slots.length;
     const { bytes, picture, captureTimeMs, deadlineMs, urgent } = job;
@@ -235,7 +235,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
         ...(urgent && { urgent }),
       });
     } catch (thrown) {
-      // The worker has not heard of the slot's memory: it is made anew.
+      // The worker does not know the slot's memory: it is made anew.
       if (memory) this.#slots[slot] = new Uint8Array(new SharedArrayBuffer(0));
       this.#freeSlots.push(slot);
       throw thrown;
@@ -297,12 +297,12 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     this.#worker.postMessage(request);
   }
 
-  /** Copies a picture into a slot. Gives the slot's memory when it had to be made, for the worker to know. */
+  /** Copies a picture into a slot. Returns the slot's memory when it had to be made, so that the worker can be told. */
   #fill(slot: number, bytes: Uint8Array): SharedArrayBuffer | undefined {
     let memory = this.#slots[slot];
     const isNew = !memory || memory.length < bytes.length;
     if (!memory || isNew) {
-      // Powers of two, so that pictures of slowly rising size do not make a new one each.
+      // Powers of two, so that slowly growing pictures do not need a new one each.
       const size = Math.max(SLOT_BYTES_MIN, 2 ** Math.ceil(Math.log2(Math.max(1, bytes.length))));
       memory = new Uint8Array(new SharedArrayBuffer(size));
       this.#slots[slot] = memory;
@@ -344,7 +344,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     if (isLast) this.#owner.opened();
   }
 
-  /** Takes out the jobs that the worker is at, all that share the run; between two runs it is the oldest. */
+  /** Takes out the jobs that the worker is running, all that share the run; between two runs it is the oldest. */
   #takeRunning(): InFlight<J, C>[] {
     const ids = this.#running.get();
     const all = this.#inFlight.splice(0);
@@ -354,14 +354,14 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     return running;
   }
 
-  /** False the first time, when the worker has imported one of them on the way. */
+  /** False the first time, when the worker has yet to import one of them. */
   #knowsPrograms({ calls }: J): boolean {
     const fresh = calls.filter(({ program }) => !this.#programs.has(program));
     for (const { program } of fresh) this.#programs.add(program);
     return fresh.length === 0;
   }
 
-  /** Starts the time of the job that is running now, or stops the watch when there is none. `isUsual`: as in `Ahead.turn`. */
+  /** Starts the clock of the running job, or stops it when there is none. `isUsual`: as in `Ahead.turn`. */
   #nextJob(isUsual = true): void {
     this.#ahead.turn(this.#inFlight.length > 0, isUsual);
     if (this.#inFlight.length === 0) {

@@ -10,19 +10,19 @@ import { fieldsOf, LENGTH_DELIMITED } from './wire.ts';
 
 /** Where one tensor's bytes lie. */
 export interface ExternalTensor {
-  /** Of the tensor. */
+  /** Name of the tensor. */
   readonly name: string;
-  /** Of the file, as the model says it: relative to the model's folder. */
+  /** Location of the file, as in the model: relative to the model's folder. */
   readonly location: string;
   /** From the start of that file, bytes. */
   readonly offset: number;
-  /** Bytes; undefined where neither the model nor its type tells, and it goes on to the file's end. */
+  /** Bytes; undefined where neither the model nor its type gives it, and it goes on to the file's end. */
   readonly length: number | undefined;
-  /** SHA-1 of the whole file, lower-case hexadecimal, where the model tells it. */
+  /** SHA-1 of the whole file, lower-case hexadecimal, where the model has it. */
   readonly sha1: string | undefined;
 }
 
-/** Errors: Error when a tensor contradicts itself. None in bytes that are no ONNX, which is for ONNX Runtime to say. */
+/** Errors: Error when a tensor contradicts itself. None for bytes that are not ONNX, which ONNX Runtime will refuse. */
 export function externalTensors(model: Uint8Array): ExternalTensor[] {
   const found: ExternalTensor[] = [];
   edit(model, (tensor) => {

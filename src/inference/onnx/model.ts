@@ -166,7 +166,7 @@ export function encodeOnnx(model: OnnxModel): Uint8Array {
 }
 
 /**
- * The graph in an ONNX file. Throws (protobufjs's RangeError or Error) when the bytes are no protobuf message or end too
+ * The graph in an ONNX file. Throws (protobufjs's RangeError or Error) when the bytes are not a protobuf message or end too
  * early. Tensors keep their raw bytes; typed data fields are turned into raw bytes.
  */
 export function decodeOnnx(bytes: Uint8Array): OnnxModel {

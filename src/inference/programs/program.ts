@@ -6,15 +6,15 @@ import type { FloatTensor } from '../../vision/types.ts';
 import type { ModelManifest } from '../manifest.ts';
 
 /**
- * What a worker thread does with one decoded picture, to completion. A module exports its program as `program`; the engine is given the
+ * The work of a worker thread on one decoded picture, to completion. A module exports its program as `program`; the engine is given the
  * module's URL, which each worker imports once. A program keeps nothing between frames, so that any worker takes any frame: its
  * state comes in with the job and goes back with the result. Settings, state and result must be what `structuredClone` takes.
  *
  * Programs of several frames share runs of a model: one program runs at a time, and a run begins when each of them waits for one or is
- * done. Who waits for something else (a timer, a file) holds up the worker.
+ * done. A program that waits for something else (a timer, a file) holds up the worker.
  */
 export interface Program<Settings = unknown, State = unknown, Result = unknown> {
-  /** Tells what it is in figures and messages. */
+  /** Its name in figures and messages. */
   readonly name: string;
   run(call: ProgramCallContext<Settings, State>): Promise<Finished<State, Result>>;
 }
@@ -23,19 +23,19 @@ export interface Finished<State = unknown, Result = unknown> {
   readonly result: Result;
   /** For the next frame of this source. */
   readonly state?: State;
-  /** Things that were left out because the frame had its limit of them. */
+  /** Things that were left out because the frame had reached its limit. */
   readonly capped?: number;
 }
 
 export interface ProgramCallContext<Settings = unknown, State = unknown> {
   /** Decoded, upright; all programs of the frame read the same one, and its memory serves others when the frame is done. */
   readonly picture: RgbxPicture;
-  /** Of the picture that this one was scaled from, pixels; the picture's own size where it was not. */
+  /** Size of the picture that this one was scaled from, pixels; its own size where it was not scaled. */
   readonly source: Size;
   /** Unix milliseconds. */
   readonly captureTimeMs: number;
   readonly settings: Settings;
-  /** What the program gave back with an earlier frame of this source, if it was kept. */
+  /** State that the program returned with an earlier frame of this source, if it was kept. */
   readonly state: State | undefined;
   /** The model that the job names for this role. Errors: MODEL_UNKNOWN. */
   model(role: string): ModelHandle;
@@ -56,6 +56,6 @@ export interface ModelHandle {
    * program is done.
    */
   infer(picture: RgbxPicture, region?: Region): Promise<Inferred>;
-  /** As `infer`, and decodes what the model says of objects. Errors: also MODEL_UNSUPPORTED where it has no detector head. */
+  /** As `infer`, and decodes the model's objects. Errors: also MODEL_UNSUPPORTED where it has no detector head. */
   detect(picture: RgbxPicture, thresholds: Thresholds): Promise<Detected>;
 }

@@ -51,7 +51,7 @@ export class GraphBuilder {
   readonly #floats = new Map<number, Float32Array>();
   /** Integers that were worked out at import. */
   readonly #folded = new Map<number, readonly number[]>();
-  /** What is computed, but from constants alone: the same for every picture. */
+  /** Computed tensors that come from constants alone: the same for every picture. */
   readonly #derived = new Set<number>();
   readonly #shared = new Map<string, string>();
   readonly #bytesLeft: { plain: number; sparse: number };
@@ -107,7 +107,7 @@ export class GraphBuilder {
     this.#names[index] = name;
   }
 
-  /** A name that nothing has: a file may call a tensor what the converter would call a part of another one. */
+  /** An unused name: a file may call a tensor what the converter would call a part of another one. */
   fresh(wanted: string): string {
     let name = wanted;
     for (let n = 1; this.#taken.has(name); n += 1) name = `${wanted}#${n}`;
@@ -255,7 +255,7 @@ export class GraphBuilder {
     return name;
   }
 
-  /** One number, written once for all who use it. */
+  /** One number, written once for all its users. */
   number(value: number): string {
     return this.#once(`number ${value}`, () => tensor.float(this.fresh(`number/${value}`), [], [value]));
   }

@@ -17,7 +17,7 @@ import { TensorType, typeName } from './schema.ts';
  * Tensors keep TFLite's layout all the way: each convolution, pooling or resizing stands between two transposes, and ONNX
  * Runtime's optimizer cancels the pairs.
  *
- * `name` is what errors call the file. Throws MODEL_DAMAGED when the bytes are no whole TFLite file, MODEL_UNSUPPORTED
+ * `name` is the file's name in errors. Throws MODEL_DAMAGED when the bytes are not a whole TFLite file, MODEL_UNSUPPORTED
  * when the graph holds an operator, a type or an option that Sightline does not convert.
  */
 export function convertTflite(bytes: Uint8Array, name: string): Uint8Array {
@@ -29,7 +29,7 @@ export function convertTflite(bytes: Uint8Array, name: string): Uint8Array {
   const builder = new GraphBuilder(graph, name, bytes.length);
   const names = new Map([...inputs, ...outputs].map((index) => [index, builder.name(index)]));
   for (const index of inputs) convertInput(builder, index);
-  // Integers become floats on their way out, so that inside they have another name.
+  // Integer outputs become floats, so that inside they have another name.
   for (const index of outputs)
     if (!builder.isReal(index)) builder.rename(index, builder.fresh(`${builder.name(index)}/inside`));
   for (const operator of graph.operators) convertOperator(operator, builder);
@@ -78,7 +78,7 @@ function convertInput(builder: GraphBuilder, index: number): void {
   builder.emit('Cast', [whole], inside, [attr.int('to', builder.elementType(index))]);
 }
 
-/** The values that an input of 8 bits can take, for whoever prepares pictures for it. */
+/** The values that an input of 8 bits can take, for the code that prepares pictures for it. */
 function rangeOf(builder: GraphBuilder, index: number): Record<string, string> {
   const { type } = builder.tensor(index);
   const [low, high] = NUMBERS[type] ?? [];

@@ -207,7 +207,7 @@ function cast(operator: TfliteOperator, graph: GraphBuilder): void {
   const [input = -1] = operandsOf(operator, graph, 1);
   const [output = -1] = operator.outputs;
   const types = [input, output].map((index) => graph.tensor(index));
-  // The numbers of a quantised tensor, not what they stand for, would be cast.
+  // The raw numbers of a quantised tensor, not their real values, would be cast.
   const quantised = types.find(
     ({ type, quantisation }) => quantisation && type !== TensorType.float32 && type !== TensorType.float16,
   );

@@ -55,7 +55,7 @@ function emitReshape(
   graph.emit('Reshape', [input, graph.integerConstant(`${to}/shape`, target)], to);
 }
 
-/** The target is the second operand, else in the options, else the output's own shape. One entry may be −1: what is left. */
+/** The target is the second operand, else in the options, else the output's own shape. One entry may be −1: the rest. */
 function reshape(operator: TfliteOperator, graph: GraphBuilder): void {
   const [input, target = -1] = operator.inputs;
   const from = graph.shape(input);
@@ -265,7 +265,7 @@ function slice(operator: TfliteOperator, graph: GraphBuilder): void {
   result(operator, graph, shape, (to) => emitSlice(graph, name, to, from, slices), { passesOn: [input] });
 }
 
-/** What a STRIDED_SLICE takes of `from`. */
+/** The part of `from` that a STRIDED_SLICE takes. */
 export function stridedSlicePlan(operator: TfliteOperator, graph: GraphBuilder, from: readonly number[]): SlicePlan {
   const [, ...lists] = operandsOf(operator, graph, 4);
   const [begin = [], end = [], strides = []] = lists.map((index) => graph.integers(index));

@@ -2,7 +2,7 @@ import { inflateRawSync } from 'node:zlib';
 import type { PictureInput } from '../../vision/types.ts';
 import { literalOf } from '../model-card.ts';
 
-/** What a TFLite file says of itself, as entries of ONNX's `metadata_props`. */
+/** A TFLite file's metadata, as entries of ONNX's `metadata_props`. */
 
 /**
  * Entries of the dictionary that Ultralytics' exports carry (`task`, `names`, `stride`, …), as in their ONNX files; `names` from a file
@@ -54,7 +54,7 @@ function findEnd(view: DataView): number | undefined {
   return undefined;
 }
 
-/** Stored or deflated; undefined for what is neither, too large or not whole. */
+/** Stored or deflated; undefined for entries that are neither, too large or not whole. */
 function readEntry(file: Uint8Array, view: DataView, entry: number, before: number): string | undefined {
   const method = view.getUint16(entry + 10, true);
   const stored = view.getUint32(entry + 20, true);
@@ -75,7 +75,7 @@ function decode(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
 
-/** The entries of a dictionary, each as text; undefined for what is no dictionary. */
+/** The entries of a dictionary, each as text; undefined for any other text. */
 function entriesOf(text: string): Record<string, string> | undefined {
   const value = literalOf(text);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;

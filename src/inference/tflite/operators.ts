@@ -7,12 +7,12 @@ import type { Convert } from './result.ts';
 import { WINDOWS } from './windows.ts';
 
 /**
- * One function per TFLite operator: reads the operator, writes ONNX nodes (opset 18). What each operator computes is told
- * by TensorFlow's `lite/kernels/internal/reference`, what the ONNX ones compute by the ONNX operator reference.
+ * One function per TFLite operator: reads the operator, writes ONNX nodes (opset 18). The meaning of the TFLite operators is given
+ * by TensorFlow's `lite/kernels/internal/reference`, that of the ONNX ones by the ONNX operator reference.
  */
 const OPERATORS: Readonly<Record<string, Convert>> = { ...WINDOWS, ...ELEMENTWISE, ...LAYOUT };
 
-/** Operators that Sightline converts; SHAPE, RANK and FLOOR_DIV only where what they give is known at import. */
+/** Operators that Sightline converts; SHAPE, RANK and FLOOR_DIV only where their results are known at import. */
 export const SUPPORTED: readonly string[] = [...Object.keys(OPERATORS), 'FLOOR_DIV', 'RANK', 'SHAPE'].toSorted();
 
 /** What to do about operators that stand at the end of many files. */
@@ -37,7 +37,7 @@ export function convertOperator(operator: TfliteOperator, graph: GraphBuilder): 
   if (outputs.length === 0 || outputs.some((index) => !graph.isDefined(index)))
     throw graph.damaged(`${kind} has ${outputs.length} outputs`);
   if (!isConstant) return;
-  // What comes from constants alone has no batch to lose.
+  // A result of constants alone has no batch to lose.
   graph.batchIsFixed = batchIsFixed;
   for (const index of outputs) graph.derive(index);
 }

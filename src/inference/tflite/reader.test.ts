@@ -172,7 +172,7 @@ describe('a file that is not whole', () => {
       lists += 1;
     }
     expect(lists).toBe(200);
-    expect(() => convertTflite(file, 'made.tflite')).toThrow(/its lists lie over each other/);
+    expect(() => convertTflite(file, 'made.tflite')).toThrow(/its lists overlap/);
   });
 });
 

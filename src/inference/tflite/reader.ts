@@ -37,7 +37,7 @@ export interface TfliteTensor {
   readonly shape: readonly number[];
   /** `TensorType`. */
   readonly type: number;
-  /** The elements of a constant, little-endian, a view into the file; absent for what is computed. */
+  /** The elements of a constant, little-endian, a view into the file; absent for computed tensors. */
   readonly data?: Uint8Array;
   readonly quantisation?: Quantisation;
   readonly sparsity?: Sparsity;
@@ -64,10 +64,10 @@ export interface TfliteGraph {
   readonly outputs: readonly number[];
 }
 
-/** What is larger is refused as not supported, except names, which are cut. */
+/** Larger numbers are refused as not supported, except names, which are cut. */
 const LIMITS = { tensors: 50_000, operators: 20_000, operands: 1_024, rank: 8, subgraphs: 1_024, nameBytes: 1_024 };
 
-/** Lists may overlap in a file that somebody made for it; what is copied out of one is bounded by so many times its size. */
+/** Lists may overlap in a crafted file; the data copied out of one is bounded by this many times its size. */
 const LIST_BYTES_PER_FILE_BYTE = 8;
 
 /** The file, and how much may still be copied out of it. */
@@ -82,7 +82,7 @@ class Source {
 
   spend(bytes: number): void {
     this.#bytesLeft -= bytes;
-    if (this.#bytesLeft < 0) throw new Damage('its lists lie over each other');
+    if (this.#bytesLeft < 0) throw new Damage('its lists overlap');
   }
 }
 
@@ -193,7 +193,7 @@ class Table {
   }
 }
 
-/** Why the bytes are no TFLite file. Becomes MODEL_DAMAGED with the file's name at the room's edge. */
+/** Why the bytes are not a TFLite file. Becomes MODEL_DAMAGED with the file's name at the room's edge. */
 class Damage extends Error {}
 
 function within(buffer: ByteBuffer, at: number, bytes: number): void {
@@ -202,7 +202,7 @@ function within(buffer: ByteBuffer, at: number, bytes: number): void {
 }
 
 /**
- * The graph of a TFLite file. `name` is what errors call the file. Throws MODEL_DAMAGED when the bytes are no whole TFLite
+ * The graph of a TFLite file. `name` is the file's name in errors. Throws MODEL_DAMAGED when the bytes are not a whole TFLite
  * file, MODEL_UNSUPPORTED when they are one of a kind that Sightline does not read: several subgraphs, constants outside of
  * the FlatBuffer, another schema.
  */
@@ -211,7 +211,7 @@ export function readTflite(bytes: Uint8Array, name: string): TfliteGraph {
     return readGraph(bytes);
   } catch (thrown) {
     if (thrown instanceof Damage) {
-      throw new SightlineError('MODEL_DAMAGED', `${name} is no whole TFLite file: ${thrown.message}`, {
+      throw new SightlineError('MODEL_DAMAGED', `${name} is not a whole TFLite file: ${thrown.message}`, {
         cause: thrown,
       });
     }

@@ -4,7 +4,7 @@ import type { Grid, GraphBuilder } from './builder.ts';
 import type { TfliteOperator } from './reader.ts';
 import { TensorType, typeName } from './schema.ts';
 
-/** What all operators share: how a result is written, and how operands are read. */
+/** The common part of all operators: how a result is written, and how operands are read. */
 
 /** Reads one operator, writes its ONNX nodes. */
 export type Convert = (operator: TfliteOperator, graph: GraphBuilder) => void;
@@ -106,7 +106,7 @@ export function round(graph: GraphBuilder, grid: Grid, from: string, to: string)
   roundSteps(graph, grid, steps, to);
 }
 
-/** Steps to whole ones within `bounds` and within the numbers that there are, and to what they stand for. */
+/** Rounds steps within `bounds` and within the type's numbers, and converts them to their real values. */
 function roundSteps(
   graph: GraphBuilder,
   { type, scale, zeroPoint }: Grid,

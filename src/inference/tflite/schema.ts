@@ -33,7 +33,7 @@ export function elementBytes(type: number): number | undefined {
   return BYTES[type] || undefined;
 }
 
-/** `BuiltinOperator`: all names in the order of their numbers, so that a refusal names what it refuses. */
+/** `BuiltinOperator`: all names in the order of their numbers, so that a refusal can name the operator. */
 const OPERATORS = (
   'ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE EMBEDDING_LOOKUP FLOOR ' +
   'FULLY_CONNECTED HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION LOGISTIC LSH_PROJECTION LSTM ' +

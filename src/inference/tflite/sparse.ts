@@ -28,7 +28,7 @@ export function densify(
     if (extent === undefined || blockSize[axis] !== 1 || size < 1 || extent % size !== 0) return undefined;
     blockSize[axis] = size;
   }
-  // What one step along a stored dimension moves in the plain array, in elements, and how many steps there are.
+  // How far one step along a stored dimension moves in the plain array, in elements, and how many steps there are.
   const stride = stridesOf(shape);
   const step = order.map((dimension) =>
     dimension < rank

@@ -91,7 +91,7 @@ function weightsOf(
   return graph.constant(to, movedShape, transposed(times(values, factor), shape, order));
 }
 
-/** The same of what is computed. `wanted`: its name. */
+/** The same for a computed tensor. `wanted`: its name. */
 function emitTimes(graph: GraphBuilder, from: string, factor: number, wanted: string): string {
   if (factor === 1) return from;
   const to = graph.fresh(wanted);
@@ -260,7 +260,7 @@ function fullyConnected(operator: TfliteOperator, graph: GraphBuilder): void {
     ];
     const flat = keepNumDims ? graph.fresh(`${to}/flat`) : to;
     graph.emit('Gemm', [rows, ...rest], flat, [attr.int('transB', 1)]);
-    // The batch is what is left over.
+    // The batch is the rest.
     const shapeOf = () => graph.integerConstant(`${to}/shape`, [-1, ...kept.slice(1)]);
     if (keepNumDims) graph.emit('Reshape', [flat, shapeOf()], to);
   });

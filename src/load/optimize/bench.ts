@@ -11,7 +11,7 @@ import { VideoSocket } from './video-socket.ts';
 
 /** Measures candidates: each in a private server with its settings, and clients that send the clip. */
 
-/** Milliseconds under load before a span, of the span itself, and for the answers to what was sent last. */
+/** Milliseconds under load before a span, of the span itself, and for the answers to the last frames. */
 export interface Span {
   readonly settleMs: number;
   readonly spanMs: number;
@@ -26,7 +26,7 @@ export interface Spans {
 }
 
 const DRAIN_MS = 2_000;
-/** What waits behind a saturated engine is not waited for: only its results a second count. */
+/** Frames that wait behind a saturated engine are ignored: only its results a second count. */
 const SATURATED_DRAIN_MS = 0;
 
 export const SPANS: Spans = {
@@ -60,14 +60,14 @@ export interface BenchOptions {
   readonly timeMaxMs: number;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** What begins now. */
+  /** Reports the step that begins now. */
   readonly onStep: (what: string) => void;
   readonly onEnd: (what: string, measured: Measured, load: Load) => void;
 }
 
-/** For measuring only: sessions that are gone take no room, and only what is wrong is written. */
+/** For measuring only: lost sessions take no room, and the log has only errors. */
 const PRIVATE: Settings = { 'log.level': 'warn', 'log.format': 'text', 'streaming.resume_window_s': 0.05 };
-/** As many frames as the windows allow, and nobody who asks for fewer or leaves any out. */
+/** As many frames as the windows allow, without adaptation or frames left out. */
 const SATURATED: Settings = {
   'streaming.default_fps': 60,
   'streaming.max_fps': 60,
@@ -158,7 +158,7 @@ export class Bench implements SearchTools {
   /** The clip's frames through one server, once as large as they are and once within each limit; as many as there is time for. */
   async survey(pictures: readonly PictureLimit[]): Promise<readonly PictureReport[]> {
     const { book, onStep } = this.#options;
-    onStep('what smaller pictures keep of the detections');
+    onStep('the share of detections that smaller pictures keep');
     const own: PictureLimit = { ...book.size, quality: SURVEY_QUALITY };
     await using server = await this.#start(SATURATED);
     const frames = await this.#resultsOf(server, [own, ...pictures]);

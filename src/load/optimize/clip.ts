@@ -42,14 +42,11 @@ export async function readClip(input: string, options: { sideMax: number; signal
       if (frames.length >= wanted || (isLate && frames.length >= 2)) break;
     }
   } catch (thrown) {
-    // What is there of a file that breaks off will do.
+    // The frames before the break are enough.
     if (frames.length < 2 || toSightlineError(thrown).code !== 'SOURCE_UNREADABLE') throw thrown;
   }
   if (frames.length < 2) {
-    throw new SightlineError(
-      'SOURCE_UNREADABLE',
-      `cannot use ${input}: it has one frame, and a clip of several is needed`,
-    );
+    throw new SightlineError('SOURCE_UNREADABLE', `cannot use ${input}: it has one frame; a clip needs several`);
   }
   return { frames, info };
 }
@@ -63,10 +60,10 @@ export function sizeWithin(
   return { width: Math.max(1, Math.round(from.width * scale)), height: Math.max(1, Math.round(from.height * scale)) };
 }
 
-/** The clip's frames as JPEGs within any limit: encoded when they are first asked for, then kept. */
+/** The clip's frames as JPEGs within any limit: encoded on first use, then kept. */
 export class PictureBook {
   readonly frames: number;
-  /** Of the clip's pictures, pixels. */
+  /** Size of the clip's pictures, pixels. */
   readonly size: { readonly width: number; readonly height: number };
   readonly #pictures: readonly RgbPicture[];
   readonly #sets = new Map<string, (Uint8Array | undefined)[]>();
@@ -113,7 +110,7 @@ export class PictureBook {
     const kept = set[index];
     if (kept) return kept;
     const picture = this.#pictures[index]!;
-    // A clip may change its size on its way; each picture keeps its shape.
+    // A clip may change its size in the middle; each picture keeps its shape.
     const isUsual = picture.width === this.size.width && picture.height === this.size.height;
     const { width, height } = isUsual ? wanted : sizeWithin(picture, wanted);
     const jpeg = encodeJpeg(shrink(picture, width, height), wanted.quality).slice();

@@ -1,4 +1,4 @@
-/** What is better, what is good enough and what is noise, of measured candidates. Pure. */
+/** Compares measured candidates: which are better, good enough, or equal within noise. Pure. */
 
 export const STRATEGIES_WEIGHED = ['latency', 'memory', 'balanced', 'aggressive'] as const;
 export type Strategy = (typeof STRATEGIES_WEIGHED)[number];
@@ -6,7 +6,7 @@ export type Strategy = (typeof STRATEGIES_WEIGHED)[number];
 /** Values of settings by dotted key, on top of the configuration that the search begins with. */
 export type Settings = Readonly<Record<string, string | number>>;
 
-/** What a client is asked for: the widest and highest picture in pixels, and the JPEG quality. */
+/** A limit for the clients' pictures: the widest and highest in pixels, and the JPEG quality. */
 export interface PictureLimit {
   readonly width: number;
   readonly height: number;
@@ -22,12 +22,12 @@ export interface Measured {
   /** Capture to result; infinite where nothing came. */
   readonly p50_ms: number;
   readonly p95_ms: number;
-  /** Of the frames sent: dropped, refused or never answered. */
+  /** Share of the frames sent that were dropped, refused or never answered. */
   readonly loss_percent: number;
-  /** Of the server, in percent of all processors. */
+  /** Processor time of the server, in percent of all processors. */
   readonly cpu_percent: number;
   readonly memory_mb: number;
-  /** What programs that have nothing to do with it took meanwhile, in percent of all processors. */
+  /** Processor time of unrelated programs meanwhile, in percent of all processors. */
   readonly others_percent: number;
   /** One frame in a worker, without any waiting. */
   readonly work_p95_ms: number;
@@ -49,7 +49,7 @@ export interface Goal {
 const LOSS_MAX_PERCENT = 1;
 /** Candidates that are so close to each other in results a second count as equal: then the strategy chooses. */
 const TIE = 0.05;
-/** What the machine's other work makes of one and the same configuration, at least and at most that is believed. */
+/** Bounds on the noise that the machine's other work adds to one and the same configuration. */
 const NOISE_MIN = 0.05;
 const NOISE_MAX = 0.15;
 /** Less than this is no reason to leave the default. */
@@ -139,9 +139,9 @@ const PREFERENCES: Readonly<Record<Strategy, Order>> = {
 };
 
 export interface Verdict {
-  /** It measures no worse than the default, and better in what the strategy weighs. */
+  /** It measures no worse than the default, and better by the strategy's criterion. */
   readonly adopted: boolean;
-  /** For people: what it gains, or why it is left. */
+  /** For people: its gain, or why it is rejected. */
   readonly reasons: readonly string[];
 }
 
@@ -154,7 +154,7 @@ export function judge(standard: Measured, candidate: Measured, goal: Goal, noise
   return { adopted: false, reasons: [`it gains no more than the measurements' own noise (${percent(noise)})`] };
 }
 
-/** Only results in time count: of a server that is late with all of them, none is worth keeping. */
+/** Only results in time count: a server that is late with all of them is not worth keeping. */
 function shortfallsOf(standard: Measured, candidate: Measured, { targetMs }: Goal, noise: number): string[] {
   const found: string[] = [];
   if (candidate.p95_ms > targetMs && candidate.p95_ms > standard.p95_ms) {

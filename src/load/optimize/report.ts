@@ -3,7 +3,7 @@ import { placeAt } from '../../config/keys.ts';
 import type { Goal, Measured, Settings } from './judge.ts';
 import { KEPT_MIN, type SearchResult } from './search.ts';
 
-/** What `sightline optimize` tells of a search: as lines for people, as a configuration file, as one document. */
+/** The outputs of `sightline optimize`: lines for people, a configuration file, one document. */
 
 export interface Conditions {
   readonly version: string;
@@ -28,10 +28,10 @@ export interface Report {
 
 const HEADER = ['', 'results/s', 'in time/s', 'p50 ms', 'p95 ms', 'lost %', 'CPU %', 'MB', 'others %'];
 const COMMENT_CHARS_MAX = 120;
-/** With more of it, in percent of all processors, the figures are not to be trusted. */
+/** Above this, in percent of all processors, the figures are not reliable. */
 const OTHERS_MAX_PERCENT = 10;
 
-/** One JSON document; what has no end (a p95 where nothing came) is null. */
+/** One JSON document; infinite values (a p95 without results) are null. */
 export function reportDocument({ conditions, goal, result, settings }: Report): Readonly<Record<string, unknown>> {
   const { trials, failed, pictures, confirmed, recommended, isDefault, reasons, noise, cutShort } = result;
   const { time, duration, ...rest } = conditions;
@@ -77,7 +77,7 @@ export function optimizeLines(report: Report): string[] {
   return [...tables(report), '', ...recommendation(report)];
 }
 
-/** The configuration file: the settings, and as comments what they rest on. */
+/** The configuration file: the settings, and the measurements behind them as comments. */
 export function configurationFile(report: Report): string {
   const { conditions, settings } = report;
   const sections = new Document({});
@@ -200,7 +200,7 @@ function figures(name: string, measured: Measured): string[] {
   ];
 }
 
-/** Of an engine that is driven as hard as it goes the waiting says nothing. */
+/** For a saturated engine the wait says nothing. */
 function saturatedFigures(name: string, measured: Measured): string[] {
   const { results_per_s, cpu_percent, memory_mb, others_percent } = measured;
   const known = [
@@ -228,7 +228,7 @@ function table(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-/** What differs between two sets of settings, for the file: the recommended ones beat those that were given. */
+/** The difference between two sets of settings, for the file: the recommended ones beat the given ones. */
 export function merged(
   given: Readonly<Record<string, unknown>>,
   changes: Settings,

@@ -15,7 +15,7 @@ import {
   type Verdict,
 } from './judge.ts';
 
-/** The search of `sightline optimize`: what is measured, in which order, and what comes of it. Measuring is handed in. */
+/** The search of `sightline optimize`: which candidates to measure, in which order, and the verdict. The measuring is passed in. */
 
 /** The settings that are searched, as the configuration has them. */
 export interface Start {
@@ -35,22 +35,22 @@ export interface SearchSpace {
   readonly cores: number;
   readonly sessions: number;
   readonly strategy: Strategy;
-  /** p95 of capture to result that is to be held, milliseconds. */
+  /** Target for the p95 of capture to result, milliseconds. */
   readonly targetMs: number;
   /** Models run on processors, where larger batches hardly ever pay. */
   readonly isCpu: boolean;
-  /** Grants adapt: then the JPEG quality is theirs, and no setting. */
+  /** With adaptation the grants set the JPEG quality, and no setting does. */
   readonly isAdaptive: boolean;
-  /** Of the clip's pictures, pixels. */
+  /** Size of the clip's pictures, pixels. */
   readonly clip: { readonly width: number; readonly height: number };
   /** Fewer candidates, fewer rounds. */
   readonly quick: boolean;
 }
 
-/** `saturated`: as many frames as the windows of the sessions allow, to see what the engine can do. */
+/** `saturated`: as many frames as the windows of the sessions allow, to see the engine's capacity. */
 export type Load = 'as_set' | 'saturated';
 
-/** What a picture limit does to the detections of the clip's own pictures. */
+/** Effect of a picture limit on the detections of the clip's own pictures. */
 export interface PictureReport extends PictureLimit {
   /** Share of the boxes of the clip's own pictures that are still found, 0..1; undefined where there are none. */
   readonly kept: number | undefined;
@@ -65,20 +65,20 @@ export type Entrant = Pick<Candidate, 'name' | 'settings'>;
 export interface SearchTools {
   /** Once. Errors: SightlineError where the candidate cannot run; anything else ends the search. */
   measure(entrant: Entrant): Promise<Measured>;
-  /** All in turns, `rounds` times, so that what else the machine does meets all of them: the rounds of each, or why it cannot run. */
+  /** All in turns, `rounds` times, so that other work of the machine affects all of them: the rounds of each, or why it cannot run. */
   takeTurns(
     entrants: readonly Entrant[],
     rounds: number,
     load: Load,
   ): Promise<(readonly Measured[] | SightlineError)[]>;
   survey(pictures: readonly PictureLimit[]): Promise<readonly PictureReport[]>;
-  /** Nothing new is begun any more but the last comparison. */
+  /** Only the last comparison may still begin. */
   isTimeUp(): boolean;
 }
 
 export interface Trial extends Candidate {
   readonly stage: 'default' | 'engine' | 'rate' | 'picture';
-  /** Of an engine that was driven as hard as it goes: no candidate, since nobody would run it so. */
+  /** Of a saturated engine: not a candidate, since it would not be run like that. */
   readonly saturated: boolean;
 }
 
@@ -98,7 +98,7 @@ export interface SearchResult {
   readonly recommended: Candidate;
   readonly isDefault: boolean;
   readonly reasons: readonly string[];
-  /** Share by which equal things differed, 0..1. */
+  /** Share by which rounds of one configuration differed, 0..1. */
   readonly noise: number;
   /** The time was up before everything was measured. */
   readonly cutShort: boolean;
@@ -112,10 +112,10 @@ const FINALISTS_MAX = 2;
 const ENGINE_ROUNDS = 2;
 const ROUNDS = 3;
 const ROUNDS_QUICK = 2;
-/** Of what the engine can do: where the search for a rate begins. Above it queues grow quickly. */
+/** Share of the engine's capacity at which the search for a rate begins. Above it queues grow quickly. */
 const UTILISATION = 0.9;
 const RATE_STEP_UP = 1.1;
-/** A second step up means that the engine can do more than was thought. */
+/** A second step up means that the engine's capacity is higher than expected. */
 const RATE_LEAP_UP = 1.3;
 const RATE_STEP_DOWN = 0.8;
 /** A frame that takes so much less time makes another engine worth a look, although it gives fewer results. */
@@ -131,7 +131,7 @@ const BATCHES_CPU = [1];
 const BATCHES = [1, 4, 16, 32];
 const THREADS_MAX = 8;
 
-/** How often what is measured, at most: so that the time can be told beforehand. */
+/** Most measurements of each kind, so that the duration can be announced. */
 export interface Plan {
   /** Candidates that are measured once. */
   readonly single: number;
@@ -160,7 +160,7 @@ function isHurry(strategy: Strategy): boolean {
   return strategy === 'latency' || strategy === 'aggressive';
 }
 
-/** Runs the search. Errors: those of measuring the default, and what is no SightlineError of any other measurement. */
+/** Runs the search. Errors: those of measuring the default, and any of another measurement that is not a SightlineError. */
 export function search(space: SearchSpace, tools: SearchTools): Promise<SearchResult> {
   return new Search(space, tools).run();
 }
@@ -198,7 +198,7 @@ function enginesOf(space: SearchSpace): Settings[] {
   return found.filter((settings, i) => i === 0 || Object.keys(settings).length > 0);
 }
 
-/** What really runs: several settings can mean the same. */
+/** The configuration that results: several settings can mean the same. */
 function planOf({ hint, workers, threadsPerWorker }: Start, cores: number): string {
   const plan = planEngine(hint, cores, {
     ...(workers > 0 && { workers }),
@@ -263,7 +263,7 @@ const KEYS = {
 } as const;
 const PICTURE_KEYS = { width: 'video.width', height: 'video.height', quality: 'video.quality' } as const;
 
-/** What of `wanted` differs from `start`, by dotted key. */
+/** The part of `wanted` that differs from `start`, by dotted key. */
 function changes(start: Start, wanted: Start): Settings {
   const found: Record<string, string | number> = {};
   for (const [name, key] of Object.entries(KEYS) as [keyof typeof KEYS, string][]) {
@@ -300,10 +300,10 @@ function applied(start: Start, settings: Settings): Start {
   };
 }
 
-/** Of a finalist; one that was not measured before has no figures yet. */
+/** Figures of a finalist; one that was not measured before has none yet. */
 type Entered = Pick<Candidate, 'name' | 'settings' | 'picture'>;
 
-/** Results a second of an engine that is driven as hard as it goes. */
+/** Results a second of a saturated engine. */
 interface Engine {
   readonly settings: Settings;
   readonly measured: Measured;
@@ -362,7 +362,7 @@ class Search {
     return [best, nimble];
   }
 
-  /** Most results among those whose work alone fits into the target; what is set stays where nothing is clearly better. */
+  /** Most results among those whose work alone fits into the target; the current one stays where none is clearly better. */
   #bestEngine(engines: readonly Engine[], noise: number): Engine | undefined {
     const { targetMs, strategy } = this.#goal;
     const fitting = engines.filter(({ measured }) => measured.work_p95_ms <= targetMs);
@@ -381,7 +381,7 @@ class Search {
     await this.#highestRate(wanted, measured.results_per_s, tries);
   }
 
-  /** From what the engine should be able to do upward or downward, then between what held the target and what did not. */
+  /** Upward or downward from the engine's expected capacity, then between a rate that held the target and one that did not. */
   async #highestRate(engine: Start, capacityPerS: number, tries: number): Promise<void> {
     const { start, sessions } = this.#space;
     const rateMax = start.maxFps;
@@ -430,7 +430,7 @@ class Search {
     const held = this.#trials.filter(
       ({ saturated, measured }) => !saturated && isWithin(measured, this.#goal.targetMs),
     );
-    // Grants that adapt may go beyond what is set.
+    // Adapting grants may exceed the settings.
     const rateOf = ({ settings, measured }: Trial): number =>
       Math.max(
         applied(this.#space.start, settings).defaultFps,
@@ -459,7 +459,7 @@ class Search {
     return [best, ...(second ? [second] : [])].slice(0, this.#plan.finalists - 1);
   }
 
-  /** The finalists against the default in turns; without one that is no worse the default stays. */
+  /** The finalists against the default in turns; the default stays unless one is no worse. */
   async #confirm(standard: Trial, pictures: readonly PictureReport[]): Promise<SearchResult> {
     const finalists = this.#finalists(standard);
     const shared = { trials: this.#trials, failed: this.#failed, pictures, cutShort: this.#cutShort };
@@ -485,7 +485,8 @@ class Search {
   /** The default first. One that could not run this time is left out; the default has to. */
   #judged(entrants: readonly Entered[], turns: readonly (readonly Measured[] | SightlineError)[]): Confirmed[] {
     const [own] = turns;
-    if (!own || own instanceof SightlineError) throw own ?? new SightlineError('INTERNAL', 'the default took no turn');
+    if (!own || own instanceof SightlineError)
+      throw own ?? new SightlineError('INTERNAL', 'the default was not measured');
     const [standard, noise] = [medianOf(own), noiseOf(own)];
     const confirmed: Confirmed[] = [];
     for (const [i, { name, settings, picture }] of entrants.entries()) {
@@ -501,7 +502,7 @@ class Search {
     return confirmed;
   }
 
-  /** Undefined where the candidate cannot run, or the time is up. What was measured before is not measured again. */
+  /** Undefined where the candidate cannot run, or the time is up. Earlier measurements are reused. */
   async #try(stage: Trial['stage'], settings: Settings): Promise<Trial | undefined> {
     const before = this.#trials.find((trial) => !trial.saturated && areEqual(trial.settings, settings));
     if (before) return before;

@@ -7,7 +7,7 @@ import type { PictureBook } from './clip.ts';
 import { percentile, type Measured } from './judge.ts';
 import { VideoSocket } from './video-socket.ts';
 
-/** One span of load: sessions that send a clip's pictures to a server, and what they get. */
+/** One span of load: sessions that send a clip's pictures to a server, and their results. */
 
 export interface SpanOptions {
   readonly url: string;
@@ -16,7 +16,7 @@ export interface SpanOptions {
   /** Load before the span, until grants and queues have found their place. */
   readonly settleMs: number;
   readonly spanMs: number;
-  /** Time for the answers to what was sent last. */
+  /** Time for the answers to the last frames. */
   readonly drainMs: number;
   readonly targetMs: number;
   readonly clock: Clock;
@@ -36,15 +36,15 @@ export async function runSpan(options: SpanOptions): Promise<Measured> {
   const cameras: Camera[] = [];
   try {
     for (let place = 0; place < sessions; place += 1) cameras.push(await Camera.open(options, meter, place));
-    // So that nothing is encoded while something is measured, but for grants that change.
+    // So that no picture is encoded during the measurement, except for grants that change.
     for (const { grant } of cameras) book.prepare(grant);
     const beginMs = clock.now() + settleMs;
     meter.begin(beginMs, beginMs + spanMs);
     const sending = Promise.all(cameras.map((camera) => camera.sendUntil(beginMs + spanMs)));
-    // Heard by the last `await`; until then it is nobody's.
+    // The last `await` handles its error; until then it must not count as unhandled.
     sending.catch(() => undefined);
     await sleep(settleMs, undefined, { signal });
-    // Begins the time over which the server reckons its load.
+    // Begins the time over which the server measures its load.
     await readServer(url, signal);
     const machine = new MachineMeter();
     await sleep(Math.max(0, beginMs + spanMs - clock.now()), undefined, { signal });
@@ -62,7 +62,7 @@ export async function runSpan(options: SpanOptions): Promise<Measured> {
   }
 }
 
-/** What the frames of all cameras came to, of those that were captured within the span. */
+/** Sums over the frames of all cameras that were captured within the span. */
 export class SpanMeter {
   readonly #targetMs: number;
   readonly #latenciesMs: number[] = [];
@@ -100,7 +100,7 @@ export class SpanMeter {
       in_time_per_s: inTime / seconds,
       p50_ms: percentile(this.#latenciesMs, 0.5),
       p95_ms: percentile(this.#latenciesMs, 0.95),
-      // What got no result was lost, whatever the server said of it.
+      // A frame without a result was lost, whatever the server said of it.
       loss_percent: (100 * (this.#sent - this.#latenciesMs.length)) / Math.max(1, this.#sent),
       work_p95_ms: percentile(this.#worksMs, 0.95),
     };
@@ -111,7 +111,7 @@ export class SpanMeter {
   }
 }
 
-/** One session. It begins somewhere of its own in the clip and in the beat, as cameras do. */
+/** One session. It begins at its own place in the clip and at its own moment within an interval, as cameras do. */
 class Camera {
   readonly #options: SpanOptions;
   readonly #meter: SpanMeter;
@@ -183,13 +183,13 @@ class Camera {
   }
 }
 
-/** What the machine did since it was made, besides the server and this process. */
+/** Load of the machine since it was made, besides the server and this process. */
 class MachineMeter {
   readonly #begun = performance.now();
   readonly #own = process.cpuUsage();
   readonly #busyMs = busyMs();
 
-  /** `serverPercent`: what the server took, in percent of the processors that it may use. */
+  /** `serverPercent`: the server's load, in percent of the processors that it may use. */
   othersPercent(serverPercent: number): number {
     const elapsedMs = performance.now() - this.#begun;
     const { user, system } = process.cpuUsage(this.#own);
@@ -204,7 +204,7 @@ function busyMs(): number {
   return cpus().reduce((sum, { times }) => sum + times.user + times.nice + times.sys + times.irq, 0);
 }
 
-/** What the server says of its own process. Errors: CONNECTION_FAILED. */
+/** The server's own figures of its process. Errors: CONNECTION_FAILED. */
 async function readServer(url: string, signal: AbortSignal): Promise<Pick<Measured, 'cpu_percent' | 'memory_mb'>> {
   try {
     const response = await fetch(new URL('/api/performance/metrics', url), {
@@ -214,7 +214,7 @@ async function readServer(url: string, signal: AbortSignal): Promise<Pick<Measur
     return { cpu_percent: process.cpu_percent, memory_mb: process.rss_bytes / MIB };
   } catch (cause) {
     signal.throwIfAborted();
-    throw new SightlineError('CONNECTION_FAILED', `${url} does not tell its figures: ${(cause as Error).message}`, {
+    throw new SightlineError('CONNECTION_FAILED', `${url} does not return its figures: ${(cause as Error).message}`, {
       cause,
     });
   }

@@ -26,18 +26,18 @@ export interface VideoSocketOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 30_000;
-/** While a socket holds more unsent bytes, no frame goes; nobody tells when they are gone, so that one has to look again. */
+/** While a socket holds more unsent bytes, no frame goes; no event reports when they are gone, so that one has to poll. */
 const BUFFERED_BYTES_MAX = 256 * 1024;
 const BUFFER_POLL_MS = 5;
-/** As the SDK asks for the time: a few times quickly, so that the way is known at once, then now and then. */
+/** As the SDK asks for the time: a few times quickly, so that the path is known at once, then now and then. */
 const CLOCK_QUICK = 5;
 const CLOCK_QUICK_MS = 20;
 const CLOCK_SLOW_MS = 30_000;
 
 /**
- * A client of the video lane that is nothing but the protocol, and honest: it keeps to the rate and to the window that it is
- * granted, and to the picture, as far as its user asks it for the grant. It does what the SDK does for it, and so gets what a
- * user of the SDK gets: it tells its round trip, without which the server knows little of the way, and comes apart from others in step.
+ * A client of the video lane that is nothing but the protocol, and honest: it keeps to the granted rate and window, and to the
+ * granted picture, as far as its user asks it for the grant. It does the same as the SDK, and so gets the same as a
+ * user of the SDK: it reports its round trip, without which the server knows little of the path, and comes apart from others in step.
  */
 export class VideoSocket {
   readonly #socket: WebSocket;
@@ -60,7 +60,7 @@ export class VideoSocket {
     url.protocol = url.protocol.replace(/^http/, 'ws');
     this.#socket = new WebSocket(url, { perMessageDeflate: false, handshakeTimeout: CONNECT_TIMEOUT_MS });
     this.#socket.on('message', (bytes: Buffer) => this.#received(bytes.toString()));
-    // 'close' follows and tells.
+    // 'close' follows and is handled.
     this.#socket.on('error', (error) => (this.#lost ??= connectionFailed(options, error.message)));
     this.#socket.on('close', (code) => {
       clearTimeout(this.#clockTimer);
@@ -90,7 +90,7 @@ export class VideoSocket {
     }
   }
 
-  /** What the server allows now. */
+  /** The current grant. */
   get grant(): GrantFields {
     return this.#grant!;
   }
@@ -123,7 +123,7 @@ export class VideoSocket {
     return seq;
   }
 
-  /** Waits for the answers to what was sent, until `untilMs` at the latest. */
+  /** Waits for the answers to the frames sent, until `untilMs` at the latest. */
   async answered(untilMs: number): Promise<void> {
     while (this.unanswered > 0) {
       this.#throwIfLost();
@@ -201,7 +201,7 @@ export class VideoSocket {
         this.#limiter.answered(message.seq);
         return this.#options.handler.onLost([message.seq]);
       default:
-      // Of a newer server: not for this client.
+      // From a newer server: ignored.
     }
   }
 

@@ -24,7 +24,7 @@ export function handsSettings(config: Omit<Config['hands'], 'model_complexity'>)
   };
 }
 
-/** Has the program look at a frame. `state`: what it gave back with the frame before of the same source. */
+/** The call that has the program process a frame. `state`: its output for the previous frame of the same source. */
 export function handsCall(models: HandModels, settings: HandsSettings, state?: unknown): ProgramCall {
   return { program: HANDS_PROGRAM, models, settings, state };
 }

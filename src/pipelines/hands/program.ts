@@ -17,19 +17,19 @@ import type { Region } from '../../vision/placement.ts';
 import type { RgbxPicture } from '../../vision/preprocess.ts';
 
 export interface HandsSettings {
-  /** Score from which a palm counts, 0..1. */
+  /** Least score of a palm, 0..1. */
   readonly detectionConfidence: number;
-  /** Presence from which a hand counts, 0..1. */
+  /** Least presence of a hand, 0..1. */
   readonly trackingConfidence: number;
   /** Most hands in one picture. */
   readonly maxHands: number;
-  /** Whether landmarks go through the One Euro filter. */
+  /** Whether the One Euro filter smooths the landmarks. */
   readonly smoothing: boolean;
 }
 
 /**
- * Hands and their 21 landmarks. Its roles: `palm`, which finds hands, in few pictures, and `landmarks`, which is run once for each hand
- * of a picture. Needs the state of the picture before to follow a hand; without it palms are looked for anew.
+ * Hands and their 21 landmarks. Its roles: `palm`, which finds hands, in few pictures, and `landmarks`, which runs once for each hand
+ * of a picture. Needs the state of the previous picture to follow a hand; without it the program searches for palms.
  */
 export const program: Program<HandsSettings, HandsState, ResultContents['hands']> = {
   name: 'hands',

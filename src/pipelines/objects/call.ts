@@ -6,7 +6,7 @@ import type { ObjectsSettings } from './program.ts';
 /** The program lies beside this file and has its ending: `.ts` in the clone, `.js` in the package. */
 export const OBJECTS_PROGRAM = new URL(`./program${extname(import.meta.url)}`, import.meta.url);
 
-/** Has a detector look at a frame. */
+/** The call that has a detector process a frame. */
 export function objectsCall(modelId: string, { confidence, iou }: ObjectsSettings = {}): ProgramCall {
   const settings: ObjectsSettings = {
     ...(confidence !== undefined && { confidence }),

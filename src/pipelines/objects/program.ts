@@ -23,7 +23,7 @@ function thresholdsOf({ confidence, iou }: ObjectsSettings, { defaults }: ModelM
   return {
     confidence: confidence ?? defaults.confidence,
     iou: iou ?? defaults.iou,
-    // Who asks for a confidence means it for every class.
+    // A given confidence applies to every class.
     ...(defaults.perClass && confidence === undefined && { perClass: defaults.perClass }),
   };
 }

@@ -7,7 +7,7 @@ import { type HandRegion, isInPicture, landmarkRegion, palmRegion } from './regi
 import { type HandFilterState, smoothHand } from './smooth.ts';
 
 /**
- * Hands from one picture to the next: where a hand was, it is looked for again, and the palm detector rests. The scheme is that of
+ * Hands from one picture to the next: a hand is searched for where it was, and the palm detector rests. The scheme is that of
  * MediaPipe's `hand_landmark_tracking_cpu.pbtxt`, after F. Zhang et al., "MediaPipe Hands: On-device Real-time Hand Tracking" (2020).
  * Two things differ. MediaPipe looks for palms in every picture in which it follows fewer hands than it may. And it takes two for one
  * where their upright regions overlap by half, which those of hands that touch do; here the points themselves are compared.
@@ -24,7 +24,7 @@ export const SEARCH_GAP_MAX = 12;
 /** A state that is older says where hands were, not where they are, ms. */
 export const STATE_AGE_MAX_MS = 1000;
 
-/** What is kept of the hands of a picture for the next one of the same source. Plain data; never changed. */
+/** The state of the hands of a picture for the next one of the same source. Plain data; never changed. */
 export interface HandsState {
   /** When the picture was taken, Unix milliseconds. */
   readonly timeMs: number;
@@ -86,7 +86,7 @@ export function handCandidates(
   return { candidates, capped };
 }
 
-/** What the landmark model says of a candidate. */
+/** The landmark model's output for a candidate. */
 export interface HandReading {
   readonly candidate: HandCandidate;
   readonly reading: RegionReading;
@@ -103,7 +103,7 @@ export interface FollowOptions {
   readonly isSearched: boolean;
 }
 
-/** The hands of a picture, by what the landmark model says of the candidates, and what is kept of them for the next one. */
+/** The hands of a picture, from the landmark model's output for the candidates, and their state for the next one. */
 export function followHands(
   before: HandsState | undefined,
   readings: readonly HandReading[],
@@ -133,7 +133,7 @@ export function followHands(
 }
 
 /**
- * A hand that was lost is looked for in the very next picture, and then ever more seldom: a fast hand is out of its region, not gone.
+ * The search for a lost hand begins in the very next picture, and then becomes ever more seldom: a fast hand is out of its region, not gone.
  */
 function nextSearch(
   before: HandsState | undefined,

@@ -19,17 +19,17 @@ const OUTPUTS = {
 /** The model's depths are divided by it to be in the scale of x (MediaPipe's `hand_landmark_cpu.pbtxt`, `normalize_z`). */
 const DEPTH_SCALE = 0.4;
 
-/** What the landmark model says of a region. */
+/** The landmark model's output for a region. */
 export interface RegionReading {
-  /** That there is a hand in the region at all, 0..1. What else is said means nothing where it is low. */
+  /** Probability that there is a hand in the region at all, 0..1. The other fields mean nothing where it is low. */
   readonly presence: number;
   readonly hand: Hand;
 }
 
 /**
  * Reads the landmark model's outputs. `placement`: how the region lay in the model's input.
- * The model was made for mirrored pictures: what it calls a left hand is a right one in a picture that is not mirrored, and here the
- * person's own hand is told. Errors: MODEL_UNSUPPORTED when the tensors are not those of a hand landmark model.
+ * The model was made for mirrored pictures: its left hand is a right one in a picture that is not mirrored, and this reports the
+ * person's own hand. Errors: MODEL_UNSUPPORTED when the tensors are not those of a hand landmark model.
  */
 export function readRegion(
   outputs: Readonly<Record<string, FloatTensor>>,

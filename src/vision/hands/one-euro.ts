@@ -1,5 +1,5 @@
 /**
- * The One Euro filter: a low-pass whose cutoff rises with the speed of what it follows, so that what rests does not tremble
+ * The One Euro filter: a low-pass whose cutoff rises with the speed of its input, so that resting points do not tremble
  * and what moves does not lag. Source: G. Casiez, N. Roussel and D. Vogel, "1€ Filter: A Simple Speed-based Low-pass Filter for Noisy
  * Input in Interactive Systems" (CHI 2012).
  */
@@ -13,7 +13,7 @@ export interface OneEuroOptions {
   readonly speedCutoffHz: number;
 }
 
-/** What the filter keeps between two samples of as many values. Never changed: a step makes a new one. */
+/** The filter's state between two samples of as many values. Never changed: a step makes a new one. */
 export interface OneEuroState {
   readonly timeMs: number;
   /** Filtered. */

@@ -15,14 +15,14 @@ export interface Palm {
   readonly y: number;
   readonly width: number;
   readonly height: number;
-  /** Seven of them; which, tells `PALM_KEYPOINTS`. */
+  /** Seven of them; `PALM_KEYPOINTS` names them. */
   readonly keypoints: readonly Point[];
 }
 
 /** Places in `Palm.keypoints` that a region is made of (MediaPipe's `palm_detection_detection_to_roi.pbtxt`). */
 export const PALM_KEYPOINTS = { wrist: 0, middleKnuckle: 2 } as const;
 
-/** Most palms that one picture can have; more are the noise of a detector that is asked for everything. */
+/** Most palms that one picture can have; more are the noise of a detector with too low a threshold. */
 export const PALMS_MAX = 32;
 
 export interface PalmModel {

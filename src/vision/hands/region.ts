@@ -69,7 +69,7 @@ export function cropOf({ x, y, size, rotation }: HandRegion, { width, height }: 
   };
 }
 
-/** Whether any of the picture lies in it, and it has a size: what else could a model see in it? */
+/** Whether it has a size and any of the picture lies in it; else the model would see nothing. */
 export function isInPicture({ x, y, size, rotation }: HandRegion, { width, height }: Size): boolean {
   if (!(size >= 1) || !Number.isFinite(x + y + size + rotation)) return false;
   const reach = (size / 2) * (Math.abs(Math.cos(rotation)) + Math.abs(Math.sin(rotation)));

@@ -4,14 +4,14 @@ import { type OneEuroOptions, type OneEuroState, oneEuroStep } from './one-euro.
 
 /**
  * Speeds are in hands a second: the size of a hand is the unit, so that one far away is filtered like one nearby. Found on clips of
- * people who sign, at 30 pictures a second: a hand that rests moves a quarter less from picture to picture, one that signs is 2 ms late.
+ * people who sign, at 30 pictures a second: a resting hand moves a quarter less from picture to picture, a signing one is 2 ms late.
  */
 export const HAND_FILTER: OneEuroOptions = { minCutoffHz: 0.5, beta: 80, speedCutoffHz: 5 };
 
 /** The unit of the world's points, metres: about the breadth of a hand. */
 const WORLD_UNIT_M = 0.1;
 
-/** What smoothing keeps of a hand between two pictures. */
+/** The smoothing state of a hand between two pictures. */
 export interface HandFilterState {
   readonly landmarks: OneEuroState;
   readonly world: OneEuroState;
