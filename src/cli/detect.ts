@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { type ErrorCode, SightlineError, toSightlineError } from '../base/errors.ts';
 import type { FrameOutcome } from '../base/frame.ts';
+import { parsePipelineList } from '../base/pipeline-list.ts';
 import type { PipelineName, PipelineResult } from '../base/result.ts';
 import { Priority } from '../base/sample.ts';
 import type { Config } from '../config/schema.ts';
@@ -504,10 +505,7 @@ export function expectedFrames(
 
 /** The pipelines to run. Errors: USAGE. */
 function pipelineNames({ pipeline = 'objects', ...flags }: DetectFlags): string[] {
-  const names = pipeline.split(',');
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (names.includes('')) throw new SightlineError('USAGE', `--pipeline "${pipeline}" has an empty name in it`);
-  if (twice !== undefined) throw new SightlineError('USAGE', `--pipeline names ${twice} twice`);
+  const names = parsePipelineList(pipeline, (fault) => new SightlineError('USAGE', `--pipeline ${fault}`));
   const ofObjects = (['model', 'size', 'confidence', 'iou'] as const).find((flag) => flags[flag] !== undefined);
   if (ofObjects !== undefined && !names.includes('objects')) {
     throw new SightlineError('USAGE', `--${ofObjects} is for objects, and --pipeline ${pipeline} does not find them`);

@@ -1,4 +1,5 @@
 import { SightlineError } from '../base/errors.ts';
+import { parsePipelineList } from '../base/pipeline-list.ts';
 import { Priority } from '../base/sample.ts';
 import type { MessageFormat } from '../protocol/video.ts';
 
@@ -18,14 +19,12 @@ export interface SessionQuery extends SessionIdentity {
 const IDENTITY_KEYS = ['client_id', 'token', 'resume'];
 const KEYS = ['pipeline', 'model', 'confidence', 'format', 'budget_ms', 'priority', ...IDENTITY_KEYS];
 const BUDGET_MS_MAX = 60_000;
-/** More than there will be. */
-const PIPELINES_MAX = 8;
 const CLIENT_ID_PATTERN = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** Throws SightlineError QUERY_BAD, naming the key and its value. Which pipelines and models exist is not decided here. */
 export function parseSessionQuery(query: URLSearchParams): SessionQuery {
   requireKeys(query, KEYS);
-  const pipelines = parsePipelines(query.get('pipeline') ?? 'objects');
+  const pipelines = parsePipelineList(query.get('pipeline') ?? 'objects', (fault) => bad(`pipeline ${fault}`));
   for (const key of ['model', 'confidence']) {
     if (pipelines.length > 1 && query.has(key))
       throw bad(`${key} is for one pipeline, and there are ${pipelines.length}`);
@@ -70,15 +69,6 @@ function parseIdentity(query: URLSearchParams): SessionIdentity {
   const resume = query.get('resume') ?? 'true';
   if (resume !== 'true' && resume !== 'false') throw bad(`resume "${resume.slice(0, 40)}" is not true or false`);
   return { clientId, token: query.get('token') ?? undefined, isAnew: resume === 'false' };
-}
-
-function parsePipelines(text: string): string[] {
-  const names = text.split(',');
-  if (names.length > PIPELINES_MAX) throw bad(`pipeline names ${names.length}; the most is ${PIPELINES_MAX}`);
-  if (names.includes('')) throw bad(`pipeline "${text.slice(0, 80)}" has an empty name in it`);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw bad(`pipeline names ${twice.slice(0, 80)} twice`);
-  return names;
 }
 
 function parseConfidence(text: string | null): number | undefined {
