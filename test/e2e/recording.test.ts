@@ -168,7 +168,7 @@ describe('sightline record and replay', () => {
     [['record', 'x.mcap', '--url', 'ws://127.0.0.1:1'], 69, /CONNECTION_FAILED/],
     [['replay', 'none.mcap'], 66, /none\.mcap.*SOURCE_NOT_FOUND/],
     [['replay', 'FOLDER/empty.mcap'], 65, /it is empty.*SOURCE_UNREADABLE/],
-    [['replay', 'FOLDER/garbage.mcap'], 65, /no MCAP file.*SOURCE_UNREADABLE/],
+    [['replay', 'FOLDER/garbage.mcap'], 65, /not an MCAP file.*SOURCE_UNREADABLE/],
     [['replay', 'FOLDER/drive.mcap', '--speed', '50', '--port', '0'], 64, /speed 50 .*USAGE/],
     [['replay', 'FOLDER/drive.mcap', '--from', '900', '--port', '0'], 64, /from 900 s.*USAGE/],
     [['replay', 'FOLDER/drive.mcap', '--speed', 'fast'], 64, /USAGE/],
