@@ -71,6 +71,8 @@ describe('figures of two pipelines on one engine', () => {
   test('each critical source against itself alone, in runs of the longer model', () => {
     expect(figures['objects_critical_over_alone_runs']).toBeCloseTo((30 - 10) / 40);
     expect(figures['hands_critical_over_alone_runs']).toBeCloseTo(0);
+    expect(figures).toMatchObject({ run_ms_max: 40 });
+    expect(figures['objects_critical_over_alone_longest_runs']).toBeCloseTo((30 - 10) / 40);
   });
 
   test('the longest time without a result, up to the end of the load', () => {

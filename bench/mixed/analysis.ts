@@ -34,6 +34,13 @@ export interface MixPlan {
   readonly criticalAloneMs: OfEach<number>;
 }
 
+interface Runs {
+  /** The median of the longer pipeline. */
+  readonly runMs: number;
+  /** The longest one of all. */
+  readonly longestMs: number;
+}
+
 /** The frames of one pipeline, their sources counted from 0. */
 interface Part {
   readonly pipeline: PipelineName;
@@ -46,7 +53,8 @@ export function mixFigures(log: RunLog, plan: MixPlan): Figures {
   const { sources, engine, capacityFps } = plan;
   const parts = MIXED.map((pipeline) => partOf(log.frames, sources, pipeline));
   const runMs = Math.max(...parts.map(({ frames }) => runOf(frames) ?? Number.NaN));
-  const figures = parts.map((part) => partFigures(part, plan, runMs));
+  const longestMs = Math.max(...log.frames.map(({ workMs = 0 }) => workMs));
+  const figures = parts.map((part) => partFigures(part, plan, { runMs, longestMs }));
   const [objects, hands] = figures as [Figures, Figures];
   const latenciesMs = log.frames.filter((frame) => isResult(frame) && isOrdinary(sources, frame)).map(latencyMs);
   const at = (percent: number): number => (latenciesMs.length === 0 ? Number.NaN : percentile(latenciesMs, percent));
@@ -61,6 +69,7 @@ export function mixFigures(log: RunLog, plan: MixPlan): Figures {
     p95_ms: at(95),
     p99_ms: at(99),
     run_ms: runMs,
+    run_ms_max: longestMs,
     p95_runs: at(95) / runMs,
     share_objects: share,
     share_off_even: Math.abs(share - EVEN_SHARE),
@@ -73,7 +82,7 @@ export function mixFigures(log: RunLog, plan: MixPlan): Figures {
   };
 }
 
-function partFigures({ pipeline, sources, frames }: Part, plan: MixPlan, runMs: number): Figures {
+function partFigures({ pipeline, sources, frames }: Part, plan: MixPlan, { runMs, longestMs }: Runs): Figures {
   const { spanMs, budgetMs, engine, capacityFps, criticalAloneMs } = plan;
   const results = frames.filter(isResult);
   const workerMs = engine.workMs[pipeline] ?? 0;
@@ -86,19 +95,21 @@ function partFigures({ pipeline, sources, frames }: Part, plan: MixPlan, runMs: 
       spanMs,
     ),
   );
+  const own = frameFigures(frames, {
+    spanMs,
+    offeredFps: offeredFps(sources),
+    critical: sources.findIndex(({ priority }) => priority === Priority.critical),
+    sources: sources.length,
+    capacityFps: EVEN_SHARE * capacityFps[pipeline],
+    budgetMs,
+    lateRunsMax: 0,
+    criticalAloneMs: criticalAloneMs[pipeline],
+    unitMs: runMs,
+  });
   return {
     capacity_alone_fps: capacityFps[pipeline],
-    ...frameFigures(frames, {
-      spanMs,
-      offeredFps: offeredFps(sources),
-      critical: sources.findIndex(({ priority }) => priority === Priority.critical),
-      sources: sources.length,
-      capacityFps: EVEN_SHARE * capacityFps[pipeline],
-      budgetMs,
-      lateRunsMax: 0,
-      criticalAloneMs: criticalAloneMs[pipeline],
-      unitMs: runMs,
-    }),
+    ...own,
+    critical_over_alone_longest_runs: (own['critical_over_alone_runs']! * runMs) / longestMs,
     results: results.length,
     found: results.filter(({ found = 0 }) => found > 0).length / results.length,
     worker_ms: workerMs,

@@ -1,12 +1,21 @@
 /** Learned cost of a frame of one kind of work (certain programs with certain models). Pure. */
 
-/** Weight of one frame. */
+/** Weight of one frame in its times. */
 const LEARNING = 0.1;
+/**
+ * Least weight of one frame in the cost, which is the mean of the first ones. Small, since frames of one kind differ: hands are searched for
+ * in some pictures and followed in the others, which take a third. Grants would sway with every search.
+ */
+const COST_LEARNING = 0.03;
+/** So many frames is a promise worth. */
+const PROMISED_FRAMES = 9;
 /** Hardly any frame takes longer than the mean and this many mean deviations, as time-outs are estimated (Jacobson, 1988). */
 const DEVIATIONS = 2;
 
 export class WorkCost {
   #costMs: number | undefined;
+  /** Frames that the cost is the mean of. */
+  #frames = 0;
   #serviceMs: number | undefined;
   /** Mean deviation from it. */
   #deviationMs = 0;
@@ -17,6 +26,7 @@ export class WorkCost {
    */
   constructor(promisedMs?: number) {
     this.#costMs = promisedMs;
+    if (promisedMs !== undefined) this.#frames = PROMISED_FRAMES;
   }
 
   /** Worker milliseconds; undefined: nothing is known. */
@@ -36,13 +46,13 @@ export class WorkCost {
 
   /** A frame is done: it used this much worker time, this long after it was handed to the worker. */
   observe(workerMs: number, tookMs: number): void {
-    this.#costMs = learn(this.#costMs, workerMs);
+    this.#costMs = learn(this.#costMs, workerMs, Math.max(COST_LEARNING, 1 / ++this.#frames));
     const errorMs = this.#serviceMs === undefined ? 0 : Math.abs(tookMs - this.#serviceMs);
     this.#serviceMs = learn(this.#serviceMs, tookMs);
     this.#deviationMs = learn(this.#deviationMs, errorMs);
   }
 }
 
-function learn(known: number | undefined, measured: number): number {
-  return known === undefined ? measured : known + LEARNING * (measured - known);
+function learn(known: number | undefined, measured: number, weight = LEARNING): number {
+  return known === undefined ? measured : known + weight * (measured - known);
 }

@@ -611,6 +611,19 @@ describe('lanes that wait for each other', () => {
     expect(order).toEqual([2, 2, 1, 2, 1, 2, 1, 2, 1, 2]);
   });
 
+  test('of lanes that were idle a dear one does not go before a cheap one: both have a claim to the same worker time', async () => {
+    const bench = setUp({ slots: 1 });
+    Object.assign(bench.engine.costsMs, { dear: 30, cheap: 10, objects: 10 });
+    const [busy, dear, cheap] = ['objects', 'dear', 'cheap'].map((program) =>
+      bench.lane(program, { programs: [{ program }] }),
+    );
+    for (let seq = 1; seq <= 22; seq++) publish(busy!.frames, seq, { mark: 1 });
+    for (let i = 0; i < 20; i++) await finish(bench, 1);
+    publish(dear!.frames, 1, { mark: 2, deadlineMs: bench.clock.now() + 900 });
+    publish(cheap!.frames, 1, { mark: 3, deadlineMs: bench.clock.now() + 800 });
+    expect([await finish(bench), await finish(bench), await finish(bench)]).toEqual([1, 3, 2]);
+  });
+
   test('among lanes that have had the same the earliest deadline goes first', async () => {
     const bench = setUp({ slots: 1 });
     const [first, late, soon] = ['first', 'late', 'soon'].map((name) => bench.lane(name));

@@ -137,8 +137,9 @@ export class Dispatcher {
   #nextLane(priorityMin: Priority): { lane: FrameLane; hasStarved: boolean } | undefined {
     const lanes: FrameLane[] = [];
     const waiting: Waiting[] = [];
+    const claimMs = this.#claimMs();
     for (const lane of this.#lanes) {
-      const one = lane.waiting(this.#virtualMs);
+      const one = lane.waiting(this.#virtualMs, claimMs);
       if (!one || one.priority < priorityMin) continue;
       lanes.push(lane);
       waiting.push(one);
@@ -154,6 +155,16 @@ export class Dispatcher {
     this.#virtualMs[priority] = Math.max(this.#virtualMs[priority], leastTurn(waiting, priority));
     lane.turns[priority] = turn + costMs;
     return { lane, hasStarved: isStarved(picked, nowMs) };
+  }
+
+  /**
+   * A lane that was idle has no claim to what it left unused, but for one frame of the dearest kind that comes in, since a short queue is
+   * empty now and then. It is the same worker time for all: with a frame of its own for each, dear frames would always go first.
+   */
+  #claimMs(): number {
+    let dearestMs = 0;
+    for (const lane of this.#lanes) if (lane.isActive) dearestMs = Math.max(dearestMs, lane.costMs);
+    return dearestMs;
   }
 
   #noteWait({ sample, takenTimeMs }: TakenFrame): void {

@@ -101,8 +101,16 @@ export class FrameLane {
     return this.work.costMs ?? UNKNOWN_COST_MS;
   }
 
-  /** The lane's standing in the schedule; undefined when it has no frame or has its share of the workers. `virtualMs`: of each class. */
-  waiting(virtualMs: readonly number[]): Waiting | undefined {
+  /** Has brought a frame of late. */
+  get isActive(): boolean {
+    return this.#parts.clock.now() - this.#lastReadyMs <= AWAY_MS;
+  }
+
+  /**
+   * The lane's standing in the schedule; undefined when it has no frame or has its share of the workers. `virtualMs`: of each class,
+   * `claimMs`: of a lane that was idle, to what it left unused, in worker time.
+   */
+  waiting(virtualMs: readonly number[], claimMs: number): Waiting | undefined {
     if (this.#isFull()) return undefined;
     const head = this.reader.peek();
     if (!head) return undefined;
@@ -111,8 +119,7 @@ export class FrameLane {
     return {
       priority,
       deadlineMs,
-      // A lane that was idle has no claim to what it left unused, but for one frame: a short queue is empty now and then.
-      turn: Math.max(this.turns[priority], virtualMs[priority]! - this.costMs),
+      turn: Math.max(this.turns[priority], virtualMs[priority]! - claimMs),
       costMs: this.costMs,
       waitingSinceMs: this.#waitingSinceMs ?? nowMs,
       isWithinGrant: this.isWithinGrant,

@@ -151,8 +151,8 @@ test('mixed prints one document with every figure and bar', async ({ skip }) => 
   expect(bars.map(({ name }) => name)).toEqual([
     'p95_runs',
     'share_off_even',
-    'objects_critical_over_alone_runs',
-    'hands_critical_over_alone_runs',
+    'objects_critical_over_alone_longest_runs',
+    'hands_critical_over_alone_longest_runs',
     'gap_max_s',
   ]);
   for (const { name, value } of bars) expect(value, name).toBe(figures[name]);

@@ -15,6 +15,8 @@ export interface SimEngineOptions {
   readonly serviceMs: number;
   /** Of programs that take something else. */
   readonly costsMs?: Readonly<Record<string, number>>;
+  /** Of a program's frames this share takes so many times as long as the others: hands are searched for in them, and not followed. */
+  readonly rare?: Readonly<Record<string, { readonly share: number; readonly times: number }>>;
   /** Frames differ by so much, a share of it. */
   readonly spread?: number;
   /** Further slow-down over time: 1 is none. */
@@ -84,8 +86,10 @@ export class SimEngine implements Engine {
       const isExtra = urgent && worker.extra === 0;
       if (isExtra) worker.extra = 1;
       const start = () => {
-        const { serviceMs, costsMs, spread = 0, slowness } = this.#options;
-        const factor = (1 + spread * (2 * this.#random() - 1)) * (slowness?.(this.#events.nowMs) ?? 1);
+        const { serviceMs, costsMs, rare, spread = 0, slowness } = this.#options;
+        const { share = 0, times = 1 } = rare?.[program] ?? {};
+        const rarity = share > 0 && this.#random() < share ? times : 1;
+        const factor = rarity * (1 + spread * (2 * this.#random() - 1)) * (slowness?.(this.#events.nowMs) ?? 1);
         const startedTimeMs = this.#events.nowMs;
         worker.running = 1;
         const workerMs = (costsMs?.[program] ?? serviceMs) * factor;
