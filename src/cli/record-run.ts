@@ -44,6 +44,9 @@ const MIB = 2 ** 20;
 /** A recording must not go on for days on a dead connection. */
 const LINE_TIMEOUT_MS = 10_000;
 
+/** A server that does not answer must not keep the file from being completed. */
+const CLOSE_MS_MAX = 2_000;
+
 /** The command `sightline record`, with its words parsed. */
 export async function record(path: string, flags: RecordFlags, context: CliContext): Promise<void> {
   await withLog(context, context.config(), (log) => run(path, flags, context, log));
@@ -107,6 +110,8 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
     }
     log.write('record_connected', { url, topics: flags.topics });
     await untilEnd(duration, AbortSignal.any([context.signal, ended.signal]));
+    // The server has counted everything before its answer to the close as delivered: it belongs into the file.
+    if (!isLost) await Promise.race([socket.close(), sleep(CLOSE_MS_MAX, undefined, { ref: false })]);
     tell(await recorder.finish(), inbox, flags, context, log);
   } finally {
     if (!isLost) await socket.close();
