@@ -22,7 +22,7 @@ const PICTURES_PER_SESSION = 8;
 /** A lost session waits so long for its client: short, so that it does not count as memory that was not given back. */
 const SETTINGS = { 'streaming.resume_window_s': 1 };
 const SESSION_MB_MAX = 40;
-/** Noise of a resident size: the collector's moment and pages that the allocator keeps. */
+/** Noise of memory: the collector's moment, and pages that the allocator keeps. */
 const GROWTH_SHARE_MAX = 0.05;
 const GROWTH_MB_MIN = 15;
 
@@ -60,7 +60,6 @@ async function runSoak(context: BenchContext): Promise<BenchResult> {
     const bench: Bench = { ...context, plan, cacheDir, clients };
     const sessionMb = await measureSessions(bench);
     const load = await measureLoad(bench);
-    const growthMb = load.rss_mb_end - load.rss_mb_middle;
     const sessionWorkingMb = (load.rss_mb_end - load.rss_mb_start) / CLIENTS;
     return {
       seed: SEED,
@@ -71,10 +70,12 @@ async function runSoak(context: BenchContext): Promise<BenchResult> {
         server:
           'the command serve with streaming.resume_window_s=1, warm model cache; resident size as it tells itself',
         figures: 'start: at rest before the load; middle, end: medians of a tenth of the time; idle: without sessions',
+        growth:
+          "growth_mb: how much of what the server needs grows from the middle to the end: the resident size without V8's heap, and the least that the heap has held (heap_floor: the minimum of the first half, without its first fifth, and of the second); V8 sizes the space for its young objects by itself, up and down by tens of megabytes, which rss_growth_mb has in it",
       },
-      figures: { ...load, growth_mb: growthMb, session_at_rest_mb: sessionMb, session_working_mb: sessionWorkingMb },
+      figures: { ...load, session_at_rest_mb: sessionMb, session_working_mb: sessionWorkingMb },
       bars: [
-        atMost('growth_mb', growthMb, Math.max(GROWTH_MB_MIN, GROWTH_SHARE_MAX * load.rss_mb_middle)),
+        atMost('growth_mb', load.growth_mb, Math.max(GROWTH_MB_MIN, GROWTH_SHARE_MAX * load.rss_mb_middle)),
         atMost('session_at_rest_mb', sessionMb, SESSION_MB_MAX),
         atMost('session_working_mb', sessionWorkingMb, SESSION_MB_MAX),
       ],
@@ -111,12 +112,14 @@ async function measureLoad({ clients, cacheDir, plan, signal, say }: Bench) {
   await sleep(1_000, undefined, { signal });
   const start = await server.metrics();
   await clients.call('open', { url: server.url, count: CLIENTS });
-  const samples: { minutes: number; mb: number }[] = [];
+  const samples: { minutes: number; mb: number; outsideMb: number; heapMb: number }[] = [];
   const load = clients.call('saturate', { settleMs: 0, spanMs: plan.loadMs }, plan.loadMs + 60_000);
   const startMs = performance.now();
   while (performance.now() - startMs < plan.loadMs - plan.sampleMs) {
     await Promise.race([sleep(plan.sampleMs, undefined, { signal }), load]);
-    samples.push({ minutes: (performance.now() - startMs) / 60_000, mb: toMb(await server.rssBytes()) });
+    const { rss_bytes: rss, heap_total_bytes: total, heap_used_bytes: used } = (await server.metrics()).process;
+    const minutes = (performance.now() - startMs) / 60_000;
+    samples.push({ minutes, mb: toMb(rss), outsideMb: toMb(rss - total), heapMb: toMb(used) });
     if (samples.length % 15 === 0)
       say(`${samples.at(-1)!.minutes.toFixed(1)} min: ${samples.at(-1)!.mb.toFixed(1)} MB`);
   }
@@ -132,7 +135,11 @@ async function measureLoad({ clients, cacheDir, plan, signal, say }: Bench) {
   const minutes = plan.loadMs / 60_000;
   const within = (from: number, to: number) =>
     samples.filter((s) => s.minutes >= from * minutes && s.minutes <= to * minutes);
-  const level = (from: number, to: number): number => median(within(from, to).map(({ mb }) => mb));
+  const level = (from: number, to: number, of: 'mb' | 'outsideMb' = 'mb'): number =>
+    median(within(from, to).map((sample) => sample[of]));
+  const heapFloor = (from: number, to: number): number => Math.min(...within(from, to).map(({ heapMb }) => heapMb));
+  const outsideGrowthMb = level(0.9, 1, 'outsideMb') - level(0.45, 0.55, 'outsideMb');
+  const heapFloors = { middle: heapFloor(0.1, 0.5), end: heapFloor(0.5, 1) };
   const secondHalf = within(0.5, 1).map(({ minutes: x, mb: y }) => ({ x, y }));
   return {
     rss_mb_start: toMb(start.process.rss_bytes),
@@ -140,7 +147,12 @@ async function measureLoad({ clients, cacheDir, plan, signal, say }: Bench) {
     rss_mb_end: level(0.9, 1),
     rss_mb_max: Math.max(...samples.map(({ mb }) => mb)),
     rss_mb_idle: toMb(idle.process.rss_bytes),
-    growth_mb_per_min: linearFit(secondHalf).slope,
+    rss_growth_mb: level(0.9, 1) - level(0.45, 0.55),
+    rss_growth_mb_per_min: linearFit(secondHalf).slope,
+    outside_heap_growth_mb: outsideGrowthMb,
+    heap_floor_mb_middle: heapFloors.middle,
+    heap_floor_mb_end: heapFloors.end,
+    growth_mb: outsideGrowthMb + heapFloors.end - heapFloors.middle,
     heap_used_mb_start: toMb(start.process.heap_used_bytes),
     heap_used_mb_end: toMb(loaded.process.heap_used_bytes),
     heap_used_mb_idle: toMb(idle.process.heap_used_bytes),

@@ -21,7 +21,7 @@ export interface ServerOptions {
 }
 
 interface Metrics {
-  readonly process: { readonly rss_bytes: number; readonly heap_used_bytes: number; readonly external_bytes: number };
+  readonly process: Readonly<Record<'rss_bytes' | 'heap_used_bytes' | 'heap_total_bytes' | 'external_bytes', number>>;
   readonly sessions: readonly unknown[];
   readonly engine: EngineCounts;
 }
