@@ -14,6 +14,8 @@ export default defineConfig({
       // For tests that load ONNX Runtime themselves; src/inference/quiet-runtime.ts tells why.
       ORT_DISABLE_TELEMETRY: '1',
     },
+    // A second, which is the default, is short beside a busy neighbour.
+    expect: { poll: { timeout: 10_000 } },
     reporters: ['default', './test/support/reporter.ts'],
     coverage: {
       provider: 'v8',

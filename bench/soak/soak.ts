@@ -117,9 +117,9 @@ async function measureLoad({ clients, cacheDir, plan, signal, say }: Bench) {
   const startMs = performance.now();
   while (performance.now() - startMs < plan.loadMs - plan.sampleMs) {
     await Promise.race([sleep(plan.sampleMs, undefined, { signal }), load]);
-    const { rss_bytes: rss, heap_total_bytes: total, heap_used_bytes: used } = (await server.metrics()).process;
+    const { rss_bytes: rss, heap_resident_bytes: heap, heap_used_bytes: used } = (await server.metrics()).process;
     const minutes = (performance.now() - startMs) / 60_000;
-    samples.push({ minutes, mb: toMb(rss), outsideMb: toMb(rss - total), heapMb: toMb(used) });
+    samples.push({ minutes, mb: toMb(rss), outsideMb: toMb(rss - heap), heapMb: toMb(used) });
     if (samples.length % 15 === 0)
       say(`${samples.at(-1)!.minutes.toFixed(1)} min: ${samples.at(-1)!.mb.toFixed(1)} MB`);
   }

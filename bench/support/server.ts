@@ -21,7 +21,9 @@ export interface ServerOptions {
 }
 
 interface Metrics {
-  readonly process: Readonly<Record<'rss_bytes' | 'heap_used_bytes' | 'heap_total_bytes' | 'external_bytes', number>>;
+  readonly process: Readonly<
+    Record<'rss_bytes' | 'heap_used_bytes' | 'heap_resident_bytes' | 'external_bytes', number>
+  >;
   readonly sessions: readonly unknown[];
   readonly engine: EngineCounts;
 }

@@ -56,6 +56,7 @@ const METRICS = {
     rss_bytes: 512 * 2 ** 20,
     heap_used_bytes: 40 * 2 ** 20,
     heap_total_bytes: 1.5 * 2 ** 30,
+    heap_resident_bytes: 2 ** 30,
   },
   connections: { open: 4, max: 1000 },
   streams: 7,

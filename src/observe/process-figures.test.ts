@@ -24,6 +24,8 @@ test('figures are those of this process, its load that since the last reading', 
   expect(monitor.read().cpu_percent).toBe(cpu_percent);
   expect(figures.rss_bytes).toBeGreaterThan(figures.heap_used_bytes);
   expect(figures.heap_total_bytes).toBeGreaterThanOrEqual(figures.heap_used_bytes);
+  expect(figures.rss_bytes).toBeGreaterThan(figures.heap_resident_bytes);
+  expect(figures.heap_resident_bytes).toBeGreaterThan(0);
   expect(figures.external_bytes).toBeGreaterThan(0);
   expect(figures.uptime_s).toBeGreaterThan(0);
   clock.advance(1e12);

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
 import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
 import { part, type Part } from './figures.ts';
@@ -12,6 +13,9 @@ export const processSchema = z
     rss_bytes: count().describe('memory that the operating system counts for the process, all threads included'),
     heap_used_bytes: count(),
     heap_total_bytes: count(),
+    heap_resident_bytes: count().describe(
+      'of rss_bytes the part that is the heap of the main thread; heap_total_bytes may have pages that were never used',
+    ),
     external_bytes: count(),
   })
   .meta({ id: 'Process', description: 'resources of the machine that the server uses' });
@@ -42,10 +46,11 @@ export function processPart(monitor: ProcessMonitor): Part<ProcessFigures> {
         unit: 'bytes',
         help: 'Memory of the process; external: memory that objects hold outside of the heap',
         labels: ['kind'],
-        read: ({ rss_bytes, heap_used_bytes, heap_total_bytes, external_bytes }) => [
+        read: ({ rss_bytes, heap_used_bytes, heap_total_bytes, heap_resident_bytes, external_bytes }) => [
           [['resident'], rss_bytes],
           [['heap_used'], heap_used_bytes],
           [['heap_total'], heap_total_bytes],
+          [['heap_resident'], heap_resident_bytes],
           [['external'], external_bytes],
         ],
       },
@@ -81,6 +86,7 @@ export class ProcessMonitor {
       rss_bytes: memory.rss,
       heap_used_bytes: memory.heapUsed,
       heap_total_bytes: memory.heapTotal,
+      heap_resident_bytes: getHeapStatistics().total_physical_size,
       external_bytes: memory.external,
     };
   }

@@ -81,6 +81,7 @@ const IDLE: Metrics = {
     rss_bytes: 512 * 2 ** 20,
     heap_used_bytes: 1,
     heap_total_bytes: 2,
+    heap_resident_bytes: 2,
     external_bytes: 3,
   },
   gpu_percent: null,

@@ -135,6 +135,7 @@ describe('piped', () => {
           rss_bytes: number,
           heap_used_bytes: number,
           heap_total_bytes: number,
+          heap_resident_bytes: number,
         },
         connections: { open: 2, max: number },
         streams: number,
