@@ -53,7 +53,7 @@ export function mixFigures(log: RunLog, plan: MixPlan): Figures {
   const { sources, engine, capacityFps } = plan;
   const parts = MIXED.map((pipeline) => partOf(log.frames, sources, pipeline));
   const runMs = Math.max(...parts.map(({ frames }) => runOf(frames) ?? Number.NaN));
-  const longestMs = Math.max(...log.frames.map(({ workMs = 0 }) => workMs));
+  const longestMs = log.frames.reduce((longest, { workMs = 0 }) => Math.max(longest, workMs), 0);
   const figures = parts.map((part) => partFigures(part, plan, { runMs, longestMs }));
   const [objects, hands] = figures as [Figures, Figures];
   const latenciesMs = log.frames.filter((frame) => isResult(frame) && isOrdinary(sources, frame)).map(latencyMs);

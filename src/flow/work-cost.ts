@@ -3,11 +3,11 @@
 /** Weight of one frame in its times. */
 const LEARNING = 0.1;
 /**
- * Least weight of one frame in the cost, which is the mean of the first ones. Small, since frames of one kind differ: hands are searched for
- * in some pictures and followed in the others, which take a third. Grants would sway with every search.
+ * Least weight of one frame in the cost, which is the mean of the first ones. Small, since frames of one kind differ: a picture in which hands are
+ * searched for costs three times one in which they are followed. With a larger weight grants would sway with every search.
  */
 const COST_LEARNING = 0.03;
-/** So many frames is a promise worth. */
+/** A promise weighs as much as this many frames. */
 const PROMISED_FRAMES = 9;
 /** Hardly any frame takes longer than the mean and this many mean deviations, as time-outs are estimated (Jacobson, 1988). */
 const DEVIATIONS = 2;
