@@ -11,8 +11,6 @@ export interface Measured {
   readonly decoded: number;
   /** Messages that came to subscribers that only read. */
   readonly read: number;
-  /** Payload bytes of the WebSocket messages of all subscribers. */
-  readonly bytes: number;
   /** Messages that are missing, came twice or out of order, or are not what was published. */
   readonly faults: number;
   readonly p50: number;
@@ -29,7 +27,6 @@ export class Meter {
   #fromMs = Infinity;
   #decoded = 0;
   #faults = 0;
-  bytes = 0;
   /** Since the team was connected. */
   total = 0;
   read = 0;
@@ -44,16 +41,17 @@ export class Meter {
     this.#nextSeqs = new Float64Array(pairs).fill(1);
   }
 
-  object(pair: number, timeMs: number, message: RoverMessage): void {
+  /** `nowMs`: on the clock of `timeMs`, where that is another one than the publisher's. */
+  object(pair: number, timeMs: number, message: RoverMessage, nowMs = this.#now()): void {
     this.#sequence(pair, message.seq, isGenuine(message));
-    this.#latency(timeMs);
+    this.#latency(timeMs, nowMs);
   }
 
-  columns(pair: number, times: Column, [seqs, checks, xs, accels, volts]: CheckColumns): void {
+  columns(pair: number, times: Column, [seqs, checks, xs, accels, volts]: CheckColumns, nowMs = this.#now()): void {
     for (let i = 0; i < times.length; i += 1) {
       const seq = seqs[i]!;
       this.#sequence(pair, seq, checks[i] === checkOf(seq, xs[i]!, accels[i]!, volts[i]!));
-      this.#latency(times[i]!);
+      this.#latency(times[i]!, nowMs);
     }
   }
 
@@ -67,7 +65,6 @@ export class Meter {
     this.#fromMs = fromMs;
     this.#decoded = 0;
     this.#faults = 0;
-    this.bytes = 0;
     this.read = 0;
   }
 
@@ -76,7 +73,6 @@ export class Meter {
       measured: this.#latencies.count,
       decoded: this.#decoded,
       read: this.read,
-      bytes: this.bytes,
       faults: this.#faults,
       p50: this.#latencies.percentile(50),
       p95: this.#latencies.percentile(95),
@@ -92,7 +88,7 @@ export class Meter {
     this.total += 1;
   }
 
-  #latency(timeMs: number): void {
-    if (timeMs >= this.#fromMs) this.#latencies.record(this.#now() - timeMs);
+  #latency(timeMs: number, nowMs: number): void {
+    if (timeMs >= this.#fromMs) this.#latencies.record(nowMs - timeMs);
   }
 }

@@ -30,8 +30,8 @@ const SERVERS = {
     server.on('connection', (socket, request) => {
       socket.on('error', () => undefined);
       if (request.url === '/publish') {
-        socket.on('message', (bytes) => {
-          for (const subscriber of subscribers) subscriber.send(bytes, { binary: false });
+        socket.on('message', (bytes, isBinary) => {
+          for (const subscriber of subscribers) subscriber.send(bytes, { binary: isBinary });
         });
       } else {
         subscribers.add(socket);

@@ -32,6 +32,8 @@ export interface SubscriberOptions {
 }
 
 export interface SubscriberLink {
+  /** Payload bytes of the data that came. */
+  bytes(): number;
   close(): Promise<void>;
 }
 

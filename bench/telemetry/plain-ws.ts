@@ -26,8 +26,9 @@ export const plainWs: Peer = {
   connectSubscriber: async ({ url, topics, decode, firstPair, meter }) => {
     const pairs = new Map(topics.map((topic, i) => [topic, firstPair + i]));
     const socket = await open(`${url}/subscribe`);
+    let received = 0;
     socket.on('message', (bytes: Buffer) => {
-      meter.bytes += bytes.length;
+      received += bytes.length;
       if (decode === 'read') {
         meter.read += 1;
         return;
@@ -35,7 +36,7 @@ export const plainWs: Peer = {
       const { topic, time, data } = JSON.parse(bytes.toString()) as WireMessage;
       meter.object(pairs.get(topic)!, time, data);
     });
-    return { close: () => shut(socket) };
+    return { bytes: () => received, close: () => shut(socket) };
   },
 };
 

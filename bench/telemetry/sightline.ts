@@ -1,67 +1,80 @@
+import { once } from 'node:events';
 import { systemClock } from '../../src/base/clock.ts';
-import { LagMeter } from '../../src/client/lag.ts';
-import { BATCH_LIMITS, decodeBatchHeader, decodeColumns } from '../../src/protocol/batch.ts';
-import type { PayloadCodec, TelemetrySubprotocol } from '../../src/protocol/telemetry.ts';
+import { connectTelemetry, type TelemetryFormat, type TelemetrySession } from '../../src/client/telemetry.ts';
 import { CHECK_PATHS, type RoverMessage } from '../../src/load/rover-messages.ts';
-import { TelemetrySocket, type TelemetryHandler } from '../../src/load/telemetry-socket.ts';
-import { decompressors } from '../../src/sessions/compression.ts';
-import type { CheckColumns, Meter } from './meter.ts';
-import type { Peer, SubscriberOptions } from './peer.ts';
+import { decodeBatchHeader } from '../../src/protocol/batch.ts';
+import type { PayloadCodec } from '../../src/protocol/telemetry.ts';
+import type { Column } from './meter.ts';
+import type { Peer, SubscriberLink, SubscriberOptions } from './peer.ts';
+import { open, shut } from './plain-ws.ts';
 
-/** Sightline's telemetry lane; forms: `columns`, `msgpack` (both in binary batches) and `json`. */
+/**
+ * Sightline's telemetry lane, with the SDK at both ends; forms: `binary` (batches of columns), `msgpack` and `json`. What only
+ * reads is no SDK: a bare `ws` that looks at envelopes alone, so that the server can be seen at its limit.
+ */
 
-const FORMS: Readonly<Record<string, { subprotocol: TelemetrySubprotocol; codecs: readonly PayloadCodec[] }>> = {
-  columns: { subprotocol: 'sightline.v1.binary', codecs: ['columns', 'msgpack'] },
-  msgpack: { subprotocol: 'sightline.v1.binary', codecs: ['msgpack'] },
-  json: { subprotocol: 'sightline.v1.json', codecs: ['json'] },
+/** How often the server's clock is asked for. */
+const CLOCK_MS = 100;
+const READER_CODECS: Readonly<Record<string, readonly PayloadCodec[]>> = {
+  binary: ['columns', 'msgpack'],
+  msgpack: ['msgpack'],
 };
 
 export const sightline: Peer = {
   connectPublisher: async (url, topics, form) => {
-    const socket = await open(url, form, {});
+    const session = await connectTelemetry({ url, format: form as TelemetryFormat, reconnect: false });
     return {
-      publish: (topic, message, timeMs) => socket.publish(topics[topic]!, message, timeMs),
-      flush: () => socket.flush(),
-      backlogBytes: () => socket.backlogBytes,
-      close: () => socket.close(),
+      // The SDK gives the message its time, on the server's clock.
+      publish: (topic, message) => void session.publish(topics[topic]!, message),
+      // The SDK does it at the end of the turn.
+      flush: () => undefined,
+      backlogBytes: () => session.metrics().publish.waiting * 1_200,
+      close: () => session.close(),
     };
   },
 
-  connectSubscriber: async ({ url, form, topics, ...options }) => {
-    let counted = 0;
-    const { meter } = options;
-    const handler = handlerOf({ url, form, topics, ...options });
-    const socket = await open(url, form, {
-      ...handler,
-      onReceived: (bytes) => {
-        counted += bytes;
-        meter.bytes += bytes;
-      },
-      onDamaged: () => meter.damaged(),
-    });
-    // The welcome is no data.
-    meter.bytes -= counted;
+  connectSubscriber: async (options) => {
+    if (options.decode === 'read') return await connectReader(options);
+    const { url, topics, form, decode, firstPair, meter } = options;
+    const session = await connectTelemetry({ url, format: form as TelemetryFormat, reconnect: false });
     const filter = commonFilter(topics);
-    if (filter !== undefined) await socket.subscribe(1, filter);
-    // As the SDK does in each of its sessions.
-    const lag = new LagMeter({
-      clock: systemClock,
-      waitedMs: () => 0,
-      onSecond: () => undefined,
-      report: (lagMs) => socket.report(lagMs),
-    });
-    lag.start();
-    return {
-      close: async () => {
-        lag.stop();
-        await socket.close();
-      },
-    };
+    if (filter === undefined) return { bytes: () => 0, close: () => session.close() };
+    const pairs = new Map(topics.map((topic, i) => [topic, firstPair + i]));
+    const subscription = session.subscribe(filter, { contract: 'all' });
+    subscription.on('loss', () => meter.damaged());
+    session.on('error', () => meter.damaged());
+    const nowMs = serverClock(session);
+    const [seq, check, x, accel, volts] = CHECK_PATHS;
+    if (decode === 'columns') {
+      subscription.onColumns((columns) => {
+        const column = (path: string): Column => columns.column(path)!;
+        const checked = [column(seq), column(check), column(x), column(accel), column(volts)] as const;
+        meter.columns(pairs.get(columns.topic)!, columns.times, checked, nowMs());
+      });
+    } else {
+      subscription.onTelemetry((messages) => {
+        for (const { topic, timeMs, data } of messages) {
+          meter.object(pairs.get(topic)!, timeMs, data as RoverMessage, nowMs());
+        }
+      });
+    }
+    await subscription.ready;
+    return { bytes: () => subscription.metrics().bytes, close: () => session.close() };
   },
 };
 
-function open(url: string, form: string, handler: TelemetryHandler): Promise<TelemetrySocket> {
-  return TelemetrySocket.open({ url: `${url}/ws/telemetry`, handler, ...FORMS[form]! });
+/** The server's time of day, of which the SDK gives all times. */
+function serverClock(session: TelemetrySession): () => number {
+  let readMs = -Infinity;
+  let aheadMs = 0;
+  return () => {
+    const nowMs = systemClock.now();
+    if (nowMs - readMs > CLOCK_MS) {
+      readMs = nowMs;
+      aheadMs = session.toServerTimeMs(nowMs) - nowMs;
+    }
+    return nowMs + aheadMs;
+  };
 }
 
 /** The topics of a team share all but the last level; without topics there is nothing to subscribe to. */
@@ -69,33 +82,28 @@ function commonFilter(topics: readonly string[]): string | undefined {
   return topics[0]?.replace(/[^/]*$/, '+');
 }
 
-function handlerOf({ topics, decode, firstPair, meter }: SubscriberOptions): TelemetryHandler {
-  const pairs = new Map(topics.map((topic, i) => [topic, firstPair + i]));
-  const onMessage: TelemetryHandler['onMessage'] = (topic, timeMs, data) =>
-    meter.object(pairs.get(topic)!, timeMs, data as RoverMessage);
-  if (decode === 'objects') return { onMessage };
-  if (decode === 'read') return { onBatch: reader(meter) };
-  return {
-    onMessage,
-    onBatch: (bytes, schemaOf, topicOf) => {
-      if (decodeBatchHeader(bytes).codec !== 'columns') return false;
-      const { envelope, columns } = decodeColumns(bytes, schemaOf, decompressors, BATCH_LIMITS, 'brief');
-      let from = 0;
-      for (const { topicId, count } of envelope.sections) {
-        const part = columns.part(from, count);
-        const checked = CHECK_PATHS.map((path) => part.column(path)!) as unknown as CheckColumns;
-        meter.columns(pairs.get(topicOf(topicId)!)!, part.times, checked);
-        from += count;
-      }
-      return true;
-    },
-  };
+/** Counts messages by the envelopes alone. */
+async function connectReader({ url, topics, form, meter }: SubscriberOptions): Promise<SubscriberLink> {
+  const socket = await open(`${url}/ws/telemetry`, 'sightline.v1.binary');
+  let received = 0;
+  socket.on('message', (bytes: Buffer, isBinary: boolean) => {
+    if (!isBinary) return;
+    received += bytes.length;
+    meter.read += decodeBatchHeader(bytes).count;
+  });
+  const filter = commonFilter(topics);
+  const link = { bytes: () => received, close: () => shut(socket) };
+  if (filter === undefined) return link;
+  const subscribed = untilSubscribed(socket);
+  const request = { type: 'subscribe', id: 1, filter, contract: 'all', codecs: READER_CODECS[form] };
+  socket.send(JSON.stringify(request));
+  await subscribed;
+  return link;
 }
 
-/** Counts messages by the envelopes alone. */
-function reader(meter: Meter): NonNullable<TelemetryHandler['onBatch']> {
-  return (bytes) => {
-    meter.read += decodeBatchHeader(bytes).count;
-    return true;
-  };
+async function untilSubscribed(socket: Awaited<ReturnType<typeof open>>): Promise<void> {
+  for (;;) {
+    const [bytes, isBinary] = (await once(socket, 'message')) as [Buffer, boolean];
+    if (!isBinary && (JSON.parse(bytes.toString()) as { type: string }).type === 'subscribed') return;
+  }
 }

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { io, type Socket } from 'socket.io-client';
 import type { RoverMessage } from '../../src/load/rover-messages.ts';
 import { open, shut } from './plain-ws.ts';
-import type { Peer } from './peer.ts';
+import type { Meter } from './meter.ts';
+import type { Peer, SubscriberLink } from './peer.ts';
 
 /** Socket.IO 4 over WebSocket alone: the publisher emits, the server emits into the topic's room. */
 
@@ -22,22 +23,19 @@ export const socketIo: Peer = {
   },
 
   connectSubscriber: async ({ url, topics, decode, firstPair, meter }) => {
-    if (decode === 'read')
-      return await connectReader(url, topics, (bytes) => {
-        meter.read += 1;
-        meter.bytes += bytes;
-      });
+    if (decode === 'read') return await connectReader(url, topics, meter);
+    let received = 0;
     const pairs = new Map(topics.map((topic, i) => [topic, firstPair + i]));
     const socket = await connect(url);
     socket.io.engine.on('packet', ({ data }) => {
       // ASCII, and the packet's type in front.
-      meter.bytes += 1 + ((data as string | undefined)?.length ?? 0);
+      received += 1 + ((data as string | undefined)?.length ?? 0);
     });
     socket.on(DATA_EVENT, (topic: string, time: number, data: RoverMessage) =>
       meter.object(pairs.get(topic)!, time, data),
     );
     await socket.emitWithAck(SUBSCRIBE_EVENT, topics);
-    return { close: async () => void socket.disconnect() };
+    return { bytes: () => received, close: async () => void socket.disconnect() };
   },
 };
 
@@ -63,17 +61,20 @@ function waitingBytes(socket: Socket): number {
  * A subscriber that speaks Engine.IO 4 just enough to stay connected (`0` open, `2` ping, `3` pong, `40` connect, `42` event,
  * `43` acknowledgement) and parses nothing.
  */
-async function connectReader(url: string, topics: readonly string[], onMessage: (bytes: number) => void) {
+async function connectReader(url: string, topics: readonly string[], meter: Meter): Promise<SubscriberLink> {
   const socket = await open(`${url}/socket.io/?EIO=4&transport=websocket`);
+  let received = 0;
   const ready = new Promise<void>((resolve) => {
     socket.on('message', (bytes: Buffer) => {
       if (bytes[0] === 0x32) socket.send('3');
-      else if (bytes[0] === 0x34 && bytes[1] === 0x32) onMessage(bytes.length);
-      else if (bytes[0] === 0x34 && bytes[1] === 0x33) resolve();
+      else if (bytes[0] === 0x34 && bytes[1] === 0x32) {
+        meter.read += 1;
+        received += bytes.length;
+      } else if (bytes[0] === 0x34 && bytes[1] === 0x33) resolve();
       else if (bytes[0] === 0x34 && bytes[1] === 0x30) socket.send(`420${JSON.stringify([SUBSCRIBE_EVENT, topics])}`);
     });
   });
   socket.send('40');
   await Promise.race([ready, once(socket, 'close').then(() => Promise.reject(new Error('Socket.IO closed a reader')))]);
-  return { close: () => shut(socket) };
+  return { bytes: () => received, close: () => shut(socket) };
 }

@@ -43,8 +43,11 @@ export interface Span extends Measured, Pick<Ran, 'sent' | 'isOverrun'> {
   readonly missing: number;
   /** All subscribers, those that only read among them. */
   readonly deliveriesPerS: number;
-  /** Processor time of the server for one delivery. */
+  /** Processor time of the server for one delivery, and of the process with the subscribers. */
   readonly cpuUs: number;
+  readonly subscriberUs: number;
+  /** Payload bytes of the WebSocket messages of all subscribers, and of one delivery. */
+  readonly bytes: number;
   readonly bytesPerMessage: number;
   readonly use: CoreUse;
 }
@@ -106,13 +109,15 @@ export class Team implements AsyncDisposable {
     this.#expected = got;
     const seconds = (after.timeMs - before.timeMs) / 1_000;
     const deliveries = Math.max(1, measured.decoded + measured.read);
+    const usPerDelivery = (pid: number): number => ((use.main(pid) + use.others(pid)) * seconds * 1e6) / deliveries;
     return {
       ...measured,
       sent: ran.sent,
       isOverrun: ran.isOverrun,
       missing,
       deliveriesPerS: (ran.counted * this.#crowd.count * 1_000) / ran.countedMs,
-      cpuUs: ((use.main(this.#lane.pid) + use.others(this.#lane.pid)) * seconds * 1e6) / deliveries,
+      cpuUs: usPerDelivery(this.#lane.pid),
+      subscriberUs: usPerDelivery(subscribers.pid),
       bytesPerMessage: measured.bytes / deliveries,
       use,
     };

@@ -21,6 +21,8 @@ export interface TeamOptions {
 interface Team {
   readonly meter: Meter;
   readonly links: readonly SubscriberLink[];
+  /** Before the span. */
+  bytesBefore: number;
 }
 
 const CONNECTING_MAX = 50;
@@ -52,13 +54,20 @@ const api = {
       );
       links.push(...(await Promise.all(connected)));
     }
-    teams.set(team, { meter, links });
+    teams.set(team, { meter, links, bytesBefore: 0 });
   },
 
   /** The latencies of what is published from `fromMs` on count. */
-  begin: ({ team, fromMs }: { team: string; fromMs: number }): void => teams.get(team)!.meter.begin(fromMs),
+  begin: ({ team: name, fromMs }: { team: string; fromMs: number }): void => {
+    const team = teams.get(name)!;
+    team.bytesBefore = bytesOf(team);
+    team.meter.begin(fromMs);
+  },
 
-  end: (team: string): Measured => teams.get(team)!.meter.end(),
+  end: (name: string): Measured & { readonly bytes: number } => {
+    const team = teams.get(name)!;
+    return { ...team.meter.end(), bytes: bytesOf(team) - team.bytesBefore };
+  },
 
   /** Decoded messages since the team was connected. */
   total: (team: string): number => teams.get(team)!.meter.total,
@@ -68,6 +77,10 @@ const api = {
     teams.delete(team);
   },
 };
+
+function bytesOf({ links }: Team): number {
+  return links.reduce((sum, link) => sum + link.bytes(), 0);
+}
 
 export type SubscribersApi = typeof api;
 

@@ -2,7 +2,7 @@ import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { LineFigures } from './liveness.ts';
 import { isFinalRefusal } from './reconnect.ts';
-import type { WebSocketConstructor, WebSocketLike } from './socket.ts';
+import { onMessages, type WebSocketConstructor, type WebSocketLike } from './socket.ts';
 
 const WELCOME_TIMEOUT_MS = 10_000;
 /** Close codes: the session is over; its client comes back in another connection. */
@@ -70,8 +70,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     this.#decode = decode;
     this.#listener = listener;
     this.#socket = subprotocol === undefined ? new WebSocket(address) : new WebSocket(address, subprotocol);
-    this.#socket.binaryType = 'arraybuffer';
-    this.#socket.addEventListener('message', ({ data }) => this.#onData(data));
+    onMessages(this.#socket, (data) => this.#onData(data));
     this.#socket.addEventListener('close', ({ code }) => this.#onClose(code));
     // A close follows, with as much as a browser reveals. Without a listener `ws` would throw.
     this.#socket.addEventListener('error', () => {});
@@ -110,11 +109,11 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     return new URL(this.#address).host;
   }
 
-  #onData(data: unknown): void {
+  #onData(data: string | Uint8Array): void {
     if (this.#ended) return;
     let message: Message;
     try {
-      message = this.#decode(typeof data === 'string' ? data : new Uint8Array(data as ArrayBuffer));
+      message = this.#decode(data);
     } catch (thrown) {
       this.#end({ error: toSightlineError(thrown), final: true });
       return;

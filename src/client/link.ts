@@ -21,6 +21,8 @@ const CLOCK_SPACING_MS = 20;
 const LINE_TIMEOUT_MS = 10_000;
 /** Without a time-out the client still asks the server for its time. */
 const TICK_MS = 1_000;
+/** An estimate of the server's clock is good for so long: asked for with every batch, it is worked out now and then. */
+const OFFSET_MS = 1_000;
 /** Between two ticks a wall clock moves by this much only when it is set, or the machine slept. */
 const WALL_STEP_MS = 100;
 
@@ -98,6 +100,9 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
   readonly #reconnect: ReconnectPolicy | false;
   readonly #lineTimeoutMs: number;
   readonly #sync = new ClockSync();
+  #offsetMs = 0;
+  /** There is a new estimate from here on. */
+  #offsetUntilMs = -Infinity;
   readonly #opened = Promise.withResolvers<void>();
   /** Token of the next connection. */
   #identity: Identity;
@@ -174,7 +179,11 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
 
   /** Server's time of day minus `clock.now()`, ms: setting the client's clock does not change it. 0 before the first welcome. */
   offsetMs(nowMs: number): number {
-    return this.#sync.estimate(nowMs)?.offsetMs ?? 0;
+    if (nowMs >= this.#offsetUntilMs || nowMs < this.#offsetUntilMs - OFFSET_MS) {
+      this.#offsetMs = this.#sync.estimate(nowMs)?.offsetMs ?? 0;
+      this.#offsetUntilMs = nowMs + OFFSET_MS;
+    }
+    return this.#offsetMs;
   }
 
   /** Of both sides' times of day. */
@@ -234,6 +243,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     // The server at the address may be another one than before.
     this.#sync.reset();
     this.#sync.addGreeting(welcome.server_time, startMs, nowMs);
+    this.#offsetUntilMs = -Infinity;
     this.#state = 'open';
     this.#toldCode = undefined;
     this.#listener.onOpen(welcome);
@@ -377,6 +387,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     this.#clockAskedMs = undefined;
     this.#liveness.answered();
     this.#sync.add({ t0, t1, t2, t3: this.clock.now() });
+    this.#offsetUntilMs = -Infinity;
     const left = this.#clockExchangesLeft - 1;
     if (left > 0) this.#clockTimer = setTimeout(() => this.#askClock(left), CLOCK_SPACING_MS);
   }

@@ -35,6 +35,13 @@ export class SeqCursor {
     return this.#missing;
   }
 
+  /** Marks `first`, `first` + 1, … (`count` of them) as arrived if they are what comes next: the usual case, for nothing. */
+  advance(first: number, count: number): boolean {
+    if (first !== this.#next) return false;
+    this.#next = first + count;
+    return true;
+  }
+
   /** The parts of `first`, `first` + 1, … (`count` of them) that are new, and marks them as arrived; oldest first. */
   accept(first: number, count: number): SeqSpan[] {
     const end = first + count;

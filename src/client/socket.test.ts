@@ -1,4 +1,5 @@
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { WebSocket } from 'ws';
 import { platformWebSocket, sessionUrl } from './socket.ts';
 
 afterEach(() => vi.unstubAllGlobals());
@@ -17,7 +18,22 @@ test('in a page an address may be relative to it', () => {
   );
 });
 
-test('a platform without a WebSocket says what to do', () => {
-  vi.stubGlobal('WebSocket', undefined);
-  expect(platformWebSocket).toThrow(expect.objectContaining({ code: 'CONNECTION_FAILED' }));
+describe('the WebSocket of the platform', () => {
+  test('in Node the package ws', () => expect(platformWebSocket()).toBe(WebSocket));
+
+  test('where that is not installed, and in a page, the global one', () => {
+    const createRequire = () => () => {
+      throw new Error("Cannot find module 'ws'");
+    };
+    vi.stubGlobal('process', { getBuiltinModule: () => ({ createRequire }) });
+    expect(platformWebSocket()).toBe(globalThis.WebSocket);
+    vi.stubGlobal('process', undefined);
+    expect(platformWebSocket()).toBe(globalThis.WebSocket);
+  });
+
+  test('where there is none it says what to do', () => {
+    vi.stubGlobal('process', undefined);
+    vi.stubGlobal('WebSocket', undefined);
+    expect(platformWebSocket).toThrow(expect.objectContaining({ code: 'CONNECTION_FAILED' }));
+  });
 });

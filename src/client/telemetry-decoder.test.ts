@@ -4,15 +4,7 @@ import type { BatchHead, BatchSection } from '../protocol/batch.ts';
 import { decodeBatchHeader, encodeBatch } from '../protocol/batch.ts';
 import { Payload } from '../protocol/payload.ts';
 import { platformCompressors, platformDecompressors } from './compression.ts';
-import type {
-  BatchDecoder,
-  DecodedBatch,
-  DecodedSection,
-  DecoderReply,
-  DecoderRequest,
-  Want,
-  WorkerLike,
-} from './telemetry-decoder.ts';
+import type { BatchDecoder, DecodedBatch, DecoderReply, DecoderRequest, WorkerLike } from './telemetry-decoder.ts';
 import { LocalDecoder, WorkerDecoder } from './telemetry-decoder.ts';
 
 const FIELDS = [
@@ -26,8 +18,6 @@ const OTHER_FIELDS = [
   { path: 'x', kind: 'f64' },
   { path: 'mode', kind: 'json' },
 ] as const;
-const BOTH = { objects: true, columns: true, keeps: true };
-const NOTHING = { objects: false, columns: false, keeps: false };
 const values = Array.from({ length: 200 }, (_, n) => ({ x: n / 3, y: Math.floor(n / 10), mode: n < 100 ? 'a' : 'b' }));
 
 function batch(head: Partial<BatchHead> = {}, rows: readonly unknown[] = values): Uint8Array<ArrayBuffer> {
@@ -47,42 +37,32 @@ function section(topicId: number, firstSeq: number, count: number): BatchSection
 /** Topic 5 twice, and another one between. */
 const SECTIONS = [section(5, 1, 30), section(6, 900, 150), section(5, 31, 20)];
 const PLACES = [
+  [0, 200],
   [0, 30],
   [30, 180],
   [180, 200],
 ] as const;
 
-function decode(
-  decoder: BatchDecoder,
-  bytes: Uint8Array<ArrayBuffer>,
-  want: Want | ((topicId: number) => Want) = BOTH,
-): DecodedSection[] | Promise<DecodedSection[]> {
-  return decoder.decode(bytes, decodeBatchHeader(bytes), typeof want === 'function' ? want : () => want);
+function decode(decoder: BatchDecoder, bytes: Uint8Array<ArrayBuffer>): DecodedBatch | Promise<DecodedBatch> {
+  return decoder.decode(bytes, decodeBatchHeader(bytes));
 }
 
-/** A batch of one section. */
-async function decodeOne(decoder: BatchDecoder, bytes: Uint8Array<ArrayBuffer>, want?: Want) {
-  const sections = await decode(decoder, bytes, want);
-  expect(sections).toHaveLength(1);
-  return sections[0]!.batch;
-}
-
-function expectSections(sections: readonly DecodedSection[], bytes: number): void {
-  expect(sections.map(({ topicId, firstSeq }) => [topicId, firstSeq])).toEqual([
-    [5, 1],
-    [6, 900],
-    [5, 31],
-  ]);
-  for (const [i, [from, to]] of PLACES.entries()) {
-    const { batch } = sections[i]!;
+/** Each part, and the whole, in every form. */
+function expectValues(batch: DecodedBatch): void {
+  for (const [from, to] of PLACES) {
+    const part = batch.part(from, to - from);
     const own = values.slice(from, to);
-    expect(batch).toMatchObject({ count: to - from, data: own });
-    expect(Array.from(batch.times)).toEqual(own.map((_, n) => 1_700_000_000_000 + from + n));
-    expect(Array.from(batch.priorities)).toEqual(own.map(() => Priority.high));
-    expect(Array.from(batch.columns!.column('x')!)).toEqual(own.map(({ x }) => x));
-    expect(batch.columns!.texts('mode') ?? own.map(({ mode }) => mode)).toEqual(own.map(({ mode }) => mode));
+    expect(part.count).toBe(to - from);
+    expect(part.objects()).toEqual(own);
+    expect(part.objects()).toBe(part.objects());
+    expect(Array.from(part.times)).toEqual(own.map((_, n) => 1_700_000_000_000 + from + n));
+    expect(part.timeMs(to - from - 1)).toBe(1_700_000_000_000 + to - 1);
+    expect(own.map((_, n) => part.priority(n))).toEqual(own.map(() => Priority.high));
+    expect(part.paths).toEqual(expect.arrayContaining(['x', 'y']));
+    expect(Array.from(part.column('x')!)).toEqual(own.map(({ x }) => x));
+    expect(part.texts('mode') ?? own.map(({ mode }) => mode)).toEqual(own.map(({ mode }) => mode));
+    expect([part.column('nothing'), part.texts('nothing')]).toEqual([undefined, undefined]);
   }
-  expect(sections.reduce((sum, { batch }) => sum + batch.plainBytes, 0)).toBeCloseTo(bytes, 6);
 }
 
 afterEach(() => vi.unstubAllGlobals());
@@ -96,42 +76,18 @@ describe('decoding in place', () => {
   ] satisfies [string, Partial<BatchHead>][])('%s', async (_, head) => {
     const decoder = new LocalDecoder(platformDecompressors());
     decoder.setSchema(1, FIELDS);
-    const decoded = await decodeOne(decoder, batch(head));
-    expect(decoded).toMatchObject({ count: 200, data: values });
-    expect(Array.from(decoded.columns!.column('x')!)).toEqual(values.map(({ x }) => x));
-    expect([decoded.times[199], decoded.priorities[199]]).toEqual([1_700_000_000_199, Priority.high]);
-    expect((await decodeOne(decoder, batch(head), { ...BOTH, columns: false })).columns).toBeUndefined();
-    const sections = await decode(decoder, batch({ ...head, sections: SECTIONS }));
-    expectSections(sections, batch({ ...head, sections: SECTIONS, compression: 'none' }).length);
-  });
-
-  test('each topic in the forms that its readers want', async () => {
-    const decoder = new LocalDecoder(platformDecompressors());
-    decoder.setSchema(1, FIELDS);
-    const sections = [section(5, 1, 60), section(6, 1, 60), section(7, 1, 80)];
-    const wants = new Map([
-      [5, { ...BOTH, columns: false }],
-      [6, { ...BOTH, objects: false }],
-    ]);
-    const wantOf = (topicId: number) => wants.get(topicId) ?? NOTHING;
-    const [first, second, third] = await decode(decoder, batch({ ...COLUMNS, sections }), wantOf);
-    expect(first!.batch).toMatchObject({ count: 60, data: values.slice(0, 60), columns: undefined });
-    expect(second!.batch).toMatchObject({ count: 60, data: undefined });
-    expect(Array.from(second!.batch.columns!.column('y')!)).toEqual(values.slice(60, 120).map(({ y }) => y));
-    expect(third!.batch).toMatchObject({ count: 80, data: undefined, columns: undefined });
+    expectValues(await decode(decoder, batch(head)));
+    expectValues(await decode(decoder, batch({ ...head, sections: SECTIONS })));
   });
 
   test('a number may be given to another layout: batches after it mean the new one', async () => {
     const decoder = new LocalDecoder(platformDecompressors());
     decoder.setSchema(1, FIELDS);
-    const before = await decodeOne(decoder, batch(COLUMNS));
+    const before = await decode(decoder, batch(COLUMNS));
     decoder.setSchema(1, OTHER_FIELDS);
-    const after = await decodeOne(decoder, batch({ ...COLUMNS, schema: OTHER_FIELDS }));
-    for (const { data, columns } of [before, after]) {
-      expect(data).toEqual(values);
-      expect(Array.from(columns!.column('x')!)).toEqual(values.map(({ x }) => x));
-    }
-    expect([before, after].map(({ columns }) => columns!.paths[0])).toEqual(['x', 'y']);
+    const after = await decode(decoder, batch({ ...COLUMNS, schema: OTHER_FIELDS }));
+    for (const decoded of [before, after]) expectValues(decoded);
+    expect([before, after].map(({ paths }) => paths[0])).toEqual(['x', 'y']);
   });
 
   test('where zlib is a stream alone (browsers) a batch takes a while, and a bomb is not taken', async () => {
@@ -139,7 +95,7 @@ describe('decoding in place', () => {
     const bytes = batch({ compression: 'zlib' });
     const promise = decode(decoder, bytes);
     expect(promise).toBeInstanceOf(Promise);
-    expect((await promise)[0]!.batch.data).toEqual(values);
+    expectValues(await promise);
     for (const claim of [100, 1_000_000]) {
       const lying = bytes.slice();
       new DataView(lying.buffer).setUint32(8, claim, true);
@@ -148,46 +104,68 @@ describe('decoding in place', () => {
     // The layout may have another meaning by the time that the batch is unpacked.
     decoder.setSchema(1, FIELDS);
     const several = { ...COLUMNS, sections: SECTIONS } as const;
-    const sections = decode(decoder, batch({ ...several, compression: 'zlib' }));
-    expect(sections).toBeInstanceOf(Promise);
+    const decoded = decode(decoder, batch({ ...several, compression: 'zlib' }));
+    expect(decoded).toBeInstanceOf(Promise);
     decoder.setSchema(1, OTHER_FIELDS);
-    expectSections(await sections, batch(several).length);
+    expectValues(await decoded);
   });
 
   test('for brief use columns lie where those of the next batch will; objects last', async () => {
     const decoder = new LocalDecoder(platformDecompressors());
     decoder.setSchema(1, FIELDS);
     const other = values.map(({ x, ...more }) => ({ ...more, x: -x }));
-    const read = async (use: 'own' | 'brief', rows: readonly unknown[]) => {
+    const read = (use: 'own' | 'brief', rows: readonly unknown[]) => {
       const bytes = batch(COLUMNS, rows);
-      const sections = await decoder.decode(
-        bytes,
-        decodeBatchHeader(bytes),
-        () => ({ ...BOTH, keeps: use === 'own' }),
-        use,
-      );
-      return sections[0]!.batch;
+      return decoder.decode(bytes, decodeBatchHeader(bytes), use) as DecodedBatch;
     };
-    const xs = ({ columns }: DecodedBatch) => columns!.column('x')!;
+    const xs = (decoded: DecodedBatch) => decoded.column('x')!;
     for (const use of ['brief', 'own'] as const) {
-      const first = await read(use, values);
+      const first = read(use, values);
+      const objects = first.objects();
       expect(Array.from(xs(first))).toEqual(values.map(({ x }) => x));
-      const second = await read(use, other);
+      const second = read(use, other);
       expect(Array.from(xs(second))).toEqual(other.map(({ x }) => x));
       expect(xs(second).buffer === xs(first).buffer).toBe(use === 'brief');
       expect(Array.from(xs(first))).toEqual((use === 'brief' ? other : values).map(({ x }) => x));
-      expect([first.data, second.data]).toEqual([values, other]);
+      expect([objects, second.objects()]).toEqual([values, other]);
     }
   });
 
-  test('columns alone make no objects', async () => {
+  test('one message for brief use: its columns are views that are made once', () => {
+    const decoder = new LocalDecoder(platformDecompressors());
+    decoder.setSchema(1, FIELDS);
+    const read = (row: unknown) => {
+      const bytes = batch(COLUMNS, [row]);
+      return decoder.decode(bytes, decodeBatchHeader(bytes), 'brief') as DecodedBatch;
+    };
+    const first = read(values[7]);
+    const x = first.column('x')!;
+    expect(Array.from(x)).toEqual([values[7]!.x]);
+    const second = read(values[150]);
+    expect(second.column('x')).toBe(x);
+    expect([x[0], second.column('y')![0], second.texts('mode')]).toEqual([values[150]!.x, values[150]!.y, ['b']]);
+    expect(second.objects()).toEqual([values[150]]);
+  });
+
+  test('a number that nobody has told of', () => {
     const decoder = new LocalDecoder({});
     decoder.setSchema(1, FIELDS);
-    const decoded = await decodeOne(decoder, batch(COLUMNS), { ...BOTH, objects: false });
-    expect(decoded.data).toBeUndefined();
-    expect(decoded.columns!.texts('mode')![150]).toBe('b');
     decoder.reset();
     expect(() => decode(decoder, batch(COLUMNS))).toThrow(expect.objectContaining({ code: 'SCHEMA_UNKNOWN' }));
+  });
+
+  test('bytes keep no more of what the socket has read than their own batch', () => {
+    const plain = encodeBatch(
+      { sections: [section(5, 1, 1)], codec: 'bytes', compression: 'none' },
+      [{ timeMs: 1, priority: Priority.normal, payload: Payload.bytes(Uint8Array.of(1, 2, 3)) }],
+      {},
+    );
+    const slab = new Uint8Array(65_536);
+    slab.set(plain, 100);
+    const bytes = slab.subarray(100, 100 + plain.length);
+    const [value] = (decode(new LocalDecoder({}), bytes) as DecodedBatch).objects() as [Uint8Array];
+    expect(Array.from(value)).toEqual([1, 2, 3]);
+    expect(value.buffer.byteLength).toBe(plain.length);
   });
 });
 
@@ -250,9 +228,7 @@ describe('decoding in a worker', () => {
       const bytes = batch(head);
       const promise = decode(decoder, bytes);
       expect(bytes.length).toBe(0);
-      const [{ batch: decoded }] = (await promise) as [DecodedSection];
-      expect(decoded.data).toEqual(values);
-      expect(Array.from(decoded.columns!.column('y')!)).toEqual(values.map(({ y }) => y));
+      expectValues(await promise);
     }
     expect(worker.requests).toBe(2);
   });
@@ -262,20 +238,27 @@ describe('decoding in a worker', () => {
     ['values', {}],
   ] satisfies [string, Partial<BatchHead>][])('takes batches of several topics: %s', async (_, head) => {
     await worker.load();
-    const bytes = batch({ ...head, sections: SECTIONS });
-    const { length } = bytes;
-    expectSections(await decode(decoder, bytes), length);
+    expectValues(await decode(decoder, batch({ ...head, sections: SECTIONS })));
     expect(worker.requests).toBe(1);
+  });
+
+  test('takes a batch out of what the socket has read beside it', async () => {
+    await worker.load();
+    const plain = batch(COLUMNS);
+    const slab = new Uint8Array(plain.length + 200);
+    slab.set(plain, 100);
+    expectValues(await decode(decoder, slab.subarray(100, 100 + plain.length)));
+    expect(slab.length).toBe(plain.length + 200);
   });
 
   test('knows a layout by the number that it had when the batch came', async () => {
     await worker.load();
-    const before = decodeOne(decoder, batch(COLUMNS));
+    const before = decode(decoder, batch(COLUMNS));
     decoder.setSchema(1, OTHER_FIELDS);
-    const after = decodeOne(decoder, batch({ ...COLUMNS, schema: OTHER_FIELDS }));
-    for (const { data } of [await before, await after]) expect(data).toEqual(values);
-    expect((await before).columns!.paths).toEqual(FIELDS.map(({ path }) => path));
-    expect((await after).columns!.paths).toEqual(OTHER_FIELDS.map(({ path }) => path));
+    const after = decode(decoder, batch({ ...COLUMNS, schema: OTHER_FIELDS }));
+    for (const decoded of [await before, await after]) expectValues(decoded);
+    expect((await before).paths).toEqual(FIELDS.map(({ path }) => path));
+    expect((await after).paths).toEqual(OTHER_FIELDS.map(({ path }) => path));
   });
 
   test('an error there is the same error here', async () => {
@@ -290,7 +273,7 @@ describe('decoding in a worker', () => {
     const lost = decode(decoder, batch());
     worker.die();
     await expect(lost).rejects.toMatchObject({ code: 'DECODER_LOST' });
-    expect(decode(decoder, batch(COLUMNS))).toMatchObject([{ topicId: 5, batch: { count: 200 } }]);
+    expectValues(decode(decoder, batch(COLUMNS)) as DecodedBatch);
     decoder.close();
     expect(worker.terminated).toBe(true);
   });

@@ -1,94 +1,58 @@
 import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Priority } from '../base/sample.ts';
 import type { BatchEnvelope, Decompressors } from '../protocol/batch.ts';
-import { BATCH_LIMITS, decodeBatch, decodeBatchHeader, decodeColumns, envelopeBytes } from '../protocol/batch.ts';
+import { BATCH_LIMITS, envelopeBytes, readColumns, readMessages } from '../protocol/batch.ts';
 import { ColumnBatch } from '../protocol/columns.ts';
+import { shareFields } from '../protocol/schema.ts';
 import type { SchemaField } from '../protocol/telemetry.ts';
 import { canInflate, inflateInto } from './compression.ts';
 
 const COMPRESSION_AT = 2;
 const NO_COMPRESSION = 0;
 
-/** What the readers of a topic can do with a batch. */
-export interface Want {
-  readonly objects: boolean;
-  readonly columns: boolean;
-  /** Somebody keeps the columns: they need memory of their own. */
-  readonly keeps: boolean;
-}
-
-/** A batch read. What its readers did not want is undefined. */
+/** Messages of a batch, or a part of them, in the forms that readers ask for. */
 export interface DecodedBatch {
   readonly count: number;
-  /** After decompression, with the envelope. */
-  readonly plainBytes: number;
-  readonly times: ArrayLike<number>;
-  readonly priorities: ArrayLike<number>;
-  readonly data: readonly unknown[] | undefined;
-  readonly columns: ColumnSource | undefined;
-}
-
-/** Values of a batch by path. */
-export interface ColumnSource {
+  /** Unix ms on the server's clock. */
+  readonly times: Float64Array;
+  /** Of all fields that `column` or `texts` gives. */
   readonly paths: readonly string[];
+  timeMs(index: number): number;
+  priority(index: number): Priority;
+  /** The messages' values; made once, whoever asks. */
+  objects(): readonly unknown[];
   column(path: string): Float64Array | undefined;
   texts(path: string): readonly unknown[] | undefined;
+  /** `count` messages from the one at `from` on. */
+  part(from: number, count: number): DecodedBatch;
 }
 
-/** What a batch holds of one topic. */
-export interface DecodedSection {
-  readonly topicId: number;
-  readonly firstSeq: number;
-  readonly batch: DecodedBatch;
-}
-
-/** What the readers of a topic want of it. */
-export type WantOf = (topicId: number) => Want;
+/** How long a decoded batch is of use: for good, or (`brief`) until the next one is decoded. */
+export type BatchUse = 'own' | 'brief';
 
 export interface BatchDecoder {
   /** Before the first batch that needs it; may replace an earlier one of that number. */
   setSchema(schemaId: number, fields: readonly SchemaField[]): void;
-  /**
-   * A batch, section by section, in what form its readers want; at once where that is possible, and then for `brief` use good
-   * until the next one. Rejects or throws SightlineError.
-   */
-  decode(
-    bytes: Uint8Array<ArrayBuffer>,
-    envelope: BatchEnvelope,
-    wantOf: WantOf,
-    use?: 'own' | 'brief',
-  ): DecodedSection[] | Promise<DecodedSection[]>;
+  /** A batch, at once where that is possible; one that takes a while is for good. Rejects or throws SightlineError. */
+  decode(bytes: Uint8Array<ArrayBuffer>, envelope: BatchEnvelope, use?: BatchUse): DecodedBatch | Promise<DecodedBatch>;
   /** A new connection: its numbers mean other things. */
   reset(): void;
   close(): void;
 }
 
-/** The raw result of decoding, as it crosses from a worker: objects of columns are cheaper made on this side. */
-export type RawBatch =
-  | {
-      readonly kind: 'columns';
-      readonly batch: ColumnBatch;
-      readonly plainBytes: number;
-    }
-  | {
-      readonly kind: 'values';
-      readonly times: Float64Array;
-      readonly priorities: Uint8Array;
-      readonly data: readonly unknown[];
-      readonly plainBytes: number;
-    };
-
 /** Decodes where it is called. Only where a browser has zlib as a stream alone a batch takes a while. */
 export class LocalDecoder implements BatchDecoder {
   readonly #decompressors: Decompressors;
   readonly #schemas = new Map<number, readonly SchemaField[]>();
+  readonly #schemaOf = (schemaId: number): readonly SchemaField[] | undefined => this.#schemas.get(schemaId);
 
   constructor(decompressors: Decompressors) {
     this.#decompressors = decompressors;
   }
 
   setSchema(schemaId: number, fields: readonly SchemaField[]): void {
-    this.#schemas.set(schemaId, fields);
+    this.#schemas.set(schemaId, shareFields(fields));
   }
 
   schemaOf(schemaId: number): readonly SchemaField[] | undefined {
@@ -98,20 +62,16 @@ export class LocalDecoder implements BatchDecoder {
   decode(
     bytes: Uint8Array<ArrayBuffer>,
     envelope: BatchEnvelope,
-    wantOf: WantOf,
-    use: 'own' | 'brief' = 'own',
-  ): DecodedSection[] | Promise<DecodedSection[]> {
-    const raw = this.decodeRaw(bytes, use);
-    if (raw instanceof Promise) return raw.then((batch) => sectionsOf(batch, envelope, wantOf));
-    return sectionsOf(raw, envelope, wantOf);
-  }
-
-  decodeRaw(bytes: Uint8Array<ArrayBuffer>, use: 'own' | 'brief' = 'own'): RawBatch | Promise<RawBatch> {
-    const envelope = decodeBatchHeader(bytes);
-    if (envelope.compression !== 'zlib' || this.#decompressors.zlib || !canInflate()) return this.#read(bytes, use);
+    use: BatchUse = 'own',
+  ): ColumnBatch | ValueBatch | Promise<ColumnBatch | ValueBatch> {
+    if (envelope.compression !== 'zlib' || this.#decompressors.zlib || !canInflate()) {
+      return this.#read(bytes, envelope, use, this.#schemaOf);
+    }
     // Asked for now: a later layout may take over the number while this is being unpacked.
     const fields = this.schemaOf(envelope.schemaId);
-    return unpacked(bytes, envelope).then((plain) => this.#read(plain, 'own', () => fields));
+    return unpacked(bytes, envelope).then((plain) =>
+      this.#read(plain, { ...envelope, compression: 'none' }, 'own', () => fields),
+    );
   }
 
   reset(): void {
@@ -122,87 +82,98 @@ export class LocalDecoder implements BatchDecoder {
     this.reset();
   }
 
-  #read(bytes: Uint8Array, use: 'own' | 'brief', schemaOf = (schemaId: number) => this.schemaOf(schemaId)): RawBatch {
-    const { codec, plainSize, sections } = decodeBatchHeader(bytes);
-    const plainBytes = envelopeBytes(sections.length) + plainSize;
-    if (codec === 'columns') {
-      const { columns } = decodeColumns(bytes, schemaOf, this.#decompressors, BATCH_LIMITS, use);
-      return { kind: 'columns', batch: columns, plainBytes };
+  #read(
+    bytes: Uint8Array,
+    envelope: BatchEnvelope,
+    use: BatchUse,
+    schemaOf: (schemaId: number) => readonly SchemaField[] | undefined,
+  ): ColumnBatch | ValueBatch {
+    if (envelope.codec === 'columns') {
+      return readColumns(bytes, envelope, schemaOf, this.#decompressors, BATCH_LIMITS, use);
     }
-    const { messages } = decodeBatch(bytes, schemaOf, this.#decompressors);
-    return {
-      kind: 'values',
-      times: Float64Array.from(messages, ({ timeMs }) => timeMs),
-      priorities: Uint8Array.from(messages, ({ priority }) => priority),
-      data: messages.map(({ payload }) => payload.value()),
-      plainBytes,
-    };
+    // Values of bytes are parts of it, and would keep what a socket has read beside it.
+    const messages = readMessages(exactly(bytes), envelope, this.#decompressors);
+    return new ValueBatch(
+      Float64Array.from(messages, ({ timeMs }) => timeMs),
+      Uint8Array.from(messages, ({ priority }) => priority),
+      messages.map(({ payload }) => payload.value()),
+    );
   }
 }
 
-/** The parts of a batch in the forms that somebody wants. */
-function sectionsOf(raw: RawBatch, { sections, count: total }: BatchEnvelope, wantOf: WantOf): DecodedSection[] {
-  let from = 0;
-  return sections.map(({ topicId, firstSeq, count }) => {
-    const part = sections.length === 1 ? raw : partOf(raw, from, count, total);
-    from += count;
-    return { topicId, firstSeq, batch: wanted(part, wantOf(topicId)) };
-  });
+/** The same bytes in memory that has nothing else in it. */
+export function exactly<Bytes extends Uint8Array>(bytes: Bytes): Bytes | Uint8Array<ArrayBuffer> {
+  return bytes.length === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
 }
 
-/** Its share of the bytes is that of its messages. */
-function partOf(raw: RawBatch, from: number, count: number, total: number): RawBatch {
-  const plainBytes = (raw.plainBytes * count) / total;
-  if (raw.kind === 'columns') return { kind: 'columns', batch: raw.batch.part(from, count), plainBytes };
-  const to = from + count;
-  const { times, priorities, data } = raw;
-  return {
-    kind: 'values',
-    times: times.subarray(from, to),
-    priorities: priorities.subarray(from, to),
-    data: data.slice(from, to),
-    plainBytes,
-  };
-}
+/** Messages that are here as values already, as JSON and MessagePack bring them. */
+export class ValueBatch implements DecodedBatch {
+  readonly times: Float64Array;
+  readonly priorities: Uint8Array;
+  readonly values: readonly unknown[];
+  #columns: Map<string, Float64Array> | undefined;
 
-/** A batch in the forms that somebody wants. */
-function wanted(raw: RawBatch, want: Want): DecodedBatch {
-  if (raw.kind === 'columns') {
-    const { batch, plainBytes } = raw;
-    const { count, times, priorities } = batch;
-    const data = want.objects ? batch.objects() : undefined;
-    const columns = want.columns ? columnsOf(batch) : undefined;
-    return { count, plainBytes, times, priorities, data, columns };
+  constructor(times: Float64Array, priorities: Uint8Array, values: readonly unknown[]) {
+    this.times = times;
+    this.priorities = priorities;
+    this.values = values;
   }
-  const { times, priorities, data, plainBytes } = raw;
-  const columns = want.columns ? flattened(data) : undefined;
-  return { count: data.length, plainBytes, times, priorities, data, columns };
-}
 
-/** Values that are here as objects already, as the JSON and MessagePack protocols bring them. */
-export function fromValues(
-  messages: readonly { readonly time: number; readonly priority?: number; readonly data: unknown }[],
-  plainBytes: number,
-  want: Want,
-): DecodedBatch {
-  const times = Float64Array.from(messages, ({ time }) => time);
-  const priorities = Uint8Array.from(messages, ({ priority = 1 }) => priority);
-  const data = messages.map((message) => message.data);
-  return wanted({ kind: 'values', times, priorities, data, plainBytes }, want);
-}
+  /** The messages of the JSON and MessagePack protocols. */
+  static of(
+    messages: readonly { readonly time: number; readonly priority?: number; readonly data: unknown }[],
+  ): ValueBatch {
+    return new ValueBatch(
+      Float64Array.from(messages, ({ time }) => time),
+      Uint8Array.from(messages, ({ priority = 1 }) => priority),
+      messages.map(({ data }) => data),
+    );
+  }
 
-function columnsOf(batch: ColumnBatch): ColumnSource {
-  return {
-    get paths() {
-      return batch.fields.map(({ path }) => path);
-    },
-    column: (path) => batch.column(path),
-    texts: (path) => batch.texts(path),
-  };
+  get count(): number {
+    return this.values.length;
+  }
+
+  get paths(): readonly string[] {
+    return [...this.#flattened().keys()];
+  }
+
+  timeMs(index: number): number {
+    return this.times[index]!;
+  }
+
+  priority(index: number): Priority {
+    return this.priorities[index] as Priority;
+  }
+
+  objects(): readonly unknown[] {
+    return this.values;
+  }
+
+  column(path: string): Float64Array | undefined {
+    return this.#flattened().get(path);
+  }
+
+  texts(): undefined {
+    return undefined;
+  }
+
+  part(from: number, count: number): ValueBatch {
+    const to = from + count;
+    return new ValueBatch(
+      this.times.subarray(from, to),
+      this.priorities.subarray(from, to),
+      this.values.slice(from, to),
+    );
+  }
+
+  #flattened(): Map<string, Float64Array> {
+    return (this.#columns ??= flattened(this.values));
+  }
 }
 
 /** The numbers and truth values of plain objects by path; NaN where a message has none. */
-function flattened(values: readonly unknown[]): ColumnSource {
+function flattened(values: readonly unknown[]): Map<string, Float64Array> {
   const columns = new Map<string, Float64Array>();
   const put = (path: string, i: number, number: number): void => {
     let column = columns.get(path);
@@ -217,7 +188,7 @@ function flattened(values: readonly unknown[]): ColumnSource {
     }
   };
   for (const [i, value] of values.entries()) walk(value, '', i);
-  return { paths: [...columns.keys()], column: (path) => columns.get(path), texts: () => undefined };
+  return columns;
 }
 
 /** The same batch without compression. */
@@ -245,14 +216,19 @@ export type DecoderRequest =
 export type DecoderReply =
   | { readonly type: 'ready' }
   | { readonly type: 'error'; readonly n: number; readonly code: ErrorCode; readonly message: string }
-  | { readonly type: 'values'; readonly n: number; readonly batch: Extract<RawBatch, { kind: 'values' }> }
+  | {
+      readonly type: 'values';
+      readonly n: number;
+      readonly times: Float64Array<ArrayBuffer>;
+      readonly priorities: Uint8Array<ArrayBuffer>;
+      readonly values: readonly unknown[];
+    }
   | {
       readonly type: 'columns';
       readonly n: number;
       readonly count: number;
       readonly values: Float64Array<ArrayBuffer>;
       readonly texts: unknown[][];
-      readonly plainBytes: number;
     };
 
 /** What is needed of a `Worker`. */
@@ -264,17 +240,14 @@ export interface WorkerLike {
 }
 
 interface WorkerJob {
-  readonly envelope: BatchEnvelope;
-  readonly wantOf: WantOf;
   /** Those of this side: what was made ready for a schema hangs on its list of fields. */
   readonly fields: readonly SchemaField[] | undefined;
-  readonly result: PromiseWithResolvers<DecodedSection[]>;
+  readonly result: PromiseWithResolvers<DecodedBatch>;
 }
 
-function rawOf(reply: Extract<DecoderReply, { type: 'values' | 'columns' }>, { fields }: WorkerJob): RawBatch {
-  if (reply.type === 'values') return reply.batch;
-  const { count, values, texts, plainBytes } = reply;
-  return { kind: 'columns', batch: new ColumnBatch(count, fields!, values, texts), plainBytes };
+function batchOf(reply: Extract<DecoderReply, { type: 'values' | 'columns' }>, { fields }: WorkerJob): DecodedBatch {
+  if (reply.type === 'values') return new ValueBatch(reply.times, reply.priorities, reply.values);
+  return new ColumnBatch(reply.count, fields!, reply.values, reply.texts);
 }
 
 /**
@@ -307,14 +280,14 @@ export class WorkerDecoder implements BatchDecoder {
   decode(
     bytes: Uint8Array<ArrayBuffer>,
     envelope: BatchEnvelope,
-    wantOf: WantOf,
-    use: 'own' | 'brief' = 'own',
-  ): DecodedSection[] | Promise<DecodedSection[]> {
-    if (!this.#ready) return this.#local.decode(bytes, envelope, wantOf, use);
+    use: BatchUse = 'own',
+  ): DecodedBatch | Promise<DecodedBatch> {
+    if (!this.#ready) return this.#local.decode(bytes, envelope, use);
     const n = ++this.#lastNumber;
-    const result = Promise.withResolvers<DecodedSection[]>();
-    this.#waiting.set(n, { envelope, wantOf, fields: this.#local.schemaOf(envelope.schemaId), result });
-    this.#worker.postMessage({ type: 'batch', n, bytes }, [bytes.buffer]);
+    const result = Promise.withResolvers<DecodedBatch>();
+    this.#waiting.set(n, { fields: this.#local.schemaOf(envelope.schemaId), result });
+    const own = exactly(bytes);
+    this.#worker.postMessage({ type: 'batch', n, bytes: own }, [own.buffer]);
     return result.promise;
   }
 
@@ -339,9 +312,9 @@ export class WorkerDecoder implements BatchDecoder {
     const waiting = this.#waiting.get(reply.n);
     if (!waiting) return;
     this.#waiting.delete(reply.n);
-    const { envelope, wantOf, result } = waiting;
+    const { result } = waiting;
     if (reply.type === 'error') result.reject(new SightlineError(reply.code, reply.message));
-    else result.resolve(sectionsOf(rawOf(reply, waiting), envelope, wantOf));
+    else result.resolve(batchOf(reply, waiting));
   }
 
   /** What it had in hand is lost: its bytes went over with the request. */

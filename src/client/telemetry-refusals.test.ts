@@ -22,14 +22,13 @@ afterEach(async () => {
 class Misled extends WebSocket {
   override emit(name: string | symbol, ...args: unknown[]): boolean {
     if (name !== 'message') return super.emit(name, ...args);
-    const [data, isBinary] = args as [Buffer | ArrayBuffer, boolean];
-    const bytes = Buffer.from(data as Buffer);
+    const [bytes, isBinary] = args as [Buffer, boolean];
     if (!bytes.includes('message_bytes_max')) return super.emit(name, ...args);
     const message = (isBinary ? unpack(bytes) : JSON.parse(bytes.toString())) as {
       limits: { message_bytes_max: number };
     };
     message.limits.message_bytes_max = 100_000;
-    const changed = isBinary ? writeMsgpack(message).buffer : Buffer.from(JSON.stringify(message));
+    const changed = Buffer.from(isBinary ? writeMsgpack(message) : JSON.stringify(message));
     return super.emit(name, changed, isBinary);
   }
 }

@@ -17,7 +17,7 @@ import { LiveQueue } from './live-queue.ts';
 import type { SeqSpan } from './seq-cursor.ts';
 import { SeqCursor } from './seq-cursor.ts';
 import { adaptedHz } from './lag.ts';
-import type { ColumnSource, DecodedBatch } from './telemetry-decoder.ts';
+import type { DecodedBatch } from './telemetry-decoder.ts';
 
 const QUEUE_MESSAGES_MAX = 10_000;
 const ACK_DELAY_MS = 20;
@@ -151,6 +151,8 @@ export interface Arrival {
   readonly firstSeq: number;
   readonly batch: DecodedBatch;
   readonly wireBytes: number;
+  /** After decompression. */
+  readonly plainBytes: number;
   readonly receivedTimeMs: number;
   /** Its columns lie where those of the next batch will: nobody may keep them. */
   readonly isBrief: boolean;
@@ -174,6 +176,8 @@ interface Queued<Batch> {
   readonly batch: Batch;
   readonly state: TopicState;
   readonly span: SeqSpan;
+  /** On the client's own clock. */
+  readonly arrivedMs: number;
 }
 
 /**
@@ -401,16 +405,21 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
   onArrival(arrival: Arrival): void {
     const state = this.#byTopicId.get(arrival.topicId);
     if (!state || this.#ended) return;
-    const { count, plainBytes } = arrival.batch;
+    const { firstSeq, batch } = arrival;
+    const { count } = batch;
     this.#counts.bytes += arrival.wireBytes;
-    this.#plainBytes += plainBytes;
+    this.#plainBytes += arrival.plainBytes;
     if (this.contract === 'reliable' && !this.#hasRoomFor(count)) this.#stalled = true;
     if (this.#stalled) return;
-    const spans = state.cursor.accept(arrival.firstSeq, count);
     let fresh = 0;
-    for (const span of spans) {
-      fresh += span.to - span.from;
-      this.#deliver(state, span, arrival);
+    if (state.cursor.advance(firstSeq, count)) {
+      fresh = count;
+      this.#deliver(state, firstSeq, batch, arrival);
+    } else {
+      for (const { from, to } of state.cursor.accept(firstSeq, count)) {
+        fresh += to - from;
+        this.#deliver(state, from, batch.part(from - firstSeq, to - from), arrival);
+      }
     }
     this.#counts.received += fresh;
     this.#counts.duplicates += count - fresh;
@@ -445,7 +454,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
   /** @internal How long the oldest item waits for the program; 0 where nobody reads. */
   lagMs(nowMs: number): number {
     const queue = this.#iterating ? this.#queue : this.#columnQueue;
-    const oldest = queue?.oldest?.batch.receivedTimeMs;
+    const oldest = queue?.oldest?.arrivedMs;
     return oldest === undefined ? 0 : Math.max(0, nowMs - oldest);
   }
 
@@ -504,32 +513,37 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     return this.#callbacks.size + this.#columnCallbacks.size > 0 || this.#columnQueue?.hasRoomFor(count) === true;
   }
 
-  #deliver(state: TopicState, span: SeqSpan, { firstSeq, batch, receivedTimeMs, isBrief }: Arrival): void {
-    const [from, to] = [span.from - firstSeq, span.to - firstSeq];
-    const nowMs = receivedTimeMs + this.#host.offsetMs(receivedTimeMs);
-    const head = (timestamp: number): BatchHead => ({
-      topic: state.topic,
-      epoch: state.epoch,
-      seq: span.from,
-      timestamp,
-      latencyMs: nowMs - timestamp,
-      receivedTimeMs: this.#host.toWallMs(receivedTimeMs),
-    });
-    for (let i = from; i < to; i++) this.#latency.record(nowMs - batch.times[i]!);
-    const newest = batch.times[to - 1]!;
-    if (batch.columns && this.wantsColumns) {
-      const columns = { ...head(newest), ...columnsBetween(batch, batch.columns, from, to), count: to - from };
+  /** The messages from `seq` on. */
+  #deliver(state: TopicState, seq: number, batch: DecodedBatch, { receivedTimeMs: arrivedMs, isBrief }: Arrival): void {
+    const { count } = batch;
+    const host = this.#host;
+    const nowMs = arrivedMs + host.offsetMs(arrivedMs);
+    for (let i = 0; i < count; i++) this.#latency.record(nowMs - batch.timeMs(i));
+    const timestamp = batch.timeMs(count - 1);
+    const latencyMs = nowMs - timestamp;
+    const span = { from: seq, to: seq + count };
+    if (this.wantsColumns) {
+      const columns = new ArrivedColumns(state, seq, batch, {
+        timestamp,
+        latencyMs,
+        arrivedMs,
+        toWallMs: host.toWallMs,
+      });
       // A callback may have asked for `columns()` just now: they begin with the next batch.
-      if (!isBrief) this.#columnQueue?.push({ batch: columns, state, span });
+      if (!isBrief) this.#columnQueue?.push({ batch: columns, state, span, arrivedMs });
       for (const callback of this.#columnCallbacks) call(callback, columns);
     }
     const hasCallbacks = this.#callbacks.size + this.#columnCallbacks.size > 0;
     if (!this.#readsQueue && hasCallbacks) this.#take(state, span);
-    if (!batch.data || !this.wantsObjects) return;
-    const messages = messagesBetween(batch, batch.data, from, to, state.topic, span.from);
-    const whole: TelemetryBatch = { ...head(newest), messages };
-    if (this.#readsQueue) this.#queue.push({ batch: whole, state, span });
-    for (const callback of this.#callbacks) call(callback, messages, whole.timestamp, whole.latencyMs);
+    if (!this.wantsObjects) return;
+    const { topic, epoch } = state;
+    const messages = messagesOf(batch, topic, seq);
+    if (this.#readsQueue) {
+      const receivedTimeMs = host.toWallMs(arrivedMs);
+      const whole = { topic, epoch, seq, timestamp, latencyMs, receivedTimeMs, messages };
+      this.#queue.push({ batch: whole, state, span, arrivedMs });
+    }
+    for (const callback of this.#callbacks) call(callback, messages, timestamp, latencyMs);
   }
 
   /** An item counts as taken over when the reader comes for the next one, or leaves. */
@@ -613,36 +627,66 @@ function positionOf({ cursor, told }: TopicState): number {
   return cursor.missing > told ? cursor.contiguous : cursor.next - 1;
 }
 
-function messagesBetween(
-  { times, priorities }: DecodedBatch,
-  data: readonly unknown[],
-  from: number,
-  to: number,
-  topic: string,
-  firstSeq: number,
-): TelemetryMessage[] {
-  const messages: TelemetryMessage[] = [];
-  for (let i = from; i < to; i++) {
-    const priority = priorities[i] as Priority;
-    messages.push({ topic, seq: firstSeq + i - from, timeMs: times[i]!, priority, data: data[i] });
-  }
-  return messages;
+function messagesOf(batch: DecodedBatch, topic: string, seq: number): TelemetryMessage[] {
+  return batch
+    .objects()
+    .map((data, i) => ({ topic, seq: seq + i, timeMs: batch.timeMs(i), priority: batch.priority(i), data }));
 }
 
-function columnsBetween(
-  { count, times }: DecodedBatch,
-  source: ColumnSource,
-  from: number,
-  to: number,
-): Pick<TelemetryColumns, 'times' | 'paths' | 'column' | 'texts'> {
-  const allTimes = times as Float64Array;
-  if (from === 0 && to === count) {
-    return { times: allTimes, paths: source.paths, column: source.column, texts: source.texts };
+/** What of it is not asked for is not made. */
+class ArrivedColumns implements TelemetryColumns {
+  readonly topic: string;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly count: number;
+  readonly timestamp: number;
+  readonly latencyMs: number;
+  readonly #batch: DecodedBatch;
+  readonly #arrivedMs: number;
+  readonly #toWallMs: (timeMs: number) => number;
+
+  constructor(
+    { topic, epoch }: TopicState,
+    seq: number,
+    batch: DecodedBatch,
+    times: {
+      readonly timestamp: number;
+      readonly latencyMs: number;
+      readonly arrivedMs: number;
+      readonly toWallMs: (timeMs: number) => number;
+    },
+  ) {
+    this.topic = topic;
+    this.epoch = epoch;
+    this.seq = seq;
+    this.count = batch.count;
+    this.timestamp = times.timestamp;
+    this.latencyMs = times.latencyMs;
+    this.#batch = batch;
+    this.#arrivedMs = times.arrivedMs;
+    this.#toWallMs = times.toWallMs;
   }
-  return {
-    times: allTimes.subarray(from, to),
-    paths: source.paths,
-    column: (path) => source.column(path)?.subarray(from, to),
-    texts: (path) => source.texts(path)?.slice(from, to),
-  };
+
+  get receivedTimeMs(): number {
+    return this.#toWallMs(this.#arrivedMs);
+  }
+
+  get times(): Float64Array {
+    return this.#batch.times;
+  }
+
+  get paths(): readonly string[] {
+    return this.#batch.paths;
+  }
+
+  /** Functions of their own: programs take them out, as in `({ times, column }) => …`. */
+  get column(): TelemetryColumns['column'] {
+    const batch = this.#batch;
+    return (path) => batch.column(path);
+  }
+
+  get texts(): TelemetryColumns['texts'] {
+    const batch = this.#batch;
+    return (path) => batch.texts(path);
+  }
 }

@@ -1,7 +1,9 @@
 import { toSightlineError } from '../base/errors.ts';
+import { decodeBatchHeader } from '../protocol/batch.ts';
+import type { ColumnBatch } from '../protocol/columns.ts';
 import { platformDecompressors } from './compression.ts';
-import type { DecoderReply, DecoderRequest, RawBatch } from './telemetry-decoder.ts';
-import { LocalDecoder } from './telemetry-decoder.ts';
+import type { DecoderReply, DecoderRequest } from './telemetry-decoder.ts';
+import { LocalDecoder, ValueBatch } from './telemetry-decoder.ts';
 
 /** The module that a page's decoding worker runs: batches in, typed arrays out. */
 
@@ -22,27 +24,22 @@ scope.postMessage({ type: 'ready' }, []);
 
 async function answer(n: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   try {
-    const raw = decoder.decodeRaw(bytes);
-    reply(n, raw instanceof Promise ? await raw : raw);
+    const batch = decoder.decode(bytes, decodeBatchHeader(bytes));
+    reply(n, batch instanceof Promise ? await batch : batch);
   } catch (thrown) {
     const { code, message } = toSightlineError(thrown, 'BATCH_BAD');
     scope.postMessage({ type: 'error', n, code, message }, []);
   }
 }
 
-function reply(n: number, raw: RawBatch): void {
-  if (raw.kind === 'values') return scope.postMessage({ type: 'values', n, batch: raw }, []);
-  const { batch, plainBytes } = raw;
+function reply(n: number, batch: ColumnBatch | ValueBatch): void {
+  if (batch instanceof ValueBatch) {
+    const times = batch.times as Float64Array<ArrayBuffer>;
+    const priorities = batch.priorities as Uint8Array<ArrayBuffer>;
+    return scope.postMessage({ type: 'values', n, times, priorities, values: batch.values }, []);
+  }
   const values = batch.values as Float64Array<ArrayBuffer>;
   const texts: unknown[][] = [];
   for (const { kind, path } of batch.fields) if (kind === 'json') texts.push(batch.texts(path) as unknown[]);
-  const message = {
-    type: 'columns' as const,
-    n,
-    count: batch.count,
-    values,
-    texts,
-    plainBytes,
-  } satisfies DecoderReply;
-  scope.postMessage(message, [values.buffer]);
+  scope.postMessage({ type: 'columns', n, count: batch.count, values, texts }, [values.buffer]);
 }

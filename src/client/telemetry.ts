@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
-import { decodeBatchHeader, type BatchEnvelope } from '../protocol/batch.ts';
+import { decodeBatchHeader, envelopeBytes, type BatchEnvelope } from '../protocol/batch.ts';
 import { quote } from '../protocol/quote.ts';
 import {
   checkTelemetryClientMessage,
@@ -27,11 +27,11 @@ import { LagMeter } from './lag.ts';
 import type { LinkSettings, SessionState, StateChange } from './link.ts';
 import { Link } from './link.ts';
 import { sessionUrl } from './socket.ts';
-import type { BatchDecoder, DecodedSection, Want, WorkerLike } from './telemetry-decoder.ts';
-import { fromValues, LocalDecoder, WorkerDecoder } from './telemetry-decoder.ts';
+import type { BatchDecoder, BatchUse, DecodedBatch, WorkerLike } from './telemetry-decoder.ts';
+import { exactly, LocalDecoder, ValueBatch, WorkerDecoder } from './telemetry-decoder.ts';
 import type { PublishMetrics, PublishOptions } from './telemetry-publisher.ts';
 import { Publisher } from './telemetry-publisher.ts';
-import type { Arrival, SubscribeOptions, SubscriptionTerms } from './telemetry-subscription.ts';
+import type { SubscribeOptions, SubscriptionTerms } from './telemetry-subscription.ts';
 import { Subscription } from './telemetry-subscription.ts';
 
 const LANE_PATH = '/ws/telemetry';
@@ -42,7 +42,6 @@ const SUBPROTOCOLS = {
 } as const satisfies Record<TelemetryFormat, TelemetrySubprotocol>;
 /** Messages that may wait for a decoder that is not done with those before. */
 const INBOX_MAX = 1_000;
-const NOTHING: Want = { objects: false, columns: false, keeps: false };
 
 /** How messages are written: JSON for people, MessagePack for small programs, binary batches for everything else. */
 export type TelemetryFormat = 'json' | 'msgpack' | 'binary';
@@ -102,8 +101,14 @@ type Incoming = TelemetryServerMessage | BatchMessage | MeasuredData | { readonl
 /** What passes the inbox: messages whose order counts, batches read, and what became of those that were not. */
 type Ordered =
   | Extract<TelemetryServerMessage, { type: 'topic' | 'loss' | 'subscribed' }>
-  | { readonly type: 'arrivals'; readonly arrivals: readonly Arrival[] }
-  | { readonly type: 'damaged'; readonly topicIds: readonly number[]; readonly error: SightlineError };
+  | { readonly type: 'decoded'; readonly batch: DecodedBatch; readonly arrived: Arrived }
+  | { readonly type: 'damaged'; readonly envelope: BatchEnvelope | undefined; readonly error: SightlineError };
+
+interface Arrived {
+  readonly envelope: BatchEnvelope;
+  readonly wireBytes: number;
+  readonly receivedTimeMs: number;
+}
 
 /** A session from its first `welcome` on. Rejects with SightlineError: the server's code, or CONNECTION_FAILED. */
 export function connectTelemetry(options: ConnectTelemetryOptions): Promise<TelemetrySession> {
@@ -125,7 +130,7 @@ export class TelemetrySession {
   readonly #emitter = new Emitter<TelemetryEvents>();
   readonly #subscriptions = new Map<number, Subscription>();
   /** Whom a topic id of this connection belongs to. */
-  readonly #routes = new Map<number, Set<Subscription>>();
+  readonly #routes = new Map<number, readonly Subscription[]>();
   /** Asked for on this connection, and neither taken nor refused yet. */
   readonly #pending = new Set<number>();
   #lastWireId = 0;
@@ -357,36 +362,74 @@ export class TelemetrySession {
 
   #onBatch(bytes: Uint8Array<ArrayBuffer>): void {
     const receivedTimeMs = this.#link.clock.now();
-    const wireBytes = bytes.length;
-    let topicIds: number[] = [];
+    let envelope: BatchEnvelope | undefined;
     try {
-      const envelope = decodeBatchHeader(bytes);
-      // What is left out belongs to subscriptions that have ended.
-      topicIds = envelope.sections.map(({ topicId }) => topicId).filter((topicId) => this.#routes.has(topicId));
-      if (topicIds.length === 0) return;
-      if (this.#inbox.isFull) return this.#onUndecoded(topicIds);
-      const wantOf = (topicId: number): Want => this.#wantOf(topicId);
-      // What nobody keeps is read and handed out before the next batch is.
-      const isBrief = this.#inbox.isEmpty && topicIds.every((topicId) => !wantOf(topicId).keeps);
-      const sections = this.#decoder.decode(bytes, envelope, wantOf, isBrief ? 'brief' : 'own');
-      // What took a while has memory of its own.
-      const parts = { wireBytes, receivedTimeMs, isBrief: isBrief && !(sections instanceof Promise) };
-      const ordered = (read: DecodedSection[]): Ordered => ({
-        type: 'arrivals',
-        arrivals: arrivalsOf(read, envelope, parts),
-      });
-      if (!(sections instanceof Promise)) this.#inbox.push(ordered(sections), receivedTimeMs);
-      else this.#inbox.push(settled(sections, ordered, topicIds), receivedTimeMs);
+      envelope = decodeBatchHeader(bytes);
+      // What nobody has a route for belongs to subscriptions that have ended.
+      const use = this.#useOf(envelope);
+      if (use === undefined) return;
+      if (this.#inbox.isFull) return this.#onUndecoded(envelope);
+      const batch = this.#decoder.decode(bytes, envelope, use);
+      const arrived = { envelope, wireBytes: bytes.length, receivedTimeMs };
+      if (batch instanceof Promise) this.#inbox.push(settled(batch, arrived), receivedTimeMs);
+      else if (this.#inbox.isEmpty) this.#onDecoded(batch, arrived, use === 'brief');
+      else this.#inbox.push({ type: 'decoded', batch, arrived }, receivedTimeMs);
     } catch (thrown) {
-      this.#inbox.push({ type: 'damaged', topicIds, error: toSightlineError(thrown, 'BATCH_BAD') }, receivedTimeMs);
+      const error = toSightlineError(thrown, 'BATCH_BAD');
+      this.#inbox.push({ type: 'damaged', envelope, error }, receivedTimeMs);
+    }
+  }
+
+  /** What nobody keeps is read and handed out before the next batch is. Undefined: nobody wants it. */
+  #useOf({ sections }: BatchEnvelope): BatchUse | undefined {
+    let isWanted = false;
+    let use: BatchUse = this.#inbox.isEmpty ? 'brief' : 'own';
+    for (const { topicId } of sections) {
+      const route = this.#routes.get(topicId);
+      if (route === undefined) continue;
+      isWanted = true;
+      for (const subscription of route) if (subscription.keepsColumns) use = 'own';
+    }
+    return isWanted ? use : undefined;
+  }
+
+  /** Its share of the bytes is that of its messages. */
+  #onDecoded(batch: DecodedBatch, { envelope, wireBytes, receivedTimeMs }: Arrived, isBrief: boolean): void {
+    const { sections, count: total, plainSize } = envelope;
+    const plainBytes = envelopeBytes(sections.length) + plainSize;
+    let from = 0;
+    for (const { topicId, firstSeq, count } of sections) {
+      const route = this.#routes.get(topicId);
+      if (route !== undefined) {
+        const part = sections.length === 1 ? batch : batch.part(from, count);
+        const arrival = {
+          topicId,
+          firstSeq,
+          batch: part,
+          wireBytes: (wireBytes * count) / total,
+          plainBytes: (plainBytes * count) / total,
+          receivedTimeMs,
+          isBrief,
+        };
+        for (const subscription of route) subscription.onArrival(arrival);
+      }
+      from += count;
     }
   }
 
   #onData({ data: { topic_id: topicId, seq, messages }, bytes }: MeasuredData): void {
     const receivedTimeMs = this.#link.clock.now();
-    const batch = fromValues(messages, bytes, this.#wantOf(topicId));
-    const arrival: Arrival = { topicId, firstSeq: seq, batch, wireBytes: bytes, receivedTimeMs, isBrief: false };
-    this.#inbox.push({ type: 'arrivals', arrivals: [arrival] }, receivedTimeMs);
+    const batch = ValueBatch.of(messages);
+    const arrival = {
+      topicId,
+      firstSeq: seq,
+      batch,
+      wireBytes: bytes,
+      plainBytes: bytes,
+      receivedTimeMs,
+      isBrief: false,
+    };
+    for (const subscription of this.#routes.get(topicId) ?? []) subscription.onArrival(arrival);
   }
 
   #onOrdered(item: Ordered): void {
@@ -397,14 +440,11 @@ export class TelemetrySession {
         return this.#subscriptions.get(item.id)?.onLoss(item);
       case 'subscribed':
         return this.#subscriptions.get(item.id)?.onSubscribed();
-      case 'arrivals':
-        for (const arrival of item.arrivals) {
-          for (const subscription of this.#routes.get(arrival.topicId) ?? []) subscription.onArrival(arrival);
-        }
-        return;
+      case 'decoded':
+        return this.#onDecoded(item.batch, item.arrived, false);
       case 'damaged':
         this.#counts.damagedBatches++;
-        this.#askAgain(item.topicIds);
+        if (item.envelope !== undefined) this.#askAgain(item.envelope);
         this.#emitter.emit('error', { error: item.error });
     }
   }
@@ -413,19 +453,18 @@ export class TelemetrySession {
   #route({ id, topic_id: topicId }: TopicMessage): void {
     const subscription = this.#subscriptions.get(id);
     if (!subscription) return;
-    let route = this.#routes.get(topicId);
-    if (!route) this.#routes.set(topicId, (route = new Set()));
-    route.add(subscription);
+    const route = this.#routes.get(topicId) ?? [];
+    if (!route.includes(subscription)) this.#routes.set(topicId, [...route, subscription]);
   }
 
-  #onUndecoded(topicIds: readonly number[]): void {
+  #onUndecoded(envelope: BatchEnvelope): void {
     this.#counts.undecodedBatches++;
-    this.#askAgain(topicIds);
+    this.#askAgain(envelope);
   }
 
   /** A batch is lost on this side: who must have every message asks for it once more. */
-  #askAgain(topicIds: readonly number[]): void {
-    for (const topicId of topicIds) {
+  #askAgain({ sections }: BatchEnvelope): void {
+    for (const { topicId } of sections) {
       for (const subscription of this.#routes.get(topicId) ?? []) subscription.onDamaged(topicId);
     }
   }
@@ -458,18 +497,6 @@ export class TelemetrySession {
     });
   }
 
-  #wantOf(topicId: number): Want {
-    const route = this.#routes.get(topicId);
-    if (!route) return NOTHING;
-    let [objects, columns, keeps] = [false, false, false];
-    for (const subscription of route) {
-      objects ||= subscription.wantsObjects;
-      columns ||= subscription.wantsColumns;
-      keeps ||= subscription.keepsColumns;
-    }
-    return { objects, columns, keeps };
-  }
-
   // ── Subscriptions ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   #ask(subscription: Subscription): void {
@@ -493,8 +520,9 @@ export class TelemetrySession {
     this.#subscriptions.delete(subscription.wireId);
     this.#pending.delete(subscription.wireId);
     for (const [topicId, route] of this.#routes) {
-      route.delete(subscription);
-      if (route.size === 0) this.#routes.delete(topicId);
+      const left = route.filter((other) => other !== subscription);
+      if (left.length === 0) this.#routes.delete(topicId);
+      else this.#routes.set(topicId, left);
     }
   }
 
@@ -546,7 +574,8 @@ function checkTerms(filter: string, { contract, hz, ttlMs: ttl_ms, since, group,
 function decoded(data: string | Uint8Array, format: TelemetryFormat): Incoming {
   if (format === 'binary' && typeof data !== 'string') return { type: 'batch', bytes: data as Uint8Array<ArrayBuffer> };
   try {
-    const message = decodeTelemetryServerMessage(data);
+    // Values of bytes are parts of the message.
+    const message = decodeTelemetryServerMessage(typeof data === 'string' ? data : exactly(data));
     return message.type === 'data' ? { type: 'measured_data', data: message, bytes: data.length } : message;
   } catch (thrown) {
     // Of a newer server: not for this client.
@@ -555,25 +584,11 @@ function decoded(data: string | Uint8Array, format: TelemetryFormat): Incoming {
   }
 }
 
-/** The bytes of a batch of several topics are shared out by their messages. */
-function arrivalsOf(
-  sections: readonly DecodedSection[],
-  { count }: BatchEnvelope,
-  parts: Pick<Arrival, 'wireBytes' | 'receivedTimeMs' | 'isBrief'>,
-): Arrival[] {
-  const bytesOfOne = parts.wireBytes / count;
-  return sections.map((section) => ({ ...parts, ...section, wireBytes: bytesOfOne * section.batch.count }));
-}
-
-async function settled(
-  sections: Promise<DecodedSection[]>,
-  ordered: (read: DecodedSection[]) => Ordered,
-  topicIds: readonly number[],
-): Promise<Ordered> {
+async function settled(batch: Promise<DecodedBatch>, arrived: Arrived): Promise<Ordered> {
   try {
-    return ordered(await sections);
+    return { type: 'decoded', batch: await batch, arrived };
   } catch (thrown) {
-    return { type: 'damaged', topicIds, error: toSightlineError(thrown, 'BATCH_BAD') };
+    return { type: 'damaged', envelope: arrived.envelope, error: toSightlineError(thrown, 'BATCH_BAD') };
   }
 }
 

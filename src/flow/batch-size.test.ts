@@ -45,21 +45,28 @@ test('who was overtaken goes on a quarter further, where others do', () => {
 });
 
 describe('rests between rounds', () => {
+  const busy = { tookMs: 1, idleMs: 0, messages: 1 };
+
   test('there are none while a round is short, so that nothing waits on an idle server', () => {
-    expect(restAfter(0, 1, 5)).toBe(0);
-    expect(restAfter(0.3, 1, 5)).toBe(0);
-    expect(restAfter(0.3, 100, 5)).toBe(0);
+    for (const tookMs of [0, 0.3]) expect(restAfter({ ...busy, tookMs }, 5)).toBe(0);
+    expect(restAfter({ ...busy, tookMs: 0.3, messages: 100 }, 5)).toBe(0);
   });
 
-  test('sending takes a quarter of the time at most, and no rest is longer than is allowed', () => {
-    expect(restAfter(1, 1, 5)).toBe(3);
-    expect(restAfter(10, 1, 5)).toBe(5);
-    expect(restAfter(10, 1, 0)).toBe(0);
+  test('there are none where the lane was idle for as long as the round took, however long that was', () => {
+    expect(restAfter({ ...busy, idleMs: 1 }, 5)).toBe(0);
+    expect(restAfter({ tookMs: 3, idleMs: 3.5, messages: 8 }, 5)).toBe(0);
+    expect(restAfter({ ...busy, idleMs: 0.9 }, 5)).toBe(3);
+  });
+
+  test('sending takes a quarter of a busy lane’s time at most, and no rest is longer than is allowed', () => {
+    expect(restAfter(busy, 5)).toBe(3);
+    expect(restAfter({ ...busy, tookMs: 10 }, 5)).toBe(5);
+    expect(restAfter({ ...busy, tookMs: 10 }, 0)).toBe(0);
   });
 
   test('dense topics rest as long as is allowed: their batches are worth it', () => {
-    expect(restAfter(0.5, 4, 5)).toBe(5);
-    expect(restAfter(0.5, 3, 5)).toBe(1.5);
+    expect(restAfter({ ...busy, tookMs: 0.5, messages: 4 }, 5)).toBe(5);
+    expect(restAfter({ ...busy, tookMs: 0.5, messages: 3 }, 5)).toBe(1.5);
   });
 });
 

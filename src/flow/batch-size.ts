@@ -54,13 +54,24 @@ const REST_MIN_MS = 1;
 /** Messages of each topic in a round from which the longest rest makes larger batches worth while. */
 const DENSE_MESSAGES = 4;
 
+/** What the rest after a round depends on. */
+export interface Round {
+  /** How long it took. */
+  readonly tookMs: number;
+  /** For how long nothing was there to be sent before it began. */
+  readonly idleMs: number;
+  /** Messages of each topic. */
+  readonly messages: number;
+}
+
 /**
- * How long to wait before the next round, after one that took `roundMs` and had `messages` of each topic; at most `restMsMax`. No time
- * while rounds are short against the time between them; under load it makes fewer and larger batches, which cost everybody less
- * for each message.
+ * How long to wait before the next round, at most `restMsMax`. No time while rounds are shorter than the time between them, so
+ * that a message that comes alone goes at once; under load it makes fewer and larger batches, which cost everybody less for each
+ * message.
  */
-export function restAfter(roundMs: number, messages: number, restMsMax: number): number {
-  const restMs = Math.min(roundMs * REST_FACTOR, restMsMax);
+export function restAfter({ tookMs, idleMs, messages }: Round, restMsMax: number): number {
+  if (idleMs >= tookMs) return 0;
+  const restMs = Math.min(tookMs * REST_FACTOR, restMsMax);
   if (restMs < REST_MIN_MS) return 0;
   return messages >= DENSE_MESSAGES ? restMsMax : restMs;
 }

@@ -164,7 +164,9 @@ function decodeEnvelope(bytes: Uint8Array, limits: BatchLimits): BatchEnvelope {
     throw new SightlineError('BATCH_BAD', `the batch has ${bytes.length} bytes, its envelope alone ${HEAD_BYTES}`);
   }
   const view = viewOf(bytes);
-  const [kind, codecNumber = 0, compressionNumber = 0] = bytes;
+  const kind = bytes[0];
+  const codecNumber = bytes[1]!;
+  const compressionNumber = bytes[2]!;
   const codec = PAYLOAD_CODECS[codecNumber];
   const compression = COMPRESSIONS[compressionNumber];
   const schemaId = view.getUint16(4, true);
@@ -180,7 +182,8 @@ function decodeEnvelope(bytes: Uint8Array, limits: BatchLimits): BatchEnvelope {
     );
   }
   const sections = readSections(view, limits);
-  const count = sections.reduce((sum, section) => sum + section.count, 0);
+  let count = 0;
+  for (const section of sections) count += section.count;
   checkCount(count, limits);
   return { codec, compression, schemaId, plainSize, sections, count };
 }
@@ -196,22 +199,31 @@ export function decodeBatch(
   limits: BatchLimits = BATCH_LIMITS,
 ): { envelope: BatchEnvelope; messages: BatchMessage[] } {
   const envelope = decodeBatchHeader(bytes, limits);
-  if (envelope.codec === 'columns') {
-    const columns = columnsOf(bytes, envelope, schemaOf, decompressors, limits, 'brief');
-    const { times, priorities } = columns;
-    const messages = columns.objects().map((value, i) => ({
-      timeMs: times[i]!,
-      priority: priorities[i]! as Priority,
-      payload: Payload.of(value),
-    }));
-    return { envelope, messages };
+  if (envelope.codec !== 'columns') {
+    return { envelope, messages: readMessages(bytes, envelope, decompressors, limits) };
   }
+  const columns = readColumns(bytes, envelope, schemaOf, decompressors, limits, 'brief');
+  const messages = columns.objects().map((value, i) => ({
+    timeMs: columns.timeMs(i),
+    priority: columns.priority(i),
+    payload: Payload.of(value),
+  }));
+  return { envelope, messages };
+}
+
+/** The messages of a batch whose envelope was read, and is not one of columns. Throws as `decodeBatch`. */
+export function readMessages(
+  bytes: Uint8Array,
+  envelope: BatchEnvelope,
+  decompressors: Decompressors,
+  limits: BatchLimits = BATCH_LIMITS,
+): BatchMessage[] {
   const messages: BatchMessage[] = [];
   for (const message of messagesOf(plainBody(bytes, envelope, decompressors), envelope, limits)) {
     if (message instanceof SightlineError) throw message;
     messages.push(message);
   }
-  return { envelope, messages };
+  return messages;
 }
 
 /**
@@ -230,7 +242,7 @@ export function decodePublications(
     return { envelope, messages: [...messagesOf(body, envelope, limits)], plainBytes: bytes.length };
   }
   const faults: ColumnFaults = new Map();
-  const columns = columnsOf(bytes, envelope, schemaOf, decompressors, limits, 'relay', faults);
+  const columns = readColumns(bytes, envelope, schemaOf, decompressors, limits, 'relay', faults);
   const messages: MessageOrFault[] = messagesOfColumns(columns, envelope.sections);
   for (const [place, fault] of faults) messages[place] = fault;
   // A column of equal values is three bytes: what counts is what it is as doubles.
@@ -252,7 +264,7 @@ export function decodeColumns(
   if (envelope.codec !== 'columns') {
     throw new SightlineError('BATCH_BAD', `a batch of codec ${envelope.codec} has no columns`);
   }
-  return { envelope, columns: columnsOf(bytes, envelope, schemaOf, decompressors, limits, use) };
+  return { envelope, columns: readColumns(bytes, envelope, schemaOf, decompressors, limits, use) };
 }
 
 /** The messages of a batch of columns. Those of one topic share memory; a small batch of one topic stays as it is. */
@@ -299,12 +311,13 @@ function* chunksOf(
   }
 }
 
-function columnsOf(
+/** The columns of a batch whose envelope was read, and is one of columns. Throws as `decodeBatch`. */
+export function readColumns(
   bytes: Uint8Array,
   envelope: BatchEnvelope,
   schemaOf: SchemaLookup,
   decompressors: Decompressors,
-  limits: BatchLimits,
+  limits: BatchLimits = BATCH_LIMITS,
   use: ColumnUse = 'own',
   faults?: ColumnFaults,
 ): ColumnBatch {

@@ -1,5 +1,8 @@
 import type { Shape, ShapeNode } from './schema.ts';
 
+/** Columns of a batch in front of those of its schema: times and priorities. */
+export const OWN_COLUMNS = 2;
+
 /**
  * Makes objects of a batch out of its columns: `values` holds column after column of `stride` numbers, `texts` a list of
  * as many values for each `json` leaf; of these messages it makes `count`, from the one at `from` on.
@@ -47,9 +50,9 @@ export function generatedBuilder(shape: Shape): ObjectBuilder {
   const literal = (node: ShapeNode): string => {
     switch (node.kind) {
       case 'f64':
-        return `v[${node.column}*n+i]`;
+        return `v[${OWN_COLUMNS + node.column}*n+i]`;
       case 'bool':
-        return `v[${node.column}*n+i]===1`;
+        return `v[${OWN_COLUMNS + node.column}*n+i]===1`;
       case 'json':
         return `t[${node.text}][i]`;
       case 'list':
@@ -76,10 +79,10 @@ function containerBuilder(node: ShapeNode): ObjectBuilder {
       return (_, texts, _stride, from, count) => texts[node.text]!.slice(from, from + count);
     case 'bool':
       return (values, _, stride, from, count) =>
-        Array.from({ length: count }, (_, i) => values[node.column * stride + from + i] === 1);
+        Array.from({ length: count }, (_, i) => values[(OWN_COLUMNS + node.column) * stride + from + i] === 1);
     case 'f64':
       return (values, _, stride, from, count) => {
-        const start = node.column * stride + from;
+        const start = (OWN_COLUMNS + node.column) * stride + from;
         return [...values.subarray(start, start + count)];
       };
     case 'list':
@@ -96,7 +99,7 @@ function listBuilder(children: readonly ShapeNode[]): ObjectBuilder {
     const lists: unknown[][] = [];
     for (let i = 0; i < count; i++) lists.push(template.slice());
     for (const [place, child] of children.entries()) {
-      if (child.kind === 'f64') fillNumbers(lists, place, values, child.column * stride + from);
+      if (child.kind === 'f64') fillNumbers(lists, place, values, (OWN_COLUMNS + child.column) * stride + from);
       else fill(lists, place, builders[place]!(values, texts, stride, from, count));
     }
     return lists;
@@ -111,7 +114,7 @@ function recordBuilder(keys: readonly string[], children: readonly ShapeNode[]):
     for (let i = 0; i < count; i++) records.push({ ...template });
     for (const [place, child] of children.entries()) {
       const key = keys[place]!;
-      if (child.kind === 'f64') fillNumbers(records, key, values, child.column * stride + from);
+      if (child.kind === 'f64') fillNumbers(records, key, values, (OWN_COLUMNS + child.column) * stride + from);
       else fill(records, key, builders[place]!(values, texts, stride, from, count));
     }
     return records;

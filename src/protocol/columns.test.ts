@@ -4,6 +4,7 @@ import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import { generatedBuilder, pageBuilder, plainBuilder } from './column-objects.ts';
 import { type ColumnBatch, ColumnGatherer, type ColumnMessage, decodeColumns } from './columns.ts';
+import { ColumnReader } from './numeric-column.ts';
 import { Payload } from './payload.ts';
 import { FIELDS_MAX, fits, schemaFor, shapeOf } from './schema.ts';
 import type { SchemaField } from './telemetry.ts';
@@ -104,6 +105,35 @@ describe('a column of numbers', () => {
   test('comes back as the very same doubles', () => {
     fc.assert(
       fc.property(columns, (column) => expectSame(roundTrip(column), column)),
+      { numRuns: 3000 },
+    );
+  });
+
+  test('of one message alone is read as any other, whatever the bytes are', () => {
+    const head = fc.tuple(fc.nat(255), fc.nat(255), fc.uint8Array({ maxLength: 10 }));
+    const constant = fc
+      .tuple(fc.nat(15), fc.nat(3), fc.uint8Array({ minLength: 8, maxLength: 8 }))
+      .map(([decimals, kind, base]) => [decimals << 4, kind << 6, base.slice(0, 1 << kind)] as const);
+    const heads = fc
+      .array(fc.oneof({ weight: 5, arbitrary: constant }, head), { maxLength: 8 })
+      .map((all) => Uint8Array.from(all.flatMap(([first, second, more]) => [first, second, ...more])));
+    const read = (bytes: Uint8Array, how: (reader: ColumnReader, out: Float64Array) => void) => {
+      const out = new Float64Array(9);
+      try {
+        how(new ColumnReader(bytes, new Uint8Array(32), 1), out);
+        return out;
+      } catch (thrown) {
+        return [out, (thrown as SightlineError).message];
+      }
+    };
+    fc.assert(
+      fc.property(heads, fc.nat(9), (bytes, columns) => {
+        const together = read(bytes, (reader, out) => reader.columns(out, 0, columns));
+        const apart = read(bytes, (reader, out) => {
+          for (let i = 0; i < columns; i++) reader.numbers(out, i);
+        });
+        expect(together).toEqual(apart);
+      }),
       { numRuns: 3000 },
     );
   });
@@ -324,7 +354,7 @@ function built(make: typeof plainBuilder, batch: ColumnBatch, from = 0, count = 
   const shape = shapeOf(batch.fields);
   const paths = batch.fields.filter(({ kind }) => kind === 'json').map(({ path }) => path);
   const columnsOfTexts = paths.map((path) => batch.texts(path)!.slice());
-  return make(shape)(batch.values.subarray(2 * batch.count), columnsOfTexts, batch.count, from, count);
+  return make(shape)(batch.values, columnsOfTexts, batch.count, from, count);
 }
 
 describe('messages on their way into columns', () => {

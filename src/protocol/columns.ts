@@ -1,6 +1,6 @@
 import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
-import { objectBuilder } from './column-objects.ts';
+import { objectBuilder, OWN_COLUMNS } from './column-objects.ts';
 import { ColumnReader, ColumnWriter } from './numeric-column.ts';
 import { spreadMsgpack } from './msgpack-leaves.ts';
 import { Payload } from './payload.ts';
@@ -16,8 +16,6 @@ import { parseJson, stringifyJson } from './wire-value.ts';
 const HEADER_BYTES = 8;
 const TIME = 0;
 const PRIORITY = 1;
-/** Columns in front of those of the schema. */
-const OWN_COLUMNS = 2;
 
 export interface ColumnMessage {
   readonly timeMs: number;
@@ -35,24 +33,28 @@ export class ColumnBatch {
   body: Uint8Array | undefined;
   /** For a copy: what it is a part of, as long as that is there, so that what is whole can go on as it came. */
   origin: { readonly batch: WeakRef<ColumnBatch>; readonly from: number } | undefined;
+  readonly #shape: Shape;
   readonly #texts: unknown[][];
   /** Messages of the whole batch, and the place of the first one of this part. */
   readonly #stride: number;
   readonly #from: number;
+  #objects: readonly unknown[] | undefined;
 
   constructor(
     count: number,
     fields: readonly SchemaField[],
     values: Float64Array,
     texts: unknown[][],
-    part: { readonly stride: number; readonly from: number } = { stride: count, from: 0 },
+    stride = count,
+    from = 0,
   ) {
     this.count = count;
     this.fields = fields;
     this.values = values;
+    this.#shape = shapeOf(fields);
     this.#texts = texts;
-    this.#stride = part.stride;
-    this.#from = part.from;
+    this.#stride = stride;
+    this.#from = from;
   }
 
   /** The publisher's times, Unix ms on the server's clock. */
@@ -64,30 +66,47 @@ export class ColumnBatch {
     return this.#column(PRIORITY);
   }
 
+  timeMs(index: number): number {
+    return this.values[TIME * this.#stride + this.#from + index]!;
+  }
+
+  priority(index: number): Priority {
+    return this.values[PRIORITY * this.#stride + this.#from + index] as Priority;
+  }
+
   /** `count` messages from the one at `from` on, as a batch over the same memory. */
   part(from: number, count: number): ColumnBatch {
     if (from === 0 && count === this.count) return this;
-    const part = { stride: this.#stride, from: this.#from + from };
-    return new ColumnBatch(count, this.fields, this.values, this.#texts, part);
+    return new ColumnBatch(count, this.fields, this.values, this.#texts, this.#stride, this.#from + from);
+  }
+
+  /** Of all fields, as `imu.accel.0`. */
+  get paths(): readonly string[] {
+    return this.#shape.paths;
   }
 
   /** The numbers of a field (`imu.accel.0`); those of a truth value are 0 and 1. A view: not a copy. */
   column(path: string): Float64Array | undefined {
-    const index = shapeOf(this.fields).columnOf.get(path);
+    const index = this.#shape.columnOf.get(path);
     return index === undefined ? undefined : this.#column(OWN_COLUMNS + index);
   }
 
   /** The values of a field that is no number. */
   texts(path: string): readonly unknown[] | undefined {
-    const index = shapeOf(this.fields).textOf.get(path);
+    const index = this.#shape.textOf.get(path);
     const texts = index === undefined ? undefined : this.#texts[index];
     return texts?.length === this.count ? texts : texts?.slice(this.#from, this.#from + this.count);
   }
 
-  /** The messages' values as plain objects; what texts hold beside strings is shared by them. */
-  objects(): unknown[] {
-    const fields = this.values.subarray(OWN_COLUMNS * this.#stride);
-    return objectBuilder(shapeOf(this.fields))(fields, this.#texts, this.#stride, this.#from, this.count);
+  /** The messages' values as plain objects, made when first asked for; what texts hold beside strings is shared by them. */
+  objects(): readonly unknown[] {
+    return (this.#objects ??= objectBuilder(this.#shape)(
+      this.values,
+      this.#texts,
+      this.#stride,
+      this.#from,
+      this.count,
+    ));
   }
 
   /** One of the messages' values. */
@@ -124,7 +143,8 @@ export class ColumnBatch {
 
   #column(index: number): Float64Array {
     const start = index * this.#stride + this.#from;
-    return this.values.subarray(start, start + this.count);
+    if (this.values !== scratch || this.count > 1) return this.values.subarray(start, start + this.count);
+    return (cells[start] ??= scratch.subarray(start, start + 1));
   }
 }
 
@@ -303,6 +323,8 @@ export type ColumnFaults = Map<number, SightlineError>;
 /** Numbers of most batches that are made into objects at once. */
 const SCRATCH_VALUES = 16_384;
 const scratch = new Float64Array(SCRATCH_VALUES);
+/** Views of one number there, by its place: columns of a batch of one message, made once. */
+const cells: Float64Array[] = [];
 
 /**
  * A body that a `ColumnGatherer` or a stranger wrote. `countMax` and `plainBytesMax` (of the columns as doubles) are held before
@@ -337,11 +359,12 @@ export function decodeColumns(
   const numbers = (OWN_COLUMNS + shape.columns) * count;
   const values = use === 'brief' && numbers <= SCRATCH_VALUES ? scratch : new Float64Array(numbers);
   const texts: unknown[][] = [];
-  for (let column = 0; column < OWN_COLUMNS; column++) reader.numbers(values, column * count);
+  reader.columns(values, 0, OWN_COLUMNS);
   let column = OWN_COLUMNS;
-  for (const { kind } of fields) {
-    if (kind === 'json') texts.push(readTexts(reader, faults));
-    else reader.numbers(values, column++ * count);
+  for (const [i, neighbours] of shape.runs.entries()) {
+    if (i > 0) texts.push(readTexts(reader, faults));
+    reader.columns(values, column, neighbours);
+    column += neighbours;
   }
   reader.end();
   checkOwn(values, count, faults);
@@ -406,15 +429,42 @@ function readTexts(reader: ColumnReader, faults: ColumnFaults | undefined): unkn
   reader.texts((count, json) => {
     let value: unknown = null;
     try {
-      value = parseJson(json);
-      if (!isText(value))
-        throw new SightlineError('PAYLOAD_BAD', 'a text of columns has leaves of its own, or is a number');
+      value = readText(json);
     } catch (thrown) {
       for (let i = 0; i < count; i++) fault(faults, column.length + i, thrown as SightlineError);
     }
     for (let i = 0; i < count; i++) column.push(value);
   });
   return column;
+}
+
+/** A mode, a state, a name: most texts of telemetry are short and were there before. */
+const KNOWN_BYTES_MAX = 32;
+const KNOWN_TEXTS = 256;
+const knownTexts: ({ readonly json: Uint8Array; readonly text: string } | undefined)[] = [];
+
+/** Throws PAYLOAD_BAD. */
+function readText(json: Uint8Array): unknown {
+  if (json.length > KNOWN_BYTES_MAX) return parsedText(json);
+  const place = (json.length * 31 + json[json.length >>> 1]! * 17 + json.at(-2)!) % KNOWN_TEXTS;
+  const known = knownTexts[place];
+  if (known !== undefined && isSame(known.json, json)) return known.text;
+  const text = parsedText(json);
+  // Only strings: lists and objects, though empty, are their owner's.
+  if (typeof text === 'string') knownTexts[place] = { json: json.slice(), text };
+  return text;
+}
+
+function parsedText(json: Uint8Array): unknown {
+  const value = parseJson(json);
+  if (isText(value)) return value;
+  throw new SightlineError('PAYLOAD_BAD', 'a text of columns has leaves of its own, or is a number');
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** The first fault of a message is the one that is told. */

@@ -23,6 +23,9 @@ const EXCEPTIONS_SHARE = 8;
 /** From so many bits on, the upper halves are not worth unpacking: the column goes as plain doubles. */
 const XOR_BITS_MAX = 28;
 
+/** Of a constant with a base of 8 bytes. */
+const CONSTANT_BYTES_MAX = 10;
+
 const POWERS = Array.from({ length: DECIMALS_MAX + 1 }, (_, decimals) => 10 ** decimals);
 
 /** Writes heads (bytes) and words of a batch's columns. Sized for the worst case; `bytes()` cuts it. */
@@ -325,6 +328,53 @@ export class ColumnReader {
     else if (form === OFFSETS) this.#offsets(out, from, base, power, width);
     else this.#deltas(out, from, base, power, width);
     if (exceptionsAt >= 0) this.#exceptions(out, from, exceptionsAt);
+  }
+
+  /** Neighbouring columns of numbers, `columns` of them, into `out` from the place of column `first` on. */
+  columns(out: Float64Array, first: number, columns: number): void {
+    const count = this.#count;
+    if (count === 1) return this.#row(out, first, columns);
+    for (let column = first; column < first + columns; column++) this.numbers(out, column * count);
+  }
+
+  /**
+   * Those of a batch of one message. Each of them is a constant, whose bytes are all that there is: telemetry at 200 Hz comes
+   * so, and its hundred columns should cost less than its JSON.
+   */
+  #row(out: Float64Array, from: number, columns: number): void {
+    const heads = this.#heads;
+    const view = this.#headView;
+    const last = heads.length - CONSTANT_BYTES_MAX;
+    let at = this.#head;
+    for (let i = from; i < from + columns; i++) {
+      const second = at <= last ? heads[at + 1]! : WIDTH_MASK;
+      if ((heads[at]! & (FORM_MASK | EXCEPTIONS_FLAG)) !== CONSTANT || (second & WIDTH_MASK) !== 0) {
+        // Another form, or near the end of the heads, where each byte has to be looked for.
+        this.#head = at;
+        this.numbers(out, i);
+        at = this.#head;
+        continue;
+      }
+      const power = POWERS[heads[at]! >>> 4]!;
+      switch (second >>> 6) {
+        case 0:
+          out[i] = ((heads[at + 2]! << 24) >> 24) / power;
+          at += 3;
+          break;
+        case 1:
+          out[i] = (((heads[at + 2]! | (heads[at + 3]! << 8)) << 16) >> 16) / power;
+          at += 4;
+          break;
+        case 2:
+          out[i] = view.getInt32(at + 2, true) / power;
+          at += 6;
+          break;
+        default:
+          out[i] = view.getFloat64(at + 2, true) / power;
+          at += CONSTANT_BYTES_MAX;
+      }
+    }
+    this.#head = at;
   }
 
   /** A column of texts: calls back for each run. */

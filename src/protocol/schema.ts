@@ -25,6 +25,10 @@ export interface Shape {
   /** Numeric leaves (`f64`, `bool`). */
   readonly columns: number;
   readonly texts: number;
+  /** The fields in their order, as so many numeric leaves, one text, so many numeric leaves, one text, … */
+  readonly runs: readonly number[];
+  /** Of all fields. */
+  readonly paths: readonly string[];
   /** Place among the numeric leaves by path. */
   readonly columnOf: ReadonlyMap<string, number>;
   readonly textOf: ReadonlyMap<string, number>;
@@ -47,6 +51,20 @@ export function schemaFor(values: readonly unknown[]): SchemaField[] | undefined
 /** Whether a message has the shape of the schema: the same keys in whatever order, a leaf of the right kind at each. */
 export function fits(fields: readonly SchemaField[], value: unknown): boolean {
   return spread(shapeOf(fields).root, value, undefined, 0, 1);
+}
+
+const SHARED_MAX = 256;
+/** By their JSON; the oldest goes first. */
+const sharedFields = new Map<string, readonly SchemaField[]>();
+
+/** One list of these fields for all connections of a process, so that what is made for it is made once. */
+export function shareFields(fields: readonly SchemaField[]): readonly SchemaField[] {
+  const key = JSON.stringify(fields);
+  const known = sharedFields.get(key);
+  if (known !== undefined) return known;
+  if (sharedFields.size >= SHARED_MAX) sharedFields.delete(sharedFields.keys().next().value!);
+  sharedFields.set(key, fields);
+  return fields;
 }
 
 /** Throws MESSAGE_FIELD_BAD when the fields contradict each other. */
@@ -154,13 +172,17 @@ function makeShape(fields: readonly SchemaField[]): Shape {
   const columnOf = new Map<string, number>();
   const textOf = new Map<string, number>();
   const root: Draft = new Map();
+  const runs = [0];
   for (const { path, kind } of fields) {
     if (!FIELD_KINDS.includes(kind)) throw badField(`kind ${String(kind).slice(0, 20)}`);
     const indices = kind === 'json' ? textOf : columnOf;
     plant(root, path, { kind, index: indices.size });
     indices.set(path, indices.size);
+    if (kind === 'json') runs.push(0);
+    else runs[runs.length - 1]! += 1;
   }
-  return { root: settle(root), columns: columnOf.size, texts: textOf.size, columnOf, textOf };
+  const paths = fields.map(({ path }) => path);
+  return { root: settle(root), columns: columnOf.size, texts: textOf.size, runs, paths, columnOf, textOf };
 }
 
 function plant(root: Map<string, Draft>, path: string, leaf: Draft): void {

@@ -84,6 +84,7 @@ export class TelemetryLane {
   #round = 0;
   /** What the round has taken so far, and until when there is no other one. */
   #roundMs = 0;
+  #idleMs = 0;
   /** Messages since the last round began, and how many of each topic it had. */
   #published = 0;
   #density = 0;
@@ -324,7 +325,10 @@ export class TelemetryLane {
   #flush(): void {
     const startMs = this.#options.clock.now();
     // What is published while a round is under way waits for the next one: then all readers get the same batches.
-    if (!this.#isMidRound) this.#spreadDirty();
+    if (!this.#isMidRound) {
+      this.#idleMs = startMs - this.#restUntilMs;
+      this.#spreadDirty();
+    }
     let nowMs = startMs;
     for (const convoy of this.#convoyWork) {
       if (nowMs - startMs >= SLICE_MS) break;
@@ -348,7 +352,8 @@ export class TelemetryLane {
 
   #endRound(nowMs: number): void {
     this.#round++;
-    this.#restUntilMs = nowMs + restAfter(this.#roundMs, this.#density, this.#options.settings.batchDelayMs);
+    const round = { tookMs: this.#roundMs, idleMs: this.#idleMs, messages: this.#density };
+    this.#restUntilMs = nowMs + restAfter(round, this.#options.settings.batchDelayMs);
     this.#roundMs = 0;
     for (const outbox of this.#offered) this.#joinConvoy(outbox, nowMs);
     this.#offered.clear();
