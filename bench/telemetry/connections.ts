@@ -47,7 +47,7 @@ export async function measureConnections(bench: TelemetryBench, cacheDir: string
     const wsUrl = `ws://127.0.0.1:${await wsServer.call('listen', 'ws')}`;
     const ws: Lane = { name: 'ws', peer: 'ws', form: '', url: wsUrl, pid: wsServer.pid };
     const url = server.url.replace('http', 'ws');
-    const sightline: Lane = { name: 'sightline', peer: 'sightline', form: 'columns', url, pid: server.pid };
+    const sightline: Lane = { name: 'sightline', peer: 'sightline', form: 'binary', url, pid: server.pid };
     const idle = { ws: await idleBytes(bench, ws, count), sightline: await idleBytes(bench, sightline, count) };
     bench.say(`an idle connection: ${idle.ws.toFixed(0)} bytes of bare ws, ${idle.sightline.toFixed(0)} of Sightline`);
     rounds.push(idle);

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { systemClock } from '../../src/base/clock.ts';
 import { connectTelemetry, type TelemetryFormat, type TelemetrySession } from '../../src/client/telemetry.ts';
 import { CHECK_PATHS, type RoverMessage } from '../../src/load/rover-messages.ts';
@@ -86,24 +85,20 @@ function commonFilter(topics: readonly string[]): string | undefined {
 async function connectReader({ url, topics, form, meter }: SubscriberOptions): Promise<SubscriberLink> {
   const socket = await open(`${url}/ws/telemetry`, 'sightline.v1.binary');
   let received = 0;
+  const subscribed = Promise.withResolvers<void>();
   socket.on('message', (bytes: Buffer, isBinary: boolean) => {
-    if (!isBinary) return;
+    if (!isBinary) {
+      if ((JSON.parse(bytes.toString()) as { type: string }).type === 'subscribed') subscribed.resolve();
+      return;
+    }
     received += bytes.length;
     meter.read += decodeBatchHeader(bytes).count;
   });
-  const filter = commonFilter(topics);
   const link = { bytes: () => received, close: () => shut(socket) };
+  const filter = commonFilter(topics);
   if (filter === undefined) return link;
-  const subscribed = untilSubscribed(socket);
   const request = { type: 'subscribe', id: 1, filter, contract: 'all', codecs: READER_CODECS[form] };
   socket.send(JSON.stringify(request));
-  await subscribed;
+  await subscribed.promise;
   return link;
-}
-
-async function untilSubscribed(socket: Awaited<ReturnType<typeof open>>): Promise<void> {
-  for (;;) {
-    const [bytes, isBinary] = (await once(socket, 'message')) as [Buffer, boolean];
-    if (!isBinary && (JSON.parse(bytes.toString()) as { type: string }).type === 'subscribed') return;
-  }
 }
