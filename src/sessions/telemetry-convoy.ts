@@ -1,5 +1,5 @@
 import { batchEnd, shareBatches } from '../flow/batch-size.ts';
-import type { Place } from '../stream/range-reader.ts';
+import type { SharedPosition } from '../stream/range-reader.ts';
 import type { Topic } from '../stream/topics.ts';
 import type { Feed } from './telemetry-feed.ts';
 import type { EncodedRange, Part, RangeEncoder, Writing } from './telemetry-frames.ts';
@@ -23,7 +23,7 @@ export interface ConvoyHost {
 interface Stop {
   readonly topicId: number;
   /** Up to where all members have it. */
-  readonly place: Place;
+  readonly place: SharedPosition;
 }
 
 /**
@@ -69,9 +69,9 @@ export class Convoy {
   join(member: Outbox): boolean {
     if (this.#members.size >= MEMBERS_MAX) return false;
     for (const { topic, reader } of member.feeds) {
-      if (!reader.canRide(this.#stops.get(topic)!.place)) return false;
+      if (!reader.canFollow(this.#stops.get(topic)!.place)) return false;
     }
-    for (const { topic, reader } of member.feeds) reader.ride(this.#stops.get(topic)!.place);
+    for (const { topic, reader } of member.feeds) reader.follow(this.#stops.get(topic)!.place);
     this.#members.add(member);
     return true;
   }
@@ -80,7 +80,7 @@ export class Convoy {
   leave(member: Outbox): boolean {
     if (!this.#members.delete(member)) return false;
     for (const feed of member.feeds) {
-      feed.reader.alight();
+      feed.reader.unfollow();
       const until = this.#dirty.get(feed.topic);
       if (until === undefined) continue;
       feed.sendUntil = until;
