@@ -3,7 +3,7 @@ import type { TelemetryReport } from '../observe/metrics.ts';
 import type { RoomParts } from '../observe/server-monitor.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
 import type { FoxgloveLane } from './foxglove.ts';
-import type { TelemetryLane } from './telemetry.ts';
+import type { TelemetryLane } from './telemetry/lane.ts';
 
 type CountsByLane = Readonly<Record<'telemetry' | 'foxglove', ReaderCounts>>;
 

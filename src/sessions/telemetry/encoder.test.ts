@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { ManualClock } from '../base/clock.ts';
-import { seededRandom } from '../base/random.ts';
-import { decodeBatch, decodeBatchHeader } from '../protocol/batch.ts';
-import { Payload } from '../protocol/payload.ts';
-import { Hub } from '../stream/hub.ts';
-import { Topics } from '../stream/topics.ts';
-import { compressors, decompressors } from './compression.ts';
-import { controlFrame, framed, RangeEncoder, writingOf, type EncodedRange } from './telemetry-frames.ts';
+import { ManualClock } from '../../base/clock.ts';
+import { seededRandom } from '../../base/random.ts';
+import { decodeBatch, decodeBatchHeader } from '../../protocol/batch.ts';
+import { Payload } from '../../protocol/payload.ts';
+import { Hub } from '../../stream/hub.ts';
+import { Topics } from '../../stream/topics.ts';
+import { compressors, decompressors } from '../compression.ts';
+import { controlFrame, framed, RangeEncoder, writingOf, type EncodedRange } from './encoder.ts';
 
 function setUp(cacheBytesMax = 1e6) {
   const clock = new ManualClock(1_000);

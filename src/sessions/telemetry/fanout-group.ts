@@ -1,9 +1,9 @@
-import { batchEnd, shareBatches } from '../flow/batch-size.ts';
-import type { SharedPosition } from '../stream/range-reader.ts';
-import type { Topic } from '../stream/topics.ts';
-import type { Feed } from './telemetry-feed.ts';
-import type { EncodedRange, Part, RangeEncoder, Writing } from './telemetry-frames.ts';
-import type { Outbox } from './telemetry-outbox.ts';
+import { batchEnd, shareBatches } from '../../flow/batch-size.ts';
+import type { SharedPosition } from '../../stream/range-reader.ts';
+import type { Topic } from '../../stream/topics.ts';
+import type { Feed } from './subscribed-topic.ts';
+import type { EncodedRange, Part, RangeEncoder, Writing } from './encoder.ts';
+import type { Outbox } from './outbox.ts';
 
 /** Sent to in one go: not so many that they hold up the event loop. */
 const MEMBERS_MAX = 128;

@@ -1,18 +1,18 @@
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
-import { ManualClock } from '../base/clock.ts';
-import type { SightlineError } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
-import { Priority } from '../base/sample.ts';
-import { Payload } from '../protocol/payload.ts';
-import { decodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
-import type { DataMessage, TelemetryContract, TelemetryServerMessage } from '../protocol/telemetry.ts';
-import { Hub } from '../stream/hub.ts';
-import { Topics } from '../stream/topics.ts';
-import { Feed } from './telemetry-feed.ts';
-import { RangeEncoder, writingOf } from './telemetry-frames.ts';
-import { Outbox, type OutboxSettings } from './telemetry-outbox.ts';
+import { ManualClock } from '../../base/clock.ts';
+import type { SightlineError } from '../../base/errors.ts';
+import { seededRandom } from '../../base/random.ts';
+import { Priority } from '../../base/sample.ts';
+import { Payload } from '../../protocol/payload.ts';
+import { decodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
+import type { DataMessage, TelemetryContract, TelemetryServerMessage } from '../../protocol/telemetry.ts';
+import { Hub } from '../../stream/hub.ts';
+import { Topics } from '../../stream/topics.ts';
+import { Feed } from './subscribed-topic.ts';
+import { RangeEncoder, writingOf } from './encoder.ts';
+import { Outbox, type OutboxSettings } from './outbox.ts';
 
 const SETTINGS: OutboxSettings = {
   targetLatencyMs: 50,

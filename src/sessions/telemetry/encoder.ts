@@ -1,12 +1,17 @@
-import type { Sample } from '../base/sample.ts';
-import { BatchDrafts, bodyOf, headOf, type BatchDraft } from '../protocol/batch-drafts.ts';
-import { encodeBatch, type BatchMessage, type Compressors, type Decompressors } from '../protocol/batch.ts';
-import { SchemaBook, type BatchSchema } from '../protocol/schema-book.ts';
-import type { PayloadCodec, SchemaField, TelemetryServerMessage, TelemetrySubprotocol } from '../protocol/telemetry.ts';
-import type { Span } from '../stream/range-reader.ts';
-import { encodeData, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
-import type { TelemetryMessage, Topic } from '../stream/topics.ts';
-import { CompressionChoice, type CompressionSettings } from './telemetry-compression.ts';
+import type { Sample } from '../../base/sample.ts';
+import { BatchDrafts, bodyOf, headOf, type BatchDraft } from '../../protocol/batch-drafts.ts';
+import { encodeBatch, type BatchMessage, type Compressors, type Decompressors } from '../../protocol/batch.ts';
+import { SchemaBook, type BatchSchema } from '../../protocol/schema-book.ts';
+import type {
+  PayloadCodec,
+  SchemaField,
+  TelemetryServerMessage,
+  TelemetrySubprotocol,
+} from '../../protocol/telemetry.ts';
+import type { Span } from '../../stream/range-reader.ts';
+import { encodeData, encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
+import type { TelemetryMessage, Topic } from '../../stream/topics.ts';
+import { CompressionChoice, type CompressionSettings } from './compression.ts';
 
 type Message = Sample<TelemetryMessage>;
 

@@ -1,8 +1,8 @@
-import type { TelemetryContract } from '../protocol/telemetry.ts';
-import type { RangeReader, Span } from '../stream/range-reader.ts';
-import type { TelemetryMessage, Topic } from '../stream/topics.ts';
-import type { Writing } from './telemetry-frames.ts';
-import type { Outbox } from './telemetry-outbox.ts';
+import type { TelemetryContract } from '../../protocol/telemetry.ts';
+import type { RangeReader, Span } from '../../stream/range-reader.ts';
+import type { TelemetryMessage, Topic } from '../../stream/topics.ts';
+import type { Writing } from './encoder.ts';
+import type { Outbox } from './outbox.ts';
 
 /** What a feed belongs to. */
 export interface Subscription {

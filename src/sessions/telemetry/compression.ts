@@ -1,8 +1,8 @@
-import type { BatchMessage, Compressors, Decompressors } from '../protocol/batch.ts';
-import { headOf, type BatchDraft } from '../protocol/batch-drafts.ts';
-import { chooseEncoding, tryEncodings, type EncodingTrial } from '../protocol/encoding-choice.ts';
-import type { Compression, PayloadCodec } from '../protocol/telemetry.ts';
-import type { Topic } from '../stream/topics.ts';
+import type { BatchMessage, Compressors, Decompressors } from '../../protocol/batch.ts';
+import { headOf, type BatchDraft } from '../../protocol/batch-drafts.ts';
+import { chooseEncoding, tryEncodings, type EncodingTrial } from '../../protocol/encoding-choice.ts';
+import type { Compression, PayloadCodec } from '../../protocol/telemetry.ts';
+import type { Topic } from '../../stream/topics.ts';
 
 /** What is tried by itself: every client can read these. */
 const CANDIDATES: readonly Compression[] = ['none', 'lz4', 'zlib'];

@@ -1,11 +1,11 @@
-import { batchEnd } from '../flow/batch-size.ts';
-import type { RangeReader } from '../stream/range-reader.ts';
-import type { ReaderCounts } from '../stream/reader.ts';
-import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
-import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
-import type { Subscription } from './telemetry-feed.ts';
-import type { Part, RangeEncoder } from './telemetry-frames.ts';
-import { topicMessage, type Outbox } from './telemetry-outbox.ts';
+import { batchEnd } from '../../flow/batch-size.ts';
+import type { RangeReader } from '../../stream/range-reader.ts';
+import type { ReaderCounts } from '../../stream/reader.ts';
+import type { TelemetryMessage, Topic, Topics } from '../../stream/topics.ts';
+import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
+import type { Subscription } from './subscribed-topic.ts';
+import type { Part, RangeEncoder } from './encoder.ts';
+import { topicMessage, type Outbox } from './outbox.ts';
 
 /** A subscription that shares. */
 export interface GroupMember {

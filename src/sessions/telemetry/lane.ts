@@ -1,32 +1,32 @@
 import type { WebSocket } from 'ws';
-import type { Clock } from '../base/clock.ts';
-import { SightlineError, toSightlineError } from '../base/errors.ts';
-import { Priority, type Sample } from '../base/sample.ts';
-import { restAfter } from '../flow/batch-size.ts';
-import { Bans } from '../flow/rate-limit.ts';
-import { noLog, type Log } from '../log/log.ts';
-import type { TelemetryReport } from '../observe/metrics.ts';
-import { encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
-import { TELEMETRY_SUBPROTOCOLS, type TelemetrySubprotocol } from '../protocol/telemetry.ts';
-import type { ReaderCounts } from '../stream/reader.ts';
-import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
-import { compressors, decompressors } from './compression.ts';
-import { parseTelemetryQuery } from './query.ts';
-import { SessionRegistry } from './registry.ts';
-import { endSocket, remoteAddressOf, type OpeningRequest } from './session-socket.ts';
-import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
-import type { CompressionSettings } from './telemetry-compression.ts';
-import { Convoy } from './telemetry-convoy.ts';
-import type { Feed, Subscription } from './telemetry-feed.ts';
-import { RangeEncoder } from './telemetry-frames.ts';
-import { Group } from './telemetry-group.ts';
-import type { Outbox, OutboxSettings } from './telemetry-outbox.ts';
+import type { Clock } from '../../base/clock.ts';
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import { Priority, type Sample } from '../../base/sample.ts';
+import { restAfter } from '../../flow/batch-size.ts';
+import { Bans } from '../../flow/rate-limit.ts';
+import { noLog, type Log } from '../../log/log.ts';
+import type { TelemetryReport } from '../../observe/metrics.ts';
+import { encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
+import { TELEMETRY_SUBPROTOCOLS, type TelemetrySubprotocol } from '../../protocol/telemetry.ts';
+import type { ReaderCounts } from '../../stream/reader.ts';
+import type { TelemetryMessage, Topic, Topics } from '../../stream/topics.ts';
+import { compressors, decompressors } from '../compression.ts';
+import { parseTelemetryQuery } from '../query.ts';
+import { SessionRegistry } from '../registry.ts';
+import { endSocket, remoteAddressOf, type OpeningRequest } from '../session-socket.ts';
+import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
+import type { CompressionSettings } from './compression.ts';
+import { Convoy } from './fanout-group.ts';
+import type { Feed, Subscription } from './subscribed-topic.ts';
+import { RangeEncoder } from './encoder.ts';
+import { Group } from './queue-group.ts';
+import type { Outbox, OutboxSettings } from './outbox.ts';
 import {
   TelemetrySession,
   type SessionHost,
   type TelemetrySessionParts,
   type TelemetrySessionSettings,
-} from './telemetry-session.ts';
+} from './session.ts';
 
 /** Longest time that one turn of the event loop spends on sending, so that video is not held up. */
 const SLICE_MS = 2;

@@ -1,17 +1,17 @@
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
-import type { Clock } from '../base/clock.ts';
-import { SightlineError } from '../base/errors.ts';
-import { Priority, type Sample } from '../base/sample.ts';
-import { batchEnd, leapTo, shareBatches } from '../flow/batch-size.ts';
-import { judgeQueue } from '../flow/watermark.ts';
-import type { BatchSchema } from '../protocol/schema-book.ts';
-import type { TelemetryLossCause, TelemetryServerMessage, TelemetrySubprotocol } from '../protocol/telemetry.ts';
-import type { RangeLoss, Span } from '../stream/range-reader.ts';
-import type { TelemetryMessage } from '../stream/topics.ts';
-import type { Convoy } from './telemetry-convoy.ts';
-import type { Feed } from './telemetry-feed.ts';
-import { controlFrame, type EncodedRange, type Part, type RangeEncoder } from './telemetry-frames.ts';
+import type { Clock } from '../../base/clock.ts';
+import { SightlineError } from '../../base/errors.ts';
+import { Priority, type Sample } from '../../base/sample.ts';
+import { batchEnd, leapTo, shareBatches } from '../../flow/batch-size.ts';
+import { judgeQueue } from '../../flow/watermark.ts';
+import type { BatchSchema } from '../../protocol/schema-book.ts';
+import type { TelemetryLossCause, TelemetryServerMessage, TelemetrySubprotocol } from '../../protocol/telemetry.ts';
+import type { RangeLoss, Span } from '../../stream/range-reader.ts';
+import type { TelemetryMessage } from '../../stream/topics.ts';
+import type { Convoy } from './fanout-group.ts';
+import type { Feed } from './subscribed-topic.ts';
+import { controlFrame, type EncodedRange, type Part, type RangeEncoder } from './encoder.ts';
 
 /** Bytes that a topic may send before the next one has its turn. */
 const TURN_BYTES = 64 * 1024;

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
-import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
-import { seededRandom, type Random } from '../base/random.ts';
-import { Priority } from '../base/sample.ts';
+import { TelemetryBench } from '../../../test/support/telemetry-bench.ts';
+import { TelemetryTestClient } from '../../../test/support/telemetry-client.ts';
+import { seededRandom, type Random } from '../../base/random.ts';
+import { Priority } from '../../base/sample.ts';
 
 const TOPICS = ['r/a', 'r/b', 'r/c'];
 
