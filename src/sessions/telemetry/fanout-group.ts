@@ -1,59 +1,123 @@
 import { batchEnd, shareBatches } from '../../flow/batch-size.ts';
 import type { SharedPosition } from '../../stream/range-reader.ts';
 import type { Topic } from '../../stream/topics.ts';
-import type { Feed } from './subscribed-topic.ts';
-import type { EncodedRange, Part, RangeEncoder, Writing } from './encoder.ts';
-import type { Outbox } from './outbox.ts';
+import type { EncodedRange, Part, RangeEncoder } from './encoder.ts';
+import type { SocketWriter } from './socket-writer.ts';
+import type { Sender, SubscribedTopic } from './subscribed-topic.ts';
+import type { WireFormat } from './wire-format.ts';
 
-/** Sent to in one go: not so many that they hold up the event loop. */
+/** Connections that are written to in one go: not so many that they hold up the event loop. */
 const MEMBERS_MAX = 128;
 /** Topics that are encoded in one go. */
 const PARTS_MAX = 256;
+/** A connection joins a group when nothing was left after so many flushes in a row. */
+const FLUSHES_TO_JOIN = 4;
 
-export interface ConvoyHost {
-  /** What its members want: see `Outbox.convoyKey`. */
-  readonly key: string;
-  readonly encoder: RangeEncoder;
-  readonly batchBytesMax: number;
-  /** Bytes that an idle socket is given in one round. */
-  readonly socketBytesMax: number;
+/** The outbox of a member. */
+export interface MemberOutbox extends Sender {
+  readonly writer: SocketWriter;
+  /** Nothing waits, and the socket takes whatever comes. */
+  isIdle(nowMs: number): boolean;
 }
 
-/** One topic of a convoy. */
-interface Stop {
+/** A connection as a member of fan-out groups: the topics that it wants, and whether it keeps up. */
+export class FanoutMember {
+  readonly outbox: MemberOutbox;
+  /** Undefined: the connection is sent to by itself. */
+  group: FanoutGroup | undefined;
+  readonly #topics = new Set<SubscribedTopic>();
+  /** Those that keep it out of groups. */
+  #excluding: Set<SubscribedTopic> | undefined;
+  #key: string | undefined;
+  #flushesKeptUp = 0;
+
+  constructor(outbox: MemberOutbox) {
+    this.outbox = outbox;
+  }
+
+  get topics(): Iterable<SubscribedTopic> {
+    return this.#topics;
+  }
+
+  /** The same for connections that get the same bytes while they keep up. Undefined: it can be in no group. */
+  get key(): string | undefined {
+    if (this.#isExcluded || this.#topics.size === 0) return undefined;
+    this.#key ??= keyOf(this.#topics);
+    return this.#key;
+  }
+
+  /** It is in no group now. */
+  add(subscribed: SubscribedTopic): void {
+    const [first = subscribed] = this.#topics;
+    if (subscribed.needsOwnBatches || subscribed.subscription.format.key !== first.subscription.format.key) {
+      this.#excluding ??= new Set();
+      this.#excluding.add(subscribed);
+    }
+    this.#topics.add(subscribed);
+    this.#key = undefined;
+    this.#flushesKeptUp = 0;
+  }
+
+  /** It is in no group now. */
+  remove(subscribed: SubscribedTopic): void {
+    this.#topics.delete(subscribed);
+    this.#excluding?.delete(subscribed);
+    this.#key = undefined;
+  }
+
+  /** Counts a flush that has left something, or nothing. Returns whether the connection has kept up for long enough to join a group. */
+  countFlush(hasKeptUp: boolean): boolean {
+    this.#flushesKeptUp = hasKeptUp && !this.#isExcluded ? this.#flushesKeptUp + 1 : 0;
+    return this.#flushesKeptUp >= FLUSHES_TO_JOIN;
+  }
+
+  get #isExcluded(): boolean {
+    return this.#excluding !== undefined && this.#excluding.size > 0;
+  }
+}
+
+export interface FanoutGroupHost {
+  readonly encoder: RangeEncoder;
+  readonly settings: {
+    readonly batchBytesMax: number;
+    /** Bytes that an idle socket is given in one round. */
+    readonly socketBytesMax: number;
+  };
+  /** Has the group left, and the member sent to by itself. */
+  leave(member: FanoutMember): void;
+}
+
+/** A topic of a group, at the position up to which all members have it. */
+interface GroupTopic extends SharedPosition {
   readonly topicId: number;
-  /** Up to where all members have it. */
-  readonly place: SharedPosition;
 }
 
 /**
  * Connections that want the same topics and have taken everything so far: they all get the same bytes, and a round costs each of
- * them one write, however many topics it has. Their readers stand at places that they share. Who cannot take it at once leaves
- * before the others move on, and goes on by itself.
+ * them one write, however many topics it has. Their readers follow positions that they share. A member that cannot take a batch at
+ * once leaves before these positions move. Without groups the server's time for each delivery was 1.27 times as much with one topic
+ * at 200 Hz and 100 subscribers, 1.65 times with five topics at 40 Hz and 1.49 times with ten at 100 Hz.
  */
-export class Convoy {
-  readonly #host: ConvoyHost;
-  readonly #writing: Writing;
-  readonly #stops = new Map<Topic, Stop>();
-  readonly #members = new Set<Outbox>();
-  /** Topics with something new, and up to where it goes in this round. */
+export class FanoutGroup {
+  /** See `FanoutMember.key`. */
+  readonly key: string;
+  readonly #host: FanoutGroupHost;
+  readonly #format: WireFormat;
+  readonly #topics = new Map<Topic, GroupTopic>();
+  readonly #members = new Set<FanoutMember>();
+  /** Topics with something new, and the position up to which it is sent in this round. */
   readonly #dirty = new Map<Topic, number>();
 
   /** For a first member, which still has to join. */
-  constructor(host: ConvoyHost, feeds: Iterable<Feed>) {
+  constructor(host: FanoutGroupHost, key: string, topics: Iterable<SubscribedTopic>) {
+    this.key = key;
     this.#host = host;
-    const [first] = feeds;
-    this.#writing = first!.subscription.writing;
-    for (const { topic, topicId, reader } of feeds) {
-      this.#stops.set(topic, { topicId, place: { position: reader.position } });
-    }
+    const [first] = topics;
+    this.#format = first!.subscription.format;
+    for (const { topic, topicId, reader } of topics) this.#topics.set(topic, { topicId, position: reader.position });
   }
 
-  get key(): string {
-    return this.#host.key;
-  }
-
-  get members(): Iterable<Outbox> {
+  get members(): Iterable<FanoutMember> {
     return this.#members;
   }
 
@@ -62,29 +126,31 @@ export class Convoy {
   }
 
   get topics(): Iterable<Topic> {
-    return this.#stops.keys();
+    return this.#topics.keys();
   }
 
-  /** False: there is no place, or the member is not where the others are. It wants the same topics by the same numbers. */
-  join(member: Outbox): boolean {
+  /** The connection wants the topics of the group by the same numbers. False: the group is full, or has other positions. */
+  join(member: FanoutMember): boolean {
     if (this.#members.size >= MEMBERS_MAX) return false;
-    for (const { topic, reader } of member.feeds) {
-      if (!reader.canFollow(this.#stops.get(topic)!.place)) return false;
+    for (const { topic, reader } of member.topics) {
+      if (!reader.canFollow(this.#topics.get(topic)!)) return false;
     }
-    for (const { topic, reader } of member.feeds) reader.follow(this.#stops.get(topic)!.place);
+    for (const { topic, reader } of member.topics) reader.follow(this.#topics.get(topic)!);
     this.#members.add(member);
+    member.group = this;
     return true;
   }
 
-  /** The member goes on by itself, from where the others are. True: it has something to send in this round. */
-  leave(member: Outbox): boolean {
+  /** The member has its own positions again. Returns whether it has something to send in this round. */
+  leave(member: FanoutMember): boolean {
     if (!this.#members.delete(member)) return false;
-    for (const feed of member.feeds) {
-      feed.reader.unfollow();
-      const until = this.#dirty.get(feed.topic);
+    member.group = undefined;
+    for (const subscribed of member.topics) {
+      subscribed.reader.unfollow();
+      const until = this.#dirty.get(subscribed.topic);
       if (until === undefined) continue;
-      feed.sendUntil = until;
-      member.activate(feed);
+      subscribed.sendUntil = until;
+      member.outbox.activate(subscribed);
     }
     return this.#dirty.size > 0;
   }
@@ -94,25 +160,27 @@ export class Convoy {
     this.#dirty.set(topic, until);
   }
 
-  /** Sends what was marked. `onLeave` is called for each member that has to go on by itself. */
-  flush(nowMs: number, onLeave: (member: Outbox) => void): void {
-    let roomBytes = this.#host.socketBytesMax;
+  /** Sends what was marked. */
+  flush(nowMs: number): void {
+    let roomBytes = this.#host.settings.socketBytesMax;
     while (this.#dirty.size > 0 && this.#members.size > 0) {
-      const parts = this.#isPlain() && roomBytes > 0 ? this.#nextParts() : undefined;
-      for (const member of this.#members) if (parts === undefined || !member.isIdle(nowMs)) onLeave(member);
+      const parts = roomBytes > 0 && this.#isWhole() ? this.#nextParts() : undefined;
+      for (const member of this.#members) {
+        if (parts === undefined || !member.outbox.isIdle(nowMs)) this.#host.leave(member);
+      }
       if (parts === undefined) break;
       const ranges = this.#encode(parts);
       for (const { bytes } of ranges) roomBytes -= bytes.length;
       for (const { topic, to } of parts) this.#moveTo(topic, to);
-      for (const member of this.#members) for (const range of ranges) member.send(range, nowMs);
+      for (const { outbox } of this.#members) for (const range of ranges) outbox.writer.send(range, nowMs);
     }
     this.#dirty.clear();
   }
 
-  /** Everything is still there, and nothing of it can expire. */
-  #isPlain(): boolean {
+  /** Everything is still in the history, and nothing of it can expire. */
+  #isWhole(): boolean {
     for (const topic of this.#dirty.keys()) {
-      const { position } = this.#stops.get(topic)!.place;
+      const { position } = this.#topics.get(topic)!;
       const { oldest, lastDeadline } = topic.stream;
       if (position < oldest || lastDeadline >= position) return false;
     }
@@ -121,13 +189,13 @@ export class Convoy {
 
   #nextParts(): Part[] {
     const parts: Part[] = [];
-    let room = this.#host.batchBytesMax;
+    let room = this.#host.settings.batchBytesMax;
     for (const [topic, until] of this.#dirty) {
       if (room <= 0 || parts.length >= PARTS_MAX) break;
-      const { topicId, place } = this.#stops.get(topic)!;
-      const to = batchEnd(place.position, until, room, (position) => topic.bytesBefore(position));
-      parts.push({ topic, topicId, from: place.position, to });
-      room -= topic.bytesBefore(to) - topic.bytesBefore(place.position);
+      const { topicId, position: from } = this.#topics.get(topic)!;
+      const to = batchEnd(from, until, room, (position) => topic.bytesBefore(position));
+      parts.push({ topic, topicId, from, to });
+      room -= topic.bytesBefore(to) - topic.bytesBefore(from);
     }
     return parts;
   }
@@ -136,13 +204,19 @@ export class Convoy {
     const { encoder } = this.#host;
     const readers = parts.reduce((most, { topic }) => Math.max(most, topic.stream.readerCount), 0);
     return shareBatches(this.#members.size, readers)
-      ? [encoder.encode(parts, this.#writing)]
-      : encoder.encodeApart(parts, this.#writing);
+      ? [encoder.encode(parts, this.#format)]
+      : encoder.encodeApart(parts, this.#format);
   }
 
   #moveTo(topic: Topic, position: number): void {
-    const { place } = this.#stops.get(topic)!;
-    place.position = position;
+    this.#topics.get(topic)!.position = position;
     if (position >= this.#dirty.get(topic)!) this.#dirty.delete(topic);
   }
+}
+
+/** All of the topics are encoded in the same format. */
+function keyOf(topics: ReadonlySet<SubscribedTopic>): string {
+  const [first] = topics;
+  const numbers = Array.from(topics, ({ topicId }) => topicId).toSorted((a, b) => a - b);
+  return `${first!.subscription.format.key} ${numbers.join()}`;
 }
