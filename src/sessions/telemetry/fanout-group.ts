@@ -23,7 +23,7 @@ export interface MemberOutbox extends Sender {
 /** A connection as a member of fan-out groups: the topics that it wants, and whether it keeps up. */
 export class FanoutMember {
   readonly outbox: MemberOutbox;
-  /** Undefined: the connection is sent to by itself. */
+  /** Undefined: the connection is sent to individually. */
   group: FanoutGroup | undefined;
   readonly #topics = new Set<SubscribedTopic>();
   /** Those that keep it out of groups. */
@@ -83,7 +83,7 @@ export interface FanoutGroupHost {
     /** Bytes that an idle socket is given in one round. */
     readonly socketBytesMax: number;
   };
-  /** Has the group left, and the member sent to by itself. */
+  /** Takes the member out of its group; it is sent to individually from now on. */
   leave(member: FanoutMember): void;
 }
 

@@ -56,7 +56,7 @@ export class FanoutGroups {
     this.#offered.clear();
   }
 
-  /** The connection is sent to by itself from now on. */
+  /** The connection is sent to individually from now on. */
   leave(member: FanoutMember): void {
     this.#offered.delete(member);
     const { group } = member;
@@ -69,7 +69,7 @@ export class FanoutGroups {
     for (const topic of group.topics) this.#groups.remove(topic, group);
   }
 
-  /** All connections that get the topic from a group are sent to by themselves from now on. */
+  /** All connections that get the topic from a group are sent to individually from now on. */
   dissolve(topic: Topic): void {
     for (const group of this.#groups.of(topic)) for (const member of group.members) this.leave(member);
   }

@@ -42,7 +42,7 @@ export interface OutboxHost {
   readonly fanout: {
     /** The connection has kept up for a while: it may join a fan-out group. */
     offer(member: FanoutMember): void;
-    /** The connection is sent to by itself again. */
+    /** The connection is sent to individually from now on. */
     leave(member: FanoutMember): void;
   };
 }
