@@ -244,7 +244,7 @@ describe('subscriptions', () => {
     await Promise.all(readers.map((reader) => reader.close()));
   });
 
-  test('a group shares: each message goes to one of its members', async () => {
+  test('a queue group shares: each message goes to one of its members', async () => {
     const names = ['a', 'b', 'c'];
     const members = await Promise.all(names.map(() => TelemetryTestClient.open(bench.url())));
     await Promise.all(members.map((member) => member.subscribe('job/#', 'all', { group: 'workers' })));

@@ -1,15 +1,19 @@
 import type { Clock } from '../../base/clock.ts';
 import { restAfter } from '../../flow/batch-size.ts';
 
-/** When the next part of a round is due: after the turn's input has been read, so that one turn's publications become one batch; later when much is going on. */
+/**
+ * When the next slice of a round is due: after the input of this turn of the event loop has been read, so that one turn's publications
+ * become one batch; later when much is going on.
+ */
 export class RoundTimer {
   readonly #clock: Clock;
   readonly #settings: { readonly batchDelayMs: number };
   readonly #onDue: () => void;
   #isSet = false;
   #rest: NodeJS.Timeout | undefined;
-  /** What the round has taken so far, ms. */
+  /** What the round has taken so far, ms, and how many messages of each topic it has. */
   #spentMs = 0;
+  #density = 0;
   #restUntilMs = 0;
 
   /** `batchDelayMs`: the longest rest between rounds. */
@@ -28,15 +32,20 @@ export class RoundTimer {
     else setImmediate(this.#onTime);
   }
 
-  /** A part of the round took so long. */
+  /** A round begins. `density`: messages of each topic that has any. */
+  begin(density: number): void {
+    this.#density = density;
+    this.#spentMs = 0;
+  }
+
+  /** A slice of the round took so long. */
   spend(ms: number): void {
     this.#spentMs += ms;
   }
 
-  /** The round is over. `density`: messages that it had of each topic. */
-  rest(nowMs: number, density: number): void {
-    this.#restUntilMs = nowMs + restAfter(this.#spentMs, density, this.#settings.batchDelayMs);
-    this.#spentMs = 0;
+  /** The round is over: the next one begins after a rest. */
+  end(nowMs: number): void {
+    this.#restUntilMs = nowMs + restAfter(this.#spentMs, this.#density, this.#settings.batchDelayMs);
   }
 
   close(): void {

@@ -33,12 +33,10 @@ export class Rounds implements IndividualDelivery {
   readonly #wakeUps: WakeUps<Sender>;
   /** Subscribed topics of connections that are in no fan-out group. */
   readonly #attached = new TopicSets<SubscribedTopic>();
-  /** Topics with something new since the round began, and the messages of all of them. */
+  /** Topics with something new since the last round began, and how many messages they have of it together. */
   readonly #dirty = new Set<Topic>();
   #messages = 0;
-  /** Messages of each topic in the round that is under way. */
-  #density = 0;
-  /** The round is not over: connections still have to be flushed. */
+  /** A round is under way: connections still have to be flushed. */
   #isMidRound = false;
   /** Connections that are to be flushed, and those with critical messages. */
   readonly #work = new Set<Sender>();
@@ -146,7 +144,7 @@ export class Rounds implements IndividualDelivery {
   }
 
   #begin(): void {
-    this.#density = this.#messages / Math.max(1, this.#dirty.size);
+    this.#timer.begin(this.#messages / Math.max(1, this.#dirty.size));
     this.#messages = 0;
     for (const topic of this.#dirty) {
       for (const subscribed of this.#attached.of(topic)) {
@@ -162,7 +160,7 @@ export class Rounds implements IndividualDelivery {
 
   #end(nowMs: number): void {
     this.count++;
-    this.#timer.rest(nowMs, this.#density);
+    this.#timer.end(nowMs);
     this.fanout.joinOffered(nowMs);
     for (const writer of this.#heldBack) writer.resume(PauseReason.ahead);
     this.#heldBack.clear();
