@@ -169,11 +169,17 @@ export class Outbox implements Sender {
   flush(nowMs: number): void {
     if (this.writer.closed) return;
     if (this.#confirmations !== undefined || this.criticalQueue > 0) this.#sendUrgent(nowMs);
-    this.#turns?.wake(nowMs);
-    if (this.#mayWrite(nowMs)) this.#sendTurns(nowMs);
-    if (this.#hasTurns) this.#judge(this.#turns!);
+    const turns = this.#turns;
+    if (turns !== undefined) {
+      turns.wake(nowMs);
+      if (turns.length > 0 && this.#mayWrite(turns, nowMs)) this.#sendTurns(turns, nowMs);
+    }
+    const hasSentAll = turns === undefined || turns.length === 0;
+    if (!hasSentAll) this.#judge(turns);
     else if (this.#backfill !== undefined) this.#sendBackfill(this.#backfill, nowMs);
-    this.#countFlush(nowMs);
+    const member = this.#member;
+    if (member === undefined || member.group !== undefined) return;
+    if (member.countFlush(hasSentAll && this.isIdle(nowMs))) this.#host.fanout.offer(member);
   }
 
   /** Sends what must not be lost, whether the socket takes it at once or not. */
@@ -195,8 +201,8 @@ export class Outbox implements Sender {
 
   /** For the writer: the socket is empty. */
   onEmptied(): void {
-    const isWaiting = this.#hasTurns || this.criticalQueue > 0 || (this.#backfill?.length ?? 0) > 0;
-    if (isWaiting || this.isInQueueGroup) this.#host.rounds.enqueue(this);
+    const waiting = (this.#turns?.length ?? 0) + this.criticalQueue + (this.#backfill?.length ?? 0);
+    if (waiting > 0 || this.isInQueueGroup) this.#host.rounds.enqueue(this);
   }
 
   /** Nothing is sent any more. Idempotent. */
@@ -210,18 +216,8 @@ export class Outbox implements Sender {
     this.#confirmations = undefined;
   }
 
-  get #hasTurns(): boolean {
-    return this.#turns !== undefined && this.#turns.active.length > 0;
-  }
-
   #leaveGroup(): void {
     if (this.#member !== undefined) this.#host.fanout.leave(this.#member);
-  }
-
-  #countFlush(nowMs: number): void {
-    const member = this.#member;
-    if (member === undefined || member.group !== undefined) return;
-    if (member.countFlush(!this.#hasTurns && this.isIdle(nowMs))) this.#host.fanout.offer(member);
   }
 
   /** In one system call. */
@@ -236,8 +232,7 @@ export class Outbox implements Sender {
     }
   }
 
-  #mayWrite(nowMs: number): boolean {
-    if (!this.#hasTurns) return false;
+  #mayWrite(turns: Turns, nowMs: number): boolean {
     const { settings, rounds } = this.#host;
     const { socketBytesMax, batchDelayMs, batchMessagesMax } = settings;
     const { unsentBytes, sentMs } = this.writer;
@@ -247,15 +242,15 @@ export class Outbox implements Sender {
     if (unsentBytes === 0 && nowMs >= gatheredMs) return true;
     this.#waitingSinceMs ??= nowMs;
     const dueMs = unsentBytes === 0 ? gatheredMs : Math.max(gatheredMs, this.#waitingSinceMs + batchDelayMs);
-    if (nowMs >= dueMs || this.#turns!.queuedMessages >= batchMessagesMax) return true;
+    if (nowMs >= dueMs || turns.queuedMessages >= batchMessagesMax) return true;
     rounds.wakeAt(this, dueMs);
     return false;
   }
 
   /** Turn after turn, until nothing is left or the socket has enough. */
-  #sendTurns(nowMs: number): void {
+  #sendTurns(turns: Turns, nowMs: number): void {
     this.#waitingSinceMs = undefined;
-    while (this.#hasTurns && this.writer.canTake) this.#sendParts(this.#turns!.take(), nowMs);
+    while (turns.length > 0 && this.writer.canTake) this.#sendParts(turns.take(), nowMs);
   }
 
   /** All in one batch, or each as every reader of its topic gets it: whatever has to be encoded less often. */

@@ -38,7 +38,7 @@ export class SubscribedTopic {
    * the event loop, in which more is published; with a common end all readers get the same batch.
    */
   sendUntil: number;
-  /** It has its place among the topics that take turns. */
+  /** It has its place among the topics of the connection that have something to send. */
   isActive = false;
   /** Bytes that it may still send in its turn. */
   deficitBytes = 0;

@@ -48,6 +48,11 @@ export class Turns {
     return this.#active;
   }
 
+  /** Topics that have something to send. */
+  get length(): number {
+    return this.#active.length;
+  }
+
   /** Bytes that wait in the topics. */
   get queuedBytes(): number {
     return this.#active.reduce((sum, subscribed) => sum + subscribed.queuedBytes, 0);
