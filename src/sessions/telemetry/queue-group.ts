@@ -28,9 +28,10 @@ interface Joined extends QueueMember {
 }
 
 /**
- * Subscriptions of several clients that share the messages of a filter (NATS: queue group; the protocol's option `group`). Each message
- * goes to one of them: to the one with the fewest unsent bytes, of equals to the one that has had the fewest. The group reads each topic once, in order, with the
- * contract `all`; a message that was given to a member whose socket then breaks is not given to another.
+ * Subscriptions of several clients that share the messages of a filter (the protocol's option `group`; a queue group in NATS's terms).
+ * Each message goes to one of them: to the one with the fewest unsent bytes, of equals to the one that has had the fewest. The group
+ * reads each topic once, in order, with the contract `all`; a message that was given to a member whose socket then breaks is not
+ * given to another.
  */
 export class QueueGroup {
   readonly #host: QueueGroupHost;
