@@ -42,7 +42,7 @@ import { FoxgloveLane } from './sessions/foxglove.ts';
 import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
 import { laneSockets } from './sessions/sockets.ts';
 import { telemetryParts } from './sessions/telemetry-figures.ts';
-import { TelemetryLane } from './sessions/telemetry.ts';
+import { TelemetryLane } from './sessions/telemetry/lane.ts';
 import { videoParts } from './sessions/video-figures.ts';
 import { reportOf, VideoLane } from './sessions/video.ts';
 import { Hub } from './stream/hub.ts';

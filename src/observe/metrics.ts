@@ -243,8 +243,8 @@ const telemetrySchema = z
     batches_encoded: count(),
     batches_reused: count(),
     banned_refusals: count(),
-    convoys: count(),
-    convoy_members: count(),
+    fanout_groups: count(),
+    fanout_members: count(),
   })
   .meta({ id: 'Telemetry', description: 'the telemetry lane' });
 

@@ -25,7 +25,7 @@ import {
 } from './foxglove-wire.ts';
 import type { RegisteredSession } from './registry.ts';
 import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
-import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
+import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
 export interface FoxgloveSettings extends KeepAliveSettings {
   readonly messageBytesMax: number;

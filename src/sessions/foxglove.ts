@@ -10,7 +10,7 @@ import { FoxgloveSession, statusOf, type FoxgloveSettings } from './foxglove-ses
 import { FOXGLOVE_SUBPROTOCOLS, type ParameterValue } from './foxglove-wire.ts';
 import { SessionRegistry } from './registry.ts';
 import { endSocket } from './session-socket.ts';
-import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
+import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
 const TIME_INTERVAL_MS = 100;
 

@@ -4,7 +4,7 @@ import { ladderOf, nearestRung, rungOfMode } from '../flow/ladder.ts';
 import type { SessionControlSettings } from '../flow/session-control.ts';
 import type { ParameterValue } from './foxglove-wire.ts';
 import type { FoxgloveLaneOptions } from './foxglove.ts';
-import type { TelemetryLaneOptions } from './telemetry.ts';
+import type { TelemetryLaneOptions } from './telemetry/lane.ts';
 import type { VideoLaneOptions } from './video.ts';
 
 /** The configuration's part for this room, in the room's own terms. */

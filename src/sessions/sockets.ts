@@ -2,7 +2,7 @@ import type { WebSocket } from 'ws';
 import { TELEMETRY_SUBPROTOCOLS } from '../protocol/telemetry.ts';
 import { FoxgloveLane } from './foxglove.ts';
 import type { OpeningRequest } from './session-socket.ts';
-import type { TelemetryLane } from './telemetry.ts';
+import type { TelemetryLane } from './telemetry/lane.ts';
 import type { VideoLane } from './video.ts';
 
 /** Where a lane takes over sockets, as the server mounts it. */

@@ -3,7 +3,7 @@ import type { TelemetryReport } from '../observe/metrics.ts';
 import type { RoomParts } from '../observe/server-monitor.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
 import type { FoxgloveLane } from './foxglove.ts';
-import type { TelemetryLane } from './telemetry.ts';
+import type { TelemetryLane } from './telemetry/lane.ts';
 
 type CountsByLane = Readonly<Record<'telemetry' | 'foxglove', ReaderCounts>>;
 
@@ -127,16 +127,16 @@ const TELEMETRY: readonly Figure<TelemetryReport>[] = [
     read: ({ banned_refusals }) => banned_refusals,
   },
   {
-    name: 'sightline_telemetry_convoys',
+    name: 'sightline_telemetry_fanout_groups',
     kind: 'gauge',
     help: 'Groups of connections that keep up and get the same bytes',
-    read: ({ convoys }) => convoys,
+    read: ({ fanout_groups }) => fanout_groups,
   },
   {
-    name: 'sightline_telemetry_convoy_members',
+    name: 'sightline_telemetry_fanout_members',
     kind: 'gauge',
     help: 'Connections in these groups',
-    read: ({ convoy_members }) => convoy_members,
+    read: ({ fanout_members }) => fanout_members,
   },
 ];
 

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import type { Priority, Sample } from '../base/sample.ts';
 import { Hub } from './hub.ts';
-import type { Place, RangeReader } from './range-reader.ts';
+import type { RangeReader, SharedPosition } from './range-reader.ts';
 import type { Contract } from './reader.ts';
 
 const contracts: fc.Arbitrary<Contract> = fc.oneof(
@@ -31,7 +31,7 @@ const steps = fc.array(
     { weight: 1, arbitrary: fc.record({ do: fc.constant('trim' as const), by: fc.nat(3) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.integer({ min: 0, max: 40 }) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('look' as const) }) },
-    { weight: 4, arbitrary: fc.record({ do: fc.constant('ride' as const), back: fc.nat(1) }) },
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('follow' as const), back: fc.nat(1) }) },
     { weight: 8, arbitrary: fc.record({ do: fc.constant('move' as const), by: fc.integer({ min: 1, max: 3 }) }) },
   ),
   { minLength: 1, maxLength: 150 },
@@ -112,15 +112,15 @@ test('a reader of ranges does what a naive one does, and its accounts balance af
         const reader = stream.subscribeRanges({ contract, ttlMs });
         const naive = new NaiveReader(contract, capacity, ttlMs);
         const told = new Map<string, number>();
-        let place: Place | undefined;
+        let followed: SharedPosition | undefined;
         for (const step of script) {
-          // Who rides does nothing by itself, and leaves before anything is lost.
-          const ridesOn =
+          // Who follows takes nothing by itself, and stops before anything is lost.
+          const staysFollowing =
             ['move', 'look', 'wait'].includes(step.do) ||
-            (step.do === 'publish' && place !== undefined && stream.head - place.position < naive.capacity);
-          if (place !== undefined && !ridesOn) {
-            reader.alight();
-            place = undefined;
+            (step.do === 'publish' && followed !== undefined && stream.head - followed.position < naive.capacity);
+          if (followed !== undefined && !staysFollowing) {
+            reader.unfollow();
+            followed = undefined;
           }
           if (step.do === 'publish') {
             const deadlineMs = clock.now() + step.lifeMs;
@@ -159,19 +159,19 @@ test('a reader of ranges does what a naive one does, and its accounts balance af
           } else if (step.do === 'trim') {
             stream.trim(stream.oldest + step.by);
             naive.pushOut(stream.oldest);
-          } else if (step.do === 'ride') {
+          } else if (step.do === 'follow') {
             const wanted = { position: reader.position - step.back };
             const isFree = step.back === 0 && contract.kind === 'all' && ttlMs === Infinity && naive.held.length === 0;
             const isWhole = naive.waiting.length === stream.head - reader.position;
-            if (!reader.canRide(wanted)) continue;
+            if (!reader.canFollow(wanted)) continue;
             expect([isFree, isWhole]).toEqual([true, true]);
-            reader.ride(wanted);
-            place = wanted;
+            reader.follow(wanted);
+            followed = wanted;
           } else if (step.do === 'move') {
-            if (place === undefined || stream.lastDeadline >= place.position || place.position < stream.oldest)
+            if (followed === undefined || stream.lastDeadline >= followed.position || followed.position < stream.oldest)
               continue;
-            place.position = Math.min(stream.head, place.position + step.by);
-            naive.give(place.position);
+            followed.position = Math.min(stream.head, followed.position + step.by);
+            naive.give(followed.position);
           } else clock.advance(step.ms);
           expectSame(reader, naive, stream.head);
           for (const { cause, count, from, to } of reader.takeLosses()) {

@@ -16,8 +16,8 @@ export interface RangeLoss extends Span {
   readonly cause: LossCause;
 }
 
-/** A place in a stream that several readers share: it moves for all of them at once. */
-export interface Place {
+/** A position in a stream that several readers follow: whoever moves it moves all of them at once. */
+export interface SharedPosition {
   position: number;
 }
 
@@ -72,7 +72,7 @@ export class RangeReader<T> {
   #dropped: Map<string, number> | undefined;
   #losses: Map<LossCause, { from: number; to: number; count: number }> | undefined;
   #closedAt: number | undefined;
-  #place: Place | undefined;
+  #followed: SharedPosition | undefined;
 
   /** For `Stream.subscribeRanges`. Errors: STREAM_OPTION_BAD. */
   constructor(host: RangeReaderHost<T>, options: RangeReaderOptions) {
@@ -103,8 +103,8 @@ export class RangeReader<T> {
     return this.#cursor;
   }
 
-  /** It stands where the place is, with nothing to tell and nothing taken out of the order. */
-  canRide({ position }: Place): boolean {
+  /** The reader is at the shared position, with no loss to report and no sample taken out of the order. */
+  canFollow({ position }: SharedPosition): boolean {
     return (
       !this.closed &&
       this.position === position &&
@@ -116,15 +116,15 @@ export class RangeReader<T> {
     );
   }
 
-  /** From now on samples that the shared position passes are delivered to this reader, without a call. It must be able to (`canRide`). */
-  ride(place: Place): void {
-    this.#place = place;
+  /** From now on samples that the shared position passes count as delivered to this reader, without a call. Only where `canFollow`. */
+  follow(shared: SharedPosition): void {
+    this.#followed = shared;
   }
 
-  /** Stands by itself again, where the place is now. */
-  alight(): void {
+  /** The reader has its own position again, where the shared one is now. */
+  unfollow(): void {
     this.#catchUp();
-    this.#place = undefined;
+    this.#followed = undefined;
   }
 
   /** It has come to its `until`, or is closed: nothing will come any more. */
@@ -255,14 +255,14 @@ export class RangeReader<T> {
     this.#inHoles = 0;
     this.#held = 0;
     this.#losses = undefined;
-    this.#place = undefined;
+    this.#followed = undefined;
     this.#host.detach();
   }
 
   #catchUp(): void {
-    if (this.#place === undefined || this.#place.position === this.#cursor) return;
-    this.#delivered += this.#place.position - this.#cursor;
-    this.#cursor = this.#place.position;
+    if (this.#followed === undefined || this.#followed.position === this.#cursor) return;
+    this.#delivered += this.#followed.position - this.#cursor;
+    this.#cursor = this.#followed.position;
   }
 
   get #end(): number {

@@ -23,10 +23,10 @@ export interface Module {
   readonly strings: ReadonlySet<string>;
 }
 
-/** Room → level; `undefined` for a room that stands beside the levels. A room is a folder of `src/` or a file in it. */
-export type Levels = ReadonlyMap<string, number | undefined>;
+/** Room → level. A room is a folder of `src/` or a file in it. */
+export type Levels = ReadonlyMap<string, number>;
 
-/** What the table says of `client/`, which has no level. */
+/** What the table says of `client/` beside its level. */
 const CLIENT_MAY_IMPORT = new Set(['base', 'protocol', 'flow']);
 /** Rooms that must run in a browser as well. */
 const PORTABLE_ROOMS = new Set(['base', 'protocol', 'flow', 'client']);
@@ -68,10 +68,10 @@ export function readModule({ path, text }: Source): Module {
 
 /** The rows of the table whose head is `level | room | what`. */
 export function readLevels(architecture: string): Levels {
-  const levels = new Map<string, number | undefined>();
-  for (const [, level, rooms] of architecture.matchAll(/^\|\s*(\d+|–)\s*\|([^|]*)\|/gm)) {
+  const levels = new Map<string, number>();
+  for (const [, level, rooms] of architecture.matchAll(/^\|\s*(\d+)\s*\|([^|]*)\|/gm)) {
     for (const [, name] of rooms!.matchAll(/`([^`]+)`/g)) {
-      levels.set(name!.replace(/\/$/, ''), level === '–' ? undefined : Number(level));
+      levels.set(name!.replace(/\/$/, ''), Number(level));
     }
   }
   return levels;
@@ -99,7 +99,7 @@ export function checkRooms(levels: Levels, paths: readonly string[]): string[] {
   ];
 }
 
-/** Imports go to lower levels or stay in the room; `client` has its own list, and no room imports `client`. */
+/** Imports go to lower levels or stay in the room; `client` has its own list beside. */
 export function checkDirection(levels: Levels, modules: readonly Module[]): string[] {
   return modules.flatMap(({ path, imports }) =>
     imports.filter(isRelative).flatMap((specifier) => {

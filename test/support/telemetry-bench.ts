@@ -7,7 +7,7 @@ import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import { Payload } from '../../src/protocol/payload.ts';
 import { TELEMETRY_SUBPROTOCOLS } from '../../src/protocol/telemetry.ts';
-import { TelemetryLane, type TelemetryLaneOptions } from '../../src/sessions/telemetry.ts';
+import { TelemetryLane, type TelemetryLaneOptions } from '../../src/sessions/telemetry/lane.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import type { ReaderCounts } from '../../src/stream/reader.ts';
 import { Topics, type TopicInput } from '../../src/stream/topics.ts';

@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
-import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
-import { ManualClock, systemClock } from '../base/clock.ts';
-import { Priority } from '../base/sample.ts';
-import { encodeBatch, envelopeBytes, type BatchSection } from '../protocol/batch.ts';
-import { Payload } from '../protocol/payload.ts';
-import { schemaFor } from '../protocol/schema.ts';
-import { TELEMETRY_SUBPROTOCOLS } from '../protocol/telemetry.ts';
-import { compressors } from './compression.ts';
+import { TelemetryBench } from '../../../test/support/telemetry-bench.ts';
+import { TelemetryTestClient } from '../../../test/support/telemetry-client.ts';
+import { ManualClock, systemClock } from '../../base/clock.ts';
+import { Priority } from '../../base/sample.ts';
+import { encodeBatch, envelopeBytes, type BatchSection } from '../../protocol/batch.ts';
+import { Payload } from '../../protocol/payload.ts';
+import { schemaFor } from '../../protocol/schema.ts';
+import { TELEMETRY_SUBPROTOCOLS } from '../../protocol/telemetry.ts';
+import { compressors } from '../compression.ts';
 
 const sequence = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
@@ -244,7 +244,7 @@ describe('subscriptions', () => {
     await Promise.all(readers.map((reader) => reader.close()));
   });
 
-  test('a group shares: each message goes to one of its members', async () => {
+  test('a queue group shares: each message goes to one of its members', async () => {
     const names = ['a', 'b', 'c'];
     const members = await Promise.all(names.map(() => TelemetryTestClient.open(bench.url())));
     await Promise.all(members.map((member) => member.subscribe('job/#', 'all', { group: 'workers' })));

@@ -1,18 +1,20 @@
 import { Writable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
-import { ManualClock } from '../base/clock.ts';
-import type { SightlineError } from '../base/errors.ts';
-import { seededRandom } from '../base/random.ts';
-import { Priority } from '../base/sample.ts';
-import { Payload } from '../protocol/payload.ts';
-import { decodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
-import type { DataMessage, TelemetryContract, TelemetryServerMessage } from '../protocol/telemetry.ts';
-import { Hub } from '../stream/hub.ts';
-import { Topics } from '../stream/topics.ts';
-import { Feed } from './telemetry-feed.ts';
-import { RangeEncoder, writingOf } from './telemetry-frames.ts';
-import { Outbox, type OutboxSettings } from './telemetry-outbox.ts';
+import { unframed } from '../../../test/support/frames.ts';
+import { ManualClock } from '../../base/clock.ts';
+import type { SightlineError } from '../../base/errors.ts';
+import { seededRandom } from '../../base/random.ts';
+import { Priority } from '../../base/sample.ts';
+import { Payload } from '../../protocol/payload.ts';
+import { decodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
+import type { DataMessage, TelemetryContract, TelemetryServerMessage } from '../../protocol/telemetry.ts';
+import { Hub } from '../../stream/hub.ts';
+import { Topics } from '../../stream/topics.ts';
+import { SubscribedTopic } from './subscribed-topic.ts';
+import { RangeEncoder } from './encoder.ts';
+import { Outbox, type OutboxSettings } from './outbox.ts';
+import { wireFormatOf } from './wire-format.ts';
 
 const SETTINGS: OutboxSettings = {
   targetLatencyMs: 50,
@@ -62,7 +64,7 @@ class Simulation {
   readonly link = new SimulatedLink();
   readonly topics: Topics;
   readonly outbox: Outbox;
-  readonly feeds: Feed[] = [];
+  readonly subscribed: SubscribedTopic[] = [];
   readonly failures: SightlineError[] = [];
   wakeMs = Infinity;
   #isEnqueued = false;
@@ -105,48 +107,49 @@ class Simulation {
           now: () => 0,
           cacheBytesMax: 1e6,
         }),
-        enqueue: () => {
-          this.#isEnqueued = true;
+        rounds: {
+          enqueue: () => {
+            this.#isEnqueued = true;
+          },
+          wakeAt: (_sender, timeMs) => {
+            this.wakeMs = Math.min(this.wakeMs, timeMs);
+          },
         },
-        offer: () => {},
-        leave: () => {},
-        wakeAt: (_outbox, timeMs) => {
-          this.wakeMs = Math.min(this.wakeMs, timeMs);
-        },
+        fanout: { offer: () => {}, leave: () => {} },
       },
     });
   }
 
-  subscribe(name: string, contract: TelemetryContract = 'all'): Feed {
+  subscribe(name: string, contract: TelemetryContract = 'all'): SubscribedTopic {
     this.publish(name, 0);
     const topic = this.topics.get(name)!;
-    const id = this.feeds.length + 1;
+    const id = this.subscribed.length + 1;
     const reader = topic.stream.subscribeRanges({ contract: { kind: contract === 'latest' ? 'latest' : 'all' } });
-    const writing = writingOf('sightline.v1.json');
-    const subscription = { id, filter: name, contract, writing };
-    const feed = new Feed({
+    const format = wireFormatOf('sightline.v1.json');
+    const subscription = { id, filter: name, contract, format };
+    const subscribed = new SubscribedTopic({
       subscription,
-      outbox: this.outbox,
+      sender: this.outbox,
       topic,
       topicId: id,
       reader,
       isBackfill: false,
-      isLoner: false,
+      needsOwnBatches: false,
     });
-    this.outbox.add(feed);
-    this.feeds.push(feed);
-    return feed;
+    this.outbox.add(subscribed);
+    this.subscribed.push(subscribed);
+    return subscribed;
   }
 
   publish(name: string, bytes: number, priority: Priority = Priority.normal): void {
     this.topics.publish(name, { payload: Payload.of('x'.repeat(bytes)), priority });
-    for (const feed of this.feeds.filter(({ topic }) => topic.name === name)) {
+    for (const subscribed of this.subscribed.filter(({ topic }) => topic.name === name)) {
       if (priority === Priority.critical) {
-        const { stream } = feed.topic;
-        this.outbox.critical(feed, stream.at(stream.head - 1)!);
+        const { stream } = subscribed.topic;
+        this.outbox.critical(subscribed, stream.at(stream.head - 1)!);
       }
-      feed.sendUntil = feed.topic.stream.head;
-      this.outbox.activate(feed);
+      subscribed.sendUntil = subscribed.topic.stream.head;
+      this.outbox.activate(subscribed);
     }
   }
 
@@ -168,32 +171,21 @@ class Simulation {
 
   /** Whole messages that have arrived. */
   messages(): TelemetryServerMessage[] {
-    const messages: TelemetryServerMessage[] = [];
-    let rest = this.link.arrived;
-    while (rest.length >= 2) {
-      const short = rest[1]!;
-      const head = short < 126 ? 2 : short === 126 ? 4 : 10;
-      if (rest.length < head) break;
-      const length = short < 126 ? short : short === 126 ? rest.readUInt16BE(2) : Number(rest.readBigUInt64BE(2));
-      if (rest.length < head + length) break;
-      messages.push(decodeTelemetryServerMessage(rest.toString('utf8', head, head + length)));
-      rest = rest.subarray(head + length);
-    }
-    return messages;
+    return unframed(this.link.arrived).map((frame) => decodeTelemetryServerMessage(frame.toString()));
   }
 
   of<T extends TelemetryServerMessage['type']>(type: T) {
     return this.messages().filter((m) => m.type === type) as Extract<TelemetryServerMessage, { type: T }>[];
   }
 
-  seqs(feed: Feed): number[] {
+  seqs(subscribed: SubscribedTopic): number[] {
     return this.of('data')
-      .filter((m: DataMessage) => m.topic_id === feed.topicId)
+      .filter((m: DataMessage) => m.topic_id === subscribed.topicId)
       .flatMap(({ seq, messages }) => messages.map((_, i) => seq + i));
   }
 
   expectBalanced(): void {
-    for (const { reader } of this.feeds) {
+    for (const { reader } of this.subscribed) {
       const { published, delivered, conflated, dropped, expired, queued } = reader.counts();
       expect(delivered + conflated + expired + queued + Object.values(dropped).reduce((a, b) => a + b, 0)).toBe(
         published,
@@ -222,26 +214,26 @@ describe('an idle line', () => {
 describe('a busy line', () => {
   test('gathers for 5 ms, or 50 messages', async () => {
     const sim = new Simulation();
-    const feed = sim.subscribe('a');
+    const subscribed = sim.subscribe('a');
     sim.publish('a', 10);
     sim.flush();
-    const unsent = sim.outbox.unsentBytes;
+    const unsent = sim.outbox.writer.unsentBytes;
     expect(unsent).toBeGreaterThan(0);
     sim.publish('a', 10);
     sim.flush();
-    expect([sim.outbox.unsentBytes, sim.wakeMs]).toEqual([unsent, 5]);
+    expect([sim.outbox.writer.unsentBytes, sim.wakeMs]).toEqual([unsent, 5]);
     sim.clock.advance(5);
     sim.flush();
-    expect(sim.outbox.unsentBytes).toBeGreaterThan(unsent);
-    const gathered = sim.outbox.unsentBytes;
+    expect(sim.outbox.writer.unsentBytes).toBeGreaterThan(unsent);
+    const gathered = sim.outbox.writer.unsentBytes;
     for (let i = 0; i < 49; i++) sim.publish('a', 10);
     sim.flush();
-    expect(sim.outbox.unsentBytes).toBe(gathered);
+    expect(sim.outbox.writer.unsentBytes).toBe(gathered);
     sim.publish('a', 10);
     sim.flush();
     await sim.pass(100_000);
     expect(sim.of('data').map(({ messages }) => messages.length)).toEqual([1, 1, 50]);
-    expect(sim.seqs(feed)).toEqual(sequence(2, 53));
+    expect(sim.seqs(subscribed)).toEqual(sequence(2, 53));
   });
 
   test('a client that says that it lags gets fewer, larger batches', async () => {
@@ -250,7 +242,7 @@ describe('a busy line', () => {
     sim.outbox.report(30);
     sim.publish('a', 10);
     sim.flush();
-    const first = sim.outbox.unsentBytes;
+    const first = sim.outbox.writer.unsentBytes;
     expect(first).toBeGreaterThan(0);
     await sim.pass(first);
     for (let ms = 1; ms < 15; ms++) {
@@ -258,17 +250,17 @@ describe('a busy line', () => {
       sim.publish('a', 10);
       sim.flush();
     }
-    expect([sim.outbox.unsentBytes, sim.wakeMs]).toEqual([0, 15]);
+    expect([sim.outbox.writer.unsentBytes, sim.wakeMs]).toEqual([0, 15]);
     sim.clock.advance(1);
     sim.flush();
-    expect(sim.outbox.unsentBytes).toBeGreaterThan(0);
-    expect(sim.feeds[0]!.reader.queued).toBe(0);
+    expect(sim.outbox.writer.unsentBytes).toBeGreaterThan(0);
+    expect(sim.subscribed[0]!.reader.queued).toBe(0);
     // What comes more seldom does not wait.
     await sim.pass(10_000);
     sim.clock.advance(15);
     sim.publish('a', 10);
     sim.flush();
-    expect(sim.feeds[0]!.reader.queued).toBe(0);
+    expect(sim.subscribed[0]!.reader.queued).toBe(0);
   });
 
   test('a large topic does not starve a small one', async () => {
@@ -286,7 +278,7 @@ describe('a busy line', () => {
     }
     // Behind what is in the socket already, and at most a few turns of the camera.
     expect(Math.max(...ages)).toBeLessThanOrEqual(5);
-    expect(sim.feeds[0]!.reader.queued).toBeGreaterThan(0);
+    expect(sim.subscribed[0]!.reader.queued).toBeGreaterThan(0);
     sim.expectBalanced();
   });
 });
@@ -294,17 +286,17 @@ describe('a busy line', () => {
 describe('a line that takes too little', () => {
   test('is warned of at 70 %; from 90 % on the lowest class goes first, oldest first, and is told', async () => {
     const sim = new Simulation();
-    const feed = sim.subscribe('a');
+    const subscribed = sim.subscribe('a');
     const classes = [Priority.low, Priority.normal, Priority.high];
     for (let i = 0; i < 125; i++) {
       sim.publish('a', 998, classes[i % 3]!);
       sim.flush();
     }
-    const { dropped } = feed.reader.counts();
+    const { dropped } = subscribed.reader.counts();
     expect(dropped['slow_reader']).toBeGreaterThan(10);
     sim.expectBalanced();
     await sim.pass(1e6);
-    const got = new Set(sim.seqs(feed));
+    const got = new Set(sim.seqs(subscribed));
     const lost = sequence(2, 126).filter((seq) => !got.has(seq));
     expect(lost).toHaveLength(dropped['slow_reader']!);
     // Message `seq` is the one of i = seq - 2.
@@ -312,7 +304,7 @@ describe('a line that takes too little', () => {
     expect(sim.of('loss').reduce((sum, { count }) => sum + count, 0)).toBe(lost.length);
     expect(sim.of('loss').every(({ cause, id }) => cause === 'slow_reader' && id === 1)).toBe(true);
     expect(sim.of('notice')).toMatchObject([{ reason: 'queue' }]);
-    expect(feed.reader.counts().queued).toBe(0);
+    expect(subscribed.reader.counts().queued).toBe(0);
     sim.expectBalanced();
   });
 
@@ -324,30 +316,30 @@ describe('a line that takes too little', () => {
       sim.flush();
       expect(sim.outbox.queuedBytes).toBeLessThanOrEqual(91_000);
     }
-    expect(sim.feeds[0]!.reader.counts().dropped['slow_reader']).toBeGreaterThan(150);
+    expect(sim.subscribed[0]!.reader.counts().dropped['slow_reader']).toBeGreaterThan(150);
     sim.expectBalanced();
   });
 
   test('a reliable reader loses nothing that the history holds', async () => {
     const sim = new Simulation();
-    const feed = sim.subscribe('a', 'reliable');
+    const subscribed = sim.subscribe('a', 'reliable');
     for (let i = 0; i < 300; i++) {
       sim.publish('a', 998);
       sim.flush();
     }
     await sim.pass(1e6);
-    expect(sim.seqs(feed)).toEqual(sequence(2, 301));
+    expect(sim.seqs(subscribed)).toEqual(sequence(2, 301));
   });
 
   test('a reliable reader that the history overtakes is told, and begins anew with the latest message', async () => {
     const sim = new Simulation({}, 50);
-    const feed = sim.subscribe('a', 'reliable');
+    const subscribed = sim.subscribe('a', 'reliable');
     for (let i = 0; i < 100; i++) {
       sim.publish('a', 998);
       sim.flush();
     }
     await sim.pass(1e6);
-    const got = sim.seqs(feed);
+    const got = sim.seqs(subscribed);
     expect(got.at(-1)).toBe(101);
     expect(sim.of('topic')).toMatchObject([{ seq: 100, recovered: false }]);
     expect(sim.of('loss').reduce((sum, { count }) => sum + count, 0)).toBe(100 - got.length);
@@ -356,13 +348,13 @@ describe('a line that takes too little', () => {
 
   test('latest: gets the newest of each topic, however long it took', async () => {
     const sim = new Simulation();
-    const feed = sim.subscribe('a', 'latest');
+    const subscribed = sim.subscribe('a', 'latest');
     for (let i = 0; i < 100; i++) {
       sim.publish('a', 30_000);
       sim.flush();
     }
     await sim.pass(1e6);
-    expect(sim.seqs(feed)).toEqual([2, 101]);
+    expect(sim.seqs(subscribed)).toEqual([2, 101]);
     expect(sim.of('loss')).toEqual([]);
     sim.expectBalanced();
   });
@@ -384,18 +376,18 @@ describe('a line that takes too little', () => {
 describe('critical messages', () => {
   test('overtake what waits, and are delivered once', async () => {
     const sim = new Simulation();
-    const feed = sim.subscribe('a');
+    const subscribed = sim.subscribe('a');
     for (let i = 0; i < 60; i++) {
       sim.publish('a', 998);
       sim.flush();
     }
-    const waiting = feed.reader.queued;
+    const waiting = subscribed.reader.queued;
     expect(waiting).toBeGreaterThan(20);
     sim.publish('a', 10, Priority.critical);
     sim.outbox.flushCriticals(sim.clock.now());
-    expect(feed.reader.queued).toBe(waiting);
+    expect(subscribed.reader.queued).toBe(waiting);
     await sim.pass(1e6);
-    const seqs = sim.seqs(feed);
+    const seqs = sim.seqs(subscribed);
     expect(seqs.indexOf(62)).toBe(60 - waiting);
     expect(seqs.toSorted((a, b) => a - b)).toEqual(sequence(2, 62));
     sim.expectBalanced();
@@ -403,7 +395,7 @@ describe('critical messages', () => {
 
   test('conflation does not touch them', async () => {
     const sim = new Simulation();
-    const feed = sim.subscribe('a', 'latest');
+    const subscribed = sim.subscribe('a', 'latest');
     sim.publish('a', 30_000);
     sim.flush();
     for (let i = 0; i < 3; i++) {
@@ -412,13 +404,13 @@ describe('critical messages', () => {
       sim.flush();
     }
     await sim.pass(1e6);
-    expect(sim.seqs(feed)).toEqual([2, 3, 5, 7, 8]);
+    expect(sim.seqs(subscribed)).toEqual([2, 3, 5, 7, 8]);
     sim.expectBalanced();
   });
 
   test('more than the budget end the connection, never in silence', () => {
     const sim = new Simulation();
-    const feed = sim.subscribe('a');
+    const subscribed = sim.subscribe('a');
     // A socket that takes nothing more, not even critical messages.
     sim.publish('a', 90_000);
     sim.flush();
@@ -427,8 +419,8 @@ describe('critical messages', () => {
     expect([sim.failures, sim.outbox.criticalQueue]).toEqual([[], 5]);
     sim.publish('a', 10, Priority.critical);
     expect(sim.failures).toMatchObject([{ code: 'CRITICAL_BACKLOG' }]);
-    feed.reader.close();
-    expect(feed.reader.counts()).toMatchObject({ dropped: { closed: 6 }, queued: 0 });
+    subscribed.reader.close();
+    expect(subscribed.reader.counts()).toMatchObject({ dropped: { closed: 6 }, queued: 0 });
     sim.expectBalanced();
   });
 });

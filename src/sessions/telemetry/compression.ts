@@ -1,10 +1,10 @@
-import type { BatchMessage, Compressors, Decompressors } from '../protocol/batch.ts';
-import { headOf, type BatchDraft } from '../protocol/batch-drafts.ts';
-import { chooseEncoding, tryEncodings, type EncodingTrial } from '../protocol/encoding-choice.ts';
-import type { Compression, PayloadCodec } from '../protocol/telemetry.ts';
-import type { Topic } from '../stream/topics.ts';
+import type { BatchMessage, Compressors, Decompressors } from '../../protocol/batch.ts';
+import { headOf, type BatchDraft } from '../../protocol/batch-drafts.ts';
+import { chooseEncoding, tryEncodings, type EncodingTrial } from '../../protocol/encoding-choice.ts';
+import type { Compression, PayloadCodec } from '../../protocol/telemetry.ts';
+import type { Topic } from '../../stream/topics.ts';
 
-/** What is tried by itself: every client can read these. */
+/** What is tried without being asked for: every client can read these. */
 const CANDIDATES: readonly Compression[] = ['none', 'lz4', 'zlib'];
 /** A topic's choice is looked at again after so long, and only one in so long for all topics together: a trial takes about 3 ms. */
 const AGAIN_MS = 30_000;

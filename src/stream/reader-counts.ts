@@ -1,4 +1,4 @@
-import type { ReaderCounts } from '../stream/reader.ts';
+import type { ReaderCounts } from './reader.ts';
 
 export const NO_COUNTS: ReaderCounts = {
   published: 0,

@@ -1,30 +1,26 @@
-import { batchEnd } from '../flow/batch-size.ts';
-import type { RangeReader } from '../stream/range-reader.ts';
-import type { ReaderCounts } from '../stream/reader.ts';
-import type { TelemetryMessage, Topic, Topics } from '../stream/topics.ts';
-import { addCounts, NO_COUNTS } from './telemetry-accounts.ts';
-import type { Subscription } from './telemetry-feed.ts';
-import type { Part, RangeEncoder } from './telemetry-frames.ts';
-import { topicMessage, type Outbox } from './telemetry-outbox.ts';
+import { batchEnd } from '../../flow/batch-size.ts';
+import type { RangeReader } from '../../stream/range-reader.ts';
+import type { TelemetryMessage, Topic, Topics } from '../../stream/topics.ts';
+import type { Part, RangeEncoder } from './encoder.ts';
+import type { SocketWriter } from './socket-writer.ts';
+import type { Subscription } from './subscribed-topic.ts';
+import { topicMessage } from './topic-messages.ts';
 
 /** A subscription that shares. */
-export interface GroupMember {
+export interface QueueMember {
   readonly subscription: Subscription;
-  readonly outbox: Outbox;
+  readonly writer: SocketWriter;
   /** The number by which this connection knows the topic; undefined: it has too many. */
   numberOf(topic: Topic): number | undefined;
 }
 
-export interface GroupHost {
+export interface QueueGroupHost {
   readonly topics: Topics;
   readonly encoder: RangeEncoder;
-  readonly batchMessagesMax: number;
-  readonly batchBytesMax: number;
-  /** Nobody is in the group any more. */
-  onEmpty(): void;
+  readonly settings: { readonly batchMessagesMax: number; readonly batchBytesMax: number };
 }
 
-interface Joined extends GroupMember {
+interface Joined extends QueueMember {
   /** The numbers of those that it was told of. */
   readonly topics: Map<Topic, number>;
   /** Messages that it was given. */
@@ -32,46 +28,41 @@ interface Joined extends GroupMember {
 }
 
 /**
- * Subscriptions of several clients that share the messages of a filter: each goes to one of them, to the one with the
- * fewest unsent bytes, of equals to the one that has had the fewest. The group reads each topic once, in order, with the
- * contract `all`; a message that was given to a member whose socket then breaks is not given to another.
+ * Subscriptions of several clients that share the messages of a filter (the protocol's option `group`; a queue group in NATS's terms).
+ * Each message goes to one of them: to the one with the fewest unsent bytes, of equals to the one that has had the fewest. The group
+ * reads each topic once, in order, with the contract `all`; a message that was given to a member whose socket then breaks is not
+ * given to another.
  */
-export class Group {
-  readonly #host: GroupHost;
+export class QueueGroup {
+  readonly #host: QueueGroupHost;
+  readonly #onEmpty: () => void;
   readonly #members = new Set<Joined>();
   readonly #readers = new Map<Topic, RangeReader<TelemetryMessage>>();
   readonly #unwatch: () => void;
   /** Topics with something to give out. */
   readonly #dirty = new Set<Topic>();
 
-  constructor(host: GroupHost, filter: string) {
+  /** `onEmpty`: nobody is in the group any more. */
+  constructor(host: QueueGroupHost, filter: string, onEmpty: () => void) {
     this.#host = host;
+    this.#onEmpty = onEmpty;
     this.#unwatch = host.topics.watch(filter, (topic) => {
       this.#readers.set(topic, topic.stream.subscribeRanges({ contract: { kind: 'all' } }));
     });
   }
 
-  counts(): ReaderCounts {
-    return [...this.#readers.values()].reduce((sum, reader) => addCounts(sum, reader.counts()), NO_COUNTS);
-  }
-
-  get size(): number {
-    return this.#members.size;
-  }
-
   /** Returns how to leave. */
-  join(member: GroupMember): () => void {
+  join(member: QueueMember): () => void {
     // A newcomer starts level with the others, or it would get everything until it has caught up.
     const given = Math.min(...[...this.#members].map((other) => other.given), Infinity);
     const joined: Joined = { ...member, topics: new Map(), given: Number.isFinite(given) ? given : 0 };
     this.#members.add(joined);
-    member.outbox.isShared = true;
     return () => {
       if (!this.#members.delete(joined) || this.#members.size > 0) return;
       this.#unwatch();
       for (const reader of this.#readers.values()) reader.close();
       this.#readers.clear();
-      this.#host.onEmpty();
+      this.#onEmpty();
     };
   }
 
@@ -91,7 +82,7 @@ export class Group {
   }
 
   #flushTopic(topic: Topic, reader: RangeReader<TelemetryMessage>, nowMs: number): boolean {
-    const { batchMessagesMax, batchBytesMax } = this.#host;
+    const { batchMessagesMax, batchBytesMax } = this.#host.settings;
     const bytesBefore = (position: number) => topic.bytesBefore(position);
     for (let span = reader.peek(); span !== undefined; span = reader.peek()) {
       const member = this.#leastLoaded();
@@ -109,24 +100,24 @@ export class Group {
 
   /** The member is told of the topic before its first message. */
   #numberOf(member: Joined, topic: Topic, seq: number): number | undefined {
-    const { subscription, outbox, topics } = member;
+    const { subscription, writer, topics } = member;
     const known = topics.get(topic);
     if (known !== undefined) return known;
     const topicId = member.numberOf(topic);
     if (topicId === undefined) return undefined;
-    outbox.control(topicMessage({ subscription, topic, topicId }, seq, true));
+    writer.control(topicMessage({ subscription, topic, topicId }, seq, true));
     topics.set(topic, topicId);
     return topicId;
   }
 
-  #give({ subscription, outbox }: Joined, part: Part, nowMs: number): void {
-    outbox.send(this.#host.encoder.encode([part], subscription.writing), nowMs);
+  #give({ subscription, writer }: Joined, part: Part, nowMs: number): void {
+    writer.send(this.#host.encoder.encode([part], subscription.format), nowMs);
   }
 
   #leastLoaded(): Joined | undefined {
     let least: Joined | undefined;
     for (const member of this.#members) {
-      if (!member.outbox.canTake) continue;
+      if (!member.writer.canTake) continue;
       if (
         least === undefined ||
         loadOf(member) < loadOf(least) ||
@@ -139,6 +130,6 @@ export class Group {
   }
 }
 
-function loadOf({ outbox }: Joined): number {
-  return outbox.unsentBytes;
+function loadOf({ writer }: Joined): number {
+  return writer.unsentBytes;
 }

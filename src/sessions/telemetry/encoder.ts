@@ -1,12 +1,14 @@
-import type { Sample } from '../base/sample.ts';
-import { BatchDrafts, bodyOf, headOf, type BatchDraft } from '../protocol/batch-drafts.ts';
-import { encodeBatch, type BatchMessage, type Compressors, type Decompressors } from '../protocol/batch.ts';
-import { SchemaBook, type BatchSchema } from '../protocol/schema-book.ts';
-import type { PayloadCodec, SchemaField, TelemetryServerMessage, TelemetrySubprotocol } from '../protocol/telemetry.ts';
-import type { Span } from '../stream/range-reader.ts';
-import { encodeData, encodeTelemetryServerMessage } from '../protocol/telemetry-codec.ts';
-import type { TelemetryMessage, Topic } from '../stream/topics.ts';
-import { CompressionChoice, type CompressionSettings } from './telemetry-compression.ts';
+import type { Sample } from '../../base/sample.ts';
+import { BatchDrafts, bodyOf, headOf, type BatchDraft } from '../../protocol/batch-drafts.ts';
+import { encodeBatch, type BatchMessage, type Compressors, type Decompressors } from '../../protocol/batch.ts';
+import { SchemaBook, type BatchSchema } from '../../protocol/schema-book.ts';
+import { encodeData } from '../../protocol/telemetry-codec.ts';
+import type { SchemaField } from '../../protocol/telemetry.ts';
+import type { Span } from '../../stream/range-reader.ts';
+import type { TelemetryMessage, Topic } from '../../stream/topics.ts';
+import { CompressionChoice, type CompressionSettings } from './compression.ts';
+import { framed } from './frames.ts';
+import type { WireFormat } from './wire-format.ts';
 
 type Message = Sample<TelemetryMessage>;
 
@@ -14,25 +16,6 @@ type Message = Sample<TelemetryMessage>;
 const COMPRESSION_AT = 2;
 /** Layouts that a server knows at once. */
 const SCHEMAS_MAX = 1_024;
-const TEXT = 0x81;
-const BINARY = 0x82;
-
-/** What a subscription's data is written in. Make it with `writingOf`. */
-export interface Writing {
-  readonly protocol: TelemetrySubprotocol;
-  /** For the binary subprotocol: what the reader can read, best first. */
-  readonly codecs: readonly PayloadCodec[];
-  /** The same for all that get the same bytes. */
-  readonly key: string;
-}
-
-/** For a reader that names none. MessagePack before JSON, which has no NaN, no infinities and no −0. */
-const CODECS: readonly PayloadCodec[] = ['columns', 'msgpack', 'json', 'bytes'];
-
-export function writingOf(protocol: TelemetrySubprotocol, codecs: readonly PayloadCodec[] = CODECS): Writing {
-  const isBinary = protocol === 'sightline.v1.binary';
-  return { protocol, codecs, key: isBinary ? `${protocol} ${codecs.join()}` : protocol };
-}
 
 /** Consecutive messages of one topic, for readers that know it by the same number. */
 export interface Part extends Span {
@@ -75,8 +58,12 @@ export class RangeEncoder {
    * The samples of all parts. In binary batches topics whose messages have one shape share a batch. `at` gives the samples;
    * it is not asked when somebody wanted the same before.
    */
-  encode(parts: readonly Part[], writing: Writing, at: (part: Part, position: number) => Message = held): EncodedRange {
-    let key = writing.key;
+  encode(
+    parts: readonly Part[],
+    format: WireFormat,
+    at: (part: Part, position: number) => Message = held,
+  ): EncodedRange {
+    let key = format.key;
     for (const { topicId, from, to } of parts) key += ` ${topicId}:${from}:${to}`;
     const known = this.#cache.get(key);
     if (known !== undefined) {
@@ -84,7 +71,7 @@ export class RangeEncoder {
       return known;
     }
     const range =
-      writing.protocol === 'sightline.v1.binary' ? this.#batches(parts, writing, at) : dataOf(parts, writing, at);
+      format.protocol === 'sightline.v1.binary' ? this.#batches(parts, format, at) : dataOf(parts, format, at);
     this.encoded++;
     this.#cache.set(key, range);
     this.#cacheBytes += range.bytes.length;
@@ -102,10 +89,10 @@ export class RangeEncoder {
   }
 
   /** As `encode`, each part as all readers of its topic get it, in as few pieces as the numbers of their layouts allow. */
-  encodeApart(parts: readonly Part[], writing: Writing): EncodedRange[] {
+  encodeApart(parts: readonly Part[], format: WireFormat): EncodedRange[] {
     const pieces: { ranges: EncodedRange[]; schemas: Map<number, BatchSchema> }[] = [];
     for (const part of parts) {
-      const range = this.encode([part], writing);
+      const range = this.encode([part], format);
       let piece = pieces.at(-1);
       const isAtOdds = range.schemas.some((schema) => (piece?.schemas.get(schema.id) ?? schema) !== schema);
       if (piece === undefined || isAtOdds) pieces.push((piece = { ranges: [], schemas: new Map() }));
@@ -118,8 +105,8 @@ export class RangeEncoder {
     }));
   }
 
-  #batches(parts: readonly Part[], writing: Writing, at: (part: Part, position: number) => Message): EncodedRange {
-    const drafts = new BatchDrafts<Topic>(this.#schemas, writing.codecs);
+  #batches(parts: readonly Part[], format: WireFormat, at: (part: Part, position: number) => Message): EncodedRange {
+    const drafts = new BatchDrafts<Topic>(this.#schemas, format.codecs);
     for (const part of parts) {
       const { topic, topicId, from } = part;
       drafts.add(topic, { topicId, epoch: topic.epoch, firstSeq: from + 1 }, messagesOf(part, at));
@@ -149,7 +136,7 @@ function messagesOf(part: Part, at: (part: Part, position: number) => Message): 
 /** A `data` message for each part. */
 function dataOf(
   parts: readonly Part[],
-  { protocol }: Writing,
+  { protocol }: WireFormat,
   at: (part: Part, position: number) => Message,
 ): EncodedRange {
   const form = protocol === 'sightline.v1.json' ? 'json' : 'msgpack';
@@ -157,30 +144,6 @@ function dataOf(
     framed(encodeData(part.topicId, part.from + 1, messagesOf(part, at), form), form === 'json'),
   );
   return { bytes: frames.length === 1 ? frames[0]! : Buffer.concat(frames), schemas: [] };
-}
-
-/** A control message as a WebSocket frame. */
-export function controlFrame(control: TelemetryServerMessage, protocol: TelemetrySubprotocol): Buffer {
-  const message = encodeTelemetryServerMessage(control, protocol);
-  return typeof message === 'string' ? framed(Buffer.from(message), true) : framed(message, false);
-}
-
-/** One unmasked, final WebSocket frame (RFC 6455 §5.2). */
-export function framed(data: Uint8Array, isText: boolean): Buffer {
-  const { length } = data;
-  const headBytes = length < 126 ? 2 : length < 65_536 ? 4 : 10;
-  const frame = Buffer.allocUnsafeSlow(headBytes + length);
-  frame[0] = isText ? TEXT : BINARY;
-  if (headBytes === 2) frame[1] = length;
-  else if (headBytes === 4) {
-    frame[1] = 126;
-    frame.writeUInt16BE(length, 2);
-  } else {
-    frame[1] = 127;
-    frame.writeBigUInt64BE(BigInt(length), 2);
-  }
-  frame.set(data, headBytes);
-  return frame;
 }
 
 function batchMessage({ data, priority }: Message): BatchMessage {

@@ -1,12 +1,12 @@
 import { Packr } from 'msgpackr';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
-import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
-import { encodeBatch, envelopeBytes, type BatchHead, type BatchSection } from '../protocol/batch.ts';
-import { writeMsgpack } from '../protocol/msgpack-writer.ts';
-import { Payload } from '../protocol/payload.ts';
-import { schemaFor } from '../protocol/schema.ts';
-import { compressors } from './compression.ts';
+import { TelemetryBench } from '../../../test/support/telemetry-bench.ts';
+import { TelemetryTestClient } from '../../../test/support/telemetry-client.ts';
+import { encodeBatch, envelopeBytes, type BatchHead, type BatchSection } from '../../protocol/batch.ts';
+import { writeMsgpack } from '../../protocol/msgpack-writer.ts';
+import { Payload } from '../../protocol/payload.ts';
+import { schemaFor } from '../../protocol/schema.ts';
+import { compressors } from '../compression.ts';
 
 let bench: TelemetryBench;
 beforeEach(async () => {

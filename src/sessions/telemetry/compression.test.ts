@@ -1,15 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { ManualClock } from '../base/clock.ts';
-import { seededRandom } from '../base/random.ts';
-import type { BatchMessage, Compressors, Decompressors } from '../protocol/batch.ts';
-import { BatchDrafts } from '../protocol/batch-drafts.ts';
-import { Payload } from '../protocol/payload.ts';
-import { SchemaBook } from '../protocol/schema-book.ts';
-import type { PayloadCodec } from '../protocol/telemetry.ts';
-import { Hub } from '../stream/hub.ts';
-import { Topics, type Topic } from '../stream/topics.ts';
-import { compressors, decompressors } from './compression.ts';
-import { CompressionChoice, type CompressionSettings } from './telemetry-compression.ts';
+import { ManualClock } from '../../base/clock.ts';
+import { seededRandom } from '../../base/random.ts';
+import type { BatchMessage, Compressors, Decompressors } from '../../protocol/batch.ts';
+import { BatchDrafts } from '../../protocol/batch-drafts.ts';
+import { Payload } from '../../protocol/payload.ts';
+import { SchemaBook } from '../../protocol/schema-book.ts';
+import type { PayloadCodec } from '../../protocol/telemetry.ts';
+import { Hub } from '../../stream/hub.ts';
+import { Topics, type Topic } from '../../stream/topics.ts';
+import { compressors, decompressors } from '../compression.ts';
+import { CompressionChoice, type CompressionSettings } from './compression.ts';
 
 const SETTINGS: CompressionSettings = { compression: 'auto', compressionThresholdBytes: 512, nsPerByte: 80 };
 

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
-import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
-import { seededRandom, type Random } from '../base/random.ts';
-import { Priority } from '../base/sample.ts';
+import { TelemetryBench } from '../../../test/support/telemetry-bench.ts';
+import { TelemetryTestClient } from '../../../test/support/telemetry-client.ts';
+import { seededRandom, type Random } from '../../base/random.ts';
+import { Priority } from '../../base/sample.ts';
 
 const TOPICS = ['r/a', 'r/b', 'r/c'];
 
@@ -43,11 +43,11 @@ const ofTopic = (client: TelemetryTestClient, name: string) =>
   client.received.filter(({ topic }) => topic === name).map(({ seq }) => seq);
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i + 1);
 
-describe('readers that keep up travel together', () => {
+describe('connections that keep up share a fan-out group', () => {
   test('and get all topics of a round in one batch that was made once', async () => {
     const clients = await readers(3);
     await rounds(clients, 1, 10);
-    expect(bench.lane.report()).toMatchObject({ convoys: 1, convoy_members: 3 });
+    expect(bench.lane.report()).toMatchObject({ fanout_groups: 1, fanout_members: 3 });
     const before = clients.map(({ batches }) => batches);
     const { batches_encoded: encoded } = bench.lane.report();
     await rounds(clients, 11, 20);
@@ -60,7 +60,7 @@ describe('readers that keep up travel together', () => {
     expect(bench.session('c0').accounts).toMatchObject({ published: 60, delivered: 60, queued: 0 });
     bench.expectBalanced();
     await close(clients);
-    expect(bench.lane.report()).toMatchObject({ convoys: 0, convoy_members: 0 });
+    expect(bench.lane.report()).toMatchObject({ fanout_groups: 0, fanout_members: 0 });
   });
 
   test.each(['latest', 'sampled'])('but not those with the contract %s', async (contract) => {
@@ -70,11 +70,11 @@ describe('readers that keep up travel together', () => {
       bench.publish('r/a', state(n));
       await client.until(() => client.received.length >= n);
     }
-    expect(bench.lane.report().convoys).toBe(0);
+    expect(bench.lane.report().fanout_groups).toBe(0);
     await client.close();
   });
 
-  test('and who wants something else is not among them', async () => {
+  test('and one that wants something else is in another one', async () => {
     const clients = await readers(2);
     const single = await TelemetryTestClient.open(bench.url(), 'sightline.v1.binary');
     await single.subscribe('r/a', 'all');
@@ -82,25 +82,25 @@ describe('readers that keep up travel together', () => {
       await round(clients, n);
       await single.until(() => single.received.length === n);
     }
-    expect(bench.lane.report()).toMatchObject({ convoys: 2, convoy_members: 3 });
+    expect(bench.lane.report()).toMatchObject({ fanout_groups: 2, fanout_members: 3 });
     await close([...clients, single]);
   });
 });
 
-describe('who cannot travel on', () => {
-  test('because it does not read goes on by itself, and holds nobody up', async () => {
+describe('a connection leaves its group', () => {
+  test('when it does not read, and holds nobody up', async () => {
     const clients = await readers(3);
     await rounds(clients, 1, 10);
     const [deaf, ...others] = clients;
     deaf!.socket.pause();
     let sent = 0;
-    while (bench.lane.report().convoy_members === 3) {
+    while (bench.lane.report().fanout_members === 3) {
       bench.publish('r/a', randomBytes(60_000));
       sent++;
       await Promise.all(others.map((client) => client.until(() => ofTopic(client, 'r/a').length === 10 + sent)));
       bench.expectBalanced();
     }
-    expect(bench.lane.report()).toMatchObject({ convoys: 1, convoy_members: 2 });
+    expect(bench.lane.report()).toMatchObject({ fanout_groups: 1, fanout_members: 2 });
     await rounds(others, 11, 20);
     bench.expectBalanced();
     deaf!.socket.resume();
@@ -110,43 +110,43 @@ describe('who cannot travel on', () => {
       return ofTopic(deaf!, 'r/a').length + lost === 20 + sent;
     });
     await rounds(clients, 21, 30);
-    expect(bench.lane.report()).toMatchObject({ convoys: 1, convoy_members: 3 });
+    expect(bench.lane.report()).toMatchObject({ fanout_groups: 1, fanout_members: 3 });
     await close(clients);
   });
 
-  test('because of a critical message gets it ahead, and is back soon', async () => {
+  test('for a critical message, gets it ahead, and is back soon', async () => {
     const clients = await readers(3);
     await rounds(clients, 1, 10);
     bench.publish('r/a', state(11));
     bench.publish('r/a', state(12), { priority: Priority.critical });
-    expect(bench.lane.report().convoy_members).toBe(0);
+    expect(bench.lane.report().fanout_members).toBe(0);
     await Promise.all(clients.map((client) => client.until(() => ofTopic(client, 'r/a').length === 12)));
     for (const client of clients) expect(ofTopic(client, 'r/a').slice(-2)).toEqual([12, 11]);
     await rounds(clients, 13, 22);
-    expect(bench.lane.report().convoy_members).toBe(3);
+    expect(bench.lane.report().fanout_members).toBe(3);
     bench.expectBalanced();
     await close(clients);
   });
 
-  test('because a topic is new, or it subscribes or unsubscribes, misses nothing', async () => {
+  test('when a topic is new, or it subscribes or unsubscribes, and misses nothing', async () => {
     const clients = await readers(2);
     await rounds(clients, 1, 10);
     await round(clients, 1, ['r/new']);
     await rounds(clients, 11, 20);
-    expect(bench.lane.report().convoy_members).toBe(2);
+    expect(bench.lane.report().fanout_members).toBe(2);
     await clients[0]!.subscribe('r/a', 'all', { id: 2 });
-    expect(bench.lane.report().convoy_members).toBe(1);
+    expect(bench.lane.report().fanout_members).toBe(1);
     bench.publish('r/a', state(21));
     await clients[0]!.until(() => clients[0]!.received.filter(({ id }) => id === 2).length === 1);
     await clients[1]!.until(() => ofTopic(clients[1]!, 'r/a').length === 21);
     clients[1]!.send({ type: 'unsubscribe', id: 1 });
     await clients[1]!.settled();
-    expect(bench.lane.report().convoys).toBe(0);
+    expect(bench.lane.report().fanout_groups).toBe(0);
     for (const topic of TOPICS) expect(ofTopic(clients[0]!, topic).slice(0, 20)).toEqual(upTo(20));
     await close(clients);
   });
 
-  test('because messages have a time to live is told what expired', async () => {
+  test('when messages have a time to live, and is told what expired', async () => {
     const clients = await readers(2);
     await rounds(clients, 1, 10);
     bench.publish('r/a', state(11), { ttlMs: 60_000 });

@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { ManualClock } from '../base/clock.ts';
-import { seededRandom } from '../base/random.ts';
-import { decodeBatch, decodeBatchHeader } from '../protocol/batch.ts';
-import { Payload } from '../protocol/payload.ts';
-import { Hub } from '../stream/hub.ts';
-import { Topics } from '../stream/topics.ts';
-import { compressors, decompressors } from './compression.ts';
-import { controlFrame, framed, RangeEncoder, writingOf, type EncodedRange } from './telemetry-frames.ts';
+import { ManualClock } from '../../base/clock.ts';
+import { seededRandom } from '../../base/random.ts';
+import { unframed } from '../../../test/support/frames.ts';
+import { decodeBatch, decodeBatchHeader } from '../../protocol/batch.ts';
+import { Payload } from '../../protocol/payload.ts';
+import { Hub } from '../../stream/hub.ts';
+import { Topics } from '../../stream/topics.ts';
+import { compressors, decompressors } from '../compression.ts';
+import { RangeEncoder } from './encoder.ts';
+import { wireFormatOf } from './wire-format.ts';
 
 function setUp(cacheBytesMax = 1e6) {
   const clock = new ManualClock(1_000);
@@ -41,36 +43,7 @@ function setUp(cacheBytesMax = 1e6) {
   return { topics, tried, encoder: new RangeEncoder({ ...options, compressors: counted }) };
 }
 
-const BINARY = writingOf('sightline.v1.binary');
-
-/** The payloads of the WebSocket frames that stand one after the other. */
-function unframed({ bytes }: EncodedRange): Buffer[] {
-  const frames: Buffer[] = [];
-  for (let rest = bytes; rest.length > 0;) {
-    const head = rest[1]! < 126 ? 2 : rest[1] === 126 ? 4 : 10;
-    const length = head === 2 ? rest[1]! : head === 4 ? rest.readUInt16BE(2) : Number(rest.readBigUInt64BE(2));
-    frames.push(rest.subarray(head, head + length));
-    rest = rest.subarray(head + length);
-  }
-  return frames;
-}
-
-describe('frames', () => {
-  test.each([0, 1, 125, 126, 65_535, 65_536, 100_000])('of %i bytes', (length) => {
-    const data = Buffer.alloc(length, 7);
-    expect(framed(data, false)[0]).toBe(0x82);
-    expect(framed(data, true)[0]).toBe(0x81);
-    const frames = unframed({ bytes: framed(data, false), schemas: [] });
-    expect(frames).toEqual([data]);
-  });
-
-  test('control messages are text but for MessagePack', () => {
-    const message = { type: 'unsubscribed', id: 1 } as const;
-    expect(controlFrame(message, 'sightline.v1.json').toString('latin1', 2)).toBe('{"type":"unsubscribed","id":1}');
-    expect(controlFrame(message, 'sightline.v1.binary')[0]).toBe(0x81);
-    expect(controlFrame(message, 'sightline.v1.msgpack')[0]).toBe(0x82);
-  });
-});
+const BINARY = wireFormatOf('sightline.v1.binary');
 
 describe('ranges', () => {
   test('are encoded once for all who want the same, and anew for who wants another form', () => {
@@ -79,12 +52,12 @@ describe('ranges', () => {
     const topic = topics.get('a')!;
     const span = { from: 0, to: 1 };
     const first = encoder.encode([{ topic, topicId: 16, ...span }], BINARY);
-    expect(encoder.encode([{ topic, topicId: 16, ...span }], writingOf('sightline.v1.binary'))).toBe(first);
-    expect(encoder.encode([{ topic, topicId: 16, ...span }], writingOf('sightline.v1.binary', ['json']))).not.toBe(
+    expect(encoder.encode([{ topic, topicId: 16, ...span }], wireFormatOf('sightline.v1.binary'))).toBe(first);
+    expect(encoder.encode([{ topic, topicId: 16, ...span }], wireFormatOf('sightline.v1.binary', ['json']))).not.toBe(
       first,
     );
     expect(encoder.encode([{ topic, topicId: 17, ...span }], BINARY)).not.toBe(first);
-    expect(encoder.encode([{ topic, topicId: 16, ...span }], writingOf('sightline.v1.json'))).not.toBe(first);
+    expect(encoder.encode([{ topic, topicId: 16, ...span }], wireFormatOf('sightline.v1.json'))).not.toBe(first);
     expect([encoder.encoded, encoder.reused]).toEqual([4, 1]);
   });
 
@@ -114,7 +87,7 @@ describe('ranges', () => {
     topics.publish('a', { payload: Payload.bytes(Uint8Array.of(9)) });
     const range = encoder.encode([{ topic: topics.get('a')!, topicId: 16, from: 0, to: 8 }], BINARY);
     const schemas = new Map(range.schemas.map(({ id, fields }) => [id, fields]));
-    const batches = unframed(range).map((frame) => decodeBatch(frame, (id) => schemas.get(id), decompressors));
+    const batches = unframed(range.bytes).map((frame) => decodeBatch(frame, (id) => schemas.get(id), decompressors));
     expect(batches.flatMap(({ messages }) => messages.map(({ payload }) => payload.value()))).toMatchObject([
       ...values,
       Buffer.of(9),
@@ -138,7 +111,7 @@ describe('ranges', () => {
     }
     const parts = names.map((name, i) => ({ topic: topics.get(name)!, topicId: i, from: 0, to: i + 1 }));
     const range = encoder.encode(parts, BINARY);
-    const batches = unframed(range).map((frame) =>
+    const batches = unframed(range.bytes).map((frame) =>
       decodeBatch(frame, (id) => range.schemas.find((schema) => schema.id === id)?.fields, decompressors),
     );
     expect(range.schemas.length).toBe(1);
@@ -151,7 +124,7 @@ describe('ranges', () => {
       [2, 3],
     ]);
     expect(sections.every(({ topicId, epoch }) => epoch === parts[topicId]!.topic.epoch)).toBe(true);
-    const apart = encoder.encodeApart(parts, BINARY).flatMap(unframed);
+    const apart = encoder.encodeApart(parts, BINARY).flatMap(({ bytes }) => unframed(bytes));
     expect(apart.map((frame) => decodeBatchHeader(frame).sections.length)).toEqual([1, 1, 1, 1]);
   });
 
@@ -180,7 +153,9 @@ describe('ranges', () => {
     }
     expect(tried.length).toBe(4 + Math.floor((80 - 4) / 65));
     topics.publish('calm', { payload: Payload.bytes(new Uint8Array(1_000)) });
-    const [frame] = unframed(encoder.encode([{ topic: topics.get('calm')!, topicId: 32, from: 0, to: 1 }], BINARY));
+    const [frame] = unframed(
+      encoder.encode([{ topic: topics.get('calm')!, topicId: 32, from: 0, to: 1 }], BINARY).bytes,
+    );
     expect(decodeBatchHeader(frame!).compression).toBe('lz4');
     expect(frame!.length).toBeLessThan(100);
   });

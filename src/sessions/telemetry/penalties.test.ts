@@ -1,7 +1,7 @@
 import { expect, test, type TestContext } from 'vitest';
-import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
-import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
-import { ManualClock } from '../base/clock.ts';
+import { TelemetryBench } from '../../../test/support/telemetry-bench.ts';
+import { TelemetryTestClient } from '../../../test/support/telemetry-client.ts';
+import { ManualClock } from '../../base/clock.ts';
 
 const RATE = { messagesPerS: 100, bytesPerS: 1e9, muteMs: 2_000 };
 

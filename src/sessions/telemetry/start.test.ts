@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { decideStart } from './telemetry-start.ts';
+import { decideStart } from './start.ts';
 
 const TOPIC = { epoch: 7, oldest: 100, head: 5_000 };
 const since = (seq: number, epoch = 7) => ({ epoch, seq });

@@ -1,9 +1,9 @@
 import { afterEach, expect, test } from 'vitest';
-import { CuttingProxy } from '../../test/support/cutting-proxy.ts';
-import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
-import { TelemetryTestClient } from '../../test/support/telemetry-client.ts';
-import { seededRandom } from '../base/random.ts';
-import { TELEMETRY_SUBPROTOCOLS } from '../protocol/telemetry.ts';
+import { CuttingProxy } from '../../../test/support/cutting-proxy.ts';
+import { TelemetryBench } from '../../../test/support/telemetry-bench.ts';
+import { TelemetryTestClient } from '../../../test/support/telemetry-client.ts';
+import { seededRandom } from '../../base/random.ts';
+import { TELEMETRY_SUBPROTOCOLS } from '../../protocol/telemetry.ts';
 
 const CUTS = 100;
 const BYTES_TO_CUT_MAX = 5_000;

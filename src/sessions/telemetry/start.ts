@@ -1,5 +1,5 @@
-import type { TelemetryContract } from '../protocol/telemetry.ts';
-import type { Span } from '../stream/range-reader.ts';
+import type { TelemetryContract } from '../../protocol/telemetry.ts';
+import type { Span } from '../../stream/range-reader.ts';
 
 /** A gap longer than this is filled after what is new. */
 const NEWEST_FIRST_FROM = 1_000;

@@ -1,0 +1,208 @@
+import type { WebSocket } from 'ws';
+import type { Clock } from '../../base/clock.ts';
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import { Bans } from '../../flow/rate-limit.ts';
+import { noLog, type Log } from '../../log/log.ts';
+import type { TelemetryReport } from '../../observe/metrics.ts';
+import { encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
+import { TELEMETRY_SUBPROTOCOLS, type TelemetrySubprotocol } from '../../protocol/telemetry.ts';
+import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
+import type { ReaderCounts } from '../../stream/reader.ts';
+import type { Topics } from '../../stream/topics.ts';
+import { compressors, decompressors } from '../compression.ts';
+import { parseTelemetryQuery } from '../query.ts';
+import { SessionRegistry } from '../registry.ts';
+import { endSocket, remoteAddressOf, type OpeningRequest } from '../session-socket.ts';
+import type { CompressionSettings } from './compression.ts';
+import { RangeEncoder } from './encoder.ts';
+import type { OutboxSettings } from './outbox.ts';
+import { Peers } from './peers.ts';
+import { QueueGroups } from './queue-groups.ts';
+import { Rounds } from './rounds.ts';
+import { TelemetrySession, type TelemetrySessionHost, type TelemetrySessionSettings } from './session.ts';
+
+/** Encoded ranges that are kept for readers that come for them a little later. */
+const ENCODED_BYTES_MAX = 16 * 1024 * 1024;
+const RECONNECT_AFTER_MS = 1_000;
+const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
+
+export interface TelemetryLaneOptions {
+  readonly topics: Topics;
+  readonly clock: Clock;
+  readonly log?: Log;
+  readonly settings: OutboxSettings &
+    CompressionSettings &
+    TelemetrySessionSettings & {
+      readonly idleTimeoutMs: number;
+      readonly resumeWindowMs: number;
+      readonly sessionsMax: number;
+      readonly banMs: number;
+    };
+}
+
+/** `WS /ws/telemetry`: opens sessions, and has what is published carried to all that have subscribed. */
+export class TelemetryLane {
+  readonly #options: TelemetryLaneOptions;
+  readonly #log: Log;
+  readonly #registry: SessionRegistry<TelemetrySession>;
+  readonly #encoder: RangeEncoder;
+  readonly #rounds: Rounds;
+  readonly #host: TelemetrySessionHost;
+  readonly #bans: Bans;
+  readonly #unlisten: () => void;
+  #bannedRefusals = 0;
+  /** Of readers of sessions that have ended. */
+  #endedCounts = NO_COUNTS;
+  #published = 0;
+
+  constructor(options: TelemetryLaneOptions) {
+    const { topics, clock, settings, log = noLog(clock) } = options;
+    this.#options = options;
+    this.#log = log;
+    this.#bans = new Bans(settings.banMs);
+    const encoder = new RangeEncoder({
+      compression: settings.compression,
+      compressionThresholdBytes: settings.compressionThresholdBytes,
+      nsPerByte: settings.nsPerByte,
+      compressors,
+      decompressors,
+      now: () => clock.now(),
+      cacheBytesMax: ENCODED_BYTES_MAX,
+    });
+    const queueGroups = new QueueGroups({ topics, encoder, settings });
+    const rounds = new Rounds({ clock, encoder, settings, queueGroups });
+    this.#encoder = encoder;
+    this.#rounds = rounds;
+    this.#host = {
+      clock,
+      log,
+      topics,
+      settings,
+      encoder,
+      rounds,
+      fanout: rounds.fanout,
+      queueGroups,
+      peers: new Peers(),
+      onOffence: (socket, clientId) => this.#onOffence(socket, clientId),
+    };
+    this.#registry = new SessionRegistry({
+      kind: 'telemetry',
+      clock,
+      log,
+      settings,
+      onSweep: (session, nowMs) => session.check(nowMs),
+      onTick: () => topics.sweep(),
+      onEnded: (session) => {
+        this.#endedCounts = addCounts(this.#endedCounts, session.accounts());
+      },
+    });
+    this.#unlisten = topics.listen((topic, sample) => {
+      this.#published++;
+      rounds.onPublished(topic, sample);
+    });
+  }
+
+  get connected(): number {
+    return this.#registry.connected;
+  }
+
+  get sessions(): number {
+    return this.#registry.size;
+  }
+
+  /** Messages published since the start, by whoever. */
+  get published(): number {
+    return this.#published;
+  }
+
+  /** Of the readers of all sessions, those that have ended included. */
+  accounts(): ReaderCounts {
+    return [...this.#registry.sessions].reduce((sum, session) => addCounts(sum, session.accounts()), this.#endedCounts);
+  }
+
+  /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
+  async open(socket: WebSocket, { query, address }: OpeningRequest): Promise<void> {
+    const protocol = protocolOf(socket);
+    socket.pause();
+    socket.on('error', ignore);
+    try {
+      const identity = parseTelemetryQuery(query);
+      this.#refuseBanned(namesOf(address, identity.clientId));
+      const { session, resumed } = await this.#registry.claim(
+        identity,
+        (clientId) => new TelemetrySession(clientId, this.#host),
+      );
+      if (socket.readyState !== socket.OPEN) return;
+      session.connect(socket, protocol, resumed);
+      socket.resume();
+    } catch (thrown) {
+      socket.resume();
+      const reason = toSightlineError(thrown);
+      const message = { type: 'error', code: reason.code, message: reason.message } as const;
+      endSocket(socket, encodeTelemetryServerMessage(message, protocol), reason);
+    }
+  }
+
+  report(): TelemetryReport {
+    const { topics } = this.#options;
+    const groups = this.#rounds.fanout.all;
+    return {
+      sessions: [...this.#registry.sessions].map((session) => session.report()),
+      topics: topics.list().map((topic) => ({
+        stats: topic.stats(),
+        accounts: [...topic.stream.rangeReaders].reduce((sum, reader) => addCounts(sum, reader.counts()), NO_COUNTS),
+      })),
+      history_bytes: topics.historyBytes,
+      topics_forgotten: topics.forgotten,
+      batches_encoded: this.#encoder.encoded,
+      batches_reused: this.#encoder.reused,
+      banned_refusals: this.#bannedRefusals,
+      fanout_groups: groups.size,
+      fanout_members: [...groups].reduce((sum, { size }) => sum + size, 0),
+    };
+  }
+
+  /** Sends what waits, tells every client to go elsewhere, and ends every session. Idempotent. */
+  close(): void {
+    if (this.#registry.closed) return;
+    this.#unlisten();
+    this.#rounds.flushAll();
+    for (const session of this.#registry.sessions) session.drain(RECONNECT_AFTER_MS);
+    this.#registry.close();
+    this.#rounds.close();
+  }
+
+  #refuseBanned(names: readonly string[]): void {
+    const nowMs = this.#options.clock.now();
+    for (const name of names) {
+      const untilMs = this.#bans.bannedUntil(name, nowMs);
+      if (untilMs === undefined) continue;
+      this.#bannedRefusals++;
+      throw new SightlineError('RATE_EXCEEDED', `${name} may not connect for ${Math.ceil((untilMs - nowMs) / 1000)} s`);
+    }
+  }
+
+  #onOffence(socket: WebSocket, clientId: string): void {
+    const nowMs = this.#options.clock.now();
+    for (const name of namesOf(remoteAddressOf(socket), clientId)) {
+      this.#bans.disconnected(name, nowMs);
+      const untilMs = this.#bans.bannedUntil(name, nowMs);
+      if (untilMs === undefined) continue;
+      this.#log.write('client_banned', { lane: 'telemetry', name, ban_s: (untilMs - nowMs) / 1000 });
+    }
+  }
+}
+
+/** `ws` closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close. */
+function ignore(): void {}
+
+function protocolOf({ protocol }: WebSocket): TelemetrySubprotocol {
+  return TELEMETRY_SUBPROTOCOLS.find((known) => known === protocol) ?? 'sightline.v1.json';
+}
+
+/** Whom a ban would hit: the name that a client gave itself, and where it comes from, but for a proxy on this machine. */
+function namesOf(address: string | undefined, clientId: string | undefined): string[] {
+  const names = clientId === undefined ? [] : [`client ${clientId}`];
+  if (address !== undefined && !LOOPBACK.test(address)) names.push(`address ${address}`);
+  return names;
+}

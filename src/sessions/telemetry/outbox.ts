@@ -1,0 +1,295 @@
+import type { WebSocket } from 'ws';
+import type { Clock } from '../../base/clock.ts';
+import { SightlineError } from '../../base/errors.ts';
+import type { Sample } from '../../base/sample.ts';
+import { shareBatches } from '../../flow/batch-size.ts';
+import { judgeQueue } from '../../flow/watermark.ts';
+import type { TelemetrySubprotocol } from '../../protocol/telemetry.ts';
+import type { TelemetryMessage } from '../../stream/topics.ts';
+import { Backfill } from './backfill.ts';
+import { CriticalQueue } from './critical-queue.ts';
+import type { RangeEncoder } from './encoder.ts';
+import { FanoutMember } from './fanout-group.ts';
+import { shed } from './shed.ts';
+import { SocketWriter } from './socket-writer.ts';
+import type { Sender, SubscribedTopic } from './subscribed-topic.ts';
+import { Turns, type TurnPart } from './turns.ts';
+
+/** A reader that says that it lags gets its batches at most so far apart. */
+const GATHER_MAX_MS = 20;
+
+export interface OutboxSettings {
+  readonly targetLatencyMs: number;
+  readonly batchDelayMs: number;
+  readonly batchMessagesMax: number;
+  readonly batchBytesMax: number;
+  readonly socketBytesMax: number;
+  readonly queueBytesMax: number;
+  readonly criticalMessagesMax: number;
+  readonly slowConsumerMs: number;
+}
+
+export interface OutboxHost {
+  readonly clock: Clock;
+  readonly encoder: RangeEncoder;
+  readonly settings: OutboxSettings;
+  readonly rounds: {
+    /** Has `flush` called soon. */
+    enqueue(sender: Sender): void;
+    /** Has `flush` called at a moment (ms of the clock), or before. */
+    wakeAt(sender: Sender, timeMs: number): void;
+  };
+  readonly fanout: {
+    /** The connection has kept up for a while: it may join a fan-out group. */
+    offer(member: FanoutMember): void;
+    /** The connection is sent to individually from now on. */
+    leave(member: FanoutMember): void;
+  };
+}
+
+/** The session whose outbox it is. */
+export interface OutboxOwner {
+  /** The reader cannot be served any more. */
+  fail(reason: SightlineError): void;
+  /** The client has all messages of a backfill. */
+  onDone(subscribed: SubscribedTopic): void;
+  /** Connections that have the same subscriptions, this one among them. */
+  peers(): number;
+}
+
+export interface OutboxParts {
+  readonly host: OutboxHost;
+  readonly socket: WebSocket;
+  readonly protocol: TelemetrySubprotocol;
+  readonly owner: OutboxOwner;
+}
+
+/**
+ * What goes to one connection, and in which order: confirmations and critical messages first, then the topics in turns, then, on
+ * an idle line, what the client missed long ago. Everything is dropped before the socket or not at all: what the socket does not
+ * take stays in the topics, where a cursor costs nothing.
+ */
+export class Outbox implements Sender {
+  readonly writer: SocketWriter;
+  /** A queue group may wait for this socket, too. */
+  isInQueueGroup = false;
+  readonly #host: OutboxHost;
+  readonly #owner: OutboxOwner;
+  // Made when they are first needed: most connections of a large server have nothing to send.
+  #member: FanoutMember | undefined;
+  #criticals: CriticalQueue | undefined;
+  #turns: Turns | undefined;
+  #backfill: Backfill | undefined;
+  /** Reliable publications to be confirmed: topic → highest seq. */
+  #confirmations: Map<string, number> | undefined;
+  /** Least time between two batches, ms. */
+  #gatherMs = 0;
+  /** Since when messages have been gathering for a socket that holds unsent bytes. */
+  #waitingSinceMs: number | undefined;
+  /** The client was told that much is waiting. */
+  #warned = false;
+
+  constructor({ host, owner, protocol, socket }: OutboxParts) {
+    this.#host = host;
+    this.#owner = owner;
+    this.writer = new SocketWriter({ host, socket, protocol, owner: this });
+  }
+
+  /** Nothing waits here, and the socket takes whatever comes. */
+  isIdle(nowMs: number): boolean {
+    const { writer } = this;
+    return (
+      writer.unsentBytes === 0 && nowMs - writer.sentMs >= this.#gatherMs && this.criticalQueue === 0 && writer.isOpen
+    );
+  }
+
+  /** Bytes that wait in the topics for this connection. */
+  get queuedBytes(): number {
+    return this.#turns?.queuedBytes ?? 0;
+  }
+
+  /** Critical messages that wait for the socket. */
+  get criticalQueue(): number {
+    return this.#criticals?.length ?? 0;
+  }
+
+  confirm(topic: string, seq: number): void {
+    this.#confirmations ??= new Map();
+    this.#confirmations.set(topic, seq);
+    this.#host.rounds.enqueue(this);
+  }
+
+  /** The client says how far it is behind in its own work. */
+  report(lagMs: number): void {
+    const { targetLatencyMs } = this.#host.settings;
+    this.#gatherMs = lagMs > targetLatencyMs / 2 ? Math.min(GATHER_MAX_MS, lagMs / 2) : 0;
+  }
+
+  add(subscribed: SubscribedTopic): void {
+    this.#leaveGroup();
+    this.#member ??= new FanoutMember(this);
+    this.#member.add(subscribed);
+  }
+
+  remove(subscribed: SubscribedTopic): void {
+    this.#leaveGroup();
+    this.#member?.remove(subscribed);
+    subscribed.isActive = false;
+    this.#turns?.remove(subscribed);
+    this.#backfill?.remove(subscribed);
+    this.#criticals?.remove(subscribed);
+  }
+
+  activate(subscribed: SubscribedTopic): void {
+    if (subscribed.isActive || this.writer.closed) return;
+    subscribed.isActive = true;
+    if (subscribed.isBackfill) {
+      this.#backfill ??= new Backfill(this.#host, this.writer);
+      this.#backfill.add(subscribed);
+    } else {
+      this.#turns ??= new Turns(this.#host, this, this.writer);
+      this.#turns.add(subscribed);
+    }
+  }
+
+  critical(subscribed: SubscribedTopic, sample: Sample<TelemetryMessage>): void {
+    if (this.writer.closed) return;
+    this.#leaveGroup();
+    if (!subscribed.reader.hold(sample.position)) return;
+    this.#criticals ??= new CriticalQueue(this.#host, this.writer);
+    this.#criticals.add(subscribed, sample);
+    const { criticalMessagesMax } = this.#host.settings;
+    if (this.#criticals.length <= criticalMessagesMax) return;
+    this.#owner.fail(
+      new SightlineError('CRITICAL_BACKLOG', `more than ${criticalMessagesMax} critical messages wait for this client`),
+    );
+  }
+
+  /** Sends what may go now. */
+  flush(nowMs: number): void {
+    if (this.writer.closed) return;
+    if (this.#confirmations !== undefined || this.criticalQueue > 0) this.#sendUrgent(nowMs);
+    const turns = this.#turns;
+    if (turns !== undefined) {
+      turns.wake(nowMs);
+      if (turns.length > 0 && this.#mayWrite(turns, nowMs)) this.#sendTurns(turns, nowMs);
+    }
+    const hasSentAll = turns === undefined || turns.length === 0;
+    if (!hasSentAll) this.#judge(turns);
+    else if (this.#backfill !== undefined) this.#sendBackfill(this.#backfill, nowMs);
+    const member = this.#member;
+    if (member === undefined || member.group !== undefined) return;
+    if (member.countFlush(hasSentAll && this.isIdle(nowMs))) this.#host.fanout.offer(member);
+  }
+
+  /** Sends what must not be lost, whether the socket takes it at once or not. */
+  flushCriticals(nowMs: number): void {
+    if (this.#criticals === undefined) return;
+    this.writer.cork();
+    try {
+      this.#criticals.send(nowMs);
+    } finally {
+      this.writer.uncork();
+    }
+  }
+
+  /** To be called about once a second. */
+  check(nowMs: number): void {
+    const reason = this.writer.check(nowMs);
+    if (reason !== undefined) this.#owner.fail(reason);
+  }
+
+  /** For the writer: the socket is empty. */
+  onEmptied(): void {
+    const waiting = (this.#turns?.length ?? 0) + this.criticalQueue + (this.#backfill?.length ?? 0);
+    if (waiting > 0 || this.isInQueueGroup) this.#host.rounds.enqueue(this);
+  }
+
+  /** Nothing is sent any more. Idempotent. */
+  close(): void {
+    this.#leaveGroup();
+    this.writer.close();
+    this.#member = undefined;
+    this.#criticals = undefined;
+    this.#turns = undefined;
+    this.#backfill = undefined;
+    this.#confirmations = undefined;
+  }
+
+  #leaveGroup(): void {
+    if (this.#member !== undefined) this.#host.fanout.leave(this.#member);
+  }
+
+  /** In one system call. */
+  #sendUrgent(nowMs: number): void {
+    this.writer.cork();
+    try {
+      for (const [topic, seq] of this.#confirmations ?? []) this.writer.control({ type: 'published', topic, seq });
+      this.#confirmations = undefined;
+      this.#criticals?.send(nowMs);
+    } finally {
+      this.writer.uncork();
+    }
+  }
+
+  #mayWrite(turns: Turns, nowMs: number): boolean {
+    const { settings, rounds } = this.#host;
+    const { socketBytesMax, batchDelayMs, batchMessagesMax } = settings;
+    const { unsentBytes, sentMs } = this.writer;
+    if (unsentBytes >= socketBytesMax) return false;
+    // Who says that it lags gets its batches so far apart: what comes more seldom does not wait.
+    const gatheredMs = sentMs + this.#gatherMs;
+    if (unsentBytes === 0 && nowMs >= gatheredMs) return true;
+    this.#waitingSinceMs ??= nowMs;
+    const dueMs = unsentBytes === 0 ? gatheredMs : Math.max(gatheredMs, this.#waitingSinceMs + batchDelayMs);
+    if (nowMs >= dueMs || turns.queuedMessages >= batchMessagesMax) return true;
+    rounds.wakeAt(this, dueMs);
+    return false;
+  }
+
+  /** Turn after turn, until nothing is left or the socket has enough. */
+  #sendTurns(turns: Turns, nowMs: number): void {
+    this.#waitingSinceMs = undefined;
+    while (turns.length > 0 && this.writer.canTake) this.#sendParts(turns.take(), nowMs);
+  }
+
+  /** All in one batch, or each as every reader of its topic gets it: whatever has to be encoded less often. */
+  #sendParts(parts: readonly TurnPart[], nowMs: number): void {
+    if (parts.length === 0 || this.writer.closed) return;
+    const { encoder } = this.#host;
+    const { format } = parts[0]!.subscribed.subscription;
+    const readers = Math.max(...parts.map(({ topic }) => topic.stream.readerCount));
+    const isOneFormat = parts.every(({ subscribed }) => subscribed.subscription.format.key === format.key);
+    if (parts.length === 1 || (isOneFormat && shareBatches(this.#owner.peers(), readers))) {
+      return this.writer.send(encoder.encode(parts, format), nowMs);
+    }
+    this.writer.cork();
+    try {
+      for (const part of parts) {
+        this.writer.send(encoder.encode([part], part.subscribed.subscription.format), nowMs);
+      }
+    } finally {
+      this.writer.uncork();
+    }
+  }
+
+  /** One batch in a round, on an idle line: whatever is new goes between. */
+  #sendBackfill(backfill: Backfill, nowMs: number): void {
+    if (backfill.length === 0 || this.writer.unsentBytes > 0) return;
+    const done = backfill.send(nowMs);
+    if (done !== undefined) this.#owner.onDone(done);
+    if (backfill.length > 0 && this.writer.unsentBytes === 0) this.#host.rounds.enqueue(this);
+  }
+
+  /** Of a backlog: warns the client of it, and drops by class what is too much. */
+  #judge(turns: Turns): void {
+    const { queueBytesMax } = this.#host.settings;
+    const { warned, warns, excessBytes } = judgeQueue(turns.queuedBytes, queueBytesMax, this.#warned);
+    this.#warned = warned;
+    if (warns) {
+      const message = `over 70 % of ${queueBytesMax} bytes wait for this client`;
+      this.writer.control({ type: 'notice', reason: 'queue', message });
+    }
+    if (excessBytes > 0) shed(turns.active, excessBytes);
+  }
+}

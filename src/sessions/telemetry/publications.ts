@@ -1,0 +1,266 @@
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import { decodePublications, faultOfSection, sectionsOfBatch, type BatchSection } from '../../protocol/batch.ts';
+import { Payload } from '../../protocol/payload.ts';
+import type * as t from '../../protocol/telemetry.ts';
+import { checkTopic, isServerTopic } from '../../protocol/topic.ts';
+import type { TopicInput, TopicMaker, Topics } from '../../stream/topics.ts';
+import { decompressors } from '../compression.ts';
+import type { RangeEncoder } from './encoder.ts';
+import { PublishRate, type PublishRateHost } from './publish-rate.ts';
+import { forgetOldest, type About, type SessionClient } from './session-client.ts';
+import type { SocketWriter } from './socket-writer.ts';
+
+/**
+ * Messages that a client may publish in one round. What it sends beyond waits in its socket: input that is taken faster than
+ * it is passed on would only be lost on the way, for all readers.
+ */
+const ROUND_MESSAGES = 512;
+
+export interface PublicationsHost extends PublishRateHost {
+  readonly topics: Topics;
+  readonly encoder: RangeEncoder;
+  readonly settings: PublishRateHost['settings'] & { readonly subscriptionsMax: number; readonly topicsMax: number };
+  readonly rounds: {
+    /** Rounds that have ended. */
+    readonly count: number;
+    /** The socket is not read until the round is over. */
+    holdBack(writer: SocketWriter): void;
+  };
+}
+
+/**
+ * What one client publishes. Aliases and layouts end with the connection; the numbers of reliable publications and the accounts
+ * are those of the session.
+ */
+export class Publications {
+  published = 0;
+  /** Messages that came again. */
+  duplicates = 0;
+  readonly #host: PublicationsHost;
+  readonly #client: SessionClient;
+  readonly #rate: PublishRate;
+  /** Topics by alias. */
+  #advertised: Map<number, string> | undefined;
+  /** Layouts by the client's number. */
+  #schemas: Map<number, readonly t.SchemaField[]> | undefined;
+  /** By topic: the client's own number of its last reliable publication. */
+  #lastSeqs: Map<string, number> | undefined;
+  /** The round in which the client published last, and its messages in it. */
+  #round = 0;
+  #roundMessages = 0;
+  /** An object of its own: a topic outlives the session that made it, and must not keep it. */
+  readonly #maker: TopicMaker = { topicsMade: 0 };
+
+  constructor(host: PublicationsHost, client: SessionClient) {
+    this.#host = host;
+    this.#client = client;
+    this.#rate = new PublishRate(host, client);
+  }
+
+  /** Messages that came faster than the client may publish. */
+  get refused(): number {
+    return this.#rate.refused;
+  }
+
+  advertise({ alias, topic }: t.AdvertiseMessage): void {
+    const { subscriptionsMax } = this.#host.settings;
+    this.#advertised ??= new Map();
+    if (!this.#advertised.has(alias) && this.#advertised.size >= subscriptionsMax) {
+      throw new SightlineError('TOPIC_LIMIT_REACHED', `the connection has ${subscriptionsMax} aliases already`);
+    }
+    // Also where it may not be published on: what comes under the alias is refused by the topic's name then.
+    this.#advertised.set(alias, topic);
+    requireOpenTopic(topic);
+  }
+
+  addSchema({ schema_id: schemaId, fields }: t.SchemaMessage): void {
+    this.#schemas ??= new Map();
+    this.#schemas.set(schemaId, this.#host.encoder.internFields(fields));
+  }
+
+  /** `bytes`: of the message as it came. */
+  publish(message: t.PublishMessage, bytes: number, nowMs: number): void {
+    const { topic, seq } = message;
+    if (!this.#rate.admits(1, bytes, nowMs, aboutPublication(message))) return;
+    requireOpenTopic(topic);
+    this.#publish(topic, seq, [
+      {
+        payload: Payload.of(message.data),
+        ...(message.time !== undefined && { timeMs: message.time }),
+        ...(message.priority !== undefined && { priority: message.priority }),
+        ...(message.ttl_ms !== undefined && { ttlMs: message.ttl_ms }),
+      },
+    ]);
+  }
+
+  publishBatch(data: Buffer, nowMs: number): void {
+    const schemaOf = (schemaId: number) => this.#schemas?.get(schemaId);
+    const { envelope, messages, plainBytes } = decodePublications(data, schemaOf, decompressors);
+    const { sections, count: total } = envelope;
+    let from = 0;
+    for (const section of sections) {
+      const { count } = section;
+      const own = sections.length === 1 ? messages : messages.slice(from, from + count);
+      from += count;
+      this.#publishSection(section, own, (plainBytes * count) / total, nowMs);
+    }
+  }
+
+  /** A batch that cannot be taken apart: each of its sections is refused by name, as far as they can be told. */
+  refuseBatch(error: SightlineError, data: Buffer): void {
+    const sections = sectionsOfBatch(data);
+    if (sections.length === 0) this.#client.refuse(error, {});
+    for (const section of sections) this.#client.refuse(error, this.#aboutSection(section));
+  }
+
+  /** The client gives up a number that was refused. Also how it asks for the last one: the answer is the same. */
+  skip({ topic, seq }: t.SkipMessage): void {
+    requireOpenTopic(topic);
+    const last = this.#lastSeqs?.get(topic) ?? 0;
+    if (seq > last + 1) return this.#refuseGap({ topic, seq, count: 1 }, last + 1);
+    if (seq === last + 1) this.#remember(topic, seq);
+    this.#client.outbox?.confirm(topic, Math.max(last, seq));
+  }
+
+  /**
+   * What is left to refuse of what is to be refused: messages that are in the history stay there, however their repetition
+   * looks, and are confirmed. Undefined: nothing.
+   */
+  withoutConfirmed(about: About): About | undefined {
+    const { topic, seq = 0, count = 1 } = about;
+    const last = (topic !== undefined && this.#lastSeqs?.get(topic)) || 0;
+    if (seq <= 0 || seq > last) return about;
+    this.#client.outbox?.confirm(topic!, last);
+    const left = seq + count - 1 - last;
+    return left <= 0 ? undefined : { ...about, seq: last + 1, count: left };
+  }
+
+  /** To be called about once a second. */
+  check(nowMs: number): void {
+    this.#rate.check(nowMs);
+  }
+
+  /** The session has lost its socket. */
+  onLost(): void {
+    this.#rate.onLost();
+    this.#advertised = undefined;
+    this.#schemas = undefined;
+  }
+
+  #aboutSection({ topicId: alias, firstSeq, count }: BatchSection): About {
+    const topic = this.#advertised?.get(alias);
+    const isNumbered = Number.isSafeInteger(firstSeq) && firstSeq > 0;
+    return { ...(topic === undefined ? { alias } : { topic }), ...(isNumbered && { seq: firstSeq }), count };
+  }
+
+  /** What a batch publishes on one topic; its refusal is no reason to refuse the others. */
+  #publishSection(
+    section: BatchSection,
+    messages: readonly (TopicInput | SightlineError)[],
+    bytes: number,
+    nowMs: number,
+  ): void {
+    const about = this.#aboutSection(section);
+    try {
+      const { topic, seq } = about;
+      const fault = faultOfSection(section);
+      if (fault !== undefined) throw fault;
+      if (topic === undefined) {
+        throw new SightlineError('ALIAS_UNKNOWN', `alias ${section.topicId} was not advertised`);
+      }
+      if (!this.#rate.admits(messages.length, bytes, nowMs, about)) return;
+      requireOpenTopic(topic);
+      this.#publish(topic, seq, messages);
+    } catch (thrown) {
+      this.#client.refuse(toSightlineError(thrown), about);
+    }
+  }
+
+  /** Each message by itself: one that is none is refused alone, but for those whose numbers come after it. */
+  #publish(topic: string, firstSeq: number | undefined, inputs: readonly (TopicInput | SightlineError)[]): void {
+    this.#countInRound(inputs.length);
+    if (firstSeq !== undefined) return this.#publishReliably(topic, firstSeq, inputs);
+    let fault: SightlineError | undefined;
+    let count = 0;
+    for (const input of inputs) {
+      if (input instanceof SightlineError) {
+        fault ??= input;
+        count++;
+      } else this.#publishOne(topic, input);
+    }
+    if (fault !== undefined) this.#client.refuse(fault, { topic, count });
+  }
+
+  /**
+   * What was published before is left out, and the client is told up to where all is in: its numbers go from 1, without a gap,
+   * so that whatever is below a number in the history is in the history too, unless the client gave it up.
+   */
+  #publishReliably(topic: string, firstSeq: number, inputs: readonly (TopicInput | SightlineError)[]): void {
+    let last = this.#lastSeqs?.get(topic) ?? 0;
+    const about = { topic, seq: firstSeq, count: inputs.length };
+    if (firstSeq > last + 1) return this.#refuseGap(about, last + 1);
+    const duplicates = Math.min(inputs.length, last + 1 - firstSeq);
+    this.duplicates += duplicates;
+    for (const [i, input] of inputs.entries()) {
+      if (i < duplicates) continue;
+      if (input instanceof SightlineError) {
+        const seq = firstSeq + i;
+        this.#client.refuse(input, { topic, seq });
+        const count = inputs.length - i - 1;
+        if (count > 0) this.#refuseGap({ topic, seq: seq + 1, count }, seq);
+        break;
+      }
+      this.#publishOne(topic, input);
+      this.#remember(topic, ++last);
+    }
+    if (last > 0) this.#client.outbox?.confirm(topic, last);
+  }
+
+  #publishOne(topic: string, input: TopicInput): void {
+    const { topics } = this.#host;
+    if (topics.get(topic) === undefined) this.#requireRoomForTopic(topic);
+    topics.publish(topic, input, this.#maker);
+    this.published++;
+  }
+
+  #refuseGap(about: { topic: string; seq: number; count: number }, expected: number): void {
+    const why = `seq ${about.seq} on "${about.topic}" leaves out ${expected}`;
+    this.#client.refuse(new SightlineError('PUBLISH_SEQUENCE_BAD', why), { ...about, expected });
+  }
+
+  #remember(topic: string, seq: number): void {
+    this.#lastSeqs ??= new Map();
+    this.#lastSeqs.delete(topic);
+    this.#lastSeqs.set(topic, seq);
+    forgetOldest(this.#lastSeqs, this.#host.settings.topicsMax);
+  }
+
+  #countInRound(messages: number): void {
+    const { rounds } = this.#host;
+    if (this.#round !== rounds.count) this.#roundMessages = 0;
+    this.#round = rounds.count;
+    this.#roundMessages += messages;
+    const { outbox } = this.#client;
+    if (this.#roundMessages > ROUND_MESSAGES && outbox !== undefined) rounds.holdBack(outbox.writer);
+  }
+
+  /** One client must not use up the server's topics. Those that were forgotten count no more. */
+  #requireRoomForTopic(topic: string): void {
+    const { topicsMax } = this.#host.settings;
+    if (this.#maker.topicsMade < topicsMax) return;
+    throw new SightlineError(
+      'TOPIC_LIMIT_REACHED',
+      `"${topic}" would be more than the ${topicsMax} topics that a client may have made (telemetry.subscribed_topics_max)`,
+    );
+  }
+}
+
+export function aboutPublication({ topic, seq }: t.PublishMessage): About {
+  return seq === undefined ? { topic } : { topic, seq };
+}
+
+function requireOpenTopic(topic: string): void {
+  checkTopic(topic);
+  if (isServerTopic(topic))
+    throw new SightlineError('TOPIC_FORBIDDEN', `topic "${topic.slice(0, 80)}" is the server's own`);
+}

@@ -1,0 +1,283 @@
+import type { WebSocket } from 'ws';
+import { wallAheadMs, wallTimeMs, type Clock } from '../../base/clock.ts';
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import type { RateSettings } from '../../flow/rate-limit.ts';
+import type { TelemetrySessionReport } from '../../observe/metrics.ts';
+import { aboutMessage, isMsgpackMap } from '../../protocol/message-about.ts';
+import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
+import type * as t from '../../protocol/telemetry.ts';
+import { PROTOCOL_VERSION } from '../../protocol/video.ts';
+import { NO_COUNTS } from '../../stream/reader-counts.ts';
+import type { ReaderCounts } from '../../stream/reader.ts';
+import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from '../session-socket.ts';
+import { Outbox, type OutboxHost, type OutboxOwner } from './outbox.ts';
+import { aboutPublication, Publications, type PublicationsHost } from './publications.ts';
+import type { About, SessionClient } from './session-client.ts';
+import type { SubscribedTopic } from './subscribed-topic.ts';
+import { Subscriptions, type SubscriptionsHost } from './subscriptions.ts';
+
+export interface TelemetrySessionSettings extends KeepAliveSettings {
+  readonly rate: RateSettings;
+  readonly messageBytesMax: number;
+  readonly batchMessagesMax: number;
+  readonly subscriptionsMax: number;
+  readonly topicsMax: number;
+  readonly historyMessages: number;
+}
+
+/** What a session needs of its lane; the same for all sessions. */
+export interface TelemetrySessionHost extends OutboxHost, PublicationsHost, SubscriptionsHost {
+  readonly clock: Clock;
+  readonly settings: OutboxHost['settings'] & TelemetrySessionSettings;
+  readonly rounds: OutboxHost['rounds'] & PublicationsHost['rounds'] & SubscriptionsHost['rounds'];
+  /** The client was disconnected because it publishes too fast. */
+  readonly onOffence: (socket: WebSocket, clientId: string) => void;
+}
+
+/** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
+export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient {
+  readonly link: SessionSocket;
+  readonly #host: TelemetrySessionHost;
+  #protocol: t.TelemetrySubprotocol = 'sightline.v1.json';
+  #outbox: Outbox | undefined;
+  // Made when they are first needed: most sessions of a large server have nothing to do but be there.
+  #publications: Publications | undefined;
+  #subscriptions: Subscriptions | undefined;
+  /** Messages of the client that were refused. */
+  #refused = 0;
+  #lagMs: number | null = null;
+
+  constructor(clientId: string, host: TelemetrySessionHost) {
+    const { clock, settings } = host;
+    this.#host = host;
+    this.link = new SessionSocket({ clientId, clock, settings, owner: this });
+  }
+
+  get clientId(): string {
+    return this.link.clientId;
+  }
+
+  get protocol(): t.TelemetrySubprotocol {
+    return this.#protocol;
+  }
+
+  get outbox(): Outbox | undefined {
+    return this.#outbox;
+  }
+
+  /** A client that has subscribed has reason to be silent: a ping tells whether it is still there. */
+  get lastActivityMs(): number {
+    return this.#subscriptions !== undefined && this.#subscriptions.size > 0 ? Infinity : this.link.lastActivityMs;
+  }
+
+  /** Gives the session a socket and welcomes it; a socket that it had is closed as taken over. */
+  connect(socket: WebSocket, protocol: t.TelemetrySubprotocol, resumed: boolean): void {
+    const { clock, settings } = this.#host;
+    this.link.connect(socket);
+    this.#protocol = protocol;
+    this.#outbox = new Outbox({ host: this.#host, socket, protocol, owner: this });
+    this.#outbox.writer.control({
+      type: 'welcome',
+      protocol: PROTOCOL_VERSION,
+      client_id: this.link.clientId,
+      token: this.link.token,
+      resumed,
+      server_time: wallTimeMs(clock),
+      limits: {
+        message_bytes_max: settings.messageBytesMax,
+        batch_messages_max: settings.batchMessagesMax,
+        subscriptions_max: settings.subscriptionsMax,
+        publish_rate_max: settings.rate.messagesPerS,
+        history_messages: settings.historyMessages,
+      },
+    });
+  }
+
+  /** About once a second. */
+  check(nowMs: number): void {
+    this.#outbox?.check(nowMs);
+    this.#publications?.check(nowMs);
+  }
+
+  /** The client should go elsewhere; what is critical leaves first. */
+  drain(reconnectAfterMs: number): void {
+    this.#outbox?.flushCriticals(this.#host.clock.now());
+    this.#outbox?.writer.control({
+      type: 'notice',
+      reason: 'drain',
+      message: 'the server shuts down: connect again',
+      reconnect_after_ms: reconnectAfterMs,
+    });
+  }
+
+  /** Ends the session for good. Idempotent. */
+  close(reason: SightlineError): void {
+    this.link.end(reason);
+  }
+
+  /** Of all readers that the session has had. */
+  accounts(): ReaderCounts {
+    return this.#subscriptions?.accounts() ?? NO_COUNTS;
+  }
+
+  report(): TelemetrySessionReport {
+    const { clock } = this.#host;
+    return {
+      client_id: this.link.clientId,
+      connected: this.link.socket !== undefined,
+      protocol: this.#protocol,
+      age_s: (clock.now() - this.link.openedTimeMs) / 1000,
+      subscriptions: this.#subscriptions?.size ?? 0,
+      topics: this.#subscriptions?.topics ?? 0,
+      accounts: this.accounts(),
+      published: this.#publications?.published ?? 0,
+      duplicates: this.#publications?.duplicates ?? 0,
+      refused_publications: this.#publications?.refused ?? 0,
+      refused_messages: this.#refused,
+      unsent_bytes: this.#outbox?.writer.unsentBytes ?? 0,
+      queued_bytes: this.#outbox?.queuedBytes ?? 0,
+      critical_queue: this.#outbox?.criticalQueue ?? 0,
+      lag_ms: this.#lagMs,
+    };
+  }
+
+  // For the link.
+
+  endSocket(socket: WebSocket, reason: SightlineError): void {
+    // What was paused would not see the other side's close.
+    if (socket.isPaused) socket.resume();
+    const message = { type: 'error', code: reason.code, message: reason.message } as const;
+    endSocket(socket, encodeTelemetryServerMessage(message, this.#protocol), reason);
+  }
+
+  onLost(): void {
+    this.#publications?.onLost();
+    this.#subscriptions?.onLost();
+    this.#outbox?.close();
+    this.#outbox = undefined;
+  }
+
+  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
+    if (isBinary && this.#protocol === 'sightline.v1.binary' && !isMsgpackMap(data)) this.#onBatch(data, nowMs);
+    else this.#onControl(data, isBinary, nowMs);
+  }
+
+  // For the outbox.
+
+  fail(reason: SightlineError): void {
+    this.link.end(reason);
+  }
+
+  onDone(subscribed: SubscribedTopic): void {
+    this.#subscriptions!.closeTopic(subscribed);
+  }
+
+  peers(): number {
+    return this.#subscriptions?.peers ?? 1;
+  }
+
+  // For publications and subscriptions.
+
+  tell({ code, message }: SightlineError, about: About): void {
+    this.#outbox?.writer.control({ type: 'error', code, message, ...about });
+  }
+
+  refuse(error: SightlineError, about: About): void {
+    const refused = this.#publications === undefined ? about : this.#publications.withoutConfirmed(about);
+    if (refused === undefined) return;
+    this.#refused += refused.count || 1;
+    this.tell(error, refused);
+  }
+
+  expel(reason: SightlineError): void {
+    const socket = this.link.socket!;
+    this.link.end(reason);
+    this.#host.onOffence(socket, this.link.clientId);
+  }
+
+  #onBatch(data: Buffer, nowMs: number): void {
+    const publications = this.#publishing();
+    try {
+      this.#requireSize(data);
+      publications.publishBatch(data, nowMs);
+    } catch (thrown) {
+      publications.refuseBatch(toSightlineError(thrown), data);
+    }
+  }
+
+  #onControl(data: Buffer, isBinary: boolean, nowMs: number): void {
+    let message: t.TelemetryClientMessage | undefined;
+    try {
+      this.#requireSize(data);
+      message = decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8'));
+      this.#act(message, data.length, nowMs);
+    } catch (thrown) {
+      this.refuse(toSightlineError(thrown), (message && aboutOf(message)) ?? aboutMessage(data));
+    }
+  }
+
+  #requireSize({ length }: Buffer): void {
+    const { messageBytesMax } = this.#host.settings;
+    if (length <= messageBytesMax) return;
+    const message = `a message of ${length} bytes is over the limit of ${messageBytesMax}`;
+    throw new SightlineError('MESSAGE_TOO_LARGE', message);
+  }
+
+  #act(message: t.TelemetryClientMessage, bytes: number, nowMs: number): void {
+    switch (message.type) {
+      case 'publish':
+        return this.#publishing().publish(message, bytes, nowMs);
+      case 'subscribe':
+        return this.#subscribing().subscribe(message);
+      case 'unsubscribe':
+        return this.#subscribing().unsubscribe(message.id);
+      case 'advertise':
+        return this.#publishing().advertise(message);
+      case 'skip':
+        return this.#publishing().skip(message);
+      case 'schema':
+        return this.#publishing().addSchema(message);
+      case 'ack':
+        return this.#subscribing().acknowledge(message);
+      case 'report':
+        this.#lagMs = message.lag_ms;
+        return this.#outbox?.report(message.lag_ms);
+      case 'clock':
+        return this.#tellTime(message.t0, nowMs);
+    }
+  }
+
+  #publishing(): Publications {
+    this.#publications ??= new Publications(this.#host, this);
+    return this.#publications;
+  }
+
+  #subscribing(): Subscriptions {
+    this.#subscriptions ??= new Subscriptions(this.#host, this);
+    return this.#subscriptions;
+  }
+
+  #tellTime(t0: number, nowMs: number): void {
+    const { clock } = this.#host;
+    const aheadMs = wallAheadMs(clock);
+    this.#outbox?.writer.control({ type: 'clock', t0, t1: nowMs + aheadMs, t2: clock.now() + aheadMs });
+  }
+}
+
+/** What the refusal of a message is about. */
+function aboutOf(message: t.TelemetryClientMessage): About | undefined {
+  switch (message.type) {
+    case 'publish':
+      return aboutPublication(message);
+    case 'subscribe':
+    case 'unsubscribe':
+    case 'ack':
+      return { id: message.id };
+    case 'advertise':
+      return { topic: message.topic, alias: message.alias };
+    case 'skip':
+      return { topic: message.topic, seq: message.seq };
+    default:
+      return undefined;
+  }
+}

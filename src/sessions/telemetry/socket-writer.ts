@@ -1,0 +1,192 @@
+import type { Socket } from 'node:net';
+import type { WebSocket } from 'ws';
+import type { Clock } from '../../base/clock.ts';
+import { SightlineError } from '../../base/errors.ts';
+import type { BatchSchema } from '../../protocol/schema-book.ts';
+import type { TelemetryServerMessage, TelemetrySubprotocol } from '../../protocol/telemetry.ts';
+import type { EncodedRange } from './encoder.ts';
+import { controlFrame } from './frames.ts';
+
+const NOTHING = Buffer.alloc(0);
+
+/** Why a socket is not read for a while; one bit each. */
+export const PauseReason = {
+  /** The client asks for answers and takes none. */
+  deaf: 1,
+  /** The client publishes faster than it may. */
+  throttled: 2,
+  /** The client has published as much as one round carries: the rest waits in its socket until the round is over. */
+  ahead: 4,
+} as const;
+export type PauseReason = (typeof PauseReason)[keyof typeof PauseReason];
+
+export interface SocketWriterHost {
+  readonly clock: Clock;
+  readonly settings: {
+    /** Unsent bytes from which the socket is given no more data. */
+    readonly socketBytesMax: number;
+    /** A client that takes nothing for so long is given up. */
+    readonly slowConsumerMs: number;
+  };
+}
+
+export interface SocketWriterParts {
+  readonly host: SocketWriterHost;
+  readonly socket: WebSocket;
+  readonly protocol: TelemetrySubprotocol;
+  readonly owner: {
+    /** The socket has passed everything on. */
+    onEmptied(): void;
+  };
+}
+
+/** Writes frames to one socket, watches how it takes them, and decides whether the socket is read. */
+export class SocketWriter {
+  readonly #host: SocketWriterHost;
+  readonly #owner: SocketWriterParts['owner'];
+  readonly #protocol: TelemetrySubprotocol;
+  readonly #socket: WebSocket;
+  readonly #raw: Socket;
+  #sentMs = -Infinity;
+  /** When the socket last passed something on, or was empty. */
+  #progressMs: number;
+  /** Bytes of control messages since the socket was last empty. */
+  #controlBytes = 0;
+  #pauseReasons = 0;
+  #isWatched = false;
+  #isClosed = false;
+  /** The layouts that the client has been told, by number. Made when the first one is told. */
+  #told: Map<number, BatchSchema> | undefined;
+  /** Made when it is first needed. */
+  #callback: ((error?: Error | null) => void) | undefined;
+
+  constructor({ host, owner, protocol, socket }: SocketWriterParts) {
+    this.#host = host;
+    this.#owner = owner;
+    this.#protocol = protocol;
+    this.#socket = socket;
+    // `ws` has no public way to send a frame that is framed already, and framing once for all readers is the point.
+    this.#raw = (socket as unknown as { _socket: Socket })._socket;
+    this.#progressMs = host.clock.now();
+  }
+
+  /** Nothing is sent any more. */
+  get closed(): boolean {
+    return this.#isClosed;
+  }
+
+  get isOpen(): boolean {
+    return !this.#isClosed && this.#socket.readyState === this.#socket.OPEN;
+  }
+
+  /** Bytes that were given to the socket and that it has not passed on. */
+  get unsentBytes(): number {
+    return this.#raw.writableLength;
+  }
+
+  get canTake(): boolean {
+    return !this.#isClosed && this.#raw.writableLength < this.#host.settings.socketBytesMax;
+  }
+
+  /** When data was last sent, in ms of the clock. */
+  get sentMs(): number {
+    return this.#sentMs;
+  }
+
+  /** Sends a control message now. A client that asks for ever and reads nothing is not read either. */
+  control(message: TelemetryServerMessage): void {
+    if (this.#isClosed) return;
+    const frame = controlFrame(message, this.#protocol);
+    this.#write(frame);
+    this.#controlBytes = this.#raw.writableLength === 0 ? 0 : this.#controlBytes + frame.length;
+    if (this.#controlBytes > this.#host.settings.socketBytesMax) this.pause(PauseReason.deaf);
+  }
+
+  /** Sends encoded messages, before them the layouts that the client does not know yet. */
+  send({ bytes, schemas }: EncodedRange, nowMs: number): void {
+    this.#sentMs = nowMs;
+    for (const schema of schemas) {
+      if (this.#told?.get(schema.id) === schema) continue;
+      this.#told ??= new Map();
+      this.#told.set(schema.id, schema);
+      this.control({ type: 'schema', schema_id: schema.id, fields: [...schema.fields] });
+    }
+    this.#write(bytes);
+  }
+
+  /** What is written up to `uncork` leaves in one system call. */
+  cork(): void {
+    this.#raw.cork();
+  }
+
+  uncork(): void {
+    this.#raw.uncork();
+    this.#watch();
+  }
+
+  /** The socket is not read until no reason is left. */
+  pause(reason: PauseReason): void {
+    this.#pauseReasons |= reason;
+    this.#pauseOrResume();
+  }
+
+  resume(reason: PauseReason): void {
+    this.#pauseReasons &= ~reason;
+    this.#pauseOrResume();
+  }
+
+  /** To be asked about once a second. Returns why the client is to be given up, if it takes nothing. */
+  check(nowMs: number): SightlineError | undefined {
+    const unsent = this.#raw.writableLength;
+    if (this.#isClosed || unsent === 0) {
+      this.#progressMs = nowMs;
+      return undefined;
+    }
+    const { slowConsumerMs } = this.#host.settings;
+    if (nowMs - this.#progressMs < slowConsumerMs) return undefined;
+    const message = `the client has taken nothing of ${unsent} bytes for ${slowConsumerMs} ms`;
+    return new SightlineError('SLOW_CONSUMER', message);
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  /** On an idle socket the kernel takes a write at once, and a callback for each would cost a third of it. */
+  #write(frame: Buffer): void {
+    if (this.#socket.readyState !== this.#socket.OPEN) return;
+    if (this.#raw.writableLength > 0) this.#raw.write(frame, this.#onWritten());
+    else this.#raw.write(frame);
+    this.#watch();
+  }
+
+  /** While bytes are left in the socket, somebody may wait until they are gone. */
+  #watch(): void {
+    if (this.#isWatched || this.#raw.writableLength === 0 || this.#raw.writableCorked > 0) return;
+    this.#isWatched = true;
+    this.#raw.write(NOTHING, this.#onWritten());
+  }
+
+  #onWritten(): (error?: Error | null) => void {
+    this.#callback ??= (error) => this.#written(error);
+    return this.#callback;
+  }
+
+  #written(error?: Error | null): void {
+    this.#isWatched = false;
+    if (error || this.#isClosed) return;
+    this.#progressMs = this.#host.clock.now();
+    if (this.#raw.writableLength > 0) return;
+    this.#controlBytes = 0;
+    if ((this.#pauseReasons & PauseReason.deaf) !== 0) this.resume(PauseReason.deaf);
+    this.#owner.onEmptied();
+  }
+
+  #pauseOrResume(): void {
+    if (this.#isClosed) return;
+    const shouldPause = this.#pauseReasons !== 0;
+    if (shouldPause && !this.#socket.isPaused) this.#socket.pause();
+    else if (!shouldPause && this.#socket.isPaused) this.#socket.resume();
+  }
+}
