@@ -2,14 +2,14 @@ import type { RecordingCompression } from '../delivery/recording-file.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Subscription } from '../client/telemetry-subscription.ts';
+import { connectTelemetry } from '../client/telemetry.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingReport } from '../delivery/recording.ts';
 import type { Log } from '../log/log.ts';
+import { connectUnless } from '../load/connect.ts';
 import { telemetryUrl } from '../load/suite.ts';
-import { TelemetrySocket } from '../load/telemetry-socket.ts';
-import { decodeBatch } from '../protocol/batch.ts';
-import type { Payload } from '../protocol/payload.ts';
+import { Payload } from '../protocol/payload.ts';
 import { checkFilter } from '../protocol/topic.ts';
-import { decompressors } from '../sessions/compression.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { CliContext } from './context.ts';
@@ -41,9 +41,6 @@ interface Incoming {
 const QUEUE_MESSAGES = 2_048;
 const TOPICS_MAX = 10_000;
 const MIB = 2 ** 20;
-/** A recording must not go on for days on a dead connection. */
-const LINE_TIMEOUT_MS = 10_000;
-
 /** A server that does not answer must not keep the file from being completed. */
 const CLOSE_MS_MAX = 2_000;
 
@@ -62,39 +59,21 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
   // Raced against while subscribing; later refusals are only logged.
   refused.promise.catch(() => {});
   let isLost = false;
-  const socket = await TelemetrySocket.open({
-    url,
-    subprotocol: 'sightline.v1.binary',
-    codecs: ['columns', 'msgpack', 'json', 'bytes'],
-    signal: context.signal,
-    lineTimeoutMs: LINE_TIMEOUT_MS,
-    handler: {
-      onBatch: (bytes, schemaOf, topicOf) => {
-        const { envelope, messages } = decodeBatch(bytes, schemaOf, decompressors);
-        let next = 0;
-        for (const { topicId, epoch, firstSeq, count } of envelope.sections) {
-          const topic = topicOf(topicId);
-          for (let i = 0; i < count; i++, next++) {
-            if (topic !== undefined) inbox.take(topic, epoch, firstSeq + i, messages[next]!);
-          }
-        }
-        return true;
-      },
-      onControl: (message) => {
-        if (message.type === 'loss') inbox.lostOnTheWay += message.count;
-        if (message.type === 'error') {
-          log.write('record_refused', { code: message.code, reason: message.message });
-          // It goes on with the topics that it has subscribed to.
-          if (message.code === 'TOPIC_LIMIT_REACHED') inbox.leftOut ??= message.message;
-          else refused.reject(new SightlineError(message.code, message.message));
-        }
-      },
-      onDamaged: () => inbox.damaged++,
-      onLost: () => {
-        isLost = true;
-        ended.abort();
-      },
-    },
+  let isClosing = false;
+  const session = await connectUnless(context.signal, () => connectTelemetry({ url, reconnect: false }));
+  session.on('state', () => {
+    isLost ||= !isClosing;
+    ended.abort();
+  });
+  session.on('error', ({ error }) => {
+    const { damagedBatches } = session.metrics();
+    const isDamage = damagedBatches > inbox.damaged;
+    inbox.damaged = damagedBatches;
+    if (isDamage) return;
+    log.write('record_refused', { code: error.code, reason: error.message });
+    // It goes on with the topics that it has subscribed to.
+    if (error.code === 'TOPIC_LIMIT_REACHED') inbox.leftOut ??= error.message;
+    else refused.reject(error);
   });
   try {
     await using recorder = await Recorder.start({
@@ -105,16 +84,22 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
       onFailed: () => ended.abort(),
     });
     inbox.open(recorder);
-    for (const [i, filter] of flags.topics.entries()) {
-      await Promise.race([socket.subscribe(i + 1, filter), refused.promise]);
+    const subscriptions = [];
+    for (const filter of flags.topics) {
+      const subscription = session.subscribe(filter);
+      inbox.read(subscription);
+      subscriptions.push(subscription);
+      await Promise.race([subscription.ready, refused.promise]);
     }
     log.write('record_connected', { url, topics: flags.topics });
     await untilEnd(duration, AbortSignal.any([context.signal, ended.signal]));
-    // The server has counted everything before its answer to the close as delivered: it belongs into the file.
-    if (!isLost) await Promise.race([socket.close(), sleep(CLOSE_MS_MAX, undefined, { ref: false })]);
+    // The server has counted everything before its answer as delivered: it belongs into the file.
+    const drained = Promise.all(subscriptions.map((subscription) => subscription.drain()));
+    await Promise.race([drained, sleep(CLOSE_MS_MAX, undefined, { ref: false })]);
     tell(await recorder.finish(), inbox, flags, context, log);
   } finally {
-    if (!isLost) await socket.close();
+    isClosing = true;
+    await session.close();
   }
   if (inbox.leftOut !== undefined) {
     throw new SightlineError(
@@ -151,7 +136,18 @@ class Inbox {
     };
   }
 
-  take(topic: string, epoch: number, seq: number, data: Arrived): void {
+  read(subscription: Subscription): void {
+    const epochs = new Map<string, number>();
+    subscription.on('topic', ({ topic, epoch }) => epochs.set(topic, epoch));
+    subscription.on('loss', ({ count }) => (this.lostOnTheWay += count));
+    subscription.onTelemetry((messages) => {
+      for (const { topic, seq, timeMs, data } of messages) {
+        this.#take(topic, epochs.get(topic)!, seq, { timeMs, payload: Payload.of(data) });
+      }
+    });
+  }
+
+  #take(topic: string, epoch: number, seq: number, data: Arrived): void {
     const incoming = this.#topic(topic, epoch);
     // Filters may overlap: a message that came by another one is here already.
     if (seq <= incoming.lastSeq) return;

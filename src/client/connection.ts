@@ -2,7 +2,7 @@ import type { ErrorCode } from '../base/errors.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { LineFigures } from './liveness.ts';
 import { isFinalRefusal } from './reconnect.ts';
-import { onMessages, type WebSocketConstructor, type WebSocketLike } from './socket.ts';
+import { onFailure, onMessages, type WebSocketConstructor, type WebSocketLike } from './socket.ts';
 
 const WELCOME_TIMEOUT_MS = 10_000;
 /** Close codes: the session is over; its client comes back in another connection. */
@@ -63,6 +63,8 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
   #sentBytes = 0;
   /** The last error that belongs to nothing in particular: a server gives its reason for closing so. */
   #lastError: SightlineError | undefined;
+  /** Why there is no connection, as far as the platform tells. */
+  #failure: SightlineError | undefined;
 
   constructor(options: ConnectionOptions<Message>, listener: ConnectionListener<Welcome, Message>) {
     const { WebSocket, address, subprotocol, decode } = options;
@@ -72,8 +74,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     this.#socket = subprotocol === undefined ? new WebSocket(address) : new WebSocket(address, subprotocol);
     onMessages(this.#socket, (data) => this.#onData(data));
     this.#socket.addEventListener('close', ({ code }) => this.#onClose(code));
-    // A close follows, with as much as a browser reveals. Without a listener `ws` would throw.
-    this.#socket.addEventListener('error', () => {});
+    onFailure(this.#socket, subprotocol, (error) => (this.#failure ??= error));
     this.#welcomeTimer = setTimeout(() => {
       const message = `${this.#host} sent no welcome within ${WELCOME_TIMEOUT_MS} ms`;
       this.#end({ error: new SightlineError('CONNECTION_FAILED', message), final: false });
@@ -132,9 +133,13 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
   }
 
   #closeError(code: number): SightlineError {
-    return this.#welcomed
-      ? new SightlineError('CONNECTION_LOST', `the connection to ${this.#host} was lost (close code ${code})`)
-      : new SightlineError('CONNECTION_FAILED', `no session at ${this.#host} (close code ${code})`);
+    if (this.#welcomed) {
+      return new SightlineError('CONNECTION_LOST', `the connection to ${this.#host} was lost (close code ${code})`);
+    }
+    const cause = this.#failure;
+    if (cause !== undefined)
+      return new SightlineError(cause.code, `no session at ${this.#host}: ${cause.message}`, { cause });
+    return new SightlineError('CONNECTION_FAILED', `no session at ${this.#host} (close code ${code})`);
   }
 
   #end(end: ConnectionEnd): void {

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { WebSocket } from 'ws';
+import { WebSocket, WebSocketServer } from 'ws';
 import { SwallowingProxy } from '../../test/support/swallowing-proxy.ts';
 import { TelemetryBench } from '../../test/support/telemetry-bench.ts';
 import { ManualClock, systemClock, type Clock } from '../base/clock.ts';
@@ -114,6 +115,76 @@ describe('a line that is dead without a word', () => {
     await expect.poll(() => session.state).toBe('reconnecting');
     await session.close();
     expect(states.map(({ state }) => state)).toEqual(['reconnecting', 'closed']);
+  });
+});
+
+describe('why there is no connection is told, as far as it is known', () => {
+  async function refusalOf(port: number, options: Partial<ConnectTelemetryOptions> = {}): Promise<SightlineError> {
+    const failed = connectTelemetry({ url: `ws://127.0.0.1:${port}/`, ...options });
+    return (await failed.then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )) as SightlineError;
+  }
+
+  async function answering(status: number, body: string): Promise<Server> {
+    const server = createHttpServer((_, response) => response.end());
+    server.on('upgrade', (_, socket) =>
+      socket.end(
+        `HTTP/1.1 ${status} No\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+      ),
+    );
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return server;
+  }
+
+  const portOf = (server: Server) => (server.address() as AddressInfo).port;
+
+  test('nobody listens', async () => {
+    const probe = await answering(200, '');
+    const port = portOf(probe);
+    await new Promise((resolve) => probe.close(resolve));
+    expect(await refusalOf(port)).toMatchObject({
+      code: 'CONNECTION_FAILED',
+      message: expect.stringMatching(`^no session at 127.0.0.1:${port}: connect ECONNREFUSED`),
+    });
+    const own = { WebSocket: globalThis.WebSocket as never };
+    expect(await refusalOf(port, own)).toMatchObject({ code: 'CONNECTION_FAILED' });
+  });
+
+  test.each([
+    [
+      'a Sightline',
+      403,
+      '{"error":{"code":"ORIGIN_FORBIDDEN","message":"not from there"}}',
+      'ORIGIN_FORBIDDEN',
+      /: not from there$/,
+    ],
+    [
+      'a newer one',
+      403,
+      '{"error":{"code":"toString","message":"x"}}',
+      'CONNECTION_FAILED',
+      /HTTP status 403 and no WebSocket$/,
+    ],
+    ['something else', 404, '<html>', 'CONNECTION_FAILED', /HTTP status 404 and no WebSocket$/],
+    ['half an answer', 502, 'null', 'CONNECTION_FAILED', /HTTP status 502 and no WebSocket$/],
+  ])('%s answers with HTTP', async (_, status, body, code, message) => {
+    const server = await answering(status, body);
+    expect(await refusalOf(portOf(server))).toMatchObject({ code, message: expect.stringMatching(message) });
+    server.close();
+  });
+
+  test('a server of another protocol', async () => {
+    const other = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => false });
+    await once(other, 'listening');
+    expect(await refusalOf((other.address() as AddressInfo).port)).toMatchObject({
+      code: 'CONNECTION_FAILED',
+      message: expect.stringMatching(/: it does not speak sightline\.v1\.binary$/),
+    });
+    for (const socket of other.clients) socket.terminate();
+    other.close();
   });
 });
 

@@ -1,4 +1,4 @@
-import { SightlineError } from '../base/errors.ts';
+import { ERRORS, SightlineError, type ErrorCode } from '../base/errors.ts';
 import { builtin } from './builtin.ts';
 
 /** The part of a WebSocket that the client needs; the browser's, Node's own and that of the package `ws` all fit. */
@@ -59,17 +59,26 @@ function packageWs(): unknown {
   }
 }
 
-/** The part of the package `ws` that spares an event object and a copy for each message. */
-interface EmittingSocket {
-  on?(event: 'message', listener: (data: Uint8Array<ArrayBuffer>, isBinary: boolean) => void): void;
+/** What the package `ws` has beside: it tells more than a WebSocket of a browser, and tells it for less. */
+type Emit = (event: string, listener: (...args: never[]) => void) => void;
+
+function emitterOf(socket: WebSocketLike): Emit | undefined {
+  const { on } = socket as { on?: Emit };
+  return typeof on === 'function' ? on.bind(socket) : undefined;
+}
+
+interface HttpAnswer {
+  readonly statusCode?: number;
+  on(event: 'data', listener: (chunk: Uint8Array) => void): void;
+  on(event: 'close', listener: () => void): void;
 }
 
 /** Calls back with each message: the text, or the bytes, which may lie in one memory with those of others. */
 export function onMessages(socket: WebSocketLike, take: (data: string | Uint8Array<ArrayBuffer>) => void): void {
-  const { on } = socket as EmittingSocket;
-  if (typeof on === 'function') {
+  const on = emitterOf(socket);
+  if (on !== undefined) {
     socket.binaryType = 'nodebuffer';
-    on.call(socket, 'message', (data, isBinary) =>
+    on('message', (data: Uint8Array<ArrayBuffer>, isBinary: boolean) =>
       take(isBinary ? new Uint8Array(data.buffer, data.byteOffset, data.length) : String(data)),
     );
     return;
@@ -78,4 +87,50 @@ export function onMessages(socket: WebSocketLike, take: (data: string | Uint8Arr
   socket.addEventListener('message', ({ data }) =>
     take(typeof data === 'string' ? data : new Uint8Array(data as ArrayBuffer)),
   );
+}
+
+/** Of an answer that is no WebSocket's. */
+const ANSWER_BYTES_MAX = 4_096;
+
+/** Tells why a connection cannot be made, in the platform's or the server's words, where there are any: browsers hide them. */
+export function onFailure(
+  socket: WebSocketLike,
+  subprotocol: string | undefined,
+  tell: (error: SightlineError) => void,
+): void {
+  // A close follows, with as much as a browser reveals. Without a listener `ws` would throw.
+  socket.addEventListener('error', () => {});
+  const on = emitterOf(socket);
+  on?.('error', (error: SocketError) =>
+    tell(new SightlineError('CONNECTION_FAILED', reasonOf(error, subprotocol), { cause: error })),
+  );
+  on?.('unexpected-response', (_: unknown, response: HttpAnswer) => {
+    const decoder = new TextDecoder();
+    let body = '';
+    response.on('data', (chunk) => {
+      if (body.length < ANSWER_BYTES_MAX) body += decoder.decode(chunk, { stream: true });
+    });
+    response.on('close', () => {
+      tell(refusalOf(response.statusCode ?? 0, body));
+      socket.terminate?.();
+    });
+  });
+}
+
+type SocketError = Error & { readonly code?: string };
+
+function reasonOf(error: SocketError, subprotocol: string | undefined): string {
+  if (error.message.includes('subprotocol')) return `it does not speak ${subprotocol}`;
+  return (error.message || error.code) ?? 'it cannot be reached';
+}
+
+/** The server's own words, where it is a Sightline. */
+function refusalOf(status: number, body: string): SightlineError {
+  try {
+    const { code, message } = (JSON.parse(body) as { error: { code: string; message: string } }).error;
+    if (Object.hasOwn(ERRORS, code)) return new SightlineError(code as ErrorCode, String(message));
+  } catch {
+    // Something else answered.
+  }
+  return new SightlineError('CONNECTION_FAILED', `it answered with HTTP status ${status} and no WebSocket`);
 }

@@ -67,6 +67,50 @@ describe.each(['binary', 'msgpack', 'json'] satisfies TelemetryFormat[])('in %s'
   });
 });
 
+describe('a subscription that is drained', () => {
+  test.each([
+    ['the package ws', {}],
+    ['the platform’s own WebSocket', { WebSocket: globalThis.WebSocket as never }],
+  ])('gives what the server had sent by then, over %s, and nothing of later', async (_, options) => {
+    await using publisher = await connectTelemetry({ url: server.url, ...options });
+    await using reader = await connectTelemetry({ url: server.url, ...options });
+    const other = reader.subscribe('drained/+', { contract: 'all' });
+    const subscription = reader.subscribe('drained/+', { contract: 'all' });
+    const [got, others]: [number[], number[]] = [[], []];
+    subscription.onTelemetry((messages) => got.push(...messages.map(({ data }) => data as number)));
+    other.onTelemetry((messages) => others.push(...messages.map(({ data }) => data as number)));
+    await subscription.ready;
+    for (let n = 0; n < 50; n++) publisher.publish('drained/a', n, { reliable: true }).catch(() => {});
+    // In the server's history, so that it is on its way to the reader.
+    await publisher.publish('drained/a', 50, { reliable: true });
+    await tick();
+    const drained = subscription.drain();
+    expect(subscription.drain()).toBe(drained);
+    await drained;
+    expect(got).toEqual(Array.from({ length: 51 }, (__, n) => n));
+    await publisher.publish('drained/a', 51, { reliable: true });
+    await vi.waitFor(() => expect(others).toHaveLength(52), { timeout: 5_000 });
+    expect(got).toHaveLength(51);
+    await subscription.drain();
+  });
+
+  test('ends with the connection, and with the session', async () => {
+    const proxy = new CuttingProxy(seededRandom(1), Number(new URL(server.url).port), Infinity);
+    const url = `http://127.0.0.1:${await proxy.listen()}`;
+    await using reader = await connectTelemetry({ url, reconnect: { delayMinMs: 60_000, delayMaxMs: 60_000 } });
+    const [first, second] = [reader.subscribe('drained/a'), reader.subscribe('drained/b')];
+    await second.ready;
+    const drained = first.drain();
+    proxy.close();
+    await drained;
+    await vi.waitFor(() => expect(reader.state).toBe('reconnecting'), { timeout: 5_000 });
+    await second.drain();
+    const third = reader.subscribe('drained/c');
+    await reader.close();
+    await third.drain();
+  });
+});
+
 test('columns of a numeric topic: the very same numbers, without objects', async () => {
   await using publisher = await connectTelemetry({ url: server.url });
   await using reader = await connectTelemetry({ url: server.url });

@@ -134,6 +134,8 @@ export interface SubscriptionHost {
   /** Asks the server anew, from where the subscription is. */
   readonly refetch: (subscription: Subscription) => void;
   readonly remove: (subscription: Subscription) => void;
+  /** Tells the server, and ends the subscription with the answer. */
+  readonly drain: (subscription: Subscription) => void;
 }
 
 export interface SubscriptionTerms {
@@ -192,6 +194,8 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
   readonly #host: SubscriptionHost;
   readonly #terms: SubscriptionTerms;
   readonly #ready = Promise.withResolvers<void>();
+  readonly #drained = Promise.withResolvers<void>();
+  #isDraining = false;
   readonly #emitter = new Emitter<SubscriptionEvents>();
   readonly #callbacks = new Set<TelemetryCallback>();
   readonly #columnCallbacks = new Set<TelemetryColumnsCallback>();
@@ -292,7 +296,20 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     }));
   }
 
-  /** Ends it; loops over it end. What was received and not read is still given. Idempotent. */
+  /**
+   * Ends it with all that the server has sent by then: resolves when its last message was given to callbacks or queued for
+   * loops, or the connection is lost. Idempotent.
+   */
+  drain(): Promise<void> {
+    if (!this.#ended && !this.#isDraining) {
+      this.#isDraining = true;
+      this.flushAcks();
+      this.#host.drain(this);
+    }
+    return this.#drained.promise;
+  }
+
+  /** Ends it; loops over it end. What was received and not read is still given; what is on its way is not. Idempotent. */
   unsubscribe(): void {
     if (this.#ended) return;
     this.flushAcks();
@@ -340,6 +357,11 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
   /** @internal What it is given has to last. */
   get keepsColumns(): boolean {
     return this.#columnQueue !== undefined;
+  }
+
+  /** @internal It ends with the server's answer, or with the connection. */
+  get isDraining(): boolean {
+    return this.#isDraining;
   }
 
   /** @internal Of the present connection. */
@@ -446,7 +468,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     const wanted = this.#terms.hz;
     if (this.contract !== 'sampled' || wanted === undefined || this.#hz === undefined) return;
     const hz = adaptedHz(this.#hz, wanted, lagMs, lagMaxMs);
-    if (hz === this.#hz) return;
+    if (hz === this.#hz || this.#isDraining) return;
     this.#hz = hz;
     this.#host.refetch(this);
   }
@@ -486,6 +508,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
     this.#callbacks.clear();
     this.#columnCallbacks.clear();
     this.#emitter.clear();
+    this.#drained.resolve();
   }
 
   // ── Delivery ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -581,7 +604,7 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
 
   /** What was refused for want of room is asked for again: since the positions, so that nothing is lost. */
   #resumeWhenRead(): void {
-    if (!this.#stalled || this.#ended) return;
+    if (!this.#stalled || this.#ended || this.#isDraining) return;
     const waiting = this.#readsQueue ? this.#queue.weight : (this.#columnQueue?.weight ?? 0);
     if (waiting > this.#queueMax * REFETCH_BELOW) return;
     this.#stalled = false;

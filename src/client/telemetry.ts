@@ -100,7 +100,7 @@ type Incoming = TelemetryServerMessage | BatchMessage | MeasuredData | { readonl
 
 /** What passes the inbox: messages whose order counts, batches read, and what became of those that were not. */
 type Ordered =
-  | Extract<TelemetryServerMessage, { type: 'topic' | 'loss' | 'subscribed' }>
+  | Extract<TelemetryServerMessage, { type: 'topic' | 'loss' | 'subscribed' | 'unsubscribed' }>
   | { readonly type: 'decoded'; readonly batch: DecodedBatch; readonly arrived: Arrived }
   | { readonly type: 'damaged'; readonly envelope: BatchEnvelope | undefined; readonly error: SightlineError };
 
@@ -248,6 +248,7 @@ export class TelemetrySession {
       send: (message) => this.#send(message),
       refetch: (which) => this.#refetch(which),
       remove: (which) => this.#remove(which),
+      drain: (which) => this.#drain(which),
     });
     this.#ask(subscription);
     return subscription;
@@ -316,7 +317,10 @@ export class TelemetrySession {
     this.#pending.clear();
     this.#decoder.reset();
     this.#publisher.onLost();
-    for (const subscription of this.#subscriptions.values()) subscription.onLost();
+    for (const subscription of this.#subscriptions.values()) {
+      if (subscription.isDraining) this.#onDrained(subscription);
+      else subscription.onLost();
+    }
   }
 
   #onState(change: StateChange): void {
@@ -345,6 +349,7 @@ export class TelemetrySession {
         this.#pending.delete(message.id);
         return this.#inbox.push(message, this.#link.clock.now());
       case 'loss':
+      case 'unsubscribed':
         return this.#inbox.push(message, this.#link.clock.now());
       case 'schema':
         // Ahead of the batches that need it, and those are begun after it.
@@ -440,6 +445,8 @@ export class TelemetrySession {
         return this.#subscriptions.get(item.id)?.onLoss(item);
       case 'subscribed':
         return this.#subscriptions.get(item.id)?.onSubscribed();
+      case 'unsubscribed':
+        return this.#onDrained(this.#subscriptions.get(item.id));
       case 'decoded':
         return this.#onDecoded(item.batch, item.arrived, false);
       case 'damaged':
@@ -485,7 +492,7 @@ export class TelemetrySession {
     if (subscription && (this.#pending.has(subscription.wireId) || ENDS_SUBSCRIPTION.has(code))) {
       this.#forget(subscription);
       subscription.end(error);
-    }
+    } else if (subscription?.isDraining && code === 'SUBSCRIPTION_UNKNOWN') this.#onDrained(subscription);
     const isPublication = topic !== undefined || alias !== undefined || count !== undefined;
     if (id === undefined && isPublication) {
       this.#publisher.onRefused({ error, topic, seq, count, alias, expected });
@@ -514,6 +521,17 @@ export class TelemetrySession {
   #remove(subscription: Subscription): void {
     this.#send({ type: 'unsubscribe', id: subscription.wireId });
     this.#forget(subscription);
+  }
+
+  #drain(subscription: Subscription): void {
+    if (this.state === 'open') this.#send({ type: 'unsubscribe', id: subscription.wireId });
+    else this.#onDrained(subscription);
+  }
+
+  #onDrained(subscription: Subscription | undefined): void {
+    if (subscription === undefined) return;
+    this.#forget(subscription);
+    subscription.end();
   }
 
   #forget(subscription: Subscription): void {

@@ -2,11 +2,13 @@ import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
 import { toSightlineError, type ErrorCode } from '../base/errors.ts';
-import type { PayloadCodec, TelemetrySubprotocol } from '../protocol/telemetry.ts';
+import type { Subscription } from '../client/telemetry-subscription.ts';
+import { connectTelemetry, type TelemetryFormat, type TelemetrySession } from '../client/telemetry.ts';
+import type { TelemetrySubprotocol } from '../protocol/telemetry.ts';
+import { connectUnless } from './connect.ts';
 import type { GeneratorResult, LatencyMs, PhaseResult, SecondResult } from './results.ts';
 import { isGenuine, roverMessages, sign, type RoverMessage } from './rover-messages.ts';
 import { publisherCount, readsFrom, secondsOf, type LoadPhase, type LoadTest } from './scenarios.ts';
-import { TelemetrySocket } from './telemetry-socket.ts';
 
 export interface GeneratorOptions {
   readonly url: string;
@@ -40,15 +42,15 @@ const DRAIN_TIMEOUT_MS = 5_000;
 const DRAIN_STALL_MS = 1_000;
 const PROGRESS_INTERVAL_MS = 250;
 const LATENCY_US_MAX = 60_000_000;
-const CODECS: Readonly<Record<TelemetrySubprotocol, readonly PayloadCodec[]>> = {
-  'sightline.v1.json': ['json'],
-  'sightline.v1.msgpack': ['msgpack'],
-  'sightline.v1.binary': ['columns', 'msgpack'],
+const FORMATS: Readonly<Record<TelemetrySubprotocol, TelemetryFormat>> = {
+  'sightline.v1.json': 'json',
+  'sightline.v1.msgpack': 'msgpack',
+  'sightline.v1.binary': 'binary',
 };
 
 interface Publisher {
   readonly topic: string;
-  readonly socket: TelemetrySocket;
+  readonly session: TelemetrySession;
   /** By vehicle's count, a ring: when it was published, and in which phase. */
   readonly sentMs: Float64Array;
   readonly sentPhase: Uint8Array;
@@ -59,7 +61,8 @@ interface Publisher {
 
 interface Connected {
   readonly place: number;
-  readonly socket: TelemetrySocket;
+  readonly session: TelemetrySession;
+  readonly subscription: Subscription | undefined;
 }
 
 /** Runs one load test: all connections, all messages, all checks. */
@@ -122,7 +125,7 @@ export class Generator {
     } finally {
       this.#isOver = true;
       clearInterval(timer);
-      await Promise.all(connected.map(({ socket }) => socket.close()));
+      await Promise.all(connected.map(({ session }) => session.close()));
     }
   }
 
@@ -144,12 +147,12 @@ export class Generator {
       );
     }
     const publishers = publisherCount(test);
-    for (const { place, socket } of into.toSorted((a, b) => a.place - b.place)) {
+    for (const { place, session } of into.toSorted((a, b) => a.place - b.place)) {
       if (place >= publishers) continue;
       const topic = this.#topic(place);
       this.#publishers.set(topic, {
         topic,
-        socket,
+        session,
         sentMs: new Float64Array(SENT_TIMES),
         sentPhase: new Uint8Array(SENT_TIMES),
         seq: 0,
@@ -162,28 +165,23 @@ export class Generator {
     const { url, subprotocol, test } = this.#options;
     const { signal } = this.#context;
     const beganMs = performance.now();
-    const socket = await TelemetrySocket.open({
-      url,
-      subprotocol,
-      codecs: CODECS[subprotocol],
-      signal,
-      handler: {
-        onMessage: (topic, _timeMs, data) => this.#arrived(place, topic, data as RoverMessage),
-        onControl: (message) => {
-          if (message.type === 'loss') count(this.#lost, message.cause, message.count);
-          if (message.type === 'error') count(this.#errors, message.code);
-        },
-        onDamaged: ({ code }) => count(this.#errors, code),
-        onLost: (code) => {
-          if (!this.#isOver) count(this.#errors, `closed with ${code}`);
-        },
-      },
+    const session = await connectUnless(signal, () =>
+      connectTelemetry({ url, format: FORMATS[subprotocol], reconnect: false }),
+    );
+    session.on('error', ({ error }) => count(this.#errors, error.code));
+    session.on('state', ({ error }) => {
+      if (!this.#isOver) count(this.#errors, error?.code ?? 'CONNECTION_LOST');
     });
     this.#connect.record(performance.now() - beganMs);
     const source = readsFrom(test, place);
-    if (source !== undefined) await socket.subscribe(1, this.#topic(source));
+    const subscription = source === undefined ? undefined : session.subscribe(this.#topic(source));
+    subscription?.on('loss', ({ cause, count: lost }) => count(this.#lost, cause, lost));
+    subscription?.onTelemetry((messages) => {
+      for (const { topic, data } of messages) this.#arrived(place, topic, data as RoverMessage);
+    });
+    await subscription?.ready;
     this.#connected += 1;
-    return { place, socket };
+    return { place, session, subscription };
   }
 
   #topic(place: number): string {
@@ -203,7 +201,6 @@ export class Generator {
       for (const [i, publisher] of publishers.entries()) {
         const dueMs = (): number => beganMs + (next[i]! + publisher.shift) * periodMs;
         for (; next[i]! < beats && dueMs() <= nowMs; next[i]! += 1) this.#publish(publisher, phase);
-        publisher.socket.flush();
         if (next[i]! < beats) nextMs = Math.min(nextMs, dueMs());
       }
       if (nextMs === Infinity) break;
@@ -225,7 +222,12 @@ export class Generator {
     this.#published += 1;
     this.#publishedJsonBytes += this.#jsonBytes[place]!;
     this.#phases[phase]!.published += 1;
-    publisher.socket.publish(publisher.topic, message, timeMs);
+    try {
+      publisher.session.publish(publisher.topic, message);
+    } catch (thrown) {
+      // Its readers miss it, and the report says why.
+      count(this.#errors, toSightlineError(thrown).code);
+    }
   }
 
   #arrived(place: number, topic: string, message: RoverMessage): void {
@@ -252,9 +254,21 @@ export class Generator {
 
   /** Messages that every connected reader should have got. */
   get #expected(): number {
-    const { test } = this.#options;
-    if (test.topology === 'fan') return this.#published * (this.#connected - 1);
-    return this.#published;
+    return this.#published * this.#readersOfEach;
+  }
+
+  get #readersOfEach(): number {
+    return this.#options.test.topology === 'fan' ? this.#connected - 1 : 1;
+  }
+
+  /** What the SDK of a publisher dropped never came to the server. */
+  #countUnsent(): void {
+    for (const { session } of this.#publishers.values()) {
+      const dropped = Object.entries(session.metrics().publish.dropped);
+      for (const [cause, messages] of dropped) {
+        if (messages > 0) count(this.#lost, `unsent_${cause}`, messages * this.#readersOfEach);
+      }
+    }
   }
 
   async #drained(): Promise<void> {
@@ -270,12 +284,13 @@ export class Generator {
 
   #result(connected: readonly Connected[], seconds: number, cpuPercent: number): GeneratorResult {
     const { test } = this.#options;
+    this.#countUnsent();
     const told = Object.values(this.#lost).reduce((sum, n) => sum + n, 0);
     // After a stop, missing messages may still be in transit.
     const isWhole = !this.#context.signal.aborted;
     const unexplained = isWhole ? Math.max(0, this.#expected - this.#received - this.#damaged - told) : 0;
     const readers = connected.filter(({ place }) => readsFrom(test, place) !== undefined);
-    const bytes = readers.reduce((sum, { socket }) => sum + socket.bytesReceived, 0);
+    const bytes = readers.reduce((sum, { subscription }) => sum + subscription!.metrics().bytes, 0);
     return {
       connections: test.connections,
       connected: this.#connected,
@@ -316,7 +331,7 @@ export class Generator {
 }
 
 /** A terminal's Ctrl+C goes to a private server, too, which says good-bye at the same moment. */
-const FAREWELLS: ReadonlySet<string> = new Set(['SHUTTING_DOWN', 'closed with 1001']);
+const FAREWELLS: ReadonlySet<string> = new Set(['SHUTTING_DOWN', 'CONNECTION_LOST']);
 
 function withoutFarewells(errors: Readonly<Record<string, number>>): Record<string, number> {
   return Object.fromEntries(Object.entries(errors).filter(([code]) => !FAREWELLS.has(code)));

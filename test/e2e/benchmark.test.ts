@@ -132,7 +132,7 @@ describe('what cannot be', () => {
     probe.close();
     const { code, err } = await run('low_load', '--url', `ws://127.0.0.1:${port}`);
     expect(code).toBe(69);
-    expect(err).toContain(`ws://127.0.0.1:${port}/ws/telemetry: connect ECONNREFUSED`);
+    expect(err).toContain(`no session at 127.0.0.1:${port}: connect ECONNREFUSED`);
     expect(err).toContain('(CONNECTION_FAILED)');
   });
 

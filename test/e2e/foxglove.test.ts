@@ -1,7 +1,7 @@
 import { FoxgloveClient, type Channel } from '@foxglove/ws-protocol';
 import { expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { TelemetrySocket } from '../../src/load/telemetry-socket.ts';
+import { connectTelemetry } from '../../src/client/telemetry.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 test.each(['foxglove.sdk.v1', 'foxglove.websocket.v1'])(
@@ -9,13 +9,10 @@ test.each(['foxglove.sdk.v1', 'foxglove.websocket.v1'])(
   async (name) => {
     await using server = await ServerProcess.start();
     const heard: unknown[] = [];
-    const telemetry = await TelemetrySocket.open({
-      url: server.ws('/ws/telemetry'),
-      subprotocol: 'sightline.v1.binary',
-      codecs: ['msgpack'],
-      handler: { onMessage: (topic, _timeMs, data) => heard.push([topic, data]) },
-    });
-    await telemetry.subscribe(1, 'cmd/#');
+    const telemetry = await connectTelemetry({ url: server.url });
+    const commands = telemetry.subscribe('cmd/#');
+    commands.onTelemetry((messages) => heard.push(...messages.map(({ topic, data }) => [topic, data])));
+    await commands.ready;
 
     const client = new FoxgloveClient({ ws: new WebSocket(server.ws('/ws/foxglove'), [name]) as never });
     const channels = new Map<string, Channel>();
@@ -30,13 +27,11 @@ test.each(['foxglove.sdk.v1', 'foxglove.websocket.v1'])(
     );
     await new Promise<void>((opened) => client.on('serverInfo', () => opened()));
 
-    telemetry.publish('rover/pose', { n: 0 }, Date.now());
-    telemetry.flush();
+    telemetry.publish('rover/pose', { n: 0 });
     await expect.poll(() => channels.has('rover/pose')).toBe(true);
     client.subscribe(channels.get('rover/pose')!.id);
     await expect.poll(() => values.length).toBe(1);
-    for (let n = 1; n < 1_000; n++) telemetry.publish('rover/pose', { n }, Date.now());
-    telemetry.flush();
+    for (let n = 1; n < 1_000; n++) telemetry.publish('rover/pose', { n });
     await expect.poll(() => values.length).toBe(1_000);
     expect(values).toEqual(Array.from({ length: 1_000 }, (_, n) => ({ n })));
 

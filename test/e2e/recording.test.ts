@@ -9,9 +9,9 @@ import { fileURLToPath } from 'node:url';
 import { zstdDecompressSync } from 'node:zlib';
 import { McapIndexedReader } from '@mcap/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connectTelemetry } from '../../src/client/telemetry.ts';
 import { RecordingSource } from '../../src/delivery/replay-file.ts';
 import { createSightline } from '../../src/index.ts';
-import { TelemetrySocket } from '../../src/load/telemetry-socket.ts';
 import { photograph } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { SocketClient } from '../support/socket-client.ts';
@@ -36,14 +36,7 @@ function start(...words: string[]) {
   return { child, lines, ended };
 }
 
-function connect(url: string, onMessage: (topic: string, data: { n: number }) => void = () => {}) {
-  return TelemetrySocket.open({
-    url,
-    subprotocol: 'sightline.v1.binary',
-    codecs: ['msgpack'],
-    handler: { onMessage: (topic, _timeMs, data) => onMessage(topic, data as { n: number }) },
-  });
-}
+const connect = (url: string) => connectTelemetry({ url, reconnect: false });
 
 /** The messages of `rover/1/state` as the public reader finds them. */
 async function readFileOf(path: string) {
@@ -110,9 +103,8 @@ describe('sightline record and replay', () => {
       .toMatch(/"event":"record_connected".*"msg":"recording rover\/#/);
     const publisher = await connect(server.ws('/ws/telemetry'));
     const send = (n: number) => {
-      publisher.publish('rover/1/state', { n, pose: { x: n / 10, y: -n }, mode: 'manual' }, Date.now());
-      publisher.publish('other', { n }, Date.now());
-      publisher.flush();
+      publisher.publish('rover/1/state', { n, pose: { x: n / 10, y: -n }, mode: 'manual' });
+      publisher.publish('other', { n });
     };
     for (let n = 0; n < BURST; n++) send(n);
     const beganMs = performance.now();
@@ -135,10 +127,13 @@ describe('sightline record and replay', () => {
     await expect.poll(() => replay.lines.out[0], { timeout: 60_000 }).toMatch(/^ready http/);
     const url = replay.lines.out[0]!.replace('ready http', 'ws') + '/ws/telemetry';
     const seen: number[] = [];
-    const viewer = await connect(url, (topic, { n }) => void (topic === 'past/rover/1/state' && seen.push(n)));
-    await viewer.subscribe(1, '#');
-    viewer.publish('replay/control', { paused: false }, Date.now());
-    viewer.flush();
+    await using viewer = await connect(url);
+    const subscription = viewer.subscribe('#');
+    subscription.onTelemetry((messages) => {
+      for (const { topic, data } of messages) if (topic === 'past/rover/1/state') seen.push((data as { n: number }).n);
+    });
+    await subscription.ready;
+    viewer.publish('replay/control', { paused: false });
     await expect.poll(() => seen.length, { timeout: 30_000 }).toBe(BURST + STEADY);
     expect(seen).toEqual(numbers);
     expect(await replay.ended).toBe(0);
@@ -151,9 +146,8 @@ describe('sightline record and replay', () => {
     await expect
       .poll(() => recording.lines.err.join(), { timeout: 30_000 })
       .toMatch(/"event":"record_connected".*"msg":"recording #/);
-    const publisher = await connect(server.ws('/ws/telemetry'));
-    publisher.publish('rover/1/state', { n: 0 }, Date.now());
-    publisher.flush();
+    await using publisher = await connect(server.ws('/ws/telemetry'));
+    publisher.publish('rover/1/state', { n: 0 });
     await sleep(500);
     await server.stop('SIGKILL');
     expect(await recording.ended).toBe(69);
