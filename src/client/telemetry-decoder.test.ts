@@ -147,6 +147,19 @@ describe('decoding in place', () => {
     expect(second.objects()).toEqual([values[150]]);
   });
 
+  test('a program that hands lent memory to another thread harms no later batch', () => {
+    const decoder = new LocalDecoder(platformDecompressors());
+    decoder.setSchema(1, FIELDS);
+    const read = () => {
+      const bytes = batch(COLUMNS, [values[150]]);
+      return decoder.decode(bytes, decodeBatchHeader(bytes), 'brief') as DecodedBatch;
+    };
+    const { buffer } = read().column('x')!;
+    structuredClone(buffer, { transfer: [buffer] });
+    expect(Array.from(read().column('x')!)).toEqual([values[150]!.x]);
+    expect(read().objects()).toEqual([values[150]]);
+  });
+
   test('a number that nobody has told of', () => {
     const decoder = new LocalDecoder({});
     decoder.setSchema(1, FIELDS);

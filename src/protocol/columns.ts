@@ -322,9 +322,18 @@ export type ColumnFaults = Map<number, SightlineError>;
 
 /** Numbers of most batches that are made into objects at once. */
 const SCRATCH_VALUES = 16_384;
-const scratch = new Float64Array(SCRATCH_VALUES);
+let scratch = new Float64Array(SCRATCH_VALUES);
 /** Views of one number there, by its place: columns of a batch of one message, made once. */
-const cells: Float64Array[] = [];
+let cells: Float64Array[] = [];
+
+/** A program may have handed it to another thread, by a view that was lent to it. */
+function briefValues(): Float64Array {
+  if (scratch.length === 0) {
+    scratch = new Float64Array(SCRATCH_VALUES);
+    cells = [];
+  }
+  return scratch;
+}
 
 /**
  * A body that a `ColumnGatherer` or a stranger wrote. `countMax` and `plainBytesMax` (of the columns as doubles) are held before
@@ -357,7 +366,7 @@ export function decodeColumns(
   const words = HEADER_BYTES + headBytes;
   const reader = new ColumnReader(body.subarray(HEADER_BYTES, words), body.subarray(words), count);
   const numbers = (OWN_COLUMNS + shape.columns) * count;
-  const values = use === 'brief' && numbers <= SCRATCH_VALUES ? scratch : new Float64Array(numbers);
+  const values = use === 'brief' && numbers <= SCRATCH_VALUES ? briefValues() : new Float64Array(numbers);
   const texts: unknown[][] = [];
   reader.columns(values, 0, OWN_COLUMNS);
   let column = OWN_COLUMNS;
