@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
 import { z } from 'zod';
 import { brightnessManifest } from '../test/support/brightness-model.ts';
 import { expectFiguresBalanced, sumsOf } from '../test/support/figure-accounts.ts';
@@ -13,7 +12,6 @@ import { parseText, renderText } from '../test/support/prometheus-text.ts';
 import { SocketClient } from '../test/support/socket-client.ts';
 import { TelemetryTestClient } from '../test/support/telemetry-client.ts';
 import { openServer, type Sightline } from './app.ts';
-import type { WebSocketConstructor } from './client/socket.ts';
 import { connectVideo } from './client/video.ts';
 import { loadConfig } from './config/load.ts';
 import { pathOf } from './http/route.ts';
@@ -59,7 +57,6 @@ describe('createSightline', () => {
     await using session = await connectVideo({
       url: server.url,
       budgetMs: PATIENT_MS,
-      WebSocket: WebSocket as unknown as WebSocketConstructor,
     });
     const results = session.results();
     expect(await session.ready()).toBe(true);

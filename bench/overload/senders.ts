@@ -3,7 +3,7 @@ import { WebSocket } from 'ws';
 import { systemClock } from '../../src/base/clock.ts';
 import type { PipelineName } from '../../src/base/result.ts';
 import type { Priority } from '../../src/base/sample.ts';
-import { sessionUrl, type WebSocketConstructor } from '../../src/client/socket.ts';
+import { sessionUrl } from '../../src/client/socket.ts';
 import { connectVideo, type SkipCause, type VideoSession } from '../../src/client/video.ts';
 import { decodeServerMessage, encodeFrame } from '../../src/protocol/video-codec.ts';
 import type { ResultMessage } from '../../src/protocol/video.ts';
@@ -77,7 +77,6 @@ class HonouringSender implements Sender {
       pipeline,
       priority,
       ...(budgetMs !== undefined && { budgetMs }),
-      WebSocket: WebSocket as unknown as WebSocketConstructor,
       reconnect: false as const,
     };
     return new HonouringSender(await connectVideo(options));

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
-import { sessionUrl, type WebSocketConstructor } from '../../src/client/socket.ts';
+import { sessionUrl } from '../../src/client/socket.ts';
 import { connectVideo, type VideoSession } from '../../src/client/video.ts';
 import { FrameLimiter } from '../../src/flow/limiter.ts';
 import { decodeServerMessage, encodeFrame, FRAME_HEADER_BYTES } from '../../src/protocol/video-codec.ts';
@@ -110,7 +110,6 @@ class SightlineSender implements CameraSender {
   static async open(job: FilmJob, tools: Tools): Promise<SightlineSender> {
     const session = await connectVideo({
       url: job.url,
-      WebSocket: WebSocket as unknown as WebSocketConstructor,
       reconnect: false,
       clock: tools.clock,
     });

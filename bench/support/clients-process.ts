@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WebSocket } from 'ws';
 import { systemClock } from '../../src/base/clock.ts';
 import { connectVideo, type VideoSession } from '../../src/client/video.ts';
-import type { WebSocketConstructor } from '../../src/client/socket.ts';
 import { offer } from './children.ts';
 import { keepPace, type Pace, type PictureTime } from './pace.ts';
 
-/** The clients of a benchmark, all in one process: the SDK as users have it, over the WebSocket of `ws`. */
+/** The clients of a benchmark, all in one process: the SDK as users have it. */
 
 /** Time for the answers to what was sent last. */
 const DRAIN_TIMEOUT_MS = 10_000;
@@ -92,7 +90,7 @@ const api = {
   /** Opens further sessions. */
   open: async ({ url, count }: { url: string; count: number }): Promise<void> => {
     for (let i = 0; i < count; i += 1) {
-      const options = { url, WebSocket: WebSocket as unknown as WebSocketConstructor, reconnect: false as const };
+      const options = { url, reconnect: false as const };
       clients.push(new Client(await connectVideo(options)));
     }
   },

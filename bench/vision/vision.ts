@@ -2,10 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WebSocket } from 'ws';
 import { systemClock } from '../../src/base/clock.ts';
 import { connectVideo } from '../../src/client/video.ts';
-import type { WebSocketConstructor } from '../../src/client/socket.ts';
 import type { ReadyModel } from '../../src/inference/manifest.ts';
 import { ModelRegistry } from '../../src/inference/registry.ts';
 import { Helper } from '../support/children.ts';
@@ -186,7 +184,6 @@ async function measureStart({
 async function firstBox({ url }: Server, pictures: readonly Uint8Array[], signal: AbortSignal): Promise<void> {
   await using session = await connectVideo({
     url,
-    WebSocket: WebSocket as unknown as WebSocketConstructor,
     reconnect: false,
   });
   const found = Promise.withResolvers<void>();
