@@ -107,7 +107,7 @@ export class PagePlace implements Place, AsyncDisposable {
   /** `pageUrl`: where the page is, and the pictures. */
   static async open(pageUrl: string, { url, pictures, signal }: PlaceOptions): Promise<PagePlace> {
     signal.throwIfAborted();
-    const place = new PagePlace(url, await launchBrowser(), signal);
+    const place = new PagePlace(url, await launchBrowser([], { endsProcess: false }), signal);
     try {
       signal.throwIfAborted();
       for (const peer of PEERS) await place.#openTab(peer, pageUrl, pictures.length);

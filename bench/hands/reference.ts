@@ -104,7 +104,7 @@ async function inBrowser(
 ): Promise<void> {
   if (CHROMIUM === undefined) throw new Error('the reference needs Chromium (Debian: chromium), which is not in PATH');
   const server = new FrameServer(clips, page);
-  const browser = await launchBrowser(SOFTWARE_WEBGL);
+  const browser = await launchBrowser(SOFTWARE_WEBGL, { endsProcess: false });
   const onAbort = (): void => void browser.close();
   signal.addEventListener('abort', onAbort, { once: true });
   try {
