@@ -12,7 +12,7 @@ const LAYERS = [
 ];
 
 /** Pictures as large as a camera's: their content is no matter to a client, and so nothing has to be fetched. */
-export function grainyPictures(count: number, seed: number): Uint8Array[] {
+export function grainyPictures(count: number, seed: number): Uint8Array<ArrayBuffer>[] {
   const random = seededRandom(seed);
   return Array.from({ length: count }, () => {
     const data = new Uint8Array(WIDTH * HEIGHT * 3);

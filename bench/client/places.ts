@@ -23,7 +23,7 @@ export interface Place {
 export interface PlaceOptions {
   /** Of the server. */
   readonly url: string;
-  readonly pictures: readonly Uint8Array[];
+  readonly pictures: readonly Uint8Array<ArrayBuffer>[];
   readonly signal: AbortSignal;
 }
 
@@ -45,7 +45,7 @@ export class NodePlace implements Place, AsyncDisposable {
     const script = new URL('session-process.ts', import.meta.url);
     const place = new NodePlace(url, new Map(PEERS.map((peer) => [peer, new Helper<SessionApi>(script, signal)])));
     try {
-      for (const helper of place.#helpers.values()) await helper.call('prepare', pictures as never);
+      for (const helper of place.#helpers.values()) await helper.call('prepare', pictures);
       return place;
     } catch (thrown) {
       await place[Symbol.asyncDispose]();
