@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { toDocument, toTable, type Benchmark, type BenchResult } from './support/document.ts';
+import { client } from './client/client.ts';
 import { codecs } from './codecs/codecs.ts';
 import { hands } from './hands/hands.ts';
 import { mixed } from './mixed/mixed.ts';
@@ -17,7 +18,18 @@ import { vision } from './vision/vision.ts';
  * nothing else; plots go into the folder.
  */
 
-const BENCHMARKS: readonly Benchmark[] = [vision, telemetry, soak, overload, mixed, quality, hands, preprocess, codecs];
+const BENCHMARKS: readonly Benchmark[] = [
+  vision,
+  telemetry,
+  client,
+  soak,
+  overload,
+  mixed,
+  quality,
+  hands,
+  preprocess,
+  codecs,
+];
 const EXIT = { ok: 0, usage: 64, software: 70, interrupted: 130 } as const;
 
 process.exitCode = await main(process.argv.slice(2));

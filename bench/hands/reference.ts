@@ -6,6 +6,7 @@ import { basename } from 'node:path';
 import { sha256Of } from '../../src/inference/model-store.ts';
 import { CHROMIUM, launchBrowser } from '../../test/support/chromium.ts';
 import { CACHE } from '../support/cache.ts';
+import { inTime } from '../support/in-time.ts';
 import { framesOf, type Clip, type ClipFrame } from './clips.ts';
 
 /**
@@ -103,7 +104,7 @@ async function inBrowser(
 ): Promise<void> {
   if (CHROMIUM === undefined) throw new Error('the reference needs Chromium (Debian: chromium), which is not in PATH');
   const server = new FrameServer(clips, page);
-  const browser = await launchBrowser(SOFTWARE_WEBGL);
+  const browser = await launchBrowser(SOFTWARE_WEBGL, { endsProcess: false });
   const onAbort = (): void => void browser.close();
   signal.addEventListener('abort', onAbort, { once: true });
   try {
@@ -111,9 +112,9 @@ async function inBrowser(
     const faults: string[] = [];
     tab.on('pageerror', (error) => faults.push(error.message));
     await tab.goto(await server.listen());
-    await inTime(tab.evaluate(`start(${JSON.stringify(options)})`), START_TIMEOUT_MS, faults);
+    await inTime(tab.evaluate(`start(${JSON.stringify(options)})`), START_TIMEOUT_MS, 'the page', faults);
     await use(({ name }) =>
-      inTime(tab.evaluate<ReferenceFrames>(`runClip(${JSON.stringify(name)})`), CLIP_TIMEOUT_MS, faults),
+      inTime(tab.evaluate<ReferenceFrames>(`runClip(${JSON.stringify(name)})`), CLIP_TIMEOUT_MS, 'the page', faults),
     );
   } catch (thrown) {
     signal.throwIfAborted();
@@ -122,21 +123,6 @@ async function inBrowser(
     signal.removeEventListener('abort', onAbort);
     await browser.close();
     await server.close();
-  }
-}
-
-async function inTime<T>(what: Promise<T>, timeoutMs: number, faults: readonly string[]): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`the page did not answer in ${timeoutMs} ms: ${faults.join('; ')}`)),
-      timeoutMs,
-    );
-  });
-  try {
-    return await Promise.race([what, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }
 

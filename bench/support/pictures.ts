@@ -68,7 +68,7 @@ export async function cameraPictures(
   return pictures;
 }
 
-export function toJpeg(picture: RgbPicture, quality: number): Uint8Array {
+export function toJpeg(picture: RgbPicture, quality: number): Uint8Array<ArrayBuffer> {
   const work = Buffer.alloc(jpegBytesMax(picture.width, picture.height));
   return new Uint8Array(encodeJpeg(picture, quality, work));
 }

@@ -28,7 +28,7 @@ function readThreads(pid: number): { mainS: number; othersS: number } {
   let othersS = 0;
   try {
     for (const thread of readdirSync(`/proc/${pid}/task`)) {
-      const seconds = threadSeconds(readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8'));
+      const seconds = threadSeconds(`/proc/${pid}/task/${thread}`);
       if (thread === String(pid)) mainS += seconds;
       else othersS += seconds;
     }
@@ -38,8 +38,22 @@ function readThreads(pid: number): { mainS: number; othersS: number } {
   return { mainS, othersS };
 }
 
+/** To the nanosecond where the kernel keeps that account, the first field of `schedstat`; else in its ticks. */
+function threadSeconds(thread: string): number {
+  const ns = Number(readIfThere(`${thread}/schedstat`).split(' ')[0]);
+  return ns > 0 ? ns / 1e9 : tickedSeconds(readFileSync(`${thread}/stat`, 'utf8'));
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
 /** `utime` and `stime` are fields 14 and 15 (proc(5)); the name in field 2 may hold blanks, so count from its end. */
-function threadSeconds(stat: string): number {
+function tickedSeconds(stat: string): number {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_S;
 }

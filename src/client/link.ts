@@ -193,6 +193,11 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     return { ...estimate, offsetMs: estimate.offsetMs - wallAheadMs(this.clock) };
   }
 
+  /** Of the server's clock, ms; Infinity: not known yet. */
+  uncertaintyMs(nowMs: number): number {
+    return this.#sync.estimate(nowMs)?.uncertaintyMs ?? Infinity;
+  }
+
   /** The client's time of day at a moment of its `clock`, in which the program gets its times. */
   toWallMs(timeMs: number): number {
     return wallTimeMs(this.clock, timeMs);

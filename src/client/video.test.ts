@@ -310,6 +310,55 @@ describe('sending', () => {
     expect(() => small.send({ jpeg: JPEG })).toThrow(expect.objectContaining({ code: 'MESSAGE_TOO_LARGE' }));
   });
 
+  test('pictures of any size arrive as they were, though their messages are written into one memory', async () => {
+    const lane = await ScriptedLane.start();
+    lane.grant.window = 100;
+    const session = await connect(lane);
+    const sent = vi.spyOn(WebSocket.prototype, 'send');
+    const buffered = vi.spyOn(WebSocket.prototype, 'bufferedAmount', 'get').mockReturnValue(0);
+    closers.push(
+      () => sent.mockRestore(),
+      () => buffered.mockRestore(),
+    );
+    const pictures = [1_000, 7, 900, 60_000, 3, 60_000].map((length, i) => {
+      const picture = new Uint8Array(length).fill(i + 1);
+      picture.set([0xff, 0xd8]);
+      return picture;
+    });
+    for (const jpeg of pictures) {
+      await session.ready();
+      session.send({ jpeg });
+    }
+    await vi.waitFor(() => expect(lane.frames).toHaveLength(pictures.length));
+    expect(lane.frames.map(({ jpeg }) => Buffer.from(jpeg))).toEqual(pictures.map((picture) => Buffer.from(picture)));
+    const memories = () =>
+      new Set(sent.mock.calls.flatMap(([data]) => (data instanceof Uint8Array ? [data.buffer] : []))).size;
+    expect(memories()).toBe(2);
+
+    // What a socket has not sent yet it may read once more.
+    buffered.mockReturnValue(1);
+    for (let i = 0; i < 2; i++) {
+      await session.ready();
+      session.send({ jpeg: JPEG });
+    }
+    expect(memories()).toBe(4);
+  });
+
+  test('a socket of the program’s own gets each message in a memory of its own', async () => {
+    const lane = await ScriptedLane.start();
+    const kept: Uint8Array[] = [];
+    class Keeping extends WebSocket {
+      override send(data: Uint8Array | string): void {
+        if (typeof data !== 'string') kept.push(data);
+        super.send(data);
+      }
+    }
+    const session = await connect(lane, { WebSocket: Keeping as never });
+    await sendWhenReady(session);
+    await sendWhenReady(session);
+    expect(new Set(kept.map(({ buffer }) => buffer)).size).toBe(2);
+  });
+
   test('capture times go out in the server’s time', async () => {
     const lane = await ScriptedLane.start();
     const session = await connect(lane);

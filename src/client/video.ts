@@ -1,3 +1,4 @@
+import { wallAheadMs } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { PipelineName } from '../base/result.ts';
 import { Priority } from '../base/sample.ts';
@@ -34,6 +35,8 @@ const LANE_PATH = '/ws/video';
 const BUFFER_POLL_MS = 20;
 const BUFFERED_BYTES_MAX = 256 * 1024;
 const RESULTS_QUEUE_MAX = 16;
+/** Pictures differ in size: few of them should need larger memory than those before. */
+const MEMORY_GROWTH = 1.25;
 
 export interface ConnectVideoOptions<P extends PipelineName = 'objects'> extends LinkSettings {
   /** `ws:`, `wss:`, `http:` or `https:`; in a browser also relative to the page. Without a path: `/ws/video`. */
@@ -161,6 +164,11 @@ export class VideoSession<P extends PipelineName = 'objects'> {
   readonly #skipped: Record<SkipCause, number> = { rate: 0, window: 0, buffer: 0, not_open: 0 };
   #counts = { sent: 0, errors: 0, late: 0, unread: 0, bytesSent: 0 };
 
+  /** The platform's own WebSockets have copied a message when `send` returns; nothing is known of others. */
+  readonly #socketCopies: boolean;
+  /** Messages are written into it, one after the other: to make and clear new memory costs more than all the rest of sending. */
+  #memory = new Uint8Array(0);
+
   /** Until the welcome names it. */
   readonly #justAnswered: number[] = [];
 
@@ -176,6 +184,7 @@ export class VideoSession<P extends PipelineName = 'objects'> {
     );
     this.#priority = options.priority ?? Priority.normal;
     this.#bufferedBytesMax = options.bufferedBytesMax ?? BUFFERED_BYTES_MAX;
+    this.#socketCopies = options.WebSocket === undefined;
     this.#link = new Link<WelcomeMessage, ServerMessage<P>>(
       {
         settings: options,
@@ -236,13 +245,14 @@ export class VideoSession<P extends PipelineName = 'objects'> {
     }
     const seq = ++this.#lastSeq;
     const captureTimeMs = frame.captureTimeMs === undefined ? nowMs : this.#link.toOwnMs(frame.captureTimeMs);
-    const message = encodeFrame({
+    const fields = {
       seq,
       captureTimeMs: captureTimeMs + this.#link.offsetMs(nowMs),
       sentAfterMs: nowMs - captureTimeMs,
       priority: frame.priority ?? this.#priority,
       jpeg,
-    });
+    };
+    const message = encodeFrame(fields, this.#memoryFor(FRAME_HEADER_BYTES + jpeg.length));
     this.#link.send(message);
     this.#limiter.sent(seq, nowMs);
     this.#unanswered.set(seq, { captureTimeMs, sentTimeMs: nowMs, owed: new Set(this.#answers.keys()) });
@@ -386,13 +396,13 @@ export class VideoSession<P extends PipelineName = 'objects'> {
     const receivedTimeMs = this.#link.clock.now();
     this.#answers.get(result.pipeline)!.results++;
     this.#roundTrips.record(receivedTimeMs - frame!.sentTimeMs);
-    const { uncertaintyMs: clockUncertaintyMs } = this.#link.clockEstimate();
+    const aheadMs = wallAheadMs(this.#link.clock);
     const received: VideoResult<P> = {
       result,
-      captureTimeMs: this.#link.toWallMs(frame!.captureTimeMs),
-      sentTimeMs: this.#link.toWallMs(frame!.sentTimeMs),
-      receivedTimeMs: this.#link.toWallMs(receivedTimeMs),
-      clockUncertaintyMs,
+      captureTimeMs: frame!.captureTimeMs + aheadMs,
+      sentTimeMs: frame!.sentTimeMs + aheadMs,
+      receivedTimeMs: receivedTimeMs + aheadMs,
+      clockUncertaintyMs: this.#link.uncertaintyMs(receivedTimeMs),
     };
     for (const queue of this.#queues) queue.push(received);
     this.#emitter.emit('result', received);
@@ -500,6 +510,14 @@ export class VideoSession<P extends PipelineName = 'objects'> {
       'MESSAGE_TOO_LARGE',
       `a picture of ${jpeg.length} bytes makes a message over ${bytesMax} bytes`,
     );
+  }
+
+  /** Where a message may be written; undefined: into memory of its own. */
+  #memoryFor(bytes: number): Uint8Array<ArrayBuffer> | undefined {
+    // A socket that compresses reads what it has not sent yet once more.
+    if (!this.#socketCopies || this.#link.bufferedBytes > 0) return undefined;
+    if (this.#memory.length < bytes) this.#memory = new Uint8Array(Math.ceil(bytes * MEMORY_GROWTH));
+    return this.#memory.subarray(0, bytes);
   }
 
   #sendPin(pin: Pin): void {

@@ -60,6 +60,19 @@ describe('binary frames', () => {
     );
   });
 
+  test('a message is written over whatever was in the memory that it is given', () => {
+    fc.assert(
+      fc.property(seqs, times, priorities, bytes, bytes, (seq, captureTimeMs, priority, jpeg, before) => {
+        const frame = { seq, captureTimeMs, priority, jpeg };
+        const memory = new Uint8Array(before.length + FRAME_HEADER_BYTES + jpeg.length).fill(0xab);
+        const message = encodeFrame(frame, memory.subarray(before.length));
+        expect(message.buffer).toBe(memory.buffer);
+        expect(message).toEqual(encodeFrame(frame));
+        expect(memory.subarray(0, before.length).every((byte) => byte === 0xab)).toBe(true);
+      }),
+    );
+  });
+
   test('the older header, without the time of sending, is read as ever', () => {
     const message = Buffer.from('534c010304030201000000000000f83fffd8', 'hex');
     expect(decodeBinaryFrame(message)).toEqual({

@@ -32,17 +32,19 @@ export type Base64Decoder = (text: string) => Uint8Array;
 
 const unpackr = new Unpackr({ useRecords: false });
 
-/** A frame message: the 20-byte header, then the JPEG. */
-export function encodeFrame(frame: {
-  seq: number;
-  captureTimeMs: number;
-  /** From the capture until now, ms. */
-  sentAfterMs?: number;
-  priority?: Priority;
-  jpeg: Uint8Array;
-}): Uint8Array<ArrayBuffer> {
-  const message = new Uint8Array(FRAME_HEADER_BYTES + frame.jpeg.length);
-  const view = new DataView(message.buffer);
+/** A frame message: the 20-byte header, then the JPEG. `message`: where it is written, of exactly that length; all of it is. */
+export function encodeFrame(
+  frame: {
+    seq: number;
+    captureTimeMs: number;
+    /** From the capture until now, ms. */
+    sentAfterMs?: number;
+    priority?: Priority;
+    jpeg: Uint8Array;
+  },
+  message: Uint8Array<ArrayBuffer> = new Uint8Array(FRAME_HEADER_BYTES + frame.jpeg.length),
+): Uint8Array<ArrayBuffer> {
+  const view = new DataView(message.buffer, message.byteOffset, FRAME_HEADER_BYTES);
   message[0] = MAGIC_S;
   message[1] = MAGIC_L;
   message[2] = HEADER_VERSION;

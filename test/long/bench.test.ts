@@ -64,6 +64,31 @@ test('telemetry prints one document with every figure and bar', async () => {
   for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
 }, 240_000);
 
+test('client prints one document with every figure and bar', async () => {
+  const { out, err, code } = await bench('client', '--quick', '--json');
+  expect(code, err).toBe(0);
+  const { bench: name, conditions, figures, bars } = JSON.parse(out) as BenchDocument;
+  expect(name).toBe('client');
+  expect(conditions.versions).toMatchObject({ ws: expect.any(String) });
+  const places = CHROMIUM === undefined ? ['node'] : ['node', 'page'];
+  if (CHROMIUM === undefined) expect(err).toMatch(/^page: left out/m);
+  // Not of Linux: the processor time of a process is not known.
+  const knowsTimes = (place: string): boolean => place === 'page' || process.platform === 'linux';
+  for (const place of places) {
+    for (const peer of ['sdk', 'ws']) {
+      const of = (figure: string): number => figures[`${place}.${peer}_${figure}`]!;
+      for (const figure of ['p50_ms', 'frames']) expect(of(figure), `${place}.${peer}_${figure}`).toBeGreaterThan(0);
+      if (knowsTimes(place)) expect(of('us_per_frame'), `${place}.${peer}`).toBeGreaterThan(0);
+      expect(of('p50_ms'), `${place}.${peer}`).toBeLessThanOrEqual(of('p95_ms'));
+      // Whatever the machine is worth: the server has so little to do that results come.
+      expect(of('results'), `${place}.${peer}`).toBeGreaterThan(of('frames') / 2);
+    }
+    if (knowsTimes(place)) expect(figures[`${place}.sdk_over_ws`], place).toBeGreaterThan(0);
+  }
+  expect(bars.map((bar) => bar.name)).toEqual(places.map((place) => `${place}.sdk_own_us_per_frame`));
+  for (const { name: bar, value } of bars) expect(value, bar).toBe(figures[bar]);
+}, 120_000);
+
 test('overload prints one document with every figure and bar, and draws its plots', async ({ skip }) => {
   try {
     await cameraPictures(1, 1);

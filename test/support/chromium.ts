@@ -14,7 +14,16 @@ const QUIET_ARGS = [
   '--disable-sync',
 ];
 
-/** Whoever launches it closes it. */
-export function launchBrowser(args: readonly string[] = []): Promise<Browser> {
-  return chromium.launch({ executablePath: CHROMIUM!, args: [...QUIET_ARGS, ...args] });
+/**
+ * Whoever launches it closes it. `endsProcess`: by a signal playwright closes the browser and then ends this process, whatever else it
+ * has to clean up; without that the caller listens to signals itself.
+ */
+export function launchBrowser(args: readonly string[] = [], { endsProcess = true } = {}): Promise<Browser> {
+  return chromium.launch({
+    executablePath: CHROMIUM!,
+    args: [...QUIET_ARGS, ...args],
+    handleSIGINT: endsProcess,
+    handleSIGTERM: endsProcess,
+    handleSIGHUP: endsProcess,
+  });
 }

@@ -6,8 +6,8 @@ import type { PictureBook } from './clip.ts';
 import { keptBoxes } from './detections.ts';
 import { median, medianOf, type Measured, type PictureLimit, type Settings } from './judge.ts';
 import type { Entrant, Load, PictureReport, Plan, SearchTools } from './search.ts';
+import { Sender } from './sender.ts';
 import { runSpan } from './span.ts';
-import { VideoSocket } from './video-socket.ts';
 
 /** Measures candidates: each in a private server with its settings, and clients that send the clip. */
 
@@ -180,12 +180,12 @@ export class Bench implements SearchTools {
     const { book, clock, signal } = this.#options;
     for (const limit of limits) book.prepare(limit);
     const results = new Map<number, ResultMessage>();
-    const socket = await VideoSocket.open({
+    const sender = await Sender.open({
       url: server.url,
       clock,
       signal,
       // A frame that is lost stays without a result.
-      handler: { onResult: (message) => results.set(message.seq, message), onLost: () => undefined },
+      onResult: ({ result }) => results.set(result.seq, result),
     });
     const asked: number[][] = [];
     try {
@@ -193,13 +193,15 @@ export class Bench implements SearchTools {
       for (let frame = 0; frame < book.frames && clock.now() < untilMs; frame += 1) {
         const seqs: number[] = [];
         for (const limit of limits) {
-          if (await socket.ready(untilMs)) seqs.push(socket.send(book.jpeg(frame, limit)));
+          if (!(await sender.ready(untilMs))) break;
+          const seq = sender.send(book.jpeg(frame, limit));
+          if (seq !== undefined) seqs.push(seq);
         }
         asked.push(seqs);
       }
-      await socket.answered(clock.now() + SURVEY_ANSWERS_MS);
+      await sender.answered(clock.now() + SURVEY_ANSWERS_MS);
     } finally {
-      await socket.close();
+      await sender.close();
     }
     return asked
       .map((seqs) => seqs.flatMap((seq) => results.get(seq) ?? []))

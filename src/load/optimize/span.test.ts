@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { systemClock } from '../../base/clock.ts';
@@ -57,7 +57,8 @@ class FakeServer {
 
   result(socket: WebSocket, seq: number): void {
     this.#done(socket);
-    socket.send(JSON.stringify({ type: 'result', seq, detections: [], width: 32, height: 32, stages_ms: STAGES }));
+    const result = { pipeline: 'objects', seq, detections: [], width: 32, height: 32, stages_ms: STAGES };
+    socket.send(JSON.stringify({ type: 'result', ...result }));
   }
 
   dropped(socket: WebSocket, seq: number): void {
@@ -78,7 +79,17 @@ class FakeServer {
   }
 
   #accept(socket: WebSocket): void {
-    socket.send(JSON.stringify({ type: 'welcome', last_seq: 0, grant: { ...GRANT, ...this.#grant } }));
+    socket.send(
+      JSON.stringify({
+        type: 'welcome',
+        client_id: 'client',
+        token: 'secret',
+        server_time: systemClock.now(),
+        last_seq: 0,
+        limits: { message_bytes_max: 2_000_000 },
+        grant: { ...GRANT, ...this.#grant },
+      }),
+    );
     socket.on('message', (bytes: Buffer, isBinary: boolean) => {
       if (!isBinary) return this.#onClock(socket, bytes);
       const { seq } = decodeBinaryFrame(bytes);
@@ -183,19 +194,39 @@ describe('what cannot be', () => {
     const server = new FakeServer(() => undefined);
     const url = await server.listen();
     open.splice(0).forEach((one) => one.close());
-    await expect(span(url)).rejects.toMatchObject({ code: 'CONNECTION_FAILED' });
+    await expect(span(url)).rejects.toMatchObject({
+      code: 'CONNECTION_FAILED',
+      message: expect.stringContaining(new URL(url).host) as string,
+    });
   });
 
   test('a server that goes away meanwhile', async () => {
     const server = new FakeServer((socket, seq) => (seq === 3 ? socket.terminate() : server.result(socket, seq)));
-    await expect(span(await server.listen())).rejects.toMatchObject({ code: 'CONNECTION_FAILED' });
+    const url = await server.listen();
+    await expect(span(url)).rejects.toMatchObject({
+      code: 'CONNECTION_LOST',
+      message: expect.stringContaining(new URL(url).host) as string,
+    });
   });
 
   test('a server that refuses the session', async () => {
-    const server = new FakeServer((socket) =>
-      socket.send(JSON.stringify({ type: 'error', code: 'SHUTTING_DOWN', message: 'it is over' })),
-    );
+    const server = new FakeServer((socket) => {
+      socket.send(JSON.stringify({ type: 'error', code: 'SHUTTING_DOWN', message: 'it is over' }));
+      socket.close(4503);
+    });
     await expect(span(await server.listen())).rejects.toMatchObject({ code: 'SHUTTING_DOWN', message: 'it is over' });
+  });
+
+  test('a server that says nothing, and the user who stops it meanwhile', async () => {
+    const silent = createTcpServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const controller = new AbortController();
+    const connected = once(silent, 'connection');
+    const spanning = span(`http://127.0.0.1:${(silent.address() as AddressInfo).port}`, { signal: controller.signal });
+    const [socket] = (await connected) as [Socket];
+    open.push(silent, { close: () => socket.destroy() });
+    controller.abort(new Error('enough'));
+    await expect(spanning).rejects.toThrow('enough');
   });
 
   test('stopped on the way', async () => {

@@ -1,11 +1,11 @@
 import { availableParallelism, cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Clock } from '../../base/clock.ts';
+import { ownTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
 import type { GrantFields, ResultMessage } from '../../protocol/video.ts';
 import type { PictureBook } from './clip.ts';
 import { percentile, type Measured } from './judge.ts';
-import { VideoSocket } from './video-socket.ts';
+import { Sender } from './sender.ts';
 
 /** One span of load: sessions that send a clip's pictures to a server, and their results. */
 
@@ -28,7 +28,7 @@ const MIB = 2 ** 20;
 
 /**
  * The load of `sessions` clients that each send as fast as they are granted, and its figures. A frame counts by its capture time,
- * which is when it is sent: its picture was encoded before. Errors: CONNECTION_FAILED and refusals; the signal's reason.
+ * which is when it is sent: its picture was encoded before. Errors: CONNECTION_FAILED, CONNECTION_LOST, refusals; the signal's reason.
  */
 export async function runSpan(options: SpanOptions): Promise<Measured> {
   const { clock, signal, sessions, settleMs, spanMs, drainMs, url, book } = options;
@@ -116,70 +116,52 @@ class Camera {
   readonly #options: SpanOptions;
   readonly #meter: SpanMeter;
   readonly #place: number;
-  readonly #socket: VideoSocket;
-  /** By `seq`. The window bounds it. */
-  readonly #captureMs: Map<number, number>;
+  readonly #sender: Sender;
   #next: number;
 
-  private constructor(
-    options: SpanOptions,
-    meter: SpanMeter,
-    place: number,
-    socket: VideoSocket,
-    times: Map<number, number>,
-  ) {
+  private constructor(options: SpanOptions, meter: SpanMeter, place: number, sender: Sender) {
     this.#options = options;
     this.#meter = meter;
     this.#place = place;
-    this.#socket = socket;
-    this.#captureMs = times;
+    this.#sender = sender;
     this.#next = place * 7;
   }
 
   static async open(options: SpanOptions, meter: SpanMeter, place: number): Promise<Camera> {
     const { url, clock, signal } = options;
-    const times = new Map<number, number>();
-    const socket = await VideoSocket.open({
+    const sender = await Sender.open({
       url,
       clock,
       signal,
-      handler: {
-        onResult: (message) => {
-          const captureMs = times.get(message.seq);
-          times.delete(message.seq);
-          if (captureMs !== undefined) meter.result(captureMs, clock.now(), message);
-        },
-        onLost: (seqs) => {
-          for (const seq of seqs) times.delete(seq);
-        },
-      },
+      onResult: ({ result, captureTimeMs, receivedTimeMs }) =>
+        meter.result(ownTimeMs(clock, captureTimeMs), ownTimeMs(clock, receivedTimeMs), result),
     });
-    return new Camera(options, meter, place, socket, times);
+    return new Camera(options, meter, place, sender);
   }
 
   get grant(): GrantFields {
-    return this.#socket.grant;
+    return this.#sender.grant;
   }
 
   async sendUntil(untilMs: number): Promise<void> {
     const { clock, book, sessions, signal } = this.#options;
-    const periodMs = 1000 / Math.max(1, this.#socket.grant.rate_fps);
+    const periodMs = 1000 / Math.max(1, this.#sender.grant.rate_fps);
     await sleep((periodMs * this.#place) / sessions, undefined, { signal });
-    while (await this.#socket.ready(untilMs)) {
-      const jpeg = book.jpeg(this.#next, this.#socket.grant);
-      this.#next += 1;
+    while (await this.#sender.ready(untilMs)) {
+      const jpeg = book.jpeg(this.#next, this.#sender.grant);
       const captureMs = clock.now();
-      this.#captureMs.set(this.#socket.send(jpeg), captureMs);
+      if (this.#sender.send(jpeg, captureMs) === undefined) continue;
+      this.#next += 1;
       this.#meter.sent(captureMs);
     }
   }
 
   drain(untilMs: number): Promise<void> {
-    return this.#socket.answered(untilMs);
+    return this.#sender.answered(untilMs);
   }
 
   close(): Promise<void> {
-    return this.#socket.close();
+    return this.#sender.close();
   }
 }
 
