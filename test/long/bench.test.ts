@@ -49,10 +49,10 @@ test('telemetry prints one document with every figure and bar', async () => {
   const { bench: name, conditions, figures, bars } = JSON.parse(out) as BenchDocument;
   expect(name).toBe('telemetry');
   expect(conditions.versions).toMatchObject({ ws: expect.any(String), 'socket.io': expect.any(String) });
-  const measures = 'p50_ms p95_ms p99_ms server_us_per_delivery bytes_per_message'
+  const measures = 'p50_ms p95_ms p99_ms server_us_per_delivery subscriber_us_per_delivery bytes_per_message'
     .split(' ')
     .flatMap((measure) => ['one_topic', 'burst'].map((work) => `${work}_${measure}`));
-  for (const peer of ['socketio', 'ws', 'sightline', 'sightline_msgpack', 'sightline_json']) {
+  for (const peer of ['socketio', 'ws', 'columns_ws', 'sightline', 'sightline_objects']) {
     for (const measure of measures) expect(figures[`${peer}.${measure}`], `${peer}.${measure}`).toBeGreaterThan(0);
     // Whatever the machine is worth: every decoding subscriber got every message, once, in order, and unharmed.
     for (const work of ['one_topic', 'burst']) expect(figures[`${peer}.${work}_wrong_or_missing`], peer).toBe(0);
@@ -60,7 +60,7 @@ test('telemetry prints one document with every figure and bar', async () => {
   expect(figures['sightline.one_topic_bytes_per_message']).toBeLessThan(figures['ws.one_topic_bytes_per_message']!);
   expect(figures['scenarios_lost']).toBe(0);
   expect(figures['sightline.held_wrong_or_missing']).toBe(0);
-  expect(bars).toHaveLength(14);
+  expect(bars).toHaveLength(17);
   for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
 }, 240_000);
 

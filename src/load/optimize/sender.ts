@@ -1,6 +1,7 @@
 import { wallTimeMs, type Clock } from '../../base/clock.ts';
 import { connectVideo, type VideoResult, type VideoSession } from '../../client/video.ts';
 import type { GrantFields } from '../../protocol/video.ts';
+import { connectUnless } from '../connect.ts';
 
 export interface SenderOptions {
   readonly url: string;
@@ -37,23 +38,8 @@ export class Sender {
   /** Errors: CONNECTION_FAILED, or the code with which the server refused; the signal's reason. */
   static async open(options: SenderOptions): Promise<Sender> {
     const { url, clock, signal } = options;
-    signal.throwIfAborted();
-    const connecting = connectVideo({ url, clock, reconnect: false });
-    const aborted = Promise.withResolvers<never>();
-    const onAbort = (): void => aborted.reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      return new Sender(await Promise.race([connecting, aborted.promise]), options);
-    } catch (thrown) {
-      // It may still come, and nobody would close it.
-      connecting.then(
-        (session) => session.close(),
-        () => undefined,
-      );
-      throw thrown;
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
+    const session = await connectUnless(signal, () => connectVideo({ url, clock, reconnect: false }));
+    return new Sender(session, options);
   }
 
   /** The current grant. */
