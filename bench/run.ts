@@ -6,6 +6,7 @@ import { codecs } from './codecs/codecs.ts';
 import { hands } from './hands/hands.ts';
 import { mixed } from './mixed/mixed.ts';
 import { overload } from './overload/overload.ts';
+import { page } from './page/page.ts';
 import { preprocess } from './preprocess/preprocess.ts';
 import { quality } from './quality/quality.ts';
 import { soak } from './soak/soak.ts';
@@ -17,7 +18,18 @@ import { vision } from './vision/vision.ts';
  * nothing else; plots go into the folder.
  */
 
-const BENCHMARKS: readonly Benchmark[] = [vision, telemetry, soak, overload, mixed, quality, hands, preprocess, codecs];
+const BENCHMARKS: readonly Benchmark[] = [
+  vision,
+  telemetry,
+  page,
+  soak,
+  overload,
+  mixed,
+  quality,
+  hands,
+  preprocess,
+  codecs,
+];
 const EXIT = { ok: 0, usage: 64, software: 70, interrupted: 130 } as const;
 
 process.exitCode = await main(process.argv.slice(2));

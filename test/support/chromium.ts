@@ -14,7 +14,22 @@ const QUIET_ARGS = [
   '--disable-sync',
 ];
 
+export interface LaunchOptions {
+  /** Signals are its owner's: else it is closed by them, and the process ends at once. */
+  readonly ignoresSignals?: boolean;
+}
+
 /** Whoever launches it closes it. */
-export function launchBrowser(args: readonly string[] = []): Promise<Browser> {
-  return chromium.launch({ executablePath: CHROMIUM!, args: [...QUIET_ARGS, ...args] });
+export function launchBrowser(
+  args: readonly string[] = [],
+  { ignoresSignals = false }: LaunchOptions = {},
+): Promise<Browser> {
+  const handles = !ignoresSignals;
+  return chromium.launch({
+    executablePath: CHROMIUM!,
+    args: [...QUIET_ARGS, ...args],
+    handleSIGINT: handles,
+    handleSIGTERM: handles,
+    handleSIGHUP: handles,
+  });
 }

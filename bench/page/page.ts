@@ -1,0 +1,375 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Browser, Page } from 'playwright-core';
+import { CHROMIUM, launchBrowser } from '../../test/support/chromium.ts';
+import { Helper } from '../support/children.ts';
+import { atLeast, atMost, type Bar, type BenchContext, type Benchmark, type BenchResult } from '../support/document.ts';
+import { CoreUse, readProcessors } from '../support/processors.ts';
+import { Server } from '../support/server.ts';
+import { SharedClock } from '../support/shared-clock.ts';
+import { median } from '../support/statistics.ts';
+import type { Measured } from '../telemetry/meter.ts';
+import { topicNames } from '../telemetry/peer.ts';
+import type { PeerServerApi } from '../telemetry/peer-server-process.ts';
+import type { PublisherApi } from '../telemetry/publisher-process.ts';
+import { SERVER_SETTINGS, type Figures } from '../telemetry/settings.ts';
+import { LoadMeter, type Load } from './browser-load.ts';
+import { frameFigures, framesBar, framesScript, type FrameFigures } from './frames.ts';
+import type { Tab, TabOptions } from './tab-api.ts';
+import { buildDashboard, TabServer } from './tab-server.ts';
+
+const SEED = 20_262;
+const TOPICS = 20;
+const HZ = 200;
+const OFFERED_PER_S = TOPICS * HZ;
+const LEAD_MS = 50;
+/** Beyond the span, so that all of it is under load. */
+const TAIL_MS = 100;
+const ANSWER_TIMEOUT_MS = 30_000;
+const DRAIN_TIMEOUT_MS = 10_000;
+const DRAIN_STALL_MS = 2_000;
+const CLOSE_TIMEOUT_MS = 10_000;
+
+interface Plan {
+  readonly rounds: number;
+  /** The first part of a span: code is compiled, the worker is loaded. It does not count. */
+  readonly settleMs: number;
+  readonly spanMs: number;
+}
+
+const FULL: Plan = { rounds: 5, settleMs: 2_000, spanMs: 4_000 };
+const QUICK: Plan = { rounds: 1, settleMs: 500, spanMs: 800 };
+
+/** One way to get messages into a page. */
+interface Arm extends Pick<TabOptions, 'client' | 'form' | 'hasWorker'> {
+  readonly name: string;
+}
+
+const SIGHTLINE_ARMS: readonly Arm[] = [
+  { name: 'columns', client: 'sightline', form: 'columns', hasWorker: false },
+  { name: 'columns_worker', client: 'sightline', form: 'columns', hasWorker: true },
+  { name: 'objects', client: 'sightline', form: 'objects', hasWorker: false },
+  { name: 'objects_worker', client: 'sightline', form: 'objects', hasWorker: true },
+];
+const JSON_ARM: Arm = { name: 'json', client: 'json', form: 'objects', hasWorker: false };
+const ARMS: readonly Arm[] = [...SIGHTLINE_ARMS, JSON_ARM];
+
+export const page: Benchmark = {
+  name: 'page',
+  summary: 'telemetry in a page of Chromium: frames a second and the main thread, with and without the decoding worker',
+  run: runPage,
+};
+
+/** What the measurements share. */
+interface Bench extends BenchContext {
+  readonly plan: Plan;
+  readonly clock: SharedClock;
+  readonly browser: Browser;
+  readonly publisher: Helper<PublisherApi>;
+  readonly tabUrl: string;
+  readonly urls: Readonly<Record<TabOptions['client'], string>>;
+}
+
+/** What was seen of a page during a span. */
+interface Look extends FrameFigures, Load {}
+
+interface Span extends Look, Measured {
+  readonly missing: number;
+  readonly messagesPerS: number;
+}
+
+async function runPage(context: BenchContext): Promise<BenchResult> {
+  const { quick, signal, say } = context;
+  if (CHROMIUM === undefined) throw new Error('page needs Chromium (Debian: chromium), which is not in PATH');
+  const load = loadavg()[0]!;
+  const cacheDir = await mkdtemp(join(tmpdir(), 'sightline-bench-'));
+  const plan = quick ? QUICK : FULL;
+  const distanceMs = SharedClock.distanceMs();
+  try {
+    await using tabs = await TabServer.start();
+    await using publisher = new Helper<PublisherApi>(
+      new URL('../telemetry/publisher-process.ts', import.meta.url),
+      signal,
+    );
+    await using relay = new Helper<PeerServerApi>(
+      new URL('../telemetry/peer-server-process.ts', import.meta.url),
+      signal,
+    );
+    await publisher.call('prepare', { distanceMs, seed: SEED });
+    const settings = { ...SERVER_SETTINGS, 'server.allowed_origins': tabs.url };
+    await using server = await Server.launch({ command: 'serve', cacheDir, settings, signal });
+    await server.ready();
+    const urls = {
+      sightline: server.url.replace('http', 'ws'),
+      json: `ws://127.0.0.1:${await relay.call('listen', 'ws')}`,
+    };
+    await using chromium = await OpenBrowser.launch(signal);
+    const { browser } = chromium;
+    const clock = new SharedClock(distanceMs);
+    const bench: Bench = { ...context, plan, clock, browser, publisher, tabUrl: tabs.url, urls };
+    const own = [process.pid, publisher.pid, relay.pid, server.pid];
+    const before = readProcessors(own);
+    const figures: Figures = await measureArms(bench);
+    const use = new CoreUse();
+    use.add(before, readProcessors(own));
+    Object.assign(figures, await measureRoverPage(bench, cacheDir));
+    figures['publisher_cores'] = use.main(publisher.pid) + use.others(publisher.pid);
+    figures['server_cores'] = use.main(server.pid) + use.others(server.pid);
+    figures['load_average_before'] = load;
+    say('done');
+    return {
+      seed: SEED,
+      setup: {
+        chromium: `${browser.version()}, headless, no GPU: frames are drawn by the processor`,
+        messages: `${TOPICS} topics at ${HZ} Hz, all at the same instants: ${OFFERED_PER_S} a second, 102 fields, 1,200 bytes as JSON`,
+        page: `${TOPICS} subscriptions of one session; each message is checked (sequence, a checksum over five fields); a line of 300 points is drawn in each frame`,
+        processes: 'one publisher, one server, the browser: on the same cores, over loopback',
+        json: 'the publisher sends one JSON text a message, `ws` hands it on as it is, the page has a bare WebSocket and JSON.parse',
+        main: 'TaskDuration of CDP, time within tasks of the main thread (scripts, events, rendering; also while another program has the core), over wall time; main_cpu: ThreadTime, the processor time of that thread',
+        rover_page: 'rover.html of `serve --app rover`, parked',
+        mode: quick ? 'quick: one short round' : `full: ${plan.rounds} rounds of ${plan.spanMs / 1000} s each, ABBA`,
+      },
+      figures,
+      bars: bars(figures),
+    };
+  } finally {
+    await rm(cacheDir, { recursive: true, force: true });
+  }
+}
+
+function bars(figures: Figures): Bar[] {
+  const figure = (name: string): number => figures[name] ?? Number.NaN;
+  const enough = framesBar(figure('idle.frames_per_s'));
+  const frames = [...SIGHTLINE_ARMS.map(({ name }) => name), 'rover_page'].map((name) => `${name}.frames_per_s`);
+  return [
+    ...frames.map((name) => atLeast(name, figure(name), enough)),
+    atMost('wrong_or_missing', figure('wrong_or_missing'), 0),
+    atLeast('messages_per_s_min', figure('messages_per_s_min'), OFFERED_PER_S * 0.95),
+    atMost('columns_main_over_json', figure('columns_main_over_json'), 1),
+  ];
+}
+
+// ── The arms ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** All of them in turns, ABBA, since a shared machine is not the same from one minute to the next; medians over the rounds. */
+async function measureArms(bench: Bench): Promise<Figures> {
+  const { plan } = bench;
+  const idle: Look[] = [];
+  const spans = new Map<string, Span[]>(ARMS.map(({ name }) => [name, []]));
+  for (let round = 0; round < plan.rounds; round += 1) {
+    idle.push(await measureIdle(bench));
+    for (const arm of round % 2 === 0 ? ARMS : ARMS.toReversed()) {
+      const span = await measureArm(bench, arm);
+      spans.get(arm.name)!.push(span);
+      bench.say(
+        `round ${round + 1} of ${plan.rounds}: ${arm.name} ${inWords(span)}, p50 ${span.p50.toFixed(1)}, p99 ${span.p99.toFixed(1)} ms, ` +
+          `${span.messagesPerS.toFixed(0)} messages a second, ${span.faults + span.missing} wrong or missing`,
+      );
+    }
+  }
+  const figures: Figures = lookFigures('idle', idle);
+  for (const [name, own] of spans) {
+    const of = (figure: (span: Span) => number): number => median(own.map(figure));
+    Object.assign(figures, lookFigures(name, own), {
+      [`${name}.messages_per_s`]: of(({ messagesPerS }) => messagesPerS),
+      [`${name}.p50_ms`]: of(({ p50 }) => p50),
+      [`${name}.p99_ms`]: of(({ p99 }) => p99),
+      [`${name}.wrong_or_missing`]: own.reduce((sum, { faults, missing }) => sum + faults + missing, 0),
+    });
+  }
+  const ofAll = (what: string): number[] => ARMS.map(({ name }) => figures[`${name}.${what}`]!);
+  figures['wrong_or_missing'] = ofAll('wrong_or_missing').reduce((sum, count) => sum + count, 0);
+  figures['messages_per_s_min'] = Math.min(...ofAll('messages_per_s'));
+  const ratio = (a: string, b: string, of: (span: Span) => number): number =>
+    median(spans.get(a)!.map((span, i) => of(span) / of(spans.get(b)![i]!)));
+  const main = ({ mainPercent }: Span): number => mainPercent;
+  figures['columns_main_over_json'] = ratio('columns', 'json', main);
+  figures['objects_main_over_json'] = ratio('objects', 'json', main);
+  figures['columns_main_worker_over_without'] = ratio('columns_worker', 'columns', main);
+  figures['objects_main_worker_over_without'] = ratio('objects_worker', 'objects', main);
+  return figures;
+}
+
+function lookFigures(name: string, looks: readonly Look[]): Figures {
+  const of = (figure: (look: Look) => number): number => median(looks.map(figure));
+  return {
+    [`${name}.frames_per_s`]: of(({ framesPerS }) => framesPerS),
+    [`${name}.frame_gap_p99_ms`]: of(({ gapP99Ms }) => gapP99Ms),
+    [`${name}.frame_gap_max_ms`]: Math.max(...looks.map(({ gapMaxMs }) => gapMaxMs)),
+    [`${name}.main_percent`]: of(({ mainPercent }) => mainPercent),
+    [`${name}.main_cpu_percent`]: of(({ mainCpuPercent }) => mainCpuPercent),
+    [`${name}.worker_cpu_percent`]: of(({ workerCpuPercent }) => workerCpuPercent),
+    [`${name}.browser_cpu_percent`]: of(({ browserCpuPercent }) => browserCpuPercent),
+  };
+}
+
+function inWords({ framesPerS, gapMaxMs, mainPercent, mainCpuPercent, workerCpuPercent }: Look): string {
+  return (
+    `${framesPerS.toFixed(1)} frames a second, ${gapMaxMs.toFixed(0)} ms at most, main ${mainPercent.toFixed(1)} % ` +
+    `(${mainCpuPercent.toFixed(1)} of processor time), worker ${workerCpuPercent.toFixed(1)} %`
+  );
+}
+
+async function measureIdle(bench: Bench): Promise<Look> {
+  const { plan, signal } = bench;
+  await using open = await OpenPage.open(bench, bench.tabUrl);
+  await sleep(plan.settleMs, undefined, { signal });
+  const look = await open.look(plan.spanMs);
+  bench.say(`idle: ${inWords(look)}`);
+  return look;
+}
+
+let teamsMade = 0;
+
+async function measureArm(bench: Bench, { client, form, hasWorker }: Arm): Promise<Span> {
+  const { clock, plan, publisher, signal } = bench;
+  const team = `team${(teamsMade += 1)}`;
+  const topics = topicNames(team, TOPICS);
+  const url = bench.urls[client];
+  const peer =
+    client === 'json' ? ({ peer: 'ws', form: '' } as const) : ({ peer: 'sightline', form: 'binary' } as const);
+  await publisher.call('connect', { team, ...peer, url, topics, restlessness: 1 });
+  try {
+    await using open = await OpenPage.open(bench, bench.tabUrl);
+    await open.call('connect', { client, form, hasWorker, url, topics });
+    if (hasWorker && open.page.workers().length !== 1) throw new Error('the decoding worker did not start');
+    const fromMs = clock.now() + LEAD_MS;
+    const countFromMs = fromMs + plan.settleMs;
+    const untilMs = countFromMs + plan.spanMs + TAIL_MS;
+    await open.call('begin', countFromMs);
+    const running = publisher.call('run', { team, hz: HZ, fromMs, untilMs, countFromMs }, plan.spanMs * 4 + 60_000);
+    // Looked at below; that the page fails first is told as such.
+    running.catch(() => {});
+    await sleep(countFromMs - clock.now(), undefined, { signal });
+    const look = await open.look(plan.spanMs);
+    const ran = await running;
+    const missing = ran.sent - (await drained(bench, open, ran.sent));
+    const measured = await open.call('end');
+    await open.call('close');
+    return { ...look, ...measured, missing, messagesPerS: (measured.measured * 1_000) / ran.countedMs };
+  } finally {
+    // Whoever was interrupted has no publisher any more.
+    if (!signal.aborted) await publisher.call('close', team);
+  }
+}
+
+/** Resolves when everything has come or nothing comes any more, with how much it is. */
+async function drained({ signal }: Bench, open: OpenPage, sent: number): Promise<number> {
+  const deadlineMs = performance.now() + DRAIN_TIMEOUT_MS;
+  let total = await open.call('total');
+  let movedMs = performance.now();
+  while (total < sent) {
+    const nowMs = performance.now();
+    if (nowMs > deadlineMs || nowMs - movedMs > DRAIN_STALL_MS) break;
+    await sleep(20, undefined, { signal });
+    const before = total;
+    total = await open.call('total');
+    if (total > before) movedMs = performance.now();
+  }
+  return total;
+}
+
+// ── The rover's page ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+async function measureRoverPage(bench: Bench, cacheDir: string): Promise<Figures> {
+  const { plan, signal, say } = bench;
+  await buildDashboard();
+  await using server = await Server.launch({ command: 'serve', words: ['--app', 'rover'], cacheDir, signal });
+  await server.ready();
+  await using open = await OpenPage.open(bench, `${server.url}/rover.html`);
+  await open.page.locator('#map[data-state="live"]').waitFor({ timeout: ANSWER_TIMEOUT_MS });
+  await sleep(plan.settleMs, undefined, { signal });
+  const look = await open.look(plan.spanMs * 2);
+  say(`the rover's page: ${inWords(look)}`);
+  return lookFigures('rover_page', [look]);
+}
+
+// ── The browser ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+class OpenBrowser implements AsyncDisposable {
+  readonly browser: Browser;
+  readonly #signal: AbortSignal;
+  readonly #onAbort = (): void => void this.browser.close().catch(() => {});
+
+  private constructor(browser: Browser, signal: AbortSignal) {
+    this.browser = browser;
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  static async launch(signal: AbortSignal): Promise<OpenBrowser> {
+    signal.throwIfAborted();
+    const browser = await launchBrowser([], { ignoresSignals: true });
+    const open = new OpenBrowser(browser, signal);
+    if (signal.aborted) open.#onAbort();
+    return open;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#signal.removeEventListener('abort', this.#onAbort);
+    await inTime(this.browser.close(), CLOSE_TIMEOUT_MS, 'the browser');
+  }
+}
+
+/** A page in a tab of its own, on nobody's heap but its own. */
+class OpenPage implements AsyncDisposable {
+  readonly page: Page;
+  readonly #load: LoadMeter;
+  readonly #faults: string[];
+
+  private constructor(page: Page, load: LoadMeter, faults: string[]) {
+    this.page = page;
+    this.#load = load;
+    this.#faults = faults;
+  }
+
+  static async open({ browser, signal }: Bench, url: string): Promise<OpenPage> {
+    signal.throwIfAborted();
+    const page = await inTime(browser.newPage({ viewport: { width: 1440, height: 900 } }), ANSWER_TIMEOUT_MS, 'a tab');
+    try {
+      const faults: string[] = [];
+      page.on('pageerror', (error) => faults.push(error.message));
+      await page.goto(url, { timeout: ANSWER_TIMEOUT_MS });
+      const load = await inTime(LoadMeter.open(browser, page), ANSWER_TIMEOUT_MS, 'the profiler');
+      return new OpenPage(page, load, faults);
+    } catch (thrown) {
+      await page.close().catch(() => {});
+      throw thrown;
+    }
+  }
+
+  async call<N extends keyof Tab>(name: N, ...words: Parameters<Tab[N]>): Promise<Awaited<ReturnType<Tab[N]>>> {
+    const script = `tab.${name}(${words.map((word) => JSON.stringify(word)).join(', ')})`;
+    const answer = await inTime(this.page.evaluate(script), ANSWER_TIMEOUT_MS, `tab.${name}`);
+    if (this.#faults.length > 0) throw new Error(`the page failed: ${this.#faults.join('; ')}`);
+    return answer as Awaited<ReturnType<Tab[N]>>;
+  }
+
+  async look(spanMs: number): Promise<Look> {
+    let timesMs: readonly number[] = [];
+    const load = await this.#load.during(async () => {
+      const frames = this.page.evaluate<number[]>(framesScript(spanMs));
+      timesMs = await inTime(frames, spanMs + ANSWER_TIMEOUT_MS, 'the frames');
+    });
+    return { ...frameFigures(timesMs, spanMs), ...load };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#load[Symbol.asyncDispose]();
+    await inTime(this.page.close(), CLOSE_TIMEOUT_MS, 'the tab').catch(() => {});
+  }
+}
+
+async function inTime<T>(what: Promise<T>, timeoutMs: number, name: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${name} took longer than ${timeoutMs} ms`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([what, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,28 @@
+import type { Measured } from '../telemetry/meter.ts';
+
+/** What the benchmark asks of the page; arguments and results cross as JSON. */
+
+/** The form that the handlers ask for. */
+export type TabForm = 'columns' | 'objects';
+
+export interface TabOptions {
+  /** The SDK, or one JSON text a message over the browser's own WebSocket. */
+  readonly client: 'sightline' | 'json';
+  readonly form: TabForm;
+  /** With `decodingWorker()`. */
+  readonly hasWorker: boolean;
+  readonly url: string;
+  /** One subscription to each. */
+  readonly topics: readonly string[];
+}
+
+export interface Tab {
+  /** Resolves when all subscriptions are in force. */
+  connect(options: TabOptions): Promise<void>;
+  /** The latencies of what is published from `fromMs` on count. */
+  begin(fromMs: number): void;
+  /** Messages that were looked at since the tab was connected. */
+  total(): number;
+  end(): Measured;
+  close(): Promise<void>;
+}
