@@ -27,6 +27,9 @@ const OFFERED_PER_S = TOPICS * HZ;
 const LEAD_MS = 50;
 /** Beyond the span, so that all of it is under load. */
 const TAIL_MS = 100;
+/** Messages of each topic that wait for a page that was away: 4½ seconds. Of more the newest would come first. */
+const BACKLOG = 900;
+const BACKLOG_MS = 1_500;
 const ANSWER_TIMEOUT_MS = 30_000;
 const DRAIN_TIMEOUT_MS = 10_000;
 const DRAIN_STALL_MS = 2_000;
@@ -158,6 +161,7 @@ async function measureArms(bench: Bench): Promise<Figures> {
   const { plan } = bench;
   const idle: Look[] = [];
   const spans = new Map<string, Span[]>(ARMS.map(({ name }) => [name, []]));
+  const backlogs = new Map<string, Backlog[]>(SIGHTLINE_ARMS.map(({ name }) => [name, []]));
   for (let round = 0; round < plan.rounds; round += 1) {
     idle.push(await measureIdle(bench));
     for (const arm of round % 2 === 0 ? ARMS : ARMS.toReversed()) {
@@ -166,6 +170,15 @@ async function measureArms(bench: Bench): Promise<Figures> {
       bench.say(
         `round ${round + 1} of ${plan.rounds}: ${arm.name} ${inWords(span)}, p50 ${span.p50.toFixed(1)}, p99 ${span.p99.toFixed(1)} ms, ` +
           `${span.messagesPerS.toFixed(0)} messages a second, ${span.faults + span.missing} wrong or missing`,
+      );
+    }
+    for (const arm of round % 2 === 0 ? SIGHTLINE_ARMS : SIGHTLINE_ARMS.toReversed()) {
+      const backlog = await measureBacklog(bench, arm);
+      backlogs.get(arm.name)!.push(backlog);
+      const { mainMs, gapMaxMs, workerMs, wrong } = backlog;
+      bench.say(
+        `round ${round + 1} of ${plan.rounds}: a backlog, ${arm.name}: main ${mainMs.toFixed(0)} ms, ` +
+          `frames ${gapMaxMs.toFixed(0)} ms apart at most, worker ${workerMs.toFixed(0)} ms, ${wrong} wrong or missing`,
       );
     }
   }
@@ -179,8 +192,16 @@ async function measureArms(bench: Bench): Promise<Figures> {
       [`${name}.wrong_or_missing`]: own.reduce((sum, { faults, missing }) => sum + faults + missing, 0),
     });
   }
+  for (const [name, own] of backlogs) {
+    const of = (figure: (backlog: Backlog) => number): number => median(own.map(figure));
+    figures[`backlog_${name}.main_ms`] = of(({ mainMs }) => mainMs);
+    figures[`backlog_${name}.worker_ms`] = of(({ workerMs }) => workerMs);
+    figures[`backlog_${name}.frame_gap_max_ms`] = of(({ gapMaxMs }) => gapMaxMs);
+    figures[`backlog_${name}.wrong_or_missing`] = own.reduce((sum, { wrong }) => sum + wrong, 0);
+  }
   const ofAll = (what: string): number[] => ARMS.map(({ name }) => figures[`${name}.${what}`]!);
-  figures['wrong_or_missing'] = ofAll('wrong_or_missing').reduce((sum, count) => sum + count, 0);
+  const wrong = Object.entries(figures).filter(([name]) => name.endsWith('.wrong_or_missing'));
+  figures['wrong_or_missing'] = wrong.reduce((sum, [, count]) => sum + count, 0);
   figures['messages_per_s_min'] = Math.min(...ofAll('messages_per_s'));
   const ratio = (a: string, b: string, of: (span: Span) => number): number =>
     median(spans.get(a)!.map((span, i) => of(span) / of(spans.get(b)![i]!)));
@@ -251,6 +272,43 @@ async function measureArm(bench: Bench, { client, form, hasWorker }: Arm): Promi
     return { ...look, ...measured, missing, messagesPerS: (measured.measured * 1_000) / ran.countedMs };
   } finally {
     // Whoever was interrupted has no publisher any more.
+    if (!signal.aborted) await publisher.call('close', team);
+  }
+}
+
+/** What a page does that comes back to what it has missed. */
+interface Backlog {
+  readonly mainMs: number;
+  readonly workerMs: number;
+  readonly gapMaxMs: number;
+  readonly wrong: number;
+}
+
+async function measureBacklog(bench: Bench, { client, form, hasWorker }: Arm): Promise<Backlog> {
+  const { clock, publisher, signal } = bench;
+  const team = `team${(teamsMade += 1)}`;
+  const topics = topicNames(team, TOPICS);
+  const url = bench.urls[client];
+  await publisher.call('connect', { team, peer: 'sightline', form: 'binary', url, topics, restlessness: 1 });
+  try {
+    await using open = await OpenPage.open(bench, bench.tabUrl);
+    const fromMs = clock.now();
+    const run = { team, hz: BACKLOG, fromMs, untilMs: fromMs + 1_000, countFromMs: fromMs };
+    const { sent } = await publisher.call('run', run);
+    const options: TabOptions = { client, form, hasWorker, url, topics, fromStart: true };
+    // Once before, so that no code is compiled while it is measured.
+    await open.call('connect', options);
+    let got = await drained(bench, open, sent);
+    await open.call('close');
+    await open.call('begin', fromMs);
+    const look = await open.look(BACKLOG_MS, () => open.call('connect', options));
+    got = (await drained(bench, open, got + sent)) - got;
+    const { faults } = await open.call('end');
+    await open.call('close');
+    const ms = BACKLOG_MS / 100;
+    const { mainPercent, workerCpuPercent, gapMaxMs } = look;
+    return { mainMs: mainPercent * ms, workerMs: workerCpuPercent * ms, gapMaxMs, wrong: faults + sent - got };
+  } finally {
     if (!signal.aborted) await publisher.call('close', team);
   }
 }
@@ -347,10 +405,12 @@ class OpenPage implements AsyncDisposable {
     return answer as Awaited<ReturnType<Tab[N]>>;
   }
 
-  async look(spanMs: number): Promise<Look> {
+  /** `meanwhile`: what is begun with the span. */
+  async look(spanMs: number, meanwhile: () => Promise<void> = async () => {}): Promise<Look> {
     let timesMs: readonly number[] = [];
     const load = await this.#load.during(async () => {
       const frames = this.page.evaluate<number[]>(framesScript(spanMs));
+      await meanwhile();
       timesMs = await inTime(frames, spanMs + ANSWER_TIMEOUT_MS, 'the frames');
     });
     return { ...frameFigures(timesMs, spanMs), ...load };

@@ -14,6 +14,8 @@ export interface TabOptions {
   readonly url: string;
   /** One subscription to each. */
   readonly topics: readonly string[];
+  /** What the topics' histories hold comes first, as for a page that was away. */
+  readonly fromStart?: boolean;
 }
 
 export interface Tab {

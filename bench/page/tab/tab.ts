@@ -62,15 +62,21 @@ requestAnimationFrame(draw);
 
 // ── What comes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function connectSightline({ url, topics, form, hasWorker }: TabOptions): Promise<() => Promise<void>> {
+async function connectSightline(options: TabOptions): Promise<() => Promise<void>> {
+  const { url, topics, form, hasWorker, fromStart = false } = options;
   const worker = hasWorker ? decodingWorker() : undefined;
   if (hasWorker && worker === undefined) throw new Error('the page has no worker');
+  // It says so once.
+  const loaded = new Promise<void>((resolve) => worker?.addEventListener('message', () => resolve()));
   const session = await connectTelemetry({ url, reconnect: false, worker });
+  if (worker !== undefined) await inTime(loaded);
   session.on('error', () => meter.damaged());
   const nowMs = serverClock(session);
   const [seq, check, x, accel, volts] = CHECK_PATHS;
   const subscriptions = topics.map((topic, pair) => {
-    const subscription = session.subscribe(topic, { contract: 'all' });
+    // A topic that it leaves out begins with its first message.
+    const since = fromStart ? [{ topic: `${topic}/none`, epoch: 1, seq: 1 }] : [];
+    const subscription = session.subscribe(topic, { contract: 'all', since });
     subscription.on('loss', () => meter.damaged());
     if (form === 'columns') {
       subscription.onColumns((columns) => {
