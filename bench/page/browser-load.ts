@@ -13,6 +13,8 @@ interface Reading {
 
 /** Percent of one core. */
 export interface Load {
+  /** How long it was looked at. */
+  readonly seconds: number;
   /** Time within tasks of the page's main thread, from outside: also when another program has the core meanwhile. */
   readonly mainPercent: number;
   /** Processor time of that thread. */
@@ -49,6 +51,7 @@ export class LoadMeter {
     const percent = (figure: (reading: Reading) => number): number =>
       ((figure(to) - figure(from)) * 100) / (to.timeS - from.timeS);
     return {
+      seconds: to.timeS - from.timeS,
       mainPercent: percent(({ taskS }) => taskS),
       mainCpuPercent: percent(({ threadS }) => threadS),
       workerCpuPercent: percent(({ workerS }) => workerS),

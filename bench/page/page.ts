@@ -2,8 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Browser, Page } from 'playwright-core';
-import { CHROMIUM, launchBrowser } from '../../test/support/chromium.ts';
+import { CHROMIUM } from '../../test/support/chromium.ts';
 import { Helper } from '../support/children.ts';
 import { atLeast, atMost, type Bar, type BenchContext, type Benchmark, type BenchResult } from '../support/document.ts';
 import { CoreUse, readProcessors } from '../support/processors.ts';
@@ -15,9 +14,10 @@ import { topicNames } from '../telemetry/peer.ts';
 import type { PeerServerApi } from '../telemetry/peer-server-process.ts';
 import type { PublisherApi } from '../telemetry/publisher-process.ts';
 import { SERVER_SETTINGS, type Figures } from '../telemetry/settings.ts';
-import { LoadMeter, type Load } from './browser-load.ts';
-import { frameFigures, framesBar, framesScript, type FrameFigures } from './frames.ts';
-import type { Tab, TabOptions } from './tab-api.ts';
+import { measureCrossing, type CrossingPlan } from './crossing.ts';
+import { framesBar } from './frames.ts';
+import { ANSWER_TIMEOUT_MS, OpenBrowser, OpenPage, type Look, type PageContext } from './open-page.ts';
+import type { TabOptions } from './tab-api.ts';
 import { buildDashboard, TabServer } from './tab-server.ts';
 
 const SEED = 20_262;
@@ -29,21 +29,20 @@ const LEAD_MS = 50;
 const TAIL_MS = 100;
 /** Messages of each topic that wait for a page that was away: 4½ seconds. Of more the newest would come first. */
 const BACKLOG = 900;
-const BACKLOG_MS = 1_500;
-const ANSWER_TIMEOUT_MS = 30_000;
+const BACKLOG_MS = 1_000;
 const DRAIN_TIMEOUT_MS = 10_000;
 const DRAIN_STALL_MS = 2_000;
-const CLOSE_TIMEOUT_MS = 10_000;
 
 interface Plan {
   readonly rounds: number;
   /** The first part of a span: code is compiled, the worker is loaded. It does not count. */
   readonly settleMs: number;
   readonly spanMs: number;
+  readonly crossing: CrossingPlan;
 }
 
-const FULL: Plan = { rounds: 5, settleMs: 2_000, spanMs: 4_000 };
-const QUICK: Plan = { rounds: 1, settleMs: 500, spanMs: 800 };
+const FULL: Plan = { rounds: 5, settleMs: 2_000, spanMs: 4_000, crossing: { rounds: 5, times: 200 } };
+const QUICK: Plan = { rounds: 1, settleMs: 500, spanMs: 800, crossing: { rounds: 1, times: 30 } };
 
 /** One way to get messages into a page. */
 interface Arm extends Pick<TabOptions, 'client' | 'form' | 'hasWorker'> {
@@ -66,17 +65,13 @@ export const page: Benchmark = {
 };
 
 /** What the measurements share. */
-interface Bench extends BenchContext {
+interface Bench extends BenchContext, PageContext {
   readonly plan: Plan;
   readonly clock: SharedClock;
-  readonly browser: Browser;
   readonly publisher: Helper<PublisherApi>;
   readonly tabUrl: string;
   readonly urls: Readonly<Record<TabOptions['client'], string>>;
 }
-
-/** What was seen of a page during a span. */
-interface Look extends FrameFigures, Load {}
 
 interface Span extends Look, Measured {
   readonly missing: number;
@@ -117,6 +112,7 @@ async function runPage(context: BenchContext): Promise<BenchResult> {
     const figures: Figures = await measureArms(bench);
     const use = new CoreUse();
     use.add(before, readProcessors(own));
+    Object.assign(figures, await measureCrossing(bench, tabs.url, plan.crossing, SEED));
     Object.assign(figures, await measureRoverPage(bench, cacheDir));
     figures['publisher_cores'] = use.main(publisher.pid) + use.others(publisher.pid);
     figures['server_cores'] = use.main(server.pid) + use.others(server.pid);
@@ -131,6 +127,9 @@ async function runPage(context: BenchContext): Promise<BenchResult> {
         processes: 'one publisher, one server, the browser: on the same cores, over loopback',
         json: 'the publisher sends one JSON text a message, `ws` hands it on as it is, the page has a bare WebSocket and JSON.parse',
         main: 'TaskDuration of CDP, time within tasks of the main thread (scripts, events, rendering; also while another program has the core), over wall time; main_cpu: ThreadTime, the processor time of that thread',
+        backlog: `a page that comes back takes ${BACKLOG} messages of each of the ${TOPICS} topics; task time of the main thread in the ${BACKLOG_MS} ms from then on`,
+        crossing:
+          'processor time of the main thread for one batch of one topic, decoded in place or in the worker, one every 4 ms; what the same timer takes without a batch is subtracted',
         rover_page: 'rover.html of `serve --app rover`, parked',
         mode: quick ? 'quick: one short round' : `full: ${plan.rounds} rounds of ${plan.spanMs / 1000} s each, ABBA`,
       },
@@ -305,8 +304,8 @@ async function measureBacklog(bench: Bench, { client, form, hasWorker }: Arm): P
     got = (await drained(bench, open, got + sent)) - got;
     const { faults } = await open.call('end');
     await open.call('close');
-    const ms = BACKLOG_MS / 100;
-    const { mainPercent, workerCpuPercent, gapMaxMs } = look;
+    const { mainPercent, workerCpuPercent, gapMaxMs, seconds } = look;
+    const ms = seconds * 10;
     return { mainMs: mainPercent * ms, workerMs: workerCpuPercent * ms, gapMaxMs, wrong: faults + sent - got };
   } finally {
     if (!signal.aborted) await publisher.call('close', team);
@@ -342,94 +341,4 @@ async function measureRoverPage(bench: Bench, cacheDir: string): Promise<Figures
   const look = await open.look(plan.spanMs * 2);
   say(`the rover's page: ${inWords(look)}`);
   return lookFigures('rover_page', [look]);
-}
-
-// ── The browser ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-class OpenBrowser implements AsyncDisposable {
-  readonly browser: Browser;
-  readonly #signal: AbortSignal;
-  readonly #onAbort = (): void => void this.browser.close().catch(() => {});
-
-  private constructor(browser: Browser, signal: AbortSignal) {
-    this.browser = browser;
-    this.#signal = signal;
-    signal.addEventListener('abort', this.#onAbort, { once: true });
-  }
-
-  static async launch(signal: AbortSignal): Promise<OpenBrowser> {
-    signal.throwIfAborted();
-    const browser = await launchBrowser([], { ignoresSignals: true });
-    const open = new OpenBrowser(browser, signal);
-    if (signal.aborted) open.#onAbort();
-    return open;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#signal.removeEventListener('abort', this.#onAbort);
-    await inTime(this.browser.close(), CLOSE_TIMEOUT_MS, 'the browser');
-  }
-}
-
-/** A page in a tab of its own, on nobody's heap but its own. */
-class OpenPage implements AsyncDisposable {
-  readonly page: Page;
-  readonly #load: LoadMeter;
-  readonly #faults: string[];
-
-  private constructor(page: Page, load: LoadMeter, faults: string[]) {
-    this.page = page;
-    this.#load = load;
-    this.#faults = faults;
-  }
-
-  static async open({ browser, signal }: Bench, url: string): Promise<OpenPage> {
-    signal.throwIfAborted();
-    const page = await inTime(browser.newPage({ viewport: { width: 1440, height: 900 } }), ANSWER_TIMEOUT_MS, 'a tab');
-    try {
-      const faults: string[] = [];
-      page.on('pageerror', (error) => faults.push(error.message));
-      await page.goto(url, { timeout: ANSWER_TIMEOUT_MS });
-      const load = await inTime(LoadMeter.open(browser, page), ANSWER_TIMEOUT_MS, 'the profiler');
-      return new OpenPage(page, load, faults);
-    } catch (thrown) {
-      await page.close().catch(() => {});
-      throw thrown;
-    }
-  }
-
-  async call<N extends keyof Tab>(name: N, ...words: Parameters<Tab[N]>): Promise<Awaited<ReturnType<Tab[N]>>> {
-    const script = `tab.${name}(${words.map((word) => JSON.stringify(word)).join(', ')})`;
-    const answer = await inTime(this.page.evaluate(script), ANSWER_TIMEOUT_MS, `tab.${name}`);
-    if (this.#faults.length > 0) throw new Error(`the page failed: ${this.#faults.join('; ')}`);
-    return answer as Awaited<ReturnType<Tab[N]>>;
-  }
-
-  /** `meanwhile`: what is begun with the span. */
-  async look(spanMs: number, meanwhile: () => Promise<void> = async () => {}): Promise<Look> {
-    let timesMs: readonly number[] = [];
-    const load = await this.#load.during(async () => {
-      const frames = this.page.evaluate<number[]>(framesScript(spanMs));
-      await meanwhile();
-      timesMs = await inTime(frames, spanMs + ANSWER_TIMEOUT_MS, 'the frames');
-    });
-    return { ...frameFigures(timesMs, spanMs), ...load };
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#load[Symbol.asyncDispose]();
-    await inTime(this.page.close(), CLOSE_TIMEOUT_MS, 'the tab').catch(() => {});
-  }
-}
-
-async function inTime<T>(what: Promise<T>, timeoutMs: number, name: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${name} took longer than ${timeoutMs} ms`)), timeoutMs);
-  });
-  try {
-    return await Promise.race([what, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

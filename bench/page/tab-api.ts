@@ -1,3 +1,4 @@
+import type { SchemaField } from '../../src/protocol/telemetry.ts';
 import type { Measured } from '../telemetry/meter.ts';
 
 /** What the benchmark asks of the page; arguments and results cross as JSON. */
@@ -18,6 +19,15 @@ export interface TabOptions {
   readonly fromStart?: boolean;
 }
 
+export interface DecodeOptions {
+  /** Base64; empty: nothing is decoded. */
+  readonly batch: string;
+  /** Of its columns. */
+  readonly fields: readonly SchemaField[];
+  readonly place: 'here' | 'worker';
+  readonly times: number;
+}
+
 export interface Tab {
   /** Resolves when all subscriptions are in force. */
   connect(options: TabOptions): Promise<void>;
@@ -27,4 +37,7 @@ export interface Tab {
   total(): number;
   end(): Measured;
   close(): Promise<void>;
+  /** Decodes a batch again and again, one every 4 ms. Begin with `load`, for the worker. */
+  decode(options: DecodeOptions): Promise<void>;
+  load(): Promise<void>;
 }

@@ -3,6 +3,7 @@ import { connectTelemetry, decodingWorker, type TelemetrySession } from '../../.
 import { CHECK_PATHS, type RoverMessage } from '../../../src/load/rover-messages.ts';
 import { Meter, type Column } from '../../telemetry/meter.ts';
 import type { Tab, TabOptions } from '../tab-api.ts';
+import { decodeBatches, loadWorker } from './decode.ts';
 
 /** The page: it looks at every message, and draws a line of what came last in every animation frame. */
 
@@ -157,4 +158,6 @@ window.tab = {
   total: () => meter.total,
   end: () => meter.end(),
   close: () => shut(),
+  load: loadWorker,
+  decode: decodeBatches,
 };
