@@ -155,6 +155,8 @@ async function untilReady(child: Child, signal: AbortSignal): Promise<void> {
   const lines = createInterface({ input: child.stdout!, signal });
   try {
     for await (const line of lines) if (line.startsWith('ready ')) return;
+    // Whoever was interrupted stops it, and does not wait for it.
+    signal.throwIfAborted();
     const { errorTail } = await child.exited;
     signal.throwIfAborted();
     throw new Error(`the server ended before it was ready:\n${errorTail}`);
