@@ -1,5 +1,6 @@
 import type { Browser, Page } from 'playwright-core';
 import { launchBrowser } from '../../test/support/chromium.ts';
+import { inTime } from '../support/in-time.ts';
 import { LoadMeter, type Load } from './browser-load.ts';
 import { frameFigures, framesScript, type FrameFigures } from './frames.ts';
 import type { Tab } from './tab-api.ts';
@@ -30,7 +31,7 @@ export class OpenBrowser implements AsyncDisposable {
 
   static async launch(signal: AbortSignal): Promise<OpenBrowser> {
     signal.throwIfAborted();
-    const browser = await launchBrowser([], { ignoresSignals: true });
+    const browser = await launchBrowser([], { endsProcess: false });
     const open = new OpenBrowser(browser, signal);
     if (signal.aborted) open.#onAbort();
     return open;
@@ -71,7 +72,7 @@ export class OpenPage implements AsyncDisposable {
 
   async call<N extends keyof Tab>(name: N, ...words: Parameters<Tab[N]>): Promise<Awaited<ReturnType<Tab[N]>>> {
     const script = `tab.${name}(${words.map((word) => JSON.stringify(word)).join(', ')})`;
-    const answer = await inTime(this.page.evaluate(script), ANSWER_TIMEOUT_MS, `tab.${name}`);
+    const answer = await inTime(this.page.evaluate(script), ANSWER_TIMEOUT_MS, `tab.${name}`, this.#faults);
     if (this.#faults.length > 0) throw new Error(`the page failed: ${this.#faults.join('; ')}`);
     return answer as Awaited<ReturnType<Tab[N]>>;
   }
@@ -95,17 +96,5 @@ export class OpenPage implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#load[Symbol.asyncDispose]();
     await inTime(this.page.close(), CLOSE_TIMEOUT_MS, 'the tab').catch(() => {});
-  }
-}
-
-async function inTime<T>(what: Promise<T>, timeoutMs: number, name: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${name} took longer than ${timeoutMs} ms`)), timeoutMs);
-  });
-  try {
-    return await Promise.race([what, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -14,22 +14,16 @@ const QUIET_ARGS = [
   '--disable-sync',
 ];
 
-export interface LaunchOptions {
-  /** Signals are its owner's: else it is closed by them, and the process ends at once. */
-  readonly ignoresSignals?: boolean;
-}
-
-/** Whoever launches it closes it. */
-export function launchBrowser(
-  args: readonly string[] = [],
-  { ignoresSignals = false }: LaunchOptions = {},
-): Promise<Browser> {
-  const handles = !ignoresSignals;
+/**
+ * Whoever launches it closes it. `endsProcess`: by a signal playwright closes the browser and then ends this process, whatever else it
+ * has to clean up; without that the caller listens to signals itself.
+ */
+export function launchBrowser(args: readonly string[] = [], { endsProcess = true } = {}): Promise<Browser> {
   return chromium.launch({
     executablePath: CHROMIUM!,
     args: [...QUIET_ARGS, ...args],
-    handleSIGINT: handles,
-    handleSIGTERM: handles,
-    handleSIGHUP: handles,
+    handleSIGINT: endsProcess,
+    handleSIGTERM: endsProcess,
+    handleSIGHUP: endsProcess,
   });
 }
