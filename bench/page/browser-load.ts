@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Browser, CDPSession, Page } from 'playwright-core';
+import { inTime } from '../support/in-time.ts';
 
 /** What a page costs, as Chromium and the kernel say. */
 
@@ -25,8 +26,9 @@ export interface Load {
   readonly browserCpuPercent: number;
 }
 
-/** Linux's name of the thread of a dedicated worker, cut off as the kernel does. */
-const WORKER_THREAD = 'DedicatedWorker'.slice(0, 15);
+const ANSWER_TIMEOUT_MS = 30_000;
+/** The kernel's name of a worker's thread: the first 15 letters of Chromium's. */
+const WORKER_THREAD = 'DedicatedWorker';
 
 export class LoadMeter {
   readonly #page: CDPSession;
@@ -60,8 +62,11 @@ export class LoadMeter {
   }
 
   async #read(): Promise<Reading> {
-    const { processInfo } = await this.#browser.send('SystemInfo.getProcessInfo');
-    const { metrics } = await this.#page.send('Performance.getMetrics');
+    const asked = Promise.all([
+      this.#browser.send('SystemInfo.getProcessInfo'),
+      this.#page.send('Performance.getMetrics'),
+    ]);
+    const [{ processInfo }, { metrics }] = await inTime(asked, ANSWER_TIMEOUT_MS, 'the browser');
     const metric = (name: string): number => metrics.find((one) => one.name === name)?.value ?? Number.NaN;
     const renderers = processInfo.filter(({ type }) => type === 'renderer');
     return {
@@ -74,7 +79,7 @@ export class LoadMeter {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#browser.detach().catch(() => {});
+    await inTime(this.#browser.detach(), ANSWER_TIMEOUT_MS, 'the browser').catch(() => {});
   }
 }
 

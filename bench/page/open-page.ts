@@ -65,7 +65,7 @@ export class OpenPage implements AsyncDisposable {
       const load = await inTime(LoadMeter.open(browser, page), ANSWER_TIMEOUT_MS, 'the profiler');
       return new OpenPage(page, load, faults);
     } catch (thrown) {
-      await page.close().catch(() => {});
+      await inTime(page.close(), CLOSE_TIMEOUT_MS, 'the tab').catch(() => {});
       throw thrown;
     }
   }
