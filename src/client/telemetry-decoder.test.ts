@@ -248,10 +248,13 @@ describe('decoding in a worker', () => {
     choosy.setSchema(1, FIELDS);
     expectValues(decode(choosy, batch(COLUMNS)) as DecodedBatch);
     expect(worker.requests).toBe(0);
-    const many = Array.from({ length: 6_000 }, (_, n) => values[n % values.length]!);
-    const large = await decode(choosy, batch(COLUMNS, many));
-    expect([large.count, worker.requests]).toEqual([6_000, 1]);
-    expect(large.objects()).toEqual(many);
+    const wide = [...FIELDS, { path: 'z', kind: 'f64' }] as const;
+    const many = Array.from({ length: 9_000 }, (_, n) => ({ ...values[n % values.length]!, z: n }));
+    choosy.setSchema(2, wide);
+    const decoded = (rows: readonly unknown[]) =>
+      decode(choosy, batch({ ...COLUMNS, schemaId: 2, schema: wide }, rows));
+    expect([decoded(many.slice(0, 8_000)) instanceof Promise, worker.requests]).toEqual([false, 0]);
+    expect([(await decoded(many)).objects(), worker.requests]).toEqual([many, 1]);
     // Of however few messages: the stream would keep this thread busy.
     expectValues(await decode(choosy, batch(ZLIB)));
     expect(worker.requests).toBe(2);
