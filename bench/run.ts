@@ -7,6 +7,7 @@ import { codecs } from './codecs/codecs.ts';
 import { hands } from './hands/hands.ts';
 import { mixed } from './mixed/mixed.ts';
 import { overload } from './overload/overload.ts';
+import { page } from './page/page.ts';
 import { preprocess } from './preprocess/preprocess.ts';
 import { quality } from './quality/quality.ts';
 import { soak } from './soak/soak.ts';
@@ -22,6 +23,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   vision,
   telemetry,
   client,
+  page,
   soak,
   overload,
   mixed,

@@ -11,6 +11,8 @@ const REQUEST_TIMEOUT_MS = 5_000;
 
 export interface ServerOptions {
   readonly command: 'serve' | 'demo';
+  /** Flags of the command, beside the port. */
+  readonly words?: readonly string[];
   /** Also the working directory. */
   readonly cacheDir: string;
   /** By path, such as `streaming.max_fps`; on top of the defaults: nothing of the user's own settings counts. */
@@ -57,7 +59,14 @@ export class Server implements AsyncDisposable {
   }
 
   /** Returns at once: what happens before the server is ready is what is measured. */
-  static async launch({ command, cacheDir, settings = {}, nodeArgs = [], signal }: ServerOptions): Promise<Server> {
+  static async launch({
+    command,
+    words = [],
+    cacheDir,
+    settings = {},
+    nodeArgs = [],
+    signal,
+  }: ServerOptions): Promise<Server> {
     const port = await freePort();
     const own = Object.entries(process.env).filter(([name]) => !name.startsWith('SIGHTLINE_'));
     const all = { 'models.cache_dir': cacheDir, ...settings };
@@ -66,7 +75,7 @@ export class Server implements AsyncDisposable {
       String(value),
     ]);
     const startedMs = performance.now();
-    const child = Child.spawn(process.execPath, [...nodeArgs, COMMAND, command, '--port', String(port)], {
+    const child = Child.spawn(process.execPath, [...nodeArgs, COMMAND, command, ...words, '--port', String(port)], {
       stdout: 'pipe',
       channel: true,
       cwd: cacheDir,
@@ -146,6 +155,8 @@ async function untilReady(child: Child, signal: AbortSignal): Promise<void> {
   const lines = createInterface({ input: child.stdout!, signal });
   try {
     for await (const line of lines) if (line.startsWith('ready ')) return;
+    // Whoever was interrupted stops it, and does not wait for it.
+    signal.throwIfAborted();
     const { errorTail } = await child.exited;
     signal.throwIfAborted();
     throw new Error(`the server ended before it was ready:\n${errorTail}`);

@@ -13,6 +13,7 @@ const FIELDS = [
   { path: 'mode', kind: 'json' },
 ] as const;
 const COLUMNS = { codec: 'columns', schemaId: 1, schema: FIELDS } as const;
+const ZLIB = { compression: 'zlib' } as const;
 const OTHER_FIELDS = [
   { path: 'y', kind: 'f64' },
   { path: 'x', kind: 'f64' },
@@ -215,6 +216,11 @@ class WorkerInPlace implements WorkerLike {
     this.#listeners[type].push(listener);
   }
 
+  /** As when it has been loaded. */
+  ready(): void {
+    for (const listener of this.#listeners.message) listener({ data: { type: 'ready' } });
+  }
+
   die(): void {
     this.#inside = undefined;
     for (const listener of this.#listeners.error) listener();
@@ -230,25 +236,46 @@ describe('decoding in a worker', () => {
   let decoder: WorkerDecoder;
   beforeEach(() => {
     worker = new WorkerInPlace();
-    decoder = new WorkerDecoder(worker, new LocalDecoder(platformDecompressors()));
+    // As in a browser, whose zlib is a stream; and every batch of columns is large enough.
+    decoder = new WorkerDecoder(worker, new LocalDecoder({}), 0);
     decoder.setSchema(1, FIELDS);
   });
 
   test('begins in place and goes over once the worker is there, schemas included', async () => {
     expect(decode(decoder, batch(COLUMNS))).not.toBeInstanceOf(Promise);
     await worker.load();
-    for (const head of [COLUMNS, {}]) {
+    for (const head of [COLUMNS, { ...COLUMNS, ...ZLIB }, ZLIB]) {
       const bytes = batch(head);
       const promise = decode(decoder, bytes);
       expect(bytes.length).toBe(0);
       expectValues(await promise);
     }
+    expect(worker.requests).toBe(3);
+  });
+
+  test('what is read sooner than it is sent over stays here: small batches of columns, and values', async () => {
+    await worker.load();
+    for (const head of [{}, { codec: 'json' }] as const) expectValues(decode(decoder, batch(head)) as DecodedBatch);
+    const choosy = new WorkerDecoder(worker, new LocalDecoder({}));
+    worker.ready();
+    choosy.setSchema(1, FIELDS);
+    expectValues(decode(choosy, batch(COLUMNS)) as DecodedBatch);
+    expect(worker.requests).toBe(0);
+    const wide = [...FIELDS, { path: 'z', kind: 'f64' }] as const;
+    const many = Array.from({ length: 9_000 }, (_, n) => ({ ...values[n % values.length]!, z: n }));
+    choosy.setSchema(2, wide);
+    const decoded = (rows: readonly unknown[]) =>
+      decode(choosy, batch({ ...COLUMNS, schemaId: 2, schema: wide }, rows));
+    expect([decoded(many.slice(0, 8_000)) instanceof Promise, worker.requests]).toEqual([false, 0]);
+    expect([(await decoded(many)).objects(), worker.requests]).toEqual([many, 1]);
+    // Of however few messages: the stream would keep this thread busy.
+    expectValues(await decode(choosy, batch(ZLIB)));
     expect(worker.requests).toBe(2);
   });
 
   test.each([
     ['columns', COLUMNS],
-    ['values', {}],
+    ['values', ZLIB],
   ] satisfies [string, Partial<BatchHead>][])('takes batches of several topics: %s', async (_, head) => {
     await worker.load();
     expectValues(await decode(decoder, batch({ ...head, sections: SECTIONS })));
@@ -283,7 +310,7 @@ describe('decoding in a worker', () => {
 
   test('a worker that dies takes along what it had in hand; the next batch is decoded in place', async () => {
     await worker.load();
-    const lost = decode(decoder, batch());
+    const lost = decode(decoder, batch(ZLIB));
     worker.die();
     await expect(lost).rejects.toMatchObject({ code: 'DECODER_LOST' });
     expectValues(decode(decoder, batch(COLUMNS)) as DecodedBatch);

@@ -10,6 +10,11 @@ import { canInflate, inflateInto } from './compression.ts';
 
 const COMPRESSION_AT = 2;
 const NO_COMPRESSION = 0;
+/**
+ * Values of a batch of columns from which a worker pays. To send it there and to take the numbers back costs a page's main thread
+ * 100 to 200 µs, however many they are; half as many are read in that time, but a flood of such batches gained nothing by a worker.
+ */
+const CROSSING_VALUES_MIN = 32_768;
 
 /** Messages of a batch, or a part of them, in the forms that readers ask for. */
 export interface DecodedBatch {
@@ -59,14 +64,17 @@ export class LocalDecoder implements BatchDecoder {
     return this.#schemas.get(schemaId);
   }
 
+  /** It is unpacked by a stream. */
+  takesAWhile({ compression }: BatchEnvelope): boolean {
+    return compression === 'zlib' && this.#decompressors.zlib === undefined && canInflate();
+  }
+
   decode(
     bytes: Uint8Array<ArrayBuffer>,
     envelope: BatchEnvelope,
     use: BatchUse = 'own',
   ): ColumnBatch | ValueBatch | Promise<ColumnBatch | ValueBatch> {
-    if (envelope.compression !== 'zlib' || this.#decompressors.zlib || !canInflate()) {
-      return this.#read(bytes, envelope, use, this.#schemaOf);
-    }
+    if (!this.takesAWhile(envelope)) return this.#read(bytes, envelope, use, this.#schemaOf);
     // Asked for now: a later layout may take over the number while this is being unpacked.
     const fields = this.schemaOf(envelope.schemaId);
     return unpacked(bytes, envelope).then((plain) =>
@@ -251,21 +259,25 @@ function batchOf(reply: Extract<DecoderReply, { type: 'values' | 'columns' }>, {
 }
 
 /**
- * Decodes in a worker, so that a page with plots stays fluent. Until the worker says that it is there, and when it dies or
- * never comes (a Content-Security-Policy without `worker-src`), batches are decoded in place.
+ * Decodes in a worker what would hold up a page with plots: large batches of columns, and those that a stream has to unpack. What is read sooner than
+ * it is sent over is decoded in place: small batches, and all values of JSON and MessagePack, which would be cloned on their way back. So is everything
+ * until the worker says that it is there, and when it dies or never comes (a Content-Security-Policy without `worker-src`).
  */
 export class WorkerDecoder implements BatchDecoder {
   readonly #worker: WorkerLike;
   readonly #local: LocalDecoder;
+  readonly #valuesMin: number;
   readonly #waiting = new Map<number, WorkerJob>();
   #ready = false;
   #lastNumber = 0;
   /** What the worker has to know before its first batch. */
   #requests: Extract<DecoderRequest, { type: 'schema' }>[] = [];
 
-  constructor(worker: WorkerLike, local: LocalDecoder) {
+  /** `valuesMin`: of a batch of columns that goes over. */
+  constructor(worker: WorkerLike, local: LocalDecoder, valuesMin = CROSSING_VALUES_MIN) {
     this.#worker = worker;
     this.#local = local;
+    this.#valuesMin = valuesMin;
     worker.addEventListener('message', ({ data }) => this.#onReply(data));
     worker.addEventListener('error', () => this.#giveUp());
   }
@@ -282,7 +294,7 @@ export class WorkerDecoder implements BatchDecoder {
     envelope: BatchEnvelope,
     use: BatchUse = 'own',
   ): DecodedBatch | Promise<DecodedBatch> {
-    if (!this.#ready) return this.#local.decode(bytes, envelope, use);
+    if (!this.#ready || !this.#isWorthIt(envelope)) return this.#local.decode(bytes, envelope, use);
     const n = ++this.#lastNumber;
     const result = Promise.withResolvers<DecodedBatch>();
     this.#waiting.set(n, { fields: this.#local.schemaOf(envelope.schemaId), result });
@@ -300,6 +312,13 @@ export class WorkerDecoder implements BatchDecoder {
   close(): void {
     this.#worker.terminate();
     this.#giveUp();
+  }
+
+  #isWorthIt(envelope: BatchEnvelope): boolean {
+    if (this.#local.takesAWhile(envelope)) return true;
+    const { codec, count, schemaId } = envelope;
+    if (codec !== 'columns') return false;
+    return count * (this.#local.schemaOf(schemaId)?.length ?? 0) >= this.#valuesMin;
   }
 
   #onReply(reply: DecoderReply): void {

@@ -9,6 +9,7 @@ test('without a name, with an unknown one or a wrong flag the benchmarks are lis
     expect(err).toMatch(/^ {2}vision /m);
     expect(err).toMatch(/^ {2}telemetry /m);
     expect(err).toMatch(/^ {2}client /m);
+    expect(err).toMatch(/^ {2}page /m);
     expect(err).toMatch(/^ {2}soak /m);
     expect(err).toMatch(/^ {2}overload /m);
     expect(err).toMatch(/^ {2}quality /m);

@@ -90,6 +90,12 @@ describe.skipIf(CHROMIUM === undefined)('in a browser', () => {
     await eventually(() => tab.evaluate('window.sdk !== undefined')).toBe(true);
     await tab.evaluate(`(async () => {
       const worker = sdk.decodingWorker();
+      window.crossed = 0;
+      const post = worker?.postMessage;
+      if (worker) worker.postMessage = (request, transfer) => {
+        if (request.type === 'batch') window.crossed++;
+        post.call(worker, request, transfer);
+      };
       window.session = await sdk.connectTelemetry({ url: ${JSON.stringify(server.url)}, worker });
       window.objects = [];
       window.xs = [];
@@ -118,6 +124,7 @@ describe.skipIf(CHROMIUM === undefined)('in a browser', () => {
     });
     const workers = tab.workers().length;
     expect(workers).toBe(policy.includes("'none'") ? 0 : 1);
+    expect((await tab.evaluate<number>('crossed')) > 0).toBe(workers === 1);
     await tab.evaluate('session.close()');
   });
 });

@@ -89,6 +89,38 @@ test('client prints one document with every figure and bar', async () => {
   for (const { name: bar, value } of bars) expect(value, bar).toBe(figures[bar]);
 }, 120_000);
 
+test('page prints one document with every figure and bar, and no message is lost on the way into a page', async ({
+  skip,
+}) => {
+  if (CHROMIUM === undefined) skip('there is no Chromium (Debian: chromium) in PATH');
+  const { out, err, code } = await bench('page', '--quick', '--json');
+  expect(code, err).toBe(0);
+  const { bench: name, conditions, figures, bars } = JSON.parse(out) as BenchDocument;
+  expect(name).toBe('page');
+  expect(conditions.setup['chromium']).toMatch(/^\d+\./);
+  const arms = ['columns', 'columns_worker', 'objects', 'objects_worker'];
+  const looks = 'frames_per_s frame_gap_p99_ms frame_gap_max_ms main_percent main_cpu_percent browser_cpu_percent';
+  for (const arm of ['idle', ...arms, 'json', 'rover_page']) {
+    for (const look of looks.split(' ')) expect(figures[`${arm}.${look}`], `${arm}.${look}`).toBeGreaterThan(0);
+  }
+  for (const arm of [...arms, 'json']) {
+    const of = (figure: string): number => figures[`${arm}.${figure}`]!;
+    expect(of('p50_ms'), arm).toBeLessThanOrEqual(of('p99_ms'));
+    expect(of('main_percent'), arm).toBeGreaterThan(figures['idle.main_percent']!);
+    // Whatever the machine is worth: every message came, once, in order, and unharmed.
+    expect(of('wrong_or_missing'), arm).toBe(0);
+  }
+  for (const arm of arms) {
+    expect(figures[`backlog_${arm}.main_ms`], arm).toBeGreaterThan(0);
+    expect(figures[`backlog_${arm}.wrong_or_missing`], arm).toBe(0);
+  }
+  // Fifty times as many messages, and a stream: too far apart for any machine to change their order.
+  expect(figures['crossing.columns_1000_here_us']).toBeGreaterThan(figures['crossing.columns_20_here_us']!);
+  expect(figures['crossing.msgpack_zlib_20_here_us']).toBeGreaterThan(figures['crossing.columns_20_here_us']!);
+  expect(bars).toHaveLength(8);
+  for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
+}, 120_000);
+
 test('overload prints one document with every figure and bar, and draws its plots', async ({ skip }) => {
   try {
     await cameraPictures(1, 1);
