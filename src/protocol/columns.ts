@@ -321,7 +321,7 @@ export type ColumnUse = 'own' | 'brief' | 'relay';
 export type ColumnFaults = Map<number, SightlineError>;
 
 /** Numbers of most batches that are made into objects at once. */
-const SCRATCH_VALUES = 16_384;
+const SCRATCH_VALUES = 65_536;
 let scratch = new Float64Array(SCRATCH_VALUES);
 /** Views of one number there, by its place: columns of a batch of one message, made once. */
 let cells: Float64Array[] = [];
