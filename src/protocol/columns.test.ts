@@ -523,7 +523,7 @@ describe('batches that are decoded one after the other', () => {
   test.each([
     ['a large one, then a small one', [12_000, 3]],
     ['a small one, then a large one', [3, 12_000]],
-    ['one that has just room, then one that has not', [16_384 / 8, 16_384 / 8 + 1]],
+    ['one that has just room, then one that has not', [65_536 / 8, 65_536 / 8 + 1]],
   ])('%s', (_, counts) => {
     const fields = fieldsOf(['number', 'number', 'number', 'number', 'number', 'number'], '');
     const all = counts.map((count, n) =>

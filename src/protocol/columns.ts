@@ -125,9 +125,9 @@ export class ColumnBatch {
   copy(from: number, count: number): ColumnBatch {
     const width = this.values.length / this.#stride;
     const values = new Float64Array(width * count);
-    for (let column = 0; column < width; column++) {
+    for (let column = 0, at = 0; column < width; column++) {
       const start = column * this.#stride + this.#from + from;
-      values.set(this.values.subarray(start, start + count), column * count);
+      for (let i = start; i < start + count; i++) values[at++] = this.values[i]!;
     }
     const texts = this.#texts.map((column) => column.slice(this.#from + from, this.#from + from + count));
     return new ColumnBatch(count, this.fields, values, texts);

@@ -1,5 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
-import { restAfter } from '../../flow/batch-size.ts';
+import { restAfter, type Round } from '../../flow/batch-size.ts';
+
+export type RoundContent = Pick<Round, 'turns' | 'messages'>;
 
 /**
  * When the next slice of a round is due: after the input of this turn of the event loop has been read, so that one turn's publications
@@ -11,10 +13,10 @@ export class RoundTimer {
   readonly #onDue: () => void;
   #isSet = false;
   #rest: NodeJS.Timeout | undefined;
-  /** Of the round: what it has taken so far, the time before it in which there was nothing to do, and its messages of each topic. */
+  /** Of the round: what it has taken so far, and the time before it in which there was nothing to do. */
   #spentMs = 0;
   #idleMs = 0;
-  #density = 0;
+  #content: RoundContent = { turns: 0, messages: 0 };
   #restUntilMs = 0;
 
   /** `batchDelayMs`: the longest rest between rounds. */
@@ -33,10 +35,10 @@ export class RoundTimer {
     else setImmediate(this.#onTime);
   }
 
-  /** A round begins. `density`: messages of each topic that has any. */
-  begin(nowMs: number, density: number): void {
+  /** A round begins. */
+  begin(nowMs: number, content: RoundContent): void {
     this.#idleMs = nowMs - this.#restUntilMs;
-    this.#density = density;
+    this.#content = content;
     this.#spentMs = 0;
   }
 
@@ -47,7 +49,7 @@ export class RoundTimer {
 
   /** The round is over: the next one begins after a rest. */
   end(nowMs: number): void {
-    const round = { tookMs: this.#spentMs, idleMs: this.#idleMs, messages: this.#density };
+    const round = { tookMs: this.#spentMs, idleMs: this.#idleMs, ...this.#content };
     this.#restUntilMs = nowMs + restAfter(round, this.#settings.batchDelayMs);
   }
 
