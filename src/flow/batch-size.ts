@@ -60,22 +60,25 @@ export interface Round {
   readonly tookMs: number;
   /** For how long nothing was there to be sent before it began. */
   readonly idleMs: number;
-  /** Turns of the event loop in which what it carries was published. */
-  readonly turns: number;
+  /** The round before was a busy one. */
+  readonly isAfterBusy: boolean;
   /** Messages of each topic. */
   readonly messages: number;
 }
 
-/** A round of fewer turns would have been the same without a rest before it. */
-const TURNS_MIN = 2;
+/** The time before the round was shorter than the round. */
+export function isBusy({ tookMs, idleMs }: Pick<Round, 'tookMs' | 'idleMs'>): boolean {
+  return idleMs < tookMs;
+}
 
 /**
  * How long to wait before the next round, at most `restMsMax`. No time while rounds are shorter than the time between them, and
- * none where waiting gathers nothing: a message that comes alone goes at once, also after a round that was held up. Under load it
- * makes fewer and larger batches, which cost everybody less for each message.
+ * none after one that was held up once: a message that comes alone goes at once. Under load it makes fewer and larger batches,
+ * which cost everybody less for each message.
  */
-export function restAfter({ tookMs, idleMs, turns, messages }: Round, restMsMax: number): number {
-  if (idleMs >= tookMs || turns < TURNS_MIN) return 0;
+export function restAfter(round: Round, restMsMax: number): number {
+  const { tookMs, messages, isAfterBusy } = round;
+  if (!isAfterBusy || !isBusy(round)) return 0;
   const restMs = Math.min(tookMs * REST_FACTOR, restMsMax);
   if (restMs < REST_MIN_MS) return 0;
   return messages >= DENSE_MESSAGES ? restMsMax : restMs;

@@ -1,7 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { restAfter, type Round } from '../../flow/batch-size.ts';
-
-export type RoundContent = Pick<Round, 'turns' | 'messages'>;
+import { isBusy, restAfter } from '../../flow/batch-size.ts';
 
 /**
  * When the next slice of a round is due: after the input of this turn of the event loop has been read, so that one turn's publications
@@ -13,10 +11,11 @@ export class RoundTimer {
   readonly #onDue: () => void;
   #isSet = false;
   #rest: NodeJS.Timeout | undefined;
-  /** Of the round: what it has taken so far, and the time before it in which there was nothing to do. */
+  /** Of the round: what it has taken so far, the time before it in which there was nothing to do, and its messages of each topic. */
   #spentMs = 0;
   #idleMs = 0;
-  #content: RoundContent = { turns: 0, messages: 0 };
+  #density = 0;
+  #isAfterBusy = false;
   #restUntilMs = 0;
 
   /** `batchDelayMs`: the longest rest between rounds. */
@@ -35,10 +34,10 @@ export class RoundTimer {
     else setImmediate(this.#onTime);
   }
 
-  /** A round begins. */
-  begin(nowMs: number, content: RoundContent): void {
+  /** A round begins. `density`: messages of each topic that has any. */
+  begin(nowMs: number, density: number): void {
     this.#idleMs = nowMs - this.#restUntilMs;
-    this.#content = content;
+    this.#density = density;
     this.#spentMs = 0;
   }
 
@@ -49,7 +48,13 @@ export class RoundTimer {
 
   /** The round is over: the next one begins after a rest. */
   end(nowMs: number): void {
-    const round = { tookMs: this.#spentMs, idleMs: this.#idleMs, ...this.#content };
+    const round = {
+      tookMs: this.#spentMs,
+      idleMs: this.#idleMs,
+      isAfterBusy: this.#isAfterBusy,
+      messages: this.#density,
+    };
+    this.#isAfterBusy = isBusy(round);
     this.#restUntilMs = nowMs + restAfter(round, this.#settings.batchDelayMs);
   }
 

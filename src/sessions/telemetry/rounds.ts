@@ -36,9 +36,6 @@ export class Rounds implements IndividualDelivery {
   /** Topics with something new since the last round began, and how many messages they have of it together. */
   readonly #dirty = new Set<Topic>();
   #messages = 0;
-  /** Turns of the event loop that have brought something new since then. */
-  #turns = 0;
-  #isTurnCounted = false;
   /** A round is under way: connections still have to be flushed. */
   #isMidRound = false;
   /** Connections that are to be flushed, and those with critical messages. */
@@ -85,7 +82,6 @@ export class Rounds implements IndividualDelivery {
   onPublished(topic: Topic, sample: Sample<TelemetryMessage>): void {
     this.#dirty.add(topic);
     this.#messages++;
-    if (!this.#isTurnCounted) this.#countTurn();
     this.#schedule();
     if (sample.priority === Priority.critical) this.#sendAhead(topic, sample);
   }
@@ -104,17 +100,6 @@ export class Rounds implements IndividualDelivery {
     this.#wakeUps.close();
     this.#timer.close();
   }
-
-  /** All that is published until the stack is empty is of one turn. */
-  #countTurn(): void {
-    this.#turns++;
-    this.#isTurnCounted = true;
-    queueMicrotask(this.#endTurn);
-  }
-
-  readonly #endTurn = (): void => {
-    this.#isTurnCounted = false;
-  };
 
   #schedule(): void {
     this.#timer.set(this.#isMidRound);
@@ -159,9 +144,8 @@ export class Rounds implements IndividualDelivery {
   }
 
   #begin(nowMs: number): void {
-    this.#timer.begin(nowMs, { turns: this.#turns, messages: this.#messages / Math.max(1, this.#dirty.size) });
+    this.#timer.begin(nowMs, this.#messages / Math.max(1, this.#dirty.size));
     this.#messages = 0;
-    this.#turns = 0;
     for (const topic of this.#dirty) {
       for (const subscribed of this.#attached.of(topic)) {
         subscribed.sendUntil = topic.stream.head;
