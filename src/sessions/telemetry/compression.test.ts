@@ -78,6 +78,18 @@ describe('auto', () => {
     expect(choice.choose(topic('a'), draft)).toBe('none');
   });
 
+  test('tries again soon when batches have become larger: one message alone has little that repeats', () => {
+    const { choice, topic, clock } = setUp();
+    const random = seededRandom(5);
+    const letters = () =>
+      Array.from({ length: 600 }, () => String.fromCharCode(97 + Math.floor(random() * 26))).join('');
+    const word = letters();
+    expect(choice.choose(topic('a'), draftOf(topic('a'), [word]))).toBe('none');
+    clock.advance(100);
+    expect(choice.choose(topic('a'), draftOf(topic('a'), [word]))).toBe('none');
+    expect(choice.choose(topic('a'), draftOf(topic('a'), [word, word, word]))).toBe('lz4');
+  });
+
   test('tries each topic once in a while, and not all of them at once', () => {
     const { choice, topic, clock, tried } = setUp();
     const draft = draftOf(topic('a'), talk);

@@ -25,6 +25,8 @@ export interface CompressionSettings {
 interface Choice {
   trial: EncodingTrial | undefined;
   againMs: number;
+  /** That were tried. */
+  messages: number;
 }
 
 interface State {
@@ -77,9 +79,13 @@ export class CompressionChoice {
 
   #measured(topic: Topic, draft: BatchDraft, { choices }: State): Compression {
     let choice = choices.get(draft.codec);
-    if (choice === undefined) choices.set(draft.codec, (choice = { trial: undefined, againMs: -Infinity }));
+    if (choice === undefined)
+      choices.set(draft.codec, (choice = { trial: undefined, againMs: -Infinity, messages: 0 }));
     const nowMs = this.#now();
-    if (nowMs >= choice.againMs && nowMs >= this.#nextTrialMs) {
+    // What one message alone does not gain, many together may.
+    const isLarger = draft.sample.length >= 2 * choice.messages;
+    if ((isLarger || nowMs >= choice.againMs) && nowMs >= this.#nextTrialMs) {
+      choice.messages = draft.sample.length;
       choice.trial = this.#try(topic, draft, choice.trial);
       choice.againMs = nowMs + AGAIN_MS;
       this.#nextTrialMs = nowMs + BETWEEN_MS;
