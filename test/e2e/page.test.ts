@@ -36,6 +36,9 @@ afterEach(async () => {
 async function startServer(settings: Record<string, unknown> = {}): Promise<Sightline> {
   const app = await createSightline({ env: process.env, settings: { 'server.port': 0, ...settings } });
   open.push(app);
+  // On a busy machine with an empty cache its models take a while, and the page looks for a demo camera until then.
+  const status = async () => ((await (await fetch(`${app.url}/health`)).json()) as { status: string }).status;
+  await expect.poll(status, { timeout: 100_000 }).not.toBe('starting');
   return app;
 }
 
