@@ -1,19 +1,17 @@
-import { systemClock } from '../../src/base/clock.ts';
-import { connectTelemetry, type TelemetryFormat, type TelemetrySession } from '../../src/client/telemetry.ts';
+import { connectTelemetry, type TelemetryFormat } from '../../src/client/telemetry.ts';
 import { CHECK_PATHS, type RoverMessage } from '../../src/load/rover-messages.ts';
 import { decodeBatchHeader } from '../../src/protocol/batch.ts';
 import type { PayloadCodec } from '../../src/protocol/telemetry.ts';
 import type { Column } from './meter.ts';
 import type { Peer, SubscriberLink, SubscriberOptions } from './peer.ts';
 import { open, shut } from './plain-ws.ts';
+import { serverClock } from './server-clock.ts';
 
 /**
  * Sightline's telemetry lane, with the SDK at both ends; forms: `binary` (batches of columns), `msgpack` and `json`. What only
  * reads is no SDK: a bare `ws` that looks at envelopes alone, so that the server can be seen at its limit.
  */
 
-/** How often the server's clock is asked for. */
-const CLOCK_MS = 100;
 const READER_CODECS: Readonly<Record<string, readonly PayloadCodec[]>> = {
   binary: ['columns', 'msgpack'],
   msgpack: ['msgpack'],
@@ -61,20 +59,6 @@ export const sightline: Peer = {
     return { bytes: () => subscription.metrics().bytes, close: () => session.close() };
   },
 };
-
-/** The server's time of day, of which the SDK gives all times. */
-function serverClock(session: TelemetrySession): () => number {
-  let readMs = -Infinity;
-  let aheadMs = 0;
-  return () => {
-    const nowMs = systemClock.now();
-    if (nowMs - readMs > CLOCK_MS) {
-      readMs = nowMs;
-      aheadMs = session.toServerTimeMs(nowMs) - nowMs;
-    }
-    return nowMs + aheadMs;
-  };
-}
 
 /** The topics of a team share all but the last level; without topics there is nothing to subscribe to. */
 function commonFilter(topics: readonly string[]): string | undefined {

@@ -35,7 +35,7 @@ export class SeqCursor {
     return this.#missing;
   }
 
-  /** Marks `first`, `first` + 1, … (`count` of them) as arrived if they are what comes next: the usual case, for nothing. */
+  /** Marks `first`, `first` + 1, … (`count` of them) as arrived if they are what comes next: the usual case, which allocates nothing. */
   advance(first: number, count: number): boolean {
     if (first !== this.#next) return false;
     this.#next = first + count;

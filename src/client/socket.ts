@@ -59,7 +59,7 @@ function packageWs(): unknown {
   }
 }
 
-/** What the package `ws` has beside: it tells more than a WebSocket of a browser, and tells it for less. */
+/** What the package `ws` has beside: it gives reasons that browsers hide, and a message without an event object and a copy. */
 type Emit = (event: string, listener: (...args: never[]) => void) => void;
 
 function emitterOf(socket: WebSocketLike): Emit | undefined {

@@ -298,7 +298,8 @@ export class Subscription implements AsyncIterable<TelemetryBatch> {
 
   /**
    * Ends it with all that the server has sent by then: resolves when its last message was given to callbacks or queued for
-   * loops, or the connection is lost. Idempotent.
+   * loops, or the connection is lost. What a `reliable` one has no room for it does not take: `positions()` says where to go
+   * on. Idempotent.
    */
   drain(): Promise<void> {
     if (!this.#ended && !this.#isDraining) {

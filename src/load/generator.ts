@@ -170,7 +170,7 @@ export class Generator {
     );
     session.on('error', ({ error }) => count(this.#errors, error.code));
     session.on('state', ({ error }) => {
-      if (!this.#isOver) count(this.#errors, error?.code ?? 'CONNECTION_LOST');
+      if (error !== undefined && !this.#isOver) count(this.#errors, error.code);
     });
     this.#connect.record(performance.now() - beganMs);
     const source = readsFrom(test, place);
@@ -179,7 +179,12 @@ export class Generator {
     subscription?.onTelemetry((messages) => {
       for (const { topic, data } of messages) this.#arrived(place, topic, data as RoverMessage);
     });
-    await subscription?.ready;
+    try {
+      await subscription?.ready;
+    } catch (thrown) {
+      await session.close();
+      throw thrown;
+    }
     this.#connected += 1;
     return { place, session, subscription };
   }
@@ -262,13 +267,15 @@ export class Generator {
   }
 
   /** What the SDK of a publisher dropped never came to the server. */
-  #countUnsent(): void {
+  #lostAndUnsent(): Record<string, number> {
+    const lost = { ...this.#lost };
     for (const { session } of this.#publishers.values()) {
       const dropped = Object.entries(session.metrics().publish.dropped);
       for (const [cause, messages] of dropped) {
-        if (messages > 0) count(this.#lost, `unsent_${cause}`, messages * this.#readersOfEach);
+        if (messages > 0) count(lost, `unsent_${cause}`, messages * this.#readersOfEach);
       }
     }
+    return lost;
   }
 
   async #drained(): Promise<void> {
@@ -284,8 +291,8 @@ export class Generator {
 
   #result(connected: readonly Connected[], seconds: number, cpuPercent: number): GeneratorResult {
     const { test } = this.#options;
-    this.#countUnsent();
-    const told = Object.values(this.#lost).reduce((sum, n) => sum + n, 0);
+    const lost = this.#lostAndUnsent();
+    const told = Object.values(lost).reduce((sum, n) => sum + n, 0);
     // After a stop, missing messages may still be in transit.
     const isWhole = !this.#context.signal.aborted;
     const unexplained = isWhole ? Math.max(0, this.#expected - this.#received - this.#damaged - told) : 0;
@@ -301,7 +308,7 @@ export class Generator {
       expected: this.#expected,
       received: this.#received,
       damaged: this.#damaged,
-      lost: unexplained > 0 ? { ...this.#lost, unexplained } : this.#lost,
+      lost: unexplained > 0 ? { ...lost, unexplained } : lost,
       errors: isWhole ? this.#errors : withoutFarewells(this.#errors),
       latency: this.#latency.figures(),
       phases: test.phases.map((phase, i) => this.#phases[i]!.figures(phase)),

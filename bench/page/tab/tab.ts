@@ -1,7 +1,8 @@
 import { systemClock } from '../../../src/base/clock.ts';
-import { connectTelemetry, decodingWorker, type TelemetrySession } from '../../../src/client/index.ts';
+import { connectTelemetry, decodingWorker } from '../../../src/client/index.ts';
 import { CHECK_PATHS, type RoverMessage } from '../../../src/load/rover-messages.ts';
 import { Meter, type Column } from '../../telemetry/meter.ts';
+import { serverClock } from '../../telemetry/server-clock.ts';
 import type { Tab, TabOptions } from '../tab-api.ts';
 import { decodeBatches, loadWorker } from './decode.ts';
 
@@ -13,8 +14,6 @@ declare global {
   }
 }
 
-/** How often the server's clock is asked for. */
-const CLOCK_MS = 100;
 const SUBSCRIBE_TIMEOUT_MS = 20_000;
 const POINTS = 300;
 
@@ -119,20 +118,6 @@ async function connectJson({ url, topics }: TabOptions): Promise<() => Promise<v
   });
   await inTime(opened);
   return async () => socket.close();
-}
-
-/** The server's time of day, of which the SDK gives all times. */
-function serverClock(session: TelemetrySession): () => number {
-  let readMs = -Infinity;
-  let aheadMs = 0;
-  return () => {
-    const nowMs = systemClock.now();
-    if (nowMs - readMs > CLOCK_MS) {
-      readMs = nowMs;
-      aheadMs = session.toServerTimeMs(nowMs) - nowMs;
-    }
-    return nowMs + aheadMs;
-  };
 }
 
 async function inTime<T>(what: Promise<T>): Promise<T> {

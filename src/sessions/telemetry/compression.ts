@@ -25,7 +25,7 @@ export interface CompressionSettings {
 interface Choice {
   trial: EncodingTrial | undefined;
   againMs: number;
-  /** That were tried. */
+  /** Messages of the batch that it was tried on. */
   messages: number;
 }
 
