@@ -32,6 +32,13 @@ const COMPRESSION_GAIN_MIN = 0.1;
 const PACKED_SHARE_MAX = 0.5;
 /** Messages of columns that share memory take so much together. */
 const CHUNK_BYTES = 64 * 1024;
+/**
+ * A client's batch may grow so much by decompression: zlib goes up to a thousandfold, so that a few kilobytes would make as much
+ * work as megabytes. Real messages reach 20, many equal ones 50.
+ */
+export const COMPRESSION_RATIO_MAX = 100;
+/** Up to this size the ratio does not matter. */
+export const RATIO_FREE_BYTES = 64 * 1024;
 const KIND = 0xb1;
 const HEADER_BYTES = 8;
 const MESSAGE_HEADER_BYTES = 13;
@@ -228,25 +235,44 @@ export function readMessages(
 
 /**
  * A batch of a client, whose messages are passed on: each stands by itself, and one that is none costs the others nothing.
- * `plainBytes`: what the batch is without packing. Throws as `decodeBatch` for what cannot be taken apart.
+ * `envelope`: of `openPublications`. Throws as `decodeBatch` for what cannot be taken apart.
  */
 export function decodePublications(
   bytes: Uint8Array,
+  envelope: BatchEnvelope,
   schemaOf: SchemaLookup,
   decompressors: Decompressors,
   limits: BatchLimits = BATCH_LIMITS,
-): { envelope: BatchEnvelope; messages: MessageOrFault[]; plainBytes: number } {
-  const envelope = decodeEnvelope(bytes, limits);
+): MessageOrFault[] {
   if (envelope.codec !== 'columns') {
-    const body = plainBody(bytes, envelope, decompressors);
-    return { envelope, messages: [...messagesOf(body, envelope, limits)], plainBytes: bytes.length };
+    return [...messagesOf(plainBody(bytes, envelope, decompressors), envelope, limits, ownParts())];
   }
   const faults: ColumnFaults = new Map();
   const columns = readColumns(bytes, envelope, schemaOf, decompressors, limits, 'relay', faults);
   const messages: MessageOrFault[] = messagesOfColumns(columns, envelope.sections);
   for (const [place, fault] of faults) messages[place] = fault;
+  return messages;
+}
+
+/**
+ * The envelope of a client's batch, before anything is made of what follows it. `plainBytes`: what the messages will take, so that
+ * the client can be charged for them before. Throws BATCH_BAD, BATCH_TOO_LARGE, COMPRESSION_BAD.
+ */
+export function openPublications(
+  bytes: Uint8Array,
+  schemaOf: SchemaLookup,
+  limits: BatchLimits = BATCH_LIMITS,
+): { envelope: BatchEnvelope; plainBytes: number } {
+  const envelope = decodeEnvelope(bytes, limits);
+  const { codec, compression, plainSize, sections, count, schemaId } = envelope;
+  const packedBytes = bytes.length - envelopeBytes(sections.length);
+  if (compression !== 'none' && plainSize > Math.max(RATIO_FREE_BYTES, packedBytes * COMPRESSION_RATIO_MAX)) {
+    const message = `the batch would grow from ${packedBytes} to ${plainSize} bytes: more than ${COMPRESSION_RATIO_MAX} times`;
+    throw new SightlineError('COMPRESSION_BAD', message);
+  }
   // A column of equal values is three bytes: what counts is what it is as doubles.
-  return { envelope, messages, plainBytes: Math.max(bytes.length, columns.values.byteLength) };
+  const fields = codec === 'columns' ? (schemaOf(schemaId)?.length ?? 0) : 0;
+  return { envelope, plainBytes: Math.max(bytes.length, plainSize, fields * count * Float64Array.BYTES_PER_ELEMENT) };
 }
 
 /**
@@ -325,7 +351,8 @@ export function readColumns(
   if (schema === undefined) {
     throw new SightlineError('SCHEMA_UNKNOWN', `schema ${envelope.schemaId} was not sent before`);
   }
-  const body = plainBody(bytes, envelope, decompressors);
+  const plain = plainBody(bytes, envelope, decompressors);
+  const body = use === 'relay' ? inOwnMemory(plain) : plain;
   const columns = decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax, use, faults);
   checkTotal(columns.count, envelope);
   return columns;
@@ -474,8 +501,54 @@ function payloadBytes(payload: Payload, codec: PayloadCodec): Uint8Array {
   }
 }
 
+/** Of a body: the bytes of a message at a place. */
+type PartOf = (body: Uint8Array, at: number, size: number) => Uint8Array<ArrayBufferLike>;
+
+const borrowedPart: PartOf = (body, at, size) => body.subarray(at, at + size);
+
+/**
+ * Parts that are kept for longer than the rest of their batch lie in memory of their own, neighbours together: else one byte
+ * that a topic remembers would keep megabytes, which nobody has counted.
+ */
+function ownParts(): PartOf {
+  let chunk: Uint8Array<ArrayBufferLike> = NO_BYTES;
+  let chunkAt = 0;
+  return (body, at, size) => {
+    if (size > CHUNK_BYTES / 4) return body.slice(at, at + size);
+    if (at < chunkAt || at + size > chunkAt + chunk.length) {
+      // A small batch that is alone in its memory stays there.
+      const isAlone = body.length <= CHUNK_BYTES && isTight(body);
+      [chunk, chunkAt] = isAlone ? [body, 0] : [body.slice(at, at + CHUNK_BYTES), at];
+    }
+    return chunk.subarray(at - chunkAt, at - chunkAt + size);
+  };
+}
+
+const NO_BYTES = new Uint8Array(0);
+/** Memory of no use that bytes may keep beside them, and as much again as they take. */
+const WASTE_BYTES_MAX = 1_024;
+
+/** Whether memory is worth keeping for so many bytes of it. */
+export function isWellUsed(memoryBytes: number, usedBytes: number): boolean {
+  return memoryBytes <= 2 * usedBytes + WASTE_BYTES_MAX;
+}
+
+function isTight(bytes: Uint8Array): boolean {
+  return isWellUsed(bytes.buffer.byteLength, bytes.length);
+}
+
+/** The same bytes where little else is kept with them: a WebSocket's messages lie in what was read at once, up to 64 KiB. */
+export function inOwnMemory<T extends Uint8Array>(bytes: T): Uint8Array {
+  return isTight(bytes) ? bytes : new Uint8Array(bytes);
+}
+
 /** Throws for what cannot be taken apart; what is wrong with one message alone stands in its place. */
-function* messagesOf(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLimits): Generator<MessageOrFault> {
+function* messagesOf(
+  body: Uint8Array,
+  envelope: BatchEnvelope,
+  limits: BatchLimits,
+  partOf = borrowedPart,
+): Generator<MessageOrFault> {
   if (body.length < HEADER_BYTES) throw new SightlineError('BATCH_BAD', `the batch ends after ${body.length} bytes`);
   const view = viewOf(body);
   const count = view.getUint32(0, true);
@@ -499,7 +572,7 @@ function* messagesOf(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLim
         ? tooLarge(i, size, limits)
         : new SightlineError('BATCH_BAD', `message ${i} of ${count} is cut`);
     }
-    yield decodeMessage(i, timeMs, priority, body.subarray(at, at + size), envelope.codec, limits);
+    yield decodeMessage(i, timeMs, priority, partOf(body, at, size), envelope.codec, limits);
     at += size;
   }
   if (at !== body.length) throw new SightlineError('BATCH_BAD', `${body.length - at} bytes follow the last message`);

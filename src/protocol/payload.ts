@@ -9,8 +9,43 @@ export interface PayloadRow {
   readonly index: number;
 }
 
+/** Memory for forms that were made beside the one that a payload came in, of all payloads together, bytes by estimate. */
+const FORMS_BYTES_MAX = 24 * 1024 * 1024;
+/** A value as V8 has it, for each byte that says it: `[{},{}]` is the worst (24 bytes for 3, measured), a text the best. */
+const VALUE_BYTES_PER_BYTE = 24;
+const FORM_BYTES = 200;
+
+/** Payloads that have more than one form: the one that was made to have it first gives way. */
+class Forms {
+  readonly #queue: (Payload | undefined)[] = [];
+  #first = 0;
+  #bytes = 0;
+
+  add(payload: Payload): void {
+    this.#bytes += formBytes(payload);
+    this.#queue.push(payload);
+    // The newest stays: whoever asked for it is about to use it.
+    while (this.#bytes > FORMS_BYTES_MAX && this.#first < this.#queue.length - 1) {
+      const oldest = this.#queue[this.#first]!;
+      this.#queue[this.#first++] = undefined;
+      this.#bytes -= formBytes(oldest);
+      oldest.forgetForms();
+    }
+    if (this.#first > 1_000 && 2 * this.#first > this.#queue.length) {
+      this.#queue.splice(0, this.#first);
+      this.#first = 0;
+    }
+  }
+}
+
+function formBytes(payload: Payload): number {
+  return payload.byteLength * VALUE_BYTES_PER_BYTE + FORM_BYTES;
+}
+
+const forms = new Forms();
+
 /**
- * The data of one message, in the form it came in; other forms are made when somebody asks, and kept. Shared by all
+ * The data of one message, in the form it came in; other forms are made when somebody asks, and kept for a while. Shared by all
  * readers of the message: nobody writes into what it gives. Bytes handed in are borrowed for as long as the payload lives.
  */
 export class Payload {
@@ -21,6 +56,10 @@ export class Payload {
   #bytes: Uint8Array | undefined;
   readonly #row: PayloadRow | undefined;
   #byteLength: number | undefined;
+  /** What it came in, and keeps. */
+  #origin: 'value' | 'json' | 'msgpack' | 'bytes' | 'row';
+  /** It has other forms beside that, and counts among those that have. */
+  #hasForms = false;
 
   private constructor(form: {
     value?: unknown;
@@ -36,6 +75,7 @@ export class Payload {
     this.#bytes = form.bytes;
     this.#row = form.row;
     this.#byteLength = (form.bytes ?? form.msgpack ?? form.json)?.length;
+    this.#origin = form.row ? 'row' : form.bytes ? 'bytes' : form.msgpack ? 'msgpack' : form.json ? 'json' : 'value';
   }
 
   /** A value that a message can say (`programValue`), or bytes. It is not checked. */
@@ -51,7 +91,9 @@ export class Payload {
 
   /** A JSON text. Throws PAYLOAD_BAD when it is none, so that `json()` may give the same bytes to others. */
   static json(json: Uint8Array): Payload {
-    return new Payload({ json, value: parseJson(json) });
+    const payload = new Payload({ json, value: parseJson(json) });
+    payload.#madeForm();
+    return payload;
   }
 
   /** A MessagePack value; a byte string alone is a payload of bytes. Throws PAYLOAD_BAD. */
@@ -99,22 +141,69 @@ export class Payload {
     if (this.#bytes !== undefined) return this.#bytes;
     if (!this.#hasValue) {
       this.#value =
-        this.#row === undefined ? parseCheckedMsgpack(this.#msgpack!) : this.#row.batch.object(this.#row.index);
+        this.#row !== undefined
+          ? this.#row.batch.object(this.#row.index)
+          : this.#msgpack !== undefined
+            ? parseCheckedMsgpack(this.#msgpack)
+            : parseJson(this.#json!);
       this.#hasValue = true;
+      this.#madeForm();
     }
     return this.#value;
   }
 
   /** As a JSON text; bytes as `{ "base64": "…" }` (RFC 4648 §4). */
   json(): Uint8Array {
-    this.#json ??= this.#bytes === undefined ? stringifyJson(this.value()) : base64Json(this.#bytes);
+    if (this.#json === undefined) {
+      this.#json = this.#bytes === undefined ? stringifyJson(this.value()) : base64Json(this.#bytes);
+      this.#madeForm();
+    }
     return this.#json;
   }
 
   /** As MessagePack; bytes as a byte string. */
   msgpack(): Uint8Array {
-    this.#msgpack ??= writeMsgpack(this.value());
+    if (this.#msgpack === undefined) {
+      this.#msgpack = writeMsgpack(this.value());
+      this.#madeForm();
+    }
     return this.#msgpack;
+  }
+
+  /** Has it keep bytes, where it came as a value of this program: those are known by their size. Returns `byteLength`. */
+  settle(): number {
+    if (this.#origin === 'value') {
+      this.json();
+      this.#origin = 'json';
+      this.#madeForm();
+    }
+    return this.byteLength;
+  }
+
+  /** Where its bytes lie, perhaps beside those of others; undefined for columns. */
+  get memory(): ArrayBufferLike | undefined {
+    return this.#own?.buffer;
+  }
+
+  /** Moves its bytes to memory of their own, since their neighbours are of no use any more. */
+  moveOut(): void {
+    const own = this.#own;
+    if (own === undefined) return;
+    const moved = new Uint8Array(own);
+    if (this.#origin === 'json') this.#json = moved;
+    else if (this.#origin === 'msgpack') this.#msgpack = moved;
+    else this.#bytes = moved;
+  }
+
+  /** Keeps the form that it came in alone: others are made again when somebody asks. */
+  forgetForms(): void {
+    this.#hasForms = false;
+    if (this.#origin !== 'value') {
+      this.#hasValue = false;
+      this.#value = undefined;
+    }
+    if (this.#origin !== 'json') this.#json = undefined;
+    if (this.#origin !== 'msgpack') this.#msgpack = undefined;
   }
 
   /**
@@ -124,6 +213,19 @@ export class Payload {
   get byteLength(): number {
     this.#byteLength ??= this.#row?.batch.rowBytes(this.#row.index) ?? this.json().length;
     return this.#byteLength;
+  }
+
+  /** The bytes that it keeps, where it keeps bytes. */
+  get #own(): Uint8Array | undefined {
+    if (this.#origin === 'json') return this.#json;
+    return this.#origin === 'msgpack' ? this.#msgpack : this.#bytes;
+  }
+
+  #madeForm(): void {
+    // A program's own value is the program's, however large.
+    if (this.#hasForms || this.#origin === 'value') return;
+    this.#hasForms = true;
+    forms.add(this);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Fences } from '../fences/fences.ts';
 import { toNs } from '../delivery/recording-format.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
 import type { Log } from '../log/log.ts';
@@ -8,6 +9,7 @@ import type { FoxgloveSessionReport } from '../observe/metrics.ts';
 import { Payload } from '../protocol/payload.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import type { Reader, ReaderCounts } from '../stream/reader.ts';
+import { TopicPublisher } from '../stream/topic-publisher.ts';
 import type { TelemetryMessage, Topics } from '../stream/topics.ts';
 import type { AdvertisedTopic, ChannelCatalogue } from './foxglove-channels.ts';
 import {
@@ -24,6 +26,7 @@ import {
   type ParameterValue,
 } from './foxglove-wire.ts';
 import type { RegisteredSession } from './registry.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
@@ -41,6 +44,7 @@ export interface FoxgloveSettings extends KeepAliveSettings {
 export interface FoxgloveSessionParts {
   readonly clientId: string;
   readonly clock: Clock;
+  readonly fences: Fences;
   readonly log: Log;
   readonly settings: FoxgloveSettings;
   readonly topics: Topics;
@@ -75,6 +79,8 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   /** Topics that the client publishes to, by its own number. */
   readonly #clientChannels = new Map<number, string>();
   readonly #watchedParameters = new Map<string, ParameterValue | undefined>();
+  /** Since the first publication. */
+  #publisher: TopicPublisher | undefined;
   #endedCounts = NO_COUNTS;
   #rate: RateState;
   #received = 0;
@@ -89,6 +95,8 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
       clientId: parts.clientId,
       clock: parts.clock,
       settings: parts.settings,
+      lane: 'foxglove',
+      fences: parts.fences,
       owner: this,
     });
   }
@@ -168,6 +176,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     clearTimeout(this.#resumeTimer);
     for (const subscription of this.#subscriptions.values()) this.#drop(subscription);
     this.link.end(reason);
+    if (this.#publisher) this.#parts.topics.depart(this.#publisher);
   }
 
   onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
@@ -298,7 +307,8 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     const topic = this.#clientChannels.get(channelId);
     if (topic === undefined) throw unknownClientChannel(channelId);
     if (!this.#mayPublish(data.length, nowMs)) return;
-    topics.publish(topic, { payload: Payload.json(data) });
+    this.#publisher ??= new TopicPublisher(this.link.memory);
+    topics.publish(topic, { payload: Payload.json(data) }, this.#publisher);
     this.#received++;
   }
 
@@ -323,12 +333,12 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   }
 
   #pauseFor(pauseMs: number): void {
-    this.link.socket?.pause();
+    const { socket } = this.link;
+    if (!socket) return;
+    const reading = SocketReading.of(socket);
+    reading.pause(PauseReason.throttled);
     clearTimeout(this.#resumeTimer);
-    this.#resumeTimer = setTimeout(() => {
-      this.#resumeTimer = undefined;
-      this.link.socket?.resume();
-    }, pauseMs);
+    this.#resumeTimer = setTimeout(() => reading.resume(PauseReason.throttled), pauseMs);
   }
 
   #sendParameters(names: readonly string[], id: string | undefined): void {
@@ -374,13 +384,16 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   #tell(error: SightlineError, level: StatusLevel, id?: string): void {
     const message = `${error.message} (${error.code})`;
     this.#send({ op: 'status', level, message, ...(id !== undefined && { id }) });
-    // Who sends rubbish and reads nothing is not read either; see #onSent.
-    const { socket } = this.link;
-    if (socket && socket.bufferedAmount > 2 * this.#parts.settings.socketBytesMax) socket.pause();
   }
 
   #send(message: FoxgloveServerMessage): void {
-    this.link.socket?.send(JSON.stringify(message), this.#onSent);
+    const { socket } = this.link;
+    if (!socket) return;
+    socket.send(JSON.stringify(message), this.#onSent);
+    // Who asks and reads nothing is not read either; see #onSent.
+    if (socket.bufferedAmount > 2 * this.#parts.settings.socketBytesMax) {
+      SocketReading.of(socket).pause(PauseReason.deaf);
+    }
   }
 
   /** Gathers what one turn of the event loop brings, so that channels take turns. */
@@ -419,7 +432,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   readonly #onSent = (): void => {
     const { socket } = this.link;
     if (!socket || socket.bufferedAmount > this.#parts.settings.socketBytesMax) return;
-    if (this.#resumeTimer === undefined && socket.isPaused) socket.resume();
+    SocketReading.of(socket).resume(PauseReason.deaf);
     if (this.#ready.size > 0) this.#scheduleFlush();
   };
 }

@@ -26,7 +26,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
       topicsMax: 100,
       historyMessages: 4_096,
       historyBytesMax: 1 << 26,
-      historyTotalBytesMax: 1 << 27,
+      historyDepartedBytesMax: 1 << 27,
       topicIdleMs: 0,
       readersMax: 100,
     },

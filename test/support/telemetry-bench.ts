@@ -56,7 +56,7 @@ export class TelemetryBench {
         topicsMax: 100,
         historyMessages: settings.historyMessages ?? SETTINGS.historyMessages,
         historyBytesMax: 64_000_000,
-        historyTotalBytesMax: 256_000_000,
+        historyDepartedBytesMax: 256_000_000,
         topicIdleMs: 60_000,
         readersMax: 1_000,
       },

@@ -1,9 +1,16 @@
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
-import { decodePublications, faultOfSection, sectionsOfBatch, type BatchSection } from '../../protocol/batch.ts';
+import {
+  decodePublications,
+  faultOfSection,
+  openPublications,
+  sectionsOfBatch,
+  type BatchSection,
+} from '../../protocol/batch.ts';
 import { Payload } from '../../protocol/payload.ts';
 import type * as t from '../../protocol/telemetry.ts';
 import { checkTopic, isServerTopic } from '../../protocol/topic.ts';
-import type { TopicInput, TopicMaker, Topics } from '../../stream/topics.ts';
+import { TopicPublisher } from '../../stream/topic-publisher.ts';
+import type { TopicInput, Topics } from '../../stream/topics.ts';
 import { decompressors } from '../compression.ts';
 import type { RangeEncoder } from './encoder.ts';
 import { PublishRate, type PublishRateHost } from './publish-rate.ts';
@@ -48,13 +55,13 @@ export class Publications {
   /** The round in which the client published last, and its messages in it. */
   #round = 0;
   #roundMessages = 0;
-  /** An object of its own: a topic outlives the session that made it, and must not keep it. */
-  readonly #maker: TopicMaker = { topicsMade: 0 };
+  readonly #publisher: TopicPublisher;
 
   constructor(host: PublicationsHost, client: SessionClient) {
     this.#host = host;
     this.#client = client;
     this.#rate = new PublishRate(host, client);
+    this.#publisher = new TopicPublisher(client.memory);
   }
 
   /** Messages that came faster than the client may publish. */
@@ -93,16 +100,20 @@ export class Publications {
     ]);
   }
 
+  /** Sections are judged before anything is made of the batch: what may not be published costs no more than its envelope. */
   publishBatch(data: Buffer, nowMs: number): void {
     const schemaOf = (schemaId: number) => this.#schemas?.get(schemaId);
-    const { envelope, messages, plainBytes } = decodePublications(data, schemaOf, decompressors);
+    const { envelope, plainBytes } = openPublications(data, schemaOf);
     const { sections, count: total } = envelope;
+    const topics = sections.map((section) => this.#admitSection(section, (plainBytes * section.count) / total, nowMs));
+    if (topics.every((topic) => topic === undefined)) return;
+    const messages = decodePublications(data, envelope, schemaOf, decompressors);
     let from = 0;
-    for (const section of sections) {
+    for (const [i, section] of sections.entries()) {
       const { count } = section;
       const own = sections.length === 1 ? messages : messages.slice(from, from + count);
       from += count;
-      this.#publishSection(section, own, (plainBytes * count) / total, nowMs);
+      if (topics[i] !== undefined) this.#publishSection(section, topics[i], own);
     }
   }
 
@@ -140,6 +151,11 @@ export class Publications {
     this.#rate.check(nowMs);
   }
 
+  /** The session has ended. */
+  close(): void {
+    this.#host.topics.depart(this.#publisher);
+  }
+
   /** The session has lost its socket. */
   onLost(): void {
     this.#rate.onLost();
@@ -153,24 +169,30 @@ export class Publications {
     return { ...(topic === undefined ? { alias } : { topic }), ...(isNumbered && { seq: firstSeq }), count };
   }
 
-  /** What a batch publishes on one topic; its refusal is no reason to refuse the others. */
-  #publishSection(
-    section: BatchSection,
-    messages: readonly (TopicInput | SightlineError)[],
-    bytes: number,
-    nowMs: number,
-  ): void {
+  /** The topic of a section that may be published; undefined: it is refused, which is no reason to refuse the others. */
+  #admitSection(section: BatchSection, bytes: number, nowMs: number): string | undefined {
     const about = this.#aboutSection(section);
     try {
-      const { topic, seq } = about;
+      // Also what is refused for other reasons counts.
+      if (!this.#rate.admits(section.count, bytes, nowMs, about)) return undefined;
       const fault = faultOfSection(section);
       if (fault !== undefined) throw fault;
+      const { topic } = about;
       if (topic === undefined) {
         throw new SightlineError('ALIAS_UNKNOWN', `alias ${section.topicId} was not advertised`);
       }
-      if (!this.#rate.admits(messages.length, bytes, nowMs, about)) return;
       requireOpenTopic(topic);
-      this.#publish(topic, seq, messages);
+      return topic;
+    } catch (thrown) {
+      this.#client.refuse(toSightlineError(thrown), about);
+      return undefined;
+    }
+  }
+
+  #publishSection(section: BatchSection, topic: string, messages: readonly (TopicInput | SightlineError)[]): void {
+    const about = this.#aboutSection(section);
+    try {
+      this.#publish(topic, about.seq, messages);
     } catch (thrown) {
       this.#client.refuse(toSightlineError(thrown), about);
     }
@@ -219,7 +241,7 @@ export class Publications {
   #publishOne(topic: string, input: TopicInput): void {
     const { topics } = this.#host;
     if (topics.get(topic) === undefined) this.#requireRoomForTopic(topic);
-    topics.publish(topic, input, this.#maker);
+    topics.publish(topic, input, this.#publisher);
     this.published++;
   }
 
@@ -247,7 +269,7 @@ export class Publications {
   /** One client must not use up the server's topics. Those that were forgotten count no more. */
   #requireRoomForTopic(topic: string): void {
     const { topicsMax } = this.#host.settings;
-    if (this.#maker.topicsMade < topicsMax) return;
+    if (this.#publisher.topicsMade < topicsMax) return;
     throw new SightlineError(
       'TOPIC_LIMIT_REACHED',
       `"${topic}" would be more than the ${topicsMax} topics that a client may have made (telemetry.subscribed_topics_max)`,

@@ -1,6 +1,8 @@
 import type { WebSocket } from 'ws';
 import { wallAheadMs, wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import type { Fences } from '../../fences/fences.ts';
+import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { RateSettings } from '../../flow/rate-limit.ts';
 import type { TelemetrySessionReport } from '../../observe/metrics.ts';
 import { aboutMessage, isMsgpackMap } from '../../protocol/message-about.ts';
@@ -28,6 +30,7 @@ export interface TelemetrySessionSettings extends KeepAliveSettings {
 /** What a session needs of its lane; the same for all sessions. */
 export interface TelemetrySessionHost extends OutboxHost, PublicationsHost, SubscriptionsHost {
   readonly clock: Clock;
+  readonly fences: Fences;
   readonly settings: OutboxHost['settings'] & TelemetrySessionSettings;
   readonly rounds: OutboxHost['rounds'] & PublicationsHost['rounds'] & SubscriptionsHost['rounds'];
   /** The client was disconnected because it publishes too fast. */
@@ -48,13 +51,17 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   #lagMs: number | null = null;
 
   constructor(clientId: string, host: TelemetrySessionHost) {
-    const { clock, settings } = host;
+    const { clock, settings, fences } = host;
     this.#host = host;
-    this.link = new SessionSocket({ clientId, clock, settings, owner: this });
+    this.link = new SessionSocket({ lane: 'telemetry', clientId, clock, settings, fences, owner: this });
   }
 
   get clientId(): string {
     return this.link.clientId;
+  }
+
+  get memory(): MemoryAccount {
+    return this.link.memory;
   }
 
   get protocol(): t.TelemetrySubprotocol {
@@ -113,6 +120,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   /** Ends the session for good. Idempotent. */
   close(reason: SightlineError): void {
     this.link.end(reason);
+    this.#publications?.close();
   }
 
   /** Of all readers that the session has had. */
