@@ -53,6 +53,8 @@ export interface FoxgloveSessionParts {
   readonly version: string;
   /** Figures and settings of the server by name, as they are now. */
   readonly parameters: () => Readonly<Record<string, ParameterValue>>;
+  /** The client was disconnected because it publishes too fast. */
+  readonly onOffence: () => void;
   readonly onLost: () => void;
 }
 
@@ -325,8 +327,10 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
         'RATE_EXCEEDED',
         `more than ${rate.messagesPerS} messages a second (${penalty})`,
       );
-      if (penalty === 'disconnect') this.link.end(error);
-      else this.#tell(error, StatusLevel.warning, 'rate');
+      if (penalty === 'disconnect') {
+        this.#parts.onOffence();
+        this.link.end(error);
+      } else this.#tell(error, StatusLevel.warning, 'rate');
     }
     if (pauseMs > 0) this.#pauseFor(pauseMs);
     return allowed;

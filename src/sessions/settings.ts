@@ -4,6 +4,7 @@ import { ladderOf, nearestRung, rungOfMode } from '../flow/ladder.ts';
 import type { SessionControlSettings } from '../flow/session-control.ts';
 import type { ParameterValue } from './foxglove-wire.ts';
 import type { FoxgloveLaneOptions } from './foxglove.ts';
+import type { PenaltiesOptions } from './penalties.ts';
 import type { TelemetryLaneOptions } from './telemetry/lane.ts';
 import type { VideoLaneOptions } from './video.ts';
 
@@ -48,7 +49,6 @@ export function telemetrySettings({ server, streaming, telemetry }: Config): Tel
     nsPerByte: 8_000 / telemetry.line_mbit_s,
     compressionThresholdBytes: telemetry.compression_threshold_bytes,
     rate: publishRate(telemetry),
-    banMs: telemetry.ban_s * 1000,
     messageBytesMax: telemetry.message_bytes_max,
     subscriptionsMax: telemetry.subscriptions_max,
     topicsMax: telemetry.subscribed_topics_max,
@@ -59,6 +59,11 @@ export function telemetrySettings({ server, streaming, telemetry }: Config): Tel
     pingIntervalMs: streaming.ping_interval_s * 1000,
     pongTimeoutMs: streaming.pong_timeout_s * 1000,
   };
+}
+
+/** For both lanes on which clients publish. */
+export function penaltySettings({ telemetry }: Config): Pick<PenaltiesOptions, 'banMs'> {
+  return { banMs: telemetry.ban_s * 1000 };
 }
 
 export function foxgloveSettings({ server, streaming, telemetry }: Config): FoxgloveLaneOptions['settings'] {

@@ -5,8 +5,10 @@ import { expect } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
+import { noLog } from '../../src/log/log.ts';
 import { Payload } from '../../src/protocol/payload.ts';
 import { TELEMETRY_SUBPROTOCOLS } from '../../src/protocol/telemetry.ts';
+import { Penalties } from '../../src/sessions/penalties.ts';
 import { TelemetryLane, type TelemetryLaneOptions } from '../../src/sessions/telemetry/lane.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import type { ReaderCounts } from '../../src/stream/reader.ts';
@@ -27,7 +29,6 @@ const SETTINGS: Settings = {
   compressionThresholdBytes: 512,
   nsPerByte: 80,
   rate: { messagesPerS: 100_000, bytesPerS: 100_000_000, muteMs: 5_000 },
-  banMs: 60_000,
   messageBytesMax: 1_000_000,
   subscriptionsMax: 10,
   topicsMax: 20,
@@ -64,6 +65,7 @@ export class TelemetryBench {
     this.lane = new TelemetryLane({
       topics: this.topics,
       clock,
+      penalties: new Penalties({ clock, log: noLog(clock), banMs: 60_000 }),
       settings: { ...SETTINGS, ...settings },
     });
     this.sockets = new WebSocketServer({
