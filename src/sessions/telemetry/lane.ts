@@ -67,7 +67,7 @@ export class TelemetryLane {
       now: () => clock.now(),
       cacheBytesMax: ENCODED_BYTES_MAX,
     });
-    const queueGroups = new QueueGroups({ topics, encoder, settings });
+    const queueGroups = new QueueGroups({ clock, encoder, settings });
     const rounds = new Rounds({ clock, encoder, settings, queueGroups });
     this.#encoder = encoder;
     this.#rounds = rounds;

@@ -11,6 +11,7 @@ import { CriticalQueue } from './critical-queue.ts';
 import type { RangeEncoder } from './encoder.ts';
 import { FanoutMember } from './fanout-group.ts';
 import { shed } from './shed.ts';
+import type { Membership } from './queue-group.ts';
 import { SocketWriter } from './socket-writer.ts';
 import type { Sender, SubscribedTopic } from './subscribed-topic.ts';
 import { Turns, type TurnPart } from './turns.ts';
@@ -71,8 +72,8 @@ export interface OutboxParts {
  */
 export class Outbox implements Sender {
   readonly writer: SocketWriter;
-  /** A queue group may wait for this socket, too. */
-  isInQueueGroup = false;
+  /** Queue groups that may wait for this socket, too. Made when it joins the first one. */
+  memberships: Set<Membership> | undefined;
   readonly #host: OutboxHost;
   readonly #owner: OutboxOwner;
   // Made when they are first needed: most connections of a large server have nothing to send.
@@ -202,7 +203,8 @@ export class Outbox implements Sender {
   /** For the writer: the socket is empty. */
   onEmptied(): void {
     const waiting = (this.#turns?.length ?? 0) + this.criticalQueue + (this.#backfill?.length ?? 0);
-    if (waiting > 0 || this.isInQueueGroup) this.#host.rounds.enqueue(this);
+    if (waiting > 0 || this.memberships !== undefined) this.#host.rounds.enqueue(this);
+    for (const membership of this.memberships ?? []) membership.wake();
   }
 
   /** Nothing is sent any more. Idempotent. */

@@ -7,7 +7,7 @@ import type { Contract, ReaderCounts } from '../../stream/reader.ts';
 import type { TelemetryMessage, Topic, Topics } from '../../stream/topics.ts';
 import type { IndividualDelivery } from './fanout-groups.ts';
 import type { Peers } from './peers.ts';
-import type { QueueMember } from './queue-group.ts';
+import type { Membership } from './queue-group.ts';
 import type { QueueGroups } from './queue-groups.ts';
 import { forgetOldest, type SessionClient } from './session-client.ts';
 import { decideStart, type Position } from './start.ts';
@@ -15,6 +15,9 @@ import { SubscribedTopic, type Subscription } from './subscribed-topic.ts';
 import { topicMessage } from './topic-messages.ts';
 import { isCommonNumber, TopicNumbers } from './topic-numbers.ts';
 import { wireFormatOf } from './wire-format.ts';
+
+/** Queue groups that a connection may be in. */
+const GROUPS_MAX = 100;
 
 export interface SubscriptionsHost {
   readonly topics: Topics;
@@ -28,8 +31,8 @@ interface OpenSubscription extends Subscription {
   readonly topics: Map<number, SubscribedTopic>;
   readonly message: t.SubscribeMessage;
   readonly since: ReadonlyMap<string, Position> | undefined;
-  /** Topics that came by a queue group. */
-  readonly shared: { readonly topic: Topic; readonly topicId: number }[];
+  /** In its queue group. */
+  membership: Membership | undefined;
   /** Of all that decides which bytes it gets. */
   readonly hash: number;
   leave: () => void;
@@ -79,7 +82,7 @@ export class Subscriptions {
 
   subscribe(message: t.SubscribeMessage): void {
     const { id, filter, contract, group } = message;
-    const { topics, queueGroups, settings } = this.#host;
+    const { topics, settings } = this.#host;
     const { outbox, protocol } = this.#client;
     if (this.#subscriptions.has(id))
       throw new SightlineError('MESSAGE_FIELD_BAD', `id ${id} is that of another subscription`);
@@ -88,6 +91,9 @@ export class Subscriptions {
         'SUBSCRIPTION_LIMIT_REACHED',
         `there are ${settings.subscriptionsMax} subscriptions already`,
       );
+    }
+    if (group !== undefined && (outbox!.memberships?.size ?? 0) >= GROUPS_MAX) {
+      throw new SightlineError('SUBSCRIPTION_LIMIT_REACHED', `the connection is in ${GROUPS_MAX} groups already`);
     }
     const format = wireFormatOf(protocol, message.codecs);
     const subscription: OpenSubscription = {
@@ -98,7 +104,7 @@ export class Subscriptions {
       format,
       hash: fnv1a([filter, contract, format.key, group].join('\n')),
       topics: new Map(),
-      shared: [],
+      membership: undefined,
       since: message.since && new Map(message.since.map(({ topic, epoch, seq }) => [topic, { epoch, seq }])),
       leave: () => {},
       isCut: false,
@@ -106,11 +112,8 @@ export class Subscriptions {
     this.#subscriptions.set(id, subscription);
     this.#updateHash();
     outbox!.writer.control({ type: 'subscribed', id, filter });
-    if (group === undefined) subscription.leave = topics.watch(filter, (topic) => this.#takeIn(subscription, topic));
-    else {
-      subscription.leave = queueGroups.get(group, filter).join(this.#memberOf(subscription));
-      outbox!.isInQueueGroup = true;
-    }
+    if (group !== undefined) this.#join(subscription, group);
+    subscription.leave = topics.watch(filter, (topic) => this.#takeIn(subscription, topic));
   }
 
   unsubscribe(id: number): void {
@@ -154,13 +157,11 @@ export class Subscriptions {
     this.#numbers.release(topic, topicId);
   }
 
-  #memberOf(subscription: OpenSubscription): QueueMember {
-    const numberOf = (topic: Topic) => {
-      const topicId = this.#takeNumber(subscription, topic);
-      if (topicId !== undefined) subscription.shared.push({ topic, topicId });
-      return topicId;
-    };
-    return { subscription, writer: this.#client.outbox!.writer, numberOf };
+  #join(subscription: OpenSubscription, group: string): void {
+    const outbox = this.#client.outbox!;
+    subscription.membership = this.#host.queueGroups.join(group, { subscription, writer: outbox.writer });
+    outbox.memberships ??= new Set();
+    outbox.memberships.add(subscription.membership);
   }
 
   /** A topic belongs to a subscription from now on. */
@@ -168,7 +169,8 @@ export class Subscriptions {
     const outbox = this.#client.outbox!;
     const topicId = this.#takeNumber(subscription, topic);
     if (topicId === undefined) return;
-    const { contract } = subscription;
+    const { contract, membership } = subscription;
+    if (membership !== undefined) return membership.take(topic, topicId);
     const { epoch, stream } = topic;
     const since = this.#sinceOf(subscription, topic);
     const start = decideStart(contract, { epoch, oldest: stream.oldest, head: stream.head }, since);
@@ -238,7 +240,11 @@ export class Subscriptions {
     this.#subscriptions.delete(subscription.id);
     subscription.leave();
     for (const subscribed of subscription.topics.values()) this.closeTopic(subscribed);
-    for (const { topic, topicId } of subscription.shared) this.#numbers.release(topic, topicId);
+    const { membership } = subscription;
+    if (membership === undefined) return;
+    this.#client.outbox!.memberships!.delete(membership);
+    membership.leave();
+    for (const [topic, { topicId }] of membership.topics) this.#numbers.release(topic, topicId);
   }
 }
 
