@@ -28,6 +28,7 @@ const SETTINGS: Settings = {
   nsPerByte: 80,
   rate: { messagesPerS: 100_000, bytesPerS: 100_000_000, muteMs: 5_000 },
   banMs: 60_000,
+  elementsMax: 65_536,
   messageBytesMax: 1_000_000,
   subscriptionsMax: 10,
   topicsMax: 20,
