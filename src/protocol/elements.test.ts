@@ -20,6 +20,7 @@ const PADDING = 'a'.repeat(64 * 1024);
 test('what a value has is what may be there', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {
+      fc.pre(!JSON.stringify(value).includes('__proto__'));
       const elements = elementsOf([PADDING, value]);
       const msgpack = writeMsgpack([PADDING, value]);
       checkMsgpack(msgpack, 0, elements);
@@ -44,7 +45,8 @@ test('commas and brackets in texts are none, whatever is escaped before their en
 test('the worst that a megabyte can hold is refused', () => {
   const json = encoder.encode(`[${Array(330_000).fill('{}').join()}]`);
   expect(() => limitJsonElements(json, 65_536)).toThrow(TOO_LARGE);
-  expect(() =>
-    checkMsgpack(Uint8Array.of(0xdd, 0, 15, 0, 0, ...new Uint8Array(0xf0000).fill(0x90)), 0, 65_536),
-  ).toThrow(TOO_LARGE);
+  const msgpack = new Uint8Array(5 + 0xf0000).fill(0x90);
+  msgpack.set([0xdd, 0, 0x0f, 0, 0]);
+  expect(() => checkMsgpack(msgpack, 0, 65_536)).toThrow(TOO_LARGE);
+  checkMsgpack(msgpack);
 });
