@@ -199,6 +199,11 @@ const telemetry = z.strictObject({
   message_bytes_max: whole(KIB, 64 * MIB)
     .default(MIB)
     .describe('Largest message of a client, bytes.'),
+  message_elements_max: whole(1000, 100_000_000)
+    .default(65_536)
+    .describe(
+      'Most elements of a message’s data: values, keys and containers of any size; larger data goes as bytes, in columns, or in several messages.',
+    ),
   subscriptions_max: whole(1, 100_000).default(1000).describe('Most subscriptions, and aliases, of a connection.'),
   subscribed_topics_max: whole(1, 1_000_000)
     .default(2000)

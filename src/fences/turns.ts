@@ -118,6 +118,17 @@ export class Turns {
     this.#pumpLater(0);
   }
 
+  /** For work that goes on: fulfilled when the client has its next turn. */
+  next(time: TimeAccount): Promise<void> {
+    return new Promise((resolve) => {
+      const work = (): boolean => {
+        resolve();
+        return false;
+      };
+      this.wait({ time, isReady: true, work });
+    });
+  }
+
   /** Nothing of it waits any more. */
   leave(client: WaitingClient): void {
     this.#waiting.delete(client);

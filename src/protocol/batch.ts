@@ -23,6 +23,7 @@ export const BATCH_LIMITS: BatchLimits = {
   messagesMax: 10_000,
   plainBytesMax: 8 * 1024 * 1024,
   messageBytesMax: 1024 * 1024,
+  elementsMax: Infinity,
 };
 /** Up to this size compression costs more than it saves (T3). */
 export const COMPRESS_ABOVE_BYTES = 512;
@@ -49,6 +50,8 @@ export interface BatchLimits {
   /** Bytes of a batch after decompression. */
   readonly plainBytesMax: number;
   readonly messageBytesMax: number;
+  /** Of the data of one message (`elements.ts`). */
+  readonly elementsMax: number;
 }
 
 export interface BatchMessage {
@@ -235,20 +238,18 @@ export function readMessages(
 
 /**
  * A batch of a client, whose messages are passed on: each stands by itself, and one that is none costs the others nothing.
- * `envelope`: of `openPublications`. Throws as `decodeBatch` for what cannot be taken apart.
+ * `envelope`: of `openPublications`; `body`: what follows it, decompressed. Messages are made as they are taken: the work can be
+ * spread over time. Throws at once, as `decodeBatch`, for what cannot be taken apart.
  */
-export function decodePublications(
-  bytes: Uint8Array,
+export function readPublications(
+  body: Uint8Array,
   envelope: BatchEnvelope,
   schemaOf: SchemaLookup,
-  decompressors: Decompressors,
   limits: BatchLimits = BATCH_LIMITS,
-): MessageOrFault[] {
-  if (envelope.codec !== 'columns') {
-    return [...messagesOf(plainBody(bytes, envelope, decompressors), envelope, limits, ownParts())];
-  }
+): Iterable<MessageOrFault> {
+  if (envelope.codec !== 'columns') return messagesOf(body, envelope, limits, ownParts());
   const faults: ColumnFaults = new Map();
-  const columns = readColumns(bytes, envelope, schemaOf, decompressors, limits, 'relay', faults);
+  const columns = readColumnsBody(inOwnMemory(body), envelope, schemaOf, limits, 'relay', faults);
   const messages: MessageOrFault[] = messagesOfColumns(columns, envelope.sections);
   for (const [place, fault] of faults) messages[place] = fault;
   return messages;
@@ -264,8 +265,8 @@ export function openPublications(
   limits: BatchLimits = BATCH_LIMITS,
 ): { envelope: BatchEnvelope; plainBytes: number } {
   const envelope = decodeEnvelope(bytes, limits);
-  const { codec, compression, plainSize, sections, count, schemaId } = envelope;
-  const packedBytes = bytes.length - envelopeBytes(sections.length);
+  const { codec, compression, plainSize, count, schemaId } = envelope;
+  const packedBytes = packedBody(bytes, envelope).length;
   if (compression !== 'none' && plainSize > Math.max(RATIO_FREE_BYTES, packedBytes * COMPRESSION_RATIO_MAX)) {
     const message = `the batch would grow from ${packedBytes} to ${plainSize} bytes: more than ${COMPRESSION_RATIO_MAX} times`;
     throw new SightlineError('COMPRESSION_BAD', message);
@@ -347,12 +348,26 @@ export function readColumns(
   use: ColumnUse = 'own',
   faults?: ColumnFaults,
 ): ColumnBatch {
-  const schema = schemaOf(envelope.schemaId);
-  if (schema === undefined) {
-    throw new SightlineError('SCHEMA_UNKNOWN', `schema ${envelope.schemaId} was not sent before`);
-  }
-  const plain = plainBody(bytes, envelope, decompressors);
-  const body = use === 'relay' ? inOwnMemory(plain) : plain;
+  requireSchema(envelope, schemaOf);
+  return readColumnsBody(plainBody(bytes, envelope, decompressors), envelope, schemaOf, limits, use, faults);
+}
+
+/** Throws SCHEMA_UNKNOWN. */
+function requireSchema({ schemaId }: BatchEnvelope, schemaOf: SchemaLookup): readonly SchemaField[] {
+  const schema = schemaOf(schemaId);
+  if (schema !== undefined) return schema;
+  throw new SightlineError('SCHEMA_UNKNOWN', `schema ${schemaId} was not sent before`);
+}
+
+function readColumnsBody(
+  body: Uint8Array,
+  envelope: BatchEnvelope,
+  schemaOf: SchemaLookup,
+  limits: BatchLimits,
+  use: ColumnUse,
+  faults?: ColumnFaults,
+): ColumnBatch {
+  const schema = requireSchema(envelope, schemaOf);
   const columns = decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax, use, faults);
   checkTotal(columns.count, envelope);
   return columns;
@@ -382,16 +397,25 @@ function readSections(view: DataView, limits: BatchLimits): BatchSection[] {
   return sections;
 }
 
+/** What follows the envelope of a batch, as it came. */
+export function packedBody(bytes: Uint8Array, { sections }: BatchEnvelope): Uint8Array {
+  return bytes.subarray(envelopeBytes(sections.length));
+}
+
 /** What follows the envelope, decompressed. Throws COMPRESSION_BAD. */
-function plainBody(bytes: Uint8Array, envelope: BatchEnvelope, decompressors: Decompressors): Uint8Array {
-  const { compression, plainSize, sections } = envelope;
-  const rest = bytes.subarray(envelopeBytes(sections.length));
+export function plainBody(bytes: Uint8Array, envelope: BatchEnvelope, decompressors: Decompressors): Uint8Array {
+  const { compression, plainSize } = envelope;
+  const rest = packedBody(bytes, envelope);
   const plain = compression === 'none' ? rest : decompress(rest, compression, plainSize, decompressors);
-  if (plain.length !== plainSize) {
-    const code = compression === 'none' ? 'BATCH_BAD' : 'COMPRESSION_BAD';
-    throw new SightlineError(code, `plain_size is ${plainSize}, the batch has ${plain.length} bytes`);
-  }
+  checkPlainSize(plain, envelope);
   return plain;
+}
+
+/** Throws BATCH_BAD or COMPRESSION_BAD for a body that is not as long as the envelope says. */
+export function checkPlainSize(plain: Uint8Array, { compression, plainSize }: BatchEnvelope): void {
+  if (plain.length === plainSize) return;
+  const code = compression === 'none' ? 'BATCH_BAD' : 'COMPRESSION_BAD';
+  throw new SightlineError(code, `plain_size is ${plainSize}, the batch has ${plain.length} bytes`);
 }
 
 function compress(plain: Uint8Array, head: BatchHead, compressors: Compressors): Uint8Array | undefined {
@@ -542,13 +566,35 @@ export function inOwnMemory<T extends Uint8Array>(bytes: T): Uint8Array {
   return isTight(bytes) ? bytes : new Uint8Array(bytes);
 }
 
-/** Throws for what cannot be taken apart; what is wrong with one message alone stands in its place. */
-function* messagesOf(
+/** Where a message lies in a body. */
+interface Place {
+  readonly timeMs: number;
+  readonly priority: number;
+  readonly at: number;
+  readonly size: number;
+}
+
+/** Throws at once for what cannot be taken apart; what is wrong with one message alone stands in its place. */
+function messagesOf(
   body: Uint8Array,
   envelope: BatchEnvelope,
   limits: BatchLimits,
   partOf = borrowedPart,
+): Iterable<MessageOrFault> {
+  return decodedMessages(body, placesOf(body, envelope, limits), envelope.codec, limits, partOf);
+}
+
+function* decodedMessages(
+  body: Uint8Array,
+  places: readonly Place[],
+  codec: PayloadCodec,
+  limits: BatchLimits,
+  partOf: PartOf,
 ): Generator<MessageOrFault> {
+  for (const [i, place] of places.entries()) yield decodeMessage(i, place, body, codec, limits, partOf);
+}
+
+function placesOf(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLimits): Place[] {
   if (body.length < HEADER_BYTES) throw new SightlineError('BATCH_BAD', `the batch ends after ${body.length} bytes`);
   const view = viewOf(body);
   const count = view.getUint32(0, true);
@@ -558,6 +604,7 @@ function* messagesOf(
   if (totalSize !== body.length - HEADER_BYTES) {
     throw new SightlineError('BATCH_BAD', `total_size is ${totalSize}, ${body.length - HEADER_BYTES} bytes follow`);
   }
+  const places: Place[] = [];
   let at = HEADER_BYTES;
   for (let i = 0; i < count; i++) {
     if (at + MESSAGE_HEADER_BYTES > body.length)
@@ -572,24 +619,25 @@ function* messagesOf(
         ? tooLarge(i, size, limits)
         : new SightlineError('BATCH_BAD', `message ${i} of ${count} is cut`);
     }
-    yield decodeMessage(i, timeMs, priority, partOf(body, at, size), envelope.codec, limits);
+    places.push({ timeMs, priority, at, size });
     at += size;
   }
   if (at !== body.length) throw new SightlineError('BATCH_BAD', `${body.length - at} bytes follow the last message`);
+  return places;
 }
 
 function decodeMessage(
-  place: number,
-  timeMs: number,
-  priority: number,
-  bytes: Uint8Array,
+  i: number,
+  { timeMs, priority, at, size }: Place,
+  body: Uint8Array,
   codec: PayloadCodec,
   limits: BatchLimits,
+  partOf: PartOf,
 ): MessageOrFault {
   try {
-    if (bytes.length > limits.messageBytesMax) throw tooLarge(place, bytes.length, limits);
+    if (size > limits.messageBytesMax) throw tooLarge(i, size, limits);
     checkMessage(timeMs, priority);
-    return { timeMs, priority, payload: decodePayload(bytes, codec) };
+    return { timeMs, priority, payload: decodePayload(partOf(body, at, size), codec, limits) };
   } catch (thrown) {
     return toSightlineError(thrown, 'PAYLOAD_BAD');
   }
@@ -599,9 +647,9 @@ function tooLarge(place: number, size: number, { messageBytesMax }: BatchLimits)
   return new SightlineError('BATCH_TOO_LARGE', `message ${place} claims ${size} bytes of at most ${messageBytesMax}`);
 }
 
-function decodePayload(bytes: Uint8Array, codec: PayloadCodec): Payload {
-  if (codec === 'json') return Payload.json(bytes);
-  return codec === 'msgpack' ? Payload.msgpack(bytes) : Payload.bytes(bytes);
+function decodePayload(bytes: Uint8Array, codec: PayloadCodec, { elementsMax }: BatchLimits): Payload {
+  if (codec === 'json') return Payload.json(bytes, elementsMax);
+  return codec === 'msgpack' ? Payload.msgpack(bytes, elementsMax) : Payload.bytes(bytes);
 }
 
 /** The batch's own count has to be that of its sections. */

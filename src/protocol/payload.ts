@@ -1,6 +1,7 @@
 import type { ColumnBatch } from './columns.ts';
 import { writeMsgpack } from './msgpack-writer.ts';
 import { programValue } from './program-value.ts';
+import { limitJsonElements } from './elements.ts';
 import { checkMsgpack, isByteString, isMap, parseCheckedMsgpack, parseJson, stringifyJson } from './wire-value.ts';
 
 /** A message's place in a batch of columns. */
@@ -8,6 +9,9 @@ export interface PayloadRow {
   readonly batch: ColumnBatch;
   readonly index: number;
 }
+
+/** From this size on a payload goes out as it came, where a reader takes that. */
+export const LARGE_BYTES = 128 * 1024;
 
 /** Memory for forms that were made beside the one that a payload came in, of all payloads together, bytes by estimate. */
 const FORMS_BYTES_MAX = 24 * 1024 * 1024;
@@ -21,14 +25,15 @@ class Forms {
   #first = 0;
   #bytes = 0;
 
-  add(payload: Payload): void {
-    this.#bytes += formBytes(payload);
-    this.#queue.push(payload);
+  /** A payload has got another form. */
+  made(payload: Payload, bytes: number, isFirst: boolean): void {
+    this.#bytes += bytes;
+    if (isFirst) this.#queue.push(payload);
     // The newest stays: whoever asked for it is about to use it.
     while (this.#bytes > FORMS_BYTES_MAX && this.#first < this.#queue.length - 1) {
       const oldest = this.#queue[this.#first]!;
       this.#queue[this.#first++] = undefined;
-      this.#bytes -= formBytes(oldest);
+      this.#bytes -= oldest.formBytes;
       oldest.forgetForms();
     }
     if (this.#first > 1_000 && 2 * this.#first > this.#queue.length) {
@@ -38,8 +43,8 @@ class Forms {
   }
 }
 
-function formBytes(payload: Payload): number {
-  return payload.byteLength * VALUE_BYTES_PER_BYTE + FORM_BYTES;
+function valueBytes(bytes: number): number {
+  return bytes * VALUE_BYTES_PER_BYTE;
 }
 
 const forms = new Forms();
@@ -58,8 +63,10 @@ export class Payload {
   #byteLength: number | undefined;
   /** What it came in, and keeps. */
   #origin: 'value' | 'json' | 'msgpack' | 'bytes' | 'row';
-  /** It has other forms beside that, and counts among those that have. */
-  #hasForms = false;
+  /** What it is to keep when it came as a value. */
+  #kept: 'json' | 'msgpack' = 'json';
+  /** What its other forms count for, among all that have some; 0: it has none. */
+  #formBytes = 0;
 
   private constructor(form: {
     value?: unknown;
@@ -83,22 +90,30 @@ export class Payload {
     return value instanceof Uint8Array ? Payload.bytes(value) : new Payload({ value });
   }
 
+  /** The same for a value that came in MessagePack, which has numbers that JSON has not. */
+  static ofMsgpack(value: unknown): Payload {
+    const payload = Payload.of(value);
+    payload.#kept = 'msgpack';
+    return payload;
+  }
+
   /** Whatever a program has at hand, as it is now: its owner may go on and change it. Throws as `programValue` does. */
   static copyOf(value: unknown): Payload {
     if (value instanceof Uint8Array) return Payload.bytes(new Uint8Array(value));
     return new Payload({ msgpack: writeMsgpack(programValue(value)) });
   }
 
-  /** A JSON text. Throws PAYLOAD_BAD when it is none, so that `json()` may give the same bytes to others. */
-  static json(json: Uint8Array): Payload {
+  /** A JSON text of at most so many elements. Throws MESSAGE_TOO_LARGE for more, PAYLOAD_BAD when it is none, so that `json()` may give the same bytes to others. */
+  static json(json: Uint8Array, elementsMax = Infinity): Payload {
+    limitJsonElements(json, elementsMax);
     const payload = new Payload({ json, value: parseJson(json) });
-    payload.#madeForm();
+    payload.#madeForm(valueBytes(json.length));
     return payload;
   }
 
   /** A MessagePack value; a byte string alone is a payload of bytes. Throws PAYLOAD_BAD. */
-  static msgpack(msgpack: Uint8Array): Payload {
-    checkMsgpack(msgpack);
+  static msgpack(msgpack: Uint8Array, elementsMax = Infinity): Payload {
+    checkMsgpack(msgpack, 0, elementsMax);
     return isByteString(msgpack) ? Payload.bytes(parseCheckedMsgpack(msgpack) as Uint8Array) : new Payload({ msgpack });
   }
 
@@ -110,6 +125,12 @@ export class Payload {
   /** A message of a batch of columns, which stays for as long as one of its messages does. */
   static row(batch: ColumnBatch, index: number): Payload {
     return new Payload({ row: { batch, index } });
+  }
+
+  /** The form that it keeps, where that is a text or MessagePack and too large to be made into another one in passing. */
+  get ownForm(): 'json' | 'msgpack' | undefined {
+    if (this.#origin !== 'json' && this.#origin !== 'msgpack') return undefined;
+    return this.byteLength > LARGE_BYTES ? this.#origin : undefined;
   }
 
   /** Where its leaves are, when it came in columns. */
@@ -127,11 +148,12 @@ export class Payload {
     return this.#hasValue || this.#bytes !== undefined || this.#row !== undefined ? undefined : this.#msgpack;
   }
 
-  /** Whether it has an object at its root; MessagePack is not unpacked for the answer. */
+  /** Whether it has an object at its root; bytes are not parsed for the answer. */
   get isObject(): boolean {
     if (this.#bytes !== undefined) return false;
     const { packed } = this;
     if (packed !== undefined) return isMap(packed);
+    if (this.#origin === 'json' && !this.#hasValue) return isJsonObject(this.#json!);
     const value = this.value();
     return typeof value === 'object' && value !== null && !Array.isArray(value);
   }
@@ -147,7 +169,7 @@ export class Payload {
             ? parseCheckedMsgpack(this.#msgpack)
             : parseJson(this.#json!);
       this.#hasValue = true;
-      this.#madeForm();
+      this.#madeForm(valueBytes(this.byteLength));
     }
     return this.#value;
   }
@@ -156,7 +178,7 @@ export class Payload {
   json(): Uint8Array {
     if (this.#json === undefined) {
       this.#json = this.#bytes === undefined ? stringifyJson(this.value()) : base64Json(this.#bytes);
-      this.#madeForm();
+      this.#madeForm(this.#json.length);
     }
     return this.#json;
   }
@@ -165,7 +187,7 @@ export class Payload {
   msgpack(): Uint8Array {
     if (this.#msgpack === undefined) {
       this.#msgpack = writeMsgpack(this.value());
-      this.#madeForm();
+      this.#madeForm(this.#msgpack.length);
     }
     return this.#msgpack;
   }
@@ -173,9 +195,10 @@ export class Payload {
   /** Has it keep bytes, where it came as a value of this program: those are known by their size. Returns `byteLength`. */
   settle(): number {
     if (this.#origin === 'value') {
-      this.json();
-      this.#origin = 'json';
-      this.#madeForm();
+      const { length } = this.#kept === 'json' ? this.json() : this.msgpack();
+      this.#origin = this.#kept;
+      this.#byteLength = length;
+      this.#madeForm(valueBytes(length));
     }
     return this.byteLength;
   }
@@ -197,7 +220,7 @@ export class Payload {
 
   /** Keeps the form that it came in alone: others are made again when somebody asks. */
   forgetForms(): void {
-    this.#hasForms = false;
+    this.#formBytes = 0;
     if (this.#origin !== 'value') {
       this.#hasValue = false;
       this.#value = undefined;
@@ -221,12 +244,24 @@ export class Payload {
     return this.#origin === 'msgpack' ? this.#msgpack : this.#bytes;
   }
 
-  #madeForm(): void {
-    // A program's own value is the program's, however large.
-    if (this.#hasForms || this.#origin === 'value') return;
-    this.#hasForms = true;
-    forms.add(this);
+  /** What its other forms take, by estimate. */
+  get formBytes(): number {
+    return this.#formBytes;
   }
+
+  #madeForm(bytes: number): void {
+    // A program's own value is the program's, however large.
+    if (this.#origin === 'value') return;
+    const isFirst = this.#formBytes === 0;
+    this.#formBytes += bytes + FORM_BYTES;
+    forms.made(this, bytes + FORM_BYTES, isFirst);
+  }
+}
+
+/** Of a valid JSON text. */
+function isJsonObject(json: Uint8Array): boolean {
+  const first = json.findIndex((byte) => byte > 0x20);
+  return json[first] === 0x7b;
 }
 
 const ALPHABET = new TextEncoder().encode('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');

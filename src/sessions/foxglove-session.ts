@@ -6,6 +6,8 @@ import { toNs } from '../delivery/recording-format.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
 import type { Log } from '../log/log.ts';
 import type { FoxgloveSessionReport } from '../observe/metrics.ts';
+import { inOwnMemory } from '../protocol/batch.ts';
+import { limitJsonElements } from '../protocol/elements.ts';
 import { Payload } from '../protocol/payload.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import type { Reader, ReaderCounts } from '../stream/reader.ts';
@@ -32,6 +34,8 @@ import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
 export interface FoxgloveSettings extends KeepAliveSettings {
   readonly messageBytesMax: number;
+  /** Of one message's data. */
+  readonly elementsMax: number;
   /** Messages of one channel that may wait for one client; of more the oldest are dropped. */
   readonly queueMax: number;
   /** Unsent bytes of a socket up to which more is written to it. */
@@ -191,7 +195,10 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
         );
       }
       if (isBinary) this.#publish(data, nowMs);
-      else this.#obey(decodeFoxgloveText(data));
+      else {
+        limitJsonElements(data, this.#parts.settings.elementsMax);
+        this.#obey(decodeFoxgloveText(data));
+      }
     } catch (thrown) {
       this.#refuse(toSightlineError(thrown));
     }
@@ -304,13 +311,14 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   }
 
   #publish(frame: Buffer, nowMs: number): void {
-    const { topics } = this.#parts;
+    const { topics, settings } = this.#parts;
+    const { elementsMax } = settings;
     const { channelId, data } = decodeFoxgloveBinary(frame);
     const topic = this.#clientChannels.get(channelId);
     if (topic === undefined) throw unknownClientChannel(channelId);
     if (!this.#mayPublish(data.length, nowMs)) return;
     this.#publisher ??= new TopicPublisher(this.link.memory);
-    topics.publish(topic, { payload: Payload.json(data) }, this.#publisher);
+    topics.publish(topic, { payload: Payload.json(inOwnMemory(data), elementsMax) }, this.#publisher);
     this.#received++;
   }
 

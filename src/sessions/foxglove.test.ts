@@ -47,6 +47,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}, ad
     settings: {
       pingIntervalMs: 20_000,
       pongTimeoutMs: 10_000,
+      elementsMax: 65_536,
       messageBytesMax: 10_000,
       queueMax: 1_000,
       socketBytesMax: 64 * 1024,

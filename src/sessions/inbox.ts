@@ -44,7 +44,9 @@ export class Inbox implements WaitingClient {
   open(socket: WebSocket): void {
     this.close();
     this.#reading = SocketReading.of(socket);
-    this.#reading.onReady = () => this.#parts.turns.wait(this);
+    this.#reading.onReady = () => {
+      if (!this.isEmpty || this.#onEmpty) this.#parts.turns.wait(this);
+    };
   }
 
   /** Drops what waits. Idempotent. */
@@ -79,6 +81,13 @@ export class Inbox implements WaitingClient {
     turns.wait(this);
   }
 
+  /** A piece of work for the client has taken so long; fulfilled when it has its next turn. */
+  nextTurn(spentMs: number): Promise<void> {
+    const { clock, turns } = this.#parts;
+    turns.spent(this.time, spentMs, clock.now());
+    return turns.next(this.time);
+  }
+
   /** Calls once all that has come so far is worked on: at once where nothing waits. */
   whenEmpty(then: () => void): void {
     if (this.isEmpty && !this.#reading?.isHeld) then();
@@ -86,7 +95,10 @@ export class Inbox implements WaitingClient {
   }
 
   work(): boolean {
-    if (this.isEmpty) return false;
+    if (this.isEmpty) {
+      this.#emptied();
+      return false;
+    }
     const waiting = this.#waiting[this.#next]!;
     this.#next++;
     this.#parts.memory.release('incoming', chargeOf(waiting));

@@ -175,6 +175,11 @@ export class SessionSocket {
     if (socket === this.#socket) this.#answered(this.#clock.now());
   }
 
+  /** A piece of work for the client has taken so long; fulfilled when it has its next turn. */
+  nextTurn(spentMs: number): Promise<void> {
+    return this.#inbox.nextTurn(spentMs);
+  }
+
   /** What came before it is worked on before. */
   closed(socket: WebSocket, code: number): void {
     if (socket !== this.#socket) return;

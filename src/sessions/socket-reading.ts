@@ -25,7 +25,7 @@ type ReadSocket = WebSocket & { [READING]?: SocketReading };
 
 /** Decides whether a socket is read: not as long as one of several reasons speaks against it. */
 export class SocketReading {
-  /** No reason is left, but that its messages wait for their turn. */
+  /** Messages that have come already may be worked on again. */
   onReady: (() => void) | undefined;
   readonly #socket: WebSocket;
   #reasons = 0;
@@ -54,6 +54,6 @@ export class SocketReading {
     if ((this.#reasons & reason) === 0) return;
     this.#reasons &= ~reason;
     if (this.#reasons === 0) this.#socket.resume();
-    else if (!this.isHeld) this.onReady?.();
+    if (!this.isHeld) this.onReady?.();
   }
 }

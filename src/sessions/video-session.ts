@@ -6,6 +6,7 @@ import type { Picture } from '../base/picture.ts';
 import type { PipelineName } from '../base/result.ts';
 import type { Fences } from '../fences/fences.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
+import { limitJsonElements } from '../protocol/elements.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -32,6 +33,8 @@ const CAPTURE_AGE_MAX_MS = 60_000;
 /** Clocks that are in step still differ by a little: a capture time so close in the future is the arrival. */
 const CAPTURE_AHEAD_MAX_MS = 50;
 const DROPPED_SEQS_MAX = 1_000;
+/** Elements of a long text message: a frame in JSON has a picture as one text, and a few numbers. */
+const TEXT_ELEMENTS_MAX = 1_000;
 /** Losses that a client may leave unread before it is not read any more either. */
 const UNTOLD_SEQS_MAX = 10_000;
 
@@ -287,6 +290,7 @@ export class VideoSession {
       return;
     }
     try {
+      limitJsonElements(data, TEXT_ELEMENTS_MAX);
       const message = decodeTextMessage(data.toString('utf8'), (text) => Buffer.from(text, 'base64'));
       if (message.type === 'clock') this.#onClock(message, now);
       else if (message.type === 'pin') this.#onPin(message);

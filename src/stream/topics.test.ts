@@ -195,15 +195,15 @@ describe('histories are charged to who has published', () => {
   test('and bounded for each: its larger topics are halved, other publishers keep theirs', () => {
     const { publish, join, memory } = setUp(
       { historyMessages: 100, historyBytesMax: Infinity },
-      { totalBytesMax: Infinity, clientBytesMax: 103_100 },
+      { totalBytesMax: Infinity, clientBytesMax: 102_500 },
     );
     const [quiet, loud] = [join('quiet'), join('loud')];
     publish('q', MESSAGE, quiet);
     for (let i = 0; i < 10; i++) publish('l', MESSAGE, loud);
-    expect([quiet.memory.bytes('history'), loud.memory.bytes('history')]).toEqual([13_001, 103_001]);
+    expect([quiet.memory.bytes('history'), loud.memory.bytes('history')]).toEqual([12_401, 102_401]);
     publish('l', MESSAGE, loud);
-    expect([quiet.memory.bytes('history'), loud.memory.bytes('history')]).toEqual([13_001, 53_001]);
-    expect(memory.bytes('history')).toBe(66_002);
+    expect([quiet.memory.bytes('history'), loud.memory.bytes('history')]).toEqual([12_401, 52_401]);
+    expect(memory.bytes('history')).toBe(64_802);
   });
 
   test('also where each topic has its newest message alone', () => {
@@ -225,10 +225,10 @@ describe('histories are charged to who has published', () => {
     publish('s', 100, small);
     for (let i = 0; i < 4; i++) publish('l', MESSAGE, large);
     topics.depart(small);
-    expect([small.memory.bytes('history'), memory.estate.bytes('history')]).toEqual([0, 3_001 + 100 + MESSAGE_BYTES]);
+    expect([small.memory.bytes('history'), memory.estate.bytes('history')]).toEqual([0, 2_401 + 100 + MESSAGE_BYTES]);
     topics.depart(large);
     expect(large.memory.bytes('history')).toBe(0);
-    expect(memory.estate.bytes('history')).toBe(2 * 3_001 + 100 + MESSAGE_BYTES + 20_000);
+    expect(memory.estate.bytes('history')).toBe(2 * 2_401 + 100 + MESSAGE_BYTES + 20_000);
     expect(topics.get('s')!.stats().history_messages).toBe(1);
   });
 

@@ -29,6 +29,7 @@ const SETTINGS: Settings = {
   compressionThresholdBytes: 512,
   nsPerByte: 80,
   rate: { messagesPerS: 100_000, bytesPerS: 100_000_000, muteMs: 5_000 },
+  elementsMax: 65_536,
   messageBytesMax: 1_000_000,
   subscriptionsMax: 10,
   topicsMax: 20,

@@ -1,17 +1,25 @@
+import type { Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import {
-  decodePublications,
+  BATCH_LIMITS,
+  checkPlainSize,
   faultOfSection,
   openPublications,
+  packedBody,
+  plainBody,
+  readPublications,
   sectionsOfBatch,
+  type BatchEnvelope,
+  type BatchLimits,
   type BatchSection,
+  type MessageOrFault,
 } from '../../protocol/batch.ts';
 import { Payload } from '../../protocol/payload.ts';
 import type * as t from '../../protocol/telemetry.ts';
 import { checkTopic, isServerTopic } from '../../protocol/topic.ts';
 import { TopicPublisher } from '../../stream/topic-publisher.ts';
 import type { TopicInput, Topics } from '../../stream/topics.ts';
-import { decompressors } from '../compression.ts';
+import { decompressors, decompressLater } from '../compression.ts';
 import type { RangeEncoder } from './encoder.ts';
 import { PublishRate, type PublishRateHost } from './publish-rate.ts';
 import { forgetOldest, type About, type SessionClient } from './session-client.ts';
@@ -23,10 +31,20 @@ import type { SocketWriter } from './socket-writer.ts';
  */
 const ROUND_MESSAGES = 512;
 
+/** Larger batches, decompressed, are worked on in several turns of the event loop: this much takes a millisecond or two. */
+const AT_ONCE_BYTES_MAX = 64 * 1024;
+const SLICE_BYTES = 16 * 1024;
+const SLICE_MS = 1;
+
 export interface PublicationsHost extends PublishRateHost {
+  readonly clock: Clock;
   readonly topics: Topics;
   readonly encoder: RangeEncoder;
-  readonly settings: PublishRateHost['settings'] & { readonly subscriptionsMax: number; readonly topicsMax: number };
+  readonly settings: PublishRateHost['settings'] & {
+    readonly subscriptionsMax: number;
+    readonly topicsMax: number;
+    readonly elementsMax: number;
+  };
   readonly rounds: {
     /** Rounds that have ended. */
     readonly count: number;
@@ -46,6 +64,8 @@ export class Publications {
   readonly #host: PublicationsHost;
   readonly #client: SessionClient;
   readonly #rate: PublishRate;
+  readonly #limits: BatchLimits;
+  #isClosed = false;
   /** Topics by alias. */
   #advertised: Map<number, string> | undefined;
   /** Layouts by the client's number. */
@@ -61,6 +81,7 @@ export class Publications {
     this.#host = host;
     this.#client = client;
     this.#rate = new PublishRate(host, client);
+    this.#limits = { ...BATCH_LIMITS, elementsMax: host.settings.elementsMax };
     this.#publisher = new TopicPublisher(client.memory);
   }
 
@@ -90,9 +111,10 @@ export class Publications {
     const { topic, seq } = message;
     if (!this.#rate.admits(1, bytes, nowMs, aboutPublication(message))) return;
     requireOpenTopic(topic);
+    const isJson = this.#client.protocol === 'sightline.v1.json';
     this.#publish(topic, seq, [
       {
-        payload: Payload.of(message.data),
+        payload: isJson ? Payload.of(message.data) : Payload.ofMsgpack(message.data),
         ...(message.time !== undefined && { timeMs: message.time }),
         ...(message.priority !== undefined && { priority: message.priority }),
         ...(message.ttl_ms !== undefined && { ttlMs: message.ttl_ms }),
@@ -100,20 +122,41 @@ export class Publications {
     ]);
   }
 
-  /** Sections are judged before anything is made of the batch: what may not be published costs no more than its envelope. */
-  publishBatch(data: Buffer, nowMs: number): void {
+  /**
+   * Sections are judged before anything is made of the batch: what may not be published costs no more than its envelope. A large batch
+   * takes several turns.
+   */
+  publishBatch(data: Buffer, nowMs: number): void | Promise<void> {
     const schemaOf = (schemaId: number) => this.#schemas?.get(schemaId);
-    const { envelope, plainBytes } = openPublications(data, schemaOf);
-    const { sections, count: total } = envelope;
-    const topics = sections.map((section) => this.#admitSection(section, (plainBytes * section.count) / total, nowMs));
-    if (topics.every((topic) => topic === undefined)) return;
-    const messages = decodePublications(data, envelope, schemaOf, decompressors);
-    let from = 0;
-    for (const [i, section] of sections.entries()) {
-      const { count } = section;
-      const own = sections.length === 1 ? messages : messages.slice(from, from + count);
-      from += count;
-      if (topics[i] !== undefined) this.#publishSection(section, topics[i], own);
+    const { envelope, plainBytes } = openPublications(data, schemaOf, this.#limits);
+    const { sections, count } = envelope;
+    const topics = sections.map((section) => this.#admitSection(section, (plainBytes * section.count) / count, nowMs));
+    if (topics.every((topic) => topic === undefined)) return undefined;
+    if (plainBytes > AT_ONCE_BYTES_MAX) return this.#publishInTurns(data, envelope, topics);
+    const messages = readPublications(plainBody(data, envelope, decompressors), envelope, schemaOf, this.#limits);
+    for (const span of spansOf(envelope, messages, Infinity)) this.#publishSpan(span, topics);
+    return undefined;
+  }
+
+  async #publishInTurns(data: Buffer, envelope: BatchEnvelope, topics: readonly (string | undefined)[]): Promise<void> {
+    const { clock } = this.#host;
+    // The layouts that the client has now: it may name others before this batch is done.
+    const schema = this.#schemas?.get(envelope.schemaId);
+    try {
+      const body = await largeBody(data, envelope);
+      await this.#client.nextTurn(0);
+      let startMs = clock.now();
+      const messages = readPublications(body, envelope, () => schema, this.#limits);
+      for (const span of spansOf(envelope, messages, SLICE_BYTES)) {
+        if (this.#isClosed) return;
+        this.#publishSpan(span, topics);
+        const spentMs = clock.now() - startMs;
+        if (spentMs < SLICE_MS) continue;
+        await this.#client.nextTurn(spentMs);
+        startMs = clock.now();
+      }
+    } catch (thrown) {
+      this.refuseBatch(toSightlineError(thrown), data);
     }
   }
 
@@ -153,6 +196,7 @@ export class Publications {
 
   /** The session has ended. */
   close(): void {
+    this.#isClosed = true;
     this.#host.topics.depart(this.#publisher);
   }
 
@@ -189,7 +233,9 @@ export class Publications {
     }
   }
 
-  #publishSection(section: BatchSection, topic: string, messages: readonly (TopicInput | SightlineError)[]): void {
+  #publishSpan({ place, section, messages }: Span, topics: readonly (string | undefined)[]): void {
+    const topic = topics[place];
+    if (topic === undefined) return;
     const about = this.#aboutSection(section);
     try {
       this.#publish(topic, about.seq, messages);
@@ -275,6 +321,45 @@ export class Publications {
       `"${topic}" would be more than the ${topicsMax} topics that a client may have made (telemetry.subscribed_topics_max)`,
     );
   }
+}
+
+/** Neighbours of one section. */
+interface Span {
+  /** Of the section in its batch. */
+  readonly place: number;
+  readonly section: BatchSection;
+  readonly messages: readonly MessageOrFault[];
+}
+
+/** The messages of a batch, section by section, in spans of about so many bytes. */
+function* spansOf({ sections }: BatchEnvelope, all: Iterable<MessageOrFault>, bytesMax: number): Generator<Span> {
+  const messages = all[Symbol.iterator]();
+  for (const [place, section] of sections.entries()) {
+    for (let from = 0; from < section.count;) {
+      const span: MessageOrFault[] = [];
+      for (let bytes = 0; bytes < bytesMax && from + span.length < section.count;) {
+        const message: MessageOrFault = messages.next().value!;
+        span.push(message);
+        if (!(message instanceof SightlineError)) bytes += message.payload.byteLength;
+      }
+      const { firstSeq } = section;
+      yield {
+        place,
+        section: { ...section, firstSeq: firstSeq > 0 ? firstSeq + from : firstSeq, count: span.length },
+        messages: span,
+      };
+      from += span.length;
+    }
+  }
+}
+
+/** Decompresses outside of the main thread. Throws COMPRESSION_BAD, BATCH_BAD. */
+async function largeBody(data: Buffer, envelope: BatchEnvelope): Promise<Uint8Array> {
+  const { compression, plainSize } = envelope;
+  const packed = packedBody(data, envelope);
+  const body = compression === 'none' ? packed : await decompressLater(packed, compression, plainSize);
+  checkPlainSize(body, envelope);
+  return body;
 }
 
 export function aboutPublication({ topic, seq }: t.PublishMessage): About {

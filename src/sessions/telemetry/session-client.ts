@@ -14,6 +14,8 @@ export interface SessionClient {
   readonly protocol: TelemetrySubprotocol;
   /** Undefined while the session has no socket. */
   readonly outbox: Outbox | undefined;
+  /** A piece of work for it has taken so long; fulfilled when it has its next turn. */
+  nextTurn(spentMs: number): Promise<void>;
   /** Tells the client of an error. */
   tell(error: SightlineError, about: About): void;
   /** Tells the client that something was refused, and counts it. */

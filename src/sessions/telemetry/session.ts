@@ -5,6 +5,7 @@ import type { Fences } from '../../fences/fences.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { RateSettings } from '../../flow/rate-limit.ts';
 import type { TelemetrySessionReport } from '../../observe/metrics.ts';
+import { limitJsonElements } from '../../protocol/elements.ts';
 import { aboutMessage, isMsgpackMap } from '../../protocol/message-about.ts';
 import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
 import type * as t from '../../protocol/telemetry.ts';
@@ -21,6 +22,8 @@ import { Subscriptions, type SubscriptionsHost } from './subscriptions.ts';
 export interface TelemetrySessionSettings extends KeepAliveSettings {
   readonly rate: RateSettings;
   readonly messageBytesMax: number;
+  /** Of one message's data. */
+  readonly elementsMax: number;
   readonly batchMessagesMax: number;
   readonly subscriptionsMax: number;
   readonly topicsMax: number;
@@ -165,9 +168,9 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     this.#outbox = undefined;
   }
 
-  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
-    if (isBinary && this.#protocol === 'sightline.v1.binary' && !isMsgpackMap(data)) this.#onBatch(data, nowMs);
-    else this.#onControl(data, isBinary, nowMs);
+  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void | Promise<void> {
+    const isBatch = isBinary && this.#protocol === 'sightline.v1.binary' && !isMsgpackMap(data);
+    return isBatch ? this.#onBatch(data, nowMs) : this.#onControl(data, isBinary, nowMs);
   }
 
   // For the outbox.
@@ -186,6 +189,10 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
 
   // For publications and subscriptions.
 
+  nextTurn(spentMs: number): Promise<void> {
+    return this.link.nextTurn(spentMs);
+  }
+
   tell({ code, message }: SightlineError, about: About): void {
     this.#outbox?.writer.control({ type: 'error', code, message, ...about });
   }
@@ -203,11 +210,11 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     this.#host.onOffence(socket, this.link.clientId, this.link.token);
   }
 
-  #onBatch(data: Buffer, nowMs: number): void {
+  #onBatch(data: Buffer, nowMs: number): void | Promise<void> {
     const publications = this.#publishing();
     try {
       this.#requireSize(data);
-      publications.publishBatch(data, nowMs);
+      return publications.publishBatch(data, nowMs);
     } catch (thrown) {
       publications.refuseBatch(toSightlineError(thrown), data);
     }
@@ -217,7 +224,9 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     let message: t.TelemetryClientMessage | undefined;
     try {
       this.#requireSize(data);
-      message = decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8'));
+      const { elementsMax } = this.#host.settings;
+      if (!isBinary) limitJsonElements(data, elementsMax);
+      message = decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8'), elementsMax);
       this.#act(message, data.length, nowMs);
     } catch (thrown) {
       this.refuse(toSightlineError(thrown), (message && aboutOf(message)) ?? aboutMessage(data));
