@@ -420,6 +420,7 @@ describe('bad input is answered by a status, and the connection lives on', () =>
         pingIntervalMs: 20_000,
         pongTimeoutMs: 10_000,
         messageBytesMax: 10_000,
+        elementsMax: 1_000,
         queueMax: 1_000,
         socketBytesMax: 64 * 1024,
         subscriptionsMax: 4,

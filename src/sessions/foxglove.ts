@@ -69,6 +69,11 @@ export class FoxgloveLane {
     this.#clockTimer.unref();
   }
 
+  /** Channels that viewers are told of. */
+  get channels(): number {
+    return this.#channels.size;
+  }
+
   get connected(): number {
     return this.#registry.connected;
   }

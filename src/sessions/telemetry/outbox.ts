@@ -1,8 +1,9 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.ts';
-import { SightlineError } from '../../base/errors.ts';
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Sample } from '../../base/sample.ts';
 import { shareBatches } from '../../flow/batch-size.ts';
+import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import { judgeQueue } from '../../flow/watermark.ts';
 import type { TelemetrySubprotocol } from '../../protocol/telemetry.ts';
 import type { TelemetryMessage } from '../../stream/topics.ts';
@@ -50,6 +51,8 @@ export interface OutboxHost {
 
 /** The session whose outbox it is. */
 export interface OutboxOwner {
+  /** To whom critical messages are charged that wait. */
+  readonly memory: MemoryAccount;
   /** The reader cannot be served any more. */
   fail(reason: SightlineError): void;
   /** The client has all messages of a backfill. */
@@ -157,13 +160,16 @@ export class Outbox implements Sender {
     if (this.writer.closed) return;
     this.#leaveGroup();
     if (!subscribed.reader.hold(sample.position)) return;
-    this.#criticals ??= new CriticalQueue(this.#host, this.writer);
-    this.#criticals.add(subscribed, sample);
+    this.#criticals ??= new CriticalQueue(this.#host, this.writer, this.#owner.memory);
     const { criticalMessagesMax } = this.#host.settings;
-    if (this.#criticals.length <= criticalMessagesMax) return;
-    this.#owner.fail(
-      new SightlineError('CRITICAL_BACKLOG', `more than ${criticalMessagesMax} critical messages wait for this client`),
-    );
+    try {
+      this.#criticals.add(subscribed, sample);
+    } catch (thrown) {
+      return this.#failBehind(`critical messages wait for this client: ${toSightlineError(thrown).message}`);
+    }
+    if (this.#criticals.length > criticalMessagesMax) {
+      this.#failBehind(`more than ${criticalMessagesMax} critical messages wait for this client`);
+    }
   }
 
   /** Sends what may go now. */
@@ -211,11 +217,16 @@ export class Outbox implements Sender {
   close(): void {
     this.#leaveGroup();
     this.writer.close();
+    this.#criticals?.close();
     this.#member = undefined;
     this.#criticals = undefined;
     this.#turns = undefined;
     this.#backfill = undefined;
     this.#confirmations = undefined;
+  }
+
+  #failBehind(why: string): void {
+    this.#owner.fail(new SightlineError('CRITICAL_BACKLOG', why));
   }
 
   #leaveGroup(): void {

@@ -8,7 +8,7 @@ const RATE = { messagesPerS: 100, bytesPerS: 1e9, muteMs: 2_000 };
 /** A lane of its own for each test: a slowed client is not read for half a second each time, and the tests wait for that side by side. */
 async function begin(context: TestContext) {
   const clock = new ManualClock();
-  const bench = await new TelemetryBench({ rate: RATE }, clock).start();
+  const bench = await new TelemetryBench({ rate: RATE }, { clock }).start();
   context.onTestFinished(() => bench.stop());
   /** One message more than a second allows, a second after the last time. */
   const offend = async (client: TelemetryTestClient): Promise<void> => {
