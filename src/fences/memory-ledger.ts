@@ -138,19 +138,18 @@ export class MemoryAccount implements MemoryHolder {
 
   /** Charges what is there already, or will be made room for at once. */
   add(kind: MemoryKind, bytes: number): void {
-    // What outlives the client counts as the estate's.
-    if (this.#isClosed) return this.#ledger.estate.add(kind, bytes);
+    if (this.#isClosed) return;
     this.#bytes[kind] += bytes;
     this.#totals[kind] += bytes;
   }
 
   release(kind: MemoryKind, bytes: number): void {
-    if (this.#isClosed) return this.#ledger.estate.release(kind, bytes);
+    if (this.#isClosed) return;
     this.#bytes[kind] -= bytes;
     this.#totals[kind] -= bytes;
   }
 
-  /** The client has gone: its history goes to the estate, the rest is no more. Idempotent. */
+  /** The client has gone: its history goes to the estate, the rest is no more, and nothing is charged to it from now on. Idempotent. */
   close(): void {
     if (this.#isClosed) return;
     const { history } = this.#bytes;
