@@ -425,7 +425,7 @@ describe('bad input is answered by a status, and the connection lives on', () =>
     await expect
       .poll(() => seen.parameters)
       .toEqual([{ id: 'many', parameters: [{ name, value: 0 }], op: 'parameterValues' }]);
-    say({ op: 'setParameters', id: 'set', parameters: Array(10_000).fill({ name, value: 1 }) });
+    say({ op: 'setParameters', id: 'set', parameters: Array.from({ length: 10_000 }, () => ({ name, value: 1 })) });
     await expect.poll(() => seen.parameters.length).toBe(2);
     expect(seen.parameters[1]!.parameters).toEqual([{ name, value: 0 }]);
     expect(seen.statuses).toHaveLength(17);

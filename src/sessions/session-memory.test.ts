@@ -96,7 +96,9 @@ async function measure({ lane: kind = 'telemetry', clients, topics = 0, publishe
     for (const message of before) socket.say(message);
   }
   // Channels are made a few in each turn.
-  while (kind === 'foxglove' && foxglove.channels < topics) await new Promise((resolve) => setImmediate(resolve));
+  if (kind === 'foxglove') {
+    while (foxglove.channels < topics) await new Promise((resolve) => setImmediate(resolve));
+  }
   const usedBefore = usedBytes();
   const chargedBefore = fences.memory.bytes('session');
   for (const [client, socket] of sockets.entries()) for (const message of messages(client)) socket.say(message);
