@@ -124,7 +124,9 @@ const streaming = z.strictObject({
   image_side_max: whole(16, 65_535).default(8192).describe('Longest side of a picture, pixels; read before decoding.'),
   image_pixels_max: whole(256, 1_073_741_824)
     .default(33_554_432)
-    .describe('Most pixels of a picture (width × height); read before decoding.'),
+    .describe(
+      'Most pixels of a picture (width × height); read before decoding. Decoding any picture may take about five times as long as a baseline one of that size at most (`FRAME_COSTLY`).',
+    ),
   send_buffer_bytes_max: whole(KIB, 256 * MIB)
     .default(MIB)
     .describe('Unsent bytes at which a socket counts as a slow reader: results are dropped until it has read.')
