@@ -92,6 +92,7 @@ export class Sightline implements AsyncDisposable {
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
   #closing: Promise<void> | undefined;
+  #closingStep: string | undefined;
 
   constructor({ config, log = noLog(systemClock), listens = true }: SightlineOptions) {
     const clock = systemClock;
@@ -302,6 +303,11 @@ export class Sightline implements AsyncDisposable {
     return this.#models.add(idOrPath);
   }
 
+  /** The part that it closes now, or has closed last; undefined: it is not closing. */
+  get closingStep(): string | undefined {
+    return this.#closingStep;
+  }
+
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -316,12 +322,15 @@ export class Sightline implements AsyncDisposable {
     // After a failed start the error says everything.
     if (this.#models.isStarting) this.#log.level = 'silent';
     const rooms = [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
-    await shutDown(this.#log, systemClock, {
+    const steps = {
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
       http: () => this.#http.close(),
       engine: () => this.#engine.close(),
+    };
+    await shutDown(this.#log, systemClock, steps, (step) => {
+      this.#closingStep = step;
     });
     this.#monitor.close();
   }
