@@ -115,7 +115,7 @@ export class Publications {
     requireOpenTopic(topic);
     const payload = Payload.of(message.data);
     // It has numbers that JSON has not.
-    if (this.#client.protocol === 'sightline.v1.msgpack') payload.msgpack();
+    if (this.#client.protocol === 'sightline.v1.msgpack' && payload.form === 'value') payload.msgpack();
     this.#publish(topic, seq, [
       {
         payload,
