@@ -4,6 +4,7 @@ import { systemClock } from './base/clock.ts';
 import { ConfigCoordinator } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
+import { openFences } from './fences/fences.ts';
 import type { Recorder, RecordingSettings } from './delivery/recording.ts';
 import { recordingsPart } from './delivery/recording-figures.ts';
 import { Recordings } from './delivery/recordings.ts';
@@ -46,7 +47,7 @@ import { TelemetryLane } from './sessions/telemetry/lane.ts';
 import { videoParts } from './sessions/video-figures.ts';
 import { reportOf, VideoLane } from './sessions/video.ts';
 import { Hub } from './stream/hub.ts';
-import { streamsMax, topicsSettings } from './stream/settings.ts';
+import { memoryBounds, streamsMax, topicsSettings } from './stream/settings.ts';
 import { Topics } from './stream/topics.ts';
 
 export interface SightlineOptions {
@@ -100,6 +101,8 @@ export class Sightline implements AsyncDisposable {
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
     this.#log = log;
     log.level = config.log.level;
+    const fences = openFences({ clock, bounds: memoryBounds(config) });
+    const { memory } = fences;
     this.#hub = new Hub({ clock, streamsMax: streamsMax(config) });
     this.#engine = new OnnxEngine({ ...engineOptions(config), log });
     this.#models = new ModelBook({
@@ -124,6 +127,7 @@ export class Sightline implements AsyncDisposable {
       hub: this.#hub,
       clock,
       log,
+      fences,
       observer: this.#monitor.latencies,
       attach: async (request) => {
         const work = await this.#sources.attach(request);
@@ -136,12 +140,19 @@ export class Sightline implements AsyncDisposable {
       readJpeg: (bytes) => uprightJpegSize(bytes, limits),
       settings: videoSettings(config),
     });
-    this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, settings: topicsSettings(config) });
-    this.#telemetry = new TelemetryLane({ topics: this.#topics, clock, log, settings: telemetrySettings(config) });
+    this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, memory, settings: topicsSettings(config) });
+    this.#telemetry = new TelemetryLane({
+      topics: this.#topics,
+      clock,
+      log,
+      fences,
+      settings: telemetrySettings(config),
+    });
     this.#foxglove = new FoxgloveLane({
       topics: this.#topics,
       clock,
       log,
+      fences,
       version,
       settings: foxgloveSettings(config),
       parameters: () => {

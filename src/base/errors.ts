@@ -36,6 +36,7 @@ export const ERRORS = {
   SUBSCRIPTION_LIMIT_REACHED: { status: 429, exit: 69 },
   PUBLISH_SEQUENCE_BAD: { status: 409, exit: 65 },
   RATE_EXCEEDED: { status: 429, exit: 69 },
+  MEMORY_LIMIT_REACHED: { status: 429, exit: 69 },
   // Refusals and losses of the client itself.
   PUBLISH_QUEUE_FULL: { status: 429, exit: 69 },
   DECODER_LOST: { status: 500, exit: 70 },

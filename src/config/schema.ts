@@ -203,10 +203,22 @@ const telemetry = z.strictObject({
     .describe('Messages of a topic that the server keeps for readers that lag or resume.'),
   history_bytes_max: whole(KIB, GIB)
     .default(16 * MIB)
-    .describe('Bytes of a topic that the server keeps.'),
+    .describe('Memory that a topic may take with its history, bytes; the newest message stays in any case.'),
+  history_client_bytes_max: whole(MIB, 64 * GIB)
+    .default(128 * MIB)
+    .describe(
+      'Memory that the histories of what one client has published may take, bytes; beyond it its older messages go.',
+    ),
+  history_departed_bytes_max: whole(MIB, 64 * GIB)
+    .default(32 * MIB)
+    .describe(
+      'Memory that histories may take whose publishers have gone, bytes; beyond it the larger ones are halved.',
+    ),
   history_total_bytes_max: whole(MIB, 64 * GIB)
     .default(256 * MIB)
-    .describe('Bytes of all topics that the server keeps; beyond it the largest topic forgets half.'),
+    .describe(
+      'Memory that all histories together may take, bytes; beyond it whoever has published most of it loses older messages.',
+    ),
   queue_bytes_max: whole(16 * KIB, GIB)
     .default(8 * MIB)
     .describe(
@@ -221,6 +233,11 @@ const telemetry = z.strictObject({
   message_bytes_max: whole(KIB, 64 * MIB)
     .default(MIB)
     .describe('Largest message of a client, bytes.'),
+  message_elements_max: whole(1000, 100_000_000)
+    .default(65_536)
+    .describe(
+      'Most elements of a message’s data: values, keys and containers of any size; larger data goes as bytes, in columns, or in several messages.',
+    ),
   subscriptions_max: whole(1, 100_000).default(1000).describe('Most subscriptions, and aliases, of a connection.'),
   subscribed_topics_max: whole(1, 1_000_000)
     .default(2000)
@@ -430,6 +447,35 @@ const performance = z.strictObject({
   caching_enabled: z.boolean().default(true).describe(`Keep media fragments in cache tiers. ${LATER}`),
 });
 
+const limits = z.strictObject({
+  session_bytes_max: whole(64 * KIB, GIB)
+    .default(4 * MIB)
+    .describe(
+      'Memory for what one client has told of itself, bytes: subscriptions, positions, aliases, layouts; more is refused (`MEMORY_LIMIT_REACHED`).',
+    ),
+  session_total_bytes_max: whole(MIB, 64 * GIB)
+    .default(256 * MIB)
+    .describe('The same for all clients together, bytes.'),
+  incoming_total_bytes_max: whole(MIB, 64 * GIB)
+    .default(128 * MIB)
+    .describe(
+      'Memory for messages of all clients that have begun to come, bytes; beyond it the connection ends whose message began first.',
+    ),
+  frames_bytes_max: whole(64 * KIB, GIB)
+    .default(16 * MIB)
+    .describe(
+      'Memory for frames of one session that wait for a worker, bytes; beyond it the oldest are dropped (`queue_full`).',
+    ),
+  frames_total_bytes_max: whole(MIB, 64 * GIB)
+    .default(256 * MIB)
+    .describe('The same for all sessions together, bytes; the session with the most drops its oldest.'),
+  channels_total_bytes_max: whole(MIB, 64 * GIB)
+    .default(16 * MIB)
+    .describe(
+      'Memory for what Foxglove viewers are told of topics, bytes; further topics are advertised without a layout.',
+    ),
+});
+
 const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
@@ -454,6 +500,7 @@ const sections = {
   hands: hands.describe('The `hands` pipeline.'),
   models: models.describe('Where models come from and are kept.'),
   performance: performance.describe('Goals and named settings.'),
+  limits: limits.describe('What clients may make the server keep, beside histories.'),
   log: log.describe('The log of long-running commands on standard error.'),
 };
 

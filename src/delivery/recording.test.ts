@@ -35,7 +35,7 @@ function setUp(historyMessages = 4_096, clock: Clock = systemClock, seed = 5) {
     topicsMax: 100,
     historyMessages,
     historyBytesMax: 64 << 20,
-    historyTotalBytesMax: 256 << 20,
+    historyDepartedBytesMax: 256 << 20,
     topicIdleMs: 60_000,
     readersMax: 100,
   };

@@ -38,7 +38,7 @@ function setUp() {
       topicsMax: 100,
       historyMessages: 100,
       historyBytesMax: 1 << 20,
-      historyTotalBytesMax: 1 << 20,
+      historyDepartedBytesMax: 1 << 20,
       topicIdleMs: 60_000,
       readersMax: 100,
     },

@@ -117,6 +117,8 @@ export class HttpServer {
       perMessageDeflate: false,
       closeTimeout: settings.closeTimeoutMs,
       handleProtocols: (offered, request) => this.#agreeOn(offered, request),
+      // The session answers pings: it sees whether the answers are read.
+      autoPong: false,
     };
     this.#sockets = new WebSocketServer(socketOptions);
     this.#sockets.on('wsClientError', ({ message }, socket, request) => {

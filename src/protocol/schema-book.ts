@@ -1,4 +1,4 @@
-import type { Payload } from './payload.ts';
+import { LARGE_BYTES, type Payload } from './payload.ts';
 import { schemaFor } from './schema.ts';
 import type { SchemaField } from './telemetry.ts';
 
@@ -26,8 +26,6 @@ interface Entry {
 
 /** A layout gives way when, for each one that is known, so many others were used since. */
 const UNUSED_MIN = 2;
-/** A message of more bytes has most of them in texts or in more fields than a layout may have: it is not looked at. */
-const LAYOUT_BYTES_MAX = 128 * 1024;
 const PATIENCE_MIN = 1;
 const PATIENCE_MAX = 65_536;
 
@@ -112,6 +110,7 @@ export class SchemaBook<K extends object> {
 }
 
 function fieldsOf(payload: Payload): SchemaField[] | undefined {
-  if (payload.raw !== undefined || payload.byteLength > LAYOUT_BYTES_MAX) return undefined;
+  // So large a message has most of its bytes in texts, or in more fields than a layout may have.
+  if (payload.raw !== undefined || payload.byteLength > LARGE_BYTES) return undefined;
   return schemaFor([payload.value()]);
 }

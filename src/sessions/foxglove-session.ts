@@ -1,13 +1,17 @@
 import type { WebSocket } from 'ws';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Fences } from '../fences/fences.ts';
 import { toNs } from '../delivery/recording-format.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
 import type { Log } from '../log/log.ts';
 import type { FoxgloveSessionReport } from '../observe/metrics.ts';
+import { inOwnMemory } from '../protocol/batch.ts';
+import { limitJsonElements } from '../protocol/elements.ts';
 import { Payload } from '../protocol/payload.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import type { Reader, ReaderCounts } from '../stream/reader.ts';
+import { TopicPublisher } from '../stream/topic-publisher.ts';
 import type { TelemetryMessage, Topics } from '../stream/topics.ts';
 import type { AdvertisedTopic, ChannelCatalogue } from './foxglove-channels.ts';
 import {
@@ -24,11 +28,14 @@ import {
   type ParameterValue,
 } from './foxglove-wire.ts';
 import type { RegisteredSession } from './registry.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
 export interface FoxgloveSettings extends KeepAliveSettings {
   readonly messageBytesMax: number;
+  /** Of one message's data. */
+  readonly elementsMax: number;
   /** Messages of one channel that may wait for one client; of more the oldest are dropped. */
   readonly queueMax: number;
   /** Unsent bytes of a socket up to which more is written to it. */
@@ -41,6 +48,7 @@ export interface FoxgloveSettings extends KeepAliveSettings {
 export interface FoxgloveSessionParts {
   readonly clientId: string;
   readonly clock: Clock;
+  readonly fences: Fences;
   readonly log: Log;
   readonly settings: FoxgloveSettings;
   readonly topics: Topics;
@@ -75,6 +83,8 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   /** Topics that the client publishes to, by its own number. */
   readonly #clientChannels = new Map<number, string>();
   readonly #watchedParameters = new Map<string, ParameterValue | undefined>();
+  /** Since the first publication. */
+  #publisher: TopicPublisher | undefined;
   #endedCounts = NO_COUNTS;
   #rate: RateState;
   #received = 0;
@@ -89,6 +99,8 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
       clientId: parts.clientId,
       clock: parts.clock,
       settings: parts.settings,
+      lane: 'foxglove',
+      fences: parts.fences,
       owner: this,
     });
   }
@@ -168,6 +180,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     clearTimeout(this.#resumeTimer);
     for (const subscription of this.#subscriptions.values()) this.#drop(subscription);
     this.link.end(reason);
+    if (this.#publisher) this.#parts.topics.depart(this.#publisher);
   }
 
   onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
@@ -180,7 +193,10 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
         );
       }
       if (isBinary) this.#publish(data, nowMs);
-      else this.#obey(decodeFoxgloveText(data));
+      else {
+        limitJsonElements(data, this.#parts.settings.elementsMax);
+        this.#obey(decodeFoxgloveText(data));
+      }
     } catch (thrown) {
       this.#refuse(toSightlineError(thrown));
     }
@@ -293,12 +309,14 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   }
 
   #publish(frame: Buffer, nowMs: number): void {
-    const { topics } = this.#parts;
+    const { topics, settings } = this.#parts;
+    const { elementsMax } = settings;
     const { channelId, data } = decodeFoxgloveBinary(frame);
     const topic = this.#clientChannels.get(channelId);
     if (topic === undefined) throw unknownClientChannel(channelId);
     if (!this.#mayPublish(data.length, nowMs)) return;
-    topics.publish(topic, { payload: Payload.json(data) });
+    this.#publisher ??= new TopicPublisher(this.link.memory);
+    topics.publish(topic, { payload: Payload.json(inOwnMemory(data), elementsMax) }, this.#publisher);
     this.#received++;
   }
 
@@ -323,12 +341,12 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   }
 
   #pauseFor(pauseMs: number): void {
-    this.link.socket?.pause();
+    const { socket } = this.link;
+    if (!socket) return;
+    const reading = SocketReading.of(socket);
+    reading.pause(PauseReason.throttled);
     clearTimeout(this.#resumeTimer);
-    this.#resumeTimer = setTimeout(() => {
-      this.#resumeTimer = undefined;
-      this.link.socket?.resume();
-    }, pauseMs);
+    this.#resumeTimer = setTimeout(() => reading.resume(PauseReason.throttled), pauseMs);
   }
 
   #sendParameters(names: readonly string[], id: string | undefined): void {
@@ -374,13 +392,16 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   #tell(error: SightlineError, level: StatusLevel, id?: string): void {
     const message = `${error.message} (${error.code})`;
     this.#send({ op: 'status', level, message, ...(id !== undefined && { id }) });
-    // Who sends rubbish and reads nothing is not read either; see #onSent.
-    const { socket } = this.link;
-    if (socket && socket.bufferedAmount > 2 * this.#parts.settings.socketBytesMax) socket.pause();
   }
 
   #send(message: FoxgloveServerMessage): void {
-    this.link.socket?.send(JSON.stringify(message), this.#onSent);
+    const { socket } = this.link;
+    if (!socket) return;
+    socket.send(JSON.stringify(message), this.#onSent);
+    // Who asks and reads nothing is not read either; see #onSent.
+    if (socket.bufferedAmount > 2 * this.#parts.settings.socketBytesMax) {
+      SocketReading.of(socket).pause(PauseReason.deaf);
+    }
   }
 
   /** Gathers what one turn of the event loop brings, so that channels take turns. */
@@ -419,7 +440,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   readonly #onSent = (): void => {
     const { socket } = this.link;
     if (!socket || socket.bufferedAmount > this.#parts.settings.socketBytesMax) return;
-    if (this.#resumeTimer === undefined && socket.isPaused) socket.resume();
+    SocketReading.of(socket).resume(PauseReason.deaf);
     if (this.#ready.size > 0) this.#scheduleFlush();
   };
 }

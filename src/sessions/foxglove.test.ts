@@ -26,7 +26,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
       topicsMax: 100,
       historyMessages: 4_096,
       historyBytesMax: 1 << 26,
-      historyTotalBytesMax: 1 << 27,
+      historyDepartedBytesMax: 1 << 27,
       topicIdleMs: 0,
       readersMax: 100,
     },
@@ -40,6 +40,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
     settings: {
       pingIntervalMs: 20_000,
       pongTimeoutMs: 10_000,
+      elementsMax: 65_536,
       messageBytesMax: 10_000,
       queueMax: 1_000,
       socketBytesMax: 64 * 1024,

@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { openFences, type Fences } from '../fences/fences.ts';
 import { noLog, type Log } from '../log/log.ts';
 import type { FoxgloveSessionReport } from '../observe/metrics.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
@@ -9,6 +10,7 @@ import { ChannelCatalogue } from './foxglove-channels.ts';
 import { FoxgloveSession, statusOf, type FoxgloveSettings } from './foxglove-session.ts';
 import { FOXGLOVE_SUBPROTOCOLS, type ParameterValue } from './foxglove-wire.ts';
 import { SessionRegistry } from './registry.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 import { endSocket } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
@@ -18,6 +20,8 @@ export interface FoxgloveLaneOptions {
   readonly topics: Topics;
   readonly clock: Clock;
   readonly log?: Log;
+  /** Default: no bounds. */
+  readonly fences?: Fences;
   /** Of the server, for `serverInfo`. */
   readonly version: string;
   readonly settings: FoxgloveSettings & { readonly sessionsMax: number };
@@ -31,6 +35,7 @@ export class FoxgloveLane {
   static readonly subprotocols: readonly string[] = FOXGLOVE_SUBPROTOCOLS;
   readonly #options: FoxgloveLaneOptions;
   readonly #registry: SessionRegistry<FoxgloveSession>;
+  readonly #fences: Fences;
   readonly #channels: ChannelCatalogue;
   readonly #clockTimer: NodeJS.Timeout;
   /** Of sessions that have ended. */
@@ -39,6 +44,7 @@ export class FoxgloveLane {
   constructor(options: FoxgloveLaneOptions) {
     const { topics, clock, settings, log } = options;
     this.#options = options;
+    this.#fences = options.fences ?? openFences({ clock });
     this.#registry = new SessionRegistry<FoxgloveSession>({
       kind: 'foxglove',
       clock,
@@ -68,7 +74,8 @@ export class FoxgloveLane {
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
   async open(socket: WebSocket): Promise<void> {
     // Nothing is read before there is somebody to take it.
-    socket.pause();
+    const reading = SocketReading.of(socket);
+    reading.pause(PauseReason.busy);
     socket.on('error', () => {
       // ws closes the socket itself (1009, 1002, …); the session sees the close.
     });
@@ -86,7 +93,7 @@ export class FoxgloveLane {
       const error = toSightlineError(thrown);
       endSocket(socket, statusOf(error), error);
     } finally {
-      socket.resume();
+      reading.resume(PauseReason.busy);
     }
   }
 
@@ -116,6 +123,7 @@ export class FoxgloveLane {
     const session: FoxgloveSession = new FoxgloveSession({
       clientId,
       clock,
+      fences: this.#fences,
       log,
       settings,
       topics,

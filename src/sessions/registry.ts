@@ -144,6 +144,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     const isHere = this.#sessions.get(clientId) === session;
     if (isHere) this.#sessions.delete(clientId);
     session.close(reason);
+    session.link.memory.close();
     if (isHere) this.#options.onEnded?.(session);
     const { code, message } = reason;
     this.#options.log?.write('session_ended', { lane: this.#options.kind, client_id: clientId, code, reason: message });

@@ -3,6 +3,10 @@ import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Fences } from '../fences/fences.ts';
+import type { MemoryAccount } from '../fences/memory-ledger.ts';
+import { Inbox, type InboxOwner } from './inbox.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 
 const TOKEN_BYTES = 24;
 /** The close code with which a client ends its session (RFC 6455 §7.4.1: a normal closure). */
@@ -14,18 +18,20 @@ export interface KeepAliveSettings {
 }
 
 /** The session whose socket it is. An interface, and no callbacks: thousands of sessions may have nothing to do but be there. */
-export interface SocketOwner {
+export interface SocketOwner extends InboxOwner {
   /** Says why on the socket, in the session's encoding, and closes it. */
   endSocket(socket: WebSocket, reason: SightlineError): void;
-  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void;
   /** The session has no socket any more. */
   onLost(): void;
 }
 
 export interface SessionSocketParts {
+  /** Of the session, for reports. */
+  readonly lane: string;
   readonly clientId: string;
   readonly clock: Clock;
   readonly settings: KeepAliveSettings;
+  readonly fences: Fences;
   readonly owner: SocketOwner;
 }
 
@@ -40,6 +46,9 @@ export interface OpeningRequest {
 export function remoteAddressOf(socket: WebSocket): string | undefined {
   return (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;
 }
+
+/** Unsent bytes of a socket with which its pings stop to be answered. */
+const PONGS_UNSENT_BYTES_MAX = 64 * 1024;
 
 /** The code of a close frame that has already come; `ws` reports it only when the connection is down. */
 function closeCodeOf(socket: WebSocket): number {
@@ -61,6 +70,9 @@ export class SessionSocket {
   readonly clientId: string;
   readonly token: string = randomBytes(TOKEN_BYTES).toString('base64url');
   readonly openedTimeMs: number;
+  /** What the client makes the server keep. */
+  readonly memory: MemoryAccount;
+  readonly #inbox: Inbox;
   readonly #clock: Clock;
   readonly #settings: KeepAliveSettings;
   readonly #owner: SocketOwner;
@@ -73,8 +85,10 @@ export class SessionSocket {
   #pingSentMs: number | undefined;
   #lastPongMs: number;
 
-  constructor({ clientId, clock, settings, owner }: SessionSocketParts) {
+  constructor({ lane, clientId, clock, settings, fences, owner }: SessionSocketParts) {
     this.clientId = clientId;
+    this.memory = fences.memory.open(lane, clientId);
+    this.#inbox = new Inbox({ clock, turns: fences.turns, memory: this.memory, owner });
     this.#clock = clock;
     this.#settings = settings;
     this.#owner = owner;
@@ -132,8 +146,10 @@ export class SessionSocket {
     this.#lostMs = undefined;
     this.#lastActivityMs = this.#clock.now();
     this.#answered(this.#lastActivityMs);
+    this.#inbox.open(socket);
     (socket as LinkedSocket)[LINK] = this;
     socket.on('message', onMessage);
+    socket.on('ping', onPing);
     socket.on('pong', onPong);
     socket.on('close', onClose);
   }
@@ -144,16 +160,37 @@ export class SessionSocket {
     this.#lastActivityMs = this.#clock.now();
     this.#answered(this.#lastActivityMs);
     this.#wasUsed = true;
-    this.#owner.onMessage(data, isBinary, this.#lastActivityMs);
+    this.#inbox.receive(data, isBinary, this.#lastActivityMs);
+  }
+
+  /** Asks to be answered by the same bytes. A client that pings and takes no answer is not read either. */
+  pinged(socket: WebSocket, data: Buffer): void {
+    if (socket !== this.#socket || socket.readyState !== socket.OPEN) return;
+    this.#answered(this.#clock.now());
+    socket.pong(data, false, this.#onPongSent);
+    if (socket.bufferedAmount > PONGS_UNSENT_BYTES_MAX) SocketReading.of(socket).pause(PauseReason.pings);
   }
 
   ponged(socket: WebSocket): void {
     if (socket === this.#socket) this.#answered(this.#clock.now());
   }
 
+  /** A piece of work for the client has taken so long; fulfilled when it has its next turn. */
+  nextTurn(spentMs: number): Promise<void> {
+    return this.#inbox.nextTurn(spentMs);
+  }
+
+  /** What came before it is worked on before. */
   closed(socket: WebSocket, code: number): void {
-    if (socket === this.#socket) this.#isDone = code === DONE;
-    this.#lose(socket);
+    if (socket !== this.#socket) return;
+    // It takes no answers any more.
+    const reading = SocketReading.of(socket);
+    reading.resume(PauseReason.deaf);
+    reading.resume(PauseReason.pings);
+    this.#inbox.whenEmpty(() => {
+      this.#isDone = code === DONE;
+      this.#lose(socket);
+    });
   }
 
   /**
@@ -195,8 +232,16 @@ export class SessionSocket {
     this.#lastPongMs = nowMs;
   }
 
+  readonly #onPongSent = (): void => {
+    const socket = this.#socket;
+    if (socket && socket.bufferedAmount <= PONGS_UNSENT_BYTES_MAX / 2) {
+      SocketReading.of(socket).resume(PauseReason.pings);
+    }
+  };
+
   #lose(socket: WebSocket): void {
     if (socket !== this.#socket) return;
+    this.#inbox.close();
     this.#socket = undefined;
     this.#lostMs = this.#clock.now();
     this.#owner.onLost();
@@ -205,6 +250,10 @@ export class SessionSocket {
 
 function onMessage(this: LinkedSocket, data: RawData, isBinary: boolean): void {
   this[LINK]?.received(this, data as Buffer, isBinary);
+}
+
+function onPing(this: LinkedSocket, data: Buffer): void {
+  this[LINK]?.pinged(this, data);
 }
 
 function onPong(this: LinkedSocket): void {

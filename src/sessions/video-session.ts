@@ -4,7 +4,9 @@ import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
 import type { PipelineName } from '../base/result.ts';
+import type { Fences } from '../fences/fences.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
+import { limitJsonElements } from '../protocol/elements.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -23,6 +25,7 @@ import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { PipelineAnswers, type AttachedPipeline } from './pipeline-answers.ts';
 import { endSocket, SessionSocket } from './session-socket.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 import { addAccounts, type FrameAccounts } from './video-accounts.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */
@@ -30,6 +33,8 @@ const CAPTURE_AGE_MAX_MS = 60_000;
 /** Clocks that are in step still differ by a little: a capture time so close in the future is the arrival. */
 const CAPTURE_AHEAD_MAX_MS = 50;
 const DROPPED_SEQS_MAX = 1_000;
+/** Elements of a long text message: a frame in JSON has a picture as one text, and a few numbers. */
+const TEXT_ELEMENTS_MAX = 1_000;
 /** Losses that a client may leave unread before it is not read any more either. */
 const UNTOLD_SEQS_MAX = 10_000;
 
@@ -68,6 +73,7 @@ export interface VideoObserver {
 
 export interface VideoSessionParts {
   readonly clientId: string;
+  readonly fences: Fences;
   readonly frames: Stream<Picture>;
   readonly attached: AttachedWork;
   readonly control: SessionControl;
@@ -110,6 +116,8 @@ export class VideoSession {
       clientId: parts.clientId,
       clock: parts.clock,
       settings: parts.settings,
+      lane: 'video',
+      fences: parts.fences,
       owner: this,
     });
     this.#answers = parts.attached.pipelines.map(
@@ -282,6 +290,7 @@ export class VideoSession {
       return;
     }
     try {
+      limitJsonElements(data, TEXT_ELEMENTS_MAX);
       const message = decodeTextMessage(data.toString('utf8'), (text) => Buffer.from(text, 'base64'));
       if (message.type === 'clock') this.#onClock(message, now);
       else if (message.type === 'pin') this.#onPin(message);
@@ -378,15 +387,12 @@ export class VideoSession {
 
   #sendError(code: ErrorCode, message: string, seq?: number): void {
     this.#send({ type: 'error', code, message, ...(seq !== undefined && { seq }) });
-    // Errors are sent at once and do not wait in a ring: the server stops reading from a client that does not read them.
-    const socket = this.link.socket;
-    if (socket && socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) socket.pause();
   }
 
   #countLost(answers: PipelineAnswers, seqs: readonly number[], cause: DropCause): void {
     const untold = answers.lose(seqs, cause, this.link.socket !== undefined);
     // Pauses reading from a client that does not drain its replies, which would pile up; #send resumes once it has.
-    if (untold > UNTOLD_SEQS_MAX) this.link.socket?.pause();
+    if (untold > UNTOLD_SEQS_MAX && this.link.socket) SocketReading.of(this.link.socket).pause(PauseReason.deaf);
   }
 
   /** Gathers what one turn of the event loop brings, so that a burst of losses becomes one message. */
@@ -473,9 +479,13 @@ export class VideoSession {
         observer.transmitted(clock.now() - sentMs);
         this.#unsentTimesMs.shift();
       }
-      if (socket.isPaused && socket.bufferedAmount === 0) socket.resume();
+      if (socket.bufferedAmount === 0) SocketReading.of(socket).resume(PauseReason.deaf);
       if (this.#answers.some(({ reader, untold }) => reader.ready || untold.size > 0)) this.#scheduleFlush();
     });
+    // What answers a message is sent at once and waits in no ring: who does not read it is not read either.
+    if (socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) {
+      SocketReading.of(socket).pause(PauseReason.deaf);
+    }
   }
 
   onLost(): void {

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Picture } from '../base/picture.ts';
 import type { Log } from '../log/log.ts';
+import { openFences, type Fences } from '../fences/fences.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
 import { SessionControl } from '../flow/session-control.ts';
 import type { Demand } from '../flow/share.ts';
@@ -12,6 +13,7 @@ import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 import type { OpeningRequest } from './session-socket.ts';
 import { totalsOf, VideoLedger, type ClassAccounts } from './video-accounts.ts';
 import {
@@ -54,6 +56,8 @@ export interface VideoLaneOptions {
   readonly hub: Hub;
   readonly clock: Clock;
   readonly log?: Log;
+  /** Default: no bounds. */
+  readonly fences?: Fences;
   readonly observer: VideoObserver;
   readonly settings: VideoSessionSettings & {
     readonly resumeWindowMs: number;
@@ -78,6 +82,7 @@ const REGULATION_INTERVAL_MS = 100;
 /** `WS /ws/video`: opens sessions and finds them again. */
 export class VideoLane {
   readonly #options: VideoLaneOptions;
+  readonly #fences: Fences;
   readonly #registry: SessionRegistry<VideoSession>;
   readonly #process = new ProcessControl();
   readonly #regulation: NodeJS.Timeout;
@@ -89,6 +94,7 @@ export class VideoLane {
 
   constructor(options: VideoLaneOptions) {
     this.#options = options;
+    this.#fences = options.fences ?? openFences({ clock: options.clock });
     this.#settings = options.settings;
     this.#registry = new SessionRegistry({
       kind: 'video',
@@ -133,7 +139,8 @@ export class VideoLane {
   /** Takes over an accepted socket. Refusals are sent on the socket, which is then closed. */
   async open(socket: WebSocket, { query }: OpeningRequest): Promise<void> {
     // A client may send its first frames without waiting for the welcome: they stay in the kernel until the session can take them.
-    socket.pause();
+    const reading = SocketReading.of(socket);
+    reading.pause(PauseReason.busy);
     socket.on('error', () => {
       // ws closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close.
     });
@@ -147,9 +154,9 @@ export class VideoLane {
       // Its first grant is its share already: many that come at once must not all begin as if they were alone.
       this.#shareOut(this.#options.clock.now(), session);
       session.connect(socket, request.format, resumed);
-      socket.resume();
+      reading.resume(PauseReason.busy);
     } catch (thrown) {
-      socket.resume();
+      reading.resume(PauseReason.busy);
       endVideoSocket(socket, query.get('format') === 'msgpack' ? 'msgpack' : 'json', toSightlineError(thrown));
     }
   }
@@ -241,6 +248,7 @@ export class VideoLane {
     if (settings !== this.#settings) control.configure(this.#settings.control);
     const session: VideoSession = new VideoSession({
       clientId,
+      fences: this.#fences,
       frames,
       attached,
       control,

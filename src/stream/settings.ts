@@ -1,4 +1,5 @@
 import type { Config } from '../config/schema.ts';
+import type { MemoryBounds } from '../fences/memory-ledger.ts';
 import type { TopicsSettings } from './topics.ts';
 
 /** The configuration's part for this room, in the room's own terms. */
@@ -18,8 +19,22 @@ export function topicsSettings({ server, telemetry }: Config): TopicsSettings {
     topicsMax: telemetry.topics_max,
     historyMessages: telemetry.history_messages,
     historyBytesMax: telemetry.history_bytes_max,
-    historyTotalBytesMax: telemetry.history_total_bytes_max,
+    historyDepartedBytesMax: telemetry.history_departed_bytes_max,
     topicIdleMs: telemetry.topic_idle_s * 1000,
     readersMax: server.max_connections * READERS_PER_CONNECTION,
+  };
+}
+
+export function memoryBounds({ telemetry, limits }: Config): MemoryBounds {
+  const alone = (bytesMax: number) => ({ totalBytesMax: bytesMax, clientBytesMax: bytesMax });
+  return {
+    history: {
+      totalBytesMax: telemetry.history_total_bytes_max,
+      clientBytesMax: telemetry.history_client_bytes_max,
+    },
+    session: { totalBytesMax: limits.session_total_bytes_max, clientBytesMax: limits.session_bytes_max },
+    incoming: alone(limits.incoming_total_bytes_max),
+    frames: { totalBytesMax: limits.frames_total_bytes_max, clientBytesMax: limits.frames_bytes_max },
+    channels: alone(limits.channels_total_bytes_max),
   };
 }

@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import { openFences, type Fences } from '../../fences/fences.ts';
 import { Bans } from '../../flow/rate-limit.ts';
 import { noLog, type Log } from '../../log/log.ts';
 import type { TelemetryReport } from '../../observe/metrics.ts';
@@ -12,6 +13,7 @@ import type { Topics } from '../../stream/topics.ts';
 import { compressors, decompressors } from '../compression.ts';
 import { parseTelemetryQuery } from '../query.ts';
 import { SessionRegistry } from '../registry.ts';
+import { PauseReason, SocketReading } from '../socket-reading.ts';
 import { endSocket, remoteAddressOf, type OpeningRequest } from '../session-socket.ts';
 import type { CompressionSettings } from './compression.ts';
 import { RangeEncoder } from './encoder.ts';
@@ -30,6 +32,8 @@ export interface TelemetryLaneOptions {
   readonly topics: Topics;
   readonly clock: Clock;
   readonly log?: Log;
+  /** Default: no bounds. */
+  readonly fences?: Fences;
   readonly settings: OutboxSettings &
     CompressionSettings &
     TelemetrySessionSettings & {
@@ -56,7 +60,7 @@ export class TelemetryLane {
   #published = 0;
 
   constructor(options: TelemetryLaneOptions) {
-    const { topics, clock, settings, log = noLog(clock) } = options;
+    const { topics, clock, settings, log = noLog(clock), fences = openFences({ clock }) } = options;
     this.#options = options;
     this.#log = log;
     this.#bans = new Bans(settings.banMs);
@@ -76,6 +80,7 @@ export class TelemetryLane {
     this.#host = {
       clock,
       log,
+      fences,
       topics,
       settings,
       encoder,
@@ -123,7 +128,8 @@ export class TelemetryLane {
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
   async open(socket: WebSocket, { query, address }: OpeningRequest): Promise<void> {
     const protocol = protocolOf(socket);
-    socket.pause();
+    const reading = SocketReading.of(socket);
+    reading.pause(PauseReason.busy);
     socket.on('error', ignore);
     try {
       const identity = parseTelemetryQuery(query);
@@ -134,9 +140,9 @@ export class TelemetryLane {
       );
       if (socket.readyState !== socket.OPEN) return;
       session.connect(socket, protocol, resumed);
-      socket.resume();
+      reading.resume(PauseReason.busy);
     } catch (thrown) {
-      socket.resume();
+      reading.resume(PauseReason.busy);
       const reason = toSightlineError(thrown);
       const message = { type: 'error', code: reason.code, message: reason.message } as const;
       endSocket(socket, encodeTelemetryServerMessage(message, protocol), reason);

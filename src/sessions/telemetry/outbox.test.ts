@@ -78,7 +78,7 @@ class Simulation {
         topicsMax: 10,
         historyMessages,
         historyBytesMax: 1e8,
-        historyTotalBytesMax: 1e9,
+        historyDepartedBytesMax: 1e9,
         topicIdleMs: 1e9,
         readersMax: 10,
       },

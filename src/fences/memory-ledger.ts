@@ -1,0 +1,170 @@
+import { SightlineError } from '../base/errors.ts';
+
+/**
+ * What clients make the server keep, by kind:
+ * - `history`: messages that topics remember. Over a bound the oldest go.
+ * - `session`: what a connection has told the server of itself: subscriptions, positions, aliases, layouts, watched names. Refused.
+ * - `incoming`: messages that have begun to come, or that wait for their turn. The connection whose message is the oldest ends.
+ * - `frames`: pictures that wait for a worker. The oldest of the client with the most are dropped.
+ * - `channels`: what viewers are told of topics, such as inferred layouts. Left out.
+ */
+export const MEMORY_KINDS = ['history', 'session', 'incoming', 'frames', 'channels'] as const;
+export type MemoryKind = (typeof MEMORY_KINDS)[number];
+
+export interface MemoryBound {
+  /** Of all clients together, bytes. */
+  readonly totalBytesMax: number;
+  /** Of one client, bytes. */
+  readonly clientBytesMax: number;
+}
+
+export type MemoryBounds = Readonly<Record<MemoryKind, MemoryBound>>;
+
+/** An account, as reports show it. */
+export interface MemoryHolder {
+  readonly lane: string;
+  readonly client: string;
+}
+
+/**
+ * Says for each client, and for all together, what the server keeps because of them, in bytes as the process has them: what
+ * is charged is an estimate that tests hold against the heap. It keeps nothing itself and decides nothing: whoever keeps
+ * something charges it before, and follows the policy of its kind where that is refused.
+ */
+export class MemoryLedger {
+  readonly bounds: MemoryBounds;
+  /** Charges that were refused since the start, by kind. */
+  readonly refusals: Readonly<Record<MemoryKind, number>>;
+  /** Of the server's own topics, and those of a program that embeds it. */
+  readonly server: MemoryAccount;
+  /** Takes over the histories of clients that have gone. */
+  readonly estate: MemoryAccount;
+  readonly #accounts = new Set<MemoryAccount>();
+  readonly #totals = zeros();
+  readonly #refusals = zeros();
+
+  constructor(bounds: MemoryBounds) {
+    this.bounds = bounds;
+    this.refusals = this.#refusals;
+    this.server = this.open('server', 'server');
+    this.estate = this.open('server', 'departed');
+  }
+
+  /** The accounts of clients, of the server, and the estate. */
+  get accounts(): Iterable<MemoryAccount> {
+    return this.#accounts;
+  }
+
+  /** The account of a client that has come. */
+  open(lane: string, client: string): MemoryAccount {
+    const account: MemoryAccount = new MemoryAccount({ ledger: this, lane, client, totals: this.#totals });
+    this.#accounts.add(account);
+    return account;
+  }
+
+  /** For `MemoryAccount.close`. */
+  closed(account: MemoryAccount): void {
+    this.#accounts.delete(account);
+  }
+
+  /** Of all accounts together. */
+  bytes(kind: MemoryKind): number {
+    return this.#totals[kind];
+  }
+
+  isOver(kind: MemoryKind): boolean {
+    return this.#totals[kind] > this.bounds[kind].totalBytesMax;
+  }
+
+  /** The account that holds most of a kind. */
+  largest(kind: MemoryKind): MemoryAccount {
+    let largest = this.estate;
+    for (const account of this.#accounts) if (account.bytes(kind) > largest.bytes(kind)) largest = account;
+    return largest;
+  }
+
+  /** Notes that a bound was met, and says how. */
+  refuse(kind: MemoryKind, account: MemoryAccount, bytes: number): SightlineError {
+    this.#refusals[kind]++;
+    const { totalBytesMax, clientBytesMax } = this.bounds[kind];
+    const message =
+      account.bytes(kind) + bytes > clientBytesMax
+        ? `${kind}: ${bytes} bytes more would be over the ${clientBytesMax} of a client`
+        : `${kind}: ${bytes} bytes more would be over the ${totalBytesMax} of all clients together`;
+    return new SightlineError('MEMORY_LIMIT_REACHED', message);
+  }
+}
+
+/** What one client makes the server keep. */
+export class MemoryAccount implements MemoryHolder {
+  readonly lane: string;
+  readonly client: string;
+  readonly #ledger: MemoryLedger;
+  readonly #totals: Record<MemoryKind, number>;
+  readonly #bytes = zeros();
+  #isClosed = false;
+
+  /** For `MemoryLedger.open`. */
+  constructor(parts: MemoryHolder & { readonly ledger: MemoryLedger; readonly totals: Record<MemoryKind, number> }) {
+    this.lane = parts.lane;
+    this.client = parts.client;
+    this.#ledger = parts.ledger;
+    this.#totals = parts.totals;
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  bytes(kind: MemoryKind): number {
+    return this.#bytes[kind];
+  }
+
+  /** The client holds more of a kind than it may. */
+  isOver(kind: MemoryKind): boolean {
+    return this.#bytes[kind] > this.#ledger.bounds[kind].clientBytesMax;
+  }
+
+  /** Charges what is to be kept. Throws MEMORY_LIMIT_REACHED, and charges nothing, where a bound would be passed. */
+  charge(kind: MemoryKind, bytes: number): void {
+    const { totalBytesMax, clientBytesMax } = this.#ledger.bounds[kind];
+    if (this.#bytes[kind] + bytes > clientBytesMax || this.#totals[kind] + bytes > totalBytesMax) {
+      throw this.#ledger.refuse(kind, this, bytes);
+    }
+    this.add(kind, bytes);
+  }
+
+  /** Charges what is there already, or will be made room for at once. */
+  add(kind: MemoryKind, bytes: number): void {
+    // What outlives the client counts as the estate's.
+    if (this.#isClosed) return this.#ledger.estate.add(kind, bytes);
+    this.#bytes[kind] += bytes;
+    this.#totals[kind] += bytes;
+  }
+
+  release(kind: MemoryKind, bytes: number): void {
+    if (this.#isClosed) return this.#ledger.estate.release(kind, bytes);
+    this.#bytes[kind] -= bytes;
+    this.#totals[kind] -= bytes;
+  }
+
+  /** The client has gone: its history goes to the estate, the rest is no more. Idempotent. */
+  close(): void {
+    if (this.#isClosed) return;
+    const { history } = this.#bytes;
+    for (const kind of MEMORY_KINDS) this.release(kind, this.#bytes[kind]);
+    this.#isClosed = true;
+    this.#ledger.closed(this);
+    this.#ledger.estate.add('history', history);
+  }
+}
+
+function zeros(): Record<MemoryKind, number> {
+  return { history: 0, session: 0, incoming: 0, frames: 0, channels: 0 };
+}
+
+/** A ledger without bounds, for parts that are used by themselves. */
+export function boundless(): MemoryLedger {
+  const none: MemoryBound = { totalBytesMax: Infinity, clientBytesMax: Infinity };
+  return new MemoryLedger({ history: none, session: none, incoming: none, frames: none, channels: none });
+}
