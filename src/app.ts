@@ -185,6 +185,7 @@ export class Sightline implements AsyncDisposable {
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
+      turns: fences.turns,
       descriptors: this.#monitor.process.descriptors,
       log,
       sockets,

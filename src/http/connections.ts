@@ -56,6 +56,8 @@ export interface Connection {
 interface Answer {
   bytes: number;
   files: number;
+  /** Begins with it; undefined: it has begun. */
+  start: (() => void) | undefined;
 }
 
 /** Requests that a client may send ahead of their answers. */
@@ -66,8 +68,6 @@ const ANSWER_MS_MAX = 600_000;
 const REFUSALS_MAX = 64;
 /** Connections among which one is chosen to make room. */
 const LOOK_MAX = 64;
-/** Those that may have to make room, the least worthy first. */
-const EVICTABLE = ['closing', 'waiting', 'request'] as const satisfies readonly SocketState[];
 /** Memory that sending a file takes. */
 const FILE_BUFFER_BYTES = 128 * 1024;
 /** Endings that are ordinary, come of any scanner's rubbish, or are logged where they are caused. */
@@ -137,7 +137,7 @@ export class Connections {
     return { received_bytes: received, sent_bytes: sent };
   }
 
-  report(): SocketsReport {
+  report(): Omit<SocketsReport, 'requests_waiting'> {
     return {
       open: Object.fromEntries(SOCKET_STATES.map((state) => [state, this.#byState[state].size])) as Record<
         SocketState,
@@ -174,21 +174,28 @@ export class Connections {
     if (this.of(socket) === undefined && 'remoteAddress' in socket) this.#add(socket as Socket, undefined);
   }
 
-  /** A request has come. False: it is not to be answered any more. */
-  begin(connection: Connection, response: ServerResponse): boolean {
-    if (connection.state === undefined || connection.state === 'closing') return false;
+  /** A request has come: `start` is called once those before it on the connection have their answers. */
+  begin(connection: Connection, response: ServerResponse, start: () => void): void {
+    const { state, socket } = connection;
+    if (state === undefined || state === 'closing') return;
     const answers = (connection.answers ??= new Map());
     if (answers.size >= PIPELINE_MAX) {
-      this.cut(connection, 'pipelined');
-      return false;
+      stopParsing(socket);
+      return this.cut(connection, 'pipelined');
     }
-    answers.set(response, { bytes: 0, files: 0 });
+    const isFirst = answers.size === 0;
+    answers.set(response, { bytes: 0, files: 0, start: isFirst ? undefined : start });
     response.once('close', () => this.#answered(connection, response));
-    if (connection.state === 'waiting') {
+    if (state === 'waiting') {
       this.#move(connection, 'request');
-      connection.socket.setTimeout(this.#settings.unreadTimeoutMs);
+      socket.setTimeout(this.#settings.unreadTimeoutMs);
     }
-    return true;
+    if (isFirst) start();
+  }
+
+  /** A request for another protocol has come. */
+  upgrade(connection: Connection): void {
+    this.#move(connection, 'request');
   }
 
   /** An answer of this many bytes, or one that is read from a file, goes to its client now, at the client's pace. */
@@ -335,11 +342,9 @@ export class Connections {
   }
 
   #evictable(except: Connection): Connection | undefined {
-    for (const state of EVICTABLE) {
-      const found = greediest(oldest(this.#byState[state], LOOK_MAX, except));
-      if (found) return found;
-    }
-    return undefined;
+    const { closing, waiting, request } = this.#byState;
+    const those = (of: ReadonlySet<Connection>): readonly Connection[] => oldest(of, LOOK_MAX, except);
+    return greediest(those(closing)) ?? greediest([...those(waiting), ...those(request)]);
   }
 
   /** Another connection of the address that only waits makes room for this one. */
@@ -359,7 +364,13 @@ export class Connections {
     if (!answers || !answer) return;
     answers.delete(response);
     this.#release(connection, answer);
-    if (answers.size > 0) return;
+    const [next] = answers.values();
+    if (next) {
+      const { start } = next;
+      next.start = undefined;
+      start?.();
+      return;
+    }
     connection.answers = undefined;
     if (state === 'request' || state === 'event_stream') this.#move(connection, 'waiting');
   }
@@ -428,11 +439,23 @@ export class Connections {
 }
 
 /** The first so many of them, without one. */
-function* oldest<C>(connections: Iterable<C>, max: number, except: C): Iterable<C> {
-  let looked = 0;
+function oldest<C>(connections: Iterable<C>, max: number, except: C): C[] {
+  const found: C[] = [];
   for (const connection of connections) {
-    if (connection === except) continue;
-    if (looked++ === max) return;
-    yield connection;
+    if (found.length === max) break;
+    if (connection !== except) found.push(connection);
   }
+  return found;
 }
+
+/**
+ * Node parses what it has read to its end, 64 KiB that may hold thousands of requests, also where the connection was cut meanwhile; each
+ * costs 10 µs. Its parser stops where its callback says that another protocol follows. The callback is none of its public parts: where
+ * there is no such thing they are parsed.
+ */
+function stopParsing(socket: Socket): void {
+  const { parser } = socket as Socket & { readonly parser?: { onIncoming?: unknown } | null };
+  if (typeof parser?.onIncoming === 'function') parser.onIncoming = () => ANOTHER_PROTOCOL;
+}
+
+const ANOTHER_PROTOCOL = 2;

@@ -112,6 +112,12 @@ export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'conn
           help: 'Bytes of answers to requests that clients have not taken yet',
           read: ({ answer_bytes }) => answer_bytes,
         },
+        {
+          name: 'sightline_requests_waiting',
+          kind: 'gauge',
+          help: 'Requests and handshakes that wait for their turn on the main thread',
+          read: ({ requests_waiting }) => requests_waiting,
+        },
       ],
     ),
   };

@@ -29,17 +29,17 @@ describe('places', () => {
 });
 
 describe('who makes room', () => {
-  const of = (name: string, open: number) => ({ name, address: { open } });
+  const of = (name: string, open: number, sinceMs: number) => ({ name, address: { open }, sinceMs });
 
-  test('the oldest of the address with the most connections', () => {
-    const found = greediest([of('a', 2), of('b', 9), of('b2', 9), of('c', 3)]);
+  test('one of the address with the most connections, the oldest of these', () => {
+    const found = greediest([of('a', 2, 0), of('b2', 9, 30), of('b', 9, 20), of('b3', 9, 20), of('c', 3, 10)]);
     expect(found).toMatchObject({ name: 'b' });
   });
 
   test('the oldest where all have as many, and nobody where there is none', () => {
-    expect(greediest([of('a', 1), of('b', 1)])).toMatchObject({ name: 'a' });
+    expect(greediest([of('a', 1, 5), of('b', 1, 4)])).toMatchObject({ name: 'b' });
     expect(greediest([])).toBe(undefined);
-    const adopted = { address: undefined };
+    const adopted = { address: undefined, sinceMs: 0 };
     expect(greediest([adopted])).toBe(adopted);
   });
 });

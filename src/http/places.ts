@@ -32,15 +32,22 @@ export function placesFor(connectionsMax: number, descriptors: DescriptorUse | u
   return { sockets, connections: Math.min(connectionsMax, sockets - short) };
 }
 
-/** Of connections, the oldest first: one of the address that has the most open ones, the oldest of these. */
-export function greediest<C extends { readonly address: { readonly open: number } | undefined }>(
-  candidates: Iterable<C>,
-): C | undefined {
+interface Candidate {
+  readonly address: { readonly open: number } | undefined;
+  /** Since when it does what it does, ms. */
+  readonly sinceMs: number;
+}
+
+/** One of the address that has the most open connections; of these the one that has been at it for longest. */
+export function greediest<C extends Candidate>(candidates: Iterable<C>): C | undefined {
   let found: C | undefined;
-  for (const candidate of candidates) {
-    if (found === undefined || (candidate.address?.open ?? 0) > (found.address?.open ?? 0)) found = candidate;
-  }
+  for (const candidate of candidates) if (found === undefined || isBefore(candidate, found)) found = candidate;
   return found;
+}
+
+function isBefore(one: Candidate, other: Candidate): boolean {
+  const [open, otherOpen] = [one.address?.open ?? 0, other.address?.open ?? 0];
+  return open > otherOpen || (open === otherOpen && one.sinceMs < other.sinceMs);
 }
 
 /** How a connection may be ended because nothing has moved on its socket for its time; undefined: it may go on. */

@@ -9,6 +9,7 @@ import { WebSocket } from 'ws';
 import { z } from 'zod';
 import { collectingLog } from '../../test/support/log.ts';
 import { systemClock } from '../base/clock.ts';
+import { openFences } from '../fences/fences.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Descriptors } from '../observe/descriptors.ts';
 import type { ConnectionSettings } from './connections.ts';
@@ -37,6 +38,7 @@ const faults = () => told.entries.filter(({ event }) => event === 'request_faile
 function optionsFor(pageDir: string): HttpServerOptions {
   return {
     clock: systemClock,
+    turns: openFences({ clock: systemClock }).turns,
     host: '127.0.0.1',
     port: 0,
     rules: { hosts: ['127.0.0.1'], origins: ['https://viewer.example'] },

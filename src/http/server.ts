@@ -16,11 +16,13 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
+import type { Turns } from '../fences/turns.ts';
 import type { Descriptors } from '../observe/descriptors.ts';
 import type { ConnectionsReport, EndpointReport, SocketEnding, SocketsReport } from '../observe/metrics.ts';
 import type { Log } from '../log/log.ts';
 import { parseJson } from '../protocol/wire-value.ts';
 import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './answers.ts';
+import { RequestQueue } from './request-queue.ts';
 import { Connections, type ConnectionSettings } from './connections.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { logRefusal } from './refusals.ts';
@@ -47,6 +49,7 @@ export interface SocketRequest {
 
 export interface HttpServerOptions {
   readonly clock: Clock;
+  readonly turns: Turns;
   readonly host: string;
   readonly port: number;
   readonly rules: AddressRules;
@@ -69,6 +72,8 @@ export interface HttpServerOptions {
 
 /** Node looks for requests that are too slow at most this often. */
 const CHECKS_MS_MAX = 1_000;
+/** The address of the server's health. */
+const WATCHED = '/health';
 /** Connections that the operating system keeps until the main thread takes them. */
 const BACKLOG = 1_024;
 /** The largest useful body of the API takes a few KiB. */
@@ -83,6 +88,10 @@ export class HttpServer {
   readonly #fastify: FastifyInstance;
   readonly #sockets: WebSocketServer;
   readonly #connections: Connections;
+  readonly #requests: RequestQueue;
+  readonly #handshakes: RequestQueue;
+  /** Whoever watches the server hears of it while requests wait. */
+  readonly #watchers: RequestQueue;
   /** Of the other addresses of `localhost`. */
   readonly #others: Server[] = [];
   /** Responses of `stream` routes that have not ended. */
@@ -98,6 +107,9 @@ export class HttpServer {
     this.#options = options;
     const { clock, log, descriptors, connections: settings } = options;
     this.#connections = new Connections({ clock, log, descriptors, settings });
+    this.#requests = new RequestQueue(options);
+    this.#handshakes = new RequestQueue(options);
+    this.#watchers = new RequestQueue(options);
     this.#fastify = Fastify({
       forceCloseConnections: true,
       bodyLimit: BODY_BYTES_MAX,
@@ -153,7 +165,8 @@ export class HttpServer {
 
   /** All TCP connections. */
   socketsReport(): SocketsReport {
-    return this.#connections.report();
+    const waiting = this.#requests.size + this.#handshakes.size + this.#watchers.size;
+    return { ...this.#connections.report(), requests_waiting: waiting };
   }
 
   connections(): ConnectionsReport {
@@ -332,11 +345,22 @@ export class HttpServer {
 
   /** Every request comes by here. */
   #answer(request: IncomingMessage, response: ServerResponse): void {
-    const connection = this.#connections.of(request.socket);
-    if (connection && !this.#connections.begin(connection, response)) return;
-    response.setHeaders(SECURITY_HEADERS);
-    if (connection?.refusal) refuseRequest(response, connection.refusal);
-    else this.#fastify.routing(request, response);
+    const { socket } = request;
+    const connection = this.#connections.of(socket);
+    const queue = request.url === WATCHED ? this.#watchers : this.#requests;
+    const start = (): void => {
+      const { refusal } = connection ?? {};
+      response.setHeaders(SECURITY_HEADERS);
+      if (refusal) return refuseRequest(response, refusal);
+      queue.submit({
+        get isOver() {
+          return socket.destroyed;
+        },
+        run: () => this.#fastify.routing(request, response),
+      });
+    };
+    if (connection) this.#connections.begin(connection, response, start);
+    else start();
   }
 
   /** Of Node's HTTP parser: what comes is no request, or comes too slowly. */
@@ -447,29 +471,43 @@ export class HttpServer {
     const connection = this.#connections.of(socket);
     // It is refused already, or has not waited for its answers.
     if (connection?.state === 'closing' || connection?.answers) return void socket.destroy();
-    try {
-      if (connection?.refusal) throw connection.refusal;
-      this.#checkAddress(request.headers);
-      const url = URL.parse(request.url ?? '/', 'http://localhost');
-      const route = this.#socketRoute(request);
-      if (!url || !route)
-        throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${(request.url ?? '').slice(0, 200)}`);
-      if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
-      this.#refuseWhenFull();
-      this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        this.#connections.stay(socket, 'websocket');
-        this.#openedCount++;
-        this.#opened.set(webSocket, {
-          endpoint: route.path,
-          openedMs: this.#options.clock.now(),
-          socket: socket as Socket,
-        });
-        const { headers, socket: connection } = request;
-        route.open(webSocket, { query: url.searchParams, headers, address: connection.remoteAddress });
-      });
-    } catch (thrown) {
-      this.#connections.refuse(socket, toSightlineError(thrown));
+    if (connection) this.#connections.upgrade(connection);
+    this.#handshakes.submit({
+      get isOver() {
+        return socket.destroyed;
+      },
+      run: () => {
+        try {
+          if (connection?.refusal) throw connection.refusal;
+          this.#open(request, socket, head);
+        } catch (thrown) {
+          this.#connections.refuse(socket, toSightlineError(thrown));
+        }
+      },
+    });
+  }
+
+  /** Errors: those of a refused address, NOT_FOUND, SHUTTING_DOWN, CONNECTIONS_EXHAUSTED. */
+  #open(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#checkAddress(request.headers);
+    const url = URL.parse(request.url ?? '/', 'http://localhost');
+    const route = this.#socketRoute(request);
+    if (!url || !route) {
+      throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${(request.url ?? '').slice(0, 200)}`);
     }
+    if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
+    this.#refuseWhenFull();
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      this.#connections.stay(socket, 'websocket');
+      this.#openedCount++;
+      this.#opened.set(webSocket, {
+        endpoint: route.path,
+        openedMs: this.#options.clock.now(),
+        socket: socket as Socket,
+      });
+      const { headers, socket: connection } = request;
+      route.open(webSocket, { query: url.searchParams, headers, address: connection.remoteAddress });
+    });
   }
 }
 

@@ -334,6 +334,7 @@ const socketsSchema = z
       .describe('by the bound of their address: open ones, or new ones a second'),
     addresses: count().describe('those with an open connection'),
     answer_bytes: count().describe('of answers that clients have not taken yet'),
+    requests_waiting: count().describe('requests and handshakes that wait for their turn on the main thread'),
   })
   .meta({ id: 'Sockets', description: 'TCP connections of all kinds since the start' });
 

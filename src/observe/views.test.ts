@@ -97,6 +97,7 @@ const IDLE: Metrics = {
     refused: { connections: 0, rate: 0 },
     addresses: 0,
     answer_bytes: 0,
+    requests_waiting: 0,
   },
   streams: 0,
   callback_faults: 0,
