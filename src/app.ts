@@ -186,6 +186,8 @@ export class Sightline implements AsyncDisposable {
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
+      turns: fences.turns,
+      descriptors: this.#monitor.process.descriptors,
       log,
       sockets,
       routes: apiRoutes(this.#apiHost(version), sockets, [
@@ -254,6 +256,8 @@ export class Sightline implements AsyncDisposable {
     if (this.#listens) this.#log.write('server_listening', { url: await this.#http.listen() });
     else await this.#http.prepare();
     await this.#models.open();
+    // By now the workers have their own.
+    this.#http.tellPlaces();
     // No frame waited for it.
     this.#monitor.forgetStart();
   }
@@ -282,7 +286,11 @@ export class Sightline implements AsyncDisposable {
       workers: { alive: workers, wanted: workerSlots },
       callbackFaults: this.#hub.callbackFaults.count,
       recordings: this.#recordings.status(),
-      connections: { open: this.#http.connectionCount, max: this.#config.server.max_connections },
+      connections: {
+        open: this.#http.connectionCount,
+        max: this.#http.connectionsMax,
+        wanted: this.#config.server.max_connections,
+      },
       sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
       models: this.#models.report(),
     };
