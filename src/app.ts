@@ -40,7 +40,14 @@ import { PipelineHost } from './pipelines/pipeline-host.ts';
 import { pipelineReports } from './pipelines/registry.ts';
 import { dispatcherSettings } from './pipelines/settings.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
-import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
+import { Penalties } from './sessions/penalties.ts';
+import {
+  foxgloveParameters,
+  foxgloveSettings,
+  penaltySettings,
+  telemetrySettings,
+  videoSettings,
+} from './sessions/settings.ts';
 import { laneSockets } from './sessions/sockets.ts';
 import { telemetryParts } from './sessions/telemetry-figures.ts';
 import { TelemetryLane } from './sessions/telemetry/lane.ts';
@@ -142,11 +149,13 @@ export class Sightline implements AsyncDisposable {
       settings: videoSettings(config),
     });
     this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, memory, settings: topicsSettings(config) });
+    const penalties = new Penalties({ clock, log, ...penaltySettings(config) });
     this.#telemetry = new TelemetryLane({
       topics: this.#topics,
       clock,
       log,
       fences,
+      penalties,
       settings: telemetrySettings(config),
     });
     this.#foxglove = new FoxgloveLane({
@@ -154,6 +163,7 @@ export class Sightline implements AsyncDisposable {
       clock,
       log,
       fences,
+      penalties,
       version,
       settings: foxgloveSettings(config),
       parameters: () => {

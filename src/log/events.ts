@@ -322,8 +322,8 @@ export const LOG_EVENTS = {
     level: 'warn',
     about: 'A client is banned for a while after repeated violations of the rate limit.',
     fields: {
-      lane: '`telemetry`',
-      name: '`client` with its name, or `address` with its address',
+      lane: '`telemetry` or `foxglove`',
+      name: '`session` with its name: the ban is on its token, not on the name; or `address` with its address',
       ban_s: 'for how long, s',
     },
     text: ({ name, ban_s }) => `${name} is banned for ${ban_s} s`,

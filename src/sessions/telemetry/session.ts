@@ -37,7 +37,7 @@ export interface TelemetrySessionHost extends OutboxHost, PublicationsHost, Subs
   readonly settings: OutboxHost['settings'] & TelemetrySessionSettings;
   readonly rounds: OutboxHost['rounds'] & PublicationsHost['rounds'] & SubscriptionsHost['rounds'];
   /** The client was disconnected because it publishes too fast. */
-  readonly onOffence: (socket: WebSocket, clientId: string) => void;
+  readonly onOffence: (socket: WebSocket, clientId: string, token: string) => void;
 }
 
 /** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
@@ -207,7 +207,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   expel(reason: SightlineError): void {
     const socket = this.link.socket!;
     this.link.end(reason);
-    this.#host.onOffence(socket, this.link.clientId);
+    this.#host.onOffence(socket, this.link.clientId, this.link.token);
   }
 
   #onBatch(data: Buffer, nowMs: number): void | Promise<void> {
