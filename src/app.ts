@@ -99,6 +99,7 @@ export class Sightline implements AsyncDisposable {
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
   #closing: Promise<void> | undefined;
+  #closingStep: string | undefined;
 
   constructor({ config, log = noLog(systemClock), listens = true }: SightlineOptions) {
     const clock = systemClock;
@@ -195,6 +196,8 @@ export class Sightline implements AsyncDisposable {
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
+      turns: fences.turns,
+      descriptors: this.#monitor.process.descriptors,
       log,
       sockets,
       routes: apiRoutes(this.#apiHost(version), sockets, [
@@ -263,6 +266,8 @@ export class Sightline implements AsyncDisposable {
     if (this.#listens) this.#log.write('server_listening', { url: await this.#http.listen() });
     else await this.#http.prepare();
     await this.#models.open();
+    // By now the workers have their own.
+    this.#http.tellPlaces();
     // No frame waited for it.
     this.#monitor.forgetStart();
   }
@@ -291,7 +296,11 @@ export class Sightline implements AsyncDisposable {
       workers: { alive: workers, wanted: workerSlots },
       callbackFaults: this.#hub.callbackFaults.count,
       recordings: this.#recordings.status(),
-      connections: { open: this.#http.connectionCount, max: this.#config.server.max_connections },
+      connections: {
+        open: this.#http.connectionCount,
+        max: this.#http.connectionsMax,
+        wanted: this.#config.server.max_connections,
+      },
       sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
       models: this.#models.report(),
     };
@@ -312,6 +321,11 @@ export class Sightline implements AsyncDisposable {
     return this.#models.add(idOrPath);
   }
 
+  /** The part that it closes now, or has closed last; undefined: it is not closing. */
+  get closingStep(): string | undefined {
+    return this.#closingStep;
+  }
+
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -326,12 +340,15 @@ export class Sightline implements AsyncDisposable {
     // After a failed start the error says everything.
     if (this.#models.isStarting) this.#log.level = 'silent';
     const rooms = [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
-    await shutDown(this.#log, systemClock, {
+    const steps = {
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
       http: () => this.#http.close(),
       engine: () => this.#engine.close(),
+    };
+    await shutDown(this.#log, systemClock, steps, (step) => {
+      this.#closingStep = step;
     });
     this.#monitor.close();
   }

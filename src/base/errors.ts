@@ -14,6 +14,7 @@ export const ERRORS = {
   FRAME_UNDECODABLE: { status: 422, exit: 65 },
   FRAME_PIXELS_BAD: { status: 400, exit: 65 },
   FRAME_TOO_LARGE: { status: 413, exit: 65 },
+  FRAME_COSTLY: { status: 422, exit: 65 },
   FRAME_HEADER_BAD: { status: 400, exit: 65 },
   FRAME_SEQUENCE_BAD: { status: 409, exit: 65 },
   // A message of a session. The session lives on, but for a message over the size limit.
@@ -45,6 +46,9 @@ export const ERRORS = {
   SLOW_CONSUMER: { status: 408, exit: 69 },
   // A session or request that cannot go on.
   QUERY_BAD: { status: 400, exit: 64 },
+  REQUEST_BAD: { status: 400, exit: 65 },
+  REQUEST_TIMEOUT: { status: 408, exit: 69 },
+  HEADER_TOO_LARGE: { status: 431, exit: 65 },
   BODY_BAD: { status: 400, exit: 65 },
   BODY_TOO_LARGE: { status: 413, exit: 65 },
   BODY_TYPE_BAD: { status: 415, exit: 65 },
@@ -60,6 +64,7 @@ export const ERRORS = {
   SESSION_TAKEN_OVER: { status: 409, exit: 69 },
   SESSION_IDLE: { status: 408, exit: 69 },
   CONNECTIONS_EXHAUSTED: { status: 503, exit: 69 },
+  ADDRESS_LIMIT_REACHED: { status: 429, exit: 69 },
   SHUTTING_DOWN: { status: 503, exit: 69 },
   // A client whose store for its token fails. Its session goes on.
   TOKEN_STORE_BAD: { status: 500, exit: 74 },

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../log/events.ts';
+import { readNetwork } from './networks.ts';
 import { readHostName, readOrigin, type Read } from './origins.ts';
 import { PROFILES } from './profiles.ts';
 
@@ -53,7 +54,27 @@ const server = z.strictObject({
   port: whole(0, 65_535).default(8080).describe('TCP port; 0 takes any free one.'),
   max_connections: whole(1, 100_000)
     .default(1000)
-    .describe('WebSockets and event streams at once; further ones are refused with CONNECTIONS_EXHAUSTED.'),
+    .describe(
+      'WebSockets and event streams at once; further ones are refused with CONNECTIONS_EXHAUSTED. Fewer where the process may not open as many files: the log says so at the start.',
+    ),
+  max_connections_per_address: whole(1, 100_000)
+    .optional()
+    .describe(
+      'TCP connections of one address at once (of IPv6: of one /64 network); a further one takes the place of one that waits, or is refused with ADDRESS_LIMIT_REACHED.',
+    )
+    .meta({ defaultText: 'half of `server.max_connections`' }),
+  connection_rate_per_address: whole(1, 100_000)
+    .default(200)
+    .describe(
+      'New connections a second from one address; twice as many may come at once, further ones are refused with ADDRESS_LIMIT_REACHED.',
+    ),
+  unbounded_addresses: z
+    .array(textAs(readNetwork))
+    .max(256)
+    .default(['127.0.0.0/8', '::1/128'])
+    .describe(
+      'Addresses and networks without these two bounds, such as that of a proxy in front: `192.0.2.7`, `10.0.0.0/8`.',
+    ),
   allowed_origins: z
     .array(textAs(readOrigin))
     .max(256)
@@ -70,9 +91,24 @@ const server = z.strictObject({
     ),
   header_timeout_ms: whole(100, 600_000).default(10_000).describe("Time for a request's header to arrive."),
   request_timeout_ms: whole(100, 600_000).default(30_000).describe('Time for a whole request to arrive.'),
+  unread_timeout_ms: whole(100, 600_000)
+    .default(30_000)
+    .describe('How long a client may take nothing of an answer, or of an event stream, before it is cut.'),
+  answer_bytes_max: whole(MIB, 64 * GIB)
+    .default(64 * MIB)
+    .describe(
+      'Bytes of answers to REST requests that may wait for their clients, in all; beyond it the oldest answer is cut.',
+    ),
+  reserved_descriptors: whole(0, 10_000)
+    .default(32)
+    .describe(
+      'File descriptors that connections leave to files, models and child processes; short requests still get through.',
+    ),
   shutdown_timeout_ms: whole(0, 600_000)
     .default(5000)
-    .describe('How long sessions have to end after SIGTERM or SIGINT; then the server cuts them.'),
+    .describe(
+      'How long sessions have to end after SIGTERM or SIGINT; then the server cuts them. A second later at most the process has ended, by the signal itself if something in it does not end.',
+    ),
 });
 
 const streaming = z.strictObject({
@@ -124,7 +160,9 @@ const streaming = z.strictObject({
   image_side_max: whole(16, 65_535).default(8192).describe('Longest side of a picture, pixels; read before decoding.'),
   image_pixels_max: whole(256, 1_073_741_824)
     .default(33_554_432)
-    .describe('Most pixels of a picture (width × height); read before decoding.'),
+    .describe(
+      'Most pixels of a picture (width × height); read before decoding. Decoding any picture may take about five times as long as a baseline one of that size at most (`FRAME_COSTLY`).',
+    ),
   send_buffer_bytes_max: whole(KIB, 256 * MIB)
     .default(MIB)
     .describe('Unsent bytes at which a socket counts as a slow reader: results are dropped until it has read.')
@@ -298,7 +336,9 @@ const inference = z.strictObject({
   warm_up: z.boolean().default(true).describe('Run each model a few times in every worker before its first frame.'),
   job_timeout_ms: whole(50, 600_000)
     .default(10_000)
-    .describe('A worker that needs longer for a frame counts as hung and is replaced.'),
+    .describe(
+      'A worker that needs longer for a frame counts as hung and is replaced. Its thread is terminated, but not inside a native library (ONNX Runtime, the JPEG decoder): there it goes on until it comes back.',
+    ),
   device_memory_mb: whole(64, 1_048_576)
     .default(8192)
     .describe(

@@ -85,6 +85,18 @@ export const LOG_EVENTS = {
     text: ({ took_ms }) => `stopped after ${took_ms} ms`,
     intervalMs: 0,
   }),
+  shutdown_forced: event<{ step: string; after_ms: number }>({
+    room: 'cli',
+    level: 'error',
+    about:
+      'The server did not end in time (`server.shutdown_timeout_ms`): the process ends at once, by the signal that it got, and gives up what was left.',
+    fields: {
+      step: 'what it was waiting for: `start`, `command` (a recording, a replay), or a part as in `shutdown_step`',
+      after_ms: 'how long it had, ms',
+    },
+    text: ({ step, after_ms }) => `ending by force: ${step} has not ended within ${after_ms} ms`,
+    intervalMs: 0,
+  }),
   command_failed: event<{ code: ErrorCode; reason: string; stack?: string | undefined }>({
     room: 'cli',
     level: 'fatal',
@@ -129,6 +141,16 @@ export const LOG_EVENTS = {
     about: 'An inference worker died, or hung and was given up; its frames are answered by an error.',
     fields: { reason: REASON, code: CODE },
     text: ({ reason, code }) => `an inference worker is lost: it ${reason} (${code})`,
+  }),
+  workers_left: event<{ workers: number }>({
+    room: 'inference',
+    level: 'warn',
+    about:
+      'The server ends while threads are inside a native library, where none can be stopped; each ends when it comes back.',
+    fields: { workers: 'how many' },
+    text: ({ workers }) =>
+      `${workers} inference ${workers === 1 ? 'thread is' : 'threads are'} left behind, in native code`,
+    intervalMs: 0,
   }),
   worker_replaced: event<{ restarts: number }>({
     room: 'inference',
@@ -210,8 +232,56 @@ export const LOG_EVENTS = {
     room: 'http',
     level: 'warn',
     about: 'A client was refused because all connections are taken.',
-    fields: { code: CODE, connections_max: '`server.max_connections`' },
+    fields: { code: CODE, connections_max: '`server.max_connections`, or fewer for want of file descriptors' },
     text: ({ connections_max }) => `a client was refused: all ${connections_max} connections are taken`,
+  }),
+  address_limited: event<{ code: ErrorCode; address: string; bound: string }>({
+    room: 'http',
+    level: 'warn',
+    about: 'A connection was refused because its address has too many, or opens them too fast.',
+    fields: {
+      code: CODE,
+      address: 'the address, or for IPv6 its network',
+      bound: '`connections` (`server.max_connections_per_address`) or `rate` (`server.connection_rate_per_address`)',
+    },
+    text: ({ address, bound }) =>
+      `a connection from ${address} was refused: it ${bound === 'rate' ? 'opens them too fast' : 'has too many'}`,
+    intervalMs: 10_000,
+    by: 'address',
+  }),
+  connection_cut: event<{ cause: string; state: string; address: string }>({
+    room: 'http',
+    level: 'warn',
+    about: 'The server has ended a connection that was over a limit, or had to make room for another one.',
+    fields: {
+      cause: 'why: docs/api.md has them',
+      state: 'what it was doing: `waiting`, `request`, `event_stream`, `websocket` or `closing`',
+      address: 'where it came from; for IPv6 the network',
+    },
+    text: ({ cause, state, address }) => `a connection from ${address} was cut (${state}): ${cause}`,
+    intervalMs: 10_000,
+    by: 'cause',
+  }),
+  descriptors_few: event<{ descriptors_max: number; connections_max: number; possible: number }>({
+    room: 'http',
+    level: 'warn',
+    about: 'The process may not open enough files for `server.max_connections`: it takes fewer connections.',
+    fields: {
+      descriptors_max: 'files and sockets that the process may have open (`ulimit -n`)',
+      connections_max: '`server.max_connections`',
+      possible: 'connections that it takes',
+    },
+    text: ({ descriptors_max, connections_max, possible }) =>
+      `of ${connections_max} connections (server.max_connections) only ${possible} are possible: this process may have ${descriptors_max} files open; a higher limit (ulimit -n, LimitNOFILE of systemd) allows more`,
+    intervalMs: 0,
+  }),
+  accept_failed: event<{ reason: string }>({
+    room: 'http',
+    level: 'error',
+    about: 'The server could not take a new connection.',
+    fields: { reason: REASON },
+    text: ({ reason }) => `a new connection could not be taken: ${reason}`,
+    intervalMs: 10_000,
   }),
 
   session_started: event<{ lane: string; client_id: string }>({

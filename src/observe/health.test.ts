@@ -11,6 +11,7 @@ const WELL: HealthFacts = {
   latency: { p95Ms: 100, frames: 1000 },
   eventLoopDelayP99Ms: 50,
   rssBytes: 1024 * 2 ** 20,
+  connections: { max: 1000, wanted: 1000, descriptorsMax: 1_048_576 },
   callbackFaults: 0,
   recordings: [],
 };
@@ -69,4 +70,17 @@ test('loading and something wrong: degraded, with both', () => {
   const { status, issues } = judgeHealth({ ...WELL, modelsLoading: ['a'], callbackFaults: 1 }, LIMITS);
   expect(status).toBe('degraded');
   expect(issues.map(({ code }) => code)).toEqual(['MODEL_LOADING', 'CALLBACKS_FAILED']);
+});
+
+test('too few descriptors for all connections are told, and the server is as well as before', () => {
+  const connections = { max: 858, wanted: 1000, descriptorsMax: 1024 };
+  expect(judgeHealth({ ...WELL, connections }, LIMITS)).toEqual({
+    status: 'ok',
+    issues: [
+      {
+        code: 'DESCRIPTORS_FEW',
+        message: '858 of 1000 connections (server.max_connections) are possible: the process may have 1024 files open',
+      },
+    ],
+  });
 });

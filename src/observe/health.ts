@@ -12,6 +12,8 @@ export interface HealthFacts {
   readonly latency: { readonly p95Ms: number; readonly frames: number };
   readonly eventLoopDelayP99Ms: number;
   readonly rssBytes: number;
+  /** Connections that may last, as many as are possible and as many as are wanted; files that the process may have open. */
+  readonly connections: { readonly max: number; readonly wanted: number; readonly descriptorsMax: number | null };
   /** Callbacks that threw inside the hub: each is a fault of the program. */
   readonly callbackFaults: number;
   /** Recordings that cannot write, or have ended because of that. */
@@ -37,6 +39,7 @@ export type HealthIssueCode =
   | 'LATENCY_HIGH'
   | 'EVENT_LOOP_SLOW'
   | 'MEMORY_HIGH'
+  | 'DESCRIPTORS_FEW'
   | 'CALLBACKS_FAILED'
   | 'RECORDING_FAILED';
 
@@ -49,7 +52,8 @@ export interface HealthIssue {
 export interface Health {
   /**
    * `starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues. Issues of models that a session
-   * asked for change nothing: they harm nobody else, and one client must not take the server out of service.
+   * asked for change nothing: they harm nobody else, and one client must not take the server out of service. Nor does a limit for open
+   * files: the server takes fewer connections.
    */
   readonly status: 'ok' | 'starting' | 'degraded';
   readonly issues: readonly HealthIssue[];
@@ -83,6 +87,13 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
   if (facts.rssBytes > limits.rssBytesMax) {
     find('MEMORY_HIGH', `resident memory is ${mib(facts.rssBytes)}, over ${mib(limits.rssBytesMax)}`);
   }
+  const { max, wanted, descriptorsMax } = facts.connections;
+  if (max < wanted) {
+    find(
+      'DESCRIPTORS_FEW',
+      `${max} of ${wanted} connections (server.max_connections) are possible: the process may have ${descriptorsMax} files open`,
+    );
+  }
   if (facts.callbackFaults > 0) find('CALLBACKS_FAILED', `${facts.callbackFaults} callbacks of readers have failed`);
   for (const { file, reason, lost, goesOn } of facts.recordings) {
     const outlook = goesOn ? 'it is tried again' : 'it has ended';
@@ -95,10 +106,11 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
   return { status: statusOf(issues, facts.starting), issues };
 }
 
-const OF_ONE_SESSION: ReadonlySet<HealthIssueCode> = new Set(['MODEL_LOADING', 'MODEL_FAILED']);
+/** Those of one session, and of how the server was set up: it does what it can. */
+const HARMLESS: ReadonlySet<HealthIssueCode> = new Set(['MODEL_LOADING', 'MODEL_FAILED', 'DESCRIPTORS_FEW']);
 
 function statusOf(issues: readonly HealthIssue[], isStarting: boolean): Health['status'] {
-  if (issues.some(({ code }) => !OF_ONE_SESSION.has(code))) return 'degraded';
+  if (issues.some(({ code }) => !HARMLESS.has(code))) return 'degraded';
   return isStarting ? 'starting' : 'ok';
 }
 

@@ -291,11 +291,52 @@ export const endpointSchema = z
 
 const connectionsSchema = z.object({
   open: count().describe('WebSockets and event streams'),
-  max: count(),
+  max: count().describe('`server.max_connections`, or fewer where the process may not open as many files'),
   opened: count().describe('since the start'),
   refused: count().describe('since the start, because all were taken'),
   endpoints: z.array(endpointSchema).describe('those with a connection'),
 });
+
+/** What a TCP connection is doing. */
+export const SOCKET_STATES = ['waiting', 'request', 'event_stream', 'websocket', 'closing'] as const;
+export type SocketState = (typeof SOCKET_STATES)[number];
+
+/** Why a TCP connection has ended; `closed`: in the ordinary way, by either side. */
+export const SOCKET_ENDINGS = [
+  'closed',
+  'silent',
+  'header_timeout',
+  'request_timeout',
+  'bad_request',
+  'idle',
+  'unread',
+  'unanswered',
+  'pipelined',
+  'answers_full',
+  'half_open',
+  'refused',
+  'evicted',
+  'full',
+  'stopped',
+] as const;
+export type SocketEnding = (typeof SOCKET_ENDINGS)[number];
+
+const socketsSchema = z
+  .object({
+    open: each(SOCKET_STATES, count).describe(
+      '`waiting`: for the header of a request; `closing`: refused, and given a moment to read why',
+    ),
+    max: count().describe('further ones take the place of the longest waiting'),
+    accepted: count(),
+    ended: each(SOCKET_ENDINGS, count).describe('by the reason: docs/api.md tells what each means'),
+    refused: z
+      .object({ connections: count(), rate: count() })
+      .describe('by the bound of their address: open ones, or new ones a second'),
+    addresses: count().describe('those with an open connection'),
+    answer_bytes: count().describe('of answers that clients have not taken yet'),
+    requests_waiting: count().describe('requests and handshakes that wait for their turn on the main thread'),
+  })
+  .meta({ id: 'Sockets', description: 'TCP connections of all kinds since the start' });
 
 export const networkSchema = z.object({ received_bytes: count(), sent_bytes: count() }).meta({
   id: 'Network',
@@ -315,6 +356,7 @@ export const metricsSchema = z
     gpu_percent: amount().nullable().describe('null: this version reads no GPU'),
     network: networkSchema,
     connections: connectionsSchema,
+    sockets: socketsSchema,
     streams: count(),
     callback_faults: count().describe('callbacks of readers that threw: faults of the program'),
     sessions: z.array(sessionSchema).describe('video sessions'),
@@ -337,6 +379,7 @@ export type TelemetryReport = Metrics['telemetry'];
 export type TelemetrySessionReport = TelemetryReport['sessions'][number];
 export type FoxgloveSessionReport = Metrics['foxglove'][number];
 export type ConnectionsReport = Metrics['connections'];
+export type SocketsReport = Metrics['sockets'];
 export type EndpointReport = ConnectionsReport['endpoints'][number];
 export type RecordingStatus = Metrics['recordings'][number];
 
@@ -345,7 +388,7 @@ export const healthSchema = z
     status: z
       .enum(['ok', 'starting', 'degraded'])
       .describe(
-        '`starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues, but for those of models that sessions asked for',
+        '`starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues, but for those of models that sessions asked for, and for a low limit of open files',
       ),
     issues: z.array(z.object({ code: z.string(), message: z.string().describe('for people') })),
     version: z.string(),

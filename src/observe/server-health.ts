@@ -14,7 +14,7 @@ export interface ServerFacts extends Pick<
     readonly lost: number;
     readonly error: string | null;
   }[];
-  readonly connections: HealthDocument['connections'];
+  readonly connections: HealthDocument['connections'] & { /** By the settings. */ readonly wanted: number };
   readonly sessions: number;
   readonly models: HealthDocument['models'];
 }
@@ -45,19 +45,21 @@ export class ServerHealth {
     const { version, monitor, facts } = this.#parts;
     const { recordings, connections, sessions, models, ...others } = facts();
     const total = monitor.latencies.recent().stages.total;
-    const { rss_bytes: rssBytes, uptime_s } = monitor.process.read();
+    const { rss_bytes: rssBytes, uptime_s, descriptors_max: descriptorsMax } = monitor.process.read();
+    const { open, max, wanted } = connections;
     const health = judgeHealth(
       {
         ...others,
         latency: { p95Ms: total.p95_ms ?? 0, frames: total.count },
         eventLoopDelayP99Ms: monitor.eventLoop.p99_ms ?? 0,
         rssBytes,
+        connections: { max, wanted, descriptorsMax },
         recordings: recordings.flatMap(({ state, file, error, lost }) => {
           return error === null ? [] : [{ file, reason: error, lost, goesOn: state === 'interrupted' }];
         }),
       },
       this.#limits,
     );
-    return { ...health, version, uptime_s, connections, sessions, models };
+    return { ...health, version, uptime_s, connections: { open, max }, sessions, models };
   }
 }

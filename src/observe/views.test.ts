@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { OWN_STAGES, STAGES } from './histogram.ts';
-import type { Metrics } from './metrics.ts';
+import { SOCKET_ENDINGS, SOCKET_STATES, type Metrics } from './metrics.ts';
 import {
   adaptiveQualityDocument,
   backpressureDocument,
@@ -83,10 +83,22 @@ const IDLE: Metrics = {
     heap_total_bytes: 2,
     heap_resident_bytes: 2,
     external_bytes: 3,
+    descriptors_open: 20,
+    descriptors_max: 1024,
   },
   gpu_percent: null,
   network: { received_bytes: 10, sent_bytes: 20 },
   connections: { open: 0, max: 10, opened: 0, refused: 0, endpoints: [] },
+  sockets: {
+    open: Object.fromEntries(SOCKET_STATES.map((state) => [state, 0])) as Metrics['sockets']['open'],
+    max: 84,
+    accepted: 0,
+    ended: Object.fromEntries(SOCKET_ENDINGS.map((ending) => [ending, 0])) as Metrics['sockets']['ended'],
+    refused: { connections: 0, rate: 0 },
+    addresses: 0,
+    answer_bytes: 0,
+    requests_waiting: 0,
+  },
   streams: 0,
   callback_faults: 0,
   sessions: [],

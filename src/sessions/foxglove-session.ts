@@ -8,7 +8,7 @@ import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow
 import type { Log } from '../log/log.ts';
 import type { FoxgloveSessionReport } from '../observe/metrics.ts';
 import { inOwnMemory } from '../protocol/batch.ts';
-import { limitJsonElements } from '../protocol/elements.ts';
+import { limitElements } from '../protocol/elements.ts';
 import { Payload } from '../protocol/payload.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import type { Reader, ReaderCounts } from '../stream/reader.ts';
@@ -213,7 +213,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
       }
       if (isBinary) this.#publish(data, nowMs);
       else {
-        limitJsonElements(data, this.#parts.settings.elementsMax);
+        limitElements(data, 'json', this.#parts.settings.elementsMax);
         this.#obey(decodeFoxgloveText(data));
       }
     } catch (thrown) {
@@ -343,7 +343,8 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     if (topic === undefined) throw unknownClientChannel(channelId);
     if (!this.#mayPublish(data.length, nowMs)) return;
     this.#publisher ??= new TopicPublisher(this.link.memory);
-    topics.publish(topic, { payload: Payload.json(inOwnMemory(data), elementsMax) }, this.#publisher);
+    limitElements(data, 'json', elementsMax);
+    topics.publish(topic, { payload: Payload.json(inOwnMemory(data)) }, this.#publisher);
     this.#received++;
   }
 

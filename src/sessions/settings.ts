@@ -2,6 +2,7 @@ import { Priority } from '../base/sample.ts';
 import type { Config } from '../config/schema.ts';
 import { ladderOf, nearestRung, rungOfMode } from '../flow/ladder.ts';
 import type { SessionControlSettings } from '../flow/session-control.ts';
+import { residentBytes } from '../observe/resident.ts';
 import type { ParameterValue } from './foxglove-wire.ts';
 import type { FoxgloveLaneOptions } from './foxglove.ts';
 import type { PenaltiesOptions } from './penalties.ts';
@@ -94,7 +95,7 @@ export function foxgloveParameters(
     'server.version': server.version,
     'server.connections': server.connections,
     'server.uptime_s': Math.floor(process.uptime()),
-    'process.rss_bytes': process.memoryUsage.rss(),
+    'process.rss_bytes': residentBytes(),
     'telemetry.topics': server.topics.size,
     'telemetry.history_bytes': server.topics.historyBytes,
     'telemetry.history_messages': telemetry.history_messages,

@@ -15,6 +15,7 @@ import {
   type BatchSection,
   type MessageOrFault,
 } from '../../protocol/batch.ts';
+import { limitElements } from '../../protocol/elements.ts';
 import { Payload } from '../../protocol/payload.ts';
 import type * as t from '../../protocol/telemetry.ts';
 import { checkTopic, isServerTopic } from '../../protocol/topic.ts';
@@ -83,7 +84,8 @@ export class Publications {
     this.#host = host;
     this.#client = client;
     this.#rate = new PublishRate(host, client);
-    this.#limits = { ...BATCH_LIMITS, elementsMax: host.settings.elementsMax };
+    const { elementsMax } = host.settings;
+    this.#limits = { ...BATCH_LIMITS, check: (data, codec) => limitElements(data, codec, elementsMax) };
     this.#publisher = new TopicPublisher(client.memory);
   }
 
@@ -114,10 +116,12 @@ export class Publications {
     const { topic, seq } = message;
     if (!this.#rate.admits(1, bytes, nowMs, aboutPublication(message))) return;
     requireOpenTopic(topic);
-    const isJson = this.#client.protocol === 'sightline.v1.json';
+    const payload = Payload.of(message.data);
+    // It has numbers that JSON has not.
+    if (this.#client.protocol === 'sightline.v1.msgpack' && payload.form === 'value') payload.msgpack();
     this.#publish(topic, seq, [
       {
-        payload: isJson ? Payload.of(message.data) : Payload.ofMsgpack(message.data),
+        payload,
         ...(message.time !== undefined && { timeMs: message.time }),
         ...(message.priority !== undefined && { priority: message.priority }),
         ...(message.ttl_ms !== undefined && { ttlMs: message.ttl_ms }),

@@ -5,7 +5,7 @@ import type { Fences } from '../../fences/fences.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { RateSettings } from '../../flow/rate-limit.ts';
 import type { TelemetrySessionReport } from '../../observe/metrics.ts';
-import { limitJsonElements } from '../../protocol/elements.ts';
+import { limitElements } from '../../protocol/elements.ts';
 import { aboutMessage, isMsgpackMap } from '../../protocol/message-about.ts';
 import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
 import type * as t from '../../protocol/telemetry.ts';
@@ -225,8 +225,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     try {
       this.#requireSize(data);
       const { elementsMax } = this.#host.settings;
-      if (!isBinary) limitJsonElements(data, elementsMax);
-      message = decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8'), elementsMax);
+      limitElements(data, isBinary ? 'msgpack' : 'json', elementsMax);
+      message = decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8'));
       this.#act(message, data.length, nowMs);
     } catch (thrown) {
       this.refuse(toSightlineError(thrown), (message && aboutOf(message)) ?? aboutMessage(data));
