@@ -197,14 +197,14 @@ describe('memory', () => {
     ['places', (i) => ({ gps: { lat: i, lon: 1 } })],
     ['many fields', (i) => ({ i, ...long(50) })],
   ])('is charged as it is taken, within a factor of 1.5: %s', async (_, valueOf) => {
-    const count = 1_000;
-    const { catalogue, publish, settled, memory } = setUp();
+    const count = 3_000;
+    const { catalogue, publish, settled, memory } = setUp(undefined, count);
     for (let i = 0; i < count; i++) publish(`some/topic/${i}`, valueOf(i));
-    const before = usedBytes();
+    const before = await usedBytes();
     catalogue.open();
     await settled();
     const charged = memory.bytes('channels');
-    const real = usedBytes() - before;
+    const real = (await usedBytes()) - before;
     expect(catalogue.size).toBeGreaterThanOrEqual(count);
     catalogue.close();
     expect(real / charged).toBeLessThan(1.5);

@@ -407,7 +407,7 @@ describe('bad input is answered by a status, and the connection lives on', () =>
     client.subscribe(first);
     client.subscribe(first);
     for (let n = 1; n < 6; n++) client.subscribe((await channel(`t/${n}`)).id);
-    await expect.poll(() => seen.messages.length).toBe(4);
+    await expect.poll(() => [seen.messages.length, seen.statuses.length]).toEqual([4, 4]);
     expect(seen.statuses.map(({ message }) => /\(([A-Z_]+)\)$/.exec(message)![1])).toEqual([
       'SUBSCRIPTION_UNKNOWN',
       'MESSAGE_FIELD_BAD',
