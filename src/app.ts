@@ -8,6 +8,7 @@ import { openFences } from './fences/fences.ts';
 import type { Recorder, RecordingSettings } from './delivery/recording.ts';
 import { recordingsPart } from './delivery/recording-figures.ts';
 import { Recordings } from './delivery/recordings.ts';
+import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
@@ -149,7 +150,12 @@ export class Sightline implements AsyncDisposable {
       settings: videoSettings(config),
     });
     this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, memory, settings: topicsSettings(config) });
-    const penalties = new Penalties({ clock, log, ...penaltySettings(config) });
+    const penalties = new Penalties({
+      clock,
+      log,
+      ...penaltySettings(config),
+      nameOfAddress: nameOfAddress(config.server.unbounded_addresses),
+    });
     this.#telemetry = new TelemetryLane({
       topics: this.#topics,
       clock,

@@ -73,7 +73,7 @@ const server = z.strictObject({
     .max(256)
     .default(['127.0.0.0/8', '::1/128'])
     .describe(
-      'Addresses and networks without these two bounds, such as that of a proxy in front: `192.0.2.7`, `10.0.0.0/8`.',
+      'Addresses and networks without these two bounds, and never banned, such as that of a proxy in front: `192.0.2.7`, `10.0.0.0/8`.',
     ),
   allowed_origins: z
     .array(textAs(readOrigin))

@@ -66,7 +66,7 @@ async function measure({ lane: kind = 'telemetry', clients, topics = 0, publishe
     topics: bench.topics,
     clock,
     fences,
-    penalties: new Penalties({ clock, log: noLog(clock), banMs: 1_000 }),
+    penalties: new Penalties({ clock, log: noLog(clock), banMs: 1_000, nameOfAddress: () => undefined }),
     version: '1',
     parameters: () => ({}),
     settings: {
