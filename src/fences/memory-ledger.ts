@@ -3,9 +3,10 @@ import { SightlineError } from '../base/errors.ts';
 /**
  * What clients make the server keep, by kind:
  * - `history`: messages that topics remember. Over a bound the oldest go.
- * - `session`: what a connection has told the server of itself: subscriptions, positions, aliases, layouts, watched names. Refused.
+ * - `session`: what a client has told the server of itself: subscriptions, positions, aliases, layouts; and critical messages that it does not
+ *   read. Refused.
  * - `incoming`: messages that have begun to come, or that wait for their turn. The connection whose message is the oldest ends.
- * - `frames`: pictures that wait for a worker. The oldest of the client with the most are dropped.
+ * - `frames`: pictures that wait for a worker, and results that are kept. The oldest of the client go, over the total those of whoever has most.
  * - `channels`: what viewers are told of topics, such as inferred layouts. Left out.
  */
 export const MEMORY_KINDS = ['history', 'session', 'incoming', 'frames', 'channels'] as const;

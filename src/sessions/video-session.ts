@@ -7,6 +7,7 @@ import type { PipelineName } from '../base/result.ts';
 import type { Fences } from '../fences/fences.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
 import { limitElements } from '../protocol/elements.ts';
+import { inOwnMemory } from '../protocol/batch.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -352,7 +353,7 @@ export class VideoSession {
       captureTimeMs,
       priority,
       deadlineMs: this.control.deadlineMs(captureTimeMs, now, attached.serviceMs()),
-      data: { kind: 'jpeg', bytes: frame.jpeg, width: size.width, height: size.height },
+      data: { kind: 'jpeg', bytes: inOwnMemory(frame.jpeg), width: size.width, height: size.height },
     });
     this.tellGrant(now);
   }
