@@ -17,6 +17,7 @@ export const ERRORS = {
   FRAME_COSTLY: { status: 422, exit: 65 },
   FRAME_HEADER_BAD: { status: 400, exit: 65 },
   FRAME_SEQUENCE_BAD: { status: 409, exit: 65 },
+  SESSION_COSTLY: { status: 429, exit: 69 },
   // A message of a session. The session lives on, but for a message over the size limit.
   MESSAGE_TOO_LARGE: { status: 413, exit: 65 },
   MESSAGE_NOT_JSON: { status: 400, exit: 65 },
