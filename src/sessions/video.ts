@@ -20,6 +20,7 @@ import {
   endVideoSocket,
   VideoSession,
   type AttachedWork,
+  type ReadJpeg,
   type VideoObserver,
   type VideoSessionSettings,
 } from './video-session.ts';
@@ -46,6 +47,7 @@ export interface EngineAdmission {
   join(member: {
     demand(nowMs: number): Omit<Demand, 'floor'> | undefined;
     costMs(): number | undefined;
+    isCostly(): boolean;
     onShare(fps: number): void;
   }): () => void;
   measure(nowMs: number): void;
@@ -68,8 +70,7 @@ export interface VideoLaneOptions {
   };
   /** Throws SightlineError PIPELINE_UNKNOWN, MODEL_UNKNOWN, MODEL_UNAVAILABLE … */
   readonly attach: (request: AttachRequest) => Promise<AttachedWork>;
-  /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
-  readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
+  readonly readJpeg: ReadJpeg;
   /** The lane sets the pace for all members. */
   readonly admission: EngineAdmission;
   /** Resources that the process uses. */
@@ -229,7 +230,7 @@ export class VideoLane {
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
-    const { hub, clock, observer, readJpeg, attach } = this.#options;
+    const { hub, clock, log, observer, readJpeg, attach } = this.#options;
     const { pipelines, model, confidence, priority, budgetMs } = request;
     const settings = this.#settings;
     const control = new SessionControl({ ...settings.control, priority }, clock.now(), budgetMs);
@@ -257,6 +258,7 @@ export class VideoLane {
       clock,
       observer,
       readJpeg,
+      log,
       onClosed: () => {
         leave();
         this.#ledger.end(session);
@@ -265,6 +267,7 @@ export class VideoLane {
     const leave = this.#options.admission.join({
       demand: (nowMs) => (this.#isPresent(session) ? control.demand(nowMs) : undefined),
       costMs: () => attached.costMs(),
+      isCostly: () => attached.isCostly(),
       onShare: (fps) => {
         if (this.#settings.control.isAdaptive) control.share(fps);
       },
@@ -286,5 +289,6 @@ export function reportOf(session: VideoSession, nowMs: number): VideoSessionRepo
     quality: session.control.report(),
     capture_times_replaced: session.captureTimesReplaced,
     refused_messages: session.refusedMessages,
+    refused_costly: session.refusedCostly,
   };
 }
