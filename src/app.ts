@@ -40,7 +40,14 @@ import { PipelineHost } from './pipelines/pipeline-host.ts';
 import { pipelineReports } from './pipelines/registry.ts';
 import { dispatcherSettings } from './pipelines/settings.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
-import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
+import { Penalties } from './sessions/penalties.ts';
+import {
+  foxgloveParameters,
+  foxgloveSettings,
+  penaltySettings,
+  telemetrySettings,
+  videoSettings,
+} from './sessions/settings.ts';
 import { laneSockets } from './sessions/sockets.ts';
 import { telemetryParts } from './sessions/telemetry-figures.ts';
 import { TelemetryLane } from './sessions/telemetry/lane.ts';
@@ -92,6 +99,7 @@ export class Sightline implements AsyncDisposable {
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
   #closing: Promise<void> | undefined;
+  #closingStep: string | undefined;
 
   constructor({ config, log = noLog(systemClock), listens = true }: SightlineOptions) {
     const clock = systemClock;
@@ -141,11 +149,13 @@ export class Sightline implements AsyncDisposable {
       settings: videoSettings(config),
     });
     this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, memory, settings: topicsSettings(config) });
+    const penalties = new Penalties({ clock, log, ...penaltySettings(config) });
     this.#telemetry = new TelemetryLane({
       topics: this.#topics,
       clock,
       log,
       fences,
+      penalties,
       settings: telemetrySettings(config),
     });
     this.#foxglove = new FoxgloveLane({
@@ -153,6 +163,7 @@ export class Sightline implements AsyncDisposable {
       clock,
       log,
       fences,
+      penalties,
       version,
       settings: foxgloveSettings(config),
       parameters: () => {
@@ -310,6 +321,11 @@ export class Sightline implements AsyncDisposable {
     return this.#models.add(idOrPath);
   }
 
+  /** The part that it closes now, or has closed last; undefined: it is not closing. */
+  get closingStep(): string | undefined {
+    return this.#closingStep;
+  }
+
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -324,12 +340,15 @@ export class Sightline implements AsyncDisposable {
     // After a failed start the error says everything.
     if (this.#models.isStarting) this.#log.level = 'silent';
     const rooms = [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
-    await shutDown(this.#log, systemClock, {
+    const steps = {
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
       http: () => this.#http.close(),
       engine: () => this.#engine.close(),
+    };
+    await shutDown(this.#log, systemClock, steps, (step) => {
+      this.#closingStep = step;
     });
     this.#monitor.close();
   }

@@ -14,6 +14,7 @@ export const ERRORS = {
   FRAME_UNDECODABLE: { status: 422, exit: 65 },
   FRAME_PIXELS_BAD: { status: 400, exit: 65 },
   FRAME_TOO_LARGE: { status: 413, exit: 65 },
+  FRAME_COSTLY: { status: 422, exit: 65 },
   FRAME_HEADER_BAD: { status: 400, exit: 65 },
   FRAME_SEQUENCE_BAD: { status: 409, exit: 65 },
   // A message of a session. The session lives on, but for a message over the size limit.

@@ -26,6 +26,7 @@ const SAME_SIGNAL_MS = 300;
 /** Bytes of log that may wait for a reader of standard error that stands still; further lines are dropped. */
 const LOG_WAITING_BYTES_MAX = 1024 * 1024;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+type SignalName = keyof typeof SIGNALS;
 
 const EXAMPLES = `
 Examples:
@@ -66,6 +67,7 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
     },
     isTerminal: process.stderr.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
+    endNow: () => stopper?.endNow(),
     config: (flags) => loadConfig(loadOptions(program, context, flags)),
     ...overrides,
   };
@@ -213,6 +215,8 @@ function leaveWithParent(controller: AbortController): void {
 interface Stopper {
   readonly signal: AbortSignal;
   stop(why: Stopped): void;
+  /** Does what the second signal does. */
+  endNow(): void;
   dispose(): void;
 }
 
@@ -222,25 +226,30 @@ interface Stopper {
  */
 function listenForSignals(): Stopper {
   const controller = new AbortController();
-  let firstMs: number | undefined;
+  let first: { readonly name: SignalName; readonly timeMs: number } | undefined;
   const removeAll = (): void => {
     for (const name of Object.keys(SIGNALS)) process.off(name, onSignal);
   };
-  const onSignal = (name: keyof typeof SIGNALS): void => {
-    const nowMs = performance.now();
-    if (firstMs === undefined) {
-      firstMs = nowMs;
+  const end = (name: SignalName): void => {
+    removeAll();
+    process.kill(process.pid, name);
+    // The first process of a container gets no signal from itself that it does not handle: another program takes its place.
+    if (process.pid === 1)
+      process.execve?.(process.execPath, ['node', '-e', `process.exit(${128 + SIGNALS[name]})`], {});
+  };
+  const onSignal = (name: SignalName): void => {
+    const timeMs = performance.now();
+    if (first === undefined) {
+      first = { name, timeMs };
       controller.abort(new Stopped(name, 128 + SIGNALS[name]));
-    } else if (nowMs - firstMs > SAME_SIGNAL_MS) {
-      removeAll();
-      process.kill(process.pid, name);
-    }
+    } else if (timeMs - first.timeMs > SAME_SIGNAL_MS) end(name);
   };
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
   leaveWithParent(controller);
   return {
     signal: controller.signal,
     stop: (why) => controller.abort(why),
+    endNow: () => end(first?.name ?? 'SIGTERM'),
     dispose: removeAll,
   };
 }

@@ -106,7 +106,9 @@ const server = z.strictObject({
     ),
   shutdown_timeout_ms: whole(0, 600_000)
     .default(5000)
-    .describe('How long sessions have to end after SIGTERM or SIGINT; then the server cuts them.'),
+    .describe(
+      'How long sessions have to end after SIGTERM or SIGINT; then the server cuts them. A second later at most the process has ended, by the signal itself if something in it does not end.',
+    ),
 });
 
 const streaming = z.strictObject({
@@ -158,7 +160,9 @@ const streaming = z.strictObject({
   image_side_max: whole(16, 65_535).default(8192).describe('Longest side of a picture, pixels; read before decoding.'),
   image_pixels_max: whole(256, 1_073_741_824)
     .default(33_554_432)
-    .describe('Most pixels of a picture (width × height); read before decoding.'),
+    .describe(
+      'Most pixels of a picture (width × height); read before decoding. Decoding any picture may take about five times as long as a baseline one of that size at most (`FRAME_COSTLY`).',
+    ),
   send_buffer_bytes_max: whole(KIB, 256 * MIB)
     .default(MIB)
     .describe('Unsent bytes at which a socket counts as a slow reader: results are dropped until it has read.')
@@ -332,7 +336,9 @@ const inference = z.strictObject({
   warm_up: z.boolean().default(true).describe('Run each model a few times in every worker before its first frame.'),
   job_timeout_ms: whole(50, 600_000)
     .default(10_000)
-    .describe('A worker that needs longer for a frame counts as hung and is replaced.'),
+    .describe(
+      'A worker that needs longer for a frame counts as hung and is replaced. Its thread is terminated, but not inside a native library (ONNX Runtime, the JPEG decoder): there it goes on until it comes back.',
+    ),
   device_memory_mb: whole(64, 1_048_576)
     .default(8192)
     .describe(

@@ -148,3 +148,21 @@ describe('the work is bounded', () => {
     expect(channelSchema('t', formOf(small), small).schema.properties).toEqual({ n: { type: 'number' } });
   });
 });
+
+test.each([
+  [{ a: 1 }, true],
+  [{}, true],
+  [Object.fromEntries(Array.from({ length: 70_000 }, (_, i) => [`k${i}`, 0])), true],
+  [Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, 0])), true],
+  [[1], false],
+  [null, false],
+  ['x', false],
+  [new Uint8Array(3), false],
+])('whether it is an object is told without unpacking it', (value, isObject) => {
+  const packed = Payload.copyOf(value);
+  const isSaidToBe = (payload: Payload) => formOf(payload) === 'object';
+  expect(isSaidToBe(packed)).toBe(isObject);
+  expect(packed.packed === undefined).toBe(value instanceof Uint8Array);
+  expect(isSaidToBe(Payload.of(value))).toBe(isObject);
+  expect(isSaidToBe(Payload.json(Payload.of(value).json()))).toBe(isObject || value instanceof Uint8Array);
+});

@@ -16,6 +16,8 @@ export interface MemoryBound {
   readonly totalBytesMax: number;
   /** Of one client, bytes. */
   readonly clientBytesMax: number;
+  /** What one client may have, however much all others have, bytes: many that take all they can leave a newcomer this. Default: nothing. */
+  readonly reservedBytes?: number;
 }
 
 export type MemoryBounds = Readonly<Record<MemoryKind, MemoryBound>>;
@@ -127,28 +129,27 @@ export class MemoryAccount implements MemoryHolder {
 
   /** Charges what is to be kept. Throws MEMORY_LIMIT_REACHED, and charges nothing, where a bound would be passed. */
   charge(kind: MemoryKind, bytes: number): void {
-    const { totalBytesMax, clientBytesMax } = this.#ledger.bounds[kind];
-    if (this.#bytes[kind] + bytes > clientBytesMax || this.#totals[kind] + bytes > totalBytesMax) {
-      throw this.#ledger.refuse(kind, this, bytes);
-    }
+    const { totalBytesMax, clientBytesMax, reservedBytes = 0 } = this.#ledger.bounds[kind];
+    const own = this.#bytes[kind] + bytes;
+    const isRoom = this.#totals[kind] + bytes <= totalBytesMax || own <= reservedBytes;
+    if (own > clientBytesMax || !isRoom) throw this.#ledger.refuse(kind, this, bytes);
     this.add(kind, bytes);
   }
 
   /** Charges what is there already, or will be made room for at once. */
   add(kind: MemoryKind, bytes: number): void {
-    // What outlives the client counts as the estate's.
-    if (this.#isClosed) return this.#ledger.estate.add(kind, bytes);
+    if (this.#isClosed) return;
     this.#bytes[kind] += bytes;
     this.#totals[kind] += bytes;
   }
 
   release(kind: MemoryKind, bytes: number): void {
-    if (this.#isClosed) return this.#ledger.estate.release(kind, bytes);
+    if (this.#isClosed) return;
     this.#bytes[kind] -= bytes;
     this.#totals[kind] -= bytes;
   }
 
-  /** The client has gone: its history goes to the estate, the rest is no more. Idempotent. */
+  /** The client has gone: its history goes to the estate, the rest is no more, and nothing is charged to it from now on. Idempotent. */
   close(): void {
     if (this.#isClosed) return;
     const { history } = this.#bytes;

@@ -2,21 +2,25 @@ import type { Clock } from '../base/clock.ts';
 
 /**
  * The main thread's time, shared by clients. Each message is timed. What a client has used fills two leaky buckets of its own: `burst` decides
- * when it has to let others have a turn, `use` who goes first and who counts as heavy. All clients that are heavy fill a third one together, so
- * that they leave time to those that are not.
+ * when it has to let others have a turn, `use` whether it counts as heavy. All clients together fill a third one, so that time is left for all
+ * else that the main thread does; heavy clients may fill less of it. Messages that have to wait are worked on in the order of virtual
+ * time (start-time fair queuing: Goyal, Vin and Cheng 1996): clients that want more than there is get alike, and one that wants little goes first.
  */
 
 /** Work of one client in one go, ms: so long all others wait. */
 const BURST_MS = 2;
 /** Share of the time that one client may take for long. */
 const CLIENT_SHARE = 0.5;
-/** Share of the time that all heavy clients may take together, and what they may take in one go, ms. */
-const HEAVY_SHARE = 0.6;
+/** Share of the time that all clients may take for long, and what heavy ones, and all, may take in one go, ms. */
+const ALL_SHARE = 0.7;
 const HEAVY_BURST_MS = 4;
+const ALL_BURST_MS = 8;
+/** After a message that took longer others are not held up for as long again, ms. */
+const ALL_MAX_MS = 16;
 /** A client that takes less than this share of the time is not heavy; nor is one that has taken only a little more than that so far, ms. */
 const LIGHT_SHARE = 0.05;
 const LIGHT_MS = 20;
-/** What counts against a client at most, ms: it drains at the share of light clients, so that within seconds nothing is left. */
+/** What counts against a client at most, ms: it drains at the share of light clients, so that it is light again within seconds. */
 const USE_MAX_MS = 200;
 
 /** Drains at `share` milliseconds each millisecond. */
@@ -53,6 +57,10 @@ export class TimeAccount {
   usedMs = 0;
   /** Times that its messages had to wait for others. */
   waits = 0;
+  /** Messages of it wait. */
+  isWaiting = false;
+  /** Virtual time up to which it has used its part, ms. */
+  virtualMs = 0;
   readonly burst = new LeakyBucket(CLIENT_SHARE);
   readonly use = new LeakyBucket(LIGHT_SHARE);
 }
@@ -82,7 +90,8 @@ const WAIT_MAX_MS = 20;
 export class Turns {
   readonly #clock: Clock;
   readonly #schedule: TurnsOptions['schedule'];
-  readonly #heavy = new LeakyBucket(HEAVY_SHARE);
+  readonly #all = new LeakyBucket(ALL_SHARE);
+  #virtualMs = 0;
   readonly #waiting = new Set<WaitingClient>();
   /** When it works on what waits; `Infinity`: nothing is scheduled. */
   #dueMs = Infinity;
@@ -97,10 +106,9 @@ export class Turns {
     return this.#waiting.size;
   }
 
-  /** Whether a client may have a message worked on now. */
+  /** Whether a message that has come may be worked on now. */
   admits(time: TimeAccount, nowMs: number): boolean {
-    if (time.burst.level(nowMs) >= BURST_MS) return false;
-    return !isHeavy(time, nowMs) || this.#heavy.level(nowMs) < HEAVY_BURST_MS;
+    return (this.#waiting.size === 0 || !isHeavy(time, nowMs)) && this.#hasTurn(time, nowMs);
   }
 
   /** A client has used so much. */
@@ -108,12 +116,20 @@ export class Turns {
     time.usedMs += ms;
     time.burst.add(ms, nowMs, Infinity);
     time.use.add(ms, nowMs, USE_MAX_MS);
-    if (isHeavy(time, nowMs)) this.#heavy.add(ms, nowMs, Infinity);
+    this.#all.add(ms, nowMs, ALL_MAX_MS);
+    this.#begin(time);
+    if (this.#waiting.size === 0) this.#virtualMs = Math.max(this.#virtualMs, time.virtualMs);
+    time.virtualMs += ms;
   }
 
   /** The client has messages that wait, or can work on. Idempotent. */
   wait(client: WaitingClient): void {
-    if (!this.#waiting.has(client)) client.time.waits++;
+    const { time } = client;
+    if (!time.isWaiting) {
+      this.#begin(time);
+      time.isWaiting = true;
+      time.waits++;
+    }
     this.#waiting.add(client);
     this.#pumpLater(0);
   }
@@ -131,7 +147,7 @@ export class Turns {
 
   /** Nothing of it waits any more. */
   leave(client: WaitingClient): void {
-    this.#waiting.delete(client);
+    if (this.#waiting.delete(client)) client.time.isWaiting = false;
   }
 
   #pumpLater(waitMs: number): void {
@@ -139,26 +155,37 @@ export class Turns {
     if (this.#dueMs <= dueMs) return;
     this.#dueMs = dueMs;
     this.#schedule(waitMs, () => {
-      // An earlier one may have done it.
-      if (this.#dueMs === Infinity) return;
+      // Another one was scheduled before it.
+      if (this.#dueMs !== dueMs) return;
       this.#dueMs = Infinity;
       this.#pump();
     });
   }
 
-  /** Who has used least goes first. */
+  #hasTurn(time: TimeAccount, nowMs: number): boolean {
+    const burstMs = isHeavy(time, nowMs) ? HEAVY_BURST_MS : ALL_BURST_MS;
+    return time.burst.level(nowMs) < BURST_MS && this.#all.level(nowMs) < burstMs;
+  }
+
+  /** Who comes anew has no claim to what it left unused. Who waits has its place already. */
+  #begin(time: TimeAccount): void {
+    if (!time.isWaiting) time.virtualMs = Math.max(time.virtualMs, this.#virtualMs);
+  }
+
   #pump(): void {
     const startMs = this.#clock.now();
     const ready = [...this.#waiting].filter(({ isReady }) => isReady);
-    ready.sort((a, b) => a.time.use.level(startMs) - b.time.use.level(startMs));
+    ready.sort((a, b) => a.time.virtualMs - b.time.virtualMs || a.time.use.level(startMs) - b.time.use.level(startMs));
     let nowMs = startMs;
     for (const client of ready) {
-      while (nowMs - startMs < PUMP_MS && client.isReady && this.admits(client.time, nowMs)) {
-        if (!client.work()) {
-          this.#waiting.delete(client);
-          break;
-        }
+      if (!this.#hasTurn(client.time, nowMs)) continue;
+      this.#virtualMs = Math.max(this.#virtualMs, client.time.virtualMs);
+      while (nowMs - startMs < PUMP_MS && client.isReady && this.#hasTurn(client.time, nowMs)) {
+        const hasMore = client.work();
         nowMs = this.#clock.now();
+        if (hasMore) continue;
+        this.leave(client);
+        break;
       }
       if (nowMs - startMs >= PUMP_MS) break;
     }
@@ -170,11 +197,12 @@ export class Turns {
   #waitMs(clients: readonly WaitingClient[], nowMs: number): number {
     let waitMs = WAIT_MAX_MS;
     for (const { time } of clients) {
+      if (this.#hasTurn(time, nowMs)) return 0;
       const own = time.burst.waitMs(BURST_MS, nowMs);
-      const all = isHeavy(time, nowMs) ? this.#heavy.waitMs(HEAVY_BURST_MS, nowMs) : 0;
+      const all = this.#all.waitMs(isHeavy(time, nowMs) ? HEAVY_BURST_MS : ALL_BURST_MS, nowMs);
       waitMs = Math.min(waitMs, Math.max(own, all));
     }
-    return waitMs <= 0 ? 0 : Math.max(WAIT_MIN_MS, waitMs);
+    return Math.max(WAIT_MIN_MS, waitMs);
   }
 }
 

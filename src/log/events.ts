@@ -85,6 +85,18 @@ export const LOG_EVENTS = {
     text: ({ took_ms }) => `stopped after ${took_ms} ms`,
     intervalMs: 0,
   }),
+  shutdown_forced: event<{ step: string; after_ms: number }>({
+    room: 'cli',
+    level: 'error',
+    about:
+      'The server did not end in time (`server.shutdown_timeout_ms`): the process ends at once, by the signal that it got, and gives up what was left.',
+    fields: {
+      step: 'what it was waiting for: `start`, `command` (a recording, a replay), or a part as in `shutdown_step`',
+      after_ms: 'how long it had, ms',
+    },
+    text: ({ step, after_ms }) => `ending by force: ${step} has not ended within ${after_ms} ms`,
+    intervalMs: 0,
+  }),
   command_failed: event<{ code: ErrorCode; reason: string; stack?: string | undefined }>({
     room: 'cli',
     level: 'fatal',
@@ -129,6 +141,16 @@ export const LOG_EVENTS = {
     about: 'An inference worker died, or hung and was given up; its frames are answered by an error.',
     fields: { reason: REASON, code: CODE },
     text: ({ reason, code }) => `an inference worker is lost: it ${reason} (${code})`,
+  }),
+  workers_left: event<{ workers: number }>({
+    room: 'inference',
+    level: 'warn',
+    about:
+      'The server ends while threads are inside a native library, where none can be stopped; each ends when it comes back.',
+    fields: { workers: 'how many' },
+    text: ({ workers }) =>
+      `${workers} inference ${workers === 1 ? 'thread is' : 'threads are'} left behind, in native code`,
+    intervalMs: 0,
   }),
   worker_replaced: event<{ restarts: number }>({
     room: 'inference',
@@ -300,8 +322,8 @@ export const LOG_EVENTS = {
     level: 'warn',
     about: 'A client is banned for a while after repeated violations of the rate limit.',
     fields: {
-      lane: '`telemetry`',
-      name: '`client` with its name, or `address` with its address',
+      lane: '`telemetry` or `foxglove`',
+      name: '`session` with its name: the ban is on its token, not on the name; or `address` with its address',
       ban_s: 'for how long, s',
     },
     text: ({ name, ban_s }) => `${name} is banned for ${ban_s} s`,

@@ -139,8 +139,8 @@ export class BatchDrafts<K extends object> {
     );
   }
 
-  #plainCodec({ ownForm }: Payload): PayloadCodec {
-    if (ownForm !== undefined && this.#codecs.includes(ownForm)) return ownForm;
+  #plainCodec({ form, byteLength }: Payload): PayloadCodec {
+    if (byteLength > LARGE_BYTES && this.#codecs.includes(form as PayloadCodec)) return form as PayloadCodec;
     return this.#codecs.find((codec) => codec === 'msgpack' || codec === 'json') ?? 'msgpack';
   }
 }

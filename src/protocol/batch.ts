@@ -23,7 +23,6 @@ export const BATCH_LIMITS: BatchLimits = {
   messagesMax: 10_000,
   plainBytesMax: 8 * 1024 * 1024,
   messageBytesMax: 1024 * 1024,
-  elementsMax: Infinity,
 };
 /** Up to this size compression costs more than it saves (T3). */
 export const COMPRESS_ABOVE_BYTES = 512;
@@ -50,8 +49,8 @@ export interface BatchLimits {
   /** Bytes of a batch after decompression. */
   readonly plainBytesMax: number;
   readonly messageBytesMax: number;
-  /** Of the data of one message (`elements.ts`). */
-  readonly elementsMax: number;
+  /** Throws for data that should not even be read, such as that of too many elements. */
+  readonly check?: (data: Uint8Array, codec: PayloadCodec) => void;
 }
 
 export interface BatchMessage {
@@ -647,9 +646,10 @@ function tooLarge(place: number, size: number, { messageBytesMax }: BatchLimits)
   return new SightlineError('BATCH_TOO_LARGE', `message ${place} claims ${size} bytes of at most ${messageBytesMax}`);
 }
 
-function decodePayload(bytes: Uint8Array, codec: PayloadCodec, { elementsMax }: BatchLimits): Payload {
-  if (codec === 'json') return Payload.json(bytes, elementsMax);
-  return codec === 'msgpack' ? Payload.msgpack(bytes, elementsMax) : Payload.bytes(bytes);
+function decodePayload(bytes: Uint8Array, codec: PayloadCodec, { check }: BatchLimits): Payload {
+  check?.(bytes, codec);
+  if (codec === 'json') return Payload.json(bytes);
+  return codec === 'msgpack' ? Payload.msgpack(bytes) : Payload.bytes(bytes);
 }
 
 /** The batch's own count has to be that of its sections. */

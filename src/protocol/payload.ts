@@ -1,8 +1,7 @@
 import type { ColumnBatch } from './columns.ts';
 import { writeMsgpack } from './msgpack-writer.ts';
 import { programValue } from './program-value.ts';
-import { limitJsonElements } from './elements.ts';
-import { checkMsgpack, isByteString, isMap, parseCheckedMsgpack, parseJson, stringifyJson } from './wire-value.ts';
+import { checkMsgpack, isByteString, parseCheckedMsgpack, parseJson, stringifyJson } from './wire-value.ts';
 
 /** A message's place in a batch of columns. */
 export interface PayloadRow {
@@ -13,41 +12,13 @@ export interface PayloadRow {
 /** From this size on a payload goes out as it came, where a reader takes that. */
 export const LARGE_BYTES = 128 * 1024;
 
-/** Memory for forms that were made beside the one that a payload came in, of all payloads together, bytes by estimate. */
-const FORMS_BYTES_MAX = 24 * 1024 * 1024;
-/** A value as V8 has it, for each byte that says it: `[{},{}]` is the worst (24 bytes for 3, measured), a text the best. */
-const VALUE_BYTES_PER_BYTE = 24;
-const FORM_BYTES = 200;
+export type PayloadForm = 'value' | 'json' | 'msgpack' | 'bytes' | 'row';
 
-/** Payloads that have more than one form: the one that was made to have it first gives way. */
-class Forms {
-  readonly #queue: (Payload | undefined)[] = [];
-  #first = 0;
-  #bytes = 0;
-
-  /** A payload has got another form. */
-  made(payload: Payload, bytes: number, isFirst: boolean): void {
-    this.#bytes += bytes;
-    if (isFirst) this.#queue.push(payload);
-    // The newest stays: whoever asked for it is about to use it.
-    while (this.#bytes > FORMS_BYTES_MAX && this.#first < this.#queue.length - 1) {
-      const oldest = this.#queue[this.#first]!;
-      this.#queue[this.#first++] = undefined;
-      this.#bytes -= oldest.formBytes;
-      oldest.forgetForms();
-    }
-    if (this.#first > 1_000 && 2 * this.#first > this.#queue.length) {
-      this.#queue.splice(0, this.#first);
-      this.#first = 0;
-    }
-  }
+/** Told of each form that a payload makes beside the one that it keeps. */
+export interface FormKeeper {
+  /** `bytes`: of the form, or of the one that a value was made of. */
+  made(payload: Payload, isValue: boolean, bytes: number): void;
 }
-
-function valueBytes(bytes: number): number {
-  return bytes * VALUE_BYTES_PER_BYTE;
-}
-
-const forms = new Forms();
 
 /**
  * The data of one message, in the form it came in; other forms are made when somebody asks, and kept for a while. Shared by all
@@ -62,11 +33,8 @@ export class Payload {
   readonly #row: PayloadRow | undefined;
   #byteLength: number | undefined;
   /** What it came in, and keeps. */
-  #origin: 'value' | 'json' | 'msgpack' | 'bytes' | 'row';
-  /** What it is to keep when it came as a value. */
-  #kept: 'json' | 'msgpack' = 'json';
-  /** What its other forms count for, among all that have some; 0: it has none. */
-  #formBytes = 0;
+  #origin: PayloadForm;
+  #keeper: FormKeeper | undefined;
 
   private constructor(form: {
     value?: unknown;
@@ -90,30 +58,20 @@ export class Payload {
     return value instanceof Uint8Array ? Payload.bytes(value) : new Payload({ value });
   }
 
-  /** The same for a value that came in MessagePack, which has numbers that JSON has not. */
-  static ofMsgpack(value: unknown): Payload {
-    const payload = Payload.of(value);
-    payload.#kept = 'msgpack';
-    return payload;
-  }
-
   /** Whatever a program has at hand, as it is now: its owner may go on and change it. Throws as `programValue` does. */
   static copyOf(value: unknown): Payload {
     if (value instanceof Uint8Array) return Payload.bytes(new Uint8Array(value));
     return new Payload({ msgpack: writeMsgpack(programValue(value)) });
   }
 
-  /** A JSON text of at most so many elements. Throws MESSAGE_TOO_LARGE for more, PAYLOAD_BAD when it is none, so that `json()` may give the same bytes to others. */
-  static json(json: Uint8Array, elementsMax = Infinity): Payload {
-    limitJsonElements(json, elementsMax);
-    const payload = new Payload({ json, value: parseJson(json) });
-    payload.#madeForm(valueBytes(json.length));
-    return payload;
+  /** A JSON text. Throws PAYLOAD_BAD when it is none, so that `json()` may give the same bytes to others. */
+  static json(json: Uint8Array): Payload {
+    return new Payload({ json, value: parseJson(json) });
   }
 
   /** A MessagePack value; a byte string alone is a payload of bytes. Throws PAYLOAD_BAD. */
-  static msgpack(msgpack: Uint8Array, elementsMax = Infinity): Payload {
-    checkMsgpack(msgpack, 0, elementsMax);
+  static msgpack(msgpack: Uint8Array): Payload {
+    checkMsgpack(msgpack);
     return isByteString(msgpack) ? Payload.bytes(parseCheckedMsgpack(msgpack) as Uint8Array) : new Payload({ msgpack });
   }
 
@@ -127,10 +85,9 @@ export class Payload {
     return new Payload({ row: { batch, index } });
   }
 
-  /** The form that it keeps, where that is a text or MessagePack and too large to be made into another one in passing. */
-  get ownForm(): 'json' | 'msgpack' | undefined {
-    if (this.#origin !== 'json' && this.#origin !== 'msgpack') return undefined;
-    return this.byteLength > LARGE_BYTES ? this.#origin : undefined;
+  /** What it keeps. */
+  get form(): PayloadForm {
+    return this.#origin;
   }
 
   /** Where its leaves are, when it came in columns. */
@@ -148,16 +105,6 @@ export class Payload {
     return this.#hasValue || this.#bytes !== undefined || this.#row !== undefined ? undefined : this.#msgpack;
   }
 
-  /** Whether it has an object at its root; bytes are not parsed for the answer. */
-  get isObject(): boolean {
-    if (this.#bytes !== undefined) return false;
-    const { packed } = this;
-    if (packed !== undefined) return isMap(packed);
-    if (this.#origin === 'json' && !this.#hasValue) return isJsonObject(this.#json!);
-    const value = this.value();
-    return typeof value === 'object' && value !== null && !Array.isArray(value);
-  }
-
   /** The value; for a payload of bytes the bytes. */
   value(): unknown {
     if (this.#bytes !== undefined) return this.#bytes;
@@ -169,7 +116,7 @@ export class Payload {
             ? parseCheckedMsgpack(this.#msgpack)
             : parseJson(this.#json!);
       this.#hasValue = true;
-      this.#madeForm(valueBytes(this.byteLength));
+      this.#keeper?.made(this, true, this.byteLength);
     }
     return this.#value;
   }
@@ -178,7 +125,7 @@ export class Payload {
   json(): Uint8Array {
     if (this.#json === undefined) {
       this.#json = this.#bytes === undefined ? stringifyJson(this.value()) : base64Json(this.#bytes);
-      this.#madeForm(this.#json.length);
+      this.#keeper?.made(this, false, this.#json.length);
     }
     return this.#json;
   }
@@ -187,46 +134,45 @@ export class Payload {
   msgpack(): Uint8Array {
     if (this.#msgpack === undefined) {
       this.#msgpack = writeMsgpack(this.value());
-      this.#madeForm(this.#msgpack.length);
+      this.#keeper?.made(this, false, this.#msgpack.length);
     }
     return this.#msgpack;
   }
 
-  /** Has it keep bytes, where it came as a value of this program: those are known by their size. Returns `byteLength`. */
-  settle(): number {
+  /**
+   * It is to be kept: as bytes, where it came as a value of this program; as MessagePack if that was made, else as JSON. Other forms
+   * stay until the keeper has it `forget` them.
+   * Returns `byteLength`.
+   */
+  settle(keeper: FormKeeper): number {
     if (this.#origin === 'value') {
-      const { length } = this.#kept === 'json' ? this.json() : this.msgpack();
-      this.#origin = this.#kept;
-      this.#byteLength = length;
-      this.#madeForm(valueBytes(length));
+      this.#origin = this.#msgpack === undefined ? 'json' : 'msgpack';
+      this.#byteLength = (this.#msgpack ?? this.json()).length;
     }
-    return this.byteLength;
+    this.#keeper = keeper;
+    const { byteLength } = this;
+    if (this.#hasValue) keeper.made(this, true, byteLength);
+    return byteLength;
   }
 
-  /** Where its bytes lie, perhaps beside those of others; undefined for columns. */
-  get memory(): ArrayBufferLike | undefined {
-    return this.#own?.buffer;
-  }
-
-  /** Moves its bytes to memory of their own, since their neighbours are of no use any more. */
-  moveOut(): void {
-    const own = this.#own;
-    if (own === undefined) return;
-    const moved = new Uint8Array(own);
-    if (this.#origin === 'json') this.#json = moved;
-    else if (this.#origin === 'msgpack') this.#msgpack = moved;
-    else this.#bytes = moved;
-  }
-
-  /** Keeps the form that it came in alone: others are made again when somebody asks. */
-  forgetForms(): void {
-    this.#formBytes = 0;
-    if (this.#origin !== 'value') {
-      this.#hasValue = false;
-      this.#value = undefined;
-    }
+  /** Keeps one form alone: others are made again when somebody asks. */
+  forget(): void {
+    this.#hasValue = false;
+    this.#value = undefined;
     if (this.#origin !== 'json') this.#json = undefined;
     if (this.#origin !== 'msgpack') this.#msgpack = undefined;
+  }
+
+  /** The bytes that it keeps, where it keeps bytes; `moved`: the same ones elsewhere, to keep instead. */
+  own(moved?: Uint8Array): Uint8Array | undefined {
+    switch (this.#origin) {
+      case 'json':
+        return (this.#json = moved ?? this.#json);
+      case 'msgpack':
+        return (this.#msgpack = moved ?? this.#msgpack);
+      default:
+        return (this.#bytes = moved ?? this.#bytes);
+    }
   }
 
   /**
@@ -237,31 +183,6 @@ export class Payload {
     this.#byteLength ??= this.#row?.batch.rowBytes(this.#row.index) ?? this.json().length;
     return this.#byteLength;
   }
-
-  /** The bytes that it keeps, where it keeps bytes. */
-  get #own(): Uint8Array | undefined {
-    if (this.#origin === 'json') return this.#json;
-    return this.#origin === 'msgpack' ? this.#msgpack : this.#bytes;
-  }
-
-  /** What its other forms take, by estimate. */
-  get formBytes(): number {
-    return this.#formBytes;
-  }
-
-  #madeForm(bytes: number): void {
-    // A program's own value is the program's, however large.
-    if (this.#origin === 'value') return;
-    const isFirst = this.#formBytes === 0;
-    this.#formBytes += bytes + FORM_BYTES;
-    forms.made(this, bytes + FORM_BYTES, isFirst);
-  }
-}
-
-/** Of a valid JSON text. */
-function isJsonObject(json: Uint8Array): boolean {
-  const first = json.findIndex((byte) => byte > 0x20);
-  return json[first] === 0x7b;
 }
 
 const ALPHABET = new TextEncoder().encode('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/');

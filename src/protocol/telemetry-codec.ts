@@ -137,14 +137,10 @@ const serverMessages: { readonly [K in t.TelemetryServerMessage as K['type']]: C
 
 /**
  * A client's message: a JSON text, or bytes that are MessagePack. Throws SightlineError MESSAGE_NOT_JSON,
- * MESSAGE_TYPE_UNKNOWN, MESSAGE_FIELD_BAD, TOPIC_BAD or FILTER_BAD, and MESSAGE_TOO_LARGE where it has more than `elementsMax` elements (for
- * JSON its caller counts them, in its bytes: `limitJsonElements`).
+ * MESSAGE_TYPE_UNKNOWN, MESSAGE_FIELD_BAD, TOPIC_BAD or FILTER_BAD.
  */
-export function decodeTelemetryClientMessage(
-  data: string | Uint8Array,
-  elementsMax = Infinity,
-): t.TelemetryClientMessage {
-  return checkTelemetryClientMessage(parse(data, LEVELS_OF_PUBLISH, elementsMax));
+export function decodeTelemetryClientMessage(data: string | Uint8Array): t.TelemetryClientMessage {
+  return checkTelemetryClientMessage(parse(data, LEVELS_OF_PUBLISH));
 }
 
 /** The fields of a client's message, as its server will look at them. Throws as `decodeTelemetryClientMessage`. */
@@ -237,16 +233,15 @@ function encode(message: object, protocol: t.TelemetrySubprotocol): string | Uin
   return protocol === 'sightline.v1.msgpack' ? writeMsgpack(message) : JSON.stringify(message);
 }
 
-function parse(data: string | Uint8Array, levelsAbove: number, elementsMax = Infinity): Record<string, unknown> {
+function parse(data: string | Uint8Array, levelsAbove: number): Record<string, unknown> {
   let value: unknown;
   try {
     if (typeof data === 'string') value = parseJsonText(data, levelsAbove);
     else {
-      checkMsgpack(data, levelsAbove, elementsMax);
+      checkMsgpack(data, levelsAbove);
       value = parseCheckedMsgpack(data);
     }
   } catch (cause) {
-    if (cause instanceof SightlineError && cause.code === 'MESSAGE_TOO_LARGE') throw cause;
     // What begins with a brace is JSON all the same.
     const hint = typeof data !== 'string' && data[0] === 0x7b ? '; JSON goes in text messages' : '';
     const why = `the message cannot be read: ${(cause as Error).message}${hint}`;

@@ -1,6 +1,5 @@
 import { Unpackr } from 'msgpackr/unpack';
 import { SightlineError } from '../base/errors.ts';
-import { tooMany } from './elements.ts';
 
 /**
  * Values of messages as JSON and MessagePack, both held to one model: what JSON can say, at most 64 levels deep, without
@@ -42,11 +41,9 @@ export function stringifyJson(value: unknown): Uint8Array {
 /**
  * Throws PAYLOAD_BAD unless the bytes are one MessagePack value of the model. They are walked through, so that a claimed length
  * allocates nothing and the library never sees extension types. Data may lie in it, so many levels down; a byte string is the
- * whole of some data. Keys and values count as elements; over `elementsMax` of them it throws MESSAGE_TOO_LARGE.
+ * whole of some data.
  */
-export function checkMsgpack(bytes: Uint8Array, levelsAbove = 0, elementsMax = Infinity): void {
-  elementsLeft = elementsMax;
-  limit = elementsMax;
+export function checkMsgpack(bytes: Uint8Array, levelsAbove = 0): void {
   const end = skip(bytes, 0, -levelsAbove);
   if (end !== bytes.length) throw badMsgpack(`${bytes.length - end} bytes follow the value`);
 }
@@ -104,15 +101,10 @@ function refuseProto(): never {
   throw new SightlineError('PAYLOAD_BAD', 'the data has a key "__proto__"');
 }
 
-/** Of the value that is walked through. */
-let elementsLeft = Infinity;
-let limit = Infinity;
-
 /** Where the value that begins at `at` ends; depth 0 is where data begins. */
 function skip(bytes: Uint8Array, at: number, depth: number): number {
   const tag = bytes[at];
   if (tag === undefined) throw badMsgpack('it ends too early');
-  if (--elementsLeft < 0) throw tooMany(limit);
   if (tag <= 0x7f || tag >= 0xe0) return at + 1;
   if (tag <= 0x8f) return skipMap(bytes, at + 1, tag & 0x0f, depth);
   if (tag <= 0x9f) return skipList(bytes, at + 1, tag & 0x0f, depth);

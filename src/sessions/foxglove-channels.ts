@@ -54,6 +54,10 @@ export class ChannelCatalogue {
     return this.#channels.get(channelId);
   }
 
+  get size(): number {
+    return this.#channels.size;
+  }
+
   list(): FoxgloveChannel[] {
     return [...this.#channels.values()].map(({ channel }) => channel);
   }

@@ -1,13 +1,14 @@
 import type { WebSocket } from 'ws';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { ChargedMap } from '../fences/charged-map.ts';
 import type { Fences } from '../fences/fences.ts';
 import { toNs } from '../delivery/recording-format.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
 import type { Log } from '../log/log.ts';
 import type { FoxgloveSessionReport } from '../observe/metrics.ts';
 import { inOwnMemory } from '../protocol/batch.ts';
-import { limitJsonElements } from '../protocol/elements.ts';
+import { limitElements } from '../protocol/elements.ts';
 import { Payload } from '../protocol/payload.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import type { Reader, ReaderCounts } from '../stream/reader.ts';
@@ -28,6 +29,7 @@ import {
   type ParameterValue,
 } from './foxglove-wire.ts';
 import type { RegisteredSession } from './registry.ts';
+import { aliasBytes, FOXGLOVE_SUBSCRIPTION_BYTES } from './session-bytes.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
 import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
@@ -57,6 +59,8 @@ export interface FoxgloveSessionParts {
   readonly version: string;
   /** Figures and settings of the server by name, as they are now. */
   readonly parameters: () => Readonly<Record<string, ParameterValue>>;
+  /** The client was disconnected because it publishes too fast. */
+  readonly onOffence: () => void;
   readonly onLost: () => void;
 }
 
@@ -81,7 +85,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   readonly #byChannel = new Map<number, Subscription>();
   readonly #ready = new Set<Subscription>();
   /** Topics that the client publishes to, by its own number. */
-  readonly #clientChannels = new Map<number, string>();
+  readonly #clientChannels: ChargedMap<number, string>;
   readonly #watchedParameters = new Map<string, ParameterValue | undefined>();
   /** Since the first publication. */
   #publisher: TopicPublisher | undefined;
@@ -103,6 +107,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
       fences: parts.fences,
       owner: this,
     });
+    this.#clientChannels = new ChargedMap(this.link.memory, aliasBytes);
   }
 
   endSocket(socket: WebSocket, reason: SightlineError): void {
@@ -194,7 +199,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
       }
       if (isBinary) this.#publish(data, nowMs);
       else {
-        limitJsonElements(data, this.#parts.settings.elementsMax);
+        limitElements(data, 'json', this.#parts.settings.elementsMax);
         this.#obey(decodeFoxgloveText(data));
       }
     } catch (thrown) {
@@ -258,6 +263,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
         `all ${settings.subscriptionsMax} subscriptions are taken`,
       );
     }
+    this.link.memory.charge('session', FOXGLOVE_SUBSCRIPTION_BYTES);
     const { channel, topic, toJson } = advertised;
     const { stream } = topic;
     const onReady = (): void => {
@@ -286,6 +292,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   #drop(subscription: Subscription): void {
     const { id, channel, reader } = subscription;
     reader.close();
+    this.link.memory.release('session', FOXGLOVE_SUBSCRIPTION_BYTES);
     this.#endedCounts = addCounts(this.#endedCounts, reader.counts());
     this.#subscriptions.delete(id);
     this.#byChannel.delete(channel.id);
@@ -316,7 +323,8 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     if (topic === undefined) throw unknownClientChannel(channelId);
     if (!this.#mayPublish(data.length, nowMs)) return;
     this.#publisher ??= new TopicPublisher(this.link.memory);
-    topics.publish(topic, { payload: Payload.json(inOwnMemory(data), elementsMax) }, this.#publisher);
+    limitElements(data, 'json', elementsMax);
+    topics.publish(topic, { payload: Payload.json(inOwnMemory(data)) }, this.#publisher);
     this.#received++;
   }
 
@@ -333,8 +341,10 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
         'RATE_EXCEEDED',
         `more than ${rate.messagesPerS} messages a second (${penalty})`,
       );
-      if (penalty === 'disconnect') this.link.end(error);
-      else this.#tell(error, StatusLevel.warning, 'rate');
+      if (penalty === 'disconnect') {
+        this.#parts.onOffence();
+        this.link.end(error);
+      } else this.#tell(error, StatusLevel.warning, 'rate');
     }
     if (pauseMs > 0) this.#pauseFor(pauseMs);
     return allowed;

@@ -4,19 +4,24 @@ import { FoxgloveClient, type Channel, type MessageData, type StatusMessage } fr
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { expectBalance } from '../../test/support/telemetry-bench.ts';
-import { systemClock } from '../base/clock.ts';
+import { ManualClock, systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
+import { openFences } from '../fences/fences.ts';
+import { noLog } from '../log/log.ts';
 import { Payload } from '../protocol/payload.ts';
 import { Hub } from '../stream/hub.ts';
 import { Topics } from '../stream/topics.ts';
+import { ChannelCatalogue } from './foxglove-channels.ts';
+import { FoxgloveSession } from './foxglove-session.ts';
 import { FoxgloveLane, type FoxgloveLaneOptions } from './foxglove.ts';
+import { Penalties } from './penalties.ts';
 
 const cleanUp: (() => void)[] = [];
 afterEach(() => {
   for (const action of cleanUp.splice(0).toReversed()) action();
 });
 
-async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
+async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}, address = '127.0.0.1') {
   const hub = new Hub({ clock: systemClock, streamsMax: 1_000 });
   const topics = new Topics({
     hub,
@@ -32,9 +37,11 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
     },
   });
   const figures: Record<string, number | string | boolean> = { 'telemetry/topics': 0, 'server/name': 'test' };
+  const penalties = new Penalties({ clock: systemClock, log: noLog(systemClock), banMs: 60_000 });
   const lane = new FoxgloveLane({
     topics,
     clock: systemClock,
+    penalties,
     version: '1.2.3',
     parameters: () => figures,
     settings: {
@@ -55,7 +62,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
     port: 0,
     handleProtocols: (asked) => FoxgloveLane.subprotocols.find((name) => asked.has(name)) ?? false,
   });
-  server.on('connection', (socket) => void lane.open(socket));
+  server.on('connection', (socket) => void lane.open(socket, { address }));
   await once(server, 'listening');
   cleanUp.push(() => {
     const { published } = lane.accounts();
@@ -66,7 +73,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
     server.close();
   });
   const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { hub, topics, lane, figures, url };
+  return { hub, topics, lane, figures, url, penalties };
 }
 
 /** The public client, with everything that it was told. */
@@ -398,6 +405,52 @@ describe('bad input is answered by a status, and the connection lives on', () =>
     for (let n = 0; n < 30; n++) client.sendMessage(id, Buffer.from(String(n)));
     await expect.poll(() => seen.statuses[0]?.message).toMatch(/RATE_EXCEEDED/);
     expect(topics.get('a')!.lastSeq).toBeGreaterThan(0);
+  });
+
+  test('who goes on publishing too fast is disconnected, and its address is banned after the third time', async () => {
+    const { topics, penalties, url, lane } = await serve({}, '192.0.2.7');
+    const clock = new ManualClock(1_000);
+    let offences = 0;
+    const session = new FoxgloveSession({
+      clientId: 'fast',
+      clock,
+      fences: openFences({ clock }),
+      log: noLog(clock),
+      settings: {
+        pingIntervalMs: 20_000,
+        pongTimeoutMs: 10_000,
+        messageBytesMax: 10_000,
+        elementsMax: 1_000,
+        queueMax: 1_000,
+        socketBytesMax: 64 * 1024,
+        subscriptionsMax: 4,
+        rate: { messagesPerS: 10, bytesPerS: 1_000, muteMs: 100 },
+      },
+      topics,
+      channels: new ChannelCatalogue(topics, { onAdded: () => undefined, onRemoved: () => undefined }),
+      version: '1',
+      parameters: () => ({}),
+      onOffence: () => offences++,
+      onLost: () => undefined,
+    });
+    const advertise = { op: 'advertise', channels: [{ id: 1, topic: 'flood', encoding: 'json' }] };
+    session.onMessage(Buffer.from(JSON.stringify(advertise)), false, 1_000);
+    for (let second = 1; second <= 16; second++) {
+      expect(offences).toBe(0);
+      for (let n = 0; n <= 20; n++) session.onMessage(Buffer.from([1, 1, 0, 0, 0, 0x31]), true, second * 1_000);
+    }
+    expect(offences).toBe(1);
+
+    for (let time = 1; time <= 3; time++) {
+      const { seen, ws } = await connect(url);
+      expect(seen.info).toMatchObject({ name: 'sightline' });
+      ws.terminate();
+      penalties.disconnected('foxglove', 'viewer', { address: '192.0.2.7', token: undefined });
+    }
+    const { seen } = await connect(url);
+    await expect.poll(() => seen.closed).toBe(4_429);
+    expect(seen.statuses[0]!.message).toMatch(/address 192\.0\.2\.7 may not connect.*RATE_EXCEEDED/);
+    await expect.poll(() => lane.connected).toBe(0);
   });
 
   test('without the subprotocol there is no session', async () => {

@@ -9,9 +9,10 @@ import type { Topics } from '../stream/topics.ts';
 import { ChannelCatalogue } from './foxglove-channels.ts';
 import { FoxgloveSession, statusOf, type FoxgloveSettings } from './foxglove-session.ts';
 import { FOXGLOVE_SUBPROTOCOLS, type ParameterValue } from './foxglove-wire.ts';
+import type { Penalties } from './penalties.ts';
 import { SessionRegistry } from './registry.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
-import { endSocket } from './session-socket.ts';
+import { endSocket, type OpeningRequest } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
 const TIME_INTERVAL_MS = 100;
@@ -22,6 +23,7 @@ export interface FoxgloveLaneOptions {
   readonly log?: Log;
   /** Default: no bounds. */
   readonly fences?: Fences;
+  readonly penalties: Penalties;
   /** Of the server, for `serverInfo`. */
   readonly version: string;
   readonly settings: FoxgloveSettings & { readonly sessionsMax: number };
@@ -67,12 +69,17 @@ export class FoxgloveLane {
     this.#clockTimer.unref();
   }
 
+  /** Channels that viewers are told of. */
+  get channels(): number {
+    return this.#channels.size;
+  }
+
   get connected(): number {
     return this.#registry.connected;
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
-  async open(socket: WebSocket): Promise<void> {
+  async open(socket: WebSocket, { address }: Pick<OpeningRequest, 'address'>): Promise<void> {
     // Nothing is read before there is somebody to take it.
     const reading = SocketReading.of(socket);
     reading.pause(PauseReason.busy);
@@ -84,8 +91,9 @@ export class FoxgloveLane {
         const wanted = FoxgloveLane.subprotocols.join(' or ');
         throw new SightlineError('QUERY_BAD', `the subprotocol "${socket.protocol}" is not ${wanted}`);
       }
+      this.#options.penalties.require('foxglove', { address, token: undefined });
       const { session } = await this.#registry.claim({ clientId: undefined, token: undefined }, (clientId) => {
-        return this.#makeSession(clientId);
+        return this.#makeSession(clientId, address);
       });
       this.#channels.open();
       session.connect(socket);
@@ -118,8 +126,8 @@ export class FoxgloveLane {
     else this.#channels.sweep();
   }
 
-  #makeSession(clientId: string): FoxgloveSession {
-    const { topics, clock, settings, parameters, version, log = noLog(clock) } = this.#options;
+  #makeSession(clientId: string, address: string | undefined): FoxgloveSession {
+    const { topics, clock, settings, penalties, parameters, version, log = noLog(clock) } = this.#options;
     const session: FoxgloveSession = new FoxgloveSession({
       clientId,
       clock,
@@ -130,6 +138,7 @@ export class FoxgloveLane {
       channels: this.#channels,
       version,
       parameters,
+      onOffence: () => penalties.disconnected('foxglove', clientId, { address, token: undefined }),
       onLost: () => this.#registry.end(session, new SightlineError('SESSION_IDLE', 'the connection was lost')),
     });
     return session;

@@ -4,6 +4,7 @@ import type { RawData, WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Fences } from '../fences/fences.ts';
+import type { Incoming, IncomingMessage } from '../fences/incoming.ts';
 import type { MemoryAccount } from '../fences/memory-ledger.ts';
 import { Inbox, type InboxOwner } from './inbox.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
@@ -44,7 +45,17 @@ export interface OpeningRequest {
 
 /** undefined when the connection is gone. */
 export function remoteAddressOf(socket: WebSocket): string | undefined {
-  return (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;
+  return rawOf(socket)?.remoteAddress;
+}
+
+function rawOf(socket: WebSocket): Socket | null {
+  return (socket as unknown as { _socket: Socket | null })._socket;
+}
+
+/** What `ws` has of a message that is not complete, bytes; it has no public way to tell. */
+function gatheredBytesOf(socket: WebSocket): number {
+  const receiver = (socket as unknown as { _receiver?: { _bufferedBytes: number; _messageLength: number } })._receiver;
+  return receiver === undefined ? 0 : receiver._bufferedBytes + receiver._messageLength;
 }
 
 /** Unsent bytes of a socket with which its pings stop to be answered. */
@@ -64,15 +75,17 @@ export function isSameToken(token: string, given: string | undefined): boolean {
 /** Where a WebSocket finds its session: the listeners are the same for all. */
 const LINK = Symbol('link');
 type LinkedSocket = WebSocket & { [LINK]?: SessionSocket };
+type LinkedRaw = Socket & { [LINK]?: LinkedSocket };
 
 /** The common part of sessions on all lanes: a name, a token, and a socket that may be lost, taken over and found dead. */
-export class SessionSocket {
+export class SessionSocket implements IncomingMessage {
   readonly clientId: string;
   readonly token: string = randomBytes(TOKEN_BYTES).toString('base64url');
   readonly openedTimeMs: number;
   /** What the client makes the server keep. */
   readonly memory: MemoryAccount;
   readonly #inbox: Inbox;
+  readonly #incoming: Incoming;
   readonly #clock: Clock;
   readonly #settings: KeepAliveSettings;
   readonly #owner: SocketOwner;
@@ -88,6 +101,7 @@ export class SessionSocket {
   constructor({ lane, clientId, clock, settings, fences, owner }: SessionSocketParts) {
     this.clientId = clientId;
     this.memory = fences.memory.open(lane, clientId);
+    this.#incoming = fences.incoming;
     this.#inbox = new Inbox({ clock, turns: fences.turns, memory: this.memory, owner });
     this.#clock = clock;
     this.#settings = settings;
@@ -152,6 +166,9 @@ export class SessionSocket {
     socket.on('ping', onPing);
     socket.on('pong', onPong);
     socket.on('close', onClose);
+    const raw: LinkedRaw = rawOf(socket)!;
+    raw[LINK] = socket;
+    raw.on('data', onData);
   }
 
   /** For any socket that the session has had; only the current one counts. */
@@ -161,6 +178,19 @@ export class SessionSocket {
     this.#answered(this.#lastActivityMs);
     this.#wasUsed = true;
     this.#inbox.receive(data, isBinary, this.#lastActivityMs);
+  }
+
+  /** Bytes have come, and what was complete of them was received. */
+  read(socket: WebSocket): void {
+    if (socket === this.#socket) this.#incoming.update(this, gatheredBytesOf(socket));
+  }
+
+  /** Too much is gathered of messages that are not complete. */
+  onCut(reason: SightlineError): void {
+    const socket = this.#socket;
+    this.end(reason);
+    // What is gathered would stay until the other side has closed, too.
+    socket?.terminate();
   }
 
   /** Asks to be answered by the same bytes. A client that pings and takes no answer is not read either. */
@@ -242,6 +272,7 @@ export class SessionSocket {
   #lose(socket: WebSocket): void {
     if (socket !== this.#socket) return;
     this.#inbox.close();
+    this.#incoming.forget(this);
     this.#socket = undefined;
     this.#lostMs = this.#clock.now();
     this.#owner.onLost();
@@ -250,6 +281,11 @@ export class SessionSocket {
 
 function onMessage(this: LinkedSocket, data: RawData, isBinary: boolean): void {
   this[LINK]?.received(this, data as Buffer, isBinary);
+}
+
+function onData(this: LinkedRaw): void {
+  const socket = this[LINK];
+  socket?.[LINK]?.read(socket);
 }
 
 function onPing(this: LinkedSocket, data: Buffer): void {
@@ -268,4 +304,13 @@ function onClose(this: LinkedSocket, code: number): void {
 export function endSocket(socket: WebSocket, message: string | Uint8Array, reason: SightlineError): void {
   if (socket.readyState === socket.OPEN) socket.send(message, { binary: typeof message !== 'string' });
   socket.close(reason.code === 'SHUTTING_DOWN' ? 1001 : reason.closeCode, reason.code);
+  // Until the other side has closed as well, `ws` gathers what it still sends.
+  const raw = rawOf(socket);
+  const endedAtBytes = raw?.bytesRead ?? 0;
+  raw?.on('data', () => {
+    if (raw.bytesRead - endedAtBytes > LATE_BYTES_MAX) socket.terminate();
+  });
 }
+
+/** What a client may still send after its session has ended: it was on its way. */
+const LATE_BYTES_MAX = 256 * 1024;

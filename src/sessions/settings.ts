@@ -5,6 +5,7 @@ import type { SessionControlSettings } from '../flow/session-control.ts';
 import { residentBytes } from '../observe/resident.ts';
 import type { ParameterValue } from './foxglove-wire.ts';
 import type { FoxgloveLaneOptions } from './foxglove.ts';
+import type { PenaltiesOptions } from './penalties.ts';
 import type { TelemetryLaneOptions } from './telemetry/lane.ts';
 import type { VideoLaneOptions } from './video.ts';
 
@@ -49,7 +50,6 @@ export function telemetrySettings({ server, streaming, telemetry }: Config): Tel
     nsPerByte: 8_000 / telemetry.line_mbit_s,
     compressionThresholdBytes: telemetry.compression_threshold_bytes,
     rate: publishRate(telemetry),
-    banMs: telemetry.ban_s * 1000,
     messageBytesMax: telemetry.message_bytes_max,
     elementsMax: telemetry.message_elements_max,
     subscriptionsMax: telemetry.subscriptions_max,
@@ -61,6 +61,11 @@ export function telemetrySettings({ server, streaming, telemetry }: Config): Tel
     pingIntervalMs: streaming.ping_interval_s * 1000,
     pongTimeoutMs: streaming.pong_timeout_s * 1000,
   };
+}
+
+/** For both lanes on which clients publish. */
+export function penaltySettings({ telemetry }: Config): Pick<PenaltiesOptions, 'banMs'> {
+  return { banMs: telemetry.ban_s * 1000 };
 }
 
 export function foxgloveSettings({ server, streaming, telemetry }: Config): FoxgloveLaneOptions['settings'] {

@@ -6,7 +6,7 @@ import type { Picture } from '../base/picture.ts';
 import type { PipelineName } from '../base/result.ts';
 import type { Fences } from '../fences/fences.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
-import { limitJsonElements } from '../protocol/elements.ts';
+import { limitElements } from '../protocol/elements.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -290,7 +290,7 @@ export class VideoSession {
       return;
     }
     try {
-      limitJsonElements(data, TEXT_ELEMENTS_MAX);
+      limitElements(data, 'json', TEXT_ELEMENTS_MAX);
       const message = decodeTextMessage(data.toString('utf8'), (text) => Buffer.from(text, 'base64'));
       if (message.type === 'clock') this.#onClock(message, now);
       else if (message.type === 'pin') this.#onPin(message);

@@ -9,6 +9,9 @@ const STREAMS_PER_SESSION = 3;
 /** Subscriptions of one connection may include a topic several times, once more for missed messages. */
 const READERS_PER_CONNECTION = 4;
 
+/** A few dozen subscriptions, whatever others have. */
+const SESSION_RESERVED_BYTES = 32 * 1024;
+
 /** Streams that may be open at once. */
 export function streamsMax({ server, telemetry }: Config): number {
   return server.max_connections * STREAMS_PER_SESSION + telemetry.topics_max;
@@ -32,7 +35,11 @@ export function memoryBounds({ telemetry, limits }: Config): MemoryBounds {
       totalBytesMax: telemetry.history_total_bytes_max,
       clientBytesMax: telemetry.history_client_bytes_max,
     },
-    session: { totalBytesMax: limits.session_total_bytes_max, clientBytesMax: limits.session_bytes_max },
+    session: {
+      totalBytesMax: limits.session_total_bytes_max,
+      clientBytesMax: limits.session_bytes_max,
+      reservedBytes: Math.min(SESSION_RESERVED_BYTES, limits.session_bytes_max),
+    },
     incoming: alone(limits.incoming_total_bytes_max),
     frames: { totalBytesMax: limits.frames_total_bytes_max, clientBytesMax: limits.frames_bytes_max },
     channels: alone(limits.channels_total_bytes_max),

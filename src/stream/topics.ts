@@ -8,6 +8,7 @@ import { Payload } from '../protocol/payload.ts';
 import { quote } from '../protocol/quote.ts';
 import { checkFilter, checkTopic, isPlain, matches } from '../protocol/topic.ts';
 import type { Hub } from './hub.ts';
+import { PayloadForms } from './payload-forms.ts';
 import { MESSAGE_BYTES, TopicPublisher, topicBytes, type Holding } from './topic-publisher.ts';
 import type { Stream } from './stream.ts';
 
@@ -149,6 +150,7 @@ export class Topics {
   readonly #closeListeners = new Set<() => void>();
   #lastNumber = 0;
   readonly #memory: MemoryLedger;
+  readonly #forms = new PayloadForms();
   readonly #server: TopicPublisher;
   /** Takes over what clients have left. */
   readonly #estate: TopicPublisher;
@@ -189,7 +191,7 @@ export class Topics {
     const nowMs = clock.now();
     const timeMs = input.timeMs ?? wallTimeMs(clock, nowMs);
     const bytesBefore = topic.publishedBytes;
-    const bytes = payload.settle();
+    const bytes = payload.settle(this.#forms);
     topic.lastActivityMs = nowMs;
     topic.publishedBytes += bytes;
     topic.historyBytes += bytes + MESSAGE_BYTES;
@@ -395,14 +397,17 @@ function trimTo(topic: OpenTopic, bytesMax: number, keep: number): void {
 
 /** The oldest messages may lie in memory that they shared with what is forgotten now. */
 function moveOut(stream: Stream<TelemetryMessage>): void {
-  const memory = stream.at(stream.oldest)?.data.payload.memory;
+  const memoryAt = (position: number) => stream.at(position)?.data.payload.own()?.buffer;
+  const memory = memoryAt(stream.oldest);
   if (memory === undefined) return;
   let bytes = 0;
   let end = stream.oldest;
-  for (let data = stream.at(end)?.data; data?.payload.memory === memory; data = stream.at(++end)?.data)
-    bytes += data.bytes;
+  for (; memoryAt(end) === memory; end++) bytes += stream.at(end)!.data.bytes;
   if (isWellUsed(memory.byteLength, bytes)) return;
-  for (let position = stream.oldest; position < end; position++) stream.at(position)!.data.payload.moveOut();
+  for (let position = stream.oldest; position < end; position++) {
+    const { payload } = stream.at(position)!.data;
+    payload.own(new Uint8Array(payload.own()!));
+  }
 }
 
 /** A colon stands in no client's name, so that topics and the streams of video sessions cannot collide. */

@@ -39,6 +39,8 @@ export interface WorkerSettings {
   readonly programs?: readonly string[];
   /** `RunningIds`: the program calls that the worker is running. Absent: not wanted. */
   readonly running?: SharedArrayBuffer;
+  /** `NativeGuard`: whether the worker is inside a native library. Absent: not wanted. */
+  readonly native?: SharedArrayBuffer;
   /** Memory of the `DeviceMutex` of the workers at a device, and this worker's number in it. Absent: it is alone. */
   readonly deviceMutex?: { readonly memory: SharedArrayBuffer; readonly me: number };
 }

@@ -8,6 +8,7 @@ import { expandRgb } from '../../vision/preprocess.ts';
 import type { Program } from '../programs/program.ts';
 import { FrameGroup, type GroupParts } from './frame-group.ts';
 import type { LoadRequest, RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
+import { NativeGuard } from './native-guard.ts';
 import { ModelRunner } from './runner.ts';
 import { RunningIds } from './running.ts';
 import { DeviceMutex } from './device-mutex.ts';
@@ -51,6 +52,7 @@ export class WorkerLoop {
   /** How often each waiting run was overtaken. */
   readonly #passed = new Map<WorkerRequest, number>();
   readonly #running: RunningIds | undefined;
+  readonly #native: NativeGuard;
   readonly #deviceMutex: DeviceMutex | undefined;
   readonly #parts: GroupParts;
   #isWorking = false;
@@ -66,6 +68,7 @@ export class WorkerLoop {
   ) {
     this.#settings = settings;
     this.#running = settings.running && new RunningIds(settings.running);
+    this.#native = new NativeGuard(settings.native ?? new SharedArrayBuffer(NativeGuard.BYTES));
     this.#deviceMutex = settings.deviceMutex && new DeviceMutex(settings.deviceMutex.memory, settings.deviceMutex.me);
     this.#reply = reply;
     this.#onClosed = onClosed;
@@ -77,6 +80,7 @@ export class WorkerLoop {
       reply,
       runners: this.#runners,
       running: this.#running,
+      native: this.#native,
       program: (url) => this.#program(url),
       decode: (request, borrowed) => this.#decode(request, borrowed),
       release: (borrowed) => borrowed.forEach((buffer) => this.#pool.release(buffer)),
@@ -127,7 +131,7 @@ export class WorkerLoop {
       if (request.kind === 'close') {
         const runners = [...this.#runners.values()];
         this.#runners.clear();
-        for (const runner of runners) await runner.release();
+        for (const runner of runners) await this.#native.within(() => runner.release());
         this.#onClosed();
         return;
       }
@@ -153,15 +157,11 @@ export class WorkerLoop {
     const { manifest } = model;
     try {
       const { session, batch } = this.#settings;
-      const { runner, report, warmUpMs } = await ModelRunner.open(
-        model,
-        session,
-        profile,
-        batch,
-        this.#clock,
-        this.#deviceMutex,
-      );
-      await this.#runners.get(manifest.id)?.release();
+      const { runner, report, warmUpMs } = await this.#native.within(async () => {
+        const opened = await ModelRunner.open(model, session, profile, batch, this.#clock, this.#deviceMutex);
+        await this.#runners.get(manifest.id)?.release();
+        return opened;
+      });
       this.#runners.set(manifest.id, runner);
       const { max: batchMax } = runner.costs;
       this.#reply({ kind: 'loaded', id, report, warmUpMs, batchMax, costsMs: runner.costs.inferenceMs() });
@@ -260,12 +260,21 @@ export class WorkerLoop {
     const { width, height } = header ?? picture;
     const buffer = this.#borrow(width, height, borrowed);
     if (!header) return expandRgb(bytes, width, height, buffer);
-    const decoded = decodeJpegRgbx(bytes, buffer);
+    const decoded = this.#decodeJpeg(bytes, buffer);
     const { orientation } = header;
     if (isUpright(orientation)) return decoded;
     const turned = this.#borrow(width, height, borrowed);
     turnUpright(decoded.data, width, height, orientation, turned, 4);
     return { data: turned, ...uprightSize(header, orientation) };
+  }
+
+  #decodeJpeg(bytes: Uint8Array, into: Uint8Array): RgbxPicture {
+    this.#native.enter();
+    try {
+      return decodeJpegRgbx(bytes, into, this.#settings.imageLimits);
+    } finally {
+      this.#native.leave();
+    }
   }
 
   /** A buffer of 4 bytes a pixel, which returns to the pool when the frame is done. */

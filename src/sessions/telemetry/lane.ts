@@ -1,8 +1,7 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.ts';
-import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import { toSightlineError } from '../../base/errors.ts';
 import { openFences, type Fences } from '../../fences/fences.ts';
-import { Bans } from '../../flow/rate-limit.ts';
 import { noLog, type Log } from '../../log/log.ts';
 import type { TelemetryReport } from '../../observe/metrics.ts';
 import { encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
@@ -11,6 +10,7 @@ import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
 import type { Topics } from '../../stream/topics.ts';
 import { compressors, decompressors } from '../compression.ts';
+import type { Penalties } from '../penalties.ts';
 import { parseTelemetryQuery } from '../query.ts';
 import { SessionRegistry } from '../registry.ts';
 import { PauseReason, SocketReading } from '../socket-reading.ts';
@@ -26,7 +26,6 @@ import { TelemetrySession, type TelemetrySessionHost, type TelemetrySessionSetti
 /** Encoded ranges that are kept for readers that come for them a little later. */
 const ENCODED_BYTES_MAX = 16 * 1024 * 1024;
 const RECONNECT_AFTER_MS = 1_000;
-const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
 
 export interface TelemetryLaneOptions {
   readonly topics: Topics;
@@ -34,27 +33,24 @@ export interface TelemetryLaneOptions {
   readonly log?: Log;
   /** Default: no bounds. */
   readonly fences?: Fences;
+  readonly penalties: Penalties;
   readonly settings: OutboxSettings &
     CompressionSettings &
     TelemetrySessionSettings & {
       readonly idleTimeoutMs: number;
       readonly resumeWindowMs: number;
       readonly sessionsMax: number;
-      readonly banMs: number;
     };
 }
 
 /** `WS /ws/telemetry`: opens sessions, and has what is published carried to all that have subscribed. */
 export class TelemetryLane {
   readonly #options: TelemetryLaneOptions;
-  readonly #log: Log;
   readonly #registry: SessionRegistry<TelemetrySession>;
   readonly #encoder: RangeEncoder;
   readonly #rounds: Rounds;
   readonly #host: TelemetrySessionHost;
-  readonly #bans: Bans;
   readonly #unlisten: () => void;
-  #bannedRefusals = 0;
   /** Of readers of sessions that have ended. */
   #endedCounts = NO_COUNTS;
   #published = 0;
@@ -62,8 +58,6 @@ export class TelemetryLane {
   constructor(options: TelemetryLaneOptions) {
     const { topics, clock, settings, log = noLog(clock), fences = openFences({ clock }) } = options;
     this.#options = options;
-    this.#log = log;
-    this.#bans = new Bans(settings.banMs);
     const encoder = new RangeEncoder({
       compression: settings.compression,
       compressionThresholdBytes: settings.compressionThresholdBytes,
@@ -73,7 +67,7 @@ export class TelemetryLane {
       now: () => clock.now(),
       cacheBytesMax: ENCODED_BYTES_MAX,
     });
-    const queueGroups = new QueueGroups({ topics, encoder, settings });
+    const queueGroups = new QueueGroups({ clock, encoder, settings });
     const rounds = new Rounds({ clock, encoder, settings, queueGroups });
     this.#encoder = encoder;
     this.#rounds = rounds;
@@ -88,7 +82,8 @@ export class TelemetryLane {
       fanout: rounds.fanout,
       queueGroups,
       peers: new Peers(),
-      onOffence: (socket, clientId) => this.#onOffence(socket, clientId),
+      onOffence: (socket, clientId, token) =>
+        options.penalties.disconnected('telemetry', clientId, { address: remoteAddressOf(socket), token }),
     };
     this.#registry = new SessionRegistry({
       kind: 'telemetry',
@@ -133,7 +128,7 @@ export class TelemetryLane {
     socket.on('error', ignore);
     try {
       const identity = parseTelemetryQuery(query);
-      this.#refuseBanned(namesOf(address, identity.clientId));
+      this.#options.penalties.require('telemetry', { address, token: identity.token });
       const { session, resumed } = await this.#registry.claim(
         identity,
         (clientId) => new TelemetrySession(clientId, this.#host),
@@ -162,7 +157,7 @@ export class TelemetryLane {
       topics_forgotten: topics.forgotten,
       batches_encoded: this.#encoder.encoded,
       batches_reused: this.#encoder.reused,
-      banned_refusals: this.#bannedRefusals,
+      banned_refusals: this.#options.penalties.refusals('telemetry'),
       fanout_groups: groups.size,
       fanout_members: [...groups].reduce((sum, { size }) => sum + size, 0),
     };
@@ -177,26 +172,6 @@ export class TelemetryLane {
     this.#registry.close();
     this.#rounds.close();
   }
-
-  #refuseBanned(names: readonly string[]): void {
-    const nowMs = this.#options.clock.now();
-    for (const name of names) {
-      const untilMs = this.#bans.bannedUntil(name, nowMs);
-      if (untilMs === undefined) continue;
-      this.#bannedRefusals++;
-      throw new SightlineError('RATE_EXCEEDED', `${name} may not connect for ${Math.ceil((untilMs - nowMs) / 1000)} s`);
-    }
-  }
-
-  #onOffence(socket: WebSocket, clientId: string): void {
-    const nowMs = this.#options.clock.now();
-    for (const name of namesOf(remoteAddressOf(socket), clientId)) {
-      this.#bans.disconnected(name, nowMs);
-      const untilMs = this.#bans.bannedUntil(name, nowMs);
-      if (untilMs === undefined) continue;
-      this.#log.write('client_banned', { lane: 'telemetry', name, ban_s: (untilMs - nowMs) / 1000 });
-    }
-  }
 }
 
 /** `ws` closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close. */
@@ -204,11 +179,4 @@ function ignore(): void {}
 
 function protocolOf({ protocol }: WebSocket): TelemetrySubprotocol {
   return TELEMETRY_SUBPROTOCOLS.find((known) => known === protocol) ?? 'sightline.v1.json';
-}
-
-/** Whom a ban would hit: the name that a client gave itself, and where it comes from, but for a proxy on this machine. */
-function namesOf(address: string | undefined, clientId: string | undefined): string[] {
-  const names = clientId === undefined ? [] : [`client ${clientId}`];
-  if (address !== undefined && !LOOPBACK.test(address)) names.push(`address ${address}`);
-  return names;
 }

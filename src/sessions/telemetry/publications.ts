@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import { ChargedMap } from '../../fences/charged-map.ts';
 import {
   BATCH_LIMITS,
   checkPlainSize,
@@ -14,6 +15,7 @@ import {
   type BatchSection,
   type MessageOrFault,
 } from '../../protocol/batch.ts';
+import { limitElements } from '../../protocol/elements.ts';
 import { Payload } from '../../protocol/payload.ts';
 import type * as t from '../../protocol/telemetry.ts';
 import { checkTopic, isServerTopic } from '../../protocol/topic.ts';
@@ -21,8 +23,9 @@ import { TopicPublisher } from '../../stream/topic-publisher.ts';
 import type { TopicInput, Topics } from '../../stream/topics.ts';
 import { decompressors, decompressLater } from '../compression.ts';
 import type { RangeEncoder } from './encoder.ts';
+import { aliasBytes, positionBytes, schemaBytes } from '../session-bytes.ts';
 import { PublishRate, type PublishRateHost } from './publish-rate.ts';
-import { forgetOldest, type About, type SessionClient } from './session-client.ts';
+import type { About, SessionClient } from './session-client.ts';
 import type { SocketWriter } from './socket-writer.ts';
 
 /**
@@ -67,11 +70,11 @@ export class Publications {
   readonly #limits: BatchLimits;
   #isClosed = false;
   /** Topics by alias. */
-  #advertised: Map<number, string> | undefined;
+  #advertised: ChargedMap<number, string> | undefined;
   /** Layouts by the client's number. */
-  #schemas: Map<number, readonly t.SchemaField[]> | undefined;
+  #schemas: ChargedMap<number, readonly t.SchemaField[]> | undefined;
   /** By topic: the client's own number of its last reliable publication. */
-  #lastSeqs: Map<string, number> | undefined;
+  #lastSeqs: ChargedMap<string, number> | undefined;
   /** The round in which the client published last, and its messages in it. */
   #round = 0;
   #roundMessages = 0;
@@ -81,7 +84,8 @@ export class Publications {
     this.#host = host;
     this.#client = client;
     this.#rate = new PublishRate(host, client);
-    this.#limits = { ...BATCH_LIMITS, elementsMax: host.settings.elementsMax };
+    const { elementsMax } = host.settings;
+    this.#limits = { ...BATCH_LIMITS, check: (data, codec) => limitElements(data, codec, elementsMax) };
     this.#publisher = new TopicPublisher(client.memory);
   }
 
@@ -92,7 +96,7 @@ export class Publications {
 
   advertise({ alias, topic }: t.AdvertiseMessage): void {
     const { subscriptionsMax } = this.#host.settings;
-    this.#advertised ??= new Map();
+    this.#advertised ??= new ChargedMap(this.#client.memory, aliasBytes);
     if (!this.#advertised.has(alias) && this.#advertised.size >= subscriptionsMax) {
       throw new SightlineError('TOPIC_LIMIT_REACHED', `the connection has ${subscriptionsMax} aliases already`);
     }
@@ -102,7 +106,8 @@ export class Publications {
   }
 
   addSchema({ schema_id: schemaId, fields }: t.SchemaMessage): void {
-    this.#schemas ??= new Map();
+    this.#schemas ??= new ChargedMap(this.#client.memory, schemaBytes);
+    this.#schemas.set(schemaId, fields);
     this.#schemas.set(schemaId, this.#host.encoder.internFields(fields));
   }
 
@@ -111,10 +116,12 @@ export class Publications {
     const { topic, seq } = message;
     if (!this.#rate.admits(1, bytes, nowMs, aboutPublication(message))) return;
     requireOpenTopic(topic);
-    const isJson = this.#client.protocol === 'sightline.v1.json';
+    const payload = Payload.of(message.data);
+    // It has numbers that JSON has not.
+    if (this.#client.protocol === 'sightline.v1.msgpack' && payload.form === 'value') payload.msgpack();
     this.#publish(topic, seq, [
       {
-        payload: isJson ? Payload.of(message.data) : Payload.ofMsgpack(message.data),
+        payload,
         ...(message.time !== undefined && { timeMs: message.time }),
         ...(message.priority !== undefined && { priority: message.priority }),
         ...(message.ttl_ms !== undefined && { ttlMs: message.ttl_ms }),
@@ -203,8 +210,8 @@ export class Publications {
   /** The session has lost its socket. */
   onLost(): void {
     this.#rate.onLost();
-    this.#advertised = undefined;
-    this.#schemas = undefined;
+    this.#advertised?.clear();
+    this.#schemas?.clear();
   }
 
   #aboutSection({ topicId: alias, firstSeq, count }: BatchSection): About {
@@ -267,6 +274,8 @@ export class Publications {
     let last = this.#lastSeqs?.get(topic) ?? 0;
     const about = { topic, seq: firstSeq, count: inputs.length };
     if (firstSeq > last + 1) return this.#refuseGap(about, last + 1);
+    // Before anything is published: a number that could not be remembered would be published again.
+    if (last === 0) this.#remember(topic, 0);
     const duplicates = Math.min(inputs.length, last + 1 - firstSeq);
     this.duplicates += duplicates;
     for (const [i, input] of inputs.entries()) {
@@ -297,10 +306,9 @@ export class Publications {
   }
 
   #remember(topic: string, seq: number): void {
-    this.#lastSeqs ??= new Map();
-    this.#lastSeqs.delete(topic);
+    this.#lastSeqs ??= new ChargedMap(this.#client.memory, positionBytes);
     this.#lastSeqs.set(topic, seq);
-    forgetOldest(this.#lastSeqs, this.#host.settings.topicsMax);
+    this.#lastSeqs.forgetOldest(this.#host.settings.topicsMax);
   }
 
   #countInRound(messages: number): void {

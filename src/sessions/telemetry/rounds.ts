@@ -93,7 +93,7 @@ export class Rounds implements IndividualDelivery {
     this.#begin(nowMs);
     this.fanout.flush(nowMs, Infinity);
     for (const sender of this.#work) sender.flush(nowMs);
-    this.#queueGroups.flush(nowMs);
+    this.#queueGroups.flush(nowMs, Infinity);
     this.#work.clear();
   }
 
@@ -136,9 +136,8 @@ export class Rounds implements IndividualDelivery {
       sender.flush(nowMs);
       nowMs = this.#clock.now();
     }
-    this.#queueGroups.flush(nowMs);
-    this.#isMidRound = this.#work.size > 0 || this.fanout.hasWork;
-    nowMs = this.#clock.now();
+    nowMs = this.#queueGroups.flush(nowMs, untilMs);
+    this.#isMidRound = this.#work.size > 0 || this.fanout.hasWork || this.#queueGroups.hasWork;
     this.#timer.spend(nowMs - startMs);
     if (!this.#isMidRound) this.#end(nowMs);
     if (this.#isMidRound || this.#dirty.size > 0) this.#schedule();

@@ -23,8 +23,3 @@ export interface SessionClient {
   /** Ends the connection of a client that publishes too fast, and remembers the offence. */
   expel(reason: SightlineError): void;
 }
-
-/** Drops the entry that was set longest ago when there are too many: maps keep the order in which keys were set. */
-export function forgetOldest(map: Map<string, unknown>, sizeMax: number): void {
-  if (map.size > sizeMax) map.delete(map.keys().next().value!);
-}

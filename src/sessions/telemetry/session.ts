@@ -5,7 +5,7 @@ import type { Fences } from '../../fences/fences.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { RateSettings } from '../../flow/rate-limit.ts';
 import type { TelemetrySessionReport } from '../../observe/metrics.ts';
-import { limitJsonElements } from '../../protocol/elements.ts';
+import { limitElements } from '../../protocol/elements.ts';
 import { aboutMessage, isMsgpackMap } from '../../protocol/message-about.ts';
 import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
 import type * as t from '../../protocol/telemetry.ts';
@@ -37,7 +37,7 @@ export interface TelemetrySessionHost extends OutboxHost, PublicationsHost, Subs
   readonly settings: OutboxHost['settings'] & TelemetrySessionSettings;
   readonly rounds: OutboxHost['rounds'] & PublicationsHost['rounds'] & SubscriptionsHost['rounds'];
   /** The client was disconnected because it publishes too fast. */
-  readonly onOffence: (socket: WebSocket, clientId: string) => void;
+  readonly onOffence: (socket: WebSocket, clientId: string, token: string) => void;
 }
 
 /** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
@@ -207,7 +207,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   expel(reason: SightlineError): void {
     const socket = this.link.socket!;
     this.link.end(reason);
-    this.#host.onOffence(socket, this.link.clientId);
+    this.#host.onOffence(socket, this.link.clientId, this.link.token);
   }
 
   #onBatch(data: Buffer, nowMs: number): void | Promise<void> {
@@ -225,8 +225,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     try {
       this.#requireSize(data);
       const { elementsMax } = this.#host.settings;
-      if (!isBinary) limitJsonElements(data, elementsMax);
-      message = decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8'), elementsMax);
+      limitElements(data, isBinary ? 'msgpack' : 'json', elementsMax);
+      message = decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8'));
       this.#act(message, data.length, nowMs);
     } catch (thrown) {
       this.refuse(toSightlineError(thrown), (message && aboutOf(message)) ?? aboutMessage(data));

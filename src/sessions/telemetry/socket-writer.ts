@@ -45,8 +45,8 @@ export class SocketWriter {
   readonly #reading: SocketReading;
   #isWatched = false;
   #isClosed = false;
-  /** The layouts that the client has been told, by number. Made when the first one is told. */
-  #told: Map<number, BatchSchema> | undefined;
+  /** The layouts that the client has been told, by number; one that is no more lives no longer for it. Made when the first one is told. */
+  #told: Map<number, WeakRef<BatchSchema>> | undefined;
   /** Made when it is first needed. */
   #callback: ((error?: Error | null) => void) | undefined;
 
@@ -97,9 +97,9 @@ export class SocketWriter {
   send({ bytes, schemas }: EncodedRange, nowMs: number): void {
     this.#sentMs = nowMs;
     for (const schema of schemas) {
-      if (this.#told?.get(schema.id) === schema) continue;
+      if (this.#told?.get(schema.id)?.deref() === schema) continue;
       this.#told ??= new Map();
-      this.#told.set(schema.id, schema);
+      this.#told.set(schema.id, new WeakRef(schema));
       this.control({ type: 'schema', schema_id: schema.id, fields: [...schema.fields] });
     }
     this.#write(bytes);
