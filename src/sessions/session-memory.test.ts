@@ -22,6 +22,7 @@ class Sink extends EventEmitter {
     write: () => true,
     cork: () => undefined,
     uncork: () => undefined,
+    on: () => undefined,
   };
 
   constructor(protocol: string) {
