@@ -13,6 +13,7 @@ import { ATTACKER_ADDRESS, launchServer, stopped, type FenceBench } from './case
 export const STOP_ATTACKS = [
   'long_scans',
   'half_open_upgrades',
+  'upgrade_tails',
   'slow_headers',
   'slow_bodies',
   'unread_parameters',

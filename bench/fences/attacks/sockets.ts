@@ -50,6 +50,18 @@ async function said(target: Target, words: string, isHalfOpen = false): Promise<
   return wire;
 }
 
+/** Made and thrown away, `perS` a second over several at once. */
+async function storm(target: Target, perS: number, once: () => Promise<void>): Promise<void> {
+  const sides = 16;
+  await target.side(sides, async () => {
+    const pace = new Pace(perS / sides);
+    while (!target.isOver) {
+      await once();
+      await pace.after(1);
+    }
+  });
+}
+
 const HOST = 'Host: localhost\r\n';
 
 const halfOpenUpgrades: Attack = {
@@ -59,6 +71,19 @@ const halfOpenUpgrades: Attack = {
     crowd(target, SOCKETS, () =>
       said(target, `GET /nothing HTTP/1.1\r\n${HOST}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n`, true),
     ),
+};
+
+const upgradeTails: Attack = {
+  name: 'upgrade_tails',
+  what: '200 upgrades a second to a path that does not exist, each with a byte behind it, cut after their refusal',
+  run: (target) =>
+    storm(target, 200, async () => {
+      const head = `GET /nothing HTTP/1.1\r\n${HOST}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\nx`;
+      const wire = await said(target, head);
+      if (wire === undefined) return;
+      await target.pause(20);
+      target.drop(wire, 'reset');
+    }),
 };
 
 const slowHeaders: Attack = {
@@ -182,18 +207,6 @@ const emptyFragments: Attack = {
   },
 };
 
-/** Made and thrown away, `perS` a second over several at once. */
-async function storm(target: Target, perS: number, once: () => Promise<void>): Promise<void> {
-  const sides = 16;
-  await target.side(sides, async () => {
-    const pace = new Pace(perS / sides);
-    while (!target.isOver) {
-      await once();
-      await pace.after(1);
-    }
-  });
-}
-
 const handshakeStorm: Attack = {
   name: 'handshake_storm',
   what: '400 sessions a second, of every lane in turn, cut by RST as soon as they are open',
@@ -285,6 +298,7 @@ const pipelinedMetrics: Attack = {
 
 export const SOCKETS_ATTACKS: readonly Attack[] = [
   halfOpenUpgrades,
+  upgradeTails,
   slowHeaders,
   slowBodies,
   silentSockets,
