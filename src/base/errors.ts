@@ -16,6 +16,7 @@ export const ERRORS = {
   FRAME_COSTLY: 422,
   FRAME_HEADER_BAD: 400,
   FRAME_SEQUENCE_BAD: 409,
+  SESSION_COSTLY: 429,
   // A message of a session. The session lives on, but for a message over the size limit.
   MESSAGE_TOO_LARGE: 413,
   MESSAGE_NOT_JSON: 400,

@@ -73,7 +73,7 @@ const FILE_BUFFER_BYTES = 128 * 1024;
 /** Endings that are ordinary, come of any scanner's rubbish, or are logged where they are caused. */
 const UNLOGGED: ReadonlySet<SocketEnding> = new Set(['closed', 'silent', 'idle', 'bad_request', 'refused', 'stopped']);
 
-/** Whose client has nothing to lose. */
+/** After these nothing waits for the client, but an answer that it is about to read. */
 const GENTLE: ReadonlySet<SocketEnding> = new Set(['closed', 'silent', 'idle', 'stopped']);
 
 export class Connections {
@@ -265,8 +265,9 @@ export class Connections {
     if (connection.ending !== ending) this.#tell(connection, ending);
     connection.ending = ending;
     this.#ended(connection);
+    const isGentle = GENTLE.has(ending) || (ending === 'evicted' && state !== 'request');
     // Otherwise the system goes on for minutes to offer its client what it has not taken, megabytes of it.
-    if (address && !GENTLE.has(ending)) socket.resetAndDestroy();
+    if (address && !isGentle) socket.resetAndDestroy();
     else socket.destroy();
   }
 

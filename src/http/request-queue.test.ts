@@ -15,14 +15,15 @@ function opened() {
       isOver,
       run: () => {
         clock.advance(costMs / 2);
-        void Promise.resolve()
-          .then(() => Promise.resolve())
-          .then(() => {
-            clock.advance(costMs / 2);
-            done.push(name);
-          });
+        void rest(name, costMs);
       },
     });
+  const rest = async (name: string, costMs: number): Promise<void> => {
+    await Promise.resolve();
+    await Promise.resolve();
+    clock.advance(costMs / 2);
+    done.push(name);
+  };
   /** The next turn of the event loop that works on requests. */
   const turn = async (): Promise<void> => {
     // Time passes.

@@ -472,18 +472,21 @@ export class HttpServer {
     // It is refused already, or has not waited for its answers.
     if (connection?.state === 'closing' || connection?.answers) return void socket.destroy();
     if (connection) this.#connections.upgrade(connection);
+    const run = (): void => {
+      try {
+        if (connection?.refusal) throw connection.refusal;
+        this.#open(request, socket, head);
+      } catch (thrown) {
+        this.#connections.refuse(socket, toSightlineError(thrown));
+      }
+    };
+    // A refusal takes next to nothing, and its socket need not wait.
+    if (connection?.refusal || this.connectionCount >= this.connectionsMax) return run();
     this.#handshakes.submit({
       get isOver() {
         return socket.destroyed;
       },
-      run: () => {
-        try {
-          if (connection?.refusal) throw connection.refusal;
-          this.#open(request, socket, head);
-        } catch (thrown) {
-          this.#connections.refuse(socket, toSightlineError(thrown));
-        }
-      },
+      run,
     });
   }
 

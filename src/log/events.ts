@@ -31,6 +31,7 @@ function event<F extends LogFields>(kind: EventKind<F>): EventKind<F> {
 }
 
 const ADDRESS_INTERVAL_MS = 600_000;
+const COSTLY_INTERVAL_MS = 10_000;
 const CODE = 'error code';
 const REASON = 'what went wrong, in words';
 const TOOK_MS = 'how long it took, ms';
@@ -304,6 +305,22 @@ export const LOG_EVENTS = {
     about: 'A session has ended for good.',
     fields: { lane: '`video`, `telemetry` or `foxglove`', client_id: 'name of the client', code: CODE, reason: 'why' },
     text: ({ lane, client_id, reason }) => `${lane} session ${client_id} ended: ${reason}`,
+  }),
+  session_costly: event<{ client_id: string; code: ErrorCode; cost_ms: number; granted_fps: number }>({
+    room: 'sessions',
+    level: 'warn',
+    about:
+      'A frame of a client is refused: its pictures take workers far longer than others do, and it sends more of them than its grant allows.',
+    fields: {
+      client_id: 'name of the client',
+      code: CODE,
+      cost_ms: 'what decoding the picture would have cost, ms',
+      granted_fps: 'frames a second that the client is granted',
+    },
+    text: ({ client_id, cost_ms, granted_fps }) =>
+      `${client_id} sends pictures of ${cost_ms} ms each, more than the ${granted_fps} a second that it is granted: refused`,
+    intervalMs: COSTLY_INTERVAL_MS,
+    by: 'client_id',
   }),
   rate_limited: event<{ lane: string; client_id: string; penalty: string }>({
     room: 'sessions',

@@ -104,6 +104,7 @@ export const sessionSchema = z
     quality: controlSchema,
     capture_times_replaced: count().describe('impossible capture times, replaced by the arrival'),
     refused_messages: count(),
+    refused_costly: count().describe('frames that were refused for what their pictures cost (`SESSION_COSTLY`)'),
   })
   .meta({ id: 'Session', description: 'a video session' });
 
@@ -157,7 +158,7 @@ const engineSchema = z
     completed: count(),
     failed: count(),
     decodes: count().describe('pictures that were decoded: one for each frame'),
-    workerMs: amount().describe('worker time of the programs that ran to their end'),
+    workerMs: amount().describe('worker time of the programs that ran to their end, or failed'),
     busyMs: amount().describe('busy time of all workers together'),
     neededMs: amount().describe('of that, the time that the same frames would have needed in full runs'),
     models: z.array(

@@ -60,6 +60,7 @@ function session(client_id: string, change: Partial<Session> = {}, grant: Partia
     },
     capture_times_replaced: 0,
     refused_messages: 1,
+    refused_costly: 0,
     ...change,
   } satisfies Session;
 }
@@ -175,6 +176,7 @@ const telemetrySession = {
   duplicates: 0,
   refused_publications: 8,
   refused_messages: 2,
+  refused_costly: 0,
   unsent_bytes: 11,
   queued_bytes: 12,
   critical_queue: 3,

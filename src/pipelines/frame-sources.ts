@@ -62,6 +62,7 @@ export class FrameSources {
       clock,
       priority: Priority.normal,
       costMs: () => lane.work.costMs,
+      isCostly: () => lane.isCostly,
       guard: (callback) => hub.guard(callback),
     });
     const isWithinGrant = (): boolean => rate.isWithin;
@@ -112,6 +113,8 @@ export class FrameSources {
       queued: () => lane.reader.queued,
       serviceMs: () => lane.work.serviceMs,
       costMs: () => lane.work.costMs,
+      isCostly: () => lane.isCostly,
+      isDear: (picture: Picture) => lane.isDear(picture),
       discardQueued: () => lane.discardQueued(),
       detach: () => dispatcher.detach(lane),
     };

@@ -5,7 +5,9 @@ import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
 import type { PipelineName } from '../base/result.ts';
 import type { Fences } from '../fences/fences.ts';
+import { CostlyGate } from '../flow/costly.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
+import type { Log } from '../log/log.ts';
 import { limitElements } from '../protocol/elements.ts';
 import { inOwnMemory } from '../protocol/batch.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
@@ -61,9 +63,22 @@ export interface AttachedWork {
   readonly serviceMs: () => number;
   /** Worker time of that, milliseconds; undefined: nothing is known. */
   readonly costMs: () => number | undefined;
+  /** Has it brought pictures of late that hold a worker for far longer than others do? Is this one of them? */
+  readonly isCostly: () => boolean;
+  readonly isDear: (picture: Picture) => boolean;
   discardQueued(): void;
   detach(): void;
 }
+
+/**
+ * Width and height of the upright picture from a JPEG's headers, and the nominal cost of decoding it (left out: little). Throws
+ * SightlineError FRAME_*.
+ */
+export type ReadJpeg = (bytes: Uint8Array) => {
+  readonly width: number;
+  readonly height: number;
+  readonly decodeMs?: number;
+};
 
 /** Where the latencies go. */
 export interface VideoObserver {
@@ -83,8 +98,8 @@ export interface VideoSessionParts {
   readonly settings: VideoSessionSettings;
   readonly clock: Clock;
   readonly observer: VideoObserver;
-  /** Width and height of the upright picture from a JPEG's header; throws SightlineError FRAME_*. */
-  readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
+  readonly readJpeg: ReadJpeg;
+  readonly log: Log | undefined;
   /** The session has ended: its accounts are final. */
   readonly onClosed: (session: VideoSession) => void;
 }
@@ -107,6 +122,8 @@ export class VideoSession {
   #refusedFrames = 0;
   #captureTimesReplaced = 0;
   #refusedMessages = 0;
+  readonly #gate = new CostlyGate();
+  #refusedCostly = 0;
   #flushScheduled = false;
   #isClosed = false;
 
@@ -173,6 +190,11 @@ export class VideoSession {
 
   get refusedMessages(): number {
     return this.#refusedMessages;
+  }
+
+  /** Frames that were refused because of what their pictures cost. */
+  get refusedCostly(): number {
+    return this.#refusedCostly;
   }
 
   get control(): SessionControl {
@@ -333,11 +355,16 @@ export class VideoSession {
       return;
     }
     const { readJpeg, frames, attached } = this.#parts;
-    let size: { width: number; height: number };
+    let picture: Extract<Picture, { kind: 'jpeg' }>;
     try {
-      size = readJpeg(frame.jpeg);
+      const { width, height, decodeMs = 0 } = readJpeg(frame.jpeg);
+      picture = { kind: 'jpeg', bytes: frame.jpeg, width, height, decodeMs };
     } catch (thrown) {
       this.#refuseFrame(seq, toSightlineError(thrown, 'FRAME_NOT_JPEG'));
+      return;
+    }
+    if (attached.isDear(picture) && !this.#gate.admits(now, this.control.grant().rate_fps)) {
+      this.#refuseCostly(seq, picture.decodeMs!);
       return;
     }
     this.#lastSeq = seq;
@@ -353,7 +380,7 @@ export class VideoSession {
       captureTimeMs,
       priority,
       deadlineMs: this.control.deadlineMs(captureTimeMs, now, attached.serviceMs()),
-      data: { kind: 'jpeg', bytes: inOwnMemory(frame.jpeg), width: size.width, height: size.height },
+      data: { ...picture, bytes: inOwnMemory(picture.bytes) },
     });
     this.tellGrant(now);
   }
@@ -379,6 +406,20 @@ export class VideoSession {
     const answered = seq ?? this.#lastSeq + 1;
     if (takesSeq) this.#lastSeq = Math.max(this.#lastSeq, answered);
     this.#sendError(error.code, error.message, answered);
+  }
+
+  #refuseCostly(seq: number, decodeMs: number): void {
+    this.#refusedCostly++;
+    const grantedFps = this.control.grant().rate_fps;
+    const costMs = Math.round(decodeMs);
+    const many = `more than the ${grantedFps} frames a second of the grant`;
+    this.#refuseFrame(seq, new SightlineError('SESSION_COSTLY', `pictures that take ${costMs} ms each, ${many}`));
+    this.#parts.log?.write('session_costly', {
+      client_id: this.clientId,
+      code: 'SESSION_COSTLY',
+      cost_ms: costMs,
+      granted_fps: grantedFps,
+    });
   }
 
   #refuseMessage(error: SightlineError): void {

@@ -17,6 +17,8 @@ import { builtInLadder } from '../flow/ladder.ts';
 import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
 import { Admission } from '../pipelines/admission.ts';
 import { FigureRegistry } from '../observe/figures.ts';
+import { costlyJpeg } from '../../test/support/costly-jpegs.ts';
+import { collectingLog } from '../../test/support/log.ts';
 import { encodeFrame } from '../protocol/video-codec.ts';
 import { openFences } from '../fences/fences.ts';
 import { boundless, MemoryLedger, type MemoryBound } from '../fences/memory-ledger.ts';
@@ -71,6 +73,7 @@ class Bench {
   readonly lane: VideoLane;
   readonly figures: FigureRegistry<object>;
   readonly clock = new ManualClock();
+  readonly log = collectingLog({ clock: this.clock });
   readonly hub = new Hub({ clock: this.clock, random: seededRandom(3), streamsMax: 100 });
   readonly frames = new Map<string, Reader<Picture>>();
   /** Answer each frame as soon as it comes. */
@@ -83,6 +86,7 @@ class Bench {
     this.lane = new VideoLane({
       streams: new FrameStreams(this.hub, this.memory),
       clock: this.clock,
+      log: this.log.log,
       fences: { ...openFences({ clock: this.clock }), memory: this.memory },
       settings: SETTINGS,
       observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
@@ -118,6 +122,8 @@ class Bench {
           queued: () => reader.queued,
           serviceMs: () => 10,
           costMs: () => 10,
+          isCostly: () => false,
+          isDear: (picture) => picture.kind === 'jpeg' && (picture.decodeMs ?? 0) > 1,
           discardQueued: () => reader.drop('disconnected'),
           detach: () => {
             reader.close();
@@ -300,6 +306,60 @@ describe('frames', () => {
     }
     expect(packed.of('result')[0]).toEqual({ ...json.of('result')[0], client_id: 'b' });
     expect(packed.welcome.format).toBe('msgpack');
+  });
+});
+
+describe('pictures that cost far more than others', () => {
+  const DEAR = costlyJpeg({
+    width: 640,
+    height: 480,
+    scans: [{ of: [0], band: [0, 0] }, ...Array.from({ length: 40 }, () => ({ of: [0], band: [1, 63] }) as const)],
+  });
+  const sendAll = async (client: SocketClient, count: number) => {
+    const answered = client.answers().length + count;
+    for (let i = 0; i < count; i++) client.send(DEAR);
+    await client.until(() => client.answers().length === answered);
+    // An error goes out at once, results once the turn of the event loop is over.
+    return client.answers().slice(-count).toSorted();
+  };
+
+  test('are refused, told and counted, of a client that sends more of them than it is granted', async () => {
+    const [client, other] = await Promise.all(
+      ['culprit', 'other'].map((name) => SocketClient.open(bench.url(`?client_id=${name}`))),
+    );
+    // 15 a second are granted. Being over that is let be for two seconds.
+    expect(new Set(await sendAll(client!, 20))).toEqual(
+      new Set(Array.from({ length: 20 }, (_, i) => `${i + 1}:result`)),
+    );
+    bench.clock.advance(2_100);
+    expect(await sendAll(client!, 5)).toEqual([
+      '21:result',
+      '22:result',
+      '23:SESSION_COSTLY',
+      '24:SESSION_COSTLY',
+      '25:SESSION_COSTLY',
+    ]);
+    // What does not cost much is let in, and so is everybody else.
+    client!.send(JPEG);
+    await client!.until(() => client!.answers().length === 26);
+    expect(client!.answers().at(-1)).toBe('26:result');
+    expect(await sendAll(other!, 2)).toEqual(['1:result', '2:result']);
+    const [culprit, innocent] = bench.lane.report();
+    expect([culprit!.refused_costly, innocent!.refused_costly]).toEqual([3, 0]);
+    expect(culprit!.accounts).toMatchObject({ received: 26, results: 23, errors: 3 });
+    bench.expectBalanced('culprit');
+    expect(sumsOf(bench.figures.read()).get('sightline_frames_costly_refused_total')).toBe(3);
+    const told = bench.log.entries.filter(({ event }) => event === 'session_costly');
+    expect(told).toHaveLength(1);
+    expect(told[0]!.fields).toMatchObject({ client_id: 'culprit', code: 'SESSION_COSTLY', granted_fps: 15 });
+
+    bench.clock.advance(5_000);
+    expect(await sendAll(client!, 5)).not.toContain('27:SESSION_COSTLY');
+    expect(bench.lane.report()[0]!.refused_costly).toBe(3);
+    // Those of sessions that have ended count, too.
+    client!.socket.close(1000);
+    await expect.poll(() => bench.lane.report()).toHaveLength(1);
+    expect(sumsOf(bench.figures.read()).get('sightline_frames_costly_refused_total')).toBe(3);
   });
 });
 

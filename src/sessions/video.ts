@@ -21,6 +21,7 @@ import {
   endVideoSocket,
   VideoSession,
   type AttachedWork,
+  type ReadJpeg,
   type VideoObserver,
   type VideoSessionSettings,
 } from './video-session.ts';
@@ -49,6 +50,7 @@ export interface EngineAdmission {
   join(member: {
     demand(nowMs: number): Omit<Demand, 'floor'> | undefined;
     costMs(): number | undefined;
+    isCostly(): boolean;
     onShare(fps: number): void;
   }): () => void;
   measure(nowMs: number): void;
@@ -71,8 +73,7 @@ export interface VideoLaneOptions {
   };
   /** Throws SightlineError PIPELINE_UNKNOWN, MODEL_UNKNOWN, MODEL_UNAVAILABLE … */
   readonly attach: (request: AttachRequest) => Promise<AttachedWork>;
-  /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
-  readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
+  readonly readJpeg: ReadJpeg;
   /** The lane sets the pace for all members. */
   readonly admission: EngineAdmission;
   /** Resources that the process uses. */
@@ -232,7 +233,7 @@ export class VideoLane {
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
-    const { streams, clock, observer, readJpeg, attach } = this.#options;
+    const { streams, clock, log, observer, readJpeg, attach } = this.#options;
     const { pipelines, model, confidence, priority, budgetMs } = request;
     const settings = this.#settings;
     const control = new SessionControl({ ...settings.control, priority }, clock.now(), budgetMs);
@@ -262,6 +263,7 @@ export class VideoLane {
       clock,
       observer,
       readJpeg,
+      log,
       onClosed: () => {
         leave();
         this.#ledger.end(session);
@@ -270,6 +272,7 @@ export class VideoLane {
     const leave = this.#options.admission.join({
       demand: (nowMs) => (this.#isPresent(session) ? control.demand(nowMs) : undefined),
       costMs: () => attached.costMs(),
+      isCostly: () => attached.isCostly(),
       onShare: (fps) => {
         if (this.#settings.control.isAdaptive) control.share(fps);
       },
@@ -291,5 +294,6 @@ export function reportOf(session: VideoSession, nowMs: number): VideoSessionRepo
     quality: session.control.report(),
     capture_times_replaced: session.captureTimesReplaced,
     refused_messages: session.refusedMessages,
+    refused_costly: session.refusedCostly,
   };
 }

@@ -265,12 +265,15 @@ export class OnnxEngine implements Engine {
     return false;
   }
 
-  #take({ picture, captureTimeMs = systemClock.now(), deadlineMs, urgent = false }: InferenceJob, calls: Call[]): void {
+  #take(
+    { picture, captureTimeMs = systemClock.now(), deadlineMs, urgent = false, expectedMs }: InferenceJob,
+    calls: Call[],
+  ): void {
     if (this.#isBroken()) throw this.#brokenError();
     for (const { program } of calls) this.#work.asked(program);
     checkPicture(picture);
     const { bytes, ...shape } = picture;
-    const job: Job = { picture: shape, calls, captureTimeMs, deadlineMs, urgent, bytes };
+    const job: Job = { picture: shape, calls, captureTimeMs, deadlineMs, urgent, expectedMs, bytes };
     const slot = this.#backlog.length === 0 ? this.#freest(urgent) : undefined;
     if (slot) return this.#send(slot, job);
     if (this.#backlog.length >= this.#backlogMax) {
@@ -372,8 +375,9 @@ export class OnnxEngine implements Engine {
     answer.resolve(outcome);
   }
 
-  #noteWork({ decodes, runs }: WorkDone): void {
+  #noteWork({ decodes, failedMs, runs }: WorkDone): void {
     this.#decodes += decodes;
+    this.#workerMs += failedMs;
     for (const run of runs) this.#noteRun(run);
   }
 

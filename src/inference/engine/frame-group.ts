@@ -79,6 +79,7 @@ export class FrameGroup {
   /** Since the last reply. */
   #decodes = 0;
   #runs: ModelRun[] = [];
+  #failedMs = 0;
   /** When time was last charged to a program. */
   #countedMs: number;
 
@@ -211,6 +212,7 @@ export class FrameGroup {
       try {
         picture = decode(request, borrowed);
       } catch (thrown) {
+        this.#failedMs += clock.now() - startedTimeMs;
         for (const call of calls) this.#fail(call, thrown);
         return;
       }
@@ -264,6 +266,7 @@ export class FrameGroup {
       });
     } catch (thrown) {
       this.#count(call);
+      this.#failedMs += call.workerMs;
       this.#fail(request, thrown);
     } finally {
       frame.call = undefined;
@@ -304,8 +307,9 @@ export class FrameGroup {
   }
 
   #takeWork() {
-    const work = { decodes: this.#decodes, runs: this.#runs };
+    const work = { decodes: this.#decodes, failedMs: this.#failedMs, runs: this.#runs };
     this.#decodes = 0;
+    this.#failedMs = 0;
     this.#runs = [];
     return work;
   }

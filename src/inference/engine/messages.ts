@@ -104,6 +104,8 @@ export interface WorkerOutcome extends ProgramOutcome {
 /** The worker's activity since its last reply. */
 export interface WorkDone {
   readonly decodes: number;
+  /** Worker time of programs, and pictures, that failed. */
+  readonly failedMs: number;
   readonly runs: readonly ModelRun[];
 }
 

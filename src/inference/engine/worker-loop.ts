@@ -17,6 +17,8 @@ import { DeviceMutex } from './device-mutex.ts';
 const PASSED_MAX = 3;
 /** Memory of the decoded pictures of frames that are processed together, at least one of them. */
 const PIXELS_TOGETHER_MAX = 64 * 1024 * 1024;
+/** Pictures of 33 megapixels take this for one buffer: a few of them must not be kept for good. */
+const FREE_PIXEL_BYTES_MAX = 128 * 1024 * 1024;
 /** Kinds of work whose arrivals are known; the least recent one makes room. */
 const KINDS_MAX = 64;
 
@@ -74,7 +76,11 @@ export class WorkerLoop {
     this.#onClosed = onClosed;
     this.#clock = clock;
     // Frames of a group are decoded one by one, and each may need a second buffer to be turned; cameras of several sizes take turns.
-    this.#pool = new BufferPool({ buffersPerShape: 1 + settings.batch.max, shapesMax: 4 });
+    this.#pool = new BufferPool({
+      buffersPerShape: 1 + settings.batch.max,
+      shapesMax: 4,
+      freeBytesMax: FREE_PIXEL_BYTES_MAX,
+    });
     this.#parts = {
       clock,
       reply,

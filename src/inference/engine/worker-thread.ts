@@ -37,6 +37,8 @@ export interface ThreadJob<C extends ThreadCall = ThreadCall> {
   readonly deadlineMs: number | undefined;
   /** May take the slot that is kept for such jobs, and goes before the others in the worker. */
   readonly urgent: boolean;
+  /** Time that it takes, ms, where that is far longer than others take. */
+  readonly expectedMs: number | undefined;
   /** The picture: borrowed from the caller or the engine's own copy; the thread copies it into its slot. */
   bytes: Uint8Array;
 }
@@ -183,9 +185,9 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     const { leftMs, runMs } = this.#ahead;
     // The next one may have begun when the message reaches the worker.
     const passes = isUrgent && leftMs > HEARD_SHARE * runMs;
-    const before = passes ? this.#extras : this.#inFlight.length - 1;
+    const before = passes ? this.#inFlight.filter(({ isExtra }) => isExtra) : this.#inFlight.slice(1);
     // Before anything is known of its runs, the number of jobs counts.
-    return leftMs + before * Math.max(1, runMs);
+    return before.reduce((sum, { job }) => sum + (job.expectedMs ?? Math.max(1, runMs)), leftMs);
   }
 
   get #extras(): number {
@@ -361,7 +363,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
       this.#noteShare(reply.work.runs);
       this.#owner.worked(reply.work);
     }
-    if (isLast) this.#nextJob(this.#knowsPrograms(at.job));
+    if (isLast) this.#nextJob(this.#knowsPrograms(at.job) && at.job.expectedMs === undefined);
     else this.#watch?.refresh();
     if (reply.kind === 'failed') this.#owner.failed(call, new SightlineError(reply.code, reply.message));
     else this.#owner.done(call, reply.outcome);
@@ -387,7 +389,9 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
 
   /** Starts the clock of the running job, or stops it when there is none. `isUsual`: as in `Ahead.turn`. */
   #nextJob(isUsual = true): void {
-    this.#ahead.turn(this.#inFlight.length > 0, isUsual);
+    // The worker runs urgent ones first.
+    const next = this.#inFlight.find(({ job }) => job.urgent) ?? this.#inFlight[0];
+    this.#ahead.turn(next !== undefined, isUsual, next?.job.expectedMs);
     if (this.#inFlight.length === 0) {
       this.#rest();
       clearTimeout(this.#watch);
