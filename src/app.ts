@@ -26,6 +26,7 @@ import { shutDown } from './log/shutdown.ts';
 import { uprightJpegSize } from './media/jpeg.ts';
 import type { FigureRegistry } from './observe/figures.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
+import { machineBytes } from './observe/machine.ts';
 import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
 import { hubParts, ServerMonitor } from './observe/server-monitor.ts';
@@ -40,7 +41,9 @@ import type { PipelineChoice } from './pipelines/pipeline.ts';
 import { PipelineHost } from './pipelines/pipeline-host.ts';
 import { pipelineReports } from './pipelines/registry.ts';
 import { dispatcherSettings } from './pipelines/settings.ts';
+import { fencesPart } from './sessions/fence-figures.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
+import { excessOf, memoryPlan, plannedBytes, type PlannedMemory } from './sessions/memory-plan.ts';
 import { Penalties } from './sessions/penalties.ts';
 import {
   foxgloveParameters,
@@ -111,7 +114,7 @@ export class Sightline implements AsyncDisposable {
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
     this.#log = log;
     log.level = config.log.level;
-    const fences = openFences({ clock, bounds: memoryBounds(config) });
+    const fences = openFences({ clock, bounds: memoryBounds(config), log });
     const { memory } = fences;
     this.#hub = new Hub({ clock, streamsMax: streamsMax(config) });
     this.#engine = new OnnxEngine({ ...engineOptions(config), log });
@@ -228,6 +231,12 @@ export class Sightline implements AsyncDisposable {
       ...video,
       engine: enginePart(this.#engine),
       ...telemetry,
+      ...fencesPart({
+        fences,
+        penalties,
+        links: () => [...this.#lane.links, ...this.#telemetry.links, ...this.#foxglove.links],
+        plannedBytes: () => plannedBytes(this.#memoryPlan),
+      }),
       recordings: recordingsPart(() => this.#recordings.status()),
     };
     this.figures = this.#monitor.register(rooms, [frames, messages, published]);
@@ -241,6 +250,10 @@ export class Sightline implements AsyncDisposable {
 
   get #config(): Config {
     return this.#coordinator.config;
+  }
+
+  get #memoryPlan(): readonly PlannedMemory[] {
+    return memoryPlan(this.#config, { workers: this.#engine.stats().workerSlots });
   }
 
   /** Topics of the telemetry lane: messages published here reach all its subscribers, and the other way round. */
@@ -275,11 +288,18 @@ export class Sightline implements AsyncDisposable {
   async start(): Promise<void> {
     if (this.#listens) this.#log.write('server_listening', { url: await this.#http.listen() });
     else await this.#http.prepare();
+    this.#warnOfPromises();
     await this.#models.open();
     // By now the workers have their own.
     this.#http.tellPlaces();
     // No frame waited for it.
     this.#monitor.forgetStart();
+  }
+
+  /** Says so where the settings promise more memory than there is. */
+  #warnOfPromises(): void {
+    const promised = excessOf(this.#memoryPlan, this.#config.performance.max_memory_usage, machineBytes());
+    if (promised !== undefined) this.#log.write('memory_promised', promised);
   }
 
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
@@ -313,6 +333,7 @@ export class Sightline implements AsyncDisposable {
       },
       sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
       models: this.#models.report(),
+      memory: { plannedBytes: plannedBytes(this.#memoryPlan), machineBytes: machineBytes() },
     };
   }
 

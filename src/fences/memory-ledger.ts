@@ -12,7 +12,8 @@ import { SightlineError } from '../base/errors.ts';
 export const MEMORY_KINDS = ['history', 'session', 'incoming', 'frames', 'channels'] as const;
 export type MemoryKind = (typeof MEMORY_KINDS)[number];
 
-const SERVER_LANE = 'server';
+/** The lane of the server's own accounts. */
+export const SERVER_LANE = 'server';
 
 export interface MemoryBound {
   /** Of all clients together, bytes. */
@@ -31,6 +32,13 @@ export interface MemoryHolder {
   readonly client: string;
 }
 
+/** Something was refused, or something older had to go, because of a bound. */
+export interface BoundMet {
+  readonly account: MemoryHolder;
+  readonly kind: MemoryKind;
+  readonly isRefusal: boolean;
+}
+
 /**
  * Says for each client, and for all together, what the server keeps because of them, in bytes as the process has them: what
  * is charged is an estimate that tests hold against the heap. It keeps nothing itself and decides nothing: whoever keeps
@@ -38,8 +46,9 @@ export interface MemoryHolder {
  */
 export class MemoryLedger {
   readonly bounds: MemoryBounds;
-  /** Charges that were refused since the start, by kind. */
+  /** Since the start, by kind: charges that were refused, and times that something older had to go. */
   readonly refusals: Readonly<Record<MemoryKind, number>>;
+  readonly evictions: Readonly<Record<MemoryKind, number>>;
   /** Of the server's own topics, and those of a program that embeds it. */
   readonly server: MemoryAccount;
   /** Takes over the histories of clients that have gone. */
@@ -47,10 +56,15 @@ export class MemoryLedger {
   readonly #accounts = new Set<MemoryAccount>();
   readonly #totals = zeros();
   readonly #refusals = zeros();
+  readonly #evictions = zeros();
+  readonly #onBound: (event: BoundMet) => void;
 
-  constructor(bounds: MemoryBounds) {
+  /** `onBound`: a bound was met. */
+  constructor(bounds: MemoryBounds, onBound: (event: BoundMet) => void = () => {}) {
     this.bounds = bounds;
+    this.#onBound = onBound;
     this.refusals = this.#refusals;
+    this.evictions = this.#evictions;
     this.server = this.open(SERVER_LANE, 'server');
     this.estate = this.open(SERVER_LANE, 'departed');
   }
@@ -91,17 +105,29 @@ export class MemoryLedger {
   /** Notes that a bound was met, and says how. */
   refuse(kind: MemoryKind, account: MemoryAccount, bytes: number): SightlineError {
     this.#refusals[kind]++;
+    account.refusals++;
     const { totalBytesMax, clientBytesMax } = this.bounds[kind];
     const message =
       account.bytes(kind) + bytes > clientBytesMax
         ? `${kind}: ${bytes} bytes more would be over the ${clientBytesMax} of a client`
         : `${kind}: ${bytes} bytes more would be over the ${totalBytesMax} of all clients together`;
+    this.#onBound({ account, kind, isRefusal: true });
     return new SightlineError('MEMORY_LIMIT_REACHED', message);
+  }
+
+  /** Notes that something older of an account has to go, so that a bound is kept. */
+  evict(kind: MemoryKind, account: MemoryAccount): void {
+    this.#evictions[kind]++;
+    account.evictions++;
+    this.#onBound({ account, kind, isRefusal: false });
   }
 }
 
 /** What one client makes the server keep. */
 export class MemoryAccount implements MemoryHolder {
+  /** Charges that were refused, and times that something older had to go. */
+  refusals = 0;
+  evictions = 0;
   readonly lane: string;
   readonly client: string;
   readonly #ledger: MemoryLedger;

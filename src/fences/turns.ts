@@ -90,6 +90,9 @@ const WAIT_MAX_MS = 20;
 export class Turns {
   readonly #clock: Clock;
   readonly #schedule: TurnsOptions['schedule'];
+  /** What all clients have used since the start, ms, and how often messages of one had to wait. */
+  usedMs = 0;
+  waits = 0;
   readonly #all = new LeakyBucket(ALL_SHARE);
   #virtualMs = 0;
   readonly #waiting = new Set<WaitingClient>();
@@ -113,6 +116,7 @@ export class Turns {
 
   /** A client has used so much. */
   spent(time: TimeAccount, ms: number, nowMs: number): void {
+    this.usedMs += ms;
     time.usedMs += ms;
     time.burst.add(ms, nowMs, Infinity);
     time.use.add(ms, nowMs, USE_MAX_MS);
@@ -129,6 +133,7 @@ export class Turns {
       this.#begin(time);
       time.isWaiting = true;
       time.waits++;
+      this.waits++;
     }
     this.#waiting.add(client);
     this.#pumpLater(0);

@@ -55,6 +55,26 @@ export const LOG_EVENTS = {
     text: ({ url }) => `Open ${url} in a browser. Ctrl+C stops the server.`,
     intervalMs: 0,
   }),
+  memory_promised: event<{
+    planned_mib: number;
+    max_memory_usage_mib: number;
+    machine_mib: number;
+    largest: readonly string[];
+  }>({
+    room: 'app',
+    level: 'warn',
+    about:
+      'The bounds of memory come to more, all together, than the settings or the machine allow the process (docs/limits.md).',
+    fields: {
+      planned_mib: 'all bounds together, MiB',
+      max_memory_usage_mib: '`performance.max_memory_usage`',
+      machine_mib: 'memory of the machine, or of its cgroup where that is less, MiB',
+      largest: 'the largest bounds, by name',
+    },
+    text: ({ planned_mib, max_memory_usage_mib, machine_mib, largest }) =>
+      `the bounds of memory come to ${planned_mib} MiB together, over ${planned_mib > machine_mib ? `the ${machine_mib} MiB of this machine` : `performance.max_memory_usage (${max_memory_usage_mib} MiB)`}; the largest are ${largest.join(', ')}`,
+    intervalMs: 0,
+  }),
   config_changed: event<{ settings: readonly string[] }>({
     room: 'app',
     level: 'info',
@@ -345,6 +365,22 @@ export const LOG_EVENTS = {
     },
     text: ({ name, ban_s }) => `${name} is banned for ${ban_s} s`,
     by: 'name',
+  }),
+
+  memory_bound_met: event<{ lane: string; client_id: string; kind: string; outcome: string }>({
+    room: 'sessions',
+    level: 'warn',
+    about: 'A client makes the server keep more than it may (docs/limits.md), or holds most where all together do.',
+    fields: {
+      lane: '`video`, `telemetry`, `foxglove` or `program`',
+      client_id: 'name of the client',
+      kind: 'of memory: `history`, `session`, `incoming`, `frames` or `channels`',
+      outcome: '`refused`, or `oldest_dropped`: something older of this client had to go',
+    },
+    text: ({ client_id, kind, outcome }) =>
+      `${client_id} is at its bound of memory (${kind}): ${outcome === 'refused' ? 'more was refused' : 'its oldest was dropped'}`,
+    intervalMs: 10_000,
+    by: 'client_id',
   }),
 
   camera_making: event<{ from: string }>({

@@ -16,13 +16,15 @@ export interface HealthFacts {
   readonly connections: { readonly max: number; readonly wanted: number; readonly descriptorsMax: number | null };
   /** Callbacks that threw inside the hub: each is a fault of the program. */
   readonly callbackFaults: number;
-  /** Recordings that cannot write, or have ended because of that. */
   readonly recordings: readonly {
+    readonly state: 'recording' | 'interrupted' | 'failed' | 'ended';
     readonly file: string;
-    readonly reason: string;
+    /** Why it cannot write, or could not. */
+    readonly reason: string | null;
     readonly lost: number;
-    readonly goesOn: boolean;
   }[];
+  /** What the bounds of memory come to together, what the settings allow the process, and what the machine or its cgroup has, bytes. */
+  readonly memory: { readonly plannedBytes: number; readonly settingBytes: number; readonly machineBytes: number };
 }
 
 export interface HealthLimits {
@@ -41,7 +43,9 @@ export type HealthIssueCode =
   | 'MEMORY_HIGH'
   | 'DESCRIPTORS_FEW'
   | 'CALLBACKS_FAILED'
-  | 'RECORDING_FAILED';
+  | 'RECORDING_FAILED'
+  | 'RECORDING_ENDED'
+  | 'MEMORY_PROMISED';
 
 export interface HealthIssue {
   readonly code: HealthIssueCode;
@@ -53,7 +57,7 @@ export interface Health {
   /**
    * `starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues. Issues of models that a session
    * asked for change nothing: they harm nobody else, and one client must not take the server out of service. Nor does a limit for open
-   * files: the server takes fewer connections.
+   * files, since the server takes fewer connections, bounds that promise more memory than there is, or a recording that is complete.
    */
   readonly status: 'ok' | 'starting' | 'degraded';
   readonly issues: readonly HealthIssue[];
@@ -95,11 +99,20 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
     );
   }
   if (facts.callbackFaults > 0) find('CALLBACKS_FAILED', `${facts.callbackFaults} callbacks of readers have failed`);
-  for (const { file, reason, lost, goesOn } of facts.recordings) {
-    const outlook = goesOn ? 'it is tried again' : 'it has ended';
+  for (const { state, file, reason, lost } of facts.recordings) {
+    if (state === 'ended') find('RECORDING_ENDED', `the recording ${file} has ended; ${lost} messages are lost`);
+    if (state !== 'interrupted' && state !== 'failed') continue;
+    const outlook = state === 'interrupted' ? 'it is tried again' : 'it has ended';
     find(
       'RECORDING_FAILED',
       `the recording ${file} cannot be written: ${reason}; ${lost} messages are lost, ${outlook}`,
+    );
+  }
+  const { plannedBytes, settingBytes, machineBytes } = facts.memory;
+  if (plannedBytes > Math.min(settingBytes, machineBytes)) {
+    find(
+      'MEMORY_PROMISED',
+      `the bounds of memory come to ${mib(plannedBytes)} together, over ${plannedBytes > machineBytes ? `the ${mib(machineBytes)} of the machine` : `${mib(settingBytes)} (performance.max_memory_usage)`}`,
     );
   }
 
@@ -107,7 +120,13 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
 }
 
 /** Those of one session, and of how the server was set up: it does what it can. */
-const HARMLESS: ReadonlySet<HealthIssueCode> = new Set(['MODEL_LOADING', 'MODEL_FAILED', 'DESCRIPTORS_FEW']);
+const HARMLESS: ReadonlySet<HealthIssueCode> = new Set([
+  'MODEL_LOADING',
+  'MODEL_FAILED',
+  'DESCRIPTORS_FEW',
+  'MEMORY_PROMISED',
+  'RECORDING_ENDED',
+]);
 
 function statusOf(issues: readonly HealthIssue[], isStarting: boolean): Health['status'] {
   if (issues.some(({ code }) => !HARMLESS.has(code))) return 'degraded';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { DeepReadonly } from '../config/schema.ts';
+import { MEMORY_KINDS } from '../fences/memory-ledger.ts';
 import { PERFORMANCE_MODES, QUALITY_LEVELS, type DropCause, type GrantReason } from '../protocol/video.ts';
 import { eventLoopSchema } from './event-loop.ts';
 import { latenciesSchema } from './histogram.ts';
@@ -243,7 +244,6 @@ const telemetrySchema = z
     topics_forgotten: count(),
     batches_encoded: count(),
     batches_reused: count(),
-    banned_refusals: count(),
     fanout_groups: count(),
     fanout_members: count(),
   })
@@ -261,11 +261,52 @@ const foxgloveSchema = z.object({
   refused: count(),
 });
 
+export const fencesSchema = z
+  .object({
+    memory: each(MEMORY_KINDS, () =>
+      z.object({
+        bytes: count().describe('what clients make the server keep, all together, by estimate'),
+        total_bytes_max: count(),
+        client_bytes_max: count().describe('of one client'),
+        refusals: count().describe('since the start: more was refused'),
+        evictions: count().describe('since the start: something older had to go'),
+      }),
+    ),
+    planned_bytes: count().describe('all bounds of memory together, see docs/limits.md'),
+    time: z.object({
+      used_ms: amount().describe('of the main thread, for messages of clients, since the start'),
+      waits: count().describe('times that messages of a client had to wait for their turn'),
+      waiting: count().describe('clients whose messages wait'),
+    }),
+    clients: z
+      .array(
+        z.object({
+          lane: z.string().describe('`server`: its own topics, and what clients have left'),
+          client_id: z.string(),
+          bytes: each(MEMORY_KINDS, count),
+          nearest: z.object({ kind: z.enum(MEMORY_KINDS), share: amount().describe('of the bound of one client') }),
+          refusals: count(),
+          evictions: count(),
+          used_ms: amount().nullable().describe('of the main thread; null: it has no connection of its own'),
+          waits: count().nullable(),
+        }),
+      )
+      .describe('those that hold something, or have used time: nearest to a bound first, at most 100'),
+    clients_left_out: count(),
+    refusals: z
+      .array(z.object({ lane: z.string(), code: z.string(), count: count() }))
+      .describe('errors that clients were told, since the start'),
+    banned_refusals: z.object({ telemetry: count(), foxglove: count() }).describe('connections of banned clients'),
+  })
+  .meta({ id: 'Fences', description: 'what clients make the server keep and do, and what bounds them' });
+
 const recordingSchema = z
   .object({
     state: z
-      .enum(['recording', 'interrupted', 'failed'])
-      .describe('`interrupted`: it cannot be written, and the server tries again; `failed`: that has ended it'),
+      .enum(['recording', 'interrupted', 'failed', 'ended'])
+      .describe(
+        '`interrupted`: it cannot be written, and the server tries again; `failed`: that has ended it; `ended`: it is complete; ended ones stay until another begins',
+      ),
     file: z.string().describe('the newest, without its folder'),
     files: count(),
     recorded: count().describe('messages'),
@@ -365,6 +406,7 @@ export const metricsSchema = z
     adaptation: adaptationSchema,
     engine: engineSchema,
     telemetry: telemetrySchema,
+    fences: fencesSchema,
     foxglove: z.array(foxgloveSchema).describe('clients of Foxglove’s protocol'),
     recordings: z.array(recordingSchema).describe('running ones, and failed ones until another begins'),
   })
@@ -378,6 +420,7 @@ export type VideoTotals = Metrics['totals'];
 export type AdaptationReport = Metrics['adaptation'];
 export type TelemetryReport = Metrics['telemetry'];
 export type TelemetrySessionReport = TelemetryReport['sessions'][number];
+export type FencesReport = Metrics['fences'];
 export type FoxgloveSessionReport = Metrics['foxglove'][number];
 export type ConnectionsReport = Metrics['connections'];
 export type SocketsReport = Metrics['sockets'];

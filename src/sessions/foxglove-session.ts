@@ -120,6 +120,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   }
 
   endSocket(socket: WebSocket, reason: SightlineError): void {
+    this.#parts.fences.refusals.count('foxglove', reason.code);
     endSocket(socket, statusOf(reason), reason);
   }
 
@@ -416,6 +417,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
 
   #refuse(error: SightlineError): void {
     this.#refused++;
+    this.#parts.fences.refusals.count('foxglove', error.code);
     this.#tell(error, StatusLevel.error);
   }
 

@@ -12,7 +12,7 @@ import { FOXGLOVE_SUBPROTOCOLS, type ParameterValue } from './foxglove-wire.ts';
 import type { Penalties } from './penalties.ts';
 import { SessionRegistry } from './registry.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
-import { endSocket, type OpeningRequest } from './session-socket.ts';
+import { endSocket, type OpeningRequest, type SessionSocket } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
 const TIME_INTERVAL_MS = 100;
@@ -74,6 +74,10 @@ export class FoxgloveLane {
     return this.#channels.size;
   }
 
+  get links(): readonly SessionSocket[] {
+    return this.#registry.links;
+  }
+
   get connected(): number {
     return this.#registry.connected;
   }
@@ -99,6 +103,7 @@ export class FoxgloveLane {
       session.connect(socket);
     } catch (thrown) {
       const error = toSightlineError(thrown);
+      this.#fences.refusals.count('foxglove', error.code);
       endSocket(socket, statusOf(error), error);
     } finally {
       reading.resume(PauseReason.busy);

@@ -82,6 +82,10 @@ export class SessionRegistry<S extends RegisteredSession> {
     return this.#sessions.values();
   }
 
+  get links(): SessionSocket[] {
+    return [...this.#sessions.values()].map(({ link }) => link);
+  }
+
   get size(): number {
     return this.#sessions.size;
   }

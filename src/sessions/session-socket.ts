@@ -6,6 +6,7 @@ import { SightlineError } from '../base/errors.ts';
 import type { Fences } from '../fences/fences.ts';
 import type { Incoming, IncomingMessage } from '../fences/incoming.ts';
 import type { MemoryAccount } from '../fences/memory-ledger.ts';
+import type { TimeAccount } from '../fences/turns.ts';
 import { Inbox, type InboxOwner } from './inbox.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
 
@@ -111,6 +112,11 @@ export class SessionSocket implements IncomingMessage {
     this.#lastPongMs = this.openedTimeMs;
     // Until it is connected: a socket may be gone before its session is made.
     this.#lostMs = this.openedTimeMs;
+  }
+
+  /** What it has used of the main thread. */
+  get time(): TimeAccount {
+    return this.#inbox.time;
   }
 
   get socket(): WebSocket | undefined {

@@ -295,6 +295,7 @@ export class VideoSession {
   }
 
   endSocket(socket: WebSocket, reason: SightlineError): void {
+    this.#parts.fences.refusals.count('video', reason.code);
     endVideoSocket(socket, this.#format, reason);
   }
 
@@ -428,6 +429,7 @@ export class VideoSession {
   }
 
   #sendError(code: ErrorCode, message: string, seq?: number): void {
+    this.#parts.fences.refusals.count('video', code);
     this.#send({ type: 'error', code, message, ...(seq !== undefined && { seq }) });
   }
 

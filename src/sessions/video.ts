@@ -15,7 +15,7 @@ import type { Stream } from '../stream/stream.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
-import type { OpeningRequest } from './session-socket.ts';
+import type { OpeningRequest, SessionSocket } from './session-socket.ts';
 import { totalsOf, VideoLedger, type ClassAccounts } from './video-accounts.ts';
 import {
   endVideoSocket,
@@ -114,6 +114,10 @@ export class VideoLane {
     return this.#registry.sessions;
   }
 
+  get links(): readonly SessionSocket[] {
+    return this.#registry.links;
+  }
+
   get connected(): number {
     return this.#registry.connected;
   }
@@ -161,7 +165,9 @@ export class VideoLane {
       reading.resume(PauseReason.busy);
     } catch (thrown) {
       reading.resume(PauseReason.busy);
-      endVideoSocket(socket, query.get('format') === 'msgpack' ? 'msgpack' : 'json', toSightlineError(thrown));
+      const reason = toSightlineError(thrown);
+      this.#fences.refusals.count('video', reason.code);
+      endVideoSocket(socket, query.get('format') === 'msgpack' ? 'msgpack' : 'json', reason);
     }
   }
 

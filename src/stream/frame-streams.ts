@@ -90,8 +90,10 @@ export class FrameStreams {
       const { head, oldest } = held.stream;
       if (head - oldest > keep && (fullest === undefined || held.bytes > fullest.bytes)) fullest = held;
     }
-    fullest?.stream.trim(fullest.stream.oldest + 1);
-    return fullest !== undefined;
+    if (fullest === undefined) return false;
+    this.#ledger.evict('frames', account);
+    fullest.stream.trim(fullest.stream.oldest + 1);
+    return true;
   }
 }
 

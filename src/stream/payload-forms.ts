@@ -1,7 +1,7 @@
 import type { FormKeeper, Payload } from '../protocol/payload.ts';
 
 /** Of all payloads that topics keep, together. */
-const BYTES_MAX = 24 * 1024 * 1024;
+export const FORMS_BYTES_MAX = 24 * 1024 * 1024;
 /** What a value takes in V8 for each byte that says it: 24 for `[{},{}]`, the worst that was measured; a text takes one. */
 const VALUE_BYTES_PER_BYTE = 24;
 const FORM_BYTES = 200;
@@ -30,7 +30,7 @@ export class PayloadForms implements FormKeeper {
     this.#bytes += made.bytes;
     this.#made.push(made);
     // The newest stays: whoever asked for it is about to use it.
-    while (this.#bytes > BYTES_MAX && this.#first < this.#made.length - 1) this.#forgetFirst();
+    while (this.#bytes > FORMS_BYTES_MAX && this.#first < this.#made.length - 1) this.#forgetFirst();
     if (this.#first > 1_000 && 2 * this.#first > this.#made.length) {
       this.#made.splice(0, this.#first);
       this.#first = 0;

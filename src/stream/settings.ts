@@ -50,7 +50,7 @@ export function memoryBounds({ telemetry, limits }: Config): MemoryBounds {
     frames: { totalBytesMax: limits.frames_total_bytes_max, clientBytesMax: limits.frames_bytes_max },
     channels: {
       totalBytesMax: limits.channels_total_bytes_max,
-      clientBytesMax: limits.channels_total_bytes_max * CHANNELS_CLIENT_SHARE,
+      clientBytesMax: Math.floor(limits.channels_total_bytes_max * CHANNELS_CLIENT_SHARE),
       reservedBytes: CHANNELS_RESERVED_BYTES,
     },
   };

@@ -374,6 +374,7 @@ export class Topics {
 
   /** Has the larger of a publisher's topics forget half of what they hold, at last also their newest message, until it is enough. */
   #shrink(publisher: TopicPublisher, isOver: () => boolean): void {
+    this.#memory.evict('history', publisher.memory);
     for (let round = 0; round < SHRINK_ROUNDS && isOver(); round++) {
       for (const holding of publisher.larger()) {
         const topic = holding.topic as OpenTopic;

@@ -53,6 +53,7 @@ export interface BenchParts {
 /** The lane behind a real WebSocket server. */
 export class TelemetryBench {
   readonly topics: Topics;
+  readonly penalties: Penalties;
   readonly lane: TelemetryLane;
   readonly server: Server = createServer();
   readonly sockets: WebSocketServer;
@@ -64,6 +65,7 @@ export class TelemetryBench {
       hub,
       clock,
       random: seededRandom(2),
+      memory: fences.memory,
       settings: {
         topicsMax,
         historyMessages: settings.historyMessages ?? SETTINGS.historyMessages,
@@ -73,11 +75,17 @@ export class TelemetryBench {
         readersMax,
       },
     });
+    this.penalties = new Penalties({
+      clock,
+      log: noLog(clock),
+      banMs: 60_000,
+      nameOfAddress: () => undefined,
+    });
     this.lane = new TelemetryLane({
       topics: this.topics,
       clock,
       fences,
-      penalties: new Penalties({ clock, log: noLog(clock), banMs: 60_000, nameOfAddress: () => undefined }),
+      penalties: this.penalties,
       settings: { ...SETTINGS, ...settings },
     });
     this.sockets = new WebSocketServer({

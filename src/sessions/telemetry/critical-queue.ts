@@ -7,7 +7,7 @@ import type { SocketWriter } from './socket-writer.ts';
 import type { SubscribedTopic } from './subscribed-topic.ts';
 
 /** What critical messages may put into a socket that takes no more data. */
-const CRITICAL_BYTES = 64 * 1024;
+export const CRITICAL_BYTES = 64 * 1024;
 
 export interface CriticalQueueHost {
   readonly encoder: RangeEncoder;

@@ -16,7 +16,7 @@ type Message = Sample<TelemetryMessage>;
 const COMPRESSION_AT = 2;
 /** Layouts that a server knows at once, and the memory that they take. */
 const SCHEMAS_MAX = 1_024;
-const SCHEMA_BYTES_MAX = 16 * 1024 * 1024;
+export const SCHEMA_BYTES_MAX = 16 * 1024 * 1024;
 
 /** An encoded range that is kept, beside its bytes. */
 const RANGE_BYTES = 500;

@@ -14,7 +14,7 @@ import type { Penalties } from '../penalties.ts';
 import { parseTelemetryQuery } from '../query.ts';
 import { SessionRegistry } from '../registry.ts';
 import { PauseReason, SocketReading } from '../socket-reading.ts';
-import { endSocket, remoteAddressOf, type OpeningRequest } from '../session-socket.ts';
+import { endSocket, remoteAddressOf, type OpeningRequest, type SessionSocket } from '../session-socket.ts';
 import type { CompressionSettings } from './compression.ts';
 import { RangeEncoder } from './encoder.ts';
 import type { OutboxSettings } from './outbox.ts';
@@ -24,7 +24,7 @@ import { Rounds } from './rounds.ts';
 import { TelemetrySession, type TelemetrySessionHost, type TelemetrySessionSettings } from './session.ts';
 
 /** Encoded ranges that are kept for readers that come for them a little later. */
-const ENCODED_BYTES_MAX = 16 * 1024 * 1024;
+export const ENCODED_BYTES_MAX = 16 * 1024 * 1024;
 const RECONNECT_AFTER_MS = 1_000;
 
 export interface TelemetryLaneOptions {
@@ -102,6 +102,10 @@ export class TelemetryLane {
     });
   }
 
+  get links(): readonly SessionSocket[] {
+    return this.#registry.links;
+  }
+
   get connected(): number {
     return this.#registry.connected;
   }
@@ -139,6 +143,7 @@ export class TelemetryLane {
     } catch (thrown) {
       reading.resume(PauseReason.busy);
       const reason = toSightlineError(thrown);
+      this.#host.fences.refusals.count('telemetry', reason.code);
       const message = { type: 'error', code: reason.code, message: reason.message } as const;
       endSocket(socket, encodeTelemetryServerMessage(message, protocol), reason);
     }
@@ -157,7 +162,6 @@ export class TelemetryLane {
       topics_forgotten: topics.forgotten,
       batches_encoded: this.#encoder.encoded,
       batches_reused: this.#encoder.reused,
-      banned_refusals: this.#options.penalties.refusals('telemetry'),
       fanout_groups: groups.size,
       fanout_members: [...groups].reduce((sum, { size }) => sum + size, 0),
     };

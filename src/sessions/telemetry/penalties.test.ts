@@ -113,7 +113,7 @@ test.concurrent('who was disconnected for it three times may not connect for a w
   expect(refused.of('error')).toMatchObject([
     { code: 'RATE_EXCEEDED', message: 'this session may not connect for 60 s' },
   ]);
-  expect(bench.lane.report().banned_refusals).toBe(1);
+  expect(bench.penalties.refusals('telemetry')).toBe(1);
   const other = await TelemetryTestClient.open(bench.url('?client_id=other'));
   expect(other.of('welcome')).toHaveLength(1);
   clock.advance(60_000);

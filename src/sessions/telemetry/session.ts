@@ -157,6 +157,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   endSocket(socket: WebSocket, reason: SightlineError): void {
     // What was paused would not see the other side's close.
     if (socket.isPaused) socket.resume();
+    this.#host.fences.refusals.count('telemetry', reason.code);
     const message = { type: 'error', code: reason.code, message: reason.message } as const;
     endSocket(socket, encodeTelemetryServerMessage(message, this.#protocol), reason);
   }
@@ -194,6 +195,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   }
 
   tell({ code, message }: SightlineError, about: About): void {
+    this.#host.fences.refusals.count('telemetry', code);
     this.#outbox?.writer.control({ type: 'error', code, message, ...about });
   }
 
