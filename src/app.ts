@@ -8,6 +8,7 @@ import { openFences } from './fences/fences.ts';
 import type { Recorder, RecordingSettings } from './delivery/recording.ts';
 import { recordingsPart } from './delivery/recording-figures.ts';
 import { Recordings } from './delivery/recordings.ts';
+import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
@@ -53,6 +54,7 @@ import { telemetryParts } from './sessions/telemetry-figures.ts';
 import { TelemetryLane } from './sessions/telemetry/lane.ts';
 import { videoParts } from './sessions/video-figures.ts';
 import { reportOf, VideoLane } from './sessions/video.ts';
+import { FrameStreams } from './stream/frame-streams.ts';
 import { Hub } from './stream/hub.ts';
 import { memoryBounds, streamsMax, topicsSettings } from './stream/settings.ts';
 import { Topics } from './stream/topics.ts';
@@ -121,18 +123,21 @@ export class Sightline implements AsyncDisposable {
       settings: modelBookSettings(config),
     });
     const dispatcher = new Dispatcher({ engine: this.#engine, clock, ...dispatcherSettings(config) });
+    const streams = new FrameStreams(this.#hub, memory);
     const admission = new Admission(() => dispatcher.facts());
     this.#sources = new FrameSources({
       hub: this.#hub,
+      streams,
+      memory,
       clock,
       dispatcher,
       admission,
-      host: new PipelineHost({ hub: this.#hub, dispatcher, models: this.#models, config: () => this.#config }),
+      host: new PipelineHost({ streams, dispatcher, models: this.#models, config: () => this.#config }),
       imageLimits: limits,
       frameQueue: () => this.#config.streaming.queue_size,
     });
     this.#lane = new VideoLane({
-      hub: this.#hub,
+      streams,
       clock,
       log,
       fences,
@@ -149,7 +154,12 @@ export class Sightline implements AsyncDisposable {
       settings: videoSettings(config),
     });
     this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, memory, settings: topicsSettings(config) });
-    const penalties = new Penalties({ clock, log, ...penaltySettings(config) });
+    const penalties = new Penalties({
+      clock,
+      log,
+      ...penaltySettings(config),
+      nameOfAddress: nameOfAddress(config.server.unbounded_addresses),
+    });
     this.#telemetry = new TelemetryLane({
       topics: this.#topics,
       clock,

@@ -73,7 +73,7 @@ const server = z.strictObject({
     .max(256)
     .default(['127.0.0.0/8', '::1/128'])
     .describe(
-      'Addresses and networks without these two bounds, such as that of a proxy in front: `192.0.2.7`, `10.0.0.0/8`.',
+      'Addresses and networks without these two bounds, and never banned, such as that of a proxy in front: `192.0.2.7`, `10.0.0.0/8`.',
     ),
   allowed_origins: z
     .array(textAs(readOrigin))
@@ -457,7 +457,7 @@ const limits = z.strictObject({
   session_bytes_max: whole(64 * KIB, GIB)
     .default(4 * MIB)
     .describe(
-      'Memory for what one client has told of itself, bytes: subscriptions, positions, aliases, layouts; more is refused (`MEMORY_LIMIT_REACHED`).',
+      'Memory for what one client has told of itself, bytes: subscriptions, positions, aliases, layouts, and critical messages that wait for it; more is refused (`MEMORY_LIMIT_REACHED`).',
     ),
   session_total_bytes_max: whole(MIB, 64 * GIB)
     .default(256 * MIB)
@@ -470,15 +470,15 @@ const limits = z.strictObject({
   frames_bytes_max: whole(64 * KIB, GIB)
     .default(16 * MIB)
     .describe(
-      'Memory for frames of one session that wait for a worker, bytes; beyond it the oldest are dropped (`queue_full`).',
+      'Memory for frames of one session that wait for a worker, and for the results that it keeps, bytes; beyond it the oldest go (frames: `queue_full`).',
     ),
   frames_total_bytes_max: whole(MIB, 64 * GIB)
     .default(256 * MIB)
-    .describe('The same for all sessions together, bytes; the session with the most drops its oldest.'),
+    .describe('The same for all sessions together, bytes; the session with the most loses its oldest.'),
   channels_total_bytes_max: whole(MIB, 64 * GIB)
     .default(16 * MIB)
     .describe(
-      'Memory for what Foxglove viewers are told of topics, bytes; further topics are advertised without a layout.',
+      'Memory for what Foxglove viewers are told of topics, bytes, a quarter of it for topics of one client; further topics are advertised without a layout.',
     ),
 });
 

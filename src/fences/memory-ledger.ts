@@ -3,13 +3,16 @@ import { SightlineError } from '../base/errors.ts';
 /**
  * What clients make the server keep, by kind:
  * - `history`: messages that topics remember. Over a bound the oldest go.
- * - `session`: what a connection has told the server of itself: subscriptions, positions, aliases, layouts, watched names. Refused.
+ * - `session`: what a client has told the server of itself: subscriptions, positions, aliases, layouts; and critical messages that it does not
+ *   read. Refused.
  * - `incoming`: messages that have begun to come, or that wait for their turn. The connection whose message is the oldest ends.
- * - `frames`: pictures that wait for a worker. The oldest of the client with the most are dropped.
+ * - `frames`: pictures that wait for a worker, and results that are kept. The oldest of the client go, over the total those of whoever has most.
  * - `channels`: what viewers are told of topics, such as inferred layouts. Left out.
  */
 export const MEMORY_KINDS = ['history', 'session', 'incoming', 'frames', 'channels'] as const;
 export type MemoryKind = (typeof MEMORY_KINDS)[number];
+
+const SERVER_LANE = 'server';
 
 export interface MemoryBound {
   /** Of all clients together, bytes. */
@@ -48,8 +51,8 @@ export class MemoryLedger {
   constructor(bounds: MemoryBounds) {
     this.bounds = bounds;
     this.refusals = this.#refusals;
-    this.server = this.open('server', 'server');
-    this.estate = this.open('server', 'departed');
+    this.server = this.open(SERVER_LANE, 'server');
+    this.estate = this.open(SERVER_LANE, 'departed');
   }
 
   /** The accounts of clients, of the server, and the estate. */
@@ -132,7 +135,8 @@ export class MemoryAccount implements MemoryHolder {
     const { totalBytesMax, clientBytesMax, reservedBytes = 0 } = this.#ledger.bounds[kind];
     const own = this.#bytes[kind] + bytes;
     const isRoom = this.#totals[kind] + bytes <= totalBytesMax || own <= reservedBytes;
-    if (own > clientBytesMax || !isRoom) throw this.#ledger.refuse(kind, this, bytes);
+    // The server itself is no client.
+    if ((own > clientBytesMax && this.lane !== SERVER_LANE) || !isRoom) throw this.#ledger.refuse(kind, this, bytes);
     this.add(kind, bytes);
   }
 
@@ -149,14 +153,18 @@ export class MemoryAccount implements MemoryHolder {
     this.#totals[kind] -= bytes;
   }
 
-  /** The client has gone: its history goes to the estate, the rest is no more, and nothing is charged to it from now on. Idempotent. */
+  /**
+   * The client has gone: what outlives it, its history and what viewers are told of its topics, goes to the estate, the rest is no more, and
+   * nothing is charged to it from now on. Idempotent.
+   */
   close(): void {
     if (this.#isClosed) return;
-    const { history } = this.#bytes;
+    const { history, channels } = this.#bytes;
     for (const kind of MEMORY_KINDS) this.release(kind, this.#bytes[kind]);
     this.#isClosed = true;
     this.#ledger.closed(this);
     this.#ledger.estate.add('history', history);
+    this.#ledger.estate.add('channels', channels);
   }
 }
 

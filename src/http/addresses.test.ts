@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
-import { AddressBook, keyOf } from './addresses.ts';
+import { AddressBook, keyOf, nameOfAddress } from './addresses.ts';
 
 const SETTINGS = { connectionsMax: 3, ratePerS: 10, unbounded: ['127.0.0.0/8', '::1/128'] };
 
@@ -60,6 +60,18 @@ test.each([
   ['fe80::1%eth0', 'fe80:0:0:0::/64'],
   ['64:ff9b::192.0.2.33', '64:ff9b:0:0::/64'],
 ])('the holder of %s is %s', (address, key) => expect(keyOf(address)).toBe(key));
+
+test.each([
+  ['192.0.2.33', '192.0.2.33'],
+  ['::ffff:192.0.2.33', '192.0.2.33'],
+  ['2001:db8::33', '2001:db8:0:0::/64'],
+  ['127.1.2.3', undefined],
+  ['::1', undefined],
+  ['::ffff:127.0.0.1', undefined],
+  ['10.1.2.3', undefined],
+])('%s goes by the name %s where networks are without bounds', (address, name) => {
+  expect(nameOfAddress(['127.0.0.0/8', '::1/128', '10.0.0.0/8'])(address)).toBe(name);
+});
 
 test('all addresses of an IPv6 network share its bounds', () => {
   const { over } = opened();

@@ -102,6 +102,12 @@ function refilled({ tokens, atMs }: AddressEntry, nowMs: number, ratePerS: numbe
   return Math.min(BURST_S * ratePerS, tokens + (Math.max(0, nowMs - atMs) / 1000) * ratePerS);
 }
 
+/** By which name an address is held to bounds, and can be banned; undefined: it is without them, since others come from there, too. */
+export function nameOfAddress(unbounded: readonly string[]): (address: string) => string | undefined {
+  const list = blockListOf(unbounded);
+  return (address) => (list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4') ? undefined : keyOf(address));
+}
+
 function blockListOf(networks: readonly string[]): BlockList {
   const list = new BlockList();
   for (const network of networks) {

@@ -14,7 +14,7 @@ import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import type { Reader, ReaderCounts } from '../stream/reader.ts';
 import { TopicPublisher } from '../stream/topic-publisher.ts';
 import type { TelemetryMessage, Topics } from '../stream/topics.ts';
-import type { AdvertisedTopic, ChannelCatalogue } from './foxglove-channels.ts';
+import type { AdvertisedTopic, CatalogueCursor, ChannelCatalogue } from './foxglove-channels.ts';
 import {
   CAPABILITIES,
   decodeFoxgloveBinary,
@@ -72,8 +72,13 @@ interface Subscription {
   toldLost: number;
 }
 
+/** Items of one message that are refused, each with a status of its own. */
+const REFUSALS_MAX = 16;
+
 /** Messages that are written in one go before other work of the main thread has its turn: about a millisecond. */
 const SLICE_MESSAGES = 64;
+/** Time for telling one client of channels before other work has its turn. */
+const NEWS_MS = 1;
 
 /** One Foxglove client. It ends with its socket: the protocol knows no resuming. */
 export class FoxgloveSession implements RegisteredSession, SocketOwner {
@@ -93,6 +98,9 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   #rate: RateState;
   #received = 0;
   #refused = 0;
+  /** What it was told of the channels, and whether there may be more. */
+  #cursor: CatalogueCursor;
+  #hasNews = false;
   #isFlushing = false;
   #resumeTimer: NodeJS.Timeout | undefined;
 
@@ -107,6 +115,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
       fences: parts.fences,
       owner: this,
     });
+    this.#cursor = parts.channels.begin();
     this.#clientChannels = new ChargedMap(this.link.memory, aliasBytes);
   }
 
@@ -120,6 +129,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
 
   connect(socket: WebSocket): void {
     const { clientId, version, channels } = this.#parts;
+    this.#cursor = channels.begin();
     this.link.connect(socket);
     this.#send({
       op: 'serverInfo',
@@ -129,19 +139,23 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
       metadata: { version },
       sessionId: clientId,
     });
-    this.advertise(channels.list());
+    // Also where there is none: a viewer may wait for it.
+    if (channels.size === 0) this.#send({ op: 'advertise', channels: [] });
+    this.onNews();
   }
 
-  advertise(channels: readonly FoxgloveChannel[]): void {
-    this.#send({ op: 'advertise', channels });
+  /** There are channels that the client was not told of, or some are no more. */
+  onNews(): void {
+    this.#hasNews = true;
+    this.#scheduleFlush();
   }
 
-  unadvertise(channelIds: readonly number[]): void {
+  /** Their topics are no more. */
+  endChannels(channelIds: readonly number[]): void {
     for (const id of channelIds) {
       const subscription = this.#byChannel.get(id);
       if (subscription) this.#drop(subscription);
     }
-    this.#send({ op: 'unadvertise', channelIds });
   }
 
   /** The server's clock; Foxglove's own clock follows it. */
@@ -238,13 +252,19 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     }
   }
 
-  /** One refused item leaves the others of its message alone. */
+  /** One refused item leaves the others of its message alone; a message of which many are refused is not looked at any further. */
   #each<T>(items: readonly T[], action: (item: T) => void): void {
-    for (const item of items) {
+    let refused = 0;
+    for (const [place, item] of items.entries()) {
       try {
         action(item);
       } catch (thrown) {
         this.#refuse(toSightlineError(thrown));
+        const left = items.length - place - 1;
+        if (++refused < REFUSALS_MAX || left === 0) continue;
+        this.#refused += left;
+        const message = `${refused} items of the message were refused: the other ${left} are left out`;
+        return this.#tell(new SightlineError('MESSAGE_FIELD_BAD', message), StatusLevel.error);
       }
     }
   }
@@ -429,6 +449,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     const { socketBytesMax } = this.#parts.settings;
     const { socket } = this.link;
     if (!socket) return;
+    if (!this.#tellNews(socket)) return;
     let taken = 0;
     while (this.#ready.size > 0) {
       for (const subscription of this.#ready) {
@@ -447,20 +468,41 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     }
   }
 
+  /** Tells what is new of the channels, as far as the socket takes it. False: there is more. */
+  #tellNews(socket: WebSocket): boolean {
+    const { channels, settings, clock } = this.#parts;
+    const untilMs = clock.now() + NEWS_MS;
+    while (this.#hasNews) {
+      // Goes on when the socket has sent something.
+      if (socket.bufferedAmount > settings.socketBytesMax) return false;
+      const message = channels.next(this.#cursor);
+      if (message === 'lost') {
+        this.link.end(new SightlineError('SLOW_CONSUMER', 'too many channels have come and gone unread'));
+        return false;
+      }
+      if (message === undefined) this.#hasNews = false;
+      else socket.send(message, { binary: false }, this.#onSent);
+      if (clock.now() < untilMs) continue;
+      this.#scheduleFlush();
+      return false;
+    }
+    return true;
+  }
+
   readonly #onSent = (): void => {
     const { socket } = this.link;
     if (!socket || socket.bufferedAmount > this.#parts.settings.socketBytesMax) return;
     SocketReading.of(socket).resume(PauseReason.deaf);
-    if (this.#ready.size > 0) this.#scheduleFlush();
+    if (this.#ready.size > 0 || this.#hasNews) this.#scheduleFlush();
   };
 }
 
-/** All of them for an empty list of names, as the protocol has it. */
+/** All of them for an empty list of names, as the protocol has it; each once, however often it was named. */
 function select(
   parameters: Readonly<Record<string, ParameterValue>>,
   names: readonly string[],
 ): readonly FoxgloveParameter[] {
-  const wanted = names.length === 0 ? Object.keys(parameters) : names;
+  const wanted = names.length === 0 ? Object.keys(parameters) : [...new Set(names)];
   return wanted.filter((name) => Object.hasOwn(parameters, name)).map((name) => ({ name, value: parameters[name]! }));
 }
 

@@ -7,6 +7,7 @@ import { expectBalance } from '../../test/support/telemetry-bench.ts';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { openFences } from '../fences/fences.ts';
+import { boundless } from '../fences/memory-ledger.ts';
 import { noLog } from '../log/log.ts';
 import { Payload } from '../protocol/payload.ts';
 import { Hub } from '../stream/hub.ts';
@@ -37,7 +38,12 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}, ad
     },
   });
   const figures: Record<string, number | string | boolean> = { 'telemetry/topics': 0, 'server/name': 'test' };
-  const penalties = new Penalties({ clock: systemClock, log: noLog(systemClock), banMs: 60_000 });
+  const penalties = new Penalties({
+    clock: systemClock,
+    log: noLog(systemClock),
+    banMs: 60_000,
+    nameOfAddress: (name) => (name.startsWith('127.') ? undefined : name),
+  });
   const lane = new FoxgloveLane({
     topics,
     clock: systemClock,
@@ -73,7 +79,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}, ad
     server.close();
   });
   const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { hub, topics, lane, figures, url, penalties };
+  return { hub, topics, lane, figures, url, penalties, sockets: () => [...server.clients] };
 }
 
 /** The public client, with everything that it was told. */
@@ -329,11 +335,28 @@ test('nobody looks into messages while no client is there, nor into bytes at all
 
 test('a server of many topics tells all of them, a few at a time', async () => {
   const { topics, url } = await serve();
-  for (let n = 0; n < 100; n++) publish(topics, `t/${n}`, { n });
+  for (let n = 0; n < 100; n++) publish(topics, `t/${n}`, { n, ['z'.repeat(2_000)]: n });
   const { seen, channel } = await connect(url);
   await channel('t/99');
   expect(seen.channels.size).toBe(100);
   expect(seen.advertised).toBeGreaterThan(4);
+});
+
+test('viewers that read nothing have nothing queued for them, and are told of all channels when they read again', async () => {
+  const { topics, url, sockets } = await serve({ socketBytesMax: 64 * 1024 });
+  const viewers = [];
+  for (let i = 0; i < 5; i++) viewers.push(await connect(url));
+  for (const { ws } of viewers) ws.pause();
+  const value = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`k${i}${'z'.repeat(480)}`, i]));
+  // Far more than the kernel's buffers take.
+  for (let n = 0; n < 95; n++) {
+    for (let i = 0; i < 2; i++) topics.publish(`sch/${n}`, { payload: Payload.of({ n: i, ...value }) });
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const { bufferedAmount } of sockets()) expect(bufferedAmount).toBeLessThan(160 * 1024);
+  for (const { ws } of viewers) ws.resume();
+  for (const { seen } of viewers) await expect.poll(() => seen.channels.size).toBe(95);
 });
 
 describe('bad input is answered by a status, and the connection lives on', () => {
@@ -389,13 +412,30 @@ describe('bad input is answered by a status, and the connection lives on', () =>
     client.subscribe(first);
     client.subscribe(first);
     for (let n = 1; n < 6; n++) client.subscribe((await channel(`t/${n}`)).id);
-    await expect.poll(() => seen.messages.length).toBe(4);
+    await expect.poll(() => [seen.messages.length, seen.statuses.length]).toEqual([4, 4]);
     expect(seen.statuses.map(({ message }) => /\(([A-Z_]+)\)$/.exec(message)![1])).toEqual([
       'SUBSCRIPTION_UNKNOWN',
       'MESSAGE_FIELD_BAD',
       'SUBSCRIPTION_LIMIT_REACHED',
       'SUBSCRIPTION_LIMIT_REACHED',
     ]);
+  });
+
+  test('parameters that are asked for many times are answered once, and a message of many refused items is left at that', async () => {
+    const { url, lane } = await serve({ messageBytesMax: 1e6, elementsMax: 100_000 });
+    const { ws, seen } = await connect(url);
+    const say = (message: object) => ws.send(JSON.stringify(message));
+    const name = 'telemetry/topics';
+    say({ op: 'getParameters', id: 'many', parameterNames: Array(10_000).fill(name) });
+    await expect
+      .poll(() => seen.parameters)
+      .toEqual([{ id: 'many', parameters: [{ name, value: 0 }], op: 'parameterValues' }]);
+    say({ op: 'setParameters', id: 'set', parameters: Array.from({ length: 10_000 }, () => ({ name, value: 1 })) });
+    await expect.poll(() => seen.parameters.length).toBe(2);
+    expect(seen.parameters[1]!.parameters).toEqual([{ name, value: 0 }]);
+    expect(seen.statuses).toHaveLength(17);
+    expect(seen.statuses.at(-1)!.message).toMatch(/16 items.*the other 9984 are left out/);
+    expect(lane.report()[0]!.refused).toBe(10_000);
   });
 
   test('who publishes too fast is warned', async () => {
@@ -427,7 +467,10 @@ describe('bad input is answered by a status, and the connection lives on', () =>
         rate: { messagesPerS: 10, bytesPerS: 1_000, muteMs: 100 },
       },
       topics,
-      channels: new ChannelCatalogue(topics, { onAdded: () => undefined, onRemoved: () => undefined }),
+      channels: new ChannelCatalogue(topics, boundless(), () => 0, {
+        onNews: () => undefined,
+        onRemoved: () => undefined,
+      }),
       version: '1',
       parameters: () => ({}),
       onOffence: () => offences++,

@@ -57,9 +57,9 @@ export class FoxgloveLane {
         this.#endedCounts = addCounts(this.#endedCounts, session.accounts());
       },
     });
-    this.#channels = new ChannelCatalogue(topics, {
-      onAdded: (channels) => this.#forEach((session) => session.advertise(channels)),
-      onRemoved: (channelIds) => this.#forEach((session) => session.unadvertise(channelIds)),
+    this.#channels = new ChannelCatalogue(topics, this.#fences.memory, () => clock.now(), {
+      onNews: () => this.#forEach((session) => session.onNews()),
+      onRemoved: (channelIds) => this.#forEach((session) => session.endChannels(channelIds)),
     });
     let turns = 0;
     this.#clockTimer = setInterval(() => {

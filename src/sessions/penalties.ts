@@ -15,11 +15,9 @@ export interface PenaltiesOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly banMs: number;
-  /** The name under which an address is banned; undefined: others come from there too, such as through a proxy. Default: no loopback. */
-  readonly nameOfAddress?: (address: string) => string | undefined;
+  /** The name under which an address is banned; undefined: others come from there, too, such as through a proxy. */
+  readonly nameOfAddress: (address: string) => string | undefined;
 }
-
-const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
 
 /**
  * Bans clients that were disconnected again and again because they publish too fast. A ban sticks to the address and to the token of
@@ -64,15 +62,10 @@ export class Penalties {
 
   /** `key` tells a token, `text` is for people. */
   #namesOf({ address, token }: Offender, session: string): { readonly key: string; readonly text: string }[] {
-    const { nameOfAddress = ownAddress } = this.#options;
-    const from = address === undefined ? undefined : nameOfAddress(address);
+    const from = address === undefined ? undefined : this.#options.nameOfAddress(address);
     return [
       ...(token === undefined ? [] : [{ key: `token ${token}`, text: session }]),
       ...(from === undefined ? [] : [{ key: `address ${from}`, text: `address ${from}` }]),
     ];
   }
-}
-
-function ownAddress(address: string): string | undefined {
-  return LOOPBACK.test(address) ? undefined : address;
 }

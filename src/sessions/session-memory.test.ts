@@ -16,14 +16,14 @@ class Sink extends EventEmitter {
   readonly isPaused = false;
   readonly bufferedAmount = 0;
   readonly protocol: string;
-  readonly _socket = {
+  readonly _socket = Object.assign(new EventEmitter(), {
+    bytesRead: 0,
     writableLength: 0,
     writableCorked: 0,
     write: () => true,
     cork: () => undefined,
     uncork: () => undefined,
-    on: () => undefined,
-  };
+  });
 
   constructor(protocol: string) {
     super();
@@ -66,7 +66,7 @@ async function measure({ lane: kind = 'telemetry', clients, topics = 0, publishe
     topics: bench.topics,
     clock,
     fences,
-    penalties: new Penalties({ clock, log: noLog(clock), banMs: 1_000 }),
+    penalties: new Penalties({ clock, log: noLog(clock), banMs: 1_000, nameOfAddress: () => undefined }),
     version: '1',
     parameters: () => ({}),
     settings: {
@@ -97,12 +97,14 @@ async function measure({ lane: kind = 'telemetry', clients, topics = 0, publishe
     for (const message of before) socket.say(message);
   }
   // Channels are made a few in each turn.
-  while (kind === 'foxglove' && foxglove.channels < topics) await new Promise((resolve) => setImmediate(resolve));
-  const usedBefore = usedBytes();
+  if (kind === 'foxglove') {
+    while (foxglove.channels < topics) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const usedBefore = await usedBytes();
   const chargedBefore = fences.memory.bytes('session');
   for (const [client, socket] of sockets.entries()) for (const message of messages(client)) socket.say(message);
   const charged = fences.memory.bytes('session') - chargedBefore;
-  const real = usedBytes() - usedBefore;
+  const real = (await usedBytes()) - usedBefore;
   const { sessions } = bench.lane.report();
   const refused = [...sessions.map((one) => one.refused_messages), ...foxglove.report().map((one) => one.refused)];
   foxglove.close();

@@ -5,11 +5,12 @@ import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Picture } from '../base/picture.ts';
 import type { Log } from '../log/log.ts';
 import { openFences, type Fences } from '../fences/fences.ts';
+import type { MemoryAccount } from '../fences/memory-ledger.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
 import { SessionControl } from '../flow/session-control.ts';
 import type { Demand } from '../flow/share.ts';
 import type { AdaptationReport, VideoSessionReport, VideoTotals } from '../observe/metrics.ts';
-import type { Hub } from '../stream/hub.ts';
+import type { FrameStreams } from '../stream/frame-streams.ts';
 import type { Stream } from '../stream/stream.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
@@ -32,6 +33,8 @@ export interface AttachRequest {
   readonly confidence: number | undefined;
   readonly clientId: string;
   readonly frames: Stream<Picture>;
+  /** To whom its outcomes are charged. */
+  readonly account: () => MemoryAccount;
   /** The source keeps to its grant. */
   readonly isWithinGrant: () => boolean;
 }
@@ -55,7 +58,7 @@ export interface EngineAdmission {
 }
 
 export interface VideoLaneOptions {
-  readonly hub: Hub;
+  readonly streams: FrameStreams;
   readonly clock: Clock;
   readonly log?: Log;
   /** Default: no bounds. */
@@ -230,15 +233,17 @@ export class VideoLane {
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
-    const { hub, clock, log, observer, readJpeg, attach } = this.#options;
+    const { streams, clock, log, observer, readJpeg, attach } = this.#options;
     const { pipelines, model, confidence, priority, budgetMs } = request;
     const settings = this.#settings;
     const control = new SessionControl({ ...settings.control, priority }, clock.now(), budgetMs);
-    const frames = hub.create<Picture>(`${clientId}/frames`, { capacity: settings.frameQueue });
+    // Nothing is published before there is a session.
+    const account = (): MemoryAccount => session.link.memory;
+    const frames = streams.frames(`${clientId}/frames`, settings.frameQueue, account);
     let attached: AttachedWork | undefined;
     try {
       const isWithinGrant = () => control.isWithinGrant;
-      attached = await attach({ pipelines, model, confidence, clientId, frames, isWithinGrant });
+      attached = await attach({ pipelines, model, confidence, clientId, frames, account, isWithinGrant });
       if (isUnwanted()) throw new SightlineError('SHUTTING_DOWN', 'the connection ended before the session began');
     } catch (thrown) {
       attached?.detach();

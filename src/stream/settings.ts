@@ -12,6 +12,10 @@ const READERS_PER_CONNECTION = 4;
 /** A few dozen subscriptions, whatever others have. */
 const SESSION_RESERVED_BYTES = 32 * 1024;
 
+/** Of what viewers are told of topics: what one client's topics may take, and what they may take whatever those of others do. */
+const CHANNELS_CLIENT_SHARE = 1 / 4;
+const CHANNELS_RESERVED_BYTES = 32 * 1024;
+
 /** Streams that may be open at once. */
 export function streamsMax({ server, telemetry }: Config): number {
   return server.max_connections * STREAMS_PER_SESSION + telemetry.topics_max;
@@ -29,7 +33,6 @@ export function topicsSettings({ server, telemetry }: Config): TopicsSettings {
 }
 
 export function memoryBounds({ telemetry, limits }: Config): MemoryBounds {
-  const alone = (bytesMax: number) => ({ totalBytesMax: bytesMax, clientBytesMax: bytesMax });
   return {
     history: {
       totalBytesMax: telemetry.history_total_bytes_max,
@@ -40,8 +43,15 @@ export function memoryBounds({ telemetry, limits }: Config): MemoryBounds {
       clientBytesMax: limits.session_bytes_max,
       reservedBytes: Math.min(SESSION_RESERVED_BYTES, limits.session_bytes_max),
     },
-    incoming: alone(limits.incoming_total_bytes_max),
+    incoming: {
+      totalBytesMax: limits.incoming_total_bytes_max,
+      clientBytesMax: limits.incoming_total_bytes_max,
+    },
     frames: { totalBytesMax: limits.frames_total_bytes_max, clientBytesMax: limits.frames_bytes_max },
-    channels: alone(limits.channels_total_bytes_max),
+    channels: {
+      totalBytesMax: limits.channels_total_bytes_max,
+      clientBytesMax: limits.channels_total_bytes_max * CHANNELS_CLIENT_SHARE,
+      reservedBytes: CHANNELS_RESERVED_BYTES,
+    },
   };
 }

@@ -1,6 +1,6 @@
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import { boundless, type MemoryLedger } from '../fences/memory-ledger.ts';
+import { boundless, type MemoryAccount, type MemoryLedger } from '../fences/memory-ledger.ts';
 import type { Random } from '../base/random.ts';
 import { Priority, type Sample } from '../base/sample.ts';
 import { isWellUsed } from '../protocol/batch.ts';
@@ -77,6 +77,8 @@ export interface Topic {
   readonly epoch: number;
   readonly stream: Stream<TelemetryMessage>;
   readonly lastSeq: number;
+  /** Of whom it counts as: of its maker, or of the estate. */
+  readonly keeper: MemoryAccount;
   /** Of all messages since the beginning. */
   readonly publishedBytes: number;
   /** Of all messages before a position that its ring holds, or its head. */
@@ -115,6 +117,10 @@ class OpenTopic implements Topic {
 
   get lastSeq(): number {
     return this.stream.head;
+  }
+
+  get keeper(): MemoryAccount {
+    return this.maker.publisher.memory;
   }
 
   bytesBefore(position: number): number {

@@ -77,7 +77,7 @@ export class TelemetryBench {
       topics: this.topics,
       clock,
       fences,
-      penalties: new Penalties({ clock, log: noLog(clock), banMs: 60_000 }),
+      penalties: new Penalties({ clock, log: noLog(clock), banMs: 60_000, nameOfAddress: () => undefined }),
       settings: { ...SETTINGS, ...settings },
     });
     this.sockets = new WebSocketServer({
