@@ -54,7 +54,7 @@ test('of whatever message, a schema is one that Foxglove and Lichtblick take, an
 });
 
 test.each<[string, unknown]>([
-  ['many keys', Object.fromEntries(Array.from({ length: 240 }, (_, i) => [`k${i}${'z'.repeat(480)}`, 1]))],
+  ['many keys', Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`k${i}${'z'.repeat(480)}`, 1]))],
   ['one long key', { ['z'.repeat(1e5)]: 1, short: 2 }],
   ['keys that grow when they are written', { ['\u0001'.repeat(16_000)]: 1, short: 2 }],
   [

@@ -56,8 +56,20 @@ const HEADS: readonly (readonly [headBytes: number, lengthBytes: number])[] = Ar
   if (tag >= 0xd9 && tag <= 0xdb) return [1 + 2 ** (tag - 0xd9), 2 ** (tag - 0xd9)];
   // Numbers by their size; lists and maps by that of their length.
   const scalarBytes: Readonly<Record<number, number>> = {
-    ...{ 0xca: 5, 0xcb: 9, 0xcc: 2, 0xcd: 3, 0xce: 5, 0xcf: 9, 0xd0: 2, 0xd1: 3, 0xd2: 5, 0xd3: 9 },
-    ...{ 0xdc: 3, 0xdd: 5, 0xde: 3, 0xdf: 5 },
+    0xca: 5,
+    0xcb: 9,
+    0xcc: 2,
+    0xcd: 3,
+    0xce: 5,
+    0xcf: 9,
+    0xd0: 2,
+    0xd1: 3,
+    0xd2: 5,
+    0xd3: 9,
+    0xdc: 3,
+    0xdd: 5,
+    0xde: 3,
+    0xdf: 5,
   };
   return [scalarBytes[tag] ?? 1, 0];
 });

@@ -21,10 +21,6 @@ const CLIENTS_MAX = 100;
 
 /** What clients make the server keep and do, and how often a bound was met. */
 export function fencesPart(facts: FencesFacts): Pick<RoomParts, 'fences'> {
-  const byKind =
-    (of: (memory: FencesReport['memory'][MemoryKind]) => number) =>
-    ({ memory }: FencesReport): Labelled[] =>
-      MEMORY_KINDS.map((kind): Labelled => [[kind], of(memory[kind])]);
   return {
     fences: part(
       () => reportOf(facts),
@@ -103,6 +99,11 @@ export function fencesPart(facts: FencesFacts): Pick<RoomParts, 'fences'> {
       ],
     ),
   };
+}
+
+/** A value for each kind of memory. */
+function byKind(of: (memory: FencesReport['memory'][MemoryKind]) => number) {
+  return ({ memory }: FencesReport): Labelled[] => MEMORY_KINDS.map((kind) => [[kind], of(memory[kind])]);
 }
 
 function reportOf({ fences, penalties, links, plannedBytes }: FencesFacts): FencesReport {

@@ -120,10 +120,13 @@ export class Inbox implements WaitingClient {
     turns.spent(this.time, endMs - nowMs, endMs);
     if (work === undefined) return;
     reading?.pause(PauseReason.busy);
-    void work.then(() => {
-      reading?.resume(PauseReason.busy);
-      if (reading === this.#reading && this.isEmpty) this.#emptied();
-    });
+    void this.#resumeAfter(work, reading);
+  }
+
+  async #resumeAfter(work: Promise<void>, reading: SocketReading | undefined): Promise<void> {
+    await work;
+    reading?.resume(PauseReason.busy);
+    if (reading === this.#reading && this.isEmpty) this.#emptied();
   }
 
   #emptied(): void {

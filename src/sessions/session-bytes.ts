@@ -14,7 +14,7 @@ export const SUBSCRIBED_TOPIC_BYTES = 770;
 /** A topic of a subscription that shares, whose group may read it for this one alone. */
 export const SHARED_TOPIC_BYTES = 750;
 /** How far somebody has got in a topic. */
-const POSITION_BYTES = 90;
+const POSITION_BYTES = 80;
 /** A name for a topic. */
 const ALIAS_BYTES = 50;
 /** A subscription of a Foxglove client. */

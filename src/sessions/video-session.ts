@@ -8,8 +8,8 @@ import type { Fences } from '../fences/fences.ts';
 import { CostlyGate } from '../flow/costly.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
 import type { Log } from '../log/log.ts';
-import { limitElements } from '../protocol/elements.ts';
 import { inOwnMemory } from '../protocol/batch.ts';
+import { limitElements } from '../protocol/elements.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -359,7 +359,7 @@ export class VideoSession {
     let picture: Extract<Picture, { kind: 'jpeg' }>;
     try {
       const { width, height, decodeMs = 0 } = readJpeg(frame.jpeg);
-      picture = { kind: 'jpeg', bytes: frame.jpeg, width, height, decodeMs };
+      picture = { kind: 'jpeg', bytes: inOwnMemory(frame.jpeg), width, height, decodeMs };
     } catch (thrown) {
       this.#refuseFrame(seq, toSightlineError(thrown, 'FRAME_NOT_JPEG'));
       return;
@@ -381,7 +381,7 @@ export class VideoSession {
       captureTimeMs,
       priority,
       deadlineMs: this.control.deadlineMs(captureTimeMs, now, attached.serviceMs()),
-      data: { ...picture, bytes: inOwnMemory(picture.bytes) },
+      data: picture,
     });
     this.tellGrant(now);
   }
