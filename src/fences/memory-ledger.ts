@@ -158,12 +158,17 @@ export class MemoryAccount implements MemoryHolder {
 
   /** Charges what is to be kept. Throws MEMORY_LIMIT_REACHED, and charges nothing, where a bound would be passed. */
   charge(kind: MemoryKind, bytes: number): void {
+    if (!this.hasRoom(kind, bytes)) throw this.#ledger.refuse(kind, this, bytes);
+    this.add(kind, bytes);
+  }
+
+  /** Whether so much more would be within the bounds. Costs less than a charge that is refused. */
+  hasRoom(kind: MemoryKind, bytes: number): boolean {
     const { totalBytesMax, clientBytesMax, reservedBytes = 0 } = this.#ledger.bounds[kind];
     const own = this.#bytes[kind] + bytes;
     const isRoom = this.#totals[kind] + bytes <= totalBytesMax || own <= reservedBytes;
     // The server itself is no client.
-    if ((own > clientBytesMax && this.lane !== SERVER_LANE) || !isRoom) throw this.#ledger.refuse(kind, this, bytes);
-    this.add(kind, bytes);
+    return isRoom && (own <= clientBytesMax || this.lane === SERVER_LANE);
   }
 
   /** Charges what is there already, or will be made room for at once. */

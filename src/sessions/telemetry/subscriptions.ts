@@ -251,22 +251,25 @@ export class Subscriptions {
 
   /** Undefined: there are too many topics, or no memory for one more. The client is told so once for each subscription. */
   #takeNumber(subscription: OpenSubscription, topic: Topic, bytes: number): number | undefined {
-    try {
-      this.#client.memory.charge('session', bytes);
-    } catch (thrown) {
-      return this.#cut(subscription, topic, toSightlineError(thrown));
-    }
-    const topicId = this.#numbers.take(topic);
-    if (topicId !== undefined) return topicId;
-    this.#client.memory.release('session', bytes);
-    return this.#cut(subscription, topic, new SightlineError('TOPIC_LIMIT_REACHED', this.#numbers.refusalOf(topic)));
+    const { memory } = this.#client;
+    const topicId = memory.hasRoom('session', bytes) ? this.#numbers.take(topic) : undefined;
+    if (topicId !== undefined) memory.add('session', bytes);
+    // It costs the publisher of each new topic: so it is looked into once.
+    else if (!subscription.isCut) this.#cut(subscription, topic, bytes);
+    return topicId;
   }
 
-  #cut(subscription: OpenSubscription, topic: Topic, { code, message }: SightlineError): undefined {
-    if (subscription.isCut) return;
+  #cut(subscription: OpenSubscription, topic: Topic, bytes: number): void {
     subscription.isCut = true;
-    const reason = new SightlineError(code, `topic "${topic.name}" and more are left out: ${message}`);
-    this.#client.tell(reason, { id: subscription.id });
+    try {
+      this.#client.memory.charge('session', bytes);
+      this.#client.memory.release('session', bytes);
+      throw new SightlineError('TOPIC_LIMIT_REACHED', this.#numbers.refusalOf(topic));
+    } catch (thrown) {
+      const { code, message } = toSightlineError(thrown);
+      const reason = new SightlineError(code, `topic "${topic.name}" and more are left out: ${message}`);
+      this.#client.tell(reason, { id: subscription.id });
+    }
   }
 
   #releaseNumber(topic: Topic, topicId: number, bytes: number): void {
