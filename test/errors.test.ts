@@ -33,7 +33,10 @@ describe('docs/errors.md and the catalogue', () => {
     const error = new SightlineError(code, 'x');
     const row = rows.get(code);
     expect(row).toMatchObject({ status: error.status, exit: error.exitCode });
-    const livesOn = /^(FRAME|MESSAGE|TOPIC|FILTER|PAYLOAD|BATCH|COMPRESSION|SCHEMA|PUBLISH_QUEUE|DECODER)_|^SESSION_COSTLY$/.test(code);
+    const livesOn =
+      /^(FRAME|MESSAGE|TOPIC|FILTER|PAYLOAD|BATCH|COMPRESSION|SCHEMA|PUBLISH_QUEUE|DECODER)_|^SESSION_COSTLY$/.test(
+        code,
+      );
     expect(row!.close).toBe(STANDARD_CLOSE[code] ?? (livesOn ? '–' : String(error.closeCode)));
     expect(row!.meaning.length).toBeGreaterThan(10);
     expect(row!.remedy.length).toBeGreaterThan(5);

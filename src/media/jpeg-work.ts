@@ -7,7 +7,9 @@ import { endOf, MARKER, isFrameHeader, nextMarker, type Segment } from './jpeg-s
  * 100 kB of them take seconds ("Two Issues with the JPEG Standard", libjpeg-turbo.org, LJT-01-003).
  *
  * Times are nominal: of libjpeg-turbo 3 on one core of a server as of 2022 (2 GHz), each at or above what the worst pictures of its
- * kind took. What matters is their proportion.
+ * kind took. What matters is their proportion. Of all that is let in by default (up to 33.5 megapixels, 2 MiB) the dearest took 0.48 s
+ * there: 22 scans that refine nothing, or arithmetic codes with 32 decisions in a bit; one of which libjpeg complains, with all that is
+ * done to understand it, 0.46 s; the largest with libjpeg's own ten scans 0.33 s, baseline 0.07 s. To turn it by EXIF takes 0.13 s more.
  */
 
 /** Everything that the costs follow from. */
