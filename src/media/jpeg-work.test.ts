@@ -13,7 +13,7 @@ import {
 } from '../../test/support/costly-jpegs.ts';
 import { JPEGS } from '../../test/support/jpegs.ts';
 import { SightlineError } from '../base/errors.ts';
-import { checkJpeg, decodeJpegRgbx, encodeJpeg, type ImageLimits } from './jpeg.ts';
+import { checkJpeg, decodeJpegRgbx, encodeJpeg, type ImageLimits, uprightJpegSize } from './jpeg.ts';
 import { SCANS_MAX } from './jpeg-work.ts';
 
 /** Those of a server by default: pictures of these tests are far smaller, and cost as much by their scans. */
@@ -156,6 +156,21 @@ describe('an ordinary picture', () => {
     const [small, large] = [verdict(noise(160, 120)) as number, verdict(noise(640, 480)) as number];
     expect(large / small).toBeGreaterThan(10);
     expect(large / small).toBeLessThan(20);
+  });
+
+  test('that has to be turned costs that besides, and a large one the memory for it', () => {
+    const scans: CostlyScan[] = [{ of: [0], band: [0, 63] }];
+    const costOf = (width: number, height: number, orientation: number) => {
+      const jpeg = costlyJpeg({ width, height, coding: BASELINE, orientation, scans });
+      return uprightJpegSize(jpeg, LIMITS).decodeMs - checkJpeg(jpeg, LIMITS).decodeMs;
+    };
+    expect([1, 3, 6].map((orientation) => costOf(1000, 1000, orientation))).toEqual([
+      0,
+      expect.closeTo(1.5),
+      expect.closeTo(4),
+    ]);
+    const { width, height } = LARGEST;
+    expect([1, 6].map((orientation) => Math.round(costOf(width, height, orientation)))).toEqual([84, 302]);
   });
 
   test('of one scan is not searched for further ones: libjpeg refuses them', () => {

@@ -1,4 +1,5 @@
 import { SightlineError } from '../base/errors.ts';
+import { isUpright, type Orientation, swapsSides } from './orient.ts';
 import { endOf, MARKER, isFrameHeader, nextMarker, type Segment } from './jpeg-segments.ts';
 
 /**
@@ -71,7 +72,22 @@ const NS = {
   arithmeticVisit: 35,
   arithmeticCoefficient: 3.3,
   restart: 40,
+  /** A pixel of a picture that is turned by a quarter, or otherwise. */
+  turnedPixel: 4,
+  mirroredPixel: 1.5,
+  /** A pixel in memory that was not used before. */
+  freshPixel: 2.5,
 } as const;
+
+/** Pixels of a picture from which on a worker keeps no memory for the next one. */
+const KEPT_PIXELS_MAX = 2 ** 24;
+
+/** What a worker needs beside decoding to make a picture stand upright, nominal ms: fresh memory for a large one, and turning it. */
+export function uprightMs(pixels: number, orientation: Orientation): number {
+  const copies = isUpright(orientation) ? 1 : 2;
+  const turn = isUpright(orientation) ? 0 : swapsSides(orientation) ? NS.turnedPixel : NS.mirroredPixel;
+  return (pixels * (turn + (pixels > KEPT_PIXELS_MAX ? copies * NS.freshPixel : 0))) / 1e6;
+}
 
 /** Takes microseconds; where a frame may have several scans, a millisecond for each megabyte. Errors: FRAME_COSTLY. */
 export function decodeCost(bytes: Uint8Array, frame: CodedFrame): DecodeCost {
