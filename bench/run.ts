@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { toDocument, toTable, type Benchmark, type BenchResult } from './support/document.ts';
 import { client } from './client/client.ts';
 import { codecs } from './codecs/codecs.ts';
+import { fences } from './fences/fences.ts';
 import { hands } from './hands/hands.ts';
 import { mixed } from './mixed/mixed.ts';
 import { overload } from './overload/overload.ts';
@@ -15,8 +16,8 @@ import { telemetry } from './telemetry/telemetry.ts';
 import { vision } from './vision/vision.ts';
 
 /**
- * `npm run -s bench -- <name> [--json] [--quick] [--plots <folder>] [--provider <name>]`: runs one benchmark. Standard output holds its result and
- * nothing else; plots go into the folder.
+ * `npm run -s bench -- <name> [--json] [--quick] [--plots <folder>] [--provider <name>] [--only <part>,…]`: runs one benchmark, or parts of
+ * it. Standard output holds its result and nothing else; plots go into the folder.
  */
 
 const BENCHMARKS: readonly Benchmark[] = [
@@ -28,6 +29,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   overload,
   mixed,
   quality,
+  fences,
   hands,
   preprocess,
   codecs,
@@ -40,11 +42,13 @@ async function main(args: readonly string[]): Promise<number> {
   const request = parse(args);
   if (typeof request === 'string') {
     say(request);
-    say('usage: npm run -s bench -- <name> [--json] [--quick] [--plots <folder>] [--provider <name>]');
+    say(
+      'usage: npm run -s bench -- <name> [--json] [--quick] [--plots <folder>] [--provider <name>] [--only <part>,…]',
+    );
     for (const { name, summary } of BENCHMARKS) say(`  ${name.padEnd(10)} ${summary}`);
     return EXIT.usage;
   }
-  const { benchmark, json, quick, plots, provider } = request;
+  const { benchmark, json, quick, plots, provider, only } = request;
   const stopper = new AbortController();
   const onSignal = (): void => {
     // The second one does not wait for an orderly end.
@@ -55,10 +59,10 @@ async function main(args: readonly string[]): Promise<number> {
   process.on('SIGTERM', onSignal);
   const startMs = performance.now();
   try {
-    const result = await benchmark.run({ quick, provider, signal: stopper.signal, say });
+    const result = await benchmark.run({ quick, provider, signal: stopper.signal, say, ...(only && { only }) });
     if (plots !== undefined) await writePlots(plots, result);
     const document = toDocument(benchmark.name, result, (performance.now() - startMs) / 1000);
-    process.stdout.write(`${json ? JSON.stringify(document, undefined, 2) : toTable(document)}\n`);
+    process.stdout.write(`${json ? JSON.stringify(document, undefined, 2) : toTable(document, result.tables)}\n`);
     return EXIT.ok;
   } catch (thrown) {
     say(stopper.signal.aborted ? 'interrupted' : `failed: ${thrown instanceof Error ? thrown.stack : String(thrown)}`);
@@ -78,6 +82,7 @@ interface Request {
   readonly quick: boolean;
   readonly plots?: string;
   readonly provider: string;
+  readonly only?: readonly string[];
 }
 
 /** What is asked for, or what is wrong with it. */
@@ -91,6 +96,7 @@ function parse(args: readonly string[]): Request | string {
         quick: { type: 'boolean', default: false },
         plots: { type: 'string' },
         provider: { type: 'string', default: 'cpu' },
+        only: { type: 'string' },
       },
     });
     const [name, ...more] = positionals;
@@ -98,7 +104,13 @@ function parse(args: readonly string[]): Request | string {
     const benchmark = BENCHMARKS.find((one) => one.name === name);
     if (!benchmark || more.length > 0) return `there is no benchmark "${positionals.join(' ')}"`;
     if (values.provider !== 'cpu' && !benchmark.takesProvider) return `${benchmark.name} runs on the cpu alone`;
-    return { benchmark, ...values };
+    const { only: list, ...rest } = values;
+    const only = list?.split(',');
+    const { parts = [] } = benchmark;
+    const unknown = only?.find((part) => !parts.includes(part));
+    if (unknown !== undefined)
+      return `${benchmark.name} has no part "${unknown}"; it has ${parts.join(', ') || 'none'}`;
+    return { benchmark, ...rest, ...(only && { only }) };
   } catch (thrown) {
     return thrown instanceof Error ? thrown.message : String(thrown);
   }

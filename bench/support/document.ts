@@ -41,6 +41,8 @@ export interface BenchResult {
   readonly bars: readonly Bar[];
   /** SVG files by their names, for `--plots`. */
   readonly plots?: Readonly<Record<string, string>>;
+  /** What people read in place of the bare lists of figures and bars, where these are too many. */
+  readonly tables?: readonly string[];
 }
 
 export interface BenchContext {
@@ -52,6 +54,8 @@ export interface BenchContext {
   readonly signal: AbortSignal;
   /** Progress for people, a line each. */
   readonly say: (line: string) => void;
+  /** Parts of it alone, by their names; not given: all. */
+  readonly only?: readonly string[];
 }
 
 export interface Benchmark {
@@ -60,6 +64,8 @@ export interface Benchmark {
   readonly summary: string;
   /** Can measure an engine on another provider than `cpu`. */
   readonly takesProvider?: boolean;
+  /** Names of the parts that it can do alone. */
+  readonly parts?: readonly string[];
   readonly run: (context: BenchContext) => Promise<BenchResult>;
 }
 
@@ -97,8 +103,8 @@ function versionIn(path: string): string {
   return (JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string }).version;
 }
 
-/** For people. */
-export function toTable({ bench, conditions, figures, bars }: BenchDocument): string {
+/** For people; with `tables` in place of figures and bars. */
+export function toTable({ bench, conditions, figures, bars }: BenchDocument, tables?: readonly string[]): string {
   const { cpu, cores, node, versions, seed, seconds, setup } = conditions;
   return [
     `${bench}: ${cores} × ${cpu}, Node ${node}, seed ${seed}, ${seconds} s`,
@@ -106,10 +112,12 @@ export function toTable({ bench, conditions, figures, bars }: BenchDocument): st
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}`,
     ...rows(Object.entries(setup)),
-    '',
-    ...rows(Object.entries(figures).map(([name, value]) => [name, String(value)])),
-    '',
-    ...rows(bars.map(({ name, value, bar, ok }) => [name, `${ok ? 'ok   ' : 'short'}  ${value}  (bar ${bar})`])),
+    ...(tables?.flatMap((table) => ['', table]) ?? [
+      '',
+      ...rows(Object.entries(figures).map(([name, value]) => [name, String(value)])),
+      '',
+      ...rows(bars.map(({ name, value, bar, ok }) => [name, `${ok ? 'ok   ' : 'short'}  ${value}  (bar ${bar})`])),
+    ]),
   ].join('\n');
 }
 

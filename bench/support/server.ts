@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Child } from '../../src/supervise/child.ts';
+import { Child, type ChildExit } from '../../src/supervise/child.ts';
 
 const COMMAND = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 const READY_TIMEOUT_MS = 60_000;
@@ -19,6 +19,12 @@ export interface ServerOptions {
   readonly settings?: Readonly<Record<string, string | number>>;
   /** Node's own arguments. */
   readonly nodeArgs?: readonly string[];
+  /** Resident memory over which it is ended by SIGKILL. */
+  readonly memoryBytesMax?: number;
+  /** File descriptors that it may have open. */
+  readonly descriptorsMax?: number;
+  /** Gets its standard error, besides the tail that is kept. */
+  readonly onErrorOutput?: (text: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -65,6 +71,9 @@ export class Server implements AsyncDisposable {
     cacheDir,
     settings = {},
     nodeArgs = [],
+    memoryBytesMax,
+    descriptorsMax,
+    onErrorOutput,
     signal,
   }: ServerOptions): Promise<Server> {
     const port = await freePort();
@@ -75,8 +84,14 @@ export class Server implements AsyncDisposable {
       String(value),
     ]);
     const startedMs = performance.now();
-    const child = Child.spawn(process.execPath, [...nodeArgs, COMMAND, command, ...words, '--port', String(port)], {
+    const argv = [process.execPath, ...nodeArgs, COMMAND, command, ...words, '--port', String(port)];
+    // Both limits: Node raises the soft one to the hard one.
+    const limited = ['/bin/sh', '-c', `ulimit -n ${descriptorsMax} && exec "$0" "$@"`, ...argv];
+    const [program, ...args] = descriptorsMax === undefined ? argv : limited;
+    const child = Child.spawn(program!, args, {
       stdout: 'pipe',
+      ...(memoryBytesMax !== undefined && { limits: { memoryBytesMax } }),
+      ...(onErrorOutput && { onErrorOutput }),
       channel: true,
       cwd: cacheDir,
       env: Object.fromEntries([...own, ...given]) as NodeJS.ProcessEnv,
@@ -88,13 +103,28 @@ export class Server implements AsyncDisposable {
     return this.#child.pid!;
   }
 
+  /** Its process has ended. */
+  get isGone(): boolean {
+    return this.#child.isGone;
+  }
+
+  /** Ends it by SIGTERM, and by SIGKILL where that does not help in some seconds; tells how it ended, also if that was long before. */
+  stop(): Promise<ChildExit> {
+    return this.#child.stop();
+  }
+
   /** Resolves when the server says that it is ready; rejects when it ends instead. */
   ready(): Promise<void> {
     return this.#ready;
   }
 
   async metrics(): Promise<Metrics> {
-    return (await (await this.#get('/api/performance/metrics')).json()) as Metrics;
+    return await this.json<Metrics>('/api/performance/metrics');
+  }
+
+  /** Rejects after `timeoutMs`. */
+  async json<T>(path: string, timeoutMs = REQUEST_TIMEOUT_MS): Promise<T> {
+    return (await (await this.#get(path, timeoutMs)).json()) as T;
   }
 
   /** Asks again and again until there is an answer at all, whatever it is; then it gives its status. */

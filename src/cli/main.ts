@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { exitCodeOf } from '../base/exit-codes.ts';
 import { loadConfig } from '../config/load.ts';
 import { packageVersion } from '../config/version.ts';
 import { registerBenchmark } from './benchmark.ts';
@@ -108,7 +109,7 @@ function openOutput(stopper: Stopper | undefined): CommandOutput {
   // There is nowhere to report it.
   process.stderr.on('error', () => {});
   return new CommandOutput(process.stdout, (end) => {
-    stopper?.stop(new Stopped('its output', end === 'closed' ? 0 : end.exitCode));
+    stopper?.stop(new Stopped('its output', end === 'closed' ? 0 : exitCodeOf(end)));
   });
 }
 
@@ -164,7 +165,7 @@ function failed(thrown: unknown, program: Command, context: CliContext): number 
   if (thrown instanceof CommanderError) {
     if (thrown.exitCode === 0) return 0;
     // Without a command, commander has already printed the help.
-    if (thrown.code === 'commander.help') return new SightlineError('USAGE', '').exitCode;
+    if (thrown.code === 'commander.help') return exitCodeOf(new SightlineError('USAGE', ''));
     return tell(new SightlineError('USAGE', usageMessage(thrown)), program, context);
   }
   const { signal } = context;
@@ -172,7 +173,7 @@ function failed(thrown: unknown, program: Command, context: CliContext): number 
     return signal.reason instanceof Stopped ? signal.reason.exitCode : 130;
   }
   const error = toSightlineError(thrown);
-  return wasLogged(thrown) ? error.exitCode : tell(error, program, context);
+  return wasLogged(thrown) ? exitCodeOf(error) : tell(error, program, context);
 }
 
 /** Commander's sentence without its `error: ` and on one line. */
@@ -189,7 +190,7 @@ function tell(error: SightlineError, program: Command, context: CliContext): num
   } else if (error.code === 'INTERNAL') {
     context.err('This should not happen. --debug prints where it did.');
   }
-  return error.exitCode;
+  return exitCodeOf(error);
 }
 
 /** Why a command was stopped: the reason of the context's signal. */

@@ -4,9 +4,12 @@ import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
 import type { PipelineName } from '../base/result.ts';
+import type { Fences } from '../fences/fences.ts';
 import { CostlyGate } from '../flow/costly.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
 import type { Log } from '../log/log.ts';
+import { inOwnMemory } from '../protocol/batch.ts';
+import { limitElements } from '../protocol/elements.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -25,6 +28,7 @@ import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { PipelineAnswers, type AttachedPipeline } from './pipeline-answers.ts';
 import { endSocket, SessionSocket } from './session-socket.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 import { addAccounts, type FrameAccounts } from './video-accounts.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */
@@ -32,6 +36,8 @@ const CAPTURE_AGE_MAX_MS = 60_000;
 /** Clocks that are in step still differ by a little: a capture time so close in the future is the arrival. */
 const CAPTURE_AHEAD_MAX_MS = 50;
 const DROPPED_SEQS_MAX = 1_000;
+/** Elements of a long text message: a frame in JSON has a picture as one text, and a few numbers. */
+const TEXT_ELEMENTS_MAX = 1_000;
 /** Losses that a client may leave unread before it is not read any more either. */
 const UNTOLD_SEQS_MAX = 10_000;
 
@@ -83,6 +89,7 @@ export interface VideoObserver {
 
 export interface VideoSessionParts {
   readonly clientId: string;
+  readonly fences: Fences;
   readonly frames: Stream<Picture>;
   readonly attached: AttachedWork;
   readonly control: SessionControl;
@@ -127,6 +134,8 @@ export class VideoSession {
       clientId: parts.clientId,
       clock: parts.clock,
       settings: parts.settings,
+      lane: 'video',
+      fences: parts.fences,
       owner: this,
     });
     this.#answers = parts.attached.pipelines.map(
@@ -286,6 +295,7 @@ export class VideoSession {
   }
 
   endSocket(socket: WebSocket, reason: SightlineError): void {
+    this.#parts.fences.refusals.count('video', reason.code);
     endVideoSocket(socket, this.#format, reason);
   }
 
@@ -304,6 +314,7 @@ export class VideoSession {
       return;
     }
     try {
+      limitElements(data, 'json', TEXT_ELEMENTS_MAX);
       const message = decodeTextMessage(data.toString('utf8'), (text) => Buffer.from(text, 'base64'));
       if (message.type === 'clock') this.#onClock(message, now);
       else if (message.type === 'pin') this.#onPin(message);
@@ -348,7 +359,7 @@ export class VideoSession {
     let picture: Extract<Picture, { kind: 'jpeg' }>;
     try {
       const { width, height, decodeMs = 0 } = readJpeg(frame.jpeg);
-      picture = { kind: 'jpeg', bytes: frame.jpeg, width, height, decodeMs };
+      picture = { kind: 'jpeg', bytes: inOwnMemory(frame.jpeg), width, height, decodeMs };
     } catch (thrown) {
       this.#refuseFrame(seq, toSightlineError(thrown, 'FRAME_NOT_JPEG'));
       return;
@@ -418,16 +429,14 @@ export class VideoSession {
   }
 
   #sendError(code: ErrorCode, message: string, seq?: number): void {
+    this.#parts.fences.refusals.count('video', code);
     this.#send({ type: 'error', code, message, ...(seq !== undefined && { seq }) });
-    // Errors are sent at once and do not wait in a ring: the server stops reading from a client that does not read them.
-    const socket = this.link.socket;
-    if (socket && socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) socket.pause();
   }
 
   #countLost(answers: PipelineAnswers, seqs: readonly number[], cause: DropCause): void {
     const untold = answers.lose(seqs, cause, this.link.socket !== undefined);
     // Pauses reading from a client that does not drain its replies, which would pile up; #send resumes once it has.
-    if (untold > UNTOLD_SEQS_MAX) this.link.socket?.pause();
+    if (untold > UNTOLD_SEQS_MAX && this.link.socket) SocketReading.of(this.link.socket).pause(PauseReason.deaf);
   }
 
   /** Gathers what one turn of the event loop brings, so that a burst of losses becomes one message. */
@@ -514,9 +523,13 @@ export class VideoSession {
         observer.transmitted(clock.now() - sentMs);
         this.#unsentTimesMs.shift();
       }
-      if (socket.isPaused && socket.bufferedAmount === 0) socket.resume();
+      if (socket.bufferedAmount === 0) SocketReading.of(socket).resume(PauseReason.deaf);
       if (this.#answers.some(({ reader, untold }) => reader.ready || untold.size > 0)) this.#scheduleFlush();
     });
+    // What answers a message is sent at once and waits in no ring: who does not read it is not read either.
+    if (socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) {
+      SocketReading.of(socket).pause(PauseReason.deaf);
+    }
   }
 
   onLost(): void {

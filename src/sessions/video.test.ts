@@ -20,6 +20,9 @@ import { FigureRegistry } from '../observe/figures.ts';
 import { costlyJpeg } from '../../test/support/costly-jpegs.ts';
 import { collectingLog } from '../../test/support/log.ts';
 import { encodeFrame } from '../protocol/video-codec.ts';
+import { openFences } from '../fences/fences.ts';
+import { boundless, MemoryLedger, type MemoryBound } from '../fences/memory-ledger.ts';
+import { FrameStreams } from '../stream/frame-streams.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Reader } from '../stream/reader.ts';
 import { videoParts } from './video-figures.ts';
@@ -66,63 +69,71 @@ const HAND: Hand = {
 };
 
 class Bench {
+  readonly memory: MemoryLedger;
+  readonly lane: VideoLane;
+  readonly figures: FigureRegistry<object>;
   readonly clock = new ManualClock();
   readonly log = collectingLog({ clock: this.clock });
   readonly hub = new Hub({ clock: this.clock, random: seededRandom(3), streamsMax: 100 });
   readonly frames = new Map<string, Reader<Picture>>();
   /** Answer each frame as soon as it comes. */
   prompt = true;
-  readonly lane = new VideoLane({
-    hub: this.hub,
-    clock: this.clock,
-    log: this.log.log,
-    settings: SETTINGS,
-    observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
-    readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
-    admission: new Admission(() => ({ completed: 0, workMs: 0, busyMs: 0, workers: 1, waitMs: 0 })),
-    process: () => ({ busyMs: 0, rssBytes: 0 }),
-    attach: async ({ pipelines, model, clientId, frames }) => {
-      const names = pipelines.map((name): PipelineName => {
-        if (name === 'objects' || name === 'hands') return name;
-        throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${name}" is unknown`);
-      });
-      if (model === 'gone') throw new SightlineError('MODEL_UNKNOWN', 'model "gone" is unknown');
-      const streams = names.map((name) => {
-        return { name, outcomes: this.hub.create<FrameOutcome>(`${clientId}/${name}`, { capacity: 64 }) };
-      });
-      const reader = frames.subscribe({
-        contract: { kind: 'all' },
-        onReady: () => {
-          while (this.prompt && reader.ready) this.answer(clientId);
-        },
-        onLost: (seqs, cause) => {
-          for (const { outcomes } of streams)
-            for (const seq of seqs)
-              outcomes.publish({
-                seq,
-                data: { kind: 'dropped', cause: cause === 'overflow' ? 'queue_full' : 'disconnected' },
-              });
-        },
-      });
-      this.frames.set(clientId, reader);
-      return {
-        pipelines: streams.map((stream) => ({ ...stream, model: model ?? 'any', inFlight: () => 0 })),
-        queued: () => reader.queued,
-        serviceMs: () => 10,
-        costMs: () => 10,
-        isCostly: () => false,
-        isDear: (picture) => picture.kind === 'jpeg' && (picture.decodeMs ?? 0) > 1,
-        discardQueued: () => reader.drop('disconnected'),
-        detach: () => {
-          reader.close();
-          for (const { outcomes } of streams) outcomes.close();
-        },
-      };
-    },
-  });
-  readonly figures = new FigureRegistry({}, [videoParts(this.lane).accounts]);
   readonly server: Server = createServer();
   readonly sockets = new WebSocketServer({ server: this.server, maxPayload: 2 * SETTINGS.messageBytesMax });
+
+  constructor(frames: MemoryBound = boundless().bounds.frames) {
+    this.memory = new MemoryLedger({ ...boundless().bounds, frames });
+    this.lane = new VideoLane({
+      streams: new FrameStreams(this.hub, this.memory),
+      clock: this.clock,
+      log: this.log.log,
+      fences: { ...openFences({ clock: this.clock }), memory: this.memory },
+      settings: SETTINGS,
+      observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
+      readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
+      admission: new Admission(() => ({ completed: 0, workMs: 0, busyMs: 0, workers: 1, waitMs: 0 })),
+      process: () => ({ busyMs: 0, rssBytes: 0 }),
+      attach: async ({ pipelines, model, clientId, frames }) => {
+        const names = pipelines.map((name): PipelineName => {
+          if (name === 'objects' || name === 'hands') return name;
+          throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${name}" is unknown`);
+        });
+        if (model === 'gone') throw new SightlineError('MODEL_UNKNOWN', 'model "gone" is unknown');
+        const streams = names.map((name) => {
+          return { name, outcomes: this.hub.create<FrameOutcome>(`${clientId}/${name}`, { capacity: 64 }) };
+        });
+        const reader = frames.subscribe({
+          contract: { kind: 'all' },
+          onReady: () => {
+            while (this.prompt && reader.ready) this.answer(clientId);
+          },
+          onLost: (seqs, cause) => {
+            for (const { outcomes } of streams)
+              for (const seq of seqs)
+                outcomes.publish({
+                  seq,
+                  data: { kind: 'dropped', cause: cause === 'overflow' ? 'queue_full' : 'disconnected' },
+                });
+          },
+        });
+        this.frames.set(clientId, reader);
+        return {
+          pipelines: streams.map((stream) => ({ ...stream, model: model ?? 'any', inFlight: () => 0 })),
+          queued: () => reader.queued,
+          serviceMs: () => 10,
+          costMs: () => 10,
+          isCostly: () => false,
+          isDear: (picture) => picture.kind === 'jpeg' && (picture.decodeMs ?? 0) > 1,
+          discardQueued: () => reader.drop('disconnected'),
+          detach: () => {
+            reader.close();
+            for (const { outcomes } of streams) outcomes.close();
+          },
+        };
+      },
+    });
+    this.figures = new FigureRegistry({}, [videoParts(this.lane).accounts]);
+  }
 
   async start(): Promise<void> {
     this.sockets.on('connection', (socket, request) => {
@@ -198,6 +209,43 @@ beforeEach(async () => {
   await bench.start();
 });
 afterEach(() => bench.stop());
+
+describe('memory', () => {
+  test('a picture that waits takes what it has, not what came with it', async () => {
+    bench.prompt = false;
+    const client = await SocketClient.open(bench.url('?client_id=cam'));
+    const read = Buffer.alloc(64 * 1024);
+    read.set(JPEG, 100);
+    bench.lane.get('cam').onMessage(read.subarray(100, 100 + JPEG.length), true, bench.clock.now());
+    const { bytes } = bench.frames.get('cam')!.peek()!.data;
+    expect(Buffer.from(bytes)).toEqual(Buffer.from(JPEG));
+    expect(bytes.buffer.byteLength).toBeLessThan(2 * JPEG.length);
+    expect(bench.memory.bytes('frames')).toBeGreaterThan(JPEG.length);
+    await client.close();
+  });
+
+  test('frames over the bound of a session are dropped, the oldest first, and the client is told', async () => {
+    const own = new Bench({ totalBytesMax: Infinity, clientBytesMax: 3 * (JPEG.length + 500) });
+    await own.start();
+    own.prompt = false;
+    const client = await SocketClient.open(own.url('?client_id=cam'));
+    for (let i = 0; i < 6; i++) client.send(JPEG);
+    await client.until(() => client.of('dropped').flatMap(({ seqs }) => seqs).length >= 3);
+    expect(
+      client
+        .of('dropped')
+        .flatMap(({ seqs }) => seqs)
+        .slice(0, 3),
+    ).toEqual([1, 2, 3]);
+    expect(client.of('dropped')[0]).toMatchObject({ cause: 'queue_full' });
+    const account = [...own.memory.accounts].find(({ client: name }) => name === 'cam')!;
+    expect(account.bytes('frames')).toBeLessThanOrEqual(own.memory.bounds.frames.clientBytesMax);
+    client.socket.close(1000);
+    await expect.poll(() => own.lane.report()).toEqual([]);
+    expect(own.memory.bytes('frames')).toBe(0);
+    await own.stop();
+  });
+});
 
 describe('frames', () => {
   test('a bare JPEG gets its number from 1, and a result with every field', async () => {

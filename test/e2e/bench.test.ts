@@ -2,7 +2,15 @@ import { expect, test } from 'vitest';
 import { bench } from '../support/bench.ts';
 
 test('without a name, with an unknown one or a wrong flag the benchmarks are listed', async () => {
-  for (const words of [[], ['nothing'], ['vision', '--fast'], ['vision', 'soak'], ['vision', '--provider', 'webgpu']]) {
+  const wrong = [
+    'nothing',
+    'vision --fast',
+    'vision soak',
+    'vision --provider webgpu',
+    'fences --only nothing',
+    'soak --only x',
+  ];
+  for (const words of [[], ...wrong.map((line) => line.split(' '))]) {
     const { out, err, code } = await bench(...words);
     expect(code).toBe(64);
     expect(out).toBe('');
@@ -13,6 +21,7 @@ test('without a name, with an unknown one or a wrong flag the benchmarks are lis
     expect(err).toMatch(/^ {2}soak /m);
     expect(err).toMatch(/^ {2}overload /m);
     expect(err).toMatch(/^ {2}quality /m);
+    expect(err).toMatch(/^ {2}fences /m);
     expect(err).toMatch(/^ {2}hands /m);
     expect(err).toMatch(/^ {2}preprocess /m);
   }

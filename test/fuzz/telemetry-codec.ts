@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import { deflateSync, inflateSync } from 'node:zlib';
 import { compressSync } from 'lz4-napi';
 import { SightlineError } from '../../src/base/errors.ts';
-import { type Random, seededRandom } from '../../src/base/random.ts';
+import { seededRandom } from '../../src/base/random.ts';
 import type { Priority } from '../../src/base/sample.ts';
 import { BatchDrafts, bodyOf, headOf } from '../../src/protocol/batch-drafts.ts';
 import {
@@ -36,6 +36,7 @@ import {
   type TelemetryClientMessage,
   type TelemetryServerMessage,
 } from '../../src/protocol/telemetry.ts';
+import { damaged } from './damage.ts';
 
 /**
  * `node test/fuzz/telemetry-codec.ts --inputs 1000000 --seed 1`: valid messages of the telemetry lane, damaged at random, into
@@ -47,11 +48,8 @@ import {
 const INPUT_MS_MAX = 100;
 /** What the heap and the buffers may grow by between the first tenth of the run and its end. */
 const GROWTH_BYTES_MAX = 16 * 1024 * 1024;
-const CHANGES_MAX = 6;
 /** Buffers of zlib are given back by the event loop, which gets a turn after so many inputs. */
 const INPUTS_A_TURN = 100;
-/** Bytes that mean something where they are: lengths, types, signs, quotes. */
-const TELLING = [0, 1, 0x7f, 0x80, 0xff, 0xfe, 0x22, 0x5b, 0x7b, 0xc4, 0xdb, 0xdd, 0xdf, 0xb1];
 
 type Target = 'client' | 'server' | 'batch';
 interface Subject {
@@ -243,45 +241,6 @@ function textOf({ timeMs, priority, payload }: BatchMessage, seq: number, epoch:
   const value =
     raw === undefined ? inspect(payload.value(), INSPECTION).replaceAll('-0', '0') : Buffer.from(raw).toString('hex');
   return `${seq} ${epoch} ${timeMs} ${priority} ${value}`;
-}
-
-function damaged(whole: Uint8Array, random: Random): Uint8Array {
-  const under = (limit: number) => Math.floor(random() * limit);
-  let bytes = whole.slice();
-  const changes = 1 + under(CHANGES_MAX);
-  for (let i = 0; i < changes && bytes.length > 0; i++) {
-    const at = under(bytes.length);
-    switch (under(7)) {
-      case 0:
-        bytes[at] = under(256);
-        break;
-      case 1:
-        bytes[at] = TELLING[under(TELLING.length)]!;
-        break;
-      case 2:
-        bytes[at]! ^= 1 << under(8);
-        break;
-      case 3:
-        bytes = bytes.slice(0, at);
-        break;
-      case 4:
-        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(under(bytes.length))]);
-        break;
-      case 5:
-        bytes.copyWithin(at, under(bytes.length), under(bytes.length));
-        break;
-      default:
-        new DataView(bytes.buffer, bytes.byteOffset).setUint8(at, 0);
-        if (at + 4 <= bytes.length) {
-          new DataView(bytes.buffer, bytes.byteOffset).setUint32(
-            at,
-            random() < 0.5 ? 0xffff_ffff : under(20_000),
-            true,
-          );
-        }
-    }
-  }
-  return bytes;
 }
 
 function message(i: number) {

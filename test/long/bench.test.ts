@@ -215,6 +215,30 @@ test('mixed prints one document with every figure and bar', async ({ skip }) => 
   for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
 }, 180_000);
 
+test('fences prints one document with every figure and bar of the parts that it is asked for', async () => {
+  const parts = ['clock_flood', 'scans'];
+  const { out, err, code } = await bench('fences', '--quick', '--json', '--only', parts.join(','));
+  expect(code, err).toBe(0);
+  const { bench: name, figures, bars } = JSON.parse(out) as BenchDocument;
+  expect(name).toBe('fences');
+  expect(figures['parts']).toBe(parts.length);
+  expect(figures['bars']).toBe(bars.length);
+  expect(figures['bars_short']).toBe(bars.filter(({ ok }) => !ok).length);
+  for (const part of parts) {
+    const of = (figure: string): number => figures[`${part}.${figure}`]!;
+    for (const side of ['control', 'attack']) {
+      for (const figure of ['camera_results', 'reader_received', 'reader_p99_ms', 'health_p99_ms', 'sent_mb']) {
+        expect(of(`${side}_${figure}`), `${part}.${side}_${figure}`).toBeGreaterThan(0);
+      }
+    }
+    // Whatever the machine is worth: the server lives and keeps its books, and nobody beside the attacker is told off.
+    for (const figure of ['reader_lost', 'punished', 'unbalanced', 'ended'])
+      expect(of(figure), `${part}.${figure}`).toBe(0);
+    expect(bars.filter(({ name }) => name.startsWith(`${part}.`)).length).toBeGreaterThanOrEqual(13);
+  }
+  for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
+}, 300_000);
+
 test('quality prints one document with every figure and bar, and draws its plots', async ({ skip }) => {
   try {
     await cameraPictures(1, 1);

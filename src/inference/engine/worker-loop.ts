@@ -6,6 +6,7 @@ import { isUpright, turnUpright, uprightSize } from '../../media/orient.ts';
 import { BufferPool } from '../../media/pool.ts';
 import { expandRgb } from '../../vision/preprocess.ts';
 import type { Program } from '../programs/program.ts';
+import { FREE_PIXEL_BYTES_MAX } from '../settings.ts';
 import { FrameGroup, type GroupParts } from './frame-group.ts';
 import type { LoadRequest, RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
 import { NativeGuard } from './native-guard.ts';
@@ -17,8 +18,6 @@ import { DeviceMutex } from './device-mutex.ts';
 const PASSED_MAX = 3;
 /** Memory of the decoded pictures of frames that are processed together, at least one of them. */
 const PIXELS_TOGETHER_MAX = 64 * 1024 * 1024;
-/** Pictures of 33 megapixels take this for one buffer: a few of them must not be kept for good. */
-const FREE_PIXEL_BYTES_MAX = 128 * 1024 * 1024;
 /** Kinds of work whose arrivals are known; the least recent one makes room. */
 const KINDS_MAX = 64;
 
