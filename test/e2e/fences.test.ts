@@ -26,7 +26,6 @@ const RESIDENT_FACTOR = 1.5;
 /** The collector's moment. */
 const RESIDENT_NOISE_MB = 100;
 
-
 let server: ServerProcess;
 let camera: InnocentCamera;
 let reader: InnocentReader;
