@@ -286,6 +286,8 @@ describe('the API', () => {
       await expect.poll(share, SOON).toBeNull();
       expect((await allow(64)).status).toBe(200);
       await expect.poll(share, SOON).toBeCloseTo(0.25);
+      const issues = server.health().issues.map(({ code }) => code);
+      expect(issues).toEqual(expect.arrayContaining(['MEMORY_HIGH', 'MEMORY_PROMISED']));
       // Each has a little, whatever is lacking.
       await expect.poll(() => asked() / capacity(), SOON).toBeLessThan(0.4);
       await allow(null);

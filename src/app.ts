@@ -4,9 +4,11 @@ import { systemClock } from './base/clock.ts';
 import { ConfigCoordinator } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
+import { openFences } from './fences/fences.ts';
 import type { Recorder, RecordingSettings } from './delivery/recording.ts';
 import { recordingsPart } from './delivery/recording-figures.ts';
 import { Recordings } from './delivery/recordings.ts';
+import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
@@ -24,6 +26,7 @@ import { shutDown } from './log/shutdown.ts';
 import { uprightJpegSize } from './media/jpeg.ts';
 import type { FigureRegistry } from './observe/figures.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
+import { machineBytes } from './observe/machine.ts';
 import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
 import { hubParts, ServerMonitor } from './observe/server-monitor.ts';
@@ -38,15 +41,25 @@ import type { PipelineChoice } from './pipelines/pipeline.ts';
 import { PipelineHost } from './pipelines/pipeline-host.ts';
 import { pipelineReports } from './pipelines/registry.ts';
 import { dispatcherSettings } from './pipelines/settings.ts';
+import { fencesPart } from './sessions/fence-figures.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
-import { foxgloveParameters, foxgloveSettings, telemetrySettings, videoSettings } from './sessions/settings.ts';
+import { excessOf, memoryPlan, plannedBytes, type PlannedMemory } from './sessions/memory-plan.ts';
+import { Penalties } from './sessions/penalties.ts';
+import {
+  foxgloveParameters,
+  foxgloveSettings,
+  penaltySettings,
+  telemetrySettings,
+  videoSettings,
+} from './sessions/settings.ts';
 import { laneSockets } from './sessions/sockets.ts';
 import { telemetryParts } from './sessions/telemetry-figures.ts';
 import { TelemetryLane } from './sessions/telemetry/lane.ts';
 import { videoParts } from './sessions/video-figures.ts';
 import { reportOf, VideoLane } from './sessions/video.ts';
+import { FrameStreams } from './stream/frame-streams.ts';
 import { Hub } from './stream/hub.ts';
-import { streamsMax, topicsSettings } from './stream/settings.ts';
+import { memoryBounds, streamsMax, topicsSettings } from './stream/settings.ts';
 import { Topics } from './stream/topics.ts';
 
 export interface SightlineOptions {
@@ -91,6 +104,7 @@ export class Sightline implements AsyncDisposable {
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
   #closing: Promise<void> | undefined;
+  #closingStep: string | undefined;
 
   constructor({ config, log = noLog(systemClock), listens = true }: SightlineOptions) {
     const clock = systemClock;
@@ -100,6 +114,8 @@ export class Sightline implements AsyncDisposable {
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
     this.#log = log;
     log.level = config.log.level;
+    const fences = openFences({ clock, bounds: memoryBounds(config), log });
+    const { memory } = fences;
     this.#hub = new Hub({ clock, streamsMax: streamsMax(config) });
     this.#engine = new OnnxEngine({ ...engineOptions(config), log });
     this.#models = new ModelBook({
@@ -110,20 +126,24 @@ export class Sightline implements AsyncDisposable {
       settings: modelBookSettings(config),
     });
     const dispatcher = new Dispatcher({ engine: this.#engine, clock, ...dispatcherSettings(config) });
+    const streams = new FrameStreams(this.#hub, memory);
     const admission = new Admission(() => dispatcher.facts());
     this.#sources = new FrameSources({
       hub: this.#hub,
+      streams,
+      memory,
       clock,
       dispatcher,
       admission,
-      host: new PipelineHost({ hub: this.#hub, dispatcher, models: this.#models, config: () => this.#config }),
+      host: new PipelineHost({ streams, dispatcher, models: this.#models, config: () => this.#config }),
       imageLimits: limits,
       frameQueue: () => this.#config.streaming.queue_size,
     });
     this.#lane = new VideoLane({
-      hub: this.#hub,
+      streams,
       clock,
       log,
+      fences,
       observer: this.#monitor.latencies,
       attach: async (request) => {
         const work = await this.#sources.attach(request);
@@ -136,12 +156,27 @@ export class Sightline implements AsyncDisposable {
       readJpeg: (bytes) => uprightJpegSize(bytes, limits),
       settings: videoSettings(config),
     });
-    this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, settings: topicsSettings(config) });
-    this.#telemetry = new TelemetryLane({ topics: this.#topics, clock, log, settings: telemetrySettings(config) });
+    this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, memory, settings: topicsSettings(config) });
+    const penalties = new Penalties({
+      clock,
+      log,
+      ...penaltySettings(config),
+      nameOfAddress: nameOfAddress(config.server.unbounded_addresses),
+    });
+    this.#telemetry = new TelemetryLane({
+      topics: this.#topics,
+      clock,
+      log,
+      fences,
+      penalties,
+      settings: telemetrySettings(config),
+    });
     this.#foxglove = new FoxgloveLane({
       topics: this.#topics,
       clock,
       log,
+      fences,
+      penalties,
       version,
       settings: foxgloveSettings(config),
       parameters: () => {
@@ -174,6 +209,8 @@ export class Sightline implements AsyncDisposable {
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
+      turns: fences.turns,
+      descriptors: this.#monitor.process.descriptors,
       log,
       sockets,
       routes: apiRoutes(this.#apiHost(version), sockets, [
@@ -194,6 +231,12 @@ export class Sightline implements AsyncDisposable {
       ...video,
       engine: enginePart(this.#engine),
       ...telemetry,
+      ...fencesPart({
+        fences,
+        penalties,
+        links: () => [...this.#lane.links, ...this.#telemetry.links, ...this.#foxglove.links],
+        plannedBytes: () => plannedBytes(this.#memoryPlan),
+      }),
       recordings: recordingsPart(() => this.#recordings.status()),
     };
     this.figures = this.#monitor.register(rooms, [frames, messages, published]);
@@ -207,6 +250,10 @@ export class Sightline implements AsyncDisposable {
 
   get #config(): Config {
     return this.#coordinator.config;
+  }
+
+  get #memoryPlan(): readonly PlannedMemory[] {
+    return memoryPlan(this.#config, { workers: this.#engine.stats().workerSlots });
   }
 
   /** Topics of the telemetry lane: messages published here reach all its subscribers, and the other way round. */
@@ -241,9 +288,18 @@ export class Sightline implements AsyncDisposable {
   async start(): Promise<void> {
     if (this.#listens) this.#log.write('server_listening', { url: await this.#http.listen() });
     else await this.#http.prepare();
+    this.#warnOfPromises();
     await this.#models.open();
+    // By now the workers have their own.
+    this.#http.tellPlaces();
     // No frame waited for it.
     this.#monitor.forgetStart();
+  }
+
+  /** Says so where the settings promise more memory than there is. */
+  #warnOfPromises(): void {
+    const promised = excessOf(this.#memoryPlan, this.#config.performance.max_memory_usage, machineBytes());
+    if (promised !== undefined) this.#log.write('memory_promised', promised);
   }
 
   /** The page has a demo camera from now on: requests for it wait until the clip is made. */
@@ -270,9 +326,14 @@ export class Sightline implements AsyncDisposable {
       workers: { alive: workers, wanted: workerSlots },
       callbackFaults: this.#hub.callbackFaults.count,
       recordings: this.#recordings.status(),
-      connections: { open: this.#http.connectionCount, max: this.#config.server.max_connections },
+      connections: {
+        open: this.#http.connectionCount,
+        max: this.#http.connectionsMax,
+        wanted: this.#config.server.max_connections,
+      },
       sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
       models: this.#models.report(),
+      memory: { plannedBytes: plannedBytes(this.#memoryPlan), machineBytes: machineBytes() },
     };
   }
 
@@ -291,6 +352,11 @@ export class Sightline implements AsyncDisposable {
     return this.#models.add(idOrPath);
   }
 
+  /** The part that it closes now, or has closed last; undefined: it is not closing. */
+  get closingStep(): string | undefined {
+    return this.#closingStep;
+  }
+
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -305,12 +371,15 @@ export class Sightline implements AsyncDisposable {
     // After a failed start the error says everything.
     if (this.#models.isStarting) this.#log.level = 'silent';
     const rooms = [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
-    await shutDown(this.#log, systemClock, {
+    const steps = {
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
       http: () => this.#http.close(),
       engine: () => this.#engine.close(),
+    };
+    await shutDown(this.#log, systemClock, steps, (step) => {
+      this.#closingStep = step;
     });
     this.#monitor.close();
   }

@@ -16,6 +16,8 @@ export type Picture =
       /** Size of the picture when upright, pixels. */
       readonly width: number;
       readonly height: number;
+      /** What decoding it, and turning it upright, will cost, nominal (`media/jpeg-work.ts`); left out: little. */
+      readonly decodeMs?: number;
     }
   | {
       /** Packed RGB, 3 bytes a pixel, rows without padding: `bytes.length = width × height × 3`. */

@@ -13,8 +13,9 @@ import { Dispatcher } from '../pipelines/dispatcher.ts';
 import { FrameOutcomes } from '../pipelines/frame-outcomes.ts';
 import type { ModelSource } from '../pipelines/pipeline.ts';
 import { PipelineHost } from '../pipelines/pipeline-host.ts';
+import { boundless, type MemoryAccount } from '../fences/memory-ledger.ts';
+import { FrameStreams } from '../stream/frame-streams.ts';
 import { Hub } from '../stream/hub.ts';
-import type { Stream } from '../stream/stream.ts';
 
 /** An engine of a command's own. It works on all frames of one input after the other, as fast as it can. */
 
@@ -87,12 +88,16 @@ export async function openWorker(
       laneInFlightMax: framesMax,
       stallTimeoutMs: NEVER_MS,
     });
-    const host = new PipelineHost({ hub, dispatcher, models, config: () => config });
+    // Its frames come one by one, as they are asked for.
+    const memory = boundless();
+    const streams = new FrameStreams(hub, memory);
+    const account = (): MemoryAccount => memory.server;
+    const host = new PipelineHost({ streams, dispatcher, models, config: () => config });
     let inputs = 0;
     const open = async (): Promise<WorkedInput> => {
       const source = `input:${++inputs}`;
-      const frames: Stream<Picture> = hub.create(`${source}/frames`, { capacity: framesMax });
-      const { lane, pipelines } = await host.open({ source, frames, pipelines: names, choice: {} });
+      const frames = streams.frames(`${source}/frames`, framesMax, account);
+      const { lane, pipelines } = await host.open({ source, frames, account, pipelines: names, choice: {} });
       const outcomes = new FrameOutcomes(pipelines);
       return {
         pipelines: pipelines.map(({ name }) => name),

@@ -22,6 +22,7 @@ async function ran(
     logLine: (line) => err.push(line.trimEnd()) > 0,
     isTerminal,
     signal: stopper.signal,
+    endNow: () => undefined,
     config: () => loadConfig({ flags }),
   };
   const error: unknown = await withLog(context, context.config(), async (log) => {

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { exitCodeOf } from '../base/exit-codes.ts';
 import { loadConfig } from '../config/load.ts';
 import { packageVersion } from '../config/version.ts';
 import { registerBenchmark } from './benchmark.ts';
@@ -26,6 +27,7 @@ const SAME_SIGNAL_MS = 300;
 /** Bytes of log that may wait for a reader of standard error that stands still; further lines are dropped. */
 const LOG_WAITING_BYTES_MAX = 1024 * 1024;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
+type SignalName = keyof typeof SIGNALS;
 
 const EXAMPLES = `
 Examples:
@@ -66,6 +68,7 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
     },
     isTerminal: process.stderr.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
+    endNow: () => stopper?.endNow(),
     config: (flags) => loadConfig(loadOptions(program, context, flags)),
     ...overrides,
   };
@@ -106,7 +109,7 @@ function openOutput(stopper: Stopper | undefined): CommandOutput {
   // There is nowhere to report it.
   process.stderr.on('error', () => {});
   return new CommandOutput(process.stdout, (end) => {
-    stopper?.stop(new Stopped('its output', end === 'closed' ? 0 : end.exitCode));
+    stopper?.stop(new Stopped('its output', end === 'closed' ? 0 : exitCodeOf(end)));
   });
 }
 
@@ -162,7 +165,7 @@ function failed(thrown: unknown, program: Command, context: CliContext): number 
   if (thrown instanceof CommanderError) {
     if (thrown.exitCode === 0) return 0;
     // Without a command, commander has already printed the help.
-    if (thrown.code === 'commander.help') return new SightlineError('USAGE', '').exitCode;
+    if (thrown.code === 'commander.help') return exitCodeOf(new SightlineError('USAGE', ''));
     return tell(new SightlineError('USAGE', usageMessage(thrown)), program, context);
   }
   const { signal } = context;
@@ -170,7 +173,7 @@ function failed(thrown: unknown, program: Command, context: CliContext): number 
     return signal.reason instanceof Stopped ? signal.reason.exitCode : 130;
   }
   const error = toSightlineError(thrown);
-  return wasLogged(thrown) ? error.exitCode : tell(error, program, context);
+  return wasLogged(thrown) ? exitCodeOf(error) : tell(error, program, context);
 }
 
 /** Commander's sentence without its `error: ` and on one line. */
@@ -187,7 +190,7 @@ function tell(error: SightlineError, program: Command, context: CliContext): num
   } else if (error.code === 'INTERNAL') {
     context.err('This should not happen. --debug prints where it did.');
   }
-  return error.exitCode;
+  return exitCodeOf(error);
 }
 
 /** Why a command was stopped: the reason of the context's signal. */
@@ -213,6 +216,8 @@ function leaveWithParent(controller: AbortController): void {
 interface Stopper {
   readonly signal: AbortSignal;
   stop(why: Stopped): void;
+  /** Does what the second signal does. */
+  endNow(): void;
   dispose(): void;
 }
 
@@ -222,25 +227,30 @@ interface Stopper {
  */
 function listenForSignals(): Stopper {
   const controller = new AbortController();
-  let firstMs: number | undefined;
+  let first: { readonly name: SignalName; readonly timeMs: number } | undefined;
   const removeAll = (): void => {
     for (const name of Object.keys(SIGNALS)) process.off(name, onSignal);
   };
-  const onSignal = (name: keyof typeof SIGNALS): void => {
-    const nowMs = performance.now();
-    if (firstMs === undefined) {
-      firstMs = nowMs;
+  const end = (name: SignalName): void => {
+    removeAll();
+    process.kill(process.pid, name);
+    // The first process of a container gets no signal from itself that it does not handle: another program takes its place.
+    if (process.pid === 1)
+      process.execve?.(process.execPath, ['node', '-e', `process.exit(${128 + SIGNALS[name]})`], {});
+  };
+  const onSignal = (name: SignalName): void => {
+    const timeMs = performance.now();
+    if (first === undefined) {
+      first = { name, timeMs };
       controller.abort(new Stopped(name, 128 + SIGNALS[name]));
-    } else if (nowMs - firstMs > SAME_SIGNAL_MS) {
-      removeAll();
-      process.kill(process.pid, name);
-    }
+    } else if (timeMs - first.timeMs > SAME_SIGNAL_MS) end(name);
   };
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
   leaveWithParent(controller);
   return {
     signal: controller.signal,
     stop: (why) => controller.abort(why),
+    endNow: () => end(first?.name ?? 'SIGTERM'),
     dispose: removeAll,
   };
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { PassThrough, Writable } from 'node:stream';
 import { expect, test } from 'vitest';
 import { SightlineError } from '../base/errors.ts';
+import { exitCodeOf } from '../base/exit-codes.ts';
 import { CommandOutput, type OutputEnd, type OutputStream } from './output.ts';
 
 /** A stream that takes a line and fails at the second one, a turn later. */
@@ -36,7 +37,7 @@ test('a fault that shows only after the last line is waited for and told once', 
   output.line('two');
   expect(ends).toEqual([]);
   const end = (await output.settled()) as SightlineError;
-  expect([end.code, end.exitCode, end.message]).toEqual([
+  expect([end.code, exitCodeOf(end), end.message]).toEqual([
     'OUTPUT_FAILED',
     73,
     'standard output cannot be written: ENOSPC: it fails',

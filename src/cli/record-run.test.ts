@@ -32,6 +32,7 @@ function start(json: boolean) {
     logLine: () => true,
     isTerminal: true,
     signal: stop.signal,
+    endNow: () => undefined,
     config: (flags = {}) => loadConfig({ flags }),
   };
   const path = join(folder, 'a.mcap');

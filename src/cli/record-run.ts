@@ -72,7 +72,7 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
     if (isDamage) return;
     log.write('record_refused', { code: error.code, reason: error.message });
     // It goes on with the topics that it has subscribed to.
-    if (error.code === 'TOPIC_LIMIT_REACHED') inbox.leftOut ??= error.message;
+    if (error.code === 'TOPIC_LIMIT_REACHED' || error.code === 'MEMORY_LIMIT_REACHED') inbox.leftOut ??= error.message;
     else refused.reject(error);
   });
   try {

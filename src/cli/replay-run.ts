@@ -7,7 +7,7 @@ import { Replay, type ReplayState } from '../delivery/replay.ts';
 import type { Log } from '../log/log.ts';
 import type { CliContext } from './context.ts';
 import { withLog } from './log.ts';
-import { untilAborted } from './run-server.ts';
+import { endInTime, untilAborted } from './run-server.ts';
 
 export interface ReplayFlags {
   readonly speed: number;
@@ -40,9 +40,11 @@ interface Parts {
 
 async function play(path: string, flags: ReplayFlags, { context, config, log }: Parts): Promise<void> {
   const { speed, from, to, loop = false, paused = false, once = false, prefix, recordedTimes, skipGaps } = flags;
+  const ending = endInTime(context, config, log);
   await using source = await RecordingSource.open(path);
   const { openServer } = await import('../app.ts');
   await using app = await openServer({ config, log });
+  ending.opened(app);
   const replay = new Replay({
     source,
     topics: app.topics,

@@ -2,12 +2,19 @@ import { resolve } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { checkApp, pageOf, type AppName } from './apps.ts';
+import type { Sightline } from '../app.ts';
 import type { Config } from '../config/schema.ts';
 import type { Log } from '../log/log.ts';
 import type { CliContext } from './context.ts';
 import { withLog } from './log.ts';
 
 /** The common part of `serve` and `demo`: flags, the line `ready`, and an orderly end. */
+
+/** Beyond the time that the server's sessions have, for all its other parts. */
+const FORCE_AFTER_MS = 800;
+
+/** A server of which one can see what it is closing. */
+type Closing = Pick<Sightline, 'closingStep'>;
 
 /** The simulated rover is the same one at every start. */
 const ROVER_SEED = 1;
@@ -49,9 +56,11 @@ interface Parts {
 }
 
 async function run(context: CliContext, flags: ServerFlags, { config, name, log, makeCamera }: Parts): Promise<void> {
+  const ending = endInTime(context, config, log);
   // ONNX Runtime and FFmpeg take their time to load: only once the command line is known to be right.
   const [{ openServer }, { openRover }] = await Promise.all([import('../app.ts'), import('../pipelines/rover.ts')]);
   await using app = await openServer({ config, log });
+  ending.opened(app);
   const recorder = flags.record === undefined ? undefined : await app.record(resolve(context.cwd, flags.record));
   context.out(`ready ${app.url}`);
   const isDemo = makeCamera !== undefined;
@@ -63,6 +72,27 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   await untilAborted(context.signal);
   // A recording that has lost its end ends the command with its error.
   await recorder?.finish();
+}
+
+/**
+ * Makes sure that the process ends after the context's signal: it has `server.shutdown_timeout_ms` and `FORCE_AFTER_MS` to end well, also
+ * while its server is still starting. A thread inside a native library cannot be stopped, and Node waits for it, even in
+ * `process.exit`; a signal waits for nothing.
+ */
+export function endInTime(context: CliContext, config: Config, log: Log): { opened(app: Closing): void } {
+  let app: Closing | undefined;
+  const afterMs = config.server.shutdown_timeout_ms + FORCE_AFTER_MS;
+  const force = (): void => {
+    log.write('shutdown_forced', { step: app ? (app.closingStep ?? 'command') : 'start', after_ms: afterMs });
+    context.endNow();
+  };
+  // It keeps no process that has nothing else to do.
+  void untilAborted(context.signal).then(() => setTimeout(force, afterMs).unref());
+  return {
+    opened: (opened) => {
+      app = opened;
+    },
+  };
 }
 
 /** Resolves, and never rejects, once the signal says so. */

@@ -1,5 +1,5 @@
 import { SightlineError } from '../base/errors.ts';
-import type { Compressors, Decompressors } from '../protocol/batch.ts';
+import { COMPRESSION_RATIO_MAX, RATIO_FREE_BYTES, type Compressors, type Decompressors } from '../protocol/batch.ts';
 import { decompressLz4 } from '../protocol/lz4.ts';
 import { builtin } from './builtin.ts';
 
@@ -31,7 +31,13 @@ export function platformDecompressors(): Decompressors {
 export function platformCompressors(): Compressors {
   if (!zlib) return {};
   const { deflateSync } = zlib;
-  return { zlib: (plain) => deflateSync(plain, { level: DEFLATE_LEVEL }) };
+  return {
+    zlib: (plain) => {
+      const packed = deflateSync(plain, { level: DEFLATE_LEVEL });
+      // What would grow too much is refused: then it goes as it is.
+      return plain.length > Math.max(RATIO_FREE_BYTES, packed.length * COMPRESSION_RATIO_MAX) ? plain : packed;
+    },
+  };
 }
 
 /** The platform has zlib as a stream (browsers). */

@@ -38,7 +38,7 @@ const sessions: TelemetrySession[] = [];
 
 beforeEach(async () => {
   serverClock = new SettableClock();
-  bench = await new TelemetryBench({ pingIntervalMs: 600_000 }, serverClock).start();
+  bench = await new TelemetryBench({ pingIntervalMs: 600_000 }, { clock: serverClock }).start();
   proxy = new SwallowingProxy(Number(new URL(bench.url()).port));
   proxyUrl = `ws://127.0.0.1:${await proxy.listen()}/`;
 });
@@ -275,7 +275,7 @@ describe('a program that is started again', () => {
 
   test('wins it back from a newcomer that has published meanwhile; that one is told and does not come back', async () => {
     const clock = new ManualClock();
-    const own = await new TelemetryBench({}, clock).start();
+    const own = await new TelemetryBench({}, { clock }).start();
     const url = own.url();
     try {
       const first = await connectTelemetry({ url, clientId: 'robot', tokenStore: tokenFile(path), WebSocket });
@@ -364,7 +364,7 @@ describe('a program that is started again', () => {
 
 test('a program may publish on ever new topics for years, as long as the old ones are forgotten', async () => {
   const clock = new ManualClock();
-  const own = await new TelemetryBench({ topicsMax: 100, subscriptionsMax: 1_000 }, clock).start();
+  const own = await new TelemetryBench({ topicsMax: 100, subscriptionsMax: 1_000 }, { clock }).start();
   const session = await connectTelemetry({ url: own.url(), WebSocket });
   try {
     await session.publish('state', 'reliable', { reliable: true });

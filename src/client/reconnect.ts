@@ -31,7 +31,7 @@ export function reconnectDelayMs(attempt: number, policy: ReconnectPolicy, rando
  */
 export function isFinalRefusal(code: string, closeCode: number): boolean {
   if (code === 'SESSION_NAME_IN_USE') return false;
-  const known = Object.hasOwn(ERRORS, code) ? ERRORS[code as keyof typeof ERRORS].status : undefined;
+  const known = Object.hasOwn(ERRORS, code) ? ERRORS[code as keyof typeof ERRORS] : undefined;
   const status = closeCode >= 4000 ? closeCode - 4000 : (known ?? 0);
   return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }

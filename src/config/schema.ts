@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../log/events.ts';
+import { readNetwork } from './networks.ts';
 import { readHostName, readOrigin, type Read } from './origins.ts';
 import { PROFILES } from './profiles.ts';
 
@@ -53,7 +54,27 @@ const server = z.strictObject({
   port: whole(0, 65_535).default(8080).describe('TCP port; 0 takes any free one.'),
   max_connections: whole(1, 100_000)
     .default(1000)
-    .describe('WebSockets and event streams at once; further ones are refused with CONNECTIONS_EXHAUSTED.'),
+    .describe(
+      'WebSockets and event streams at once; further ones are refused with CONNECTIONS_EXHAUSTED. Fewer where the process may not open as many files: the log says so at the start.',
+    ),
+  max_connections_per_address: whole(1, 100_000)
+    .optional()
+    .describe(
+      'TCP connections of one address at once (of IPv6: of one /64 network); a further one takes the place of one that waits, or is refused with ADDRESS_LIMIT_REACHED.',
+    )
+    .meta({ defaultText: 'half of `server.max_connections`' }),
+  connection_rate_per_address: whole(1, 100_000)
+    .default(200)
+    .describe(
+      'New connections a second from one address; twice as many may come at once, further ones are refused with ADDRESS_LIMIT_REACHED.',
+    ),
+  unbounded_addresses: z
+    .array(textAs(readNetwork))
+    .max(256)
+    .default(['127.0.0.0/8', '::1/128'])
+    .describe(
+      'Addresses and networks without these two bounds, and never banned, such as that of a proxy in front: `192.0.2.7`, `10.0.0.0/8`.',
+    ),
   allowed_origins: z
     .array(textAs(readOrigin))
     .max(256)
@@ -70,9 +91,24 @@ const server = z.strictObject({
     ),
   header_timeout_ms: whole(100, 600_000).default(10_000).describe("Time for a request's header to arrive."),
   request_timeout_ms: whole(100, 600_000).default(30_000).describe('Time for a whole request to arrive.'),
+  unread_timeout_ms: whole(100, 600_000)
+    .default(30_000)
+    .describe('How long a client may take nothing of an answer, or of an event stream, before it is cut.'),
+  answer_bytes_max: whole(MIB, 64 * GIB)
+    .default(64 * MIB)
+    .describe(
+      'Bytes of answers to REST requests that may wait for their clients, in all; beyond it the oldest answer is cut.',
+    ),
+  reserved_descriptors: whole(0, 10_000)
+    .default(32)
+    .describe(
+      'File descriptors that connections leave to files, models and child processes; short requests still get through.',
+    ),
   shutdown_timeout_ms: whole(0, 600_000)
     .default(5000)
-    .describe('How long sessions have to end after SIGTERM or SIGINT; then the server cuts them.'),
+    .describe(
+      'How long sessions have to end after SIGTERM or SIGINT; then the server cuts them. A second later at most the process has ended, by the signal itself if something in it does not end.',
+    ),
 });
 
 const streaming = z.strictObject({
@@ -124,7 +160,9 @@ const streaming = z.strictObject({
   image_side_max: whole(16, 65_535).default(8192).describe('Longest side of a picture, pixels; read before decoding.'),
   image_pixels_max: whole(256, 1_073_741_824)
     .default(33_554_432)
-    .describe('Most pixels of a picture (width × height); read before decoding.'),
+    .describe(
+      'Most pixels of a picture (width × height); read before decoding. Decoding any picture may take about five times as long as a baseline one of that size at most (`FRAME_COSTLY`).',
+    ),
   send_buffer_bytes_max: whole(KIB, 256 * MIB)
     .default(MIB)
     .describe('Unsent bytes at which a socket counts as a slow reader: results are dropped until it has read.')
@@ -169,10 +207,22 @@ const telemetry = z.strictObject({
     .describe('Messages of a topic that the server keeps for readers that lag or resume.'),
   history_bytes_max: whole(KIB, GIB)
     .default(16 * MIB)
-    .describe('Bytes of a topic that the server keeps.'),
+    .describe('Memory that a topic may take with its history, bytes; the newest message stays in any case.'),
+  history_client_bytes_max: whole(MIB, 64 * GIB)
+    .default(128 * MIB)
+    .describe(
+      'Memory that the histories of what one client has published may take, bytes; beyond it its older messages go.',
+    ),
+  history_departed_bytes_max: whole(MIB, 64 * GIB)
+    .default(32 * MIB)
+    .describe(
+      'Memory that histories may take whose publishers have gone, bytes; beyond it the larger ones are halved.',
+    ),
   history_total_bytes_max: whole(MIB, 64 * GIB)
     .default(256 * MIB)
-    .describe('Bytes of all topics that the server keeps; beyond it the largest topic forgets half.'),
+    .describe(
+      'Memory that all histories together may take, bytes; beyond it whoever has published most of it loses older messages.',
+    ),
   queue_bytes_max: whole(16 * KIB, GIB)
     .default(8 * MIB)
     .describe(
@@ -187,6 +237,11 @@ const telemetry = z.strictObject({
   message_bytes_max: whole(KIB, 64 * MIB)
     .default(MIB)
     .describe('Largest message of a client, bytes.'),
+  message_elements_max: whole(1000, 100_000_000)
+    .default(65_536)
+    .describe(
+      'Most elements of a message’s data: values, keys and containers of any size; larger data goes as bytes, in columns, or in several messages.',
+    ),
   subscriptions_max: whole(1, 100_000).default(1000).describe('Most subscriptions, and aliases, of a connection.'),
   subscribed_topics_max: whole(1, 1_000_000)
     .default(2000)
@@ -281,7 +336,9 @@ const inference = z.strictObject({
   warm_up: z.boolean().default(true).describe('Run each model a few times in every worker before its first frame.'),
   job_timeout_ms: whole(50, 600_000)
     .default(10_000)
-    .describe('A worker that needs longer for a frame counts as hung and is replaced.'),
+    .describe(
+      'A worker that needs longer for a frame counts as hung and is replaced. Its thread is terminated, but not inside a native library (ONNX Runtime, the JPEG decoder): there it goes on until it comes back. The dearest picture that is let in by default takes 0.6 s on a core as of 2022.',
+    ),
   device_memory_mb: whole(64, 1_048_576)
     .default(8192)
     .describe(
@@ -396,6 +453,35 @@ const performance = z.strictObject({
   caching_enabled: z.boolean().default(true).describe(`Keep media fragments in cache tiers. ${LATER}`),
 });
 
+const limits = z.strictObject({
+  session_bytes_max: whole(64 * KIB, GIB)
+    .default(4 * MIB)
+    .describe(
+      'Memory for what one client has told of itself, bytes: subscriptions, positions, aliases, layouts, and critical messages that wait for it; more is refused (`MEMORY_LIMIT_REACHED`).',
+    ),
+  session_total_bytes_max: whole(MIB, 64 * GIB)
+    .default(256 * MIB)
+    .describe('The same for all clients together, bytes.'),
+  incoming_total_bytes_max: whole(MIB, 64 * GIB)
+    .default(128 * MIB)
+    .describe(
+      'Memory for messages of all clients that have begun to come, bytes; beyond it the connection ends whose message began first.',
+    ),
+  frames_bytes_max: whole(64 * KIB, GIB)
+    .default(16 * MIB)
+    .describe(
+      'Memory for frames of one session that wait for a worker, and for the results that it keeps, bytes; beyond it the oldest go (frames: `queue_full`).',
+    ),
+  frames_total_bytes_max: whole(MIB, 64 * GIB)
+    .default(256 * MIB)
+    .describe('The same for all sessions together, bytes; the session with the most loses its oldest.'),
+  channels_total_bytes_max: whole(MIB, 64 * GIB)
+    .default(16 * MIB)
+    .describe(
+      'Memory for what Foxglove viewers are told of topics, bytes, a quarter of it for topics of one client; further topics are advertised without a layout.',
+    ),
+});
+
 const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
@@ -420,6 +506,7 @@ const sections = {
   hands: hands.describe('The `hands` pipeline.'),
   models: models.describe('Where models come from and are kept.'),
   performance: performance.describe('Goals and named settings.'),
+  limits: limits.describe('What clients may make the server keep, beside histories.'),
   log: log.describe('The log of long-running commands on standard error.'),
 };
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Payload } from '../protocol/payload.ts';
-import { channelSchema, inferSchema, WELL_KNOWN, type JsonSchema } from './foreign-schema.ts';
+import { channelSchema, inferSchema, SCHEMA_CHARS_MAX, WELL_KNOWN, type JsonSchema } from './foreign-schema.ts';
 import { formOf } from './recording-format.ts';
 
 /**
@@ -51,6 +51,31 @@ test('of whatever message, a schema is one that Foxglove and Lichtblick take, an
     }),
     { numRuns: 500 },
   );
+});
+
+test.each<[string, unknown]>([
+  ['many keys', Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`k${i}${'z'.repeat(480)}`, 1]))],
+  ['one long key', { ['z'.repeat(1e5)]: 1, short: 2 }],
+  ['keys that grow when they are written', { ['\u0001'.repeat(16_000)]: 1, short: 2 }],
+  [
+    'deep parts',
+    Array.from({ length: 400 }, (_, i) => `k${i}`.repeat(20)).reduce((all, k) => ({ [k]: { a: { b: all } } }), {}),
+  ],
+  ['many lists', Object.fromEntries(Array.from({ length: 1_000 }, (_, i) => [`list${i}`, [{ a: 1, b: [2] }]]))],
+])('a schema is bounded: %s', (_, value) => {
+  const { schema } = schemaOf(value);
+  expect(JSON.stringify(schema).length).toBeLessThanOrEqual(SCHEMA_CHARS_MAX);
+  expect(refusal(schema)).toBeUndefined();
+  if (Object.hasOwn(value as object, 'short')) expect(schema.properties).toEqual({ short: { type: 'number' } });
+  else expect(Object.keys(schema.properties!).length).toBeGreaterThan(0);
+});
+
+test('elements of a list that have the same fields take the room of one', () => {
+  const detections = Array.from({ length: 64 }, () =>
+    Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`key${i}`, i])),
+  );
+  const items = schemaOf({ detections, n: 1 }).schema.properties!['detections']!.items!;
+  expect(Object.keys(items.properties!)).toHaveLength(20);
 });
 
 test.each<[string, unknown, object]>([
@@ -127,7 +152,9 @@ describe('the work is bounded', () => {
 
   test('a wide and a deep message have a schema, up to a limit', () => {
     const wide = inferSchema(Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`k${i}`, i])));
-    expect(Object.keys(wide.properties!)).toHaveLength(2_000);
+    const fields = Object.keys(wide.properties!).length;
+    expect(fields).toBeGreaterThan(1_000);
+    expect(fields).toBeLessThan(2_000);
     let deep: unknown = 1;
     for (let i = 0; i < 30; i++) deep = { deep };
     expect(JSON.stringify(inferSchema(deep)).match(/deep/g)!.length).toBeLessThan(13);
@@ -147,4 +174,22 @@ describe('the work is bounded', () => {
     const small = Payload.copyOf({ n: 1 });
     expect(channelSchema('t', formOf(small), small).schema.properties).toEqual({ n: { type: 'number' } });
   });
+});
+
+test.each([
+  [{ a: 1 }, true],
+  [{}, true],
+  [Object.fromEntries(Array.from({ length: 70_000 }, (_, i) => [`k${i}`, 0])), true],
+  [Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, 0])), true],
+  [[1], false],
+  [null, false],
+  ['x', false],
+  [new Uint8Array(3), false],
+])('whether it is an object is told without unpacking it', (value, isObject) => {
+  const packed = Payload.copyOf(value);
+  const isSaidToBe = (payload: Payload) => formOf(payload) === 'object';
+  expect(isSaidToBe(packed)).toBe(isObject);
+  expect(packed.packed === undefined).toBe(value instanceof Uint8Array);
+  expect(isSaidToBe(Payload.of(value))).toBe(isObject);
+  expect(isSaidToBe(Payload.json(Payload.of(value).json()))).toBe(isObject || value instanceof Uint8Array);
 });

@@ -1,4 +1,4 @@
-import type { Payload } from '../protocol/payload.ts';
+import { LARGE_BYTES, type Payload } from '../protocol/payload.ts';
 import { isPlainObject } from '../protocol/schema.ts';
 import type { MessageForm } from './recording-format.ts';
 
@@ -24,10 +24,16 @@ export interface ChannelSchema {
 /** Deeper parts, and those beyond this many properties and list elements together, are left out: a schema helps a person find a field. */
 const DEPTH_MAX = 12;
 const PARTS_MAX = 2_000;
+/** Of a schema's JSON, characters: about a thousand fields. Further ones, and those with longer names, are left out. */
+export const SCHEMA_CHARS_MAX = 32 * 1024;
+/** What a field takes of them without its name and what is in it: `{"type":"boolean"}`, `{"type":"array","items":}`, `{"type":"object","properties":{}}`. */
+const LEAF_CHARS = 18;
+const LIST_CHARS = 25;
+const OBJECT_CHARS = 33;
+/** With its name: quotes are those of JSON, a colon and a comma. */
+const NAME_CHARS = 2;
 /** Elements of a list that are looked at, spread over it. */
 const ELEMENTS_MAX = 64;
-/** A message in MessagePack of more bytes is not unpacked for its schema, which then names no field. */
-const UNPACKED_BYTES_MAX = 256 * 1024;
 
 const NUMBER: JsonSchema = { type: 'number' };
 const INTEGER: JsonSchema = { type: 'integer' };
@@ -74,11 +80,16 @@ const REQUIRED: readonly (readonly [WellKnownName, JsonSchema])[] = [
 ];
 const OPTIONAL = ['timestamp'];
 
+/** A large message is not read to find out what is in it: its schema names no field. */
+export function isLookedInto(payload: Payload): boolean {
+  return payload.byteLength <= LARGE_BYTES;
+}
+
 /** The name and the layout of a channel's messages, judged by one of them. The work is bounded. */
 export function channelSchema(topic: string, form: MessageForm, payload: Payload): ChannelSchema {
   if (form === 'jpeg') return wellKnown('foxglove.CompressedImage');
   if (form === 'bytes') return { name: 'sightline.Bytes', schema: object({ data: BASE64 }) };
-  const isLarge = (payload.packed?.length ?? 0) > UNPACKED_BYTES_MAX;
+  const isLarge = !isLookedInto(payload);
   const value = isLarge ? {} : form === 'value' ? { value: payload.value() } : payload.value();
   const known = REQUIRED.find(([name, required]) => has(value, required) && fits(value, WELL_KNOWN[name]));
   return known ? wellKnown(known[0]) : { name: topic, schema: inferSchema(value) };
@@ -93,11 +104,12 @@ type Draft = 'mixed' | 'number' | 'string' | 'boolean' | { items: Draft | undefi
 
 /**
  * The schema of an object; for anything else that of an object without properties. Integers are called numbers: the next
- * message may hold a fraction. Parts that are null, empty, of several types or a list of lists are left out.
+ * message may hold a fraction. Parts that are null, empty, of several types or a list of lists are left out, and those for which
+ * there is no room.
  */
 export function inferSchema(value: unknown): JsonSchema {
   const draft = draftOf(value, 0, { parts: PARTS_MAX });
-  return (draft instanceof Map ? settle(draft) : undefined) ?? object({});
+  return (draft instanceof Map ? settle(draft, { chars: SCHEMA_CHARS_MAX }) : undefined) ?? object({});
 }
 
 function draftOf(value: unknown, depth: number, left: { parts: number }): Draft {
@@ -141,18 +153,26 @@ function isList(draft: Draft): draft is { items: Draft | undefined } {
   return typeof draft === 'object' && !(draft instanceof Map);
 }
 
-function settle(draft: Draft | undefined): JsonSchema | undefined {
+/** Takes what it needs from the room that is left, also for parts that turn out to be left out. */
+function settle(draft: Draft | undefined, left: { chars: number }): JsonSchema | undefined {
   if (draft === undefined || draft === 'mixed') return undefined;
+  left.chars -= typeof draft === 'string' ? LEAF_CHARS : draft instanceof Map ? OBJECT_CHARS : LIST_CHARS;
+  if (left.chars < 0) return undefined;
   if (typeof draft === 'string') return { type: draft };
   if (draft instanceof Map) {
-    const properties = [...draft].flatMap(([key, part]) => {
-      const schema = settle(part);
-      return schema ? [[key, schema] as const] : [];
-    });
+    const properties: [string, JsonSchema][] = [];
+    for (const [key, part] of draft) {
+      // A long key is not written out to find out how long it is.
+      const keyChars = key.length > left.chars ? Infinity : JSON.stringify(key).length + NAME_CHARS;
+      if (keyChars > left.chars) continue;
+      left.chars -= keyChars;
+      const schema = settle(part, left);
+      if (schema) properties.push([key, schema]);
+    }
     // `fromEntries` defines properties: a key `__proto__` stays a key.
     return object(Object.fromEntries(properties));
   }
-  const items = settle(draft.items);
+  const items = settle(draft.items, left);
   return items && items.type !== 'array' ? { type: 'array', items } : undefined;
 }
 

@@ -1,9 +1,9 @@
 import { part, type Labelled, type Part } from '../observe/figures.ts';
 import type { RecordingStatus } from '../observe/metrics.ts';
 
-const STATES = ['recording', 'interrupted', 'failed'] as const satisfies readonly RecordingStatus['state'][];
+const STATES = ['recording', 'interrupted', 'failed', 'ended'] as const satisfies readonly RecordingStatus['state'][];
 
-/** Figures of the running recordings, and of failed ones until another begins: these figures end with them. */
+/** Figures of the running recordings, and of ended ones until another begins: these figures end with them. */
 export function recordingsPart(read: () => RecordingStatus[]): Part<readonly RecordingStatus[]> {
   return part(read, [
     {

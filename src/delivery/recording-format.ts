@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { SightlineError } from '../base/errors.ts';
 import { Payload } from '../protocol/payload.ts';
 import { isPlainObject } from '../protocol/schema.ts';
+import { isMap } from '../protocol/wire-value.ts';
 
 /**
  * How a telemetry message is written for the world of Foxglove, live and in MCAP files: as a JSON object beside a JSON
@@ -61,8 +62,19 @@ export function toTimestamp(ms: number): { readonly sec: number; readonly nsec: 
 export function formOf(payload: Payload): MessageForm {
   const { raw } = payload;
   if (raw !== undefined) return isJpeg(raw) ? 'jpeg' : 'bytes';
-  return payload.isObject ? 'object' : 'value';
+  return isObject(payload) ? 'object' : 'value';
 }
+
+/** Whether it has an object at its root; bytes are not read as a value for the answer. */
+function isObject(payload: Payload): boolean {
+  const { packed, form } = payload;
+  if (packed !== undefined) return isMap(packed);
+  if (form === 'json') return payload.own()!.find((byte) => byte > BLANK) === OPEN_OBJECT;
+  return isPlainObject(payload.value());
+}
+
+const BLANK = 0x20;
+const OPEN_OBJECT = 0x7b;
 
 /** `timeMs`: the message's own time, Unix ms. `source`: whose picture it is, for `frame_id`. */
 export function toForeign(payload: Payload, timeMs: number, source: string): ForeignMessage {

@@ -14,7 +14,7 @@ import { Payload } from '../protocol/payload.ts';
 import { Hub } from '../stream/hub.ts';
 import { Topics } from '../stream/topics.ts';
 import { toMs, toNs } from './recording-format.ts';
-import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './recording.ts';
+import { Recorder, RECORDING_DEFAULTS, TAKEN_BYTES_MAX, type RecordingSettings } from './recording.ts';
 import { lz4SizeBound } from './mcap-block.ts';
 import { RecordingSource } from './replay-file.ts';
 
@@ -35,7 +35,7 @@ function setUp(historyMessages = 4_096, clock: Clock = systemClock, seed = 5) {
     topicsMax: 100,
     historyMessages,
     historyBytesMax: 64 << 20,
-    historyTotalBytesMax: 256 << 20,
+    historyDepartedBytesMax: 256 << 20,
     topicIdleMs: 60_000,
     readersMax: 100,
   };
@@ -238,6 +238,20 @@ test('of a stream that ends everything is recorded, though nobody had the time t
   expect(await recorder.finish()).toMatchObject({ recorded: 10, lost: 0 });
   const { messages } = await readIndexed(join(folder, 'a.mcap'));
   expect(messages.map(({ value }) => value)).toEqual(Array.from({ length: 10 }, (_, n) => ({ n })));
+});
+
+test('of streams that end only so many bytes wait for the disk: the rest is lost, and counted', async () => {
+  const { hub } = setUp();
+  const recorder = await record('a.mcap');
+  const stream = hub.create<Uint8Array>('cam/frames', { capacity: 100 });
+  recorder.follow(stream, 'video/cam/frames', (sample) => ({
+    timeMs: sample.captureTimeMs,
+    payload: Payload.bytes(sample.data),
+  }));
+  const picture = new Uint8Array(2 ** 20);
+  for (let n = 0; n < 100; n++) stream.publish({ data: picture });
+  stream.close();
+  expect(await recorder.finish()).toMatchObject({ recorded: TAKEN_BYTES_MAX / 2 ** 20, lost: 36 });
 });
 
 describe('what goes wrong', () => {

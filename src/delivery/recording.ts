@@ -97,8 +97,9 @@ interface Taken {
 
 /** Messages that are written in one go before other work of the main thread has its turn: about a millisecond. */
 const SLICE_MESSAGES = 64;
-/** Messages of ended streams that may wait for the disk. */
+/** Messages of ended streams that may wait for the disk, and their bytes: no ring holds them any more. */
 const TAKEN_MAX = 4_096;
+export const TAKEN_BYTES_MAX = 64 * 1024 * 1024;
 /** Streams that have closed and still have accounts of their own; those of older ones are in the sums. */
 const ENDED_MAX = 1_000;
 
@@ -121,6 +122,7 @@ export class Recorder implements AsyncDisposable {
   #isFileOpen = true;
   /** Taken and not handed to the file yet. */
   readonly #taken: Taken[] = [];
+  #takenBytes = 0;
   /** Whose messages are in the file's chunk, and not on the disk yet. */
   #inChunk: Followed[] = [];
   #fileOpenedMs: number;
@@ -133,6 +135,7 @@ export class Recorder implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #forgotten = { recorded: 0, lost: 0 };
   #stopping = false;
+  #isComplete = false;
   #failure: SightlineError | undefined;
   #interruption: SightlineError | undefined;
   #wake: () => void = () => {};
@@ -211,7 +214,7 @@ export class Recorder implements AsyncDisposable {
     const { files, topics, ...accounts } = this.report();
     const error = this.#failure ?? this.#interruption;
     return {
-      state: this.#failure ? 'failed' : this.#interruption ? 'interrupted' : 'recording',
+      state: this.#failure ? 'failed' : this.#isComplete ? 'ended' : this.#interruption ? 'interrupted' : 'recording',
       file: basename(this.#file.path),
       files: files.length,
       ...accounts,
@@ -240,6 +243,7 @@ export class Recorder implements AsyncDisposable {
   async #run(): Promise<void> {
     try {
       while (!(await this.#recordOn()));
+      this.#isComplete = true;
     } catch (thrown) {
       await this.#fail(toSightlineError(thrown, 'OUTPUT_FAILED'));
     }
@@ -267,7 +271,7 @@ export class Recorder implements AsyncDisposable {
       const isIdle = this.#taken.length === 0;
       while (this.#taken.length > 0) {
         await this.#write(this.#taken[0]!);
-        this.#taken.shift();
+        this.#takenBytes -= this.#taken.shift()!.payload.byteLength;
       }
       if (this.#isRotationDue()) await this.#rotate();
       if (!isIdle) await nextTurn();
@@ -349,15 +353,20 @@ export class Recorder implements AsyncDisposable {
     const slice: Taken[] = [];
     while (slice.length < SLICE_MESSAGES && this.#ready.size > 0) {
       for (const from of this.#ready) {
-        if (!takeNext(from, slice)) this.#ready.delete(from);
+        if (takeNext(from, slice) === undefined) this.#ready.delete(from);
       }
     }
     this.#taken.push(...slice.toSorted((a, b) => a.sample.publishedTimeMs - b.sample.publishedTimeMs));
+    this.#takenBytes += sum(slice, ({ payload }) => payload.byteLength);
   }
 
   /** For a stream that ends, as when the camera of a session says goodbye: keeps its content, as far as there is room. */
   #takeRest(from: Followed): void {
-    while (this.#taken.length < TAKEN_MAX && takeNext(from, this.#taken));
+    while (this.#taken.length < TAKEN_MAX && this.#takenBytes < TAKEN_BYTES_MAX) {
+      const bytes = takeNext(from, this.#taken);
+      if (bytes === undefined) break;
+      this.#takenBytes += bytes;
+    }
     this.#wake();
   }
 
@@ -411,6 +420,7 @@ export class Recorder implements AsyncDisposable {
     this.#closeReaders();
     await this.#giveUpFile();
     for (const { from } of this.#taken.splice(0)) this.#lose(from);
+    this.#takenBytes = 0;
     this.#options.onFailed?.(error);
   }
 
@@ -452,14 +462,17 @@ export class Recorder implements AsyncDisposable {
   }
 }
 
-/** Takes the next sample into the list, unless it is not to be recorded; false when there is no more. */
-function takeNext(from: Followed, into: Taken[]): boolean {
+/** Takes the next sample into the list, unless it is not to be recorded. Its bytes; undefined: there is no more. */
+function takeNext(from: Followed, into: Taken[]): number | undefined {
   const sample = from.reader?.next();
-  if (sample === undefined) return false;
+  if (sample === undefined) return undefined;
   const message = from.toRecorded(sample);
-  if (message === undefined) from.leftOut++;
-  else into.push({ from, sample, ...message });
-  return true;
+  if (message === undefined) {
+    from.leftOut++;
+    return 0;
+  }
+  into.push({ from, sample, ...message });
+  return message.payload.byteLength;
 }
 
 function accountOf({ topic, epoch, counts, leftOut, unwritten }: Followed): TopicRecord {

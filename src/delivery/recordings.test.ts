@@ -38,7 +38,7 @@ function setUp() {
       topicsMax: 100,
       historyMessages: 100,
       historyBytesMax: 1 << 20,
-      historyTotalBytesMax: 1 << 20,
+      historyDepartedBytesMax: 1 << 20,
       topicIdleMs: 60_000,
       readersMax: 100,
     },
@@ -88,7 +88,10 @@ test('topics and the sessions that are there, and those that come, are on one ti
     'video/late/frames': 1,
     'video/late/objects': 1,
   });
-  await expect.poll(() => recordings.status()).toEqual([]);
+  await expect.poll(() => recordings.status()).toMatchObject([{ state: 'ended', file: 'a.mcap', recorded: 5 }]);
+  await recordings.start(file('next.mcap'));
+  expect(recordings.status()).toMatchObject([{ state: 'recording', file: 'next.mcap' }]);
+  await recordings.close();
 });
 
 test('every recording takes in a session that comes; the end of the server completes them all', async () => {

@@ -31,8 +31,10 @@ export interface RecordedSession {
 /** The recordings of a server: each records topics and all video sessions. */
 export class Recordings {
   readonly #options: RecordingsOptions;
-  /** Running ones, and those that have failed since the last one was begun. */
+  /** Running ones, and those that have ended since the last one was begun. */
   readonly #recorders = new Set<Recorder>();
+
+  readonly #over = new Set<Recorder>();
 
   constructor(options: RecordingsOptions) {
     this.#options = options;
@@ -58,8 +60,9 @@ export class Recordings {
       },
       onResumed: (file) => log.write('recording_resumed', { file, lost: recorder.status.lost }),
     });
-    // Failed ones stay for `/health` until another has begun.
-    for (const earlier of this.#recorders) if (earlier.failure) this.#recorders.delete(earlier);
+    // Ended ones stay for `/health` until another has begun.
+    for (const earlier of this.#over) this.#recorders.delete(earlier);
+    this.#over.clear();
     this.#recorders.add(recorder);
     log.write('recording_started', { file: path, topics: [filter] });
     void this.#untilEnded(recorder);
@@ -70,8 +73,8 @@ export class Recordings {
 
   async #untilEnded(recorder: Recorder): Promise<void> {
     await recorder.ended;
+    this.#over.add(recorder);
     if (recorder.failure !== undefined) return;
-    this.#recorders.delete(recorder);
     const { files, recorded, bytes, lost } = recorder.report();
     this.#options.log.write('recording_ended', { files, messages: recorded, written_bytes: bytes, lost });
   }

@@ -24,7 +24,7 @@ function makeTopics(): Topics {
     topicsMax: 3,
     historyMessages: 4_096,
     historyBytesMax: 1 << 24,
-    historyTotalBytesMax: 1 << 26,
+    historyDepartedBytesMax: 1 << 26,
     topicIdleMs: 60_000,
     readersMax: 100,
   };

@@ -327,3 +327,35 @@ describe('work of several costs', () => {
 function mixtureOf(one: number, other: number): number {
   return 1 - (one ** 2 + other ** 2) / (one + other) ** 2;
 }
+
+describe('costly sources', () => {
+  const costly = (wanted: number, more: Partial<FrameDemand> = {}) =>
+    demand(wanted, { costMs: 500, isCostly: true, priority: 3, ...more });
+
+  test('have no class above normal, and leave a worker to the others', () => {
+    const control = new Run().go(5_000, { fps: 100, serviceMs: 15 });
+    const shares = control.shares([costly(10), demand(60)]);
+    expect(shares[0]! * 500).toBeCloseTo(HEADROOM * 1_000, 0);
+    expect(shares[1]).toBeGreaterThanOrEqual(60);
+    const [even] = control.shares([costly(10), ...demands(3, 60)]);
+    expect(even! * 500).toBeLessThan(600);
+    // The same work that is usual for its kind has everything that it wants.
+    const [critical] = control.shares([demand(10, { costMs: 500, priority: 3 }), demand(60)]);
+    expect(critical! * 500).toBeGreaterThan(1_900);
+  });
+
+  test('share that, also while there is enough for everybody', () => {
+    const control = new Run().go(5_000, { fps: 100, serviceMs: 15 });
+    const shares = control.shares([costly(1, { most: 30 }), costly(1, { most: 30 }), demand(1)]);
+    expect([shares[0]! * 500, shares[1]! * 500]).toEqual([
+      expect.closeTo(HEADROOM * 500, 0),
+      expect.closeTo(HEADROOM * 500, 0),
+    ]);
+    expect(shares[2]).toBe(Infinity);
+  });
+
+  test('that are among themselves have all', () => {
+    const control = new Run().go(5_000, { fps: 100, serviceMs: 15 });
+    expect(total(control.shares([costly(10), costly(10)])) * 500).toBeCloseTo(ofMany(2) * 2_000, 0);
+  });
+});

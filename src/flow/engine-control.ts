@@ -1,3 +1,4 @@
+import { costlyShare, demandOfCostly } from './costly.ts';
 import { RateLoop } from './rate-loop.ts';
 import { spreadCapacity, sum, type Demand } from './share.ts';
 
@@ -29,6 +30,8 @@ export interface EngineFacts {
 export interface FrameDemand extends Omit<Demand, 'floor'> {
   /** Worker milliseconds a frame; undefined: nothing is known of this kind of work, and it is not held back. */
   readonly costMs: number | undefined;
+  /** Its pictures hold a worker for far longer than others do: it has no class above normal, and leaves a worker to the others. */
+  readonly isCostly?: boolean;
 }
 
 /** Nearly all: a frame's time in a worker hardly varies. */
@@ -121,7 +124,8 @@ export class EngineControl {
    * Frames a second for each, in the order of the demands: its share of the workers' time divided by the cost of one of its frames.
    * Infinity while there is enough whatever they do. `ceilingFps`: the limit of the process for all together, whatever the engine's capacity.
    */
-  shares(demands: readonly FrameDemand[], ceilingFps = Infinity): number[] {
+  shares(given: readonly FrameDemand[], ceilingFps = Infinity): number[] {
+    const demands = given.map((demand) => (demand.isCostly === true ? demandOfCostly(demand) : demand));
     const ofEngine = this.#sharesOfEngine(demands);
     const floor = Math.min(FLOOR_FPS, (FLOOR_SHARE * (this.#capacityFps ?? Infinity)) / demands.length);
     const bounded = demands.map(({ priority, wanted, most = wanted }, i) => {
@@ -133,16 +137,19 @@ export class EngineControl {
   #sharesOfEngine(demands: readonly FrameDemand[]): number[] {
     // A share of the capacity, not of the rate: a short queue is no reason to silence any source.
     const floorMax = (FLOOR_SHARE * (this.#capacity ?? this.rate)) / demands.length;
-    const inWork = demands.map(({ priority, wanted, most = wanted, costMs = 0 }) => ({
+    const costly = demands.filter(({ isCostly }) => isCostly === true).length;
+    const costlyRate = costly < demands.length ? this.rate * costlyShare(this.#last?.workers ?? 1) : Infinity;
+    const bounds = demands.map(({ isCostly }) => (isCostly === true ? costlyRate / costly : Infinity));
+    const inWork = demands.map(({ priority, wanted, most = wanted, costMs = 0 }, i) => ({
       priority,
-      wanted: inMs(wanted, costMs),
-      most: inMs(most, costMs),
+      wanted: Math.min(bounds[i]!, inMs(wanted, costMs)),
+      most: Math.min(bounds[i]!, inMs(most, costMs)),
       floor: Math.min(FLOOR_FPS * costMs, floorMax),
     }));
     const rate = this.rate * (1 + UNEVEN * mixture(inWork));
     return spreadCapacity(rate, inWork).map((share, i) => {
       const { costMs } = demands[i]!;
-      return costMs === undefined || costMs <= 0 ? Infinity : share / costMs;
+      return costMs === undefined || costMs <= 0 ? Infinity : Math.min(share, bounds[i]!) / costMs;
     });
   }
 }

@@ -17,6 +17,15 @@ describe('UseMeter', () => {
     expect([meter.fps, meter.wantedFps(NOW_MS), meter.keepsTo(0)]).toEqual([undefined, Infinity, true]);
   });
 
+  test('who sends nothing wants everything for two seconds, and then one frame, until the first one comes', () => {
+    const meter = new UseMeter();
+    expect([0, 1_999, 2_000, 60_000].map((ms) => meter.wantedFps(NOW_MS + ms))).toEqual([Infinity, Infinity, 1, 1]);
+    meter.frame(NOW_MS + 60_000, 60);
+    expect([60_000, 61_999, 62_000].map((ms) => meter.wantedFps(NOW_MS + ms))).toEqual([Infinity, Infinity, 1]);
+    meter.restart();
+    expect(meter.wantedFps(NOW_MS + 99_000)).toBe(Infinity);
+  });
+
   test('two frames that come together are no rate that nobody may have', () => {
     const meter = new UseMeter();
     meter.frame(NOW_MS, 60);

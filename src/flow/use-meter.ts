@@ -7,12 +7,16 @@ const MOST_USED_HALF_LIFE_MS = 20_000;
 /** A source may have this much more than it uses: room to show that it would use more. */
 const DEMAND_FACTOR = 1.25;
 const DEMAND_MORE_FPS = 1;
+/** Before its second frame a source may want everything, but one that sends nothing for so long has no such claim. */
+const FRESH_MS = 2_000;
 /** A source that sends this much more than it was granted does not keep to its grant. */
 const OVER_GRANT = 1.5;
 const OVER_GRANT_FPS = 3;
 
 export class UseMeter {
   #fps: number | undefined;
+  /** Since when nothing is known. */
+  #freshMs: number | undefined;
   #mostFps = 0;
   #lastFrameMs: number | undefined;
 
@@ -38,9 +42,12 @@ export class UseMeter {
     this.#mostFps = Math.max(this.#fps ?? 0, this.#mostFps * 0.5 ** (sinceMs / MOST_USED_HALF_LIFE_MS));
   }
 
-  /** Little more than it uses, falling while no frame comes; Infinity before anything is known. */
+  /** Little more than it uses, falling while no frame comes; at first, before anything is known, Infinity. */
   wantedFps(nowMs: number): number {
-    if (this.#fps === undefined) return Infinity;
+    if (this.#fps === undefined) {
+      this.#freshMs ??= nowMs;
+      return nowMs - (this.#lastFrameMs ?? this.#freshMs) < FRESH_MS ? Infinity : DEMAND_MORE_FPS;
+    }
     const idleMs = nowMs - (this.#lastFrameMs ?? nowMs);
     const used = Math.min(this.#fps, idleMs > AVERAGE_MS ? 1000 / idleMs : Infinity);
     return used * DEMAND_FACTOR + DEMAND_MORE_FPS;
@@ -54,6 +61,7 @@ export class UseMeter {
   /** The used rate no longer counts; what the source is able to send still does. */
   restart(): void {
     this.#fps = undefined;
+    this.#freshMs = undefined;
     this.#lastFrameMs = undefined;
   }
 }

@@ -14,6 +14,8 @@ const DEVIATIONS = 2;
 
 export class WorkCost {
   #costMs: number | undefined;
+  /** Of that, the decoding of the pictures. */
+  #decodeMs = 0;
   /** Frames that the cost is the mean of. */
   #frames = 0;
   #serviceMs: number | undefined;
@@ -34,6 +36,11 @@ export class WorkCost {
     return this.#costMs;
   }
 
+  /** The same for a source whose pictures take this long to decode: the rest is alike for all of the kind. */
+  costWith(decodeMs: number): number | undefined {
+    return this.#costMs === undefined ? undefined : this.#costMs - this.#decodeMs + decodeMs;
+  }
+
   /** From handed to a worker to done, ms; 0 before the first one. */
   get serviceMs(): number {
     return this.#serviceMs ?? 0;
@@ -44,9 +51,11 @@ export class WorkCost {
     return DEVIATIONS * this.#deviationMs;
   }
 
-  /** A frame is done: it used this much worker time, this long after it was handed to the worker. */
-  observe(workerMs: number, tookMs: number): void {
-    this.#costMs = learn(this.#costMs, workerMs, Math.max(COST_LEARNING, 1 / ++this.#frames));
+  /** A frame is done: it used this much worker time, `decodeMs` of it for decoding, and was done this long after it was handed to the worker. */
+  observe(workerMs: number, tookMs: number, decodeMs = 0): void {
+    const weight = Math.max(COST_LEARNING, 1 / ++this.#frames);
+    this.#costMs = learn(this.#costMs, workerMs, weight);
+    this.#decodeMs = learn(this.#decodeMs, decodeMs, weight);
     const errorMs = this.#serviceMs === undefined ? 0 : Math.abs(tookMs - this.#serviceMs);
     this.#serviceMs = learn(this.#serviceMs, tookMs);
     this.#deviationMs = learn(this.#deviationMs, errorMs);

@@ -3,7 +3,7 @@ import type { RoomParts } from '../observe/server-monitor.ts';
 import type { HttpServer } from './server.ts';
 
 /** Measurements of the server's sockets. */
-export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'connections'> {
+export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'connections' | 'sockets'> {
   return {
     network: part(
       () => server.traffic,
@@ -60,6 +60,63 @@ export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'conn
           labels: ['endpoint'],
           read: ({ endpoints }) =>
             endpoints.map(({ endpoint, buffered_bytes }) => [[endpoint], buffered_bytes] as const),
+        },
+      ],
+    ),
+    sockets: part(
+      () => server.socketsReport(),
+      [
+        {
+          name: 'sightline_sockets',
+          kind: 'gauge',
+          help: 'Open TCP connections, by what they are doing',
+          labels: ['state'],
+          read: ({ open }) => Object.entries(open).map(([state, sockets]) => [[state], sockets] as const),
+        },
+        {
+          name: 'sightline_sockets_limit',
+          kind: 'gauge',
+          help: 'TCP connections that may be open at once',
+          read: ({ max }) => max,
+        },
+        {
+          name: 'sightline_sockets_accepted_total',
+          kind: 'counter',
+          help: 'TCP connections that were accepted',
+          read: ({ accepted }) => accepted,
+        },
+        {
+          name: 'sightline_sockets_ended_total',
+          kind: 'counter',
+          help: 'TCP connections that have ended, by why; closed: in the ordinary way, by either side',
+          labels: ['cause'],
+          read: ({ ended }) => Object.entries(ended).map(([cause, sockets]) => [[cause], sockets] as const),
+        },
+        {
+          name: 'sightline_sockets_refused_total',
+          kind: 'counter',
+          help: 'TCP connections that were refused by a bound of their address: open ones, or new ones a second',
+          labels: ['bound'],
+          read: ({ refused }) => Object.entries(refused).map(([bound, sockets]) => [[bound], sockets] as const),
+        },
+        {
+          name: 'sightline_sockets_addresses',
+          kind: 'gauge',
+          help: 'Addresses with an open TCP connection',
+          read: ({ addresses }) => addresses,
+        },
+        {
+          name: 'sightline_answers_unsent_bytes',
+          kind: 'gauge',
+          unit: 'bytes',
+          help: 'Bytes of answers to requests that clients have not taken yet',
+          read: ({ answer_bytes }) => answer_bytes,
+        },
+        {
+          name: 'sightline_requests_waiting',
+          kind: 'gauge',
+          help: 'Requests and handshakes that wait for their turn on the main thread',
+          read: ({ requests_waiting }) => requests_waiting,
         },
       ],
     ),

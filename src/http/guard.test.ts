@@ -25,8 +25,9 @@ describe('checkAddress', () => {
     expect(verdict(host, origin)).toBe('ok');
   });
 
+  test('a request without a host is no request', () => expect(verdict(undefined)).toBe('REQUEST_BAD'));
+
   test.each([
-    undefined,
     '',
     'evil.example',
     'evil.example:8080',

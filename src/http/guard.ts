@@ -14,7 +14,7 @@ export interface AddressRules {
 const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
 
 /**
- * Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN.
+ * Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN, and REQUEST_BAD without a `Host` (RFC 9112 §3.2).
  *
  * A foreign page can make a browser connect to a server on loopback. The `Origin` header tells such a page from
  * our own; the `Host` header tells a name that was rebound to loopback (DNS rebinding) from a name of ours.
@@ -23,6 +23,7 @@ export function checkAddress(
   headers: { host?: string | undefined; origin?: string | undefined },
   rules: AddressRules,
 ): void {
+  if (headers.host === undefined) throw new SightlineError('REQUEST_BAD', 'the request has no Host');
   const host = parseHost(headers.host);
   if (!host || !isOwnName(host.hostname, rules.hosts)) {
     throw new SightlineError('HOST_FORBIDDEN', `Host "${shorten(headers.host)}" is not a name of this server`);
@@ -92,9 +93,9 @@ function isOwnName(hostname: string, hosts: readonly string[]): boolean {
   return LOOPBACK_NAMES.includes(hostname) || hosts.some((own) => own === hostname || `[${own}]` === hostname);
 }
 
-function parseHost(host: string | undefined): URL | undefined {
+function parseHost(host: string): URL | undefined {
   // Nothing but a name and a port: `URL` would take "user@host" and "host/path" too.
-  if (host === undefined || !/^[A-Za-z0-9.\-_:[\]]+$/.test(host)) return undefined;
+  if (!/^[A-Za-z0-9.\-_:[\]]+$/.test(host)) return undefined;
   return URL.parse(`http://${host}`) ?? undefined;
 }
 

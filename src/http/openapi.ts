@@ -136,7 +136,7 @@ function refusals(route: Route, schemas: Schemas): Json {
   for (const code of route.kind === 'file' ? (['NOT_FOUND', 'RANGE_BAD'] as const) : (route.errors ?? []))
     codes.add(code);
   const content = { 'application/json': { schema: schemas.output(errorSchema) } };
-  const byStatus = Object.groupBy(codes, (code) => ERRORS[code].status);
+  const byStatus = Object.groupBy(codes, (code) => ERRORS[code]);
   return Object.fromEntries(
     Object.entries(byStatus).map(([status, some]) => [status, { description: some!.join(', '), content }]),
   );

@@ -9,7 +9,10 @@ import { WebSocket } from 'ws';
 import { z } from 'zod';
 import { collectingLog } from '../../test/support/log.ts';
 import { systemClock } from '../base/clock.ts';
+import { openFences } from '../fences/fences.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Descriptors } from '../observe/descriptors.ts';
+import type { ConnectionSettings } from './connections.ts';
 import { openApiDocument } from './openapi.ts';
 import { answer, files, pathOf, type Route } from './route.ts';
 import { HttpServer, type HttpServerOptions } from './server.ts';
@@ -18,20 +21,34 @@ let dir: string;
 let server: HttpServer;
 let told = collectingLog();
 
+const NO_DESCRIPTORS: Descriptors = { max: undefined, intervalMs: 0, count: () => undefined };
+
+const CONNECTIONS: ConnectionSettings = {
+  connectionsMax: 100,
+  addresses: { connectionsMax: 50, ratePerS: 100, unbounded: ['127.0.0.0/8'] },
+  unreadTimeoutMs: 5_000,
+  answerBytesMax: 1_000_000,
+  reservedDescriptors: 10,
+  lingerMs: 2_000,
+  closeTimeoutMs: 200,
+};
+
 const faults = () => told.entries.filter(({ event }) => event === 'request_failed');
 
 function optionsFor(pageDir: string): HttpServerOptions {
   return {
     clock: systemClock,
+    turns: openFences({ clock: systemClock }).turns,
     host: '127.0.0.1',
     port: 0,
     rules: { hosts: ['127.0.0.1'], origins: ['https://viewer.example'] },
-    connectionsMax: 2,
+    connections: { ...CONNECTIONS, connectionsMax: 2 },
+    descriptors: NO_DESCRIPTORS,
     headerTimeoutMs: 5_000,
     requestTimeoutMs: 5_000,
+    keepAliveTimeoutMs: 5_000,
     shutdownTimeoutMs: 200,
     messageBytesHardMax: 10_000,
-    closeTimeoutMs: 200,
     pageDir,
     log: told.log,
     sockets: [

@@ -1,16 +1,29 @@
 import { existsSync } from 'node:fs';
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import {
+  createServer,
+  maxHeaderSize,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { lookup } from 'node:dns/promises';
 import type { AddressInfo, Socket } from 'node:net';
 import { dirname } from 'node:path';
-import type { Duplex } from 'node:stream';
+import { Readable, type Duplex } from 'node:stream';
 import fastifyStatic from '@fastify/static';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
-import type { ConnectionsReport, EndpointReport } from '../observe/metrics.ts';
+import type { Turns } from '../fences/turns.ts';
+import type { Descriptors } from '../observe/descriptors.ts';
+import type { ConnectionsReport, EndpointReport, SocketEnding, SocketsReport } from '../observe/metrics.ts';
 import type { Log } from '../log/log.ts';
 import { parseJson } from '../protocol/wire-value.ts';
+import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './answers.ts';
+import { RequestQueue } from './request-queue.ts';
+import { Connections, type ConnectionSettings } from './connections.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { logRefusal } from './refusals.ts';
 import { methodOf, pathOf, readInput, type AnswerRoute, type FileRoute, type Permission, type Route } from './route.ts';
@@ -36,16 +49,20 @@ export interface SocketRequest {
 
 export interface HttpServerOptions {
   readonly clock: Clock;
+  readonly turns: Turns;
   readonly host: string;
   readonly port: number;
   readonly rules: AddressRules;
-  readonly connectionsMax: number;
+  readonly connections: ConnectionSettings;
+  /** Of this process. */
+  readonly descriptors: Descriptors;
   readonly headerTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  /** How long a connection may be idle between two requests. */
+  readonly keepAliveTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
   /** A longer WebSocket message is not even read: its socket is closed with 1009. */
   readonly messageBytesHardMax: number;
-  readonly closeTimeoutMs: number;
   readonly routes: readonly Route[];
   readonly sockets: readonly SocketRoute[];
   /** Folder of the page; without it `/` says how to build it. */
@@ -53,15 +70,12 @@ export interface HttpServerOptions {
   readonly log: Log;
 }
 
-const SECURITY_HEADERS = {
-  'Content-Security-Policy':
-    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; frame-ancestors 'none'",
-  'Referrer-Policy': 'no-referrer',
-  'X-Content-Type-Options': 'nosniff',
-};
-
-const WEBSOCKET_VERSION = '13';
-const SHORT_CONNECTIONS = 64;
+/** Node looks for requests that are too slow at most this often. */
+const CHECKS_MS_MAX = 1_000;
+/** The address of the server's health. */
+const WATCHED = '/health';
+/** Connections that the operating system keeps until the main thread takes them. */
+const BACKLOG = 1_024;
 /** The largest useful body of the API takes a few KiB. */
 const BODY_BYTES_MAX = 65_536;
 
@@ -73,11 +87,17 @@ export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #fastify: FastifyInstance;
   readonly #sockets: WebSocketServer;
+  readonly #connections: Connections;
+  readonly #requests: RequestQueue;
+  readonly #handshakes: RequestQueue;
+  /** Whoever watches the server hears of it while requests wait. */
+  readonly #watchers: RequestQueue;
+  /** Of the other addresses of `localhost`. */
+  readonly #others: Server[] = [];
   /** Responses of `stream` routes that have not ended. */
   readonly #streams = new Set<OpenConnection>();
   /** Data of each open WebSocket that `ws` does not keep. */
   readonly #opened = new WeakMap<WebSocket, OpenConnection>();
-  readonly #traffic = new Traffic();
   #openedCount = 0;
   #refusedCount = 0;
   readonly #mounted: string[] = [];
@@ -85,9 +105,13 @@ export class HttpServer {
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
+    const { clock, log, descriptors, connections: settings } = options;
+    this.#connections = new Connections({ clock, log, descriptors, settings });
+    this.#requests = new RequestQueue(options);
+    this.#handshakes = new RequestQueue(options);
+    this.#watchers = new RequestQueue(options);
     this.#fastify = Fastify({
       forceCloseConnections: true,
-      requestTimeout: options.requestTimeoutMs,
       bodyLimit: BODY_BYTES_MAX,
       // Requests that are refused before there is a route, such as a broken URL.
       frameworkErrors: (thrown, _request, reply) => {
@@ -95,26 +119,26 @@ export class HttpServer {
         void (reply as FastifyReply).status(error.status).send(errorBody(error));
       },
       routerOptions: { maxParamLength: 200 },
-      // `curl --http2` offers an upgrade that a server may ignore. Node before 24.9 cannot ignore it: there it is refused.
-      http: { shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket' },
+      serverFactory: () => this.#createServer(),
+      clientErrorHandler: (error, socket) => this.#refuseBroken(error, socket),
     });
-    this.#fastify.server.headersTimeout = options.headerTimeoutMs;
-    // Beyond this the kernel's connections are cut unanswered: as many again for pages and short requests.
-    this.#fastify.server.maxConnections = 2 * options.connectionsMax + SHORT_CONNECTIONS;
     // `closeTimeout` (ws 8.19) is not in the published types yet.
     const socketOptions: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       maxPayload: options.messageBytesHardMax,
       perMessageDeflate: false,
-      closeTimeout: options.closeTimeoutMs,
+      closeTimeout: settings.closeTimeoutMs,
       handleProtocols: (offered, request) => this.#agreeOn(offered, request),
+      // The session answers pings: it sees whether the answers are read.
+      autoPong: false,
     };
     this.#sockets = new WebSocketServer(socketOptions);
     this.#sockets.on('wsClientError', ({ message }, socket, request) => {
       const isOther =
         request.method !== 'GET' ||
         (request.headers['sec-websocket-version'] ?? WEBSOCKET_VERSION) !== WEBSOCKET_VERSION;
-      refuseUpgrade(socket, isOther ? upgradeRequired(request, message) : new SightlineError('QUERY_BAD', message));
+      const error = isOther ? upgradeRequired(request, message) : new SightlineError('QUERY_BAD', message);
+      this.#connections.refuse(socket, error);
     });
     this.#mount();
   }
@@ -124,6 +148,11 @@ export class HttpServer {
     return this.#sockets.clients.size + this.#streams.size;
   }
 
+  /** As many as the settings say, or fewer for want of file descriptors. */
+  get connectionsMax(): number {
+    return this.#connections.places.connections;
+  }
+
   /** The operations that it answers, such as `GET /health`; files of the page are `GET /*`. */
   get mounted(): readonly string[] {
     return this.#mounted;
@@ -131,13 +160,19 @@ export class HttpServer {
 
   /** Bytes of all TCP connections since the start. */
   get traffic(): { readonly received_bytes: number; readonly sent_bytes: number } {
-    return this.#traffic.bytes;
+    return this.#connections.traffic;
+  }
+
+  /** All TCP connections. */
+  socketsReport(): SocketsReport {
+    const waiting = this.#requests.size + this.#handshakes.size + this.#watchers.size;
+    return { ...this.#connections.report(), requests_waiting: waiting };
   }
 
   connections(): ConnectionsReport {
     return {
       open: this.connectionCount,
-      max: this.#options.connectionsMax,
+      max: this.connectionsMax,
       opened: this.#openedCount,
       refused: this.#refusedCount,
       endpoints: this.#endpoints(),
@@ -163,11 +198,64 @@ export class HttpServer {
   async listen(): Promise<string> {
     const { host, port } = this.#options;
     try {
-      await this.#fastify.listen({ host, port });
+      await this.#fastify.listen({ host, port, backlog: BACKLOG });
     } catch (thrown) {
       throw listenError(thrown, host, port);
     }
+    if (host === 'localhost') await this.#listenElsewhere();
     return this.url;
+  }
+
+  /** Says so where the process may not open enough files for the connections that it should take. */
+  tellPlaces(): void {
+    const { connections, descriptors, log } = this.#options;
+    const possible = this.connectionsMax;
+    if (possible >= connections.connectionsMax || descriptors.max === undefined) return;
+    log.write('descriptors_few', {
+      descriptors_max: descriptors.max,
+      connections_max: connections.connectionsMax,
+      possible,
+    });
+  }
+
+  /** `localhost` has an address of each family; the server listens on one of them by now. */
+  async #listenElsewhere(): Promise<void> {
+    const own = this.#fastify.server.address() as AddressInfo;
+    for (const { address } of await lookup('localhost', { all: true })) {
+      if (address === own.address) continue;
+      const server = this.#createServer();
+      server.on('clientError', (error, socket) => this.#refuseBroken(error, socket as Socket));
+      server.listen({ host: address, port: own.port, backlog: BACKLOG });
+      // One family may be missing on this machine.
+      if (await listens(server)) this.#others.push(server);
+    }
+  }
+
+  #createServer(): Server {
+    const { headerTimeoutMs, requestTimeoutMs, keepAliveTimeoutMs } = this.#options;
+    const server = createServer({
+      headersTimeout: headerTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      connectionsCheckingInterval: Math.min(CHECKS_MS_MAX, Math.ceil(headerTimeoutMs / 4)),
+      // Refused below like all else, in our own words.
+      requireHostHeader: false,
+      // `curl --http2` offers an upgrade that a server may ignore. Node before 24.9 cannot ignore it: there it is refused.
+      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
+    });
+    const answer = (request: IncomingMessage, response: ServerResponse): void => this.#answer(request, response);
+    server.on('request', answer);
+    // What else a client may expect is left unfulfilled (RFC 9110 §10.1.1).
+    server.on('checkExpectation', answer);
+    server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+    server.on('connection', (socket: Socket) => this.#connections.accept(socket));
+    server.on('timeout', (socket: Socket) => this.#connections.silent(socket));
+    // `listen` waits for its own errors; later ones come of accepting.
+    server.on(
+      'error',
+      ({ message }) => server.listening && this.#options.log.write('accept_failed', { reason: message }),
+    );
+    return server;
   }
 
   /** In place of `listen`, where requests come from another program's server. */
@@ -177,11 +265,12 @@ export class HttpServer {
 
   /** Answers a request that another server has received; after `prepare`. */
   handleRequest(request: IncomingMessage, response: ServerResponse): void {
-    this.#fastify.routing(request, response);
+    this.#answer(request, response);
   }
 
   /** The same for a WebSocket: the arguments of the `upgrade` event. */
   handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#connections.adopt(socket);
     this.#upgrade(request, socket, head);
   }
 
@@ -201,7 +290,8 @@ export class HttpServer {
     this.#fastify.server.closeIdleConnections();
     await closed;
     clearTimeout(cut);
-    await this.#fastify.close();
+    this.#connections.close();
+    await Promise.all([this.#fastify.close(), ...this.#others.map(stopped)]);
   }
 
   #mount(): void {
@@ -213,11 +303,15 @@ export class HttpServer {
     app.addHook('onRequest', async (request, reply) => {
       this.#checkAddress(request.headers);
       const cors = corsHeaders(request.method, request.headers, rules);
-      void reply.headers({ ...SECURITY_HEADERS, ...cors.headers });
+      void reply.headers(cors.headers);
       if (cors.isPreflight) return await reply.status(204).send();
       if (!READING.has(request.method)) checkChange(request.headers);
       if (this.#socketRoute(request.raw)) throw upgradeRequired(request.raw, 'the request asks for no upgrade');
       return undefined;
+    });
+    app.addHook('onSend', async (_request, reply, payload) => {
+      const body = sizeOf(payload);
+      if (body !== 0) this.#connections.send(reply.raw, body);
     });
     // A form of a foreign page could send text; JSON only where CORS allowed it.
     app.removeAllContentTypeParsers();
@@ -247,8 +341,41 @@ export class HttpServer {
     void app.register(fastifyStatic, hasPage ? { root: pageDir } : { root: dirname(pageDir), serve: false });
     if (!hasPage) app.get('/', (_request, reply) => reply.type('text/html').send(PAGE_MISSING));
     for (const route of routes) this.#mountRoute(route);
-    app.server.on('connection', (socket: Socket) => this.#traffic.add(socket));
-    app.server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
+  /** Every request comes by here. */
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    const connection = this.#connections.of(socket);
+    const queue = request.url === WATCHED ? this.#watchers : this.#requests;
+    const start = (): void => {
+      const { refusal } = connection ?? {};
+      response.setHeaders(SECURITY_HEADERS);
+      if (refusal) return refuseRequest(response, refusal);
+      queue.submit({
+        get isOver() {
+          return socket.destroyed;
+        },
+        run: () => this.#fastify.routing(request, response),
+      });
+    };
+    if (connection) this.#connections.begin(connection, response, start);
+    else start();
+  }
+
+  /** Of Node's HTTP parser: what comes is no request, or comes too slowly. */
+  #refuseBroken({ code }: NodeJS.ErrnoException, socket: Socket): void {
+    const connection = this.#connections.of(socket);
+    const state = connection?.state;
+    if (!connection || state === undefined || state === 'closing') return;
+    const isLate = code === 'ERR_HTTP_REQUEST_TIMEOUT';
+    if (isLate && socket.bytesRead === 0) return this.#connections.cut(connection, 'silent');
+    const [first] = connection.answers?.keys() ?? [];
+    const ending = isLate ? (first ? 'request_timeout' : 'header_timeout') : 'bad_request';
+    // It is gone, or has got a part of its answer.
+    if (code === 'ECONNRESET') return this.#connections.cut(connection, 'closed');
+    if (!socket.writable || first?.headersSent) return this.#connections.cut(connection, ending);
+    this.#connections.refuse(socket, brokenError(code, ending), ending);
   }
 
   #mountRoute(route: Route): void {
@@ -271,6 +398,7 @@ export class HttpServer {
         // It writes its own answer, to which these belong as well.
         for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value!);
         route.stream(request.raw, reply.raw, request.params as Record<string, string>);
+        this.#connections.stay(request.raw.socket, 'event_stream');
         this.#openedCount++;
         this.#streams.add(connection);
         reply.raw.once('close', () => this.#streams.delete(connection));
@@ -306,6 +434,9 @@ export class HttpServer {
       return new SightlineError('BODY_BAD', 'the length of the body does not match its Content-Length');
     }
     if (code.startsWith('FST_ERR_CTP_')) return new SightlineError('BODY_BAD', 'the body cannot be read');
+    if (code === 'EMFILE' || code === 'ENFILE') {
+      return new SightlineError('CONNECTIONS_EXHAUSTED', 'the server has no file descriptor left');
+    }
     if (statusCode < 500) return new SightlineError('QUERY_BAD', 'the address cannot be read: it is badly encoded');
     const { code: internal, message, stack } = toSightlineError(thrown);
     this.#options.log.write('request_failed', { code: internal, reason: message, stack });
@@ -313,7 +444,7 @@ export class HttpServer {
   }
 
   #refuseWhenFull(): void {
-    const { connectionsMax } = this.#options;
+    const { connectionsMax } = this;
     if (this.connectionCount < connectionsMax) return;
     this.#refusedCount++;
     this.#options.log.write('connections_exhausted', {
@@ -337,27 +468,49 @@ export class HttpServer {
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     // A peer that vanishes between the request and our answer needs none.
     socket.on('error', destroy);
-    try {
-      this.#checkAddress(request.headers);
-      const url = URL.parse(request.url ?? '/', 'http://localhost');
-      const route = this.#socketRoute(request);
-      if (!url || !route)
-        throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${(request.url ?? '').slice(0, 200)}`);
-      if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
-      this.#refuseWhenFull();
-      this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
-        this.#openedCount++;
-        this.#opened.set(webSocket, {
-          endpoint: route.path,
-          openedMs: this.#options.clock.now(),
-          socket: socket as Socket,
-        });
-        const { headers, socket: connection } = request;
-        route.open(webSocket, { query: url.searchParams, headers, address: connection.remoteAddress });
-      });
-    } catch (thrown) {
-      refuseUpgrade(socket, toSightlineError(thrown));
+    const connection = this.#connections.of(socket);
+    // It is refused already, or has not waited for its answers.
+    if (connection?.state === 'closing' || connection?.answers) return void socket.destroy();
+    if (connection) this.#connections.upgrade(connection);
+    const run = (): void => {
+      try {
+        if (connection?.refusal) throw connection.refusal;
+        this.#open(request, socket, head);
+      } catch (thrown) {
+        this.#connections.refuse(socket, toSightlineError(thrown));
+      }
+    };
+    // A refusal takes next to nothing, and its socket need not wait.
+    if (connection?.refusal || this.connectionCount >= this.connectionsMax) return run();
+    this.#handshakes.submit({
+      get isOver() {
+        return socket.destroyed;
+      },
+      run,
+    });
+  }
+
+  /** Errors: those of a refused address, NOT_FOUND, SHUTTING_DOWN, CONNECTIONS_EXHAUSTED. */
+  #open(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#checkAddress(request.headers);
+    const url = URL.parse(request.url ?? '/', 'http://localhost');
+    const route = this.#socketRoute(request);
+    if (!url || !route) {
+      throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${(request.url ?? '').slice(0, 200)}`);
     }
+    if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
+    this.#refuseWhenFull();
+    this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      this.#connections.stay(socket, 'websocket');
+      this.#openedCount++;
+      this.#opened.set(webSocket, {
+        endpoint: route.path,
+        openedMs: this.#options.clock.now(),
+        socket: socket as Socket,
+      });
+      const { headers, socket: connection } = request;
+      route.open(webSocket, { query: url.searchParams, headers, address: connection.remoteAddress });
+    });
   }
 }
 
@@ -369,42 +522,6 @@ interface OpenConnection {
   readonly endpoint: string;
   readonly openedMs: number;
   readonly socket: Socket;
-}
-
-/** Counts the bytes of TCP connections: of those that have closed, and at each reading of those that are open. */
-class Traffic {
-  readonly #sockets = new Set<Socket>();
-  #received = 0;
-  #sent = 0;
-  /** One for all of them: a closure for each would live as long as its connection. */
-  readonly #onClose: (this: Socket) => void;
-
-  constructor() {
-    const close = (socket: Socket): void => this.#close(socket);
-    this.#onClose = function onClose() {
-      close(this);
-    };
-  }
-
-  get bytes(): { readonly received_bytes: number; readonly sent_bytes: number } {
-    let [received, sent] = [this.#received, this.#sent];
-    for (const { bytesRead, bytesWritten } of this.#sockets) {
-      received += bytesRead;
-      sent += bytesWritten;
-    }
-    return { received_bytes: received, sent_bytes: sent };
-  }
-
-  add(socket: Socket): void {
-    this.#sockets.add(socket);
-    socket.on('close', this.#onClose);
-  }
-
-  #close(socket: Socket): void {
-    this.#sockets.delete(socket);
-    this.#received += socket.bytesRead;
-    this.#sent += socket.bytesWritten;
-  }
 }
 
 function figuresOf(endpoint: string, connections: readonly OpenConnection[], nowMs: number): EndpointReport {
@@ -456,16 +573,6 @@ function destroy(this: Duplex): void {
   this.destroy();
 }
 
-function errorBody(error: SightlineError) {
-  return { error: { code: error.code, message: error.message } };
-}
-
-/** Headers that the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4). */
-function headersOf({ code }: SightlineError): Record<string, string> {
-  if (code !== 'UPGRADE_REQUIRED') return {};
-  return { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Version': WEBSOCKET_VERSION };
-}
-
 /** Most often a proxy in front has left the upgrade out: so the answer says which headers it has to pass on. */
 function upgradeRequired({ method, url }: IncomingMessage, why: string): SightlineError {
   const path = (url ?? '/').split('?')[0]!.slice(0, 200);
@@ -475,16 +582,36 @@ function upgradeRequired({ method, url }: IncomingMessage, why: string): Sightli
   );
 }
 
-function refuseUpgrade(socket: Duplex, error: SightlineError): void {
+function refuseRequest(response: ServerResponse, error: SightlineError): void {
   const body = JSON.stringify(errorBody(error));
-  const headers = {
-    Connection: 'close',
-    ...headersOf(error),
-    'Content-Type': 'application/json',
-    'Content-Length': Buffer.byteLength(body),
-  };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.end(`HTTP/1.1 ${error.status} ${error.code}\r\n${lines.join('')}\r\n${body}`);
+  response.writeHead(error.status, { 'Content-Type': 'application/json', Connection: 'close' }).end(body);
+}
+
+function brokenError(code: string | undefined, ending: SocketEnding): SightlineError {
+  if (ending === 'header_timeout') return new SightlineError('REQUEST_TIMEOUT', 'the header took too long to arrive');
+  if (ending === 'request_timeout') return new SightlineError('REQUEST_TIMEOUT', 'the request took too long to arrive');
+  if (code === 'HPE_HEADER_OVERFLOW')
+    return new SightlineError('HEADER_TOO_LARGE', `the header is over ${maxHeaderSize} bytes`);
+  return new SightlineError('REQUEST_BAD', 'this is no HTTP request');
+}
+
+/** Bytes of an answer; 0: none, or as good as none. */
+function sizeOf(payload: unknown): number | 'file' {
+  if (typeof payload === 'string') return payload.length;
+  if (payload instanceof Uint8Array) return payload.byteLength;
+  return payload instanceof Readable ? 'file' : 0;
+}
+
+/** Whether a server that was told to listen does so. */
+function listens(server: Server): Promise<boolean> {
+  return new Promise((done) => {
+    server.once('listening', () => done(true));
+    server.once('error', () => done(false));
+  });
+}
+
+function stopped(server: Server): Promise<void> {
+  return new Promise((done) => server.close(() => done()));
 }
 
 function listenError(thrown: unknown, host: string, port: number): SightlineError {

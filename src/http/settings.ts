@@ -11,7 +11,12 @@ const HARD_LIMIT_FACTOR = 2;
 /** Folder of the built pages, in the clone and in the package. */
 export const PAGE_DIR = fileURLToPath(new URL('../../dashboard/dist', import.meta.url));
 
-type HttpSettings = Omit<HttpServerOptions, 'clock' | 'log' | 'sockets' | 'routes'>;
+/** A browser keeps idle connections for longer, and Fastify's own default is this. */
+const KEEP_ALIVE_MS = 72_000;
+/** How long a refused client has to read why. */
+const LINGER_MS = 2_000;
+
+type HttpSettings = Omit<HttpServerOptions, 'clock' | 'log' | 'turns' | 'descriptors' | 'sockets' | 'routes'>;
 
 export function httpSettings({ server, streaming, telemetry }: Config): HttpSettings {
   return {
@@ -22,11 +27,23 @@ export function httpSettings({ server, streaming, telemetry }: Config): HttpSett
       origins: server.allowed_origins,
       allowedHosts: server.allowed_hosts,
     },
-    connectionsMax: server.max_connections,
+    connections: {
+      connectionsMax: server.max_connections,
+      addresses: {
+        connectionsMax: server.max_connections_per_address ?? Math.ceil(server.max_connections / 2),
+        ratePerS: server.connection_rate_per_address,
+        unbounded: server.unbounded_addresses,
+      },
+      unreadTimeoutMs: server.unread_timeout_ms,
+      answerBytesMax: server.answer_bytes_max,
+      reservedDescriptors: server.reserved_descriptors,
+      lingerMs: LINGER_MS,
+      closeTimeoutMs: streaming.close_timeout_s * 1000,
+    },
     headerTimeoutMs: server.header_timeout_ms,
     requestTimeoutMs: server.request_timeout_ms,
+    keepAliveTimeoutMs: KEEP_ALIVE_MS,
     shutdownTimeoutMs: server.shutdown_timeout_ms,
-    closeTimeoutMs: streaming.close_timeout_s * 1000,
     messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
     pageDir: PAGE_DIR,
   };

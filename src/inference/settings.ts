@@ -7,6 +7,8 @@ import type { RegistryOptions } from './registry.ts';
 /** The configuration's part for this room, in the room's own terms. */
 
 const MIB = 2 ** 20;
+/** Free buffers that a worker keeps. Pictures of 33 megapixels take this for one: a few of them must not be kept for good. */
+export const FREE_PIXEL_BYTES_MAX = 128 * MIB;
 /** The first run allocates, the next ones show the just-in-time compiler what is hot. */
 const WARM_UP_RUNS = 3;
 

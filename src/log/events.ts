@@ -31,6 +31,7 @@ function event<F extends LogFields>(kind: EventKind<F>): EventKind<F> {
 }
 
 const ADDRESS_INTERVAL_MS = 600_000;
+const COSTLY_INTERVAL_MS = 10_000;
 const CODE = 'error code';
 const REASON = 'what went wrong, in words';
 const TOOK_MS = 'how long it took, ms';
@@ -52,6 +53,26 @@ export const LOG_EVENTS = {
     about: 'The page of `demo`, or of an `--app`, can be opened.',
     fields: { url: 'address of the page' },
     text: ({ url }) => `Open ${url} in a browser. Ctrl+C stops the server.`,
+    intervalMs: 0,
+  }),
+  memory_promised: event<{
+    planned_mib: number;
+    max_memory_usage_mib: number;
+    machine_mib: number;
+    largest: readonly string[];
+  }>({
+    room: 'app',
+    level: 'warn',
+    about:
+      'The bounds of memory come to more, all together, than the settings or the machine allow the process (docs/limits.md).',
+    fields: {
+      planned_mib: 'all bounds together, MiB',
+      max_memory_usage_mib: '`performance.max_memory_usage`',
+      machine_mib: 'memory of the machine, or of its cgroup where that is less, MiB',
+      largest: 'the largest bounds, by name',
+    },
+    text: ({ planned_mib, max_memory_usage_mib, machine_mib, largest }) =>
+      `the bounds of memory come to ${planned_mib} MiB together, over ${planned_mib > machine_mib ? `the ${machine_mib} MiB of this machine` : `performance.max_memory_usage (${max_memory_usage_mib} MiB)`}; the largest are ${largest.join(', ')}`,
     intervalMs: 0,
   }),
   config_changed: event<{ settings: readonly string[] }>({
@@ -83,6 +104,18 @@ export const LOG_EVENTS = {
     about: 'The server has ended.',
     fields: { took_ms: TOOK_MS },
     text: ({ took_ms }) => `stopped after ${took_ms} ms`,
+    intervalMs: 0,
+  }),
+  shutdown_forced: event<{ step: string; after_ms: number }>({
+    room: 'cli',
+    level: 'error',
+    about:
+      'The server did not end in time (`server.shutdown_timeout_ms`): the process ends at once, by the signal that it got, and gives up what was left.',
+    fields: {
+      step: 'what it was waiting for: `start`, `command` (a recording, a replay), or a part as in `shutdown_step`',
+      after_ms: 'how long it had, ms',
+    },
+    text: ({ step, after_ms }) => `ending by force: ${step} has not ended within ${after_ms} ms`,
     intervalMs: 0,
   }),
   command_failed: event<{ code: ErrorCode; reason: string; stack?: string | undefined }>({
@@ -129,6 +162,16 @@ export const LOG_EVENTS = {
     about: 'An inference worker died, or hung and was given up; its frames are answered by an error.',
     fields: { reason: REASON, code: CODE },
     text: ({ reason, code }) => `an inference worker is lost: it ${reason} (${code})`,
+  }),
+  workers_left: event<{ workers: number }>({
+    room: 'inference',
+    level: 'warn',
+    about:
+      'The server ends while threads are inside a native library, where none can be stopped; each ends when it comes back.',
+    fields: { workers: 'how many' },
+    text: ({ workers }) =>
+      `${workers} inference ${workers === 1 ? 'thread is' : 'threads are'} left behind, in native code`,
+    intervalMs: 0,
   }),
   worker_replaced: event<{ restarts: number }>({
     room: 'inference',
@@ -210,8 +253,56 @@ export const LOG_EVENTS = {
     room: 'http',
     level: 'warn',
     about: 'A client was refused because all connections are taken.',
-    fields: { code: CODE, connections_max: '`server.max_connections`' },
+    fields: { code: CODE, connections_max: '`server.max_connections`, or fewer for want of file descriptors' },
     text: ({ connections_max }) => `a client was refused: all ${connections_max} connections are taken`,
+  }),
+  address_limited: event<{ code: ErrorCode; address: string; bound: string }>({
+    room: 'http',
+    level: 'warn',
+    about: 'A connection was refused because its address has too many, or opens them too fast.',
+    fields: {
+      code: CODE,
+      address: 'the address, or for IPv6 its network',
+      bound: '`connections` (`server.max_connections_per_address`) or `rate` (`server.connection_rate_per_address`)',
+    },
+    text: ({ address, bound }) =>
+      `a connection from ${address} was refused: it ${bound === 'rate' ? 'opens them too fast' : 'has too many'}`,
+    intervalMs: 10_000,
+    by: 'address',
+  }),
+  connection_cut: event<{ cause: string; state: string; address: string }>({
+    room: 'http',
+    level: 'warn',
+    about: 'The server has ended a connection that was over a limit, or had to make room for another one.',
+    fields: {
+      cause: 'why: docs/api.md has them',
+      state: 'what it was doing: `waiting`, `request`, `event_stream`, `websocket` or `closing`',
+      address: 'where it came from; for IPv6 the network',
+    },
+    text: ({ cause, state, address }) => `a connection from ${address} was cut (${state}): ${cause}`,
+    intervalMs: 10_000,
+    by: 'cause',
+  }),
+  descriptors_few: event<{ descriptors_max: number; connections_max: number; possible: number }>({
+    room: 'http',
+    level: 'warn',
+    about: 'The process may not open enough files for `server.max_connections`: it takes fewer connections.',
+    fields: {
+      descriptors_max: 'files and sockets that the process may have open (`ulimit -n`)',
+      connections_max: '`server.max_connections`',
+      possible: 'connections that it takes',
+    },
+    text: ({ descriptors_max, connections_max, possible }) =>
+      `of ${connections_max} connections (server.max_connections) only ${possible} are possible: this process may have ${descriptors_max} files open; a higher limit (ulimit -n, LimitNOFILE of systemd) allows more`,
+    intervalMs: 0,
+  }),
+  accept_failed: event<{ reason: string }>({
+    room: 'http',
+    level: 'error',
+    about: 'The server could not take a new connection.',
+    fields: { reason: REASON },
+    text: ({ reason }) => `a new connection could not be taken: ${reason}`,
+    intervalMs: 10_000,
   }),
 
   session_started: event<{ lane: string; client_id: string }>({
@@ -235,6 +326,22 @@ export const LOG_EVENTS = {
     fields: { lane: '`video`, `telemetry` or `foxglove`', client_id: 'name of the client', code: CODE, reason: 'why' },
     text: ({ lane, client_id, reason }) => `${lane} session ${client_id} ended: ${reason}`,
   }),
+  session_costly: event<{ client_id: string; code: ErrorCode; cost_ms: number; granted_fps: number }>({
+    room: 'sessions',
+    level: 'warn',
+    about:
+      'A frame of a client is refused: its pictures take workers far longer than others do, and it sends more of them than its grant allows.',
+    fields: {
+      client_id: 'name of the client',
+      code: CODE,
+      cost_ms: 'what decoding the picture would have cost, ms',
+      granted_fps: 'frames a second that the client is granted',
+    },
+    text: ({ client_id, cost_ms, granted_fps }) =>
+      `${client_id} sends pictures of ${cost_ms} ms each, more than the ${granted_fps} a second that it is granted: refused`,
+    intervalMs: COSTLY_INTERVAL_MS,
+    by: 'client_id',
+  }),
   rate_limited: event<{ lane: string; client_id: string; penalty: string }>({
     room: 'sessions',
     level: 'warn',
@@ -252,12 +359,28 @@ export const LOG_EVENTS = {
     level: 'warn',
     about: 'A client is banned for a while after repeated violations of the rate limit.',
     fields: {
-      lane: '`telemetry`',
-      name: '`client` with its name, or `address` with its address',
+      lane: '`telemetry` or `foxglove`',
+      name: '`session` with its name: the ban is on its token, not on the name; or `address` with its address',
       ban_s: 'for how long, s',
     },
     text: ({ name, ban_s }) => `${name} is banned for ${ban_s} s`,
     by: 'name',
+  }),
+
+  memory_bound_met: event<{ lane: string; client_id: string; kind: string; outcome: string }>({
+    room: 'sessions',
+    level: 'warn',
+    about: 'A client makes the server keep more than it may (docs/limits.md), or holds most where all together do.',
+    fields: {
+      lane: '`video`, `telemetry`, `foxglove` or `program`',
+      client_id: 'name of the client',
+      kind: 'of memory: `history`, `session`, `incoming`, `frames` or `channels`',
+      outcome: '`refused`, or `oldest_dropped`: something older of this client had to go',
+    },
+    text: ({ client_id, kind, outcome }) =>
+      `${client_id} is at its bound of memory (${kind}): ${outcome === 'refused' ? 'more was refused' : 'its oldest was dropped'}`,
+    intervalMs: 10_000,
+    by: 'client_id',
   }),
 
   camera_making: event<{ from: string }>({

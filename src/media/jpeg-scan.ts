@@ -8,6 +8,7 @@ import {
   nextSegment,
   type Segment,
 } from './jpeg-segments.ts';
+import { SCANS_MAX } from './jpeg-work.ts';
 
 /**
  * Faults of the coded data of a JPEG. `unknown`: the data is not coded by Huffman, or in a way that this walk does not follow.
@@ -33,9 +34,6 @@ export function scanFault(bytes: Uint8Array, standard: Uint8Array): ScanFault {
     throw thrown;
   }
 }
-
-/** Encoders write about ten; a sender of hundreds wants to keep the reader busy. */
-const SCANS_MAX = 100;
 
 class Fault extends Error {
   readonly fault: Exclude<ScanFault, undefined>;
@@ -98,13 +96,19 @@ class Walk {
       at = endOf(segment);
       if (segment.marker === MARKER.DHT) this.takeTables(segment.payload);
       else if (segment.marker === MARKER.DRI) this.#restartInterval = (segment.payload[0]! << 8) | segment.payload[1]!;
-      else if (isFrameHeader(segment.marker)) this.#frame = frameOf(segment);
+      else if (isFrameHeader(segment.marker)) this.#begin(segment);
       else if (segment.marker === MARKER.SOS) {
         scans += 1;
         if (scans > SCANS_MAX) return 'unknown';
         at = this.#walkScan(this.#scanOf(segment.payload), at);
       }
     }
+  }
+
+  /** A second frame was not looked at when the picture's size was checked; libjpeg refuses it. */
+  #begin(header: Segment): void {
+    if (this.#frame) throw new Fault('damaged');
+    this.#frame = frameOf(header);
   }
 
   /** DHT, B.2.4.2. */

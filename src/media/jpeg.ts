@@ -3,6 +3,7 @@ import { SightlineError } from '../base/errors.ts';
 import { exifOrientation, isExif } from './exif.ts';
 import { scanFault } from './jpeg-scan.ts';
 import { endOf, headerSegments, isDescription, isFrameHeader, MARKER, type Segment } from './jpeg-segments.ts';
+import { type CodedFrame, decodeCost, NS_PER_PIXEL_MAX, SCANS_MAX, uprightMs } from './jpeg-work.ts';
 import { type Orientation, orientationOfExif, UPRIGHT, uprightSize } from './orient.ts';
 
 // The package is CommonJS whose exports are made at run time: a named ESM import would not find them.
@@ -21,10 +22,16 @@ export interface JpegHeader {
   readonly orientation: Orientation;
 }
 
+/** A JPEG that may be decoded. */
+export interface CheckedJpeg extends JpegHeader {
+  /** What that will cost, nominal: see `jpeg-work.ts`. */
+  readonly decodeMs: number;
+}
+
 export interface ImageLimits {
   /** Longest side, pixels. */
   readonly sideMax: number;
-  /** Width × height. */
+  /** Width × height. It also bounds what decoding may cost, whatever the picture's own size. */
   readonly pixelsMax: number;
 }
 
@@ -53,17 +60,17 @@ const CODINGS: ReadonlySet<number> = new Set([0xc0, 0xc1, 0xc2, 0xc9, 0xca]);
  * header does), FRAME_UNDECODABLE (a sound JPEG of a kind that is not decoded, which the message names).
  */
 export function readJpegHeader(bytes: Uint8Array): JpegHeader {
-  const { width, height, components, coding, orientation } = readHeader(bytes);
-  // SOF2, 6, 10 and 14 are the progressive ones (T.81 table B.1).
-  return { width, height, components, progressive: (coding & 3) === 2, orientation };
+  const { frame: _, ...header } = readHeader(bytes);
+  return header;
 }
 
 /**
- * All checks of a JPEG from outside before decoding: its header, its size against `limits`, and that it
- * has an end. Costs microseconds. Errors: those of `readJpegHeader`, FRAME_TOO_LARGE.
+ * All checks of a JPEG from outside before decoding: its header, its size against `limits`, that it has an end, and what decoding it
+ * will cost. Takes microseconds; a millisecond for each megabyte of a picture of several scans. Errors: those of
+ * `readJpegHeader`, FRAME_TOO_LARGE, FRAME_COSTLY.
  */
-export function checkJpeg(bytes: Uint8Array, limits: ImageLimits): JpegHeader {
-  const header = readJpegHeader(bytes);
+export function checkJpeg(bytes: Uint8Array, limits: ImageLimits): CheckedJpeg {
+  const { frame, ...header } = readHeader(bytes);
   const { width, height } = header;
   if (width > limits.sideMax || height > limits.sideMax) {
     throw new SightlineError('FRAME_TOO_LARGE', `${width}×${height} pixels: a side is over ${limits.sideMax}`);
@@ -72,16 +79,37 @@ export function checkJpeg(bytes: Uint8Array, limits: ImageLimits): JpegHeader {
     throw new SightlineError('FRAME_TOO_LARGE', `${width}×${height} pixels: more than ${limits.pixelsMax} in all`);
   }
   if (!hasJpegEnd(bytes)) throw withoutEnd(bytes, header);
-  return header;
+  const { ms: decodeMs, scans } = decodeCost(bytes, frame);
+  if (scans > SCANS_MAX) {
+    throw new SightlineError('FRAME_COSTLY', `a ${width}×${height} JPEG of more than ${SCANS_MAX} scans`);
+  }
+  const msMax = decodeMsMax(limits);
+  if (decodeMs > msMax) {
+    const what = `a ${width}×${height} JPEG of ${scans} ${scans === 1 ? 'scan' : 'scans'} and ${bytes.length} bytes`;
+    const times = (decodeMs / msMax).toFixed(1);
+    throw new SightlineError('FRAME_COSTLY', `${what}: decoding takes ${times} times as long as is allowed`);
+  }
+  return { ...header, decodeMs };
 }
 
-/** The size of a JPEG that stands upright, pixels, once it is checked. Errors: those of `checkJpeg`. */
+/** What decoding a picture may cost, nominal ms. */
+function decodeMsMax({ pixelsMax }: ImageLimits): number {
+  return (pixelsMax * NS_PER_PIXEL_MAX) / 1e6;
+}
+
+/**
+ * The size of a JPEG that stands upright, pixels, and the nominal cost of decoding it until it does, once it is checked. Errors: those of
+ * `checkJpeg`.
+ */
 export function uprightJpegSize(
   bytes: Uint8Array,
   limits: ImageLimits,
-): { readonly width: number; readonly height: number } {
-  const header = checkJpeg(bytes, limits);
-  return uprightSize(header, header.orientation);
+): { readonly width: number; readonly height: number; readonly decodeMs: number } {
+  const { decodeMs, width, height, orientation } = checkJpeg(bytes, limits);
+  return {
+    ...uprightSize({ width, height }, orientation),
+    decodeMs: decodeMs + uprightMs(width * height, orientation),
+  };
 }
 
 /**
@@ -98,16 +126,20 @@ export function hasJpegEnd(bytes: Uint8Array): boolean {
 /**
  * Decodes to packed RGB into the front of `into` (at least width × height × 3 bytes), which stays the caller's. The picture is as it
  * is stored: `orientation` in its header says how to rotate it. Data that libjpeg only warns of is taken, as long as no part of the
- * picture is missing. Errors: FRAME_TRUNCATED, FRAME_UNDECODABLE, and those of `readJpegHeader`.
+ * picture is missing. Errors: FRAME_TRUNCATED, FRAME_UNDECODABLE, and those of `readJpegHeader`. A picture from outside is checked by
+ * `checkJpeg` before; `limits` are the same ones.
  */
-export function decodeJpeg(bytes: Uint8Array, into: Uint8Array): RgbPicture {
-  return decode(bytes, into, 3);
+export function decodeJpeg(bytes: Uint8Array, into: Uint8Array, limits: ImageLimits = ANY_SIZE): RgbPicture {
+  return decode(bytes, into, 3, limits);
 }
 
 /** As `decodeJpeg`, with 4 bytes a pixel, so that a pixel can be read as one number. */
-export function decodeJpegRgbx(bytes: Uint8Array, into: Uint8Array): RgbxPicture {
-  return decode(bytes, into, 4);
+export function decodeJpegRgbx(bytes: Uint8Array, into: Uint8Array, limits: ImageLimits = ANY_SIZE): RgbxPicture {
+  return decode(bytes, into, 4, limits);
 }
+
+/** For pictures that the program has made or chosen itself. */
+const ANY_SIZE: ImageLimits = { sideMax: Infinity, pixelsMax: Infinity };
 
 /** Bytes that `encodeJpeg` needs to work in for a picture of this size. */
 export function jpegBytesMax(width: number, height: number): number {
@@ -131,22 +163,22 @@ export function encodeJpeg(picture: RgbPicture, quality: number, into?: Uint8Arr
 }
 
 interface Header extends JpegHeader {
-  /** The marker of the frame header. */
-  readonly coding: number;
-  /** Sampling factors of each component, across and down. */
-  readonly sampling: string;
+  readonly frame: CodedFrame;
 }
 
-function readHeader(bytes: Uint8Array): Omit<Header, 'progressive'> {
+function readHeader(bytes: Uint8Array): Header {
   let orientation: Orientation | undefined;
   let isYcck = false;
   let frame: Segment | undefined;
+  let firstScan: Segment | undefined;
+  let restartInterval = 0;
   try {
     for (const segment of headerSegments(bytes)) {
       const { marker, payload } = segment;
       if (marker === MARKER.APP1 && !orientation && isExif(payload)) {
         orientation = orientationOfExif(exifOrientation(payload));
       } else if (marker === MARKER.APP14) isYcck = payload[11] === 2;
+      else if (marker === MARKER.DRI) restartInterval = ((payload[0] ?? 0) << 8) | (payload[1] ?? 0);
       else if (marker === JPEG_LS) throw new SightlineError('FRAME_UNDECODABLE', `a picture in JPEG-LS: ${SEND}`);
       else if (isFrameHeader(marker)) frame ??= segment;
       else if (marker === MARKER.SOS && !frame) {
@@ -154,7 +186,7 @@ function readHeader(bytes: Uint8Array): Omit<Header, 'progressive'> {
           'FRAME_NOT_JPEG',
           `a JPEG whose scan at byte ${segment.at} comes before its frame header`,
         );
-      }
+      } else if (marker === MARKER.SOS) firstScan = segment;
     }
   } catch (thrown) {
     // The frame header is there: no more is needed.
@@ -176,10 +208,19 @@ function readHeader(bytes: Uint8Array): Omit<Header, 'progressive'> {
   }
   const kind = unsupportedKind({ marker, precision, height, components, isYcck });
   if (kind !== undefined) throw new SightlineError('FRAME_UNDECODABLE', `a ${width}×${height} JPEG ${kind}: ${SEND}`);
-  const sampling = Array.from({ length: components }, (_, i) => payload[7 + 3 * i] ?? 0)
-    .map((factors) => `${factors >> 4}×${factors & 15}`)
-    .join(', ');
-  return { width, height, components, coding: marker, sampling, orientation: orientation ?? UPRIGHT };
+  const coded = Array.from({ length: components }, (_, i) => {
+    const factors = payload[7 + 3 * i] ?? 0;
+    return { id: payload[6 + 3 * i] ?? 0, across: factors >> 4, down: factors & 15 };
+  });
+  return {
+    width,
+    height,
+    components,
+    // SOF2, 6, 10 and 14 are the progressive ones (T.81 table B.1).
+    progressive: (marker & 3) === 2,
+    orientation: orientation ?? UPRIGHT,
+    frame: { coding: marker, width, height, components: coded, firstScan, restartInterval },
+  };
 }
 
 /** Starts a frame of ITU-T T.87, which is another format. */
@@ -208,19 +249,25 @@ function unsupportedKind(frame: {
  * The library treats libjpeg's warnings as errors and loses their reasons; but it decodes to the end all the same, which the
  * last pixel's fourth byte shows. Whether the fault costs the picture is then read from the data itself.
  */
-function decode(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4): RgbPicture {
+function decode(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4, limits: ImageLimits): RgbPicture {
   const format = bytesPerPixel === 3 ? turbo.FORMAT_RGB : turbo.FORMAT_RGBX;
   try {
     const { width, height } = turbo.decompressSync(asBuffer(bytes), asBuffer(into), { format });
     return { data: into.subarray(0, width * height * bytesPerPixel), width, height };
   } catch (cause) {
-    return decodeDespite(bytes, into, bytesPerPixel, cause);
+    return decodeDespite(bytes, into, bytesPerPixel, limits, cause);
   }
 }
 
-function decodeDespite(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4, cause: unknown): RgbPicture {
+function decodeDespite(
+  bytes: Uint8Array,
+  into: Uint8Array,
+  bytesPerPixel: 3 | 4,
+  limits: ImageLimits,
+  cause: unknown,
+): RgbPicture {
   const header = readHeader(bytes);
-  const { width, height, sampling } = header;
+  const { width, height, frame } = header;
   const length = width * height * bytesPerPixel;
   if (into.length < length) {
     throw new SightlineError('INTERNAL', `a buffer of ${into.length} bytes for a ${width}×${height} picture`, {
@@ -228,6 +275,10 @@ function decodeDespite(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4
     });
   }
   if (!hasJpegEnd(bytes)) throw withoutEnd(bytes, header);
+  if (decodeCost(bytes, frame).ms * DESPITE_TIMES > decodeMsMax(limits)) {
+    const message = `a ${width}×${height} JPEG that libjpeg-turbo complains of, and too costly to look into`;
+    throw new SightlineError('FRAME_UNDECODABLE', message, { cause });
+  }
   const fault = scanFault(bytes, standardJpeg());
   if (fault === undefined) {
     const pixels = bytesPerPixel === 4 ? into : new Uint8Array(width * height * 4);
@@ -235,12 +286,19 @@ function decodeDespite(bytes: Uint8Array, into: Uint8Array, bytesPerPixel: 3 | 4
       if (bytesPerPixel === 3) dropFourth(pixels, into, width * height);
       return { data: into.subarray(0, length), width, height };
     }
-    const message = `a ${width}×${height} JPEG with the sampling ${sampling}: libjpeg-turbo does not decode it`;
+    const sampling = frame.components.map(({ across, down }) => `${across}×${down}`);
+    const message = `a ${width}×${height} JPEG with the sampling ${sampling.join(', ')}: libjpeg-turbo does not decode it`;
     throw new SightlineError('FRAME_UNDECODABLE', message, { cause });
   }
   const what = fault === 'unknown' ? 'libjpeg-turbo rejects' : `is ${fault}`;
   throw new SightlineError('FRAME_UNDECODABLE', `a ${width}×${height} JPEG whose data ${what}`, { cause });
 }
+
+/**
+ * A picture of which libjpeg complains is decoded a second time, and its data are walked in JavaScript, which takes up to four times as long:
+ * all in all no more than for the dearest picture without a fault.
+ */
+const DESPITE_TIMES = 5;
 
 /** Decodes once more, into 4 bytes a pixel: the fourth of the last one is 255 when all rows were written, despite the complaint. */
 function isDecodedToTheEnd(bytes: Uint8Array, into: Uint8Array, pixels: number): boolean {

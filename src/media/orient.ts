@@ -58,6 +58,9 @@ export function uprightSize(
   return swapsSides(o) ? { width: height, height: width } : { width, height };
 }
 
+/** Side of the parts in which a picture is turned, pixels. */
+const TILE = 16;
+
 /**
  * Rotates a packed picture of `width` × `height` pixels, 3 or 4 bytes each, into `into` (as long, another buffer), whose width and
  * height are those of `uprightSize`. Pictures of 4 bytes a pixel start at a multiple of 4 bytes in their buffers.
@@ -80,9 +83,17 @@ export function turnUpright(
   if (bytesPerPixel === 4) {
     const pixels = new Uint32Array(data.buffer, data.byteOffset, width * height);
     const turned = new Uint32Array(into.buffer, into.byteOffset, width * height);
-    for (let y = 0, source = 0; y < height; y += 1) {
-      for (let x = 0, target = first + y * alongY; x < width; x += 1, source += 1, target += alongX) {
-        turned[target] = pixels[source]!;
+    // Where rows become columns, each pixel of a row lies in another line of the cache: in tiles these are used while they are there.
+    const tile = swapsSides(o) ? TILE : Math.max(width, height);
+    for (let fromY = 0; fromY < height; fromY += tile) {
+      for (let fromX = 0; fromX < width; fromX += tile) {
+        const toX = Math.min(width, fromX + tile);
+        for (let y = fromY; y < Math.min(height, fromY + tile); y += 1) {
+          let target = first + fromX * alongX + y * alongY;
+          for (let source = y * width + fromX; source < y * width + toX; source += 1, target += alongX) {
+            turned[target] = pixels[source]!;
+          }
+        }
       }
     }
     return;

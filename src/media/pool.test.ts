@@ -9,7 +9,7 @@ describe('buffer pool', () => {
     expect(first.length).toBe(36);
     pool.release(first);
     expect(pool.acquire(4, 3, 3)).toBe(first);
-    expect(pool.counters()).toEqual({ acquired: 2, reused: 1, exhausted: 0, shapesEvicted: 0 });
+    expect(pool.counters()).toMatchObject({ acquired: 2, reused: 1, exhausted: 0, shapesEvicted: 0 });
   });
 
   test('ten of a shape by default, then nothing', () => {
@@ -71,4 +71,18 @@ describe('buffer pool', () => {
       }),
     );
   });
+});
+
+test('free buffers are kept up to a number of bytes, those of the shape used last the longest', () => {
+  const pool = new BufferPool({ buffersPerShape: 4, shapesMax: 4, freeBytesMax: 300 });
+  const borrow = (width: number, count: number) => Array.from({ length: count }, () => pool.acquire(width, 10, 1)!);
+  const [old, young] = [borrow(5, 3), borrow(10, 2)];
+  for (const buffer of [...old, ...young]) pool.release(buffer);
+  expect(pool.counters().buffersDropped).toBe(1);
+  expect(borrow(10, 2).filter((buffer) => young.includes(buffer))).toHaveLength(2);
+  expect(borrow(5, 3).filter((buffer) => old.includes(buffer))).toHaveLength(2);
+  // One that is larger than all that is kept goes at once.
+  pool.release(pool.acquire(40, 10, 1)!);
+  expect(pool.counters().buffersDropped).toBe(2);
+  expect(old).not.toContain(pool.acquire(40, 10, 1));
 });

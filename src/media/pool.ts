@@ -5,6 +5,8 @@ export interface PoolLimits {
   readonly buffersPerShape: number;
   /** Shapes that are kept; the least recently used idle one makes room for a new one. */
   readonly shapesMax: number;
+  /** Bytes of free buffers that are kept; those of the least recently used shape go first. Default: without limit. */
+  readonly freeBytesMax?: number;
 }
 
 export interface PoolCounters {
@@ -16,6 +18,8 @@ export interface PoolCounters {
   readonly exhausted: number;
   /** Shapes that made room for others. */
   readonly shapesEvicted: number;
+  /** Free buffers that were given up because all together were too large. */
+  readonly buffersDropped: number;
 }
 
 interface Shelf {
@@ -40,6 +44,8 @@ export class BufferPool {
   #reused = 0;
   #exhausted = 0;
   #shapesEvicted = 0;
+  #freeBytes = 0;
+  #buffersDropped = 0;
 
   constructor(limits: PoolLimits = DEFAULT_LIMITS) {
     this.#limits = limits;
@@ -53,6 +59,7 @@ export class BufferPool {
       return undefined;
     }
     const used = shelf.free.pop();
+    if (used) this.#freeBytes -= used.length;
     // A Buffer, because native code wants one; `Slow` keeps it off Node's shared slab.
     const buffer = used ?? Buffer.allocUnsafeSlow(shelf.bytes);
     shelf.inUse += 1;
@@ -70,6 +77,18 @@ export class BufferPool {
     this.#owners.delete(buffer);
     shelf.inUse -= 1;
     shelf.free.push(buffer);
+    this.#freeBytes += buffer.length;
+    this.#shrink();
+  }
+
+  #shrink(): void {
+    const { freeBytesMax = Infinity } = this.#limits;
+    for (const { free } of this.#shelves.values()) {
+      while (this.#freeBytes > freeBytesMax && free.length > 0) {
+        this.#freeBytes -= free.pop()!.length;
+        this.#buffersDropped += 1;
+      }
+    }
   }
 
   counters(): PoolCounters {
@@ -78,6 +97,7 @@ export class BufferPool {
       reused: this.#reused,
       exhausted: this.#exhausted,
       shapesEvicted: this.#shapesEvicted,
+      buffersDropped: this.#buffersDropped,
     };
   }
 
@@ -98,6 +118,7 @@ export class BufferPool {
     for (const [key, shelf] of this.#shelves) {
       if (shelf.inUse > 0) continue;
       this.#shelves.delete(key);
+      this.#freeBytes -= shelf.bytes * shelf.free.length;
       this.#shapesEvicted += 1;
       return true;
     }

@@ -11,8 +11,10 @@ const WELL: HealthFacts = {
   latency: { p95Ms: 100, frames: 1000 },
   eventLoopDelayP99Ms: 50,
   rssBytes: 1024 * 2 ** 20,
+  connections: { max: 1000, wanted: 1000, descriptorsMax: 1_048_576 },
   callbackFaults: 0,
   recordings: [],
+  memory: { plannedBytes: 1024 * 2 ** 20, settingBytes: 1024 * 2 ** 20, machineBytes: 1024 * 2 ** 20 },
 };
 
 test('figures at their limits are well', () => {
@@ -28,6 +30,32 @@ test('models that a session asked for are told, and the server is as well as bef
     status: 'ok',
     issues: [{ code: 'MODEL_FAILED', message: 'model mine could not be loaded: cut in half' }],
   });
+});
+
+test('a recording that has ended is told, and so are bounds that promise too much: the server is as well as before', () => {
+  const recordings = [
+    { state: 'ended' as const, file: 'a.mcap', reason: null, lost: 2 },
+    { state: 'recording' as const, file: 'b.mcap', reason: null, lost: 0 },
+  ];
+  expect(judgeHealth({ ...WELL, recordings }, LIMITS)).toEqual({
+    status: 'ok',
+    issues: [{ code: 'RECORDING_ENDED', message: 'the recording a.mcap has ended; 2 messages are lost' }],
+  });
+  const over = (settingMib: number, machineMib: number) =>
+    judgeHealth(
+      {
+        ...WELL,
+        memory: { plannedBytes: 2 ** 30, settingBytes: settingMib * 2 ** 20, machineBytes: machineMib * 2 ** 20 },
+      },
+      LIMITS,
+    );
+  expect(over(1_000, 2_000)).toMatchObject({
+    status: 'ok',
+    issues: [
+      { code: 'MEMORY_PROMISED', message: expect.stringMatching(/1024 MiB together, over 1000 MiB \(performance/) },
+    ],
+  });
+  expect(over(8_000, 512).issues[0]!.message).toMatch(/over the 512 MiB of the machine/);
 });
 
 test('a server that starts has no workers yet and compiles: starting, and nothing is wrong', () => {
@@ -47,12 +75,12 @@ test.each<[string, Partial<HealthFacts>, string]>([
   ['CALLBACKS_FAILED', { callbackFaults: 3 }, '3 callbacks'],
   [
     'RECORDING_FAILED',
-    { recordings: [{ file: 'c.mcap', reason: 'the disk is full', lost: 7, goesOn: true }] },
+    { recordings: [{ file: 'c.mcap', reason: 'the disk is full', lost: 7, state: 'interrupted' }] },
     'c.mcap cannot be written: the disk is full; 7 messages are lost, it is tried again',
   ],
   [
     'RECORDING_FAILED',
-    { recordings: [{ file: 'c.mcap', reason: 'the disk is full', lost: 7, goesOn: false }] },
+    { recordings: [{ file: 'c.mcap', reason: 'the disk is full', lost: 7, state: 'failed' }] },
     'it has ended',
   ],
 ])('%s: degraded, with the figure', (code, facts, words) => {
@@ -69,4 +97,17 @@ test('loading and something wrong: degraded, with both', () => {
   const { status, issues } = judgeHealth({ ...WELL, modelsLoading: ['a'], callbackFaults: 1 }, LIMITS);
   expect(status).toBe('degraded');
   expect(issues.map(({ code }) => code)).toEqual(['MODEL_LOADING', 'CALLBACKS_FAILED']);
+});
+
+test('too few descriptors for all connections are told, and the server is as well as before', () => {
+  const connections = { max: 858, wanted: 1000, descriptorsMax: 1024 };
+  expect(judgeHealth({ ...WELL, connections }, LIMITS)).toEqual({
+    status: 'ok',
+    issues: [
+      {
+        code: 'DESCRIPTORS_FEW',
+        message: '858 of 1000 connections (server.max_connections) are possible: the process may have 1024 files open',
+      },
+    ],
+  });
 });

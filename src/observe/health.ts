@@ -12,15 +12,19 @@ export interface HealthFacts {
   readonly latency: { readonly p95Ms: number; readonly frames: number };
   readonly eventLoopDelayP99Ms: number;
   readonly rssBytes: number;
+  /** Connections that may last, as many as are possible and as many as are wanted; files that the process may have open. */
+  readonly connections: { readonly max: number; readonly wanted: number; readonly descriptorsMax: number | null };
   /** Callbacks that threw inside the hub: each is a fault of the program. */
   readonly callbackFaults: number;
-  /** Recordings that cannot write, or have ended because of that. */
   readonly recordings: readonly {
+    readonly state: 'recording' | 'interrupted' | 'failed' | 'ended';
     readonly file: string;
-    readonly reason: string;
+    /** Why it cannot write, or could not. */
+    readonly reason: string | null;
     readonly lost: number;
-    readonly goesOn: boolean;
   }[];
+  /** What the bounds of memory come to together, what the settings allow the process, and what the machine or its cgroup has, bytes. */
+  readonly memory: { readonly plannedBytes: number; readonly settingBytes: number; readonly machineBytes: number };
 }
 
 export interface HealthLimits {
@@ -37,8 +41,11 @@ export type HealthIssueCode =
   | 'LATENCY_HIGH'
   | 'EVENT_LOOP_SLOW'
   | 'MEMORY_HIGH'
+  | 'DESCRIPTORS_FEW'
   | 'CALLBACKS_FAILED'
-  | 'RECORDING_FAILED';
+  | 'RECORDING_FAILED'
+  | 'RECORDING_ENDED'
+  | 'MEMORY_PROMISED';
 
 export interface HealthIssue {
   readonly code: HealthIssueCode;
@@ -49,7 +56,8 @@ export interface HealthIssue {
 export interface Health {
   /**
    * `starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues. Issues of models that a session
-   * asked for change nothing: they harm nobody else, and one client must not take the server out of service.
+   * asked for change nothing: they harm nobody else, and one client must not take the server out of service. Nor does a limit for open
+   * files, since the server takes fewer connections, bounds that promise more memory than there is, or a recording that is complete.
    */
   readonly status: 'ok' | 'starting' | 'degraded';
   readonly issues: readonly HealthIssue[];
@@ -83,22 +91,45 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
   if (facts.rssBytes > limits.rssBytesMax) {
     find('MEMORY_HIGH', `resident memory is ${mib(facts.rssBytes)}, over ${mib(limits.rssBytesMax)}`);
   }
+  const { max, wanted, descriptorsMax } = facts.connections;
+  if (max < wanted) {
+    find(
+      'DESCRIPTORS_FEW',
+      `${max} of ${wanted} connections (server.max_connections) are possible: the process may have ${descriptorsMax} files open`,
+    );
+  }
   if (facts.callbackFaults > 0) find('CALLBACKS_FAILED', `${facts.callbackFaults} callbacks of readers have failed`);
-  for (const { file, reason, lost, goesOn } of facts.recordings) {
-    const outlook = goesOn ? 'it is tried again' : 'it has ended';
+  for (const { state, file, reason, lost } of facts.recordings) {
+    if (state === 'ended') find('RECORDING_ENDED', `the recording ${file} has ended; ${lost} messages are lost`);
+    if (state !== 'interrupted' && state !== 'failed') continue;
+    const outlook = state === 'interrupted' ? 'it is tried again' : 'it has ended';
     find(
       'RECORDING_FAILED',
       `the recording ${file} cannot be written: ${reason}; ${lost} messages are lost, ${outlook}`,
+    );
+  }
+  const { plannedBytes, settingBytes, machineBytes } = facts.memory;
+  if (plannedBytes > Math.min(settingBytes, machineBytes)) {
+    find(
+      'MEMORY_PROMISED',
+      `the bounds of memory come to ${mib(plannedBytes)} together, over ${plannedBytes > machineBytes ? `the ${mib(machineBytes)} of the machine` : `${mib(settingBytes)} (performance.max_memory_usage)`}`,
     );
   }
 
   return { status: statusOf(issues, facts.starting), issues };
 }
 
-const OF_ONE_SESSION: ReadonlySet<HealthIssueCode> = new Set(['MODEL_LOADING', 'MODEL_FAILED']);
+/** Those of one session, and of how the server was set up: it does what it can. */
+const HARMLESS: ReadonlySet<HealthIssueCode> = new Set([
+  'MODEL_LOADING',
+  'MODEL_FAILED',
+  'DESCRIPTORS_FEW',
+  'MEMORY_PROMISED',
+  'RECORDING_ENDED',
+]);
 
 function statusOf(issues: readonly HealthIssue[], isStarting: boolean): Health['status'] {
-  if (issues.some(({ code }) => !OF_ONE_SESSION.has(code))) return 'degraded';
+  if (issues.some(({ code }) => !HARMLESS.has(code))) return 'degraded';
   return isStarting ? 'starting' : 'ok';
 }
 

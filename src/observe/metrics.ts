@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { DeepReadonly } from '../config/schema.ts';
+import { MEMORY_KINDS } from '../fences/memory-ledger.ts';
 import { PERFORMANCE_MODES, QUALITY_LEVELS, type DropCause, type GrantReason } from '../protocol/video.ts';
 import { eventLoopSchema } from './event-loop.ts';
 import { latenciesSchema } from './histogram.ts';
@@ -104,6 +105,7 @@ export const sessionSchema = z
     quality: controlSchema,
     capture_times_replaced: count().describe('impossible capture times, replaced by the arrival'),
     refused_messages: count(),
+    refused_costly: count().describe('frames that were refused for what their pictures cost (`SESSION_COSTLY`)'),
   })
   .meta({ id: 'Session', description: 'a video session' });
 
@@ -157,7 +159,7 @@ const engineSchema = z
     completed: count(),
     failed: count(),
     decodes: count().describe('pictures that were decoded: one for each frame'),
-    workerMs: amount().describe('worker time of the programs that ran to their end'),
+    workerMs: amount().describe('worker time of the programs that ran to their end, or failed'),
     busyMs: amount().describe('busy time of all workers together'),
     neededMs: amount().describe('of that, the time that the same frames would have needed in full runs'),
     models: z.array(
@@ -242,7 +244,6 @@ const telemetrySchema = z
     topics_forgotten: count(),
     batches_encoded: count(),
     batches_reused: count(),
-    banned_refusals: count(),
     fanout_groups: count(),
     fanout_members: count(),
   })
@@ -260,11 +261,52 @@ const foxgloveSchema = z.object({
   refused: count(),
 });
 
+export const fencesSchema = z
+  .object({
+    memory: each(MEMORY_KINDS, () =>
+      z.object({
+        bytes: count().describe('what clients make the server keep, all together, by estimate'),
+        total_bytes_max: count(),
+        client_bytes_max: count().describe('of one client'),
+        refusals: count().describe('since the start: more was refused'),
+        evictions: count().describe('since the start: something older had to go'),
+      }),
+    ),
+    planned_bytes: count().describe('all bounds of memory together, see docs/limits.md'),
+    time: z.object({
+      used_ms: amount().describe('of the main thread, for messages of clients, since the start'),
+      waits: count().describe('times that messages of a client had to wait for their turn'),
+      waiting: count().describe('clients whose messages wait'),
+    }),
+    clients: z
+      .array(
+        z.object({
+          lane: z.string().describe('`server`: its own topics, and what clients have left'),
+          client_id: z.string(),
+          bytes: each(MEMORY_KINDS, count),
+          nearest: z.object({ kind: z.enum(MEMORY_KINDS), share: amount().describe('of the bound of one client') }),
+          refusals: count(),
+          evictions: count(),
+          used_ms: amount().nullable().describe('of the main thread; null: it has no connection of its own'),
+          waits: count().nullable(),
+        }),
+      )
+      .describe('those that hold something, or have used time: nearest to a bound first, at most 100'),
+    clients_left_out: count(),
+    refusals: z
+      .array(z.object({ lane: z.string(), code: z.string(), count: count() }))
+      .describe('errors that clients were told, since the start'),
+    banned_refusals: z.object({ telemetry: count(), foxglove: count() }).describe('connections of banned clients'),
+  })
+  .meta({ id: 'Fences', description: 'what clients make the server keep and do, and what bounds them' });
+
 const recordingSchema = z
   .object({
     state: z
-      .enum(['recording', 'interrupted', 'failed'])
-      .describe('`interrupted`: it cannot be written, and the server tries again; `failed`: that has ended it'),
+      .enum(['recording', 'interrupted', 'failed', 'ended'])
+      .describe(
+        '`interrupted`: it cannot be written, and the server tries again; `failed`: that has ended it; `ended`: it is complete; ended ones stay until another begins',
+      ),
     file: z.string().describe('the newest, without its folder'),
     files: count(),
     recorded: count().describe('messages'),
@@ -291,11 +333,52 @@ export const endpointSchema = z
 
 const connectionsSchema = z.object({
   open: count().describe('WebSockets and event streams'),
-  max: count(),
+  max: count().describe('`server.max_connections`, or fewer where the process may not open as many files'),
   opened: count().describe('since the start'),
   refused: count().describe('since the start, because all were taken'),
   endpoints: z.array(endpointSchema).describe('those with a connection'),
 });
+
+/** What a TCP connection is doing. */
+export const SOCKET_STATES = ['waiting', 'request', 'event_stream', 'websocket', 'closing'] as const;
+export type SocketState = (typeof SOCKET_STATES)[number];
+
+/** Why a TCP connection has ended; `closed`: in the ordinary way, by either side. */
+export const SOCKET_ENDINGS = [
+  'closed',
+  'silent',
+  'header_timeout',
+  'request_timeout',
+  'bad_request',
+  'idle',
+  'unread',
+  'unanswered',
+  'pipelined',
+  'answers_full',
+  'half_open',
+  'refused',
+  'evicted',
+  'full',
+  'stopped',
+] as const;
+export type SocketEnding = (typeof SOCKET_ENDINGS)[number];
+
+const socketsSchema = z
+  .object({
+    open: each(SOCKET_STATES, count).describe(
+      '`waiting`: for the header of a request; `closing`: refused, and given a moment to read why',
+    ),
+    max: count().describe('further ones take the place of the longest waiting'),
+    accepted: count(),
+    ended: each(SOCKET_ENDINGS, count).describe('by the reason: docs/api.md tells what each means'),
+    refused: z
+      .object({ connections: count(), rate: count() })
+      .describe('by the bound of their address: open ones, or new ones a second'),
+    addresses: count().describe('those with an open connection'),
+    answer_bytes: count().describe('of answers that clients have not taken yet'),
+    requests_waiting: count().describe('requests and handshakes that wait for their turn on the main thread'),
+  })
+  .meta({ id: 'Sockets', description: 'TCP connections of all kinds since the start' });
 
 export const networkSchema = z.object({ received_bytes: count(), sent_bytes: count() }).meta({
   id: 'Network',
@@ -315,6 +398,7 @@ export const metricsSchema = z
     gpu_percent: amount().nullable().describe('null: this version reads no GPU'),
     network: networkSchema,
     connections: connectionsSchema,
+    sockets: socketsSchema,
     streams: count(),
     callback_faults: count().describe('callbacks of readers that threw: faults of the program'),
     sessions: z.array(sessionSchema).describe('video sessions'),
@@ -322,6 +406,7 @@ export const metricsSchema = z
     adaptation: adaptationSchema,
     engine: engineSchema,
     telemetry: telemetrySchema,
+    fences: fencesSchema,
     foxglove: z.array(foxgloveSchema).describe('clients of Foxglove’s protocol'),
     recordings: z.array(recordingSchema).describe('running ones, and failed ones until another begins'),
   })
@@ -335,8 +420,10 @@ export type VideoTotals = Metrics['totals'];
 export type AdaptationReport = Metrics['adaptation'];
 export type TelemetryReport = Metrics['telemetry'];
 export type TelemetrySessionReport = TelemetryReport['sessions'][number];
+export type FencesReport = Metrics['fences'];
 export type FoxgloveSessionReport = Metrics['foxglove'][number];
 export type ConnectionsReport = Metrics['connections'];
+export type SocketsReport = Metrics['sockets'];
 export type EndpointReport = ConnectionsReport['endpoints'][number];
 export type RecordingStatus = Metrics['recordings'][number];
 
@@ -345,7 +432,7 @@ export const healthSchema = z
     status: z
       .enum(['ok', 'starting', 'degraded'])
       .describe(
-        '`starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues, but for those of models that sessions asked for',
+        '`starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues, but for those of models that sessions asked for, and for a low limit of open files',
       ),
     issues: z.array(z.object({ code: z.string(), message: z.string().describe('for people') })),
     version: z.string(),

@@ -28,6 +28,14 @@ test('figures are those of this process, its load that since the last reading', 
   expect(figures.heap_resident_bytes).toBeGreaterThan(0);
   expect(figures.external_bytes).toBeGreaterThan(0);
   expect(figures.uptime_s).toBeGreaterThan(0);
+  const memory = process.memoryUsage();
+  for (const [one, other] of [
+    [figures.heap_used_bytes, memory.heapUsed],
+    [figures.heap_total_bytes, memory.heapTotal],
+    [figures.external_bytes, memory.external],
+  ] as const) {
+    expect(Math.abs(one - other)).toBeLessThan(0.2 * other);
+  }
   clock.advance(1e12);
   expect(monitor.read().cpu_percent).toBeLessThan(0.01);
 });

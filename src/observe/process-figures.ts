@@ -3,7 +3,9 @@ import { performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
 import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
+import { ProcessDescriptors, type Descriptors } from './descriptors.ts';
 import { part, type Part } from './figures.ts';
+import { residentBytes } from './resident.ts';
 import { amount, count } from './schema.ts';
 
 export const processSchema = z
@@ -17,6 +19,8 @@ export const processSchema = z
       'of rss_bytes the part that is the heap of the main thread; heap_total_bytes may have pages that were never used',
     ),
     external_bytes: count(),
+    descriptors_open: count().nullable().describe('open file descriptors; null where the system does not tell'),
+    descriptors_max: count().nullable().describe('those that may be open at once; null: no limit is known'),
   })
   .meta({ id: 'Process', description: 'resources of the machine that the server uses' });
 
@@ -54,6 +58,18 @@ export function processPart(monitor: ProcessMonitor): Part<ProcessFigures> {
           [['external'], external_bytes],
         ],
       },
+      {
+        name: 'sightline_process_descriptors',
+        kind: 'gauge',
+        help: 'File descriptors of the process that are open',
+        read: ({ descriptors_open }) => descriptors_open,
+      },
+      {
+        name: 'sightline_process_descriptors_limit',
+        kind: 'gauge',
+        help: 'File descriptors that the process may have open at once',
+        read: ({ descriptors_max }) => descriptors_max,
+      },
     ],
   );
 }
@@ -63,11 +79,14 @@ const CPU_INTERVAL_MIN_MS = 500;
 
 /** Resources of the machine that this process uses. */
 export class ProcessMonitor {
+  readonly descriptors: Descriptors = new ProcessDescriptors();
   readonly #clock: Clock;
   #readTimeMs: number;
   #used: NodeJS.CpuUsage;
   /** Before there is a recent value, that of the whole life. */
   #cpuPercent: number;
+  #descriptorsOpen: number | undefined;
+  #countTimeMs = -Infinity;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -79,21 +98,32 @@ export class ProcessMonitor {
 
   read(): ProcessFigures {
     this.#readCpu();
-    const memory = process.memoryUsage();
+    this.#countDescriptors();
+    // The same figures as `process.memoryUsage()`, which throws where no descriptor is left.
+    const heap = getHeapStatistics();
     return {
       uptime_s: process.uptime(),
       cpu_percent: this.#cpuPercent,
-      rss_bytes: memory.rss,
-      heap_used_bytes: memory.heapUsed,
-      heap_total_bytes: memory.heapTotal,
-      heap_resident_bytes: getHeapStatistics().total_physical_size,
-      external_bytes: memory.external,
+      rss_bytes: residentBytes(),
+      heap_used_bytes: heap.used_heap_size,
+      heap_total_bytes: heap.total_heap_size,
+      heap_resident_bytes: heap.total_physical_size,
+      external_bytes: heap.external_memory,
+      descriptors_open: this.#descriptorsOpen ?? null,
+      descriptors_max: this.descriptors.max ?? null,
     };
   }
 
   /** Input of the process control: the event loop's busy time since the start, and the memory. Costs microseconds. */
   load(): { readonly busyMs: number; readonly rssBytes: number } {
-    return { busyMs: performance.eventLoopUtilization().active, rssBytes: process.memoryUsage.rss() };
+    return { busyMs: performance.eventLoopUtilization().active, rssBytes: residentBytes() };
+  }
+
+  #countDescriptors(): void {
+    const nowMs = this.#clock.now();
+    if (nowMs - this.#countTimeMs < this.descriptors.intervalMs) return;
+    this.#countTimeMs = nowMs;
+    this.#descriptorsOpen = this.descriptors.count();
   }
 
   #readCpu(): void {

@@ -7,15 +7,17 @@ export interface ServerFacts extends Pick<
   HealthFacts,
   'starting' | 'stopping' | 'modelsLoading' | 'modelsFailed' | 'workers' | 'callbackFaults'
 > {
-  /** Running ones, and those that failed recently. */
+  /** Running ones, and those that have ended since the last one began. */
   readonly recordings: readonly {
-    readonly state: 'recording' | 'interrupted' | 'failed';
+    readonly state: 'recording' | 'interrupted' | 'failed' | 'ended';
     readonly file: string;
     readonly lost: number;
     readonly error: string | null;
   }[];
-  readonly connections: HealthDocument['connections'];
+  readonly connections: HealthDocument['connections'] & { /** By the settings. */ readonly wanted: number };
   readonly sessions: number;
+  /** What the bounds of memory come to together, and what the machine or its cgroup has, bytes. */
+  readonly memory: { readonly plannedBytes: number; readonly machineBytes: number };
   readonly models: HealthDocument['models'];
 }
 
@@ -43,21 +45,22 @@ export class ServerHealth {
 
   document(): HealthDocument {
     const { version, monitor, facts } = this.#parts;
-    const { recordings, connections, sessions, models, ...others } = facts();
+    const { recordings, connections, sessions, models, memory, ...others } = facts();
     const total = monitor.latencies.recent().stages.total;
-    const { rss_bytes: rssBytes, uptime_s } = monitor.process.read();
+    const { rss_bytes: rssBytes, uptime_s, descriptors_max: descriptorsMax } = monitor.process.read();
+    const { open, max, wanted } = connections;
     const health = judgeHealth(
       {
         ...others,
         latency: { p95Ms: total.p95_ms ?? 0, frames: total.count },
         eventLoopDelayP99Ms: monitor.eventLoop.p99_ms ?? 0,
         rssBytes,
-        recordings: recordings.flatMap(({ state, file, error, lost }) => {
-          return error === null ? [] : [{ file, reason: error, lost, goesOn: state === 'interrupted' }];
-        }),
+        connections: { max, wanted, descriptorsMax },
+        recordings: recordings.map(({ state, file, error, lost }) => ({ state, file, reason: error, lost })),
+        memory: { ...memory, settingBytes: this.#limits.rssBytesMax },
       },
       this.#limits,
     );
-    return { ...health, version, uptime_s, connections, sessions, models };
+    return { ...health, version, uptime_s, connections: { open, max }, sessions, models };
   }
 }

@@ -1,6 +1,7 @@
+import { MEMORY_KINDS } from '../fences/memory-ledger.ts';
 import { describe, expect, test } from 'vitest';
 import { OWN_STAGES, STAGES } from './histogram.ts';
-import type { Metrics } from './metrics.ts';
+import { SOCKET_ENDINGS, SOCKET_STATES, type Metrics } from './metrics.ts';
 import {
   adaptiveQualityDocument,
   backpressureDocument,
@@ -60,6 +61,7 @@ function session(client_id: string, change: Partial<Session> = {}, grant: Partia
     },
     capture_times_replaced: 0,
     refused_messages: 1,
+    refused_costly: 0,
     ...change,
   } satisfies Session;
 }
@@ -83,10 +85,22 @@ const IDLE: Metrics = {
     heap_total_bytes: 2,
     heap_resident_bytes: 2,
     external_bytes: 3,
+    descriptors_open: 20,
+    descriptors_max: 1024,
   },
   gpu_percent: null,
   network: { received_bytes: 10, sent_bytes: 20 },
   connections: { open: 0, max: 10, opened: 0, refused: 0, endpoints: [] },
+  sockets: {
+    open: Object.fromEntries(SOCKET_STATES.map((state) => [state, 0])) as Metrics['sockets']['open'],
+    max: 84,
+    accepted: 0,
+    ended: Object.fromEntries(SOCKET_ENDINGS.map((ending) => [ending, 0])) as Metrics['sockets']['ended'],
+    refused: { connections: 0, rate: 0 },
+    addresses: 0,
+    answer_bytes: 0,
+    requests_waiting: 0,
+  },
   streams: 0,
   callback_faults: 0,
   sessions: [],
@@ -126,9 +140,22 @@ const IDLE: Metrics = {
     topics_forgotten: 0,
     batches_encoded: 0,
     batches_reused: 0,
-    banned_refusals: 0,
     fanout_groups: 0,
     fanout_members: 0,
+  },
+  fences: {
+    memory: Object.fromEntries(
+      MEMORY_KINDS.map((kind) => [
+        kind,
+        { bytes: 0, total_bytes_max: 100, client_bytes_max: 50, refusals: 0, evictions: 0 },
+      ]),
+    ) as Metrics['fences']['memory'],
+    planned_bytes: 1_000,
+    time: { used_ms: 0, waits: 0, waiting: 0 },
+    clients: [],
+    clients_left_out: 0,
+    refusals: [],
+    banned_refusals: { telemetry: 0, foxglove: 0 },
   },
   foxglove: [],
   recordings: [],
@@ -163,6 +190,7 @@ const telemetrySession = {
   duplicates: 0,
   refused_publications: 8,
   refused_messages: 2,
+  refused_costly: 0,
   unsent_bytes: 11,
   queued_bytes: 12,
   critical_queue: 3,
@@ -244,6 +272,7 @@ describe('what was not measured is null, not zero', () => {
     });
     expect(realtimeDocument(IDLE, LIMITS)).toMatchObject({ rates: null, error_rate: null, drop_rate: null });
     expect(backpressureDocument(IDLE).video.drop_rate).toBeNull();
+    expect(backpressureDocument(IDLE).fences).toBe(IDLE.fences);
     expect(adaptiveQualityDocument(IDLE)).toMatchObject({ grants_per_min: null, levels: {}, sessions: [] });
     expect(clientsDocument(IDLE).clients).toEqual([]);
     expect(queuesDocument(IDLE, LIMITS).queues.map(({ depth, deepest }) => depth + deepest)).toEqual([0, 0, 0, 0, 0]);

@@ -2,7 +2,15 @@ import { z } from 'zod';
 import type { DeepReadonly } from '../config/schema.ts';
 import { eventLoopSchema } from './event-loop.ts';
 import { latencySchema, OWN_STAGES } from './histogram.ts';
-import { adaptationSchema, dropsSchema, endpointSchema, grantSchema, networkSchema, type Metrics } from './metrics.ts';
+import {
+  adaptationSchema,
+  dropsSchema,
+  endpointSchema,
+  fencesSchema,
+  grantSchema,
+  networkSchema,
+  type Metrics,
+} from './metrics.ts';
 import { processSchema } from './process-figures.ts';
 import { ratesSchema, type Rates } from './rates.ts';
 import { amount, count, share, unixMs } from './schema.ts';
@@ -241,6 +249,7 @@ export const backpressureSchema = z
       expired: count(),
       history_bytes: count(),
     }),
+    fences: fencesSchema,
     sockets: z.object({ buffered_bytes: count().describe('written, and not taken by the operating system yet') }),
     sessions: z.array(
       z.object({
@@ -283,6 +292,7 @@ export function backpressureDocument(metrics: Metrics): Document<typeof backpres
       expired: sum(telemetry.sessions, ({ accounts }) => accounts.expired),
       history_bytes: telemetry.history_bytes,
     },
+    fences: metrics.fences,
     sockets: { buffered_bytes: sum(metrics.connections.endpoints, ({ buffered_bytes }) => buffered_bytes) },
     sessions: sessions.map(({ client_id, accounts, quality }) => ({
       client_id,

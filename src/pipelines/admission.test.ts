@@ -50,6 +50,22 @@ describe('Admission', () => {
     expect(file.last()).toBeLessThan(200);
   });
 
+  test('who is costly leaves a worker to the others, whatever its class', () => {
+    const { admission, pass, join, share } = setUp();
+    pass(2_000);
+    const told: number[] = [];
+    admission.join({
+      demand: () => ({ priority: 3, wanted: 1_000 }),
+      costMs: () => 400,
+      isCostly: () => true,
+      onShare: (fps) => told.push(fps),
+    });
+    const session = join(50);
+    share();
+    expect(session.last()).toBeGreaterThanOrEqual(50);
+    expect(told.at(-1)! * 400).toBeLessThan(1_000);
+  });
+
   test('who is away, and who has left, has none', () => {
     const { pass, join, share } = setUp();
     pass(2_000);

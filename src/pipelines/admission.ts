@@ -12,6 +12,8 @@ export interface AdmissionMember {
   demand(nowMs: number): Omit<Demand, 'floor'> | undefined;
   /** Worker milliseconds that a frame costs; undefined: nothing is known. */
   costMs(): number | undefined;
+  /** Its pictures hold a worker for far longer than others do; left out: no. */
+  isCostly?(): boolean;
   /** Frames a second that it may send; Infinity: there is enough. Called in every round, whether it has changed or not. */
   onShare(fps: number): void;
 }
@@ -59,7 +61,7 @@ export class Admission {
       const demand = member.demand(nowMs);
       if (!demand) continue;
       present.push(member);
-      demands.push({ ...demand, costMs: member.costMs() });
+      demands.push({ ...demand, costMs: member.costMs(), isCostly: member.isCostly?.() ?? false });
     }
     const shares = this.#control.shares(demands, ceilingFps);
     for (const [i, member] of present.entries()) member.onShare(shares[i]!);

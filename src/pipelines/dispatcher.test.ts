@@ -24,6 +24,7 @@ type End = (outcome: ProgramOutcome | SightlineError) => void;
 interface SteeredJob {
   readonly mark: number;
   readonly isUrgent: boolean;
+  readonly expectedMs: number | undefined;
   readonly programs: readonly ProgramCall[];
   /** All programs at once, or those that are left. */
   readonly end: End;
@@ -54,7 +55,7 @@ class SteeredEngine implements Engine {
     return this.#slots + this.#extraSlots - this.jobs.length;
   }
 
-  run({ picture, programs, urgent = false }: InferenceJob): Promise<ProgramOutcome>[] {
+  run({ picture, programs, urgent = false, expectedMs }: InferenceJob): Promise<ProgramOutcome>[] {
     const waiting = programs.map(() => Promise.withResolvers<ProgramOutcome>());
     const open = new Set(waiting.keys());
     const endOne = (index: number, outcome: ProgramOutcome | SightlineError) => {
@@ -66,6 +67,7 @@ class SteeredEngine implements Engine {
     const entry: SteeredJob = {
       mark: picture.bytes[0]!,
       isUrgent: urgent,
+      expectedMs,
       programs,
       end: (outcome) => {
         for (const index of open) endOne(index, outcome);
@@ -100,6 +102,8 @@ class SteeredEngine implements Engine {
 
   async close(): Promise<void> {}
 }
+
+const BOTH_KINDS = ['objects', 'hands'] as const;
 
 /** As much as work is taken to cost of which nothing is known: turns are whole frames. */
 const COST_MS = 10;
@@ -176,10 +180,17 @@ function setUp(options: { slots: number; extraSlots?: number; laneInFlightMax?: 
 function publish(
   frames: Stream<Picture>,
   seq: number,
-  more: { priority?: Priority; deadlineMs?: number; captureTimeMs?: number; mark?: number } = {},
+  more: { priority?: Priority; deadlineMs?: number; captureTimeMs?: number; mark?: number; decodeMs?: number } = {},
 ) {
-  const { mark = seq, ...rest } = more;
-  frames.publish({ seq, data: { kind: 'jpeg', bytes: Uint8Array.of(mark), width: 8, height: 8 }, ...rest });
+  const { mark = seq, decodeMs, ...rest } = more;
+  const data: Picture = {
+    kind: 'jpeg',
+    bytes: Uint8Array.of(mark),
+    width: 8,
+    height: 8,
+    ...(decodeMs !== undefined && { decodeMs }),
+  };
+  frames.publish({ seq, data, ...rest });
 }
 
 /** Every frame that entered is somewhere, exactly once. */
@@ -634,6 +645,124 @@ describe('lanes that wait for each other', () => {
   });
 });
 
+describe('a picture that holds a worker for far longer than its kind of work does', () => {
+  /** Of a worker for half a second. */
+  const DEAR = { decodeMs: 500 };
+  const marks = ({ engine }: ReturnType<typeof setUp>) => engine.jobs.map(({ mark }) => mark);
+  const decoded = (ms: number) => done({ workerMs: COST_MS + ms, stagesMs: { ...DONE.stagesMs, decode: ms } });
+
+  test('never has more than one worker of two while another lane has work, whoever sends it', async () => {
+    const bench = setUp({ slots: 4 });
+    const [cam, one, other] = ['cam', 'one', 'other'].map((name) => bench.lane(name));
+    publish(cam!.frames, 1, { mark: 1 });
+    for (const seq of [1, 2]) publish(one!.frames, seq, { mark: 10 + seq, ...DEAR });
+    publish(other!.frames, 1, { mark: 21, ...DEAR });
+    publish(cam!.frames, 2, { mark: 2 });
+    expect(marks(bench)).toEqual([1, 11, 2]);
+    // The next one has its turn when that one is done, and is of the lane that has had nothing.
+    bench.engine.jobs[1]!.end(decoded(500));
+    await settled();
+    expect(marks(bench)).toEqual([1, 2, 21]);
+    // A lane that brings nothing any more needs no worker.
+    bench.clock.advance(10_001);
+    publish(other!.frames, 2, { mark: 22, ...DEAR });
+    expect(marks(bench)).toEqual([1, 2, 21, 22]);
+    for (const { attached } of [cam!, one!, other!]) expectBalanced(attached);
+  });
+
+  test('has every worker where it is alone', () => {
+    const bench = setUp({ slots: 3 });
+    const one = bench.lane('one');
+    for (const seq of [1, 2, 3]) publish(one.frames, seq, DEAR);
+    expect(marks(bench)).toEqual([1, 2, 3]);
+    expect([one.attached.isCostly, bench.lane('other').attached.isCostly]).toEqual([true, false]);
+    bench.clock.advance(10_001);
+    expect(one.attached.isCostly).toBe(false);
+  });
+
+  test('has no class above normal; the engine is told how long it takes', async () => {
+    const bench = setUp({ slots: 1, extraSlots: 1 });
+    const [busy, cam, dear] = ['busy', 'cam', 'dear'].map((name) => bench.lane(name));
+    publish(busy!.frames, 1, { mark: 1 });
+    publish(dear!.frames, 1, { mark: 2, priority: Priority.critical, ...DEAR });
+    expect(marks(bench)).toEqual([1]);
+    publish(cam!.frames, 1, { mark: 3, priority: Priority.high });
+    expect([await finish(bench), await finish(bench)]).toEqual([1, 3]);
+    const [job] = bench.engine.jobs;
+    expect(job).toMatchObject({ mark: 2, isUrgent: false });
+    expect(job!.expectedMs).toBeGreaterThanOrEqual(500);
+    job!.end(decoded(700));
+    await settled();
+    publish(cam!.frames, 2);
+    expect(bench.engine.jobs[0]!.expectedMs).toBeUndefined();
+  });
+
+  test('is dear by the first runs of its models: a picture is not dear beside a long one', () => {
+    const bench = setUp({ slots: 1 });
+    Object.assign(bench.engine.costsMs, { objects: 30, hands: 300 });
+    const [objects, hands] = BOTH_KINDS.map((program) => bench.lane(program, { programs: [{ program }] }));
+    const picture = (decodeMs: number): Picture => ({
+      kind: 'jpeg',
+      bytes: new Uint8Array(1),
+      width: 8,
+      height: 8,
+      decodeMs,
+    });
+    expect([59, 61, 599].map((ms) => objects!.attached.isDear(picture(ms)))).toEqual([false, true, true]);
+    expect([61, 599, 601].map((ms) => hands!.attached.isDear(picture(ms)))).toEqual([false, false, true]);
+  });
+
+  test('costs its own lane: others are expected to cost what they did', async () => {
+    const bench = setUp({ slots: 1 });
+    const [cam, large, dear] = ['cam', 'large', 'dear'].map((name) => bench.lane(name));
+    const runs: [typeof cam, number][] = [
+      [cam, 1],
+      [large, 30],
+      [dear, 500],
+    ];
+    for (let seq = 1; seq <= 30; seq++) {
+      for (const [one, decodeMs] of runs) {
+        publish(one!.frames, seq, { decodeMs });
+        bench.engine.jobs[0]!.end(decoded(decodeMs));
+        await settled();
+      }
+    }
+    expect(runs.map(([one]) => one!.attached.work.costMs)).toEqual([
+      expect.closeTo(COST_MS + 1),
+      expect.closeTo(COST_MS + 30),
+      expect.closeTo(COST_MS + 500),
+    ]);
+    // A new lane begins with the mean of ordinary ones.
+    const late = bench.lane('late').attached.work.costMs!;
+    expect(late).toBeGreaterThan(COST_MS + 1);
+    expect(late).toBeLessThan(COST_MS + 30);
+  });
+
+  test('does not get in by the cheap one in front of it, which it supersedes', async () => {
+    const bench = setUp({ slots: 2, laneInFlightMax: 1, queue: 100 });
+    const [cam, mixed, dear] = ['cam', 'mixed', 'dear'].map((name) => bench.lane(name));
+    publish(cam!.frames, 1, { mark: 1 });
+    publish(dear!.frames, 1, { mark: 2, deadlineMs: 1e15, ...DEAR });
+    let seq = 0;
+    const deadlineMs = () => bench.clock.now() + 100;
+    // So far behind that each frame supersedes those before it.
+    publish(mixed!.frames, ++seq, { mark: 3, deadlineMs: deadlineMs() });
+    publish(mixed!.frames, ++seq, { mark: 3, deadlineMs: deadlineMs() });
+    bench.clock.advance(90);
+    bench.engine.jobs.find(({ mark }) => mark === 1)!.end(DONE);
+    await settled();
+    bench.clock.advance(90);
+    publish(mixed!.frames, ++seq, { mark: 3, deadlineMs: deadlineMs() });
+    publish(mixed!.frames, ++seq, { mark: 4, deadlineMs: deadlineMs(), ...DEAR });
+    for (const job of bench.engine.jobs.filter(({ mark }) => mark === 3)) job.end(DONE);
+    await settled();
+    expect(marks(bench)).toContain(2);
+    expect(marks(bench)).not.toContain(4);
+    expect(mixed!.attached.outputs[0]!.counts().dropped.superseded).toBeGreaterThan(0);
+    expectBalanced(mixed!.attached);
+  });
+});
+
 describe('what the dispatcher tells of the engine', () => {
   /** Late one day. */
   const soon: typeof publish = (frames, seq, more) => publish(frames, seq, { deadlineMs: 1e15, ...more });
@@ -647,6 +776,20 @@ describe('what the dispatcher tells of the engine', () => {
     // 0, 30 and 60 ms.
     expect(bench.dispatcher.takeWaitMs()).toBeCloseTo(30);
     await finish(bench, 30);
+    expect(bench.dispatcher.takeWaitMs()).toBe(0);
+  });
+
+  test('the wait of a dear one among its like is none for the engine', async () => {
+    const bench = setUp({ slots: 4 });
+    const [cam, dear] = [bench.lane('cam'), bench.lane('dear')];
+    soon(cam.frames, 1);
+    for (const seq of [1, 2]) soon(dear.frames, seq, { decodeMs: 500 });
+    bench.clock.advance(600);
+    expect(bench.dispatcher.takeWaitMs()).toBe(0);
+    expect(bench.dispatcher.takeWaitMs()).toBe(0);
+    bench.engine.jobs[1]!.end(DONE);
+    await settled();
+    expect(bench.engine.jobs).toHaveLength(2);
     expect(bench.dispatcher.takeWaitMs()).toBe(0);
   });
 

@@ -5,11 +5,18 @@ import type { Picture } from '../base/picture.ts';
 import type { PipelineResult } from '../base/result.ts';
 import { Priority, type Sample } from '../base/sample.ts';
 import type { EngineFacts } from '../flow/engine-control.ts';
+import { dearFrom, dearMax } from '../flow/costly.ts';
 import { isRescue, isStarved, pickNext, type Waiting } from '../flow/schedule.ts';
 import { sum } from '../flow/share.ts';
 import { WorkCost } from '../flow/work-cost.ts';
 import type { Engine, EngineStats, ProgramOutcome } from '../inference/engine/types.ts';
-import { FrameLane, type FrameLaneOptions, type TakenFrame } from './frame-lane.ts';
+import {
+  FrameLane,
+  type FrameLaneOptions,
+  type FrameLaneParts,
+  type TakenFrame,
+  type WaitingFrame,
+} from './frame-lane.ts';
 import type { LaneOutput, LanePipeline } from './lane-output.ts';
 
 /**
@@ -19,6 +26,9 @@ import type { LaneOutput, LanePipeline } from './lane-output.ts';
  * possible which frame is worth a worker's time (`flow/schedule.ts`). A frame that cannot be in time any more, or would hold up a
  * newer frame of its stream for too long, never gets a worker. A lane pays for its frames in worker time: their expected
  * cost when they are taken, the difference to the actual cost when they are done.
+ *
+ * Pictures that hold a worker for far longer than their kind of work does (`flow/costly.ts`) never hold all workers while other
+ * lanes have work, and what they cost is expected of nobody else.
  */
 
 export interface DispatcherOptions {
@@ -40,11 +50,13 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #lanes: FrameLane[] = [];
   /** By kind of work, the last attached one at the end. */
-  readonly #work = new Map<string, WorkCost>();
+  readonly #work = new Map<string, Kind>();
   readonly #allWork = new WorkCost();
   /** In each class: the least use of a waiting lane when one was last served. */
   readonly #virtualMs: [number, number, number, number] = [0, 0, 0, 0];
   #picksSinceRescue = 0;
+  /** Dear frames that workers hold, given-up ones included. */
+  #dearInFlight = 0;
   #waited = { sumMs: 0, frames: 0 };
 
   constructor(options: DispatcherOptions) {
@@ -54,9 +66,9 @@ export class Dispatcher {
 
   attach(options: FrameLaneOptions): FrameLane {
     const { clock, laneInFlightMax: inFlightMax, stallTimeoutMs } = this.#options;
-    const work = this.#workOf(options.pipelines);
+    const kind = this.#kindOf(options.pipelines);
     const onReady = () => this.#onReady(lane);
-    const lane: FrameLane = new FrameLane(options, { clock, work, inFlightMax, stallTimeoutMs, onReady });
+    const lane: FrameLane = new FrameLane(options, { clock, ...kind, inFlightMax, stallTimeoutMs, onReady });
     this.#lanes.push(lane);
     return lane;
   }
@@ -96,7 +108,7 @@ export class Dispatcher {
     let longestMs = 0;
     for (const lane of this.#lanes) {
       const head = lane.reader.peek();
-      if (!head || head.priority < highest) continue;
+      if (!head || head.priority < highest || lane.isDear(head.data)) continue;
       if (head.priority > highest) longestMs = 0;
       highest = head.priority;
       if (lane.isWithinGrant && head.deadlineMs < Infinity)
@@ -105,13 +117,13 @@ export class Dispatcher {
     return longestMs;
   }
 
-  #workOf(pipelines: readonly LanePipeline[]): WorkCost {
-    const kind = kindOf(pipelines);
-    const work = this.#work.get(kind) ?? new WorkCost(promisedMs(pipelines, this.#options.engine.stats()));
-    this.#work.delete(kind);
-    this.#work.set(kind, work);
+  #kindOf(pipelines: readonly LanePipeline[]): Kind {
+    const name = nameOf(pipelines);
+    const kind = this.#work.get(name) ?? newKind(promisedMs(pipelines, this.#options.engine.stats()));
+    this.#work.delete(name);
+    this.#work.set(name, kind);
     if (this.#work.size > WORK_KINDS_MAX) this.#work.delete(this.#work.keys().next().value!);
-    return work;
+    return kind;
   }
 
   /** With no free slot only an urgent frame is worth a look at all lanes. */
@@ -124,23 +136,26 @@ export class Dispatcher {
     for (let urgentSlots = engine.urgentSlots; urgentSlots > 0; urgentSlots = engine.urgentSlots) {
       const next = this.#nextLane(engine.freeSlots > 0 ? Priority.low : Priority.critical);
       if (!next) return;
-      const { lane, hasStarved } = next;
-      const taken = lane.take();
+      const { lane, picked, hasStarved } = next;
+      const taken = lane.take(picked);
       if (!taken) continue;
-      // A frame that starved has waited for others, not for the engine.
-      if (!hasStarved && lane.isWithinGrant && taken.sample.deadlineMs < Infinity) this.#noteWait(taken);
+      // A frame that starved has waited for others, and a dear one for its turn among such frames: not for the engine.
+      const isMeasure = !hasStarved && !taken.isDear && lane.isWithinGrant;
+      if (isMeasure && taken.sample.deadlineMs < Infinity) this.#noteWait(taken);
       void this.#process(lane, taken);
     }
   }
 
   /** Whose frame is next, of those with this priority and above. */
-  #nextLane(priorityMin: Priority): { lane: FrameLane; hasStarved: boolean } | undefined {
+  #nextLane(
+    priorityMin: Priority,
+  ): { readonly lane: FrameLane; readonly picked: WaitingFrame; readonly hasStarved: boolean } | undefined {
     const lanes: FrameLane[] = [];
-    const waiting: Waiting[] = [];
+    const waiting: WaitingFrame[] = [];
     const claimMs = this.#claimMs();
     for (const lane of this.#lanes) {
       const one = lane.waiting(this.#virtualMs, claimMs);
-      if (!one || one.priority < priorityMin) continue;
+      if (!one || one.priority < priorityMin || (one.isDear && !this.#takesDear())) continue;
       lanes.push(lane);
       waiting.push(one);
     }
@@ -154,7 +169,13 @@ export class Dispatcher {
     const { priority, turn, costMs } = picked;
     this.#virtualMs[priority] = Math.max(this.#virtualMs[priority], leastTurn(waiting, priority));
     lane.turns[priority] = turn + costMs;
-    return { lane, hasStarved: isStarved(picked, nowMs) };
+    return { lane, picked, hasStarved: isStarved(picked, nowMs) };
+  }
+
+  /** May a worker get one more dear frame? While other lanes have work of late, not every worker. */
+  #takesDear(): boolean {
+    if (this.#dearInFlight < dearMax(this.#options.engine.stats().workers)) return true;
+    return !this.#lanes.some((lane) => lane.isOrdinary);
   }
 
   /**
@@ -173,22 +194,30 @@ export class Dispatcher {
   }
 
   async #process(lane: FrameLane, taken: TakenFrame): Promise<void> {
-    const { sample, calls, takenTimeMs } = taken;
-    const { data: picture, captureTimeMs, deadlineMs, priority } = sample;
+    const { sample, calls, takenTimeMs, isDear, priority, paidMs } = taken;
+    const { data: picture, captureTimeMs, deadlineMs } = sample;
     const { clock, engine, stallTimeoutMs } = this.#options;
-    const paidMs = lane.costMs;
     const urgent = priority === Priority.critical;
-    const runs = engine.run({ picture, programs: calls, captureTimeMs, deadlineMs, urgent });
+    if (isDear) this.#dearInFlight += 1;
+    const runs = engine.run({
+      picture,
+      programs: calls,
+      captureTimeMs,
+      deadlineMs,
+      urgent,
+      ...(isDear && { expectedMs: paidMs }),
+    });
     const costs = await Promise.all(lane.outputs.map((output, i) => settle(output, sample, runs[i]!)));
+    if (isDear) this.#dearInFlight -= 1;
     lane.release(taken);
     const tookMs = clock.now() - takenTimeMs;
     if (costs.includes(undefined)) {
       // A failed frame shows no cost: it pays for its time in the engine, which is what a hung one takes, up to a bound.
       lane.turns[priority] += Math.min(tookMs, stallTimeoutMs) - paidMs;
     } else {
-      const costMs = sum(costs as number[]);
+      const costMs = sum(costs.map((cost) => cost!.workerMs));
       lane.turns[priority] += costMs - paidMs;
-      lane.work.observe(costMs, tookMs);
+      lane.observe(taken, costMs, costs[0]!.stagesMs.decode, tookMs);
       this.#allWork.observe(costMs, tookMs);
     }
     // A lane at its bound has room again, which the engine's own free slots do not show.
@@ -196,16 +225,16 @@ export class Dispatcher {
   }
 }
 
-/** One pipeline's part of a frame, reported as soon as it is ready. Returns its cost; undefined: it failed. */
+/** One pipeline's part of a frame, reported as soon as it is ready. undefined: it failed. */
 async function settle(
   output: LaneOutput,
   sample: Sample<Picture>,
   run: Promise<ProgramOutcome>,
-): Promise<number | undefined> {
+): Promise<ProgramOutcome | undefined> {
   try {
     const done = await run;
     output.settle(sample, resultOf(output.pipeline, sample, done), done.state);
-    return done.workerMs;
+    return done;
   } catch (thrown) {
     const { code, message } = toSightlineError(thrown, 'INFERENCE_FAILED');
     output.settle(sample, { kind: 'error', code, message });
@@ -232,8 +261,15 @@ function leastTurn(waiting: readonly Waiting[], priority: Priority): number {
   return least;
 }
 
+/** A kind of work: certain programs with certain models. */
+type Kind = Pick<FrameLaneParts, 'work' | 'dearFromMs'>;
+
+function newKind(promisedMs: number | undefined): Kind {
+  return { work: new WorkCost(promisedMs), dearFromMs: dearFrom(promisedMs) };
+}
+
 /** The same programs with the same models cost the same. */
-function kindOf(pipelines: readonly LanePipeline[]): string {
+function nameOf(pipelines: readonly LanePipeline[]): string {
   return JSON.stringify(pipelines.map(({ program, models }) => [String(program), Object.entries(models).toSorted()]));
 }
 

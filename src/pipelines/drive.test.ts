@@ -25,7 +25,7 @@ function makeTopics(clock: ManualClock): Topics {
       topicsMax: 20,
       historyMessages: 500,
       historyBytesMax: 2 ** 22,
-      historyTotalBytesMax: 2 ** 24,
+      historyDepartedBytesMax: 2 ** 24,
       topicIdleMs: 60_000,
       readersMax: 10,
     },

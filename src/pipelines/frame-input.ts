@@ -24,8 +24,12 @@ export interface FrameInputOptions {
   readonly frames: Stream<Picture>;
   /** The outcomes of a pipeline: one for each frame, with its `seq`. */
   readonly outcomes: Stream<FrameOutcome>;
-  /** Reads the header. Throws FRAME_*. */
-  readonly readJpeg: (bytes: Uint8Array) => { readonly width: number; readonly height: number };
+  /** Reads the headers; `decodeMs` as in `Picture`. Throws FRAME_*. */
+  readonly readJpeg: (bytes: Uint8Array) => {
+    readonly width: number;
+    readonly height: number;
+    readonly decodeMs?: number;
+  };
   /** Its share of the engine. */
   readonly rate: SourceRate;
   readonly onClose: () => void;
@@ -69,14 +73,14 @@ export class FrameInput implements Disposable {
         `captureTimeMs ${captureTimeMs} is not a time in Unix milliseconds`,
       );
     }
-    const { width, height } = this.#options.readJpeg(jpeg);
+    const { width, height, decodeMs = 0 } = this.#options.readJpeg(jpeg);
     if (this.#isClosed) throw new SightlineError('STREAM_CLOSED', 'this source of frames is closed');
     this.#options.rate.frame();
     const seq = ++this.#lastSeq;
     const [outcome] = this.#outcomes.of(seq);
     this.#options.frames.publish({
       seq,
-      data: { kind: 'jpeg', bytes: new Uint8Array(jpeg), width, height },
+      data: { kind: 'jpeg', bytes: new Uint8Array(jpeg), width, height, decodeMs },
       ...(captureTimeMs !== undefined && { captureTimeMs: ownTimeMs(this.#options.clock, captureTimeMs) }),
     });
     return pushedOf(await outcome!);

@@ -1,7 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 import type { FrameDropCause } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
-import type { Sample } from '../base/sample.ts';
+import type { Priority, Sample } from '../base/sample.ts';
+import { classOfDear, COSTLY_MS } from '../flow/costly.ts';
 import { countSuperseded, type Waiting } from '../flow/schedule.ts';
 import type { WorkCost } from '../flow/work-cost.ts';
 import type { ProgramCall } from '../inference/engine/types.ts';
@@ -21,6 +22,8 @@ export interface FrameLaneParts {
   readonly clock: Clock;
   /** Of this lane's kind, shared by all lanes of that kind. */
   readonly work: WorkCost;
+  /** A picture is dear whose decoding costs more than this, nominal ms. */
+  readonly dearFromMs: number;
   /** Frames that may be with the engine at once. */
   readonly inFlightMax: number;
   /** A frame that is with the engine for longer than this no longer holds up the frames behind it. */
@@ -28,15 +31,27 @@ export interface FrameLaneParts {
   readonly onReady: () => void;
 }
 
+/** A frame that waits, as the schedule sees it. */
+export interface WaitingFrame extends Waiting {
+  /** Its picture holds a worker for far longer than its kind of work does. */
+  readonly isDear: boolean;
+}
+
 /** A frame that the engine has. */
 export interface TakenFrame {
   readonly sample: Sample<Picture>;
   readonly takenTimeMs: number;
+  readonly isDear: boolean;
+  /** The class in which it was served, and what the lane paid for it, worker milliseconds. */
+  readonly priority: Priority;
+  readonly paidMs: number;
   /** The call of each pipeline's program, in the order of the outputs. */
   readonly calls: readonly ProgramCall[];
 }
 
 const INTERVAL_LEARNING = 0.3;
+/** Weight of one picture in what decoding them takes. */
+const DECODE_LEARNING = 0.1;
 /** A source without a frame for this long was away. */
 const AWAY_MS = 10_000;
 /** Before anything is known of a kind of work; when a frame is done the lane pays its actual cost. */
@@ -48,11 +63,13 @@ export class FrameLane {
   readonly reader: Reader<Picture>;
   /** In the order of the pipelines. */
   readonly outputs: readonly LaneOutput[];
-  /** Cost and time of its frames. */
-  readonly work: WorkCost;
   /** Virtual time in each class, worker milliseconds: rises with every frame that gets a worker. */
   readonly turns: [number, number, number, number] = [0, 0, 0, 0];
   readonly #parts: FrameLaneParts;
+  /** What decoding its pictures takes, ordinary ones and dear ones; undefined: it has had none. */
+  #decodeMs: number | undefined;
+  #dearDecodeMs: number | undefined;
+  #lastDearMs = -Infinity;
   readonly #isOrdered: boolean;
   /** Frames that workers hold, given-up ones included. */
   readonly #taken = new Set<TakenFrame>();
@@ -70,7 +87,6 @@ export class FrameLane {
   constructor(options: FrameLaneOptions, parts: FrameLaneParts) {
     this.options = options;
     this.#parts = parts;
-    this.work = parts.work;
     this.#isOrdered = options.pipelines.some(({ isOrdered }) => isOrdered === true);
     this.outputs = options.pipelines.map((one) => new LaneOutput(one, parts.clock, parts.stallTimeoutMs));
     this.reader = options.frames.subscribe({
@@ -96,9 +112,52 @@ export class FrameLane {
     return this.#taken.size;
   }
 
-  /** Expected cost of a frame, worker milliseconds. */
+  /**
+   * Cost of one of its frames, worker milliseconds (undefined: nothing is known), and time from a worker's getting it until it is done. What
+   * decoding takes is its own: large pictures of others do not count for it. While it is costly: of its dear frames.
+   */
+  get work(): { readonly costMs: number | undefined; readonly serviceMs: number } {
+    const { work } = this.#parts;
+    if (this.#dearDecodeMs === undefined || !this.isCostly) return { costMs: this.#known, serviceMs: work.serviceMs };
+    return { costMs: this.#dearCostMs(this.#dearDecodeMs), serviceMs: work.serviceMs + this.#dearDecodeMs };
+  }
+
+  /** Expected cost of a frame that is not dear, worker milliseconds. */
   get costMs(): number {
-    return this.work.costMs ?? UNKNOWN_COST_MS;
+    return this.#known ?? UNKNOWN_COST_MS;
+  }
+
+  get #known(): number | undefined {
+    const { work } = this.#parts;
+    return this.#decodeMs === undefined ? work.costMs : work.costWith(this.#decodeMs);
+  }
+
+  #dearCostMs(decodeMs: number): number {
+    return this.#parts.work.costWith(decodeMs) ?? UNKNOWN_COST_MS + decodeMs;
+  }
+
+  /** Has brought frames of late, or has some waiting, and none of them dear. */
+  get isOrdinary(): boolean {
+    return !this.isCostly && (this.isActive || this.reader.queued > 0);
+  }
+
+  /** Has brought a dear picture of late. */
+  get isCostly(): boolean {
+    return this.#parts.clock.now() - this.#lastDearMs <= COSTLY_MS;
+  }
+
+  isDear(picture: Picture): boolean {
+    return nominalMs(picture) > this.#parts.dearFromMs;
+  }
+
+  /** The engine is done with a frame: it used this much worker time, some of it for decoding, this long after it was handed in. */
+  observe({ isDear }: TakenFrame, workerMs: number, decodeMs: number, tookMs: number): void {
+    if (isDear) {
+      this.#dearDecodeMs = learn(this.#dearDecodeMs, decodeMs);
+      return;
+    }
+    this.#decodeMs = learn(this.#decodeMs, decodeMs);
+    this.#parts.work.observe(workerMs, tookMs, decodeMs);
   }
 
   /** Has brought a frame of late. */
@@ -110,25 +169,33 @@ export class FrameLane {
    * The lane's standing in the schedule; undefined when it has no frame or has its share of the workers. `virtualMs`: of each class,
    * `claimMs`: of a lane that was idle, to what it left unused, in worker time.
    */
-  waiting(virtualMs: readonly number[], claimMs: number): Waiting | undefined {
+  waiting(virtualMs: readonly number[], claimMs: number): WaitingFrame | undefined {
     if (this.#isFull()) return undefined;
     const head = this.reader.peek();
     if (!head) return undefined;
-    const { priority, deadlineMs } = head;
+    const { deadlineMs } = head;
+    const isDear = this.isDear(head.data);
+    const priority = isDear ? classOfDear(head.priority) : head.priority;
     const nowMs = this.#parts.clock.now();
+    if (isDear) {
+      this.#lastDearMs = nowMs;
+      // Before the first one is done its headers tell.
+      this.#dearDecodeMs ??= nominalMs(head.data);
+    }
     return {
+      isDear,
       priority,
       deadlineMs,
       turn: Math.max(this.turns[priority], virtualMs[priority]! - claimMs),
-      costMs: this.costMs,
+      costMs: isDear ? this.#dearCostMs(this.#dearDecodeMs!) : this.costMs,
       waitingSinceMs: this.#waitingSinceMs ?? nowMs,
       isWithinGrant: this.isWithinGrant,
-      isSafe: nowMs + this.work.slackMs <= deadlineMs,
+      isSafe: nowMs + this.#parts.work.slackMs <= deadlineMs,
     };
   }
 
-  /** The frame to process next, now counted as in flight. Older ones that it supersedes are dropped. */
-  take(): TakenFrame | undefined {
+  /** The frame to process next, now counted as in flight, with its standing in the schedule. Older ones that it supersedes are dropped. */
+  take({ isDear, priority, costMs: paidMs }: WaitingFrame): TakenFrame | undefined {
     const head = this.reader.peek();
     if (!head) return undefined;
     const budgetMs = head.deadlineMs - head.publishedTimeMs;
@@ -138,9 +205,13 @@ export class FrameLane {
     const isNewestGood = nowMs <= frames.at(frames.head - 1)!.deadlineMs;
     const superseded = isNewestGood ? countSuperseded(this.reader.queued, this.#intervalMs, budgetMs) : 0;
     if (superseded > 0) this.reader.drop('superseded', superseded);
+    // The schedule has seen the first one: a dear one behind it is not let in for it.
+    const next = this.reader.peek();
+    if (!next || this.isDear(next.data) !== isDear) return undefined;
     const sample = this.reader.next();
     if (!sample) return undefined;
-    const taken = { sample, takenTimeMs: nowMs, calls: this.outputs.map((output) => output.begin(sample)) };
+    const calls = this.outputs.map((output) => output.begin(sample));
+    const taken = { sample, takenTimeMs: nowMs, isDear, priority, paidMs, calls };
     this.#taken.add(taken);
     if (this.#isOrdered) this.#watchStall();
     this.#noteTaken(nowMs);
@@ -204,6 +275,15 @@ export class FrameLane {
     this.#lastTakenMs = nowMs;
     this.#waitingSinceMs = this.reader.queued > 0 ? nowMs : undefined;
   }
+}
+
+/** What decoding a picture will cost, by its headers. */
+function nominalMs(picture: Picture): number {
+  return picture.kind === 'jpeg' ? (picture.decodeMs ?? 0) : 0;
+}
+
+function learn(known: number | undefined, measured: number): number {
+  return known === undefined ? measured : known + DECODE_LEARNING * (measured - known);
 }
 
 function dropCauseOf(cause: LossCause): FrameDropCause {

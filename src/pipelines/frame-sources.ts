@@ -2,6 +2,8 @@ import type { Clock } from '../base/clock.ts';
 import type { Picture } from '../base/picture.ts';
 import { Priority } from '../base/sample.ts';
 import { uprightJpegSize, type ImageLimits } from '../media/jpeg.ts';
+import type { MemoryAccount, MemoryLedger } from '../fences/memory-ledger.ts';
+import type { FrameStreams } from '../stream/frame-streams.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { Admission } from './admission.ts';
@@ -17,11 +19,15 @@ export interface SessionRequest extends PipelineChoice {
   readonly pipelines: readonly string[];
   readonly clientId: string;
   readonly frames: Stream<Picture>;
+  /** To whom its outcomes are charged. */
+  readonly account: () => MemoryAccount;
   readonly isWithinGrant: () => boolean;
 }
 
 export interface FrameSourcesOptions {
   readonly hub: Hub;
+  readonly streams: FrameStreams;
+  readonly memory: MemoryLedger;
   readonly clock: Clock;
   readonly dispatcher: Dispatcher;
   readonly admission: Admission;
@@ -43,20 +49,33 @@ export class FrameSources {
 
   /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
   async openInput(choice: PipelineChoice = {}): Promise<FrameInput> {
-    const { hub, clock, dispatcher, admission, host, imageLimits, frameQueue } = this.#options;
+    const { hub, streams, memory, clock, dispatcher, admission, host, imageLimits, frameQueue } = this.#options;
     // No client's name contains a colon.
     const source = `program:${++this.#lastInput}`;
-    const frames = hub.create<Picture>(`${source}/frames`, { capacity: frameQueue() });
+    const account = memory.open('program', source);
+    const end = (): void => {
+      frames.close();
+      account.close();
+    };
+    const frames = streams.frames(`${source}/frames`, frameQueue(), () => account);
     const rate: SourceRate = new SourceRate({
       clock,
       priority: Priority.normal,
       costMs: () => lane.work.costMs,
+      isCostly: () => lane.isCostly,
       guard: (callback) => hub.guard(callback),
     });
     const isWithinGrant = (): boolean => rate.isWithin;
-    const opening = host.open({ source, frames, pipelines: ['objects'], choice, isWithinGrant });
+    const opening = host.open({
+      source,
+      frames,
+      account: () => account,
+      pipelines: ['objects'],
+      choice,
+      isWithinGrant,
+    });
     const { lane, pipelines } = await opening.catch((thrown: unknown) => {
-      frames.close();
+      end();
       throw thrown;
     });
     const leave = admission.join(rate);
@@ -70,7 +89,7 @@ export class FrameSources {
         this.#inputs.delete(input);
         leave();
         dispatcher.detach(lane);
-        frames.close();
+        end();
       },
     });
     this.#inputs.add(input);
@@ -78,12 +97,13 @@ export class FrameSources {
   }
 
   /** The pipelines of one session, with their models ready. Errors: PIPELINE_UNKNOWN, QUERY_BAD, MODEL_*, STREAM_LIMIT_REACHED. */
-  async attach({ clientId, frames, pipelines: names, isWithinGrant, ...choice }: SessionRequest) {
+  async attach({ clientId, frames, account, pipelines: names, isWithinGrant, ...choice }: SessionRequest) {
     const { dispatcher, host } = this.#options;
     const { model, confidence, iou } = choice;
     const { lane, pipelines } = await host.open({
       source: clientId,
       frames,
+      account,
       pipelines: names,
       choice: { model, confidence, iou },
       isWithinGrant,
@@ -93,6 +113,8 @@ export class FrameSources {
       queued: () => lane.reader.queued,
       serviceMs: () => lane.work.serviceMs,
       costMs: () => lane.work.costMs,
+      isCostly: () => lane.isCostly,
+      isDear: (picture: Picture) => lane.isDear(picture),
       discardQueued: () => lane.discardQueued(),
       detach: () => dispatcher.detach(lane),
     };

@@ -4,6 +4,8 @@ import type { Picture } from '../base/picture.ts';
 import { loadConfig } from '../config/load.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Engine, InferenceJob } from '../inference/engine/types.ts';
+import { boundless } from '../fences/memory-ledger.ts';
+import { FrameStreams } from '../stream/frame-streams.ts';
 import { Hub } from '../stream/hub.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { FrameOutcomes } from './frame-outcomes.ts';
@@ -43,8 +45,11 @@ function setUp(streamsMax = 10) {
   const engine = new EndlessEngine();
   const asked: string[] = [];
   const dispatcher = new Dispatcher({ engine, clock, laneInFlightMax: 2, stallTimeoutMs: 1_000 });
+  const memory = boundless();
+  const streams = new FrameStreams(hub, memory);
+  const account = () => memory.server;
   const host = new PipelineHost({
-    hub,
+    streams,
     dispatcher,
     models: {
       detector: async (id = 'ssd-oidv4') => {
@@ -59,9 +64,9 @@ function setUp(streamsMax = 10) {
     },
     config: () => loadConfig({ env: {}, flags: { 'detection.confidence_threshold': 0.25 } }),
   });
-  const frames = hub.create<Picture>('cam/frames', { capacity: 4 });
+  const frames = streams.frames('cam/frames', 4, account);
   const open = (pipelines: readonly string[], choice: PipelineChoice = {}) =>
-    host.open({ source: 'cam', frames, pipelines, choice });
+    host.open({ source: 'cam', frames, account, pipelines, choice });
   return { hub, engine, asked, dispatcher, frames, open };
 }
 

@@ -3,7 +3,8 @@ import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
 import type { PipelineName } from '../base/result.ts';
 import type { Config } from '../config/schema.ts';
-import type { Hub } from '../stream/hub.ts';
+import type { MemoryAccount } from '../fences/memory-ledger.ts';
+import type { FrameStreams } from '../stream/frame-streams.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { FrameLane } from './frame-lane.ts';
@@ -12,7 +13,7 @@ import type { ModelSource, PipelineChoice, PreparedPipeline } from './pipeline.t
 import { pipelineOf } from './registry.ts';
 
 export interface PipelineHostOptions {
-  readonly hub: Hub;
+  readonly streams: FrameStreams;
   readonly dispatcher: Dispatcher;
   readonly models: ModelSource;
   readonly config: () => Config;
@@ -23,6 +24,8 @@ export interface SourceRequest {
   /** Unique among those that are open; its streams are called `<source>/<pipeline>`. */
   readonly source: string;
   readonly frames: Stream<Picture>;
+  /** To whom its outcomes are charged. */
+  readonly account: () => MemoryAccount;
   /** Names: at least one, none twice. */
   readonly pipelines: readonly string[];
   readonly choice: PipelineChoice;
@@ -56,8 +59,8 @@ export class PipelineHost {
   }
 
   /** Errors: PIPELINE_UNKNOWN, QUERY_BAD (an option that a pipeline does not take), MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
-  async open({ source, frames, pipelines, choice, isWithinGrant }: SourceRequest): Promise<OpenSource> {
-    const { hub, dispatcher, models, config } = this.#options;
+  async open({ source, frames, account, pipelines, choice, isWithinGrant }: SourceRequest): Promise<OpenSource> {
+    const { streams, dispatcher, models, config } = this.#options;
     const wanted = pipelines.map(pipelineOf);
     for (const { name, choices } of wanted) {
       for (const key of Object.keys(choice) as (keyof PipelineChoice)[]) {
@@ -66,16 +69,16 @@ export class PipelineHost {
       }
     }
     const prepared = await Promise.all(wanted.map((pipeline) => pipeline.prepare(models, config(), choice)));
-    const streams: Stream<FrameOutcome>[] = [];
+    const outcomes: Stream<FrameOutcome>[] = [];
     try {
       for (const { name } of wanted) {
-        streams.push(hub.create(`${source}/${name}`, { capacity: config().streaming.results_history }));
+        outcomes.push(streams.outcomes(`${source}/${name}`, config().streaming.results_history, account));
       }
     } catch (thrown) {
-      for (const stream of streams) stream.close();
+      for (const stream of outcomes) stream.close();
       throw thrown;
     }
-    const parts = wanted.map(({ name, isOrdered }, i) => lanePipeline(name, isOrdered, prepared[i]!, streams[i]!)) as [
+    const parts = wanted.map(({ name, isOrdered }, i) => lanePipeline(name, isOrdered, prepared[i]!, outcomes[i]!)) as [
       LanePipeline,
       ...LanePipeline[],
     ];
@@ -84,7 +87,7 @@ export class PipelineHost {
       lane,
       pipelines: wanted.map(({ name }, i) => ({
         name,
-        outcomes: streams[i]!,
+        outcomes: outcomes[i]!,
         model: prepared[i]!.model,
         inFlight: () => lane.outputs[i]!.counts().inFlight,
       })),

@@ -9,6 +9,8 @@ export interface SourceRateOptions {
   readonly priority: Priority;
   /** Cost of a frame of this source, worker milliseconds; undefined: nothing is known. */
   readonly costMs: () => number | undefined;
+  /** As in `AdmissionMember`. */
+  readonly isCostly?: () => boolean;
   /** Runs callbacks of others: their exceptions are kept away from the rest. */
   readonly guard: (callback: () => void) => void;
 }
@@ -60,6 +62,10 @@ export class SourceRate implements AdmissionMember {
 
   costMs(): number | undefined {
     return this.#options.costMs();
+  }
+
+  isCostly(): boolean {
+    return this.#options.isCostly?.() ?? false;
   }
 
   onShare(fps: number): void {

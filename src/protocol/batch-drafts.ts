@@ -1,6 +1,7 @@
 import { BATCH_LIMITS, type BatchHead, type BatchMessage, type BatchSection } from './batch.ts';
 import { ColumnGatherer } from './columns.ts';
 import type { BatchSchema, SchemaBook } from './schema-book.ts';
+import { LARGE_BYTES, type Payload } from './payload.ts';
 import type { Compression, PayloadCodec } from './telemetry.ts';
 
 /** Layouts of one call. Further messages go as they are: with a layout for each message there would be nothing to gain. */
@@ -78,9 +79,11 @@ export class BatchDrafts<K extends object> {
     const { payload } = message;
     const isBytes = payload.raw !== undefined;
     const gathered =
-      !isBytes && this.#codecs.includes('columns') ? this.#putInColumns(topic, message, earliest) : undefined;
+      !isBytes && payload.byteLength <= LARGE_BYTES && this.#codecs.includes('columns')
+        ? this.#putInColumns(topic, message, earliest)
+        : undefined;
     if (gathered !== undefined) return gathered;
-    const place = this.#placeFor(message, isBytes ? 'bytes' : this.#plainCodec(), undefined, earliest);
+    const place = this.#placeFor(message, isBytes ? 'bytes' : this.#plainCodec(payload), undefined, earliest);
     this.drafts[place]!.messages.push(message);
     return place;
   }
@@ -136,7 +139,8 @@ export class BatchDrafts<K extends object> {
     );
   }
 
-  #plainCodec(): PayloadCodec {
+  #plainCodec({ form, byteLength }: Payload): PayloadCodec {
+    if (byteLength > LARGE_BYTES && this.#codecs.includes(form as PayloadCodec)) return form as PayloadCodec;
     return this.#codecs.find((codec) => codec === 'msgpack' || codec === 'json') ?? 'msgpack';
   }
 }

@@ -32,6 +32,13 @@ const COMPRESSION_GAIN_MIN = 0.1;
 const PACKED_SHARE_MAX = 0.5;
 /** Messages of columns that share memory take so much together. */
 const CHUNK_BYTES = 64 * 1024;
+/**
+ * A client's batch may grow so much by decompression: zlib goes up to a thousandfold, so that a few kilobytes would make as much
+ * work as megabytes. Real messages reach 20, many equal ones 50.
+ */
+export const COMPRESSION_RATIO_MAX = 100;
+/** Up to this size the ratio does not matter. */
+export const RATIO_FREE_BYTES = 64 * 1024;
 const KIND = 0xb1;
 const HEADER_BYTES = 8;
 const MESSAGE_HEADER_BYTES = 13;
@@ -42,6 +49,8 @@ export interface BatchLimits {
   /** Bytes of a batch after decompression. */
   readonly plainBytesMax: number;
   readonly messageBytesMax: number;
+  /** Throws for data that should not even be read, such as that of too many elements. */
+  readonly check?: (data: Uint8Array, codec: PayloadCodec) => void;
 }
 
 export interface BatchMessage {
@@ -228,25 +237,42 @@ export function readMessages(
 
 /**
  * A batch of a client, whose messages are passed on: each stands by itself, and one that is none costs the others nothing.
- * `plainBytes`: what the batch is without packing. Throws as `decodeBatch` for what cannot be taken apart.
+ * `envelope`: of `openPublications`; `body`: what follows it, decompressed. Messages are made as they are taken: the work can be
+ * spread over time. Throws at once, as `decodeBatch`, for what cannot be taken apart.
  */
-export function decodePublications(
-  bytes: Uint8Array,
+export function readPublications(
+  body: Uint8Array,
+  envelope: BatchEnvelope,
   schemaOf: SchemaLookup,
-  decompressors: Decompressors,
   limits: BatchLimits = BATCH_LIMITS,
-): { envelope: BatchEnvelope; messages: MessageOrFault[]; plainBytes: number } {
-  const envelope = decodeEnvelope(bytes, limits);
-  if (envelope.codec !== 'columns') {
-    const body = plainBody(bytes, envelope, decompressors);
-    return { envelope, messages: [...messagesOf(body, envelope, limits)], plainBytes: bytes.length };
-  }
+): Iterable<MessageOrFault> {
+  if (envelope.codec !== 'columns') return messagesOf(body, envelope, limits, ownParts());
   const faults: ColumnFaults = new Map();
-  const columns = readColumns(bytes, envelope, schemaOf, decompressors, limits, 'relay', faults);
+  const columns = readColumnsBody(inOwnMemory(body), envelope, schemaOf, limits, 'relay', faults);
   const messages: MessageOrFault[] = messagesOfColumns(columns, envelope.sections);
   for (const [place, fault] of faults) messages[place] = fault;
+  return messages;
+}
+
+/**
+ * The envelope of a client's batch, before anything is made of what follows it. `plainBytes`: what the messages will take, so that
+ * the client can be charged for them before. Throws BATCH_BAD, BATCH_TOO_LARGE, COMPRESSION_BAD.
+ */
+export function openPublications(
+  bytes: Uint8Array,
+  schemaOf: SchemaLookup,
+  limits: BatchLimits = BATCH_LIMITS,
+): { envelope: BatchEnvelope; plainBytes: number } {
+  const envelope = decodeEnvelope(bytes, limits);
+  const { codec, compression, plainSize, count, schemaId } = envelope;
+  const packedBytes = packedBody(bytes, envelope).length;
+  if (compression !== 'none' && plainSize > Math.max(RATIO_FREE_BYTES, packedBytes * COMPRESSION_RATIO_MAX)) {
+    const message = `the batch would grow from ${packedBytes} to ${plainSize} bytes: more than ${COMPRESSION_RATIO_MAX} times`;
+    throw new SightlineError('COMPRESSION_BAD', message);
+  }
   // A column of equal values is three bytes: what counts is what it is as doubles.
-  return { envelope, messages, plainBytes: Math.max(bytes.length, columns.values.byteLength) };
+  const fields = codec === 'columns' ? (schemaOf(schemaId)?.length ?? 0) : 0;
+  return { envelope, plainBytes: Math.max(bytes.length, plainSize, fields * count * Float64Array.BYTES_PER_ELEMENT) };
 }
 
 /**
@@ -321,11 +347,26 @@ export function readColumns(
   use: ColumnUse = 'own',
   faults?: ColumnFaults,
 ): ColumnBatch {
-  const schema = schemaOf(envelope.schemaId);
-  if (schema === undefined) {
-    throw new SightlineError('SCHEMA_UNKNOWN', `schema ${envelope.schemaId} was not sent before`);
-  }
-  const body = plainBody(bytes, envelope, decompressors);
+  requireSchema(envelope, schemaOf);
+  return readColumnsBody(plainBody(bytes, envelope, decompressors), envelope, schemaOf, limits, use, faults);
+}
+
+/** Throws SCHEMA_UNKNOWN. */
+function requireSchema({ schemaId }: BatchEnvelope, schemaOf: SchemaLookup): readonly SchemaField[] {
+  const schema = schemaOf(schemaId);
+  if (schema !== undefined) return schema;
+  throw new SightlineError('SCHEMA_UNKNOWN', `schema ${schemaId} was not sent before`);
+}
+
+function readColumnsBody(
+  body: Uint8Array,
+  envelope: BatchEnvelope,
+  schemaOf: SchemaLookup,
+  limits: BatchLimits,
+  use: ColumnUse,
+  faults?: ColumnFaults,
+): ColumnBatch {
+  const schema = requireSchema(envelope, schemaOf);
   const columns = decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax, use, faults);
   checkTotal(columns.count, envelope);
   return columns;
@@ -355,16 +396,25 @@ function readSections(view: DataView, limits: BatchLimits): BatchSection[] {
   return sections;
 }
 
+/** What follows the envelope of a batch, as it came. */
+export function packedBody(bytes: Uint8Array, { sections }: BatchEnvelope): Uint8Array {
+  return bytes.subarray(envelopeBytes(sections.length));
+}
+
 /** What follows the envelope, decompressed. Throws COMPRESSION_BAD. */
-function plainBody(bytes: Uint8Array, envelope: BatchEnvelope, decompressors: Decompressors): Uint8Array {
-  const { compression, plainSize, sections } = envelope;
-  const rest = bytes.subarray(envelopeBytes(sections.length));
+export function plainBody(bytes: Uint8Array, envelope: BatchEnvelope, decompressors: Decompressors): Uint8Array {
+  const { compression, plainSize } = envelope;
+  const rest = packedBody(bytes, envelope);
   const plain = compression === 'none' ? rest : decompress(rest, compression, plainSize, decompressors);
-  if (plain.length !== plainSize) {
-    const code = compression === 'none' ? 'BATCH_BAD' : 'COMPRESSION_BAD';
-    throw new SightlineError(code, `plain_size is ${plainSize}, the batch has ${plain.length} bytes`);
-  }
+  checkPlainSize(plain, envelope);
   return plain;
+}
+
+/** Throws BATCH_BAD or COMPRESSION_BAD for a body that is not as long as the envelope says. */
+export function checkPlainSize(plain: Uint8Array, { compression, plainSize }: BatchEnvelope): void {
+  if (plain.length === plainSize) return;
+  const code = compression === 'none' ? 'BATCH_BAD' : 'COMPRESSION_BAD';
+  throw new SightlineError(code, `plain_size is ${plainSize}, the batch has ${plain.length} bytes`);
 }
 
 function compress(plain: Uint8Array, head: BatchHead, compressors: Compressors): Uint8Array | undefined {
@@ -474,8 +524,76 @@ function payloadBytes(payload: Payload, codec: PayloadCodec): Uint8Array {
   }
 }
 
-/** Throws for what cannot be taken apart; what is wrong with one message alone stands in its place. */
-function* messagesOf(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLimits): Generator<MessageOrFault> {
+/** Of a body: the bytes of a message at a place. */
+type PartOf = (body: Uint8Array, at: number, size: number) => Uint8Array<ArrayBufferLike>;
+
+const borrowedPart: PartOf = (body, at, size) => body.subarray(at, at + size);
+
+/**
+ * Parts that are kept for longer than the rest of their batch lie in memory of their own, neighbours together: else one byte
+ * that a topic remembers would keep megabytes, which nobody has counted.
+ */
+function ownParts(): PartOf {
+  let chunk: Uint8Array<ArrayBufferLike> = NO_BYTES;
+  let chunkAt = 0;
+  return (body, at, size) => {
+    if (size > CHUNK_BYTES / 4) return body.slice(at, at + size);
+    if (at < chunkAt || at + size > chunkAt + chunk.length) {
+      // A small batch that is alone in its memory stays there.
+      const isAlone = body.length <= CHUNK_BYTES && isTight(body);
+      [chunk, chunkAt] = isAlone ? [body, 0] : [body.slice(at, at + CHUNK_BYTES), at];
+    }
+    return chunk.subarray(at - chunkAt, at - chunkAt + size);
+  };
+}
+
+const NO_BYTES = new Uint8Array(0);
+/** Memory of no use that bytes may keep beside them, and as much again as they take. */
+const WASTE_BYTES_MAX = 1_024;
+
+/** Whether memory is worth keeping for so many bytes of it. */
+export function isWellUsed(memoryBytes: number, usedBytes: number): boolean {
+  return memoryBytes <= 2 * usedBytes + WASTE_BYTES_MAX;
+}
+
+function isTight(bytes: Uint8Array): boolean {
+  return isWellUsed(bytes.buffer.byteLength, bytes.length);
+}
+
+/** The same bytes where little else is kept with them: a WebSocket's messages lie in what was read at once, up to 64 KiB. */
+export function inOwnMemory<T extends Uint8Array>(bytes: T): Uint8Array {
+  return isTight(bytes) ? bytes : new Uint8Array(bytes);
+}
+
+/** Where a message lies in a body. */
+interface Place {
+  readonly timeMs: number;
+  readonly priority: number;
+  readonly at: number;
+  readonly size: number;
+}
+
+/** Throws at once for what cannot be taken apart; what is wrong with one message alone stands in its place. */
+function messagesOf(
+  body: Uint8Array,
+  envelope: BatchEnvelope,
+  limits: BatchLimits,
+  partOf = borrowedPart,
+): Iterable<MessageOrFault> {
+  return decodedMessages(body, placesOf(body, envelope, limits), envelope.codec, limits, partOf);
+}
+
+function* decodedMessages(
+  body: Uint8Array,
+  places: readonly Place[],
+  codec: PayloadCodec,
+  limits: BatchLimits,
+  partOf: PartOf,
+): Generator<MessageOrFault> {
+  for (const [i, place] of places.entries()) yield decodeMessage(i, place, body, codec, limits, partOf);
+}
+
+function placesOf(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLimits): Place[] {
   if (body.length < HEADER_BYTES) throw new SightlineError('BATCH_BAD', `the batch ends after ${body.length} bytes`);
   const view = viewOf(body);
   const count = view.getUint32(0, true);
@@ -485,6 +603,7 @@ function* messagesOf(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLim
   if (totalSize !== body.length - HEADER_BYTES) {
     throw new SightlineError('BATCH_BAD', `total_size is ${totalSize}, ${body.length - HEADER_BYTES} bytes follow`);
   }
+  const places: Place[] = [];
   let at = HEADER_BYTES;
   for (let i = 0; i < count; i++) {
     if (at + MESSAGE_HEADER_BYTES > body.length)
@@ -499,24 +618,25 @@ function* messagesOf(body: Uint8Array, envelope: BatchEnvelope, limits: BatchLim
         ? tooLarge(i, size, limits)
         : new SightlineError('BATCH_BAD', `message ${i} of ${count} is cut`);
     }
-    yield decodeMessage(i, timeMs, priority, body.subarray(at, at + size), envelope.codec, limits);
+    places.push({ timeMs, priority, at, size });
     at += size;
   }
   if (at !== body.length) throw new SightlineError('BATCH_BAD', `${body.length - at} bytes follow the last message`);
+  return places;
 }
 
 function decodeMessage(
-  place: number,
-  timeMs: number,
-  priority: number,
-  bytes: Uint8Array,
+  i: number,
+  { timeMs, priority, at, size }: Place,
+  body: Uint8Array,
   codec: PayloadCodec,
   limits: BatchLimits,
+  partOf: PartOf,
 ): MessageOrFault {
   try {
-    if (bytes.length > limits.messageBytesMax) throw tooLarge(place, bytes.length, limits);
+    if (size > limits.messageBytesMax) throw tooLarge(i, size, limits);
     checkMessage(timeMs, priority);
-    return { timeMs, priority, payload: decodePayload(bytes, codec) };
+    return { timeMs, priority, payload: decodePayload(partOf(body, at, size), codec, limits) };
   } catch (thrown) {
     return toSightlineError(thrown, 'PAYLOAD_BAD');
   }
@@ -526,7 +646,8 @@ function tooLarge(place: number, size: number, { messageBytesMax }: BatchLimits)
   return new SightlineError('BATCH_TOO_LARGE', `message ${place} claims ${size} bytes of at most ${messageBytesMax}`);
 }
 
-function decodePayload(bytes: Uint8Array, codec: PayloadCodec): Payload {
+function decodePayload(bytes: Uint8Array, codec: PayloadCodec, { check }: BatchLimits): Payload {
+  check?.(bytes, codec);
   if (codec === 'json') return Payload.json(bytes);
   return codec === 'msgpack' ? Payload.msgpack(bytes) : Payload.bytes(bytes);
 }

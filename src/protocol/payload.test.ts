@@ -33,23 +33,6 @@ test.each([0, 1, 8_191, 8_192, 8_193, 100_000])('%i bytes as base64', (length) =
   expect(JSON.parse(text)).toEqual({ base64: Buffer.from(bytes).toString('base64') });
 });
 
-test.each([
-  [{ a: 1 }, true],
-  [{}, true],
-  [Object.fromEntries(Array.from({ length: 70_000 }, (_, i) => [`k${i}`, 0])), true],
-  [Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, 0])), true],
-  [[1], false],
-  [null, false],
-  ['x', false],
-  [new Uint8Array(3), false],
-])('whether it is an object is told without unpacking it', (value, isObject) => {
-  const packed = Payload.copyOf(value);
-  expect(packed.isObject).toBe(isObject);
-  expect(packed.packed === undefined).toBe(value instanceof Uint8Array);
-  expect(Payload.of(value).isObject).toBe(isObject);
-  expect(Payload.json(Payload.of(value).json()).isObject).toBe(isObject || value instanceof Uint8Array);
-});
-
 describe('a payload', () => {
   test('is the same value in whatever form it comes and goes', () => {
     fc.assert(

@@ -1,7 +1,7 @@
 import type { ColumnBatch } from './columns.ts';
 import { writeMsgpack } from './msgpack-writer.ts';
 import { programValue } from './program-value.ts';
-import { checkMsgpack, isByteString, isMap, parseCheckedMsgpack, parseJson, stringifyJson } from './wire-value.ts';
+import { checkMsgpack, isByteString, parseCheckedMsgpack, parseJson, stringifyJson } from './wire-value.ts';
 
 /** A message's place in a batch of columns. */
 export interface PayloadRow {
@@ -9,8 +9,19 @@ export interface PayloadRow {
   readonly index: number;
 }
 
+/** From this size on a payload goes out as it came, where a reader takes that. */
+export const LARGE_BYTES = 128 * 1024;
+
+export type PayloadForm = 'value' | 'json' | 'msgpack' | 'bytes' | 'row';
+
+/** Told of each form that a payload makes beside the one that it keeps. */
+export interface FormKeeper {
+  /** `bytes`: of the form, or of the one that a value was made of. */
+  made(payload: Payload, isValue: boolean, bytes: number): void;
+}
+
 /**
- * The data of one message, in the form it came in; other forms are made when somebody asks, and kept. Shared by all
+ * The data of one message, in the form it came in; other forms are made when somebody asks, and kept for a while. Shared by all
  * readers of the message: nobody writes into what it gives. Bytes handed in are borrowed for as long as the payload lives.
  */
 export class Payload {
@@ -21,6 +32,9 @@ export class Payload {
   #bytes: Uint8Array | undefined;
   readonly #row: PayloadRow | undefined;
   #byteLength: number | undefined;
+  /** What it came in, and keeps. */
+  #origin: PayloadForm;
+  #keeper: FormKeeper | undefined;
 
   private constructor(form: {
     value?: unknown;
@@ -36,6 +50,7 @@ export class Payload {
     this.#bytes = form.bytes;
     this.#row = form.row;
     this.#byteLength = (form.bytes ?? form.msgpack ?? form.json)?.length;
+    this.#origin = form.row ? 'row' : form.bytes ? 'bytes' : form.msgpack ? 'msgpack' : form.json ? 'json' : 'value';
   }
 
   /** A value that a message can say (`programValue`), or bytes. It is not checked. */
@@ -70,6 +85,11 @@ export class Payload {
     return new Payload({ row: { batch, index } });
   }
 
+  /** What it keeps. */
+  get form(): PayloadForm {
+    return this.#origin;
+  }
+
   /** Where its leaves are, when it came in columns. */
   get row(): PayloadRow | undefined {
     return this.#row;
@@ -85,36 +105,74 @@ export class Payload {
     return this.#hasValue || this.#bytes !== undefined || this.#row !== undefined ? undefined : this.#msgpack;
   }
 
-  /** Whether it has an object at its root; MessagePack is not unpacked for the answer. */
-  get isObject(): boolean {
-    if (this.#bytes !== undefined) return false;
-    const { packed } = this;
-    if (packed !== undefined) return isMap(packed);
-    const value = this.value();
-    return typeof value === 'object' && value !== null && !Array.isArray(value);
-  }
-
   /** The value; for a payload of bytes the bytes. */
   value(): unknown {
     if (this.#bytes !== undefined) return this.#bytes;
     if (!this.#hasValue) {
       this.#value =
-        this.#row === undefined ? parseCheckedMsgpack(this.#msgpack!) : this.#row.batch.object(this.#row.index);
+        this.#row !== undefined
+          ? this.#row.batch.object(this.#row.index)
+          : this.#msgpack !== undefined
+            ? parseCheckedMsgpack(this.#msgpack)
+            : parseJson(this.#json!);
       this.#hasValue = true;
+      this.#keeper?.made(this, true, this.byteLength);
     }
     return this.#value;
   }
 
   /** As a JSON text; bytes as `{ "base64": "…" }` (RFC 4648 §4). */
   json(): Uint8Array {
-    this.#json ??= this.#bytes === undefined ? stringifyJson(this.value()) : base64Json(this.#bytes);
+    if (this.#json === undefined) {
+      this.#json = this.#bytes === undefined ? stringifyJson(this.value()) : base64Json(this.#bytes);
+      this.#keeper?.made(this, false, this.#json.length);
+    }
     return this.#json;
   }
 
   /** As MessagePack; bytes as a byte string. */
   msgpack(): Uint8Array {
-    this.#msgpack ??= writeMsgpack(this.value());
+    if (this.#msgpack === undefined) {
+      this.#msgpack = writeMsgpack(this.value());
+      this.#keeper?.made(this, false, this.#msgpack.length);
+    }
     return this.#msgpack;
+  }
+
+  /**
+   * It is to be kept: as bytes, where it came as a value of this program; as MessagePack if that was made, else as JSON. Other forms
+   * stay until the keeper has it `forget` them.
+   * Returns `byteLength`.
+   */
+  settle(keeper: FormKeeper): number {
+    if (this.#origin === 'value') {
+      this.#origin = this.#msgpack === undefined ? 'json' : 'msgpack';
+      this.#byteLength = (this.#msgpack ?? this.json()).length;
+    }
+    this.#keeper = keeper;
+    const { byteLength } = this;
+    if (this.#hasValue) keeper.made(this, true, byteLength);
+    return byteLength;
+  }
+
+  /** Keeps one form alone: others are made again when somebody asks. */
+  forget(): void {
+    this.#hasValue = false;
+    this.#value = undefined;
+    if (this.#origin !== 'json') this.#json = undefined;
+    if (this.#origin !== 'msgpack') this.#msgpack = undefined;
+  }
+
+  /** The bytes that it keeps, where it keeps bytes; `moved`: the same ones elsewhere, to keep instead. */
+  own(moved?: Uint8Array): Uint8Array | undefined {
+    switch (this.#origin) {
+      case 'json':
+        return (this.#json = moved ?? this.#json);
+      case 'msgpack':
+        return (this.#msgpack = moved ?? this.#msgpack);
+      default:
+        return (this.#bytes = moved ?? this.#bytes);
+    }
   }
 
   /**

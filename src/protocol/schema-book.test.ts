@@ -88,7 +88,8 @@ describe('numbers', () => {
     expect([first, third].map((topic) => book.expected(topic)!.id)).toEqual([1, 3]);
     // It gets its layout back under the number that is due then.
     use(book, [fresh, third], 3);
-    const back = book.expected(second)!;
+    expect(book.expected(second)).toBeUndefined();
+    const back = book.learn(second, shaped('s1'))!;
     expect(back).toEqual({ id: 1, fields: fieldsOf('s1') });
     expect(book.expected(second)).toBe(back);
   });
@@ -102,10 +103,13 @@ describe('numbers', () => {
     use(book, [other], 2);
     expect(book.learn(third, shaped('z'))!.id).toBe(before.id);
     use(book, [third], 2);
-    const after = book.expected(one)!;
+    const row = ColumnGatherer.row(before.fields, { timeMs: 1, priority: 1, payload: shaped('x') })!;
+    const inColumns = Payload.row(row, 0);
+    expect([book.expected(one), book.expected(two)]).toEqual([undefined, undefined]);
+    const after = book.learn(one, inColumns)!;
     expect(after).not.toBe(before);
     expect(after).toEqual({ id: 2, fields: before.fields });
-    expect(book.expected(two)).toBe(after);
+    expect(book.learn(two, inColumns)).toBe(after);
     // Its list of fields stays the same, so that what came in it fits without a look.
     expect(after.fields).toBe(before.fields);
   });
@@ -124,6 +128,38 @@ describe('numbers', () => {
         expect([1, 2, 3, 4, 5]).toContain(schema.id);
       }
     }
+  });
+});
+
+describe('memory', () => {
+  const bytesOf = (name: string) => {
+    const book = new SchemaBook<Topic>(10);
+    book.learn(newTopic(), shaped(name));
+    return book.bytes;
+  };
+
+  test('of all layouts is bounded: those not used for the longest give way to another one', () => {
+    const book = new SchemaBook<Topic>(10, 3 * bytesOf('s0'));
+    const topics = names(3).map((name) => {
+      const topic = newTopic();
+      book.learn(topic, shaped(name));
+      return topic;
+    });
+    const [first, second, third] = topics as [Topic, Topic, Topic];
+    expect(book.learn(newTopic(), shaped('s3'))).toBeUndefined();
+    use(book, [third], 10);
+    expect(book.learn(newTopic(), shaped('s'.repeat(60)))).toBeDefined();
+    expect([first, second, third].map((topic) => book.expected(topic)?.id)).toEqual([undefined, undefined, 3]);
+    expect(book.bytes).toBeLessThanOrEqual(3 * bytesOf('s0'));
+    use(book, [third], 10);
+    const ids = names(2, 5).map((name) => book.learn(newTopic(), shaped(name))?.id);
+    expect(new Set([3, ...ids]).size).toBe(3);
+  });
+
+  test('is not given to a layout that takes more than all of it', () => {
+    const book = new SchemaBook<Topic>(10, bytesOf('x') - 1);
+    expect(book.learn(newTopic(), shaped('x'))).toBeUndefined();
+    expect([book.bytes, book.intern(fieldsOf('y')).length]).toEqual([0, 4]);
   });
 });
 

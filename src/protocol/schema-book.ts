@@ -1,5 +1,5 @@
-import type { Payload } from './payload.ts';
-import { schemaFor } from './schema.ts';
+import { LARGE_BYTES, type Payload } from './payload.ts';
+import { layoutBytes, schemaFor } from './schema.ts';
 import type { SchemaField } from './telemetry.ts';
 
 /** How `columns` payloads are laid out. Topics whose messages have one shape share it, so that they can share a batch. */
@@ -10,10 +10,11 @@ export interface BatchSchema {
 }
 
 interface Known {
-  readonly schema: BatchSchema;
+  /** Undefined: it has given way to another layout, which may have its number now. */
+  schema: BatchSchema | undefined;
+  /** Memory that it takes. */
+  readonly bytes: number;
   lastUse: number;
-  /** Another layout has its number now. */
-  hasGivenWay: boolean;
 }
 
 interface Entry {
@@ -26,35 +27,47 @@ interface Entry {
 
 /** A layout gives way when, for each one that is known, so many others were used since. */
 const UNUSED_MIN = 2;
-/** A message of more bytes has most of them in texts or in more fields than a layout may have: it is not looked at. */
-const LAYOUT_BYTES_MAX = 128 * 1024;
 const PATIENCE_MIN = 1;
 const PATIENCE_MAX = 65_536;
 
 /** The layouts of topics, learned from their messages. `K`: what stands for a topic here; it takes its place along when it goes. */
 export class SchemaBook<K extends object> {
   readonly #schemasMax: number;
+  readonly #bytesMax: number;
   readonly #entries = new WeakMap<K, Entry>();
   /** By their fields, as JSON. */
   readonly #known = new Map<string, Known>();
+  /** Numbers of layouts that have given way. */
+  readonly #free: number[] = [];
+  #bytes = 0;
   #uses = 0;
 
-  /** Numbers go from 1 to `schemasMax`, the most that the other side has to remember; the layout not used for the longest gives way. */
-  constructor(schemasMax: number) {
+  /**
+   * Numbers go from 1 to `schemasMax`, the most that the other side has to remember, and all layouts together take `bytesMax` of memory
+   * at most; those not used for the longest give way.
+   */
+  constructor(schemasMax: number, bytesMax = Infinity) {
     this.#schemasMax = schemasMax;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** Memory that the layouts take. */
+  get bytes(): number {
+    return this.#bytes;
   }
 
   /** What the messages of a topic are expected to look like. */
   expected(topic: K): BatchSchema | undefined {
     const entry = this.#entries.get(topic);
     if (entry?.known === undefined) return undefined;
-    if (entry.known.hasGivenWay) {
-      const known = this.#find(entry.known.schema.fields);
-      if (known === undefined) return undefined;
-      entry.known = known;
+    const { schema } = entry.known;
+    if (schema === undefined) {
+      // It learns anew from the message that comes.
+      this.#entries.delete(topic);
+      return undefined;
     }
     entry.known.lastUse = ++this.#uses;
-    return entry.known.schema;
+    return schema;
   }
 
   /** A message came as expected. */
@@ -82,36 +95,46 @@ export class SchemaBook<K extends object> {
 
   /** The one list of these fields, as far as there is room for it. */
   intern(fields: readonly SchemaField[]): readonly SchemaField[] {
-    return this.#find(fields)?.schema.fields ?? fields;
+    return this.#find(fields)?.schema?.fields ?? fields;
   }
 
-  /** Undefined: all numbers are in use. */
+  /** Undefined: there is no room for it. */
   #find(fields: readonly SchemaField[]): Known | undefined {
     const key = JSON.stringify(fields);
-    let known = this.#known.get(key);
-    if (known === undefined) {
-      const id = this.#known.size < this.#schemasMax ? this.#known.size + 1 : this.#freeNumber();
-      if (id === undefined) return undefined;
-      known = { schema: { id, fields }, lastUse: 0, hasGivenWay: false };
-      this.#known.set(key, known);
-    }
-    known.lastUse = ++this.#uses;
+    const known = this.#known.get(key) ?? this.#add(key, fields);
+    if (known !== undefined) known.lastUse = ++this.#uses;
     return known;
   }
 
-  /** Of a layout that was not used for a while: those that are would have to be told over and over. */
-  #freeNumber(): number | undefined {
+  #add(key: string, fields: readonly SchemaField[]): Known | undefined {
+    const bytes = layoutBytes(fields) + key.length;
+    if (bytes > this.#bytesMax) return undefined;
+    while (this.#known.size >= this.#schemasMax || this.#bytes + bytes > this.#bytesMax) {
+      if (!this.#dropOne()) return undefined;
+    }
+    const id = this.#free.pop() ?? this.#known.size + 1;
+    const known = { schema: { id, fields }, bytes, lastUse: 0 };
+    this.#known.set(key, known);
+    this.#bytes += bytes;
+    return known;
+  }
+
+  /** A layout that was not used for a while gives way: those that are would have to be told over and over. False: there is none. */
+  #dropOne(): boolean {
     let oldest: [string, Known] | undefined;
     for (const entry of this.#known) if (oldest === undefined || entry[1].lastUse < oldest[1].lastUse) oldest = entry;
     const [key, known] = oldest!;
-    if (this.#uses - known.lastUse < this.#schemasMax * UNUSED_MIN) return undefined;
+    if (this.#uses - known.lastUse < this.#schemasMax * UNUSED_MIN) return false;
     this.#known.delete(key);
-    known.hasGivenWay = true;
-    return known.schema.id;
+    this.#free.push(known.schema!.id);
+    this.#bytes -= known.bytes;
+    known.schema = undefined;
+    return true;
   }
 }
 
 function fieldsOf(payload: Payload): SchemaField[] | undefined {
-  if (payload.raw !== undefined || payload.byteLength > LAYOUT_BYTES_MAX) return undefined;
+  // So large a message has most of its bytes in texts, or in more fields than a layout may have.
+  if (payload.raw !== undefined || payload.byteLength > LARGE_BYTES) return undefined;
   return schemaFor([payload.value()]);
 }

@@ -1,15 +1,20 @@
 import type { WebSocket } from 'ws';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { ChargedMap } from '../fences/charged-map.ts';
+import type { Fences } from '../fences/fences.ts';
 import { toNs } from '../delivery/recording-format.ts';
 import { freshRate, judgeRate, type RateSettings, type RateState } from '../flow/rate-limit.ts';
 import type { Log } from '../log/log.ts';
 import type { FoxgloveSessionReport } from '../observe/metrics.ts';
+import { inOwnMemory } from '../protocol/batch.ts';
+import { limitElements } from '../protocol/elements.ts';
 import { Payload } from '../protocol/payload.ts';
 import { checkTopic, isServerTopic } from '../protocol/topic.ts';
 import type { Reader, ReaderCounts } from '../stream/reader.ts';
+import { TopicPublisher } from '../stream/topic-publisher.ts';
 import type { TelemetryMessage, Topics } from '../stream/topics.ts';
-import type { AdvertisedTopic, ChannelCatalogue } from './foxglove-channels.ts';
+import type { AdvertisedTopic, CatalogueCursor, ChannelCatalogue } from './foxglove-channels.ts';
 import {
   CAPABILITIES,
   decodeFoxgloveBinary,
@@ -24,11 +29,15 @@ import {
   type ParameterValue,
 } from './foxglove-wire.ts';
 import type { RegisteredSession } from './registry.ts';
+import { aliasBytes, FOXGLOVE_SUBSCRIPTION_BYTES } from './session-bytes.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
 export interface FoxgloveSettings extends KeepAliveSettings {
   readonly messageBytesMax: number;
+  /** Of one message's data. */
+  readonly elementsMax: number;
   /** Messages of one channel that may wait for one client; of more the oldest are dropped. */
   readonly queueMax: number;
   /** Unsent bytes of a socket up to which more is written to it. */
@@ -41,6 +50,7 @@ export interface FoxgloveSettings extends KeepAliveSettings {
 export interface FoxgloveSessionParts {
   readonly clientId: string;
   readonly clock: Clock;
+  readonly fences: Fences;
   readonly log: Log;
   readonly settings: FoxgloveSettings;
   readonly topics: Topics;
@@ -49,6 +59,8 @@ export interface FoxgloveSessionParts {
   readonly version: string;
   /** Figures and settings of the server by name, as they are now. */
   readonly parameters: () => Readonly<Record<string, ParameterValue>>;
+  /** The client was disconnected because it publishes too fast. */
+  readonly onOffence: () => void;
   readonly onLost: () => void;
 }
 
@@ -60,8 +72,13 @@ interface Subscription {
   toldLost: number;
 }
 
+/** Items of one message that are refused, each with a status of its own. */
+const REFUSALS_MAX = 16;
+
 /** Messages that are written in one go before other work of the main thread has its turn: about a millisecond. */
 const SLICE_MESSAGES = 64;
+/** Time for telling one client of channels before other work has its turn. */
+const NEWS_MS = 1;
 
 /** One Foxglove client. It ends with its socket: the protocol knows no resuming. */
 export class FoxgloveSession implements RegisteredSession, SocketOwner {
@@ -73,12 +90,17 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   readonly #byChannel = new Map<number, Subscription>();
   readonly #ready = new Set<Subscription>();
   /** Topics that the client publishes to, by its own number. */
-  readonly #clientChannels = new Map<number, string>();
+  readonly #clientChannels: ChargedMap<number, string>;
   readonly #watchedParameters = new Map<string, ParameterValue | undefined>();
+  /** Since the first publication. */
+  #publisher: TopicPublisher | undefined;
   #endedCounts = NO_COUNTS;
   #rate: RateState;
   #received = 0;
   #refused = 0;
+  /** What it was told of the channels, and whether there may be more. */
+  #cursor: CatalogueCursor;
+  #hasNews = false;
   #isFlushing = false;
   #resumeTimer: NodeJS.Timeout | undefined;
 
@@ -89,11 +111,16 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
       clientId: parts.clientId,
       clock: parts.clock,
       settings: parts.settings,
+      lane: 'foxglove',
+      fences: parts.fences,
       owner: this,
     });
+    this.#cursor = parts.channels.begin();
+    this.#clientChannels = new ChargedMap(this.link.memory, aliasBytes);
   }
 
   endSocket(socket: WebSocket, reason: SightlineError): void {
+    this.#parts.fences.refusals.count('foxglove', reason.code);
     endSocket(socket, statusOf(reason), reason);
   }
 
@@ -103,6 +130,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
 
   connect(socket: WebSocket): void {
     const { clientId, version, channels } = this.#parts;
+    this.#cursor = channels.begin();
     this.link.connect(socket);
     this.#send({
       op: 'serverInfo',
@@ -112,19 +140,23 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
       metadata: { version },
       sessionId: clientId,
     });
-    this.advertise(channels.list());
+    // Also where there is none: a viewer may wait for it.
+    if (channels.size === 0) this.#send({ op: 'advertise', channels: [] });
+    this.onNews();
   }
 
-  advertise(channels: readonly FoxgloveChannel[]): void {
-    this.#send({ op: 'advertise', channels });
+  /** There are channels that the client was not told of, or some are no more. */
+  onNews(): void {
+    this.#hasNews = true;
+    this.#scheduleFlush();
   }
 
-  unadvertise(channelIds: readonly number[]): void {
+  /** Their topics are no more. */
+  endChannels(channelIds: readonly number[]): void {
     for (const id of channelIds) {
       const subscription = this.#byChannel.get(id);
       if (subscription) this.#drop(subscription);
     }
-    this.#send({ op: 'unadvertise', channelIds });
   }
 
   /** The server's clock; Foxglove's own clock follows it. */
@@ -168,6 +200,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     clearTimeout(this.#resumeTimer);
     for (const subscription of this.#subscriptions.values()) this.#drop(subscription);
     this.link.end(reason);
+    if (this.#publisher) this.#parts.topics.depart(this.#publisher);
   }
 
   onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
@@ -180,7 +213,10 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
         );
       }
       if (isBinary) this.#publish(data, nowMs);
-      else this.#obey(decodeFoxgloveText(data));
+      else {
+        limitElements(data, 'json', this.#parts.settings.elementsMax);
+        this.#obey(decodeFoxgloveText(data));
+      }
     } catch (thrown) {
       this.#refuse(toSightlineError(thrown));
     }
@@ -217,13 +253,19 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     }
   }
 
-  /** One refused item leaves the others of its message alone. */
+  /** One refused item leaves the others of its message alone; a message of which many are refused is not looked at any further. */
   #each<T>(items: readonly T[], action: (item: T) => void): void {
-    for (const item of items) {
+    let refused = 0;
+    for (const [place, item] of items.entries()) {
       try {
         action(item);
       } catch (thrown) {
         this.#refuse(toSightlineError(thrown));
+        const left = items.length - place - 1;
+        if (++refused < REFUSALS_MAX || left === 0) continue;
+        this.#refused += left;
+        const message = `${refused} items of the message were refused: the other ${left} are left out`;
+        return this.#tell(new SightlineError('MESSAGE_FIELD_BAD', message), StatusLevel.error);
       }
     }
   }
@@ -242,6 +284,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
         `all ${settings.subscriptionsMax} subscriptions are taken`,
       );
     }
+    this.link.memory.charge('session', FOXGLOVE_SUBSCRIPTION_BYTES);
     const { channel, topic, toJson } = advertised;
     const { stream } = topic;
     const onReady = (): void => {
@@ -270,6 +313,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   #drop(subscription: Subscription): void {
     const { id, channel, reader } = subscription;
     reader.close();
+    this.link.memory.release('session', FOXGLOVE_SUBSCRIPTION_BYTES);
     this.#endedCounts = addCounts(this.#endedCounts, reader.counts());
     this.#subscriptions.delete(id);
     this.#byChannel.delete(channel.id);
@@ -293,12 +337,15 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   }
 
   #publish(frame: Buffer, nowMs: number): void {
-    const { topics } = this.#parts;
+    const { topics, settings } = this.#parts;
+    const { elementsMax } = settings;
     const { channelId, data } = decodeFoxgloveBinary(frame);
     const topic = this.#clientChannels.get(channelId);
     if (topic === undefined) throw unknownClientChannel(channelId);
     if (!this.#mayPublish(data.length, nowMs)) return;
-    topics.publish(topic, { payload: Payload.json(data) });
+    this.#publisher ??= new TopicPublisher(this.link.memory);
+    limitElements(data, 'json', elementsMax);
+    topics.publish(topic, { payload: Payload.json(inOwnMemory(data)) }, this.#publisher);
     this.#received++;
   }
 
@@ -315,20 +362,22 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
         'RATE_EXCEEDED',
         `more than ${rate.messagesPerS} messages a second (${penalty})`,
       );
-      if (penalty === 'disconnect') this.link.end(error);
-      else this.#tell(error, StatusLevel.warning, 'rate');
+      if (penalty === 'disconnect') {
+        this.#parts.onOffence();
+        this.link.end(error);
+      } else this.#tell(error, StatusLevel.warning, 'rate');
     }
     if (pauseMs > 0) this.#pauseFor(pauseMs);
     return allowed;
   }
 
   #pauseFor(pauseMs: number): void {
-    this.link.socket?.pause();
+    const { socket } = this.link;
+    if (!socket) return;
+    const reading = SocketReading.of(socket);
+    reading.pause(PauseReason.throttled);
     clearTimeout(this.#resumeTimer);
-    this.#resumeTimer = setTimeout(() => {
-      this.#resumeTimer = undefined;
-      this.link.socket?.resume();
-    }, pauseMs);
+    this.#resumeTimer = setTimeout(() => reading.resume(PauseReason.throttled), pauseMs);
   }
 
   #sendParameters(names: readonly string[], id: string | undefined): void {
@@ -368,19 +417,23 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
 
   #refuse(error: SightlineError): void {
     this.#refused++;
+    this.#parts.fences.refusals.count('foxglove', error.code);
     this.#tell(error, StatusLevel.error);
   }
 
   #tell(error: SightlineError, level: StatusLevel, id?: string): void {
     const message = `${error.message} (${error.code})`;
     this.#send({ op: 'status', level, message, ...(id !== undefined && { id }) });
-    // Who sends rubbish and reads nothing is not read either; see #onSent.
-    const { socket } = this.link;
-    if (socket && socket.bufferedAmount > 2 * this.#parts.settings.socketBytesMax) socket.pause();
   }
 
   #send(message: FoxgloveServerMessage): void {
-    this.link.socket?.send(JSON.stringify(message), this.#onSent);
+    const { socket } = this.link;
+    if (!socket) return;
+    socket.send(JSON.stringify(message), this.#onSent);
+    // Who asks and reads nothing is not read either; see #onSent.
+    if (socket.bufferedAmount > 2 * this.#parts.settings.socketBytesMax) {
+      SocketReading.of(socket).pause(PauseReason.deaf);
+    }
   }
 
   /** Gathers what one turn of the event loop brings, so that channels take turns. */
@@ -398,6 +451,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     const { socketBytesMax } = this.#parts.settings;
     const { socket } = this.link;
     if (!socket) return;
+    if (!this.#tellNews(socket)) return;
     let taken = 0;
     while (this.#ready.size > 0) {
       for (const subscription of this.#ready) {
@@ -416,20 +470,41 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     }
   }
 
+  /** Tells what is new of the channels, as far as the socket takes it. False: there is more. */
+  #tellNews(socket: WebSocket): boolean {
+    const { channels, settings, clock } = this.#parts;
+    const untilMs = clock.now() + NEWS_MS;
+    while (this.#hasNews) {
+      // Goes on when the socket has sent something.
+      if (socket.bufferedAmount > settings.socketBytesMax) return false;
+      const message = channels.next(this.#cursor);
+      if (message === 'lost') {
+        this.link.end(new SightlineError('SLOW_CONSUMER', 'too many channels have come and gone unread'));
+        return false;
+      }
+      if (message === undefined) this.#hasNews = false;
+      else socket.send(message, { binary: false }, this.#onSent);
+      if (clock.now() < untilMs) continue;
+      this.#scheduleFlush();
+      return false;
+    }
+    return true;
+  }
+
   readonly #onSent = (): void => {
     const { socket } = this.link;
     if (!socket || socket.bufferedAmount > this.#parts.settings.socketBytesMax) return;
-    if (this.#resumeTimer === undefined && socket.isPaused) socket.resume();
-    if (this.#ready.size > 0) this.#scheduleFlush();
+    SocketReading.of(socket).resume(PauseReason.deaf);
+    if (this.#ready.size > 0 || this.#hasNews) this.#scheduleFlush();
   };
 }
 
-/** All of them for an empty list of names, as the protocol has it. */
+/** All of them for an empty list of names, as the protocol has it; each once, however often it was named. */
 function select(
   parameters: Readonly<Record<string, ParameterValue>>,
   names: readonly string[],
 ): readonly FoxgloveParameter[] {
-  const wanted = names.length === 0 ? Object.keys(parameters) : names;
+  const wanted = names.length === 0 ? Object.keys(parameters) : [...new Set(names)];
   return wanted.filter((name) => Object.hasOwn(parameters, name)).map((name) => ({ name, value: parameters[name]! }));
 }
 

@@ -24,6 +24,8 @@ const KINDS: readonly { readonly name: WellKnownName; readonly convert: Convert 
   { name: 'foxglove.PoseInFrame', convert: poseInFrame },
 ];
 const VIEWS_MAX = 16;
+/** A longer key would make a name that no panel has room for. */
+const KEY_CHARS_MAX = 256;
 /** Keys of a message that are looked at. */
 const KEYS_MAX = 1_000;
 
@@ -34,6 +36,7 @@ export function viewsOf(value: unknown): View[] {
   let keys = 0;
   for (const key in value) {
     if (++keys > KEYS_MAX || views.length >= VIEWS_MAX) break;
+    if (key.length > KEY_CHARS_MAX) continue;
     const part = value[key];
     if (!isPlainObject(part)) continue;
     const kind = KINDS.find(({ convert }) => convert(part, toTimestamp(0)) !== undefined);

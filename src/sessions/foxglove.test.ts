@@ -4,19 +4,25 @@ import { FoxgloveClient, type Channel, type MessageData, type StatusMessage } fr
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { expectBalance } from '../../test/support/telemetry-bench.ts';
-import { systemClock } from '../base/clock.ts';
+import { ManualClock, systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
+import { openFences } from '../fences/fences.ts';
+import { boundless } from '../fences/memory-ledger.ts';
+import { noLog } from '../log/log.ts';
 import { Payload } from '../protocol/payload.ts';
 import { Hub } from '../stream/hub.ts';
 import { Topics } from '../stream/topics.ts';
+import { ChannelCatalogue } from './foxglove-channels.ts';
+import { FoxgloveSession } from './foxglove-session.ts';
 import { FoxgloveLane, type FoxgloveLaneOptions } from './foxglove.ts';
+import { Penalties } from './penalties.ts';
 
 const cleanUp: (() => void)[] = [];
 afterEach(() => {
   for (const action of cleanUp.splice(0).toReversed()) action();
 });
 
-async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
+async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}, address = '127.0.0.1') {
   const hub = new Hub({ clock: systemClock, streamsMax: 1_000 });
   const topics = new Topics({
     hub,
@@ -26,20 +32,28 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
       topicsMax: 100,
       historyMessages: 4_096,
       historyBytesMax: 1 << 26,
-      historyTotalBytesMax: 1 << 27,
+      historyDepartedBytesMax: 1 << 27,
       topicIdleMs: 0,
       readersMax: 100,
     },
   });
   const figures: Record<string, number | string | boolean> = { 'telemetry/topics': 0, 'server/name': 'test' };
+  const penalties = new Penalties({
+    clock: systemClock,
+    log: noLog(systemClock),
+    banMs: 60_000,
+    nameOfAddress: (name) => (name.startsWith('127.') ? undefined : name),
+  });
   const lane = new FoxgloveLane({
     topics,
     clock: systemClock,
+    penalties,
     version: '1.2.3',
     parameters: () => figures,
     settings: {
       pingIntervalMs: 20_000,
       pongTimeoutMs: 10_000,
+      elementsMax: 65_536,
       messageBytesMax: 10_000,
       queueMax: 1_000,
       socketBytesMax: 64 * 1024,
@@ -54,7 +68,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
     port: 0,
     handleProtocols: (asked) => FoxgloveLane.subprotocols.find((name) => asked.has(name)) ?? false,
   });
-  server.on('connection', (socket) => void lane.open(socket));
+  server.on('connection', (socket) => void lane.open(socket, { address }));
   await once(server, 'listening');
   cleanUp.push(() => {
     const { published } = lane.accounts();
@@ -65,7 +79,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}) {
     server.close();
   });
   const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { hub, topics, lane, figures, url };
+  return { hub, topics, lane, figures, url, penalties, sockets: () => [...server.clients] };
 }
 
 /** The public client, with everything that it was told. */
@@ -321,11 +335,28 @@ test('nobody looks into messages while no client is there, nor into bytes at all
 
 test('a server of many topics tells all of them, a few at a time', async () => {
   const { topics, url } = await serve();
-  for (let n = 0; n < 100; n++) publish(topics, `t/${n}`, { n });
+  for (let n = 0; n < 100; n++) publish(topics, `t/${n}`, { n, ['z'.repeat(2_000)]: n });
   const { seen, channel } = await connect(url);
   await channel('t/99');
   expect(seen.channels.size).toBe(100);
   expect(seen.advertised).toBeGreaterThan(4);
+});
+
+test('viewers that read nothing have nothing queued for them, and are told of all channels when they read again', async () => {
+  const { topics, url, sockets } = await serve({ socketBytesMax: 64 * 1024 });
+  const viewers = [];
+  for (let i = 0; i < 5; i++) viewers.push(await connect(url));
+  for (const { ws } of viewers) ws.pause();
+  const value = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`k${i}${'z'.repeat(480)}`, i]));
+  // Far more than the kernel's buffers take.
+  for (let n = 0; n < 95; n++) {
+    for (let i = 0; i < 2; i++) topics.publish(`sch/${n}`, { payload: Payload.of({ n: i, ...value }) });
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const { bufferedAmount } of sockets()) expect(bufferedAmount).toBeLessThan(160 * 1024);
+  for (const { ws } of viewers) ws.resume();
+  for (const { seen } of viewers) await expect.poll(() => seen.channels.size).toBe(95);
 });
 
 describe('bad input is answered by a status, and the connection lives on', () => {
@@ -381,13 +412,30 @@ describe('bad input is answered by a status, and the connection lives on', () =>
     client.subscribe(first);
     client.subscribe(first);
     for (let n = 1; n < 6; n++) client.subscribe((await channel(`t/${n}`)).id);
-    await expect.poll(() => seen.messages.length).toBe(4);
+    await expect.poll(() => [seen.messages.length, seen.statuses.length]).toEqual([4, 4]);
     expect(seen.statuses.map(({ message }) => /\(([A-Z_]+)\)$/.exec(message)![1])).toEqual([
       'SUBSCRIPTION_UNKNOWN',
       'MESSAGE_FIELD_BAD',
       'SUBSCRIPTION_LIMIT_REACHED',
       'SUBSCRIPTION_LIMIT_REACHED',
     ]);
+  });
+
+  test('parameters that are asked for many times are answered once, and a message of many refused items is left at that', async () => {
+    const { url, lane } = await serve({ messageBytesMax: 1e6, elementsMax: 100_000 });
+    const { ws, seen } = await connect(url);
+    const say = (message: object) => ws.send(JSON.stringify(message));
+    const name = 'telemetry/topics';
+    say({ op: 'getParameters', id: 'many', parameterNames: Array(10_000).fill(name) });
+    await expect
+      .poll(() => seen.parameters)
+      .toEqual([{ id: 'many', parameters: [{ name, value: 0 }], op: 'parameterValues' }]);
+    say({ op: 'setParameters', id: 'set', parameters: Array.from({ length: 10_000 }, () => ({ name, value: 1 })) });
+    await expect.poll(() => seen.parameters.length).toBe(2);
+    expect(seen.parameters[1]!.parameters).toEqual([{ name, value: 0 }]);
+    expect(seen.statuses).toHaveLength(17);
+    expect(seen.statuses.at(-1)!.message).toMatch(/16 items.*the other 9984 are left out/);
+    expect(lane.report()[0]!.refused).toBe(10_000);
   });
 
   test('who publishes too fast is warned', async () => {
@@ -397,6 +445,55 @@ describe('bad input is answered by a status, and the connection lives on', () =>
     for (let n = 0; n < 30; n++) client.sendMessage(id, Buffer.from(String(n)));
     await expect.poll(() => seen.statuses[0]?.message).toMatch(/RATE_EXCEEDED/);
     expect(topics.get('a')!.lastSeq).toBeGreaterThan(0);
+  });
+
+  test('who goes on publishing too fast is disconnected, and its address is banned after the third time', async () => {
+    const { topics, penalties, url, lane } = await serve({}, '192.0.2.7');
+    const clock = new ManualClock(1_000);
+    let offences = 0;
+    const session = new FoxgloveSession({
+      clientId: 'fast',
+      clock,
+      fences: openFences({ clock }),
+      log: noLog(clock),
+      settings: {
+        pingIntervalMs: 20_000,
+        pongTimeoutMs: 10_000,
+        messageBytesMax: 10_000,
+        elementsMax: 1_000,
+        queueMax: 1_000,
+        socketBytesMax: 64 * 1024,
+        subscriptionsMax: 4,
+        rate: { messagesPerS: 10, bytesPerS: 1_000, muteMs: 100 },
+      },
+      topics,
+      channels: new ChannelCatalogue(topics, boundless(), () => 0, {
+        onNews: () => undefined,
+        onRemoved: () => undefined,
+      }),
+      version: '1',
+      parameters: () => ({}),
+      onOffence: () => offences++,
+      onLost: () => undefined,
+    });
+    const advertise = { op: 'advertise', channels: [{ id: 1, topic: 'flood', encoding: 'json' }] };
+    session.onMessage(Buffer.from(JSON.stringify(advertise)), false, 1_000);
+    for (let second = 1; second <= 16; second++) {
+      expect(offences).toBe(0);
+      for (let n = 0; n <= 20; n++) session.onMessage(Buffer.from([1, 1, 0, 0, 0, 0x31]), true, second * 1_000);
+    }
+    expect(offences).toBe(1);
+
+    for (let time = 1; time <= 3; time++) {
+      const { seen, ws } = await connect(url);
+      expect(seen.info).toMatchObject({ name: 'sightline' });
+      ws.terminate();
+      penalties.disconnected('foxglove', 'viewer', { address: '192.0.2.7', token: undefined });
+    }
+    const { seen } = await connect(url);
+    await expect.poll(() => seen.closed).toBe(4_429);
+    expect(seen.statuses[0]!.message).toMatch(/address 192\.0\.2\.7 may not connect.*RATE_EXCEEDED/);
+    await expect.poll(() => lane.connected).toBe(0);
   });
 
   test('without the subprotocol there is no session', async () => {

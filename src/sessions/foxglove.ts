@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import { openFences, type Fences } from '../fences/fences.ts';
 import { noLog, type Log } from '../log/log.ts';
 import type { FoxgloveSessionReport } from '../observe/metrics.ts';
 import type { ReaderCounts } from '../stream/reader.ts';
@@ -8,8 +9,10 @@ import type { Topics } from '../stream/topics.ts';
 import { ChannelCatalogue } from './foxglove-channels.ts';
 import { FoxgloveSession, statusOf, type FoxgloveSettings } from './foxglove-session.ts';
 import { FOXGLOVE_SUBPROTOCOLS, type ParameterValue } from './foxglove-wire.ts';
+import type { Penalties } from './penalties.ts';
 import { SessionRegistry } from './registry.ts';
-import { endSocket } from './session-socket.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
+import { endSocket, type OpeningRequest, type SessionSocket } from './session-socket.ts';
 import { addCounts, NO_COUNTS } from '../stream/reader-counts.ts';
 
 const TIME_INTERVAL_MS = 100;
@@ -18,6 +21,9 @@ export interface FoxgloveLaneOptions {
   readonly topics: Topics;
   readonly clock: Clock;
   readonly log?: Log;
+  /** Default: no bounds. */
+  readonly fences?: Fences;
+  readonly penalties: Penalties;
   /** Of the server, for `serverInfo`. */
   readonly version: string;
   readonly settings: FoxgloveSettings & { readonly sessionsMax: number };
@@ -31,6 +37,7 @@ export class FoxgloveLane {
   static readonly subprotocols: readonly string[] = FOXGLOVE_SUBPROTOCOLS;
   readonly #options: FoxgloveLaneOptions;
   readonly #registry: SessionRegistry<FoxgloveSession>;
+  readonly #fences: Fences;
   readonly #channels: ChannelCatalogue;
   readonly #clockTimer: NodeJS.Timeout;
   /** Of sessions that have ended. */
@@ -39,6 +46,7 @@ export class FoxgloveLane {
   constructor(options: FoxgloveLaneOptions) {
     const { topics, clock, settings, log } = options;
     this.#options = options;
+    this.#fences = options.fences ?? openFences({ clock });
     this.#registry = new SessionRegistry<FoxgloveSession>({
       kind: 'foxglove',
       clock,
@@ -49,9 +57,9 @@ export class FoxgloveLane {
         this.#endedCounts = addCounts(this.#endedCounts, session.accounts());
       },
     });
-    this.#channels = new ChannelCatalogue(topics, {
-      onAdded: (channels) => this.#forEach((session) => session.advertise(channels)),
-      onRemoved: (channelIds) => this.#forEach((session) => session.unadvertise(channelIds)),
+    this.#channels = new ChannelCatalogue(topics, this.#fences.memory, () => clock.now(), {
+      onNews: () => this.#forEach((session) => session.onNews()),
+      onRemoved: (channelIds) => this.#forEach((session) => session.endChannels(channelIds)),
     });
     let turns = 0;
     this.#clockTimer = setInterval(() => {
@@ -61,14 +69,24 @@ export class FoxgloveLane {
     this.#clockTimer.unref();
   }
 
+  /** Channels that viewers are told of. */
+  get channels(): number {
+    return this.#channels.size;
+  }
+
+  get links(): readonly SessionSocket[] {
+    return this.#registry.links;
+  }
+
   get connected(): number {
     return this.#registry.connected;
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
-  async open(socket: WebSocket): Promise<void> {
+  async open(socket: WebSocket, { address }: Pick<OpeningRequest, 'address'>): Promise<void> {
     // Nothing is read before there is somebody to take it.
-    socket.pause();
+    const reading = SocketReading.of(socket);
+    reading.pause(PauseReason.busy);
     socket.on('error', () => {
       // ws closes the socket itself (1009, 1002, …); the session sees the close.
     });
@@ -77,16 +95,18 @@ export class FoxgloveLane {
         const wanted = FoxgloveLane.subprotocols.join(' or ');
         throw new SightlineError('QUERY_BAD', `the subprotocol "${socket.protocol}" is not ${wanted}`);
       }
+      this.#options.penalties.require('foxglove', { address, token: undefined });
       const { session } = await this.#registry.claim({ clientId: undefined, token: undefined }, (clientId) => {
-        return this.#makeSession(clientId);
+        return this.#makeSession(clientId, address);
       });
       this.#channels.open();
       session.connect(socket);
     } catch (thrown) {
       const error = toSightlineError(thrown);
+      this.#fences.refusals.count('foxglove', error.code);
       endSocket(socket, statusOf(error), error);
     } finally {
-      socket.resume();
+      reading.resume(PauseReason.busy);
     }
   }
 
@@ -111,17 +131,19 @@ export class FoxgloveLane {
     else this.#channels.sweep();
   }
 
-  #makeSession(clientId: string): FoxgloveSession {
-    const { topics, clock, settings, parameters, version, log = noLog(clock) } = this.#options;
+  #makeSession(clientId: string, address: string | undefined): FoxgloveSession {
+    const { topics, clock, settings, penalties, parameters, version, log = noLog(clock) } = this.#options;
     const session: FoxgloveSession = new FoxgloveSession({
       clientId,
       clock,
+      fences: this.#fences,
       log,
       settings,
       topics,
       channels: this.#channels,
       version,
       parameters,
+      onOffence: () => penalties.disconnected('foxglove', clientId, { address, token: undefined }),
       onLost: () => this.#registry.end(session, new SightlineError('SESSION_IDLE', 'the connection was lost')),
     });
     return session;

@@ -3,6 +3,7 @@ import { WebSocketServer, WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import type { SightlineError } from '../base/errors.ts';
+import { openFences } from '../fences/fences.ts';
 import { SessionRegistry, type ClaimedIdentity } from './registry.ts';
 import { SessionSocket, endSocket } from './session-socket.ts';
 
@@ -14,7 +15,14 @@ class TestSession {
   ended: SightlineError | undefined;
 
   constructor(clientId: string, clock: ManualClock) {
-    this.link = new SessionSocket({ clientId, clock, settings: KEEP_ALIVE, owner: this });
+    this.link = new SessionSocket({
+      lane: 'test',
+      clientId,
+      clock,
+      settings: KEEP_ALIVE,
+      fences: openFences({ clock }),
+      owner: this,
+    });
   }
 
   get lastActivityMs(): number {

@@ -82,6 +82,10 @@ export class SessionRegistry<S extends RegisteredSession> {
     return this.#sessions.values();
   }
 
+  get links(): SessionSocket[] {
+    return [...this.#sessions.values()].map(({ link }) => link);
+  }
+
   get size(): number {
     return this.#sessions.size;
   }
@@ -144,6 +148,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     const isHere = this.#sessions.get(clientId) === session;
     if (isHere) this.#sessions.delete(clientId);
     session.close(reason);
+    session.link.memory.close();
     if (isHere) this.#options.onEnded?.(session);
     const { code, message } = reason;
     this.#options.log?.write('session_ended', { lane: this.#options.kind, client_id: clientId, code, reason: message });

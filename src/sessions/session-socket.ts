@@ -3,6 +3,12 @@ import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import type { Fences } from '../fences/fences.ts';
+import type { Incoming, IncomingMessage } from '../fences/incoming.ts';
+import type { MemoryAccount } from '../fences/memory-ledger.ts';
+import type { TimeAccount } from '../fences/turns.ts';
+import { Inbox, type InboxOwner } from './inbox.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 
 const TOKEN_BYTES = 24;
 /** The close code with which a client ends its session (RFC 6455 §7.4.1: a normal closure). */
@@ -14,18 +20,20 @@ export interface KeepAliveSettings {
 }
 
 /** The session whose socket it is. An interface, and no callbacks: thousands of sessions may have nothing to do but be there. */
-export interface SocketOwner {
+export interface SocketOwner extends InboxOwner {
   /** Says why on the socket, in the session's encoding, and closes it. */
   endSocket(socket: WebSocket, reason: SightlineError): void;
-  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void;
   /** The session has no socket any more. */
   onLost(): void;
 }
 
 export interface SessionSocketParts {
+  /** Of the session, for reports. */
+  readonly lane: string;
   readonly clientId: string;
   readonly clock: Clock;
   readonly settings: KeepAliveSettings;
+  readonly fences: Fences;
   readonly owner: SocketOwner;
 }
 
@@ -38,8 +46,21 @@ export interface OpeningRequest {
 
 /** undefined when the connection is gone. */
 export function remoteAddressOf(socket: WebSocket): string | undefined {
-  return (socket as unknown as { _socket: Socket | null })._socket?.remoteAddress;
+  return rawOf(socket)?.remoteAddress;
 }
+
+function rawOf(socket: WebSocket): Socket | null {
+  return (socket as unknown as { _socket: Socket | null })._socket;
+}
+
+/** What `ws` has of a message that is not complete, bytes; it has no public way to tell. */
+function gatheredBytesOf(socket: WebSocket): number {
+  const receiver = (socket as unknown as { _receiver?: { _bufferedBytes: number; _messageLength: number } })._receiver;
+  return receiver === undefined ? 0 : receiver._bufferedBytes + receiver._messageLength;
+}
+
+/** Unsent bytes of a socket with which its pings stop to be answered. */
+const PONGS_UNSENT_BYTES_MAX = 64 * 1024;
 
 /** The code of a close frame that has already come; `ws` reports it only when the connection is down. */
 function closeCodeOf(socket: WebSocket): number {
@@ -55,12 +76,17 @@ export function isSameToken(token: string, given: string | undefined): boolean {
 /** Where a WebSocket finds its session: the listeners are the same for all. */
 const LINK = Symbol('link');
 type LinkedSocket = WebSocket & { [LINK]?: SessionSocket };
+type LinkedRaw = Socket & { [LINK]?: LinkedSocket };
 
 /** The common part of sessions on all lanes: a name, a token, and a socket that may be lost, taken over and found dead. */
-export class SessionSocket {
+export class SessionSocket implements IncomingMessage {
   readonly clientId: string;
   readonly token: string = randomBytes(TOKEN_BYTES).toString('base64url');
   readonly openedTimeMs: number;
+  /** What the client makes the server keep. */
+  readonly memory: MemoryAccount;
+  readonly #inbox: Inbox;
+  readonly #incoming: Incoming;
   readonly #clock: Clock;
   readonly #settings: KeepAliveSettings;
   readonly #owner: SocketOwner;
@@ -73,8 +99,11 @@ export class SessionSocket {
   #pingSentMs: number | undefined;
   #lastPongMs: number;
 
-  constructor({ clientId, clock, settings, owner }: SessionSocketParts) {
+  constructor({ lane, clientId, clock, settings, fences, owner }: SessionSocketParts) {
     this.clientId = clientId;
+    this.memory = fences.memory.open(lane, clientId);
+    this.#incoming = fences.incoming;
+    this.#inbox = new Inbox({ clock, turns: fences.turns, memory: this.memory, owner });
     this.#clock = clock;
     this.#settings = settings;
     this.#owner = owner;
@@ -83,6 +112,11 @@ export class SessionSocket {
     this.#lastPongMs = this.openedTimeMs;
     // Until it is connected: a socket may be gone before its session is made.
     this.#lostMs = this.openedTimeMs;
+  }
+
+  /** What it has used of the main thread. */
+  get time(): TimeAccount {
+    return this.#inbox.time;
   }
 
   get socket(): WebSocket | undefined {
@@ -132,10 +166,15 @@ export class SessionSocket {
     this.#lostMs = undefined;
     this.#lastActivityMs = this.#clock.now();
     this.#answered(this.#lastActivityMs);
+    this.#inbox.open(socket);
     (socket as LinkedSocket)[LINK] = this;
     socket.on('message', onMessage);
+    socket.on('ping', onPing);
     socket.on('pong', onPong);
     socket.on('close', onClose);
+    const raw: LinkedRaw = rawOf(socket)!;
+    raw[LINK] = socket;
+    raw.on('data', onData);
   }
 
   /** For any socket that the session has had; only the current one counts. */
@@ -144,16 +183,50 @@ export class SessionSocket {
     this.#lastActivityMs = this.#clock.now();
     this.#answered(this.#lastActivityMs);
     this.#wasUsed = true;
-    this.#owner.onMessage(data, isBinary, this.#lastActivityMs);
+    this.#inbox.receive(data, isBinary, this.#lastActivityMs);
+  }
+
+  /** Bytes have come, and what was complete of them was received. */
+  read(socket: WebSocket): void {
+    if (socket === this.#socket) this.#incoming.update(this, gatheredBytesOf(socket));
+  }
+
+  /** Too much is gathered of messages that are not complete. */
+  onCut(reason: SightlineError): void {
+    const socket = this.#socket;
+    this.end(reason);
+    // What is gathered would stay until the other side has closed, too.
+    socket?.terminate();
+  }
+
+  /** Asks to be answered by the same bytes. A client that pings and takes no answer is not read either. */
+  pinged(socket: WebSocket, data: Buffer): void {
+    if (socket !== this.#socket || socket.readyState !== socket.OPEN) return;
+    this.#answered(this.#clock.now());
+    socket.pong(data, false, this.#onPongSent);
+    if (socket.bufferedAmount > PONGS_UNSENT_BYTES_MAX) SocketReading.of(socket).pause(PauseReason.pings);
   }
 
   ponged(socket: WebSocket): void {
     if (socket === this.#socket) this.#answered(this.#clock.now());
   }
 
+  /** A piece of work for the client has taken so long; fulfilled when it has its next turn. */
+  nextTurn(spentMs: number): Promise<void> {
+    return this.#inbox.nextTurn(spentMs);
+  }
+
+  /** What came before it is worked on before. */
   closed(socket: WebSocket, code: number): void {
-    if (socket === this.#socket) this.#isDone = code === DONE;
-    this.#lose(socket);
+    if (socket !== this.#socket) return;
+    // It takes no answers any more.
+    const reading = SocketReading.of(socket);
+    reading.resume(PauseReason.deaf);
+    reading.resume(PauseReason.pings);
+    this.#inbox.whenEmpty(() => {
+      this.#isDone = code === DONE;
+      this.#lose(socket);
+    });
   }
 
   /**
@@ -195,8 +268,17 @@ export class SessionSocket {
     this.#lastPongMs = nowMs;
   }
 
+  readonly #onPongSent = (): void => {
+    const socket = this.#socket;
+    if (socket && socket.bufferedAmount <= PONGS_UNSENT_BYTES_MAX / 2) {
+      SocketReading.of(socket).resume(PauseReason.pings);
+    }
+  };
+
   #lose(socket: WebSocket): void {
     if (socket !== this.#socket) return;
+    this.#inbox.close();
+    this.#incoming.forget(this);
     this.#socket = undefined;
     this.#lostMs = this.#clock.now();
     this.#owner.onLost();
@@ -205,6 +287,15 @@ export class SessionSocket {
 
 function onMessage(this: LinkedSocket, data: RawData, isBinary: boolean): void {
   this[LINK]?.received(this, data as Buffer, isBinary);
+}
+
+function onData(this: LinkedRaw): void {
+  const socket = this[LINK];
+  socket?.[LINK]?.read(socket);
+}
+
+function onPing(this: LinkedSocket, data: Buffer): void {
+  this[LINK]?.pinged(this, data);
 }
 
 function onPong(this: LinkedSocket): void {
@@ -219,4 +310,13 @@ function onClose(this: LinkedSocket, code: number): void {
 export function endSocket(socket: WebSocket, message: string | Uint8Array, reason: SightlineError): void {
   if (socket.readyState === socket.OPEN) socket.send(message, { binary: typeof message !== 'string' });
   socket.close(reason.code === 'SHUTTING_DOWN' ? 1001 : reason.closeCode, reason.code);
+  // Until the other side has closed as well, `ws` gathers what it still sends.
+  const raw = rawOf(socket);
+  const endedAtBytes = raw?.bytesRead ?? 0;
+  raw?.on('data', () => {
+    if (raw.bytesRead - endedAtBytes > LATE_BYTES_MAX) socket.terminate();
+  });
 }
+
+/** What a client may still send after its session has ended: it was on its way. */
+const LATE_BYTES_MAX = 256 * 1024;

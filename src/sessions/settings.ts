@@ -2,8 +2,10 @@ import { Priority } from '../base/sample.ts';
 import type { Config } from '../config/schema.ts';
 import { ladderOf, nearestRung, rungOfMode } from '../flow/ladder.ts';
 import type { SessionControlSettings } from '../flow/session-control.ts';
+import { residentBytes } from '../observe/resident.ts';
 import type { ParameterValue } from './foxglove-wire.ts';
 import type { FoxgloveLaneOptions } from './foxglove.ts';
+import type { PenaltiesOptions } from './penalties.ts';
 import type { TelemetryLaneOptions } from './telemetry/lane.ts';
 import type { VideoLaneOptions } from './video.ts';
 
@@ -48,8 +50,8 @@ export function telemetrySettings({ server, streaming, telemetry }: Config): Tel
     nsPerByte: 8_000 / telemetry.line_mbit_s,
     compressionThresholdBytes: telemetry.compression_threshold_bytes,
     rate: publishRate(telemetry),
-    banMs: telemetry.ban_s * 1000,
     messageBytesMax: telemetry.message_bytes_max,
+    elementsMax: telemetry.message_elements_max,
     subscriptionsMax: telemetry.subscriptions_max,
     topicsMax: telemetry.subscribed_topics_max,
     historyMessages: telemetry.history_messages,
@@ -61,12 +63,18 @@ export function telemetrySettings({ server, streaming, telemetry }: Config): Tel
   };
 }
 
+/** For both lanes on which clients publish. */
+export function penaltySettings({ telemetry }: Config): Pick<PenaltiesOptions, 'banMs'> {
+  return { banMs: telemetry.ban_s * 1000 };
+}
+
 export function foxgloveSettings({ server, streaming, telemetry }: Config): FoxgloveLaneOptions['settings'] {
   return {
     queueMax: telemetry.history_messages,
     socketBytesMax: telemetry.socket_bytes_max,
     rate: publishRate(telemetry),
     messageBytesMax: telemetry.message_bytes_max,
+    elementsMax: telemetry.message_elements_max,
     subscriptionsMax: telemetry.subscriptions_max,
     sessionsMax: server.max_connections,
     pingIntervalMs: streaming.ping_interval_s * 1000,
@@ -87,7 +95,7 @@ export function foxgloveParameters(
     'server.version': server.version,
     'server.connections': server.connections,
     'server.uptime_s': Math.floor(process.uptime()),
-    'process.rss_bytes': process.memoryUsage.rss(),
+    'process.rss_bytes': residentBytes(),
     'telemetry.topics': server.topics.size,
     'telemetry.history_bytes': server.topics.historyBytes,
     'telemetry.history_messages': telemetry.history_messages,

@@ -48,7 +48,7 @@ export function laneSockets({ video, telemetry, foxglove }: Lanes): LaneSocket[]
       summary: 'the same topics by Foxglove’s protocol',
       permissions: TOPICS,
       protocols: FoxgloveLane.subprotocols,
-      open: (socket) => void foxglove.open(socket),
+      open: (socket, request) => void foxglove.open(socket, request),
     },
   ];
 }

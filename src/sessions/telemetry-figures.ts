@@ -121,12 +121,6 @@ const TELEMETRY: readonly Figure<TelemetryReport>[] = [
     ],
   },
   {
-    name: 'sightline_telemetry_banned_refusals_total',
-    kind: 'counter',
-    help: 'Connections that were refused because their client is banned',
-    read: ({ banned_refusals }) => banned_refusals,
-  },
-  {
     name: 'sightline_telemetry_fanout_groups',
     kind: 'gauge',
     help: 'Groups of connections that keep up and get the same bytes',

@@ -14,6 +14,8 @@ export interface ClassAccounts extends FrameAccounts {
   readonly sessions: number;
   readonly grants_told: number;
   readonly ladder_moves: number;
+  /** Frames that were refused for what their pictures cost, of those in `errors`. */
+  readonly refused_costly: number;
 }
 
 /** The part of a session that the ledger needs. */
@@ -21,6 +23,7 @@ export interface AccountedSession {
   readonly priority: Priority;
   /** At least one. */
   accountsByPipeline(): readonly { readonly pipeline: string; readonly accounts: FrameAccounts }[];
+  readonly refusedCostly: number;
   readonly control: { report(): { readonly grants_told: number; readonly ladder_moves: number } };
 }
 
@@ -71,20 +74,20 @@ export function totalsOf(accounts: readonly ClassAccounts[]): VideoTotals {
 }
 
 function enter(into: Map<string, ClassAccounts>, session: AccountedSession): void {
-  const { priority } = session;
+  const { priority, refusedCostly } = session;
   const { grants_told, ladder_moves } = session.control.report();
   for (const [i, { pipeline, accounts }] of session.accountsByPipeline().entries()) {
     const key = `${priority} ${pipeline}`;
     const before = into.get(key);
     // A session of several is counted once, with its first one.
-    const once =
-      i === 0 ? { sessions: 1, grants_told, ladder_moves } : { sessions: 0, grants_told: 0, ladder_moves: 0 };
+    const once = i === 0 ? 1 : 0;
     into.set(key, {
       pipeline,
       class: classOf(priority),
-      sessions: (before?.sessions ?? 0) + once.sessions,
-      grants_told: (before?.grants_told ?? 0) + once.grants_told,
-      ladder_moves: (before?.ladder_moves ?? 0) + once.ladder_moves,
+      sessions: (before?.sessions ?? 0) + once,
+      grants_told: (before?.grants_told ?? 0) + once * grants_told,
+      ladder_moves: (before?.ladder_moves ?? 0) + once * ladder_moves,
+      refused_costly: (before?.refused_costly ?? 0) + once * refusedCostly,
       ...addAccounts(before ?? NOTHING, accounts),
     });
   }

@@ -35,6 +35,13 @@ const ACCOUNTS: readonly Figure<readonly ClassAccounts[]>[] = [
     read: byClass(({ errors }) => errors),
   },
   {
+    name: 'sightline_frames_costly_refused_total',
+    kind: 'counter',
+    help: 'Frames that were refused for what their pictures cost, of those that ended in an error',
+    labels: CLASS_LABELS,
+    read: byClass(({ refused_costly }) => refused_costly),
+  },
+  {
     name: 'sightline_frames_dropped_total',
     kind: 'counter',
     help: 'Frames that got no result, by cause',

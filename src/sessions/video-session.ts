@@ -4,7 +4,12 @@ import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
 import type { PipelineName } from '../base/result.ts';
+import type { Fences } from '../fences/fences.ts';
+import { CostlyGate } from '../flow/costly.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
+import type { Log } from '../log/log.ts';
+import { inOwnMemory } from '../protocol/batch.ts';
+import { limitElements } from '../protocol/elements.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
 import {
   PROTOCOL_VERSION,
@@ -23,6 +28,7 @@ import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { PipelineAnswers, type AttachedPipeline } from './pipeline-answers.ts';
 import { endSocket, SessionSocket } from './session-socket.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
 import { addAccounts, type FrameAccounts } from './video-accounts.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */
@@ -30,6 +36,8 @@ const CAPTURE_AGE_MAX_MS = 60_000;
 /** Clocks that are in step still differ by a little: a capture time so close in the future is the arrival. */
 const CAPTURE_AHEAD_MAX_MS = 50;
 const DROPPED_SEQS_MAX = 1_000;
+/** Elements of a long text message: a frame in JSON has a picture as one text, and a few numbers. */
+const TEXT_ELEMENTS_MAX = 1_000;
 /** Losses that a client may leave unread before it is not read any more either. */
 const UNTOLD_SEQS_MAX = 10_000;
 
@@ -55,9 +63,22 @@ export interface AttachedWork {
   readonly serviceMs: () => number;
   /** Worker time of that, milliseconds; undefined: nothing is known. */
   readonly costMs: () => number | undefined;
+  /** Has it brought pictures of late that hold a worker for far longer than others do? Is this one of them? */
+  readonly isCostly: () => boolean;
+  readonly isDear: (picture: Picture) => boolean;
   discardQueued(): void;
   detach(): void;
 }
+
+/**
+ * Width and height of the upright picture from a JPEG's headers, and the nominal cost of decoding it (left out: little). Throws
+ * SightlineError FRAME_*.
+ */
+export type ReadJpeg = (bytes: Uint8Array) => {
+  readonly width: number;
+  readonly height: number;
+  readonly decodeMs?: number;
+};
 
 /** Where the latencies go. */
 export interface VideoObserver {
@@ -68,6 +89,7 @@ export interface VideoObserver {
 
 export interface VideoSessionParts {
   readonly clientId: string;
+  readonly fences: Fences;
   readonly frames: Stream<Picture>;
   readonly attached: AttachedWork;
   readonly control: SessionControl;
@@ -76,8 +98,8 @@ export interface VideoSessionParts {
   readonly settings: VideoSessionSettings;
   readonly clock: Clock;
   readonly observer: VideoObserver;
-  /** Width and height of the upright picture from a JPEG's header; throws SightlineError FRAME_*. */
-  readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
+  readonly readJpeg: ReadJpeg;
+  readonly log: Log | undefined;
   /** The session has ended: its accounts are final. */
   readonly onClosed: (session: VideoSession) => void;
 }
@@ -100,6 +122,8 @@ export class VideoSession {
   #refusedFrames = 0;
   #captureTimesReplaced = 0;
   #refusedMessages = 0;
+  readonly #gate = new CostlyGate();
+  #refusedCostly = 0;
   #flushScheduled = false;
   #isClosed = false;
 
@@ -110,6 +134,8 @@ export class VideoSession {
       clientId: parts.clientId,
       clock: parts.clock,
       settings: parts.settings,
+      lane: 'video',
+      fences: parts.fences,
       owner: this,
     });
     this.#answers = parts.attached.pipelines.map(
@@ -164,6 +190,11 @@ export class VideoSession {
 
   get refusedMessages(): number {
     return this.#refusedMessages;
+  }
+
+  /** Frames that were refused because of what their pictures cost. */
+  get refusedCostly(): number {
+    return this.#refusedCostly;
   }
 
   get control(): SessionControl {
@@ -264,6 +295,7 @@ export class VideoSession {
   }
 
   endSocket(socket: WebSocket, reason: SightlineError): void {
+    this.#parts.fences.refusals.count('video', reason.code);
     endVideoSocket(socket, this.#format, reason);
   }
 
@@ -282,6 +314,7 @@ export class VideoSession {
       return;
     }
     try {
+      limitElements(data, 'json', TEXT_ELEMENTS_MAX);
       const message = decodeTextMessage(data.toString('utf8'), (text) => Buffer.from(text, 'base64'));
       if (message.type === 'clock') this.#onClock(message, now);
       else if (message.type === 'pin') this.#onPin(message);
@@ -323,11 +356,16 @@ export class VideoSession {
       return;
     }
     const { readJpeg, frames, attached } = this.#parts;
-    let size: { width: number; height: number };
+    let picture: Extract<Picture, { kind: 'jpeg' }>;
     try {
-      size = readJpeg(frame.jpeg);
+      const { width, height, decodeMs = 0 } = readJpeg(frame.jpeg);
+      picture = { kind: 'jpeg', bytes: inOwnMemory(frame.jpeg), width, height, decodeMs };
     } catch (thrown) {
       this.#refuseFrame(seq, toSightlineError(thrown, 'FRAME_NOT_JPEG'));
+      return;
+    }
+    if (attached.isDear(picture) && !this.#gate.admits(now, this.control.grant().rate_fps)) {
+      this.#refuseCostly(seq, picture.decodeMs!);
       return;
     }
     this.#lastSeq = seq;
@@ -343,7 +381,7 @@ export class VideoSession {
       captureTimeMs,
       priority,
       deadlineMs: this.control.deadlineMs(captureTimeMs, now, attached.serviceMs()),
-      data: { kind: 'jpeg', bytes: frame.jpeg, width: size.width, height: size.height },
+      data: picture,
     });
     this.tellGrant(now);
   }
@@ -371,22 +409,34 @@ export class VideoSession {
     this.#sendError(error.code, error.message, answered);
   }
 
+  #refuseCostly(seq: number, decodeMs: number): void {
+    this.#refusedCostly++;
+    const grantedFps = this.control.grant().rate_fps;
+    const costMs = Math.round(decodeMs);
+    const many = `more than the ${grantedFps} frames a second of the grant`;
+    this.#refuseFrame(seq, new SightlineError('SESSION_COSTLY', `pictures that take ${costMs} ms each, ${many}`));
+    this.#parts.log?.write('session_costly', {
+      client_id: this.clientId,
+      code: 'SESSION_COSTLY',
+      cost_ms: costMs,
+      granted_fps: grantedFps,
+    });
+  }
+
   #refuseMessage(error: SightlineError): void {
     this.#refusedMessages++;
     this.#sendError(error.code, error.message);
   }
 
   #sendError(code: ErrorCode, message: string, seq?: number): void {
+    this.#parts.fences.refusals.count('video', code);
     this.#send({ type: 'error', code, message, ...(seq !== undefined && { seq }) });
-    // Errors are sent at once and do not wait in a ring: the server stops reading from a client that does not read them.
-    const socket = this.link.socket;
-    if (socket && socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) socket.pause();
   }
 
   #countLost(answers: PipelineAnswers, seqs: readonly number[], cause: DropCause): void {
     const untold = answers.lose(seqs, cause, this.link.socket !== undefined);
     // Pauses reading from a client that does not drain its replies, which would pile up; #send resumes once it has.
-    if (untold > UNTOLD_SEQS_MAX) this.link.socket?.pause();
+    if (untold > UNTOLD_SEQS_MAX && this.link.socket) SocketReading.of(this.link.socket).pause(PauseReason.deaf);
   }
 
   /** Gathers what one turn of the event loop brings, so that a burst of losses becomes one message. */
@@ -473,9 +523,13 @@ export class VideoSession {
         observer.transmitted(clock.now() - sentMs);
         this.#unsentTimesMs.shift();
       }
-      if (socket.isPaused && socket.bufferedAmount === 0) socket.resume();
+      if (socket.bufferedAmount === 0) SocketReading.of(socket).resume(PauseReason.deaf);
       if (this.#answers.some(({ reader, untold }) => reader.ready || untold.size > 0)) this.#scheduleFlush();
     });
+    // What answers a message is sent at once and waits in no ring: who does not read it is not read either.
+    if (socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) {
+      SocketReading.of(socket).pause(PauseReason.deaf);
+    }
   }
 
   onLost(): void {

@@ -17,7 +17,12 @@ import { builtInLadder } from '../flow/ladder.ts';
 import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
 import { Admission } from '../pipelines/admission.ts';
 import { FigureRegistry } from '../observe/figures.ts';
+import { costlyJpeg } from '../../test/support/costly-jpegs.ts';
+import { collectingLog } from '../../test/support/log.ts';
 import { encodeFrame } from '../protocol/video-codec.ts';
+import { openFences } from '../fences/fences.ts';
+import { boundless, MemoryLedger, type MemoryBound } from '../fences/memory-ledger.ts';
+import { FrameStreams } from '../stream/frame-streams.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Reader } from '../stream/reader.ts';
 import { videoParts } from './video-figures.ts';
@@ -64,59 +69,71 @@ const HAND: Hand = {
 };
 
 class Bench {
+  readonly memory: MemoryLedger;
+  readonly lane: VideoLane;
+  readonly figures: FigureRegistry<object>;
   readonly clock = new ManualClock();
+  readonly log = collectingLog({ clock: this.clock });
   readonly hub = new Hub({ clock: this.clock, random: seededRandom(3), streamsMax: 100 });
   readonly frames = new Map<string, Reader<Picture>>();
   /** Answer each frame as soon as it comes. */
   prompt = true;
-  readonly lane = new VideoLane({
-    hub: this.hub,
-    clock: this.clock,
-    settings: SETTINGS,
-    observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
-    readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
-    admission: new Admission(() => ({ completed: 0, workMs: 0, busyMs: 0, workers: 1, waitMs: 0 })),
-    process: () => ({ busyMs: 0, rssBytes: 0 }),
-    attach: async ({ pipelines, model, clientId, frames }) => {
-      const names = pipelines.map((name): PipelineName => {
-        if (name === 'objects' || name === 'hands') return name;
-        throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${name}" is unknown`);
-      });
-      if (model === 'gone') throw new SightlineError('MODEL_UNKNOWN', 'model "gone" is unknown');
-      const streams = names.map((name) => {
-        return { name, outcomes: this.hub.create<FrameOutcome>(`${clientId}/${name}`, { capacity: 64 }) };
-      });
-      const reader = frames.subscribe({
-        contract: { kind: 'all' },
-        onReady: () => {
-          while (this.prompt && reader.ready) this.answer(clientId);
-        },
-        onLost: (seqs, cause) => {
-          for (const { outcomes } of streams)
-            for (const seq of seqs)
-              outcomes.publish({
-                seq,
-                data: { kind: 'dropped', cause: cause === 'overflow' ? 'queue_full' : 'disconnected' },
-              });
-        },
-      });
-      this.frames.set(clientId, reader);
-      return {
-        pipelines: streams.map((stream) => ({ ...stream, model: model ?? 'any', inFlight: () => 0 })),
-        queued: () => reader.queued,
-        serviceMs: () => 10,
-        costMs: () => 10,
-        discardQueued: () => reader.drop('disconnected'),
-        detach: () => {
-          reader.close();
-          for (const { outcomes } of streams) outcomes.close();
-        },
-      };
-    },
-  });
-  readonly figures = new FigureRegistry({}, [videoParts(this.lane).accounts]);
   readonly server: Server = createServer();
   readonly sockets = new WebSocketServer({ server: this.server, maxPayload: 2 * SETTINGS.messageBytesMax });
+
+  constructor(frames: MemoryBound = boundless().bounds.frames) {
+    this.memory = new MemoryLedger({ ...boundless().bounds, frames });
+    this.lane = new VideoLane({
+      streams: new FrameStreams(this.hub, this.memory),
+      clock: this.clock,
+      log: this.log.log,
+      fences: { ...openFences({ clock: this.clock }), memory: this.memory },
+      settings: SETTINGS,
+      observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
+      readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
+      admission: new Admission(() => ({ completed: 0, workMs: 0, busyMs: 0, workers: 1, waitMs: 0 })),
+      process: () => ({ busyMs: 0, rssBytes: 0 }),
+      attach: async ({ pipelines, model, clientId, frames }) => {
+        const names = pipelines.map((name): PipelineName => {
+          if (name === 'objects' || name === 'hands') return name;
+          throw new SightlineError('PIPELINE_UNKNOWN', `pipeline "${name}" is unknown`);
+        });
+        if (model === 'gone') throw new SightlineError('MODEL_UNKNOWN', 'model "gone" is unknown');
+        const streams = names.map((name) => {
+          return { name, outcomes: this.hub.create<FrameOutcome>(`${clientId}/${name}`, { capacity: 64 }) };
+        });
+        const reader = frames.subscribe({
+          contract: { kind: 'all' },
+          onReady: () => {
+            while (this.prompt && reader.ready) this.answer(clientId);
+          },
+          onLost: (seqs, cause) => {
+            for (const { outcomes } of streams)
+              for (const seq of seqs)
+                outcomes.publish({
+                  seq,
+                  data: { kind: 'dropped', cause: cause === 'overflow' ? 'queue_full' : 'disconnected' },
+                });
+          },
+        });
+        this.frames.set(clientId, reader);
+        return {
+          pipelines: streams.map((stream) => ({ ...stream, model: model ?? 'any', inFlight: () => 0 })),
+          queued: () => reader.queued,
+          serviceMs: () => 10,
+          costMs: () => 10,
+          isCostly: () => false,
+          isDear: (picture) => picture.kind === 'jpeg' && (picture.decodeMs ?? 0) > 1,
+          discardQueued: () => reader.drop('disconnected'),
+          detach: () => {
+            reader.close();
+            for (const { outcomes } of streams) outcomes.close();
+          },
+        };
+      },
+    });
+    this.figures = new FigureRegistry({}, [videoParts(this.lane).accounts]);
+  }
 
   async start(): Promise<void> {
     this.sockets.on('connection', (socket, request) => {
@@ -193,6 +210,43 @@ beforeEach(async () => {
 });
 afterEach(() => bench.stop());
 
+describe('memory', () => {
+  test('a picture that waits takes what it has, not what came with it', async () => {
+    bench.prompt = false;
+    const client = await SocketClient.open(bench.url('?client_id=cam'));
+    const read = Buffer.alloc(64 * 1024);
+    read.set(JPEG, 100);
+    bench.lane.get('cam').onMessage(read.subarray(100, 100 + JPEG.length), true, bench.clock.now());
+    const { bytes } = bench.frames.get('cam')!.peek()!.data;
+    expect(Buffer.from(bytes)).toEqual(Buffer.from(JPEG));
+    expect(bytes.buffer.byteLength).toBeLessThan(2 * JPEG.length);
+    expect(bench.memory.bytes('frames')).toBeGreaterThan(JPEG.length);
+    await client.close();
+  });
+
+  test('frames over the bound of a session are dropped, the oldest first, and the client is told', async () => {
+    const own = new Bench({ totalBytesMax: Infinity, clientBytesMax: 3 * (JPEG.length + 500) });
+    await own.start();
+    own.prompt = false;
+    const client = await SocketClient.open(own.url('?client_id=cam'));
+    for (let i = 0; i < 6; i++) client.send(JPEG);
+    await client.until(() => client.of('dropped').flatMap(({ seqs }) => seqs).length >= 3);
+    expect(
+      client
+        .of('dropped')
+        .flatMap(({ seqs }) => seqs)
+        .slice(0, 3),
+    ).toEqual([1, 2, 3]);
+    expect(client.of('dropped')[0]).toMatchObject({ cause: 'queue_full' });
+    const account = [...own.memory.accounts].find(({ client: name }) => name === 'cam')!;
+    expect(account.bytes('frames')).toBeLessThanOrEqual(own.memory.bounds.frames.clientBytesMax);
+    client.socket.close(1000);
+    await expect.poll(() => own.lane.report()).toEqual([]);
+    expect(own.memory.bytes('frames')).toBe(0);
+    await own.stop();
+  });
+});
+
 describe('frames', () => {
   test('a bare JPEG gets its number from 1, and a result with every field', async () => {
     const client = await SocketClient.open(bench.url('?client_id=cam'));
@@ -252,6 +306,60 @@ describe('frames', () => {
     }
     expect(packed.of('result')[0]).toEqual({ ...json.of('result')[0], client_id: 'b' });
     expect(packed.welcome.format).toBe('msgpack');
+  });
+});
+
+describe('pictures that cost far more than others', () => {
+  const DEAR = costlyJpeg({
+    width: 640,
+    height: 480,
+    scans: [{ of: [0], band: [0, 0] }, ...Array.from({ length: 40 }, () => ({ of: [0], band: [1, 63] }) as const)],
+  });
+  const sendAll = async (client: SocketClient, count: number) => {
+    const answered = client.answers().length + count;
+    for (let i = 0; i < count; i++) client.send(DEAR);
+    await client.until(() => client.answers().length === answered);
+    // An error goes out at once, results once the turn of the event loop is over.
+    return client.answers().slice(-count).toSorted();
+  };
+
+  test('are refused, told and counted, of a client that sends more of them than it is granted', async () => {
+    const [client, other] = await Promise.all(
+      ['culprit', 'other'].map((name) => SocketClient.open(bench.url(`?client_id=${name}`))),
+    );
+    // 15 a second are granted. Being over that is let be for two seconds.
+    expect(new Set(await sendAll(client!, 20))).toEqual(
+      new Set(Array.from({ length: 20 }, (_, i) => `${i + 1}:result`)),
+    );
+    bench.clock.advance(2_100);
+    expect(await sendAll(client!, 5)).toEqual([
+      '21:result',
+      '22:result',
+      '23:SESSION_COSTLY',
+      '24:SESSION_COSTLY',
+      '25:SESSION_COSTLY',
+    ]);
+    // What does not cost much is let in, and so is everybody else.
+    client!.send(JPEG);
+    await client!.until(() => client!.answers().length === 26);
+    expect(client!.answers().at(-1)).toBe('26:result');
+    expect(await sendAll(other!, 2)).toEqual(['1:result', '2:result']);
+    const [culprit, innocent] = bench.lane.report();
+    expect([culprit!.refused_costly, innocent!.refused_costly]).toEqual([3, 0]);
+    expect(culprit!.accounts).toMatchObject({ received: 26, results: 23, errors: 3 });
+    bench.expectBalanced('culprit');
+    expect(sumsOf(bench.figures.read()).get('sightline_frames_costly_refused_total')).toBe(3);
+    const told = bench.log.entries.filter(({ event }) => event === 'session_costly');
+    expect(told).toHaveLength(1);
+    expect(told[0]!.fields).toMatchObject({ client_id: 'culprit', code: 'SESSION_COSTLY', granted_fps: 15 });
+
+    bench.clock.advance(5_000);
+    expect(await sendAll(client!, 5)).not.toContain('27:SESSION_COSTLY');
+    expect(bench.lane.report()[0]!.refused_costly).toBe(3);
+    // Those of sessions that have ended count, too.
+    client!.socket.close(1000);
+    await expect.poll(() => bench.lane.report()).toHaveLength(1);
+    expect(sumsOf(bench.figures.read()).get('sightline_frames_costly_refused_total')).toBe(3);
   });
 });
 

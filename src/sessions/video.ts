@@ -4,20 +4,24 @@ import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Picture } from '../base/picture.ts';
 import type { Log } from '../log/log.ts';
+import { openFences, type Fences } from '../fences/fences.ts';
+import type { MemoryAccount } from '../fences/memory-ledger.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
 import { SessionControl } from '../flow/session-control.ts';
 import type { Demand } from '../flow/share.ts';
 import type { AdaptationReport, VideoSessionReport, VideoTotals } from '../observe/metrics.ts';
-import type { Hub } from '../stream/hub.ts';
+import type { FrameStreams } from '../stream/frame-streams.ts';
 import type { Stream } from '../stream/stream.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
-import type { OpeningRequest } from './session-socket.ts';
+import { PauseReason, SocketReading } from './socket-reading.ts';
+import type { OpeningRequest, SessionSocket } from './session-socket.ts';
 import { totalsOf, VideoLedger, type ClassAccounts } from './video-accounts.ts';
 import {
   endVideoSocket,
   VideoSession,
   type AttachedWork,
+  type ReadJpeg,
   type VideoObserver,
   type VideoSessionSettings,
 } from './video-session.ts';
@@ -29,6 +33,8 @@ export interface AttachRequest {
   readonly confidence: number | undefined;
   readonly clientId: string;
   readonly frames: Stream<Picture>;
+  /** To whom its outcomes are charged. */
+  readonly account: () => MemoryAccount;
   /** The source keeps to its grant. */
   readonly isWithinGrant: () => boolean;
 }
@@ -44,6 +50,7 @@ export interface EngineAdmission {
   join(member: {
     demand(nowMs: number): Omit<Demand, 'floor'> | undefined;
     costMs(): number | undefined;
+    isCostly(): boolean;
     onShare(fps: number): void;
   }): () => void;
   measure(nowMs: number): void;
@@ -51,9 +58,11 @@ export interface EngineAdmission {
 }
 
 export interface VideoLaneOptions {
-  readonly hub: Hub;
+  readonly streams: FrameStreams;
   readonly clock: Clock;
   readonly log?: Log;
+  /** Default: no bounds. */
+  readonly fences?: Fences;
   readonly observer: VideoObserver;
   readonly settings: VideoSessionSettings & {
     readonly resumeWindowMs: number;
@@ -64,8 +73,7 @@ export interface VideoLaneOptions {
   };
   /** Throws SightlineError PIPELINE_UNKNOWN, MODEL_UNKNOWN, MODEL_UNAVAILABLE … */
   readonly attach: (request: AttachRequest) => Promise<AttachedWork>;
-  /** Width and height from a JPEG's header; throws SightlineError FRAME_*. */
-  readonly readJpeg: (bytes: Uint8Array) => { width: number; height: number };
+  readonly readJpeg: ReadJpeg;
   /** The lane sets the pace for all members. */
   readonly admission: EngineAdmission;
   /** Resources that the process uses. */
@@ -78,6 +86,7 @@ const REGULATION_INTERVAL_MS = 100;
 /** `WS /ws/video`: opens sessions and finds them again. */
 export class VideoLane {
   readonly #options: VideoLaneOptions;
+  readonly #fences: Fences;
   readonly #registry: SessionRegistry<VideoSession>;
   readonly #process = new ProcessControl();
   readonly #regulation: NodeJS.Timeout;
@@ -89,6 +98,7 @@ export class VideoLane {
 
   constructor(options: VideoLaneOptions) {
     this.#options = options;
+    this.#fences = options.fences ?? openFences({ clock: options.clock });
     this.#settings = options.settings;
     this.#registry = new SessionRegistry({
       kind: 'video',
@@ -102,6 +112,10 @@ export class VideoLane {
 
   get sessions(): Iterable<VideoSession> {
     return this.#registry.sessions;
+  }
+
+  get links(): readonly SessionSocket[] {
+    return this.#registry.links;
   }
 
   get connected(): number {
@@ -133,7 +147,8 @@ export class VideoLane {
   /** Takes over an accepted socket. Refusals are sent on the socket, which is then closed. */
   async open(socket: WebSocket, { query }: OpeningRequest): Promise<void> {
     // A client may send its first frames without waiting for the welcome: they stay in the kernel until the session can take them.
-    socket.pause();
+    const reading = SocketReading.of(socket);
+    reading.pause(PauseReason.busy);
     socket.on('error', () => {
       // ws closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close.
     });
@@ -147,10 +162,12 @@ export class VideoLane {
       // Its first grant is its share already: many that come at once must not all begin as if they were alone.
       this.#shareOut(this.#options.clock.now(), session);
       session.connect(socket, request.format, resumed);
-      socket.resume();
+      reading.resume(PauseReason.busy);
     } catch (thrown) {
-      socket.resume();
-      endVideoSocket(socket, query.get('format') === 'msgpack' ? 'msgpack' : 'json', toSightlineError(thrown));
+      reading.resume(PauseReason.busy);
+      const reason = toSightlineError(thrown);
+      this.#fences.refusals.count('video', reason.code);
+      endVideoSocket(socket, query.get('format') === 'msgpack' ? 'msgpack' : 'json', reason);
     }
   }
 
@@ -222,15 +239,17 @@ export class VideoLane {
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
-    const { hub, clock, observer, readJpeg, attach } = this.#options;
+    const { streams, clock, log, observer, readJpeg, attach } = this.#options;
     const { pipelines, model, confidence, priority, budgetMs } = request;
     const settings = this.#settings;
     const control = new SessionControl({ ...settings.control, priority }, clock.now(), budgetMs);
-    const frames = hub.create<Picture>(`${clientId}/frames`, { capacity: settings.frameQueue });
+    // Nothing is published before there is a session.
+    const account = (): MemoryAccount => session.link.memory;
+    const frames = streams.frames(`${clientId}/frames`, settings.frameQueue, account);
     let attached: AttachedWork | undefined;
     try {
       const isWithinGrant = () => control.isWithinGrant;
-      attached = await attach({ pipelines, model, confidence, clientId, frames, isWithinGrant });
+      attached = await attach({ pipelines, model, confidence, clientId, frames, account, isWithinGrant });
       if (isUnwanted()) throw new SightlineError('SHUTTING_DOWN', 'the connection ended before the session began');
     } catch (thrown) {
       attached?.detach();
@@ -241,6 +260,7 @@ export class VideoLane {
     if (settings !== this.#settings) control.configure(this.#settings.control);
     const session: VideoSession = new VideoSession({
       clientId,
+      fences: this.#fences,
       frames,
       attached,
       control,
@@ -249,6 +269,7 @@ export class VideoLane {
       clock,
       observer,
       readJpeg,
+      log,
       onClosed: () => {
         leave();
         this.#ledger.end(session);
@@ -257,6 +278,7 @@ export class VideoLane {
     const leave = this.#options.admission.join({
       demand: (nowMs) => (this.#isPresent(session) ? control.demand(nowMs) : undefined),
       costMs: () => attached.costMs(),
+      isCostly: () => attached.isCostly(),
       onShare: (fps) => {
         if (this.#settings.control.isAdaptive) control.share(fps);
       },
@@ -278,5 +300,6 @@ export function reportOf(session: VideoSession, nowMs: number): VideoSessionRepo
     quality: session.control.report(),
     capture_times_replaced: session.captureTimesReplaced,
     refused_messages: session.refusedMessages,
+    refused_costly: session.refusedCostly,
   };
 }

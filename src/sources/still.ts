@@ -31,7 +31,7 @@ export interface StillInput {
 export function decodeJpegStill(path: string, bytes: Uint8Array): RgbPicture {
   try {
     const header = checkJpeg(bytes, LIMITS);
-    const stored = decodeJpeg(bytes, new Uint8Array(header.width * header.height * 3));
+    const stored = decodeJpeg(bytes, new Uint8Array(header.width * header.height * 3), LIMITS);
     return turned(stored, header.orientation);
   } catch (thrown) {
     if (thrown instanceof SightlineError && thrown.code.startsWith('FRAME_')) {

@@ -16,6 +16,8 @@ export interface StreamOptions<T = unknown> {
   readonly capacity: number;
   /** Default 1,000. */
   readonly readersMax?: number;
+  /** The sample is in the ring; its readers were not told yet. */
+  onPublish?(sample: Sample<T>): void;
   /**
    * The sample's slot was overwritten, or the stream closed: it cannot be taken any more, and pooled data may be released.
    * A reader that took it before and still uses it has its own copy or its own hold.
@@ -139,6 +141,7 @@ export class Stream<T> {
     const losses = this.#ring.head >= this.#overflowAt ? this.#makeRoom(this.#ring.head + 1) : undefined;
     const evicted = this.#ring.push(sample);
     if (evicted !== undefined) this.#evict(evicted);
+    if (this.#options.onPublish !== undefined) this.#context.guard.run(() => this.#options.onPublish?.(sample));
     if (losses !== undefined) for (const { reader, seqs } of losses) reader.tellOverflow(seqs);
     if (this.#host.idle.size > 0) this.#wakeIdle();
     return sample;

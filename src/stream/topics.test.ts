@@ -2,29 +2,42 @@ import { describe, expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { Payload } from '../protocol/payload.ts';
+import { MemoryLedger, type MemoryBounds } from '../fences/memory-ledger.ts';
 import { Hub } from './hub.ts';
+import { MESSAGE_BYTES, topicBytes, TopicPublisher } from './topic-publisher.ts';
 import { Topics, type TopicsSettings } from './topics.ts';
 
-function setUp(settings: Partial<TopicsSettings> = {}) {
+const BOUNDLESS = { totalBytesMax: Infinity, clientBytesMax: Infinity };
+
+function setUp(settings: Partial<TopicsSettings> = {}, history: MemoryBounds['history'] = BOUNDLESS) {
+  const memory = new MemoryLedger({
+    history,
+    session: BOUNDLESS,
+    incoming: BOUNDLESS,
+    frames: BOUNDLESS,
+    channels: BOUNDLESS,
+  });
   const clock = new ManualClock(1_000);
   const hub = new Hub({ clock, streamsMax: 100, random: seededRandom(1) });
   const topics = new Topics({
     hub,
     clock,
     random: seededRandom(2),
+    memory,
     settings: {
       topicsMax: 3,
       historyMessages: 4,
-      historyBytesMax: 100,
-      historyTotalBytesMax: 150,
+      historyBytesMax: 100 + 4 * MESSAGE_BYTES,
+      historyDepartedBytesMax: Infinity,
       topicIdleMs: 60_000,
       readersMax: 10,
       ...settings,
     },
   });
-  const publish = (topic: string, bytes = 1) =>
-    topics.publish(topic, { payload: Payload.bytes(new Uint8Array(bytes)) }).seq;
-  return { clock, hub, topics, publish };
+  const publish = (topic: string, bytes = 1, publisher?: TopicPublisher) =>
+    topics.publish(topic, { payload: Payload.bytes(new Uint8Array(bytes)) }, publisher).seq;
+  const join = (client: string) => new TopicPublisher(memory.open('telemetry', client));
+  return { clock, hub, topics, publish, memory, join };
 }
 
 describe('topics', () => {
@@ -55,19 +68,14 @@ describe('topics', () => {
     for (let i = 0; i < 6; i++) publish('a');
     const { stream } = topics.get('a')!;
     expect([stream.oldest, stream.head]).toEqual([2, 6]);
-    publish('a', 98);
-    expect(topics.get('a')!.stats()).toMatchObject({ history_messages: 3, history_bytes: 100, published_bytes: 104 });
-    publish('a', 500);
-    expect(topics.get('a')!.stats()).toMatchObject({ history_messages: 1, history_bytes: 500 });
-  });
-
-  test('all together are bounded: the largest gives way', () => {
-    const { publish, topics } = setUp();
-    for (let i = 0; i < 4; i++) publish('large', 24);
-    for (let i = 0; i < 3; i++) publish('small', 20);
-    expect(topics.get('large')!.stats().history_bytes).toBe(48);
-    expect(topics.get('small')!.stats().history_bytes).toBe(60);
-    expect(topics.historyBytes).toBe(108);
+    publish('a', 98 + MESSAGE_BYTES);
+    expect(topics.get('a')!.stats()).toMatchObject({
+      history_messages: 3,
+      history_bytes: 100 + 4 * MESSAGE_BYTES,
+      published_bytes: 104 + MESSAGE_BYTES,
+    });
+    publish('a', 9_500);
+    expect(topics.get('a')!.stats()).toMatchObject({ history_messages: 1, history_bytes: 9_500 + MESSAGE_BYTES });
   });
 
   test('there are only so many, and one that is bad is none', () => {
@@ -92,7 +100,8 @@ describe('topics', () => {
     clock.advance(1);
     topics.sweep();
     expect(topics.list().map(({ name }) => name)).toEqual(['used', 'read']);
-    expect([topics.forgotten, topics.historyBytes]).toEqual([1, 3]);
+    expect(topics.forgotten).toBe(1);
+    expect(topics.historyBytes).toBe(3 * (1 + MESSAGE_BYTES) + topicBytes('used') + topicBytes('read'));
     expect(publish('idle')).toBe(1);
     expect(topics.get('idle')!.epoch).not.toBe(epoch);
     reader.close();
@@ -100,8 +109,8 @@ describe('topics', () => {
 });
 
 test('a topic counts as its maker’s until it is forgotten, whoever else publishes on it', () => {
-  const { clock, topics } = setUp();
-  const [one, other] = [{ topicsMade: 0 }, { topicsMade: 0 }];
+  const { clock, topics, join } = setUp();
+  const [one, other] = [join('one'), join('other')];
   const input = { payload: Payload.of(1) };
   topics.publish('a', input, one);
   topics.publish('a', input, other);
@@ -174,8 +183,90 @@ test('a reader that tells of its losses is told of what is trimmed', () => {
   const { stream } = topics.get('a')!;
   const reader = stream.subscribe({ contract: { kind: 'all' }, from: 0, onLost: (seqs) => told.push(...seqs) });
   publish('a');
-  publish('a', 99);
+  publish('a', 99 + MESSAGE_BYTES);
   expect(told).toEqual([1]);
   expect([reader.next()!.seq, reader.next()!.seq, reader.next()]).toEqual([2, 3, undefined]);
   expect(reader.counts()).toMatchObject({ published: 3, delivered: 2, dropped: { overflow: 1 } });
+});
+
+describe('histories are charged to who has published', () => {
+  const MESSAGE = 10_000 - MESSAGE_BYTES;
+
+  test('and bounded for each: its larger topics are halved, other publishers keep theirs', () => {
+    const { publish, join, memory } = setUp(
+      { historyMessages: 100, historyBytesMax: Infinity },
+      { totalBytesMax: Infinity, clientBytesMax: 102_500 },
+    );
+    const [quiet, loud] = [join('quiet'), join('loud')];
+    publish('q', MESSAGE, quiet);
+    for (let i = 0; i < 10; i++) publish('l', MESSAGE, loud);
+    expect([quiet.memory.bytes('history'), loud.memory.bytes('history')]).toEqual([12_401, 102_401]);
+    publish('l', MESSAGE, loud);
+    expect([quiet.memory.bytes('history'), loud.memory.bytes('history')]).toEqual([12_401, 52_401]);
+    expect(memory.bytes('history')).toBe(64_802);
+  });
+
+  test('also where each topic has its newest message alone', () => {
+    const { publish, join, topics } = setUp(
+      { topicsMax: 1_000, historyBytesMax: 1 },
+      { totalBytesMax: 200_000, clientBytesMax: Infinity },
+    );
+    const [quiet, loud] = [join('quiet'), join('loud')];
+    publish('q', MESSAGE, quiet);
+    for (let i = 0; i < 30; i++) publish(`l/${i}`, MESSAGE, loud);
+    expect(topics.historyBytes).toBeLessThanOrEqual(200_000);
+    expect(topics.get('q')!.stats().history_messages).toBe(1);
+    expect(topics.get('l/29')!.stats().history_messages).toBe(1);
+  });
+
+  test('who has gone leaves them to all that have gone, who have one bound together', () => {
+    const { publish, join, topics, memory } = setUp({ historyBytesMax: Infinity, historyDepartedBytesMax: 40_000 });
+    const [small, large] = [join('small'), join('large')];
+    publish('s', 100, small);
+    for (let i = 0; i < 4; i++) publish('l', MESSAGE, large);
+    topics.depart(small);
+    expect([small.memory.bytes('history'), memory.estate.bytes('history')]).toEqual([0, 2_401 + 100 + MESSAGE_BYTES]);
+    topics.depart(large);
+    expect(large.memory.bytes('history')).toBe(0);
+    expect(memory.estate.bytes('history')).toBe(2 * 2_401 + 100 + MESSAGE_BYTES + 20_000);
+    expect(topics.get('s')!.stats().history_messages).toBe(1);
+  });
+
+  test('of several publishers of one topic each has its own messages', () => {
+    const { publish, join, topics } = setUp({ historyMessages: 2, historyBytesMax: Infinity });
+    const [one, other] = [join('one'), join('other')];
+    publish('a', 10, one);
+    publish('a', 20, other);
+    expect([one, other].map(({ memory }) => memory.bytes('history'))).toEqual([
+      topicBytes('a') + 10 + MESSAGE_BYTES,
+      20 + MESSAGE_BYTES,
+    ]);
+    publish('a', 30, one);
+    publish('a', 40, one);
+    expect([one, other].map(({ memory }) => memory.bytes('history'))).toEqual([
+      topicBytes('a') + 70 + 2 * MESSAGE_BYTES,
+      0,
+    ]);
+    publish('a', 50, other);
+    expect(other.memory.bytes('history')).toBe(50 + MESSAGE_BYTES);
+    topics.depart(one);
+    topics.close();
+    expect([one, other].map(({ memory }) => memory.bytes('history'))).toEqual([0, 0]);
+    expect(topics.historyBytes).toBe(0);
+  });
+
+  test('where all topics are taken, one gives way that was left or whose maker has more than the newcomer', () => {
+    const { clock, publish, join, topics } = setUp();
+    const [one, other] = [join('one'), join('other')];
+    for (const name of ['a', 'b', 'c']) {
+      publish(name, 1, one);
+      clock.advance(1);
+    }
+    publish('d', 1, other);
+    expect(topics.list().map(({ name }) => name)).toEqual(['b', 'c', 'd']);
+    expect(() => publish('e', 1, one)).toThrow(expect.objectContaining({ code: 'TOPIC_LIMIT_REACHED' }));
+    topics.depart(one);
+    publish('e', 1, other);
+    expect(topics.list().map(({ name }) => name)).toEqual(['c', 'd', 'e']);
+  });
 });

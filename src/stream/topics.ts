@@ -1,11 +1,15 @@
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import { boundless, type MemoryAccount, type MemoryLedger } from '../fences/memory-ledger.ts';
 import type { Random } from '../base/random.ts';
 import { Priority, type Sample } from '../base/sample.ts';
+import { isWellUsed } from '../protocol/batch.ts';
 import { Payload } from '../protocol/payload.ts';
 import { quote } from '../protocol/quote.ts';
 import { checkFilter, checkTopic, isPlain, matches } from '../protocol/topic.ts';
 import type { Hub } from './hub.ts';
+import { PayloadForms } from './payload-forms.ts';
+import { MESSAGE_BYTES, TopicPublisher, topicBytes, type Holding } from './topic-publisher.ts';
 import type { Stream } from './stream.ts';
 
 /** What the sample of a topic's stream holds. Its `seq` starts at 1 without gaps: position plus 1. */
@@ -19,6 +23,8 @@ export interface TelemetryMessage {
   readonly bytes: number;
   /** Bytes of all messages of this topic before this one: a span's size is a difference. */
   readonly bytesBefore: number;
+  /** To whom it is charged. */
+  readonly holding: Holding;
 }
 
 export interface TopicInput {
@@ -29,19 +35,14 @@ export interface TopicInput {
   readonly ttlMs?: number;
 }
 
-/** Who makes topics: how many of those that are there are its own. */
-export interface TopicMaker {
-  topicsMade: number;
-}
-
 export interface TopicsSettings {
   readonly topicsMax: number;
   /** Messages that a topic remembers, at most. */
   readonly historyMessages: number;
-  /** Bytes that a topic remembers, at most; the newest message stays, whatever its size. */
+  /** Memory that a topic takes, at most; its newest message stays, whatever its size. */
   readonly historyBytesMax: number;
-  /** Bytes that all topics remember together, at most: the largest one gives way. */
-  readonly historyTotalBytesMax: number;
+  /** Memory that histories of publishers that have gone take together. */
+  readonly historyDepartedBytesMax: number;
   /** A topic that nobody reads and nobody has published to for so long is forgotten. */
   readonly topicIdleMs: number;
   readonly readersMax: number;
@@ -52,6 +53,8 @@ export interface TopicsOptions {
   readonly clock: Clock;
   /** For the topics' epochs. */
   readonly random: Random;
+  /** Bounds what each publisher, and all together, make the topics remember. Default: no bounds. */
+  readonly memory?: MemoryLedger;
   readonly settings: TopicsSettings;
 }
 
@@ -61,6 +64,7 @@ export interface TopicStats {
   readonly published: number;
   readonly published_bytes: number;
   readonly history_messages: number;
+  /** Memory that these take, with all that is kept beside their payloads. */
   readonly history_bytes: number;
   readonly readers: number;
 }
@@ -73,6 +77,8 @@ export interface Topic {
   readonly epoch: number;
   readonly stream: Stream<TelemetryMessage>;
   readonly lastSeq: number;
+  /** Of whom it counts as: of its maker, or of the estate. */
+  readonly keeper: MemoryAccount;
   /** Of all messages since the beginning. */
   readonly publishedBytes: number;
   /** Of all messages before a position that its ring holds, or its head. */
@@ -86,15 +92,18 @@ class OpenTopic implements Topic {
   readonly epoch: number;
   readonly stream: Stream<TelemetryMessage>;
   publishedBytes = 0;
+  /** Memory that its messages take. */
   historyBytes = 0;
   lastActivityMs: number;
-  readonly maker: TopicMaker | undefined;
+  readonly maker: Holding;
+  /** Who published last. */
+  holding: Holding;
 
   constructor(
     parts: Pick<Topic, 'name' | 'number' | 'epoch'> & {
       stream: Stream<TelemetryMessage>;
       nowMs: number;
-      maker: TopicMaker | undefined;
+      maker: TopicPublisher;
     },
   ) {
     this.name = parts.name;
@@ -102,11 +111,16 @@ class OpenTopic implements Topic {
     this.epoch = parts.epoch;
     this.stream = parts.stream;
     this.lastActivityMs = parts.nowMs;
-    this.maker = parts.maker;
+    this.maker = parts.maker.holdingOf(this);
+    this.holding = this.maker;
   }
 
   get lastSeq(): number {
     return this.stream.head;
+  }
+
+  get keeper(): MemoryAccount {
+    return this.maker.publisher.memory;
   }
 
   bytesBefore(position: number): number {
@@ -135,22 +149,29 @@ interface Watcher {
 export class Topics {
   readonly #options: TopicsOptions;
   readonly #topics = new Map<string, OpenTopic>();
-  /** Who waits for one name, and who for any that match. */
+  /** Who waits for one name, and who for any that match, by what they wait for. */
   readonly #plainWatchers = new Map<string, Set<Watcher>>();
-  readonly #wildWatchers = new Set<Watcher>();
+  readonly #wildWatchers = new Map<string, Set<Watcher>>();
   readonly #listeners = new Set<(topic: Topic, sample: Sample<TelemetryMessage>) => void>();
   readonly #closeListeners = new Set<() => void>();
   #lastNumber = 0;
-  #historyBytes = 0;
+  readonly #memory: MemoryLedger;
+  readonly #forms = new PayloadForms();
+  readonly #server: TopicPublisher;
+  /** Takes over what clients have left. */
+  readonly #estate: TopicPublisher;
   #forgotten = 0;
 
   constructor(options: TopicsOptions) {
     this.#options = options;
+    this.#memory = options.memory ?? boundless();
+    this.#server = new TopicPublisher(this.#memory.server);
+    this.#estate = new TopicPublisher(this.#memory.estate);
   }
 
-  /** Bytes that the histories of all topics hold. */
+  /** Memory that all topics take with their histories. */
   get historyBytes(): number {
-    return this.#historyBytes;
+    return this.#memory.bytes('history');
   }
 
   /** Topics that were forgotten because nobody used them. */
@@ -163,31 +184,33 @@ export class Topics {
   }
 
   /**
-   * Appends to the topic, which is made when there is none, and counts as its maker's until it is forgotten.
-   * Errors: TOPIC_BAD, TOPIC_LIMIT_REACHED, PAYLOAD_BAD for what is no `Payload`.
+   * Appends to the topic, which is made when there is none, and counts as its maker's until it is forgotten. `publisher`: whom it is
+   * charged to; default: the server. Errors: TOPIC_BAD, TOPIC_LIMIT_REACHED, PAYLOAD_BAD for what is no `Payload`.
    */
-  publish(name: string, input: TopicInput, maker?: TopicMaker): { epoch: number; seq: number } {
+  publish(name: string, input: TopicInput, publisher = this.#server): { epoch: number; seq: number } {
     const { payload, ttlMs = Infinity, priority = Priority.normal } = input;
     // Its readers would find out, each in a turn of the event loop where nobody is to blame.
     if (!(payload instanceof Payload))
       throw new SightlineError('PAYLOAD_BAD', `topic ${quote(name)}: no Payload is given`);
-    const topic = this.#topics.get(name) ?? this.#create(name, maker);
+    const topic = this.#topics.get(name) ?? this.#create(name, publisher);
     const { clock } = this.#options;
     const nowMs = clock.now();
     const timeMs = input.timeMs ?? wallTimeMs(clock, nowMs);
     const bytesBefore = topic.publishedBytes;
-    const bytes = payload.byteLength;
+    const bytes = payload.settle(this.#forms);
     topic.lastActivityMs = nowMs;
     topic.publishedBytes += bytes;
-    topic.historyBytes += bytes;
-    this.#historyBytes += bytes;
+    topic.historyBytes += bytes + MESSAGE_BYTES;
+    if (topic.holding.publisher !== publisher) topic.holding = publisher.holdingOf(topic);
+    const { holding } = topic;
+    holding.add(bytes + MESSAGE_BYTES);
     const sample = topic.stream.publish({
-      data: { timeMs, payload, ttlMs, bytes, bytesBefore },
+      data: { timeMs, payload, ttlMs, bytes, bytesBefore, holding },
       captureTimeMs: timeMs,
       priority,
       deadlineMs: nowMs + ttlMs,
     });
-    this.#bound(topic);
+    this.#bound(topic, publisher);
     for (const listener of this.#listeners) listener(topic, sample);
     return { epoch: topic.epoch, seq: sample.seq };
   }
@@ -205,9 +228,9 @@ export class Topics {
     checkFilter(filter);
     const watcher = { filter, onTopic };
     if (isPlain(filter)) return this.#watchPlain(watcher);
-    this.#wildWatchers.add(watcher);
+    const end = this.#addWatcher(this.#wildWatchers, watcher);
     for (const topic of this.list()) if (matches(filter, topic.name)) onTopic(topic);
-    return () => void this.#wildWatchers.delete(watcher);
+    return end;
   }
 
   /** Calls after every publication, and once when all topics close. Returns how to end it. */
@@ -243,9 +266,16 @@ export class Topics {
     this.#closeListeners.clear();
   }
 
-  #create(name: string, maker: TopicMaker | undefined): OpenTopic {
+  /** The publisher has gone: what it leaves is kept as far as there is room for all that was left. */
+  depart(publisher: TopicPublisher): void {
+    publisher.leaveTo(this.#estate);
+    this.#boundEstate();
+  }
+
+  #create(name: string, maker: TopicPublisher): OpenTopic {
     checkTopic(name);
     const { hub, clock, random, settings } = this.#options;
+    if (this.#topics.size >= settings.topicsMax) this.#forgetOneFor(maker);
     if (this.#topics.size >= settings.topicsMax) {
       throw new SightlineError(
         'TOPIC_LIMIT_REACHED',
@@ -255,56 +285,143 @@ export class Topics {
     const stream = hub.create<TelemetryMessage>(streamName(name), {
       capacity: settings.historyMessages,
       readersMax: settings.readersMax,
-      onEvict: ({ data }) => {
-        topic.historyBytes -= data.bytes;
-        this.#historyBytes -= data.bytes;
+      onEvict: ({ data: { bytes, holding } }) => {
+        topic.historyBytes -= bytes + MESSAGE_BYTES;
+        holding.release(bytes + MESSAGE_BYTES);
       },
     });
     const epoch = Math.floor(random() * 2 ** 32);
     const number = ++this.#lastNumber;
     const topic: OpenTopic = new OpenTopic({ name, number, epoch, stream, nowMs: clock.now(), maker });
     this.#topics.set(name, topic);
-    if (maker) maker.topicsMade++;
+    topic.maker.publisher.topicsMade++;
+    topic.maker.add(topicBytes(name));
     for (const watcher of this.#plainWatchers.get(name) ?? []) watcher.onTopic(topic);
-    for (const watcher of this.#wildWatchers) if (matches(watcher.filter, name)) watcher.onTopic(topic);
+    for (const [filter, watchers] of this.#wildWatchers) {
+      if (matches(filter, name)) for (const watcher of watchers) watcher.onTopic(topic);
+    }
     return topic;
   }
 
   #forget(topic: OpenTopic): void {
     this.#topics.delete(topic.name);
-    if (topic.maker) topic.maker.topicsMade--;
+    topic.maker.publisher.topicsMade--;
     topic.stream.close();
+    topic.maker.release(topicBytes(topic.name));
+  }
+
+  /**
+   * All topics are taken: the one gives way that nobody has used for longest and nobody reads, of those that were left by
+   * their makers, else of the maker that has most, if that is more than the newcomer has.
+   */
+  #forgetOneFor(newcomer: TopicPublisher): void {
+    let most = newcomer;
+    for (const { maker } of this.#topics.values()) {
+      if (maker.publisher !== this.#estate && maker.publisher.topicsMade > most.topicsMade) most = maker.publisher;
+    }
+    const victim = this.#idlest(this.#estate) ?? (most === newcomer ? undefined : this.#idlest(most));
+    if (victim === undefined) return;
+    this.#forgotten++;
+    this.#forget(victim);
+  }
+
+  #idlest(maker: TopicPublisher): OpenTopic | undefined {
+    let idlest: OpenTopic | undefined;
+    for (const topic of this.#topics.values()) {
+      if (topic.maker.publisher !== maker || topic.stream.readerCount > 0) continue;
+      if (idlest === undefined || topic.lastActivityMs < idlest.lastActivityMs) idlest = topic;
+    }
+    return idlest;
   }
 
   #watchPlain(watcher: Watcher): () => void {
-    const { filter } = watcher;
-    const watchers = this.#plainWatchers.get(filter) ?? new Set();
-    this.#plainWatchers.set(filter, watchers.add(watcher));
-    const topic = this.#topics.get(filter);
+    const end = this.#addWatcher(this.#plainWatchers, watcher);
+    const topic = this.#topics.get(watcher.filter);
     if (topic !== undefined) watcher.onTopic(topic);
+    return end;
+  }
+
+  #addWatcher(byFilter: Map<string, Set<Watcher>>, watcher: Watcher): () => void {
+    const { filter } = watcher;
+    const watchers = byFilter.get(filter) ?? new Set();
+    byFilter.set(filter, watchers.add(watcher));
     return () => {
       watchers.delete(watcher);
-      if (watchers.size === 0 && this.#plainWatchers.get(filter) === watchers) this.#plainWatchers.delete(filter);
+      if (watchers.size === 0 && byFilter.get(filter) === watchers) byFilter.delete(filter);
     };
   }
 
-  /** Gives up the oldest messages of a topic over its bytes, and half of the largest topic when all together are over theirs. */
-  #bound(topic: OpenTopic): void {
-    const { historyBytesMax, historyTotalBytesMax } = this.#options.settings;
-    if (topic.historyBytes > historyBytesMax) trimTo(topic, historyBytesMax);
-    if (this.#historyBytes <= historyTotalBytesMax) return;
-    let largest = topic;
-    for (const other of this.#topics.values()) if (other.historyBytes > largest.historyBytes) largest = other;
-    trimTo(largest, largest.historyBytes / 2);
+  /** Gives up old messages: of a topic that is over its bound, of a publisher that is over its, and of whoever has most where all together are over theirs. */
+  #bound(topic: OpenTopic, publisher: TopicPublisher): void {
+    const { historyBytesMax } = this.#options.settings;
+    if (topic.historyBytes > historyBytesMax) trimTo(topic, historyBytesMax, 1);
+    if (publisher.memory.isOver('history')) this.#shrink(publisher, () => publisher.memory.isOver('history'));
+    if (!this.#memory.isOver('history')) return;
+    const { totalBytesMax } = this.#memory.bounds.history;
+    // A little more than has to be, so that not every publication that follows finds too much again.
+    const isOver = () => this.#memory.bytes('history') > totalBytesMax * (1 - SLACK_SHARE);
+    for (let i = 0; i < PUBLISHERS_SHRUNK_MAX && isOver(); i++) this.#shrink(this.#largest(), isOver);
+  }
+
+  #boundEstate(): void {
+    const { historyDepartedBytesMax } = this.#options.settings;
+    const { memory } = this.#estate;
+    if (memory.bytes('history') <= historyDepartedBytesMax) return;
+    this.#shrink(this.#estate, () => memory.bytes('history') > historyDepartedBytesMax * (1 - SLACK_SHARE));
+  }
+
+  #largest(): TopicPublisher {
+    let largest = this.#server;
+    for (const { holding } of this.#topics.values()) {
+      const { publisher } = holding;
+      if (publisher.memory.bytes('history') > largest.memory.bytes('history')) largest = publisher;
+    }
+    return largest;
+  }
+
+  /** Has the larger of a publisher's topics forget half of what they hold, at last also their newest message, until it is enough. */
+  #shrink(publisher: TopicPublisher, isOver: () => boolean): void {
+    this.#memory.evict('history', publisher.memory);
+    for (let round = 0; round < SHRINK_ROUNDS && isOver(); round++) {
+      for (const holding of publisher.larger()) {
+        const topic = holding.topic as OpenTopic;
+        trimTo(topic, topic.historyBytes / 2, 0);
+        if (!isOver()) return;
+      }
+    }
   }
 }
 
-/** Forgets the oldest messages until at most `bytesMax` are held; the newest message stays in any case. */
-function trimTo(topic: OpenTopic, bytesMax: number): void {
+/** Of a bound: what is freed beyond it. */
+const SLACK_SHARE = 1 / 16;
+const PUBLISHERS_SHRUNK_MAX = 64;
+/** Each halves at least the topics that hold more than the mean. */
+const SHRINK_ROUNDS = 16;
+
+/** Forgets the oldest messages until at most `bytesMax` are held; the newest `keep` stay in any case. */
+function trimTo(topic: OpenTopic, bytesMax: number, keep: number): void {
   const { stream, publishedBytes } = topic;
+  const heldFrom = (position: number) =>
+    publishedBytes - topic.bytesBefore(position) + (stream.head - position) * MESSAGE_BYTES;
   let position = stream.oldest;
-  while (position < stream.head - 1 && publishedBytes - stream.at(position)!.data.bytesBefore > bytesMax) position++;
+  while (position < stream.head - keep && heldFrom(position) > bytesMax) position++;
   stream.trim(position);
+  moveOut(stream);
+}
+
+/** The oldest messages may lie in memory that they shared with what is forgotten now. */
+function moveOut(stream: Stream<TelemetryMessage>): void {
+  const memoryAt = (position: number) => stream.at(position)?.data.payload.own()?.buffer;
+  const memory = memoryAt(stream.oldest);
+  if (memory === undefined) return;
+  let bytes = 0;
+  let end = stream.oldest;
+  for (; memoryAt(end) === memory; end++) bytes += stream.at(end)!.data.bytes;
+  if (isWellUsed(memory.byteLength, bytes)) return;
+  for (let position = stream.oldest; position < end; position++) {
+    const { payload } = stream.at(position)!.data;
+    payload.own(new Uint8Array(payload.own()!));
+  }
 }
 
 /** A colon stands in no client's name, so that topics and the streams of video sessions cannot collide. */

@@ -227,6 +227,25 @@ describe('the server as a process', () => {
     expect(client.closed).toBe(1001);
     expect(client.answers().at(-1)).toBe('-:SHUTTING_DOWN');
   });
+
+  test('on SIGTERM it ends in time, by the signal itself, when a worker is stuck in native code', async () => {
+    const stuck = new URL('../support/stuck-worker.ts', import.meta.url).href;
+    await using own = await ServerProcess.start(['serve', '--set', 'server.shutdown_timeout_ms=100'], {
+      NODE_OPTIONS: `--import ${stuck}`,
+    });
+    const client = await SocketClient.open(own.ws('/ws/video'));
+    client.send(car);
+    const inFlight = async () => {
+      const { sessions: all } = await own.json<{ sessions: VideoSessionReport[] }>('/api/performance/metrics');
+      return all[0]?.accounts.in_flight;
+    };
+    await expect.poll(inFlight, { timeout: 10_000 }).toBe(1);
+    expect(await own.stop('SIGTERM')).toBeNull();
+    expect(own.child.signalCode).toBe('SIGTERM');
+    await expect.poll(() => own.err, { timeout: 10_000 }).toContain('shutdown_forced');
+    const told = own.err.trimEnd().split('\n');
+    expect(JSON.parse(told.at(-1)!)).toMatchObject({ event: 'shutdown_forced', step: 'engine', after_ms: 900 });
+  });
 });
 
 /** Reads a stream of events until one block matches. */

@@ -3,6 +3,7 @@ import type { FrameOutcome } from '../../src/base/frame.ts';
 import type { Picture } from '../../src/base/picture.ts';
 import { seededRandom, type Random } from '../../src/base/random.ts';
 import type { Priority } from '../../src/base/sample.ts';
+import { CostlyGate } from '../../src/flow/costly.ts';
 import { FrameLimiter } from '../../src/flow/limiter.ts';
 import { SessionControl, type SessionControlSettings } from '../../src/flow/session-control.ts';
 import { Admission } from '../../src/pipelines/admission.ts';
@@ -25,6 +26,8 @@ export interface SourceOptions {
   readonly honours: boolean;
   /** What is done with its frames, by the name that the engine's `costsMs` has; default: what takes `serviceMs`. */
   readonly program?: string;
+  /** What decoding one of its pictures costs beside that, ms; default: nothing. */
+  readonly decodeMs?: number;
   /** No client: it is told its rate and keeps to it. */
   readonly socketless?: boolean;
   /** From when until when it sends. */
@@ -55,6 +58,8 @@ export abstract class SimSource {
   readonly options: SourceOptions;
   readonly lane: FrameLane;
   readonly results: SimResult[] = [];
+  /** Moments in which a frame was refused for what its picture costs. */
+  readonly refused: number[] = [];
   /** Moments in which frames were sent. */
   readonly sent: number[] = [];
   readonly dropped: Record<string, number> = {};
@@ -96,6 +101,10 @@ export abstract class SimSource {
     return this.lane.outputs[0]!.counts();
   }
 
+  protected get picture(): Picture {
+    return { kind: 'jpeg', bytes: Uint8Array.of(0), width: 8, height: 8, decodeMs: this.options.decodeMs ?? 0 };
+  }
+
   /** The camera shows a picture: it is sent, or left out. */
   protected abstract show(): void;
 
@@ -108,8 +117,7 @@ export abstract class SimSource {
   }
 
   protected publish(seq: number, captureTimeMs: number, deadlineMs: number): void {
-    const data: Picture = { kind: 'jpeg', bytes: Uint8Array.of(0), width: 8, height: 8 };
-    this.#frames.publish({ seq, captureTimeMs, priority: this.options.priority, deadlineMs, data });
+    this.#frames.publish({ seq, captureTimeMs, priority: this.options.priority, deadlineMs, data: this.picture });
   }
 
   protected arrived(captureMs: number): void {
@@ -120,6 +128,7 @@ export abstract class SimSource {
 /** A client with its session. */
 class SimClient extends SimSource {
   readonly #control: SessionControl;
+  readonly #gate = new CostlyGate();
   readonly #limiter: FrameLimiter;
 
   constructor(sim: Overload, options: SourceOptions, name: string, settings: SessionControlSettings) {
@@ -132,6 +141,7 @@ class SimClient extends SimSource {
     sim.admission.join({
       demand: (nowMs) => control.demand(nowMs),
       costMs: () => this.lane.work.costMs,
+      isCostly: () => this.lane.isCostly,
       onShare: (fps) => {
         control.share(fps);
         this.#tellNews();
@@ -163,6 +173,11 @@ class SimClient extends SimSource {
 
   #arrive(seq: number, captureTimeMs: number): void {
     const nowMs = this.sim.clock.now();
+    if (this.lane.isDear(this.picture) && !this.#gate.admits(nowMs, this.#control.grant().rate_fps)) {
+      this.refused.push(this.sim.events.nowMs);
+      this.sim.events.in(WAY_MS, () => this.#limiter.answered(seq));
+      return;
+    }
     const arrival = { bytes: FRAME_BYTES, sentTimeMs: captureTimeMs, arrivedTimeMs: nowMs };
     this.#control.frame(arrival, this.options.priority);
     this.publish(seq, captureTimeMs, this.#control.deadlineMs(captureTimeMs, nowMs, this.lane.work.serviceMs));

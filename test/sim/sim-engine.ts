@@ -25,12 +25,14 @@ export interface SimEngineOptions {
 
 interface SimWorker {
   running: number;
+  /** Runs a job that takes far longer than others: nothing is put behind it. */
+  isHeld: boolean;
   /** An urgent one has the place that is kept for it. */
   extra: number;
   waiting: { readonly start: () => void; passed: number }[];
 }
 
-const ordinaryFree = (worker: SimWorker) => Math.max(0, 2 + worker.extra - load(worker));
+const ordinaryFree = (worker: SimWorker) => Math.max(0, (worker.isHeld ? 1 : 2) + worker.extra - load(worker));
 
 const PASSED_MAX = 3;
 
@@ -57,7 +59,12 @@ export class SimEngine implements Engine {
     this.#events = events;
     this.#options = options;
     this.#random = random;
-    this.#workers = Array.from({ length: options.workers }, () => ({ running: 0, extra: 0, waiting: [] }));
+    this.#workers = Array.from({ length: options.workers }, () => ({
+      running: 0,
+      isHeld: false,
+      extra: 0,
+      waiting: [],
+    }));
   }
 
   get freeSlots(): number {
@@ -74,11 +81,12 @@ export class SimEngine implements Engine {
   }
 
   /** One program a job. */
-  run({ programs, urgent = false }: InferenceJob): Promise<ProgramOutcome>[] {
-    return [this.#run(String(programs[0]!.program), urgent)];
+  run({ picture, programs, urgent = false, expectedMs }: InferenceJob): Promise<ProgramOutcome>[] {
+    const decodeMs = picture.kind === 'jpeg' ? (picture.decodeMs ?? 0) : 0;
+    return [this.#run(String(programs[0]!.program), urgent, decodeMs, expectedMs !== undefined)];
   }
 
-  #run(program: string, urgent: boolean): Promise<ProgramOutcome> {
+  #run(program: string, urgent: boolean, decodeMs: number, isDear: boolean): Promise<ProgramOutcome> {
     const fit = this.#workers.filter((one) => (urgent ? load(one) < 3 : ordinaryFree(one) > 0));
     const [worker] = fit.toSorted((a, b) => load(a) - load(b));
     return new Promise((resolve, reject) => {
@@ -92,19 +100,26 @@ export class SimEngine implements Engine {
         const factor = rarity * (1 + spread * (2 * this.#random() - 1)) * (slowness?.(this.#events.nowMs) ?? 1);
         const startedTimeMs = this.#events.nowMs;
         worker.running = 1;
-        const workerMs = (costsMs?.[program] ?? serviceMs) * factor;
+        worker.isHeld = isDear;
+        const workerMs = ((costsMs?.[program] ?? serviceMs) + decodeMs) * factor;
         this.#events.in(workerMs, () => {
           this.#completed++;
           this.#busyMs += workerMs;
           this.#workerMs.set(program, this.workerMs(program) + workerMs);
           worker.running = 0;
+          worker.isHeld = false;
           if (isExtra) worker.extra = 0;
           worker.waiting.shift()?.start();
           resolve({
             result: {},
             width: 8,
             height: 8,
-            stagesMs: { decode: 0, preprocess: 0, inference: workerMs, postprocess: 0 },
+            stagesMs: {
+              decode: decodeMs * factor,
+              preprocess: 0,
+              inference: workerMs - decodeMs * factor,
+              postprocess: 0,
+            },
             startedTimeMs,
             workerMs,
           });

@@ -1,5 +1,6 @@
-import { parentPort } from 'node:worker_threads';
-import type { WorkerRequest } from '../../src/inference/engine/messages.ts';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { WorkerRequest, WorkerSettings } from '../../src/inference/engine/messages.ts';
+import { NativeGuard } from '../../src/inference/engine/native-guard.ts';
 // The real worker, whose listener comes first: a job has begun when this one hears of it.
 // oxlint-disable-next-line import/no-unassigned-import -- it is the program
 import '../../src/inference/engine/worker.ts';
@@ -27,6 +28,11 @@ function misbehave(width: number): void {
       // Busy for a while, then all is well.
       const endMs = performance.now() + 100;
       while (performance.now() < endMs);
+      return;
     }
+    case 106:
+      // For ever, and by its own account in a native library.
+      new NativeGuard((workerData as WorkerSettings).native!).enter();
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
   }
 }

@@ -9,20 +9,30 @@ const command = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url)
 export class ServerProcess implements AsyncDisposable {
   readonly child: ChildProcess;
   readonly url: string;
+  /** What it had written to standard error by the time that it was ready. */
+  readonly errAtStart: string;
   #err = '';
 
-  private constructor(child: ChildProcess, url: string) {
+  private constructor(child: ChildProcess, url: string, errAtStart: string) {
     this.child = child;
     this.url = url;
+    this.errAtStart = errAtStart;
     child.stderr!.on('data', (chunk: Buffer) => (this.#err += chunk.toString()));
   }
 
-  /** `sightline <words>` on a free port; resolves when it says that it is ready. */
-  static async start(words: readonly string[] = ['serve'], env: Record<string, string> = {}): Promise<ServerProcess> {
-    const child = spawn(process.execPath, [command, ...words, '--port', '0'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...env },
-    });
+  /**
+   * `sightline <words>` on a free port; resolves when it says that it is ready. `descriptorsMax`, of a POSIX system only: so many files may
+   * it have open.
+   */
+  static async start(
+    words: readonly string[] = ['serve'],
+    env: Record<string, string> = {},
+    descriptorsMax?: number,
+  ): Promise<ServerProcess> {
+    const line = [process.execPath, command, ...words, '--port', '0'];
+    const [program = '', ...rest] =
+      descriptorsMax === undefined ? line : ['sh', '-c', `ulimit -n ${descriptorsMax}; exec "$@"`, 'sh', ...line];
+    const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     let err = '';
     const keep = (chunk: Buffer): void => void (err += chunk.toString());
     child.stderr.on('data', keep);
@@ -31,12 +41,12 @@ export class ServerProcess implements AsyncDisposable {
       if (!url) continue;
       child.stderr.off('data', keep);
       child.stdout.resume();
-      return new ServerProcess(child, url);
+      return new ServerProcess(child, url, err);
     }
     throw new Error(`the server ended before it was ready:\n${err}`);
   }
 
-  /** What it has written to standard error. */
+  /** What it has written to standard error since then. */
   get err(): string {
     return this.#err;
   }

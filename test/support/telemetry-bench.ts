@@ -5,8 +5,11 @@ import { expect } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
+import { openFences, type Fences } from '../../src/fences/fences.ts';
+import { noLog } from '../../src/log/log.ts';
 import { Payload } from '../../src/protocol/payload.ts';
 import { TELEMETRY_SUBPROTOCOLS } from '../../src/protocol/telemetry.ts';
+import { Penalties } from '../../src/sessions/penalties.ts';
 import { TelemetryLane, type TelemetryLaneOptions } from '../../src/sessions/telemetry/lane.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import type { ReaderCounts } from '../../src/stream/reader.ts';
@@ -27,7 +30,7 @@ const SETTINGS: Settings = {
   compressionThresholdBytes: 512,
   nsPerByte: 80,
   rate: { messagesPerS: 100_000, bytesPerS: 100_000_000, muteMs: 5_000 },
-  banMs: 60_000,
+  elementsMax: 65_536,
   messageBytesMax: 1_000_000,
   subscriptionsMax: 10,
   topicsMax: 20,
@@ -39,31 +42,50 @@ const SETTINGS: Settings = {
   pongTimeoutMs: 10_000,
 };
 
+export interface BenchParts {
+  readonly clock?: Clock;
+  readonly fences?: Fences;
+  /** Of the server. */
+  readonly topicsMax?: number;
+  readonly readersMax?: number;
+}
+
 /** The lane behind a real WebSocket server. */
 export class TelemetryBench {
   readonly topics: Topics;
+  readonly penalties: Penalties;
   readonly lane: TelemetryLane;
   readonly server: Server = createServer();
   readonly sockets: WebSocketServer;
 
-  constructor(settings: Partial<Settings> = {}, clock: Clock = systemClock) {
-    const hub = new Hub({ clock, random: seededRandom(1), streamsMax: 1_000 });
+  constructor(settings: Partial<Settings> = {}, parts: BenchParts = {}) {
+    const { clock = systemClock, fences = openFences({ clock }), topicsMax = 100, readersMax = 1_000 } = parts;
+    const hub = new Hub({ clock, random: seededRandom(1), streamsMax: 10 * topicsMax });
     this.topics = new Topics({
       hub,
       clock,
       random: seededRandom(2),
+      memory: fences.memory,
       settings: {
-        topicsMax: 100,
+        topicsMax,
         historyMessages: settings.historyMessages ?? SETTINGS.historyMessages,
         historyBytesMax: 64_000_000,
-        historyTotalBytesMax: 256_000_000,
+        historyDepartedBytesMax: 256_000_000,
         topicIdleMs: 60_000,
-        readersMax: 1_000,
+        readersMax,
       },
+    });
+    this.penalties = new Penalties({
+      clock,
+      log: noLog(clock),
+      banMs: 60_000,
+      nameOfAddress: () => undefined,
     });
     this.lane = new TelemetryLane({
       topics: this.topics,
       clock,
+      fences,
+      penalties: this.penalties,
       settings: { ...SETTINGS, ...settings },
     });
     this.sockets = new WebSocketServer({

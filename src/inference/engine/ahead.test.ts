@@ -87,3 +87,18 @@ test('a run that took longer for a reason of its own says nothing of the others'
   ahead.turn(false);
   expect(ahead.runMs).toBe(20);
 });
+
+test('a long run lets nothing in before its end, and is no measure for others', () => {
+  const { ahead, runs, opened } = open();
+  runs(40, 40);
+  ahead.turn(true, true, 500);
+  const before = opened();
+  vi.advanceTimersByTime(100);
+  expect(ahead.leftMs).toBe(400);
+  vi.advanceTimersByTime(5_000);
+  expect([ahead.isOpen, opened()]).toEqual([false, before]);
+  expect(ahead.leftMs).toBeCloseTo(ahead.runMs);
+  ahead.turn(true, false);
+  vi.advanceTimersByTime(30);
+  expect(ahead.isOpen).toBe(true);
+});

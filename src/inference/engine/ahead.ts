@@ -14,6 +14,8 @@ const LEARNING = 0.2;
 export class Ahead {
   readonly #onOpen: () => void;
   #runMs = 0;
+  /** Of the current run, when it takes far longer than others. */
+  #longMs: number | undefined;
   #startedMs: number | undefined;
   #isOpen = true;
   #timer: NodeJS.Timeout | undefined;
@@ -32,22 +34,25 @@ export class Ahead {
     return this.#runMs;
   }
 
-  /** Time until the current run is expected to end; 0 when there is none, or it is overdue. */
+  /** Time until the current run is expected to end; 0 when there is none, or it is overdue. A long one always has some time to go. */
   get leftMs(): number {
-    return this.#startedMs === undefined ? 0 : Math.max(0, this.#runMs - (performance.now() - this.#startedMs));
+    if (this.#startedMs === undefined) return 0;
+    const leftMs = (this.#longMs ?? this.#runMs) - (performance.now() - this.#startedMs);
+    return Math.max(this.#longMs === undefined ? 0 : this.#runMs, leftMs);
   }
 
   /**
    * A run has ended, if there was one, and the next one has begun (`isBusy`), or none has. `isUsual`: the ended one is a measure for
-   * others.
+   * others. `longMs`: how long the next one takes, where that is far longer than others; it lets no job in before its end.
    */
-  turn(isBusy: boolean, isUsual = true): void {
+  turn(isBusy: boolean, isUsual = true, longMs?: number): void {
     const nowMs = performance.now();
     if (this.#startedMs !== undefined && isUsual) this.#learn(nowMs - this.#startedMs);
     clearTimeout(this.#timer);
     this.#startedMs = isBusy ? nowMs : undefined;
-    this.#isOpen = !isBusy || this.#runMs < RUN_MS_MIN;
-    if (this.#isOpen) return;
+    this.#longMs = longMs;
+    this.#isOpen = !isBusy || (longMs === undefined && this.#runMs < RUN_MS_MIN);
+    if (this.#isOpen || longMs !== undefined) return;
     const inMs = this.#runMs - Math.max(LEAD_MS, LEAD_SHARE * this.#runMs);
     this.#timer = setTimeout(() => {
       this.#isOpen = true;

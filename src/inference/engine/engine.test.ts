@@ -9,6 +9,7 @@ import type { Picture } from '../../base/picture.ts';
 import { encodeJpeg } from '../../media/jpeg.ts';
 import type { ModelManifest, ReadyModel } from '../manifest.ts';
 import { brightnessManifest, brightnessModel } from '../../../test/support/brightness-model.ts';
+import { collectingLog } from '../../../test/support/log.ts';
 import { findObjects, jpegPicture, rgbPicture } from '../../../test/support/objects.ts';
 import { OnnxEngine, type OnnxEngineOptions } from './engine.ts';
 import type { ObjectsSettings } from '../../pipelines/objects/program.ts';
@@ -226,6 +227,20 @@ describe('slots', () => {
     expect(engine.freeSlots).toBe(6);
   });
 
+  test('behind a job that takes far longer than others there are none, but for an urgent one', async () => {
+    await start({ workers: 2, prefetch: 1 });
+    await vi.waitUntil(() => engine.freeSlots === 4);
+    const [ordinary] = [run(grey(204))];
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([3, 5]);
+    await ordinary;
+    const long = run(grey(204), { expectedMs: 10_000 });
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([2, 4]);
+    const others = [run(grey(204)), run(grey(204))];
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([0, 2]);
+    await Promise.all([long, ...others]);
+    expect(engine.freeSlots).toBe(4);
+  });
+
   test('more jobs wait in order, up to the limit, beyond which they are refused and counted', async () => {
     await start({ prefetch: 0, backlogMax: 3 });
     const order: number[] = [];
@@ -332,6 +347,8 @@ describe('a worker that', () => {
         backlog: 0,
       });
       expect(engine.stats().lastLoss).toMatch(reason);
+      // One that was given up is terminated, as it is in no native library.
+      await vi.waitUntil(() => engine.stats().strays === 0, { timeout: 10_000 });
       // To fill its memory takes a worker seconds beside a busy neighbour.
     },
     90_000,
@@ -393,5 +410,17 @@ describe('close', () => {
     const hung = codeOf(run(grey(1, 103, 1)));
     await engine.close();
     expect(await hung).toBe('SHUTTING_DOWN');
+  });
+
+  test('leaves a worker that is inside a native library, where a thread is not terminated, and says so', async () => {
+    const { log, entries } = collectingLog();
+    await start({ workerUrl: FAULTY, jobTimeoutMs: 200, log });
+    expect(await codeOf(run(grey(1, 106, 1)))).toBe('WORKER_LOST');
+    await vi.waitUntil(() => engine.freeSlots > 0, { timeout: 10_000 });
+    const hung = codeOf(run(grey(1, 106, 1)));
+    await engine.close();
+    expect(await hung).toBe('SHUTTING_DOWN');
+    expect(entries.filter(({ event }) => event === 'workers_left')).toMatchObject([{ fields: { workers: 2 } }]);
+    expect(engine.stats().strays).toBe(2);
   });
 });

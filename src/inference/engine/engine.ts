@@ -265,12 +265,15 @@ export class OnnxEngine implements Engine {
     return false;
   }
 
-  #take({ picture, captureTimeMs = systemClock.now(), deadlineMs, urgent = false }: InferenceJob, calls: Call[]): void {
+  #take(
+    { picture, captureTimeMs = systemClock.now(), deadlineMs, urgent = false, expectedMs }: InferenceJob,
+    calls: Call[],
+  ): void {
     if (this.#isBroken()) throw this.#brokenError();
     for (const { program } of calls) this.#work.asked(program);
     checkPicture(picture);
     const { bytes, ...shape } = picture;
-    const job: Job = { picture: shape, calls, captureTimeMs, deadlineMs, urgent, bytes };
+    const job: Job = { picture: shape, calls, captureTimeMs, deadlineMs, urgent, expectedMs, bytes };
     const slot = this.#backlog.length === 0 ? this.#freest(urgent) : undefined;
     if (slot) return this.#send(slot, job);
     if (this.#backlog.length >= this.#backlogMax) {
@@ -315,7 +318,10 @@ export class OnnxEngine implements Engine {
     };
   }
 
-  /** Ends the jobs that are running, refuses those that wait (SHUTTING_DOWN), ends the workers. */
+  /**
+   * Ends the jobs that are running, refuses those that wait (SHUTTING_DOWN), ends the workers. A worker that stays inside a native library is
+   * left: its thread ends when it comes back, and a process that ends by itself waits for it.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -324,14 +330,15 @@ export class OnnxEngine implements Engine {
   async #close(): Promise<void> {
     const shuttingDown = new SightlineError('SHUTTING_DOWN', 'the inference engine is closing');
     for (const { calls } of this.#backlog.splice(0)) this.#reject(calls, shuttingDown);
-    await Promise.all(
-      this.#workerSlots.map(async (slot) => {
-        clearTimeout(slot.restart);
-        for (const { calls } of slot.thread?.takeWaiting() ?? []) this.#reject(calls, shuttingDown);
-        await slot.thread?.close();
-      }),
-    );
-    await Promise.all(Array.from(this.#strays, (stray) => stray.close()));
+    const threads = [...this.#strays];
+    for (const { thread, restart } of this.#workerSlots) {
+      clearTimeout(restart);
+      for (const { calls } of thread?.takeWaiting() ?? []) this.#reject(calls, shuttingDown);
+      if (thread) threads.push(thread);
+    }
+    const closings = await Promise.all(threads.map((thread) => thread.close()));
+    const workers = closings.filter((hasEnded) => !hasEnded).length;
+    if (workers > 0) this.#log?.write('workers_left', { workers });
   }
 
   /** Starts a new worker in the slot. */
@@ -368,8 +375,9 @@ export class OnnxEngine implements Engine {
     answer.resolve(outcome);
   }
 
-  #noteWork({ decodes, runs }: WorkDone): void {
+  #noteWork({ decodes, failedMs, runs }: WorkDone): void {
     this.#decodes += decodes;
+    this.#workerMs += failedMs;
     for (const run of runs) this.#noteRun(run);
   }
 

@@ -5,6 +5,7 @@ import type { Placement, Region } from '../../vision/placement.ts';
 import type { RgbxPicture } from '../../vision/preprocess.ts';
 import type { Inferred, ModelHandle, Program, ProgramCallContext } from '../programs/program.ts';
 import type { CallRequest, ModelRun, RunRequest, WorkerReply } from './messages.ts';
+import type { NativeGuard } from './native-guard.ts';
 import type { ModelRunner } from './runner.ts';
 import type { RunningIds } from './running.ts';
 
@@ -14,6 +15,7 @@ export interface GroupParts {
   /** By id. */
   readonly runners: ReadonlyMap<string, ModelRunner>;
   readonly running: RunningIds | undefined;
+  readonly native: NativeGuard;
   readonly reply: (reply: WorkerReply) => void;
   /** Throws an error of the program's module, or INFERENCE_FAILED where it exports no program. */
   readonly program: (url: string) => Promise<Program>;
@@ -77,6 +79,7 @@ export class FrameGroup {
   /** Since the last reply. */
   #decodes = 0;
   #runs: ModelRun[] = [];
+  #failedMs = 0;
   /** When time was last charged to a program. */
   #countedMs: number;
 
@@ -141,7 +144,7 @@ export class FrameGroup {
 
   /** Returns for each of them a function that lets it go on with its own result. */
   async #runModel(asks: readonly Ask[]): Promise<(() => void)[]> {
-    const { clock, running } = this.#parts;
+    const { clock, running, native } = this.#parts;
     const { runner } = asks[0]!;
     const failures = new Map<Ask, unknown>();
     const placed: { readonly ask: Ask; readonly placement: Placement; readonly placeMs: number }[] = [];
@@ -160,7 +163,7 @@ export class FrameGroup {
       // From here on each of them may be what kills the worker.
       running?.set([...new Set(placed.map(({ ask }) => ask.call.request.id))]);
       try {
-        const ms = await runner.run(placed.length);
+        const ms = await native.within(() => runner.run(placed.length));
         this.#observe(runner, ms, placed);
       } catch (thrown) {
         for (const { ask } of placed) failures.set(ask, thrown);
@@ -209,6 +212,7 @@ export class FrameGroup {
       try {
         picture = decode(request, borrowed);
       } catch (thrown) {
+        this.#failedMs += clock.now() - startedTimeMs;
         for (const call of calls) this.#fail(call, thrown);
         return;
       }
@@ -262,6 +266,7 @@ export class FrameGroup {
       });
     } catch (thrown) {
       this.#count(call);
+      this.#failedMs += call.workerMs;
       this.#fail(request, thrown);
     } finally {
       frame.call = undefined;
@@ -302,8 +307,9 @@ export class FrameGroup {
   }
 
   #takeWork() {
-    const work = { decodes: this.#decodes, runs: this.#runs };
+    const work = { decodes: this.#decodes, failedMs: this.#failedMs, runs: this.#runs };
     this.#decodes = 0;
+    this.#failedMs = 0;
     this.#runs = [];
     return work;
   }

@@ -39,6 +39,8 @@ export interface WorkerSettings {
   readonly programs?: readonly string[];
   /** `RunningIds`: the program calls that the worker is running. Absent: not wanted. */
   readonly running?: SharedArrayBuffer;
+  /** `NativeGuard`: whether the worker is inside a native library. Absent: not wanted. */
+  readonly native?: SharedArrayBuffer;
   /** Memory of the `DeviceMutex` of the workers at a device, and this worker's number in it. Absent: it is alone. */
   readonly deviceMutex?: { readonly memory: SharedArrayBuffer; readonly me: number };
 }
@@ -82,6 +84,8 @@ export interface RunRequest {
   readonly deadlineMs?: number;
   /** Goes before every ordinary run that has not begun. */
   readonly urgent?: boolean;
+  /** Takes far longer than others: it shares no run, whose other frames would wait for it. */
+  readonly isLong?: boolean;
 }
 
 export interface CloseRequest {
@@ -102,6 +106,8 @@ export interface WorkerOutcome extends ProgramOutcome {
 /** The worker's activity since its last reply. */
 export interface WorkDone {
   readonly decodes: number;
+  /** Worker time of programs, and pictures, that failed. */
+  readonly failedMs: number;
   readonly runs: readonly ModelRun[];
 }
 

@@ -25,6 +25,8 @@ export interface InferenceJob {
   readonly deadlineMs?: number;
   /** May take a slot that is reserved for such jobs, and goes before those that wait in the worker. */
   readonly urgent?: boolean;
+  /** Time that it will take in a worker, ms, where that is far longer than others take; other jobs go to other workers. */
+  readonly expectedMs?: number;
 }
 
 /** The outcome of one program on a frame. */
@@ -78,7 +80,7 @@ export interface EngineStats {
   readonly failed: number;
   /** Pictures that were decoded: one for each frame, whatever the number of its programs. */
   readonly decodes: number;
-  /** Total worker time, since the start, of the programs that ran to their end. */
+  /** Total worker time, since the start, of the programs that ran to their end, or failed. */
   readonly workerMs: number;
   /** Busy time of all workers together since the start. */
   readonly busyMs: number;

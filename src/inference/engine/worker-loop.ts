@@ -6,8 +6,10 @@ import { isUpright, turnUpright, uprightSize } from '../../media/orient.ts';
 import { BufferPool } from '../../media/pool.ts';
 import { expandRgb } from '../../vision/preprocess.ts';
 import type { Program } from '../programs/program.ts';
+import { FREE_PIXEL_BYTES_MAX } from '../settings.ts';
 import { FrameGroup, type GroupParts } from './frame-group.ts';
 import type { LoadRequest, RunRequest, WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
+import { NativeGuard } from './native-guard.ts';
 import { ModelRunner } from './runner.ts';
 import { RunningIds } from './running.ts';
 import { DeviceMutex } from './device-mutex.ts';
@@ -51,6 +53,7 @@ export class WorkerLoop {
   /** How often each waiting run was overtaken. */
   readonly #passed = new Map<WorkerRequest, number>();
   readonly #running: RunningIds | undefined;
+  readonly #native: NativeGuard;
   readonly #deviceMutex: DeviceMutex | undefined;
   readonly #parts: GroupParts;
   #isWorking = false;
@@ -66,17 +69,23 @@ export class WorkerLoop {
   ) {
     this.#settings = settings;
     this.#running = settings.running && new RunningIds(settings.running);
+    this.#native = new NativeGuard(settings.native ?? new SharedArrayBuffer(NativeGuard.BYTES));
     this.#deviceMutex = settings.deviceMutex && new DeviceMutex(settings.deviceMutex.memory, settings.deviceMutex.me);
     this.#reply = reply;
     this.#onClosed = onClosed;
     this.#clock = clock;
     // Frames of a group are decoded one by one, and each may need a second buffer to be turned; cameras of several sizes take turns.
-    this.#pool = new BufferPool({ buffersPerShape: 1 + settings.batch.max, shapesMax: 4 });
+    this.#pool = new BufferPool({
+      buffersPerShape: 1 + settings.batch.max,
+      shapesMax: 4,
+      freeBytesMax: FREE_PIXEL_BYTES_MAX,
+    });
     this.#parts = {
       clock,
       reply,
       runners: this.#runners,
       running: this.#running,
+      native: this.#native,
       program: (url) => this.#program(url),
       decode: (request, borrowed) => this.#decode(request, borrowed),
       release: (borrowed) => borrowed.forEach((buffer) => this.#pool.release(buffer)),
@@ -127,7 +136,7 @@ export class WorkerLoop {
       if (request.kind === 'close') {
         const runners = [...this.#runners.values()];
         this.#runners.clear();
-        for (const runner of runners) await runner.release();
+        for (const runner of runners) await this.#native.within(() => runner.release());
         this.#onClosed();
         return;
       }
@@ -153,15 +162,11 @@ export class WorkerLoop {
     const { manifest } = model;
     try {
       const { session, batch } = this.#settings;
-      const { runner, report, warmUpMs } = await ModelRunner.open(
-        model,
-        session,
-        profile,
-        batch,
-        this.#clock,
-        this.#deviceMutex,
-      );
-      await this.#runners.get(manifest.id)?.release();
+      const { runner, report, warmUpMs } = await this.#native.within(async () => {
+        const opened = await ModelRunner.open(model, session, profile, batch, this.#clock, this.#deviceMutex);
+        await this.#runners.get(manifest.id)?.release();
+        return opened;
+      });
       this.#runners.set(manifest.id, runner);
       const { max: batchMax } = runner.costs;
       this.#reply({ kind: 'loaded', id, report, warmUpMs, batchMax, costsMs: runner.costs.inferenceMs() });
@@ -179,8 +184,8 @@ export class WorkerLoop {
   }
 
   /** A frame of one program, for one of whose models sharing a run pays. */
-  #mayShare({ calls: [call, another] }: RunRequest): boolean {
-    if (another) return false;
+  #mayShare({ calls: [call, another], isLong }: RunRequest): boolean {
+    if (another || isLong === true) return false;
     for (const id of Object.values(call!.models)) if ((this.#runners.get(id)?.costs.max ?? 1) > 1) return true;
     return false;
   }
@@ -232,7 +237,7 @@ export class WorkerLoop {
     let pixels = 0;
     for (const request of this.#waiting) {
       if (request.kind !== 'run') break;
-      if (request.calls.length === 1 && kindOf(request) === kind) {
+      if (request.isLong !== true && request.calls.length === 1 && kindOf(request) === kind) {
         pixels += request.picture.width * request.picture.height;
         if (runs.length > 0 && pixels > PIXELS_TOGETHER_MAX) break;
         runs.push(request);
@@ -260,12 +265,21 @@ export class WorkerLoop {
     const { width, height } = header ?? picture;
     const buffer = this.#borrow(width, height, borrowed);
     if (!header) return expandRgb(bytes, width, height, buffer);
-    const decoded = decodeJpegRgbx(bytes, buffer);
+    const decoded = this.#decodeJpeg(bytes, buffer);
     const { orientation } = header;
     if (isUpright(orientation)) return decoded;
     const turned = this.#borrow(width, height, borrowed);
     turnUpright(decoded.data, width, height, orientation, turned, 4);
     return { data: turned, ...uprightSize(header, orientation) };
+  }
+
+  #decodeJpeg(bytes: Uint8Array, into: Uint8Array): RgbxPicture {
+    this.#native.enter();
+    try {
+      return decodeJpegRgbx(bytes, into, this.#settings.imageLimits);
+    } finally {
+      this.#native.leave();
+    }
   }
 
   /** A buffer of 4 bytes a pixel, which returns to the pool when the frame is done. */

@@ -13,6 +13,7 @@ import type {
   WorkerSettings,
 } from './messages.ts';
 import { Ahead } from './ahead.ts';
+import { NativeGuard } from './native-guard.ts';
 import { slotsFor } from './plan.ts';
 import { RunningIds } from './running.ts';
 
@@ -36,6 +37,8 @@ export interface ThreadJob<C extends ThreadCall = ThreadCall> {
   readonly deadlineMs: number | undefined;
   /** May take the slot that is kept for such jobs, and goes before the others in the worker. */
   readonly urgent: boolean;
+  /** Time that it takes, ms, where that is far longer than others take. */
+  readonly expectedMs: number | undefined;
   /** The picture: borrowed from the caller or the engine's own copy; the thread copies it into its slot. */
   bytes: Uint8Array;
 }
@@ -98,6 +101,12 @@ const HEARD_SHARE = 0.15;
 const ROUNDING = 1e-9;
 /** Time that a running job gets when the engine closes, if its own timeout is not shorter. */
 const CLOSE_TIMEOUT_MS = 2_000;
+/** A thread that was given up may notice by itself for so long; from then on it is terminated where it can be. */
+const STRAY_PATIENCE_MS = 1_000;
+/** Between two looks at a thread that is to be terminated. */
+const TERMINATE_POLL_MS = 50;
+/** How long closing waits for a thread that may be terminated. */
+const TERMINATE_WAIT_MS = 500;
 
 /** One worker thread, its slots of shared memory and the jobs in it. Lives as long as the thread; is not reused. */
 export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
@@ -117,6 +126,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   readonly #loading = new Map<number, Loading>();
   /** Written by the worker. */
   readonly #running = new RunningIds(new SharedArrayBuffer(RunningIds.BYTES));
+  readonly #native = new NativeGuard(new SharedArrayBuffer(NativeGuard.BYTES));
   #watch: NodeJS.Timeout | undefined;
   #nextId = 1;
   #busyMs = 0;
@@ -135,7 +145,11 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     this.#owner = owner;
     this.#ahead = new Ahead(() => this.#owner.opened());
     this.#worker = new Worker(workerUrl, {
-      workerData: { ...settings, running: this.#running.memory } satisfies WorkerSettings,
+      workerData: {
+        ...settings,
+        running: this.#running.memory,
+        native: this.#native.memory,
+      } satisfies WorkerSettings,
       name: 'sightline-inference',
       resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MB_MAX },
     });
@@ -171,9 +185,9 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     const { leftMs, runMs } = this.#ahead;
     // The next one may have begun when the message reaches the worker.
     const passes = isUrgent && leftMs > HEARD_SHARE * runMs;
-    const before = passes ? this.#extras : this.#inFlight.length - 1;
+    const before = passes ? this.#inFlight.filter(({ isExtra }) => isExtra) : this.#inFlight.slice(1);
     // Before anything is known of its runs, the number of jobs counts.
-    return leftMs + before * Math.max(1, runMs);
+    return before.reduce((sum, { job }) => sum + (job.expectedMs ?? Math.max(1, runMs)), leftMs);
   }
 
   get #extras(): number {
@@ -213,7 +227,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
       throw new SightlineError('INTERNAL', 'a job for a worker without a free slot');
     }
     const slot = this.#freeSlots.pop() ?? this.#slots.length;
-    const { bytes, picture, captureTimeMs, deadlineMs, urgent } = job;
+    const { bytes, picture, captureTimeMs, deadlineMs, urgent, expectedMs } = job;
     const memory = this.#fill(slot, bytes);
     const calls = new Map(job.calls.map((call) => [this.#nextId++, call]));
     try {
@@ -233,6 +247,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
         ...(memory && { memory }),
         ...(deadlineMs !== undefined && { deadlineMs }),
         ...(urgent && { urgent }),
+        ...(expectedMs !== undefined && { isLong: true }),
       });
     } catch (thrown) {
       // The worker does not know the slot's memory: it is made anew.
@@ -279,17 +294,29 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   }
 
   /**
-   * Lets the running job end, and the thread with it; a thread that takes too long is terminated. For the end of the
-   * process only: a thread that is terminated inside ONNX Runtime aborts the process when it comes back.
+   * Lets the running job end, and the thread with it; a thread that takes too long is terminated where it can be. Returns false when it
+   * goes on, inside a native library: it ends when it comes back.
    */
-  async close(): Promise<void> {
+  async close(): Promise<boolean> {
     this.#post({ kind: 'close' });
-    const timer = setTimeout(
-      () => void this.#worker.terminate(),
-      Math.min(CLOSE_TIMEOUT_MS, this.#limits.jobTimeoutMs),
-    );
-    await this.exited;
+    const patienceMs = Math.min(CLOSE_TIMEOUT_MS, this.#limits.jobTimeoutMs);
+    this.#terminateAfter(patienceMs);
+    const late = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => late.resolve(false), patienceMs + TERMINATE_WAIT_MS);
+    const hasEnded = await Promise.race([this.exited.then(() => true), late.promise]);
     clearTimeout(timer);
+    return hasEnded;
+  }
+
+  /** From then on the thread is terminated as soon as it is outside of native libraries. */
+  #terminateAfter(patienceMs: number): void {
+    let timer: NodeJS.Timeout;
+    const attempt = () => {
+      if (this.#native.claim()) void this.#worker.terminate();
+      else timer = setTimeout(attempt, TERMINATE_POLL_MS);
+    };
+    timer = setTimeout(attempt, patienceMs);
+    void this.exited.then(() => clearTimeout(timer));
   }
 
   #post(request: WorkerRequest): void {
@@ -337,7 +364,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
       this.#noteShare(reply.work.runs);
       this.#owner.worked(reply.work);
     }
-    if (isLast) this.#nextJob(this.#knowsPrograms(at.job));
+    if (isLast) this.#nextJob(this.#knowsPrograms(at.job) && at.job.expectedMs === undefined);
     else this.#watch?.refresh();
     if (reply.kind === 'failed') this.#owner.failed(call, new SightlineError(reply.code, reply.message));
     else this.#owner.done(call, reply.outcome);
@@ -363,7 +390,9 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
 
   /** Starts the clock of the running job, or stops it when there is none. `isUsual`: as in `Ahead.turn`. */
   #nextJob(isUsual = true): void {
-    this.#ahead.turn(this.#inFlight.length > 0, isUsual);
+    // The worker runs urgent ones first.
+    const next = this.#inFlight.find(({ job }) => job.urgent) ?? this.#inFlight[0];
+    this.#ahead.turn(next !== undefined, isUsual, next?.job.expectedMs);
     if (this.#inFlight.length === 0) {
       this.#rest();
       clearTimeout(this.#watch);
@@ -392,8 +421,8 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   }
 
   /**
-   * The thread died or is given up. One that is given up ends by itself when its job returns, whose reply is ignored; it
-   * is not terminated, because that aborts the whole process when the thread is inside ONNX Runtime.
+   * The thread died or is given up. One that is given up ends by itself when its job returns, whose reply is ignored; it is terminated
+   * only outside of native libraries.
    */
   #lose(reason: string): void {
     if (this.#isGone) return;
@@ -402,6 +431,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
     this.#rest();
     clearTimeout(this.#watch);
     this.#post({ kind: 'close', isGivenUp: true });
+    this.#terminateAfter(STRAY_PATIENCE_MS);
     const error = new SightlineError('WORKER_LOST', `an inference worker ${reason}`);
     for (const { timer, reject } of this.#loading.values()) {
       clearTimeout(timer);

@@ -38,7 +38,7 @@ function setUp(settings: Partial<CompressionSettings> = {}, costMs = { lz4: 0.01
       topicsMax: 10,
       historyMessages: 10,
       historyBytesMax: 1e6,
-      historyTotalBytesMax: 1e6,
+      historyDepartedBytesMax: 1e6,
       topicIdleMs: 1e9,
       readersMax: 10,
     },

@@ -20,7 +20,7 @@ function setUp(cacheBytesMax = 1e6) {
       topicsMax: 10,
       historyMessages: 1_000,
       historyBytesMax: 1e8,
-      historyTotalBytesMax: 1e9,
+      historyDepartedBytesMax: 1e9,
       topicIdleMs: 1e9,
       readersMax: 10,
     },

@@ -14,8 +14,12 @@ type Message = Sample<TelemetryMessage>;
 
 /** Place of the compression in a batch's envelope; 0 is none. */
 const COMPRESSION_AT = 2;
-/** Layouts that a server knows at once. */
+/** Layouts that a server knows at once, and the memory that they take. */
 const SCHEMAS_MAX = 1_024;
+export const SCHEMA_BYTES_MAX = 16 * 1024 * 1024;
+
+/** An encoded range that is kept, beside its bytes. */
+const RANGE_BYTES = 500;
 
 /** Consecutive messages of one topic, for readers that know it by the same number. */
 export interface Part extends Span {
@@ -35,7 +39,7 @@ export interface EncoderOptions extends CompressionSettings {
   readonly decompressors: Decompressors;
   /** A clock with fractions of a millisecond, to measure with. */
   readonly now: () => number;
-  /** Bytes of encoded ranges that are kept for further readers. */
+  /** Memory of encoded ranges that are kept for further readers. */
   readonly cacheBytesMax: number;
 }
 
@@ -43,7 +47,7 @@ export interface EncoderOptions extends CompressionSettings {
 export class RangeEncoder {
   readonly #options: EncoderOptions;
   readonly #cache = new Map<string, EncodedRange>();
-  readonly #schemas = new SchemaBook<Topic>(SCHEMAS_MAX);
+  readonly #schemas = new SchemaBook<Topic>(SCHEMAS_MAX, SCHEMA_BYTES_MAX);
   readonly #compression: CompressionChoice;
   #cacheBytes = 0;
   encoded = 0;
@@ -74,11 +78,11 @@ export class RangeEncoder {
       format.protocol === 'sightline.v1.binary' ? this.#batches(parts, format, at) : dataOf(parts, format, at);
     this.encoded++;
     this.#cache.set(key, range);
-    this.#cacheBytes += range.bytes.length;
+    this.#cacheBytes += range.bytes.length + RANGE_BYTES;
     for (const [oldest, { bytes }] of this.#cache) {
       if (this.#cacheBytes <= this.#options.cacheBytesMax) break;
       this.#cache.delete(oldest);
-      this.#cacheBytes -= bytes.length;
+      this.#cacheBytes -= bytes.length + RANGE_BYTES;
     }
     return range;
   }

@@ -546,7 +546,7 @@ describe('bad input', () => {
 
   test('topics that were forgotten count no more: a robot may make new ones for years', async () => {
     const clock = new ManualClock();
-    const own = await new TelemetryBench({}, clock).start();
+    const own = await new TelemetryBench({}, { clock }).start();
     const client = await TelemetryTestClient.open(own.url('?client_id=c'));
     for (const year of sequence(1, 5)) {
       for (const n of sequence(1, 25)) client.send({ type: 'publish', topic: `job/${year}/${n}`, data: n });

@@ -1,7 +1,7 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.ts';
-import { SightlineError, toSightlineError } from '../../base/errors.ts';
-import { Bans } from '../../flow/rate-limit.ts';
+import { toSightlineError } from '../../base/errors.ts';
+import { openFences, type Fences } from '../../fences/fences.ts';
 import { noLog, type Log } from '../../log/log.ts';
 import type { TelemetryReport } from '../../observe/metrics.ts';
 import { encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
@@ -10,9 +10,11 @@ import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
 import type { Topics } from '../../stream/topics.ts';
 import { compressors, decompressors } from '../compression.ts';
+import type { Penalties } from '../penalties.ts';
 import { parseTelemetryQuery } from '../query.ts';
 import { SessionRegistry } from '../registry.ts';
-import { endSocket, remoteAddressOf, type OpeningRequest } from '../session-socket.ts';
+import { PauseReason, SocketReading } from '../socket-reading.ts';
+import { endSocket, remoteAddressOf, type OpeningRequest, type SessionSocket } from '../session-socket.ts';
 import type { CompressionSettings } from './compression.ts';
 import { RangeEncoder } from './encoder.ts';
 import type { OutboxSettings } from './outbox.ts';
@@ -22,44 +24,40 @@ import { Rounds } from './rounds.ts';
 import { TelemetrySession, type TelemetrySessionHost, type TelemetrySessionSettings } from './session.ts';
 
 /** Encoded ranges that are kept for readers that come for them a little later. */
-const ENCODED_BYTES_MAX = 16 * 1024 * 1024;
+export const ENCODED_BYTES_MAX = 16 * 1024 * 1024;
 const RECONNECT_AFTER_MS = 1_000;
-const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
 
 export interface TelemetryLaneOptions {
   readonly topics: Topics;
   readonly clock: Clock;
   readonly log?: Log;
+  /** Default: no bounds. */
+  readonly fences?: Fences;
+  readonly penalties: Penalties;
   readonly settings: OutboxSettings &
     CompressionSettings &
     TelemetrySessionSettings & {
       readonly idleTimeoutMs: number;
       readonly resumeWindowMs: number;
       readonly sessionsMax: number;
-      readonly banMs: number;
     };
 }
 
 /** `WS /ws/telemetry`: opens sessions, and has what is published carried to all that have subscribed. */
 export class TelemetryLane {
   readonly #options: TelemetryLaneOptions;
-  readonly #log: Log;
   readonly #registry: SessionRegistry<TelemetrySession>;
   readonly #encoder: RangeEncoder;
   readonly #rounds: Rounds;
   readonly #host: TelemetrySessionHost;
-  readonly #bans: Bans;
   readonly #unlisten: () => void;
-  #bannedRefusals = 0;
   /** Of readers of sessions that have ended. */
   #endedCounts = NO_COUNTS;
   #published = 0;
 
   constructor(options: TelemetryLaneOptions) {
-    const { topics, clock, settings, log = noLog(clock) } = options;
+    const { topics, clock, settings, log = noLog(clock), fences = openFences({ clock }) } = options;
     this.#options = options;
-    this.#log = log;
-    this.#bans = new Bans(settings.banMs);
     const encoder = new RangeEncoder({
       compression: settings.compression,
       compressionThresholdBytes: settings.compressionThresholdBytes,
@@ -69,13 +67,14 @@ export class TelemetryLane {
       now: () => clock.now(),
       cacheBytesMax: ENCODED_BYTES_MAX,
     });
-    const queueGroups = new QueueGroups({ topics, encoder, settings });
+    const queueGroups = new QueueGroups({ clock, encoder, settings });
     const rounds = new Rounds({ clock, encoder, settings, queueGroups });
     this.#encoder = encoder;
     this.#rounds = rounds;
     this.#host = {
       clock,
       log,
+      fences,
       topics,
       settings,
       encoder,
@@ -83,7 +82,8 @@ export class TelemetryLane {
       fanout: rounds.fanout,
       queueGroups,
       peers: new Peers(),
-      onOffence: (socket, clientId) => this.#onOffence(socket, clientId),
+      onOffence: (socket, clientId, token) =>
+        options.penalties.disconnected('telemetry', clientId, { address: remoteAddressOf(socket), token }),
     };
     this.#registry = new SessionRegistry({
       kind: 'telemetry',
@@ -100,6 +100,10 @@ export class TelemetryLane {
       this.#published++;
       rounds.onPublished(topic, sample);
     });
+  }
+
+  get links(): readonly SessionSocket[] {
+    return this.#registry.links;
   }
 
   get connected(): number {
@@ -123,21 +127,23 @@ export class TelemetryLane {
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
   async open(socket: WebSocket, { query, address }: OpeningRequest): Promise<void> {
     const protocol = protocolOf(socket);
-    socket.pause();
+    const reading = SocketReading.of(socket);
+    reading.pause(PauseReason.busy);
     socket.on('error', ignore);
     try {
       const identity = parseTelemetryQuery(query);
-      this.#refuseBanned(namesOf(address, identity.clientId));
+      this.#options.penalties.require('telemetry', { address, token: identity.token });
       const { session, resumed } = await this.#registry.claim(
         identity,
         (clientId) => new TelemetrySession(clientId, this.#host),
       );
       if (socket.readyState !== socket.OPEN) return;
       session.connect(socket, protocol, resumed);
-      socket.resume();
+      reading.resume(PauseReason.busy);
     } catch (thrown) {
-      socket.resume();
+      reading.resume(PauseReason.busy);
       const reason = toSightlineError(thrown);
+      this.#host.fences.refusals.count('telemetry', reason.code);
       const message = { type: 'error', code: reason.code, message: reason.message } as const;
       endSocket(socket, encodeTelemetryServerMessage(message, protocol), reason);
     }
@@ -156,7 +162,6 @@ export class TelemetryLane {
       topics_forgotten: topics.forgotten,
       batches_encoded: this.#encoder.encoded,
       batches_reused: this.#encoder.reused,
-      banned_refusals: this.#bannedRefusals,
       fanout_groups: groups.size,
       fanout_members: [...groups].reduce((sum, { size }) => sum + size, 0),
     };
@@ -171,26 +176,6 @@ export class TelemetryLane {
     this.#registry.close();
     this.#rounds.close();
   }
-
-  #refuseBanned(names: readonly string[]): void {
-    const nowMs = this.#options.clock.now();
-    for (const name of names) {
-      const untilMs = this.#bans.bannedUntil(name, nowMs);
-      if (untilMs === undefined) continue;
-      this.#bannedRefusals++;
-      throw new SightlineError('RATE_EXCEEDED', `${name} may not connect for ${Math.ceil((untilMs - nowMs) / 1000)} s`);
-    }
-  }
-
-  #onOffence(socket: WebSocket, clientId: string): void {
-    const nowMs = this.#options.clock.now();
-    for (const name of namesOf(remoteAddressOf(socket), clientId)) {
-      this.#bans.disconnected(name, nowMs);
-      const untilMs = this.#bans.bannedUntil(name, nowMs);
-      if (untilMs === undefined) continue;
-      this.#log.write('client_banned', { lane: 'telemetry', name, ban_s: (untilMs - nowMs) / 1000 });
-    }
-  }
 }
 
 /** `ws` closes the socket itself (1009 for a message over the hard limit, 1002 for a broken one); the session sees the close. */
@@ -198,11 +183,4 @@ function ignore(): void {}
 
 function protocolOf({ protocol }: WebSocket): TelemetrySubprotocol {
   return TELEMETRY_SUBPROTOCOLS.find((known) => known === protocol) ?? 'sightline.v1.json';
-}
-
-/** Whom a ban would hit: the name that a client gave itself, and where it comes from, but for a proxy on this machine. */
-function namesOf(address: string | undefined, clientId: string | undefined): string[] {
-  const names = clientId === undefined ? [] : [`client ${clientId}`];
-  if (address !== undefined && !LOOPBACK.test(address)) names.push(`address ${address}`);
-  return names;
 }

@@ -6,6 +6,7 @@ import { ManualClock } from '../../base/clock.ts';
 import type { SightlineError } from '../../base/errors.ts';
 import { seededRandom } from '../../base/random.ts';
 import { Priority } from '../../base/sample.ts';
+import { boundless, MemoryLedger, type MemoryAccount } from '../../fences/memory-ledger.ts';
 import { Payload } from '../../protocol/payload.ts';
 import { decodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
 import type { DataMessage, TelemetryContract, TelemetryServerMessage } from '../../protocol/telemetry.ts';
@@ -66,10 +67,13 @@ class Simulation {
   readonly outbox: Outbox;
   readonly subscribed: SubscribedTopic[] = [];
   readonly failures: SightlineError[] = [];
+  readonly memory: MemoryAccount;
   wakeMs = Infinity;
   #isEnqueued = false;
 
-  constructor(settings: Partial<OutboxSettings> = {}, historyMessages = 1_000) {
+  constructor(settings: Partial<OutboxSettings> = {}, historyMessages = 1_000, clientBytesMax = Infinity) {
+    const session = { totalBytesMax: Infinity, clientBytesMax };
+    this.memory = new MemoryLedger({ ...boundless().bounds, session }).open('telemetry', 'x');
     this.topics = new Topics({
       hub: new Hub({ clock: this.clock, streamsMax: 10 }),
       clock: this.clock,
@@ -78,7 +82,7 @@ class Simulation {
         topicsMax: 10,
         historyMessages,
         historyBytesMax: 1e8,
-        historyTotalBytesMax: 1e9,
+        historyDepartedBytesMax: 1e9,
         topicIdleMs: 1e9,
         readersMax: 10,
       },
@@ -88,6 +92,7 @@ class Simulation {
       socket,
       protocol: 'sightline.v1.json',
       owner: {
+        memory: this.memory,
         fail: (reason) => {
           this.failures.push(reason);
           this.outbox.close();
@@ -421,6 +426,28 @@ describe('critical messages', () => {
     expect(sim.failures).toMatchObject([{ code: 'CRITICAL_BACKLOG' }]);
     subscribed.reader.close();
     expect(subscribed.reader.counts()).toMatchObject({ dropped: { closed: 6 }, queued: 0 });
+    sim.expectBalanced();
+  });
+
+  test('are charged while they wait, since no history may hold them any more; so do those that take too much', async () => {
+    const sim = new Simulation({ criticalMessagesMax: 1_000 }, 2, 100_000);
+    const subscribed = sim.subscribe('a');
+    sim.publish('a', 90_000);
+    sim.flush();
+    for (let i = 0; i < 5; i++) sim.publish('a', 10_000, Priority.critical);
+    sim.flush();
+    expect(sim.memory.bytes('session')).toBeGreaterThan(50_000);
+    expect(sim.memory.bytes('session')).toBeLessThan(60_000);
+    await sim.pass(1e6);
+    expect([sim.memory.bytes('session'), sim.seqs(subscribed).length]).toEqual([0, 6]);
+    sim.publish('a', 90_000);
+    sim.flush();
+    for (let i = 0; i < 8; i++) sim.publish('a', 11_000, Priority.critical);
+    expect(sim.failures).toEqual([]);
+    sim.publish('a', 20_000, Priority.critical);
+    expect(sim.failures).toMatchObject([{ code: 'CRITICAL_BACKLOG' }]);
+    expect(sim.memory.bytes('session')).toBe(0);
+    subscribed.reader.close();
     sim.expectBalanced();
   });
 });

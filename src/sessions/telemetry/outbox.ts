@@ -1,8 +1,9 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.ts';
-import { SightlineError } from '../../base/errors.ts';
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Sample } from '../../base/sample.ts';
 import { shareBatches } from '../../flow/batch-size.ts';
+import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import { judgeQueue } from '../../flow/watermark.ts';
 import type { TelemetrySubprotocol } from '../../protocol/telemetry.ts';
 import type { TelemetryMessage } from '../../stream/topics.ts';
@@ -11,6 +12,7 @@ import { CriticalQueue } from './critical-queue.ts';
 import type { RangeEncoder } from './encoder.ts';
 import { FanoutMember } from './fanout-group.ts';
 import { shed } from './shed.ts';
+import type { Membership } from './queue-group.ts';
 import { SocketWriter } from './socket-writer.ts';
 import type { Sender, SubscribedTopic } from './subscribed-topic.ts';
 import { Turns, type TurnPart } from './turns.ts';
@@ -49,6 +51,8 @@ export interface OutboxHost {
 
 /** The session whose outbox it is. */
 export interface OutboxOwner {
+  /** To whom critical messages are charged that wait. */
+  readonly memory: MemoryAccount;
   /** The reader cannot be served any more. */
   fail(reason: SightlineError): void;
   /** The client has all messages of a backfill. */
@@ -71,8 +75,8 @@ export interface OutboxParts {
  */
 export class Outbox implements Sender {
   readonly writer: SocketWriter;
-  /** A queue group may wait for this socket, too. */
-  isInQueueGroup = false;
+  /** Queue groups that may wait for this socket, too. Made when it joins the first one. */
+  memberships: Set<Membership> | undefined;
   readonly #host: OutboxHost;
   readonly #owner: OutboxOwner;
   // Made when they are first needed: most connections of a large server have nothing to send.
@@ -156,13 +160,16 @@ export class Outbox implements Sender {
     if (this.writer.closed) return;
     this.#leaveGroup();
     if (!subscribed.reader.hold(sample.position)) return;
-    this.#criticals ??= new CriticalQueue(this.#host, this.writer);
-    this.#criticals.add(subscribed, sample);
+    this.#criticals ??= new CriticalQueue(this.#host, this.writer, this.#owner.memory);
     const { criticalMessagesMax } = this.#host.settings;
-    if (this.#criticals.length <= criticalMessagesMax) return;
-    this.#owner.fail(
-      new SightlineError('CRITICAL_BACKLOG', `more than ${criticalMessagesMax} critical messages wait for this client`),
-    );
+    try {
+      this.#criticals.add(subscribed, sample);
+    } catch (thrown) {
+      return this.#failBehind(`critical messages wait for this client: ${toSightlineError(thrown).message}`);
+    }
+    if (this.#criticals.length > criticalMessagesMax) {
+      this.#failBehind(`more than ${criticalMessagesMax} critical messages wait for this client`);
+    }
   }
 
   /** Sends what may go now. */
@@ -202,18 +209,24 @@ export class Outbox implements Sender {
   /** For the writer: the socket is empty. */
   onEmptied(): void {
     const waiting = (this.#turns?.length ?? 0) + this.criticalQueue + (this.#backfill?.length ?? 0);
-    if (waiting > 0 || this.isInQueueGroup) this.#host.rounds.enqueue(this);
+    if (waiting > 0 || this.memberships !== undefined) this.#host.rounds.enqueue(this);
+    for (const membership of this.memberships ?? []) membership.wake();
   }
 
   /** Nothing is sent any more. Idempotent. */
   close(): void {
     this.#leaveGroup();
     this.writer.close();
+    this.#criticals?.close();
     this.#member = undefined;
     this.#criticals = undefined;
     this.#turns = undefined;
     this.#backfill = undefined;
     this.#confirmations = undefined;
+  }
+
+  #failBehind(why: string): void {
+    this.#owner.fail(new SightlineError('CRITICAL_BACKLOG', why));
   }
 
   #leaveGroup(): void {

@@ -8,7 +8,7 @@ const RATE = { messagesPerS: 100, bytesPerS: 1e9, muteMs: 2_000 };
 /** A lane of its own for each test: a slowed client is not read for half a second each time, and the tests wait for that side by side. */
 async function begin(context: TestContext) {
   const clock = new ManualClock();
-  const bench = await new TelemetryBench({ rate: RATE, banMs: 60_000 }, clock).start();
+  const bench = await new TelemetryBench({ rate: RATE }, { clock }).start();
   context.onTestFinished(() => bench.stop());
   /** One message more than a second allows, a second after the last time. */
   const offend = async (client: TelemetryTestClient): Promise<void> => {
@@ -64,6 +64,38 @@ test.concurrent('what is refused while muted is told with its count, the last of
   await fast.close();
 });
 
+test.concurrent('whoever floods under the name of another one while that is away gets nobody but itself banned', async (context) => {
+  const { clock, bench, offend } = await begin(context);
+  const real = await TelemetryTestClient.open(bench.url('?client_id=rover7'));
+  const { token: realToken } = real.welcome;
+  real.send({ type: 'publish', topic: 'pose', data: 0 });
+  await real.settled();
+  real.socket.terminate();
+  await context.expect.poll(() => bench.session('rover7').connected).toBe(false);
+  clock.advance(3_000);
+  let token = '';
+  for (let time = 1; time <= 3; time++) {
+    const flooder = await TelemetryTestClient.open(bench.url(`?client_id=rover7${time > 1 ? `&token=${token}` : ''}`));
+    token = flooder.welcome.token;
+    while (flooder.closed === undefined) await offend(flooder);
+  }
+  const flooder = await TelemetryTestClient.open(bench.url(`?client_id=rover7&token=${token}`));
+  await flooder.until(() => flooder.closed === 4_429);
+  const back = await TelemetryTestClient.open(bench.url(`?client_id=rover7&token=${realToken}`));
+  expect(back.of('welcome')).toHaveLength(1);
+  back.send({ type: 'publish', topic: 'pose', data: 1 });
+  await back.settled();
+  expect(back.errors).toEqual([]);
+  expect(bench.topics.get('pose')!.lastSeq).toBe(2);
+  await back.close();
+  // So may anybody who asks for the name when it is free.
+  await context.expect.poll(() => bench.session('rover7').connected).toBe(false);
+  clock.advance(3_000);
+  const newcomer = await TelemetryTestClient.open(bench.url('?client_id=rover7'));
+  expect(newcomer.of('welcome')).toHaveLength(1);
+  await newcomer.close();
+});
+
 test.concurrent('who was disconnected for it three times may not connect for a while, and then again', async (context) => {
   const { clock, bench, offend } = await begin(context);
   const url = bench.url('?client_id=fast');
@@ -79,9 +111,9 @@ test.concurrent('who was disconnected for it three times may not connect for a w
   await refused.until(() => refused.closed !== undefined);
   expect(refused.of('welcome')).toEqual([]);
   expect(refused.of('error')).toMatchObject([
-    { code: 'RATE_EXCEEDED', message: 'client fast may not connect for 60 s' },
+    { code: 'RATE_EXCEEDED', message: 'this session may not connect for 60 s' },
   ]);
-  expect(bench.lane.report().banned_refusals).toBe(1);
+  expect(bench.penalties.refusals('telemetry')).toBe(1);
   const other = await TelemetryTestClient.open(bench.url('?client_id=other'));
   expect(other.of('welcome')).toHaveLength(1);
   clock.advance(60_000);

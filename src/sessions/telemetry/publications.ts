@@ -1,13 +1,31 @@
+import type { Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
-import { decodePublications, faultOfSection, sectionsOfBatch, type BatchSection } from '../../protocol/batch.ts';
+import { ChargedMap } from '../../fences/charged-map.ts';
+import {
+  BATCH_LIMITS,
+  checkPlainSize,
+  faultOfSection,
+  openPublications,
+  packedBody,
+  plainBody,
+  readPublications,
+  sectionsOfBatch,
+  type BatchEnvelope,
+  type BatchLimits,
+  type BatchSection,
+  type MessageOrFault,
+} from '../../protocol/batch.ts';
+import { limitElements } from '../../protocol/elements.ts';
 import { Payload } from '../../protocol/payload.ts';
 import type * as t from '../../protocol/telemetry.ts';
 import { checkTopic, isServerTopic } from '../../protocol/topic.ts';
-import type { TopicInput, TopicMaker, Topics } from '../../stream/topics.ts';
-import { decompressors } from '../compression.ts';
+import { TopicPublisher } from '../../stream/topic-publisher.ts';
+import type { TopicInput, Topics } from '../../stream/topics.ts';
+import { decompressors, decompressLater } from '../compression.ts';
 import type { RangeEncoder } from './encoder.ts';
+import { aliasBytes, positionBytes, schemaBytes } from '../session-bytes.ts';
 import { PublishRate, type PublishRateHost } from './publish-rate.ts';
-import { forgetOldest, type About, type SessionClient } from './session-client.ts';
+import type { About, SessionClient } from './session-client.ts';
 import type { SocketWriter } from './socket-writer.ts';
 
 /**
@@ -16,10 +34,20 @@ import type { SocketWriter } from './socket-writer.ts';
  */
 const ROUND_MESSAGES = 512;
 
+/** Larger batches, decompressed, are worked on in several turns of the event loop: this much takes a millisecond or two. */
+const AT_ONCE_BYTES_MAX = 64 * 1024;
+const SLICE_BYTES = 16 * 1024;
+const SLICE_MS = 1;
+
 export interface PublicationsHost extends PublishRateHost {
+  readonly clock: Clock;
   readonly topics: Topics;
   readonly encoder: RangeEncoder;
-  readonly settings: PublishRateHost['settings'] & { readonly subscriptionsMax: number; readonly topicsMax: number };
+  readonly settings: PublishRateHost['settings'] & {
+    readonly subscriptionsMax: number;
+    readonly topicsMax: number;
+    readonly elementsMax: number;
+  };
   readonly rounds: {
     /** Rounds that have ended. */
     readonly count: number;
@@ -39,22 +67,26 @@ export class Publications {
   readonly #host: PublicationsHost;
   readonly #client: SessionClient;
   readonly #rate: PublishRate;
+  readonly #limits: BatchLimits;
+  #isClosed = false;
   /** Topics by alias. */
-  #advertised: Map<number, string> | undefined;
+  #advertised: ChargedMap<number, string> | undefined;
   /** Layouts by the client's number. */
-  #schemas: Map<number, readonly t.SchemaField[]> | undefined;
+  #schemas: ChargedMap<number, readonly t.SchemaField[]> | undefined;
   /** By topic: the client's own number of its last reliable publication. */
-  #lastSeqs: Map<string, number> | undefined;
+  #lastSeqs: ChargedMap<string, number> | undefined;
   /** The round in which the client published last, and its messages in it. */
   #round = 0;
   #roundMessages = 0;
-  /** An object of its own: a topic outlives the session that made it, and must not keep it. */
-  readonly #maker: TopicMaker = { topicsMade: 0 };
+  readonly #publisher: TopicPublisher;
 
   constructor(host: PublicationsHost, client: SessionClient) {
     this.#host = host;
     this.#client = client;
     this.#rate = new PublishRate(host, client);
+    const { elementsMax } = host.settings;
+    this.#limits = { ...BATCH_LIMITS, check: (data, codec) => limitElements(data, codec, elementsMax) };
+    this.#publisher = new TopicPublisher(client.memory);
   }
 
   /** Messages that came faster than the client may publish. */
@@ -64,7 +96,7 @@ export class Publications {
 
   advertise({ alias, topic }: t.AdvertiseMessage): void {
     const { subscriptionsMax } = this.#host.settings;
-    this.#advertised ??= new Map();
+    this.#advertised ??= new ChargedMap(this.#client.memory, aliasBytes);
     if (!this.#advertised.has(alias) && this.#advertised.size >= subscriptionsMax) {
       throw new SightlineError('TOPIC_LIMIT_REACHED', `the connection has ${subscriptionsMax} aliases already`);
     }
@@ -74,7 +106,8 @@ export class Publications {
   }
 
   addSchema({ schema_id: schemaId, fields }: t.SchemaMessage): void {
-    this.#schemas ??= new Map();
+    this.#schemas ??= new ChargedMap(this.#client.memory, schemaBytes);
+    this.#schemas.set(schemaId, fields);
     this.#schemas.set(schemaId, this.#host.encoder.internFields(fields));
   }
 
@@ -83,9 +116,12 @@ export class Publications {
     const { topic, seq } = message;
     if (!this.#rate.admits(1, bytes, nowMs, aboutPublication(message))) return;
     requireOpenTopic(topic);
+    const payload = Payload.of(message.data);
+    // It has numbers that JSON has not.
+    if (this.#client.protocol === 'sightline.v1.msgpack' && payload.form === 'value') payload.msgpack();
     this.#publish(topic, seq, [
       {
-        payload: Payload.of(message.data),
+        payload,
         ...(message.time !== undefined && { timeMs: message.time }),
         ...(message.priority !== undefined && { priority: message.priority }),
         ...(message.ttl_ms !== undefined && { ttlMs: message.ttl_ms }),
@@ -93,16 +129,41 @@ export class Publications {
     ]);
   }
 
-  publishBatch(data: Buffer, nowMs: number): void {
+  /**
+   * Sections are judged before anything is made of the batch: what may not be published costs no more than its envelope. A large batch
+   * takes several turns.
+   */
+  publishBatch(data: Buffer, nowMs: number): void | Promise<void> {
     const schemaOf = (schemaId: number) => this.#schemas?.get(schemaId);
-    const { envelope, messages, plainBytes } = decodePublications(data, schemaOf, decompressors);
-    const { sections, count: total } = envelope;
-    let from = 0;
-    for (const section of sections) {
-      const { count } = section;
-      const own = sections.length === 1 ? messages : messages.slice(from, from + count);
-      from += count;
-      this.#publishSection(section, own, (plainBytes * count) / total, nowMs);
+    const { envelope, plainBytes } = openPublications(data, schemaOf, this.#limits);
+    const { sections, count } = envelope;
+    const topics = sections.map((section) => this.#admitSection(section, (plainBytes * section.count) / count, nowMs));
+    if (topics.every((topic) => topic === undefined)) return undefined;
+    if (plainBytes > AT_ONCE_BYTES_MAX) return this.#publishInTurns(data, envelope, topics);
+    const messages = readPublications(plainBody(data, envelope, decompressors), envelope, schemaOf, this.#limits);
+    for (const span of spansOf(envelope, messages, Infinity)) this.#publishSpan(span, topics);
+    return undefined;
+  }
+
+  async #publishInTurns(data: Buffer, envelope: BatchEnvelope, topics: readonly (string | undefined)[]): Promise<void> {
+    const { clock } = this.#host;
+    // The layouts that the client has now: it may name others before this batch is done.
+    const schema = this.#schemas?.get(envelope.schemaId);
+    try {
+      const body = await largeBody(data, envelope);
+      await this.#client.nextTurn(0);
+      let startMs = clock.now();
+      const messages = readPublications(body, envelope, () => schema, this.#limits);
+      for (const span of spansOf(envelope, messages, SLICE_BYTES)) {
+        if (this.#isClosed) return;
+        this.#publishSpan(span, topics);
+        const spentMs = clock.now() - startMs;
+        if (spentMs < SLICE_MS) continue;
+        await this.#client.nextTurn(spentMs);
+        startMs = clock.now();
+      }
+    } catch (thrown) {
+      this.refuseBatch(toSightlineError(thrown), data);
     }
   }
 
@@ -140,11 +201,17 @@ export class Publications {
     this.#rate.check(nowMs);
   }
 
+  /** The session has ended. */
+  close(): void {
+    this.#isClosed = true;
+    this.#host.topics.depart(this.#publisher);
+  }
+
   /** The session has lost its socket. */
   onLost(): void {
     this.#rate.onLost();
-    this.#advertised = undefined;
-    this.#schemas = undefined;
+    this.#advertised?.clear();
+    this.#schemas?.clear();
   }
 
   #aboutSection({ topicId: alias, firstSeq, count }: BatchSection): About {
@@ -153,24 +220,32 @@ export class Publications {
     return { ...(topic === undefined ? { alias } : { topic }), ...(isNumbered && { seq: firstSeq }), count };
   }
 
-  /** What a batch publishes on one topic; its refusal is no reason to refuse the others. */
-  #publishSection(
-    section: BatchSection,
-    messages: readonly (TopicInput | SightlineError)[],
-    bytes: number,
-    nowMs: number,
-  ): void {
+  /** The topic of a section that may be published; undefined: it is refused, which is no reason to refuse the others. */
+  #admitSection(section: BatchSection, bytes: number, nowMs: number): string | undefined {
     const about = this.#aboutSection(section);
     try {
-      const { topic, seq } = about;
+      // Also what is refused for other reasons counts.
+      if (!this.#rate.admits(section.count, bytes, nowMs, about)) return undefined;
       const fault = faultOfSection(section);
       if (fault !== undefined) throw fault;
+      const { topic } = about;
       if (topic === undefined) {
         throw new SightlineError('ALIAS_UNKNOWN', `alias ${section.topicId} was not advertised`);
       }
-      if (!this.#rate.admits(messages.length, bytes, nowMs, about)) return;
       requireOpenTopic(topic);
-      this.#publish(topic, seq, messages);
+      return topic;
+    } catch (thrown) {
+      this.#client.refuse(toSightlineError(thrown), about);
+      return undefined;
+    }
+  }
+
+  #publishSpan({ place, section, messages }: Span, topics: readonly (string | undefined)[]): void {
+    const topic = topics[place];
+    if (topic === undefined) return;
+    const about = this.#aboutSection(section);
+    try {
+      this.#publish(topic, about.seq, messages);
     } catch (thrown) {
       this.#client.refuse(toSightlineError(thrown), about);
     }
@@ -199,6 +274,8 @@ export class Publications {
     let last = this.#lastSeqs?.get(topic) ?? 0;
     const about = { topic, seq: firstSeq, count: inputs.length };
     if (firstSeq > last + 1) return this.#refuseGap(about, last + 1);
+    // Before anything is published: a number that could not be remembered would be published again.
+    if (last === 0) this.#remember(topic, 0);
     const duplicates = Math.min(inputs.length, last + 1 - firstSeq);
     this.duplicates += duplicates;
     for (const [i, input] of inputs.entries()) {
@@ -219,7 +296,7 @@ export class Publications {
   #publishOne(topic: string, input: TopicInput): void {
     const { topics } = this.#host;
     if (topics.get(topic) === undefined) this.#requireRoomForTopic(topic);
-    topics.publish(topic, input, this.#maker);
+    topics.publish(topic, input, this.#publisher);
     this.published++;
   }
 
@@ -229,10 +306,9 @@ export class Publications {
   }
 
   #remember(topic: string, seq: number): void {
-    this.#lastSeqs ??= new Map();
-    this.#lastSeqs.delete(topic);
+    this.#lastSeqs ??= new ChargedMap(this.#client.memory, positionBytes);
     this.#lastSeqs.set(topic, seq);
-    forgetOldest(this.#lastSeqs, this.#host.settings.topicsMax);
+    this.#lastSeqs.forgetOldest(this.#host.settings.topicsMax);
   }
 
   #countInRound(messages: number): void {
@@ -247,12 +323,51 @@ export class Publications {
   /** One client must not use up the server's topics. Those that were forgotten count no more. */
   #requireRoomForTopic(topic: string): void {
     const { topicsMax } = this.#host.settings;
-    if (this.#maker.topicsMade < topicsMax) return;
+    if (this.#publisher.topicsMade < topicsMax) return;
     throw new SightlineError(
       'TOPIC_LIMIT_REACHED',
       `"${topic}" would be more than the ${topicsMax} topics that a client may have made (telemetry.subscribed_topics_max)`,
     );
   }
+}
+
+/** Neighbours of one section. */
+interface Span {
+  /** Of the section in its batch. */
+  readonly place: number;
+  readonly section: BatchSection;
+  readonly messages: readonly MessageOrFault[];
+}
+
+/** The messages of a batch, section by section, in spans of about so many bytes. */
+function* spansOf({ sections }: BatchEnvelope, all: Iterable<MessageOrFault>, bytesMax: number): Generator<Span> {
+  const messages = all[Symbol.iterator]();
+  for (const [place, section] of sections.entries()) {
+    for (let from = 0; from < section.count;) {
+      const span: MessageOrFault[] = [];
+      for (let bytes = 0; bytes < bytesMax && from + span.length < section.count;) {
+        const message: MessageOrFault = messages.next().value!;
+        span.push(message);
+        if (!(message instanceof SightlineError)) bytes += message.payload.byteLength;
+      }
+      const { firstSeq } = section;
+      yield {
+        place,
+        section: { ...section, firstSeq: firstSeq > 0 ? firstSeq + from : firstSeq, count: span.length },
+        messages: span,
+      };
+      from += span.length;
+    }
+  }
+}
+
+/** Decompresses outside of the main thread. Throws COMPRESSION_BAD, BATCH_BAD. */
+async function largeBody(data: Buffer, envelope: BatchEnvelope): Promise<Uint8Array> {
+  const { compression, plainSize } = envelope;
+  const packed = packedBody(data, envelope);
+  const body = compression === 'none' ? packed : await decompressLater(packed, compression, plainSize);
+  checkPlainSize(body, envelope);
+  return body;
 }
 
 export function aboutPublication({ topic, seq }: t.PublishMessage): About {

@@ -3,7 +3,7 @@ import { freshRate, judgeRate, type RateSettings, type RateState } from '../../f
 import type { Log } from '../../log/log.ts';
 import type { Outbox } from './outbox.ts';
 import type { About, SessionClient } from './session-client.ts';
-import { PauseReason } from './socket-writer.ts';
+import { PauseReason } from '../socket-reading.ts';
 
 /** A client whose publications are refused is told so again, at most so often. */
 const REFUSAL_INTERVAL_MS = 1_000;

@@ -5,7 +5,8 @@ import type { FanoutGroupHost } from './fanout-group.ts';
 import { FanoutGroups, type IndividualDelivery } from './fanout-groups.ts';
 import type { QueueGroups } from './queue-groups.ts';
 import { RoundTimer } from './round-timer.ts';
-import { PauseReason, type SocketWriter } from './socket-writer.ts';
+import { PauseReason } from '../socket-reading.ts';
+import type { SocketWriter } from './socket-writer.ts';
 import type { Sender, SubscribedTopic } from './subscribed-topic.ts';
 import { TopicSets } from './topic-sets.ts';
 import { WakeUps } from './wake-ups.ts';
@@ -92,7 +93,7 @@ export class Rounds implements IndividualDelivery {
     this.#begin(nowMs);
     this.fanout.flush(nowMs, Infinity);
     for (const sender of this.#work) sender.flush(nowMs);
-    this.#queueGroups.flush(nowMs);
+    this.#queueGroups.flush(nowMs, Infinity);
     this.#work.clear();
   }
 
@@ -135,9 +136,8 @@ export class Rounds implements IndividualDelivery {
       sender.flush(nowMs);
       nowMs = this.#clock.now();
     }
-    this.#queueGroups.flush(nowMs);
-    this.#isMidRound = this.#work.size > 0 || this.fanout.hasWork;
-    nowMs = this.#clock.now();
+    nowMs = this.#queueGroups.flush(nowMs, untilMs);
+    this.#isMidRound = this.#work.size > 0 || this.fanout.hasWork || this.#queueGroups.hasWork;
     this.#timer.spend(nowMs - startMs);
     if (!this.#isMidRound) this.#end(nowMs);
     if (this.#isMidRound || this.#dirty.size > 0) this.#schedule();

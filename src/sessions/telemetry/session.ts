@@ -1,8 +1,11 @@
 import type { WebSocket } from 'ws';
 import { wallAheadMs, wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import type { Fences } from '../../fences/fences.ts';
+import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { RateSettings } from '../../flow/rate-limit.ts';
 import type { TelemetrySessionReport } from '../../observe/metrics.ts';
+import { limitElements } from '../../protocol/elements.ts';
 import { aboutMessage, isMsgpackMap } from '../../protocol/message-about.ts';
 import { decodeTelemetryClientMessage, encodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
 import type * as t from '../../protocol/telemetry.ts';
@@ -19,6 +22,8 @@ import { Subscriptions, type SubscriptionsHost } from './subscriptions.ts';
 export interface TelemetrySessionSettings extends KeepAliveSettings {
   readonly rate: RateSettings;
   readonly messageBytesMax: number;
+  /** Of one message's data. */
+  readonly elementsMax: number;
   readonly batchMessagesMax: number;
   readonly subscriptionsMax: number;
   readonly topicsMax: number;
@@ -28,10 +33,11 @@ export interface TelemetrySessionSettings extends KeepAliveSettings {
 /** What a session needs of its lane; the same for all sessions. */
 export interface TelemetrySessionHost extends OutboxHost, PublicationsHost, SubscriptionsHost {
   readonly clock: Clock;
+  readonly fences: Fences;
   readonly settings: OutboxHost['settings'] & TelemetrySessionSettings;
   readonly rounds: OutboxHost['rounds'] & PublicationsHost['rounds'] & SubscriptionsHost['rounds'];
   /** The client was disconnected because it publishes too fast. */
-  readonly onOffence: (socket: WebSocket, clientId: string) => void;
+  readonly onOffence: (socket: WebSocket, clientId: string, token: string) => void;
 }
 
 /** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
@@ -48,13 +54,17 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   #lagMs: number | null = null;
 
   constructor(clientId: string, host: TelemetrySessionHost) {
-    const { clock, settings } = host;
+    const { clock, settings, fences } = host;
     this.#host = host;
-    this.link = new SessionSocket({ clientId, clock, settings, owner: this });
+    this.link = new SessionSocket({ lane: 'telemetry', clientId, clock, settings, fences, owner: this });
   }
 
   get clientId(): string {
     return this.link.clientId;
+  }
+
+  get memory(): MemoryAccount {
+    return this.link.memory;
   }
 
   get protocol(): t.TelemetrySubprotocol {
@@ -113,6 +123,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   /** Ends the session for good. Idempotent. */
   close(reason: SightlineError): void {
     this.link.end(reason);
+    this.#publications?.close();
   }
 
   /** Of all readers that the session has had. */
@@ -146,6 +157,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   endSocket(socket: WebSocket, reason: SightlineError): void {
     // What was paused would not see the other side's close.
     if (socket.isPaused) socket.resume();
+    this.#host.fences.refusals.count('telemetry', reason.code);
     const message = { type: 'error', code: reason.code, message: reason.message } as const;
     endSocket(socket, encodeTelemetryServerMessage(message, this.#protocol), reason);
   }
@@ -157,9 +169,9 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     this.#outbox = undefined;
   }
 
-  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
-    if (isBinary && this.#protocol === 'sightline.v1.binary' && !isMsgpackMap(data)) this.#onBatch(data, nowMs);
-    else this.#onControl(data, isBinary, nowMs);
+  onMessage(data: Buffer, isBinary: boolean, nowMs: number): void | Promise<void> {
+    const isBatch = isBinary && this.#protocol === 'sightline.v1.binary' && !isMsgpackMap(data);
+    return isBatch ? this.#onBatch(data, nowMs) : this.#onControl(data, isBinary, nowMs);
   }
 
   // For the outbox.
@@ -178,7 +190,12 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
 
   // For publications and subscriptions.
 
+  nextTurn(spentMs: number): Promise<void> {
+    return this.link.nextTurn(spentMs);
+  }
+
   tell({ code, message }: SightlineError, about: About): void {
+    this.#host.fences.refusals.count('telemetry', code);
     this.#outbox?.writer.control({ type: 'error', code, message, ...about });
   }
 
@@ -192,14 +209,14 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   expel(reason: SightlineError): void {
     const socket = this.link.socket!;
     this.link.end(reason);
-    this.#host.onOffence(socket, this.link.clientId);
+    this.#host.onOffence(socket, this.link.clientId, this.link.token);
   }
 
-  #onBatch(data: Buffer, nowMs: number): void {
+  #onBatch(data: Buffer, nowMs: number): void | Promise<void> {
     const publications = this.#publishing();
     try {
       this.#requireSize(data);
-      publications.publishBatch(data, nowMs);
+      return publications.publishBatch(data, nowMs);
     } catch (thrown) {
       publications.refuseBatch(toSightlineError(thrown), data);
     }
@@ -209,6 +226,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     let message: t.TelemetryClientMessage | undefined;
     try {
       this.#requireSize(data);
+      const { elementsMax } = this.#host.settings;
+      limitElements(data, isBinary ? 'msgpack' : 'json', elementsMax);
       message = decodeTelemetryClientMessage(isBinary ? data : data.toString('utf8'));
       this.#act(message, data.length, nowMs);
     } catch (thrown) {

@@ -5,20 +5,10 @@ import { SightlineError } from '../../base/errors.ts';
 import type { BatchSchema } from '../../protocol/schema-book.ts';
 import type { TelemetryServerMessage, TelemetrySubprotocol } from '../../protocol/telemetry.ts';
 import type { EncodedRange } from './encoder.ts';
+import { PauseReason, SocketReading } from '../socket-reading.ts';
 import { controlFrame } from './frames.ts';
 
 const NOTHING = Buffer.alloc(0);
-
-/** Why a socket is not read for a while; one bit each. */
-export const PauseReason = {
-  /** The client asks for answers and takes none. */
-  deaf: 1,
-  /** The client publishes faster than it may. */
-  throttled: 2,
-  /** The client has published as much as one round carries: the rest waits in its socket until the round is over. */
-  ahead: 4,
-} as const;
-export type PauseReason = (typeof PauseReason)[keyof typeof PauseReason];
 
 export interface SocketWriterHost {
   readonly clock: Clock;
@@ -52,11 +42,11 @@ export class SocketWriter {
   #progressMs: number;
   /** Bytes of control messages since the socket was last empty. */
   #controlBytes = 0;
-  #pauseReasons = 0;
+  readonly #reading: SocketReading;
   #isWatched = false;
   #isClosed = false;
-  /** The layouts that the client has been told, by number. Made when the first one is told. */
-  #told: Map<number, BatchSchema> | undefined;
+  /** The layouts that the client has been told, by number; one that is no more lives no longer for it. Made when the first one is told. */
+  #told: Map<number, WeakRef<BatchSchema>> | undefined;
   /** Made when it is first needed. */
   #callback: ((error?: Error | null) => void) | undefined;
 
@@ -67,6 +57,7 @@ export class SocketWriter {
     this.#socket = socket;
     // `ws` has no public way to send a frame that is framed already, and framing once for all readers is the point.
     this.#raw = (socket as unknown as { _socket: Socket })._socket;
+    this.#reading = SocketReading.of(socket);
     this.#progressMs = host.clock.now();
   }
 
@@ -106,9 +97,9 @@ export class SocketWriter {
   send({ bytes, schemas }: EncodedRange, nowMs: number): void {
     this.#sentMs = nowMs;
     for (const schema of schemas) {
-      if (this.#told?.get(schema.id) === schema) continue;
+      if (this.#told?.get(schema.id)?.deref() === schema) continue;
       this.#told ??= new Map();
-      this.#told.set(schema.id, schema);
+      this.#told.set(schema.id, new WeakRef(schema));
       this.control({ type: 'schema', schema_id: schema.id, fields: [...schema.fields] });
     }
     this.#write(bytes);
@@ -126,13 +117,11 @@ export class SocketWriter {
 
   /** The socket is not read until no reason is left. */
   pause(reason: PauseReason): void {
-    this.#pauseReasons |= reason;
-    this.#pauseOrResume();
+    if (!this.#isClosed) this.#reading.pause(reason);
   }
 
   resume(reason: PauseReason): void {
-    this.#pauseReasons &= ~reason;
-    this.#pauseOrResume();
+    if (!this.#isClosed) this.#reading.resume(reason);
   }
 
   /** To be asked about once a second. Returns why the client is to be given up, if it takes nothing. */
@@ -179,14 +168,7 @@ export class SocketWriter {
     this.#progressMs = this.#host.clock.now();
     if (this.#raw.writableLength > 0) return;
     this.#controlBytes = 0;
-    if ((this.#pauseReasons & PauseReason.deaf) !== 0) this.resume(PauseReason.deaf);
+    this.resume(PauseReason.deaf);
     this.#owner.onEmptied();
-  }
-
-  #pauseOrResume(): void {
-    if (this.#isClosed) return;
-    const shouldPause = this.#pauseReasons !== 0;
-    if (shouldPause && !this.#socket.isPaused) this.#socket.pause();
-    else if (!shouldPause && this.#socket.isPaused) this.#socket.resume();
   }
 }

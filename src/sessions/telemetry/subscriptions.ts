@@ -1,20 +1,27 @@
-import { SightlineError } from '../../base/errors.ts';
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import { fnv1a } from '../../base/hash.ts';
+import { textBytes } from '../../base/text-bytes.ts';
+import { ChargedMap } from '../../fences/charged-map.ts';
 import type * as t from '../../protocol/telemetry.ts';
+import { matches } from '../../protocol/topic.ts';
 import type { RangeReader } from '../../stream/range-reader.ts';
 import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
 import type { Contract, ReaderCounts } from '../../stream/reader.ts';
 import type { TelemetryMessage, Topic, Topics } from '../../stream/topics.ts';
+import { positionBytes, SHARED_TOPIC_BYTES, SUBSCRIBED_TOPIC_BYTES, SUBSCRIPTION_BYTES } from '../session-bytes.ts';
 import type { IndividualDelivery } from './fanout-groups.ts';
 import type { Peers } from './peers.ts';
-import type { QueueMember } from './queue-group.ts';
+import type { Membership } from './queue-group.ts';
 import type { QueueGroups } from './queue-groups.ts';
-import { forgetOldest, type SessionClient } from './session-client.ts';
+import type { SessionClient } from './session-client.ts';
 import { decideStart, type Position } from './start.ts';
 import { SubscribedTopic, type Subscription } from './subscribed-topic.ts';
 import { topicMessage } from './topic-messages.ts';
 import { isCommonNumber, TopicNumbers } from './topic-numbers.ts';
 import { wireFormatOf } from './wire-format.ts';
+
+/** Queue groups that a connection may be in. */
+const GROUPS_MAX = 100;
 
 export interface SubscriptionsHost {
   readonly topics: Topics;
@@ -26,12 +33,16 @@ export interface SubscriptionsHost {
 
 interface OpenSubscription extends Subscription {
   readonly topics: Map<number, SubscribedTopic>;
-  readonly message: t.SubscribeMessage;
-  readonly since: ReadonlyMap<string, Position> | undefined;
-  /** Topics that came by a queue group. */
-  readonly shared: { readonly topic: Topic; readonly topicId: number }[];
+  readonly hz: number | undefined;
+  readonly ttlMs: number | undefined;
+  /** The last message that the client has of topics that have not been taken in yet. */
+  since: ChargedMap<string, Position> | undefined;
+  /** In its queue group. */
+  membership: Membership | undefined;
   /** Of all that decides which bytes it gets. */
   readonly hash: number;
+  /** What is charged for it, without its topics. */
+  readonly bytes: number;
   leave: () => void;
   /** The client was told that there are more topics than it may have. */
   isCut: boolean;
@@ -46,7 +57,7 @@ export class Subscriptions {
   /** Hash of all subscriptions: connections that have the same ones get the same batches. */
   #hash: number | undefined;
   /** By topic: what `reliable` subscriptions have taken over. */
-  #acknowledged: Map<string, Position> | undefined;
+  #acknowledged: ChargedMap<string, Position> | undefined;
   #closedCounts = NO_COUNTS;
 
   constructor(host: SubscriptionsHost, client: SessionClient) {
@@ -79,8 +90,8 @@ export class Subscriptions {
 
   subscribe(message: t.SubscribeMessage): void {
     const { id, filter, contract, group } = message;
-    const { topics, queueGroups, settings } = this.#host;
-    const { outbox, protocol } = this.#client;
+    const { topics, settings } = this.#host;
+    const { outbox, protocol, memory } = this.#client;
     if (this.#subscriptions.has(id))
       throw new SightlineError('MESSAGE_FIELD_BAD', `id ${id} is that of another subscription`);
     if (this.#subscriptions.size >= settings.subscriptionsMax) {
@@ -89,28 +100,38 @@ export class Subscriptions {
         `there are ${settings.subscriptionsMax} subscriptions already`,
       );
     }
+    if (group !== undefined && (outbox!.memberships?.size ?? 0) >= GROUPS_MAX) {
+      throw new SightlineError('SUBSCRIPTION_LIMIT_REACHED', `the connection is in ${GROUPS_MAX} groups already`);
+    }
     const format = wireFormatOf(protocol, message.codecs);
     const subscription: OpenSubscription = {
       id,
       filter,
       contract,
-      message,
+      hz: message.hz,
+      ttlMs: message.ttl_ms,
       format,
       hash: fnv1a([filter, contract, format.key, group].join('\n')),
       topics: new Map(),
-      shared: [],
-      since: message.since && new Map(message.since.map(({ topic, epoch, seq }) => [topic, { epoch, seq }])),
+      membership: undefined,
+      bytes: SUBSCRIPTION_BYTES + textBytes(filter) + textBytes(group ?? ''),
+      since: undefined,
       leave: () => {},
       isCut: false,
     };
+    memory.charge('session', subscription.bytes);
+    try {
+      this.#keepSince(subscription, message.since);
+    } catch (thrown) {
+      this.#release(subscription);
+      throw thrown;
+    }
     this.#subscriptions.set(id, subscription);
     this.#updateHash();
     outbox!.writer.control({ type: 'subscribed', id, filter });
-    if (group === undefined) subscription.leave = topics.watch(filter, (topic) => this.#takeIn(subscription, topic));
-    else {
-      subscription.leave = queueGroups.get(group, filter).join(this.#memberOf(subscription));
-      outbox!.isInQueueGroup = true;
-    }
+    if (group !== undefined) this.#join(subscription, group);
+    subscription.leave = topics.watch(filter, (topic) => this.#takeIn(subscription, topic));
+    if (subscription.since?.size === 0) subscription.since = undefined;
   }
 
   unsubscribe(id: number): void {
@@ -127,12 +148,11 @@ export class Subscriptions {
       throw new SightlineError('SUBSCRIPTION_UNKNOWN', `subscription ${id} has no topic ${topicId}`);
     const { topic } = subscribed;
     if (seq > topic.lastSeq) throw new SightlineError('MESSAGE_FIELD_BAD', `seq ${seq} was not sent yet`);
-    this.#acknowledged ??= new Map();
+    this.#acknowledged ??= new ChargedMap(this.#client.memory, positionBytes);
     const before = this.#acknowledged.get(topic.name);
     if (before?.epoch === topic.epoch && before.seq >= seq) return;
-    this.#acknowledged.delete(topic.name);
     this.#acknowledged.set(topic.name, { epoch: topic.epoch, seq });
-    forgetOldest(this.#acknowledged, this.#host.settings.topicsMax);
+    this.#acknowledged.forgetOldest(this.#host.settings.topicsMax);
   }
 
   /** The session has lost its socket; it still has its outbox. */
@@ -149,29 +169,33 @@ export class Subscriptions {
     reader.close();
     this.#closedCounts = addCounts(this.#closedCounts, reader.counts());
     topics.delete(isBackfill ? -topicId : topicId);
-    if (isBackfill) return;
+    if (isBackfill) return this.#client.memory.release('session', SUBSCRIBED_TOPIC_BYTES);
     this.#host.rounds.detach(subscribed);
-    this.#numbers.release(topic, topicId);
+    this.#releaseNumber(topic, topicId, SUBSCRIBED_TOPIC_BYTES);
   }
 
-  #memberOf(subscription: OpenSubscription): QueueMember {
-    const numberOf = (topic: Topic) => {
-      const topicId = this.#takeNumber(subscription, topic);
-      if (topicId !== undefined) subscription.shared.push({ topic, topicId });
-      return topicId;
-    };
-    return { subscription, writer: this.#client.outbox!.writer, numberOf };
+  #join(subscription: OpenSubscription, group: string): void {
+    const outbox = this.#client.outbox!;
+    subscription.membership = this.#host.queueGroups.join(group, { subscription, writer: outbox.writer });
+    outbox.memberships ??= new Set();
+    outbox.memberships.add(subscription.membership);
   }
 
   /** A topic belongs to a subscription from now on. */
   #takeIn(subscription: OpenSubscription, topic: Topic): void {
+    const { contract, membership } = subscription;
+    if (membership !== undefined) {
+      const topicId = this.#takeNumber(subscription, topic, SHARED_TOPIC_BYTES);
+      if (topicId !== undefined) membership.take(topic, topicId);
+      return;
+    }
     const outbox = this.#client.outbox!;
-    const topicId = this.#takeNumber(subscription, topic);
-    if (topicId === undefined) return;
-    const { contract } = subscription;
     const { epoch, stream } = topic;
-    const since = this.#sinceOf(subscription, topic);
+    const since = this.#takeSince(subscription, topic);
     const start = decideStart(contract, { epoch, oldest: stream.oldest, head: stream.head }, since);
+    const readers = start.backfill === undefined ? 1 : 2;
+    const topicId = this.#takeNumber(subscription, topic, readers * SUBSCRIBED_TOPIC_BYTES);
+    if (topicId === undefined) return;
     const subscribed = this.#open(subscription, topic, topicId, start.from);
     subscription.topics.set(topicId, subscribed);
     outbox.add(subscribed);
@@ -189,7 +213,7 @@ export class Subscriptions {
 
   /** `until`: for a backfill. */
   #open(subscription: OpenSubscription, topic: Topic, topicId: number, from: number, until?: number): SubscribedTopic {
-    const { contract, message } = subscription;
+    const { contract, ttlMs } = subscription;
     const isBackfill = until !== undefined;
     return new SubscribedTopic({
       subscription,
@@ -201,28 +225,56 @@ export class Subscriptions {
         isBackfill ||
         contract === 'latest' ||
         contract === 'sampled' ||
-        message.ttl_ms !== undefined ||
+        ttlMs !== undefined ||
         !isCommonNumber(topicId),
-      reader: readerOf(message, topic, from, until),
+      reader: readerOf(subscription, topic, from, until),
     });
   }
 
-  /** The last message of the topic that the client has, as far as anybody knows. */
-  #sinceOf({ since, contract }: OpenSubscription, topic: Topic): Position | undefined {
-    const acknowledged = contract === 'reliable' ? this.#acknowledged?.get(topic.name) : undefined;
-    // Who says what it has has nothing of a topic that it leaves out: the topic came while it was away.
-    return since?.get(topic.name) ?? acknowledged ?? (since && { epoch: topic.epoch, seq: 0 });
+  /** Keeps what the client has of topics that the subscription may come to. Throws MEMORY_LIMIT_REACHED. */
+  #keepSince(subscription: OpenSubscription, since: readonly t.TopicPosition[] | undefined): void {
+    if (since === undefined) return;
+    subscription.since = new ChargedMap(this.#client.memory, positionBytes);
+    for (const { topic, epoch, seq } of since) {
+      if (matches(subscription.filter, topic)) subscription.since.set(topic, { epoch, seq });
+    }
   }
 
-  /** Undefined: there are too many topics. The client is told so once for each subscription. */
-  #takeNumber(subscription: OpenSubscription, topic: Topic): number | undefined {
-    const topicId = this.#numbers.take(topic);
-    if (topicId === undefined && !subscription.isCut) {
-      subscription.isCut = true;
-      const message = `topic "${topic.name}" and more are left out: ${this.#numbers.refusalOf(topic)}`;
-      this.#client.tell(new SightlineError('TOPIC_LIMIT_REACHED', message), { id: subscription.id });
-    }
+  /** The last message of the topic that the client has, as far as anybody knows. It is asked once for each topic. */
+  #takeSince({ since, contract }: OpenSubscription, topic: Topic): Position | undefined {
+    const told = since?.get(topic.name);
+    if (told !== undefined) since!.delete(topic.name);
+    const acknowledged = contract === 'reliable' ? this.#acknowledged?.get(topic.name) : undefined;
+    // Who says what it has has nothing of a topic that it leaves out: the topic came while it was away.
+    return told ?? acknowledged ?? (since && { epoch: topic.epoch, seq: 0 });
+  }
+
+  /** Undefined: there are too many topics, or no memory for one more. The client is told so once for each subscription. */
+  #takeNumber(subscription: OpenSubscription, topic: Topic, bytes: number): number | undefined {
+    const { memory } = this.#client;
+    const topicId = memory.hasRoom('session', bytes) ? this.#numbers.take(topic) : undefined;
+    if (topicId !== undefined) memory.add('session', bytes);
+    // It costs the publisher of each new topic: so it is looked into once.
+    else if (!subscription.isCut) this.#cut(subscription, topic, bytes);
     return topicId;
+  }
+
+  #cut(subscription: OpenSubscription, topic: Topic, bytes: number): void {
+    subscription.isCut = true;
+    try {
+      this.#client.memory.charge('session', bytes);
+      this.#client.memory.release('session', bytes);
+      throw new SightlineError('TOPIC_LIMIT_REACHED', this.#numbers.refusalOf(topic));
+    } catch (thrown) {
+      const { code, message } = toSightlineError(thrown);
+      const reason = new SightlineError(code, `topic "${topic.name}" and more are left out: ${message}`);
+      this.#client.tell(reason, { id: subscription.id });
+    }
+  }
+
+  #releaseNumber(topic: Topic, topicId: number, bytes: number): void {
+    this.#numbers.release(topic, topicId);
+    this.#client.memory.release('session', bytes);
   }
 
   #updateHash(): void {
@@ -234,16 +286,26 @@ export class Subscriptions {
     if (this.#hash !== undefined) peers.add(this.#hash);
   }
 
+  #release({ bytes, since }: OpenSubscription): void {
+    since?.clear();
+    this.#client.memory.release('session', bytes);
+  }
+
   #leave(subscription: OpenSubscription): void {
     this.#subscriptions.delete(subscription.id);
     subscription.leave();
     for (const subscribed of subscription.topics.values()) this.closeTopic(subscribed);
-    for (const { topic, topicId } of subscription.shared) this.#numbers.release(topic, topicId);
+    this.#release(subscription);
+    const { membership } = subscription;
+    if (membership === undefined) return;
+    this.#client.outbox!.memberships!.delete(membership);
+    membership.leave();
+    for (const [topic, { topicId }] of membership.topics) this.#releaseNumber(topic, topicId, SHARED_TOPIC_BYTES);
   }
 }
 
 function readerOf(
-  { contract, hz, ttl_ms: ttlMs }: t.SubscribeMessage,
+  { contract, hz, ttlMs }: OpenSubscription,
   { stream }: Topic,
   from: number,
   until: number | undefined,

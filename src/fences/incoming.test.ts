@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import type { SightlineError } from '../base/errors.ts';
+import { Incoming, type IncomingMessage } from './incoming.ts';
+import { MemoryLedger } from './memory-ledger.ts';
+
+const BOUNDLESS = { totalBytesMax: Infinity, clientBytesMax: Infinity };
+
+function setUp(totalBytesMax: number) {
+  const incomingBound = { totalBytesMax, clientBytesMax: totalBytesMax };
+  const ledger = new MemoryLedger({
+    history: BOUNDLESS,
+    session: BOUNDLESS,
+    incoming: incomingBound,
+    frames: BOUNDLESS,
+    channels: BOUNDLESS,
+  });
+  const incoming = new Incoming(ledger);
+  const cut: [string, string][] = [];
+  const join = (client: string): IncomingMessage => ({
+    memory: ledger.open('video', client),
+    onCut: (reason: SightlineError) => cut.push([client, reason.code]),
+  });
+  return { ledger, incoming, cut, join };
+}
+
+test('parts of messages are charged while they grow, and no more once a message is complete', () => {
+  const { ledger, incoming, join } = setUp(100_000);
+  const one = join('one');
+  incoming.update(one, 3_000);
+  expect(ledger.bytes('incoming')).toBe(0);
+  incoming.update(one, 30_000);
+  incoming.update(one, 50_000);
+  expect([one.memory.bytes('incoming'), ledger.bytes('incoming')]).toEqual([50_000, 50_000]);
+  incoming.update(one, 0);
+  incoming.forget(one);
+  expect(ledger.bytes('incoming')).toBe(0);
+});
+
+test('where all together are too much, the one ends whose message began first', () => {
+  const { ledger, incoming, cut, join } = setUp(100_000);
+  const [stuck, other, done] = [join('stuck'), join('other'), join('done')];
+  incoming.update(done, 10_000);
+  incoming.update(stuck, 40_000);
+  // Its first message is complete, the next has begun.
+  incoming.update(done, 5_000);
+  incoming.update(other, 50_000);
+  expect(cut).toEqual([]);
+  incoming.update(done, 15_000);
+  expect(cut).toEqual([['stuck', 'MEMORY_LIMIT_REACHED']]);
+  expect([ledger.bytes('incoming'), ledger.refusals.incoming]).toEqual([65_000, 1]);
+  incoming.update(done, 60_000);
+  expect(cut.at(-1)).toEqual(['done', 'MEMORY_LIMIT_REACHED']);
+});

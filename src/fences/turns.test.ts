@@ -1,0 +1,149 @@
+import { expect, test } from 'vitest';
+import { ManualClock } from '../base/clock.ts';
+import { seededRandom } from '../base/random.ts';
+import { TimeAccount, Turns, type WaitingClient } from './turns.ts';
+
+/** A main thread on a simulated clock: what is scheduled runs in its order, turns of the event loop take no time of their own. */
+class MainThread {
+  readonly clock = new ManualClock(0);
+  readonly turns: Turns;
+  readonly #due: { atMs: number; run: () => void }[] = [];
+
+  constructor() {
+    this.turns = new Turns({
+      clock: this.clock,
+      schedule: (waitMs, run) => void this.#due.push({ atMs: this.clock.now() + waitMs, run }),
+    });
+  }
+
+  after(waitMs: number, run: () => void): void {
+    this.#due.push({ atMs: this.clock.now() + waitMs, run });
+  }
+
+  runUntil(untilMs: number): void {
+    for (;;) {
+      this.#due.sort((a, b) => a.atMs - b.atMs);
+      const next = this.#due[0];
+      if (next === undefined || next.atMs > untilMs) break;
+      this.#due.shift();
+      this.clock.advance(Math.max(0, next.atMs - this.clock.now()));
+      next.run();
+    }
+    this.clock.advance(Math.max(0, untilMs - this.clock.now()));
+  }
+}
+
+/** A client whose messages each take `costMs`; tells how long each had to wait. */
+class Client implements WaitingClient {
+  readonly time = new TimeAccount();
+  readonly waitsMs: number[] = [];
+  isReady = true;
+  readonly #thread: MainThread;
+  readonly #costMs: number;
+  readonly #sentMs: number[] = [];
+
+  constructor(thread: MainThread, costMs: number) {
+    this.#thread = thread;
+    this.#costMs = costMs;
+  }
+
+  get waiting(): number {
+    return this.#sentMs.length;
+  }
+
+  send(): void {
+    const { turns, clock } = this.#thread;
+    this.#sentMs.push(clock.now());
+    if (this.#sentMs.length === 1 && turns.admits(this.time, clock.now())) this.work();
+    else turns.wait(this);
+  }
+
+  work(): boolean {
+    const sentMs = this.#sentMs.shift();
+    if (sentMs === undefined) return false;
+    const { turns, clock } = this.#thread;
+    this.waitsMs.push(clock.now() - sentMs);
+    clock.advance(this.#costMs);
+    turns.spent(this.time, this.#costMs, clock.now());
+    return this.#sentMs.length > 0;
+  }
+}
+
+/** Sends a message at each interval; a client that floods keeps some waiting always. */
+function send(thread: MainThread, client: Client, everyMs: number, waitingMax = 1_000): void {
+  const next = (): void => {
+    if (client.waiting < waitingMax) client.send();
+    thread.after(everyMs, next);
+  };
+  thread.after(everyMs, next);
+}
+
+test('a client alone takes half of the time, and its messages in their order', () => {
+  const thread = new MainThread();
+  const flood = new Client(thread, 0.05);
+  send(thread, flood, 0.04, 200);
+  thread.runUntil(4_000);
+  expect(flood.time.usedMs / 4_000).toBeGreaterThan(0.45);
+  expect(flood.time.usedMs / 4_000).toBeLessThan(0.55);
+});
+
+test.each([
+  [1, 8],
+  [5, 8],
+  // All of them together are light for the first second: their messages are worked on as they come.
+  [50, 25],
+])('beside %i clients that flood, one that sends now and then waits for less than %i ms', (floods, waitMsMax) => {
+  const thread = new MainThread();
+  const random = seededRandom(floods);
+  const heavy = Array.from({ length: floods }, () => new Client(thread, 0.02 + random() * 2));
+  for (const client of heavy) send(thread, client, 0.5, 100);
+  const light = new Client(thread, 0.3);
+  thread.after(3.3, () => send(thread, light, 33));
+  thread.runUntil(5_000);
+  expect(light.waitsMs.length).toBeGreaterThan(140);
+  expect(Math.max(...light.waitsMs)).toBeLessThan(waitMsMax);
+  const usedMs = heavy.reduce((sum, { time }) => sum + time.usedMs, 0);
+  expect(usedMs / 5_000).toBeLessThan(0.7);
+});
+
+test('clients that flood alike get alike', () => {
+  const thread = new MainThread();
+  const clients = [0.02, 0.2, 2].map((costMs) => new Client(thread, costMs));
+  for (const client of clients) send(thread, client, 0.02, 100);
+  thread.runUntil(10_000);
+  const used = clients.map(({ time }) => time.usedMs);
+  expect(Math.max(...used) / Math.min(...used)).toBeLessThan(1.5);
+});
+
+test('a dear message is paid for before the next one', () => {
+  const thread = new MainThread();
+  const dear = new Client(thread, 100);
+  send(thread, dear, 1, 10);
+  thread.runUntil(10_000);
+  expect(dear.time.usedMs / 10_000).toBeLessThan(0.56);
+});
+
+test('who cannot work on holds up nobody, and goes on when it can', () => {
+  const thread = new MainThread();
+  const held = new Client(thread, 1);
+  held.isReady = false;
+  for (let i = 0; i < 5; i++) thread.turns.wait(held);
+  const other = new Client(thread, 1);
+  send(thread, other, 0.5, 10);
+  thread.runUntil(100);
+  expect([held.time.usedMs, other.time.usedMs > 40]).toEqual([0, true]);
+});
+
+test('work that goes on has its turns as messages have', async () => {
+  const thread = new MainThread();
+  const time = new TimeAccount();
+  thread.turns.spent(time, 10, thread.clock.now());
+  let isThere = false;
+  const turn = thread.turns.next(time).then(() => (isThere = true));
+  thread.runUntil(5);
+  await Promise.resolve();
+  expect(isThere).toBe(false);
+  thread.runUntil(30);
+  await turn;
+  expect(isThere).toBe(true);
+});

@@ -1,0 +1,39 @@
+import type { SightlineError } from '../base/errors.ts';
+
+/** Parts that every answer of this server has in common, those that are written without Fastify included. */
+
+/** On every answer, whatever it is. */
+export const SECURITY_HEADERS = new Map([
+  [
+    'Content-Security-Policy',
+    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self' ws: wss:; worker-src 'self' blob:; frame-ancestors 'none'",
+  ],
+  ['Referrer-Policy', 'no-referrer'],
+  ['X-Content-Type-Options', 'nosniff'],
+]);
+
+export const WEBSOCKET_VERSION = '13';
+
+export function errorBody(error: SightlineError) {
+  return { error: { code: error.code, message: error.message } };
+}
+
+/** Headers that the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4). */
+export function headersOf({ code }: SightlineError): Record<string, string> {
+  if (code !== 'UPGRADE_REQUIRED') return {};
+  return { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Version': WEBSOCKET_VERSION };
+}
+
+/** A whole answer as it goes over the line, for a socket without a response of Node's. The connection ends with it. */
+export function rawAnswer(error: SightlineError): string {
+  const body = JSON.stringify(errorBody(error));
+  const headers = {
+    Connection: 'close',
+    ...headersOf(error),
+    ...Object.fromEntries(SECURITY_HEADERS),
+    'Content-Type': 'application/json',
+    'Content-Length': String(Buffer.byteLength(body)),
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${error.status} ${error.code}\r\n${lines.join('')}\r\n${body}`;
+}

@@ -1,0 +1,462 @@
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../base/clock.ts';
+import { SightlineError } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
+import type { Descriptors } from '../observe/descriptors.ts';
+import {
+  SOCKET_ENDINGS,
+  SOCKET_STATES,
+  type SocketEnding,
+  type SocketsReport,
+  type SocketState,
+} from '../observe/metrics.ts';
+import { AddressBook, type AddressBound, type AddressEntry, type AddressSettings } from './addresses.ts';
+import { rawAnswer } from './answers.ts';
+import { greediest, judgeSilence, placesFor, type Places } from './places.ts';
+
+/**
+ * The owner of every TCP connection: what it is doing, until when it may, and who makes room when there is none. A request's
+ * arrival and the time between two requests are watched by Node's own timers (`headersTimeout`, `requestTimeout`,
+ * `keepAliveTimeout`); a WebSocket's session watches whether its client is there, `ws` the closing handshake.
+ */
+
+export interface ConnectionSettings {
+  /** WebSockets and event streams at once. */
+  readonly connectionsMax: number;
+  readonly addresses: AddressSettings;
+  /** A client that takes nothing of what waits for it for this long is cut. */
+  readonly unreadTimeoutMs: number;
+  /** Bytes of answers that wait for their clients, in all. */
+  readonly answerBytesMax: number;
+  readonly reservedDescriptors: number;
+  /** How long a refused client has to read why. */
+  readonly lingerMs: number;
+  /** How long a WebSocket whose client has ended its side has to write the rest. */
+  readonly closeTimeoutMs: number;
+}
+
+/** One TCP connection. */
+export interface Connection {
+  readonly socket: Socket;
+  /** undefined: another program's server has accepted it. */
+  readonly address: AddressEntry | undefined;
+  /** undefined: it was cut. */
+  state: SocketState | undefined;
+  /** Since when it has been in this state. */
+  sinceMs: number;
+  /** Whatever it asks for is answered by this. */
+  refusal: SightlineError | undefined;
+  ending: SocketEnding;
+  /** Requests without a whole answer, in their order. */
+  answers: Map<ServerResponse, Answer> | undefined;
+}
+
+interface Answer {
+  bytes: number;
+  files: number;
+  /** Begins with it; undefined: it has begun. */
+  start: (() => void) | undefined;
+}
+
+/** Requests that a client may send ahead of their answers. */
+const PIPELINE_MAX = 16;
+/** No handler of the server takes as long. */
+const ANSWER_MS_MAX = 600_000;
+/** Clients at once that are told why they are refused; further ones are cut. */
+const REFUSALS_MAX = 64;
+/** Connections among which one is chosen to make room. */
+const LOOK_MAX = 64;
+/** Memory that sending a file takes. */
+const FILE_BUFFER_BYTES = 128 * 1024;
+/** Endings that are ordinary, come of any scanner's rubbish, or are logged where they are caused. */
+const UNLOGGED: ReadonlySet<SocketEnding> = new Set(['closed', 'silent', 'idle', 'bad_request', 'refused', 'stopped']);
+
+/** After these nothing waits for the client, but an answer that it is about to read. */
+const GENTLE: ReadonlySet<SocketEnding> = new Set(['closed', 'silent', 'idle', 'stopped']);
+
+export class Connections {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #settings: ConnectionSettings;
+  readonly #descriptors: Descriptors;
+  readonly #addresses: AddressBook;
+  /** Sockets that have not closed yet, those that were cut included. */
+  readonly #all = new Map<Socket, Connection>();
+  /** In the order in which they came into their state. */
+  readonly #byState = Object.fromEntries(SOCKET_STATES.map((state) => [state, new Set()])) as Record<
+    SocketState,
+    Set<Connection>
+  >;
+  /** Those with bytes of answers that wait, the longest waiting first. */
+  readonly #owing = new Map<Connection, number>();
+  readonly #endings = Object.fromEntries(SOCKET_ENDINGS.map((ending) => [ending, 0])) as Record<SocketEnding, number>;
+  readonly #refused: Record<AddressBound, number> = { connections: 0, rate: 0 };
+  #accepted = 0;
+  #answerBytes = 0;
+  #files = 0;
+  #beingRefused = 0;
+  /** Descriptors that are neither sockets nor files of these connections, when they were counted last. */
+  #otherDescriptors: number | undefined;
+  #countedMs = -Infinity;
+  #receivedBytes = 0;
+  #sentBytes = 0;
+  /** One for all sockets: a closure for each would live as long as its connection. */
+  readonly #onClose: (this: Socket) => void;
+  readonly #onHalfClosed: (this: Socket) => void;
+
+  constructor(parts: { clock: Clock; log: Log; descriptors: Descriptors; settings: ConnectionSettings }) {
+    this.#clock = parts.clock;
+    this.#log = parts.log;
+    this.#settings = parts.settings;
+    this.#descriptors = parts.descriptors;
+    this.#addresses = new AddressBook(parts.clock, parts.settings.addresses);
+    const closed = (socket: Socket): void => this.#closed(socket);
+    this.#onClose = function onClose() {
+      closed(this);
+    };
+    const halfClosed = (socket: Socket): void => this.#halfClosed(socket);
+    this.#onHalfClosed = function onHalfClosed() {
+      halfClosed(this);
+    };
+  }
+
+  /** Places at this moment: other descriptors of the process come and go. */
+  get places(): Places {
+    return placesFor(this.#settings.connectionsMax, this.#descriptorUse());
+  }
+
+  /** Bytes of all connections since the start. */
+  get traffic(): { readonly received_bytes: number; readonly sent_bytes: number } {
+    let [received, sent] = [this.#receivedBytes, this.#sentBytes];
+    for (const { bytesRead, bytesWritten } of this.#all.keys()) {
+      received += bytesRead;
+      sent += bytesWritten;
+    }
+    return { received_bytes: received, sent_bytes: sent };
+  }
+
+  report(): Omit<SocketsReport, 'requests_waiting'> {
+    return {
+      open: Object.fromEntries(SOCKET_STATES.map((state) => [state, this.#byState[state].size])) as Record<
+        SocketState,
+        number
+      >,
+      max: this.places.sockets,
+      accepted: this.#accepted,
+      ended: { ...this.#endings },
+      refused: { ...this.#refused },
+      addresses: this.#addresses.present,
+      answer_bytes: this.#answerBytes,
+    };
+  }
+
+  of(socket: Duplex): Connection | undefined {
+    return this.#all.get(socket as Socket);
+  }
+
+  /** Takes a connection that was just accepted. Where there is no place for it, another one ends, or itself. */
+  accept(socket: Socket): void {
+    const { remoteAddress } = socket;
+    // It is gone already.
+    if (remoteAddress === undefined) return void socket.destroy();
+    const { entry, over } = this.#addresses.enter(remoteAddress);
+    const connection = this.#add(socket, entry);
+    if (over !== undefined && !(over === 'connections' && this.#evictOf(entry, connection))) {
+      this.#limit(connection, over);
+    }
+    this.#makeRoom(connection);
+  }
+
+  /** Takes a connection of another program's server from its upgrade on. */
+  adopt(socket: Duplex): void {
+    if (this.of(socket) === undefined && 'remoteAddress' in socket) this.#add(socket as Socket, undefined);
+  }
+
+  /** A request has come: `start` is called once those before it on the connection have their answers. */
+  begin(connection: Connection, response: ServerResponse, start: () => void): void {
+    const { state, socket } = connection;
+    if (state === undefined || state === 'closing') return;
+    const answers = (connection.answers ??= new Map());
+    if (answers.size >= PIPELINE_MAX) {
+      stopParsing(socket);
+      return this.cut(connection, 'pipelined');
+    }
+    const isFirst = answers.size === 0;
+    answers.set(response, { bytes: 0, files: 0, start: isFirst ? undefined : start });
+    response.once('close', () => this.#answered(connection, response));
+    if (state === 'waiting') {
+      this.#move(connection, 'request');
+      socket.setTimeout(this.#settings.unreadTimeoutMs);
+    }
+    if (isFirst) start();
+  }
+
+  /** A request for another protocol has come. */
+  upgrade(connection: Connection): void {
+    this.#move(connection, 'request');
+  }
+
+  /** An answer of this many bytes, or one that is read from a file, goes to its client now, at the client's pace. */
+  send(response: ServerResponse, body: number | 'file'): void {
+    const connection = this.of(response.req.socket);
+    const answer = connection?.answers?.get(response);
+    if (!connection || !answer) return;
+    const bytes = body === 'file' ? FILE_BUFFER_BYTES : body;
+    answer.bytes += bytes;
+    this.#answerBytes += bytes;
+    this.#owing.set(connection, (this.#owing.get(connection) ?? 0) + bytes);
+    if (body === 'file') {
+      answer.files++;
+      this.#files++;
+      this.#makeRoom(connection);
+    }
+    for (const [other] of this.#owing) {
+      if (this.#answerBytes <= this.#settings.answerBytesMax) break;
+      if (other !== connection) this.cut(other, 'answers_full');
+    }
+  }
+
+  /** It lasts from now on. */
+  stay(socket: Duplex, state: 'websocket' | 'event_stream'): void {
+    const connection = this.of(socket);
+    if (!connection?.state) return;
+    this.#move(connection, state);
+    if (state === 'event_stream') return;
+    this.#settle(connection);
+    connection.socket.on('end', this.#onHalfClosed);
+  }
+
+  /** Says why, and cuts the connection if the client does not end it soon. For a socket without a response of Node's. */
+  refuse(socket: Duplex, error: SightlineError, ending: SocketEnding = 'refused'): void {
+    const connection = this.of(socket);
+    if (connection?.state) {
+      this.#tell(connection, ending);
+      connection.ending = ending;
+      this.#move(connection, 'closing');
+    }
+    socket.end(rawAnswer(error));
+    // Unread input would turn the end into a reset, by which the answer may be lost.
+    socket.resume();
+    this.#after(this.#settings.lingerMs, socket, () => {
+      if (connection) this.cut(connection, ending);
+      else socket.destroy();
+    });
+  }
+
+  /** Nothing has moved on the socket for the time that it was given. */
+  silent(socket: Socket): void {
+    const connection = this.of(socket);
+    if (!connection?.state) return void socket.destroy();
+    const ending = judgeSilence(connection.state, {
+      unsentBytes: socket.writableLength,
+      ageMs: this.#clock.now() - connection.sinceMs,
+      answerMsMax: ANSWER_MS_MAX,
+    });
+    if (ending === undefined) socket.setTimeout(socket.timeout ?? this.#settings.unreadTimeoutMs);
+    else this.cut(connection, ending);
+  }
+
+  /** Ends it at once. */
+  cut(connection: Connection, ending: SocketEnding): void {
+    const { socket, state, address } = connection;
+    if (state === undefined) return;
+    if (connection.ending !== ending) this.#tell(connection, ending);
+    connection.ending = ending;
+    this.#ended(connection);
+    const isGentle = GENTLE.has(ending) || (ending === 'evicted' && state !== 'request');
+    // Otherwise the system goes on for minutes to offer its client what it has not taken, megabytes of it.
+    if (address && !isGentle) socket.resetAndDestroy();
+    else socket.destroy();
+  }
+
+  /** Cuts all but WebSockets, which their sessions have closed. */
+  close(): void {
+    for (const connection of this.#all.values()) {
+      if (connection.state !== 'websocket') this.cut(connection, 'stopped');
+    }
+  }
+
+  #add(socket: Socket, address: AddressEntry | undefined): Connection {
+    const connection: Connection = {
+      socket,
+      address,
+      state: 'waiting',
+      sinceMs: this.#clock.now(),
+      refusal: undefined,
+      ending: 'closed',
+      answers: undefined,
+    };
+    this.#accepted++;
+    this.#all.set(socket, connection);
+    this.#byState.waiting.add(connection);
+    socket.on('close', this.#onClose);
+    return connection;
+  }
+
+  /** The client may ask once, and gets the reason for an answer; where too many are told so already, it is cut. */
+  #limit(connection: Connection, bound: AddressBound): void {
+    const { addresses } = this.#settings;
+    const address = connection.address!.key;
+    const code = 'ADDRESS_LIMIT_REACHED';
+    this.#refused[bound]++;
+    this.#log.write('address_limited', { code, address, bound });
+    if (this.#beingRefused >= REFUSALS_MAX) return this.cut(connection, 'refused');
+    const message =
+      bound === 'rate'
+        ? `${address} opens more than ${addresses.ratePerS} connections a second`
+        : `${address} has all of its ${addresses.connectionsMax} connections`;
+    this.#beingRefused++;
+    // It takes nothing from the address any more.
+    this.#addresses.leave(connection.address!);
+    connection.refusal = new SightlineError(code, message);
+    connection.ending = 'refused';
+    this.#after(this.#settings.lingerMs, connection.socket, () => this.cut(connection, 'refused'));
+  }
+
+  get #size(): number {
+    return SOCKET_STATES.reduce((sum, state) => sum + this.#byState[state].size, 0);
+  }
+
+  #descriptorUse() {
+    const { max, intervalMs } = this.#descriptors;
+    const nowMs = this.#clock.now();
+    if (nowMs - this.#countedMs >= intervalMs) {
+      this.#countedMs = nowMs;
+      const open = this.#descriptors.count();
+      this.#otherDescriptors = open === undefined ? undefined : open - this.#size - this.#files;
+    }
+    const others = this.#otherDescriptors;
+    if (others === undefined || max === undefined) return undefined;
+    return { max, others, reserved: this.#settings.reservedDescriptors };
+  }
+
+  /** Ends connections until there is a place for each socket and file, this connection's last. */
+  #makeRoom(connection: Connection): void {
+    while (connection.state !== undefined && this.#size + this.#files > this.places.sockets) {
+      const victim = this.#evictable(connection);
+      if (victim) this.cut(victim, 'evicted');
+      else if (connection.address) return this.cut(connection, 'full');
+      else return;
+    }
+  }
+
+  #evictable(except: Connection): Connection | undefined {
+    const { closing, waiting, request } = this.#byState;
+    const those = (of: ReadonlySet<Connection>): readonly Connection[] => oldest(of, LOOK_MAX, except);
+    return greediest(those(closing)) ?? greediest([...those(waiting), ...those(request)]);
+  }
+
+  /** Another connection of the address that only waits makes room for this one. */
+  #evictOf(address: AddressEntry, except: Connection): boolean {
+    const { closing, waiting } = this.#byState;
+    for (const other of [...closing, ...waiting]) {
+      if (other.address !== address || other.refusal || other === except) continue;
+      this.cut(other, 'evicted');
+      return true;
+    }
+    return false;
+  }
+
+  #answered(connection: Connection, response: ServerResponse): void {
+    const { answers, state } = connection;
+    const answer = answers?.get(response);
+    if (!answers || !answer) return;
+    answers.delete(response);
+    this.#release(connection, answer);
+    const [next] = answers.values();
+    if (next) {
+      const { start } = next;
+      next.start = undefined;
+      start?.();
+      return;
+    }
+    connection.answers = undefined;
+    if (state === 'request' || state === 'event_stream') this.#move(connection, 'waiting');
+  }
+
+  #release(connection: Connection, { bytes, files }: Answer): void {
+    this.#files -= files;
+    this.#answerBytes -= bytes;
+    const left = (this.#owing.get(connection) ?? 0) - bytes;
+    if (left > 0) this.#owing.set(connection, left);
+    else this.#owing.delete(connection);
+  }
+
+  /** Forgets its answers: nothing tells any more when they end. */
+  #settle(connection: Connection): void {
+    for (const answer of connection.answers?.values() ?? []) this.#release(connection, answer);
+    connection.answers = undefined;
+  }
+
+  #move(connection: Connection, state: SocketState): void {
+    if (connection.state === undefined) return;
+    this.#byState[connection.state].delete(connection);
+    connection.state = state;
+    connection.sinceMs = this.#clock.now();
+    this.#byState[state].add(connection);
+  }
+
+  /** Takes it out of all accounts but that of the bytes, which its socket still counts. */
+  #ended(connection: Connection): void {
+    const { state, address, ending, refusal } = connection;
+    if (state === undefined) return;
+    this.#byState[state].delete(connection);
+    connection.state = undefined;
+    this.#settle(connection);
+    this.#endings[ending]++;
+    if (refusal) this.#beingRefused--;
+    else if (address) this.#addresses.leave(address);
+  }
+
+  #closed(socket: Socket): void {
+    const connection = this.of(socket);
+    if (!connection) return;
+    this.#ended(connection);
+    this.#all.delete(socket);
+    this.#receivedBytes += socket.bytesRead;
+    this.#sentBytes += socket.bytesWritten;
+  }
+
+  /** A WebSocket's client has ended its side: `ws` ends ours, and waits without an end for a client that reads nothing. */
+  #halfClosed(socket: Socket): void {
+    const connection = this.of(socket);
+    if (connection?.state !== 'websocket') return;
+    this.#after(this.#settings.closeTimeoutMs, socket, () => this.cut(connection, 'half_open'));
+  }
+
+  #tell({ state, address }: Connection, ending: SocketEnding): void {
+    if (UNLOGGED.has(ending)) return;
+    this.#log.write('connection_cut', { cause: ending, state: state ?? '', address: address?.key ?? '' });
+  }
+
+  /** Unless the socket has closed by then. */
+  #after(ms: number, socket: Duplex, then: () => void): void {
+    const timer = setTimeout(then, ms);
+    timer.unref();
+    socket.once('close', () => clearTimeout(timer));
+  }
+}
+
+/** The first so many of them, without one. */
+function oldest<C>(connections: Iterable<C>, max: number, except: C): C[] {
+  const found: C[] = [];
+  for (const connection of connections) {
+    if (found.length === max) break;
+    if (connection !== except) found.push(connection);
+  }
+  return found;
+}
+
+/**
+ * Node parses what it has read to its end, 64 KiB that may hold thousands of requests, also where the connection was cut meanwhile; each
+ * costs 10 µs. Its parser stops where its callback says that another protocol follows. The callback is none of its public parts: where
+ * there is no such thing they are parsed.
+ */
+function stopParsing(socket: Socket): void {
+  const { parser } = socket as Socket & { readonly parser?: { onIncoming?: unknown } | null };
+  if (typeof parser?.onIncoming === 'function') parser.onIncoming = () => ANOTHER_PROTOCOL;
+}
+
+const ANOTHER_PROTOCOL = 2;

@@ -1,0 +1,46 @@
+import type { FormKeeper, Payload } from '../protocol/payload.ts';
+
+/** Of all payloads that topics keep, together. */
+export const FORMS_BYTES_MAX = 24 * 1024 * 1024;
+/** What a value takes in V8 for each byte that says it: 24 for `[{},{}]`, the worst that was measured; a text takes one. */
+const VALUE_BYTES_PER_BYTE = 24;
+const FORM_BYTES = 200;
+
+interface Made {
+  readonly payload: Payload;
+  readonly bytes: number;
+}
+
+/**
+ * Forms of payloads beside those that they keep, such as values that were read from JSON, for as long as there is room: a value may take
+ * twenty times the memory of the text that says it. The one goes that was made first.
+ */
+export class PayloadForms implements FormKeeper {
+  readonly #made: (Made | undefined)[] = [];
+  #first = 0;
+  #bytes = 0;
+
+  /** By estimate. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  made(payload: Payload, isValue: boolean, bytes: number): void {
+    const made = { payload, bytes: bytes * (isValue ? VALUE_BYTES_PER_BYTE : 1) + FORM_BYTES };
+    this.#bytes += made.bytes;
+    this.#made.push(made);
+    // The newest stays: whoever asked for it is about to use it.
+    while (this.#bytes > FORMS_BYTES_MAX && this.#first < this.#made.length - 1) this.#forgetFirst();
+    if (this.#first > 1_000 && 2 * this.#first > this.#made.length) {
+      this.#made.splice(0, this.#first);
+      this.#first = 0;
+    }
+  }
+
+  #forgetFirst(): void {
+    const { payload, bytes } = this.#made[this.#first]!;
+    this.#made[this.#first++] = undefined;
+    this.#bytes -= bytes;
+    payload.forget();
+  }
+}
