@@ -187,23 +187,29 @@ describe('the sum of bounds', () => {
 });
 
 describe('the ledger', () => {
+  const client = (lane: string, client_id: string, histories: number, queues: number) => ({
+    lane,
+    client_id,
+    bytes: { histories, queues },
+  });
   const document = {
-    ledger: {
-      bounded_bytes: 1_000,
+    fences: {
+      planned_bytes: 1_000,
       clients: [
-        { client_id: 'attacker-1', bytes: 5 },
-        { client_id: 'attacker-2', bytes: 7 },
-        { client_id: 'innocent-camera', bytes: 11 },
+        client('telemetry', 'attacker-1', 5, 2),
+        client('foxglove', 'foxglove-1', 7, 0),
+        client('video', 'innocent-camera', 11, 0),
+        client('server', '', 13, 0),
       ],
     },
   };
-  test('is summed over the clients that are asked for', () => {
-    expect(chargedBytes(document, 'attacker-')).toBe(12);
-    expect(chargedBytes(document, 'nobody')).toBe(0);
+  test('is summed over all clients but the innocents', () => {
+    expect(chargedBytes(document)).toBe(14);
+    expect(chargedBytes({ fences: { planned_bytes: 0, clients: [] } })).toBe(0);
     expect(publishedBoundBytes(document)).toBe(1_000);
   });
-  test.each([[undefined], [{}], [{ ledger: {} }]])('may be missing: %j', (document) => {
-    expect(chargedBytes(document, 'attacker-')).toBeUndefined();
+  test.each([[undefined], [{}]])('may be missing: %j', (document) => {
+    expect(chargedBytes(document)).toBeUndefined();
     expect(publishedBoundBytes(document)).toBeUndefined();
   });
 });

@@ -10,7 +10,6 @@ import { Server } from '../support/server.ts';
 import { unbalanced, type AccountsDocument } from './accounts.ts';
 import type { Case, Limits, Seen } from './analysis.ts';
 import type { AttackerApi } from './attacker-process.ts';
-import { ATTACKER } from './attacks/lanes.ts';
 import { boundedMb, LONGEST_RUN_MS, residentMbMax } from './bounds.ts';
 import type { InnocentApi } from './innocent-process.ts';
 import { askHealth, type Watch } from './innocents.ts';
@@ -203,7 +202,7 @@ async function settle(
   if (!settlesEarly && !server.isGone) await sleep(settleMs);
   for (;;) {
     const memoryLeftMb = server.isGone ? Number.NaN : await leftMb();
-    const charged = chargedBytes(await answer(server, '/api/performance/backpressure'), ATTACKER);
+    const charged = chargedBytes(await answer(server, '/api/performance/backpressure'));
     const isSettled = memoryLeftMb <= MEMORY_LEFT_MB && (charged ?? 0) === 0;
     if (isSettled || server.isGone || performance.now() >= deadlineMs) return { memoryLeftMb, chargedBytes: charged };
     await sleep(SETTLE_POLL_MS);
