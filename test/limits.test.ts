@@ -51,7 +51,7 @@ test('every setting that is a bound is on the page', () => {
 
 test('every setting on the page is there, with its default', () => {
   for (const [bound, told] of rows) {
-    const [path] = coded(bound!).filter((code) => KEY.test(code));
+    const path = coded(bound!).find((code) => KEY.test(code));
     // A constant may be told in the terms of a setting.
     if (path === undefined || /`[A-Za-z_]+` of `/.test(bound!.replace(/\(.*\)/, ''))) continue;
     const key = CONFIG_KEYS.get(path);
