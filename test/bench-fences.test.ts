@@ -86,6 +86,7 @@ const kept: Case = {
   memoryLeftMb: 3,
   chargedBytes: undefined,
   settledS: 60,
+  healthAfter: undefined,
   stopMs: 200,
   ended: undefined,
 };
@@ -95,7 +96,7 @@ const shortOf = (one: Case): string[] => barsOf(figuresOf(one), limits).flatMap(
 describe('figures and bars of an attack', () => {
   test('nobody noticed anything: every bar is kept', () => {
     expect(shortOf(kept)).toEqual([]);
-    expect(barsOf(figuresOf(kept), limits)).toHaveLength(13);
+    expect(barsOf(figuresOf(kept), limits)).toHaveLength(14);
   });
 
   test.each<[string, Partial<Case>, string[]]>([
@@ -125,6 +126,7 @@ describe('figures and bars of an attack', () => {
     ['too much memory', { attacked: seen({ residentPeakMb: 901 }) }, ['resident_peak_mb']],
     ['memory that stays', { memoryLeftMb: 51 }, ['memory_left_mb']],
     ['charges that stay', { chargedBytes: 1 }, ['charged_bytes']],
+    ['a server that answers nobody any more', { healthAfter: 'ECONNRESET' }, ['health_after_failed']],
     ['a lost worker', { workersLost: 1 }, ['workers_lost']],
     [
       'an innocent that was muted',
@@ -147,7 +149,7 @@ describe('figures and bars of an attack', () => {
 
   test('a ledger at zero is one more bar', () => {
     const bars = barsOf(figuresOf({ ...kept, chargedBytes: 0 }), limits);
-    expect(bars).toHaveLength(14);
+    expect(bars).toHaveLength(15);
     expect(bars.every(({ ok }) => ok)).toBe(true);
   });
 
@@ -160,7 +162,7 @@ describe('figures and bars of an attack', () => {
     const figures = figuresOf({ ...kept, attacked: seen({ camera: { ...seen().camera, results: 30 } }) });
     const lines = tableOf('clock_flood: asks', figures, barsOf(figures, limits), ['a remark']).split('\n');
     expect(lines[0]).toBe('clock_flood: asks');
-    expect(lines).toHaveLength(16);
+    expect(lines).toHaveLength(17);
     const camera = lines.find((line) => line.includes('camera_share'))!;
     expect(camera.split(/ +/).filter((word) => word !== '')).toEqual([
       'camera_share',

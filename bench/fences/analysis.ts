@@ -35,6 +35,8 @@ export interface Case {
   readonly chargedBytes: number | undefined;
   /** From the end of the attack until memory and ledger were looked at for the last time. */
   readonly settledS: number;
+  /** How `/health` failed then; undefined: it answered. */
+  readonly healthAfter: string | undefined;
   /** From SIGTERM until the process was gone. */
   readonly stopMs: number;
   /** Its process had ended before it was asked to; how. */
@@ -67,6 +69,7 @@ export function figuresOf(one: Case): Figures {
     resident_peak_mb: attacked.residentPeakMb,
     memory_left_mb: one.memoryLeftMb,
     ...(one.chargedBytes !== undefined && { charged_bytes: one.chargedBytes }),
+    health_after_failed: one.healthAfter === undefined ? 0 : 1,
     workers_lost: one.workersLost,
     punished: punishments(one).length,
     unbalanced: one.unbalanced?.length ?? Number.NaN,
@@ -113,6 +116,7 @@ export function barsOf(figures: Figures, limits: Limits): Bar[] {
     most('memory_left_mb', MEMORY_LEFT_MB_MAX),
     // A server without the ledger promises nothing of it.
     ...('charged_bytes' in figures ? [most('charged_bytes', 0)] : []),
+    most('health_after_failed', 0),
     most('workers_lost', 0),
     most('punished', 0),
     most('unbalanced', 0),

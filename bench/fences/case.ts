@@ -13,7 +13,7 @@ import type { AttackerApi } from './attacker-process.ts';
 import { ATTACKER } from './attacks/lanes.ts';
 import { boundedMb, LONGEST_RUN_MS, residentMbMax } from './bounds.ts';
 import type { InnocentApi } from './innocent-process.ts';
-import type { Watch } from './innocents.ts';
+import { askHealth, type Watch } from './innocents.ts';
 import { chargedBytes, publishedBoundBytes } from './ledger.ts';
 import { memoryArgs, memoryLeftMb, ResidentSize } from './server-memory.ts';
 import type { Attack, TargetAddress } from './target.ts';
@@ -99,6 +99,7 @@ export async function measureCase(
   const afterwards = server.isGone ? [] : ((await attack.afterwards?.(server.url)) ?? []);
   const settled = await settle(server, plan, async () => (await left()) - beforeMb);
   const settledS = (performance.now() - endMs) / 1_000;
+  const healthAfter = await askHealth(server.url);
   await closeInnocents(bench);
   const { stopMs, ended } = await stopped(server);
   return {
@@ -112,6 +113,7 @@ export async function measureCase(
       afterwards,
       ...settled,
       settledS,
+      healthAfter: healthAfter.failure,
       stopMs,
       ended,
     },

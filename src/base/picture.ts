@@ -16,7 +16,7 @@ export type Picture =
       /** Size of the picture when upright, pixels. */
       readonly width: number;
       readonly height: number;
-      /** What decoding it will cost, nominal (`media/jpeg-work.ts`); left out: little. */
+      /** What decoding it, and turning it upright, will cost, nominal (`media/jpeg-work.ts`); left out: little. */
       readonly decodeMs?: number;
     }
   | {

@@ -337,7 +337,7 @@ const inference = z.strictObject({
   job_timeout_ms: whole(50, 600_000)
     .default(10_000)
     .describe(
-      'A worker that needs longer for a frame counts as hung and is replaced. Its thread is terminated, but not inside a native library (ONNX Runtime, the JPEG decoder): there it goes on until it comes back.',
+      'A worker that needs longer for a frame counts as hung and is replaced. Its thread is terminated, but not inside a native library (ONNX Runtime, the JPEG decoder): there it goes on until it comes back. The dearest picture that is let in by default takes 0.6 s on a core as of 2022.',
     ),
   device_memory_mb: whole(64, 1_048_576)
     .default(8192)

@@ -2,20 +2,22 @@ import { describe, expect, test } from 'vitest';
 import {
   ARITHMETIC,
   ARITHMETIC_PROGRESSIVE,
+  bombJpeg,
   BASELINE,
   costlyJpeg,
+  DEAREST,
   FULL_COLOUR,
+  LARGEST,
   type CostlyJpeg,
   type CostlyScan,
 } from '../../test/support/costly-jpegs.ts';
 import { JPEGS } from '../../test/support/jpegs.ts';
 import { SightlineError } from '../base/errors.ts';
-import { checkJpeg, decodeJpegRgbx, encodeJpeg, type ImageLimits } from './jpeg.ts';
+import { checkJpeg, decodeJpegRgbx, encodeJpeg, type ImageLimits, uprightJpegSize } from './jpeg.ts';
 import { SCANS_MAX } from './jpeg-work.ts';
 
 /** Those of a server by default: pictures of these tests are far smaller, and cost as much by their scans. */
 const LIMITS: ImageLimits = { sideMax: 8192, pixelsMax: 33_554_432 };
-const LARGE = { width: 8192, height: 4096 };
 
 const DC: CostlyScan = { of: [0], band: [0, 0] };
 const AC: CostlyScan = { of: [0], band: [1, 63] };
@@ -35,7 +37,7 @@ const verdictOf = (options: CostlyJpeg) => verdict(costlyJpeg(options));
 
 describe('a picture that costs more than it weighs', () => {
   test('is refused before it is decoded: 100 kB in 630 scans', () => {
-    const jpeg = costlyJpeg({ ...LARGE, scans: [DC, ...times(630, AC)] });
+    const jpeg = bombJpeg(630);
     expect(jpeg.length).toBeLessThan(110_000);
     expect(() => checkJpeg(jpeg, LIMITS)).toThrow(`a 8192×4096 JPEG of more than ${SCANS_MAX} scans`);
     expect(verdict(jpeg)).toBe('FRAME_COSTLY');
@@ -43,33 +45,38 @@ describe('a picture that costs more than it weighs', () => {
 
   test.each<[string, CostlyJpeg]>([
     ['scans over the limit of a small one', { width: 64, height: 64, scans: [DC, ...times(SCANS_MAX, AC)] }],
-    ['scans of nothing, in one component', { ...LARGE, scans: [DC, ...times(SCANS_MAX - 1, AC)] }],
-    ['scans that refine', { ...LARGE, scans: [DC, ...times(30, REFINING)] }],
+    ['scans of nothing, in one component', { ...LARGEST, scans: [DC, ...times(SCANS_MAX - 1, AC)] }],
+    ['scans that refine', { ...LARGEST, scans: [DC, ...times(30, REFINING)] }],
     [
       'scans that refine in full colour',
-      { ...LARGE, sampling: FULL_COLOUR, scans: [0, 1, 2].flatMap((i) => times(6, { ...REFINING, of: [i] })) },
+      { ...LARGEST, sampling: FULL_COLOUR, scans: [0, 1, 2].flatMap((i) => times(6, { ...REFINING, of: [i] })) },
     ],
     [
       'DC of all components again and again',
-      { ...LARGE, sampling: FULL_COLOUR, scans: times(20, { of: [0, 1, 2], band: [0, 0], data: new Uint8Array(0) }) },
+      { ...LARGEST, sampling: FULL_COLOUR, scans: times(20, { of: [0, 1, 2], band: [0, 0], data: new Uint8Array(0) }) },
     ],
     [
       'one component again and again, sequential',
-      { ...LARGE, coding: BASELINE, sampling: FULL_COLOUR, scans: times(9, DC) },
+      { ...LARGEST, coding: BASELINE, sampling: FULL_COLOUR, scans: times(9, DC) },
     ],
-    ['restarts after each block', { ...LARGE, restartInterval: 1, scans: [DC, ...times(20, AC)] }],
-    ['arithmetic codes', { ...LARGE, coding: ARITHMETIC_PROGRESSIVE, scans: [DC, ...times(5, AC)] }],
+    ['restarts after each block', { ...LARGEST, restartInterval: 1, scans: [DC, ...times(20, AC)] }],
+    ['arithmetic codes', { ...LARGEST, coding: ARITHMETIC_PROGRESSIVE, scans: [DC, ...times(5, AC)] }],
     [
       'arithmetic codes that are dense',
-      { ...LARGE, coding: ARITHMETIC, scans: [{ of: [0], band: [0, 63], data: new Uint8Array(1_000_000) }] },
+      { ...LARGEST, coding: ARITHMETIC, scans: [{ of: [0], band: [0, 63], data: new Uint8Array(1_000_000) }] },
     ],
-    ['a component that does not exist', { ...LARGE, scans: [DC, ...times(90, { ...AC, of: [7] })] }],
+    ['a component that does not exist', { ...LARGEST, scans: [DC, ...times(90, { ...AC, of: [7] })] }],
   ])('is refused: %s', (_, options) => {
     expect(verdictOf(options)).toBe('FRAME_COSTLY');
   });
 
+  test('just within the limit is let in', () => {
+    expect(verdictOf(DEAREST)).toBeGreaterThan(590);
+    expect(verdictOf({ ...DEAREST, scans: [...DEAREST.scans, REFINING] })).toBe('FRAME_COSTLY');
+  });
+
   test('cannot hide its scans from the check', () => {
-    const jpeg = costlyJpeg({ ...LARGE, restartInterval: 1, scans: [DC, ...times(SCANS_MAX, AC)] });
+    const jpeg = costlyJpeg({ ...LARGEST, restartInterval: 1, scans: [DC, ...times(SCANS_MAX, AC)] });
     const second = jpeg.indexOf(Buffer.of(0xff, 0xda), jpeg.indexOf(Buffer.of(0xff, 0xda)) + 2);
     const hidden = (...bytes: number[]) =>
       verdict(Buffer.concat([jpeg.subarray(0, second), Buffer.from(bytes), jpeg.subarray(second)]));
@@ -133,22 +140,37 @@ describe('an ordinary picture', () => {
       { of: [1], band: [1, 63], bits: [1, 0] },
       { of: [0], band: [1, 63], bits: [1, 0] },
     ] as const;
-    const progressive = verdictOf({ ...LARGE, sampling: FULL_COLOUR, scans });
+    const progressive = verdictOf({ ...LARGEST, sampling: FULL_COLOUR, scans });
     const baseline = verdictOf({
-      ...LARGE,
+      ...LARGEST,
       sampling: FULL_COLOUR,
       coding: BASELINE,
       scans: [{ of: [0, 1, 2], band: [0, 63] }],
     });
     expect(progressive).toBeLessThan(500);
     expect(baseline).toBeLessThan(120);
-    expect(verdictOf({ ...LARGE, coding: ARITHMETIC, scans: [{ of: [0], band: [0, 63] }] })).toBeLessThan(200);
+    expect(verdictOf({ ...LARGEST, coding: ARITHMETIC, scans: [{ of: [0], band: [0, 63] }] })).toBeLessThan(200);
   });
 
   test('costs by its size and its bytes', () => {
     const [small, large] = [verdict(noise(160, 120)) as number, verdict(noise(640, 480)) as number];
     expect(large / small).toBeGreaterThan(10);
     expect(large / small).toBeLessThan(20);
+  });
+
+  test('that has to be turned costs that besides, and a large one the memory for it', () => {
+    const scans: CostlyScan[] = [{ of: [0], band: [0, 63] }];
+    const costOf = (width: number, height: number, orientation: number) => {
+      const jpeg = costlyJpeg({ width, height, coding: BASELINE, orientation, scans });
+      return uprightJpegSize(jpeg, LIMITS).decodeMs - checkJpeg(jpeg, LIMITS).decodeMs;
+    };
+    expect([1, 3, 6].map((orientation) => costOf(1000, 1000, orientation))).toEqual([
+      0,
+      expect.closeTo(1.5),
+      expect.closeTo(4),
+    ]);
+    const { width, height } = LARGEST;
+    expect([1, 6].map((orientation) => Math.round(costOf(width, height, orientation)))).toEqual([84, 302]);
   });
 
   test('of one scan is not searched for further ones: libjpeg refuses them', () => {

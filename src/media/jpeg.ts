@@ -3,7 +3,7 @@ import { SightlineError } from '../base/errors.ts';
 import { exifOrientation, isExif } from './exif.ts';
 import { scanFault } from './jpeg-scan.ts';
 import { endOf, headerSegments, isDescription, isFrameHeader, MARKER, type Segment } from './jpeg-segments.ts';
-import { type CodedFrame, decodeCost, NS_PER_PIXEL_MAX, SCANS_MAX } from './jpeg-work.ts';
+import { type CodedFrame, decodeCost, NS_PER_PIXEL_MAX, SCANS_MAX, uprightMs } from './jpeg-work.ts';
 import { type Orientation, orientationOfExif, UPRIGHT, uprightSize } from './orient.ts';
 
 // The package is CommonJS whose exports are made at run time: a named ESM import would not find them.
@@ -97,13 +97,19 @@ function decodeMsMax({ pixelsMax }: ImageLimits): number {
   return (pixelsMax * NS_PER_PIXEL_MAX) / 1e6;
 }
 
-/** The size of a JPEG that stands upright, pixels, and the nominal cost of decoding it, once it is checked. Errors: those of `checkJpeg`. */
+/**
+ * The size of a JPEG that stands upright, pixels, and the nominal cost of decoding it until it does, once it is checked. Errors: those of
+ * `checkJpeg`.
+ */
 export function uprightJpegSize(
   bytes: Uint8Array,
   limits: ImageLimits,
 ): { readonly width: number; readonly height: number; readonly decodeMs: number } {
-  const { decodeMs, ...header } = checkJpeg(bytes, limits);
-  return { ...uprightSize(header, header.orientation), decodeMs };
+  const { decodeMs, width, height, orientation } = checkJpeg(bytes, limits);
+  return {
+    ...uprightSize({ width, height }, orientation),
+    decodeMs: decodeMs + uprightMs(width * height, orientation),
+  };
 }
 
 /**

@@ -260,7 +260,8 @@ export class RangeReader<T> {
   }
 
   #catchUp(): void {
-    if (this.#followed === undefined || this.#followed.position === this.#cursor) return;
+    // What has expired was passed already: the position is behind until it moves.
+    if (this.#followed === undefined || this.#followed.position <= this.#cursor) return;
     this.#delivered += this.#followed.position - this.#cursor;
     this.#cursor = this.#followed.position;
   }

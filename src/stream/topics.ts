@@ -149,9 +149,9 @@ interface Watcher {
 export class Topics {
   readonly #options: TopicsOptions;
   readonly #topics = new Map<string, OpenTopic>();
-  /** Who waits for one name, and who for any that match. */
+  /** Who waits for one name, and who for any that match, by what they wait for. */
   readonly #plainWatchers = new Map<string, Set<Watcher>>();
-  readonly #wildWatchers = new Set<Watcher>();
+  readonly #wildWatchers = new Map<string, Set<Watcher>>();
   readonly #listeners = new Set<(topic: Topic, sample: Sample<TelemetryMessage>) => void>();
   readonly #closeListeners = new Set<() => void>();
   #lastNumber = 0;
@@ -228,9 +228,9 @@ export class Topics {
     checkFilter(filter);
     const watcher = { filter, onTopic };
     if (isPlain(filter)) return this.#watchPlain(watcher);
-    this.#wildWatchers.add(watcher);
+    const end = this.#addWatcher(this.#wildWatchers, watcher);
     for (const topic of this.list()) if (matches(filter, topic.name)) onTopic(topic);
-    return () => void this.#wildWatchers.delete(watcher);
+    return end;
   }
 
   /** Calls after every publication, and once when all topics close. Returns how to end it. */
@@ -297,7 +297,9 @@ export class Topics {
     topic.maker.publisher.topicsMade++;
     topic.maker.add(topicBytes(name));
     for (const watcher of this.#plainWatchers.get(name) ?? []) watcher.onTopic(topic);
-    for (const watcher of this.#wildWatchers) if (matches(watcher.filter, name)) watcher.onTopic(topic);
+    for (const [filter, watchers] of this.#wildWatchers) {
+      if (matches(filter, name)) for (const watcher of watchers) watcher.onTopic(topic);
+    }
     return topic;
   }
 
@@ -333,14 +335,19 @@ export class Topics {
   }
 
   #watchPlain(watcher: Watcher): () => void {
-    const { filter } = watcher;
-    const watchers = this.#plainWatchers.get(filter) ?? new Set();
-    this.#plainWatchers.set(filter, watchers.add(watcher));
-    const topic = this.#topics.get(filter);
+    const end = this.#addWatcher(this.#plainWatchers, watcher);
+    const topic = this.#topics.get(watcher.filter);
     if (topic !== undefined) watcher.onTopic(topic);
+    return end;
+  }
+
+  #addWatcher(byFilter: Map<string, Set<Watcher>>, watcher: Watcher): () => void {
+    const { filter } = watcher;
+    const watchers = byFilter.get(filter) ?? new Set();
+    byFilter.set(filter, watchers.add(watcher));
     return () => {
       watchers.delete(watcher);
-      if (watchers.size === 0 && this.#plainWatchers.get(filter) === watchers) this.#plainWatchers.delete(filter);
+      if (watchers.size === 0 && byFilter.get(filter) === watchers) byFilter.delete(filter);
     };
   }
 

@@ -26,22 +26,6 @@ const RESIDENT_FACTOR = 1.5;
 /** The collector's moment. */
 const RESIDENT_NOISE_MB = 100;
 
-/** What the server does not withstand yet, and why; to be emptied. */
-const NOT_YET: Readonly<Record<string, string>> = {
-  json_objects: 'parsed values are kept and not counted',
-  zlib_lists: 'parsed values are kept and not counted',
-  newest_megabyte: 'each topic keeps its newest, beyond all bounds',
-  unknown_alias: 'unpacked before anybody is charged',
-  lz4_lists: 'unpacked before it is charged, and parsed values are kept',
-  subscribe_flood: 'each subscription looks at all topics, and nobody is charged for that',
-  groups: 'each group reads all topics, and nobody is charged for that',
-  scans: 'decoding has no end that the server could set',
-  long_scans: 'decoding has no end that the server could set',
-  pipelined_metrics: 'all answers are made at once, megabytes each where there are thousands of topics',
-  msgpack_maps: 'parsed values are kept and not counted',
-  deep_lists: 'parsed values are kept and not counted',
-};
-
 let server: ServerProcess;
 let camera: InnocentCamera;
 let reader: InnocentReader;
@@ -94,7 +78,7 @@ test('the innocents alone lose nothing', async () => {
 });
 
 describe('beside an attacker', () => {
-  test.each(ATTACKS.filter(({ name }) => NOT_YET[name] === undefined))('$name: $what', async (attack) => {
+  test.each(ATTACKS)('$name: $what', async (attack) => {
     // What another attack has ended is not waited for.
     expectAlive();
     // What another attack has left is charged to that one.

@@ -45,6 +45,28 @@ export const FULL_COLOUR: readonly Sampling[] = [
   [1, 1],
 ];
 
+/** The largest picture that a server lets in by default. */
+export const LARGEST = { width: 8192, height: 4096 } as const;
+
+/** What costs about the most of all that it lets in: sound, in full colour, refined as often as there is room for. 200 kB. */
+export const DEAREST: CostlyJpeg = {
+  ...LARGEST,
+  sampling: FULL_COLOUR,
+  scans: [
+    { of: [0, 1, 2], band: [0, 0] },
+    ...[0, 1, 2].map((i): CostlyScan => ({ of: [i], band: [1, 63], bits: [0, 4] })),
+    ...[4, 3, 2, 1].flatMap((before) =>
+      [0, 1, 2].map((i): CostlyScan => ({ of: [i], band: [1, 63], bits: [before, before - 1] })),
+    ),
+  ],
+};
+
+/** As many scans of nothing as a client likes, each of which goes over the largest picture. */
+export function bombJpeg(scans: number): Buffer {
+  const one: CostlyScan = { of: [0], band: [1, 63] };
+  return costlyJpeg({ ...LARGEST, scans: [{ of: [0], band: [0, 0] }, ...Array.from({ length: scans }, () => one)] });
+}
+
 /** In Huffman's AC table: the longest run of blocks without further coefficients, EOB14 (ITU-T T.81 G.1.2.2). */
 const LONGEST_RUN = 0xe0;
 const LONGEST_RUN_BLOCKS = 2 ** 15 - 1;

@@ -8,7 +8,7 @@ import { ATTACKER, publish, telemetryLane, text, videoLane } from './lanes.ts';
 const SOCKETS = 2_100;
 /** WebSockets: more than `server.max_connections`. */
 const SESSIONS = 1_100;
-const OPENING_PER_S = 1_000;
+const OPENING_PER_S = 2_000;
 const AT_ONCE = 25;
 const BEAT_MS = 250;
 
@@ -51,8 +51,7 @@ async function said(target: Target, words: string, isHalfOpen = false): Promise<
 }
 
 /** Made and thrown away, `perS` a second over several at once. */
-async function storm(target: Target, perS: number, once: () => Promise<void>): Promise<void> {
-  const sides = 16;
+async function storm(target: Target, perS: number, once: () => Promise<void>, sides = 16): Promise<void> {
   await target.side(sides, async () => {
     const pace = new Pace(perS / sides);
     while (!target.isOver) {
@@ -75,15 +74,26 @@ const halfOpenUpgrades: Attack = {
 
 const upgradeTails: Attack = {
   name: 'upgrade_tails',
-  what: '200 upgrades a second to a path that does not exist, each with a byte behind it, cut after their refusal',
+  what: '600 upgrades a second to a path that does not exist, after each of which a byte comes that nobody reads, and then the end',
   run: (target) =>
-    storm(target, 200, async () => {
-      const head = `GET /nothing HTTP/1.1\r\n${HOST}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\nx`;
-      const wire = await said(target, head);
-      if (wire === undefined) return;
-      await target.pause(20);
-      target.drop(wire, 'reset');
-    }),
+    storm(
+      target,
+      600,
+      async () => {
+        const wire = await said(
+          target,
+          `GET /nothing HTTP/1.1\r\n${HOST}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n`,
+          true,
+        );
+        if (wire === undefined) return;
+        // Behind the refusal: in one packet with the request it would belong to that.
+        await target.pause(20);
+        wire.write('x');
+        await target.pause(20);
+        target.drop(wire);
+      },
+      64,
+    ),
 };
 
 const slowHeaders: Attack = {

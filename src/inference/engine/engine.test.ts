@@ -227,6 +227,20 @@ describe('slots', () => {
     expect(engine.freeSlots).toBe(6);
   });
 
+  test('behind a job that takes far longer than others there are none, but for an urgent one', async () => {
+    await start({ workers: 2, prefetch: 1 });
+    await vi.waitUntil(() => engine.freeSlots === 4);
+    const [ordinary] = [run(grey(204))];
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([3, 5]);
+    await ordinary;
+    const long = run(grey(204), { expectedMs: 10_000 });
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([2, 4]);
+    const others = [run(grey(204)), run(grey(204))];
+    expect([engine.freeSlots, engine.urgentSlots]).toEqual([0, 2]);
+    await Promise.all([long, ...others]);
+    expect(engine.freeSlots).toBe(4);
+  });
+
   test('more jobs wait in order, up to the limit, beyond which they are refused and counted', async () => {
     await start({ prefetch: 0, backlogMax: 3 });
     const order: number[] = [];

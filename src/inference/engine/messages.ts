@@ -84,6 +84,8 @@ export interface RunRequest {
   readonly deadlineMs?: number;
   /** Goes before every ordinary run that has not begun. */
   readonly urgent?: boolean;
+  /** Takes far longer than others: it shares no run, whose other frames would wait for it. */
+  readonly isLong?: boolean;
 }
 
 export interface CloseRequest {

@@ -338,6 +338,16 @@ describe('pictures that share a run', () => {
     await loop.close();
   });
 
+  test('do not wait for one that takes far longer: it runs alone', async () => {
+    const loop = await openShared();
+    for (const request of greyRequests(LEVELS))
+      loop.take({ ...request, ...(request.calls[0]!.id === 102 && { isLong: true }) });
+    await loop.until(() => loop.replies.length === 1 + LEVELS.length);
+    expect(runsOf(loop.replies)).toEqual([6, 1]);
+    expect(doneOf(loop.replies).at(-1)!.id).toBe(102);
+    await loop.close();
+  });
+
   test('take no more memory together than one large one', async () => {
     const loop = await openShared();
     const large = { picture: { kind: 'jpeg', width: 8000, height: 4500 } } as const;

@@ -184,8 +184,8 @@ export class WorkerLoop {
   }
 
   /** A frame of one program, for one of whose models sharing a run pays. */
-  #mayShare({ calls: [call, another] }: RunRequest): boolean {
-    if (another) return false;
+  #mayShare({ calls: [call, another], isLong }: RunRequest): boolean {
+    if (another || isLong === true) return false;
     for (const id of Object.values(call!.models)) if ((this.#runners.get(id)?.costs.max ?? 1) > 1) return true;
     return false;
   }
@@ -237,7 +237,7 @@ export class WorkerLoop {
     let pixels = 0;
     for (const request of this.#waiting) {
       if (request.kind !== 'run') break;
-      if (request.calls.length === 1 && kindOf(request) === kind) {
+      if (request.isLong !== true && request.calls.length === 1 && kindOf(request) === kind) {
         pixels += request.picture.width * request.picture.height;
         if (runs.length > 0 && pixels > PIXELS_TOGETHER_MAX) break;
         runs.push(request);

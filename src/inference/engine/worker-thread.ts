@@ -227,7 +227,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
       throw new SightlineError('INTERNAL', 'a job for a worker without a free slot');
     }
     const slot = this.#freeSlots.pop() ?? this.#slots.length;
-    const { bytes, picture, captureTimeMs, deadlineMs, urgent } = job;
+    const { bytes, picture, captureTimeMs, deadlineMs, urgent, expectedMs } = job;
     const memory = this.#fill(slot, bytes);
     const calls = new Map(job.calls.map((call) => [this.#nextId++, call]));
     try {
@@ -247,6 +247,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
         ...(memory && { memory }),
         ...(deadlineMs !== undefined && { deadlineMs }),
         ...(urgent && { urgent }),
+        ...(expectedMs !== undefined && { isLong: true }),
       });
     } catch (thrown) {
       // The worker does not know the slot's memory: it is made anew.

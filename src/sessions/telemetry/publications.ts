@@ -117,8 +117,8 @@ export class Publications {
     if (!this.#rate.admits(1, bytes, nowMs, aboutPublication(message))) return;
     requireOpenTopic(topic);
     const payload = Payload.of(message.data);
-    // It has numbers that JSON has not.
-    if (this.#client.protocol === 'sightline.v1.msgpack' && payload.form === 'value') payload.msgpack();
+    // MessagePack has numbers that JSON has not.
+    if (this.#client.protocol !== 'sightline.v1.json' && payload.form === 'value') payload.msgpack();
     this.#publish(topic, seq, [
       {
         payload,
