@@ -156,19 +156,24 @@ export class MemoryAccount implements MemoryHolder {
     return this.#bytes[kind] > this.#ledger.bounds[kind].clientBytesMax;
   }
 
-  /** Charges what is to be kept. Throws MEMORY_LIMIT_REACHED, and charges nothing, where a bound would be passed. */
-  charge(kind: MemoryKind, bytes: number): void {
-    if (!this.hasRoom(kind, bytes)) throw this.#ledger.refuse(kind, this, bytes);
-    this.add(kind, bytes);
-  }
-
-  /** Whether so much more would be within the bounds. Costs less than a charge that is refused. */
+  /** So much more may be charged. */
   hasRoom(kind: MemoryKind, bytes: number): boolean {
     const { totalBytesMax, clientBytesMax, reservedBytes = 0 } = this.#ledger.bounds[kind];
     const own = this.#bytes[kind] + bytes;
-    const isRoom = this.#totals[kind] + bytes <= totalBytesMax || own <= reservedBytes;
     // The server itself is no client.
-    return isRoom && (own <= clientBytesMax || this.lane === SERVER_LANE);
+    if (own > clientBytesMax && this.lane !== SERVER_LANE) return false;
+    return this.#totals[kind] + bytes <= totalBytesMax || own <= reservedBytes;
+  }
+
+  /** Charges what is to be kept. Throws MEMORY_LIMIT_REACHED, and charges nothing, where a bound would be passed. */
+  charge(kind: MemoryKind, bytes: number): void {
+    if (!this.hasRoom(kind, bytes)) throw this.refuse(kind, bytes);
+    this.add(kind, bytes);
+  }
+
+  /** Notes that so much more is not kept, and says why. */
+  refuse(kind: MemoryKind, bytes: number): SightlineError {
+    return this.#ledger.refuse(kind, this, bytes);
   }
 
   /** Charges what is there already, or will be made room for at once. */

@@ -52,12 +52,12 @@ export class FrameSources {
     const { hub, streams, memory, clock, dispatcher, admission, host, imageLimits, frameQueue } = this.#options;
     // No client's name contains a colon.
     const source = `program:${++this.#lastInput}`;
+    const frames = streams.frames(`${source}/frames`, frameQueue(), () => account);
     const account = memory.open('program', source);
     const end = (): void => {
       frames.close();
       account.close();
     };
-    const frames = streams.frames(`${source}/frames`, frameQueue(), () => account);
     const rate: SourceRate = new SourceRate({
       clock,
       priority: Priority.normal,

@@ -1,4 +1,4 @@
-import { SightlineError, toSightlineError } from '../../base/errors.ts';
+import { SightlineError } from '../../base/errors.ts';
 import { fnv1a } from '../../base/hash.ts';
 import { textBytes } from '../../base/text-bytes.ts';
 import { ChargedMap } from '../../fences/charged-map.ts';
@@ -185,17 +185,15 @@ export class Subscriptions {
   #takeIn(subscription: OpenSubscription, topic: Topic): void {
     const { contract, membership } = subscription;
     if (membership !== undefined) {
-      const topicId = this.#takeNumber(subscription, topic, SHARED_TOPIC_BYTES);
-      if (topicId !== undefined) membership.take(topic, topicId);
-      return;
+      if (!this.#hasRoom(subscription, topic, SHARED_TOPIC_BYTES)) return;
+      return membership.take(topic, this.#takeNumber(topic, SHARED_TOPIC_BYTES));
     }
+    if (!this.#hasRoom(subscription, topic, 2 * SUBSCRIBED_TOPIC_BYTES)) return;
     const outbox = this.#client.outbox!;
     const { epoch, stream } = topic;
     const since = this.#takeSince(subscription, topic);
     const start = decideStart(contract, { epoch, oldest: stream.oldest, head: stream.head }, since);
-    const readers = start.backfill === undefined ? 1 : 2;
-    const topicId = this.#takeNumber(subscription, topic, readers * SUBSCRIBED_TOPIC_BYTES);
-    if (topicId === undefined) return;
+    const topicId = this.#takeNumber(topic, (start.backfill === undefined ? 1 : 2) * SUBSCRIBED_TOPIC_BYTES);
     const subscribed = this.#open(subscription, topic, topicId, start.from);
     subscription.topics.set(topicId, subscribed);
     outbox.add(subscribed);
@@ -249,27 +247,27 @@ export class Subscriptions {
     return told ?? acknowledged ?? (since && { epoch: topic.epoch, seq: 0 });
   }
 
-  /** Undefined: there are too many topics, or no memory for one more. The client is told so once for each subscription. */
-  #takeNumber(subscription: OpenSubscription, topic: Topic, bytes: number): number | undefined {
+  /**
+   * Whether the topic may belong to the subscription. If not, the client is told so once for each subscription: whoever makes the topic must not
+   * pay for all that cannot have it.
+   */
+  #hasRoom(subscription: OpenSubscription, topic: Topic, bytes: number): boolean {
     const { memory } = this.#client;
-    const topicId = memory.hasRoom('session', bytes) ? this.#numbers.take(topic) : undefined;
-    if (topicId !== undefined) memory.add('session', bytes);
-    // It costs the publisher of each new topic: so it is looked into once.
-    else if (!subscription.isCut) this.#cut(subscription, topic, bytes);
-    return topicId;
+    const isNumbered = this.#numbers.hasRoom(topic);
+    if (isNumbered && memory.hasRoom('session', bytes)) return true;
+    if (subscription.isCut) return false;
+    subscription.isCut = true;
+    const { code, message } = isNumbered
+      ? memory.refuse('session', bytes)
+      : new SightlineError('TOPIC_LIMIT_REACHED', this.#numbers.refusalOf(topic));
+    const reason = new SightlineError(code, `topic "${topic.name}" and more are left out: ${message}`);
+    this.#client.tell(reason, { id: subscription.id });
+    return false;
   }
 
-  #cut(subscription: OpenSubscription, topic: Topic, bytes: number): void {
-    subscription.isCut = true;
-    try {
-      this.#client.memory.charge('session', bytes);
-      this.#client.memory.release('session', bytes);
-      throw new SightlineError('TOPIC_LIMIT_REACHED', this.#numbers.refusalOf(topic));
-    } catch (thrown) {
-      const { code, message } = toSightlineError(thrown);
-      const reason = new SightlineError(code, `topic "${topic.name}" and more are left out: ${message}`);
-      this.#client.tell(reason, { id: subscription.id });
-    }
+  #takeNumber(topic: Topic, bytes: number): number {
+    this.#client.memory.add('session', bytes);
+    return this.#numbers.take(topic);
   }
 
   #releaseNumber(topic: Topic, topicId: number, bytes: number): void {

@@ -22,10 +22,14 @@ export class TopicNumbers {
     return this.#count;
   }
 
-  /** Undefined: there are too many; `refusalOf` says of what. */
-  take(topic: Topic): number | undefined {
+  /** The topic can have one more; `refusalOf` says why not. */
+  hasRoom(topic: Topic): boolean {
+    return this.#count < this.#topicsMax && this.#taken.get(topic) !== ALL_TAKEN;
+  }
+
+  /** Only where there is room. */
+  take(topic: Topic): number {
     const taken = this.#taken.get(topic) ?? 0;
-    if (taken === ALL_TAKEN || this.#count >= this.#topicsMax) return undefined;
     let overlap = 0;
     while ((taken & (1 << overlap)) !== 0) overlap++;
     this.#taken.set(topic, taken | (1 << overlap));
