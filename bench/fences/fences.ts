@@ -8,6 +8,7 @@ import { barsOf, figuresOf, punishments, tableOf, type Case, type Figures } from
 import { ATTACKS } from './attacks/catalogue.ts';
 import { LONGEST_RUN_MS } from './bounds.ts';
 import { measureCase, SERVER_MEMORY_MB_MAX, type CasePlan, type FenceBench } from './case.ts';
+import { measureCost } from './cost.ts';
 import { DESCRIPTOR_CASES, measureDescriptors } from './descriptors.ts';
 import type { InnocentApi } from './innocent-process.ts';
 import type { SinkApi } from './sink-process.ts';
@@ -18,6 +19,7 @@ const SEED = 0;
 const MODEL = 'ssd-oidv4';
 const DESCRIPTORS = 'descriptors';
 const STOP = 'stop';
+const COST = 'cost';
 
 const FULL: CasePlan = { spanMs: 30_000, warmUpMs: 3_000, drainMs: 5_000, settleMs: 60_000, settlesEarly: false };
 const QUICK: CasePlan = { spanMs: 5_000, warmUpMs: 1_500, drainMs: 3_000, settleMs: 70_000, settlesEarly: true };
@@ -26,7 +28,7 @@ export const fences: Benchmark = {
   name: 'fences',
   summary:
     'a camera, a reader and /health beside one hostile client after the other, against the same client at a sink',
-  parts: [...ATTACKS.map(({ name }) => name), DESCRIPTORS, STOP],
+  parts: [...ATTACKS.map(({ name }) => name), DESCRIPTORS, STOP, COST],
   run: runFences,
 };
 
@@ -78,6 +80,11 @@ async function runFences(context: BenchContext): Promise<BenchResult> {
       say(`${name}: SIGTERM in the middle of it`);
       const { own, bars: ownBars } = await measureStop(bench, attack);
       add(name, own, ownBars, tableOf(`${name}: SIGTERM in the middle of it`, own, ownBars, []));
+    }
+    if (isWanted(COST)) {
+      say(`${COST}: a server with the ledgers, and one without, by turns`);
+      const { own, bars: ownBars } = await measureCost(bench);
+      add(COST, own, ownBars, tableOf(`${COST}: the ledgers, on against off`, own, ownBars, []));
     }
   } finally {
     await rm(cacheDir, { recursive: true, force: true });
