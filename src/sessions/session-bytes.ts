@@ -13,12 +13,22 @@ export const SUBSCRIPTION_BYTES = 800;
 export const SUBSCRIBED_TOPIC_BYTES = 770;
 /** A topic of a subscription that shares, whose group may read it for this one alone. */
 export const SHARED_TOPIC_BYTES = 750;
-/** How far somebody has got in a topic. */
+/** How far somebody has got in a topic: by its own numbers, by what it has acknowledged, by what it says when it subscribes. */
+const NUMBER_BYTES = 70;
 const POSITION_BYTES = 80;
+const SINCE_BYTES = 110;
 /** A name for a topic. */
 const ALIAS_BYTES = 50;
 /** A subscription of a Foxglove client. */
 export const FOXGLOVE_SUBSCRIPTION_BYTES = 720;
+
+export function numberBytes(topic: string): number {
+  return NUMBER_BYTES + textBytes(topic);
+}
+
+export function sinceBytes(topic: string): number {
+  return SINCE_BYTES + textBytes(topic);
+}
 
 export function positionBytes(topic: string): number {
   return POSITION_BYTES + textBytes(topic);

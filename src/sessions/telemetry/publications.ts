@@ -23,7 +23,7 @@ import { TopicPublisher } from '../../stream/topic-publisher.ts';
 import type { TopicInput, Topics } from '../../stream/topics.ts';
 import { decompressors, decompressLater } from '../compression.ts';
 import type { RangeEncoder } from './encoder.ts';
-import { aliasBytes, positionBytes, schemaBytes } from '../session-bytes.ts';
+import { aliasBytes, numberBytes, schemaBytes } from '../session-bytes.ts';
 import { PublishRate, type PublishRateHost } from './publish-rate.ts';
 import type { About, SessionClient } from './session-client.ts';
 import type { SocketWriter } from './socket-writer.ts';
@@ -306,7 +306,7 @@ export class Publications {
   }
 
   #remember(topic: string, seq: number): void {
-    this.#lastSeqs ??= new ChargedMap(this.#client.memory, positionBytes);
+    this.#lastSeqs ??= new ChargedMap(this.#client.memory, numberBytes);
     this.#lastSeqs.set(topic, seq);
     this.#lastSeqs.forgetOldest(this.#host.settings.topicsMax);
   }

@@ -3,7 +3,7 @@ import { TelemetryBench } from '../../../test/support/telemetry-bench.ts';
 import { TelemetryTestClient } from '../../../test/support/telemetry-client.ts';
 import { systemClock } from '../../base/clock.ts';
 import { openFences } from '../../fences/fences.ts';
-import { positionBytes, SUBSCRIBED_TOPIC_BYTES } from '../session-bytes.ts';
+import { sinceBytes, SUBSCRIBED_TOPIC_BYTES } from '../session-bytes.ts';
 import { boundless, type MemoryBound } from '../../fences/memory-ledger.ts';
 
 let bench: TelemetryBench;
@@ -107,12 +107,12 @@ test('positions that a client gives are kept until their topic has come, and onl
   client.send({ type: 'unsubscribe', id: 1 });
   const kept = await base(positions(3));
   // That of a topic that was there already is not among them.
-  expect(kept - without).toBe(2 * positionBytes('n/1'));
+  expect(kept - without).toBe(2 * sinceBytes('n/1'));
   for (const name of ['n/1', 'n/2']) {
     const before = bytesOf('x');
     bench.publish(name, 1);
     await client.until(() => client.received.some(({ topic }) => topic === name));
-    expect(bytesOf('x') - before).toBe(SUBSCRIBED_TOPIC_BYTES - positionBytes(name));
+    expect(bytesOf('x') - before).toBe(SUBSCRIBED_TOPIC_BYTES - sinceBytes(name));
   }
   expect(client.of('topic').slice(-2)).toMatchObject([
     { topic: 'n/1', recovered: false },

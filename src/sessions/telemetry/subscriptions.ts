@@ -8,7 +8,13 @@ import type { RangeReader } from '../../stream/range-reader.ts';
 import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
 import type { Contract, ReaderCounts } from '../../stream/reader.ts';
 import type { TelemetryMessage, Topic, Topics } from '../../stream/topics.ts';
-import { positionBytes, SHARED_TOPIC_BYTES, SUBSCRIBED_TOPIC_BYTES, SUBSCRIPTION_BYTES } from '../session-bytes.ts';
+import {
+  positionBytes,
+  SHARED_TOPIC_BYTES,
+  sinceBytes,
+  SUBSCRIBED_TOPIC_BYTES,
+  SUBSCRIPTION_BYTES,
+} from '../session-bytes.ts';
 import type { IndividualDelivery } from './fanout-groups.ts';
 import type { Peers } from './peers.ts';
 import type { Membership } from './queue-group.ts';
@@ -232,7 +238,7 @@ export class Subscriptions {
   /** Keeps what the client has of topics that the subscription may come to. Throws MEMORY_LIMIT_REACHED. */
   #keepSince(subscription: OpenSubscription, since: readonly t.TopicPosition[] | undefined): void {
     if (since === undefined) return;
-    subscription.since = new ChargedMap(this.#client.memory, positionBytes);
+    subscription.since = new ChargedMap(this.#client.memory, sinceBytes);
     for (const { topic, epoch, seq } of since) {
       if (matches(subscription.filter, topic)) subscription.since.set(topic, { epoch, seq });
     }
