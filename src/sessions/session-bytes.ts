@@ -11,6 +11,8 @@ import type { SchemaField } from '../protocol/telemetry.ts';
 export const SUBSCRIPTION_BYTES = 800;
 /** A topic of a subscription: its reader, and its places in all that goes through topics or subscriptions. */
 export const SUBSCRIBED_TOPIC_BYTES = 770;
+/** What it has missed is read beside it. */
+export const BACKFILL_BYTES = 1_200;
 /** A topic of a subscription that shares, whose group may read it for this one alone. */
 export const SHARED_TOPIC_BYTES = 750;
 /** How far somebody has got in a topic: by its own numbers, by what it has acknowledged, by what it says when it subscribes. */

@@ -9,6 +9,7 @@ import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
 import type { Contract, ReaderCounts } from '../../stream/reader.ts';
 import type { TelemetryMessage, Topic, Topics } from '../../stream/topics.ts';
 import {
+  BACKFILL_BYTES,
   positionBytes,
   SHARED_TOPIC_BYTES,
   sinceBytes,
@@ -175,7 +176,7 @@ export class Subscriptions {
     reader.close();
     this.#closedCounts = addCounts(this.#closedCounts, reader.counts());
     topics.delete(isBackfill ? -topicId : topicId);
-    if (isBackfill) return this.#client.memory.release('session', SUBSCRIBED_TOPIC_BYTES);
+    if (isBackfill) return this.#client.memory.release('session', BACKFILL_BYTES);
     this.#host.rounds.detach(subscribed);
     this.#releaseNumber(topic, topicId, SUBSCRIBED_TOPIC_BYTES);
   }
@@ -194,12 +195,13 @@ export class Subscriptions {
       if (!this.#hasRoom(subscription, topic, SHARED_TOPIC_BYTES)) return;
       return membership.take(topic, this.#takeNumber(topic, SHARED_TOPIC_BYTES));
     }
-    if (!this.#hasRoom(subscription, topic, 2 * SUBSCRIBED_TOPIC_BYTES)) return;
+    if (!this.#hasRoom(subscription, topic, SUBSCRIBED_TOPIC_BYTES + BACKFILL_BYTES)) return;
     const outbox = this.#client.outbox!;
     const { epoch, stream } = topic;
     const since = this.#takeSince(subscription, topic);
     const start = decideStart(contract, { epoch, oldest: stream.oldest, head: stream.head }, since);
-    const topicId = this.#takeNumber(topic, (start.backfill === undefined ? 1 : 2) * SUBSCRIBED_TOPIC_BYTES);
+    const backfillBytes = start.backfill === undefined ? 0 : BACKFILL_BYTES;
+    const topicId = this.#takeNumber(topic, SUBSCRIBED_TOPIC_BYTES + backfillBytes);
     const subscribed = this.#open(subscription, topic, topicId, start.from);
     subscription.topics.set(topicId, subscribed);
     outbox.add(subscribed);
