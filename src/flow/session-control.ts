@@ -203,6 +203,11 @@ export class SessionControl {
     this.#processingMs += PROCESSING_LEARNING * (processingMs - this.#processingMs);
   }
 
+  /** It has sent a frame of late. */
+  isInUse(nowMs: number): boolean {
+    return this.#use.isInUse(nowMs);
+  }
+
   /** The session's demand on the engine: no more than its other bounds allow, and little more than it uses. */
   demand(nowMs: number): Demand {
     const most = this.#bound().fps;

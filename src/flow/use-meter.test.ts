@@ -59,3 +59,14 @@ describe('UseMeter', () => {
     expect(meter.sourceFps).toBeCloseTo(20 * 1.25 + 1, 0);
   });
 });
+
+test('a source is in use from its first frame on, and for some seconds after its last', () => {
+  const meter = new UseMeter();
+  expect(meter.isInUse(0)).toBe(false);
+  meter.frame(1_000, 30);
+  expect([meter.isInUse(1_000), meter.isInUse(3_999), meter.isInUse(4_000)]).toEqual([true, true, false]);
+  meter.frame(9_000, 30);
+  expect(meter.isInUse(9_500)).toBe(true);
+  meter.restart();
+  expect(meter.isInUse(9_500)).toBe(false);
+});

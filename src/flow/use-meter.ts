@@ -9,6 +9,8 @@ const DEMAND_FACTOR = 1.25;
 const DEMAND_MORE_FPS = 1;
 /** Before its second frame a source may want everything, but one that sends nothing for so long has no such claim. */
 const FRESH_MS = 2_000;
+/** A source that has sent nothing for so long is not in use. */
+const IN_USE_MS = 3_000;
 /** A source that sends this much more than it was granted does not keep to its grant. */
 const OVER_GRANT = 1.5;
 const OVER_GRANT_FPS = 3;
@@ -51,6 +53,11 @@ export class UseMeter {
     const idleMs = nowMs - (this.#lastFrameMs ?? nowMs);
     const used = Math.min(this.#fps, idleMs > AVERAGE_MS ? 1000 / idleMs : Infinity);
     return used * DEMAND_FACTOR + DEMAND_MORE_FPS;
+  }
+
+  /** Has a frame come of late? */
+  isInUse(nowMs: number): boolean {
+    return this.#lastFrameMs !== undefined && nowMs - this.#lastFrameMs < IN_USE_MS;
   }
 
   /** Does the source keep to this rate, with some patience? */

@@ -238,6 +238,14 @@ export class VideoLane {
     return session.connected || session === this.#newcomer;
   }
 
+  /**
+   * Sessions that send nothing take no part of the engine from the others, however many there are. But a newcomer's first grant is what it would
+   * have if all of them were to begin: others may have come with it.
+   */
+  #isMember(session: VideoSession, nowMs: number): boolean {
+    return this.#isPresent(session) && (this.#newcomer !== undefined || session.control.isInUse(nowMs));
+  }
+
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
     const { streams, clock, log, observer, readJpeg, attach } = this.#options;
     const { pipelines, model, confidence, priority, budgetMs } = request;
@@ -276,10 +284,11 @@ export class VideoLane {
       },
     });
     const leave = this.#options.admission.join({
-      demand: (nowMs) => (this.#isPresent(session) ? control.demand(nowMs) : undefined),
+      demand: (nowMs) => (this.#isMember(session, nowMs) ? control.demand(nowMs) : undefined),
       costMs: () => attached.costMs(),
       isCostly: () => attached.isCostly(),
       onShare: (fps) => {
+        if (this.#newcomer !== undefined && this.#newcomer !== session) return;
         if (this.#settings.control.isAdaptive) control.share(fps);
       },
     });
