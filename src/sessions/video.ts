@@ -94,6 +94,8 @@ export class VideoLane {
   #settings: VideoLaneOptions['settings'];
   /** Is about to get its socket, and has a share already. */
   #newcomer: VideoSession | undefined;
+  /** The engine is being shared out among the sessions that send frames alone. */
+  #isForThoseInUse = false;
   readonly #ledger = new VideoLedger();
 
   constructor(options: VideoLaneOptions) {
@@ -221,7 +223,15 @@ export class VideoLane {
   #shareOut(nowMs: number, newcomer?: VideoSession): void {
     const { admission } = this.#options;
     this.#newcomer = newcomer;
-    admission.shareOut(nowMs, this.#process.ceilingFps(admission.capacityFps));
+    const ceilingFps = this.#process.ceilingFps(admission.capacityFps);
+    // Sessions that send nothing take no part of the engine from the others, however many there are; but what they may begin with is what each
+    // would have if all of them did: many may begin together.
+    if (newcomer === undefined) {
+      this.#isForThoseInUse = true;
+      admission.shareOut(nowMs, ceilingFps);
+      this.#isForThoseInUse = false;
+    }
+    admission.shareOut(nowMs, ceilingFps);
     const sessions = [...this.#registry.sessions].filter((session) => this.#isPresent(session));
     this.#newcomer = undefined;
     const atAddress = new Map<string | undefined, number>();
@@ -238,12 +248,8 @@ export class VideoLane {
     return session.connected || session === this.#newcomer;
   }
 
-  /**
-   * Sessions that send nothing take no part of the engine from the others, however many there are. But a newcomer's first grant is what it would
-   * have if all of them were to begin: others may have come with it.
-   */
   #isMember(session: VideoSession, nowMs: number): boolean {
-    return this.#isPresent(session) && (this.#newcomer !== undefined || session.control.isInUse(nowMs));
+    return this.#isPresent(session) && (!this.#isForThoseInUse || session.control.isInUse(nowMs));
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
@@ -288,7 +294,7 @@ export class VideoLane {
       costMs: () => attached.costMs(),
       isCostly: () => attached.isCostly(),
       onShare: (fps) => {
-        if (this.#newcomer !== undefined && this.#newcomer !== session) return;
+        if (this.#isForThoseInUse !== control.isInUse(clock.now())) return;
         if (this.#settings.control.isAdaptive) control.share(fps);
       },
     });
