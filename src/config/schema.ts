@@ -240,7 +240,7 @@ const telemetry = z.strictObject({
   message_elements_max: whole(1000, 100_000_000)
     .default(65_536)
     .describe(
-      'Most elements of a message’s data: values, keys and containers of any size; larger data goes as bytes, in columns, or in several messages.',
+      'Most elements of a message’s data: values, keys and containers of any size; larger data goes as bytes, in columns, or in several messages. Data up to 64 KiB is not counted.',
     ),
   subscriptions_max: whole(1, 100_000).default(1000).describe('Most subscriptions, and aliases, of a connection.'),
   subscribed_topics_max: whole(1, 1_000_000)

@@ -17,11 +17,12 @@ function setUp({ costMs = 10, isMeasured = true } = {}) {
       admission.measure(nowMs);
     }
   };
-  const join = (wanted: number, more: { costMs?: number; priority?: Priority } = {}) => {
+  const join = (wanted: number, more: { costMs?: number; priority?: Priority; isIdle?: boolean } = {}) => {
     const member = { told: [] as number[], isThere: true };
     const leave = admission.join({
       demand: () => (member.isThere ? { priority: more.priority ?? 1, wanted } : undefined),
       costMs: () => more.costMs ?? costMs,
+      isIdle: () => more.isIdle ?? false,
       onShare: (fps) => member.told.push(fps),
     });
     return Object.assign(member, { leave, last: () => member.told.at(-1) });
@@ -48,6 +49,22 @@ describe('Admission', () => {
     expect(session.last()).toBeCloseTo(30);
     expect(file.last()).toBeGreaterThan(150);
     expect(file.last()).toBeLessThan(200);
+  });
+
+  test('those that send nothing take no part from the others, and may begin with what there would be for all', () => {
+    const { pass, join, share } = setUp();
+    pass(2_000);
+    const [session, input] = [join(30), join(60)];
+    const silent = Array.from({ length: 300 }, () => join(Infinity, { priority: 3, isIdle: true }));
+    share();
+    expect(session.last()).toBeGreaterThanOrEqual(30);
+    expect(input.last()).toBeGreaterThanOrEqual(60);
+    expect([session.told.length, input.told.length]).toEqual([1, 1]);
+    const begins = silent.reduce((sum, member) => sum + member.last()!, 0);
+    expect(begins).toBeGreaterThan(100);
+    expect(begins).toBeLessThan(250);
+    share(10);
+    expect(silent.reduce((sum, member) => sum + member.last()!, 0)).toBeLessThan(0.6 * begins);
   });
 
   test('who is costly leaves a worker to the others, whatever its class', () => {

@@ -1,4 +1,4 @@
-import { EngineControl, type EngineFacts } from '../flow/engine-control.ts';
+import { EngineControl, type EngineFacts, type FrameDemand } from '../flow/engine-control.ts';
 import { sum, type Demand } from '../flow/share.ts';
 
 /**
@@ -14,6 +14,8 @@ export interface AdmissionMember {
   costMs(): number | undefined;
   /** Its pictures hold a worker for far longer than others do; left out: no. */
   isCostly?(): boolean;
+  /** It sends nothing: it takes no part from the others, however many there are like it. Left out: it does. */
+  isIdle?(nowMs: number): boolean;
   /** Frames a second that it may send; Infinity: there is enough. Called in every round, whether it has changed or not. */
   onShare(fps: number): void;
 }
@@ -53,18 +55,30 @@ export class Admission {
     this.#control.update({ nowMs, ...this.#facts(), expectedMs: this.#expectedMs(nowMs) });
   }
 
-  /** `ceilingFps`: the limit of the process for all together, whatever the engine's capacity. */
+  /**
+   * `ceilingFps`: the limit of the process for all together, whatever the engine's capacity. Members that send frames share it among themselves; an
+   * idle one may begin with what it would have if all that are idle did: many may begin together.
+   */
   shareOut(nowMs: number, ceilingFps = Infinity): void {
-    const present: AdmissionMember[] = [];
-    const demands = [];
+    const present: { member: AdmissionMember; demand: FrameDemand; isIdle: boolean }[] = [];
     for (const member of this.#members) {
       const demand = member.demand(nowMs);
       if (!demand) continue;
-      present.push(member);
-      demands.push({ ...demand, costMs: member.costMs(), isCostly: member.isCostly?.() ?? false });
+      const frames = { ...demand, costMs: member.costMs(), isCostly: member.isCostly?.() ?? false };
+      present.push({ member, demand: frames, isIdle: member.isIdle?.(nowMs) ?? false });
     }
-    const shares = this.#control.shares(demands, ceilingFps);
-    for (const [i, member] of present.entries()) member.onShare(shares[i]!);
+    const inUse = present.filter(({ isIdle }) => !isIdle);
+    const sharesOf = (members: typeof present) =>
+      this.#control.shares(
+        members.map(({ demand }) => demand),
+        ceilingFps,
+      );
+    for (const [i, share] of sharesOf(inUse).entries()) inUse[i]!.member.onShare(share);
+    if (inUse.length === present.length) return;
+    for (const [i, share] of sharesOf(present).entries()) {
+      const { member, isIdle } = present[i]!;
+      if (isIdle) member.onShare(share);
+    }
   }
 
   /** Mean cost of a frame over the current members. */

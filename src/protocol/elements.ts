@@ -6,7 +6,7 @@ import type { PayloadCodec } from './telemetry.ts';
  * empty lists, which take a hundred times as long to read and fifty times the memory.
  */
 
-/** Shorter data has fewer elements than any sensible limit. */
+/** Shorter data is not counted: the worst that it can be takes a few milliseconds to read. */
 const UNCOUNTED_BYTES = 64 * 1024;
 const [QUOTE, BACKSLASH, COMMA, COLON] = [0x22, 0x5c, 0x2c, 0x3a];
 const [OPEN_LIST, OPEN_OBJECT] = [0x5b, 0x7b];

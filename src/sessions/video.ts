@@ -51,6 +51,7 @@ export interface EngineAdmission {
     demand(nowMs: number): Omit<Demand, 'floor'> | undefined;
     costMs(): number | undefined;
     isCostly(): boolean;
+    isIdle(nowMs: number): boolean;
     onShare(fps: number): void;
   }): () => void;
   measure(nowMs: number): void;
@@ -94,8 +95,6 @@ export class VideoLane {
   #settings: VideoLaneOptions['settings'];
   /** Is about to get its socket, and has a share already. */
   #newcomer: VideoSession | undefined;
-  /** The engine is being shared out among the sessions that send frames alone. */
-  #isForThoseInUse = false;
   readonly #ledger = new VideoLedger();
 
   constructor(options: VideoLaneOptions) {
@@ -223,15 +222,7 @@ export class VideoLane {
   #shareOut(nowMs: number, newcomer?: VideoSession): void {
     const { admission } = this.#options;
     this.#newcomer = newcomer;
-    const ceilingFps = this.#process.ceilingFps(admission.capacityFps);
-    // Sessions that send nothing take no part of the engine from the others, however many there are; but what they may begin with is what each
-    // would have if all of them did: many may begin together.
-    if (newcomer === undefined) {
-      this.#isForThoseInUse = true;
-      admission.shareOut(nowMs, ceilingFps);
-      this.#isForThoseInUse = false;
-    }
-    admission.shareOut(nowMs, ceilingFps);
+    admission.shareOut(nowMs, this.#process.ceilingFps(admission.capacityFps));
     const sessions = [...this.#registry.sessions].filter((session) => this.#isPresent(session));
     this.#newcomer = undefined;
     const atAddress = new Map<string | undefined, number>();
@@ -246,10 +237,6 @@ export class VideoLane {
 
   #isPresent(session: VideoSession): boolean {
     return session.connected || session === this.#newcomer;
-  }
-
-  #isMember(session: VideoSession, nowMs: number): boolean {
-    return this.#isPresent(session) && (!this.#isForThoseInUse || session.control.isInUse(nowMs));
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
@@ -290,11 +277,11 @@ export class VideoLane {
       },
     });
     const leave = this.#options.admission.join({
-      demand: (nowMs) => (this.#isMember(session, nowMs) ? control.demand(nowMs) : undefined),
+      demand: (nowMs) => (this.#isPresent(session) ? control.demand(nowMs) : undefined),
       costMs: () => attached.costMs(),
       isCostly: () => attached.isCostly(),
+      isIdle: (nowMs) => !control.isInUse(nowMs),
       onShare: (fps) => {
-        if (this.#isForThoseInUse !== control.isInUse(clock.now())) return;
         if (this.#settings.control.isAdaptive) control.share(fps);
       },
     });

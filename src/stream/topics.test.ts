@@ -219,6 +219,21 @@ describe('histories are charged to who has published', () => {
     expect(topics.get('l/29')!.stats().history_messages).toBe(1);
   });
 
+  test('whoever has most gives way, also where somebody else has published last on each of its topics', () => {
+    const { publish, join, topics } = setUp(
+      { topicsMax: 100, historyMessages: 100, historyBytesMax: Infinity },
+      { totalBytesMax: 400_000, clientBytesMax: Infinity },
+    );
+    const [quiet, loud] = [join('quiet'), join('loud')];
+    for (let i = 0; i < 36; i++) publish(`t/${i % 9}`, MESSAGE, loud);
+    for (let i = 0; i < 9; i++) publish(`t/${i}`, 1, quiet);
+    publish('q', MESSAGE, quiet);
+    expect(topics.historyBytes).toBeGreaterThan(395_000);
+    publish('q', MESSAGE, quiet);
+    expect(topics.historyBytes).toBeLessThan(400_000);
+    expect(topics.get('q')!.stats().history_messages).toBe(2);
+  });
+
   test('who has gone leaves them to all that have gone, who have one bound together', () => {
     const { publish, join, topics, memory } = setUp({ historyBytesMax: Infinity, historyDepartedBytesMax: 40_000 });
     const [small, large] = [join('small'), join('large')];

@@ -77,7 +77,7 @@ export interface Topic {
   readonly epoch: number;
   readonly stream: Stream<TelemetryMessage>;
   readonly lastSeq: number;
-  /** Of whom it counts as: of its maker, or of the estate. */
+  /** To whom it is charged: its maker, or the estate once that has gone. */
   readonly keeper: MemoryAccount;
   /** Of all messages since the beginning. */
   readonly publishedBytes: number;
@@ -160,6 +160,8 @@ export class Topics {
   readonly #server: TopicPublisher;
   /** Takes over what clients have left. */
   readonly #estate: TopicPublisher;
+  /** All that have published and have not gone, and the estate. */
+  readonly #publishers = new Set<TopicPublisher>();
   #forgotten = 0;
 
   constructor(options: TopicsOptions) {
@@ -167,6 +169,7 @@ export class Topics {
     this.#memory = options.memory ?? boundless();
     this.#server = new TopicPublisher(this.#memory.server);
     this.#estate = new TopicPublisher(this.#memory.estate);
+    this.#publishers.add(this.#estate);
   }
 
   /** Memory that all topics take with their histories. */
@@ -201,7 +204,10 @@ export class Topics {
     topic.lastActivityMs = nowMs;
     topic.publishedBytes += bytes;
     topic.historyBytes += bytes + MESSAGE_BYTES;
-    if (topic.holding.publisher !== publisher) topic.holding = publisher.holdingOf(topic);
+    if (topic.holding.publisher !== publisher) {
+      topic.holding = publisher.holdingOf(topic);
+      this.#publishers.add(publisher);
+    }
     const { holding } = topic;
     holding.add(bytes + MESSAGE_BYTES);
     const sample = topic.stream.publish({
@@ -269,6 +275,7 @@ export class Topics {
   /** The publisher has gone: what it leaves is kept as far as there is room for all that was left. */
   depart(publisher: TopicPublisher): void {
     publisher.leaveTo(this.#estate);
+    this.#publishers.delete(publisher);
     this.#boundEstate();
   }
 
@@ -294,7 +301,8 @@ export class Topics {
     const number = ++this.#lastNumber;
     const topic: OpenTopic = new OpenTopic({ name, number, epoch, stream, nowMs: clock.now(), maker });
     this.#topics.set(name, topic);
-    topic.maker.publisher.topicsMade++;
+    maker.topicsMade++;
+    this.#publishers.add(maker);
     topic.maker.add(topicBytes(name));
     for (const watcher of this.#plainWatchers.get(name) ?? []) watcher.onTopic(topic);
     for (const [filter, watchers] of this.#wildWatchers) {
@@ -372,8 +380,7 @@ export class Topics {
 
   #largest(): TopicPublisher {
     let largest = this.#server;
-    for (const { holding } of this.#topics.values()) {
-      const { publisher } = holding;
+    for (const publisher of this.#publishers) {
       if (publisher.memory.bytes('history') > largest.memory.bytes('history')) largest = publisher;
     }
     return largest;
