@@ -25,10 +25,8 @@ export interface CasePlan {
   readonly warmUpMs: number;
   /** For what is out at the end of a span. */
   readonly drainMs: number;
-  /** From the end of the attack until memory is looked at. */
+  /** Memory is looked at after the attack until it is as it should be, but for no longer than this. */
   readonly settleMs: number;
-  /** Looks earlier, again and again, and goes on once it is as it should be. */
-  readonly settlesEarly: boolean;
 }
 
 /** What all attacks share. */
@@ -50,6 +48,8 @@ const CALL_MARGIN_MS = 60_000;
 const STOP_POLL_MS = 10;
 /** Within the loopback network, which is Linux's to use in whole. */
 export const ATTACKER_ADDRESS = process.platform === 'linux' ? '127.0.0.66' : undefined;
+/** So that it is an address like any other: by default all of the loopback network has no bounds of its own. */
+const STRANGER = { 'server.unbounded_addresses': '127.0.0.1' };
 
 interface Metrics extends AccountsDocument {
   readonly engine: {
@@ -78,7 +78,7 @@ export async function measureCase(
   const { cacheDir, sinkPort, signal } = bench;
   const memoryFile = join(cacheDir, `${attack.name}.memory`);
   await using attacker = new Helper<AttackerApi>(new URL('attacker-process.ts', import.meta.url), signal);
-  await using server = await launchServer(bench, { nodeArgs: memoryArgs(memoryFile) });
+  await using server = await launchServer(bench, { nodeArgs: memoryArgs(memoryFile), settings: STRANGER });
   await server.ready();
   const limits = await limitsOf(server);
   await openInnocents(bench, server);
@@ -192,14 +192,13 @@ async function coresOver(
   return { mainCores: use.main(pid), otherCores: use.others(pid) };
 }
 
-/** Looks at what is left, once at the end or as soon as it is as it should be. */
+/** Looks at what is left, again and again until it is as it should be. */
 async function settle(
   server: Server,
-  { settleMs, settlesEarly }: CasePlan,
+  { settleMs }: CasePlan,
   leftMb: () => Promise<number>,
 ): Promise<Pick<Case, 'memoryLeftMb' | 'chargedBytes'>> {
   const deadlineMs = performance.now() + settleMs;
-  if (!settlesEarly && !server.isGone) await sleep(settleMs);
   for (;;) {
     const memoryLeftMb = server.isGone ? Number.NaN : await leftMb();
     const charged = chargedBytes(await answer(server, '/api/performance/backpressure'));
