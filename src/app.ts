@@ -44,7 +44,6 @@ import { dispatcherSettings } from './pipelines/settings.ts';
 import { fencesPart } from './sessions/fence-figures.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { excessOf, memoryPlan, plannedBytes, type PlannedMemory } from './sessions/memory-plan.ts';
-import { Penalties } from './sessions/penalties.ts';
 import {
   foxgloveParameters,
   foxgloveSettings,
@@ -114,7 +113,13 @@ export class Sightline implements AsyncDisposable {
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
     this.#log = log;
     log.level = config.log.level;
-    const fences = openFences({ clock, bounds: memoryBounds(config), log });
+    const fences = openFences({
+      clock,
+      bounds: memoryBounds(config),
+      log,
+      ...penaltySettings(config),
+      nameOfAddress: nameOfAddress(config.server.unbounded_addresses),
+    });
     const { memory } = fences;
     this.#hub = new Hub({ clock, streamsMax: streamsMax(config) });
     this.#engine = new OnnxEngine({ ...engineOptions(config), log });
@@ -157,18 +162,11 @@ export class Sightline implements AsyncDisposable {
       settings: videoSettings(config),
     });
     this.#topics = new Topics({ hub: this.#hub, clock, random: Math.random, memory, settings: topicsSettings(config) });
-    const penalties = new Penalties({
-      clock,
-      log,
-      ...penaltySettings(config),
-      nameOfAddress: nameOfAddress(config.server.unbounded_addresses),
-    });
     this.#telemetry = new TelemetryLane({
       topics: this.#topics,
       clock,
       log,
       fences,
-      penalties,
       settings: telemetrySettings(config),
     });
     this.#foxglove = new FoxgloveLane({
@@ -176,7 +174,6 @@ export class Sightline implements AsyncDisposable {
       clock,
       log,
       fences,
-      penalties,
       version,
       settings: foxgloveSettings(config),
       parameters: () => {
@@ -209,7 +206,7 @@ export class Sightline implements AsyncDisposable {
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
-      turns: fences.turns,
+      fences,
       descriptors: this.#monitor.process.descriptors,
       log,
       sockets,
@@ -233,7 +230,6 @@ export class Sightline implements AsyncDisposable {
       ...telemetry,
       ...fencesPart({
         fences,
-        penalties,
         links: () => [...this.#lane.links, ...this.#telemetry.links, ...this.#foxglove.links],
         plannedBytes: () => plannedBytes(this.#memoryPlan),
       }),

@@ -75,7 +75,7 @@ test('every constant on the page is in the file that it names, with its value', 
   }
   expect(constants).toBeGreaterThan(30);
   expect(constantOf('SESSION_RESERVED_BYTES', 'stream/settings.ts')).toBe(amountOf('32 KiB'));
-  expect(constantOf('DISCONNECTS_MAX', 'flow/rate-limit.ts')).toBe(3);
+  expect(constantOf('DISCONNECTS_MAX', 'fences/bans.ts')).toBe(3);
 });
 
 test('every figure and every error code on the page exists', () => {

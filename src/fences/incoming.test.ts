@@ -16,11 +16,17 @@ function setUp(totalBytesMax: number) {
   });
   const incoming = new Incoming(ledger);
   const cut: [string, string][] = [];
-  const join = (client: string): IncomingMessage => ({
+  const here = {};
+  const banned = new Set<object>();
+  const join = (client: string, address: object = here): IncomingMessage => ({
     memory: ledger.open('video', client),
+    address,
+    get isBanned() {
+      return banned.has(address);
+    },
     onCut: (reason: SightlineError) => cut.push([client, reason.code]),
   });
-  return { ledger, incoming, cut, join };
+  return { ledger, incoming, cut, join, banned };
 }
 
 test('parts of messages are charged while they grow, and no more once a message is complete', () => {
@@ -50,4 +56,31 @@ test('where all together are too much, the one ends whose message began first', 
   expect([ledger.bytes('incoming'), ledger.refusals.incoming]).toEqual([65_000, 1]);
   incoming.update(done, 60_000);
   expect(cut.at(-1)).toEqual(['done', 'MEMORY_LIMIT_REACHED']);
+});
+
+test('the address from which most has come gives way, not the message that has been on its way for longest', () => {
+  const { incoming, cut, join } = setUp(100_000);
+  const there = {};
+  const slow = join('slow');
+  const crowd = ['a', 'b', 'c'].map((name) => join(name, there));
+  incoming.update(slow, 30_000);
+  for (const message of crowd) incoming.update(message, 25_000);
+  expect(cut.map(([client]) => client)).toEqual(['a']);
+  incoming.update(crowd[1]!, 60_000);
+  expect(cut.map(([client]) => client)).toEqual(['a', 'b']);
+  incoming.update(slow, 80_000);
+  expect(cut.map(([client]) => client)).toEqual(['a', 'b', 'slow']);
+});
+
+test('an address that is banned loses all that it has begun', () => {
+  const { ledger, incoming, cut, join, banned } = setUp(100_000);
+  const there = {};
+  const other = join('other');
+  const crowd = ['a', 'b', 'c'].map((name) => join(name, there));
+  incoming.update(other, 30_000);
+  for (const message of crowd) incoming.update(message, 23_000);
+  banned.add(there);
+  incoming.update(other, 40_000);
+  expect(cut.map(([client]) => client)).toEqual(['a', 'b', 'c']);
+  expect(ledger.bytes('incoming')).toBe(40_000);
 });

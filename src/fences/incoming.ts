@@ -4,6 +4,10 @@ import type { MemoryAccount, MemoryLedger } from './memory-ledger.ts';
 /** A connection with a message that has begun to come. */
 export interface IncomingMessage {
   readonly memory: MemoryAccount;
+  /** Where it comes from. */
+  readonly address: object;
+  /** Clients from there are banned by now, for what they did. */
+  readonly isBanned: boolean;
   /** Its place is needed: the connection is to end. */
   onCut(reason: SightlineError): void;
 }
@@ -13,12 +17,14 @@ const UNCOUNTED_BYTES = 4 * 1024;
 
 /**
  * Messages of which a part has come. WebSockets gather them, so that many connections that send most of a large message and stop would take all
- * memory. Where all together are over their bound, the connection is cut off whose message began first: one that goes on is done soon.
+ * memory. Where all together are over their bound, the address gives way from which most has come: the connection is cut off whose message began
+ * first, since one that goes on is done soon. An address that is banned for that loses all that it has begun.
  */
 export class Incoming {
   readonly #ledger: MemoryLedger;
   /** What has come, bytes; in the order in which they began. */
   readonly #parts = new Map<IncomingMessage, number>();
+  readonly #byAddress = new Map<object, number>();
 
   constructor(ledger: MemoryLedger) {
     this.#ledger = ledger;
@@ -33,6 +39,10 @@ export class Incoming {
     if (now < before) this.#parts.delete(message);
     if (now > 0) this.#parts.set(message, now);
     message.memory.add('incoming', now - before);
+    const { address } = message;
+    const ofAddress = (this.#byAddress.get(address) ?? 0) + now - before;
+    if (ofAddress > 0) this.#byAddress.set(address, ofAddress);
+    else this.#byAddress.delete(address);
     if (now > before) this.#makeRoom();
   }
 
@@ -42,11 +52,27 @@ export class Incoming {
   }
 
   #makeRoom(): void {
-    for (const [oldest, bytes] of this.#parts) {
-      if (!this.#ledger.isOver('incoming')) return;
-      const reason = this.#ledger.refuse('incoming', oldest.memory, bytes);
-      this.forget(oldest);
-      oldest.onCut(reason);
+    while (this.#ledger.isOver('incoming')) {
+      const greediest = this.#greediest();
+      const found = [...this.#parts].find(([{ address }]) => address === greediest);
+      // What else is charged of this kind is not ours to give.
+      if (found === undefined) return;
+      this.#cut(...found);
+      if (!found[0].isBanned) continue;
+      for (const part of this.#parts) if (part[0].address === greediest) this.#cut(...part);
     }
+  }
+
+  #cut(message: IncomingMessage, bytes: number): void {
+    const reason = this.#ledger.refuse('incoming', message.memory, bytes);
+    this.forget(message);
+    message.onCut(reason);
+  }
+
+  #greediest(): object | undefined {
+    let greediest: object | undefined;
+    let most = 0;
+    for (const [address, bytes] of this.#byAddress) if (bytes > most) [greediest, most] = [address, bytes];
+    return greediest;
   }
 }

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
-import { TimeAccount, Turns, type WaitingClient } from './turns.ts';
+import { TimeAccount, Turns, type AddressTime, type WaitingClient } from './turns.ts';
+
+const PROXY = '192.0.2.1';
 
 /** A main thread on a simulated clock: what is scheduled runs in its order, turns of the event loop take no time of their own. */
 class MainThread {
@@ -13,6 +15,7 @@ class MainThread {
     this.turns = new Turns({
       clock: this.clock,
       schedule: (waitMs, run) => void this.#due.push({ atMs: this.clock.now() + waitMs, run }),
+      isShared: (address) => address === PROXY,
     });
   }
 
@@ -35,16 +38,18 @@ class MainThread {
 
 /** A client whose messages each take `costMs`; tells how long each had to wait. */
 class Client implements WaitingClient {
-  readonly time = new TimeAccount();
+  readonly time: TimeAccount;
   readonly waitsMs: number[] = [];
   isReady = true;
   readonly #thread: MainThread;
   readonly #costMs: number;
   readonly #sentMs: number[] = [];
 
-  constructor(thread: MainThread, costMs: number) {
+  constructor(thread: MainThread, costMs: number, address?: AddressTime) {
+    this.time = new TimeAccount(address);
     this.#thread = thread;
     this.#costMs = costMs;
+    if (address) thread.turns.connected(this.time);
   }
 
   get waiting(): number {
@@ -146,4 +151,77 @@ test('work that goes on has its turns as messages have', async () => {
   thread.runUntil(30);
   await turn;
   expect(isThere).toBe(true);
+});
+
+const usedBy = (clients: readonly Client[]) => clients.reduce((sum, { time }) => sum + time.usedMs, 0);
+
+test('an address takes a quarter of the time while clients of others are there, and what it wants when they have gone', () => {
+  const thread = new MainThread();
+  const crowd = thread.turns.addressTime('192.0.2.7');
+  const floods = Array.from({ length: 20 }, () => new Client(thread, 0.3, crowd));
+  for (const flood of floods) send(thread, flood, 0.5, 50);
+  const other = new TimeAccount(thread.turns.addressTime('192.0.2.8'));
+  thread.turns.connected(other);
+  thread.runUntil(4_000);
+  expect(usedBy(floods) / 4_000).toBeGreaterThan(0.22);
+  expect(usedBy(floods) / 4_000).toBeLessThan(0.27);
+  thread.turns.disconnected(other);
+  thread.runUntil(8_000);
+  expect(usedBy(floods) / 4_000).toBeGreaterThan(0.22 + 0.6);
+});
+
+test('an address that others come from, too, such as that of a proxy, has no bound of its own', () => {
+  const thread = new MainThread();
+  const proxy = thread.turns.addressTime(PROXY);
+  const floods = Array.from({ length: 20 }, () => new Client(thread, 0.3, proxy));
+  for (const flood of floods) send(thread, flood, 0.5, 50);
+  thread.turns.connected(new TimeAccount(thread.turns.addressTime('192.0.2.8')));
+  thread.runUntil(4_000);
+  expect(usedBy(floods) / 4_000).toBeGreaterThan(0.6);
+});
+
+test('many clients of one address get together what one of another gets, and one that sends now and then hardly waits', () => {
+  const thread = new MainThread();
+  const crowd = thread.turns.addressTime('192.0.2.7');
+  const many = Array.from({ length: 50 }, () => new Client(thread, 0.3, crowd));
+  for (const client of many) send(thread, client, 0.5, 20);
+  const single = new Client(thread, 0.3, thread.turns.addressTime('192.0.2.8'));
+  send(thread, single, 0.2, 20);
+  const light = new Client(thread, 0.3, thread.turns.addressTime('192.0.2.9'));
+  send(thread, light, 33);
+  thread.runUntil(1_500);
+  expect(single.time.usedMs / usedBy(many)).toBeGreaterThan(0.9);
+  expect(single.time.usedMs / usedBy(many)).toBeLessThan(1.1);
+  expect(Math.max(...light.waitsMs)).toBeLessThan(12);
+  const used = many.map(({ time }) => time.usedMs);
+  expect(Math.max(...used) / Math.min(...used)).toBeLessThan(1.5);
+});
+
+test('a client that cannot work on for long has no claim to all that it has missed', () => {
+  const thread = new MainThread();
+  const held = new Client(thread, 1, thread.turns.addressTime('192.0.2.7'));
+  held.isReady = false;
+  held.send();
+  held.send();
+  const others = ['192.0.2.8', '192.0.2.9'].map((address) => new Client(thread, 1, thread.turns.addressTime(address)));
+  for (const other of others) send(thread, other, 0.5, 20);
+  thread.runUntil(5_000);
+  held.isReady = true;
+  send(thread, held, 0.5, 20);
+  const before = usedBy(others);
+  thread.runUntil(5_500);
+  // A quarter of the time for each of them, whatever the one had left unused.
+  expect(usedBy(others) - before).toBeGreaterThan(500 * 0.35);
+});
+
+test('delivering to a client counts in its order, and for whether it is light', () => {
+  const thread = new MainThread();
+  const { turns, clock } = thread;
+  const reader = new TimeAccount();
+  expect(turns.isLight(reader, clock.now())).toBe(true);
+  turns.charge(reader, 30, clock.now());
+  expect([turns.isLight(reader, clock.now()), turns.admits(reader, clock.now())]).toEqual([false, true]);
+  clock.advance(1_000);
+  expect(turns.isLight(reader, clock.now())).toBe(true);
+  expect(reader.usedMs).toBe(30);
 });

@@ -1,10 +1,12 @@
+import { holderOf } from '../base/addresses.ts';
 import type { Clock } from '../base/clock.ts';
 
 /**
- * The main thread's time, shared by clients. Each message is timed. What a client has used fills two leaky buckets of its own: `burst` decides
- * when it has to let others have a turn, `use` whether it counts as heavy. All clients together fill a third one, so that time is left for all
- * else that the main thread does; heavy clients may fill less of it. Messages that have to wait are worked on in the order of virtual
- * time (start-time fair queuing: Goyal, Vin and Cheng 1996): clients that want more than there is get alike, and one that wants little goes first.
+ * The main thread's time, shared by addresses, and among the clients of an address. Each message is timed. What a client has used fills two leaky
+ * buckets of its own: `burst` decides when it has to let others have a turn, `use` whether it counts as heavy. All clients together fill a third
+ * one, so that time is left for all else that the main thread does; heavy clients may fill less of it. Messages that have to wait are worked on
+ * in the order of virtual time (start-time fair queuing in two levels: Goyal, Vin and Cheng 1996): those that want more than there is get alike,
+ * one that wants little goes first, and a thousand connections of one address get what one connection of another gets.
  */
 
 /** Work of one client in one go, ms: so long all others wait. */
@@ -17,9 +19,15 @@ const HEAVY_BURST_MS = 4;
 const ALL_BURST_MS = 8;
 /** After a message that took longer others are not held up for as long again, ms. */
 const ALL_MAX_MS = 16;
-/** A client that takes less than this share of the time is not heavy; nor is one that has taken only a little more than that so far, ms. */
-const LIGHT_SHARE = 0.05;
+/** Who takes less than this share of the time is not heavy; nor is one that has taken only a little more than that so far, ms. */
+const LIGHT_SHARE = 0.1;
+const LIGHT_ADDRESS_SHARE = 0.25;
 const LIGHT_MS = 20;
+/** Share of the time that one address may take for long while clients of others are there, and what it may take in one go, ms. */
+const ADDRESS_SHARE = 0.25;
+const ADDRESS_BURST_MS = 4;
+/** What one that waits may be behind those that are served, ms. */
+const CLAIM_MS = 50;
 /** What counts against a client at most, ms: it drains at the share of light clients, so that it is light again within seconds. */
 const USE_MAX_MS = 200;
 
@@ -51,6 +59,24 @@ class LeakyBucket {
   }
 }
 
+/** What all clients of one address have used of the main thread's time. */
+export class AddressTime {
+  /** Virtual time up to which they have used their part, ms, and that among them. */
+  virtualMs = 0;
+  clientsVirtualMs = 0;
+  /** Its clients that are connected, and those with messages that wait. */
+  connected = 0;
+  waiting = 0;
+  readonly use = new LeakyBucket(LIGHT_ADDRESS_SHARE);
+  readonly burst = new LeakyBucket(ADDRESS_SHARE);
+  /** Others come from there, too, such as through a proxy: it may take what is there. */
+  readonly isShared: boolean;
+
+  constructor(isShared = false) {
+    this.isShared = isShared;
+  }
+}
+
 /** What one client has used of the main thread's time. */
 export class TimeAccount {
   /** Since it came, ms. */
@@ -63,6 +89,22 @@ export class TimeAccount {
   virtualMs = 0;
   readonly burst = new LeakyBucket(CLIENT_SHARE);
   readonly use = new LeakyBucket(LIGHT_SHARE);
+  #address: AddressTime;
+
+  constructor(address = new AddressTime()) {
+    this.#address = address;
+  }
+
+  get address(): AddressTime {
+    return this.#address;
+  }
+
+  /** The client comes from there now. Nothing of it waits. */
+  set address(address: AddressTime) {
+    if (address === this.#address) return;
+    this.#address = address;
+    this.virtualMs = 0;
+  }
 }
 
 /** A client with messages that wait. */
@@ -78,30 +120,49 @@ export interface TurnsOptions {
   readonly clock: Clock;
   /** Runs it in the next turn of the event loop, or after `waitMs`. */
   readonly schedule: (waitMs: number, run: () => void) => void;
+  /** Runs it when what the last piece of work has set off at once is done; default: that is nothing. */
+  readonly settle?: (run: () => void) => void;
+  /** Whether clients of a remote address have only the address in common, such as that of a proxy; default: none. */
+  readonly isShared?: (remoteAddress: string) => boolean;
 }
 
-/** What one turn of the event loop does of what waits, ms: between two of them everything else has its turn. */
-const PUMP_MS = 4;
+/** What one turn of the event loop does of what waits, ms: between two of them everything else has its turn, such as one new connection. */
+const PUMP_MS = 1;
+/** Messages of one client in a row take so long, ms. */
+const QUANTUM_MS = 0.5;
 /** Where every client that waits has used up its share. */
 const WAIT_MIN_MS = 1;
 const WAIT_MAX_MS = 20;
+
+/** Addresses whose use is remembered; those that were asked for longest ago go first. */
+const ADDRESSES_MAX = 10_000;
 
 /** Decides whose messages are worked on, and when. */
 export class Turns {
   readonly #clock: Clock;
   readonly #schedule: TurnsOptions['schedule'];
+  readonly #settle: (run: () => void) => void;
+  readonly #isShared: (remoteAddress: string) => boolean;
   /** What all clients have used since the start, ms, and how often messages of one had to wait. */
   usedMs = 0;
   waits = 0;
   readonly #all = new LeakyBucket(ALL_SHARE);
   #virtualMs = 0;
+  readonly #addresses = new Map<string, AddressTime>();
+  /** Addresses with connected clients. */
+  #present = 0;
   readonly #waiting = new Set<WaitingClient>();
+  /** Whose turn it is next. */
+  #first: WaitingClient | undefined;
   /** When it works on what waits; `Infinity`: nothing is scheduled. */
   #dueMs = Infinity;
+  #isPumping = false;
 
-  constructor({ clock, schedule }: TurnsOptions) {
+  constructor({ clock, schedule, settle = (run) => run(), isShared = () => false }: TurnsOptions) {
     this.#clock = clock;
     this.#schedule = schedule;
+    this.#settle = settle;
+    this.#isShared = isShared;
   }
 
   /** Clients whose messages wait. */
@@ -109,33 +170,74 @@ export class Turns {
     return this.#waiting.size;
   }
 
-  /** Whether a message that has come may be worked on now. */
-  admits(time: TimeAccount, nowMs: number): boolean {
-    return (this.#waiting.size === 0 || !isHeavy(time, nowMs)) && this.#hasTurn(time, nowMs);
+  /** What the clients of a remote address share; undefined: of nobody else. */
+  addressTime(remoteAddress: string | undefined): AddressTime {
+    if (remoteAddress === undefined) return new AddressTime();
+    const holder = holderOf(remoteAddress);
+    const time = this.#addresses.get(holder) ?? new AddressTime(this.#isShared(remoteAddress));
+    this.#addresses.delete(holder);
+    this.#addresses.set(holder, time);
+    if (this.#addresses.size > ADDRESSES_MAX) {
+      const [oldest] = this.#addresses.keys();
+      this.#addresses.delete(oldest!);
+    }
+    return time;
   }
 
-  /** A client has used so much. */
+  /** A client has connected; `disconnected` is to be called once. */
+  connected({ address }: TimeAccount): void {
+    if (address.connected++ === 0) this.#present++;
+  }
+
+  disconnected({ address }: TimeAccount): void {
+    if (--address.connected === 0) this.#present--;
+  }
+
+  /** Whether a message that has come may be worked on now. */
+  admits(time: TimeAccount, nowMs: number): boolean {
+    this.#begin(time);
+    const first = this.#first;
+    return (first?.isReady !== true || isBefore(time, first.time)) && this.#hasTurn(time, nowMs);
+  }
+
+  /** Who takes little of the time is not kept waiting by those that take much. */
+  isLight(time: TimeAccount, nowMs: number): boolean {
+    return isLight(time, nowMs);
+  }
+
+  /** A client's messages have taken so much. */
   spent(time: TimeAccount, ms: number, nowMs: number): void {
-    this.usedMs += ms;
-    time.usedMs += ms;
     time.burst.add(ms, nowMs, Infinity);
-    time.use.add(ms, nowMs, USE_MAX_MS);
+    time.address.burst.add(ms, nowMs, Infinity);
     this.#all.add(ms, nowMs, ALL_MAX_MS);
     this.#begin(time);
-    if (this.#waiting.size === 0) this.#virtualMs = Math.max(this.#virtualMs, time.virtualMs);
+    if (this.#waiting.size === 0) this.#serve(time);
+    this.charge(time, ms, nowMs);
+  }
+
+  /** Work that nobody waits for his turn with, such as delivering to a client, has taken so much: it counts in the order of clients. */
+  charge(time: TimeAccount, ms: number, nowMs: number): void {
+    this.usedMs += ms;
+    time.usedMs += ms;
     time.virtualMs += ms;
+    time.use.add(ms, nowMs, USE_MAX_MS);
+    const { address } = time;
+    address.virtualMs += ms;
+    address.use.add(ms, nowMs, USE_MAX_MS);
   }
 
   /** The client has messages that wait, or can work on. Idempotent. */
   wait(client: WaitingClient): void {
     const { time } = client;
+    this.#begin(time);
     if (!time.isWaiting) {
-      this.#begin(time);
       time.isWaiting = true;
+      time.address.waiting++;
       time.waits++;
       this.waits++;
     }
     this.#waiting.add(client);
+    if (client.isReady && (this.#first?.isReady !== true || isBefore(time, this.#first.time))) this.#first = client;
     this.#pumpLater(0);
   }
 
@@ -152,12 +254,15 @@ export class Turns {
 
   /** Nothing of it waits any more. */
   leave(client: WaitingClient): void {
-    if (this.#waiting.delete(client)) client.time.isWaiting = false;
+    if (!this.#waiting.delete(client)) return;
+    client.time.isWaiting = false;
+    client.time.address.waiting--;
+    if (this.#first === client) this.#first = undefined;
   }
 
   #pumpLater(waitMs: number): void {
     const dueMs = this.#clock.now() + waitMs;
-    if (this.#dueMs <= dueMs) return;
+    if (this.#isPumping || this.#dueMs <= dueMs) return;
     this.#dueMs = dueMs;
     this.#schedule(waitMs, () => {
       // Another one was scheduled before it.
@@ -168,55 +273,102 @@ export class Turns {
   }
 
   #hasTurn(time: TimeAccount, nowMs: number): boolean {
-    const burstMs = isHeavy(time, nowMs) ? HEAVY_BURST_MS : ALL_BURST_MS;
-    return time.burst.level(nowMs) < BURST_MS && this.#all.level(nowMs) < burstMs;
+    return (
+      time.burst.level(nowMs) < BURST_MS &&
+      this.#all.level(nowMs) < burstOfAll(time, nowMs) &&
+      (!this.#isBounded(time.address) || time.address.burst.level(nowMs) < ADDRESS_BURST_MS)
+    );
   }
 
-  /** Who comes anew has no claim to what it left unused. Who waits has its place already. */
+  /** Clients of other addresses are there. */
+  #isBounded({ isShared, connected }: AddressTime): boolean {
+    return !isShared && this.#present > (connected > 0 ? 1 : 0);
+  }
+
+  /** Who comes anew has no claim to what it left unused. Who waits has its place already, but not a claim that grows for as long as it cannot work on. */
   #begin(time: TimeAccount): void {
-    if (!time.isWaiting) time.virtualMs = Math.max(time.virtualMs, this.#virtualMs);
+    const { address } = time;
+    const addressClaimMs = address.waiting > 0 ? CLAIM_MS : 0;
+    address.virtualMs = Math.max(address.virtualMs, this.#virtualMs - addressClaimMs);
+    time.virtualMs = Math.max(time.virtualMs, address.clientsVirtualMs - (time.isWaiting ? CLAIM_MS : 0));
   }
 
-  #pump(): void {
-    const startMs = this.#clock.now();
-    const ready = [...this.#waiting].filter(({ isReady }) => isReady);
-    ready.sort((a, b) => a.time.virtualMs - b.time.virtualMs || a.time.use.level(startMs) - b.time.use.level(startMs));
-    let nowMs = startMs;
-    for (const client of ready) {
-      if (!this.#hasTurn(client.time, nowMs)) continue;
-      this.#virtualMs = Math.max(this.#virtualMs, client.time.virtualMs);
-      while (nowMs - startMs < PUMP_MS && client.isReady && this.#hasTurn(client.time, nowMs)) {
-        const hasMore = client.work();
+  /** Virtual time is that of whoever is being served. */
+  #serve({ address, virtualMs }: TimeAccount): void {
+    this.#virtualMs = Math.max(this.#virtualMs, address.virtualMs);
+    address.clientsVirtualMs = Math.max(address.clientsVirtualMs, virtualMs);
+  }
+
+  #pump(startMs = this.#clock.now()): void {
+    this.#isPumping = true;
+    let nowMs = this.#clock.now();
+    while (nowMs - startMs < PUMP_MS) {
+      const client = this.#next(nowMs);
+      if (client === undefined) break;
+      this.#serve(client.time);
+      let hasMore = true;
+      const untilMs = nowMs + QUANTUM_MS;
+      while (hasMore && nowMs < untilMs && client.isReady && this.#hasTurn(client.time, nowMs)) {
+        hasMore = client.work();
         nowMs = this.#clock.now();
-        if (hasMore) continue;
-        this.leave(client);
-        break;
       }
-      if (nowMs - startMs >= PUMP_MS) break;
+      if (hasMore) continue;
+      this.leave(client);
+      // Its socket is read again, which may bring its next messages at once: they count in this turn.
+      return this.#settle(() => this.#pump(startMs));
     }
-    const left = [...this.#waiting].filter(({ isReady }) => isReady);
-    if (left.length > 0) this.#pumpLater(this.#waitMs(left, nowMs));
+    this.#isPumping = false;
+    this.#first = this.#next();
+    if (this.#first !== undefined) this.#pumpLater(this.#waitMs(nowMs));
   }
 
-  /** Until the first of them may go on. */
-  #waitMs(clients: readonly WaitingClient[], nowMs: number): number {
+  /** Whose turn it is among those that can work on; at a moment: among those that may. */
+  #next(nowMs?: number): WaitingClient | undefined {
+    let next: WaitingClient | undefined;
+    for (const client of this.#waiting) {
+      if (!client.isReady || (next !== undefined && !isBefore(client.time, next.time))) continue;
+      if (nowMs === undefined || this.#hasTurn(client.time, nowMs)) next = client;
+    }
+    return next;
+  }
+
+  /** Until the first of those that can work on may. */
+  #waitMs(nowMs: number): number {
     let waitMs = WAIT_MAX_MS;
-    for (const { time } of clients) {
+    for (const { time, isReady } of this.#waiting) {
+      if (!isReady) continue;
       if (this.#hasTurn(time, nowMs)) return 0;
       const own = time.burst.waitMs(BURST_MS, nowMs);
-      const all = this.#all.waitMs(isHeavy(time, nowMs) ? HEAVY_BURST_MS : ALL_BURST_MS, nowMs);
-      waitMs = Math.min(waitMs, Math.max(own, all));
+      const all = this.#all.waitMs(burstOfAll(time, nowMs), nowMs);
+      const address = this.#isBounded(time.address) ? time.address.burst.waitMs(ADDRESS_BURST_MS, nowMs) : 0;
+      waitMs = Math.min(waitMs, Math.max(own, all, address));
     }
     return Math.max(WAIT_MIN_MS, waitMs);
   }
 }
 
-function isHeavy(time: TimeAccount, nowMs: number): boolean {
-  return time.use.level(nowMs) > LIGHT_MS;
+function isLight({ use, address }: TimeAccount, nowMs: number): boolean {
+  return use.level(nowMs) <= LIGHT_MS && (address.isShared || address.use.level(nowMs) <= LIGHT_MS);
+}
+
+/** Up to where all clients may have filled their bucket before a message of this one. */
+function burstOfAll(time: TimeAccount, nowMs: number): number {
+  return isLight(time, nowMs) ? ALL_BURST_MS : HEAVY_BURST_MS;
+}
+
+/** Clients of one address by their own virtual time, others by that of their addresses. */
+function isBefore(one: TimeAccount, other: TimeAccount): boolean {
+  if (one.address === other.address) return one.virtualMs < other.virtualMs;
+  return one.address.virtualMs < other.address.virtualMs;
 }
 
 /** For `TurnsOptions`: on this process's event loop. */
 export function scheduleTurn(waitMs: number, run: () => void): void {
   if (waitMs <= 0) setImmediate(run);
   else setTimeout(run, waitMs).unref();
+}
+
+/** For `TurnsOptions`: after what Node has put off to the end of the present operation, such as reading a socket that was resumed. */
+export function afterTicks(run: () => void): void {
+  process.nextTick(run);
 }

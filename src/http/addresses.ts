@@ -1,4 +1,5 @@
 import { BlockList, isIPv6 } from 'node:net';
+import { holderOf } from '../base/addresses.ts';
 import type { Clock } from '../base/clock.ts';
 
 /** What one address may do: so many connections at once, and so many new ones a second. */
@@ -22,6 +23,9 @@ export interface AddressEntry {
   /** New connections that may come at once, at `atMs`. */
   tokens: number;
   atMs: number;
+  /** Connections that may be told why they are refused, at `toldMs`. */
+  tellings: number;
+  toldMs: number;
 }
 
 /** Addresses without a connection that are remembered for their rate; the longest known go first. */
@@ -29,15 +33,22 @@ const REMEMBERED_MAX = 10_000;
 /** Entries that each new one looks at, to forget those that no longer matter. */
 const LOOK = 4;
 const BURST_S = 2;
+const BANNED_RATE_PER_S = 2;
+/** Refusals of one address that are explained, at once and a second; others are dropped. */
+const TELLINGS_MAX = 64;
+const TELLINGS_PER_S = 16;
 
 export class AddressBook {
   readonly #clock: Clock;
   readonly #settings: AddressSettings;
+  readonly #isBanned: (address: string) => boolean;
   readonly #unbounded: BlockList;
   readonly #entries = new Map<string, AddressEntry>();
   #present = 0;
 
-  constructor(clock: Clock, settings: AddressSettings) {
+  /** `isBanned`: clients of an address are refused for what they did; it has a few connections a second to hear so. */
+  constructor(clock: Clock, settings: AddressSettings, isBanned: (address: string) => boolean = () => false) {
+    this.#isBanned = isBanned;
     this.#clock = clock;
     this.#settings = settings;
     this.#unbounded = blockListOf(settings.unbounded);
@@ -56,16 +67,44 @@ export class AddressBook {
   /** Counts a new connection. Each needs a `leave`. */
   enter(address: string): { readonly entry: AddressEntry; readonly over: AddressBound | undefined } {
     const nowMs = this.#clock.now();
-    const entry = this.#entryOf(keyOf(address), nowMs);
+    const entry = this.#entryOf(holderOf(address), nowMs);
     if (entry.open++ === 0) this.#present++;
-    const { connectionsMax, ratePerS } = this.#settings;
+    const { connectionsMax } = this.#settings;
     if (this.#isUnbounded(address)) return { entry, over: undefined };
-    const tokens = refilled(entry, nowMs, ratePerS);
+    const tokens = refilled(entry, nowMs, this.#ratePerS(address));
     entry.atMs = nowMs;
     // A client that is refused pays nothing, so that it is served again as soon as it comes slowly enough.
     entry.tokens = tokens >= 1 ? tokens - 1 : tokens;
     if (tokens < 1) return { entry, over: 'rate' };
     return { entry, over: entry.open > connectionsMax ? 'connections' : undefined };
+  }
+
+  /** The bound that a new connection of the address would be over, where it cannot be told so any more. */
+  untold(address: string): AddressBound | undefined {
+    const entry = this.#entries.get(holderOf(address));
+    if (entry === undefined || this.canTell(entry) || this.#isUnbounded(address)) return undefined;
+    if (refilled(entry, this.#clock.now(), this.#ratePerS(address)) < 1) return 'rate';
+    return entry.open >= this.#settings.connectionsMax ? 'connections' : undefined;
+  }
+
+  /** Whether one more refusal of the address can be explained. */
+  canTell(entry: AddressEntry): boolean {
+    return this.#tellings(entry) >= 1;
+  }
+
+  /** A refusal is explained. */
+  told(entry: AddressEntry): void {
+    entry.tellings = this.#tellings(entry) - 1;
+    entry.toldMs = this.#clock.now();
+  }
+
+  #tellings({ tellings, toldMs }: AddressEntry): number {
+    const sinceS = Math.max(0, this.#clock.now() - toldMs) / 1000;
+    return Math.min(TELLINGS_MAX, tellings + sinceS * TELLINGS_PER_S);
+  }
+
+  #ratePerS(address: string): number {
+    return this.#isBanned(address) ? BANNED_RATE_PER_S : this.#settings.ratePerS;
   }
 
   leave(entry: AddressEntry): void {
@@ -76,7 +115,8 @@ export class AddressBook {
     const known = this.#entries.get(key);
     if (known) return known;
     this.#forgetSome(nowMs);
-    const entry = { key, open: 0, tokens: BURST_S * this.#settings.ratePerS, atMs: nowMs };
+    const tokens = BURST_S * this.#settings.ratePerS;
+    const entry = { key, open: 0, tokens, atMs: nowMs, tellings: TELLINGS_MAX, toldMs: nowMs };
     this.#entries.set(key, entry);
     return entry;
   }
@@ -105,7 +145,7 @@ function refilled({ tokens, atMs }: AddressEntry, nowMs: number, ratePerS: numbe
 /** By which name an address is held to bounds, and can be banned; undefined: it is without them, since others come from there, too. */
 export function nameOfAddress(unbounded: readonly string[]): (address: string) => string | undefined {
   const list = blockListOf(unbounded);
-  return (address) => (list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4') ? undefined : keyOf(address));
+  return (address) => (list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4') ? undefined : holderOf(address));
 }
 
 function blockListOf(networks: readonly string[]): BlockList {
@@ -115,23 +155,4 @@ function blockListOf(networks: readonly string[]): BlockList {
     list.addSubnet(address, Number(prefix), isIPv6(address) ? 'ipv6' : 'ipv4');
   }
   return list;
-}
-
-/** IPv4 as it is, also where it is mapped into IPv6; of IPv6 the first 64 bits. */
-export function keyOf(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  if (!address.includes(':')) return address;
-  const [head = '', tail] = address.replace(/%.*$/, '').split('::');
-  const [before, after] = [groups(head), groups(tail ?? '')];
-  // An address that ends in an IPv4 address has its last two groups in one.
-  const last = (tail === undefined ? before : after).at(-1) ?? '';
-  const missing = tail === undefined ? 0 : 8 - before.length - after.length - (last.includes('.') ? 1 : 0);
-  const all = [...before, ...Array.from({ length: missing }, () => '0'), ...after];
-  const network = all.slice(0, 4).map((group) => Number.parseInt(group, 16).toString(16));
-  return `${network.join(':')}::/64`;
-}
-
-function groups(part: string): string[] {
-  return part === '' ? [] : part.split(':');
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import { BlockList, connect, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -32,7 +32,7 @@ type Changes = Partial<Omit<HttpServerOptions, 'connections'>> & {
 async function start(changes: Changes = {}): Promise<void> {
   server = new HttpServer({
     clock: systemClock,
-    turns: openFences({ clock: systemClock }).turns,
+    fences: openFences({ clock: systemClock }),
     host: '127.0.0.1',
     port: 0,
     rules: { hosts: ['127.0.0.1'], origins: [] },
@@ -538,6 +538,22 @@ describe('one address', () => {
     await expectAnswers('127.0.0.1');
     clock.advance(1_000);
     await expectAnswers(OTHER);
+  });
+
+  test('Node asks before it makes a socket', async (context) => {
+    let made = 0;
+    const bare = createServer().on('connection', () => (made += 1));
+    class Nobody extends BlockList {
+      override check = (): boolean => true;
+    }
+    Object.assign(bare, { blockList: new Nobody() });
+    bare.listen(0, '127.0.0.1');
+    await once(bare, 'listening');
+    context.onTestFinished(() => void bare.close());
+    const socket = connect((bare.address() as AddressInfo).port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    await once(socket, 'close');
+    expect(made).toBe(0);
   });
 
   test('a client that is over a bound and asks nothing is cut', async () => {

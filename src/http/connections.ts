@@ -82,6 +82,7 @@ export class Connections {
   readonly #settings: ConnectionSettings;
   readonly #descriptors: Descriptors;
   readonly #addresses: AddressBook;
+  readonly #isBanned: (address: string) => boolean;
   /** Sockets that have not closed yet, those that were cut included. */
   readonly #all = new Map<Socket, Connection>();
   /** In the order in which they came into their state. */
@@ -106,12 +107,20 @@ export class Connections {
   readonly #onClose: (this: Socket) => void;
   readonly #onHalfClosed: (this: Socket) => void;
 
-  constructor(parts: { clock: Clock; log: Log; descriptors: Descriptors; settings: ConnectionSettings }) {
+  constructor(parts: {
+    clock: Clock;
+    log: Log;
+    descriptors: Descriptors;
+    settings: ConnectionSettings;
+    /** Clients of the address are refused for what they did. */
+    isBanned: (address: string) => boolean;
+  }) {
+    this.#isBanned = parts.isBanned;
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#settings = parts.settings;
     this.#descriptors = parts.descriptors;
-    this.#addresses = new AddressBook(parts.clock, parts.settings.addresses);
+    this.#addresses = new AddressBook(parts.clock, parts.settings.addresses, parts.isBanned);
     const closed = (socket: Socket): void => this.#closed(socket);
     this.#onClose = function onClose() {
       closed(this);
@@ -154,6 +163,19 @@ export class Connections {
 
   of(socket: Duplex): Connection | undefined {
     return this.#all.get(socket as Socket);
+  }
+
+  /**
+   * Whether a connection from there is to be dropped before anything is made of it: the address is over its bounds, and has been told so often
+   * enough. To refuse each of a flood would take several times as long.
+   */
+  drops(remoteAddress: string): boolean {
+    const bound = this.#addresses.untold(remoteAddress);
+    if (bound === undefined) return false;
+    this.#accepted++;
+    this.#refused[bound]++;
+    this.#endings.refused++;
+    return true;
   }
 
   /** Takes a connection that was just accepted. Where there is no place for it, another one ends, or itself. */
@@ -302,11 +324,17 @@ export class Connections {
     const code = 'ADDRESS_LIMIT_REACHED';
     this.#refused[bound]++;
     this.#log.write('address_limited', { code, address, bound });
-    if (this.#beingRefused >= REFUSALS_MAX) return this.cut(connection, 'refused');
+    if (this.#beingRefused >= REFUSALS_MAX || !this.#addresses.canTell(connection.address!)) {
+      return this.cut(connection, 'refused');
+    }
+    this.#addresses.told(connection.address!);
+    const { remoteAddress } = connection.socket;
     const message =
-      bound === 'rate'
-        ? `${address} opens more than ${addresses.ratePerS} connections a second`
-        : `${address} has all of its ${addresses.connectionsMax} connections`;
+      remoteAddress !== undefined && this.#isBanned(remoteAddress)
+        ? `${address} is banned for what its clients did`
+        : bound === 'rate'
+          ? `${address} opens more than ${addresses.ratePerS} connections a second`
+          : `${address} has all of its ${addresses.connectionsMax} connections`;
     this.#beingRefused++;
     // It takes nothing from the address any more.
     this.#addresses.leave(connection.address!);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ManualClock } from '../base/clock.ts';
 import { Turns } from '../fences/turns.ts';
-import { RequestQueue } from './request-queue.ts';
+import { RequestQueue, RequestQueues } from './request-queue.ts';
 
 function opened() {
   const clock = new ManualClock(0);
@@ -61,4 +61,36 @@ test('those whose client has gone cost nothing', async () => {
   await new Promise(setImmediate);
   while (due.length > 0) await turn();
   expect([done, queue.time.usedMs, queue.size]).toEqual([['a', 'b'], 5, 0]);
+});
+
+test('requests of one address wait for each other, not those of another', async () => {
+  const clock = new ManualClock(0);
+  const due: { waitMs: number; run: () => void }[] = [];
+  const turns = new Turns({ clock, schedule: (waitMs, run) => void due.push({ waitMs, run }) });
+  const queues = new RequestQueues({ clock, turns });
+  const done: string[] = [];
+  const ask = (address: string, name: string): void =>
+    queues.submit(address, {
+      isOver: false,
+      run: () => {
+        clock.advance(1);
+        done.push(name);
+      },
+    });
+  const turn = async (): Promise<void> => {
+    const { waitMs, run } = due.shift()!;
+    clock.advance(waitMs + 0.01);
+    run();
+    await new Promise(setImmediate);
+  };
+  for (let i = 0; i < 100; i++) ask('192.0.2.7', 'flood');
+  await new Promise(setImmediate);
+  while (done.length < 30) await turn();
+  ask('192.0.2.8', 'other');
+  await new Promise(setImmediate);
+  for (let i = 0; i < 6 && !done.includes('other'); i++) await turn();
+  expect(done).toContain('other');
+  expect(queues.size).toBeGreaterThan(60);
+  while (queues.size > 0) await turn();
+  expect(done).toHaveLength(101);
 });

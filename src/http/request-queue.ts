@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { TimeAccount, type Turns, type WaitingClient } from '../fences/turns.ts';
+import { TimeAccount, type AddressTime, type Turns, type WaitingClient } from '../fences/turns.ts';
 
 /** Something that a request asks for. */
 export interface RequestJob {
@@ -9,18 +9,57 @@ export interface RequestJob {
   readonly run: () => void;
 }
 
+interface RequestQueueParts {
+  readonly clock: Clock;
+  readonly turns: Turns;
+}
+
+/** Requests of one kind, by the address that they come from: whoever floods the server delays its own. */
+export class RequestQueues {
+  readonly #parts: RequestQueueParts;
+  readonly #queues = new WeakMap<AddressTime, RequestQueue>();
+  readonly #waiting = new Set<RequestQueue>();
+
+  constructor({ clock, turns }: RequestQueueParts) {
+    this.#parts = { clock, turns };
+  }
+
+  /** Requests that wait. */
+  get size(): number {
+    let size = 0;
+    for (const queue of this.#waiting) {
+      if (queue.size === 0) this.#waiting.delete(queue);
+      else size += queue.size;
+    }
+    return size;
+  }
+
+  /** Runs it now, or when requests of its address have their turn. */
+  submit(remoteAddress: string | undefined, job: RequestJob): void {
+    const address = this.#parts.turns.addressTime(remoteAddress);
+    let queue = this.#queues.get(address);
+    if (queue === undefined) {
+      queue = new RequestQueue(this.#parts, address);
+      this.#queues.set(address, queue);
+    }
+    queue.submit(job);
+    if (queue.size > 0) this.#waiting.add(queue);
+  }
+}
+
 /**
- * Requests of one kind, in the order in which they came. All together are one client of the main thread's time: however many come, those who
- * have a session keep their turns, and so do requests of other kinds.
+ * In the order in which they came. All together are one client of the main thread's time: however many come, those who have a session
+ * keep their turns, and so do requests of other kinds.
  */
 export class RequestQueue implements WaitingClient {
-  readonly time = new TimeAccount();
+  readonly time: TimeAccount;
   readonly #clock: Clock;
   readonly #turns: Turns;
   readonly #waiting = new Set<RequestJob>();
   #isBusy = false;
 
-  constructor({ clock, turns }: { readonly clock: Clock; readonly turns: Turns }) {
+  constructor({ clock, turns }: RequestQueueParts, address?: AddressTime) {
+    this.time = new TimeAccount(address);
     this.#clock = clock;
     this.#turns = turns;
   }

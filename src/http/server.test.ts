@@ -38,7 +38,7 @@ const faults = () => told.entries.filter(({ event }) => event === 'request_faile
 function optionsFor(pageDir: string): HttpServerOptions {
   return {
     clock: systemClock,
-    turns: openFences({ clock: systemClock }).turns,
+    fences: openFences({ clock: systemClock }),
     host: '127.0.0.1',
     port: 0,
     rules: { hosts: ['127.0.0.1'], origins: ['https://viewer.example'] },

@@ -8,7 +8,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { lookup } from 'node:dns/promises';
-import type { AddressInfo, Socket } from 'node:net';
+import { BlockList, type AddressInfo, type Socket, type SocketAddress } from 'node:net';
 import { dirname } from 'node:path';
 import { Readable, type Duplex } from 'node:stream';
 import fastifyStatic from '@fastify/static';
@@ -16,13 +16,13 @@ import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Turns } from '../fences/turns.ts';
+import type { Fences } from '../fences/fences.ts';
 import type { Descriptors } from '../observe/descriptors.ts';
 import type { ConnectionsReport, EndpointReport, SocketEnding, SocketsReport } from '../observe/metrics.ts';
 import type { Log } from '../log/log.ts';
 import { parseJson } from '../protocol/wire-value.ts';
 import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './answers.ts';
-import { RequestQueue } from './request-queue.ts';
+import { RequestQueues } from './request-queue.ts';
 import { Connections, type ConnectionSettings } from './connections.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { logRefusal } from './refusals.ts';
@@ -49,7 +49,7 @@ export interface SocketRequest {
 
 export interface HttpServerOptions {
   readonly clock: Clock;
-  readonly turns: Turns;
+  readonly fences: Pick<Fences, 'turns' | 'penalties'>;
   readonly host: string;
   readonly port: number;
   readonly rules: AddressRules;
@@ -82,16 +82,30 @@ const BODY_BYTES_MAX = 65_536;
 const PAGE_MISSING = `<!doctype html><html lang="en"><title>Sightline</title><p>The server runs, but its page is not built:
 run <code>npm run build:page</code> in the project's folder and load this page again.</p></html>`;
 
+/** Asked by Node about each connection. */
+class Doorkeeper extends BlockList {
+  readonly #connections: Connections;
+
+  constructor(connections: Connections) {
+    super();
+    this.#connections = connections;
+  }
+
+  override check(address: string | SocketAddress): boolean {
+    return this.#connections.drops(typeof address === 'string' ? address : address.address);
+  }
+}
+
 /** REST, files and event streams on Fastify; WebSockets on bare `ws` beside it. */
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #fastify: FastifyInstance;
   readonly #sockets: WebSocketServer;
   readonly #connections: Connections;
-  readonly #requests: RequestQueue;
-  readonly #handshakes: RequestQueue;
+  readonly #requests: RequestQueues;
+  readonly #handshakes: RequestQueues;
   /** Whoever watches the server hears of it while requests wait. */
-  readonly #watchers: RequestQueue;
+  readonly #watchers: RequestQueues;
   /** Of the other addresses of `localhost`. */
   readonly #others: Server[] = [];
   /** Responses of `stream` routes that have not ended. */
@@ -105,11 +119,13 @@ export class HttpServer {
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
-    const { clock, log, descriptors, connections: settings } = options;
-    this.#connections = new Connections({ clock, log, descriptors, settings });
-    this.#requests = new RequestQueue(options);
-    this.#handshakes = new RequestQueue(options);
-    this.#watchers = new RequestQueue(options);
+    const { clock, log, descriptors, connections: settings, fences } = options;
+    const isBanned = (address: string): boolean => fences.penalties.isBanned(address);
+    this.#connections = new Connections({ clock, log, descriptors, settings, isBanned });
+    const queues = { clock, turns: fences.turns };
+    this.#requests = new RequestQueues(queues);
+    this.#handshakes = new RequestQueues(queues);
+    this.#watchers = new RequestQueues(queues);
     this.#fastify = Fastify({
       forceCloseConnections: true,
       bodyLimit: BODY_BYTES_MAX,
@@ -249,6 +265,8 @@ export class HttpServer {
     server.on('checkExpectation', answer);
     server.on('upgrade', (request, socket, head) => this.#upgrade(request, socket, head));
     server.on('connection', (socket: Socket) => this.#connections.accept(socket));
+    // Of `net.Server`, which asks it before it makes a socket; that of `http` does not take it as an option.
+    Object.assign(server, { blockList: new Doorkeeper(this.#connections) });
     server.on('timeout', (socket: Socket) => this.#connections.silent(socket));
     // `listen` waits for its own errors; later ones come of accepting.
     server.on(
@@ -352,7 +370,7 @@ export class HttpServer {
       const { refusal } = connection ?? {};
       response.setHeaders(SECURITY_HEADERS);
       if (refusal) return refuseRequest(response, refusal);
-      queue.submit({
+      queue.submit(socket.remoteAddress, {
         get isOver() {
           return socket.destroyed;
         },
@@ -482,7 +500,7 @@ export class HttpServer {
     };
     // A refusal takes next to nothing, and its socket need not wait.
     if (connection?.refusal || this.connectionCount >= this.connectionsMax) return run();
-    this.#handshakes.submit({
+    this.#handshakes.submit(request.socket.remoteAddress, {
       get isOver() {
         return socket.destroyed;
       },

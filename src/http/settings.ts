@@ -16,7 +16,7 @@ const KEEP_ALIVE_MS = 72_000;
 /** How long a refused client has to read why. */
 const LINGER_MS = 2_000;
 
-type HttpSettings = Omit<HttpServerOptions, 'clock' | 'log' | 'turns' | 'descriptors' | 'sockets' | 'routes'>;
+type HttpSettings = Omit<HttpServerOptions, 'clock' | 'log' | 'fences' | 'descriptors' | 'sockets' | 'routes'>;
 
 export function httpSettings({ server, streaming, telemetry }: Config): HttpSettings {
   return {

@@ -296,7 +296,9 @@ export const fencesSchema = z
     refusals: z
       .array(z.object({ lane: z.string(), code: z.string(), count: count() }))
       .describe('errors that clients were told, since the start'),
-    banned_refusals: z.object({ telemetry: count(), foxglove: count() }).describe('connections of banned clients'),
+    banned_refusals: z
+      .object({ video: count(), telemetry: count(), foxglove: count() })
+      .describe('connections of banned clients'),
   })
   .meta({ id: 'Fences', description: 'what clients make the server keep and do, and what bounds them' });
 

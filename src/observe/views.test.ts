@@ -155,7 +155,7 @@ const IDLE: Metrics = {
     clients: [],
     clients_left_out: 0,
     refusals: [],
-    banned_refusals: { telemetry: 0, foxglove: 0 },
+    banned_refusals: { video: 0, telemetry: 0, foxglove: 0 },
   },
   foxglove: [],
   recordings: [],

@@ -27,7 +27,6 @@ function setUp(sessionBytesMax: number) {
   const bench = new TelemetryBench({ subscriptionsMax: 100 }, { fences });
   const { fences: part } = fencesPart({
     fences,
-    penalties: bench.penalties,
     links: () => bench.lane.links,
     plannedBytes: () => 5_000,
   });

@@ -4,11 +4,9 @@ import type { TimeAccount } from '../fences/turns.ts';
 import { part, type Labelled } from '../observe/figures.ts';
 import type { FencesReport } from '../observe/metrics.ts';
 import type { RoomParts } from '../observe/server-monitor.ts';
-import type { Penalties } from './penalties.ts';
 
 export interface FencesFacts {
   readonly fences: Fences;
-  readonly penalties: Penalties;
   /** Of all sessions. */
   readonly links: () => readonly { readonly memory: MemoryAccount; readonly time: TimeAccount }[];
   /** All bounds of memory together. */
@@ -106,8 +104,8 @@ function byKind(of: (memory: FencesReport['memory'][MemoryKind]) => number) {
   return ({ memory }: FencesReport): Labelled[] => MEMORY_KINDS.map((kind) => [[kind], of(memory[kind])]);
 }
 
-function reportOf({ fences, penalties, links, plannedBytes }: FencesFacts): FencesReport {
-  const { memory, turns, refusals } = fences;
+function reportOf({ fences, links, plannedBytes }: FencesFacts): FencesReport {
+  const { memory, turns, refusals, penalties } = fences;
   const times = new Map(links().map((link) => [link.memory, link.time]));
   const clients = [...memory.accounts]
     .map((account) => clientOf(account, memory.bounds, times.get(account)))
@@ -126,7 +124,11 @@ function reportOf({ fences, penalties, links, plannedBytes }: FencesFacts): Fenc
     clients: clients.slice(0, CLIENTS_MAX),
     clients_left_out: Math.max(0, clients.length - CLIENTS_MAX),
     refusals: [...refusals],
-    banned_refusals: { telemetry: penalties.refusals('telemetry'), foxglove: penalties.refusals('foxglove') },
+    banned_refusals: {
+      video: penalties.refusals('video'),
+      telemetry: penalties.refusals('telemetry'),
+      foxglove: penalties.refusals('foxglove'),
+    },
   };
 }
 

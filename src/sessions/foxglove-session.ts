@@ -59,8 +59,6 @@ export interface FoxgloveSessionParts {
   readonly version: string;
   /** Figures and settings of the server by name, as they are now. */
   readonly parameters: () => Readonly<Record<string, ParameterValue>>;
-  /** The client was disconnected because it publishes too fast. */
-  readonly onOffence: () => void;
   readonly onLost: () => void;
 }
 
@@ -128,10 +126,11 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     this.#parts.onLost();
   }
 
-  connect(socket: WebSocket): void {
+  /** `address`: the other end of the socket. */
+  connect(socket: WebSocket, address: string | undefined): void {
     const { clientId, version, channels } = this.#parts;
     this.#cursor = channels.begin();
-    this.link.connect(socket);
+    this.link.connect(socket, address);
     this.#send({
       op: 'serverInfo',
       name: 'sightline',
@@ -362,10 +361,8 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
         'RATE_EXCEEDED',
         `more than ${rate.messagesPerS} messages a second (${penalty})`,
       );
-      if (penalty === 'disconnect') {
-        this.#parts.onOffence();
-        this.link.end(error);
-      } else this.#tell(error, StatusLevel.warning, 'rate');
+      if (penalty === 'disconnect') this.link.expel(error);
+      else this.#tell(error, StatusLevel.warning, 'rate');
     }
     if (pauseMs > 0) this.#pauseFor(pauseMs);
     return allowed;

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { FoxgloveClient, type Channel, type MessageData, type StatusMessage } from '@foxglove/ws-protocol';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { expectBalance } from '../../test/support/telemetry-bench.ts';
 import { ManualClock, systemClock } from '../base/clock.ts';
@@ -15,7 +15,6 @@ import { Topics } from '../stream/topics.ts';
 import { ChannelCatalogue } from './foxglove-channels.ts';
 import { FoxgloveSession } from './foxglove-session.ts';
 import { FoxgloveLane, type FoxgloveLaneOptions } from './foxglove.ts';
-import { Penalties } from './penalties.ts';
 
 const cleanUp: (() => void)[] = [];
 afterEach(() => {
@@ -38,16 +37,14 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}, ad
     },
   });
   const figures: Record<string, number | string | boolean> = { 'telemetry/topics': 0, 'server/name': 'test' };
-  const penalties = new Penalties({
+  const fences = openFences({
     clock: systemClock,
-    log: noLog(systemClock),
-    banMs: 60_000,
     nameOfAddress: (name) => (name.startsWith('127.') ? undefined : name),
   });
   const lane = new FoxgloveLane({
     topics,
     clock: systemClock,
-    penalties,
+    fences,
     version: '1.2.3',
     parameters: () => figures,
     settings: {
@@ -79,7 +76,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}, ad
     server.close();
   });
   const url = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { hub, topics, lane, figures, url, penalties, sockets: () => [...server.clients] };
+  return { hub, topics, lane, figures, url, penalties: fences.penalties, sockets: () => [...server.clients] };
 }
 
 /** The public client, with everything that it was told. */
@@ -450,11 +447,12 @@ describe('bad input is answered by a status, and the connection lives on', () =>
   test('who goes on publishing too fast is disconnected, and its address is banned after the third time', async () => {
     const { topics, penalties, url, lane } = await serve({}, '192.0.2.7');
     const clock = new ManualClock(1_000);
-    let offences = 0;
+    const own = openFences({ clock });
+    const disconnected = vi.spyOn(own.penalties, 'disconnected');
     const session = new FoxgloveSession({
       clientId: 'fast',
       clock,
-      fences: openFences({ clock }),
+      fences: own,
       log: noLog(clock),
       settings: {
         pingIntervalMs: 20_000,
@@ -473,16 +471,15 @@ describe('bad input is answered by a status, and the connection lives on', () =>
       }),
       version: '1',
       parameters: () => ({}),
-      onOffence: () => offences++,
       onLost: () => undefined,
     });
     const advertise = { op: 'advertise', channels: [{ id: 1, topic: 'flood', encoding: 'json' }] };
     session.onMessage(Buffer.from(JSON.stringify(advertise)), false, 1_000);
     for (let second = 1; second <= 16; second++) {
-      expect(offences).toBe(0);
+      expect(disconnected).not.toHaveBeenCalled();
       for (let n = 0; n <= 20; n++) session.onMessage(Buffer.from([1, 1, 0, 0, 0, 0x31]), true, second * 1_000);
     }
-    expect(offences).toBe(1);
+    expect(disconnected).toHaveBeenCalledOnce();
 
     for (let time = 1; time <= 3; time++) {
       const { seen, ws } = await connect(url);

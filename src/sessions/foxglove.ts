@@ -9,7 +9,6 @@ import type { Topics } from '../stream/topics.ts';
 import { ChannelCatalogue } from './foxglove-channels.ts';
 import { FoxgloveSession, statusOf, type FoxgloveSettings } from './foxglove-session.ts';
 import { FOXGLOVE_SUBPROTOCOLS, type ParameterValue } from './foxglove-wire.ts';
-import type { Penalties } from './penalties.ts';
 import { SessionRegistry } from './registry.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
 import { endSocket, type OpeningRequest, type SessionSocket } from './session-socket.ts';
@@ -23,7 +22,6 @@ export interface FoxgloveLaneOptions {
   readonly log?: Log;
   /** Default: no bounds. */
   readonly fences?: Fences;
-  readonly penalties: Penalties;
   /** Of the server, for `serverInfo`. */
   readonly version: string;
   readonly settings: FoxgloveSettings & { readonly sessionsMax: number };
@@ -95,12 +93,12 @@ export class FoxgloveLane {
         const wanted = FoxgloveLane.subprotocols.join(' or ');
         throw new SightlineError('QUERY_BAD', `the subprotocol "${socket.protocol}" is not ${wanted}`);
       }
-      this.#options.penalties.require('foxglove', { address, token: undefined });
+      this.#fences.penalties.require('foxglove', { address, token: undefined });
       const { session } = await this.#registry.claim({ clientId: undefined, token: undefined }, (clientId) => {
-        return this.#makeSession(clientId, address);
+        return this.#makeSession(clientId);
       });
       this.#channels.open();
-      session.connect(socket);
+      session.connect(socket, address);
     } catch (thrown) {
       const error = toSightlineError(thrown);
       this.#fences.refusals.count('foxglove', error.code);
@@ -131,8 +129,8 @@ export class FoxgloveLane {
     else this.#channels.sweep();
   }
 
-  #makeSession(clientId: string, address: string | undefined): FoxgloveSession {
-    const { topics, clock, settings, penalties, parameters, version, log = noLog(clock) } = this.#options;
+  #makeSession(clientId: string): FoxgloveSession {
+    const { topics, clock, settings, parameters, version, log = noLog(clock) } = this.#options;
     const session: FoxgloveSession = new FoxgloveSession({
       clientId,
       clock,
@@ -143,7 +141,6 @@ export class FoxgloveLane {
       channels: this.#channels,
       version,
       parameters,
-      onOffence: () => penalties.disconnected('foxglove', clientId, { address, token: undefined }),
       onLost: () => this.#registry.end(session, new SightlineError('SESSION_IDLE', 'the connection was lost')),
     });
     return session;

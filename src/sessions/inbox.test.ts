@@ -34,7 +34,7 @@ function setUp() {
   };
   const inbox = new Inbox({ clock, turns, memory, owner });
   const socket = new FakeSocket();
-  inbox.open(socket as unknown as WebSocket);
+  inbox.open(socket as unknown as WebSocket, undefined);
   return {
     clock,
     inbox,
@@ -130,4 +130,29 @@ test('a socket that is gone takes what waits along', () => {
   inbox.close();
   pass(50);
   expect([worked, memory.bytes('incoming'), turns.waiting]).toEqual([['a'], 0, 0]);
+});
+
+test('bytes are paid for where no message is complete, and are not read when the turn is over', () => {
+  const { inbox, clock, socket, pass } = setUp();
+  const read = (costMs: number): void => {
+    const mark = inbox.beginRead();
+    clock.advance(costMs);
+    inbox.endRead(mark);
+  };
+  read(1.5);
+  expect([inbox.time.usedMs, socket.isPaused]).toEqual([1.5, false]);
+  read(3);
+  expect([inbox.time.usedMs, socket.isPaused]).toEqual([4.5, true]);
+  pass(10);
+  expect(socket.isPaused).toBe(false);
+});
+
+test('what a message has taken is not paid for twice', () => {
+  const { inbox, clock, receive, setCost } = setUp();
+  setCost(1);
+  const mark = inbox.beginRead();
+  clock.advance(0.25);
+  receive('a');
+  inbox.endRead(mark);
+  expect(inbox.time.usedMs).toBe(1.25);
 });

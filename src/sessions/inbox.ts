@@ -40,12 +40,15 @@ export class Inbox implements WaitingClient {
     this.#parts = parts;
   }
 
-  /** Messages come from this socket from now on; what waits of an earlier one is gone. */
-  open(socket: WebSocket): void {
+  /** Messages come from this socket from now on; what waits of an earlier one is gone. `address`: the other end of it. */
+  open(socket: WebSocket, address: string | undefined): void {
     this.close();
+    const { turns } = this.#parts;
+    this.time.address = turns.addressTime(address);
+    turns.connected(this.time);
     this.#reading = SocketReading.of(socket);
     this.#reading.onReady = () => {
-      if (!this.isEmpty || this.#onEmpty) this.#parts.turns.wait(this);
+      if (!this.isEmpty || this.#onEmpty || this.#reading?.waitsFor(PauseReason.turn)) this.#parts.turns.wait(this);
     };
   }
 
@@ -57,7 +60,10 @@ export class Inbox implements WaitingClient {
     this.#waiting = [];
     this.#next = 0;
     this.#onEmpty = undefined;
-    if (this.#reading) this.#reading.onReady = undefined;
+    if (this.#reading) {
+      this.#reading.onReady = undefined;
+      turns.disconnected(this.time);
+    }
     this.#reading = undefined;
   }
 
@@ -78,6 +84,24 @@ export class Inbox implements WaitingClient {
     memory.add('incoming', chargeOf(waiting));
     this.#waiting.push(waiting);
     reading.pause(PauseReason.turn);
+    turns.wait(this);
+  }
+
+  /** Bytes have come. Gives a mark for `endRead`. */
+  beginRead(): number {
+    return this.#parts.clock.now() - this.time.usedMs;
+  }
+
+  /**
+   * They are taken apart, and messages that were complete in them worked on: what the bytes themselves have taken is charged as well, or a message
+   * whose end never comes would cost nothing. Who has used its turn is not read until the next one.
+   */
+  endRead(mark: number): void {
+    const { clock, turns } = this.#parts;
+    const nowMs = clock.now();
+    turns.spent(this.time, Math.max(0, nowMs - this.time.usedMs - mark), nowMs);
+    if (turns.admits(this.time, nowMs)) return;
+    this.#reading?.pause(PauseReason.turn);
     turns.wait(this);
   }
 

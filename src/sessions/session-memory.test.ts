@@ -5,9 +5,7 @@ import { usedBytes } from '../../test/support/heap.ts';
 import { TelemetryBench, type BenchParts } from '../../test/support/telemetry-bench.ts';
 import { ManualClock } from '../base/clock.ts';
 import { openFences } from '../fences/fences.ts';
-import { noLog } from '../log/log.ts';
 import { FoxgloveLane } from './foxglove.ts';
-import { Penalties } from './penalties.ts';
 
 /** Takes everything and keeps nothing. */
 class Sink extends EventEmitter {
@@ -66,7 +64,6 @@ async function measure({ lane: kind = 'telemetry', clients, topics = 0, publishe
     topics: bench.topics,
     clock,
     fences,
-    penalties: new Penalties({ clock, log: noLog(clock), banMs: 1_000, nameOfAddress: () => undefined }),
     version: '1',
     parameters: () => ({}),
     settings: {

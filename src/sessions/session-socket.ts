@@ -6,7 +6,8 @@ import { SightlineError } from '../base/errors.ts';
 import type { Fences } from '../fences/fences.ts';
 import type { Incoming, IncomingMessage } from '../fences/incoming.ts';
 import type { MemoryAccount } from '../fences/memory-ledger.ts';
-import type { TimeAccount } from '../fences/turns.ts';
+import type { Penalties } from '../fences/penalties.ts';
+import type { AddressTime, TimeAccount } from '../fences/turns.ts';
 import { Inbox, type InboxOwner } from './inbox.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
 
@@ -45,7 +46,7 @@ export interface OpeningRequest {
 }
 
 /** undefined when the connection is gone. */
-export function remoteAddressOf(socket: WebSocket): string | undefined {
+function remoteAddressOf(socket: WebSocket): string | undefined {
   return rawOf(socket)?.remoteAddress;
 }
 
@@ -87,10 +88,12 @@ export class SessionSocket implements IncomingMessage {
   readonly memory: MemoryAccount;
   readonly #inbox: Inbox;
   readonly #incoming: Incoming;
+  readonly #penalties: Penalties;
   readonly #clock: Clock;
   readonly #settings: KeepAliveSettings;
   readonly #owner: SocketOwner;
   #socket: WebSocket | undefined;
+  #address: string | undefined;
   #lastActivityMs: number;
   #wasUsed = false;
   #isDone = false;
@@ -98,11 +101,13 @@ export class SessionSocket implements IncomingMessage {
   /** When the ping was sent that has no answer yet, Unix ms. */
   #pingSentMs: number | undefined;
   #lastPongMs: number;
+  #readMark = 0;
 
   constructor({ lane, clientId, clock, settings, fences, owner }: SessionSocketParts) {
     this.clientId = clientId;
     this.memory = fences.memory.open(lane, clientId);
     this.#incoming = fences.incoming;
+    this.#penalties = fences.penalties;
     this.#inbox = new Inbox({ clock, turns: fences.turns, memory: this.memory, owner });
     this.#clock = clock;
     this.#settings = settings;
@@ -125,7 +130,7 @@ export class SessionSocket implements IncomingMessage {
 
   /** Where its client comes from: of a proxy, the proxy. */
   get remoteAddress(): string | undefined {
-    return this.#socket && remoteAddressOf(this.#socket);
+    return this.#socket && this.#address;
   }
 
   /** When the socket was lost, Unix ms; undefined while there is one. */
@@ -151,8 +156,8 @@ export class SessionSocket implements IncomingMessage {
     return isSameToken(this.token, token);
   }
 
-  /** Attaches a socket to the session; an earlier one is closed as taken over. */
-  connect(socket: WebSocket): void {
+  /** Attaches a socket to the session; an earlier one is closed as taken over. `address`: the other end of it, or a proxy's. */
+  connect(socket: WebSocket, address = remoteAddressOf(socket)): void {
     const previous = this.#socket;
     if (previous) {
       this.#owner.endSocket(
@@ -166,7 +171,8 @@ export class SessionSocket implements IncomingMessage {
     this.#lostMs = undefined;
     this.#lastActivityMs = this.#clock.now();
     this.#answered(this.#lastActivityMs);
-    this.#inbox.open(socket);
+    this.#address = address;
+    this.#inbox.open(socket, address);
     (socket as LinkedSocket)[LINK] = this;
     socket.on('message', onMessage);
     socket.on('ping', onPing);
@@ -174,7 +180,8 @@ export class SessionSocket implements IncomingMessage {
     socket.on('close', onClose);
     const raw: LinkedRaw = rawOf(socket)!;
     raw[LINK] = socket;
-    raw.on('data', onData);
+    raw.prependListener('data', onDataFirst);
+    raw.on('data', onDataLast);
   }
 
   /** For any socket that the session has had; only the current one counts. */
@@ -186,15 +193,30 @@ export class SessionSocket implements IncomingMessage {
     this.#inbox.receive(data, isBinary, this.#lastActivityMs);
   }
 
-  /** Bytes have come, and what was complete of them was received. */
+  /** Bytes have come. */
+  reads(socket: WebSocket): void {
+    if (socket === this.#socket) this.#readMark = this.#inbox.beginRead();
+  }
+
+  /** What was complete of them was received. */
   read(socket: WebSocket): void {
     if (socket === this.#socket) this.#incoming.update(this, gatheredBytesOf(socket));
+    // The session may have ended with what it said.
+    if (socket === this.#socket) this.#inbox.endRead(this.#readMark);
+  }
+
+  get address(): AddressTime {
+    return this.time.address;
+  }
+
+  get isBanned(): boolean {
+    return this.#address !== undefined && this.#penalties.isBanned(this.#address);
   }
 
   /** Too much is gathered of messages that are not complete. */
   onCut(reason: SightlineError): void {
     const socket = this.#socket;
-    this.end(reason);
+    this.expel(reason);
     // What is gathered would stay until the other side has closed, too.
     socket?.terminate();
   }
@@ -262,6 +284,12 @@ export class SessionSocket implements IncomingMessage {
     this.#lose(socket);
   }
 
+  /** The same, for what the client did: who does that again and again is banned. */
+  expel(reason: SightlineError): void {
+    this.#penalties.disconnected(this.memory.lane, this.clientId, { address: this.remoteAddress, token: this.token });
+    this.end(reason);
+  }
+
   /** Any sign of life counts as a pong: on a slow uplink the pong itself may wait behind data. */
   #answered(nowMs: number): void {
     this.#pingSentMs = undefined;
@@ -289,7 +317,12 @@ function onMessage(this: LinkedSocket, data: RawData, isBinary: boolean): void {
   this[LINK]?.received(this, data as Buffer, isBinary);
 }
 
-function onData(this: LinkedRaw): void {
+function onDataFirst(this: LinkedRaw): void {
+  const socket = this[LINK];
+  socket?.[LINK]?.reads(socket);
+}
+
+function onDataLast(this: LinkedRaw): void {
   const socket = this[LINK];
   socket?.[LINK]?.read(socket);
 }

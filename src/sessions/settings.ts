@@ -5,7 +5,7 @@ import type { SessionControlSettings } from '../flow/session-control.ts';
 import { residentBytes } from '../observe/resident.ts';
 import type { ParameterValue } from './foxglove-wire.ts';
 import type { FoxgloveLaneOptions } from './foxglove.ts';
-import type { PenaltiesOptions } from './penalties.ts';
+import type { PenaltiesOptions } from '../fences/penalties.ts';
 import type { TelemetryLaneOptions } from './telemetry/lane.ts';
 import type { VideoLaneOptions } from './video.ts';
 

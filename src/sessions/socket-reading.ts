@@ -44,6 +44,10 @@ export class SocketReading {
     return (this.#reasons & ~SERVER_SIDE) !== 0;
   }
 
+  waitsFor(reason: PauseReason): boolean {
+    return (this.#reasons & reason) !== 0;
+  }
+
   /** The socket is not read until no reason is left. */
   pause(reason: PauseReason): void {
     this.#reasons |= reason;

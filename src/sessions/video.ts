@@ -146,7 +146,7 @@ export class VideoLane {
   }
 
   /** Takes over an accepted socket. Refusals are sent on the socket, which is then closed. */
-  async open(socket: WebSocket, { query }: OpeningRequest): Promise<void> {
+  async open(socket: WebSocket, { query, address }: OpeningRequest): Promise<void> {
     // A client may send its first frames without waiting for the welcome: they stay in the kernel until the session can take them.
     const reading = SocketReading.of(socket);
     reading.pause(PauseReason.busy);
@@ -155,6 +155,7 @@ export class VideoLane {
     });
     try {
       const request = parseSessionQuery(query);
+      this.#fences.penalties.require('video', { address, token: request.token });
       const isUnwanted = () => this.#registry.closed || socket.readyState !== socket.OPEN;
       const { session, resumed } = await this.#registry.claim(request, (clientId) =>
         this.#create(clientId, request, isUnwanted),

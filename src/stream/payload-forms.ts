@@ -13,11 +13,14 @@ interface Made {
 
 /**
  * Forms of payloads beside those that they keep, such as values that were read from JSON, for as long as there is room: a value may take
- * twenty times the memory of the text that says it. The one goes that was made first.
+ * twenty times the memory of the text that says it. The one goes that was made first, and those that were made a while ago: readers that keep
+ * up want what is new, and an idle server keeps nothing.
  */
 export class PayloadForms implements FormKeeper {
   readonly #made: (Made | undefined)[] = [];
   #first = 0;
+  /** How many of those that are there were made since the last call of `age`. */
+  #fresh = 0;
   #bytes = 0;
 
   /** By estimate. */
@@ -29,17 +32,30 @@ export class PayloadForms implements FormKeeper {
     const made = { payload, bytes: bytes * (isValue ? VALUE_BYTES_PER_BYTE : 1) + FORM_BYTES };
     this.#bytes += made.bytes;
     this.#made.push(made);
+    this.#fresh++;
     // The newest stays: whoever asked for it is about to use it.
     while (this.#bytes > FORMS_BYTES_MAX && this.#first < this.#made.length - 1) this.#forgetFirst();
-    if (this.#first > 1_000 && 2 * this.#first > this.#made.length) {
-      this.#made.splice(0, this.#first);
-      this.#first = 0;
-    }
+    this.#tidy();
+  }
+
+  /** Forgets what was made before the last call. */
+  age(): void {
+    while (this.#made.length - this.#first > this.#fresh) this.#forgetFirst();
+    this.#fresh = 0;
+    this.#tidy();
+  }
+
+  #tidy(): void {
+    if (this.#first < 1_000 && this.#first < this.#made.length) return;
+    if (2 * this.#first <= this.#made.length) return;
+    this.#made.splice(0, this.#first);
+    this.#first = 0;
   }
 
   #forgetFirst(): void {
     const { payload, bytes } = this.#made[this.#first]!;
     this.#made[this.#first++] = undefined;
+    this.#fresh = Math.min(this.#fresh, this.#made.length - this.#first);
     this.#bytes -= bytes;
     payload.forget();
   }

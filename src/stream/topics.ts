@@ -145,6 +145,9 @@ interface Watcher {
   readonly onTopic: (topic: Topic) => void;
 }
 
+/** Further forms of payloads are kept for this long, or twice as long. */
+const FORMS_AGE_MS = 5_000;
+
 /** The registry of topics, each a stream in the hub with what its ring holds as its history. */
 export class Topics {
   readonly #options: TopicsOptions;
@@ -157,6 +160,7 @@ export class Topics {
   #lastNumber = 0;
   readonly #memory: MemoryLedger;
   readonly #forms = new PayloadForms();
+  #agedMs = -Infinity;
   readonly #server: TopicPublisher;
   /** Takes over what clients have left. */
   readonly #estate: TopicPublisher;
@@ -253,6 +257,10 @@ export class Topics {
   sweep(): void {
     const { clock, settings } = this.#options;
     const nowMs = clock.now();
+    if (nowMs - this.#agedMs >= FORMS_AGE_MS) {
+      this.#agedMs = nowMs;
+      this.#forms.age();
+    }
     for (const topic of this.#topics.values()) {
       if (topic.stream.readerCount > 0) topic.lastActivityMs = nowMs;
       else if (nowMs - topic.lastActivityMs >= settings.topicIdleMs) {

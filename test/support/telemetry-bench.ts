@@ -6,10 +6,9 @@ import { WebSocketServer } from 'ws';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import { openFences, type Fences } from '../../src/fences/fences.ts';
-import { noLog } from '../../src/log/log.ts';
 import { Payload } from '../../src/protocol/payload.ts';
 import { TELEMETRY_SUBPROTOCOLS } from '../../src/protocol/telemetry.ts';
-import { Penalties } from '../../src/sessions/penalties.ts';
+import type { Penalties } from '../../src/fences/penalties.ts';
 import { TelemetryLane, type TelemetryLaneOptions } from '../../src/sessions/telemetry/lane.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import type { ReaderCounts } from '../../src/stream/reader.ts';
@@ -75,17 +74,11 @@ export class TelemetryBench {
         readersMax,
       },
     });
-    this.penalties = new Penalties({
-      clock,
-      log: noLog(clock),
-      banMs: 60_000,
-      nameOfAddress: () => undefined,
-    });
+    this.penalties = fences.penalties;
     this.lane = new TelemetryLane({
       topics: this.topics,
       clock,
       fences,
-      penalties: this.penalties,
       settings: { ...SETTINGS, ...settings },
     });
     this.sockets = new WebSocketServer({

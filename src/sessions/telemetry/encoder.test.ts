@@ -72,6 +72,19 @@ describe('ranges', () => {
     expect(at(1)).not.toBe(second);
   });
 
+  test('are forgotten when nobody has made them anew for a while', () => {
+    const { topics, encoder } = setUp();
+    for (let i = 0; i < 2; i++) topics.publish('a', { payload: Payload.bytes(new Uint8Array(80)) });
+    const topic = topics.get('a')!;
+    const at = (from: number) => encoder.encode([{ topic, topicId: 16, from, to: from + 1 }], BINARY);
+    const first = at(0);
+    encoder.age();
+    expect(at(0)).toBe(first);
+    const second = at(1);
+    encoder.age();
+    expect([at(0) === first, at(1) === second]).toEqual([false, true]);
+  });
+
   test('change their codec and layout in the middle, as the messages do', () => {
     const { topics, encoder } = setUp();
     const values = [

@@ -50,6 +50,8 @@ export class RangeEncoder {
   readonly #schemas = new SchemaBook<Topic>(SCHEMAS_MAX, SCHEMA_BYTES_MAX);
   readonly #compression: CompressionChoice;
   #cacheBytes = 0;
+  /** How many of those that are kept were made since the last call of `age`. */
+  #fresh = 0;
   encoded = 0;
   reused = 0;
 
@@ -79,12 +81,25 @@ export class RangeEncoder {
     this.encoded++;
     this.#cache.set(key, range);
     this.#cacheBytes += range.bytes.length + RANGE_BYTES;
+    this.#fresh++;
+    this.#forgetWhile(() => this.#cacheBytes > this.#options.cacheBytesMax);
+    return range;
+  }
+
+  /** Forgets what was encoded before the last call: readers that keep up want what is new. */
+  age(): void {
+    this.#forgetWhile(() => this.#cache.size > this.#fresh);
+    this.#fresh = 0;
+  }
+
+  #forgetWhile(isTooMuch: () => boolean): void {
+    if (!isTooMuch()) return;
     for (const [oldest, { bytes }] of this.#cache) {
-      if (this.#cacheBytes <= this.#options.cacheBytesMax) break;
       this.#cache.delete(oldest);
       this.#cacheBytes -= bytes.length + RANGE_BYTES;
+      if (!isTooMuch()) break;
     }
-    return range;
+    this.#fresh = Math.min(this.#fresh, this.#cache.size);
   }
 
   /** The one list of such fields: what comes in it can go out without a look at each leaf. */

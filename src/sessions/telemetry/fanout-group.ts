@@ -1,3 +1,4 @@
+import type { TimeAccount } from '../../fences/turns.ts';
 import { batchEnd, shareBatches } from '../../flow/batch-size.ts';
 import type { SharedPosition } from '../../stream/range-reader.ts';
 import type { Topic } from '../../stream/topics.ts';
@@ -105,6 +106,8 @@ export class FanoutGroup {
   readonly #format: WireFormat;
   readonly #topics = new Map<Topic, GroupTopic>();
   readonly #members = new Set<FanoutMember>();
+  /** Undefined: not known any more. */
+  #times: TimeAccount[] | undefined;
   /** Topics with something new, and the position up to which it is sent in this round. */
   readonly #dirty = new Map<Topic, number>();
 
@@ -125,6 +128,11 @@ export class FanoutGroup {
     return this.#members.size;
   }
 
+  /** What its members have used of the main thread. */
+  get times(): readonly TimeAccount[] {
+    return (this.#times ??= Array.from(this.#members, ({ outbox }) => outbox.time));
+  }
+
   get topics(): Iterable<Topic> {
     return this.#topics.keys();
   }
@@ -137,6 +145,7 @@ export class FanoutGroup {
     }
     for (const { topic, reader } of member.topics) reader.follow(this.#topics.get(topic)!);
     this.#members.add(member);
+    this.#times = undefined;
     member.group = this;
     return true;
   }
@@ -144,6 +153,7 @@ export class FanoutGroup {
   /** The member has its own positions again. Returns whether it has something to send in this round. */
   leave(member: FanoutMember): boolean {
     if (!this.#members.delete(member)) return false;
+    this.#times = undefined;
     member.group = undefined;
     for (const subscribed of member.topics) {
       subscribed.reader.unfollow();

@@ -1,11 +1,14 @@
 import type { Clock } from '../../base/clock.ts';
+import type { Turns } from '../../fences/turns.ts';
 import type { Topic } from '../../stream/topics.ts';
 import { FanoutGroup, type FanoutGroupHost, type FanoutMember } from './fanout-group.ts';
+import { FlushList } from './flush-list.ts';
 import type { Sender, SubscribedTopic } from './subscribed-topic.ts';
 import { TopicSets } from './topic-sets.ts';
 
 export interface FanoutGroupsHost extends Omit<FanoutGroupHost, 'leave'> {
   readonly clock: Clock;
+  readonly turns: Turns;
 }
 
 /** Where connections that are in no group get what they want. */
@@ -19,19 +22,27 @@ export interface IndividualDelivery {
 
 /** The fan-out groups of a lane: which connections are in which, and which groups have something to send. */
 export class FanoutGroups {
+  /** Groups that have something to send in this round. */
+  readonly work: FlushList<FanoutGroup>;
   readonly #host: FanoutGroupHost;
-  readonly #clock: Clock;
   readonly #individuals: IndividualDelivery;
   /** By what its members want: the last group that was made for it, which may have room. */
   readonly #newest = new Map<string, FanoutGroup>();
   readonly #groups = new TopicSets<FanoutGroup>();
   /** Connections that may join a group after this round. */
   readonly #offered = new Set<FanoutMember>();
-  readonly #work = new Set<FanoutGroup>();
 
   constructor(host: FanoutGroupsHost, individuals: IndividualDelivery) {
     this.#host = { encoder: host.encoder, settings: host.settings, leave: (member) => this.leave(member) };
-    this.#clock = host.clock;
+    const { clock, turns } = host;
+    this.work = new FlushList({
+      clock,
+      isLight: (group, nowMs) => group.times.some((time) => turns.isLight(time, nowMs)),
+      flush: (group, nowMs) => group.flush(nowMs),
+      charge: ({ times }, ms, nowMs) => {
+        for (const time of times) turns.charge(time, ms / times.length, nowMs);
+      },
+    });
     this.#individuals = individuals;
   }
 
@@ -39,10 +50,6 @@ export class FanoutGroups {
     const all = new Set<FanoutGroup>();
     for (const groups of this.#groups.all()) for (const group of groups) all.add(group);
     return all;
-  }
-
-  get hasWork(): boolean {
-    return this.#work.size > 0;
   }
 
   /** The connection has kept up for a while. */
@@ -64,7 +71,7 @@ export class FanoutGroups {
     for (const subscribed of member.topics) this.#individuals.attach(subscribed);
     if (group.leave(member)) this.#individuals.enqueue(member.outbox);
     if (group.size > 0) return;
-    this.#work.delete(group);
+    this.work.delete(group);
     if (this.#newest.get(group.key) === group) this.#newest.delete(group.key);
     for (const topic of group.topics) this.#groups.remove(topic, group);
   }
@@ -75,23 +82,18 @@ export class FanoutGroups {
   }
 
   /** In this round the topic is sent up to its present head. */
-  mark(topic: Topic): void {
+  mark(topic: Topic, nowMs: number): void {
     for (const group of this.#groups.of(topic)) {
       group.mark(topic, topic.stream.head);
-      this.#work.add(group);
+      this.work.add(group, nowMs);
     }
   }
 
-  /** Sends what was marked, group by group, until a moment. Returns the time. */
-  flush(startMs: number, untilMs: number): number {
-    let nowMs = startMs;
-    for (const group of this.#work) {
-      if (nowMs >= untilMs) break;
-      this.#work.delete(group);
-      group.flush(nowMs);
-      nowMs = this.#clock.now();
+  /** The same, in the middle of a round, for groups with a light member. */
+  markLight(topic: Topic, nowMs: number): void {
+    for (const group of this.#groups.of(topic)) {
+      if (this.work.addLight(group, nowMs)) group.mark(topic, topic.stream.head);
     }
-    return nowMs;
   }
 
   #join(member: FanoutMember, nowMs: number): void {

@@ -10,11 +10,10 @@ import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
 import type { Topics } from '../../stream/topics.ts';
 import { compressors, decompressors } from '../compression.ts';
-import type { Penalties } from '../penalties.ts';
 import { parseTelemetryQuery } from '../query.ts';
 import { SessionRegistry } from '../registry.ts';
 import { PauseReason, SocketReading } from '../socket-reading.ts';
-import { endSocket, remoteAddressOf, type OpeningRequest, type SessionSocket } from '../session-socket.ts';
+import { endSocket, type OpeningRequest, type SessionSocket } from '../session-socket.ts';
 import type { CompressionSettings } from './compression.ts';
 import { RangeEncoder } from './encoder.ts';
 import type { OutboxSettings } from './outbox.ts';
@@ -25,6 +24,8 @@ import { TelemetrySession, type TelemetrySessionHost, type TelemetrySessionSetti
 
 /** Encoded ranges that are kept for readers that come for them a little later. */
 export const ENCODED_BYTES_MAX = 16 * 1024 * 1024;
+/** Of about a second: they are kept for so many, or twice as many. */
+const AGE_TICKS = 5;
 const RECONNECT_AFTER_MS = 1_000;
 
 export interface TelemetryLaneOptions {
@@ -33,7 +34,6 @@ export interface TelemetryLaneOptions {
   readonly log?: Log;
   /** Default: no bounds. */
   readonly fences?: Fences;
-  readonly penalties: Penalties;
   readonly settings: OutboxSettings &
     CompressionSettings &
     TelemetrySessionSettings & {
@@ -68,7 +68,7 @@ export class TelemetryLane {
       cacheBytesMax: ENCODED_BYTES_MAX,
     });
     const queueGroups = new QueueGroups({ clock, encoder, settings });
-    const rounds = new Rounds({ clock, encoder, settings, queueGroups });
+    const rounds = new Rounds({ clock, turns: fences.turns, encoder, settings, queueGroups });
     this.#encoder = encoder;
     this.#rounds = rounds;
     this.#host = {
@@ -82,16 +82,18 @@ export class TelemetryLane {
       fanout: rounds.fanout,
       queueGroups,
       peers: new Peers(),
-      onOffence: (socket, clientId, token) =>
-        options.penalties.disconnected('telemetry', clientId, { address: remoteAddressOf(socket), token }),
     };
+    let ticks = 0;
     this.#registry = new SessionRegistry({
       kind: 'telemetry',
       clock,
       log,
       settings,
       onSweep: (session, nowMs) => session.check(nowMs),
-      onTick: () => topics.sweep(),
+      onTick: () => {
+        topics.sweep();
+        if (++ticks % AGE_TICKS === 0) encoder.age();
+      },
       onEnded: (session) => {
         this.#endedCounts = addCounts(this.#endedCounts, session.accounts());
       },
@@ -132,7 +134,7 @@ export class TelemetryLane {
     socket.on('error', ignore);
     try {
       const identity = parseTelemetryQuery(query);
-      this.#options.penalties.require('telemetry', { address, token: identity.token });
+      this.#host.fences.penalties.require('telemetry', { address, token: identity.token });
       const { session, resumed } = await this.#registry.claim(
         identity,
         (clientId) => new TelemetrySession(clientId, this.#host),

@@ -7,6 +7,7 @@ import type { SightlineError } from '../../base/errors.ts';
 import { seededRandom } from '../../base/random.ts';
 import { Priority } from '../../base/sample.ts';
 import { boundless, MemoryLedger, type MemoryAccount } from '../../fences/memory-ledger.ts';
+import { TimeAccount } from '../../fences/turns.ts';
 import { Payload } from '../../protocol/payload.ts';
 import { decodeTelemetryServerMessage } from '../../protocol/telemetry-codec.ts';
 import type { DataMessage, TelemetryContract, TelemetryServerMessage } from '../../protocol/telemetry.ts';
@@ -93,6 +94,7 @@ class Simulation {
       protocol: 'sightline.v1.json',
       owner: {
         memory: this.memory,
+        time: new TimeAccount(),
         fail: (reason) => {
           this.failures.push(reason);
           this.outbox.close();

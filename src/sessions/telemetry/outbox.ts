@@ -4,6 +4,7 @@ import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Sample } from '../../base/sample.ts';
 import { shareBatches } from '../../flow/batch-size.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
+import type { TimeAccount } from '../../fences/turns.ts';
 import { judgeQueue } from '../../flow/watermark.ts';
 import type { TelemetrySubprotocol } from '../../protocol/telemetry.ts';
 import type { TelemetryMessage } from '../../stream/topics.ts';
@@ -53,6 +54,8 @@ export interface OutboxHost {
 export interface OutboxOwner {
   /** To whom critical messages are charged that wait. */
   readonly memory: MemoryAccount;
+  /** To whom sending is charged. */
+  readonly time: TimeAccount;
   /** The reader cannot be served any more. */
   fail(reason: SightlineError): void;
   /** The client has all messages of a backfill. */
@@ -97,6 +100,10 @@ export class Outbox implements Sender {
     this.#host = host;
     this.#owner = owner;
     this.writer = new SocketWriter({ host, socket, protocol, owner: this });
+  }
+
+  get time(): TimeAccount {
+    return this.#owner.time;
   }
 
   /** Nothing waits here, and the socket takes whatever comes. */

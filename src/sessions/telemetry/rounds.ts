@@ -1,8 +1,10 @@
 import type { Clock } from '../../base/clock.ts';
 import { Priority, type Sample } from '../../base/sample.ts';
+import type { Turns } from '../../fences/turns.ts';
 import type { TelemetryMessage, Topic } from '../../stream/topics.ts';
 import type { FanoutGroupHost } from './fanout-group.ts';
 import { FanoutGroups, type IndividualDelivery } from './fanout-groups.ts';
+import { FlushList } from './flush-list.ts';
 import type { QueueGroups } from './queue-groups.ts';
 import { RoundTimer } from './round-timer.ts';
 import { PauseReason } from '../socket-reading.ts';
@@ -13,9 +15,12 @@ import { WakeUps } from './wake-ups.ts';
 
 /** Longest time that one turn of the event loop spends on sending, so that video is not held up. */
 const SLICE_MS = 2;
+/** The same for connections that are not light. */
+const HEAVY_SLICE_MS = 1;
 
 export interface RoundsHost extends Omit<FanoutGroupHost, 'leave'> {
   readonly clock: Clock;
+  readonly turns: Turns;
   readonly settings: FanoutGroupHost['settings'] & { readonly batchDelayMs: number };
   readonly queueGroups: QueueGroups;
 }
@@ -23,6 +28,8 @@ export interface RoundsHost extends Omit<FanoutGroupHost, 'leave'> {
 /**
  * Carries what is published to all that have subscribed, round by round. At the beginning of a round the head of each topic with
  * something new is fixed, so that all readers get the same batches; a round may take several turns of the event loop, a slice in each.
+ * Connections of clients that take little of the main thread's time come first in it, and get what is published meanwhile without
+ * waiting for its end: those that take much make rounds long only for each other.
  */
 export class Rounds implements IndividualDelivery {
   readonly fanout: FanoutGroups;
@@ -37,18 +44,26 @@ export class Rounds implements IndividualDelivery {
   /** Topics with something new since the last round began, and how many messages they have of it together. */
   readonly #dirty = new Set<Topic>();
   #messages = 0;
+  /** Of these topics, those of which the light connections have not got it either. */
+  readonly #fresh = new Set<Topic>();
   /** A round is under way: connections still have to be flushed. */
   #isMidRound = false;
   /** Connections that are to be flushed, and those with critical messages. */
-  readonly #work = new Set<Sender>();
+  readonly #work: FlushList<Sender>;
   readonly #criticalWork = new Set<Sender>();
   /** Sockets of publishers that wait for the end of the round. */
   readonly #heldBack = new Set<SocketWriter>();
 
-  constructor({ clock, encoder, settings, queueGroups }: RoundsHost) {
+  constructor({ clock, turns, encoder, settings, queueGroups }: RoundsHost) {
     this.#clock = clock;
     this.#queueGroups = queueGroups;
-    this.fanout = new FanoutGroups({ clock, encoder, settings }, this);
+    this.#work = new FlushList({
+      clock,
+      isLight: ({ time }, nowMs) => turns.isLight(time, nowMs),
+      flush: (sender, nowMs) => sender.flush(nowMs),
+      charge: ({ time }, ms, nowMs) => turns.charge(time, ms, nowMs),
+    });
+    this.fanout = new FanoutGroups({ clock, turns, encoder, settings }, this);
     this.#timer = new RoundTimer(clock, settings, () => this.#flush());
     this.#wakeUps = new WakeUps(clock, (sender) => this.enqueue(sender));
   }
@@ -63,7 +78,7 @@ export class Rounds implements IndividualDelivery {
 
   /** Has the connection flushed in the next slice. */
   enqueue(sender: Sender): void {
-    this.#work.add(sender);
+    this.#work.add(sender, this.#clock.now());
     this.#schedule();
   }
 
@@ -82,6 +97,7 @@ export class Rounds implements IndividualDelivery {
 
   onPublished(topic: Topic, sample: Sample<TelemetryMessage>): void {
     this.#dirty.add(topic);
+    if (this.#isMidRound) this.#fresh.add(topic);
     this.#messages++;
     this.#schedule();
     if (sample.priority === Priority.critical) this.#sendAhead(topic, sample);
@@ -91,10 +107,11 @@ export class Rounds implements IndividualDelivery {
   flushAll(): void {
     const nowMs = this.#clock.now();
     this.#begin(nowMs);
-    this.fanout.flush(nowMs, Infinity);
-    for (const sender of this.#work) sender.flush(nowMs);
+    for (const list of [this.fanout.work, this.#work]) {
+      list.flushLight(nowMs, Infinity);
+      list.flushHeavy(nowMs, Infinity);
+    }
     this.#queueGroups.flush(nowMs, Infinity);
-    this.#work.clear();
   }
 
   close(): void {
@@ -126,18 +143,16 @@ export class Rounds implements IndividualDelivery {
   /** One slice of a round. */
   #flush(): void {
     const startMs = this.#clock.now();
-    const untilMs = startMs + SLICE_MS;
+    const groups = this.fanout.work;
     // What is published while a round is under way waits for the next one: then all readers get the same batches.
     if (!this.#isMidRound) this.#begin(startMs);
-    let nowMs = this.fanout.flush(startMs, untilMs);
-    for (const sender of this.#work) {
-      if (nowMs >= untilMs) break;
-      this.#work.delete(sender);
-      sender.flush(nowMs);
-      nowMs = this.#clock.now();
-    }
-    nowMs = this.#queueGroups.flush(nowMs, untilMs);
-    this.#isMidRound = this.#work.size > 0 || this.fanout.hasWork || this.#queueGroups.hasWork;
+    else if (!groups.hasLight && !this.#work.hasLight) this.#beginLight(startMs);
+    const lightUntilMs = startMs + SLICE_MS;
+    let nowMs = this.#work.flushLight(groups.flushLight(startMs, lightUntilMs), lightUntilMs);
+    const heavyUntilMs = nowMs + HEAVY_SLICE_MS;
+    nowMs = this.#queueGroups.flush(nowMs, heavyUntilMs);
+    nowMs = this.#work.flushHeavy(groups.flushHeavy(nowMs, heavyUntilMs), heavyUntilMs);
+    this.#isMidRound = this.#work.size > 0 || groups.size > 0 || this.#queueGroups.hasWork;
     this.#timer.spend(nowMs - startMs);
     if (!this.#isMidRound) this.#end(nowMs);
     if (this.#isMidRound || this.#dirty.size > 0) this.#schedule();
@@ -148,14 +163,30 @@ export class Rounds implements IndividualDelivery {
     this.#messages = 0;
     for (const topic of this.#dirty) {
       for (const subscribed of this.#attached.of(topic)) {
-        subscribed.sendUntil = topic.stream.head;
-        subscribed.sender.activate(subscribed);
-        this.#work.add(subscribed.sender);
+        this.#work.add(subscribed.sender, nowMs);
+        this.#mark(subscribed);
       }
-      this.fanout.mark(topic);
+      this.fanout.mark(topic, nowMs);
       this.#queueGroups.mark(topic);
     }
     this.#dirty.clear();
+    this.#fresh.clear();
+  }
+
+  /** In the middle of a round: what is new is sent to the light connections as well. */
+  #beginLight(nowMs: number): void {
+    for (const topic of this.#fresh) {
+      for (const subscribed of this.#attached.of(topic)) {
+        if (this.#work.addLight(subscribed.sender, nowMs)) this.#mark(subscribed);
+      }
+      this.fanout.markLight(topic, nowMs);
+    }
+    this.#fresh.clear();
+  }
+
+  #mark(subscribed: SubscribedTopic): void {
+    subscribed.sendUntil = subscribed.topic.stream.head;
+    subscribed.sender.activate(subscribed);
   }
 
   #end(nowMs: number): void {

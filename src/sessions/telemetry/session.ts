@@ -3,6 +3,7 @@ import { wallAheadMs, wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Fences } from '../../fences/fences.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
+import type { TimeAccount } from '../../fences/turns.ts';
 import type { RateSettings } from '../../flow/rate-limit.ts';
 import type { TelemetrySessionReport } from '../../observe/metrics.ts';
 import { limitElements } from '../../protocol/elements.ts';
@@ -36,8 +37,6 @@ export interface TelemetrySessionHost extends OutboxHost, PublicationsHost, Subs
   readonly fences: Fences;
   readonly settings: OutboxHost['settings'] & TelemetrySessionSettings;
   readonly rounds: OutboxHost['rounds'] & PublicationsHost['rounds'] & SubscriptionsHost['rounds'];
-  /** The client was disconnected because it publishes too fast. */
-  readonly onOffence: (socket: WebSocket, clientId: string, token: string) => void;
 }
 
 /** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
@@ -65,6 +64,10 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
 
   get memory(): MemoryAccount {
     return this.link.memory;
+  }
+
+  get time(): TimeAccount {
+    return this.link.time;
   }
 
   get protocol(): t.TelemetrySubprotocol {
@@ -207,9 +210,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   }
 
   expel(reason: SightlineError): void {
-    const socket = this.link.socket!;
-    this.link.end(reason);
-    this.#host.onOffence(socket, this.link.clientId, this.link.token);
+    this.link.expel(reason);
   }
 
   #onBatch(data: Buffer, nowMs: number): void | Promise<void> {

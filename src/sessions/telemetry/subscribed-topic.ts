@@ -1,4 +1,5 @@
 import type { Sample } from '../../base/sample.ts';
+import type { TimeAccount } from '../../fences/turns.ts';
 import type { TelemetryContract } from '../../protocol/telemetry.ts';
 import type { RangeReader, Span } from '../../stream/range-reader.ts';
 import type { TelemetryMessage, Topic } from '../../stream/topics.ts';
@@ -14,6 +15,8 @@ export interface Subscription {
 
 /** What sends the messages of a connection's topics: its outbox. */
 export interface Sender {
+  /** To whom sending is charged. */
+  readonly time: TimeAccount;
   /** The topic has something to send, or may have. */
   activate(subscribed: SubscribedTopic): void;
   /** A critical message, to be sent ahead of what waits. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import { Bans } from '../flow/rate-limit.ts';
 import type { Log } from '../log/log.ts';
+import { Bans } from './bans.ts';
 
 /** A client, as a ban would find it again. */
 export interface Offender {
@@ -20,7 +20,7 @@ export interface PenaltiesOptions {
 }
 
 /**
- * Bans clients that were disconnected again and again because they publish too fast. A ban sticks to the address and to the token of
+ * Bans clients that were disconnected again and again because they publish too fast, or begin large messages and do not end them. A ban sticks to the address and to the token of
  * the session, never to a name: whoever takes the name of another one while that is away must not get it banned.
  */
 export class Penalties {
@@ -49,7 +49,15 @@ export class Penalties {
     }
   }
 
-  /** The client was disconnected because it publishes too fast. */
+  /** Clients of the address may not connect. */
+  isBanned(remoteAddress: string): boolean {
+    const nowMs = this.#options.clock.now();
+    return this.#namesOf({ address: remoteAddress, token: undefined }, '').some(
+      ({ key }) => this.#bans.bannedUntil(key, nowMs) !== undefined,
+    );
+  }
+
+  /** The client was disconnected for what it did. */
   disconnected(lane: string, clientId: string, offender: Offender): void {
     const nowMs = this.#options.clock.now();
     for (const { key, text } of this.#namesOf(offender, `session ${clientId}`)) {
