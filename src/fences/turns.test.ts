@@ -153,6 +153,19 @@ test('work that goes on has its turns as messages have', async () => {
   expect(isThere).toBe(true);
 });
 
+test('an address counts what waits of a client once for each, and nothing when nothing waits', async () => {
+  const thread = new MainThread();
+  const { turns } = thread;
+  const client = new Client(thread, 1);
+  turns.spent(client.time, 10, 0);
+  const turn = turns.next(client.time);
+  client.send();
+  expect(client.time.address.waiting).toBe(2);
+  thread.runUntil(100);
+  await turn;
+  expect([client.time.address.waiting, turns.waiting]).toEqual([0, 0]);
+});
+
 const usedBy = (clients: readonly Client[]) => clients.reduce((sum, { time }) => sum + time.usedMs, 0);
 
 test('an address takes a quarter of the time while clients of others are there, and what it wants when they have gone', () => {

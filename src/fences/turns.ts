@@ -215,7 +215,7 @@ export class Turns {
     this.charge(time, ms, nowMs);
   }
 
-  /** Work that nobody waits for his turn with, such as delivering to a client, has taken so much: it counts in the order of clients. */
+  /** Work that did not wait for a turn, such as delivering to a client, has taken so much: it counts in the order of clients. */
   charge(time: TimeAccount, ms: number, nowMs: number): void {
     this.usedMs += ms;
     time.usedMs += ms;
@@ -232,11 +232,13 @@ export class Turns {
     this.#begin(time);
     if (!time.isWaiting) {
       time.isWaiting = true;
-      time.address.waiting++;
       time.waits++;
       this.waits++;
     }
-    this.#waiting.add(client);
+    if (!this.#waiting.has(client)) {
+      this.#waiting.add(client);
+      time.address.waiting++;
+    }
     if (client.isReady && (this.#first?.isReady !== true || isBefore(time, this.#first.time))) this.#first = client;
     this.#pumpLater(0);
   }
