@@ -5,6 +5,8 @@ import { MemoryLedger } from './memory-ledger.ts';
 
 const BOUNDLESS = { totalBytesMax: Infinity, clientBytesMax: Infinity };
 
+const PROXY = { isShared: true };
+
 function setUp(totalBytesMax: number) {
   const incomingBound = { totalBytesMax, clientBytesMax: totalBytesMax };
   const ledger = new MemoryLedger({
@@ -16,9 +18,8 @@ function setUp(totalBytesMax: number) {
   });
   const incoming = new Incoming(ledger);
   const cut: [string, string][] = [];
-  const here = {};
   const banned = new Set<object>();
-  const join = (client: string, address: object = here): IncomingMessage => ({
+  const join = (client: string, address: IncomingMessage['address'] = PROXY): IncomingMessage => ({
     memory: ledger.open('video', client),
     address,
     get isBanned() {
@@ -60,7 +61,7 @@ test('where all together are too much, the one ends whose message began first', 
 
 test('the address from which most has come gives way, not the message that has been on its way for longest', () => {
   const { incoming, cut, join } = setUp(100_000);
-  const there = {};
+  const there = { isShared: true };
   const slow = join('slow');
   const crowd = ['a', 'b', 'c'].map((name) => join(name, there));
   incoming.update(slow, 30_000);
@@ -74,7 +75,7 @@ test('the address from which most has come gives way, not the message that has b
 
 test('an address that is banned loses all that it has begun', () => {
   const { ledger, incoming, cut, join, banned } = setUp(100_000);
-  const there = {};
+  const there = { isShared: true };
   const other = join('other');
   const crowd = ['a', 'b', 'c'].map((name) => join(name, there));
   incoming.update(other, 30_000);
@@ -83,4 +84,18 @@ test('an address that is banned loses all that it has begun', () => {
   incoming.update(other, 40_000);
   expect(cut.map(([client]) => client)).toEqual(['a', 'b', 'c']);
   expect(ledger.bytes('incoming')).toBe(40_000);
+});
+
+test('one address has a quarter of the room, if it is not that of a proxy', () => {
+  const { ledger, incoming, cut, join } = setUp(100_000);
+  const there = { isShared: false };
+  const [a, b] = ['a', 'b'].map((name) => join(name, there));
+  const other = join('other');
+  incoming.update(other, 30_000);
+  incoming.update(a!, 20_000);
+  incoming.update(b!, 5_000);
+  expect(cut).toEqual([]);
+  incoming.update(b!, 5_001);
+  expect(cut).toEqual([['a', 'MEMORY_LIMIT_REACHED']]);
+  expect(ledger.bytes('incoming')).toBe(35_001);
 });

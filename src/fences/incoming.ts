@@ -4,14 +4,16 @@ import type { MemoryAccount, MemoryLedger } from './memory-ledger.ts';
 /** A connection with a message that has begun to come. */
 export interface IncomingMessage {
   readonly memory: MemoryAccount;
-  /** Where it comes from. */
-  readonly address: object;
+  /** Where it comes from; clients of a shared one have only the address in common. */
+  readonly address: { readonly isShared: boolean };
   /** Clients from there are banned by now, for what they did. */
   readonly isBanned: boolean;
   /** Its place is needed: the connection is to end. */
   onCut(reason: SightlineError): void;
 }
 
+/** One address may have this part of the bound for all. */
+const ADDRESS_PART = 0.25;
 /** Parts of messages up to this size are not counted: most reads end within a message. */
 const UNCOUNTED_BYTES = 4 * 1024;
 
@@ -24,7 +26,7 @@ export class Incoming {
   readonly #ledger: MemoryLedger;
   /** What has come, bytes; in the order in which they began. */
   readonly #parts = new Map<IncomingMessage, number>();
-  readonly #byAddress = new Map<object, number>();
+  readonly #byAddress = new Map<IncomingMessage['address'], number>();
 
   constructor(ledger: MemoryLedger) {
     this.#ledger = ledger;
@@ -43,7 +45,7 @@ export class Incoming {
     const ofAddress = (this.#byAddress.get(address) ?? 0) + now - before;
     if (ofAddress > 0) this.#byAddress.set(address, ofAddress);
     else this.#byAddress.delete(address);
-    if (now > before) this.#makeRoom();
+    if (now > before) this.#makeRoom(address);
   }
 
   /** Nothing more comes. */
@@ -51,15 +53,22 @@ export class Incoming {
     this.update(message, 0);
   }
 
-  #makeRoom(): void {
+  #makeRoom(address: IncomingMessage['address']): void {
+    const addressBytesMax = address.isShared ? Infinity : this.#ledger.bounds.incoming.totalBytesMax * ADDRESS_PART;
+    while ((this.#byAddress.get(address) ?? 0) > addressBytesMax) this.#cutOldest(address);
     while (this.#ledger.isOver('incoming')) {
       const greediest = this.#greediest();
-      const found = [...this.#parts].find(([{ address }]) => address === greediest);
       // What else is charged of this kind is not ours to give.
-      if (found === undefined) return;
-      this.#cut(...found);
-      if (!found[0].isBanned) continue;
-      for (const part of this.#parts) if (part[0].address === greediest) this.#cut(...part);
+      if (greediest === undefined) return;
+      this.#cutOldest(greediest);
+    }
+  }
+
+  #cutOldest(of: IncomingMessage['address']): void {
+    for (const [message, bytes] of this.#parts) {
+      if (message.address !== of) continue;
+      this.#cut(message, bytes);
+      if (!message.isBanned) return;
     }
   }
 
@@ -69,8 +78,8 @@ export class Incoming {
     message.onCut(reason);
   }
 
-  #greediest(): object | undefined {
-    let greediest: object | undefined;
+  #greediest(): IncomingMessage['address'] | undefined {
+    let greediest: IncomingMessage['address'] | undefined;
     let most = 0;
     for (const [address, bytes] of this.#byAddress) if (bytes > most) [greediest, most] = [address, bytes];
     return greediest;
