@@ -214,7 +214,7 @@ const telemetry = z.strictObject({
       'Memory that the histories of what one client has published may take, bytes; beyond it its older messages go.',
     ),
   history_departed_bytes_max: whole(MIB, 64 * GIB)
-    .default(32 * MIB)
+    .default(24 * MIB)
     .describe(
       'Memory that histories may take whose publishers have gone, bytes; beyond it the larger ones are halved.',
     ),
