@@ -96,6 +96,8 @@ export class Rounds implements IndividualDelivery {
   }
 
   onPublished(topic: Topic, sample: Sample<TelemetryMessage>): void {
+    // At the cost of the publisher: a round would mark all groups of all topics in one go.
+    this.#queueGroups.mark(topic);
     this.#dirty.add(topic);
     if (this.#isMidRound) this.#fresh.add(topic);
     this.#messages++;
@@ -167,7 +169,6 @@ export class Rounds implements IndividualDelivery {
         this.#mark(subscribed);
       }
       this.fanout.mark(topic, nowMs);
-      this.#queueGroups.mark(topic);
     }
     this.#dirty.clear();
     this.#fresh.clear();
