@@ -20,8 +20,8 @@ export interface PenaltiesOptions {
 }
 
 /**
- * Bans clients that were disconnected again and again because they publish too fast, or begin large messages and do not end them. A ban sticks to the address and to the token of
- * the session, never to a name: whoever takes the name of another one while that is away must not get it banned.
+ * Bans clients that were disconnected again and again because they publish too fast, or begin large messages and do not end
+ * them. A ban sticks to the address and to the token of the session, never to a name: whoever takes the name of another one while that is away must not get it banned.
  */
 export class Penalties {
   readonly #options: PenaltiesOptions;

@@ -3,10 +3,23 @@ import { ManualClock } from '../base/clock.ts';
 import { Turns } from '../fences/turns.ts';
 import { RequestQueue, RequestQueues } from './request-queue.ts';
 
-function opened() {
+function thread() {
   const clock = new ManualClock(0);
   const due: { waitMs: number; run: () => void }[] = [];
   const turns = new Turns({ clock, schedule: (waitMs, run) => void due.push({ waitMs, run }) });
+  /** The next turn of the event loop that works on requests. */
+  const turn = async (): Promise<void> => {
+    // Time passes.
+    const { waitMs, run } = due.shift()!;
+    clock.advance(waitMs + 0.01);
+    run();
+    await new Promise(setImmediate);
+  };
+  return { clock, due, turns, turn };
+}
+
+function opened() {
+  const { clock, due, turns, turn } = thread();
   const queue = new RequestQueue({ clock, turns });
   const done: string[] = [];
   /** Does a part of its work at once, and the rest after it has waited for nothing. */
@@ -23,14 +36,6 @@ function opened() {
     await Promise.resolve();
     clock.advance(costMs / 2);
     done.push(name);
-  };
-  /** The next turn of the event loop that works on requests. */
-  const turn = async (): Promise<void> => {
-    // Time passes.
-    const { waitMs, run } = due.shift()!;
-    clock.advance(waitMs + 0.01);
-    run();
-    await new Promise(setImmediate);
   };
   return { queue, request, turn, done, due, clock };
 }
@@ -64,9 +69,7 @@ test('those whose client has gone cost nothing', async () => {
 });
 
 test('requests of one address wait for each other, not those of another', async () => {
-  const clock = new ManualClock(0);
-  const due: { waitMs: number; run: () => void }[] = [];
-  const turns = new Turns({ clock, schedule: (waitMs, run) => void due.push({ waitMs, run }) });
+  const { clock, turns, turn } = thread();
   const queues = new RequestQueues({ clock, turns });
   const done: string[] = [];
   const ask = (address: string, name: string): void =>
@@ -77,12 +80,6 @@ test('requests of one address wait for each other, not those of another', async 
         done.push(name);
       },
     });
-  const turn = async (): Promise<void> => {
-    const { waitMs, run } = due.shift()!;
-    clock.advance(waitMs + 0.01);
-    run();
-    await new Promise(setImmediate);
-  };
   for (let i = 0; i < 100; i++) ask('192.0.2.7', 'flood');
   await new Promise(setImmediate);
   while (done.length < 30) await turn();

@@ -18,7 +18,7 @@ interface RequestQueueParts {
 export class RequestQueues {
   readonly #parts: RequestQueueParts;
   readonly #queues = new WeakMap<AddressTime, RequestQueue>();
-  readonly #waiting = new Set<RequestQueue>();
+  readonly #count = { waiting: 0 };
 
   constructor({ clock, turns }: RequestQueueParts) {
     this.#parts = { clock, turns };
@@ -26,12 +26,7 @@ export class RequestQueues {
 
   /** Requests that wait. */
   get size(): number {
-    let size = 0;
-    for (const queue of this.#waiting) {
-      if (queue.size === 0) this.#waiting.delete(queue);
-      else size += queue.size;
-    }
-    return size;
+    return this.#count.waiting;
   }
 
   /** Runs it now, or when requests of its address have their turn. */
@@ -39,11 +34,10 @@ export class RequestQueues {
     const address = this.#parts.turns.addressTime(remoteAddress);
     let queue = this.#queues.get(address);
     if (queue === undefined) {
-      queue = new RequestQueue(this.#parts, address);
+      queue = new RequestQueue(this.#parts, address, this.#count);
       this.#queues.set(address, queue);
     }
     queue.submit(job);
-    if (queue.size > 0) this.#waiting.add(queue);
   }
 }
 
@@ -56,9 +50,12 @@ export class RequestQueue implements WaitingClient {
   readonly #clock: Clock;
   readonly #turns: Turns;
   readonly #waiting = new Set<RequestJob>();
+  readonly #count: { waiting: number };
   #isBusy = false;
 
-  constructor({ clock, turns }: RequestQueueParts, address?: AddressTime) {
+  /** `count`: of all queues of the kind. */
+  constructor({ clock, turns }: RequestQueueParts, address?: AddressTime, count = { waiting: 0 }) {
+    this.#count = count;
     this.time = new TimeAccount(address);
     this.#clock = clock;
     this.#turns = turns;
@@ -77,12 +74,14 @@ export class RequestQueue implements WaitingClient {
   submit(job: RequestJob): void {
     if (this.size === 0 && this.isReady && this.#turns.admits(this.time, this.#clock.now())) return this.#run(job);
     this.#waiting.add(job);
+    this.#count.waiting++;
     this.#turns.wait(this);
   }
 
   work(): boolean {
     for (const job of this.#waiting) {
       this.#waiting.delete(job);
+      this.#count.waiting--;
       if (job.isOver) continue;
       this.#run(job);
       break;

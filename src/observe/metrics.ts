@@ -274,7 +274,9 @@ export const fencesSchema = z
     ),
     planned_bytes: count().describe('all bounds of memory together, see docs/limits.md'),
     time: z.object({
-      used_ms: amount().describe('of the main thread, for messages of clients, since the start'),
+      used_ms: amount().describe(
+        'of the main thread, for messages of clients, reading them and delivering to them, since the start',
+      ),
       waits: count().describe('times that messages of a client had to wait for their turn'),
       waiting: count().describe('clients whose messages wait'),
     }),

@@ -64,7 +64,7 @@ export function fencesPart(facts: FencesFacts): Pick<RoomParts, 'fences'> {
           name: 'sightline_clients_busy_seconds_total',
           kind: 'counter',
           unit: 'seconds',
-          help: 'Time of the main thread that messages of clients have taken',
+          help: 'Time of the main thread that clients have taken: their messages, reading them, and delivering to them',
           read: ({ time }) => time.used_ms / 1000,
         },
         {
