@@ -4,7 +4,8 @@ export interface FlushListParts<T> {
   readonly clock: Clock;
   /** It belongs to a client that takes little of the main thread's time. */
   readonly isLight: (item: T, nowMs: number) => boolean;
-  readonly flush: (item: T, nowMs: number) => void;
+  /** It may end before all is done where a moment has come, and add the item again. */
+  readonly flush: (item: T, nowMs: number, untilMs: number) => void;
   /** Flushing it has taken so long. */
   readonly charge: (item: T, ms: number, nowMs: number) => void;
 }
@@ -58,7 +59,7 @@ export class FlushList<T> {
       if (nowMs >= untilMs) break;
       this.#light.delete(item);
       // It has become heavy since it was put here.
-      if (this.#parts.isLight(item, nowMs)) nowMs = this.#flush(item, nowMs);
+      if (this.#parts.isLight(item, nowMs)) nowMs = this.#flush(item, nowMs, untilMs);
       else this.#heavy.add(item);
     }
     return nowMs;
@@ -70,13 +71,13 @@ export class FlushList<T> {
     for (const item of this.#heavy) {
       if (nowMs >= untilMs) break;
       this.#heavy.delete(item);
-      nowMs = this.#flush(item, nowMs);
+      nowMs = this.#flush(item, nowMs, untilMs);
     }
     return nowMs;
   }
 
-  #flush(item: T, startMs: number): number {
-    this.#parts.flush(item, startMs);
+  #flush(item: T, startMs: number, untilMs: number): number {
+    this.#parts.flush(item, startMs, untilMs);
     const nowMs = this.#parts.clock.now();
     this.#parts.charge(item, nowMs - startMs, nowMs);
     return nowMs;

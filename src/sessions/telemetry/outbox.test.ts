@@ -160,8 +160,11 @@ class Simulation {
     }
   }
 
-  flush(): void {
-    this.outbox.flush(this.clock.now());
+  /** Returns whether the outbox asked for another flush. */
+  flush(untilMs = Infinity): boolean {
+    this.#isEnqueued = false;
+    this.outbox.flush(this.clock.now(), untilMs);
+    return this.#isEnqueued;
   }
 
   /** The link passes some bytes, and the outbox goes on as long as it has something to do. */
@@ -215,6 +218,27 @@ describe('an idle line', () => {
     await sim.pass(10_000);
     expect([sim.seqs(a), sim.seqs(b)]).toEqual([sequence(2, 4), sequence(2, 4)]);
     expect(sim.of('data')).toHaveLength(2);
+  });
+});
+
+describe('a flush that has taken long enough', () => {
+  test('goes on in the next one, and does not wait for the socket before it', async () => {
+    const sim = new Simulation({ batchBytesMax: 100 });
+    const subscribed = sim.subscribe('a');
+    for (let i = 0; i < 3; i++) sim.publish('a', 60);
+    const nowMs = sim.clock.now();
+    expect(sim.flush(nowMs)).toBe(true);
+    const first = sim.outbox.writer.unsentBytes;
+    expect(first).toBeGreaterThan(0);
+    expect(sim.flush(nowMs)).toBe(true);
+    const second = sim.outbox.writer.unsentBytes;
+    expect(second).toBeGreaterThan(first);
+    expect(sim.flush(nowMs)).toBe(true);
+    expect(sim.outbox.writer.unsentBytes).toBeGreaterThan(second);
+    expect(sim.flush(nowMs)).toBe(false);
+    await sim.pass(100_000);
+    expect(sim.seqs(subscribed)).toEqual(sequence(2, 4));
+    sim.expectBalanced();
   });
 });
 

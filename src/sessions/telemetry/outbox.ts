@@ -93,6 +93,8 @@ export class Outbox implements Sender {
   #gatherMs = 0;
   /** Since when messages have been gathering for a socket that holds unsent bytes. */
   #waitingSinceMs: number | undefined;
+  /** The last flush ended because its time was over. */
+  #hasMore = false;
   /** The client was told that much is waiting. */
   #warned = false;
 
@@ -179,14 +181,17 @@ export class Outbox implements Sender {
     }
   }
 
-  /** Sends what may go now. */
-  flush(nowMs: number): void {
+  /** Sends what may go now, until a moment; asks for another flush where that came first. */
+  flush(nowMs: number, untilMs: number): void {
     if (this.writer.closed) return;
     if (this.#confirmations !== undefined || this.criticalQueue > 0) this.#sendUrgent(nowMs);
     const turns = this.#turns;
     if (turns !== undefined) {
       turns.wake(nowMs);
-      if (turns.length > 0 && this.#mayWrite(turns, nowMs)) this.#sendTurns(turns, nowMs);
+      if (turns.length > 0 && (this.#hasMore || this.#mayWrite(turns, nowMs))) {
+        this.#hasMore = this.#sendTurns(turns, nowMs, untilMs);
+        if (this.#hasMore) return this.#host.rounds.enqueue(this);
+      }
     }
     const hasSentAll = turns === undefined || turns.length === 0;
     if (!hasSentAll) this.#judge(turns);
@@ -267,10 +272,15 @@ export class Outbox implements Sender {
     return false;
   }
 
-  /** Turn after turn, until nothing is left or the socket has enough. */
-  #sendTurns(turns: Turns, nowMs: number): void {
+  /** Turn after turn, until nothing is left or the socket has enough. True: until the moment came, so there is more to send. */
+  #sendTurns(turns: Turns, nowMs: number, untilMs: number): boolean {
     this.#waitingSinceMs = undefined;
-    while (turns.length > 0 && this.writer.canTake) this.#sendParts(turns.take(), nowMs);
+    while (this.writer.canTake) {
+      this.#sendParts(turns.take(), nowMs);
+      if (turns.length === 0) return false;
+      if (this.writer.canTake && this.#host.clock.now() >= untilMs) return true;
+    }
+    return false;
   }
 
   /** All in one batch, or each as every reader of its topic gets it: whatever has to be encoded less often. */

@@ -60,7 +60,7 @@ export class Rounds implements IndividualDelivery {
     this.#work = new FlushList({
       clock,
       isLight: ({ time }, nowMs) => turns.isLight(time, nowMs),
-      flush: (sender, nowMs) => sender.flush(nowMs),
+      flush: (sender, nowMs, untilMs) => sender.flush(nowMs, untilMs),
       charge: ({ time }, ms, nowMs) => turns.charge(time, ms, nowMs),
     });
     this.fanout = new FanoutGroups({ clock, turns, encoder, settings }, this);

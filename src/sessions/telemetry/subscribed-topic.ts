@@ -21,7 +21,8 @@ export interface Sender {
   activate(subscribed: SubscribedTopic): void;
   /** A critical message, to be sent ahead of what waits. */
   critical(subscribed: SubscribedTopic, sample: Sample<TelemetryMessage>): void;
-  flush(nowMs: number): void;
+  /** Sends what may go now, until a moment; asks for another flush where that came first. */
+  flush(nowMs: number, untilMs: number): void;
   flushCriticals(nowMs: number): void;
 }
 
