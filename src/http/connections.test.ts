@@ -476,6 +476,7 @@ describe('places', () => {
     const further = dial(get('/ws', HANDSHAKE));
     await expect.poll(() => further.text).toContain('503 CONNECTIONS_EXHAUSTED');
     for (let i = 0; i < 40; i++) dial();
+    await expect.poll(() => server.socketsReport().accepted).toBe(56);
     await expectAnswers();
     // Something else takes some meanwhile: 4 are left for what is short.
     counted = 21 + Object.values(open()).reduce((sum, n) => sum + n, 0);

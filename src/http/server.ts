@@ -7,8 +7,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import { lookup } from 'node:dns/promises';
-import { BlockList, type AddressInfo, type Socket, type SocketAddress } from 'node:net';
+import { BlockList, type Socket, type SocketAddress } from 'node:net';
 import { dirname } from 'node:path';
 import { Readable, type Duplex } from 'node:stream';
 import fastifyStatic from '@fastify/static';
@@ -25,6 +24,7 @@ import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './ans
 import { RequestQueues } from './request-queue.ts';
 import { Connections, type ConnectionSettings } from './connections.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
+import { Listeners } from './listeners.ts';
 import { logRefusal } from './refusals.ts';
 import { methodOf, pathOf, readInput, type AnswerRoute, type FileRoute, type Permission, type Route } from './route.ts';
 
@@ -74,8 +74,6 @@ export interface HttpServerOptions {
 const CHECKS_MS_MAX = 1_000;
 /** The address of the server's health. */
 const WATCHED = '/health';
-/** Connections that the operating system keeps until the main thread takes them. */
-const BACKLOG = 1_024;
 /** The largest useful body of the API takes a few KiB. */
 const BODY_BYTES_MAX = 65_536;
 
@@ -106,8 +104,7 @@ export class HttpServer {
   readonly #handshakes: RequestQueues;
   /** Whoever watches the server hears of it while requests wait. */
   readonly #watchers: RequestQueues;
-  /** Of the other addresses of `localhost`. */
-  readonly #others: Server[] = [];
+  readonly #listeners: Listeners;
   /** Responses of `stream` routes that have not ended. */
   readonly #streams = new Set<OpenConnection>();
   /** Data of each open WebSocket that `ws` does not keep. */
@@ -126,8 +123,9 @@ export class HttpServer {
     this.#requests = new RequestQueues(queues);
     this.#handshakes = new RequestQueues(queues);
     this.#watchers = new RequestQueues(queues);
+    this.#listeners = new Listeners(() => this.#createServer());
+    // It routes requests; they come from the listeners, or from another program's server.
     this.#fastify = Fastify({
-      forceCloseConnections: true,
       bodyLimit: BODY_BYTES_MAX,
       // Requests that are refused before there is a route, such as a broken URL.
       frameworkErrors: (thrown, _request, reply) => {
@@ -135,8 +133,6 @@ export class HttpServer {
         void (reply as FastifyReply).status(error.status).send(errorBody(error));
       },
       routerOptions: { maxParamLength: 200 },
-      serverFactory: () => this.#createServer(),
-      clientErrorHandler: (error, socket) => this.#refuseBroken(error, socket),
     });
     // `closeTimeout` (ws 8.19) is not in the published types yet.
     const socketOptions: ServerOptions & { closeTimeout: number } = {
@@ -204,21 +200,17 @@ export class HttpServer {
 
   /** `http://127.0.0.1:8080`, once it listens. Throws USAGE where it does not. */
   get url(): string {
-    const listening = this.#fastify.server.address() as AddressInfo | null;
-    if (listening === null) throw new SightlineError('USAGE', 'the server has no address of its own');
+    const listening = this.#listeners.address;
+    if (listening === undefined) throw new SightlineError('USAGE', 'the server has no address of its own');
     const { address, port, family } = listening;
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
-  /** Errors: ADDRESS_IN_USE. */
+  /** Errors: ADDRESS_IN_USE, CONFIG_VALUE_BAD. */
   async listen(): Promise<string> {
     const { host, port } = this.#options;
-    try {
-      await this.#fastify.listen({ host, port, backlog: BACKLOG });
-    } catch (thrown) {
-      throw listenError(thrown, host, port);
-    }
-    if (host === 'localhost') await this.#listenElsewhere();
+    await this.prepare();
+    await this.#listeners.listen(host, port);
     return this.url;
   }
 
@@ -232,19 +224,6 @@ export class HttpServer {
       connections_max: connections.connectionsMax,
       possible,
     });
-  }
-
-  /** `localhost` has an address of each family; the server listens on one of them by now. */
-  async #listenElsewhere(): Promise<void> {
-    const own = this.#fastify.server.address() as AddressInfo;
-    for (const { address } of await lookup('localhost', { all: true })) {
-      if (address === own.address) continue;
-      const server = this.#createServer();
-      server.on('clientError', (error, socket) => this.#refuseBroken(error, socket as Socket));
-      server.listen({ host: address, port: own.port, backlog: BACKLOG });
-      // One family may be missing on this machine.
-      if (await listens(server)) this.#others.push(server);
-    }
   }
 
   #createServer(): Server {
@@ -267,6 +246,7 @@ export class HttpServer {
     server.on('connection', (socket: Socket) => this.#connections.accept(socket));
     // Of `net.Server`, which asks it before it makes a socket; that of `http` does not take it as an option.
     Object.assign(server, { blockList: new Doorkeeper(this.#connections) });
+    server.on('clientError', (error, socket) => this.#refuseBroken(error, socket as Socket));
     server.on('timeout', (socket: Socket) => this.#connections.silent(socket));
     // `listen` waits for its own errors; later ones come of accepting.
     server.on(
@@ -305,11 +285,11 @@ export class HttpServer {
     const closed = Promise.all(
       [...this.#sockets.clients].map((socket) => new Promise((done) => socket.once('close', done))),
     );
-    this.#fastify.server.closeIdleConnections();
+    this.#listeners.closeIdleConnections();
     await closed;
     clearTimeout(cut);
     this.#connections.close();
-    await Promise.all([this.#fastify.close(), ...this.#others.map(stopped)]);
+    await Promise.all([this.#listeners.close(), this.#fastify.close()]);
   }
 
   #mount(): void {
@@ -618,31 +598,4 @@ function sizeOf(payload: unknown): number | 'file' {
   if (typeof payload === 'string') return payload.length;
   if (payload instanceof Uint8Array) return payload.byteLength;
   return payload instanceof Readable ? 'file' : 0;
-}
-
-/** Whether a server that was told to listen does so. */
-function listens(server: Server): Promise<boolean> {
-  return new Promise((done) => {
-    server.once('listening', () => done(true));
-    server.once('error', () => done(false));
-  });
-}
-
-function stopped(server: Server): Promise<void> {
-  return new Promise((done) => server.close(() => done()));
-}
-
-function listenError(thrown: unknown, host: string, port: number): SightlineError {
-  const { code, message } = thrown as NodeJS.ErrnoException;
-  if (code === 'EADDRINUSE') {
-    return new SightlineError(
-      'ADDRESS_IN_USE',
-      `port ${port} on ${host} is in use; choose another with --port or SIGHTLINE_SERVER__PORT`,
-    );
-  }
-  if (code === 'EACCES')
-    return new SightlineError('ADDRESS_IN_USE', `port ${port} on ${host} needs more rights; choose one above 1023`);
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-    return new SightlineError('CONFIG_VALUE_BAD', `server.host: ${host} is not an address of this machine`);
-  return new SightlineError('INTERNAL', `cannot listen on ${host}:${port}: ${message}`, { cause: thrown });
 }
