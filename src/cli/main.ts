@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { exitCodeOf } from '../base/exit-codes.ts';
@@ -79,6 +80,7 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
     if (end instanceof SightlineError) {
       exitCode = tell(end, program, { ...context, err: (line) => void process.stderr.write(`${line}\n`) });
     }
+    if (stopper?.signal.aborted) leave(exitCode);
     return exitCode;
   } finally {
     stopper?.dispose();
@@ -213,6 +215,25 @@ function leaveWithParent(controller: AbortController): void {
   process.channel?.unref();
 }
 
+/**
+ * Ends a command that was stopped and has ended well. Node would wait for its threads, also for one that is in a native library and
+ * does not come back; by now no timer runs that could end it by force.
+ */
+function leave(exitCode: number): void {
+  // What waits is lost otherwise, and so is a profile that Node writes at its end.
+  if (process.stderr.writableLength > 0 || process.execArgv.some((word) => word.includes('-prof'))) return;
+  process.emit('exit', exitCode);
+  replace(exitCode);
+}
+
+/** Another program takes the place of this one, threads and all, and ends with the exit code (execve(2)). Windows has no such thing. */
+function replace(exitCode: number): void {
+  // A program that is not there any more would abort.
+  if (process.platform === 'win32' || !existsSync(process.execPath)) return;
+  const { NODE_OPTIONS: _options, ...env } = process.env;
+  process.execve?.(process.execPath, ['node', '-e', `process.exit(${exitCode})`], env);
+}
+
 interface Stopper {
   readonly signal: AbortSignal;
   stop(why: Stopped): void;
@@ -234,9 +255,8 @@ function listenForSignals(): Stopper {
   const end = (name: SignalName): void => {
     removeAll();
     process.kill(process.pid, name);
-    // The first process of a container gets no signal from itself that it does not handle: another program takes its place.
-    if (process.pid === 1)
-      process.execve?.(process.execPath, ['node', '-e', `process.exit(${128 + SIGNALS[name]})`], {});
+    // The first process of a container gets no signal from itself that it does not handle.
+    if (process.pid === 1) replace(128 + SIGNALS[name]);
   };
   const onSignal = (name: SignalName): void => {
     const timeMs = performance.now();

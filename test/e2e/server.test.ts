@@ -228,6 +228,14 @@ describe('the server as a process', () => {
     expect(client.answers().at(-1)).toBe('-:SHUTTING_DOWN');
   });
 
+  test('a thread that is in native code does not hold up a server that has stopped', async () => {
+    const lingering = new URL('../support/lingering-thread.ts', import.meta.url).href;
+    await using own = await ServerProcess.start(['serve'], { NODE_OPTIONS: `--import ${lingering}` });
+    expect(await own.stop('SIGTERM')).toBe(0);
+    await expect.poll(() => own.err, { timeout: 10_000 }).toContain('server_stopped');
+    expect(own.err).not.toContain('shutdown_forced');
+  });
+
   test('on SIGTERM it ends in time, by the signal itself, when a worker is stuck in native code', async () => {
     const stuck = new URL('../support/stuck-worker.ts', import.meta.url).href;
     await using own = await ServerProcess.start(['serve', '--set', 'server.shutdown_timeout_ms=100'], {
