@@ -13,6 +13,8 @@ export default defineConfig({
       NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compile', import.meta.url)),
       // For tests that load ONNX Runtime themselves; src/inference/quiet-runtime.ts tells why.
       ORT_DISABLE_TELEMETRY: '1',
+      // Whatever keys this user has, they are not for the servers of tests.
+      XDG_DATA_HOME: fileURLToPath(new URL('node_modules/.cache/data', import.meta.url)),
     },
     // A second, which is the default, is short beside a busy neighbour.
     expect: { poll: { timeout: 10_000 } },

@@ -10,7 +10,9 @@ export default defineConfig({
   build: {
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: ['index.html', 'rover.html', 'api.html'].map((page) => fileURLToPath(new URL(page, import.meta.url))),
+      input: ['index.html', 'rover.html', 'api.html', 'login.html'].map((page) =>
+        fileURLToPath(new URL(page, import.meta.url)),
+      ),
     },
   },
   server: {

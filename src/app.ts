@@ -1,5 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { Authenticator } from './auth/authenticator.ts';
+import { Logins } from './auth/logins.ts';
+import { authSettings } from './auth/settings.ts';
+import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { ConfigCoordinator } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
@@ -12,6 +16,7 @@ import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
+import { loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
 import { apiInfo, eventSettings, httpSettings } from './http/settings.ts';
@@ -100,6 +105,7 @@ export class Sightline implements AsyncDisposable {
   readonly #telemetry: TelemetryLane;
   readonly #foxglove: FoxgloveLane;
   readonly #recordings: Recordings;
+  readonly #authenticator: Authenticator;
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
   #closing: Promise<void> | undefined;
@@ -202,20 +208,26 @@ export class Sightline implements AsyncDisposable {
         isWaiting: [...this.#lane.sessions].some((session) => session.accounts().queued > 0),
       }),
     });
+    this.#authenticator = new Authenticator({ clock, log, settings: authSettings(config, listens) });
+    const access = { authenticator: this.#authenticator, logins: new Logins(clock) };
     const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
       fences,
+      access,
       descriptors: this.#monitor.process.descriptors,
       log,
       sockets,
       routes: apiRoutes(this.#apiHost(version), sockets, [
         ...eventRoutes({
           clock,
-          session: (clientId, token) => this.#lane.find(clientId, token),
+          isOpen: () => this.#authenticator.isOpen,
+          session: (clientId, { needed, given }) =>
+            needed ? this.#lane.find(clientId, given) : this.#lane.get(clientId),
           settings: () => eventSettings(this.#config),
         }),
+        ...loginRoutes(access),
         ...pageRoutes(this.#camera),
       ]),
     });
@@ -282,7 +294,8 @@ export class Sightline implements AsyncDisposable {
    * Errors: ADDRESS_IN_USE, and those of a model that cannot be loaded.
    */
   async start(): Promise<void> {
-    if (this.#listens) this.#log.write('server_listening', { url: await this.#http.listen() });
+    await this.#authenticator.open();
+    if (this.#listens) await this.#listen();
     else await this.#http.prepare();
     this.#warnOfPromises();
     await this.#models.open();
@@ -290,6 +303,12 @@ export class Sightline implements AsyncDisposable {
     this.#http.tellPlaces();
     // No frame waited for it.
     this.#monitor.forgetStart();
+  }
+
+  async #listen(): Promise<void> {
+    this.#log.write('server_listening', { url: await this.#http.listen() });
+    const { host } = this.#config.server;
+    if (!isLoopback(host)) this.#log.write('transport_plain', { host });
   }
 
   /** Says so where the settings promise more memory than there is. */
@@ -377,6 +396,7 @@ export class Sightline implements AsyncDisposable {
     await shutDown(this.#log, systemClock, steps, (step) => {
       this.#closingStep = step;
     });
+    this.#authenticator.close();
     this.#monitor.close();
   }
 

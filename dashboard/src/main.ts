@@ -1,5 +1,6 @@
 import { connectVideo, SightlineError, startCapture, traceOf } from 'sightline/client';
 import type { Capture, GrantFields, PipelineName, QualityLevel, ResultMessage, VideoSession } from 'sightline/client';
+import { requireLogin } from './access.ts';
 import type { Camera, CameraName } from './cameras.ts';
 import { CameraError, hasDemoCamera, openDemoCamera, openWebcam } from './cameras.ts';
 import { QualityHistory } from './quality.ts';
@@ -162,6 +163,8 @@ function showReconnecting(error: SightlineError | undefined): void {
 }
 
 function showProblem(name: CameraName, thrown: unknown): void {
+  // It may be that nobody is signed in any more, which a browser does not tell of a WebSocket.
+  void requireLogin();
   const hasDemo = !sources.get('demo')!.disabled;
   const other = name === 'webcam' ? hasDemo && ('demo' as const) : ('webcam' as const);
   const isCamera = thrown instanceof CameraError;
@@ -285,6 +288,7 @@ async function showLicences(): Promise<void> {
 }
 
 async function start(): Promise<void> {
+  await requireLogin();
   view.buildStages();
   for (const [name, input] of sources) input.addEventListener('change', () => void watch(name));
   for (const input of finds) {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { holderOf } from './addresses.ts';
+import { holderOf, isLoopback } from './addresses.ts';
 
 test.each([
   ['192.0.2.1', '192.0.2.1'],
@@ -13,3 +13,19 @@ test.each([
   ['fe80::1%eth0', 'fe80:0:0:0::/64'],
   ['64:ff9b::192.0.2.33', '64:ff9b:0:0::/64'],
 ])('the holder of %s is %s', (address, key) => expect(holderOf(address)).toBe(key));
+
+test.each(['127.0.0.1', '127.8.9.1', '::1', '[::1]', '::ffff:127.0.0.1', 'localhost', 'LOCALHOST'])(
+  '%s is loopback',
+  (host) => expect(isLoopback(host)).toBe(true),
+);
+
+test.each([
+  '0.0.0.0',
+  '::',
+  '192.168.1.2',
+  '127.0.0.1.example.org',
+  'example.org',
+  '1270.0.0.1',
+  'localhost.evil.org',
+  '::ffff:192.0.2.1',
+])('%s is not loopback', (host) => expect(isLoopback(host)).toBe(false));

@@ -16,3 +16,9 @@ export function holderOf(address: string): string {
 function groups(part: string): string[] {
   return part === '' ? [] : part.split(':');
 }
+
+/** Whether only this machine can reach the address, or name. */
+export function isLoopback(host: string): boolean {
+  const name = host.toLowerCase().replace(/^\[(.*)\]$/, '$1');
+  return name === 'localhost' || name === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/.test(name);
+}

@@ -88,6 +88,10 @@ const EXIT_CODES = {
   ORIGIN_FORBIDDEN: 77,
   HOST_FORBIDDEN: 77,
   SESSION_TOKEN_BAD: 77,
+  CREDENTIALS_MISSING: 77,
+  CREDENTIALS_BAD: 77,
+  CREDENTIALS_EXPIRED: 77,
+  PERMISSION_DENIED: 77,
   // configuration
   CONFIG_KEY_UNKNOWN: 78,
   CONFIG_ENTRY_UNKNOWN: 78,
@@ -96,6 +100,7 @@ const EXIT_CODES = {
   CONFIG_KEY_FIXED: 78,
   CONFIG_UNREADABLE: 78,
   ADDRESS_NEEDS_CREDENTIALS: 78,
+  CREDENTIALS_UNREADABLE: 78,
 } as const satisfies Record<ErrorCode, number>;
 
 /** With what a command exits that this error ends. */

@@ -13,9 +13,11 @@ import { lasting, secondsOf, type LoadTest } from '../load/scenarios.ts';
 import { runSuite, telemetryUrl } from '../load/suite.ts';
 import { TELEMETRY_SUBPROTOCOLS, type TelemetrySubprotocol } from '../protocol/telemetry.ts';
 import type { CliContext } from './context.ts';
+import { tokenOf } from './options.ts';
 
 export interface BenchmarkFlags {
   readonly url?: string;
+  readonly token?: string;
   readonly json?: boolean;
   readonly html?: string;
   readonly duration?: number;
@@ -45,6 +47,7 @@ export async function benchmark(
     {
       tests: selected.map((test) => lasting(test, secondsFor(test, flags))),
       url: flags.url ?? privateServer!.url,
+      token: privateServer ? undefined : tokenOf(flags, context),
       server: privateServer ? 'private' : 'given',
       subprotocol: subprotocol(flags.protocol),
       quick: flags.quick === true,

@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { LOAD_TESTS, secondsOf, selectTests, type LoadTest } from '../load/scenarios.ts';
 import type { CliContext } from './context.ts';
 import type { BenchmarkFlags } from './benchmark-run.ts';
-import { configOptions } from './options.ts';
+import { configOptions, TOKEN_OPTION } from './options.ts';
 
 /** The capacity test takes the default's number of connections; probes and pages of other clients need room beside it. */
 const PRIVATE_SETTINGS = { 'server.max_connections': '1100', 'log.level': 'warn', 'log.format': 'text' };
@@ -34,6 +34,7 @@ export function registerBenchmark(program: Command, context: CliContext): void {
     .description('put load on a telemetry server and measure latency, losses, bytes and CPU')
     .argument('<test>', 'a test, "scenarios" or "all"', tests)
     .option('--url <url>', 'a running server (default: a private one, started for the run)')
+    .option(...TOKEN_OPTION)
     .option('--json', 'print the results as one JSON document')
     .option('--html <file>', 'write the results with plots into a self-contained page')
     .option('--duration <s>', 'length of each test, instead of its default, seconds', seconds)

@@ -9,6 +9,7 @@ import { registerConfig } from './config.ts';
 import type { CliContext } from './context.ts';
 import { registerDemo } from './demo.ts';
 import { registerDetect } from './detect.ts';
+import { registerKeys } from './keys.ts';
 import { isStop, wasLogged } from './log.ts';
 import { registerModels } from './models.ts';
 import { registerMonitor } from './monitor.ts';
@@ -43,6 +44,7 @@ Examples:
   sightline benchmark low_load                      load on a server, and its latency
   sightline optimize clip.mp4                       the settings that suit this machine and a clip
   sightline config show                             every setting and its origin
+  sightline keys add operator --allow admin         a key, so that other machines may come in
 `;
 
 /** The command line. Resolves to the exit code (sysexits.h); never throws. `argv` is without node and script. */
@@ -153,6 +155,7 @@ function build(program: Command, context: CliContext): void {
   registerBenchmark(program, context);
   registerOptimize(program, context);
   registerConfig(program, context);
+  registerKeys(program, context);
   registerRecord(program, context);
   registerReplay(program, context);
 }

@@ -12,6 +12,7 @@ import { isModelPath, ModelRegistry } from '../inference/registry.ts';
 import type { ImportOptions, ModelEntry } from '../inference/registry.ts';
 import type { CliContext } from './context.ts';
 import { pictureSize } from './options.ts';
+import { inColumns } from './text.ts';
 
 /** `sightline models`: lists models, and gets more of them. */
 export function registerModels(program: Command, context: CliContext): void {
@@ -103,7 +104,7 @@ export function registerModels(program: Command, context: CliContext): void {
         return;
       }
       const cells = rows.map((r) => [`${r.threads}`, r.p50_ms.toFixed(2), r.p95_ms.toFixed(2), r.fps.toFixed(1)]);
-      for (const line of table([['threads', 'ms (P50)', 'ms (P95)', 'pictures/s'], ...cells])) context.text(line);
+      for (const line of inColumns([['threads', 'ms (P50)', 'ms (P95)', 'pictures/s'], ...cells])) context.text(line);
     });
 }
 
@@ -221,14 +222,14 @@ function listLines(entries: readonly ModelEntry[]): string[] {
     const { id, state, licence, task, title, width, height } = summary(entry);
     return [id, state, licence, `${width}×${height}`, task, title];
   });
-  return table([['model', 'state', 'licence', 'input', 'task', ''], ...rows]);
+  return inColumns([['model', 'state', 'licence', 'input', 'task', ''], ...rows]);
 }
 
 function infoLines(model: KnownModel): string[] {
   const { manifest } = model;
   const { input, defaults, labels } = manifest;
   const perClass = Object.entries(defaults.perClass ?? {}).map(([label, score]) => `, ${label} ${score}`);
-  return table([
+  return inColumns([
     ['model', manifest.id],
     ['title', manifest.title],
     ['task', manifest.task],
@@ -259,15 +260,4 @@ function sourceText({ source }: ModelManifest): string {
     case 'file':
       return source.path;
   }
-}
-
-/** Rows with their columns in line; the last column is as long as it likes. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
-      .join('  ')
-      .trimEnd(),
-  );
 }

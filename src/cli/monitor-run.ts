@@ -3,6 +3,7 @@ import { systemClock, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import type { CliContext } from './context.ts';
+import { tokenOf } from './options.ts';
 import { readDocument, type MonitorDocument } from './monitor-document.ts';
 import { ProcessTerminal, type Terminal } from './monitor-terminal.ts';
 import { monitorLine, monitorView, type MonitorState } from './monitor-view.ts';
@@ -11,6 +12,7 @@ import { readJson } from './server-documents.ts';
 export interface MonitorFlags {
   /** Of the two documents' common folder. */
   readonly url?: URL;
+  readonly token?: string;
   /** Seconds. */
   readonly interval: number;
   readonly json?: boolean;
@@ -44,12 +46,15 @@ const PAUSING_KEYS: ReadonlySet<string> = new Set(['p', 'P', ' ']);
  * without a live view also CONNECTION_FAILED, CONNECTION_LOST and the server's refusals.
  */
 export async function monitor(
-  { url, interval, json: isJson = false, once: isOnce = false }: MonitorFlags,
+  { url, token, interval, json: isJson = false, once: isOnce = false }: MonitorFlags,
   context: CliContext,
   { clock, terminal }: MonitorWorld = { clock: systemClock, terminal: new ProcessTerminal(context.env) },
 ): Promise<void> {
   const config = context.config();
-  const { address, read } = serverAt(url ?? ownUrl(config.server));
+  const { address, read } = serverAt(
+    url ?? ownUrl(config.server),
+    tokenOf(token === undefined ? {} : { token }, context),
+  );
   const pace = new Pace(interval * 1000, clock);
   const state: MonitorState = {
     url: address.replace(/\/$/, ''),
@@ -191,11 +196,13 @@ class Pace {
 }
 
 /** The function that asks a server, and the address to show: without credentials. */
-function serverAt(given: URL): { readonly address: string; readonly read: Read } {
+function serverAt(given: URL, token: string | undefined): { readonly address: string; readonly read: Read } {
   const url = new URL(given);
   const { username, password } = url;
   const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64');
-  const headers = username + password === '' ? {} : { authorization: `Basic ${credentials}` };
+  const authorization =
+    token === undefined ? (username + password === '' ? undefined : `Basic ${credentials}`) : `Bearer ${token}`;
+  const headers = authorization === undefined ? {} : { authorization };
   // `fetch` takes no address with credentials in it.
   [url.username, url.password] = ['', ''];
   const read: Read = async (signal) => {

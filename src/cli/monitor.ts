@@ -1,6 +1,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { CliContext } from './context.ts';
 import type { MonitorFlags } from './monitor-run.ts';
+import { TOKEN_OPTION } from './options.ts';
 
 const INTERVAL_MIN_S = 0.1;
 const INTERVAL_MAX_S = 3_600;
@@ -26,6 +27,7 @@ export function registerMonitor(program: Command, context: CliContext): void {
     .command('monitor')
     .description('watch a running server: latency, sessions, engine, telemetry')
     .option('--url <url>', "the server (default: the configuration's host and port)", serverUrl)
+    .option(...TOKEN_OPTION)
     .option('--interval <s>', 'time between two readings, seconds', seconds, 1)
     .option('--json', 'print both documents (/health, /api/performance/metrics) as one line of JSON at every interval')
     .option('--once', 'print one view, or with --json one line, and end')

@@ -47,3 +47,14 @@ export function pictureSize(text: string): { width: number; height: number } {
   if (width && height && width <= SIDE_MAX && height <= SIDE_MAX) return { width, height };
   throw new InvalidArgumentError(`It must be WIDTHxHEIGHT in pixels, such as 640x640, each at most ${SIDE_MAX}.`);
 }
+
+/** The key by which a command comes in to a server. */
+export const TOKEN_OPTION = [
+  '--token <key>',
+  'the key, where the server asks for one (default: $SIGHTLINE_TOKEN)',
+] as const;
+
+/** By the flag or the environment; undefined: none. */
+export function tokenOf(flags: { readonly token?: string }, { env }: Pick<CliContext, 'env'>): string | undefined {
+  return flags.token || env['SIGHTLINE_TOKEN'] || undefined;
+}

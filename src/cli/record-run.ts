@@ -13,9 +13,11 @@ import { checkFilter } from '../protocol/topic.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { CliContext } from './context.ts';
+import { tokenOf } from './options.ts';
 import { withLog } from './log.ts';
 
 export interface RecordFlags {
+  readonly token?: string;
   readonly url: string;
   readonly topics: readonly string[];
   readonly duration?: number;
@@ -53,6 +55,8 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
   for (const filter of flags.topics) checkFilter(filter);
   const url = telemetryUrl(flags.url);
   const { duration, compression, rotateMb = 0, rotateS = 0 } = flags;
+  const token = tokenOf(flags, context);
+  const accessToken = token === undefined ? {} : { accessToken: token };
   const ended = new AbortController();
   const inbox = new Inbox();
   const refused = Promise.withResolvers<never>();
@@ -60,7 +64,9 @@ async function run(path: string, flags: RecordFlags, context: CliContext, log: L
   refused.promise.catch(() => {});
   let isLost = false;
   let isClosing = false;
-  const session = await connectUnless(context.signal, () => connectTelemetry({ url, reconnect: false }));
+  const session = await connectUnless(context.signal, () =>
+    connectTelemetry({ url, reconnect: false, ...accessToken }),
+  );
   session.on('state', () => {
     isLost ||= !isClosing;
     ended.abort();

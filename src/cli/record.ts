@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { RecordingCompression } from '../delivery/recording-file.ts';
 import type { CliContext } from './context.ts';
+import { TOKEN_OPTION } from './options.ts';
 import type { RecordFlags } from './record-run.ts';
 
 const DEFAULT_URL = 'ws://127.0.0.1:8080/ws/telemetry';
@@ -26,6 +27,7 @@ export function registerRecord(program: Command, context: CliContext): void {
     .description('record the topics of a running server into an MCAP file')
     .argument('<file>', 'the file to write, such as drive.mcap', mcapName)
     .option('--url <url>', 'the server', DEFAULT_URL)
+    .option(...TOKEN_OPTION)
     .option('--topics <filter...>', 'topics to record; + and # are wildcards', ['#'])
     .option('--duration <s>', 'end after this many seconds (default: with Ctrl+C)', positive)
     .addOption(new Option('--compression <name>', 'compression of the chunks').choices(COMPRESSIONS).default('zstd'))

@@ -77,3 +77,14 @@ export function plural(count: number, what: string): string {
 export function told<T, R>(value: T | undefined, say: (value: T) => R): R | undefined {
   return value === undefined ? undefined : say(value);
 }
+
+/** Rows with their columns in line; the last column is as long as it likes. */
+export function inColumns(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  );
+}

@@ -1,7 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { ownTimeMs, systemClock, wallAheadMs, wallTimeMs } from '../base/clock.ts';
-import type { ErrorCode } from '../base/errors.ts';
-import { SightlineError } from '../base/errors.ts';
+import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import type { ClockReply, VideoClockRequest } from '../protocol/video.ts';
 import type { ClockEstimate } from './clock-sync.ts';
@@ -43,6 +42,11 @@ export interface LinkSettings {
   readonly token?: string;
   /** Keeps name and token, so that the program gets its name back when it is restarted; the session begins anew. */
   readonly tokenStore?: TokenStore;
+  /**
+   * The key, where the server asks for one. A function is asked before each connection, and once more where its last answer has expired
+   * or counts no more.
+   */
+  readonly accessToken?: string | (() => string | Promise<string>);
   /** For platforms without a global WebSocket. */
   readonly WebSocket?: WebSocketConstructor;
   /** Unix milliseconds; all times that the session returns and takes are its time of day unless they say otherwise. */
@@ -59,6 +63,7 @@ export interface LinkSettings {
 
 /** A connection's query. */
 export interface Identity {
+  readonly access_token?: string | undefined;
   readonly client_id?: string | undefined;
   readonly token?: string | undefined;
   readonly resume?: false;
@@ -226,10 +231,27 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
   }
 
   #connect(): void {
+    const { accessToken } = this.#options.settings;
+    if (typeof accessToken !== 'function') return this.#connectBy(accessToken);
+    void this.#connectAsking(accessToken);
+  }
+
+  async #connectAsking(ask: () => string | Promise<string>): Promise<void> {
+    let token: string;
+    try {
+      token = await ask();
+    } catch (thrown) {
+      return this.#onEnd({ error: toSightlineError(thrown, 'CREDENTIALS_MISSING'), final: false });
+    }
+    if (this.#state !== 'closed' && !this.#closing) this.#connectBy(token);
+  }
+
+  #connectBy(accessToken: string | undefined): void {
     const startMs = this.clock.now();
     const { address, subprotocol, decode } = this.#options;
+    const identity = { ...this.#identity, access_token: accessToken };
     this.#connection = new Connection<Welcome, Message>(
-      { WebSocket: this.#WebSocket, address: address(this.#identity), subprotocol, decode },
+      { WebSocket: this.#WebSocket, address: address(identity), subprotocol, decode },
       {
         onWelcome: (welcome) => this.#onWelcome(welcome, startMs),
         onMessage: (message) => this.#onMessage(message),
@@ -274,7 +296,8 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     this.#stopTimers();
     this.#state = 'reconnecting';
     this.#listener.onLost();
-    if (this.#welcome === undefined || final || this.#reconnect === false) return this.#finish(error);
+    const isFinal = final && !this.#mayRenew(error);
+    if (this.#welcome === undefined || isFinal || this.#reconnect === false) return this.#finish(error);
     if (wasOpen && this.clock.now() - this.#openedMs >= this.#reconnect.delayMaxMs) this.#attempt = 0;
     if (this.#attempt >= this.#reconnect.attemptsMax) {
       const message = `gave up after ${this.#attempt} attempts to reconnect: ${error.message}`;
@@ -288,6 +311,12 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     if (!wasOpen && !isRefused) return;
     this.#toldCode = error.code;
     this.#listener.onState({ state: 'reconnecting', error });
+  }
+
+  /** Another key may be let in where this one was not: once after each connection that was. */
+  #mayRenew({ code }: SightlineError): boolean {
+    if (typeof this.#options.settings.accessToken !== 'function' || !code.startsWith('CREDENTIALS_')) return false;
+    return this.#attempt === 0;
   }
 
   /** The end of the session: by `close` without an error, else with the one that cannot be recovered from. */

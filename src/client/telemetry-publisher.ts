@@ -264,7 +264,8 @@ export class Publisher {
       own > 0 && (seq === undefined || (own >= seq && own < seq + count));
     for (const entry of lane.unconfirmed) if (isMeant(entry)) this.#reject(entry, error);
     // Nothing passes there, so that there is no number to give up either.
-    if (error.code === 'TOPIC_FORBIDDEN') this.#renumber(lane, lane.confirmedSeq + 1);
+    if (error.code === 'TOPIC_FORBIDDEN' || error.code === 'PERMISSION_DENIED')
+      this.#renumber(lane, lane.confirmedSeq + 1);
     this.#sendAgain(lane);
   }
 

@@ -580,6 +580,7 @@ const ENDS_SUBSCRIPTION: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'MESSAGE_FIELD_BAD',
   'SUBSCRIPTION_LIMIT_REACHED',
   'TOPIC_FORBIDDEN',
+  'PERMISSION_DENIED',
 ]);
 
 /** As the server will look at them, so that what it would refuse is told where it was said. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SightlineError } from '../base/errors.ts';
-import { isLoopback, loadConfig, resolveConfig } from './load.ts';
+import { loadConfig, resolveConfig } from './load.ts';
 import type { LoadOptions } from './load.ts';
 import { PROFILES } from './profiles.ts';
 import { CONFIG_KEYS } from './keys.ts';
@@ -253,27 +253,6 @@ describe('contradictions', () => {
     [{ 'server.header_timeout_ms': 40_000 }, /header_timeout_ms \(40000\) is more than server\.request_timeout_ms/],
   ])('%o', (flags, message) => {
     expect(refusal({ flags })).toMatchObject({ code: 'CONFIG_CONTRADICTION', message: expect.stringMatching(message) });
-  });
-});
-
-describe('the address', () => {
-  test.each(['127.0.0.1', '127.8.9.1', '::1', '[::1]', 'localhost', 'LOCALHOST'])('%s is loopback', (host) => {
-    expect(isLoopback(host)).toBe(true);
-    expect(loadConfig({ flags: { 'server.host': host } }).server.host).toBe(host);
-  });
-
-  test.each([
-    '0.0.0.0',
-    '::',
-    '192.168.1.2',
-    '127.0.0.1.example.org',
-    'example.org',
-    '1270.0.0.1',
-    'localhost.evil.org',
-  ])('%s needs credentials', (host) => {
-    const error = refusal({ flags: { 'server.host': host } });
-    expect(error).toMatchObject({ code: 'ADDRESS_NEEDS_CREDENTIALS' });
-    expect(error.message).toContain(host);
   });
 });
 

@@ -71,7 +71,7 @@ const PIN_ORIGIN = 'set at run time';
 
 /**
  * The configuration of this process: defaults < strategy < profile < file < environment < flags, checked and frozen.
- * Errors: CONFIG_UNREADABLE, CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION, ADDRESS_NEEDS_CREDENTIALS.
+ * Errors: CONFIG_UNREADABLE, CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION.
  */
 export function loadConfig(options: LoadOptions = {}): Config {
   return resolveConfig(options).config;
@@ -122,7 +122,7 @@ export class ConfigSources {
   /**
    * `pins` beat everything else, by dotted key; one that is `undefined` removes the value that the file, the environment or a
    * flag gives. A pin of an entry replaces the whole entry.
-   * Errors: CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION, ADDRESS_NEEDS_CREDENTIALS.
+   * Errors: CONFIG_KEY_UNKNOWN, CONFIG_VALUE_BAD, CONFIG_CONTRADICTION.
    */
   resolve(pins: ReadonlyMap<string, unknown> = new Map()): ResolvedConfig {
     const intake = new Intake();
@@ -209,12 +209,6 @@ function check(config: Config): void {
   const problems = new Problems();
   for (const contradiction of contradictions(config)) problems.add('CONFIG_CONTRADICTION', contradiction);
   problems.throwIfAny();
-  if (isLoopback(config.server.host)) return;
-  throw new SightlineError(
-    'ADDRESS_NEEDS_CREDENTIALS',
-    `server.host ${config.server.host} can be reached from other machines, and this version has no credentials: ` +
-      'use 127.0.0.1, ::1 or localhost, with a proxy that asks for credentials in front',
-  );
 }
 
 /** Reports all faults at once, since mending a file line by line is tedious. */
@@ -398,7 +392,7 @@ function plain(value: unknown): unknown {
 function defaultSettings(env: Readonly<Record<string, string | undefined>>): ReadonlyMap<string, Setting> {
   const intake = new Intake();
   for (const { path, defaultValue } of CONFIG_KEYS.values()) {
-    const value = path === 'models.cache_dir' ? defaultCacheDir(env) : defaultValue;
+    const value = folderDefault(path, env) ?? defaultValue;
     if (value !== undefined) intake.take({ path, value, origin: 'default' });
   }
   for (const section of ENTRY_SECTIONS.values()) {
@@ -412,10 +406,14 @@ function overlay(layer: Readonly<Record<string, unknown>>, origin: string): [str
 }
 
 /** XDG Base Directory Specification 0.8; on Windows the local application data. */
-function defaultCacheDir(env: Readonly<Record<string, string | undefined>>): string {
-  const base = env['XDG_CACHE_HOME'] || env['LOCALAPPDATA'];
-  if (base !== undefined && base !== '') return join(base, 'sightline');
-  return join(env['HOME'] || homedir(), '.cache', 'sightline');
+function folderDefault(path: string, env: Readonly<Record<string, string | undefined>>): string | undefined {
+  const folder = (variable: string, ...home: string[]): string => {
+    const base = env[variable] || env['LOCALAPPDATA'];
+    return join(base ? base : join(env['HOME'] || homedir(), ...home), 'sightline');
+  };
+  if (path === 'models.cache_dir') return folder('XDG_CACHE_HOME', '.cache');
+  if (path === 'auth.keys_file') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'keys.json');
+  return undefined;
 }
 
 function deepFreeze<T>(value: T): T {
@@ -435,12 +433,6 @@ function contradictions(config: Config): string[] {
   atMost('streaming.pong_timeout_s', streaming.pong_timeout_s, 'streaming.ping_interval_s', streaming.ping_interval_s);
   atMost('server.header_timeout_ms', server.header_timeout_ms, 'server.request_timeout_ms', server.request_timeout_ms);
   return found;
-}
-
-/** Whether only this machine can reach the address. */
-export function isLoopback(host: string): boolean {
-  const name = host.toLowerCase().replace(/^\[(.*)\]$/, '$1');
-  return name === 'localhost' || name === '::1' || /^127(\.\d{1,3}){3}$/.test(name);
 }
 
 /**

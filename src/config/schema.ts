@@ -50,7 +50,7 @@ const NEW_SESSIONS = { applies: 'new_sessions' } as const;
 const server = z.strictObject({
   host: text()
     .default('127.0.0.1')
-    .describe('Address to listen on. Only loopback is allowed, since this version has no credentials.'),
+    .describe('Address to listen on. Beyond loopback the server needs a key: `sightline keys add`.'),
   port: whole(0, 65_535).default(8080).describe('TCP port; 0 takes any free one.'),
   max_connections: whole(1, 100_000)
     .default(1000)
@@ -482,6 +482,21 @@ const limits = z.strictObject({
     ),
 });
 
+const auth = z.strictObject({
+  keys_file: text()
+    .describe('File of the keys that `sightline keys` makes; a relative path counts from the working directory.')
+    .meta({
+      defaultText:
+        "`sightline/keys.json` in the user's data folder (`$XDG_DATA_HOME`, `~/.local/share`, `%LOCALAPPDATA%`)",
+    }),
+  loopback: z
+    .enum(['keys', 'open'])
+    .default('keys')
+    .describe(
+      'What programs on this machine need: `keys`, a key as soon as there is one; `open`, nothing, ever. Behind a proxy on this machine everybody comes from here.',
+    ),
+});
+
 const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
@@ -507,6 +522,7 @@ const sections = {
   models: models.describe('Where models come from and are kept.'),
   performance: performance.describe('Goals and named settings.'),
   limits: limits.describe('What clients may make the server keep, beside histories.'),
+  auth: auth.describe('Who may come in.'),
   log: log.describe('The log of long-running commands on standard error.'),
 };
 

@@ -20,6 +20,8 @@ export function errorBody(error: SightlineError) {
 
 /** Headers that the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4). */
 export function headersOf({ code }: SightlineError): Record<string, string> {
+  // RFC 9110 §15.5.2
+  if (code.startsWith('CREDENTIALS_')) return { 'WWW-Authenticate': 'Bearer' };
   if (code !== 'UPGRADE_REQUIRED') return {};
   return { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Version': WEBSOCKET_VERSION };
 }

@@ -77,6 +77,7 @@ const TAGS = {
   optimization: 'the same by other views, also under `/api`',
   sessions: 'video sessions, their pins and their results',
   pipelines: 'the pipelines for frames',
+  access: 'who is signed in',
   config: 'settings, at run time too',
   page: 'files of the pages',
   api: 'the API’s own description',
@@ -109,7 +110,7 @@ const openApiSchema = z.object({
     license: z.object({ name: z.string(), identifier: z.string() }),
   }),
   servers: z.array(z.object({ url: z.string(), description: z.string() })),
-  security: z.array(z.never()).describe('none: there are no credentials yet'),
+  security: z.array(z.record(z.string(), z.array(z.string()))).describe('any one of them'),
   tags: z.array(z.object({ name: z.string(), description: z.string().optional() })),
   paths: z.record(z.string(), z.record(z.string(), z.record(z.string(), z.unknown()))),
   'x-websockets': z.array(z.record(z.string(), z.unknown())).describe('operations that OpenAPI cannot describe'),
@@ -118,6 +119,10 @@ const openApiSchema = z.object({
     securitySchemes: z.record(z.string(), z.record(z.string(), z.unknown())),
   }),
 });
+
+const healthStatusSchema = healthSchema
+  .pick({ status: true })
+  .meta({ id: 'HealthStatus', description: 'for who may not read `metrics`' });
 
 const BENCHMARK_SECONDS_MAX = 10;
 
@@ -149,8 +154,12 @@ function healthRoutes(host: ApiHost): Route[] {
       permission: PUBLIC,
       tag: 'health',
       summary: 'health of the server, with the issues found',
-      response: healthSchema,
-      handle: () => host.health(),
+      description: 'Who may not read `metrics` gets the status alone.',
+      response: healthSchema.or(healthStatusSchema),
+      handle: ({ caller }) => {
+        const health = host.health();
+        return caller.principal?.allows('read', 'metrics') ? health : { status: health.status };
+      },
     }),
     answer({
       method: 'GET',

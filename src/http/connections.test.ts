@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { z } from 'zod';
+import { openAccess } from '../../test/support/access.ts';
 import { collectingLog } from '../../test/support/log.ts';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { openFences } from '../fences/fences.ts';
@@ -32,6 +33,7 @@ type Changes = Partial<Omit<HttpServerOptions, 'connections'>> & {
 async function start(changes: Changes = {}): Promise<void> {
   server = new HttpServer({
     clock: systemClock,
+    access: openAccess(),
     fences: openFences({ clock: systemClock }),
     host: '127.0.0.1',
     port: 0,

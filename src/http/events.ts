@@ -10,10 +10,12 @@ import type { Route } from './route.ts';
 
 export interface EventsHost {
   readonly clock: Clock;
+  /** The server asks nobody for a key, so that the session's own token has to do. */
+  readonly isOpen: () => boolean;
   /** Throws SESSION_UNKNOWN, SESSION_TOKEN_BAD. */
   session(
     clientId: string,
-    token: string | undefined,
+    token: { readonly needed: boolean; readonly given: string | undefined },
   ): { readonly clientId: string; outcomesOf(pipeline?: string): Stream<FrameOutcome> };
   /** For streams that begin from now on. */
   settings(): EventSettings;
@@ -25,7 +27,8 @@ export interface EventSettings {
   readonly bufferBytesMax: number;
 }
 
-export function eventRoutes({ clock, session: find, settings }: EventsHost): Route[] {
+export function eventRoutes(host: EventsHost): Route[] {
+  const { clock, settings } = host;
   return [
     {
       kind: 'stream',
@@ -33,7 +36,8 @@ export function eventRoutes({ clock, session: find, settings }: EventsHost): Rou
       permission: { action: 'subscribe', resource: 'sessions/:client_id' },
       tag: 'sessions',
       summary: 'a session’s results as server-sent events',
-      description: 'Needs the session’s token, in the query or as `Authorization: Bearer`.',
+      description:
+        'Needs the session’s token, in the query or as `Authorization: Bearer`; on a server that asks for a key the key alone, if it may subscribe to the session.',
       contentType: 'text/event-stream',
       needsToken: true,
       params: z.object({ client_id: z.string() }),
@@ -46,7 +50,7 @@ export function eventRoutes({ clock, session: find, settings }: EventsHost): Rou
       }),
       errors: ['QUERY_BAD', 'SESSION_UNKNOWN', 'SESSION_TOKEN_BAD', 'CONNECTIONS_EXHAUSTED'],
       stream: (request, response, params) => {
-        const session = find(params['client_id'] ?? '', tokenOf(request));
+        const session = host.session(params['client_id'] ?? '', { needed: host.isOpen(), given: tokenOf(request) });
         serveEvents(request, response, {
           stream: session.outcomesOf(queryOf(request)?.get('pipeline') ?? undefined),
           ...settings(),

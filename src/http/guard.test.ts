@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { SightlineError } from '../base/errors.ts';
-import { checkAddress } from './guard.ts';
+import { checkAddress, type AddressRules } from './guard.ts';
 
 const rules = { hosts: ['127.0.0.1', 'cam.example'], origins: ['https://viewer.example'] };
 
-function verdict(host: string | undefined, origin?: string): string {
+function verdict(host: string | undefined, origin?: string, more: Partial<AddressRules> = {}): string {
   try {
-    checkAddress({ host, origin }, rules);
+    checkAddress({ host, origin }, { ...rules, ...more });
     return 'ok';
   } catch (error) {
     return (error as SightlineError).code;
@@ -23,6 +23,16 @@ describe('checkAddress', () => {
     ['127.0.0.1:8080', 'https://viewer.example'],
   ])('host %s with origin %s may pass', (host, origin) => {
     expect(verdict(host, origin)).toBe('ok');
+  });
+
+  test.each([
+    ['192.0.2.7:8080', 'ok'],
+    ['[2001:db8::7]:8080', 'ok'],
+    ['192.0.2.7.evil.example', 'HOST_FORBIDDEN'],
+    ['evil.example', 'HOST_FORBIDDEN'],
+  ])('host %s, where other machines can reach the server: %s', (host, answer) => {
+    expect(verdict(host, undefined, { takesAddresses: true })).toBe(answer);
+    expect(verdict(host)).toBe('HOST_FORBIDDEN');
   });
 
   test('a request without a host is no request', () => expect(verdict(undefined)).toBe('REQUEST_BAD'));

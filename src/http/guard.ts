@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { SightlineError } from '../base/errors.ts';
 
 /** Which `Host` and `Origin` headers a server answers to. Pure. */
@@ -7,6 +8,8 @@ export interface AddressRules {
   readonly hosts: readonly string[];
   /** Foreign origins that may use the server from a browser, as `https://example.org`. */
   readonly origins: readonly string[];
+  /** Other machines can reach it: any IP address may be its own. A page of another name that was rebound does not come by one. */
+  readonly takesAddresses?: boolean;
   /** Those of `hosts` that were configured. */
   readonly allowedHosts?: readonly string[];
 }
@@ -25,7 +28,7 @@ export function checkAddress(
 ): void {
   if (headers.host === undefined) throw new SightlineError('REQUEST_BAD', 'the request has no Host');
   const host = parseHost(headers.host);
-  if (!host || !isOwnName(host.hostname, rules.hosts)) {
+  if (!host || !isOwnName(host.hostname, rules)) {
     throw new SightlineError('HOST_FORBIDDEN', `Host "${shorten(headers.host)}" is not a name of this server`);
   }
   const { origin } = headers;
@@ -89,8 +92,10 @@ const PREFLIGHT = {
   'Access-Control-Max-Age': '600',
 };
 
-function isOwnName(hostname: string, hosts: readonly string[]): boolean {
-  return LOOPBACK_NAMES.includes(hostname) || hosts.some((own) => own === hostname || `[${own}]` === hostname);
+function isOwnName(hostname: string, { hosts, takesAddresses = false }: AddressRules): boolean {
+  if (LOOPBACK_NAMES.includes(hostname)) return true;
+  if (takesAddresses && isIP(hostname.replace(/^\[(.*)\]$/, '$1')) !== 0) return true;
+  return hosts.some((own) => own === hostname || `[${own}]` === hostname);
 }
 
 function parseHost(host: string): URL | undefined {

@@ -49,7 +49,7 @@ test('a table becomes a document: parameters, body, answer, refusals by status',
   const { openapi, info, servers, security, tags, paths, components } = document;
   expect(openapi).toBe('3.1.1');
   expect(info).toEqual(INFO);
-  expect([servers.map(({ url }) => url), security]).toEqual([['/'], []]);
+  expect([servers.map(({ url }) => url), security]).toEqual([['/'], [{ key: [] }, { login: [] }, {}]]);
   expect(tags).toEqual([{ name: 'things', description: 'all of them' }, { name: 'files' }]);
   expect(Object.keys(paths)).toEqual(['/api/things/{id}/part', '/film/{part}']);
   const { put, get } = paths['/api/things/{id}/part']!;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ERRORS, type ErrorCode } from '../base/errors.ts';
+import { LOGIN_COOKIE } from './access.ts';
 import { methodOf, pathOf, type InputSchemas, type Permission, type Route } from './route.ts';
 
 /** The OpenAPI 3.1 document of a route table. https://spec.openapis.org/oas/v3.1.1.html */
@@ -27,8 +28,8 @@ export interface OpenApiDocument {
   readonly openapi: '3.1.1';
   readonly info: Omit<OpenApiInfo, 'tags'>;
   readonly servers: readonly { readonly url: string; readonly description: string }[];
-  /** None, unless an operation says otherwise. */
-  readonly security: readonly [];
+  /** One of these, where the server asks for a key, unless an operation says otherwise. */
+  readonly security: readonly Readonly<Record<string, readonly string[]>>[];
   readonly tags: readonly { readonly name: string; readonly description?: string }[];
   /** By path, then by method in small letters. */
   readonly paths: Readonly<Record<string, Readonly<Record<string, Json>>>>;
@@ -49,9 +50,19 @@ const errorSchema = z
   .meta({ id: 'Error', description: 'the form of every refusal' });
 
 /** Codes with which any request may be refused. */
-const COMMON_ERRORS: readonly ErrorCode[] = ['ORIGIN_FORBIDDEN', 'HOST_FORBIDDEN', 'INTERNAL'];
+const COMMON_ERRORS: readonly ErrorCode[] = [
+  'CREDENTIALS_MISSING',
+  'CREDENTIALS_BAD',
+  'CREDENTIALS_EXPIRED',
+  'PERMISSION_DENIED',
+  'ORIGIN_FORBIDDEN',
+  'HOST_FORBIDDEN',
+  'INTERNAL',
+];
 
 /** By name in the document's `securitySchemes`. */
+const KEY = 'key';
+const LOGIN = 'login';
 const SESSION_TOKEN = 'session_token';
 
 export function openApiDocument(
@@ -71,7 +82,7 @@ export function openApiDocument(
     info,
     // Whatever name it is known by: the document is read at the server itself.
     servers: [{ url: '/', description: 'this server' }],
-    security: [],
+    security: [{ [KEY]: [] }, { [LOGIN]: [] }, {}],
     tags: [...new Set(routes.map(({ tag }) => tag))].map((name) =>
       described[name] === undefined ? { name } : { name, description: described[name] },
     ),
@@ -85,6 +96,12 @@ export function openApiDocument(
     components: {
       schemas: schemas.named,
       securitySchemes: {
+        [KEY]: {
+          type: 'http',
+          scheme: 'bearer',
+          description: 'a key of `sightline keys add`, where the server asks for one',
+        },
+        [LOGIN]: { type: 'apiKey', in: 'cookie', name: LOGIN_COOKIE, description: 'of `POST /api/login`' },
         [SESSION_TOKEN]: { type: 'http', scheme: 'bearer', description: 'the token of a session, from its `welcome`' },
       },
     },

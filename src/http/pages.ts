@@ -31,7 +31,7 @@ export function pageRoutes(camera: DemoCamera): Route[] {
   return [
     files({
       url: '/demo/camera.mp4',
-      permission: PUBLIC,
+      permission: { action: 'read', resource: 'demo' },
       tag: 'page',
       summary: 'the demo camera’s clip, in a demo',
       contentType: 'video/mp4',

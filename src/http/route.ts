@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { z } from 'zod';
+import type { Action } from '../auth/grants.ts';
+import type { Principal } from '../auth/principal.ts';
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
 import type { DeepReadonly } from '../config/schema.ts';
 
@@ -9,13 +11,8 @@ import type { DeepReadonly } from '../config/schema.ts';
  */
 export type Route = AnswerRoute | StreamRoute | FileRoute;
 
-/**
- * The permission that a route needs, and its resource: `sessions/:id` is the session that the path names. There are no
- * credentials yet, so that nothing asks; the document shows it (`x-permission`).
- */
-export type Permission =
-  | { readonly action: 'public' }
-  | { readonly action: 'read' | 'publish' | 'subscribe' | 'admin'; readonly resource: string };
+/** The permission that a route needs, and its resource: `sessions/:id` is the session that the path names. `access.ts` asks for it. */
+export type Permission = { readonly action: 'public' } | { readonly action: Action; readonly resource: string };
 
 interface RouteBase {
   readonly url: string;
@@ -67,6 +64,7 @@ export interface StreamRoute extends RouteBase, Pick<InputSchemas, 'params' | 'q
     request: IncomingMessage,
     response: ServerResponse,
     params: Readonly<Record<string, string>>,
+    principal: Principal,
   ) => void;
 }
 
@@ -87,6 +85,16 @@ export interface Input<P, Q, B> {
   readonly params: P;
   readonly query: Q;
   readonly body: B;
+  readonly caller: Caller;
+}
+
+/** Who asks, and how. */
+export interface Caller {
+  /** undefined: it is not known, which only what is public meets. */
+  readonly principal: Principal | undefined;
+  readonly request: IncomingMessage;
+  /** Of the answer. */
+  setHeader(name: string, value: string): void;
 }
 
 /** A row whose handler gets what its schemas read, and must give what its response's schema describes. */
@@ -116,10 +124,12 @@ export function files<P = undefined>(
 export function readInput(
   schemas: InputSchemas,
   raw: { readonly params: unknown; readonly query: unknown; readonly body: unknown },
-): Input<unknown, unknown, unknown> {
+): Omit<Input<unknown, unknown, unknown>, 'caller'> {
   return {
     params: schemas.params && read(schemas.params, raw.params, 'QUERY_BAD', 'path'),
-    query: schemas.query ? read(schemas.query, raw.query, 'QUERY_BAD', 'query') : refuseAny(raw.query),
+    query: schemas.query
+      ? read(schemas.query, withoutToken(raw.query), 'QUERY_BAD', 'query')
+      : refuseAny(withoutToken(raw.query)),
     body: schemas.body ? read(schemas.body, bodyOf(raw.body), 'BODY_BAD', 'body') : refuseBody(raw.body),
   };
 }
@@ -142,6 +152,13 @@ function sentence(issue: z.core.$ZodIssue): string {
   if (issue.code !== 'unrecognized_keys') return issue.message;
   const keys = issue.keys.slice(0, PROBLEMS_MAX).map((key) => JSON.stringify(key.slice(0, NAME_CHARS_MAX)));
   return `${keys.join(', ')} ${issue.keys.length === 1 ? 'is' : 'are'} unknown`;
+}
+
+/** Every request may have it: `access.ts` reads it. */
+function withoutToken(query: unknown): unknown {
+  if (typeof query !== 'object' || query === null || !('access_token' in query)) return query;
+  const { access_token: _token, ...others } = query;
+  return others;
 }
 
 function refuseAny(query: unknown): undefined {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { z } from 'zod';
+import { openAccess } from '../../test/support/access.ts';
 import { collectingLog } from '../../test/support/log.ts';
 import { systemClock } from '../base/clock.ts';
 import { openFences } from '../fences/fences.ts';
@@ -38,6 +39,7 @@ const faults = () => told.entries.filter(({ event }) => event === 'request_faile
 function optionsFor(pageDir: string): HttpServerOptions {
   return {
     clock: systemClock,
+    access: openAccess(),
     fences: openFences({ clock: systemClock }),
     host: '127.0.0.1',
     port: 0,

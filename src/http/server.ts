@@ -13,6 +13,7 @@ import { Readable, type Duplex } from 'node:stream';
 import fastifyStatic from '@fastify/static';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
+import type { Principal } from '../auth/principal.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Fences } from '../fences/fences.ts';
@@ -20,13 +21,14 @@ import type { Descriptors } from '../observe/descriptors.ts';
 import type { ConnectionsReport, EndpointReport, SocketEnding, SocketsReport } from '../observe/metrics.ts';
 import type { Log } from '../log/log.ts';
 import { parseJson } from '../protocol/wire-value.ts';
+import { Access, type AccessParts } from './access.ts';
 import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './answers.ts';
 import { RequestQueues } from './request-queue.ts';
 import { Connections, type ConnectionSettings } from './connections.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { Listeners } from './listeners.ts';
 import { logRefusal } from './refusals.ts';
-import { methodOf, pathOf, readInput, type AnswerRoute, type FileRoute, type Permission, type Route } from './route.ts';
+import { methodOf, pathOf, readInput, type FileRoute, type Permission, type Route } from './route.ts';
 
 export interface SocketRoute {
   readonly path: string;
@@ -45,10 +47,13 @@ export interface SocketRequest {
   readonly headers: IncomingHttpHeaders;
   /** Address of the other end of the connection, which may be a proxy; undefined: it is gone already. */
   readonly address: string | undefined;
+  /** It may do one of the route's permissions; those on single streams and topics are the session's to ask for. */
+  readonly principal: Principal;
 }
 
 export interface HttpServerOptions {
   readonly clock: Clock;
+  readonly access: Omit<AccessParts, 'log'>;
   readonly fences: Pick<Fences, 'turns' | 'penalties'>;
   readonly host: string;
   readonly port: number;
@@ -104,9 +109,12 @@ export class HttpServer {
   readonly #handshakes: RequestQueues;
   /** Whoever watches the server hears of it while requests wait. */
   readonly #watchers: RequestQueues;
+  readonly #access: Access;
   readonly #listeners: Listeners;
   /** Responses of `stream` routes that have not ended. */
   readonly #streams = new Set<OpenConnection>();
+  /** Who makes a request. */
+  readonly #principals = new WeakMap<IncomingMessage, Principal>();
   /** Data of each open WebSocket that `ws` does not keep. */
   readonly #opened = new WeakMap<WebSocket, OpenConnection>();
   #openedCount = 0;
@@ -119,6 +127,7 @@ export class HttpServer {
     const { clock, log, descriptors, connections: settings, fences } = options;
     const isBanned = (address: string): boolean => fences.penalties.isBanned(address);
     this.#connections = new Connections({ clock, log, descriptors, settings, isBanned });
+    this.#access = new Access({ ...options.access, log });
     const queues = { clock, turns: fences.turns };
     this.#requests = new RequestQueues(queues);
     this.#handshakes = new RequestQueues(queues);
@@ -305,6 +314,9 @@ export class HttpServer {
       if (cors.isPreflight) return await reply.status(204).send();
       if (!READING.has(request.method)) checkChange(request.headers);
       if (this.#socketRoute(request.raw)) throw upgradeRequired(request.raw, 'the request asks for no upgrade');
+      const { permission = PUBLIC } = request.routeOptions.config as { permission?: Permission };
+      const principal = this.#access.require(request.raw, [permission], request.params as Record<string, string>);
+      if (principal) this.#principals.set(request.raw, principal);
       return undefined;
     });
     app.addHook('onSend', async (_request, reply, payload) => {
@@ -377,15 +389,24 @@ export class HttpServer {
   }
 
   #mountRoute(route: Route): void {
+    const config = { permission: route.permission };
     if (route.kind === 'answer') {
       this.#fastify.route({
         method: methodOf(route),
         url: route.url,
-        handler: (request) => answerTo(route, request),
+        config,
+        handler: async (request, reply) => {
+          const caller = {
+            principal: this.#principals.get(request.raw),
+            request: request.raw,
+            setHeader: (name: string, value: string) => void reply.header(name, value),
+          };
+          return await route.handle({ ...readInput(route, request), caller });
+        },
       });
     } else if (route.kind === 'stream') {
       // The answer to a HEAD request would never end.
-      this.#fastify.get(route.url, { exposeHeadRoute: false }, (request, reply) => {
+      this.#fastify.get(route.url, { exposeHeadRoute: false, config }, (request, reply) => {
         readInput(route, request);
         this.#refuseWhenFull();
         const connection = {
@@ -395,7 +416,13 @@ export class HttpServer {
         };
         // It writes its own answer, to which these belong as well.
         for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value!);
-        route.stream(request.raw, reply.raw, request.params as Record<string, string>);
+        const principal = this.#principals.get(request.raw)!;
+        route.stream(request.raw, reply.raw, request.params as Record<string, string>, principal);
+        // It ends with the credential.
+        reply.raw.once(
+          'close',
+          principal.onEnd(() => reply.raw.destroy()),
+        );
         this.#connections.stay(request.raw.socket, 'event_stream');
         this.#openedCount++;
         this.#streams.add(connection);
@@ -403,7 +430,7 @@ export class HttpServer {
         reply.hijack();
       });
     } else {
-      this.#fastify.get(route.url, (request, reply) => sendFile(route, request, reply));
+      this.#fastify.get(route.url, { config }, (request, reply) => sendFile(route, request, reply));
     }
   }
 
@@ -496,6 +523,8 @@ export class HttpServer {
     if (!url || !route) {
       throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${(request.url ?? '').slice(0, 200)}`);
     }
+    const named = { client_id: url.searchParams.get('client_id') ?? undefined };
+    const principal = this.#access.require(request, route.permissions, named)!;
     if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     this.#refuseWhenFull();
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
@@ -507,11 +536,14 @@ export class HttpServer {
         socket: socket as Socket,
       });
       const { headers, socket: connection } = request;
-      route.open(webSocket, { query: url.searchParams, headers, address: connection.remoteAddress });
+      url.searchParams.delete('access_token');
+      route.open(webSocket, { query: url.searchParams, headers, address: connection.remoteAddress, principal });
     });
   }
 }
 
+/** Files of the page. */
+const PUBLIC: Permission = { action: 'public' };
 /** These change nothing. */
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
@@ -540,11 +572,6 @@ function figuresOf(endpoint: string, connections: readonly OpenConnection[], now
     sent_bytes: sent,
     buffered_bytes: buffered,
   };
-}
-
-/** Throws SightlineError QUERY_BAD or BODY_BAD, and the errors of the route. */
-async function answerTo(route: AnswerRoute, request: FastifyRequest): Promise<unknown> {
-  return await route.handle(readInput(route, request));
 }
 
 /** The library guards the folder as well. Throws NOT_FOUND, QUERY_BAD. */

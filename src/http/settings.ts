@@ -1,4 +1,6 @@
+import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { isLoopback } from '../base/addresses.ts';
 import type { Config } from '../config/schema.ts';
 import type { EventSettings } from './events.ts';
 import type { OpenApiInfo } from './openapi.ts';
@@ -16,14 +18,19 @@ const KEEP_ALIVE_MS = 72_000;
 /** How long a refused client has to read why. */
 const LINGER_MS = 2_000;
 
-type HttpSettings = Omit<HttpServerOptions, 'clock' | 'log' | 'fences' | 'descriptors' | 'sockets' | 'routes'>;
+type HttpSettings = Omit<
+  HttpServerOptions,
+  'clock' | 'log' | 'access' | 'fences' | 'descriptors' | 'sockets' | 'routes'
+>;
 
 export function httpSettings({ server, streaming, telemetry }: Config): HttpSettings {
+  const isLocal = isLoopback(server.host);
   return {
     host: server.host,
     port: server.port,
     rules: {
-      hosts: [server.host, ...server.allowed_hosts],
+      hosts: [server.host, ...(isLocal ? [] : ownNames()), ...server.allowed_hosts],
+      takesAddresses: !isLocal,
       origins: server.allowed_origins,
       allowedHosts: server.allowed_hosts,
     },
@@ -47,6 +54,12 @@ export function httpSettings({ server, streaming, telemetry }: Config): HttpSett
     messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
     pageDir: PAGE_DIR,
   };
+}
+
+/** Of this machine: its own, and that of multicast DNS (RFC 6762). */
+function ownNames(): string[] {
+  const name = hostname().toLowerCase();
+  return name.includes('.') ? [name] : [name, `${name}.local`];
 }
 
 export function eventSettings({ streaming }: Config): EventSettings {

@@ -12,6 +12,8 @@ import { publisherCount, readsFrom, secondsOf, type LoadPhase, type LoadTest } f
 
 export interface GeneratorOptions {
   readonly url: string;
+  /** The key, where the server asks for one. */
+  readonly token: string | undefined;
   readonly subprotocol: TelemetrySubprotocol;
   readonly test: LoadTest;
   /** Keeps the topics of several runs on one server apart. */
@@ -162,11 +164,12 @@ export class Generator {
   }
 
   async #connectOne(place: number): Promise<Connected> {
-    const { url, subprotocol, test } = this.#options;
+    const { url, token, subprotocol, test } = this.#options;
+    const accessToken = token === undefined ? {} : { accessToken: token };
     const { signal } = this.#context;
     const beganMs = performance.now();
     const session = await connectUnless(signal, () =>
-      connectTelemetry({ url, format: FORMATS[subprotocol], reconnect: false }),
+      connectTelemetry({ url, format: FORMATS[subprotocol], reconnect: false, ...accessToken }),
     );
     session.on('error', ({ error }) => count(this.#errors, error.code));
     session.on('state', ({ error }) => {

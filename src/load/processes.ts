@@ -80,7 +80,8 @@ export class PrivateServer implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<PrivateServer> {
     signal.throwIfAborted();
-    const command = [COMMAND, ...words, 'serve', '--port', '0'];
+    // Whatever keys this user has, they are not for it.
+    const command = [COMMAND, ...words, '--set', 'auth.loopback=open', 'serve', '--port', '0'];
     const child = Child.spawn(process.execPath, command, { env, stdout: 'pipe', channel: true });
     const stop = (): void => void child.stop();
     const timer = setTimeout(stop, READY_TIMEOUT_MS);

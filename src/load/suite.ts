@@ -10,6 +10,8 @@ export interface SuiteOptions {
   readonly tests: readonly LoadTest[];
   /** `http:`, `https:`, `ws:` or `wss:`; without a path it is the telemetry lane's. */
   readonly url: string;
+  /** The key, where the server asks for one. */
+  readonly token: string | undefined;
   readonly server: SuiteResult['server'];
   readonly subprotocol: TelemetrySubprotocol;
   readonly quick: boolean;
@@ -32,7 +34,7 @@ const METRICS_TIMEOUT_MS = 5_000;
  * server's refusals; the signal's reason, when nothing was measured.
  */
 export async function runSuite(options: SuiteOptions, context: SuiteContext): Promise<SuiteResult> {
-  const { tests, subprotocol, seed, quick, server, version } = options;
+  const { tests, token, subprotocol, seed, quick, server, version } = options;
   const { clock, signal } = context;
   const socketUrl = telemetryUrl(options.url);
   const beganMs = clock.now();
@@ -40,12 +42,12 @@ export async function runSuite(options: SuiteOptions, context: SuiteContext): Pr
   const runOne = async (test: LoadTest, i: number): Promise<TestResult> => {
     context.onStart(test, i);
     // Resets the span over which the server measures its load.
-    await readServer(socketUrl, signal);
+    await readServer(socketUrl, token, signal);
     const run = `${Math.round(beganMs).toString(36)}-${i}`;
-    const measured = await runGenerator({ url: socketUrl, subprotocol, test, run, seed }, signal, (progress) =>
+    const measured = await runGenerator({ url: socketUrl, token, subprotocol, test, run, seed }, signal, (progress) =>
       context.onProgress(test, progress),
     );
-    return judge(test, measured, signal.aborted ? undefined : await readServer(socketUrl, signal));
+    return judge(test, measured, signal.aborted ? undefined : await readServer(socketUrl, token, signal));
   };
   for (const [i, test] of tests.entries()) {
     if (signal.aborted) break;
@@ -89,10 +91,18 @@ export function telemetryUrl(given: string): string {
 }
 
 /** The server's own figures; undefined when it has none. */
-async function readServer(socketUrl: string, signal: AbortSignal): Promise<ServerFigures | undefined> {
+async function readServer(
+  socketUrl: string,
+  token: string | undefined,
+  signal: AbortSignal,
+): Promise<ServerFigures | undefined> {
   const url = new URL('/api/performance/metrics', socketUrl.replace(/^ws/, 'http'));
   try {
-    const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(METRICS_TIMEOUT_MS)]) });
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const response = await fetch(url, {
+      headers,
+      signal: AbortSignal.any([signal, AbortSignal.timeout(METRICS_TIMEOUT_MS)]),
+    });
     const { process } = (await response.json()) as { process: { cpu_percent: number; rss_bytes: number } };
     return { cpuPercent: process.cpu_percent, rssBytes: process.rss_bytes };
   } catch {

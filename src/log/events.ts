@@ -305,6 +305,40 @@ export const LOG_EVENTS = {
     intervalMs: 10_000,
   }),
 
+  transport_plain: event<{ host: string }>({
+    room: 'app',
+    level: 'warn',
+    about: 'Other machines can reach the server, and what goes over the line, keys too, is not encrypted.',
+    fields: { host: 'the address that it listens on' },
+    text: ({ host }) =>
+      `what goes to and from ${host} is not encrypted: put a proxy with TLS in front (docs/security.md)`,
+    intervalMs: 0,
+  }),
+  keys_changed: event<{ count: number }>({
+    room: 'auth',
+    level: 'info',
+    about: 'The file of keys has changed, and was read.',
+    fields: { count: 'how many there are now' },
+    text: ({ count }) => `the keys have changed: there are ${count}`,
+    intervalMs: 0,
+  }),
+  keys_unreadable: event<{ code: string; reason: string }>({
+    room: 'auth',
+    level: 'error',
+    about: 'The file of keys has changed and cannot be read; the earlier keys still count.',
+    fields: { code: CODE, reason: REASON },
+    text: ({ code, reason }) => `the keys cannot be read, the earlier ones still count: ${reason} (${code})`,
+    intervalMs: 10_000,
+  }),
+  access_refused: event<{ code: string; reason: string; address: string }>({
+    room: 'auth',
+    level: 'warn',
+    about: 'A client came without a key that counts, or asked for what its key does not allow.',
+    fields: { code: CODE, reason: REASON, address: 'where it came from' },
+    text: ({ code, reason, address }) => `${address} was refused: ${reason} (${code})`,
+    intervalMs: 1_000,
+  }),
+
   session_started: event<{ lane: string; client_id: string }>({
     room: 'sessions',
     level: 'debug',

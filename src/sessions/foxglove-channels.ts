@@ -26,6 +26,14 @@ export interface CatalogueCursor {
   channelId: number;
   /** Of the channels that have gone since the catalogue was opened: those that it was told of, as far as it knew them. */
   removed: number;
+  /** Of a viewer that may not know all topics. */
+  readonly filter?: ViewerFilter | undefined;
+}
+
+/** Which topics a viewer may know, and the channels of them that it was told of. */
+export interface ViewerFilter {
+  readonly mayKnow: (topic: string) => boolean;
+  readonly told: Set<number>;
 }
 
 /** Some channels as one message, the same for all viewers that come to them. */
@@ -110,9 +118,9 @@ export class ChannelCatalogue {
     return this.#channels.get(channelId);
   }
 
-  /** For a viewer that has been told nothing. */
-  begin(): CatalogueCursor {
-    return { channelId: 0, removed: this.#removals };
+  /** For a viewer that has been told nothing. `mayKnow`: of topics, where it may not know all. */
+  begin(mayKnow?: ViewerFilter['mayKnow']): CatalogueCursor {
+    return { channelId: 0, removed: this.#removals, filter: mayKnow && { mayKnow, told: new Set() } };
   }
 
   /**
@@ -125,9 +133,10 @@ export class ChannelCatalogue {
       const news = this.#removed.slice(cursor.removed - this.#forgottenRemovals);
       cursor.removed = this.#removals;
       // It never knew of those that came after.
-      const channelIds = news.filter((id) => id <= cursor.channelId);
+      const channelIds = news.filter((id) => id <= cursor.channelId && (cursor.filter?.told.delete(id) ?? true));
       if (channelIds.length > 0) return encode({ op: 'unadvertise', channelIds });
     }
+    if (cursor.filter) return this.#nextFiltered(cursor, cursor.filter);
     const page = this.#pageAfter(cursor.channelId);
     if (page === undefined) return undefined;
     cursor.channelId = page.lastId;
@@ -207,17 +216,34 @@ export class ChannelCatalogue {
   }
 
   #makePage(after: number): Page | undefined {
+    const { channels, lastId, isFull } = this.#gather(after, () => true);
+    if (channels.length === 0) return undefined;
+    return { message: encode({ op: 'advertise', channels }), lastId, isFull };
+  }
+
+  /** A page for one viewer alone. */
+  #nextFiltered(cursor: CatalogueCursor, { mayKnow, told }: ViewerFilter): Buffer | undefined {
+    const { channels, lastId } = this.#gather(cursor.channelId, mayKnow);
+    cursor.channelId = lastId;
+    if (channels.length === 0) return undefined;
+    for (const { id } of channels) told.add(id);
+    return encode({ op: 'advertise', channels });
+  }
+
+  /** The next channels, as many as a page holds, and the last one that was looked at. */
+  #gather(after: number, mayKnow: ViewerFilter['mayKnow']) {
     const channels: FoxgloveChannel[] = [];
     let room = PAGE_CHARS;
+    let lastId = after;
     for (let i = this.#placeAfter(after); i < this.#list.length; i++) {
       if (room <= 0 || channels.length >= PAGE_CHANNELS) break;
-      const { channel } = this.#list[i]!;
+      const { channel, topic } = this.#list[i]!;
+      lastId = channel.id;
+      if (!mayKnow(topic.name)) continue;
       channels.push(channel);
       room -= channel.schema.length + channel.topic.length;
     }
-    if (channels.length === 0) return undefined;
-    const isFull = room <= 0 || channels.length >= PAGE_CHANNELS;
-    return { message: encode({ op: 'advertise', channels }), lastId: channels.at(-1)!.id, isFull };
+    return { channels, lastId, isFull: room <= 0 || channels.length >= PAGE_CHANNELS };
   }
 
   /** Of the first channel after that one in the list. */

@@ -1,4 +1,5 @@
 import type { WebSocket } from 'ws';
+import type { Principal } from '../auth/principal.ts';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { ChargedMap } from '../fences/charged-map.ts';
@@ -49,6 +50,7 @@ export interface FoxgloveSettings extends KeepAliveSettings {
 
 export interface FoxgloveSessionParts {
   readonly clientId: string;
+  readonly principal: Principal;
   readonly clock: Clock;
   readonly fences: Fences;
   readonly log: Log;
@@ -99,6 +101,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   /** What it was told of the channels, and whether there may be more. */
   #cursor: CatalogueCursor;
   #hasNews = false;
+  #mayReadParameters = false;
   #isFlushing = false;
   #resumeTimer: NodeJS.Timeout | undefined;
 
@@ -128,9 +131,11 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
 
   /** `address`: the other end of the socket. */
   connect(socket: WebSocket, address: string | undefined): void {
-    const { clientId, version, channels } = this.#parts;
-    this.#cursor = channels.begin();
-    this.link.connect(socket, address);
+    const { clientId, version, channels, principal } = this.#parts;
+    const maySeeAll = principal.allows('subscribe', 'topics/#');
+    this.#cursor = channels.begin(maySeeAll ? undefined : (topic) => principal.allows('subscribe', `topics/${topic}`));
+    this.#mayReadParameters = principal.allows('read', 'config') && principal.allows('read', 'metrics');
+    this.link.connect(socket, principal, address);
     this.#send({
       op: 'serverInfo',
       name: 'sightline',
@@ -272,7 +277,9 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   #subscribe(id: number, channelId: number): void {
     const { settings, channels } = this.#parts;
     const advertised = channels.get(channelId);
-    if (!advertised) throw new SightlineError('SUBSCRIPTION_UNKNOWN', `there is no channel ${channelId}`);
+    // In the same words: nobody learns of a topic that it may not know.
+    if (!advertised || !this.#parts.principal.allows('subscribe', `topics/${advertised.topic.name}`))
+      throw new SightlineError('SUBSCRIPTION_UNKNOWN', `there is no channel ${channelId}`);
     if (this.#subscriptions.has(id)) throw new SightlineError('MESSAGE_FIELD_BAD', `subscription ${id} is in use`);
     if (this.#byChannel.has(channelId)) {
       throw new SightlineError('MESSAGE_FIELD_BAD', `channel ${channelId} is subscribed to already`);
@@ -325,6 +332,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     const name = topic.replace(/^\//, '');
     checkTopic(name);
     if (isServerTopic(name)) throw new SightlineError('TOPIC_FORBIDDEN', `topic "${name}" is the server's own`);
+    this.#parts.principal.require('publish', `topics/${name}`);
     if (encoding !== 'json') {
       throw new SightlineError('MESSAGE_FIELD_BAD', `channel ${id}: encoding "${encoding.slice(0, 40)}" is not json`);
     }
@@ -341,6 +349,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
     const { channelId, data } = decodeFoxgloveBinary(frame);
     const topic = this.#clientChannels.get(channelId);
     if (topic === undefined) throw unknownClientChannel(channelId);
+    this.#parts.principal.require('publish', `topics/${topic}`);
     if (!this.#mayPublish(data.length, nowMs)) return;
     this.#publisher ??= new TopicPublisher(this.link.memory);
     limitElements(data, 'json', elementsMax);
@@ -378,13 +387,17 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   }
 
   #sendParameters(names: readonly string[], id: string | undefined): void {
-    const parameters = select(this.#parts.parameters(), names);
+    const parameters = select(this.#parameters(), names);
     this.#send({ op: 'parameterValues', parameters, ...(id !== undefined && { id }) });
+  }
+
+  #parameters(): Readonly<Record<string, ParameterValue>> {
+    return this.#mayReadParameters ? this.#parts.parameters() : {};
   }
 
   #watchParameters(names: readonly string[]): void {
     // Names that there are not would only fill the list.
-    for (const { name } of select(this.#parts.parameters(), names)) {
+    for (const { name } of select(this.#parameters(), names)) {
       if (!this.#watchedParameters.has(name)) this.#watchedParameters.set(name, undefined);
     }
     this.#tellParameters();
@@ -392,7 +405,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
 
   #tellParameters(): void {
     if (this.#watchedParameters.size === 0) return;
-    const changed = select(this.#parts.parameters(), [...this.#watchedParameters.keys()]).filter(
+    const changed = select(this.#parameters(), [...this.#watchedParameters.keys()]).filter(
       ({ name, value }) => this.#watchedParameters.get(name) !== value,
     );
     for (const { name, value } of changed) this.#watchedParameters.set(name, value);

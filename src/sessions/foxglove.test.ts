@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { FoxgloveClient, type Channel, type MessageData, type StatusMessage } from '@foxglove/ws-protocol';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import { ANYONE } from '../auth/principal.ts';
 import { expectBalance } from '../../test/support/telemetry-bench.ts';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
@@ -65,7 +66,7 @@ async function serve(settings: Partial<FoxgloveLaneOptions['settings']> = {}, ad
     port: 0,
     handleProtocols: (asked) => FoxgloveLane.subprotocols.find((name) => asked.has(name)) ?? false,
   });
-  server.on('connection', (socket) => void lane.open(socket, { address }));
+  server.on('connection', (socket) => void lane.open(socket, { address, principal: ANYONE }));
   await once(server, 'listening');
   cleanUp.push(() => {
     const { published } = lane.accounts();
@@ -451,6 +452,7 @@ describe('bad input is answered by a status, and the connection lives on', () =>
     const disconnected = vi.spyOn(own.penalties, 'disconnected');
     const session = new FoxgloveSession({
       clientId: 'fast',
+      principal: ANYONE,
       clock,
       fences: own,
       log: noLog(clock),

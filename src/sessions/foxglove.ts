@@ -1,4 +1,5 @@
 import type { WebSocket } from 'ws';
+import type { Principal } from '../auth/principal.ts';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { openFences, type Fences } from '../fences/fences.ts';
@@ -81,7 +82,7 @@ export class FoxgloveLane {
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
-  async open(socket: WebSocket, { address }: Pick<OpeningRequest, 'address'>): Promise<void> {
+  async open(socket: WebSocket, { address, principal }: Pick<OpeningRequest, 'address' | 'principal'>): Promise<void> {
     // Nothing is read before there is somebody to take it.
     const reading = SocketReading.of(socket);
     reading.pause(PauseReason.busy);
@@ -94,9 +95,12 @@ export class FoxgloveLane {
         throw new SightlineError('QUERY_BAD', `the subprotocol "${socket.protocol}" is not ${wanted}`);
       }
       this.#fences.penalties.require('foxglove', { address, token: undefined });
-      const { session } = await this.#registry.claim({ clientId: undefined, token: undefined }, (clientId) => {
-        return this.#makeSession(clientId);
-      });
+      const { session } = await this.#registry.claim(
+        { clientId: undefined, token: undefined, principal },
+        (clientId) => {
+          return this.#makeSession(clientId, principal);
+        },
+      );
       this.#channels.open();
       session.connect(socket, address);
     } catch (thrown) {
@@ -129,10 +133,11 @@ export class FoxgloveLane {
     else this.#channels.sweep();
   }
 
-  #makeSession(clientId: string): FoxgloveSession {
+  #makeSession(clientId: string, principal: Principal): FoxgloveSession {
     const { topics, clock, settings, parameters, version, log = noLog(clock) } = this.#options;
     const session: FoxgloveSession = new FoxgloveSession({
       clientId,
+      principal,
       clock,
       fences: this.#fences,
       log,

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { WebSocketServer, WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ANYONE } from '../auth/principal.ts';
 import { ManualClock } from '../base/clock.ts';
 import type { SightlineError } from '../base/errors.ts';
 import { openFences } from '../fences/fences.ts';
@@ -60,7 +61,10 @@ afterEach(() => {
 });
 
 const claim = (wanted: Partial<ClaimedIdentity>) =>
-  registry.claim({ clientId: 'robot', token: undefined, ...wanted }, (id) => new TestSession(id, clock));
+  registry.claim(
+    { clientId: 'robot', token: undefined, principal: ANYONE, ...wanted },
+    (id) => new TestSession(id, clock),
+  );
 
 /** A client that has its session and has said something in it. */
 async function connected(wanted: Partial<ClaimedIdentity> = {}): Promise<{ session: TestSession; client: WebSocket }> {
@@ -69,7 +73,7 @@ async function connected(wanted: Partial<ClaimedIdentity> = {}): Promise<{ sessi
   client.on('error', () => {});
   const [socket] = (await once(server, 'connection')) as [WebSocket];
   if (client.readyState !== WebSocket.OPEN) await once(client, 'open');
-  session.link.connect(socket);
+  session.link.connect(socket, wanted.principal ?? ANYONE);
   client.send('x');
   await expect.poll(() => session.link.wasUsed).toBe(true);
   return { session, client };

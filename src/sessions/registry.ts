@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Log } from '../log/log.ts';
@@ -44,6 +45,7 @@ export interface ClaimedIdentity {
   readonly token: string | undefined;
   /** The token proves whose name it is; the session begins anew. */
   readonly isAnew?: boolean;
+  readonly principal: Principal;
 }
 
 /** A client whose name went to another one while it was away; with its token it gets the name back. */
@@ -117,6 +119,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     if (this.#closed) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     const clientId = wanted.clientId ?? `${this.#options.kind}-${randomUUID().slice(0, 8)}`;
     const holder = this.#holder(clientId);
+    if (holder) requireOwner(holder.link, wanted.principal);
     if (holder?.link.hasToken(wanted.token) && wanted.isAnew !== true) {
       this.#options.log?.write('session_resumed', { lane: this.#options.kind, client_id: clientId });
       return { session: holder, resumed: true };
@@ -235,6 +238,12 @@ export class SessionRegistry<S extends RegisteredSession> {
 }
 
 const LEFT = new SightlineError('SESSION_IDLE', 'the client has left');
+
+/** A name belongs to the credential that took it, for as long as that counts. */
+function requireOwner({ clientId, principal }: SessionSocket, { id }: Principal): void {
+  if (principal === undefined || principal.isEnded || principal.id === id) return;
+  throw new SightlineError('SESSION_NAME_IN_USE', `the name "${clientId}" is that of a client with another key`);
+}
 
 function nameInUse(clientId: string): SightlineError {
   return new SightlineError(

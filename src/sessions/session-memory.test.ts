@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
+import { ANYONE } from '../auth/principal.ts';
 import { usedBytes } from '../../test/support/heap.ts';
 import { TelemetryBench, type BenchParts } from '../../test/support/telemetry-bench.ts';
 import { ManualClock } from '../base/clock.ts';
@@ -84,7 +85,7 @@ async function measure({ lane: kind = 'telemetry', clients, topics = 0, publishe
   });
   for (const socket of sockets) {
     const webSocket = socket as unknown as WebSocket;
-    const request = { query: new URLSearchParams(), address: undefined };
+    const request = { query: new URLSearchParams(), address: undefined, principal: ANYONE };
     await (kind === 'telemetry' ? bench.lane : foxglove).open(webSocket, request);
     // What is made once for each connection is not that of the messages.
     if (kind === 'telemetry') {

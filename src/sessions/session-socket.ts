@@ -1,6 +1,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
+import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Fences } from '../fences/fences.ts';
@@ -43,6 +44,8 @@ export interface OpeningRequest {
   readonly query: URLSearchParams;
   /** undefined: the connection is gone. */
   readonly address: string | undefined;
+  /** Who opens it, who may do one of the permissions of the lane's row. */
+  readonly principal: Principal;
 }
 
 /** undefined when the connection is gone. */
@@ -94,6 +97,8 @@ export class SessionSocket implements IncomingMessage {
   readonly #owner: SocketOwner;
   #socket: WebSocket | undefined;
   #address: string | undefined;
+  #principal: Principal | undefined;
+  #forgetPrincipal: (() => void) | undefined;
   #lastActivityMs: number;
   #wasUsed = false;
   #isDone = false;
@@ -133,6 +138,11 @@ export class SessionSocket implements IncomingMessage {
     return this.#socket && this.#address;
   }
 
+  /** Who has the session, also while there is no socket; undefined: it has not had one. */
+  get principal(): Principal | undefined {
+    return this.#principal;
+  }
+
   /** When the socket was lost, Unix ms; undefined while there is one. */
   get lostMs(): number | undefined {
     return this.#lostMs;
@@ -157,7 +167,7 @@ export class SessionSocket implements IncomingMessage {
   }
 
   /** Attaches a socket to the session; an earlier one is closed as taken over. `address`: the other end of it, or a proxy's. */
-  connect(socket: WebSocket, address = remoteAddressOf(socket)): void {
+  connect(socket: WebSocket, principal: Principal, address = remoteAddressOf(socket)): void {
     const previous = this.#socket;
     if (previous) {
       this.#owner.endSocket(
@@ -182,6 +192,8 @@ export class SessionSocket implements IncomingMessage {
     raw[LINK] = socket;
     raw.prependListener('data', onDataFirst);
     raw.on('data', onDataLast);
+    this.#principal = principal;
+    this.#forgetPrincipal = principal.onEnd((reason) => this.end(reason));
   }
 
   /** For any socket that the session has had; only the current one counts. */
@@ -307,6 +319,8 @@ export class SessionSocket implements IncomingMessage {
     if (socket !== this.#socket) return;
     this.#inbox.close();
     this.#incoming.forget(this);
+    this.#forgetPrincipal?.();
+    this.#forgetPrincipal = undefined;
     this.#socket = undefined;
     this.#lostMs = this.#clock.now();
     this.#owner.onLost();

@@ -24,8 +24,8 @@ interface Lanes {
 }
 
 const TOPICS: LaneSocket['permissions'] = [
-  { action: 'subscribe', resource: 'topics' },
-  { action: 'publish', resource: 'topics' },
+  { action: 'subscribe', resource: 'topics/:topic' },
+  { action: 'publish', resource: 'topics/:topic' },
 ];
 
 export function laneSockets({ video, telemetry, foxglove }: Lanes): LaneSocket[] {

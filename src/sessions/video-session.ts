@@ -1,4 +1,5 @@
 import type { WebSocket } from 'ws';
+import type { Principal } from '../auth/principal.ts';
 import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import type { FrameOutcome } from '../base/frame.ts';
@@ -246,8 +247,15 @@ export class VideoSession {
   }
 
   /** Attaches a socket to the session and welcomes it; an earlier socket is closed as taken over. */
-  connect(socket: WebSocket, format: MessageFormat, resumed: boolean): void {
-    this.link.connect(socket);
+  connect(
+    socket: WebSocket,
+    {
+      format,
+      resumed,
+      principal,
+    }: { readonly format: MessageFormat; readonly resumed: boolean; readonly principal: Principal },
+  ): void {
+    this.link.connect(socket, principal);
     this.#toldAheadMs = undefined;
     this.#format = format;
     this.#unsentTimesMs.length = 0;

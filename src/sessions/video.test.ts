@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
+import { ANYONE } from '../auth/principal.ts';
 import { expectFiguresBalanced, sumsOf } from '../../test/support/figure-accounts.ts';
 import { SocketClient } from '../../test/support/socket-client.ts';
 import { ManualClock } from '../base/clock.ts';
@@ -138,7 +139,7 @@ class Bench {
   async start(): Promise<void> {
     this.sockets.on('connection', (socket, request) => {
       const query = new URL(request.url!, 'http://x').searchParams;
-      void this.lane.open(socket, { query, address: request.socket.remoteAddress });
+      void this.lane.open(socket, { query, address: request.socket.remoteAddress, principal: ANYONE });
     });
     this.server.listen(0, '127.0.0.1');
     await once(this.server, 'listening');

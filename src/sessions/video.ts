@@ -146,7 +146,7 @@ export class VideoLane {
   }
 
   /** Takes over an accepted socket. Refusals are sent on the socket, which is then closed. */
-  async open(socket: WebSocket, { query, address }: OpeningRequest): Promise<void> {
+  async open(socket: WebSocket, { query, address, principal }: OpeningRequest): Promise<void> {
     // A client may send its first frames without waiting for the welcome: they stay in the kernel until the session can take them.
     const reading = SocketReading.of(socket);
     reading.pause(PauseReason.busy);
@@ -157,13 +157,14 @@ export class VideoLane {
       const request = parseSessionQuery(query);
       this.#fences.penalties.require('video', { address, token: request.token });
       const isUnwanted = () => this.#registry.closed || socket.readyState !== socket.OPEN;
-      const { session, resumed } = await this.#registry.claim(request, (clientId) =>
-        this.#create(clientId, request, isUnwanted),
-      );
+      const { session, resumed } = await this.#registry.claim({ ...request, principal }, (clientId) => {
+        principal.require('publish', `sessions/${clientId}`);
+        return this.#create(clientId, request, isUnwanted);
+      });
       if (socket.readyState !== socket.OPEN) return;
       // Its first grant is its share already: many that come at once must not all begin as if they were alone.
       this.#shareOut(this.#options.clock.now(), session);
-      session.connect(socket, request.format, resumed);
+      session.connect(socket, { format: request.format, resumed, principal });
       reading.resume(PauseReason.busy);
     } catch (thrown) {
       reading.resume(PauseReason.busy);

@@ -7,12 +7,15 @@ import { main } from '../../src/cli/main.ts';
 export async function runHere(
   cwd: string,
   words: readonly string[],
+  env: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<{ code: number; out: string; err: string }> {
   let out = '';
   let err = '';
   const tell = (line: string): void => void (out += `${line}\n`);
   const code = await main(words, {
     cwd,
+    env,
+    logLine: () => true,
     out: tell,
     text: tell,
     err: (line) => void (err += `${line}\n`),

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'vitest';
 import { WebSocketServer } from 'ws';
+import { ANYONE } from '../../src/auth/principal.ts';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import { openFences, type Fences } from '../../src/fences/fences.ts';
@@ -87,7 +88,7 @@ export class TelemetryBench {
     });
     this.sockets.on('connection', (socket, request) => {
       const query = new URL(request.url!, 'http://x').searchParams;
-      void this.lane.open(socket, { query, address: request.socket.remoteAddress });
+      void this.lane.open(socket, { query, address: request.socket.remoteAddress, principal: ANYONE });
     });
   }
 

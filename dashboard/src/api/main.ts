@@ -1,3 +1,4 @@
+import { requireLogin } from '../access.ts';
 import { addressOf, operationsOf, type ApiDocument, type Operation, type Schema } from './document.ts';
 
 /** The page of the API: lists the operations of the server's own document, and calls them. It loads nothing from elsewhere. */
@@ -8,7 +9,7 @@ const SHOWN_CHARS_MAX = 100_000;
 const list = document.getElementById('operations')!;
 const note = document.getElementById('note')!;
 
-void show();
+void requireLogin().then(show);
 
 async function show(): Promise<void> {
   try {

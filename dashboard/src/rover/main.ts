@@ -1,5 +1,6 @@
 import { connectTelemetry, Priority } from 'sightline/client';
 import type { Subscription, TelemetryColumns, TelemetrySession } from 'sightline/client';
+import { requireLogin } from '../access.ts';
 import { LivePlot } from '../plots.ts';
 import { RecentSeries } from '../series.ts';
 import { Controls } from './controls.ts';
@@ -194,6 +195,7 @@ async function watch(): Promise<never> {
       // The status shows that there is no server; the page tries again until there is one.
     }
     driver.lose();
+    await requireLogin();
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   }
 }
@@ -237,4 +239,5 @@ matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
 setInterval(refreshText, TEXT_INTERVAL_MS);
 requestAnimationFrame(draw);
 refreshText();
+await requireLogin();
 await watch();

@@ -127,7 +127,7 @@ export class TelemetryLane {
   }
 
   /** Takes over an accepted socket. What cannot be is told on the socket, which is then closed. */
-  async open(socket: WebSocket, { query, address }: OpeningRequest): Promise<void> {
+  async open(socket: WebSocket, { query, address, principal }: OpeningRequest): Promise<void> {
     const protocol = protocolOf(socket);
     const reading = SocketReading.of(socket);
     reading.pause(PauseReason.busy);
@@ -136,11 +136,11 @@ export class TelemetryLane {
       const identity = parseTelemetryQuery(query);
       this.#host.fences.penalties.require('telemetry', { address, token: identity.token });
       const { session, resumed } = await this.#registry.claim(
-        identity,
+        { ...identity, principal },
         (clientId) => new TelemetrySession(clientId, this.#host),
       );
       if (socket.readyState !== socket.OPEN) return;
-      session.connect(socket, protocol, resumed);
+      session.connect(socket, { protocol, resumed, principal });
       reading.resume(PauseReason.busy);
     } catch (thrown) {
       reading.resume(PauseReason.busy);

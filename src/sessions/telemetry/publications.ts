@@ -102,7 +102,7 @@ export class Publications {
     }
     // Also where it may not be published on: what comes under the alias is refused by the topic's name then.
     this.#advertised.set(alias, topic);
-    requireOpenTopic(topic);
+    this.#requireOpenTopic(topic);
   }
 
   addSchema({ schema_id: schemaId, fields }: t.SchemaMessage): void {
@@ -115,7 +115,7 @@ export class Publications {
   publish(message: t.PublishMessage, bytes: number, nowMs: number): void {
     const { topic, seq } = message;
     if (!this.#rate.admits(1, bytes, nowMs, aboutPublication(message))) return;
-    requireOpenTopic(topic);
+    this.#requireOpenTopic(topic);
     const payload = Payload.of(message.data);
     // MessagePack has numbers that JSON has not.
     if (this.#client.protocol !== 'sightline.v1.json' && payload.form === 'value') payload.msgpack();
@@ -176,7 +176,7 @@ export class Publications {
 
   /** The client gives up a number that was refused. Also how it asks for the last one: the answer is the same. */
   skip({ topic, seq }: t.SkipMessage): void {
-    requireOpenTopic(topic);
+    this.#requireOpenTopic(topic);
     const last = this.#lastSeqs?.get(topic) ?? 0;
     if (seq > last + 1) return this.#refuseGap({ topic, seq, count: 1 }, last + 1);
     if (seq === last + 1) this.#remember(topic, seq);
@@ -232,7 +232,7 @@ export class Publications {
       if (topic === undefined) {
         throw new SightlineError('ALIAS_UNKNOWN', `alias ${section.topicId} was not advertised`);
       }
-      requireOpenTopic(topic);
+      this.#requireOpenTopic(topic);
       return topic;
     } catch (thrown) {
       this.#client.refuse(toSightlineError(thrown), about);
@@ -311,6 +311,14 @@ export class Publications {
     this.#lastSeqs.forgetOldest(this.#host.settings.topicsMax);
   }
 
+  /** Throws TOPIC_BAD, TOPIC_FORBIDDEN, PERMISSION_DENIED. */
+  #requireOpenTopic(topic: string): void {
+    checkTopic(topic);
+    if (isServerTopic(topic))
+      throw new SightlineError('TOPIC_FORBIDDEN', `topic "${topic.slice(0, 80)}" is the server's own`);
+    this.#client.requireTopic('publish', topic);
+  }
+
   #countInRound(messages: number): void {
     const { rounds } = this.#host;
     if (this.#round !== rounds.count) this.#roundMessages = 0;
@@ -372,10 +380,4 @@ async function largeBody(data: Buffer, envelope: BatchEnvelope): Promise<Uint8Ar
 
 export function aboutPublication({ topic, seq }: t.PublishMessage): About {
   return seq === undefined ? { topic } : { topic, seq };
-}
-
-function requireOpenTopic(topic: string): void {
-  checkTopic(topic);
-  if (isServerTopic(topic))
-    throw new SightlineError('TOPIC_FORBIDDEN', `topic "${topic.slice(0, 80)}" is the server's own`);
 }

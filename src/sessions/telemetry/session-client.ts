@@ -9,6 +9,8 @@ export type About = Omit<TelemetryError, 'type' | 'code' | 'message'>;
 /** The client of a session, as its publications and subscriptions see it. */
 export interface SessionClient {
   readonly clientId: string;
+  /** Throws PERMISSION_DENIED, and CREDENTIALS_* where its credential counts no more. A filter stands for all that it takes in. */
+  requireTopic(action: 'publish' | 'subscribe', topic: string): void;
   /** What it makes the server keep. */
   readonly memory: MemoryAccount;
   readonly protocol: TelemetrySubprotocol;

@@ -1,4 +1,5 @@
 import type { WebSocket } from 'ws';
+import type { Principal } from '../../auth/principal.ts';
 import { wallAheadMs, wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Fences } from '../../fences/fences.ts';
@@ -62,6 +63,10 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     return this.link.clientId;
   }
 
+  requireTopic(action: 'publish' | 'subscribe', topic: string): void {
+    this.link.principal!.require(action, `topics/${topic}`);
+  }
+
   get memory(): MemoryAccount {
     return this.link.memory;
   }
@@ -84,9 +89,16 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   }
 
   /** Gives the session a socket and welcomes it; a socket that it had is closed as taken over. */
-  connect(socket: WebSocket, protocol: t.TelemetrySubprotocol, resumed: boolean): void {
+  connect(
+    socket: WebSocket,
+    {
+      protocol,
+      resumed,
+      principal,
+    }: { readonly protocol: t.TelemetrySubprotocol; readonly resumed: boolean; readonly principal: Principal },
+  ): void {
     const { clock, settings } = this.#host;
-    this.link.connect(socket);
+    this.link.connect(socket, principal);
     this.#protocol = protocol;
     this.#outbox = new Outbox({ host: this.#host, socket, protocol, owner: this });
     this.#outbox.writer.control({

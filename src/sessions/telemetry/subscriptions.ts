@@ -99,6 +99,7 @@ export class Subscriptions {
     const { id, filter, contract, group } = message;
     const { topics, settings } = this.#host;
     const { outbox, protocol, memory } = this.#client;
+    this.#client.requireTopic('subscribe', filter);
     if (this.#subscriptions.has(id))
       throw new SightlineError('MESSAGE_FIELD_BAD', `id ${id} is that of another subscription`);
     if (this.#subscriptions.size >= settings.subscriptionsMax) {

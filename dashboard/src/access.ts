@@ -1,0 +1,54 @@
+/** Who is signed in. */
+export interface Me {
+  /** The server asks for a key. */
+  readonly asks: boolean;
+  readonly name: string | null;
+  readonly permissions: readonly string[];
+}
+
+/** Leads to the page that asks for a key, where the server wants one and nobody is signed in; then it never resolves. */
+export async function requireLogin(): Promise<Me> {
+  // A server that is away, or an older one, is for the page itself to tell.
+  const me = await ask<Me>('/api/me').catch(() => undefined);
+  if (me === undefined) return { asks: false, name: null, permissions: [] };
+  if (me.asks && me.name === null) return leave();
+  if (me.asks) showLogout(me);
+  return me;
+}
+
+/** To the page that asks for a key, and back from there. */
+export function leave(): Promise<never> {
+  const here = location.pathname + location.search + location.hash;
+  location.replace(`/login.html?to=${encodeURIComponent(here)}`);
+  return new Promise(() => {});
+}
+
+/** Throws with the server's words. */
+export async function signIn(key: string): Promise<Me> {
+  return await ask<Me>('/api/login', {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ key }),
+  });
+}
+
+async function ask<T>(path: string, request?: RequestInit): Promise<T> {
+  const response = await fetch(path, request);
+  const answer = (await response.json()) as T & { readonly error?: { readonly message: string } };
+  if (!response.ok) throw new Error(answer.error?.message ?? `the server answers with status ${response.status}`);
+  return answer;
+}
+
+function showLogout({ name }: Me): void {
+  if (document.querySelector('.logout')) return;
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'logout';
+  button.textContent = 'Sign out';
+  button.title = `Signed in as ${name}`;
+  button.addEventListener('click', () => {
+    button.disabled = true;
+    void ask('/api/logout', { method: 'POST' }).then(leave, () => (button.disabled = false));
+  });
+  document.querySelector('.pages')?.after(button);
+}

@@ -1,0 +1,7 @@
+/** Where to go after signing in: a path of this server, whatever else the address says. */
+export function targetOf(search: string): string {
+  const to = new URLSearchParams(search).get('to') ?? '/';
+  const here = 'http://here';
+  const url = URL.canParse(to, here) ? new URL(to, here) : undefined;
+  return url?.origin === here && to.startsWith('/') ? url.pathname + url.search + url.hash : '/';
+}

@@ -1,0 +1,78 @@
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { parseGrant } from './grants.ts';
+import { changeKeys, loadKeys } from './key-file.ts';
+import { makeKey } from './keys.ts';
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sightline-keys-'));
+  path = join(folder, 'own', 'keys.json');
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const key = (name: string) => makeKey({ name, grants: [parseGrant('read')], createdMs: 0 }).key;
+const add = (name: string) => changeKeys(path, (before) => [...before, key(name)]);
+
+test('without a file there is no key', async () => {
+  expect(await loadKeys(path)).toEqual([]);
+});
+
+test('only its owner may read it, and nothing is left beside it', async () => {
+  await add('one');
+  expect((await loadKeys(path)).map(({ name }) => name)).toEqual(['one']);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  expect(readdirSync(join(folder, 'own'))).toEqual(['keys.json']);
+});
+
+test('changes at the same time are made one after another', async () => {
+  const names = Array.from({ length: 12 }, (_, i) => `k${i}`);
+  await Promise.all(names.map(add));
+  expect((await loadKeys(path)).map(({ name }) => name).toSorted()).toEqual(names.toSorted());
+});
+
+test('a change that fails leaves the file as it was, and the next one goes on', async () => {
+  await add('one');
+  const before = readFileSync(path, 'utf8');
+  await expect(
+    changeKeys(path, () => {
+      throw new Error('no');
+    }),
+  ).rejects.toThrow('no');
+  expect(readFileSync(path, 'utf8')).toBe(before);
+  await add('two');
+  expect(await loadKeys(path)).toHaveLength(2);
+});
+
+test('a file that is broken is not overwritten', async () => {
+  await add('one');
+  writeFileSync(path, '{ "version": 1, "keys": [');
+  await expect(add('two')).rejects.toMatchObject({ code: 'CREDENTIALS_UNREADABLE' });
+  expect(readFileSync(path, 'utf8')).toBe('{ "version": 1, "keys": [');
+});
+
+test('the lock of a command that was killed does not stay', async () => {
+  await add('one');
+  writeFileSync(`${path}.lock`, '');
+  const past = new Date(Date.now() - 60_000);
+  utimesSync(`${path}.lock`, past, past);
+  await add('two');
+  expect(existsSync(`${path}.lock`)).toBe(false);
+});
+
+test('where nothing can be written it says so', async () => {
+  writeFileSync(join(folder, 'own'), 'a file where the folder should be');
+  await expect(add('one')).rejects.toMatchObject({ code: 'OUTPUT_FAILED', message: expect.stringContaining(path) });
+});

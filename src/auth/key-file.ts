@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SightlineError } from '../base/errors.ts';
+import { readKeys, unreadable, writeKeys, type ApiKey } from './keys.ts';
+
+/** The file that holds the keys. Whoever changes it replaces it whole, so that a reader finds the old one or the new one. */
+
+/** A larger one is not read. */
+const FILE_BYTES_MAX = 16 * 2 ** 20;
+const LOCK_TRIES = 100;
+const LOCK_WAIT_MS = 50;
+/** A lock that is older is of a command that was killed. */
+const LOCK_MS_MAX = 30_000;
+
+/** None where there is no file. Errors: CREDENTIALS_UNREADABLE. */
+export async function loadKeys(path: string): Promise<readonly ApiKey[]> {
+  let text: string;
+  try {
+    if ((await stat(path)).size > FILE_BYTES_MAX) throw unreadable(path, `is over ${FILE_BYTES_MAX} bytes`);
+    text = await readFile(path, 'utf8');
+  } catch (thrown) {
+    if (thrown instanceof SightlineError) throw thrown;
+    if (isMissing(thrown)) return [];
+    throw unreadable(path, (thrown as Error).message, thrown);
+  }
+  return readKeys(text, path);
+}
+
+/** Changes the keys of a file, one change after another, also of several commands. Errors: CREDENTIALS_UNREADABLE, OUTPUT_FAILED, those of `change`. */
+export async function changeKeys(
+  path: string,
+  change: (keys: readonly ApiKey[]) => readonly ApiKey[],
+): Promise<readonly ApiKey[]> {
+  return await locked(path, async () => {
+    const keys = change(await loadKeys(path));
+    await replace(path, writeKeys(keys));
+    return keys;
+  });
+}
+
+async function locked<T>(path: string, work: () => Promise<T>): Promise<T> {
+  const lock = `${path}.lock`;
+  await attempt(path, () => mkdir(dirname(path), { recursive: true, mode: 0o700 }));
+  for (let tries = 1; ; tries++) {
+    try {
+      await (await open(lock, 'wx', 0o600)).close();
+      break;
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw failed(path, thrown);
+      if (tries === LOCK_TRIES) throw failed(path, new Error(`another command holds ${lock}`));
+      const age = await stat(lock).then(
+        ({ mtimeMs }) => Date.now() - mtimeMs,
+        () => 0,
+      );
+      if (age > LOCK_MS_MAX) await rm(lock, { force: true });
+      else await sleep(LOCK_WAIT_MS);
+    }
+  }
+  try {
+    return await work();
+  } finally {
+    await rm(lock, { force: true });
+  }
+}
+
+async function replace(path: string, text: string): Promise<void> {
+  await attempt(path, async () => {
+    const next = `${path}.${randomUUID()}.tmp`;
+    try {
+      const file = await open(next, 'wx', 0o600);
+      try {
+        await file.writeFile(text);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(next, path);
+    } finally {
+      await rm(next, { force: true });
+    }
+  });
+}
+
+async function attempt<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    throw failed(path, thrown);
+  }
+}
+
+function failed(path: string, thrown: unknown): SightlineError {
+  return new SightlineError('OUTPUT_FAILED', `${path} cannot be written: ${(thrown as Error).message}`, {
+    cause: thrown,
+  });
+}
+
+function isMissing(thrown: unknown): boolean {
+  return (thrown as NodeJS.ErrnoException).code === 'ENOENT';
+}

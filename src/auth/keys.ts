@@ -1,0 +1,116 @@
+import { createHash, randomBytes, randomInt } from 'node:crypto';
+import { z } from 'zod';
+import { SightlineError } from '../base/errors.ts';
+import { GRANTS_MAX, grantText, parseGrant, type Grant } from './grants.ts';
+
+/**
+ * API keys: 256 random bits, of which the server keeps a SHA-256 alone. So many bits cannot be guessed, so that a hash that is
+ * slow to compute, as for passwords, would only make each connection dear. The beginning of a key names it in lists and logs.
+ */
+
+export interface ApiKey {
+  /** Part of the key itself, and no secret. */
+  readonly id: string;
+  /** For people; two keys may not share one. */
+  readonly name: string;
+  /** SHA-256 of the whole key, hexadecimal. */
+  readonly hash: string;
+  readonly grants: readonly Grant[];
+  readonly createdMs: number;
+  /** Unix ms; undefined: it does not expire. */
+  readonly expiresAtMs?: number | undefined;
+}
+
+const PREFIX = 'sightline';
+const ID_CHARS = 8;
+const SECRET_BYTES = 32;
+/** Digits and letters that are not mistaken for each other. */
+const ALPHABET = 'abcdefghjkmnpqrstuvwxyz23456789';
+const KEY = new RegExp(`^${PREFIX}_([${ALPHABET}]{${ID_CHARS}})_[A-Za-z0-9_-]{43}$`);
+/** Keys of one file. */
+export const KEYS_MAX = 10_000;
+export const KEY_NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
+
+/** A new key. `text` is shown once, and kept nowhere. */
+export function makeKey(parts: {
+  readonly name: string;
+  readonly grants: readonly Grant[];
+  readonly createdMs: number;
+  readonly expiresAtMs?: number | undefined;
+}): { readonly key: ApiKey; readonly text: string } {
+  const id = Array.from({ length: ID_CHARS }, () => ALPHABET[randomInt(ALPHABET.length)]).join('');
+  const text = `${PREFIX}_${id}_${randomBytes(SECRET_BYTES).toString('base64url')}`;
+  return { key: { id, ...parts, hash: hashOf(text) }, text };
+}
+
+/** The id of a text that has the form of a key. */
+export function idOfKey(text: string): string | undefined {
+  return KEY.exec(text)?.[1];
+}
+
+export function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+const keySchema = z.strictObject({
+  id: z.string().regex(new RegExp(`^[${ALPHABET}]{${ID_CHARS}}$`)),
+  name: z.string().regex(KEY_NAME),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  allow: z.array(z.string()).min(1).max(GRANTS_MAX),
+  created_at: z.iso.datetime(),
+  expires_at: z.iso.datetime().optional(),
+});
+const fileSchema = z.strictObject({ version: z.literal(1), keys: z.array(keySchema).max(KEYS_MAX) });
+
+/** Of a file of keys. Throws CREDENTIALS_UNREADABLE, saying where it is wrong. */
+export function readKeys(text: string, path: string): readonly ApiKey[] {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (thrown) {
+    throw unreadable(path, `is not JSON: ${(thrown as Error).message}`, thrown);
+  }
+  const result = fileSchema.safeParse(parsed);
+  if (!result.success) {
+    const [issue] = result.error.issues;
+    throw unreadable(path, `${issue!.path.join('.') || 'the document'}: ${issue!.message}`);
+  }
+  const keys = result.data.keys.map(({ id, name, sha256, allow, created_at, expires_at }): ApiKey => {
+    let grants: Grant[];
+    try {
+      grants = allow.map(parseGrant);
+    } catch (thrown) {
+      throw unreadable(path, `key ${id}: ${(thrown as Error).message}`, thrown);
+    }
+    return {
+      id,
+      name,
+      hash: sha256,
+      grants,
+      createdMs: Date.parse(created_at),
+      expiresAtMs: expires_at === undefined ? undefined : Date.parse(expires_at),
+    };
+  });
+  for (const field of ['id', 'name'] as const) {
+    const seen = new Set(keys.map((key) => key[field]));
+    if (seen.size < keys.length) throw unreadable(path, `two keys have the same ${field}`);
+  }
+  return keys;
+}
+
+/** The text of a file of keys. */
+export function writeKeys(keys: readonly ApiKey[]): string {
+  const rows = keys.map(({ id, name, hash, grants, createdMs, expiresAtMs }) => ({
+    id,
+    name,
+    sha256: hash,
+    allow: grants.map(grantText),
+    created_at: new Date(createdMs).toISOString(),
+    ...(expiresAtMs !== undefined && { expires_at: new Date(expiresAtMs).toISOString() }),
+  }));
+  return `${JSON.stringify({ version: 1, keys: rows }, undefined, 2)}\n`;
+}
+
+export function unreadable(path: string, fault: string, cause?: unknown): SightlineError {
+  return new SightlineError('CREDENTIALS_UNREADABLE', `${path}: ${fault}`, { cause });
+}

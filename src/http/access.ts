@@ -1,0 +1,106 @@
+import type { IncomingMessage } from 'node:http';
+import type { Logins } from '../auth/logins.ts';
+import type { Principal } from '../auth/principal.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
+import type { Permission } from './route.ts';
+
+/** The one place where requests and sockets are let in, or not: by the permission that their row of a table names. */
+
+export interface AccessParts {
+  readonly authenticator: {
+    /** Throws CREDENTIALS_MISSING, CREDENTIALS_BAD, CREDENTIALS_EXPIRED. */
+    principalOf(credential: string | undefined, address: string | undefined): Principal;
+  };
+  readonly logins: Logins;
+  readonly log: Log;
+}
+
+type Params = Readonly<Record<string, string | undefined>>;
+
+export const LOGIN_COOKIE = 'sightline_login';
+const COOKIE = new RegExp(`(?:^|;)\\s*${LOGIN_COOKIE}=([A-Za-z0-9_-]{43})(?:;|$)`);
+
+export class Access {
+  readonly #parts: AccessParts;
+
+  constructor(parts: AccessParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Whoever may do that. `params`: for the names in a permission's resource; one that is missing leaves any below open, which whoever
+   * takes the socket has to check. For what is public: undefined where it is not known who it is.
+   * Errors: CREDENTIALS_MISSING, CREDENTIALS_BAD, CREDENTIALS_EXPIRED, PERMISSION_DENIED.
+   */
+  require(request: IncomingMessage, permissions: readonly Permission[], params: Params): Principal | undefined {
+    const needed = permissions.filter((permission) => permission.action !== 'public');
+    if (needed.length < permissions.length) return this.#known(request);
+    try {
+      const principal = this.#principalOf(request);
+      for (const { action, resource } of needed) {
+        const { path, isWhole } = fill(resource, params);
+        if (isWhole ? principal.allows(action, path) : principal.allowsSome(action, path)) return principal;
+      }
+      const [{ action, resource }] = needed as [(typeof needed)[number]];
+      throw principal.denied(action, fill(resource, params).path);
+    } catch (thrown) {
+      const { code, message } = toSightlineError(thrown);
+      const address = request.socket.remoteAddress ?? '';
+      this.#parts.log.write('access_refused', { code, reason: message, address });
+      throw thrown;
+    }
+  }
+
+  #known(request: IncomingMessage): Principal | undefined {
+    try {
+      return this.#principalOf(request);
+    } catch {
+      return undefined;
+    }
+  }
+
+  #principalOf(request: IncomingMessage): Principal {
+    const { authenticator, logins } = this.#parts;
+    const credential = credentialOf(request);
+    const login = credential === undefined ? loginOf(request) : undefined;
+    const principal = login === undefined ? undefined : logins.principalOf(login);
+    return principal ?? authenticator.principalOf(credential, request.socket.remoteAddress);
+  }
+}
+
+/** The secret of the page's cookie. */
+export function loginOf({ headers }: Pick<IncomingMessage, 'headers'>): string | undefined {
+  return COOKIE.exec(headers.cookie ?? '')?.[1];
+}
+
+/**
+ * `Authorization: Bearer` (RFC 6750 §2.1), else `access_token` of the query (§2.3), since a browser's WebSocket and `EventSource`
+ * cannot set headers.
+ */
+export function credentialOf({ headers, url = '' }: Pick<IncomingMessage, 'headers' | 'url'>): string | undefined {
+  const { authorization } = headers;
+  if (authorization !== undefined) {
+    const bearer = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
+    if (bearer === undefined) throw new SightlineError('CREDENTIALS_BAD', 'Authorization is not "Bearer KEY"');
+    return bearer;
+  }
+  const at = url.indexOf('?');
+  if (at < 0) return undefined;
+  return new URLSearchParams(url.slice(at)).get('access_token') ?? undefined;
+}
+
+/** `sessions/:id` with the id that was given. */
+function fill(resource: string, params: Params): { readonly path: string; readonly isWhole: boolean } {
+  let isWhole = true;
+  const levels: string[] = [];
+  for (const level of resource.split('/')) {
+    const value = level.startsWith(':') ? params[level.slice(1)] : level;
+    if (value === undefined) {
+      isWhole = false;
+      break;
+    }
+    levels.push(value);
+  }
+  return { path: levels.join('/'), isWhole };
+}

@@ -1,0 +1,454 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { allows, parseGrant } from '../../src/auth/grants.ts';
+import { changeKeys } from '../../src/auth/key-file.ts';
+import { makeKey } from '../../src/auth/keys.ts';
+import { connectTelemetry } from '../../src/client/telemetry.ts';
+import { connectVideo } from '../../src/client/video.ts';
+import { TELEMETRY_SUBPROTOCOLS } from '../../src/protocol/telemetry.ts';
+import { runHere } from '../support/command.ts';
+import { JPEGS } from '../support/jpegs.ts';
+import { ServerProcess } from '../support/server-process.ts';
+import { TelemetryTestClient } from '../support/telemetry-client.ts';
+
+/** A server that asks for a key: who comes in by which door, and what it may do there. */
+
+/** What needs no key. A new row of it is a decision. */
+const PUBLIC = [
+  'GET /api/docs',
+  'GET /api/me',
+  'GET /api/openapi.json',
+  'GET /health',
+  'GET /licences',
+  'POST /api/login',
+  'POST /api/logout',
+];
+
+let folder: string;
+let keysFile: string;
+let server: ServerProcess;
+let admin: string;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'sightline-access-'));
+  keysFile = join(folder, 'keys.json');
+  admin = await addKey('operator', 'admin');
+  server = await ServerProcess.start(['serve', '--set', `auth.keys_file=${keysFile}`]);
+});
+afterAll(async () => {
+  await server?.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+let made = 0;
+async function addKey(name: string | undefined, ...allow: string[]): Promise<string> {
+  const grants = allow.map(parseGrant);
+  const { key, text } = makeKey({ name: name ?? `key${++made}`, grants, createdMs: Date.now() });
+  await changeKeys(keysFile, (before) => [...before, key]);
+  // The server takes it up within a second.
+  if (server) await expect.poll(async () => (await ask('/api/me', text)).body.name).toBe(key.name);
+  return text;
+}
+
+const revoke = (text: string) => changeKeys(keysFile, (before) => before.filter(({ id }) => id !== text.split('_')[1]));
+
+interface Answer {
+  readonly status: number;
+  readonly body: { readonly error?: { readonly code: string } } & Record<string, unknown>;
+  readonly headers: Headers;
+}
+
+async function ask(path: string, key?: string, init: RequestInit = {}): Promise<Answer> {
+  const headers = { ...init.headers, ...(key !== undefined && { Authorization: `Bearer ${key}` }) };
+  const response = await fetch(server.url + path, { ...init, headers, signal: AbortSignal.timeout(5_000) });
+  const text = await response.text();
+  const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
+  return { status: response.status, body: isJson ? JSON.parse(text) : {}, headers: response.headers };
+}
+
+interface Operation {
+  readonly 'x-permission': { readonly action: string; readonly resource?: string };
+}
+
+/** Every operation of the document, with the permission that it names, its parameters filled in. */
+async function operations() {
+  const { body } = await ask('/api/openapi.json');
+  const paths = body['paths'] as Record<string, Record<string, Operation>>;
+  return Object.entries(paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, { 'x-permission': permission }]) => ({
+      name: `${method.toUpperCase()} ${path}`,
+      method: method.toUpperCase(),
+      path: path.replaceAll(/\{\w+\}/g, 'x'),
+      action: permission.action,
+      resource: permission.resource?.replaceAll(/\{\w+\}/g, 'x'),
+    })),
+  );
+}
+
+/** The status of a handshake: 101, or a refusal with its code. */
+async function handshake(path: string, { key, protocols = [] }: { key?: string; protocols?: string[] } = {}) {
+  const query = key === undefined ? '' : `?access_token=${key}`;
+  const socket = new WebSocket(server.ws(path + query), protocols);
+  return await new Promise<{ status: number; socket: WebSocket }>((done) => {
+    socket.on('error', () => undefined);
+    socket.on('open', () => done({ status: 101, socket }));
+    socket.on('unexpected-response', (request, response) => {
+      done({ status: response.statusCode ?? 0, socket });
+      request.destroy();
+    });
+  });
+}
+
+describe('every route', () => {
+  test('needs a key, but for a few that are listed', async () => {
+    const all = await operations();
+    expect(all.length).toBeGreaterThan(20);
+    expect(
+      all
+        .filter(({ action }) => action === 'public')
+        .map(({ name }) => name)
+        .toSorted(),
+    ).toEqual(PUBLIC);
+    for (const { name, method, path, action } of all) {
+      if (action === 'public') continue;
+      for (const key of [undefined, 'x', admin.replace(/.{4}$/, 'AAAA')]) {
+        const { status, body, headers } = await ask(path, key, { method });
+        expect([name, status, body.error?.code]).toEqual([
+          name,
+          401,
+          key === undefined ? 'CREDENTIALS_MISSING' : 'CREDENTIALS_BAD',
+        ]);
+        expect(headers.get('www-authenticate')).toBe('Bearer');
+      }
+    }
+  });
+
+  test('needs the permission that its document names, and no other', async () => {
+    const all = (await operations()).filter(({ action }) => action !== 'public');
+    const needed = [...new Set(all.map(({ action, resource }) => `${action}:${resource}`))];
+    // A key with each permission alone: it opens what that covers, and nothing else.
+    for (const permission of needed) {
+      const grants = [parseGrant(permission)];
+      const key = await addKey(undefined, permission);
+      for (const { name, method, path, action, resource } of all) {
+        // What it would do is of no matter here; a stream or a measurement would take its time.
+        if (name === 'POST /api/performance/benchmark') continue;
+        const { status, body } = await ask(path, key, { method });
+        const isRefused = status === 403 && body.error?.code === 'PERMISSION_DENIED';
+        expect([permission, name, isRefused]).toEqual([permission, name, !allows(grants, action as 'read', resource!)]);
+      }
+    }
+  });
+
+  test('that is mounted is in the document, but for files of the page', async () => {
+    const { openServer } = await import('../../src/app.ts');
+    const { loadConfig } = await import('../../src/config/load.ts');
+    const flags = { 'auth.keys_file': join(folder, 'none.json'), 'log.level': 'silent' };
+    await using app = await openServer({ config: loadConfig({ flags }), listens: false });
+    const told = new Set((await operations()).map(({ name }) => name));
+    const names = app.mounted.map((name) => name.replaceAll(/:(\w+)/g, '{$1}')).filter((name) => !told.has(name));
+    expect(names.filter((name) => !name.startsWith('HEAD '))).toEqual(['GET /*']);
+  });
+
+  test('/health tells a stranger its status and nothing else', async () => {
+    expect(Object.keys((await ask('/health')).body)).toEqual(['status']);
+    expect(Object.keys((await ask('/health', await addKey(undefined, 'read:metrics'))).body)).toContain('version');
+  });
+
+  test('takes the key in the query as well, and says so to nobody', async () => {
+    expect((await ask(`/api/config?access_token=${admin}`)).status).toBe(200);
+    expect((await ask(`/api/config?access_token=${admin}x`)).status).toBe(401);
+    expect(server.err).not.toContain(admin.slice(-20));
+  });
+
+  test.each(['Basic dXNlcjpwYXNz', 'Bearer', 'Bearer a b', ''])(
+    '"Authorization: %s" is no key',
+    async (Authorization) => {
+      const { status, body } = await ask('/api/config', undefined, { headers: { Authorization } });
+      expect([status, body.error?.code]).toEqual([401, 'CREDENTIALS_BAD']);
+    },
+  );
+});
+
+describe('every socket', () => {
+  test('needs a key with one of its permissions', async () => {
+    const { body } = await ask('/api/openapi.json');
+    const sockets = body['x-websockets'] as {
+      path: string;
+      protocols?: string[];
+      'x-permission': { action: string; resource: string }[];
+    }[];
+    expect(sockets.length).toBeGreaterThan(3);
+    const reader = await addKey(undefined, 'read');
+    for (const { path, protocols, 'x-permission': permissions } of sockets) {
+      const offered = protocols ? { protocols } : {};
+      expect([path, (await handshake(path, offered)).status]).toEqual([path, 401]);
+      expect([path, (await handshake(path, { ...offered, key: 'x' })).status]).toEqual([path, 401]);
+      expect([path, (await handshake(path, { ...offered, key: reader })).status]).toEqual([path, 403]);
+      for (const { action, resource } of permissions) {
+        const key = await addKey(undefined, `${action}:${resource.replaceAll(/\{\w+\}/g, '+')}`);
+        const { status, socket } = await handshake(path, { ...offered, key });
+        expect([path, action, status]).toEqual([path, action, 101]);
+        socket.terminate();
+      }
+    }
+  });
+
+  test.each([
+    ['/ws/video', []],
+    ['/ws/telemetry', [...TELEMETRY_SUBPROTOCOLS]],
+    ['/ws/foxglove', ['foxglove.sdk.v1']],
+  ])('%s ends within a second after its key was revoked', async (path, protocols) => {
+    const key = await addKey(undefined, 'publish', 'subscribe');
+    const other = await handshake(path, { key: admin, protocols });
+    const { socket } = await handshake(path, { key, protocols });
+    const closed = once(socket, 'close');
+    const revokedMs = performance.now();
+    await revoke(key);
+    const [code] = (await closed) as [number];
+    expect(code).toBe(4401);
+    // A second, and a busy machine's tenth.
+    expect(performance.now() - revokedMs).toBeLessThan(10_000);
+    expect(other.socket.readyState).toBe(WebSocket.OPEN);
+    other.socket.terminate();
+  });
+
+  test('an event stream ends with its key, and needs no token of the session beside it', async () => {
+    const session = await connectVideo({ url: server.url, clientId: 'gate-4', accessToken: admin });
+    const key = await addKey(undefined, 'subscribe:sessions/gate-4');
+    const path = '/stream/events/gate-4';
+    expect((await ask('/stream/events/gate-5', key)).status).toBe(403);
+    const response = await fetch(server.url + path, { headers: { Authorization: `Bearer ${key}` } });
+    expect(response.status).toBe(200);
+    await revoke(key);
+    const end = await response.text().then(
+      () => 'ended',
+      () => 'cut',
+    );
+    expect(['ended', 'cut']).toContain(end);
+    await session.close();
+  });
+});
+
+describe('a key for some streams', () => {
+  test('sends frames as the cameras that it names', async () => {
+    const accessToken = await addKey(undefined, 'publish:sessions/gate-4');
+    await expect(connectVideo({ url: server.url, clientId: 'gate-5', accessToken })).rejects.toMatchObject({
+      code: 'PERMISSION_DENIED',
+    });
+    // Whatever name the server would make up is not the one that it may have.
+    await expect(connectVideo({ url: server.url, accessToken })).rejects.toMatchObject({ code: 'PERMISSION_DENIED' });
+    await using session = await connectVideo({ url: server.url, clientId: 'gate-4', accessToken, budgetMs: 30_000 });
+    const results = session.results();
+    session.send({ jpeg: JPEGS.sampling440 });
+    for await (const { result } of results) {
+      expect(result).toMatchObject({ client_id: 'gate-4', seq: 1 });
+      break;
+    }
+  });
+
+  test('reads and publishes the topics that it names', async () => {
+    const key = await addKey(undefined, 'publish:topics/a/#', 'subscribe:topics/b/#');
+    const client = await TelemetryTestClient.open(server.ws(`/ws/telemetry?access_token=${key}`));
+    for (const [id, filter] of ['b/#', 'b/x', 'b/+', '#', '+/x', 'a/x', 'c'].entries()) {
+      client.send({ type: 'subscribe', id, filter, contract: 'all' });
+    }
+    await client.settled();
+    expect(client.of('subscribed').map(({ filter }) => filter)).toEqual(['b/#', 'b/x', 'b/+']);
+    expect(client.of('error').map(({ id, code }) => [id, code])).toEqual(
+      [3, 4, 5, 6].map((id) => [id, 'PERMISSION_DENIED']),
+    );
+    client.send({ type: 'publish', topic: 'a/x', data: 1 });
+    client.send({ type: 'publish', topic: 'b/x', data: 2 });
+    client.send({ type: 'advertise', alias: 1, topic: 'b/x' });
+    await client.settled();
+    expect(
+      client
+        .of('error')
+        .slice(4)
+        .map(({ topic, code }) => [topic, code]),
+    ).toEqual([
+      ['b/x', 'PERMISSION_DENIED'],
+      ['b/x', 'PERMISSION_DENIED'],
+    ]);
+    expect(client.received).toEqual([]);
+    await client.close();
+  });
+
+  test('a reliable publication where it may not is refused, and the next one passes', async () => {
+    const accessToken = await addKey(undefined, 'publish:topics/a/#');
+    await using session = await connectTelemetry({ url: server.url, accessToken });
+    await expect(session.publish('b/x', 1, { reliable: true })).rejects.toMatchObject({ code: 'PERMISSION_DENIED' });
+    await session.publish('a/x', 1, { reliable: true });
+    const subscription = session.subscribe('a/x');
+    await expect(subscription.ready).rejects.toMatchObject({ code: 'PERMISSION_DENIED' });
+  });
+
+  test('a Foxglove viewer knows the topics that its key may read, and no others', async () => {
+    await using session = await connectTelemetry({ url: server.url, accessToken: admin });
+    await Promise.all(['seen/a', 'secret/b'].map((topic) => session.publish(topic, { x: 1 }, { reliable: true })));
+    const key = await addKey(undefined, 'subscribe:topics/seen/#', 'publish:topics/out/#');
+    const all = await foxgloveChannels(admin);
+    expect([...all.keys()]).toEqual(expect.arrayContaining(['seen/a', 'secret/b']));
+    const socket = new WebSocket(server.ws(`/ws/foxglove?access_token=${key}`), 'foxglove.sdk.v1');
+    const messages: { op: string; message?: string; channels?: { topic: string }[]; parameters?: unknown[] }[] = [];
+    socket.on('message', (data, isBinary) => {
+      if (!isBinary) messages.push(JSON.parse(String(data)));
+    });
+    await once(socket, 'open');
+    const texts = () => messages.filter(({ op }) => op === 'status').map(({ message }) => message);
+    socket.send(JSON.stringify({ op: 'subscribe', subscriptions: [{ id: 1, channelId: all.get('secret/b') }] }));
+    socket.send(JSON.stringify({ op: 'subscribe', subscriptions: [{ id: 2, channelId: all.get('seen/a') }] }));
+    const channel = (id: number, topic: string) => ({ id, topic, encoding: 'json', schemaName: '' });
+    socket.send(JSON.stringify({ op: 'advertise', channels: [channel(1, 'out/a'), channel(2, 'seen/a')] }));
+    socket.send(JSON.stringify({ op: 'getParameters', parameterNames: [], id: 'p' }));
+    await expect.poll(() => messages.find(({ op }) => op === 'parameterValues')?.parameters).toEqual([]);
+    expect(texts()).toEqual([
+      expect.stringContaining('SUBSCRIPTION_UNKNOWN'),
+      expect.stringContaining('PERMISSION_DENIED'),
+    ]);
+    const told = messages.flatMap(({ op, channels = [] }) => (op === 'advertise' ? channels : []));
+    expect(told.map(({ topic }) => topic)).toEqual(['seen/a']);
+    socket.terminate();
+  });
+
+  test('a name belongs to the key that took it, whatever token another one has', async () => {
+    const [one, two] = [await addKey(undefined, 'publish:topics/#'), await addKey(undefined, 'publish:topics/#')];
+    const first = await connectTelemetry({ url: server.url, clientId: 'rover7', accessToken: one });
+    const { token } = first.welcome;
+    await expect(
+      connectTelemetry({ url: server.url, clientId: 'rover7', token, accessToken: two, reconnect: false }),
+    ).rejects.toMatchObject({ code: 'SESSION_NAME_IN_USE', message: expect.stringContaining('another key') });
+    // With the key it is free.
+    await revoke(one);
+    await expect
+      .poll(async () => {
+        const session = await connectTelemetry({
+          url: server.url,
+          clientId: 'rover7',
+          accessToken: two,
+          reconnect: false,
+        }).catch(() => undefined);
+        await session?.close();
+        return session !== undefined;
+      })
+      .toBe(true);
+    await first.close();
+  });
+
+  test('a session renews its key, and loses no message by it', async () => {
+    const keys = [await addKey(undefined, 'subscribe:topics/renewed/#')];
+    await using source = await connectTelemetry({ url: server.url, accessToken: admin });
+    await using session = await connectTelemetry({ url: server.url, accessToken: () => keys.at(-1)! });
+    const subscription = session.subscribe('renewed/x', { contract: 'reliable' });
+    const received: unknown[] = [];
+    subscription.onTelemetry((messages) => void received.push(...messages.map(({ data }) => data)));
+    await subscription.ready;
+    await source.publish('renewed/x', 1, { reliable: true });
+    await expect.poll(() => received).toEqual([1]);
+    const old = keys[0]!;
+    keys.push(await addKey(undefined, 'subscribe:topics/renewed/#'));
+    const states: string[] = [];
+    session.on('state', ({ state }) => states.push(state));
+    await revoke(old);
+    await expect.poll(() => states).toContain('reconnecting');
+    await source.publish('renewed/x', 2, { reliable: true });
+    await expect.poll(() => received).toEqual([1, 2]);
+    expect(session.state).toBe('open');
+  });
+});
+
+async function foxgloveChannels(key: string): Promise<Map<string, number>> {
+  const found = new Map<string, number>();
+  const socket = new WebSocket(server.ws(`/ws/foxglove?access_token=${key}`), 'foxglove.sdk.v1');
+  socket.on('message', (data, isBinary) => {
+    const message = isBinary ? {} : (JSON.parse(String(data)) as { channels?: { id: number; topic: string }[] });
+    for (const { id, topic } of message.channels ?? []) found.set(topic, id);
+  });
+  await expect.poll(() => found.has('seen/a') && found.has('secret/b')).toBe(true);
+  socket.terminate();
+  return found;
+}
+
+describe('the page', () => {
+  const login = (key: unknown, headers: Record<string, string> = {}) =>
+    ask('/api/login', undefined, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify({ key }),
+    });
+
+  test('signs in by a key, for requests and sockets, and out again', async () => {
+    const { status, body, headers } = await login(admin);
+    expect([status, body.name]).toEqual([200, 'operator']);
+    const set = headers.get('set-cookie')!;
+    expect(set).toMatch(/; HttpOnly; SameSite=Strict$/);
+    expect(set).not.toContain(admin);
+    const Cookie = set.split(';')[0]!;
+    expect((await ask('/api/config', undefined, { headers: { Cookie } })).status).toBe(200);
+    const socket = new WebSocket(server.ws('/ws/video'), { headers: { Cookie } });
+    await once(socket, 'open');
+    socket.terminate();
+    await ask('/api/logout', undefined, { method: 'POST', headers: { Cookie } });
+    expect((await ask('/api/config', undefined, { headers: { Cookie } })).status).toBe(401);
+  });
+
+  test('of another site cannot use the cookie', async () => {
+    const Cookie = (await login(admin)).headers.get('set-cookie')!.split(';')[0]!;
+    const foreign = { Cookie, Origin: 'https://evil.example' };
+    expect((await ask('/api/config', undefined, { headers: foreign })).body.error?.code).toBe('ORIGIN_FORBIDDEN');
+    const silent = { Cookie, 'Sec-Fetch-Site': 'cross-site' };
+    const change = { method: 'PUT', headers: { ...silent, 'Content-Type': 'application/json' }, body: '{}' };
+    expect((await ask('/api/config', undefined, change)).body.error?.code).toBe('ORIGIN_FORBIDDEN');
+    const socket = new WebSocket(server.ws('/ws/video'), { headers: foreign });
+    socket.on('error', () => undefined);
+    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, { statusCode: number }];
+    expect(response.statusCode).toBe(403);
+    socket.terminate();
+  });
+
+  test.each([
+    ['a wrong key', 'x', 401],
+    ['no text', 7, 400],
+    ['ten thousand characters', 'x'.repeat(10_000), 401],
+  ])('%s does not sign in', async (_what, key, status) => {
+    const answer = await login(key);
+    expect([answer.status, answer.headers.get('set-cookie')]).toEqual([status, null]);
+  });
+});
+
+describe('the commands', () => {
+  test('make, list and revoke keys, each of which a running server takes up', async () => {
+    const words = ['--set', `auth.keys_file=${keysFile}`, 'keys'];
+    const add = await runHere(folder, [...words, 'add', 'rover9', '--allow', 'read:metrics', '--expires', '90d']);
+    const key = add.out.trim();
+    expect([add.code, key]).toEqual([0, expect.stringMatching(/^sightline_/)]);
+    await expect.poll(async () => (await ask('/api/performance/metrics', key)).status).toBe(200);
+    expect((await runHere(folder, [...words, 'list'])).out).toMatch(/rover9 +\d{4}-\d\d-\d\dT\S+ +read:metrics\n/);
+    const again = await runHere(folder, [...words, 'add', 'rover9', '--allow', 'read']);
+    expect([again.code, again.err]).toEqual([64, expect.stringContaining('there is a key "rover9" already')]);
+    expect((await runHere(folder, [...words, 'revoke', 'rover9'])).code).toBe(0);
+    await expect.poll(async () => (await ask('/api/performance/metrics', key)).status).toBe(401);
+    expect((await runHere(folder, [...words, 'revoke', 'rover9'])).code).toBe(64);
+  });
+
+  test('come in by --token, or by the environment', async () => {
+    const monitor = ['monitor', '--url', server.url, '--once', '--json'];
+    expect((await runHere(folder, monitor)).code).toBe(77);
+    expect((await runHere(folder, [...monitor, '--token', admin])).code).toBe(0);
+    expect((await runHere(folder, monitor, { ...process.env, SIGHTLINE_TOKEN: admin })).code).toBe(0);
+    const record = ['record', join(folder, 'x.mcap'), '--url', server.ws('/'), '--duration', '0.2'];
+    expect((await runHere(folder, [...record, '--token', await addKey(undefined, 'read')])).code).toBe(77);
+    expect((await runHere(folder, [...record, '--token', admin])).code).toBe(0);
+  });
+
+  test('a server for other machines needs a key, and says how to get one', async () => {
+    const words = ['--set', `auth.keys_file=${join(folder, 'none.json')}`, 'serve', '--host', '0.0.0.0', '--port', '0'];
+    const { code, err } = await runHere(folder, words);
+    expect([code, err]).toEqual([78, expect.stringMatching(/sightline keys add .*\(ADDRESS_NEEDS_CREDENTIALS\)/)]);
+  });
+});
