@@ -22,7 +22,8 @@ const rows = limits
       .split('|')
       .map((cell) => cell.trim()),
   );
-const coded = (text: string) => [...text.matchAll(/`([^`]+)`/g)].map(([, code]) => code!);
+const coded = (text: string) =>
+  [...text.replaceAll(/```[^]*?```/g, '').matchAll(/`([^`]+)`/g)].map(([, code]) => code!);
 const KEY = /^[a-z]+\.[a-z_]+$/;
 
 const UNITS: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, s: 1, ms: 1e-3 };
