@@ -9,6 +9,7 @@ import { Authenticator, type AuthSettings } from './authenticator.ts';
 import { parseGrant } from './grants.ts';
 import { changeKeys } from './key-file.ts';
 import { makeKey } from './keys.ts';
+import type { Principal } from './principal.ts';
 
 const LOCAL = '127.0.0.1';
 const REMOTE = '192.0.2.7';
@@ -34,7 +35,7 @@ async function start(settings: Partial<AuthSettings> = {}): Promise<Authenticato
   const authenticator = new Authenticator({
     clock,
     log: told.log,
-    settings: { keysFile, isLoopback: true, isOpenToLoopback: false, ...settings },
+    settings: { keysFile, isLoopback: true, isOpenToLoopback: false, jwt: undefined, callback: undefined, ...settings },
   });
   open.push(authenticator);
   await authenticator.open();
@@ -43,11 +44,15 @@ async function start(settings: Partial<AuthSettings> = {}): Promise<Authenticato
 
 async function addKey(name: string, ...allow: string[]): Promise<string> {
   const { key, text } = makeKey({ name, grants: allow.map(parseGrant), createdMs: wallTimeMs(clock) });
-  await changeKeys(keysFile, (before) => [...before, key]);
+  await changeKeys(keysFile, (ring) => ({ ...ring, keys: [...ring.keys, key] }));
   return text;
 }
 
-const revoke = (wanted: string) => changeKeys(keysFile, (before) => before.filter(({ name }) => name !== wanted));
+const revoke = (wanted: string) =>
+  changeKeys(keysFile, (ring) => ({ ...ring, keys: ring.keys.filter(({ name }) => name !== wanted) }));
+/** For what is decided at once. */
+const who = (auth: Authenticator, credential: string | undefined, address: string | undefined): Principal =>
+  auth.principalOf(credential, address) as Principal;
 const codeOf = (run: () => unknown): string | undefined => {
   try {
     run();
@@ -60,7 +65,7 @@ const codeOf = (run: () => unknown): string | undefined => {
 test('without a key a server on loopback asks nobody', async () => {
   const auth = await start();
   expect(auth.isOpen).toBe(true);
-  expect(auth.principalOf(undefined, LOCAL).allows('admin', 'config')).toBe(true);
+  expect(who(auth, undefined, LOCAL).allows('admin', 'config')).toBe(true);
 });
 
 test('without a key there is no server for other machines, and what to do is said', async () => {
@@ -73,15 +78,15 @@ test('without a key there is no server for other machines, and what to do is sai
 test('with a key everybody needs one', async () => {
   const text = await addKey('one', 'read:metrics');
   const auth = await start();
-  expect(codeOf(() => auth.principalOf(undefined, LOCAL))).toBe('CREDENTIALS_MISSING');
+  expect(codeOf(() => who(auth, undefined, LOCAL))).toBe('CREDENTIALS_MISSING');
   for (const wrong of ['', 'x', `${text}x`, text.slice(0, -1), text.replace(/.$/, (c) => (c === 'A' ? 'B' : 'A'))]) {
     expect(
-      codeOf(() => auth.principalOf(wrong, LOCAL)),
+      codeOf(() => who(auth, wrong, LOCAL)),
       wrong,
     ).toBe('CREDENTIALS_BAD');
   }
-  const principal = auth.principalOf(text, REMOTE);
-  expect(principal).toBe(auth.principalOf(text, LOCAL));
+  const principal = who(auth, text, REMOTE);
+  expect(principal).toBe(who(auth, text, LOCAL));
   expect([principal.name, principal.allows('read', 'metrics'), principal.allows('read', 'config')]).toEqual([
     'one',
     true,
@@ -92,17 +97,17 @@ test('with a key everybody needs one', async () => {
 test('a key in the form of another one, ten megabytes long, is refused at once', async () => {
   await addKey('one', 'read');
   const auth = await start();
-  expect(codeOf(() => auth.principalOf(`sightline_aaaaaaaa_${'x'.repeat(1e7)}`, REMOTE))).toBe('CREDENTIALS_BAD');
+  expect(codeOf(() => who(auth, `sightline_aaaaaaaa_${'x'.repeat(1e7)}`, REMOTE))).toBe('CREDENTIALS_BAD');
 });
 
 test('a setting opens this machine, and this machine alone', async () => {
   await addKey('one', 'read');
   const auth = await start({ isLoopback: false, isOpenToLoopback: true });
   expect(auth.isOpen).toBe(false);
-  expect(auth.principalOf(undefined, LOCAL).allows('admin', 'config')).toBe(true);
-  expect(auth.principalOf(undefined, '::ffff:127.0.0.1').allows('admin', 'config')).toBe(true);
-  expect(codeOf(() => auth.principalOf(undefined, REMOTE))).toBe('CREDENTIALS_MISSING');
-  expect(codeOf(() => auth.principalOf(undefined, undefined))).toBe('CREDENTIALS_MISSING');
+  expect(who(auth, undefined, LOCAL).allows('admin', 'config')).toBe(true);
+  expect(who(auth, undefined, '::ffff:127.0.0.1').allows('admin', 'config')).toBe(true);
+  expect(codeOf(() => who(auth, undefined, REMOTE))).toBe('CREDENTIALS_MISSING');
+  expect(codeOf(() => who(auth, undefined, undefined))).toBe('CREDENTIALS_MISSING');
 });
 
 test('who came in by a key that is revoked is sent away; others stay', async () => {
@@ -110,23 +115,23 @@ test('who came in by a key that is revoked is sent away; others stay', async () 
   const auth = await start();
   const ended: string[] = [];
   for (const text of [one, two]) {
-    const principal = auth.principalOf(text, REMOTE);
+    const principal = who(auth, text, REMOTE);
     principal.onEnd(({ code }) => ended.push(`${principal.name} ${code}`));
   }
   await revoke('one');
   await expect.poll(() => ended).toEqual(['one CREDENTIALS_BAD']);
-  expect(codeOf(() => auth.principalOf(one, REMOTE))).toBe('CREDENTIALS_BAD');
-  expect(auth.principalOf(two, REMOTE).isEnded).toBe(false);
+  expect(codeOf(() => who(auth, one, REMOTE))).toBe('CREDENTIALS_BAD');
+  expect(who(auth, two, REMOTE).isEnded).toBe(false);
   expect(told.entries.filter(({ event }) => event === 'keys_changed')).toHaveLength(1);
 });
 
 test('the first key ends what was open, and the last one opens loopback again', async () => {
   const auth = await start();
-  const anyone = auth.principalOf(undefined, LOCAL);
+  const anyone = who(auth, undefined, LOCAL);
   const text = await addKey('one', 'read');
   await expect.poll(() => anyone.isEnded).toBe(true);
-  expect(codeOf(() => auth.principalOf(undefined, LOCAL))).toBe('CREDENTIALS_MISSING');
-  expect(auth.principalOf(text, LOCAL).name).toBe('one');
+  expect(codeOf(() => who(auth, undefined, LOCAL))).toBe('CREDENTIALS_MISSING');
+  expect(who(auth, text, LOCAL).name).toBe('one');
   await revoke('one');
   await expect.poll(() => auth.isOpen).toBe(true);
 });
@@ -137,7 +142,7 @@ test('for other machines the last key opens nothing', async () => {
   await revoke('one');
   await expect.poll(() => auth.keys).toBe(0);
   expect(auth.isOpen).toBe(false);
-  expect(codeOf(() => auth.principalOf(undefined, LOCAL))).toBe('CREDENTIALS_MISSING');
+  expect(codeOf(() => who(auth, undefined, LOCAL))).toBe('CREDENTIALS_MISSING');
 });
 
 test.each([
@@ -150,8 +155,8 @@ test.each([
   const faults = () => told.entries.filter(({ event }) => event === 'keys_unreadable');
   await expect.poll(() => faults().length).toBe(1);
   expect(faults()[0]!.fields).toMatchObject({ code: 'CREDENTIALS_UNREADABLE', reason: expect.stringMatching(reason) });
-  expect(auth.principalOf(text, REMOTE).name).toBe('one');
-  expect(codeOf(() => auth.principalOf(undefined, LOCAL))).toBe('CREDENTIALS_MISSING');
+  expect(who(auth, text, REMOTE).name).toBe('one');
+  expect(codeOf(() => who(auth, undefined, LOCAL))).toBe('CREDENTIALS_MISSING');
 });
 
 test('a broken file at the start is no start', async () => {
@@ -166,14 +171,14 @@ test('a key expires by the wall clock, also where that is set while the server r
     createdMs: wallTimeMs(clock),
     expiresAtMs: wallTimeMs(clock) + 60_000,
   });
-  await changeKeys(keysFile, () => [key]);
+  await changeKeys(keysFile, (ring) => ({ ...ring, keys: [key] }));
   const auth = await start();
-  const principal = auth.principalOf(text, REMOTE);
+  const principal = who(auth, text, REMOTE);
   clock.advance(59_000);
-  expect(auth.principalOf(text, REMOTE)).toBe(principal);
+  expect(who(auth, text, REMOTE)).toBe(principal);
   clock.stepWall(365 * 86_400_000);
   await expect.poll(() => principal.isEnded).toBe(true);
-  expect(codeOf(() => auth.principalOf(text, REMOTE))).toBe('CREDENTIALS_EXPIRED');
+  expect(codeOf(() => who(auth, text, REMOTE))).toBe('CREDENTIALS_EXPIRED');
   clock.stepWall(-365 * 86_400_000);
-  expect(auth.principalOf(text, REMOTE).isEnded).toBe(false);
+  expect(who(auth, text, REMOTE).isEnded).toBe(false);
 });

@@ -5,9 +5,12 @@ import { isLoopback } from '../base/addresses.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Log } from '../log/log.ts';
 import { ALL_GRANTS } from './grants.ts';
-import { hashOf, idOfKey, type ApiKey } from './keys.ts';
+import { CallbackVerifier, type CallbackSettings } from './callback.ts';
+import { JwtVerifier, type JwtSettings } from './jwt.ts';
+import { hashOf, idOfKey, type ApiKey, type KeyRing } from './keys.ts';
 import { loadKeys } from './key-file.ts';
 import { Principal } from './principal.ts';
+import { VerifiedTokens, type Verify } from './verified-tokens.ts';
 
 /** Who comes in. */
 
@@ -17,6 +20,8 @@ export interface AuthSettings {
   readonly isLoopback: boolean;
   /** Programs on this machine are not asked. */
   readonly isOpenToLoopback: boolean;
+  readonly jwt: JwtSettings | undefined;
+  readonly callback: CallbackSettings | undefined;
 }
 
 /** A change of the keys is noticed within this time, and a key that expires. */
@@ -29,7 +34,11 @@ export class Authenticator {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #settings: AuthSettings;
+  readonly #jwt: JwtVerifier | undefined;
+  readonly #callback: CallbackVerifier | undefined;
+  readonly #tokens: VerifiedTokens;
   #keys: ReadonlyMap<string, ApiKey> = new Map();
+  #revokedTokens: ReadonlySet<string> = new Set();
   /** Of keys that have come in, by their ids. */
   readonly #principals = new Map<string, Principal>();
   /** Everybody, while nobody is asked. */
@@ -42,12 +51,21 @@ export class Authenticator {
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#settings = parts.settings;
+    const { jwt, callback } = parts.settings;
+    this.#jwt = jwt && new JwtVerifier(parts.clock, jwt);
+    this.#callback = callback && new CallbackVerifier(parts.clock, callback);
+    this.#tokens = new VerifiedTokens(parts.clock);
   }
 
   /** Nobody is asked who they are. */
   get isOpen(): boolean {
     const { isLoopback, isOpenToLoopback } = this.#settings;
-    return isLoopback && (isOpenToLoopback || this.#keys.size === 0);
+    return isLoopback && (isOpenToLoopback || !this.#asks);
+  }
+
+  /** Somebody could come in by something. */
+  get #asks(): boolean {
+    return this.#keys.size > 0 || this.#jwt !== undefined || this.#callback !== undefined;
   }
 
   get keys(): number {
@@ -59,7 +77,7 @@ export class Authenticator {
     const { keysFile, isLoopback } = this.#settings;
     this.#version = await versionOf(keysFile);
     this.#take(await loadKeys(keysFile));
-    if (!isLoopback && this.#keys.size === 0) {
+    if (!isLoopback && !this.#asks) {
       throw new SightlineError(
         'ADDRESS_NEEDS_CREDENTIALS',
         `other machines can reach server.host, and ${keysFile} has no key: make one with "sightline keys add NAME --allow admin"`,
@@ -72,8 +90,11 @@ export class Authenticator {
     clearInterval(this.#watch);
   }
 
-  /** `address`: of the caller. Throws CREDENTIALS_MISSING, CREDENTIALS_BAD, CREDENTIALS_EXPIRED. */
-  principalOf(credential: string | undefined, address: string | undefined): Principal {
+  /**
+   * `address`: of the caller. At once, but for a credential that somebody else has to check.
+   * Errors: CREDENTIALS_MISSING, CREDENTIALS_BAD, CREDENTIALS_EXPIRED, CREDENTIALS_UNCHECKED.
+   */
+  principalOf(credential: string | undefined, address: string | undefined): Principal | Promise<Principal> {
     const { isOpenToLoopback } = this.#settings;
     if (this.isOpen || (isOpenToLoopback && address !== undefined && isLoopback(address))) {
       return (this.#anyone ??= new Principal({ id: 'anyone', name: 'anyone', grants: ALL_GRANTS }));
@@ -81,19 +102,40 @@ export class Authenticator {
     if (credential === undefined) {
       throw new SightlineError('CREDENTIALS_MISSING', 'this server asks for a key: Authorization: Bearer KEY');
     }
-    const key = this.#keyOf(credential);
+    if (credential.length > CREDENTIAL_CHARS_MAX) {
+      throw new SightlineError('CREDENTIALS_BAD', `the credential is over ${CREDENTIAL_CHARS_MAX} characters`);
+    }
+    return this.#foreign(credential, address) ?? this.#holderOf(this.#keyOf(credential));
+  }
+
+  /** undefined: it is this server's own to check. */
+  #foreign(credential: string, address: string | undefined): Principal | Promise<Principal> | undefined {
+    if (idOfKey(credential) !== undefined) return undefined;
+    const [jwt, callback] = [this.#jwt, this.#callback];
+    if (jwt && JwtVerifier.isToken(credential)) {
+      const verify: Verify = (token) => jwt.verify(token);
+      return this.#tokens.principalOf(credential, address, { verify, renews: false, isRevoked: this.#isRevoked });
+    }
+    if (!callback) return undefined;
+    const verify: Verify = (given, from) => callback.verify(given, from);
+    return this.#tokens.principalOf(credential, address, { verify, renews: true, isRevoked: this.#isRevoked });
+  }
+
+  readonly #isRevoked = (tokenId: string): boolean => this.#revokedTokens.has(tokenId);
+
+  #holderOf(key: ApiKey): Principal {
     if (isOver(key, wallTimeMs(this.#clock))) throw expired(key);
     let principal = this.#principals.get(key.id);
     if (principal === undefined) {
-      const { name, grants, expiresAtMs } = key;
-      principal = new Principal({ id: `key:${key.id}`, name, grants, expiresAtMs });
+      const { name, grants } = key;
+      principal = new Principal({ id: `key:${key.id}`, name, grants });
       this.#principals.set(key.id, principal);
     }
     return principal;
   }
 
   #keyOf(credential: string): ApiKey {
-    const id = credential.length <= CREDENTIAL_CHARS_MAX ? idOfKey(credential) : undefined;
+    const id = idOfKey(credential);
     const key = id === undefined ? undefined : this.#keys.get(id);
     // The same words for both: nobody learns which ids there are.
     if (!key || !timingSafeEqual(Buffer.from(key.hash), Buffer.from(hashOf(credential)))) {
@@ -125,10 +167,11 @@ export class Authenticator {
     this.#endExpired();
   }
 
-  #take(keys: readonly ApiKey[]): void {
+  #take({ keys, revokedTokens }: KeyRing): void {
     const wasOpen = this.isOpen;
     const before = this.#keys;
     this.#keys = new Map(keys.map((key) => [key.id, key]));
+    this.#revokedTokens = new Set(revokedTokens);
     for (const [id, principal] of this.#principals) {
       const [own, other] = [before.get(id), this.#keys.get(id)];
       if (other && other.hash === own?.hash && JSON.stringify(other.grants) === JSON.stringify(own.grants)) continue;
@@ -140,6 +183,7 @@ export class Authenticator {
   }
 
   #endExpired(): void {
+    this.#tokens.sweep(this.#isRevoked);
     const nowMs = wallTimeMs(this.#clock);
     for (const [id, principal] of this.#principals) {
       const key = this.#keys.get(id)!;

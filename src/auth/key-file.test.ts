@@ -24,15 +24,15 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const key = (name: string) => makeKey({ name, grants: [parseGrant('read')], createdMs: 0 }).key;
-const add = (name: string) => changeKeys(path, (before) => [...before, key(name)]);
+const add = (name: string) => changeKeys(path, (ring) => ({ ...ring, keys: [...ring.keys, key(name)] }));
 
 test('without a file there is no key', async () => {
-  expect(await loadKeys(path)).toEqual([]);
+  expect(await loadKeys(path)).toEqual({ keys: [], revokedTokens: [] });
 });
 
 test('only its owner may read it, and nothing is left beside it', async () => {
   await add('one');
-  expect((await loadKeys(path)).map(({ name }) => name)).toEqual(['one']);
+  expect((await loadKeys(path)).keys.map(({ name }) => name)).toEqual(['one']);
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(readdirSync(join(folder, 'own'))).toEqual(['keys.json']);
 });
@@ -40,7 +40,7 @@ test('only its owner may read it, and nothing is left beside it', async () => {
 test('changes at the same time are made one after another', async () => {
   const names = Array.from({ length: 12 }, (_, i) => `k${i}`);
   await Promise.all(names.map(add));
-  expect((await loadKeys(path)).map(({ name }) => name).toSorted()).toEqual(names.toSorted());
+  expect((await loadKeys(path)).keys.map(({ name }) => name).toSorted()).toEqual(names.toSorted());
 });
 
 test('a change that fails leaves the file as it was, and the next one goes on', async () => {
@@ -53,7 +53,7 @@ test('a change that fails leaves the file as it was, and the next one goes on', 
   ).rejects.toThrow('no');
   expect(readFileSync(path, 'utf8')).toBe(before);
   await add('two');
-  expect(await loadKeys(path)).toHaveLength(2);
+  expect((await loadKeys(path)).keys).toHaveLength(2);
 });
 
 test('a file that is broken is not overwritten', async () => {

@@ -3,7 +3,7 @@ import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SightlineError } from '../base/errors.ts';
-import { readKeys, unreadable, writeKeys, type ApiKey } from './keys.ts';
+import { NO_KEYS, readKeys, unreadable, writeKeys, type KeyRing } from './keys.ts';
 
 /** The file that holds the keys. Whoever changes it replaces it whole, so that a reader finds the old one or the new one. */
 
@@ -15,28 +15,25 @@ const LOCK_WAIT_MS = 50;
 const LOCK_MS_MAX = 30_000;
 
 /** None where there is no file. Errors: CREDENTIALS_UNREADABLE. */
-export async function loadKeys(path: string): Promise<readonly ApiKey[]> {
+export async function loadKeys(path: string): Promise<KeyRing> {
   let text: string;
   try {
     if ((await stat(path)).size > FILE_BYTES_MAX) throw unreadable(path, `is over ${FILE_BYTES_MAX} bytes`);
     text = await readFile(path, 'utf8');
   } catch (thrown) {
     if (thrown instanceof SightlineError) throw thrown;
-    if (isMissing(thrown)) return [];
+    if (isMissing(thrown)) return NO_KEYS;
     throw unreadable(path, (thrown as Error).message, thrown);
   }
   return readKeys(text, path);
 }
 
 /** Changes the keys of a file, one change after another, also of several commands. Errors: CREDENTIALS_UNREADABLE, OUTPUT_FAILED, those of `change`. */
-export async function changeKeys(
-  path: string,
-  change: (keys: readonly ApiKey[]) => readonly ApiKey[],
-): Promise<readonly ApiKey[]> {
+export async function changeKeys(path: string, change: (ring: KeyRing) => KeyRing): Promise<KeyRing> {
   return await locked(path, async () => {
-    const keys = change(await loadKeys(path));
-    await replace(path, writeKeys(keys));
-    return keys;
+    const ring = change(await loadKeys(path));
+    await replace(path, writeKeys(ring));
+    return ring;
   });
 }
 

@@ -21,6 +21,15 @@ export interface ApiKey {
   readonly expiresAtMs?: number | undefined;
 }
 
+/** What the file of keys holds. */
+export interface KeyRing {
+  readonly keys: readonly ApiKey[];
+  /** Of tokens of the identity provider: their `jti`. */
+  readonly revokedTokens: readonly string[];
+}
+
+export const NO_KEYS: KeyRing = { keys: [], revokedTokens: [] };
+
 const PREFIX = 'sightline';
 const ID_CHARS = 8;
 const SECRET_BYTES = 32;
@@ -29,6 +38,9 @@ const ALPHABET = 'abcdefghjkmnpqrstuvwxyz23456789';
 const KEY = new RegExp(`^${PREFIX}_([${ALPHABET}]{${ID_CHARS}})_[A-Za-z0-9_-]{43}$`);
 /** Keys of one file. */
 export const KEYS_MAX = 10_000;
+/** Of more the oldest are forgotten: by then they have expired. */
+export const REVOKED_MAX = 10_000;
+export const TOKEN_ID_CHARS_MAX = 256;
 export const KEY_NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 
 /** A new key. `text` is shown once, and kept nowhere. */
@@ -60,10 +72,14 @@ const keySchema = z.strictObject({
   created_at: z.iso.datetime(),
   expires_at: z.iso.datetime().optional(),
 });
-const fileSchema = z.strictObject({ version: z.literal(1), keys: z.array(keySchema).max(KEYS_MAX) });
+const fileSchema = z.strictObject({
+  version: z.literal(1),
+  keys: z.array(keySchema).max(KEYS_MAX),
+  revoked_tokens: z.array(z.string().min(1).max(TOKEN_ID_CHARS_MAX)).max(REVOKED_MAX).default([]),
+});
 
 /** Of a file of keys. Throws CREDENTIALS_UNREADABLE, saying where it is wrong. */
-export function readKeys(text: string, path: string): readonly ApiKey[] {
+export function readKeys(text: string, path: string): KeyRing {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
@@ -95,11 +111,11 @@ export function readKeys(text: string, path: string): readonly ApiKey[] {
     const seen = new Set(keys.map((key) => key[field]));
     if (seen.size < keys.length) throw unreadable(path, `two keys have the same ${field}`);
   }
-  return keys;
+  return { keys, revokedTokens: result.data.revoked_tokens };
 }
 
 /** The text of a file of keys. */
-export function writeKeys(keys: readonly ApiKey[]): string {
+export function writeKeys({ keys, revokedTokens }: KeyRing): string {
   const rows = keys.map(({ id, name, hash, grants, createdMs, expiresAtMs }) => ({
     id,
     name,
@@ -108,7 +124,8 @@ export function writeKeys(keys: readonly ApiKey[]): string {
     created_at: new Date(createdMs).toISOString(),
     ...(expiresAtMs !== undefined && { expires_at: new Date(expiresAtMs).toISOString() }),
   }));
-  return `${JSON.stringify({ version: 1, keys: rows }, undefined, 2)}\n`;
+  const revoked = revokedTokens.length === 0 ? {} : { revoked_tokens: revokedTokens.slice(-REVOKED_MAX) };
+  return `${JSON.stringify({ version: 1, keys: rows, ...revoked }, undefined, 2)}\n`;
 }
 
 export function unreadable(path: string, fault: string, cause?: unknown): SightlineError {

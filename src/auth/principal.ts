@@ -11,23 +11,15 @@ export class Principal {
   /** For people. */
   readonly name: string;
   readonly grants: readonly Grant[];
-  /** Unix ms of the server's clock; undefined: it does not expire. */
-  readonly expiresAtMs: number | undefined;
   #ended: SightlineError | undefined;
   /** A publisher is asked again and again about few topics. */
   readonly #decided = new Map<string, boolean>();
   readonly #listeners = new Set<(reason: SightlineError) => void>();
 
-  constructor(parts: {
-    readonly id: string;
-    readonly name: string;
-    readonly grants: readonly Grant[];
-    readonly expiresAtMs?: number | undefined;
-  }) {
+  constructor(parts: { readonly id: string; readonly name: string; readonly grants: readonly Grant[] }) {
     this.id = parts.id;
     this.name = parts.name;
     this.grants = parts.grants;
-    this.expiresAtMs = parts.expiresAtMs;
   }
 
   /** What lives by the credential. */

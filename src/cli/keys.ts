@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { ACTIONS, GRANTS_MAX, grantText, parseGrant, type Grant } from '../auth/grants.ts';
 import { changeKeys, loadKeys } from '../auth/key-file.ts';
-import { KEY_NAME, KEYS_MAX, makeKey, type ApiKey } from '../auth/keys.ts';
+import { KEY_NAME, KEYS_MAX, makeKey, TOKEN_ID_CHARS_MAX, type ApiKey } from '../auth/keys.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { CliContext } from './context.ts';
 import { inColumns } from './text.ts';
@@ -60,7 +60,7 @@ export function registerKeys(program: Command, context: CliContext): void {
         expiresAtMs: expires === undefined ? undefined : nowMs + expires,
       });
       const path = fileOf(context);
-      await changeKeys(path, (before) => withKey(before, made.key));
+      await changeKeys(path, (ring) => ({ ...ring, keys: withKey(ring.keys, made.key) }));
       if (json) return context.out(JSON.stringify({ ...shown(made.key), key: made.text }));
       context.err(`${name} (${made.key.id}) may ${allow.map(grantText).join(', ')}; kept in ${path}, by its hash.`);
       context.err('This is the key. It is not shown again:');
@@ -73,7 +73,7 @@ export function registerKeys(program: Command, context: CliContext): void {
     .option('--json', 'print JSON')
     .action(async ({ json }: { json?: boolean }) => {
       const path = fileOf(context);
-      const all = await loadKeys(path);
+      const { keys: all } = await loadKeys(path);
       if (json) return context.out(JSON.stringify(all.map(shown)));
       if (all.length === 0) return context.err(`there is no key in ${path}`);
       const rows = all.map((key) => {
@@ -94,12 +94,24 @@ export function registerKeys(program: Command, context: CliContext): void {
     .description('make a key count no more')
     .action(async (wanted: string) => {
       const path = fileOf(context);
-      await changeKeys(path, (before) => {
-        const left = before.filter(({ id, name }) => id !== wanted && name !== wanted);
-        if (left.length < before.length) return left;
+      await changeKeys(path, (ring) => {
+        const left = ring.keys.filter(({ id, name }) => id !== wanted && name !== wanted);
+        if (left.length < ring.keys.length) return { ...ring, keys: left };
         throw new SightlineError('USAGE', `there is no key "${wanted.slice(0, 80)}" in ${path}`);
       });
       context.err(`${wanted} is revoked`);
+    });
+
+  keys
+    .command('revoke-token')
+    .argument('<jti>', 'the id of the token, its claim jti', tokenId)
+    .description('make a token of the identity provider count no more (auth.jwt)')
+    .action(async (jti: string) => {
+      await changeKeys(fileOf(context), ({ keys: all, revokedTokens }) => ({
+        keys: all,
+        revokedTokens: [...revokedTokens.filter((one) => one !== jti), jti],
+      }));
+      context.err(`the token ${jti} is revoked`);
     });
 }
 
@@ -127,6 +139,11 @@ function shown({ id, name, grants, createdMs, expiresAtMs }: ApiKey) {
 
 function isOver({ expiresAtMs }: ApiKey): boolean {
   return expiresAtMs !== undefined && expiresAtMs <= Date.now();
+}
+
+function tokenId(text: string): string {
+  if (text !== '' && text.length <= TOKEN_ID_CHARS_MAX) return text;
+  throw new InvalidArgumentError(`It has 1 to ${TOKEN_ID_CHARS_MAX} characters.`);
 }
 
 function keyName(text: string): string {

@@ -431,6 +431,16 @@ function contradictions(config: Config): string[] {
   const { server, streaming } = config;
   atMost('streaming.default_fps', streaming.default_fps, 'streaming.max_fps', streaming.max_fps);
   atMost('streaming.pong_timeout_s', streaming.pong_timeout_s, 'streaming.ping_interval_s', streaming.ping_interval_s);
+  const { jwks_url: jwks, issuer, audience } = config.auth.jwt;
+  const given = [jwks, issuer, audience].filter((value) => value !== undefined).length;
+  if (given > 0 && given < 3) found.push('auth.jwt needs jwks_url, issuer and audience together');
+  for (const [key, url] of [
+    ['auth.jwt.jwks_url', jwks],
+    ['auth.callback_url', config.auth.callback_url],
+  ] as const) {
+    if (url !== undefined && !/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
+      found.push(`${key} is no http: or https: address`);
+  }
   atMost('server.header_timeout_ms', server.header_timeout_ms, 'server.request_timeout_ms', server.request_timeout_ms);
   return found;
 }

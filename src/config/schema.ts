@@ -489,6 +489,33 @@ const auth = z.strictObject({
       defaultText:
         "`sightline/keys.json` in the user's data folder (`$XDG_DATA_HOME`, `~/.local/share`, `%LOCALAPPDATA%`)",
     }),
+  jwt: z
+    .strictObject({
+      jwks_url: text()
+        .optional()
+        .describe('Address of the keys of an identity provider (JWKS): tokens that they have signed come in, too.')
+        .meta({ defaultText: 'none' }),
+      issuer: text().optional().describe('Required claim `iss`.').meta({ defaultText: 'none' }),
+      audience: text().optional().describe('Required claim `aud`.').meta({ defaultText: 'none' }),
+      algorithms: z
+        .array(z.enum(['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']))
+        .min(1)
+        .max(10)
+        .default(['RS256', 'ES256', 'EdDSA'])
+        .describe('How tokens may be signed; none but these, whatever the token says.'),
+      permissions_claim: text()
+        .default('permissions')
+        .describe(
+          'Claim with the permissions: a list, or one text with spaces between them; others in it are left out.',
+        ),
+    })
+    .describe('Tokens of an identity provider; all three of the first keys, or none.'),
+  callback_url: text()
+    .optional()
+    .describe(
+      'Address of a program of yours that decides about every other credential: it gets `{ "credential", "address" }` by POST, and answers `{ "name", "permissions", "expires_in_s" }`, or 401.',
+    )
+    .meta({ defaultText: 'none' }),
   loopback: z
     .enum(['keys', 'open'])
     .default('keys')

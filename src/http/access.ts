@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Logins } from '../auth/logins.ts';
 import type { Principal } from '../auth/principal.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Refusals } from '../fences/refusals.ts';
 import type { Log } from '../log/log.ts';
 import type { Permission } from './route.ts';
 
@@ -9,10 +10,11 @@ import type { Permission } from './route.ts';
 
 export interface AccessParts {
   readonly authenticator: {
-    /** Throws CREDENTIALS_MISSING, CREDENTIALS_BAD, CREDENTIALS_EXPIRED. */
-    principalOf(credential: string | undefined, address: string | undefined): Principal;
+    /** Errors: CREDENTIALS_*. */
+    principalOf(credential: string | undefined, address: string | undefined): Principal | Promise<Principal>;
   };
   readonly logins: Logins;
+  readonly refusals: Pick<Refusals, 'count'>;
   readonly log: Log;
 }
 
@@ -31,42 +33,64 @@ export class Access {
   /**
    * Whoever may do that. `params`: for the names in a permission's resource; one that is missing leaves any below open, which whoever
    * takes the socket has to check. For what is public: undefined where it is not known who it is.
-   * Errors: CREDENTIALS_MISSING, CREDENTIALS_BAD, CREDENTIALS_EXPIRED, PERMISSION_DENIED.
+   * At once, but for a credential that somebody else has to check. Errors: CREDENTIALS_*, PERMISSION_DENIED.
    */
-  require(request: IncomingMessage, permissions: readonly Permission[], params: Params): Principal | undefined {
+  require(
+    request: IncomingMessage,
+    permissions: readonly Permission[],
+    params: Params,
+  ): Principal | undefined | Promise<Principal | undefined> {
     const needed = permissions.filter((permission) => permission.action !== 'public');
-    if (needed.length < permissions.length) return this.#known(request);
+    const isPublic = needed.length < permissions.length;
     try {
       const principal = this.#principalOf(request);
-      for (const { action, resource } of needed) {
-        const { path, isWhole } = fill(resource, params);
-        if (isWhole ? principal.allows(action, path) : principal.allowsSome(action, path)) return principal;
-      }
-      const [{ action, resource }] = needed as [(typeof needed)[number]];
-      throw principal.denied(action, fill(resource, params).path);
+      if (!(principal instanceof Promise)) return isPublic ? principal : decide(principal, needed, params);
+      return principal.then(
+        (checked) => (isPublic ? checked : this.#decideLater(checked, { needed, params, request })),
+        (thrown: unknown) => (isPublic ? undefined : this.#refuse(thrown, request)),
+      );
     } catch (thrown) {
-      const { code, message } = toSightlineError(thrown);
-      const address = request.socket.remoteAddress ?? '';
-      this.#parts.log.write('access_refused', { code, reason: message, address });
-      throw thrown;
+      return isPublic ? undefined : this.#refuse(thrown, request);
     }
   }
 
-  #known(request: IncomingMessage): Principal | undefined {
+  #decideLater(
+    principal: Principal,
+    { needed, params, request }: { needed: readonly Needed[]; params: Params; request: IncomingMessage },
+  ): Principal {
     try {
-      return this.#principalOf(request);
-    } catch {
-      return undefined;
+      return decide(principal, needed, params);
+    } catch (thrown) {
+      return this.#refuse(thrown, request);
     }
   }
 
-  #principalOf(request: IncomingMessage): Principal {
+  #refuse(thrown: unknown, { socket }: IncomingMessage): never {
+    const { code, message } = toSightlineError(thrown);
+    this.#parts.refusals.count('http', code);
+    this.#parts.log.write('access_refused', { code, reason: message, address: socket.remoteAddress ?? '' });
+    throw thrown;
+  }
+
+  #principalOf(request: IncomingMessage): Principal | Promise<Principal> {
     const { authenticator, logins } = this.#parts;
     const credential = credentialOf(request);
     const login = credential === undefined ? loginOf(request) : undefined;
     const principal = login === undefined ? undefined : logins.principalOf(login);
     return principal ?? authenticator.principalOf(credential, request.socket.remoteAddress);
   }
+}
+
+type Needed = Exclude<Permission, { readonly action: 'public' }>;
+
+/** Throws PERMISSION_DENIED. */
+function decide(principal: Principal, needed: readonly Needed[], params: Params): Principal {
+  for (const { action, resource } of needed) {
+    const { path, isWhole } = fill(resource, params);
+    if (isWhole ? principal.allows(action, path) : principal.allowsSome(action, path)) return principal;
+  }
+  const [{ action, resource }] = needed as [Needed];
+  throw principal.denied(action, fill(resource, params).path);
 }
 
 /** The secret of the page's cookie. */

@@ -48,8 +48,8 @@ export function loginRoutes({ authenticator, logins }: LoginHost): Route[] {
       body: z.strictObject({ key: z.string().describe('one that `sightline keys add` has printed') }),
       response: meSchema,
       errors: ['CREDENTIALS_BAD', 'CREDENTIALS_EXPIRED'],
-      handle: ({ body, caller }) => {
-        const principal = authenticator.principalOf(body.key, caller.request.socket.remoteAddress);
+      handle: async ({ body, caller }) => {
+        const principal = await authenticator.principalOf(body.key, caller.request.socket.remoteAddress);
         leave(logins, caller);
         setCookie(caller, logins.open(principal), LOGIN_MS / 1_000);
         return about(principal);

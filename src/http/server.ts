@@ -53,8 +53,8 @@ export interface SocketRequest {
 
 export interface HttpServerOptions {
   readonly clock: Clock;
-  readonly access: Omit<AccessParts, 'log'>;
-  readonly fences: Pick<Fences, 'turns' | 'penalties'>;
+  readonly access: Pick<AccessParts, 'authenticator' | 'logins'>;
+  readonly fences: Pick<Fences, 'turns' | 'penalties' | 'refusals'>;
   readonly host: string;
   readonly port: number;
   readonly rules: AddressRules;
@@ -127,7 +127,7 @@ export class HttpServer {
     const { clock, log, descriptors, connections: settings, fences } = options;
     const isBanned = (address: string): boolean => fences.penalties.isBanned(address);
     this.#connections = new Connections({ clock, log, descriptors, settings, isBanned });
-    this.#access = new Access({ ...options.access, log });
+    this.#access = new Access({ ...options.access, refusals: fences.refusals, log });
     const queues = { clock, turns: fences.turns };
     this.#requests = new RequestQueues(queues);
     this.#handshakes = new RequestQueues(queues);
@@ -315,7 +315,8 @@ export class HttpServer {
       if (!READING.has(request.method)) checkChange(request.headers);
       if (this.#socketRoute(request.raw)) throw upgradeRequired(request.raw, 'the request asks for no upgrade');
       const { permission = PUBLIC } = request.routeOptions.config as { permission?: Permission };
-      const principal = this.#access.require(request.raw, [permission], request.params as Record<string, string>);
+      const params = request.params as Record<string, string>;
+      const principal = await this.#access.require(request.raw, [permission], params);
       if (principal) this.#principals.set(request.raw, principal);
       return undefined;
     });
@@ -497,12 +498,14 @@ export class HttpServer {
     // It is refused already, or has not waited for its answers.
     if (connection?.state === 'closing' || connection?.answers) return void socket.destroy();
     if (connection) this.#connections.upgrade(connection);
+    const refuse = (thrown: unknown): void => this.#connections.refuse(socket, toSightlineError(thrown));
     const run = (): void => {
       try {
         if (connection?.refusal) throw connection.refusal;
-        this.#open(request, socket, head);
+        const opened = this.#open(request, socket, head);
+        if (opened instanceof Promise) opened.catch(refuse);
       } catch (thrown) {
-        this.#connections.refuse(socket, toSightlineError(thrown));
+        refuse(thrown);
       }
     };
     // A refusal takes next to nothing, and its socket need not wait.
@@ -515,8 +518,8 @@ export class HttpServer {
     });
   }
 
-  /** Errors: those of a refused address, NOT_FOUND, SHUTTING_DOWN, CONNECTIONS_EXHAUSTED. */
-  #open(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  /** Errors: those of a refused address or caller, NOT_FOUND, SHUTTING_DOWN, CONNECTIONS_EXHAUSTED. */
+  #open(request: IncomingMessage, socket: Duplex, head: Buffer): void | Promise<void> {
     this.#checkAddress(request.headers);
     const url = URL.parse(request.url ?? '/', 'http://localhost');
     const route = this.#socketRoute(request);
@@ -524,7 +527,16 @@ export class HttpServer {
       throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${(request.url ?? '').slice(0, 200)}`);
     }
     const named = { client_id: url.searchParams.get('client_id') ?? undefined };
-    const principal = this.#access.require(request, route.permissions, named)!;
+    const principal = this.#access.require(request, route.permissions, named);
+    const parts = { socket, head, route, query: url.searchParams };
+    if (!(principal instanceof Promise)) return this.#openAs(principal!, request, parts);
+    return principal.then((checked) => this.#openAs(checked!, request, parts));
+  }
+
+  /** Errors: SHUTTING_DOWN, CONNECTIONS_EXHAUSTED. */
+  #openAs(principal: Principal, request: IncomingMessage, { socket, head, route, query }: Opening): void {
+    // It may have left while it was found out who it is.
+    if (socket.destroyed) return;
     if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     this.#refuseWhenFull();
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
@@ -536,8 +548,8 @@ export class HttpServer {
         socket: socket as Socket,
       });
       const { headers, socket: connection } = request;
-      url.searchParams.delete('access_token');
-      route.open(webSocket, { query: url.searchParams, headers, address: connection.remoteAddress, principal });
+      query.delete('access_token');
+      route.open(webSocket, { query, headers, address: connection.remoteAddress, principal });
     });
   }
 }
@@ -546,6 +558,14 @@ export class HttpServer {
 const PUBLIC: Permission = { action: 'public' };
 /** These change nothing. */
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+
+/** A WebSocket that is about to be opened. */
+interface Opening {
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  readonly route: SocketRoute;
+  readonly query: URLSearchParams;
+}
 
 /** A WebSocket or an event stream. */
 interface OpenConnection {

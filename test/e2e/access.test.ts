@@ -1,7 +1,11 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { allows, parseGrant } from '../../src/auth/grants.ts';
@@ -48,13 +52,14 @@ let made = 0;
 async function addKey(name: string | undefined, ...allow: string[]): Promise<string> {
   const grants = allow.map(parseGrant);
   const { key, text } = makeKey({ name: name ?? `key${++made}`, grants, createdMs: Date.now() });
-  await changeKeys(keysFile, (before) => [...before, key]);
+  await changeKeys(keysFile, (ring) => ({ ...ring, keys: [...ring.keys, key] }));
   // The server takes it up within a second.
   if (server) await expect.poll(async () => (await ask('/api/me', text)).body.name).toBe(key.name);
   return text;
 }
 
-const revoke = (text: string) => changeKeys(keysFile, (before) => before.filter(({ id }) => id !== text.split('_')[1]));
+const revoke = (text: string) =>
+  changeKeys(keysFile, (ring) => ({ ...ring, keys: ring.keys.filter(({ id }) => id !== text.split('_')[1]) }));
 
 interface Answer {
   readonly status: number;
@@ -372,6 +377,77 @@ async function foxgloveChannels(key: string): Promise<Map<string, number>> {
   await expect.poll(() => found.has('seen/a') && found.has('secret/b')).toBe(true);
   socket.terminate();
   return found;
+}
+
+describe('who is known elsewhere', () => {
+  test('comes in by a token of the identity provider, until it is revoked', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+    const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: 'k', alg: 'ES256' }] };
+    await using provider = await answering(() => jwks);
+    const settings = { jwks_url: provider.url, issuer: 'https://id.example', audience: 'sightline' };
+    await using other = await ServerProcess.start([
+      ...['serve', '--set', `auth.keys_file=${join(folder, 'tokens.json')}`],
+      ...Object.entries(settings).flatMap(([key, value]) => ['--set', `auth.jwt.${key}=${value}`]),
+    ]);
+    const token = (jti: string) =>
+      new SignJWT({ permissions: ['publish:topics/a/#'], jti })
+        .setProtectedHeader({ alg: 'ES256', kid: 'k' })
+        .setIssuer(settings.issuer)
+        .setAudience(settings.audience)
+        .setSubject('ada')
+        .setExpirationTime('10m')
+        .sign(privateKey);
+    expect((await fetch(`${other.url}/api/config`)).status).toBe(401);
+    const session = await connectTelemetry({ url: other.url, accessToken: await token('one') });
+    const ended = new Promise<string | undefined>((done) => {
+      session.on('state', ({ state, error }) => state === 'closed' && done(error?.code));
+    });
+    await session.publish('a/x', 1, { reliable: true });
+    await expect(session.publish('b/x', 1, { reliable: true })).rejects.toMatchObject({ code: 'PERMISSION_DENIED' });
+    const words = ['--set', `auth.keys_file=${join(folder, 'tokens.json')}`, 'keys', 'revoke-token', 'one'];
+    expect((await runHere(folder, words)).code).toBe(0);
+    expect(await ended).toBe('CREDENTIALS_BAD');
+    await expect(connectTelemetry({ url: other.url, accessToken: await token('one') })).rejects.toMatchObject({
+      code: 'CREDENTIALS_BAD',
+    });
+    await using _again = await connectTelemetry({ url: other.url, accessToken: await token('two') });
+  });
+
+  test('comes in where the program of auth.callback_url says so', async () => {
+    await using decider = await answering(({ credential }) =>
+      credential === 'open sesame' ? { name: 'ali', permissions: ['read:config'] } : undefined,
+    );
+    const keys = `auth.keys_file=${join(folder, 'called.json')}`;
+    const url = `auth.callback_url=${decider.url}`;
+    await using other = await ServerProcess.start(['serve', '--set', keys, '--set', url]);
+    const status = async (path: string, credential: string) =>
+      (await fetch(`${other.url}${path}?access_token=${encodeURIComponent(credential)}`)).status;
+    expect(await status('/api/config', 'open sesame')).toBe(200);
+    expect(await status('/api/sessions', 'open sesame')).toBe(403);
+    expect(await status('/api/config', 'open')).toBe(401);
+    await decider[Symbol.asyncDispose]();
+    expect(await status('/api/config', 'another')).toBe(503);
+    expect(await status('/api/config', 'open sesame')).toBe(200);
+  });
+});
+
+/** A server that answers each request by JSON, or by 401 for undefined. */
+async function answering(answer: (question: { credential?: string }) => unknown) {
+  const http = createServer((request, response) => {
+    void text(request).then((body) => {
+      const value = answer(body === '' ? {} : (JSON.parse(body) as object));
+      if (value === undefined) response.writeHead(401).end();
+      else response.end(JSON.stringify(value));
+    });
+  }).listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  return {
+    url: `http://127.0.0.1:${(http.address() as AddressInfo).port}/`,
+    [Symbol.asyncDispose]: async () => {
+      http.closeAllConnections();
+      await new Promise((done) => http.close(done));
+    },
+  };
 }
 
 describe('the page', () => {
