@@ -16,11 +16,9 @@ beforeEach(async () => {
   clock = new ManualClock();
   questions = [];
   reply = { status: 200, body: JSON.stringify({ name: 'ada', permissions: ['read'], expires_in_s: 10 }) };
-  server = createServer((request, response) => {
-    void json(request).then((question) => {
-      questions.push([request.method, request.headers['content-type'], question]);
-      response.writeHead(reply.status, reply.status === 302 ? { Location: '/other' } : {}).end(reply.body);
-    });
+  server = createServer(async (request, response) => {
+    questions.push([request.method, request.headers['content-type'], await json(request)]);
+    response.writeHead(reply.status, reply.status === 302 ? { Location: '/other' } : {}).end(reply.body);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   verifier = new CallbackVerifier(clock, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/auth` });

@@ -94,23 +94,25 @@ export class VerifiedTokens {
     }
     if (token.isRenewing) return;
     token.isRenewing = true;
-    renew().then(
-      (verified) => {
-        token.isRenewing = false;
-        token.expiresAtMs = verified.expiresAtMs;
-        if (!isSame(verified, principal)) {
-          this.#end(
-            hash,
-            new SightlineError('CREDENTIALS_BAD', `"${principal.name}" has other permissions from now on`),
-          );
-        }
-      },
-      (thrown: unknown) => {
-        token.isRenewing = false;
-        const error = toSightlineError(thrown);
-        if (error.code !== 'CREDENTIALS_UNCHECKED' || nowMs >= token.expiresAtMs + GRACE_MS) this.#end(hash, error);
-      },
-    );
+    void this.#renewWith(renew, { hash, token, nowMs });
+  }
+
+  async #renewWith(
+    renew: () => Promise<Verified>,
+    { hash, token, nowMs }: { hash: string; token: Token; nowMs: number },
+  ): Promise<void> {
+    const { principal } = token;
+    try {
+      const verified = await renew();
+      token.expiresAtMs = verified.expiresAtMs;
+      if (isSame(verified, principal)) return;
+      this.#end(hash, new SightlineError('CREDENTIALS_BAD', `"${principal.name}" has other permissions from now on`));
+    } catch (thrown) {
+      const error = toSightlineError(thrown);
+      if (error.code !== 'CREDENTIALS_UNCHECKED' || nowMs >= token.expiresAtMs + GRACE_MS) this.#end(hash, error);
+    } finally {
+      token.isRenewing = false;
+    }
   }
 
   #end(hash: string, reason: SightlineError): void {

@@ -109,12 +109,25 @@ export function configTemplate(): string {
   for (const [section, node] of CONFIG_ROOT.children) {
     if (node.kind === 'key') continue;
     lines.push('', ...comment(node.description, ''), `${section}:`);
-    if (node.kind === 'entries') lines.push(...entriesTemplate(node));
-    for (const key of keysOf(section)) {
-      lines.push('', ...comment(`${key.description} (${key.allowed})`, '  '), `  # ${templateSetting(key)}`);
-    }
+    lines.push(...(node.kind === 'entries' ? entriesTemplate(node) : sectionTemplate(node, '')));
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** `inner`: how far the section is within that of the file. */
+function sectionTemplate({ children }: SectionNode, inner: string): string[] {
+  const lines: string[] = [];
+  for (const [name, node] of children) {
+    if (node.kind === 'entries') continue;
+    lines.push('', ...comment(node.kind === 'key' ? aboutKey(node.key) : node.description, '  '));
+    if (node.kind === 'key') lines.push(`  # ${inner}${templateSetting(node.key)}`);
+    else lines.push(`  # ${inner}${name}:`, ...sectionTemplate(node, `${inner}  `));
+  }
+  return lines;
+}
+
+function aboutKey({ description, allowed }: ConfigKey): string {
+  return `${description} (${allowed})`;
 }
 
 /** Those that are there by default. */

@@ -386,7 +386,9 @@ describe('who is known elsewhere', () => {
     await using provider = await answering(() => jwks);
     const settings = { jwks_url: provider.url, issuer: 'https://id.example', audience: 'sightline' };
     await using other = await ServerProcess.start([
-      ...['serve', '--set', `auth.keys_file=${join(folder, 'tokens.json')}`],
+      'serve',
+      '--set',
+      `auth.keys_file=${join(folder, 'tokens.json')}`,
       ...Object.entries(settings).flatMap(([key, value]) => ['--set', `auth.jwt.${key}=${value}`]),
     ]);
     const token = (jti: string) =>
@@ -433,12 +435,11 @@ describe('who is known elsewhere', () => {
 
 /** A server that answers each request by JSON, or by 401 for undefined. */
 async function answering(answer: (question: { credential?: string }) => unknown) {
-  const http = createServer((request, response) => {
-    void text(request).then((body) => {
-      const value = answer(body === '' ? {} : (JSON.parse(body) as object));
-      if (value === undefined) response.writeHead(401).end();
-      else response.end(JSON.stringify(value));
-    });
+  const http = createServer(async (request, response) => {
+    const body = await text(request);
+    const value = answer(body === '' ? {} : (JSON.parse(body) as object));
+    if (value === undefined) response.writeHead(401).end();
+    else response.end(JSON.stringify(value));
   }).listen(0, '127.0.0.1');
   await once(http, 'listening');
   return {
