@@ -1,5 +1,5 @@
 import type { PipelineName } from './base/result.ts';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { brightnessManifest } from '../test/support/brightness-model.ts';
 import { expectFiguresBalanced, sumsOf } from '../test/support/figure-accounts.ts';
 import { photograph } from '../test/support/pictures.ts';
-import { parseText, renderText } from '../test/support/prometheus-text.ts';
+import { parseText } from '../test/support/prometheus-text.ts';
 import { SocketClient } from '../test/support/socket-client.ts';
 import { TelemetryTestClient } from '../test/support/telemetry-client.ts';
 import { openServer, type Sightline } from './app.ts';
@@ -16,6 +16,7 @@ import { connectVideo } from './client/video.ts';
 import { loadConfig } from './config/load.ts';
 import { pathOf } from './http/route.ts';
 import { createSightline } from './index.ts';
+import { expositionOf, figuresDocument, formatFor } from './observe/exposition.ts';
 import { metricsSchema } from './observe/metrics.ts';
 import { Payload } from './protocol/payload.ts';
 
@@ -120,7 +121,7 @@ describe('createSightline', () => {
     const readings = server.figures.read();
     expectFiguresBalanced(readings);
     expect(critical().get('sightline_frames_received_total')).toBe(40);
-    const families = parseText(renderText(readings));
+    const families = parseText(expositionOf(readings, formatFor(undefined)));
     expect(families.size).toBe(readings.length);
     const { totals, engine, latency } = server.metrics();
     const all = sumsOf(readings);
@@ -136,6 +137,11 @@ describe('createSightline', () => {
     expect(families.get('sightline_frame_stage_seconds')!.samples.get(count)).toBe(
       latency.since_start.stages.total.count,
     );
+  });
+
+  test('docs/metrics.md is the page of its figures', () => {
+    const page = readFileSync(new URL('../docs/metrics.md', import.meta.url), 'utf8');
+    expect(page).toBe(figuresDocument(server.figures.all));
   });
 
   test('the document has the parts that its schema says, in that order', () => {

@@ -412,6 +412,7 @@ export class Sightline implements AsyncDisposable {
       info: apiInfo(version),
       health: () => this.health(),
       metrics: () => this.metrics(),
+      figures: () => this.figures.read(),
       pipelines: () => pipelineReports(this.#config),
       limits: () => viewLimits(this.#config),
       session: (clientId) => reportOf(this.#lane.get(clientId), systemClock.now()),

@@ -13,6 +13,8 @@ import {
   type HealthDocument,
   type Metrics,
 } from '../observe/metrics.ts';
+import { expositionOf, formatFor } from '../observe/exposition.ts';
+import type { FigureReading } from '../observe/figures.ts';
 import { count } from '../observe/schema.ts';
 import * as views from '../observe/views.ts';
 import type { SelfBenchmarkResult } from '../observe/self-benchmark.ts';
@@ -27,6 +29,8 @@ export interface ApiHost {
   health(): HealthDocument;
   /** Read anew by each call. */
   metrics(): Metrics;
+  /** The same as figures. */
+  figures(): readonly FigureReading[];
   limits(): views.Limits;
   pipelines(): readonly PipelineReport[];
   /** Throws SESSION_UNKNOWN. */
@@ -159,6 +163,19 @@ function healthRoutes(host: ApiHost): Route[] {
       handle: ({ caller }) => {
         const health = host.health();
         return caller.principal?.allows('read', 'metrics') ? health : { status: health.status };
+      },
+    }),
+    answer({
+      method: 'GET',
+      url: '/metrics',
+      permission: READ_METRICS,
+      tag: 'performance',
+      summary: 'all figures for a scraper: OpenMetrics, or Prometheus’ text format',
+      response: z.string(),
+      handle: ({ caller }) => {
+        const format = formatFor(caller.request.headers.accept);
+        caller.setHeader('Content-Type', format.contentType);
+        return expositionOf(host.figures(), format);
       },
     }),
     answer({

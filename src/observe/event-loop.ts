@@ -20,11 +20,11 @@ export function eventLoopPart(read: () => EventLoopDelay): Part<EventLoopDelay> 
       kind: 'gauge',
       unit: 'seconds',
       help: 'Delay of the main thread’s event loop, over the last one to two minutes',
-      labels: ['quantile'],
+      labels: ['percentile'],
       read: ({ p50_ms, p99_ms, max_ms }) => [
-        [['0.5'], seconds(p50_ms)],
-        [['0.99'], seconds(p99_ms)],
-        [['1'], seconds(max_ms)],
+        [['50'], seconds(p50_ms)],
+        [['99'], seconds(p99_ms)],
+        [['100'], seconds(max_ms)],
       ],
     },
   ]);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { parseText, renderText } from '../../test/support/prometheus-text.ts';
+import { parseText } from '../../test/support/prometheus-text.ts';
+import { expositionOf, formatFor } from './exposition.ts';
 import { FigureRegistry, part, type Figure, type FigureValue, type Labelled } from './figures.ts';
 
 const gauge = (name: string, read: () => FigureValue | null, more: Partial<Figure<unknown>> = {}) =>
@@ -22,7 +23,7 @@ test('the document is what the parts are at one moment, and the figures are read
   expect(JSON.stringify(registry.document())).toBe('{"queue":{"waiting":3,"done":7},"name":"one"}');
   queue.done = 8;
   expect(registry.totals(['sightline_done_total'])).toEqual({ sightline_done_total: 8 });
-  expect(renderText(registry.read())).toBe(
+  expect(expositionOf(registry.read(), formatFor(undefined))).toBe(
     [
       '# HELP sightline_waiting Those that wait',
       '# TYPE sightline_waiting gauge',
@@ -114,7 +115,7 @@ describe('label sets', () => {
   });
 
   test('whatever stands in them, the text can be read', () => {
-    const text = renderText(registryOfNames(() => ['a"b', 'c\\d', 'e\nf {}=,']).read());
+    const text = expositionOf(registryOfNames(() => ['a"b', 'c\\d', 'e\nf {}=,']).read(), formatFor(undefined));
     expect([...parseText(text).get('sightline_things')!.samples.values()]).toEqual([0, 1, 2]);
   });
 });

@@ -102,6 +102,11 @@ export class FigureRegistry<D extends object> {
     }
   }
 
+  /** What there is, in the order of `read`. */
+  get all(): readonly FigureMeta[] {
+    return [...this.#all.flatMap(({ figures }) => figures), LEFT_OUT];
+  }
+
   /** All parts, in the order in which they were registered, read at one moment. */
   document(): D {
     const entries = Object.entries(this.#parts) as [keyof D, Part<D[keyof D]>][];

@@ -43,7 +43,7 @@ export type LatencyFigures = DeepReadonly<z.output<typeof latencySchema>>;
 export type FrameLatencyFigures = DeepReadonly<z.output<typeof frameLatencySchema>>;
 
 /** Bounds of the public histogram, seconds. */
-const BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5] as const;
+const BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5] as const;
 
 export function latencyPart(latencies: FrameLatencies): Part<DeepReadonly<z.output<typeof latenciesSchema>>> {
   return part(

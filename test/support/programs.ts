@@ -10,6 +10,9 @@ const PROGRAMS = {
   chromium: { names: ['chromium', 'chromium-browser', 'google-chrome'], debianPackage: 'chromium' },
   ffmpeg: { names: ['ffmpeg'], debianPackage: 'ffmpeg' },
   ffprobe: { names: ['ffprobe'], debianPackage: 'ffmpeg' },
+  prometheus: { names: ['prometheus'], debianPackage: 'prometheus' },
+  promtool: { names: ['promtool'], debianPackage: 'prometheus' },
+  alertmanager: { names: ['prometheus-alertmanager', 'alertmanager'], debianPackage: 'prometheus-alertmanager' },
 } as const satisfies Record<string, Program>;
 
 export type ProgramName = keyof typeof PROGRAMS;

@@ -1,35 +1,4 @@
-import type { FigureReading, FigureSample, HistogramValue } from '../../src/observe/figures.ts';
-
-/** The text format of Prometheus (version 0.0.4), written and read: https://prometheus.io/docs/instrumenting/exposition_formats/ */
-
-export function renderText(readings: readonly FigureReading[]): string {
-  return readings
-    .flatMap(({ figure: { name, kind, help, buckets = [] }, samples }) => [
-      `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
-      `# TYPE ${name} ${kind}`,
-      ...samples.flatMap((sample) => sampleLines(name, sample, buckets)),
-    ])
-    .map((line) => `${line}\n`)
-    .join('');
-}
-
-function sampleLines(name: string, { labels, value }: FigureSample, bounds: readonly number[]): string[] {
-  if (typeof value === 'number') return [`${name}${labelText(labels)} ${value}`];
-  const { counts, count, sum }: HistogramValue = value;
-  return [
-    ...bounds.map((bound, i) => `${name}_bucket${labelText({ ...labels, le: String(bound) })} ${counts[i]}`),
-    `${name}_bucket${labelText({ ...labels, le: '+Inf' })} ${count}`,
-    `${name}_sum${labelText(labels)} ${sum}`,
-    `${name}_count${labelText(labels)} ${count}`,
-  ];
-}
-
-function labelText(labels: Readonly<Record<string, string>>): string {
-  const texts = Object.entries(labels).map(
-    ([name, value]) => `${name}="${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`,
-  );
-  return texts.length === 0 ? '' : `{${texts.join(',')}}`;
-}
+/** Reads the text format of Prometheus (version 0.0.4): https://prometheus.io/docs/instrumenting/exposition_formats/ */
 
 export interface ParsedFamily {
   readonly kind: string;
