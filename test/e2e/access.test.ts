@@ -149,16 +149,6 @@ describe('every route', () => {
     }
   });
 
-  test('that is mounted is in the document, but for files of the page', async () => {
-    const { openServer } = await import('../../src/app.ts');
-    const { loadConfig } = await import('../../src/config/load.ts');
-    const flags = { 'auth.keys_file': join(folder, 'none.json'), 'log.level': 'silent' };
-    await using app = await openServer({ config: loadConfig({ flags }), listens: false });
-    const told = new Set((await operations()).map(({ name }) => name));
-    const names = app.mounted.map((name) => name.replaceAll(/:(\w+)/g, '{$1}')).filter((name) => !told.has(name));
-    expect(names.filter((name) => !name.startsWith('HEAD '))).toEqual(['GET /*']);
-  });
-
   test('/health tells a stranger its status and nothing else', async () => {
     expect(Object.keys((await ask('/health')).body)).toEqual(['status']);
     expect(Object.keys((await ask('/health', await addKey(undefined, 'read:metrics'))).body)).toContain('version');
