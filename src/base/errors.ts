@@ -72,6 +72,7 @@ export const ERRORS = {
   CONNECTIONS_EXHAUSTED: 503,
   ADDRESS_LIMIT_REACHED: 429,
   SHUTTING_DOWN: 503,
+  NOT_READY: 503,
   // A client whose store for its token fails. Its session goes on.
   TOKEN_STORE_BAD: 500,
   // A client that finds no server, or loses it for good.

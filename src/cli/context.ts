@@ -16,6 +16,8 @@ export interface CliContext {
   readonly isTerminal: boolean;
   /** Aborted by the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
+  /** With what the command exits when it ends without an error. Default: 0. */
+  exitWith(code: number): void;
   /** Ends the process at once by the signal that it got, whatever runs in it. */
   endNow(): void;
   /** The configuration with `flags` (dotted key → text or value) on top of file and environment. Throws CONFIG_*. */

@@ -20,6 +20,7 @@ import { wrapLine } from './wrap.ts';
 import { registerRecord } from './record.ts';
 import { registerReplay } from './replay.ts';
 import { registerServe } from './serve.ts';
+import { registerStatus } from './status.ts';
 
 /** Width of a help text whose place has no known width, and of one that is broken later. */
 const HELP_COLUMNS = 80;
@@ -40,6 +41,7 @@ Examples:
   sightline models list                             all models
   sightline record drive.mcap                       topics of a running server into a file
   sightline replay drive.mcap --speed 2             the file, published again by a server of its own
+  sightline status                                  whether a running server is well
   sightline monitor                                 a live view of a running server
   sightline benchmark low_load                      load on a server, and its latency
   sightline optimize clip.mp4                       the settings that suit this machine and a clip
@@ -52,6 +54,7 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
   const stopper = overrides.signal === undefined ? listenForSignals() : undefined;
   const output = overrides.out === undefined ? openOutput(stopper) : undefined;
   const program = new Command('sightline');
+  let wanted = 0;
   const context: CliContext = {
     env: process.env,
     cwd: process.cwd(),
@@ -71,13 +74,14 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
     },
     isTerminal: process.stderr.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
+    exitWith: (code) => void (wanted = code),
     endNow: () => stopper?.endNow(),
     config: (flags) => loadConfig(loadOptions(program, context, flags)),
     ...overrides,
   };
 
   try {
-    let exitCode = await run(argv, program, context);
+    let exitCode = (await run(argv, program, context)) || wanted;
     const end = await output?.settled();
     if (end instanceof SightlineError) {
       exitCode = tell(end, program, { ...context, err: (line) => void process.stderr.write(`${line}\n`) });
@@ -151,6 +155,7 @@ function build(program: Command, context: CliContext): void {
   registerDemo(program, context);
   registerDetect(program, context);
   registerModels(program, context);
+  registerStatus(program, context);
   registerMonitor(program, context);
   registerBenchmark(program, context);
   registerOptimize(program, context);

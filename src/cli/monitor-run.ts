@@ -1,13 +1,12 @@
 import { setTimeout } from 'node:timers/promises';
 import { systemClock, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { Config } from '../config/schema.ts';
 import type { CliContext } from './context.ts';
 import { tokenOf } from './options.ts';
 import { readDocument, type MonitorDocument } from './monitor-document.ts';
 import { ProcessTerminal, type Terminal } from './monitor-terminal.ts';
 import { monitorLine, monitorView, type MonitorState } from './monitor-view.ts';
-import { readJson } from './server-documents.ts';
+import { entranceOf, ownUrl, readJson } from './server-documents.ts';
 
 export interface MonitorFlags {
   /** Of the two documents' common folder. */
@@ -197,14 +196,7 @@ class Pace {
 
 /** The function that asks a server, and the address to show: without credentials. */
 function serverAt(given: URL, token: string | undefined): { readonly address: string; readonly read: Read } {
-  const url = new URL(given);
-  const { username, password } = url;
-  const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64');
-  const authorization =
-    token === undefined ? (username + password === '' ? undefined : `Basic ${credentials}`) : `Bearer ${token}`;
-  const headers = authorization === undefined ? {} : { authorization };
-  // `fetch` takes no address with credentials in it.
-  [url.username, url.password] = ['', ''];
+  const { url, headers } = entranceOf(given, token);
   const read: Read = async (signal) => {
     const paths = ['health', 'api/performance/metrics'];
     const [health, metrics] = await Promise.all(paths.map((path) => readJson(new URL(path, url), signal, headers)));
@@ -213,11 +205,4 @@ function serverAt(given: URL, token: string | undefined): { readonly address: st
     throw new SightlineError('CONNECTION_FAILED', `${url.href}: the answer is not from a Sightline server`);
   };
   return { address: url.href, read };
-}
-
-/** Where the server of this configuration listens, seen from the same machine. Errors: USAGE. */
-function ownUrl({ host, port }: Config['server']): URL {
-  if (port === 0) throw new SightlineError('USAGE', 'server.port is 0, any free one: give its address with --url');
-  const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return new URL(`http://${near.includes(':') ? `[${near}]` : near}:${port}/`);
 }

@@ -1,4 +1,5 @@
 import { ERRORS, SightlineError, type ErrorCode } from '../base/errors.ts';
+import type { Config } from '../config/schema.ts';
 import { clean } from './text.ts';
 
 /** Documents of a running server over HTTP, for commands that show one. */
@@ -61,4 +62,25 @@ function reasonOf(thrown: unknown): string {
   if (thrown instanceof SyntaxError) return 'the answer is not JSON';
   if (thrown instanceof AggregateError && thrown.errors.length > 0) return reasonOf(thrown.errors[0]);
   return thrown.cause === undefined ? thrown.message : reasonOf(thrown.cause);
+}
+
+/** An address without credentials in it, which `fetch` would not take, and the headers that stand for them: a token goes before. */
+export function entranceOf(
+  given: URL,
+  token: string | undefined,
+): { readonly url: URL; readonly headers: Readonly<Record<string, string>> } {
+  const url = new URL(given);
+  const { username, password } = url;
+  [url.username, url.password] = ['', ''];
+  if (token !== undefined) return { url, headers: { authorization: `Bearer ${token}` } };
+  if (username + password === '') return { url, headers: {} };
+  const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64');
+  return { url, headers: { authorization: `Basic ${credentials}` } };
+}
+
+/** Where the server of this configuration listens, seen from the same machine. Errors: USAGE. */
+export function ownUrl({ host, port }: Config['server']): URL {
+  if (port === 0) throw new SightlineError('USAGE', 'server.port is 0, any free one: give its address with --url');
+  const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return new URL(`http://${near.includes(':') ? `[${near}]` : near}:${port}/`);
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { SightlineError } from '../base/errors.ts';
 import type { ConfigChange, ConfigRequest, ConfigState, ChangedSetting } from '../config/coordinator.ts';
 import type { OverriddenSetting } from '../config/load.ts';
 import { CONFIG_KEYS, ENTRY_SECTIONS } from '../config/keys.ts';
@@ -27,6 +28,8 @@ import { answer, type Route } from './route.ts';
 export interface ApiHost {
   readonly info: OpenApiInfo;
   health(): HealthDocument;
+  /** Frames can be processed now. */
+  isReady(): boolean;
   /** Read anew by each call. */
   metrics(): Metrics;
   /** The same as figures. */
@@ -163,6 +166,19 @@ function healthRoutes(host: ApiHost): Route[] {
       handle: ({ caller }) => {
         const health = host.health();
         return caller.principal?.allows('read', 'metrics') ? health : { status: health.status };
+      },
+    }),
+    answer({
+      method: 'GET',
+      url: '/-/ready',
+      permission: PUBLIC,
+      tag: 'health',
+      summary: 'may work be sent here: 200, or 503',
+      response: z.string(),
+      errors: ['NOT_READY'],
+      handle: () => {
+        if (host.isReady()) return 'ready\n';
+        throw new SightlineError('NOT_READY', 'the server has no model or no worker yet, or stops');
       },
     }),
     answer({

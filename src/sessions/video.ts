@@ -156,6 +156,8 @@ export class VideoLane {
     try {
       const request = parseSessionQuery(query);
       this.#fences.penalties.require('video', { address, token: request.token });
+      // Also who takes up a session again: its key may be another one of the same holder by now.
+      if (request.clientId !== undefined) principal.require('publish', `sessions/${request.clientId}`);
       const isUnwanted = () => this.#registry.closed || socket.readyState !== socket.OPEN;
       const { session, resumed } = await this.#registry.claim({ ...request, principal }, (clientId) => {
         principal.require('publish', `sessions/${clientId}`);

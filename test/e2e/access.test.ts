@@ -23,6 +23,7 @@ import { TelemetryTestClient } from '../support/telemetry-client.ts';
 
 /** What needs no key. A new row of it is a decision. */
 const PUBLIC = [
+  'GET /-/ready',
   'GET /api/docs',
   'GET /api/me',
   'GET /api/openapi.json',
@@ -72,7 +73,7 @@ async function ask(path: string, key?: string, init: RequestInit = {}): Promise<
   const response = await fetch(server.url + path, { ...init, headers, signal: AbortSignal.timeout(5_000) });
   const text = await response.text();
   const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
-  return { status: response.status, body: isJson ? JSON.parse(text) : {}, headers: response.headers };
+  return { status: response.status, body: isJson && text !== '' ? JSON.parse(text) : {}, headers: response.headers };
 }
 
 interface Operation {
@@ -120,6 +121,8 @@ describe('every route', () => {
     ).toEqual(PUBLIC);
     for (const { name, method, path, action } of all) {
       if (action === 'public') continue;
+      // A stream has no HEAD.
+      if (method === 'GET') expect([401, 404], name).toContain((await ask(path, undefined, { method: 'HEAD' })).status);
       for (const key of [undefined, 'x', admin.replace(/.{4}$/, 'AAAA')]) {
         const { status, body, headers } = await ask(path, key, { method });
         expect([name, status, body.error?.code]).toEqual([
@@ -508,6 +511,10 @@ describe('the commands', () => {
     expect((await runHere(folder, monitor)).code).toBe(77);
     expect((await runHere(folder, [...monitor, '--token', admin])).code).toBe(0);
     expect((await runHere(folder, monitor, { ...process.env, SIGHTLINE_TOKEN: admin })).code).toBe(0);
+    const status = ['status', '--url', server.url];
+    expect(await runHere(folder, status)).toMatchObject({ code: 0, out: `ok · ${server.url}\n` });
+    expect((await runHere(folder, [...status, '--token', admin])).out).toMatch(/^ok · .* · up \d/);
+    expect((await runHere(folder, ['status', '--url', 'http://127.0.0.1:1'])).code).toBe(69);
     const record = ['record', join(folder, 'x.mcap'), '--url', server.ws('/'), '--duration', '0.2'];
     expect((await runHere(folder, [...record, '--token', await addKey(undefined, 'read')])).code).toBe(77);
     expect((await runHere(folder, [...record, '--token', admin])).code).toBe(0);
