@@ -7,6 +7,7 @@ import { codecs } from './codecs/codecs.ts';
 import { fences } from './fences/fences.ts';
 import { hands } from './hands/hands.ts';
 import { mixed } from './mixed/mixed.ts';
+import { operate } from './operate/operate.ts';
 import { overload } from './overload/overload.ts';
 import { page } from './page/page.ts';
 import { preprocess } from './preprocess/preprocess.ts';
@@ -30,6 +31,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   mixed,
   quality,
   fences,
+  operate,
   hands,
   preprocess,
   codecs,

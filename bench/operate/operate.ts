@@ -1,0 +1,48 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Bar, BenchContext, Benchmark, BenchResult } from '../support/document.ts';
+import { measureAccess } from './access.ts';
+import { measureScrape } from './scrape.ts';
+
+/** What it costs to run the server beyond loopback: who comes in, and what a scraper gets. */
+
+const PARTS = ['access', 'scrape'] as const;
+
+export const operate: Benchmark = {
+  name: 'operate',
+  summary: 'keys, tokens and permissions, and a scrape of all figures: what they cost',
+  parts: PARTS,
+  run: runOperate,
+};
+
+async function runOperate(context: BenchContext): Promise<BenchResult> {
+  const { quick, only = PARTS } = context;
+  const figures: Record<string, number> = {};
+  const bars: Bar[] = [];
+  const take = (part: string, { own, bars: further }: { own: Record<string, number>; bars: Bar[] }): void => {
+    for (const [name, value] of Object.entries(own)) figures[`${part}.${name}`] = value;
+    bars.push(...further.map((bar) => ({ ...bar, name: `${part}.${bar.name}` })));
+  };
+  if (only.includes('access')) take('access', await measureAccess(context));
+  if (only.includes('scrape')) {
+    const cacheDir = await mkdtemp(join(tmpdir(), 'sightline-bench-operate-'));
+    try {
+      take('scrape', await measureScrape(context, cacheDir));
+    } finally {
+      await rm(cacheDir, { recursive: true });
+    }
+  }
+  return {
+    seed: 0,
+    setup: {
+      access:
+        'the server’s own functions on one thread, 1,000 keys of four permissions; a token of ES256 whose signature was checked before',
+      scrape:
+        'a telemetry client by each name connects, says something that is refused, and leaves; then /metrics as OpenMetrics, over loopback',
+      mode: quick ? 'quick' : 'full',
+    },
+    figures,
+    bars,
+  };
+}
