@@ -5,7 +5,8 @@ import { Logins } from './auth/logins.ts';
 import { authSettings } from './auth/settings.ts';
 import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
-import { ConfigCoordinator } from './config/coordinator.ts';
+import { toSightlineError } from './base/errors.ts';
+import { ConfigCoordinator, type ChangedSetting, type ConfigChange } from './config/coordinator.ts';
 import type { Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
 import { openFences } from './fences/fences.ts';
@@ -357,6 +358,22 @@ export class Sightline implements AsyncDisposable {
     };
   }
 
+  /** Reads the configuration file again: what can change at run time does, or nothing. Errors: CONFIG_*. */
+  reload(): ConfigChange {
+    try {
+      const change = this.#coordinator.reload();
+      this.#log.write('config_reloaded', {
+        settings: pathsOf([...change.atOnce, ...change.newSessions]),
+        needs_restart: pathsOf(change.needsRestart),
+      });
+      return change;
+    } catch (thrown) {
+      const { code, message } = toSightlineError(thrown);
+      this.#log.write('config_reload_failed', { code, reason: message });
+      throw thrown;
+    }
+  }
+
   /** Records topics that match, and all video sessions (`Recordings.start`). Errors: OUTPUT_FAILED, FILTER_BAD. */
   record(path: string, filter?: string, settings?: RecordingSettings): Promise<Recorder> {
     return this.#recordings.start(path, filter, settings);
@@ -426,14 +443,19 @@ export class Sightline implements AsyncDisposable {
       config: () => this.#coordinator.state,
       changeConfig: (request) => {
         const change = this.#coordinator.change(request);
-        const settings = [...change.atOnce, ...change.newSessions].map(({ path }) => path);
+        const settings = pathsOf([...change.atOnce, ...change.newSessions]);
         if (settings.length > 0) this.#log.write('config_changed', { settings });
         return change;
       },
+      reloadConfig: () => this.reload(),
       benchmark: async (seconds) => {
         await this.#models.detector();
         return await this.#benchmark.run(seconds);
       },
     };
   }
+}
+
+function pathsOf(changed: readonly ChangedSetting[]): string[] {
+  return changed.map(({ path }) => path);
 }

@@ -16,6 +16,11 @@ export interface CliContext {
   readonly isTerminal: boolean;
   /** Aborted by the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
+  /**
+   * Calls back on SIGHUP, which no longer stops the command; on a terminal, which hangs up when it is closed, it still does. Returns how to take that
+   * back.
+   */
+  onHangup(listener: () => void): () => void;
   /** With what the command exits when it ends without an error. Default: 0. */
   exitWith(code: number): void;
   /** Ends the process at once by the signal that it got, whatever runs in it. */

@@ -22,6 +22,7 @@ async function ran(
     logLine: (line) => err.push(line.trimEnd()) > 0,
     isTerminal,
     signal: stopper.signal,
+    onHangup: () => () => undefined,
     exitWith: () => undefined,
     endNow: () => undefined,
     config: () => loadConfig({ flags }),

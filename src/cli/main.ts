@@ -74,6 +74,7 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
     },
     isTerminal: process.stderr.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
+    onHangup: (listener) => stopper?.onHangup(listener) ?? (() => undefined),
     exitWith: (code) => void (wanted = code),
     endNow: () => stopper?.endNow(),
     config: (flags) => loadConfig(loadOptions(program, context, flags)),
@@ -245,6 +246,7 @@ function replace(exitCode: number): void {
 interface Stopper {
   readonly signal: AbortSignal;
   stop(why: Stopped): void;
+  onHangup(listener: () => void): () => void;
   /** Does what the second signal does. */
   endNow(): void;
   dispose(): void;
@@ -266,7 +268,10 @@ function listenForSignals(): Stopper {
     // The first process of a container gets no signal from itself that it does not handle.
     if (process.pid === 1) replace(128 + SIGNALS[name]);
   };
+  let hangup: (() => void) | undefined;
+  const isTerminal = process.stdin.isTTY || process.stdout.isTTY;
   const onSignal = (name: SignalName): void => {
+    if (name === 'SIGHUP' && hangup && !isTerminal) return hangup();
     const timeMs = performance.now();
     if (first === undefined) {
       first = { name, timeMs };
@@ -278,6 +283,10 @@ function listenForSignals(): Stopper {
   return {
     signal: controller.signal,
     stop: (why) => controller.abort(why),
+    onHangup: (listener) => {
+      hangup = listener;
+      return () => (hangup = undefined);
+    },
     endNow: () => end(first?.name ?? 'SIGTERM'),
     dispose: removeAll,
   };

@@ -36,6 +36,7 @@ async function run(...words: string[]): Promise<Ran> {
     logLine: () => true,
     isTerminal: false,
     signal: new AbortController().signal,
+    onHangup: () => () => undefined,
     exitWith: () => undefined,
     endNow: () => undefined,
     config: () => loadConfig({ env: {}, flags: { 'models.cache_dir': join(folder, 'cache') } }),

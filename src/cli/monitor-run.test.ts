@@ -118,6 +118,7 @@ function context(overrides: Partial<CliContext> = {}): CliContext {
     logLine: () => true,
     isTerminal: false,
     signal: leave.signal,
+    onHangup: () => () => undefined,
     exitWith: () => undefined,
     endNow: () => undefined,
     config: () => loadConfig({ env: { HOME: '/home/somebody' } }),

@@ -32,6 +32,7 @@ function start(json: boolean) {
     logLine: () => true,
     isTerminal: true,
     signal: stop.signal,
+    onHangup: () => () => undefined,
     exitWith: () => undefined,
     endNow: () => undefined,
     config: (flags = {}) => loadConfig({ flags }),

@@ -61,6 +61,7 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   const [{ openServer }, { openRover }] = await Promise.all([import('../app.ts'), import('../pipelines/rover.ts')]);
   await using app = await openServer({ config, log });
   ending.opened(app);
+  const forgetHangup = context.onHangup(() => reload(app));
   const recorder = flags.record === undefined ? undefined : await app.record(resolve(context.cwd, flags.record));
   context.out(`ready ${app.url}`);
   const isDemo = makeCamera !== undefined;
@@ -70,8 +71,18 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   const random = seededRandom(ROVER_SEED);
   using _rover = hasRover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);
+  forgetHangup();
   // A recording that has lost its end ends the command with its error.
   await recorder?.finish();
+}
+
+/** A file with an error changes nothing, and the log has said why. */
+function reload(app: Pick<Sightline, 'reload'>): void {
+  try {
+    app.reload();
+  } catch {
+    // Told.
+  }
 }
 
 /**

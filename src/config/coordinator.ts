@@ -59,7 +59,7 @@ export interface ConfigState {
  * resolved anew from all sources, checked as a whole, and applied as a whole or not at all.
  */
 export class ConfigCoordinator {
-  readonly #sources: ConfigSources;
+  #sources: ConfigSources;
   readonly #started: ResolvedConfig;
   readonly #apply: (config: Config) => void;
   #pins: ReadonlyMap<string, unknown> = new Map();
@@ -103,10 +103,23 @@ export class ConfigCoordinator {
     const pins = new Map(this.#pins);
     for (const [path, value] of requested(request)) this.#pin(pins, path, value);
     if (request.entry) this.#pinEntry(pins, request.entry);
-    const wanted = this.#sources.resolve(pins);
+    return this.#adopt(this.#sources, pins);
+  }
+
+  /**
+   * Reads the file again. Values that were set at run time stay, and beat it. Errors: CONFIG_UNREADABLE, CONFIG_KEY_UNKNOWN,
+   * CONFIG_VALUE_BAD, CONFIG_CONTRADICTION, and those of `apply`: then nothing has changed.
+   */
+  reload(): ConfigChange {
+    return this.#adopt(this.#sources.reread(), this.#pins);
+  }
+
+  #adopt(sources: ConfigSources, pins: ReadonlyMap<string, unknown>): ConfigChange {
+    const wanted = sources.resolve(pins);
     const before = this.#config;
     const config = hold(this.#started.config, wanted.config);
     this.#apply(config);
+    this.#sources = sources;
     this.#pins = pins;
     this.#wanted = wanted;
     this.#config = config;

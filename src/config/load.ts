@@ -85,13 +85,19 @@ export function resolveConfig(options: LoadOptions = {}): ResolvedConfig {
 /** The sources of each configuration, so that a server that was given one can resolve it anew. */
 const SOURCES = new WeakMap<Config, ConfigSources>();
 
-/** The sources of a configuration, read once: the same file may change later. */
+/** The sources of a configuration, read once: the same file may change later, and is read again by `reread`. */
 export class ConfigSources {
+  readonly #options: LoadOptions | undefined;
   readonly #defaults: ReadonlyMap<string, Setting>;
   /** Of the file, the environment and the flags, by path. */
   readonly #own: ReadonlyMap<string, Setting>;
 
-  private constructor(defaults: ReadonlyMap<string, Setting>, own: ReadonlyMap<string, Setting>) {
+  private constructor(
+    defaults: ReadonlyMap<string, Setting>,
+    own: ReadonlyMap<string, Setting>,
+    options?: LoadOptions,
+  ) {
+    this.#options = options;
     this.#defaults = defaults;
     this.#own = own;
   }
@@ -102,7 +108,7 @@ export class ConfigSources {
     const intake = new Intake();
     if (options.file !== undefined) readFile(options.file, intake);
     for (const given of [...envSettings(env), ...flagSettings(options.flags ?? {})]) intake.take(given);
-    return new ConfigSources(defaultSettings(env), intake.settings());
+    return new ConfigSources(defaultSettings(env), intake.settings(), options);
   }
 
   /** The sources of `config`. One that a program has put together itself is all its own: no strategy changes it. */
@@ -112,6 +118,11 @@ export class ConfigSources {
     const intake = new Intake();
     intake.takeTree(CONFIG_ROOT, [], plainTree(config, 'program'));
     return new ConfigSources(new Map(), intake.settings());
+  }
+
+  /** As they are now. What a program has put together itself stays as it is. Errors: those of `read`. */
+  reread(): ConfigSources {
+    return this.#options === undefined ? this : ConfigSources.read(this.#options);
   }
 
   /** Whether the defaults, the file, the environment or a flag have the entry. */

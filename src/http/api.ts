@@ -43,6 +43,8 @@ export interface ApiHost {
   config(): ConfigState;
   /** Throws CONFIG_*. */
   changeConfig(request: ConfigRequest): ConfigChange;
+  /** Reads the file again. Throws CONFIG_*. */
+  reloadConfig(): ConfigChange;
   /** Throws BENCHMARK_BUSY, MODEL_UNAVAILABLE. */
   benchmark(seconds: number): Promise<SelfBenchmarkResult>;
 }
@@ -461,6 +463,18 @@ function configRoutes(host: ApiHost): Route[] {
       errors: ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION', 'CONFIG_KEY_FIXED'],
       response: configChangeSchema,
       handle: ({ body }) => configChange(host.changeConfig(body), host.config()),
+    }),
+    answer({
+      method: 'POST',
+      url: '/api/config/reload',
+      permission: { action: 'admin', resource: 'config' },
+      tag: 'config',
+      summary: 'read the configuration file again',
+      description:
+        'What can change while the server runs does, all of it or, when something is wrong with the file, nothing; `needs_restart` names the rest. Values set at run time stay. SIGHUP does the same.',
+      errors: ['CONFIG_UNREADABLE', 'CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION'],
+      response: configChangeSchema,
+      handle: () => configChange(host.reloadConfig(), host.config()),
     }),
     answer({
       method: 'PUT',

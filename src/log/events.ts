@@ -75,6 +75,27 @@ export const LOG_EVENTS = {
       `the bounds of memory come to ${planned_mib} MiB together, over ${planned_mib > machine_mib ? `the ${machine_mib} MiB of this machine` : `performance.max_memory_usage (${max_memory_usage_mib} MiB)`}; the largest are ${largest.join(', ')}`,
     intervalMs: 0,
   }),
+  config_reloaded: event<{ settings: readonly string[]; needs_restart: readonly string[] }>({
+    room: 'app',
+    level: 'info',
+    about: 'The configuration file was read again (SIGHUP, or `POST /api/config/reload`).',
+    fields: {
+      settings: 'those that have changed',
+      needs_restart: 'those that differ from the file until the next start',
+    },
+    text: ({ settings, needs_restart: left }) =>
+      `the configuration was read again: ${settings.join(', ') || 'nothing'} has changed` +
+      (left.length > 0 ? `; ${left.join(', ')} need a restart` : ''),
+    intervalMs: 0,
+  }),
+  config_reload_failed: event<{ code: string; reason: string }>({
+    room: 'app',
+    level: 'error',
+    about: 'The configuration was to be read again and has an error; nothing has changed.',
+    fields: { code: CODE, reason: REASON },
+    text: ({ code, reason }) => `the configuration has an error, nothing has changed: ${reason} (${code})`,
+    intervalMs: 0,
+  }),
   config_changed: event<{ settings: readonly string[] }>({
     room: 'app',
     level: 'info',
