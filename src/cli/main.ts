@@ -11,6 +11,7 @@ import { registerDemo } from './demo.ts';
 import { registerDetect } from './detect.ts';
 import { registerKeys } from './keys.ts';
 import { isStop, wasLogged } from './log.ts';
+import { registerDoctor } from './doctor.ts';
 import { registerModels } from './models.ts';
 import { registerMonitor } from './monitor.ts';
 import { registerOptimize } from './optimize.ts';
@@ -46,6 +47,7 @@ Examples:
   sightline benchmark low_load                      load on a server, and its latency
   sightline optimize clip.mp4                       the settings that suit this machine and a clip
   sightline config show                             every setting and its origin
+  sightline doctor                                  what is to be mended before a server starts here
   sightline keys add operator --allow admin         a key, so that other machines may come in
 `;
 
@@ -162,6 +164,7 @@ function build(program: Command, context: CliContext): void {
   registerOptimize(program, context);
   registerConfig(program, context);
   registerKeys(program, context);
+  registerDoctor(program, context);
   registerRecord(program, context);
   registerReplay(program, context);
 }

@@ -38,7 +38,7 @@ test('SIGHUP takes up what has changed, sessions go on, and what needs a restart
   server.child.kill('SIGHUP');
   await expect.poll(targetMs).toBe(90);
   await expect.poll(() => server.err).toContain('config_reloaded');
-  const [line] = server.err.split('\n').filter((text) => text.includes('config_reloaded'));
+  const line = server.err.split('\n').find((text) => text.includes('config_reloaded'));
   expect(JSON.parse(line!)).toMatchObject({
     settings: ['performance.target_latency_ms'],
     needs_restart: ['server.max_connections'],

@@ -1,0 +1,211 @@
+import { once } from 'node:events';
+import { constants } from 'node:fs';
+import { access, mkdir, stat, statfs } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { loadKeys } from '../auth/key-file.ts';
+import { isLoopback } from '../base/addresses.ts';
+import { SightlineError, toSightlineError } from '../base/errors.ts';
+import type { Config } from '../config/schema.ts';
+import { registryOptions } from '../inference/settings.ts';
+import { ModelRegistry } from '../inference/registry.ts';
+import { ProcessDescriptors } from '../observe/descriptors.ts';
+import { machineBytes } from '../observe/machine.ts';
+import { excessOf, memoryPlan } from '../sessions/memory-plan.ts';
+import { bytesText, plural } from './text.ts';
+
+/** What `sightline doctor` looks at. Each check says what it found, and what to mend. */
+
+export type Verdict = 'ok' | 'warning' | 'fault';
+
+export interface Finding {
+  /** What was looked at. */
+  readonly check: string;
+  readonly verdict: Verdict;
+  readonly found: string;
+  /** What to do; not given where all is well. */
+  readonly mend?: string;
+}
+
+export interface Ground {
+  readonly config: Config;
+  readonly cwd: string;
+}
+
+type Check = (ground: Ground) => Promise<Omit<Finding, 'check'>>;
+
+/** Free space that models and a log may soon need. */
+const DISK_BYTES_MIN = 2 ** 30;
+const FETCH_TIMEOUT_MS = 5_000;
+
+const ok = (found: string): Omit<Finding, 'check'> => ({ verdict: 'ok', found });
+const warning = (found: string, mend: string): Omit<Finding, 'check'> => ({ verdict: 'warning', found, mend });
+const fault = (found: string, mend: string): Omit<Finding, 'check'> => ({ verdict: 'fault', found, mend });
+
+export const CHECKS: Readonly<Record<string, Check>> = {
+  libraries: async () => {
+    const names = ['onnxruntime-node', '@julusian/jpeg-turbo', 'node-av'];
+    const broken: string[] = [];
+    for (const name of names) {
+      try {
+        await import(name);
+      } catch (thrown) {
+        broken.push(`${name}: ${(thrown as Error).message.split('\n')[0]}`);
+      }
+    }
+    if (broken.length === 0) return ok(`${names.join(', ')} load`);
+    return fault(broken.join('; '), 'install again: npm ci in the clone, npm install sightline elsewhere');
+  },
+
+  processors: async () => {
+    const cores = availableParallelism();
+    if (cores >= 2) return ok(`${cores} that this process may use`);
+    return warning('one core for sockets and inference together', 'give it two cores or more');
+  },
+
+  memory: async ({ config }) => {
+    const plan = memoryPlan(config, { workers: config.inference.workers || availableParallelism() });
+    const excess = excessOf(plan, config.performance.max_memory_usage, machineBytes());
+    if (excess === undefined) return ok(`${bytesText(machineBytes())}, and all bounds together fit`);
+    return warning(
+      `the bounds come to ${excess.planned_mib} MiB, of ${excess.machine_mib} MiB here`,
+      `lower the largest of them: ${excess.largest.join(', ')}`,
+    );
+  },
+
+  'file descriptors': async ({ config }) => {
+    const { max } = new ProcessDescriptors();
+    const wanted = config.server.max_connections + config.server.reserved_descriptors;
+    if (max === undefined) return ok('this system names no limit');
+    if (max >= wanted) return ok(`${max} for ${plural(config.server.max_connections, 'connection')}`);
+    return warning(
+      `${max}, and server.max_connections would need ${wanted}`,
+      `ulimit -n ${wanted}, or fewer connections`,
+    );
+  },
+
+  'model folder': async ({ config, cwd }) => {
+    const folder = resolve(cwd, config.models.cache_dir);
+    try {
+      await mkdir(folder, { recursive: true });
+      await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+    } catch (thrown) {
+      return fault(`${folder}: ${(thrown as Error).message}`, 'let this user write there, or set models.cache_dir');
+    }
+    const { bavail, bsize } = await statfs(folder);
+    const free = bavail * bsize;
+    if (free >= DISK_BYTES_MIN) return ok(`${folder}, ${bytesText(free)} free`);
+    return warning(`${folder} has ${bytesText(free)} left`, 'make room, or set models.cache_dir to another disk');
+  },
+
+  model: async ({ config }) => {
+    const id = config.detection.model;
+    try {
+      const entries = await new ModelRegistry(registryOptions(config)).list();
+      const entry = entries.find(({ manifest }) => manifest.id === id);
+      if (entry === undefined)
+        return fault(`there is no model "${id}"`, 'sightline models list names those that there are');
+      if (entry.state !== 'available') return ok(`${id} (${entry.state})`);
+      return fault(`${id} is not on this machine`, `sightline models pull ${id}`);
+    } catch (thrown) {
+      const { code, message } = toSightlineError(thrown);
+      return fault(`${id}: ${message} (${code})`, 'see docs/models.md');
+    }
+  },
+
+  address: async ({ config }) => {
+    const { host, port } = config.server;
+    const probe = createServer();
+    try {
+      probe.listen({ host, port });
+      await once(probe, 'listening');
+      return ok(`${host}:${port} is free`);
+    } catch (thrown) {
+      const { code } = thrown as NodeJS.ErrnoException;
+      if (code === 'EADDRINUSE') return await holderOf(host, port);
+      return fault(`${host}:${port}: ${(thrown as Error).message}`, 'set server.host and server.port');
+    } finally {
+      probe.close();
+    }
+  },
+
+  keys: async ({ config, cwd }) => {
+    const path = resolve(cwd, config.auth.keys_file);
+    const { jwt, callback_url: callback } = config.auth;
+    try {
+      const { keys } = await loadKeys(path);
+      const count = `${plural(keys.length, 'key')} in ${path}`;
+      const isOpen = keys.length === 0 && jwt.jwks_url === undefined && callback === undefined;
+      if (isOpen && !isLoopback(config.server.host)) {
+        return fault(
+          `${count}, and other machines can reach ${config.server.host}`,
+          'sightline keys add NAME --allow admin',
+        );
+      }
+      if (isOpen) return ok(`${count}: every program on this machine may do everything`);
+      const over = keys.filter(({ expiresAtMs }) => expiresAtMs !== undefined && expiresAtMs <= Date.now());
+      if (over.length > 0) return warning(`${count}, ${over.length} expired`, `sightline keys revoke ${over[0]!.name}`);
+      if (keys.length > 0 && isReadableByOthers((await stat(path)).mode)) {
+        return warning(`${path} can be read by other users`, `chmod 600 ${path}`);
+      }
+      return ok(count);
+    } catch (thrown) {
+      const { code, message } = toSightlineError(thrown);
+      return fault(`${message} (${code})`, 'mend the file, or take it away and make new keys');
+    }
+  },
+
+  'identity provider': async ({ config }) => {
+    const { jwks_url: url } = config.auth.jwt;
+    if (url === undefined) return ok('none');
+    try {
+      const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), redirect: 'error' });
+      const { keys } = (await response.json()) as { keys?: unknown };
+      if (!response.ok || !Array.isArray(keys)) throw new Error(`status ${response.status}, no list of keys`);
+      return ok(`${plural(keys.length, 'key')} at ${url}`);
+    } catch (thrown) {
+      return fault(`${url}: ${(thrown as Error).message}`, 'set auth.jwt.jwks_url to the keys of the provider (JWKS)');
+    }
+  },
+
+  transport: async ({ config }) => {
+    const { host } = config.server;
+    if (isLoopback(host)) return ok('this machine alone can reach it');
+    return warning(
+      `what goes to and from ${host} is not encrypted`,
+      'put a proxy with TLS in front (docs/security.md)',
+    );
+  },
+};
+
+/** Every check; one that fails in a way that nobody foresaw is a fault, too. */
+export async function* findings(ground: Ground): AsyncGenerator<Finding> {
+  for (const [name, check] of Object.entries(CHECKS)) {
+    try {
+      yield { check: name, ...(await check(ground)) };
+    } catch (thrown) {
+      const { message } = thrown instanceof SightlineError ? thrown : toSightlineError(thrown);
+      yield { check: name, ...fault(message, 'report it with what --debug prints') };
+    }
+  }
+}
+
+/** Who has the port: a server of ours is no fault. */
+async function holderOf(host: string, port: number): Promise<Omit<Finding, 'check'>> {
+  const near = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
+  const url = `http://${near.includes(':') ? `[${near}]` : near}:${port}/health`;
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) });
+    const { status } = (await response.json()) as { status?: unknown };
+    if (typeof status === 'string') return ok(`a Sightline server is there: ${status.slice(0, 20)}`);
+  } catch {
+    // Some other program.
+  }
+  return fault(`another program has ${host}:${port}`, 'end it, or take another port with --port or server.port');
+}
+
+/** Not on Windows, which has no such mode. */
+function isReadableByOthers(mode: number): boolean {
+  return process.platform !== 'win32' && (mode & 0o077) !== 0;
+}
