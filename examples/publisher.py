@@ -40,7 +40,7 @@ class Closed(Exception):
 class WebSocket:
     """As much of RFC 6455 as a client needs."""
 
-    def __init__(self, url, subprotocol, timeout_s=5.0):
+    def __init__(self, url, subprotocol, token=None, timeout_s=5.0):
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != "ws":
             raise ValueError(f"the scheme of {url} is not ws")
@@ -58,6 +58,7 @@ class WebSocket:
             f"Sec-WebSocket-Key: {key}",
             "Sec-WebSocket-Version: 13",
             f"Sec-WebSocket-Protocol: {subprotocol}",
+            *([f"Authorization: Bearer {token}"] if token else []),
         ]
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
         while b"\r\n\r\n" not in self.buffer:
@@ -170,8 +171,8 @@ def batch(first_seq, messages):
 class Publisher:
     """Numbers its messages from 1 and keeps each until the server has confirmed it."""
 
-    def __init__(self, url, topic):
-        self.url, self.topic = url, topic
+    def __init__(self, url, topic, token=None):
+        self.url, self.topic, self.token = url, topic, token
         self.client = None  # name and token, for taking the session up again
         self.socket = None
         self.offset_ms = 0.0
@@ -193,7 +194,7 @@ class Publisher:
 
     def connect(self):
         query = f"?{urllib.parse.urlencode(self.client)}" if self.client else ""
-        self.socket = WebSocket(self.url + query, "sightline.v1.binary")
+        self.socket = WebSocket(self.url + query, "sightline.v1.binary", self.token)
         welcome = self._expect("welcome")
         self.client = {"client_id": welcome["client_id"], "token": welcome["token"]}
         best_ms = math.inf
@@ -274,9 +275,14 @@ def main():
     arguments.add_argument("--topic", default="example/python")
     arguments.add_argument("--rate", type=float, default=50, help="messages a second")
     arguments.add_argument("--count", type=int, default=500, help="messages in all")
+    arguments.add_argument(
+        "--token",
+        default=os.environ.get("SIGHTLINE_TOKEN"),
+        help="the key, where the server asks for one (default: $SIGHTLINE_TOKEN)",
+    )
     options = arguments.parse_args()
 
-    publisher = Publisher(options.url, options.topic)
+    publisher = Publisher(options.url, options.topic, options.token)
     failures, quiet_since, confirmed = 0, time.monotonic(), 0
     began = time.monotonic()
     while publisher.confirmed < options.count:

@@ -1,3 +1,4 @@
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -5,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
@@ -519,6 +521,27 @@ describe('the commands', () => {
     expect((await runHere(folder, [...record, '--token', await addKey(undefined, 'read')])).code).toBe(77);
     expect((await runHere(folder, [...record, '--token', admin])).code).toBe(0);
   });
+
+  test.skipIf(spawnSync('python3', ['--version']).status !== 0)(
+    'of others come in as well: the publisher in Python',
+    async () => {
+      const script = fileURLToPath(new URL('../../examples/publisher.py', import.meta.url));
+      const url = server.ws('/ws/telemetry');
+      const publish = async (words: readonly string[], env: Record<string, string> = {}) => {
+        const line = [script, '--url', url, '--count', '5', '--rate', '100', ...words];
+        const child = spawn('python3', line, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
+        const said = text(child.stderr);
+        const timer = setTimeout(() => child.kill(), 3_000);
+        const [code] = (await once(child, 'close')) as [number | null];
+        clearTimeout(timer);
+        return { code, said: await said };
+      };
+      const key = await addKey(undefined, 'publish:topics/example/#');
+      expect((await publish(['--token', key])).code).toBe(0);
+      expect((await publish([], { SIGHTLINE_TOKEN: key })).code).toBe(0);
+      expect((await publish([])).said).toContain('401');
+    },
+  );
 
   test('a server for other machines needs a key, and says how to get one', async () => {
     const words = ['--set', `auth.keys_file=${join(folder, 'none.json')}`, 'serve', '--host', '0.0.0.0', '--port', '0'];
