@@ -20,7 +20,7 @@ import { httpParts } from './http/figures.ts';
 import { loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
-import { apiInfo, eventSettings, httpSettings } from './http/settings.ts';
+import { apiInfo, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
 import { enginePart } from './inference/engine-figures.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import type { ModelManifest } from './inference/manifest.ts';
@@ -125,7 +125,7 @@ export class Sightline implements AsyncDisposable {
       bounds: memoryBounds(config),
       log,
       ...penaltySettings(config),
-      nameOfAddress: nameOfAddress(config.server.unbounded_addresses),
+      nameOfAddress: nameOfAddress(unboundedAddresses(config.server)),
     });
     const { memory } = fences;
     this.#hub = new Hub({ clock, streamsMax: streamsMax(config) });

@@ -100,6 +100,7 @@ async function setUp(folder: string, provider: Provider) {
   const access = new Access({
     authenticator,
     logins: new Logins(systemClock),
+    addressOf: ({ socket }) => socket.remoteAddress,
     refusals: new Refusals(),
     log: noLog(systemClock),
   });

@@ -75,6 +75,13 @@ const server = z.strictObject({
     .describe(
       'Addresses and networks without these two bounds, and never banned, such as that of a proxy in front: `192.0.2.7`, `10.0.0.0/8`.',
     ),
+  trusted_proxies: z
+    .array(textAs(readNetwork))
+    .max(256)
+    .default([])
+    .describe(
+      'Addresses and networks of proxies in front: their `Forwarded` or `X-Forwarded-For` says where a request comes from, so that bounds, turns and bans meet the client and not the proxy. They are unbounded addresses, too.',
+    ),
   allowed_origins: z
     .array(textAs(readOrigin))
     .max(256)

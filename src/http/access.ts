@@ -14,6 +14,8 @@ export interface AccessParts {
     principalOf(credential: string | undefined, address: string | undefined): Principal | Promise<Principal>;
   };
   readonly logins: Logins;
+  /** Where a request comes from. */
+  readonly addressOf: (request: IncomingMessage) => string | undefined;
   readonly refusals: Pick<Refusals, 'count'>;
   readonly log: Log;
 }
@@ -65,19 +67,19 @@ export class Access {
     }
   }
 
-  #refuse(thrown: unknown, { socket }: IncomingMessage): never {
+  #refuse(thrown: unknown, request: IncomingMessage): never {
     const { code, message } = toSightlineError(thrown);
     this.#parts.refusals.count('http', code);
-    this.#parts.log.write('access_refused', { code, reason: message, address: socket.remoteAddress ?? '' });
+    this.#parts.log.write('access_refused', { code, reason: message, address: this.#parts.addressOf(request) ?? '' });
     throw thrown;
   }
 
   #principalOf(request: IncomingMessage): Principal | Promise<Principal> {
-    const { authenticator, logins } = this.#parts;
+    const { authenticator, logins, addressOf } = this.#parts;
     const credential = credentialOf(request);
     const login = credential === undefined ? loginOf(request) : undefined;
     const principal = login === undefined ? undefined : logins.principalOf(login);
-    return principal ?? authenticator.principalOf(credential, request.socket.remoteAddress);
+    return principal ?? authenticator.principalOf(credential, addressOf(request));
   }
 }
 

@@ -134,7 +134,7 @@ export class AddressBook {
   }
 
   #isUnbounded(address: string): boolean {
-    return this.#unbounded.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+    return listHas(this.#unbounded, address);
   }
 }
 
@@ -145,14 +145,18 @@ function refilled({ tokens, atMs }: AddressEntry, nowMs: number, ratePerS: numbe
 /** By which name an address is held to bounds, and can be banned; undefined: it is without them, since others come from there, too. */
 export function nameOfAddress(unbounded: readonly string[]): (address: string) => string | undefined {
   const list = blockListOf(unbounded);
-  return (address) => (list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4') ? undefined : holderOf(address));
+  return (address) => (listHas(list, address) ? undefined : holderOf(address));
 }
 
-function blockListOf(networks: readonly string[]): BlockList {
+export function blockListOf(networks: readonly string[]): BlockList {
   const list = new BlockList();
   for (const network of networks) {
     const [address = '', prefix] = network.split('/');
     list.addSubnet(address, Number(prefix), isIPv6(address) ? 'ipv6' : 'ipv4');
   }
   return list;
+}
+
+export function listHas(list: BlockList, address: string): boolean {
+  return list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }

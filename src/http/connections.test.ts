@@ -37,6 +37,7 @@ async function start(changes: Changes = {}): Promise<void> {
     fences: openFences({ clock: systemClock }),
     host: '127.0.0.1',
     port: 0,
+    trustedProxies: [],
     rules: { hosts: ['127.0.0.1'], origins: [] },
     descriptors: { max: undefined, intervalMs: 0, count: () => undefined },
     headerTimeoutMs: 10_000,

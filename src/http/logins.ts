@@ -49,7 +49,7 @@ export function loginRoutes({ authenticator, logins }: LoginHost): Route[] {
       response: meSchema,
       errors: ['CREDENTIALS_BAD', 'CREDENTIALS_EXPIRED'],
       handle: async ({ body, caller }) => {
-        const principal = await authenticator.principalOf(body.key, caller.request.socket.remoteAddress);
+        const principal = await authenticator.principalOf(body.key, caller.address);
         leave(logins, caller);
         setCookie(caller, logins.open(principal), LOGIN_MS / 1_000);
         return about(principal);
@@ -78,5 +78,7 @@ function leave(logins: Logins, { request }: Caller): void {
 
 /** Scripts cannot read it, and no other site's page can make a browser send it. */
 function setCookie(caller: Caller, value: string, maxAgeS: number): void {
-  caller.setHeader('Set-Cookie', `${LOGIN_COOKIE}=${value}; Path=/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict`);
+  const secure = caller.isSecure ? '; Secure' : '';
+  const terms = `Path=/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict${secure}`;
+  caller.setHeader('Set-Cookie', `${LOGIN_COOKIE}=${value}; ${terms}`);
 }

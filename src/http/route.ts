@@ -93,6 +93,10 @@ export interface Caller {
   /** undefined: it is not known, which only what is public meets. */
   readonly principal: Principal | undefined;
   readonly request: IncomingMessage;
+  /** Of the client, also behind a proxy that is trusted; undefined: it is gone. */
+  readonly address: string | undefined;
+  /** It speaks TLS. */
+  readonly isSecure: boolean;
   /** Of the answer. */
   setHeader(name: string, value: string): void;
 }

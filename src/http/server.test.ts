@@ -43,6 +43,7 @@ function optionsFor(pageDir: string): HttpServerOptions {
     fences: openFences({ clock: systemClock }),
     host: '127.0.0.1',
     port: 0,
+    trustedProxies: [],
     rules: { hosts: ['127.0.0.1'], origins: ['https://viewer.example'] },
     connections: { ...CONNECTIONS, connectionsMax: 2 },
     descriptors: NO_DESCRIPTORS,

@@ -27,6 +27,7 @@ import { RequestQueues } from './request-queue.ts';
 import { Connections, type ConnectionSettings } from './connections.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { Listeners } from './listeners.ts';
+import { Proxies } from './proxies.ts';
 import { logRefusal } from './refusals.ts';
 import { methodOf, pathOf, readInput, type FileRoute, type Permission, type Route } from './route.ts';
 
@@ -45,7 +46,7 @@ export interface SocketRoute {
 export interface SocketRequest {
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
-  /** Address of the other end of the connection, which may be a proxy; undefined: it is gone already. */
+  /** Of the client, also behind a proxy that is trusted; undefined: it is gone already. */
   readonly address: string | undefined;
   /** It may do one of the route's permissions; those on single streams and topics are the session's to ask for. */
   readonly principal: Principal;
@@ -58,6 +59,8 @@ export interface HttpServerOptions {
   readonly host: string;
   readonly port: number;
   readonly rules: AddressRules;
+  /** Networks of proxies whose word on where a request comes from counts. */
+  readonly trustedProxies: readonly string[];
   readonly connections: ConnectionSettings;
   /** Of this process. */
   readonly descriptors: Descriptors;
@@ -110,6 +113,7 @@ export class HttpServer {
   /** Whoever watches the server hears of it while requests wait. */
   readonly #watchers: RequestQueues;
   readonly #access: Access;
+  readonly #proxies: Proxies;
   readonly #listeners: Listeners;
   /** Responses of `stream` routes that have not ended. */
   readonly #streams = new Set<OpenConnection>();
@@ -127,7 +131,9 @@ export class HttpServer {
     const { clock, log, descriptors, connections: settings, fences } = options;
     const isBanned = (address: string): boolean => fences.penalties.isBanned(address);
     this.#connections = new Connections({ clock, log, descriptors, settings, isBanned });
-    this.#access = new Access({ ...options.access, refusals: fences.refusals, log });
+    this.#proxies = new Proxies(options.trustedProxies);
+    const addressOf = (request: IncomingMessage) => this.#proxies.addressOf(request);
+    this.#access = new Access({ ...options.access, addressOf, refusals: fences.refusals, log });
     const queues = { clock, turns: fences.turns };
     this.#requests = new RequestQueues(queues);
     this.#handshakes = new RequestQueues(queues);
@@ -363,7 +369,7 @@ export class HttpServer {
       const { refusal } = connection ?? {};
       response.setHeaders(SECURITY_HEADERS);
       if (refusal) return refuseRequest(response, refusal);
-      queue.submit(socket.remoteAddress, {
+      queue.submit(this.#proxies.addressOf(request), {
         get isOver() {
           return socket.destroyed;
         },
@@ -400,6 +406,8 @@ export class HttpServer {
           const caller = {
             principal: this.#principals.get(request.raw),
             request: request.raw,
+            address: this.#proxies.addressOf(request.raw),
+            isSecure: this.#proxies.isSecure(request.raw),
             setHeader: (name: string, value: string) => void reply.header(name, value),
           };
           return await route.handle({ ...readInput(route, request), caller });
@@ -510,7 +518,7 @@ export class HttpServer {
     };
     // A refusal takes next to nothing, and its socket need not wait.
     if (connection?.refusal || this.connectionCount >= this.connectionsMax) return run();
-    this.#handshakes.submit(request.socket.remoteAddress, {
+    this.#handshakes.submit(this.#proxies.addressOf(request), {
       get isOver() {
         return socket.destroyed;
       },
@@ -547,9 +555,10 @@ export class HttpServer {
         openedMs: this.#options.clock.now(),
         socket: socket as Socket,
       });
-      const { headers, socket: connection } = request;
+      const { headers } = request;
+      const address = this.#proxies.addressOf(request);
       query.delete('access_token');
-      route.open(webSocket, { query, headers, address: connection.remoteAddress, principal });
+      route.open(webSocket, { query, headers, address, principal });
     });
   }
 }

@@ -34,12 +34,13 @@ export function httpSettings({ server, streaming, telemetry }: Config): HttpSett
       origins: server.allowed_origins,
       allowedHosts: server.allowed_hosts,
     },
+    trustedProxies: server.trusted_proxies,
     connections: {
       connectionsMax: server.max_connections,
       addresses: {
         connectionsMax: server.max_connections_per_address ?? Math.ceil(server.max_connections / 2),
         ratePerS: server.connection_rate_per_address,
-        unbounded: server.unbounded_addresses,
+        unbounded: unboundedAddresses(server),
       },
       unreadTimeoutMs: server.unread_timeout_ms,
       answerBytesMax: server.answer_bytes_max,
@@ -54,6 +55,11 @@ export function httpSettings({ server, streaming, telemetry }: Config): HttpSett
     messageBytesHardMax: Math.max(streaming.message_bytes_max, telemetry.message_bytes_max) * HARD_LIMIT_FACTOR,
     pageDir: PAGE_DIR,
   };
+}
+
+/** Many clients come by one proxy: a bound for its address would be one for all of them. */
+export function unboundedAddresses(server: Config['server']): readonly string[] {
+  return [...server.unbounded_addresses, ...server.trusted_proxies];
 }
 
 /** Of this machine: its own, and that of multicast DNS (RFC 6762). */

@@ -73,7 +73,7 @@ async function connected(wanted: Partial<ClaimedIdentity> = {}): Promise<{ sessi
   client.on('error', () => {});
   const [socket] = (await once(server, 'connection')) as [WebSocket];
   if (client.readyState !== WebSocket.OPEN) await once(client, 'open');
-  session.link.connect(socket, wanted.principal ?? ANYONE);
+  session.link.connect(socket, wanted.principal ?? ANYONE, '127.0.0.1');
   client.send('x');
   await expect.poll(() => session.link.wasUsed).toBe(true);
   return { session, client };

@@ -48,11 +48,6 @@ export interface OpeningRequest {
   readonly principal: Principal;
 }
 
-/** undefined when the connection is gone. */
-function remoteAddressOf(socket: WebSocket): string | undefined {
-  return rawOf(socket)?.remoteAddress;
-}
-
 function rawOf(socket: WebSocket): Socket | null {
   return (socket as unknown as { _socket: Socket | null })._socket;
 }
@@ -133,7 +128,7 @@ export class SessionSocket implements IncomingMessage {
     return this.#socket;
   }
 
-  /** Where its client comes from: of a proxy, the proxy. */
+  /** Where its client comes from: of a proxy that is not trusted, the proxy. */
   get remoteAddress(): string | undefined {
     return this.#socket && this.#address;
   }
@@ -166,8 +161,8 @@ export class SessionSocket implements IncomingMessage {
     return isSameToken(this.token, token);
   }
 
-  /** Attaches a socket to the session; an earlier one is closed as taken over. `address`: the other end of it, or a proxy's. */
-  connect(socket: WebSocket, principal: Principal, address = remoteAddressOf(socket)): void {
+  /** Attaches a socket to the session; an earlier one is closed as taken over. `address`: of its client. */
+  connect(socket: WebSocket, principal: Principal, address: string | undefined): void {
     const previous = this.#socket;
     if (previous) {
       this.#owner.endSocket(

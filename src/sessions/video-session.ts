@@ -253,9 +253,15 @@ export class VideoSession {
       format,
       resumed,
       principal,
-    }: { readonly format: MessageFormat; readonly resumed: boolean; readonly principal: Principal },
+      address,
+    }: {
+      readonly format: MessageFormat;
+      readonly resumed: boolean;
+      readonly principal: Principal;
+      readonly address: string | undefined;
+    },
   ): void {
-    this.link.connect(socket, principal);
+    this.link.connect(socket, principal, address);
     this.#toldAheadMs = undefined;
     this.#format = format;
     this.#unsentTimesMs.length = 0;

@@ -166,7 +166,7 @@ export class VideoLane {
       if (socket.readyState !== socket.OPEN) return;
       // Its first grant is its share already: many that come at once must not all begin as if they were alone.
       this.#shareOut(this.#options.clock.now(), session);
-      session.connect(socket, { format: request.format, resumed, principal });
+      session.connect(socket, { format: request.format, resumed, principal, address });
       reading.resume(PauseReason.busy);
     } catch (thrown) {
       reading.resume(PauseReason.busy);

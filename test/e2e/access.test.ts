@@ -428,6 +428,28 @@ describe('who is known elsewhere', () => {
   });
 });
 
+test('behind a proxy that is trusted clients have their own addresses, and the cookie stays on TLS', async () => {
+  await using other = await ServerProcess.start([
+    'serve',
+    '--set',
+    `auth.keys_file=${keysFile}`,
+    '--set',
+    'server.trusted_proxies=127.0.0.1',
+  ]);
+  const passedOn = { 'X-Forwarded-For': '198.51.100.1, 192.0.2.7', 'X-Forwarded-Proto': 'https' };
+  expect((await fetch(`${other.url}/api/config`, { headers: passedOn })).status).toBe(401);
+  await expect.poll(() => other.err).toContain('"address":"192.0.2.7"');
+  const login = await fetch(`${other.url}/api/login`, {
+    method: 'POST',
+    headers: { ...passedOn, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ key: admin }),
+  });
+  expect(login.headers.get('set-cookie')).toMatch(/; Secure$/);
+  // Of others it is a client's own word.
+  expect((await ask('/api/config', 'x', { headers: passedOn })).status).toBe(401);
+  expect(server.err).not.toContain('192.0.2.7');
+});
+
 /** A server that answers each request by JSON, or by 401 for undefined. */
 async function answering(answer: (question: { credential?: string }) => unknown) {
   const http = createServer(async (request, response) => {

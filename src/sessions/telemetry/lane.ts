@@ -140,7 +140,7 @@ export class TelemetryLane {
         (clientId) => new TelemetrySession(clientId, this.#host),
       );
       if (socket.readyState !== socket.OPEN) return;
-      session.connect(socket, { protocol, resumed, principal });
+      session.connect(socket, { protocol, resumed, principal, address });
       reading.resume(PauseReason.busy);
     } catch (thrown) {
       reading.resume(PauseReason.busy);

@@ -95,10 +95,16 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
       protocol,
       resumed,
       principal,
-    }: { readonly protocol: t.TelemetrySubprotocol; readonly resumed: boolean; readonly principal: Principal },
+      address,
+    }: {
+      readonly protocol: t.TelemetrySubprotocol;
+      readonly resumed: boolean;
+      readonly principal: Principal;
+      readonly address: string | undefined;
+    },
   ): void {
     const { clock, settings } = this.#host;
-    this.link.connect(socket, principal);
+    this.link.connect(socket, principal, address);
     this.#protocol = protocol;
     this.#outbox = new Outbox({ host: this.#host, socket, protocol, owner: this });
     this.#outbox.writer.control({
