@@ -14,6 +14,7 @@ admin takes in the others. + stands for one part of a resource, # at the end for
   publish:topics/rover/#     publish messages on these topics
   subscribe:topics/#         get the messages of all topics
   publish:sessions/gate-4    send frames as the camera gate-4
+  publish:priority/critical  claim class critical, which goes before all others
   subscribe:sessions/#       get the results of all cameras
   read:metrics               figures, health in detail; read:config and read:sessions likewise
   admin                      everything

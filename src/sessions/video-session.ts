@@ -1,4 +1,5 @@
 import type { WebSocket } from 'ws';
+import { faultOfCritical } from './priority.ts';
 import type { Principal } from '../auth/principal.ts';
 import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
@@ -24,7 +25,7 @@ import {
   type StagesMs,
   type VideoClockRequest,
 } from '../protocol/video.ts';
-import type { Priority, Sample } from '../base/sample.ts';
+import { Priority, type Sample } from '../base/sample.ts';
 import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { PipelineAnswers, type AttachedPipeline } from './pipeline-answers.ts';
@@ -115,6 +116,8 @@ export class VideoSession {
   /** When each result was sent that the socket still holds, oldest first; the send buffer bounds them. */
   readonly #unsentTimesMs: number[] = [];
   #format: MessageFormat = 'json';
+  /** Why frames of class critical are refused; undefined: they are not. */
+  #priorityFault: SightlineError | undefined;
   #lastSeq = 0;
   /** How far the time of day was ahead of our own clock when the client last asked for it: its times are based on that. */
   #toldAheadMs: number | undefined;
@@ -262,6 +265,7 @@ export class VideoSession {
     },
   ): void {
     this.link.connect(socket, principal, address);
+    this.#priorityFault = faultOfCritical(principal);
     this.#toldAheadMs = undefined;
     this.#format = format;
     this.#unsentTimesMs.length = 0;
@@ -367,6 +371,10 @@ export class VideoSession {
     }
     if (frame.type === 'bad_frame') {
       this.#refuseFrame(frame.seq, frame.error);
+      return;
+    }
+    if (frame.priority === Priority.critical && this.#priorityFault) {
+      this.#refuseFrame(seq, this.#priorityFault);
       return;
     }
     const { readJpeg, frames, attached } = this.#parts;

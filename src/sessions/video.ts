@@ -3,6 +3,7 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Picture } from '../base/picture.ts';
+import { Priority } from '../base/sample.ts';
 import type { Log } from '../log/log.ts';
 import { openFences, type Fences } from '../fences/fences.ts';
 import type { MemoryAccount } from '../fences/memory-ledger.ts';
@@ -12,6 +13,7 @@ import type { Demand } from '../flow/share.ts';
 import type { AdaptationReport, VideoSessionReport, VideoTotals } from '../observe/metrics.ts';
 import type { FrameStreams } from '../stream/frame-streams.ts';
 import type { Stream } from '../stream/stream.ts';
+import { requireCritical } from './priority.ts';
 import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
@@ -156,6 +158,7 @@ export class VideoLane {
     try {
       const request = parseSessionQuery(query);
       this.#fences.penalties.require('video', { address, token: request.token });
+      if (request.priority === Priority.critical) requireCritical(principal);
       // Also who takes up a session again: its key may be another one of the same holder by now.
       if (request.clientId !== undefined) principal.require('publish', `sessions/${request.clientId}`);
       const isUnwanted = () => this.#registry.closed || socket.readyState !== socket.OPEN;

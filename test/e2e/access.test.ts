@@ -11,6 +11,7 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { allows, parseGrant } from '../../src/auth/grants.ts';
+import { Priority } from '../../src/base/sample.ts';
 import { changeKeys } from '../../src/auth/key-file.ts';
 import { makeKey } from '../../src/auth/keys.ts';
 import { connectTelemetry } from '../../src/client/telemetry.ts';
@@ -277,6 +278,34 @@ describe('a key for some streams', () => {
     ]);
     expect(client.received).toEqual([]);
     await client.close();
+  });
+
+  test('claims class critical only where that is among its permissions', async () => {
+    const [plain, urgent] = [
+      await addKey(undefined, 'publish:topics/a/#', 'publish:sessions/+'),
+      await addKey(undefined, 'publish:topics/a/#', 'publish:sessions/+', 'publish:priority/critical'),
+    ];
+    const priority = Priority.critical;
+    await expect(connectVideo({ url: server.url, accessToken: plain, priority })).rejects.toMatchObject({
+      code: 'PERMISSION_DENIED',
+    });
+    for (const [accessToken, refused] of [
+      [plain, true],
+      [urgent, false],
+    ] as const) {
+      await using video = await connectVideo({ url: server.url, accessToken, budgetMs: 30_000 });
+      const said: string[] = [];
+      video.on('error', ({ error }) => said.push(error.code));
+      video.on('result', () => said.push('result'));
+      video.send({ jpeg: JPEGS.sampling440, priority });
+      await expect.poll(() => said).toEqual([refused ? 'PERMISSION_DENIED' : 'result']);
+      await using telemetry = await connectTelemetry({ url: server.url, accessToken });
+      const published = telemetry.publish('a/x', 1, { reliable: true, priority }).then(
+        () => 'confirmed',
+        ({ code }: { code: string }) => code,
+      );
+      expect(await published).toBe(refused ? 'PERMISSION_DENIED' : 'confirmed');
+    }
   });
 
   test('a reliable publication where it may not is refused, and the next one passes', async () => {

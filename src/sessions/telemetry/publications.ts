@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import { Priority } from '../../base/sample.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import { ChargedMap } from '../../fences/charged-map.ts';
 import {
@@ -295,6 +296,7 @@ export class Publications {
 
   #publishOne(topic: string, input: TopicInput): void {
     const { topics } = this.#host;
+    if (input.priority === Priority.critical) this.#client.requireCritical();
     if (topics.get(topic) === undefined) this.#requireRoomForTopic(topic);
     topics.publish(topic, input, this.#publisher);
     this.published++;

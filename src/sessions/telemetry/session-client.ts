@@ -11,6 +11,8 @@ export interface SessionClient {
   readonly clientId: string;
   /** Throws PERMISSION_DENIED, and CREDENTIALS_* where its credential counts no more. A filter stands for all that it takes in. */
   requireTopic(action: 'publish' | 'subscribe', topic: string): void;
+  /** Throws PERMISSION_DENIED for a client that may not publish with class critical. */
+  requireCritical(): void;
   /** What it makes the server keep. */
   readonly memory: MemoryAccount;
   readonly protocol: TelemetrySubprotocol;

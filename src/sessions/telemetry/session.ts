@@ -14,6 +14,7 @@ import type * as t from '../../protocol/telemetry.ts';
 import { PROTOCOL_VERSION } from '../../protocol/video.ts';
 import { NO_COUNTS } from '../../stream/reader-counts.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
+import { requireCritical } from '../priority.ts';
 import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from '../session-socket.ts';
 import { Outbox, type OutboxHost, type OutboxOwner } from './outbox.ts';
 import { aboutPublication, Publications, type PublicationsHost } from './publications.ts';
@@ -65,6 +66,10 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
 
   requireTopic(action: 'publish' | 'subscribe', topic: string): void {
     this.link.principal!.require(action, `topics/${topic}`);
+  }
+
+  requireCritical(): void {
+    requireCritical(this.link.principal!);
   }
 
   get memory(): MemoryAccount {
