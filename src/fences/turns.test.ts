@@ -238,3 +238,23 @@ test('delivering to a client counts in its order, and for whether it is light', 
   expect(turns.isLight(reader, clock.now())).toBe(true);
   expect(reader.usedMs).toBe(30);
 });
+
+test('a message whose handling throws does not keep others from their turns', () => {
+  const thread = new MainThread();
+  const served: string[] = [];
+  const faulty = new TimeAccount();
+  let faults = 0;
+  thread.turns.wait({
+    time: faulty,
+    isReady: true,
+    work: () => {
+      if (++faults === 1) throw new Error('a bug');
+      served.push('faulty');
+      return false;
+    },
+  });
+  thread.turns.wait({ time: new TimeAccount(), isReady: true, work: () => (served.push('other'), false) });
+  expect(() => thread.runUntil(10)).toThrow('a bug');
+  thread.runUntil(20);
+  expect(served.toSorted()).toEqual(['faulty', 'other']);
+});

@@ -311,7 +311,7 @@ export class Turns {
       let hasMore = true;
       const untilMs = nowMs + QUANTUM_MS;
       while (hasMore && nowMs < untilMs && client.isReady && this.#hasTurn(client.time, nowMs)) {
-        hasMore = client.work();
+        hasMore = this.#work(client);
         nowMs = this.#clock.now();
       }
       if (hasMore) continue;
@@ -322,6 +322,17 @@ export class Turns {
     this.#isPumping = false;
     this.#first = this.#next();
     if (this.#first !== undefined) this.#pumpLater(this.#waitMs(nowMs));
+  }
+
+  /** A fault of the program, which somebody may have caught further out, is no reason to serve nobody any more. */
+  #work(client: WaitingClient): boolean {
+    try {
+      return client.work();
+    } catch (thrown) {
+      this.#isPumping = false;
+      this.#pumpLater(0);
+      throw thrown;
+    }
   }
 
   /** Whose turn it is among those that can work on; at a moment: among those that may. */
