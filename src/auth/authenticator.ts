@@ -152,10 +152,11 @@ export class Authenticator {
     try {
       const version = await versionOf(keysFile);
       if (version !== this.#version) {
-        this.#version = version;
         // Who has taken the file away by mistake must not open the server by it.
         if (version === '') throw new SightlineError('CREDENTIALS_UNREADABLE', `${keysFile} is gone`);
         this.#take(await loadKeys(keysFile));
+        // Only now: what could not be read is tried again.
+        this.#version = version;
         this.#log.write('keys_changed', { count: this.#keys.size });
       }
     } catch (thrown) {

@@ -53,7 +53,7 @@ test.each([
   reply = { status, body };
   await expect(verifier.verify('x', undefined)).rejects.toMatchObject({
     code: 'CREDENTIALS_UNCHECKED',
-    message: expect.stringContaining('auth.callback.url'),
+    message: expect.stringContaining('auth.callback_url'),
   });
   expect(questions).toHaveLength(1);
 });

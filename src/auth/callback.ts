@@ -70,7 +70,7 @@ export class CallbackVerifier {
   }
 
   #unchecked(why: string, cause?: unknown): SightlineError {
-    return new SightlineError('CREDENTIALS_UNCHECKED', `auth.callback.url does not decide: ${why}`, { cause });
+    return new SightlineError('CREDENTIALS_UNCHECKED', `auth.callback_url does not decide: ${why}`, { cause });
   }
 }
 

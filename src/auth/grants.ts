@@ -60,6 +60,7 @@ export function allowsSome(grants: readonly Grant[], action: Action, resource: s
 
 /** Whether the first filter takes in all that the second one does; `a/#` takes in `a`. */
 function covers(filter: string, wanted: string): boolean {
+  if (filter === EVERYTHING) return true;
   const [own, other] = [filter.split('/'), wanted.split('/')];
   for (const [place, level] of own.entries()) {
     if (level === '#') return true;

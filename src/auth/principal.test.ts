@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { SightlineError } from '../base/errors.ts';
-import { ACTIONS, parseGrant } from './grants.ts';
-import { ANYONE, Principal } from './principal.ts';
+import { parseGrant } from './grants.ts';
+import { Principal } from './principal.ts';
 
 const make = (...grants: string[]) => new Principal({ id: 'key:1', name: 'rover7', grants: grants.map(parseGrant) });
 
@@ -14,16 +14,6 @@ test('what it may not is refused by name', () => {
       message: '"rover7" has no permission publish:topics/rover8/pose',
     }),
   );
-});
-
-test('a decision that was made once is the same again, however many there were between', () => {
-  const principal = make('publish:topics/a/#');
-  for (let i = 0; i < 3_000; i++) {
-    expect(principal.allows('publish', `topics/a/${i}`)).toBe(true);
-    expect(principal.allows('publish', `topics/b/${i}`)).toBe(false);
-  }
-  expect(principal.allows('publish', 'topics/a/1')).toBe(true);
-  expect(principal.allows('subscribe', 'topics/a/1')).toBe(false);
 });
 
 test('with its credential everything ends, once, and nothing is allowed any more', () => {
@@ -42,8 +32,4 @@ test('with its credential everything ends, once, and nothing is allowed any more
   expect(() => principal.require('read', 'metrics')).toThrow(reason);
   principal.onEnd(({ code }) => told.push(`late ${code}`));
   expect(told).toEqual(['a CREDENTIALS_BAD', 'late CREDENTIALS_BAD']);
-});
-
-test('anyone may do everything, where nobody is asked', () => {
-  for (const action of ACTIONS) expect(ANYONE.allows(action, 'whatever/#')).toBe(true);
 });

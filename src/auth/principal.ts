@@ -1,8 +1,5 @@
 import { SightlineError } from '../base/errors.ts';
-import { ALL_GRANTS, allows, allowsSome, type Action, type Grant } from './grants.ts';
-
-/** Decisions that are kept. */
-const DECISIONS_MAX = 1_024;
+import { allows, allowsSome, type Action, type Grant } from './grants.ts';
 
 /** Whoever came in, with what they may do. Lives for as long as its credential. */
 export class Principal {
@@ -12,8 +9,6 @@ export class Principal {
   readonly name: string;
   readonly grants: readonly Grant[];
   #ended: SightlineError | undefined;
-  /** A publisher is asked again and again about few topics. */
-  readonly #decided = new Map<string, boolean>();
   readonly #listeners = new Set<(reason: SightlineError) => void>();
 
   constructor(parts: { readonly id: string; readonly name: string; readonly grants: readonly Grant[] }) {
@@ -33,15 +28,7 @@ export class Principal {
   }
 
   allows(action: Action, resource: string): boolean {
-    if (this.#ended) return false;
-    const key = `${action}:${resource}`;
-    let allowed = this.#decided.get(key);
-    if (allowed === undefined) {
-      allowed = allows(this.grants, action, resource);
-      if (this.#decided.size >= DECISIONS_MAX) this.#decided.clear();
-      this.#decided.set(key, allowed);
-    }
-    return allowed;
+    return this.#ended === undefined && allows(this.grants, action, resource);
   }
 
   /** Whether it may do so with the resource, or with something below it. */
@@ -49,7 +36,7 @@ export class Principal {
     return this.#ended === undefined && allowsSome(this.grants, action, resource);
   }
 
-  /** Throws PERMISSION_DENIED, and CREDENTIAL_BAD where the credential counts no more. */
+  /** Throws PERMISSION_DENIED, and CREDENTIALS_* where the credential counts no more. */
   require(action: Action, resource: string): void {
     if (this.#ended) throw this.#ended;
     if (!this.allows(action, resource)) throw this.denied(action, resource);
@@ -78,6 +65,3 @@ export class Principal {
     for (const listener of listeners) listener(reason);
   }
 }
-
-/** Everybody, where nobody is asked who they are. */
-export const ANYONE = new Principal({ id: 'anyone', name: 'anyone', grants: ALL_GRANTS });

@@ -5,7 +5,7 @@ import { grantText } from './grants.ts';
 import { Principal } from './principal.ts';
 import type { Verified } from './verified.ts';
 
-/** Credentials that somebody else has to check: each is checked once for as long as the answer counts, and asked about again before it ends. */
+/** Credentials that somebody else has to check: each is checked once for as long as the answer counts, and asked about again when it ends. */
 
 export type Verify = (credential: string, address: string | undefined) => Promise<Verified>;
 
@@ -74,8 +74,16 @@ export class VerifiedTokens {
     verify: () => Promise<Verified>,
     { renews, isRevoked }: { renews: boolean; isRevoked: (tokenId: string) => boolean },
   ): Promise<Principal> {
-    const { id, name, grants, expiresAtMs, tokenId } = await verify();
+    const verified = await verify();
+    const { id, name, grants, expiresAtMs, tokenId } = verified;
     if (tokenId !== undefined && isRevoked(tokenId)) throw revoked();
+    const before = this.#tokens.get(hash);
+    if (before && !before.principal.isEnded) {
+      // What lives by it must not be forgotten: its end is still to be told.
+      before.expiresAtMs = expiresAtMs;
+      if (isSame(verified, before.principal)) return before.principal;
+      this.#end(hash, otherPermissions(before.principal));
+    }
     const principal = new Principal({ id, name, grants });
     this.#tokens.delete(hash);
     this.#tokens.set(hash, { principal, tokenId, expiresAtMs, renew: renews ? verify : undefined, isRenewing: false });
@@ -106,7 +114,7 @@ export class VerifiedTokens {
       const verified = await renew();
       token.expiresAtMs = verified.expiresAtMs;
       if (isSame(verified, principal)) return;
-      this.#end(hash, new SightlineError('CREDENTIALS_BAD', `"${principal.name}" has other permissions from now on`));
+      this.#end(hash, otherPermissions(principal));
     } catch (thrown) {
       const error = toSightlineError(thrown);
       if (error.code !== 'CREDENTIALS_UNCHECKED' || nowMs >= token.expiresAtMs + GRACE_MS) this.#end(hash, error);
@@ -132,6 +140,10 @@ export class VerifiedTokens {
 
 function isSame({ id, grants }: Verified, principal: Principal): boolean {
   return id === principal.id && grants.map(grantText).join(' ') === principal.grants.map(grantText).join(' ');
+}
+
+function otherPermissions({ name }: Principal): SightlineError {
+  return new SightlineError('CREDENTIALS_BAD', `"${name}" has other permissions from now on`);
 }
 
 function revoked(): SightlineError {

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { SightlineError } from '../base/errors.ts';
 import type { CliContext } from './context.ts';
 import { serverUrl } from './monitor.ts';
 import { TOKEN_OPTION, tokenOf } from './options.ts';
@@ -46,9 +47,12 @@ export function registerStatus(program: Command, context: CliContext): void {
     .action(async (flags: StatusFlags) => {
       const { url, headers } = entranceOf(flags.url ?? ownUrl(context.config().server), tokenOf(flags, context));
       const health = (await readJson(new URL('health', url), context.signal, headers)) as SeenHealth | null;
-      const status = String(health?.status);
+      if (typeof health?.status !== 'string') {
+        throw new SightlineError('CONNECTION_FAILED', `${url.href}: the answer is not from a Sightline server`);
+      }
+      const { status } = health;
       if (flags.json) context.out(JSON.stringify(health));
-      else for (const line of statusLines(health ?? {}, url)) context.text(line);
+      else for (const line of statusLines(health, url)) context.text(line);
       context.exitWith(Object.hasOwn(EXIT_CODES, status) ? EXIT_CODES[status]! : UNKNOWN);
     });
 }

@@ -109,6 +109,8 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
   /** There is a new estimate from here on. */
   #offsetUntilMs = -Infinity;
   readonly #opened = Promise.withResolvers<void>();
+  /** The program was asked for another key since the last welcome. */
+  #hasRenewed = false;
   /** Token of the next connection. */
   #identity: Identity;
   #welcome: Welcome | undefined;
@@ -264,6 +266,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     const nowMs = this.clock.now();
     const first = this.#welcome === undefined;
     this.#welcome = welcome;
+    this.#hasRenewed = false;
     this.#keep(welcome);
     this.#openedMs = nowMs;
     if (!first) this.#reconnects++;
@@ -316,7 +319,9 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
   /** Another key may be let in where this one was not: once after each connection that was. */
   #mayRenew({ code }: SightlineError): boolean {
     if (typeof this.#options.settings.accessToken !== 'function' || !code.startsWith('CREDENTIALS_')) return false;
-    return this.#attempt === 0;
+    const isFirst = !this.#hasRenewed;
+    this.#hasRenewed = true;
+    return isFirst;
   }
 
   /** The end of the session: by `close` without an error, else with the one that cannot be recovered from. */

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { FoxgloveClient, type Channel, type MessageData, type StatusMessage } from '@foxglove/ws-protocol';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { ANYONE } from '../auth/principal.ts';
+import { ANYONE } from '../../test/support/access.ts';
 import { expectBalance } from '../../test/support/telemetry-bench.ts';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { WebSocketServer, WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ANYONE } from '../auth/principal.ts';
+import { ANYONE } from '../../test/support/access.ts';
 import { ManualClock } from '../base/clock.ts';
 import type { SightlineError } from '../base/errors.ts';
 import { openFences } from '../fences/fences.ts';

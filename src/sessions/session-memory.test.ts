@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
-import { ANYONE } from '../auth/principal.ts';
+import { ANYONE } from '../../test/support/access.ts';
 import { usedBytes } from '../../test/support/heap.ts';
 import { TelemetryBench, type BenchParts } from '../../test/support/telemetry-bench.ts';
 import { ManualClock } from '../base/clock.ts';

@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
-import { ANYONE } from '../auth/principal.ts';
+import { ANYONE } from '../../test/support/access.ts';
 import { expectFiguresBalanced, sumsOf } from '../../test/support/figure-accounts.ts';
 import { SocketClient } from '../../test/support/socket-client.ts';
 import { ManualClock } from '../base/clock.ts';

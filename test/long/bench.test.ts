@@ -342,7 +342,7 @@ test('operate prints what it costs to let somebody in, and to be scraped', async
   const { out, err, code } = await bench('operate', '--quick', '--json');
   expect(code, err).toBe(0);
   const { figures, bars } = JSON.parse(out) as BenchDocument;
-  const times = 'access.decision_known_us access.decision_new_us access.handshake_key_us scrape.p50_ms';
+  const times = 'access.decision_us access.handshake_key_us scrape.p50_ms';
   for (const figure of times.split(' ')) expect(figures[figure], figure).toBeGreaterThan(0);
   expect(figures['scrape.names']).toBe(500);
   // However many clients there were, the figures are as many.

@@ -1,7 +1,11 @@
 import { Logins } from '../../src/auth/logins.ts';
-import { ANYONE } from '../../src/auth/principal.ts';
+import { ALL_GRANTS } from '../../src/auth/grants.ts';
+import { Principal } from '../../src/auth/principal.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import type { AccessParts } from '../../src/http/access.ts';
+
+/** Everybody, where nobody is asked who they are. */
+export const ANYONE = new Principal({ id: 'anyone', name: 'anyone', grants: ALL_GRANTS });
 
 /** A server that asks nobody for a key. */
 export function openAccess(): Pick<AccessParts, 'authenticator' | 'logins'> {

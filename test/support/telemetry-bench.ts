@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'vitest';
 import { WebSocketServer } from 'ws';
-import { ANYONE } from '../../src/auth/principal.ts';
+import { ANYONE } from './access.ts';
 import { systemClock, type Clock } from '../../src/base/clock.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import { openFences, type Fences } from '../../src/fences/fences.ts';
