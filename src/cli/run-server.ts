@@ -5,6 +5,7 @@ import { checkApp, pageOf, type AppName } from './apps.ts';
 import type { Sightline } from '../app.ts';
 import type { Config } from '../config/schema.ts';
 import type { Log } from '../log/log.ts';
+import { lowerV8Threads } from '../supervise/thread-priority.ts';
 import type { CliContext } from './context.ts';
 import { withLog } from './log.ts';
 
@@ -56,6 +57,8 @@ interface Parts {
 }
 
 async function run(context: CliContext, flags: ServerFlags, { config, name, log, makeCamera }: Parts): Promise<void> {
+  // The process is ours alone here; in a program that embeds the server its threads are not ours to slow down.
+  lowerV8Threads();
   const ending = endInTime(context, config, log);
   // ONNX Runtime and FFmpeg take their time to load: only once the command line is known to be right.
   const [{ openServer }, { openRover }] = await Promise.all([import('../app.ts'), import('../pipelines/rover.ts')]);

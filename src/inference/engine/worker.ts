@@ -1,8 +1,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { lowerThisThread } from '../../supervise/thread-priority.ts';
 import { WorkerLoop } from './worker-loop.ts';
 import type { WorkerReply, WorkerRequest, WorkerSettings } from './messages.ts';
 
 /** The worker thread of `OnnxEngine`. */
+
+// Before it loads a library that starts threads of its own.
+lowerThisThread();
 
 const port = parentPort!;
 const reply = (message: WorkerReply) => port.postMessage(message);
