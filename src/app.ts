@@ -30,6 +30,8 @@ import { engineOptions, imageLimits, modelBookSettings, registryOptions } from '
 import { noLog, type Log } from './log/log.ts';
 import { shutDown } from './log/shutdown.ts';
 import { uprightJpegSize } from './media/jpeg.ts';
+import { Outbound } from './net/outbound.ts';
+import { outboundOptions } from './net/settings.ts';
 import type { FigureRegistry } from './observe/figures.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
 import { machineBytes } from './observe/machine.ts';
@@ -209,7 +211,8 @@ export class Sightline implements AsyncDisposable {
         isWaiting: [...this.#lane.sessions].some((session) => session.accounts().queued > 0),
       }),
     });
-    this.#authenticator = new Authenticator({ clock, log, settings: authSettings(config, listens) });
+    const outbound = new Outbound(outboundOptions(config));
+    this.#authenticator = new Authenticator({ clock, log, outbound, settings: authSettings(config, listens) });
     const access = { authenticator: this.#authenticator, logins: new Logins(clock) };
     const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
     this.#http = new HttpServer({

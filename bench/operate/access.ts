@@ -14,6 +14,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { Refusals } from '../../src/fences/refusals.ts';
 import { Access } from '../../src/http/access.ts';
 import { noLog } from '../../src/log/log.ts';
+import { Outbound } from '../../src/net/outbound.ts';
 import { atMost, type Bar, type BenchContext } from '../support/document.ts';
 import { median } from '../support/statistics.ts';
 
@@ -91,6 +92,7 @@ async function setUp(folder: string, provider: Provider) {
   const authenticator = new Authenticator({
     clock: systemClock,
     log: noLog(systemClock),
+    outbound: new Outbound(),
     settings: { keysFile, isLoopback: true, isOpenToLoopback: false, jwt, callback: undefined },
   });
   await authenticator.open();

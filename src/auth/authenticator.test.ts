@@ -7,6 +7,7 @@ import { ManualClock, wallTimeMs } from '../base/clock.ts';
 import type { SightlineError } from '../base/errors.ts';
 import { Authenticator, type AuthSettings } from './authenticator.ts';
 import { parseGrant } from './grants.ts';
+import { Outbound } from '../net/outbound.ts';
 import { changeKeys } from './key-file.ts';
 import { makeKey } from './keys.ts';
 import type { Principal } from './principal.ts';
@@ -35,6 +36,7 @@ async function start(settings: Partial<AuthSettings> = {}): Promise<Authenticato
   const authenticator = new Authenticator({
     clock,
     log: told.log,
+    outbound: new Outbound(),
     settings: { keysFile, isLoopback: true, isOpenToLoopback: false, jwt: undefined, callback: undefined, ...settings },
   });
   open.push(authenticator);

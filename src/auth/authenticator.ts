@@ -4,6 +4,7 @@ import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { isLoopback } from '../base/addresses.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Log } from '../log/log.ts';
+import type { Outbound } from '../net/outbound.ts';
 import { ALL_GRANTS } from './grants.ts';
 import { CallbackVerifier, type CallbackSettings } from './callback.ts';
 import { JwtVerifier, type JwtSettings } from './jwt.ts';
@@ -47,13 +48,20 @@ export class Authenticator {
   #isChecking = false;
   #watch: NodeJS.Timeout | undefined;
 
-  constructor(parts: { readonly clock: Clock; readonly log: Log; readonly settings: AuthSettings }) {
+  constructor(parts: {
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly settings: AuthSettings;
+    /** By which others are asked. */
+    readonly outbound: Outbound;
+  }) {
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#settings = parts.settings;
+    const { clock, outbound } = parts;
     const { jwt, callback } = parts.settings;
-    this.#jwt = jwt && new JwtVerifier(parts.clock, jwt);
-    this.#callback = callback && new CallbackVerifier(parts.clock, callback);
+    this.#jwt = jwt && new JwtVerifier({ clock, outbound, settings: jwt });
+    this.#callback = callback && new CallbackVerifier({ clock, outbound, settings: callback });
     this.#tokens = new VerifiedTokens(parts.clock);
   }
 

@@ -531,6 +531,16 @@ const auth = z.strictObject({
     ),
 });
 
+const outbound = z.strictObject({
+  allowed_networks: z
+    .array(textAs(readNetwork))
+    .max(256)
+    .default([])
+    .describe(
+      'Link-local addresses, and those of the metadata services of clouds, that may be called all the same, such as `169.254.7.1`.',
+    ),
+});
+
 const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
@@ -557,6 +567,9 @@ const sections = {
   performance: performance.describe('Goals and named settings.'),
   limits: limits.describe('What clients may make the server keep, beside histories.'),
   auth: auth.describe('Who may come in.'),
+  outbound: outbound.describe(
+    'Addresses that the server calls by itself, such as `auth.callback_url`: none of them may be link-local, and none may lead elsewhere.',
+  ),
   log: log.describe('The log of long-running commands on standard error.'),
 };
 
