@@ -38,7 +38,8 @@ import { machineBytes } from './observe/machine.ts';
 import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
 import { hubParts, ServerMonitor } from './observe/server-monitor.ts';
-import { healthLimits, viewLimits } from './observe/settings.ts';
+import { healthLimits, traceSettings, viewLimits } from './observe/settings.ts';
+import { Traces } from './observe/traces/traces.ts';
 import { Admission } from './pipelines/admission.ts';
 import { Dispatcher } from './pipelines/dispatcher.ts';
 import { processingPart } from './pipelines/figures.ts';
@@ -108,6 +109,7 @@ export class Sightline implements AsyncDisposable {
   readonly #telemetry: TelemetryLane;
   readonly #foxglove: FoxgloveLane;
   readonly #recordings: Recordings;
+  readonly #traces: Traces;
   readonly #authenticator: Authenticator;
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
@@ -139,6 +141,8 @@ export class Sightline implements AsyncDisposable {
       log,
       settings: modelBookSettings(config),
     });
+    const outbound = new Outbound(outboundOptions(config));
+    this.#traces = new Traces({ clock, log, outbound, version, settings: traceSettings(config) });
     const dispatcher = new Dispatcher({ engine: this.#engine, clock, ...dispatcherSettings(config) });
     const streams = new FrameStreams(this.#hub, memory);
     const admission = new Admission(() => dispatcher.facts());
@@ -159,6 +163,7 @@ export class Sightline implements AsyncDisposable {
       log,
       fences,
       observer: this.#monitor.latencies,
+      tracing: () => this.#traces.tracer,
       attach: async (request) => {
         const work = await this.#sources.attach(request);
         const pipelines = work.pipelines.map(({ name }) => name);
@@ -211,7 +216,6 @@ export class Sightline implements AsyncDisposable {
         isWaiting: [...this.#lane.sessions].some((session) => session.accounts().queued > 0),
       }),
     });
-    const outbound = new Outbound(outboundOptions(config));
     this.#authenticator = new Authenticator({ clock, log, outbound, settings: authSettings(config, listens) });
     const access = { authenticator: this.#authenticator, logins: new Logins(clock) };
     const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
@@ -251,7 +255,7 @@ export class Sightline implements AsyncDisposable {
       }),
       recordings: recordingsPart(() => this.#recordings.status()),
     };
-    this.figures = this.#monitor.register(rooms, [frames, messages, published]);
+    this.figures = this.#monitor.register(rooms, [frames, messages, published, this.#traces.figures()]);
     this.#health = new ServerHealth({
       version,
       monitor: this.#monitor,
@@ -298,6 +302,7 @@ export class Sightline implements AsyncDisposable {
    * Errors: ADDRESS_IN_USE, and those of a model that cannot be loaded.
    */
   async start(): Promise<void> {
+    this.#traces.open();
     await this.#authenticator.open();
     if (this.#listens) await this.#listen();
     else await this.#http.prepare();
@@ -416,6 +421,7 @@ export class Sightline implements AsyncDisposable {
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
       http: () => this.#http.close(),
+      traces: () => this.#traces.close(),
       engine: () => this.#engine.close(),
     };
     await shutDown(this.#log, systemClock, steps, (step) => {

@@ -10,10 +10,12 @@ import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import { registryOptions } from '../inference/settings.ts';
 import { ModelRegistry } from '../inference/registry.ts';
+import { redactText } from '../log/redact.ts';
 import { outboundOptions } from '../net/settings.ts';
 import { Outbound } from '../net/outbound.ts';
 import { ProcessDescriptors } from '../observe/descriptors.ts';
 import { machineBytes } from '../observe/machine.ts';
+import { traceSettings } from '../observe/settings.ts';
 import { excessOf, memoryPlan } from '../sessions/memory-plan.ts';
 import { bytesText, plural } from './text.ts';
 
@@ -165,9 +167,35 @@ export const CHECKS: Readonly<Record<string, Check>> = {
       const response = await new Outbound(outboundOptions(config)).fetch(url, FETCH_BOUNDS);
       const { keys } = (await response.json()) as { keys?: unknown };
       if (!response.ok || !Array.isArray(keys)) throw new Error(`status ${response.status}, no list of keys`);
-      return ok(`${plural(keys.length, 'key')} at ${url}`);
+      return ok(`${plural(keys.length, 'key')} at ${redactText(url)}`);
     } catch (thrown) {
-      return fault(`${url}: ${(thrown as Error).message}`, 'set auth.jwt.jwks_url to the keys of the provider (JWKS)');
+      return fault(
+        `${redactText(url)}: ${(thrown as Error).message}`,
+        'set auth.jwt.jwks_url to the keys of the provider (JWKS)',
+      );
+    }
+  },
+
+  'collector of traces': async ({ config }) => {
+    const { collector } = traceSettings(config);
+    if (collector === undefined) return ok('none');
+    const { endpoint, headers, timeoutMs } = collector;
+    try {
+      const response = await new Outbound(outboundOptions(config)).fetch(endpoint, {
+        method: 'POST',
+        headers: { ...headers, 'Content-Type': 'application/json' },
+        // A request without spans is one, too.
+        body: JSON.stringify({ resourceSpans: [] }),
+        timeoutMs: Math.min(timeoutMs, FETCH_BOUNDS.timeoutMs),
+        bytesMax: FETCH_BOUNDS.bytesMax,
+      });
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      return ok(`it takes OTLP at ${redactText(endpoint)}`);
+    } catch (thrown) {
+      return fault(
+        `${redactText(endpoint)}: ${(thrown as Error).message}`,
+        'set observe.traces.endpoint to where a collector takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces',
+      );
     }
   },
 
