@@ -35,8 +35,8 @@ export interface ExportReport {
 
 /** Frames that wait. */
 export const QUEUE_FRAMES_MAX = 1_024;
-/** Of one request: its JSON takes some 200 kB, and a millisecond or two to write. */
-const BATCH_FRAMES = 64;
+/** Of one request: its JSON takes some 80 kB, and a millisecond of the main thread to write. */
+const BATCH_FRAMES = 32;
 /** A frame waits for so long at most for others to go with. */
 const GATHER_MS = 1_000;
 const TRIES_MAX = 4;
