@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { Authenticator } from './auth/authenticator.ts';
 import { Logins } from './auth/logins.ts';
 import { authSettings } from './auth/settings.ts';
+import { SignIn } from './auth/sign-in.ts';
 import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
@@ -17,7 +18,7 @@ import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
-import { loginRoutes } from './http/logins.ts';
+import { loginFigures, loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
 import { apiInfo, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
@@ -218,6 +219,7 @@ export class Sightline implements AsyncDisposable {
     });
     this.#authenticator = new Authenticator({ clock, log, outbound, settings: authSettings(config, listens) });
     const access = { authenticator: this.#authenticator, logins: new Logins(clock) };
+    const signIn = new SignIn({ clock, log, authenticator: this.#authenticator });
     const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
     this.#http = new HttpServer({
       clock,
@@ -235,7 +237,7 @@ export class Sightline implements AsyncDisposable {
             needed ? this.#lane.find(clientId, given) : this.#lane.get(clientId),
           settings: () => eventSettings(this.#config),
         }),
-        ...loginRoutes(access),
+        ...loginRoutes({ ...access, signIn }),
         ...pageRoutes(this.#camera),
       ]),
     });
@@ -255,7 +257,13 @@ export class Sightline implements AsyncDisposable {
       }),
       recordings: recordingsPart(() => this.#recordings.status()),
     };
-    this.figures = this.#monitor.register(rooms, [frames, messages, published, this.#traces.figures()]);
+    this.figures = this.#monitor.register(rooms, [
+      frames,
+      messages,
+      published,
+      this.#traces.figures(),
+      loginFigures(signIn),
+    ]);
     this.#health = new ServerHealth({
       version,
       monitor: this.#monitor,

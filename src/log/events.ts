@@ -33,6 +33,7 @@ function event<F extends LogFields>(kind: EventKind<F>): EventKind<F> {
 const ADDRESS_INTERVAL_MS = 600_000;
 const COSTLY_INTERVAL_MS = 10_000;
 const TRACES_INTERVAL_MS = 60_000;
+const LOGIN_INTERVAL_MS = 10_000;
 const CODE = 'error code';
 const REASON = 'what went wrong, in words';
 const TOOK_MS = 'how long it took, ms';
@@ -369,6 +370,15 @@ export const LOG_EVENTS = {
     fields: { code: CODE, reason: REASON },
     text: ({ code, reason }) => `the keys cannot be read, the earlier ones still count: ${reason} (${code})`,
     intervalMs: 10_000,
+  }),
+  login_refused: event<{ code: string; reason: string; address: string }>({
+    room: 'auth',
+    level: 'info',
+    about: 'Somebody could not sign in on the page.',
+    fields: { code: CODE, reason: REASON, address: 'where from' },
+    text: ({ code, reason, address }) => `a login from ${address} was refused: ${reason} (${code})`,
+    intervalMs: LOGIN_INTERVAL_MS,
+    by: 'address',
   }),
   access_refused: event<{ code: string; reason: string; address: string }>({
     room: 'auth',

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -550,6 +550,67 @@ describe('the page', () => {
   });
 });
 
+describe('a person', () => {
+  const PASSWORD = 'correct horse battery';
+
+  /** From one of the addresses of this machine's loopback. */
+  const login = async (to: string, localAddress: string, body: object) => {
+    const headers = { 'Content-Type': 'application/json' };
+    const outgoing = request(`${to}/api/login`, { method: 'POST', localAddress, headers }).end(JSON.stringify(body));
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+    const { error } = JSON.parse(await text(response)) as { error?: { code: string } };
+    const { 'retry-after': retryAfter, 'set-cookie': [cookie] = [] } = response.headers;
+    return { status: response.statusCode, retryAfter, cookie: cookie?.split(';')[0], code: error?.code ?? '' };
+  };
+
+  // Elsewhere the loopback has one address.
+  test.runIf(process.platform === 'linux')(
+    'signs in by a password; a thousand wrong logins keep out their address alone, and the server answers meanwhile',
+    async () => {
+      const words = ['--set', `auth.keys_file=${join(folder, 'people.json')}`];
+      const run = (password: string, ...more: string[]) =>
+        runHere(folder, [...words, 'keys', ...more], process.env, { newPassword: async () => password });
+      const added = await run(PASSWORD, 'add', 'ada', '--allow', 'admin', '--password');
+      expect([added.code, added.out]).toEqual([0, '']);
+      expect((await run('short', 'add', 'bob', '--allow', 'admin', '--password')).code).toBe(64);
+      expect((await run('', 'list')).out).toMatch(/ada +password +never +admin\n/);
+      await using other = await ServerProcess.start(['serve', ...words]);
+      const { url } = other;
+      const right = { name: 'ada', password: PASSWORD };
+      const { status, cookie } = await login(url, '127.0.0.9', right);
+      expect(status).toBe(200);
+      const config = () => fetch(`${url}/api/config`, { headers: { Cookie: cookie! } });
+      expect((await config()).status).toBe(200);
+
+      const wrong = Array.from({ length: 1_000 }, (_, i) =>
+        login(url, '127.0.0.2', { name: i % 2 ? 'ada' : `n${i}`, password: `wrong password ${i}` }),
+      );
+      const beganMs = performance.now();
+      expect((await fetch(`${url}/health`)).status).toBe(200);
+      expect(performance.now() - beganMs).toBeLessThan(2_000);
+      const came = await Promise.all(wrong);
+      expect(came.filter(({ code }) => code === 'CREDENTIALS_BAD').length).toBeLessThanOrEqual(8);
+      const limited = came.filter(({ code }) => code === 'LOGIN_LIMIT_REACHED');
+      expect(limited.length).toBeGreaterThanOrEqual(990);
+      for (const one of limited) expect([one.status, Number(one.retryAfter) > 0]).toEqual([429, true]);
+      expect((await login(url, '127.0.0.2', right)).code).toBe('LOGIN_LIMIT_REACHED');
+      expect((await login(url, '127.0.0.3', right)).status).toBe(200);
+      const figures = await (await fetch(`${url}/metrics`, { headers: { Cookie: cookie! } })).text();
+      expect(figures).toMatch(/sightline_logins_total\{outcome="accepted"\} 2\n/);
+      expect(figures).toMatch(/sightline_logins_total\{outcome="limited"\} 99\d\n/);
+
+      expect((await run('another password', 'password', 'ada')).code).toBe(0);
+      await expect.poll(async () => (await config()).status).toBe(401);
+      expect((await login(url, '127.0.0.4', right)).code).toBe('CREDENTIALS_BAD');
+      expect((await login(url, '127.0.0.4', { ...right, password: 'another password' })).status).toBe(200);
+      for (const body of [{ name: 'ada' }, { key: 'x', name: 'ada', password: 'y' }, {}, { name: 7, password: 'y' }]) {
+        expect((await login(url, '127.0.0.5', body)).status).toBe(400);
+      }
+      expect(other.err).not.toMatch(/wrong password|correct horse|another password/);
+    },
+  );
+});
+
 describe('the commands', () => {
   test('make, list and revoke keys, each of which a running server takes up', async () => {
     const words = ['--set', `auth.keys_file=${keysFile}`, 'keys'];
@@ -557,7 +618,7 @@ describe('the commands', () => {
     const key = add.out.trim();
     expect([add.code, key]).toEqual([0, expect.stringMatching(/^sightline_/)]);
     await expect.poll(async () => (await ask('/api/performance/metrics', key)).status).toBe(200);
-    expect((await runHere(folder, [...words, 'list'])).out).toMatch(/rover9 +\d{4}-\d\d-\d\dT\S+ +read:metrics\n/);
+    expect((await runHere(folder, [...words, 'list'])).out).toMatch(/rover9 +key +\d{4}-\d\d-\d\dT\S+ +read:metrics\n/);
     const again = await runHere(folder, [...words, 'add', 'rover9', '--allow', 'read']);
     expect([again.code, again.err]).toEqual([64, expect.stringContaining('there is a key "rover9" already')]);
     expect((await runHere(folder, [...words, 'revoke', 'rover9'])).code).toBe(0);
