@@ -4,6 +4,7 @@ import { Authenticator } from './auth/authenticator.ts';
 import { Logins } from './auth/logins.ts';
 import { authSettings } from './auth/settings.ts';
 import { SignIn } from './auth/sign-in.ts';
+import { Tickets } from './auth/tickets.ts';
 import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
@@ -21,6 +22,7 @@ import { httpParts } from './http/figures.ts';
 import { loginFigures, loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
+import { ticketFigures, ticketRoutes } from './http/tickets.ts';
 import { apiInfo, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
 import { enginePart } from './inference/engine-figures.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
@@ -218,7 +220,7 @@ export class Sightline implements AsyncDisposable {
       }),
     });
     this.#authenticator = new Authenticator({ clock, log, outbound, settings: authSettings(config, listens) });
-    const access = { authenticator: this.#authenticator, logins: new Logins(clock) };
+    const access = { authenticator: this.#authenticator, logins: new Logins(clock), tickets: new Tickets(clock) };
     const signIn = new SignIn({ clock, log, authenticator: this.#authenticator });
     const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
     this.#http = new HttpServer({
@@ -238,6 +240,7 @@ export class Sightline implements AsyncDisposable {
           settings: () => eventSettings(this.#config),
         }),
         ...loginRoutes({ ...access, signIn }),
+        ...ticketRoutes(access.tickets),
         ...pageRoutes(this.#camera),
       ]),
     });
@@ -263,6 +266,7 @@ export class Sightline implements AsyncDisposable {
       published,
       this.#traces.figures(),
       loginFigures(signIn),
+      ticketFigures(access.tickets),
     ]);
     this.#health = new ServerHealth({
       version,

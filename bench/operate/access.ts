@@ -10,6 +10,7 @@ import { parseGrant } from '../../src/auth/grants.ts';
 import { changeKeys } from '../../src/auth/key-file.ts';
 import { makeKey } from '../../src/auth/keys.ts';
 import { Logins } from '../../src/auth/logins.ts';
+import { Tickets } from '../../src/auth/tickets.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { Refusals } from '../../src/fences/refusals.ts';
 import { Access } from '../../src/http/access.ts';
@@ -99,6 +100,7 @@ async function setUp(folder: string, provider: Provider) {
   const access = new Access({
     authenticator,
     logins: new Logins(systemClock),
+    tickets: new Tickets(systemClock),
     addressOf: ({ socket }) => socket.remoteAddress,
     refusals: new Refusals(),
     log: noLog(systemClock),

@@ -139,7 +139,7 @@ describe('every route', () => {
   });
 
   test('needs the permission that its document names, and no other', async () => {
-    const all = (await operations()).filter(({ action }) => action !== 'public');
+    const all = (await operations()).filter(({ action }) => action !== 'public' && action !== 'known');
     const needed = [...new Set(all.map(({ action, resource }) => `${action}:${resource}`))];
     // A key with each permission alone: it opens what that covers, and nothing else.
     for (const permission of needed) {
@@ -173,6 +173,57 @@ describe('every route', () => {
       expect([status, body.error?.code]).toEqual([401, 'CREDENTIALS_BAD']);
     },
   );
+});
+
+describe('a ticket', () => {
+  const issue = (path: unknown, key?: string, headers: Record<string, string> = {}) =>
+    ask('/api/tickets', key, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify({ path }),
+    });
+
+  test('lets in at one address, with what its holder may do there, and says so to nobody', async () => {
+    const reader = await addKey(undefined, 'read:config', 'subscribe:topics/a/#');
+    const { status, body, headers } = await issue('/api/config', reader);
+    expect([status, body['expires_in_s'], headers.get('cache-control')]).toEqual([200, 60, 'no-store']);
+    const ticket = String(body['ticket']);
+    for (const name of ['ticket', 'ticket', 'access_token']) {
+      expect((await ask(`/api/config?${name}=${ticket}`)).status).toBe(200);
+    }
+    expect((await ask(`/api/config?ticket=${ticket}`, undefined, { method: 'PUT' })).status).toBe(401);
+    expect((await ask(`/api/performance/metrics?ticket=${ticket}`)).status).toBe(401);
+    const other = String((await issue('/api/performance/metrics', reader)).body['ticket']);
+    expect((await ask(`/api/performance/metrics?ticket=${other}`)).status).toBe(403);
+    const { body: figures } = await ask('/api/me', undefined);
+    expect(figures.name).toBe(null);
+    expect(server.err).not.toContain(ticket.slice(-20));
+    await revoke(reader);
+    await expect.poll(async () => (await ask(`/api/config?ticket=${ticket}`)).status).toBe(401);
+  });
+
+  test('opens one WebSocket, which ends with the credential behind it', async () => {
+    const key = await addKey(undefined, 'subscribe:topics/a/#');
+    const ticket = String((await issue('/ws/telemetry', key)).body['ticket']);
+    const path = `/ws/telemetry?ticket=${ticket}`;
+    const { status, socket } = await handshake(path, { protocols: [...TELEMETRY_SUBPROTOCOLS] });
+    expect(status).toBe(101);
+    expect((await handshake(path, { protocols: [...TELEMETRY_SUBPROTOCOLS] })).status).toBe(401);
+    const closed = once(socket, 'close');
+    await revoke(key);
+    expect((await closed)[0]).toBe(4401);
+  });
+
+  test('needs somebody who has come in, and a path; another site has none by the cookie', async () => {
+    expect((await issue('/ws/video')).body.error?.code).toBe('CREDENTIALS_MISSING');
+    expect((await issue('/ws/video', 'x')).body.error?.code).toBe('CREDENTIALS_BAD');
+    const own = String((await issue('/api/tickets', admin)).body['ticket']);
+    expect((await issue('/ws/video', own)).status).toBe(401);
+    for (const path of ['ws/video', 'http://x/', '/a?b', '/a#b', '', 7, `/${'x'.repeat(300)}`]) {
+      expect([path, (await issue(path, admin)).status]).toEqual([path, 400]);
+    }
+    expect((await issue('/ws/video', admin, { Origin: 'https://evil.example' })).status).toBe(403);
+  });
 });
 
 describe('every socket', () => {
