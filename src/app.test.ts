@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { brightnessManifest } from '../test/support/brightness-model.ts';
 import { expectFiguresBalanced, sumsOf } from '../test/support/figure-accounts.ts';
 import { photograph } from '../test/support/pictures.ts';
+import { OtlpReceiver, plain } from '../test/support/otlp-receiver.ts';
 import { parseText } from '../test/support/prometheus-text.ts';
 import { SocketClient } from '../test/support/socket-client.ts';
 import { TelemetryTestClient } from '../test/support/telemetry-client.ts';
@@ -415,7 +416,7 @@ test('whoever may use what: every route and every WebSocket says it', async () =
   const mounted = server.mounted.filter((row) => !row.startsWith('HEAD ') && row !== 'GET /*' && row !== 'GET /');
   expect(routes.map(({ told }) => told).toSorted()).toEqual(mounted.map(pathOf).toSorted());
   const known = z.union([
-    z.strictObject({ action: z.literal('public') }),
+    z.strictObject({ action: z.enum(['public', 'known']) }),
     z.strictObject({ action: z.enum(['read', 'publish', 'subscribe', 'admin']), resource: z.string().min(1) }),
   ]);
   for (const { told, permissions } of [...routes, ...sockets]) {
@@ -430,6 +431,56 @@ test('whoever may use what: every route and every WebSocket says it', async () =
     }
     // Nothing that changes the server is open to all, but the door.
     const isDoor = ['POST /api/login', 'POST /api/logout'].includes(told);
-    if (/^(PUT|POST|DELETE) /.test(told) && !isDoor) expect(permissions, told).toMatchObject([{ action: 'admin' }]);
+    if (told === 'POST /api/tickets') expect(permissions).toEqual([{ action: 'known' }]);
+    else if (/^(PUT|POST|DELETE) /.test(told) && !isDoor)
+      expect(permissions, told).toMatchObject([{ action: 'admin' }]);
   }
+});
+
+test('a frame is traced, in the trace of its client; slow ones also at a rate of 0', async () => {
+  await using receiver = await OtlpReceiver.open();
+  const trace = '4bf92f3577b34da6a3ce929d0e0e4736';
+  const flags = { ...settings, 'observe.traces.sample_rate': 0 };
+  const env = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: `${receiver.origin}/`,
+    OTEL_EXPORTER_OTLP_HEADERS: 'x-team=hidden%20word',
+    OTEL_SERVICE_NAME: 'gate',
+  };
+  {
+    await using own = await openServer({ config: loadConfig({ flags, env }) });
+    const address = `${own.url.replace('http', 'ws')}/ws/video`;
+    const client = await SocketClient.open(`${address}?client_id=patient&budget_ms=30000`);
+    const image_data = Buffer.from(car).toString('base64');
+    client.send({ type: 'frame', seq: 1, traceparent: `00-${trace}-00f067aa0ba902b7-01`, image_data });
+    client.send({ type: 'frame', seq: 2, traceparent: 'nonsense', image_data });
+    const hurried = await SocketClient.open(`${address}?client_id=hurried&budget_ms=1`);
+    // It goes to a worker although it is late: otherwise the session would have no result for a second.
+    while (!hurried.answers().some((answer) => answer.endsWith('result'))) {
+      const before = hurried.answers().length;
+      hurried.send(car);
+      await hurried.until(() => hurried.answers().length > before);
+    }
+    await client.until(() => client.of('result').length === 2);
+    await Promise.all([client.close(), hurried.close()]);
+    expect(own.figures.totals(['sightline_traceparents_ignored_total'])).toEqual({
+      sightline_traceparents_ignored_total: 1,
+    });
+  }
+  expect(receiver.faults).toEqual([]);
+  const frames = receiver.named('frame').map((span) => [span, plain(span.attributes)] as const);
+  const [[own, about]] = frames.filter(([{ traceId }]) => traceId === trace) as [(typeof frames)[0]];
+  expect(own.parentSpanId).toBe('00f067aa0ba902b7');
+  expect(about).toMatchObject({
+    'sightline.client_id': 'patient',
+    'sightline.seq': '1',
+    'sightline.outcome': 'result',
+  });
+  const others = frames.filter(([{ traceId }]) => traceId !== trace);
+  expect(others.length).toBeGreaterThan(0);
+  for (const [, attributes] of others) {
+    expect(attributes).toMatchObject({ 'sightline.client_id': 'hurried', 'sightline.slow': true });
+  }
+  expect(receiver.named('inference').length).toBe(frames.length);
+  expect(receiver.resources[0]).toMatchObject({ 'service.name': 'gate', 'service.version': expect.any(String) });
+  expect(receiver.headers[0]).toMatchObject({ 'x-team': 'hidden word' });
 });

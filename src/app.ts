@@ -3,6 +3,8 @@ import type { Duplex } from 'node:stream';
 import { Authenticator } from './auth/authenticator.ts';
 import { Logins } from './auth/logins.ts';
 import { authSettings } from './auth/settings.ts';
+import { SignIn } from './auth/sign-in.ts';
+import { Tickets } from './auth/tickets.ts';
 import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
@@ -17,9 +19,10 @@ import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
-import { loginRoutes } from './http/logins.ts';
+import { loginFigures, loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
+import { ticketFigures, ticketRoutes } from './http/tickets.ts';
 import { apiInfo, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
 import { enginePart } from './inference/engine-figures.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
@@ -30,13 +33,16 @@ import { engineOptions, imageLimits, modelBookSettings, registryOptions } from '
 import { noLog, type Log } from './log/log.ts';
 import { shutDown } from './log/shutdown.ts';
 import { uprightJpegSize } from './media/jpeg.ts';
+import { Outbound } from './net/outbound.ts';
+import { outboundOptions } from './net/settings.ts';
 import type { FigureRegistry } from './observe/figures.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
 import { machineBytes } from './observe/machine.ts';
 import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
 import { hubParts, ServerMonitor } from './observe/server-monitor.ts';
-import { healthLimits, viewLimits } from './observe/settings.ts';
+import { healthLimits, traceSettings, viewLimits } from './observe/settings.ts';
+import { Traces } from './observe/traces/traces.ts';
 import { Admission } from './pipelines/admission.ts';
 import { Dispatcher } from './pipelines/dispatcher.ts';
 import { processingPart } from './pipelines/figures.ts';
@@ -106,6 +112,7 @@ export class Sightline implements AsyncDisposable {
   readonly #telemetry: TelemetryLane;
   readonly #foxglove: FoxgloveLane;
   readonly #recordings: Recordings;
+  readonly #traces: Traces;
   readonly #authenticator: Authenticator;
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
@@ -137,6 +144,8 @@ export class Sightline implements AsyncDisposable {
       log,
       settings: modelBookSettings(config),
     });
+    const outbound = new Outbound(outboundOptions(config));
+    this.#traces = new Traces({ clock, log, outbound, version, settings: traceSettings(config) });
     const dispatcher = new Dispatcher({ engine: this.#engine, clock, ...dispatcherSettings(config) });
     const streams = new FrameStreams(this.#hub, memory);
     const admission = new Admission(() => dispatcher.facts());
@@ -157,6 +166,7 @@ export class Sightline implements AsyncDisposable {
       log,
       fences,
       observer: this.#monitor.latencies,
+      tracing: () => this.#traces.tracer,
       attach: async (request) => {
         const work = await this.#sources.attach(request);
         const pipelines = work.pipelines.map(({ name }) => name);
@@ -209,8 +219,9 @@ export class Sightline implements AsyncDisposable {
         isWaiting: [...this.#lane.sessions].some((session) => session.accounts().queued > 0),
       }),
     });
-    this.#authenticator = new Authenticator({ clock, log, settings: authSettings(config, listens) });
-    const access = { authenticator: this.#authenticator, logins: new Logins(clock) };
+    this.#authenticator = new Authenticator({ clock, log, outbound, settings: authSettings(config, listens) });
+    const access = { authenticator: this.#authenticator, logins: new Logins(clock), tickets: new Tickets(clock) };
+    const signIn = new SignIn({ clock, log, authenticator: this.#authenticator });
     const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
     this.#http = new HttpServer({
       clock,
@@ -228,7 +239,8 @@ export class Sightline implements AsyncDisposable {
             needed ? this.#lane.find(clientId, given) : this.#lane.get(clientId),
           settings: () => eventSettings(this.#config),
         }),
-        ...loginRoutes(access),
+        ...loginRoutes({ ...access, signIn }),
+        ...ticketRoutes(access.tickets),
         ...pageRoutes(this.#camera),
       ]),
     });
@@ -248,7 +260,14 @@ export class Sightline implements AsyncDisposable {
       }),
       recordings: recordingsPart(() => this.#recordings.status()),
     };
-    this.figures = this.#monitor.register(rooms, [frames, messages, published]);
+    this.figures = this.#monitor.register(rooms, [
+      frames,
+      messages,
+      published,
+      this.#traces.figures(),
+      loginFigures(signIn),
+      ticketFigures(access.tickets),
+    ]);
     this.#health = new ServerHealth({
       version,
       monitor: this.#monitor,
@@ -295,6 +314,7 @@ export class Sightline implements AsyncDisposable {
    * Errors: ADDRESS_IN_USE, and those of a model that cannot be loaded.
    */
   async start(): Promise<void> {
+    this.#traces.open();
     await this.#authenticator.open();
     if (this.#listens) await this.#listen();
     else await this.#http.prepare();
@@ -413,6 +433,7 @@ export class Sightline implements AsyncDisposable {
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
       http: () => this.#http.close(),
+      traces: () => this.#traces.close(),
       engine: () => this.#engine.close(),
     };
     await shutDown(this.#log, systemClock, steps, (step) => {

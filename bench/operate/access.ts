@@ -10,10 +10,12 @@ import { parseGrant } from '../../src/auth/grants.ts';
 import { changeKeys } from '../../src/auth/key-file.ts';
 import { makeKey } from '../../src/auth/keys.ts';
 import { Logins } from '../../src/auth/logins.ts';
+import { Tickets } from '../../src/auth/tickets.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { Refusals } from '../../src/fences/refusals.ts';
 import { Access } from '../../src/http/access.ts';
 import { noLog } from '../../src/log/log.ts';
+import { Outbound } from '../../src/net/outbound.ts';
 import { atMost, type Bar, type BenchContext } from '../support/document.ts';
 import { median } from '../support/statistics.ts';
 
@@ -91,12 +93,14 @@ async function setUp(folder: string, provider: Provider) {
   const authenticator = new Authenticator({
     clock: systemClock,
     log: noLog(systemClock),
+    outbound: new Outbound(),
     settings: { keysFile, isLoopback: true, isOpenToLoopback: false, jwt, callback: undefined },
   });
   await authenticator.open();
   const access = new Access({
     authenticator,
     logins: new Logins(systemClock),
+    tickets: new Tickets(systemClock),
     addressOf: ({ socket }) => socket.remoteAddress,
     refusals: new Refusals(),
     log: noLog(systemClock),

@@ -24,11 +24,13 @@ export function leave(): Promise<never> {
 }
 
 /** Throws with the server's words. */
-export async function signIn(key: string): Promise<Me> {
+export async function signIn(
+  proof: { readonly key: string } | { readonly name: string; readonly password: string },
+): Promise<Me> {
   return await ask<Me>('/api/login', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ key }),
+    body: JSON.stringify(proof),
   });
 }
 

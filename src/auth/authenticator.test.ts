@@ -7,8 +7,10 @@ import { ManualClock, wallTimeMs } from '../base/clock.ts';
 import type { SightlineError } from '../base/errors.ts';
 import { Authenticator, type AuthSettings } from './authenticator.ts';
 import { parseGrant } from './grants.ts';
+import { Outbound } from '../net/outbound.ts';
+import { hashPassword } from './passwords.ts';
 import { changeKeys } from './key-file.ts';
-import { makeKey } from './keys.ts';
+import { makeKey, makePerson } from './keys.ts';
 import type { Principal } from './principal.ts';
 
 const LOCAL = '127.0.0.1';
@@ -35,6 +37,7 @@ async function start(settings: Partial<AuthSettings> = {}): Promise<Authenticato
   const authenticator = new Authenticator({
     clock,
     log: told.log,
+    outbound: new Outbound(),
     settings: { keysFile, isLoopback: true, isOpenToLoopback: false, jwt: undefined, callback: undefined, ...settings },
   });
   open.push(authenticator);
@@ -181,4 +184,32 @@ test('a key expires by the wall clock, also where that is set while the server r
   expect(codeOf(() => who(auth, text, REMOTE))).toBe('CREDENTIALS_EXPIRED');
   clock.stepWall(-365 * 86_400_000);
   expect(who(auth, text, REMOTE).isEnded).toBe(false);
+});
+
+test('a person comes in by name and password; another password sends away who came by the old one', async () => {
+  const hash = await hashPassword('a long password');
+  const person = (password: string) =>
+    makePerson({ name: 'ada', grants: [parseGrant('read')], createdMs: 0, password });
+  await changeKeys(keysFile, (ring) => ({ ...ring, keys: [{ ...person(hash), id: 'aaaaaaaa' }] }));
+  const authenticator = await start();
+  expect(authenticator.isOpen).toBe(false);
+  const principal = await authenticator.principalByPassword('ada', 'a long password', undefined);
+  expect([principal.id, principal.name]).toEqual(['key:aaaaaaaa', 'ada']);
+  for (const [name, password] of [
+    ['ada', 'another password'],
+    ['bob', 'a long password'],
+  ] as const) {
+    await expect(authenticator.principalByPassword(name, password, undefined)).rejects.toMatchObject({
+      code: 'CREDENTIALS_BAD',
+      message: 'the name or the password is wrong',
+    });
+  }
+  expect(() => authenticator.principalOf('a long password', undefined)).toThrow(
+    expect.objectContaining({ code: 'CREDENTIALS_BAD' }),
+  );
+  const ended = new Promise((done) => principal.onEnd(done));
+  const other = await hashPassword('quite another one');
+  await changeKeys(keysFile, (ring) => ({ ...ring, keys: [{ ...person(other), id: 'aaaaaaaa' }] }));
+  expect(await ended).toMatchObject({ code: 'CREDENTIALS_BAD' });
+  await authenticator.principalByPassword('ada', 'quite another one', undefined);
 });

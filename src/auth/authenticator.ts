@@ -4,11 +4,13 @@ import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { isLoopback } from '../base/addresses.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Log } from '../log/log.ts';
+import type { Outbound } from '../net/outbound.ts';
 import { ALL_GRANTS } from './grants.ts';
 import { CallbackVerifier, type CallbackSettings } from './callback.ts';
 import { JwtVerifier, type JwtSettings } from './jwt.ts';
 import { hashOf, idOfKey, type ApiKey, type KeyRing } from './keys.ts';
 import { loadKeys } from './key-file.ts';
+import { PasswordChecker } from './passwords.ts';
 import { Principal } from './principal.ts';
 import { VerifiedTokens, type Verify } from './verified-tokens.ts';
 
@@ -37,6 +39,7 @@ export class Authenticator {
   readonly #jwt: JwtVerifier | undefined;
   readonly #callback: CallbackVerifier | undefined;
   readonly #tokens: VerifiedTokens;
+  readonly #passwords = new PasswordChecker();
   #keys: ReadonlyMap<string, ApiKey> = new Map();
   #revokedTokens: ReadonlySet<string> = new Set();
   /** Of keys that have come in, by their ids. */
@@ -47,13 +50,20 @@ export class Authenticator {
   #isChecking = false;
   #watch: NodeJS.Timeout | undefined;
 
-  constructor(parts: { readonly clock: Clock; readonly log: Log; readonly settings: AuthSettings }) {
+  constructor(parts: {
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly settings: AuthSettings;
+    /** By which others are asked. */
+    readonly outbound: Outbound;
+  }) {
     this.#clock = parts.clock;
     this.#log = parts.log;
     this.#settings = parts.settings;
+    const { clock, outbound } = parts;
     const { jwt, callback } = parts.settings;
-    this.#jwt = jwt && new JwtVerifier(parts.clock, jwt);
-    this.#callback = callback && new CallbackVerifier(parts.clock, callback);
+    this.#jwt = jwt && new JwtVerifier({ clock, outbound, settings: jwt });
+    this.#callback = callback && new CallbackVerifier({ clock, outbound, settings: callback });
     this.#tokens = new VerifiedTokens(parts.clock);
   }
 
@@ -95,10 +105,8 @@ export class Authenticator {
    * Errors: CREDENTIALS_MISSING, CREDENTIALS_BAD, CREDENTIALS_EXPIRED, CREDENTIALS_UNCHECKED.
    */
   principalOf(credential: string | undefined, address: string | undefined): Principal | Promise<Principal> {
-    const { isOpenToLoopback } = this.#settings;
-    if (this.isOpen || (isOpenToLoopback && address !== undefined && isLoopback(address))) {
-      return (this.#anyone ??= new Principal({ id: 'anyone', name: 'anyone', grants: ALL_GRANTS }));
-    }
+    const everybody = this.#everybody(address);
+    if (everybody) return everybody;
     if (credential === undefined) {
       throw new SightlineError('CREDENTIALS_MISSING', 'this server asks for a key: Authorization: Bearer KEY');
     }
@@ -106,6 +114,36 @@ export class Authenticator {
       throw new SightlineError('CREDENTIALS_BAD', `the credential is over ${CREDENTIAL_CHARS_MAX} characters`);
     }
     return this.#foreign(credential, address) ?? this.#holderOf(this.#keyOf(credential));
+  }
+
+  /**
+   * Whoever has this name and password. Takes a quarter of a second whether or not there is such a name. Errors: CREDENTIALS_BAD,
+   * CREDENTIALS_EXPIRED, CREDENTIALS_UNCHECKED where too many ask.
+   */
+  async principalByPassword(name: string, password: string, address: string | undefined): Promise<Principal> {
+    const everybody = this.#everybody(address);
+    if (everybody) return everybody;
+    const before = this.#keyNamed(name);
+    const isRight = await this.#passwords.check(password, before?.password);
+    // It may have been revoked meanwhile.
+    const key = this.#keyNamed(name);
+    if (!isRight || key === undefined || key.id !== before?.id || key.password !== before.password) {
+      // The same words for all: nobody learns which names there are.
+      throw new SightlineError('CREDENTIALS_BAD', 'the name or the password is wrong');
+    }
+    return this.#holderOf(key);
+  }
+
+  #keyNamed(name: string): ApiKey | undefined {
+    for (const key of this.#keys.values()) if (key.name === name) return key;
+    return undefined;
+  }
+
+  /** undefined: the caller has to say who it is. */
+  #everybody(address: string | undefined): Principal | undefined {
+    const isNear = this.#settings.isOpenToLoopback && address !== undefined && isLoopback(address);
+    if (!this.isOpen && !isNear) return undefined;
+    return (this.#anyone ??= new Principal({ id: 'anyone', name: 'anyone', grants: ALL_GRANTS }));
   }
 
   /** undefined: it is this server's own to check. */
@@ -138,7 +176,7 @@ export class Authenticator {
     const id = idOfKey(credential);
     const key = id === undefined ? undefined : this.#keys.get(id);
     // The same words for both: nobody learns which ids there are.
-    if (!key || !timingSafeEqual(Buffer.from(key.hash), Buffer.from(hashOf(credential)))) {
+    if (!key?.hash || !timingSafeEqual(Buffer.from(key.hash), Buffer.from(hashOf(credential)))) {
       throw new SightlineError('CREDENTIALS_BAD', 'the key is not one of this server, or was revoked');
     }
     return key;
@@ -175,7 +213,7 @@ export class Authenticator {
     this.#revokedTokens = new Set(revokedTokens);
     for (const [id, principal] of this.#principals) {
       const [own, other] = [before.get(id), this.#keys.get(id)];
-      if (other && other.hash === own?.hash && JSON.stringify(other.grants) === JSON.stringify(own.grants)) continue;
+      if (other && own && isSame(own, other)) continue;
       this.#end(id, principal, new SightlineError('CREDENTIALS_BAD', `the key "${principal.name}" was revoked`));
     }
     if (wasOpen === this.isOpen) return;
@@ -196,6 +234,15 @@ export class Authenticator {
     this.#principals.delete(id);
     principal.end(reason);
   }
+}
+
+/** By another password, too, nobody stays who came in by the old one. */
+function isSame(own: ApiKey, other: ApiKey): boolean {
+  return (
+    other.hash === own.hash &&
+    other.password === own.password &&
+    JSON.stringify(other.grants) === JSON.stringify(own.grants)
+  );
 }
 
 function isOver({ expiresAtMs }: ApiKey, nowMs: number): boolean {

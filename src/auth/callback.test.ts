@@ -4,6 +4,7 @@ import { json } from 'node:stream/consumers';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ManualClock, wallTimeMs } from '../base/clock.ts';
+import { Outbound } from '../net/outbound.ts';
 import { CallbackVerifier } from './callback.ts';
 import { grantText } from './grants.ts';
 
@@ -21,7 +22,8 @@ beforeEach(async () => {
     response.writeHead(reply.status, reply.status === 302 ? { Location: '/other' } : {}).end(reply.body);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  verifier = new CallbackVerifier(clock, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/auth` });
+  const settings = { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/auth` };
+  verifier = new CallbackVerifier({ clock, outbound: new Outbound(), settings });
 });
 afterEach(() => {
   server.closeAllConnections();

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import { boundedFetch } from './bounded-fetch.ts';
+import type { Outbound } from '../net/outbound.ts';
 import { GRANTS_MAX, parseGrant } from './grants.ts';
 import type { Verified } from './verified.ts';
 
@@ -27,10 +27,12 @@ const answerSchema = z.object({
 export class CallbackVerifier {
   readonly #clock: Clock;
   readonly #url: string;
+  readonly #outbound: Outbound;
 
-  constructor(clock: Clock, { url }: CallbackSettings) {
-    this.#clock = clock;
-    this.#url = url;
+  constructor(parts: { readonly clock: Clock; readonly outbound: Outbound; readonly settings: CallbackSettings }) {
+    this.#clock = parts.clock;
+    this.#outbound = parts.outbound;
+    this.#url = parts.settings.url;
   }
 
   /** Errors: CREDENTIALS_BAD; CREDENTIALS_UNCHECKED where there is no answer that can be read. */
@@ -54,16 +56,14 @@ export class CallbackVerifier {
   }
 
   async #ask(question: object): Promise<Response> {
-    const init: RequestInit = {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify(question),
-      // It would be given the credential as well.
-      redirect: 'error',
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    };
     try {
-      return await boundedFetch(this.#url, init, ANSWER_BYTES_MAX);
+      return await this.#outbound.fetch(this.#url, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify(question),
+        timeoutMs: TIMEOUT_MS,
+        bytesMax: ANSWER_BYTES_MAX,
+      });
     } catch (thrown) {
       throw this.#unchecked(faultOf(thrown), thrown);
     }
@@ -76,6 +76,5 @@ export class CallbackVerifier {
 
 function faultOf(thrown: unknown): string {
   if (thrown instanceof z.ZodError) return thrown.issues[0]?.message ?? 'it has another form';
-  if (!(thrown instanceof Error)) return String(thrown);
-  return thrown.name === 'TimeoutError' ? `no answer within ${TIMEOUT_MS / 1000} s` : thrown.message;
+  return thrown instanceof Error ? thrown.message : String(thrown);
 }

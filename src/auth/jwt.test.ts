@@ -6,6 +6,7 @@ import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type CryptoKey, type J
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ManualClock, wallTimeMs } from '../base/clock.ts';
 import { grantText } from './grants.ts';
+import { Outbound } from '../net/outbound.ts';
 import { JwtVerifier } from './jwt.ts';
 
 const ISSUER = 'https://id.example';
@@ -44,13 +45,14 @@ beforeEach(async () => {
     answer(request, response);
   }).listen(0, '127.0.0.1');
   await once(provider, 'listening');
-  verifier = new JwtVerifier(clock, {
+  const settings = {
     jwksUrl: `http://127.0.0.1:${(provider.address() as AddressInfo).port}/jwks`,
     issuer: ISSUER,
     audience: AUDIENCE,
     algorithms: ['ES256'],
     permissionsClaim: 'permissions',
-  });
+  };
+  verifier = new JwtVerifier({ clock, outbound: new Outbound(), settings });
 });
 afterEach(() => {
   provider.closeAllConnections();

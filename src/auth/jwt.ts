@@ -1,7 +1,7 @@
 import { createRemoteJWKSet, customFetch, errors, jwtVerify, type JWTPayload, type RemoteJWKSet } from 'jose';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import { boundedFetch } from './bounded-fetch.ts';
+import type { Outbound } from '../net/outbound.ts';
 import { GRANTS_MAX, parseGrant, type Grant } from './grants.ts';
 import { TOKEN_ID_CHARS_MAX } from './keys.ts';
 import type { Verified } from './verified.ts';
@@ -33,14 +33,28 @@ export class JwtVerifier {
   readonly #settings: JwtSettings;
   readonly #keys: RemoteJWKSet;
 
-  constructor(clock: Clock, settings: JwtSettings) {
+  constructor({
+    clock,
+    settings,
+    outbound,
+  }: {
+    readonly clock: Clock;
+    readonly settings: JwtSettings;
+    readonly outbound: Outbound;
+  }) {
     this.#clock = clock;
     this.#settings = settings;
     this.#keys = createRemoteJWKSet(new URL(settings.jwksUrl), {
       timeoutDuration: JWKS_TIMEOUT_MS,
       cacheMaxAge: JWKS_AGE_MS,
       cooldownDuration: JWKS_COOLDOWN_MS,
-      [customFetch]: async (url, options) => await boundedFetch(url, { ...options, redirect: 'error' }, JWKS_BYTES_MAX),
+      [customFetch]: async (url, { headers, signal }) =>
+        await outbound.fetch(url, {
+          headers: Object.fromEntries(headers),
+          signal,
+          timeoutMs: JWKS_TIMEOUT_MS,
+          bytesMax: JWKS_BYTES_MAX,
+        }),
     });
   }
 
@@ -63,7 +77,7 @@ export class JwtVerifier {
       });
       return verifiedOf(payload, payload[permissionsClaim], permissionsClaim);
     } catch (thrown) {
-      throw refusalOf(thrown, this.#settings);
+      throw refusalOf(thrown);
     }
   }
 }
@@ -94,7 +108,7 @@ function grantsOf(claim: unknown): Grant[] {
   return grants;
 }
 
-function refusalOf(thrown: unknown, { jwksUrl }: JwtSettings): SightlineError {
+function refusalOf(thrown: unknown): SightlineError {
   if (thrown instanceof SightlineError) return thrown;
   const options = { cause: thrown };
   if (thrown instanceof errors.JWTExpired)
@@ -111,7 +125,7 @@ function refusalOf(thrown: unknown, { jwksUrl }: JwtSettings): SightlineError {
   if (isOfToken) return bad((thrown as Error).message, thrown);
   return new SightlineError(
     'CREDENTIALS_UNCHECKED',
-    `the keys at ${jwksUrl} cannot be had: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
+    `the keys of auth.jwt.jwks_url cannot be had: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
     options,
   );
 }

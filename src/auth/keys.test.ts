@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseGrant } from './grants.ts';
-import { hashOf, idOfKey, makeKey, readKeys, writeKeys } from './keys.ts';
+import { hashOf, idOfKey, makeKey, makePerson, readKeys, writeKeys } from './keys.ts';
 
 const parts = (name: string) => ({ name, grants: [parseGrant('read')], createdMs: Date.UTC(2026, 0, 2) });
 
@@ -18,6 +18,8 @@ test.each(['', 'x', 'sightline_', 'sightline_aaaaaaaa_short', ` ${makeKey(parts(
   (text) => expect(idOfKey(text)).toBeUndefined(),
 );
 
+const PASSWORD = `$scrypt$ln=15,r=8,p=3$${'A'.repeat(22)}$${'B'.repeat(43)}`;
+
 test('a file is read as it was written', () => {
   const keys = [
     makeKey(parts('one')).key,
@@ -27,6 +29,12 @@ test('a file is read as it was written', () => {
       expiresAtMs: Date.UTC(2027, 1, 3),
     }).key,
   ];
+  keys.push(makePerson({ ...parts('ada'), password: PASSWORD }), {
+    ...keys[0]!,
+    id: 'aaaaaaab',
+    name: 'both',
+    password: PASSWORD,
+  });
   const ring = { keys, revokedTokens: ['a', 'b'] };
   expect(readKeys(writeKeys(ring), 'keys.json')).toEqual(ring);
   expect(writeKeys(ring)).not.toMatch(/sightline_/);
@@ -44,6 +52,12 @@ test.each([
   ['another document', '[]', /keys\.json: the document/],
   ['a later version', JSON.stringify({ version: 2, keys: [] }), /version/],
   ['a short hash', JSON.stringify({ version: 1, keys: [{ ...row, sha256: 'abc' }] }), /keys\.0\.sha256/],
+  [
+    'neither key nor password',
+    JSON.stringify({ version: 1, keys: [{ ...row, sha256: undefined }] }),
+    /keys\.0: has neither/,
+  ],
+  ['a bad password', JSON.stringify({ version: 1, keys: [{ ...row, password: 'x' }] }), /keys\.0\.password/],
   ['an unknown field', JSON.stringify({ version: 1, keys: [{ ...row, secret: 'x' }] }), /keys\.0/],
   [
     'a bad permission',

@@ -2,6 +2,7 @@ import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { SightlineError } from '../base/errors.ts';
 import { GRANTS_MAX, grantText, parseGrant, type Grant } from './grants.ts';
+import { isPasswordHash } from './passwords.ts';
 
 /**
  * API keys: 256 random bits, of which the server keeps a SHA-256 alone. So many bits cannot be guessed, so that a hash that is
@@ -13,8 +14,10 @@ export interface ApiKey {
   readonly id: string;
   /** For people; two keys may not share one. */
   readonly name: string;
-  /** SHA-256 of the whole key, hexadecimal. */
-  readonly hash: string;
+  /** SHA-256 of the whole key, hexadecimal; undefined: there is no key, but a password. */
+  readonly hash?: string | undefined;
+  /** Of a person who signs in on the page by name (`passwords.ts`). */
+  readonly password?: string | undefined;
   readonly grants: readonly Grant[];
   readonly createdMs: number;
   /** Unix ms; undefined: it does not expire. */
@@ -42,6 +45,7 @@ export const KEYS_MAX = 10_000;
 export const REVOKED_MAX = 10_000;
 export const TOKEN_ID_CHARS_MAX = 256;
 export const KEY_NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
+export const KEY_NAME_CHARS_MAX = 64;
 
 /** A new key. `text` is shown once, and kept nowhere. */
 export function makeKey(parts: {
@@ -50,9 +54,18 @@ export function makeKey(parts: {
   readonly createdMs: number;
   readonly expiresAtMs?: number | undefined;
 }): { readonly key: ApiKey; readonly text: string } {
-  const id = Array.from({ length: ID_CHARS }, () => ALPHABET[randomInt(ALPHABET.length)]).join('');
+  const id = newId();
   const text = `${PREFIX}_${id}_${randomBytes(SECRET_BYTES).toString('base64url')}`;
   return { key: { id, ...parts, hash: hashOf(text) }, text };
+}
+
+/** A person who signs in on the page by name and password, and has no key. `password`: its hash. */
+export function makePerson(parts: Parameters<typeof makeKey>[0] & { readonly password: string }): ApiKey {
+  return { id: newId(), ...parts };
+}
+
+function newId(): string {
+  return Array.from({ length: ID_CHARS }, () => ALPHABET[randomInt(ALPHABET.length)]).join('');
 }
 
 /** The id of a text that has the form of a key. */
@@ -64,14 +77,20 @@ export function hashOf(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
-const keySchema = z.strictObject({
-  id: z.string().regex(new RegExp(`^[${ALPHABET}]{${ID_CHARS}}$`)),
-  name: z.string().regex(KEY_NAME),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  allow: z.array(z.string()).min(1).max(GRANTS_MAX),
-  created_at: z.iso.datetime(),
-  expires_at: z.iso.datetime().optional(),
-});
+const keySchema = z
+  .strictObject({
+    id: z.string().regex(new RegExp(`^[${ALPHABET}]{${ID_CHARS}}$`)),
+    name: z.string().regex(KEY_NAME),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .optional(),
+    password: z.string().refine(isPasswordHash, 'is no hash of a password that this version knows').optional(),
+    allow: z.array(z.string()).min(1).max(GRANTS_MAX),
+    created_at: z.iso.datetime(),
+    expires_at: z.iso.datetime().optional(),
+  })
+  .refine(({ sha256, password }) => sha256 !== undefined || password !== undefined, 'has neither sha256 nor password');
 const fileSchema = z.strictObject({
   version: z.literal(1),
   keys: z.array(keySchema).max(KEYS_MAX),
@@ -91,7 +110,7 @@ export function readKeys(text: string, path: string): KeyRing {
     const [issue] = result.error.issues;
     throw unreadable(path, `${issue!.path.join('.') || 'the document'}: ${issue!.message}`);
   }
-  const keys = result.data.keys.map(({ id, name, sha256, allow, created_at, expires_at }): ApiKey => {
+  const keys = result.data.keys.map(({ id, name, sha256, password, allow, created_at, expires_at }): ApiKey => {
     let grants: Grant[];
     try {
       grants = allow.map(parseGrant);
@@ -101,7 +120,8 @@ export function readKeys(text: string, path: string): KeyRing {
     return {
       id,
       name,
-      hash: sha256,
+      ...(sha256 !== undefined && { hash: sha256 }),
+      ...(password !== undefined && { password }),
       grants,
       createdMs: Date.parse(created_at),
       expiresAtMs: expires_at === undefined ? undefined : Date.parse(expires_at),
@@ -116,10 +136,11 @@ export function readKeys(text: string, path: string): KeyRing {
 
 /** The text of a file of keys. */
 export function writeKeys({ keys, revokedTokens }: KeyRing): string {
-  const rows = keys.map(({ id, name, hash, grants, createdMs, expiresAtMs }) => ({
+  const rows = keys.map(({ id, name, hash, password, grants, createdMs, expiresAtMs }) => ({
     id,
     name,
-    sha256: hash,
+    ...(hash !== undefined && { sha256: hash }),
+    ...(password !== undefined && { password }),
     allow: grants.map(grantText),
     created_at: new Date(createdMs).toISOString(),
     ...(expiresAtMs !== undefined && { expires_at: new Date(expiresAtMs).toISOString() }),

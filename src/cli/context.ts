@@ -21,6 +21,8 @@ export interface CliContext {
    * back.
    */
   onHangup(listener: () => void): () => void;
+  /** A new password, from standard input: a line, or, on a terminal, what a person types unseen, twice. Errors: USAGE. */
+  newPassword(): Promise<string>;
   /** With what the command exits when it ends without an error. Default: 0. */
   exitWith(code: number): void;
   /** Ends the process at once by the signal that it got, whatever runs in it. */

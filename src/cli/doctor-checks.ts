@@ -4,15 +4,18 @@ import { access, mkdir, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
-import { boundedFetch } from '../auth/bounded-fetch.ts';
 import { loadKeys } from '../auth/key-file.ts';
 import { isLoopback } from '../base/addresses.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import { registryOptions } from '../inference/settings.ts';
 import { ModelRegistry } from '../inference/registry.ts';
+import { redactText } from '../log/redact.ts';
+import { outboundOptions } from '../net/settings.ts';
+import { Outbound } from '../net/outbound.ts';
 import { ProcessDescriptors } from '../observe/descriptors.ts';
 import { machineBytes } from '../observe/machine.ts';
+import { traceSettings } from '../observe/settings.ts';
 import { excessOf, memoryPlan } from '../sessions/memory-plan.ts';
 import { bytesText, plural } from './text.ts';
 
@@ -38,8 +41,7 @@ type Check = (ground: Ground) => Promise<Omit<Finding, 'check'>>;
 
 /** Free space that models and a log may soon need. */
 const DISK_BYTES_MIN = 2 ** 30;
-const FETCH_TIMEOUT_MS = 5_000;
-const ANSWER_BYTES_MAX = 256 * 1024;
+const FETCH_BOUNDS = { timeoutMs: 5_000, bytesMax: 256 * 1024 };
 
 const ok = (found: string): Omit<Finding, 'check'> => ({ verdict: 'ok', found });
 const warning = (found: string, mend: string): Omit<Finding, 'check'> => ({ verdict: 'warning', found, mend });
@@ -162,13 +164,38 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     const { jwks_url: url } = config.auth.jwt;
     if (url === undefined) return ok('none');
     try {
-      const init = { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), redirect: 'error' } as const;
-      const response = await boundedFetch(url, init, ANSWER_BYTES_MAX);
+      const response = await new Outbound(outboundOptions(config)).fetch(url, FETCH_BOUNDS);
       const { keys } = (await response.json()) as { keys?: unknown };
       if (!response.ok || !Array.isArray(keys)) throw new Error(`status ${response.status}, no list of keys`);
-      return ok(`${plural(keys.length, 'key')} at ${url}`);
+      return ok(`${plural(keys.length, 'key')} at ${redactText(url)}`);
     } catch (thrown) {
-      return fault(`${url}: ${(thrown as Error).message}`, 'set auth.jwt.jwks_url to the keys of the provider (JWKS)');
+      return fault(
+        `${redactText(url)}: ${(thrown as Error).message}`,
+        'set auth.jwt.jwks_url to the keys of the provider (JWKS)',
+      );
+    }
+  },
+
+  'collector of traces': async ({ config }) => {
+    const { collector } = traceSettings(config);
+    if (collector === undefined) return ok('none');
+    const { endpoint, headers, timeoutMs } = collector;
+    try {
+      const response = await new Outbound(outboundOptions(config)).fetch(endpoint, {
+        method: 'POST',
+        headers: { ...headers, 'Content-Type': 'application/json' },
+        // A request without spans is one, too.
+        body: JSON.stringify({ resourceSpans: [] }),
+        timeoutMs: Math.min(timeoutMs, FETCH_BOUNDS.timeoutMs),
+        bytesMax: FETCH_BOUNDS.bytesMax,
+      });
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      return ok(`it takes OTLP at ${redactText(endpoint)}`);
+    } catch (thrown) {
+      return fault(
+        `${redactText(endpoint)}: ${(thrown as Error).message}`,
+        'set observe.traces.endpoint to where a collector takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces',
+      );
     }
   },
 
@@ -199,7 +226,7 @@ async function holderOf(host: string, port: number): Promise<Omit<Finding, 'chec
   const near = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
   const url = `http://${near.includes(':') ? `[${near}]` : near}:${port}/health`;
   try {
-    const response = await boundedFetch(url, { signal: AbortSignal.timeout(FETCH_TIMEOUT_MS) }, ANSWER_BYTES_MAX);
+    const response = await new Outbound().fetch(url, FETCH_BOUNDS);
     const { status } = (await response.json()) as { status?: unknown };
     if (typeof status === 'string') return ok(`a Sightline server is there: ${status.slice(0, 20)}`);
   } catch {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { runHere } from '../../test/support/command.ts';
+import { OtlpReceiver } from '../../test/support/otlp-receiver.ts';
 import { changeKeys } from '../auth/key-file.ts';
 import { parseGrant } from '../auth/grants.ts';
 import { makeKey } from '../auth/keys.ts';
@@ -63,6 +64,16 @@ test('what is at fault is said with what to do, and the exit code is 1', async (
   const faults = [...byCheck.values()].filter(({ verdict }) => verdict === 'fault');
   expect(faults.map(({ check }) => check)).toEqual(['model folder', 'model', 'address', 'keys', 'identity provider']);
   for (const { mend } of faults) expect(mend).toBeTruthy();
+});
+
+test('the collector of traces is asked', async () => {
+  await using receiver = await OtlpReceiver.open();
+  const found = async () =>
+    (await doctor({ 'observe.traces.endpoint': receiver.endpoint })).byCheck.get('collector of traces');
+  expect(await found()).toMatchObject({ verdict: 'ok', found: expect.stringContaining(receiver.endpoint) });
+  expect([receiver.requests, receiver.faults]).toEqual([1, []]);
+  receiver.answer = (response) => response.writeHead(404).end();
+  expect(await found()).toMatchObject({ verdict: 'fault', found: expect.stringContaining('status 404') });
 });
 
 test('other machines need a key, and its file is nobody else’s to read', async () => {

@@ -2,7 +2,8 @@ import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
 import { ACTIONS, GRANTS_MAX, grantText, parseGrant, type Grant } from '../auth/grants.ts';
 import { changeKeys, loadKeys } from '../auth/key-file.ts';
-import { KEY_NAME, KEYS_MAX, makeKey, TOKEN_ID_CHARS_MAX, type ApiKey } from '../auth/keys.ts';
+import { KEY_NAME, KEYS_MAX, makeKey, makePerson, TOKEN_ID_CHARS_MAX, type ApiKey } from '../auth/keys.ts';
+import { hashPassword } from '../auth/passwords.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { CliContext } from './context.ts';
 import { inColumns } from './text.ts';
@@ -24,6 +25,7 @@ A running server takes up a change of the keys within a second: who came in by a
 Examples:
   sightline keys add operator --allow admin
   sightline keys add rover7 --allow publish:topics/rover7/# --allow subscribe:topics/rover7/# --expires 90d
+  sightline keys add ada --allow admin --password
   sightline keys list
   sightline keys revoke rover7
 `;
@@ -35,6 +37,7 @@ const LIFE_MS_MAX = 100 * 366 * DAY_MS;
 interface AddFlags {
   readonly allow: readonly Grant[];
   readonly expires?: number;
+  readonly password?: boolean;
   readonly json?: boolean;
 }
 
@@ -51,16 +54,31 @@ export function registerKeys(program: Command, context: CliContext): void {
     .description('make a key, and print it: it is shown this once')
     .requiredOption('--allow <permission>', 'what it allows, such as subscribe:topics/#; may be repeated', addGrant)
     .option('--expires <time>', 'after this time it counts no more: 12h, 90d, 8w (default: never)', life)
+    .option(
+      '--password',
+      'no key, but a password, by which a person signs in on the page; asked for, or read from standard input',
+    )
     .option('--json', 'print JSON')
-    .action(async (name: string, { allow, expires, json }: AddFlags) => {
+    .action(async (name: string, { allow, expires, password, json }: AddFlags) => {
+      const path = fileOf(context);
+      // Before anybody has thought of a password in vain.
+      requireFree((await loadKeys(path)).keys, name);
+      const hash = password ? await newPassword(context) : undefined;
       const nowMs = Date.now();
-      const made = makeKey({
+      const parts = {
         name,
         grants: allow,
         createdMs: nowMs,
         expiresAtMs: expires === undefined ? undefined : nowMs + expires,
-      });
-      const path = fileOf(context);
+      };
+      if (hash !== undefined) {
+        const person = makePerson({ ...parts, password: hash });
+        await changeKeys(path, (ring) => ({ ...ring, keys: withKey(ring.keys, person) }));
+        if (json) return context.out(JSON.stringify(shown(person)));
+        context.err(`${name} may ${allow.map(grantText).join(', ')}, and signs in on the page by name and password.`);
+        return;
+      }
+      const made = makeKey(parts);
       await changeKeys(path, (ring) => ({ ...ring, keys: withKey(ring.keys, made.key) }));
       if (json) return context.out(JSON.stringify({ ...shown(made.key), key: made.text }));
       context.err(`${name} (${made.key.id}) may ${allow.map(grantText).join(', ')}; kept in ${path}, by its hash.`);
@@ -78,15 +96,37 @@ export function registerKeys(program: Command, context: CliContext): void {
       if (json) return context.out(JSON.stringify(all.map(shown)));
       if (all.length === 0) return context.err(`there is no key in ${path}`);
       const rows = all.map((key) => {
-        const { id, name, allow, expires_at } = shown(key);
+        const { id, name, comes_by: by, allow, expires_at } = shown(key);
         return [
           id,
           name,
+          by.join(', '),
           expires_at === null ? 'never' : `${expires_at}${isOver(key) ? ' (over)' : ''}`,
           allow.join(' '),
         ];
       });
-      for (const line of inColumns([['id', 'name', 'expires', 'may'], ...rows])) context.text(line);
+      for (const line of inColumns([['id', 'name', 'by', 'expires', 'may'], ...rows])) context.text(line);
+    });
+
+  keys
+    .command('password')
+    .argument('<key>', 'whose: the name or the id')
+    .description(
+      'give a person, or the holder of a key, another password for the page; where one is signed in, that ends',
+    )
+    .action(async (wanted: string) => {
+      const path = fileOf(context);
+      const isMeant = ({ id, name }: ApiKey) => id === wanted || name === wanted;
+      const require = (all: readonly ApiKey[]) => {
+        if (!all.some(isMeant)) throw unknown(wanted, path);
+      };
+      require((await loadKeys(path)).keys);
+      const password = await newPassword(context);
+      await changeKeys(path, (ring) => {
+        require(ring.keys);
+        return { ...ring, keys: ring.keys.map((key) => (isMeant(key) ? { ...key, password } : key)) };
+      });
+      context.err(`${wanted} has another password`);
     });
 
   keys
@@ -98,7 +138,7 @@ export function registerKeys(program: Command, context: CliContext): void {
       await changeKeys(path, (ring) => {
         const left = ring.keys.filter(({ id, name }) => id !== wanted && name !== wanted);
         if (left.length < ring.keys.length) return { ...ring, keys: left };
-        throw new SightlineError('USAGE', `there is no key "${wanted.slice(0, 80)}" in ${path}`);
+        throw unknown(wanted, path);
       });
       context.err(`${wanted} is revoked`);
     });
@@ -120,18 +160,32 @@ function fileOf(context: CliContext): string {
   return resolve(context.cwd, context.config().auth.keys_file);
 }
 
+/** Its hash. Errors: USAGE. */
+async function newPassword(context: CliContext): Promise<string> {
+  return await hashPassword(await context.newPassword());
+}
+
+/** Throws USAGE. */
+function requireFree(keys: readonly ApiKey[], name: string): void {
+  if (!keys.some((key) => key.name === name)) return;
+  throw new SightlineError('USAGE', `there is a key "${name}" already: revoke it, or take another name`);
+}
+
+function unknown(wanted: string, path: string): SightlineError {
+  return new SightlineError('USAGE', `there is no key "${wanted.slice(0, 80)}" in ${path}`);
+}
+
 function withKey(before: readonly ApiKey[], key: ApiKey): readonly ApiKey[] {
-  if (before.some(({ name }) => name === key.name)) {
-    throw new SightlineError('USAGE', `there is a key "${key.name}" already: revoke it, or take another name`);
-  }
+  requireFree(before, key.name);
   if (before.length >= KEYS_MAX) throw new SightlineError('USAGE', `there are ${KEYS_MAX} keys already`);
   return [...before, key];
 }
 
-function shown({ id, name, grants, createdMs, expiresAtMs }: ApiKey) {
+function shown({ id, name, hash, password, grants, createdMs, expiresAtMs }: ApiKey) {
   return {
     id,
     name,
+    comes_by: [...(hash === undefined ? [] : ['key']), ...(password === undefined ? [] : ['password'])],
     allow: grants.map(grantText),
     created_at: new Date(createdMs).toISOString(),
     expires_at: expiresAtMs === undefined ? null : new Date(expiresAtMs).toISOString(),

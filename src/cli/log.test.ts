@@ -23,6 +23,7 @@ async function ran(
     isTerminal,
     signal: stopper.signal,
     onHangup: () => () => undefined,
+    newPassword: async () => '',
     exitWith: () => undefined,
     endNow: () => undefined,
     config: () => loadConfig({ flags }),

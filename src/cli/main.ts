@@ -20,6 +20,7 @@ import { CommandOutput } from './output.ts';
 import { wrapLine } from './wrap.ts';
 import { registerRecord } from './record.ts';
 import { registerReplay } from './replay.ts';
+import { readNewPassword } from './new-password.ts';
 import { registerServe } from './serve.ts';
 import { registerStatus } from './status.ts';
 
@@ -77,6 +78,7 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
     isTerminal: process.stderr.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
     onHangup: (listener) => stopper?.onHangup(listener) ?? (() => undefined),
+    newPassword: () => readNewPassword(process.stdin, process.stderr),
     exitWith: (code) => void (wanted = code),
     endNow: () => stopper?.endNow(),
     config: (flags) => loadConfig(loadOptions(program, context, flags)),

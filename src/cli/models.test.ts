@@ -37,6 +37,7 @@ async function run(...words: string[]): Promise<Ran> {
     isTerminal: false,
     signal: new AbortController().signal,
     onHangup: () => () => undefined,
+    newPassword: async () => '',
     exitWith: () => undefined,
     endNow: () => undefined,
     config: () => loadConfig({ env: {}, flags: { 'models.cache_dir': join(folder, 'cache') } }),

@@ -119,6 +119,7 @@ function context(overrides: Partial<CliContext> = {}): CliContext {
     isTerminal: false,
     signal: leave.signal,
     onHangup: () => () => undefined,
+    newPassword: async () => '',
     exitWith: () => undefined,
     endNow: () => undefined,
     config: () => loadConfig({ env: { HOME: '/home/somebody' } }),

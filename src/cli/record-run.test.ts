@@ -33,6 +33,7 @@ function start(json: boolean) {
     isTerminal: true,
     signal: stop.signal,
     onHangup: () => () => undefined,
+    newPassword: async () => '',
     exitWith: () => undefined,
     endNow: () => undefined,
     config: (flags = {}) => loadConfig({ flags }),

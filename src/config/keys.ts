@@ -21,6 +21,8 @@ export interface ConfigKey {
   readonly optional: boolean;
   /** Keys of entries change at once. */
   readonly applies: Applies;
+  /** Its value is shown to nobody. */
+  readonly isSecret: boolean;
 }
 
 export type ConfigNode = SectionNode | EntriesNode | KeyNode;
@@ -82,6 +84,7 @@ interface JsonSchema {
   readonly allowedText?: string;
   readonly applies?: Applies;
   readonly entriesMax?: number;
+  readonly secret?: boolean;
 }
 
 function allowedInWords(json: JsonSchema): string {
@@ -121,6 +124,7 @@ function describeKey(steps: readonly string[], schema: z.ZodType): ConfigKey {
     defaultText: json.defaultText,
     optional: schema instanceof z.ZodOptional,
     applies: json.applies ?? 'restart',
+    isSecret: json.secret ?? false,
   };
 }
 

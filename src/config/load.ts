@@ -403,8 +403,10 @@ function plain(value: unknown): unknown {
 function defaultSettings(env: Readonly<Record<string, string | undefined>>): ReadonlyMap<string, Setting> {
   const intake = new Intake();
   for (const { path, defaultValue } of CONFIG_KEYS.values()) {
+    const given = traceDefault(path, env);
+    if (given) intake.take(given);
     const value = folderDefault(path, env) ?? defaultValue;
-    if (value !== undefined) intake.take({ path, value, origin: 'default' });
+    if (!given && value !== undefined) intake.take({ path, value, origin: 'default' });
   }
   for (const section of ENTRY_SECTIONS.values()) {
     intake.takeTree(section, section.steps, plainTree(section.defaultValue, 'default'));
@@ -425,6 +427,43 @@ function folderDefault(path: string, env: Readonly<Record<string, string | undef
   if (path === 'models.cache_dir') return folder('XDG_CACHE_HOME', '.cache');
   if (path === 'auth.keys_file') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'keys.json');
   return undefined;
+}
+
+/**
+ * Variables by which programs of all kinds are told where their traces go: a setting of ours beats them.
+ * https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+ */
+function traceDefault(path: string, env: Readonly<Record<string, string | undefined>>): Given | undefined {
+  const from = (name: string, read: (text: string) => unknown): Given | undefined => {
+    const text = env[name]?.trim();
+    return text ? { path, value: read(text), origin: `environment ${name}` } : undefined;
+  };
+  switch (path) {
+    case 'observe.traces.endpoint':
+      return (
+        from('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', (text) => text) ??
+        from('OTEL_EXPORTER_OTLP_ENDPOINT', (text) => `${text.replace(/\/+$/, '')}/v1/traces`)
+      );
+    case 'observe.traces.headers':
+      return (
+        from('OTEL_EXPORTER_OTLP_TRACES_HEADERS', traceHeaders) ?? from('OTEL_EXPORTER_OTLP_HEADERS', traceHeaders)
+      );
+    case 'observe.traces.service_name':
+      return from('OTEL_SERVICE_NAME', (text) => text);
+    default:
+      return undefined;
+  }
+}
+
+/** In the form of W3C Baggage: `name=value` with commas between, the values percent-encoded. */
+function traceHeaders(text: string): string[] {
+  return text.split(',').map((pair) => {
+    try {
+      return decodeURIComponent(pair.trim());
+    } catch {
+      return pair.trim();
+    }
+  });
 }
 
 function deepFreeze<T>(value: T): T {
@@ -448,10 +487,15 @@ function contradictions(config: Config): string[] {
   for (const [key, url] of [
     ['auth.jwt.jwks_url', jwks],
     ['auth.callback_url', config.auth.callback_url],
+    ['observe.traces.endpoint', config.observe.traces.endpoint],
   ] as const) {
     if (url !== undefined && !/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
       found.push(`${key} is no http: or https: address`);
   }
+  const { headers } = config.observe.traces;
+  const badHeader = headers.findIndex((pair) => !/^[\w!#$%&'*+.^`|~-]+=[\t\x20-\x7e\x80-\xff]*$/.test(pair));
+  // Its value may be a secret also where its form is wrong.
+  if (badHeader >= 0) found.push(`observe.traces.headers: number ${badHeader + 1} is not name=value`);
   atMost('server.header_timeout_ms', server.header_timeout_ms, 'server.request_timeout_ms', server.request_timeout_ms);
   return found;
 }

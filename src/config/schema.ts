@@ -45,6 +45,8 @@ const named = <E extends z.ZodType>(entry: E, max: number) =>
 const LATER = 'A later version reads it; in this one it has no effect.';
 /** When a change at run time (`PUT /api/config`) takes effect; without a mark, with the next start. */
 const AT_ONCE = { applies: 'at_once' } as const;
+/** Values that are shown to nobody: of a list of `name=value` the names are. */
+const SECRET = { secret: true } as const;
 const NEW_SESSIONS = { applies: 'new_sessions' } as const;
 
 const server = z.strictObject({
@@ -531,6 +533,47 @@ const auth = z.strictObject({
     ),
 });
 
+const observe = z.strictObject({
+  traces: z
+    .strictObject({
+      endpoint: text()
+        .optional()
+        .describe(
+          'Where a collector takes traces over OTLP/HTTP, such as `http://127.0.0.1:4318/v1/traces`; not set: frames are not traced.',
+        )
+        .meta({
+          defaultText: '`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, or `OTEL_EXPORTER_OTLP_ENDPOINT` with `/v1/traces`',
+        }),
+      headers: z
+        .array(text())
+        .max(32)
+        .default([])
+        .describe('Headers that go along, each `name=value`, such as `Authorization=Bearer KEY`; they are never shown.')
+        .meta({ ...SECRET, defaultText: '`OTEL_EXPORTER_OTLP_TRACES_HEADERS`, or `OTEL_EXPORTER_OTLP_HEADERS`' }),
+      sample_rate: decimal(0, 1)
+        .default(0.01)
+        .describe(
+          'Share of the frames that are traced. A frame that belongs to a trace of its client is traced if that is; one that took longer than the latency budget of its session always is.',
+        ),
+      service_name: text()
+        .default('sightline')
+        .describe('Name of this server among the services that send traces (`service.name`).')
+        .meta({ defaultText: '`OTEL_SERVICE_NAME`, or `sightline`' }),
+      timeout_ms: whole(100, 60_000).default(10_000).describe('How long the collector may take for a request.'),
+    })
+    .describe('Traces of frames, for a collector of OpenTelemetry (docs/traces.md).'),
+});
+
+const outbound = z.strictObject({
+  allowed_networks: z
+    .array(textAs(readNetwork))
+    .max(256)
+    .default([])
+    .describe(
+      'Link-local addresses, and those of the metadata services of clouds, that may be called all the same, such as `169.254.7.1`.',
+    ),
+});
+
 const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
@@ -557,6 +600,10 @@ const sections = {
   performance: performance.describe('Goals and named settings.'),
   limits: limits.describe('What clients may make the server keep, beside histories.'),
   auth: auth.describe('Who may come in.'),
+  observe: observe.describe('What the server tells of itself, beside its figures and its log.'),
+  outbound: outbound.describe(
+    'Addresses that the server calls by itself, such as `auth.callback_url`: none of them may be link-local, and none may lead elsewhere.',
+  ),
   log: log.describe('The log of long-running commands on standard error.'),
 };
 

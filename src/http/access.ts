@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { Logins } from '../auth/logins.ts';
 import type { Principal } from '../auth/principal.ts';
+import { Tickets, type TicketUse } from '../auth/tickets.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Refusals } from '../fences/refusals.ts';
 import type { Log } from '../log/log.ts';
-import type { Permission } from './route.ts';
+import { CREDENTIAL_PARAMETERS, type Permission } from './route.ts';
 
 /** The one place where requests and sockets are let in, or not: by the permission that their row of a table names. */
 
@@ -14,6 +15,7 @@ export interface AccessParts {
     principalOf(credential: string | undefined, address: string | undefined): Principal | Promise<Principal>;
   };
   readonly logins: Logins;
+  readonly tickets: Tickets;
   /** Where a request comes from. */
   readonly addressOf: (request: IncomingMessage) => string | undefined;
   readonly refusals: Pick<Refusals, 'count'>;
@@ -75,8 +77,10 @@ export class Access {
   }
 
   #principalOf(request: IncomingMessage): Principal | Promise<Principal> {
-    const { authenticator, logins, addressOf } = this.#parts;
+    const { authenticator, logins, tickets, addressOf } = this.#parts;
     const credential = credentialOf(request);
+    if (credential !== undefined && Tickets.isTicket(credential))
+      return tickets.principalOf(credential, useOf(request));
     const login = credential === undefined ? loginOf(request) : undefined;
     const principal = login === undefined ? undefined : logins.principalOf(login);
     return principal ?? authenticator.principalOf(credential, addressOf(request));
@@ -87,11 +91,13 @@ type Needed = Exclude<Permission, { readonly action: 'public' }>;
 
 /** Throws PERMISSION_DENIED. */
 function decide(principal: Principal, needed: readonly Needed[], params: Params): Principal {
-  for (const { action, resource } of needed) {
+  for (const permission of needed) {
+    if (permission.action === 'known') return principal;
+    const { action, resource } = permission;
     const { path, isWhole } = fill(resource, params);
     if (isWhole ? principal.allows(action, path) : principal.allowsSome(action, path)) return principal;
   }
-  const [{ action, resource }] = needed as [Needed];
+  const [{ action, resource }] = needed as [Exclude<Needed, { readonly action: 'known' }>];
   throw principal.denied(action, fill(resource, params).path);
 }
 
@@ -101,8 +107,8 @@ export function loginOf({ headers }: Pick<IncomingMessage, 'headers'>): string |
 }
 
 /**
- * `Authorization: Bearer` (RFC 6750 §2.1), else `access_token` of the query (§2.3), since a browser's WebSocket and `EventSource`
- * cannot set headers.
+ * `Authorization: Bearer` (RFC 6750 §2.1), else `access_token` of the query (§2.3), or a `ticket`, since a browser's WebSocket, `EventSource`
+ * and `<img>` cannot set headers.
  */
 export function credentialOf({ headers, url = '' }: Pick<IncomingMessage, 'headers' | 'url'>): string | undefined {
   const { authorization } = headers;
@@ -113,7 +119,17 @@ export function credentialOf({ headers, url = '' }: Pick<IncomingMessage, 'heade
   }
   const at = url.indexOf('?');
   if (at < 0) return undefined;
-  return new URLSearchParams(url.slice(at)).get('access_token') ?? undefined;
+  const query = new URLSearchParams(url.slice(at));
+  for (const name of CREDENTIAL_PARAMETERS) {
+    const value = query.get(name);
+    if (value !== null) return value;
+  }
+  return undefined;
+}
+
+function useOf({ method = '', url = '', headers }: IncomingMessage): TicketUse {
+  const path = URL.parse(url, 'http://localhost')?.pathname ?? '';
+  return { path, method, isSocket: headers.upgrade?.toLowerCase() === 'websocket' };
 }
 
 /** `sessions/:id` with the id that was given. */

@@ -1,6 +1,7 @@
-import { BlockList, isIPv6 } from 'node:net';
+import type { BlockList } from 'node:net';
 import { holderOf } from '../base/addresses.ts';
 import type { Clock } from '../base/clock.ts';
+import { blockListOf, listHas } from '../net/networks.ts';
 
 /** What one address may do: so many connections at once, and so many new ones a second. */
 
@@ -146,17 +147,4 @@ function refilled({ tokens, atMs }: AddressEntry, nowMs: number, ratePerS: numbe
 export function nameOfAddress(unbounded: readonly string[]): (address: string) => string | undefined {
   const list = blockListOf(unbounded);
   return (address) => (listHas(list, address) ? undefined : holderOf(address));
-}
-
-export function blockListOf(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address = '', prefix] = network.split('/');
-    list.addSubnet(address, Number(prefix), isIPv6(address) ? 'ipv6' : 'ipv4');
-  }
-  return list;
-}
-
-export function listHas(list: BlockList, address: string): boolean {
-  return list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
 }

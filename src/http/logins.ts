@@ -1,15 +1,20 @@
 import { z } from 'zod';
 import type { Authenticator } from '../auth/authenticator.ts';
 import { grantText } from '../auth/grants.ts';
+import { KEY_NAME_CHARS_MAX } from '../auth/keys.ts';
 import { LOGIN_MS, type Logins } from '../auth/logins.ts';
+import { PASSWORD_CHARS_MAX } from '../auth/passwords.ts';
 import type { Principal } from '../auth/principal.ts';
+import { LOGIN_OUTCOMES, LoginLimitError, type LoginOutcome, type LoginProof, type SignIn } from '../auth/sign-in.ts';
+import { part, type Part } from '../observe/figures.ts';
 import { LOGIN_COOKIE, loginOf } from './access.ts';
 import { answer, type Caller, type Route } from './route.ts';
 
-/** Signing in on the page, by a key. */
+/** Signing in on the page, by a key, or by name and password. */
 
 export interface LoginHost {
-  readonly authenticator: Pick<Authenticator, 'isOpen' | 'principalOf'>;
+  readonly authenticator: Pick<Authenticator, 'isOpen'>;
+  readonly signIn: SignIn;
   readonly logins: Logins;
 }
 
@@ -23,7 +28,25 @@ const meSchema = z
   })
   .meta({ id: 'Me', description: 'who the caller is to the server' });
 
-export function loginRoutes({ authenticator, logins }: LoginHost): Route[] {
+const loginSchema = z
+  .strictObject({
+    key: z.string().optional().describe('one that `sightline keys add` has printed'),
+    name: z.string().max(KEY_NAME_CHARS_MAX).optional().describe('of a person, as given to `sightline keys add`'),
+    password: z.string().max(PASSWORD_CHARS_MAX).optional().describe('of that person'),
+  })
+  .refine((body) => proofIn(body) !== undefined, 'has either a key, or a name and a password');
+
+function proofIn(body: {
+  readonly key?: string | undefined;
+  readonly name?: string | undefined;
+  readonly password?: string | undefined;
+}): LoginProof | undefined {
+  const { key, name, password } = body;
+  if (key !== undefined) return name === undefined && password === undefined ? { key } : undefined;
+  return name === undefined || password === undefined ? undefined : { name, password };
+}
+
+export function loginRoutes({ authenticator, signIn, logins }: LoginHost): Route[] {
   const about = (principal: Principal | undefined) => ({
     asks: !authenticator.isOpen,
     name: principal?.name ?? null,
@@ -44,12 +67,12 @@ export function loginRoutes({ authenticator, logins }: LoginHost): Route[] {
       url: '/api/login',
       permission: PUBLIC,
       tag: 'access',
-      summary: 'sign in by a key: a cookie stands for it from then on',
-      body: z.strictObject({ key: z.string().describe('one that `sightline keys add` has printed') }),
+      summary: 'sign in by a key, or by name and password: a cookie stands for it from then on',
+      body: loginSchema,
       response: meSchema,
-      errors: ['CREDENTIALS_BAD', 'CREDENTIALS_EXPIRED'],
+      errors: ['CREDENTIALS_BAD', 'CREDENTIALS_EXPIRED', 'CREDENTIALS_UNCHECKED', 'LOGIN_LIMIT_REACHED'],
       handle: async ({ body, caller }) => {
-        const principal = await authenticator.principalOf(body.key, caller.address);
+        const principal = await enter(signIn, proofIn(body)!, caller);
         leave(logins, caller);
         setCookie(caller, logins.open(principal), LOGIN_MS / 1_000);
         return about(principal);
@@ -69,6 +92,32 @@ export function loginRoutes({ authenticator, logins }: LoginHost): Route[] {
       },
     }),
   ];
+}
+
+async function enter(signIn: SignIn, proof: LoginProof, caller: Caller): Promise<Principal> {
+  try {
+    return await signIn.by(proof, caller.address);
+  } catch (thrown) {
+    // RFC 6585 §4
+    if (thrown instanceof LoginLimitError) caller.setHeader('Retry-After', String(thrown.waitS));
+    throw thrown;
+  }
+}
+
+/** What came of logins. */
+export function loginFigures(signIn: SignIn): Part<Readonly<Record<LoginOutcome, number>>> {
+  return part(
+    () => signIn.counts,
+    [
+      {
+        name: 'sightline_logins_total',
+        kind: 'counter',
+        help: 'Logins on the page, by what came of them',
+        labels: ['outcome'],
+        read: (counts) => LOGIN_OUTCOMES.map((outcome) => [[outcome], counts[outcome]] as const),
+      },
+    ],
+  );
 }
 
 function leave(logins: Logins, { request }: Caller): void {

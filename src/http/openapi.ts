@@ -130,7 +130,7 @@ function operation(route: Route, schemas: Schemas): Json {
 }
 
 function toldPermission(permission: Permission): Json {
-  return permission.action === 'public' ? permission : { ...permission, resource: pathOf(permission.resource) };
+  return !('resource' in permission) ? permission : { ...permission, resource: pathOf(permission.resource) };
 }
 
 function exampleOf(route: Route): Json {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
-import { blockListOf, listHas } from './addresses.ts';
+import { blockListOf, listHas } from '../net/networks.ts';
 
 /**
  * Where a request comes from that a proxy has passed on: by `Forwarded` (RFC 7239), or `X-Forwarded-For`, of proxies that are trusted alone. From

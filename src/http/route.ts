@@ -11,8 +11,14 @@ import type { DeepReadonly } from '../config/schema.ts';
  */
 export type Route = AnswerRoute | StreamRoute | FileRoute;
 
-/** The permission that a route needs, and its resource: `sessions/:id` is the session that the path names. `access.ts` asks for it. */
-export type Permission = { readonly action: 'public' } | { readonly action: Action; readonly resource: string };
+/**
+ * The permission that a route needs, and its resource: `sessions/:id` is the session that the path names. `access.ts` asks for it. `known`:
+ * whoever has come in, whatever it may do.
+ */
+export type Permission =
+  | { readonly action: 'public' }
+  | { readonly action: 'known' }
+  | { readonly action: Action; readonly resource: string };
 
 interface RouteBase {
   readonly url: string;
@@ -138,6 +144,9 @@ export function readInput(
   };
 }
 
+/** Of any query. */
+export const CREDENTIAL_PARAMETERS = ['access_token', 'ticket'] as const;
+
 const NAME_CHARS_MAX = 80;
 const PROBLEMS_MAX = 5;
 
@@ -158,10 +167,11 @@ function sentence(issue: z.core.$ZodIssue): string {
   return `${keys.join(', ')} ${issue.keys.length === 1 ? 'is' : 'are'} unknown`;
 }
 
-/** Every request may have it: `access.ts` reads it. */
+/** Every request may have them: `access.ts` reads them. */
 function withoutToken(query: unknown): unknown {
-  if (typeof query !== 'object' || query === null || !('access_token' in query)) return query;
-  const { access_token: _token, ...others } = query;
+  if (typeof query !== 'object' || query === null) return query;
+  const others: Record<string, unknown> = { ...query };
+  for (const name of CREDENTIAL_PARAMETERS) delete others[name];
   return others;
 }
 

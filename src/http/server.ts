@@ -29,7 +29,15 @@ import { checkAddress, checkChange, corsHeaders, type AddressRules } from './gua
 import { Listeners } from './listeners.ts';
 import { Proxies } from './proxies.ts';
 import { logRefusal } from './refusals.ts';
-import { methodOf, pathOf, readInput, type FileRoute, type Permission, type Route } from './route.ts';
+import {
+  CREDENTIAL_PARAMETERS,
+  methodOf,
+  pathOf,
+  readInput,
+  type FileRoute,
+  type Permission,
+  type Route,
+} from './route.ts';
 
 export interface SocketRoute {
   readonly path: string;
@@ -54,7 +62,7 @@ export interface SocketRequest {
 
 export interface HttpServerOptions {
   readonly clock: Clock;
-  readonly access: Pick<AccessParts, 'authenticator' | 'logins'>;
+  readonly access: Pick<AccessParts, 'authenticator' | 'logins' | 'tickets'>;
   readonly fences: Pick<Fences, 'turns' | 'penalties' | 'refusals'>;
   readonly host: string;
   readonly port: number;
@@ -557,7 +565,7 @@ export class HttpServer {
       });
       const { headers } = request;
       const address = this.#proxies.addressOf(request);
-      query.delete('access_token');
+      for (const name of CREDENTIAL_PARAMETERS) query.delete(name);
       route.open(webSocket, { query, headers, address, principal });
     });
   }

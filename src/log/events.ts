@@ -32,6 +32,8 @@ function event<F extends LogFields>(kind: EventKind<F>): EventKind<F> {
 
 const ADDRESS_INTERVAL_MS = 600_000;
 const COSTLY_INTERVAL_MS = 10_000;
+const TRACES_INTERVAL_MS = 60_000;
+const LOGIN_INTERVAL_MS = 10_000;
 const CODE = 'error code';
 const REASON = 'what went wrong, in words';
 const TOOK_MS = 'how long it took, ms';
@@ -103,6 +105,24 @@ export const LOG_EVENTS = {
     fields: { settings: 'those that changed, by key' },
     text: ({ settings }) => `configuration changed: ${settings.join(', ')}`,
   }),
+  traces_joined: event<{ unused: boolean }>({
+    room: 'observe',
+    level: 'info',
+    about: 'Traces of frames go to the tracing that the embedding program has registered (`@opentelemetry/api`).',
+    fields: { unused: 'there is an `observe.traces.endpoint` as well, which is not used' },
+    text: ({ unused }) =>
+      `traces go to the provider that this program has registered${unused ? ', and not to observe.traces.endpoint' : ''}`,
+    intervalMs: 0,
+  }),
+  traces_lost: event<{ cause: string; spans: number; reason: string }>({
+    room: 'observe',
+    level: 'warn',
+    about: 'The collector of traces (`observe.traces.endpoint`) has not taken some. Nothing else suffers.',
+    fields: { cause: '`refused`, `failed`, `timeout` or `stopped`', spans: 'how many', reason: REASON },
+    text: ({ cause, spans, reason }) => `${spans} spans of traces are lost (${cause}): ${reason}`,
+    intervalMs: TRACES_INTERVAL_MS,
+    by: 'cause',
+  }),
   shutdown_started: event({
     room: 'app',
     level: 'info',
@@ -115,7 +135,7 @@ export const LOG_EVENTS = {
     room: 'app',
     level: 'debug',
     about: 'A part of the server has ended.',
-    fields: { step: 'which part: `recordings`, `sessions`, `http` or `engine`', took_ms: TOOK_MS },
+    fields: { step: 'which part: `recordings`, `sessions`, `http`, `traces` or `engine`', took_ms: TOOK_MS },
     text: ({ step, took_ms }) => `${step} ended after ${took_ms} ms`,
     intervalMs: 0,
   }),
@@ -350,6 +370,15 @@ export const LOG_EVENTS = {
     fields: { code: CODE, reason: REASON },
     text: ({ code, reason }) => `the keys cannot be read, the earlier ones still count: ${reason} (${code})`,
     intervalMs: 10_000,
+  }),
+  login_refused: event<{ code: string; reason: string; address: string }>({
+    room: 'auth',
+    level: 'info',
+    about: 'Somebody could not sign in on the page.',
+    fields: { code: CODE, reason: REASON, address: 'where from' },
+    text: ({ code, reason, address }) => `a login from ${address} was refused: ${reason} (${code})`,
+    intervalMs: LOGIN_INTERVAL_MS,
+    by: 'address',
   }),
   access_refused: event<{ code: string; reason: string; address: string }>({
     room: 'auth',

@@ -122,13 +122,12 @@ describe('binary frames', () => {
         const message = Uint8Array.of(0x53, 0x4c, ...rest);
         const frame = decodeBinaryFrame(message);
         const view = new DataView(message.buffer);
-        if (message.length < (message[2] === 1 ? 16 : FRAME_HEADER_BYTES)) {
+        if (message.length < ({ 1: 16, 3: 48 }[message[2]!] ?? FRAME_HEADER_BYTES)) {
           expect(frame).toMatchObject({ type: 'bad_frame', seq: undefined, error: { code: 'FRAME_HEADER_BAD' } });
           return;
         }
         expect(frame.seq).toBe(view.getUint32(4, true));
-        const sound =
-          (message[2] === 1 || message[2] === 2) && message[3]! <= 3 && Number.isFinite(view.getFloat64(8, true));
+        const sound = [1, 2, 3].includes(message[2]!) && message[3]! <= 3 && Number.isFinite(view.getFloat64(8, true));
         expect(frame).toMatchObject(
           sound ? { type: 'frame' } : { type: 'bad_frame', error: { code: 'FRAME_HEADER_BAD' } },
         );
@@ -137,7 +136,7 @@ describe('binary frames', () => {
   });
 
   test.each([
-    ['version 3', 2, 3],
+    ['version 4', 2, 4],
     ['version 0', 2, 0],
     ['priority 4', 3, 4],
   ])('%s is refused by name, with the number of the frame', (words, offset, value) => {
@@ -156,7 +155,31 @@ describe('binary frames', () => {
   });
 });
 
+test('the third header has a trace behind the second one, which is not read here', () => {
+  const parent = Uint8Array.from({ length: 25 }, (_, i) => i + 1);
+  const second = encodeFrame({ seq: 9, captureTimeMs: 5, sentAfterMs: 2, jpeg: new Uint8Array() });
+  const message = Uint8Array.of(...second, ...parent, 0, 0, 0, 0xff, 0xd8);
+  message[2] = 3;
+  expect(decodeBinaryFrame(message)).toEqual({
+    type: 'frame',
+    seq: 9,
+    captureTimeMs: 5,
+    sentAfterMs: 2,
+    priority: 1,
+    traceparent: parent,
+    jpeg: Uint8Array.of(0xff, 0xd8),
+  });
+  expect(decodeBinaryFrame(message.subarray(0, 47))).toMatchObject({ type: 'bad_frame', seq: undefined });
+});
+
 describe('frames as JSON', () => {
+  test('a trace comes as it is, whatever it is', () => {
+    for (const traceparent of ['00-x', 7, null]) {
+      const text = JSON.stringify({ type: 'frame', traceparent, image_data: '' });
+      expect(decodeTextMessage(text, (base64) => Buffer.from(base64, 'base64'))).toMatchObject({ traceparent });
+    }
+  });
+
   test('what was sent is decoded, with and without what may be left out', () => {
     const optional = fc.record({ seq: seqs, timestamp: numbers, priority: priorities }, { requiredKeys: [] });
     fc.assert(

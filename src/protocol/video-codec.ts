@@ -4,6 +4,7 @@ import type { PipelineName } from '../base/result.ts';
 import { Priority } from '../base/sample.ts';
 import { writeMsgpack } from './msgpack-writer.ts';
 import { quote } from './quote.ts';
+import { TRACE_PARENT_BYTES } from './trace-context.ts';
 import type {
   BadFrame,
   ClientMessage,
@@ -17,9 +18,10 @@ import { PERFORMANCE_MODES, QUALITY_LEVELS } from './video.ts';
 
 /** Bytes in, messages out, as `docs/protocol.md` lays them down. No I/O; what the platform does better is handed in. */
 
-/** Of the header that the SDK writes, and of the older one without the time of sending. */
+/** Of the header that the SDK writes. */
 export const FRAME_HEADER_BYTES = 20;
-const FRAME_HEADER_V1_BYTES = 16;
+/** By version: the first has no time of sending, the third a trace, and three bytes that are not used. */
+const HEADER_BYTES: Readonly<Record<number, number>> = { 1: 16, 2: FRAME_HEADER_BYTES, 3: 48 };
 const MAGIC_S = 0x53;
 const MAGIC_L = 0x4c;
 const HEADER_VERSION = 2;
@@ -72,7 +74,7 @@ export function decodeBinaryFrame(message: Uint8Array): IncomingFrame | BadFrame
       jpeg: message,
     };
   }
-  const headerBytes = message[2] === 1 ? FRAME_HEADER_V1_BYTES : FRAME_HEADER_BYTES;
+  const headerBytes = HEADER_BYTES[message[2]!] ?? FRAME_HEADER_BYTES;
   if (message.length < headerBytes) {
     return badFrame('FRAME_HEADER_BAD', `the header has ${message.length} bytes instead of ${headerBytes}`);
   }
@@ -80,13 +82,22 @@ export function decodeBinaryFrame(message: Uint8Array): IncomingFrame | BadFrame
   const seq = view.getUint32(4, true);
   const captureTimeMs = view.getFloat64(8, true);
   const [, , version, priority] = message;
-  if (version !== 1 && version !== HEADER_VERSION)
+  if (HEADER_BYTES[version!] === undefined)
     return badFrame('FRAME_HEADER_BAD', `header version ${version} is unknown`, seq);
   if (!isPriority(priority)) return badFrame('FRAME_HEADER_BAD', `priority ${priority} is not 0 to 3`, seq);
   if (!Number.isFinite(captureTimeMs))
     return badFrame('FRAME_HEADER_BAD', `capture_time ${captureTimeMs} is no time`, seq);
-  const sentAfterMs = version === HEADER_VERSION ? view.getUint32(16, true) / 1000 : undefined;
-  return { type: 'frame', seq, captureTimeMs, sentAfterMs, priority, jpeg: message.subarray(headerBytes) };
+  const sentAfterMs = version === 1 ? undefined : view.getUint32(16, true) / 1000;
+  const frame: IncomingFrame = {
+    type: 'frame',
+    seq,
+    captureTimeMs,
+    sentAfterMs,
+    priority,
+    jpeg: message.subarray(headerBytes),
+  };
+  if (version === 3) frame.traceparent = message.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + TRACE_PARENT_BYTES);
+  return frame;
 }
 
 /**
@@ -127,7 +138,7 @@ export function decodeServerMessage<P extends PipelineName = 'objects'>(data: st
 }
 
 function decodeJsonFrame(message: Record<string, unknown>, decodeBase64: Base64Decoder): IncomingFrame | BadFrame {
-  const { seq, timestamp, priority, image_data: image } = message;
+  const { seq, timestamp, priority, traceparent, image_data: image } = message;
   if (seq !== undefined && !isSeq(seq)) {
     return badFrame('MESSAGE_FIELD_BAD', `seq ${quote(seq)} is not a whole number from 1 to ${SEQ_MAX}`);
   }
@@ -143,7 +154,16 @@ function decodeJsonFrame(message: Record<string, unknown>, decodeBase64: Base64D
   if (base64.length % 4 !== 0 || jpeg.length !== base64Bytes(base64)) {
     return badFrame('MESSAGE_FIELD_BAD', 'image_data is not base64', seq);
   }
-  return { type: 'frame', seq, captureTimeMs: timestamp, sentAfterMs: undefined, priority, jpeg };
+  const frame: IncomingFrame = {
+    type: 'frame',
+    seq,
+    captureTimeMs: timestamp,
+    sentAfterMs: undefined,
+    priority,
+    jpeg,
+  };
+  if (traceparent !== undefined) frame.traceparent = traceparent;
+  return frame;
 }
 
 /** Bytes that well-formed base64 of this length stands for: a decoder that skips foreign characters gives fewer. */

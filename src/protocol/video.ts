@@ -171,6 +171,8 @@ export interface IncomingFrame {
   sentAfterMs: number | undefined;
   /** Absent: that of the session. */
   priority: Priority | undefined;
+  /** As it came, unread (`trace-context.ts`): text, or bytes borrowed from the message; undefined: there is none. */
+  traceparent?: unknown;
   jpeg: Uint8Array;
 }
 

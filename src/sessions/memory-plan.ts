@@ -1,3 +1,4 @@
+import { PASSWORD_CHECK_BYTES } from '../auth/passwords.ts';
 import type { Config } from '../config/schema.ts';
 import { TAKEN_BYTES_MAX } from '../delivery/recording.ts';
 import { FREE_PIXEL_BYTES_MAX } from '../inference/settings.ts';
@@ -78,6 +79,7 @@ export function memoryPlan(config: Config, { workers }: PlanFacts): readonly Pla
       what: 'pictures in workers, encoded and decoded',
       bytes: workers * (FREE_PIXEL_BYTES_MAX + picture + framesAhead * streaming.message_bytes_max),
     },
+    { name: 'passwords', what: 'checks of passwords', bytes: PASSWORD_CHECK_BYTES },
     { name: 'program', what: 'the program itself and its models', bytes: PROGRAM_BYTES + workers * WORKER_BYTES },
   ];
 }

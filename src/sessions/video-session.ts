@@ -10,6 +10,7 @@ import type { Fences } from '../fences/fences.ts';
 import { CostlyGate } from '../flow/costly.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
 import type { Log } from '../log/log.ts';
+import type { FrameTrace, TracedFrame, TracedOutcome } from '../observe/traces/frame-trace.ts';
 import { inOwnMemory } from '../protocol/batch.ts';
 import { limitElements } from '../protocol/elements.ts';
 import { decodeBinaryFrame, decodeTextMessage, encodeServerMessage } from '../protocol/video-codec.ts';
@@ -31,6 +32,7 @@ import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { PipelineAnswers, type AttachedPipeline } from './pipeline-answers.ts';
 import { endSocket, SessionSocket } from './session-socket.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
+import { TracedFrames } from './traced-frames.ts';
 import { addAccounts, type FrameAccounts } from './video-accounts.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */
@@ -89,6 +91,13 @@ export interface VideoObserver {
   transmitted(ms: number): void;
 }
 
+/** Traces frames. */
+export interface FrameTracing {
+  /** `traceparent`: as it came with the frame. */
+  begin(traceparent: unknown): FrameTrace;
+  end(frame: TracedFrame): void;
+}
+
 export interface VideoSessionParts {
   readonly clientId: string;
   readonly fences: Fences;
@@ -102,6 +111,8 @@ export interface VideoSessionParts {
   readonly observer: VideoObserver;
   readonly readJpeg: ReadJpeg;
   readonly log: Log | undefined;
+  /** undefined: nobody wants traces. */
+  readonly tracing: FrameTracing | undefined;
   /** The session has ended: its accounts are final. */
   readonly onClosed: (session: VideoSession) => void;
 }
@@ -127,6 +138,7 @@ export class VideoSession {
   #captureTimesReplaced = 0;
   #refusedMessages = 0;
   readonly #gate = new CostlyGate();
+  readonly #traced = new TracedFrames();
   #refusedCostly = 0;
   #flushScheduled = false;
   #isClosed = false;
@@ -392,6 +404,8 @@ export class VideoSession {
     }
     this.#lastSeq = seq;
     this.#received++;
+    const { tracing } = this.#parts;
+    if (tracing) this.#traced.add(seq, tracing.begin(frame.traceparent));
     const captureTimeMs = this.#plausibleCaptureTime(frame.captureTimeMs, now);
     const priority = frame.priority ?? this.#parts.priority;
     // Without a time of sending the frame counts as sent when it was captured.
@@ -495,12 +509,19 @@ export class VideoSession {
   }
 
   #answer(answers: PipelineAnswers, sample: Sample<FrameOutcome>): void {
-    if (sample.data.kind === 'dropped') return this.#countLost(answers, [sample.seq], sample.data.cause);
-    this.#tellLosses();
     const nowMs = this.#parts.clock.now();
+    const trace = this.#traceOf(answers, sample.seq);
+    if (sample.data.kind === 'dropped') {
+      this.#endTrace(trace, answers, { sample, nowMs, outcome: { kind: 'dropped', reason: sample.data.cause } });
+      return this.#countLost(answers, [sample.seq], sample.data.cause);
+    }
+    this.#tellLosses();
     const message = outcomeMessage(sample, this.clientId, nowMs, this.#aheadMs);
     if (message.type !== 'result') {
       answers.errors++;
+      if (sample.data.kind === 'error') {
+        this.#endTrace(trace, answers, { sample, nowMs, outcome: { kind: 'error', reason: sample.data.code } });
+      }
       return this.#send({ ...message, ...this.#tagOf(answers) });
     }
     answers.results++;
@@ -509,7 +530,43 @@ export class VideoSession {
       this.control.answered(nowMs, message.stages_ms.total - message.stages_ms.capture);
     }
     this.#parts.observer.frame(message.stages_ms);
-    this.#send(message, true);
+    const done = sample.data;
+    const onSent =
+      trace &&
+      done.kind === 'result' &&
+      ((encodeMs: number, transmitMs: number) => {
+        const { width, height, receivedTimeMs, startedTimeMs, stagesMs } = done;
+        const times = { receivedTimeMs, startedTimeMs, stagesMs, encodeMs, transmitMs };
+        this.#endTrace(trace, answers, { sample, nowMs, outcome: { kind: 'result', width, height, ...times } });
+      });
+    this.#send(message, { ...(onSent && { onSent }) });
+  }
+
+  /** With the answer of the last pipeline a frame is done. */
+  #traceOf(answers: PipelineAnswers, seq: number): FrameTrace | undefined {
+    if (!this.#parts.tracing) return undefined;
+    const trace = this.#traced.get(seq);
+    if (answers === this.#answers.at(-1)) this.#traced.forgetUpTo(seq);
+    return trace;
+  }
+
+  #endTrace(
+    trace: FrameTrace | undefined,
+    { pipeline }: PipelineAnswers,
+    { sample, nowMs, outcome }: { sample: Sample<FrameOutcome>; nowMs: number; outcome: TracedOutcome },
+  ): void {
+    if (!trace) return;
+    this.#parts.tracing!.end({
+      trace,
+      clientId: this.clientId,
+      pipeline: pipeline.name,
+      model: pipeline.model,
+      seq: sample.seq,
+      captureTimeMs: sample.captureTimeMs,
+      answeredTimeMs: nowMs,
+      budgetMs: this.control.wantedBudgetMs,
+      outcome,
+    });
   }
 
   #tellLosses(): void {
@@ -528,10 +585,15 @@ export class VideoSession {
     return this.#answers.length > 1 ? { pipeline: pipeline.name } : {};
   }
 
-  #send(message: ServerMessage<PipelineName>, timed = false): void {
+  /** `result`: it is one, which is timed. */
+  #send(
+    message: ServerMessage<PipelineName>,
+    result?: { onSent?: (encodeMs: number, transmitMs: number) => void },
+  ): void {
     const socket = this.link.socket;
     if (!socket || socket.readyState !== socket.OPEN) return;
     const { clock, observer } = this.#parts;
+    const timed = result !== undefined;
     const before = timed ? clock.now() : 0;
     const bytes = encodeServerMessage(message, this.#format);
     const sentMs = timed ? clock.now() : 0;
@@ -542,8 +604,10 @@ export class VideoSession {
     socket.send(bytes, { binary: this.#format === 'msgpack' }, (error) => {
       if (error || socket !== this.link.socket) return;
       if (timed) {
-        observer.transmitted(clock.now() - sentMs);
+        const transmitMs = clock.now() - sentMs;
+        observer.transmitted(transmitMs);
         this.#unsentTimesMs.shift();
+        result.onSent?.(sentMs - before, transmitMs);
       }
       if (socket.bufferedAmount === 0) SocketReading.of(socket).resume(PauseReason.deaf);
       if (this.#answers.some(({ reader, untold }) => reader.ready || untold.size > 0)) this.#scheduleFlush();
@@ -556,6 +620,7 @@ export class VideoSession {
 
   onLost(): void {
     for (const { untold } of this.#answers) untold.clear();
+    this.#traced.clear();
     this.#unsentTimesMs.length = 0;
     this.#parts.attached.discardQueued();
     for (const { reader } of this.#answers) reader.drop('disconnected');

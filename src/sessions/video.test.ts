@@ -18,6 +18,8 @@ import { builtInLadder } from '../flow/ladder.ts';
 import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
 import { Admission } from '../pipelines/admission.ts';
 import { FigureRegistry } from '../observe/figures.ts';
+import type { TracedFrame } from '../observe/traces/frame-trace.ts';
+import { FrameTracer } from '../observe/traces/tracer.ts';
 import { costlyJpeg } from '../../test/support/costly-jpegs.ts';
 import { collectingLog } from '../../test/support/log.ts';
 import { encodeFrame } from '../protocol/video-codec.ts';
@@ -77,6 +79,8 @@ class Bench {
   readonly log = collectingLog({ clock: this.clock });
   readonly hub = new Hub({ clock: this.clock, random: seededRandom(3), streamsMax: 100 });
   readonly frames = new Map<string, Reader<Picture>>();
+  readonly traced: TracedFrame[] = [];
+  tracer: FrameTracer | undefined;
   /** Answer each frame as soon as it comes. */
   prompt = true;
   readonly server: Server = createServer();
@@ -91,6 +95,7 @@ class Bench {
       fences: { ...openFences({ clock: this.clock }), memory: this.memory },
       settings: SETTINGS,
       observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
+      tracing: () => this.tracer,
       readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
       admission: new Admission(() => ({ completed: 0, workMs: 0, busyMs: 0, workers: 1, waitMs: 0 })),
       process: () => ({ busyMs: 0, rssBytes: 0 }),
@@ -210,6 +215,74 @@ beforeEach(async () => {
   await bench.start();
 });
 afterEach(() => bench.stop());
+
+describe('traces', () => {
+  const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
+  const json = (seq: number, traceparent: unknown) => {
+    return { type: 'frame', seq, traceparent, image_data: Buffer.from(JPEG).toString('base64') };
+  };
+  beforeEach(() => {
+    bench.tracer = new FrameTracer({ sampleRate: 1, sink: { push: (frame) => void bench.traced.push(frame) } });
+  });
+
+  test('a frame goes on in the trace that it brings, in each of the forms; one that brings nonsense is answered all the same', async () => {
+    const client = await SocketClient.open(bench.url('?client_id=cam&budget_ms=900'));
+    client.send(json(1, `00-${TRACE}-00f067aa0ba902b7-01`));
+    const header = encodeFrame({ seq: 2, captureTimeMs: bench.clock.now() - 9, jpeg: new Uint8Array() });
+    header[2] = 3;
+    const parent = Buffer.from(`${TRACE}00f067aa0ba902b701000000`, 'hex');
+    client.send(Buffer.concat([header, parent, JPEG]));
+    client.send(JPEG);
+    client.send(json(4, { no: 'text' }));
+    await expect.poll(() => bench.traced.length).toBe(4);
+    expect(client.answers()).toEqual(['1:result', '2:result', '3:result', '4:result']);
+    const [first, second, ...others] = bench.traced;
+    for (const frame of [first, second]) {
+      expect(frame!.trace).toMatchObject({ traceId: TRACE, parent: { spanId: '00f067aa0ba902b7' }, isSampled: true });
+    }
+    expect(second).toMatchObject({
+      clientId: 'cam',
+      pipeline: 'objects',
+      model: 'any',
+      seq: 2,
+      budgetMs: 900,
+      answeredTimeMs: second!.captureTimeMs + 9,
+      outcome: { kind: 'result', width: 16, height: 8, stagesMs: { inference: 3 } },
+    });
+    for (const frame of others) expect(frame.trace).toMatchObject({ parent: undefined });
+    expect(bench.tracer!.report().parentsIgnored).toBe(1);
+  });
+
+  test('each pipeline has its answer in the trace of the frame; losses and errors are told', async () => {
+    bench.prompt = false;
+    const client = await SocketClient.open<PipelineName>(bench.url('?client_id=two&pipeline=objects,hands'));
+    for (let seq = 1; seq <= 3; seq++) client.send(JPEG);
+    await expect.poll(() => bench.frames.get('two')?.queued).toBe(3);
+    bench.answer('two');
+    for (const seq of [2, 3]) expect(bench.frames.get('two')!.next()!.seq).toBe(seq);
+    for (const pipeline of ['objects', 'hands']) {
+      const outcomes = bench.hub.get<FrameOutcome>(`two/${pipeline}`)!;
+      outcomes.publish({ seq: 2, data: { kind: 'dropped', cause: 'expired' } });
+      outcomes.publish({ seq: 3, data: { kind: 'error', code: 'WORKER_LOST', message: 'gone' } });
+    }
+    await expect.poll(() => bench.traced.length).toBe(6);
+    const told = bench.traced.map(({ seq, pipeline, outcome }) => {
+      return [seq, pipeline, outcome.kind === 'result' ? 'result' : outcome.reason].join(' ');
+    });
+    expect(told.toSorted()).toEqual([
+      '1 hands result',
+      '1 objects result',
+      '2 hands expired',
+      '2 objects expired',
+      '3 hands WORKER_LOST',
+      '3 objects WORKER_LOST',
+    ]);
+    for (const seq of [1, 2, 3]) {
+      const ids = bench.traced.filter((frame) => frame.seq === seq).map(({ trace }) => trace.traceId);
+      expect(new Set(ids).size).toBe(1);
+    }
+  });
+});
 
 describe('memory', () => {
   test('a picture that waits takes what it has, not what came with it', async () => {

@@ -23,6 +23,7 @@ import {
   endVideoSocket,
   VideoSession,
   type AttachedWork,
+  type FrameTracing,
   type ReadJpeg,
   type VideoObserver,
   type VideoSessionSettings,
@@ -67,6 +68,8 @@ export interface VideoLaneOptions {
   /** Default: no bounds. */
   readonly fences?: Fences;
   readonly observer: VideoObserver;
+  /** Asked when a session begins; undefined: nobody wants traces. */
+  readonly tracing?: () => FrameTracing | undefined;
   readonly settings: VideoSessionSettings & {
     readonly resumeWindowMs: number;
     /** Most sessions, those that wait for their client included: of these the one lost longest ago gives way first. */
@@ -247,7 +250,7 @@ export class VideoLane {
   }
 
   async #create(clientId: string, request: SessionQuery, isUnwanted: () => boolean): Promise<VideoSession> {
-    const { streams, clock, log, observer, readJpeg, attach } = this.#options;
+    const { streams, clock, log, observer, readJpeg, attach, tracing } = this.#options;
     const { pipelines, model, confidence, priority, budgetMs } = request;
     const settings = this.#settings;
     const control = new SessionControl({ ...settings.control, priority }, clock.now(), budgetMs);
@@ -278,6 +281,7 @@ export class VideoLane {
       observer,
       readJpeg,
       log,
+      tracing: tracing?.(),
       onClosed: () => {
         leave();
         this.#ledger.end(session);

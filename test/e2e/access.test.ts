@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -139,7 +139,7 @@ describe('every route', () => {
   });
 
   test('needs the permission that its document names, and no other', async () => {
-    const all = (await operations()).filter(({ action }) => action !== 'public');
+    const all = (await operations()).filter(({ action }) => action !== 'public' && action !== 'known');
     const needed = [...new Set(all.map(({ action, resource }) => `${action}:${resource}`))];
     // A key with each permission alone: it opens what that covers, and nothing else.
     for (const permission of needed) {
@@ -173,6 +173,57 @@ describe('every route', () => {
       expect([status, body.error?.code]).toEqual([401, 'CREDENTIALS_BAD']);
     },
   );
+});
+
+describe('a ticket', () => {
+  const issue = (path: unknown, key?: string, headers: Record<string, string> = {}) =>
+    ask('/api/tickets', key, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', ...headers },
+      body: JSON.stringify({ path }),
+    });
+
+  test('lets in at one address, with what its holder may do there, and says so to nobody', async () => {
+    const reader = await addKey(undefined, 'read:config', 'subscribe:topics/a/#');
+    const { status, body, headers } = await issue('/api/config', reader);
+    expect([status, body['expires_in_s'], headers.get('cache-control')]).toEqual([200, 60, 'no-store']);
+    const ticket = String(body['ticket']);
+    for (const name of ['ticket', 'ticket', 'access_token']) {
+      expect((await ask(`/api/config?${name}=${ticket}`)).status).toBe(200);
+    }
+    expect((await ask(`/api/config?ticket=${ticket}`, undefined, { method: 'PUT' })).status).toBe(401);
+    expect((await ask(`/api/performance/metrics?ticket=${ticket}`)).status).toBe(401);
+    const other = String((await issue('/api/performance/metrics', reader)).body['ticket']);
+    expect((await ask(`/api/performance/metrics?ticket=${other}`)).status).toBe(403);
+    const { body: figures } = await ask('/api/me', undefined);
+    expect(figures.name).toBe(null);
+    expect(server.err).not.toContain(ticket.slice(-20));
+    await revoke(reader);
+    await expect.poll(async () => (await ask(`/api/config?ticket=${ticket}`)).status).toBe(401);
+  });
+
+  test('opens one WebSocket, which ends with the credential behind it', async () => {
+    const key = await addKey(undefined, 'subscribe:topics/a/#');
+    const ticket = String((await issue('/ws/telemetry', key)).body['ticket']);
+    const path = `/ws/telemetry?ticket=${ticket}`;
+    const { status, socket } = await handshake(path, { protocols: [...TELEMETRY_SUBPROTOCOLS] });
+    expect(status).toBe(101);
+    expect((await handshake(path, { protocols: [...TELEMETRY_SUBPROTOCOLS] })).status).toBe(401);
+    const closed = once(socket, 'close');
+    await revoke(key);
+    expect((await closed)[0]).toBe(4401);
+  });
+
+  test('needs somebody who has come in, and a path; another site has none by the cookie', async () => {
+    expect((await issue('/ws/video')).body.error?.code).toBe('CREDENTIALS_MISSING');
+    expect((await issue('/ws/video', 'x')).body.error?.code).toBe('CREDENTIALS_BAD');
+    const own = String((await issue('/api/tickets', admin)).body['ticket']);
+    expect((await issue('/ws/video', own)).status).toBe(401);
+    for (const path of ['ws/video', 'http://x/', '/a?b', '/a#b', '', 7, `/${'x'.repeat(300)}`]) {
+      expect([path, (await issue(path, admin)).status]).toEqual([path, 400]);
+    }
+    expect((await issue('/ws/video', admin, { Origin: 'https://evil.example' })).status).toBe(403);
+  });
 });
 
 describe('every socket', () => {
@@ -550,6 +601,67 @@ describe('the page', () => {
   });
 });
 
+describe('a person', () => {
+  const PASSWORD = 'correct horse battery';
+
+  /** From one of the addresses of this machine's loopback. */
+  const login = async (to: string, localAddress: string, body: object) => {
+    const headers = { 'Content-Type': 'application/json' };
+    const outgoing = request(`${to}/api/login`, { method: 'POST', localAddress, headers }).end(JSON.stringify(body));
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+    const { error } = JSON.parse(await text(response)) as { error?: { code: string } };
+    const { 'retry-after': retryAfter, 'set-cookie': [cookie] = [] } = response.headers;
+    return { status: response.statusCode, retryAfter, cookie: cookie?.split(';')[0], code: error?.code ?? '' };
+  };
+
+  // Elsewhere the loopback has one address.
+  test.runIf(process.platform === 'linux')(
+    'signs in by a password; a thousand wrong logins keep out their address alone, and the server answers meanwhile',
+    async () => {
+      const words = ['--set', `auth.keys_file=${join(folder, 'people.json')}`];
+      const run = (password: string, ...more: string[]) =>
+        runHere(folder, [...words, 'keys', ...more], process.env, { newPassword: async () => password });
+      const added = await run(PASSWORD, 'add', 'ada', '--allow', 'admin', '--password');
+      expect([added.code, added.out]).toEqual([0, '']);
+      expect((await run('short', 'add', 'bob', '--allow', 'admin', '--password')).code).toBe(64);
+      expect((await run('', 'list')).out).toMatch(/ada +password +never +admin\n/);
+      await using other = await ServerProcess.start(['serve', ...words]);
+      const { url } = other;
+      const right = { name: 'ada', password: PASSWORD };
+      const { status, cookie } = await login(url, '127.0.0.9', right);
+      expect(status).toBe(200);
+      const config = () => fetch(`${url}/api/config`, { headers: { Cookie: cookie! } });
+      expect((await config()).status).toBe(200);
+
+      const wrong = Array.from({ length: 1_000 }, (_, i) =>
+        login(url, '127.0.0.2', { name: i % 2 ? 'ada' : `n${i}`, password: `wrong password ${i}` }),
+      );
+      const beganMs = performance.now();
+      expect((await fetch(`${url}/health`)).status).toBe(200);
+      expect(performance.now() - beganMs).toBeLessThan(2_000);
+      const came = await Promise.all(wrong);
+      expect(came.filter(({ code }) => code === 'CREDENTIALS_BAD').length).toBeLessThanOrEqual(8);
+      const limited = came.filter(({ code }) => code === 'LOGIN_LIMIT_REACHED');
+      expect(limited.length).toBeGreaterThanOrEqual(990);
+      for (const one of limited) expect([one.status, Number(one.retryAfter) > 0]).toEqual([429, true]);
+      expect((await login(url, '127.0.0.2', right)).code).toBe('LOGIN_LIMIT_REACHED');
+      expect((await login(url, '127.0.0.3', right)).status).toBe(200);
+      const figures = await (await fetch(`${url}/metrics`, { headers: { Cookie: cookie! } })).text();
+      expect(figures).toMatch(/sightline_logins_total\{outcome="accepted"\} 2\n/);
+      expect(figures).toMatch(/sightline_logins_total\{outcome="limited"\} 99\d\n/);
+
+      expect((await run('another password', 'password', 'ada')).code).toBe(0);
+      await expect.poll(async () => (await config()).status).toBe(401);
+      expect((await login(url, '127.0.0.4', right)).code).toBe('CREDENTIALS_BAD');
+      expect((await login(url, '127.0.0.4', { ...right, password: 'another password' })).status).toBe(200);
+      for (const body of [{ name: 'ada' }, { key: 'x', name: 'ada', password: 'y' }, {}, { name: 7, password: 'y' }]) {
+        expect((await login(url, '127.0.0.5', body)).status).toBe(400);
+      }
+      expect(other.err).not.toMatch(/wrong password|correct horse|another password/);
+    },
+  );
+});
+
 describe('the commands', () => {
   test('make, list and revoke keys, each of which a running server takes up', async () => {
     const words = ['--set', `auth.keys_file=${keysFile}`, 'keys'];
@@ -557,7 +669,7 @@ describe('the commands', () => {
     const key = add.out.trim();
     expect([add.code, key]).toEqual([0, expect.stringMatching(/^sightline_/)]);
     await expect.poll(async () => (await ask('/api/performance/metrics', key)).status).toBe(200);
-    expect((await runHere(folder, [...words, 'list'])).out).toMatch(/rover9 +\d{4}-\d\d-\d\dT\S+ +read:metrics\n/);
+    expect((await runHere(folder, [...words, 'list'])).out).toMatch(/rover9 +key +\d{4}-\d\d-\d\dT\S+ +read:metrics\n/);
     const again = await runHere(folder, [...words, 'add', 'rover9', '--allow', 'read']);
     expect([again.code, again.err]).toEqual([64, expect.stringContaining('there is a key "rover9" already')]);
     expect((await runHere(folder, [...words, 'revoke', 'rover9'])).code).toBe(0);

@@ -1,3 +1,4 @@
+import type { CliContext } from '../../src/cli/context.ts';
 import { main } from '../../src/cli/main.ts';
 
 /**
@@ -8,6 +9,7 @@ export async function runHere(
   cwd: string,
   words: readonly string[],
   env: Readonly<Record<string, string | undefined>> = process.env,
+  overrides: Partial<CliContext> = {},
 ): Promise<{ code: number; out: string; err: string }> {
   let out = '';
   let err = '';
@@ -21,6 +23,7 @@ export async function runHere(
     err: (line) => void (err += `${line}\n`),
     isTerminal: false,
     signal: new AbortController().signal,
+    ...overrides,
   });
   return { code, out, err };
 }

@@ -2,7 +2,8 @@ import { signIn } from '../access.ts';
 import { targetOf } from './target.ts';
 
 const form = document.querySelector<HTMLFormElement>('#form')!;
-const key = document.querySelector<HTMLInputElement>('#key')!;
+const name = document.querySelector<HTMLInputElement>('#name')!;
+const secret = document.querySelector<HTMLInputElement>('#secret')!;
 const fault = document.querySelector<HTMLElement>('#fault')!;
 const submit = document.querySelector<HTMLButtonElement>('#submit')!;
 
@@ -10,18 +11,19 @@ form.addEventListener('submit', (event) => {
   event.preventDefault();
   void enter();
 });
-key.focus();
+name.focus();
 
 async function enter(): Promise<void> {
   submit.disabled = true;
   fault.hidden = true;
   try {
-    await signIn(key.value.trim());
+    const who = name.value.trim();
+    await signIn(who === '' ? { key: secret.value.trim() } : { name: who, password: secret.value });
     location.replace(targetOf(location.search));
   } catch (thrown) {
     fault.textContent = thrown instanceof Error ? thrown.message : String(thrown);
     fault.hidden = false;
     submit.disabled = false;
-    key.select();
+    secret.select();
   }
 }
