@@ -37,6 +37,7 @@ import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
 import { hubParts, ServerMonitor } from './observe/server-monitor.ts';
 import { healthLimits, viewLimits } from './observe/settings.ts';
+import { storePart } from './observe/store-figures.ts';
 import { Admission } from './pipelines/admission.ts';
 import { Dispatcher } from './pipelines/dispatcher.ts';
 import { processingPart } from './pipelines/figures.ts';
@@ -62,6 +63,8 @@ import { telemetryParts } from './sessions/telemetry-figures.ts';
 import { TelemetryLane } from './sessions/telemetry/lane.ts';
 import { videoParts } from './sessions/video-figures.ts';
 import { reportOf, VideoLane } from './sessions/video.ts';
+import { storeSettings } from './store/settings.ts';
+import { Store } from './store/store.ts';
 import { FrameStreams } from './stream/frame-streams.ts';
 import { Hub } from './stream/hub.ts';
 import { memoryBounds, streamsMax, topicsSettings } from './stream/settings.ts';
@@ -106,6 +109,7 @@ export class Sightline implements AsyncDisposable {
   readonly #telemetry: TelemetryLane;
   readonly #foxglove: FoxgloveLane;
   readonly #recordings: Recordings;
+  readonly #store: Store;
   readonly #authenticator: Authenticator;
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
@@ -209,6 +213,7 @@ export class Sightline implements AsyncDisposable {
         isWaiting: [...this.#lane.sessions].some((session) => session.accounts().queued > 0),
       }),
     });
+    this.#store = new Store({ settings: storeSettings(config, {}), clock, log });
     this.#authenticator = new Authenticator({ clock, log, settings: authSettings(config, listens) });
     const access = { authenticator: this.#authenticator, logins: new Logins(clock) };
     const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
@@ -248,7 +253,8 @@ export class Sightline implements AsyncDisposable {
       }),
       recordings: recordingsPart(() => this.#recordings.status()),
     };
-    this.figures = this.#monitor.register(rooms, [frames, messages, published]);
+    const store = storePart(() => this.#store.report());
+    this.figures = this.#monitor.register(rooms, [frames, messages, published, store]);
     this.#health = new ServerHealth({
       version,
       monitor: this.#monitor,
@@ -347,6 +353,7 @@ export class Sightline implements AsyncDisposable {
       workers: { alive: workers, wanted: workerSlots },
       callbackFaults: this.#hub.callbackFaults.count,
       recordings: this.#recordings.status(),
+      store: this.#store.report(),
       connections: {
         open: this.#http.connectionCount,
         max: this.#http.connectionsMax,
@@ -414,6 +421,7 @@ export class Sightline implements AsyncDisposable {
       sessions: () => rooms.forEach((room) => room.close()),
       http: () => this.#http.close(),
       engine: () => this.#engine.close(),
+      store: () => this.#store.close(),
     };
     await shutDown(this.#log, systemClock, steps, (step) => {
       this.#closingStep = step;

@@ -531,6 +531,21 @@ const auth = z.strictObject({
     ),
 });
 
+const store = z.strictObject({
+  mode: z.enum(['file', 'memory']).default('file').describe('`memory`: nothing is kept; '),
+  file: text()
+    .describe(
+      'SQLite database of what outlives the server; a relative path counts from the working directory. It comes with the first record, and belongs to one server at a time.',
+    )
+    .meta({
+      defaultText:
+        "`sightline/sightline.db` in the user's data folder (`$XDG_DATA_HOME`, `~/.local/share`, `%LOCALAPPDATA%`)",
+    }),
+  bytes_max: whole(MIB, 64 * GIB)
+    .default(64 * MIB)
+    .describe('Largest size of that file, bytes; beyond it the older half of the history goes.'),
+});
+
 const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
@@ -557,6 +572,7 @@ const sections = {
   performance: performance.describe('Goals and named settings.'),
   limits: limits.describe('What clients may make the server keep, beside histories.'),
   auth: auth.describe('Who may come in.'),
+  store: store.describe('What outlives the server.'),
   log: log.describe('The log of long-running commands on standard error.'),
 };
 

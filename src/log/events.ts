@@ -115,7 +115,7 @@ export const LOG_EVENTS = {
     room: 'app',
     level: 'debug',
     about: 'A part of the server has ended.',
-    fields: { step: 'which part: `recordings`, `sessions`, `http` or `engine`', took_ms: TOOK_MS },
+    fields: { step: 'which part: `recordings`, `sessions`, `http`, `engine` or `store`', took_ms: TOOK_MS },
     text: ({ step, took_ms }) => `${step} ended after ${took_ms} ms`,
     intervalMs: 0,
   }),
@@ -436,6 +436,43 @@ export const LOG_EVENTS = {
       `${client_id} is at its bound of memory (${kind}): ${outcome === 'refused' ? 'more was refused' : 'its oldest was dropped'}`,
     intervalMs: 10_000,
     by: 'client_id',
+  }),
+
+  store_failed: event<{ file: string; reason: string }>({
+    room: 'store',
+    level: 'error',
+    about:
+      'The store cannot be written or read. The server goes on in memory and tries again every few seconds; what has not been written by its end is lost.',
+    fields: { file: 'the database', reason: REASON },
+    text: ({ file, reason }) => `the store ${file} cannot be used: ${reason}; alerts are kept in memory meanwhile`,
+    intervalMs: 0,
+  }),
+  store_recovered: event<{ file: string; changes: number }>({
+    room: 'store',
+    level: 'info',
+    about: 'The store can be written again.',
+    fields: { file: 'the database', changes: 'changes that still wait to be written' },
+    text: ({ file }) => `the store ${file} is written again`,
+    intervalMs: 0,
+  }),
+  store_replaced: event<{ file: string; moved_to: string }>({
+    room: 'store',
+    level: 'error',
+    about: 'The database of the store is damaged: it was moved aside, and a new one begun.',
+    fields: { file: 'the database', moved_to: 'the damaged one' },
+    text: ({ file, moved_to }) => `the store ${file} is damaged: it is now ${moved_to}, and a new one has begun`,
+    intervalMs: 0,
+  }),
+  store_lost: event<{ cause: string; changes: number }>({
+    room: 'store',
+    level: 'warn',
+    about: 'Changes of the store are lost.',
+    fields: {
+      cause: '`queue_full`: too many waited; `too_large`; `closed`: the server has ended before they were written',
+      changes: 'how many',
+    },
+    text: ({ cause, changes }) => `${changes} changes of the store are lost (${cause})`,
+    by: 'cause',
   }),
 
   camera_making: event<{ from: string }>({
