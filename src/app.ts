@@ -1,5 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { Alerts } from './alerts/alerts.ts';
+import { alertsPart } from './alerts/figures.ts';
+import { CLASSES, FrameMeter } from './alerts/frame-meter.ts';
+import type { ClassCounts } from './alerts/objectives.ts';
+import { alertRetention, alertsSettings } from './alerts/settings.ts';
+import { guardedFetch, requireHost } from './alerts/sinks/guarded.ts';
+import { sinksOf } from './alerts/sinks/sinks.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { Logins } from './auth/logins.ts';
 import { authSettings } from './auth/settings.ts';
@@ -13,6 +20,7 @@ import { openFences } from './fences/fences.ts';
 import type { Recorder, RecordingSettings } from './delivery/recording.ts';
 import { recordingsPart } from './delivery/recording-figures.ts';
 import { Recordings } from './delivery/recordings.ts';
+import { alertRoutes } from './http/alerts.ts';
 import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
@@ -110,6 +118,7 @@ export class Sightline implements AsyncDisposable {
   readonly #foxglove: FoxgloveLane;
   readonly #recordings: Recordings;
   readonly #store: Store;
+  readonly #alerts: Alerts;
   readonly #authenticator: Authenticator;
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
@@ -155,12 +164,21 @@ export class Sightline implements AsyncDisposable {
       imageLimits: limits,
       frameQueue: () => this.#config.streaming.queue_size,
     });
+    const meter = new FrameMeter(() => clock.now());
+    const { latencies } = this.#monitor;
     this.#lane = new VideoLane({
       streams,
       clock,
       log,
       fences,
-      observer: this.#monitor.latencies,
+      observer: {
+        frame: (result, priority) => {
+          latencies.frame(result.stages_ms);
+          return meter.frame(result, priority);
+        },
+        encoded: (ms) => latencies.encoded(ms),
+        transmitted: (ms) => latencies.transmitted(ms),
+      },
       attach: async (request) => {
         const work = await this.#sources.attach(request);
         const pipelines = work.pipelines.map(({ name }) => name);
@@ -213,7 +231,26 @@ export class Sightline implements AsyncDisposable {
         isWaiting: [...this.#lane.sessions].some((session) => session.accounts().queued > 0),
       }),
     });
-    this.#store = new Store({ settings: storeSettings(config, {}), clock, log });
+    this.#store = new Store({
+      settings: storeSettings(config, alertRetention(config)),
+      clock,
+      log,
+      onReplaced: () => this.#alerts.rewrite(),
+    });
+    const alerts = alertsSettings(config, machineBytes());
+    const { instance } = alerts;
+    this.#alerts = new Alerts({
+      clock,
+      random: Math.random,
+      log,
+      store: this.#store,
+      hub: this.#hub,
+      meter,
+      figures: () => this.#alertFigures(),
+      streams: () => this.#lane.tallies(),
+      sinks: sinksOf(config.alerts, { clock, outbound: guardedFetch, requireHost, instance }),
+      settings: alerts,
+    });
     this.#authenticator = new Authenticator({ clock, log, settings: authSettings(config, listens) });
     const access = { authenticator: this.#authenticator, logins: new Logins(clock) };
     const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
@@ -233,6 +270,7 @@ export class Sightline implements AsyncDisposable {
             needed ? this.#lane.find(clientId, given) : this.#lane.get(clientId),
           settings: () => eventSettings(this.#config),
         }),
+        ...alertRoutes(this.#alerts, () => eventSettings(this.#config)),
         ...loginRoutes(access),
         ...pageRoutes(this.#camera),
       ]),
@@ -254,7 +292,7 @@ export class Sightline implements AsyncDisposable {
       recordings: recordingsPart(() => this.#recordings.status()),
     };
     const store = storePart(() => this.#store.report());
-    this.figures = this.#monitor.register(rooms, [frames, messages, published, store]);
+    this.figures = this.#monitor.register(rooms, [frames, messages, published, store, alertsPart(this.#alerts)]);
     this.#health = new ServerHealth({
       version,
       monitor: this.#monitor,
@@ -301,7 +339,7 @@ export class Sightline implements AsyncDisposable {
    * Errors: ADDRESS_IN_USE, and those of a model that cannot be loaded.
    */
   async start(): Promise<void> {
-    await this.#authenticator.open();
+    await Promise.all([this.#authenticator.open(), this.#alerts.open()]);
     if (this.#listens) await this.#listen();
     else await this.#http.prepare();
     this.#warnOfPromises();
@@ -343,6 +381,23 @@ export class Sightline implements AsyncDisposable {
     return this.figures.document();
   }
 
+  #alertFigures() {
+    const accounts = this.#lane.accounts();
+    const sums = CLASSES.map((name) => {
+      const sum = { results: 0, late: 0, lost: 0, failed: 0 };
+      for (const one of accounts) {
+        if (one.class !== name) continue;
+        sum.results += one.results;
+        sum.late += one.late;
+        sum.lost += one.lost;
+        sum.failed += one.failed;
+      }
+      return [name, sum] as const;
+    });
+    const { cpu_percent: cpuPercent, rss_bytes: rssBytes } = this.#monitor.process.read();
+    return { classes: Object.fromEntries(sums) as Record<(typeof CLASSES)[number], ClassCounts>, cpuPercent, rssBytes };
+  }
+
   #serverFacts(): ServerFacts {
     const { workers, workerSlots } = this.#engine.stats();
     return {
@@ -354,6 +409,7 @@ export class Sightline implements AsyncDisposable {
       callbackFaults: this.#hub.callbackFaults.count,
       recordings: this.#recordings.status(),
       store: this.#store.report(),
+      alerts: this.#alerts.firing(),
       connections: {
         open: this.#http.connectionCount,
         max: this.#http.connectionsMax,
@@ -421,7 +477,10 @@ export class Sightline implements AsyncDisposable {
       sessions: () => rooms.forEach((room) => room.close()),
       http: () => this.#http.close(),
       engine: () => this.#engine.close(),
-      store: () => this.#store.close(),
+      store: () => {
+        this.#alerts.close();
+        return this.#store.close();
+      },
     };
     await shutDown(this.#log, systemClock, steps, (step) => {
       this.#closingStep = step;
@@ -435,6 +494,7 @@ export class Sightline implements AsyncDisposable {
     this.#lane.configure(videoSettings(config));
     this.#log.level = config.log.level;
     this.#health.configure(healthLimits(config));
+    this.#alerts.configure(alertsSettings(config, machineBytes()));
   }
 
   #apiHost(version: string): ApiHost {

@@ -449,9 +449,21 @@ function contradictions(config: Config): string[] {
   for (const [key, url] of [
     ['auth.jwt.jwks_url', jwks],
     ['auth.callback_url', config.auth.callback_url],
+    ['alerts.webhook_url', config.alerts.webhook_url],
+    ['alerts.alertmanager_url', config.alerts.alertmanager_url],
   ] as const) {
     if (url !== undefined && !/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
       found.push(`${key} is no http: or https: address`);
+  }
+  const { alerts } = config;
+  const broker = alerts.mqtt_url;
+  if (broker !== undefined && !/^(mqtts?|wss?):$/.test(URL.parse(broker)?.protocol ?? ''))
+    found.push('alerts.mqtt_url is no mqtt:, mqtts:, ws: or wss: address');
+  if (/[#+]/.test(alerts.mqtt_topic_prefix)) found.push('alerts.mqtt_topic_prefix has a wildcard in it');
+  for (const name of ['latency', 'drops', 'cpu', 'memory'] as const) {
+    const unit = name === 'latency' ? 'ms' : 'percent';
+    const [warning, critical] = [`${name}_warning_${unit}`, `${name}_critical_${unit}`] as (keyof typeof alerts)[];
+    atMost(`alerts.${warning}`, alerts[warning!] as number, `alerts.${critical}`, alerts[critical!] as number);
   }
   atMost('server.header_timeout_ms', server.header_timeout_ms, 'server.request_timeout_ms', server.request_timeout_ms);
   return found;

@@ -14,6 +14,7 @@ const WELL: HealthFacts = {
   connections: { max: 1000, wanted: 1000, descriptorsMax: 1_048_576 },
   callbackFaults: 0,
   recordings: [],
+  alerts: [],
   storeFault: null,
   memory: { plannedBytes: 1024 * 2 ** 20, settingBytes: 1024 * 2 ** 20, machineBytes: 1024 * 2 ** 20 },
 };

@@ -17,6 +17,8 @@ export interface ServerFacts extends Pick<
   readonly connections: HealthDocument['connections'] & { /** By the settings. */ readonly wanted: number };
   /** Why the store cannot be written; null: it can, or is not meant to be. */
   readonly store: { readonly fault: string | null };
+  /** Those of which somebody is told. */
+  readonly alerts: HealthFacts['alerts'];
   readonly sessions: number;
   /** What the bounds of memory come to together, and what the machine or its cgroup has, bytes. */
   readonly memory: { readonly plannedBytes: number; readonly machineBytes: number };
