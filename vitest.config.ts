@@ -15,6 +15,8 @@ export default defineConfig({
       ORT_DISABLE_TELEMETRY: '1',
       // Whatever keys this user has, they are not for the servers of tests.
       XDG_DATA_HOME: fileURLToPath(new URL('node_modules/.cache/data', import.meta.url)),
+      // Nor is what one of them has kept for the next one.
+      SIGHTLINE_STORE__MODE: 'memory',
     },
     // A second, which is the default, is short beside a busy neighbour.
     expect: { poll: { timeout: 10_000 } },

@@ -1,5 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { Alerts } from './alerts/alerts.ts';
+import { alertsPart } from './alerts/figures.ts';
+import { CLASSES, FrameMeter } from './alerts/frame-meter.ts';
+import type { ClassCounts } from './alerts/objectives.ts';
+import { alertRetention, alertsSettings } from './alerts/settings.ts';
+import { sinksOf } from './alerts/sinks/sinks.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import { Logins } from './auth/logins.ts';
 import { authSettings } from './auth/settings.ts';
@@ -15,6 +21,7 @@ import { openFences } from './fences/fences.ts';
 import type { Recorder, RecordingSettings } from './delivery/recording.ts';
 import { recordingsPart } from './delivery/recording-figures.ts';
 import { Recordings } from './delivery/recordings.ts';
+import { alertRoutes } from './http/alerts.ts';
 import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
@@ -42,6 +49,7 @@ import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
 import { hubParts, ServerMonitor } from './observe/server-monitor.ts';
 import { healthLimits, traceSettings, viewLimits } from './observe/settings.ts';
+import { storePart } from './observe/store-figures.ts';
 import { Traces } from './observe/traces/traces.ts';
 import { Admission } from './pipelines/admission.ts';
 import { Dispatcher } from './pipelines/dispatcher.ts';
@@ -68,6 +76,8 @@ import { telemetryParts } from './sessions/telemetry-figures.ts';
 import { TelemetryLane } from './sessions/telemetry/lane.ts';
 import { videoParts } from './sessions/video-figures.ts';
 import { reportOf, VideoLane } from './sessions/video.ts';
+import { storeSettings } from './store/settings.ts';
+import { Store } from './store/store.ts';
 import { FrameStreams } from './stream/frame-streams.ts';
 import { Hub } from './stream/hub.ts';
 import { memoryBounds, streamsMax, topicsSettings } from './stream/settings.ts';
@@ -113,6 +123,8 @@ export class Sightline implements AsyncDisposable {
   readonly #foxglove: FoxgloveLane;
   readonly #recordings: Recordings;
   readonly #traces: Traces;
+  readonly #store: Store;
+  readonly #alerts: Alerts;
   readonly #authenticator: Authenticator;
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
@@ -160,12 +172,21 @@ export class Sightline implements AsyncDisposable {
       imageLimits: limits,
       frameQueue: () => this.#config.streaming.queue_size,
     });
+    const meter = new FrameMeter(() => clock.now());
+    const { latencies } = this.#monitor;
     this.#lane = new VideoLane({
       streams,
       clock,
       log,
       fences,
-      observer: this.#monitor.latencies,
+      observer: {
+        frame: (result, priority) => {
+          latencies.frame(result.stages_ms);
+          return meter.frame(result, priority);
+        },
+        encoded: (ms) => latencies.encoded(ms),
+        transmitted: (ms) => latencies.transmitted(ms),
+      },
       tracing: () => this.#traces.tracer,
       attach: async (request) => {
         const work = await this.#sources.attach(request);
@@ -219,6 +240,26 @@ export class Sightline implements AsyncDisposable {
         isWaiting: [...this.#lane.sessions].some((session) => session.accounts().queued > 0),
       }),
     });
+    this.#store = new Store({
+      settings: storeSettings(config, alertRetention(config)),
+      clock,
+      log,
+      onReplaced: () => this.#alerts.rewrite(),
+    });
+    const alerts = alertsSettings(config, machineBytes());
+    const { instance } = alerts;
+    this.#alerts = new Alerts({
+      clock,
+      random: Math.random,
+      log,
+      store: this.#store,
+      hub: this.#hub,
+      meter,
+      figures: () => this.#alertFigures(),
+      streams: () => this.#lane.tallies(),
+      sinks: sinksOf(config.alerts, { clock, outbound, instance }),
+      settings: alerts,
+    });
     this.#authenticator = new Authenticator({ clock, log, outbound, settings: authSettings(config, listens) });
     const access = { authenticator: this.#authenticator, logins: new Logins(clock), tickets: new Tickets(clock) };
     const signIn = new SignIn({ clock, log, authenticator: this.#authenticator });
@@ -239,6 +280,7 @@ export class Sightline implements AsyncDisposable {
             needed ? this.#lane.find(clientId, given) : this.#lane.get(clientId),
           settings: () => eventSettings(this.#config),
         }),
+        ...alertRoutes(this.#alerts, () => eventSettings(this.#config)),
         ...loginRoutes({ ...access, signIn }),
         ...ticketRoutes(access.tickets),
         ...pageRoutes(this.#camera),
@@ -260,6 +302,7 @@ export class Sightline implements AsyncDisposable {
       }),
       recordings: recordingsPart(() => this.#recordings.status()),
     };
+    const store = storePart(() => this.#store.report());
     this.figures = this.#monitor.register(rooms, [
       frames,
       messages,
@@ -267,6 +310,8 @@ export class Sightline implements AsyncDisposable {
       this.#traces.figures(),
       loginFigures(signIn),
       ticketFigures(access.tickets),
+      store,
+      alertsPart(this.#alerts),
     ]);
     this.#health = new ServerHealth({
       version,
@@ -315,7 +360,7 @@ export class Sightline implements AsyncDisposable {
    */
   async start(): Promise<void> {
     this.#traces.open();
-    await this.#authenticator.open();
+    await Promise.all([this.#authenticator.open(), this.#alerts.open()]);
     if (this.#listens) await this.#listen();
     else await this.#http.prepare();
     this.#warnOfPromises();
@@ -357,6 +402,23 @@ export class Sightline implements AsyncDisposable {
     return this.figures.document();
   }
 
+  #alertFigures() {
+    const accounts = this.#lane.accounts();
+    const sums = CLASSES.map((name) => {
+      const sum = { results: 0, late: 0, lost: 0, failed: 0 };
+      for (const one of accounts) {
+        if (one.class !== name) continue;
+        sum.results += one.results;
+        sum.late += one.late;
+        sum.lost += one.lost;
+        sum.failed += one.failed;
+      }
+      return [name, sum] as const;
+    });
+    const { cpu_percent: cpuPercent, rss_bytes: rssBytes } = this.#monitor.process.read();
+    return { classes: Object.fromEntries(sums) as Record<(typeof CLASSES)[number], ClassCounts>, cpuPercent, rssBytes };
+  }
+
   #serverFacts(): ServerFacts {
     const { workers, workerSlots } = this.#engine.stats();
     return {
@@ -367,6 +429,8 @@ export class Sightline implements AsyncDisposable {
       workers: { alive: workers, wanted: workerSlots },
       callbackFaults: this.#hub.callbackFaults.count,
       recordings: this.#recordings.status(),
+      store: this.#store.report(),
+      alerts: this.#alerts.firing(),
       connections: {
         open: this.#http.connectionCount,
         max: this.#http.connectionsMax,
@@ -435,6 +499,10 @@ export class Sightline implements AsyncDisposable {
       http: () => this.#http.close(),
       traces: () => this.#traces.close(),
       engine: () => this.#engine.close(),
+      store: () => {
+        this.#alerts.close();
+        return this.#store.close();
+      },
     };
     await shutDown(this.#log, systemClock, steps, (step) => {
       this.#closingStep = step;
@@ -448,6 +516,7 @@ export class Sightline implements AsyncDisposable {
     this.#lane.configure(videoSettings(config));
     this.#log.level = config.log.level;
     this.#health.configure(healthLimits(config));
+    this.#alerts.configure(alertsSettings(config, machineBytes()));
   }
 
   #apiHost(version: string): ApiHost {

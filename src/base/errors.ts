@@ -101,6 +101,9 @@ export const ERRORS = {
   BENCHMARK_FAILED: 500,
   // The server's measurement of itself.
   BENCHMARK_BUSY: 503,
+  // Silences of alerts.
+  SILENCE_UNKNOWN: 404,
+  SILENCE_LIMIT_REACHED: 429,
   // Settings for a running server, or for its start.
   CONFIG_KEY_UNKNOWN: 400,
   CONFIG_ENTRY_UNKNOWN: 404,

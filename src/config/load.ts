@@ -426,6 +426,7 @@ function folderDefault(path: string, env: Readonly<Record<string, string | undef
   };
   if (path === 'models.cache_dir') return folder('XDG_CACHE_HOME', '.cache');
   if (path === 'auth.keys_file') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'keys.json');
+  if (path === 'store.file') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'sightline.db');
   return undefined;
 }
 
@@ -488,6 +489,8 @@ function contradictions(config: Config): string[] {
     ['auth.jwt.jwks_url', jwks],
     ['auth.callback_url', config.auth.callback_url],
     ['observe.traces.endpoint', config.observe.traces.endpoint],
+    ['alerts.webhook_url', config.alerts.webhook_url],
+    ['alerts.alertmanager_url', config.alerts.alertmanager_url],
   ] as const) {
     if (url !== undefined && !/^https?:$/.test(URL.parse(url)?.protocol ?? ''))
       found.push(`${key} is no http: or https: address`);
@@ -496,6 +499,16 @@ function contradictions(config: Config): string[] {
   const badHeader = headers.findIndex((pair) => !/^[\w!#$%&'*+.^`|~-]+=[\t\x20-\x7e\x80-\xff]*$/.test(pair));
   // Its value may be a secret also where its form is wrong.
   if (badHeader >= 0) found.push(`observe.traces.headers: number ${badHeader + 1} is not name=value`);
+  const { alerts } = config;
+  const broker = alerts.mqtt_url;
+  if (broker !== undefined && !/^(mqtts?|wss?):$/.test(URL.parse(broker)?.protocol ?? ''))
+    found.push('alerts.mqtt_url is no mqtt:, mqtts:, ws: or wss: address');
+  if (/[#+]/.test(alerts.mqtt_topic_prefix)) found.push('alerts.mqtt_topic_prefix has a wildcard in it');
+  for (const name of ['latency', 'drops', 'cpu', 'memory'] as const) {
+    const unit = name === 'latency' ? 'ms' : 'percent';
+    const [warning, critical] = [`${name}_warning_${unit}`, `${name}_critical_${unit}`] as (keyof typeof alerts)[];
+    atMost(`alerts.${warning}`, alerts[warning!] as number, `alerts.${critical}`, alerts[critical!] as number);
+  }
   atMost('server.header_timeout_ms', server.header_timeout_ms, 'server.request_timeout_ms', server.request_timeout_ms);
   return found;
 }

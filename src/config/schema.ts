@@ -574,6 +574,127 @@ const outbound = z.strictObject({
     ),
 });
 
+const store = z.strictObject({
+  mode: z
+    .enum(['file', 'memory'])
+    .default('file')
+    .describe('`memory`: nothing is kept; after a restart the server knows nothing of its earlier alerts.'),
+  file: text()
+    .describe(
+      'SQLite database of what outlives the server; a relative path counts from the working directory. It comes with the first record, and belongs to one server at a time.',
+    )
+    .meta({
+      defaultText:
+        "`sightline/sightline.db` in the user's data folder (`$XDG_DATA_HOME`, `~/.local/share`, `%LOCALAPPDATA%`)",
+    }),
+  bytes_max: whole(MIB, 64 * GIB)
+    .default(64 * MIB)
+    .describe('Largest size of that file, bytes; beyond it the older half of the history goes.'),
+});
+
+const objective = (name: string) =>
+  z.strictObject({
+    latency_ms: whole(1, 60_000)
+      .default(100)
+      .describe(`Time from capture to result within which a frame of class ${name} counts as in time.`)
+      .meta(AT_ONCE),
+    compliance_percent: decimal(50, 99.999)
+      .default(99)
+      .describe(`Share of the frames of class ${name} that are to have a result in time.`)
+      .meta(AT_ONCE),
+  });
+
+const alerts = z.strictObject({
+  enabled: z.boolean().default(true).describe('Hold the server against its objectives, and tell of violations.'),
+  latency_percentile: decimal(50, 99.9)
+    .default(95)
+    .describe('The percentile of latency that the next two keys are about.')
+    .meta(AT_ONCE),
+  latency_warning_ms: whole(1, 60_000)
+    .default(100)
+    .describe('Latency of a class in the last minute, capture to result, from which on it is a warning.')
+    .meta(AT_ONCE),
+  latency_critical_ms: whole(1, 60_000).default(200).describe('The same for a critical alert.').meta(AT_ONCE),
+  drops_warning_percent: decimal(0.01, 100)
+    .default(5)
+    .describe('Share of the frames of a class that the server left without a result in the last minute.')
+    .meta(AT_ONCE),
+  drops_critical_percent: decimal(0.01, 100).default(10).describe('The same for a critical alert.').meta(AT_ONCE),
+  cpu_warning_percent: decimal(1, 100)
+    .default(80)
+    .describe('Share of all processors that the process may use, in the last minute.')
+    .meta(AT_ONCE),
+  cpu_critical_percent: decimal(1, 100).default(90).describe('The same for a critical alert.').meta(AT_ONCE),
+  memory_warning_percent: decimal(1, 100)
+    .default(75)
+    .describe(
+      'Resident memory, of what the process may have: `performance.max_memory_usage`, or the memory of the machine or its cgroup where that is less. By default and on a large machine 6 GiB.',
+    )
+    .meta(AT_ONCE),
+  memory_critical_percent: decimal(1, 100)
+    .default(87.5)
+    .describe('The same for a critical alert; by default and on a large machine 7 GiB.')
+    .meta(AT_ONCE),
+  objectives: z
+    .strictObject({
+      critical: objective('critical').describe('Of class critical.'),
+      high: objective('high').describe('Of class high.'),
+      normal: objective('normal').describe('Of class normal.'),
+      low: objective('low').describe('Of class low.'),
+    })
+    .describe('What is promised to each class of streams; alerts tell when that is about to be broken (burn rates).'),
+  for_s: decimal(0, 86_400)
+    .default(30)
+    .describe('How long a threshold must be exceeded before it is an alert.')
+    .meta(AT_ONCE),
+  clear_s: decimal(0, 86_400)
+    .default(60)
+    .describe('How long an alert must be well below its threshold before it is resolved.')
+    .meta(AT_ONCE),
+  clear_percent: decimal(1, 100)
+    .default(90)
+    .describe('What is well below a threshold, of it: between the two nothing changes.')
+    .meta(AT_ONCE),
+  history_days: decimal(0.01, 3650).default(90).describe('How long the store keeps the history of alerts.'),
+  queue_max: whole(1, 10_000)
+    .default(100)
+    .describe('Notifications that may wait for each place that gets them; a further one drops the oldest.'),
+  give_up_s: decimal(1, 604_800)
+    .default(21_600)
+    .describe('How long a notification is tried again before it is given up.'),
+  timeout_ms: whole(100, 120_000).default(10_000).describe('Time for one attempt to deliver a notification.'),
+  instance: text()
+    .optional()
+    .describe('Name of this server in notifications.')
+    .meta({ defaultText: "the machine's name" }),
+  webhook_url: text()
+    .optional()
+    .describe('Address that gets each notification as JSON by POST.')
+    .meta({ defaultText: 'none' }),
+  webhook_secret_file: text()
+    .optional()
+    .describe('File with the secret that signs them, of 16 characters or more.')
+    .meta({ defaultText: 'none: they are not signed' }),
+  mqtt_url: text()
+    .optional()
+    .describe('MQTT broker that gets each notification, such as `mqtt://broker:1883` or `mqtts://broker`.')
+    .meta({ defaultText: 'none' }),
+  mqtt_topic_prefix: text()
+    .default('sightline')
+    .describe('They go to `<prefix>/alerts/<rule>/<class>`, with QoS 1, not retained.'),
+  mqtt_username: text().optional().describe('Name at the broker.').meta({ defaultText: 'none' }),
+  mqtt_password_file: text().optional().describe('File with the password at the broker.').meta({ defaultText: 'none' }),
+  alertmanager_url: text()
+    .optional()
+    .describe('Address of an Alertmanager, such as `http://127.0.0.1:9093`.')
+    .meta({ defaultText: 'none' }),
+  alertmanager_resend_s: decimal(1, 3600)
+    .default(60)
+    .describe(
+      'How often it is told of an alert that goes on; without that it takes it for over after four times as long.',
+    ),
+});
+
 const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
@@ -604,6 +725,8 @@ const sections = {
   outbound: outbound.describe(
     'Addresses that the server calls by itself, such as `auth.callback_url`: none of them may be link-local, and none may lead elsewhere.',
   ),
+  store: store.describe('What outlives the server: alerts, and what is to be told of them.'),
+  alerts: alerts.describe('Objectives, and who is told when they are not met: [alerts.md](alerts.md).'),
   log: log.describe('The log of long-running commands on standard error.'),
 };
 

@@ -86,6 +86,7 @@ const TAGS = {
   optimization: 'the same by other views, also under `/api`',
   sessions: 'video sessions, their pins and their results',
   pipelines: 'the pipelines for frames',
+  alerts: 'objectives that are not met, and silences',
   access: 'who is signed in',
   config: 'settings, at run time too',
   page: 'files of the pages',

@@ -118,6 +118,25 @@ export class Outbound {
     if (isIP(address) !== 0 && !this.mayCall(address)) throw forbidden(address);
   }
 
+  /**
+   * For a connection that a library makes: throws OutboundError where a host, or an address that its name resolves to now, may not be
+   * called, and what the system says of a name that cannot be looked up.
+   */
+  async requireHost(host: string): Promise<void> {
+    for (const address of isIP(host) === 0 ? await this.#addressesOf(host) : [host]) {
+      if (!this.mayCall(address)) throw forbidden(address);
+    }
+  }
+
+  #addressesOf(name: string): Promise<string[]> {
+    return new Promise((resolve, reject) => {
+      this.#resolve(name, { all: true }, (error, addresses) => {
+        if (error) reject(error);
+        else resolve(addresses.map(({ address }) => address));
+      });
+    });
+  }
+
   /** Whether an IP address may be called. */
   mayCall(address: string): boolean {
     return !listHas(this.#forbidden, address) || listHas(this.#allowed, address);

@@ -14,6 +14,8 @@ const WELL: HealthFacts = {
   connections: { max: 1000, wanted: 1000, descriptorsMax: 1_048_576 },
   callbackFaults: 0,
   recordings: [],
+  alerts: [],
+  storeFault: null,
   memory: { plannedBytes: 1024 * 2 ** 20, settingBytes: 1024 * 2 ** 20, machineBytes: 1024 * 2 ** 20 },
 };
 
@@ -29,6 +31,13 @@ test('models that a session asked for are told, and the server is as well as bef
   expect(judgeHealth({ ...WELL, modelsFailed: [{ id: 'mine', reason: 'cut in half' }] }, LIMITS)).toEqual({
     status: 'ok',
     issues: [{ code: 'MODEL_FAILED', message: 'model mine could not be loaded: cut in half' }],
+  });
+});
+
+test('a store that cannot be written is told: the server is as well as before', () => {
+  expect(judgeHealth({ ...WELL, storeFault: 'there is no room' }, LIMITS)).toEqual({
+    status: 'ok',
+    issues: [{ code: 'STORE_FAILED', message: 'alerts are kept in memory alone: there is no room' }],
   });
 });
 

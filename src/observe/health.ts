@@ -23,6 +23,10 @@ export interface HealthFacts {
     readonly reason: string | null;
     readonly lost: number;
   }[];
+  /** Objectives that are not met. */
+  readonly alerts: readonly { readonly severity: 'warning' | 'critical'; readonly summary: string }[];
+  /** Why the store cannot be written; null: it can, or is not meant to be. */
+  readonly storeFault: string | null;
   /** What the bounds of memory come to together, what the settings allow the process, and what the machine or its cgroup has, bytes. */
   readonly memory: { readonly plannedBytes: number; readonly settingBytes: number; readonly machineBytes: number };
 }
@@ -45,6 +49,9 @@ export type HealthIssueCode =
   | 'CALLBACKS_FAILED'
   | 'RECORDING_FAILED'
   | 'RECORDING_ENDED'
+  | 'STORE_FAILED'
+  | 'ALERT_WARNING'
+  | 'ALERT_CRITICAL'
   | 'MEMORY_PROMISED';
 
 export interface HealthIssue {
@@ -57,7 +64,8 @@ export interface Health {
   /**
    * `starting`: the server does not process frames yet and nothing is wrong; `degraded`: see the issues. Issues of models that a session
    * asked for change nothing: they harm nobody else, and one client must not take the server out of service. Nor does a limit for open
-   * files, since the server takes fewer connections, bounds that promise more memory than there is, or a recording that is complete.
+   * files, since the server takes fewer connections, bounds that promise more memory than there is, a recording that is complete, a
+   * store that cannot be written, or a warning.
    */
   readonly status: 'ok' | 'starting' | 'degraded';
   readonly issues: readonly HealthIssue[];
@@ -108,6 +116,10 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
       `the recording ${file} cannot be written: ${reason}; ${lost} messages are lost, ${outlook}`,
     );
   }
+  for (const { severity, summary } of facts.alerts) {
+    find(severity === 'critical' ? 'ALERT_CRITICAL' : 'ALERT_WARNING', summary);
+  }
+  if (facts.storeFault !== null) find('STORE_FAILED', `alerts are kept in memory alone: ${facts.storeFault}`);
   const { plannedBytes, settingBytes, machineBytes } = facts.memory;
   if (plannedBytes > Math.min(settingBytes, machineBytes)) {
     find(
@@ -119,13 +131,15 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
   return { status: statusOf(issues, facts.starting), issues };
 }
 
-/** Those of one session, and of how the server was set up: it does what it can. */
+/** Those of one session, and of how the server was set up: it does what it can. So it does without a store. */
 const HARMLESS: ReadonlySet<HealthIssueCode> = new Set([
   'MODEL_LOADING',
   'MODEL_FAILED',
   'DESCRIPTORS_FEW',
   'MEMORY_PROMISED',
   'RECORDING_ENDED',
+  'STORE_FAILED',
+  'ALERT_WARNING',
 ]);
 
 function statusOf(issues: readonly HealthIssue[], isStarting: boolean): Health['status'] {

@@ -15,6 +15,10 @@ export interface ServerFacts extends Pick<
     readonly error: string | null;
   }[];
   readonly connections: HealthDocument['connections'] & { /** By the settings. */ readonly wanted: number };
+  /** Why the store cannot be written; null: it can, or is not meant to be. */
+  readonly store: { readonly fault: string | null };
+  /** Those of which somebody is told. */
+  readonly alerts: HealthFacts['alerts'];
   readonly sessions: number;
   /** What the bounds of memory come to together, and what the machine or its cgroup has, bytes. */
   readonly memory: { readonly plannedBytes: number; readonly machineBytes: number };
@@ -45,7 +49,7 @@ export class ServerHealth {
 
   document(): HealthDocument {
     const { version, monitor, facts } = this.#parts;
-    const { recordings, connections, sessions, models, memory, ...others } = facts();
+    const { recordings, connections, sessions, models, memory, store, ...others } = facts();
     const total = monitor.latencies.recent().stages.total;
     const { rss_bytes: rssBytes, uptime_s, descriptors_max: descriptorsMax } = monitor.process.read();
     const { open, max, wanted } = connections;
@@ -57,6 +61,7 @@ export class ServerHealth {
         rssBytes,
         connections: { max, wanted, descriptorsMax },
         recordings: recordings.map(({ state, file, error, lost }) => ({ state, file, reason: error, lost })),
+        storeFault: store.fault,
         memory: { ...memory, settingBytes: this.#limits.rssBytesMax },
       },
       this.#limits,

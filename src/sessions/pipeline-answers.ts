@@ -24,6 +24,8 @@ export class PipelineAnswers {
   readonly untold = new Map<DropCause, number[]>();
   readonly #dropped: Record<DropCause, number> = { ...NO_DROPS };
   results = 0;
+  /** Of these, those that came later than the objective of their class allows. */
+  late = 0;
   errors = 0;
 
   /** `onLost`: the ring was full, or the reader gave up its contents. */
@@ -51,6 +53,12 @@ export class PipelineAnswers {
     untold.push(...seqs);
     this.untold.set(cause, untold);
     return untold.length;
+  }
+
+  /** Frames that the server left without a result; not those whose client had gone, or did not read. */
+  get lost(): number {
+    const { queue_full, expired, superseded, stale } = this.#dropped;
+    return queue_full + expired + superseded + stale;
   }
 
   accounts(received: number, queued: number): FrameAccounts {

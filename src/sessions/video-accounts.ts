@@ -16,13 +16,25 @@ export interface ClassAccounts extends FrameAccounts {
   readonly ladder_moves: number;
   /** Frames that were refused for what their pictures cost, of those in `errors`. */
   readonly refused_costly: number;
+  /** Results that came later than the objective of the class allows. */
+  readonly late: number;
+  /** Frames that the server dropped: neither had their client gone, nor did it not read. */
+  readonly lost: number;
+  /** Errors that are no refusals. */
+  readonly failed: number;
 }
 
 /** The part of a session that the ledger needs. */
 export interface AccountedSession {
   readonly priority: Priority;
   /** At least one. */
-  accountsByPipeline(): readonly { readonly pipeline: string; readonly accounts: FrameAccounts }[];
+  accountsByPipeline(): readonly {
+    readonly pipeline: string;
+    readonly accounts: FrameAccounts;
+    readonly late: number;
+    readonly lost: number;
+    readonly failed: number;
+  }[];
   readonly refusedCostly: number;
   readonly control: { report(): { readonly grants_told: number; readonly ladder_moves: number } };
 }
@@ -76,7 +88,7 @@ export function totalsOf(accounts: readonly ClassAccounts[]): VideoTotals {
 function enter(into: Map<string, ClassAccounts>, session: AccountedSession): void {
   const { priority, refusedCostly } = session;
   const { grants_told, ladder_moves } = session.control.report();
-  for (const [i, { pipeline, accounts }] of session.accountsByPipeline().entries()) {
+  for (const [i, { pipeline, accounts, late, lost, failed }] of session.accountsByPipeline().entries()) {
     const key = `${priority} ${pipeline}`;
     const before = into.get(key);
     // A session of several is counted once, with its first one.
@@ -88,6 +100,9 @@ function enter(into: Map<string, ClassAccounts>, session: AccountedSession): voi
       grants_told: (before?.grants_told ?? 0) + once * grants_told,
       ladder_moves: (before?.ladder_moves ?? 0) + once * ladder_moves,
       refused_costly: (before?.refused_costly ?? 0) + once * refusedCostly,
+      late: (before?.late ?? 0) + late,
+      lost: (before?.lost ?? 0) + lost,
+      failed: (before?.failed ?? 0) + failed,
       ...addAccounts(before ?? NOTHING, accounts),
     });
   }
@@ -108,6 +123,6 @@ export function addAccounts(a: FrameAccounts, b: FrameAccounts): FrameAccounts {
   };
 }
 
-function classOf(priority: Priority): PriorityClass {
+export function classOf(priority: Priority): PriorityClass {
   return (Object.keys(Priority) as PriorityClass[]).find((name) => Priority[name] === priority)!;
 }

@@ -28,6 +28,13 @@ const ACCOUNTS: readonly Figure<readonly ClassAccounts[]>[] = [
     read: byClass(({ results }) => results),
   },
   {
+    name: 'sightline_frames_late_total',
+    kind: 'counter',
+    help: 'Results that came later than the objective of their class allows',
+    labels: CLASS_LABELS,
+    read: byClass(({ late }) => late),
+  },
+  {
     name: 'sightline_frames_errors_total',
     kind: 'counter',
     help: 'Frames that ended in an error',

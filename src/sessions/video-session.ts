@@ -86,7 +86,8 @@ export type ReadJpeg = (bytes: Uint8Array) => {
 
 /** Where the latencies go. */
 export interface VideoObserver {
-  frame(stages: StagesMs): void;
+  /** A frame has its result. `priority`: of its stream. True: it is later than the objective of its class allows. */
+  frame(result: ObservedResult, priority: Priority): boolean;
   encoded(ms: number): void;
   transmitted(ms: number): void;
 }
@@ -96,6 +97,13 @@ export interface FrameTracing {
   /** `traceparent`: as it came with the frame. */
   begin(traceparent: unknown): FrameTrace;
   end(frame: TracedFrame): void;
+}
+
+export interface ObservedResult {
+  readonly client_id: string;
+  readonly pipeline: PipelineName;
+  readonly seq: number;
+  readonly stages_ms: StagesMs;
 }
 
 export interface VideoSessionParts {
@@ -115,6 +123,18 @@ export interface VideoSessionParts {
   readonly tracing: FrameTracing | undefined;
   /** The session has ended: its accounts are final. */
   readonly onClosed: (session: VideoSession) => void;
+}
+
+export interface PipelineAccounts {
+  readonly pipeline: PipelineName;
+  readonly model: string;
+  readonly accounts: FrameAccounts;
+  /** Results that came later than the objective of their class allows. */
+  readonly late: number;
+  /** Frames that the server dropped. */
+  readonly lost: number;
+  /** Errors that are no refusals. */
+  readonly failed: number;
 }
 
 /** One client's session: lives on for a while when its socket is lost. */
@@ -245,6 +265,16 @@ export class VideoSession {
     return grant;
   }
 
+  /** Of all its pipelines: answers that were due, and those of them that were no result in time. Frames that were refused are none. */
+  tally(): { readonly frames: number; readonly bad: number } {
+    let [frames, bad] = [0, 0];
+    for (const { results, late, lost, errors } of this.#answers) {
+      frames += results + lost + errors;
+      bad += late + lost + errors;
+    }
+    return { frames, bad };
+  }
+
   /** Of all its pipelines together: each owes an answer for each frame. */
   accounts(): FrameAccounts {
     return this.accountsByPipeline()
@@ -252,12 +282,14 @@ export class VideoSession {
       .reduce(addAccounts);
   }
 
-  accountsByPipeline(): { readonly pipeline: PipelineName; readonly model: string; accounts: FrameAccounts }[] {
+  accountsByPipeline(): PipelineAccounts[] {
     const queued = this.#parts.attached.queued();
     return this.#answers.map((answers) => {
       const { name, model } = answers.pipeline;
       const accounts = answers.accounts(this.#received, queued);
-      return { pipeline: name, model, accounts: { ...accounts, errors: accounts.errors + this.#refusedFrames } };
+      const { late, lost, errors: failed } = answers;
+      const errors = failed + this.#refusedFrames;
+      return { pipeline: name, model, accounts: { ...accounts, errors }, late, lost, failed };
     });
   }
 
@@ -529,7 +561,7 @@ export class VideoSession {
     if (answers === this.#answers.at(-1)) {
       this.control.answered(nowMs, message.stages_ms.total - message.stages_ms.capture);
     }
-    this.#parts.observer.frame(message.stages_ms);
+    if (this.#parts.observer.frame(message, this.#parts.priority)) answers.late++;
     const done = sample.data;
     const onSent =
       trace &&

@@ -94,7 +94,7 @@ class Bench {
       log: this.log.log,
       fences: { ...openFences({ clock: this.clock }), memory: this.memory },
       settings: SETTINGS,
-      observer: { frame: () => {}, encoded: () => {}, transmitted: () => {} },
+      observer: { frame: () => false, encoded: () => {}, transmitted: () => {} },
       tracing: () => this.tracer,
       readJpeg: (bytes) => checkJpeg(bytes, { sideMax: SETTINGS.imageSideMax, pixelsMax: SETTINGS.imagePixelsMax }),
       admission: new Admission(() => ({ completed: 0, workMs: 0, busyMs: 0, workers: 1, waitMs: 0 })),

@@ -18,7 +18,7 @@ import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
 import type { OpeningRequest, SessionSocket } from './session-socket.ts';
-import { totalsOf, VideoLedger, type ClassAccounts } from './video-accounts.ts';
+import { classOf, totalsOf, VideoLedger, type ClassAccounts, type PriorityClass } from './video-accounts.ts';
 import {
   endVideoSocket,
   VideoSession,
@@ -192,6 +192,13 @@ export class VideoLane {
     return this.#ledger.accounts(this.#registry.sessions);
   }
 
+  /** Of open sessions: the answers that were due, and those of them that were no result in time. */
+  *tallies(): Iterable<{ client_id: string; class: PriorityClass; frames: number; bad: number }> {
+    for (const session of this.#registry.sessions) {
+      yield { client_id: session.clientId, class: classOf(session.priority), ...session.tally() };
+    }
+  }
+
   totals(): VideoTotals {
     return totalsOf(this.accounts());
   }
@@ -309,7 +316,9 @@ export function reportOf(session: VideoSession, nowMs: number): VideoSessionRepo
     connected: session.connected,
     age_s: (nowMs - session.link.openedTimeMs) / 1000,
     accounts: session.accounts(),
-    ...(session.pipelines.length > 1 && { pipelines: session.accountsByPipeline() }),
+    ...(session.pipelines.length > 1 && {
+      pipelines: session.accountsByPipeline().map(({ pipeline, model, accounts }) => ({ pipeline, model, accounts })),
+    }),
     quality: session.control.report(),
     capture_times_replaced: session.captureTimesReplaced,
     refused_messages: session.refusedMessages,

@@ -74,7 +74,10 @@ interface Answer {
 async function ask(path: string, key?: string, init: RequestInit = {}): Promise<Answer> {
   const headers = { ...init.headers, ...(key !== undefined && { Authorization: `Bearer ${key}` }) };
   const response = await fetch(server.url + path, { ...init, headers, signal: AbortSignal.timeout(5_000) });
-  const text = await response.text();
+  // An event stream has no end.
+  const isEvents = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
+  if (isEvents) await response.body!.cancel();
+  const text = isEvents ? '' : await response.text();
   const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
   return { status: response.status, body: isJson && text !== '' ? JSON.parse(text) : {}, headers: response.headers };
 }

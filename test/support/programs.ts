@@ -12,6 +12,7 @@ const PROGRAMS = {
   ffprobe: { names: ['ffprobe'], debianPackage: 'ffmpeg' },
   prometheus: { names: ['prometheus'], debianPackage: 'prometheus' },
   promtool: { names: ['promtool'], debianPackage: 'prometheus' },
+  mosquitto: { names: ['mosquitto'], debianPackage: 'mosquitto' },
   alertmanager: { names: ['prometheus-alertmanager', 'alertmanager'], debianPackage: 'prometheus-alertmanager' },
 } as const satisfies Record<string, Program>;
 
@@ -19,7 +20,8 @@ export type ProgramName = keyof typeof PROGRAMS;
 
 /** The path of a program that a test needs, or `undefined` where the machine lacks it: then the test is skipped. */
 export function programPath(name: ProgramName): string | undefined {
-  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+  // Debian keeps servers apart from what people call.
+  for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin']) {
     for (const file of PROGRAMS[name].names) {
       const path = join(folder, file);
       if (folder !== '' && existsSync(path)) return path;

@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 
-/** A program of Debian's that serves on a port: Prometheus, Alertmanager. */
+/** A program of Debian's that serves on a port: Prometheus, Alertmanager, Mosquitto. */
 export class Service implements AsyncDisposable {
   readonly url: string;
   readonly #child: ChildProcess;
@@ -12,8 +12,12 @@ export class Service implements AsyncDisposable {
     this.url = url;
   }
 
-  /** `words`: of the command, for its port. Resolves when `readyPath` answers 200. */
-  static async start(program: string, words: (port: number) => readonly string[], readyPath: string): Promise<Service> {
+  /** `words`: of the command, for its port. Resolves when `readyPath` answers 200; undefined: when it takes connections. */
+  static async start(
+    program: string,
+    words: (port: number) => readonly string[],
+    readyPath: string | undefined,
+  ): Promise<Service> {
     const port = await freePort();
     const child = spawn(program, words(port), { stdio: ['ignore', 'ignore', 'pipe'] });
     let err = '';
@@ -21,10 +25,7 @@ export class Service implements AsyncDisposable {
     const url = `http://127.0.0.1:${port}`;
     const deadlineMs = performance.now() + 30_000;
     while (performance.now() < deadlineMs && child.exitCode === null) {
-      const isReady = await fetch(url + readyPath).then(
-        ({ ok }) => ok,
-        () => false,
-      );
+      const isReady = await (readyPath === undefined ? connects(port) : answers(url + readyPath));
       if (isReady) return new Service(child, url);
       await new Promise((done) => setTimeout(done, 50));
     }
@@ -38,6 +39,23 @@ export class Service implements AsyncDisposable {
     this.#child.kill('SIGKILL');
     await ended;
   }
+}
+
+function answers(url: string): Promise<boolean> {
+  return fetch(url).then(
+    ({ ok }) => ok,
+    () => false,
+  );
+}
+
+function connects(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  return once(socket, 'connect')
+    .then(
+      () => true,
+      () => false,
+    )
+    .finally(() => socket.destroy());
 }
 
 async function freePort(): Promise<number> {
