@@ -82,6 +82,8 @@ import { FrameStreams } from './stream/frame-streams.ts';
 import { Hub } from './stream/hub.ts';
 import { memoryBounds, streamsMax, topicsSettings } from './stream/settings.ts';
 import { Topics } from './stream/topics.ts';
+import { Certificates } from './tls/certificates.ts';
+import { certificateSettings } from './tls/settings.ts';
 
 export interface SightlineOptions {
   readonly config: Config;
@@ -126,6 +128,7 @@ export class Sightline implements AsyncDisposable {
   readonly #store: Store;
   readonly #alerts: Alerts;
   readonly #authenticator: Authenticator;
+  readonly #certificates: Certificates | undefined;
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
   #closing: Promise<void> | undefined;
@@ -263,10 +266,13 @@ export class Sightline implements AsyncDisposable {
     this.#authenticator = new Authenticator({ clock, log, outbound, settings: authSettings(config, listens) });
     const access = { authenticator: this.#authenticator, logins: new Logins(clock), tickets: new Tickets(clock) };
     const signIn = new SignIn({ clock, log, authenticator: this.#authenticator });
+    const certificates = listens ? certificateSettings(config.server) : undefined;
+    this.#certificates = certificates && new Certificates({ clock, log, settings: certificates });
     const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
+      tls: this.#certificates && { certificates: this.#certificates, hstsS: config.server.tls.hsts_s },
       fences,
       access,
       descriptors: this.#monitor.process.descriptors,
@@ -290,7 +296,7 @@ export class Sightline implements AsyncDisposable {
     const { accounts: messages, published, ...telemetry } = telemetryParts(this.#telemetry, this.#foxglove);
     const rooms = {
       processing_ms: processingPart(() => dispatcher.serviceMs),
-      ...httpParts(this.#http),
+      ...httpParts(this.#http, this.#certificates),
       ...hubParts(this.#hub),
       ...video,
       engine: enginePart(this.#engine),
@@ -356,11 +362,12 @@ export class Sightline implements AsyncDisposable {
 
   /**
    * Listens first, so that `/health` says `starting` while the default model is made ready; sessions wait for it.
-   * Errors: ADDRESS_IN_USE, and those of a model that cannot be loaded.
+   * Errors: ADDRESS_IN_USE, CERTIFICATE_*, and those of a model that cannot be loaded.
    */
   async start(): Promise<void> {
     this.#traces.open();
     await Promise.all([this.#authenticator.open(), this.#alerts.open()]);
+    await this.#certificates?.open();
     if (this.#listens) await this.#listen();
     else await this.#http.prepare();
     this.#warnOfPromises();
@@ -374,7 +381,7 @@ export class Sightline implements AsyncDisposable {
   async #listen(): Promise<void> {
     this.#log.write('server_listening', { url: await this.#http.listen() });
     const { host } = this.#config.server;
-    if (!isLoopback(host)) this.#log.write('transport_plain', { host });
+    if (!isLoopback(host) && !this.#certificates) this.#log.write('transport_plain', { host });
   }
 
   /** Says so where the settings promise more memory than there is. */
@@ -444,6 +451,8 @@ export class Sightline implements AsyncDisposable {
 
   /** Reads the configuration file again: what can change at run time does, or nothing. Errors: CONFIG_*. */
   reload(): ConfigChange {
+    // Whoever says that something has changed need not wait until it is noticed.
+    void this.#certificates?.check(true);
     try {
       const change = this.#coordinator.reload();
       this.#log.write('config_reloaded', {
@@ -508,6 +517,7 @@ export class Sightline implements AsyncDisposable {
       this.#closingStep = step;
     });
     this.#authenticator.close();
+    this.#certificates?.close();
     this.#monitor.close();
   }
 

@@ -4,14 +4,15 @@ import { join } from 'node:path';
 import type { Bar, BenchContext, Benchmark, BenchResult } from '../support/document.ts';
 import { measureAccess } from './access.ts';
 import { measureScrape } from './scrape.ts';
+import { measureTls } from './tls.ts';
 
 /** What it costs to run the server beyond loopback: who comes in, and what a scraper gets. */
 
-const PARTS = ['access', 'scrape'] as const;
+const PARTS = ['access', 'scrape', 'tls'] as const;
 
 export const operate: Benchmark = {
   name: 'operate',
-  summary: 'keys, tokens and permissions, and a scrape of all figures: what they cost',
+  summary: 'keys, tokens and permissions, a scrape of all figures, and TLS: what they cost',
   parts: PARTS,
   run: runOperate,
 };
@@ -25,14 +26,17 @@ async function runOperate(context: BenchContext): Promise<BenchResult> {
     bars.push(...further.map((bar) => ({ ...bar, name: `${part}.${bar.name}` })));
   };
   if (only.includes('access')) take('access', await measureAccess(context));
-  if (only.includes('scrape')) {
-    const cacheDir = await mkdtemp(join(tmpdir(), 'sightline-bench-operate-'));
+  const inFolder = async (part: 'scrape' | 'tls', measure: typeof measureScrape): Promise<void> => {
+    if (!only.includes(part)) return;
+    const folder = await mkdtemp(join(tmpdir(), 'sightline-bench-operate-'));
     try {
-      take('scrape', await measureScrape(context, cacheDir));
+      take(part, await measure(context, folder));
     } finally {
-      await rm(cacheDir, { recursive: true });
+      await rm(folder, { recursive: true });
     }
-  }
+  };
+  await inFolder('scrape', measureScrape);
+  await inFolder('tls', measureTls);
   return {
     seed: 0,
     setup: {
@@ -40,6 +44,7 @@ async function runOperate(context: BenchContext): Promise<BenchResult> {
         'the server’s own functions on one thread, 1,000 keys of four permissions; a token of ES256 whose signature was checked before',
       scrape:
         'a telemetry client by each name connects, says something that is refused, and leaves; then /metrics as OpenMetrics, over loopback',
+      tls: 'servers that publish to 100 readers every 10 ms, over loopback; beside them bare ws that sends as many bytes; time of the main thread for each WebSocket message',
       mode: quick ? 'quick' : 'full',
     },
     figures,

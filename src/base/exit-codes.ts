@@ -106,6 +106,8 @@ const EXIT_CODES = {
   CONFIG_UNREADABLE: 78,
   ADDRESS_NEEDS_CREDENTIALS: 78,
   CREDENTIALS_UNREADABLE: 78,
+  CERTIFICATE_UNREADABLE: 78,
+  CERTIFICATE_BAD: 78,
 } as const satisfies Record<ErrorCode, number>;
 
 /** With what a command exits that this error ends. */

@@ -23,6 +23,7 @@ const ROVER_SEED = 1;
 export interface ServerFlags {
   readonly port?: string;
   readonly host?: string;
+  readonly tls?: 'auto';
   readonly model?: string;
   readonly app?: string;
   readonly record?: string;
@@ -44,6 +45,7 @@ export async function runServer(
   const config = context.config({
     'server.port': flags.port,
     'server.host': flags.host,
+    'server.tls.auto': flags.tls && true,
     'detection.model': flags.model,
   });
   await withLog(context, config, (log) => run(context, flags, { config, name, log, makeCamera }));

@@ -41,7 +41,7 @@ describe('the template', () => {
       writeFileSync(file, configTemplate());
       expect(loadConfig({ file })).toEqual(loadConfig());
       // Places that hang on the machine have no value to state.
-      writeFileSync(file, configTemplate().replaceAll(/^ {2}# (?!cache_dir|keys_file|file)/gm, '  '));
+      writeFileSync(file, configTemplate().replaceAll(/^ {2}# (?!cache_dir|keys_file|file| *folder)/gm, '  '));
       expect(loadConfig({ file })).toEqual(loadConfig());
     } finally {
       rmSync(folder, { recursive: true });

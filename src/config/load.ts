@@ -427,6 +427,7 @@ function folderDefault(path: string, env: Readonly<Record<string, string | undef
   if (path === 'models.cache_dir') return folder('XDG_CACHE_HOME', '.cache');
   if (path === 'auth.keys_file') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'keys.json');
   if (path === 'store.file') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'sightline.db');
+  if (path === 'server.tls.folder') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'tls');
   return undefined;
 }
 
@@ -482,6 +483,9 @@ function contradictions(config: Config): string[] {
   const { server, streaming } = config;
   atMost('streaming.default_fps', streaming.default_fps, 'streaming.max_fps', streaming.max_fps);
   atMost('streaming.pong_timeout_s', streaming.pong_timeout_s, 'streaming.ping_interval_s', streaming.ping_interval_s);
+  const { cert_file: certificate, key_file: key } = server.tls;
+  if ((certificate === undefined) !== (key === undefined))
+    found.push('server.tls needs cert_file and key_file together');
   const { jwks_url: jwks, issuer, audience } = config.auth.jwt;
   const given = [jwks, issuer, audience].filter((value) => value !== undefined).length;
   if (given > 0 && given < 3) found.push('auth.jwt needs jwks_url, issuer and audience together');

@@ -98,7 +98,37 @@ const server = z.strictObject({
     .describe(
       'Further names of the server in `Host`, such as that of a proxy in front, without ports; its own address always counts.',
     ),
-  header_timeout_ms: whole(100, 600_000).default(10_000).describe("Time for a request's header to arrive."),
+  tls: z
+    .strictObject({
+      cert_file: text()
+        .optional()
+        .describe(
+          'Certificate of the server in PEM form, behind it those that have signed it; with it the server speaks TLS (`https`, `wss`). A change of the file counts within a second.',
+        )
+        .meta({ defaultText: 'none' }),
+      key_file: text()
+        .optional()
+        .describe('Its private key in PEM form, without a passphrase.')
+        .meta({ defaultText: 'none' }),
+      auto: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Speak TLS by a certificate that the server makes itself, for the names and addresses of this machine, `server.host` and `server.allowed_hosts`; see docs/tls.md. Two files of your own go before it.',
+        ),
+      folder: text().describe('Where the certificates that the server makes itself are kept.').meta({
+        defaultText: "`sightline/tls` in the user's data folder (`$XDG_DATA_HOME`, `~/.local/share`, `%LOCALAPPDATA%`)",
+      }),
+      hsts_s: whole(0, 63_072_000)
+        .default(0)
+        .describe(
+          'How long browsers are to use TLS alone for this name, on all its ports (`Strict-Transport-Security`), seconds; 0: they are not told.',
+        ),
+    })
+    .describe('Encryption of everything that goes over the line.'),
+  header_timeout_ms: whole(100, 600_000)
+    .default(10_000)
+    .describe("Time for a request's header to arrive, and before it for the handshake of TLS."),
   request_timeout_ms: whole(100, 600_000).default(30_000).describe('Time for a whole request to arrive.'),
   unread_timeout_ms: whole(100, 600_000)
     .default(30_000)

@@ -13,8 +13,8 @@ export interface AddressSettings {
   readonly unbounded: readonly string[];
 }
 
-/** The bound that a new connection is over. */
-export type AddressBound = 'connections' | 'rate';
+/** The bound that a new connection is over; `handshakes`: too many of the address have failed. */
+export type AddressBound = 'connections' | 'rate' | 'handshakes';
 
 /** The holder of an address; for IPv6 the holder of its /64 network, of which one machine may use all addresses. */
 export interface AddressEntry {
@@ -27,6 +27,9 @@ export interface AddressEntry {
   /** Connections that may be told why they are refused, at `toldMs`. */
   tellings: number;
   toldMs: number;
+  /** TLS handshakes that may yet fail, at `failedMs`. */
+  failures: number;
+  failedMs: number;
 }
 
 /** Addresses without a connection that are remembered for their rate; the longest known go first. */
@@ -38,6 +41,9 @@ const BANNED_RATE_PER_S = 2;
 /** Refusals of one address that are explained, at once and a second; others are dropped. */
 const TELLINGS_MAX = 64;
 const TELLINGS_PER_S = 16;
+/** TLS handshakes of one address that may fail, at once and a second; beyond it its connections are dropped. A browser that trusts no certificate makes some for each page. */
+const HANDSHAKES_FAILED_MAX = 64;
+const HANDSHAKES_FAILED_PER_S = 2;
 
 export class AddressBook {
   readonly #clock: Clock;
@@ -80,10 +86,12 @@ export class AddressBook {
     return { entry, over: entry.open > connectionsMax ? 'connections' : undefined };
   }
 
-  /** The bound that a new connection of the address would be over, where it cannot be told so any more. */
+  /** The bound that a new connection of the address would be over, where it cannot be told so, or not any more. */
   untold(address: string): AddressBound | undefined {
     const entry = this.#entries.get(holderOf(address));
-    if (entry === undefined || this.canTell(entry) || this.#isUnbounded(address)) return undefined;
+    if (entry === undefined || this.#isUnbounded(address)) return undefined;
+    if (this.#failures(entry) < 1) return 'handshakes';
+    if (this.canTell(entry)) return undefined;
     if (refilled(entry, this.#clock.now(), this.#ratePerS(address)) < 1) return 'rate';
     return entry.open >= this.#settings.connectionsMax ? 'connections' : undefined;
   }
@@ -97,6 +105,17 @@ export class AddressBook {
   told(entry: AddressEntry): void {
     entry.tellings = this.#tellings(entry) - 1;
     entry.toldMs = this.#clock.now();
+  }
+
+  /** A TLS handshake of the address has failed: each costs the server about a millisecond. */
+  handshakeFailed(entry: AddressEntry): void {
+    entry.failures = Math.max(0, this.#failures(entry) - 1);
+    entry.failedMs = this.#clock.now();
+  }
+
+  #failures({ failures, failedMs }: AddressEntry): number {
+    const sinceS = Math.max(0, this.#clock.now() - failedMs) / 1000;
+    return Math.min(HANDSHAKES_FAILED_MAX, failures + sinceS * HANDSHAKES_FAILED_PER_S);
   }
 
   #tellings({ tellings, toldMs }: AddressEntry): number {
@@ -117,7 +136,9 @@ export class AddressBook {
     if (known) return known;
     this.#forgetSome(nowMs);
     const tokens = BURST_S * this.#settings.ratePerS;
-    const entry = { key, open: 0, tokens, atMs: nowMs, tellings: TELLINGS_MAX, toldMs: nowMs };
+    const told = { tellings: TELLINGS_MAX, toldMs: nowMs };
+    const failed = { failures: HANDSHAKES_FAILED_MAX, failedMs: nowMs };
+    const entry = { key, open: 0, tokens, atMs: nowMs, ...told, ...failed };
     this.#entries.set(key, entry);
     return entry;
   }
@@ -128,7 +149,9 @@ export class AddressBook {
       if (looked++ === LOOK) return;
       // Those that stay go to the end, so that all have their turn.
       this.#entries.delete(key);
-      const isFresh = refilled(entry, nowMs, this.#settings.ratePerS) >= BURST_S * this.#settings.ratePerS;
+      const isFresh =
+        refilled(entry, nowMs, this.#settings.ratePerS) >= BURST_S * this.#settings.ratePerS &&
+        this.#failures(entry) >= HANDSHAKES_FAILED_MAX;
       const isTooMany = this.#entries.size - this.#present >= REMEMBERED_MAX;
       if (entry.open > 0 || !(isFresh || isTooMany)) this.#entries.set(key, entry);
     }

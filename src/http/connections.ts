@@ -6,8 +6,10 @@ import { SightlineError } from '../base/errors.ts';
 import type { Log } from '../log/log.ts';
 import type { Descriptors } from '../observe/descriptors.ts';
 import {
+  HANDSHAKE_FAULTS,
   SOCKET_ENDINGS,
   SOCKET_STATES,
+  type HandshakeFault,
   type SocketEnding,
   type SocketsReport,
   type SocketState,
@@ -39,7 +41,14 @@ export interface ConnectionSettings {
 
 /** One TCP connection. */
 export interface Connection {
-  readonly socket: Socket;
+  /** Of the system. */
+  readonly raw: Socket;
+  /** By which requests come: where the connection is encrypted, once its handshake is done, another than `raw`. */
+  socket: Socket;
+  /** Bytes that the system had yet to take, where that was last looked at; of an encrypted connection. */
+  queuedBytes: number | undefined;
+  /** Its TLS handshake has not ended yet. */
+  handshake: Handshake | undefined;
   /** undefined: another program's server has accepted it. */
   readonly address: AddressEntry | undefined;
   /** undefined: it was cut. */
@@ -51,6 +60,12 @@ export interface Connection {
   ending: SocketEnding;
   /** Requests without a whole answer, in their order. */
   answers: Map<ServerResponse, Answer> | undefined;
+}
+
+interface Handshake {
+  /** Both ends of the connection, by which the socket that comes out of it is known. */
+  readonly ends: string;
+  fault: HandshakeFault | undefined;
 }
 
 interface Answer {
@@ -70,8 +85,26 @@ const REFUSALS_MAX = 64;
 const LOOK_MAX = 64;
 /** Memory that sending a file takes. */
 const FILE_BUFFER_BYTES = 128 * 1024;
+/** Errors of handshakes whose cause is known; others are faults of the protocol. */
+const FAULTS: Readonly<Record<string, HandshakeFault>> = {
+  ERR_SSL_HTTP_REQUEST: 'plain_http',
+  ERR_TLS_HANDSHAKE_TIMEOUT: 'timeout',
+  ECONNRESET: 'ended',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'untrusted',
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: 'untrusted',
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: 'untrusted',
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: 'untrusted',
+};
 /** Endings that are ordinary, come of any scanner's rubbish, or are logged where they are caused. */
-const UNLOGGED: ReadonlySet<SocketEnding> = new Set(['closed', 'silent', 'idle', 'bad_request', 'refused', 'stopped']);
+const UNLOGGED: ReadonlySet<SocketEnding> = new Set([
+  'closed',
+  'silent',
+  'idle',
+  'bad_request',
+  'handshake_failed',
+  'refused',
+  'stopped',
+]);
 
 /** After these nothing waits for the client, but an answer that it is about to read. */
 const GENTLE: ReadonlySet<SocketEnding> = new Set(['closed', 'silent', 'idle', 'stopped']);
@@ -85,6 +118,16 @@ export class Connections {
   readonly #isBanned: (address: string) => boolean;
   /** Sockets that have not closed yet, those that were cut included. */
   readonly #all = new Map<Socket, Connection>();
+  /** Those whose TLS handshake has not ended, by their ends. */
+  readonly #handshakes = new Map<string, Connection>();
+  /** Of encrypted connections, by the sockets that came out of their handshakes. */
+  readonly #secured = new WeakMap<Duplex, Connection>();
+  /** How long a TLS handshake may take; undefined: connections are not encrypted. */
+  readonly #handshakeMs: number | undefined;
+  readonly #handshakesFailed = Object.fromEntries(HANDSHAKE_FAULTS.map((fault) => [fault, 0])) as Record<
+    HandshakeFault,
+    number
+  >;
   /** In the order in which they came into their state. */
   readonly #byState = Object.fromEntries(SOCKET_STATES.map((state) => [state, new Set()])) as Record<
     SocketState,
@@ -93,7 +136,7 @@ export class Connections {
   /** Those with bytes of answers that wait, the longest waiting first. */
   readonly #owing = new Map<Connection, number>();
   readonly #endings = Object.fromEntries(SOCKET_ENDINGS.map((ending) => [ending, 0])) as Record<SocketEnding, number>;
-  readonly #refused: Record<AddressBound, number> = { connections: 0, rate: 0 };
+  readonly #refused: Record<AddressBound, number> = { connections: 0, rate: 0, handshakes: 0 };
   #accepted = 0;
   #answerBytes = 0;
   #files = 0;
@@ -114,7 +157,9 @@ export class Connections {
     settings: ConnectionSettings;
     /** Clients of the address are refused for what they did. */
     isBanned: (address: string) => boolean;
+    handshakeMs: number | undefined;
   }) {
+    this.#handshakeMs = parts.handshakeMs;
     this.#isBanned = parts.isBanned;
     this.#clock = parts.clock;
     this.#log = parts.log;
@@ -156,13 +201,14 @@ export class Connections {
       accepted: this.#accepted,
       ended: { ...this.#endings },
       refused: { ...this.#refused },
+      handshakes_failed: { ...this.#handshakesFailed },
       addresses: this.#addresses.present,
       answer_bytes: this.#answerBytes,
     };
   }
 
   of(socket: Duplex): Connection | undefined {
-    return this.#all.get(socket as Socket);
+    return this.#all.get(socket as Socket) ?? this.#secured.get(socket);
   }
 
   /**
@@ -185,10 +231,43 @@ export class Connections {
     if (remoteAddress === undefined) return void socket.destroy();
     const { entry, over } = this.#addresses.enter(remoteAddress);
     const connection = this.#add(socket, entry);
+    if (this.#handshakeMs !== undefined) {
+      connection.handshake = { ends: endsOf(socket), fault: undefined };
+      this.#handshakes.set(connection.handshake.ends, connection);
+    }
     if (over !== undefined && !(over === 'connections' && this.#evictOf(entry, connection))) {
       this.#limit(connection, over);
     }
     this.#makeRoom(connection);
+  }
+
+  /** The TLS handshake of a connection is done: its requests come by this socket. */
+  secured(socket: Socket): void {
+    const connection = this.#handshakes.get(endsOf(socket));
+    // It has ended meanwhile, or was cut.
+    if (connection?.state === undefined) return void socket.destroy();
+    this.#handshakeOver(connection);
+    connection.socket = socket;
+    this.#secured.set(socket, connection);
+  }
+
+  /** The TLS handshake of a connection has failed; it counts once the connection is closed. Whoever speaks HTTP without TLS is told. */
+  handshakeFailed(socket: Socket, error: NodeJS.ErrnoException & { readonly reason?: string }): void {
+    const { code = '', reason = error.message } = error;
+    const fault = FAULTS[code] ?? 'protocol';
+    const connection = this.#handshakes.get(endsOf(socket));
+    if (connection?.handshake) {
+      connection.handshake.fault = fault;
+      this.#log.write('handshake_failed', { cause: fault, reason, address: connection.address?.key ?? '' });
+      // The line is not encrypted yet, and its client not lost.
+      if (fault === 'plain_http') connection.raw.write(rawAnswer(new SightlineError('REQUEST_BAD', SPEAKS_TLS)));
+    }
+    socket.destroy();
+  }
+
+  #handshakeOver(connection: Connection): void {
+    if (connection.handshake) this.#handshakes.delete(connection.handshake.ends);
+    connection.handshake = undefined;
   }
 
   /** Takes a connection of another program's server from its upgrade on. */
@@ -271,6 +350,7 @@ export class Connections {
   silent(socket: Socket): void {
     const connection = this.of(socket);
     if (!connection?.state) return void socket.destroy();
+    if (this.#hasMoved(connection)) return void socket.setTimeout(socket.timeout ?? this.#settings.unreadTimeoutMs);
     const ending = judgeSilence(connection.state, {
       unsentBytes: socket.writableLength,
       ageMs: this.#clock.now() - connection.sinceMs,
@@ -280,16 +360,27 @@ export class Connections {
     else this.cut(connection, ending);
   }
 
+  /**
+   * What is written to an encrypted connection is encrypted as a whole, and Node sees the line take it only when it has taken all: so a client that reads
+   * slowly looks like one that reads nothing. The system's own queue tells them apart, from the second look on.
+   */
+  #hasMoved(connection: Connection): boolean {
+    const { raw, socket, queuedBytes } = connection;
+    if (raw === socket) return false;
+    connection.queuedBytes = queueOf(raw);
+    return connection.queuedBytes !== (queuedBytes ?? 0);
+  }
+
   /** Ends it at once. */
   cut(connection: Connection, ending: SocketEnding): void {
-    const { socket, state, address } = connection;
+    const { raw, socket, state, address } = connection;
     if (state === undefined) return;
     if (connection.ending !== ending) this.#tell(connection, ending);
     connection.ending = ending;
     this.#ended(connection);
     const isGentle = GENTLE.has(ending) || (ending === 'evicted' && state !== 'request');
     // Otherwise the system goes on for minutes to offer its client what it has not taken, megabytes of it.
-    if (address && !isGentle) socket.resetAndDestroy();
+    if (address && !isGentle) raw.resetAndDestroy();
     else socket.destroy();
   }
 
@@ -302,7 +393,10 @@ export class Connections {
 
   #add(socket: Socket, address: AddressEntry | undefined): Connection {
     const connection: Connection = {
+      raw: socket,
       socket,
+      queuedBytes: undefined,
+      handshake: undefined,
       address,
       state: 'waiting',
       sinceMs: this.#clock.now(),
@@ -328,7 +422,7 @@ export class Connections {
       return this.cut(connection, 'refused');
     }
     this.#addresses.told(connection.address!);
-    const { remoteAddress } = connection.socket;
+    const { remoteAddress } = connection.raw;
     const message =
       remoteAddress !== undefined && this.#isBanned(remoteAddress)
         ? `${address} is banned for what its clients did`
@@ -340,7 +434,7 @@ export class Connections {
     this.#addresses.leave(connection.address!);
     connection.refusal = new SightlineError(code, message);
     connection.ending = 'refused';
-    this.#after(this.#settings.lingerMs, connection.socket, () => this.cut(connection, 'refused'));
+    this.#after(this.#settings.lingerMs, connection.raw, () => this.cut(connection, 'refused'));
   }
 
   get #size(): number {
@@ -441,10 +535,27 @@ export class Connections {
   #closed(socket: Socket): void {
     const connection = this.of(socket);
     if (!connection) return;
+    this.#judgeHandshake(connection);
     this.#ended(connection);
     this.#all.delete(socket);
     this.#receivedBytes += socket.bytesRead;
     this.#sentBytes += socket.bytesWritten;
+  }
+
+  /** A connection that closes before its handshake is done has failed, unless the server cut it, or nothing came at all, as when a port is probed. */
+  #judgeHandshake(connection: Connection): void {
+    const { handshake, state, address, sinceMs, raw } = connection;
+    if (handshake === undefined) return;
+    this.#handshakeOver(connection);
+    if (state === undefined) return;
+    const isLate = this.#clock.now() - sinceMs >= this.#handshakeMs!;
+    if (raw.bytesRead === 0) {
+      if (isLate) connection.ending = 'silent';
+      return;
+    }
+    this.#handshakesFailed[handshake.fault ?? (isLate ? 'timeout' : 'ended')]++;
+    if (address) this.#addresses.handshakeFailed(address);
+    if (connection.ending === 'closed') connection.ending = 'handshake_failed';
   }
 
   /** A WebSocket's client has ended its side: `ws` ends ours, and waits without an end for a client that reads nothing. */
@@ -465,6 +576,19 @@ export class Connections {
     timer.unref();
     socket.once('close', () => clearTimeout(timer));
   }
+}
+
+const SPEAKS_TLS = 'this port speaks TLS: its address begins with https:// or wss://';
+
+/** Of a connection, the same for the system's socket and for the one that comes out of its TLS handshake. */
+function endsOf({ remoteAddress, remotePort, localAddress }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress}`;
+}
+
+/** Bytes that libuv has yet to write: none of Node's public parts. 0: none, or there is no such thing. */
+function queueOf(socket: Socket): number {
+  const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly writeQueueSize?: number } | null };
+  return handle?.writeQueueSize ?? 0;
 }
 
 /** The first so many of them, without one. */

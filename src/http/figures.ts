@@ -1,10 +1,39 @@
 import { part } from '../observe/figures.ts';
+import type { TlsReport } from '../observe/metrics.ts';
 import type { RoomParts } from '../observe/server-monitor.ts';
 import type { HttpServer } from './server.ts';
 
 /** Measurements of the server's sockets. */
-export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'connections' | 'sockets'> {
+export function httpParts(
+  server: HttpServer,
+  certificates: { report(): TlsReport } | undefined,
+): Pick<RoomParts, 'network' | 'connections' | 'sockets' | 'tls'> {
   return {
+    tls: part(
+      () => certificates?.report() ?? null,
+      [
+        {
+          name: 'sightline_tls_certificate_expires_timestamp_seconds',
+          kind: 'gauge',
+          unit: 'seconds',
+          help: 'When the certificate in use ends, Unix time; nothing without TLS',
+          read: (tls) => (tls === null ? null : tls.certificate_expires / 1000),
+        },
+        {
+          name: 'sightline_tls_certificate_changes_total',
+          kind: 'counter',
+          help: 'Changes of the files of the certificate, by whether they were taken up',
+          labels: ['outcome'],
+          read: (tls) =>
+            tls === null
+              ? []
+              : [
+                  [['taken'], tls.reloads],
+                  [['failed'], tls.failures],
+                ],
+        },
+      ],
+    ),
     network: part(
       () => server.traffic,
       [
@@ -95,9 +124,17 @@ export function httpParts(server: HttpServer): Pick<RoomParts, 'network' | 'conn
         {
           name: 'sightline_sockets_refused_total',
           kind: 'counter',
-          help: 'TCP connections that were refused by a bound of their address: open ones, or new ones a second',
+          help: 'TCP connections that were refused by a bound of their address: open ones, new ones a second, or TLS handshakes that failed',
           labels: ['bound'],
           read: ({ refused }) => Object.entries(refused).map(([bound, sockets]) => [[bound], sockets] as const),
+        },
+        {
+          name: 'sightline_tls_handshakes_failed_total',
+          kind: 'counter',
+          help: 'TLS handshakes that failed, by why; untrusted: the client does not take the certificate; ended: it went away',
+          labels: ['cause'],
+          read: ({ handshakes_failed }) =>
+            Object.entries(handshakes_failed).map(([cause, handshakes]) => [[cause], handshakes] as const),
         },
         {
           name: 'sightline_sockets_addresses',

@@ -20,20 +20,23 @@ const LOOPBACK_NAMES = ['localhost', '127.0.0.1', '[::1]'];
  * Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN, and REQUEST_BAD without a `Host` (RFC 9112 §3.2).
  *
  * A foreign page can make a browser connect to a server on loopback. The `Origin` header tells such a page from
- * our own; the `Host` header tells a name that was rebound to loopback (DNS rebinding) from a name of ours.
+ * our own; the `Host` header tells a name that was rebound to loopback (DNS rebinding) from a name of ours. A page that did not come by TLS, which
+ * somebody on the way may have changed, is foreign to a connection that does.
  */
 export function checkAddress(
   headers: { host?: string | undefined; origin?: string | undefined },
   rules: AddressRules,
+  isEncrypted = false,
 ): void {
   if (headers.host === undefined) throw new SightlineError('REQUEST_BAD', 'the request has no Host');
-  const host = parseHost(headers.host);
+  const host = parseHost(headers.host, isEncrypted);
   if (!host || !isOwnName(host.hostname, rules)) {
     throw new SightlineError('HOST_FORBIDDEN', `Host "${shorten(headers.host)}" is not a name of this server`);
   }
   const { origin } = headers;
   if (origin === undefined || rules.origins.includes(origin)) return;
-  if (parseOrigin(origin)?.host !== host.host) {
+  const own = parseOrigin(origin);
+  if (own?.host !== host.host || (isEncrypted && own.protocol !== 'https:')) {
     throw new SightlineError(
       'ORIGIN_FORBIDDEN',
       `Origin "${shorten(origin)}" is neither this server nor in server.allowed_origins`,
@@ -98,10 +101,10 @@ function isOwnName(hostname: string, { hosts, takesAddresses = false }: AddressR
   return hosts.some((own) => own === hostname || `[${own}]` === hostname);
 }
 
-function parseHost(host: string): URL | undefined {
+function parseHost(host: string, isEncrypted: boolean): URL | undefined {
   // Nothing but a name and a port: `URL` would take "user@host" and "host/path" too.
   if (!/^[A-Za-z0-9.\-_:[\]]+$/.test(host)) return undefined;
-  return URL.parse(`http://${host}`) ?? undefined;
+  return URL.parse(`${isEncrypted ? 'https' : 'http'}://${host}`) ?? undefined;
 }
 
 function parseOrigin(origin: string): URL | undefined {

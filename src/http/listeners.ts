@@ -22,6 +22,10 @@ export class Listeners {
     this.#create = create;
   }
 
+  get servers(): readonly HttpServer[] {
+    return this.#servers;
+  }
+
   /** Of the first of them; undefined: nothing listens. */
   get address(): AddressInfo | undefined {
     return (this.#servers[0]?.address() as AddressInfo | null | undefined) ?? undefined;

@@ -36,13 +36,19 @@ export class Proxies {
     return address;
   }
 
-  /** The client speaks TLS, to the proxy. */
-  isSecure({ headers, socket: { remoteAddress } }: Request): boolean {
-    if (remoteAddress === undefined || !this.#isTrusted(remoteAddress)) return false;
+  /** The client speaks TLS: to the proxy, where that says so, else to this server. */
+  isSecure({ headers, socket }: Request): boolean {
+    const { remoteAddress } = socket;
+    if (remoteAddress === undefined || !this.#isTrusted(remoteAddress)) return isEncrypted(socket);
     const [forwarded] = partsOf(headers.forwarded);
     const proto = forwarded === undefined ? first(headers['x-forwarded-proto']) : parameter(forwarded, 'proto');
-    return proto?.trim().toLowerCase() === 'https';
+    return proto === undefined ? isEncrypted(socket) : proto.trim().toLowerCase() === 'https';
   }
+}
+
+/** Of a connection to this server, or to another program's that hands it on. */
+export function isEncrypted(socket: object): boolean {
+  return 'encrypted' in socket && socket.encrypted === true;
 }
 
 /** The client first. */

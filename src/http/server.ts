@@ -1,3 +1,4 @@
+import { constants, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import {
   createServer,
@@ -7,9 +8,11 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { BlockList, type Socket, type SocketAddress } from 'node:net';
 import { dirname } from 'node:path';
 import { Readable, type Duplex } from 'node:stream';
+import { Server as SecureServer, type SecureContextOptions } from 'node:tls';
 import fastifyStatic from '@fastify/static';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
@@ -21,13 +24,14 @@ import type { Descriptors } from '../observe/descriptors.ts';
 import type { ConnectionsReport, EndpointReport, SocketEnding, SocketsReport } from '../observe/metrics.ts';
 import type { Log } from '../log/log.ts';
 import { parseJson } from '../protocol/wire-value.ts';
+import type { Identity } from '../tls/identity.ts';
 import { Access, type AccessParts } from './access.ts';
 import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './answers.ts';
 import { RequestQueues } from './request-queue.ts';
 import { Connections, type ConnectionSettings } from './connections.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { Listeners } from './listeners.ts';
-import { Proxies } from './proxies.ts';
+import { isEncrypted, Proxies } from './proxies.ts';
 import { logRefusal } from './refusals.ts';
 import {
   CREDENTIAL_PARAMETERS,
@@ -83,7 +87,18 @@ export interface HttpServerOptions {
   readonly sockets: readonly SocketRoute[];
   /** Folder of the page; without it `/` says how to build it. */
   readonly pageDir: string;
+  /** Not given: connections are not encrypted. */
+  readonly tls?: TlsOptions | undefined;
   readonly log: Log;
+}
+
+export interface TlsOptions {
+  readonly certificates: {
+    readonly identity: Identity;
+    onChange(listener: (identity: Identity) => void): void;
+  };
+  /** For how long browsers are to use TLS alone, s; 0: they are not told (RFC 6797). */
+  readonly hstsS: number;
 }
 
 /** Node looks for requests that are too slow at most this often. */
@@ -92,6 +107,8 @@ const CHECKS_MS_MAX = 1_000;
 const WATCHED = '/health';
 /** The largest useful body of the API takes a few KiB. */
 const BODY_BYTES_MAX = 65_536;
+/** https://nodejs.org/api/tls.html#session-tickets */
+const TICKET_KEYS_BYTES = 48;
 
 const PAGE_MISSING = `<!doctype html><html lang="en"><title>Sightline</title><p>The server runs, but its page is not built:
 run <code>npm run build:page</code> in the project's folder and load this page again.</p></html>`;
@@ -123,6 +140,9 @@ export class HttpServer {
   readonly #access: Access;
   readonly #proxies: Proxies;
   readonly #listeners: Listeners;
+  /** On every answer. */
+  readonly #headers: Map<string, string>;
+  #transport: SecureContextOptions | undefined;
   /** Responses of `stream` routes that have not ended. */
   readonly #streams = new Set<OpenConnection>();
   /** Who makes a request. */
@@ -138,7 +158,11 @@ export class HttpServer {
     this.#options = options;
     const { clock, log, descriptors, connections: settings, fences } = options;
     const isBanned = (address: string): boolean => fences.penalties.isBanned(address);
-    this.#connections = new Connections({ clock, log, descriptors, settings, isBanned });
+    const { tls, headerTimeoutMs } = options;
+    const handshakeMs = tls && headerTimeoutMs;
+    this.#connections = new Connections({ clock, log, descriptors, settings, isBanned, handshakeMs });
+    this.#headers = new Map([...SECURITY_HEADERS, ...(tls ? hstsHeader(tls.hstsS) : [])]);
+    tls?.certificates.onChange((identity) => this.#secure(identity));
     this.#proxies = new Proxies(options.trustedProxies);
     const addressOf = (request: IncomingMessage) => this.#proxies.addressOf(request);
     this.#access = new Access({ ...options.access, addressOf, refusals: fences.refusals, log });
@@ -221,12 +245,12 @@ export class HttpServer {
     return Array.from(byEndpoint, ([endpoint, connections]) => figuresOf(endpoint, connections, nowMs));
   }
 
-  /** `http://127.0.0.1:8080`, once it listens. Throws USAGE where it does not. */
+  /** `http://127.0.0.1:8080`, or `https:`, once it listens. Throws USAGE where it does not. */
   get url(): string {
     const listening = this.#listeners.address;
     if (listening === undefined) throw new SightlineError('USAGE', 'the server has no address of its own');
     const { address, port, family } = listening;
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    return `${this.#options.tls ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
   /** Errors: ADDRESS_IN_USE, CONFIG_VALUE_BAD. */
@@ -250,8 +274,8 @@ export class HttpServer {
   }
 
   #createServer(): Server {
-    const { headerTimeoutMs, requestTimeoutMs, keepAliveTimeoutMs } = this.#options;
-    const server = createServer({
+    const { headerTimeoutMs, requestTimeoutMs, keepAliveTimeoutMs, tls } = this.#options;
+    const options = {
       headersTimeout: headerTimeoutMs,
       requestTimeout: requestTimeoutMs,
       keepAliveTimeout: keepAliveTimeoutMs,
@@ -259,8 +283,13 @@ export class HttpServer {
       // Refused below like all else, in our own words.
       requireHostHeader: false,
       // `curl --http2` offers an upgrade that a server may ignore. Node before 24.9 cannot ignore it: there it is refused.
-      shouldUpgradeCallback: ({ headers }) => headers.upgrade?.toLowerCase() === 'websocket',
-    });
+      shouldUpgradeCallback: ({ headers }: IncomingMessage) => headers.upgrade?.toLowerCase() === 'websocket',
+    };
+    const server = tls
+      ? createSecureServer({ ...options, ...this.#contextOf(tls), handshakeTimeout: headerTimeoutMs })
+      : createServer(options);
+    server.on('secureConnection', (socket: Socket) => this.#connections.secured(socket));
+    server.on('tlsClientError', (error: Error, socket: Socket) => this.#connections.handshakeFailed(socket, error));
     const answer = (request: IncomingMessage, response: ServerResponse): void => this.#answer(request, response);
     server.on('request', answer);
     // What else a client may expect is left unfulfilled (RFC 9110 §10.1.1).
@@ -277,6 +306,18 @@ export class HttpServer {
       ({ message }) => server.listening && this.#options.log.write('accept_failed', { reason: message }),
     );
     return server;
+  }
+
+  #contextOf({ certificates }: TlsOptions): SecureContextOptions {
+    return (this.#transport ??= contextOptions(certificates.identity));
+  }
+
+  /** New connections get this certificate; open ones go on. */
+  #secure(identity: Identity): void {
+    this.#transport = contextOptions(identity);
+    for (const server of this.#listeners.servers) {
+      if (server instanceof SecureServer) server.setSecureContext(this.#transport);
+    }
   }
 
   /** In place of `listen`, where requests come from another program's server. */
@@ -322,7 +363,7 @@ export class HttpServer {
       for (const one of [method].flat()) this.#mounted.push(`${one} ${url}`);
     });
     app.addHook('onRequest', async (request, reply) => {
-      this.#checkAddress(request.headers);
+      this.#checkAddress(request.raw);
       const cors = corsHeaders(request.method, request.headers, rules);
       void reply.headers(cors.headers);
       if (cors.isPreflight) return await reply.status(204).send();
@@ -375,7 +416,7 @@ export class HttpServer {
     const queue = request.url === WATCHED ? this.#watchers : this.#requests;
     const start = (): void => {
       const { refusal } = connection ?? {};
-      response.setHeaders(SECURITY_HEADERS);
+      response.setHeaders(this.#headers);
       if (refusal) return refuseRequest(response, refusal);
       queue.submit(this.#proxies.addressOf(request), {
         get isOver() {
@@ -452,9 +493,9 @@ export class HttpServer {
   }
 
   /** Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN, and logs it. */
-  #checkAddress(headers: IncomingMessage['headers']): void {
+  #checkAddress({ headers, socket }: IncomingMessage): void {
     try {
-      checkAddress(headers, this.#options.rules);
+      checkAddress(headers, this.#options.rules, isEncrypted(socket));
     } catch (thrown) {
       logRefusal(this.#options.log, this.#options.rules, toSightlineError(thrown).code, headers);
       throw thrown;
@@ -536,7 +577,7 @@ export class HttpServer {
 
   /** Errors: those of a refused address or caller, NOT_FOUND, SHUTTING_DOWN, CONNECTIONS_EXHAUSTED. */
   #open(request: IncomingMessage, socket: Duplex, head: Buffer): void | Promise<void> {
-    this.#checkAddress(request.headers);
+    this.#checkAddress(request);
     const url = URL.parse(request.url ?? '/', 'http://localhost');
     const route = this.#socketRoute(request);
     if (!url || !route) {
@@ -642,6 +683,21 @@ function upgradeRequired({ method, url }: IncomingMessage, why: string): Sightli
     'UPGRADE_REQUIRED',
     `${method} ${path} is not a WebSocket handshake: ${why}. Connect by a WebSocket client (GET, version 13). A proxy in front must speak HTTP/1.1 to this server and pass on the headers Upgrade, Connection and Sec-WebSocket-*; in nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";`,
   );
+}
+
+/** The same keys for tickets on all sockets of the port, so that a client may go on with a session on any of them. */
+function contextOptions({ certificate, key }: Identity): SecureContextOptions {
+  return {
+    cert: certificate,
+    key,
+    minVersion: 'TLSv1.2',
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    ticketKeys: randomBytes(TICKET_KEYS_BYTES),
+  };
+}
+
+function hstsHeader(maxAgeS: number): [string, string][] {
+  return maxAgeS === 0 ? [] : [['Strict-Transport-Security', `max-age=${maxAgeS}`]];
 }
 
 function refuseRequest(response: ServerResponse, error: SightlineError): void {

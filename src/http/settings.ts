@@ -1,7 +1,7 @@
-import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { isLoopback } from '../base/addresses.ts';
 import type { Config } from '../config/schema.ts';
+import { ownNames } from '../tls/names.ts';
 import type { EventSettings } from './events.ts';
 import type { OpenApiInfo } from './openapi.ts';
 import type { HttpServerOptions } from './server.ts';
@@ -60,12 +60,6 @@ export function httpSettings({ server, streaming, telemetry }: Config): HttpSett
 /** Many clients come by one proxy: a bound for its address would be one for all of them. */
 export function unboundedAddresses(server: Config['server']): readonly string[] {
   return [...server.unbounded_addresses, ...server.trusted_proxies];
-}
-
-/** Of this machine: its own, and that of multicast DNS (RFC 6762). */
-function ownNames(): string[] {
-  const name = hostname().toLowerCase();
-  return name.includes('.') ? [name] : [name, `${name}.local`];
 }
 
 export function eventSettings({ streaming }: Config): EventSettings {

@@ -349,13 +349,50 @@ export const LOG_EVENTS = {
     intervalMs: 10_000,
   }),
 
+  certificate_changed: event<{ names: readonly string[]; expires_at: string }>({
+    room: 'tls',
+    level: 'info',
+    about: 'The files of the certificate have changed: new connections get the new one, open ones go on.',
+    fields: { names: 'names and addresses that it is for', expires_at: 'when it ends' },
+    text: ({ names, expires_at }) => `the certificate has changed: for ${names.join(', ')}, until ${expires_at}`,
+    intervalMs: 0,
+  }),
+  certificate_unusable: event<{ code: string; reason: string }>({
+    room: 'tls',
+    level: 'error',
+    about: 'The files of the certificate have changed and cannot be used; the earlier one goes on.',
+    fields: { code: CODE, reason: REASON },
+    text: ({ code, reason }) => `the certificate cannot be used, the earlier one goes on: ${reason} (${code})`,
+    intervalMs: 10_000,
+  }),
+  certificate_expires: event<{ expires_at: string }>({
+    room: 'tls',
+    level: 'warn',
+    about: 'The certificate ends within two weeks, or has ended; written once a day.',
+    fields: { expires_at: 'when it ends' },
+    text: ({ expires_at }) => `the certificate ends at ${expires_at}: clients will refuse it from then on`,
+    intervalMs: 0,
+  }),
+  handshake_failed: event<{ cause: string; reason: string; address: string }>({
+    room: 'http',
+    level: 'info',
+    about: 'A connection has ended before its TLS handshake had.',
+    fields: {
+      cause: 'as in `sightline_tls_handshakes_failed_total`; `untrusted`: the client does not trust the certificate',
+      reason: REASON,
+      address: 'where it came from',
+    },
+    text: ({ cause, reason, address }) => `the TLS handshake of ${address} failed: ${reason} (${cause})`,
+    intervalMs: 60_000,
+    by: 'cause',
+  }),
   transport_plain: event<{ host: string }>({
     room: 'app',
     level: 'warn',
     about: 'Other machines can reach the server, and what goes over the line, keys too, is not encrypted.',
     fields: { host: 'the address that it listens on' },
     text: ({ host }) =>
-      `what goes to and from ${host} is not encrypted: put a proxy with TLS in front (docs/security.md)`,
+      `what goes to and from ${host} is not encrypted: use --tls auto, or a certificate (docs/tls.md)`,
     intervalMs: 0,
   }),
   keys_changed: event<{ count: number }>({

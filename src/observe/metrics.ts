@@ -354,6 +354,7 @@ export const SOCKET_ENDINGS = [
   'header_timeout',
   'request_timeout',
   'bad_request',
+  'handshake_failed',
   'idle',
   'unread',
   'unanswered',
@@ -367,6 +368,10 @@ export const SOCKET_ENDINGS = [
 ] as const;
 export type SocketEnding = (typeof SOCKET_ENDINGS)[number];
 
+/** Why a TLS handshake has failed; `untrusted`: the client does not take the certificate. */
+export const HANDSHAKE_FAULTS = ['timeout', 'plain_http', 'protocol', 'untrusted', 'ended'] as const;
+export type HandshakeFault = (typeof HANDSHAKE_FAULTS)[number];
+
 const socketsSchema = z
   .object({
     open: each(SOCKET_STATES, count).describe(
@@ -376,8 +381,11 @@ const socketsSchema = z
     accepted: count(),
     ended: each(SOCKET_ENDINGS, count).describe('by the reason: docs/api.md tells what each means'),
     refused: z
-      .object({ connections: count(), rate: count() })
-      .describe('by the bound of their address: open ones, or new ones a second'),
+      .object({ connections: count(), rate: count(), handshakes: count() })
+      .describe('by the bound of their address: open ones, new ones a second, or TLS handshakes that failed'),
+    handshakes_failed: each(HANDSHAKE_FAULTS, count).describe(
+      'TLS handshakes, by why; `untrusted`: the client does not take the certificate; `ended`: it went away',
+    ),
     addresses: count().describe('those with an open connection'),
     answer_bytes: count().describe('of answers that clients have not taken yet'),
     requests_waiting: count().describe('requests and handshakes that wait for their turn on the main thread'),
@@ -388,6 +396,14 @@ export const networkSchema = z.object({ received_bytes: count(), sent_bytes: cou
   id: 'Network',
   description: 'bytes of all TCP connections since the start, HTTP and WebSocket framing included',
 });
+
+const tlsSchema = z
+  .object({
+    certificate_expires: unixMs('when the certificate in use ends'),
+    reloads: count().describe('changes of its files that were taken up'),
+    failures: count().describe('changes of its files that could not be used'),
+  })
+  .meta({ id: 'Tls', description: 'the certificate by which the server proves who it is' });
 
 export const metricsSchema = z
   .object({
@@ -403,6 +419,7 @@ export const metricsSchema = z
     network: networkSchema,
     connections: connectionsSchema,
     sockets: socketsSchema,
+    tls: tlsSchema.nullable().describe('null: the server speaks no TLS'),
     streams: count(),
     callback_faults: count().describe('callbacks of readers that threw: faults of the program'),
     sessions: z.array(sessionSchema).describe('video sessions'),
@@ -428,6 +445,7 @@ export type FencesReport = Metrics['fences'];
 export type FoxgloveSessionReport = Metrics['foxglove'][number];
 export type ConnectionsReport = Metrics['connections'];
 export type SocketsReport = Metrics['sockets'];
+export type TlsReport = NonNullable<Metrics['tls']>;
 export type EndpointReport = ConnectionsReport['endpoints'][number];
 export type RecordingStatus = Metrics['recordings'][number];
 

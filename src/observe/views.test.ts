@@ -1,7 +1,7 @@
 import { MEMORY_KINDS } from '../fences/memory-ledger.ts';
 import { describe, expect, test } from 'vitest';
 import { OWN_STAGES, STAGES } from './histogram.ts';
-import { SOCKET_ENDINGS, SOCKET_STATES, type Metrics } from './metrics.ts';
+import { HANDSHAKE_FAULTS, SOCKET_ENDINGS, SOCKET_STATES, type Metrics } from './metrics.ts';
 import {
   adaptiveQualityDocument,
   backpressureDocument,
@@ -96,11 +96,15 @@ const IDLE: Metrics = {
     max: 84,
     accepted: 0,
     ended: Object.fromEntries(SOCKET_ENDINGS.map((ending) => [ending, 0])) as Metrics['sockets']['ended'],
-    refused: { connections: 0, rate: 0 },
+    refused: { connections: 0, rate: 0, handshakes: 0 },
+    handshakes_failed: Object.fromEntries(
+      HANDSHAKE_FAULTS.map((fault) => [fault, 0]),
+    ) as Metrics['sockets']['handshakes_failed'],
     addresses: 0,
     answer_bytes: 0,
     requests_waiting: 0,
   },
+  tls: null,
   streams: 0,
   callback_faults: 0,
   sessions: [],

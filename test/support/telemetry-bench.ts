@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'vitest';
 import { WebSocketServer } from 'ws';
@@ -13,6 +14,7 @@ import type { Penalties } from '../../src/fences/penalties.ts';
 import { TelemetryLane, type TelemetryLaneOptions } from '../../src/sessions/telemetry/lane.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import type { ReaderCounts } from '../../src/stream/reader.ts';
+import type { Identity } from '../../src/tls/identity.ts';
 import { Topics, type TopicInput } from '../../src/stream/topics.ts';
 
 type Settings = TelemetryLaneOptions['settings'];
@@ -48,6 +50,8 @@ export interface BenchParts {
   /** Of the server. */
   readonly topicsMax?: number;
   readonly readersMax?: number;
+  /** The lane speaks TLS. */
+  readonly identity?: Identity | undefined;
 }
 
 /** The lane behind a real WebSocket server. */
@@ -55,11 +59,15 @@ export class TelemetryBench {
   readonly topics: Topics;
   readonly penalties: Penalties;
   readonly lane: TelemetryLane;
-  readonly server: Server = createServer();
+  readonly server: Server;
+  readonly #isSecure: boolean;
   readonly sockets: WebSocketServer;
 
   constructor(settings: Partial<Settings> = {}, parts: BenchParts = {}) {
     const { clock = systemClock, fences = openFences({ clock }), topicsMax = 100, readersMax = 1_000 } = parts;
+    const { identity } = parts;
+    this.#isSecure = identity !== undefined;
+    this.server = identity ? createSecureServer({ cert: identity.certificate, key: identity.key }) : createServer();
     const hub = new Hub({ clock, random: seededRandom(1), streamsMax: 10 * topicsMax });
     this.topics = new Topics({
       hub,
@@ -99,7 +107,7 @@ export class TelemetryBench {
   }
 
   url(query = ''): string {
-    return `ws://127.0.0.1:${(this.server.address() as AddressInfo).port}/${query}`;
+    return `${this.#isSecure ? 'wss' : 'ws'}://127.0.0.1:${(this.server.address() as AddressInfo).port}/${query}`;
   }
 
   publish(topic: string, value: unknown, more: Partial<TopicInput> = {}): number {

@@ -34,9 +34,10 @@ export class TelemetryTestClient {
   readonly #schemas = new Map<number, SchemaField[]>();
   #wake: (() => void)[] = [];
 
-  constructor(url: string, protocol: TelemetrySubprotocol = 'sightline.v1.json') {
+  /** `ca`: the authority that it trusts, in place of the usual ones. */
+  constructor(url: string, protocol: TelemetrySubprotocol = 'sightline.v1.json', ca?: string) {
     this.protocol = protocol;
-    this.socket = new WebSocket(url, protocol);
+    this.socket = new WebSocket(url, protocol, ca === undefined ? {} : { ca });
     this.socket.on('message', (data, isBinary) => {
       this.#onMessage(data as Buffer, isBinary);
       this.#changed();
@@ -51,8 +52,8 @@ export class TelemetryTestClient {
   }
 
   /** Connected and welcomed. */
-  static async open(url: string, protocol?: TelemetrySubprotocol): Promise<TelemetryTestClient> {
-    const client = new TelemetryTestClient(url, protocol);
+  static async open(url: string, protocol?: TelemetrySubprotocol, ca?: string): Promise<TelemetryTestClient> {
+    const client = new TelemetryTestClient(url, protocol, ca);
     await client.until(() => client.of('welcome').length > 0 || client.closed !== undefined);
     return client;
   }

@@ -19,6 +19,8 @@ export interface MemberOutbox extends Sender {
   readonly writer: SocketWriter;
   /** Nothing waits, and the socket takes whatever comes. */
   isIdle(nowMs: number): boolean;
+  /** Nothing waits, but for what the socket may still hold. */
+  mayGoOn(nowMs: number): boolean;
 }
 
 /** A connection as a member of fan-out groups: the topics that it wants, and whether it keeps up. */

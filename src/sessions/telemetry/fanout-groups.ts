@@ -98,7 +98,8 @@ export class FanoutGroups {
 
   #join(member: FanoutMember, nowMs: number): void {
     const { key } = member;
-    if (key === undefined || member.group !== undefined || !member.outbox.isIdle(nowMs)) return;
+    // What this round has written is still in an encrypted socket. The next one leaves out whoever has not taken it.
+    if (key === undefined || member.group !== undefined || !member.outbox.mayGoOn(nowMs)) return;
     if (this.#newest.get(key)?.join(member) !== true) {
       const group = new FanoutGroup(this.#host, key, member.topics);
       if (!group.join(member)) return;

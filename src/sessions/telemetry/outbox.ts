@@ -110,10 +110,13 @@ export class Outbox implements Sender {
 
   /** Nothing waits here, and the socket takes whatever comes. */
   isIdle(nowMs: number): boolean {
+    return this.writer.unsentBytes === 0 && this.mayGoOn(nowMs);
+  }
+
+  /** Nothing waits here, as far as the socket is not concerned. */
+  mayGoOn(nowMs: number): boolean {
     const { writer } = this;
-    return (
-      writer.unsentBytes === 0 && nowMs - writer.sentMs >= this.#gatherMs && this.criticalQueue === 0 && writer.isOpen
-    );
+    return nowMs - writer.sentMs >= this.#gatherMs && this.criticalQueue === 0 && writer.isOpen;
   }
 
   /** Bytes that wait in the topics for this connection. */
@@ -184,6 +187,8 @@ export class Outbox implements Sender {
   /** Sends what may go now, until a moment; asks for another flush where that came first. */
   flush(nowMs: number, untilMs: number): void {
     if (this.writer.closed) return;
+    // What the last flush has written is gone. What this one writes is not, on an encrypted socket, before the next turn.
+    const hasKeptUp = this.writer.unsentBytes === 0;
     if (this.#confirmations !== undefined || this.criticalQueue > 0) this.#sendUrgent(nowMs);
     const turns = this.#turns;
     if (turns !== undefined) {
@@ -198,7 +203,7 @@ export class Outbox implements Sender {
     else if (this.#backfill !== undefined) this.#sendBackfill(this.#backfill, nowMs);
     const member = this.#member;
     if (member === undefined || member.group !== undefined) return;
-    if (member.countFlush(hasSentAll && this.isIdle(nowMs))) this.#host.fanout.offer(member);
+    if (member.countFlush(hasSentAll && hasKeptUp && this.mayGoOn(nowMs))) this.#host.fanout.offer(member);
   }
 
   /** Sends what must not be lost, whether the socket takes it at once or not. */

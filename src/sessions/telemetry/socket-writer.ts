@@ -37,6 +37,8 @@ export class SocketWriter {
   readonly #protocol: TelemetrySubprotocol;
   readonly #socket: WebSocket;
   readonly #raw: Socket;
+  /** An encrypted socket has passed on no write before the next turn of the event loop, also where the kernel takes it at once. */
+  readonly #isEncrypted: boolean;
   #sentMs = -Infinity;
   /** When the socket last passed something on, or was empty. */
   #progressMs: number;
@@ -57,6 +59,7 @@ export class SocketWriter {
     this.#socket = socket;
     // `ws` has no public way to send a frame that is framed already, and framing once for all readers is the point.
     this.#raw = (socket as unknown as { _socket: Socket })._socket;
+    this.#isEncrypted = 'encrypted' in this.#raw;
     this.#reading = SocketReading.of(socket);
     this.#progressMs = host.clock.now();
   }
@@ -145,13 +148,15 @@ export class SocketWriter {
   /** On an idle socket the kernel takes a write at once, and a callback for each would cost a third of it. */
   #write(frame: Buffer): void {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
-    if (this.#raw.writableLength > 0) this.#raw.write(frame, this.#onWritten());
+    if (this.#isEncrypted || this.#raw.writableLength > 0) this.#raw.write(frame, this.#onWritten());
     else this.#raw.write(frame);
     this.#watch();
   }
 
   /** While bytes are left in the socket, somebody may wait until they are gone. */
   #watch(): void {
+    // Each of its writes has the callback.
+    if (this.#isEncrypted) return;
     if (this.#isWatched || this.#raw.writableLength === 0 || this.#raw.writableCorked > 0) return;
     this.#isWatched = true;
     this.#raw.write(NOTHING, this.#onWritten());
