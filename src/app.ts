@@ -49,6 +49,7 @@ import { SelfBenchmark } from './observe/self-benchmark.ts';
 import { ServerHealth, type ServerFacts } from './observe/server-health.ts';
 import { hubParts, ServerMonitor } from './observe/server-monitor.ts';
 import { healthLimits, traceSettings, viewLimits } from './observe/settings.ts';
+import { lifecycleFigures } from './observe/lifecycle-figures.ts';
 import { storePart } from './observe/store-figures.ts';
 import { Traces } from './observe/traces/traces.ts';
 import { Admission } from './pipelines/admission.ts';
@@ -131,6 +132,7 @@ export class Sightline implements AsyncDisposable {
   readonly #certificates: Certificates | undefined;
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
+  readonly #reloads = { taken: 0, failed: 0 };
   #closing: Promise<void> | undefined;
   #closingStep: string | undefined;
 
@@ -318,6 +320,7 @@ export class Sightline implements AsyncDisposable {
       ticketFigures(access.tickets),
       store,
       alertsPart(this.#alerts),
+      lifecycleFigures(clock, () => ({ configReloads: this.#reloads, keyReads: this.#authenticator.reads })),
     ]);
     this.#health = new ServerHealth({
       version,
@@ -455,6 +458,7 @@ export class Sightline implements AsyncDisposable {
     void this.#certificates?.check(true);
     try {
       const change = this.#coordinator.reload();
+      this.#reloads.taken++;
       this.#log.write('config_reloaded', {
         settings: pathsOf([...change.atOnce, ...change.newSessions]),
         needs_restart: pathsOf(change.needsRestart),
@@ -462,6 +466,7 @@ export class Sightline implements AsyncDisposable {
       return change;
     } catch (thrown) {
       const { code, message } = toSightlineError(thrown);
+      this.#reloads.failed++;
       this.#log.write('config_reload_failed', { code, reason: message });
       throw thrown;
     }

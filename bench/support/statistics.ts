@@ -36,6 +36,15 @@ export function linearFit(points: readonly { readonly x: number; readonly y: num
   return { slope, intercept: meanY - slope * meanX };
 }
 
+/** The median of the slopes of all pairs of points (Theil 1950, Sen 1968): outliers do not bend it. NaN without two different x. */
+export function theilSenSlope(points: readonly { readonly x: number; readonly y: number }[]): number {
+  const slopes: number[] = [];
+  for (const [i, a] of points.entries()) {
+    for (const b of points.slice(i + 1)) if (a.x !== b.x) slopes.push((b.y - a.y) / (b.x - a.x));
+  }
+  return slopes.length === 0 ? Number.NaN : median(slopes);
+}
+
 /**
  * Jain's index of fairness (Jain, Chiu and Hawe 1984): 1 when all have the same, 1 / n when one has everything. 0 when nobody has
  * anything: that is no fair share.

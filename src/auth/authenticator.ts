@@ -50,6 +50,9 @@ export class Authenticator {
   #isChecking = false;
   #watch: NodeJS.Timeout | undefined;
 
+  /** Changes of the file of keys, and tries to take one up that failed. */
+  readonly reads = { taken: 0, failed: 0 };
+
   constructor(parts: {
     readonly clock: Clock;
     readonly log: Log;
@@ -195,10 +198,12 @@ export class Authenticator {
         this.#take(await loadKeys(keysFile));
         // Only now: what could not be read is tried again.
         this.#version = version;
+        this.reads.taken++;
         this.#log.write('keys_changed', { count: this.#keys.size });
       }
     } catch (thrown) {
       const { code, message } = toSightlineError(thrown);
+      this.reads.failed++;
       this.#log.write('keys_unreadable', { code, reason: message });
     } finally {
       this.#isChecking = false;

@@ -31,8 +31,10 @@ describe('SteadyClock', () => {
       expect(machine.clock.now() - before).toBe(1_000);
       expect(Math.abs(wallAheadMs(machine.clock) - byMs)).toBeLessThanOrEqual(0.5);
       expect(Math.abs(wallTimeMs(machine.clock) - (before + 1_000 + byMs))).toBeLessThanOrEqual(0.5);
+      expect(machine.clock.wallSteps).toBe(1);
       machine.setByMs = 0;
       expect(Math.abs(wallAheadMs(machine.clock))).toBeLessThanOrEqual(0.5);
+      expect(machine.clock.wallSteps).toBe(2);
     },
   );
 
@@ -43,6 +45,7 @@ describe('SteadyClock', () => {
       machine.trueMs += 0.37;
       expect(wallAheadMs(machine.clock)).toBe(0);
     }
+    expect(machine.clock.wallSteps).toBe(0);
   });
 
   test('follows a clock that drifts away slowly, to within its tolerance', () => {

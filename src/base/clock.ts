@@ -44,6 +44,7 @@ export class SteadyClock implements Clock {
   readonly now: () => number;
   readonly #wallMs: () => number;
   #aheadMs = 0;
+  #wallSteps = 0;
 
   constructor({ wallMs, monotonicMs }: TimeReadings) {
     this.now = monotonicMs;
@@ -56,15 +57,23 @@ export class SteadyClock implements Clock {
     const afterMs = this.now() + this.#aheadMs;
     // It was somewhere between both readings, and in that millisecond: a thread that is put off in between proves nothing.
     const wasSet = wallMs - STEP_MS_MIN > afterMs || wallMs + 1 + STEP_MS_MIN < beforeMs;
-    if (wasSet) this.#aheadMs += wallMs + 0.5 - (beforeMs + afterMs) / 2;
+    if (wasSet) {
+      this.#wallSteps++;
+      this.#aheadMs += wallMs + 0.5 - (beforeMs + afterMs) / 2;
+    }
     return this.#aheadMs;
+  }
+
+  /** Times that the wall clock was found at another time than it should have had. */
+  get wallSteps(): number {
+    return this.#wallSteps;
   }
 }
 
 /** Of this thread; a getter of the platform, asked once. */
 const { timeOrigin } = performance;
 
-export const systemClock: Clock = new SteadyClock({
+export const systemClock = new SteadyClock({
   wallMs: () => Date.now(),
   monotonicMs: () => timeOrigin + performance.now(),
 });

@@ -22,6 +22,12 @@ export function recordingsPart(read: () => RecordingStatus[]): Part<readonly Rec
         (['recorded', 'lost', 'queued'] as const).map((key): Labelled => [[key], sum(all, (one) => one[key])]),
     },
     {
+      name: 'sightline_recording_interruptions',
+      kind: 'gauge',
+      help: 'Times that these recordings could not go on, such as on a full disk',
+      read: (all) => sum(all, ({ interruptions }) => interruptions),
+    },
+    {
       name: 'sightline_recording_bytes',
       kind: 'gauge',
       unit: 'bytes',
