@@ -432,8 +432,8 @@ export class Sightline implements AsyncDisposable {
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
-      http: () => this.#http.close(),
-      traces: () => this.#traces.close(),
+      // At the same time: both may wait for somebody else.
+      http: () => Promise.all([this.#http.close(), this.#traces.close()]),
       engine: () => this.#engine.close(),
     };
     await shutDown(this.#log, systemClock, steps, (step) => {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../log/log.ts';
 import type { Outbound } from '../../net/outbound.ts';
@@ -65,6 +66,8 @@ export class Traces {
 
   /** Sends what is queued, for a short time. Idempotent. */
   async close(): Promise<void> {
+    // The last results have just been written: their sockets say so in a moment.
+    await setImmediate();
     await this.#exporter?.close();
   }
 
