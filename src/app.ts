@@ -432,8 +432,12 @@ export class Sightline implements AsyncDisposable {
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
-      // At the same time: both may wait for somebody else.
-      http: () => Promise.all([this.#http.close(), this.#traces.close()]),
+      http: () => {
+        // At the same time: both may wait for somebody else.
+        void this.#traces.close();
+        return this.#http.close();
+      },
+      traces: () => this.#traces.close(),
       engine: () => this.#engine.close(),
     };
     await shutDown(this.#log, systemClock, steps, (step) => {

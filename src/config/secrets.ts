@@ -8,8 +8,11 @@ export function shownValue<T>(path: string, value: T): T {
 
 /** All of a configuration, or of its part at `steps`. */
 function without(value: unknown, steps: readonly string[]): unknown {
-  if (typeof value === 'string') return isSecret(steps) ? namesOnly(value) : redactText(value);
-  if (Array.isArray(value)) return value.map((item) => without(item, steps));
+  if (typeof value === 'string') return isSecret(steps) ? REDACTED : redactText(value);
+  if (Array.isArray(value)) {
+    const isPairs = isSecret(steps);
+    return value.map((item) => (isPairs && typeof item === 'string' ? namesOnly(item) : without(item, steps)));
+  }
   if (typeof value !== 'object' || value === null) return value;
   if (isSecret(steps)) return REDACTED;
   const entries = value instanceof Map ? [...value] : Object.entries(value);

@@ -135,7 +135,7 @@ export const LOG_EVENTS = {
     room: 'app',
     level: 'debug',
     about: 'A part of the server has ended.',
-    fields: { step: 'which part: `recordings`, `sessions`, `http` or `engine`', took_ms: TOOK_MS },
+    fields: { step: 'which part: `recordings`, `sessions`, `http`, `traces` or `engine`', took_ms: TOOK_MS },
     text: ({ step, took_ms }) => `${step} ended after ${took_ms} ms`,
     intervalMs: 0,
   }),

@@ -27,6 +27,7 @@ export class Traces {
   readonly #parts: Parts;
   #tracer: FrameTracer | undefined;
   #exporter: OtlpExporter | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -65,7 +66,12 @@ export class Traces {
   }
 
   /** Sends what is queued, for a short time. Idempotent. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
     // The last results have just been written: their sockets say so in a moment.
     await setImmediate();
     await this.#exporter?.close();
