@@ -510,7 +510,11 @@ export class Sightline implements AsyncDisposable {
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
       sessions: () => rooms.forEach((room) => room.close()),
-      http: () => this.#http.close(),
+      http: () => {
+        // At the same time: both may wait for somebody else.
+        void this.#traces.close();
+        return this.#http.close();
+      },
       traces: () => this.#traces.close(),
       engine: () => this.#engine.close(),
       store: () => {

@@ -60,6 +60,15 @@ test.each([
   expect(questions).toHaveLength(1);
 });
 
+test('it is not asked where only this machine gets an answer', async () => {
+  const settings = { url: 'http://169.254.169.254/latest/meta-data/' };
+  const other = new CallbackVerifier({ clock, outbound: new Outbound(), settings });
+  await expect(other.verify('x', undefined)).rejects.toMatchObject({
+    code: 'CREDENTIALS_UNCHECKED',
+    message: expect.stringContaining('outbound.allowed_networks'),
+  });
+});
+
 test('nobody there is no decision', async () => {
   server.close();
   await once(server, 'close');

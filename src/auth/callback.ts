@@ -75,6 +75,8 @@ export class CallbackVerifier {
 }
 
 function faultOf(thrown: unknown): string {
+  // Its words would quote the answer.
+  if (thrown instanceof SyntaxError) return 'it is not JSON';
   if (thrown instanceof z.ZodError) return thrown.issues[0]?.message ?? 'it has another form';
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

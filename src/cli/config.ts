@@ -7,6 +7,7 @@ import { configTemplate } from '../config/document.ts';
 import { resolveConfig } from '../config/load.ts';
 import type { ResolvedConfig } from '../config/load.ts';
 import { CONFIG_ROOT, valueAt, type ConfigNode } from '../config/keys.ts';
+import { shownValue } from '../config/secrets.ts';
 import type { CliContext } from './context.ts';
 import { loadOptions } from './options.ts';
 import { readJson } from './server-documents.ts';
@@ -53,7 +54,7 @@ interface ShownConfig {
 }
 
 function shownConfig({ config, origins }: ResolvedConfig): ShownConfig {
-  return { config, origins: Object.fromEntries(origins) };
+  return { config: shownValue('', config), origins: Object.fromEntries(origins) };
 }
 
 const serverConfigSchema = z.object({

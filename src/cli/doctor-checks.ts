@@ -165,7 +165,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     if (url === undefined) return ok('none');
     try {
       const response = await new Outbound(outboundOptions(config)).fetch(url, FETCH_BOUNDS);
-      const { keys } = (await response.json()) as { keys?: unknown };
+      const { keys } = (await response.json().catch(() => ({}))) as { keys?: unknown };
       if (!response.ok || !Array.isArray(keys)) throw new Error(`status ${response.status}, no list of keys`);
       return ok(`${plural(keys.length, 'key')} at ${redactText(url)}`);
     } catch (thrown) {

@@ -66,7 +66,7 @@ describe('the program', () => {
     ['serve --port', "option '--port <n>' argument missing (USAGE)"],
     ['config check', "missing required argument 'file' (USAGE)"],
     ['config show more', 'too many arguments'],
-    ['--set port config show', '--set takes section.key=value, not "port" (USAGE)'],
+    ['--set port config show', '--set takes a setting and its value, such as streaming.max_fps=20, not "port" (USAGE)'],
   ])('%s is a mistake of usage', async (words, message) => {
     const ran = await run(words);
     expect(ran).toMatchObject({ code: 64, out: '' });

@@ -11,6 +11,7 @@ import { registerDemo } from './demo.ts';
 import { registerDetect } from './detect.ts';
 import { registerKeys } from './keys.ts';
 import { isStop, wasLogged } from './log.ts';
+import { redactText } from '../log/redact.ts';
 import { registerDoctor } from './doctor.ts';
 import { registerModels } from './models.ts';
 import { registerMonitor } from './monitor.ts';
@@ -31,6 +32,7 @@ const HELP_COLUMNS_MAX = 10_000;
 const SAME_SIGNAL_MS = 300;
 /** Bytes of log that may wait for a reader of standard error that stands still; further lines are dropped. */
 const LOG_WAITING_BYTES_MAX = 1024 * 1024;
+const ERROR_CHARS_MAX = 10_000;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
 type SignalName = keyof typeof SIGNALS;
 
@@ -173,7 +175,11 @@ function build(program: Command, context: CliContext): void {
 
 function addSetting(text: string, settings: Record<string, string> = {}): Record<string, string> {
   const at = text.indexOf('=');
-  if (at < 1) throw new SightlineError('USAGE', `--set takes section.key=value, not "${text}"`);
+  if (at < 1)
+    throw new SightlineError(
+      'USAGE',
+      `--set takes a setting and its value, such as streaming.max_fps=20, not "${text}"`,
+    );
   return { ...settings, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
@@ -198,15 +204,24 @@ function usageMessage(error: CommanderError): string {
 }
 
 function tell(error: SightlineError, program: Command, context: CliContext): number {
-  context.err(`sightline: ${error.message} (${error.code})`);
+  // It may quote a setting, or what somebody has typed.
+  const say = (text: string): void => context.err(redactText(text, ERROR_CHARS_MAX));
+  say(`sightline: ${error.message} (${error.code})`);
   const wantsStack = program.opts<{ debug?: boolean }>().debug === true || Boolean(context.env['SIGHTLINE_DEBUG']);
   if (wantsStack) {
-    context.err(error.stack ?? '');
-    if (error.cause instanceof Error) context.err(`caused by ${error.cause.stack ?? error.cause.message}`);
+    say(error.stack ?? '');
+    if (error.cause instanceof Error) say(`caused by ${error.cause.stack ?? error.cause.message}`);
   } else if (error.code === 'INTERNAL') {
     context.err('This should not happen. --debug prints where it did.');
   }
   return exitCodeOf(error);
+}
+
+/** A fault that nobody has foreseen ends the command; Node by itself would write all that is in the error. */
+function endByCrash(thrown: unknown): void {
+  const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown);
+  process.stderr.write(`sightline: a fault of the program: ${redactText(text, ERROR_CHARS_MAX)}\n`);
+  process.exit(exitCodeOf(new SightlineError('INTERNAL', '')));
 }
 
 /** Why a command was stopped: the reason of the context's signal. */
@@ -284,6 +299,7 @@ function listenForSignals(): Stopper {
     } else if (timeMs - first.timeMs > SAME_SIGNAL_MS) end(name);
   };
   for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
+  process.on('uncaughtException', endByCrash);
   leaveWithParent(controller);
   return {
     signal: controller.signal,
@@ -293,6 +309,9 @@ function listenForSignals(): Stopper {
       return () => (hangup = undefined);
     },
     endNow: () => end(first?.name ?? 'SIGTERM'),
-    dispose: removeAll,
+    dispose: () => {
+      removeAll();
+      process.off('uncaughtException', endByCrash);
+    },
   };
 }

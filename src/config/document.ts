@@ -20,7 +20,7 @@ Every setting has a name of several parts, most often two: \`section.key\`. You 
 The defaults, then the strategy, then the profile come before them. [\`PUT /api/config\`](api.md#configuration) in a running server
 beats them all: the column *changes* says when its change takes effect; a dash: only a start reads the key.
 
-\`sightline config show\` prints every value in force and its origin (\`--url\`: of a running server),
+\`sightline config show\` prints every value in force and its origin (\`--url\`: of a running server), secrets as \`[redacted]\`,
 \`sightline config generate\` prints a file to begin with, \`sightline config check <file>\` finds its mistakes. Sightline refuses by name
 a key that does not exist, a value outside of its range and values that contradict each other, with the exit code 78. It does not
 read a file of more than 256 KiB.

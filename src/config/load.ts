@@ -7,10 +7,12 @@ import type { Document, Node, Pair } from 'yaml';
 import type { z } from 'zod';
 import { SightlineError } from '../base/errors.ts';
 import type { ErrorCode } from '../base/errors.ts';
+import { redactText } from '../log/redact.ts';
 import { CONFIG_KEYS, CONFIG_ROOT, ENTRY_SECTIONS, nameFault, placeAt } from './keys.ts';
 import type { ConfigKey, ConfigNode, EntryPlace } from './keys.ts';
 import { configSchema } from './schema.ts';
 import type { Config } from './schema.ts';
+import { shownValue } from './secrets.ts';
 import { STRATEGIES } from './strategies.ts';
 import { suggest } from './suggest.ts';
 
@@ -375,10 +377,10 @@ function badValue({ path, key, value, origin }: Setting, issues: readonly z.core
   if (own.length > 0 && own.length === issues.length) {
     const faults = own
       .slice(0, FAULTS_SHOWN_MAX)
-      .map((issue) => `${shown(issue.path.reduce<unknown>(inside, value))}: ${issue.message}`);
+      .map((issue) => `${shown(issue.path.reduce<unknown>(inside, shownValue(path, value)))}: ${issue.message}`);
     return `${path} has ${faults.join('; ')} (${origin})`;
   }
-  return `${path} must be ${article(key!.allowed)}, not ${shown(value)} (${origin})`;
+  return `${path} must be ${article(key!.allowed)}, not ${shown(shownValue(path, value))} (${origin})`;
 }
 
 function inside(value: unknown, key: PropertyKey): unknown {
@@ -391,7 +393,9 @@ function article(allowed: string): string {
 
 /** A value as it may stand in a message: short, on one line, without control characters. */
 function shown(value: unknown): string {
-  const json = typeof value === 'bigint' ? String(value) : (JSON.stringify(plain(value)) ?? String(value));
+  const whole = typeof value === 'bigint' ? String(value) : (JSON.stringify(plain(value)) ?? String(value));
+  // Before it is cut: half of a secret is not known for one.
+  const json = redactText(whole);
   return json.length > VALUE_SHOWN_CHARS_MAX ? `${json.slice(0, VALUE_SHOWN_CHARS_MAX)}…` : json;
 }
 

@@ -1,4 +1,5 @@
 import type { SightlineError } from '../base/errors.ts';
+import { redactText } from '../log/redact.ts';
 
 /** Parts that every answer of this server has in common, those that are written without Fastify included. */
 
@@ -13,9 +14,11 @@ export const SECURITY_HEADERS = new Map([
 ]);
 
 export const WEBSOCKET_VERSION = '13';
+const MESSAGE_CHARS_MAX = 10_000;
 
+/** A message may quote what came, or a setting. */
 export function errorBody(error: SightlineError) {
-  return { error: { code: error.code, message: error.message } };
+  return { error: { code: error.code, message: redactText(error.message, MESSAGE_CHARS_MAX) } };
 }
 
 /** Headers that the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4). */

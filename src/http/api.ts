@@ -3,6 +3,7 @@ import { SightlineError } from '../base/errors.ts';
 import type { ConfigChange, ConfigRequest, ConfigState, ChangedSetting } from '../config/coordinator.ts';
 import type { OverriddenSetting } from '../config/load.ts';
 import { CONFIG_KEYS, ENTRY_SECTIONS } from '../config/keys.ts';
+import { shownValue } from '../config/secrets.ts';
 import { configSchema, type DeepReadonly } from '../config/schema.ts';
 import { STRATEGIES } from '../config/strategies.ts';
 import {
@@ -519,9 +520,9 @@ function configState({
   overridden,
 }: ConfigState): Answer<typeof configStateSchema> {
   return {
-    config,
+    config: shownValue('', config),
     origins: Object.fromEntries(origins),
-    pins: Object.fromEntries([...pins].map(([key, value]) => [key, told(value)])),
+    pins: Object.fromEntries([...pins].map(([key, value]) => [key, told(shownValue(key, value))])),
     changeable: [...CONFIG_KEYS.values()].filter(({ applies }) => applies !== 'restart').map(({ path }) => path),
     entry_sections: [...ENTRY_SECTIONS.keys()],
     needs_restart: needsRestart.map(toldChange),
@@ -541,11 +542,11 @@ function configChange(change: ConfigChange, { config }: ConfigState): Answer<typ
 }
 
 function toldChange({ path, from, to }: ChangedSetting) {
-  return { key: path, from: told(from), to: told(to) };
+  return { key: path, from: told(shownValue(path, from)), to: told(shownValue(path, to)) };
 }
 
 function toldOverridden({ path, value, layer, by }: OverriddenSetting) {
-  return { key: path, value: told<Answer<typeof valueSchema>>(value), layer, by };
+  return { key: path, value: told<Answer<typeof valueSchema>>(shownValue(path, value)), layer, by };
 }
 
 /** JSON has no form for `undefined`. */

@@ -397,10 +397,7 @@ export class HttpServer {
       return reply.status(error.status).headers(all).send(errorBody(error));
     });
     app.setNotFoundHandler((request, reply) => {
-      const error = new SightlineError(
-        'NOT_FOUND',
-        `there is nothing at ${request.method} ${request.url.slice(0, 200)}`,
-      );
+      const error = new SightlineError('NOT_FOUND', `there is nothing at ${request.method} ${pathIn(request.url)}`);
       return reply.status(error.status).send(errorBody(error));
     });
     const hasPage = existsSync(pageDir);
@@ -581,7 +578,7 @@ export class HttpServer {
     const url = URL.parse(request.url ?? '/', 'http://localhost');
     const route = this.#socketRoute(request);
     if (!url || !route) {
-      throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${(request.url ?? '').slice(0, 200)}`);
+      throw new SightlineError('NOT_FOUND', `there is no WebSocket at ${pathIn(request.url)}`);
     }
     const named = { client_id: url.searchParams.get('client_id') ?? undefined };
     const principal = this.#access.require(request, route.permissions, named);
@@ -661,7 +658,7 @@ async function sendFile(route: FileRoute, request: FastifyRequest, reply: Fastif
   });
   const file = await route.file(params);
   if (file === undefined || file.name.split(/[\\/]/).some(isUnfit)) {
-    throw new SightlineError('NOT_FOUND', `there is nothing at ${request.url.slice(0, 200)}`);
+    throw new SightlineError('NOT_FOUND', `there is nothing at ${pathIn(request.url)}`);
   }
   return reply.sendFile(file.name, file.folder);
 }
@@ -671,6 +668,11 @@ function isUnfit(part: string): boolean {
   return part === '' || part.startsWith('.') || part.includes('\0');
 }
 
+/** For messages: without the query, where secrets come. */
+function pathIn(url = '/'): string {
+  return url.split('?')[0]!.slice(0, 200);
+}
+
 /** Not a closure: a listener lives as long as its connection, and with it everything in its scope. */
 function destroy(this: Duplex): void {
   this.destroy();
@@ -678,7 +680,7 @@ function destroy(this: Duplex): void {
 
 /** Most often a proxy in front has left the upgrade out: so the answer says which headers it has to pass on. */
 function upgradeRequired({ method, url }: IncomingMessage, why: string): SightlineError {
-  const path = (url ?? '/').split('?')[0]!.slice(0, 200);
+  const path = pathIn(url);
   return new SightlineError(
     'UPGRADE_REQUIRED',
     `${method} ${path} is not a WebSocket handshake: ${why}. Connect by a WebSocket client (GET, version 13). A proxy in front must speak HTTP/1.1 to this server and pass on the headers Upgrade, Connection and Sec-WebSocket-*; in nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";`,

@@ -33,7 +33,8 @@ out; rare events are always written. At most 1 MiB of lines waits for a reader o
 dropped, and \`log_lines_dropped\` reports them.
 
 **Secrets are left out**: a field, a parameter of a query or a JSON member whose name has one of the words
-${SECRET_WORDS.join(', ')}, the value of an \`Authorization\` header, and \`user:password@\` of an address are written as \`[redacted]\`. No text is longer
+${SECRET_WORDS.join(', ')}, the value of an \`Authorization\` header, keys and tickets of this server, JSON Web Tokens, and \`user:password@\` of an address are written as \`[redacted]\`. The same holds
+for error messages, for the configuration where it is shown, and for what a crash leaves. No text is longer
 than 2,000 characters.
 
 A command that fails states the reason in its last line: \`command_failed\` in JSON, else \`sightline: <message> (<CODE>)\`; this line comes with

@@ -9,6 +9,7 @@ export const SECRET_WORDS = [
   'authorization',
   'cookie',
   'credential',
+  'jwt',
   'key',
   'passphrase',
   'passwd',
@@ -16,6 +17,7 @@ export const SECRET_WORDS = [
   'pwd',
   'secret',
   'signature',
+  'ticket',
   'token',
 ] as const;
 
@@ -24,10 +26,23 @@ const TEXT_CHARS_MAX = 2_000;
 const SECRETS: ReadonlySet<string> = new Set(SECRET_WORDS.flatMap((word) => [word, `${word}s`]));
 /** `name=value` in a query or a form. */
 const PAIR = /([\w.%~-]+)=([^\s&;,"'<>#]+)/g;
-const JSON_PAIR = /"([\w.-]+)"\s*:\s*"[^"]*"/g;
-/** `user:password@` of an address, such as that of a camera. */
-const USER_INFO = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#"'<>@]*@/gi;
+/** The last one may have been cut. */
+const JSON_PAIR = /"([\w.-]+)"\s*:\s*"[^"]*("|$)/g;
+/** `user:password@` of an address, such as that of a camera. A password may have an `@` in it. */
+const USER_INFO = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#"'<>]*@/gi;
+/** The same with what no address may have in it, and people write all the same; but `host:8080/a@b` has none. */
+const ODD_USER_INFO = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#"'<>@:]*:(?!\d+(?:[/?#]|$))[^\s"'<>]*@/gi;
+/** An address whose end was cut: what is left may be a password. */
+const CUT_USER_INFO = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#"'<>@:]*:[^\s"'<>@]*…$/i;
+/** The same in a query, percent-encoded. */
+const ENCODED_USER_INFO = /(%3a%2f%2f)[^\s&"'<>]*(%40)/gi;
 const AUTHORIZATION = /\b(bearer|basic)\s+[\w.~+/=-]{4,}/gi;
+/** Keys and tickets of this server; of a key the id may stay. */
+const OWN = /\b(sightline_(?:ticket_|[a-z0-9]{8}_))[\w-]{8,}/g;
+/** A JSON Web Token (RFC 7515 §3.1): its header is an object in base64. */
+const JWT = /\beyJ[\w-]{8,}\.[\w-]{4,}(\.[\w-]*)?/g;
+/** Of a password (`auth/passwords.ts`). */
+const PASSWORD_HASH = /\$scrypt\$[^\s"']+/g;
 
 /** The fields as they may be written: without secrets, and none of them longer than 2,000 characters. */
 export function redactFields(fields: LogFields): LogFields {
@@ -38,14 +53,20 @@ export function redactFields(fields: LogFields): LogFields {
 
 function redactValue(value: LogValue | undefined): LogValue | undefined {
   if (typeof value === 'string') return redactText(value);
-  return typeof value === 'object' && value !== null ? value.map(redactText) : value;
+  return typeof value === 'object' && value !== null ? value.map((text) => redactText(text)) : value;
 }
 
-/** A text without anything that looks like a secret. */
-export function redactText(text: string): string {
-  const short = text.length > TEXT_CHARS_MAX ? `${text.slice(0, TEXT_CHARS_MAX)}…` : text;
+/** A text without anything that looks like a secret, and with no more than `charsMax` characters and a sign that it was cut. */
+export function redactText(text: string, charsMax: number = TEXT_CHARS_MAX): string {
+  const short = text.length > charsMax ? `${text.slice(0, charsMax)}…` : text;
   return short
     .replaceAll(USER_INFO, `$1${REDACTED}@`)
+    .replaceAll(ODD_USER_INFO, `$1${REDACTED}@`)
+    .replace(CUT_USER_INFO, `$1${REDACTED}…`)
+    .replaceAll(ENCODED_USER_INFO, `$1${REDACTED}$2`)
+    .replaceAll(OWN, `$1${REDACTED}`)
+    .replaceAll(JWT, REDACTED)
+    .replaceAll(PASSWORD_HASH, REDACTED)
     .replaceAll(AUTHORIZATION, `$1 ${REDACTED}`)
     .replaceAll(JSON_PAIR, (pair, name: string) => (isSecretName(name) ? `"${name}":"${REDACTED}"` : pair))
     .replaceAll(PAIR, (pair, name: string) => (isSecretName(name) ? `${name}=${REDACTED}` : pair));

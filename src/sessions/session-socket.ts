@@ -5,6 +5,7 @@ import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Fences } from '../fences/fences.ts';
+import { redactText } from '../log/redact.ts';
 import type { Incoming, IncomingMessage } from '../fences/incoming.ts';
 import type { MemoryAccount } from '../fences/memory-ledger.ts';
 import type { Penalties } from '../fences/penalties.ts';
@@ -346,6 +347,11 @@ function onPong(this: LinkedSocket): void {
 
 function onClose(this: LinkedSocket, code: number): void {
   this[LINK]?.closed(this, code);
+}
+
+/** Why a session ends, or does not begin: the reason may quote the query, or a setting. */
+export function endMessage({ code, message }: SightlineError) {
+  return { type: 'error', code, message: redactText(message) } as const;
 }
 
 /** Says why in the bytes of an `error` message, then closes. */

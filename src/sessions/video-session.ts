@@ -30,7 +30,7 @@ import { Priority, type Sample } from '../base/sample.ts';
 import type { Stream } from '../stream/stream.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { PipelineAnswers, type AttachedPipeline } from './pipeline-answers.ts';
-import { endSocket, SessionSocket } from './session-socket.ts';
+import { endMessage, endSocket, SessionSocket } from './session-socket.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
 import { TracedFrames } from './traced-frames.ts';
 import { addAccounts, type FrameAccounts } from './video-accounts.ts';
@@ -661,5 +661,5 @@ export class VideoSession {
 
 /** Says why, then closes. */
 export function endVideoSocket(socket: WebSocket, format: MessageFormat, reason: SightlineError): void {
-  endSocket(socket, encodeServerMessage({ type: 'error', code: reason.code, message: reason.message }, format), reason);
+  endSocket(socket, encodeServerMessage(endMessage(reason), format), reason);
 }

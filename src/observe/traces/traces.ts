@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../log/log.ts';
 import type { Outbound } from '../../net/outbound.ts';
@@ -26,6 +27,7 @@ export class Traces {
   readonly #parts: Parts;
   #tracer: FrameTracer | undefined;
   #exporter: OtlpExporter | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -64,7 +66,14 @@ export class Traces {
   }
 
   /** Sends what is queued, for a short time. Idempotent. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    // The last results have just been written: their sockets say so in a moment.
+    await setImmediate();
     await this.#exporter?.close();
   }
 

@@ -13,7 +13,7 @@ import { compressors, decompressors } from '../compression.ts';
 import { parseTelemetryQuery } from '../query.ts';
 import { SessionRegistry } from '../registry.ts';
 import { PauseReason, SocketReading } from '../socket-reading.ts';
-import { endSocket, type OpeningRequest, type SessionSocket } from '../session-socket.ts';
+import { endMessage, endSocket, type OpeningRequest, type SessionSocket } from '../session-socket.ts';
 import type { CompressionSettings } from './compression.ts';
 import { RangeEncoder } from './encoder.ts';
 import type { OutboxSettings } from './outbox.ts';
@@ -146,7 +146,7 @@ export class TelemetryLane {
       reading.resume(PauseReason.busy);
       const reason = toSightlineError(thrown);
       this.#host.fences.refusals.count('telemetry', reason.code);
-      const message = { type: 'error', code: reason.code, message: reason.message } as const;
+      const message = endMessage(reason);
       endSocket(socket, encodeTelemetryServerMessage(message, protocol), reason);
     }
   }

@@ -15,7 +15,7 @@ import { PROTOCOL_VERSION } from '../../protocol/video.ts';
 import { NO_COUNTS } from '../../stream/reader-counts.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
 import { requireCritical } from '../priority.ts';
-import { endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from '../session-socket.ts';
+import { endMessage, endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from '../session-socket.ts';
 import { Outbox, type OutboxHost, type OutboxOwner } from './outbox.ts';
 import { aboutPublication, Publications, type PublicationsHost } from './publications.ts';
 import type { About, SessionClient } from './session-client.ts';
@@ -184,7 +184,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     // What was paused would not see the other side's close.
     if (socket.isPaused) socket.resume();
     this.#host.fences.refusals.count('telemetry', reason.code);
-    const message = { type: 'error', code: reason.code, message: reason.message } as const;
+    const message = endMessage(reason);
     endSocket(socket, encodeTelemetryServerMessage(message, this.#protocol), reason);
   }
 
