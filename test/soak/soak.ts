@@ -55,8 +55,10 @@ if (!(seconds > 0) || !Number.isInteger(seed)) {
 }
 
 const problems: string[] = [];
+/** The fault that was made last. */
+let last = '';
 function problem(what: string): void {
-  if (problems.length < PROBLEMS_MAX) problems.push(what);
+  if (problems.length < PROBLEMS_MAX) problems.push(`after ${last}: ${what}`);
 }
 
 const stopper = new AbortController();
@@ -156,6 +158,7 @@ async function run(): Promise<object> {
     if (order.length === 0) order = shuffled(faults, random);
     const fault = order.pop()!;
     const beginMs = performance.now();
+    last = fault.name;
     await attempt(fault, asked);
     made[fault.name]! += 1;
     count += 1;
