@@ -115,7 +115,7 @@ export const LOG_EVENTS = {
     room: 'app',
     level: 'debug',
     about: 'A part of the server has ended.',
-    fields: { step: 'which part: `recordings`, `sessions`, `http`, `engine` or `store`', took_ms: TOOK_MS },
+    fields: { step: 'which part: `drain`, `recordings`, `sessions`, `http`, `engine` or `store`', took_ms: TOOK_MS },
     text: ({ step, took_ms }) => `${step} ended after ${took_ms} ms`,
     intervalMs: 0,
   }),

@@ -4,6 +4,7 @@ import type { Principal } from '../auth/principal.ts';
 import { wallAheadMs, wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../base/errors.ts';
 import type { FrameOutcome } from '../base/frame.ts';
+import { RETRY_AFTER_MS } from '../base/retry-after.ts';
 import type { Picture } from '../base/picture.ts';
 import type { PipelineName } from '../base/result.ts';
 import type { Fences } from '../fences/fences.ts';
@@ -148,6 +149,7 @@ export class VideoSession {
   #refusedMessages = 0;
   readonly #gate = new CostlyGate();
   #refusedCostly = 0;
+  #isDraining = false;
   #flushScheduled = false;
   #isClosed = false;
 
@@ -305,6 +307,20 @@ export class VideoSession {
     this.#send(this.#welcome(resumed));
   }
 
+  /** From now on it takes no frames; those that it has go on. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /** Nothing of it waits, or is with a worker. A client that has gone, or does not read, has nothing to wait for. */
+  get isDrained(): boolean {
+    if (!this.#hasRoom) return true;
+    const queued = this.#parts.attached.queued();
+    return (
+      queued === 0 && this.#answers.every(({ pipeline, reader }) => pipeline.inFlight() === 0 && reader.queued === 0)
+    );
+  }
+
   /** Ends the session for good: the client gets the reason, the streams close, every frame is accounted for. Idempotent. */
   close(reason: SightlineError): void {
     // Finished results are sent; the rest is reported as dropped.
@@ -399,6 +415,10 @@ export class VideoSession {
         new SightlineError('FRAME_SEQUENCE_BAD', `seq ${seq} does not rise: the last one was ${this.#lastSeq}`),
         false,
       );
+      return;
+    }
+    if (this.#isDraining) {
+      this.#refuseFrame(seq, new SightlineError('SHUTTING_DOWN', 'the server shuts down'));
       return;
     }
     if (frame.type === 'bad_frame') {
@@ -596,5 +616,7 @@ export class VideoSession {
 
 /** Says why, then closes. */
 export function endVideoSocket(socket: WebSocket, format: MessageFormat, reason: SightlineError): void {
-  endSocket(socket, encodeServerMessage({ type: 'error', code: reason.code, message: reason.message }, format), reason);
+  const { code, message } = reason;
+  const comesBack = code === 'SHUTTING_DOWN' && { retry_after_ms: RETRY_AFTER_MS };
+  endSocket(socket, encodeServerMessage({ type: 'error', code, message, ...comesBack }, format), reason);
 }
