@@ -504,13 +504,14 @@ export class Sightline implements AsyncDisposable {
       drain: () => this.drain(),
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
-      sessions: () => rooms.forEach((room) => room.close()),
+      sessions: () => {
+        // First: it has a stream of the hub's.
+        this.#alerts.close();
+        rooms.forEach((room) => room.close());
+      },
       http: () => this.#http.close(Math.max(0, this.#endMs - systemClock.now())),
       engine: () => this.#engine.close(),
-      store: () => {
-        this.#alerts.close();
-        return this.#store.close();
-      },
+      store: () => this.#store.close(),
     };
     await shutDown(this.#log, systemClock, steps, (step) => {
       this.#closingStep = step;
