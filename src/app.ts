@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Alerts } from './alerts/alerts.ts';
 import { alertsPart } from './alerts/figures.ts';
 import { CLASSES, FrameMeter } from './alerts/frame-meter.ts';
@@ -86,6 +87,10 @@ import { Topics } from './stream/topics.ts';
 import { Certificates } from './tls/certificates.ts';
 import { certificateSettings } from './tls/settings.ts';
 
+/** Of the time for the end, what is kept for closing the sockets. */
+const CLOSE_MS = 1_000;
+const DRAIN_POLL_MS = 10;
+
 export interface SightlineOptions {
   readonly config: Config;
   /** Gets every log entry; its level follows the configuration. Default: none. */
@@ -133,8 +138,11 @@ export class Sightline implements AsyncDisposable {
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
   readonly #reloads = { taken: 0, failed: 0 };
+  #draining: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #closingStep: string | undefined;
+  /** When sockets are cut that have not closed. */
+  #endMs = 0;
 
   constructor({ config, log = noLog(systemClock), listens = true }: SightlineOptions) {
     const clock = systemClock;
@@ -433,7 +441,7 @@ export class Sightline implements AsyncDisposable {
     const { workers, workerSlots } = this.#engine.stats();
     return {
       starting: this.#models.isStarting,
-      stopping: this.#closing !== undefined,
+      stopping: this.#closing !== undefined || this.#draining !== undefined,
       modelsLoading: this.#models.loading,
       modelsFailed: this.#models.failed,
       workers: { alive: workers, wanted: workerSlots },
@@ -492,6 +500,27 @@ export class Sightline implements AsyncDisposable {
     return this.#closingStep;
   }
 
+  /**
+   * Before the end: `/-/ready` says 503, nobody new comes in, sessions take no more frames. Resolves when every frame has its answer and every
+   * critical message is with its client's socket, or the time is over (`server.shutdown_timeout_ms`, less what closing needs). Idempotent.
+   */
+  drain(): Promise<void> {
+    this.#draining ??= this.#drain();
+    return this.#draining;
+  }
+
+  async #drain(): Promise<void> {
+    const timeoutMs = this.#config.server.shutdown_timeout_ms;
+    this.#endMs = systemClock.now() + timeoutMs;
+    for (const room of [this.#http, this.#lane, this.#telemetry, this.#foxglove]) room.drain();
+    const untilMs = this.#endMs - Math.min(CLOSE_MS, timeoutMs / 2);
+    while (!this.#isDrained && systemClock.now() < untilMs) await sleep(DRAIN_POLL_MS);
+  }
+
+  get #isDrained(): boolean {
+    return this.#lane.isDrained && this.#telemetry.isDrained;
+  }
+
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -507,20 +536,22 @@ export class Sightline implements AsyncDisposable {
     if (this.#models.isStarting) this.#log.level = 'silent';
     const rooms = [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
     const steps = {
+      drain: () => this.drain(),
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
-      sessions: () => rooms.forEach((room) => room.close()),
+      sessions: () => {
+        // First: it has a stream of the hub's.
+        this.#alerts.close();
+        rooms.forEach((room) => room.close());
+      },
       http: () => {
         // At the same time: both may wait for somebody else.
         void this.#traces.close();
-        return this.#http.close();
+        return this.#http.close(Math.max(0, this.#endMs - systemClock.now()));
       },
       traces: () => this.#traces.close(),
       engine: () => this.#engine.close(),
-      store: () => {
-        this.#alerts.close();
-        return this.#store.close();
-      },
+      store: () => this.#store.close(),
     };
     await shutDown(this.#log, systemClock, steps, (step) => {
       this.#closingStep = step;

@@ -1,6 +1,7 @@
 import { connectVideo, SightlineError, startCapture, traceOf } from 'sightline/client';
 import type { Capture, GrantFields, PipelineName, QualityLevel, ResultMessage, VideoSession } from 'sightline/client';
 import { requireLogin } from './access.ts';
+import { watchAlerts } from './alerts.ts';
 import type { Camera, CameraName } from './cameras.ts';
 import { CameraError, hasDemoCamera, openDemoCamera, openWebcam } from './cameras.ts';
 import { QualityHistory } from './quality.ts';
@@ -305,6 +306,7 @@ async function start(): Promise<void> {
   pause.addEventListener('click', () => void togglePause());
   setInterval(refreshText, TEXT_INTERVAL_MS);
   void showLicences();
+  watchAlerts(view.element('alerts'), view.element('alerts-list'));
   void history.loadPlots();
   view.showStatus('busy', 'Looking for a camera');
   const asked = choice;

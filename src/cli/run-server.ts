@@ -77,6 +77,8 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   using _rover = hasRover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);
   forgetHangup();
+  // What comes of it is recorded as well.
+  await app.drain();
   // A recording that has lost its end ends the command with its error.
   await recorder?.finish();
 }

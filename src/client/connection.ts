@@ -26,12 +26,15 @@ interface Refusal {
   readonly seq?: number;
   readonly id?: number;
   readonly topic?: string;
+  readonly retry_after_ms?: number;
 }
 
 /** Why a connection is over; `final`: the server would refuse this client again. */
 export interface ConnectionEnd {
   readonly error: SightlineError;
   readonly final: boolean;
+  /** The server wants it back after so long, ms. */
+  readonly afterMs?: number | undefined;
 }
 
 export interface ConnectionListener<Welcome, Message> {
@@ -63,6 +66,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
   #sentBytes = 0;
   /** The last error that belongs to nothing in particular: a server gives its reason for closing so. */
   #lastError: SightlineError | undefined;
+  #afterMs: number | undefined;
   /** Why there is no connection, as far as the platform tells. */
   #failure: SightlineError | undefined;
 
@@ -120,6 +124,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
       return;
     }
     this.#lastError = message.type === 'error' ? closingError(message as unknown as Refusal) : undefined;
+    this.#afterMs = (message as { retry_after_ms?: number }).retry_after_ms;
     if (message.type === 'welcome') {
       clearTimeout(this.#welcomeTimer);
       this.#welcomed = true;
@@ -129,7 +134,7 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
 
   #onClose(code: number): void {
     const error = this.#lastError ?? this.#closeError(code);
-    this.#end({ error, final: isFinalRefusal(error.code, code) });
+    this.#end({ error, final: isFinalRefusal(error.code, code), afterMs: this.#afterMs });
   }
 
   #closeError(code: number): SightlineError {

@@ -291,7 +291,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     else this.#listener.onMessage(message);
   }
 
-  #onEnd({ error, final }: ConnectionEnd): void {
+  #onEnd({ error, final, afterMs = 0 }: ConnectionEnd): void {
     this.#connection = undefined;
     this.#onSocketClosed?.();
     if (this.#state === 'closed') return;
@@ -306,7 +306,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
       const message = `gave up after ${this.#attempt} attempts to reconnect: ${error.message}`;
       return this.#finish(new SightlineError('CONNECTION_LOST', message, { cause: error }));
     }
-    const delayMs = this.#toldDelayMs ?? reconnectDelayMs(this.#attempt++, this.#reconnect, this.random);
+    const delayMs = this.#toldDelayMs ?? afterMs + reconnectDelayMs(this.#attempt++, this.#reconnect, this.random);
     this.#toldDelayMs = undefined;
     this.#reconnectTimer = setTimeout(() => this.#connect(), delayMs);
     // A server that is there and refuses is another matter than one that is gone.

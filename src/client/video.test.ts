@@ -496,6 +496,18 @@ describe('a lost connection', () => {
     invariant(session);
   });
 
+  test('by a server that stops is not sought again before the server has said, and then it is', async () => {
+    const lane = await ScriptedLane.start();
+    const session = await connect(lane);
+    const states: string[] = [];
+    session.on('state', ({ state, error }) => states.push(`${state} ${error?.code ?? ''}`.trim()));
+    lane.say({ type: 'error', code: 'SHUTTING_DOWN', message: 'the server shuts down', retry_after_ms: 150 });
+    const beganMs = performance.now();
+    lane.socket.close(1001);
+    await vi.waitFor(() => expect(states).toEqual(['reconnecting SHUTTING_DOWN', 'open']));
+    expect(performance.now() - beganMs).toBeGreaterThan(149);
+  });
+
   test('is waited for as long as the server is away', async () => {
     const first = await ScriptedLane.start();
     const session = await connect(first);

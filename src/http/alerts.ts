@@ -32,8 +32,14 @@ export function alertRoutes(host: AlertsHost, settings: () => EventSettings): Ro
       permission: READ,
       tag: 'alerts',
       summary: 'alerts that are pending or firing, silences, and what has been of late',
+      query: z.strictObject({
+        history: z.coerce.number().int().min(0).max(200).default(200).describe('most changes in `history`'),
+      }),
       response: alertsSchema,
-      handle: () => host.report(),
+      handle: ({ query }) => {
+        const report = host.report();
+        return { ...report, history: report.history.slice(0, query.history) };
+      },
     }),
     {
       kind: 'stream',

@@ -1,5 +1,6 @@
 import type { SightlineError } from '../base/errors.ts';
 import { redactText } from '../log/redact.ts';
+import { RETRY_AFTER_MS } from '../base/retry-after.ts';
 
 /** Parts that every answer of this server has in common, those that are written without Fastify included. */
 
@@ -21,10 +22,11 @@ export function errorBody(error: SightlineError) {
   return { error: { code: error.code, message: redactText(error.message, MESSAGE_CHARS_MAX) } };
 }
 
-/** Headers that the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4). */
+/** Headers that the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4), or that help the client (§10.2.3). */
 export function headersOf({ code }: SightlineError): Record<string, string> {
   // RFC 9110 §15.5.2
   if (code.startsWith('CREDENTIALS_')) return { 'WWW-Authenticate': 'Bearer' };
+  if (code === 'SHUTTING_DOWN') return { 'Retry-After': String(Math.ceil(RETRY_AFTER_MS / 1_000)) };
   if (code !== 'UPGRADE_REQUIRED') return {};
   return { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Version': WEBSOCKET_VERSION };
 }

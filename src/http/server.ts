@@ -152,6 +152,7 @@ export class HttpServer {
   #openedCount = 0;
   #refusedCount = 0;
   readonly #mounted: string[] = [];
+  #isDraining = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
@@ -336,16 +337,24 @@ export class HttpServer {
     this.#upgrade(request, socket, head);
   }
 
-  /** Waits for sockets to close (their owners have closed them), cuts the rest, and stops. Idempotent. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
+  /** From now on nobody gets a WebSocket or an event stream; those that are open go on, and so do requests. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /**
+   * Waits for sockets to close (their owners have closed them), cuts the rest after `timeoutMs` (default: that of the settings), and stops.
+   * Idempotent.
+   */
+  close(timeoutMs = this.#options.shutdownTimeoutMs): Promise<void> {
+    this.#closing ??= this.#close(timeoutMs);
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
+  async #close(timeoutMs: number): Promise<void> {
     const cut = setTimeout(() => {
       for (const socket of this.#sockets.clients) socket.terminate();
-    }, this.#options.shutdownTimeoutMs);
+    }, timeoutMs);
     const closed = Promise.all(
       [...this.#sockets.clients].map((socket) => new Promise((done) => socket.once('close', done))),
     );
@@ -463,6 +472,7 @@ export class HttpServer {
       // The answer to a HEAD request would never end.
       this.#fastify.get(route.url, { exposeHeadRoute: false, config }, (request, reply) => {
         readInput(route, request);
+        this.#refuseWhenDraining();
         this.#refuseWhenFull();
         const connection = {
           endpoint: pathOf(route.url),
@@ -521,6 +531,11 @@ export class HttpServer {
     const { code: internal, message, stack } = toSightlineError(thrown);
     this.#options.log.write('request_failed', { code: internal, reason: message, stack });
     return new SightlineError('INTERNAL', 'the server failed to answer; see its log');
+  }
+
+  /** Throws SHUTTING_DOWN. */
+  #refuseWhenDraining(): void {
+    if (this.#isDraining || this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
   }
 
   #refuseWhenFull(): void {
@@ -591,7 +606,7 @@ export class HttpServer {
   #openAs(principal: Principal, request: IncomingMessage, { socket, head, route, query }: Opening): void {
     // It may have left while it was found out who it is.
     if (socket.destroyed) return;
-    if (this.#closing) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
+    this.#refuseWhenDraining();
     this.#refuseWhenFull();
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
       this.#connections.stay(socket, 'websocket');

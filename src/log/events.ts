@@ -136,7 +136,7 @@ export const LOG_EVENTS = {
     level: 'debug',
     about: 'A part of the server has ended.',
     fields: {
-      step: 'which part: `recordings`, `sessions`, `http`, `traces`, `engine` or `store`',
+      step: 'which part: `drain`, `recordings`, `sessions`, `http`, `traces`, `engine` or `store`',
       took_ms: TOOK_MS,
     },
     text: ({ step, took_ms }) => `${step} ended after ${took_ms} ms`,

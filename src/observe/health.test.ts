@@ -34,6 +34,16 @@ test('models that a session asked for are told, and the server is as well as bef
   });
 });
 
+test('alerts are told; a critical one is more than a word', () => {
+  const judged = (severity: 'warning' | 'critical') =>
+    judgeHealth({ ...WELL, alerts: [{ severity, summary: 'it is slow' }] }, LIMITS);
+  expect(judged('warning')).toEqual({ status: 'ok', issues: [{ code: 'ALERT_WARNING', message: 'it is slow' }] });
+  expect(judged('critical')).toEqual({
+    status: 'degraded',
+    issues: [{ code: 'ALERT_CRITICAL', message: 'it is slow' }],
+  });
+});
+
 test('a store that cannot be written is told: the server is as well as before', () => {
   expect(judgeHealth({ ...WELL, storeFault: 'there is no room' }, LIMITS)).toEqual({
     status: 'ok',

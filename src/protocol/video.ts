@@ -120,6 +120,8 @@ export interface ErrorMessage {
   code: ErrorCode;
   message: string;
   seq?: number;
+  /** With `SHUTTING_DOWN`, before the connection ends: when to come back. */
+  retry_after_ms?: number;
   /** As in `dropped`. */
   pipeline?: PipelineName;
 }

@@ -121,6 +121,11 @@ export class FoxgloveLane {
     return [...this.#registry.sessions].map((session) => session.report());
   }
 
+  /** From now on there are no new sessions. */
+  drain(): void {
+    this.#registry.drain();
+  }
+
   /** Tells every client and ends every session. Idempotent. */
   close(): void {
     clearInterval(this.#clockTimer);

@@ -68,6 +68,7 @@ export class SessionRegistry<S extends RegisteredSession> {
   /** By client id, the earliest first. */
   readonly #former = new Map<string, FormerHolder[]>();
   readonly #sweep: NodeJS.Timeout;
+  #isDraining = false;
   #closed = false;
 
   constructor(options: SessionRegistryOptions<S>) {
@@ -116,7 +117,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     wanted: ClaimedIdentity,
     create: (clientId: string) => S | Promise<S>,
   ): Promise<{ session: S; resumed: boolean }> {
-    if (this.#closed) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
+    if (this.#closed || this.#isDraining) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     const clientId = wanted.clientId ?? `${this.#options.kind}-${randomUUID().slice(0, 8)}`;
     const holder = this.#holder(clientId);
     if (holder) requireOwner(holder.link, wanted.principal);
@@ -136,6 +137,11 @@ export class SessionRegistry<S extends RegisteredSession> {
     } finally {
       this.#opening.delete(clientId);
     }
+  }
+
+  /** From now on nobody gets a session, nor one back. */
+  drain(): void {
+    this.#isDraining = true;
   }
 
   /** Tells every client and ends every session. Idempotent. */

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../base/clock.ts';
+import { RETRY_AFTER_MS } from '../base/retry-after.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Fences } from '../fences/fences.ts';
 import { redactText } from '../log/redact.ts';
@@ -351,7 +352,8 @@ function onClose(this: LinkedSocket, code: number): void {
 
 /** Why a session ends, or does not begin: the reason may quote the query, or a setting. */
 export function endMessage({ code, message }: SightlineError) {
-  return { type: 'error', code, message: redactText(message) } as const;
+  const comesBack = code === 'SHUTTING_DOWN' && { retry_after_ms: RETRY_AFTER_MS };
+  return { type: 'error', code, message: redactText(message), ...comesBack } as const;
 }
 
 /** Says why in the bytes of an `error` message, then closes. */

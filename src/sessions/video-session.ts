@@ -160,6 +160,7 @@ export class VideoSession {
   readonly #gate = new CostlyGate();
   readonly #traced = new TracedFrames();
   #refusedCostly = 0;
+  #isDraining = false;
   #flushScheduled = false;
   #isClosed = false;
 
@@ -317,6 +318,20 @@ export class VideoSession {
     this.#send(this.#welcome(resumed));
   }
 
+  /** From now on it takes no frames; those that it has go on. */
+  drain(): void {
+    this.#isDraining = true;
+  }
+
+  /** Nothing of it waits, or is with a worker. A client that has gone, or does not read, has nothing to wait for. */
+  get isDrained(): boolean {
+    if (!this.#hasRoom) return true;
+    const queued = this.#parts.attached.queued();
+    return (
+      queued === 0 && this.#answers.every(({ pipeline, reader }) => pipeline.inFlight() === 0 && reader.queued === 0)
+    );
+  }
+
   /** Ends the session for good: the client gets the reason, the streams close, every frame is accounted for. Idempotent. */
   close(reason: SightlineError): void {
     // Finished results are sent; the rest is reported as dropped.
@@ -411,6 +426,10 @@ export class VideoSession {
         new SightlineError('FRAME_SEQUENCE_BAD', `seq ${seq} does not rise: the last one was ${this.#lastSeq}`),
         false,
       );
+      return;
+    }
+    if (this.#isDraining) {
+      this.#refuseFrame(seq, new SightlineError('SHUTTING_DOWN', 'the server shuts down'));
       return;
     }
     if (frame.type === 'bad_frame') {

@@ -217,6 +217,17 @@ export class VideoLane {
     };
   }
 
+  /** From now on there are no new sessions and no new frames. Sessions that are open go on, for the answers that they are owed. */
+  drain(): void {
+    this.#registry.drain();
+    for (const session of this.#registry.sessions) session.drain();
+  }
+
+  /** After `drain`: every frame has its answer. */
+  get isDrained(): boolean {
+    return [...this.#registry.sessions].every((session) => session.isDrained);
+  }
+
   /** Tells every client and ends every session. Idempotent. */
   close(): void {
     clearInterval(this.#regulation);

@@ -328,6 +328,19 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     expect(await numberOfFirst(page, 'shown')).toBeGreaterThan(50);
   });
 
+  test('says what is wrong, and no more when it is well', async () => {
+    const over = { 'alerts.memory_warning_percent': 1, 'alerts.memory_critical_percent': 1 };
+    const { url } = await startServer({ ...over, 'alerts.for_s': 0, 'alerts.clear_s': 0 });
+    const { page } = await openPage(await startBrowser(), url);
+    await eventually(() => text(page, 'alerts-list')).toMatch(
+      /^Critical\s+The server's resident memory is [^]*minute$/,
+    );
+    const settings = { 'alerts.memory_warning_percent': 100, 'alerts.memory_critical_percent': 100 };
+    const headers = { 'Content-Type': 'application/json' };
+    await fetch(`${url}/api/config`, { method: 'PUT', headers, body: JSON.stringify({ settings }) });
+    await expect.poll(() => page.locator('#alerts').isVisible()).toBe(false);
+  });
+
   test('goes on by itself when the server comes back', async () => {
     const first = await startServer();
     const port = Number(new URL(first.url).port);

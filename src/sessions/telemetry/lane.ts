@@ -1,6 +1,7 @@
 import type { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.ts';
 import { toSightlineError } from '../../base/errors.ts';
+import { RETRY_AFTER_MS } from '../../base/retry-after.ts';
 import { openFences, type Fences } from '../../fences/fences.ts';
 import { noLog, type Log } from '../../log/log.ts';
 import type { TelemetryReport } from '../../observe/metrics.ts';
@@ -26,7 +27,6 @@ import { TelemetrySession, type TelemetrySessionHost, type TelemetrySessionSetti
 export const ENCODED_BYTES_MAX = 16 * 1024 * 1024;
 /** Of about a second: they are kept for so many, or twice as many. */
 const AGE_TICKS = 5;
-const RECONNECT_AFTER_MS = 1_000;
 
 export interface TelemetryLaneOptions {
   readonly topics: Topics;
@@ -169,12 +169,22 @@ export class TelemetryLane {
     };
   }
 
+  /** From now on there are no new sessions; those that are open go on. */
+  drain(): void {
+    this.#registry.drain();
+  }
+
+  /** No critical message waits for a client that is there. */
+  get isDrained(): boolean {
+    return [...this.#registry.sessions].every((session) => session.criticalQueue === 0);
+  }
+
   /** Sends what waits, tells every client to go elsewhere, and ends every session. Idempotent. */
   close(): void {
     if (this.#registry.closed) return;
     this.#unlisten();
     this.#rounds.flushAll();
-    for (const session of this.#registry.sessions) session.drain(RECONNECT_AFTER_MS);
+    for (const session of this.#registry.sessions) session.drain(RETRY_AFTER_MS);
     this.#registry.close();
     this.#rounds.close();
   }

@@ -455,6 +455,20 @@ describe('critical messages', () => {
     sim.expectBalanced();
   });
 
+  test('go on where a socket takes at once all that it is given: nothing else would wake the rest', async () => {
+    const sim = new Simulation({ criticalMessagesMax: 1_000 });
+    const subscribed = sim.subscribe('a');
+    sim.link.pass(1e9);
+    await sim.pass(0);
+    for (let i = 0; i < 120; i++) sim.publish('a', 10_000, Priority.critical);
+    // A batch of 50 is more than the socket is to hold.
+    sim.outbox.flushCriticals(0);
+    expect(sim.outbox.criticalQueue).toBe(70);
+    await sim.pass(0);
+    expect([sim.outbox.criticalQueue, sim.seqs(subscribed).length]).toEqual([0, 120]);
+    sim.expectBalanced();
+  });
+
   test('are charged while they wait, since no history may hold them any more; so do those that take too much', async () => {
     const sim = new Simulation({ criticalMessagesMax: 1_000 }, 2, 100_000);
     const subscribed = sim.subscribe('a');

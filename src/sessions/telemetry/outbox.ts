@@ -215,6 +215,7 @@ export class Outbox implements Sender {
     } finally {
       this.writer.uncork();
     }
+    this.#goOn();
   }
 
   /** To be called about once a second. */
@@ -260,6 +261,12 @@ export class Outbox implements Sender {
     } finally {
       this.writer.uncork();
     }
+    this.#goOn();
+  }
+
+  /** What was written in one go counted as unsent until then. Where the system took all of it at once, no event of the socket tells of room. */
+  #goOn(): void {
+    if (this.criticalQueue > 0 && this.writer.unsentBytes === 0 && this.writer.isOpen) this.#host.rounds.enqueue(this);
   }
 
   #mayWrite(turns: Turns, nowMs: number): boolean {

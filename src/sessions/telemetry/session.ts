@@ -135,6 +135,11 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     this.#publications?.check(nowMs);
   }
 
+  /** Critical messages that wait for its socket. */
+  get criticalQueue(): number {
+    return this.#outbox?.criticalQueue ?? 0;
+  }
+
   /** The client should go elsewhere; what is critical leaves first. */
   drain(reconnectAfterMs: number): void {
     this.#outbox?.flushCriticals(this.#host.clock.now());
@@ -173,7 +178,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
       refused_messages: this.#refused,
       unsent_bytes: this.#outbox?.writer.unsentBytes ?? 0,
       queued_bytes: this.#outbox?.queuedBytes ?? 0,
-      critical_queue: this.#outbox?.criticalQueue ?? 0,
+      critical_queue: this.criticalQueue,
       lag_ms: this.#lagMs,
     };
   }
