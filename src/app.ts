@@ -235,7 +235,7 @@ export class Sightline implements AsyncDisposable {
           settings: () => eventSettings(this.#config),
         }),
         ...loginRoutes(access),
-        ...pageRoutes(this.#camera),
+        ...pageRoutes(this.#camera, certificates?.authority),
       ]),
     });
     const { accounts: frames, ...video } = videoParts(this.#lane);

@@ -56,7 +56,7 @@ export async function measureTls(
   for (const load of Object.keys(LOADS) as Load[]) {
     say(`tls: ${LOADS[load]} messages a batch, ${READERS} readers`);
     const bench = { readers, ca, load, spanMs };
-    const [plainSightline] = lanes.filter(({ kind, isSecure }) => kind === 'sightline' && !isSecure);
+    const plainSightline = lanes.find(({ kind, isSecure }) => kind === 'sightline' && !isSecure);
     const { bytes } = await measure(plainSightline!, { ...bench, size: 0 });
     const times = new Map<Lane, number[]>(lanes.map((lane) => [lane, []]));
     for (let turn = 0; turn < turns; turn++) {

@@ -20,6 +20,7 @@ export async function runHere(
     text: tell,
     err: (line) => void (err += `${line}\n`),
     isTerminal: false,
+    isOutputTerminal: false,
     signal: new AbortController().signal,
   });
   return { code, out, err };

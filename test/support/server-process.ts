@@ -37,7 +37,7 @@ export class ServerProcess implements AsyncDisposable {
     const keep = (chunk: Buffer): void => void (err += chunk.toString());
     child.stderr.on('data', keep);
     for await (const line of createInterface({ input: child.stdout })) {
-      const url = /^ready (http:\/\/\S+)$/.exec(line)?.[1];
+      const url = /^ready (https?:\/\/\S+)$/.exec(line)?.[1];
       if (!url) continue;
       child.stderr.off('data', keep);
       child.stdout.resume();
