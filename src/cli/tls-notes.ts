@@ -1,4 +1,3 @@
-import { renderUnicodeCompact } from 'uqr';
 import { isLoopback } from '../base/addresses.ts';
 import { authorityFiles, fingerprintOf } from '../tls/authority.ts';
 import { ownAddresses, ownNames } from '../tls/names.ts';
@@ -64,5 +63,6 @@ export async function tellTls(context: CliContext, { server }: Config, url: stri
   for (const line of tlsLines(facts)) context.text(line);
   const [first] = addressesOf(facts);
   if (first === undefined || !context.isOutputTerminal) return;
+  const { renderUnicodeCompact } = await import('uqr');
   for (const line of renderUnicodeCompact(first, { border: 2 }).split('\n')) context.out(line);
 }
