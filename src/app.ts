@@ -20,7 +20,7 @@ import { httpParts } from './http/figures.ts';
 import { loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
-import { apiInfo, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
+import { apiInfo, basePathOf, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
 import { enginePart } from './inference/engine-figures.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import type { ModelManifest } from './inference/manifest.ts';
@@ -234,7 +234,7 @@ export class Sightline implements AsyncDisposable {
             needed ? this.#lane.find(clientId, given) : this.#lane.get(clientId),
           settings: () => eventSettings(this.#config),
         }),
-        ...loginRoutes(access),
+        ...loginRoutes({ ...access, basePath: basePathOf(config.server) }),
         ...pageRoutes(this.#camera, certificates?.authority),
       ]),
     });
@@ -441,7 +441,7 @@ export class Sightline implements AsyncDisposable {
 
   #apiHost(version: string): ApiHost {
     return {
-      info: apiInfo(version),
+      info: apiInfo(version, this.#config),
       health: () => this.health(),
       isReady: () => this.#isReady,
       metrics: () => this.metrics(),

@@ -91,10 +91,10 @@ export function entranceOf(
 
 /** Where the server of this configuration listens, seen from the same machine, which trusts its own authority. Errors: USAGE. */
 export function ownUrl(server: Config['server']): URL {
-  const { host, port, tls } = server;
+  const { host, port, tls, base_path: path } = server;
   if (port === 0) throw new SightlineError('USAGE', 'server.port is 0, any free one: give its address with --url');
   const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   trustOwn(server);
   const scheme = tls.auto || tls.cert_file !== undefined ? 'https' : 'http';
-  return new URL(`${scheme}://${near.includes(':') ? `[${near}]` : near}:${port}/`);
+  return new URL(`${scheme}://${near.includes(':') ? `[${near}]` : near}:${port}${path.replace(/\/?$/, '/')}`);
 }

@@ -4,6 +4,7 @@ import { addressesOf, tlsLines } from './tls-notes.ts';
 const FACTS = {
   host: '0.0.0.0',
   port: '8080',
+  basePath: '',
   authority: '/data/authority/ca.crt',
   fingerprint: 'AB:CD',
   addresses: ['127.0.0.1', '::1', '2001:db8::7', '192.0.2.7'],

@@ -9,6 +9,8 @@ import type { CliContext } from './context.ts';
 export interface TlsFacts {
   readonly host: string;
   readonly port: string;
+  /** Such as `/sightline`; empty: none. */
+  readonly basePath: string;
   /** The certificate of the authority, and its SHA-256. */
   readonly authority: string;
   readonly fingerprint: string;
@@ -18,13 +20,19 @@ export interface TlsFacts {
 }
 
 /** Addresses for other machines; none where they cannot reach it. The first one is the likeliest. */
-export function addressesOf({ host, port, addresses, names }: Omit<TlsFacts, 'authority' | 'fingerprint'>): string[] {
+export function addressesOf({
+  host,
+  port,
+  basePath,
+  addresses,
+  names,
+}: Omit<TlsFacts, 'authority' | 'fingerprint'>): string[] {
   if (isLoopback(host)) return [];
   const isEvery = /^[0:.]+$/.test(host);
   const far = addresses.filter((address) => !isLoopback(address));
   // IPv4 first: people type it, and some networks carry nothing else.
   const sorted = [...far.filter((one) => !one.includes(':')), ...names, ...far.filter((one) => one.includes(':'))];
-  return (isEvery ? sorted : [host]).map((one) => `https://${one.includes(':') ? `[${one}]` : one}:${port}`);
+  return (isEvery ? sorted : [host]).map((one) => `https://${one.includes(':') ? `[${one}]` : one}:${port}${basePath}`);
 }
 
 export function tlsLines(facts: TlsFacts): string[] {
@@ -55,6 +63,7 @@ export async function tellTls(context: CliContext, { server }: Config, url: stri
   const facts = {
     host: server.host,
     port: new URL(url).port || '443',
+    basePath: new URL(url).pathname.replace(/\/$/, ''),
     authority,
     fingerprint: await fingerprintOf(authority),
     addresses: ownAddresses(),

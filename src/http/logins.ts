@@ -11,6 +11,8 @@ import { answer, type Caller, type Route } from './route.ts';
 export interface LoginHost {
   readonly authenticator: Pick<Authenticator, 'isOpen' | 'principalOf'>;
   readonly logins: Logins;
+  /** Of the server, such as `/sightline`; empty: none. */
+  readonly basePath: string;
 }
 
 const PUBLIC = { action: 'public' } as const;
@@ -23,7 +25,7 @@ const meSchema = z
   })
   .meta({ id: 'Me', description: 'who the caller is to the server' });
 
-export function loginRoutes({ authenticator, logins }: LoginHost): Route[] {
+export function loginRoutes({ authenticator, logins, basePath }: LoginHost): Route[] {
   const about = (principal: Principal | undefined) => ({
     asks: !authenticator.isOpen,
     name: principal?.name ?? null,
@@ -51,7 +53,7 @@ export function loginRoutes({ authenticator, logins }: LoginHost): Route[] {
       handle: async ({ body, caller }) => {
         const principal = await authenticator.principalOf(body.key, caller.address);
         leave(logins, caller);
-        setCookie(caller, logins.open(principal), LOGIN_MS / 1_000);
+        setCookie(caller, { value: logins.open(principal), maxAgeS: LOGIN_MS / 1_000, basePath });
         return about(principal);
       },
     }),
@@ -64,7 +66,7 @@ export function loginRoutes({ authenticator, logins }: LoginHost): Route[] {
       response: meSchema,
       handle: ({ caller }) => {
         leave(logins, caller);
-        setCookie(caller, '', 0);
+        setCookie(caller, { value: '', maxAgeS: 0, basePath });
         return about(undefined);
       },
     }),
@@ -77,8 +79,11 @@ function leave(logins: Logins, { request }: Caller): void {
 }
 
 /** Scripts cannot read it, and no other site's page can make a browser send it. */
-function setCookie(caller: Caller, value: string, maxAgeS: number): void {
+function setCookie(
+  caller: Caller,
+  { value, maxAgeS, basePath }: { readonly value: string; readonly maxAgeS: number; readonly basePath: string },
+): void {
   const secure = caller.isSecure ? '; Secure' : '';
-  const terms = `Path=/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict${secure}`;
+  const terms = `Path=${basePath}/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict${secure}`;
   caller.setHeader('Set-Cookie', `${LOGIN_COOKIE}=${value}; ${terms}`);
 }

@@ -180,7 +180,8 @@ describe('the document', () => {
         const said = await response.text();
         const isUnknown = said.startsWith('{"error":{"code":"NOT_FOUND"');
         // There is no demo and no authority here, and the page may not be built.
-        if (!['/demo/camera.mp4', '/api/docs', '/ca.crt'].includes(path)) expect(isUnknown, `${method} ${path}`).toBe(false);
+        if (!['/demo/camera.mp4', '/api/docs', '/ca.crt'].includes(path))
+          expect(isUnknown, `${method} ${path}`).toBe(false);
       }
     }
     for (const [method, path] of [
