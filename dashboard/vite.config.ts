@@ -3,6 +3,8 @@ import { defineConfig } from 'vite';
 
 export default defineConfig({
   root: import.meta.dirname,
+  // The pages may be under a path of a proxy in front: nothing in them begins at its root.
+  base: './',
   resolve: {
     // In the clone the page is built from the client's source, so that the two cannot drift apart.
     alias: { 'sightline/client': fileURLToPath(new URL('../src/client/index.ts', import.meta.url)) },

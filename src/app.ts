@@ -31,7 +31,7 @@ import { loginFigures, loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
 import { ticketFigures, ticketRoutes } from './http/tickets.ts';
-import { apiInfo, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
+import { apiInfo, basePathOf, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
 import { enginePart } from './inference/engine-figures.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
 import type { ModelManifest } from './inference/manifest.ts';
@@ -297,9 +297,9 @@ export class Sightline implements AsyncDisposable {
           settings: () => eventSettings(this.#config),
         }),
         ...alertRoutes(this.#alerts, () => eventSettings(this.#config)),
-        ...loginRoutes({ ...access, signIn }),
-        ...ticketRoutes(access.tickets),
-        ...pageRoutes(this.#camera),
+        ...loginRoutes({ ...access, signIn, basePath: basePathOf(config.server) }),
+        ...ticketRoutes(access.tickets, basePathOf(config.server)),
+        ...pageRoutes(this.#camera, certificates?.authority),
       ]),
     });
     const { accounts: frames, ...video } = videoParts(this.#lane);
@@ -571,7 +571,7 @@ export class Sightline implements AsyncDisposable {
 
   #apiHost(version: string): ApiHost {
     return {
-      info: apiInfo(version),
+      info: apiInfo(version, this.#config),
       health: () => this.health(),
       isReady: () => this.#isReady,
       metrics: () => this.metrics(),

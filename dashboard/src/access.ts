@@ -9,7 +9,7 @@ export interface Me {
 /** Leads to the page that asks for a key, where the server wants one and nobody is signed in; then it never resolves. */
 export async function requireLogin(): Promise<Me> {
   // A server that is away, or an older one, is for the page itself to tell.
-  const me = await ask<Me>('/api/me').catch(() => undefined);
+  const me = await ask<Me>('api/me').catch(() => undefined);
   if (me === undefined) return { asks: false, name: null, permissions: [] };
   if (me.asks && me.name === null) return leave();
   if (me.asks) showLogout(me);
@@ -19,7 +19,7 @@ export async function requireLogin(): Promise<Me> {
 /** To the page that asks for a key, and back from there. */
 export function leave(): Promise<never> {
   const here = location.pathname + location.search + location.hash;
-  location.replace(`/login.html?to=${encodeURIComponent(here)}`);
+  location.replace(`login.html?to=${encodeURIComponent(here)}`);
   return new Promise(() => {});
 }
 
@@ -27,7 +27,7 @@ export function leave(): Promise<never> {
 export async function signIn(
   proof: { readonly key: string } | { readonly name: string; readonly password: string },
 ): Promise<Me> {
-  return await ask<Me>('/api/login', {
+  return await ask<Me>('api/login', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(proof),
@@ -50,7 +50,7 @@ function showLogout({ name }: Me): void {
   button.title = `Signed in as ${name}`;
   button.addEventListener('click', () => {
     button.disabled = true;
-    void ask('/api/logout', { method: 'POST' }).then(leave, () => (button.disabled = false));
+    void ask('api/logout', { method: 'POST' }).then(leave, () => (button.disabled = false));
   });
   document.querySelector('.pages')?.after(button);
 }

@@ -55,7 +55,7 @@ export function watchAlerts(section: HTMLElement, list: HTMLElement): void {
   let shown = '';
   const look = async (): Promise<void> => {
     if (document.hidden) return;
-    const answer = await fetch('/api/alerts?history=0').catch(() => undefined);
+    const answer = await fetch('api/alerts?history=0').catch(() => undefined);
     // The page says by itself that the server is away.
     if (!answer) return;
     // Who may not read them, and a server that has none, will say so again.

@@ -11,7 +11,7 @@ export interface Camera {
 /** Why a camera is not available, for the visitor. */
 export class CameraError extends Error {}
 
-export const DEMO_URL = '/demo/camera.mp4';
+export const DEMO_URL = 'demo/camera.mp4';
 
 /** Does the server offer a demo camera? The answer may take until its clip is made. */
 export async function hasDemoCamera(): Promise<boolean> {

@@ -81,7 +81,7 @@ function sessionOptions() {
   const threshold = isDetector ? Number(confidence.value) : 0;
   const model = isDetector ? query.get('model') : null;
   return {
-    url: '/ws/video',
+    url: 'ws/video',
     pipeline,
     ...(askedBudgetMs !== null && { budgetMs: Number(askedBudgetMs) }),
     ...(threshold > 0 && { confidence: threshold }),
@@ -221,7 +221,7 @@ interface Health {
 
 async function fetchHealth(): Promise<Health | undefined> {
   try {
-    const response = await fetch('/health');
+    const response = await fetch('health');
     return (await response.json()) as Health;
   } catch {
     // The session's own state shows that the server is gone.
@@ -284,7 +284,7 @@ function showThreshold(): void {
 }
 
 async function showLicences(): Promise<void> {
-  const response = await fetch('/licences', { method: 'HEAD' });
+  const response = await fetch('licences', { method: 'HEAD' });
   view.element('licences').hidden = !response.ok;
 }
 

@@ -14,6 +14,8 @@ export interface CliContext {
   logLine(line: string): boolean;
   /** Standard error is a terminal, so that a progress bar may be drawn there. */
   readonly isTerminal: boolean;
+  /** The same of standard output. */
+  readonly isOutputTerminal: boolean;
   /** Aborted by the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
   /**

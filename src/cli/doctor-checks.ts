@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { access, mkdir, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
@@ -17,6 +17,10 @@ import { ProcessDescriptors } from '../observe/descriptors.ts';
 import { machineBytes } from '../observe/machine.ts';
 import { traceSettings } from '../observe/settings.ts';
 import { excessOf, memoryPlan } from '../sessions/memory-plan.ts';
+import { loadIdentity, SOON_MS } from '../tls/certificates.ts';
+import type { CertificateSettings } from '../tls/certificates.ts';
+import { certificateSettings } from '../tls/settings.ts';
+import { ownUrl } from './server-documents.ts';
 import { bytesText, plural } from './text.ts';
 
 /** What `sightline doctor` looks at. Each check says what it found, and what to mend. */
@@ -127,7 +131,7 @@ export const CHECKS: Readonly<Record<string, Check>> = {
       return ok(`${host}:${port} is free`);
     } catch (thrown) {
       const { code } = thrown as NodeJS.ErrnoException;
-      if (code === 'EADDRINUSE') return await holderOf(host, port);
+      if (code === 'EADDRINUSE') return await holderOf(config.server);
       return fault(`${host}:${port}: ${(thrown as Error).message}`, 'set server.host and server.port');
     } finally {
       probe.close();
@@ -201,11 +205,10 @@ export const CHECKS: Readonly<Record<string, Check>> = {
 
   transport: async ({ config }) => {
     const { host } = config.server;
+    const settings = certificateSettings(config.server);
+    if (settings) return await certificateAt(settings);
     if (isLoopback(host)) return ok('this machine alone can reach it');
-    return warning(
-      `what goes to and from ${host} is not encrypted`,
-      'put a proxy with TLS in front (docs/security.md)',
-    );
+    return warning(`what goes to and from ${host} is not encrypted`, 'use --tls auto, or a certificate (docs/tls.md)');
   },
 };
 
@@ -222,9 +225,9 @@ export async function* findings(ground: Ground): AsyncGenerator<Finding> {
 }
 
 /** Who has the port: a server of ours is no fault. */
-async function holderOf(host: string, port: number): Promise<Omit<Finding, 'check'>> {
-  const near = host === '0.0.0.0' || host === '::' ? 'localhost' : host;
-  const url = `http://${near.includes(':') ? `[${near}]` : near}:${port}/health`;
+async function holderOf(server: Config['server']): Promise<Omit<Finding, 'check'>> {
+  const { host, port } = server;
+  const url = new URL('health', ownUrl(server)).href;
   try {
     const response = await new Outbound().fetch(url, FETCH_BOUNDS);
     const { status } = (await response.json()) as { status?: unknown };
@@ -233,6 +236,19 @@ async function holderOf(host: string, port: number): Promise<Omit<Finding, 'chec
     // Some other program.
   }
   return fault(`another program has ${host}:${port}`, 'end it, or take another port with --port or server.port');
+}
+
+async function certificateAt({ files, maintain }: CertificateSettings): Promise<Omit<Finding, 'check'>> {
+  if (maintain && !existsSync(files.certificate)) return ok('TLS; the certificate is made at the start');
+  try {
+    const { names, validToMs } = await loadIdentity(files, Date.now());
+    const found = `TLS for ${names.join(', ')} until ${new Date(validToMs).toISOString().slice(0, 10)}`;
+    if (maintain || validToMs - Date.now() > SOON_MS) return ok(found);
+    return warning(found, 'renew it: the server takes up the new file by itself');
+  } catch (thrown) {
+    const { code, message } = toSightlineError(thrown);
+    return fault(`${message} (${code})`, maintain ? 'it is made anew at the start' : 'see docs/tls.md');
+  }
 }
 
 /** Not on Windows, which has no such mode. */

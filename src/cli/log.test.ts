@@ -21,6 +21,7 @@ async function ran(
     err: (line) => void err.push(line),
     logLine: (line) => err.push(line.trimEnd()) > 0,
     isTerminal,
+    isOutputTerminal: false,
     signal: stopper.signal,
     onHangup: () => () => undefined,
     newPassword: async () => '',

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import { exitCodeOf } from '../base/exit-codes.ts';
@@ -18,6 +19,7 @@ import { registerMonitor } from './monitor.ts';
 import { registerOptimize } from './optimize.ts';
 import { loadOptions } from './options.ts';
 import { CommandOutput } from './output.ts';
+import { trust } from './trust.ts';
 import { wrapLine } from './wrap.ts';
 import { registerRecord } from './record.ts';
 import { registerReplay } from './replay.ts';
@@ -78,6 +80,7 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
       return true;
     },
     isTerminal: process.stderr.isTTY === true,
+    isOutputTerminal: process.stdout.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
     onHangup: (listener) => stopper?.onHangup(listener) ?? (() => undefined),
     newPassword: () => readNewPassword(process.stdin, process.stderr),
@@ -135,6 +138,7 @@ function build(program: Command, context: CliContext): void {
     .helpOption('-h, --help', 'print this help')
     .option('--config <file>', 'configuration file (YAML)')
     .option('--set <key=value>', 'any setting, such as streaming.max_fps=20; may be repeated', addSetting)
+    .option('--ca <file>', 'authority by which servers are checked, beside the usual ones (default: $SIGHTLINE_CA)')
     .option('--profile <name>', 'the profile to use: high_performance, high_capacity, or one of the configuration')
     .option(
       '--log-level <level>',
@@ -142,6 +146,10 @@ function build(program: Command, context: CliContext): void {
     )
     .option('--debug', 'print the stack of an unexpected error')
     .addHelpText('after', EXAMPLES)
+    .hook('preAction', () => {
+      const path = program.opts<{ ca?: string }>().ca ?? context.env['SIGHTLINE_CA'];
+      if (path) trust(resolve(context.cwd, path));
+    })
     .exitOverride()
     .showSuggestionAfterError(true)
     .configureHelp({ showGlobalOptions: true })

@@ -35,6 +35,7 @@ async function run(...words: string[]): Promise<Ran> {
     err: (line) => void err.push(line),
     logLine: () => true,
     isTerminal: false,
+    isOutputTerminal: false,
     signal: new AbortController().signal,
     onHangup: () => () => undefined,
     newPassword: async () => '',

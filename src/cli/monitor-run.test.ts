@@ -117,6 +117,7 @@ function context(overrides: Partial<CliContext> = {}): CliContext {
     err: () => {},
     logLine: () => true,
     isTerminal: false,
+    isOutputTerminal: false,
     signal: leave.signal,
     onHangup: () => () => undefined,
     newPassword: async () => '',

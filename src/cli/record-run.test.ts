@@ -31,6 +31,7 @@ function start(json: boolean) {
     err: (line) => lines.err.push(line),
     logLine: () => true,
     isTerminal: true,
+    isOutputTerminal: false,
     signal: stop.signal,
     onHangup: () => () => undefined,
     newPassword: async () => '',

@@ -8,6 +8,7 @@ import type { Log } from '../log/log.ts';
 import { lowerV8Threads } from '../supervise/thread-priority.ts';
 import type { CliContext } from './context.ts';
 import { withLog } from './log.ts';
+import { tellTls } from './tls-notes.ts';
 
 /** The common part of `serve` and `demo`: flags, the line `ready`, and an orderly end. */
 
@@ -69,6 +70,7 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   const forgetHangup = context.onHangup(() => reload(app));
   const recorder = flags.record === undefined ? undefined : await app.record(resolve(context.cwd, flags.record));
   context.out(`ready ${app.url}`);
+  await tellTls(context, config, app.url);
   const isDemo = makeCamera !== undefined;
   if (isDemo || name) log.write('page_ready', { url: `${app.url}${pageOf(name)}` });
   if (isDemo && name === undefined) app.startCamera(() => makeCamera(log));

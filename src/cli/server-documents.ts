@@ -1,6 +1,7 @@
 import { ERRORS, SightlineError, type ErrorCode } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import { clean } from './text.ts';
+import { trustOwn } from './trust.ts';
 
 /** Documents of a running server over HTTP, for commands that show one. */
 
@@ -61,8 +62,18 @@ function reasonOf(thrown: unknown): string {
   if (thrown.name === 'TimeoutError') return `no answer within ${ANSWER_TIMEOUT_MS / 1000} s`;
   if (thrown instanceof SyntaxError) return 'the answer is not JSON';
   if (thrown instanceof AggregateError && thrown.errors.length > 0) return reasonOf(thrown.errors[0]);
+  if (UNTRUSTED.has((thrown as NodeJS.ErrnoException).code ?? '')) {
+    return `${thrown.message}: --ca FILE, or SIGHTLINE_CA, names an authority to trust (docs/tls.md)`;
+  }
   return thrown.cause === undefined ? thrown.message : reasonOf(thrown.cause);
 }
+
+const UNTRUSTED: ReadonlySet<string> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
 
 /** An address without credentials in it, which `fetch` would not take, and the headers that stand for them: a token goes before. */
 export function entranceOf(
@@ -78,9 +89,12 @@ export function entranceOf(
   return { url, headers: { authorization: `Basic ${credentials}` } };
 }
 
-/** Where the server of this configuration listens, seen from the same machine. Errors: USAGE. */
-export function ownUrl({ host, port }: Config['server']): URL {
+/** Where the server of this configuration listens, seen from the same machine, which trusts its own authority. Errors: USAGE. */
+export function ownUrl(server: Config['server']): URL {
+  const { host, port, tls, base_path: path } = server;
   if (port === 0) throw new SightlineError('USAGE', 'server.port is 0, any free one: give its address with --url');
   const near = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return new URL(`http://${near.includes(':') ? `[${near}]` : near}:${port}/`);
+  trustOwn(server);
+  const scheme = tls.auto || tls.cert_file !== undefined ? 'https' : 'http';
+  return new URL(`${scheme}://${near.includes(':') ? `[${near}]` : near}:${port}${path.replace(/\/?$/, '/')}`);
 }

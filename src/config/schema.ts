@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../log/events.ts';
 import { readNetwork } from './networks.ts';
+import { readBasePath } from './base-paths.ts';
 import { readHostName, readOrigin, type Read } from './origins.ts';
 import { PROFILES } from './profiles.ts';
 
@@ -97,6 +98,11 @@ const server = z.strictObject({
     .default([])
     .describe(
       'Further names of the server in `Host`, such as that of a proxy in front, without ports; its own address always counts.',
+    ),
+  base_path: textAs(readBasePath)
+    .default('/')
+    .describe(
+      'Path under which a proxy in front has the server, where it passes the path on, such as `/sightline`: pages, API and WebSockets are under it, and nothing is beside it.',
     ),
   tls: z
     .strictObject({

@@ -16,6 +16,8 @@ export interface LoginHost {
   readonly authenticator: Pick<Authenticator, 'isOpen'>;
   readonly signIn: SignIn;
   readonly logins: Logins;
+  /** Of the server, such as `/sightline`; empty: none. */
+  readonly basePath: string;
 }
 
 const PUBLIC = { action: 'public' } as const;
@@ -46,7 +48,7 @@ function proofIn(body: {
   return name === undefined || password === undefined ? undefined : { name, password };
 }
 
-export function loginRoutes({ authenticator, signIn, logins }: LoginHost): Route[] {
+export function loginRoutes({ authenticator, signIn, logins, basePath }: LoginHost): Route[] {
   const about = (principal: Principal | undefined) => ({
     asks: !authenticator.isOpen,
     name: principal?.name ?? null,
@@ -74,7 +76,7 @@ export function loginRoutes({ authenticator, signIn, logins }: LoginHost): Route
       handle: async ({ body, caller }) => {
         const principal = await enter(signIn, proofIn(body)!, caller);
         leave(logins, caller);
-        setCookie(caller, logins.open(principal), LOGIN_MS / 1_000);
+        setCookie(caller, { value: logins.open(principal), maxAgeS: LOGIN_MS / 1_000, basePath });
         return about(principal);
       },
     }),
@@ -87,7 +89,7 @@ export function loginRoutes({ authenticator, signIn, logins }: LoginHost): Route
       response: meSchema,
       handle: ({ caller }) => {
         leave(logins, caller);
-        setCookie(caller, '', 0);
+        setCookie(caller, { value: '', maxAgeS: 0, basePath });
         return about(undefined);
       },
     }),
@@ -126,8 +128,11 @@ function leave(logins: Logins, { request }: Caller): void {
 }
 
 /** Scripts cannot read it, and no other site's page can make a browser send it. */
-function setCookie(caller: Caller, value: string, maxAgeS: number): void {
+function setCookie(
+  caller: Caller,
+  { value, maxAgeS, basePath }: { readonly value: string; readonly maxAgeS: number; readonly basePath: string },
+): void {
   const secure = caller.isSecure ? '; Secure' : '';
-  const terms = `Path=/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict${secure}`;
+  const terms = `Path=${basePath}/; Max-Age=${maxAgeS}; HttpOnly; SameSite=Strict${secure}`;
   caller.setHeader('Set-Cookie', `${LOGIN_COOKIE}=${value}; ${terms}`);
 }

@@ -10,6 +10,8 @@ export interface OpenApiInfo {
   readonly version: string;
   readonly description: string;
   readonly license: { readonly name: string; readonly identifier: string };
+  /** Under which all paths are, such as `/sightline`; empty: none. */
+  readonly basePath?: string;
   /** Descriptions of the routes' tags. */
   readonly tags?: Readonly<Record<string, string>>;
 }
@@ -26,7 +28,7 @@ type Json = Readonly<Record<string, unknown>>;
 
 export interface OpenApiDocument {
   readonly openapi: '3.1.1';
-  readonly info: Omit<OpenApiInfo, 'tags'>;
+  readonly info: Omit<OpenApiInfo, 'tags' | 'basePath'>;
   readonly servers: readonly { readonly url: string; readonly description: string }[];
   /** One of these, where the server asks for a key, unless an operation says otherwise. */
   readonly security: readonly Readonly<Record<string, readonly string[]>>[];
@@ -68,7 +70,7 @@ const SESSION_TOKEN = 'session_token';
 export function openApiDocument(
   routes: readonly Route[],
   sockets: readonly ToldSocket[],
-  { tags: described = {}, ...info }: OpenApiInfo,
+  { tags: described = {}, basePath = '', ...info }: OpenApiInfo,
 ): OpenApiDocument {
   const schemas = new Schemas();
   const paths: Record<string, Record<string, Json>> = {};
@@ -81,7 +83,7 @@ export function openApiDocument(
     openapi: '3.1.1',
     info,
     // Whatever name it is known by: the document is read at the server itself.
-    servers: [{ url: '/', description: 'this server' }],
+    servers: [{ url: basePath || '/', description: 'this server' }],
     security: [{ [KEY]: [] }, { [LOGIN]: [] }, {}],
     tags: [...new Set(routes.map(({ tag }) => tag))].map((name) =>
       described[name] === undefined ? { name } : { name, description: described[name] },

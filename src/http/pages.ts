@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { toSightlineError } from '../base/errors.ts';
 import type { Log } from '../log/log.ts';
-import { answer, files, type Route } from './route.ts';
+import { answer, files, type Route, type ServedFile } from './route.ts';
 import { PAGE_DIR } from './settings.ts';
 
 const PUBLIC = { action: 'public' } as const;
@@ -26,8 +26,8 @@ export class DemoCamera {
   }
 }
 
-/** Routes of the pages beside their files. */
-export function pageRoutes(camera: DemoCamera): Route[] {
+/** Routes of the pages beside their files. `authority`: the certificate of the one that has signed the server’s. */
+export function pageRoutes(camera: DemoCamera, authority?: ServedFile): Route[] {
   return [
     files({
       url: '/demo/camera.mp4',
@@ -39,6 +39,14 @@ export function pageRoutes(camera: DemoCamera): Route[] {
         const clip = await camera.clip;
         return clip === undefined ? undefined : { folder: dirname(clip), name: basename(clip) };
       },
+    }),
+    files({
+      url: '/ca.crt',
+      permission: PUBLIC,
+      tag: 'page',
+      summary: 'the certificate of the authority of this machine, for devices that are to trust it',
+      contentType: 'application/x-x509-ca-cert',
+      file: async () => authority,
     }),
     answer({
       method: 'GET',

@@ -27,6 +27,7 @@ import { parseJson } from '../protocol/wire-value.ts';
 import type { Identity } from '../tls/identity.ts';
 import { Access, type AccessParts } from './access.ts';
 import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './answers.ts';
+import { behindBase } from './base-path.ts';
 import { RequestQueues } from './request-queue.ts';
 import { Connections, type ConnectionSettings } from './connections.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
@@ -71,6 +72,8 @@ export interface HttpServerOptions {
   readonly host: string;
   readonly port: number;
   readonly rules: AddressRules;
+  /** Under which everything is, such as `/sightline`; empty: none. */
+  readonly basePath?: string;
   /** Networks of proxies whose word on where a request comes from counts. */
   readonly trustedProxies: readonly string[];
   readonly connections: ConnectionSettings;
@@ -139,6 +142,7 @@ export class HttpServer {
   readonly #watchers: RequestQueues;
   readonly #access: Access;
   readonly #proxies: Proxies;
+  readonly #basePath: string;
   readonly #listeners: Listeners;
   /** On every answer. */
   readonly #headers: Map<string, string>;
@@ -165,6 +169,7 @@ export class HttpServer {
     this.#headers = new Map([...SECURITY_HEADERS, ...(tls ? hstsHeader(tls.hstsS) : [])]);
     tls?.certificates.onChange((identity) => this.#secure(identity));
     this.#proxies = new Proxies(options.trustedProxies);
+    this.#basePath = options.basePath ?? '';
     const addressOf = (request: IncomingMessage) => this.#proxies.addressOf(request);
     this.#access = new Access({ ...options.access, addressOf, refusals: fences.refusals, log });
     const queues = { clock, turns: fences.turns };
@@ -251,7 +256,7 @@ export class HttpServer {
     const listening = this.#listeners.address;
     if (listening === undefined) throw new SightlineError('USAGE', 'the server has no address of its own');
     const { address, port, family } = listening;
-    return `${this.#options.tls ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    return `${this.#options.tls ? 'https' : 'http'}://${family === 'IPv6' ? `[${address}]` : address}:${port}${this.#basePath}`;
   }
 
   /** Errors: ADDRESS_IN_USE, CONFIG_VALUE_BAD. */
@@ -419,11 +424,15 @@ export class HttpServer {
   #answer(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
     const connection = this.#connections.of(socket);
+    const url = behindBase(this.#basePath, request.url ?? '/');
+    const isElsewhere = url === undefined || url === '';
+    if (!isElsewhere) request.url = url;
     const queue = request.url === WATCHED ? this.#watchers : this.#requests;
     const start = (): void => {
       const { refusal } = connection ?? {};
       response.setHeaders(this.#headers);
       if (refusal) return refuseRequest(response, refusal);
+      if (isElsewhere) return this.#answerElsewhere(request, response, url);
       queue.submit(this.#proxies.addressOf(request), {
         get isOver() {
           return socket.destroyed;
@@ -433,6 +442,15 @@ export class HttpServer {
     };
     if (connection) this.#connections.begin(connection, response, start);
     else start();
+  }
+
+  /** Nothing is beside the base path; the path itself leads to what is under it. */
+  #answerElsewhere({ url = '' }: IncomingMessage, response: ServerResponse, path: '' | undefined): void {
+    if (path === '') {
+      response.writeHead(308, { Location: `${this.#basePath}/${url.slice(this.#basePath.length)}` }).end();
+    } else {
+      refuseRequest(response, new SightlineError('NOT_FOUND', `everything is under ${this.#basePath}/ here`));
+    }
   }
 
   /** Of Node's HTTP parser: what comes is no request, or comes too slowly. */
@@ -564,6 +582,8 @@ export class HttpServer {
     // A peer that vanishes between the request and our answer needs none.
     socket.on('error', destroy);
     const connection = this.#connections.of(socket);
+    // What is beside the base path leads to no WebSocket.
+    request.url = behindBase(this.#basePath, request.url ?? '/') || '/';
     // It is refused already, or has not waited for its answers.
     if (connection?.state === 'closing' || connection?.answers) return void socket.destroy();
     if (connection) this.#connections.upgrade(connection);

@@ -34,6 +34,7 @@ export function httpSettings({ server, streaming, telemetry }: Config): HttpSett
       origins: server.allowed_origins,
       allowedHosts: server.allowed_hosts,
     },
+    basePath: basePathOf(server),
     trustedProxies: server.trusted_proxies,
     connections: {
       connectionsMax: server.max_connections,
@@ -57,6 +58,11 @@ export function httpSettings({ server, streaming, telemetry }: Config): HttpSett
   };
 }
 
+/** `/sightline`, or empty. */
+export function basePathOf({ base_path: path }: Config['server']): string {
+  return path === '/' ? '' : path;
+}
+
 /** Many clients come by one proxy: a bound for its address would be one for all of them. */
 export function unboundedAddresses(server: Config['server']): readonly string[] {
   return [...server.unbounded_addresses, ...server.trusted_proxies];
@@ -67,8 +73,9 @@ export function eventSettings({ streaming }: Config): EventSettings {
 }
 
 /** The description of the server in the API's document. */
-export function apiInfo(version: string): OpenApiInfo {
+export function apiInfo(version: string, { server }: Config): OpenApiInfo {
   return {
+    basePath: basePathOf(server),
     title: 'Sightline',
     version,
     description:

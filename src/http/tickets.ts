@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { TICKET_MS, TICKET_OUTCOMES, type TicketOutcome, type Tickets } from '../auth/tickets.ts';
 import { part, type Part } from '../observe/figures.ts';
+import { behindBase } from './base-path.ts';
 import { answer, type Route } from './route.ts';
 
 /** Tickets for browsers: `auth/tickets.ts` tells what they are for. */
@@ -14,7 +15,7 @@ const ticketSchema = z
   })
   .meta({ id: 'Ticket', description: 'stands for the credential by which it was asked for' });
 
-export function ticketRoutes(tickets: Tickets): Route[] {
+export function ticketRoutes(tickets: Tickets, basePath = ''): Route[] {
   return [
     answer({
       method: 'POST',
@@ -29,13 +30,16 @@ export function ticketRoutes(tickets: Tickets): Route[] {
           .string()
           .max(PATH_CHARS_MAX)
           .regex(/^\/[^?#\s]*$/, 'is no path such as /ws/video')
-          .describe('the address, without host and query'),
+          .describe('the address, without host and query; with `server.base_path` or without'),
       }),
       example: { path: '/ws/telemetry' },
       response: ticketSchema,
       handle: ({ body, caller }) => {
         caller.setHeader('Cache-Control', 'no-store');
-        return { ticket: tickets.issue(caller.principal!, body.path), expires_in_s: TICKET_MS / 1000 };
+        return {
+          ticket: tickets.issue(caller.principal!, behindBase(basePath, body.path) ?? body.path),
+          expires_in_s: TICKET_MS / 1000,
+        };
       },
     }),
   ];

@@ -1,6 +1,7 @@
 import { systemClock } from '../base/clock.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import { openParent } from '../supervise/parent.ts';
+import { trustAuthority } from '../tls/trust.ts';
 import { failureOf, Generator, type GeneratorOptions, type Progress } from './generator.ts';
 import type { GeneratorResult } from './results.ts';
 
@@ -26,6 +27,7 @@ const parent = openParent<GeneratorRequest, GeneratorReply>({
 });
 
 async function run(options: GeneratorOptions): Promise<void> {
+  options.authorities?.forEach(trustAuthority);
   const generator = new Generator(options, {
     clock: systemClock,
     signal: stopper.signal,

@@ -14,6 +14,8 @@ export interface GeneratorOptions {
   readonly url: string;
   /** The key, where the server asks for one. */
   readonly token: string | undefined;
+  /** PEM of authorities by which it checks the server, beside those that Node knows. */
+  readonly authorities?: readonly string[];
   readonly subprotocol: TelemetrySubprotocol;
   readonly test: LoadTest;
   /** Keeps the topics of several runs on one server apart. */

@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { SightlineError } from '../base/errors.ts';
 import { Child } from '../supervise/child.ts';
+import { trustedAuthorities } from '../tls/trust.ts';
 import type { GeneratorOptions, Progress } from './generator.ts';
 import type { GeneratorReply, GeneratorRequest } from './generator-process.ts';
 import type { GeneratorResult } from './results.ts';
@@ -44,7 +45,7 @@ export async function runGenerator(
     timer = setTimeout(() => ended.reject(signal.reason as Error), PARTIAL_TIMEOUT_MS);
   };
   signal.addEventListener('abort', onAbort, { once: true });
-  child.send(options);
+  child.send({ ...options, authorities: trustedAuthorities() });
   try {
     return await Promise.race([ended.promise, diedOf(child)]);
   } finally {

@@ -126,6 +126,7 @@ const serverMessages: { readonly [K in t.TelemetryServerMessage as K['type']]: C
     count: optional(integer(0, Number.MAX_SAFE_INTEGER)),
     alias: optional(integer(0, U32_MAX)),
     expected: optional(integer(0, Number.MAX_SAFE_INTEGER)),
+    retry_after_ms: optional(notNegative),
   },
   data: {
     topic_id: integer(0, U32_MAX),

@@ -195,6 +195,8 @@ export interface TelemetryError {
   alias?: number;
   /** The number that the server waits for on this topic. */
   expected?: number;
+  /** With `SHUTTING_DOWN`, before the connection ends: when to come back. */
+  retry_after_ms?: number;
 }
 
 /** One message of a topic, as a reader gets it. */

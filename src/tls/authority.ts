@@ -3,7 +3,6 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SightlineError } from '../base/errors.ts';
 import { normalName, readCertificate, readIdentity, type Identity } from './identity.ts';
-import { signAuthority, signServer } from './sign.ts';
 
 /**
  * A certificate authority of this machine alone, and the certificate of its server. Devices come to trust the authority once; the
@@ -47,6 +46,7 @@ export async function maintainAuthority(
   const authority = await openAuthority(folder, machine, nowMs);
   const current = await readText(files.server);
   if (current !== undefined && isFit(current, { path: files.server, authority, names, nowMs })) return;
+  const { signServer } = await signing();
   const { privateKey, publicKey } = newKey();
   const validFromMs = nowMs - EARLIER_MS;
   const certificate = signServer(
@@ -104,6 +104,7 @@ function readAuthority(place: string, certificateText: string, keyText: string):
 
 /** Both of its files come into being at once, so that of two servers that start together one finds the authority of the other. */
 async function makeAuthority(folder: string, machine: string, nowMs: number): Promise<void> {
+  const { signAuthority } = await signing();
   const { privateKey, publicKey } = newKey();
   const validFromMs = nowMs - EARLIER_MS;
   const certificate = signAuthority({
@@ -149,6 +150,11 @@ function isFit(
   if (!new X509Certificate(text).verify(authority.certificate.publicKey)) return false;
   const has = new Set(identity.names);
   return identity.validToMs - nowMs > RENEW_DAYS * DAY_MS && terms.names.every((name) => has.has(normalName(name)));
+}
+
+/** Its libraries take their time to load, and are seldom needed. */
+function signing() {
+  return import('./sign.ts');
 }
 
 function newKey() {

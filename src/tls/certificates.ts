@@ -15,6 +15,8 @@ export interface CertificateSettings {
   readonly files: CertificateFiles;
   /** Makes the files, or makes them anew where it is time; asked at the start and then once in `UPKEEP_MS`. */
   readonly maintain?: ((nowMs: number) => Promise<void>) | undefined;
+  /** The certificate of the authority that it makes them by, for everybody. */
+  readonly authority?: { readonly folder: string; readonly name: string } | undefined;
 }
 
 /** As `Tls` among the measurements. */
@@ -34,7 +36,8 @@ const RETRY_MS = 10_000;
 const UPKEEP_MS = 60_000;
 /** A chain of certificates takes some KiB. */
 const FILE_BYTES_MAX = 1_048_576;
-const SOON_MS = 14 * 86_400_000;
+/** So long before its end it is told. */
+export const SOON_MS = 14 * 86_400_000;
 const REMIND_MS = 86_400_000;
 
 export class Certificates {
@@ -148,16 +151,20 @@ export class Certificates {
     this.#log.write('certificate_expires', { expires_at: dateOf(validToMs) });
   }
 
-  async #load(): Promise<Identity> {
-    const { certificate, key } = this.#settings.files;
-    const [certificateFile, keyFile] = await Promise.all([readPem(certificate), readPem(key)]);
-    return readIdentity(certificateFile, keyFile, wallTimeMs(this.#clock));
+  #load(): Promise<Identity> {
+    return loadIdentity(this.#settings.files, wallTimeMs(this.#clock));
   }
 
   async #versionOfFiles(): Promise<string> {
     const { certificate, key } = this.#settings.files;
     return (await Promise.all([certificate, key].map(versionOf))).join(' ');
   }
+}
+
+/** `nowMs`: the time of day. Errors: CERTIFICATE_UNREADABLE, CERTIFICATE_BAD. */
+export async function loadIdentity({ certificate, key }: CertificateFiles, nowMs: number): Promise<Identity> {
+  const [certificateFile, keyFile] = await Promise.all([readPem(certificate), readPem(key)]);
+  return readIdentity(certificateFile, keyFile, nowMs);
 }
 
 /** Errors: CERTIFICATE_UNREADABLE. */

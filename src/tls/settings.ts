@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { basename, dirname, resolve } from 'node:path';
 import { authorityFiles, maintainAuthority } from './authority.ts';
 import type { CertificateSettings } from './certificates.ts';
 import { certificateNames, machineName } from './names.ts';
@@ -25,11 +26,12 @@ export function certificateSettings({
   const { cert_file: certificate, key_file: key, auto, folder } = tls;
   if (certificate !== undefined && key !== undefined) return { files: { certificate, key } };
   if (!auto) return undefined;
-  const { server } = authorityFiles(folder);
+  const { server, authority } = authorityFiles(folder);
   const isEvery = isIP(host) !== 0 && /^[0:.]+$/.test(host);
   const more = [...(isEvery ? [] : [host]), ...allowed];
   return {
     files: { certificate: server, key: server },
+    authority: { folder: resolve(dirname(authority)), name: basename(authority) },
     maintain: (nowMs) => maintainAuthority(folder, { machine: machineName(), names: certificateNames(more), nowMs }),
   };
 }

@@ -30,6 +30,7 @@ const PUBLIC = [
   'GET /api/docs',
   'GET /api/me',
   'GET /api/openapi.json',
+  'GET /ca.crt',
   'GET /health',
   'GET /licences',
   'POST /api/login',

@@ -22,6 +22,7 @@ export async function runHere(
     text: tell,
     err: (line) => void (err += `${line}\n`),
     isTerminal: false,
+    isOutputTerminal: false,
     signal: new AbortController().signal,
     ...overrides,
   });

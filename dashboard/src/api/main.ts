@@ -13,7 +13,7 @@ void requireLogin().then(show);
 
 async function show(): Promise<void> {
   try {
-    const response = await fetch('/api/openapi.json');
+    const response = await fetch('api/openapi.json');
     if (!response.ok) throw new Error(`the server answers with status ${response.status}`);
     const api = (await response.json()) as ApiDocument;
     document.getElementById('lead')!.textContent =
@@ -119,7 +119,7 @@ async function call(
 ): Promise<{ told: string; text: string }> {
   const startMs = performance.now();
   try {
-    const response = await fetch(addressOf(operation, values), {
+    const response = await fetch(`.${addressOf(operation, values)}`, {
       method: operation.method,
       ...(body !== undefined && { headers: { 'Content-Type': 'application/json' }, body }),
     });

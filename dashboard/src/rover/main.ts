@@ -189,7 +189,7 @@ function refreshDriving(): void {
 async function watch(): Promise<never> {
   for (;;) {
     try {
-      session = await connectTelemetry({ url: '/ws/telemetry' });
+      session = await connectTelemetry({ url: 'ws/telemetry' });
       await follow(session);
     } catch {
       // The status shows that there is no server; the page tries again until there is one.

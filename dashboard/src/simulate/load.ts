@@ -75,7 +75,7 @@ export class LoadSimulator {
   }
 
   async #open(): Promise<void> {
-    const session = await connectVideo({ url: '/ws/video', reconnect: false });
+    const session = await connectVideo({ url: 'ws/video', reconnect: false });
     const camera: LoadCamera = { session, offers: new Offers(performance.now()), pictures: this.#cameras.size };
     this.#cameras.add(camera);
     session.on('state', ({ state }) => state === 'closed' && this.#cameras.delete(camera));
@@ -119,7 +119,7 @@ export class LoadSimulator {
 
 async function readCapacity(): Promise<number | undefined> {
   try {
-    const response = await fetch('/api/performance/metrics');
+    const response = await fetch('api/performance/metrics');
     const { adaptation } = (await response.json()) as { adaptation: { capacity_fps: number | null } };
     return adaptation.capacity_fps ?? undefined;
   } catch {
