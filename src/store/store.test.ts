@@ -33,7 +33,9 @@ afterEach(async () => {
 });
 
 function openStore(settings: Partial<StoreSettings> = {}, more: Partial<StoreOptions> = {}): Store {
-  const log = new Log({ clock: systemClock, sink: ({ event }) => void told.push(event) });
+  // Its own: an earlier store may still have something to say.
+  const mine = told;
+  const log = new Log({ clock: systemClock, sink: ({ event }) => void mine.push(event) });
   const all = { file, bytesMax: 8 * MIB, retention: {}, ...settings };
   const store = new Store({ settings: all, clock: systemClock, log, retryMs: 20, ...more });
   open.push(store);

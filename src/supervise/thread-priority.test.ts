@@ -34,10 +34,14 @@ describe.runIf(process.platform === 'linux')('lowerThisThread', () => {
 describe.runIf(process.platform === 'linux')('lowerV8Threads', () => {
   it('lowers threads of V8 alone', () => {
     const threads = () =>
-      readdirSync('/proc/self/task').map((id) => ({
-        name: readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim(),
-        nice: getPriority(Number(id)),
-      }));
+      readdirSync('/proc/self/task').flatMap((id) => {
+        try {
+          return { name: readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim(), nice: getPriority(Number(id)) };
+        } catch {
+          // It has ended meanwhile.
+          return [];
+        }
+      });
     const main = getPriority(process.pid);
     expect(lowerV8Threads()).toBe(true);
     const helpers = threads().filter(({ name }) => name === 'V8Worker');

@@ -25,13 +25,18 @@ export function lowerThisThread(): boolean {
 export function lowerV8Threads(): boolean {
   return attempt(() => {
     for (const id of readdirSync('/proc/self/task')) {
-      if (V8_THREADS.includes(threadName(id))) lower(Number(id));
+      // Threads come and go.
+      if (V8_THREADS.includes(threadName(id) ?? '')) lower(Number(id));
     }
   });
 }
 
-function threadName(id: string): string {
-  return readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim();
+function threadName(id: string): string | undefined {
+  try {
+    return readFileSync(`/proc/self/task/${id}/comm`, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
 }
 
 /** On top of what the process was started with. */
