@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { ERRORS } from '../src/base/errors.ts';
+import { ERRORS } from '../src/base/error-catalogue.ts';
 import { CONFIG_KEYS, valueAt } from '../src/config/keys.ts';
 import { loadConfig } from '../src/config/load.ts';
 import { memoryPlan, plannedBytes } from '../src/sessions/memory-plan.ts';

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { ERRORS } from '../src/base/errors.ts';
+import { ERRORS } from '../src/base/error-catalogue.ts';
 import {
   checkBarrels,
   checkDashboard,

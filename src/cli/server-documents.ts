@@ -1,4 +1,5 @@
-import { ERRORS, SightlineError, type ErrorCode } from '../base/errors.ts';
+import { isErrorCode } from '../base/error-catalogue.ts';
+import { SightlineError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import { clean } from './text.ts';
 import { trustOwn } from './trust.ts';
@@ -42,8 +43,8 @@ async function boundedText(response: Response): Promise<string> {
 /** The server's own message of a refusal, where it is one of ours. */
 function refusal(url: URL, status: number, text: string): SightlineError {
   const { code, message } = errorOf(text);
-  if (typeof code === 'string' && Object.hasOwn(ERRORS, code) && typeof message === 'string') {
-    return new SightlineError(code as ErrorCode, `${url.href}: ${clean(message)}`);
+  if (isErrorCode(code) && typeof message === 'string') {
+    return new SightlineError(code, `${url.href}: ${clean(message)}`);
   }
   return new SightlineError('CONNECTION_FAILED', `${url.href}: it answers with HTTP status ${status}`);
 }

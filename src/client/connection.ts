@@ -69,6 +69,8 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
   #afterMs: number | undefined;
   /** Why there is no connection, as far as the platform tells. */
   #failure: SightlineError | undefined;
+  /** HTTP status of the server's refusal. */
+  #status: number | undefined;
 
   constructor(options: ConnectionOptions<Message>, listener: ConnectionListener<Welcome, Message>) {
     const { WebSocket, address, subprotocol, decode } = options;
@@ -78,7 +80,10 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
     this.#socket = subprotocol === undefined ? new WebSocket(address) : new WebSocket(address, subprotocol);
     onMessages(this.#socket, (data) => this.#onData(data));
     this.#socket.addEventListener('close', ({ code }) => this.#onClose(code));
-    onFailure(this.#socket, subprotocol, (error) => (this.#failure ??= error));
+    onFailure(this.#socket, subprotocol, (error, status) => {
+      this.#failure ??= error;
+      this.#status ??= status;
+    });
     this.#welcomeTimer = setTimeout(() => {
       const message = `${this.#host} sent no welcome within ${WELCOME_TIMEOUT_MS} ms`;
       this.#end({ error: new SightlineError('CONNECTION_FAILED', message), final: false });
@@ -134,7 +139,8 @@ export class Connection<Welcome extends Greeting, Message extends { readonly typ
 
   #onClose(code: number): void {
     const error = this.#lastError ?? this.#closeError(code);
-    this.#end({ error, final: isFinalRefusal(error.code, code), afterMs: this.#afterMs });
+    const closeCode = this.#status === undefined ? code : 4_000 + this.#status;
+    this.#end({ error, final: isFinalRefusal(error.code, closeCode), afterMs: this.#afterMs });
   }
 
   #closeError(code: number): SightlineError {

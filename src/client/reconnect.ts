@@ -1,4 +1,3 @@
-import { ERRORS } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 
 export interface ReconnectPolicy {
@@ -11,6 +10,9 @@ export interface ReconnectPolicy {
 }
 
 export const RECONNECT_DEFAULTS: ReconnectPolicy = { attemptsMax: Infinity, delayMinMs: 250, delayMaxMs: 8_000 };
+
+/** These count also where the close code is another one, or was lost on the way: two programs must not take a session from each other for ever. */
+const FINAL_CODES: ReadonlySet<string> = new Set(['MESSAGE_TOO_LARGE', 'SESSION_TAKEN_OVER']);
 
 /** Far beyond any ceiling, and finite: nothing at all, doubled for years, stays nothing. */
 const DOUBLINGS_MAX = 40;
@@ -26,12 +28,12 @@ export function reconnectDelayMs(attempt: number, policy: ReconnectPolicy, rando
 /**
  * Would the server refuse this client again? True for the codes of a client's fault (status 400 to 499): a bad query, an
  * unknown model, a session that another program has taken over. Not for idleness and rate limits (408, 429), which pass, nor for a
- * name that is in use at present: that may be a connection of this very session which the server takes for alive. `code`
- * may be one of a newer server that this client does not know; then the close code (4000 + status) decides.
+ * name that is in use at present: that may be a connection of this very session which the server takes for alive. The close code
+ * (4000 + status) decides, so that it counts for codes of newer servers as well.
  */
 export function isFinalRefusal(code: string, closeCode: number): boolean {
   if (code === 'SESSION_NAME_IN_USE') return false;
-  const known = Object.hasOwn(ERRORS, code) ? ERRORS[code as keyof typeof ERRORS] : undefined;
-  const status = closeCode >= 4000 ? closeCode - 4000 : (known ?? 0);
+  if (FINAL_CODES.has(code)) return true;
+  const status = closeCode - 4000;
   return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }

@@ -1,4 +1,4 @@
-import { ERRORS, SightlineError, type ErrorCode } from '../base/errors.ts';
+import { SightlineError, type ErrorCode } from '../base/errors.ts';
 import { builtin } from './builtin.ts';
 
 /** The part of a WebSocket that the client needs; the browser's, Node's own and that of the package `ws` all fit. */
@@ -96,7 +96,8 @@ const ANSWER_BYTES_MAX = 4_096;
 export function onFailure(
   socket: WebSocketLike,
   subprotocol: string | undefined,
-  tell: (error: SightlineError) => void,
+  /** `status`: of a refusal by the server itself. */
+  tell: (error: SightlineError, status?: number) => void,
 ): void {
   // A close follows, with as much as a browser reveals. Without a listener `ws` would throw.
   socket.addEventListener('error', () => {});
@@ -111,7 +112,9 @@ export function onFailure(
       if (body.length < ANSWER_BYTES_MAX) body += decoder.decode(chunk, { stream: true });
     });
     response.on('close', () => {
-      tell(refusalOf(response.statusCode ?? 0, body));
+      const status = response.statusCode ?? 0;
+      const error = refusalOf(status, body);
+      tell(error, error.code === 'CONNECTION_FAILED' ? undefined : status);
       socket.terminate?.();
     });
   });
@@ -128,7 +131,8 @@ function reasonOf(error: SocketError, subprotocol: string | undefined): string {
 function refusalOf(status: number, body: string): SightlineError {
   try {
     const { code, message } = (JSON.parse(body) as { error: { code: string; message: string } }).error;
-    if (Object.hasOwn(ERRORS, code)) return new SightlineError(code as ErrorCode, String(message));
+    // One of a newer server may not be known here.
+    if (/^[A-Z]+_[A-Z_]+$/.test(code)) return new SightlineError(code as ErrorCode, String(message));
   } catch {
     // Something else answered.
   }

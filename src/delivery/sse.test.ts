@@ -3,6 +3,7 @@ import { createServer, get, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../base/clock.ts';
+import { statusOf } from '../base/error-catalogue.ts';
 import { toSightlineError } from '../base/errors.ts';
 import { Hub } from '../stream/hub.ts';
 import type { Stream } from '../stream/stream.ts';
@@ -24,7 +25,7 @@ beforeEach(async () => {
       });
       serveEvents(request, response, { stream, toEvent, heartbeatMs: 50, bufferBytesMax: BUFFER_BYTES_MAX });
     } catch (thrown) {
-      response.writeHead(toSightlineError(thrown).status).end();
+      response.writeHead(statusOf(toSightlineError(thrown))).end();
     }
   });
   server.listen(0, '127.0.0.1');

@@ -1,3 +1,4 @@
+import { statusOf } from '../base/error-catalogue.ts';
 import type { SightlineError } from '../base/errors.ts';
 import { redactText } from '../log/redact.ts';
 import { RETRY_AFTER_MS } from '../base/retry-after.ts';
@@ -42,5 +43,5 @@ export function rawAnswer(error: SightlineError): string {
     'Content-Length': String(Buffer.byteLength(body)),
   };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  return `HTTP/1.1 ${error.status} ${error.code}\r\n${lines.join('')}\r\n${body}`;
+  return `HTTP/1.1 ${statusOf(error)} ${error.code}\r\n${lines.join('')}\r\n${body}`;
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { ERRORS, type ErrorCode } from '../base/errors.ts';
+import { ERRORS } from '../base/error-catalogue.ts';
+import type { ErrorCode } from '../base/errors.ts';
 import { LOGIN_COOKIE } from './access.ts';
 import { methodOf, pathOf, type InputSchemas, type Permission, type Route } from './route.ts';
 

@@ -17,6 +17,7 @@ import fastifyStatic from '@fastify/static';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
 import type { Principal } from '../auth/principal.ts';
+import { statusOf } from '../base/error-catalogue.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Fences } from '../fences/fences.ts';
@@ -183,7 +184,7 @@ export class HttpServer {
       // Requests that are refused before there is a route, such as a broken URL.
       frameworkErrors: (thrown, _request, reply) => {
         const error = this.#knownError(thrown);
-        void (reply as FastifyReply).status(error.status).send(errorBody(error));
+        void (reply as FastifyReply).status(statusOf(error)).send(errorBody(error));
       },
       routerOptions: { maxParamLength: 200 },
     });
@@ -408,11 +409,11 @@ export class HttpServer {
       const { headers } = thrown as { headers?: Record<string, string> };
       // For an impossible range: the file's length.
       const all = { ...headersOf(error), ...(error.code === 'RANGE_BAD' && headers) };
-      return reply.status(error.status).headers(all).send(errorBody(error));
+      return reply.status(statusOf(error)).headers(all).send(errorBody(error));
     });
     app.setNotFoundHandler((request, reply) => {
       const error = new SightlineError('NOT_FOUND', `there is nothing at ${request.method} ${pathIn(request.url)}`);
-      return reply.status(error.status).send(errorBody(error));
+      return reply.status(statusOf(error)).send(errorBody(error));
     });
     const hasPage = existsSync(pageDir);
     void app.register(fastifyStatic, hasPage ? { root: pageDir } : { root: dirname(pageDir), serve: false });
@@ -739,7 +740,7 @@ function hstsHeader(maxAgeS: number): [string, string][] {
 
 function refuseRequest(response: ServerResponse, error: SightlineError): void {
   const body = JSON.stringify(errorBody(error));
-  response.writeHead(error.status, { 'Content-Type': 'application/json', Connection: 'close' }).end(body);
+  response.writeHead(statusOf(error), { 'Content-Type': 'application/json', Connection: 'close' }).end(body);
 }
 
 function brokenError(code: string | undefined, ending: SocketEnding): SightlineError {

@@ -4,6 +4,7 @@ import type { RawData, WebSocket } from 'ws';
 import type { Principal } from '../auth/principal.ts';
 import type { Clock } from '../base/clock.ts';
 import { RETRY_AFTER_MS } from '../base/retry-after.ts';
+import { closeCodeOf } from '../base/error-catalogue.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Fences } from '../fences/fences.ts';
 import { redactText } from '../log/redact.ts';
@@ -64,7 +65,7 @@ function gatheredBytesOf(socket: WebSocket): number {
 const PONGS_UNSENT_BYTES_MAX = 64 * 1024;
 
 /** The code of a close frame that has already come; `ws` reports it only when the connection is down. */
-function closeCodeOf(socket: WebSocket): number {
+function receivedCloseCode(socket: WebSocket): number {
   return (socket as unknown as { _closeCode: number })._closeCode;
 }
 
@@ -266,7 +267,7 @@ export class SessionSocket implements IncomingMessage {
    */
   settle(): void {
     const socket = this.#socket;
-    if (socket && socket.readyState !== socket.OPEN) this.closed(socket, closeCodeOf(socket));
+    if (socket && socket.readyState !== socket.OPEN) this.closed(socket, receivedCloseCode(socket));
   }
 
   /** Called about once a second: sends a ping when one is due, and gives up a socket that left one unanswered. */
@@ -359,7 +360,7 @@ export function endMessage({ code, message }: SightlineError) {
 /** Says why in the bytes of an `error` message, then closes. */
 export function endSocket(socket: WebSocket, message: string | Uint8Array, reason: SightlineError): void {
   if (socket.readyState === socket.OPEN) socket.send(message, { binary: typeof message !== 'string' });
-  socket.close(reason.code === 'SHUTTING_DOWN' ? 1001 : reason.closeCode, reason.code);
+  socket.close(reason.code === 'SHUTTING_DOWN' ? 1001 : closeCodeOf(reason), reason.code);
   // Until the other side has closed as well, `ws` gathers what it still sends.
   const raw = rawOf(socket);
   const endedAtBytes = raw?.bytesRead ?? 0;

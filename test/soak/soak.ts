@@ -80,10 +80,16 @@ if (problems.length > 0) process.exit(1);
 async function run(): Promise<object> {
   const random = seededRandom(seed);
   const authority = new TestAuthority();
-  const at = (name: string): string => join(folder, name);
-  const [config, keys, ca, memory] = [at('sightline.yaml'), at('keys.json'), at('ca.pem'), at('memory.json')];
-  const [certificate, key, clock] = [at('certificate.pem'), at('key.pem'), at('clock')];
-  const files = { config, keys, certificate, key, clock };
+  const names = {
+    config: 'sightline.yaml',
+    keys: 'keys.json',
+    certificate: 'cert.pem',
+    key: 'key.pem',
+    clock: 'clock',
+  };
+  const files = mapValues(names, (name) => join(folder, name));
+  const { config, keys, certificate, key, clock } = files;
+  const [ca, memory] = [join(folder, 'ca.pem'), join(folder, 'memory.json')];
   const first = authority.issue({ from: -7_300, to: 7_300 });
   writeFileSync(ca, authority.certificate);
   writeFileSync(certificate, first.certificate);
@@ -191,7 +197,7 @@ async function run(): Promise<object> {
     left_out: [...(disk === undefined ? ['fill_disk'] : []), ...(FAKETIME === undefined ? ['set_clock'] : [])],
     health,
     ...streams,
-    steady_p95_ms_max: peak,
+    worst_ten_seconds_p95_ms: peak,
     memory_mb: {
       first: memories[0]?.y,
       last: memories.at(-1)?.y,
@@ -237,10 +243,9 @@ function judge({ name, wrong, faults }: StreamSeen): void {
 
 function judgeSteady(seen: StreamSeen, worst: Map<string, number>): void {
   judge(seen);
-  const { name, p95Ms, count, reconnects, told } = seen;
+  const { name, recentP95Ms, reconnects, told } = seen;
   const kind = name.includes('camera') ? 'cameras' : 'topics';
-  if (count > 0) worst.set(kind, Math.max(worst.get(kind) ?? 0, p95Ms));
-  if (p95Ms > BUDGET_MS) problem(`${name}: p95 is ${p95Ms} ms over ${count}`);
+  if (!Number.isNaN(recentP95Ms)) worst.set(kind, Math.max(worst.get(kind) ?? 0, recentP95Ms));
   if (reconnects > 0) problem(`${name}: was cut off`);
   if (kind === 'topics' && told > 0) problem(`${name}: ${told} messages were lost`);
 }
@@ -258,7 +263,10 @@ async function ended(...helpers: Helper<StreamsApi>[]): Promise<object> {
     for (const { name, open: left, sent } of open) problem(`${name}: ${left} of ${sent} were never accounted for`);
     const total = (of: (seen: StreamSeen) => number, kind: string): number =>
       all.filter(({ name }) => name.includes(kind)).reduce((sum, seen) => sum + of(seen), 0);
+    const steady = all.filter(({ name }) => name.startsWith('steady'));
+    for (const { name, p95Ms } of steady) if (!(p95Ms <= BUDGET_MS)) problem(`${name}: p95 is ${p95Ms} ms`);
     const counts = (kind: string) => ({
+      steady_p95_ms: Math.max(...steady.filter(({ name }) => name.includes(kind)).map(({ p95Ms }) => p95Ms)),
       sent: total(({ sent }) => sent, kind),
       done: total(({ done }) => done, kind),
       told: total(({ told }) => told, kind),
@@ -287,6 +295,10 @@ async function leftMb(pid: number, file: string): Promise<number> {
     if (performance.now() > deadlineMs) throw new Error('the server has not told what memory it has');
     await sleep(20, undefined, { signal });
   }
+}
+
+function mapValues<K extends string, A, B>(of: Readonly<Record<K, A>>, map: (value: A) => B): Record<K, B> {
+  return Object.fromEntries(Object.entries<A>(of).map(([key, value]) => [key, map(value)])) as Record<K, B>;
 }
 
 function shuffled<T>(list: readonly T[], random: () => number): T[] {

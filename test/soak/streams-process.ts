@@ -1,6 +1,7 @@
 import { smallPicture } from '../../bench/fences/small-picture.ts';
 import { offer } from '../../bench/support/children.ts';
 import { percentile } from '../../bench/support/statistics.ts';
+import { DurationHistogram } from '../../src/client/histogram.ts';
 import { connectTelemetry, type TelemetrySession } from '../../src/client/telemetry.ts';
 import { connectVideo, type VideoSession } from '../../src/client/video.ts';
 
@@ -28,8 +29,9 @@ export interface StreamSeen {
   readonly open: number;
   readonly wrong: number;
   readonly reconnects: number;
-  /** Ms; NaN of none. */
+  /** Of all, and of those since the last report, ms; NaN of none. */
   readonly p95Ms: number;
+  readonly recentP95Ms: number;
   readonly count: number;
   readonly faults: readonly string[];
 }
@@ -48,16 +50,23 @@ const streams: { seen(): StreamSeen; stop(): void; close(): Promise<void> }[] = 
 const accessToken = (): string => key;
 
 class Times {
-  #ms: number[] = [];
+  readonly #all = new DurationHistogram();
+  #recent: number[] = [];
 
   add(ms: number): void {
-    if (this.#ms.length < TIMES_MAX) this.#ms.push(ms);
+    this.#all.record(ms);
+    if (this.#recent.length < TIMES_MAX) this.#recent.push(ms);
   }
 
-  take(): Pick<StreamSeen, 'p95Ms' | 'count'> {
-    const ms = this.#ms;
-    this.#ms = [];
-    return { p95Ms: ms.length === 0 ? Number.NaN : percentile(ms, 95), count: ms.length };
+  take(): Pick<StreamSeen, 'p95Ms' | 'recentP95Ms' | 'count'> {
+    const recent = this.#recent;
+    this.#recent = [];
+    const { count } = this.#all;
+    return {
+      p95Ms: count === 0 ? Number.NaN : this.#all.percentileMs(0.95),
+      recentP95Ms: recent.length === 0 ? Number.NaN : percentile(recent, 95),
+      count,
+    };
   }
 }
 

@@ -13,6 +13,7 @@ const PROGRAMS = {
   prometheus: { names: ['prometheus'], debianPackage: 'prometheus' },
   promtool: { names: ['promtool'], debianPackage: 'prometheus' },
   mosquitto: { names: ['mosquitto'], debianPackage: 'mosquitto' },
+  faketime: { names: ['faketime'], debianPackage: 'faketime' },
   alertmanager: { names: ['prometheus-alertmanager', 'alertmanager'], debianPackage: 'prometheus-alertmanager' },
 } as const satisfies Record<string, Program>;
 

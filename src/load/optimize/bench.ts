@@ -1,5 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
-import { ERRORS, SightlineError, type ErrorCode } from '../../base/errors.ts';
+import { isErrorCode } from '../../base/error-catalogue.ts';
+import { SightlineError } from '../../base/errors.ts';
 import type { ResultMessage } from '../../protocol/video.ts';
 import { PrivateServer } from '../processes.ts';
 import type { PictureBook } from './clip.ts';
@@ -248,6 +249,6 @@ function ownFailure(thrown: unknown): unknown {
   if (!(thrown instanceof SightlineError) || thrown.code !== 'INTERNAL') return thrown;
   const [, message, code] =
     /^sightline: (.*) \(([A-Z_]+)\)$/m.exec(thrown.message.replace(/^.*?: (?=sightline: )/, '')) ?? [];
-  if (message === undefined || code === undefined || !(code in ERRORS)) return thrown;
-  return new SightlineError(code as ErrorCode, message, { cause: thrown });
+  if (message === undefined || !isErrorCode(code)) return thrown;
+  return new SightlineError(code, message, { cause: thrown });
 }
