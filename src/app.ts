@@ -148,6 +148,11 @@ export class Sightline implements AsyncDisposable {
     const clock = systemClock;
     const version = packageVersion();
     const limits = imageLimits(config);
+    const alerts = alertsSettings(config, machineBytes());
+    const { instance } = alerts;
+    // Before anything is opened: a file of a secret may be missing.
+    const outbound = new Outbound(outboundOptions(config));
+    const sinks = sinksOf(config.alerts, { clock, outbound, instance });
     this.#listens = listens;
     this.#coordinator = new ConfigCoordinator(config, (changed) => this.#configure(changed));
     this.#log = log;
@@ -169,7 +174,6 @@ export class Sightline implements AsyncDisposable {
       log,
       settings: modelBookSettings(config),
     });
-    const outbound = new Outbound(outboundOptions(config));
     this.#traces = new Traces({ clock, log, outbound, version, settings: traceSettings(config) });
     const dispatcher = new Dispatcher({ engine: this.#engine, clock, ...dispatcherSettings(config) });
     const streams = new FrameStreams(this.#hub, memory);
@@ -259,8 +263,6 @@ export class Sightline implements AsyncDisposable {
       log,
       onReplaced: () => this.#alerts.rewrite(),
     });
-    const alerts = alertsSettings(config, machineBytes());
-    const { instance } = alerts;
     this.#alerts = new Alerts({
       clock,
       random: Math.random,
@@ -270,7 +272,7 @@ export class Sightline implements AsyncDisposable {
       meter,
       figures: () => this.#alertFigures(),
       streams: () => this.#lane.tallies(),
-      sinks: sinksOf(config.alerts, { clock, outbound, instance }),
+      sinks,
       settings: alerts,
     });
     this.#authenticator = new Authenticator({ clock, log, outbound, settings: authSettings(config, listens) });

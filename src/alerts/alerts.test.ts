@@ -278,12 +278,14 @@ describe('after a restart', () => {
     const kept = new KeptRecords();
     kept.put(KINDS.state, 'latency/normal', { told: 2, alert: { nonsense: true } });
     kept.put(KINDS.state, 'x', null);
+    kept.records.set('damaged', { kind: KINDS.state, key: 'y', value: '{"told":', timeMs: 0 });
     kept.put(KINDS.silence, 'x', { id: 5 });
     kept.put(KINDS.event, 'x', 'y');
     kept.put(KINDS.notification, 'gone/x', { version: 9 });
     const world = new World(kept);
     await world.alerts.open();
     expect(world.alerts.report()).toMatchObject({ alerts: [], silences: [], history: [] });
+    kept.records.delete('damaged');
     expect([...kept.records.keys()]).toEqual(['alert_event x']);
     expect(world.told).toHaveLength(1);
   });

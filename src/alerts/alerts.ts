@@ -129,12 +129,12 @@ export class Alerts {
       store.read(KINDS.silence, 1_000),
       store.read(KINDS.notification, queueMax * Math.max(1, this.#deliveries.length)),
     ]);
-    this.#history = history.flatMap(({ value }) => alertOf(JSON.parse(value)) ?? []).toReversed();
-    for (const { key, value } of states) if (!this.#restore(key, JSON.parse(value))) store.delete(KINDS.state, key);
+    this.#history = history.flatMap(({ value }) => alertOf(valueOf(value)) ?? []).toReversed();
+    for (const { key, value } of states) if (!this.#restore(key, valueOf(value))) store.delete(KINDS.state, key);
     for (const { key, value } of silences) {
-      if (!this.#silences.restore(JSON.parse(value))) store.delete(KINDS.silence, key);
+      if (!this.#silences.restore(valueOf(value))) store.delete(KINDS.silence, key);
     }
-    for (const { key, value } of notifications) this.#resume(key, JSON.parse(value));
+    for (const { key, value } of notifications) this.#resume(key, valueOf(value));
     if (!this.#settings.enabled) return;
     this.#timer = setInterval(() => this.tick(), TICK_MS);
     this.#timer.unref();
@@ -356,15 +356,16 @@ export class Alerts {
   }
 
   /** An alert that was firing when the server ended. False: there is no such rule any more, or it is none. */
-  #restore(key: string, value: { readonly told?: unknown; readonly alert?: unknown } | null): boolean {
-    const document = alertOf(value?.alert);
+  #restore(key: string, value: unknown): boolean {
+    const { alert: kept, told: toldBefore } = Object(value) as { readonly told?: unknown; readonly alert?: unknown };
+    const document = alertOf(kept);
     if (!document || keyOf(document.rule, document.class) !== key) return false;
     if (CLASS_RULES.has(document.rule) !== (document.class !== null)) return false;
     const rank = rankOf(document.state);
     if (rank === 0) return false;
     const alert = this.#alertOf(document.rule, document.class);
     alert.state = { ...INACTIVE, rank, unknownMs: this.#parts.clock.now() };
-    alert.told = SEVERITIES.some((_, at) => at === value?.told) ? (value!.told as Rank) : 0;
+    alert.told = SEVERITIES.some((_, at) => at === toldBefore) ? (toldBefore as Rank) : 0;
     alert.document = document;
     return true;
   }
@@ -445,6 +446,15 @@ function severityOf(rank: Rank): 'warning' | 'critical' | null {
 
 function rankOf(state: AlertDocument['state']): Rank {
   return state === 'critical' ? 2 : state === 'warning' ? 1 : 0;
+}
+
+/** Of a record; undefined: it was damaged. */
+function valueOf(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 function alertOf(value: unknown): AlertDocument | undefined {

@@ -2,10 +2,12 @@ import { once } from 'node:events';
 import { constants, existsSync } from 'node:fs';
 import { access, mkdir, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
+import { availableParallelism, hostname } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { sinksOf } from '../alerts/sinks/sinks.ts';
 import { loadKeys } from '../auth/key-file.ts';
 import { isLoopback } from '../base/addresses.ts';
+import { systemClock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import { registryOptions } from '../inference/settings.ts';
@@ -203,6 +205,34 @@ export const CHECKS: Readonly<Record<string, Check>> = {
     }
   },
 
+  store: async ({ config, cwd }) => {
+    if (config.store.mode === 'memory') return ok('none: alerts are forgotten with the server');
+    const path = resolve(cwd, config.store.file);
+    try {
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await access(dirname(path), constants.R_OK | constants.W_OK | constants.X_OK);
+      if (await isThere(path)) await access(path, constants.R_OK | constants.W_OK);
+      return ok(path);
+    } catch (thrown) {
+      return fault(`${path}: ${(thrown as Error).message}`, 'let this user write there, or set store.file');
+    }
+  },
+
+  alerts: async ({ config }) => {
+    const { enabled, webhook_url, webhook_secret_file, instance = hostname() } = config.alerts;
+    if (!enabled) return ok('off');
+    try {
+      const outbound = new Outbound(outboundOptions(config));
+      const sinks = sinksOf(config.alerts, { clock: systemClock, outbound, instance });
+      if (webhook_url !== undefined && webhook_secret_file === undefined) {
+        return warning('the webhook cannot tell who calls it', 'set alerts.webhook_secret_file (docs/alerts.md)');
+      }
+      return ok(`told by the API${sinks.map(({ name }) => `, ${name}`).join('')}`);
+    } catch (thrown) {
+      return fault(toSightlineError(thrown).message, 'make the file, readable for this user alone (docs/alerts.md)');
+    }
+  },
+
   transport: async ({ config }) => {
     const { host } = config.server;
     const settings = certificateSettings(config.server);
@@ -249,6 +279,13 @@ async function certificateAt({ files, maintain }: CertificateSettings): Promise<
     const { code, message } = toSightlineError(thrown);
     return fault(`${message} (${code})`, maintain ? 'it is made anew at the start' : 'see docs/tls.md');
   }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** Not on Windows, which has no such mode. */

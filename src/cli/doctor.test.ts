@@ -53,6 +53,10 @@ test('what is at fault is said with what to do, and the exit code is 1', async (
   const { code, byCheck } = await doctor({
     'server.port': (other.address() as AddressInfo).port,
     'models.cache_dir': join(file, 'models'),
+    'store.mode': 'file',
+    'store.file': join(file, 'sightline.db'),
+    'alerts.webhook_url': 'http://127.0.0.1/',
+    'alerts.webhook_secret_file': file,
     'detection.model': 'nonsense',
     'auth.jwt.jwks_url': `http://127.0.0.1:${(other.address() as AddressInfo).port}/`,
     'auth.jwt.issuer': 'x',
@@ -62,7 +66,15 @@ test('what is at fault is said with what to do, and the exit code is 1', async (
   other.close();
   expect(code).toBe(1);
   const faults = [...byCheck.values()].filter(({ verdict }) => verdict === 'fault');
-  expect(faults.map(({ check }) => check)).toEqual(['model folder', 'model', 'address', 'keys', 'identity provider']);
+  expect(faults.map(({ check }) => check)).toEqual([
+    'model folder',
+    'model',
+    'address',
+    'keys',
+    'identity provider',
+    'store',
+    'alerts',
+  ]);
   for (const { mend } of faults) expect(mend).toBeTruthy();
 });
 
