@@ -88,6 +88,18 @@ test('what waits has a bound: the oldest goes, and is counted', async () => {
   expect(told[0]).toBe('store_lost');
 });
 
+test('so have the characters of what waits', async () => {
+  const store = openStore();
+  for (let n = 0; n < 200; n++) store.put('k', `key${n}`, 'x'.repeat(60_000));
+  for (let n = 190; n < 200; n++) store.put('k', `key${n}`, 'less');
+  const { queued, dropped, superseded } = store.report();
+  // 8 Mi of characters, in pieces of 60,002.
+  expect([queued, dropped.queue_full, superseded]).toEqual([139, 61, 10]);
+  expectBalanced(store);
+  await expect.poll(() => store.report().queued).toBe(0);
+  expect(await keysOf(store)).toHaveLength(139);
+});
+
 test('two of them on one file: the second waits in memory, says so, and writes once the first has gone', async () => {
   const first = openStore();
   first.put('k', 'first', 1);

@@ -51,8 +51,9 @@ export interface StoreReport {
   readonly pruned: number;
 }
 
-/** Changes that wait to be written. */
+/** Changes that wait to be written, and the characters of their values together. */
 const CHANGES_MAX = 4_096;
+const WAITING_CHARS_MAX = 8_388_608;
 const BATCH_MAX = 256;
 /** So long changes are gathered, ms. */
 const GATHER_MS = 20;
@@ -67,6 +68,8 @@ export class Store {
   readonly #retryMs: number;
   /** By kind and key. */
   readonly #queue = new Map<string, Change>();
+  /** Of the values in it. */
+  #queuedChars = 0;
   /** With the thread. */
   #batch: readonly Change[] = [];
   #worker: Worker | undefined;
@@ -139,15 +142,30 @@ export class Store {
     if (this.#options.settings.file === undefined) return;
     this.#published++;
     if (this.#closing) return this.#drop('closed', 1);
-    const key = keyOf(change);
-    // At its end, so that what belongs together is written together.
-    if (this.#queue.delete(key)) this.#superseded++;
-    else if (this.#queue.size + this.#batch.length >= CHANGES_MAX) {
-      this.#queue.delete(this.#queue.keys().next().value!);
-      this.#drop('queue_full', 1);
+    this.#enqueue(change);
+    let lost = 0;
+    while (this.#queue.size + this.#batch.length > CHANGES_MAX || this.#queuedChars > WAITING_CHARS_MAX) {
+      this.#take(this.#queue.keys().next().value!);
+      lost++;
     }
-    this.#queue.set(key, change);
+    this.#drop('queue_full', lost);
     this.#schedule(GATHER_MS);
+  }
+
+  /** At the end, so that what belongs together is written together. */
+  #enqueue(change: Change): void {
+    const key = keyOf(change);
+    if (this.#take(key)) this.#superseded++;
+    this.#queue.set(key, change);
+    this.#queuedChars += charsOf(change);
+  }
+
+  #take(key: string): boolean {
+    const change = this.#queue.get(key);
+    if (!change) return false;
+    this.#queue.delete(key);
+    this.#queuedChars -= charsOf(change);
+    return true;
   }
 
   #drop(cause: StoreLoss, count: number): void {
@@ -172,7 +190,7 @@ export class Store {
     if (this.#batch.length > 0 || this.#queue.size === 0) return;
     this.#isUsed = true;
     this.#batch = [...this.#queue.values()].slice(0, BATCH_MAX);
-    for (const change of this.#batch) this.#queue.delete(keyOf(change));
+    for (const change of this.#batch) this.#take(keyOf(change));
     const reply = await this.#ask({ type: 'write', changes: this.#batch }, undefined);
     const batch = this.#batch;
     this.#batch = [];
@@ -184,13 +202,10 @@ export class Store {
 
   /** They were not written: newer ones of the same records go before them. */
   #putBack(batch: readonly Change[]): void {
-    const newer = [...this.#queue];
+    const newer = [...this.#queue.values()];
     this.#queue.clear();
-    for (const change of batch) this.#queue.set(keyOf(change), change);
-    for (const [key, change] of newer) {
-      if (this.#queue.delete(key)) this.#superseded++;
-      this.#queue.set(key, change);
-    }
+    this.#queuedChars = 0;
+    for (const change of [...batch, ...newer]) this.#enqueue(change);
   }
 
   /** What the thread says of its file, and the log of the changes in that. */
@@ -295,6 +310,10 @@ const FAULTS = {
   newer: 'a newer version of Sightline has made it',
   failed: 'it cannot be used',
 } as const;
+
+function charsOf({ value }: Change): number {
+  return value?.length ?? 0;
+}
 
 function keyOf({ kind, key }: { readonly kind: string; readonly key: string }): string {
   return `${kind} ${key}`;
