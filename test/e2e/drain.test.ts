@@ -40,8 +40,9 @@ test('it is not ready, lets nobody in and says when to come back; critical messa
 
   const camera = await SocketClient.open(server.ws('/ws/video?budget_ms=30000&client_id=camera'));
   for (let n = 0; n < FRAMES; n++) camera.send(JPEGS.sampling440);
-  // It has read them all.
-  await camera.until(() => camera.answers().length > 0);
+  // It has read them all once it answers what came after them.
+  camera.send({ type: 'clock', t0: 1 });
+  await camera.until(() => camera.of('clock').length > 0);
   server.child.kill('SIGTERM');
   await expect.poll(async () => (await fetch(`${server.url}/-/ready`)).status).toBe(503);
   expect(await server.json('/health')).toMatchObject({
