@@ -3,16 +3,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Bar, BenchContext, Benchmark, BenchResult } from '../support/document.ts';
 import { measureAccess } from './access.ts';
+import { measureObserving } from './observing.ts';
 import { measureScrape } from './scrape.ts';
 import { measureTls } from './tls.ts';
 
 /** What it costs to run the server beyond loopback: who comes in, and what a scraper gets. */
 
-const PARTS = ['access', 'scrape', 'tls'] as const;
+const PARTS = ['access', 'scrape', 'tls', 'observing'] as const;
 
 export const operate: Benchmark = {
   name: 'operate',
-  summary: 'keys, tokens and permissions, a scrape of all figures, and TLS: what they cost',
+  summary: 'keys, tokens and permissions, a scrape of all figures, TLS, and being observed: what they cost',
   parts: PARTS,
   run: runOperate,
 };
@@ -26,7 +27,7 @@ async function runOperate(context: BenchContext): Promise<BenchResult> {
     bars.push(...further.map((bar) => ({ ...bar, name: `${part}.${bar.name}` })));
   };
   if (only.includes('access')) take('access', await measureAccess(context));
-  const inFolder = async (part: 'scrape' | 'tls', measure: typeof measureScrape): Promise<void> => {
+  const inFolder = async (part: 'scrape' | 'tls' | 'observing', measure: typeof measureScrape): Promise<void> => {
     if (!only.includes(part)) return;
     const folder = await mkdtemp(join(tmpdir(), 'sightline-bench-operate-'));
     try {
@@ -37,6 +38,7 @@ async function runOperate(context: BenchContext): Promise<BenchResult> {
   };
   await inFolder('scrape', measureScrape);
   await inFolder('tls', measureTls);
+  await inFolder('observing', measureObserving);
   return {
     seed: 0,
     setup: {
@@ -45,6 +47,8 @@ async function runOperate(context: BenchContext): Promise<BenchResult> {
       scrape:
         'a telemetry client by each name connects, says something that is refused, and leaves; then /metrics as OpenMetrics, over loopback',
       tls: 'servers that publish to 100 readers every 10 ms, over loopback; beside them bare ws that sends as many bytes; time of the main thread for each WebSocket message',
+      observing:
+        'by turns (A B B A, ten pairs of 3 s): serve with every frame traced to a collector, alerts, a log and a scrape a second, and serve with none of it; 100 readers at 200 Hz, then eight frames in flight; the processor time of the whole server, interval: the middle half of the pairs',
       mode: quick ? 'quick' : 'full',
     },
     figures,

@@ -81,7 +81,7 @@ export class Server implements AsyncDisposable {
     // Whatever keys this user has, they are not for it.
     const all = { 'models.cache_dir': cacheDir, 'auth.loopback': 'open', ...settings };
     const given = Object.entries(all).map(([path, value]) => [
-      `SIGHTLINE_${path.replace('.', '__').toUpperCase()}`,
+      `SIGHTLINE_${path.replaceAll('.', '__').toUpperCase()}`,
       String(value),
     ]);
     const startedMs = performance.now();

@@ -338,16 +338,19 @@ test('hands prints one document with every figure and bar, and finds what the re
   }
 }, 900_000);
 
-test('operate prints what it costs to let somebody in, to be scraped, and to speak TLS', async () => {
+test('operate prints what it costs to let somebody in, to be scraped and watched, and to speak TLS', async () => {
   const { out, err, code } = await bench('operate', '--quick', '--json');
   expect(code, err).toBe(0);
   const { figures, bars } = JSON.parse(out) as BenchDocument;
-  const times = 'access.decision_us access.handshake_key_us scrape.p50_ms tls.one_sightline_tls_us tls.fifty_ws_tls_us';
-  for (const figure of times.split(' ')) expect(figures[figure], figure).toBeGreaterThan(0);
+  const times = [
+    ...['access.decision_us', 'access.handshake_key_us', 'scrape.p50_ms', 'tls.one_sightline_tls_us'],
+    ...['tls.fifty_ws_tls_us', 'observing.delivery_us', 'observing.frame_us', 'observing.spans', 'observing.scrapes'],
+  ];
+  for (const figure of times) expect(figures[figure], figure).toBeGreaterThan(0);
   expect(figures['scrape.names']).toBe(500);
   // However many clients there were, the figures are as many.
   expect(figures['scrape.bytes']! - figures['scrape.bytes_before']!).toBeLessThan(2_000);
   // Connections over TLS are written to together, too.
   expect(figures['tls.one_tls_grouped']).toBe(100);
-  expect(bars).toHaveLength(7);
+  expect(bars).toHaveLength(9);
 });

@@ -1,0 +1,49 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { json } from 'node:stream/consumers';
+import { offer } from '../support/children.ts';
+
+/** Whoever watches a server: a collector of traces, and a scraper of its figures. */
+
+const SCRAPE_MS = 1_000;
+
+interface Traces {
+  readonly resourceSpans: readonly { readonly scopeSpans: readonly { readonly spans: readonly unknown[] }[] }[];
+}
+
+let spans = 0;
+let scrapes = 0;
+
+const collector = createServer((request, response) => {
+  void json(request).then((body) => {
+    for (const { scopeSpans } of (body as Traces).resourceSpans) {
+      for (const scope of scopeSpans) spans += scope.spans.length;
+    }
+    response.setHeader('Content-Type', 'application/json').end('{}');
+  });
+});
+
+const api = {
+  /** Returns where traces go to. */
+  listen: async (): Promise<string> => {
+    collector.listen(0, '127.0.0.1');
+    await once(collector, 'listening');
+    return `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/traces`;
+  },
+
+  scrape: (url: string): void => {
+    setInterval(() => {
+      void fetch(url, { headers: { Accept: 'application/openmetrics-text; version=1.0.0' } })
+        .then((answer) => answer.text())
+        .then((text) => (scrapes += text.endsWith('# EOF\n') ? 1 : 0))
+        .catch(() => undefined);
+    }, SCRAPE_MS).unref();
+  },
+
+  seen: () => ({ spans, scrapes }),
+};
+
+export type WatcherApi = typeof api;
+
+offer(api);
