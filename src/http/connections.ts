@@ -266,7 +266,9 @@ export class Connections {
   }
 
   #handshakeOver(connection: Connection): void {
-    if (connection.handshake) this.#handshakes.delete(connection.handshake.ends);
+    const { handshake } = connection;
+    // Its client may have opened another one by the same ports before this one was seen to close.
+    if (handshake && this.#handshakes.get(handshake.ends) === connection) this.#handshakes.delete(handshake.ends);
     connection.handshake = undefined;
   }
 
