@@ -284,7 +284,11 @@ export class Sightline implements AsyncDisposable {
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
-      tls: this.#certificates && { certificates: this.#certificates, hstsS: config.server.tls.hsts_s },
+      tls: this.#certificates && {
+        certificates: this.#certificates,
+        hstsS: config.server.tls.hsts_s,
+        http2: config.server.tls.http2,
+      },
       fences,
       access,
       descriptors: this.#monitor.process.descriptors,

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { APP_OPTION } from './apps.ts';
 import type { CliContext } from './context.ts';
 import { mcapName } from './record.ts';
-import { RECORD_OPTION, runServer, type ServerFlags } from './run-server.ts';
+import { RECORD_OPTION, runServer, tlsOption, type ServerFlags } from './run-server.ts';
 
 /** `sightline demo`: the server with a camera that needs no hardware. */
 export function registerDemo(program: Command, context: CliContext): void {
@@ -12,6 +12,7 @@ export function registerDemo(program: Command, context: CliContext): void {
     .description('start the server with a demo camera, a simulated rover and their pages')
     .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
+    .addOption(tlsOption())
     .option(...APP_OPTION)
     .option(...RECORD_OPTION, mcapName)
     .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { checkApp, pageOf, type AppName } from './apps.ts';
@@ -32,6 +33,10 @@ export interface ServerFlags {
 
 /** Every topic, for a recording of everything that happens in the server. */
 export const RECORD_OPTION = ['--record <file>', 'record topics, pictures and results into an MCAP file'] as const;
+
+export function tlsOption(): Option {
+  return new Option('--tls <how>', 'speak TLS by a certificate that is made for this machine').choices(['auto']);
+}
 
 /**
  * `makeCamera` makes the clip that the page plays as its demo camera: it is a demo, which also has a simulated rover, unless

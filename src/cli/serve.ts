@@ -1,8 +1,8 @@
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import { APP_OPTION } from './apps.ts';
 import type { CliContext } from './context.ts';
 import { mcapName } from './record.ts';
-import { RECORD_OPTION, runServer, type ServerFlags } from './run-server.ts';
+import { RECORD_OPTION, runServer, tlsOption, type ServerFlags } from './run-server.ts';
 
 /** `sightline serve`: the server alone. */
 export function registerServe(program: Command, context: CliContext): void {
@@ -11,7 +11,7 @@ export function registerServe(program: Command, context: CliContext): void {
     .description('start the server')
     .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
-    .addOption(new Option('--tls <how>', 'speak TLS by a certificate that is made for this machine').choices(['auto']))
+    .addOption(tlsOption())
     .option(...APP_OPTION)
     .option(...RECORD_OPTION, mcapName)
     .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')

@@ -125,6 +125,12 @@ const server = z.strictObject({
       folder: text().describe('Where the certificates that the server makes itself are kept.').meta({
         defaultText: "`sightline/tls` in the user's data folder (`$XDG_DATA_HOME`, `~/.local/share`, `%LOCALAPPDATA%`)",
       }),
+      http2: z
+        .boolean()
+        .default(true)
+        .describe(
+          'Clients may agree on HTTP/2, by which many requests share one connection; WebSockets go over HTTP/1.1 on the same port.',
+        ),
       hsts_s: whole(0, 63_072_000)
         .default(0)
         .describe(

@@ -29,7 +29,8 @@ export function serveEvents<T>(
   response.writeHead(200, {
     'Content-Type': 'text/event-stream; charset=utf-8',
     'Cache-Control': 'no-cache, no-store',
-    Connection: 'keep-alive',
+    // HTTP/2 knows no such header (RFC 9113 §8.2.2).
+    ...(request.httpVersionMajor === 1 && { Connection: 'keep-alive' }),
     'X-Accel-Buffering': 'no',
   });
   response.write(`retry: 1000\n: ${stream.name}\n\n`);

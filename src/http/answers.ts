@@ -24,11 +24,12 @@ export function errorBody(error: SightlineError) {
 }
 
 /** Headers that the status demands (RFC 9110 §15.5.22, RFC 6455 §4.4), or that help the client (§10.2.3). */
-export function headersOf({ code }: SightlineError): Record<string, string> {
+export function headersOf({ code }: SightlineError, httpVersion = 1): Record<string, string> {
   // RFC 9110 §15.5.2
   if (code.startsWith('CREDENTIALS_')) return { 'WWW-Authenticate': 'Bearer' };
   if (code === 'SHUTTING_DOWN') return { 'Retry-After': String(Math.ceil(RETRY_AFTER_MS / 1_000)) };
-  if (code !== 'UPGRADE_REQUIRED') return {};
+  // HTTP/2 has no upgrades (RFC 9113 §8.6).
+  if (code !== 'UPGRADE_REQUIRED' || httpVersion > 1) return {};
   return { Upgrade: 'websocket', Connection: 'Upgrade', 'Sec-WebSocket-Version': WEBSOCKET_VERSION };
 }
 

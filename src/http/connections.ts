@@ -78,7 +78,7 @@ interface Answer {
 /** Requests that a client may send ahead of their answers. */
 const PIPELINE_MAX = 16;
 /** No handler of the server takes as long. */
-const ANSWER_MS_MAX = 600_000;
+export const ANSWER_MS_MAX = 600_000;
 /** Clients at once that are told why they are refused; further ones are cut. */
 const REFUSALS_MAX = 64;
 /** Connections among which one is chosen to make room. */
@@ -266,7 +266,9 @@ export class Connections {
   }
 
   #handshakeOver(connection: Connection): void {
-    if (connection.handshake) this.#handshakes.delete(connection.handshake.ends);
+    const { handshake } = connection;
+    // Its client may have opened another one by the same ports before this one was seen to close.
+    if (handshake && this.#handshakes.get(handshake.ends) === connection) this.#handshakes.delete(handshake.ends);
     connection.handshake = undefined;
   }
 
@@ -275,23 +277,26 @@ export class Connections {
     if (this.of(socket) === undefined && 'remoteAddress' in socket) this.#add(socket as Socket, undefined);
   }
 
-  /** A request has come: `start` is called once those before it on the connection have their answers. */
-  begin(connection: Connection, response: ServerResponse, start: () => void): void {
+  /**
+   * A request has come: `start` is called once those before it on the connection have their answers, or at once, where several may be under way
+   * (`atOnceMax`: so many).
+   */
+  begin(connection: Connection, response: ServerResponse, start: () => void, atOnceMax?: number): void {
     const { state, socket } = connection;
     if (state === undefined || state === 'closing') return;
     const answers = (connection.answers ??= new Map());
-    if (answers.size >= PIPELINE_MAX) {
-      stopParsing(socket);
+    if (answers.size >= (atOnceMax ?? PIPELINE_MAX)) {
+      if (atOnceMax === undefined) stopParsing(socket);
       return this.cut(connection, 'pipelined');
     }
-    const isFirst = answers.size === 0;
-    answers.set(response, { bytes: 0, files: 0, start: isFirst ? undefined : start });
+    const startsNow = atOnceMax !== undefined || answers.size === 0;
+    answers.set(response, { bytes: 0, files: 0, start: startsNow ? undefined : start });
     response.once('close', () => this.#answered(connection, response));
     if (state === 'waiting') {
       this.#move(connection, 'request');
-      socket.setTimeout(this.#settings.unreadTimeoutMs);
+      if (atOnceMax === undefined) socket.setTimeout(this.#settings.unreadTimeoutMs);
     }
-    if (isFirst) start();
+    if (startsNow) start();
   }
 
   /** A request for another protocol has come. */
@@ -300,8 +305,8 @@ export class Connections {
   }
 
   /** An answer of this many bytes, or one that is read from a file, goes to its client now, at the client's pace. */
-  send(response: ServerResponse, body: number | 'file'): void {
-    const connection = this.of(response.req.socket);
+  send(socket: Socket, response: ServerResponse, body: number | 'file'): void {
+    const connection = this.of(socket);
     const answer = connection?.answers?.get(response);
     if (!connection || !answer) return;
     const bytes = body === 'file' ? FILE_BUFFER_BYTES : body;

@@ -48,7 +48,7 @@ export class Proxies {
 
 /** Of a connection to this server, or to another program's that hands it on. */
 export function isEncrypted(socket: object): boolean {
-  return 'encrypted' in socket && socket.encrypted === true;
+  return (socket as { readonly encrypted?: unknown }).encrypted === true;
 }
 
 /** The client first. */

@@ -12,7 +12,7 @@ import { createServer as createSecureServer } from 'node:https';
 import { BlockList, type Socket, type SocketAddress } from 'node:net';
 import { dirname } from 'node:path';
 import { Readable, type Duplex } from 'node:stream';
-import { Server as SecureServer, type SecureContextOptions } from 'node:tls';
+import { Server as SecureServer, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import fastifyStatic from '@fastify/static';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws';
@@ -30,11 +30,12 @@ import { Access, type AccessParts } from './access.ts';
 import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './answers.ts';
 import { behindBase } from './base-path.ts';
 import { RequestQueues } from './request-queue.ts';
-import { Connections, type ConnectionSettings } from './connections.ts';
+import { Connections, type Connection, type ConnectionSettings } from './connections.ts';
 import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
 import { Listeners } from './listeners.ts';
 import { isEncrypted, Proxies } from './proxies.ts';
 import { logRefusal } from './refusals.ts';
+import { Streams, STREAMS_MAX } from './streams.ts';
 import {
   CREDENTIAL_PARAMETERS,
   methodOf,
@@ -101,6 +102,8 @@ export interface TlsOptions {
     readonly identity: Identity;
     onChange(listener: (identity: Identity) => void): void;
   };
+  /** Clients may agree on HTTP/2. */
+  readonly http2: boolean;
   /** For how long browsers are to use TLS alone, s; 0: they are not told (RFC 6797). */
   readonly hstsS: number;
 }
@@ -145,6 +148,7 @@ export class HttpServer {
   readonly #proxies: Proxies;
   readonly #basePath: string;
   readonly #listeners: Listeners;
+  readonly #http2: Streams;
   /** On every answer. */
   readonly #headers: Map<string, string>;
   #transport: SecureContextOptions | undefined;
@@ -167,6 +171,14 @@ export class HttpServer {
     const { tls, headerTimeoutMs } = options;
     const handshakeMs = tls && headerTimeoutMs;
     this.#connections = new Connections({ clock, log, descriptors, settings, isBanned, handshakeMs });
+    this.#http2 = new Streams({
+      clock,
+      connections: this.#connections,
+      settings: { ...options, unreadTimeoutMs: settings.unreadTimeoutMs },
+      onRequest: ({ request, response, connection, isOver }) =>
+        // Of some that have ended it is not known yet.
+        this.#answer(request, response, { connection, isOver, atOnceMax: 2 * STREAMS_MAX }),
+    });
     this.#headers = new Map([...SECURITY_HEADERS, ...(tls ? hstsHeader(tls.hstsS) : [])]);
     tls?.certificates.onChange((identity) => this.#secure(identity));
     this.#proxies = new Proxies(options.trustedProxies);
@@ -293,9 +305,14 @@ export class HttpServer {
       shouldUpgradeCallback: ({ headers }: IncomingMessage) => headers.upgrade?.toLowerCase() === 'websocket',
     };
     const server = tls
-      ? createSecureServer({ ...options, ...this.#contextOf(tls), handshakeTimeout: headerTimeoutMs })
+      ? createSecureServer({
+          ...options,
+          ...this.#contextOf(tls),
+          handshakeTimeout: headerTimeoutMs,
+          ALPNProtocols: tls.http2 ? ['h2', 'http/1.1'] : ['http/1.1'],
+        })
       : createServer(options);
-    server.on('secureConnection', (socket: Socket) => this.#connections.secured(socket));
+    if (tls) this.#shareConnections(server);
     server.on('tlsClientError', (error: Error, socket: Socket) => this.#connections.handshakeFailed(socket, error));
     const answer = (request: IncomingMessage, response: ServerResponse): void => this.#answer(request, response);
     server.on('request', answer);
@@ -313,6 +330,18 @@ export class HttpServer {
       ({ message }) => server.listening && this.#options.log.write('accept_failed', { reason: message }),
     );
     return server;
+  }
+
+  /** Between HTTP/1.1, which is what the server itself speaks, and HTTP/2, as client and server have agreed (ALPN, RFC 7301). */
+  #shareConnections(server: Server): void {
+    const [speakHttp1] = server.listeners('secureConnection') as ((socket: TLSSocket) => void)[];
+    server.removeAllListeners('secureConnection');
+    server.on('secureConnection', (socket: TLSSocket) => {
+      this.#connections.secured(socket);
+      if (socket.destroyed) return;
+      if (socket.alpnProtocol === 'h2') this.#http2.take(socket);
+      else speakHttp1!.call(server, socket);
+    });
   }
 
   #contextOf({ certificates }: TlsOptions): SecureContextOptions {
@@ -367,6 +396,7 @@ export class HttpServer {
     this.#listeners.closeIdleConnections();
     await closed;
     clearTimeout(cut);
+    this.#http2.close();
     this.#connections.close();
     await Promise.all([this.#listeners.close(), this.#fastify.close()]);
   }
@@ -390,9 +420,9 @@ export class HttpServer {
       if (principal) this.#principals.set(request.raw, principal);
       return undefined;
     });
-    app.addHook('onSend', async (_request, reply, payload) => {
+    app.addHook('onSend', async (request, reply, payload) => {
       const body = sizeOf(payload);
-      if (body !== 0) this.#connections.send(reply.raw, body);
+      if (body !== 0) this.#connections.send(request.raw.socket, reply.raw, body);
     });
     // A form of a foreign page could send text; JSON only where CORS allowed it.
     app.removeAllContentTypeParsers();
@@ -408,7 +438,9 @@ export class HttpServer {
       const error = this.#knownError(thrown, request.headers['content-type']);
       const { headers } = thrown as { headers?: Record<string, string> };
       // For an impossible range: the file's length.
-      const all = { ...headersOf(error), ...(error.code === 'RANGE_BAD' && headers) };
+      const all = { ...headersOf(error, request.raw.httpVersionMajor), ...(error.code === 'RANGE_BAD' && headers) };
+      // Fastify's own, of which HTTP/2 knows nothing.
+      if (request.raw.httpVersionMajor > 1) void reply.removeHeader('connection');
       return reply.status(statusOf(error)).headers(all).send(errorBody(error));
     });
     app.setNotFoundHandler((request, reply) => {
@@ -422,26 +454,26 @@ export class HttpServer {
   }
 
   /** Every request comes by here. */
-  #answer(request: IncomingMessage, response: ServerResponse): void {
+  #answer(request: IncomingMessage, response: ServerResponse, by?: Multiplexed): void {
     const { socket } = request;
-    const connection = this.#connections.of(socket);
+    const connection = by?.connection ?? this.#connections.of(socket);
     const url = behindBase(this.#basePath, request.url ?? '/');
     const isElsewhere = url === undefined || url === '';
     if (!isElsewhere) request.url = url;
     const queue = request.url === WATCHED ? this.#watchers : this.#requests;
     const start = (): void => {
       const { refusal } = connection ?? {};
-      response.setHeaders(this.#headers);
+      for (const [name, value] of this.#headers) response.setHeader(name, value);
       if (refusal) return refuseRequest(response, refusal);
       if (isElsewhere) return this.#answerElsewhere(request, response, url);
       queue.submit(this.#proxies.addressOf(request), {
         get isOver() {
-          return socket.destroyed;
+          return by ? by.isOver() : socket.destroyed;
         },
         run: () => this.#fastify.routing(request, response),
       });
     };
-    if (connection) this.#connections.begin(connection, response, start);
+    if (connection) this.#connections.begin(connection, response, start, by?.atOnceMax);
     else start();
   }
 
@@ -650,6 +682,13 @@ const PUBLIC: Permission = { action: 'public' };
 /** These change nothing. */
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
+/** A request of a connection that may have several under way. */
+interface Multiplexed {
+  readonly connection: Connection;
+  readonly atOnceMax: number;
+  readonly isOver: () => boolean;
+}
+
 /** A WebSocket that is about to be opened. */
 interface Opening {
   readonly socket: Duplex;
@@ -740,7 +779,10 @@ function hstsHeader(maxAgeS: number): [string, string][] {
 
 function refuseRequest(response: ServerResponse, error: SightlineError): void {
   const body = JSON.stringify(errorBody(error));
-  response.writeHead(statusOf(error), { 'Content-Type': 'application/json', Connection: 'close' }).end(body);
+  response.setHeader('Content-Type', 'application/json');
+  // HTTP/2 knows no such header (RFC 9113 §8.2.2).
+  if (response.req.httpVersionMajor === 1) response.setHeader('Connection', 'close');
+  response.writeHead(statusOf(error)).end(body);
 }
 
 function brokenError(code: string | undefined, ending: SocketEnding): SightlineError {

@@ -6,112 +6,34 @@ import { text } from 'node:stream/consumers';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { z } from 'zod';
-import { openAccess } from '../../test/support/access.ts';
-import { TestAuthority } from '../../test/support/certificates.ts';
 import { collectingLog } from '../../test/support/log.ts';
-import { ManualClock, systemClock } from '../base/clock.ts';
-import { openFences } from '../fences/fences.ts';
+import {
+  AUTHORITY,
+  BIG_BYTES,
+  LOCAL,
+  openTlsServer,
+  TestCertificates,
+  type TlsServerChanges,
+} from '../../test/support/tls-server.ts';
+import { ManualClock } from '../base/clock.ts';
 import type { Identity } from '../tls/identity.ts';
 import { SOCKETS_PER_ADDRESS } from './listeners.ts';
-import { answer, type Route } from './route.ts';
-import { HttpServer, type HttpServerOptions } from './server.ts';
+import type { HttpServer } from './server.ts';
 
 /** The server's sockets by TLS, with real connections. */
 
-const AUTHORITY = new TestAuthority();
-const PUBLIC = { action: 'public' } as const;
-const BIG_BYTES = 24_000_000;
-const LOCAL = ['127.0.0.0/8'];
-
-const ROUTES: readonly Route[] = [
-  answer({
-    method: 'GET',
-    url: '/secure',
-    permission: PUBLIC,
-    tag: 'a',
-    summary: 'whether the caller speaks TLS',
-    response: z.boolean(),
-    handle: ({ caller }) => caller.isSecure,
-  }),
-  answer({
-    method: 'GET',
-    url: '/big',
-    permission: PUBLIC,
-    tag: 'a',
-    summary: 'a lot',
-    response: z.string(),
-    handle: () => 'x'.repeat(BIG_BYTES),
-  }),
-];
-
-/** The server's own, which a test may replace. */
-class Certificates {
-  identity: Identity = AUTHORITY.issue();
-  #listener: ((identity: Identity) => void) | undefined;
-
-  onChange(listener: (identity: Identity) => void): void {
-    this.#listener = listener;
-  }
-
-  replace(): void {
-    this.identity = AUTHORITY.issue();
-    this.#listener?.(this.identity);
-  }
-}
-
 let told = collectingLog();
 let server: HttpServer;
-let certificates: Certificates;
+let certificates: TestCertificates;
 let sockets: Socket[];
 
-type Changes = Partial<Pick<HttpServerOptions, 'clock' | 'headerTimeoutMs' | 'trustedProxies'>> & {
-  readonly hstsS?: number;
-  readonly unbounded?: readonly string[];
-  readonly unreadTimeoutMs?: number;
-};
-
-async function start({ hstsS = 0, unbounded = LOCAL, unreadTimeoutMs = 10_000, ...changes }: Changes = {}) {
-  server = new HttpServer({
-    clock: systemClock,
-    access: openAccess(),
-    fences: openFences({ clock: systemClock }),
-    host: '127.0.0.1',
-    port: 0,
-    trustedProxies: [],
-    rules: { hosts: ['127.0.0.1'], origins: [] },
-    descriptors: { max: undefined, intervalMs: 0, count: () => undefined },
-    headerTimeoutMs: 10_000,
-    requestTimeoutMs: 10_000,
-    keepAliveTimeoutMs: 10_000,
-    shutdownTimeoutMs: 100,
-    messageBytesHardMax: 10_000,
-    pageDir: '/nowhere',
-    log: told.log,
-    sockets: [{ path: '/ws', summary: 'echoes', permissions: [PUBLIC], open: (socket) => echo(socket) }],
-    routes: ROUTES,
-    tls: { certificates, hstsS },
-    ...changes,
-    connections: {
-      connectionsMax: 100,
-      addresses: { connectionsMax: 1_000, ratePerS: 1_000, unbounded },
-      unreadTimeoutMs,
-      answerBytesMax: 1_000_000_000,
-      reservedDescriptors: 0,
-      lingerMs: 10_000,
-      closeTimeoutMs: 10_000,
-    },
-  });
-  await server.listen();
-}
-
-function echo(socket: WebSocket): void {
-  socket.on('message', (data) => socket.send(String(data)));
+async function start(changes: TlsServerChanges = {}): Promise<void> {
+  server = await openTlsServer(certificates, told.log, changes);
 }
 
 beforeEach(() => {
   told = collectingLog();
-  certificates = new Certificates();
+  certificates = new TestCertificates();
   sockets = [];
 });
 afterEach(async () => {
@@ -195,8 +117,9 @@ describe('requests', () => {
   });
 
   test('a client that reads slowly, and does read, gets a large answer whole', async () => {
-    await start({ unreadTimeoutMs: 300 });
+    await start({ unreadTimeoutMs: 1_000 });
     const socket = await dial();
+    socket.on('error', () => {});
     let bytes = 0;
     socket.on('data', (data) => {
       bytes += data.length;

@@ -31,6 +31,8 @@ const PROGRAM_BYTES = 250 * MIB;
 const WORKER_BYTES = 100 * MIB;
 /** A connection and its session, with nothing of their own: objects of `ws`, of Node and of the lane, and a read of the socket. */
 const CONNECTION_BYTES = 128 * 1024;
+/** With TLS each takes 28 KiB more (measured), and for each there may be one that makes short requests. */
+const TLS_BYTES = 64 * 1024;
 /** Decoded: red, green, blue and one more. */
 const PIXEL_BYTES = 4;
 
@@ -46,6 +48,7 @@ export function memoryPlan(config: Config, { workers }: PlanFacts): readonly Pla
   const picture = streaming.image_pixels_max * PIXEL_BYTES;
   // Frames that a worker has, and one for an urgent one.
   const framesAhead = inference.prefetch + 2;
+  const speaksTls = server.tls.auto || server.tls.cert_file !== undefined;
   return [
     { name: 'history', what: 'histories of topics', bytes: bounds.history.totalBytesMax },
     {
@@ -71,7 +74,11 @@ export function memoryPlan(config: Config, { workers }: PlanFacts): readonly Pla
       what: 'what sockets have not passed on, of all connections',
       bytes: connections * unsentBytes(config),
     },
-    { name: 'connections', what: 'connections and sessions themselves', bytes: connections * CONNECTION_BYTES },
+    {
+      name: 'connections',
+      what: 'connections and sessions themselves',
+      bytes: connections * (CONNECTION_BYTES + (speaksTls ? TLS_BYTES : 0)),
+    },
     { name: 'answers', what: 'answers to requests', bytes: server.answer_bytes_max },
     { name: 'recording', what: 'messages of ended streams that wait for the disk', bytes: TAKEN_BYTES_MAX },
     {

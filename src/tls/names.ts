@@ -9,7 +9,7 @@ const NAMES_MAX = 100;
 export function machineName(): string {
   return hostname()
     .toLowerCase()
-    .replaceAll(/[^a-z0-9.-]/g, '-');
+    .replaceAll(/[^a-z0-9._-]/g, '-');
 }
 
 /** Of this machine: its own name, and that of multicast DNS (RFC 6762). */
