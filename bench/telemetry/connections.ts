@@ -9,8 +9,11 @@ import { Team, type Lane, type TelemetryBench } from './span.ts';
 
 const CONNECTIONS = 2_000;
 const CONNECTIONS_QUICK = 300;
-/** Connected and closed again first, so that what a server needs for its first connections is not counted. */
-const WARM_UP = 100;
+/**
+ * So many of those that are counted are there before, and stay: what a server needs for its first connections is not counted, nor that V8 makes its space for
+ * young objects larger, to tens of megabytes, while the first thousand come.
+ */
+const BEFORE_SHARE = 0.5;
 const IDLE_ROUNDS = 5;
 const HZ = 10;
 const HOLD_MS = 5_000;
@@ -67,9 +70,7 @@ interface IdleRound {
 }
 
 async function idleBytes(bench: TelemetryBench, lane: Lane, count: number): Promise<number> {
-  {
-    await using _warmUp = await Team.connect(bench, lane, { topics: 0, count: WARM_UP, decode: 'objects' });
-  }
+  await using _earlier = await Team.connect(bench, lane, { topics: 0, count: count * BEFORE_SHARE, decode: 'objects' });
   const before = await residentBytes(bench, lane.pid);
   await using _idle = await Team.connect(bench, lane, { topics: 0, count, decode: 'objects' });
   return ((await residentBytes(bench, lane.pid)) - before) / count;
