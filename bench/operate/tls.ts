@@ -88,7 +88,7 @@ function lowerQuarter(times: readonly number[]): number {
   return times.toSorted((a, b) => a - b)[Math.floor(times.length / 4)]!;
 }
 
-/** Of the main thread, for each go and reader. Throws where too little has come. */
+/** Of the main thread, for each WebSocket message that a reader has got. Throws where too little has come. */
 async function measure(
   { server, url, kind }: Lane,
   bench: {
@@ -109,6 +109,10 @@ async function measure(
   await readers.call('close', undefined);
   // Two rounds may be one batch where the lane rests between them.
   if (messages < 0.5 * rounds * READERS) throw new Error(`${kind}: ${messages} of ${rounds * READERS} messages came`);
-  const deliveries = rounds * READERS;
-  return { us: cpuUs / deliveries, bytes: Math.round(bytes / messages), batches: messages / deliveries, grouped };
+  return {
+    us: cpuUs / messages,
+    bytes: Math.round(bytes / messages),
+    batches: messages / (rounds * READERS),
+    grouped,
+  };
 }
