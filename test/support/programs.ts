@@ -13,6 +13,8 @@ const PROGRAMS = {
   prometheus: { names: ['prometheus'], debianPackage: 'prometheus' },
   promtool: { names: ['promtool'], debianPackage: 'prometheus' },
   mosquitto: { names: ['mosquitto'], debianPackage: 'mosquitto' },
+  ip: { names: ['ip'], debianPackage: 'iproute2' },
+  certutil: { names: ['certutil'], debianPackage: 'libnss3-tools' },
   alertmanager: { names: ['prometheus-alertmanager', 'alertmanager'], debianPackage: 'prometheus-alertmanager' },
 } as const satisfies Record<string, Program>;
 
