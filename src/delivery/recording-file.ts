@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { compressFrameSync } from 'lz4-napi';
 import { McapWriter } from '@mcap/core';
@@ -29,11 +29,15 @@ export interface RecordedMessage {
   readonly payload: Payload;
 }
 
+const LIBRARY = 'sightline';
+
 interface Channel {
   readonly id: number;
   lastLogTimeNs: bigint;
 }
 
+/** Of a file without any message: the magic of the format, and the record `Header` that `create` writes. */
+const EMPTY_BYTES = 8 + 9 + 4 + (4 + LIBRARY.length);
 /** Sequence numbers of MCAP have 32 bits. */
 const SEQUENCE_MODULUS = 2 ** 32;
 
@@ -69,7 +73,7 @@ export class RecordingFile {
     return await asOutput(path, async () => {
       const file = new RecordingFile(path, await open(partOf(path), 'w'), options);
       try {
-        await file.#writer.start({ profile: '', library: 'sightline' });
+        await file.#writer.start({ profile: '', library: LIBRARY });
         await probe(file.#handle, file.bytes, roomBytes);
       } catch (thrown) {
         await file.abandon();
@@ -169,6 +173,18 @@ function foreignOf({ payload, publishTimeMs, topic }: RecordedMessage): ForeignM
 /** The name of a file until it is finished. */
 export function partOf(path: string): string {
   return `${path}.part`;
+}
+
+/** Is there a recording of this name, or what a crash has left of one? */
+export async function isRecorded(path: string): Promise<boolean> {
+  for (const [file, emptyBytes] of [
+    [path, 0],
+    [partOf(path), EMPTY_BYTES],
+  ] as const) {
+    const found = await stat(file).catch(() => undefined);
+    if (found?.isFile() && found.size > emptyBytes) return true;
+  }
+  return false;
 }
 
 /** Throws when the disk has no room for this many more bytes. They are not zeros, which some file systems store without any. */

@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 import { McapIndexedReader, McapStreamReader } from '@mcap/core';
 import fc from 'fast-check';
@@ -295,6 +295,30 @@ describe('what goes wrong', () => {
       .toBe(3);
     await recorder.finish();
     await expect(stat(join(folder, 'a.mcap.part'))).rejects.toThrow('ENOENT');
+  });
+
+  test('nothing that was recorded before is overwritten, whether it was finished or broken off', async () => {
+    const { topics } = setUp();
+    const bytesOf = (name: string) => readFile(join(folder, name));
+    const whole = async (value: number): Promise<string> => {
+      const recorder = await record('a.mcap');
+      recorder.followTopics(topics, '#');
+      topics.publish('t', { payload: Payload.of(value) });
+      await expect.poll(() => recorder.report().recorded).toBe(1);
+      return basename((await recorder.finish()).files[0]!);
+    };
+    expect([await whole(1), await whole(2)]).toEqual(['a.mcap', 'a-2.mcap']);
+    const first = await bytesOf('a.mcap');
+    // As a crash leaves one, and others that are none of its kin; one without a message is nothing to keep.
+    await writeFile(join(folder, 'a-7.mcap.part'), (await bytesOf('a-2.mcap')).subarray(0, 100));
+    for (const name of ['a-x.mcap', 'ab-90.mcap', 'a-91.txt', 'a-092.mcap']) await writeFile(join(folder, name), 'x');
+    const empty = await record('a-8.mcap');
+    await cp(join(folder, 'a-8.mcap.part'), join(folder, 'a-9.mcap.part'));
+    await empty.finish();
+    await rm(join(folder, 'a-8.mcap'));
+    expect([await whole(3), await whole(4)]).toEqual(['a-8.mcap', 'a-9.mcap']);
+    expect(await bytesOf('a.mcap')).toEqual(first);
+    expect(await bytesOf('a-7.mcap.part')).toHaveLength(100);
   });
 
   test('a folder that is not there is told by name', async () => {

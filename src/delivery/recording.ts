@@ -1,5 +1,5 @@
-import { rm } from 'node:fs/promises';
-import { basename, extname } from 'node:path';
+import { readdir, rm } from 'node:fs/promises';
+import { basename, extname, join, parse } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { wallAheadMs, type Clock } from '../base/clock.ts';
 import { toSightlineError, type SightlineError } from '../base/errors.ts';
@@ -9,7 +9,7 @@ import type { Payload } from '../protocol/payload.ts';
 import type { Reader, ReaderCounts } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
 import type { Topics } from '../stream/topics.ts';
-import { partOf, RecordingFile, type RecordingFileOptions } from './recording-file.ts';
+import { isRecorded, partOf, RecordingFile, type RecordingFileOptions } from './recording-file.ts';
 
 export interface RecordingSettings extends RecordingFileOptions {
   /** Begins a new file after this many bytes on the disk, or this time; 0: never. */
@@ -128,7 +128,7 @@ export class Recorder implements AsyncDisposable {
   #fileOpenedMs: number;
   /** By how much the time of day is ahead of the clock; of one file it never falls, so that its log times rise when the clock is set back. */
   #aheadMs: number;
-  #fileNumber = 1;
+  #fileNumber: number;
   #closedBytes = 0;
   #closedOddTimes = 0;
   #interruptions = 0;
@@ -140,18 +140,26 @@ export class Recorder implements AsyncDisposable {
   #interruption: SightlineError | undefined;
   #wake: () => void = () => {};
 
-  private constructor(file: RecordingFile, options: RecorderOptions) {
+  private constructor(file: RecordingFile, fileNumber: number, options: RecorderOptions) {
     this.#options = options;
     this.#file = file;
+    this.#fileNumber = fileNumber;
     this.#files = [file.path];
     this.#fileOpenedMs = options.clock.now();
     this.#aheadMs = wallAheadMs(options.clock);
     this.#running = this.#run();
   }
 
-  /** Errors: OUTPUT_FAILED. */
+  /** Nothing that was recorded before is overwritten: `a.mcap` goes on as `a-2.mcap`, and so on. Errors: OUTPUT_FAILED. */
   static async start(options: RecorderOptions): Promise<Recorder> {
-    return new Recorder(await RecordingFile.create(options.path, options.settings), options);
+    const { path, settings } = options;
+    const number = (await lastNumber(path)) + 1;
+    return new Recorder(await RecordingFile.create(numbered(path, number), settings), number, options);
+  }
+
+  /** The file that was begun last. */
+  get path(): string {
+    return this.#file.path;
   }
 
   /** Resolves when the recording has ended, well or not. */
@@ -479,6 +487,22 @@ function accountOf({ topic, epoch, counts, leftOut, unwritten }: Followed): Topi
   const { delivered, dropped, expired, queued } = counts();
   const lost = expired + unwritten + sum(Object.values(dropped), (count) => count);
   return { topic, epoch, recorded: delivered - leftOut - unwritten, lost, queued };
+}
+
+/** The highest number that an earlier recording of this name has; 0: there is none. */
+async function lastNumber(path: string): Promise<number> {
+  const { dir, name, ext } = parse(path);
+  // What cannot be read cannot be written either, and that is told in the words of who tries it.
+  const found = await readdir(dir).catch(() => []);
+  let last = 0;
+  for (const file of found) {
+    const whole = file.replace(/\.part$/, '');
+    if (!whole.startsWith(name) || !whole.endsWith(ext)) continue;
+    const between = whole.slice(name.length, whole.length - ext.length);
+    const number = between === '' ? 1 : Number(/^-([1-9]\d{0,8})$/.exec(between)?.[1] ?? 0);
+    if (number > last && (await isRecorded(join(dir, whole)))) last = number;
+  }
+  return last;
 }
 
 function numbered(path: string, number: number): string {

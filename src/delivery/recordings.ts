@@ -43,7 +43,7 @@ export class Recordings {
   /**
    * Records the topics that match, and the pictures and results of all video sessions, those to come included, on one
    * timeline. Ends with `Recorder.finish`, or with the server; where the disk is full it waits for room, unless the settings
-   * say otherwise. Errors: OUTPUT_FAILED, FILTER_BAD.
+   * say otherwise. An earlier recording of that name stays: this one gets a number. Errors: OUTPUT_FAILED, FILTER_BAD.
    */
   async start(path: string, filter = '#', settings: RecordingSettings = SERVER_RECORDING): Promise<Recorder> {
     const { clock, topics, sessions, log } = this.#options;
@@ -52,11 +52,11 @@ export class Recordings {
       clock,
       settings,
       onFailed: ({ code, message }) => {
-        log.write('recording_failed', { file: path, code, reason: message, lost: recorder.status.lost });
+        log.write('recording_failed', { file: recorder.path, code, reason: message, lost: recorder.status.lost });
       },
       onInterrupted: ({ code, message }) => {
         const retry_s = settings.retryMs / 1000;
-        log.write('recording_interrupted', { file: path, code, reason: message, retry_s });
+        log.write('recording_interrupted', { file: recorder.path, code, reason: message, retry_s });
       },
       onResumed: (file) => log.write('recording_resumed', { file, lost: recorder.status.lost }),
     });
@@ -64,7 +64,7 @@ export class Recordings {
     for (const earlier of this.#over) this.#recorders.delete(earlier);
     this.#over.clear();
     this.#recorders.add(recorder);
-    log.write('recording_started', { file: path, topics: [filter] });
+    log.write('recording_started', { file: recorder.path, topics: [filter] });
     void this.#untilEnded(recorder);
     recorder.followTopics(topics, filter);
     for (const session of sessions()) this.#followVideo(recorder, session);

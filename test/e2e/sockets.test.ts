@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import type { HealthDocument, Metrics } from '../../src/observe/metrics.ts';
 import { photograph } from '../support/pictures.ts';
-import { ServerProcess } from '../support/server-process.ts';
+import { ServerProcess, withDescriptors } from '../support/server-process.ts';
 import { SocketClient } from '../support/socket-client.ts';
 
 const open: Socket[] = [];
@@ -24,7 +24,7 @@ test.skipIf(process.platform === 'win32').each([
   'with %i descriptors and %i connections the server lives, answers, and serves its camera',
   async (limit, dialled) => {
     const words = ['serve', '--set', 'performance.target_latency_ms=30000'];
-    await using server = await ServerProcess.start(words, {}, limit);
+    await using server = await ServerProcess.start(words, {}, withDescriptors(limit));
     const picture = await photograph('car1.jpg');
     const camera = await SocketClient.open(server.ws('/ws/video?client_id=camera'));
     const expectResult = async (): Promise<void> => {

@@ -14,6 +14,8 @@ const PROGRAMS = {
   promtool: { names: ['promtool'], debianPackage: 'prometheus' },
   mosquitto: { names: ['mosquitto'], debianPackage: 'mosquitto' },
   faketime: { names: ['faketime'], debianPackage: 'faketime' },
+  ip: { names: ['ip'], debianPackage: 'iproute2' },
+  certutil: { names: ['certutil'], debianPackage: 'libnss3-tools' },
   alertmanager: { names: ['prometheus-alertmanager', 'alertmanager'], debianPackage: 'prometheus-alertmanager' },
 } as const satisfies Record<string, Program>;
 

@@ -5,6 +5,11 @@ import { fileURLToPath } from 'node:url';
 
 const command = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 
+/** So many files may a process have open; of a POSIX system only. */
+export function withDescriptors(max: number): string[] {
+  return ['sh', '-c', `ulimit -n ${max}; exec "$@"`, 'sh'];
+}
+
 /** The real command in a process of its own, as a user starts it. */
 export class ServerProcess implements AsyncDisposable {
   readonly child: ChildProcess;
@@ -21,17 +26,15 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /**
-   * `sightline <words>` on a free port; resolves when it says that it is ready. `descriptorsMax`, of a POSIX system only: so many files may
-   * it have open.
+   * `sightline <words>` on a free port; resolves when it says that it is ready. `within`: what stands before it on the command line, and
+   * ends by becoming it.
    */
   static async start(
     words: readonly string[] = ['serve'],
     env: Record<string, string> = {},
-    descriptorsMax?: number,
+    within: readonly string[] = [],
   ): Promise<ServerProcess> {
-    const line = [process.execPath, command, ...words, '--port', '0'];
-    const [program = '', ...rest] =
-      descriptorsMax === undefined ? line : ['sh', '-c', `ulimit -n ${descriptorsMax}; exec "$@"`, 'sh', ...line];
+    const [program = '', ...rest] = [...within, process.execPath, command, ...words, '--port', '0'];
     const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     let err = '';
     const keep = (chunk: Buffer): void => void (err += chunk.toString());
