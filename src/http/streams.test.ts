@@ -240,6 +240,25 @@ describe('bounds', () => {
     expect((await get(await dial(), '/secure')).status).toBe(200);
   });
 
+  test.each([
+    ['pings', () => frame(6, { payload: Buffer.alloc(8) })],
+    ['settings', () => frame(4)],
+  ])('%s without end, whose answers the client takes, end the connection', async (_, make) => {
+    await start();
+    const socket = await dialRaw();
+    const few = Buffer.concat(Array.from({ length: 100 }, make));
+    socket.write(few);
+    // A request beside them is answered as long as they are few.
+    expect((await get(await dial(), '/secure')).status).toBe(200);
+    expect(report().ended.bad_request).toBe(0);
+    while (!socket.destroyed && socket.writable) {
+      socket.write(few);
+      await new Promise((done) => setTimeout(done, 5));
+    }
+    await expect.poll(() => report().ended.bad_request).toBe(1);
+    expect((await get(await dial(), '/secure')).status).toBe(200);
+  });
+
   test('something else than HTTP/2 after it was agreed on', async () => {
     await start();
     const socket = await dialRaw();

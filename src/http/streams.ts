@@ -39,6 +39,9 @@ const SESSION_MB_MAX = 64;
 /** Streams that a client may give up at once, and a second; beyond it the connection ends (CVE-2023-44487). */
 const RESETS_MAX = 200;
 const RESETS_PER_S = 50;
+/** Pings and settings that a client may send at once, and more each time that its connection is looked at; each has an answer. */
+const CONTROL_FRAMES_MAX = 200;
+const CONTROL_FRAMES_PER_LOOK = 10;
 /** Frames that are not valid, and streams that are refused, until the connection ends. */
 const INVALID_FRAMES_MAX = 10;
 const REJECTED_STREAMS_MAX = 100;
@@ -52,6 +55,8 @@ interface Session {
   readonly session: ServerHttp2Session;
   readonly exchanges: Set<Exchange>;
   hasAsked: boolean;
+  /** Its pings and settings, less those that time has forgiven. */
+  controlFrames: number;
 }
 
 interface Exchange {
@@ -122,7 +127,7 @@ export class Streams {
 
   #opened(session: ServerHttp2Session): void {
     const connection = this.#taken!;
-    const entry: Session = { connection, session, exchanges: new Set(), hasAsked: false };
+    const entry: Session = { connection, session, exchanges: new Set(), hasAsked: false, controlFrames: 0 };
     this.#sessions.set(session, entry);
     this.#look ??= setInterval(() => this.#lookAtAll(), LOOK_MS).unref();
     // Node tells of it only once the connection has closed.
@@ -133,6 +138,10 @@ export class Streams {
       if (isOfProtocol(error) && connection.ending === 'closed') connection.ending = 'bad_request';
       destroy(error, code);
     };
+    const count = (): void => {
+      if (++entry.controlFrames > CONTROL_FRAMES_MAX) this.#cut(entry, 'bad_request');
+    };
+    session.on('ping', count).on('remoteSettings', count);
     session.once('close', () => {
       this.#sessions.delete(session);
       if (this.#sessions.size === 0) this.close();
@@ -168,6 +177,7 @@ export class Streams {
   #lookAtAll(): void {
     const nowMs = this.#clock.now();
     for (const entry of this.#sessions.values()) {
+      entry.controlFrames = Math.max(0, entry.controlFrames - CONTROL_FRAMES_PER_LOOK);
       const ending = this.#judge(entry, nowMs);
       if (ending !== undefined) this.#cut(entry, ending);
     }
