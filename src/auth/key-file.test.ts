@@ -63,13 +63,29 @@ test('a file that is broken is not overwritten', async () => {
   expect(readFileSync(path, 'utf8')).toBe('{ "version": 1, "keys": [');
 });
 
-test('the lock of a command that was killed does not stay', async () => {
+/** Of a command that was killed so many seconds ago; less than 0: before the clock was set back. */
+function leaveLock(secondsAgo: number): void {
+  writeFileSync(`${path}.lock`, 'somebody');
+  const then = new Date(Date.now() - secondsAgo * 1_000);
+  utimesSync(`${path}.lock`, then, then);
+}
+
+test.each([2.7, 60, -60])('the lock of a command that was killed %d s ago does not stay', async (secondsAgo) => {
   await add('one');
-  writeFileSync(`${path}.lock`, '');
-  const past = new Date(Date.now() - 60_000);
-  utimesSync(`${path}.lock`, past, past);
+  leaveLock(secondsAgo);
   await add('two');
   expect(existsSync(`${path}.lock`)).toBe(false);
+});
+
+test('many that find such a lock lose no change: each is made, or said not to be', async () => {
+  await add('one');
+  leaveLock(60);
+  const names = Array.from({ length: 12 }, (_, i) => `k${i}`);
+  const settled = await Promise.allSettled(names.map(add));
+  const made = names.filter((_, i) => settled[i]!.status === 'fulfilled');
+  expect(made).not.toEqual([]);
+  expect((await loadKeys(path)).keys.map(({ name }) => name).toSorted()).toEqual(['one', ...made].toSorted());
+  expect(readdirSync(join(folder, 'own'))).toEqual(['keys.json']);
 });
 
 test('where nothing can be written it says so', async () => {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SightlineError } from '../base/errors.ts';
@@ -11,8 +11,8 @@ import { NO_KEYS, readKeys, unreadable, writeKeys, type KeyRing } from './keys.t
 const FILE_BYTES_MAX = 16 * 2 ** 20;
 const LOCK_TRIES = 100;
 const LOCK_WAIT_MS = 50;
-/** A lock that is older is of a command that was killed. */
-const LOCK_MS_MAX = 30_000;
+/** A lock that is older is of a command that was killed: who waits for it gets it before giving up. */
+const LOCK_MS_MAX = 3_000;
 
 /** None where there is no file. Errors: CREDENTIALS_UNREADABLE. */
 export async function loadKeys(path: string): Promise<KeyRing> {
@@ -30,19 +30,22 @@ export async function loadKeys(path: string): Promise<KeyRing> {
 
 /** Changes the keys of a file, one change after another, also of several commands. Errors: CREDENTIALS_UNREADABLE, OUTPUT_FAILED, those of `change`. */
 export async function changeKeys(path: string, change: (ring: KeyRing) => KeyRing): Promise<KeyRing> {
-  return await locked(path, async () => {
+  return await locked(path, async (stillHeld) => {
     const ring = change(await loadKeys(path));
-    await replace(path, writeKeys(ring));
+    await replace(path, writeKeys(ring), stillHeld);
     return ring;
   });
 }
 
-async function locked<T>(path: string, work: () => Promise<T>): Promise<T> {
+/** `stillHeld`: false once others took this command for dead, as where it was stopped for a while. */
+async function locked<T>(path: string, work: (stillHeld: () => Promise<boolean>) => Promise<T>): Promise<T> {
   const lock = `${path}.lock`;
+  const id = randomUUID();
+  const stillHeld = async (): Promise<boolean> => (await readFile(lock, 'utf8').catch(() => '')) === id;
   await attempt(path, () => mkdir(dirname(path), { recursive: true, mode: 0o700 }));
   for (let tries = 1; ; tries++) {
     try {
-      await (await open(lock, 'wx', 0o600)).close();
+      await writeFile(lock, id, { flag: 'wx', mode: 0o600 });
       break;
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw failed(path, thrown);
@@ -51,18 +54,19 @@ async function locked<T>(path: string, work: () => Promise<T>): Promise<T> {
         ({ mtimeMs }) => Date.now() - mtimeMs,
         () => 0,
       );
-      if (age > LOCK_MS_MAX) await rm(lock, { force: true });
+      // The clock may have been set back since.
+      if (Math.abs(age) > LOCK_MS_MAX) await rm(lock, { force: true });
       else await sleep(LOCK_WAIT_MS);
     }
   }
   try {
-    return await work();
+    return await work(stillHeld);
   } finally {
-    await rm(lock, { force: true });
+    if (await stillHeld()) await rm(lock, { force: true });
   }
 }
 
-async function replace(path: string, text: string): Promise<void> {
+async function replace(path: string, text: string, stillHeld: () => Promise<boolean>): Promise<void> {
   await attempt(path, async () => {
     const next = `${path}.${randomUUID()}.tmp`;
     try {
@@ -73,6 +77,7 @@ async function replace(path: string, text: string): Promise<void> {
       } finally {
         await file.close();
       }
+      if (!(await stillHeld())) throw new Error('another command changes it');
       await rename(next, path);
     } finally {
       await rm(next, { force: true });

@@ -46,7 +46,7 @@ const named = <E extends z.ZodType>(entry: E, max: number) =>
 const LATER = 'A later version reads it; in this one it has no effect.';
 /** When a change at run time (`PUT /api/config`) takes effect; without a mark, with the next start. */
 const AT_ONCE = { applies: 'at_once' } as const;
-/** Values that are shown to nobody: of a list of `name=value` the names are. */
+/** Values that are shown to nobody: of a list of `name=value` the names are. An address may be a secret as a whole, such as that of a chat's webhook. */
 const SECRET = { secret: true } as const;
 const NEW_SESSIONS = { applies: 'new_sessions' } as const;
 
@@ -712,7 +712,7 @@ const alerts = z.strictObject({
   webhook_url: text()
     .optional()
     .describe('Address that gets each notification as JSON by POST.')
-    .meta({ defaultText: 'none' }),
+    .meta({ ...SECRET, defaultText: 'none' }),
   webhook_secret_file: text()
     .optional()
     .describe('File with the secret that signs them, of 16 characters or more.')
@@ -720,7 +720,7 @@ const alerts = z.strictObject({
   mqtt_url: text()
     .optional()
     .describe('MQTT broker that gets each notification, such as `mqtt://broker:1883` or `mqtts://broker`.')
-    .meta({ defaultText: 'none' }),
+    .meta({ ...SECRET, defaultText: 'none' }),
   mqtt_topic_prefix: text()
     .default('sightline')
     .describe('They go to `<prefix>/alerts/<rule>/<class>`, with QoS 1, not retained.'),
@@ -729,7 +729,7 @@ const alerts = z.strictObject({
   alertmanager_url: text()
     .optional()
     .describe('Address of an Alertmanager, such as `http://127.0.0.1:9093`.')
-    .meta({ defaultText: 'none' }),
+    .meta({ ...SECRET, defaultText: 'none' }),
   alertmanager_resend_s: decimal(1, 3600)
     .default(60)
     .describe(

@@ -51,7 +51,7 @@ describe.skipIf(NONE !== undefined)(`two network namespaces${NONE === undefined 
     photograph = await photographFile('car1.jpg');
     const settings = [`auth.keys_file=${keysFile}`, `server.tls.folder=${folder}`];
     const words = ['serve', '--host', '0.0.0.0', '--tls', 'auto', ...settings.flatMap((one) => ['--set', one])];
-    server = await ServerProcess.start(words, {}, pair.server.within);
+    server = await ServerProcess.start(words, {}, { within: pair.server.within });
     url = `https://${pair.server.address}:${new URL(server.url).port}`;
     ca = join(folder, 'authority', 'ca.crt');
   });

@@ -34,6 +34,8 @@ let provider: Server;
 let receiver: OtlpReceiver;
 let key: string;
 let words: string[];
+/** Paths of the provider. */
+const asked: string[] = [];
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sightline-secrets-'));
@@ -45,7 +47,10 @@ beforeAll(async () => {
   const person = makePerson({ name: 'ada', grants, createdMs: Date.now(), password });
   await changeKeys(keysFile, (ring) => ({ ...ring, keys: [made.key, person] }));
   // Neither the provider nor the program that decides is of any use, so that what they are asked comes up in errors.
-  provider = createServer((_request, response) => response.writeHead(500).end(`no ${mark(5)}`)).listen(0, '127.0.0.1');
+  provider = createServer(({ url: path }, response) => {
+    asked.push(path!);
+    response.writeHead(500).end(`no ${mark(5)}`);
+  }).listen(0, '127.0.0.1');
   await once(provider, 'listening');
   const url = (user: string, path: string) =>
     `http://${user}@127.0.0.1:${(provider.address() as AddressInfo).port}/${path}`;
@@ -58,6 +63,15 @@ beforeAll(async () => {
         keys_file: keysFile,
         callback_url: url(`who:${mark(6)}`, `decide?key=${mark(7)}`),
         jwt: { jwks_url: url(`who:${mark(8)}`, 'jwks'), issuer: 'x', audience: 'y' },
+      },
+      // Something to tell at once, at places that do not take it.
+      alerts: {
+        memory_warning_percent: 1,
+        memory_critical_percent: 1,
+        for_s: 0,
+        webhook_url: url(`who:${mark(17)}`, `services/${mark(18)}`),
+        mqtt_url: `mqtt://who:${mark(19)}@127.0.0.1:1/${mark(24)}`,
+        alertmanager_url: url(`who:${mark(25)}`, `tenant/${mark(26)}`),
       },
       observe: {
         traces: {
@@ -130,6 +144,8 @@ describe.each(['json', 'text'])('a server whose log is %s', (format) => {
         await ask('/api/login', json('POST', `{"name":"ada","password":"${password}"`));
       }
       await ask('/api/config', json('PUT', { settings: { 'auth.callback_url': CAMERA } }));
+      const hook = { 'alerts.webhook_url': `${mark(27)}/x`, 'alerts.mqtt_url': `x:${mark(28)}` };
+      await ask('/api/config', json('PUT', { settings: hook }));
       await ask('/api/config', json('PUT', { settings: { 'streaming.max_fps': CAMERA, [`a.b=${JWT}`]: 1 } }));
       const night = { observe: { traces: { headers: [`x-team=${mark(14)}`] } } };
       await ask('/api/config/profiles/night', json('PUT', night));
@@ -142,6 +158,7 @@ describe.each(['json', 'text'])('a server whose log is %s', (format) => {
         '/api/performance/metrics',
         '/api/openapi.json',
         '/api/me',
+        '/api/alerts',
       ])
         await ask(path);
 
@@ -173,8 +190,12 @@ describe.each(['json', 'text'])('a server whose log is %s', (format) => {
       await socket(`/ws/telemetry?access_token=${wrong}`);
       await socket(`/ws/foxglove?access_token=${JWT}`);
       await socket(`/ws/video?access_token=${key}&token=${mark(16)}&model=${encodeURIComponent(CAMERA)}`);
+      const all = () => server.errAtStart + server.err;
+      // The three places were tried, and the log has said so.
+      for (const sink of ['webhook', 'mqtt', 'alertmanager'])
+        await expect.poll(() => new RegExp(`(does not get to the|"sink":") ?${sink}`).test(all())).toBe(true);
       await server.stop();
-      log = server.err;
+      log = all();
     }
     expect(log.length).toBeGreaterThan(500);
     for (const [what, text] of [...told, ['the log', log] as const]) {
@@ -184,6 +205,7 @@ describe.each(['json', 'text'])('a server whose log is %s', (format) => {
     // So that the test would see them: the secrets were really in use.
     expect(receiver.headers.at(-1)).toMatchObject({ 'x-team': mark(10) });
     expect(receiver.spans.length).toBeGreaterThan(0);
+    for (const path of ['services', 'tenant']) expect(asked.some((one) => one.startsWith(`/${path}/`))).toBe(true);
     expectNone('traces', JSON.stringify([receiver.spans, receiver.resources]));
   });
 });
@@ -196,6 +218,7 @@ describe('a command', () => {
     ['doctor --json', ['doctor', '--json']],
     ['keys list', ['keys', 'list', '--json']],
     ['a wrong setting', ['--set', `streaming.max_fps=${CAMERA}`, 'config', 'show']],
+    ['a wrong address of a webhook', ['--set', `alerts.webhook_url=${mark(29)}`, 'config', 'show']],
     ['a setting without its name', ['--set', CAMERA, 'config', 'show']],
     ['a setting that there is not', ['--set', `auth.token=${mark(20)}`, 'config', 'show']],
     ['a profile that there is not', ['--profile', `x?token=${JWT}`, 'config', 'show']],

@@ -24,7 +24,7 @@ test.skipIf(process.platform === 'win32').each([
   'with %i descriptors and %i connections the server lives, answers, and serves its camera',
   async (limit, dialled) => {
     const words = ['serve', '--set', 'performance.target_latency_ms=30000'];
-    await using server = await ServerProcess.start(words, {}, withDescriptors(limit));
+    await using server = await ServerProcess.start(words, {}, { within: withDescriptors(limit) });
     const picture = await photograph('car1.jpg');
     const camera = await SocketClient.open(server.ws('/ws/video?client_id=camera'));
     const expectResult = async (): Promise<void> => {

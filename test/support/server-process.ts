@@ -26,15 +26,15 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /**
-   * `sightline <words>` on a free port; resolves when it says that it is ready. `within`: what stands before it on the command line, and
-   * ends by becoming it.
+   * `sightline <words>`, on a free port unless told otherwise; resolves when it says that it is ready. `within`: what stands before it on the
+   * command line, and ends by becoming it.
    */
   static async start(
     words: readonly string[] = ['serve'],
     env: Record<string, string> = {},
-    within: readonly string[] = [],
+    { within = [], port = '0' }: { readonly within?: readonly string[]; readonly port?: string } = {},
   ): Promise<ServerProcess> {
-    const [program = '', ...rest] = [...within, process.execPath, command, ...words, '--port', '0'];
+    const [program = '', ...rest] = [...within, process.execPath, command, ...words, '--port', port];
     const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     let err = '';
     const keep = (chunk: Buffer): void => void (err += chunk.toString());
