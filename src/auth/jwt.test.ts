@@ -6,7 +6,7 @@ import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type CryptoKey, type J
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ManualClock, wallTimeMs } from '../base/clock.ts';
 import { grantText } from './grants.ts';
-import { Outbound } from '../net/outbound.ts';
+import { Outbound, type OutboundRequest } from '../net/outbound.ts';
 import { JwtVerifier } from './jwt.ts';
 
 const ISSUER = 'https://id.example';
@@ -35,6 +35,7 @@ let answer: RequestListener;
 let asked: number;
 let published: JWK[];
 let verifier: JwtVerifier;
+let settings: ConstructorParameters<typeof JwtVerifier>[0]['settings'];
 beforeEach(async () => {
   clock = new ManualClock();
   asked = 0;
@@ -45,7 +46,7 @@ beforeEach(async () => {
     answer(request, response);
   }).listen(0, '127.0.0.1');
   await once(provider, 'listening');
-  const settings = {
+  settings = {
     jwksUrl: `http://127.0.0.1:${(provider.address() as AddressInfo).port}/jwks`,
     issuer: ISSUER,
     audience: AUDIENCE,
@@ -180,5 +181,19 @@ describe('a provider that', () => {
     expect(await codeOf(await token())).toBe('CREDENTIALS_UNCHECKED');
     answer = (_request, response) => void response.end(JSON.stringify({ keys: published }));
     expect(await codeOf(await token())).toBe('let in');
+  });
+
+  test('hangs has its time, and lets nobody in meanwhile', async () => {
+    const times: number[] = [];
+    class Hasty extends Outbound {
+      override fetch(url: string | URL, request: OutboundRequest): Promise<Response> {
+        times.push(request.timeoutMs);
+        return super.fetch(url, { ...request, timeoutMs: 50 });
+      }
+    }
+    verifier = new JwtVerifier({ clock, outbound: new Hasty(), settings });
+    answer = () => {};
+    expect(await codeOf(await token())).toBe('CREDENTIALS_UNCHECKED');
+    expect(times).toEqual([5_000]);
   });
 });

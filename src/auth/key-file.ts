@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SightlineError } from '../base/errors.ts';
@@ -45,7 +45,7 @@ async function locked<T>(path: string, work: (stillHeld: () => Promise<boolean>)
   await attempt(path, () => mkdir(dirname(path), { recursive: true, mode: 0o700 }));
   for (let tries = 1; ; tries++) {
     try {
-      await writeFile(lock, id, { flag: 'wx', mode: 0o600 });
+      await createFile(lock, id);
       break;
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== 'EEXIST') throw failed(path, thrown);
@@ -66,17 +66,25 @@ async function locked<T>(path: string, work: (stillHeld: () => Promise<boolean>)
   }
 }
 
+/** A new file with all of the text on the disk, or none. */
+async function createFile(path: string, text: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } catch (thrown) {
+    await rm(path, { force: true });
+    throw thrown;
+  } finally {
+    await file.close();
+  }
+}
+
 async function replace(path: string, text: string, stillHeld: () => Promise<boolean>): Promise<void> {
   await attempt(path, async () => {
     const next = `${path}.${randomUUID()}.tmp`;
     try {
-      const file = await open(next, 'wx', 0o600);
-      try {
-        await file.writeFile(text);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
+      await createFile(next, text);
       if (!(await stillHeld())) throw new Error('another command changes it');
       await rename(next, path);
     } finally {

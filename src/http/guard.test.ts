@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { SightlineError } from '../base/errors.ts';
-import { checkAddress, type AddressRules } from './guard.ts';
+import { checkAddress, checkSingle, type AddressRules } from './guard.ts';
 
 const rules = { hosts: ['127.0.0.1', 'cam.example'], origins: ['https://viewer.example'] };
 
@@ -59,5 +59,20 @@ describe('checkAddress', () => {
     'x',
   ])('origin %s is refused', (origin) => {
     expect(verdict('127.0.0.1:8080', origin)).toBe('ORIGIN_FORBIDDEN');
+  });
+});
+
+describe('checkSingle', () => {
+  test.each([
+    [['Host', 'a', 'Cookie', 'x', 'cookie', 'y', 'Origin', 'o'], true],
+    [['Host', 'a', 'X-Forwarded-For', 'x', 'X-Forwarded-For', 'y', 'Authorization', 'b'], true],
+    [['Host', 'a', 'host', 'a'], false],
+    [['Authorization', 'a', 'AUTHORIZATION', 'b'], false],
+    [['Origin', 'a', 'x', 'y', 'Origin', 'a'], false],
+    [['x', 'host', 'y', 'host'], true],
+  ])('%j: %s', (headers, isFine) => {
+    const check = (): void => checkSingle(headers);
+    if (isFine) expect(check).not.toThrow();
+    else expect(check).toThrow(expect.objectContaining({ code: 'REQUEST_BAD' }));
   });
 });

@@ -45,6 +45,20 @@ export function checkAddress(
 }
 
 /**
+ * Throws REQUEST_BAD where a header comes twice that says who asks, or whom (RFC 9112 §3.2, RFC 9110 §5.3): Node takes the first one, and a proxy
+ * in front may have judged by the other. `rawHeaders`: names and values in turn.
+ */
+export function checkSingle(rawHeaders: readonly string[]): void {
+  const seen = new Set<string>();
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!.toLowerCase();
+    if (!SINGLE.has(name)) continue;
+    if (seen.has(name)) throw new SightlineError('REQUEST_BAD', `the request has ${name} twice`);
+    seen.add(name);
+  }
+}
+
+/**
  * Throws ORIGIN_FORBIDDEN for a request that would change something and that a foreign page has made. A browser says so in
  * `Sec-Fetch-Site` even where it leaves `Origin` out; a program that is not a browser sends neither, and no page can control it.
  */
@@ -88,6 +102,7 @@ export function corsHeaders(
   };
 }
 
+const SINGLE: ReadonlySet<string> = new Set(['authorization', 'host', 'origin']);
 const VARY = { Vary: 'Origin' };
 const PREFLIGHT = {
   'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, DELETE',

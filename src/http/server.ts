@@ -31,7 +31,7 @@ import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './ans
 import { behindBase } from './base-path.ts';
 import { RequestQueues } from './request-queue.ts';
 import { Connections, type Connection, type ConnectionSettings } from './connections.ts';
-import { checkAddress, checkChange, corsHeaders, type AddressRules } from './guard.ts';
+import { checkAddress, checkChange, checkSingle, corsHeaders, type AddressRules } from './guard.ts';
 import { Listeners } from './listeners.ts';
 import { isEncrypted, Proxies } from './proxies.ts';
 import { logRefusal } from './refusals.ts';
@@ -550,9 +550,10 @@ export class HttpServer {
     }
   }
 
-  /** Throws HOST_FORBIDDEN or ORIGIN_FORBIDDEN, and logs it. */
-  #checkAddress({ headers, socket }: IncomingMessage): void {
+  /** Throws HOST_FORBIDDEN, ORIGIN_FORBIDDEN or REQUEST_BAD, and logs it. */
+  #checkAddress({ headers, rawHeaders, socket }: IncomingMessage): void {
     try {
+      checkSingle(rawHeaders);
       checkAddress(headers, this.#options.rules, isEncrypted(socket));
     } catch (thrown) {
       logRefusal(this.#options.log, this.#options.rules, toSightlineError(thrown).code, headers);

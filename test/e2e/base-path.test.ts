@@ -120,7 +120,7 @@ describe('under a path', () => {
       page.on('websocket', (socket) => void sockets.push(socket.url()));
       await page.goto(`${at}${BASE}/rover.html`);
       await page.waitForURL(`**${BASE}/login.html?to=*`);
-      await page.fill('#key', key);
+      await page.fill('#secret', key);
       await page.click('#submit');
       await page.waitForURL(`**${BASE}/rover.html`);
       await expect.poll(() => sockets.length, { timeout: 20_000 }).toBeGreaterThan(0);

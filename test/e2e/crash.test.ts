@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -81,9 +82,9 @@ test('sessions come back by themselves, nothing confirmed is lost in silence, an
   const confirmed = new Set<number>();
   const failed: unknown[] = [];
   let n = 0;
-  let isPublishing = true;
+  const enough = new AbortController();
   const publishing = (async () => {
-    while (isPublishing) {
+    while (!enough.signal.aborted) {
       const { unconfirmed } = publisher.metrics().publish;
       if (unconfirmed < 100) {
         const mine = ++n;
@@ -108,7 +109,7 @@ test('sessions come back by themselves, nothing confirmed is lost in silence, an
   await expect.poll(() => states, { timeout: 20_000 }).toEqual(['reconnecting', 'open']);
   const resumedAt = confirmed.size;
   await expect.poll(() => confirmed.size, { timeout: 20_000 }).toBeGreaterThan(resumedAt + 300);
-  isPublishing = false;
+  enough.abort();
   await publishing;
   await expect.poll(() => publisher.metrics().publish.unconfirmed).toBe(0);
   expect(failed).toEqual([]);
@@ -158,4 +159,19 @@ test('keys stay whole when commands are killed that change them, and the next co
   expect([code, err]).toEqual([0, expect.stringContaining('last')]);
   const names = (await loadKeys(keysFile)).keys.map(({ name }) => name);
   expect([names[0], names.at(-1)]).toEqual(['first', 'last']);
+});
+
+// A disk that takes no more bytes, as far as a process can tell.
+test.skipIf(process.platform === 'win32')('a full disk leaves the keys as they are, and says so', async () => {
+  const keysFile = join(folder, 'keys.json');
+  const words = ['--set', `auth.keys_file=${keysFile}`, 'keys'];
+  expect((await runHere(folder, [...words, 'add', 'first', '--allow', 'admin'])).code).toBe(0);
+  const before = readFileSync(keysFile);
+  const line = [process.execPath, COMMAND, ...words, 'add', 'second', '--allow', 'read'];
+  const child = spawn('sh', ['-c', 'ulimit -f 0; exec "$@"', 'sh', ...line], { stdio: 'pipe' });
+  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')]);
+  expect([code, out, err]).toEqual([73, '', expect.stringMatching(/keys\.json .*\(OUTPUT_FAILED\)/)]);
+  expect(readFileSync(keysFile)).toEqual(before);
+  expect(readdirSync(folder)).toEqual(['keys.json']);
+  expect((await runHere(folder, [...words, 'add', 'second', '--allow', 'read'])).code).toBe(0);
 });
