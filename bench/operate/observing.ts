@@ -6,7 +6,7 @@ import { SERVER_SETTINGS } from '../telemetry/settings.ts';
 import type { WatcherApi } from './watcher-process.ts';
 
 /**
- * What being observed costs: a server whose frames are all traced, whose alerts are on and that is scraped every second, beside one of which nobody
+ * What being observed costs: a server whose frames are all traced, whose alerts are on and that is scraped every three seconds, beside one of which nobody
  * wants to know anything.
  */
 

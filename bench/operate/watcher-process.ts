@@ -6,7 +6,8 @@ import { offer } from '../support/children.ts';
 
 /** Whoever watches a server: a collector of traces, and a scraper of its figures. */
 
-const SCRAPE_MS = 1_000;
+/** More often than usual, so that each span has one. */
+const SCRAPE_MS = 3_000;
 
 interface Traces {
   readonly resourceSpans: readonly { readonly scopeSpans: readonly { readonly spans: readonly unknown[] }[] }[];
