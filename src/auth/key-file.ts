@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SightlineError } from '../base/errors.ts';
@@ -69,6 +69,7 @@ async function replace(path: string, text: string): Promise<void> {
       const file = await open(next, 'wx', 0o600);
       try {
         await file.writeFile(text);
+        await handOver(file, path);
         await file.sync();
       } finally {
         await file.close();
@@ -78,6 +79,13 @@ async function replace(path: string, text: string): Promise<void> {
       await rm(next, { force: true });
     }
   });
+}
+
+/** What the superuser makes belongs to whom the file has belonged to, or the folder: a server under a user of its own has to read it. */
+async function handOver(file: FileHandle, path: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await stat(path).catch(() => stat(dirname(path)));
+  await file.chown(uid, gid);
 }
 
 async function attempt<T>(path: string, work: () => Promise<T>): Promise<T> {
