@@ -328,6 +328,24 @@ describe('what goes wrong', () => {
     expect(topics.publish('t', { payload: Payload.of(2) }).seq).toBe(2);
   });
 
+  test('what is there, and what a crash has left, is not overwritten', async () => {
+    await writeFile(join(folder, 'a.mcap'), 'an earlier one');
+    await writeFile(join(folder, 'a-2.mcap.part'), 'one that was cut off');
+    const { topics } = setUp(50);
+    const recorder = await Recorder.start({
+      path: join(folder, 'a.mcap'),
+      clock: systemClock,
+      settings: { ...RECORDING_DEFAULTS, chunkBytes: 1, rotateBytes: 1 },
+    });
+    recorder.followTopics(topics, '#');
+    await writeFile(join(folder, 'a-4.mcap'), 'a later one');
+    topics.publish('t', { payload: Payload.of(1) });
+    await expect.poll(() => recorder.report().files.length).toBe(2);
+    const { files } = await recorder.finish();
+    expect(files).toEqual([join(folder, 'a-3.mcap'), join(folder, 'a-5.mcap')]);
+    expect(await readFile(join(folder, 'a-2.mcap.part'), 'utf8')).toBe('one that was cut off');
+  });
+
   test('a file that cannot be begun is tried again until it can be; what finds no room meanwhile is lost and counted', async () => {
     const { topics } = setUp(50);
     const gone = join(folder, 'disk');

@@ -1,3 +1,4 @@
+import { existsSync, statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
@@ -128,7 +129,7 @@ export class Recorder implements AsyncDisposable {
   #fileOpenedMs: number;
   /** By how much the time of day is ahead of the clock; of one file it never falls, so that its log times rise when the clock is set back. */
   #aheadMs: number;
-  #fileNumber = 1;
+  #fileNumber: number;
   #closedBytes = 0;
   #closedOddTimes = 0;
   #interruptions = 0;
@@ -140,18 +141,21 @@ export class Recorder implements AsyncDisposable {
   #interruption: SightlineError | undefined;
   #wake: () => void = () => {};
 
-  private constructor(file: RecordingFile, options: RecorderOptions) {
+  private constructor(file: RecordingFile, fileNumber: number, options: RecorderOptions) {
     this.#options = options;
     this.#file = file;
+    this.#fileNumber = fileNumber;
     this.#files = [file.path];
     this.#fileOpenedMs = options.clock.now();
     this.#aheadMs = wallAheadMs(options.clock);
     this.#running = this.#run();
   }
 
-  /** Errors: OUTPUT_FAILED. */
+  /** Nothing that is there is overwritten: the file takes the next number that is free, also beside what a crash has left. Errors: OUTPUT_FAILED. */
   static async start(options: RecorderOptions): Promise<Recorder> {
-    return new Recorder(await RecordingFile.create(options.path, options.settings), options);
+    const { path, settings } = options;
+    const number = freeNumber(path, 1);
+    return new Recorder(await RecordingFile.create(numbered(path, number), settings), number, options);
   }
 
   /** Resolves when the recording has ended, well or not. */
@@ -391,8 +395,9 @@ export class Recorder implements AsyncDisposable {
 
   async #openFile(roomBytes?: number): Promise<void> {
     const { path, clock, settings } = this.#options;
-    this.#file = await RecordingFile.create(numbered(path, this.#fileNumber + 1), settings, roomBytes);
-    this.#fileNumber++;
+    const number = freeNumber(path, this.#fileNumber + 1);
+    this.#file = await RecordingFile.create(numbered(path, number), settings, roomBytes);
+    this.#fileNumber = number;
     this.#isFileOpen = true;
     this.#fileOpenedMs = clock.now();
     this.#aheadMs = wallAheadMs(clock);
@@ -485,6 +490,17 @@ function numbered(path: string, number: number): string {
   if (number === 1) return path;
   const ending = extname(path);
   return `${path.slice(0, path.length - ending.length)}-${number}${ending}`;
+}
+
+/** The first one from `from` on of which there is no file, finished or not. */
+function freeNumber(path: string, from: number): number {
+  let number = from;
+  while ([numbered(path, number), partOf(numbered(path, number))].some(isFile)) number++;
+  return number;
+}
+
+function isFile(path: string): boolean {
+  return existsSync(path) && statSync(path).isFile();
 }
 
 function sum<T>(items: readonly T[], count: (item: T) => number): number {
