@@ -13,10 +13,13 @@ import { parseText } from '../test/support/prometheus-text.ts';
 import { SocketClient } from '../test/support/socket-client.ts';
 import { TelemetryTestClient } from '../test/support/telemetry-client.ts';
 import { openServer, Sightline } from './app.ts';
+import { RESOURCES } from './auth/grants.ts';
+import { systemClock } from './base/clock.ts';
 import { connectVideo } from './client/video.ts';
 import { loadConfig } from './config/load.ts';
 import { pathOf } from './http/route.ts';
 import { createSightline } from './index.ts';
+import { Log } from './log/log.ts';
 import { expositionOf, figuresDocument, formatFor } from './observe/exposition.ts';
 import { metricsSchema } from './observe/metrics.ts';
 import { Payload } from './protocol/payload.ts';
@@ -357,6 +360,13 @@ describe('createSightline refuses', () => {
     await expect(wrong).rejects.toMatchObject({ code: 'MODEL_UNKNOWN' });
   });
 
+  test('and the log has its level afterwards, so that the caller can write why', async () => {
+    const log = new Log({ clock: systemClock, level: 'info', sink: () => undefined });
+    const config = loadConfig({ flags: { ...settings, 'detection.model': 'nonsense' } });
+    await expect(openServer({ config, log })).rejects.toMatchObject({ code: 'MODEL_UNKNOWN' });
+    expect(log.level).toBe('info');
+  });
+
   test('a port in use', async () => {
     const { port } = new URL(server.url);
     await expect(createSightline({ settings: { ...settings, 'server.port': Number(port) } })).rejects.toMatchObject({
@@ -428,6 +438,8 @@ test('whoever may use what: every route and every WebSocket says it', async () =
       expect(success, told).toBe(true);
       // What a path names is what the permission is about.
       const names = data && 'resource' in data ? (data.resource.match(/\{\w+\}/g) ?? []) : [];
+      // `keys add` knows it.
+      if (data && 'resource' in data) expect(RESOURCES, told).toContain(data.resource.split('/')[0]);
       if (told.includes('{')) expect(names.length, told).toBeGreaterThan(0);
       if (!told.startsWith('WS ')) for (const name of names) expect(told).toContain(name);
     }

@@ -538,7 +538,8 @@ export class Sightline implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    // After a failed start the error says everything.
+    // After a failed start the error says everything; whoever has started it writes that.
+    const { level } = this.#log;
     if (this.#models.isStarting) this.#log.level = 'silent';
     const rooms = [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
     const steps = {
@@ -565,6 +566,7 @@ export class Sightline implements AsyncDisposable {
     this.#authenticator.close();
     this.#certificates?.close();
     this.#monitor.close();
+    this.#log.level = level;
   }
 
   /** Each room takes its slice of a changed configuration; the first may refuse it (CONFIG_VALUE_BAD), before anything has changed. */

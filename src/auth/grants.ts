@@ -9,6 +9,9 @@ import { SightlineError } from '../base/errors.ts';
 export const ACTIONS = ['publish', 'subscribe', 'read', 'admin'] as const;
 export type Action = (typeof ACTIONS)[number];
 
+/** What resources begin with. */
+export const RESOURCES = ['topics', 'sessions', 'priority', 'metrics', 'config', 'engine', 'alerts', 'demo'] as const;
+
 export interface Grant {
   readonly action: Action;
   /** Of the resources. */
@@ -36,6 +39,13 @@ export function parseGrant(text: string): Grant {
     if (level === '#' && place !== levels.length - 1) throw bad(text, 'has # before the last level');
   }
   return { action, filter };
+}
+
+/** Throws USAGE where it is for nothing that there is, as by a slip of the pen. */
+export function requireResource(grant: Grant): void {
+  const [first = ''] = grant.filter.split('/');
+  if (first === '#' || first === '+' || RESOURCES.some((known) => known === first)) return;
+  throw bad(grantText(grant), `is for nothing that there is: a resource begins with one of ${RESOURCES.join(', ')}`);
 }
 
 export function grantText({ action, filter }: Grant): string {

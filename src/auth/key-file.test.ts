@@ -1,5 +1,7 @@
 import {
+  chownSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -36,6 +38,20 @@ test('only its owner may read it, and nothing is left beside it', async () => {
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(readdirSync(join(folder, 'own'))).toEqual(['keys.json']);
 });
+
+test.runIf(process.getuid?.() === 0)(
+  'what the superuser makes belongs to the owner of the folder, or of the file',
+  async () => {
+    const own = join(folder, 'own');
+    mkdirSync(own);
+    chownSync(own, 4711, 4712);
+    await add('one');
+    expect(statSync(path)).toMatchObject({ uid: 4711, gid: 4712 });
+    chownSync(path, 4713, 4714);
+    await add('two');
+    expect(statSync(path)).toMatchObject({ uid: 4713, gid: 4714 });
+  },
+);
 
 test('changes at the same time are made one after another', async () => {
   const names = Array.from({ length: 12 }, (_, i) => `k${i}`);

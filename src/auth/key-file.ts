@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SightlineError } from '../base/errors.ts';
@@ -67,10 +67,15 @@ async function locked<T>(path: string, work: (stillHeld: () => Promise<boolean>)
 }
 
 /** A new file with all of the text on the disk, or none. */
-async function createFile(path: string, text: string): Promise<void> {
+async function createFile(
+  path: string,
+  text: string,
+  made: (file: FileHandle) => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
   const file = await open(path, 'wx', 0o600);
   try {
     await file.writeFile(text);
+    await made(file);
     await file.sync();
   } catch (thrown) {
     await rm(path, { force: true });
@@ -84,13 +89,20 @@ async function replace(path: string, text: string, stillHeld: () => Promise<bool
   await attempt(path, async () => {
     const next = `${path}.${randomUUID()}.tmp`;
     try {
-      await createFile(next, text);
+      await createFile(next, text, (file) => handOver(file, path));
       if (!(await stillHeld())) throw new Error('another command changes it');
       await rename(next, path);
     } finally {
       await rm(next, { force: true });
     }
   });
+}
+
+/** What the superuser makes belongs to whom the file has belonged to, or the folder: a server under a user of its own has to read it. */
+async function handOver(file: FileHandle, path: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await stat(path).catch(() => stat(dirname(path)));
+  await file.chown(uid, gid);
 }
 
 async function attempt<T>(path: string, work: () => Promise<T>): Promise<T> {

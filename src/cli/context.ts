@@ -19,10 +19,9 @@ export interface CliContext {
   /** Aborted by the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
   /**
-   * Calls back on SIGHUP, which no longer stops the command; on a terminal, which hangs up when it is closed, it still does. Returns how to take that
-   * back.
+   * Calls back on SIGHUP, which no longer stops the command; on a terminal, which hangs up when it is closed, it still does.
    */
-  onHangup(listener: () => void): () => void;
+  onHangup(listener: () => void): void;
   /** A new password, from standard input: a line, or, on a terminal, what a person types unseen, twice. Errors: USAGE. */
   newPassword(): Promise<string>;
   /** With what the command exits when it ends without an error. Default: 0. */

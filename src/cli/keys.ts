@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { InvalidArgumentError, type Command } from 'commander';
-import { ACTIONS, GRANTS_MAX, grantText, parseGrant, type Grant } from '../auth/grants.ts';
+import { ACTIONS, GRANTS_MAX, grantText, parseGrant, requireResource, type Grant } from '../auth/grants.ts';
 import { changeKeys, loadKeys } from '../auth/key-file.ts';
 import { KEY_NAME, KEYS_MAX, makeKey, makePerson, TOKEN_ID_CHARS_MAX, type ApiKey } from '../auth/keys.ts';
 import { hashPassword } from '../auth/passwords.ts';
@@ -209,7 +209,9 @@ function keyName(text: string): string {
 function addGrant(text: string, before: readonly Grant[] = []): readonly Grant[] {
   try {
     if (before.length >= GRANTS_MAX) throw new SightlineError('USAGE', `A key has at most ${GRANTS_MAX} permissions`);
-    return [...before, parseGrant(text)];
+    const grant = parseGrant(text);
+    requireResource(grant);
+    return [...before, grant];
   } catch (thrown) {
     throw new InvalidArgumentError(`${toSightlineError(thrown).message}.`);
   }

@@ -23,7 +23,7 @@ async function ran(
     isTerminal,
     isOutputTerminal: false,
     signal: stopper.signal,
-    onHangup: () => () => undefined,
+    onHangup: () => undefined,
     newPassword: async () => '',
     exitWith: () => undefined,
     endNow: () => undefined,

@@ -82,7 +82,7 @@ export async function main(argv: readonly string[], overrides: Partial<CliContex
     isTerminal: process.stderr.isTTY === true,
     isOutputTerminal: process.stdout.isTTY === true,
     signal: stopper?.signal ?? new AbortController().signal,
-    onHangup: (listener) => stopper?.onHangup(listener) ?? (() => undefined),
+    onHangup: (listener) => stopper?.onHangup(listener),
     newPassword: () => readNewPassword(process.stdin, process.stderr),
     exitWith: (code) => void (wanted = code),
     endNow: () => stopper?.endNow(),
@@ -274,7 +274,7 @@ function replace(exitCode: number): void {
 interface Stopper {
   readonly signal: AbortSignal;
   stop(why: Stopped): void;
-  onHangup(listener: () => void): () => void;
+  onHangup(listener: () => void): void;
   /** Does what the second signal does. */
   endNow(): void;
   dispose(): void;
@@ -314,7 +314,6 @@ function listenForSignals(): Stopper {
     stop: (why) => controller.abort(why),
     onHangup: (listener) => {
       hangup = listener;
-      return () => (hangup = undefined);
     },
     endNow: () => end(first?.name ?? 'SIGTERM'),
     dispose: () => {

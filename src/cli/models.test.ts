@@ -37,7 +37,7 @@ async function run(...words: string[]): Promise<Ran> {
     isTerminal: false,
     isOutputTerminal: false,
     signal: new AbortController().signal,
-    onHangup: () => () => undefined,
+    onHangup: () => undefined,
     newPassword: async () => '',
     exitWith: () => undefined,
     endNow: () => undefined,

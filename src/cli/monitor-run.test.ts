@@ -119,7 +119,7 @@ function context(overrides: Partial<CliContext> = {}): CliContext {
     isTerminal: false,
     isOutputTerminal: false,
     signal: leave.signal,
-    onHangup: () => () => undefined,
+    onHangup: () => undefined,
     newPassword: async () => '',
     exitWith: () => undefined,
     endNow: () => undefined,
@@ -353,6 +353,11 @@ describe('the address', () => {
     ['http://rover/rover.html?a=b', 'http://rover/'],
     ['ws://rover:8080/ws/video', 'http://rover:8080/'],
     ['wss://rover/ws/telemetry', 'https://rover/'],
+    ['https://rover/cameras?a=b', 'https://rover/cameras/'],
+    ['https://rover/cameras/rover.html', 'https://rover/cameras/'],
+    ['ws://rover:8080', 'http://rover:8080/'],
+    ['wss://rover/cameras', 'https://rover/cameras/'],
+    ['wss://rover/cameras/stream/detection', 'https://rover/cameras/'],
   ])('%s leads to %s', (given, folder) => expect(serverUrl(given).href).toBe(folder));
 });
 

@@ -38,16 +38,19 @@ export function registerMonitor(program: Command, context: CliContext): void {
     });
 }
 
-/** The folder under which a server's documents are; that of a socket (`ws://…/ws/video`) leads to the whole server. */
+/** The folder under which a server's documents are, also from the address of a page or a socket of it; one behind a proxy may have a path. */
 export function serverUrl(text: string): URL {
   const url = URL.parse(text);
   if (url === null) throw new InvalidArgumentError('It is not the address of a server, such as http://127.0.0.1:8080.');
-  if (url.protocol === 'http:' || url.protocol === 'https:') return new URL('.', url);
+  if (url.protocol === 'http:' || url.protocol === 'https:') {
+    // What has no ending is a folder, with or without its slash.
+    return new URL(/\/[^/.]+$/.test(url.pathname) ? `${url.pathname}/` : '.', url);
+  }
   if (url.protocol !== 'ws:' && url.protocol !== 'wss:') {
     throw new InvalidArgumentError('It begins with neither http:, https:, ws: nor wss:.');
   }
   url.protocol = url.protocol.replace('ws', 'http');
-  return new URL('/', url);
+  return new URL(`${url.pathname.replace(/\/(ws\/[^/]*|stream\/detection)?$/, '')}/`, url);
 }
 
 function seconds(text: string): number {

@@ -33,7 +33,7 @@ function start(json: boolean) {
     isTerminal: true,
     isOutputTerminal: false,
     signal: stop.signal,
-    onHangup: () => () => undefined,
+    onHangup: () => undefined,
     newPassword: async () => '',
     exitWith: () => undefined,
     endNow: () => undefined,

@@ -19,6 +19,9 @@ const FORCE_AFTER_MS = 800;
 /** A server of which one can see what it is closing. */
 type Closing = Pick<Sightline, 'closingStep'>;
 
+/** One that reads its configuration again. */
+type Reloading = Pick<Sightline, 'reload'>;
+
 /** The simulated rover is the same one at every start. */
 const ROVER_SEED = 1;
 
@@ -68,11 +71,12 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   // The process is ours alone here; in a program that embeds the server its threads are not ours to slow down.
   lowerV8Threads();
   const ending = endInTime(context, config, log);
+  const hangups = hearHangups(context);
   // ONNX Runtime and FFmpeg take their time to load: only once the command line is known to be right.
   const [{ openServer }, { openRover }] = await Promise.all([import('../app.ts'), import('../pipelines/rover.ts')]);
   await using app = await openServer({ config, log });
   ending.opened(app);
-  const forgetHangup = context.onHangup(() => reload(app));
+  hangups.opened(app);
   const recorder = flags.record === undefined ? undefined : await app.record(resolve(context.cwd, flags.record));
   context.out(`ready ${app.url}`);
   await tellTls(context, config, app.url);
@@ -83,15 +87,39 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   const random = seededRandom(ROVER_SEED);
   using _rover = hasRover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);
-  forgetHangup();
+  hangups.ended();
   // What comes of it is recorded as well.
   await app.drain();
   // A recording that has lost its end ends the command with its error.
   await recorder?.finish();
 }
 
+/**
+ * SIGHUP asks for a reload from the first moment to the last, so that `systemctl reload` never ends a server: one that comes while it
+ * starts is answered when it has, one that comes while it ends has nothing left to do.
+ */
+function hearHangups(context: Pick<CliContext, 'onHangup'>): { opened(app: Reloading): void; ended(): void } {
+  let app: Reloading | undefined;
+  let isAsked = false;
+  let hasEnded = false;
+  context.onHangup(() => {
+    if (hasEnded) return;
+    if (app) reload(app);
+    else isAsked = true;
+  });
+  return {
+    opened: (opened) => {
+      app = opened;
+      if (isAsked) reload(opened);
+    },
+    ended: () => {
+      hasEnded = true;
+    },
+  };
+}
+
 /** A file with an error changes nothing, and the log has said why. */
-function reload(app: Pick<Sightline, 'reload'>): void {
+function reload(app: Reloading): void {
   try {
     app.reload();
   } catch {

@@ -66,6 +66,9 @@ function reasonOf(thrown: unknown): string {
   if (UNTRUSTED.has((thrown as NodeJS.ErrnoException).code ?? '')) {
     return `${thrown.message}: --ca FILE, or SIGHTLINE_CA, names an authority to trust (docs/tls.md)`;
   }
+  if ((thrown as NodeJS.ErrnoException).code === 'ERR_SSL_WRONG_VERSION_NUMBER') {
+    return 'there is no TLS: http:// in place of https://';
+  }
   return thrown.cause === undefined ? thrown.message : reasonOf(thrown.cause);
 }
 

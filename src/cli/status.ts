@@ -45,12 +45,16 @@ export function registerStatus(program: Command, context: CliContext): void {
     .option('--json', 'print its /health as one line of JSON')
     .addHelpText('after', HELP)
     .action(async (flags: StatusFlags) => {
-      const { url, headers } = entranceOf(flags.url ?? ownUrl(context.config().server), tokenOf(flags, context));
+      const token = tokenOf(flags, context);
+      const { url, headers } = entranceOf(flags.url ?? ownUrl(context.config().server), token);
       const health = (await readJson(new URL('health', url), context.signal, headers)) as SeenHealth | null;
       if (typeof health?.status !== 'string') {
         throw new SightlineError('CONNECTION_FAILED', `${url.href}: the answer is not from a Sightline server`);
       }
       const { status } = health;
+      if (token !== undefined && health.version === undefined) {
+        context.err('The server tells its status alone: the key does not count there, or may not read:metrics.');
+      }
       if (flags.json) context.out(JSON.stringify(health));
       else for (const line of statusLines(health, url)) context.text(line);
       context.exitWith(Object.hasOwn(EXIT_CODES, status) ? EXIT_CODES[status]! : UNKNOWN);

@@ -352,6 +352,22 @@ describe('what goes wrong', () => {
     expect(topics.publish('t', { payload: Payload.of(2) }).seq).toBe(2);
   });
 
+  test('a file that somebody else has made meanwhile is not overwritten', async () => {
+    const { topics } = setUp(50);
+    const recorder = await Recorder.start({
+      path: join(folder, 'a.mcap'),
+      clock: systemClock,
+      settings: { ...RECORDING_DEFAULTS, chunkBytes: 1, rotateBytes: 1 },
+    });
+    recorder.followTopics(topics, '#');
+    await writeFile(join(folder, 'a-2.mcap'), 'somebody else’s');
+    topics.publish('t', { payload: Payload.of(1) });
+    await expect.poll(() => recorder.report().files.length).toBe(2);
+    const { files } = await recorder.finish();
+    expect(files).toEqual([join(folder, 'a.mcap'), join(folder, 'a-3.mcap')]);
+    expect(await readFile(join(folder, 'a-2.mcap'), 'utf8')).toBe('somebody else’s');
+  });
+
   test('a file that cannot be begun is tried again until it can be; what finds no room meanwhile is lost and counted', async () => {
     const { topics } = setUp(50);
     const gone = join(folder, 'disk');

@@ -399,8 +399,10 @@ export class Recorder implements AsyncDisposable {
 
   async #openFile(roomBytes?: number): Promise<void> {
     const { path, clock, settings } = this.#options;
-    this.#file = await RecordingFile.create(numbered(path, this.#fileNumber + 1), settings, roomBytes);
-    this.#fileNumber++;
+    // Somebody else may record under the same name.
+    const number = (await lastNumber(path, this.#fileNumber)) + 1;
+    this.#file = await RecordingFile.create(numbered(path, number), settings, roomBytes);
+    this.#fileNumber = number;
     this.#isFileOpen = true;
     this.#fileOpenedMs = clock.now();
     this.#aheadMs = wallAheadMs(clock);
@@ -489,12 +491,12 @@ function accountOf({ topic, epoch, counts, leftOut, unwritten }: Followed): Topi
   return { topic, epoch, recorded: delivered - leftOut - unwritten, lost, queued };
 }
 
-/** The highest number that an earlier recording of this name has; 0: there is none. */
-async function lastNumber(path: string): Promise<number> {
+/** The highest number that an earlier recording of this name has; `least` where none has a higher one. */
+async function lastNumber(path: string, least = 0): Promise<number> {
   const { dir, name, ext } = parse(path);
   // What cannot be read cannot be written either, and that is told in the words of who tries it.
   const found = await readdir(dir).catch(() => []);
-  let last = 0;
+  let last = least;
   for (const file of found) {
     const whole = file.replace(/\.part$/, '');
     if (!whole.startsWith(name) || !whole.endsWith(ext)) continue;

@@ -97,7 +97,8 @@ function listenError(thrown: unknown, host: string, port: number): SightlineErro
   }
   if (code === 'EACCES')
     return new SightlineError('ADDRESS_IN_USE', `port ${port} on ${host} needs more rights; choose one above 1023`);
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+  // EAI_AGAIN: whoever knows names does not answer, as for a name that there is not where a machine is alone.
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN')
     return new SightlineError('CONFIG_VALUE_BAD', `server.host: ${host} is not an address of this machine`);
   return new SightlineError('INTERNAL', `cannot listen on ${host}:${port}: ${message}`, { cause: thrown });
 }

@@ -676,6 +676,8 @@ describe('the commands', () => {
     expect((await runHere(folder, [...words, 'list'])).out).toMatch(/rover9 +key +\d{4}-\d\d-\d\dT\S+ +read:metrics\n/);
     const again = await runHere(folder, [...words, 'add', 'rover9', '--allow', 'read']);
     expect([again.code, again.err]).toEqual([64, expect.stringContaining('there is a key "rover9" already')]);
+    const slip = await runHere(folder, [...words, 'add', 'rover8', '--allow', 'read:metric']);
+    expect([slip.code, slip.err]).toEqual([64, expect.stringContaining('is for nothing that there is')]);
     expect((await runHere(folder, [...words, 'revoke', 'rover9'])).code).toBe(0);
     await expect.poll(async () => (await ask('/api/performance/metrics', key)).status).toBe(401);
     expect((await runHere(folder, [...words, 'revoke', 'rover9'])).code).toBe(64);
@@ -689,7 +691,11 @@ describe('the commands', () => {
     const status = ['status', '--url', server.url];
     expect(await runHere(folder, status)).toMatchObject({ code: 0, out: `ok · ${server.url}\n` });
     expect((await runHere(folder, [...status, '--token', admin])).out).toMatch(/^ok · .* · up \d/);
+    const wrong = await runHere(folder, [...status, '--token', 'wrong']);
+    expect([wrong.code, wrong.err]).toEqual([0, expect.stringContaining('the key does not count there')]);
     expect((await runHere(folder, ['status', '--url', 'http://127.0.0.1:1'])).code).toBe(69);
+    const tls = await runHere(folder, ['status', '--url', server.url.replace('http', 'https')]);
+    expect([tls.code, tls.err]).toEqual([69, expect.stringContaining('http:// in place of https://')]);
     const record = ['record', join(folder, 'x.mcap'), '--url', server.ws('/'), '--duration', '0.2'];
     expect((await runHere(folder, [...record, '--token', await addKey(undefined, 'read')])).code).toBe(77);
     expect((await runHere(folder, [...record, '--token', admin])).code).toBe(0);
@@ -717,7 +723,17 @@ describe('the commands', () => {
   );
 
   test('a server for other machines needs a key, and says how to get one', async () => {
-    const words = ['--set', `auth.keys_file=${join(folder, 'none.json')}`, 'serve', '--host', '0.0.0.0', '--port', '0'];
+    const words = [
+      '--set',
+      'log.format=text',
+      '--set',
+      `auth.keys_file=${join(folder, 'none.json')}`,
+      'serve',
+      '--host',
+      '0.0.0.0',
+      '--port',
+      '0',
+    ];
     const { code, err } = await runHere(folder, words);
     expect([code, err]).toEqual([78, expect.stringMatching(/sightline keys add .*\(ADDRESS_NEEDS_CREDENTIALS\)/)]);
   });

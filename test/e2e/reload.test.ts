@@ -1,11 +1,16 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { connectVideo } from '../../src/client/video.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 /** A configuration file that changes while its server runs. */
+
+const command = fileURLToPath(new URL('../../bin/sightline.js', import.meta.url));
 
 interface State {
   readonly config: { readonly performance: { readonly target_latency_ms: number }; readonly server: object };
@@ -45,6 +50,22 @@ test('SIGHUP takes up what has changed, sessions go on, and what needs a restart
   });
   expect(session.state).toBe('open');
   expect(server.child.exitCode).toBeNull();
+});
+
+test('SIGHUP while it starts ends nothing, and is answered as soon as it has started', async () => {
+  const starting = spawn(process.execPath, [command, '--config', file, 'serve', '--port', '0'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let err = '';
+  starting.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  // Its model is loading, and it is not ready.
+  await expect.poll(() => err, { timeout: 10_000 }).toContain('server_listening');
+  write(90);
+  starting.kill('SIGHUP');
+  await expect.poll(() => err, { timeout: 10_000 }).toContain('config_reloaded');
+  expect(starting.exitCode).toBeNull();
+  starting.kill('SIGTERM');
+  expect(await once(starting, 'exit')).toEqual([0, null]);
 });
 
 test('a file with an error changes nothing, and the next one counts', async () => {
