@@ -30,6 +30,7 @@ async function run(words: string, overrides: Partial<CliContext> = {}): Promise<
     cwd: folder,
     out: (line) => void out.push(line),
     err: (line) => void err.push(line),
+    logLine: (line) => err.push(line) > 0,
     signal: new AbortController().signal,
     ...overrides,
   });

@@ -322,6 +322,16 @@ describe('pictures that share runs', () => {
   });
 });
 
+test('a job that was done while the process itself stood still is not lost', async () => {
+  await start({ jobTimeoutMs: 300 });
+  const running = run(grey(1));
+  // The worker does it while this thread does nothing else.
+  const untilMs = performance.now() + 600;
+  while (performance.now() < untilMs);
+  await running;
+  expect(engine.stats()).toMatchObject({ restarts: 0, completed: 1 });
+});
+
 describe('a worker that', () => {
   test.each([
     [101, /left with exit code 7/],

@@ -128,6 +128,8 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
   readonly #running = new RunningIds(new SharedArrayBuffer(RunningIds.BYTES));
   readonly #native = new NativeGuard(new SharedArrayBuffer(NativeGuard.BYTES));
   #watch: NodeJS.Timeout | undefined;
+  /** Times that the job that runs has changed. */
+  #turns = 0;
   #nextId = 1;
   #busyMs = 0;
   #neededMs = 0;
@@ -390,6 +392,7 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
 
   /** Starts the clock of the running job, or stops it when there is none. `isUsual`: as in `Ahead.turn`. */
   #nextJob(isUsual = true): void {
+    this.#turns++;
     // The worker runs urgent ones first.
     const next = this.#inFlight.find(({ job }) => job.urgent) ?? this.#inFlight[0];
     this.#ahead.turn(next !== undefined, isUsual, next?.job.expectedMs);
@@ -401,8 +404,20 @@ export class WorkerThread<J extends ThreadJob<C>, C extends ThreadCall> {
       this.#watch.refresh();
     } else {
       const { jobTimeoutMs } = this.#limits;
-      this.#watch = setTimeout(() => this.#lose(`did not end a job within ${jobTimeoutMs} ms`), jobTimeoutMs);
+      this.#watch = setTimeout(() => this.#onTimeout(), jobTimeoutMs);
     }
+  }
+
+  /**
+   * The time of a job is over. Where the process itself stood still as long, such as while the machine slept, the worker may long be done: what it
+   * has said is read first, which the event loop does between its timers and this.
+   */
+  #onTimeout(): void {
+    const turns = this.#turns;
+    setImmediate(() => {
+      if (turns !== this.#turns || this.#inFlight.length === 0) return;
+      this.#lose(`did not end a job within ${this.#limits.jobTimeoutMs} ms`);
+    });
   }
 
   /** A full run would have taken this share of the time since the last one. */
