@@ -29,6 +29,8 @@ const STREAMS = STEADY.cameras + STEADY.topics + SHAKEN.cameras + SHAKEN.topics;
 const FAULT_EVERY_MS = 10_000;
 /** In which a fault has to show in the figures. */
 const SHOW_TIMEOUT_MS = 30_000;
+/** The longest delay of the main thread in the last minute or two. */
+const DELAY: Rise = { figure: 'sightline_event_loop_delay_seconds', label: '100' };
 const BUDGET_MS = 1_000;
 const MEMORY_EVERY_MS = 15_000;
 const MEMORY_TIMEOUT_MS = 20_000;
@@ -146,7 +148,10 @@ async function run(): Promise<object> {
   let nextMemoryMs = startMs;
   const health = { asked: 0, failed: 0 };
 
+  const stalls = new Map<string, number>();
   const look = async (): Promise<void> => {
+    const delayMs = 1_000 * valueOf(await asked.figures(), DELAY);
+    stalls.set(last, Math.max(stalls.get(last) ?? 0, Math.round(delayMs)));
     health.asked += 1;
     if ((await asked.status('/health')) !== 200) health.failed += 1;
     for (const one of unbalanced(await asked.json<AccountsDocument>('/api/performance/metrics'))) {
@@ -198,6 +203,7 @@ async function run(): Promise<object> {
     health,
     ...streams,
     worst_ten_seconds_p95_ms: peak,
+    longest_delay_ms_after: Object.fromEntries(stalls),
     memory_mb: {
       first: memories[0]?.y,
       last: memories.at(-1)?.y,
