@@ -14,6 +14,7 @@ const PROGRAMS = {
   promtool: { names: ['promtool'], debianPackage: 'prometheus' },
   mosquitto: { names: ['mosquitto'], debianPackage: 'mosquitto' },
   alertmanager: { names: ['prometheus-alertmanager', 'alertmanager'], debianPackage: 'prometheus-alertmanager' },
+  nginx: { names: ['nginx'], debianPackage: 'nginx-light' },
 } as const satisfies Record<string, Program>;
 
 export type ProgramName = keyof typeof PROGRAMS;
