@@ -131,7 +131,8 @@ function openOutput(stopper: Stopper | undefined): CommandOutput {
   });
 }
 
-function build(program: Command, context: CliContext): void {
+/** The whole command line, without anything that happens yet. */
+export function build(program: Command, context: CliContext): void {
   program
     .description('Real-time perception server: cameras stream in, detections stream out.')
     .version(packageVersion(), '-V, --version', 'print the version')

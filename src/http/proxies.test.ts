@@ -23,7 +23,12 @@ test.each<[string, string | undefined, Record<string, string>, string | undefine
   ['IPv6', '::1', { 'x-forwarded-for': '2001:db8::7' }, '2001:db8::7'],
   ['RFC 7239', '10.0.0.1', { forwarded: 'for=192.0.2.7;proto=https;by=10.0.0.1' }, '192.0.2.7'],
   ['RFC 7239 with IPv6', '10.0.0.1', { forwarded: 'For="[2001:db8::7]:4711"' }, '2001:db8::7'],
-  ['RFC 7239 goes before', '10.0.0.1', { forwarded: 'for=192.0.2.7', 'x-forwarded-for': '198.51.100.1' }, '192.0.2.7'],
+  [
+    'what a proxy does not know and passes on',
+    '10.0.0.1',
+    { forwarded: 'for=198.51.100.1', 'x-forwarded-for': '192.0.2.7' },
+    '192.0.2.7',
+  ],
   ['a client that is not known', '10.0.0.1', { forwarded: 'for=unknown' }, '10.0.0.1'],
   ['a name of the proxy’s own', '10.0.0.1', { forwarded: 'for=192.0.2.7, for=_hidden' }, '10.0.0.1'],
   ['rubbish', '10.0.0.1', { 'x-forwarded-for': '192.0.2.7, <script>' }, '10.0.0.1'],
@@ -38,6 +43,7 @@ test.each<[string, Record<string, string>, boolean]>([
   ['10.0.0.1', { 'x-forwarded-proto': 'HTTPS ' }, true],
   ['10.0.0.1', { 'x-forwarded-proto': 'http' }, false],
   ['10.0.0.1', { forwarded: 'for=192.0.2.7;proto=https' }, true],
+  ['10.0.0.1', { forwarded: 'proto=https', 'x-forwarded-proto': 'http' }, false],
   ['10.0.0.1', {}, false],
   ['192.0.2.7', { 'x-forwarded-proto': 'https' }, false],
 ])('from %s with %o: secure %s', (remoteAddress, headers, secure) =>

@@ -3,8 +3,9 @@ import { isIP } from 'node:net';
 import { blockListOf, listHas } from '../net/networks.ts';
 
 /**
- * Where a request comes from that a proxy has passed on: by `Forwarded` (RFC 7239), or `X-Forwarded-For`, of proxies that are trusted alone. From
- * others these headers are a client's own words.
+ * Where a request comes from that a proxy has passed on: by `X-Forwarded-For`, or `Forwarded` (RFC 7239), of proxies that are trusted alone. From
+ * others these headers are a client's own words. So is one of both that the proxy does not know and passes on as it came: where both are there
+ * `X-Forwarded-For` counts, which nearly all proxies write, while few know `Forwarded`.
  */
 
 /** A longer chain of proxies is nobody’s. */
@@ -40,8 +41,8 @@ export class Proxies {
   isSecure({ headers, socket }: Request): boolean {
     const { remoteAddress } = socket;
     if (remoteAddress === undefined || !this.#isTrusted(remoteAddress)) return isEncrypted(socket);
-    const [forwarded] = partsOf(headers.forwarded);
-    const proto = forwarded === undefined ? first(headers['x-forwarded-proto']) : parameter(forwarded, 'proto');
+    const [forwarded = ''] = partsOf(headers.forwarded);
+    const proto = first(headers['x-forwarded-proto']) ?? parameter(forwarded, 'proto');
     return proto === undefined ? isEncrypted(socket) : proto.trim().toLowerCase() === 'https';
   }
 }
@@ -53,10 +54,9 @@ export function isEncrypted(socket: object): boolean {
 
 /** The client first. */
 function hopsOf(headers: IncomingMessage['headers']): string[] {
-  if (headers.forwarded !== undefined) {
-    return partsOf(headers.forwarded).map((part) => parameter(part, 'for') ?? '');
-  }
-  return partsOf(first(headers['x-forwarded-for']));
+  const written = first(headers['x-forwarded-for']);
+  if (written !== undefined) return partsOf(written);
+  return partsOf(headers.forwarded).map((part) => parameter(part, 'for') ?? '');
 }
 
 function partsOf(header: string | undefined): string[] {

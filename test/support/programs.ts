@@ -17,6 +17,7 @@ const PROGRAMS = {
   ip: { names: ['ip'], debianPackage: 'iproute2' },
   certutil: { names: ['certutil'], debianPackage: 'libnss3-tools' },
   alertmanager: { names: ['prometheus-alertmanager', 'alertmanager'], debianPackage: 'prometheus-alertmanager' },
+  nginx: { names: ['nginx'], debianPackage: 'nginx-light' },
 } as const satisfies Record<string, Program>;
 
 export type ProgramName = keyof typeof PROGRAMS;
