@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError } from 'commander';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { ERRORS } from '../src/base/errors.ts';
+import { ERRORS } from '../src/base/error-catalogue.ts';
 import type { CliContext } from '../src/cli/context.ts';
 import { build } from '../src/cli/main.ts';
 import { CONFIG_KEYS, CONFIG_ROOT } from '../src/config/keys.ts';
