@@ -78,7 +78,7 @@ describe('the program', () => {
 
   test.each([
     ['serve --port 70000', 78, 'server.port must be a whole number from 0 to 65535, not 70000'],
-    ['serve --host 0.0.0.0', 78, '(ADDRESS_NEEDS_CREDENTIALS)'],
+    ['serve --host 0.0.0.0 --set log.format=text', 78, '(ADDRESS_NEEDS_CREDENTIALS)'],
     ['--config none.yaml serve', 78, 'there is no such file (CONFIG_UNREADABLE)'],
     ['demo --set streaming.max_fsp=3', 78, 'did you mean streaming.max_fps? (CONFIG_KEY_UNKNOWN)'],
   ])('%s is refused before anything starts', async (words, code, message) => {
