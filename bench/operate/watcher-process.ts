@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import { offer } from '../support/children.ts';
@@ -17,13 +17,13 @@ let spans = 0;
 let scrapes = 0;
 
 const collector = createServer((request, response) => {
-  void json(request).then((body) => {
-    for (const { scopeSpans } of (body as Traces).resourceSpans) {
-      for (const scope of scopeSpans) spans += scope.spans.length;
-    }
-    response.setHeader('Content-Type', 'application/json').end('{}');
-  });
+  void count(request).then(() => response.setHeader('Content-Type', 'application/json').end('{}'));
 });
+
+async function count(request: IncomingMessage): Promise<void> {
+  const { resourceSpans } = (await json(request)) as Traces;
+  for (const { scopeSpans } of resourceSpans) for (const scope of scopeSpans) spans += scope.spans.length;
+}
 
 const api = {
   /** Returns where traces go to. */

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -59,7 +59,10 @@ export class Installation {
     // A project that is written in TypeScript has the types of its Node.
     mkdirSync(join(this.home, 'node_modules', '@types'), { recursive: true });
     for (const types of ['@types/node', 'undici-types']) {
-      symlinkSync(join(root, 'node_modules', types), join(this.home, 'node_modules', types), 'dir');
+      // A dependency may have brought its own.
+      if (!existsSync(join(this.home, 'node_modules', types))) {
+        symlinkSync(join(root, 'node_modules', types), join(this.home, 'node_modules', types), 'dir');
+      }
     }
   }
 
