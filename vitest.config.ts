@@ -2,6 +2,9 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+/** They fill the heap, time and again, and look at what it has. */
+const MEMORY = ['src/**/*-memory.test.ts'];
+
 export default defineConfig({
   test: {
     // Processes, not threads: the native modules (ONNX Runtime, FFmpeg) are loaded once a process and start threads of their own.
@@ -40,6 +43,7 @@ export default defineConfig({
             'test/sim/**/*.test.ts',
             'test/support/**/*.test.ts',
           ],
+          exclude: MEMORY,
           testTimeout: 20_000,
           hookTimeout: 30_000,
           // Most of the time of a file that has a process of its own goes into starting it and reading the same modules again.
@@ -61,9 +65,10 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Too long for `npm test`: benchmarks in their quick form, a soak, other releases of Node, many more worlds of the simulations.
+          // Too long for `npm test`: benchmarks in their quick form, soaks, other releases of Node, many more worlds of the simulations, estimates of
+          // memory beside the heap itself.
           name: 'long',
-          include: ['test/long/**/*.test.ts', 'test/sim/{mixes,random}.test.ts'],
+          include: ['test/long/**/*.test.ts', 'test/sim/{mixes,random}.test.ts', ...MEMORY],
           env: { RANDOM_WORLDS: '1000' },
           globalSetup: ['./test/support/setup.ts'],
           testTimeout: 300_000,
