@@ -7,10 +7,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { z } from 'zod';
-import { openAccess } from '../../test/support/access.ts';
+import { httpOptions } from '../../test/support/http-options.ts';
 import { collectingLog } from '../../test/support/log.ts';
-import { ManualClock, systemClock } from '../base/clock.ts';
-import { openFences } from '../fences/fences.ts';
+import { ManualClock } from '../base/clock.ts';
 import type { SocketEnding } from '../observe/metrics.ts';
 import { answer, files, type Route } from './route.ts';
 import { HttpServer, type HttpServerOptions } from './server.ts';
@@ -31,33 +30,17 @@ type Changes = Partial<Omit<HttpServerOptions, 'connections'>> & {
 };
 
 async function start(changes: Changes = {}): Promise<void> {
+  const options = httpOptions();
   server = new HttpServer({
-    clock: systemClock,
-    access: openAccess(),
-    fences: openFences({ clock: systemClock }),
-    host: '127.0.0.1',
-    port: 0,
-    trustedProxies: [],
-    rules: { hosts: ['127.0.0.1'], origins: [] },
-    descriptors: { max: undefined, intervalMs: 0, count: () => undefined },
-    headerTimeoutMs: 10_000,
-    requestTimeoutMs: 10_000,
-    keepAliveTimeoutMs: 10_000,
-    shutdownTimeoutMs: 100,
-    messageBytesHardMax: 10_000,
+    ...options,
     pageDir: dir,
     log: told.log,
     sockets: [{ path: '/ws', summary: 'greets', permissions: [PUBLIC], open: greet }],
     routes: ROUTES,
     ...changes,
     connections: {
+      ...options.connections,
       connectionsMax: 4,
-      addresses: { connectionsMax: 1_000, ratePerS: 1_000, unbounded: ['127.0.0.0/8'] },
-      unreadTimeoutMs: 10_000,
-      answerBytesMax: 1_000 * MB,
-      reservedDescriptors: 0,
-      lingerMs: 10_000,
-      closeTimeoutMs: 10_000,
       ...changes.connections,
     },
   });

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,10 +10,10 @@ import type { AlertsDocument, Notification } from '../../src/alerts/documents.ts
 import { parseGrant } from '../../src/auth/grants.ts';
 import { changeKeys } from '../../src/auth/key-file.ts';
 import { makeKey } from '../../src/auth/keys.ts';
+import { AlertmanagerService } from '../support/alertmanager.ts';
 import { runHere } from '../support/command.ts';
 import { programPath } from '../support/programs.ts';
 import { ServerProcess } from '../support/server-process.ts';
-import { Service } from '../support/service.ts';
 
 /** A server whose memory is over what it may have, as a user sets it up: who is told, and what a restart keeps. */
 
@@ -170,44 +170,15 @@ test('what a person sees of it: status, the API, an event stream; and a silence 
 });
 
 test.skipIf(alertmanager === undefined)('through the real Alertmanager to its receiver, with its end', async () => {
-  const told: string[] = [];
-  const receiver = createServer(async (request, response) => {
-    const { alerts } = (await json(request)) as {
-      alerts: { status: string; labels: Record<string, string>; annotations: Record<string, string> }[];
-    };
-    for (const { status: state, labels } of alerts) told.push(`${labels['alertname']} ${labels['severity']} ${state}`);
-    response.end();
-  }).listen(0, '127.0.0.1');
-  await once(receiver, 'listening');
-  const config = {
-    route: { receiver: 'hook', group_wait: '0s', group_interval: '1s' },
-    receivers: [
-      { name: 'hook', webhook_configs: [{ url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/` }] },
-    ],
-  };
-  const file = join(folder, 'alertmanager.json');
-  writeFileSync(file, JSON.stringify(config));
-  try {
-    await using waking = await Service.start(
-      alertmanager!,
-      (port) => [
-        `--config.file=${file}`,
-        `--storage.path=${join(folder, 'alertmanager')}`,
-        `--web.listen-address=127.0.0.1:${port}`,
-        '--cluster.listen-address=',
-      ],
-      '/-/ready',
-    );
-    await using server = await start('managed', {
-      ...OVER,
-      'alerts.alertmanager_url': waking.url,
-      'alerts.alertmanager_resend_s': 1,
-    });
-    await expect.poll(() => told, { timeout: 30_000 }).toContain('SightlineMemory critical firing');
-    await set(server, WELL);
-    await expect.poll(() => told, { timeout: 30_000 }).toContain('SightlineMemory critical resolved');
-  } finally {
-    receiver.closeAllConnections();
-    receiver.close();
-  }
+  await using waking = await AlertmanagerService.start(alertmanager!, folder);
+  const told = (): string[] =>
+    waking.received.map(({ status, labels }) => `${labels['alertname']} ${labels['severity']} ${status}`);
+  await using server = await start('managed', {
+    ...OVER,
+    'alerts.alertmanager_url': waking.url,
+    'alerts.alertmanager_resend_s': 1,
+  });
+  await expect.poll(told, { timeout: 30_000 }).toContain('SightlineMemory critical firing');
+  await set(server, WELL);
+  await expect.poll(told, { timeout: 30_000 }).toContain('SightlineMemory critical resolved');
 });

@@ -13,14 +13,8 @@ import { TelemetryTestClient } from '../support/telemetry-client.ts';
 const MESSAGES = 160;
 const FRAMES = 12;
 
-test('it is not ready, lets nobody in and says when to come back; critical messages and frames that it has are answered; then it ends', async () => {
-  // Room for messages that a slow reader leaves, and time for it.
-  await using server = await ServerProcess.start([
-    'serve',
-    ...['limits.session_bytes_max=67108864', 'server.shutdown_timeout_ms=20000', 'auth.loopback=open'].flatMap(
-      (set) => ['--set', set],
-    ),
-  ]);
+/** A reader that does not read, and a publisher that has sent it more critical messages than its socket takes. */
+async function fillQueue(server: ServerProcess): Promise<Record<'reader' | 'publisher', TelemetryTestClient>> {
   const reader = await TelemetryTestClient.open(server.ws('/ws/telemetry'));
   await reader.subscribe('alarm', 'all');
   reader.socket.pause();
@@ -29,6 +23,18 @@ test('it is not ready, lets nobody in and says when to come back; critical messa
   for (let n = 0; n < MESSAGES; n++) {
     publisher.send({ type: 'publish', topic: 'alarm', priority: Priority.critical, data: { n, text } });
   }
+  return { reader, publisher };
+}
+
+test('it is not ready, lets nobody in and says when to come back; critical messages and frames that it has are answered; then it ends', async () => {
+  // Room for messages that a slow reader leaves, and time for it.
+  await using server = await ServerProcess.start([
+    'serve',
+    ...['limits.session_bytes_max=67108864', 'server.shutdown_timeout_ms=20000', 'auth.loopback=open'].flatMap(
+      (set) => ['--set', set],
+    ),
+  ]);
+  const { reader, publisher } = await fillQueue(server);
   const waiting = async (): Promise<number> => {
     const { telemetry } = await server.json<{ telemetry: { sessions: { critical_queue: number }[] } }>(
       '/api/performance/metrics',
@@ -92,14 +98,7 @@ test('a client that does not read holds nothing up for longer than the settings 
     'serve',
     ...['limits.session_bytes_max=67108864', 'server.shutdown_timeout_ms=1000'].flatMap((set) => ['--set', set]),
   ]);
-  const reader = await TelemetryTestClient.open(server.ws('/ws/telemetry'));
-  await reader.subscribe('alarm', 'all');
-  reader.socket.pause();
-  const publisher = await TelemetryTestClient.open(server.ws('/ws/telemetry'));
-  const text = 'x'.repeat(60_000);
-  for (let n = 0; n < MESSAGES; n++) {
-    publisher.send({ type: 'publish', topic: 'alarm', priority: Priority.critical, data: { n, text } });
-  }
+  const { reader, publisher } = await fillQueue(server);
   await publisher.settled();
   const beganMs = performance.now();
   expect(await server.stop('SIGTERM')).toBe(0);

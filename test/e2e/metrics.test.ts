@@ -1,11 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { json } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
@@ -15,6 +12,7 @@ import { changeKeys } from '../../src/auth/key-file.ts';
 import { makeKey } from '../../src/auth/keys.ts';
 import { connectTelemetry } from '../../src/client/telemetry.ts';
 import { connectVideo } from '../../src/client/video.ts';
+import { AlertmanagerService } from '../support/alertmanager.ts';
 import { JPEGS } from '../support/jpegs.ts';
 import { programPath } from '../support/programs.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -119,42 +117,14 @@ describe.skipIf(prometheus === undefined)('Prometheus', () => {
   test.skipIf(alertmanager === undefined)(
     'tells Alertmanager of a server that is gone, and that a webhook',
     async () => {
-      const told: string[] = [];
-      const hook = createServer(async (request, response) => {
-        const { alerts } = (await json(request)) as { alerts: { status: string; labels: { alertname: string } }[] };
-        for (const { status, labels } of alerts) told.push(`${labels.alertname} ${status}`);
-        response.end();
-      }).listen(0, '127.0.0.1');
-      await once(hook, 'listening');
-      const config = {
-        route: { receiver: 'hook', group_wait: '0s', group_interval: '1s' },
-        receivers: [
-          { name: 'hook', webhook_configs: [{ url: `http://127.0.0.1:${(hook.address() as AddressInfo).port}/` }] },
-        ],
-      };
-      const file = join(folder, 'alertmanager.json');
-      writeFileSync(file, JSON.stringify(config));
-      try {
-        await using waking = await Service.start(
-          alertmanager!,
-          (port) => [
-            `--config.file=${file}`,
-            `--storage.path=${join(folder, 'alertmanager')}`,
-            `--web.listen-address=127.0.0.1:${port}`,
-            '--cluster.listen-address=',
-          ],
-          '/-/ready',
-        );
-        const mortal = await ServerProcess.start(['serve', '--set', 'auth.loopback=open']);
-        await using scraping = await startPrometheus({ target: mortal.url, alertmanager: waking.url });
-        await expect.poll(() => seriesOf(scraping.url, 'up{job="sightline"} == 1'), { timeout: 30_000 }).toBe(1);
-        expect(told).toEqual([]);
-        await mortal.stop('SIGKILL');
-        await expect.poll(() => told, { timeout: 30_000 }).toContain('SightlineDown firing');
-      } finally {
-        hook.closeAllConnections();
-        hook.close();
-      }
+      await using waking = await AlertmanagerService.start(alertmanager!, folder);
+      const mortal = await ServerProcess.start(['serve', '--set', 'auth.loopback=open']);
+      await using scraping = await startPrometheus({ target: mortal.url, alertmanager: waking.url });
+      await expect.poll(() => seriesOf(scraping.url, 'up{job="sightline"} == 1'), { timeout: 30_000 }).toBe(1);
+      expect(waking.received).toEqual([]);
+      await mortal.stop('SIGKILL');
+      const told = (): string[] => waking.received.map(({ status, labels }) => `${labels['alertname']} ${status}`);
+      await expect.poll(told, { timeout: 30_000 }).toContain('SightlineDown firing');
     },
   );
 });

@@ -1,12 +1,10 @@
 import { z } from 'zod';
 import type { WebSocket } from 'ws';
-import { systemClock } from '../../src/base/clock.ts';
-import { openFences } from '../../src/fences/fences.ts';
 import { answer, type Route } from '../../src/http/route.ts';
 import { HttpServer, type HttpServerOptions } from '../../src/http/server.ts';
 import type { Log } from '../../src/log/log.ts';
 import type { Identity } from '../../src/tls/identity.ts';
-import { openAccess } from './access.ts';
+import { httpOptions } from './http-options.ts';
 import { TestAuthority } from './certificates.ts';
 
 export const AUTHORITY = new TestAuthority();
@@ -104,34 +102,20 @@ export async function openTlsServer(
   log: Log,
   { hstsS = 0, unbounded = LOCAL, unreadTimeoutMs = 10_000, connectionsMax = 100, ...changes }: TlsServerChanges = {},
 ): Promise<HttpServer> {
+  const options = httpOptions();
+  const { connections } = options;
   const server = new HttpServer({
-    clock: systemClock,
-    access: openAccess(),
-    fences: openFences({ clock: systemClock }),
-    host: '127.0.0.1',
-    port: 0,
-    trustedProxies: [],
-    rules: { hosts: ['127.0.0.1'], origins: [] },
-    descriptors: { max: undefined, intervalMs: 0, count: () => undefined },
-    headerTimeoutMs: 10_000,
-    requestTimeoutMs: 10_000,
-    keepAliveTimeoutMs: 10_000,
-    shutdownTimeoutMs: 100,
-    messageBytesHardMax: 10_000,
-    pageDir: '/nowhere',
+    ...options,
     log,
     sockets: [{ path: '/ws', summary: 'echoes', permissions: [PUBLIC], open: (socket) => echo(socket) }],
     routes: ROUTES,
     tls: { certificates, hstsS, http2: true },
     ...changes,
     connections: {
+      ...connections,
       connectionsMax,
-      addresses: { connectionsMax: 1_000, ratePerS: 1_000, unbounded },
+      addresses: { ...connections.addresses, unbounded },
       unreadTimeoutMs,
-      answerBytesMax: 1_000_000_000,
-      reservedDescriptors: 0,
-      lingerMs: 10_000,
-      closeTimeoutMs: 10_000,
     },
   });
   await server.listen();
