@@ -35,7 +35,7 @@ import { checkAddress, checkChange, checkSingle, corsHeaders, type AddressRules 
 import { Listeners } from './listeners.ts';
 import { isEncrypted, Proxies } from './proxies.ts';
 import { logRefusal } from './refusals.ts';
-import { Streams, STREAMS_MAX } from './streams.ts';
+import { Http2Connections, STREAMS_MAX } from './http2.ts';
 import {
   CREDENTIAL_PARAMETERS,
   methodOf,
@@ -148,7 +148,7 @@ export class HttpServer {
   readonly #proxies: Proxies;
   readonly #basePath: string;
   readonly #listeners: Listeners;
-  readonly #http2: Streams;
+  readonly #http2: Http2Connections;
   /** On every answer. */
   readonly #headers: Map<string, string>;
   #transport: SecureContextOptions | undefined;
@@ -171,7 +171,7 @@ export class HttpServer {
     const { tls, headerTimeoutMs } = options;
     const handshakeMs = tls && headerTimeoutMs;
     this.#connections = new Connections({ clock, log, descriptors, settings, isBanned, handshakeMs });
-    this.#http2 = new Streams({
+    this.#http2 = new Http2Connections({
       clock,
       connections: this.#connections,
       settings: { ...options, unreadTimeoutMs: settings.unreadTimeoutMs },

@@ -17,14 +17,14 @@ import { ANSWER_MS_MAX, type Connection, type Connections } from './connections.
  * own timers know only HTTP/1.1, and a client that sends pings is never idle to a socket: so they are looked at now and then.
  */
 
-export interface StreamSettings {
+export interface Http2Settings {
   readonly headerTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly keepAliveTimeoutMs: number;
   readonly unreadTimeoutMs: number;
 }
 
-export interface StreamRequest {
+export interface Http2Request {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly connection: Connection;
@@ -36,7 +36,7 @@ export interface StreamRequest {
 export const STREAMS_MAX = 64;
 /** Memory of a connection for headers, and for answers that wait in it, which have a bound of their own for all connections together, MB. */
 const SESSION_MB_MAX = 64;
-/** Streams that a client may give up at once, and a second; beyond it the connection ends (CVE-2023-44487). */
+/** Http2Connections that a client may give up at once, and a second; beyond it the connection ends (CVE-2023-44487). */
 const RESETS_MAX = 200;
 const RESETS_PER_S = 50;
 /** Pings and settings that a client may send at once, and more each time that its connection is looked at; each has an answer. */
@@ -68,11 +68,11 @@ interface Exchange {
   leftSinceMs: number;
 }
 
-export class Streams {
+export class Http2Connections {
   readonly #clock: Clock;
-  readonly #settings: StreamSettings;
+  readonly #settings: Http2Settings;
   readonly #connections: Pick<Connections, 'of' | 'cut'>;
-  readonly #onRequest: (request: StreamRequest) => void;
+  readonly #onRequest: (request: Http2Request) => void;
   readonly #server: Http2Server;
   readonly #sessions = new Map<Http2Session, Session>();
   /** Whose session is being made. */
@@ -81,9 +81,9 @@ export class Streams {
 
   constructor(parts: {
     readonly clock: Clock;
-    readonly settings: StreamSettings;
+    readonly settings: Http2Settings;
     readonly connections: Pick<Connections, 'of' | 'cut'>;
-    readonly onRequest: (request: StreamRequest) => void;
+    readonly onRequest: (request: Http2Request) => void;
   }) {
     this.#clock = parts.clock;
     this.#settings = parts.settings;

@@ -20,7 +20,7 @@ import {
   type TlsServerChanges,
 } from '../../test/support/tls-server.ts';
 import type { HttpServer } from './server.ts';
-import { STREAMS_MAX } from './streams.ts';
+import { STREAMS_MAX } from './http2.ts';
 
 /** HTTP/2 on the port of TLS, with Node's own client, and with frames that it would not send. */
 
