@@ -8,7 +8,7 @@ import { WebSocket } from 'ws';
 import { z } from 'zod';
 import { encodeFrame } from '../../src/protocol/video-codec.ts';
 import type { VideoSessionReport } from '../../src/observe/metrics.ts';
-import { buildPages, openPage } from '../support/browser.ts';
+import { openPage } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { photograph } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -514,7 +514,6 @@ describe('the benchmark', () => {
 });
 
 test.skipIf(CHROMIUM === undefined)('the page lists every operation and calls them; a foreign one cannot', async () => {
-  await buildPages();
   await using own = await ServerProcess.start();
   const browser = await launchBrowser();
   const foreign = createServer((_request, response) => response.end('<!doctype html>')).listen(0, '127.0.0.1');

@@ -8,7 +8,6 @@ import { parseGrant } from '../../src/auth/grants.ts';
 import { changeKeys } from '../../src/auth/key-file.ts';
 import { makeKey } from '../../src/auth/keys.ts';
 import { TELEMETRY_SUBPROTOCOLS } from '../../src/protocol/telemetry.ts';
-import { buildPages } from '../support/browser.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 /** Requests that no honest client makes, byte by byte, to a real server that asks for a key. */
@@ -18,7 +17,6 @@ let server: ServerProcess;
 let key: string;
 
 beforeAll(async () => {
-  await buildPages();
   folder = mkdtempSync(join(tmpdir(), 'sightline-bad-requests-'));
   const file = join(folder, 'keys.json');
   const made = makeKey({ name: 'operator', grants: [parseGrant('admin')], createdMs: Date.now() });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectTelemetry } from '../../src/client/telemetry.ts';
-import { buildPages, openPage } from '../support/browser.ts';
+import { openPage } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { runHere } from '../support/command.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -26,7 +26,6 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'sightline-base-path-'));
   const keys = ['--set', `auth.keys_file=${join(folder, 'keys.json')}`];
   key = (await runHere(folder, [...keys, 'keys', 'add', 'me', '--allow', 'admin'])).out.trim();
-  await buildPages();
   server = await ServerProcess.start([...keys, '--set', `server.base_path=${BASE}/`, 'serve']);
   proxy = openProxy(Number(new URL(server.url).port));
   await once(proxy.listen(0, '127.0.0.1'), 'listening');

@@ -12,7 +12,7 @@ import { changeKeys } from '../../src/auth/key-file.ts';
 import { makeKey, makePerson } from '../../src/auth/keys.ts';
 import { hashPassword } from '../../src/auth/passwords.ts';
 import { decodeJpeg, encodeJpeg, readJpegHeader } from '../../src/media/jpeg.ts';
-import { buildPages, eventually, openPage } from '../support/browser.ts';
+import { eventually, openPage } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { NamespacePair, noNamespaces } from '../support/namespaces.ts';
 import { photographFile } from '../support/pictures.ts';
@@ -47,7 +47,6 @@ describe.skipIf(NONE !== undefined)(`two network namespaces${NONE === undefined 
     const password = await hashPassword(PERSON.password);
     const person = makePerson({ name: PERSON.name, grants, createdMs: Date.now(), password });
     await changeKeys(keysFile, () => ({ keys: [made.key, person], revokedTokens: [] }));
-    await buildPages();
     photograph = await photographFile('car1.jpg');
     const settings = [`auth.keys_file=${keysFile}`, `server.tls.folder=${folder}`];
     const words = ['serve', '--host', '0.0.0.0', '--tls', 'auto', ...settings.flatMap((one) => ['--set', one])];

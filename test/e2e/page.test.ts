@@ -9,7 +9,7 @@ import { createSightline, type Sightline } from '../../src/index.ts';
 import { decodeJpeg, encodeJpeg, readJpegHeader, type RgbPicture } from '../../src/media/jpeg.ts';
 import { decodeBinaryFrame } from '../../src/protocol/video-codec.ts';
 import { openVideo } from '../../src/sources/file.ts';
-import { buildPages, eventually, numberOfFirst, openPage, text } from '../support/browser.ts';
+import { eventually, numberOfFirst, openPage, text } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { sharedFile } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -25,7 +25,6 @@ let folder: string;
 const open: { close(): Promise<unknown> }[] = [];
 
 beforeAll(async () => {
-  await buildPages();
   folder = await mkdtemp(join(tmpdir(), 'sightline-page-'));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));

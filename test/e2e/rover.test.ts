@@ -5,15 +5,13 @@ import { seededRandom } from '../../src/base/random.ts';
 import { openServer } from '../../src/app.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { openRover } from '../../src/pipelines/rover.ts';
-import { buildPages, eventually, openPage, text } from '../support/browser.ts';
+import { eventually, openPage, text } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 /** The rover's page in a real browser: the real command, the simulated vehicle, real commands. */
 
 const PLOTS = ['plot-speed', 'plot-currents', 'plot-imu', 'plot-cells'];
-
-beforeAll(buildPages);
 
 describe.skipIf(!CHROMIUM)('the rover page', () => {
   let server: ServerProcess;

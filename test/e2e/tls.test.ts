@@ -10,7 +10,7 @@ import { connect } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { buildPages, openPage } from '../support/browser.ts';
+import { openPage } from '../support/browser.ts';
 import { TestAuthority } from '../support/certificates.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { runHere } from '../support/command.ts';
@@ -108,7 +108,6 @@ describe('serve --tls auto', () => {
   });
 
   test.runIf(CHROMIUM)('a page in a browser has its socket', async () => {
-    await buildPages();
     const { publicKey } = new X509Certificate(readFileSync(join(folder, 'server.pem')));
     const spki = createHash('sha256')
       .update(publicKey.export({ type: 'spki', format: 'der' }))

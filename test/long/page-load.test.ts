@@ -1,6 +1,6 @@
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { buildPages, connectedSessions, eventually, numberOfFirst, openPage, text } from '../support/browser.ts';
+import { connectedSessions, eventually, numberOfFirst, openPage, text } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
@@ -9,7 +9,6 @@ import { ServerProcess } from '../support/server-process.ts';
 describe.skipIf(!CHROMIUM)('the page under load (needs Chromium)', () => {
   let browser: Browser;
   beforeAll(async () => {
-    await buildPages();
     browser = await launchBrowser();
   });
   afterAll(() => browser?.close());

@@ -1,13 +1,7 @@
-import { fileURLToPath } from 'node:url';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
-import { build } from 'vite';
 import { expect } from 'vitest';
 
-/** What the tests of the pages share: the pages built from source, and what is looked at in them. */
-
-export async function buildPages(): Promise<void> {
-  await build({ root: fileURLToPath(new URL('../../dashboard', import.meta.url)), logLevel: 'error' });
-}
+/** What the tests of the pages share. */
 
 /** Opens a page; an error in it or a message on its console fails the test that asks for `faults`. */
 export async function openPage(
@@ -19,7 +13,8 @@ export async function openPage(
   const faults: string[] = [];
   page.on('pageerror', (error) => faults.push(error.message));
   page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
-  await page.goto(url);
+  const response = await page.goto(url);
+  if (response?.ok() === false) throw new Error(`${url} was answered with ${response.status()}`);
   return { page, faults };
 }
 

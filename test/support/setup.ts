@@ -1,13 +1,25 @@
 import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { build } from 'vite';
+import type { TestProject } from 'vitest/node';
 import { missingPrograms } from './programs.ts';
 
 const INSTALL_TIMEOUT_MS = 300_000;
 
-/**
- * Before the end-to-end tests: the programs that they need and this machine lacks. As root on Debian they are installed;
- * elsewhere one line says what to install, and the tests that need them are skipped.
- */
-export default function setup(): void {
+/** Before the end-to-end tests: the programs that they need, and the pages. */
+export default async function setup(project: TestProject): Promise<void> {
+  installPrograms();
+  await buildPages();
+  project.onTestsRerun(buildPages);
+}
+
+/** Once for all tests: for a moment of building there are no pages, and the tests of another file may be at them. */
+async function buildPages(): Promise<void> {
+  await build({ root: fileURLToPath(new URL('../../dashboard', import.meta.url)), logLevel: 'error' });
+}
+
+/** As root on Debian they are installed; elsewhere one line says what to install, and the tests that need them are skipped. */
+function installPrograms(): void {
   const missing = missingPrograms();
   if (missing.length === 0) return;
   const packages = [...new Set(missing.map((program) => program.debianPackage))];
