@@ -1,5 +1,5 @@
 import type { Bar } from '../support/document.ts';
-import { measureServers } from '../support/server-cost.ts';
+import { measureDeliveries, measureFrames } from '../support/server-cost.ts';
 import { Server } from '../support/server.ts';
 import { SERVER_SETTINGS } from '../telemetry/settings.ts';
 import type { Figures } from './analysis.ts';
@@ -15,5 +15,8 @@ export async function measureCost(bench: FenceBench): Promise<{ own: Figures; ba
   const options = { command: 'serve', cacheDir, settings: SERVER_SETTINGS, signal } as const;
   await using whole = await Server.launch(options);
   await using bare = await Server.launch({ ...options, nodeArgs: ['--import', preload] });
-  return await measureServers(bench, { whole, bare, ratioMax: COST_MAX });
+  const servers = { whole, bare, ratioMax: COST_MAX };
+  const delivery = await measureDeliveries(bench, servers);
+  const frame = await measureFrames(bench, servers);
+  return { own: { ...delivery.own, ...frame.own }, bars: [...delivery.bars, ...frame.bars] };
 }

@@ -1,13 +1,13 @@
 import { Helper } from '../support/children.ts';
 import type { Bar, BenchContext } from '../support/document.ts';
-import { measureServers } from '../support/server-cost.ts';
+import { measureFrames, measureTurned } from '../support/server-cost.ts';
 import { Server } from '../support/server.ts';
 import { SERVER_SETTINGS } from '../telemetry/settings.ts';
 import type { WatcherApi } from './watcher-process.ts';
 
 /**
- * What being observed costs: a server whose frames are all traced, whose alerts are on and that is scraped every three seconds, beside one of which nobody
- * wants to know anything.
+ * What being observed costs. A frame: a server whose frames are all traced, whose alerts are on and that is scraped every three seconds, beside one of which
+ * nobody wants to know anything. A delivery: the same server with alerts and scraping, and without; traces are of frames alone.
  */
 
 const COST_MAX = 1.03;
@@ -36,10 +36,25 @@ export async function measureObserving(
     settings: { ...SERVER_SETTINGS, 'alerts.enabled': 'false', 'store.mode': 'memory' },
   });
   await whole.ready();
-  await watcher.call('scrape', `${whole.url}/metrics`);
-  const { own, bars } = await measureServers({ ...context, cacheDir }, { whole, bare, ratioMax: COST_MAX });
+  const bench = { ...context, cacheDir };
+  const observe = async (isOn: boolean): Promise<void> => {
+    await setAlerts(whole, isOn);
+    await watcher.call('scrape', isOn ? `${whole.url}/metrics` : '');
+  };
+  const delivery = await measureTurned(bench, { server: whole, turn: observe, ratioMax: COST_MAX });
+  await observe(true);
+  const frame = await measureFrames(bench, { whole, bare, ratioMax: COST_MAX });
   const { scrapes, spans } = await watcher.call('seen', undefined);
   // What is not there costs nothing.
   if (scrapes === 0 || spans === 0) throw new Error(`it was not observed: ${scrapes} scrapes, ${spans} spans`);
-  return { own: { ...own, scrapes, spans }, bars };
+  return { own: { ...delivery.own, ...frame.own, scrapes, spans }, bars: [...delivery.bars, ...frame.bars] };
+}
+
+async function setAlerts({ url }: Server, isOn: boolean): Promise<void> {
+  const response = await fetch(`${url}/api/config`, {
+    method: 'PUT',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ settings: { 'alerts.enabled': isOn } }),
+  });
+  if (!response.ok) throw new Error(`alerts could not be turned ${isOn ? 'on' : 'off'}: ${await response.text()}`);
 }

@@ -48,7 +48,7 @@ async function runOperate(context: BenchContext): Promise<BenchResult> {
         'a telemetry client by each name connects, says something that is refused, and leaves; then /metrics as OpenMetrics, over loopback',
       tls: 'servers that publish to 100 readers every 10 ms, over loopback; beside them bare ws that sends as many bytes; time of the main thread for each WebSocket message',
       observing:
-        'by turns (A B B A, ten pairs of 3 s): serve with every frame traced to a collector, alerts, a log and a scrape in every span, and serve with none of it; 100 readers at 200 Hz, then eight frames in flight; the processor time of the whole server, interval: the middle half of the pairs',
+        'by turns (A B B A, pairs of 3 s). Delivery: one server with 100 readers at 200 Hz, twenty pairs with alerts and a scrape in every span, and without. Frame: eight in flight, ten pairs of a server with every frame traced to a collector, alerts, a log and scrapes, and one with none of it. The processor time of the whole server; interval: the middle half of the pairs',
       mode: quick ? 'quick' : 'full',
     },
     figures,

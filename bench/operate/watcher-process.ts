@@ -15,6 +15,7 @@ interface Traces {
 
 let spans = 0;
 let scrapes = 0;
+let timer: NodeJS.Timeout | undefined;
 
 const collector = createServer((request, response) => {
   void count(request).then(() => response.setHeader('Content-Type', 'application/json').end('{}'));
@@ -33,13 +34,17 @@ const api = {
     return `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/traces`;
   },
 
+  /** From now on this address; an empty one: none. */
   scrape: (url: string): void => {
-    setInterval(() => {
+    clearInterval(timer);
+    if (url === '') return;
+    timer = setInterval(() => {
       void fetch(url, { headers: { Accept: 'application/openmetrics-text; version=1.0.0' } })
         .then((answer) => answer.text())
         .then((text) => (scrapes += text.endsWith('# EOF\n') ? 1 : 0))
         .catch(() => undefined);
-    }, SCRAPE_MS).unref();
+    }, SCRAPE_MS);
+    timer.unref();
   },
 
   seen: () => ({ spans, scrapes }),

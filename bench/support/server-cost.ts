@@ -12,7 +12,7 @@ import type { Server } from './server.ts';
 import { SharedClock } from './shared-clock.ts';
 import { median } from './statistics.ts';
 
-/** What a part of the server costs a delivery and a frame: two servers of the same code, of which one goes without it, by turns (A B B A). */
+/** What a part of the server costs a delivery and a frame: with it and without it, by turns (A B B A). */
 
 const SEED = 20_261;
 const RATE_HZ = 200;
@@ -30,23 +30,67 @@ const QUICK: CostPlan = { pairs: 2, spanMs: 1_000 };
 
 export type CostBench = BenchContext & { readonly cacheDir: string };
 
-/** `whole`: the server as it is; `bare`: without what is looked at. Figures `delivery_…` and `frame_…`, in microseconds. */
-export async function measureServers(
-  bench: CostBench,
-  { whole, bare, ratioMax }: { readonly whole: Server; readonly bare: Server; readonly ratioMax: number },
-): Promise<{ own: Record<string, number>; bars: Bar[] }> {
-  const plan = bench.quick ? QUICK : FULL;
+export interface Cost {
+  readonly own: Record<string, number>;
+  readonly bars: readonly Bar[];
+}
+
+/** Of the same code: `whole` is the server as it is, `bare` goes without what is looked at. */
+export interface Servers {
+  readonly whole: Server;
+  readonly bare: Server;
+  readonly ratioMax: number;
+}
+
+/** Figures `frame_…`, in microseconds. */
+export async function measureFrames(bench: CostBench, { whole, bare, ratioMax }: Servers): Promise<Cost> {
+  const plan = planOf(bench);
   await Promise.all([whole.ready(), bare.ready()]);
-  const delivery = await measureDelivery(bench, plan, whole, bare);
-  const frame = await measurePairs(plan, (isWhole) => frameUs(isWhole ? whole : bare, plan.spanMs));
-  const own = { ...figuresOf('delivery', delivery), ...figuresOf('frame', frame) };
-  return {
-    own,
-    bars: [
-      atMost('delivery_ratio', own['delivery_ratio']!, ratioMax),
-      atMost('frame_ratio', own['frame_ratio']!, ratioMax),
-    ],
-  };
+  const pairs = await measurePairs(plan, (isWhole) => frameUs(isWhole ? whole : bare, plan.spanMs));
+  return costOf('frame', pairs, ratioMax);
+}
+
+/** Figures `delivery_…`, in microseconds. Each span has connections of its own. */
+export async function measureDeliveries(bench: CostBench, { whole, bare, ratioMax }: Servers): Promise<Cost> {
+  const plan = planOf(bench);
+  await using telemetry = await openTelemetry(bench);
+  const pairs = await measurePairs(plan, async (isWhole) => {
+    await using team = await connect(telemetry, isWhole ? whole : bare);
+    const { cpuUs } = await team.span(RATE_HZ, plan.spanMs);
+    return cpuUs;
+  });
+  return costOf('delivery', pairs, ratioMax);
+}
+
+/**
+ * The same of one server that does something, or does not, as `turn` says. All spans have the same connections: how their readers fall into groups makes
+ * a third of the cost, and would hide what is looked at.
+ */
+export async function measureTurned(
+  bench: CostBench,
+  what: { readonly server: Server; readonly turn: (isOn: boolean) => Promise<void>; readonly ratioMax: number },
+): Promise<Cost> {
+  const { server, turn, ratioMax } = what;
+  const plan = planOf(bench);
+  await using telemetry = await openTelemetry(bench);
+  await using team = await connect(telemetry, server);
+  // Groups are formed, code is compiled.
+  await team.span(RATE_HZ, plan.spanMs);
+  const pairs = await measurePairs({ ...plan, pairs: plan.pairs * 2 }, async (isWhole) => {
+    await turn(isWhole);
+    const { cpuUs } = await team.span(RATE_HZ, plan.spanMs);
+    return cpuUs;
+  });
+  return costOf('delivery', pairs, ratioMax);
+}
+
+function planOf({ quick }: CostBench): CostPlan {
+  return quick ? QUICK : FULL;
+}
+
+function costOf(what: string, pairs: readonly Pair[], ratioMax: number): Cost {
+  const own = figuresOf(what, pairs);
+  return { own, bars: [atMost(`${what}_ratio`, own[`${what}_ratio`]!, ratioMax)] };
 }
 
 interface Pair {
@@ -78,33 +122,32 @@ function figuresOf(what: string, pairs: readonly Pair[]): Record<string, number>
   };
 }
 
-async function measureDelivery(bench: CostBench, plan: CostPlan, whole: Server, bare: Server): Promise<Pair[]> {
+async function openTelemetry(bench: CostBench): Promise<TelemetryBench & AsyncDisposable> {
   const { signal } = bench;
   const distanceMs = SharedClock.distanceMs();
-  await using publisher = new Helper<PublisherApi>(
-    new URL('../telemetry/publisher-process.ts', import.meta.url),
-    signal,
+  await using stack = new AsyncDisposableStack();
+  const publisher = stack.use(
+    new Helper<PublisherApi>(new URL('../telemetry/publisher-process.ts', import.meta.url), signal),
   );
-  await using subscribers = new Helper<SubscribersApi>(
-    new URL('../telemetry/subscribers-process.ts', import.meta.url),
-    signal,
+  const subscribers = stack.use(
+    new Helper<SubscribersApi>(new URL('../telemetry/subscribers-process.ts', import.meta.url), signal),
   );
   await publisher.call('prepare', { distanceMs, seed: SEED });
   await subscribers.call('setClock', distanceMs);
-  const telemetry: TelemetryBench = { ...bench, clock: new SharedClock(distanceMs), publisher, subscribers };
-  return await measurePairs(plan, async (isWhole) => {
-    const server = isWhole ? whole : bare;
-    const lane: Lane = {
-      name: isWhole ? 'whole' : 'bare',
-      peer: 'sightline',
-      form: 'binary',
-      url: server.url.replace('http', 'ws'),
-      pid: server.pid,
-    };
-    await using team = await Team.connect(telemetry, lane, { topics: 1, count: SUBSCRIBERS, decode: 'columns' });
-    const { cpuUs } = await team.span(RATE_HZ, plan.spanMs);
-    return cpuUs;
-  });
+  const helpers = stack.move();
+  return {
+    ...bench,
+    clock: new SharedClock(distanceMs),
+    publisher,
+    subscribers,
+    [Symbol.asyncDispose]: () => helpers.disposeAsync(),
+  };
+}
+
+function connect(telemetry: TelemetryBench, server: Server): Promise<Team> {
+  const url = server.url.replace('http', 'ws');
+  const lane: Lane = { name: 'server', peer: 'sightline', form: 'binary', url, pid: server.pid };
+  return Team.connect(telemetry, lane, { topics: 1, count: SUBSCRIBERS, decode: 'columns' });
 }
 
 /** Processor time of the whole server for a frame, its workers included, while the engine has always something to do. */

@@ -190,6 +190,28 @@ test('the wall clock, set back or ahead by years, fires nothing and ends nothing
   expect(world.words).toEqual(['latency critical']);
 });
 
+test('turned off, what fires is over and says why; turned on again, it begins anew', async () => {
+  const world = new World();
+  await world.alerts.open();
+  const settings = (enabled: boolean) => ({
+    ...alertsSettings(loadConfig({ flags: { 'alerts.enabled': enabled } }), 16 * GIB),
+    instance: 'here',
+  });
+  await world.pass(33, slow(30));
+  expect(world.words).toEqual(['latency critical']);
+  world.alerts.configure(settings(false));
+  await world.pass(600, slow(30));
+  expect(world.words).toEqual(['latency critical', 'latency resolved']);
+  expect(world.got.at(-1)!.alert.resolved_because).toBe('turned_off');
+  expect(world.alerts.report()).toMatchObject({ enabled: false, alerts: [] });
+  world.alerts.configure(settings(true));
+  // The frames of the time before are not those of now.
+  await world.pass(100, slow(5, 40));
+  expect(world.words).toHaveLength(2);
+  await world.pass(100, slow(30));
+  expect(world.words.slice(2)).toContain('latency critical');
+});
+
 describe('a silence', () => {
   test('holds the tongue, not the alert; what still fires at its end is told then', async () => {
     const world = new World();
@@ -260,6 +282,19 @@ describe('after a restart', () => {
     await last.alerts.open();
     expect(ofLatency(last)).toBeUndefined();
     expect(last.alerts.report().history).toHaveLength(2);
+  });
+
+  test('turned off meanwhile, what was firing is over, and that is told', async () => {
+    const first = new World();
+    await first.alerts.open();
+    await first.pass(33, slow(30));
+    const world = new World(first.kept, new ManualClock(), { 'alerts.enabled': false });
+    await world.alerts.open();
+    await world.pass(1);
+    expect(world.got.map(({ alert }) => [alert.rule, alert.state, alert.resolved_because])).toEqual([
+      ['latency', 'resolved', 'turned_off'],
+    ]);
+    expect(world.alerts.report().alerts).toEqual([]);
   });
 
   test('without frames an alert is over after a while, and says why', async () => {

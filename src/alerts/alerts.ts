@@ -89,7 +89,7 @@ interface Alert {
 
 export class Alerts {
   readonly #parts: AlertsParts;
-  readonly #judge = new ObjectiveJudge();
+  #judge = new ObjectiveJudge();
   readonly #alerts = new Map<string, Alert>();
   readonly #silences: Silences;
   readonly #deliveries: readonly Delivery[];
@@ -135,13 +135,14 @@ export class Alerts {
       if (!this.#silences.restore(valueOf(value))) store.delete(KINDS.silence, key);
     }
     for (const { key, value } of notifications) this.#resume(key, valueOf(value));
-    if (!this.#settings.enabled) return;
     this.#timer = setInterval(() => this.tick(), TICK_MS);
     this.#timer.unref();
   }
 
-  /** Other thresholds, from now on. */
+  /** Other thresholds, from now on. Turned off, nothing is looked at, and what fires ends with the next second. */
   configure(settings: AlertsSettings): void {
+    // What has happened meanwhile has no time.
+    if (settings.enabled && !this.#settings.enabled) this.#judge = new ObjectiveJudge();
     this.#settings = settings;
     const { classes } = settings.objectives;
     const lateMs = CLASSES.map((name) => [name, classes[name].latencyMs] as const);
@@ -150,19 +151,11 @@ export class Alerts {
 
   /** One look at the figures. */
   tick(): void {
-    const { clock, meter, figures, store } = this.#parts;
-    const { objectives } = this.#settings;
+    const { clock, store } = this.#parts;
     const nowMs = clock.now();
-    meter.tick();
-    this.#snapshot(nowMs);
     for (const id of this.#silences.expire()) store.delete(KINDS.silence, id);
-    const latencies = Object.fromEntries(CLASSES.map((name) => [name, meter.take(name)])) as Record<
-      StreamClass,
-      Uint32Array
-    >;
-    for (const judgement of this.#judge.judge({ ...figures(), latencies }, objectives, nowMs)) {
-      this.#see(judgement, nowMs);
-    }
+    if (this.#settings.enabled) this.#look(nowMs);
+    else this.#dismiss(nowMs);
     const firing = this.#firing().filter((alert) => !this.#isSilenced(alert));
     for (const [at, delivery] of this.#deliveries.entries()) {
       this.#parts.sinks[at]!.refresh?.(
@@ -170,6 +163,31 @@ export class Alerts {
         nowMs,
       );
       delivery.tick();
+    }
+  }
+
+  #look(nowMs: number): void {
+    const { meter, figures } = this.#parts;
+    const { objectives } = this.#settings;
+    meter.tick();
+    this.#snapshot(nowMs);
+    const latencies = Object.fromEntries(CLASSES.map((name) => [name, meter.take(name)])) as Record<
+      StreamClass,
+      Uint32Array
+    >;
+    for (const judgement of this.#judge.judge({ ...figures(), latencies }, objectives, nowMs)) {
+      this.#see(judgement, nowMs);
+    }
+  }
+
+  /** Nobody looks any more: what was firing is told to have ended, and why. */
+  #dismiss(nowMs: number): void {
+    for (const alert of this.#alerts.values()) {
+      const before = alert.state;
+      alert.state = INACTIVE;
+      if (before.rank === 0) continue;
+      this.#change(alert, before, nowMs, 'turned_off');
+      this.#tell(alert);
     }
   }
 
@@ -266,7 +284,8 @@ export class Alerts {
     const before = alert.state;
     alert.judgement = judgement;
     alert.state = nextState(before, judgement, nowMs, this.#settings.times);
-    if (alert.state.rank !== before.rank) this.#change(alert, before, nowMs);
+    const ending = judgement.rank === 'unknown' ? 'no_frames' : 'recovered';
+    if (alert.state.rank !== before.rank) this.#change(alert, before, nowMs, ending);
     this.#tell(alert);
   }
 
@@ -280,23 +299,22 @@ export class Alerts {
     return alert;
   }
 
-  /** Its rank is another one. */
-  #change(alert: Alert, before: AlertState, nowMs: number): void {
+  /** Its rank is another one; `ending`: why, if it is at its end. */
+  #change(alert: Alert, before: AlertState, nowMs: number, ending: AlertDocument['resolved_because']): void {
     const { clock, log, store, meter } = this.#parts;
     const { rank } = alert.state;
-    const judgement = alert.judgement!;
-    const earlier = alert.document;
-    const isNoFrames = judgement.rank === 'unknown';
+    const { judgement, document: earlier } = alert;
     const changed_at = wallTimeMs(clock, nowMs);
     const evidence = rank === 0 ? undefined : meter.slowest(alert.class ?? undefined);
     const document: AlertDocument = {
-      ...told(judgement),
+      // One that an earlier run has left was not judged by this one yet.
+      ...told(judgement ?? earlier!),
       id: earlier?.id ?? randomUUID(),
       state: severityOf(rank) ?? 'resolved',
-      summary: rank === 0 && earlier ? earlier.summary : summaryOf(judgement, this.#settings.objectives),
+      summary: rank === 0 && earlier ? earlier.summary : summaryOf(judgement!, this.#settings.objectives),
       started_at: earlier?.started_at ?? wallTimeMs(clock, alert.state.aboveMs[0] ?? nowMs),
       changed_at,
-      resolved_because: rank > 0 ? null : isNoFrames ? 'no_frames' : 'recovered',
+      resolved_because: rank > 0 ? null : ending,
       silenced: rank > 0 && this.#isSilenced(alert),
       streams: rank === 0 ? (earlier?.streams ?? null) : this.#worst(alert.class),
       evidence: evidence
@@ -462,7 +480,7 @@ function alertOf(value: unknown): AlertDocument | undefined {
   return parsed.success ? parsed.data : undefined;
 }
 
-function told({ rule, class: name, value, threshold, unit }: Judgement) {
+function told({ rule, class: name, value, threshold, unit }: Omit<Judgement, 'rank' | 'floor'>) {
   return { rule, class: name, value: value === null ? null : rounded(value), threshold, unit };
 }
 

@@ -38,9 +38,9 @@ export const alertSchema = z
     started_at: unixMs('when its threshold was exceeded'),
     changed_at: unixMs('when its state has changed last'),
     resolved_because: z
-      .enum(['recovered', 'no_frames'])
+      .enum(['recovered', 'no_frames', 'turned_off'])
       .nullable()
-      .describe('`no_frames`: for ten minutes there were too few of them to say'),
+      .describe('`no_frames`: for ten minutes there were too few of them to say; `turned_off`: nobody looks any more'),
     silenced: z.boolean().describe('nobody is told'),
     streams: z
       .object({

@@ -647,7 +647,11 @@ const objective = (name: string) =>
   });
 
 const alerts = z.strictObject({
-  enabled: z.boolean().default(true).describe('Hold the server against its objectives, and tell of violations.'),
+  enabled: z
+    .boolean()
+    .default(true)
+    .describe('Hold the server against its objectives, and tell of violations.')
+    .meta(AT_ONCE),
   latency_percentile: decimal(50, 99.9)
     .default(95)
     .describe('The percentile of latency that the next two keys are about.')
