@@ -5,6 +5,15 @@ import { defineConfig } from 'vitest/config';
 /** They fill the heap, time and again, and look at what it has. */
 const MEMORY = ['src/**/*-memory.test.ts'];
 
+/** They have forms that only the long run has (`test/support/forms.ts`), or more worlds there (`test/sim/seeds.ts`). */
+const REPEATED = [
+  'src/inference/tflite/convert.test.ts',
+  'src/sessions/foxglove-channels.test.ts',
+  'src/stream/frame-streams.test.ts',
+  'test/e2e/package.test.ts',
+  'test/sim/{mixes,random}.test.ts',
+];
+
 export default defineConfig({
   test: {
     // Processes, not threads: the native modules (ONNX Runtime, FFmpeg) are loaded once a process and start threads of their own.
@@ -68,8 +77,8 @@ export default defineConfig({
           // Too long for `npm test`: benchmarks in their quick form, soaks, other releases of Node, many more worlds of the simulations, estimates of
           // memory beside the heap itself.
           name: 'long',
-          include: ['test/long/**/*.test.ts', 'test/sim/{mixes,random}.test.ts', ...MEMORY],
-          env: { RANDOM_WORLDS: '1000' },
+          include: ['test/long/**/*.test.ts', ...REPEATED, ...MEMORY],
+          env: { RANDOM_WORLDS: '1000', REPETITIONS: '1' },
           globalSetup: ['./test/support/setup.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,
