@@ -18,8 +18,8 @@ export default defineConfig({
   test: {
     // Processes, not threads: the native modules (ONNX Runtime, FFmpeg) are loaded once a process and start threads of their own.
     pool: 'forks',
-    // Two even where there are two cores: many tests wait for something.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Three even where there are two cores: many tests wait for something.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     env: {
       // Many tests start the command and helpers of their own, which are compiled once for all of them.
       NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compile', import.meta.url)),
@@ -66,9 +66,14 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: ['./test/support/setup.ts'],
+          // A second worker loads its model once more, which is a third of what starting a server takes. Tests of the engine ask for more.
+          env: { SIGHTLINE_INFERENCE__WORKERS: '1' },
           testTimeout: 120_000,
           hookTimeout: 180_000,
-          sequence: { groupOrder: 1 },
+          isolate: false,
+          // One queue with the unit tests, and before them, as projects of one group go by their names: many short files come last, so that no
+          // worker is idle at the end.
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -83,7 +88,7 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 300_000,
           fileParallelism: false,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 1 },
         },
       },
     ],
