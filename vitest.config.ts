@@ -5,12 +5,21 @@ import { defineConfig } from 'vitest/config';
 /** They fill the heap, time and again, and look at what it has. */
 const MEMORY = ['src/**/*-memory.test.ts'];
 
+/** They have forms that only the long run has (`test/support/forms.ts`), or more worlds there (`test/sim/seeds.ts`). */
+const REPEATED = [
+  'src/inference/tflite/convert.test.ts',
+  'src/sessions/foxglove-channels.test.ts',
+  'src/stream/frame-streams.test.ts',
+  'test/e2e/package.test.ts',
+  'test/sim/{mixes,random}.test.ts',
+];
+
 export default defineConfig({
   test: {
     // Processes, not threads: the native modules (ONNX Runtime, FFmpeg) are loaded once a process and start threads of their own.
     pool: 'forks',
-    // Two even where there are two cores: many tests wait for something.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Three even where there are two cores: many tests wait for something.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     env: {
       // Many tests start the command and helpers of their own, which are compiled once for all of them.
       NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compile', import.meta.url)),
@@ -57,9 +66,14 @@ export default defineConfig({
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           globalSetup: ['./test/support/setup.ts'],
+          // A second worker loads its model once more, which is a third of what starting a server takes. Tests of the engine ask for more.
+          env: { SIGHTLINE_INFERENCE__WORKERS: '1' },
           testTimeout: 120_000,
           hookTimeout: 180_000,
-          sequence: { groupOrder: 1 },
+          isolate: false,
+          // One queue with the unit tests, and before them, as projects of one group go by their names: many short files come last, so that no
+          // worker is idle at the end.
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -68,13 +82,13 @@ export default defineConfig({
           // Too long for `npm test`: benchmarks in their quick form, soaks, other releases of Node, many more worlds of the simulations, estimates of
           // memory beside the heap itself.
           name: 'long',
-          include: ['test/long/**/*.test.ts', 'test/sim/{mixes,random}.test.ts', ...MEMORY],
-          env: { RANDOM_WORLDS: '1000' },
+          include: ['test/long/**/*.test.ts', ...REPEATED, ...MEMORY],
+          env: { RANDOM_WORLDS: '1000', REPETITIONS: '1' },
           globalSetup: ['./test/support/setup.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,
           fileParallelism: false,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 1 },
         },
       },
     ],

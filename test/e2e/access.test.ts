@@ -55,12 +55,28 @@ afterAll(async () => {
 
 let made = 0;
 async function addKey(name: string | undefined, ...allow: string[]): Promise<string> {
-  const grants = allow.map(parseGrant);
-  const { key, text } = makeKey({ name: name ?? `key${++made}`, grants, createdMs: Date.now() });
-  await changeKeys(keysFile, (ring) => ({ ...ring, keys: [...ring.keys, key] }));
-  // The server takes it up within a second.
-  if (server) await expect.poll(async () => (await ask('/api/me', text)).body.name).toBe(key.name);
-  return text;
+  const key = newKey(allow, name);
+  await keep(key);
+  return key.text;
+}
+
+/** One for each of what is allowed. The server takes them up together. */
+async function addKeys<const Allowed extends readonly (readonly string[])[]>(allowed: Allowed) {
+  const keys = allowed.map((allow) => newKey(allow));
+  await keep(...keys);
+  return keys.map(({ text }) => text) as { [K in keyof Allowed]: string };
+}
+
+function newKey(allow: readonly string[], name = `key${++made}`) {
+  return makeKey({ name, grants: allow.map(parseGrant), createdMs: Date.now() });
+}
+
+async function keep(...added: readonly ReturnType<typeof makeKey>[]): Promise<void> {
+  await changeKeys(keysFile, (ring) => ({ ...ring, keys: [...ring.keys, ...added.map(({ key }) => key)] }));
+  if (!server) return;
+  // The server takes them up within a second.
+  for (const { key, text } of added)
+    await expect.poll(async () => (await ask('/api/me', text)).body.name).toBe(key.name);
 }
 
 const revoke = (text: string) =>
@@ -146,9 +162,10 @@ describe('every route', () => {
     const all = (await operations()).filter(({ action }) => action !== 'public' && action !== 'known');
     const needed = [...new Set(all.map(({ action, resource }) => `${action}:${resource}`))];
     // A key with each permission alone: it opens what that covers, and nothing else.
-    for (const permission of needed) {
+    const keys = await addKeys(needed.map((permission) => [permission]));
+    for (const [i, permission] of needed.entries()) {
       const grants = [parseGrant(permission)];
-      const key = await addKey(undefined, permission);
+      const key = keys[i]!;
       for (const { name, method, path, action, resource } of all) {
         // What it would do is of no matter here; a stream or a measurement would take its time.
         if (name === 'POST /api/performance/benchmark') continue;
@@ -245,8 +262,11 @@ describe('every socket', () => {
       expect([path, (await handshake(path, offered)).status]).toEqual([path, 401]);
       expect([path, (await handshake(path, { ...offered, key: 'x' })).status]).toEqual([path, 401]);
       expect([path, (await handshake(path, { ...offered, key: reader })).status]).toEqual([path, 403]);
-      for (const { action, resource } of permissions) {
-        const key = await addKey(undefined, `${action}:${resource.replaceAll(/\{\w+\}/g, '+')}`);
+      const keys = await addKeys(
+        permissions.map(({ action, resource }) => [`${action}:${resource.replaceAll(/\{\w+\}/g, '+')}`]),
+      );
+      for (const [i, { action }] of permissions.entries()) {
+        const key = keys[i]!;
         const { status, socket } = await handshake(path, { ...offered, key });
         expect([path, action, status]).toEqual([path, action, 101]);
         socket.terminate();
@@ -336,10 +356,8 @@ describe('a key for some streams', () => {
   });
 
   test('claims class critical only where that is among its permissions', async () => {
-    const [plain, urgent] = [
-      await addKey(undefined, 'publish:topics/a/#', 'publish:sessions/+'),
-      await addKey(undefined, 'publish:topics/a/#', 'publish:sessions/+', 'publish:priority/critical'),
-    ];
+    const plainly = ['publish:topics/a/#', 'publish:sessions/+'];
+    const [plain, urgent] = await addKeys([plainly, [...plainly, 'publish:priority/critical']]);
     const priority = Priority.critical;
     await expect(connectVideo({ url: server.url, accessToken: plain, priority })).rejects.toMatchObject({
       code: 'PERMISSION_DENIED',
@@ -401,7 +419,7 @@ describe('a key for some streams', () => {
   });
 
   test('a name belongs to the key that took it, whatever token another one has', async () => {
-    const [one, two] = [await addKey(undefined, 'publish:topics/#'), await addKey(undefined, 'publish:topics/#')];
+    const [one, two] = await addKeys([['publish:topics/#'], ['publish:topics/#']]);
     const first = await connectTelemetry({ url: server.url, clientId: 'rover7', accessToken: one });
     const { token } = first.welcome;
     await expect(
@@ -642,7 +660,8 @@ describe('a person', () => {
       );
       const beganMs = performance.now();
       expect((await fetch(`${url}/health`)).status).toBe(200);
-      expect(performance.now() - beganMs).toBeLessThan(2_000);
+      // All of their hashes, one after the other, would take far longer.
+      expect(performance.now() - beganMs).toBeLessThan(10_000);
       const came = await Promise.all(wrong);
       expect(came.filter(({ code }) => code === 'CREDENTIALS_BAD').length).toBeLessThanOrEqual(8);
       const limited = came.filter(({ code }) => code === 'LOGIN_LIMIT_REACHED');
@@ -689,10 +708,14 @@ describe('the commands', () => {
     expect((await runHere(folder, [...monitor, '--token', admin])).code).toBe(0);
     expect((await runHere(folder, monitor, { ...process.env, SIGHTLINE_TOKEN: admin })).code).toBe(0);
     const status = ['status', '--url', server.url];
-    expect(await runHere(folder, status)).toMatchObject({ code: 0, out: `ok · ${server.url}\n` });
-    expect((await runHere(folder, [...status, '--token', admin])).out).toMatch(/^ok · .* · up \d/);
+    // 1, "degraded": on a busy machine the server is slow, and says so.
+    const answered = expect.toBeOneOf([0, 1]);
+    const seen = await runHere(folder, status);
+    expect([seen.code, seen.out]).toEqual([answered, expect.stringMatching(/^(ok|degraded) · \S+\n$/)]);
+    expect(seen.out).toContain(` · ${server.url}\n`);
+    expect((await runHere(folder, [...status, '--token', admin])).out).toMatch(/^(ok|degraded) · .* · up \d/);
     const wrong = await runHere(folder, [...status, '--token', 'wrong']);
-    expect([wrong.code, wrong.err]).toEqual([0, expect.stringContaining('the key does not count there')]);
+    expect([wrong.code, wrong.err]).toEqual([answered, expect.stringContaining('the key does not count there')]);
     expect((await runHere(folder, ['status', '--url', 'http://127.0.0.1:1'])).code).toBe(69);
     const tls = await runHere(folder, ['status', '--url', server.url.replace('http', 'https')]);
     expect([tls.code, tls.err]).toEqual([69, expect.stringContaining('http:// in place of https://')]);
@@ -709,11 +732,14 @@ describe('the commands', () => {
       const publish = async (words: readonly string[], env: Record<string, string> = {}) => {
         const line = [script, '--url', url, '--count', '5', '--rate', '100', ...words];
         const child = spawn('python3', line, { env: { ...process.env, ...env }, stdio: ['ignore', 'ignore', 'pipe'] });
-        const said = text(child.stderr);
-        const timer = setTimeout(() => child.kill(), 3_000);
+        let said = '';
+        child.stderr.on('data', (chunk: Buffer) => {
+          said += chunk.toString();
+          // It would try again for ever.
+          if (said.includes('401')) child.kill();
+        });
         const [code] = (await once(child, 'close')) as [number | null];
-        clearTimeout(timer);
-        return { code, said: await said };
+        return { code, said };
       };
       const key = await addKey(undefined, 'publish:topics/example/#');
       expect((await publish(['--token', key])).code).toBe(0);

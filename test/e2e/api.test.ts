@@ -36,7 +36,8 @@ let document: ApiDocument;
 
 beforeAll(async () => {
   car = await photograph('car2.jpg');
-  server = await ServerProcess.start();
+  // With one worker there is no benchmark beside a client.
+  server = await ServerProcess.start(['serve'], { SIGHTLINE_INFERENCE__WORKERS: '2' });
   document = await server.json<ApiDocument>('/api/openapi.json');
 });
 afterAll(() => server?.stop());

@@ -1,16 +1,8 @@
 import { expect, test } from 'vitest';
 import { bench } from '../support/bench.ts';
 
-test('without a name, with an unknown one or a wrong flag the benchmarks are listed', async () => {
-  const wrong = [
-    'nothing',
-    'vision --fast',
-    'vision soak',
-    'vision --provider webgpu',
-    'fences --only nothing',
-    'soak --only x',
-  ];
-  for (const words of [[], ...wrong.map((line) => line.split(' '))]) {
+test('without a name, or with an unknown one, the benchmarks are listed', async () => {
+  for (const words of [[], ['nothing']]) {
     const { out, err, code } = await bench(...words);
     expect(code).toBe(64);
     expect(out).toBe('');

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { parseGrant } from '../../src/auth/grants.ts';
@@ -86,13 +86,15 @@ test('sessions come back by themselves, nothing confirmed is lost in silence, an
   const publishing = (async () => {
     while (!enough.signal.aborted) {
       const { unconfirmed } = publisher.metrics().publish;
-      if (unconfirmed < 100) {
-        const mine = ++n;
-        publisher.publish(TOPIC, { n: mine, freight: FREIGHT }, { reliable: true }).then(
-          () => confirmed.add(mine),
-          (error) => failed.push(error),
-        );
+      if (unconfirmed >= 100) {
+        await sleep(5);
+        continue;
       }
+      const mine = ++n;
+      publisher.publish(TOPIC, { n: mine, freight: FREIGHT }, { reliable: true }).then(
+        () => confirmed.add(mine),
+        (error) => failed.push(error),
+      );
       await nextTurn();
     }
   })();

@@ -41,12 +41,23 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-function start(...words: string[]) {
-  return spawn(process.execPath, [command, 'detect', ...words], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+function start(words: readonly string[], env: Record<string, string> = {}) {
+  const options = { cwd: folder, env: { ...process.env, ...env } };
+  return spawn(process.execPath, [command, 'detect', ...words], { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
-async function detect(...words: string[]): Promise<{ code: number | null; out: string; err: string }> {
-  const child = start(...words);
+/** With frames that are under way in several workers at once. */
+const SEVERAL_WORKERS = { SIGHTLINE_INFERENCE__WORKERS: '2' };
+
+function detect(...words: string[]) {
+  return detectIn({}, ...words);
+}
+
+async function detectIn(
+  env: Record<string, string>,
+  ...words: string[]
+): Promise<{ code: number | null; out: string; err: string }> {
+  const child = start(words, env);
   const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
   return { code: code as number | null, out, err };
 }
@@ -114,7 +125,7 @@ describe('a photograph', () => {
     expect(out).toMatch(/^frames +1 in /m);
     expect(out).toMatch(/^ {2}Car +1 {2}in 1 frame, best \d+ %$/m);
     expect((await readFile(join(folder, 'boxes.png'))).subarray(1, 4).toString()).toBe('PNG');
-    expect((await detect('boxes.png', '--json')).code).toBe(0);
+    expect((await runHere(folder, ['detect', 'boxes.png', '--json'])).code).toBe(0);
   });
 });
 
@@ -129,7 +140,15 @@ describe('several inputs', () => {
     const luma = (frame: number, x: number, y: number) => (x * (frame + 3) * 37 + y * 91) & 255;
     const clipOfNoise = { codec: FF_ENCODER_LIBX264, width: 96, height: 64, frames: 3, luma };
     await writeClip(join(photos, '4.ts'), { ...clipOfNoise, format: 'mpegts' });
-    const { code, out, err } = await detect('photos', 'car2.jpg', 'car2.jpg', '--json', '--out', 'boxes');
+    const { code, out, err } = await detectIn(
+      SEVERAL_WORKERS,
+      'photos',
+      'car2.jpg',
+      'car2.jpg',
+      '--json',
+      '--out',
+      'boxes',
+    );
     const lines = results(out) as (ResultMessage & { file: string })[];
     const of = (name: string) => lines.filter(({ file }) => file === name);
     expect(lines.map(({ type, file }) => `${type} ${file}`)).toEqual([
@@ -220,7 +239,7 @@ describe('a clip', () => {
   });
 
   test.skipIf(!ffprobe)('is written with boxes into a file that plays', async () => {
-    const { code, out } = await detect(clip, '--limit', '60', '--out', 'annotated.mp4');
+    const { code, out } = await detectIn(SEVERAL_WORKERS, clip, '--limit', '30', '--out', 'annotated.mp4');
     expect(code).toBe(0);
     expect(out).toContain(join(folder, 'annotated.mp4'));
     expect(probe(join(folder, 'annotated.mp4'))).toMatchObject({
@@ -228,13 +247,13 @@ describe('a clip', () => {
       pix_fmt: 'yuv420p',
       width: 960,
       height: 540,
-      nb_read_frames: '60',
+      nb_read_frames: '30',
       avg_frame_rate: '20/1',
     });
   });
 
   test('that is stopped by Ctrl+C leaves what was done until then', async () => {
-    const child = start(clip, '--json', '--out', 'stopped.mp4');
+    const child = start([clip, '--json', '--out', 'stopped.mp4']);
     const closed = once(child, 'close');
     const err = text(child.stderr);
     let frames = 0;
@@ -251,7 +270,7 @@ describe('a clip', () => {
   });
 
   test('that breaks off gives what is there, then says so', async () => {
-    await writeFile(join(folder, 'half.mp4'), (await readFile(clip)).subarray(0, 400_000));
+    await writeFile(join(folder, 'half.mp4'), (await readFile(clip)).subarray(0, 150_000));
     const { code, out, err } = await detect('half.mp4', '--json', '--out', 'half-boxes.mp4');
     expect(code).toBe(65);
     expect(err).toMatch(/half\.mp4: it breaks off after \d+ frames.*\(SOURCE_UNREADABLE\)/);
@@ -261,7 +280,7 @@ describe('a clip', () => {
   });
 
   test('whose reader goes away leaves no half file behind', async () => {
-    const child = start(clip, '--json', '--out', 'unread.mp4');
+    const child = start([clip, '--json', '--out', 'unread.mp4']);
     child.stdout.once('data', () => child.stdout.destroy());
     child.stderr.resume();
     await once(child, 'close');

@@ -9,7 +9,7 @@ import { smallPicture } from '../../bench/fences/small-picture.ts';
 import { Target } from '../../bench/fences/target.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Config } from '../../src/config/schema.ts';
-import { ServerProcess } from '../support/server-process.ts';
+import { ALL_WORKERS, ServerProcess } from '../support/server-process.ts';
 
 /**
  * Each attack of the benchmark `fences` for a moment, one after the other at one server: whatever comes, it lives, answers, keeps its bounds and
@@ -32,7 +32,7 @@ let reader: InnocentReader;
 let residentMax: number;
 
 beforeAll(async () => {
-  server = await ServerProcess.start(['serve'], { SIGHTLINE_LOG__FORMAT: 'json' });
+  server = await ServerProcess.start(['serve'], { ...ALL_WORKERS, SIGHTLINE_LOG__FORMAT: 'json' });
   const { config } = await server.json<{ config: Config }>('/api/config');
   const { engine } = await server.json<{ engine: { workerSlots: number } }>('/api/performance/metrics');
   residentMax = RESIDENT_FACTOR * residentMbMax(boundedMb(config, engine.workerSlots));

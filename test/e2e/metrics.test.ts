@@ -118,7 +118,7 @@ describe.skipIf(prometheus === undefined)('Prometheus', () => {
     'tells Alertmanager of a server that is gone, and that a webhook',
     async () => {
       await using waking = await AlertmanagerService.start(alertmanager!, folder);
-      const mortal = await ServerProcess.start(['serve', '--set', 'auth.loopback=open']);
+      await using mortal = await ServerProcess.start(['serve', '--set', 'auth.loopback=open']);
       await using scraping = await startPrometheus({ target: mortal.url, alertmanager: waking.url });
       await expect.poll(() => seriesOf(scraping.url, 'up{job="sightline"} == 1'), { timeout: 30_000 }).toBe(1);
       expect(waking.received).toEqual([]);

@@ -12,7 +12,7 @@ import { openVideo } from '../../src/sources/file.ts';
 import { eventually, numberOfFirst, openPage, text } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { sharedFile } from '../support/pictures.ts';
-import { ServerProcess } from '../support/server-process.ts';
+import { ALL_WORKERS, ServerProcess } from '../support/server-process.ts';
 
 /** The page in a real browser, before a real server with a real model. */
 
@@ -23,12 +23,18 @@ const PATTERN = { width: 384, height: 216, frames: 150 };
 
 let folder: string;
 const open: { close(): Promise<unknown> }[] = [];
+/** By what their webcam shows. Each page is in a context of its own, so that tests share nothing but the program. */
+const browsers = new Map<string, Promise<Browser>>();
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sightline-page-'));
 });
-afterAll(() => rm(folder, { recursive: true, force: true }));
+afterAll(async () => {
+  for (const browser of browsers.values()) await (await browser).close();
+  await rm(folder, { recursive: true, force: true });
+});
 afterEach(async () => {
+  for (const browser of browsers.values()) for (const context of (await browser).contexts()) await context.close();
   for (const one of open.splice(0).toReversed()) await one.close();
 });
 
@@ -41,18 +47,28 @@ async function startServer(settings: Record<string, unknown> = {}): Promise<Sigh
   return app;
 }
 
-/** A browser without a webcam; with a clip (MJPEG), one whose webcam shows it and is given to every page. */
-async function startBrowser(webcamClip?: string): Promise<Browser> {
-  const webcam = webcamClip
-    ? [
-        '--use-fake-device-for-media-stream',
-        '--use-fake-ui-for-media-stream',
-        `--use-file-for-fake-video-capture=${webcamClip}`,
-      ]
-    : [];
-  const browser = await launchBrowser(webcam);
-  open.push(browser);
-  return browser;
+/** What a webcam may show. */
+const CLIPS = {
+  none: undefined,
+  numbers: () => writeMjpeg('numbers.mjpeg', numberedPictures()),
+  cars: () => writeMjpeg('cars.mjpeg', firstFrames(CARS!, 120)),
+  book: () => writeMjpeg('book.mjpeg', firstFrames(BOOK!, 100)),
+};
+
+/** A browser without a webcam; with a clip, one whose webcam shows it and is given to every page. Its pages end with the test. */
+async function startBrowser(webcam: keyof typeof CLIPS = 'none'): Promise<Browser> {
+  let browser = browsers.get(webcam);
+  if (!browser) browsers.set(webcam, (browser = launchWithWebcam(CLIPS[webcam])));
+  return await browser;
+}
+
+async function launchWithWebcam(clip: (() => Promise<string>) | undefined): Promise<Browser> {
+  if (!clip) return launchBrowser();
+  return launchBrowser([
+    '--use-fake-device-for-media-stream',
+    '--use-fake-ui-for-media-stream',
+    `--use-file-for-fake-video-capture=${await clip()}`,
+  ]);
 }
 
 async function numberIn(page: Page, id: string): Promise<number> {
@@ -143,7 +159,7 @@ async function* firstFrames(path: string, count: number): AsyncGenerator<RgbPict
 
 describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
   test('shows the demo camera with its boxes at once, and what each stage took', async () => {
-    await using server = await ServerProcess.start(['demo']);
+    await using server = await ServerProcess.start(['demo'], ALL_WORKERS);
     const { page, faults } = await openPage(await startBrowser(), server.url);
     await page.locator('#objects li', { hasText: 'Car' }).waitFor();
     expect(await page.getByRole('radio', { name: 'Demo camera' }).isChecked()).toBe(true);
@@ -189,7 +205,7 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     'draws each result onto the very frame that it belongs to, encoded %s',
     async (where) => {
       const app = await startServer({ 'detection.confidence_threshold': 0.99 });
-      const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
+      const browser = await startBrowser('numbers');
       const page = await browser.newPage();
       if (where === 'in the page') await page.route('**/encoding-worker*', (route) => route.abort());
       const sent = new Map<number, number>();
@@ -217,7 +233,7 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
 
   test.skipIf(!CARS)('finds the cars that a webcam sees (needs ../shared/media/car-detection.mp4)', async () => {
     const app = await startServer({ 'detection.confidence_threshold': 0.4 });
-    const browser = await startBrowser(await writeMjpeg('cars.mjpeg', firstFrames(CARS!, 120)));
+    const browser = await startBrowser('cars');
     const { page, faults } = await openPage(browser, app.url);
     await page.getByRole('button', { name: 'Use my webcam' }).click();
     await page.locator('#objects li', { hasText: /Car|Vehicle/ }).waitFor();
@@ -228,7 +244,7 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
 
   test.skipIf(!BOOK)('draws the hands of somebody who signs (needs ../shared/media/asl/book.mkv)', async () => {
     const app = await startServer({ 'performance.target_latency_ms': 1_000 });
-    const browser = await startBrowser(await writeMjpeg('book.mjpeg', firstFrames(BOOK!, 100)));
+    const browser = await startBrowser('book');
     const { page, faults } = await openPage(browser, app.url);
     await page.getByRole('radio', { name: 'Hands' }).check();
     expect(await page.locator('#confidence-field').isVisible()).toBe(false);
@@ -260,7 +276,7 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
 
   test('says so when the server refuses the session', async () => {
     const app = await startServer();
-    const browser = await startBrowser(await writeMjpeg('few.mjpeg', [numbered(1), numbered(2)]));
+    const browser = await startBrowser('numbers');
     const { page } = await openPage(browser, `${app.url}/?model=no-such-model`);
     await page.getByRole('button', { name: 'Use my webcam' }).click();
     await eventually(() => text(page, 'notice-code')).toBe('MODEL_UNKNOWN');
@@ -282,7 +298,7 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
     const keptBusy = others.map(async (other) => {
       while (await other.ready()) other.send({ jpeg });
     });
-    const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
+    const browser = await startBrowser('numbers');
     const { page } = await openPage(browser, `${app.url}/?budget_ms=1`);
     await page.getByRole('button', { name: 'Use my webcam' }).click();
     await eventually(() => numberIn(page, 'drops')).toBeGreaterThan(2);
@@ -312,7 +328,7 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
 
   test('asks for less when the page itself falls behind', async () => {
     const app = await startServer();
-    const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
+    const browser = await startBrowser('numbers');
     const { page } = await openPage(browser, app.url);
     await page.getByRole('button', { name: 'Use my webcam' }).click();
     await eventually(() => text(page, 'status')).toBe('Live');
@@ -343,7 +359,7 @@ describe.skipIf(!CHROMIUM)('the page (needs Chromium)', () => {
   test('goes on by itself when the server comes back', async () => {
     const first = await startServer();
     const port = Number(new URL(first.url).port);
-    const browser = await startBrowser(await writeMjpeg('numbers.mjpeg', numberedPictures()));
+    const browser = await startBrowser('numbers');
     const { page } = await openPage(browser, first.url);
     await page.getByRole('button', { name: 'Use my webcam' }).click();
     await eventually(() => text(page, 'status')).toBe('Live');

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodeJpeg } from '../../src/media/jpeg.ts';
 import type { Metrics, VideoSessionReport } from '../../src/observe/metrics.ts';
 import { bombJpeg, costlyJpeg, DEAREST } from '../support/costly-jpegs.ts';
-import { ServerProcess } from '../support/server-process.ts';
+import { ALL_WORKERS, ServerProcess } from '../support/server-process.ts';
 import { SocketClient } from '../support/socket-client.ts';
 
 /** Hostile pictures against the real server: short forms of what is measured by the benchmark of the fences. */
@@ -16,7 +16,7 @@ const CAMERA = encodeJpeg(
 
 let server: ServerProcess;
 beforeAll(async () => {
-  server = await ServerProcess.start(PATIENT);
+  server = await ServerProcess.start(PATIENT, ALL_WORKERS);
 });
 afterAll(() => server?.stop());
 
@@ -89,7 +89,7 @@ describe('a camera gets its results', () => {
 });
 
 test('on SIGTERM a server ends well that has just got the dearest pictures', async () => {
-  await using own = await ServerProcess.start(PATIENT);
+  await using own = await ServerProcess.start(PATIENT, ALL_WORKERS);
   const client = await SocketClient.open(own.ws('/ws/video?budget_ms=60000'));
   for (let i = 0; i < 6; i++) client.send(costlyJpeg(DEAREST));
   const inFlight = async () => (await own.json<Metrics>('/api/performance/metrics')).sessions[0]?.accounts.in_flight;

@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectTelemetry } from '../../src/client/telemetry.ts';
 import { RecordingSource } from '../../src/delivery/replay-file.ts';
 import { createSightline } from '../../src/index.ts';
+import { runHere } from '../support/command.ts';
 import { photograph } from '../support/pictures.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { SocketClient } from '../support/socket-client.ts';
@@ -58,7 +59,7 @@ async function readFileOf(path: string) {
 
 test('pictures and results of a video session are recorded on the timeline of the topics', async () => {
   const path = join(folder, 'video.mcap');
-  const server = await createSightline({ settings: { 'server.port': 0 } });
+  const server = await createSightline({ env: process.env, settings: { 'server.port': 0 } });
   const recorder = await server.record(path);
   const picture = await photograph('car2.jpg');
   const camera = await SocketClient.open(`${server.url.replace('http', 'ws')}/ws/video?client_id=cam`);
@@ -169,8 +170,14 @@ describe('sightline record and replay', () => {
   ])('%o is refused', async (words, code, message) => {
     await writeFile(join(folder, 'empty.mcap'), '');
     await writeFile(join(folder, 'garbage.mcap'), 'rubbish '.repeat(100));
-    const { ended, lines } = start(...words.map((word) => word.replace('FOLDER', folder)));
-    expect(await ended).toBe(code);
-    expect(lines.err.at(-1)).toMatch(message);
+    const told: string[] = [];
+    const refused = await runHere(
+      folder,
+      words.map((word) => word.replace('FOLDER', folder)),
+      process.env,
+      { logLine: (line) => told.push(line) > 0, err: (line) => void told.push(line) },
+    );
+    expect(refused.code).toBe(code);
+    expect(told.at(-1)).toMatch(message);
   });
 });

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { connectVideo } from '../../src/client/video.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
@@ -19,38 +19,15 @@ interface State {
 
 let folder: string;
 let file: string;
-let server: ServerProcess;
-beforeEach(async () => {
+beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'sightline-reload-'));
   file = join(folder, 'sightline.yaml');
   write(60);
-  server = await ServerProcess.start(['--config', file, 'serve']);
 });
-afterEach(async () => {
-  await server.stop();
-  rmSync(folder, { recursive: true });
-});
+afterEach(() => rmSync(folder, { recursive: true }));
 
 const write = (latencyMs: number | string, more = '') =>
   writeFileSync(file, `performance: { target_latency_ms: ${latencyMs} }\n${more}`);
-const targetMs = async () => (await server.json<State>('/api/config')).config.performance.target_latency_ms;
-const post = () => fetch(`${server.url}/api/config/reload`, { method: 'POST' });
-
-test('SIGHUP takes up what has changed, sessions go on, and what needs a restart is said', async () => {
-  expect(await targetMs()).toBe(60);
-  await using session = await connectVideo({ url: server.url });
-  write(90, 'server: { max_connections: 7 }\n');
-  server.child.kill('SIGHUP');
-  await expect.poll(targetMs).toBe(90);
-  await expect.poll(() => server.err).toContain('config_reloaded');
-  const line = server.err.split('\n').find((text) => text.includes('config_reloaded'));
-  expect(JSON.parse(line!)).toMatchObject({
-    settings: ['performance.target_latency_ms'],
-    needs_restart: ['server.max_connections'],
-  });
-  expect(session.state).toBe('open');
-  expect(server.child.exitCode).toBeNull();
-});
 
 test('SIGHUP while it starts ends nothing, and is answered as soon as it has started', async () => {
   const starting = spawn(process.execPath, [command, '--config', file, 'serve', '--port', '0'], {
@@ -68,31 +45,58 @@ test('SIGHUP while it starts ends nothing, and is answered as soon as it has sta
   expect(await once(starting, 'exit')).toEqual([0, null]);
 });
 
-test('a file with an error changes nothing, and the next one counts', async () => {
-  write('soon', 'streaming: { max_fps: 20 }\n');
-  server.child.kill('SIGHUP');
-  await expect.poll(() => server.err).toContain('config_reload_failed');
-  const refused = await post();
-  expect(refused.status).toBe(400);
-  expect(await refused.json()).toMatchObject({
-    error: { code: 'CONFIG_VALUE_BAD', message: expect.stringContaining('sightline.yaml line 1') },
+describe('a running server', () => {
+  let server: ServerProcess;
+  beforeEach(async () => {
+    server = await ServerProcess.start(['--config', file, 'serve']);
   });
-  expect(await targetMs()).toBe(60);
-  rmSync(file);
-  expect((await post()).status).toBe(500);
-  write(80);
-  const taken = await post();
-  expect([taken.status, await taken.json()]).toMatchObject([200, { at_once: { length: 1 }, new_sessions: [] }]);
-  expect(await targetMs()).toBe(80);
-});
+  afterEach(() => server.stop());
 
-test('what was set at run time stays, and beats the file', async () => {
-  await fetch(`${server.url}/api/config`, {
-    method: 'PUT',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ settings: { 'performance.target_latency_ms': 70 } }),
+  const targetMs = async () => (await server.json<State>('/api/config')).config.performance.target_latency_ms;
+  const post = () => fetch(`${server.url}/api/config/reload`, { method: 'POST' });
+
+  test('SIGHUP takes up what has changed, sessions go on, and what needs a restart is said', async () => {
+    expect(await targetMs()).toBe(60);
+    await using session = await connectVideo({ url: server.url });
+    write(90, 'server: { max_connections: 7 }\n');
+    server.child.kill('SIGHUP');
+    await expect.poll(targetMs).toBe(90);
+    await expect.poll(() => server.err).toContain('config_reloaded');
+    const line = server.err.split('\n').find((text) => text.includes('config_reloaded'));
+    expect(JSON.parse(line!)).toMatchObject({
+      settings: ['performance.target_latency_ms'],
+      needs_restart: ['server.max_connections'],
+    });
+    expect(session.state).toBe('open');
+    expect(server.child.exitCode).toBeNull();
   });
-  write(90);
-  expect((await post()).status).toBe(200);
-  expect(await targetMs()).toBe(70);
+
+  test('a file with an error changes nothing, and the next one counts', async () => {
+    write('soon', 'streaming: { max_fps: 20 }\n');
+    server.child.kill('SIGHUP');
+    await expect.poll(() => server.err).toContain('config_reload_failed');
+    const refused = await post();
+    expect(refused.status).toBe(400);
+    expect(await refused.json()).toMatchObject({
+      error: { code: 'CONFIG_VALUE_BAD', message: expect.stringContaining('sightline.yaml line 1') },
+    });
+    expect(await targetMs()).toBe(60);
+    rmSync(file);
+    expect((await post()).status).toBe(500);
+    write(80);
+    const taken = await post();
+    expect([taken.status, await taken.json()]).toMatchObject([200, { at_once: { length: 1 }, new_sessions: [] }]);
+    expect(await targetMs()).toBe(80);
+  });
+
+  test('what was set at run time stays, and beats the file', async () => {
+    await fetch(`${server.url}/api/config`, {
+      method: 'PUT',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ settings: { 'performance.target_latency_ms': 70 } }),
+    });
+    write(90);
+    expect((await post()).status).toBe(200);
+    expect(await targetMs()).toBe(70);
+  });
 });

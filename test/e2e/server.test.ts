@@ -9,7 +9,7 @@ import type { ResultMessage, ServerMessage } from '../../src/protocol/video.ts';
 import type { VideoSessionReport } from '../../src/observe/metrics.ts';
 import { exifOf, withBytesBefore, withSegment } from '../support/jpegs.ts';
 import { photograph } from '../support/pictures.ts';
-import { ServerProcess } from '../support/server-process.ts';
+import { ALL_WORKERS, ServerProcess } from '../support/server-process.ts';
 import { SocketClient } from '../support/socket-client.ts';
 
 /** A frame that a busy machine leaves out as too late is not what these tests are about. */
@@ -20,7 +20,7 @@ let server: ServerProcess;
 
 beforeAll(async () => {
   car = await photograph('car2.jpg');
-  server = await ServerProcess.start(PATIENT);
+  server = await ServerProcess.start(PATIENT, ALL_WORKERS);
 });
 afterAll(() => server?.stop());
 

@@ -4,7 +4,7 @@ import { worldSeeds } from './seeds.ts';
 
 /** A slow machine that has other things to do takes its time. */
 const TIMEOUT_MS = 1_200_000;
-const MIXES = 40;
+const MIXES = 20;
 const seeds = worldSeeds(MIXES);
 
 test(

@@ -11,7 +11,7 @@ import { worldSeeds } from './seeds.ts';
  * seconds, and every frame is accounted for. A failing world names its seed; `RANDOM_SEED=<seed>` runs that one alone.
  */
 
-const WORLDS = 100;
+const WORLDS = 50;
 /** A slow machine that has other things to do takes its time. */
 const TIMEOUT_MS = 300_000;
 const STARVED_MS = 5_000;

@@ -10,6 +10,9 @@ export function withDescriptors(max: number): string[] {
   return ['sh', '-c', `ulimit -n ${max}; exec "$@"`, 'sh'];
 }
 
+/** Its engine as a user has it, for tests of that: the others make do with one worker (`vitest.config.ts`). */
+export const ALL_WORKERS = { SIGHTLINE_INFERENCE__WORKERS: '0' };
+
 /** The real command in a process of its own, as a user starts it. */
 export class ServerProcess implements AsyncDisposable {
   readonly child: ChildProcess;
