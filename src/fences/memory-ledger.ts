@@ -132,7 +132,8 @@ export class MemoryAccount implements MemoryHolder {
   readonly client: string;
   readonly #ledger: MemoryLedger;
   readonly #totals: Record<MemoryKind, number>;
-  readonly #bytes = zeros();
+  /** Only while there are any: most clients of a large server keep nothing. */
+  #bytes: Record<MemoryKind, number> | undefined;
   #isClosed = false;
 
   /** For `MemoryLedger.open`. */
@@ -148,18 +149,18 @@ export class MemoryAccount implements MemoryHolder {
   }
 
   bytes(kind: MemoryKind): number {
-    return this.#bytes[kind];
+    return this.#bytes?.[kind] ?? 0;
   }
 
   /** The client holds more of a kind than it may. */
   isOver(kind: MemoryKind): boolean {
-    return this.#bytes[kind] > this.#ledger.bounds[kind].clientBytesMax;
+    return this.bytes(kind) > this.#ledger.bounds[kind].clientBytesMax;
   }
 
   /** So much more may be charged. */
   hasRoom(kind: MemoryKind, bytes: number): boolean {
     const { totalBytesMax, clientBytesMax, reservedBytes = 0 } = this.#ledger.bounds[kind];
-    const own = this.#bytes[kind] + bytes;
+    const own = this.bytes(kind) + bytes;
     // The server itself is no client.
     if (own > clientBytesMax && this.lane !== SERVER_LANE) return false;
     return this.#totals[kind] + bytes <= totalBytesMax || own <= reservedBytes;
@@ -178,15 +179,15 @@ export class MemoryAccount implements MemoryHolder {
 
   /** Charges what is there already, or will be made room for at once. */
   add(kind: MemoryKind, bytes: number): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || bytes === 0) return;
+    this.#bytes ??= zeros();
     this.#bytes[kind] += bytes;
     this.#totals[kind] += bytes;
   }
 
   release(kind: MemoryKind, bytes: number): void {
-    if (this.#isClosed) return;
-    this.#bytes[kind] -= bytes;
-    this.#totals[kind] -= bytes;
+    this.add(kind, -bytes);
+    if (MEMORY_KINDS.every((one) => this.bytes(one) === 0)) this.#bytes = undefined;
   }
 
   /**
@@ -195,8 +196,8 @@ export class MemoryAccount implements MemoryHolder {
    */
   close(): void {
     if (this.#isClosed) return;
-    const { history, channels } = this.#bytes;
-    for (const kind of MEMORY_KINDS) this.release(kind, this.#bytes[kind]);
+    const [history, channels] = [this.bytes('history'), this.bytes('channels')];
+    for (const kind of MEMORY_KINDS) this.release(kind, this.bytes(kind));
     this.#isClosed = true;
     this.#ledger.closed(this);
     this.#ledger.estate.add('history', history);

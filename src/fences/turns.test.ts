@@ -258,3 +258,15 @@ test('a message whose handling throws does not keep others from their turns', ()
   thread.runUntil(20);
   expect(served.toSorted()).toEqual(['faulty', 'other']);
 });
+
+test('what has drained is kept no longer, and what has not counts on', () => {
+  const time = new TimeAccount();
+  const [burst, use] = [time.burst, time.use];
+  burst.add(2, 0, Infinity);
+  use.add(2, 0, Infinity);
+  // At half a millisecond in each one, and a tenth.
+  time.rest(4);
+  expect([time.burst === burst, time.use === use, time.use.level(4)]).toEqual([false, true, 1.6]);
+  time.rest(20);
+  expect([time.use === use, time.use.level(20)]).toEqual([false, 0]);
+});

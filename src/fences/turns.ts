@@ -87,12 +87,26 @@ export class TimeAccount {
   isWaiting = false;
   /** Virtual time up to which it has used its part, ms. */
   virtualMs = 0;
-  readonly burst = new LeakyBucket(CLIENT_SHARE);
-  readonly use = new LeakyBucket(LIGHT_SHARE);
+  #burst: LeakyBucket | undefined;
+  #use: LeakyBucket | undefined;
   #address: AddressTime;
 
   constructor(address = new AddressTime()) {
     this.#address = address;
+  }
+
+  get burst(): LeakyBucket {
+    return (this.#burst ??= new LeakyBucket(CLIENT_SHARE));
+  }
+
+  get use(): LeakyBucket {
+    return (this.#use ??= new LeakyBucket(LIGHT_SHARE));
+  }
+
+  /** Keeps no bucket that has drained. To be called now and then. */
+  rest(nowMs: number): void {
+    if (this.#burst?.level(nowMs) === 0) this.#burst = undefined;
+    if (this.#use?.level(nowMs) === 0) this.#use = undefined;
   }
 
   get address(): AddressTime {
