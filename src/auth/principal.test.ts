@@ -33,3 +33,17 @@ test('with its credential everything ends, once, and nothing is allowed any more
   principal.onEnd(({ code }) => told.push(`late ${code}`));
   expect(told).toEqual(['a CREDENTIALS_BAD', 'late CREDENTIALS_BAD']);
 });
+
+test('what lives by a credential ends with it, unless it has left before', () => {
+  const principal = make('admin');
+  const ended: string[] = [];
+  const dependant = (name: string) => ({ end: ({ code }: SightlineError) => void ended.push(`${name} ${code}`) });
+  const [stays, leaves] = [dependant('stays'), dependant('leaves')];
+  for (const one of [stays, leaves, stays]) principal.add(one);
+  principal.remove(leaves);
+  principal.remove(leaves);
+  expect(principal.dependants).toBe(1);
+  principal.end(new SightlineError('CREDENTIALS_BAD', 'revoked'));
+  principal.add(dependant('late'));
+  expect([ended, principal.dependants]).toEqual([['stays CREDENTIALS_BAD', 'late CREDENTIALS_BAD'], 0]);
+});

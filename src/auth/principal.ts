@@ -1,6 +1,12 @@
 import { SightlineError } from '../base/errors.ts';
 import { allows, allowsSome, type Action, type Grant } from './grants.ts';
 
+/** What lives by a credential. An interface, and no callback: thousands of sessions may live by one. */
+export interface Dependant {
+  /** The credential counts no more. */
+  end(reason: SightlineError): void;
+}
+
 /** Whoever came in, with what they may do. Lives for as long as its credential. */
 export class Principal {
   /** The same for all that comes in by one credential: `key:3kd82m1p`. A name that it takes is its own. */
@@ -9,7 +15,7 @@ export class Principal {
   readonly name: string;
   readonly grants: readonly Grant[];
   #ended: SightlineError | undefined;
-  readonly #listeners = new Set<(reason: SightlineError) => void>();
+  readonly #dependants = new Set<Dependant>();
 
   constructor(parts: { readonly id: string; readonly name: string; readonly grants: readonly Grant[] }) {
     this.id = parts.id;
@@ -19,7 +25,7 @@ export class Principal {
 
   /** What lives by the credential. */
   get dependants(): number {
-    return this.#listeners.size;
+    return this.#dependants.size;
   }
 
   /** The credential counts no more. */
@@ -48,20 +54,28 @@ export class Principal {
 
   /** Calls back, once, when the credential counts no more: at once if that is so already. Returns how to take that back. */
   onEnd(listener: (reason: SightlineError) => void): () => void {
-    if (this.#ended) {
-      listener(this.#ended);
-      return () => undefined;
-    }
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    const dependant: Dependant = { end: listener };
+    this.add(dependant);
+    return () => this.remove(dependant);
+  }
+
+  /** Ends it, once, when the credential counts no more: at once if that is so already. */
+  add(dependant: Dependant): void {
+    if (this.#ended) dependant.end(this.#ended);
+    else this.#dependants.add(dependant);
+  }
+
+  /** It lives by the credential no longer. Idempotent. */
+  remove(dependant: Dependant): void {
+    this.#dependants.delete(dependant);
   }
 
   /** The credential counts no more. Idempotent. */
   end(reason: SightlineError): void {
     if (this.#ended) return;
     this.#ended = reason;
-    const listeners = [...this.#listeners];
-    this.#listeners.clear();
-    for (const listener of listeners) listener(reason);
+    const dependants = [...this.#dependants];
+    this.#dependants.clear();
+    for (const dependant of dependants) dependant.end(reason);
   }
 }
