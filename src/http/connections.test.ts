@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { BlockList, connect, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { duplexPair } from 'node:stream';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { z } from 'zod';
@@ -284,6 +285,22 @@ describe('a refused upgrade is cut though its client keeps its side open', () =>
     await expect.poll(() => ended('refused')).toBe(1);
     socket.destroy();
     await new Promise((done) => other.close(done));
+  });
+
+  test('a WebSocket by any stream, which such a server may take for a connection', async () => {
+    await start();
+    const other = createServer();
+    other.on('upgrade', (request, socket, head) => server.handleUpgrade(request, socket, head));
+    const [near, far] = duplexPair();
+    other.emit('connection', far);
+    near.resume();
+    near.write(get('/ws', HANDSHAKE));
+    await expect.poll(() => [server.connectionCount, open().websocket]).toEqual([1, 1]);
+    expect(server.connections().endpoints).toMatchObject([{ endpoint: '/ws', open: 1 }]);
+    near.destroy();
+    far.destroy();
+    await expect.poll(() => [server.connectionCount, open().websocket]).toEqual([0, 0]);
+    expect(server.traffic).toEqual({ received_bytes: 0, sent_bytes: 0 });
   });
 });
 

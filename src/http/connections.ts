@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import { inPlaceOf } from '../net/listeners.ts';
 import type { Log } from '../log/log.ts';
 import type { Descriptors } from '../observe/descriptors.ts';
 import {
@@ -58,6 +59,8 @@ export interface Connection {
   /** Whatever it asks for is answered by this. */
   refusal: SightlineError | undefined;
   ending: SocketEnding;
+  /** Of a WebSocket: the path by which it came. */
+  endpoint: string | undefined;
   /** Requests without a whole answer, in their order. */
   answers: Map<ServerResponse, Answer> | undefined;
 }
@@ -148,7 +151,9 @@ export class Connections {
   #sentBytes = 0;
   /** One for all sockets: a closure for each would live as long as its connection. */
   readonly #onClose: (this: Socket) => void;
-  readonly #onHalfClosed: (this: Socket) => void;
+  /** For a WebSocket. */
+  readonly #closeOf: (socket: Socket, event: 'close') => void;
+  readonly #endOf: (socket: Socket, event: 'end') => void;
 
   constructor(parts: {
     clock: Clock;
@@ -170,10 +175,21 @@ export class Connections {
     this.#onClose = function onClose() {
       closed(this);
     };
+    this.#closeOf = inPlaceOf<Socket, [boolean]>(
+      (close) =>
+        function onClose(hadError) {
+          closed(this);
+          close.call(this, hadError);
+        },
+    );
     const halfClosed = (socket: Socket): void => this.#halfClosed(socket);
-    this.#onHalfClosed = function onHalfClosed() {
-      halfClosed(this);
-    };
+    this.#endOf = inPlaceOf<Socket, []>(
+      (end) =>
+        function onEnd() {
+          end.call(this);
+          halfClosed(this);
+        },
+    );
   }
 
   /** Places at this moment: other descriptors of the process come and go. */
@@ -184,7 +200,7 @@ export class Connections {
   /** Bytes of all connections since the start. */
   get traffic(): { readonly received_bytes: number; readonly sent_bytes: number } {
     let [received, sent] = [this.#receivedBytes, this.#sentBytes];
-    for (const { bytesRead, bytesWritten } of this.#all.keys()) {
+    for (const { bytesRead = 0, bytesWritten = 0 } of this.#all.keys() as Iterable<Partial<Socket>>) {
       received += bytesRead;
       sent += bytesWritten;
     }
@@ -272,9 +288,9 @@ export class Connections {
     connection.handshake = undefined;
   }
 
-  /** Takes a connection of another program's server from its upgrade on. */
+  /** Takes a connection of another program's server from its upgrade on: it may be any stream. */
   adopt(socket: Duplex): void {
-    if (this.of(socket) === undefined && 'remoteAddress' in socket) this.#add(socket as Socket, undefined);
+    if (this.of(socket) === undefined) this.#add(socket as Socket, undefined);
   }
 
   /**
@@ -324,14 +340,28 @@ export class Connections {
     }
   }
 
-  /** It lasts from now on. */
-  stay(socket: Duplex, state: 'websocket' | 'event_stream'): void {
+  /** It lasts from now on, as an event stream. */
+  stream(socket: Socket): void {
+    const connection = this.of(socket);
+    if (connection) this.#move(connection, 'event_stream');
+  }
+
+  /** The same as a WebSocket, which came by that path. */
+  webSocket(socket: Duplex, endpoint: string): void {
     const connection = this.of(socket);
     if (!connection?.state) return;
-    this.#move(connection, state);
-    if (state === 'event_stream') return;
+    this.#move(connection, 'websocket');
+    connection.endpoint = endpoint;
     this.#settle(connection);
-    connection.socket.on('end', this.#onHalfClosed);
+    this.#endOf(connection.socket, 'end');
+    if (connection.raw !== connection.socket) return;
+    connection.raw.off('close', this.#onClose);
+    this.#closeOf(connection.raw, 'close');
+  }
+
+  /** Open ones; each since it was opened. */
+  get webSockets(): ReadonlySet<Connection> {
+    return this.#byState.websocket;
   }
 
   /** Says why, and cuts the connection if the client does not end it soon. For a socket without a response of Node's. */
@@ -407,6 +437,7 @@ export class Connections {
       sinceMs: this.#clock.now(),
       refusal: undefined,
       ending: 'closed',
+      endpoint: undefined,
       answers: undefined,
     };
     this.#accepted++;
@@ -543,8 +574,9 @@ export class Connections {
     this.#judgeHandshake(connection);
     this.#ended(connection);
     this.#all.delete(socket);
-    this.#receivedBytes += socket.bytesRead;
-    this.#sentBytes += socket.bytesWritten;
+    const { bytesRead = 0, bytesWritten = 0 }: Partial<Socket> = socket;
+    this.#receivedBytes += bytesRead;
+    this.#sentBytes += bytesWritten;
   }
 
   /** A connection that closes before its handshake is done has failed, unless the server cut it, or nothing came at all, as when a port is probed. */

@@ -156,8 +156,6 @@ export class HttpServer {
   readonly #streams = new Set<OpenConnection>();
   /** Who makes a request. */
   readonly #principals = new WeakMap<IncomingMessage, Principal>();
-  /** Data of each open WebSocket that `ws` does not keep. */
-  readonly #opened = new WeakMap<WebSocket, OpenConnection>();
   #openedCount = 0;
   #refusedCount = 0;
   readonly #mounted: string[] = [];
@@ -203,6 +201,8 @@ export class HttpServer {
     // `closeTimeout` (ws 8.19) is not in the published types yet.
     const socketOptions: ServerOptions & { closeTimeout: number } = {
       noServer: true,
+      // Their connections are known already.
+      clientTracking: false,
       maxPayload: options.messageBytesHardMax,
       perMessageDeflate: false,
       closeTimeout: settings.closeTimeoutMs,
@@ -223,7 +223,7 @@ export class HttpServer {
 
   /** Open WebSockets and event streams, which `connectionsMax` bounds. */
   get connectionCount(): number {
-    return this.#sockets.clients.size + this.#streams.size;
+    return this.#connections.webSockets.size + this.#streams.size;
   }
 
   /** As many as the settings say, or fewer for want of file descriptors. */
@@ -259,7 +259,11 @@ export class HttpServer {
 
   #endpoints(): EndpointReport[] {
     const nowMs = this.#options.clock.now();
-    const webSockets = [...this.#sockets.clients].map((webSocket) => this.#opened.get(webSocket)!);
+    const webSockets = Array.from(this.#connections.webSockets, ({ endpoint, sinceMs, socket }): OpenConnection => ({
+      endpoint: endpoint!,
+      openedMs: sinceMs,
+      socket,
+    }));
     const byEndpoint = Map.groupBy([...webSockets, ...this.#streams], ({ endpoint }) => endpoint);
     return Array.from(byEndpoint, ([endpoint, connections]) => figuresOf(endpoint, connections, nowMs));
   }
@@ -387,12 +391,11 @@ export class HttpServer {
   }
 
   async #close(timeoutMs: number): Promise<void> {
+    const webSockets = Array.from(this.#connections.webSockets, ({ socket }) => socket);
     const cut = setTimeout(() => {
-      for (const socket of this.#sockets.clients) socket.terminate();
+      for (const socket of webSockets) socket.destroy();
     }, timeoutMs);
-    const closed = Promise.all(
-      [...this.#sockets.clients].map((socket) => new Promise((done) => socket.once('close', done))),
-    );
+    const closed = Promise.all(webSockets.map((socket) => new Promise((done) => socket.once('close', done))));
     this.#listeners.closeIdleConnections();
     await closed;
     clearTimeout(cut);
@@ -539,7 +542,7 @@ export class HttpServer {
           'close',
           principal.onEnd(() => reply.raw.destroy()),
         );
-        this.#connections.stay(request.raw.socket, 'event_stream');
+        this.#connections.stream(request.raw.socket);
         this.#openedCount++;
         this.#streams.add(connection);
         reply.raw.once('close', () => this.#streams.delete(connection));
@@ -604,7 +607,12 @@ export class HttpServer {
   /** False: none; a browser then closes the connection itself (RFC 6455 §4.1). */
   #agreeOn(offered: ReadonlySet<string>, request: IncomingMessage): string | false {
     const protocols = this.#socketRoute(request)?.protocols;
-    return [...offered].find((protocol) => protocols?.includes(protocol) ?? true) ?? false;
+    for (const protocol of offered) {
+      // The route's own text: that of the request would be kept for each connection.
+      const agreed = protocols ? protocols.find((known) => known === protocol) : protocol;
+      if (agreed !== undefined) return agreed;
+    }
+    return false;
   }
 
   #socketRoute({ url }: IncomingMessage): SocketRoute | undefined {
@@ -663,13 +671,10 @@ export class HttpServer {
     this.#refuseWhenDraining();
     this.#refuseWhenFull();
     this.#sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      this.#connections.stay(socket, 'websocket');
+      // From now on `ws` listens.
+      socket.off('error', destroy);
+      this.#connections.webSocket(socket, route.path);
       this.#openedCount++;
-      this.#opened.set(webSocket, {
-        endpoint: route.path,
-        openedMs: this.#options.clock.now(),
-        socket: socket as Socket,
-      });
       const { headers } = request;
       const address = this.#proxies.addressOf(request);
       for (const name of CREDENTIAL_PARAMETERS) query.delete(name);
