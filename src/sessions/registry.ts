@@ -118,7 +118,7 @@ export class SessionRegistry<S extends RegisteredSession> {
     create: (clientId: string) => S | Promise<S>,
   ): Promise<{ session: S; resumed: boolean }> {
     if (this.#closed || this.#isDraining) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
-    const clientId = wanted.clientId ?? `${this.#options.kind}-${randomUUID().slice(0, 8)}`;
+    const clientId = wanted.clientId ?? [this.#options.kind, randomUUID().slice(0, 8)].join('-');
     const holder = this.#holder(clientId);
     if (holder) requireOwner(holder.link, wanted.principal);
     if (holder?.link.hasToken(wanted.token) && wanted.isAnew !== true) {

@@ -1,16 +1,16 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
-import type { Principal } from '../auth/principal.ts';
+import type { Dependant, Principal } from '../auth/principal.ts';
 import type { Clock } from '../base/clock.ts';
 import { RETRY_AFTER_MS } from '../base/retry-after.ts';
 import { closeCodeOf } from '../base/error-catalogue.ts';
 import { SightlineError } from '../base/errors.ts';
+import { inPlaceOf } from '../net/listeners.ts';
 import type { Fences } from '../fences/fences.ts';
 import { redactText } from '../log/redact.ts';
-import type { Incoming, IncomingMessage } from '../fences/incoming.ts';
+import type { IncomingMessage } from '../fences/incoming.ts';
 import type { MemoryAccount } from '../fences/memory-ledger.ts';
-import type { Penalties } from '../fences/penalties.ts';
 import type { AddressTime, TimeAccount } from '../fences/turns.ts';
 import { Inbox, type InboxOwner } from './inbox.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
@@ -81,22 +81,20 @@ type LinkedSocket = WebSocket & { [LINK]?: SessionSocket };
 type LinkedRaw = Socket & { [LINK]?: LinkedSocket };
 
 /** The common part of sessions on all lanes: a name, a token, and a socket that may be lost, taken over and found dead. */
-export class SessionSocket implements IncomingMessage {
+export class SessionSocket implements IncomingMessage, Dependant {
   readonly clientId: string;
   readonly token: string = randomBytes(TOKEN_BYTES).toString('base64url');
   readonly openedTimeMs: number;
   /** What the client makes the server keep. */
   readonly memory: MemoryAccount;
   readonly #inbox: Inbox;
-  readonly #incoming: Incoming;
-  readonly #penalties: Penalties;
+  readonly #fences: Fences;
   readonly #clock: Clock;
   readonly #settings: KeepAliveSettings;
   readonly #owner: SocketOwner;
   #socket: WebSocket | undefined;
   #address: string | undefined;
   #principal: Principal | undefined;
-  #forgetPrincipal: (() => void) | undefined;
   #lastActivityMs: number;
   #wasUsed = false;
   #isDone = false;
@@ -104,13 +102,11 @@ export class SessionSocket implements IncomingMessage {
   /** When the ping was sent that has no answer yet, Unix ms. */
   #pingSentMs: number | undefined;
   #lastPongMs: number;
-  #readMark = 0;
 
   constructor({ lane, clientId, clock, settings, fences, owner }: SessionSocketParts) {
     this.clientId = clientId;
     this.memory = fences.memory.open(lane, clientId);
-    this.#incoming = fences.incoming;
-    this.#penalties = fences.penalties;
+    this.#fences = fences;
     this.#inbox = new Inbox({ clock, turns: fences.turns, memory: this.memory, owner });
     this.#clock = clock;
     this.#settings = settings;
@@ -188,10 +184,9 @@ export class SessionSocket implements IncomingMessage {
     socket.on('close', onClose);
     const raw: LinkedRaw = rawOf(socket)!;
     raw[LINK] = socket;
-    raw.prependListener('data', onDataFirst);
-    raw.on('data', onDataLast);
+    meterReads(raw, 'data');
     this.#principal = principal;
-    this.#forgetPrincipal = principal.onEnd((reason) => this.end(reason));
+    principal.add(this);
   }
 
   /** For any socket that the session has had; only the current one counts. */
@@ -203,16 +198,16 @@ export class SessionSocket implements IncomingMessage {
     this.#inbox.receive(data, isBinary, this.#lastActivityMs);
   }
 
-  /** Bytes have come. */
-  reads(socket: WebSocket): void {
-    if (socket === this.#socket) this.#readMark = this.#inbox.beginRead();
+  /** Bytes have come. Gives a mark for `endRead`. */
+  beginRead(): number {
+    return this.#inbox.beginRead();
   }
 
   /** What was complete of them was received. */
-  read(socket: WebSocket): void {
-    if (socket === this.#socket) this.#incoming.update(this, gatheredBytesOf(socket));
+  endRead(socket: WebSocket, mark: number): void {
+    if (socket === this.#socket) this.#fences.incoming.update(this, gatheredBytesOf(socket));
     // The session may have ended with what it said.
-    if (socket === this.#socket) this.#inbox.endRead(this.#readMark);
+    if (socket === this.#socket) this.#inbox.endRead(mark);
   }
 
   get address(): AddressTime {
@@ -220,7 +215,7 @@ export class SessionSocket implements IncomingMessage {
   }
 
   get isBanned(): boolean {
-    return this.#address !== undefined && this.#penalties.isBanned(this.#address);
+    return this.#address !== undefined && this.#fences.penalties.isBanned(this.#address);
   }
 
   /** Too much is gathered of messages that are not complete. */
@@ -235,7 +230,7 @@ export class SessionSocket implements IncomingMessage {
   pinged(socket: WebSocket, data: Buffer): void {
     if (socket !== this.#socket || socket.readyState !== socket.OPEN) return;
     this.#answered(this.#clock.now());
-    socket.pong(data, false, this.#onPongSent);
+    socket.pong(data, false, () => this.#onPongSent());
     if (socket.bufferedAmount > PONGS_UNSENT_BYTES_MAX) SocketReading.of(socket).pause(PauseReason.pings);
   }
 
@@ -273,6 +268,7 @@ export class SessionSocket implements IncomingMessage {
   /** Called about once a second: sends a ping when one is due, and gives up a socket that left one unanswered. */
   keepAlive(nowMs: number): void {
     const { pingIntervalMs, pongTimeoutMs } = this.#settings;
+    this.time.rest(nowMs);
     if (!this.#socket) return;
     if (this.#pingSentMs !== undefined && nowMs - this.#pingSentMs >= pongTimeoutMs) {
       this.end(new SightlineError('SESSION_IDLE', `no pong within ${pongTimeoutMs} ms`));
@@ -296,7 +292,8 @@ export class SessionSocket implements IncomingMessage {
 
   /** The same, for what the client did: who does that again and again is banned. */
   expel(reason: SightlineError): void {
-    this.#penalties.disconnected(this.memory.lane, this.clientId, { address: this.remoteAddress, token: this.token });
+    const { penalties } = this.#fences;
+    penalties.disconnected(this.memory.lane, this.clientId, { address: this.remoteAddress, token: this.token });
     this.end(reason);
   }
 
@@ -306,19 +303,18 @@ export class SessionSocket implements IncomingMessage {
     this.#lastPongMs = nowMs;
   }
 
-  readonly #onPongSent = (): void => {
+  #onPongSent(): void {
     const socket = this.#socket;
     if (socket && socket.bufferedAmount <= PONGS_UNSENT_BYTES_MAX / 2) {
       SocketReading.of(socket).resume(PauseReason.pings);
     }
-  };
+  }
 
   #lose(socket: WebSocket): void {
     if (socket !== this.#socket) return;
     this.#inbox.close();
-    this.#incoming.forget(this);
-    this.#forgetPrincipal?.();
-    this.#forgetPrincipal = undefined;
+    this.#fences.incoming.forget(this);
+    this.#principal?.remove(this);
     this.#socket = undefined;
     this.#lostMs = this.#clock.now();
     this.#owner.onLost();
@@ -329,15 +325,18 @@ function onMessage(this: LinkedSocket, data: RawData, isBinary: boolean): void {
   this[LINK]?.received(this, data as Buffer, isBinary);
 }
 
-function onDataFirst(this: LinkedRaw): void {
-  const socket = this[LINK];
-  socket?.[LINK]?.reads(socket);
-}
-
-function onDataLast(this: LinkedRaw): void {
-  const socket = this[LINK];
-  socket?.[LINK]?.read(socket);
-}
+/** Around what `ws` does with the bytes that come. */
+const meterReads = inPlaceOf<LinkedRaw, [Buffer]>(
+  (receive) =>
+    function onData(bytes) {
+      const socket = this[LINK];
+      const link = socket?.[LINK];
+      if (!link) return receive.call(this, bytes);
+      const mark = link.beginRead();
+      receive.call(this, bytes);
+      link.endRead(socket!, mark);
+    },
+);
 
 function onPing(this: LinkedSocket, data: Buffer): void {
   this[LINK]?.pinged(this, data);

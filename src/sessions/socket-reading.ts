@@ -23,10 +23,15 @@ const SERVER_SIDE = PauseReason.turn;
 const READING = Symbol('reading');
 type ReadSocket = WebSocket & { [READING]?: SocketReading };
 
+/** Works on what a socket brings. */
+export interface SocketReader {
+  /** Messages that have come already may be worked on again. */
+  onReady(): void;
+}
+
 /** Decides whether a socket is read: not as long as one of several reasons speaks against it. */
 export class SocketReading {
-  /** Messages that have come already may be worked on again. */
-  onReady: (() => void) | undefined;
+  reader: SocketReader | undefined;
   readonly #socket: WebSocket;
   #reasons = 0;
 
@@ -58,6 +63,6 @@ export class SocketReading {
     if ((this.#reasons & reason) === 0) return;
     this.#reasons &= ~reason;
     if (this.#reasons === 0) this.#socket.resume();
-    if (!this.isHeld) this.onReady?.();
+    if (!this.isHeld) this.reader?.onReady();
   }
 }

@@ -1,4 +1,3 @@
-import type { WebSocket } from 'ws';
 import type { Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Sample } from '../../base/sample.ts';
@@ -6,7 +5,6 @@ import { shareBatches } from '../../flow/batch-size.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { TimeAccount } from '../../fences/turns.ts';
 import { judgeQueue } from '../../flow/watermark.ts';
-import type { TelemetrySubprotocol } from '../../protocol/telemetry.ts';
 import type { TelemetryMessage } from '../../stream/topics.ts';
 import { Backfill } from './backfill.ts';
 import { CriticalQueue } from './critical-queue.ts';
@@ -14,7 +12,7 @@ import type { RangeEncoder } from './encoder.ts';
 import { FanoutMember } from './fanout-group.ts';
 import { shed } from './shed.ts';
 import type { Membership } from './queue-group.ts';
-import { SocketWriter } from './socket-writer.ts';
+import type { SocketWriter } from './socket-writer.ts';
 import type { Sender, SubscribedTopic } from './subscribed-topic.ts';
 import { Turns, type TurnPart } from './turns.ts';
 
@@ -66,8 +64,7 @@ export interface OutboxOwner {
 
 export interface OutboxParts {
   readonly host: OutboxHost;
-  readonly socket: WebSocket;
-  readonly protocol: TelemetrySubprotocol;
+  readonly writer: SocketWriter;
   readonly owner: OutboxOwner;
 }
 
@@ -98,10 +95,10 @@ export class Outbox implements Sender {
   /** The client was told that much is waiting. */
   #warned = false;
 
-  constructor({ host, owner, protocol, socket }: OutboxParts) {
+  constructor({ host, owner, writer }: OutboxParts) {
     this.#host = host;
     this.#owner = owner;
-    this.writer = new SocketWriter({ host, socket, protocol, owner: this });
+    this.writer = writer;
   }
 
   get time(): TimeAccount {
@@ -218,13 +215,7 @@ export class Outbox implements Sender {
     this.#goOn();
   }
 
-  /** To be called about once a second. */
-  check(nowMs: number): void {
-    const reason = this.writer.check(nowMs);
-    if (reason !== undefined) this.#owner.fail(reason);
-  }
-
-  /** For the writer: the socket is empty. */
+  /** The socket has passed everything on. */
   onEmptied(): void {
     const waiting = (this.#turns?.length ?? 0) + this.criticalQueue + (this.#backfill?.length ?? 0);
     if (waiting > 0 || this.memberships !== undefined) this.#host.rounds.enqueue(this);

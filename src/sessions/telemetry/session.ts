@@ -19,6 +19,7 @@ import { endMessage, endSocket, SessionSocket, type KeepAliveSettings, type Sock
 import { Outbox, type OutboxHost, type OutboxOwner } from './outbox.ts';
 import { aboutPublication, Publications, type PublicationsHost } from './publications.ts';
 import type { About, SessionClient } from './session-client.ts';
+import { SocketWriter, type WriterOwner } from './socket-writer.ts';
 import type { SubscribedTopic } from './subscribed-topic.ts';
 import { Subscriptions, type SubscriptionsHost } from './subscriptions.ts';
 
@@ -42,12 +43,13 @@ export interface TelemetrySessionHost extends OutboxHost, PublicationsHost, Subs
 }
 
 /** One client's session: lives on for a while when its socket is lost. Subscriptions end with the socket; what was acknowledged and published stays. */
-export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient {
+export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient, WriterOwner {
   readonly link: SessionSocket;
   readonly #host: TelemetrySessionHost;
   #protocol: t.TelemetrySubprotocol = 'sightline.v1.json';
-  #outbox: Outbox | undefined;
+  #writer: SocketWriter | undefined;
   // Made when they are first needed: most sessions of a large server have nothing to do but be there.
+  #outbox: Outbox | undefined;
   #publications: Publications | undefined;
   #subscriptions: Subscriptions | undefined;
   /** Messages of the client that were refused. */
@@ -85,6 +87,9 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   }
 
   get outbox(): Outbox | undefined {
+    if (this.#writer === undefined || this.#outbox !== undefined) return this.#outbox;
+    this.#outbox = new Outbox({ host: this.#host, writer: this.#writer, owner: this });
+    if (this.#lagMs !== null) this.#outbox.report(this.#lagMs);
     return this.#outbox;
   }
 
@@ -111,8 +116,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     const { clock, settings } = this.#host;
     this.link.connect(socket, principal, address);
     this.#protocol = protocol;
-    this.#outbox = new Outbox({ host: this.#host, socket, protocol, owner: this });
-    this.#outbox.writer.control({
+    this.#writer = new SocketWriter({ host: this.#host, socket, protocol, owner: this });
+    this.#writer.control({
       type: 'welcome',
       protocol: PROTOCOL_VERSION,
       client_id: this.link.clientId,
@@ -131,7 +136,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
 
   /** About once a second. */
   check(nowMs: number): void {
-    this.#outbox?.check(nowMs);
+    const reason = this.#writer?.check(nowMs);
+    if (reason !== undefined) this.fail(reason);
     this.#publications?.check(nowMs);
   }
 
@@ -143,7 +149,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   /** The client should go elsewhere; what is critical leaves first. */
   drain(reconnectAfterMs: number): void {
     this.#outbox?.flushCriticals(this.#host.clock.now());
-    this.#outbox?.writer.control({
+    this.#writer?.control({
       type: 'notice',
       reason: 'drain',
       message: 'the server shuts down: connect again',
@@ -176,7 +182,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
       duplicates: this.#publications?.duplicates ?? 0,
       refused_publications: this.#publications?.refused ?? 0,
       refused_messages: this.#refused,
-      unsent_bytes: this.#outbox?.writer.unsentBytes ?? 0,
+      unsent_bytes: this.#writer?.unsentBytes ?? 0,
       queued_bytes: this.#outbox?.queuedBytes ?? 0,
       critical_queue: this.criticalQueue,
       lag_ms: this.#lagMs,
@@ -198,11 +204,19 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     this.#subscriptions?.onLost();
     this.#outbox?.close();
     this.#outbox = undefined;
+    this.#writer?.close();
+    this.#writer = undefined;
   }
 
   onMessage(data: Buffer, isBinary: boolean, nowMs: number): void | Promise<void> {
     const isBatch = isBinary && this.#protocol === 'sightline.v1.binary' && !isMsgpackMap(data);
     return isBatch ? this.#onBatch(data, nowMs) : this.#onControl(data, isBinary, nowMs);
+  }
+
+  // For the writer.
+
+  onEmptied(): void {
+    this.#outbox?.onEmptied();
   }
 
   // For the outbox.
@@ -227,7 +241,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
 
   tell({ code, message }: SightlineError, about: About): void {
     this.#host.fences.refusals.count('telemetry', code);
-    this.#outbox?.writer.control({ type: 'error', code, message, ...about });
+    this.#writer?.control({ type: 'error', code, message, ...about });
   }
 
   refuse(error: SightlineError, about: About): void {
@@ -308,7 +322,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   #tellTime(t0: number, nowMs: number): void {
     const { clock } = this.#host;
     const aheadMs = wallAheadMs(clock);
-    this.#outbox?.writer.control({ type: 'clock', t0, t1: nowMs + aheadMs, t2: clock.now() + aheadMs });
+    this.#writer?.control({ type: 'clock', t0, t1: nowMs + aheadMs, t2: clock.now() + aheadMs });
   }
 }
 

@@ -24,27 +24,28 @@ export interface SocketWriterParts {
   readonly host: SocketWriterHost;
   readonly socket: WebSocket;
   readonly protocol: TelemetrySubprotocol;
-  readonly owner: {
-    /** The socket has passed everything on. */
-    onEmptied(): void;
-  };
+  readonly owner: WriterOwner;
+}
+
+export interface WriterOwner {
+  /** The socket has passed everything on. */
+  onEmptied(): void;
 }
 
 /** Writes frames to one socket, watches how it takes them, and decides whether the socket is read. */
 export class SocketWriter {
   readonly #host: SocketWriterHost;
-  readonly #owner: SocketWriterParts['owner'];
+  readonly #owner: WriterOwner;
   readonly #protocol: TelemetrySubprotocol;
   readonly #socket: WebSocket;
   readonly #raw: Socket;
   /** An encrypted socket has passed on no write before the next turn of the event loop, also where the kernel takes it at once. */
   readonly #isEncrypted: boolean;
-  #sentMs = -Infinity;
+  #sentMs: number | undefined;
   /** When the socket last passed something on, or was empty. */
   #progressMs: number;
   /** Bytes of control messages since the socket was last empty. */
   #controlBytes = 0;
-  readonly #reading: SocketReading;
   #isWatched = false;
   #isClosed = false;
   /** The layouts that the client has been told, by number; one that is no more lives no longer for it. Made when the first one is told. */
@@ -60,7 +61,6 @@ export class SocketWriter {
     // `ws` has no public way to send a frame that is framed already, and framing once for all readers is the point.
     this.#raw = (socket as unknown as { _socket: Socket })._socket;
     this.#isEncrypted = 'encrypted' in this.#raw;
-    this.#reading = SocketReading.of(socket);
     this.#progressMs = host.clock.now();
   }
 
@@ -84,7 +84,7 @@ export class SocketWriter {
 
   /** When data was last sent, in ms of the clock. */
   get sentMs(): number {
-    return this.#sentMs;
+    return this.#sentMs ?? -Infinity;
   }
 
   /** Sends a control message now. A client that asks for ever and reads nothing is not read either. */
@@ -120,11 +120,11 @@ export class SocketWriter {
 
   /** The socket is not read until no reason is left. */
   pause(reason: PauseReason): void {
-    if (!this.#isClosed) this.#reading.pause(reason);
+    if (!this.#isClosed) SocketReading.of(this.#socket).pause(reason);
   }
 
   resume(reason: PauseReason): void {
-    if (!this.#isClosed) this.#reading.resume(reason);
+    if (!this.#isClosed) SocketReading.of(this.#socket).resume(reason);
   }
 
   /** To be asked about once a second. Returns why the client is to be given up, if it takes nothing. */
