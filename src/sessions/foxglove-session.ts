@@ -108,14 +108,7 @@ export class FoxgloveSession implements RegisteredSession, SocketOwner {
   constructor(parts: FoxgloveSessionParts) {
     this.#parts = parts;
     this.#rate = freshRate(parts.settings.rate, parts.clock.now());
-    this.link = new SessionSocket({
-      clientId: parts.clientId,
-      clock: parts.clock,
-      settings: parts.settings,
-      lane: 'foxglove',
-      fences: parts.fences,
-      owner: this,
-    });
+    this.link = new SessionSocket({ lane: 'foxglove', clientId: parts.clientId, host: parts, owner: this });
     this.#cursor = parts.channels.begin();
     this.#clientChannels = new ChargedMap(this.link.memory, aliasBytes);
   }

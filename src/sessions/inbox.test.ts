@@ -32,7 +32,7 @@ function setUp() {
       return work;
     },
   };
-  const inbox = new Inbox({ clock, turns, memory, owner });
+  const inbox = new Inbox({ host: { clock, fences: { turns } }, memory, owner });
   const socket = new FakeSocket();
   inbox.open(socket as unknown as WebSocket, undefined);
   return {

@@ -8,9 +8,13 @@ export interface InboxOwner {
   onMessage(data: Buffer, isBinary: boolean, nowMs: number): void | Promise<void>;
 }
 
-export interface InboxParts {
+export interface InboxHost {
   readonly clock: Clock;
-  readonly turns: Turns;
+  readonly fences: { readonly turns: Turns };
+}
+
+export interface InboxParts {
+  readonly host: InboxHost;
   readonly memory: MemoryAccount;
   readonly owner: InboxOwner;
 }
@@ -29,8 +33,7 @@ const WAITING_BYTES = 150;
  */
 export class Inbox implements WaitingClient, SocketReader {
   readonly time = new TimeAccount();
-  readonly #clock: Clock;
-  readonly #turns: Turns;
+  readonly #host: InboxHost;
   readonly #memory: MemoryAccount;
   readonly #owner: InboxOwner;
   /** Made when the first one waits. */
@@ -40,9 +43,8 @@ export class Inbox implements WaitingClient, SocketReader {
   /** What is to be done once nothing waits any more. */
   #onEmpty: (() => void) | undefined;
 
-  constructor({ clock, turns, memory, owner }: InboxParts) {
-    this.#clock = clock;
-    this.#turns = turns;
+  constructor({ host, memory, owner }: InboxParts) {
+    this.#host = host;
     this.#memory = memory;
     this.#owner = owner;
   }
@@ -74,6 +76,10 @@ export class Inbox implements WaitingClient, SocketReader {
     if (!this.isEmpty || this.#onEmpty || this.#reading?.waitsFor(PauseReason.turn)) this.#turns.wait(this);
   }
 
+  get #turns(): Turns {
+    return this.#host.fences.turns;
+  }
+
   get isEmpty(): boolean {
     return this.#waiting === undefined;
   }
@@ -97,7 +103,7 @@ export class Inbox implements WaitingClient, SocketReader {
 
   /** Bytes have come. Gives a mark for `endRead`. */
   beginRead(): number {
-    return this.#clock.now() - this.time.usedMs;
+    return this.#host.clock.now() - this.time.usedMs;
   }
 
   /**
@@ -105,7 +111,7 @@ export class Inbox implements WaitingClient, SocketReader {
    * whose end never comes would cost nothing. Who has used its turn is not read until the next one.
    */
   endRead(mark: number): void {
-    const nowMs = this.#clock.now();
+    const nowMs = this.#host.clock.now();
     this.#turns.spent(this.time, Math.max(0, nowMs - this.time.usedMs - mark), nowMs);
     if (this.#turns.admits(this.time, nowMs)) return;
     this.#reading?.pause(PauseReason.turn);
@@ -114,7 +120,7 @@ export class Inbox implements WaitingClient, SocketReader {
 
   /** A piece of work for the client has taken so long; fulfilled when it has its next turn. */
   nextTurn(spentMs: number): Promise<void> {
-    this.#turns.spent(this.time, spentMs, this.#clock.now());
+    this.#turns.spent(this.time, spentMs, this.#host.clock.now());
     return this.#turns.next(this.time);
   }
 
@@ -136,7 +142,7 @@ export class Inbox implements WaitingClient, SocketReader {
       this.#waiting = undefined;
       this.#next = 0;
     }
-    this.#handOn(waiting.data, waiting.isBinary, this.#clock.now());
+    this.#handOn(waiting.data, waiting.isBinary, this.#host.clock.now());
     if (!this.isEmpty) return true;
     this.#emptied();
     return false;
@@ -145,7 +151,7 @@ export class Inbox implements WaitingClient, SocketReader {
   #handOn(data: Buffer, isBinary: boolean, nowMs: number): void {
     const reading = this.#reading;
     const work = this.#owner.onMessage(data, isBinary, nowMs);
-    const endMs = this.#clock.now();
+    const endMs = this.#host.clock.now();
     this.#turns.spent(this.time, endMs - nowMs, endMs);
     if (work === undefined) return;
     reading?.pause(PauseReason.busy);

@@ -19,9 +19,7 @@ class TestSession {
     this.link = new SessionSocket({
       lane: 'test',
       clientId,
-      clock,
-      settings: KEEP_ALIVE,
-      fences: openFences({ clock }),
+      host: { clock, settings: KEEP_ALIVE, fences: openFences({ clock }) },
       owner: this,
     });
   }

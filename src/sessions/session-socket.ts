@@ -32,13 +32,18 @@ export interface SocketOwner extends InboxOwner {
   onLost(): void;
 }
 
+/** The same for all sessions of a lane. */
+export interface SessionSocketHost {
+  readonly clock: Clock;
+  readonly settings: KeepAliveSettings;
+  readonly fences: Fences;
+}
+
 export interface SessionSocketParts {
   /** Of the session, for reports. */
   readonly lane: string;
   readonly clientId: string;
-  readonly clock: Clock;
-  readonly settings: KeepAliveSettings;
-  readonly fences: Fences;
+  readonly host: SessionSocketHost;
   readonly owner: SocketOwner;
 }
 
@@ -88,9 +93,7 @@ export class SessionSocket implements IncomingMessage, Dependant {
   /** What the client makes the server keep. */
   readonly memory: MemoryAccount;
   readonly #inbox: Inbox;
-  readonly #fences: Fences;
-  readonly #clock: Clock;
-  readonly #settings: KeepAliveSettings;
+  readonly #host: SessionSocketHost;
   readonly #owner: SocketOwner;
   #socket: WebSocket | undefined;
   #address: string | undefined;
@@ -103,15 +106,13 @@ export class SessionSocket implements IncomingMessage, Dependant {
   #pingSentMs: number | undefined;
   #lastPongMs: number;
 
-  constructor({ lane, clientId, clock, settings, fences, owner }: SessionSocketParts) {
+  constructor({ lane, clientId, host, owner }: SessionSocketParts) {
     this.clientId = clientId;
-    this.memory = fences.memory.open(lane, clientId);
-    this.#fences = fences;
-    this.#inbox = new Inbox({ clock, turns: fences.turns, memory: this.memory, owner });
-    this.#clock = clock;
-    this.#settings = settings;
+    this.memory = host.fences.memory.open(lane, clientId);
+    this.#host = host;
+    this.#inbox = new Inbox({ host, memory: this.memory, owner });
     this.#owner = owner;
-    this.openedTimeMs = clock.now();
+    this.openedTimeMs = host.clock.now();
     this.#lastActivityMs = this.openedTimeMs;
     this.#lastPongMs = this.openedTimeMs;
     // Until it is connected: a socket may be gone before its session is made.
@@ -173,7 +174,7 @@ export class SessionSocket implements IncomingMessage, Dependant {
     this.#socket = socket;
     this.#isDone = false;
     this.#lostMs = undefined;
-    this.#lastActivityMs = this.#clock.now();
+    this.#lastActivityMs = this.#host.clock.now();
     this.#answered(this.#lastActivityMs);
     this.#address = address;
     this.#inbox.open(socket, address);
@@ -192,7 +193,7 @@ export class SessionSocket implements IncomingMessage, Dependant {
   /** For any socket that the session has had; only the current one counts. */
   received(socket: WebSocket, data: Buffer, isBinary: boolean): void {
     if (socket !== this.#socket) return;
-    this.#lastActivityMs = this.#clock.now();
+    this.#lastActivityMs = this.#host.clock.now();
     this.#answered(this.#lastActivityMs);
     this.#wasUsed = true;
     this.#inbox.receive(data, isBinary, this.#lastActivityMs);
@@ -205,7 +206,7 @@ export class SessionSocket implements IncomingMessage, Dependant {
 
   /** What was complete of them was received. */
   endRead(socket: WebSocket, mark: number): void {
-    if (socket === this.#socket) this.#fences.incoming.update(this, gatheredBytesOf(socket));
+    if (socket === this.#socket) this.#host.fences.incoming.update(this, gatheredBytesOf(socket));
     // The session may have ended with what it said.
     if (socket === this.#socket) this.#inbox.endRead(mark);
   }
@@ -215,7 +216,7 @@ export class SessionSocket implements IncomingMessage, Dependant {
   }
 
   get isBanned(): boolean {
-    return this.#address !== undefined && this.#fences.penalties.isBanned(this.#address);
+    return this.#address !== undefined && this.#host.fences.penalties.isBanned(this.#address);
   }
 
   /** Too much is gathered of messages that are not complete. */
@@ -229,13 +230,13 @@ export class SessionSocket implements IncomingMessage, Dependant {
   /** Asks to be answered by the same bytes. A client that pings and takes no answer is not read either. */
   pinged(socket: WebSocket, data: Buffer): void {
     if (socket !== this.#socket || socket.readyState !== socket.OPEN) return;
-    this.#answered(this.#clock.now());
+    this.#answered(this.#host.clock.now());
     socket.pong(data, false, () => this.#onPongSent());
     if (socket.bufferedAmount > PONGS_UNSENT_BYTES_MAX) SocketReading.of(socket).pause(PauseReason.pings);
   }
 
   ponged(socket: WebSocket): void {
-    if (socket === this.#socket) this.#answered(this.#clock.now());
+    if (socket === this.#socket) this.#answered(this.#host.clock.now());
   }
 
   /** A piece of work for the client has taken so long; fulfilled when it has its next turn. */
@@ -267,7 +268,7 @@ export class SessionSocket implements IncomingMessage, Dependant {
 
   /** Called about once a second: sends a ping when one is due, and gives up a socket that left one unanswered. */
   keepAlive(nowMs: number): void {
-    const { pingIntervalMs, pongTimeoutMs } = this.#settings;
+    const { pingIntervalMs, pongTimeoutMs } = this.#host.settings;
     this.time.rest(nowMs);
     if (!this.#socket) return;
     if (this.#pingSentMs !== undefined && nowMs - this.#pingSentMs >= pongTimeoutMs) {
@@ -292,7 +293,7 @@ export class SessionSocket implements IncomingMessage, Dependant {
 
   /** The same, for what the client did: who does that again and again is banned. */
   expel(reason: SightlineError): void {
-    const { penalties } = this.#fences;
+    const { penalties } = this.#host.fences;
     penalties.disconnected(this.memory.lane, this.clientId, { address: this.remoteAddress, token: this.token });
     this.end(reason);
   }
@@ -313,10 +314,10 @@ export class SessionSocket implements IncomingMessage, Dependant {
   #lose(socket: WebSocket): void {
     if (socket !== this.#socket) return;
     this.#inbox.close();
-    this.#fences.incoming.forget(this);
+    this.#host.fences.incoming.forget(this);
     this.#principal?.remove(this);
     this.#socket = undefined;
-    this.#lostMs = this.#clock.now();
+    this.#lostMs = this.#host.clock.now();
     this.#owner.onLost();
   }
 }

@@ -167,14 +167,7 @@ export class VideoSession {
   constructor(parts: VideoSessionParts) {
     this.#parts = parts;
     this.clientId = parts.clientId;
-    this.link = new SessionSocket({
-      clientId: parts.clientId,
-      clock: parts.clock,
-      settings: parts.settings,
-      lane: 'video',
-      fences: parts.fences,
-      owner: this,
-    });
+    this.link = new SessionSocket({ lane: 'video', clientId: parts.clientId, host: parts, owner: this });
     this.#answers = parts.attached.pipelines.map(
       (pipeline) =>
         new PipelineAnswers(pipeline, {

@@ -57,9 +57,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   #lagMs: number | null = null;
 
   constructor(clientId: string, host: TelemetrySessionHost) {
-    const { clock, settings, fences } = host;
     this.#host = host;
-    this.link = new SessionSocket({ lane: 'telemetry', clientId, clock, settings, fences, owner: this });
+    this.link = new SessionSocket({ lane: 'telemetry', clientId, host, owner: this });
   }
 
   get clientId(): string {

@@ -42,8 +42,8 @@ export class SocketWriter {
   /** An encrypted socket has passed on no write before the next turn of the event loop, also where the kernel takes it at once. */
   readonly #isEncrypted: boolean;
   #sentMs: number | undefined;
-  /** When the socket last passed something on, or was empty. */
-  #progressMs: number;
+  /** Since when the socket has passed nothing on of what it has. */
+  #stalledMs: number | undefined;
   /** Bytes of control messages since the socket was last empty. */
   #controlBytes = 0;
   #isWatched = false;
@@ -61,7 +61,6 @@ export class SocketWriter {
     // `ws` has no public way to send a frame that is framed already, and framing once for all readers is the point.
     this.#raw = (socket as unknown as { _socket: Socket })._socket;
     this.#isEncrypted = 'encrypted' in this.#raw;
-    this.#progressMs = host.clock.now();
   }
 
   /** Nothing is sent any more. */
@@ -131,11 +130,12 @@ export class SocketWriter {
   check(nowMs: number): SightlineError | undefined {
     const unsent = this.#raw.writableLength;
     if (this.#isClosed || unsent === 0) {
-      this.#progressMs = nowMs;
+      this.#stalledMs = undefined;
       return undefined;
     }
     const { slowConsumerMs } = this.#host.settings;
-    if (nowMs - this.#progressMs < slowConsumerMs) return undefined;
+    this.#stalledMs ??= nowMs;
+    if (nowMs - this.#stalledMs < slowConsumerMs) return undefined;
     const message = `the client has taken nothing of ${unsent} bytes for ${slowConsumerMs} ms`;
     return new SightlineError('SLOW_CONSUMER', message);
   }
@@ -155,9 +155,10 @@ export class SocketWriter {
 
   /** While bytes are left in the socket, somebody may wait until they are gone. */
   #watch(): void {
-    // Each of its writes has the callback.
-    if (this.#isEncrypted) return;
-    if (this.#isWatched || this.#raw.writableLength === 0 || this.#raw.writableCorked > 0) return;
+    if (this.#raw.writableLength === 0 || this.#raw.writableCorked > 0) return;
+    this.#stalledMs ??= this.#host.clock.now();
+    // Each write to an encrypted one has the callback.
+    if (this.#isWatched || this.#isEncrypted) return;
     this.#isWatched = true;
     this.#raw.write(NOTHING, this.#onWritten());
   }
@@ -170,8 +171,8 @@ export class SocketWriter {
   #written(error?: Error | null): void {
     this.#isWatched = false;
     if (error || this.#isClosed) return;
-    this.#progressMs = this.#host.clock.now();
-    if (this.#raw.writableLength > 0) return;
+    this.#stalledMs = this.#raw.writableLength > 0 ? this.#host.clock.now() : undefined;
+    if (this.#stalledMs !== undefined) return;
     this.#controlBytes = 0;
     this.resume(PauseReason.deaf);
     this.#owner.onEmptied();
