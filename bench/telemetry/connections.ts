@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Helper } from '../support/children.ts';
 import { Server } from '../support/server.ts';
@@ -20,14 +21,24 @@ const HOLD_MS = 5_000;
 const HOLD_QUICK_MS = 1_000;
 const SETTLE_MS = 2_000;
 const SETTLE_QUICK_MS = 300;
-/** Run in the server's process on SIGUSR2, so that garbage is not taken for memory that is needed. */
-const COLLECT = `data:text/javascript,${encodeURIComponent(`
+const POLL_MS = 20;
+/** Run in the server's process on SIGUSR2, so that garbage is not taken for memory that is needed. Writes what is left of the heap into the file. */
+function collectOnSignal(heapFile: string): string[] {
+  const [file, draft] = [JSON.stringify(heapFile), JSON.stringify(`${heapFile}.draft`)];
+  const script = `
+import { renameSync, writeFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc');
-process.on('SIGUSR2', () => { gc(); gc(); });`)}`;
-const COLLECT_ON_SIGNAL = ['--import', COLLECT];
+process.on('SIGUSR2', () => {
+  gc();
+  gc();
+  writeFileSync(${draft}, String(process.memoryUsage().heapUsed));
+  renameSync(${draft}, ${file});
+});`;
+  return ['--import', `data:text/javascript,${encodeURIComponent(script)}`];
+}
 
 /** Many connections, first without anything to do, then each with traffic; beside those of bare `ws`. */
 export async function measureConnections(bench: TelemetryBench, cacheDir: string): Promise<Figures> {
@@ -41,9 +52,9 @@ export async function measureConnections(bench: TelemetryBench, cacheDir: string
     await using wsServer = new Helper<PeerServerApi>(
       new URL('peer-server-process.ts', import.meta.url),
       signal,
-      COLLECT_ON_SIGNAL,
+      collectOnSignal(join(cacheDir, 'ws.heap')),
     );
-    const nodeArgs = COLLECT_ON_SIGNAL;
+    const nodeArgs = collectOnSignal(join(cacheDir, 'sightline.heap'));
     const options = { command: 'serve', cacheDir, settings: SERVER_SETTINGS, nodeArgs, signal } as const;
     await using server = await Server.launch(options);
     await server.ready();
@@ -51,41 +62,59 @@ export async function measureConnections(bench: TelemetryBench, cacheDir: string
     const ws: Lane = { name: 'ws', peer: 'ws', form: '', url: wsUrl, pid: wsServer.pid };
     const url = server.url.replace('http', 'ws');
     const sightline: Lane = { name: 'sightline', peer: 'sightline', form: 'binary', url, pid: server.pid };
-    const idle = { ws: await idleBytes(bench, ws, count), sightline: await idleBytes(bench, sightline, count) };
-    bench.say(`an idle connection: ${idle.ws.toFixed(0)} bytes of bare ws, ${idle.sightline.toFixed(0)} of Sightline`);
+    const idle = {
+      ws: await idleBytes(bench, ws, cacheDir, count),
+      sightline: await idleBytes(bench, sightline, cacheDir, count),
+    };
+    const text = ({ resident, heap }: Bytes): string => `${resident.toFixed(0)} bytes (heap ${heap.toFixed(0)})`;
+    bench.say(`an idle connection: ${text(idle.ws)} of bare ws, ${text(idle.sightline)} of Sightline`);
     rounds.push(idle);
     if (round === last) holding = { ...(await held(bench, ws, count)), ...(await held(bench, sightline, count)) };
   }
   return {
-    'ws.idle_connection_bytes': median(rounds.map(({ ws }) => ws)),
-    'sightline.idle_connection_bytes': median(rounds.map(({ sightline }) => sightline)),
-    connection_memory_ratio: median(rounds.map(({ ws, sightline }) => sightline / ws)),
+    'ws.idle_connection_bytes': median(rounds.map(({ ws }) => ws.resident)),
+    'ws.idle_connection_heap_bytes': median(rounds.map(({ ws }) => ws.heap)),
+    'sightline.idle_connection_bytes': median(rounds.map(({ sightline }) => sightline.resident)),
+    'sightline.idle_connection_heap_bytes': median(rounds.map(({ sightline }) => sightline.heap)),
+    connection_memory_ratio: median(rounds.map(({ ws, sightline }) => sightline.resident / ws.resident)),
+    connection_heap_ratio: median(rounds.map(({ ws, sightline }) => sightline.heap / ws.heap)),
     ...holding,
   };
 }
 
-interface IdleRound {
-  readonly ws: number;
-  readonly sightline: number;
+/** Of the main thread's heap what is in use; resident also what V8 has it at hand for, which is tens of megabytes more or less from round to round. */
+interface Bytes {
+  readonly resident: number;
+  readonly heap: number;
 }
 
-async function idleBytes(bench: TelemetryBench, lane: Lane, count: number): Promise<number> {
+interface IdleRound {
+  readonly ws: Bytes;
+  readonly sightline: Bytes;
+}
+
+async function idleBytes(bench: TelemetryBench, lane: Lane, cacheDir: string, count: number): Promise<Bytes> {
+  const heapFile = join(cacheDir, `${lane.name}.heap`);
   await using _earlier = await Team.connect(bench, lane, { topics: 0, count: count * BEFORE_SHARE, decode: 'objects' });
-  const before = await residentBytes(bench, lane.pid);
+  const before = await bytesOf(bench, lane.pid, heapFile);
   await using _idle = await Team.connect(bench, lane, { topics: 0, count, decode: 'objects' });
-  return ((await residentBytes(bench, lane.pid)) - before) / count;
+  const after = await bytesOf(bench, lane.pid, heapFile);
+  return { resident: (after.resident - before.resident) / count, heap: (after.heap - before.heap) / count };
 }
 
 /** The server's own, after a collection; NaN where there is no `/proc`. */
-async function residentBytes({ quick, signal }: TelemetryBench, pid: number): Promise<number> {
+async function bytesOf({ quick, signal }: TelemetryBench, pid: number, heapFile: string): Promise<Bytes> {
   const settleMs = quick ? SETTLE_QUICK_MS : SETTLE_MS;
   await sleep(settleMs, undefined, { signal });
+  rmSync(heapFile, { force: true });
   process.kill(pid, 'SIGUSR2');
   await sleep(settleMs / 2, undefined, { signal });
+  while (!existsSync(heapFile)) await sleep(POLL_MS, undefined, { signal });
   const status = `/proc/${pid}/status`;
-  if (!existsSync(status)) return Number.NaN;
+  const heap = Number(readFileSync(heapFile, 'utf8'));
+  if (!existsSync(status)) return { resident: Number.NaN, heap };
   const kb = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(status, 'utf8'))?.[1];
-  return Number(kb) * 1_024;
+  return { resident: Number(kb) * 1_024, heap };
 }
 
 async function held(bench: TelemetryBench, lane: Lane, count: number): Promise<Figures> {
