@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { connectVideo } from '../../src/client/video.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
@@ -33,6 +33,7 @@ test('SIGHUP while it starts ends nothing, and is answered as soon as it has sta
   const starting = spawn(process.execPath, [command, '--config', file, 'serve', '--port', '0'], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  onTestFinished(() => void starting.kill('SIGKILL'));
   let err = '';
   starting.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
   // Its model is loading, and it is not ready.
