@@ -54,7 +54,7 @@ function difference(a: Float32Array, b: Float32Array): number {
 describe.each(MODELS)('$id', (manifest) => {
   const low = manifest.input.mean[0] === 0 ? 0 : -1;
 
-  test('gives what the plain evaluation gives', { timeout: 60_000 }, async () => {
+  test('gives what the plain evaluation gives', { timeout: 240_000 }, async () => {
     const file = await readBuiltIn(manifest);
     const [shape] = inputShapes(file) as [number[]];
     const data = picture(shape, low, 7);
