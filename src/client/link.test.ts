@@ -217,7 +217,10 @@ describe('a name', () => {
     for (let i = 0; i < 5; i++) {
       const session = await open({ clientId: 'robot' });
       session.publish('a', i);
+      const beganMs = performance.now();
       await session.close();
+      // On a machine that is so busy it has not waited for the server's answer.
+      if (performance.now() - beganMs > 900) await expect.poll(() => bench.session('robot')).toBeUndefined();
       expect((await open({ clientId: 'robot', reconnect: false })).welcome.resumed).toBe(false);
       await sessions.pop()!.close();
     }
