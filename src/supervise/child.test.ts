@@ -81,6 +81,39 @@ describe('a child', { timeout: 90_000 }, () => {
   });
 });
 
+describe('a pipe for data', { timeout: 90_000 }, () => {
+  test('goes both ways, in order, beside the channel', async () => {
+    const { child, replies, ready } = start('data', { hasData: true });
+    await ready();
+    const sent = Buffer.from(Array.from({ length: 3 * MIB }, (_, i) => i % 251));
+    const back: Buffer[] = [];
+    child.data!.on('data', (chunk: Buffer) => void back.push(chunk));
+    for (let at = 0; at < sent.length; at += MIB) child.data!.write(sent.subarray(at, at + MIB));
+    child.send({ echo: 1 });
+    await expect.poll(() => back.reduce((sum, { length }) => sum + length, 0)).toBe(sent.length);
+    expect(Buffer.concat(back).equals(sent)).toBe(true);
+    await expect.poll(() => replies.at(-1)).toEqual({ echoed: 1 });
+    expect(await child.stop()).toMatchObject({ cause: 'stopped' });
+    // Nobody reads it any more: no exception.
+    child.data!.write('late');
+  });
+
+  test('ends with a child that is killed', async () => {
+    const { child, ready } = start('data', { hasData: true });
+    await ready();
+    const closed = once(child.data!.resume(), 'close');
+    process.kill(child.pid!, 'SIGKILL');
+    await closed;
+    expect(await child.exited).toMatchObject({ cause: 'signal' });
+  });
+
+  test('is not there unless it was asked for', async () => {
+    const { child, ready } = start('stay');
+    await ready();
+    expect(child.data).toBeNull();
+  });
+});
+
 describe('limits', { timeout: 90_000 }, () => {
   test('of time', async () => {
     const { child } = start('stay', { limits: { wallMs: 300 } });

@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { systemClock, type Clock } from '../base/clock.ts';
-import { WAITING_MAX, type Envelope } from './envelope.ts';
+import { CHANNEL_FD, DATA_FD, WAITING_MAX, type Envelope } from './envelope.ts';
 import { MessageOutbox } from './outbox.ts';
 
 /**
@@ -40,6 +40,8 @@ export interface ChildLimits {
   readonly wallMs?: number;
   /** Resident memory, bytes. Watched on Linux only: elsewhere the operating system's own limit holds. */
   readonly memoryBytesMax?: number;
+  /** How often that is looked at; default 50 ms. Each look reads a file of the kernel's. */
+  readonly memoryIntervalMs?: number;
   /** Of standard output, where it is read, and standard error together, since the start, bytes. */
   readonly outputBytesMax?: number;
   /** A child that leaves a heartbeat unanswered for this long, after its first one, hangs. It has to call `openParent`. */
@@ -55,6 +57,8 @@ export interface ChildOptions<From> {
   /** Messages that may wait for the child; one more is refused. Default 256. */
   readonly waitingMax?: number;
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** On top of this process's own, where no `env` is given: what a library of the child's reads there. */
+  readonly envMore?: Readonly<Record<string, string>>;
   readonly cwd?: string;
   /** `pipe`: the caller reads `stdout`. Default: it is ignored. */
   readonly stdout?: 'ignore' | 'pipe';
@@ -68,6 +72,8 @@ export interface ForkOptions<From> extends ChildOptions<From> {
   readonly args?: readonly string[];
   /** Arguments of Node itself. */
   readonly execArgv?: readonly string[];
+  /** A pipe for data in both directions, beside the channel: the child has its end by `openData`, the caller by `data`. Default: none. */
+  readonly hasData?: boolean;
 }
 
 export interface ChildCounts {
@@ -128,7 +134,10 @@ export class Child<To = never, From = never> implements AsyncDisposable {
   /** A module of Node's, which calls `openParent`. */
   static fork<To, From>(script: URL, options: ForkOptions<From> = {}): Child<To, From> {
     const { execArgv = [], args = [] } = options;
-    return new Child<To, From>(process.execPath, [...execArgv, fileURLToPath(script), ...args], options, true);
+    return new Child<To, From>(process.execPath, [...execArgv, fileURLToPath(script), ...args], options, {
+      hasChannel: true,
+      hasData: options.hasData === true,
+    });
   }
 
   /** Any program. With a `channel`, Node's IPC channel tells it when this process has gone. */
@@ -137,10 +146,15 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     args: readonly string[],
     options: ChildOptions<never> & { readonly channel?: boolean } = {},
   ): Child {
-    return new Child(command, args, options, options.channel === true);
+    return new Child(command, args, options, { hasChannel: options.channel === true, hasData: false });
   }
 
-  private constructor(command: string, args: readonly string[], options: ChildOptions<From>, hasChannel: boolean) {
+  private constructor(
+    command: string,
+    args: readonly string[],
+    options: ChildOptions<From>,
+    { hasChannel, hasData }: { readonly hasChannel: boolean; readonly hasData: boolean },
+  ) {
     const {
       limits = {},
       graceMs = GRACE_MS,
@@ -153,10 +167,13 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     this.#clock = clock;
     this.#startedMs = clock.now();
     this.#heardMs = this.#startedMs + (limits.startMs ?? START_MS);
+    const stdio: ('ignore' | 'pipe' | 'ipc')[] = ['ignore', stdout, 'pipe'];
+    if (hasChannel) stdio[CHANNEL_FD] = 'ipc';
+    if (hasData) stdio[DATA_FD] = 'pipe';
     this.#child = spawn(command, args, {
-      stdio: ['ignore', stdout, 'pipe', ...(hasChannel ? ['ipc' as const] : [])],
+      stdio,
       serialization: 'advanced',
-      ...(options.env && { env: options.env as NodeJS.ProcessEnv }),
+      ...envOf(options),
       ...(options.cwd !== undefined && { cwd: options.cwd }),
     });
     remember(this.#child);
@@ -173,6 +190,8 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     this.#child.stdout?.on('data', (chunk: Buffer) => this.#count(chunk));
     // It flows when the caller reads it.
     this.#child.stdout?.pause();
+    // An error means that the child has gone, which is reported elsewhere.
+    this.data?.on('error', () => undefined);
     this.#child.on('message', (envelope: Envelope<From>) => {
       this.#heardMs = this.#clock.now();
       if (envelope.kind !== 'message') return;
@@ -191,6 +210,11 @@ export class Child<To = never, From = never> implements AsyncDisposable {
   /** Where the caller asked for it. */
   get stdout(): Readable | null {
     return this.#child.stdout;
+  }
+
+  /** The pipe that it was forked with. It flows when the caller reads it; unread, it holds up the child's writing. */
+  get data(): Duplex | null {
+    return (this.#child.stdio[DATA_FD] as Duplex | undefined) ?? null;
   }
 
   get errorTail(): string {
@@ -227,14 +251,14 @@ export class Child<To = never, From = never> implements AsyncDisposable {
   }
 
   #watch(): void {
-    const { wallMs, memoryBytesMax, silenceMs } = this.#limits;
+    const { wallMs, memoryBytesMax, memoryIntervalMs = MEMORY_INTERVAL_MS, silenceMs } = this.#limits;
     if (wallMs !== undefined) this.#timers.push(setTimeout(() => this.#end('timeout'), wallMs));
     if (silenceMs !== undefined) this.#listen(silenceMs);
     if (memoryBytesMax === undefined) return;
     const check = async (): Promise<void> => {
       if ((await residentBytes(this.#child.pid)) > memoryBytesMax) this.#end('memory');
     };
-    this.#timers.push(setInterval(() => void check(), MEMORY_INTERVAL_MS));
+    this.#timers.push(setInterval(() => void check(), memoryIntervalMs));
   }
 
   /** Asks for heartbeats. A parent that was held up itself could not listen: then the silence begins anew. */
@@ -306,6 +330,11 @@ export class Child<To = never, From = never> implements AsyncDisposable {
     if (cause === 'hung') return `gave no sign of life for ${silenceMs} ms`;
     return signalCode ? `was ended by ${signalCode}` : `left with exit code ${exitCode}`;
   }
+}
+
+function envOf({ env, envMore }: ChildOptions<never>): { env?: NodeJS.ProcessEnv } {
+  if (env) return { env: env as NodeJS.ProcessEnv };
+  return envMore ? { env: { ...process.env, ...envMore } } : {};
 }
 
 /** Resident memory of a process by Linux' proc(5), `VmRSS` of `status`; 0 where it is unknown. */

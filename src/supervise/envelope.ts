@@ -3,3 +3,7 @@ export type Envelope<T> = { readonly kind: 'message'; readonly body: T } | { rea
 
 /** Messages that may wait for the other side. */
 export const WAITING_MAX = 256;
+
+/** Places of the channel, and of a pipe for data, among the file descriptors of a child. */
+export const CHANNEL_FD = 3;
+export const DATA_FD = 4;

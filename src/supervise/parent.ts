@@ -1,6 +1,7 @@
+import { Socket } from 'node:net';
 import { extname } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { WAITING_MAX, type Envelope } from './envelope.ts';
+import { DATA_FD, WAITING_MAX, type Envelope } from './envelope.ts';
 import { MessageOutbox } from './outbox.ts';
 
 export interface ParentOptions<To> {
@@ -59,6 +60,37 @@ export function openParent<To, From>({
       post({ kind: 'message', body }, () => process.disconnect());
     },
   };
+}
+
+/**
+ * In a process that was forked with `hasData`: its end of the pipe. Once. What is written in one turn of the event loop goes out by one call of the operating
+ * system; when the parent has gone, writing has no effect.
+ */
+export function openData(): DataPipe {
+  const socket = new Socket({ fd: DATA_FD, readable: true, writable: true });
+  socket.on('error', () => undefined);
+  let isCorked = false;
+  return {
+    socket,
+    write: (...parts) => {
+      if (!isCorked) {
+        isCorked = true;
+        socket.cork();
+        setImmediate(() => {
+          isCorked = false;
+          socket.uncork();
+        });
+      }
+      for (const part of parts) socket.write(part);
+    },
+  };
+}
+
+export interface DataPipe {
+  /** To read from, and for its `writableLength` and `drain`. */
+  readonly socket: Socket;
+  /** Not copied: they are not changed until they are sent. */
+  write(...parts: readonly Uint8Array[]): void;
 }
 
 function exit(): void {

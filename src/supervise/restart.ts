@@ -1,6 +1,8 @@
 /** When a child that has ended is started again. */
 export interface RestartPolicy {
-  /** Before the first restart. */
+  /** Restarts of a row that are made without any delay; default: none. */
+  readonly atOnce?: number;
+  /** Before the first one after those. */
   readonly firstDelayMs: number;
   /** It doubles up to this. */
   readonly delayMaxMs: number;
@@ -17,6 +19,8 @@ const JITTER = 0.5;
 
 /** Before restart number `restart` (from 1) of a row; `random` is 0 to 1. */
 export function restartDelayMs(policy: RestartPolicy, restart: number, random: number): number {
-  const delayMs = Math.min(policy.delayMaxMs, policy.firstDelayMs * 2 ** Math.min(restart - 1, 32));
+  const { atOnce = 0, firstDelayMs, delayMaxMs } = policy;
+  if (restart <= atOnce) return 0;
+  const delayMs = Math.min(delayMaxMs, firstDelayMs * 2 ** Math.min(restart - atOnce - 1, 32));
   return delayMs * (1 - JITTER * random);
 }

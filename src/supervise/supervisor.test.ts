@@ -68,4 +68,6 @@ test('the pause before a restart doubles up to its limit, and chance takes up to
   const delays = (random: number) => [1, 2, 3, 4, 5, 1_000].map((restart) => restartDelayMs(policy, restart, random));
   expect(delays(0)).toEqual([100, 200, 400, 800, 1_000, 1_000]);
   expect(delays(1)).toEqual([50, 100, 200, 400, 500, 500]);
+  const first = { ...policy, atOnce: 2 };
+  expect([1, 2, 3, 4].map((restart) => restartDelayMs(first, restart, 0))).toEqual([0, 0, 100, 200]);
 });
