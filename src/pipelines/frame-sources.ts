@@ -10,7 +10,7 @@ import type { Admission } from './admission.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { FrameInput } from './frame-input.ts';
 import type { PipelineChoice } from './pipeline.ts';
-import type { PipelineHost } from './pipeline-host.ts';
+import type { OpenPipeline, PipelineHost } from './pipeline-host.ts';
 import { SourceRate } from './source-rate.ts';
 
 /** A session that asks for pipelines. */
@@ -22,6 +22,36 @@ export interface SessionRequest extends PipelineChoice {
   /** To whom its outcomes are charged. */
   readonly account: () => MemoryAccount;
   readonly isWithinGrant: () => boolean;
+}
+
+/** A source of frames in this program. */
+export interface ProgramSource {
+  /** Unique among those that are open. */
+  readonly source: string;
+  /** Names. */
+  readonly pipelines: readonly string[];
+  readonly choice: PipelineChoice;
+  /** As in `SourceRequest`. */
+  readonly isChoiceForSome?: boolean;
+  /** Frames that may wait for a worker: when there are more, the oldest go. */
+  readonly queue: number;
+  /** Left out: normal. */
+  readonly priority?: () => Priority;
+  /** It sends nothing at all, and needs no share of the engine. */
+  readonly isAway?: () => boolean;
+  /** To whom its frames and outcomes are charged. */
+  readonly account: () => MemoryAccount;
+}
+
+export interface SourceWork {
+  readonly frames: Stream<Picture>;
+  /** In the order of the request. */
+  readonly pipelines: readonly OpenPipeline[];
+  readonly rate: SourceRate;
+  /** Frames that wait. */
+  queued(): number;
+  /** Its waiting frames are answered. Idempotent. */
+  close(): void;
 }
 
 export interface FrameSourcesOptions {
@@ -40,7 +70,8 @@ export interface FrameSourcesOptions {
 /** Connects frames of sessions, and of this program, to their pipelines. */
 export class FrameSources {
   readonly #options: FrameSourcesOptions;
-  readonly #inputs = new Set<FrameInput>();
+  /** Ends of the sources of this program. */
+  readonly #open = new Set<() => void>();
   #lastInput = 0;
 
   constructor(options: FrameSourcesOptions) {
@@ -49,51 +80,60 @@ export class FrameSources {
 
   /** A source of frames in this program. Errors: MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
   async openInput(choice: PipelineChoice = {}): Promise<FrameInput> {
-    const { hub, streams, memory, clock, dispatcher, admission, host, imageLimits, frameQueue } = this.#options;
+    const { memory, clock, imageLimits, frameQueue } = this.#options;
     // No client's name contains a colon.
     const source = `program:${++this.#lastInput}`;
-    const frames = streams.frames(`${source}/frames`, frameQueue(), () => account);
     const account = memory.open('program', source);
-    const end = (): void => {
-      frames.close();
+    const opening = this.open({ source, pipelines: ['objects'], choice, queue: frameQueue(), account: () => account });
+    const work = await opening.catch((thrown: unknown) => {
       account.close();
-    };
+      throw thrown;
+    });
+    return new FrameInput({
+      frames: work.frames,
+      outcomes: work.pipelines[0]!.outcomes,
+      rate: work.rate,
+      clock,
+      readJpeg: (bytes) => uprightJpegSize(bytes, imageLimits),
+      onClose: () => {
+        work.close();
+        account.close();
+      },
+    });
+  }
+
+  /**
+   * The pipelines of a source without a socket, with their models ready, and its share of the engine. Errors: PIPELINE_UNKNOWN, QUERY_BAD, MODEL_*,
+   * STREAM_LIMIT_REACHED, STREAM_CLOSED.
+   */
+  async open(request: ProgramSource): Promise<SourceWork> {
+    const { source, pipelines: names, choice, isChoiceForSome = false, queue, priority, isAway, account } = request;
+    const { hub, streams, clock, dispatcher, admission, host } = this.#options;
+    const frames = streams.frames(`${source}/frames`, queue, account);
     const rate: SourceRate = new SourceRate({
       clock,
-      priority: Priority.normal,
+      priority: priority ?? (() => Priority.normal),
+      ...(isAway && { isAway }),
       costMs: () => lane.work.costMs,
       isCostly: () => lane.isCostly,
       guard: (callback) => hub.guard(callback),
     });
     const isWithinGrant = (): boolean => rate.isWithin;
-    const opening = host.open({
-      source,
-      frames,
-      account: () => account,
-      pipelines: ['objects'],
-      choice,
-      isWithinGrant,
-    });
+    const opening = host.open({ source, frames, account, pipelines: names, choice, isChoiceForSome, isWithinGrant });
     const { lane, pipelines } = await opening.catch((thrown: unknown) => {
-      end();
+      frames.close();
       throw thrown;
     });
     const leave = admission.join(rate);
-    const input = new FrameInput({
-      frames,
-      outcomes: pipelines[0]!.outcomes,
-      rate,
-      clock,
-      readJpeg: (bytes) => uprightJpegSize(bytes, imageLimits),
-      onClose: () => {
-        this.#inputs.delete(input);
-        leave();
-        dispatcher.detach(lane);
-        end();
-      },
-    });
-    this.#inputs.add(input);
-    return input;
+    const close = (): void => {
+      if (!this.#open.delete(close)) return;
+      leave();
+      // Its waiting frames are answered.
+      dispatcher.detach(lane);
+      frames.close();
+    };
+    this.#open.add(close);
+    return { frames, pipelines, rate, queued: () => lane.reader.queued, close };
   }
 
   /** The pipelines of one session, with their models ready. Errors: PIPELINE_UNKNOWN, QUERY_BAD, MODEL_*, STREAM_LIMIT_REACHED. */
@@ -122,6 +162,6 @@ export class FrameSources {
 
   /** Closes the sources of this program; their waiting frames are answered. */
   close(): void {
-    for (const input of this.#inputs) input.close();
+    for (const close of this.#open) close();
   }
 }

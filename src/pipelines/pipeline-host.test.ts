@@ -65,15 +65,15 @@ function setUp(streamsMax = 10) {
     config: () => loadConfig({ env: {}, flags: { 'detection.confidence_threshold': 0.25 } }),
   });
   const frames = streams.frames('cam/frames', 4, account);
-  const open = (pipelines: readonly string[], choice: PipelineChoice = {}) =>
-    host.open({ source: 'cam', frames, account, pipelines, choice });
+  const open = (pipelines: readonly string[], choice: PipelineChoice = {}, isChoiceForSome = false) =>
+    host.open({ source: 'cam', frames, account, pipelines, choice, isChoiceForSome });
   return { hub, engine, asked, dispatcher, frames, open };
 }
 
 test('a source has a stream of outcomes for each pipeline; a frame is one job of all of them', async () => {
   const { hub, engine, asked, dispatcher, frames, open } = setUp();
   const { lane, pipelines } = await open(['objects', 'hands']);
-  expect(asked.toSorted()).toEqual(['hand-lite', 'palm-lite', 'ssd-oidv4']);
+  expect([...new Set(asked)].toSorted()).toEqual(['hand-lite', 'palm-lite', 'ssd-oidv4']);
   expect(pipelines.map(({ name, model }) => [name, model])).toEqual([
     ['objects', 'ssd-oidv4'],
     ['hands', 'hand-lite'],
@@ -111,4 +111,12 @@ test('with no room for all of its streams a source leaves none behind', async ()
   const { hub, open } = setUp(2);
   await expect(open(['objects', 'hands'])).rejects.toMatchObject({ code: 'STREAM_LIMIT_REACHED' });
   expect(hub.list().map(({ name }) => name)).toEqual(['cam/frames']);
+});
+
+test('an option may be for those pipelines alone that take it, but not for none', async () => {
+  const { asked, dispatcher, open } = setUp();
+  const { lane } = await open(['objects', 'hands'], { model: 'mine' }, true);
+  expect(asked).toContain('mine');
+  dispatcher.detach(lane);
+  await expect(open(['hands'], { model: 'mine' }, true)).rejects.toMatchObject({ code: 'QUERY_BAD' });
 });

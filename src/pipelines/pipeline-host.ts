@@ -29,6 +29,8 @@ export interface SourceRequest {
   /** Names: at least one, none twice. */
   readonly pipelines: readonly string[];
   readonly choice: PipelineChoice;
+  /** An option goes to those pipelines that take it; else all of them must. */
+  readonly isChoiceForSome?: boolean;
   /** The source keeps to its grant; left out: it always does. */
   readonly isWithinGrant?: () => boolean;
 }
@@ -39,6 +41,8 @@ export interface OpenPipeline {
   readonly outcomes: Stream<FrameOutcome>;
   /** Id of its model. */
   readonly model: string;
+  /** As in `PreparedPipeline`. */
+  readonly input: PreparedPipeline['input'];
   /** Frames that workers hold now. */
   readonly inFlight: () => number;
 }
@@ -59,14 +63,15 @@ export class PipelineHost {
   }
 
   /** Errors: PIPELINE_UNKNOWN, QUERY_BAD (an option that a pipeline does not take), MODEL_*, STREAM_LIMIT_REACHED, STREAM_CLOSED. */
-  async open({ source, frames, account, pipelines, choice, isWithinGrant }: SourceRequest): Promise<OpenSource> {
+  async open(request: SourceRequest): Promise<OpenSource> {
+    const { source, frames, account, pipelines, choice, isChoiceForSome = false, isWithinGrant } = request;
     const { streams, dispatcher, models, config } = this.#options;
     const wanted = pipelines.map(pipelineOf);
-    for (const { name, choices } of wanted) {
-      for (const key of Object.keys(choice) as (keyof PipelineChoice)[]) {
-        if (choice[key] === undefined || choices.includes(key)) continue;
-        throw new SightlineError('QUERY_BAD', `the pipeline ${name} takes no ${key}`);
-      }
+    for (const key of Object.keys(choice) as (keyof PipelineChoice)[]) {
+      if (choice[key] === undefined) continue;
+      const others = wanted.filter(({ choices }) => !choices.includes(key));
+      if (others.length === 0 || (isChoiceForSome && others.length < wanted.length)) continue;
+      throw new SightlineError('QUERY_BAD', `the pipeline ${others[0]!.name} takes no ${key}`);
     }
     const prepared = await Promise.all(wanted.map((pipeline) => pipeline.prepare(models, config(), choice)));
     const outcomes: Stream<FrameOutcome>[] = [];
@@ -89,6 +94,7 @@ export class PipelineHost {
         name,
         outcomes: outcomes[i]!,
         model: prepared[i]!.model,
+        input: prepared[i]!.input,
         inFlight: () => lane.outputs[i]!.counts().inFlight,
       })),
     };

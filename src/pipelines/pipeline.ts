@@ -3,6 +3,7 @@ import type { PipelineName } from '../base/result.ts';
 import type { Config } from '../config/schema.ts';
 import type { ProgramCall } from '../inference/engine/types.ts';
 import type { WireContents } from '../protocol/video.ts';
+import type { PictureInput } from '../vision/types.ts';
 
 /** Options that a source of frames may choose; a missing one has the server's default. */
 export interface PipelineChoice {
@@ -17,13 +18,15 @@ export interface PipelineChoice {
 export interface ModelSource {
   /** Returns the id of a detector; default: the default model's. */
   detector(requested?: string): Promise<string>;
-  model(id: string): Promise<{ readonly id: string }>;
+  model(id: string): Promise<{ readonly id: string; readonly input?: PictureInput }>;
 }
 
 /** The work on each frame of a source. */
 export interface PreparedPipeline extends Omit<ProgramCall, 'state'> {
   /** The id that clients see. */
   readonly model: string;
+  /** How its model sees the picture, where it needs no more of it: a source may scale its pictures to that. Left out: it looks at parts of them. */
+  readonly input?: Pick<PictureInput, 'width' | 'height' | 'fit'>;
 }
 
 /** One kind of work on frames: its name, its needs and its results. */

@@ -7,7 +7,7 @@ function setUp() {
   const faults: unknown[] = [];
   const rate = new SourceRate({
     clock,
-    priority: 1,
+    priority: () => 1,
     costMs: () => 20,
     guard: (callback) => {
       try {
@@ -72,9 +72,9 @@ describe('SourceRate', () => {
     expect(rate.demand(clock.now())).toEqual({ priority: 1, wanted: 1, most: Infinity });
     expect(rate.costMs()).toBe(20);
     send(20, 5_000);
-    expect(rate.demand(clock.now()).wanted).toBeCloseTo(26);
+    expect(rate.demand(clock.now())!.wanted).toBeCloseTo(26);
     clock.advance(10_000);
-    expect(rate.demand(clock.now()).wanted).toBeLessThan(1.2);
+    expect(rate.demand(clock.now())!.wanted).toBeLessThan(1.2);
   });
 
   test('who sends much more than it was told does not keep to it', () => {

@@ -6,7 +6,9 @@ import type { AdmissionMember } from './admission.ts';
 
 export interface SourceRateOptions {
   readonly clock: Clock;
-  readonly priority: Priority;
+  readonly priority: () => Priority;
+  /** It sends nothing at all, and needs no share. Left out: it always may send. */
+  readonly isAway?: () => boolean;
   /** Cost of a frame of this source, worker milliseconds; undefined: nothing is known. */
   readonly costMs: () => number | undefined;
   /** As in `AdmissionMember`. */
@@ -55,9 +57,10 @@ export class SourceRate implements AdmissionMember {
   }
 
   /** Little more than it uses; the engine may have more for it. */
-  demand(nowMs: number): Omit<Demand, 'floor'> {
+  demand(nowMs: number): Omit<Demand, 'floor'> | undefined {
+    if (this.#options.isAway?.()) return undefined;
     const wanted = this.#use.fps === undefined ? IDLE_FPS : this.#use.wantedFps(nowMs);
-    return { priority: this.#options.priority, wanted, most: Infinity };
+    return { priority: this.#options.priority(), wanted, most: Infinity };
   }
 
   costMs(): number | undefined {

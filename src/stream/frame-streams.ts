@@ -1,5 +1,6 @@
 import type { FrameOutcome } from '../base/frame.ts';
 import type { Picture } from '../base/picture.ts';
+import type { Sample } from '../base/sample.ts';
 import { textBytes } from '../base/text-bytes.ts';
 import type { MemoryAccount, MemoryLedger } from '../fences/memory-ledger.ts';
 import type { Hub } from './hub.ts';
@@ -38,15 +39,22 @@ export class FrameStreams {
 
   /** `accountOf`: of the client; asked with each sample. Errors: STREAM_LIMIT_REACHED, STREAM_OPTION_BAD, STREAM_CLOSED. */
   frames(name: string, capacity: number, accountOf: () => MemoryAccount): Stream<Picture> {
-    return this.#create(name, capacity, accountOf, ({ bytes }) => bytes.length + FRAME_BYTES);
+    return this.create<Picture>(name, capacity, accountOf, ({ bytes }) => bytes.length + FRAME_BYTES);
   }
 
   /** As `frames`. */
   outcomes(name: string, capacity: number, accountOf: () => MemoryAccount): Stream<FrameOutcome> {
-    return this.#create(name, capacity, accountOf, outcomeBytes);
+    return this.create(name, capacity, accountOf, outcomeBytes);
   }
 
-  #create<T>(name: string, capacity: number, accountOf: () => MemoryAccount, bytesOf: (data: T) => number): Stream<T> {
+  /** The same for what else a source keeps. `bytesOf`: what one of them takes, the same whenever it is asked. `onEvict`: as in `StreamOptions`. */
+  create<T>(
+    name: string,
+    capacity: number,
+    accountOf: () => MemoryAccount,
+    bytesOf: (data: T) => number,
+    onEvict?: (sample: Sample<T>) => void,
+  ): Stream<T> {
     const stream: Stream<T> = this.#hub.create<T>(name, {
       capacity,
       onPublish: ({ data }) => {
@@ -54,7 +62,10 @@ export class FrameStreams {
         this.#add(account, held, bytesOf(data));
         this.#bound(account);
       },
-      onEvict: ({ data }) => this.#release(accountOf(), held, bytesOf(data)),
+      onEvict: (sample) => {
+        this.#release(accountOf(), held, bytesOf(sample.data));
+        onEvict?.(sample);
+      },
     });
     const held: Held = { stream: stream as Stream<unknown>, bytes: 0 };
     return stream;
@@ -97,7 +108,8 @@ export class FrameStreams {
   }
 }
 
-function outcomeBytes(outcome: FrameOutcome): number {
+/** Memory of an outcome, bytes. */
+export function outcomeBytes(outcome: FrameOutcome): number {
   if (outcome.kind === 'dropped') return LOSS_BYTES;
   if (outcome.kind === 'error') return LOSS_BYTES + textBytes(outcome.message);
   const { result } = outcome;

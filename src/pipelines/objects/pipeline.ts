@@ -30,6 +30,7 @@ export const objects: Pipeline<'objects'> = {
     const confidence = choice.confidence ?? detection.confidence_threshold;
     const iou = choice.iou ?? detection.iou_threshold;
     const thresholds = { ...(confidence !== undefined && { confidence }), ...(iou !== undefined && { iou }) };
-    return { ...objectsCall(model, thresholds), model };
+    const { input } = await models.model(model);
+    return { ...objectsCall(model, thresholds), model, ...(input && { input }) };
   },
 };

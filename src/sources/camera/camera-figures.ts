@@ -1,0 +1,163 @@
+import { part, seconds, type Labelled, type Part } from '../../observe/figures.ts';
+import type { CameraFleet } from './fleet.ts';
+
+/** A camera's name is a label of one figure only, and of no more than this many: the fleet may be larger. */
+const CAMERAS_TOLD = 200;
+
+type Accounts = ReturnType<CameraFleet['accounts']>;
+type Told = Accounts & { readonly live: ReturnType<CameraFleet['live']> };
+
+/** Figures of the fleet. Counters go on when a camera is removed. */
+export function camerasPart(fleet: CameraFleet): Part<Told> {
+  return part(
+    () => ({ ...fleet.accounts(), live: fleet.live() }),
+    [
+      {
+        name: 'sightline_cameras',
+        kind: 'gauge',
+        help: 'Cameras by state',
+        labels: ['state'],
+        read: ({ states }) => labelled(states),
+      },
+      {
+        name: 'sightline_camera_live',
+        kind: 'gauge',
+        help: 'Frames come of this camera (1) or do not (0); of at most two hundred cameras',
+        labels: ['camera'],
+        setsMax: CAMERAS_TOLD,
+        read: ({ live }) => live.map(([id, isLive]): Labelled => [[id], isLive ? 1 : 0]),
+      },
+      {
+        name: 'sightline_camera_viewers',
+        kind: 'gauge',
+        help: 'Viewers of raw channels',
+        read: ({ viewers }) => viewers,
+      },
+      {
+        name: 'sightline_camera_connections_total',
+        kind: 'counter',
+        help: 'Times that a camera became live',
+        read: ({ connections }) => connections,
+      },
+      {
+        name: 'sightline_camera_retries_total',
+        kind: 'counter',
+        help: 'Further tries after a failure, by its error code',
+        labels: ['code'],
+        read: ({ retries }) => [...retries].map(([code, count]): Labelled => [[code], count]),
+      },
+      {
+        name: 'sightline_camera_frames_total',
+        kind: 'counter',
+        help: 'Frames of cameras: received, decoded, and found damaged by the decoder',
+        labels: ['what'],
+        read: ({ totals: { received, decoded, damaged } }) => labelled({ received, decoded, damaged }),
+      },
+      {
+        name: 'sightline_camera_received_bytes_total',
+        kind: 'counter',
+        unit: 'bytes',
+        help: 'Encoded frames that cameras have sent',
+        read: ({ totals }) => totals.receivedBytes,
+      },
+      {
+        name: 'sightline_camera_decode_seconds_total',
+        kind: 'counter',
+        unit: 'seconds',
+        help: 'Time that processes took to decode frames',
+        read: ({ totals }) => seconds(totals.decodeMs),
+      },
+      {
+        name: 'sightline_camera_scale_seconds_total',
+        kind: 'counter',
+        unit: 'seconds',
+        help: 'Time that processes took to scale pictures',
+        read: ({ totals }) => seconds(totals.scaleMs),
+      },
+      {
+        name: 'sightline_camera_fragments_total',
+        kind: 'counter',
+        help: 'Fragments of raw channels: received from the processes, and dropped there since the pipe was full',
+        labels: ['what'],
+        read: ({ totals }) => labelled({ received: totals.fragments, dropped: totals.fragmentsDropped }),
+      },
+      {
+        name: 'sightline_camera_pictures_total',
+        kind: 'counter',
+        help: 'Pictures of cameras: received from the processes, dropped there since the pipe was full, and of those received the ones that no pipeline was there for',
+        labels: ['what'],
+        read: ({ totals, pictures }) =>
+          labelled({ received: totals.pictures, dropped: totals.picturesDropped, unused: pictures.unused }),
+      },
+      {
+        name: 'sightline_camera_pictures_processed_total',
+        kind: 'counter',
+        help: 'What became of the pictures of cameras, by pipeline: result, error, or why it was dropped',
+        labels: ['pipeline', 'outcome'],
+        read: ({ pictures }) =>
+          [...pictures.pipelines].flatMap(([pipeline, { results, errors, dropped }]) =>
+            Object.entries({ result: results, error: errors, ...dropped }).map(([outcome, count]): Labelled => [
+              [pipeline, outcome],
+              count,
+            ]),
+          ),
+      },
+      {
+        name: 'sightline_camera_pictures_waiting',
+        kind: 'gauge',
+        help: 'Pictures of cameras that wait for a worker, or are with one, by pipeline',
+        labels: ['pipeline', 'where'],
+        read: ({ pictures }) =>
+          [...pictures.pipelines].flatMap(([pipeline, { queued, inFlight }]): Labelled[] => [
+            [[pipeline, 'queue'], queued],
+            [[pipeline, 'worker'], inFlight],
+          ]),
+      },
+      {
+        name: 'sightline_camera_processes',
+        kind: 'gauge',
+        help: 'Processes that read cameras: `pool` for several, `own` for one that brought down others with it, `test` for addresses that are tried',
+        labels: ['kind'],
+        read: ({ processes }) => labelled(processes.processes),
+      },
+      {
+        name: 'sightline_camera_process_starts_total',
+        kind: 'counter',
+        help: 'Starts of such processes',
+        read: ({ processes }) => processes.starts,
+      },
+      {
+        name: 'sightline_camera_process_ends_total',
+        kind: 'counter',
+        help: 'Ends of such processes, by cause; `stopped`: the server ended it',
+        labels: ['cause'],
+        read: ({ processes }) => labelled(processes.exits),
+      },
+      {
+        name: 'sightline_camera_isolations_total',
+        kind: 'counter',
+        help: 'Cameras that brought down their process twice: whether they got one of their own',
+        labels: ['outcome'],
+        read: ({ processes }) => labelled(processes.isolations),
+      },
+      {
+        name: 'sightline_camera_data_bytes_total',
+        kind: 'counter',
+        unit: 'bytes',
+        help: 'Pictures and fragments that came from such processes',
+        read: ({ processes }) => processes.dataBytes,
+      },
+      {
+        name: 'sightline_camera_messages_stray_total',
+        kind: 'counter',
+        help: 'Messages and orders between the server and such processes that were of no use any more: of connections that were closed, or for a process that was gone',
+        labels: ['what'],
+        read: ({ processes }) => labelled({ received: processes.strays, orders: processes.ordersRefused }),
+      },
+    ],
+  );
+}
+
+function labelled(counts: Readonly<Record<string, number>>): Labelled[] {
+  return Object.entries(counts).map(([label, count]) => [[label], count]);
+}

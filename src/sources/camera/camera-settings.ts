@@ -1,0 +1,83 @@
+import type { PipelineName } from '../../base/result.ts';
+import type { Priority } from '../../base/sample.ts';
+import type { CameraInput } from './messages.ts';
+
+/** Settings of the fleet, and what a change of them touches. Pure. */
+
+export interface CameraSettings {
+  /** With credentials, if there are any: it goes into no log and no message. */
+  readonly url: string;
+  readonly isEnabled: boolean;
+  readonly transport: 'tcp' | 'udp';
+  readonly priority: Priority;
+  readonly pipelines: readonly PipelineName[];
+  /** Id of a model; left out: the server's default. */
+  readonly model?: string;
+  /** Files: begin anew at the end. */
+  readonly loop: boolean;
+  /** Files: at the pace of their timestamps, or as fast as they can be read. */
+  readonly pace: 'live' | 'fast';
+}
+
+export interface FleetSettings {
+  /** Processes that serve several cameras, at most. */
+  readonly processes: number;
+  /** Cameras that are read at once, at most. */
+  readonly streamsMax: number;
+  readonly openTimeoutMs: number;
+  readonly stallTimeoutMs: number;
+  readonly pixelsMax: number;
+  readonly rateFpsMax: number;
+  /** Fragments of a raw channel that are kept, bytes a camera. */
+  readonly rawBytesMax: number;
+  readonly allowedNetworks: readonly string[];
+  /** By id. */
+  readonly cameras: ReadonlyMap<string, CameraSettings>;
+}
+
+/** What holds for the connections of all cameras. */
+export type ConnectionSettings = Pick<
+  FleetSettings,
+  'openTimeoutMs' | 'stallTimeoutMs' | 'pixelsMax' | 'rateFpsMax' | 'allowedNetworks'
+>;
+
+/** Before there is a configuration: no camera at all. */
+export const NO_FLEET: FleetSettings = {
+  processes: 10,
+  streamsMax: 0,
+  openTimeoutMs: 10_000,
+  stallTimeoutMs: 5_000,
+  pixelsMax: 8_912_896,
+  rateFpsMax: 120,
+  rawBytesMax: 8 * 2 ** 20,
+  allowedNetworks: [],
+  cameras: new Map(),
+};
+
+export function inputOf(camera: CameraSettings, fleet: ConnectionSettings): CameraInput {
+  const { url, transport, loop, pace } = camera;
+  const { openTimeoutMs, stallTimeoutMs, pixelsMax, rateFpsMax, allowedNetworks } = fleet;
+  return { url, transport, loop, pace, allowedNetworks, openTimeoutMs, stallTimeoutMs, pixelsMax, rateFpsMax };
+}
+
+const OF_CONNECTION = ['url', 'transport', 'loop', 'pace'] as const satisfies readonly (keyof CameraSettings)[];
+
+/** Another connection is needed; else it stays as it is. */
+export function needsConnection(one: CameraSettings, other: CameraSettings): boolean {
+  return OF_CONNECTION.some((key) => one[key] !== other[key]);
+}
+
+export function isSameCamera(one: CameraSettings, other: CameraSettings): boolean {
+  const isSame = one.isEnabled === other.isEnabled && one.priority === other.priority && one.model === other.model;
+  return isSame && !needsConnection(one, other) && isSameList(one.pipelines, other.pipelines);
+}
+
+/** A camera that was refused may be let in by these. */
+export function isSameConnection(one: ConnectionSettings, other: ConnectionSettings): boolean {
+  const keys = ['openTimeoutMs', 'stallTimeoutMs', 'pixelsMax', 'rateFpsMax'] as const;
+  return keys.every((key) => one[key] === other[key]) && isSameList(one.allowedNetworks, other.allowedNetworks);
+}
+
+function isSameList(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((value, i) => value === other[i]);
+}

@@ -1,0 +1,561 @@
+import { wallTimeMs, type Clock } from '../../base/clock.ts';
+import { SightlineError, type ErrorCode } from '../../base/errors.ts';
+import type { Random } from '../../base/random.ts';
+import type { MemoryAccount, MemoryLedger } from '../../fences/memory-ledger.ts';
+import type { Log } from '../../log/log.ts';
+import { redactText } from '../../log/redact.ts';
+import type { FrameStreams } from '../../stream/frame-streams.ts';
+import type { Stream } from '../../stream/stream.ts';
+import { CameraCounts } from './camera-counts.ts';
+import { inputOf, isSameCamera, needsConnection, type CameraSettings, type FleetSettings } from './camera-settings.ts';
+import {
+  firstStatus,
+  HEALTHY_MS,
+  nextStatus,
+  retryInMs,
+  StallWatch,
+  type CameraEvent,
+  type CameraStatus,
+  type Reason,
+} from './camera-state.ts';
+import type { CameraDocument } from './documents.ts';
+import type { CameraFeed, NamedOutcome, RawFragment, Still } from './feed.ts';
+import type { FrameData, PictureCondition, PictureScale, ReaderCounts, ReaderData, StreamFacts } from './messages.ts';
+import { PictureFeed, type OpenPictures } from './picture-feed.ts';
+import { isRateNews, isSameScale, nextRate, orderDelayMs, pictureScale } from './picture-plan.ts';
+import { isSuspect, withCrash } from './placement.ts';
+import type { ReaderPool, Seat } from './process-pool.ts';
+import { RawChannel } from './raw-channel.ts';
+import type { Opening, OpeningListener, ProcessLoss } from './reader-link.ts';
+import { shownAddress } from './shown-address.ts';
+import { Stills } from './stills.ts';
+
+export interface CameraHost {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly memory: MemoryLedger;
+  readonly streams: FrameStreams;
+  readonly pool: ReaderPool;
+  readonly openPictures: OpenPictures;
+  readonly settings: () => FleetSettings;
+  /** Those that are read. */
+  readonly cameras: () => number;
+  /** A moment of CLOCK_MONOTONIC, as processes tell it, by the server's clock. */
+  readonly ownTimeOf: (monotonicMs: number) => number;
+  /** Runs callbacks of others. */
+  readonly guard: (callback: () => void) => void;
+  /** Its settings or its state have changed. */
+  readonly onChange: (id: string) => void;
+  readonly onRetry: (code: ErrorCode) => void;
+}
+
+const CLASSES = ['low', 'normal', 'high', 'critical'] as const;
+/** Share of the time until its connection ends after which a camera without frames counts as stalled. */
+const STALL_SHARE = 0.5;
+const REASON_CHARS = 500;
+
+/** One camera of the fleet: its connection, its state, and what it gives to those who watch it. */
+export class Camera implements CameraFeed {
+  readonly id: string;
+  readonly #host: CameraHost;
+  readonly #account: MemoryAccount;
+  readonly #raw: RawChannel;
+  readonly #pictures: PictureFeed;
+  readonly #stills: Stills;
+  readonly #counts = new CameraCounts();
+  readonly #watchers = new Set<() => void>();
+  #settings: CameraSettings;
+  #status: CameraStatus;
+  /** It is turned on, and has a place among those that are read. */
+  #isRead = false;
+  #seat: Seat | undefined;
+  #opening: Opening | undefined;
+  /** The last one that a process got: a device, or a port, is free again only when that one has ended. */
+  #begun: Opening | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #facts: StreamFacts | undefined;
+  #epoch = 0;
+  #condition: { readonly condition: PictureCondition; readonly sinceMs: number };
+  #stallWatch: StallWatch;
+  #trouble: Reason | null = null;
+  /** In a row. */
+  #failures = 0;
+  #crashesMs: readonly number[] = [];
+  #askedMs = 0;
+  #liveSinceMs: number | undefined;
+  #connections = 0;
+  /** What the process was asked for last, or will be; undefined: nothing since the connection began. */
+  #ordered: { readonly rateFps: number; readonly scale: PictureScale } | undefined;
+  #orderTimer: NodeJS.Timeout | undefined;
+  /** When the last picture came. */
+  #pictureMs = 0;
+  #pictureCount = 0;
+  #isClosed = false;
+
+  /** Errors: STREAM_LIMIT_REACHED, STREAM_CLOSED. */
+  constructor(id: string, settings: CameraSettings, host: CameraHost) {
+    this.id = id;
+    this.#host = host;
+    this.#settings = settings;
+    const { clock, random, streams, memory, openPictures } = host;
+    const nowMs = clock.now();
+    this.#status = firstStatus(nowMs);
+    this.#condition = { condition: 'unknown', sinceMs: nowMs };
+    this.#stallWatch = new StallWatch(nowMs);
+    this.#account = memory.open('camera', id);
+    const account = (): MemoryAccount => this.#account;
+    this.#stills = new Stills({ clock, ask: (request, width) => this.#opening?.still(request, width) ?? false });
+    this.#raw = new RawChannel({
+      camera: id,
+      streams,
+      account,
+      bytesMax: () => host.settings().rawBytesMax,
+      captureTimeMs: (data) => this.#captureTimeMs(data),
+      onWanted: (isWanted) => this.#opening?.raw(isWanted),
+    });
+    try {
+      this.#pictures = new PictureFeed({
+        camera: id,
+        clock,
+        random,
+        streams,
+        account,
+        open: openPictures,
+        priority: () => this.#settings.priority,
+        isAway: () => this.#status.state !== 'live',
+        cameras: host.cameras,
+        onChange: () => this.#orderPictures(),
+        onTrouble: (reason) => this.#onTrouble(reason),
+      });
+    } catch (thrown) {
+      this.#raw.close();
+      this.#account.close();
+      throw thrown;
+    }
+    this.#pictures.configure(settings.pipelines, settings.model);
+  }
+
+  get raw(): Stream<RawFragment> {
+    return this.#raw.stream;
+  }
+
+  get results(): Stream<NamedOutcome> {
+    return this.#pictures.results;
+  }
+
+  get status(): CameraStatus {
+    return this.#status;
+  }
+
+  /** Has a place among the cameras that are read. */
+  get isRead(): boolean {
+    return this.#isRead;
+  }
+
+  watchState(onChange: () => void): () => void {
+    this.#watchers.add(onChange);
+    return () => this.#watchers.delete(onChange);
+  }
+
+  watchRaw(): () => void {
+    return this.#raw.watch();
+  }
+
+  async still(widthMax: number): Promise<Still> {
+    const { state, reason } = this.#status;
+    if (state === 'live' || state === 'stalled') return await this.#stills.get(widthMax);
+    if (state === 'off') throw new SightlineError('CAMERA_OFF', `camera ${this.id} is turned off`);
+    if (reason) throw new SightlineError(reason.code, `camera ${this.id}: ${reason.message}`);
+    throw new SightlineError('CAMERA_NO_PICTURE', `camera ${this.id} is ${state}: it has shown no picture yet`);
+  }
+
+  /** Pictures and fragments that came from processes, beside what became of them. */
+  accounts() {
+    const raw = this.#raw.accounts();
+    return {
+      totals: { ...this.#counts.totals, pictures: this.#pictureCount, fragments: raw.published + raw.strays },
+      pictures: this.#pictureCount,
+      ...this.#pictures.accounts(),
+      raw,
+      viewers: this.#raw.viewers,
+      connections: this.#connections,
+    };
+  }
+
+  report(): CameraDocument {
+    const { clock } = this.#host;
+    const nowMs = clock.now();
+    const { url, priority, pipelines } = this.#settings;
+    const { state, sinceMs, reason, untilMs } = this.#status;
+    const { received, decoded, damaged, picturesDropped, fragmentsDropped } = this.#counts.totals;
+    const { published, strays } = this.#raw.accounts();
+    const rates = this.#counts.rates(nowMs);
+    const granted = this.#pictures.grantedFps;
+    const facts = this.#facts;
+    return {
+      id: this.id,
+      url: shownAddress(url),
+      class: CLASSES[priority],
+      pipelines: [...pipelines],
+      state,
+      since: wallTimeMs(clock, sinceMs),
+      reason,
+      until: untilMs === null ? null : wallTimeMs(clock, untilMs),
+      picture: { condition: this.#condition.condition, since: wallTimeMs(clock, this.#condition.sinceMs) },
+      stream: facts
+        ? {
+            format: facts.format,
+            codec: facts.codec,
+            codec_string: facts.codecString,
+            width: facts.width,
+            height: facts.height,
+            clock: facts.clock,
+            epoch: this.#epoch,
+          }
+        : null,
+      process: this.#opening ? (this.#seat?.link.pid ?? null) : null,
+      rates: {
+        received_fps: rates.received,
+        received_bits_per_s: rates.receivedBytes * 8,
+        decoded_fps: rates.decoded,
+        pictures_fps: rates.pictures,
+        granted_fps: granted === undefined || granted === Infinity ? null : granted,
+      },
+      frames: {
+        received,
+        decoded,
+        damaged,
+        // Counted here: what a process has counted last is lost with it.
+        pictures: this.#pictureCount,
+        pictures_dropped: picturesDropped,
+        fragments: published + strays,
+        fragments_dropped: fragmentsDropped,
+      },
+      connections: this.#connections,
+      viewers: this.#raw.viewers,
+    };
+  }
+
+  /** `hasPlace`: it is one of those that are read. `isRetried`: what has refused it may let it in now. */
+  configure(settings: CameraSettings, hasPlace: boolean, isRetried: boolean): void {
+    const before = this.#settings;
+    this.#settings = settings;
+    this.#pictures.configure(settings.pipelines, settings.model);
+    if (!settings.isEnabled || !hasPlace) {
+      this.#leave();
+      if (settings.isEnabled) this.#refuse();
+      else this.#change({ kind: 'off' });
+    } else if (!this.#isRead || needsConnection(before, settings) || (isRetried && isWaiting(this.#status))) {
+      this.#begin();
+    }
+    if (isSameCamera(before, settings)) return;
+    this.#tell();
+    this.#host.onChange(this.id);
+  }
+
+  /** To be called once a second. */
+  tick(nowMs: number): void {
+    this.#stills.expire();
+    this.#pictures.tick();
+    this.#orderPictures();
+    if (this.#liveSinceMs !== undefined && nowMs - this.#liveSinceMs >= HEALTHY_MS) this.#failures = 0;
+    const { stallTimeoutMs } = this.#host.settings();
+    const silentMs = this.#stallWatch.silentMs(nowMs);
+    if (this.#status.state === 'live' && silentMs > STALL_SHARE * stallTimeoutMs) {
+      const message = `no frame has come for ${(silentMs / 1000).toFixed(1)} s`;
+      this.#change({ kind: 'stalled', reason: { code: 'CAMERA_STALLED', message } });
+    }
+  }
+
+  /** Its streams end. Idempotent. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#leave();
+    this.#pictures.close();
+    this.#raw.close();
+    this.#account.close();
+    this.#watchers.clear();
+  }
+
+  /** Takes no more pictures: what is under way gets its answer. */
+  drain(): void {
+    this.#leave();
+  }
+
+  /** There are too many. */
+  #refuse(): void {
+    const { streamsMax } = this.#host.settings();
+    const message = `only ${streamsMax} cameras are read at once`;
+    const { reason } = this.#status;
+    if (reason?.code !== 'CAMERA_LIMIT_REACHED' || reason.message !== message) {
+      this.#fail({ code: 'CAMERA_LIMIT_REACHED', message });
+    }
+  }
+
+  /** Anew, whatever there was before. */
+  #begin(): void {
+    this.#isRead = true;
+    this.#disconnect();
+    this.#failures = 0;
+    this.#connect();
+  }
+
+  #connect(): void {
+    clearTimeout(this.#retry);
+    const { pool, clock } = this.#host;
+    const nowMs = clock.now();
+    const suspect = isSuspect(this.#crashesMs, nowMs);
+    // In its own process it stays until it has lost its connection without bringing that down, long enough.
+    if (this.#seat && suspect !== (this.#seat.link.kind === 'own')) this.#release();
+    this.#seat ??= pool.place(suspect);
+    this.#epoch = Math.max(Math.floor(wallTimeMs(clock)), this.#epoch + 1);
+    this.#askedMs = nowMs;
+    const input = inputOf(this.#settings, this.#host.settings());
+    const listener = this.#listener(() => this.#opening === opening);
+    const opening: Opening = this.#seat.link.open(this.#epoch, input, listener, this.#begun);
+    this.#opening = opening;
+    if (this.#raw.isWanted) opening.raw(true);
+    this.#ordered = undefined;
+    if (!isWaiting(this.#status) || this.#status.untilMs === null || this.#status.untilMs <= nowMs) {
+      this.#change({ kind: 'connecting' });
+    }
+  }
+
+  /** `isCurrent`: what comes after its end is of no account. */
+  #listener(isCurrent: () => boolean): OpeningListener {
+    const when =
+      <A extends unknown[]>(act: (...args: A) => void) =>
+      (...args: A): void => {
+        if (isCurrent()) act(...args);
+      };
+    return {
+      begun: when(() => {
+        this.#begun = this.#opening;
+        this.#change({ kind: 'connecting' });
+      }),
+      live: when((epoch, facts) => this.#onLive(epoch, facts)),
+      ended: when((code, reason) => this.#onEnded(code, reason)),
+      lost: when((loss) => this.#onLost(loss)),
+      condition: when((condition) => this.#onCondition(condition)),
+      counts: when((counts) => this.#onCounts(counts)),
+      stillFailed: when((request, code, reason) => this.#stills.failed(request, code, shortened(reason))),
+      data: when((data) => this.#onData(data)),
+    };
+  }
+
+  #onLive(epoch: number, facts: StreamFacts): void {
+    const { clock, log } = this.#host;
+    const nowMs = clock.now();
+    this.#epoch = Math.max(this.#epoch, epoch);
+    const isNewFacts = !isSameFacts(this.#facts, facts);
+    this.#facts = facts;
+    if (this.#liveSinceMs === undefined) {
+      this.#connections++;
+      this.#liveSinceMs = nowMs;
+      // It waits for its first picture from now on.
+      this.#pictureMs = nowMs;
+      this.#stallWatch = new StallWatch(nowMs);
+      const { codec, width, height } = facts;
+      log.write('camera_live', {
+        camera: this.id,
+        codec,
+        size: `${width}×${height}`,
+        took_ms: Math.round(nowMs - this.#askedMs),
+      });
+    }
+    const wasLive = this.#status.state === 'live';
+    this.#becomeLive();
+    if (wasLive && isNewFacts) this.#tell();
+    this.#orderPictures();
+  }
+
+  #becomeLive(): void {
+    this.#change({ kind: 'live' });
+    if (this.#trouble) this.#change({ kind: 'trouble', reason: this.#trouble });
+  }
+
+  #onEnded(code: ErrorCode | null, reason: string): void {
+    this.#over();
+    if (code === null) {
+      this.#release();
+      this.#host.log.write('camera_ended', { camera: this.id });
+      this.#change({ kind: 'ended' });
+      return;
+    }
+    this.#failures++;
+    this.#fail({ code, message: shortened(reason) });
+  }
+
+  #onLost({ cause, text, restartInMs, wasOpen }: ProcessLoss): void {
+    const nowMs = this.#host.clock.now();
+    this.#over();
+    if (wasOpen) this.#crashesMs = withCrash(this.#crashesMs, nowMs);
+    const reason: Reason = { code: 'CAMERA_PROCESS_LOST', message: `the process that read it ${text}` };
+    this.#host.onRetry(reason.code);
+    const isMoving = isSuspect(this.#crashesMs, nowMs) && this.#seat?.link.kind === 'pool';
+    if (isMoving) this.#host.log.write('camera_isolated', { camera: this.id, cause });
+    // The reason stays with it until it is live again.
+    this.#change({ kind: 'lost', reason, retryInMs: isMoving ? 0 : restartInMs });
+    this.#connect();
+  }
+
+  #onCondition(condition: PictureCondition): void {
+    const before = this.#condition.condition;
+    if (condition === before) return;
+    this.#condition = { condition, sinceMs: this.#host.clock.now() };
+    // The first look at a sound picture is no news.
+    if (before !== 'unknown' || condition !== 'ok')
+      this.#host.log.write('camera_condition', { camera: this.id, condition });
+    this.#tell();
+  }
+
+  #onCounts(counts: ReaderCounts): void {
+    const nowMs = this.#host.clock.now();
+    this.#counts.note(counts, nowMs);
+    const { stallTimeoutMs } = this.#host.settings();
+    this.#stallWatch.note(counts.received, nowMs);
+    const isBack = this.#status.state === 'stalled' && this.#stallWatch.silentMs(nowMs) <= STALL_SHARE * stallTimeoutMs;
+    if (isBack) this.#becomeLive();
+  }
+
+  #onData(data: ReaderData): void {
+    // The process may have taken a new epoch, and end before it has told that.
+    this.#epoch = Math.max(this.#epoch, data.epoch);
+    switch (data.kind) {
+      case 'init':
+        return this.#raw.init(data);
+      case 'fragment':
+        return this.#raw.fragment(data);
+      case 'picture':
+        this.#pictureCount++;
+        this.#pictureMs = this.#host.clock.now();
+        return this.#pictures.push(data, this.#captureTimeMs(data));
+      case 'still': {
+        const { request, epoch, seq, clock, width, height, bytes } = data;
+        return this.#stills.came(request, {
+          frame: { camera: this.id, epoch, seq },
+          captureTimeMs: this.#captureTimeMs(data),
+          clock,
+          width,
+          height,
+          jpeg: new Uint8Array(bytes),
+        });
+      }
+    }
+  }
+
+  #captureTimeMs({ arrivedMs, capturedBeforeMs }: FrameData): number {
+    return this.#host.ownTimeOf(arrivedMs) - capturedBeforeMs;
+  }
+
+  #onTrouble(reason: Reason | null): void {
+    if (reason && reason.code !== this.#trouble?.code) {
+      this.#host.log.write('camera_pipelines_failed', { camera: this.id, code: reason.code, reason: reason.message });
+    }
+    this.#trouble = reason;
+    this.#change({ kind: 'trouble', reason });
+  }
+
+  /** Tries again, or does not. */
+  #fail(reason: Reason): void {
+    const { random, log, onRetry } = this.#host;
+    const retryMs = retryInMs(reason.code, this.#failures, random());
+    const said = { camera: this.id, url: shownAddress(this.#settings.url), code: reason.code, reason: reason.message };
+    if (retryMs === undefined) {
+      log.write('camera_given_up', said);
+      this.#release();
+      this.#change({ kind: 'lost', reason, retryInMs: undefined });
+      return;
+    }
+    log.write('camera_lost', { ...said, retry_ms: Math.round(retryMs) });
+    this.#change({ kind: 'lost', reason, retryInMs: retryMs });
+    onRetry(reason.code);
+    if (retryMs === 0) this.#connect();
+    else this.#retry = setTimeout(() => this.#connect(), retryMs);
+  }
+
+  #orderPictures(): void {
+    // Before, nobody knows when its frames come: cameras that begin together would stay together.
+    if (!this.#opening || this.#liveSinceMs === undefined || this.#isClosed) return;
+    const { rateFps: wantedFps, modelSize } = this.#pictures;
+    const ordered = this.#ordered;
+    const cameras = this.#host.cameras();
+    const rateFps = nextRate(ordered?.rateFps, wantedFps, cameras);
+    const scale = pictureScale(modelSize, this.#facts);
+    const isRate = !ordered || isRateNews(ordered.rateFps, rateFps);
+    if (!isRate && isSameScale(ordered.scale, scale)) return;
+    if (!isRate) {
+      this.#ordered = { rateFps: ordered.rateFps, scale };
+      if (this.#orderTimer === undefined) this.#opening.pictures(ordered.rateFps, scale);
+      return;
+    }
+    this.#ordered = { rateFps, scale };
+    const { clock, random } = this.#host;
+    const delayMs = orderDelayMs(rateFps, cameras, clock.now() - this.#pictureMs, random());
+    clearTimeout(this.#orderTimer);
+    this.#orderTimer = undefined;
+    if (delayMs === 0) return this.#opening.pictures(rateFps, scale);
+    // Until then none.
+    this.#opening.pictures(0, scale);
+    this.#orderTimer = setTimeout(() => {
+      this.#orderTimer = undefined;
+      const latest = this.#ordered;
+      if (latest) this.#opening?.pictures(latest.rateFps, latest.scale);
+    }, delayMs);
+  }
+
+  /** Its connection is over, by whosever doing. */
+  #over(): void {
+    clearTimeout(this.#orderTimer);
+    this.#orderTimer = undefined;
+    this.#opening = undefined;
+    this.#liveSinceMs = undefined;
+    this.#facts = undefined;
+    this.#counts.end();
+    this.#stills.reset();
+    this.#condition = { condition: 'unknown', sinceMs: this.#host.clock.now() };
+  }
+
+  #disconnect(): void {
+    clearTimeout(this.#retry);
+    this.#opening?.close();
+    this.#over();
+  }
+
+  #release(): void {
+    this.#seat?.leave();
+    this.#seat = undefined;
+  }
+
+  #leave(): void {
+    this.#isRead = false;
+    this.#disconnect();
+    this.#release();
+  }
+
+  #change(event: CameraEvent): void {
+    const next = nextStatus(this.#status, event, this.#host.clock.now());
+    if (next === this.#status || this.#isClosed) return;
+    this.#status = next;
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const onChange of this.#watchers) this.#host.guard(onChange);
+  }
+}
+
+function isWaiting({ state }: CameraStatus): boolean {
+  return state === 'backing_off' || state === 'failed';
+}
+
+function isSameFacts(one: StreamFacts | undefined, other: StreamFacts): boolean {
+  const keys = ['width', 'height', 'codec', 'codecString', 'clock'] as const;
+  return keys.every((key) => one?.[key] === other[key]);
+}
+
+function shortened(reason: string): string {
+  return redactText(reason, REASON_CHARS);
+}

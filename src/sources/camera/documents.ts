@@ -1,0 +1,70 @@
+import { z } from 'zod';
+import { PICTURE_CONDITIONS } from './messages.ts';
+
+/** Cameras in REST documents and messages. */
+
+/**
+ * `off`: not wanted. `connecting`: no frame of this connection yet. `live`: frames come. `stalled`: they came, and come no more. `backing_off`: the last try has failed; the
+ * next one is at `until`. `failed`: there will be none, because it would be of no use. `ended`: a file that was played to its end.
+ */
+export const CAMERA_STATES = ['off', 'connecting', 'live', 'stalled', 'backing_off', 'failed', 'ended'] as const;
+export type CameraState = (typeof CAMERA_STATES)[number];
+
+const unixMs = (what: string) => z.number().describe(`${what}, Unix ms`);
+
+export const cameraSchema = z
+  .object({
+    id: z.string(),
+    url: z.string().describe('without credentials'),
+    class: z.enum(['critical', 'high', 'normal', 'low']),
+    pipelines: z.array(z.string()),
+    state: z.enum(CAMERA_STATES),
+    since: unixMs('when it came into this state'),
+    reason: z
+      .object({ code: z.string(), message: z.string() })
+      .nullable()
+      .describe('of the last failure; null: there was none since it was live'),
+    until: unixMs('when it is tried again').nullable().describe('null: it is not waiting'),
+    picture: z
+      .object({ condition: z.enum(PICTURE_CONDITIONS), since: unixMs('since when') })
+      .describe(
+        'what can be seen of the picture itself: `frozen`, `black`, `covered` (the lens), `moved` (the camera)',
+      ),
+    stream: z
+      .object({
+        format: z.string(),
+        codec: z.string(),
+        codec_string: z.string().nullable().describe('RFC 6381; null: there is no raw channel of this codec'),
+        width: z.int(),
+        height: z.int(),
+        clock: z.enum(['camera', 'arrival']).describe('whose clock capture times are from'),
+        epoch: unixMs('of the connection'),
+      })
+      .nullable(),
+    process: z.int().nullable().describe('pid of the process that reads it'),
+    rates: z
+      .object({
+        received_fps: z.number(),
+        received_bits_per_s: z.number(),
+        decoded_fps: z.number(),
+        pictures_fps: z.number().describe('handed to the pipelines'),
+        granted_fps: z.number().nullable().describe('what the engine has for it; null: unlimited'),
+      })
+      .describe('of the last seconds'),
+    frames: z
+      .object({
+        received: z.int(),
+        decoded: z.int(),
+        damaged: z.int(),
+        pictures: z.int(),
+        pictures_dropped: z.int(),
+        fragments: z.int(),
+        fragments_dropped: z.int(),
+      })
+      .describe('since it was added'),
+    connections: z.int().describe('times that it was live'),
+    viewers: z.int().describe('of its raw channel'),
+  })
+  .meta({ id: 'Camera', description: 'a camera of the fleet' });
+
+export type CameraDocument = z.output<typeof cameraSchema>;

@@ -1,0 +1,137 @@
+import type { CaptureClock } from '../../base/frame-name.ts';
+import type { ErrorCode } from '../../base/errors.ts';
+import type { Size } from '../../base/picture.ts';
+
+/**
+ * What the server and a process that reads cameras say to each other. Orders and news go over the channel of the child process; pictures and fragments over a
+ * pipe of their own (`data-codec.ts`), since they are large and many. A process knows its cameras by numbers that the server gives; a number is not given
+ * again in the life of a process.
+ */
+
+/** Where the frames of a camera come from, as the process needs to know it. */
+export interface CameraInput {
+  /** With credentials, if there are any: it goes into no log and no message. */
+  readonly url: string;
+  readonly transport: 'tcp' | 'udp';
+  /** A file begins anew at its end; else the camera ends there. */
+  readonly loop: boolean;
+  /** Files: at the pace of their timestamps, or as fast as they can be read. */
+  readonly pace: 'live' | 'fast';
+  /** Networks of addresses that this camera may be at, or be sent on to, apart from public ones (CIDR). */
+  readonly allowedNetworks: readonly string[];
+  /** Until the first frame. */
+  readonly openTimeoutMs: number;
+  /** Without a frame for so long a camera has stalled, and its connection ends. */
+  readonly stallTimeoutMs: number;
+  /** Larger pictures, and faster streams, are refused. */
+  readonly pixelsMax: number;
+  readonly rateFpsMax: number;
+}
+
+/** How decoded pictures are scaled before they cross to the server; null: not at all. `contain`: the longest fits, the aspect is kept; `stretch`: exactly this size. */
+export type PictureScale = (Size & { readonly fit: 'contain' | 'stretch' }) | null;
+
+export type ReaderOrder =
+  | { readonly type: 'open'; readonly camera: number; readonly epoch: number; readonly input: CameraInput }
+  | { readonly type: 'close'; readonly camera: number }
+  /** Pictures a second that the server takes of this camera; the process decodes no more than that needs. Infinity: all. */
+  | { readonly type: 'pictures'; readonly camera: number; readonly rateFps: number; readonly scale: PictureScale }
+  /** Somebody watches the raw channel: fragments from the last key frame on, until nobody does. */
+  | { readonly type: 'raw'; readonly camera: number; readonly isWanted: boolean }
+  /** A JPEG of the newest picture that is at hand, at most so wide. Answered by a `still` over the pipe, or by `still_failed`. */
+  | { readonly type: 'still'; readonly camera: number; readonly request: number; readonly widthMax: number };
+
+/** What is wrong with a picture, as far as one can see: `unknown` until there were some. */
+export const PICTURE_CONDITIONS = ['unknown', 'ok', 'frozen', 'black', 'covered', 'moved'] as const;
+export type PictureCondition = (typeof PICTURE_CONDITIONS)[number];
+
+export interface StreamFacts extends Size {
+  /** FFmpeg's names: `rtsp`, `h264`. */
+  readonly format: string;
+  readonly codec: string;
+  /** RFC 6381, such as `avc1.64001f`; null: this codec has no raw channel. */
+  readonly codecString: string | null;
+  readonly clock: CaptureClock;
+}
+
+/** Of one camera since it was opened. */
+export interface ReaderCounts {
+  readonly received: number;
+  readonly receivedBytes: number;
+  /** Frames that the decoder took, and refused as damaged. */
+  readonly decoded: number;
+  readonly damaged: number;
+  /** Pictures handed to the pipe, and those that it had no room for. */
+  readonly pictures: number;
+  readonly picturesDropped: number;
+  /** Fragments likewise: whole groups of pictures, so that what follows can be decoded. */
+  readonly fragments: number;
+  readonly fragmentsDropped: number;
+  readonly decodeMs: number;
+  readonly scaleMs: number;
+}
+
+export type ReaderNews =
+  /** The first frame is there, or the parameters of coding have changed (then with a new epoch that the process has taken). */
+  | { readonly type: 'live'; readonly camera: number; readonly epoch: number; readonly facts: StreamFacts }
+  /** It sends nothing any more: `ended`, or why. Its number is free of work; it may be opened again. */
+  | { readonly type: 'ended'; readonly camera: number; readonly code: ErrorCode | null; readonly reason: string }
+  | { readonly type: 'condition'; readonly camera: number; readonly condition: PictureCondition }
+  | {
+      readonly type: 'still_failed';
+      readonly camera: number;
+      readonly request: number;
+      readonly code: ErrorCode;
+      readonly reason: string;
+    }
+  /** Once a second, of all cameras. */
+  | { readonly type: 'counts'; readonly cameras: readonly (readonly [camera: number, counts: ReaderCounts])[] };
+
+/** What all data of a frame has in common. */
+export interface FrameData {
+  readonly camera: number;
+  readonly epoch: number;
+  readonly seq: number;
+  /** When its last byte had come: CLOCK_MONOTONIC, ms, as `process.hrtime` has it in every process. */
+  readonly arrivedMs: number;
+  /** The capture before that, ms, at least 0; 0 where the camera tells no time. */
+  readonly capturedBeforeMs: number;
+  readonly clock: CaptureClock;
+}
+
+export type ReaderData =
+  /** Before the first fragment of an epoch. `bytes`: an MP4 initialisation segment. */
+  | {
+      readonly kind: 'init';
+      readonly camera: number;
+      readonly epoch: number;
+      readonly codecString: string;
+      readonly width: number;
+      readonly height: number;
+      readonly bytes: Uint8Array;
+    }
+  /** One frame as an MP4 fragment. Times are those of the medium, in seconds from the beginning of the epoch: presentation, and how long it is shown. */
+  | (FrameData & {
+      readonly kind: 'fragment';
+      readonly isKey: boolean;
+      readonly mediaTimeS: number;
+      readonly durationS: number;
+      readonly bytes: Uint8Array;
+    })
+  /** Packed RGB, scaled as ordered. `source`: size before that, upright, with square pixels. */
+  | (FrameData & {
+      readonly kind: 'picture';
+      readonly width: number;
+      readonly height: number;
+      readonly source: Size;
+      readonly decodeMs: number;
+      readonly bytes: Uint8Array;
+    })
+  /** A JPEG. */
+  | (FrameData & {
+      readonly kind: 'still';
+      readonly request: number;
+      readonly width: number;
+      readonly height: number;
+      readonly bytes: Uint8Array;
+    });

@@ -1,0 +1,99 @@
+import type { Size } from '../../base/picture.ts';
+import type { PictureScale } from './messages.ts';
+
+/** How many pictures of a camera are asked for, and how large. Pure. */
+
+/**
+ * However busy the engine is, a camera has a picture in this time, with a second for the key frame that it may have to wait for: each is looked at every four
+ * seconds at least.
+ */
+const FLOOR_FPS = 1 / 3;
+/** From this rate on a camera's pictures come so often that it does not matter when the first one does. */
+const SPREAD_FPS_MAX = 2;
+/** A camera's share changes a little all the time: an order costs a message, and the camera its place among the others. */
+const RATE_NEWS = 0.2;
+/** Pipelines that look at parts of a picture get it no larger than this, pixels a side. */
+const SIDE_MAX = 1_280;
+
+/**
+ * Before a camera shows what its pictures cost, its share is no bound at all, and a hundred cameras that come together would bury the engine: all together
+ * begin with so many pictures a second, each with no more than one; it gets at most twice as many with each order, which come a second apart.
+ */
+const START_ALL_FPS = 10;
+const START_FPS = 1;
+const GROWTH = 2;
+/** No camera sends more than that by far. */
+const UNBOUNDED_FPS = 100;
+
+/**
+ * Part of their shares that many cameras use. A camera's key frames come when they come, so that pictures of many come at odds with each other: with all of the engine used
+ * each would wait for some others, and results would be late.
+ */
+const SHARE_USED = 0.65;
+
+/** Pictures a second to ask of a camera whose share of the engine this is, one of so many. */
+export function pictureRate(shareFps: number, cameras: number): number {
+  const used = SHARE_USED + (1 - SHARE_USED) / Math.max(1, cameras);
+  return Math.max(FLOOR_FPS, shareFps * used);
+}
+
+/** Weight of a second's share in what a slow camera follows. */
+const STEADY_LEARNING = 0.12;
+/** A fall by this factor is no swing. */
+const STEADY_FALL = 4;
+
+/**
+ * What to follow of a share that is looked at once a second. The shares of many cameras swing together with each burst of their pictures, and an order for each swing would make the
+ * next one.
+ */
+export function steadyShare(before: number | undefined, shareFps: number): number {
+  if (before === undefined || before >= SPREAD_FPS_MAX || shareFps >= SPREAD_FPS_MAX) return shareFps;
+  if (shareFps < before / STEADY_FALL) return shareFps;
+  return before + STEADY_LEARNING * (shareFps - before);
+}
+
+/** The next order on the way to a rate; `orderedFps` undefined: there was none since the connection began. */
+export function nextRate(orderedFps: number | undefined, fps: number, cameras: number): number {
+  if (orderedFps === undefined || orderedFps === 0) {
+    const startFps = Math.min(START_FPS, START_ALL_FPS / Math.max(1, cameras));
+    return Math.min(fps, Math.max(FLOOR_FPS, startFps));
+  }
+  const most = orderedFps * GROWTH;
+  return most >= UNBOUNDED_FPS ? fps : Math.min(fps, most);
+}
+
+/** Is the difference to what was ordered worth an order? */
+export function isRateNews(orderedFps: number, fps: number): boolean {
+  if (orderedFps === fps) return false;
+  if (orderedFps === 0 || fps === 0 || orderedFps === Infinity || fps === Infinity) return true;
+  return Math.abs(fps / orderedFps - 1) >= RATE_NEWS;
+}
+
+/** So few are in nobody's way. */
+const SPREAD_CAMERAS = 4;
+/** Without a picture for so long a camera gets its turn at once. */
+const PAUSE_MS_MAX = 3_000;
+
+/**
+ * How long to wait with an order, which a process answers by a picture at once: cameras that get one at the same moment would come at the same moment from then on, time and
+ * again. `random`: 0 to 1.
+ */
+export function orderDelayMs(rateFps: number, cameras: number, sinceLastMs: number, random: number): number {
+  if (rateFps <= 0 || rateFps >= SPREAD_FPS_MAX || cameras < SPREAD_CAMERAS) return 0;
+  return Math.min((random * 1000) / rateFps, Math.max(0, PAUSE_MS_MAX - sinceLastMs));
+}
+
+/** What a model takes, where pictures are for that one alone. */
+export type ModelSize = Size & { readonly fit: 'contain' | 'stretch' };
+
+/** `source`: of the camera's pictures, as far as it is known. A picture is never made larger: the model's own preprocessing does that. */
+export function pictureScale(model: ModelSize | undefined, source: Size | undefined): PictureScale {
+  const scale: ModelSize = model ?? { width: SIDE_MAX, height: SIDE_MAX, fit: 'contain' };
+  const isSmall = source !== undefined && source.width <= scale.width && source.height <= scale.height;
+  return isSmall ? null : scale;
+}
+
+export function isSameScale(one: PictureScale | undefined, other: PictureScale): boolean {
+  if (!one || !other) return one === other;
+  return one.width === other.width && one.height === other.height && one.fit === other.fit;
+}

@@ -1,0 +1,123 @@
+import type { MemoryAccount } from '../../fences/memory-ledger.ts';
+import type { FrameStreams } from '../../stream/frame-streams.ts';
+import type { Stream } from '../../stream/stream.ts';
+import type { RawFragment, RawInit } from './feed.ts';
+import type { ReaderData } from './messages.ts';
+import { ownBytes } from './own-bytes.ts';
+
+export interface RawChannelOptions {
+  readonly camera: string;
+  readonly streams: FrameStreams;
+  readonly account: () => MemoryAccount;
+  /** Of the fragments that are kept. */
+  readonly bytesMax: () => number;
+  /** The capture time of a frame, by the server's clock. */
+  readonly captureTimeMs: (data: Fragment) => number;
+  /** Somebody watches, or nobody any more. */
+  readonly onWanted: (isWanted: boolean) => void;
+}
+
+type Init = Extract<ReaderData, { kind: 'init' }>;
+type Fragment = Extract<ReaderData, { kind: 'fragment' }>;
+
+/** A minute at 30 frames a second. */
+const FRAGMENTS_MAX = 1_800;
+/** What V8 takes for a fragment beside its bytes: the sample, its objects and its buffer. */
+const FRAGMENT_BYTES = 600;
+
+/**
+ * The raw channel of a camera. It keeps whole groups of pictures, so that a viewer who comes later finds a key frame to begin with; only a group that is larger than the bound
+ * by itself loses its beginning, and later viewers wait for the next one.
+ */
+export class RawChannel {
+  readonly stream: Stream<RawFragment>;
+  readonly #options: RawChannelOptions;
+  /** Positions of the key frames that the stream still holds. */
+  readonly #keys: number[] = [];
+  #init: RawInit | undefined;
+  #bytes = 0;
+  #viewers = 0;
+  #published = 0;
+  #strays = 0;
+
+  constructor(options: RawChannelOptions) {
+    this.#options = options;
+    this.stream = options.streams.create<RawFragment>(
+      `camera:${options.camera}/raw`,
+      FRAGMENTS_MAX,
+      options.account,
+      (fragment) => fragment.bytes.length + FRAGMENT_BYTES,
+      ({ data }) => {
+        this.#bytes -= data.bytes.length;
+      },
+    );
+  }
+
+  get viewers(): number {
+    return this.#viewers;
+  }
+
+  get isWanted(): boolean {
+    return this.#viewers > 0;
+  }
+
+  /** `strays`: fragments without their initialisation segment, or that nobody has asked for any more. */
+  accounts(): { readonly published: number; readonly strays: number; readonly bytes: number } {
+    return { published: this.#published, strays: this.#strays, bytes: this.#bytes };
+  }
+
+  watch(): () => void {
+    if (++this.#viewers === 1) this.#options.onWanted(true);
+    let isWatching = true;
+    return () => {
+      if (!isWatching) return;
+      isWatching = false;
+      if (--this.#viewers > 0) return;
+      this.#options.onWanted(false);
+      // Whoever comes next begins at what is live then.
+      this.stream.trim(this.stream.head);
+      this.#keys.length = 0;
+    };
+  }
+
+  init({ epoch, codecString, width, height, bytes }: Init): void {
+    this.#init = { epoch, codecString, width, height, bytes: new Uint8Array(bytes) };
+  }
+
+  fragment(data: Fragment): void {
+    const init = this.#init;
+    if (!this.isWanted || init?.epoch !== data.epoch) {
+      this.#strays++;
+      return;
+    }
+    const { epoch, seq, clock, isKey, mediaTimeS, durationS } = data;
+    const bytes = ownBytes(data.bytes);
+    const frame = { camera: this.#options.camera, epoch, seq };
+    this.#makeRoom(bytes.length);
+    if (isKey) this.#keys.push(this.stream.head);
+    this.#bytes += bytes.length;
+    this.#published++;
+    this.stream.publish({
+      data: { init, frame, clock, isKey, mediaTimeS, durationS, bytes },
+      captureTimeMs: this.#options.captureTimeMs(data),
+    });
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.stream.close();
+  }
+
+  /** The oldest groups go, whole, until one more fragment fits; of a group that does not fit by itself, all that came before. */
+  #makeRoom(bytes: number): void {
+    const { stream } = this;
+    const bytesMax = this.#options.bytesMax();
+    const isFull = (): boolean => this.#bytes + bytes > bytesMax || stream.head - stream.oldest >= FRAGMENTS_MAX;
+    // The ledger may have taken some.
+    while (this.#keys.length > 0 && this.#keys[0]! < stream.oldest) this.#keys.shift();
+    while (stream.oldest < stream.head && isFull()) {
+      if (this.#keys[0] === stream.oldest) this.#keys.shift();
+      stream.trim(this.#keys[0] ?? stream.head);
+    }
+  }
+}

@@ -1,0 +1,537 @@
+import type { Frame } from 'node-av/lib';
+import type { CaptureClock } from '../../base/frame-name.ts';
+import { SightlineError, type ErrorCode } from '../../base/errors.ts';
+import type { Mp4Track } from '../../media/fmp4.ts';
+import { encodeJpeg } from '../../media/jpeg.ts';
+import type { NalCodec } from '../../media/nal.ts';
+import { PictureWatch, WATCH_SIZE } from '../../vision/picture-watch.ts';
+import { DecodePlan, Pace } from './decode-plan.ts';
+import { connectionFault } from './faults.ts';
+import type { CameraInput, PictureCondition, PictureScale, ReaderCounts, ReaderNews, StreamFacts } from './messages.ts';
+import { sourceOf } from './open-source.ts';
+import type { Outlet } from './outlet.ts';
+import { PictureDecoder } from './picture-decoder.ts';
+import { PictureScaler } from './picture-scaler.ts';
+import { RateMeter } from './rate-meter.ts';
+import { RawTrack, type NamedFrame } from './raw-track.ts';
+import { monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
+import { TICKS_PER_S, Timeline } from './timeline.ts';
+
+/**
+ * One camera in its process: its packets get their names, and go on as fragments to those who watch, and to the decoder as far as pictures are needed. Reading
+ * never waits for decoding: what the decoder has no time for is left out, whole groups of pictures at a time.
+ */
+
+export interface ReaderOptions {
+  readonly camera: number;
+  readonly epoch: number;
+  readonly input: CameraInput;
+  readonly outlet: Outlet;
+  readonly tell: (news: ReaderNews) => void;
+  /** All is freed. */
+  readonly onEnd: () => void;
+}
+
+/** Frames that wait for the decoder. */
+const QUEUE_MAX = 32;
+/** A still that waits for the next picture is made of the newest key frame instead. */
+const STILL_WAIT_MS = 1_000;
+const STILLS_MAX = 8;
+const STILL_QUALITY = 80;
+const WATCH_INTERVAL_MS = 500;
+/** A camera's clock counts if its frames are no older, and not of the future. */
+const CAPTURE_AGE_MS_MAX = 10_000;
+const CLOCK_TOLD_INTERVAL_MS = 10_000;
+/** Cameras are not that exact about their rate. */
+const RATE_TOLERANCE = 1.05;
+/** Stored frames that are late by more are not caught up with. */
+const PACE_LATE_MS = 1_000;
+/** Decoded frames come back within so many others. */
+const REORDERED_MAX = 64;
+
+const NAL_CODECS: Readonly<Record<string, NalCodec>> = { h264: 'h264', hevc: 'hevc' };
+
+interface Job {
+  readonly frame: NamedFrame;
+  readonly how: 'single' | 'next';
+}
+
+interface StillRequest {
+  readonly request: number;
+  readonly widthMax: number;
+  readonly timer: NodeJS.Timeout;
+}
+
+export class CameraReader {
+  readonly camera: number;
+  readonly #options: ReaderOptions;
+  readonly #input: CameraInput;
+  readonly #source: PacketSource;
+  readonly #abort = new AbortController();
+  readonly #plan = new DecodePlan();
+  readonly #watch = new PictureWatch();
+  readonly #watchPace = new Pace();
+  readonly #rate = new RateMeter();
+  readonly #rgb = new PictureScaler('rgb');
+  readonly #luma = new PictureScaler('luma');
+  readonly #decoder: PictureDecoder;
+  #track: TrackFacts | undefined;
+  #timeline = new Timeline(true);
+  #raw: RawTrack | undefined;
+  #isRawWanted = false;
+  #scale: PictureScale = null;
+  #epoch: number;
+  #seq = 0;
+  /** Names frames for the decoder, over all epochs. */
+  #id = 0;
+  /** Told as `live`. */
+  #facts: StreamFacts | undefined;
+  #clockToldMs = -Infinity;
+  /** Of this epoch. */
+  #hasKey = false;
+  #newestKey: NamedFrame | undefined;
+  #condition: PictureCondition = 'unknown';
+  #lastFrameMs: number | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+  /** Of a stored source: media time, and when that was. */
+  #anchor: { readonly decode: number; readonly atMs: number } | undefined;
+  readonly #jobs: Job[] = [];
+  readonly #decoding = new Map<number, NamedFrame>();
+  #isDecoding: Promise<void> | undefined;
+  readonly #stills: StillRequest[] = [];
+  /** Of changed parameters, which the decoder has to get before the next frame. */
+  #newExtradata: Uint8Array | undefined;
+  #end: { readonly code: ErrorCode | null; readonly reason: string } | undefined;
+  #received = 0;
+  #receivedBytes = 0;
+  #lost = 0;
+  #pictures = 0;
+  #picturesDropped = 0;
+  #scaleMs = 0;
+
+  constructor(options: ReaderOptions) {
+    this.camera = options.camera;
+    this.#options = options;
+    this.#input = options.input;
+    this.#epoch = options.epoch;
+    this.#source = sourceOf(options.input);
+    this.#decoder = new PictureDecoder((picture, id) => this.#takePicture(picture, id));
+    void this.#run();
+  }
+
+  get counts(): ReaderCounts {
+    const { decoded, damaged, decodeMs } = this.#decoder.counts;
+    const { fragments = 0, fragmentsDropped = 0 } = this.#raw?.counts ?? {};
+    return {
+      received: this.#received,
+      receivedBytes: this.#receivedBytes,
+      decoded,
+      damaged: damaged + this.#lost,
+      pictures: this.#pictures,
+      picturesDropped: this.#picturesDropped,
+      fragments,
+      fragmentsDropped,
+      decodeMs,
+      scaleMs: this.#scaleMs,
+    };
+  }
+
+  orderPictures(rateFps: number, scale: PictureScale): void {
+    this.#scale = scale;
+    this.#plan.order(rateFps);
+  }
+
+  orderRaw(isWanted: boolean): void {
+    this.#isRawWanted = isWanted;
+    if (this.#facts) this.#raw?.want(isWanted);
+  }
+
+  orderStill(request: number, widthMax: number): void {
+    const key = this.#newestKey;
+    if (!key) return this.#failStill(request, 'it has shown no picture yet');
+    if (this.#stills.length >= STILLS_MAX) return this.#failStill(request, 'too many wait for a picture of it');
+    const timer = setTimeout(() => this.#decodeNewestKey(), STILL_WAIT_MS);
+    this.#stills.push({ request, widthMax, timer });
+    // Where all frames are decoded the next picture is as good.
+    if (this.#plan.mode === 'keys') this.#decodeNewestKey();
+  }
+
+  /** Ends it; `ended` is told when all is free. */
+  close(): void {
+    this.#finish(null, 'it was closed');
+  }
+
+  async #run(): Promise<void> {
+    const { openTimeoutMs } = this.#input;
+    this.#deadline = setTimeout(() => this.#neverCame(), openTimeoutMs);
+    try {
+      const track = await this.#source.open();
+      this.#track = track;
+      this.#requireSize(track);
+      this.#timeline = new Timeline(!track.isStored);
+      const codec = NAL_CODECS[track.codec];
+      if (codec) this.#raw = new RawTrack(codec, track.extradata, this.#options.outlet);
+      if (this.#raw?.track) this.#requireSize(this.#raw.track);
+      await this.#decoder.open(track, this.#input.pixelsMax, track.extradata);
+      for (let packet = await this.#source.read(); packet && !this.#end; packet = await this.#source.read()) {
+        await this.#take(packet);
+      }
+      await this.#sourceEnded();
+    } catch (thrown) {
+      this.#failed(thrown);
+    }
+    await this.#free();
+  }
+
+  /** It is over by itself. */
+  async #sourceEnded(): Promise<void> {
+    if (this.#end) return;
+    const isFile = this.#track?.isStored === true;
+    if (this.#received === 0) this.#finish('CAMERA_FORMAT', 'there is not one frame in it');
+    else if (!isFile) this.#finish('CAMERA_ENDED', 'the stream has ended');
+    else {
+      // The last pictures of a file are still in the decoder.
+      await this.#isDecoding;
+      await this.#decoder.drain();
+      // The server takes nothing more of it then.
+      await this.#options.outlet.flushed(this.#abort.signal);
+      this.#finish(null, 'it was played to its end');
+    }
+  }
+
+  #failed(thrown: unknown): void {
+    if (this.#end) return;
+    // What is wrong with bytes is told as such by what reads them: those of a camera say it by an error of their own.
+    if (thrown instanceof SightlineError && !thrown.code.startsWith('CAMERA_')) {
+      this.#finish('CAMERA_FORMAT', thrown.message);
+      return;
+    }
+    const { code, message } = connectionFault(thrown);
+    this.#finish(code, message);
+  }
+
+  #finish(code: ErrorCode | null, reason: string): void {
+    if (this.#end) return;
+    this.#end = { code, reason };
+    clearTimeout(this.#deadline);
+    this.#abort.abort();
+    void this.#source.close();
+  }
+
+  async #free(): Promise<void> {
+    this.#abort.abort();
+    clearTimeout(this.#deadline);
+    this.#jobs.length = 0;
+    await this.#source.close();
+    await this.#isDecoding;
+    for (const { request, timer } of this.#stills.splice(0)) {
+      clearTimeout(timer);
+      this.#failStill(request, 'its connection has ended');
+    }
+    this.#decoder.close();
+    this.#rgb.close();
+    this.#luma.close();
+    const { code, reason } = this.#end!;
+    this.#options.onEnd();
+    this.#options.tell({ type: 'ended', camera: this.camera, code, reason });
+  }
+
+  #neverCame(): void {
+    const waitedS = this.#input.openTimeoutMs / 1000;
+    if (this.#track) this.#finish('CAMERA_STALLED', `it is connected, and sent no frame within ${waitedS} s`);
+    else this.#finish('CAMERA_UNREACHABLE', `there was no stream within ${waitedS} s`);
+  }
+
+  #watchStall(): void {
+    const { stallTimeoutMs } = this.#input;
+    const check = () => {
+      const leftMs = this.#lastFrameMs! + stallTimeoutMs - monotonicMs();
+      if (leftMs > 0) this.#deadline = setTimeout(check, leftMs);
+      else this.#finish('CAMERA_STALLED', `no frame came for ${stallTimeoutMs / 1000} s`);
+    };
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(check, stallTimeoutMs);
+  }
+
+  #requireSize({ width, height }: { readonly width: number; readonly height: number }): void {
+    const { pixelsMax } = this.#input;
+    if (width * height <= pixelsMax) return;
+    throw new SightlineError(
+      'CAMERA_TOO_LARGE',
+      `its pictures of ${width}×${height} have more than ${pixelsMax} pixels`,
+    );
+  }
+
+  async #take(packet: SourcePacket): Promise<void> {
+    if (packet.isRestart) this.#timeline.rebase();
+    if (packet.extradata) this.#setExtradata(packet.extradata);
+    if (packet.lost > 0) this.#noteLoss(packet.lost);
+    const track = this.#track!;
+    const seen = this.#raw?.look(packet.bytes);
+    if (seen?.newTrack) this.#changeTrack(seen.newTrack);
+    const times = this.#timeline.place(packet);
+    const arrivedMs = track.isStored ? await this.#pace(times.decode) : packet.arrivedMs;
+    if (this.#end) return;
+    this.#received += 1;
+    this.#receivedBytes += packet.bytes.length;
+    this.#requireRate(this.#isFast() ? (times.decode * 1000) / TICKS_PER_S : arrivedMs);
+    if (this.#lastFrameMs === undefined) this.#watchStall();
+    this.#lastFrameMs = monotonicMs();
+    this.#hasKey ||= packet.isKey;
+    const frame: NamedFrame = {
+      camera: this.camera,
+      epoch: this.#epoch,
+      seq: this.#seq++,
+      arrivedMs,
+      ...capture(packet.cameraMs, arrivedMs),
+      bytes: packet.bytes,
+      isKey: packet.isKey,
+      times,
+    };
+    if (packet.isKey) this.#newestKey = frame;
+    this.#tellLive(frame.clock);
+    if (seen) this.#raw!.take(frame, seen.units);
+    const isReference = seen?.isReference ?? true;
+    const how = this.#plan.see({ isKey: packet.isKey, isReference, atMs: arrivedMs, shownMs: this.#shownMs(frame) });
+    if (how !== 'skip') this.#decode({ frame, how });
+    // A source that can wait loses nothing.
+    if (this.#isFast()) {
+      await this.#options.outlet.room(this.#abort.signal);
+      if (this.#jobs.length >= QUEUE_MAX / 2) await this.#isDecoding;
+    }
+  }
+
+  /** Rates are those of the time in which the server lives. */
+  #shownMs({ times, arrivedMs }: NamedFrame): number {
+    return this.#isFast() ? arrivedMs : (times.presentation * 1000) / TICKS_PER_S;
+  }
+
+  #isFast(): boolean {
+    return this.#track!.isStored && this.#input.pace === 'fast';
+  }
+
+  /** When a stored frame is there: at its time, or at once. */
+  async #pace(decode: number): Promise<number> {
+    const nowMs = monotonicMs();
+    if (this.#isFast()) return nowMs;
+    const dueMs = this.#anchor && this.#anchor.atMs + ((decode - this.#anchor.decode) * 1000) / TICKS_PER_S;
+    if (dueMs === undefined || nowMs - dueMs > PACE_LATE_MS) {
+      this.#anchor = { decode, atMs: nowMs };
+      return nowMs;
+    }
+    // A pause of the medium is no stall.
+    for (let leftMs = dueMs - nowMs; leftMs > 0 && !this.#end; leftMs = dueMs - monotonicMs()) {
+      this.#lastFrameMs &&= monotonicMs();
+      await sleep(Math.min(leftMs, 1_000), this.#abort.signal);
+    }
+    return Math.max(dueMs, nowMs);
+  }
+
+  #requireRate(atMs: number): void {
+    const rateFps = this.#rate.see(atMs);
+    const { rateFpsMax } = this.#input;
+    if (rateFps === undefined || rateFps <= rateFpsMax * RATE_TOLERANCE) return;
+    throw new SightlineError(
+      'CAMERA_TOO_LARGE',
+      `it sends ${Math.round(rateFps)} frames a second, more than ${rateFpsMax}`,
+    );
+  }
+
+  #noteLoss(lost: number): void {
+    this.#lost += lost;
+    this.#plan.break();
+    this.#raw?.break();
+  }
+
+  #setExtradata(extradata: Uint8Array): void {
+    const before = this.#raw?.track;
+    this.#raw?.setExtradata(extradata);
+    this.#newExtradata = extradata;
+    this.#plan.break();
+    const after = this.#raw?.track;
+    if (after && after !== before) this.#changeTrack(after);
+  }
+
+  /** The parameters of coding are others from this frame on. */
+  #changeTrack(track: Mp4Track): void {
+    this.#requireSize(track);
+    // Before the first key frame nothing could be decoded: they are the first ones, not others.
+    if (this.#hasKey) this.#beginEpoch();
+    else this.#facts = undefined;
+  }
+
+  #beginEpoch(): void {
+    this.#epoch = Math.max(Date.now(), this.#epoch + 1);
+    this.#seq = 0;
+    this.#timeline = new Timeline(!this.#track!.isStored);
+    this.#anchor = undefined;
+    this.#facts = undefined;
+    this.#hasKey = false;
+    this.#plan.restart();
+  }
+
+  /** Once the size is known; and once more when it is known whose clock its times are from. */
+  #tellLive(clock: CaptureClock): void {
+    const track = this.#track!;
+    const coded = this.#raw?.track;
+    const nowMs = monotonicMs();
+    if (this.#facts && (this.#facts.clock === clock || nowMs - this.#clockToldMs < CLOCK_TOLD_INTERVAL_MS)) return;
+    const { width, height } = this.#facts ?? coded ?? track;
+    if (width === 0 || height === 0) return;
+    const isNew = this.#facts === undefined;
+    this.#clockToldMs = isNew ? -Infinity : nowMs;
+    const codecString = coded?.codecString ?? null;
+    this.#facts = { format: track.format, codec: track.codec, codecString, width, height, clock };
+    this.#options.tell({ type: 'live', camera: this.camera, epoch: this.#epoch, facts: this.#facts });
+    if (isNew) this.#raw?.want(this.#isRawWanted);
+  }
+
+  #decode(job: Job): void {
+    if (this.#jobs.length >= QUEUE_MAX) {
+      // The decoder is behind: it goes on with the next key frame.
+      this.#jobs.length = 0;
+      if (!job.frame.isKey || job.how === 'single') this.#plan.break();
+      if (!job.frame.isKey) return;
+    }
+    this.#jobs.push(job);
+    this.#isDecoding ??= this.#decodeJobs();
+  }
+
+  async #decodeJobs(): Promise<void> {
+    try {
+      for (let job = this.#jobs.shift(); job && !this.#end; job = this.#jobs.shift()) await this.#decodeJob(job);
+    } catch (thrown) {
+      this.#failed(thrown);
+    } finally {
+      this.#isDecoding = undefined;
+    }
+  }
+
+  async #decodeJob({ frame, how }: Job): Promise<void> {
+    const extradata = this.#newExtradata;
+    if (extradata) {
+      this.#newExtradata = undefined;
+      await this.#decoder.open(this.#track!, this.#input.pixelsMax, extradata);
+    }
+    const id = ++this.#id;
+    this.#decoding.set(id, frame);
+    const coded = { id, bytes: frame.bytes };
+    if (how === 'single') {
+      this.#plan.noteSingle(await this.#decoder.single(coded));
+      this.#decoding.clear();
+      return;
+    }
+    await this.#decoder.next(coded);
+    if (this.#decoding.size > 2 * REORDERED_MAX) {
+      for (const old of this.#decoding.keys()) if (old < id - REORDERED_MAX) this.#decoding.delete(old);
+    }
+  }
+
+  async #takePicture(picture: Frame, id: number): Promise<void> {
+    const frame = this.#decoding.get(id);
+    this.#decoding.delete(id);
+    if (!frame || this.#end) return;
+    const { width, height } = picture;
+    this.#requireSize({ width, height });
+    if (!this.#raw && frame.epoch === this.#epoch) this.#followSize(width, height);
+    if (this.#watchPace.isDue(frame.arrivedMs)) {
+      this.#watchPace.take(frame.arrivedMs, WATCH_INTERVAL_MS);
+      const { bytes } = await this.#luma.scale(picture, { ...WATCH_SIZE, fit: 'stretch' });
+      this.#noteCondition(this.#watch.see(bytes, frame.arrivedMs));
+    }
+    if (this.#plan.takesPicture(this.#shownMs(frame))) await this.#sendPicture(picture, frame);
+    for (const still of this.#stills.splice(0)) await this.#sendStill(picture, frame, still);
+  }
+
+  /** Of codecs whose parameters are not read: the size shows when it is decoded. */
+  #followSize(width: number, height: number): void {
+    const { width: before = 0, height: beforeHeight = 0 } = this.#facts ?? this.#track!;
+    if (width === before && height === beforeHeight) return;
+    this.#track = { ...this.#track!, width, height };
+    if (this.#facts) this.#beginEpoch();
+  }
+
+  #noteCondition(condition: PictureCondition): void {
+    if (condition === this.#condition) return;
+    this.#condition = condition;
+    this.#options.tell({ type: 'condition', camera: this.camera, condition });
+  }
+
+  async #sendPicture(picture: Frame, frame: NamedFrame): Promise<void> {
+    const { outlet } = this.#options;
+    // Before the work.
+    if (!outlet.hasRoom('picture')) {
+      this.#picturesDropped += 1;
+      return;
+    }
+    const beganMs = performance.now();
+    const { width, height, bytes, source } = await this.#rgb.scale(picture, this.#scale);
+    const scaleMs = performance.now() - beganMs;
+    this.#scaleMs += scaleMs;
+    const { decoded, decodeMs } = this.#decoder.counts;
+    const data = { kind: 'picture' as const, ...nameOf(frame), width, height, source, bytes };
+    // The mean: one frame alone may need others to be decoded.
+    if (outlet.send({ ...data, decodeMs: decodeMs / decoded + scaleMs })) this.#pictures += 1;
+    else this.#picturesDropped += 1;
+  }
+
+  async #sendStill(picture: Frame, frame: NamedFrame, { request, widthMax, timer }: StillRequest): Promise<void> {
+    clearTimeout(timer);
+    const scaled = await this.#rgb.scale(picture, { width: widthMax, height: widthMax * 4, fit: 'contain' });
+    const { width, height, bytes: data } = scaled;
+    const bytes = encodeJpeg({ data, width, height }, STILL_QUALITY);
+    const isSent = this.#options.outlet.send({ kind: 'still', ...nameOf(frame), request, width, height, bytes });
+    if (!isSent) this.#failStill(request, 'the server has no room for it now');
+  }
+
+  #decodeNewestKey(): void {
+    const frame = this.#newestKey;
+    if (!frame || this.#end || this.#stills.length === 0) return;
+    if (this.#plan.mode !== 'keys') this.#plan.break();
+    this.#decode({ frame, how: 'single' });
+    void this.#failUnanswered();
+  }
+
+  /** A key frame that gave none. */
+  async #failUnanswered(): Promise<void> {
+    await this.#isDecoding;
+    for (const { request, timer } of this.#stills.splice(0)) {
+      clearTimeout(timer);
+      this.#failStill(request, 'its newest key frame gives no picture');
+    }
+  }
+
+  #failStill(request: number, reason: string): void {
+    this.#options.tell({ type: 'still_failed', camera: this.camera, request, code: 'CAMERA_NO_PICTURE', reason });
+  }
+}
+
+function nameOf({ camera, epoch, seq, arrivedMs, capturedBeforeMs, clock }: NamedFrame) {
+  return { camera, epoch, seq, arrivedMs, capturedBeforeMs, clock };
+}
+
+/** The camera's own time, where it can be true. */
+function capture(
+  cameraMs: number | undefined,
+  arrivedMs: number,
+): { readonly capturedBeforeMs: number; readonly clock: CaptureClock } {
+  if (cameraMs !== undefined) {
+    const arrivedWallMs = Date.now() - (monotonicMs() - arrivedMs);
+    const capturedBeforeMs = arrivedWallMs - cameraMs;
+    if (capturedBeforeMs >= 0 && capturedBeforeMs <= CAPTURE_AGE_MS_MAX) return { capturedBeforeMs, clock: 'camera' };
+  }
+  return { capturedBeforeMs: 0, clock: 'arrival' };
+}
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done);
+    if (signal.aborted) done();
+  });
+}

@@ -1,0 +1,220 @@
+import type { Clock } from '../../src/base/clock.ts';
+import { SightlineError } from '../../src/base/errors.ts';
+import type { FrameName } from '../../src/base/frame-name.ts';
+import type { FrameOutcome } from '../../src/base/frame.ts';
+import type { CameraDocument } from '../../src/sources/camera/documents.ts';
+import type {
+  CameraFeed,
+  CameraFeeds,
+  NamedOutcome,
+  RawFragment,
+  RawInit,
+  Still,
+} from '../../src/sources/camera/feed.ts';
+import type { Hub } from '../../src/stream/hub.ts';
+import type { Stream } from '../../src/stream/stream.ts';
+import { fragmentOf, frameOf, type NumberedVideo } from './numbered-video.ts';
+
+/** Cameras that do what a test says. */
+
+/** A frame's capture before it comes to the server. */
+export const CAPTURED_BEFORE_MS = 5;
+
+const RATES = { received_fps: 0, received_bits_per_s: 0, decoded_fps: 0, pictures_fps: 0, granted_fps: null };
+const FRAMES = {
+  received: 0,
+  decoded: 0,
+  damaged: 0,
+  pictures: 0,
+  pictures_dropped: 0,
+  fragments: 0,
+  fragments_dropped: 0,
+};
+
+export class ScriptedCamera implements CameraFeed {
+  readonly id: string;
+  readonly raw: Stream<RawFragment>;
+  readonly results: Stream<NamedOutcome>;
+  /** How often its raw channel was asked for, and is asked for now. */
+  watched = 0;
+  watching = 0;
+  readonly #clock: Clock;
+  readonly #video: NumberedVideo;
+  readonly #stateListeners = new Set<() => void>();
+  #state: CameraDocument['state'] = 'live';
+  #init: RawInit;
+  #epoch: number;
+  #seq = 0;
+  #mediaTimeS = 0;
+  #damaged = 0;
+
+  constructor({ id, hub, clock, video, capacity }: ScriptedCameraParts) {
+    this.id = id;
+    this.#clock = clock;
+    this.#video = video;
+    this.#epoch = clock.now();
+    this.#init = this.#makeInit();
+    this.raw = hub.create(`cameras/${id}/raw`, { capacity });
+    this.results = hub.create(`cameras/${id}/results`, { capacity });
+  }
+
+  /** The name that the next frame gets. */
+  get next(): FrameName {
+    return { camera: this.id, epoch: this.#epoch, seq: this.#seq };
+  }
+
+  /** The next frames of its clip, which begins anew with each epoch and repeats. `durationS`: of each, default by the clip's rate. */
+  play(count = 1, durationS = 1 / this.#video.rateFps): void {
+    for (let i = 0; i < count; i++) {
+      const { isKey } = frameOf(this.#video, this.#seq);
+      const mediaTimeS = this.#mediaTimeS;
+      const bytes = fragmentOf(this.#video, this.#seq, mediaTimeS, durationS);
+      // No box has a size like that.
+      if (this.#damaged > 0) bytes.fill(0xff, 0, 8);
+      const data: RawFragment = {
+        init: this.#init,
+        frame: this.next,
+        clock: 'arrival',
+        isKey,
+        mediaTimeS,
+        durationS,
+        bytes,
+      };
+      this.#damaged = Math.max(0, this.#damaged - 1);
+      this.#seq++;
+      this.#mediaTimeS += durationS;
+      this.raw.publish({ data, captureTimeMs: this.#clock.now() - CAPTURED_BEFORE_MS });
+    }
+  }
+
+  /** Frames that were sent and did not come as far as the server. */
+  lose(count: number): void {
+    this.#seq += count;
+    this.#mediaTimeS += count / this.#video.rateFps;
+  }
+
+  /** The next so many fragments are none. */
+  damage(count: number): void {
+    this.#damaged = count;
+  }
+
+  find(seq: number, outcome: FrameOutcome): void {
+    const frame = { camera: this.id, epoch: this.#epoch, seq };
+    const data: NamedOutcome = { frame, clock: 'arrival', pipeline: 'objects', outcome };
+    this.results.publish({ data, captureTimeMs: this.#clock.now() - CAPTURED_BEFORE_MS });
+  }
+
+  reconnect(): void {
+    this.#epoch = Math.max(this.#epoch + 1, Math.floor(this.#clock.now()));
+    this.#seq = 0;
+    this.#mediaTimeS = 0;
+    this.#init = this.#makeInit();
+  }
+
+  become(state: CameraDocument['state']): void {
+    this.#state = state;
+    for (const listener of this.#stateListeners) listener();
+  }
+
+  get stateListeners(): number {
+    return this.#stateListeners.size;
+  }
+
+  report(): CameraDocument {
+    const { codecString: codec_string, width, height } = this.#video.track;
+    const sinceMs = this.#clock.now();
+    return {
+      id: this.id,
+      url: `file:///${this.id}.mp4`,
+      class: 'normal',
+      pipelines: ['objects'],
+      state: this.#state,
+      since: sinceMs,
+      reason: null,
+      until: null,
+      picture: { condition: 'ok', since: sinceMs },
+      stream: { format: 'mp4', codec: 'h264', codec_string, width, height, clock: 'arrival', epoch: this.#epoch },
+      process: null,
+      rates: RATES,
+      frames: FRAMES,
+      connections: 1,
+      viewers: this.watching,
+    };
+  }
+
+  watchState(onChange: () => void): () => void {
+    this.#stateListeners.add(onChange);
+    return () => void this.#stateListeners.delete(onChange);
+  }
+
+  watchRaw(): () => void {
+    this.watched++;
+    this.watching++;
+    return () => void this.watching--;
+  }
+
+  still(): Promise<Still> {
+    return Promise.reject(new Error('there are none'));
+  }
+
+  close(): void {
+    this.raw.close();
+    this.results.close();
+  }
+
+  #makeInit(): RawInit {
+    const { codecString, width, height, init: bytes } = this.#video.track;
+    return { epoch: this.#epoch, codecString, width, height, bytes };
+  }
+}
+
+interface ScriptedCameraParts {
+  readonly id: string;
+  readonly hub: Hub;
+  readonly clock: Clock;
+  readonly video: NumberedVideo;
+  /** Of its streams. */
+  readonly capacity: number;
+}
+
+export class ScriptedCameras implements CameraFeeds {
+  readonly #parts: Omit<ScriptedCameraParts, 'id'>;
+  readonly #cameras = new Map<string, ScriptedCamera>();
+  readonly #listeners = new Set<(id: string) => void>();
+
+  constructor(parts: Omit<ScriptedCameraParts, 'id'>) {
+    this.#parts = parts;
+  }
+
+  add(id: string): ScriptedCamera {
+    const camera = new ScriptedCamera({ ...this.#parts, id });
+    this.#cameras.set(id, camera);
+    for (const listener of this.#listeners) listener(id);
+    return camera;
+  }
+
+  remove(id: string): void {
+    this.#cameras.get(id)!.close();
+    this.#cameras.delete(id);
+    for (const listener of this.#listeners) listener(id);
+  }
+
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
+  all(): readonly ScriptedCamera[] {
+    return [...this.#cameras.values()];
+  }
+
+  get(id: string): ScriptedCamera {
+    const camera = this.#cameras.get(id);
+    if (camera === undefined) throw new SightlineError('CAMERA_UNKNOWN', `there is no camera "${id}"`);
+    return camera;
+  }
+
+  watchAll(onChange: (id: string) => void): () => void {
+    this.#listeners.add(onChange);
+    return () => void this.#listeners.delete(onChange);
+  }
+}

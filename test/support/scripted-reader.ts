@@ -1,0 +1,242 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { encodeData } from '../../src/sources/camera/data-codec.ts';
+import type {
+  CameraInput,
+  FrameData,
+  PictureScale,
+  ReaderNews,
+  ReaderOrder,
+} from '../../src/sources/camera/messages.ts';
+import { openData, openParent } from '../../src/supervise/parent.ts';
+import { readScript, SCRIPTED_GOP, type Script } from './scripted-cameras.ts';
+
+/**
+ * A process that reads cameras as the server sees it, but the cameras are made up: what each does stands in its address (`scripted-cameras.ts`). For tests of the server's side, with faults that no
+ * real camera shows on demand.
+ */
+
+const COUNTS_MS = 100;
+/** What may wait in the pipe; pictures beyond it are dropped. */
+const PIPE_BYTES_MAX = 4 * 2 ** 20;
+
+const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
+const data = openData();
+const cameras = new Map<number, ScriptedCamera>();
+
+class ScriptedCamera {
+  readonly #camera: number;
+  readonly #script: Script;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #epoch: number;
+  #seq = 0;
+  #rateFps = 0;
+  #scale: PictureScale = null;
+  #nextPictureMs = 0;
+  #isRawWanted = false;
+  #hasInit = false;
+  #isKeyDue = true;
+  readonly counts = {
+    received: 0,
+    receivedBytes: 0,
+    decoded: 0,
+    damaged: 0,
+    pictures: 0,
+    picturesDropped: 0,
+    fragments: 0,
+    fragmentsDropped: 0,
+    decodeMs: 0,
+    scaleMs: 0,
+  };
+
+  constructor(camera: number, epoch: number, { url }: CameraInput) {
+    this.#camera = camera;
+    this.#epoch = epoch;
+    this.#script = readScript(url);
+    const { openMs, does } = this.#script;
+    if (does !== 'silent') this.#after(openMs, () => this.#opened());
+  }
+
+  pictures(rateFps: number, scale: PictureScale): void {
+    if (rateFps !== this.#rateFps) this.#nextPictureMs = 0;
+    this.#rateFps = rateFps;
+    this.#scale = scale;
+  }
+
+  raw(isWanted: boolean): void {
+    this.#isRawWanted = isWanted;
+    this.#isKeyDue = true;
+  }
+
+  still(request: number, widthMax: number): void {
+    const { camera, epoch, seq } = this.#frame(this.#seq - 1);
+    if (this.#script.does === 'no stills') {
+      say({ type: 'still_failed', camera, request, code: 'CAMERA_NO_PICTURE', reason: 'there is none' });
+      return;
+    }
+    send({
+      ...this.#frame(seq),
+      epoch,
+      kind: 'still',
+      request,
+      width: widthMax,
+      height: 8,
+      bytes: Uint8Array.of(0xff, 0xd8, 0xff, 0xd9),
+    });
+  }
+
+  close(): void {
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
+  #opened(): void {
+    const { does, code, fps, afterMs } = this.#script;
+    if (code !== undefined) return this.#end(code, `it said ${this.#script.url}`);
+    this.#live();
+    this.#timers.push(setInterval(() => this.#tick(), 1000 / fps));
+    if (does === 'crash') this.#after(afterMs, () => void (this.#isFirst() && process.kill(process.pid, 'SIGKILL')));
+    if (does === 'hang') {
+      this.#after(afterMs, () => {
+        if (this.#isFirst()) for (;;);
+      });
+    }
+    if (does === 'stall') this.#after(afterMs, () => this.close());
+    if (does === 'break') this.#after(afterMs, () => this.#end('CAMERA_STALLED', 'it broke off'));
+    if (does === 'end') this.#after(afterMs, () => this.#end(null, ''));
+    if (does === 'black') {
+      this.#after(afterMs, () => say({ type: 'condition', camera: this.#camera, condition: 'black' }));
+    }
+    if (does === 'garble') this.#after(afterMs, () => data.write(Buffer.alloc(64, 0xff)));
+    if (does === 'change') {
+      this.#after(afterMs, () => {
+        this.#epoch = Math.max(Date.now(), this.#epoch + 1);
+        this.#seq = 0;
+        this.#hasInit = false;
+        this.#isKeyDue = true;
+        this.#live();
+      });
+    }
+  }
+
+  /** Once only, if the script says so. */
+  #isFirst(): boolean {
+    const { once } = this.#script;
+    if (once === undefined) return true;
+    if (existsSync(once)) return false;
+    writeFileSync(once, '');
+    return true;
+  }
+
+  #live(): void {
+    const { width, height } = this.#script;
+    const facts = {
+      format: 'rtsp',
+      codec: 'h264',
+      codecString: 'avc1.64001f',
+      clock: 'camera',
+      width,
+      height,
+    } as const;
+    say({ type: 'live', camera: this.#camera, epoch: this.#epoch, facts });
+  }
+
+  #end(code: Extract<ReaderNews, { type: 'ended' }>['code'], reason: string): void {
+    this.close();
+    cameras.delete(this.#camera);
+    say({ type: 'ended', camera: this.#camera, code, reason });
+  }
+
+  #frame(seq: number): FrameData {
+    return {
+      camera: this.#camera,
+      epoch: this.#epoch,
+      seq,
+      arrivedMs: monotonicMs(),
+      capturedBeforeMs: 5,
+      clock: 'camera',
+    };
+  }
+
+  #tick(): void {
+    const seq = this.#seq++;
+    const { fps, width, height, fragmentBytes } = this.#script;
+    const frame = this.#frame(seq);
+    this.counts.received++;
+    this.counts.receivedBytes += fragmentBytes;
+    const isKey = seq % SCRIPTED_GOP === 0;
+    if (this.#isRawWanted && (isKey || !this.#isKeyDue)) {
+      this.#isKeyDue = false;
+      if (!this.#hasInit) {
+        this.#hasInit = true;
+        send({
+          kind: 'init',
+          camera: this.#camera,
+          epoch: this.#epoch,
+          codecString: 'avc1.64001f',
+          width,
+          height,
+          bytes: named(frame, 16),
+        });
+      }
+      this.counts.fragments++;
+      send({
+        ...frame,
+        kind: 'fragment',
+        isKey,
+        mediaTimeS: seq / fps,
+        durationS: 1 / fps,
+        bytes: named(frame, fragmentBytes),
+      });
+    }
+    if (this.#rateFps <= 0 || frame.arrivedMs < this.#nextPictureMs) return;
+    this.#nextPictureMs = Math.max(this.#nextPictureMs, frame.arrivedMs - 1000 / this.#rateFps) + 1000 / this.#rateFps;
+    this.counts.decoded++;
+    if (data.socket.writableLength > PIPE_BYTES_MAX) {
+      this.counts.picturesDropped++;
+      return;
+    }
+    const size = this.#scale ?? { width, height };
+    this.counts.pictures++;
+    const source = { width, height };
+    const bytes = named(frame, size.width * size.height * 3);
+    send({ ...frame, kind: 'picture', width: size.width, height: size.height, source, decodeMs: 1, bytes });
+  }
+
+  #after(ms: number, act: () => void): void {
+    this.#timers.push(setTimeout(act, ms));
+  }
+}
+
+/** Bytes that begin with the name of their frame. */
+function named({ epoch, seq }: FrameData, length: number): Uint8Array {
+  const bytes = Buffer.alloc(length);
+  bytes.writeDoubleLE(epoch, 0);
+  bytes.writeUInt32LE(seq, 8);
+  return bytes;
+}
+
+function send(message: Parameters<typeof encodeData>[0]): void {
+  data.write(...encodeData(message));
+}
+
+function say(news: ReaderNews): void {
+  parent.send(news);
+}
+
+const parent = openParent<ReaderOrder, ReaderNews>({
+  onMessage: (order) => {
+    if (order.type === 'open') cameras.set(order.camera, new ScriptedCamera(order.camera, order.epoch, order.input));
+    const camera = cameras.get(order.camera);
+    if (order.type === 'pictures') camera?.pictures(order.rateFps, order.scale);
+    else if (order.type === 'raw') camera?.raw(order.isWanted);
+    else if (order.type === 'still') camera?.still(order.request, order.widthMax);
+    else if (order.type === 'close') {
+      camera?.close();
+      cameras.delete(order.camera);
+      say({ type: 'ended', camera: order.camera, code: null, reason: 'it was closed' });
+    }
+  },
+});
+
+setInterval(() => {
+  say({ type: 'counts', cameras: [...cameras].map(([camera, { counts }]) => [camera, { ...counts }] as const) });
+}, COUNTS_MS);
