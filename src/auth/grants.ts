@@ -10,7 +10,17 @@ export const ACTIONS = ['publish', 'subscribe', 'read', 'admin'] as const;
 export type Action = (typeof ACTIONS)[number];
 
 /** What resources begin with. */
-export const RESOURCES = ['topics', 'sessions', 'priority', 'metrics', 'config', 'engine', 'alerts', 'demo'] as const;
+export const RESOURCES = [
+  'topics',
+  'sessions',
+  'priority',
+  'metrics',
+  'config',
+  'engine',
+  'alerts',
+  'cameras',
+  'demo',
+] as const;
 
 export interface Grant {
   readonly action: Action;

@@ -82,7 +82,7 @@ interface ShownRow {
 
 /** The configuration as YAML that can be read back, with the origin of each value as a comment in one column. */
 function shownLines({ config, origins }: ShownConfig): string[] {
-  const originOf = (path: string) => origins[path]?.replaceAll(/\p{Cc}/gu, ' ') ?? 'not set';
+  const originOf = (path: string) => origins[path]?.replaceAll(/\p{Cc}/gu, ' ');
   const rows = [...CONFIG_ROOT.children].flatMap(([name, node]) => shownRows(node, [name], config, originOf));
   const lines = rows.map(({ depth, text, origin }) => ({ text: '  '.repeat(depth) + text, origin }));
   const settings = lines.filter(({ origin }) => origin !== undefined);
@@ -95,14 +95,16 @@ function shownRows(
   node: ConfigNode,
   steps: readonly string[],
   config: ShownConfig['config'],
-  originOf: (path: string) => string,
+  originOf: (path: string) => string | undefined,
   isInEntry = false,
 ): ShownRow[] {
   const [depth, name, value] = [steps.length - 1, inline(steps.at(-1)), valueAt(config, steps)];
   if (value === undefined && isInEntry) return [];
   if (node.kind === 'key') {
     const text = value === undefined ? `# ${name}:` : `${name}: ${inline(value)}`;
-    return [{ depth, text, origin: originOf(steps.join('.')) }];
+    // Keys of an entry that nobody has set have the default of all entries.
+    const origin = originOf(steps.join('.')) ?? (value === undefined ? 'not set' : 'default');
+    return [{ depth, text, origin }];
   }
   const children =
     node.kind === 'section'

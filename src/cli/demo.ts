@@ -3,7 +3,8 @@ import type { Command } from 'commander';
 import { APP_OPTION } from './apps.ts';
 import type { CliContext } from './context.ts';
 import { mcapName } from './record.ts';
-import { RECORD_OPTION, runServer, tlsOption, type ServerFlags } from './run-server.ts';
+import { SightlineError } from '../base/errors.ts';
+import { addTo, isUrl, RECORD_OPTION, runServer, tlsOption, type ServerFlags } from './run-server.ts';
 
 /** `sightline demo`: the server with a camera that needs no hardware. */
 export function registerDemo(program: Command, context: CliContext): void {
@@ -16,11 +17,22 @@ export function registerDemo(program: Command, context: CliContext): void {
     .option(...APP_OPTION)
     .option(...RECORD_OPTION, mcapName)
     .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')
-    .option('--camera <clip>', 'a video file of yours as the demo camera')
-    .action(async (flags: ServerFlags & { camera?: string }) => {
-      const clip = flags.camera === undefined ? undefined : resolve(context.cwd, flags.camera);
+    .option(
+      '--camera <what>',
+      'a video file of yours as the demo camera, or the address of a camera that the server reads (rtsp://…); may be repeated',
+      addTo,
+    )
+    .action(async ({ camera: given = [], ...flags }: ServerFlags & { camera?: readonly string[] }) => {
+      const [clip, further] = given.filter((one) => !isUrl(one)).map((file) => resolve(context.cwd, file));
+      if (further !== undefined) {
+        throw new SightlineError(
+          'USAGE',
+          'a demo has one clip as its demo camera: sightline serve --camera reads several files',
+        );
+      }
+      const cameras = given.filter(isUrl);
       const cacheDir = context.config().models.cache_dir;
-      await runServer(context, flags, async (log) => {
+      await runServer(context, { ...flags, cameras }, async (log) => {
         const [{ makeDemoCamera }, { fetchNpmFile }] = await Promise.all([
           import('../sources/demo.ts'),
           import('../inference/npm-file.ts'),

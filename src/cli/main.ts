@@ -6,6 +6,7 @@ import { exitCodeOf } from '../base/exit-codes.ts';
 import { loadConfig } from '../config/load.ts';
 import { packageVersion } from '../config/version.ts';
 import { registerBenchmark } from './benchmark.ts';
+import { registerCameras } from './cameras.ts';
 import { registerConfig } from './config.ts';
 import type { CliContext } from './context.ts';
 import { registerDemo } from './demo.ts';
@@ -49,6 +50,7 @@ Examples:
   sightline replay drive.mcap --speed 2             the file, published again by a server of its own
   sightline status                                  whether a running server is well
   sightline monitor                                 a live view of a running server
+  sightline cameras add gate rtsp://10.0.0.7/live   a camera for a running server to read
   sightline benchmark low_load                      load on a server, and its latency
   sightline optimize clip.mp4                       the settings that suit this machine and a clip
   sightline config show                             every setting and its origin
@@ -173,6 +175,7 @@ export function build(program: Command, context: CliContext): void {
   registerModels(program, context);
   registerStatus(program, context);
   registerMonitor(program, context);
+  registerCameras(program, context);
   registerBenchmark(program, context);
   registerOptimize(program, context);
   registerConfig(program, context);

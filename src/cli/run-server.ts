@@ -4,6 +4,7 @@ import { systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { checkApp, pageOf, type AppName } from './apps.ts';
 import type { Sightline } from '../app.ts';
+import { readCameraUrl } from '../config/camera-urls.ts';
 import type { Config } from '../config/schema.ts';
 import type { Log } from '../log/log.ts';
 import { lowerV8Threads } from '../supervise/thread-priority.ts';
@@ -32,10 +33,34 @@ export interface ServerFlags {
   readonly model?: string;
   readonly app?: string;
   readonly record?: string;
+  /** Addresses of cameras that the server reads itself. */
+  readonly cameras?: readonly string[];
 }
 
 /** Every topic, for a recording of everything that happens in the server. */
 export const RECORD_OPTION = ['--record <file>', 'record topics, pictures and results into an MCAP file'] as const;
+
+export const CAMERA_OPTION = [
+  '--camera <address>',
+  'a camera that the server reads: rtsp://…, http://…, a file or a device; may be repeated (cam1, cam2, …)',
+] as const;
+
+/** For an option that may be repeated. */
+export function addTo(text: string, before: readonly string[] = []): readonly string[] {
+  return before.concat(text);
+}
+
+/** As settings: cam1, cam2 and so on. A path counts from the working directory of the command. */
+export function cameraFlags(addresses: readonly string[] = [], cwd: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    addresses.map((address, i) => [`cameras.cam${i + 1}.url`, isUrl(address) ? address : resolve(cwd, address)]),
+  );
+}
+
+/** What is no address is a path; what may be a mistyped address is left for the configuration to refuse. */
+export function isUrl(address: string): boolean {
+  return /^[a-z][a-z0-9+.-]+:/i.test(address) || readCameraUrl(address).fault !== undefined;
+}
 
 export function tlsOption(): Option {
   return new Option('--tls <how>', 'speak TLS by a certificate that is made for this machine').choices(['auto']);
@@ -56,6 +81,7 @@ export async function runServer(
     'server.host': flags.host,
     'server.tls.auto': flags.tls && true,
     'detection.model': flags.model,
+    ...cameraFlags(flags.cameras, context.cwd),
   });
   await withLog(context, config, (log) => run(context, flags, { config, name, log, makeCamera }));
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { APP_OPTION } from './apps.ts';
 import type { CliContext } from './context.ts';
 import { mcapName } from './record.ts';
-import { RECORD_OPTION, runServer, tlsOption, type ServerFlags } from './run-server.ts';
+import { addTo, CAMERA_OPTION, RECORD_OPTION, runServer, tlsOption, type ServerFlags } from './run-server.ts';
 
 /** `sightline serve`: the server alone. */
 export function registerServe(program: Command, context: CliContext): void {
@@ -15,5 +15,8 @@ export function registerServe(program: Command, context: CliContext): void {
     .option(...APP_OPTION)
     .option(...RECORD_OPTION, mcapName)
     .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')
-    .action((flags: ServerFlags) => runServer(context, flags));
+    .option(...CAMERA_OPTION, addTo)
+    .action(({ camera, ...flags }: ServerFlags & { camera?: readonly string[] }) =>
+      runServer(context, { ...flags, ...(camera && { cameras: camera }) }),
+    );
 }

@@ -16,16 +16,39 @@ export async function readJson(
   signal: AbortSignal,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<unknown> {
+  return await askJson(url, { signal, headers });
+}
+
+export interface Asking {
+  readonly signal: AbortSignal;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly method?: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  readonly body?: { readonly type: string; readonly text: string };
+  readonly timeoutMs?: number;
+}
+
+/** What a server answers to a request, which may change something there. Errors: those of `readJson`. */
+export async function askJson(
+  url: URL,
+  { signal, headers, method = 'GET', body, timeoutMs = ANSWER_TIMEOUT_MS }: Asking,
+): Promise<unknown> {
   try {
-    const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-    const response = await fetch(url, { headers, signal: AbortSignal.any([signal, timeout]) });
+    const timeout = AbortSignal.timeout(timeoutMs);
+    const response = await fetch(url, {
+      method,
+      headers: { ...headers, ...(body && { 'content-type': body.type }) },
+      ...(body && { body: body.text }),
+      signal: AbortSignal.any([signal, timeout]),
+    });
     const text = await boundedText(response);
     if (!response.ok) throw refusal(url, response.status, text);
     return JSON.parse(text);
   } catch (thrown) {
     signal.throwIfAborted();
     if (thrown instanceof SightlineError) throw thrown;
-    throw new SightlineError('CONNECTION_FAILED', `${url.href}: ${clean(reasonOf(thrown))}`, { cause: thrown });
+    throw new SightlineError('CONNECTION_FAILED', `${url.href}: ${clean(reasonOf(thrown, timeoutMs))}`, {
+      cause: thrown,
+    });
   }
 }
 
@@ -58,18 +81,18 @@ function errorOf(text: string): { readonly code?: unknown; readonly message?: un
 }
 
 /** `fetch` says only that it failed; the reason is in its cause, and where a name has several addresses in the causes of that. */
-function reasonOf(thrown: unknown): string {
+function reasonOf(thrown: unknown, timeoutMs: number): string {
   if (!(thrown instanceof Error)) return String(thrown);
-  if (thrown.name === 'TimeoutError') return `no answer within ${ANSWER_TIMEOUT_MS / 1000} s`;
+  if (thrown.name === 'TimeoutError') return `no answer within ${timeoutMs / 1000} s`;
   if (thrown instanceof SyntaxError) return 'the answer is not JSON';
-  if (thrown instanceof AggregateError && thrown.errors.length > 0) return reasonOf(thrown.errors[0]);
+  if (thrown instanceof AggregateError && thrown.errors.length > 0) return reasonOf(thrown.errors[0], timeoutMs);
   if (UNTRUSTED.has((thrown as NodeJS.ErrnoException).code ?? '')) {
     return `${thrown.message}: --ca FILE, or SIGHTLINE_CA, names an authority to trust (docs/tls.md)`;
   }
   if ((thrown as NodeJS.ErrnoException).code === 'ERR_SSL_WRONG_VERSION_NUMBER') {
     return 'there is no TLS: http:// in place of https://';
   }
-  return thrown.cause === undefined ? thrown.message : reasonOf(thrown.cause);
+  return thrown.cause === undefined ? thrown.message : reasonOf(thrown.cause, timeoutMs);
 }
 
 const UNTRUSTED: ReadonlySet<string> = new Set([

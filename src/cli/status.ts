@@ -32,6 +32,7 @@ interface SeenHealth {
   readonly uptime_s?: unknown;
   readonly connections?: { readonly open?: unknown; readonly max?: unknown };
   readonly sessions?: unknown;
+  readonly cameras?: { readonly live?: unknown; readonly wanted?: unknown };
   readonly issues?: unknown;
 }
 
@@ -62,7 +63,7 @@ export function registerStatus(program: Command, context: CliContext): void {
 }
 
 export function statusLines(
-  { status, version, uptime_s, connections, sessions, issues }: SeenHealth,
+  { status, version, uptime_s, connections, sessions, cameras, issues }: SeenHealth,
   url: URL,
 ): string[] {
   const facts = [
@@ -71,6 +72,10 @@ export function statusLines(
     ...(typeof version === 'string' ? [clean(version)] : []),
     ...(typeof uptime_s === 'number' ? [`up ${spanText(uptime_s)}`] : []),
     ...(typeof sessions === 'number' ? [plural(sessions, 'session')] : []),
+    // Most servers have none.
+    ...(typeof cameras?.live === 'number' && typeof cameras.wanted === 'number' && cameras.wanted > 0
+      ? [`${cameras.live} of ${plural(cameras.wanted, 'camera')} live`]
+      : []),
     ...(typeof connections?.open === 'number' && typeof connections.max === 'number'
       ? [`${connections.open} of ${connections.max} connections`]
       : []),

@@ -17,6 +17,8 @@ export interface ConfigRequest {
   readonly settings?: Readonly<Record<string, unknown>> | undefined;
   /** One named entry, which is set as a whole, or removed by `null`, whatever the file says. */
   readonly entry?: EntryRequest | undefined;
+  /** Several, as one change. */
+  readonly entries?: readonly EntryRequest[] | undefined;
 }
 
 export interface EntryRequest {
@@ -82,6 +84,16 @@ export class ConfigCoordinator {
     return this.#config;
   }
 
+  /** Values set at run time, by key or entry; `undefined`: removed. */
+  get pins(): ReadonlyMap<string, unknown> {
+    return this.#pins;
+  }
+
+  /** Whether the defaults, the file, the environment or a flag have the entry, such as `cameras.gate`. */
+  hasOwn(entryPath: string): boolean {
+    return this.#sources.hasEntry(entryPath);
+  }
+
   get state(): ConfigState {
     const origins = new Map(this.#wanted.origins);
     for (const key of CONFIG_KEYS.values()) {
@@ -103,7 +115,13 @@ export class ConfigCoordinator {
     const pins = new Map(this.#pins);
     for (const [path, value] of requested(request)) this.#pin(pins, path, value);
     if (request.entry) this.#pinEntry(pins, request.entry);
+    for (const entry of request.entries ?? []) this.#pinEntry(pins, entry);
     return this.#adopt(this.#sources, pins);
+  }
+
+  /** Takes up pins of an earlier run, as they were then. Errors: those of `change`; then nothing has changed. */
+  restore(pins: ReadonlyMap<string, unknown>): void {
+    this.#adopt(this.#sources, new Map([...this.#pins, ...pins]));
   }
 
   /**
@@ -145,9 +163,7 @@ export class ConfigCoordinator {
   }
 
   #has(pins: ReadonlyMap<string, unknown>, entryPath: string): boolean {
-    return (
-      this.#sources.hasEntry(entryPath) || [...pins.keys()].some((path) => placeAt(path)?.entry?.path === entryPath)
-    );
+    return this.#sources.hasEntry(entryPath) || [...pins.keys()].some((path) => isOfEntry(path, entryPath));
   }
 
   #pinEntry(pins: Map<string, unknown>, { section: sectionPath, name, value }: EntryRequest): void {
@@ -166,7 +182,13 @@ export class ConfigCoordinator {
 }
 
 function letGoOfKeys(pins: Map<string, unknown>, entryPath: string): void {
-  for (const path of pins.keys()) if (placeAt(path)?.entry?.path === entryPath) pins.delete(path);
+  for (const path of pins.keys()) if (isOfEntry(path, entryPath)) pins.delete(path);
+}
+
+/** Whether a pin is of this entry, as a whole or by one of its keys. There may be a thousand: most differ by their beginning. */
+function isOfEntry(path: string, entryPath: string): boolean {
+  if (path === entryPath) return true;
+  return path.startsWith(`${entryPath}.`) && placeAt(path)?.entry?.path === entryPath;
 }
 
 function requested({ strategy, profile, settings = {} }: ConfigRequest): [string, unknown][] {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { configDocument, configTemplate } from './document.ts';
 import { loadConfig } from './load.ts';
-import { CONFIG_KEYS } from './keys.ts';
+import { CONFIG_KEYS, ENTRY_SECTIONS } from './keys.ts';
 
 describe('docs/configuration.md', () => {
   test('is what `npm run docs` makes', () => {
@@ -18,6 +18,10 @@ describe('docs/configuration.md', () => {
       expect(page).toContain(`| \`${key.path}\` |`);
       expect(key.description.length, key.path).toBeGreaterThan(10);
     }
+    for (const key of ENTRY_SECTIONS.get('cameras')!.keys.values()) {
+      expect(page).toContain(`| \`${key.path}\` |`);
+      expect(configTemplate()).toContain(`##   ${key.name}:`);
+    }
   });
 });
 
@@ -27,7 +31,11 @@ test('the example on the page is a configuration', () => {
   try {
     const file = join(folder, 'sightline.yaml');
     writeFileSync(file, example!);
-    expect(loadConfig({ file })).toMatchObject({ server: { port: 9000 }, video: { width: 480 } });
+    expect(loadConfig({ file })).toMatchObject({
+      server: { port: 9000 },
+      video: { width: 480 },
+      cameras: { 'north-gate': { class: 'high' } },
+    });
   } finally {
     rmSync(folder, { recursive: true });
   }

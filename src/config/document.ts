@@ -38,12 +38,16 @@ profiles:
   night:
     streaming: { max_fps: 10, default_fps: 10 }
     video: { width: 480, height: 360 }
+cameras:
+  north-gate:
+    url: rtsp://10.0.0.7/live
+    class: high
 \`\`\`
 
 ## Named entries
 
-Some sections, such as [\`profiles\`](#profiles), hold entries that you name yourself: 1 to 64 characters out of \`a-z\`, \`0-9\`,
-\`.\`, \`_\` and \`-\`, of which the first is a letter or a digit, and neither \`none\` nor \`constructor\`. A key of an entry has the name of
+Some sections, [\`profiles\`](#profiles) and [\`cameras\`](#cameras), hold entries that you name yourself: 1 to 64 characters out of \`a-z\`, \`0-9\`,
+\`.\`, \`_\` and \`-\`, of which the first is a letter or a digit, without two dots in a row, and neither \`none\` nor \`constructor\`. A key of an entry has the name of
 the entry in its path: \`profiles.night.streaming.max_fps\`, in the environment \`SIGHTLINE_PROFILES__NIGHT__STREAMING__MAX_FPS\` (so a name with
 two underscores in a row cannot be set there), as a flag \`--set profiles.night.streaming.max_fps=10\`. File, environment and flags may each set some keys of
 the same entry. In a running server [\`PUT\` and \`DELETE /api/config/{section}/{name}\`](api.md#named-entries) set an entry as a whole, or
@@ -63,9 +67,19 @@ function sectionDocument(name: string, node: ConfigNode): string {
   return `## ${name}\n\n${description}\n\n| key | default | allowed | changes | what |\n|---|---|---|---|---|\n${keysOf(name).map(row).join('\n')}\n`;
 }
 
-function entriesDocument({ path, description, entriesMax, defaultValue }: EntriesNode): string {
+function entriesDocument({ path, description, entriesMax, defaultValue, keys }: EntriesNode): string {
+  const about = `## ${path}\n\n${description} At most ${entriesMax} of them.`;
+  if (Object.keys(defaultValue).length === 0) {
+    return `${about} Changes are in force at once.\n\n| key | default | allowed | what |\n|---|---|---|---|\n${[...keys.values()].map(entryRow).join('\n')}\n`;
+  }
   const layers = Object.entries(defaultValue).map(([name, entry]) => [name, layerOf(entry)] as const);
-  return `## ${path}\n\n${description} At most ${entriesMax} of them. Built in are:\n\n${layerTable(Object.fromEntries(layers))}`;
+  return `${about} Built in are:\n\n${layerTable(Object.fromEntries(layers))}`;
+}
+
+/** `*` stands for the name of an entry. */
+function entryRow(key: ConfigKey): string {
+  const isNeeded = key.defaultValue === undefined && !key.optional;
+  return `| \`${key.path}\` | ${isNeeded ? 'needed' : defaultInWords(key)} | ${key.allowed} | ${key.description.replaceAll('|', '\\|')} |`;
 }
 
 /** By dotted key. */
@@ -130,8 +144,14 @@ function aboutKey({ description, allowed }: ConfigKey): string {
   return `${description} (${allowed})`;
 }
 
-/** Those that are there by default. */
-function entriesTemplate({ defaultValue }: EntriesNode): string[] {
+/** Those that are there by default; where there are none, what one looks like. */
+function entriesTemplate({ defaultValue, keys }: EntriesNode): string[] {
+  if (Object.keys(defaultValue).length === 0) {
+    const lines = [...keys.values()].flatMap((key) =>
+      comment(aboutKey(key), '  ').concat(`  ##   ${templateSetting(key)}`),
+    );
+    return ['', '  ## name:', ...lines];
+  }
   return Object.entries(defaultValue).flatMap(([name, entry]) => {
     const lines = stringify({ [name]: entry })
       .trimEnd()

@@ -23,6 +23,8 @@ export interface ConfigKey {
   readonly applies: Applies;
   /** Its value is shown to nobody. */
   readonly isSecret: boolean;
+  /** It is an address with which a user and a password may come: those are shown to nobody. */
+  readonly isAddress: boolean;
 }
 
 export type ConfigNode = SectionNode | EntriesNode | KeyNode;
@@ -85,6 +87,7 @@ interface JsonSchema {
   readonly applies?: Applies;
   readonly entriesMax?: number;
   readonly secret?: boolean;
+  readonly address?: boolean;
 }
 
 function allowedInWords(json: JsonSchema): string {
@@ -125,6 +128,7 @@ function describeKey(steps: readonly string[], schema: z.ZodType): ConfigKey {
     optional: schema instanceof z.ZodOptional,
     applies: json.applies ?? 'restart',
     isSecret: json.secret ?? false,
+    isAddress: json.address ?? false,
   };
 }
 
@@ -191,6 +195,7 @@ export function nameFault({ keys }: EntriesNode, name: string): string | undefin
   if (!ENTRY_NAME.test(name)) {
     return 'a name has 1 to 64 characters out of a-z, 0-9, ".", "_" and "-", and begins with a letter or a digit';
   }
+  if (name.includes('..')) return 'a name has no two dots in a row';
   // Its path would be that of a key.
   return tailsOf(name).some(({ tail }) => keys.has(tail)) ? 'a name does not end in a key' : undefined;
 }

@@ -93,6 +93,7 @@ export class ConfigSources {
   readonly #defaults: ReadonlyMap<string, Setting>;
   /** Of the file, the environment and the flags, by path. */
   readonly #own: ReadonlyMap<string, Setting>;
+  #entryPaths: ReadonlySet<string> | undefined;
 
   private constructor(
     defaults: ReadonlyMap<string, Setting>,
@@ -129,7 +130,10 @@ export class ConfigSources {
 
   /** Whether the defaults, the file, the environment or a flag have the entry. */
   hasEntry(path: string): boolean {
-    return [...this.#defaults.values(), ...this.#own.values()].some(({ entry }) => entry?.path === path);
+    this.#entryPaths ??= new Set(
+      [...this.#defaults.values(), ...this.#own.values()].flatMap(({ entry }) => entry?.path ?? []),
+    );
+    return this.#entryPaths.has(path);
   }
 
   /**
@@ -387,7 +391,8 @@ function inside(value: unknown, key: PropertyKey): unknown {
   return (value as Readonly<Record<PropertyKey, unknown>> | undefined)?.[key];
 }
 
-function article(allowed: string): string {
+/** The allowed values of a key as the end of a sentence. */
+export function article(allowed: string): string {
   return /^(one|true|text|the)/.test(allowed) ? allowed : `a ${allowed}`;
 }
 

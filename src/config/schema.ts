@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../log/events.ts';
+import type { PipelineName } from '../base/result.ts';
+import { readCameraUrl } from './camera-urls.ts';
 import { readNetwork } from './networks.ts';
 import { readBasePath } from './base-paths.ts';
 import { readHostName, readOrigin, type Read } from './origins.ts';
@@ -48,6 +50,8 @@ const LATER = 'A later version reads it; in this one it has no effect.';
 const AT_ONCE = { applies: 'at_once' } as const;
 /** Values that are shown to nobody: of a list of `name=value` the names are. An address may be a secret as a whole, such as that of a chat's webhook. */
 const SECRET = { secret: true } as const;
+/** An address that is shown without user, password and whatever else in it may be one. */
+const ADDRESS = { address: true } as const;
 const NEW_SESSIONS = { applies: 'new_sessions' } as const;
 
 const server = z.strictObject({
@@ -741,6 +745,88 @@ const alerts = z.strictObject({
     ),
 });
 
+const fleet = z.strictObject({
+  processes: whole(1, 64)
+    .default(10)
+    .describe(
+      'Child processes that read cameras, at most: each serves several. A camera that has stalled or crashed its process twice gets one of its own.',
+    ),
+  max_concurrent_streams: whole(1, 1000)
+    .default(100)
+    .describe(
+      'Cameras that are read at once. Those beyond it, in the order of their ids, are not read (`CAMERA_LIMIT_REACHED`).',
+    )
+    .meta(AT_ONCE),
+  open_timeout_ms: whole(500, 120_000)
+    .default(10_000)
+    .describe('How long a camera may take from the connection to its first frame.')
+    .meta(AT_ONCE),
+  stall_timeout_ms: whole(500, 600_000)
+    .default(5000)
+    .describe('Without a frame for so long a camera has stalled: its connection ends, and a new one is tried.')
+    .meta(AT_ONCE),
+  pixels_max: whole(256, 67_108_864)
+    .default(8_912_896)
+    .describe('Most pixels of the pictures of a camera (width × height); a camera with larger ones is refused.')
+    .meta(AT_ONCE),
+  rate_fps_max: whole(1, 240)
+    .default(120)
+    .describe('Most frames a second of a camera; one that sends more is refused.')
+    .meta(AT_ONCE),
+  raw_bytes_max: whole(256 * KIB, 256 * MIB)
+    .default(8 * MIB)
+    .describe(
+      'Memory for the newest frames of the raw channel of one camera, from its last key frame on, while somebody watches it, bytes; beyond it the oldest go.',
+    ),
+  allowed_networks: z
+    .array(textAs(readNetwork))
+    .max(256)
+    .default([])
+    .describe(
+      'Private networks into which a camera may lead on, by a redirect or a playlist, such as `10.0.0.0/8`. The address of the camera itself may be private in any case.',
+    )
+    .meta(AT_ONCE),
+});
+
+/** Held against the type, since the list of pipelines is in a room above. */
+const PIPELINES = ['objects', 'hands'] as const satisfies readonly PipelineName[];
+
+const CAMERA_URL = { ...ADDRESS, allowedText: 'address, or path of a file or a device' } as const;
+
+export const cameraEntry = z.strictObject({
+  url: textAs(readCameraUrl)
+    .describe(
+      'Where its frames come from: `rtsp:`, `rtsps:`, `rtmp:`, `rtmps:`, `http:` or `https:` (MJPEG, HLS), a file, or a device such as `/dev/video0`. User and password in it are shown to nobody.',
+    )
+    .meta(CAMERA_URL),
+  enabled: z.boolean().default(true).describe('False: it stays in the list, and is not read.'),
+  transport: z
+    .enum(['tcp', 'udp'])
+    .default('tcp')
+    .describe('How RTSP carries frames: `udp` saves a little delay, and loses frames where the network does.'),
+  class: z
+    .enum(['critical', 'high', 'normal', 'low'])
+    .default('normal')
+    .describe('Which cameras keep their rate of results when the engine cannot do all.'),
+  pipelines: z
+    .array(z.enum(PIPELINES))
+    .max(8)
+    .refine((names) => new Set(names).size === names.length, 'the same pipeline twice')
+    .default(['objects'])
+    .describe('What is looked for in its frames; none: it can only be watched.'),
+  model: text()
+    .optional()
+    .describe('Model of its `objects` pipeline, an id of `sightline models list`.')
+    .meta({ defaultText: '`detection.model`' }),
+  loop: z.boolean().default(true).describe('A file begins anew at its end.'),
+  pace: z
+    .enum(['live', 'fast'])
+    .default('live')
+    .describe('Of a file: `live`, as fast as it was recorded; `fast`, as fast as its frames can be processed.'),
+});
+
+export const CAMERAS_MAX = 1000;
+
 const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
@@ -771,7 +857,10 @@ const sections = {
   outbound: outbound.describe(
     'Addresses that the server calls by itself, such as `auth.callback_url`: none of them may be link-local, and none may lead elsewhere.',
   ),
-  store: store.describe('What outlives the server: alerts, and what is to be told of them.'),
+  store: store.describe(
+    'What outlives the server: alerts, what is to be told of them, and cameras that were changed while it ran.',
+  ),
+  fleet: fleet.describe('All cameras that the server reads itself, together: [cameras.md](cameras.md).'),
   alerts: alerts.describe('Objectives, and who is told when they are not met: [alerts.md](alerts.md).'),
   log: log.describe('The log of long-running commands on standard error.'),
 };
@@ -802,10 +891,15 @@ function mapValues<T, U>(values: Readonly<Record<string, T>>, change: (value: T)
 /** Section → its schema, in the order of the documentation, each with one sentence on what it is about. */
 export const configSchema = z.strictObject({
   ...sections,
+  cameras: named(cameraEntry, CAMERAS_MAX)
+    .default({})
+    .describe(
+      'Cameras that the server reads itself, each by its id: [cameras.md](cameras.md). They are added, changed and removed while the server runs, too; what was done so is kept across restarts, and then goes before this file and the environment.',
+    ),
   profiles: named(profile as unknown as z.ZodType<Profile>, 64)
     .default(PROFILES)
     .describe(
-      'Named sets of settings; `performance.profile`, or the flag `--profile`, names the one in force. It beats the strategy, and every key that you set yourself beats it. A profile may have all sections and keys of this page but `performance.profile` and `profiles`.',
+      'Named sets of settings; `performance.profile`, or the flag `--profile`, names the one in force. It beats the strategy, and every key that you set yourself beats it. A profile may have all sections and keys of this page but `performance.profile`, `cameras` and `profiles`.',
     ),
 });
 

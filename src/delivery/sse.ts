@@ -13,6 +13,13 @@ export interface EventStreamOptions<T> {
   readonly heartbeatMs: number;
   /** Unsent bytes at which the reader counts as slow: its samples then wait in the ring alone. */
   readonly bufferBytesMax: number;
+  /** Something else that changes: the reader gets it at the beginning and after changes, the newest alone where it is slow, and without an id. */
+  readonly beside?: {
+    readonly event: string;
+    readonly data: () => unknown;
+    /** Returns a function that ends that. */
+    readonly watch: (onChange: () => void) => () => void;
+  };
 }
 
 /**
@@ -24,7 +31,7 @@ export function serveEvents<T>(
   response: ServerResponse,
   options: EventStreamOptions<T>,
 ): void {
-  const { stream, toEvent, bufferBytesMax } = options;
+  const { stream, toEvent, bufferBytesMax, beside } = options;
   const from = resumePosition(request.headers['last-event-id'], stream);
   response.writeHead(200, {
     'Content-Type': 'text/event-stream; charset=utf-8',
@@ -36,6 +43,11 @@ export function serveEvents<T>(
   response.write(`retry: 1000\n: ${stream.name}\n\n`);
 
   let missed = 0;
+  let isBesideNew = beside !== undefined;
+  const unwatch = beside?.watch(() => {
+    isBesideNew = true;
+    flush();
+  });
   const reader: Reader<T> = stream.subscribe({
     name: 'sse',
     contract: { kind: 'all' },
@@ -53,11 +65,16 @@ export function serveEvents<T>(
   response.on('drain', flush);
   response.on('close', () => {
     clearInterval(heartbeat);
+    unwatch?.();
     reader.close();
   });
   flush();
 
   function flush(): void {
+    if (beside && isBesideNew && response.writableLength <= bufferBytesMax) {
+      isBesideNew = false;
+      response.write(`event: ${beside.event}\ndata: ${JSON.stringify(beside.data())}\n\n`);
+    }
     while (response.writableLength <= bufferBytesMax && reader.ready) {
       if (missed > 0) {
         response.write(`event: gap\ndata: {"missed":${missed}}\n\n`);

@@ -87,6 +87,7 @@ const TAGS = {
   optimization: 'the same by other views, also under `/api`',
   sessions: 'video sessions, their pins and their results',
   pipelines: 'the pipelines for frames',
+  cameras: 'the cameras that the server reads itself',
   alerts: 'objectives that are not met, and silences',
   access: 'who is signed in',
   config: 'settings, at run time too',
@@ -459,7 +460,7 @@ function configRoutes(host: ApiHost): Route[] {
       tag: 'config',
       summary: 'change strategy, profile or single settings while the server runs',
       description:
-        'Settings that are left out stay. The server applies all of it or, when something is wrong, nothing. Sessions go on. Values set at run time beat everything else and are forgotten when the server ends.',
+        'Settings that are left out stay. The server applies all of it or, when something is wrong, nothing. Sessions go on. Values set at run time beat everything else and are forgotten when the server ends, but for those of cameras.',
       body: configRequest,
       example: { strategy: 'latency', settings: { 'performance.stability_s': 3 } },
       errors: ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION', 'CONFIG_KEY_FIXED'],
@@ -501,7 +502,7 @@ function configRoutes(host: ApiHost): Route[] {
       tag: 'config',
       summary: 'remove one named entry while the server runs',
       description:
-        'Whatever set it, the file included: it stays removed until the server ends, or until `PUT /api/config` undoes it. The server refuses to remove an entry that another setting names.',
+        'Whatever set it, the file included: it stays removed until the server ends (a camera beyond that), or until `PUT /api/config` undoes it. The server refuses to remove an entry that another setting names.',
       params: entryParams,
       errors: [...ENTRY_ERRORS, 'CONFIG_ENTRY_UNKNOWN'],
       response: configChangeSchema,

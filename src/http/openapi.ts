@@ -125,7 +125,10 @@ function operation(route: Route, schemas: Schemas): Json {
     ...(body && {
       requestBody: {
         required: true,
-        content: { 'application/json': { schema: schemas.input(body), ...exampleOf(route) } },
+        content: {
+          'application/json': { schema: schemas.input(body), ...exampleOf(route) },
+          ...(inputs.csv && { 'text/csv': { schema: { type: 'string' }, example: inputs.csv.example } }),
+        },
       },
     }),
     responses: { 200: { description: 'done', content: contentOf(route, schemas) }, ...refusals(route, schemas) },

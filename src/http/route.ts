@@ -9,7 +9,7 @@ import type { DeepReadonly } from '../config/schema.ts';
  * One row of a room's route table. The server mounts the table, checks requests by it, and makes its OpenAPI
  * document from it: there is no second description. Paths have parameters as `:name`.
  */
-export type Route = AnswerRoute | StreamRoute | FileRoute;
+export type Route = AnswerRoute | BytesRoute | StreamRoute | FileRoute;
 
 /**
  * The permission that a route needs, and its resource: `sessions/:id` is the session that the path names. `access.ts` asks for it. `known`:
@@ -44,6 +44,24 @@ export interface InputSchemas {
   readonly params?: z.ZodType;
   readonly query?: z.ZodType;
   readonly body?: z.ZodType;
+  /** The body may come as a table as well. */
+  readonly csv?: CsvForm;
+}
+
+export interface CsvForm {
+  /** What the JSON would be. Throws BODY_BAD, naming line and column. */
+  readonly read: (text: string) => unknown;
+  /** For the document. */
+  readonly example: string;
+}
+
+/** A body of `text/csv`. */
+export class CsvText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
 }
 
 export interface AnswerRoute extends RouteBase, InputSchemas {
@@ -53,10 +71,21 @@ export interface AnswerRoute extends RouteBase, InputSchemas {
   readonly response: z.ZodType;
   /** A body to begin with, for the document. */
   readonly example?: unknown;
+  /** Largest body, bytes; default: that of the server. */
+  readonly bodyBytesMax?: number;
   /** Codes of the refusals that are its own, for the document. */
   readonly errors?: readonly ErrorCode[];
   /** The return value becomes the answer, text as it is, all else as JSON; a thrown SightlineError becomes its status. */
   readonly handle: (input: Input<unknown, unknown, unknown>) => unknown;
+}
+
+/** Bytes that are made for the request, such as a picture. */
+export interface BytesRoute extends RouteBase, Pick<InputSchemas, 'params' | 'query'> {
+  readonly kind: 'bytes';
+  readonly contentType: string;
+  readonly errors?: readonly ErrorCode[];
+  /** undefined: the client has them already (304); the handler has compared its `If-None-Match`. */
+  readonly bytes: (input: Input<unknown, unknown, undefined>) => Promise<Uint8Array | undefined>;
 }
 
 export interface StreamRoute extends RouteBase, Pick<InputSchemas, 'params' | 'query'> {
@@ -130,6 +159,17 @@ export function files<P = undefined>(
   return { ...row, kind: 'file', file: row.file as FileRoute['file'] };
 }
 
+/** A row of bytes, whose handler gets what its schemas read. */
+export function bytes<P = undefined, Q = undefined>(
+  row: Omit<BytesRoute, 'kind' | 'params' | 'query' | 'bytes'> & {
+    readonly params?: z.ZodType<P>;
+    readonly query?: z.ZodType<Q>;
+    readonly bytes: (input: Input<P, Q, undefined>) => Promise<Uint8Array | undefined>;
+  },
+): BytesRoute {
+  return { ...row, kind: 'bytes', bytes: row.bytes as BytesRoute['bytes'] };
+}
+
 /** Reads the request by the row's schemas. Errors: QUERY_BAD, BODY_BAD, naming the field. */
 export function readInput(
   schemas: InputSchemas,
@@ -140,7 +180,7 @@ export function readInput(
     query: schemas.query
       ? read(schemas.query, withoutToken(raw.query), 'QUERY_BAD', 'query')
       : refuseAny(withoutToken(raw.query)),
-    body: schemas.body ? read(schemas.body, bodyOf(raw.body), 'BODY_BAD', 'body') : refuseBody(raw.body),
+    body: schemas.body ? read(schemas.body, bodyOf(raw.body, schemas.csv), 'BODY_BAD', 'body') : refuseBody(raw.body),
   };
 }
 
@@ -181,8 +221,12 @@ function refuseAny(query: unknown): undefined {
   throw new SightlineError('QUERY_BAD', `the query: ${JSON.stringify(key.slice(0, NAME_CHARS_MAX))} is unknown`);
 }
 
-/** Throws BODY_BAD when there is none. */
-function bodyOf(body: unknown): unknown {
+/** Throws BODY_BAD when there is none, BODY_TYPE_BAD for a table where none is taken. */
+function bodyOf(body: unknown, csv: CsvForm | undefined): unknown {
+  if (body instanceof CsvText) {
+    if (csv) return csv.read(body.text);
+    throw new SightlineError('BODY_TYPE_BAD', 'a body must be application/json, not text/csv');
+  }
   if (body !== undefined) return body;
   throw new SightlineError('BODY_BAD', 'the request has no body: it takes one of application/json');
 }

@@ -24,7 +24,7 @@ import type { Fences } from '../fences/fences.ts';
 import type { Descriptors } from '../observe/descriptors.ts';
 import type { ConnectionsReport, EndpointReport, SocketEnding, SocketsReport } from '../observe/metrics.ts';
 import type { Log } from '../log/log.ts';
-import { parseJson } from '../protocol/wire-value.ts';
+import { decodeUtf8, parseJson } from '../protocol/wire-value.ts';
 import type { Identity } from '../tls/identity.ts';
 import { Access, type AccessParts } from './access.ts';
 import { errorBody, headersOf, SECURITY_HEADERS, WEBSOCKET_VERSION } from './answers.ts';
@@ -38,9 +38,11 @@ import { logRefusal } from './refusals.ts';
 import { Http2Connections, STREAMS_MAX } from './http2.ts';
 import {
   CREDENTIAL_PARAMETERS,
+  CsvText,
   methodOf,
   pathOf,
   readInput,
+  type Caller,
   type FileRoute,
   type Permission,
   type Route,
@@ -437,8 +439,15 @@ export class HttpServer {
         done(new SightlineError('BODY_BAD', message, { cause: thrown }));
       }
     });
+    app.addContentTypeParser('text/csv', { parseAs: 'buffer' }, (_request, body, done) => {
+      try {
+        done(null, new CsvText(decodeUtf8(body as Buffer)));
+      } catch (thrown) {
+        done(new SightlineError('BODY_BAD', 'the table is not UTF-8 text: save it as "CSV UTF-8"', { cause: thrown }));
+      }
+    });
     app.setErrorHandler((thrown, request, reply) => {
-      const error = this.#knownError(thrown, request.headers['content-type']);
+      const error = this.#knownError(thrown, request);
       const { headers } = thrown as { headers?: Record<string, string> };
       // For an impossible range: the file's length.
       const all = { ...headersOf(error, request.raw.httpVersionMajor), ...(error.code === 'RANGE_BAD' && headers) };
@@ -511,16 +520,21 @@ export class HttpServer {
         method: methodOf(route),
         url: route.url,
         config,
-        handler: async (request, reply) => {
-          const caller = {
-            principal: this.#principals.get(request.raw),
-            request: request.raw,
-            address: this.#proxies.addressOf(request.raw),
-            isSecure: this.#proxies.isSecure(request.raw),
-            setHeader: (name: string, value: string) => void reply.header(name, value),
-          };
-          return await route.handle({ ...readInput(route, request), caller });
-        },
+        ...(route.bodyBytesMax !== undefined && { bodyLimit: route.bodyBytesMax }),
+        handler: async (request, reply) =>
+          await route.handle({ ...readInput(route, request), caller: this.#callerOf(request, reply) }),
+      });
+    } else if (route.kind === 'bytes') {
+      this.#fastify.get(route.url, { config }, async (request, reply) => {
+        const { params, query } = readInput(route, {
+          params: request.params,
+          query: request.query,
+          body: undefined,
+        });
+        const made = await route.bytes({ params, query, body: undefined, caller: this.#callerOf(request, reply) });
+        if (made === undefined) return await reply.status(304).send();
+        // Fastify takes its buffers alone for bytes.
+        return await reply.type(route.contentType).send(Buffer.from(made.buffer, made.byteOffset, made.byteLength));
       });
     } else if (route.kind === 'stream') {
       // The answer to a HEAD request would never end.
@@ -553,6 +567,16 @@ export class HttpServer {
     }
   }
 
+  #callerOf({ raw: request }: FastifyRequest, reply: FastifyReply): Caller {
+    return {
+      principal: this.#principals.get(request),
+      request,
+      address: this.#proxies.addressOf(request),
+      isSecure: this.#proxies.isSecure(request),
+      setHeader: (name, value) => void reply.header(name, value),
+    };
+  }
+
   /** Throws HOST_FORBIDDEN, ORIGIN_FORBIDDEN or REQUEST_BAD, and logs it. */
   #checkAddress({ headers, rawHeaders, socket }: IncomingMessage): void {
     try {
@@ -565,11 +589,15 @@ export class HttpServer {
   }
 
   /** Fastify's own refusals get the API's messages and codes; unforeseen errors are logged. */
-  #knownError(thrown: unknown, contentType?: string): SightlineError {
+  #knownError(thrown: unknown, request?: FastifyRequest): SightlineError {
     if (thrown instanceof SightlineError) return thrown;
     const { statusCode = 500, code = '' } = thrown as Partial<FastifyError>;
-    if (statusCode === 413) return new SightlineError('BODY_TOO_LARGE', `the body is over ${BODY_BYTES_MAX} bytes`);
+    if (statusCode === 413) {
+      const { bodyLimit = BODY_BYTES_MAX } = request?.routeOptions ?? {};
+      return new SightlineError('BODY_TOO_LARGE', `the body is over ${bodyLimit} bytes`);
+    }
     if (statusCode === 415) {
+      const contentType = request?.headers['content-type'];
       const got =
         contentType === undefined ? 'it has no Content-Type' : `not ${JSON.stringify(contentType.slice(0, 80))}`;
       return new SightlineError('BODY_TYPE_BAD', `a body must be application/json, ${got}`);

@@ -34,6 +34,7 @@ const ADDRESS_INTERVAL_MS = 600_000;
 const COSTLY_INTERVAL_MS = 10_000;
 const TRACES_INTERVAL_MS = 60_000;
 const LOGIN_INTERVAL_MS = 10_000;
+const CAMERA_INTERVAL_MS = 10_000;
 const CODE = 'error code';
 const REASON = 'what went wrong, in words';
 const TOOK_MS = 'how long it took, ms';
@@ -136,7 +137,7 @@ export const LOG_EVENTS = {
     level: 'debug',
     about: 'A part of the server has ended.',
     fields: {
-      step: 'which part: `drain`, `recordings`, `sessions`, `http`, `traces`, `engine` or `store`',
+      step: 'which part: `drain`, `recordings`, `sessions`, `http`, `cameras`, `traces`, `engine` or `store`',
       took_ms: TOOK_MS,
     },
     text: ({ step, took_ms }) => `${step} ended after ${took_ms} ms`,
@@ -223,6 +224,99 @@ export const LOG_EVENTS = {
     about: 'A new worker replaces a lost one.',
     fields: { restarts: 'workers that were replaced since the start' },
     text: () => 'an inference worker was replaced',
+  }),
+
+  camera_live: event<{ camera: string; codec: string; size: string; took_ms: number }>({
+    room: 'cameras',
+    level: 'info',
+    about: 'Frames come of a camera.',
+    fields: { camera: 'its id', codec: 'of its frames', size: 'of its pictures', took_ms: TOOK_MS },
+    text: ({ camera, codec, size, took_ms }) => `camera ${camera} is live: ${codec}, ${size}, after ${took_ms} ms`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
+  camera_lost: event<{ camera: string; url: string; code: string; reason: string; retry_ms: number }>({
+    room: 'cameras',
+    level: 'warn',
+    about: 'A camera cannot be reached, or its connection has ended; it is tried again.',
+    fields: { camera: 'its id', url: 'without credentials', code: CODE, reason: REASON, retry_ms: 'until then, ms' },
+    text: ({ camera, url, code, reason, retry_ms }) =>
+      `camera ${camera} (${url}): ${reason} (${code}); tried again ${retry_ms === 0 ? 'at once' : `in ${(retry_ms / 1000).toFixed(1)} s`}`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
+  camera_given_up: event<{ camera: string; url: string; code: string; reason: string }>({
+    room: 'cameras',
+    level: 'error',
+    about: 'A camera is not read, and not tried again until its settings change.',
+    fields: { camera: 'its id', url: 'without credentials', code: CODE, reason: REASON },
+    text: ({ camera, url, code, reason }) => `camera ${camera} (${url}) is not read: ${reason} (${code})`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
+  camera_ended: event<{ camera: string }>({
+    room: 'cameras',
+    level: 'info',
+    about: 'A file was played to its end.',
+    fields: { camera: 'its id' },
+    text: ({ camera }) => `camera ${camera}: its file was played to the end`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
+  camera_condition: event<{ camera: string; condition: string }>({
+    room: 'cameras',
+    level: 'warn',
+    about: 'What can be seen of a camera’s picture itself has changed.',
+    fields: {
+      camera: 'its id',
+      condition: '`ok`, `frozen`, `black`, `covered` or `moved`; `unknown`: it cannot be said',
+    },
+    text: ({ camera, condition }) => `camera ${camera}: its picture is ${condition}`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
+  camera_pipelines_failed: event<{ camera: string; code: string; reason: string }>({
+    room: 'cameras',
+    level: 'warn',
+    about: 'A camera has no results, since its pipelines cannot be opened; they are tried again.',
+    fields: { camera: 'its id', code: CODE, reason: REASON },
+    text: ({ camera, code, reason }) => `camera ${camera} has no results: ${reason} (${code})`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
+  camera_isolated: event<{ camera: string; cause: string }>({
+    room: 'cameras',
+    level: 'warn',
+    about: 'The process that read a camera has ended twice while it did: the camera gets a process of its own.',
+    fields: { camera: 'its id', cause: 'of the end: `hung`, `signal`, `failed`, `memory` …' },
+    text: ({ camera, cause }) =>
+      `camera ${camera} gets a process of its own: the last one ended twice with it (${cause})`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
+  reader_process_lost: event<{
+    cause: string;
+    pid: number | null;
+    reason: string;
+    cameras: number;
+    restart_ms: number;
+    errors: string;
+  }>({
+    room: 'cameras',
+    level: 'error',
+    about:
+      'A process that reads cameras has ended. Another one takes its place; cameras of other processes notice nothing.',
+    fields: {
+      cause: '`hung`, `signal`, `failed`, `memory` …',
+      pid: 'of the process',
+      reason: REASON,
+      cameras: 'that it read',
+      restart_ms: 'until the next one, ms',
+      errors: 'the end of what it wrote',
+    },
+    text: ({ pid, reason, cameras, restart_ms, errors }) =>
+      `the process ${pid} of ${cameras} cameras ${reason}; the next one comes ${restart_ms === 0 ? 'at once' : `in ${(restart_ms / 1000).toFixed(1)} s`}${errors === '' ? '' : `: ${errors}`}`,
+    by: 'cause',
   }),
 
   recording_started: event<{ file: string; topics: readonly string[] }>({
@@ -513,7 +607,7 @@ export const LOG_EVENTS = {
     about:
       'The store cannot be written or read. The server goes on in memory and tries again every few seconds; what has not been written by its end is lost.',
     fields: { file: 'the database', reason: REASON },
-    text: ({ file, reason }) => `the store ${file} cannot be used: ${reason}; alerts are kept in memory meanwhile`,
+    text: ({ file, reason }) => `the store ${file} cannot be used: ${reason}; what is new is kept in memory meanwhile`,
     intervalMs: 0,
   }),
   store_recovered: event<{ file: string; changes: number }>({
@@ -622,6 +716,24 @@ export const LOG_EVENTS = {
     about: 'There is no demo camera.',
     fields: { code: CODE, reason: REASON },
     text: ({ reason }) => `there is no demo camera: ${reason}`,
+  }),
+
+  cameras_restored: event<{ cameras: number; removed: number }>({
+    room: 'sources',
+    level: 'info',
+    about: 'Cameras are as they were left when the server ended: what was changed while it ran goes before its file.',
+    fields: { cameras: 'added or changed', removed: 'of the file, removed' },
+    text: ({ cameras, removed }) =>
+      `cameras are as they were left: ${cameras} added or changed${removed > 0 ? `, ${removed} of the file removed` : ''}`,
+    intervalMs: 0,
+  }),
+  camera_not_restored: event<{ camera: string; reason: string }>({
+    room: 'sources',
+    level: 'warn',
+    about: 'A camera that was added or changed while the server ran cannot be taken up again, and is left out.',
+    fields: { camera: 'its id', reason: REASON },
+    text: ({ camera, reason }) => `the camera ${camera} is left out: ${reason}`,
+    by: 'camera',
   }),
 
   replay_started: event<{ messages: number; topics: number; duration_s: number; damage?: string | undefined }>({

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { collectingLog } from '../../test/support/log.ts';
-import { redactFields, redactText, REDACTED, SECRET_WORDS } from './redact.ts';
+import { redactAddress, redactFields, redactText, REDACTED, SECRET_WORDS } from './redact.ts';
 
 const SECRET = 'hunter2-aGVsbG8';
 
@@ -17,6 +17,9 @@ describe('secrets', () => {
     `rtsp://admin:p@${SECRET}@camera.local/stream1`,
     `rtsp://admin:a/b?c#${SECRET}@camera.local/stream1`,
     `rtsp://${SECRET}@camera.local/stream1`,
+    `rtsp://camera.local/user=admin_password=${SECRET}_channel=1_stream=0.sdp`,
+    `rtsp://camera.local/live?usr=admin&psw=${SECRET}`,
+    `Could not open rtsp://camera.local/live?user=${SECRET}&channel=1`,
     `{"token":"${SECRET}`,
     `?ticket=${SECRET}`,
     `?url=${encodeURIComponent(`rtsp://admin:${SECRET}@camera.local:554/stream`)}&x=1`,
@@ -52,6 +55,7 @@ describe('what is none', () => {
   test.each([
     'refused: Origin "http://localhost:5173"; server: { allowed_origins: ["https://viewer.example"] }',
     'streaming.max_fps=20, monkey=5',
+    'user=me, login=twice',
     'there is no key "x"; the token is not that of session "a"',
     'http://user.example/@home',
     'http://user.example:8080/a@b',
@@ -73,5 +77,36 @@ describe('what is none', () => {
     expect(redactText('a'.repeat(1_000_000)).length).toBe(2_001);
     expect(redactText('a://'.repeat(1_000)).length).toBeLessThanOrEqual(2_001);
     expect(redactText('%'.repeat(3_000)).length).toBe(2_001);
+    for (const show of [redactText, redactAddress]) {
+      expect(show('a='.repeat(100_000)).length).toBeLessThan(20_000);
+      expect(show('rtsp://a@'.repeat(100_000)).length).toBeLessThan(20_000);
+    }
+  });
+});
+
+describe('the address of a camera', () => {
+  test.each([
+    [
+      'rtsp://admin:hunter2@cam.local:554/live?channel=1&subtype=0',
+      'rtsp://[redacted]@cam.local:554/live?channel=1&subtype=0',
+    ],
+    [
+      'rtsp://cam/x?user=hunter2&password=hunter2&channel=1',
+      'rtsp://cam/x?user=[redacted]&password=[redacted]&channel=1',
+    ],
+    ['rtsp://cam/user=hunter2_password=hunter2_channel=1.sdp', 'rtsp://cam/user=[redacted]'],
+    [
+      'http://cam/video.mjpg?resolution=1280x720&userName=hunter2',
+      'http://cam/video.mjpg?resolution=1280x720&userName=[redacted]',
+    ],
+    ['https://cdn/live.m3u8?st=hunter2AbCdEf01234&e=17', 'https://cdn/live.m3u8?st=[redacted]&e=17'],
+    ['rtsp//admin:hunter2@cam/live', '[redacted]@cam/live'],
+    ['admin:hunter2@cam', '[redacted]@cam'],
+    ['rtsp://admin:hunter2#@cam/live', 'rtsp://[redacted]@cam/live'],
+    ['/dev/video0', '/dev/video0'],
+    ['clips/north gate.mp4', 'clips/north gate.mp4'],
+  ])('%s', (address, shown) => {
+    expect(redactAddress(address)).toBe(shown);
+    expect(redactAddress(shown)).toBe(shown);
   });
 });

@@ -461,6 +461,9 @@ export const healthSchema = z
     uptime_s: amount(),
     connections: z.object({ open: count(), max: count() }),
     sessions: count().describe('of all lanes'),
+    cameras: z
+      .object({ live: count(), wanted: count().describe('those that are to be read') })
+      .describe('that the server reads itself'),
     models: z.array(
       modelSchema.extend({ title: z.string(), licence: z.object({ spdx: z.string(), notice: z.string() }) }),
     ),

@@ -20,6 +20,7 @@ export interface ServerFacts extends Pick<
   /** Those of which somebody is told. */
   readonly alerts: HealthFacts['alerts'];
   readonly sessions: number;
+  readonly cameras: HealthDocument['cameras'];
   /** What the bounds of memory come to together, and what the machine or its cgroup has, bytes. */
   readonly memory: { readonly plannedBytes: number; readonly machineBytes: number };
   readonly models: HealthDocument['models'];
@@ -49,7 +50,7 @@ export class ServerHealth {
 
   document(): HealthDocument {
     const { version, monitor, facts } = this.#parts;
-    const { recordings, connections, sessions, models, memory, store, ...others } = facts();
+    const { recordings, connections, sessions, cameras, models, memory, store, ...others } = facts();
     const total = monitor.latencies.recent().stages.total;
     const { rss_bytes: rssBytes, uptime_s, descriptors_max: descriptorsMax } = monitor.process.read();
     const { open, max, wanted } = connections;
@@ -66,6 +67,6 @@ export class ServerHealth {
       },
       this.#limits,
     );
-    return { ...health, version, uptime_s, connections: { open, max }, sessions, models };
+    return { ...health, version, uptime_s, connections: { open, max }, sessions, cameras, models };
   }
 }
