@@ -15,7 +15,8 @@ const FRAME_HEAD_BYTES = 14;
 export interface Greeting {
   readonly type: 'welcome';
   readonly client_id: string;
-  readonly token: string;
+  /** With it the client gets its session back; a lane without one has nothing to give back. */
+  readonly token?: string;
   readonly server_time: number;
 }
 

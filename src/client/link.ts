@@ -372,7 +372,7 @@ export class Link<Welcome extends Greeting, Message extends { readonly type: str
     const isKnown = this.#identity.client_id === client_id && this.#identity.token === token;
     this.#identity = { client_id, token };
     const { settings, lane } = this.#options;
-    if (isKnown || !settings.tokenStore) return;
+    if (isKnown || !settings.tokenStore || token === undefined) return;
     try {
       const saved = settings.tokenStore.save(writeToken({ lane, client_id, token }));
       if (saved) saved.catch((thrown: unknown) => this.#tellFault(thrown));

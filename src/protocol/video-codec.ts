@@ -2,18 +2,11 @@ import { Unpackr } from 'msgpackr/unpack';
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
 import type { PipelineName } from '../base/result.ts';
 import { Priority } from '../base/sample.ts';
+import { asObject, decodeClock, duration, oneOf, parseObject } from './fields.ts';
 import { writeMsgpack } from './msgpack-writer.ts';
 import { quote } from './quote.ts';
 import { TRACE_PARENT_BYTES } from './trace-context.ts';
-import type {
-  BadFrame,
-  ClientMessage,
-  IncomingFrame,
-  MessageFormat,
-  Pin,
-  ServerMessage,
-  VideoClockRequest,
-} from './video.ts';
+import type { BadFrame, ClientMessage, IncomingFrame, MessageFormat, Pin, ServerMessage } from './video.ts';
 import { PERFORMANCE_MODES, QUALITY_LEVELS } from './video.ts';
 
 /** Bytes in, messages out, as `docs/protocol.md` lays them down. No I/O; what the platform does better is handed in. */
@@ -191,16 +184,6 @@ function decodePin(message: Record<string, unknown>): Pin {
   return pin;
 }
 
-function parseObject(text: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (cause) {
-    throw new SightlineError('MESSAGE_NOT_JSON', `the message is not JSON: ${(cause as Error).message}`, { cause });
-  }
-  return asObject(value);
-}
-
 function unpackObject(bytes: Uint8Array): Record<string, unknown> {
   let value: unknown;
   try {
@@ -211,37 +194,6 @@ function unpackObject(bytes: Uint8Array): Record<string, unknown> {
     });
   }
   return asObject(value);
-}
-
-function asObject(value: unknown): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new SightlineError('MESSAGE_NOT_JSON', `the message is ${quote(value)} instead of an object`);
-  }
-  return value as Record<string, unknown>;
-}
-
-function finiteNumber(message: Record<string, unknown>, field: string): number {
-  const value = message[field];
-  if (typeof value === 'number' && Number.isFinite(value)) return value;
-  throw new SightlineError('MESSAGE_FIELD_BAD', `${field} ${quote(value)} is not a number`);
-}
-
-/** Milliseconds, not negative. */
-function duration(message: Record<string, unknown>, field: string): number {
-  const value = finiteNumber(message, field);
-  if (value >= 0) return value;
-  throw new SightlineError('MESSAGE_FIELD_BAD', `${field} ${quote(value)} is negative`);
-}
-
-function decodeClock(message: Record<string, unknown>): VideoClockRequest {
-  const t0 = finiteNumber(message, 't0');
-  if (message['round_trip_ms'] === undefined) return { type: 'clock', t0 };
-  return { type: 'clock', t0, round_trip_ms: duration(message, 'round_trip_ms') };
-}
-
-function oneOf<T extends string>(field: string, value: unknown, allowed: readonly T[]): T {
-  if (allowed.includes(value as T)) return value as T;
-  throw new SightlineError('MESSAGE_FIELD_BAD', `${field} ${quote(value)} is not one of ${allowed.join(', ')}`);
 }
 
 function isSeq(value: unknown): value is number {

@@ -24,8 +24,8 @@ export interface PlanFacts {
 
 const MIB = 2 ** 20;
 const LARGEST_TOLD = 3;
-/** Sessions of the three lanes, each of which may have one for every connection, and those whose clients may come back. */
-const LANES = 3;
+/** Sessions of the four lanes, each of which may have one for every connection, and those whose clients may come back. */
+const LANES = 4;
 /** The program itself with its libraries, and one worker with a small model: measured at rest, beside what the bounds allow. */
 const PROGRAM_BYTES = 250 * MIB;
 const WORKER_BYTES = 100 * MIB;

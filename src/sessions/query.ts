@@ -54,9 +54,15 @@ export function parseTelemetryQuery(query: URLSearchParams): SessionIdentity {
   return parseIdentity(query);
 }
 
+/** The query of a session that watches cameras: there is nothing to say in it. Throws QUERY_BAD. */
+export function parseCamerasQuery(query: URLSearchParams): void {
+  requireKeys(query, []);
+}
+
 function requireKeys(query: URLSearchParams, keys: readonly string[]): void {
   for (const key of query.keys()) {
-    if (!keys.includes(key)) throw bad(`${key.slice(0, 80)} is unknown; there are ${keys.join(', ')}`);
+    const known = keys.length === 0 ? 'there is none' : `there are ${keys.join(', ')}`;
+    if (!keys.includes(key)) throw bad(`${key.slice(0, 80)} is unknown; ${known}`);
     if (query.getAll(key).length > 1) throw bad(`${key} is given more than once`);
   }
 }

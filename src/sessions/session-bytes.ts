@@ -23,6 +23,8 @@ const SINCE_BYTES = 110;
 const ALIAS_BYTES = 50;
 /** A subscription of a Foxglove client. */
 export const FOXGLOVE_SUBSCRIPTION_BYTES = 720;
+/** A view of a camera. */
+export const CAMERA_VIEW_BYTES = 2_200;
 
 export function numberBytes(topic: string): number {
   return NUMBER_BYTES + textBytes(topic);

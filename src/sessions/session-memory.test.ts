@@ -1,43 +1,12 @@
-import { EventEmitter } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
 import { ANYONE } from '../../test/support/access.ts';
 import { usedBytes } from '../../test/support/heap.ts';
+import { Sink } from '../../test/support/sink-socket.ts';
 import { TelemetryBench, type BenchParts } from '../../test/support/telemetry-bench.ts';
 import { ManualClock } from '../base/clock.ts';
 import { openFences } from '../fences/fences.ts';
 import { FoxgloveLane } from './foxglove.ts';
-
-/** Takes everything and keeps nothing. */
-class Sink extends EventEmitter {
-  readonly readyState = 1;
-  readonly OPEN = 1;
-  readonly isPaused = false;
-  readonly bufferedAmount = 0;
-  readonly protocol: string;
-  readonly _socket = Object.assign(new EventEmitter(), {
-    bytesRead: 0,
-    writableLength: 0,
-    writableCorked: 0,
-    write: () => true,
-    cork: () => undefined,
-    uncork: () => undefined,
-  });
-
-  constructor(protocol: string) {
-    super();
-    this.protocol = protocol;
-  }
-
-  say(message: object): void {
-    this.emit('message', Buffer.from(JSON.stringify(message)), false);
-  }
-
-  send(): void {}
-  pause(): void {}
-  resume(): void {}
-  close(): void {}
-}
 
 const MANY = 100_000;
 const topicName = (n: number) => `fleet/rover/${String(n).padStart(6, '0')}/state`;

@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts';
 import { ladderOf, nearestRung, rungOfMode } from '../flow/ladder.ts';
 import type { SessionControlSettings } from '../flow/session-control.ts';
 import { residentBytes } from '../observe/resident.ts';
+import type { CamerasLaneOptions } from './cameras/lane.ts';
 import type { ParameterValue } from './foxglove-wire.ts';
 import type { FoxgloveLaneOptions } from './foxglove.ts';
 import type { PenaltiesOptions } from '../fences/penalties.ts';
@@ -12,6 +13,11 @@ import type { VideoLaneOptions } from './video.ts';
 /** The configuration's part for this room, in the room's own terms. */
 
 const MIB = 2 ** 20;
+/** Views of cameras of a connection, and the size of its messages, which only open and close them. */
+const VIEWS_MAX = 1_000;
+const VIEW_MESSAGE_BYTES_MAX = 64 * 1024;
+/** Fragments are on their way for no longer than the path needs and this, ms. */
+const FLIGHT_MS_MAX = 500;
 
 /** Throws CONFIG_VALUE_BAD for a ladder that is none. */
 export function videoSettings(config: Config): VideoLaneOptions['settings'] {
@@ -79,6 +85,19 @@ export function foxgloveSettings({ server, streaming, telemetry }: Config): Foxg
     sessionsMax: server.max_connections,
     pingIntervalMs: streaming.ping_interval_s * 1000,
     pongTimeoutMs: streaming.pong_timeout_s * 1000,
+  };
+}
+
+export function camerasLaneSettings({ server, streaming }: Config): CamerasLaneOptions['settings'] {
+  return {
+    messageBytesMax: VIEW_MESSAGE_BYTES_MAX,
+    viewsMax: VIEWS_MAX,
+    sendBufferBytesMax: streaming.send_buffer_bytes_max,
+    flightMsMax: FLIGHT_MS_MAX,
+    idleTimeoutMs: streaming.session_timeout_s * 1000,
+    pingIntervalMs: streaming.ping_interval_s * 1000,
+    pongTimeoutMs: streaming.pong_timeout_s * 1000,
+    sessionsMax: server.max_connections,
   };
 }
 

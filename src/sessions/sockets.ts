@@ -1,5 +1,6 @@
 import type { WebSocket } from 'ws';
 import { TELEMETRY_SUBPROTOCOLS } from '../protocol/telemetry.ts';
+import type { CamerasLane } from './cameras/lane.ts';
 import { FoxgloveLane } from './foxglove.ts';
 import type { OpeningRequest } from './session-socket.ts';
 import type { TelemetryLane } from './telemetry/lane.ts';
@@ -11,7 +12,7 @@ export interface LaneSocket {
   /** One line for people. */
   readonly summary: string;
   /** Permissions, one of which the caller needs to open the socket. */
-  readonly permissions: readonly { readonly action: 'publish' | 'subscribe'; readonly resource: string }[];
+  readonly permissions: readonly { readonly action: 'publish' | 'subscribe' | 'read'; readonly resource: string }[];
   /** The server agrees on the first of these that a client offers; not given: the client's first one. */
   readonly protocols?: readonly string[];
   readonly open: (socket: WebSocket, request: OpeningRequest) => void;
@@ -21,6 +22,8 @@ interface Lanes {
   readonly video: VideoLane;
   readonly telemetry: TelemetryLane;
   readonly foxglove: FoxgloveLane;
+  /** undefined: there is no fleet. */
+  readonly cameras?: CamerasLane;
 }
 
 const TOPICS: LaneSocket['permissions'] = [
@@ -28,7 +31,7 @@ const TOPICS: LaneSocket['permissions'] = [
   { action: 'publish', resource: 'topics/:topic' },
 ];
 
-export function laneSockets({ video, telemetry, foxglove }: Lanes): LaneSocket[] {
+export function laneSockets({ video, telemetry, foxglove, cameras }: Lanes): LaneSocket[] {
   return [
     ...['/ws/video', '/stream/detection'].map((path): LaneSocket => ({
       path,
@@ -50,5 +53,18 @@ export function laneSockets({ video, telemetry, foxglove }: Lanes): LaneSocket[]
       protocols: FoxgloveLane.subprotocols,
       open: (socket, request) => void foxglove.open(socket, request),
     },
+    ...(cameras ? [camerasSocket(cameras)] : []),
   ];
+}
+
+function camerasSocket(lane: CamerasLane): LaneSocket {
+  return {
+    path: '/ws/cameras',
+    summary: 'any number of cameras: their own packets as fragmented MP4, results and states',
+    permissions: [
+      { action: 'subscribe', resource: 'cameras/:camera' },
+      { action: 'read', resource: 'cameras/:camera' },
+    ],
+    open: (socket, request) => void lane.open(socket, request),
+  };
 }

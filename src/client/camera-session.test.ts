@@ -1,0 +1,208 @@
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { CamerasBench } from '../../test/support/cameras-bench.ts';
+import { numberedVideo, type NumberedVideo } from '../../test/support/numbered-video.ts';
+import type { FrameOutcome } from '../base/frame.ts';
+import { connectCameras, type CamerasSession, type CameraView, type CameraViewEvents } from './camera-session.ts';
+
+const KEY_EVERY = 10;
+const LOST: FrameOutcome = { kind: 'dropped', cause: 'superseded' };
+
+let video: NumberedVideo;
+let bench: CamerasBench;
+let session: CamerasSession;
+beforeAll(async () => {
+  video = await numberedVideo({ frames: 20, keyEvery: KEY_EVERY, height: 80 });
+});
+beforeEach(async () => {
+  bench = await CamerasBench.open(video);
+  session = await connectCameras({ url: bench.url, reconnect: { delayMinMs: 1, delayMaxMs: 20 } });
+});
+afterEach(async () => {
+  await session.close();
+  bench.close();
+});
+
+/** What a view has told, in its order. */
+function record(view: CameraView) {
+  const events: { [Name in keyof CameraViewEvents]: CameraViewEvents[Name][] } = {
+    state: [],
+    init: [],
+    fragment: [],
+    result: [],
+    gap: [],
+    closed: [],
+  };
+  const order: string[] = [];
+  for (const name of Object.keys(events) as (keyof CameraViewEvents)[]) {
+    view.on(name, (value) => {
+      (events[name] as unknown[]).push(value);
+      order.push(name);
+    });
+  }
+  return { ...events, order, seqs: () => events.fragment.map(({ frame }) => frame.seq) };
+}
+
+const until = (condition: () => boolean) => expect.poll(condition, { interval: 5 }).toBe(true);
+/** The session has no connection at this moment, and no time to make another one. */
+async function cut(): Promise<void> {
+  const lost = new Promise<void>((resolve) => {
+    session.on('state', ({ state }) => state === 'reconnecting' && resolve());
+  });
+  bench.cut();
+  await lost;
+}
+
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+describe('a view', () => {
+  test('tells state, initialisation, fragments and results, on the clock of the client', async () => {
+    const north = bench.cameras.add('north');
+    const view = session.open('north');
+    const told = record(view);
+    await until(() => told.state.length === 1);
+    expect(view.state).toMatchObject({ state: 'live', stream: { codec_string: video.track.codecString } });
+    north.play(3);
+    north.find(1, LOST);
+    await until(() => told.fragment.length === 3 && told.result.length === 1);
+    const { epoch } = north.next;
+    expect(told.init).toMatchObject([{ epoch, codecString: video.track.codecString, width: 320, height: 80 }]);
+    expect(view.init).toBe(told.init[0]);
+    expect(told.fragment.map(({ frame }) => frame)).toEqual(
+      range(0, 3).map((seq) => ({ camera: 'north', epoch, seq })),
+    );
+    expect(told.fragment.map(({ isKey }) => isKey)).toEqual([true, false, false]);
+    expect(told.fragment[0]!.init).toBe(told.init[0]);
+    expect(told.result).toMatchObject([
+      { frame: { camera: 'north', epoch, seq: 1 }, pipeline: 'objects', result: { outcome: 'dropped' } },
+    ]);
+    const { captureTimeMs, serverCaptureTimeMs } = told.fragment[2]!;
+    // Both are on one machine here.
+    expect(Math.abs(captureTimeMs - serverCaptureTimeMs)).toBeLessThan(1_000);
+    expect(view.toServerTimeMs(captureTimeMs)).toBeCloseTo(serverCaptureTimeMs, -3);
+    expect(view.metrics()).toMatchObject({ fragments: 3, results: 1, repeated: 0 });
+  });
+
+  test('has what it asks for, and ends when it is closed', async () => {
+    const north = bench.cameras.add('north');
+    const [raw, state] = [
+      session.open('north', { results: false, state: false }),
+      session.open('north', { raw: false, results: false }),
+    ];
+    const [rawTold, stateTold] = [record(raw), record(state)];
+    await until(() => rawTold.state.length === 1 && stateTold.state.length === 1);
+    north.become('stalled');
+    north.play(1);
+    north.find(0, LOST);
+    await until(() => rawTold.fragment.length === 1 && stateTold.state.length === 2);
+    expect(rawTold.order).toEqual(['state', 'init', 'fragment']);
+    expect(stateTold.order).toEqual(['state', 'state']);
+    raw.close();
+    raw.close();
+    expect(rawTold.closed).toEqual([{}]);
+    expect(raw.closed).toBe(true);
+    expect(session.views).toEqual([state]);
+    await until(() => bench.lane.views === 1);
+  });
+
+  test('that is refused, or whose camera is removed, ends with the reason', async () => {
+    bench.cameras.add('north');
+    const [unknown, removed] = [record(session.open('west')), record(session.open('north'))];
+    await until(() => unknown.closed.length === 1 && removed.state.length === 1);
+    expect(unknown.closed[0]!.error).toMatchObject({ code: 'CAMERA_UNKNOWN' });
+    bench.cameras.remove('north');
+    await until(() => removed.closed.length === 1);
+    expect(removed.closed[0]!.error).toMatchObject({ code: 'CAMERA_UNKNOWN' });
+    expect(session.views).toEqual([]);
+    expect(session.state).toBe('open');
+  });
+
+  test('numbers are not used again while messages of their views may come', async () => {
+    const north = bench.cameras.add('north');
+    north.play(5);
+    const views = Array.from({ length: 50 }, () => {
+      const view = session.open('north');
+      view.close();
+      return view;
+    });
+    const last = session.open('north');
+    const told = record(last);
+    await until(() => told.fragment.length === 5);
+    expect(new Set([...views, last].map(({ id }) => id)).size).toBe(51);
+    await until(() => bench.lane.views === 1);
+  });
+});
+
+describe('when the connection is lost', () => {
+  test('views go on where they were: nothing comes twice, and nothing is left out that is kept', async () => {
+    const north = bench.cameras.add('north');
+    const told = record(session.open('north'));
+    await until(() => told.state.length === 1);
+    north.play(KEY_EVERY + 3);
+    await until(() => told.fragment.length === KEY_EVERY + 3);
+    bench.cut();
+    await until(() => session.reconnects === 1);
+    north.play(3);
+    await until(() => told.seqs().at(-1) === KEY_EVERY + 5);
+    expect(told.seqs()).toEqual(range(0, KEY_EVERY + 6));
+    expect(told.init).toHaveLength(1);
+    expect(told.gap).toEqual([]);
+    expect(session.views[0]!.metrics().repeated).toBeGreaterThan(0);
+  });
+
+  test('what was sent meanwhile, and is not kept, is told as a gap', async () => {
+    const north = bench.cameras.add('north');
+    const told = record(session.open('north'));
+    north.play(3);
+    await until(() => told.fragment.length === 3);
+    await cut();
+    north.play(2 * KEY_EVERY);
+    await until(() => session.reconnects === 1 && told.seqs().at(-1) === 2 * KEY_EVERY + 2);
+    const { epoch } = north.next;
+    expect(told.gap).toEqual([
+      {
+        channel: 'raw',
+        from: { camera: 'north', epoch, seq: 3 },
+        to: { camera: 'north', epoch, seq: 2 * KEY_EVERY },
+        count: 2 * KEY_EVERY - 3,
+        cause: 'connection',
+      },
+    ]);
+    expect(told.seqs()).toEqual([...range(0, 3), ...range(2 * KEY_EVERY, 2 * KEY_EVERY + 3)]);
+  });
+
+  test('a camera that has reconnected meanwhile has another epoch, and its initialisation', async () => {
+    const north = bench.cameras.add('north');
+    const told = record(session.open('north'));
+    north.play(3);
+    await until(() => told.fragment.length === 3);
+    bench.cut();
+    north.reconnect();
+    north.play(2);
+    await until(() => told.fragment.length === 5);
+    expect(told.init).toHaveLength(2);
+    expect(told.fragment.slice(3).every(({ init }) => init === told.init[1])).toBe(true);
+    expect(told.gap).toMatchObject([{ cause: 'connection', from: { seq: 3 }, to: { seq: 0 }, count: undefined }]);
+  });
+
+  test('views that are opened meanwhile are opened then', async () => {
+    bench.cameras.add('north').play(2);
+    await cut();
+    const told = record(session.open('north'));
+    await until(() => told.fragment.length === 2);
+    expect(bench.lane.views).toBe(1);
+  });
+});
+
+test('views end with their session', async () => {
+  bench.cameras.add('north');
+  const view = session.open('north');
+  const told = record(view);
+  await session.close();
+  expect(told.closed).toEqual([{}]);
+  expect(() => session.open('north')).toThrow('closed');
+  expect(session.state).toBe('closed');
+});
+
+test('an address without a server is a failure', async () => {
+  await expect(connectCameras({ url: 'ftp://127.0.0.1' })).rejects.toMatchObject({ code: 'CONNECTION_FAILED' });
+});
