@@ -23,6 +23,24 @@ export function leave(): Promise<never> {
   return new Promise(() => {});
 }
 
+/** Whether the server lets do that; it has the last word. `cameras` as a resource stands for all of them. */
+export function may({ asks, permissions }: Me, action: string, resource: string): boolean {
+  if (!asks && permissions.length === 0) return true;
+  return permissions.some((permission) => {
+    const [, own = '', filter = '#'] = /^([^:]*)(?::(.*))?$/.exec(permission) ?? [];
+    return (own === action || own === 'admin') && takesIn(filter.split('/'), resource.split('/'));
+  });
+}
+
+/** `+` is any one level, `#` all that follow, none included. */
+function takesIn(filter: readonly string[], levels: readonly string[]): boolean {
+  for (const [place, level] of filter.entries()) {
+    if (level === '#') return true;
+    if (levels[place] === undefined || (level !== '+' && level !== levels[place])) return false;
+  }
+  return filter.length === levels.length;
+}
+
 /** Throws with the server's words. */
 export async function signIn(
   proof: { readonly key: string } | { readonly name: string; readonly password: string },

@@ -1,0 +1,453 @@
+import type { StagesMs } from 'sightline/client';
+import {
+  canPlay,
+  type CameraResult,
+  type CamerasSession,
+  type CameraStateFields,
+  type CameraView,
+  type FrameName,
+  type PlayerStateChange,
+} from 'sightline/client/cameras';
+import { leave, may, requireLogin, type Me } from '../access.ts';
+import { ApiError, putCamera, readCamera, removeCamera, type CameraDetail, type CameraSettings } from '../fleet/api.ts';
+import { isSame } from '../fleet/boxes.ts';
+import { drawOwn, labelsOf } from '../fleet/draw.ts';
+import { CamerasLine, unixNow } from '../fleet/lane.ts';
+import { LivePicture, type Seen } from '../fleet/live-picture.ts';
+import { RecentPictures } from '../fleet/recent-pictures.ts';
+import { StillPicture } from '../fleet/still-picture.ts';
+import {
+  bitsText,
+  capitalised,
+  codecText,
+  countText,
+  durationText,
+  fpsText,
+  hintOf,
+  markOf,
+  moodOf,
+  stateText,
+} from '../fleet/words.ts';
+import { element, showNotice, showStatus } from '../view.ts';
+import { EventLog } from './events.ts';
+import { foundParts, msText, showFall, shownParts } from './waterfall.ts';
+
+const id = new URLSearchParams(location.search).get('id') ?? '';
+const DETAIL_INTERVAL_MS = 2_000;
+const TEXT_INTERVAL_MS = 250;
+/** Longer than a result is late, at the usual rates. */
+const RECENT = { max: 32, width: 480 };
+const SHOWN_EVENTS_MAX = 100;
+
+/** The frame that was looked at last, and can be shown with what was found in it. */
+interface Found {
+  readonly frame: FrameName;
+  readonly captureTimeMs: number;
+  readonly results: readonly CameraResult[];
+  readonly totalMs: number;
+}
+
+const stage = element('stage');
+const older = element<HTMLInputElement>('older');
+const foundPicture = element<HTMLCanvasElement>('found-picture');
+const classes = element<HTMLSelectElement>('class');
+const toggle = element<HTMLButtonElement>('toggle');
+const removeDialog = element<HTMLDialogElement>('remove-dialog');
+const log = new EventLog();
+const recent = new RecentPictures(RECENT);
+
+let me: Me;
+let session: CamerasSession | undefined;
+let picture: LivePicture | StillPicture | undefined;
+let player: PlayerStateChange | undefined;
+let detail: CameraDetail | undefined;
+let state: CameraStateFields | undefined;
+let fault: ApiError | undefined;
+let seen: Seen | undefined;
+let found: Found | undefined;
+/** Results of the newest frame that has some, as long as they come. */
+let coming: { readonly frame: FrameName; readonly results: CameraResult[]; totalMs: number } | undefined;
+let shownEvents: unknown;
+let isConnected = false;
+let wasConnected = false;
+let isEnded = false;
+
+const line = new CamerasLine(onOpen, () => {
+  if (line.session === undefined) closePicture();
+  if (!isConnected) return;
+  isConnected = false;
+  log.add({ timeMs: serverNow(), mood: 'bad', text: 'The connection to the server is lost' });
+});
+
+function serverNow(): number {
+  const nowMs = unixNow();
+  return line.serverTimeMs(nowMs) ?? nowMs;
+}
+
+// ── The picture ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function onOpen(opened: CamerasSession): void {
+  session = opened;
+  opened.on('state', ({ state: now }) => now === 'open' && onConnected());
+  onConnected();
+  openPicture();
+}
+
+function onConnected(): void {
+  isConnected = true;
+  if (wasConnected) log.add({ timeMs: serverNow(), mood: 'live', text: 'The server is back' });
+  wasConnected = true;
+}
+
+/** The raw channel, or stills where this browser, or the server, has no such channel of this codec. */
+function openPicture(): void {
+  closePicture();
+  if (!session || id === '' || isEnded) return;
+  const codec = (state ?? detail)?.stream?.codec_string;
+  const options = { session, camera: id, stage, onSeen, onView };
+  const hasRaw = codec === undefined || (codec !== null && canPlay(codec));
+  picture = hasRaw ? new LivePicture({ ...options, onState }) : new StillPicture(options);
+  picture.showsOlder = older.checked;
+  stage.dataset['kind'] = hasRaw ? 'raw' : 'stills';
+}
+
+function closePicture(): void {
+  picture?.close();
+  picture = undefined;
+  player = undefined;
+}
+
+function onView(view: CameraView): void {
+  view.on('state', (next) => {
+    const codec = state?.stream?.codec_string;
+    state = next;
+    log.state(next);
+    const isOther = next.stream !== null && next.stream.codec_string !== codec;
+    const codecNow = next.stream?.codec_string ?? null;
+    const wantsRaw = codecNow !== null && canPlay(codecNow);
+    if (isOther && wantsRaw !== (stage.dataset['kind'] === 'raw')) setTimeout(openPicture);
+    refresh();
+  });
+  view.on('gap', (gap) => log.gap(gap, serverNow()));
+  view.on('result', (result) => onResult(result, view));
+  view.on('closed', ({ error }) => {
+    // Somebody else has removed it.
+    if (error?.code === 'CAMERA_UNKNOWN' && !isEnded) void look();
+    if (error) log.add({ timeMs: serverNow(), mood: 'bad', text: capitalised(error.message) });
+  });
+}
+
+function onState(change: PlayerStateChange): void {
+  player = change;
+  if (change.state === 'unsupported') setTimeout(openPicture);
+  if (change.state === 'failed') log.add({ timeMs: serverNow(), mood: 'bad', text: 'The browser cannot decode it' });
+  refresh();
+}
+
+function onSeen(next: Seen): void {
+  const isNew = seen === undefined || !isSame(seen.frame, next.frame);
+  seen = isNew ? next : { ...next, inPageMs: next.inPageMs ?? seen!.inPageMs };
+  if (isNew && next.picture) recent.add(next.frame, next.picture, next);
+  if (stage.dataset['shape'] !== `${next.width}x${next.height}`) {
+    stage.dataset['shape'] = `${next.width}x${next.height}`;
+    stage.style.setProperty('--shape', `${next.width} / ${next.height}`);
+  }
+  // Its results may have been there before it.
+  if (coming && isSame(coming.frame, next.frame)) showFoundPicture();
+}
+
+function onResult(result: CameraResult, view: CameraView): void {
+  if (result.result.outcome !== 'result') return;
+  const totalMs = view.toServerTimeMs(unixNow()) - result.result.capture_time;
+  if (coming && isSame(coming.frame, result.frame)) coming.results.push(result);
+  else coming = { frame: result.frame, results: [result], totalMs };
+  coming.totalMs = totalMs;
+  showFoundPicture();
+}
+
+/** Only on its own picture; where that was not shown, or is not yet, the former one stays. */
+function showFoundPicture(): void {
+  const canvas = coming && recent.of(coming.frame);
+  if (!coming || !canvas) return;
+  const { width, height } = canvas;
+  if (foundPicture.width !== width || foundPicture.height !== height) {
+    [foundPicture.width, foundPicture.height] = [width, height];
+  }
+  const context = foundPicture.getContext('2d', { alpha: false })!;
+  context.drawImage(canvas, 0, 0);
+  drawOwn(context, coming.results, { width, height, scale: width / (foundPicture.clientWidth || width) });
+  foundPicture.dataset['frame'] = `${coming.frame.epoch}/${coming.frame.seq}`;
+  found = { ...coming, captureTimeMs: coming.results[0]!.captureTimeMs };
+}
+
+// ── What is said of it ────────────────────────────────────────────────────────────────────────────────────────────────
+
+function refresh(): void {
+  showState();
+  showSeen();
+  showFound();
+  showEvents();
+}
+
+function setText(target: string, text: string): void {
+  const place = element(target);
+  if (place.textContent !== text) place.textContent = text;
+}
+
+function showState(): void {
+  const camera = state ?? detail;
+  const nowMs = serverNow();
+  if (!camera) {
+    if (fault) showAway(fault);
+    return;
+  }
+  const mark = markOf(camera);
+  const mood = moodOf(camera);
+  setText('state', `${capitalised(stateText(camera, nowMs))}.`);
+  element('state').dataset['mood'] = mood;
+  element('mark').hidden = mark === undefined;
+  setText('mark', mark === undefined ? '' : `${mark} since ${durationText(nowMs - camera.picture.since)}`);
+  const isLost = session === undefined || session.state !== 'open';
+  const kind = isLost ? 'busy' : mood === 'bad' ? 'bad' : mood === 'live' && mark === undefined ? 'live' : 'busy';
+  showStatus(kind, isLost ? 'Reconnecting' : (mark ?? capitalised(camera.state.replace('backing_off', 'failed'))));
+  showPictureNotice(camera);
+}
+
+function showAway({ status, code, message }: ApiError): void {
+  const isUnknown = code === 'CAMERA_UNKNOWN' || id === '';
+  showStatus('bad', status === 0 ? 'The server is gone' : isUnknown ? 'No such camera' : 'Not shown');
+  stage.dataset['state'] = 'notice';
+  showNotice({
+    title: isUnknown ? 'There is no such camera' : status === 0 ? 'The server cannot be reached' : 'It is not shown',
+    text: isUnknown ? `No camera is called “${id}”. It may have been removed.` : message,
+    code: isUnknown ? undefined : code,
+    main: { label: 'All cameras', act: () => location.assign('wall.html') },
+  });
+}
+
+/** Over the picture, where there is none that is live. */
+function showPictureNotice(camera: CameraStateFields): void {
+  const { video } = (picture ?? {}) as Partial<LivePicture>;
+  if (camera.state === 'live' && player?.state === 'blocked') {
+    return showNotice({
+      title: 'The browser waits for you',
+      text: 'It plays nothing before somebody has clicked.',
+      main: { label: 'Play', act: () => void video?.play() },
+    });
+  }
+  if (camera.state === 'live' || (camera.state === 'connecting' && seen !== undefined)) {
+    showNotice(undefined);
+    if (seen === undefined) stage.dataset['state'] = 'idle';
+    return;
+  }
+  const text = camera.reason ? capitalised(camera.reason.message) : capitalised(stateText(camera, serverNow()));
+  const hint = camera.reason ? hintOf(camera.reason.code) : undefined;
+  showNotice({
+    title: NOTICES[camera.state] ?? capitalised(camera.state),
+    text: hint === undefined ? `${text}.` : `${text}. ${hint}`,
+    code: camera.reason?.code,
+  });
+}
+
+const NOTICES: Readonly<Record<string, string>> = {
+  backing_off: 'The camera does not work now',
+  failed: 'The camera does not work',
+  off: 'The camera is turned off',
+  ended: 'The file is over',
+  stalled: 'No more frames come',
+  connecting: 'Connecting to the camera',
+};
+
+function showSeen(): void {
+  for (const part of ['under', 'shown']) element(part).hidden = seen === undefined;
+  const clock = seen?.clock ?? (state ?? detail)?.stream?.clock ?? 'arrival';
+  setText('latency-title', clock === 'camera' ? 'Camera to screen' : 'Server to screen');
+  setText(
+    'clock',
+    clock === 'camera'
+      ? 'By the camera’s own clock (RTCP): it is right as far as that one is.'
+      : 'The camera tells no time of its own: counted from its frame’s arrival at the server.',
+  );
+  const isLive = (state ?? detail)?.state === 'live';
+  const isFresh = isLive && seen !== undefined && unixNow() - seen.captureTimeMs < 5_000;
+  setText('latency', isFresh ? msText(Math.max(0, seen!.latencyMs)) : '–');
+  const metrics = picture instanceof LivePicture ? picture.player.metrics() : undefined;
+  const spread = metrics?.latencyMs;
+  setText(
+    'latency-spread',
+    spread && spread.count > 0
+      ? `the frame on the screen; half of all within ${msText(spread.p50)} ms, 95 % within ${msText(spread.p95)} ms`
+      : 'the frame on the screen',
+  );
+  showFall(element('fall-shown'), isFresh ? shownParts(seen!.latencyMs, seen!.inPageMs, clock) : []);
+  const codec = codecText((state ?? detail)?.stream?.codec ?? '');
+  setText('stills-line', stage.dataset['kind'] === 'stills' ? `Stills: this browser does not play ${codec}.` : '');
+  setText('frame-line', seen ? `Frame ${seen.frame.seq} of epoch ${seen.frame.epoch}` : '');
+  const note = element('boxes-line');
+  const newest = seen?.drawn.older.map(({ ageMs }) => ageMs).toSorted((a, b) => a - b)[0];
+  const kind = !isFresh
+    ? 'none'
+    : seen!.drawn.own.length > 0
+      ? 'own'
+      : newest !== undefined && older.checked
+        ? 'older'
+        : 'none';
+  const isEmpty = seen === undefined || labelsOf(seen.drawn.older.map(({ result }) => result)).length === 0;
+  note.dataset['kind'] = kind;
+  setText(
+    'boxes-line',
+    kind === 'own'
+      ? 'Boxes of this frame'
+      : kind === 'older'
+        ? `${isEmpty ? 'Nothing found' : 'Dashed: as found'} ${(newest! / 1000).toFixed(1)} s before`
+        : '',
+  );
+}
+
+function showFound(): void {
+  element('found').hidden = found === undefined;
+  if (!found) return;
+  const labels = labelsOf(found.results);
+  const told = labels.length === 0 ? 'nothing found' : countText(labels);
+  const ageMs = unixNow() - found.captureTimeMs;
+  setText('found-text', `Frame ${found.frame.seq}, ${(Math.max(0, ageMs) / 1000).toFixed(1)} s ago: ${told}`);
+  foundPicture.ariaLabel = `Frame ${found.frame.seq}: ${told}`;
+  const [first] = found.results;
+  const stages = (first!.result as { stages_ms?: StagesMs }).stages_ms;
+  if (stages) showFall(element('fall-found'), foundParts(stages, found.totalMs, first!.clock));
+}
+
+function showEvents(): void {
+  const [newest] = log.events;
+  if (newest === shownEvents) return;
+  shownEvents = newest;
+  element('events').replaceChildren(
+    ...log.events.slice(0, SHOWN_EVENTS_MAX).map(({ timeMs, mood, text }) => {
+      const item = document.createElement('li');
+      item.dataset['mood'] = mood;
+      const time = document.createElement('time');
+      time.textContent = new Date(timeMs).toTimeString().slice(0, 8);
+      const words = document.createElement('span');
+      words.textContent = text;
+      item.append(time, words);
+      return item;
+    }),
+  );
+}
+
+function showDetail(camera: CameraDetail): void {
+  const { stream, rates, settings } = camera;
+  const rows: [string, string][] = [['Address', camera.url]];
+  if (stream) {
+    rows.push(['Codec', `${codecText(stream.codec)}${stream.codec_string ? ` (${stream.codec_string})` : ''}`]);
+    rows.push(['Size', `${stream.width} × ${stream.height}`]);
+    rows.push(['Received', `${fpsText(rates.received_fps)}, ${bitsText(rates.received_bits_per_s)}`]);
+    rows.push(['Decoded', fpsText(rates.decoded_fps)]);
+    rows.push(['Looked at', fpsText(rates.pictures_fps)]);
+    rows.push(['Granted', rates.granted_fps === null ? 'as many as come' : fpsText(rates.granted_fps)]);
+    rows.push(['Epoch', `${stream.epoch}, ${new Date(stream.epoch).toTimeString().slice(0, 8)}`]);
+    rows.push(['Clock', (seen?.clock ?? stream.clock) === 'camera' ? 'the camera’s' : 'arrival']);
+  }
+  rows.push(['Class', camera.class]);
+  rows.push(['Pipelines', camera.pipelines.length === 0 ? 'none' : camera.pipelines.join(', ')]);
+  rows.push(['Frames', `${camera.frames.received.toLocaleString('en')}, ${camera.frames.damaged} damaged`]);
+  rows.push(['Connections', String(camera.connections)]);
+  rows.push(['Viewers', String(camera.viewers)]);
+  if (camera.process !== null) rows.push(['Process', String(camera.process)]);
+  const list = element('facts');
+  const key = JSON.stringify(rows);
+  if (list.dataset['key'] !== key) {
+    list.dataset['key'] = key;
+    list.replaceChildren(...rows.flatMap(([name, value]) => [made('dt', name), made('dd', value)]));
+  }
+  for (const part of ['about', 'figures']) element(part).hidden = false;
+  element('actions').hidden = !may(me, 'admin', `cameras/${id}`);
+  if (document.activeElement !== classes) classes.value = settings.class;
+  toggle.textContent = settings.enabled ? 'Turn off' : 'Turn on';
+}
+
+function made(tag: string, text: string): HTMLElement {
+  const it = document.createElement(tag);
+  it.textContent = text;
+  return it;
+}
+
+// ── Changes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+async function look(): Promise<void> {
+  try {
+    detail = await readCamera(id);
+    fault = undefined;
+    showDetail(detail);
+  } catch (thrown) {
+    if (!(thrown instanceof ApiError)) throw thrown;
+    if (thrown.status === 401) return void leave();
+    fault = thrown;
+    if (thrown.code === 'CAMERA_UNKNOWN') {
+      isEnded = true;
+      detail = undefined;
+      state = undefined;
+      seen = undefined;
+      closePicture();
+      element('figures').hidden = true;
+    }
+  }
+  refresh();
+}
+
+/** As a whole: what is not named gets its default, but for the address. */
+async function change(what: Partial<CameraSettings>): Promise<void> {
+  await act(async () => {
+    const { url: _, ...settings } = (await readCamera(id)).settings;
+    await putCamera(id, { ...settings, ...what });
+  });
+}
+
+async function act(what: () => Promise<void>): Promise<void> {
+  const buttons = [toggle, classes, element<HTMLButtonElement>('remove')];
+  setText('action-fault', '');
+  for (const button of buttons) button.disabled = true;
+  try {
+    await what();
+  } catch (thrown) {
+    setText('action-fault', capitalised((thrown as Error).message));
+  }
+  for (const button of buttons) button.disabled = false;
+  if (!isEnded) await look();
+}
+
+async function onRemoveAnswer(): Promise<void> {
+  if (removeDialog.returnValue !== 'remove') return;
+  await act(async () => {
+    isEnded = true;
+    try {
+      await removeCamera(id);
+    } catch (thrown) {
+      isEnded = false;
+      throw thrown;
+    }
+    location.assign('wall.html');
+  });
+}
+
+async function run(): Promise<void> {
+  me = await requireLogin();
+  element('name').textContent = id;
+  if (id !== '') document.title = `${id} · Sightline`;
+  older.addEventListener('change', () => {
+    if (picture) picture.showsOlder = older.checked;
+  });
+  classes.addEventListener('change', () => void change({ class: classes.value as CameraSettings['class'] }));
+  toggle.addEventListener('click', () => void change({ enabled: detail?.settings.enabled !== true }));
+  element('remove').addEventListener('click', () => {
+    removeDialog.returnValue = '';
+    setText('remove-title', `Remove ${id}?`);
+    removeDialog.showModal();
+  });
+  removeDialog.addEventListener('close', () => void onRemoveAnswer());
+  setInterval(() => void (document.hidden || isEnded || look()), DETAIL_INTERVAL_MS);
+  setInterval(() => void (document.hidden || refresh()), TEXT_INTERVAL_MS);
+  await look();
+}
+
+void run();

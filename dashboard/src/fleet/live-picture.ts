@@ -1,0 +1,135 @@
+import {
+  attachPlayer,
+  type CameraFragment,
+  type CameraPlayer,
+  type CameraResult,
+  type CamerasSession,
+  type CameraView,
+  type CaptureClock,
+  type FrameName,
+  type PlayerStateChange,
+  type ShownFrame,
+} from 'sightline/client/cameras';
+import { BoxMemory, isSame, type Drawn } from './boxes.ts';
+import { paint } from './draw.ts';
+
+/** Of so many fragments it is remembered when they came. */
+const ARRIVALS_MAX = 300;
+/** A picture of the element is this frame's where their times differ by less, seconds. */
+const SAME_TIME_S = 0.001;
+
+/** A frame on the screen. */
+export interface Seen {
+  readonly frame: FrameName;
+  readonly captureTimeMs: number;
+  readonly latencyMs: number;
+  /** Whose clock its capture time is from; undefined: not known. */
+  readonly clock: CaptureClock | undefined;
+  /** From its arrival in this page until it can be seen; undefined: not known. */
+  readonly inPageMs: number | undefined;
+  readonly width: number;
+  readonly height: number;
+  readonly drawn: Drawn<CameraResult>;
+  /** Its picture, as long as the call lasts; undefined: the element has gone on already. */
+  readonly picture: CanvasImageSource | undefined;
+}
+
+export interface LivePictureOptions {
+  readonly session: CamerasSession;
+  readonly camera: string;
+  /** Gets the `<video>`, and above it a canvas. */
+  readonly stage: HTMLElement;
+  readonly onSeen?: (seen: Seen) => void;
+  readonly onState?: (change: PlayerStateChange) => void;
+  /** Also called before the first frame. */
+  readonly onView?: (view: CameraView) => void;
+}
+
+/**
+ * The raw channel of a camera, with boxes. A frame that has results is drawn on the canvas together with them, as one picture, so that no box can be seen on
+ * another frame than its own; all other frames are those of the `<video>`, with the last boxes dashed.
+ */
+export class LivePicture {
+  readonly video = document.createElement('video');
+  readonly canvas = document.createElement('canvas');
+  readonly view: CameraView;
+  readonly #player: CameraPlayer;
+  readonly #options: LivePictureOptions;
+  readonly #memory = new BoxMemory<CameraResult>();
+  readonly #arrivals = new Map<string, { readonly atMs: number; readonly clock: CaptureClock }>();
+  #shown: ShownFrame | undefined;
+  showsOlder = true;
+
+  constructor(options: LivePictureOptions) {
+    this.#options = options;
+    const { session, camera, stage, onView } = options;
+    this.video.tabIndex = -1;
+    this.canvas.setAttribute('aria-hidden', 'true');
+    stage.append(this.video, this.canvas);
+    this.view = session.open(camera);
+    this.view.on('fragment', (fragment) => this.#onFragment(fragment));
+    this.view.on('result', (result) => result.result.outcome === 'result' && this.#memory.add(result));
+    this.#player = attachPlayer(this.view, this.video);
+    this.#player.on('frame', (shown) => this.#onShown(shown));
+    // The frame may be on the screen still: its boxes come onto it.
+    this.#player.on('result', ({ frame }) => {
+      if (this.#shown && isSame(this.#shown.frame, frame)) this.#onShown(this.#shown);
+    });
+    this.#player.on('state', (change) => options.onState?.(change));
+    onView?.(this.view);
+  }
+
+  get player(): CameraPlayer {
+    return this.#player;
+  }
+
+  close(): void {
+    this.#player.close();
+    this.view.close();
+    this.video.remove();
+    this.canvas.remove();
+  }
+
+  #onFragment({ frame, clock }: CameraFragment): void {
+    this.#arrivals.set(keyOf(frame), { atMs: performance.now(), clock });
+    if (this.#arrivals.size > ARRIVALS_MAX) this.#arrivals.delete(this.#arrivals.keys().next().value!);
+  }
+
+  #onShown(shown: ShownFrame): void {
+    const isNew = shown !== this.#shown;
+    this.#shown = shown;
+    const { frame, captureTimeMs, latencyMs, width, height } = shown;
+    const drawn = this.#memory.at(frame, captureTimeMs);
+    const picture = pictureOf(this.video, shown.mediaTimeS);
+    const { canvas, showsOlder } = this;
+    const hasOwn = paint(canvas, { width, height, drawn, picture, isWhole: false, showsOlder });
+    // What can be held against the picture.
+    canvas.dataset['frame'] = hasOwn ? `${frame.epoch}/${frame.seq}` : '';
+    const arrival = this.#arrivals.get(keyOf(frame));
+    const clock = arrival?.clock;
+    const inPageMs = arrival === undefined || !isNew ? undefined : performance.now() - arrival.atMs;
+    this.#options.onSeen?.({ frame, captureTimeMs, latencyMs, clock, inPageMs, width, height, drawn, picture });
+    if (picture !== this.video) (picture as VideoFrame | undefined)?.close();
+  }
+}
+
+/**
+ * The frame that the element shows, if it is that of this time: it may have gone on. Browsers have `VideoFrame` only on pages from this machine or over HTTPS;
+ * elsewhere the element itself has to do, right after its callback for the frame.
+ */
+function pictureOf(video: HTMLVideoElement, mediaTimeS: number): VideoFrame | HTMLVideoElement | undefined {
+  if (typeof VideoFrame === 'undefined') return video;
+  let picture: VideoFrame;
+  try {
+    picture = new VideoFrame(video);
+  } catch {
+    return undefined;
+  }
+  if (Math.abs(picture.timestamp / 1e6 - mediaTimeS) < SAME_TIME_S) return picture;
+  picture.close();
+  return undefined;
+}
+
+function keyOf({ epoch, seq }: FrameName): string {
+  return `${epoch} ${seq}`;
+}
