@@ -15,14 +15,15 @@ import { Tickets } from './auth/tickets.ts';
 import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
-import { ConfigCoordinator, type ChangedSetting, type ConfigChange } from './config/coordinator.ts';
-import type { Config } from './config/schema.ts';
+import { ConfigCoordinator, type ChangedSetting, type ConfigChange, type ConfigRequest } from './config/coordinator.ts';
+import { CAMERAS_MAX, type Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
 import { openFences } from './fences/fences.ts';
 import type { Recorder, RecordingSettings } from './delivery/recording.ts';
 import { recordingsPart } from './delivery/recording-figures.ts';
 import { Recordings } from './delivery/recordings.ts';
 import { alertRoutes } from './http/alerts.ts';
+import { cameraRoutes } from './http/cameras.ts';
 import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
@@ -54,6 +55,7 @@ import { lifecycleFigures } from './observe/lifecycle-figures.ts';
 import { storePart } from './observe/store-figures.ts';
 import { Traces } from './observe/traces/traces.ts';
 import { Admission } from './pipelines/admission.ts';
+import { cameraPictures } from './pipelines/camera-pictures.ts';
 import { Dispatcher } from './pipelines/dispatcher.ts';
 import { processingPart } from './pipelines/figures.ts';
 import type { FrameInput } from './pipelines/frame-input.ts';
@@ -64,9 +66,12 @@ import { PipelineHost } from './pipelines/pipeline-host.ts';
 import { pipelineReports } from './pipelines/registry.ts';
 import { dispatcherSettings } from './pipelines/settings.ts';
 import { fencesPart } from './sessions/fence-figures.ts';
+import { camerasLanePart } from './sessions/cameras/figures.ts';
+import { CamerasLane } from './sessions/cameras/lane.ts';
 import { FoxgloveLane } from './sessions/foxglove.ts';
 import { excessOf, memoryPlan, plannedBytes, type PlannedMemory } from './sessions/memory-plan.ts';
 import {
+  camerasLaneSettings,
   foxgloveParameters,
   foxgloveSettings,
   penaltySettings,
@@ -78,6 +83,10 @@ import { telemetryParts } from './sessions/telemetry-figures.ts';
 import { TelemetryLane } from './sessions/telemetry/lane.ts';
 import { videoParts } from './sessions/video-figures.ts';
 import { reportOf, VideoLane } from './sessions/video.ts';
+import { camerasPart } from './sources/camera/camera-figures.ts';
+import { CameraFleet, STREAMS_PER_CAMERA } from './sources/camera/fleet.ts';
+import { fleetSettings } from './sources/camera/settings.ts';
+import { KeptCameras } from './sources/camera/kept-cameras.ts';
 import { storeSettings } from './store/settings.ts';
 import { Store } from './store/store.ts';
 import { FrameStreams } from './stream/frame-streams.ts';
@@ -90,6 +99,8 @@ import { certificateSettings } from './tls/settings.ts';
 /** Of the time for the end, what is kept for closing the sockets. */
 const CLOSE_MS = 1_000;
 const DRAIN_POLL_MS = 10;
+/** Changed settings that the log names. */
+const PATHS_TOLD_MAX = 50;
 
 export interface SightlineOptions {
   readonly config: Config;
@@ -125,18 +136,23 @@ export class Sightline implements AsyncDisposable {
   readonly #engine: OnnxEngine;
   readonly #models: ModelBook;
   readonly #sources: FrameSources;
+  readonly #fleet: CameraFleet;
   readonly #lane: VideoLane;
   readonly #topics: Topics;
   readonly #telemetry: TelemetryLane;
   readonly #foxglove: FoxgloveLane;
+  readonly #cameras: CamerasLane;
   readonly #recordings: Recordings;
   readonly #traces: Traces;
   readonly #store: Store;
+  readonly #keptCameras: KeptCameras;
   readonly #alerts: Alerts;
   readonly #authenticator: Authenticator;
   readonly #certificates: Certificates | undefined;
   readonly #http: HttpServer;
   readonly #camera = new DemoCamera();
+  /** From now on the fleet follows the configuration. */
+  #hasCameras = false;
   readonly #reloads = { taken: 0, failed: 0 };
   #draining: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
@@ -165,7 +181,7 @@ export class Sightline implements AsyncDisposable {
       nameOfAddress: nameOfAddress(unboundedAddresses(config.server)),
     });
     const { memory } = fences;
-    this.#hub = new Hub({ clock, streamsMax: streamsMax(config) });
+    this.#hub = new Hub({ clock, streamsMax: streamsMax(config) + CAMERAS_MAX * STREAMS_PER_CAMERA });
     this.#engine = new OnnxEngine({ ...engineOptions(config), log });
     this.#models = new ModelBook({
       registry: new ModelRegistry(registryOptions(config)),
@@ -188,6 +204,15 @@ export class Sightline implements AsyncDisposable {
       host: new PipelineHost({ streams, dispatcher, models: this.#models, config: () => this.#config }),
       imageLimits: limits,
       frameQueue: () => this.#config.streaming.queue_size,
+    });
+    this.#fleet = new CameraFleet({
+      clock,
+      random: Math.random,
+      log,
+      memory,
+      streams,
+      openPictures: cameraPictures(this.#sources),
+      guard: (callback) => this.#hub.guard(callback),
     });
     const meter = new FrameMeter(() => clock.now());
     const { latencies } = this.#monitor;
@@ -236,6 +261,7 @@ export class Sightline implements AsyncDisposable {
         return foxgloveParameters(this.#config, { version, connections, topics: this.#topics });
       },
     });
+    this.#cameras = new CamerasLane({ feeds: this.#fleet, clock, log, fences, settings: camerasLaneSettings(config) });
     this.#recordings = new Recordings({
       hub: this.#hub,
       topics: this.#topics,
@@ -261,8 +287,12 @@ export class Sightline implements AsyncDisposable {
       settings: storeSettings(config, alertRetention(config)),
       clock,
       log,
-      onReplaced: () => this.#alerts.rewrite(),
+      onReplaced: () => {
+        this.#alerts.rewrite();
+        this.#keptCameras.rewrite();
+      },
     });
+    this.#keptCameras = new KeptCameras({ store: this.#store, log, coordinator: this.#coordinator });
     this.#alerts = new Alerts({
       clock,
       random: Math.random,
@@ -280,7 +310,12 @@ export class Sightline implements AsyncDisposable {
     const signIn = new SignIn({ clock, log, authenticator: this.#authenticator });
     const certificates = listens ? certificateSettings(config.server) : undefined;
     this.#certificates = certificates && new Certificates({ clock, log, settings: certificates });
-    const sockets = laneSockets({ video: this.#lane, telemetry: this.#telemetry, foxglove: this.#foxglove });
+    const sockets = laneSockets({
+      video: this.#lane,
+      telemetry: this.#telemetry,
+      foxglove: this.#foxglove,
+      cameras: this.#cameras,
+    });
     this.#http = new HttpServer({
       clock,
       ...httpSettings(config),
@@ -303,6 +338,18 @@ export class Sightline implements AsyncDisposable {
           settings: () => eventSettings(this.#config),
         }),
         ...alertRoutes(this.#alerts, () => eventSettings(this.#config)),
+        ...cameraRoutes({
+          clock,
+          feeds: this.#fleet,
+          entries: () => this.#config.cameras,
+          change: (entries) =>
+            void this.#changeConfig({
+              entries: entries.map(({ id, value }) => ({ section: 'cameras', name: id, value })),
+            }),
+          isKept: () => this.#keptCameras.isKept,
+          test: (settings) => this.#fleet.test(settings),
+          eventSettings: () => eventSettings(this.#config),
+        }),
         ...loginRoutes({ ...access, signIn, basePath: basePathOf(config.server) }),
         ...ticketRoutes(access.tickets, basePathOf(config.server)),
         ...pageRoutes(this.#camera, certificates?.authority),
@@ -319,7 +366,7 @@ export class Sightline implements AsyncDisposable {
       ...telemetry,
       ...fencesPart({
         fences,
-        links: () => [...this.#lane.links, ...this.#telemetry.links, ...this.#foxglove.links],
+        links: () => [this.#lane, this.#telemetry, this.#foxglove, this.#cameras].flatMap(({ links }) => links),
         plannedBytes: () => plannedBytes(this.#memoryPlan),
       }),
       recordings: recordingsPart(() => this.#recordings.status()),
@@ -332,6 +379,8 @@ export class Sightline implements AsyncDisposable {
       this.#traces.figures(),
       loginFigures(signIn),
       ticketFigures(access.tickets),
+      camerasPart(this.#fleet),
+      camerasLanePart(this.#cameras),
       store,
       alertsPart(this.#alerts),
       lifecycleFigures(clock, () => ({ configReloads: this.#reloads, keyReads: this.#authenticator.reads })),
@@ -383,12 +432,17 @@ export class Sightline implements AsyncDisposable {
    */
   async start(): Promise<void> {
     this.#traces.open();
-    await Promise.all([this.#authenticator.open(), this.#alerts.open()]);
+    // Before anybody can change them.
+    await Promise.all([this.#authenticator.open(), this.#alerts.open(), this.#keptCameras.open()]);
     await this.#certificates?.open();
     if (this.#listens) await this.#listen();
     else await this.#http.prepare();
     this.#warnOfPromises();
-    await this.#models.open();
+    const models = this.#models.open();
+    // Their pictures wait for the models, as those of sessions do.
+    this.#hasCameras = true;
+    this.#fleet.configure(fleetSettings(this.#config));
+    await models;
     // By now the workers have their own.
     this.#http.tellPlaces();
     // No frame waited for it.
@@ -460,10 +514,17 @@ export class Sightline implements AsyncDisposable {
         max: this.#http.connectionsMax,
         wanted: this.#config.server.max_connections,
       },
+      cameras: this.#camerasTold(),
       sessions: this.#lane.report().length + this.#telemetry.sessions + this.#foxglove.connected,
       models: this.#models.report(),
       memory: { plannedBytes: plannedBytes(this.#memoryPlan), machineBytes: machineBytes() },
     };
+  }
+
+  #camerasTold(): ServerFacts['cameras'] {
+    const { states } = this.#fleet.accounts();
+    const all = Object.values(states).reduce((sum, count) => sum + count, 0);
+    return { live: states.live, wanted: all - states.off - states.ended };
   }
 
   /** Reads the configuration file again: what can change at run time does, or nothing. Errors: CONFIG_*. */
@@ -518,13 +579,14 @@ export class Sightline implements AsyncDisposable {
   async #drain(): Promise<void> {
     const timeoutMs = this.#config.server.shutdown_timeout_ms;
     this.#endMs = systemClock.now() + timeoutMs;
-    for (const room of [this.#http, this.#lane, this.#telemetry, this.#foxglove]) room.drain();
+    for (const room of [this.#http, this.#fleet, this.#cameras, this.#lane, this.#telemetry, this.#foxglove])
+      room.drain();
     const untilMs = this.#endMs - Math.min(CLOSE_MS, timeoutMs / 2);
     while (!this.#isDrained && systemClock.now() < untilMs) await sleep(DRAIN_POLL_MS);
   }
 
   get #isDrained(): boolean {
-    return this.#lane.isDrained && this.#telemetry.isDrained;
+    return this.#lane.isDrained && this.#telemetry.isDrained && this.#fleet.isDrained;
   }
 
   /** Ends the sessions, waits for their sockets, and frees everything. Idempotent. */
@@ -541,14 +603,15 @@ export class Sightline implements AsyncDisposable {
     // After a failed start the error says everything; whoever has started it writes that.
     const { level } = this.#log;
     if (this.#models.isStarting) this.#log.level = 'silent';
-    const rooms = [this.#sources, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
+    const rooms = [this.#sources, this.#cameras, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
     const steps = {
       drain: () => this.drain(),
       // Published messages are written first.
       recordings: () => this.#recordings.close(),
       sessions: () => {
-        // First: it has a stream of the hub's.
+        // First: they have streams of the hub's.
         this.#alerts.close();
+        void this.#fleet.close();
         rooms.forEach((room) => room.close());
       },
       http: () => {
@@ -556,6 +619,7 @@ export class Sightline implements AsyncDisposable {
         void this.#traces.close();
         return this.#http.close(Math.max(0, this.#endMs - systemClock.now()));
       },
+      cameras: () => this.#fleet.close(),
       traces: () => this.#traces.close(),
       engine: () => this.#engine.close(),
       store: () => this.#store.close(),
@@ -575,6 +639,16 @@ export class Sightline implements AsyncDisposable {
     this.#log.level = config.log.level;
     this.#health.configure(healthLimits(config));
     this.#alerts.configure(alertsSettings(config, machineBytes()));
+    if (this.#hasCameras) this.#fleet.configure(fleetSettings(config));
+  }
+
+  /** All of it or, where something is wrong, nothing. Errors: CONFIG_*. */
+  #changeConfig(request: ConfigRequest): ConfigChange {
+    const change = this.#coordinator.change(request);
+    this.#keptCameras.save();
+    const settings = pathsOf([...change.atOnce, ...change.newSessions]);
+    if (settings.length > 0) this.#log.write('config_changed', { settings });
+    return change;
   }
 
   #apiHost(version: string): ApiHost {
@@ -589,12 +663,7 @@ export class Sightline implements AsyncDisposable {
       session: (clientId) => reportOf(this.#lane.get(clientId), systemClock.now()),
       pin: (clientId, pin) => this.#lane.get(clientId).pin(pin),
       config: () => this.#coordinator.state,
-      changeConfig: (request) => {
-        const change = this.#coordinator.change(request);
-        const settings = pathsOf([...change.atOnce, ...change.newSessions]);
-        if (settings.length > 0) this.#log.write('config_changed', { settings });
-        return change;
-      },
+      changeConfig: (request) => this.#changeConfig(request),
       reloadConfig: () => this.reload(),
       benchmark: async (seconds) => {
         await this.#models.detector();
@@ -604,6 +673,8 @@ export class Sightline implements AsyncDisposable {
   }
 }
 
+/** For the log: of a thousand cameras the first few will do. */
 function pathsOf(changed: readonly ChangedSetting[]): string[] {
-  return changed.map(({ path }) => path);
+  const paths = changed.slice(0, PATHS_TOLD_MAX).map(({ path }) => path);
+  return changed.length > paths.length ? [...paths, `and ${changed.length - paths.length} more`] : paths;
 }

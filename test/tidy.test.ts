@@ -114,6 +114,8 @@ describe('the rules can fail', () => {
 
   test.each([
     ["import { connect } from 'sightline/client'", true],
+    ["import { connectCameras } from 'sightline/client/cameras'", true],
+    ["import { Link } from 'sightline/client/link'", false],
     ["import { draw } from './draw.ts'", true],
     ["import 'uplot/dist/uPlot.min.css'", true],
     ["import { createSightline } from 'sightline'", false],

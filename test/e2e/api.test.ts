@@ -381,7 +381,7 @@ describe('the configuration at run time', () => {
     });
     const state = await call('GET', '/api/config');
     expectDescribed('get', '/api/config', state.body);
-    expect(state.body).toMatchObject({ entry_sections: ['profiles'], pins: { 'profiles.night': night } });
+    expect(state.body).toMatchObject({ entry_sections: ['cameras', 'profiles'], pins: { 'profiles.night': night } });
     const shown = await command('config', 'show', '--url', server.url);
     expect(shown.out).toMatch(/^ {6}max_fps: 10 +# set at run time$/m);
     expect(codeOf(await call('DELETE', '/api/config/profiles/night'))).toBe('CONFIG_VALUE_BAD');

@@ -46,6 +46,7 @@ describe('the package of the SDK', () => {
       const errors = await installation.typeErrors(
         `
       import { connectTelemetry, connectVideo, SightlineError, type TelemetryMessage } from '@sightline/client';
+      import { connectCameras, type CameraView } from '@sightline/client/cameras';
       const session = await connectTelemetry({ url: 'ws://127.0.0.1:8080' });
       const states = session.subscribe('rover/+/state', { contract: 'sampled', hz: 20 });
       states.onTelemetry((messages: readonly TelemetryMessage[], timestamp: number) => [messages.at(-1), timestamp]);
@@ -53,6 +54,9 @@ describe('the package of the SDK', () => {
       const video = await connectVideo({ url: 'http://127.0.0.1:8080', confidence: 0.4 });
       for await (const { result } of video.results()) result.detections[0]?.label.toUpperCase();
       await session.close().catch((thrown: unknown) => thrown instanceof SightlineError && thrown.code);
+      const cameras = await connectCameras({ url: 'ws://127.0.0.1:8080' });
+      const view: CameraView = cameras.open('north', { raw: false });
+      view.on('result', ({ frame, result }) => result.outcome === 'result' && [frame.epoch, result.width]);
       // @ts-expect-error A session is no number.
       export const wrong: number = session;
       `,
@@ -66,6 +70,7 @@ describe('the package of the SDK', () => {
     const errors = await installation.typeErrors(
       `
       import { connectVideo, drawDetections, optimiseImage, startCapture } from '@sightline/client';
+      import { attachPlayer, connectCameras } from '@sightline/client/cameras';
       const session = await connectVideo({ url: '/' });
       const context = document.createElement('canvas').getContext('2d')!;
       startCapture({
@@ -77,6 +82,10 @@ describe('the package of the SDK', () => {
         },
       });
       await optimiseImage(new Blob([]));
+      const view = (await connectCameras({ url: '/' })).open('north');
+      attachPlayer(view, document.querySelector('video')!).on('frame', ({ frame }) => frame.seq);
+      // @ts-expect-error A canvas plays nothing.
+      attachPlayer(view, document.createElement('canvas'));
       // @ts-expect-error A text is no camera.
       startCapture({ session, source: 'camera', onResult: () => {} });
       `,

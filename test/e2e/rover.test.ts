@@ -184,7 +184,7 @@ describe.skipIf(!CHROMIUM)('the rover page', () => {
     const { page } = await open('?rover=7');
     await eventually(() => text(page, 'status')).toBe('No rover');
     expect(await text(page, 'map-note')).toBe('Waiting for a rover');
-    await page.getByRole('link', { name: 'Camera' }).click();
+    await page.getByRole('link', { name: 'Webcam' }).click();
     await page.getByRole('link', { name: 'Rover' }).click();
     await eventually(() => page.locator('#map').getAttribute('data-state')).toBe('live');
   });

@@ -27,6 +27,9 @@ const MARK = 'Zq7Secret';
 const mark = (n: number) => `${MARK}${n}x`;
 const PASSWORD = `${mark(1)} battery`;
 const JWT = `eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIx${mark(2)}.c2lnbmF0dXJl${mark(3)}`;
+/** Of a camera that does not answer, with secrets of all kinds. */
+const camera = (n: number) =>
+  `rtsp://admin:${mark(n)}@127.0.0.1:1/user=${mark(n + 1)}_password=${mark(n + 2)}_channel=1?token=${mark(n + 3)}&psw=${mark(n + 4)}`;
 const CAMERA = `rtsp://admin:${mark(4)}@camera.local:554/stream`;
 
 let folder: string;
@@ -81,6 +84,7 @@ beforeAll(async () => {
         },
       },
       profiles: { night: { observe: { traces: { headers: [`x-team=${mark(11)}`] } } } },
+      cameras: { gate: { url: camera(30) } },
     }),
   );
   words = ['--config', file];
@@ -150,6 +154,21 @@ describe.each(['json', 'text'])('a server whose log is %s', (format) => {
       const night = { observe: { traces: { headers: [`x-team=${mark(14)}`] } } };
       await ask('/api/config/profiles/night', json('PUT', night));
       await ask('/api/config/profiles/other', json('PUT', { observe: { traces: { headers: [{ a: mark(15) }] } } }));
+      await ask('/api/cameras/gate', json('PUT', { url: camera(40) }));
+      await ask('/api/cameras/gate', json('PUT', { url: camera(40).replace('rtsp', 'gopher') }));
+      await ask('/api/cameras/gate', json('PUT', { url: camera(40).replace('rtsp://', '') }));
+      await ask('/api/cameras/gate', json('PUT', { url: 'a', password: mark(45) }));
+      await ask('/api/config/cameras/yard', json('PUT', { url: camera(50) }));
+      await ask('/api/config/cameras/yard', json('PUT', { url: [camera(50)], class: camera(50) }));
+      const table = (text: string) => ({ method: 'POST', headers: { 'Content-Type': 'text/csv' }, body: text });
+      await ask('/api/cameras', table(`id,url\nroof,${camera(60)}`));
+      await ask('/api/cameras', table(`roof,${camera(60)}\ndoor,x`));
+      await ask('/api/cameras', table(`id,url,class\nroof,${camera(60)},${camera(60)}\n${camera(60)},x,low`));
+      await ask('/api/cameras', json('POST', [{ id: camera(60), url: camera(60), class: camera(60) }]));
+      await ask('/api/cameras/test', json('POST', { url: camera(70) }));
+      for (const path of ['/api/cameras', '/api/cameras/gate', '/api/cameras/roof', '/cameras/roof/still.jpg'])
+        await ask(path);
+      await ask(`/api/cameras?text=${MARK}`);
       await ask('/api/config/reload', { method: 'POST' });
       for (const path of [
         '/api/config',
@@ -226,6 +245,15 @@ describe('a command', () => {
     ['a server that is none', ['status', '--url', `http://me:${mark(21)}@127.0.0.1:1`]],
     ['a token that is wrong', ['--debug', 'status', '--url', 'http://127.0.0.1:1', '--token', JWT]],
     ['a recording of a server that is none', ['record', 'x.mcap', '--url', `http://me:${mark(22)}@127.0.0.1:1`]],
+    ['a camera that cannot be', ['serve', '--camera', `10.0.0.7/?password=${mark(81)}`]],
+    ['a camera of an odd kind', ['serve', '--camera', camera(80).replace('rtsp', 'gopher')]],
+    ['adding a camera', ['cameras', 'add', 'gate', camera(80), '--url', 'http://127.0.0.1:1']],
+    [
+      'adding one that cannot be',
+      ['cameras', 'add', 'gate', camera(80).replace('://', '//'), '--url', 'http://127.0.0.1:1'],
+    ],
+    ['a camera for an id', ['cameras', 'add', camera(80), camera(80)]],
+    ['testing one', ['cameras', 'test', camera(80), '--url', `http://me:${mark(85)}@127.0.0.1:1`]],
     ['an unknown word', ['serve', `--password=${mark(23)}`]],
     ['an unknown flag', [`--token=${JWT}`, 'serve']],
   ])('tells no secret: %s', async (_name, command) => {

@@ -205,7 +205,7 @@ class SimFeed extends SimSource {
     this.#budgetMs = budgetMs;
     this.#rate = new SourceRate({
       clock: sim.clock,
-      priority: options.priority,
+      priority: () => options.priority,
       costMs: () => this.lane.work.costMs,
       guard: (callback) => sim.hub.guard(callback),
     });

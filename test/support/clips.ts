@@ -72,9 +72,11 @@ export async function writeClip(path: string, clip: ClipOptions): Promise<void> 
     if (index < frames) {
       frame.makeWritable();
       const [y, ...colours] = frame.data as [Buffer, ...Buffer[]];
+      // Asked once: it is a new array each time.
+      const pitch = frame.linesize[0]!;
       for (const plane of colours) plane.fill(128);
       for (let row = 0; row < height; row += 1) {
-        for (let x = 0; x < width; x += 1) y[row * frame.linesize[0]! + x] = luma(index, x, row);
+        for (let x = 0; x < width; x += 1) y[row * pitch + x] = luma(index, x, row);
       }
       frame.pts = BigInt(index);
       frame.duration = 1n;

@@ -13,7 +13,7 @@ export function sumsOf(readings: readonly FigureReading[], labels: Readonly<Reco
   );
 }
 
-/** The two equations of the accounts, for each set of labels by which they are told. Returns how many sets there were. */
+/** The three equations of the accounts, for each set of labels by which they are told. Returns how many sets there were. */
 export function expectFiguresBalanced(readings: readonly FigureReading[]): number {
   const frames = setsOf(readings, 'sightline_frames_received_total');
   for (const labels of frames) {
@@ -29,7 +29,16 @@ export function expectFiguresBalanced(readings: readonly FigureReading[]): numbe
     const accounted = parts.reduce((sum, part) => sum + of.get(`sightline_messages_${part}`)!, 0);
     expect(accounted, JSON.stringify(labels)).toBe(of.get('sightline_messages_published_total'));
   }
-  return frames.length + messages.length;
+  const views = setsOf(readings, 'sightline_camera_views_published_total');
+  for (const labels of views) {
+    const of = sumsOf(readings, labels);
+    const accounted = ['delivered_total', 'skipped_total', 'queued'].reduce(
+      (sum, part) => sum + of.get(`sightline_camera_views_${part}`)!,
+      0,
+    );
+    expect(accounted, JSON.stringify(labels)).toBe(of.get('sightline_camera_views_published_total'));
+  }
+  return frames.length + messages.length + views.length;
 }
 
 function setsOf(readings: readonly FigureReading[], name: string) {

@@ -31,7 +31,9 @@ const CLIENT_MAY_IMPORT = new Set(['base', 'protocol', 'flow']);
 /** Rooms that must run in a browser as well. */
 const PORTABLE_ROOMS = new Set(['base', 'protocol', 'flow', 'client']);
 /** What `exports` of package.json points at: these exist to re-export. */
-const ENTRY_POINTS = new Set(['src/index.ts', 'src/client/index.ts']);
+const ENTRY_POINTS = new Set(['src/index.ts', 'src/client/index.ts', 'src/client/cameras.ts']);
+/** What the page imports of the SDK. */
+const CLIENT_ENTRIES = new Set(['sightline/client', 'sightline/client/cameras']);
 const COMMAND_ROOMS = new Set(['cli']);
 
 interface Node {
@@ -130,7 +132,7 @@ export function checkDashboard(modules: readonly Module[]): string[] {
     imports.flatMap((specifier) => {
       const ours = isRelative(specifier)
         ? resolve(path, specifier).startsWith('dashboard/')
-        : !/^sightline(\/|$)/.test(specifier) || specifier === 'sightline/client';
+        : !/^sightline(\/|$)/.test(specifier) || CLIENT_ENTRIES.has(specifier);
       return ours ? [] : [`${path} must not import ${specifier}`];
     }),
   );
@@ -145,7 +147,7 @@ export function checkBarrels(modules: readonly Module[]): string[] {
 }
 
 /** What must be said to a native library in the environment, because it can be said nowhere else. */
-const SPEAKS_TO_LIBRARIES = new Set(['src/inference/quiet-runtime.ts']);
+const SPEAKS_TO_LIBRARIES = new Set(['src/inference/quiet-runtime.ts', 'src/supervise/child.ts']);
 
 /** Library code neither prints nor reads the environment; the command line does both. */
 export function checkWorldOutside(modules: readonly Module[]): string[] {

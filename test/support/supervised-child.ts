@@ -1,4 +1,4 @@
-import { openParent } from '../../src/supervise/parent.ts';
+import { openData, openParent } from '../../src/supervise/parent.ts';
 
 /** A child that does what its first argument says: for the tests of `src/supervise/`. */
 
@@ -33,6 +33,11 @@ const parent = openParent<ChildRequest, ChildReply>({
     else parent.send({ echoed: message.echo });
   },
 });
+if (what === 'data') {
+  const data = openData();
+  // What comes goes back, in two parts.
+  data.socket.on('data', (chunk: Buffer) => data.write(chunk.subarray(0, 1), chunk.subarray(1)));
+}
 parent.send({ ready: true, pid: process.pid });
 
 if (what === 'flood') await flood();

@@ -1,0 +1,291 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Browser, Locator, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { eventually, openPage, text } from '../support/browser.ts';
+import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
+import { numberedClip, type CodedClip } from '../support/coded-clip.ts';
+import { readNumber } from '../support/picture-number.ts';
+import { RtspServer } from '../support/rtsp-server.ts';
+import { ServerProcess } from '../support/server-process.ts';
+
+/** The wall and the page of one camera in a real browser: the real command, real RTSP, pictures that carry their numbers. */
+
+const RATE_FPS = 12.5;
+const FRAMES = 200;
+const SECRET = 'open-sesame';
+
+/** In the page: the brightness of the cells in which the picture of a canvas carries its number. */
+const CELLS = `(canvas) => {
+  const { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  return Array.from({ length: 32 }, (_, cell) => {
+    const x = Math.floor((((cell % 16) + 0.5) * width) / 16);
+    const y = Math.floor(((Math.floor(cell / 16) + 0.5) * height) / 10);
+    return data[4 * (y * width + x)];
+  });
+}`;
+
+/** In the page: notes each picture that a canvas gets from now on together with the name of its frame. */
+const WATCH = `(selector) => {
+  const canvas = document.querySelector(selector);
+  const seen = (window.seen ??= {})[selector] = [];
+  new MutationObserver(() => {
+    const { frame } = canvas.dataset;
+    if (frame) seen.push({ frame, cells: (${CELLS})(canvas) });
+  }).observe(canvas, { attributeFilter: ['data-frame'] });
+}`;
+
+/** In the page: a still as the server gives it. */
+const STILL = `async () => {
+  const response = await fetch('cameras/north/still.jpg?width=320');
+  const bitmap = await createImageBitmap(await response.blob());
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  canvas.getContext('2d').drawImage(bitmap, 0, 0);
+  const frame = response.headers.get('sightline-frame').replace('north/', '');
+  return { frame, cells: (${CELLS})(canvas) };
+}`;
+
+interface SeenPicture {
+  /** Epoch and number, as the page has it. */
+  readonly frame: string;
+  readonly cells: readonly number[];
+}
+
+describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
+  let folder: string;
+  let clip: CodedClip;
+  let rtsp: RtspServer;
+  let server: ServerProcess;
+  let browser: Browser;
+  const pages: Page[] = [];
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'sightline-cameras-page-'));
+    [clip, browser] = await Promise.all([numberedClip({ frames: FRAMES, keyEvery: 12 }), launchBrowser()]);
+    const options = { clip, rateFps: RATE_FPS };
+    rtsp = await RtspServer.open({
+      cameras: {
+        north: options,
+        yard: options,
+        spare: { ...options, credentials: { scheme: 'digest', user: 'me', password: SECRET } },
+      },
+    });
+    const lines = [
+      'cameras:',
+      `  north: { url: "${rtsp.url('north')}" }`,
+      `  yard: { url: "${rtsp.url('yard')}", pipelines: [] }`,
+      '  gate: { url: "rtsp://127.0.0.1:1/gate" }',
+    ];
+    const file = join(folder, 'sightline.yaml');
+    writeFileSync(file, lines.join('\n'));
+    server = await ServerProcess.start(['--config', file, '--set', 'fleet.processes=1', 'serve']);
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await server?.stop();
+    await rtsp?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  afterEach(async () => {
+    for (const page of pages.splice(0)) await page.context().close();
+  });
+
+  async function open(path: string): Promise<{ page: Page; faults: string[] }> {
+    const opened = await openPage(browser, `${server.url}/${path}`);
+    pages.push(opened.page);
+    return opened;
+  }
+
+  const tile = (page: Page, id: string): Locator => page.locator(`.tile[data-id=${id}]`);
+  const stateOf = (page: Page, id: string): Promise<string> => tile(page, id).locator('.state').innerText();
+
+  /** A still that a camera has not yet is no fault of the page, but the browser notes it. */
+  function expectNoFaults(faults: readonly string[]): void {
+    expect(faults.filter((fault) => !fault.includes('503'))).toEqual([]);
+  }
+
+  async function expectNoOverflow(page: Page): Promise<void> {
+    await page.setViewportSize({ width: 360, height: 740 });
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
+    await page.setViewportSize({ width: 1440, height: 900 });
+  }
+
+  test('the wall has stills and states, says why one is away, and finds what is looked for', async () => {
+    const { page, faults } = await open('wall.html');
+    await eventually(() => stateOf(page, 'north')).toMatch(/^live · 1\d\.\d fps$/);
+    await eventually(() => stateOf(page, 'gate')).toMatch(/^failed: .+ · trying again (now|in \d+ s)$/);
+    const still = () => tile(page, 'north').getAttribute('data-still');
+    await eventually(still).not.toBeNull();
+    const first = await still();
+    expect(await tile(page, 'north').locator('img').isVisible()).toBe(true);
+    await eventually(() => tile(page, 'north').locator('.objects-count').innerText()).toMatch(/^\d+ objects?$/);
+    expect(await tile(page, 'gate').locator('.note').innerText()).toBe('No picture');
+    await eventually(() => text(page, 'status')).toBe('2 of 3 live');
+    expect([await text(page, 'count-all'), await text(page, 'count-live'), await text(page, 'count-trouble')]).toEqual([
+      '3',
+      '2',
+      '1',
+    ]);
+    await page.check('input[value=trouble]', { force: true });
+    expect(await page.locator('.tile:visible').count()).toBe(1);
+    await page.check('input[value=all]', { force: true });
+    await page.fill('#search', 'yar');
+    expect(await page.locator('.tile:visible b').allInnerTexts()).toEqual(['yard']);
+    await page.fill('#search', 'tunnel');
+    expect(await text(page, 'empty-title')).toContain('tunnel');
+    await page.getByRole('button', { name: 'Show all' }).click();
+    expect(await page.locator('.tile:visible').count()).toBe(3);
+    await expectNoOverflow(page);
+    // Meanwhile there is another still, by its frame.
+    await eventually(still).not.toBe(first);
+    expectNoFaults(faults);
+  });
+
+  test('a camera is live on its tile by the keyboard, and one that dies is told', async () => {
+    const { page, faults } = await open('wall.html');
+    await eventually(() => stateOf(page, 'yard')).toMatch(/^live/);
+    await page.locator('#search').focus();
+    const focused = () => page.evaluate("document.activeElement.closest('.tile')?.dataset.id");
+    while ((await focused()) !== 'yard') await page.keyboard.press('Tab');
+    await eventually(() => tile(page, 'yard').getAttribute('data-live')).toBe('true');
+    expect(await tile(page, 'yard').locator('video').isVisible()).toBe(true);
+    await page.locator('#search').focus();
+    await eventually(() => tile(page, 'yard').locator('video').count()).toBe(0);
+
+    rtsp.camera('yard').mode = 'not_found';
+    rtsp.camera('yard').closeClients();
+    await eventually(() => stateOf(page, 'yard')).toMatch(/^failed: .+/);
+    expect(await tile(page, 'yard').getAttribute('data-trouble')).toBe('true');
+    await eventually(() => text(page, 'count-trouble')).toBe('2');
+    expect(await stateOf(page, 'north')).toMatch(/^live/);
+    rtsp.camera('yard').mode = 'play';
+    expectNoFaults(faults);
+  });
+
+  test('one camera plays its own frames, and what was found is on the very frame in which it was', async () => {
+    const { page, faults } = await open('camera.html?id=north');
+    await page.locator('#stage canvas').waitFor();
+    for (const selector of ['#stage canvas', '#found-picture']) {
+      await page.evaluate(`(${WATCH})(${JSON.stringify(selector)})`);
+    }
+    const seen = (selector: string) => page.evaluate<SeenPicture[]>(`window.seen[${JSON.stringify(selector)}]`);
+    await eventually(async () => (await seen('#found-picture')).length).toBeGreaterThanOrEqual(8);
+    const video = () => page.evaluate<number>('document.querySelector("#stage video").currentTime');
+    const before = await video();
+    await eventually(video).toBeGreaterThan(before);
+    const still = await page.evaluate<SeenPicture>(`(${STILL})()`);
+    const pictures = [still, ...(await seen('#stage canvas')), ...(await seen('#found-picture'))];
+    // From the number in a picture to that of its frame it is the same way for all frames of an epoch.
+    const offsets = pictures.flatMap(({ frame, cells }) => {
+      const number = readNumber({ data: Uint8Array.from(cells), width: 16, height: 10, pixelBytes: 1 });
+      // Boxes may lie over the number.
+      if (number === undefined) return [];
+      const [epoch, seq] = frame.split('/').map(Number) as [number, number];
+      return `${epoch}: ${(((number - seq) % FRAMES) + FRAMES) % FRAMES}`;
+    });
+    expect(offsets.length).toBeGreaterThanOrEqual(8);
+    expect([...new Set(offsets)]).toHaveLength(1);
+
+    await eventually(() => text(page, 'latency')).toMatch(/^\d+(\.\d)?$/);
+    expect(await page.locator('#fall-shown dt').allInnerTexts()).toEqual([
+      expect.stringMatching(/^(Camera|Server) to page$/),
+      'Player',
+    ]);
+    expect(await page.locator('#fall-found dt').allInnerTexts()).toContain('Inference');
+    expect(await page.locator('#facts').innerText()).toMatch(/H\.264 \(avc1\.\w+\)\s+Size\s+320 × 180/);
+    expect(await page.locator('#facts').innerText()).not.toContain(SECRET);
+    await eventually(() => page.locator('#events li').first().innerText()).toMatch(/^\d\d:\d\d:\d\d\s+\S/);
+    await expectNoOverflow(page);
+    expectNoFaults(faults);
+  });
+
+  test('where the browser cannot play the codec there are stills, with what was found in that very frame', async () => {
+    const page = await browser.newPage();
+    pages.push(page);
+    await page.addInitScript('MediaSource.isTypeSupported = () => false');
+    await page.goto(`${server.url}/camera.html?id=north`);
+    await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('stills');
+    const line = () => text(page, 'frame-line');
+    await eventually(line).toMatch(/^Frame \d+/);
+    const first = await line();
+    await eventually(line).not.toBe(first);
+    expect(await text(page, 'stills-line')).toBe('Stills: this browser does not play H.264.');
+    expect(await page.locator('#stage video').count()).toBe(0);
+  });
+
+  test('one is added after a test of its address, changed, turned off, and removed', async () => {
+    const { page, faults } = await open('wall.html');
+    await eventually(() => page.locator('.tile').count()).toBe(3);
+    await page.getByRole('button', { name: 'Add cameras' }).click();
+    await page.fill('#add-url', rtsp.url('spare', 'me:wrong'));
+    await page.fill('#add-id', 'Spare');
+    await page.getByRole('button', { name: 'Test' }).click();
+    await eventually(() => page.locator('#test').getAttribute('data-state')).toBe('bad');
+    expect(await text(page, 'test-text')).not.toContain('wrong');
+    expect(await text(page, 'test-hint')).toContain('user and password');
+    await page.fill('#add-url', rtsp.url('spare', `me:${SECRET}`));
+    expect(await page.locator('#test').isVisible()).toBe(false);
+    await page.getByRole('button', { name: 'Test' }).click();
+    await eventually(() => page.locator('#test').getAttribute('data-state')).toBe('good');
+    expect(await text(page, 'test-text')).toBe('It works: 320 × 180, H.264.');
+    await eventually(() => page.locator('#test-still').isVisible()).toBe(true);
+    await page.getByRole('button', { name: 'Add camera', exact: true }).click();
+    expect(await text(page, 'add-fault')).toBe('Small letters only: spare.');
+    await page.fill('#add-id', 'spare');
+    await page.getByRole('button', { name: 'Add camera', exact: true }).click();
+    await eventually(() => stateOf(page, 'spare')).toMatch(/^live/);
+    expect(await page.content()).not.toContain(SECRET);
+
+    await tile(page, 'spare').locator('a').click();
+    await page.waitForURL('**/camera.html?id=spare');
+    await eventually(() => page.locator('#actions').isVisible()).toBe(true);
+    await page.selectOption('#class', 'high');
+    const facts = () => page.locator('#facts').innerText();
+    await eventually(facts).toMatch(/Class\s+high/);
+    await page.getByRole('button', { name: 'Turn off' }).click();
+    await eventually(() => text(page, 'status')).toBe('Off');
+    expect(await text(page, 'notice-title')).toBe('The camera is turned off');
+    // It has kept its address, and what else was not named.
+    await page.getByRole('button', { name: 'Turn on' }).click();
+    await eventually(() => text(page, 'status')).toBe('Live');
+    expect(await facts()).toMatch(/Class\s+high/);
+    await page.getByRole('button', { name: 'Remove', exact: true }).click();
+    await page.getByRole('button', { name: 'Keep it' }).click();
+    expect(new URL(page.url()).pathname).toBe('/camera.html');
+    await page.getByRole('button', { name: 'Remove', exact: true }).click();
+    await page.locator('#remove-dialog button[value=remove]').click();
+    await page.waitForURL('**/wall.html');
+    await eventually(() => page.locator('.tile').count()).toBe(3);
+    expectNoFaults(faults);
+  });
+
+  test('a table with faults adds nothing and names the lines; who may not change sees no buttons', async () => {
+    const { page } = await open('wall.html');
+    await page.getByRole('button', { name: 'Add cameras' }).click();
+    await page.getByText('From a table').click();
+    await page.fill(
+      '#add-csv',
+      'id,url\nroof,rtsp://127.0.0.1:1/r\nEast Hall,rtsp://127.0.0.1:1/e\nwest,ftp://127.0.0.1/w\n',
+    );
+    await page.getByRole('button', { name: 'Add all' }).click();
+    await eventually(() => page.locator('#add-fault li b').allInnerTexts()).toEqual(['Line 3', 'Line 4']);
+    await page.fill('#add-csv', 'id,url,enabled\nroof,rtsp://127.0.0.1:1/r,no\n');
+    await page.getByRole('button', { name: 'Add all' }).click();
+    await eventually(() => stateOf(page, 'roof')).toBe('turned off');
+    await page.route('**/api/me', (route) =>
+      route.fulfill({ json: { asks: true, name: 'guest', permissions: ['read:cameras/#'] } }),
+    );
+    await page.goto(`${server.url}/camera.html?id=roof`);
+    await eventually(() => page.locator('#facts').innerText()).toMatch(/Class\s+normal/);
+    expect(await page.locator('#actions').isVisible()).toBe(false);
+    await page.goto(`${server.url}/wall.html`);
+    await eventually(() => page.locator('.tile').count()).toBe(4);
+    expect(await page.locator('#add').isVisible()).toBe(false);
+    await page.goto(`${server.url}/camera.html?id=roof`);
+    await eventually(() => text(page, 'status')).toBe('Off');
+    await fetch(`${server.url}/api/cameras/roof`, { method: 'DELETE' });
+    await eventually(() => text(page, 'notice-title')).toBe('There is no such camera');
+  });
+});
