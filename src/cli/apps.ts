@@ -1,7 +1,7 @@
 import { SightlineError } from '../base/errors.ts';
 
-/** The apps of `--app`, and where their pages are. Without `--app` all pages are there, and the first one is the camera's. */
-const APPS = { rover: { page: '/rover.html' } } as const;
+/** The apps of `--app`, and where their pages are. Without `--app` all pages are there, and the first one is the webcam's. */
+const APPS = { rover: { page: '/rover.html' }, traffic: { page: '/wall.html' } } as const;
 export type AppName = keyof typeof APPS;
 
 export const APP_OPTION = ['--app <name>', `start one app: ${Object.keys(APPS).join(', ')}`] as const;

@@ -62,8 +62,8 @@ describe('the program', () => {
   test.each([
     ['srve', "unknown command 'srve' (Did you mean serve?) (USAGE)"],
     ['serve --prot 1', "unknown option '--prot' (Did you mean --port?) (USAGE)"],
-    ['serve --app boat', 'there is no app "boat"; there is rover (USAGE)'],
-    ['demo --app sign', 'there is no app "sign"; there is rover (USAGE)'],
+    ['serve --app boat', 'there is no app "boat"; there is rover, traffic (USAGE)'],
+    ['demo --app sign', 'there is no app "sign"; there is rover, traffic (USAGE)'],
     ['serve --port', "option '--port <n>' argument missing (USAGE)"],
     ['config check', "missing required argument 'file' (USAGE)"],
     ['config show more', 'too many arguments'],

@@ -109,7 +109,7 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   const isDemo = makeCamera !== undefined;
   if (isDemo || name) log.write('page_ready', { url: `${app.url}${pageOf(name)}` });
   if (isDemo && name === undefined) app.startCamera(() => makeCamera(log));
-  const hasRover = isDemo || name === 'rover';
+  const hasRover = name === 'rover' || (isDemo && name === undefined);
   const random = seededRandom(ROVER_SEED);
   using _rover = hasRover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);

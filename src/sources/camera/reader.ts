@@ -41,6 +41,8 @@ const STILL_QUALITY = 80;
 const WATCH_INTERVAL_MS = 500;
 /** A camera's clock counts if its frames are no older, and not of the future. */
 const CAPTURE_AGE_MS_MAX = 10_000;
+/** Clocks that are set by NTP differ by some ms. */
+const CAPTURE_AHEAD_MS_MAX = 50;
 const CLOCK_TOLD_INTERVAL_MS = 10_000;
 /** Cameras are not that exact about their rate. */
 const RATE_TOLERANCE = 1.05;
@@ -518,7 +520,9 @@ function capture(
   if (cameraMs !== undefined) {
     const arrivedWallMs = Date.now() - (monotonicMs() - arrivedMs);
     const capturedBeforeMs = arrivedWallMs - cameraMs;
-    if (capturedBeforeMs >= 0 && capturedBeforeMs <= CAPTURE_AGE_MS_MAX) return { capturedBeforeMs, clock: 'camera' };
+    if (capturedBeforeMs >= -CAPTURE_AHEAD_MS_MAX && capturedBeforeMs <= CAPTURE_AGE_MS_MAX) {
+      return { capturedBeforeMs: Math.max(0, capturedBeforeMs), clock: 'camera' };
+    }
   }
   return { capturedBeforeMs: 0, clock: 'arrival' };
 }
