@@ -79,7 +79,7 @@ export function apiInfo(version: string, { server }: Config): OpenApiInfo {
     title: 'Sightline',
     version,
     description:
-      'A real-time perception server. Video and telemetry go over WebSockets (`/ws/video`, `/stream/detection`, `/ws/telemetry`, `/ws/foxglove`), which are described in docs/protocol.md.',
+      'A real-time perception server. Video, telemetry and cameras go over WebSockets (`/ws/video`, `/stream/detection`, `/ws/telemetry`, `/ws/foxglove`, `/ws/cameras`), which are described in docs/protocol.md.',
     license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
   };
 }
