@@ -85,6 +85,19 @@ describe('a timeline', () => {
   });
 });
 
+test('a first frame without a decoding time puts none of those behind it before its own', () => {
+  // As FFmpeg gives a stream with B-frames: frames are decoded two intervals before they are shown.
+  const shown = [0, 3, 1, 2, 6, 4, 5];
+  const packets = shown.map((at, i) => ({
+    pts: at * FRAME,
+    dts: i === 0 ? undefined : (i - 2) * FRAME,
+    duration: FRAME,
+  }));
+  const placed = place(packets);
+  expect(placed.map(({ decode }) => decode / FRAME)).toEqual([0, 1, 2, 3, 4, 5, 6]);
+  expect(placed.map(({ presentation }) => presentation / FRAME)).toEqual([0, 5, 3, 4, 8, 6, 7]);
+});
+
 test('whatever a camera sends, decoding times rise and are whole, and durations are above 0', () => {
   const stamp = fc.option(fc.integer({ min: -(2 ** 40), max: 2 ** 40 }), { nil: undefined });
   const packet = fc.record({

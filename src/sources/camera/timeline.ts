@@ -29,6 +29,8 @@ const FALL_TICKS_MAX = 0.2 * TICKS_PER_S;
 /** Frames that are shown before others that came earlier (B-frames) lie within this. */
 const REORDER_TICKS_MAX = TICKS_PER_S;
 const IN_ORDER_MAX = 25;
+/** No interval, but a timestamp that was moved so that it rises. */
+const INTERVAL_MIN = TICKS_PER_MS;
 const INTERVALS_KEPT = 5;
 /** For frames that are not shown in the order in which they come. */
 const STAMPS_KEPT = 8;
@@ -41,6 +43,7 @@ export class Timeline {
   #offset = 0;
   /** Of the camera; undefined: there was none, or the next one has nothing to do with it. */
   #lastStamp: number | undefined;
+  #isDecodingTime = false;
   #lastDecode = -1;
   #lastArrivedMs = 0;
   #intervals: number[] = [];
@@ -65,11 +68,15 @@ export class Timeline {
     const arrivedTicks = isFirst ? 0 : Math.max(0, Math.round((arrivedMs - this.#lastArrivedMs) * TICKS_PER_MS));
     this.#lastArrivedMs = arrivedMs;
     const stamp = dts ?? pts;
+    // The first frames may have the one and no other.
+    if (stamp !== undefined && this.#isDecodingTime !== (dts !== undefined)) this.#lastStamp = undefined;
+    if (stamp !== undefined) this.#isDecodingTime = dts !== undefined;
     const isShownEarlier = dts === undefined && stamp !== undefined && this.#isReordered(stamp);
     let decode: number;
     if (isFirst) decode = 0;
     else if (isShownEarlier) decode = this.#lastDecode + this.#nearest(stamp);
-    else if (stamp === undefined || this.#lastStamp === undefined) decode = this.#lastDecode + this.#step(arrivedTicks);
+    else if (stamp === undefined) decode = this.#lastDecode + this.#step(arrivedTicks);
+    else if (this.#lastStamp === undefined) decode = this.#lastDecode + this.#begin(arrivedTicks);
     else if (this.#isJump(stamp - this.#lastStamp, arrivedTicks)) decode = this.#lastDecode + this.#pause(arrivedTicks);
     else decode = stamp + this.#offset;
     decode = Math.max(this.#lastDecode + 1, decode);
@@ -79,7 +86,8 @@ export class Timeline {
       if (isAnchor) this.#offset = decode - stamp;
       this.#lastStamp = isAnchor ? stamp : Math.max(stamp, this.#lastStamp!);
     }
-    if (!isFirst) this.#intervals = [...this.#intervals, decode - this.#lastDecode].slice(-INTERVALS_KEPT);
+    const interval = decode - this.#lastDecode;
+    if (!isFirst && interval >= INTERVAL_MIN) this.#intervals = [...this.#intervals, interval].slice(-INTERVALS_KEPT);
     this.#lastDecode = decode;
     const shown = pts === undefined || stamp === undefined ? decode : pts + this.#offset;
     const isNear = Math.abs(shown - decode) <= PAUSE_TICKS_MAX;
@@ -108,6 +116,12 @@ export class Timeline {
     return this.#isLive && arrivedTicks > 0 ? arrivedTicks : this.#interval();
   }
 
+  /** Before the first frame with timestamps that go on from here. */
+  #begin(arrivedTicks: number): number {
+    const usual = this.#usual() ?? 0;
+    return this.#isLive && arrivedTicks > 0 ? Math.max(arrivedTicks, usual) : this.#interval();
+  }
+
   /** To the nearest one of the frames around it: the interval in which they are shown. */
   #nearest(stamp: number): number {
     const distances = this.#stamps.map((other) => Math.abs(other - stamp)).filter((distance) => distance > 0);
@@ -118,9 +132,13 @@ export class Timeline {
     return this.#isLive ? Math.max(arrivedTicks, this.#interval()) : this.#interval();
   }
 
-  /** The usual one between frames: the median, which an odd one does not change. */
   #interval(): number {
+    return this.#usual() ?? UNKNOWN_INTERVAL;
+  }
+
+  /** Between frames: the median, which an odd one does not change. */
+  #usual(): number | undefined {
     const sorted = this.#intervals.toSorted((a, b) => a - b);
-    return sorted[sorted.length >> 1] ?? this.#firstDuration ?? UNKNOWN_INTERVAL;
+    return sorted[sorted.length >> 1] ?? this.#firstDuration;
   }
 }
