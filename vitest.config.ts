@@ -10,6 +10,7 @@ const REPEATED = [
   'src/inference/tflite/convert.test.ts',
   'src/sessions/foxglove-channels.test.ts',
   'src/stream/frame-streams.test.ts',
+  'src/sources/camera/{fleet,fleet-rtsp}.test.ts',
   'src/vision/picture-watch.test.ts',
   'test/e2e/{camera-player,package}.test.ts',
   'test/sim/{mixes,random}.test.ts',
@@ -19,8 +20,8 @@ export default defineConfig({
   test: {
     // Processes, not threads: the native modules (ONNX Runtime, FFmpeg) are loaded once a process and start threads of their own.
     pool: 'forks',
-    // Two even where there are two cores: many tests wait for something. With three, those that watch a browser wait for it.
-    maxWorkers: Math.max(2, availableParallelism() - 1),
+    // Three even where there are two cores: many tests wait for something.
+    maxWorkers: Math.max(3, availableParallelism() - 1),
     env: {
       // Many tests start the command and helpers of their own, which are compiled once for all of them.
       NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compile', import.meta.url)),

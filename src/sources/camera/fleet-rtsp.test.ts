@@ -2,6 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { CAMERA, expectBalanced, fleetWorld, NamingEngine } from '../../../test/support/camera-fleet.ts';
 import { numberedClip } from '../../../test/support/coded-clip.ts';
 import { readNumber } from '../../../test/support/picture-number.ts';
+import { isLongRun } from '../../../test/support/forms.ts';
 import { RtspServer } from '../../../test/support/rtsp-server.ts';
 import type { Picture } from '../../base/picture.ts';
 import type { NamedOutcome, RawFragment } from './feed.ts';
@@ -26,7 +27,7 @@ async function setUp(names: readonly string[]) {
   return { ...world, server, clip };
 }
 
-test(
+test.runIf(isLongRun)(
   'real cameras: each result is of the very picture of its frame, fragments are whole, and one that stalls harms nobody',
   { timeout: 180_000 },
   async () => {

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { isLongRun } from '../../../test/support/forms.ts';
 import { CAMERA, expectBalanced, fleetWorld, NamingEngine } from '../../../test/support/camera-fleet.ts';
 import { sumsOf } from '../../../test/support/figure-accounts.ts';
 import { scripted } from '../../../test/support/scripted-cameras.ts';
@@ -333,7 +334,7 @@ describe('faults', { timeout: 120_000 }, () => {
     expectBalanced(camera('good'));
   });
 
-  test('a process that hangs, and one whose data are damaged, are replaced', async () => {
+  test.runIf(isLongRun)('a process that hangs, and one whose data are damaged, are replaced', async () => {
     const once = await onceFile();
     const { set, camera, states, fleet } = fleetWorld();
     set({ hangs: scripted({ does: 'hang', once }) });
@@ -378,7 +379,7 @@ describe('faults', { timeout: 120_000 }, () => {
     await expect.poll(() => Math.min(...results()), TIMEOUT).toBeGreaterThan(0);
   });
 
-  test('a busy engine: every camera has its results, none is left out', async () => {
+  test.runIf(isLongRun)('a busy engine: every camera has its results, none is left out', async () => {
     const { set, camera, states } = fleetWorld({ engine: new NamingEngine(1, 40) });
     const ids = Array.from({ length: 40 }, (_, i) => `c${i}`);
     set(Object.fromEntries(ids.map((id) => [id, scripted({ fps: 12.5 })])));
