@@ -749,7 +749,7 @@ const fleet = z.strictObject({
   processes: whole(1, 64)
     .default(10)
     .describe(
-      'Child processes that read cameras, at most: each serves several. A camera that has stalled or crashed its process twice gets one of its own.',
+      'Child processes that read cameras, at most: each serves several. A camera whose process has crashed or hung twice within ten minutes gets one of its own, beside these, while there are fewer such than these.',
     ),
   max_concurrent_streams: whole(1, 1000)
     .default(100)
@@ -789,7 +789,7 @@ const fleet = z.strictObject({
 });
 
 /** Held against the type, since the list of pipelines is in a room above. */
-const PIPELINES = ['objects', 'hands'] as const satisfies readonly PipelineName[];
+const PIPELINES = { objects: 'objects', hands: 'hands' } as const satisfies { [Name in PipelineName]: Name };
 
 const CAMERA_URL = { ...ADDRESS, allowedText: 'address, or path of a file or a device' } as const;
 

@@ -36,7 +36,7 @@ export interface Http2Request {
 export const STREAMS_MAX = 64;
 /** Memory of a connection for headers, and for answers that wait in it, which have a bound of their own for all connections together, MB. */
 const SESSION_MB_MAX = 64;
-/** Http2Connections that a client may give up at once, and a second; beyond it the connection ends (CVE-2023-44487). */
+/** Streams that a client may give up at once, and further ones a second; beyond it the connection ends (CVE-2023-44487). */
 const RESETS_MAX = 200;
 const RESETS_PER_S = 50;
 /** Pings and settings that a client may send at once, and more each time that its connection is looked at; each has an answer. */

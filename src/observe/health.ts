@@ -132,7 +132,7 @@ export function judgeHealth(facts: HealthFacts, limits: HealthLimits): Health {
 }
 
 /** Those of one session, and of how the server was set up: it does what it can. So it does without a store. */
-const HARMLESS: ReadonlySet<HealthIssueCode> = new Set([
+const HARMLESS: ReadonlySet<string> = new Set([
   'MODEL_LOADING',
   'MODEL_FAILED',
   'DESCRIPTORS_FEW',
@@ -140,9 +140,10 @@ const HARMLESS: ReadonlySet<HealthIssueCode> = new Set([
   'RECORDING_ENDED',
   'STORE_FAILED',
   'ALERT_WARNING',
-]);
+] satisfies HealthIssueCode[]);
 
-function statusOf(issues: readonly HealthIssue[], isStarting: boolean): Health['status'] {
+/** What the server is, with these issues. Pure. */
+export function statusOf(issues: readonly { readonly code: string }[], isStarting: boolean): Health['status'] {
   if (issues.some(({ code }) => !HARMLESS.has(code))) return 'degraded';
   return isStarting ? 'starting' : 'ok';
 }

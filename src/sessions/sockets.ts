@@ -22,8 +22,7 @@ interface Lanes {
   readonly video: VideoLane;
   readonly telemetry: TelemetryLane;
   readonly foxglove: FoxgloveLane;
-  /** undefined: there is no fleet. */
-  readonly cameras?: CamerasLane;
+  readonly cameras: CamerasLane;
 }
 
 const TOPICS: LaneSocket['permissions'] = [
@@ -53,7 +52,7 @@ export function laneSockets({ video, telemetry, foxglove, cameras }: Lanes): Lan
       protocols: FoxgloveLane.subprotocols,
       open: (socket, request) => void foxglove.open(socket, request),
     },
-    ...(cameras ? [camerasSocket(cameras)] : []),
+    camerasSocket(cameras),
   ];
 }
 

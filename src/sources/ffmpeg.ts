@@ -10,6 +10,9 @@ Log.setLevel(AV_LOG_QUIET);
 /** `AV_NOPTS_VALUE`: FFmpeg's "no time is known". */
 export const NO_TIMESTAMP = -(2n ** 63n);
 
+/** Demuxers that take any text for a moving picture ("text art"), which no user means. */
+export const TEXT_ART = new Set(['tty', 'bin', 'xbin', 'adf', 'idf']);
+
 /** FFmpeg's own words for a negative return code. */
 export function reasonOf(code: number): string {
   return FFmpegError.fromCode(code)?.message ?? `FFmpeg error ${code}`;

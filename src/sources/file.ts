@@ -26,7 +26,7 @@ import type { Codec, IRational, Stream } from 'node-av/lib';
 import { SightlineError } from '../base/errors.ts';
 import type { RgbPicture } from '../media/jpeg.ts';
 import { isUpright, orientationOf, turnUpright, uprightSize } from '../media/orient.ts';
-import { NO_TIMESTAMP, reasonOf, weave } from './ffmpeg.ts';
+import { NO_TIMESTAMP, reasonOf, TEXT_ART, weave } from './ffmpeg.ts';
 import { decodeJpegStill, findHeif, readHeifStill } from './still.ts';
 
 export interface VideoFileOptions {
@@ -72,9 +72,6 @@ export interface VideoFrame {
   /** Time for demuxing, decoding and converting this frame. */
   readonly decodeMs: number;
 }
-
-/** Demuxers that take any text for a moving picture ("text art"), which no user means. */
-const TEXT_ART = new Set(['tty', 'bin', 'xbin', 'adf', 'idf']);
 
 const MICROSECONDS = 1e6;
 

@@ -1,8 +1,7 @@
 import type { Sample } from '../../base/sample.ts';
 import type { GapCause, WireFrame } from '../../protocol/cameras.ts';
 import type { RawFragment } from '../../sources/camera/feed.ts';
-import type { ReaderCounts, LossCause } from '../../stream/reader.ts';
-import type { Reader } from '../../stream/reader.ts';
+import type { LossCause, Reader, ReaderCounts } from '../../stream/reader.ts';
 import type { Stream } from '../../stream/stream.ts';
 
 /** What is left out before the next one: `from` is the first of it, `to` the one that comes. */

@@ -49,7 +49,7 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
       {
         name: 'sightline_camera_frames_total',
         kind: 'counter',
-        help: 'Frames of cameras: received, decoded, and found damaged by the decoder',
+        help: 'Frames of cameras: received, decoded, and damaged or lost on the way',
         labels: ['what'],
         read: ({ totals: { received, decoded, damaged } }) => labelled({ received, decoded, damaged }),
       },

@@ -78,6 +78,6 @@ export function isSameConnection(one: ConnectionSettings, other: ConnectionSetti
   return keys.every((key) => one[key] === other[key]) && isSameList(one.allowedNetworks, other.allowedNetworks);
 }
 
-function isSameList(one: readonly string[], other: readonly string[]): boolean {
+export function isSameList(one: readonly string[], other: readonly string[]): boolean {
   return one.length === other.length && one.every((value, i) => value === other[i]);
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import {
   AVERROR_HTTP_BAD_REQUEST,
   AVERROR_HTTP_FORBIDDEN,
@@ -13,28 +14,28 @@ import { reasonOf } from '../ffmpeg.ts';
 
 /** Why a camera gives no frames, in plain words. None of them has anything of its address in it: that may have credentials. */
 
-/** `POSIX` errors as FFmpeg gives them: negative numbers of the system. */
-const SYSTEM_FAULTS: ReadonlyMap<number, string> = new Map([
-  [-111, 'it refuses the connection'],
-  [-110, 'it does not answer in time'],
-  [-113, 'there is no way to this host'],
-  [-101, 'there is no way to this network'],
-  [-104, 'it has closed the connection'],
-  [-32, 'it has closed the connection'],
-  [-5, 'it cannot be reached, or breaks off'],
-  [-99, 'this machine has no such address'],
-  [-98, 'this port is in use'],
-]);
-
-const CODE_FAULTS: Readonly<Record<string, string>> = {
-  ENOTFOUND: 'there is no such host',
-  EAI_AGAIN: 'its name cannot be looked up at present',
+/** By the system's name of the error. */
+const SYSTEM_FAULTS = {
   ECONNREFUSED: 'it refuses the connection',
   EHOSTUNREACH: 'there is no way to this host',
   ENETUNREACH: 'there is no way to this network',
   ETIMEDOUT: 'it does not answer in time',
   ECONNRESET: 'it has closed the connection',
   EPIPE: 'it has closed the connection',
+  EIO: 'it cannot be reached, or breaks off',
+  EADDRNOTAVAIL: 'this machine has no such address',
+  EADDRINUSE: 'this port is in use',
+} as const;
+
+/** FFmpeg gives the system's errors as negative numbers. */
+const NUMBER_FAULTS: ReadonlyMap<number, string> = new Map(
+  Object.entries(SYSTEM_FAULTS).map(([name, words]) => [-constants.errno[name as keyof typeof SYSTEM_FAULTS], words]),
+);
+
+const CODE_FAULTS: Readonly<Record<string, string>> = {
+  ...SYSTEM_FAULTS,
+  ENOTFOUND: 'there is no such host',
+  EAI_AGAIN: 'its name cannot be looked up at present',
 };
 
 /** Of a negative code of FFmpeg's, of a source in the network. */
@@ -45,7 +46,7 @@ export function networkFault(code: number): SightlineError {
   if ([AVERROR_HTTP_BAD_REQUEST, AVERROR_HTTP_OTHER_4XX, AVERROR_HTTP_SERVER_ERROR].includes(code as never)) {
     return new SightlineError('CAMERA_UNREACHABLE', `it refuses: ${reasonOf(code)}`);
   }
-  const known = SYSTEM_FAULTS.get(code);
+  const known = NUMBER_FAULTS.get(code);
   if (known !== undefined) return new SightlineError('CAMERA_UNREACHABLE', known);
   return formatFault(code);
 }

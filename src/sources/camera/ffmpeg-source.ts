@@ -14,7 +14,7 @@ import {
 import { avGetCodecName, Dictionary, FormatContext, InputFormat, IOContext, Packet } from 'node-av/lib';
 import type { Stream } from 'node-av/lib';
 import { SightlineError } from '../../base/errors.ts';
-import { NO_TIMESTAMP } from '../ffmpeg.ts';
+import { NO_TIMESTAMP, TEXT_ART } from '../ffmpeg.ts';
 import { formatFault, networkFault } from './faults.ts';
 import { monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
 import { TICKS_PER_S } from './timeline.ts';
@@ -37,8 +37,6 @@ export type FfmpegInput =
   | { readonly kind: 'bytes'; readonly bytes: ByteSource; readonly isStored: boolean }
   | { readonly kind: 'address'; readonly url: string; readonly options: Readonly<Record<string, string>> };
 
-/** Demuxers that take any text for a moving picture ("text art"), which no user means. */
-const TEXT_ART = new Set(['tty', 'bin', 'xbin', 'adf', 'idf']);
 /** Their timestamps are made up. */
 const TIMELESS = new Set(['mpjpeg', 'mjpeg']);
 const IO_BUFFER_BYTES = 32 * 1024;

@@ -14,6 +14,7 @@ import { addPictures, noPictures, type PictureTotals } from './picture-totals.ts
 import type { OpenPictures } from './picture-feed.ts';
 import { admitted } from './placement.ts';
 import { ReaderPool, TESTS_MAX } from './process-pool.ts';
+import { monotonicMs as processMonotonicMs } from './source.ts';
 
 export type { CameraSettings, FleetSettings } from './camera-settings.ts';
 
@@ -227,8 +228,4 @@ export class CameraFleet implements CameraFeeds {
   #tell(id: string): void {
     for (const onChange of this.#watchers) this.#options.guard(() => onChange(id));
   }
-}
-
-function processMonotonicMs(): number {
-  return Number(process.hrtime.bigint()) / 1e6;
 }

@@ -58,7 +58,7 @@ export interface StreamFacts extends Size {
 export interface ReaderCounts {
   readonly received: number;
   readonly receivedBytes: number;
-  /** Frames that the decoder took, and refused as damaged. */
+  /** Frames that the decoder took; those that it refused as damaged, or that were lost on the way. */
   readonly decoded: number;
   readonly damaged: number;
   /** Pictures handed to the pipe, and those that it had no room for. */

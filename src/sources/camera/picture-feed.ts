@@ -10,6 +10,7 @@ import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import { outcomeBytes, type FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
 import { restartDelayMs, type RestartPolicy } from '../../supervise/restart.ts';
+import { isSameList } from './camera-settings.ts';
 import type { Reason } from './camera-state.ts';
 import type { NamedOutcome } from './feed.ts';
 import type { ReaderData } from './messages.ts';
@@ -170,8 +171,8 @@ export class PictureFeed {
 
   /** Takes up other pipelines, or another model; with the same ones nothing happens. */
   configure(pipelines: readonly PipelineName[], model: string | undefined): void {
-    const isSame = this.#wanted?.model === model && sameList(this.#wanted?.pipelines, pipelines);
-    if (isSame) return;
+    const before = this.#wanted;
+    if (before && before.model === model && isSameList(before.pipelines, pipelines)) return;
     this.#wanted = { pipelines, model };
     this.#failures = 0;
     this.#stop();
@@ -288,7 +289,3 @@ export class PictureFeed {
 }
 
 const NOTHING = { queued: 0, inFlight: 0 } as const;
-
-function sameList(one: readonly string[] | undefined, other: readonly string[]): boolean {
-  return one?.length === other.length && other.every((name, i) => name === one[i]);
-}

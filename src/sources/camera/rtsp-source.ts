@@ -19,7 +19,7 @@ import { monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } fr
  */
 
 export interface RtspOptions {
-  /** Without user and password. */
+  /** Its user and password are not sent with it: `credentials` are. */
   readonly url: URL;
   readonly credentials: Credentials | undefined;
   readonly transport: 'tcp' | 'udp';
