@@ -1,8 +1,8 @@
 import type { Size } from '../base/picture.ts';
 
 /**
- * What can be seen in a small grey picture whatever its light: local contrast, and whether that of two pictures agrees, block by block and under shifts. No
- * call allocates; scratch buffers are shared, since a call is over before the next begins.
+ * What can be seen in a small grey picture whatever its light: local contrast, and whether that of two pictures agrees, block by block and under shifts. Nothing
+ * here grows; scratch buffers are shared, since a call is over before the next begins.
  */
 
 export const WATCH_SIZE: Size = { width: 64, height: 36 };

@@ -6,6 +6,7 @@ import {
   each,
   gaussian,
   loadClip,
+  look,
   type Luma,
   paintWorld,
   PIXELS,
@@ -21,6 +22,8 @@ import { type Random, seededRandom } from '../base/random.ts';
 import { type PictureCondition, PictureWatch } from './picture-watch.ts';
 
 const SEED = 20_260_301;
+/** Many thousand pictures beside a busy neighbour. */
+const PATIENT = { timeout: 120_000 };
 
 /** What happens in front of the camera, and to it, from a time on; its picture then. */
 type Cause = (random: Random) => (world: ArrayLike<number>, sinceS: number) => Luma;
@@ -140,11 +143,11 @@ function conditionsOf(
   return said;
 }
 
-const [steady, ...others] = Object.entries(RHYTHMS).toReversed();
-const rhythms = withRepetitions([steady!], others);
+const [irregular, ...others] = Object.entries(RHYTHMS).toReversed();
+const rhythms = withRepetitions([irregular!], others);
 const places = withRepetitions([0], [1, 2]);
 
-describe.each(rhythms)(`painted scenes, %s, seed ${SEED}`, (_, rhythm) => {
+describe.each(rhythms)(`painted scenes, %s, seed ${SEED}`, PATIENT, (_, rhythm) => {
   const worlds = [0, 1, 2].map((place) => paintWorld({ random: seededRandom(SEED + place) }));
   const scenes = places.map((place) => worlds[place]!);
 
@@ -153,20 +156,17 @@ describe.each(rhythms)(`painted scenes, %s, seed ${SEED}`, (_, rhythm) => {
     world: ArrayLike<number>,
     random: Random,
     { gain = 220, offset = 10, sigma = 0.6, at = STRAIGHT } = {},
-  ) =>
-    each(
-      crop(
-        Float64Array.from(world, (albedo) => albedo * gain + offset),
-        at,
-      ),
-      (value) => value + sigma * gaussian(random),
-    );
+  ) => each(look(world, at), (albedo) => albedo * gain + offset + sigma * gaussian(random));
 
   test.each(Object.entries(CAUSES))('%s', (_name, [wanted, cause]) => {
     for (const [place, world] of scenes.entries()) {
       const random = seededRandom(SEED + 100 + place);
       // As the sensor has it: with its noise.
-      const seen = () => Uint8ClampedArray.from(world, (albedo) => albedo * 220 + 10 + 0.6 * gaussian(random));
+      const seen = () => {
+        const lit = new Uint8ClampedArray(world.length);
+        for (let at = 0; at < lit.length; at += 1) lit[at] = world[at]! * 220 + 10 + 0.6 * gaussian(random);
+        return lit;
+      };
       const trial = tryCause({ world: seen, cause, wanted, rhythm, random, fromMs: 40_000 + 4_000 * random() });
       expect(trial.foundAfterMs, `scene ${place}`).toBeLessThanOrEqual(15_000);
       expect(trial.goneAfterMs, `scene ${place}`).toBeLessThanOrEqual(15_000);
@@ -304,9 +304,8 @@ function cut(wide: Float64Array, width: number, left: number): Float64Array {
 describe('one picture after the other', () => {
   const random = seededRandom(SEED);
   const world = paintWorld({ random });
-  const scene = () => new Uint8Array(PIXELS);
-  const picture = () =>
-    each(crop(Uint8ClampedArray.from(world, (albedo) => albedo * 220)), (value) => value + gaussian(random));
+  const nothing = () => new Uint8Array(PIXELS);
+  const picture = () => each(look(world), (albedo) => albedo * 220 + gaussian(random));
 
   test('a picture without noise stands still, and that is all that can be seen of it', () => {
     const still = picture();
@@ -324,14 +323,14 @@ describe('one picture after the other', () => {
   });
 
   test('what is grey from the beginning is covered; what is black, black', () => {
-    const grey = () => each(scene(), () => 120 + gaussian(random));
+    const grey = () => each(nothing(), () => 120 + gaussian(random));
     expect(conditionsOf(grey, { rhythm: () => 2_000, random, forS: 60 })).toEqual(['unknown', 'ok', 'covered']);
-    expect(conditionsOf(scene, { rhythm: () => 2_000, random, forS: 60 })).toEqual(['unknown', 'ok', 'black']);
+    expect(conditionsOf(nothing, { rhythm: () => 2_000, random, forS: 60 })).toEqual(['unknown', 'ok', 'black']);
   });
 
   test('black for 5 s is seen in pictures every 2 s', () => {
     for (const fromS of [60, 60.5, 61, 61.5]) {
-      const blink = (timeS: number) => (timeS >= fromS && timeS < fromS + 5 ? scene() : picture());
+      const blink = (timeS: number) => (timeS >= fromS && timeS < fromS + 5 ? nothing() : picture());
       const said = conditionsOf(blink, { rhythm: () => 2_000, random, forS: 100 });
       expect(said).toEqual(['unknown', 'ok', 'black', 'ok']);
     }
@@ -346,18 +345,12 @@ describe('one picture after the other', () => {
       return condition;
     };
     expect(show(picture, 60_000)).toBe('ok');
-    const away = each(
-      crop(
-        Uint8ClampedArray.from(world, (albedo) => albedo * 220),
-        { x: STRAIGHT.x + 8, y: STRAIGHT.y },
-      ),
-      (value) => value,
-    );
+    const away = each(look(world, { x: STRAIGHT.x + 8, y: STRAIGHT.y }), (albedo) => albedo * 220);
     expect(show(() => withNoise(away, 1, random), 20_000)).toBe('moved');
     expect(show(() => away, 20_000)).toBe('frozen');
-    const grey = each(scene(), () => 120);
+    const grey = each(nothing(), () => 120);
     expect(show(() => grey, 20_000)).toBe('covered');
-    expect(show(scene, 20_000)).toBe('black');
+    expect(show(nothing, 20_000)).toBe('black');
     expect(show(picture, 15_000)).toBe('ok');
   });
 
@@ -390,31 +383,29 @@ const FILES = withRepetitions(
   ],
 );
 
-describe.each(FILES)(`the clip %s, looped, seed ${SEED}`, (_name, path) => {
+describe.each(FILES)(`the clip %s, looped, seed ${SEED}`, PATIENT, (_name, path) => {
   const file = sharedFile(path);
   let clip: Clip;
   beforeAll(async () => {
     if (file) clip = await loadClip(file);
-  });
+  }, PATIENT.timeout);
 
   test.skipIf(!file).each(rhythms)(`nothing is wrong in an hour, %s (needs ../shared/${path})`, (_rhythm, rhythm) => {
     const picture = (timeS: number) => crop(clip.at(timeS));
     expect(conditionsOf(picture, { rhythm, random: seededRandom(SEED), forS: 3_600 })).toEqual(['unknown', 'ok']);
   });
 
-  // Where somebody fills the picture, in front of a plain wall, a shift of the camera looks like a movement of theirs.
-  const isCloseUp = path.includes('/asl/');
-  const causes = Object.entries(CAUSES).filter(([, [wanted]]) => wanted !== 'moved' || !isCloseUp);
+  // There a person fills half of the picture and steps aside by as much as the camera is turned: no picture tells which of them moves.
+  const isClose = /(no|yes)\.mkv$/.test(path);
+  const causes = Object.entries(CAUSES).filter(([, [wanted]]) => wanted !== 'moved' || !isClose);
 
   test.skipIf(!file).each(causes)(`%s (needs ../shared/${path})`, (_cause, [wanted, cause]) => {
     for (const [name, rhythm] of rhythms) {
-      // Two of three pictures have to show a shift, and a car may hide it in one.
-      const withinMs = wanted === 'moved' && name === 'every 4 s' ? 20_000 : 15_000;
       for (const place of places) {
         const random = seededRandom(SEED + place);
         const fromMs = 90_000 + (clip.durationS * 1_000 * place) / 3 + 4_000 * random();
         const trial = tryCause({ world: clip.at, cause, wanted, rhythm, random, fromMs });
-        expect(trial.foundAfterMs, `${name}, ${place}`).toBeLessThanOrEqual(withinMs);
+        expect(trial.foundAfterMs, `${name}, ${place}`).toBeLessThanOrEqual(15_000);
         expect(trial.goneAfterMs, `${name}, ${place}`).toBeLessThanOrEqual(15_000);
         expect(trial.wrong, `${name}, ${place}`).toEqual([]);
       }

@@ -28,7 +28,7 @@ const STEP_MAX_MS = 5_000;
 /** What pictures that tell nothing leave open, at most. */
 const OPEN_MAX_MS = 10_000;
 
-/** A condition ends when its cause has been gone for so long: two pictures at 2 s, three at 0.5 s would be five. */
+/** A condition ends when its cause has been gone for so long: after two pictures that come every 2 or 4 s, and not after one that happened to be good. */
 const GONE_MS = 2_000;
 
 /** Black: a lens cap, a dead sensor. 32 of 255 is a little above the black of video (16) and its noise; as in FFmpeg's blackdetect, nearly all pixels count. */
@@ -46,8 +46,10 @@ const BLACK_MS = 2_000;
  */
 const STILL_NEAR_SHARE = 0.06;
 const STILL_FAR_SHARE = 0.004;
-/** With pictures every 4 s: found after at most 4 + 7 + 4 s. */
 const FROZEN_MS = 7_000;
+/** A film of two seconds that begins anew and again shows now and then the very same picture. Three in a row do, unless they came every 4 s: there is no time for a fourth. */
+const FROZEN_PICTURES = 4;
+const FROZEN_FEW_MS = 7_900;
 
 /** Fewer structured blocks than this, of 48, are no reference: such a scene can be frozen or black, but not covered or moved. */
 const REFERENCE_BLOCKS_MIN = 5;
@@ -57,7 +59,7 @@ const LOST_MAX = 0.15;
 const SAME_MIN = 0.5;
 /** From here on no shift has to be looked for: of pictures that are shifted, at most 0.57 is where it was. */
 const PLAINLY_SAME = 0.65;
-/** Sharp blocks, as a part of the reference's: a hand, tape, spray or a wall of fog have none; another view, or a truck, has its own. */
+/** Sharp blocks, as a part of the reference's: a hand, tape, spray or a wall of fog have next to none; another view, or a truck, has its own. */
 const COVERED_SHARP_MAX = 0.3;
 /** The same where the view is still recognised, but blurred: a blur over a thirtieth of the width leaves 0 to 0.1, half of that 0.2 to 0.4. */
 const BLURRED_SHARP_MAX = 0.13;
@@ -74,9 +76,9 @@ const SHIFT_MIN = 3;
 const SHIFT_SCORE_MIN = 0.35;
 const SHIFT_MARGIN_MIN = 0.22;
 const SHIFT_BLOCKS_MARGIN_MIN = 0.25;
-/** A shift puts some blocks out of the picture. Where that leaves too few, correlation decides alone. */
 const SHIFTED_BLOCKS_MIN = 3;
-const SHIFT_MARGIN_ALONE_MIN = 0.3;
+/** By so much correlation decides alone: a shift puts blocks out of the picture, and may leave too few of them. */
+const SHIFT_MARGIN_ALONE_MIN = 0.35;
 /** The best of 200 shifts by chance is 3 to 4 standard deviations, and a standard deviation is about 1/√(edges/2). */
 const SHIFT_CHANCE = 3.2;
 /** So plain that it cannot be a hand on the lens. */
@@ -84,7 +86,8 @@ const SHIFT_PLAIN_MIN = 0.5;
 const SHIFT_PLAIN_CHANCE = 4.3;
 /** The same shift, within this, in one picture after the other. */
 const SHIFT_JITTER = 2;
-const MOVED_MS = 6_500;
+/** Shorter than for a cover, as a shift is evidence of its own; this leaves time for a picture or two in which something hides it. */
+const MOVED_MS = 4_000;
 /** Nothing in common with the reference, though sharp: turned away, or something large in front of it that may drive on. */
 const TURNED_MS = 30_000;
 
@@ -101,11 +104,11 @@ const PANNING_MS = 300_000;
 const VIEW_KEPT_MS = 3_600_000;
 const VIEWS_MAX = 5;
 /**
- * The reference is the median of some pictures a while apart, which has nothing of what passes. It follows what stays for half of them, about half a minute:
- * a parked car, the sun's shadows. The first ones are taken sooner.
+ * The reference is the median of some pictures a while apart, in which nothing is left of what passes: of seven, cars that were there half of the time left something. It
+ * follows what stays for half of them, about 45 s: a parked car, the sun's shadows. The first ones are taken sooner.
  */
-const VIEW_PICTURES = 7;
-const LEARN_EVERY_MS = 8_000;
+const VIEW_PICTURES = 15;
+const LEARN_EVERY_MS = 6_000;
 const LEARN_FIRST_MS = 1_900;
 
 interface View {
@@ -176,7 +179,19 @@ const median = new Uint8Array(WATCH_PIXELS);
 const sorted = new Uint8Array(VIEW_PICTURES);
 
 /**
- * Tells from small pictures of one camera, in the order of their capture, what is wrong with it. Times are of any clock that does not go back.
+ * Tells from small pictures of one camera, in the order of their capture, what is wrong with it. Times are of any clock that does not go back. Of several conditions
+ * the first is told: black, covered, frozen, moved.
+ *
+ * - `frozen`: decoded pictures do not differ. A scene without any noise (a test picture, a clip whose last picture stays) is frozen, and so it is called. A camera
+ *   that averages its noise away, of a scene where nothing moves, looks the same; a still picture that a starved encoder codes ever differently does not.
+ * - `black`: nearly all is dark, and nothing stands out of it. A night in which nothing at all can be seen is black.
+ * - `covered`: hardly any sharp structure is left. In fog that hides all, or with a train that fills the picture for long, that is so, too. What comes slowly
+ *   (dust, a web) becomes normal, as dusk does.
+ * - `moved`: the picture fits the reference at another place (within MOVED_MS), or has nothing in common with it (within TURNED_MS). A view that stays becomes normal after
+ *   NEW_VIEW_MS: `moved` is told for about a minute of each new view, in all, and not again while the camera comes back to it within an hour. A scene of horizontal
+ *   lines alone, shifted along them, and a mount that sags by less than a twentieth of the width in a minute, look unmoved.
+ *
+ * It needs to have seen a view for FIRST_VIEW_MS, and better for a minute, before it can tell `covered` or `moved`; a blank picture is `covered` at once.
  */
 export class PictureWatch {
   #timeMs = 0;
@@ -187,6 +202,7 @@ export class PictureWatch {
   /** First picture of those that are the same, and for how long they were. */
   readonly #still = new Uint8Array(WATCH_PIXELS);
   #stillMs = 0;
+  #stillPictures = 1;
   #isFrozen = false;
   #movingMs = 0;
   readonly #black = new Lasting(BLACK_MS);
@@ -238,14 +254,16 @@ export class PictureWatch {
     const isStill = this.#pictures > 0 && isSamePicture(luma, this.#still);
     if (isStill) {
       this.#stillMs += stepMs;
+      this.#stillPictures += 1;
       this.#movingMs = 0;
-      if (this.#stillMs >= FROZEN_MS) this.#isFrozen = true;
+      if (this.#stillMs >= (this.#stillPictures < FROZEN_PICTURES ? FROZEN_FEW_MS : FROZEN_MS)) this.#isFrozen = true;
       return;
     }
     this.#still.set(luma);
     // A picture that changes now and then is frozen in between, too.
     this.#movingMs += this.#stillMs > 0 ? 0 : stepMs;
     this.#stillMs = 0;
+    this.#stillPictures = 1;
     if (this.#movingMs >= GONE_MS) this.#isFrozen = false;
   }
 
@@ -318,16 +336,16 @@ export class PictureWatch {
     const margin = found.score - found.scoreUnshifted;
     const shifted = agreement(this.#now.normal, home.normal, SHIFTED_BLOCKS_MIN, dx, dy);
     const isBetter =
-      shifted === undefined
-        ? margin >= SHIFT_MARGIN_ALONE_MIN
-        : margin >= SHIFT_MARGIN_MIN && shifted - same >= SHIFT_BLOCKS_MARGIN_MIN;
+      margin >= SHIFT_MARGIN_ALONE_MIN ||
+      (margin >= SHIFT_MARGIN_MIN && shifted !== undefined && shifted - same >= SHIFT_BLOCKS_MARGIN_MIN);
     if (!isClear || !isBetter) return same >= SAME_MIN ? UNSHIFTED : UNSEEN;
     const isPlain = found.score >= Math.max(SHIFT_PLAIN_MIN, SHIFT_PLAIN_CHANCE * chance);
     // Chance gives another shift each time. Two are remembered: a person who steps aside may be shifted by more than what is behind.
-    const [newest, older] = this.#shifts;
-    const isSteady = this.#shifts.some((shift) => isNear(found, shift));
-    this.#shifts = newest && (!isSteady || (older && isNear(found, older))) ? [found, newest] : [found];
-    return { isShifted: isSteady || !newest ? true : undefined, isPlain };
+    const isFirst = this.#shifts.length === 0;
+    const others = this.#shifts.filter((shift) => !isNear(found, shift));
+    const isSteady = others.length < this.#shifts.length;
+    this.#shifts = [found, ...others.slice(0, 1)];
+    return { isShifted: isFirst || isSteady ? true : undefined, isPlain };
   }
 
   /** The view, other than home, that the picture shows most of. */

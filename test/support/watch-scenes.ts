@@ -25,13 +25,18 @@ export function gaussian(random: Random): number {
   return GAUSSIANS[Math.floor(random() * GAUSSIANS.length)]!;
 }
 
-export function crop(world: ArrayLike<number>, at = STRAIGHT): Luma {
-  const picture = new Uint8ClampedArray(PIXELS);
-  for (let y = 0; y < HEIGHT; y += 1) {
-    for (let x = 0; x < WIDTH; x += 1) picture[y * WIDTH + x] = world[(y + at.y) * WORLD.width + x + at.x]!;
+/** The part of a world that the camera looks at. */
+export function look(world: ArrayLike<number>, { x: left, y: top } = STRAIGHT): Float64Array {
+  const part = new Float64Array(PIXELS);
+  let at = 0;
+  for (let y = top; y < top + HEIGHT; y += 1) {
+    for (let x = left; x < left + WIDTH; x += 1, at += 1) part[at] = world[y * WORLD.width + x]!;
   }
-  return new Uint8Array(picture.buffer);
+  return part;
 }
+
+export const crop = (world: ArrayLike<number>, at = STRAIGHT): Luma =>
+  new Uint8Array(new Uint8ClampedArray(look(world, at)).buffer);
 
 export function each(picture: ArrayLike<number>, change: (value: number, x: number, y: number) => number): Luma {
   const changed = new Uint8ClampedArray(PIXELS);

@@ -1,6 +1,7 @@
 import type { CaptureClock } from '../../base/frame-name.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import type { Size } from '../../base/picture.ts';
+import type { PictureCondition } from '../../vision/picture-watch.ts';
 
 /**
  * What the server and a process that reads cameras say to each other. Orders and news go over the channel of the child process; pictures and fragments over a
@@ -41,9 +42,7 @@ export type ReaderOrder =
   /** A JPEG of the newest picture that is at hand, at most so wide. Answered by a `still` over the pipe, or by `still_failed`. */
   | { readonly type: 'still'; readonly camera: number; readonly request: number; readonly widthMax: number };
 
-/** What is wrong with a picture, as far as one can see: `unknown` until there were some. */
-export const PICTURE_CONDITIONS = ['unknown', 'ok', 'frozen', 'black', 'covered', 'moved'] as const;
-export type PictureCondition = (typeof PICTURE_CONDITIONS)[number];
+export { PICTURE_CONDITIONS, type PictureCondition } from '../../vision/picture-watch.ts';
 
 export interface StreamFacts extends Size {
   /** FFmpeg's names: `rtsp`, `h264`. */
