@@ -3,6 +3,7 @@ import type { Benchmark } from './support/document.ts';
 import { client } from './client/client.ts';
 import { codecs } from './codecs/codecs.ts';
 import { fences } from './fences/fences.ts';
+import { fleet } from './fleet/fleet.ts';
 import { hands } from './hands/hands.ts';
 import { mixed } from './mixed/mixed.ts';
 import { operate } from './operate/operate.ts';
@@ -26,6 +27,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   mixed,
   quality,
   fences,
+  fleet,
   operate,
   hands,
   preprocess,

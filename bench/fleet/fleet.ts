@@ -1,0 +1,52 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ModelRegistry } from '../../src/inference/registry.ts';
+import type { Bar, BenchContext, Benchmark, BenchResult } from '../support/document.ts';
+import { FILM } from './film.ts';
+import { measureLoad } from './load.ts';
+import { SEED } from './world.ts';
+
+/** Many cameras at once: what they cost, how many there may be, and what holds when some of them fail. */
+
+const PARTS = ['load'] as const;
+
+export const fleet: Benchmark = {
+  name: 'fleet',
+  summary:
+    'a hundred cameras: their cost and memory, the most there may be, names of frames, and failures beside each other',
+  parts: PARTS,
+  run: runFleet,
+};
+
+async function runFleet(context: BenchContext): Promise<BenchResult> {
+  const { quick, only = PARTS } = context;
+  const folder = await mkdtemp(join(tmpdir(), 'sightline-bench-fleet-'));
+  const figures: Record<string, number> = {};
+  const bars: Bar[] = [];
+  let film = '';
+  try {
+    // The conversion of the model is not what is measured here.
+    await new ModelRegistry({ cacheDir: folder }).resolve('ssd-oidv4');
+    const bench = { ...context, folder };
+    if (only.includes('load')) {
+      const { own, bars: further, about } = await measureLoad(bench);
+      film = about;
+      Object.assign(figures, own);
+      bars.push(...further);
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+  return {
+    seed: SEED,
+    setup: {
+      cameras: `RTSP over TCP, ${FILM.width}×${FILM.height}, ${FILM.rateFps} frames/s, a key frame every ${FILM.keyEvery} frames at random phases${film && `; ${film}`}`,
+      costs:
+        'ms of processor time a second; read, then watched as well (the raw channel of each), then looked at as well (objects)',
+      mode: quick ? 'quick' : 'full',
+    },
+    figures,
+    bars,
+  };
+}

@@ -1,0 +1,174 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CameraDocument } from '../../src/sources/camera/documents.ts';
+import { Helper } from '../support/children.ts';
+import type { BenchContext } from '../support/document.ts';
+import { CoreUse, readProcessors } from '../support/processors.ts';
+import { Server } from '../support/server.ts';
+import type { CamerasApi } from './cameras-process.ts';
+import { processTree, proportionalBytes } from './process-tree.ts';
+import type { ViewersApi } from './viewers-process.ts';
+
+/** One server that reads cameras, the cameras, and who watches them: each in processes of its own. */
+
+export const SEED = 20_261_201;
+const CONFIG = 'sightline.yaml';
+const POLL_MS = 200;
+const LIVE_TIMEOUT_MS = 120_000;
+
+export type FleetBench = BenchContext & { readonly folder: string };
+
+export interface CameraEntry {
+  readonly url: string;
+  readonly pipelines: 'none' | 'objects';
+  readonly class?: 'low' | 'normal' | 'high';
+}
+
+/** Processor time, in ms a second of one core. */
+export interface Costs {
+  readonly mainMs: number;
+  /** Threads of the server beside the main one: the engine's workers are most of it. */
+  readonly threadsMs: number;
+  /** The processes that read cameras. */
+  readonly readersMs: number;
+  readonly camerasMs: number;
+  readonly viewersMs: number;
+  /** Of processes that are not ours. */
+  readonly foreignMs: number;
+}
+
+export class World implements AsyncDisposable {
+  readonly server: Server;
+  /** In one or several processes. */
+  readonly sources: readonly Helper<CamerasApi>[];
+  readonly viewers: Helper<ViewersApi>;
+  /** Addresses of all cameras. */
+  readonly urls: readonly string[];
+  readonly about: string;
+  readonly #folder: string;
+  readonly #signal: AbortSignal;
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor(
+    parts: Pick<World, 'server' | 'sources' | 'viewers' | 'urls' | 'about'>,
+    bench: FleetBench,
+    stack: AsyncDisposableStack,
+  ) {
+    this.server = parts.server;
+    this.sources = parts.sources;
+    this.viewers = parts.viewers;
+    this.urls = parts.urls;
+    this.about = parts.about;
+    this.#folder = bench.folder;
+    this.#signal = bench.signal;
+    this.#stack = stack;
+  }
+
+  /** `counts`: of cameras, for each process that has some. The server is ready, and has none of them yet. */
+  static async open(bench: FleetBench, counts: readonly number[]): Promise<World> {
+    const { folder, signal } = bench;
+    await using stack = new AsyncDisposableStack();
+    const opened: { helper: Helper<CamerasApi>; urls: string[]; about: string }[] = [];
+    let first = 0;
+    for (const count of counts) {
+      const helper = stack.use(new Helper<CamerasApi>(new URL('cameras-process.ts', import.meta.url), signal));
+      opened.push({
+        helper,
+        ...(await helper.call('open', { folder, count, first, seed: SEED + first }, LIVE_TIMEOUT_MS)),
+      });
+      first += count;
+    }
+    const viewers = stack.use(new Helper<ViewersApi>(new URL('viewers-process.ts', import.meta.url), signal));
+    await writeConfig(folder, new Map());
+    const server = stack.use(
+      await Server.launch({
+        command: 'serve',
+        words: ['--config', join(folder, CONFIG)],
+        cacheDir: folder,
+        settings: { 'fleet.max_concurrent_streams': 1000, 'store.mode': 'memory', 'log.level': 'error' },
+        signal,
+      }),
+    );
+    await server.ready();
+    const parts = {
+      server,
+      viewers,
+      sources: opened.map(({ helper }) => helper),
+      urls: opened.flatMap(({ urls }) => urls),
+      about: opened[0]!.about,
+    };
+    return new World(parts, bench, stack.move());
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+
+  /** The first cameras, with these pipelines; ids. */
+  entries(count: number, pipelines: CameraEntry['pipelines']): Map<string, CameraEntry> {
+    return new Map(this.urls.slice(0, count).map((url, i) => [`c${i}`, { url, pipelines }]));
+  }
+
+  /** By the file of the configuration and its reload. Returns when all cameras are live. */
+  async configure(entries: ReadonlyMap<string, CameraEntry>): Promise<void> {
+    await writeConfig(this.#folder, entries);
+    const response = await fetch(`${this.server.url}/api/config/reload`, { method: 'POST', signal: this.#signal });
+    if (!response.ok) throw new Error(`the configuration was refused: ${await response.text()}`);
+    await response.body?.cancel();
+    await this.live(entries.size);
+  }
+
+  async live(count: number): Promise<void> {
+    const deadlineMs = performance.now() + LIVE_TIMEOUT_MS;
+    for (;;) {
+      const cameras = await this.cameras();
+      const live = cameras.filter(({ state }) => state === 'live').length;
+      if (cameras.length === count && live === count) return;
+      if (performance.now() > deadlineMs) throw new Error(`${live} of ${count} cameras are live`);
+      await sleep(POLL_MS, undefined, { signal: this.#signal });
+    }
+  }
+
+  async cameras(): Promise<readonly CameraDocument[]> {
+    return (await this.server.json<{ cameras: CameraDocument[] }>('/api/cameras?limit=1000', 30_000)).cameras;
+  }
+
+  /** Proportional set size of the server with all its processes, bytes. */
+  memoryBytes(): number {
+    return proportionalBytes(processTree(this.server.pid));
+  }
+
+  /** What everybody uses in the span. */
+  async costs(spanMs: number): Promise<Costs> {
+    const { pid } = this.server;
+    const tree = processTree(pid);
+    const sources = this.sources.map((source) => source.pid);
+    const all = [...tree, ...sources, this.viewers.pid, process.pid];
+    const before = readProcessors(all);
+    await sleep(spanMs, undefined, { signal: this.#signal });
+    const use = new CoreUse();
+    use.add(before, readProcessors(all));
+    const whole = (pids: readonly number[]): number =>
+      pids.reduce((sum, one) => sum + (use.main(one) + use.others(one)) * 1000, 0);
+    return {
+      mainMs: use.main(pid) * 1000,
+      threadsMs: use.others(pid) * 1000,
+      readersMs: whole(tree.slice(1)),
+      camerasMs: whole(sources),
+      viewersMs: whole([this.viewers.pid]),
+      foreignMs: use.foreign * 1000,
+    };
+  }
+}
+
+/** JSON is YAML. */
+async function writeConfig(folder: string, entries: ReadonlyMap<string, CameraEntry>): Promise<void> {
+  const cameras = Object.fromEntries(
+    [...entries].map(([id, { pipelines, ...entry }]) => [
+      id,
+      { ...entry, pipelines: pipelines === 'none' ? [] : [pipelines] },
+    ]),
+  );
+  await writeFile(join(folder, CONFIG), JSON.stringify({ cameras }));
+}
