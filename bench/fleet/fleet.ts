@@ -9,7 +9,8 @@ import { SEED } from './world.ts';
 
 /** Many cameras at once: what they cost, how many there may be, and what holds when some of them fail. */
 
-const PARTS = ['load'] as const;
+/** Memory, and the most cameras, are measured where the load is. */
+const PARTS = ['load', 'memory', 'max'] as const;
 
 export const fleet: Benchmark = {
   name: 'fleet',
@@ -29,8 +30,9 @@ async function runFleet(context: BenchContext): Promise<BenchResult> {
     // The conversion of the model is not what is measured here.
     await new ModelRegistry({ cacheDir: folder }).resolve('ssd-oidv4');
     const bench = { ...context, folder };
-    if (only.includes('load')) {
-      const { own, bars: further, about } = await measureLoad(bench);
+    const beside = (['memory', 'max'] as const).filter((part) => only.includes(part));
+    if (only.includes('load') || beside.length > 0) {
+      const { own, bars: further, about } = await measureLoad(bench, beside);
       film = about;
       Object.assign(figures, own);
       bars.push(...further);

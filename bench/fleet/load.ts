@@ -63,7 +63,8 @@ interface Part {
   readonly about: string;
 }
 
-export async function measureLoad(bench: FleetBench): Promise<Part> {
+/** `further`: what is measured beside the costs, on the same cameras. */
+export async function measureLoad(bench: FleetBench, further: readonly ('memory' | 'max')[]): Promise<Part> {
   const plan = bench.quick ? QUICK : FULL;
   const { cameras } = plan;
   await using world = await World.open(bench, [plan.max.most]);
@@ -103,17 +104,20 @@ export async function measureLoad(bench: FleetBench): Promise<Part> {
     ...viewFigures(views),
   };
   const bars = viewBars(views);
-  say(`memory for ${plan.memoryMs / 1000} s`);
-  const memory = await measureMemory(world, plan, bench);
-  Object.assign(own, memory.own);
-  bars.push(...memory.bars);
-
   const allowed = allowedCameras(parts, cameras, cores());
-  say(`the parts' costs allow ${allowed.toFixed(0)} cameras`);
-  const max = await searchMost(world, plan, allowed, bench);
   own['cameras_allowed'] = allowed;
-  own['cameras_max'] = max;
-  bars.push(atLeast('cameras_max_over_allowed', max / allowed, MAX_SHARE));
+  if (further.includes('memory')) {
+    say(`memory, for ${plan.memoryMs / 1000} s`);
+    const memory = await measureMemory(world, plan, bench);
+    Object.assign(own, memory.own);
+    bars.push(...memory.bars);
+  }
+  if (further.includes('max')) {
+    say(`the parts' costs allow ${allowed.toFixed(0)} cameras`);
+    const max = await searchMost(world, plan, allowed, bench);
+    own['cameras_max'] = max;
+    bars.push(atLeast('cameras_max_over_allowed', max / allowed, MAX_SHARE));
+  }
   return { own, bars, about: world.about };
 }
 

@@ -79,7 +79,6 @@ export class World implements AsyncDisposable {
       });
       first += count;
     }
-    const viewers = stack.use(new Helper<ViewersApi>(new URL('viewers-process.ts', import.meta.url), signal));
     await writeConfig(folder, new Map());
     const server = stack.use(
       await Server.launch({
@@ -91,6 +90,8 @@ export class World implements AsyncDisposable {
       }),
     );
     await server.ready();
+    // It leaves before the server does.
+    const viewers = stack.use(new Helper<ViewersApi>(new URL('viewers-process.ts', import.meta.url), signal));
     const parts = {
       server,
       viewers,
