@@ -361,3 +361,25 @@ test('operate prints what it costs to let somebody in, to be scraped and watched
   expect(figures['tls.one_tls_grouped']).toBe(100);
   expect(bars).toHaveLength(9);
 });
+
+test('fleet prints one document with every figure and bar', async () => {
+  const { out, err, code } = await bench('fleet', '--quick', '--json', '--only', 'load,memory');
+  expect(code, err).toBe(0);
+  const { bench: name, figures, bars } = JSON.parse(out) as BenchDocument;
+  expect(name).toBe('fleet');
+  for (const part of ['reading', 'watched', 'whole']) {
+    for (const place of ['main', 'readers', 'sources']) {
+      expect(figures[`${part}_${place}_ms_per_s`], `${part} ${place}`).toBeGreaterThan(0);
+    }
+  }
+  const positive = 'cameras fragments results run_ms result_p50_ms result_p95_ms memory_mb cameras_allowed';
+  for (const figure of positive.split(' ')) expect(figures[figure], figure).toBeGreaterThan(0);
+  expect([figures['results_failed'], figures['disconnections'], figures['epochs_new']]).toEqual([0, 0, 0]);
+  expect(bars.map((bar) => bar.name)).toEqual([
+    'fragments_missing',
+    'results_apart_ms_max',
+    'result_p95_runs',
+    'memory_mb_per_camera',
+    'memory_growth_10_min',
+  ]);
+}, 240_000);
