@@ -240,6 +240,20 @@ test('of a stream that ends everything is recorded, though nobody had the time t
   expect(messages.map(({ value }) => value)).toEqual(Array.from({ length: 10 }, (_, n) => ({ n })));
 });
 
+test('what a busy machine comes to late is recorded all the same: its time to live is for who acts on it', async () => {
+  const clock = new ManualClock();
+  const { hub } = setUp(100, clock);
+  const recorder = await record('a.mcap', {}, clock);
+  const frames = hub.create<number>('cam/frames', { capacity: 8 });
+  recorder.follow(frames, 'video/cam/frames', ({ captureTimeMs, data }) => ({
+    timeMs: captureTimeMs,
+    payload: Payload.of({ n: data }),
+  }));
+  frames.publish({ data: 1, deadlineMs: clock.now() + 75 });
+  clock.advance(100);
+  expect(await recorder.finish()).toMatchObject({ recorded: 1, lost: 0 });
+});
+
 test('of streams that end only so many bytes wait for the disk: the rest is lost, and counted', async () => {
   const { hub } = setUp();
   const recorder = await record('a.mcap');

@@ -191,7 +191,14 @@ export class Recorder implements AsyncDisposable {
     };
     const onClosed = (): void => this.#forget(key, followed);
     const onEnding = (): void => this.#takeRest(followed);
-    const reader = key.subscribe({ name: 'recording', contract: { kind: 'all' }, onReady, onEnding, onClosed });
+    const reader = key.subscribe({
+      name: 'recording',
+      contract: { kind: 'all' },
+      takesExpired: true,
+      onReady,
+      onEnding,
+      onClosed,
+    });
     const followed: Followed = {
       topic,
       epoch,

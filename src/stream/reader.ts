@@ -28,6 +28,8 @@ export interface ReaderOptions {
    */
   readonly from?: 'live' | number;
   readonly name?: string;
+  /** It keeps what was, and takes samples whose time is over as well. Left out: they are of no use to it. */
+  readonly takesExpired?: boolean;
   /**
    * Something is queued where nothing was: called once, then not again until the reader has been found empty by `next`,
    * `peek`, `ready` or `drop`. Not called for what waits already at the subscription. For `sampled` the sample may lie
@@ -252,7 +254,7 @@ export class Reader<T> {
     const expired: number[] = [];
     for (;;) {
       const sample = ring.at(this.#cursor);
-      if (sample === undefined || nowMs <= sample.deadlineMs) break;
+      if (sample === undefined || this.#options.takesExpired === true || nowMs <= sample.deadlineMs) break;
       expired.push(sample.seq);
       this.#cursor++;
     }

@@ -192,6 +192,15 @@ describe('contracts', () => {
     expect(reader.counts()).toMatchObject({ delivered: 1, expired: 3, queued: 0 });
   });
 
+  test('a reader that keeps what was takes expired samples as well', () => {
+    const { clock, stream } = setUp();
+    const reader = stream.subscribe({ contract: { kind: 'all' }, takesExpired: true });
+    for (const deadlineMs of [1_005, 1_100]) stream.publish({ data: '', deadlineMs });
+    clock.advance(10);
+    expect([reader.next()?.seq, reader.next()?.seq]).toEqual([1, 2]);
+    expect(reader.counts()).toMatchObject({ delivered: 2, expired: 0, queued: 0 });
+  });
+
   test('drop and close discard what is queued under their cause', () => {
     const { stream } = setUp();
     const lost: unknown[] = [];

@@ -155,7 +155,10 @@ test('what a person sees of it: status, the API, an event stream; and a silence 
   );
   expect(silence.author).toBe('operator');
   expect((await alertsOf(server)).alerts[0]!.silenced).toBe(true);
-  expect((await runHere(folder, ['status', '--url', server.url, '--token', keys['operator']!])).code).toBe(0);
+  const silenced = await runHere(folder, ['status', '--url', server.url, '--token', keys['operator']!]);
+  expect(silenced.out).not.toContain('ALERT_CRITICAL');
+  // Whatever this busy machine has beside it.
+  expect(silenced.code).toBe(/EVENT_LOOP_SLOW|MEMORY_HIGH/.test(silenced.out) ? 1 : 0);
 
   const events = await fetch(`${server.url}/api/alerts/events?access_token=${keys['reader']}`);
   expect(events.headers.get('content-type')).toMatch(/^text\/event-stream/);
