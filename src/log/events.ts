@@ -35,6 +35,7 @@ const COSTLY_INTERVAL_MS = 10_000;
 const TRACES_INTERVAL_MS = 60_000;
 const LOGIN_INTERVAL_MS = 10_000;
 const CAMERA_INTERVAL_MS = 10_000;
+const LANE = '`video`, `telemetry`, `foxglove` or `cameras`';
 const CODE = 'error code';
 const REASON = 'what went wrong, in words';
 const TOOK_MS = 'how long it took, ms';
@@ -527,21 +528,21 @@ export const LOG_EVENTS = {
     room: 'sessions',
     level: 'debug',
     about: 'A client has begun a session.',
-    fields: { lane: '`video`, `telemetry` or `foxglove`', client_id: 'name of the client' },
+    fields: { lane: LANE, client_id: 'name of the client' },
     text: ({ lane, client_id }) => `${lane} session ${client_id} started`,
   }),
   session_resumed: event<{ lane: string; client_id: string }>({
     room: 'sessions',
     level: 'debug',
     about: 'A client has come back to its session.',
-    fields: { lane: '`video`, `telemetry` or `foxglove`', client_id: 'name of the client' },
+    fields: { lane: LANE, client_id: 'name of the client' },
     text: ({ lane, client_id }) => `${lane} session ${client_id} resumed`,
   }),
   session_ended: event<{ lane: string; client_id: string; code: ErrorCode; reason: string }>({
     room: 'sessions',
     level: 'debug',
     about: 'A session has ended for good.',
-    fields: { lane: '`video`, `telemetry` or `foxglove`', client_id: 'name of the client', code: CODE, reason: 'why' },
+    fields: { lane: LANE, client_id: 'name of the client', code: CODE, reason: 'why' },
     text: ({ lane, client_id, reason }) => `${lane} session ${client_id} ended: ${reason}`,
   }),
   session_costly: event<{ client_id: string; code: ErrorCode; cost_ms: number; granted_fps: number }>({
