@@ -9,5 +9,8 @@ export interface ResultContents {
 
 export type PipelineName = keyof ResultContents;
 
+const NAMES: Readonly<Record<PipelineName, true>> = { objects: true, hands: true };
+export const PIPELINE_NAMES = Object.keys(NAMES) as readonly PipelineName[];
+
 /** A pipeline's result for one frame: its contents, beside its name. */
 export type PipelineResult = { [P in PipelineName]: { readonly pipeline: P } & ResultContents[P] }[PipelineName];

@@ -2,12 +2,12 @@ import { execFileSync, spawn } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { zstdDecompressSync } from 'node:zlib';
-import { McapIndexedReader, McapStreamReader } from '@mcap/core';
+import { McapStreamReader } from '@mcap/core';
 import fc from 'fast-check';
-import { compressFrameSync, decompressFrameSync } from 'lz4-napi';
+import { compressFrameSync } from 'lz4-napi';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { messageValues } from '../../test/support/arbitraries.ts';
+import { decompressHandlers, readIndexed } from '../../test/support/recorded.ts';
 import { ManualClock, systemClock, type Clock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { Payload } from '../protocol/payload.ts';
@@ -23,11 +23,6 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sightline-recording-'));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
-
-const decompressHandlers = {
-  zstd: (data: Uint8Array) => zstdDecompressSync(data),
-  lz4: (data: Uint8Array) => decompressFrameSync(Buffer.from(data)),
-};
 
 function setUp(historyMessages = 4_096, clock: Clock = systemClock, seed = 5) {
   const hub = new Hub({ clock, streamsMax: 100 });
@@ -48,24 +43,6 @@ function record(
   clock: Clock = systemClock,
 ): Promise<Recorder> {
   return Recorder.start({ path: join(folder, name), clock, settings: { ...RECORDING_DEFAULTS, ...settings } });
-}
-
-/** The file as the public reader sees it, by its index. */
-async function readIndexed(path: string) {
-  const bytes = await readFile(path);
-  const readable = {
-    size: async () => BigInt(bytes.length),
-    read: async (offset: bigint, size: bigint) => bytes.subarray(Number(offset), Number(offset + size)),
-  };
-  const reader = await McapIndexedReader.Initialize({ readable, decompressHandlers });
-  const messages = [];
-  for await (const { channelId, sequence, logTime, publishTime, data } of reader.readMessages({ validateCrcs: true })) {
-    const value: unknown = JSON.parse(Buffer.from(data).toString());
-    messages.push({ topic: reader.channelsById.get(channelId)!.topic, sequence, logTime, publishTime, value });
-  }
-  const metadata = [];
-  for await (const { metadata: map } of reader.readMetadata({ name: 'sightline.recording' })) metadata.push(map);
-  return { reader, messages, metadata };
 }
 
 /** Publishes as a busy source does: in bursts, with the event loop's other work in between. */
