@@ -159,7 +159,9 @@ test('a result lies behind its frame and has its name, also where the frame come
   await yet();
   play('gate', 1);
   await yet();
-  play('gate', 2);
+  clock.advance(40);
+  // Two at one moment.
+  gate.play(2);
   gate.find(2, FOUND);
   gate.find(2, { kind: 'error', code: 'FRAME_UNDECODABLE', message: 'it is broken' });
   // Its frame never comes.

@@ -36,23 +36,22 @@ export interface RecordedCameras {
  */
 export function recordCamera(recorder: Recorder, camera: RecordedCamera, filter: string, clock: Clock): () => void {
   const { id, raw, results } = camera;
-  const topicOf = (part: string): string => `cameras/${id}/${part}`;
-  const isRecorded = (part: string): boolean => matches(filter, topicOf(part));
+  const isRecorded = (part: string): boolean => matches(filter, topicOf(id, part));
   const hasVideo = isRecorded('video');
   const pipelines = new Set<string>(PIPELINE_NAMES.filter(isRecorded));
   const track = new Track(camera, clock);
   const key = newestKey(raw);
-  if (hasVideo) recorder.follow(raw, topicOf('video'), (sample) => track.frame(sample), { from: key ?? 'live' });
+  if (hasVideo) recorder.follow(raw, topicOf(id, 'video'), (sample) => track.frame(sample), { from: key ?? 'live' });
   if (pipelines.size > 0) {
     const toRecorded = (sample: Sample<NamedOutcome>): Recorded | undefined => {
       const { pipeline, outcome } = sample.data;
       if (!pipelines.has(pipeline) || outcome.kind === 'dropped') return undefined;
-      return track.outcome(sample, topicOf(pipeline));
+      return track.outcome(sample, topicOf(id, pipeline));
     };
     // Those of frames that are at hand are so as well.
     const from = key === undefined ? 'live' : results.oldest;
     const beside: FollowOptions<NamedOutcome> = { from, after: raw, isDue: ({ data }) => track.isDue(data.frame) };
-    recorder.follow(results, topicOf('results'), toRecorded, hasVideo ? beside : {});
+    recorder.follow(results, topicOf(id, 'results'), toRecorded, hasVideo ? beside : {});
   }
   return hasVideo ? camera.watchRaw() : () => {};
 }
@@ -118,6 +117,7 @@ class Track {
       epoch: String(frame.epoch),
       seq: frame.seq,
       arrivedMs: Math.max(sample.publishedTimeMs, this.#lastMs),
+      behind: topicOf(frame.camera, 'video'),
     };
   }
 
@@ -131,6 +131,10 @@ class Track {
     if (stream) this.#hasRaw = stream.codec_string !== null;
     return this.#hasRaw === false;
   }
+}
+
+function topicOf(camera: string, part: string): string {
+  return `cameras/${camera}/${part}`;
 }
 
 function isBefore(one: FrameName, other: FrameName): boolean {

@@ -60,6 +60,8 @@ export interface Recorded {
   readonly seq?: number;
   /** By the clock of samples; default: when the sample was published. */
   readonly arrivedMs?: number;
+  /** As in `RecordedMessage`. */
+  readonly behind?: string;
   /** It is of no use without the one before it in its stream: where that is not in the recording, this one is not either. */
   readonly continues?: boolean;
 }
@@ -332,7 +334,7 @@ export class Recorder implements AsyncDisposable {
   }
 
   async #write(taken: Taken): Promise<void> {
-    const { from, sample, timeMs, payload, continues } = taken;
+    const { from, sample, timeMs, payload, behind, continues } = taken;
     if (continues && from.written !== sample.position - 1) {
       // A recording begins where its messages can be read.
       return from.written === undefined ? this.#leaveOut(from) : this.#lose(from);
@@ -341,7 +343,8 @@ export class Recorder implements AsyncDisposable {
     const logTimeMs = taken.arrivedMs + this.#aheadMs;
     from.epoch = epoch;
     try {
-      await this.#file.write({ topic, epoch, seq, logTimeMs, publishTimeMs: timeMs, payload });
+      const times = { logTimeMs, publishTimeMs: timeMs };
+      await this.#file.write({ topic, epoch, seq, ...times, payload, ...(behind !== undefined && { behind }) });
       from.written = sample.position;
     } catch (thrown) {
       // The file would refuse it again and again.
