@@ -50,11 +50,14 @@ export function recordCamera(recorder: Recorder, camera: RecordedCamera, filter:
     };
     // Those of frames that are at hand are so as well.
     const from = key === undefined ? 'live' : results.oldest;
-    const beside: FollowOptions<NamedOutcome> = { from, after: raw, isDue: ({ data }) => track.isDue(data.frame) };
-    recorder.follow(results, topicOf(id, 'results'), toRecorded, hasVideo ? beside : {});
+    const waits: FollowOptions<NamedOutcome>['waits'] = { for: raw, isDue: ({ data }) => track.isDue(data.frame) };
+    recorder.follow(results, topicOf(id, 'results'), toRecorded, hasVideo ? { from, waits } : {});
   }
   return hasVideo ? camera.watchRaw() : () => {};
 }
+
+/** What a camera sends is seldom in doubt, and asking for it is not cheap. */
+const ASK_INTERVAL_MS = 1_000;
 
 /** Frames and results of one camera in a recording: a result lies behind its frame. */
 class Track {
@@ -67,8 +70,10 @@ class Track {
   /** The newest frame that was taken, and when it came. */
   #last: FrameName | undefined;
   #lastMs = -Infinity;
-  /** Undefined: it is not known yet. */
-  #hasRaw: boolean | undefined;
+  /** Its frames come. */
+  #hasRaw = true;
+  /** When that was asked. */
+  #askedMs = -Infinity;
 
   constructor(camera: RecordedCamera, clock: Clock) {
     this.#camera = camera;
@@ -127,9 +132,12 @@ class Track {
    */
   isDue(frame: FrameName): boolean {
     if (this.#last && !isBefore(this.#last, frame)) return true;
-    const { stream } = this.#camera.report();
-    if (stream) this.#hasRaw = stream.codec_string !== null;
-    return this.#hasRaw === false;
+    const nowMs = this.#clock.now();
+    if (this.#hasRaw && nowMs - this.#askedMs >= ASK_INTERVAL_MS) {
+      this.#askedMs = nowMs;
+      this.#hasRaw = this.#camera.report().stream?.codec_string !== null;
+    }
+    return !this.#hasRaw;
   }
 }
 

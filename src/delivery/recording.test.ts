@@ -429,6 +429,37 @@ describe('what goes wrong', () => {
     },
   );
 
+  test.skipIf(process.platform !== 'linux')(
+    'what is of no use without a message that is lost is lost with it: the next file begins with one that needs no other',
+    async () => {
+      const GROUP = 40;
+      const { hub } = setUp();
+      const path = join(folder, 'a.mcap');
+      await fullAfter(`${path}.part`, 6_000);
+      const settings = { ...RECORDING_DEFAULTS, compression: 'none', chunkBytes: 1_000, retryMs: 5 } as const;
+      const recorder = await Recorder.start({ path, clock: systemClock, settings });
+      const stream = hub.create<number>('video', { capacity: 1_000 });
+      recorder.follow(stream, 'video', ({ data }) => {
+        return { timeMs: data, payload: Payload.of({ n: data }), continues: data % GROUP > 0 };
+      });
+      let published = 0;
+      const isOver = async (): Promise<boolean> => {
+        stream.publish({ data: published++ });
+        await new Promise(setImmediate);
+        return recorder.status.interruptions > 0;
+      };
+      await expect.poll(isOver, { interval: 1 }).toBe(true);
+      await expect.poll(() => recorder.status.state).toBe('recording');
+      for (let i = 0; i < 2 * GROUP; i++) stream.publish({ data: published++ });
+      const { recorded, lost, files } = await recorder.finish();
+      expect([lost > 0, recorded + lost]).toEqual([true, published]);
+      const kept = (await readIndexed(files[1]!)).messages.map(({ value }) => (value as { n: number }).n);
+      expect(kept[0]! % GROUP).toBe(0);
+      expect(kept).toEqual(kept.map((_, i) => kept[0]! + i));
+      expect(kept.at(-1)).toBe(published - 1);
+    },
+  );
+
   test('times that MCAP cannot say are the nearest that it can, and are counted', async () => {
     const { topics } = setUp();
     const recorder = await record('a.mcap');

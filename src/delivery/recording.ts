@@ -74,10 +74,8 @@ export interface FollowOptions<T> {
   readonly epoch?: string;
   /** Default: `live`. */
   readonly from?: 'live' | number;
-  /** A stream that is followed too, and whose samples are taken before all of this one that were published later. */
-  readonly after?: Stream<unknown>;
-  /** False: it waits where it is, and those behind it. Asked for the next one, as long as it waits, whenever something is taken. */
-  readonly isDue?: (sample: Sample<T>) => boolean;
+  /** False: the next sample waits where it is, for something of the other stream, which is followed too. */
+  readonly waits?: { readonly for: Stream<unknown>; readonly isDue: (sample: Sample<T>) => boolean };
 }
 
 export interface TopicRecord {
@@ -108,8 +106,7 @@ interface Followed {
   /** Of its newest message, where these have epochs of their own. */
   epoch: string;
   readonly toRecorded: ToRecorded<unknown>;
-  readonly after: Followed | undefined;
-  readonly isDue: ((sample: Sample<unknown>) => boolean) | undefined;
+  readonly waits: { readonly for: Followed; readonly isDue: (sample: Sample<unknown>) => boolean } | undefined;
   /** Undefined once its stream has closed: the ring is not kept for the accounts. */
   reader: Reader<unknown> | undefined;
   counts: () => ReaderCounts;
@@ -221,7 +218,8 @@ export class Recorder implements AsyncDisposable {
   follow<T>(stream: Stream<T>, topic: string, toRecorded: ToRecorded<T>, options: FollowOptions<T> = {}): void {
     const key = stream as Stream<unknown>;
     if (this.#stopping || this.#followed.has(key)) return;
-    const { epoch = stream.epoch, from = 'live', after, isDue } = options;
+    const { epoch = stream.epoch, from = 'live', waits } = options;
+    const awaited = waits && this.#followed.get(waits.for);
     const onReady = (): void => {
       this.#ready.add(followed);
       this.#wake();
@@ -234,8 +232,7 @@ export class Recorder implements AsyncDisposable {
       topic,
       epoch,
       toRecorded: toRecorded as ToRecorded<unknown>,
-      after: after && this.#followed.get(after),
-      isDue: isDue as Followed['isDue'],
+      waits: awaited && { for: awaited, isDue: waits.isDue as (sample: Sample<unknown>) => boolean },
       reader,
       counts: () => reader.counts(),
       leftOut: 0,
@@ -537,13 +534,17 @@ export class Recorder implements AsyncDisposable {
   }
 }
 
-/** Takes the next sample into the list, unless it is not to be recorded. Its bytes; `empty`: there is no more; `held`: it is not due. */
+/**
+ * Takes the next sample into the list, unless it is not to be recorded; where that is not due, one of those that it waits for. Returns its bytes; `empty`:
+ * there is no more; `held`: what it waits for has not come.
+ */
 function takeNext(from: Followed, into: Taken[]): number | 'empty' | 'held' {
   const next = from.reader?.peek();
   if (next === undefined) return 'empty';
-  const earlier = from.after?.reader?.peek();
-  if (earlier && earlier.publishedTimeMs <= next.publishedTimeMs) return takeNext(from.after!, into);
-  if (from.isDue?.(next) === false) return 'held';
+  if (from.waits?.isDue(next) === false) {
+    const bytes = takeNext(from.waits.for, into);
+    return bytes === 'empty' ? 'held' : bytes;
+  }
   const sample = from.reader!.next()!;
   const message = from.toRecorded(sample);
   if (message === undefined) {

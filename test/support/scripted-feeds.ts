@@ -156,8 +156,8 @@ export class ScriptedCamera implements CameraFeed {
   }
 
   close(): void {
-    this.raw.close();
     this.results.close();
+    this.raw.close();
   }
 
   #makeInit(): RawInit {
