@@ -74,7 +74,7 @@ export interface FollowOptions<T> {
   readonly epoch?: string;
   /** Default: `live`. */
   readonly from?: 'live' | number;
-  /** False: the next sample waits where it is, for something of the other stream, which is followed too. */
+  /** Where the next sample is not due it stays where it is: it waits for something of the other stream, which is followed too. */
   readonly waits?: { readonly for: Stream<unknown>; readonly isDue: (sample: Sample<T>) => boolean };
 }
 
@@ -115,7 +115,7 @@ interface Followed {
   unwritten: number;
   /** Its accounts are in the sums alone. */
   isForgotten: boolean;
-  /** Position of the newest one in the recording; undefined: there was none yet; NaN: what came behind it is lost. */
+  /** Position of the newest one in the recording; undefined: there was none yet; NaN: it is lost, or what came behind it. */
   written: number | undefined;
 }
 
@@ -539,13 +539,14 @@ export class Recorder implements AsyncDisposable {
  * there is no more; `held`: what it waits for has not come.
  */
 function takeNext(from: Followed, into: Taken[]): number | 'empty' | 'held' {
-  const next = from.reader?.peek();
-  if (next === undefined) return 'empty';
-  if (from.waits?.isDue(next) === false) {
-    const bytes = takeNext(from.waits.for, into);
+  const { reader, waits } = from;
+  const next = waits && reader?.peek();
+  if (next && !waits.isDue(next)) {
+    const bytes = takeNext(waits.for, into);
     return bytes === 'empty' ? 'held' : bytes;
   }
-  const sample = from.reader!.next()!;
+  const sample = reader?.next();
+  if (sample === undefined) return 'empty';
   const message = from.toRecorded(sample);
   if (message === undefined) {
     from.leftOut++;
