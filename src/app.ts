@@ -267,6 +267,7 @@ export class Sightline implements AsyncDisposable {
       topics: this.#topics,
       clock,
       sessions: () => [...this.#lane.sessions],
+      cameras: this.#fleet,
       log,
     });
     this.#benchmark = new SelfBenchmark({
@@ -547,7 +548,7 @@ export class Sightline implements AsyncDisposable {
     }
   }
 
-  /** Records topics that match, and all video sessions (`Recordings.start`). Errors: OUTPUT_FAILED, FILTER_BAD. */
+  /** Records topics and cameras that match, and all video sessions (`Recordings.start`). Errors: OUTPUT_FAILED, FILTER_BAD. */
   record(path: string, filter?: string, settings?: RecordingSettings): Promise<Recorder> {
     return this.#recordings.start(path, filter, settings);
   }

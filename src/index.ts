@@ -95,7 +95,7 @@ export interface Sightline extends AsyncDisposable {
   openFrames(choice?: PipelineChoice): Promise<FrameInput>;
   /** Loads a model by its id or the path of an `.onnx` or `.tflite` file. Rejects with MODEL_*, SOURCE_*, USAGE. */
   addModel(idOrPath: string): Promise<LoadedModel>;
-  /** Records topics that match, and all video sessions, into an MCAP file. Rejects with OUTPUT_FAILED, FILTER_BAD. */
+  /** Records topics and cameras that match, and all video sessions, into an MCAP file. Rejects with OUTPUT_FAILED, FILTER_BAD. */
   record(path: string, filter?: string, settings?: RecordingSettings): Promise<Recording>;
   /** Answers a request of your own HTTP server. */
   handleRequest(request: IncomingMessage, response: ServerResponse): void;

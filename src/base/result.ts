@@ -9,5 +9,9 @@ export interface ResultContents {
 
 export type PipelineName = keyof ResultContents;
 
+/** Their names: all that the type has, and no others. */
+export const PIPELINES = { objects: 'objects', hands: 'hands' } as const satisfies { [Name in PipelineName]: Name };
+export const PIPELINE_NAMES: readonly PipelineName[] = Object.values(PIPELINES);
+
 /** A pipeline's result for one frame: its contents, beside its name. */
 export type PipelineResult = { [P in PipelineName]: { readonly pipeline: P } & ResultContents[P] }[PipelineName];

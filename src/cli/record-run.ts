@@ -168,7 +168,7 @@ class Inbox {
     // For a server whose topics come and go: messages that the oldest one has not written yet count as lost.
     if (known === undefined && this.#topics.size >= TOPICS_MAX) this.#forgetOldest();
     const stream = this.#hub.create<Arrived>(topic, { capacity: QUEUE_MESSAGES });
-    this.#recorder?.follow(stream, topic, ({ data }) => data, String(epoch));
+    this.#recorder?.follow(stream, topic, ({ data }) => data, { epoch: String(epoch) });
     const incoming: Incoming = { stream, epoch, lastSeq: 0 };
     this.#topics.delete(topic);
     this.#topics.set(topic, incoming);

@@ -38,7 +38,10 @@ export interface ServerFlags {
 }
 
 /** Every topic, for a recording of everything that happens in the server. */
-export const RECORD_OPTION = ['--record <file>', 'record topics, pictures and results into an MCAP file'] as const;
+export const RECORD_OPTION = [
+  '--record <file>',
+  'record topics, cameras, pictures and results into an MCAP file',
+] as const;
 
 export const CAMERA_OPTION = [
   '--camera <address>',

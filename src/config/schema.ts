@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../log/events.ts';
-import type { PipelineName } from '../base/result.ts';
+import { PIPELINES } from '../base/result.ts';
 import { readCameraUrl } from './camera-urls.ts';
 import { readNetwork } from './networks.ts';
 import { readBasePath } from './base-paths.ts';
@@ -787,9 +787,6 @@ const fleet = z.strictObject({
     )
     .meta(AT_ONCE),
 });
-
-/** Held against the type, since the list of pipelines is in a room above. */
-const PIPELINES = { objects: 'objects', hands: 'hands' } as const satisfies { [Name in PipelineName]: Name };
 
 const CAMERA_URL = { ...ADDRESS, allowedText: 'address, or path of a file or a device' } as const;
 

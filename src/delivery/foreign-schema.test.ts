@@ -129,6 +129,21 @@ test('the definitions of Foxglove’s own names are taken, too, and are always t
   expect(schemaOf({ frame_id: 'map', pose: { position } }).name).toBe('t');
 });
 
+test('a frame of a video is known by its form, however large it is; a picture is none', () => {
+  const frame = (bytes: number, format = 'h264') => {
+    return { timestamp: { sec: 1, nsec: 2 }, frame_id: 'gate', format, epoch: 3, data: 'A'.repeat(bytes) };
+  };
+  const nameOf = (payload: Payload) => channelSchema('t', formOf(payload), payload).name;
+  for (const bytes of [100, 1_000_000]) {
+    for (const format of ['h264', 'h265']) {
+      expect(nameOf(Payload.of(frame(bytes, format)))).toBe('foxglove.CompressedVideo');
+      expect(nameOf(Payload.json(Payload.of(frame(bytes, format)).json()))).toBe('foxglove.CompressedVideo');
+    }
+    expect(nameOf(Payload.of(frame(bytes, 'jpeg')))).toBe('t');
+    expect(nameOf(Payload.of({ text: 'x'.repeat(bytes) }))).toBe('t');
+  }
+});
+
 describe('the work is bounded', () => {
   /** Counts what is read of an object, however wide, long or deep it is. */
   const counted = <T extends object>(target: T, reads: { count: number }): T =>

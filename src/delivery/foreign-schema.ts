@@ -52,6 +52,7 @@ function object(properties: Readonly<Record<string, JsonSchema>>): JsonSchema {
  */
 export const WELL_KNOWN = {
   'foxglove.CompressedImage': object({ timestamp: TIMESTAMP, frame_id: STRING, data: BASE64, format: STRING }),
+  'foxglove.CompressedVideo': object({ timestamp: TIMESTAMP, frame_id: STRING, data: BASE64, format: STRING }),
   'foxglove.LocationFix': object({
     timestamp: TIMESTAMP,
     frame_id: STRING,
@@ -77,7 +78,13 @@ export type WellKnownName = keyof typeof WELL_KNOWN;
 const REQUIRED: readonly (readonly [WellKnownName, JsonSchema])[] = [
   ['foxglove.LocationFix', object({ latitude: NUMBER, longitude: NUMBER })],
   ['foxglove.PoseInFrame', WELL_KNOWN['foxglove.PoseInFrame']],
+  ['foxglove.CompressedVideo', WELL_KNOWN['foxglove.CompressedVideo']],
 ];
+/** What else has its fields is a picture. */
+const VIDEO_FORMATS: readonly unknown[] = ['h264', 'h265', 'vp9', 'av1'];
+/** The beginning of a frame of a camera as `camera-recording.ts` writes it: a key frame may be too large to be looked into. */
+const LARGE_VIDEO = /^\{"timestamp":\{"sec":\d+,"nsec":\d+\},"frame_id":"[^"\\]*","format":"h26[45]",/;
+const LARGE_VIDEO_BYTES = 256;
 const OPTIONAL = ['timestamp'];
 
 /** A large message is not read to find out what is in it: its schema names no field. */
@@ -90,13 +97,27 @@ export function channelSchema(topic: string, form: MessageForm, payload: Payload
   if (form === 'jpeg') return wellKnown('foxglove.CompressedImage');
   if (form === 'bytes') return { name: 'sightline.Bytes', schema: object({ data: BASE64 }) };
   const isLarge = !isLookedInto(payload);
+  if (isLarge && isLargeVideo(payload)) return wellKnown('foxglove.CompressedVideo');
   const value = isLarge ? {} : form === 'value' ? { value: payload.value() } : payload.value();
-  const known = REQUIRED.find(([name, required]) => has(value, required) && fits(value, WELL_KNOWN[name]));
+  const known = REQUIRED.find(
+    ([name, required]) => has(value, required) && fits(value, WELL_KNOWN[name]) && isOf(name, value),
+  );
   return known ? wellKnown(known[0]) : { name: topic, schema: inferSchema(value) };
 }
 
 export function wellKnown(name: WellKnownName): ChannelSchema {
   return { name, schema: WELL_KNOWN[name] };
+}
+
+function isOf(name: WellKnownName, value: unknown): boolean {
+  return name !== 'foxglove.CompressedVideo' || VIDEO_FORMATS.includes((value as { readonly format: unknown }).format);
+}
+
+/** Only where its text is at hand. */
+function isLargeVideo(payload: Payload): boolean {
+  if (payload.form !== 'json' && payload.form !== 'value') return false;
+  const { buffer, byteOffset } = payload.json();
+  return LARGE_VIDEO.test(Buffer.from(buffer, byteOffset, LARGE_VIDEO_BYTES).toString('latin1'));
 }
 
 /** Known type of a part: a type, `undefined` while there is no evidence, `mixed` when no one type fits. */

@@ -27,6 +27,8 @@ export interface RecordedMessage {
   readonly logTimeMs: number;
   readonly publishTimeMs: number;
   readonly payload: Payload;
+  /** A topic whose messages of this epoch and form that are in the file come before it, by their log times as well. */
+  readonly behind?: string;
 }
 
 const LIBRARY = 'sightline';
@@ -109,7 +111,11 @@ export class RecordingFile {
     await asOutput(this.path, async () => {
       const channel = await this.#channel(message, foreign.form);
       // Readers sort by log time: within a topic it rises always, so that they keep the order of the topic.
-      const logTime = max(toNs(logTimeMs), channel.lastLogTimeNs + 1n);
+      const { epoch, behind } = message;
+      const before =
+        behind === undefined ? undefined : this.#channels.get(keyOf({ topic: behind, epoch }, foreign.form));
+      const lastLogTimeNs = max(channel.lastLogTimeNs, before?.lastLogTimeNs ?? 0n);
+      const logTime = max(toNs(logTimeMs), lastLogTimeNs + 1n);
       channel.lastLogTimeNs = logTime;
       const publishTime = toNs(publishTimeMs);
       const sequence = seq % SEQUENCE_MODULUS;
@@ -144,10 +150,11 @@ export class RecordingFile {
   }
 
   /** A topic has one channel for each form of its messages, made when the first one comes. */
-  async #channel({ topic, epoch, payload }: RecordedMessage, form: MessageForm): Promise<Channel> {
-    const key = `${form} ${epoch} ${topic}`;
+  async #channel(message: RecordedMessage, form: MessageForm): Promise<Channel> {
+    const key = keyOf(message, form);
     const known = this.#channels.get(key);
     if (known) return known;
+    const { topic, epoch, payload } = message;
     const { name, schema } = channelSchema(topic, form, payload);
     const data = Buffer.from(JSON.stringify(schema));
     const schemaId = await this.#writer.registerSchema({ name, encoding: 'jsonschema', data });
@@ -160,6 +167,10 @@ export class RecordingFile {
     this.#channels.set(key, channel);
     return channel;
   }
+}
+
+function keyOf({ topic, epoch }: Pick<RecordedMessage, 'topic' | 'epoch'>, form: MessageForm): string {
+  return `${form} ${epoch} ${topic}`;
 }
 
 function foreignOf({ payload, publishTimeMs, topic }: RecordedMessage): ForeignMessage {

@@ -2,12 +2,12 @@ import { execFileSync, spawn } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { zstdDecompressSync } from 'node:zlib';
-import { McapIndexedReader, McapStreamReader } from '@mcap/core';
+import { McapStreamReader } from '@mcap/core';
 import fc from 'fast-check';
-import { compressFrameSync, decompressFrameSync } from 'lz4-napi';
+import { compressFrameSync } from 'lz4-napi';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { messageValues } from '../../test/support/arbitraries.ts';
+import { decompressHandlers, readIndexed } from '../../test/support/recorded.ts';
 import { ManualClock, systemClock, type Clock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { Payload } from '../protocol/payload.ts';
@@ -23,11 +23,6 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sightline-recording-'));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
-
-const decompressHandlers = {
-  zstd: (data: Uint8Array) => zstdDecompressSync(data),
-  lz4: (data: Uint8Array) => decompressFrameSync(Buffer.from(data)),
-};
 
 function setUp(historyMessages = 4_096, clock: Clock = systemClock, seed = 5) {
   const hub = new Hub({ clock, streamsMax: 100 });
@@ -48,24 +43,6 @@ function record(
   clock: Clock = systemClock,
 ): Promise<Recorder> {
   return Recorder.start({ path: join(folder, name), clock, settings: { ...RECORDING_DEFAULTS, ...settings } });
-}
-
-/** The file as the public reader sees it, by its index. */
-async function readIndexed(path: string) {
-  const bytes = await readFile(path);
-  const readable = {
-    size: async () => BigInt(bytes.length),
-    read: async (offset: bigint, size: bigint) => bytes.subarray(Number(offset), Number(offset + size)),
-  };
-  const reader = await McapIndexedReader.Initialize({ readable, decompressHandlers });
-  const messages = [];
-  for await (const { channelId, sequence, logTime, publishTime, data } of reader.readMessages({ validateCrcs: true })) {
-    const value: unknown = JSON.parse(Buffer.from(data).toString());
-    messages.push({ topic: reader.channelsById.get(channelId)!.topic, sequence, logTime, publishTime, value });
-  }
-  const metadata = [];
-  for await (const { metadata: map } of reader.readMetadata({ name: 'sightline.recording' })) metadata.push(map);
-  return { reader, messages, metadata };
 }
 
 /** Publishes as a busy source does: in bursts, with the event loop's other work in between. */
@@ -463,6 +440,37 @@ describe('what goes wrong', () => {
       expect(lost).toBe(firstKept - 1 - (recorded - messages.length));
       expect(metadata[0]!.get('lost')).toBe(String(lost));
       expect(metadata[0]!.get('interruptions')).toBe('1');
+    },
+  );
+
+  test.skipIf(process.platform !== 'linux')(
+    'what is of no use without a message that is lost is lost with it: the next file begins with one that needs no other',
+    async () => {
+      const GROUP = 40;
+      const { hub } = setUp();
+      const path = join(folder, 'a.mcap');
+      await fullAfter(`${path}.part`, 6_000);
+      const settings = { ...RECORDING_DEFAULTS, compression: 'none', chunkBytes: 1_000, retryMs: 5 } as const;
+      const recorder = await Recorder.start({ path, clock: systemClock, settings });
+      const stream = hub.create<number>('video', { capacity: 1_000 });
+      recorder.follow(stream, 'video', ({ data }) => {
+        return { timeMs: data, payload: Payload.of({ n: data }), continues: data % GROUP > 0 };
+      });
+      let published = 0;
+      const isOver = async (): Promise<boolean> => {
+        stream.publish({ data: published++ });
+        await new Promise(setImmediate);
+        return recorder.status.interruptions > 0;
+      };
+      await expect.poll(isOver, { interval: 1 }).toBe(true);
+      await expect.poll(() => recorder.status.state).toBe('recording');
+      for (let i = 0; i < 2 * GROUP; i++) stream.publish({ data: published++ });
+      const { recorded, lost, files } = await recorder.finish();
+      expect([lost > 0, recorded + lost]).toEqual([true, published]);
+      const kept = (await readIndexed(files[1]!)).messages.map(({ value }) => (value as { n: number }).n);
+      expect(kept[0]! % GROUP).toBe(0);
+      expect(kept).toEqual(kept.map((_, i) => kept[0]! + i));
+      expect(kept.at(-1)).toBe(published - 1);
     },
   );
 

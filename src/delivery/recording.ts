@@ -48,8 +48,35 @@ export interface RecorderOptions {
   readonly onResumed?: (path: string) => void;
 }
 
+/** What a sample becomes in the recording. */
+export interface Recorded {
+  /** The publisher's, Unix ms. */
+  readonly timeMs: number;
+  readonly payload: Payload;
+  /** Default: those under which its stream is followed. */
+  readonly topic?: string;
+  readonly epoch?: string;
+  /** Default: that of the sample. */
+  readonly seq?: number;
+  /** By the clock of samples; default: when the sample was published. */
+  readonly arrivedMs?: number;
+  /** As in `RecordedMessage`. */
+  readonly behind?: string;
+  /** It is of no use without the one before it in its stream: where that is not in the recording, this one is not either. */
+  readonly continues?: boolean;
+}
+
 /** How a sample of any stream becomes a message of the recording; undefined leaves it out. */
-export type ToRecorded<T> = (sample: Sample<T>) => { readonly timeMs: number; readonly payload: Payload } | undefined;
+export type ToRecorded<T> = (sample: Sample<T>) => Recorded | undefined;
+
+export interface FollowOptions<T> {
+  /** Default: the stream's. */
+  readonly epoch?: string;
+  /** Default: `live`. */
+  readonly from?: 'live' | number;
+  /** Where the next sample is not due it stays where it is: it waits for something of the other stream, which is followed too. */
+  readonly waits?: { readonly for: Stream<unknown>; readonly isDue: (sample: Sample<T>) => boolean };
+}
 
 export interface TopicRecord {
   readonly topic: string;
@@ -76,8 +103,10 @@ export interface RecordingReport {
 
 interface Followed {
   readonly topic: string;
-  readonly epoch: string;
+  /** Of its newest message, where these have epochs of their own. */
+  epoch: string;
   readonly toRecorded: ToRecorded<unknown>;
+  readonly waits: { readonly for: Followed; readonly isDue: (sample: Sample<unknown>) => boolean } | undefined;
   /** Undefined once its stream has closed: the ring is not kept for the accounts. */
   reader: Reader<unknown> | undefined;
   counts: () => ReaderCounts;
@@ -86,17 +115,19 @@ interface Followed {
   unwritten: number;
   /** Its accounts are in the sums alone. */
   isForgotten: boolean;
+  /** Position of the newest one in the recording; undefined: there was none yet; NaN: it is lost, or what came behind it. */
+  written: number | undefined;
 }
 
-interface Taken {
+interface Taken extends Recorded {
   readonly from: Followed;
   readonly sample: Sample<unknown>;
-  readonly timeMs: number;
-  readonly payload: Payload;
+  readonly arrivedMs: number;
 }
 
-/** Messages that are written in one go before other work of the main thread has its turn: about a millisecond. */
+/** Messages that are written in one go before other work of the main thread has its turn, and their bytes: about a millisecond. */
 const SLICE_MESSAGES = 64;
+const SLICE_BYTES = 1024 * 1024;
 /** Messages of ended streams that may wait for the disk, and their bytes: no ring holds them any more. */
 const TAKEN_MAX = 4_096;
 export const TAKEN_BYTES_MAX = 64 * 1024 * 1024;
@@ -112,6 +143,8 @@ export class Recorder implements AsyncDisposable {
   readonly #followed = new Map<Stream<unknown>, Followed>();
   /** Those whose reader has something to give. */
   readonly #ready = new Set<Followed>();
+  /** Those whose next one is not due. */
+  readonly #held = new Set<Followed>();
   /** Streams that have closed. */
   readonly #ended: Followed[] = [];
   readonly #unwatch: (() => void)[] = [];
@@ -176,15 +209,17 @@ export class Recorder implements AsyncDisposable {
   followTopics(topics: Topics, filter: string): void {
     this.#unwatch.push(
       topics.watch(filter, ({ name, epoch, stream }) => {
-        this.follow(stream, name, ({ data: { timeMs, payload } }) => ({ timeMs, payload }), String(epoch));
+        this.follow(stream, name, ({ data: { timeMs, payload } }) => ({ timeMs, payload }), { epoch: String(epoch) });
       }),
     );
   }
 
   /** Records one stream under a topic name: a video session's frames or results, say. A stream is followed once. */
-  follow<T>(stream: Stream<T>, topic: string, toRecorded: ToRecorded<T>, epoch = stream.epoch): void {
+  follow<T>(stream: Stream<T>, topic: string, toRecorded: ToRecorded<T>, options: FollowOptions<T> = {}): void {
     const key = stream as Stream<unknown>;
     if (this.#stopping || this.#followed.has(key)) return;
+    const { epoch = stream.epoch, from = 'live', waits } = options;
+    const awaited = waits && this.#followed.get(waits.for);
     const onReady = (): void => {
       this.#ready.add(followed);
       this.#wake();
@@ -194,6 +229,7 @@ export class Recorder implements AsyncDisposable {
     const reader = key.subscribe({
       name: 'recording',
       contract: { kind: 'all' },
+      from,
       takesExpired: true,
       onReady,
       onEnding,
@@ -203,13 +239,16 @@ export class Recorder implements AsyncDisposable {
       topic,
       epoch,
       toRecorded: toRecorded as ToRecorded<unknown>,
+      waits: awaited && { for: awaited, isDue: waits.isDue as (sample: Sample<unknown>) => boolean },
       reader,
       counts: () => reader.counts(),
       leftOut: 0,
       unwritten: 0,
       isForgotten: false,
+      written: undefined,
     };
     this.#followed.set(key, followed);
+    if (reader.ready) onReady();
   }
 
   report(): RecordingReport {
@@ -298,12 +337,19 @@ export class Recorder implements AsyncDisposable {
     await this.#finishFile();
   }
 
-  async #write({ from, sample, timeMs, payload }: Taken): Promise<void> {
-    const { topic, epoch } = from;
-    const { seq, publishedTimeMs } = sample;
-    const logTimeMs = publishedTimeMs + this.#aheadMs;
+  async #write(taken: Taken): Promise<void> {
+    const { from, sample, timeMs, payload, behind, continues } = taken;
+    if (continues && from.written !== sample.position - 1) {
+      // A recording begins where its messages can be read.
+      return from.written === undefined ? this.#leaveOut(from) : this.#lose(from);
+    }
+    const { topic = from.topic, epoch = from.epoch, seq = sample.seq } = taken;
+    const logTimeMs = taken.arrivedMs + this.#aheadMs;
+    from.epoch = epoch;
     try {
-      await this.#file.write({ topic, epoch, seq, logTimeMs, publishTimeMs: timeMs, payload });
+      const times = { logTimeMs, publishTimeMs: timeMs };
+      await this.#file.write({ topic, epoch, seq, ...times, payload, ...(behind !== undefined && { behind }) });
+      from.written = sample.position;
     } catch (thrown) {
       // The file would refuse it again and again.
       if (toSightlineError(thrown).code === 'PAYLOAD_BAD') return this.#lose(from);
@@ -366,20 +412,28 @@ export class Recorder implements AsyncDisposable {
   /** The next messages of all topics, taking turns, in the order in which they were published. */
   #take(): void {
     const slice: Taken[] = [];
-    while (slice.length < SLICE_MESSAGES && this.#ready.size > 0) {
-      for (const from of this.#ready) {
-        if (takeNext(from, slice) === undefined) this.#ready.delete(from);
+    for (const from of this.#held) this.#ready.add(from);
+    this.#held.clear();
+    for (const from of this.#ready) {
+      if (slice.length >= SLICE_MESSAGES || this.#takenBytes >= SLICE_BYTES) break;
+      this.#ready.delete(from);
+      const bytes = takeNext(from, slice);
+      if (bytes === 'empty') continue;
+      if (bytes === 'held') this.#held.add(from);
+      else {
+        this.#takenBytes += bytes;
+        // Behind all others: this loop comes to it again.
+        this.#ready.add(from);
       }
     }
-    this.#taken.push(...slice.toSorted((a, b) => a.sample.publishedTimeMs - b.sample.publishedTimeMs));
-    this.#takenBytes += sum(slice, ({ payload }) => payload.byteLength);
+    this.#taken.push(...slice.toSorted((a, b) => a.arrivedMs - b.arrivedMs));
   }
 
   /** For a stream that ends, as when the camera of a session says goodbye: keeps its content, as far as there is room. */
   #takeRest(from: Followed): void {
     while (this.#taken.length < TAKEN_MAX && this.#takenBytes < TAKEN_BYTES_MAX) {
       const bytes = takeNext(from, this.#taken);
-      if (bytes === undefined) break;
+      if (typeof bytes !== 'number') break;
       this.#takenBytes += bytes;
     }
     this.#wake();
@@ -454,6 +508,7 @@ export class Recorder implements AsyncDisposable {
 
   #forget(stream: Stream<unknown>, followed: Followed): void {
     this.#ready.delete(followed);
+    this.#held.delete(followed);
     // At the end all readers close: their accounts are kept one by one, however many there are.
     if (this.#stopping) return;
     this.#followed.delete(stream);
@@ -469,8 +524,15 @@ export class Recorder implements AsyncDisposable {
     this.#forgotten.lost += lost;
   }
 
+  /** It was taken from its reader, and is not to be in the recording. */
+  #leaveOut(from: Followed): void {
+    if (from.isForgotten) this.#forgotten.recorded--;
+    else from.leftOut++;
+  }
+
   /** It was taken from its reader and is not on the disk. */
   #lose(from: Followed): void {
+    from.written = NaN;
     if (!from.isForgotten) from.unwritten++;
     else {
       this.#forgotten.recorded--;
@@ -479,16 +541,25 @@ export class Recorder implements AsyncDisposable {
   }
 }
 
-/** Takes the next sample into the list, unless it is not to be recorded. Its bytes; undefined: there is no more. */
-function takeNext(from: Followed, into: Taken[]): number | undefined {
-  const sample = from.reader?.next();
-  if (sample === undefined) return undefined;
+/**
+ * Takes the next sample into the list, unless it is not to be recorded; where that is not due, one of those that it waits for. Returns its bytes; `empty`:
+ * there is no more; `held`: what it waits for has not come.
+ */
+function takeNext(from: Followed, into: Taken[]): number | 'empty' | 'held' {
+  const { reader, waits } = from;
+  const next = waits && reader?.peek();
+  if (next && !waits.isDue(next)) {
+    const bytes = takeNext(waits.for, into);
+    return bytes === 'empty' ? 'held' : bytes;
+  }
+  const sample = reader?.next();
+  if (sample === undefined) return 'empty';
   const message = from.toRecorded(sample);
   if (message === undefined) {
     from.leftOut++;
     return 0;
   }
-  into.push({ from, sample, ...message });
+  into.push({ from, sample, arrivedMs: sample.publishedTimeMs, ...message });
   return message.payload.byteLength;
 }
 

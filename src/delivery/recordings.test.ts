@@ -50,6 +50,7 @@ function setUp() {
     topics,
     clock: systemClock,
     sessions: () => open,
+    cameras: { all: () => [], watchAll: () => () => {} },
     log,
   });
   /** A video session with its two streams. */

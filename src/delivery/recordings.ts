@@ -8,6 +8,7 @@ import { Payload } from '../protocol/payload.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { RecordingStatus } from '../observe/metrics.ts';
 import type { Topics } from '../stream/topics.ts';
+import { recordCamera, type RecordedCamera, type RecordedCameras } from './camera-recording.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './recording.ts';
 
 /** A server runs unattended for days: the disk may get room again. */
@@ -19,6 +20,7 @@ export interface RecordingsOptions {
   readonly clock: Clock;
   /** Those that are open now. */
   readonly sessions: () => readonly RecordedSession[];
+  readonly cameras: RecordedCameras;
   readonly log: Log;
 }
 
@@ -28,9 +30,17 @@ export interface RecordedSession {
   readonly pipelines: readonly PipelineName[];
 }
 
-/** The recordings of a server: each records topics and all video sessions. */
+/** A recording that has not ended, with the cameras in it. */
+interface Running {
+  readonly filter: string;
+  readonly cameras: Map<string, { readonly camera: RecordedCamera; readonly end: () => void }>;
+}
+
+/** The recordings of a server: each records topics and cameras that match its filter, and all video sessions. */
 export class Recordings {
   readonly #options: RecordingsOptions;
+  readonly #running = new Map<Recorder, Running>();
+  readonly #forgetCameras: () => void;
   /** Running ones, and those that have ended since the last one was begun. */
   readonly #recorders = new Set<Recorder>();
 
@@ -38,15 +48,18 @@ export class Recordings {
 
   constructor(options: RecordingsOptions) {
     this.#options = options;
+    this.#forgetCameras = options.cameras.watchAll((id) => {
+      for (const [recorder, running] of this.#running) this.#followCamera(recorder, running, id);
+    });
   }
 
   /**
-   * Records the topics that match, and the pictures and results of all video sessions, those to come included, on one
+   * Records the topics and cameras that match, and the pictures and results of all video sessions, those to come included, on one
    * timeline. Ends with `Recorder.finish`, or with the server; where the disk is full it waits for room, unless the settings
    * say otherwise. An earlier recording of that name stays: this one gets a number. Errors: OUTPUT_FAILED, FILTER_BAD.
    */
   async start(path: string, filter = '#', settings: RecordingSettings = SERVER_RECORDING): Promise<Recorder> {
-    const { clock, topics, sessions, log } = this.#options;
+    const { clock, topics, sessions, cameras, log } = this.#options;
     const recorder = await Recorder.start({
       path,
       clock,
@@ -65,14 +78,19 @@ export class Recordings {
     this.#over.clear();
     this.#recorders.add(recorder);
     log.write('recording_started', { file: recorder.path, topics: [filter] });
-    void this.#untilEnded(recorder);
+    const running: Running = { filter, cameras: new Map() };
+    this.#running.set(recorder, running);
+    void this.#untilEnded(recorder, running);
     recorder.followTopics(topics, filter);
+    for (const { id } of cameras.all()) this.#followCamera(recorder, running, id);
     for (const session of sessions()) this.#followVideo(recorder, session);
     return recorder;
   }
 
-  async #untilEnded(recorder: Recorder): Promise<void> {
+  async #untilEnded(recorder: Recorder, { cameras }: Running): Promise<void> {
     await recorder.ended;
+    this.#running.delete(recorder);
+    for (const { end } of cameras.values()) end();
     this.#over.add(recorder);
     if (recorder.failure !== undefined) return;
     const { files, recorded, bytes, lost } = recorder.report();
@@ -90,7 +108,18 @@ export class Recordings {
 
   /** Completes every file. A failed one has reported it already. */
   async close(): Promise<void> {
+    this.#forgetCameras();
     await Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish()));
+  }
+
+  /** As it is now: it may be there since before, be another one of that id, or be gone. */
+  #followCamera(recorder: Recorder, { filter, cameras }: Running, id: string): void {
+    const camera = this.#options.cameras.all().find((one) => one.id === id);
+    const known = cameras.get(id);
+    if (known?.camera === camera) return;
+    known?.end();
+    cameras.delete(id);
+    if (camera) cameras.set(id, { camera, end: recordCamera(recorder, camera, filter, this.#options.clock) });
   }
 
   #followVideo(recorder: Recorder, { clientId, pipelines }: RecordedSession): void {

@@ -6,7 +6,8 @@ import { systemClock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
 import { Priority } from '../base/sample.ts';
 import { CAMERAS_MAX } from '../config/schema.ts';
-import type { NamedOutcome, Still } from '../sources/camera/feed.ts';
+import type { NamedOutcome } from '../base/camera-frame.ts';
+import type { Still } from '../sources/camera/feed.ts';
 
 let api: CameraApi;
 

@@ -3,15 +3,14 @@ import { z } from 'zod';
 import type { Principal } from '../auth/principal.ts';
 import { wallAheadMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import type { Sample } from '../base/sample.ts';
 import { ENTRY_SECTIONS, nameFault } from '../config/keys.ts';
 import { cameraEntry, CAMERAS_MAX, type Config } from '../config/schema.ts';
 import { shownValue } from '../config/secrets.ts';
 import { serveEvents } from '../delivery/sse.ts';
-import { outcomeMessage } from '../protocol/outcome-message.ts';
+import { namedOutcomeMessage } from '../protocol/outcome-message.ts';
 import { CAMERA_TABLE, readCameraTable } from '../sources/camera/camera-table.ts';
 import { CAMERA_STATES, cameraSchema, type CameraDocument } from '../sources/camera/documents.ts';
-import type { CameraFeed, CameraFeeds, NamedOutcome } from '../sources/camera/feed.ts';
+import type { CameraFeed, CameraFeeds } from '../sources/camera/feed.ts';
 import type { CameraTest } from '../sources/camera/address-test.ts';
 import type { CameraSettings } from '../sources/camera/camera-settings.ts';
 import { cameraSettings } from '../sources/camera/settings.ts';
@@ -171,7 +170,10 @@ function readRoutes(host: CamerasHost): Route[] {
         serveEvents(request, response, {
           stream: feed.results,
           ...host.eventSettings(),
-          toEvent: (sample) => ({ event: 'result', data: outcomeDocument(sample, host.clock) }),
+          toEvent: (sample) => {
+            const { clock } = host;
+            return { event: 'result', data: namedOutcomeMessage(sample, clock.now(), wallAheadMs(clock)) };
+          },
           beside: {
             event: 'state',
             data: () => stateOf(feed.report()),
@@ -394,30 +396,6 @@ function testDocument({ reason, stream, firstFrameMs, rates, still, tookMs }: Ca
 
 function stateOf({ id, state, since, reason, until, picture, stream }: CameraDocument) {
   return { camera: id, state, since, reason, until, picture, stream };
-}
-
-/** As in the messages of `/ws/cameras`. */
-function outcomeDocument(sample: Sample<NamedOutcome>, clock: Clock) {
-  const { frame, clock: captureClock, pipeline, outcome } = sample.data;
-  const aheadMs = wallAheadMs(clock);
-  const common = {
-    ...frame,
-    capture_time: sample.captureTimeMs + aheadMs,
-    clock: captureClock,
-    pipeline,
-    outcome: outcome.kind,
-  };
-  const message = outcomeMessage({ ...sample, data: outcome }, frame.camera, clock.now(), aheadMs);
-  switch (message.type) {
-    case 'dropped':
-      return { ...common, cause: message.cause };
-    case 'error':
-      return { ...common, code: message.code, message: message.message };
-    case 'result': {
-      const { type: _type, client_id: _client, seq: _seq, ...found } = message;
-      return { ...found, ...common };
-    }
-  }
 }
 
 function isState(text: string): boolean {

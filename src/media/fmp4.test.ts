@@ -1,12 +1,13 @@
 import { Demuxer } from 'node-av/api';
 import { AV_PIX_FMT_YUV420P } from 'node-av/constants';
 import { describe, expect, test } from 'vitest';
+import fc from 'fast-check';
 import { annexbOf, mp4Of, numberedClip } from '../../test/support/coded-clip.ts';
 import type { CodedClip, NumberedClipOptions } from '../../test/support/coded-clip.ts';
 import { decodePictures } from '../../test/support/decoded.ts';
 import { SightlineError } from '../base/errors.ts';
-import { mp4Fragment, mp4Track } from './fmp4.ts';
-import { framingOf, nalUnits, parameterSetsOf } from './nal.ts';
+import { annexBOf, mp4Fragment, mp4Track, parameterSetsOfTrack } from './fmp4.ts';
+import { framingOf, nalUnits, parameterSetsOf, type ParameterSets } from './nal.ts';
 
 /** What FFmpeg makes of a file of init segment and fragments, beside the raw stream itself. */
 async function expectSamePictures(clip: CodedClip): Promise<void> {
@@ -23,6 +24,9 @@ async function expectSamePictures(clip: CodedClip): Promise<void> {
   const keys = clip.frames.filter(({ isKey }) => isKey).map(({ order }) => order);
   expect(written.flatMap(({ isKey, number }) => (isKey ? [number] : []))).toEqual(keys);
 }
+
+const plain = (units: readonly Uint8Array[]) => units.map((unit) => Buffer.from(unit).toString('hex'));
+const plainSets = ({ vps, sps, pps }: ParameterSets) => [vps, sps, pps].map(plain);
 
 describe('FFmpeg reads what was written: each picture as in the stream itself, in its time', () => {
   test.each<[what: string, options: NumberedClipOptions, codecString: RegExp]>([
@@ -77,9 +81,7 @@ describe('FFmpeg reads what was written: each picture as in the stream itself, i
       // The configuration gives back what it was made of.
       const extradata = codecpar.extradata!;
       expect(framingOf(codec, extradata)).toEqual({ kind: 'prefixed', lengthBytes: 4 });
-      const text = ({ vps, sps, pps }: typeof clip.sets) =>
-        [vps, sps, pps].map((sets) => sets.map((set) => Buffer.from(set).toString('hex')));
-      expect(text(parameterSetsOf(codec, extradata)!)).toEqual(text(clip.sets));
+      expect(plainSets(parameterSetsOf(codec, extradata)!)).toEqual(plainSets(clip.sets));
     }
   });
 });
@@ -121,6 +123,55 @@ describe('a fragment', () => {
   });
 
   test('without units is an empty sample', () => expect(mp4Fragment(1, { ...frame, units: [] }).length).toBe(112));
+});
+
+describe('back to Annex B', () => {
+  test.each<[what: string, options: NumberedClipOptions]>([
+    ['H.264, slices', { frames: 6, keyEvery: 3, options: { 'x264-params': 'slices=4' } }],
+    ['H.264, B-frames', { frames: 9, keyEvery: 5, bFrames: 2, options: { preset: 'fast' } }],
+    ['H.265', { codec: 'hevc', frames: 6, keyEvery: 3 }],
+  ])('%s: the units that the fragments were made of, and the parameter sets of the track', async (_, options) => {
+    const clip = await numberedClip(options);
+    const { track, fragments } = mp4Of(clip);
+    const sets = parameterSetsOfTrack(track.init);
+    expect(plainSets(sets)).toEqual(plainSets(clip.sets));
+    const stream = fragments.map((bytes, i) => annexBOf(bytes, clip.frames[i]!.isKey ? sets : undefined));
+    for (const [i, { units, isKey }] of clip.frames.entries()) {
+      const all = isKey ? [...sets.vps, ...sets.sps, ...sets.pps, ...units] : units;
+      expect(plain(nalUnits(stream[i]!, { kind: 'annexb' }))).toEqual(plain(all));
+    }
+    // All that a decoder needs is in it.
+    const direct = await decodePictures(annexbOf(clip));
+    expect((await decodePictures(Buffer.concat(stream))).map(({ hash }) => hash)).toEqual(
+      direct.map(({ hash }) => hash),
+    );
+  });
+
+  test('whatever a frame has: its units, each between start codes', () => {
+    // What an encoder leaves in a unit: no three bytes that look like a start code, and no zero at the end.
+    const unit = fc.uint8Array({ minLength: 1, maxLength: 300 }).map((bytes) => bytes.map((byte) => byte || 3));
+    const numbers = fc.record({
+      decodeTime: fc.nat(),
+      duration: fc.nat(),
+      compositionOffset: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+      isKey: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(numbers, fc.array(unit, { maxLength: 20 }), (frame, units) => {
+        expect(plain(nalUnits(annexBOf(mp4Fragment(1, { ...frame, units })), { kind: 'annexb' }))).toEqual(
+          plain(units),
+        );
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test('what is no fragment, or no initialisation segment', () => {
+    for (const bytes of [new Uint8Array(0), new Uint8Array(20).fill(0xff), Buffer.from('\0\0\0\u0008moof', 'latin1')]) {
+      expect(annexBOf(bytes)).toHaveLength(0);
+      expect(() => parameterSetsOfTrack(bytes)).toThrow(expect.objectContaining({ code: 'SOURCE_UNREADABLE' }));
+    }
+  });
 });
 
 test('a track of an SPS that cannot be read is refused', () => {

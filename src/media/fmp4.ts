@@ -1,5 +1,5 @@
 import { SightlineError } from '../base/errors.ts';
-import type { ParameterSets } from './nal.ts';
+import { annexB, nalUnits, parameterSetsOf, type NalCodec, type ParameterSets } from './nal.ts';
 import { codecStringOf, readSps } from './sps.ts';
 import type { SequenceFacts } from './sps.ts';
 
@@ -73,6 +73,50 @@ export function mp4Fragment(sequence: number, frame: Mp4Frame): Uint8Array {
     at += 4 + unit.length;
   }
   return bytes;
+}
+
+/** The frame of a fragment of `mp4Fragment` as Annex B, with these parameter sets in front: a key frame needs them. */
+export function annexBOf(fragment: Uint8Array, sets?: ParameterSets): Uint8Array {
+  const sample = contentOf(fragment, 'mdat');
+  const units = sample ? nalUnits(sample, { kind: 'prefixed', lengthBytes: 4 }) : [];
+  return annexB(sets ? [...sets.vps, ...sets.sps, ...sets.pps, ...units] : units);
+}
+
+/** The parameter sets of an initialisation segment of `mp4Track`. Errors: SOURCE_UNREADABLE. */
+export function parameterSetsOfTrack(init: Uint8Array): ParameterSets {
+  const table = ['moov', 'trak', 'mdia', 'minf', 'stbl', 'stsd'].reduce<Uint8Array | undefined>(
+    (inside, type) => inside && contentOf(inside, type),
+    init,
+  );
+  // One entry, behind version, flags and the number of entries.
+  const entries = table?.subarray(8);
+  for (const [codec, entry, configuration] of ENTRIES) {
+    const found = entries && contentOf(entries, entry);
+    const sets = found && parameterSetsOf(codec, contentOf(found.subarray(ENTRY_BYTES), configuration));
+    if (sets) return sets;
+  }
+  throw new SightlineError('SOURCE_UNREADABLE', 'an initialisation segment without parameter sets');
+}
+
+/** Sample entries of `sampleEntry`, and the boxes in them that have the parameter sets. */
+const ENTRIES = [
+  ['h264', 'avc1', 'avcC'],
+  ['hevc', 'hvc1', 'hvcC'],
+] as const satisfies readonly (readonly [NalCodec, string, string])[];
+/** Of a sample entry of pictures, before the boxes in it (12.1.3). */
+const ENTRY_BYTES = 78;
+
+/** What is in the first box of this type. */
+function contentOf(bytes: Uint8Array, type: string): Uint8Array | undefined {
+  const { buffer, byteOffset, length } = bytes;
+  const view = Buffer.from(buffer, byteOffset, length);
+  for (let at = 0; at + 8 <= length;) {
+    const size = view.readUInt32BE(at);
+    if (size < 8 || at + size > length) return undefined;
+    if (view.toString('latin1', at + 4, at + 8) === type) return bytes.subarray(at + 8, at + size);
+    at += size;
+  }
+  return undefined;
 }
 
 /** Everything of a fragment before its sample, with zeros for what changes. */

@@ -26,6 +26,8 @@ const SETS_MAX = { vps: 16, sps: 31, pps: 255 } as const;
 const SET_BYTES_MAX = 0xffff;
 
 const START_CODE = Buffer.of(0, 0, 1);
+/** Parameter sets, and the first unit of a picture, need it (B.1.2); all others may have it. */
+const LONG_START_CODE = Buffer.of(0, 0, 0, 1);
 
 const ANNEXB: NalFraming = { kind: 'annexb' };
 
@@ -59,6 +61,18 @@ export function framingOf(codec: NalCodec, extradata: Uint8Array | undefined): N
 export function nalUnits(bytes: Uint8Array, framing: NalFraming): Uint8Array[] {
   const units = framing.kind === 'annexb' ? unitsBetweenCodes(bytes) : unitsByLength(bytes, framing.lengthBytes);
   return units.length > UNITS_MAX ? [] : units;
+}
+
+/** Units between start codes, in memory of its own: what `nalUnits` takes apart. */
+export function annexB(units: readonly Uint8Array[]): Uint8Array {
+  const bytes = Buffer.allocUnsafeSlow(units.reduce((sum, unit) => sum + LONG_START_CODE.length + unit.length, 0));
+  let at = 0;
+  for (const unit of units) {
+    bytes.set(LONG_START_CODE, at);
+    bytes.set(unit, at + LONG_START_CODE.length);
+    at += LONG_START_CODE.length + unit.length;
+  }
+  return bytes;
 }
 
 /** Parameter sets of `avcC`, `hvcC` or Annex B; undefined: not all that a decoder needs are there. */

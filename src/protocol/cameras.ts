@@ -112,6 +112,10 @@ export type CameraResultMessage<P extends PipelineName = PipelineName> =
   | (OutcomeFields & { pipeline: P; outcome: 'dropped'; cause: DropCause })
   | (OutcomeFields & { pipeline: P; outcome: 'error'; code: ErrorCode; message: string });
 
+type WithoutView<M> = M extends unknown ? Omit<M, 'type' | 'id'> : never;
+/** The same wherever there is no view: with the whole name of the frame. */
+export type NamedOutcomeMessage = { camera: string } & WithoutView<CameraResultMessage>;
+
 /**
  * Why frames, or outcomes, are left out of a view. `behind`: what waited was older than the view's budget. `overflow`: more had gathered than the server
  * keeps. `source`: they did not come as far as the server's streams.

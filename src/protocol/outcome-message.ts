@@ -1,7 +1,9 @@
+import type { NamedOutcome } from '../base/camera-frame.ts';
 import type { Detection } from '../base/detection.ts';
 import type { FrameOutcome } from '../base/frame.ts';
 import type { PipelineName, PipelineResult } from '../base/result.ts';
 import type { Sample } from '../base/sample.ts';
+import type { NamedOutcomeMessage } from './cameras.ts';
 import type { DroppedMessage, ErrorMessage, ResultMessage, WireDetection } from './video.ts';
 
 /**
@@ -44,6 +46,24 @@ export function outcomeMessage(
         ...contents,
         stages_ms,
       } as ResultMessage<PipelineName>;
+    }
+  }
+}
+
+/** The outcome of a camera's frame, which says by its name whose it is. Times as above. */
+export function namedOutcomeMessage(sample: Sample<NamedOutcome>, now: number, aheadMs: number): NamedOutcomeMessage {
+  const { frame, clock, pipeline, outcome } = sample.data;
+  const { camera, epoch, seq } = frame;
+  const name = { camera, epoch, seq, capture_time: sample.captureTimeMs + aheadMs, clock, pipeline };
+  const told = outcomeMessage({ ...sample, data: outcome }, camera, now, aheadMs);
+  switch (told.type) {
+    case 'dropped':
+      return { ...name, outcome: 'dropped', cause: told.cause };
+    case 'error':
+      return { ...name, outcome: 'error', code: told.code, message: told.message };
+    case 'result': {
+      const { type: _type, client_id: _client, seq: _seq, ...found } = told;
+      return { ...name, outcome: 'result', ...found } as NamedOutcomeMessage;
     }
   }
 }

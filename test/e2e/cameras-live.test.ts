@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { numberedClip } from '../support/coded-clip.ts';
 import { runHere } from '../support/command.ts';
+import { readIndexed } from '../support/recorded.ts';
 import { RtspServer } from '../support/rtsp-server.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
@@ -19,7 +20,7 @@ beforeAll(async () => {
   rtsp = await RtspServer.open({
     cameras: { gate: { clip }, locked: { clip, credentials: { scheme: 'basic', user: 'me', password: 'hidden1' } } },
   });
-  server = await ServerProcess.start(['serve', '--camera', rtsp.url('gate')]);
+  server = await ServerProcess.start(['serve', '--camera', rtsp.url('gate'), '--record', join(folder, 'a.mcap')]);
 });
 afterAll(async () => {
   await server?.stop();
@@ -79,4 +80,14 @@ test('a change touches only what it names', async () => {
   expect((await cameras('remove', 'locked')).code).toBe(0);
   expect([await stateOf('cam1'), await connections()]).toEqual(['live', before]);
   expect(rtsp.camera('gate').counts.framesDropped).toBe(0);
+});
+
+test('it is in the recording of the server', async () => {
+  expect(await server.stop()).toBe(0);
+  const { messages, metadata } = await readIndexed(join(folder, 'a.mcap'));
+  expect(metadata[0]!.get('lost')).toBe('0');
+  const frames = messages.filter(({ topic }) => topic === 'cameras/cam1/video');
+  const { seq, ...first } = frames[0]!.value as { seq: number };
+  expect(first).toMatchObject({ camera: 'cam1', format: 'h264', is_key: true });
+  expect(frames.map(({ sequence }) => sequence)).toEqual(frames.map((_, i) => seq + i));
 });

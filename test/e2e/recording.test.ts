@@ -1,19 +1,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { zstdDecompressSync } from 'node:zlib';
-import { McapIndexedReader } from '@mcap/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectTelemetry } from '../../src/client/telemetry.ts';
 import { RecordingSource } from '../../src/delivery/replay-file.ts';
 import { createSightline } from '../../src/index.ts';
 import { runHere } from '../support/command.ts';
 import { photograph } from '../support/pictures.ts';
+import { readIndexed } from '../support/recorded.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { SocketClient } from '../support/socket-client.ts';
 
@@ -41,20 +40,10 @@ const connect = (url: string) => connectTelemetry({ url, reconnect: false });
 
 /** The messages of `rover/1/state` as the public reader finds them. */
 async function readFileOf(path: string) {
-  const bytes = await readFile(path);
-  const readable = {
-    size: async () => BigInt(bytes.length),
-    read: async (offset: bigint, size: bigint) => bytes.subarray(Number(offset), Number(offset + size)),
-  };
-  const decompressHandlers = { zstd: (data: Uint8Array) => zstdDecompressSync(data) };
-  const reader = await McapIndexedReader.Initialize({ readable, decompressHandlers });
-  const numbers = [];
-  const sequences = [];
-  for await (const { sequence, data } of reader.readMessages({ topics: ['rover/1/state'], validateCrcs: true })) {
-    sequences.push(sequence);
-    numbers.push((JSON.parse(Buffer.from(data).toString()) as { n: number }).n);
-  }
-  return { reader, numbers, sequences };
+  const { reader, messages } = await readIndexed(path);
+  const own = messages.filter(({ topic }) => topic === 'rover/1/state');
+  const numbers = own.map(({ value }) => (value as { n: number }).n);
+  return { reader, numbers, sequences: own.map(({ sequence }) => sequence) };
 }
 
 test('pictures and results of a video session are recorded on the timeline of the topics', async () => {

@@ -1,4 +1,5 @@
 import { mp4Fragment, mp4Track, type Mp4Track } from '../../src/media/fmp4.ts';
+import type { ParameterSets } from '../../src/media/nal.ts';
 import { numberedClip, type CodedFrame, type NumberedClipOptions } from './coded-clip.ts';
 
 /** Real pictures with their numbers in them, as a camera's raw channel has them. */
@@ -6,6 +7,7 @@ import { numberedClip, type CodedFrame, type NumberedClipOptions } from './coded
 const TICKS_PER_S = 90_000;
 
 export interface NumberedVideo {
+  readonly sets: ParameterSets;
   readonly track: Mp4Track;
   readonly rateFps: number;
   readonly frames: readonly CodedFrame[];
@@ -13,7 +15,7 @@ export interface NumberedVideo {
 
 export async function numberedVideo(options: NumberedClipOptions = {}): Promise<NumberedVideo> {
   const { sets, rateFps, frames } = await numberedClip({ ...options, options: { tune: 'zerolatency' } });
-  return { track: mp4Track(sets, TICKS_PER_S), rateFps, frames };
+  return { sets, track: mp4Track(sets, TICKS_PER_S), rateFps, frames };
 }
 
 /** A frame as a fragment, to be shown at `atS` of its epoch. */

@@ -3,14 +3,8 @@ import { SightlineError } from '../../src/base/errors.ts';
 import type { FrameName } from '../../src/base/frame-name.ts';
 import type { FrameOutcome } from '../../src/base/frame.ts';
 import type { CameraDocument } from '../../src/sources/camera/documents.ts';
-import type {
-  CameraFeed,
-  CameraFeeds,
-  NamedOutcome,
-  RawFragment,
-  RawInit,
-  Still,
-} from '../../src/sources/camera/feed.ts';
+import type { NamedOutcome, RawFragment, RawInit } from '../../src/base/camera-frame.ts';
+import type { CameraFeed, CameraFeeds, Still } from '../../src/sources/camera/feed.ts';
 import type { Hub } from '../../src/stream/hub.ts';
 import type { Stream } from '../../src/stream/stream.ts';
 import { fragmentOf, frameOf, type NumberedVideo } from './numbered-video.ts';
@@ -38,6 +32,8 @@ export class ScriptedCamera implements CameraFeed {
   /** How often its raw channel was asked for, and is asked for now. */
   watched = 0;
   watching = 0;
+  /** Null: it has no raw channel. */
+  codecString: string | null;
   readonly #clock: Clock;
   readonly #video: NumberedVideo;
   readonly #stateListeners = new Set<() => void>();
@@ -52,6 +48,7 @@ export class ScriptedCamera implements CameraFeed {
     this.id = id;
     this.#clock = clock;
     this.#video = video;
+    this.codecString = video.track.codecString;
     this.#epoch = clock.now();
     this.#init = this.#makeInit();
     this.raw = hub.create(`cameras/${id}/raw`, { capacity });
@@ -121,7 +118,8 @@ export class ScriptedCamera implements CameraFeed {
   }
 
   report(): CameraDocument {
-    const { codecString: codec_string, width, height } = this.#video.track;
+    const { width, height } = this.#video.track;
+    const { codecString: codec_string } = this;
     const sinceMs = this.#clock.now();
     return {
       id: this.id,
@@ -158,8 +156,8 @@ export class ScriptedCamera implements CameraFeed {
   }
 
   close(): void {
-    this.raw.close();
     this.results.close();
+    this.raw.close();
   }
 
   #makeInit(): RawInit {

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ManualClock } from '../../base/clock.ts';
 import { seededRandom } from '../../base/random.ts';
-import type { RawFragment } from '../../sources/camera/feed.ts';
+import type { RawFragment } from '../../base/camera-frame.ts';
 import { Hub } from '../../stream/hub.ts';
 import { RawCursor } from './raw-cursor.ts';
 

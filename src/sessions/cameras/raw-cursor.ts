@@ -1,6 +1,7 @@
 import type { Sample } from '../../base/sample.ts';
 import type { GapCause, WireFrame } from '../../protocol/cameras.ts';
-import type { RawFragment } from '../../sources/camera/feed.ts';
+import type { RawFragment } from '../../base/camera-frame.ts';
+import { newestKey } from '../../stream/newest-key.ts';
 import type { LossCause, Reader, ReaderCounts } from '../../stream/reader.ts';
 import type { Stream } from '../../stream/stream.ts';
 
@@ -69,7 +70,7 @@ export class RawCursor {
     this.#reader = stream.subscribe({
       name: 'camera view',
       contract: { kind: 'all' },
-      from: newestKey(stream, stream.oldest) ?? 'live',
+      from: newestKey(stream) ?? 'live',
       onReady,
       onEnding,
       onLost: (seqs, cause) => this.#loss.note(seqs.length, cause),
@@ -125,12 +126,4 @@ export class RawCursor {
     if (count <= 0) return undefined;
     return { from, to: { epoch, seq }, count, cause: loss?.cause ?? 'source' };
   }
-}
-
-/** Position of the newest key frame from a position on. */
-function newestKey(stream: Stream<RawFragment>, from: number): number | undefined {
-  for (let position = stream.head - 1; position >= from; position--) {
-    if (stream.at(position)?.data.isKey) return position;
-  }
-  return undefined;
 }

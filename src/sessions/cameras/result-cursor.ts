@@ -1,5 +1,5 @@
 import type { WireFrame } from '../../protocol/cameras.ts';
-import type { NamedOutcome } from '../../sources/camera/feed.ts';
+import type { NamedOutcome } from '../../base/camera-frame.ts';
 import type { Reader, ReaderCounts } from '../../stream/reader.ts';
 import type { Stream } from '../../stream/stream.ts';
 import { Loss, type CursorOptions, type Taken } from './raw-cursor.ts';

@@ -18,9 +18,10 @@ import {
   type OpenViewMessage,
 } from '../../protocol/cameras.ts';
 import { aboutMessage } from '../../protocol/message-about.ts';
-import { outcomeMessage } from '../../protocol/outcome-message.ts';
+import { namedOutcomeMessage } from '../../protocol/outcome-message.ts';
 import type { VideoClockRequest } from '../../protocol/video.ts';
-import type { CameraFeed, CameraFeeds, NamedOutcome, RawFragment } from '../../sources/camera/feed.ts';
+import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
+import type { CameraFeed, CameraFeeds } from '../../sources/camera/feed.ts';
 import type { RegisteredSession } from '../registry.ts';
 import { CAMERA_VIEW_BYTES } from '../session-bytes.ts';
 import { endMessage, endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from '../session-socket.ts';
@@ -380,16 +381,8 @@ function stateOf(feed: CameraFeed): CameraStateFields {
 }
 
 function resultMessage(id: number, sample: Sample<NamedOutcome>, nowMs: number, aheadMs: number): CameraResultMessage {
-  const { frame, clock, pipeline, outcome } = sample.data;
-  const { epoch, seq } = frame;
-  const told = outcomeMessage({ ...sample, data: outcome }, '', nowMs, aheadMs);
-  const common = { type: 'result', id, epoch, seq, capture_time: sample.captureTimeMs + aheadMs, clock } as const;
-  if (told.type === 'error') {
-    return { ...common, pipeline, outcome: 'error', code: told.code, message: told.message };
-  }
-  if (told.type === 'dropped') return { ...common, pipeline, outcome: 'dropped', cause: told.cause };
-  const { client_id: _, ...found } = told;
-  return { ...found, ...common, pipeline, outcome: 'result' } as CameraResultMessage;
+  const { camera: _, ...said } = namedOutcomeMessage(sample, nowMs, aheadMs);
+  return { type: 'result', id, ...said };
 }
 
 function fragmentMessage(id: number, { captureTimeMs, data }: Sample<RawFragment>, aheadMs: number): Uint8Array {

@@ -1,5 +1,6 @@
 import type { CameraChannel, OpenViewMessage } from '../../protocol/cameras.ts';
-import type { CameraFeed, RawInit } from '../../sources/camera/feed.ts';
+import type { RawInit } from '../../base/camera-frame.ts';
+import type { CameraFeed } from '../../sources/camera/feed.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
 import { NO_COUNTS } from '../../stream/reader-counts.ts';
 import { RawCursor } from './raw-cursor.ts';

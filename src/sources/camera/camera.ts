@@ -19,7 +19,8 @@ import {
   type Reason,
 } from './camera-state.ts';
 import type { CameraDocument } from './documents.ts';
-import type { CameraFeed, NamedOutcome, RawFragment, Still } from './feed.ts';
+import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
+import type { CameraFeed, Still } from './feed.ts';
 import type { FrameData, PictureCondition, PictureScale, ReaderCounts, ReaderData, StreamFacts } from './messages.ts';
 import { PictureFeed, type OpenPictures } from './picture-feed.ts';
 import { isRateNews, isSameScale, nextRate, orderDelayMs, pictureScale } from './picture-plan.ts';

@@ -1,42 +1,9 @@
+import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 import type { CaptureClock, FrameName } from '../../base/frame-name.ts';
-import type { FrameOutcome } from '../../base/frame.ts';
-import type { PipelineName } from '../../base/result.ts';
 import type { Stream } from '../../stream/stream.ts';
 import type { CameraDocument } from './documents.ts';
 
 /** What a camera of the fleet gives to those who watch it. */
-
-/** An MP4 initialisation segment: all fragments of its epoch need it first. */
-export interface RawInit {
-  readonly epoch: number;
-  /** RFC 6381. */
-  readonly codecString: string;
-  /** Pixels. */
-  readonly width: number;
-  readonly height: number;
-  readonly bytes: Uint8Array;
-}
-
-/** One frame of the raw channel. Its sample has the capture time; `seq` of the sample rises over all epochs. */
-export interface RawFragment {
-  readonly init: RawInit;
-  readonly frame: FrameName;
-  readonly clock: CaptureClock;
-  /** What follows can be decoded without anything before it. */
-  readonly isKey: boolean;
-  /** Presentation, from the beginning of the epoch, and how long it is shown, seconds. */
-  readonly mediaTimeS: number;
-  readonly durationS: number;
-  /** `moof` and `mdat`. */
-  readonly bytes: Uint8Array;
-}
-
-export interface NamedOutcome {
-  readonly frame: FrameName;
-  readonly clock: CaptureClock;
-  readonly pipeline: PipelineName;
-  readonly outcome: FrameOutcome;
-}
 
 export interface Still {
   readonly frame: FrameName;

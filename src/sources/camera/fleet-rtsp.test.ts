@@ -5,7 +5,7 @@ import { readNumber } from '../../../test/support/picture-number.ts';
 import { isLongRun } from '../../../test/support/forms.ts';
 import { RtspServer } from '../../../test/support/rtsp-server.ts';
 import type { Picture } from '../../base/picture.ts';
-import type { NamedOutcome, RawFragment } from './feed.ts';
+import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 
 const TIMEOUT = { timeout: 60_000 };
 

@@ -12,7 +12,7 @@ import { FigureRegistry } from '../../observe/figures.ts';
 import { camerasPart } from './camera-figures.ts';
 import type { Camera } from './camera.ts';
 import type { CameraDocument } from './documents.ts';
-import type { NamedOutcome, RawFragment } from './feed.ts';
+import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 
 const TIMEOUT = { timeout: 60_000 };
 

@@ -12,7 +12,7 @@ import type { Stream } from '../../stream/stream.ts';
 import { restartDelayMs, type RestartPolicy } from '../../supervise/restart.ts';
 import { isSameList } from './camera-settings.ts';
 import type { Reason } from './camera-state.ts';
-import type { NamedOutcome } from './feed.ts';
+import type { NamedOutcome } from '../../base/camera-frame.ts';
 import type { ReaderData } from './messages.ts';
 import { ownBytes } from './own-bytes.ts';
 import { pictureRate, steadyShare, type ModelSize } from './picture-plan.ts';

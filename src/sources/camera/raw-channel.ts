@@ -1,7 +1,7 @@
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
-import type { RawFragment, RawInit } from './feed.ts';
+import type { RawFragment, RawInit } from '../../base/camera-frame.ts';
 import type { ReaderData } from './messages.ts';
 import { ownBytes } from './own-bytes.ts';
 

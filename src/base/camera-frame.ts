@@ -1,0 +1,37 @@
+import type { CaptureClock, FrameName } from './frame-name.ts';
+import type { FrameOutcome } from './frame.ts';
+import type { PipelineName } from './result.ts';
+
+/** What the streams of a camera hold: its frames as they are, and what became of them in the pipelines. */
+
+/** An MP4 initialisation segment: all fragments of its epoch need it first. */
+export interface RawInit {
+  readonly epoch: number;
+  /** RFC 6381. */
+  readonly codecString: string;
+  /** Pixels. */
+  readonly width: number;
+  readonly height: number;
+  readonly bytes: Uint8Array;
+}
+
+/** One frame of the raw channel. Its sample has the capture time; `seq` of the sample rises over all epochs. */
+export interface RawFragment {
+  readonly init: RawInit;
+  readonly frame: FrameName;
+  readonly clock: CaptureClock;
+  /** What follows can be decoded without anything before it. */
+  readonly isKey: boolean;
+  /** Presentation, from the beginning of the epoch, and how long it is shown, seconds. */
+  readonly mediaTimeS: number;
+  readonly durationS: number;
+  /** `moof` and `mdat`. */
+  readonly bytes: Uint8Array;
+}
+
+export interface NamedOutcome {
+  readonly frame: FrameName;
+  readonly clock: CaptureClock;
+  readonly pipeline: PipelineName;
+  readonly outcome: FrameOutcome;
+}
