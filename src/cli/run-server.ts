@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
-import { checkApp, pageOf, type AppName } from './apps.ts';
+import { checkApp, pageOf, partsOf, type AppName } from './apps.ts';
 import type { Sightline } from '../app.ts';
 import { readCameraUrl } from '../config/camera-urls.ts';
 import type { Config } from '../config/schema.ts';
@@ -115,14 +115,13 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   context.out(`ready ${app.url}`);
   await tellTls(context, config, app.url);
   if (demo || name) log.write('page_ready', { url: `${app.url}${pageOf(name)}` });
-  const isWholeDemo = demo !== undefined && name === undefined;
-  const camera = isWholeDemo ? app.startCamera(() => demo.makeCamera(log)) : Promise.resolve();
-  const wall = isWholeDemo || name === 'traffic' ? demo?.makeWall : undefined;
+  const parts = partsOf(name, demo !== undefined);
+  const camera = demo && parts.camera ? app.startCamera(() => demo.makeCamera(log)) : Promise.resolve();
+  const wall = parts.wall ? demo?.makeWall : undefined;
   // The first page goes first.
   if (wall) void camera.then(() => fillWall(app, () => wall(log), { log, signal: context.signal }));
-  const hasRover = name === 'rover' || isWholeDemo;
   const random = seededRandom(ROVER_SEED);
-  using _rover = hasRover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
+  using _rover = parts.rover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);
   hangups.ended();
   // What comes of it is recorded as well.

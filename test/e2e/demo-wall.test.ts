@@ -39,7 +39,7 @@ test('the demo has a wall of cameras with cars on them, whose clips are made onc
   expect((await liveCameras(second)).map(({ id }) => id)).toEqual(cameras.map(({ id }) => id));
   expect(second.errAtStart + second.err).not.toContain('camera_making');
   expect(second.errAtStart + second.err).toContain(`${second.url}/wall.html`);
-  // What is there for this run alone is not kept, and the user's own configuration has none of it.
+  // What is there for this run alone is not kept.
   const removed = await fetch(`${second.url}/api/cameras/${cameras[0]!.id}`, { method: 'DELETE' });
   expect(await removed.json()).toMatchObject({ kept: false });
 });
