@@ -347,7 +347,7 @@ export class Sightline implements AsyncDisposable {
             void this.#changeConfig({
               entries: entries.map(({ id, value }) => ({ section: 'cameras', name: id, value })),
             }),
-          isKept: () => this.#keptCameras.isKept,
+          isKept: (cameras) => this.#keptCameras.isKept(cameras),
           test: (settings) => this.#fleet.test(settings),
           eventSettings: () => eventSettings(this.#config),
         }),
@@ -462,9 +462,21 @@ export class Sightline implements AsyncDisposable {
     if (promised !== undefined) this.#log.write('memory_promised', promised);
   }
 
-  /** The page has a demo camera from now on: requests for it wait until the clip is made. */
-  startCamera(makeClip: () => Promise<string>): void {
+  /** The page has a demo camera from now on: requests for it wait until the clip is made. Resolves when it is, or cannot be. */
+  async startCamera(makeClip: () => Promise<string>): Promise<void> {
     this.#camera.start(makeClip, this.#log);
+    await this.#camera.clip;
+  }
+
+  /** Ids of the cameras that it reads, or may read. */
+  get cameraIds(): readonly string[] {
+    return Object.keys(this.#config.cameras);
+  }
+
+  /** A further camera for this run alone, whatever is done to it. Errors: CONFIG_*. */
+  lendCamera(id: string, value: Readonly<Record<string, unknown>>): void {
+    this.#coordinator.change({ entry: { section: 'cameras', name: id, value } });
+    this.#keptCameras.leaveOut(this.#config.cameras[id]!);
   }
 
   health(): HealthDocument {

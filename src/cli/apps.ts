@@ -12,6 +12,16 @@ export function checkApp(name: string | undefined): AppName | undefined {
   throw new SightlineError('USAGE', `there is no app "${name}"; there is ${Object.keys(APPS).join(', ')}`);
 }
 
+/** What a server has beside its pages: in a demo all of it, or what its app is about. */
+export function partsOf(app: AppName | undefined, isDemo: boolean): { camera: boolean; wall: boolean; rover: boolean } {
+  const isWholeDemo = isDemo && app === undefined;
+  return {
+    camera: isWholeDemo,
+    wall: isWholeDemo || (isDemo && app === 'traffic'),
+    rover: isWholeDemo || app === 'rover',
+  };
+}
+
 /** The page that an app opens on, behind the server's URL. */
 export function pageOf(app: AppName | undefined): string {
   return app === undefined ? '' : APPS[app].page;

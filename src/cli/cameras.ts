@@ -341,7 +341,9 @@ function jsonBody(value: unknown): { type: string; text: string } {
 
 function tellKept(context: CliContext, { kept }: { readonly kept?: unknown }): void {
   if (kept === false)
-    context.err('The server has no store for it (store.mode, store.file): its next start will not know of this.');
+    context.err(
+      'The next start of the server will not know of this: it has no store (store.mode, store.file), or this is a camera of its demo.',
+    );
 }
 
 /** A table that is at most 80 columns wide. */

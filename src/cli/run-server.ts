@@ -2,14 +2,16 @@ import { resolve } from 'node:path';
 import { Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
-import { checkApp, pageOf, type AppName } from './apps.ts';
+import { checkApp, pageOf, partsOf, type AppName } from './apps.ts';
 import type { Sightline } from '../app.ts';
 import { readCameraUrl } from '../config/camera-urls.ts';
 import type { Config } from '../config/schema.ts';
 import type { Log } from '../log/log.ts';
+import type { DemoView } from '../sources/demo.ts';
 import { lowerV8Threads } from '../supervise/thread-priority.ts';
 import type { CliContext } from './context.ts';
 import { withLog } from './log.ts';
+import { fillWall } from './demo-wall.ts';
 import { tellTls } from './tls-notes.ts';
 
 /** The common part of `serve` and `demo`: flags, the line `ready`, and an orderly end. */
@@ -70,14 +72,20 @@ export function tlsOption(): Option {
 }
 
 /**
- * `makeCamera` makes the clip that the page plays as its demo camera: it is a demo, which also has a simulated rover, unless
- * `--app` names one app alone. Resolves when the server has stopped, after the context's signal. Errors: USAGE, CONFIG_*, ADDRESS_*, MODEL_*, OUTPUT_FAILED.
+ * What a demo has beside the server, of which `--app` takes a part. Both make their clips while the server runs. A simulated rover is
+ * the third part.
  */
-export async function runServer(
-  context: CliContext,
-  flags: ServerFlags,
-  makeCamera?: (log: Log) => Promise<string>,
-): Promise<void> {
+export interface Demo {
+  /** The clip that the first page plays as its demo camera. */
+  makeCamera(log: Log): Promise<string>;
+  /** Cameras for the wall of a server that has none of its own; undefined: none. */
+  readonly makeWall: ((log: Log) => AsyncIterable<DemoView>) | undefined;
+}
+
+/**
+ * With `demo` it is a demo. Resolves when the server has stopped, after the context's signal. Errors: USAGE, CONFIG_*, ADDRESS_*, MODEL_*, OUTPUT_FAILED.
+ */
+export async function runServer(context: CliContext, flags: ServerFlags, demo?: Demo): Promise<void> {
   const name = checkApp(flags.app);
   const config = context.config({
     'server.port': flags.port,
@@ -86,17 +94,17 @@ export async function runServer(
     'detection.model': flags.model,
     ...cameraFlags(flags.cameras, context.cwd),
   });
-  await withLog(context, config, (log) => run(context, flags, { config, name, log, makeCamera }));
+  await withLog(context, config, (log) => run(context, flags, { config, name, log, demo }));
 }
 
 interface Parts {
   readonly config: Config;
   readonly name: AppName | undefined;
   readonly log: Log;
-  readonly makeCamera: ((log: Log) => Promise<string>) | undefined;
+  readonly demo: Demo | undefined;
 }
 
-async function run(context: CliContext, flags: ServerFlags, { config, name, log, makeCamera }: Parts): Promise<void> {
+async function run(context: CliContext, flags: ServerFlags, { config, name, log, demo }: Parts): Promise<void> {
   // The process is ours alone here; in a program that embeds the server its threads are not ours to slow down.
   lowerV8Threads();
   const ending = endInTime(context, config, log);
@@ -109,12 +117,14 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   const recorder = flags.record === undefined ? undefined : await app.record(resolve(context.cwd, flags.record));
   context.out(`ready ${app.url}`);
   await tellTls(context, config, app.url);
-  const isDemo = makeCamera !== undefined;
-  if (isDemo || name) log.write('page_ready', { url: `${app.url}${pageOf(name)}` });
-  if (isDemo && name === undefined) app.startCamera(() => makeCamera(log));
-  const hasRover = name === 'rover' || (isDemo && name === undefined);
+  if (demo || name) log.write('page_ready', { url: `${app.url}${pageOf(name)}` });
+  const parts = partsOf(name, demo !== undefined);
+  const camera = demo && parts.camera ? app.startCamera(() => demo.makeCamera(log)) : Promise.resolve();
+  const wall = parts.wall ? demo?.makeWall : undefined;
+  // The first page goes first.
+  if (wall) void camera.then(() => fillWall(app, () => wall(log), { log, signal: context.signal }));
   const random = seededRandom(ROVER_SEED);
-  using _rover = hasRover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
+  using _rover = parts.rover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);
   hangups.ended();
   // What comes of it is recorded as well.

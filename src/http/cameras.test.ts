@@ -27,6 +27,7 @@ interface Answered {
     readonly cameras: readonly { readonly id: string }[];
     readonly next: string | null;
     readonly added: readonly string[];
+    readonly kept: boolean;
     readonly error: { readonly code: string; readonly message: string };
   };
 }
@@ -42,6 +43,22 @@ async function call(method: string, path: string, body?: unknown, type = 'applic
 }
 
 const idsOf = ({ body }: Answered): string[] => body.cameras.map(({ id }) => id);
+
+test('says of each answer whether the next start knows of these cameras', async () => {
+  api.lentUrl = '/cache/clip.mp4';
+  const kept = async (...request: Parameters<typeof call>) => (await call(...request)).body.kept;
+  expect(await kept('PUT', '/api/cameras/demo', { url: api.lentUrl })).toBe(false);
+  expect(await kept('PUT', '/api/cameras/demo', { class: 'high' })).toBe(false);
+  expect(await kept('PUT', '/api/cameras/north', { url: 'rtsp://north/1' })).toBe(true);
+  const rows = [
+    { id: 'demo', url: api.lentUrl },
+    { id: 'north', url: 'rtsp://north/1' },
+  ];
+  expect(await kept('POST', '/api/cameras', rows)).toBe(false);
+  expect(await kept('POST', '/api/cameras', rows.slice(1))).toBe(true);
+  expect(await kept('DELETE', '/api/cameras/demo')).toBe(false);
+  expect(await kept('DELETE', '/api/cameras/north')).toBe(true);
+});
 
 describe('the list', () => {
   test('has all, and by state and text some, a page at a time', async () => {

@@ -26,8 +26,8 @@ export interface CamerasHost {
   entries(): Config['cameras'];
   /** Sets each as a whole, or removes it by null: all or none. Throws CONFIG_*. */
   change(entries: readonly CameraChange[]): void;
-  /** Changes outlive the server. */
-  isKept(): boolean;
+  /** What is done to these outlives the server. */
+  isKept(cameras: readonly Config['cameras'][string][]): boolean;
   /** Errors: CAMERA_TESTS_BUSY. */
   test(settings: CameraSettings): Promise<CameraTest>;
   eventSettings(): EventSettings;
@@ -57,7 +57,9 @@ const cameraId = z
   })
   .describe('1 to 64 characters out of a-z, 0-9, ".", "_" and "-"');
 
-const keptSchema = z.boolean().describe('false: the next start does not know of it (`store`)');
+const keptSchema = z
+  .boolean()
+  .describe('false: the next start does not know of it (`store`; what is done to a demo camera is for this run)');
 
 const detailSchema = z
   .object({
@@ -206,7 +208,8 @@ function changeRoutes(host: CamerasHost): Route[] {
         const url = body.url ?? before?.url;
         if (url === undefined) throw new SightlineError('BODY_BAD', 'body.url: a new camera needs an address');
         host.change([{ id, value: { ...body, url } }]);
-        return { camera: detail(host, id), change: changeOf(before, entryOf(host, id)), kept: host.isKept() };
+        const after = entryOf(host, id)!;
+        return { camera: detail(host, id), change: changeOf(before, after), kept: host.isKept([after]) };
       },
     }),
     answer({
@@ -221,9 +224,10 @@ function changeRoutes(host: CamerasHost): Route[] {
       errors: ['CAMERA_UNKNOWN', ...CONFIG_ERRORS],
       response: z.object({ id: z.string(), kept: keptSchema }),
       handle: ({ params: { id } }) => {
-        if (!entryOf(host, id)) throw unknownCamera(id);
+        const before = entryOf(host, id);
+        if (!before) throw unknownCamera(id);
         host.change([{ id, value: null }]);
-        return { id, kept: host.isKept() };
+        return { id, kept: host.isKept([before]) };
       },
     }),
     answer({
@@ -341,9 +345,15 @@ function changeMany(
     throw new SightlineError('BODY_BAD', `body.${ids.lastIndexOf(twice)}.id: ${twice} is in it twice`);
   const before = new Map(ids.map((id) => [id, entryOf(host, id)]));
   host.change(rows.map(({ id, ...value }) => ({ id, value })));
-  const changes = ids.map((id) => [id, changeOf(before.get(id), entryOf(host, id))] as const);
+  const after = new Map(ids.map((id) => [id, entryOf(host, id)!]));
+  const changes = [...after].map(([id, entry]) => [id, changeOf(before.get(id), entry)] as const);
   const of = (wanted: ReturnType<typeof changeOf>) => changes.flatMap(([id, change]) => (change === wanted ? id : []));
-  return { added: of('added'), changed: of('changed'), unchanged: of('unchanged'), kept: host.isKept() };
+  return {
+    added: of('added'),
+    changed: of('changed'),
+    unchanged: of('unchanged'),
+    kept: host.isKept([...after.values()]),
+  };
 }
 
 type Entry = Config['cameras'][string];

@@ -697,12 +697,14 @@ export const LOG_EVENTS = {
     text: ({ author, what }) => `${author} has ended the silence of ${what}`,
   }),
 
-  camera_making: event<{ from: string }>({
+  camera_making: event<{ cameras: number; from: string }>({
     room: 'sources',
     level: 'info',
-    about: 'Sightline makes the clip of the demo camera; the next start finds it in the cache.',
-    fields: { from: 'its source, with the licence' },
-    text: ({ from }) => `Making the demo camera from ${from}.`,
+    about: 'Sightline makes the clip of the demo camera, or those of the wall; the next start finds them in the cache.',
+    fields: { cameras: 'how many clips', from: 'their source, with the licence' },
+    text: ({ cameras, from }) =>
+      `Making ${cameras === 1 ? 'the demo camera' : `${cameras} demo cameras for the wall`} from ${from}.`,
+    intervalMs: 0,
   }),
   camera_converting: event<{ clip: string; codec: string }>({
     room: 'sources',
@@ -717,6 +719,13 @@ export const LOG_EVENTS = {
     about: 'There is no demo camera.',
     fields: { code: CODE, reason: REASON },
     text: ({ reason }) => `there is no demo camera: ${reason}`,
+  }),
+  demo_wall_failed: event<{ cameras: number; code: ErrorCode; reason: string }>({
+    room: 'cli',
+    level: 'warn',
+    about: 'Demo cameras are missing on the wall.',
+    fields: { cameras: 'those that are there', code: CODE, reason: REASON },
+    text: ({ cameras, reason }) => `the wall has ${cameras === 0 ? 'no' : `only ${cameras}`} demo cameras: ${reason}`,
   }),
 
   cameras_restored: event<{ cameras: number; removed: number }>({

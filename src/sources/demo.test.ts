@@ -1,11 +1,13 @@
-import { mkdtemp, readdir, rm, stat, truncate, utimes } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { collectingLog } from '../../test/support/log.ts';
 import { encodeJpeg } from '../media/jpeg.ts';
-import { makeDemoCamera, scenesAt, viewOf } from './demo.ts';
+import { FfmpegSource } from './camera/ffmpeg-source.ts';
+import type { SourcePacket } from './camera/source.ts';
+import { framesOf, WALL_FILMS } from './demo-film.ts';
+import { makeDemoCamera, makeDemoWall } from './demo.ts';
 import { openVideo } from './file.ts';
 import { createVideo, writePicture } from './writer.ts';
 
@@ -67,6 +69,74 @@ describe('the camera of photographs', () => {
   });
 });
 
+describe('the wall', () => {
+  const wall = async (options: Partial<Parameters<typeof makeDemoWall>[0]> = {}) => {
+    const views: Record<string, string> = {};
+    const fetchPhotograph = async ({ file }: { file: string }) => photograph(file.includes('car1') ? 60 : 180);
+    for await (const { id, path } of makeDemoWall({ cacheDir: folder, fetchPhotograph, ...options })) views[id] = path;
+    return views;
+  };
+
+  test('has short clips that a camera may be: key frames each second, shown as they come; made once', async () => {
+    const { log, texts } = collectingLog();
+    const asked: string[] = [];
+    const fetchPhotograph = async ({ file }: { file: string }) => {
+      asked.push(file);
+      return photograph(file.includes('car1') ? 60 : 180);
+    };
+    const views = await wall({ log, fetchPhotograph });
+    expect(Object.keys(views)).toEqual(Object.keys(WALL_FILMS));
+    expect(new Set(Object.values(views)).size).toBe(Object.keys(WALL_FILMS).length);
+    expect(asked.toSorted()).toEqual(['examples/files/car1.jpg', 'examples/files/car2.jpg']);
+    expect(texts()).toEqual([expect.stringMatching(/^Making \d demo cameras .* licence MIT/)]);
+    for (const [id, path] of Object.entries(views)) {
+      const film = WALL_FILMS[id]!;
+      const packets = await packetsOf(path);
+      expect(packets).toHaveLength(framesOf(film));
+      expect(packets.map(({ isKey }) => isKey)).toEqual(packets.map((_, i) => i % film.rateFps === 0));
+      for (const { pts, dts } of packets) expect(pts).toBe(dts);
+    }
+
+    const again = await wall({ log, fetchPhotograph: noPhotographs });
+    expect(again).toEqual(views);
+    expect(texts()).toHaveLength(1);
+  });
+
+  test('gives those that it has before it makes the others, which may fail', async () => {
+    const views = await wall();
+    const [lost, ...others] = Object.keys(views);
+    await rm(views[lost!]!);
+    const seen: string[] = [];
+    const left = makeDemoWall({ cacheDir: folder, fetchPhotograph: noPhotographs });
+    const all = (async () => {
+      for await (const { id } of left) seen.push(id);
+    })();
+    await expect(all).rejects.toThrow('photograph');
+    expect(seen).toEqual(others);
+  });
+
+  test('two that are made at once in one folder are both whole', async () => {
+    const [one, other] = await Promise.all([wall(), wall()]);
+    expect(other).toEqual(one);
+    for (const path of Object.values(one)) expect((await openAndClose(path)).frames).toBeGreaterThan(1);
+    expect((await readdir(join(folder, 'cameras'))).toSorted()).toEqual(
+      Object.values(one)
+        .map((path) => basename(path))
+        .toSorted(),
+    );
+  });
+
+  test('ends at once when it is told to, and leaves no half clip', async () => {
+    const stop = new AbortController();
+    const fetchPhotograph = async () => {
+      setImmediate(() => stop.abort(new Error('stopped')));
+      return photograph(9);
+    };
+    await expect(wall({ signal: stop.signal, fetchPhotograph })).rejects.toThrow('stopped');
+    expect((await readdir(join(folder, 'cameras'))).filter((name) => !name.startsWith('camera-'))).toEqual([]);
+  });
+});
+
 describe("the user's own clip", () => {
   test('is taken as it is where browsers play it', async () => {
     const clip = join(folder, 'mine.mp4');
@@ -81,26 +151,43 @@ describe("the user's own clip", () => {
     await writePicture(clip, { data: new Uint8Array(32 * 32 * 3).fill(99), width: 32, height: 32 });
     const options = { cacheDir: join(folder, 'cache'), clip, fetchPhotograph: noPhotographs };
     const path = await makeDemoCamera(options);
-    const { mtimeMs, size } = await stat(path);
+    const { ino, size } = await stat(path);
     expect((await openAndClose(path)).codec).toBe('h264');
     expect(await makeDemoCamera(options)).toBe(path);
-    expect((await stat(path)).mtimeMs).toBe(mtimeMs);
+    expect((await stat(path)).ino).toBe(ino);
 
     await truncate(path, size >> 1);
     expect(await makeDemoCamera(options)).toBe(path);
     expect((await stat(path)).size).toBe(size);
   });
 
-  test('leaves room in the cache: the oldest conversions go', async () => {
+  test('leaves room in the cache: those go that were used longest ago', async () => {
     const made: string[] = [];
-    for (let i = 0; i < 6; i += 1) {
+    for (let i = 0; i < 18; i += 1) {
       const clip = join(folder, `mine${i}.png`);
       await writePicture(clip, { data: new Uint8Array(32 * 32 * 3).fill(i), width: 32, height: 32 });
       made.push(basename(await makeDemoCamera({ cacheDir: folder, clip, fetchPhotograph: noPhotographs })));
       // Files that are made within one tick of the file system's clock have no order.
       await utimes(join(folder, 'cameras', made.at(-1)!), i, i);
+      // The first one is in use all the time.
+      if (i > 0)
+        await makeDemoCamera({ cacheDir: folder, clip: join(folder, 'mine0.png'), fetchPhotograph: noPhotographs });
     }
-    expect((await readdir(join(folder, 'cameras'))).toSorted()).toEqual(made.slice(2).toSorted());
+    const [first, ...others] = made;
+    expect((await readdir(join(folder, 'cameras'))).toSorted()).toEqual([first, ...others.slice(-15)].toSorted());
+  });
+
+  test('takes away what a killed process has left', async () => {
+    const cameras = join(folder, 'cameras');
+    await mkdir(cameras);
+    const names = ['0123456789abcdef', 'fedcba9876543210'].map((hash) => `.camera-${hash}.mp4.00aa11bb.partial`);
+    const [old, young] = names as [string, string];
+    for (const name of names) await writeFile(join(cameras, name), 'half');
+    await utimes(join(cameras, old), 1, 1);
+    const clip = join(folder, 'mine.png');
+    await writePicture(clip, { data: new Uint8Array(32 * 32 * 3), width: 32, height: 32 });
+    const path = await makeDemoCamera({ cacheDir: folder, clip, fetchPhotograph: noPhotographs });
+    expect((await readdir(cameras)).toSorted()).toEqual([young, basename(path)]);
   });
 
   test('that is none is refused', async () => {
@@ -118,35 +205,12 @@ async function openAndClose(path: string) {
   return video.info;
 }
 
-test('at every moment the shares of the scenes add up to a whole picture, and neighbours differ little', () => {
-  fc.assert(
-    fc.property(fc.double({ min: 0, max: 60, noNaN: true }), (timeS) => {
-      const scenes = scenesAt(timeS);
-      expect(scenes.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 6);
-      const later = scenesAt(timeS + 0.05);
-      for (const { scene, share } of scenes) {
-        const then = later.find((other) => other.scene === scene)?.share ?? 0;
-        expect(Math.abs(then - share)).toBeLessThan(0.06);
-      }
-    }),
-  );
-});
-
-test('the camera never looks past the edge of a photograph', () => {
-  const part = fc.double({ min: 0, max: 1, noNaN: true });
-  fc.assert(
-    fc.property(
-      fc.record({ centreX: part, centreY: part, widest: part, closest: part, swayX: part, swayY: part }),
-      part,
-      fc.integer({ min: 32, max: 4000 }),
-      fc.integer({ min: 32, max: 4000 }),
-      (scene, progress, width, height) => {
-        const view = viewOf(scene, progress, { width, height });
-        expect(view.left).toBeGreaterThanOrEqual(0);
-        expect(view.top).toBeGreaterThanOrEqual(0);
-        expect(view.left + view.width).toBeLessThanOrEqual(width);
-        expect(view.top + view.height).toBeLessThanOrEqual(height);
-      },
-    ),
-  );
-});
+/** As a camera reads them. */
+async function packetsOf(path: string): Promise<SourcePacket[]> {
+  const source = new FfmpegSource({ kind: 'file', path, isLooped: false });
+  const packets: SourcePacket[] = [];
+  await source.open();
+  for (let packet = await source.read(); packet; packet = await source.read()) packets.push(packet);
+  await source.close();
+  return packets;
+}

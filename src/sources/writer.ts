@@ -44,6 +44,10 @@ export interface VideoWriterOptions {
   readonly crf?: number;
   /** Encoder threads. Default 1. */
   readonly threads?: number;
+  /** Time between two key frames, seconds. Default: where x264 sees a need, every 250 frames at least. */
+  readonly keyFrameS?: number;
+  /** Most frames in a row that depend on a later one. Default: that of the preset. */
+  readonly bFrames?: number;
 }
 
 const JPEG_QUALITY = 90;
@@ -101,7 +105,7 @@ export class VideoWriter implements AsyncDisposable {
 
   /** Called by `createVideo` only. */
   async open(): Promise<void> {
-    const { rateFps, preset = 'veryfast', crf = 21, threads = 1 } = this.#options;
+    const { rateFps, preset = 'veryfast', crf = 21, threads = 1, keyFrameS, bFrames } = this.#options;
     const encoder = this.#encoder;
     const codec = findEncoder(FF_ENCODER_LIBX264, this.path);
     encoder.allocContext3(codec);
@@ -116,7 +120,12 @@ export class VideoWriter implements AsyncDisposable {
     encoder.colorTrc = AVCOL_TRC_BT709;
     encoder.colorRange = AVCOL_RANGE_MPEG;
     encoder.setFlags(AV_CODEC_FLAG_GLOBAL_HEADER);
-    using codecOptions = Dictionary.fromObject({ preset, crf });
+    using codecOptions = Dictionary.fromObject({
+      preset,
+      crf,
+      ...(keyFrameS !== undefined && { g: Math.round(keyFrameS * rateFps), sc_threshold: 0 }),
+      ...(bFrames !== undefined && { bf: bFrames }),
+    });
     this.#check(await this.#run(encoder.open2(codec, codecOptions)));
 
     const format = this.#format;

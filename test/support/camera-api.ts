@@ -111,6 +111,8 @@ export class CameraApi implements AsyncDisposable {
   readonly coordinator: ConfigCoordinator;
   readonly cameras = new Map<string, WrittenCamera>();
   isKept = true;
+  /** The address of a camera that is for this run alone. */
+  lentUrl: string | undefined;
   principal = holder('admin');
   /** What the next addresses are found to be. */
   found: CameraTest | Error = new Error('nothing is to be found');
@@ -133,7 +135,7 @@ export class CameraApi implements AsyncDisposable {
           void this.coordinator.change({
             entries: changes.map(({ id, value }) => ({ section: 'cameras', name: id, value })),
           }),
-        isKept: () => this.isKept,
+        isKept: (cameras) => this.isKept && !cameras.some(({ url }) => url === this.lentUrl),
         test: async (settings) => {
           this.tested.push(settings);
           if (this.found instanceof Error) throw this.found;

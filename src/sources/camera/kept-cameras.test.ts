@@ -188,11 +188,37 @@ test('what fits no more is left out and told, one by one, without what is secret
 
 test('in memory nothing is kept, and that is known', async () => {
   const first = await start({ mode: 'memory' });
-  expect(first.kept.isKept).toBe(false);
+  expect(first.kept.isKept([])).toBe(false);
   first.put('gate', { url: 'rtsp://gate/1' });
   await first.store.close();
   expect((await start({ mode: 'memory' })).urls).toEqual({});
-  expect((await start()).kept.isKept).toBe(true);
+  expect((await start()).kept.isKept([])).toBe(true);
+});
+
+test('a camera that is for one run alone is not kept, whatever is done to it, and one that takes its place is', async () => {
+  const first = await start();
+  const lent = { url: '/cache/clip.mp4' };
+  first.coordinator.change({ entry: { section: 'cameras', name: 'demo', value: lent } });
+  first.kept.leaveOut(lent);
+  first.kept.save();
+  first.put('demo', { ...lent, enabled: false });
+  first.set({ 'cameras.demo.class': 'high' });
+  first.put('gate', { url: 'rtsp://gate/1' });
+  const { cameras } = first.coordinator.config;
+  expect(cameras['demo']).toMatchObject({ enabled: false, class: 'high' });
+  expect(first.kept.isKept([cameras['gate']!])).toBe(true);
+  expect(first.kept.isKept([cameras['gate']!, cameras['demo']!])).toBe(false);
+  first.kept.rewrite();
+  await first.store.close();
+
+  const second = await start();
+  expect(second.urls).toEqual({ gate: 'rtsp://gate/1' });
+  second.coordinator.change({ entry: { section: 'cameras', name: 'demo', value: lent } });
+  second.kept.leaveOut(lent);
+  second.put('demo', null);
+  second.put('demo', { url: 'rtsp://mine/1' });
+  await second.store.close();
+  expect((await start()).urls).toEqual({ gate: 'rtsp://gate/1', demo: 'rtsp://mine/1' });
 });
 
 test('a store that has lost everything gets it again', async () => {

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { toSightlineError } from '../../base/errors.ts';
 import type { ConfigCoordinator } from '../../config/coordinator.ts';
 import { ENTRY_SECTIONS, nameFault, placeAt } from '../../config/keys.ts';
-import { cameraEntry, CAMERAS_MAX } from '../../config/schema.ts';
+import { cameraEntry, CAMERAS_MAX, type Config } from '../../config/schema.ts';
 import type { Log } from '../../log/log.ts';
 import type { Store } from '../../store/store.ts';
 
@@ -22,14 +22,17 @@ const WHOLE = '';
 /** By key; the camera as a whole by none, and null where it was removed. */
 type CameraPins = Readonly<Record<string, unknown>>;
 
+type Camera = Pick<Config['cameras'][string], 'url'>;
+
 export interface KeptCamerasParts {
   readonly store: Pick<Store, 'read' | 'put' | 'delete' | 'report'>;
   readonly log: Log;
-  readonly coordinator: Pick<ConfigCoordinator, 'pins' | 'hasOwn' | 'restore' | 'state'>;
+  readonly coordinator: Pick<ConfigCoordinator, 'config' | 'pins' | 'hasOwn' | 'restore' | 'state'>;
 }
 
 export class KeptCameras {
   readonly #parts: KeptCamerasParts;
+  readonly #passing = new Set<string>();
   /** As they are in the store, by id. */
   #saved: ReadonlyMap<string, CameraPins> = new Map();
 
@@ -37,9 +40,14 @@ export class KeptCameras {
     this.#parts = parts;
   }
 
-  /** Changes outlive the server, as far as it is known now. */
-  get isKept(): boolean {
-    return this.#parts.store.report().state !== 'memory';
+  /** What is done to these cameras outlives the server, as far as it is known now. */
+  isKept(cameras: readonly Camera[]): boolean {
+    return this.#parts.store.report().state !== 'memory' && !cameras.some(({ url }) => this.#passing.has(url));
+  }
+
+  /** Cameras with this address are for this run alone, whatever is done to them. */
+  leaveOut({ url }: Camera): void {
+    this.#passing.add(url);
   }
 
   /** Takes up what an earlier run has left. What cannot be taken up any more is left out, and stays in the store. Before cameras are opened, and before any change. */
@@ -74,7 +82,8 @@ export class KeptCameras {
   /** Writes down what a change of the configuration has changed here. */
   save(): void {
     const { store, coordinator } = this.#parts;
-    const now = pinsById(coordinator.pins);
+    const { cameras } = coordinator.config;
+    const now = new Map([...pinsById(coordinator.pins)].filter(([id]) => !this.#passing.has(cameras[id]?.url ?? '')));
     for (const [id, pins] of now) {
       if (!isDeepStrictEqual(pins, this.#saved.get(id))) store.put(KIND, id, pins);
     }

@@ -1,0 +1,40 @@
+import { toSightlineError } from '../base/errors.ts';
+import type { Log } from '../log/log.ts';
+import type { DemoView } from '../sources/demo.ts';
+import type { Sightline } from '../app.ts';
+
+/** A server, as far as a demo gives it cameras. */
+type WallServer = Pick<Sightline, 'cameraIds' | 'lendCamera'>;
+
+export interface WallOptions {
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Gives a server that has no cameras those of the demo, each when its clip is there; never rejects. Whoever has cameras wants to see those, and not to
+ * look for them among others.
+ */
+export async function fillWall(
+  server: WallServer,
+  views: () => AsyncIterable<DemoView>,
+  { log, signal }: WallOptions,
+): Promise<void> {
+  if (server.cameraIds.length > 0) return;
+  let cameras = 0;
+  try {
+    for await (const { id, path } of views()) {
+      // The server closes.
+      if (signal.aborted) return;
+      // Somebody may have added one of that name meanwhile.
+      if (server.cameraIds.includes(id)) continue;
+      // Whatever else the server has to look at goes first.
+      server.lendCamera(id, { url: path, class: 'low' });
+      cameras += 1;
+    }
+  } catch (thrown) {
+    if (signal.aborted) return;
+    const { code, message } = toSightlineError(thrown);
+    log.write('demo_wall_failed', { cameras, code, reason: message });
+  }
+}
