@@ -54,6 +54,7 @@ interface AddFlags extends ServerFlags {
   readonly pipeline?: readonly string[];
   readonly transport?: string;
   readonly model?: string;
+  readonly maxFps?: number;
   readonly pace?: string;
   readonly once?: boolean;
   readonly off?: boolean;
@@ -123,6 +124,7 @@ export function registerCameras(program: Command, context: CliContext): void {
     .option('--pipeline <names>', 'what is looked for: objects, hands, or none; may be repeated', addNames)
     .addOption(new Option('--transport <way>', 'how RTSP carries frames').choices(['tcp', 'udp']))
     .option('--model <id>', 'its model for objects')
+    .option('--max-fps <n>', 'pictures a second that are looked at, at most', toNumber)
     .addOption(new Option('--pace <pace>', 'of a file').choices(['live', 'fast']))
     .option('--once', 'a file is played once, and not over and over')
     .option('--off', 'it is in the list, and is not read')
@@ -158,6 +160,13 @@ export function registerCameras(program: Command, context: CliContext): void {
       context.out(`${id} is removed`);
       tellKept(context, answer);
     });
+}
+
+/** Errors: USAGE. */
+function toNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() !== '' && Number.isFinite(value)) return value;
+  throw usage(`${JSON.stringify(text)} is no number`);
 }
 
 function toServer(command: Command): Command {
@@ -214,12 +223,13 @@ async function addOne(
   { id, address }: { readonly id: string; readonly address: string },
 ): Promise<void> {
   const path = pathOf(id);
-  const { class: class_, transport, model, pace, pipeline, off, once } = flags;
+  const { class: class_, transport, model, maxFps, pace, pipeline, off, once } = flags;
   const settings = {
     url: addressOf(address),
     ...(class_ !== undefined && { class: class_ }),
     ...(transport !== undefined && { transport }),
     ...(model !== undefined && { model }),
+    ...(maxFps !== undefined && { max_fps: maxFps }),
     ...(pace !== undefined && { pace }),
     ...(pipeline !== undefined && { pipelines: pipeline.filter((name) => name !== 'none') }),
     ...(once && { loop: false }),

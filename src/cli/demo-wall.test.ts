@@ -33,7 +33,7 @@ async function fill(ids: readonly string[], onView: (view: DemoView, ids: string
 
 test('a server without cameras gets those of the demo, in the lowest class', async () => {
   const { lent, told } = await fill([], () => {});
-  expect(lent).toEqual(VIEWS.map(({ id, path }) => ({ id, url: path, class: 'low' })));
+  expect(lent).toEqual(VIEWS.map(({ id, path }) => ({ id, url: path, class: 'low', max_fps: 1 })));
   expect(told).toEqual([]);
 });
 

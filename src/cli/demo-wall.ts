@@ -6,6 +6,9 @@ import type { Sightline } from '../app.ts';
 /** A server, as far as a demo gives it cameras. */
 type WallServer = Pick<Sightline, 'cameraIds' | 'lendCamera'>;
 
+/** As often as they have key frames, so that only these are decoded. */
+const LOOKS_FPS = 1;
+
 export interface WallOptions {
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -28,8 +31,8 @@ export async function fillWall(
       if (signal.aborted) return;
       // Somebody may have added one of that name meanwhile.
       if (server.cameraIds.includes(id)) continue;
-      // Whatever else the server has to look at goes first.
-      server.lendCamera(id, { url: path, class: 'low' });
+      // Whatever else the server has to look at goes first, and a machine with nothing else to do is not kept busy by a demo.
+      server.lendCamera(id, { url: path, class: 'low', max_fps: LOOKS_FPS });
       cameras += 1;
     }
   } catch (thrown) {

@@ -815,6 +815,10 @@ export const cameraEntry = z.strictObject({
     .optional()
     .describe('Model of its `objects` pipeline, an id of `sightline models list`.')
     .meta({ defaultText: '`detection.model`' }),
+  max_fps: decimal(0.1, 120)
+    .optional()
+    .describe('Pictures of it a second that its pipelines look at, at most. Viewers get all of its frames.')
+    .meta({ defaultText: 'as many as the engine has time for' }),
   loop: z.boolean().default(true).describe('A file begins anew at its end.'),
   pace: z
     .enum(['live', 'fast'])

@@ -97,7 +97,7 @@ function watching(photograph: DemoPhotograph, centreX: number, centreY: number, 
   return {
     width: 640,
     height: 360,
-    rateFps: 2,
+    rateFps: 12,
     sceneS: 12,
     fadeS: 0,
     crf: 25,
@@ -109,8 +109,7 @@ function watching(photograph: DemoPhotograph, centreX: number, centreY: number, 
 }
 
 /**
- * What the cameras of the demo's wall see, by their ids. All of their pictures are looked at where nothing else is: that takes about a quarter of a slow core.
- * So many cameras share one process.
+ * What the cameras of the demo's wall see, by their ids. So many cameras share one process.
  */
 export const WALL_FILMS: Readonly<Record<string, Film>> = {
   'demo-factory': watching(FACTORY, 0.5, 0.6, 0.94),

@@ -13,6 +13,8 @@ export interface CameraSettings {
   readonly pipelines: readonly PipelineName[];
   /** Id of a model; left out: the server's default. */
   readonly model?: string;
+  /** Pictures a second for its pipelines; left out: as many as the engine has time for. */
+  readonly maxFps?: number;
   /** Files: begin anew at the end. */
   readonly loop: boolean;
   /** Files: at the pace of their timestamps, or as fast as they can be read. */
@@ -68,7 +70,7 @@ export function needsConnection(one: CameraSettings, other: CameraSettings): boo
 }
 
 export function isSameCamera(one: CameraSettings, other: CameraSettings): boolean {
-  const isSame = one.isEnabled === other.isEnabled && one.priority === other.priority && one.model === other.model;
+  const isSame = (['isEnabled', 'priority', 'model', 'maxFps'] as const).every((key) => one[key] === other[key]);
   return isSame && !needsConnection(one, other) && isSameList(one.pipelines, other.pipelines);
 }
 

@@ -174,8 +174,8 @@ describe('a table of cameras', () => {
       { id: 'yard', url: 'rtsp://10.0.0.8/live' },
     ]);
     const table = [
-      '\uFEFFURL;Id;Enabled;Pipelines;Loop;Pace;Transport;Model;',
-      '"rtsp://me:p;w@cam/1";a.b;no;"objects, hands";yes;fast;udp;yolox-nano;',
+      '\uFEFFURL;Id;Enabled;Pipelines;Loop;Pace;Transport;Model;Max_fps;',
+      '"rtsp://me:p;w@cam/1";a.b;no;"objects, hands";yes;fast;udp;yolox-nano;2.5;',
       'clips/a.mp4;c;;none',
     ].join('\r\n');
     expect(readCameraTable(table)).toEqual([
@@ -188,6 +188,7 @@ describe('a table of cameras', () => {
         pace: 'fast',
         transport: 'udp',
         model: 'yolox-nano',
+        max_fps: 2.5,
       },
       { id: 'c', url: 'clips/a.mp4', pipelines: [] },
     ]);

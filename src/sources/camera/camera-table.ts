@@ -140,6 +140,8 @@ function valueOf(cell: string, { kind }: ConfigKey): unknown {
       if (['true', '1', 'yes', 'on'].includes(word)) return true;
       return ['false', '0', 'no', 'off'].includes(word) ? false : cell;
     }
+    case 'number':
+      return Number.isNaN(Number(cell)) ? cell : Number(cell);
     case 'list':
       return cell === NONE ? [] : cell.split(/[\s,;+|]+/).filter((item) => item !== '');
     default:

@@ -126,6 +126,7 @@ export class Camera implements CameraFeed {
         priority: () => this.#settings.priority,
         isAway: () => this.#status.state !== 'live',
         cameras: host.cameras,
+        maxFps: () => this.#settings.maxFps,
         onChange: () => this.#orderPictures(),
         onTrouble: (reason) => this.#onTrouble(reason),
       });

@@ -76,6 +76,19 @@ describe('a fleet', { timeout: 90_000 }, () => {
     expect(report.url).toMatch(/^rtsp:\/\/camera\.example\//);
   });
 
+  test('no more pictures are looked at than its settings allow', async () => {
+    const { set, camera } = fleetWorld();
+    set({ slow: { url: scripted(), maxFps: 1 }, free: scripted() });
+    const pictures = (id: string) => camera(id).accounts().pictures;
+    await expect.poll(() => pictures('free'), TIMEOUT).toBeGreaterThan(40);
+    expect(pictures('slow')).toBeGreaterThan(0);
+    expect(pictures('slow') * 3).toBeLessThan(pictures('free'));
+    // A change is no new connection.
+    set({ slow: { maxFps: 30 } });
+    await expect.poll(() => pictures('slow'), TIMEOUT).toBeGreaterThan(40);
+    expect(camera('slow').report().connections).toBe(1);
+  });
+
   test('no credentials of a camera stand anywhere', async () => {
     const { set, fleet, log, state } = fleetWorld();
     set({ a: scripted({ code: 'CAMERA_STALLED' }), b: scripted({ code: 'CAMERA_LIMIT_REACHED' }) });

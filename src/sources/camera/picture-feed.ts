@@ -67,6 +67,8 @@ export interface PictureFeedOptions {
   readonly isAway: () => boolean;
   /** How many are read, this one among them. */
   readonly cameras: () => number;
+  /** Pictures a second that are wanted; undefined: all. */
+  readonly maxFps: () => number | undefined;
   /** What was arranged has changed: there is work, or none any more. */
   readonly onChange: () => void;
   /** The pipelines cannot be opened; null: they are. */
@@ -141,7 +143,9 @@ export class PictureFeed {
 
   /** Pictures a second to ask the camera for; 0: there is nobody for them. */
   get rateFps(): number {
-    return this.#work ? pictureRate(this.#shareFps ?? this.#work.rateFps(), this.#options.cameras()) : 0;
+    if (!this.#work) return 0;
+    const { cameras, maxFps } = this.#options;
+    return Math.min(maxFps() ?? Infinity, pictureRate(this.#shareFps ?? this.#work.rateFps(), cameras()));
   }
 
   /** To be called once a second. */

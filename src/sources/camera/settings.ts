@@ -30,6 +30,7 @@ export function cameraSettings(entry: CameraEntry): CameraSettings {
     priority: Priority[entry.class],
     pipelines: entry.pipelines,
     ...(entry.model !== undefined && { model: entry.model }),
+    ...(entry.max_fps !== undefined && { maxFps: entry.max_fps }),
     loop: entry.loop,
     pace: entry.pace,
   };
