@@ -6,7 +6,7 @@ import type { CameraDocument } from '../../src/sources/camera/documents.ts';
 import { atMost, type Bar } from '../support/document.ts';
 import { percentile } from '../support/statistics.ts';
 import { RandomEdits, type Entry, type Way } from './random-edits.ts';
-import { lossesOf } from './watch-log.ts';
+import { inWords, lossesOf } from './watch-log.ts';
 import { SEED, World, type FleetBench } from './world.ts';
 
 /** The configuration is edited again and again, well and badly: cameras that no edit names go on, and every edit comes to what it says. */
@@ -50,6 +50,7 @@ export async function measureEdits(bench: FleetBench): Promise<{ own: Record<str
   await viewers.call('seen', [...untouched.keys(), ...playing(edits)]);
   const { cameras, disconnections } = await viewers.call('take', undefined);
   const reports = [...untouched.keys()].map((id) => cameras[id]!);
+  for (const [i, report] of reports.entries()) if (lossesOf(report) > 0) bench.say(`untouched${i}: ${inWords(report)}`);
   const none = {
     edits_untouched_lost: reports.reduce((sum, report) => sum + lossesOf(report), 0),
     edits_disconnections: disconnections,
@@ -139,7 +140,8 @@ function isSignal(way: Way): boolean {
 function codeOf({ status, text }: { status: number; text: string }): string | undefined {
   if (status < 300) return undefined;
   const { error } = JSON.parse(text) as { error?: { code?: string } };
-  if (status >= 500 || error?.code === undefined) throw new Error(`the server has failed (${status}): ${text}`);
+  // Every refusal has a code of its own.
+  if (error?.code === undefined || error.code === 'INTERNAL') throw new Error(`the server has failed: ${text}`);
   return error.code;
 }
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/base/clock.ts';
 import { atMost, type Bar } from '../support/document.ts';
 import type { Resumption, ViewsReport } from './viewers-process.ts';
-import { addCounts, lossesOf, NO_COUNTS } from './watch-log.ts';
+import { addCounts, inWords, lossesOf, NO_COUNTS } from './watch-log.ts';
 import { World, type FleetBench } from './world.ts';
 
 /** Cameras and processes that fail: how soon they are back, and that nobody else notices. Every camera is watched and looked at. */
@@ -60,7 +60,7 @@ async function measureStalled(bench: FleetBench, plan: FaultsPlan): Promise<Figu
     const liveMs = await resumedMs(world, resumption, () => process.kill(pid, 'SIGCONT'));
     await sleep(plan.afterMs, undefined, { signal: bench.signal });
     const views = await world.viewers.call('take', undefined);
-    bench.say(`they are live again after ${liveMs.toFixed(0)} ms; ${inWords(views, ids.slice(0, GOING))}`);
+    bench.say(`they are live again after ${liveMs.toFixed(0)} ms; ${othersInWords(views, ids.slice(0, GOING))}`);
     return { stalled_live_ms_max: liveMs, ...othersFigures('stalled', views, ids.slice(0, GOING)) };
   } finally {
     process.kill(pid, 'SIGCONT');
@@ -82,7 +82,7 @@ async function measureProcesses(bench: FleetBench, plan: FaultsPlan): Promise<Fi
     await sleep(plan.afterMs, undefined, { signal: bench.signal });
     const views = await world.viewers.call('take', undefined);
     bench.say(
-      `a process with ${own.size} cameras was killed: live again after ${liveMs.toFixed(0)} ms; ${inWords(views, others)}`,
+      `a process with ${own.size} cameras was killed: live again after ${liveMs.toFixed(0)} ms; ${othersInWords(views, others)}`,
     );
     killed.push({ killed_live_ms_max: liveMs, killed_cameras: own.size, ...othersFigures('killed', views, others) });
     await world.live(plan.cameras);
@@ -125,11 +125,9 @@ function othersFigures(name: string, views: ViewsReport, others: readonly string
   };
 }
 
-function inWords(views: ViewsReport, others: readonly string[]): string {
-  const { fragments, missing, holes, epochs, gaps, ends } = others
-    .map((id) => views.cameras[id]!)
-    .reduce(addCounts, NO_COUNTS);
-  return `the other ${others.length}: ${fragments} fragments, ${missing} missing, ${holes} holes, ${epochs} new epochs, ${gaps} gaps, ${ends} ended`;
+function othersInWords(views: ViewsReport, others: readonly string[]): string {
+  const sum = others.map((id) => views.cameras[id]!).reduce(addCounts, NO_COUNTS);
+  return `the other ${others.length}: ${inWords(sum)}`;
 }
 
 function largestOf(all: readonly Figures[]): Figures {

@@ -145,3 +145,7 @@ export function joined(one: WatchReport, other: WatchReport): WatchReport {
 export function lossesOf({ missing, holes, epochs, gaps, ends }: WatchCounts): number {
   return missing + holes + epochs + gaps + ends;
 }
+
+export function inWords({ fragments, missing, holes, epochs, gaps, ends }: WatchCounts): string {
+  return `${fragments} fragments, ${missing} missing, ${holes} holes, ${epochs} new epochs, ${gaps} gaps, ${ends} ended`;
+}
