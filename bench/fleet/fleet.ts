@@ -4,13 +4,15 @@ import { join } from 'node:path';
 import { ModelRegistry } from '../../src/inference/registry.ts';
 import type { Bar, BenchContext, Benchmark, BenchResult } from '../support/document.ts';
 import { FILM } from './film.ts';
+import { measureEdits } from './edits.ts';
+import { measureFaults } from './faults.ts';
 import { measureLoad } from './load.ts';
 import { SEED } from './world.ts';
 
 /** Many cameras at once: what they cost, how many there may be, and what holds when some of them fail. */
 
 /** Memory, and the most cameras, are measured where the load is. */
-const PARTS = ['load', 'memory', 'max'] as const;
+const PARTS = ['load', 'memory', 'max', 'faults', 'edits'] as const;
 
 export const fleet: Benchmark = {
   name: 'fleet',
@@ -37,6 +39,12 @@ async function runFleet(context: BenchContext): Promise<BenchResult> {
       Object.assign(figures, own);
       bars.push(...further);
     }
+    for (const [part, measure] of Object.entries({ faults: measureFaults, edits: measureEdits })) {
+      if (!only.includes(part)) continue;
+      const { own, bars: further } = await measure(bench);
+      Object.assign(figures, own);
+      bars.push(...further);
+    }
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -46,6 +54,10 @@ async function runFleet(context: BenchContext): Promise<BenchResult> {
       cameras: `RTSP over TCP, ${FILM.width}×${FILM.height}, ${FILM.rateFps} frames/s, a key frame every ${FILM.keyEvery} frames at random phases${film && `; ${film}`}`,
       costs:
         'ms of processor time a second; read, then watched as well (the raw channel of each), then looked at as well (objects)',
+      faults:
+        'stalled: the process of six of 16 cameras is stopped, which two processes read together with the others; killed: readers of a hundred, by SIGKILL, one after the other; reconnected: all hundred connections are cut at once',
+      edits:
+        '20 cameras, of which edits name eight, and five connections with a view of each; by PUT, DELETE, a reload and SIGHUP, with pauses of 0 to 400 ms; p50 and p95 are those of a request with its answer',
       mode: quick ? 'quick' : 'full',
     },
     figures,

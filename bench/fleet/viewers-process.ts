@@ -1,7 +1,7 @@
 import { connectCameras, type CamerasSession } from '../../src/client/camera-session.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { offer } from '../support/children.ts';
-import { WatchLog, type WatchReport } from './watch-log.ts';
+import { addCounts, joined, NO_COUNTS, WatchLog, type WatchCounts, type WatchReport } from './watch-log.ts';
 
 /** People who watch cameras: the SDK, in a process of their own. */
 
@@ -15,10 +15,15 @@ export interface OpenViews {
   readonly sessions: number;
 }
 
+export interface Resumption {
+  readonly cameras: readonly string[];
+  readonly inNewEpoch: boolean;
+}
+
 export interface ViewsReport {
-  /** By camera, of the first session; the others are in the sums alone. */
+  /** By camera, of all sessions together. */
   readonly cameras: Readonly<Record<string, WatchReport>>;
-  readonly sum: Omit<WatchReport, 'resultsApartMsMax'>;
+  readonly sum: WatchCounts;
   /** From a frame's arrival at the server to its result here, ms. */
   readonly latenciesMs: readonly number[];
   /** What the engine spent on each frame, ms. */
@@ -41,7 +46,18 @@ let disconnections = 0;
 
 const api = {
   /** Returns when each camera has sent a frame to each session. Cameras that are watched already go on. */
-  async open({ url, cameras, sessions: count }: OpenViews): Promise<void> {
+  async open(views: OpenViews): Promise<void> {
+    await api.watch(views);
+    await api.seen(views.cameras);
+  },
+
+  /** Returns when each camera has sent a frame to each session. */
+  async seen(cameras: readonly string[]): Promise<void> {
+    await until(() => logs.every((log) => cameras.every((camera) => log.get(camera)?.epoch !== undefined)));
+  },
+
+  /** Opens what is not open, and waits for nothing. */
+  async watch({ url, cameras, sessions: count }: OpenViews): Promise<void> {
     while (sessions.length < count) {
       const session = await connectCameras({ url });
       session.on('state', ({ state }) => {
@@ -52,7 +68,6 @@ const api = {
       views.push(new Set());
     }
     for (const [i, session] of sessions.entries()) for (const camera of cameras) watch(session, i, camera);
-    await until(() => logs.every((log) => cameras.every((camera) => (log.get(camera)?.fragmentMs ?? 0) > 0)));
   },
 
   /** Ends the views of all cameras that are not among these. */
@@ -79,23 +94,32 @@ const api = {
     for (const end of ends) end();
   },
 
-  /** Unix ms of the last fragment of each camera, and the epoch that it is of. */
-  last(): Record<string, { readonly atMs: number; readonly epoch: number | undefined }> {
-    return Object.fromEntries([...logs[0]!].map(([id, log]) => [id, { atMs: log.fragmentMs, epoch: log.epoch }]));
+  /** Returns when the first session has a further fragment of each; Unix ms of that, by camera. `inNewEpoch`: one of another epoch than now. */
+  async resumed({ cameras, inNewEpoch }: Resumption): Promise<Record<string, number>> {
+    const times: Record<string, number> = {};
+    const ends = sessions[0]!.views.map((view) => {
+      const before = inNewEpoch ? logs[0]!.get(view.camera)?.epoch : undefined;
+      return view.on('fragment', ({ frame }) => {
+        if (frame.epoch !== before) times[view.camera] ??= systemClock.now();
+      });
+    });
+    await until(() => cameras.every((camera) => times[camera] !== undefined));
+    for (const end of ends) end();
+    return times;
   },
+
+  /** What was called before has begun. */
+  ready(): void {},
 
   /** Since the last one. */
   take(): ViewsReport {
     const nowMs = systemClock.now();
-    const sum = { fragments: 0, missing: 0, holes: 0, headless: 0, epochs: 0, results: 0 };
     const cameras: Record<string, WatchReport> = {};
-    for (const [i, log] of logs.entries()) {
-      for (const [id, watched] of log) {
-        const report = watched.take(nowMs);
-        if (i === 0) cameras[id] = report;
-        for (const name of Object.keys(sum) as (keyof typeof sum)[]) sum[name] += report[name];
-      }
+    for (const [id, watched] of logs.flatMap((log) => [...log])) {
+      const report = watched.take(nowMs);
+      cameras[id] = cameras[id] ? joined(cameras[id], report) : report;
     }
+    const sum = Object.values(cameras).reduce(addCounts, NO_COUNTS);
     const report = { cameras, sum, latenciesMs, runsMs, gaps, failed, disconnections };
     [latenciesMs, runsMs, gaps, failed, disconnections] = [[], [], {}, 0, 0];
     return report;
@@ -116,10 +140,14 @@ function watch(session: CamerasSession, index: number, camera: string): void {
   const view = session.open(camera);
   view.on('fragment', (fragment) => log.fragment(fragment, systemClock.now()));
   view.on('gap', ({ cause }) => {
+    log.gap();
     gaps[cause] = (gaps[cause] ?? 0) + 1;
   });
   view.on('closed', ({ error }) => {
-    if (error) process.stderr.write(`the view of ${camera} has ended: ${error.message}\n`);
+    if (!error) return;
+    log.end();
+    // It may be opened again.
+    views[index]!.delete(camera);
   });
   view.on('result', ({ captureTimeMs, result }) => {
     if (result.outcome === 'error') failed += 1;

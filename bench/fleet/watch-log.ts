@@ -12,7 +12,7 @@ export interface WatchedFragment {
   readonly durationS: number;
 }
 
-export interface WatchReport {
+export interface WatchCounts {
   readonly fragments: number;
   /** Fragments that are missing within an epoch, by their numbers. */
   readonly missing: number;
@@ -21,27 +21,43 @@ export interface WatchReport {
   /** Fragments of a new epoch that did not begin with its first key frame. */
   readonly headless: number;
   readonly epochs: number;
+  /** Times that the server said that it leaves something out. */
+  readonly gaps: number;
+  /** Views that the server has ended. */
+  readonly ends: number;
   readonly results: number;
-  /** Longest time without a result, up to now, ms. */
+}
+
+export interface WatchReport extends WatchCounts {
+  /** Longest time without a fragment, up to now, ms. */
+  readonly fragmentsApartMsMax: number;
+  /** The same of results. */
   readonly resultsApartMsMax: number;
 }
 
+export const NO_COUNTS: WatchCounts = {
+  fragments: 0,
+  missing: 0,
+  holes: 0,
+  headless: 0,
+  epochs: 0,
+  gaps: 0,
+  ends: 0,
+  results: 0,
+};
+
 export class WatchLog {
   #last: WatchedFragment | undefined;
-  #counts = { fragments: 0, missing: 0, holes: 0, headless: 0, epochs: 0, results: 0 };
-  #apartMsMax = 0;
-  #resultMs: number;
-  #fragmentMs = 0;
+  #counts = { ...NO_COUNTS };
+  readonly #fragments: Gauge;
+  readonly #results: Gauge;
 
   constructor(nowMs: number) {
-    this.#resultMs = nowMs;
+    this.#fragments = new Gauge(nowMs);
+    this.#results = new Gauge(nowMs);
   }
 
-  /** When the last fragment came. */
-  get fragmentMs(): number {
-    return this.#fragmentMs;
-  }
-
+  /** Undefined: there was no fragment yet. */
   get epoch(): number | undefined {
     return this.#last?.frame.epoch;
   }
@@ -49,7 +65,7 @@ export class WatchLog {
   fragment(next: WatchedFragment, nowMs: number): void {
     const last = this.#last;
     this.#last = next;
-    this.#fragmentMs = nowMs;
+    this.#fragments.mark(nowMs);
     this.#counts.fragments += 1;
     if (last?.frame.epoch !== next.frame.epoch) {
       this.#counts.epochs += 1;
@@ -61,18 +77,75 @@ export class WatchLog {
     if (skipped === 0 && Math.abs(next.mediaTimeS - last.mediaTimeS - last.durationS) > TICK_S) this.#counts.holes += 1;
   }
 
-  result(nowMs: number): void {
-    this.#counts.results += 1;
-    this.#apartMsMax = Math.max(this.#apartMsMax, nowMs - this.#resultMs);
-    this.#resultMs = nowMs;
+  gap(): void {
+    this.#counts.gaps += 1;
   }
 
-  /** Since the last one. The time without a result begins with the span. */
+  end(): void {
+    this.#counts.ends += 1;
+  }
+
+  result(nowMs: number): void {
+    this.#counts.results += 1;
+    this.#results.mark(nowMs);
+  }
+
+  /** Since the last one. Times without something begin with the span. */
   take(nowMs: number): WatchReport {
-    const report = { ...this.#counts, resultsApartMsMax: Math.max(this.#apartMsMax, nowMs - this.#resultMs) };
-    this.#counts = { fragments: 0, missing: 0, holes: 0, headless: 0, epochs: 0, results: 0 };
-    this.#apartMsMax = 0;
-    this.#resultMs = nowMs;
+    const report = {
+      ...this.#counts,
+      fragmentsApartMsMax: this.#fragments.take(nowMs),
+      resultsApartMsMax: this.#results.take(nowMs),
+    };
+    this.#counts = { ...NO_COUNTS };
     return report;
   }
+}
+
+/** The longest time between two moments. */
+class Gauge {
+  #lastMs: number;
+  #apartMsMax = 0;
+
+  constructor(nowMs: number) {
+    this.#lastMs = nowMs;
+  }
+
+  mark(nowMs: number): void {
+    this.#apartMsMax = Math.max(this.#apartMsMax, nowMs - this.#lastMs);
+    this.#lastMs = nowMs;
+  }
+
+  take(nowMs: number): number {
+    this.mark(nowMs);
+    const longest = this.#apartMsMax;
+    this.#apartMsMax = 0;
+    return longest;
+  }
+}
+
+export function addCounts<C extends WatchCounts>(one: C, other: WatchCounts): C {
+  const sum = Object.keys(NO_COUNTS).map((name) => [
+    name,
+    one[name as keyof WatchCounts] + other[name as keyof WatchCounts],
+  ]);
+  return { ...one, ...Object.fromEntries(sum) };
+}
+
+/** Of the same camera, seen by two viewers. */
+export function joined(one: WatchReport, other: WatchReport): WatchReport {
+  return {
+    ...addCounts(one, other),
+    fragmentsApartMsMax: Math.max(one.fragmentsApartMsMax, other.fragmentsApartMsMax),
+    resultsApartMsMax: Math.max(one.resultsApartMsMax, other.resultsApartMsMax),
+  };
+}
+
+/** What a viewer has none of whose camera goes on undisturbed, since it was watched already. */
+export function lossesOf({ missing, holes, epochs, gaps, ends }: WatchCounts): number {
+  return missing + holes + epochs + gaps + ends;
+}
+
+export function inWords({ fragments, missing, holes, epochs, gaps, ends }: WatchCounts): string {
+  return `${fragments} fragments, ${missing} missing, ${holes} holes, ${epochs} new epochs, ${gaps} gaps, ${ends} ended`;
 }

@@ -16,6 +16,7 @@ export const SEED = 20_261_201;
 const CONFIG = 'sightline.yaml';
 const POLL_MS = 200;
 const LIVE_TIMEOUT_MS = 120_000;
+const REQUEST_TIMEOUT_MS = 30_000;
 
 export type FleetBench = BenchContext & { readonly folder: string };
 
@@ -66,7 +67,11 @@ export class World implements AsyncDisposable {
   }
 
   /** `counts`: of cameras, for each process that has some. The server is ready, and has none of them yet. */
-  static async open(bench: FleetBench, counts: readonly number[]): Promise<World> {
+  static async open(
+    bench: FleetBench,
+    counts: readonly number[],
+    settings: Readonly<Record<string, string | number>> = {},
+  ): Promise<World> {
     const { folder, signal } = bench;
     await using stack = new AsyncDisposableStack();
     const opened: { helper: Helper<CamerasApi>; urls: string[]; about: string }[] = [];
@@ -79,13 +84,13 @@ export class World implements AsyncDisposable {
       });
       first += count;
     }
-    await writeConfig(folder, new Map());
+    await writeFile(join(folder, CONFIG), configOf(new Map()));
     const server = stack.use(
       await Server.launch({
         command: 'serve',
         words: ['--config', join(folder, CONFIG)],
         cacheDir: folder,
-        settings: { 'fleet.max_concurrent_streams': 1000, 'store.mode': 'memory', 'log.level': 'error' },
+        settings: { 'fleet.max_concurrent_streams': 1000, 'store.mode': 'memory', 'log.level': 'error', ...settings },
         signal,
       }),
     );
@@ -113,11 +118,25 @@ export class World implements AsyncDisposable {
 
   /** By the file of the configuration and its reload. Returns when all cameras are live. */
   async configure(entries: ReadonlyMap<string, CameraEntry>): Promise<void> {
-    await writeConfig(this.#folder, entries);
-    const response = await fetch(`${this.server.url}/api/config/reload`, { method: 'POST', signal: this.#signal });
-    if (!response.ok) throw new Error(`the configuration was refused: ${await response.text()}`);
-    await response.body?.cancel();
+    await this.writeConfig(configOf(entries));
+    const { status, text } = await this.request('POST', '/api/config/reload');
+    if (status !== 200) throw new Error(`the configuration was refused: ${text}`);
     await this.live(entries.size);
+  }
+
+  /** The file of the configuration; the server reads it when it is told to. */
+  async writeConfig(text: string): Promise<void> {
+    await writeFile(join(this.#folder, CONFIG), text);
+  }
+
+  /** Whatever its answer is. */
+  async request(method: string, path: string, body?: unknown): Promise<{ status: number; text: string }> {
+    const response = await fetch(this.server.url + path, {
+      method,
+      signal: AbortSignal.any([this.#signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
+      ...(body !== undefined && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
+    return { status: response.status, text: await response.text() };
   }
 
   async live(count: number): Promise<void> {
@@ -132,7 +151,8 @@ export class World implements AsyncDisposable {
   }
 
   async cameras(): Promise<readonly CameraDocument[]> {
-    return (await this.server.json<{ cameras: CameraDocument[] }>('/api/cameras?limit=1000', 30_000)).cameras;
+    return (await this.server.json<{ cameras: CameraDocument[] }>('/api/cameras?limit=1000', REQUEST_TIMEOUT_MS))
+      .cameras;
   }
 
   /** Proportional set size of the server with all its processes, bytes. */
@@ -164,12 +184,12 @@ export class World implements AsyncDisposable {
 }
 
 /** JSON is YAML. */
-async function writeConfig(folder: string, entries: ReadonlyMap<string, CameraEntry>): Promise<void> {
+function configOf(entries: ReadonlyMap<string, CameraEntry>): string {
   const cameras = Object.fromEntries(
     [...entries].map(([id, { pipelines, ...entry }]) => [
       id,
       { ...entry, pipelines: pipelines === 'none' ? [] : [pipelines] },
     ]),
   );
-  await writeFile(join(folder, CONFIG), JSON.stringify({ cameras }));
+  return JSON.stringify({ cameras });
 }

@@ -383,3 +383,20 @@ test('fleet prints one document with every figure and bar', async () => {
     'memory_growth_10_min',
   ]);
 }, 240_000);
+
+test('fleet prints what failing cameras and readers, and edits of the configuration, do to all others', async () => {
+  const { out, err, code } = await bench('fleet', '--only', 'faults,edits', '--quick', '--json');
+  expect(code, err).toBe(0);
+  const { figures, bars } = JSON.parse(out) as BenchDocument;
+  const measured = 'stalled_live_ms_max killed_live_ms_max reconnected_live_ms_max edits_per_s edit_p95_ms'.split(' ');
+  for (const figure of measured) expect(figures[figure], figure).toBeGreaterThan(0);
+  for (const figure of ['stalled_others_fragments', 'killed_others_fragments', 'edits_untouched_fragments']) {
+    expect(figures[figure], figure).toBeGreaterThan(0);
+  }
+  // Whatever the machine is worth: every edit comes to what it says.
+  const none =
+    'edits_refused edits_not_as_said edits_invalid_accepted edits_invalid_changed edits_cameras_wrong edits_disconnections';
+  for (const figure of none.split(' ')) expect(figures[figure], figure).toBe(0);
+  expect(bars).toHaveLength(14);
+  for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
+}, 300_000);

@@ -256,6 +256,24 @@ describe('a view', () => {
     ]);
   });
 
+  test('whose delivery was held up does not keep what its client says waiting, such as that fragments have arrived', async () => {
+    const north = bench.cameras.add('north');
+    const client = await CamerasClient.open(bench.url());
+    client.view(1, 'north', ['state']);
+    await client.settled();
+    const report = north.report.bind(north);
+    // The machine has something else to do for a while, just as the session delivers.
+    north.report = () => {
+      bench.clock.advance(1_500);
+      return report();
+    };
+    north.become('stalled');
+    await client.until(() => client.of('state').length === 1);
+    // The clock stands still from here on: whoever has to wait for a turn waits for ever.
+    await client.settled();
+    expect(bench.fences.turns.waiting).toBe(0);
+  });
+
   test('ends when it is closed, and its number is free', async () => {
     const north = bench.cameras.add('north');
     const client = await CamerasClient.open(bench.url());

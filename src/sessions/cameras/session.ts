@@ -253,7 +253,8 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     const beginMs = clock.now();
     const left = this.#serveAll();
     const endMs = clock.now();
-    fences.turns.spent(this.link.time, endMs - beginMs, endMs);
+    // Who is delivered to has not asked for a turn: if that used up its turns, its answers to our marks would wait for as long, and so would fragments.
+    fences.turns.charge(this.link.time, endMs - beginMs, endMs);
     if (left > 0) return;
     this.#isFlushing = true;
     setImmediate(() => this.#flush());
