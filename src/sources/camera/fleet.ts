@@ -14,7 +14,7 @@ import { addPictures, noPictures, type PictureTotals } from './picture-totals.ts
 import type { OpenPictures } from './picture-feed.ts';
 import { admitted } from './placement.ts';
 import { ReaderPool, TESTS_MAX } from './process-pool.ts';
-import { monotonicMs as processMonotonicMs } from './source.ts';
+import { aheadOfMonotonicMs } from './source.ts';
 
 export type { CameraSettings, FleetSettings } from './camera-settings.ts';
 
@@ -221,8 +221,8 @@ export class CameraFleet implements CameraFeeds {
   }
 
   #ownTimeOf(atMs: number): number {
-    const { clock, monotonicMs = processMonotonicMs } = this.#options;
-    return clock.now() - (monotonicMs() - atMs);
+    const { clock, monotonicMs } = this.#options;
+    return atMs + aheadOfMonotonicMs(() => clock.now(), monotonicMs);
   }
 
   #tell(id: string): void {

@@ -14,7 +14,7 @@ import { PictureDecoder } from './picture-decoder.ts';
 import { PictureScaler } from './picture-scaler.ts';
 import { RateMeter } from './rate-meter.ts';
 import { RawTrack, type NamedFrame } from './raw-track.ts';
-import { monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
+import { aheadOfMonotonicMs, monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
 import { TICKS_PER_S, Timeline } from './timeline.ts';
 
 /**
@@ -518,8 +518,7 @@ function capture(
   arrivedMs: number,
 ): { readonly capturedBeforeMs: number; readonly clock: CaptureClock } {
   if (cameraMs !== undefined) {
-    const arrivedWallMs = Date.now() - (monotonicMs() - arrivedMs);
-    const capturedBeforeMs = arrivedWallMs - cameraMs;
+    const capturedBeforeMs = arrivedMs + aheadOfMonotonicMs(Date.now) - cameraMs;
     if (capturedBeforeMs >= -CAPTURE_AHEAD_MS_MAX && capturedBeforeMs <= CAPTURE_AGE_MS_MAX) {
       return { capturedBeforeMs: Math.max(0, capturedBeforeMs), clock: 'camera' };
     }

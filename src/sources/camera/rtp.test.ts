@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readRtcp, receiverReport, RtpFrames, RtpOrder, type RtpFrame } from './rtp.ts';
+import { readRtcp, receiverReport, RtpFrames, RtpOrder, wallMsOf, type RtpFrame } from './rtp.ts';
 
 interface Sent {
   readonly payload: readonly number[];
@@ -152,6 +152,15 @@ test('a sender report tells the time, behind or before other packets; a BYE the 
     isBye: false,
   });
   expect(readRtcp(Buffer.concat([other, Buffer.of(0x81, 203, 0, 1, 0, 0, 0, 1)])).isBye).toBe(true);
+});
+
+test.each([
+  ['the same', 4_000_000_000, 0],
+  ['a second earlier', 4_000_000_000 - 90_000, -1_000],
+  ['later, where stamps have begun anew', 4_000_000_000 + 900_000_000, 10_000_000],
+  ['a frame of a later round of stamps', 4_000_000_000 + 2 ** 32 + 90, 1],
+])('a frame was captured by the clock of a report: %s', (_, time, laterMs) => {
+  expect(wallMsOf({ time }, { wallMs: 100_500, stamp: 4_000_000_000 })).toBeCloseTo(100_500 + laterMs, 6);
 });
 
 describe('packets of UDP', () => {

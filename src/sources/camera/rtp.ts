@@ -16,7 +16,8 @@ export interface RtpFrame {
 /** A sender report: what its clock of the medium has at a time of its wall clock. */
 export interface SenderReport {
   readonly wallMs: number;
-  readonly time: number;
+  /** As in the packets: 32 bits. */
+  readonly stamp: number;
 }
 
 const START_CODE = Buffer.of(0, 0, 0, 1);
@@ -82,11 +83,6 @@ export class RtpFrames {
     return frames;
   }
 
-  /** The time of the medium of a stamp that is near to the last one. */
-  timeOf(stamp: number): number | undefined {
-    return this.#time && this.#time.unwrapped + ((stamp - this.#time.stamp) | 0);
-  }
-
   #read(bytes: Buffer): RtpPacket | undefined {
     if (bytes.length < HEADER_BYTES || bytes[0]! >> 6 !== 2 || (bytes[1]! & 0x7f) !== this.#payloadType)
       return undefined;
@@ -99,7 +95,8 @@ export class RtpFrames {
     const payload = bytes.subarray(begin, bytes.length - padding);
     if (payload.length === 0) return undefined;
     const stamp = bytes.readUInt32BE(4);
-    this.#time = { stamp, unwrapped: this.timeOf(stamp) ?? stamp };
+    const before = this.#time;
+    this.#time = { stamp, unwrapped: before ? before.unwrapped + ((stamp - before.stamp) | 0) : stamp };
     return { sequence: bytes.readUInt16BE(2), time: stamp, isMarked: (bytes[1]! & 0x80) !== 0, payload };
   }
 
@@ -274,12 +271,17 @@ function isRecoveryPoint(unit: Buffer): boolean {
   return false;
 }
 
+/** When a frame was captured, by the clock of a report that is not half a round of stamps (six hours) away. */
+export function wallMsOf({ time }: Pick<RtpFrame, 'time'>, report: SenderReport): number {
+  return report.wallMs + ((time - report.stamp) | 0) / 90;
+}
+
 /** What a packet of RTCP, compound as a rule, says; `isBye`: the sender ends. */
 export function readRtcp(bytes: Buffer): {
-  readonly report: { wallMs: number; stamp: number } | undefined;
+  readonly report: SenderReport | undefined;
   readonly isBye: boolean;
 } {
-  let report: { wallMs: number; stamp: number } | undefined;
+  let report: SenderReport | undefined;
   let isBye = false;
   for (let at = 0; at + 4 <= bytes.length && bytes[at]! >> 6 === 2;) {
     const end = at + 4 * (bytes.readUInt16BE(at + 2) + 1);

@@ -8,7 +8,7 @@ import type { NalCodec } from '../../media/nal.ts';
 import type { Reach } from '../../net/reach.ts';
 import { authorizer, type AuthorizedRequest, type Credentials } from './credentials.ts';
 import { connectionFault, statusFault } from './faults.ts';
-import { RtpFrames, RtpOrder, readRtcp, receiverReport, type RtpFrame, type SenderReport } from './rtp.ts';
+import { RtpFrames, RtpOrder, readRtcp, receiverReport, wallMsOf, type RtpFrame, type SenderReport } from './rtp.ts';
 import { RtspReader, type RtspAnswer } from './rtsp-messages.ts';
 import { videoOf, type VideoDescription } from './sdp.ts';
 import { monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
@@ -131,7 +131,7 @@ export class RtspSource implements PacketSource {
       dts: undefined,
       duration: undefined,
       arrivedMs: frame.arrivedMs,
-      cameraMs: this.#report && this.#report.wallMs + (frame.time - this.#report.time) / 90,
+      cameraMs: this.#report && wallMsOf(frame, this.#report),
       lost,
       isRestart: false,
       extradata: undefined,
@@ -369,8 +369,8 @@ export class RtspSource implements PacketSource {
 
   #takeRtcp(bytes: Buffer): void {
     const { report, isBye } = readRtcp(bytes);
-    const time = report && this.#frames?.timeOf(report.stamp);
-    if (report && time !== undefined) this.#report = { wallMs: report.wallMs, time };
+    // The first one may come before the first frame.
+    this.#report = report ?? this.#report;
     if (isBye) this.#fail(new SightlineError('CAMERA_ENDED', 'it has ended the stream'));
   }
 

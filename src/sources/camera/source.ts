@@ -51,3 +51,21 @@ export interface PacketSource {
 export function monotonicMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
+
+const READINGS_MAX = 4;
+const READ_WITHIN_MS = 0.05;
+
+/**
+ * How far another clock is ahead of `monotonicMs`. On a busy machine a thread may have to wait for many milliseconds between two readings: that one counts which took
+ * the least.
+ */
+export function aheadOfMonotonicMs(readMs: () => number, monotonic = monotonicMs): number {
+  let [ahead, withinMs] = [0, Infinity];
+  for (let reading = 0; reading < READINGS_MAX && withinMs > READ_WITHIN_MS; reading += 1) {
+    const beforeMs = monotonic();
+    const ms = readMs();
+    const tookMs = monotonic() - beforeMs;
+    if (tookMs < withinMs) [ahead, withinMs] = [ms - beforeMs - tookMs / 2, tookMs];
+  }
+  return ahead;
+}
