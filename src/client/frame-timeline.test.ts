@@ -82,6 +82,19 @@ describe('frames on the timeline of a player', () => {
     expect([1, 2, 3, 4].map((shown) => timeline.at(shown * 0.04)?.fragment.frame.seq)).toEqual([0, 2, 3, 1]);
   });
 
+  test('a key frame behind a gap follows all that is shown, also what was decoded before others that are shown earlier', () => {
+    const timeline = new FrameTimeline();
+    // I P B of one epoch, decoded at 0, 1, 2 and shown at 0, 3, 1: then the camera has reconnected.
+    for (const [place, shown] of [0, 3, 1].entries()) timeline.place(fragment(1, place, shown * 0.04), place * 0.04);
+    expect(timeline.place(fragment(2, 0, 5), 5).startS).toBeCloseTo(4 * 0.04);
+  });
+
+  test('where two begin at the same moment nobody knows which one is shown', () => {
+    const timeline = new FrameTimeline();
+    for (const [place, shown] of [0, 1, 1, 2].entries()) timeline.place(fragment(1, place, shown * 0.04), place * 0.04);
+    expect([0, 1, 2].map((shown) => timeline.at(shown * 0.04)?.fragment.frame.seq)).toEqual([0, undefined, 3]);
+  });
+
   test('key frames are found, and what is over is forgotten', () => {
     const timeline = new FrameTimeline();
     for (let i = 0; i < 25; i++) timeline.place(fragment(1, i, i * 0.04), i * 0.04);

@@ -44,12 +44,13 @@ export class FrameTimeline {
   }
 
   /** What is to be added to a frame's times when it comes next. `decodeS`: by the frame's own clock, as its fragment has it. */
-  offsetFor({ frame }: CameraFragment, decodeS: number): number {
-    if (frame.epoch === this.#epoch) {
-      const laterS = decodeS + this.#offsetS - this.#lastS;
-      if (laterS > 0 && laterS <= LATE_DURATIONS * this.#lastDurationS) return this.#offsetS;
-    }
-    return this.#lastS + this.#lastDurationS - decodeS;
+  offsetFor({ frame, isKey, mediaTimeS }: CameraFragment, decodeS: number): number {
+    const laterS = decodeS + this.#offsetS - this.#lastS;
+    const isSame = frame.epoch === this.#epoch && laterS > 0;
+    if (isSame && laterS <= LATE_DURATIONS * this.#lastDurationS) return this.#offsetS;
+    const followsS = this.#lastS + this.#lastDurationS - decodeS;
+    // Behind all that is shown, which frames that were decoded before others that are shown earlier are not yet.
+    return isKey ? Math.max(followsS, this.endS - mediaTimeS) : followsS;
   }
 
   place(fragment: CameraFragment, decodeS: number): PlacedFrame {
@@ -69,11 +70,12 @@ export class FrameTimeline {
     return placed;
   }
 
-  /** The frame that begins at this moment; undefined: none, or it was forgotten. */
+  /** The frame that begins at this moment; undefined: none, it was forgotten, or there are two, and nobody knows which of them a browser shows. */
   at(timeS: number): PlacedFrame | undefined {
     const place = this.#placeOf(timeS + TOLERANCE_S);
-    const found = this.#frames[place];
-    return found && timeS - found.startS <= TOLERANCE_S ? found : undefined;
+    const [before, found] = [this.#frames[place - 1], this.#frames[place]];
+    if (!found || timeS - found.startS > TOLERANCE_S) return undefined;
+    return before && timeS - before.startS <= TOLERANCE_S ? undefined : found;
   }
 
   /** Beginning of the newest key frame up to a moment: before that nothing is needed to go on from there. */

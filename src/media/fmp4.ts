@@ -14,6 +14,8 @@ export interface Mp4Track {
   /** Pixels as they are coded, cropped. */
   readonly width: number;
   readonly height: number;
+  /** So many frames, at most, are decoded before one that is shown earlier; undefined: that is not known. */
+  readonly reorderedFrames: number | undefined;
   /** Initialisation segment: `ftyp` and `moov`. */
   readonly init: Uint8Array;
 }
@@ -43,6 +45,7 @@ export function mp4Track(sets: ParameterSets, timescale: number): Mp4Track {
     codecString: codecStringOf(sets.codec, facts.profile),
     width: facts.width,
     height: facts.height,
+    reorderedFrames: facts.reorderedFrames,
     init: Buffer.concat([fileType(), movie(sets, facts, timescale)]),
   };
 }

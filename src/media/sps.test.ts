@@ -179,7 +179,33 @@ describe('H.264', () => {
       { order: (bits) => bits.ue(1).u(1, 1).se(-70_000, 3).ue(3).se(1, -2, 300) },
       { width: 320, height: 192 },
     ],
-    ['an order without numbers', { order: (bits) => bits.ue(2) }, { width: 320, height: 192 }],
+    ['an order without numbers', { order: (bits) => bits.ue(2) }, { width: 320, height: 192, reorderedFrames: 0 }],
+    ['an order that is not told', {}, { reorderedFrames: undefined }],
+    [
+      'reordered frames',
+      { vui: (bits) => bits.u(8, 0).u(1, 1).u(1, 1).ue(0, 0, 10, 10, 2, 4) },
+      { reorderedFrames: 2 },
+    ],
+    [
+      'reordered frames behind all else that may stand there',
+      {
+        vui: (bits) => {
+          extendedAspect(7, 5)(bits).u(2, 3).u(1, 1).u(4, 13).u(1, 1).u(24, 0x010101).u(1, 1).ue(1, 1);
+          bits.u(1, 1).u(32, 1).u(32, 50).u(1, 1);
+          for (let model = 0; model < 2; model += 1) {
+            bits.u(1, 1).ue(1).u(8, 0x11).ue(9, 9).u(1, 0).ue(300, 300).u(1, 1).u(20, 0x12345);
+          }
+          bits.u(1, 0).u(1, 1).u(1, 1).u(1, 1).ue(0, 0, 10, 10, 1, 4);
+        },
+      },
+      { aspect: [7, 5], reorderedFrames: 1 },
+    ],
+    [
+      'more of them than there can be',
+      { vui: (bits) => bits.u(8, 0).u(1, 1).u(1, 1).ue(0, 0, 0, 0, 99, 4) },
+      { reorderedFrames: undefined },
+    ],
+    ['one that is cut', { vui: (bits) => bits.u(2, 1).u(4, 15) }, { width: 320, reorderedFrames: undefined }],
     ['pixels of a known shape', { vui: (bits) => bits.u(1, 1).u(8, 2) }, { aspect: [12, 11] }],
     ['of another one', { vui: extendedAspect(7, 5) }, { aspect: [7, 5] }],
     ['of none', { vui: extendedAspect(0, 5) }, { aspect: [1, 1] }],
@@ -219,7 +245,11 @@ describe('H.265', () => {
     ['4:4:4, cropped', { chromaFormat: 3, crop: [1, 0, 0, 1] }, { width: 319, height: 183 }],
     ['grey', { chromaFormat: 0, crop: [1, 0, 0, 1] }, { width: 319, height: 183 }],
     ['10 bits', { bits: 10 }, { lumaBits: 10, chromaBits: 10 }],
-    ['layers of time', { layersAbove: 2, vui: extendedAspect(4, 3) }, { temporalLayers: 3, aspect: [4, 3] }],
+    [
+      'layers of time',
+      { layersAbove: 2, vui: extendedAspect(4, 3) },
+      { temporalLayers: 3, aspect: [4, 3], reorderedFrames: 2 },
+    ],
     [
       'scaling lists of the standard',
       { scaling: (bits) => bits.u(1, 0), vui: extendedAspect(4, 3) },

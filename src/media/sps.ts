@@ -17,6 +17,8 @@ export interface SequenceFacts {
   /** H.265; 1 and true for H.264. */
   readonly temporalLayers: number;
   readonly isTemporalNested: boolean;
+  /** So many frames, at most, are decoded before one that is shown earlier; undefined: that is not told. */
+  readonly reorderedFrames: number | undefined;
 }
 
 /** The fields of MP4 for it have 16 bits. */
@@ -24,6 +26,11 @@ const SIDE_MAX = 0xffff;
 
 /** `avcC` and `hvcC` have three bits for what is above 8. */
 const BITS_MAX = 15;
+
+/** Type of the order of pictures in which they are shown as they are decoded (8.2.1.3). */
+const IN_ORDER = 2;
+/** A decoder keeps no more. */
+const REORDERED_MAX = 16;
 
 /** A set is short; the rest of a longer one is not looked at. */
 const LOOKED_AT_BYTES_MAX = 4096;
@@ -103,7 +110,7 @@ function readH264(payload: Uint8Array): SequenceFacts {
     if (bits.flag()) skipScalingListsH264(bits, chromaFormat === 3 ? 12 : 8);
   }
   bits.golomb();
-  skipPictureOrder(bits);
+  const isInOrder = skipPictureOrder(bits) === IN_ORDER;
   bits.golomb();
   bits.skip(1);
   const widthUnits = 1 + bits.golomb();
@@ -113,10 +120,12 @@ function readH264(payload: Uint8Array): SequenceFacts {
   bits.skip(1);
   const fields = isProgressive ? 1 : 2;
   const crop = readCrop(bits, hasSeparatePlanes ? 0 : chromaFormat);
+  const hasMore = bits.flag();
   return {
     width: 16 * widthUnits - crop.width,
     height: fields * (16 * heightUnits - crop.height),
-    aspect: bits.flag() ? readAspect(bits) : [1, 1],
+    aspect: hasMore ? readAspect(bits) : [1, 1],
+    reorderedFrames: isInOrder ? 0 : hasMore ? readReorderedFrames(bits) : undefined,
     chromaFormat,
     lumaBits,
     chromaBits,
@@ -126,14 +135,51 @@ function readH264(payload: Uint8Array): SequenceFacts {
   };
 }
 
-function skipPictureOrder(bits: Bits): void {
+/** Returns its type. */
+function skipPictureOrder(bits: Bits): number {
   const type = bits.golombUpTo(2, 'pic_order_cnt_type');
   if (type === 0) bits.golomb();
-  if (type !== 1) return;
+  if (type !== 1) return type;
   bits.skip(1);
   bits.golomb();
   bits.golomb();
   for (let left = bits.golombUpTo(255, 'num_ref_frames_in_pic_order_cnt_cycle'); left > 0; left -= 1) bits.golomb();
+  return type;
+}
+
+/** E.1.1, behind the shape of a pixel; undefined: it is not told, or what stands there cannot be read, which harms nothing else. */
+function readReorderedFrames(bits: Bits): number | undefined {
+  try {
+    if (bits.flag()) bits.skip(1);
+    if (bits.flag()) {
+      bits.skip(4);
+      if (bits.flag()) bits.skip(24);
+    }
+    if (bits.flag()) bits.skipGolombs(2);
+    if (bits.flag()) bits.skip(65);
+    const hasBuffers = [0, 1].map(() => bits.flag() && skipBufferModel(bits)).includes(true);
+    if (hasBuffers) bits.skip(1);
+    bits.skip(1);
+    if (!bits.flag()) return undefined;
+    bits.skip(1);
+    bits.skipGolombs(4);
+    return bits.golombUpTo(REORDERED_MAX, 'max_num_reorder_frames');
+  } catch (thrown) {
+    if (thrown instanceof SightlineError) return undefined;
+    throw thrown;
+  }
+}
+
+/** E.1.2. */
+function skipBufferModel(bits: Bits): true {
+  const count = 1 + bits.golombUpTo(31, 'cpb_cnt_minus1');
+  bits.skip(8);
+  for (let i = 0; i < count; i += 1) {
+    bits.skipGolombs(2);
+    bits.skip(1);
+  }
+  bits.skip(20);
+  return true;
 }
 
 /** 7.3.2.1.1.1: a list ends where its next scale would be 0. */
@@ -166,7 +212,7 @@ function readHevc(payload: Uint8Array): SequenceFacts {
     height: codedHeight - crop.height,
     lumaBits: 8 + bits.golombUpTo(BITS_MAX - 8, 'bit_depth_luma_minus8'),
     chromaBits: 8 + bits.golombUpTo(BITS_MAX - 8, 'bit_depth_chroma_minus8'),
-    aspect: readAspectHevc(bits, layersAbove),
+    ...readRestHevc(bits, layersAbove),
     chromaFormat,
     profile: payload.slice(1, 13),
     temporalLayers: layersAbove + 1,
@@ -187,9 +233,15 @@ function skipLayerProfiles(bits: Bits, layersAbove: number): void {
 }
 
 /** Walks from the bit depths to the VUI (annex E), which begins with the shape of a pixel. */
-function readAspectHevc(bits: Bits, layersAbove: number): SequenceFacts['aspect'] {
+function readRestHevc(bits: Bits, layersAbove: number): Pick<SequenceFacts, 'aspect' | 'reorderedFrames'> {
   const orderBits = 4 + bits.golombUpTo(12, 'log2_max_pic_order_cnt_lsb_minus4');
-  for (let layer = bits.flag() ? 0 : layersAbove; layer <= layersAbove; layer += 1) bits.skipGolombs(3);
+  // Of the last layer: all are decoded.
+  let reorderedFrames = 0;
+  for (let layer = bits.flag() ? 0 : layersAbove; layer <= layersAbove; layer += 1) {
+    bits.skipGolombs(1);
+    reorderedFrames = bits.golombUpTo(REORDERED_MAX, 'sps_max_num_reorder_pics');
+    bits.skipGolombs(1);
+  }
   bits.skipGolombs(6);
   // Enabled, and told here instead of the standard's.
   if (bits.flag() && bits.flag()) skipScalingListsHevc(bits);
@@ -202,7 +254,7 @@ function readAspectHevc(bits: Bits, layersAbove: number): SequenceFacts['aspect'
   skipReferenceSets(bits);
   if (bits.flag()) bits.skip(bits.golombUpTo(32, 'num_long_term_ref_pics_sps') * (orderBits + 1));
   bits.skip(2);
-  return bits.flag() ? readAspect(bits) : [1, 1];
+  return { aspect: bits.flag() ? readAspect(bits) : [1, 1], reorderedFrames };
 }
 
 /** 7.3.4. */

@@ -12,7 +12,7 @@ import {
 } from '../../media/nal.ts';
 import type { FrameData } from './messages.ts';
 import type { Outlet } from './outlet.ts';
-import { TICKS_PER_S, type FrameTimes } from './timeline.ts';
+import { INTERVAL_MIN, TICKS_PER_S, type FrameTimes } from './timeline.ts';
 
 /** The raw channel of one camera: its own frames as fragments of MP4, and the newest group of pictures for whoever comes late. */
 
@@ -113,8 +113,9 @@ export class RawTrack {
     if (!isWanted || !this.#isWhole) return;
     for (const [i, frame] of this.#group.entries()) {
       const next = this.#group[i + 1]?.times.decode;
-      // By now it is known.
-      const duration = next === undefined ? frame.times.duration : next - frame.times.decode;
+      // By now it is known, unless the next one had to be decoded at once.
+      const known = next === undefined ? 0 : next - frame.times.decode;
+      const duration = known >= INTERVAL_MIN ? known : frame.times.duration;
       this.#send({ ...frame, times: { ...frame.times, duration } }, this.#unitsOf(frame));
     }
   }

@@ -8,6 +8,7 @@ import { AV_PIX_FMT_YUVJ420P, FF_ENCODER_MJPEG } from 'node-av/constants';
 import { writeClip } from '../../../test/support/clips.ts';
 import { numberOf, ReaderProcess } from '../../../test/support/camera-reader.ts';
 import { annexbOf, mp4Of, numberedClip, type CodedClip } from '../../../test/support/coded-clip.ts';
+import { decodeTimeOf } from '../../client/mp4-times.ts';
 import { decodePictures } from '../../../test/support/decoded.ts';
 import { readNumber } from '../../../test/support/picture-number.ts';
 import { numberedJpeg } from '../../../test/support/numbered-jpeg.ts';
@@ -106,6 +107,12 @@ describe('a frame keeps its name', { timeout: 60_000 }, () => {
     const inOrder = fragments.toSorted((a, b) => a.mediaTimeS - b.mediaTimeS).map(({ seq }) => numbers[seq]);
     expect(shown.length).toBe(fragments.length);
     expect(shown.map(({ number }) => number)).toEqual(inOrder);
+    // A browser takes a frame that is decoded much later than the one before for another beginning.
+    const decodedAt = fragments.map(({ bytes }) => decodeTimeOf(bytes)!);
+    for (const [i, ticks] of decodedAt.entries()) {
+      const step = ticks - (decodedAt[i - 1] ?? ticks);
+      expect(step, `frame ${i}`).toBeLessThan((1.5 * 90_000) / clips[name].rateFps);
+    }
     for (const { arrivedMs, capturedBeforeMs, clock } of fragments) {
       expect(arrivedMs).toBeGreaterThan(0);
       expect(capturedBeforeMs).toBeGreaterThanOrEqual(0);

@@ -271,7 +271,9 @@ export class CameraReader {
     const track = this.#track!;
     const seen = this.#raw?.look(packet.bytes);
     if (seen?.newTrack) this.#changeTrack(seen.newTrack);
-    const times = this.#timeline.place(packet);
+    // Nobody gets what came before the first key frame.
+    if (packet.isKey && !this.#hasKey) this.#timeline.break();
+    const times = this.#timeline.place({ ...packet, reorderedFrames: this.#raw?.track?.reorderedFrames });
     const arrivedMs = track.isStored ? await this.#pace(times.decode) : packet.arrivedMs;
     if (this.#end) return;
     this.#received += 1;
@@ -343,6 +345,7 @@ export class CameraReader {
     this.#lost += lost;
     this.#plan.break();
     this.#raw?.break();
+    this.#timeline.break();
   }
 
   #setExtradata(extradata: Uint8Array): void {

@@ -81,7 +81,36 @@ describe('a timeline', () => {
     expect(withBoth.map(({ presentation }) => presentation)).toEqual(shown);
     const alone = place(shown.map((pts) => ({ pts })));
     expect(alone.map(({ presentation }) => presentation)).toEqual(shown.map((pts) => pts - FRAME));
-    expect(alone.map(({ decode }) => decode / FRAME)).toEqual([0, 3, 4, 5, 6, 7, 8]);
+    const tick = 1 / FRAME;
+    expect(alone.map(({ decode }) => decode / FRAME)).toEqual([0, 3, 3 + tick, 3 + 2 * tick, 3 + 3 * tick, 4, 5]);
+  });
+
+  test.each([
+    // I P B B P B B, key frames among them; and with B-frames that others are predicted from.
+    ['one is reordered', 1, [0, 3, 1, 2, 6, 4, 5, 7, 10, 8, 9, 13, 11, 12, 14]],
+    ['two are reordered', 2, [0, 4, 2, 1, 3, 8, 6, 5, 7, 9, 13, 11, 10, 12]],
+  ])(
+    'decodes at the pace at which it shows, and never later, where the stream tells: %s',
+    (_, reorderedFrames, order) => {
+      const placed = place(order.map((at) => ({ pts: at * FRAME, reorderedFrames })));
+      expect(placed.map(({ presentation }) => presentation / FRAME)).toEqual(order);
+      for (const { decode, presentation } of placed) expect(decode).toBeLessThanOrEqual(presentation);
+      const steps = placed.slice(1).map(({ decode }, i) => decode - placed[i]!.decode);
+      expect(steps.slice(0, reorderedFrames)).toEqual(Array.from({ length: reorderedFrames }, () => 1));
+      for (const step of steps.slice(reorderedFrames))
+        expect(Math.abs(step - FRAME)).toBeLessThanOrEqual(reorderedFrames);
+    },
+  );
+
+  test('has a hole where frames of a stream with B-frames are lost, and none behind it', () => {
+    const timeline = new Timeline(true);
+    const times = { dts: undefined, duration: undefined, reorderedFrames: 1 };
+    const at = (i: number) => timeline.place({ ...times, pts: i * FRAME, arrivedMs: 40 * i }).decode / FRAME;
+    for (const i of [0, 3, 1, 2]) at(i);
+    timeline.break();
+    const decoded = [30, 33, 31, 32].map(at);
+    expect(decoded[0]).toBe(30);
+    expect(decoded[3]).toBe(32);
   });
 });
 

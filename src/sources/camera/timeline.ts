@@ -10,6 +10,8 @@ export interface PacketTimes {
   readonly dts: number | undefined;
   readonly duration: number | undefined;
   readonly arrivedMs: number;
+  /** Frames that are decoded before one that is shown earlier, as far as the stream tells; default: none until one comes. */
+  readonly reorderedFrames?: number | undefined;
 }
 
 /** In whole ticks from the beginning of the epoch. `decode` rises from frame to frame. */
@@ -30,7 +32,7 @@ const FALL_TICKS_MAX = 0.2 * TICKS_PER_S;
 const REORDER_TICKS_MAX = TICKS_PER_S;
 const IN_ORDER_MAX = 25;
 /** No interval, but a timestamp that was moved so that it rises. */
-const INTERVAL_MIN = TICKS_PER_MS;
+export const INTERVAL_MIN = TICKS_PER_MS;
 const INTERVALS_KEPT = 5;
 /** For frames that are not shown in the order in which they come. */
 const STAMPS_KEPT = 8;
@@ -48,6 +50,10 @@ export class Timeline {
   #lastArrivedMs = 0;
   #intervals: number[] = [];
   #stamps: number[] = [];
+  /** Frames that were decoded before one that was shown earlier, so far. */
+  #reordered = 0;
+  /** Presentation of frames whose time for being decoded is yet to come, the earliest first. */
+  #waiting: number[] = [];
   /** Since the last one that was shown before others that came earlier. */
   #inOrder = 0;
   #firstDuration: number | undefined;
@@ -62,7 +68,12 @@ export class Timeline {
     this.#lastStamp = undefined;
   }
 
-  place({ pts, dts, duration, arrivedMs }: PacketTimes): FrameTimes {
+  /** Frames before the next one are lost. */
+  break(): void {
+    this.#waiting = [];
+  }
+
+  place({ pts, dts, duration, arrivedMs, reorderedFrames = 0 }: PacketTimes): FrameTimes {
     const isFirst = this.#lastDecode < 0;
     if (isFirst) this.#firstDuration = duration !== undefined && duration > 0 ? duration : undefined;
     const arrivedTicks = isFirst ? 0 : Math.max(0, Math.round((arrivedMs - this.#lastArrivedMs) * TICKS_PER_MS));
@@ -72,15 +83,19 @@ export class Timeline {
     if (stamp !== undefined && this.#isDecodingTime !== (dts !== undefined)) this.#lastStamp = undefined;
     if (stamp !== undefined) this.#isDecodingTime = dts !== undefined;
     const isShownEarlier = dts === undefined && stamp !== undefined && this.#isReordered(stamp);
+    const isAnchor =
+      !isShownEarlier &&
+      (this.#lastStamp === undefined || (stamp !== undefined && this.#isJump(stamp - this.#lastStamp, arrivedTicks)));
+    if (isAnchor) this.#waiting = [];
+    if (isShownEarlier) this.#noteReordered(stamp);
+    const due = dts === undefined && stamp !== undefined ? this.#due(stamp, reorderedFrames) : stamp;
     let decode: number;
     if (isFirst) decode = 0;
-    else if (isShownEarlier) decode = this.#lastDecode + this.#nearest(stamp);
-    else if (stamp === undefined) decode = this.#lastDecode + this.#step(arrivedTicks);
+    else if (due === undefined) decode = this.#lastDecode + this.#step(arrivedTicks);
     else if (this.#lastStamp === undefined) decode = this.#lastDecode + this.#begin(arrivedTicks);
-    else if (this.#isJump(stamp - this.#lastStamp, arrivedTicks)) decode = this.#lastDecode + this.#pause(arrivedTicks);
-    else decode = stamp + this.#offset;
+    else if (isAnchor) decode = this.#lastDecode + this.#pause(arrivedTicks);
+    else decode = due + this.#offset;
     decode = Math.max(this.#lastDecode + 1, decode);
-    const isAnchor = this.#lastStamp === undefined || this.#isJump((stamp ?? 0) - this.#lastStamp, arrivedTicks);
     if (stamp !== undefined) this.#stamps = [...this.#stamps, stamp].slice(-STAMPS_KEPT);
     if (stamp !== undefined && !isShownEarlier) {
       if (isAnchor) this.#offset = decode - stamp;
@@ -105,6 +120,10 @@ export class Timeline {
     return isReordered;
   }
 
+  #noteReordered(stamp: number): void {
+    this.#reordered = Math.max(this.#reordered, this.#stamps.filter((other) => other > stamp).length);
+  }
+
   #isJump(change: number, arrivedTicks: number): boolean {
     if (change < -FALL_TICKS_MAX) return true;
     if (this.#isLive) return Math.abs(change - arrivedTicks) > LIVE_JUMP_MS * TICKS_PER_MS;
@@ -122,10 +141,16 @@ export class Timeline {
     return this.#isLive && arrivedTicks > 0 ? Math.max(arrivedTicks, usual) : this.#interval();
   }
 
-  /** To the nearest one of the frames around it: the interval in which they are shown. */
-  #nearest(stamp: number): number {
-    const distances = this.#stamps.map((other) => Math.abs(other - stamp)).filter((distance) => distance > 0);
-    return Math.min(this.#interval(), ...distances);
+  /**
+   * When a frame without a decoding time is due: each is decoded at the time at which another one is shown, so many frames earlier as are reordered. So both
+   * go on at the same rate, and no frame is shown before it is decoded.
+   */
+  #due(stamp: number, told: number): number {
+    const begins = this.#waiting.length === 0;
+    this.#waiting = [...this.#waiting, stamp].toSorted((a, b) => a - b);
+    const count = this.#waiting.length - Math.max(this.#reordered, told);
+    const due = this.#waiting.splice(0, Math.max(0, count)).at(-1);
+    return begins ? stamp : (due ?? -Infinity);
   }
 
   #pause(arrivedTicks: number): number {
