@@ -1,6 +1,8 @@
 import { RtspServer } from '../../test/support/rtsp-server.ts';
 import { offer } from '../support/children.ts';
 import { loadFilms } from './film.ts';
+import type { SentPicture } from './identity-log.ts';
+import { NumberedCameras, type NumberedSet } from './numbered-cameras.ts';
 
 /** The cameras: an RTSP server of our own, in a process of its own. */
 
@@ -22,6 +24,7 @@ export interface CamerasSent {
 
 let server: RtspServer | undefined;
 const names: string[] = [];
+let numbered: NumberedCameras | undefined;
 
 const api = {
   /** Returns the address of each, and what they show. */
@@ -51,6 +54,29 @@ const api = {
   /** Ends all connections; cameras take new ones. */
   cut(): void {
     for (const name of names) server!.camera(name).closeClients();
+  },
+
+  /** Cameras with numbers in their pictures in place of those with films. Returns the address of each. */
+  async openNumbered({ seed, ...set }: NumberedSet & { readonly seed: number }): Promise<string[]> {
+    server = await RtspServer.open({ cameras: {}, seed });
+    numbered = new NumberedCameras(server);
+    names.push(...(await numbered.add(set)));
+    return names.map((name) => server!.url(name));
+  },
+
+  /** Another clip and rate for one with numbers. */
+  change({ camera, rateFps }: { readonly camera: number; readonly rateFps: number }): void {
+    numbered!.change(names[camera]!, rateFps);
+  },
+
+  /** Ends the connections of one. */
+  cutOne(camera: number): void {
+    server!.camera(names[camera]!).closeClients();
+  },
+
+  /** Of one with numbers, all that is remembered. */
+  pictures(camera: number): readonly SentPicture[] {
+    return numbered!.sent(names[camera]!);
   },
 };
 

@@ -6,13 +6,15 @@ import type { Bar, BenchContext, Benchmark, BenchResult } from '../support/docum
 import { FILM } from './film.ts';
 import { measureEdits } from './edits.ts';
 import { measureFaults } from './faults.ts';
+import { measureGlass } from './glass.ts';
+import { measureIdentity } from './identity.ts';
 import { measureLoad } from './load.ts';
 import { SEED } from './world.ts';
 
 /** Many cameras at once: what they cost, how many there may be, and what holds when some of them fail. */
 
 /** Memory, and the most cameras, are measured where the load is. */
-const PARTS = ['load', 'memory', 'max', 'faults', 'edits'] as const;
+const PARTS = ['load', 'memory', 'max', 'faults', 'edits', 'identity', 'glass'] as const;
 
 export const fleet: Benchmark = {
   name: 'fleet',
@@ -39,7 +41,8 @@ async function runFleet(context: BenchContext): Promise<BenchResult> {
       Object.assign(figures, own);
       bars.push(...further);
     }
-    for (const [part, measure] of Object.entries({ faults: measureFaults, edits: measureEdits })) {
+    const parts = { faults: measureFaults, edits: measureEdits, identity: measureIdentity, glass: measureGlass };
+    for (const [part, measure] of Object.entries(parts)) {
       if (!only.includes(part)) continue;
       const { own, bars: further } = await measure(bench);
       Object.assign(figures, own);
@@ -58,6 +61,10 @@ async function runFleet(context: BenchContext): Promise<BenchResult> {
         'stalled: the process of six of 16 cameras is stopped, which two processes read together with the others; killed: readers of a hundred, by SIGKILL, one after the other; reconnected: all hundred connections are cut at once',
       edits:
         '20 cameras, of which edits name eight, and five connections with a view of each; by PUT, DELETE, a reload and SIGHUP, with pauses of 0 to 400 ms; p50 and p95 are those of a request with its answer',
+      identity:
+        'numbers in pictures of 160×90 at 50 and 20 frames/s, every second camera with B-frames, against what the camera sent at the time of capture and place in the epoch that the server tells; meanwhile cameras and viewers reconnect, rates change, lines stand still, viewers seek and pause',
+      glass:
+        'from the send time of the picture with that number to the expected display time of requestVideoFrameCallback in headless Chromium; one camera, 12.5 and 30 frames/s',
       mode: quick ? 'quick' : 'full',
     },
     figures,

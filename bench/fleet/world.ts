@@ -102,7 +102,7 @@ export class World implements AsyncDisposable {
       viewers,
       sources: opened.map(({ helper }) => helper),
       urls: opened.flatMap(({ urls }) => urls),
-      about: opened[0]!.about,
+      about: opened[0]?.about ?? '',
     };
     return new World(parts, bench, stack.move());
   }

@@ -400,3 +400,33 @@ test('fleet prints what failing cameras and readers, and edits of the configurat
   expect(bars).toHaveLength(14);
   for (const { name, value } of bars) expect(value, name).toBe(figures[name]);
 }, 300_000);
+
+test('fleet: frames keep their names on every way, and the player tells how old its picture is', async ({ skip }) => {
+  if (CHROMIUM === undefined) skip('there is no Chromium (Debian: chromium) in PATH');
+  const { out, err, code } = await bench('fleet', '--only', 'identity,glass', '--quick', '--json');
+  expect(code, err).toBe(0);
+  const { figures, bars } = JSON.parse(out) as BenchDocument;
+  for (const way of ['websocket', 'mse']) {
+    const of = (figure: string): number => figures[`identity_${way}_${figure}`]!;
+    expect(of('frames'), way).toBeGreaterThanOrEqual(400);
+    for (const fault of ['mismatches', 'unreadable', 'results_strangers']) expect(of(fault), `${way}: ${err}`).toBe(0);
+    // Three cameras, of which two have reconnected.
+    expect(of('epochs'), way).toBe(5);
+    expect(of('results'), way).toBeGreaterThan(0);
+  }
+  expect(figures['identity_websocket_missing']).toBe(0);
+  expect(figures['identity_websocket_stills']).toBe(3);
+  expect(figures['identity_websocket_stills_mismatches']).toBe(0);
+  expect(figures['glass_strangers']).toBe(0);
+  expect(figures['glass_frames']).toBeGreaterThan(0);
+  expect(bars.map(({ name }) => name)).toEqual([
+    'identity_websocket_frames',
+    'identity_websocket_mismatches',
+    'identity_mse_frames',
+    'identity_mse_mismatches',
+    'glass_p95_ms',
+    'glass_told_off_ms',
+    'glass_30_fps_p95_ms',
+    'glass_30_fps_told_off_ms',
+  ]);
+}, 180_000);

@@ -15,7 +15,7 @@ export interface CodedFrame {
   /** Without parameter sets and delimiters. */
   readonly units: readonly Uint8Array[];
   readonly isKey: boolean;
-  /** Place in the order of presentation, from 0: the number that a numbered clip's picture carries. */
+  /** Place in the order of presentation, from 0: the number that a numbered clip's picture carries, unless its first one is another. */
   readonly order: number;
 }
 
@@ -34,6 +34,8 @@ export interface NumberedClipOptions {
   readonly height?: number;
   /** Default 50. */
   readonly frames?: number;
+  /** In its first picture. Default 0. */
+  readonly firstNumber?: number;
   /** From one key frame to the next. Default 25. */
   readonly keyEvery?: number;
   /** Pictures between two references that are predicted from both. Default 0. */
@@ -49,6 +51,7 @@ export async function numberedClip({
   width = 320,
   height = 180,
   frames = 50,
+  firstNumber = 0,
   keyEvery = 25,
   bFrames = 0,
   interlaced = false,
@@ -64,7 +67,7 @@ export async function numberedClip({
       height,
       frames,
       interlaced,
-      luma: (frame, x, y) => numberLuma(frame, x, y, width, height) ?? movingLuma(frame, x, y),
+      luma: (frame, x, y) => numberLuma(firstNumber + frame, x, y, width, height) ?? movingLuma(frame, x, y),
       options: {
         preset: 'ultrafast',
         crf: '23',

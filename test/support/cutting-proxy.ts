@@ -7,6 +7,8 @@ export class CuttingProxy {
   cuts = 0;
   /** While set, connections live. */
   isHealed = false;
+  /** New connections as well. */
+  #isHeld = false;
   readonly #random: Random;
   readonly #targetPort: number;
   readonly #bytesMax: number;
@@ -28,7 +30,23 @@ export class CuttingProxy {
 
   close(): void {
     this.#server.close();
+    this.cut();
+  }
+
+  /** All connections, now. */
+  cut(): void {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
+  }
+
+  /** While held, nothing comes from the server: what it sends fills the buffers on the way, and then it has to wait. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld;
+    for (const [, server] of this.#pairs) this.#holdOne(server);
+  }
+
+  #holdOne(server: Socket): void {
+    if (this.#isHeld) server.pause();
+    else server.resume();
   }
 
   #join(client: Socket): void {
@@ -53,5 +71,6 @@ export class CuttingProxy {
     };
     client.on('data', pass(server)).on('error', end).on('close', end);
     server.on('data', pass(client)).on('error', end).on('close', end);
+    this.#holdOne(server);
   }
 }

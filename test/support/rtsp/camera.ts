@@ -24,7 +24,9 @@ export interface RtspSent {
   readonly number: number;
   readonly isKey: boolean;
   readonly timestamp: number;
-  /** By `systemClock`. */
+  /** By the camera's own clock, Unix ms: what its sender reports say of this frame; null: it sends none. */
+  readonly captureTimeMs: number | null;
+  /** When it was sent, by `systemClock`. */
   readonly timeMs: number;
 }
 
@@ -196,7 +198,7 @@ export class RtspCamera {
       else this.counts.framesDropped += 1;
       if (this.mode === 'end') close();
     }
-    this.onFrame?.({ number: order, isKey, timestamp: timestamp >>> 0, timeMs: nowMs });
+    this.onFrame?.({ number: order, isKey, timestamp: timestamp >>> 0, captureTimeMs: ntpMs, timeMs: nowMs });
   }
 
   #timeMsOf(index: number): number {
