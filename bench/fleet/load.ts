@@ -144,7 +144,17 @@ function costFigures(name: string, costs: Costs): Record<string, number> {
   };
 }
 
-function viewFigures({ cameras, sum, latenciesMs, runsMs, failed, disconnections, gaps }: ViewsReport) {
+function viewFigures({
+  cameras,
+  sum,
+  latenciesMs,
+  runsMs,
+  decodesMs,
+  queuesMs,
+  failed,
+  disconnections,
+  gaps,
+}: ViewsReport) {
   return {
     fragments: sum.fragments,
     fragments_missing: sum.missing,
@@ -157,6 +167,10 @@ function viewFigures({ cameras, sum, latenciesMs, runsMs, failed, disconnections
     results_apart_ms_max: Math.max(...Object.values(cameras).map((one) => one.resultsApartMsMax)),
     ...(latenciesMs.length > 0 && {
       run_ms: median(runsMs),
+      decode_p50_ms: median(decodesMs),
+      decode_p95_ms: percentile(decodesMs, 95),
+      queue_p50_ms: median(queuesMs),
+      queue_p95_ms: percentile(queuesMs, 95),
       result_p50_ms: median(latenciesMs),
       result_p95_ms: percentile(latenciesMs, 95),
     }),

@@ -28,6 +28,9 @@ export interface ViewsReport {
   readonly latenciesMs: readonly number[];
   /** What the engine spent on each frame, ms. */
   readonly runsMs: readonly number[];
+  /** From arrival until it was decoded and handed on, and from then until a worker took it, ms. */
+  readonly decodesMs: readonly number[];
+  readonly queuesMs: readonly number[];
   /** What the server left out, by cause. */
   readonly gaps: Readonly<Record<string, number>>;
   /** Outcomes that are no results. */
@@ -40,6 +43,8 @@ const logs: Map<string, WatchLog>[] = [];
 const views: Set<string>[] = [];
 let latenciesMs: number[] = [];
 let runsMs: number[] = [];
+let decodesMs: number[] = [];
+let queuesMs: number[] = [];
 let gaps: Record<string, number> = {};
 let failed = 0;
 let disconnections = 0;
@@ -120,8 +125,8 @@ const api = {
       cameras[id] = cameras[id] ? joined(cameras[id], report) : report;
     }
     const sum = Object.values(cameras).reduce(addCounts, NO_COUNTS);
-    const report = { cameras, sum, latenciesMs, runsMs, gaps, failed, disconnections };
-    [latenciesMs, runsMs, gaps, failed, disconnections] = [[], [], {}, 0, 0];
+    const report = { cameras, sum, latenciesMs, runsMs, decodesMs, queuesMs, gaps, failed, disconnections };
+    [latenciesMs, runsMs, decodesMs, queuesMs, gaps, failed, disconnections] = [[], [], [], [], {}, 0, 0];
     return report;
   },
 
@@ -155,9 +160,11 @@ function watch(session: CamerasSession, index: number, camera: string): void {
     const nowMs = systemClock.now();
     log.result(nowMs);
     if (index > 0 || latenciesMs.length >= LATENCIES_MAX) return;
-    const { decode, preprocess, inference, postprocess } = result.stages_ms;
+    const { capture, queue, decode, preprocess, inference, postprocess } = result.stages_ms;
     latenciesMs.push(nowMs - captureTimeMs);
     runsMs.push(decode + preprocess + inference + postprocess);
+    decodesMs.push(capture);
+    queuesMs.push(queue);
   });
 }
 
