@@ -29,20 +29,30 @@ const FRAMES = {
   pictures_dropped: 0,
   fragments: 0,
   fragments_dropped: 0,
+  transcoded: 0,
+  transcoded_dropped: 0,
 };
 
 export class ScriptedCamera implements CameraFeed {
   readonly id: string;
   readonly raw: Stream<RawFragment>;
+  readonly transcoded: Stream<RawFragment>;
   readonly results: Stream<NamedOutcome>;
   /** How often its raw channel was asked for, and is asked for now. */
   watched = 0;
   watching = 0;
+  /** The same of its frames encoded anew: they are those of the clip, too. */
+  transcoding = 0;
+  /** There is no place for it among those that are encoded anew. */
+  mayTranscode = true;
+  /** Of its own, from the next epoch on: what it says, whatever the clip is. */
+  codecString: string;
   readonly #clock: Clock;
   readonly #video: NumberedVideo;
   readonly #stateListeners = new Set<() => void>();
   #state: CameraDocument['state'] = 'live';
   #init: RawInit;
+  #transcodedInit: RawInit;
   #epoch: number;
   #seq = 0;
   #mediaTimeS = 0;
@@ -52,9 +62,11 @@ export class ScriptedCamera implements CameraFeed {
     this.id = id;
     this.#clock = clock;
     this.#video = video;
+    this.codecString = video.track.codecString;
     this.#epoch = clock.now();
-    this.#init = this.#makeInit();
+    [this.#init, this.#transcodedInit] = [this.#makeInit(false), this.#makeInit(true)];
     this.raw = hub.create(`cameras/${id}/raw`, { capacity });
+    this.transcoded = hub.create(`cameras/${id}/transcoded`, { capacity });
     this.results = hub.create(`cameras/${id}/results`, { capacity });
   }
 
@@ -74,6 +86,7 @@ export class ScriptedCamera implements CameraFeed {
       const data: RawFragment = {
         init: this.#init,
         frame: this.next,
+        order: this.#seq,
         clock: 'arrival',
         isKey,
         mediaTimeS,
@@ -83,7 +96,10 @@ export class ScriptedCamera implements CameraFeed {
       this.#damaged = Math.max(0, this.#damaged - 1);
       this.#seq++;
       this.#mediaTimeS += durationS;
-      this.raw.publish({ data, captureTimeMs: this.#clock.now() - CAPTURED_BEFORE_MS });
+      const captureTimeMs = this.#clock.now() - CAPTURED_BEFORE_MS;
+      this.raw.publish({ data, captureTimeMs });
+      if (this.transcoding === 0) continue;
+      this.transcoded.publish({ data: { ...data, init: this.#transcodedInit }, captureTimeMs });
     }
   }
 
@@ -108,7 +124,7 @@ export class ScriptedCamera implements CameraFeed {
     this.#epoch = Math.max(this.#epoch + 1, Math.floor(this.#clock.now()));
     this.#seq = 0;
     this.#mediaTimeS = 0;
-    this.#init = this.#makeInit();
+    [this.#init, this.#transcodedInit] = [this.#makeInit(false), this.#makeInit(true)];
   }
 
   become(state: CameraDocument['state']): void {
@@ -121,7 +137,7 @@ export class ScriptedCamera implements CameraFeed {
   }
 
   report(): CameraDocument {
-    const { codecString: codec_string, width, height } = this.#video.track;
+    const { codecString: codec_string, width, height } = this.#init;
     const sinceMs = this.#clock.now();
     return {
       id: this.id,
@@ -139,6 +155,7 @@ export class ScriptedCamera implements CameraFeed {
       frames: FRAMES,
       connections: 1,
       viewers: this.watching,
+      transcoding: this.transcoding > 0,
     };
   }
 
@@ -153,18 +170,26 @@ export class ScriptedCamera implements CameraFeed {
     return () => void this.watching--;
   }
 
+  watchTranscoded(): () => void {
+    if (!this.mayTranscode) throw new SightlineError('TRANSCODE_LIMIT_REACHED', 'there is no place');
+    this.transcoding++;
+    return () => void this.transcoding--;
+  }
+
   still(): Promise<Still> {
     return Promise.reject(new Error('there are none'));
   }
 
   close(): void {
     this.raw.close();
+    this.transcoded.close();
     this.results.close();
   }
 
-  #makeInit(): RawInit {
-    const { codecString, width, height, init: bytes } = this.#video.track;
-    return { epoch: this.#epoch, codecString, width, height, bytes };
+  #makeInit(isTranscoded: boolean): RawInit {
+    const { width, height, init: bytes } = this.#video.track;
+    const codecString = isTranscoded ? this.#video.track.codecString : this.codecString;
+    return { isTranscoded, epoch: this.#epoch, codecString, width, height, bytes };
   }
 }
 

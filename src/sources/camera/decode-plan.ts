@@ -117,6 +117,7 @@ export class DecodePlan {
   readonly #pictures = new Pace();
   readonly #watch = new Pace();
   #rateFps = 0;
+  #isAllWanted = false;
   /** All frames since a key frame were decoded that the next one may depend on. */
   #isUnbroken = false;
   #uselessKeys = 0;
@@ -128,7 +129,13 @@ export class DecodePlan {
     this.#pictures.reset();
   }
 
+  /** Every frame is decoded, however few pictures are wanted; or no more than these need. */
+  wantAll(isAllWanted: boolean): void {
+    this.#isAllWanted = isAllWanted;
+  }
+
   get mode(): DecodeMode {
+    if (this.#isAllWanted) return 'all';
     return decodeMode(this.#rateFps, this.rhythm, this.#uselessKeys >= USELESS_MAX);
   }
 

@@ -8,6 +8,8 @@ import type { CameraDocument } from './documents.ts';
 
 /** An MP4 initialisation segment: all fragments of its epoch need it first. */
 export interface RawInit {
+  /** Its fragments are encoded anew as H.264. */
+  readonly isTranscoded: boolean;
   readonly epoch: number;
   /** RFC 6381. */
   readonly codecString: string;
@@ -22,6 +24,11 @@ export interface RawFragment {
   readonly init: RawInit;
   readonly frame: FrameName;
   readonly clock: CaptureClock;
+  /**
+   * Its place in the order in which fragments of its epoch come, those counted that did not come as far as the stream. Of frames as they were sent it is the number
+   * in the name; those that were encoded anew come in the order of presentation.
+   */
+  readonly order: number;
   /** What follows can be decoded without anything before it. */
   readonly isKey: boolean;
   /** Presentation, from the beginning of the epoch, and how long it is shown, seconds. */
@@ -57,6 +64,10 @@ export interface CameraFeed {
   readonly raw: Stream<RawFragment>;
   /** Returns a function that ends that. */
   watchRaw(): () => void;
+  /** The same frames, encoded anew as H.264 while somebody has asked for that by `watchTranscoded`. */
+  readonly transcoded: Stream<RawFragment>;
+  /** As `watchRaw`. Errors: TRANSCODE_LIMIT_REACHED. */
+  watchTranscoded(): () => void;
   readonly results: Stream<NamedOutcome>;
   /** The newest picture that is at hand. Errors: CAMERA_NO_PICTURE; that of a camera without a connection. */
   still(widthMax: number): Promise<Still>;

@@ -16,6 +16,7 @@ import { RateMeter } from './rate-meter.ts';
 import { RawTrack, type NamedFrame } from './raw-track.ts';
 import { monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
 import { TICKS_PER_S, Timeline } from './timeline.ts';
+import { TranscodedTrack } from './transcoded-track.ts';
 
 /**
  * One camera in its process: its packets get their names, and go on as fragments to those who watch, and to the decoder as far as pictures are needed. Reading
@@ -34,6 +35,8 @@ export interface ReaderOptions {
 
 /** Frames that wait for the decoder. */
 const QUEUE_MAX = 32;
+/** While so many wait, pictures are decoded and not encoded anew: what a viewer gets stays close to live. */
+const QUEUE_ENCODED_MAX = 4;
 /** A still that waits for the next picture is made of the newest key frame instead. */
 const STILL_WAIT_MS = 1_000;
 const STILLS_MAX = 8;
@@ -77,6 +80,7 @@ export class CameraReader {
   readonly #rgb = new PictureScaler('rgb');
   readonly #luma = new PictureScaler('luma');
   readonly #decoder: PictureDecoder;
+  readonly #transcoded: TranscodedTrack;
   #track: TrackFacts | undefined;
   #timeline = new Timeline(true);
   #raw: RawTrack | undefined;
@@ -117,6 +121,7 @@ export class CameraReader {
     this.#input = options.input;
     this.#epoch = options.epoch;
     this.#source = sourceOf(options.input);
+    this.#transcoded = new TranscodedTrack(options.outlet);
     this.#decoder = new PictureDecoder((picture, id) => this.#takePicture(picture, id));
     void this.#run();
   }
@@ -133,6 +138,7 @@ export class CameraReader {
       picturesDropped: this.#picturesDropped,
       fragments,
       fragmentsDropped,
+      ...this.#transcoded.counts,
       decodeMs,
       scaleMs: this.#scaleMs,
     };
@@ -146,6 +152,11 @@ export class CameraReader {
   orderRaw(isWanted: boolean): void {
     this.#isRawWanted = isWanted;
     if (this.#facts) this.#raw?.want(isWanted);
+  }
+
+  orderTranscoded(isWanted: boolean): void {
+    this.#transcoded.want(isWanted);
+    this.#plan.wantAll(isWanted);
   }
 
   orderStill(request: number, widthMax: number): void {
@@ -231,6 +242,7 @@ export class CameraReader {
       this.#failStill(request, 'its connection has ended');
     }
     this.#decoder.close();
+    this.#transcoded.close();
     this.#rgb.close();
     this.#luma.close();
     const { code, reason } = this.#end!;
@@ -293,6 +305,7 @@ export class CameraReader {
     if (packet.isKey) this.#newestKey = frame;
     this.#tellLive(frame.clock);
     if (seen) this.#raw!.take(frame, seen.units);
+    this.#transcoded.expect(frame);
     const isReference = seen?.isReference ?? true;
     const how = this.#plan.see({ isKey: packet.isKey, isReference, atMs: arrivedMs, shownMs: this.#shownMs(frame) });
     if (how !== 'skip') this.#decode({ frame, how });
@@ -442,6 +455,8 @@ export class CameraReader {
       this.#noteCondition(this.#watch.see(bytes, frame.arrivedMs));
     }
     if (this.#plan.takesPicture(this.#shownMs(frame))) await this.#sendPicture(picture, frame);
+    // A source that can wait loses nothing.
+    if (this.#isFast() || this.#jobs.length < QUEUE_ENCODED_MAX) await this.#transcoded.take(picture, frame);
     for (const still of this.#stills.splice(0)) await this.#sendStill(picture, frame, still);
   }
 
