@@ -1,4 +1,4 @@
-import type { ErrorCode, SightlineError } from '../base/errors.ts';
+import type { ErrorCode } from '../base/errors.ts';
 import { systemClock, wallTimeMs } from '../base/clock.ts';
 import type { FrameName } from '../base/frame-name.ts';
 import type { CameraFragment, CameraInit, CameraResult, CameraView } from './camera-session.ts';
@@ -94,6 +94,13 @@ type Piece =
   | { readonly kind: 'init'; readonly init: CameraInit }
   | { readonly kind: 'fragment'; readonly fragment: CameraFragment };
 
+/** The camera's own in an epoch, null where there is no raw channel of it. An initialisation segment is sure of it. */
+interface ToldCodec {
+  readonly epoch: number;
+  readonly codec: string | null;
+  readonly isSure: boolean;
+}
+
 /** Safari on telephones has it in place of the other. */
 function sourceClass(): typeof MediaSource | undefined {
   const { ManagedMediaSource, MediaSource } = globalThis as {
@@ -145,6 +152,8 @@ export class CameraPlayer {
   #needsKey = true;
   /** What the last fragment that waits, or was handed over, belongs to. */
   #pushed: CameraInit | undefined;
+  /** Of the newest epoch. */
+  #codec: ToldCodec | undefined;
   /** A codec that this browser does not play, and the server does not convert; null: one without a raw channel. */
   #refused: string | null | undefined;
   /** The view has its present form by the player's doing. */
@@ -169,8 +178,8 @@ export class CameraPlayer {
     // A managed media source is not opened otherwise.
     this.#video.disableRemotePlayback = true;
     this.#ends.push(
-      view.on('state', () => this.#choose()),
-      view.on('refused', ({ error }) => this.#onRefused(error)),
+      view.on('state', () => this.#onState()),
+      view.on('refused', ({ error: { code, message } }) => this.#refuse({ code, reason: message })),
       view.on('fragment', (fragment) => this.#onFragment(fragment)),
       view.on('result', (result) => this.#onResult(result)),
       view.on('closed', () => this.close()),
@@ -182,7 +191,7 @@ export class CameraPlayer {
     this.#listen(document, 'visibilitychange', () => !document.hidden && this.#catchUp());
     this.#watchFrames();
     this.#openSource();
-    this.#choose();
+    this.#onState();
   }
 
   get state(): PlayerState {
@@ -231,15 +240,24 @@ export class CameraPlayer {
 
   // ── What comes from the view ───────────────────────────────────────────────────────────────────────────────────────
 
-  /** Of the two forms of the raw channel the camera's own, where this browser plays that. */
-  #choose(): void {
-    const codec = this.#view.state?.stream?.codec_string;
-    if (codec === undefined || codec === this.#refused) return;
-    const isPlayable = codec !== null && canPlay(codec);
-    if (isPlayable) this.#convert(false);
+  #onState(): void {
+    const stream = this.#view.state?.stream;
+    if (stream) this.#note({ epoch: stream.epoch, codec: stream.codec_string, isSure: false });
+  }
+
+  /**
+   * The codec of the newest epoch decides. What comes may be older than what is said of the camera, and the other way round: by whatever came last, the player
+   * would go to and fro between both forms.
+   */
+  #note(told: ToldCodec): void {
+    const known = this.#codec;
+    if (known && (told.epoch < known.epoch || (told.epoch === known.epoch && known.isSure))) return;
+    this.#codec = told;
+    const { codec } = told;
+    if (codec === this.#refused) return;
+    if (codec !== null && canPlay(codec)) this.#convert(false);
     else if (this.#mayTranscode) this.#convert(true);
-    // There is no raw channel of it.
-    else if (codec === null) this.#refuse(codec);
+    else this.#refuse();
   }
 
   /** What its caller has asked for stays. */
@@ -249,12 +267,9 @@ export class CameraPlayer {
     this.#view.setTranscode(isWanted);
   }
 
-  #onRefused({ code, message }: SightlineError): void {
-    this.#refuse(this.#view.state?.stream?.codec_string ?? null, { code, reason: message });
-  }
-
-  /** It is said once. */
-  #refuse(codec: string | null, why: Pick<PlayerStateChange, 'code' | 'reason'> = {}): void {
+  /** There is nothing that this browser can play, up to another codec. It is said once. */
+  #refuse(why: Pick<PlayerStateChange, 'code' | 'reason'> = {}): void {
+    const codec = this.#codec?.codec ?? null;
     if (codec === this.#refused) return;
     this.#refused = codec;
     this.#pushed = undefined;
@@ -279,17 +294,19 @@ export class CameraPlayer {
     this.#pump();
   }
 
-  #isPlayable({ codecString }: CameraInit): boolean {
+  #isPlayable({ epoch, codecString, isTranscoded }: CameraInit): boolean {
     if (codecString === this.#pushed?.codecString) return true;
-    if (codecString === this.#refused) return false;
+    if (!isTranscoded) this.#note({ epoch, codec: codecString, isSure: true });
     if (canPlay(codecString)) {
       if (this.#refused !== undefined) this.#become({ state: 'waiting' });
       this.#refused = undefined;
       return true;
     }
-    // What the server converts is to come.
-    if (this.#mayTranscode && !this.#view.isTranscoded) this.#convert(true);
-    else this.#refuse(codecString);
+    // It is the last that could be done.
+    if (isTranscoded) {
+      this.#refuse();
+      this.#convert(false);
+    }
     return false;
   }
 

@@ -142,7 +142,7 @@ function onView(view: CameraView): void {
 function onState(change: PlayerStateChange): void {
   player = change;
   if (change.state === 'unsupported') {
-    refused = { codec: state?.stream?.codec_string, code: change.code };
+    refused = { codec: change.codecString ?? state?.stream?.codec_string, code: change.code };
     setTimeout(openPicture);
   }
   if (change.state === 'failed') log.add({ timeMs: serverNow(), mood: 'bad', text: 'The browser cannot decode it' });
