@@ -152,6 +152,16 @@ export class DecodePlan {
     return mode === 'references' && !frame.isReference ? 'skip' : 'next';
   }
 
+  /** All frames since a key frame were decoded that the next one may depend on. */
+  get isUnbroken(): boolean {
+    return this.#isUnbroken;
+  }
+
+  /** Those that were not decoded in their turn are decoded after all, before the next one. */
+  mend(): void {
+    this.#isUnbroken = true;
+  }
+
   /** Frames are missing, or were not decoded after all: what follows cannot be, up to the next key frame. */
   break(): void {
     this.#isUnbroken = false;

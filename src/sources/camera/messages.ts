@@ -39,7 +39,7 @@ export type ReaderOrder =
   | { readonly type: 'pictures'; readonly camera: number; readonly rateFps: number; readonly scale: PictureScale }
   /** Somebody watches the raw channel: fragments from the last key frame on, until nobody does. */
   | { readonly type: 'raw'; readonly camera: number; readonly isWanted: boolean }
-  /** Somebody watches it encoded anew as H.264: all frames are decoded and encoded, from the next key frame on, until nobody does. */
+  /** Somebody watches it encoded anew as H.264: all frames are decoded and encoded, until nobody does. */
   | { readonly type: 'transcoded'; readonly camera: number; readonly isWanted: boolean }
   /** A JPEG of the newest picture that is at hand, at most so wide. Answered by a `still` over the pipe, or by `still_failed`. */
   | { readonly type: 'still'; readonly camera: number; readonly request: number; readonly widthMax: number };

@@ -81,6 +81,11 @@ export class RawTrack {
     return this.#track;
   }
 
+  /** All frames since the newest key frame; empty: not all of them are there. */
+  get group(): readonly NamedFrame[] {
+    return this.#isWhole ? this.#group : [];
+  }
+
   get counts(): RawCounts {
     return { fragments: this.#fragments, fragmentsDropped: this.#dropped };
   }

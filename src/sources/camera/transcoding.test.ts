@@ -13,7 +13,7 @@ import { encodedSize } from './picture-encoder.ts';
 
 const SIZE = { width: 160, height: 96 };
 let folder: string;
-let clips: Record<'hevc' | 'bFrames' | 'other', CodedClip>;
+let clips: Record<'hevc' | 'long' | 'bFrames' | 'other', CodedClip>;
 let server: RtspServer;
 let reader: ReaderProcess;
 
@@ -22,10 +22,13 @@ beforeAll(async () => {
   const slow = { preset: 'veryfast' };
   clips = {
     hevc: await numberedClip({ ...SIZE, frames: 48, keyEvery: 12, codec: 'hevc' }),
+    long: await numberedClip({ ...SIZE, frames: 120, keyEvery: 120, codec: 'hevc' }),
     bFrames: await numberedClip({ ...SIZE, frames: 60, keyEvery: 20, bFrames: 2, options: slow }),
     other: await numberedClip({ width: 192, height: 128, frames: 36, keyEvery: 12, codec: 'hevc' }),
   };
-  server = await RtspServer.open({ cameras: { hevc: { clip: clips.hevc }, lossy: { clip: clips.hevc } } });
+  server = await RtspServer.open({
+    cameras: { hevc: { clip: clips.hevc }, lossy: { clip: clips.hevc }, long: { clip: clips.long } },
+  });
   reader = new ReaderProcess();
 }, 120_000);
 
@@ -125,6 +128,32 @@ describe('a camera that is encoded anew', { timeout: 60_000 }, () => {
     expect(two!.epoch).toBe(camera.news('live').at(-1)!.epoch);
     expect(transcoded(camera).find(isOther)).toMatchObject({ seq: 0, isKey: true, mediaTimeS: 0 });
     for (const { number, fragment } of await shown(camera, two!.epoch)) expect(number).toBe(fragment.seq % 36);
+  });
+
+  test('a viewer who comes long after the last key frame does not wait for the next one', async () => {
+    const long = server.camera('long');
+    const sent: { number: number; isKey: boolean }[] = [];
+    long.onFrame = (frame) => void sent.push(frame);
+    const camera = reader.open(server.url('long'));
+    camera.pictures(0.1);
+    await camera.live();
+    // With its key frame.
+    long.change(clips.long);
+    const isWithin = ({ number }: { number: number }) => number >= 12 && number < 60;
+    await camera.waitFor(() => sent.some(({ isKey }) => isKey) && isWithin(sent.at(-1)!));
+    await camera.waitFor(() => camera.counts !== undefined);
+    const { decoded } = camera.counts!;
+    const from = sent.length;
+    camera.transcoded(true);
+    await camera.waitFor(() => transcoded(camera).length >= 5);
+    camera.close();
+    await camera.ended();
+    const pictures = await shown(camera);
+    expect(sent.slice(0, pictures[0]!.fragment.seq + 1).findLastIndex(({ isKey }) => isKey)).toBeLessThan(from);
+    expect(pictures.map(({ number }) => number)).toEqual(pictures.map(({ fragment }) => sent[fragment.seq]!.number));
+    // What was decoded for that is of no interest to anybody else.
+    expect(decoded).toBeLessThan(5);
+    expect(camera.of('picture').length).toBeLessThan(5);
   });
 
   test('JPEGs, which have no raw channel, can be seen so, too', async () => {
