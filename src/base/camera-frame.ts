@@ -6,6 +6,8 @@ import type { PipelineName } from './result.ts';
 
 /** An MP4 initialisation segment: all fragments of its epoch need it first. */
 export interface RawInit {
+  /** Its fragments are encoded anew as H.264. */
+  readonly isTranscoded: boolean;
   readonly epoch: number;
   /** RFC 6381. */
   readonly codecString: string;
@@ -20,6 +22,11 @@ export interface RawFragment {
   readonly init: RawInit;
   readonly frame: FrameName;
   readonly clock: CaptureClock;
+  /**
+   * Its place in the order in which fragments of its epoch come, those counted that did not come as far as the stream. Of frames as they were sent it is the number
+   * in the name; those that were encoded anew come in the order of presentation.
+   */
+  readonly order: number;
   /** What follows can be decoded without anything before it. */
   readonly isKey: boolean;
   /** Presentation, from the beginning of the epoch, and how long it is shown, seconds. */

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../base/errors.ts';
 import { systemClock, wallTimeMs } from '../base/clock.ts';
 import type { FrameName } from '../base/frame-name.ts';
 import type { CameraFragment, CameraInit, CameraResult, CameraView } from './camera-session.ts';
@@ -23,17 +24,20 @@ const PAUSED_BEHIND_S_MAX = 10;
 const FAILURES_MAX = 5;
 /** Frames whose results are remembered. */
 const RESULTS_MAX = 500;
+/** What the server makes of other codecs: H.264, Constrained Baseline, up to 1280×1280. */
+const TRANSCODED_CODEC = 'avc1.42c020';
 
 /**
- * `waiting`: for frames. `unsupported`: this browser cannot play the camera's codec; show stills. `blocked`: it does not let a page play without a click:
+ * `waiting`: for frames. `unsupported`: this browser cannot play the camera's codec, and the server does not convert it; show stills. `blocked`: it does not let a page play without a click:
  * call `video.play()` after one. `failed`: it could not decode, again and again.
  */
 export type PlayerState = 'waiting' | 'playing' | 'unsupported' | 'blocked' | 'failed' | 'closed';
 
 export interface PlayerStateChange {
   readonly state: PlayerState;
-  /** With `unsupported`. */
+  /** With `unsupported`; `code` of the server, where that has refused to encode the camera's frames anew. */
   readonly codecString?: string;
+  readonly code?: ErrorCode;
   readonly reason?: string;
 }
 
@@ -61,6 +65,8 @@ export interface PlayerEvents {
 }
 
 export interface PlayerOptions {
+  /** The server encodes the camera's frames anew where this browser cannot play their codec. Default: true. */
+  readonly transcode?: boolean;
   /** Unix ms; default: the platform's clock. */
   readonly now?: () => number;
 }
@@ -87,6 +93,13 @@ export interface PlayerMetrics {
 type Piece =
   | { readonly kind: 'init'; readonly init: CameraInit }
   | { readonly kind: 'fragment'; readonly fragment: CameraFragment };
+
+/** The camera's own in an epoch, null where there is no raw channel of it. An initialisation segment is sure of it. */
+interface ToldCodec {
+  readonly epoch: number;
+  readonly codec: string | null;
+  readonly isSure: boolean;
+}
 
 /** Safari on telephones has it in place of the other. */
 function sourceClass(): typeof MediaSource | undefined {
@@ -116,6 +129,7 @@ export class CameraPlayer {
   readonly #view: CameraView;
   readonly #video: HTMLVideoElement;
   readonly #now: () => number;
+  readonly #mayTranscode: boolean;
   readonly #emitter = new Emitter<PlayerEvents>();
   readonly #latencies = new DurationHistogram();
   readonly #ends: (() => void)[] = [];
@@ -138,8 +152,12 @@ export class CameraPlayer {
   #needsKey = true;
   /** What the last fragment that waits, or was handed over, belongs to. */
   #pushed: CameraInit | undefined;
-  /** A codec that this browser does not play. */
-  #refused: string | undefined;
+  /** Of the newest epoch. */
+  #codec: ToldCodec | undefined;
+  /** A codec that this browser does not play, and the server does not convert; null: one without a raw channel. */
+  #refused: string | null | undefined;
+  /** The view has its present form by the player's doing. */
+  #hasConverted = false;
   /** It waits since then. */
   #waitingMs: number | undefined;
   /** The next frames are shown at once. */
@@ -149,15 +167,19 @@ export class CameraPlayer {
   #isClosed = false;
 
   /** @internal Use `attachPlayer`. */
-  constructor(view: CameraView, video: VideoElement, { now = () => wallTimeMs(systemClock) }: PlayerOptions) {
+  constructor(view: CameraView, video: VideoElement, options: PlayerOptions) {
+    const { now = () => wallTimeMs(systemClock), transcode = true } = options;
     this.#view = view;
     this.#video = video as HTMLVideoElement;
     this.#now = now;
+    this.#mayTranscode = transcode && canPlay(TRANSCODED_CODEC);
     this.#video.muted = true;
     this.#video.playsInline = true;
     // A managed media source is not opened otherwise.
     this.#video.disableRemotePlayback = true;
     this.#ends.push(
+      view.on('state', () => this.#onState()),
+      view.on('refused', ({ error: { code, message } }) => this.#refuse({ code, reason: message })),
       view.on('fragment', (fragment) => this.#onFragment(fragment)),
       view.on('result', (result) => this.#onResult(result)),
       view.on('closed', () => this.close()),
@@ -169,6 +191,7 @@ export class CameraPlayer {
     this.#listen(document, 'visibilitychange', () => !document.hidden && this.#catchUp());
     this.#watchFrames();
     this.#openSource();
+    this.#onState();
   }
 
   get state(): PlayerState {
@@ -217,6 +240,43 @@ export class CameraPlayer {
 
   // ── What comes from the view ───────────────────────────────────────────────────────────────────────────────────────
 
+  #onState(): void {
+    const stream = this.#view.state?.stream;
+    if (stream) this.#note({ epoch: stream.epoch, codec: stream.codec_string, isSure: false });
+  }
+
+  /**
+   * The codec of the newest epoch decides. What comes may be older than what is said of the camera, and the other way round: by whatever came last, the player
+   * would go to and fro between both forms.
+   */
+  #note(told: ToldCodec): void {
+    const known = this.#codec;
+    if (known && (told.epoch < known.epoch || (told.epoch === known.epoch && known.isSure))) return;
+    this.#codec = told;
+    const { codec } = told;
+    if (codec === this.#refused) return;
+    if (codec !== null && canPlay(codec)) this.#convert(false);
+    else if (this.#mayTranscode) this.#convert(true);
+    else this.#refuse();
+  }
+
+  /** What its caller has asked for stays. */
+  #convert(isWanted: boolean): void {
+    if (!isWanted && !this.#hasConverted) return;
+    this.#hasConverted = isWanted;
+    this.#view.setTranscode(isWanted);
+  }
+
+  /** There is nothing that this browser can play, up to another codec. It is said once. */
+  #refuse(why: Pick<PlayerStateChange, 'code' | 'reason'> = {}): void {
+    const codec = this.#codec?.codec ?? null;
+    if (codec === this.#refused) return;
+    this.#refused = codec;
+    this.#pushed = undefined;
+    const reason = codec === null ? 'the camera has no raw channel' : `this browser does not play ${typeOf(codec)}`;
+    this.#become({ state: 'unsupported', ...(codec !== null && { codecString: codec }), reason, ...why });
+  }
+
   #onFragment(fragment: CameraFragment): void {
     const { init, isKey, bytes } = fragment;
     if (this.#source === undefined || !this.#isPlayable(init)) return;
@@ -234,19 +294,19 @@ export class CameraPlayer {
     this.#pump();
   }
 
-  /** Of a codec that is not, the player says so once. */
-  #isPlayable({ codecString }: CameraInit): boolean {
+  #isPlayable({ epoch, codecString, isTranscoded }: CameraInit): boolean {
     if (codecString === this.#pushed?.codecString) return true;
-    if (codecString === this.#refused) return false;
+    if (!isTranscoded) this.#note({ epoch, codec: codecString, isSure: true });
     if (canPlay(codecString)) {
       if (this.#refused !== undefined) this.#become({ state: 'waiting' });
       this.#refused = undefined;
       return true;
     }
-    this.#refused = codecString;
-    this.#pushed = undefined;
-    const reason = `this browser does not play ${typeOf(codecString)}`;
-    this.#become({ state: 'unsupported', codecString, reason });
+    // It is the last that could be done.
+    if (isTranscoded) {
+      this.#refuse();
+      this.#convert(false);
+    }
     return false;
   }
 
@@ -324,7 +384,7 @@ export class CameraPlayer {
 
   /** An initialisation segment. False: the browser has it. */
   #begin({ epoch, codecString, bytes }: CameraInit): boolean {
-    if (this.#init?.epoch === epoch) return false;
+    if (this.#init?.epoch === epoch && this.#init.codecString === codecString) return false;
     const type = typeOf(codecString);
     if (this.#buffer === undefined) this.#buffer = this.#addBuffer(type);
     else if (this.#init?.codecString !== codecString) this.#buffer.changeType(type);

@@ -30,6 +30,7 @@ function record(view: CameraView) {
     fragment: [],
     result: [],
     gap: [],
+    refused: [],
     closed: [],
   };
   const order: string[] = [];
@@ -190,6 +191,56 @@ describe('when the connection is lost', () => {
     const told = record(session.open('north'));
     await until(() => told.fragment.length === 2);
     expect(bench.lane.views).toBe(1);
+  });
+});
+
+describe('a camera whose own codec cannot be played', () => {
+  test('goes on encoded anew, in the same view, also over another connection, and in its own form again', async () => {
+    const north = bench.cameras.add('north');
+    const view = session.open('north');
+    const told = record(view);
+    north.play(2);
+    await until(() => told.fragment.length === 2);
+    const first = view.id;
+    view.setTranscode(true);
+    view.setTranscode(true);
+    expect([view.isTranscoded, view.id === first, view.init]).toEqual([true, false, undefined]);
+    await until(() => north.transcoding === 1 && told.state.length === 2);
+    north.play(KEY_EVERY);
+    await until(() => told.fragment.length > 2);
+    expect(told.init.map(({ isTranscoded }) => isTranscoded)).toEqual([false, true]);
+    await until(() => told.seqs().at(-1) === KEY_EVERY + 1);
+    expect(told.seqs()).toEqual([0, 1, KEY_EVERY, KEY_EVERY + 1]);
+    await cut();
+    north.play(2);
+    await until(() => told.seqs().at(-1) === KEY_EVERY + 3);
+    // The last one came again: what follows it is all there is.
+    expect(told.seqs().slice(4)).toEqual([KEY_EVERY + 2, KEY_EVERY + 3]);
+    expect(told.gap).toEqual([]);
+    view.setTranscode(false);
+    await until(() => told.init.length === 3);
+    expect(view.init?.isTranscoded).toBe(false);
+    expect(session.views).toEqual([view]);
+    expect(told.refused.length + told.closed.length).toBe(0);
+    await until(() => bench.lane.views === 1);
+  });
+
+  test('goes on as it is where the server refuses that; a view that was opened so ends', async () => {
+    const north = bench.cameras.add('north');
+    north.mayTranscode = false;
+    const view = session.open('north');
+    const told = record(view);
+    const other = record(session.open('north', { transcode: true }));
+    await until(() => told.state.length === 1 && other.closed.length === 1);
+    expect(other.closed).toMatchObject([{ error: { code: 'TRANSCODE_LIMIT_REACHED' } }]);
+    view.setTranscode(true);
+    await until(() => told.refused.length === 1 && told.state.length === 2);
+    expect(told.refused).toMatchObject([{ error: { code: 'TRANSCODE_LIMIT_REACHED' } }]);
+    expect(view.isTranscoded).toBe(false);
+    north.play(3);
+    await until(() => told.fragment.length === 3);
+    expect(told.init).toMatchObject([{ isTranscoded: false }]);
+    expect(told.closed).toEqual([]);
   });
 });
 

@@ -34,12 +34,18 @@ export interface ViewOptions {
   /** What the pipelines find. */
   readonly results?: boolean;
   readonly state?: boolean;
+  /**
+   * The camera's frames encoded anew as H.264, for whoever cannot play its own codec. A player asks for that by itself. Where the server refuses it, the view ends.
+   */
+  readonly transcode?: boolean;
   /** How far behind its camera the server lets the view fall before it skips, ms; default 1,000. */
   readonly budgetMs?: number;
 }
 
 /** An MP4 initialisation segment: the fragments of its epoch need it first. */
 export interface CameraInit {
+  /** The server has encoded the fragments anew. */
+  readonly isTranscoded: boolean;
   readonly epoch: number;
   /** RFC 6381. */
   readonly codecString: string;
@@ -96,6 +102,8 @@ export interface CameraViewEvents {
   fragment: CameraFragment;
   result: CameraResult;
   gap: CameraGap;
+  /** The server does not do what `setTranscode(true)` has asked for: the view goes on with the camera's own frames. */
+  refused: { readonly error: SightlineError };
   /** The view is over, once and last; with `error` the server has ended it, or refused it. */
   closed: { readonly error?: SightlineError };
 }
@@ -188,6 +196,7 @@ export class CamerasSession {
       toWallMs: (serverMs) => this.#link.toWallMs(serverMs - this.#link.offsetMs(this.#link.clock.now())),
       toServerMs: (wallMs) => this.#link.toServerMs(wallMs),
       close: () => this.#close(view),
+      reopen: () => this.#reopen(view),
     });
     this.#views.set(view.id, view);
     this.#link.send(view.request());
@@ -243,6 +252,10 @@ export class CamerasSession {
     const { id } = message as { id?: number };
     const view = id === undefined ? undefined : this.#views.get(id);
     if (view === undefined) return;
+    if (message.type === 'opened' && message.transcode === undefined && view.isTranscoded) {
+      const error = new SightlineError('TRANSCODE_LIMIT_REACHED', 'this server encodes no camera anew');
+      if (!view.refuse(error)) return this.#close(view, error);
+    }
     if (message.type !== 'closed') return view.receive(message);
     const { code, message: why = '' } = message;
     this.#end(view, code && new SightlineError(code, why));
@@ -251,14 +264,31 @@ export class CamerasSession {
   #onError(code: ErrorCode, message: string, id: number | undefined): void {
     const error = new SightlineError(code, message);
     const view = id === undefined ? undefined : this.#views.get(id);
-    if (view) this.#end(view, error);
+    if (view && code === 'TRANSCODE_LIMIT_REACHED' && view.refuse(error)) {
+      // Its listeners may have closed it.
+      if (!view.closed) this.#link.send(view.request());
+    } else if (view) this.#end(view, error);
     else this.#emitter.emit('error', { error });
   }
 
-  #close(view: CameraView): void {
+  #close(view: CameraView, error?: SightlineError): void {
     if (this.#views.get(view.id) !== view) return;
-    if (this.#link.send(JSON.stringify({ type: 'close', id: view.id }))) this.#closing.add(view.id);
-    this.#end(view, undefined);
+    this.#sendClose(view.id);
+    this.#end(view, error);
+  }
+
+  #sendClose(id: number): void {
+    if (this.#link.send(JSON.stringify({ type: 'close', id }))) this.#closing.add(id);
+  }
+
+  /** It begins anew by another number: what is on its way under the former one is not for it any more. */
+  #reopen(view: CameraView): void {
+    if (this.#views.get(view.id) !== view) return;
+    this.#sendClose(view.id);
+    this.#views.delete(view.id);
+    view.renumber(this.#nextId());
+    this.#views.set(view.id, view);
+    this.#link.send(view.request());
   }
 
   #end(view: CameraView, error: SightlineError | undefined): void {
@@ -272,13 +302,13 @@ interface ViewHost {
   toWallMs(serverMs: number): number;
   toServerMs(wallMs: number): number;
   close(): void;
+  reopen(): void;
 }
 
 /** One camera. Made by `CamerasSession.open`. */
 export class CameraView {
-  /** The session's number of it. */
-  readonly id: number;
   readonly camera: string;
+  #id: number;
   readonly #host: ViewHost;
   readonly #channels: readonly CameraChannel[];
   readonly #budgetMs: number | undefined;
@@ -287,20 +317,29 @@ export class CameraView {
   #counts = { fragments: 0, results: 0, bytes: 0, repeated: 0 };
   #state: CameraStateFields | undefined;
   #init: CameraInit | undefined;
-  #last: WireFrame | undefined;
+  #last: (WireFrame & { readonly mediaTimeS: number }) | undefined;
   /** The connection was another one when the last fragment came. */
   #hasMoved = false;
   #isClosed = false;
+  #isTranscoded: boolean;
+  /** By `setTranscode`: else its opener can do nothing with another form. */
+  #canRevert = false;
 
   /** @internal */
   constructor(id: number, camera: string, options: ViewOptions, host: ViewHost) {
-    const { raw = true, results = true, state = true, budgetMs } = options;
-    this.id = id;
+    const { raw = true, results = true, state = true, transcode = false, budgetMs } = options;
+    this.#id = id;
     this.camera = camera;
     this.#host = host;
     this.#budgetMs = budgetMs;
+    this.#isTranscoded = transcode;
     const wanted = { raw, results, state };
     this.#channels = (Object.keys(wanted) as CameraChannel[]).filter((channel) => wanted[channel]);
+  }
+
+  /** The session's number of it, which is another one after `setTranscode`. */
+  get id(): number {
+    return this.#id;
   }
 
   /** The camera's, as last told; undefined: not yet. */
@@ -311,6 +350,11 @@ export class CameraView {
   /** Of the present epoch. */
   get init(): CameraInit | undefined {
     return this.#init;
+  }
+
+  /** It asks for the camera's frames encoded anew. */
+  get isTranscoded(): boolean {
+    return this.#isTranscoded;
   }
 
   get closed(): boolean {
@@ -326,6 +370,14 @@ export class CameraView {
     return this.#host.toServerMs(clientTimeMs);
   }
 
+  /** Goes on with the camera's frames encoded anew as H.264, or with its own ones again, from a key frame on. */
+  setTranscode(isTranscoded: boolean): void {
+    if (isTranscoded === this.#isTranscoded || this.#isClosed) return;
+    this.#canRevert = true;
+    this.#change(isTranscoded);
+    this.#host.reopen();
+  }
+
   metrics(): CameraViewMetrics {
     return { ...this.#counts, gaps: { ...this.#gaps } };
   }
@@ -338,12 +390,27 @@ export class CameraView {
   /** @internal The message that opens it. */
   request(): string {
     const { id, camera } = this;
-    return JSON.stringify({ type: 'open', id, camera, channels: this.#channels, budget_ms: this.#budgetMs });
+    const transcode = this.#isTranscoded || undefined;
+    const form = { channels: this.#channels, budget_ms: this.#budgetMs, transcode };
+    return JSON.stringify({ type: 'open', id, camera, ...form });
   }
 
   /** @internal It begins anew over another connection. */
   reopened(): void {
     this.#hasMoved = true;
+  }
+
+  /** @internal */
+  renumber(id: number): void {
+    this.#id = id;
+  }
+
+  /** @internal The server does not encode it anew. False: then there is nothing for it. */
+  refuse(error: SightlineError): boolean {
+    if (!this.#isTranscoded || !this.#canRevert) return false;
+    this.#change(false);
+    this.#emitter.emit('refused', { error });
+    return true;
   }
 
   /** @internal */
@@ -378,11 +445,18 @@ export class CameraView {
     this.#emitter.emit('state', this.#state);
   }
 
-  #onInit({ epoch, codecString, width, height, bytes }: InitMessage): void {
+  #change(isTranscoded: boolean): void {
+    this.#isTranscoded = isTranscoded;
+    this.#init = undefined;
+    this.#last = undefined;
+    this.#hasMoved = false;
+  }
+
+  #onInit({ isTranscoded, epoch, codecString, width, height, bytes }: InitMessage): void {
     this.#counts.bytes += bytes.length;
     // The same one comes again over another connection.
-    if (epoch === this.#init?.epoch) return;
-    this.#init = { epoch, codecString, width, height, bytes };
+    if (epoch === this.#init?.epoch && isTranscoded === this.#init.isTranscoded) return;
+    this.#init = { isTranscoded, epoch, codecString, width, height, bytes };
     this.#emitter.emit('init', this.#init);
   }
 
@@ -391,15 +465,20 @@ export class CameraView {
     this.#counts.bytes += bytes.length;
     const last = this.#last;
     // A view begins with the newest key frame, also where it has had what follows that.
-    if (last?.epoch === epoch && seq <= last.seq) {
+    if (this.#init?.epoch !== epoch) return;
+    const { isTranscoded } = this.#init;
+    // Those that are encoded anew come in the order of presentation.
+    const isOld = last?.epoch === epoch && (isTranscoded ? mediaTimeS <= last.mediaTimeS : seq <= last.seq);
+    if (isOld) {
       this.#counts.repeated++;
+      // What comes next follows it.
+      if (seq === last.seq) this.#hasMoved = false;
       return;
     }
-    if (this.#init?.epoch !== epoch) return;
     this.#counts.fragments++;
     if (this.#hasMoved && last) this.#tellMove(last, { epoch, seq });
     this.#hasMoved = false;
-    this.#last = { epoch, seq };
+    this.#last = { epoch, seq, mediaTimeS };
     this.#emitter.emit('fragment', {
       frame: this.#name(message),
       init: this.#init,
@@ -415,7 +494,8 @@ export class CameraView {
 
   /** What came while there was no connection is left out. */
   #tellMove(last: WireFrame, next: WireFrame): void {
-    const isSame = last.epoch === next.epoch;
+    // Their numbers do not tell.
+    const isSame = last.epoch === next.epoch && this.#init?.isTranscoded === false;
     const count = isSame ? next.seq - last.seq - 1 : undefined;
     if (count === 0) return;
     this.#tellGap({

@@ -6,7 +6,7 @@ import { FrameTimeline } from './frame-timeline.ts';
 const BYTES = new Uint8Array();
 
 function fragment(epoch: number, seq: number, mediaTimeS: number, durationS = 0.04): CameraFragment {
-  const init = { epoch, codecString: 'avc1.42c014', width: 16, height: 16, bytes: BYTES };
+  const init = { isTranscoded: false, epoch, codecString: 'avc1.42c014', width: 16, height: 16, bytes: BYTES };
   const frame = { camera: 'north', epoch, seq };
   const times = { captureTimeMs: 0, serverCaptureTimeMs: 0, mediaTimeS, durationS };
   return { frame, init, isKey: seq % 10 === 0, ...times, clock: 'arrival', bytes: BYTES };

@@ -778,6 +778,12 @@ const fleet = z.strictObject({
     .describe(
       'Memory for the newest frames of the raw channel of one camera, from its last key frame on, while somebody watches it, bytes; beyond it the oldest go.',
     ),
+  transcodes_max: whole(0, 1000)
+    .default(2)
+    .describe(
+      'Cameras whose picture is encoded anew as H.264 at once, for viewers that cannot play their own codec; each takes up to half a core. A viewer of a further one is told `TRANSCODE_LIMIT_REACHED`.',
+    )
+    .meta(AT_ONCE),
   allowed_networks: z
     .array(textAs(readNetwork))
     .max(256)

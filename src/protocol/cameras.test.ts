@@ -39,6 +39,7 @@ describe('binary messages', () => {
   const inits = fc.record({
     id,
     epoch: f64,
+    isTranscoded: fc.boolean(),
     codecString: fc.string({ unit: 'binary-ascii', maxLength: 255 }),
     width: fc.integer({ min: 0, max: 0xffff }),
     height: fc.integer({ min: 0, max: 0xffff }),
@@ -104,6 +105,7 @@ describe('binary messages', () => {
     );
     const init = encodeInit({
       id: 7,
+      isTranscoded: false,
       epoch: 1_700_000_000_000,
       codecString: 'avc1.64001f',
       width: 768,
@@ -116,7 +118,8 @@ describe('binary messages', () => {
   });
 
   test('what no message can hold is refused', () => {
-    const init = { id: 1, epoch: 1, codecString: 'avc1', width: 16, height: 16, bytes: new Uint8Array() };
+    const common = { id: 1, isTranscoded: true, epoch: 1 };
+    const init = { ...common, codecString: 'avc1', width: 16, height: 16, bytes: new Uint8Array() };
     for (const wrong of [
       { width: 70_000 },
       { height: 70_000 },
@@ -128,7 +131,8 @@ describe('binary messages', () => {
   });
 
   test('a later layout, and another kind, are unknown', () => {
-    const message = encodeInit({ id: 1, epoch: 1, codecString: 'a', width: 1, height: 1, bytes: new Uint8Array() });
+    const common = { id: 1, isTranscoded: true, epoch: 1 };
+    const message = encodeInit({ ...common, codecString: 'a', width: 1, height: 1, bytes: new Uint8Array() });
     for (const [place, byte] of [
       [0, 3],
       [1, 0x20],
@@ -150,16 +154,17 @@ describe('messages of clients', () => {
       camera: 'north',
       channels: ['raw'],
       budget_ms: 1_000,
+      transcode: false,
     });
-    expect(decodeCamerasRequest(open({ id: 65_535, channels: ['state', 'results', 'raw'], budget_ms: 250.5 }))).toEqual(
-      {
-        type: 'open',
-        id: 65_535,
-        camera: 'north',
-        channels: ['state', 'results', 'raw'],
-        budget_ms: 250.5,
-      },
-    );
+    const all = { id: 65_535, channels: ['state', 'results', 'raw'], budget_ms: 250.5, transcode: true };
+    expect(decodeCamerasRequest(open(all))).toEqual({
+      type: 'open',
+      id: 65_535,
+      camera: 'north',
+      channels: ['state', 'results', 'raw'],
+      budget_ms: 250.5,
+      transcode: true,
+    });
     expect(decodeCamerasRequest('{"type":"close","id":0,"more":1}')).toEqual({ type: 'close', id: 0 });
     expect(decodeCamerasRequest('{"type":"clock","t0":4}')).toEqual({ type: 'clock', t0: 4 });
   });
@@ -188,6 +193,7 @@ describe('messages of clients', () => {
     ['many channels', open({ channels: Array.from({ length: 1_000 }, () => 'raw') }), 'MESSAGE_FIELD_BAD'],
     ['no budget at all', open({ budget_ms: 0 }), 'MESSAGE_FIELD_BAD'],
     ['a budget of hours', open({ budget_ms: 1e9 }), 'MESSAGE_FIELD_BAD'],
+    ['a text in place of yes or no', open({ transcode: 'h264' }), 'MESSAGE_FIELD_BAD'],
     ['a text as a budget', open({ budget_ms: '500' }), 'MESSAGE_FIELD_BAD'],
     ['closing without an id', '{"type":"close"}', 'MESSAGE_FIELD_BAD'],
     ['a clock without a time', '{"type":"clock"}', 'MESSAGE_FIELD_BAD'],

@@ -26,6 +26,8 @@ export interface OpenViewMessage {
   camera: string;
   channels: readonly CameraChannel[];
   budget_ms: number;
+  /** The raw channel is to be encoded anew as H.264: the client cannot play the camera's own codec. */
+  transcode: boolean;
 }
 
 export interface CloseViewMessage {
@@ -79,6 +81,8 @@ export interface ViewOpenedMessage extends CameraStateFields {
   camera: string;
   channels: readonly CameraChannel[];
   budget_ms: number;
+  /** Left out by older servers, which have only the camera's own codec. */
+  transcode?: boolean;
 }
 
 export interface CameraStateMessage extends CameraStateFields {
@@ -166,6 +170,8 @@ export type CamerasTextMessage =
 /** An MP4 initialisation segment: the fragments of its epoch need it first. */
 export interface InitMessage {
   type: 'init';
+  /** The fragments are encoded anew by the server. */
+  isTranscoded: boolean;
   id: number;
   epoch: number;
   /** RFC 6381. */
@@ -208,6 +214,7 @@ export function decodeCamerasRequest(text: string): CamerasClientMessage {
         camera: cameraId(message['camera']),
         channels: channels(message['channels']),
         budget_ms: budget(message),
+        transcode: flag(message, 'transcode'),
       };
     case 'close':
       return { type: 'close', id: viewId(message) };
@@ -262,6 +269,12 @@ function budget(message: Record<string, unknown>): number {
   throw bad(`budget_ms ${quote(ms)} is not from ${BUDGET_MS.min} to ${BUDGET_MS.max}`);
 }
 
+function flag(message: Record<string, unknown>, name: string): boolean {
+  const { [name]: value = false } = message;
+  if (typeof value === 'boolean') return value;
+  throw bad(`${name} ${quote(value)} is not true or false`);
+}
+
 function bad(what: string): SightlineError {
   return new SightlineError('MESSAGE_FIELD_BAD', what);
 }
@@ -274,6 +287,8 @@ const KIND_FRAGMENT = 2;
 const LAYOUT_VERSION = 1;
 const FLAG_KEY = 0x01;
 const FLAG_CAMERA_CLOCK = 0x02;
+/** Of an initialisation segment. */
+const FLAG_TRANSCODED = 0x01;
 const FLAGS_MASK = 0x0f;
 /** Without the codec string, which follows. */
 const INIT_HEADER_BYTES = 17;
@@ -282,7 +297,8 @@ const CODEC_CHARS_MAX = 255;
 const U16_MAX = 0xffff;
 
 /** Throws FRAME_HEADER_BAD for a size or a codec string that does not fit. */
-export function encodeInit({ id, epoch, codecString, width, height, bytes }: Omit<InitMessage, 'type'>): Uint8Array {
+export function encodeInit(init: Omit<InitMessage, 'type'>): Uint8Array {
+  const { id, isTranscoded, epoch, codecString, width, height, bytes } = init;
   if (width > U16_MAX || height > U16_MAX || codecString.length > CODEC_CHARS_MAX || !isAscii(codecString)) {
     throw new SightlineError(
       'FRAME_HEADER_BAD',
@@ -292,7 +308,7 @@ export function encodeInit({ id, epoch, codecString, width, height, bytes }: Omi
   const message = new Uint8Array(INIT_HEADER_BYTES + codecString.length + bytes.length);
   const view = new DataView(message.buffer);
   message[0] = KIND_INIT;
-  message[1] = LAYOUT_VERSION << 4;
+  message[1] = (LAYOUT_VERSION << 4) | (isTranscoded ? FLAG_TRANSCODED : 0);
   view.setUint16(2, id, true);
   view.setUint16(4, width, true);
   view.setUint16(6, height, true);
@@ -323,17 +339,18 @@ export function encodeFragment(fragment: Omit<FragmentMessage, 'type'>): Uint8Ar
 export function decodeCameraData(message: Uint8Array): InitMessage | FragmentMessage | UnknownData {
   const [kind, flags = 0] = message;
   if (flags >> 4 !== LAYOUT_VERSION) return { type: 'unknown' };
-  if (kind === KIND_INIT) return decodeInit(message);
+  if (kind === KIND_INIT) return decodeInit(message, flags & FLAGS_MASK);
   if (kind === KIND_FRAGMENT) return decodeFragment(message, flags & FLAGS_MASK);
   return { type: 'unknown' };
 }
 
-function decodeInit(message: Uint8Array): InitMessage {
+function decodeInit(message: Uint8Array, flags: number): InitMessage {
   const codecEnd = INIT_HEADER_BYTES + (message[16] ?? 0);
   if (message.length < INIT_HEADER_BYTES || message.length < codecEnd) throw cut('init', message.length);
   const view = viewOf(message);
   return {
     type: 'init',
+    isTranscoded: (flags & FLAG_TRANSCODED) !== 0,
     id: view.getUint16(2, true),
     width: view.getUint16(4, true),
     height: view.getUint16(6, true),

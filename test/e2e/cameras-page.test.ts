@@ -38,12 +38,12 @@ const WATCH = `(selector) => {
 }`;
 
 /** In the page: a still as the server gives it. */
-const STILL = `async () => {
-  const response = await fetch('cameras/north/still.jpg?width=320');
+const STILL = `async (id) => {
+  const response = await fetch('cameras/' + id + '/still.jpg?width=320');
   const bitmap = await createImageBitmap(await response.blob());
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   canvas.getContext('2d').drawImage(bitmap, 0, 0);
-  const frame = response.headers.get('sightline-frame').replace('north/', '');
+  const frame = response.headers.get('sightline-frame').replace(id + '/', '');
   return { frame, cells: (${CELLS})(canvas) };
 }`;
 
@@ -56,6 +56,7 @@ interface SeenPicture {
 describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
   let folder: string;
   let clip: CodedClip;
+  let hevc: CodedClip;
   let rtsp: RtspServer;
   let server: ServerProcess;
   let browser: Browser;
@@ -63,12 +64,17 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'sightline-cameras-page-'));
-    [clip, browser] = await Promise.all([numberedClip({ frames: FRAMES, keyEvery: 12 }), launchBrowser()]);
+    [clip, hevc, browser] = await Promise.all([
+      numberedClip({ frames: FRAMES, keyEvery: 12 }),
+      numberedClip({ frames: FRAMES, keyEvery: 12, codec: 'hevc' }),
+      launchBrowser(),
+    ]);
     const options = { clip, rateFps: RATE_FPS };
     rtsp = await RtspServer.open({
       cameras: {
         north: options,
         yard: options,
+        east: { ...options, clip: hevc },
         spare: { ...options, credentials: { scheme: 'digest', user: 'me', password: SECRET } },
       },
     });
@@ -80,7 +86,15 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     ];
     const file = join(folder, 'sightline.yaml');
     writeFileSync(file, lines.join('\n'));
-    server = await ServerProcess.start(['--config', file, '--set', 'fleet.processes=1', 'serve']);
+    server = await ServerProcess.start([
+      '--config',
+      file,
+      '--set',
+      'fleet.processes=1',
+      '--set',
+      'fleet.transcodes_max=1',
+      'serve',
+    ]);
   });
   afterAll(async () => {
     await browser?.close();
@@ -110,6 +124,38 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await page.setViewportSize({ width: 360, height: 740 });
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
     await page.setViewportSize({ width: 1440, height: 900 });
+  }
+
+  /** Pictures that play, with what was found in them, and stills have the names of their very frames. */
+  async function expectTrueNames(page: Page, id: string): Promise<void> {
+    await page.locator('#stage canvas').waitFor();
+    for (const selector of ['#stage canvas', '#found-picture']) {
+      await page.evaluate(`(${WATCH})(${JSON.stringify(selector)})`);
+    }
+    const seen = (selector: string) => page.evaluate<SeenPicture[]>(`window.seen[${JSON.stringify(selector)}]`);
+    await eventually(async () => (await seen('#found-picture')).length).toBeGreaterThanOrEqual(8);
+    const video = () => page.evaluate<number>('document.querySelector("#stage video").currentTime');
+    const before = await video();
+    await eventually(video).toBeGreaterThan(before);
+    const still = await page.evaluate<SeenPicture>(`(${STILL})(${JSON.stringify(id)})`);
+    const pictures = [still, ...(await seen('#stage canvas')), ...(await seen('#found-picture'))];
+    // From the number in a picture to that of its frame it is the same way for all frames of an epoch.
+    const offsets = pictures.flatMap(({ frame, cells }) => {
+      const number = readNumber({ data: Uint8Array.from(cells), width: 16, height: 10, pixelBytes: 1 });
+      // Boxes may lie over the number.
+      if (number === undefined) return [];
+      const [epoch, seq] = frame.split('/').map(Number) as [number, number];
+      return `${epoch}: ${(((number - seq) % FRAMES) + FRAMES) % FRAMES}`;
+    });
+    expect(offsets.length).toBeGreaterThanOrEqual(8);
+    expect([...new Set(offsets)]).toHaveLength(1);
+  }
+
+  async function addCamera(id: string, settings: object): Promise<void> {
+    const body = JSON.stringify(settings);
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(`${server.url}/api/cameras/${id}`, { method: 'PUT', headers, body });
+    expect(response.ok).toBe(true);
   }
 
   test('the wall has stills and states, says why one is away, and finds what is looked for', async () => {
@@ -166,28 +212,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
 
   test('one camera plays its own frames, and what was found is on the very frame in which it was', async () => {
     const { page, faults } = await open('camera.html?id=north');
-    await page.locator('#stage canvas').waitFor();
-    for (const selector of ['#stage canvas', '#found-picture']) {
-      await page.evaluate(`(${WATCH})(${JSON.stringify(selector)})`);
-    }
-    const seen = (selector: string) => page.evaluate<SeenPicture[]>(`window.seen[${JSON.stringify(selector)}]`);
-    await eventually(async () => (await seen('#found-picture')).length).toBeGreaterThanOrEqual(8);
-    const video = () => page.evaluate<number>('document.querySelector("#stage video").currentTime');
-    const before = await video();
-    await eventually(video).toBeGreaterThan(before);
-    const still = await page.evaluate<SeenPicture>(`(${STILL})()`);
-    const pictures = [still, ...(await seen('#stage canvas')), ...(await seen('#found-picture'))];
-    // From the number in a picture to that of its frame it is the same way for all frames of an epoch.
-    const offsets = pictures.flatMap(({ frame, cells }) => {
-      const number = readNumber({ data: Uint8Array.from(cells), width: 16, height: 10, pixelBytes: 1 });
-      // Boxes may lie over the number.
-      if (number === undefined) return [];
-      const [epoch, seq] = frame.split('/').map(Number) as [number, number];
-      return `${epoch}: ${(((number - seq) % FRAMES) + FRAMES) % FRAMES}`;
-    });
-    expect(offsets.length).toBeGreaterThanOrEqual(8);
-    expect([...new Set(offsets)]).toHaveLength(1);
-
+    await expectTrueNames(page, 'north');
     await eventually(() => text(page, 'latency')).toMatch(/^\d+(\.\d)?$/);
     expect(await page.locator('#fall-shown dt').allInnerTexts()).toEqual([
       expect.stringMatching(/^(Camera|Server) to page$/),
@@ -213,6 +238,36 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await eventually(line).not.toBe(first);
     expect(await text(page, 'stills-line')).toBe('Stills: this browser does not play H.264.');
     expect(await page.locator('#stage video').count()).toBe(0);
+  });
+
+  test('what the browser cannot play is converted, with what was found in that very frame; where there is no place for one more there are stills', async () => {
+    await addCamera('east', { url: rtsp.url('east') });
+    await addCamera('west', { url: rtsp.url('east'), pipelines: [] });
+    const { page, faults } = await open('camera.html?id=east');
+    await eventually(() => text(page, 'stills-line')).toBe(
+      'Converted on the server: this browser does not play H.265.',
+    );
+    await expectTrueNames(page, 'east');
+    expect(await page.locator('#stage').getAttribute('data-kind')).toBe('raw');
+    await eventually(() => text(page, 'latency')).toMatch(/^\d+(\.\d)?$/);
+
+    const west = await open('camera.html?id=west');
+    await eventually(() => west.page.locator('#stage').getAttribute('data-kind')).toBe('stills');
+    await eventually(() => text(west.page, 'frame-line')).toMatch(/^Frame \d+/);
+    expect(await text(west.page, 'stills-line')).toContain('and the server converts no further camera now');
+    const wall = await open('wall.html');
+    await eventually(() => stateOf(wall.page, 'west')).toMatch(/^live/);
+    const pin = tile(wall.page, 'west').locator('.pin');
+    await tile(wall.page, 'west').hover();
+    await eventually(() => pin.innerText()).toBe('Stills only');
+    // When there is a place again, it is live there.
+    await page.close();
+    const connections = async () => await (await fetch(`${server.url}/metrics`)).text();
+    await eventually(connections).toMatch(/^sightline_camera_view_connections 2(\.0)?$/m);
+    await pin.click();
+    await eventually(() => tile(wall.page, 'west').getAttribute('data-live')).toBe('true');
+    for (const id of ['east', 'west']) await fetch(`${server.url}/api/cameras/${id}`, { method: 'DELETE' });
+    for (const one of [faults, west.faults, wall.faults]) expectNoFaults(one);
   });
 
   test('one is added after a test of its address, changed, turned off, and removed', async () => {

@@ -23,6 +23,7 @@ import { collectingLog } from './log.ts';
 export class WrittenCamera implements CameraFeed {
   readonly id: string;
   readonly raw;
+  readonly transcoded;
   readonly results;
   readonly #settings: CameraSettings;
   readonly #watchers = new Set<() => void>();
@@ -33,6 +34,7 @@ export class WrittenCamera implements CameraFeed {
     this.id = id;
     this.#settings = settings;
     this.raw = hub.create<RawFragment>(`${id}/raw`, { capacity: 4 });
+    this.transcoded = hub.create<RawFragment>(`${id}/transcoded`, { capacity: 4 });
     this.results = hub.create<NamedOutcome>(`${id}/results`, { capacity: 4 });
   }
 
@@ -65,9 +67,12 @@ export class WrittenCamera implements CameraFeed {
         pictures_dropped: 0,
         fragments: 0,
         fragments_dropped: 0,
+        transcoded: 0,
+        transcoded_dropped: 0,
       },
       connections: 1,
       viewers: 0,
+      transcoding: false,
     };
   }
 
@@ -82,6 +87,10 @@ export class WrittenCamera implements CameraFeed {
   }
 
   watchRaw(): () => void {
+    return () => undefined;
+  }
+
+  watchTranscoded(): () => void {
     return () => undefined;
   }
 
@@ -176,6 +185,7 @@ export class CameraApi implements AsyncDisposable {
   #follow(config: Pick<Config, 'fleet' | 'cameras'>): void {
     for (const camera of this.cameras.values()) {
       camera.raw.close();
+      camera.transcoded.close();
       camera.results.close();
     }
     this.cameras.clear();

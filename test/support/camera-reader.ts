@@ -82,6 +82,10 @@ export class ReadCamera {
     this.#process.child.send({ type: 'raw', camera: this.camera, isWanted });
   }
 
+  transcoded(isWanted: boolean): void {
+    this.#process.child.send({ type: 'transcoded', camera: this.camera, isWanted });
+  }
+
   still(widthMax = 10_000): number {
     const request = ++this.#lastRequest;
     this.#process.child.send({ type: 'still', camera: this.camera, request, widthMax });

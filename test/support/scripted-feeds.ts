@@ -23,22 +23,30 @@ const FRAMES = {
   pictures_dropped: 0,
   fragments: 0,
   fragments_dropped: 0,
+  transcoded: 0,
+  transcoded_dropped: 0,
 };
 
 export class ScriptedCamera implements CameraFeed {
   readonly id: string;
   readonly raw: Stream<RawFragment>;
+  readonly transcoded: Stream<RawFragment>;
   readonly results: Stream<NamedOutcome>;
   /** How often its raw channel was asked for, and is asked for now. */
   watched = 0;
   watching = 0;
-  /** Null: it has no raw channel. */
+  /** The same of its frames encoded anew: they are those of the clip, too. */
+  transcoding = 0;
+  /** There is no place for it among those that are encoded anew. */
+  mayTranscode = true;
+  /** Of its own, from the next epoch on: what it says, whatever the clip is. Null: it has no raw channel. */
   codecString: string | null;
   readonly #clock: Clock;
   readonly #video: NumberedVideo;
   readonly #stateListeners = new Set<() => void>();
   #state: CameraDocument['state'] = 'live';
   #init: RawInit;
+  #transcodedInit: RawInit;
   #epoch: number;
   #seq = 0;
   #mediaTimeS = 0;
@@ -50,8 +58,9 @@ export class ScriptedCamera implements CameraFeed {
     this.#video = video;
     this.codecString = video.track.codecString;
     this.#epoch = clock.now();
-    this.#init = this.#makeInit();
+    [this.#init, this.#transcodedInit] = [this.#makeInit(false), this.#makeInit(true)];
     this.raw = hub.create(`cameras/${id}/raw`, { capacity });
+    this.transcoded = hub.create(`cameras/${id}/transcoded`, { capacity });
     this.results = hub.create(`cameras/${id}/results`, { capacity });
   }
 
@@ -71,6 +80,7 @@ export class ScriptedCamera implements CameraFeed {
       const data: RawFragment = {
         init: this.#init,
         frame: this.next,
+        order: this.#seq,
         clock: 'arrival',
         isKey,
         mediaTimeS,
@@ -80,7 +90,10 @@ export class ScriptedCamera implements CameraFeed {
       this.#damaged = Math.max(0, this.#damaged - 1);
       this.#seq++;
       this.#mediaTimeS += durationS;
-      this.raw.publish({ data, captureTimeMs: this.#clock.now() - CAPTURED_BEFORE_MS });
+      const captureTimeMs = this.#clock.now() - CAPTURED_BEFORE_MS;
+      this.raw.publish({ data, captureTimeMs });
+      if (this.transcoding === 0) continue;
+      this.transcoded.publish({ data: { ...data, init: this.#transcodedInit }, captureTimeMs });
     }
   }
 
@@ -105,7 +118,7 @@ export class ScriptedCamera implements CameraFeed {
     this.#epoch = Math.max(this.#epoch + 1, Math.floor(this.#clock.now()));
     this.#seq = 0;
     this.#mediaTimeS = 0;
-    this.#init = this.#makeInit();
+    [this.#init, this.#transcodedInit] = [this.#makeInit(false), this.#makeInit(true)];
   }
 
   become(state: CameraDocument['state']): void {
@@ -118,8 +131,8 @@ export class ScriptedCamera implements CameraFeed {
   }
 
   report(): CameraDocument {
-    const { width, height } = this.#video.track;
-    const { codecString: codec_string } = this;
+    const { width, height } = this.#init;
+    const codec_string = this.codecString && this.#init.codecString;
     const sinceMs = this.#clock.now();
     return {
       id: this.id,
@@ -137,6 +150,7 @@ export class ScriptedCamera implements CameraFeed {
       frames: FRAMES,
       connections: 1,
       viewers: this.watching,
+      transcoding: this.transcoding > 0,
     };
   }
 
@@ -151,6 +165,12 @@ export class ScriptedCamera implements CameraFeed {
     return () => void this.watching--;
   }
 
+  watchTranscoded(): () => void {
+    if (!this.mayTranscode) throw new SightlineError('TRANSCODE_LIMIT_REACHED', 'there is no place');
+    this.transcoding++;
+    return () => void this.transcoding--;
+  }
+
   still(): Promise<Still> {
     return Promise.reject(new Error('there are none'));
   }
@@ -158,11 +178,13 @@ export class ScriptedCamera implements CameraFeed {
   close(): void {
     this.results.close();
     this.raw.close();
+    this.transcoded.close();
   }
 
-  #makeInit(): RawInit {
-    const { codecString, width, height, init: bytes } = this.#video.track;
-    return { epoch: this.#epoch, codecString, width, height, bytes };
+  #makeInit(isTranscoded: boolean): RawInit {
+    const { width, height, init: bytes } = this.#video.track;
+    const codecString = (isTranscoded ? undefined : this.codecString) ?? this.#video.track.codecString;
+    return { isTranscoded, epoch: this.#epoch, codecString, width, height, bytes };
   }
 }
 

@@ -32,9 +32,9 @@ class ScriptedCamera {
   #rateFps = 0;
   #scale: PictureScale = null;
   #nextPictureMs = 0;
-  #isRawWanted = false;
-  #hasInit = false;
-  #isKeyDue = true;
+  /** What is wanted of the two forms of its raw channel, and has begun. */
+  readonly #raw = { isTranscoded: false, isWanted: false, hasInit: false, isKeyDue: true };
+  readonly #transcoded = { ...this.#raw, isTranscoded: true };
   readonly counts = {
     received: 0,
     receivedBytes: 0,
@@ -44,8 +44,11 @@ class ScriptedCamera {
     picturesDropped: 0,
     fragments: 0,
     fragmentsDropped: 0,
+    transcoded: 0,
+    transcodedDropped: 0,
     decodeMs: 0,
     scaleMs: 0,
+    encodeMs: 0,
   };
 
   constructor(camera: number, epoch: number, { url }: CameraInput) {
@@ -62,9 +65,8 @@ class ScriptedCamera {
     this.#scale = scale;
   }
 
-  raw(isWanted: boolean): void {
-    this.#isRawWanted = isWanted;
-    this.#isKeyDue = true;
+  want(form: 'raw' | 'transcoded', isWanted: boolean): void {
+    Object.assign(form === 'raw' ? this.#raw : this.#transcoded, { isWanted, isKeyDue: true });
   }
 
   still(request: number, widthMax: number): void {
@@ -110,8 +112,7 @@ class ScriptedCamera {
       this.#after(afterMs, () => {
         this.#epoch = Math.max(Date.now(), this.#epoch + 1);
         this.#seq = 0;
-        this.#hasInit = false;
-        this.#isKeyDue = true;
+        for (const form of [this.#raw, this.#transcoded]) Object.assign(form, { hasInit: false, isKeyDue: true });
         this.#live();
       });
     }
@@ -163,12 +164,15 @@ class ScriptedCamera {
     this.counts.received++;
     this.counts.receivedBytes += fragmentBytes;
     const isKey = seq % SCRIPTED_GOP === 0;
-    if (this.#isRawWanted && (isKey || !this.#isKeyDue)) {
-      this.#isKeyDue = false;
-      if (!this.#hasInit) {
-        this.#hasInit = true;
+    for (const form of [this.#raw, this.#transcoded]) {
+      if (!form.isWanted || (form.isKeyDue && !isKey)) continue;
+      form.isKeyDue = false;
+      const { isTranscoded } = form;
+      if (!form.hasInit) {
+        form.hasInit = true;
         send({
           kind: 'init',
+          isTranscoded,
           camera: this.#camera,
           epoch: this.#epoch,
           codecString: 'avc1.64001f',
@@ -177,10 +181,13 @@ class ScriptedCamera {
           bytes: named(frame, 16),
         });
       }
-      this.counts.fragments++;
+      if (isTranscoded) this.counts.transcoded++;
+      else this.counts.fragments++;
       send({
         ...frame,
         kind: 'fragment',
+        isTranscoded,
+        order: seq,
         isKey,
         mediaTimeS: seq / fps,
         durationS: 1 / fps,
@@ -227,7 +234,7 @@ const parent = openParent<ReaderOrder, ReaderNews>({
     if (order.type === 'open') cameras.set(order.camera, new ScriptedCamera(order.camera, order.epoch, order.input));
     const camera = cameras.get(order.camera);
     if (order.type === 'pictures') camera?.pictures(order.rateFps, order.scale);
-    else if (order.type === 'raw') camera?.raw(order.isWanted);
+    else if (order.type === 'raw' || order.type === 'transcoded') camera?.want(order.type, order.isWanted);
     else if (order.type === 'still') camera?.still(order.request, order.widthMax);
     else if (order.type === 'close') {
       camera?.close();

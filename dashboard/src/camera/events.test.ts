@@ -58,6 +58,22 @@ test('tells frames that are left out, and not results', () => {
   ]);
 });
 
+test('gaps of one cause that follow one another are one event', () => {
+  const log = new EventLog();
+  const frame = { camera: 'north', epoch: 1, seq: 1 };
+  const gap = { channel: 'raw', from: frame, to: frame, count: 3, cause: 'source' } as const;
+  log.gap(gap, 1_000);
+  log.gap({ ...gap, count: 4 }, 10_999);
+  log.gap(gap, 11_000);
+  log.gap(gap, 11_001, true);
+  log.gap({ ...gap, count: 1 }, 11_002, true);
+  expect(texts(log)).toEqual([
+    '4 frames not converted: lost or damaged, or the server had no time for them',
+    '3 frames lost on the way from the camera',
+    '7 frames lost on the way from the camera',
+  ]);
+});
+
 test('keeps the last ones alone', () => {
   const log = new EventLog();
   for (let i = 0; i < 300; i++) log.add({ timeMs: i, mood: 'live', text: String(i) });

@@ -11,16 +11,22 @@ export interface CameraEvent {
   readonly text: string;
 }
 
+/** Gaps of one cause that follow one another within this are one event, ms. */
+const SAME_GAP_MS = 10_000;
+
 const GAPS: Readonly<Record<CameraGap['cause'], string>> = {
   behind: 'left out: this page, or the path to it, was too slow',
   overflow: 'left out: more had gathered than the server keeps',
   source: 'lost on the way from the camera',
   connection: 'missed while there was no connection to the server',
 };
+/** Of frames that are converted on the server. */
+const NOT_CONVERTED = 'not converted: lost or damaged, or the server had no time for them';
 
 export class EventLog {
   readonly #events: CameraEvent[] = [];
   #state: CameraStateFields | undefined;
+  #gap: { readonly event: CameraEvent; readonly why: string; readonly count: number | undefined } | undefined;
 
   get events(): readonly CameraEvent[] {
     return this.#events;
@@ -43,11 +49,23 @@ export class EventLog {
     return isNew || isOther;
   }
 
-  gap({ channel, count, cause }: CameraGap, timeMs: number): void {
+  gap({ channel, count: added, cause }: CameraGap, timeMs: number, isConverted = false): void {
     // Results that are left out are no loss to whoever watches: newer ones come.
     if (channel === 'results') return;
+    const why = isConverted && cause === 'source' ? NOT_CONVERTED : GAPS[cause];
+    const before = this.#gap;
+    const isSame =
+      before?.why === why && before.event === this.#events[0] && timeMs - before.event.timeMs < SAME_GAP_MS;
+    if (isSame) this.#events.shift();
+    const count = !isSame
+      ? added
+      : added === undefined || before.count === undefined
+        ? undefined
+        : added + before.count;
     const what = count === undefined ? 'Frames' : count === 1 ? '1 frame' : `${count} frames`;
-    this.add({ timeMs, mood: 'busy', text: `${what} ${GAPS[cause]}` });
+    const event: CameraEvent = { timeMs: isSame ? before.event.timeMs : timeMs, mood: 'busy', text: `${what} ${why}` };
+    this.#gap = { event, why, count };
+    this.add(event);
   }
 
   add(event: CameraEvent): void {

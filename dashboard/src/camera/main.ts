@@ -1,6 +1,5 @@
 import type { StagesMs } from 'sightline/client';
 import {
-  canPlay,
   type CameraResult,
   type CamerasSession,
   type CameraStateFields,
@@ -60,6 +59,8 @@ let me: Me;
 let session: CamerasSession | undefined;
 let picture: LivePicture | StillPicture | undefined;
 let player: PlayerStateChange | undefined;
+/** What the player could not play, and why: null for a codec without a raw channel, undefined where it is not known. */
+let refused: { readonly codec: string | null | undefined; readonly code: string | undefined } | undefined;
 let detail: CameraDetail | undefined;
 let state: CameraStateFields | undefined;
 let fault: ApiError | undefined;
@@ -99,16 +100,19 @@ function onConnected(): void {
   wasConnected = true;
 }
 
-/** The raw channel, or stills where this browser, or the server, has no such channel of this codec. */
+/** The raw channel; or stills, where this browser does not play its codec, and the server does not convert it. */
 function openPicture(): void {
   closePicture();
   if (!session || id === '' || isEnded) return;
-  const codec = (state ?? detail)?.stream?.codec_string;
   const options = { session, camera: id, stage, onSeen, onView };
-  const hasRaw = codec === undefined || (codec !== null && canPlay(codec));
+  const hasRaw = mayHaveRaw((state ?? detail)?.stream?.codec_string);
   picture = hasRaw ? new LivePicture({ ...options, onState }) : new StillPicture(options);
   picture.showsOlder = older.checked;
   stage.dataset['kind'] = hasRaw ? 'raw' : 'stills';
+}
+
+function mayHaveRaw(codec: string | null | undefined): boolean {
+  return refused === undefined || (codec !== undefined && codec !== refused.codec);
 }
 
 function closePicture(): void {
@@ -123,12 +127,10 @@ function onView(view: CameraView): void {
     state = next;
     log.state(next);
     const isOther = next.stream !== null && next.stream.codec_string !== codec;
-    const codecNow = next.stream?.codec_string ?? null;
-    const wantsRaw = codecNow !== null && canPlay(codecNow);
-    if (isOther && wantsRaw !== (stage.dataset['kind'] === 'raw')) setTimeout(openPicture);
+    if (isOther && stage.dataset['kind'] === 'stills' && mayHaveRaw(next.stream?.codec_string)) setTimeout(openPicture);
     refresh();
   });
-  view.on('gap', (gap) => log.gap(gap, serverNow()));
+  view.on('gap', (gap) => log.gap(gap, serverNow(), view.isTranscoded));
   view.on('result', (result) => onResult(result, view));
   view.on('closed', ({ error }) => {
     // Somebody else has removed it.
@@ -139,7 +141,10 @@ function onView(view: CameraView): void {
 
 function onState(change: PlayerStateChange): void {
   player = change;
-  if (change.state === 'unsupported') setTimeout(openPicture);
+  if (change.state === 'unsupported') {
+    refused = { codec: change.codecString ?? state?.stream?.codec_string, code: change.code };
+    setTimeout(openPicture);
+  }
   if (change.state === 'failed') log.add({ timeMs: serverNow(), mood: 'bad', text: 'The browser cannot decode it' });
   refresh();
 }
@@ -281,7 +286,7 @@ function showSeen(): void {
   );
   showFall(element('fall-shown'), isFresh ? shownParts(seen!.latencyMs, seen!.inPageMs, clock) : []);
   const codec = codecText((state ?? detail)?.stream?.codec ?? '');
-  setText('stills-line', stage.dataset['kind'] === 'stills' ? `Stills: this browser does not play ${codec}.` : '');
+  setText('stills-line', formText(codec));
   setText('frame-line', seen ? `Frame ${seen.frame.seq} of epoch ${seen.frame.epoch}` : '');
   const note = element('boxes-line');
   const newest = seen?.drawn.older.map(({ ageMs }) => ageMs).toSorted((a, b) => a - b)[0];
@@ -333,6 +338,16 @@ function showEvents(): void {
       return item;
     }),
   );
+}
+
+/** Why the picture is not the camera's own; empty: it is. */
+function formText(codec: string): string {
+  const isStills = stage.dataset['kind'] === 'stills';
+  if (!isStills && !(picture instanceof LivePicture && picture.isConverted)) return '';
+  const why = `this browser does not play ${codec}`;
+  if (!isStills) return `Converted on the server: ${why}.`;
+  const isFull = refused?.code === 'TRANSCODE_LIMIT_REACHED';
+  return `Stills: ${why}${isFull ? ', and the server converts no further camera now (fleet.transcodes_max)' : ''}.`;
 }
 
 function showDetail(camera: CameraDetail): void {

@@ -76,7 +76,14 @@ export class LivePicture {
       if (this.#shown && isSame(this.#shown.frame, frame)) this.#onShown(this.#shown);
     });
     this.#player.on('state', (change) => options.onState?.(change));
+    // It may have known that from the beginning, and said so to nobody.
+    if (this.#player.state === 'unsupported') setTimeout(() => options.onState?.({ state: 'unsupported' }));
     onView?.(this.view);
+  }
+
+  /** The server encodes it anew for this browser. */
+  get isConverted(): boolean {
+    return this.view.init?.isTranscoded === true;
   }
 
   get player(): CameraPlayer {

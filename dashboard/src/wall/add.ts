@@ -125,7 +125,7 @@ export class AddDialog {
     if (firstMs !== null) rows.push(['First frame', `after ${(firstMs / 1000).toFixed(1)} s`]);
     if (stream) {
       rows.push(['Clock', stream.clock === 'camera' ? 'the camera’s own' : 'time of arrival']);
-      if (stream.codec_string === null) rows.push(['Live picture', 'not for this codec: stills only']);
+      if (stream.codec_string === null) rows.push(['Live picture', 'converted on the server']);
     }
     element('test-facts').replaceChildren(...rows.flatMap(([name, value]) => [made('dt', name), made('dd', value)]));
   }

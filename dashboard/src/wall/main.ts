@@ -132,7 +132,7 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 function start(tile: Tile): void {
   if (!session || tile.isLive || !tile.canPlay) return;
   tile.play(session);
-  live.push(tile);
+  if (!live.includes(tile)) live.push(tile);
   // Those that nobody has asked to stay go first.
   if (live.length > LIVE_MAX) stop(live.find((one) => one !== tile && !one.isPinned) ?? live[0]!);
 }

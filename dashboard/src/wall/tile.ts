@@ -1,4 +1,4 @@
-import { canPlay, type CameraResult, type CamerasSession, type CameraView } from 'sightline/client/cameras';
+import { type CameraResult, type CamerasSession, type CameraView } from 'sightline/client/cameras';
 import type { Camera } from '../fleet/api.ts';
 import { labelsOf } from '../fleet/draw.ts';
 import { unixNow } from '../fleet/lane.ts';
@@ -30,6 +30,8 @@ export class Tile {
   #tag: string | undefined;
   #view: CameraView | undefined;
   #live: LivePicture | undefined;
+  /** A codec that this browser does not play, and the server does not convert; null: one without a raw channel. */
+  #refused: string | null | undefined;
   #found: { readonly labels: readonly string[]; readonly atMs: number } | undefined;
   /** By pipeline, of the newest frame. */
   readonly #results = new Map<string, CameraResult>();
@@ -77,7 +79,7 @@ export class Tile {
 
   get canPlay(): boolean {
     const codec = this.camera.stream?.codec_string;
-    return this.camera.state === 'live' && codec !== undefined && codec !== null && canPlay(codec);
+    return this.camera.state === 'live' && codec !== undefined && codec !== this.#refused;
   }
 
   /** Only what differs is written: a hundred tiles are laid out anew otherwise. */
@@ -129,15 +131,28 @@ export class Tile {
 
   play(session: CamerasSession): void {
     if (this.#live || !this.canPlay) return;
+    this.#sayLive('Live', '');
     this.#live = new LivePicture({
       session,
       camera: this.id,
       stage: this.#picture,
       onSeen: () => setData(this.item, 'live', 'true'),
-      onState: ({ state }) => {
+      onState: ({ state, code, reason = '' }) => {
+        if (state === 'unsupported') this.#onRefused(code, reason);
         if (state === 'unsupported' || state === 'failed' || state === 'closed') this.stop();
       },
     });
+  }
+
+  /** Where other cameras have taken the places for conversion, there may be one next time. */
+  #onRefused(code: string | undefined, reason: string): void {
+    if (code !== 'TRANSCODE_LIMIT_REACHED') this.#refused = this.camera.stream?.codec_string;
+    this.#sayLive('Stills only', reason);
+  }
+
+  #sayLive(text: string, why: string): void {
+    setText(this.#pin, text);
+    this.#pin.title = why;
   }
 
   stop(): void {

@@ -7,7 +7,7 @@ interface CamerasFacts {
   readonly counts: CamerasCounts;
   readonly sessions: number;
   readonly views: number;
-  readonly rawChannels: number;
+  readonly rawChannels: Readonly<Record<'own' | 'transcoded', number>>;
 }
 
 function byChannel(of: (counts: ReaderCounts) => number): Figure<CamerasFacts>['read'] {
@@ -87,8 +87,12 @@ const FIGURES: readonly Figure<CamerasFacts>[] = [
   {
     name: 'sightline_camera_raw_channels',
     kind: 'gauge',
-    help: 'Cameras whose raw channel somebody watches',
-    read: ({ rawChannels }) => rawChannels,
+    help: 'Cameras whose raw channel somebody watches, in their own codec or encoded anew',
+    labels: ['form'],
+    read: ({ rawChannels: { own, transcoded } }) => [
+      [['own'], own],
+      [['transcoded'], transcoded],
+    ],
   },
 ];
 
@@ -99,7 +103,7 @@ export function camerasLanePart(lane: CamerasLane): Part<CamerasFacts> {
       counts: lane.counts(),
       sessions: lane.connected,
       views: lane.views,
-      rawChannels: lane.rawChannels,
+      rawChannels: { own: lane.rawChannels(false), transcoded: lane.rawChannels(true) },
     }),
     FIGURES,
   );

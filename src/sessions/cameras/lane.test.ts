@@ -106,9 +106,9 @@ class Bench {
     expect(sumsOf(readings).get('sightline_camera_views')).toBe(0);
     expect(this.cameras.listeners).toBe(0);
     for (const camera of this.cameras.all()) {
-      expect(camera.watching).toBe(0);
+      expect([camera.watching, camera.transcoding]).toEqual([0, 0]);
       expect(camera.stateListeners).toBe(0);
-      expect([...camera.raw.readers, ...camera.results.readers]).toEqual([]);
+      expect([...camera.raw.readers, ...camera.transcoded.readers, ...camera.results.readers]).toEqual([]);
     }
     for (const account of this.fences.memory.accounts) expect(account.bytes('session')).toBe(0);
     for (const socket of this.sockets.clients) socket.terminate();
@@ -215,6 +215,55 @@ describe('a view', () => {
     expect(client.of('gap')).toMatchObject([
       { id: 1, channel: 'raw', from: { epoch, seq: 3 }, to: { epoch, seq: 10 }, count: 7, cause: 'source' },
     ]);
+  });
+
+  test('of frames that are encoded anew is told so, goes on behind those that are missing, and keeps their accounts', async () => {
+    const north = bench.cameras.add('north');
+    const client = await CamerasClient.open(bench.url());
+    client.view(1, 'north');
+    client.view(2, 'north', ['raw'], { transcode: true });
+    await client.settled();
+    expect(client.of('opened').map(({ transcode }) => transcode)).toEqual([false, true]);
+    expect([north.watching, north.transcoding]).toEqual([1, 1]);
+    await bench.play('north', 3, [client]);
+    north.lose(4);
+    await bench.play('north', 5, [client]);
+    expect(client.of('init').map(({ id, isTranscoded }) => [id, isTranscoded])).toEqual([
+      [1, false],
+      [2, true],
+    ]);
+    expect(client.names(1)).toEqual([...range(0, 3), ...range(10, 12)]);
+    // Frames that were not encoded hold up no others.
+    expect(client.names(2)).toEqual([...range(0, 3), ...range(7, 12)]);
+    const { epoch } = north.next;
+    expect(client.of('gap', 2)).toMatchObject([
+      { channel: 'raw', from: { epoch, seq: 3 }, to: { epoch, seq: 7 }, count: 4, cause: 'source' },
+    ]);
+    expect(bench.figure('sightline_camera_raw_channels', { form: 'own' })).toBe(1);
+    expect(bench.figure('sightline_camera_raw_channels', { form: 'transcoded' })).toBe(1);
+  });
+
+  test('that asks for a camera too many to be encoded anew is refused, and leaves nothing behind', async () => {
+    const [north, south] = [bench.cameras.add('north'), bench.cameras.add('south')];
+    const client = await CamerasClient.open(bench.url());
+    client.view(1, 'north', ['raw'], { transcode: true });
+    south.mayTranscode = false;
+    client.view(2, 'south', ['raw', 'results'], { transcode: true });
+    // Without that channel there is nothing to be encoded.
+    client.view(3, 'south', ['results'], { transcode: true });
+    await client.settled();
+    expect(client.of('error')).toMatchObject([{ id: 2, code: 'TRANSCODE_LIMIT_REACHED' }]);
+    expect(client.of('opened').map(({ id }) => id)).toEqual([1, 3]);
+    expect([...south.transcoded.readers]).toEqual([]);
+    expect(bench.lane.views).toBe(2);
+    client.send({ type: 'close', id: 1 });
+    await client.settled();
+    // It lingers, until another one needs the place.
+    expect(north.transcoding).toBe(1);
+    south.mayTranscode = true;
+    client.view(2, 'south', ['raw'], { transcode: true });
+    await client.settled();
+    expect([north.transcoding, south.transcoding]).toEqual([0, 1]);
   });
 
   test('has outcomes by the names of their frames, before fragments', async () => {

@@ -65,9 +65,9 @@ export class CamerasLane {
     return [...this.#registry.sessions].reduce((sum, { views }) => sum + views, 0);
   }
 
-  /** Raw channels that are asked for. */
-  get rawChannels(): number {
-    return this.#watches.size;
+  /** Raw channels that are asked for, in the cameras' own codecs or encoded anew. */
+  rawChannels(isTranscoded: boolean): number {
+    return this.#watches.count(isTranscoded);
   }
 
   /** Takes over an accepted socket. Refusals are sent on the socket, which is then closed. */

@@ -40,12 +40,13 @@ test('whatever is lost, and however a view is read: what it gets can be decoded,
       const stream = hub.create<RawFragment>('raw', { capacity: 16 });
       let [epoch, seq] = [1, 0];
       const play = (): void => {
-        const init = { epoch, codecString: 'avc1', width: 1, height: 1, bytes: BYTES };
+        const init = { isTranscoded: false, epoch, codecString: 'avc1', width: 1, height: 1, bytes: BYTES };
         const frame = { camera: 'north', epoch, seq };
         const times = { mediaTimeS: seq, durationS: 1 };
         const data: RawFragment = {
           init,
           frame,
+          order: seq,
           isKey: seq++ % KEY_EVERY === 0,
           ...times,
           clock: 'arrival',

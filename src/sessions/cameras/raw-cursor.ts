@@ -60,7 +60,7 @@ export class RawCursor {
   readonly #loss = new Loss();
   /** Before that nothing has waited: the view was opened then, or has skipped. */
   #sinceMs: number;
-  #last: WireFrame | undefined;
+  #last: (WireFrame & { readonly order: number; readonly position: number }) | undefined;
 
   /** Errors: STREAM_LIMIT_REACHED, STREAM_CLOSED. */
   constructor(stream: Stream<RawFragment>, { budgetMs, openedMs, onReady, onEnding }: CursorOptions) {
@@ -90,15 +90,14 @@ export class RawCursor {
     for (;;) {
       const sample = this.#reader.peek();
       if (sample === undefined) return undefined;
-      const { frame, isKey } = sample.data;
-      const follows = this.#last?.epoch === frame.epoch && this.#last.seq + 1 === frame.seq;
-      if (!follows && !isKey) {
+      const { frame, isKey, order } = sample.data;
+      if (!isKey && !this.#canFollow(sample)) {
         this.#reader.drop('no_key', 1);
         continue;
       }
       this.#reader.next();
-      const gap = follows ? undefined : this.#gapBefore(frame);
-      this.#last = { epoch: frame.epoch, seq: frame.seq };
+      const gap = this.#gapBefore(sample.data);
+      this.#last = { epoch: frame.epoch, seq: frame.seq, order, position: sample.position };
       return { sample, gap };
     }
   }
@@ -116,13 +115,20 @@ export class RawCursor {
     this.#reader.close();
   }
 
-  #gapBefore({ epoch, seq }: WireFrame): Gap | undefined {
+  /** Of frames as they were sent none may be missing; those that are encoded anew build on the one before, whatever was left out before encoding. */
+  #canFollow({ position, data }: Sample<RawFragment>): boolean {
+    const last = this.#last;
+    if (last?.epoch !== data.frame.epoch) return false;
+    return data.init.isTranscoded ? last.position + 1 === position : last.order + 1 === data.order;
+  }
+
+  #gapBefore({ frame: { epoch, seq }, order }: RawFragment): Gap | undefined {
     const loss = this.#loss.take();
     const last = this.#last;
     if (last === undefined) return undefined;
     const from = { epoch: last.epoch, seq: last.seq + 1 };
-    // Numbers of an epoch have no gaps: they count also what has never come as far as this stream.
-    const count = last.epoch === epoch ? seq - from.seq : (loss?.count ?? 0);
+    // The order counts also what has never come as far as this stream.
+    const count = last.epoch === epoch ? order - last.order - 1 : (loss?.count ?? 0);
     if (count <= 0) return undefined;
     return { from, to: { epoch, seq }, count, cause: loss?.cause ?? 'source' };
   }

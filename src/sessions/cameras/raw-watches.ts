@@ -1,32 +1,42 @@
+import type { RawFragment } from '../../base/camera-frame.ts';
 import type { CameraFeed } from '../../sources/camera/feed.ts';
+import type { Stream } from '../../stream/stream.ts';
 
 /** A raw channel goes on for so long after its last view has closed: who goes from page to page, or opens and closes views by the thousand, does not turn it on and off. */
 const LINGER_MS = 2_000;
 
 interface Watch {
+  readonly isTranscoded: boolean;
   views: number;
   /** When the last one closed. */
   emptyMs: number;
   readonly end: () => void;
 }
 
-/** Which raw channels are wanted: each is asked for once, however many views it has. */
+/** Which raw channels are wanted, and in which form: each is asked for once, however many views it has. */
 export class RawWatches {
-  readonly #watches = new Map<CameraFeed, Watch>();
+  readonly #watches = new Map<Stream<RawFragment>, Watch>();
 
-  /** Raw channels that are asked for. */
-  get size(): number {
-    return this.#watches.size;
+  /** Raw channels that are asked for, in their own codec or encoded anew. */
+  count(isTranscoded: boolean): number {
+    return [...this.#watches.values()].filter((watch) => watch.isTranscoded === isTranscoded).length;
   }
 
-  begin(feed: CameraFeed): void {
-    let watch = this.#watches.get(feed);
-    if (watch === undefined) this.#watches.set(feed, (watch = { views: 0, emptyMs: 0, end: feed.watchRaw() }));
+  /** Errors: TRANSCODE_LIMIT_REACHED. */
+  begin(feed: CameraFeed, isTranscoded: boolean): void {
+    const stream = streamOf(feed, isTranscoded);
+    let watch = this.#watches.get(stream);
+    if (watch === undefined) {
+      // What is encoded for nobody any more takes no place from others.
+      if (isTranscoded) this.#endWhere((other) => other.isTranscoded && other.views === 0);
+      const end = isTranscoded ? feed.watchTranscoded() : feed.watchRaw();
+      this.#watches.set(stream, (watch = { isTranscoded, views: 0, emptyMs: 0, end }));
+    }
     watch.views++;
   }
 
-  end(feed: CameraFeed, nowMs: number): void {
-    const watch = this.#watches.get(feed);
+  end(feed: CameraFeed, isTranscoded: boolean, nowMs: number): void {
+    const watch = this.#watches.get(streamOf(feed, isTranscoded));
     if (watch === undefined) return;
     watch.views--;
     watch.emptyMs = nowMs;
@@ -34,18 +44,22 @@ export class RawWatches {
 
   /** Once a second. */
   sweep(nowMs: number): void {
-    for (const [feed, { views, emptyMs }] of this.#watches) {
-      if (views === 0 && nowMs - emptyMs >= LINGER_MS) this.forget(feed);
-    }
-  }
-
-  /** The camera is no more. */
-  forget(feed: CameraFeed): void {
-    this.#watches.get(feed)?.end();
-    this.#watches.delete(feed);
+    this.#endWhere(({ views, emptyMs }) => views === 0 && nowMs - emptyMs >= LINGER_MS);
   }
 
   close(): void {
-    for (const feed of this.#watches.keys()) this.forget(feed);
+    this.#endWhere(() => true);
   }
+
+  #endWhere(isOver: (watch: Watch) => boolean): void {
+    for (const [stream, watch] of this.#watches) {
+      if (!isOver(watch)) continue;
+      watch.end();
+      this.#watches.delete(stream);
+    }
+  }
+}
+
+function streamOf({ raw, transcoded }: CameraFeed, isTranscoded: boolean): Stream<RawFragment> {
+  return isTranscoded ? transcoded : raw;
 }

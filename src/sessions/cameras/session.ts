@@ -185,7 +185,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
 
   #open(wanted: OpenViewMessage, nowMs: number): void {
     const { feeds, watches, settings } = this.#parts;
-    const { id, camera, channels, budget_ms } = wanted;
+    const { id, camera, channels, budget_ms, transcode } = wanted;
     if (this.#views.has(id)) throw new SightlineError('MESSAGE_FIELD_BAD', `id ${id} is in use by another view`);
     if (this.#views.size >= settings.viewsMax) {
       throw new SightlineError('SUBSCRIPTION_LIMIT_REACHED', `all ${settings.viewsMax} views are taken`);
@@ -193,17 +193,18 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     requirePermission(this.link.principal!, camera);
     const feed = feeds.get(camera);
     this.link.memory.charge('session', CAMERA_VIEW_BYTES);
-    let view: View;
+    let view: View | undefined;
     try {
       view = new View(feed, wanted, nowMs, this);
+      if (view.raw) watches.begin(feed, transcode);
     } catch (thrown) {
+      view?.close();
       this.link.memory.release('session', CAMERA_VIEW_BYTES);
       throw thrown;
     }
     this.#views.set(id, view);
     this.#opened++;
-    if (view.raw) watches.begin(feed);
-    this.#tell({ type: 'opened', id, camera, channels, budget_ms, ...stateOf(feed) });
+    this.#tell({ type: 'opened', id, camera, channels, budget_ms, transcode, ...stateOf(feed) });
     if (view.raw?.isReady) this.onReady(view, 'raw');
     if (view.results?.isReady) this.onReady(view, 'results');
   }
@@ -224,7 +225,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     this.link.memory.release('session', CAMERA_VIEW_BYTES);
     this.#ended = { ...this.#ended, ...addViewCounts(this.#ended, view.counts()) };
     const { watches, clock } = this.#parts;
-    if (view.raw) watches.end(view.feed, clock.now());
+    if (view.raw) watches.end(view.feed, view.isTranscoded, clock.now());
     return true;
   }
 

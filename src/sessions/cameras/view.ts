@@ -25,6 +25,8 @@ export class View {
   readonly feed: CameraFeed;
   readonly channels: readonly CameraChannel[];
   readonly budgetMs: number;
+  /** Its raw channel is encoded anew. */
+  readonly isTranscoded: boolean;
   readonly raw: RawCursor | undefined;
   readonly results: ResultCursor | undefined;
   /** The initialisation segment that the client has. */
@@ -33,11 +35,12 @@ export class View {
 
   /** Errors: STREAM_LIMIT_REACHED, STREAM_CLOSED. */
   constructor(feed: CameraFeed, wanted: OpenViewMessage, openedMs: number, listener: ViewListener) {
-    const { id, channels, budget_ms: budgetMs } = wanted;
+    const { id, channels, budget_ms: budgetMs, transcode } = wanted;
     this.id = id;
     this.feed = feed;
     this.channels = channels;
     this.budgetMs = budgetMs;
+    this.isTranscoded = transcode;
     const onEnding = () => listener.onCameraGone(this);
     const cursor = (channel: CameraChannel) => ({
       budgetMs,
@@ -46,7 +49,7 @@ export class View {
       onEnding,
     });
     try {
-      if (channels.includes('raw')) this.raw = new RawCursor(feed.raw, cursor('raw'));
+      if (channels.includes('raw')) this.raw = new RawCursor(transcode ? feed.transcoded : feed.raw, cursor('raw'));
       if (channels.includes('results')) this.results = new ResultCursor(feed.results, cursor('results'));
     } catch (thrown) {
       this.close();

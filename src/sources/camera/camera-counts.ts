@@ -18,8 +18,11 @@ export function noTotals(): CameraTotals {
     picturesDropped: 0,
     fragments: 0,
     fragmentsDropped: 0,
+    transcoded: 0,
+    transcodedDropped: 0,
     decodeMs: 0,
     scaleMs: 0,
+    encodeMs: 0,
   };
 }
 

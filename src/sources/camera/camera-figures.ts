@@ -82,6 +82,26 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         read: ({ totals }) => labelled({ received: totals.fragments, dropped: totals.fragmentsDropped }),
       },
       {
+        name: 'sightline_camera_transcodes',
+        kind: 'gauge',
+        help: 'Cameras that are encoded anew as H.264, since somebody watches them who cannot play their own codec',
+        read: ({ transcoding }) => transcoding,
+      },
+      {
+        name: 'sightline_camera_transcoded_total',
+        kind: 'counter',
+        help: 'Frames of these: encoded anew, and dropped, since there was no time or no room for them, or they could not be decoded',
+        labels: ['what'],
+        read: ({ totals }) => labelled({ encoded: totals.transcoded, dropped: totals.transcodedDropped }),
+      },
+      {
+        name: 'sightline_camera_encode_seconds_total',
+        kind: 'counter',
+        unit: 'seconds',
+        help: 'Time that processes took to encode frames anew',
+        read: ({ totals }) => seconds(totals.encodeMs),
+      },
+      {
         name: 'sightline_camera_pictures_total',
         kind: 'counter',
         help: 'Pictures of cameras: received from the processes, dropped there since the pipe was full, and of those received the ones that no pipeline was there for',

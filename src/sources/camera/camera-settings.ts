@@ -32,6 +32,8 @@ export interface FleetSettings {
   readonly rateFpsMax: number;
   /** Fragments of a raw channel that are kept, bytes a camera. */
   readonly rawBytesMax: number;
+  /** Cameras whose frames are encoded anew at once, at most. */
+  readonly transcodesMax: number;
   readonly allowedNetworks: readonly string[];
   /** By id. */
   readonly cameras: ReadonlyMap<string, CameraSettings>;
@@ -52,6 +54,7 @@ export const NO_FLEET: FleetSettings = {
   pixelsMax: 8_912_896,
   rateFpsMax: 120,
   rawBytesMax: 8 * 2 ** 20,
+  transcodesMax: 0,
   allowedNetworks: [],
   cameras: new Map(),
 };

@@ -44,6 +44,8 @@ export interface CameraHost {
   readonly cameras: () => number;
   /** A moment of CLOCK_MONOTONIC, as processes tell it, by the server's clock. */
   readonly ownTimeOf: (monotonicMs: number) => number;
+  /** Errors: TRANSCODE_LIMIT_REACHED. */
+  readonly requireTranscode: (id: string) => void;
   /** Runs callbacks of others. */
   readonly guard: (callback: () => void) => void;
   /** Its settings or its state have changed. */
@@ -62,6 +64,7 @@ export class Camera implements CameraFeed {
   readonly #host: CameraHost;
   readonly #account: MemoryAccount;
   readonly #raw: RawChannel;
+  readonly #transcoded: RawChannel;
   readonly #pictures: PictureFeed;
   readonly #stills: Stills;
   readonly #counts = new CameraCounts();
@@ -107,15 +110,20 @@ export class Camera implements CameraFeed {
     this.#account = memory.open('camera', id);
     const account = (): MemoryAccount => this.#account;
     this.#stills = new Stills({ clock, ask: (request, width) => this.#opening?.still(request, width) ?? false });
-    this.#raw = new RawChannel({
-      camera: id,
-      streams,
-      account,
-      bytesMax: () => host.settings().rawBytesMax,
-      captureTimeMs: (data) => this.#captureTimeMs(data),
-      onWanted: (isWanted) => this.#opening?.raw(isWanted),
-    });
+    const channel = (form: 'raw' | 'transcoded'): RawChannel =>
+      new RawChannel({
+        camera: id,
+        form,
+        streams,
+        account,
+        bytesMax: () => host.settings().rawBytesMax,
+        captureTimeMs: (data) => this.#captureTimeMs(data),
+        onWanted: (isWanted) => this.#opening?.[form](isWanted),
+      });
+    this.#raw = channel('raw');
+    let transcoded: RawChannel | undefined;
     try {
+      this.#transcoded = transcoded = channel('transcoded');
       this.#pictures = new PictureFeed({
         camera: id,
         clock,
@@ -132,6 +140,7 @@ export class Camera implements CameraFeed {
       });
     } catch (thrown) {
       this.#raw.close();
+      transcoded?.close();
       this.#account.close();
       throw thrown;
     }
@@ -140,6 +149,10 @@ export class Camera implements CameraFeed {
 
   get raw(): Stream<RawFragment> {
     return this.#raw.stream;
+  }
+
+  get transcoded(): Stream<RawFragment> {
+    return this.#transcoded.stream;
   }
 
   get results(): Stream<NamedOutcome> {
@@ -164,6 +177,16 @@ export class Camera implements CameraFeed {
     return this.#raw.watch();
   }
 
+  watchTranscoded(): () => void {
+    if (!this.isTranscoding) this.#host.requireTranscode(this.id);
+    return this.#transcoded.watch();
+  }
+
+  /** Somebody has asked for that. */
+  get isTranscoding(): boolean {
+    return this.#transcoded.isWanted;
+  }
+
   async still(widthMax: number): Promise<Still> {
     const { state, reason } = this.#status;
     if (state === 'live' || state === 'stalled') return await this.#stills.get(widthMax);
@@ -174,12 +197,18 @@ export class Camera implements CameraFeed {
 
   /** Pictures and fragments that came from processes, beside what became of them. */
   accounts() {
-    const raw = this.#raw.accounts();
+    const [raw, transcoded] = [this.#raw.accounts(), this.#transcoded.accounts()];
     return {
-      totals: { ...this.#counts.totals, pictures: this.#pictureCount, fragments: raw.published + raw.strays },
+      totals: {
+        ...this.#counts.totals,
+        pictures: this.#pictureCount,
+        fragments: raw.published + raw.strays,
+        transcoded: transcoded.published + transcoded.strays,
+      },
       pictures: this.#pictureCount,
       ...this.#pictures.accounts(),
       raw,
+      transcoded,
       viewers: this.#raw.viewers,
       connections: this.#connections,
     };
@@ -190,8 +219,8 @@ export class Camera implements CameraFeed {
     const nowMs = clock.now();
     const { url, priority, pipelines } = this.#settings;
     const { state, sinceMs, reason, untilMs } = this.#status;
-    const { received, decoded, damaged, picturesDropped, fragmentsDropped } = this.#counts.totals;
-    const { published, strays } = this.#raw.accounts();
+    const { totals } = this.accounts();
+    const { received, decoded, damaged, pictures, picturesDropped, fragments, fragmentsDropped } = totals;
     const rates = this.#counts.rates(nowMs);
     const granted = this.#pictures.grantedFps;
     const facts = this.#facts;
@@ -229,13 +258,16 @@ export class Camera implements CameraFeed {
         decoded,
         damaged,
         // Counted here: what a process has counted last is lost with it.
-        pictures: this.#pictureCount,
+        pictures,
         pictures_dropped: picturesDropped,
-        fragments: published + strays,
+        fragments,
         fragments_dropped: fragmentsDropped,
+        transcoded: totals.transcoded,
+        transcoded_dropped: totals.transcodedDropped,
       },
       connections: this.#connections,
       viewers: this.#raw.viewers,
+      transcoding: this.isTranscoding,
     };
   }
 
@@ -277,6 +309,7 @@ export class Camera implements CameraFeed {
     this.#leave();
     this.#pictures.close();
     this.#raw.close();
+    this.#transcoded.close();
     this.#account.close();
     this.#watchers.clear();
   }
@@ -319,6 +352,7 @@ export class Camera implements CameraFeed {
     const opening: Opening = this.#seat.link.open(this.#epoch, input, listener, this.#begun);
     this.#opening = opening;
     if (this.#raw.isWanted) opening.raw(true);
+    if (this.isTranscoding) opening.transcoded(true);
     this.#ordered = undefined;
     if (!isWaiting(this.#status) || this.#status.untilMs === null || this.#status.untilMs <= nowMs) {
       this.#change({ kind: 'connecting' });
@@ -427,9 +461,9 @@ export class Camera implements CameraFeed {
     this.#epoch = Math.max(this.#epoch, data.epoch);
     switch (data.kind) {
       case 'init':
-        return this.#raw.init(data);
+        return this.#channelOf(data).init(data);
       case 'fragment':
-        return this.#raw.fragment(data);
+        return this.#channelOf(data).fragment(data);
       case 'picture':
         this.#pictureCount++;
         this.#pictureMs = this.#host.clock.now();
@@ -446,6 +480,10 @@ export class Camera implements CameraFeed {
         });
       }
     }
+  }
+
+  #channelOf({ isTranscoded }: { readonly isTranscoded: boolean }): RawChannel {
+    return isTranscoded ? this.#transcoded : this.#raw;
   }
 
   #captureTimeMs({ arrivedMs, capturedBeforeMs }: FrameData): number {

@@ -19,6 +19,7 @@ const side = fc.integer({ min: 1, max: 9 });
 const messages: fc.Arbitrary<ReaderData> = fc.oneof(
   fc.record({
     kind: fc.constant('init' as const),
+    isTranscoded: fc.boolean(),
     camera: u32,
     epoch: fc.maxSafeNat(),
     codecString: fc.string({ maxLength: 60 }).filter((text) => /^[ -~]*$/.test(text)),
@@ -29,6 +30,8 @@ const messages: fc.Arbitrary<ReaderData> = fc.oneof(
   fc.record({
     kind: fc.constant('fragment' as const),
     ...frame,
+    isTranscoded: fc.boolean(),
+    order: fc.maxSafeNat(),
     isKey: fc.boolean(),
     mediaTimeS: double,
     durationS: double,
@@ -81,6 +84,7 @@ test('what was written is read, in any pieces', () => {
 test('a message that lies in one chunk is not copied', () => {
   const data: ReaderData = {
     kind: 'init',
+    isTranscoded: true,
     camera: 1,
     epoch: 2,
     codecString: 'x',
@@ -160,7 +164,8 @@ describe('damage', () => {
 
   test('a message over the limit is not written', () => {
     const bytes = { length: DATA_BYTES_MAX } as Uint8Array;
-    const data: ReaderData = { kind: 'init', camera: 1, epoch: 2, codecString: 'x', width: 3, height: 4, bytes };
+    const of = { kind: 'init', isTranscoded: false, camera: 1, epoch: 2 } as const;
+    const data: ReaderData = { ...of, codecString: 'x', width: 3, height: 4, bytes };
     expect(() => encodeData(data)).toThrow(/a message of \d+ bytes/);
   });
 });

@@ -9,7 +9,7 @@ import type { FrameData, ReaderData } from './messages.ts';
  * |---|---|
  * | 4 | length of all that follows |
  * | 1 | kind: its place in `KINDS` |
- * | 1 | flags: 1 the camera's clock, 2 key frame |
+ * | 1 | flags: 1 the camera's clock, 2 key frame, 4 encoded anew |
  * | 2 | zero |
  * | 4 | camera |
  * | 8 | epoch |
@@ -20,6 +20,7 @@ import type { FrameData, ReaderData } from './messages.ts';
 const KINDS = ['init', 'fragment', 'picture', 'still'] as const;
 const FLAG_CAMERA_CLOCK = 1;
 const FLAG_KEY = 2;
+const FLAG_TRANSCODED = 4;
 
 const LENGTH_BYTES = 4;
 /** Kind, flags, zero, camera, epoch. */
@@ -29,8 +30,8 @@ const FRAME_BYTES = 24;
 const OWN_BYTES = {
   /** Width, height, length of the codec's name. */
   init: 10,
-  /** Media time and duration. */
-  fragment: FRAME_BYTES + 16,
+  /** Media time, duration and order. */
+  fragment: FRAME_BYTES + 24,
   /** Width, height, both of the source, decodeMs. */
   picture: FRAME_BYTES + 24,
   /** Request, width, height. */
@@ -55,21 +56,23 @@ export function encodeData(data: ReaderData): readonly [header: Uint8Array, byte
   header.writeDoubleLE(data.epoch, 12);
   const own = LENGTH_BYTES + COMMON_BYTES;
   if (data.kind === 'init') {
+    header[5] = data.isTranscoded ? FLAG_TRANSCODED : 0;
     header.writeUInt32LE(data.width, own);
     header.writeUInt32LE(data.height, own + 4);
     header.writeUInt16LE(codec!.length, own + 8);
     header.set(codec!, own + OWN_BYTES.init);
     return [header, data.bytes];
   }
-  const isKey = data.kind === 'fragment' && data.isKey;
-  header[5] = (data.clock === 'camera' ? FLAG_CAMERA_CLOCK : 0) | (isKey ? FLAG_KEY : 0);
+  header[5] = data.clock === 'camera' ? FLAG_CAMERA_CLOCK : 0;
   header.writeDoubleLE(data.seq, own);
   header.writeDoubleLE(data.arrivedMs, own + 8);
   header.writeDoubleLE(data.capturedBeforeMs, own + 16);
   const rest = own + FRAME_BYTES;
   if (data.kind === 'fragment') {
     header.writeDoubleLE(data.mediaTimeS, rest);
+    header[5] |= (data.isKey ? FLAG_KEY : 0) | (data.isTranscoded ? FLAG_TRANSCODED : 0);
     header.writeDoubleLE(data.durationS, rest + 8);
+    header.writeDoubleLE(data.order, rest + 16);
   } else if (data.kind === 'picture') {
     header.writeUInt32LE(data.width, rest);
     header.writeUInt32LE(data.height, rest + 4);
@@ -156,6 +159,7 @@ function decode(body: Buffer): ReaderData {
   if (body.length < rest) throw damaged(`${kind}: ${body.length} bytes`);
   const camera = body.readUInt32LE(4);
   const epoch = finite(kind, body.readDoubleLE(8));
+  const isTranscoded = (body[1]! & FLAG_TRANSCODED) !== 0;
   if (kind === 'init') {
     const codecBytes = body.readUInt16LE(own + 8);
     if (codecBytes > CODEC_BYTES_MAX || body.length < rest + codecBytes) {
@@ -163,6 +167,7 @@ function decode(body: Buffer): ReaderData {
     }
     return {
       kind,
+      isTranscoded,
       camera,
       epoch,
       width: body.readUInt32LE(own),
@@ -182,6 +187,8 @@ function decode(body: Buffer): ReaderData {
     return {
       ...frame,
       kind,
+      isTranscoded,
+      order: finite(kind, body.readDoubleLE(at + 16)),
       isKey: (body[1]! & FLAG_KEY) !== 0,
       mediaTimeS: finite(kind, body.readDoubleLE(at)),
       durationS: finite(kind, body.readDoubleLE(at + 8)),

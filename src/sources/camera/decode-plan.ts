@@ -117,6 +117,7 @@ export class DecodePlan {
   readonly #pictures = new Pace();
   readonly #watch = new Pace();
   #rateFps = 0;
+  #isAllWanted = false;
   /** All frames since a key frame were decoded that the next one may depend on. */
   #isUnbroken = false;
   #uselessKeys = 0;
@@ -128,7 +129,13 @@ export class DecodePlan {
     this.#pictures.reset();
   }
 
+  /** Every frame is decoded, however few pictures are wanted; or no more than these need. */
+  wantAll(isAllWanted: boolean): void {
+    this.#isAllWanted = isAllWanted;
+  }
+
   get mode(): DecodeMode {
+    if (this.#isAllWanted) return 'all';
     return decodeMode(this.#rateFps, this.rhythm, this.#uselessKeys >= USELESS_MAX);
   }
 
@@ -143,6 +150,16 @@ export class DecodePlan {
     if (frame.isKey) this.#isUnbroken = true;
     if (!this.#isUnbroken) return 'skip';
     return mode === 'references' && !frame.isReference ? 'skip' : 'next';
+  }
+
+  /** All frames since a key frame were decoded that the next one may depend on. */
+  get isUnbroken(): boolean {
+    return this.#isUnbroken;
+  }
+
+  /** Those that were not decoded in their turn are decoded after all, before the next one. */
+  mend(): void {
+    this.#isUnbroken = true;
   }
 
   /** Frames are missing, or were not decoded after all: what follows cannot be, up to the next key frame. */

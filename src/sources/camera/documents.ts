@@ -60,10 +60,13 @@ export const cameraSchema = z
         pictures_dropped: z.int(),
         fragments: z.int(),
         fragments_dropped: z.int(),
+        transcoded: z.int().describe('encoded anew as H.264'),
+        transcoded_dropped: z.int().describe('not encoded, though somebody watched'),
       })
       .describe('since it was added'),
     connections: z.int().describe('times that it was live'),
     viewers: z.int().describe('of its raw channel'),
+    transcoding: z.boolean().describe('it is encoded anew as H.264: somebody watches it who cannot play its own codec'),
   })
   .meta({ id: 'Camera', description: 'a camera of the fleet' });
 

@@ -24,6 +24,10 @@ export interface CameraFeed {
   readonly raw: Stream<RawFragment>;
   /** Returns a function that ends that. */
   watchRaw(): () => void;
+  /** The same frames, encoded anew as H.264 while somebody has asked for that by `watchTranscoded`. */
+  readonly transcoded: Stream<RawFragment>;
+  /** As `watchRaw`. Errors: TRANSCODE_LIMIT_REACHED. */
+  watchTranscoded(): () => void;
   readonly results: Stream<NamedOutcome>;
   /** The newest picture that is at hand. Errors: CAMERA_NO_PICTURE; that of a camera without a connection. */
   still(widthMax: number): Promise<Still>;

@@ -243,6 +243,30 @@ describe('a fleet', { timeout: 90_000 }, () => {
     await expect.poll(() => camera('a').accounts().raw.bytes, TIMEOUT).toBe(0);
   });
 
+  test('encoded anew: beside the own form, for as many cameras at once as may be, and again after a reconnection', async () => {
+    const { fleet, set, camera } = fleetWorld({ settings: { transcodesMax: 1 } });
+    set({ a: scripted({ fps: 100, does: 'break', afterMs: 1_000 }), b: scripted({ fps: 100 }) });
+    const end = camera('a').watchTranscoded();
+    const again = camera('a').watchTranscoded();
+    expect(() => camera('b').watchTranscoded()).toThrow('for 1 cameras at once');
+    const heads = () => [camera('a').transcoded.head, camera('a').raw.head, camera('b').transcoded.head];
+    await expect.poll(() => heads()[0], TIMEOUT).toBeGreaterThan(20);
+    expect(heads().slice(1)).toEqual([0, 0]);
+    const kept = () => [...camera('a').transcoded.history(camera('a').transcoded.oldest)].map(({ data }) => data);
+    expect(kept().every(({ init }) => init.isTranscoded)).toBe(true);
+    expect(camera('a').report()).toMatchObject({ transcoding: true, viewers: 0 });
+    expect(fleet.accounts().transcoding).toBe(1);
+    await expect.poll(() => new Set(kept().map(({ frame }) => frame.epoch)).size, TIMEOUT).toBeGreaterThan(1);
+    end();
+    expect(() => camera('b').watchTranscoded()).toThrow('cannot be encoded anew');
+    again();
+    const other = camera('b').watchTranscoded();
+    await expect.poll(() => heads()[2], TIMEOUT).toBeGreaterThan(5);
+    other();
+    expect(camera('b').report().frames.transcoded).toBeGreaterThan(5);
+    expect(fleet.accounts().transcoding).toBe(0);
+  });
+
   test('stills: one request for all who ask, its answer for a second, errors by the state', async () => {
     const { set, camera, state } = fleetWorld();
     set({

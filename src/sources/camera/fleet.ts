@@ -35,7 +35,7 @@ export interface CameraFleetOptions {
 }
 
 /** Streams of the hub that a camera takes, with two pipelines. */
-export const STREAMS_PER_CAMERA = 5;
+export const STREAMS_PER_CAMERA = 6;
 const TICK_MS = 1_000;
 
 /** The cameras that the server reads: what is configured, where each of them is, and what they give. */
@@ -134,6 +134,7 @@ export class CameraFleet implements CameraFeeds {
     addPictures(pictures, this.#past.pictures);
     let { connections } = this.#past;
     let viewers = 0;
+    let transcoding = 0;
     for (const camera of this.#cameras.values()) {
       const one = camera.accounts();
       states[camera.status.state]++;
@@ -141,8 +142,10 @@ export class CameraFleet implements CameraFeeds {
       addPictures(pictures, one);
       connections += one.connections;
       viewers += one.viewers;
+      if (camera.isTranscoding) transcoding++;
     }
-    return { states, totals, pictures, connections, viewers, retries: this.#retries, processes: this.#pool.accounts() };
+    const processes = this.#pool.accounts();
+    return { states, totals, pictures, connections, viewers, transcoding, retries: this.#retries, processes };
   }
 
   /** Ids of the cameras, and whether frames come of each. */
@@ -214,10 +217,21 @@ export class CameraFleet implements CameraFeeds {
       pool: this.#pool,
       settings: () => this.#settings,
       cameras: () => this.#read,
+      requireTranscode: (id) => this.#requireTranscode(id),
       ownTimeOf: (monotonicMs) => this.#ownTimeOf(monotonicMs),
       onChange: (id) => this.#tell(id),
       onRetry: (code) => this.#retries.set(code, (this.#retries.get(code) ?? 0) + 1),
     };
+  }
+
+  #requireTranscode(id: string): void {
+    const { transcodesMax } = this.#settings;
+    const taken = [...this.#cameras.values()].filter((camera) => camera.isTranscoding).length;
+    if (taken < transcodesMax) return;
+    throw new SightlineError(
+      'TRANSCODE_LIMIT_REACHED',
+      `camera ${id} cannot be encoded anew: the server does that for ${transcodesMax} cameras at once`,
+    );
   }
 
   #ownTimeOf(atMs: number): number {

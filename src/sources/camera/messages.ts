@@ -39,6 +39,8 @@ export type ReaderOrder =
   | { readonly type: 'pictures'; readonly camera: number; readonly rateFps: number; readonly scale: PictureScale }
   /** Somebody watches the raw channel: fragments from the last key frame on, until nobody does. */
   | { readonly type: 'raw'; readonly camera: number; readonly isWanted: boolean }
+  /** Somebody watches it encoded anew as H.264: all frames are decoded and encoded, until nobody does. */
+  | { readonly type: 'transcoded'; readonly camera: number; readonly isWanted: boolean }
   /** A JPEG of the newest picture that is at hand, at most so wide. Answered by a `still` over the pipe, or by `still_failed`. */
   | { readonly type: 'still'; readonly camera: number; readonly request: number; readonly widthMax: number };
 
@@ -66,8 +68,13 @@ export interface ReaderCounts {
   /** Fragments likewise: whole groups of pictures, so that what follows can be decoded. */
   readonly fragments: number;
   readonly fragmentsDropped: number;
+  /** Frames that were encoded anew and handed to the pipe, and those that were not, though somebody watched: no time for them, no room, or damaged. */
+  readonly transcoded: number;
+  readonly transcodedDropped: number;
   readonly decodeMs: number;
   readonly scaleMs: number;
+  /** Encoding anew, and scaling for that. */
+  readonly encodeMs: number;
 }
 
 export type ReaderNews =
@@ -102,6 +109,8 @@ export type ReaderData =
   /** Before the first fragment of an epoch. `bytes`: an MP4 initialisation segment. */
   | {
       readonly kind: 'init';
+      /** Of frames that were encoded anew. */
+      readonly isTranscoded: boolean;
       readonly camera: number;
       readonly epoch: number;
       readonly codecString: string;
@@ -112,6 +121,9 @@ export type ReaderData =
   /** One frame as an MP4 fragment. Times are those of the medium, in seconds from the beginning of the epoch: presentation, and how long it is shown. */
   | (FrameData & {
       readonly kind: 'fragment';
+      readonly isTranscoded: boolean;
+      /** Its place in the order in which fragments of its epoch come, frames that were left out counted: `seq`, where they come as they were sent. */
+      readonly order: number;
       readonly isKey: boolean;
       readonly mediaTimeS: number;
       readonly durationS: number;

@@ -72,7 +72,7 @@ export class PictureScaler {
 }
 
 /** Pixels that are not square are widened or narrowed until they are. */
-function squareSize({ width, height }: Size, aspect: { readonly num: number; readonly den: number }): Size {
+export function squareSize({ width, height }: Size, aspect: { readonly num: number; readonly den: number }): Size {
   const ratio = aspect.num > 0 && aspect.den > 0 ? aspect.num / aspect.den : 1;
   return { width: Math.max(1, Math.round(width * ratio)), height };
 }

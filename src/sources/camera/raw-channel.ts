@@ -7,6 +7,8 @@ import { ownBytes } from './own-bytes.ts';
 
 export interface RawChannelOptions {
   readonly camera: string;
+  /** Which of its two forms. */
+  readonly form: 'raw' | 'transcoded';
   readonly streams: FrameStreams;
   readonly account: () => MemoryAccount;
   /** Of the fragments that are kept. */
@@ -26,7 +28,7 @@ const FRAGMENTS_MAX = 1_800;
 const FRAGMENT_BYTES = 600;
 
 /**
- * The raw channel of a camera. It keeps whole groups of pictures, so that a viewer who comes later finds a key frame to begin with; only a group that is larger than the bound
+ * The raw channel of a camera, in one of its forms. It keeps whole groups of pictures, so that a viewer who comes later finds a key frame to begin with; only a group that is larger than the bound
  * by itself loses its beginning, and later viewers wait for the next one.
  */
 export class RawChannel {
@@ -43,7 +45,7 @@ export class RawChannel {
   constructor(options: RawChannelOptions) {
     this.#options = options;
     this.stream = options.streams.create<RawFragment>(
-      `camera:${options.camera}/raw`,
+      `camera:${options.camera}/${options.form}`,
       FRAGMENTS_MAX,
       options.account,
       (fragment) => fragment.bytes.length + FRAGMENT_BYTES,
@@ -80,8 +82,8 @@ export class RawChannel {
     };
   }
 
-  init({ epoch, codecString, width, height, bytes }: Init): void {
-    this.#init = { epoch, codecString, width, height, bytes: new Uint8Array(bytes) };
+  init({ isTranscoded, epoch, codecString, width, height, bytes }: Init): void {
+    this.#init = { isTranscoded, epoch, codecString, width, height, bytes: new Uint8Array(bytes) };
   }
 
   fragment(data: Fragment): void {
@@ -90,7 +92,7 @@ export class RawChannel {
       this.#strays++;
       return;
     }
-    const { epoch, seq, clock, isKey, mediaTimeS, durationS } = data;
+    const { epoch, seq, order, clock, isKey, mediaTimeS, durationS } = data;
     const bytes = ownBytes(data.bytes);
     const frame = { camera: this.#options.camera, epoch, seq };
     this.#makeRoom(bytes.length);
@@ -98,7 +100,7 @@ export class RawChannel {
     this.#bytes += bytes.length;
     this.#published++;
     this.stream.publish({
-      data: { init, frame, clock, isKey, mediaTimeS, durationS, bytes },
+      data: { init, frame, order, clock, isKey, mediaTimeS, durationS, bytes },
       captureTimeMs: this.#options.captureTimeMs(data),
     });
   }

@@ -31,7 +31,7 @@ const GROUP_FRAMES_MAX = 2_000;
  * to the next key frame (3.5.8, step 6). A camera leaves out a frame now and then, and when the next one comes is not known: so durations in the file are longer
  * than the interval, by so much.
  */
-const DURATION_SHARE = 1.5;
+export const DURATION_SHARE = 1.5;
 
 export interface RawCounts {
   readonly fragments: number;
@@ -79,6 +79,11 @@ export class RawTrack {
   /** Undefined: its parameters are not known before the first key frame. */
   get track(): Mp4Track | undefined {
     return this.#track;
+  }
+
+  /** All frames since the newest key frame; empty: not all of them are there. */
+  get group(): readonly NamedFrame[] {
+    return this.#isWhole ? this.#group : [];
   }
 
   get counts(): RawCounts {
@@ -182,7 +187,8 @@ export class RawTrack {
     const track = this.#track;
     if (!track) return false;
     const { codecString, width, height, init: bytes } = track;
-    const isSent = this.#outlet.send({ kind: 'init', camera, epoch, codecString, width, height, bytes });
+    const header = { kind: 'init', isTranscoded: false, camera, epoch, codecString, width, height, bytes } as const;
+    const isSent = this.#outlet.send(header);
     if (isSent) this.#headerEpoch = epoch;
     return isSent;
   }
@@ -202,6 +208,8 @@ export class RawTrack {
     return this.#outlet.send({
       ...named,
       kind: 'fragment',
+      isTranscoded: false,
+      order: frame.seq,
       mediaTimeS,
       durationS: times.duration / TICKS_PER_S,
       bytes,

@@ -329,6 +329,7 @@ export class Opening {
   #isBegun = false;
   #pictures: { readonly rateFps: number; readonly scale: PictureScale } | undefined;
   #isRawWanted = false;
+  #isTranscodedWanted = false;
 
   /** For `ReaderLink.open`. */
   constructor(camera: number, parts: OpeningParts, link: OpeningLink, after: Opening | undefined) {
@@ -353,6 +354,7 @@ export class Opening {
     this.#link.send({ type: 'open', camera, epoch, input });
     if (this.#pictures) this.#link.send({ type: 'pictures', camera, ...this.#pictures });
     if (this.#isRawWanted) this.#link.send({ type: 'raw', camera, isWanted: true });
+    if (this.#isTranscodedWanted) this.#link.send({ type: 'transcoded', camera, isWanted: true });
   }
 
   pictures(rateFps: number, scale: PictureScale): void {
@@ -363,6 +365,11 @@ export class Opening {
   raw(isWanted: boolean): void {
     this.#isRawWanted = isWanted;
     if (this.#isBegun) this.#link.send({ type: 'raw', camera: this.camera, isWanted });
+  }
+
+  transcoded(isWanted: boolean): void {
+    this.#isTranscodedWanted = isWanted;
+    if (this.#isBegun) this.#link.send({ type: 'transcoded', camera: this.camera, isWanted });
   }
 
   /** False: there is nobody to ask. */

@@ -45,6 +45,7 @@ function follow(order: ReaderOrder): void {
   } else if (order.type === 'close') reader.close();
   else if (order.type === 'pictures') reader.orderPictures(order.rateFps, order.scale);
   else if (order.type === 'raw') reader.orderRaw(order.isWanted);
+  else if (order.type === 'transcoded') reader.orderTranscoded(order.isWanted);
   else reader.orderStill(order.request, order.widthMax);
 }
 

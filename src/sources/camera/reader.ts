@@ -16,6 +16,7 @@ import { RateMeter } from './rate-meter.ts';
 import { RawTrack, type NamedFrame } from './raw-track.ts';
 import { aheadOfMonotonicMs, monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
 import { TICKS_PER_S, Timeline } from './timeline.ts';
+import { TranscodedTrack } from './transcoded-track.ts';
 
 /**
  * One camera in its process: its packets get their names, and go on as fragments to those who watch, and to the decoder as far as pictures are needed. Reading
@@ -34,6 +35,10 @@ export interface ReaderOptions {
 
 /** Frames that wait for the decoder. */
 const QUEUE_MAX = 32;
+/** While so many wait, pictures are decoded and not encoded anew: what a viewer gets stays close to live. */
+const QUEUE_ENCODED_MAX = 4;
+/** A viewer of the picture encoded anew begins where the camera is, if there are no more frames to be decoded for that; else with the next key frame. */
+const REPLAY_MAX = 300;
 /** A still that waits for the next picture is made of the newest key frame instead. */
 const STILL_WAIT_MS = 1_000;
 const STILLS_MAX = 8;
@@ -77,6 +82,7 @@ export class CameraReader {
   readonly #rgb = new PictureScaler('rgb');
   readonly #luma = new PictureScaler('luma');
   readonly #decoder: PictureDecoder;
+  readonly #transcoded: TranscodedTrack;
   #track: TrackFacts | undefined;
   #timeline = new Timeline(true);
   #raw: RawTrack | undefined;
@@ -98,6 +104,10 @@ export class CameraReader {
   /** Of a stored source: media time, and when that was. */
   #anchor: { readonly decode: number; readonly atMs: number } | undefined;
   readonly #jobs: Job[] = [];
+  /** Frames that had come before all were wanted; they go before the others. */
+  #replay: Job[] = [];
+  /** The last one that was replayed. */
+  #replayed: NamedFrame | undefined;
   readonly #decoding = new Map<number, NamedFrame>();
   #isDecoding: Promise<void> | undefined;
   readonly #stills: StillRequest[] = [];
@@ -117,6 +127,7 @@ export class CameraReader {
     this.#input = options.input;
     this.#epoch = options.epoch;
     this.#source = sourceOf(options.input);
+    this.#transcoded = new TranscodedTrack(options.outlet);
     this.#decoder = new PictureDecoder((picture, id) => this.#takePicture(picture, id));
     void this.#run();
   }
@@ -133,6 +144,7 @@ export class CameraReader {
       picturesDropped: this.#picturesDropped,
       fragments,
       fragmentsDropped,
+      ...this.#transcoded.counts,
       decodeMs,
       scaleMs: this.#scaleMs,
     };
@@ -146,6 +158,28 @@ export class CameraReader {
   orderRaw(isWanted: boolean): void {
     this.#isRawWanted = isWanted;
     if (this.#facts) this.#raw?.want(isWanted);
+  }
+
+  orderTranscoded(isWanted: boolean): void {
+    this.#transcoded.want(isWanted);
+    this.#plan.wantAll(isWanted);
+    if (isWanted) this.#catchUp();
+    else if (this.#replay.length > 0) {
+      this.#replay.length = 0;
+      this.#plan.break();
+    }
+  }
+
+  /** Decodes what has come since the key frame, so that the next frame can be decoded. */
+  #catchUp(): void {
+    const frames = this.#raw?.group ?? [];
+    if (this.#plan.isUnbroken || frames.length > REPLAY_MAX || frames.length === 0) return;
+    this.#plan.mend();
+    // Single key frames would come between; the newest one is among these.
+    this.#jobs.length = 0;
+    this.#replay = frames.map((frame) => ({ frame, how: 'next' }));
+    this.#replayed = frames.at(-1);
+    this.#isDecoding ??= this.#decodeJobs();
   }
 
   orderStill(request: number, widthMax: number): void {
@@ -224,6 +258,7 @@ export class CameraReader {
     this.#abort.abort();
     clearTimeout(this.#deadline);
     this.#jobs.length = 0;
+    this.#replay.length = 0;
     await this.#source.close();
     await this.#isDecoding;
     for (const { request, timer } of this.#stills.splice(0)) {
@@ -231,6 +266,7 @@ export class CameraReader {
       this.#failStill(request, 'its connection has ended');
     }
     this.#decoder.close();
+    this.#transcoded.close();
     this.#rgb.close();
     this.#luma.close();
     const { code, reason } = this.#end!;
@@ -295,6 +331,7 @@ export class CameraReader {
     if (packet.isKey) this.#newestKey = frame;
     this.#tellLive(frame.clock);
     if (seen) this.#raw!.take(frame, seen.units);
+    this.#transcoded.expect(frame);
     const isReference = seen?.isReference ?? true;
     const how = this.#plan.see({ isKey: packet.isKey, isReference, atMs: arrivedMs, shownMs: this.#shownMs(frame) });
     if (how !== 'skip') this.#decode({ frame, how });
@@ -395,6 +432,7 @@ export class CameraReader {
     if (this.#jobs.length >= QUEUE_MAX) {
       // The decoder is behind: it goes on with the next key frame.
       this.#jobs.length = 0;
+      this.#replay.length = 0;
       if (!job.frame.isKey || job.how === 'single') this.#plan.break();
       if (!job.frame.isKey) return;
     }
@@ -404,7 +442,8 @@ export class CameraReader {
 
   async #decodeJobs(): Promise<void> {
     try {
-      for (let job = this.#jobs.shift(); job && !this.#end; job = this.#jobs.shift()) await this.#decodeJob(job);
+      const next = () => this.#replay.shift() ?? this.#jobs.shift();
+      for (let job = next(); job && !this.#end; job = next()) await this.#decodeJob(job);
     } catch (thrown) {
       this.#failed(thrown);
     } finally {
@@ -439,13 +478,26 @@ export class CameraReader {
     const { width, height } = picture;
     this.#requireSize({ width, height });
     if (!this.#raw && frame.epoch === this.#epoch) this.#followSize(width, height);
-    if (this.#watchPace.isDue(frame.arrivedMs)) {
+    // What is wanted of it otherwise was taken in its time.
+    const isReplayed = this.#isReplayed(frame);
+    if (!isReplayed && this.#watchPace.isDue(frame.arrivedMs)) {
       this.#watchPace.take(frame.arrivedMs, WATCH_INTERVAL_MS);
       const { bytes } = await this.#luma.scale(picture, { ...WATCH_SIZE, fit: 'stretch' });
       this.#noteCondition(this.#watch.see(bytes, frame.arrivedMs));
     }
-    if (this.#plan.takesPicture(this.#shownMs(frame))) await this.#sendPicture(picture, frame);
+    if (!isReplayed && this.#plan.takesPicture(this.#shownMs(frame))) await this.#sendPicture(picture, frame);
     for (const still of this.#stills.splice(0)) await this.#sendStill(picture, frame, still);
+    await this.#encode(picture, frame);
+  }
+
+  async #encode(picture: Frame, frame: NamedFrame): Promise<void> {
+    // A source that can wait loses nothing.
+    if (!this.#isFast() && this.#replay.length + this.#jobs.length >= QUEUE_ENCODED_MAX) return;
+    await this.#transcoded.take(picture, frame);
+  }
+
+  #isReplayed({ epoch, seq }: NamedFrame): boolean {
+    return epoch === this.#replayed?.epoch && seq <= this.#replayed.seq;
   }
 
   /** Of codecs whose parameters are not read: the size shows when it is decoded. */

@@ -17,6 +17,7 @@ export function fleetSettings({ fleet, cameras }: Pick<Config, 'fleet' | 'camera
     pixelsMax: fleet.pixels_max,
     rateFpsMax: fleet.rate_fps_max,
     rawBytesMax: fleet.raw_bytes_max,
+    transcodesMax: fleet.transcodes_max,
     allowedNetworks: fleet.allowed_networks,
     cameras: new Map(ids.map((id) => [id, cameraSettings(cameras[id]!)])),
   };

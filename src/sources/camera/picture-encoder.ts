@@ -1,0 +1,142 @@
+import {
+  AV_CODEC_FLAG_GLOBAL_HEADER,
+  AV_PICTURE_TYPE_I,
+  AV_PICTURE_TYPE_NONE,
+  AV_PIX_FMT_YUV420P,
+  AVCOL_PRI_BT709,
+  AVCOL_RANGE_MPEG,
+  AVCOL_SPC_BT709,
+  AVCOL_TRC_BT709,
+  FF_ENCODER_LIBX264,
+} from 'node-av/constants';
+import { Codec, CodecContext, Dictionary, Frame, Packet, Rational, SoftwareScaleContext } from 'node-av/lib';
+import { SightlineError } from '../../base/errors.ts';
+import type { Size } from '../../base/picture.ts';
+import { mp4Track, type Mp4Track } from '../../media/fmp4.ts';
+import { isKeyUnit, isSampleUnit, nalUnits, parameterSetsOf } from '../../media/nal.ts';
+import { reasonOf, weave } from '../ffmpeg.ts';
+import { scaledSize, squareSize } from './picture-scaler.ts';
+import { TICKS_PER_S } from './timeline.ts';
+
+/** Neither side is longer. */
+const SIDE_MAX = 1280;
+/** H.264 of 4:2:0 takes even sides alone. */
+const SIDE_STEP = 2;
+/**
+ * Each picture leaves the encoder before the next one comes, and key frames come only when they are asked for. The rate is that of a constant quality, and
+ * bounded: what a viewer cannot pass on would be left out for it.
+ */
+const OPTIONS = {
+  preset: 'ultrafast',
+  tune: 'zerolatency',
+  profile: 'baseline',
+  bf: '0',
+  g: String(2 ** 30),
+  sc_threshold: '0',
+  'forced-idr': '1',
+  crf: '25',
+  maxrate: '4000000',
+  bufsize: '2000000',
+} as const;
+/** For the encoder's idea of a rate; times are those of the pictures. */
+const USUAL_FPS = 25;
+const FRAMING = { kind: 'annexb' } as const;
+
+export interface EncodedPicture {
+  /** For a sample of MP4. */
+  readonly units: readonly Uint8Array[];
+  readonly isKey: boolean;
+}
+
+/** Encodes pictures of one size as H.264, in one thread. One call at a time. */
+export class PictureEncoder {
+  readonly track: Mp4Track;
+  /** Of the pictures that it takes. */
+  readonly source: Size;
+  readonly #codec: CodecContext;
+  readonly #scaler = new SoftwareScaleContext();
+  readonly #scaled = new Frame();
+  readonly #packet = new Packet();
+
+  private constructor(codec: CodecContext, track: Mp4Track, source: Size) {
+    this.#codec = codec;
+    this.track = track;
+    this.source = source;
+    this.#scaler.allocContext();
+    this.#packet.alloc();
+    const scaled = this.#scaled;
+    scaled.alloc();
+    [scaled.width, scaled.height, scaled.format] = [codec.width, codec.height, AV_PIX_FMT_YUV420P];
+    scaled.colorSpace = AVCOL_SPC_BT709;
+    scaled.colorRange = AVCOL_RANGE_MPEG;
+    scaled.getBuffer();
+  }
+
+  /** For pictures like this one. Errors: INTERNAL. */
+  static async open(picture: Frame): Promise<PictureEncoder> {
+    const found = Codec.findEncoderByName(FF_ENCODER_LIBX264);
+    if (!found) throw new SightlineError('INTERNAL', 'this FFmpeg has no encoder for H.264');
+    const { width, height } = encodedSize(squareSize(picture, picture.sampleAspectRatio));
+    const codec = new CodecContext();
+    codec.allocContext3(found);
+    [codec.width, codec.height, codec.pixelFormat] = [width, height, AV_PIX_FMT_YUV420P];
+    codec.timeBase = new Rational(1, TICKS_PER_S);
+    codec.framerate = new Rational(USUAL_FPS, 1);
+    codec.threadCount = 1;
+    codec.colorSpace = AVCOL_SPC_BT709;
+    codec.colorPrimaries = AVCOL_PRI_BT709;
+    codec.colorTrc = AVCOL_TRC_BT709;
+    codec.colorRange = AVCOL_RANGE_MPEG;
+    codec.setFlags(AV_CODEC_FLAG_GLOBAL_HEADER);
+    using options = Dictionary.fromObject(OPTIONS);
+    try {
+      check(await codec.open2(found, options));
+      const sets = parameterSetsOf('h264', codec.extraData ?? undefined);
+      if (!sets) throw new SightlineError('INTERNAL', 'the encoder tells no parameters of coding');
+      return new PictureEncoder(codec, mp4Track(sets, TICKS_PER_S), { width: picture.width, height: picture.height });
+    } catch (thrown) {
+      codec.freeContext();
+      throw thrown;
+    }
+  }
+
+  /** `ticks`: when it is presented; rises. The picture is only read. Errors: INTERNAL. */
+  async encode(picture: Frame, ticks: number, isKey: boolean): Promise<EncodedPicture> {
+    const scaled = this.#scaled;
+    weave(picture);
+    // The encoder may still hold the one before.
+    check(scaled.makeWritable());
+    check(await this.#scaler.scaleFrame(scaled, picture));
+    scaled.pts = BigInt(ticks);
+    scaled.pictType = isKey ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
+    check(await this.#codec.sendFrame(scaled));
+    const packet = this.#packet;
+    check(await this.#codec.receivePacket(packet));
+    // The packet's memory goes with it.
+    const units = nalUnits(Buffer.from(packet.data ?? []), FRAMING).filter((unit) => isSampleUnit('h264', unit));
+    packet.unref();
+    return { units, isKey: units.some((unit) => isKeyUnit('h264', unit)) };
+  }
+
+  /** No call is under way. */
+  close(): void {
+    this.#codec.freeContext();
+    this.#scaler.freeContext();
+    this.#scaled.free();
+    this.#packet.free();
+  }
+}
+
+/** As the picture is shown, with square pixels. */
+export function encodedSize(source: Size): Size {
+  const { width, height } = scaledSize(source, { width: SIDE_MAX, height: SIDE_MAX, fit: 'contain' });
+  return { width: even(width), height: even(height) };
+}
+
+function even(side: number): number {
+  return Math.max(SIDE_STEP, side - (side % SIDE_STEP));
+}
+
+function check(code: number): void {
+  if (code < 0) throw new SightlineError('INTERNAL', `a picture cannot be encoded: ${reasonOf(code)}`);
+}
