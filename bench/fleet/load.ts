@@ -167,6 +167,7 @@ function viewFigures({
     results_apart_ms_max: Math.max(...Object.values(cameras).map((one) => one.resultsApartMsMax)),
     ...(latenciesMs.length > 0 && {
       run_ms: median(runsMs),
+      run_p95_ms: percentile(runsMs, 95),
       decode_p50_ms: median(decodesMs),
       decode_p95_ms: percentile(decodesMs, 95),
       queue_p50_ms: median(queuesMs),

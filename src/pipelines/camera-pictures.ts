@@ -7,12 +7,13 @@ import type { OpenPipeline } from './pipeline-host.ts';
 export function cameraPictures(sources: Pick<FrameSources, 'open'>): OpenPictures {
   return async ({ model, ...request }) => {
     const work = await sources.open({ ...request, choice: { model }, isChoiceForSome: true });
-    const { frames, pipelines, rate, queued, close } = work;
+    const { frames, pipelines, rate, queued, serviceMs, close } = work;
     return {
       frames,
       pipelines,
       modelSize: modelSizeOf(pipelines),
       queued,
+      serviceMs,
       rateFps: () => rate.rateFps,
       noteFrame: () => rate.frame(),
       close,

@@ -50,6 +50,8 @@ export interface SourceWork {
   readonly rate: SourceRate;
   /** Frames that wait. */
   queued(): number;
+  /** From a worker's getting one of its frames until it is done, ms; 0: not known. */
+  serviceMs(): number;
   /** Its waiting frames are answered. Idempotent. */
   close(): void;
 }
@@ -133,7 +135,7 @@ export class FrameSources {
       frames.close();
     };
     this.#open.add(close);
-    return { frames, pipelines, rate, queued: () => lane.reader.queued, close };
+    return { frames, pipelines, rate, queued: () => lane.reader.queued, serviceMs: () => lane.work.serviceMs, close };
   }
 
   /** The pipelines of one session, with their models ready. Errors: PIPELINE_UNKNOWN, QUERY_BAD, MODEL_*, STREAM_LIMIT_REACHED. */

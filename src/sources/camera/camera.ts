@@ -136,6 +136,7 @@ export class Camera implements CameraFeed {
         cameras: host.cameras,
         maxFps: () => this.#settings.maxFps,
         onChange: () => this.#orderPictures(),
+        onMissed: () => this.#orderAnew(),
         onTrouble: (reason) => this.#onTrouble(reason),
       });
     } catch (thrown) {
@@ -533,7 +534,9 @@ export class Camera implements CameraFeed {
     }
     this.#ordered = { rateFps, scale };
     const { clock, random } = this.#host;
-    const delayMs = orderDelayMs(rateFps, cameras, clock.now() - this.#pictureMs, random());
+    const isFirst = !ordered || ordered.rateFps === 0;
+    const sinceLastMs = isFirst ? undefined : clock.now() - this.#pictureMs;
+    const delayMs = orderDelayMs(rateFps, cameras, sinceLastMs, random());
     clearTimeout(this.#orderTimer);
     this.#orderTimer = undefined;
     if (delayMs === 0) return this.#opening.pictures(rateFps, scale);
@@ -544,6 +547,14 @@ export class Camera implements CameraFeed {
       const latest = this.#ordered;
       if (latest) this.#opening?.pictures(latest.rateFps, latest.scale);
     }, delayMs);
+  }
+
+  /** At the same rate, and from its next picture on. */
+  #orderAnew(): void {
+    if (!this.#opening || !this.#ordered || this.#orderTimer !== undefined) return;
+    const { rateFps, scale } = this.#ordered;
+    this.#opening.pictures(0, scale);
+    this.#opening.pictures(rateFps, scale);
   }
 
   /** Its connection is over, by whosever doing. */

@@ -89,6 +89,21 @@ export function decodeMode(rateFps: number, rhythm: Rhythm, areKeysUseless: bool
   return rhythm.referenceShare < 0.95 && rhythm.frameMs > 0 && referenceMs <= neededMs * NEARLY ? 'references' : 'all';
 }
 
+/** Pictures that come so seldom are those of every so many key frames, as long as that makes no difference to how many there are. */
+const STRIDES_MS = { min: 500, max: 3_900 } as const;
+const STRIDE_SLACK = 0.1;
+
+/**
+ * Time from one picture to the next, of key frames alone. A fixed number of key frames, so that a camera keeps its place among others that have theirs; it is looked at
+ * in the longest time of `STRIDES_MS` where its key frames allow it.
+ */
+export function keyIntervalMs(intervalMs: number, keyMs: number): number | undefined {
+  const { min, max } = STRIDES_MS;
+  if (intervalMs <= min || intervalMs > max) return undefined;
+  const stride = Math.min(Math.ceil(intervalMs / keyMs - STRIDE_SLACK), Math.floor(max / keyMs));
+  return Math.max(1, stride) * keyMs;
+}
+
 /** Lets things happen so many times a second at most, and keeps the mean rate where they come in jerks. */
 export class Pace {
   #nextMs = -Infinity;
@@ -181,7 +196,11 @@ export class DecodePlan {
   /** Whether a decoded picture, of a frame that is shown at this time, is one of those that are wanted; then it counts as taken. */
   takesPicture(shownMs: number): boolean {
     if (!this.#isPictureDue(shownMs)) return false;
-    this.#pictures.take(shownMs, 1000 / this.#rateFps);
+    const intervalMs = 1000 / this.#rateFps;
+    const ofKeysMs = this.mode === 'keys' ? keyIntervalMs(intervalMs, this.rhythm.keyMs) : undefined;
+    // Counted from this very key frame.
+    if (ofKeysMs !== undefined) this.#pictures.reset();
+    this.#pictures.take(shownMs, ofKeysMs ?? intervalMs);
     return true;
   }
 

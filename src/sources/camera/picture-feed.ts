@@ -15,7 +15,7 @@ import type { Reason } from './camera-state.ts';
 import type { NamedOutcome } from '../../base/camera-frame.ts';
 import type { ReaderData } from './messages.ts';
 import { ownBytes } from './own-bytes.ts';
-import { pictureRate, steadyShare, type ModelSize } from './picture-plan.ts';
+import { patienceMs, pictureRate, steadyShare, type ModelSize } from './picture-plan.ts';
 
 /** The work of pipelines on the pictures of one camera, as it is needed here. */
 export interface PictureWork {
@@ -34,6 +34,8 @@ export interface PictureWork {
   queued(): number;
   /** Its share of the engine, pictures a second; Infinity: unlimited. */
   rateFps(): number;
+  /** From a worker's getting a picture until it is done, ms; 0: not known. */
+  serviceMs(): number;
   /** A picture is about to be published. */
   noteFrame(): void;
   /** Pictures without an outcome are reported as dropped. Idempotent. */
@@ -71,6 +73,8 @@ export interface PictureFeedOptions {
   readonly maxFps: () => number | undefined;
   /** What was arranged has changed: there is work, or none any more. */
   readonly onChange: () => void;
+  /** The last picture could not wait for its turn: the camera's next one shall take its place. */
+  readonly onMissed: () => void;
   /** The pipelines cannot be opened; null: they are. */
   readonly onTrouble: (reason: Reason | null) => void;
 }
@@ -99,14 +103,14 @@ type MutableAccounts = { -readonly [K in 'pictures' | 'results' | 'errors']: num
 
 /** The newest wins: what a camera has seen before that is of no use to anybody. */
 const QUEUE = 1;
-/** A picture that no worker has taken by then says nothing of the present; by then there is another one. */
-const BUDGET_MS = 4_000;
 /** Outcomes for those who come a moment later. */
 const RESULTS_KEPT = 64;
 /** Of a result's name, beside its outcome. */
 const NAME_BYTES = 300;
 /** Pictures that wait or are with workers are far fewer: a name beyond that is of a picture whose outcome was lost. */
 const NAMES_MAX = 1_024;
+/** For which the camera's next picture takes the place. */
+const MISSES_MAX = 2;
 const RETRY: RestartPolicy = { firstDelayMs: 1_000, delayMaxMs: 60_000, healthyMs: 0 };
 
 /** Brings the pictures of a camera to its pipelines, and the names of their frames to the results. */
@@ -124,6 +128,10 @@ export class PictureFeed {
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   #lastSeq = 0;
+  /** When the last picture came that has a result. */
+  #resultOfMs = 0;
+  /** Pictures in a row that were left out. */
+  #misses = 0;
   #unused = 0;
   #namesLost = 0;
 
@@ -191,7 +199,7 @@ export class PictureFeed {
       this.#unused++;
       return;
     }
-    const { camera, clock, priority } = this.#options;
+    const { camera, clock, priority, cameras } = this.#options;
     const { epoch, seq: frameSeq, width, height, source } = data;
     const seq = ++this.#lastSeq;
     const frame = { camera, epoch, seq: frameSeq };
@@ -207,7 +215,7 @@ export class PictureFeed {
       data: { kind: 'rgb', bytes: ownBytes(data.bytes), width, height, source },
       captureTimeMs,
       priority: priority(),
-      deadlineMs: clock.now() + BUDGET_MS,
+      deadlineMs: clock.now() + patienceMs(this.rateFps, cameras(), clock.now() - this.#resultOfMs, work.serviceMs()),
     });
   }
 
@@ -264,12 +272,22 @@ export class PictureFeed {
     const take = (): void => {
       for (let sample = reader.next(); sample !== undefined; sample = reader.next()) {
         const { data: outcome, seq } = sample;
-        if (outcome.kind === 'result') accounts.results++;
-        else if (outcome.kind === 'error') accounts.errors++;
+        if (outcome.kind === 'result') {
+          accounts.results++;
+          this.#resultOfMs = Math.max(this.#resultOfMs, outcome.receivedTimeMs);
+          this.#misses = 0;
+        } else if (outcome.kind === 'error') accounts.errors++;
         else accounts.dropped[outcome.cause]++;
+        if (outcome.kind === 'dropped' && outcome.cause === 'expired') this.#miss(seq);
         this.#tell(pipeline, seq, outcome);
       }
     };
+  }
+
+  /** A few times: where the engine has too little time for all, more pictures would only cost more. */
+  #miss(seq: number): void {
+    if (seq !== this.#lastSeq || ++this.#misses > MISSES_MAX) return;
+    this.#options.onMissed();
   }
 
   #tell(pipeline: PipelineName, seq: number, outcome: FrameOutcome): void {

@@ -4,6 +4,7 @@ import {
   isSameScale,
   nextRate,
   orderDelayMs,
+  patienceMs,
   pictureRate,
   pictureScale,
   steadyShare,
@@ -12,7 +13,7 @@ import {
 test('a camera alone uses its share, many use less of theirs, and each has its floor', () => {
   expect(pictureRate(20, 1)).toBe(20);
   expect(pictureRate(20, 100)).toBeCloseTo(13.07);
-  expect(pictureRate(0.01, 100)).toBeCloseTo(1 / 3);
+  expect(pictureRate(0.01, 100)).toBeCloseTo(0.35);
   expect(pictureRate(Infinity, 100)).toBe(Infinity);
 });
 
@@ -24,7 +25,7 @@ test('begins with little and doubles', () => {
   };
   expect(way(1, 12.5)).toEqual([1, 2, 4, 8, 12.5]);
   expect(way(20, 2)).toEqual([0.5, 1, 2]);
-  expect(way(100, 1)[0]).toBeCloseTo(1 / 3);
+  expect(way(100, 1)[0]).toBeCloseTo(0.35);
   expect(way(1, Infinity)).toEqual([1, 2, 4, 8, 16, 32, 64, Infinity]);
   expect(nextRate(0, 5, 1)).toBe(1);
   expect(nextRate(8, 0, 1)).toBe(0);
@@ -38,10 +39,12 @@ test('a slow camera does not follow each swing of its share, a fast one does', (
 });
 
 test('slow cameras are spread over the time from one picture to the next, but none waits for long', () => {
-  const delayMs = (rateFps: number, sinceLastMs: number, cameras = 100) =>
+  const delayMs = (rateFps: number, sinceLastMs: number | undefined, cameras = 100) =>
     orderDelayMs(rateFps, cameras, sinceLastMs, 0.5);
   expect([delayMs(1 / 3, 0), delayMs(1, 0), delayMs(25, 0), delayMs(1, 0, 2)]).toEqual([1_500, 500, 0, 0]);
   expect([delayMs(1 / 3, 2_800), delayMs(1 / 3, 9_000), delayMs(0, 0)]).toEqual([200, 0, 0]);
+  // Of many that come at once, each by its own time.
+  expect([delayMs(0.5, undefined), delayMs(1 / 10, undefined), delayMs(25, undefined)]).toEqual([1_000, 3_000, 0]);
 });
 
 test('small changes are no news, the end and the beginning are', () => {
@@ -68,4 +71,13 @@ test('pictures are made as small as their one model takes them, and never larger
   expect(isSameScale(model, { ...model })).toBe(true);
   expect(isSameScale(model, { ...model, fit: 'contain' })).toBe(false);
   expect([isSameScale(undefined, null), isSameScale(null, null)]).toEqual([false, true]);
+});
+
+test('a picture waits for its turn as long as no other can take its place in time', () => {
+  const patience = (sinceResultMs: number, rateFps = 0.35, cameras = 100, serviceMs = 30) =>
+    patienceMs(rateFps, cameras, sinceResultMs, serviceMs);
+  expect([1_000, 1_920, 2_880, 3_840, 10_000].map((since) => patience(since))).toEqual([30, 30, 45, 480, 480]);
+  // Nobody is in its way, or nothing is known yet.
+  expect([patience(1_000, 5), patience(1_000, 0.35, 3), patience(1_000, 0.35, 100, 0)]).toEqual([4_000, 4_000, 4_000]);
+  expect(patience(10_000, 0.35, 100, 1_000)).toBe(4_000);
 });

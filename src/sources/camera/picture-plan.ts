@@ -4,10 +4,10 @@ import type { PictureScale } from './messages.ts';
 /** How many pictures of a camera are asked for, and how large. Pure. */
 
 /**
- * However busy the engine is, a camera has a picture in this time, with a second for the key frame that it may have to wait for: each is looked at every four
- * seconds at least.
+ * However busy the engine is, a camera has so many pictures: each is looked at every four seconds at least, where key frames come every second or more often, and each
+ * picture is that of the key frame nearest to its turn.
  */
-const FLOOR_FPS = 1 / 3;
+const FLOOR_FPS = 0.35;
 /** From this rate on a camera's pictures come so often that it does not matter when the first one does. */
 const SPREAD_FPS_MAX = 2;
 /** A camera's share changes a little all the time: an order costs a message, and the camera its place among the others. */
@@ -76,11 +76,40 @@ const PAUSE_MS_MAX = 3_000;
 
 /**
  * How long to wait with an order, which a process answers by a picture at once: cameras that get one at the same moment would come at the same moment from then on, time and
- * again. `random`: 0 to 1.
+ * again. `sinceLastMs`: since its last picture; undefined: it is the first order of this connection, as it may be of many others at the same time. `random`: 0 to 1.
  */
-export function orderDelayMs(rateFps: number, cameras: number, sinceLastMs: number, random: number): number {
-  if (rateFps <= 0 || rateFps >= SPREAD_FPS_MAX || cameras < SPREAD_CAMERAS) return 0;
+export function orderDelayMs(
+  rateFps: number,
+  cameras: number,
+  sinceLastMs: number | undefined,
+  random: number,
+): number {
+  if (rateFps <= 0 || !isSpread(rateFps, cameras)) return 0;
+  if (sinceLastMs === undefined) return Math.min(random / rateFps, PAUSE_MS_MAX / 1000) * 1000;
   return Math.min((random * 1000) / rateFps, Math.max(0, PAUSE_MS_MAX - sinceLastMs));
+}
+
+function isSpread(rateFps: number, cameras: number): boolean {
+  return rateFps < SPREAD_FPS_MAX && cameras >= SPREAD_CAMERAS;
+}
+
+/** A picture that no worker has taken by then says nothing of the present; by then there is another one. */
+const PATIENCE_MS = 4_000;
+/** A camera is looked at so often at least, with some room; key frames come every second or more often. */
+const LOOKED_AT_MS = 4_000;
+const KEY_MS = 1_000;
+/** Runs of the model that a picture may wait for its turn, by how often its camera's next key frame can still take its place in time: not at all, once, twice. */
+const WAIT_RUNS = [16, 1.5, 1] as const;
+
+/**
+ * How long a picture may wait for a worker. Key frames come when they come: where those of many cameras come at once, a picture is left out that would have to wait
+ * for long, and the camera's next key frame takes its place, now and from then on. So the turns of many cameras come to lie side by side. `sinceResultMs`: how long
+ * ago the camera's last picture with a result came. `serviceMs`: a run of the model; 0: not known.
+ */
+export function patienceMs(rateFps: number, cameras: number, sinceResultMs: number, serviceMs: number): number {
+  if (serviceMs === 0 || !isSpread(rateFps, cameras)) return PATIENCE_MS;
+  const chances = Math.floor((LOOKED_AT_MS - sinceResultMs) / KEY_MS);
+  return Math.min(PATIENCE_MS, serviceMs * WAIT_RUNS[Math.max(0, Math.min(chances, 2)) as 0 | 1 | 2]);
 }
 
 /** What a model takes, where pictures are for that one alone. */
