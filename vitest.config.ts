@@ -12,7 +12,7 @@ const REPEATED = [
   'src/stream/frame-streams.test.ts',
   'src/sources/camera/{fleet,fleet-rtsp}.test.ts',
   'src/vision/picture-watch.test.ts',
-  'test/e2e/{camera-player,package}.test.ts',
+  'test/e2e/{camera-player,detect,package}.test.ts',
   'test/sim/{mixes,random}.test.ts',
 ];
 

@@ -13,6 +13,7 @@ import type { ResultMessage } from '../../src/protocol/video.ts';
 import { makeDemoCamera } from '../../src/sources/demo.ts';
 import { openVideo } from '../../src/sources/file.ts';
 import { writeClip } from '../support/clips.ts';
+import { isLongRun } from '../support/forms.ts';
 import { runHere } from '../support/command.ts';
 import { photograph, sharedFile } from '../support/pictures.ts';
 import { programPath } from '../support/programs.ts';
@@ -211,24 +212,30 @@ describe('hands', () => {
 });
 
 describe('a clip', () => {
-  test.skipIf(!people || !yolox)('of a corridor has the people in it, frame by frame (needs ../shared)', async () => {
-    const { code, out } = await detect(people!, '--model', yolox!, '--confidence', '0.5', '--json', '--limit', '200');
-    expect(code).toBe(0);
-    const messages = results(out);
-    expect(messages.map(({ seq }) => seq)).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
-    expect(messages.every(({ seq, capture_time }) => Math.abs(capture_time - (seq - 1) * 100) < 1)).toBe(true);
-    // Of the first 200 frames somebody is in about three quarters.
-    expect(found(messages, 'person')).toBeGreaterThan(100);
-  });
+  test.skipIf(!people || !yolox || !isLongRun)(
+    'of a corridor has the people in it, frame by frame (needs ../shared)',
+    async () => {
+      const { code, out } = await detect(people!, '--model', yolox!, '--confidence', '0.5', '--json', '--limit', '200');
+      expect(code).toBe(0);
+      const messages = results(out);
+      expect(messages.map(({ seq }) => seq)).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
+      expect(messages.every(({ seq, capture_time }) => Math.abs(capture_time - (seq - 1) * 100) < 1)).toBe(true);
+      // Of the first 200 frames somebody is in about three quarters.
+      expect(found(messages, 'person')).toBeGreaterThan(100);
+    },
+  );
 
-  test.skipIf(!cars)('of a car park has cars for the default model at 0.4 (needs ../shared)', async () => {
-    const { code, out } = await detect(cars!, '--confidence', '0.4', '--json', '--every', '2');
-    expect(code).toBe(0);
-    const messages = results(out);
-    expect(messages).toHaveLength(189);
-    expect(messages[1]).toMatchObject({ seq: 3, capture_time: 160 });
-    expect(found(messages, 'Car')).toBeGreaterThan(30);
-  });
+  test.skipIf(!cars || !isLongRun)(
+    'of a car park has cars for the default model at 0.4 (needs ../shared)',
+    async () => {
+      const { code, out } = await detect(cars!, '--confidence', '0.4', '--json', '--every', '2');
+      expect(code).toBe(0);
+      const messages = results(out);
+      expect(messages).toHaveLength(189);
+      expect(messages[1]).toMatchObject({ seq: 3, capture_time: 160 });
+      expect(found(messages, 'Car')).toBeGreaterThan(30);
+    },
+  );
 
   test('of the demo camera has a car in nearly every frame', async () => {
     const { code, out } = await detect(clip, '--confidence', '0.4', '--json', '--every', '6');

@@ -80,12 +80,13 @@ describe('a fleet', { timeout: 90_000 }, () => {
     const { set, camera } = fleetWorld();
     set({ slow: { url: scripted(), maxFps: 1 }, free: scripted() });
     const pictures = (id: string) => camera(id).accounts().pictures;
-    await expect.poll(() => pictures('free'), TIMEOUT).toBeGreaterThan(40);
-    expect(pictures('slow')).toBeGreaterThan(0);
-    expect(pictures('slow') * 3).toBeLessThan(pictures('free'));
+    await expect.poll(() => pictures('free'), TIMEOUT).toBeGreaterThan(20);
+    const before = pictures('slow');
+    expect(before).toBeGreaterThan(0);
+    expect(before * 2).toBeLessThan(pictures('free'));
     // A change is no new connection.
     set({ slow: { maxFps: 30 } });
-    await expect.poll(() => pictures('slow'), TIMEOUT).toBeGreaterThan(40);
+    await expect.poll(() => pictures('slow'), TIMEOUT).toBeGreaterThan(before + 10);
     expect(camera('slow').report().connections).toBe(1);
   });
 
