@@ -11,6 +11,7 @@ const REPEATED = [
   'src/sessions/foxglove-channels.test.ts',
   'src/stream/frame-streams.test.ts',
   'src/sources/camera/{fleet,fleet-rtsp}.test.ts',
+  'src/sources/demo.test.ts',
   'src/vision/picture-watch.test.ts',
   'test/e2e/{camera-player,detect,package}.test.ts',
   'test/sim/{mixes,random}.test.ts',

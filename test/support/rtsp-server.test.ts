@@ -237,7 +237,7 @@ describe('a camera does wrong', () => {
     const sent: number[] = [];
     camera.onFrame = ({ timestamp }) => sent.push(timestamp);
     // Its time goes on until somebody plays.
-    camera.setTimestamp(2 ** 32 - 200 * TICKS);
+    camera.setTimestamp(2 ** 32 - 100 * TICKS);
     await take(url, Infinity, () => sent.at(-1)! < sent[0]!);
     const turn = sent.indexOf(0);
     expect(sent[turn - 1]).toBe(2 ** 32 - TICKS);
