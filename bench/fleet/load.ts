@@ -15,6 +15,8 @@ interface LoadPlan {
   readonly settleMs: number;
   readonly partMs: number;
   readonly spanMs: number;
+  /** What was begun with is reached: heaps have their size, and raw channels what they keep. */
+  readonly memorySettleMs: number;
   readonly memoryMs: number;
   readonly memoryEveryMs: number;
   /** Of the search for the most that can be. */
@@ -26,6 +28,7 @@ const FULL: LoadPlan = {
   settleMs: 10_000,
   partMs: 20_000,
   spanMs: 60_000,
+  memorySettleMs: 300_000,
   memoryMs: 600_000,
   memoryEveryMs: 5_000,
   max: { most: 400, step: 5, settleMs: 10_000, spanMs: 25_000 },
@@ -35,6 +38,7 @@ const QUICK: LoadPlan = {
   settleMs: 1_500,
   partMs: 2_000,
   spanMs: 6_000,
+  memorySettleMs: 1_000,
   memoryMs: 5_000,
   memoryEveryMs: 500,
   max: { most: 24, step: 6, settleMs: 1_000, spanMs: 5_000 },
@@ -190,6 +194,7 @@ function viewBars(views: ViewsReport): Bar[] {
 }
 
 async function measureMemory(world: World, plan: LoadPlan, { signal }: FleetBench): Promise<Omit<Part, 'about'>> {
+  await sleep(plan.memorySettleMs, undefined, { signal });
   const points: { x: number; y: number }[] = [];
   const startMs = performance.now();
   for (let passedMs = 0; passedMs < plan.memoryMs; passedMs = performance.now() - startMs) {
