@@ -4,8 +4,8 @@ import type { PictureScale } from './messages.ts';
 /** How many pictures of a camera are asked for, and how large. Pure. */
 
 /**
- * However busy the engine is, a camera has so many pictures: each is looked at every four seconds at least, where key frames come every second or more often, and each
- * picture is that of the key frame nearest to its turn.
+ * However busy the engine is, a camera has so many pictures: where key frames come every second or more often, and one in so many is taken (`decode-plan.ts`), it is looked at
+ * every four seconds at least.
  */
 const FLOOR_FPS = 0.35;
 /** From this rate on a camera's pictures come so often that it does not matter when the first one does. */
@@ -95,7 +95,7 @@ function isSpread(rateFps: number, cameras: number): boolean {
 
 /** A picture that no worker has taken by then says nothing of the present; by then there is another one. */
 const PATIENCE_MS = 4_000;
-/** A camera is looked at so often at least, with some room; key frames come every second or more often. */
+/** A camera is to be looked at so often at least; its key frames are taken to come every second. */
 const LOOKED_AT_MS = 4_000;
 const KEY_MS = 1_000;
 /** Runs of the model that a picture may wait for its turn, by how often its camera's next key frame can still take its place in time: not at all, once, twice. */
