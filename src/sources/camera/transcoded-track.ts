@@ -51,10 +51,6 @@ export class TranscodedTrack {
     this.#outlet = outlet;
   }
 
-  get isWanted(): boolean {
-    return this.#isWanted;
-  }
-
   get counts(): TranscodedCounts {
     return { transcoded: this.#transcoded, transcodedDropped: this.#dropped, encodeMs: this.#encodeMs };
   }
