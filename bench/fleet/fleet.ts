@@ -62,7 +62,7 @@ async function runFleet(context: BenchContext): Promise<BenchResult> {
       edits:
         '20 cameras, of which edits name eight, and five connections with a view of each; by PUT, DELETE, a reload and SIGHUP, with pauses of 0 to 400 ms; p50 and p95 are those of a request with its answer',
       identity:
-        'numbers in pictures of 160×90 at 50 and 20 frames/s, every second camera with B-frames, against what the camera sent at the time of capture and place in the epoch that the server tells; meanwhile cameras and viewers reconnect, rates change, lines stand still, viewers seek and pause',
+        'numbers in pictures of 160×90 at 50 and 20 frames/s, every second camera with B-frames, against what the camera sent at the time of capture and place in the epoch that the server tells; meanwhile cameras and viewers reconnect, rates change, lines stand still, viewers seek and pause; all of that is recorded, and the recording replayed by `sightline replay`: as a whole, and from six places at 0.5 to 20 times the speed',
       glass:
         'from the send time of the picture with that number to the expected display time of requestVideoFrameCallback in headless Chromium; one camera, 12.5 and 30 frames/s',
       mode: quick ? 'quick' : 'full',

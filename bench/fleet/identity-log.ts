@@ -10,10 +10,13 @@ export interface SentPicture {
   readonly sentTimeMs: number;
 }
 
-export interface NamedPicture {
+export interface NamedFrame {
   readonly frame: Pick<FrameName, 'epoch' | 'seq'>;
   /** As the server tells it, Unix ms. */
   readonly captureTimeMs: number;
+}
+
+export interface NamedPicture extends NamedFrame {
   /** That the picture carries; undefined: none can be read in it. */
   readonly number: number | undefined;
 }
@@ -25,6 +28,17 @@ export interface Identity {
   readonly epochs: number;
   /** Some of the mismatches. */
   readonly examples: readonly string[];
+}
+
+/** What was found on one way. */
+export interface FoundIdentity {
+  readonly identity: Identity;
+  readonly results: number;
+  /** Results that are not of the frame whose name they bear. */
+  readonly strangers: number;
+  /** Where all are to come: frames and messages that are missing, or there twice, though nobody told that. */
+  readonly unaccounted?: number;
+  readonly more: Readonly<Record<string, number>>;
 }
 
 export const NO_IDENTITY: Identity = { frames: 0, mismatches: 0, unreadable: 0, epochs: 0, examples: [] };
@@ -68,7 +82,7 @@ export class SentLog {
    * The picture that was sent as this frame; undefined: none was. Both the time of capture and the number in its epoch have to say so: what was sent while an epoch
    * lasted was not interrupted, so all of its frames are as far from their places as its first one that is asked for.
    */
-  find({ frame, captureTimeMs }: Omit<NamedPicture, 'number'>): SentPicture | undefined {
+  find({ frame, captureTimeMs }: NamedFrame): SentPicture | undefined {
     const place = this.#placeAt(captureTimeMs);
     if (place === undefined) return undefined;
     const origin = this.#origins.get(frame.epoch) ?? place - frame.seq;
@@ -113,4 +127,18 @@ export function identityOf(log: SentLog, pictures: readonly NamedPicture[]): Ide
     }
   }
   return { frames: pictures.length, mismatches, unreadable, epochs: epochs.size, examples };
+}
+
+/** How many of these results are of a frame that was not sent, or whose picture did not come under that name. */
+export function strangersAmong(
+  log: SentLog,
+  pictures: readonly NamedPicture[],
+  results: readonly NamedFrame[],
+): number {
+  const nameOf = ({ frame }: NamedFrame): string => `${frame.epoch}/${frame.seq}`;
+  const numbers = new Map(pictures.map((picture) => [nameOf(picture), picture.number]));
+  return results.filter((result) => {
+    const sent = log.find(result);
+    return sent === undefined || numbers.get(nameOf(result)) !== sent.number;
+  }).length;
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectCameras, type CamerasSession, type CameraView } from '../../src/client/camera-session.ts';
 import { decodeJpeg, readJpegHeader } from '../../src/media/jpeg.ts';
@@ -6,15 +7,17 @@ import { CuttingProxy } from '../../test/support/cutting-proxy.ts';
 import { readNumber } from '../../test/support/picture-number.ts';
 import type { PagePicture } from '../../test/support/player-page.ts';
 import { atLeast, atMost, type Bar } from '../support/document.ts';
-import { DecodedView } from './decoded-view.ts';
-import { addIdentities, identityOf, NO_IDENTITY, SentLog, type Identity, type NamedPicture } from './identity-log.ts';
+import { DecodedCamera } from './decoded-camera.ts';
+import { addIdentities, identityOf, NO_IDENTITY, SentLog } from './identity-log.ts';
+import type { FoundIdentity, NamedFrame, NamedPicture } from './identity-log.ts';
+import { byRecording, byReplay, type ReplayPlan } from './identity-recording.ts';
 import { NumberedWorld } from './numbered-world.ts';
 import { PlayerTab } from './player-tab.ts';
 import type { FleetBench } from './world.ts';
 
 /**
  * Whether a frame keeps its name on every way to its viewer: the number in each picture against the one that its source has sent as the frame of that name, while
- * cameras and viewers come and go, rates change, viewers are skipped ahead, and players seek.
+ * cameras and viewers come and go, rates change, viewers are skipped ahead, and players seek. The server records all of that, and the recording is read and replayed.
  */
 
 interface IdentityPlan {
@@ -24,10 +27,23 @@ interface IdentityPlan {
   /** What happens meanwhile happens so often. */
   readonly rounds: number;
   readonly clipFrames: number;
+  readonly replay: Omit<ReplayPlan, 'keyEvery'>;
 }
 
-const FULL: IdentityPlan = { cameras: 6, frames: 10_000, rounds: 4, clipFrames: 1_000 };
-const QUICK: IdentityPlan = { cameras: 3, frames: 400, rounds: 1, clipFrames: 200 };
+const FULL: IdentityPlan = {
+  cameras: 6,
+  frames: 10_000,
+  rounds: 4,
+  clipFrames: 1_000,
+  replay: { speed: 4, jumpMs: 2_500 },
+};
+const QUICK: IdentityPlan = {
+  cameras: 3,
+  frames: 400,
+  rounds: 1,
+  clipFrames: 200,
+  replay: { speed: 10, jumpMs: 400 },
+};
 
 const SIZE = { width: 160, height: 90, keyEvery: 25, bFrames: 2, ageMs: 100 } as const;
 const RATE_FPS = 50;
@@ -36,6 +52,7 @@ const OTHER_RATE_FPS = 20;
 const HELD_MS = 2_500;
 const POLL_MS = 100;
 const STALL_MS = 30_000;
+const RECORDING = 'identity.mcap';
 
 interface Part {
   readonly own: Record<string, number>;
@@ -75,11 +92,19 @@ async function sentBy({ ids, sources }: Scene): Promise<Map<string, SentLog>> {
   return logs;
 }
 
+function captureOffMsMax(logs: ReadonlyMap<string, SentLog>): number {
+  return Math.max(...[...logs.values()].map((log) => log.captureOffMsMax));
+}
+
+/** What the engine does takes time from all others: two cameras are enough for it. */
+function pipelinesOf(i: number): 'objects' | 'none' {
+  return i < 2 ? 'objects' : 'none';
+}
+
 export async function measureIdentity(bench: FleetBench): Promise<Part> {
   const plan = bench.quick ? QUICK : FULL;
   const set = { ...SIZE, count: plan.cameras, rateFps: RATE_FPS, frames: plan.clipFrames };
-  // What the engine does takes time from all others: two cameras are enough for it.
-  await using numbered = await NumberedWorld.open(bench, set, (i) => (i < 2 ? 'objects' : 'none'));
+  await using numbered = await NumberedWorld.open(bench, set, pipelinesOf, ['--record', join(bench.folder, RECORDING)]);
   const { world, sources, ids } = numbered;
   const proxy = new CuttingProxy(() => 1, Number(new URL(world.server.url).port), Infinity);
   const scene = { world, sources, ids, proxy, url: `http://127.0.0.1:${await proxy.listen()}` };
@@ -93,25 +118,33 @@ export async function measureIdentity(bench: FleetBench): Promise<Part> {
 async function measureWays(scene: Scene, plan: IdentityPlan, bench: FleetBench): Promise<Part> {
   const own: Record<string, number> = {};
   const bars: Bar[] = [];
-  const take = (way: string, identity: Identity, more: Record<string, number>): void => {
+  const take: Take = (way, { identity, results, strangers, unaccounted, more }) => {
     const { frames, mismatches, unreadable, epochs, examples } = identity;
-    bench.say(`${frames} frames by ${way}, ${mismatches} mismatches`);
+    bench.say(`${frames} frames by ${way}, ${mismatches} mismatches; ${results} results, ${strangers} of other frames`);
     for (const example of examples) bench.say(`  ${example}`);
-    const figures = { frames, mismatches, unreadable, epochs, ...more };
-    for (const [name, value] of Object.entries(figures)) own[`identity_${way}_${name}`] = value;
+    const accounts = unaccounted === undefined ? {} : { unaccounted };
+    const found = { frames, mismatches, unreadable, epochs, results, results_strangers: strangers, ...accounts };
+    for (const [name, value] of Object.entries({ ...found, ...more })) own[`identity_${way}_${name}`] = value;
     bars.push(
       atLeast(`identity_${way}_frames`, frames, plan.frames),
-      atMost(`identity_${way}_mismatches`, mismatches + unreadable, 0),
+      atMost(`identity_${way}_mismatches`, mismatches + unreadable + strangers, 0),
     );
+    if (unaccounted !== undefined) bars.push(atMost(`identity_${way}_unaccounted`, unaccounted, 0));
   };
   await byWebSocket(scene, plan, bench, take);
   if (CHROMIUM === undefined) bench.say('identity by MSE: left out: there is no Chromium (Debian: chromium) in PATH');
   else await byMse(scene, plan, bench, take);
+  // The file is complete when the server has ended.
+  await scene.world.server.stop();
+  const [path, logs] = [join(bench.folder, RECORDING), await sentBy(scene)];
+  const recorded = await byRecording(path, logs, SIZE.keyEvery);
+  take('recording', recorded);
+  take('replay', await byReplay(path, logs, recorded.more['messages']!, { ...SIZE, ...plan.replay }, bench));
   own['identity_sources_dropped'] = (await scene.sources.call('sent', undefined)).dropped;
   return { own, bars };
 }
 
-type Take = (way: string, identity: Identity, more: Record<string, number>) => void;
+type Take = (way: string, found: FoundIdentity) => void;
 
 /** Until so many frames were seen, with all that is to happen spread evenly over them. */
 async function throughout(
@@ -137,13 +170,10 @@ async function throughout(
 
 // ── WebSocket ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** A frame of a result: its name, and the time that came with it. */
-type NamedFrame = Omit<NamedPicture, 'number'>;
-
 async function byWebSocket(scene: Scene, plan: IdentityPlan, { signal }: FleetBench, take: Take): Promise<void> {
   const { ids, url, world } = scene;
   await using session = await connectCameras({ url, reconnect: { delayMinMs: 50 } });
-  const views = new Map(ids.map((id) => [id, new DecodedView()]));
+  const views = new Map(ids.map((id) => [id, new DecodedCamera()]));
   const results = new Map<string, NamedFrame[]>(ids.map((id) => [id, []]));
   const stills: (NamedPicture & { readonly camera: string })[] = [];
   const gaps: Record<string, number> = {};
@@ -163,7 +193,7 @@ async function byWebSocket(scene: Scene, plan: IdentityPlan, { signal }: FleetBe
       for (const camera of ids) stills.push({ camera, ...(await stillOf(world.server.url, camera)) });
     },
   ];
-  const fragments = () => [...views.values()].reduce((sum, view) => sum + view.fragments, 0);
+  const fragments = () => [...views.values()].reduce((sum, view) => sum + view.frames, 0);
   await throughout(plan, events, fragments, signal);
   for (const view of session.views) view.close();
   for (const view of views.values()) await view.flush();
@@ -179,20 +209,25 @@ async function byWebSocket(scene: Scene, plan: IdentityPlan, { signal }: FleetBe
     resultCount += found.length;
     strangers += found.filter((frame) => log.find(frame) === undefined).length;
   }
-  take('websocket', identity, {
-    capture_off_ms_max: Math.max(...[...logs.values()].map((log) => log.captureOffMsMax)),
-    missing: fragments() - identity.frames,
-    stills: stillIdentity.frames,
-    stills_mismatches: stillIdentity.mismatches + stillIdentity.unreadable,
+  take('websocket', {
+    identity,
     results: resultCount,
-    results_strangers: strangers,
-    reconnections: session.reconnects,
-    skips: gaps['behind'] ?? 0,
+    strangers,
+    more: {
+      capture_off_ms_max: captureOffMsMax(logs),
+      missing: fragments() - identity.frames,
+      stills: stillIdentity.frames,
+      stills_mismatches: stillIdentity.mismatches + stillIdentity.unreadable,
+      reconnections: session.reconnects,
+      skips: gaps['behind'] ?? 0,
+    },
   });
 }
 
-function watch(view: CameraView, decoded: DecodedView, results: NamedFrame[], onGap: (cause: string) => void): void {
-  decoded.watch(view);
+function watch(view: CameraView, decoded: DecodedCamera, results: NamedFrame[], onGap: (cause: string) => void): void {
+  view.on('fragment', ({ frame, isKey, mediaTimeS, serverCaptureTimeMs, init, bytes }) => {
+    decoded.take({ frame, isKey, mediaTimeS, captureTimeMs: serverCaptureTimeMs, head: init.bytes, bytes });
+  });
   view.on('gap', ({ cause }) => onGap(cause));
   view.on('result', ({ frame, result }) => {
     if (result.outcome === 'result') results.push({ frame, captureTimeMs: result.capture_time });
@@ -252,13 +287,16 @@ async function byMse(scene: Scene, plan: IdentityPlan, { signal }: FleetBench, t
     identity = addIdentities(identity, identityOf(log, pictures));
   }
   const results = shown.flatMap((picture) => picture.results.map((seq) => seq === picture.seq));
-  take('mse', identity, {
-    moved,
-    capture_off_ms_max: Math.max(...[...logs.values()].map((log) => log.captureOffMsMax)),
-    unnamed: state.unnamed,
+  take('mse', {
+    identity,
     results: results.length,
-    results_strangers: results.filter((isOwn) => !isOwn).length,
-    jumps: state.jumps,
-    failures: state.failures,
+    strangers: results.filter((isOwn) => !isOwn).length,
+    more: {
+      moved,
+      capture_off_ms_max: captureOffMsMax(logs),
+      unnamed: state.unnamed,
+      jumps: state.jumps,
+      failures: state.failures,
+    },
   });
 }

@@ -19,14 +19,15 @@ export class NumberedWorld implements AsyncDisposable {
     this.#stack = stack;
   }
 
-  /** `pipelinesOf`: of a camera, by its place. */
+  /** `pipelinesOf`: of a camera, by its place. `words`: further ones of the command. */
   static async open(
     bench: FleetBench,
     set: NumberedSet,
     pipelinesOf: (i: number) => CameraEntry['pipelines'],
+    words: readonly string[] = [],
   ): Promise<NumberedWorld> {
     await using stack = new AsyncDisposableStack();
-    const world = stack.use(await World.open(bench, []));
+    const world = stack.use(await World.open(bench, [], {}, words));
     const sources = stack.use(new Helper<CamerasApi>(new URL('cameras-process.ts', import.meta.url), bench.signal));
     const urls = await sources.call('openNumbered', { ...set, seed: SEED }, OPEN_TIMEOUT_MS);
     const entries = new Map(urls.map((url, i) => [`c${i}`, { url, pipelines: pipelinesOf(i) }]));

@@ -66,11 +66,12 @@ export class World implements AsyncDisposable {
     this.#stack = stack;
   }
 
-  /** `counts`: of cameras, for each process that has some. The server is ready, and has none of them yet. */
+  /** `counts`: of cameras, for each process that has some. `words`: further ones of the command. The server is ready, and has none of the cameras yet. */
   static async open(
     bench: FleetBench,
     counts: readonly number[],
     settings: Readonly<Record<string, string | number>> = {},
+    words: readonly string[] = [],
   ): Promise<World> {
     const { folder, signal } = bench;
     await using stack = new AsyncDisposableStack();
@@ -88,7 +89,7 @@ export class World implements AsyncDisposable {
     const server = stack.use(
       await Server.launch({
         command: 'serve',
-        words: ['--config', join(folder, CONFIG)],
+        words: ['--config', join(folder, CONFIG), ...words],
         cacheDir: folder,
         settings: { 'fleet.max_concurrent_streams': 1000, 'store.mode': 'memory', 'log.level': 'error', ...settings },
         signal,

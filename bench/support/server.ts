@@ -10,7 +10,7 @@ const READY_TIMEOUT_MS = 60_000;
 const REQUEST_TIMEOUT_MS = 5_000;
 
 export interface ServerOptions {
-  readonly command: 'serve' | 'demo';
+  readonly command: 'serve' | 'demo' | 'replay';
   /** Flags of the command, beside the port. */
   readonly words?: readonly string[];
   /** Also the working directory. */

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { Payload } from '../protocol/payload.ts';
 import type { Topics } from '../stream/topics.ts';
-import { REPLAY_CONTROL_TOPIC, REPLAY_SPEED_MAX, REPLAY_SPEED_MIN, REPLAY_STATE_TOPIC, type Replay } from './replay.ts';
+import { REPLAY_CONTROL_TOPIC, REPLAY_SPEED_MAX, REPLAY_SPEED_MIN, REPLAY_STATE_TOPIC } from './replay.ts';
+import type { Replay, ReplayState } from './replay.ts';
 
 const STATE_INTERVAL_MS = 500;
 
@@ -20,6 +21,7 @@ export class ReplayDesk implements Disposable {
   readonly #unwatch: () => void;
   readonly #timer: NodeJS.Timeout;
   #refused = 0;
+  #told: ReplayState['state'] | undefined;
   /** Of the topic as it is now; a reader of an earlier one has closed with it. */
   #stopReading: () => void = () => {};
 
@@ -34,7 +36,9 @@ export class ReplayDesk implements Disposable {
       };
     });
     this.#timer = setInterval(() => {
-      if (replay.state.state === 'playing') this.#tell(null);
+      const { state } = replay.state;
+      // It ends and fails by itself.
+      if (state === 'playing' || state !== this.#told) this.#tell(null);
     }, STATE_INTERVAL_MS);
     this.#timer.unref();
     this.#tell(null);
@@ -70,6 +74,7 @@ export class ReplayDesk implements Disposable {
 
   #tell(error: string | null): void {
     const state = this.#replay.state;
+    this.#told = state.state;
     this.#topics.publish(REPLAY_STATE_TOPIC, { payload: Payload.of({ ...state, error: error ?? state.error }) });
   }
 }

@@ -261,6 +261,14 @@ describe('the desk', () => {
     expect(desk.refused).toBe(0);
   });
 
+  test('tells that the end was reached', async () => {
+    const { replay, topics } = start({ source: source(3, 10) });
+    using _desk = new ReplayDesk(replay, topics);
+    await expect
+      .poll(() => lastState(topics), { timeout: 5_000 })
+      .toMatchObject({ state: 'ended', position_s: 0.02, published: 3 });
+  });
+
   test('what makes no sense changes nothing and is counted', () => {
     const { replay, topics } = start({ source: source(10, 1_000), paused: true });
     using desk = new ReplayDesk(replay, topics);

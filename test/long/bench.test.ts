@@ -406,14 +406,17 @@ test('fleet: frames keep their names on every way, and the player tells how old 
   const { out, err, code } = await bench('fleet', '--only', 'identity,glass', '--quick', '--json');
   expect(code, err).toBe(0);
   const { figures, bars } = JSON.parse(out) as BenchDocument;
-  for (const way of ['websocket', 'mse']) {
+  // Three cameras, of which two have reconnected, once while each of the first two ways was watched.
+  const epochs = { websocket: 5, mse: 5, recording: 7, replay: 7 };
+  for (const [way, count] of Object.entries(epochs)) {
     const of = (figure: string): number => figures[`identity_${way}_${figure}`]!;
     expect(of('frames'), way).toBeGreaterThanOrEqual(400);
     for (const fault of ['mismatches', 'unreadable', 'results_strangers']) expect(of(fault), `${way}: ${err}`).toBe(0);
-    // Three cameras, of which two have reconnected.
-    expect(of('epochs'), way).toBe(5);
+    expect(of('epochs'), way).toBe(count);
     expect(of('results'), way).toBeGreaterThan(0);
   }
+  for (const way of ['recording', 'replay']) expect(figures[`identity_${way}_unaccounted`], way).toBe(0);
+  expect(figures['identity_replay_whole']).toBe(figures['identity_recording_frames']);
   expect(figures['identity_websocket_missing']).toBe(0);
   expect(figures['identity_websocket_stills']).toBe(3);
   expect(figures['identity_websocket_stills_mismatches']).toBe(0);
@@ -424,6 +427,12 @@ test('fleet: frames keep their names on every way, and the player tells how old 
     'identity_websocket_mismatches',
     'identity_mse_frames',
     'identity_mse_mismatches',
+    'identity_recording_frames',
+    'identity_recording_mismatches',
+    'identity_recording_unaccounted',
+    'identity_replay_frames',
+    'identity_replay_mismatches',
+    'identity_replay_unaccounted',
     'glass_p95_ms',
     'glass_told_off_ms',
     'glass_30_fps_p95_ms',

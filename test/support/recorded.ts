@@ -8,14 +8,19 @@ export const decompressHandlers = {
   lz4: (data: Uint8Array) => decompressFrameSync(Buffer.from(data)),
 };
 
-/** A recording as the public reader sees it by its index: in the order of its log times. */
-export async function readIndexed(path: string) {
+/** The public reader of a recording. */
+export async function openIndexed(path: string): Promise<McapIndexedReader> {
   const bytes = await readFile(path);
   const readable = {
     size: async () => BigInt(bytes.length),
     read: async (offset: bigint, size: bigint) => bytes.subarray(Number(offset), Number(offset + size)),
   };
-  const reader = await McapIndexedReader.Initialize({ readable, decompressHandlers });
+  return await McapIndexedReader.Initialize({ readable, decompressHandlers });
+}
+
+/** A recording as the public reader sees it by its index: in the order of its log times. */
+export async function readIndexed(path: string) {
+  const reader = await openIndexed(path);
   const messages = [];
   for await (const { channelId, sequence, logTime, publishTime, data } of reader.readMessages({ validateCrcs: true })) {
     const value: unknown = JSON.parse(Buffer.from(data).toString());
