@@ -642,7 +642,9 @@ const objective = (name: string) =>
   z.strictObject({
     latency_ms: whole(1, 60_000)
       .default(100)
-      .describe(`Time from capture to result within which a frame of class ${name} counts as in time.`)
+      .describe(
+        `Time from capture to result within which a frame of class ${name} counts as in time; of a camera's frame, from its arrival.`,
+      )
       .meta(AT_ONCE),
     compliance_percent: decimal(50, 99.999)
       .default(99)
@@ -662,7 +664,9 @@ const alerts = z.strictObject({
     .meta(AT_ONCE),
   latency_warning_ms: whole(1, 60_000)
     .default(100)
-    .describe('Latency of a class in the last minute, capture to result, from which on it is a warning.')
+    .describe(
+      'Latency of a class in the last minute, capture (of cameras: arrival) to result, from which on it is a warning.',
+    )
     .meta(AT_ONCE),
   latency_critical_ms: whole(1, 60_000).default(200).describe('The same for a critical alert.').meta(AT_ONCE),
   drops_warning_percent: decimal(0.01, 100)

@@ -4,6 +4,8 @@ import type { Random } from '../../base/random.ts';
 import type { MemoryAccount, MemoryLedger } from '../../fences/memory-ledger.ts';
 import type { Log } from '../../log/log.ts';
 import { redactText } from '../../log/redact.ts';
+import { classOf, type PriorityClass } from '../../observe/frame-accounts.ts';
+import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
 import { CameraCounts } from './camera-counts.ts';
@@ -22,6 +24,7 @@ import type { CameraDocument } from './documents.ts';
 import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 import type { CameraFeed, Still } from './feed.ts';
 import type { FrameData, PictureCondition, PictureScale, ReaderCounts, ReaderData, StreamFacts } from './messages.ts';
+import { streamName, type PictureObserver } from './picture-accounts.ts';
 import { PictureFeed, type OpenPictures } from './picture-feed.ts';
 import { isRateNews, isSameScale, nextRate, orderDelayMs, pictureScale } from './picture-plan.ts';
 import { isSuspect, withCrash } from './placement.ts';
@@ -39,6 +42,9 @@ export interface CameraHost {
   readonly streams: FrameStreams;
   readonly pool: ReaderPool;
   readonly openPictures: OpenPictures;
+  readonly observer: PictureObserver;
+  /** undefined: nobody wants traces. */
+  readonly tracer: () => FrameTracer | undefined;
   readonly settings: () => FleetSettings;
   /** Those that are read. */
   readonly cameras: () => number;
@@ -53,7 +59,6 @@ export interface CameraHost {
   readonly onRetry: (code: ErrorCode) => void;
 }
 
-const CLASSES = ['low', 'normal', 'high', 'critical'] as const;
 /** Share of the time until its connection ends after which a camera without frames counts as stalled. */
 const STALL_SHARE = 0.5;
 const REASON_CHARS = 500;
@@ -102,7 +107,7 @@ export class Camera implements CameraFeed {
     this.id = id;
     this.#host = host;
     this.#settings = settings;
-    const { clock, random, streams, memory, openPictures } = host;
+    const { clock, random, streams, memory, openPictures, observer, tracer } = host;
     const nowMs = clock.now();
     this.#status = firstStatus(nowMs);
     this.#condition = { condition: 'unknown', sinceMs: nowMs };
@@ -131,6 +136,8 @@ export class Camera implements CameraFeed {
         streams,
         account,
         open: openPictures,
+        observer,
+        tracer,
         priority: () => this.#settings.priority,
         isAway: () => this.#status.state !== 'live',
         cameras: host.cameras,
@@ -215,6 +222,11 @@ export class Camera implements CameraFeed {
     };
   }
 
+  /** As alerts tell it. */
+  tally(): { client_id: string; class: PriorityClass; frames: number; bad: number } {
+    return { client_id: streamName(this.id), class: classOf(this.#settings.priority), ...this.#pictures.tally() };
+  }
+
   report(): CameraDocument {
     const { clock } = this.#host;
     const nowMs = clock.now();
@@ -228,7 +240,7 @@ export class Camera implements CameraFeed {
     return {
       id: this.id,
       url: shownAddress(url),
-      class: CLASSES[priority],
+      class: classOf(priority),
       pipelines: [...pipelines],
       state,
       since: wallTimeMs(clock, sinceMs),
