@@ -788,6 +788,17 @@ const fleet = z.strictObject({
       'Cameras whose picture is encoded anew as H.264 at once, for viewers that cannot play their own codec; each takes up to half a core. A viewer of a further one is told `TRANSCODE_LIMIT_REACHED`.',
     )
     .meta(AT_ONCE),
+  hardware_decoding: z
+    .enum(['off', 'auto', 'cuda', 'vaapi', 'qsv', 'vulkan', 'videotoolbox', 'd3d11va', 'd3d12va'])
+    .default('off')
+    .describe(
+      'What decodes H.264 and H.265 of cameras: `off`, the software; `auto`, the first device of this machine that works; or a kind of device, by FFmpeg’s names. Where it does not work the software decodes, and says why: [cameras.md](cameras.md#decoding-by-a-device).',
+    )
+    .meta(AT_ONCE),
+  hardware_decoders_max: whole(1, 1000)
+    .default(8)
+    .describe('Cameras that a device decodes at once; the software decodes the others.')
+    .meta(AT_ONCE),
   allowed_networks: z
     .array(textAs(readNetwork))
     .max(256)

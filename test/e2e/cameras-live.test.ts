@@ -34,6 +34,7 @@ beforeAll(async () => {
     'alerts.latency_warning_ms': 1,
     'alerts.latency_critical_ms': 1,
     'alerts.for_s': 0,
+    'fleet.hardware_decoding': 'auto',
   };
   server = await ServerProcess.start([
     'serve',
@@ -87,6 +88,20 @@ test('one of the command line is live, with a still that says which frame it is'
   expect([...new Uint8Array(await still.arrayBuffer()).subarray(0, 3)]).toEqual([0xff, 0xd8, 0xff]);
   const status = await runHere(folder, ['status', '--url', server.url], { HOME: folder });
   expect(status.out).toContain('1 of 1 camera live');
+});
+
+test('it says what decodes it, and why not a device of this machine', async () => {
+  type Decoding = { by: string; reason: string | null } | null;
+  const decoding = async () => (await server.json<{ decoding: Decoding }>('/api/cameras/cam1')).decoding;
+  await expect.poll(async () => (await decoding())?.reason ?? '', { timeout: 60_000 }).not.toContain('being tried');
+  const { by, reason } = (await decoding())!;
+  // Where these tests run there may be one.
+  if (by === 'software') expect(reason).toMatch(/: /);
+  else expect(reason).toBeNull();
+  expect((await cameras('show', 'cam1')).out).toMatch(new RegExp(`^ +decoded .*, by ${by}`, 'm'));
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  expect(text).toContain(`sightline_camera_decoders{by="${by}"} 1
+`);
 });
 
 test('a change touches only what it names', async () => {

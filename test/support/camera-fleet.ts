@@ -16,6 +16,7 @@ import type { StagesMs } from '../../src/protocol/video.ts';
 import type { ObservedFrame } from '../../src/sources/camera/picture-accounts.ts';
 import { NO_FLEET, type CameraSettings, type FleetSettings } from '../../src/sources/camera/camera-settings.ts';
 import type { Camera } from '../../src/sources/camera/camera.ts';
+import { SOFTWARE, type Hardware } from '../../src/sources/camera/hardware.ts';
 import { CameraFleet } from '../../src/sources/camera/fleet.ts';
 import { FrameStreams } from '../../src/stream/frame-streams.ts';
 import { Hub } from '../../src/stream/hub.ts';
@@ -116,6 +117,8 @@ export interface FleetWorldOptions {
   /** A result is late after that. Default: never. */
   readonly lateMs?: number;
   readonly tracer?: FrameTracer;
+  /** Default: this machine has no device that decodes. */
+  readonly findHardware?: () => Promise<Hardware>;
 }
 
 interface ObservedResult extends ObservedFrame {
@@ -133,6 +136,7 @@ export function fleetWorld({
   streamsMax = 2_000,
   lateMs = Infinity,
   tracer,
+  findHardware = async () => SOFTWARE,
 }: FleetWorldOptions = {}) {
   const clock = systemClock;
   const hub = new Hub({ clock, streamsMax });
@@ -188,6 +192,7 @@ export function fleetWorld({
     },
     tracer: () => tracer,
     guard: (callback) => hub.guard(callback),
+    findHardware,
     ...(script && { script }),
   });
   onTestFinished(async ({ task }) => {

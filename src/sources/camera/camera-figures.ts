@@ -68,6 +68,19 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         read: ({ totals }) => seconds(totals.decodeMs),
       },
       {
+        name: 'sightline_camera_decoders',
+        kind: 'gauge',
+        help: 'Cameras by what decodes them: `software`, or the kind of device',
+        labels: ['by'],
+        read: ({ decoders }) => [...decoders].map(([by, count]): Labelled => [[by], count]),
+      },
+      {
+        name: 'sightline_camera_decoder_faults_total',
+        kind: 'counter',
+        help: 'Times that a device has failed with a camera, which the software took over',
+        read: ({ decoderFaults }) => decoderFaults,
+      },
+      {
         name: 'sightline_camera_scale_seconds_total',
         kind: 'counter',
         unit: 'seconds',

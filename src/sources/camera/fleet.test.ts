@@ -13,6 +13,7 @@ import { framesPart } from '../../observe/frame-accounts.ts';
 import { camerasPart } from './camera-figures.ts';
 import type { Camera } from './camera.ts';
 import type { CameraDocument } from './documents.ts';
+import type { Hardware } from './hardware.ts';
 import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 
 const TIMEOUT = { timeout: 60_000 };
@@ -116,6 +117,56 @@ describe('a fleet', { timeout: 90_000 }, () => {
     const [tally] = fleet.tallies();
     expect(tally).toMatchObject({ client_id: 'camera:a', class: 'high' });
     expect(tally!.bad).toBe(tally!.frames);
+  });
+
+  describe('with a device that decodes', () => {
+    const VAAPI: Hardware = { type: 'vaapi', codecs: ['h264'], reason: null };
+    const one = { hardware: { wish: 'auto', decodersMax: 1 } } as const;
+
+    test('as many as may be are decoded by it; who leaves makes room, and each says what decodes it', async () => {
+      const { set, camera, fleet, limit, log } = fleetWorld({ settings: one, findHardware: async () => VAAPI });
+      const by = (id: string) => camera(id).report().decoding;
+      set({ a: scripted(), b: scripted() });
+      const decoders = () => Object.fromEntries(fleet.accounts().decoders);
+      await expect.poll(decoders, TIMEOUT).toEqual({ vaapi: 1, software: 1 });
+      const [taken, other] = by('a')!.by === 'vaapi' ? ['a', 'b'] : ['b', 'a'];
+      expect(by(other!)).toEqual({ by: 'software', reason: 'vaapi decodes 1 cameras already' });
+      set({ [taken!]: { isEnabled: false } });
+      await expect.poll(() => by(other!), TIMEOUT).toEqual({ by: 'vaapi', reason: null });
+      expect(by(taken!)).toBeNull();
+      expect(log.map(({ event }) => event)).toContain('hardware_decoding');
+      // A change of the setting is no new connection.
+      limit({ hardware: { wish: 'off', decodersMax: 1 } });
+      await expect.poll(() => by(other!), TIMEOUT).toEqual({ by: 'software', reason: null });
+      expect(camera(other!).report().connections).toBe(1);
+    });
+
+    test('one that fails with it is decoded by the software, which is told and counted', async () => {
+      const { set, camera, fleet, log } = fleetWorld({ settings: one, findHardware: async () => VAAPI });
+      set({ a: scripted({ does: 'lose device', afterMs: 50 }) });
+      await expect.poll(() => fleet.accounts().decoderFaults, TIMEOUT).toBe(1);
+      expect(camera('a').report()).toMatchObject({
+        state: 'live',
+        connections: 1,
+        decoding: { by: 'software', reason: 'the device is gone' },
+      });
+      expect(log.find(({ event }) => event === 'camera_decoder_lost')?.fields).toMatchObject({ camera: 'a' });
+      // Its place is free.
+      set({ b: scripted() });
+      await expect.poll(() => camera('b').report().decoding?.by, TIMEOUT).toBe('vaapi');
+      expect(camera('a').report().decoding?.by).toBe('software');
+    });
+
+    test('one that is named and not there is told with its reason', async () => {
+      const reason = 'cuda: Cannot load libcuda.so.1';
+      const { set, camera, log } = fleetWorld({
+        settings: { hardware: { wish: 'cuda', decodersMax: 8 } },
+        findHardware: async () => ({ type: null, codecs: [], reason }),
+      });
+      set({ a: scripted() });
+      await expect.poll(() => camera('a').report().decoding, TIMEOUT).toEqual({ by: 'software', reason });
+      expect(log.find(({ event }) => event === 'hardware_unavailable')?.fields).toEqual({ wanted: 'cuda', reason });
+    });
   });
 
   test('no credentials of a camera stand anywhere', async () => {

@@ -12,6 +12,9 @@ import { addTotals, noTotals } from './camera-counts.ts';
 import { inputOf, isSameConnection, NO_FLEET, type CameraSettings, type FleetSettings } from './camera-settings.ts';
 import { CAMERA_STATES, type CameraDocument, type CameraState } from './documents.ts';
 import type { CameraFeed, CameraFeeds } from './feed.ts';
+import type { Hardware, HardwareWish } from './hardware.ts';
+import { HardwarePlaces } from './hardware-places.ts';
+import { findHardware } from './hardware-proof.ts';
 import type { PictureObserver } from './picture-accounts.ts';
 import type { OpenPictures } from './picture-feed.ts';
 import { admitted } from './placement.ts';
@@ -33,6 +36,8 @@ export interface CameraFleetOptions {
   readonly tracer: () => FrameTracer | undefined;
   /** Runs callbacks of others: their exceptions are kept away from the rest. */
   readonly guard: (callback: () => void) => void;
+  /** Finds what decodes cameras; default: it is tried in processes of its own. Never rejects. */
+  readonly findHardware?: (wish: HardwareWish) => Promise<Hardware>;
   /** The script of the processes; default: the reader. */
   readonly script?: URL;
   /** CLOCK_MONOTONIC, ms; default: that of this process. */
@@ -47,6 +52,7 @@ const TICK_MS = 1_000;
 export class CameraFleet implements CameraFeeds {
   readonly #options: CameraFleetOptions;
   readonly #pool: ReaderPool;
+  readonly #hardware: HardwarePlaces;
   /** By id, in the order of the ids. */
   #cameras = new Map<string, Camera>();
   readonly #watchers = new Set<(id: string) => void>();
@@ -64,6 +70,13 @@ export class CameraFleet implements CameraFeeds {
     this.#options = options;
     const { clock, random, log, script, guard } = options;
     this.#pool = new ReaderPool({ clock, random, log, script, guard, settings: () => this.#settings });
+    this.#hardware = new HardwarePlaces({
+      log,
+      find: options.findHardware ?? findHardware,
+      onChange: () => {
+        for (const camera of this.#cameras.values()) guard(() => camera.orderDecoder(true));
+      },
+    });
     this.#tick = setInterval(() => {
       const nowMs = clock.now();
       for (const camera of this.#cameras.values()) guard(() => camera.tick(nowMs));
@@ -112,6 +125,7 @@ export class CameraFleet implements CameraFeeds {
       if (camera) cameras.set(id, camera);
     }
     this.#cameras = cameras;
+    this.#hardware.configure(settings.hardware);
   }
 
   /** Opens an address once, beside the cameras, and says what it found. Errors: CAMERA_TESTS_BUSY. */
@@ -138,6 +152,7 @@ export class CameraFleet implements CameraFeeds {
     let { connections, unused } = this.#past;
     let viewers = 0;
     let transcoding = 0;
+    const decoders = new Map<string, number>();
     for (const camera of this.#cameras.values()) {
       const one = camera.accounts();
       states[camera.status.state]++;
@@ -146,9 +161,23 @@ export class CameraFleet implements CameraFeeds {
       connections += one.connections;
       viewers += one.viewers;
       if (camera.isTranscoding) transcoding++;
+      const by = camera.decodedBy;
+      if (by !== undefined) decoders.set(by, (decoders.get(by) ?? 0) + 1);
     }
+    const decoderFaults = this.#hardware.faults;
     const processes = this.#pool.accounts();
-    return { states, totals, unused, connections, viewers, transcoding, retries: this.#retries, processes };
+    return {
+      states,
+      totals,
+      unused,
+      connections,
+      viewers,
+      transcoding,
+      decoders,
+      decoderFaults,
+      retries: this.#retries,
+      processes,
+    };
   }
 
   /** Pictures that were handed to pipelines, by pipeline and class, since the start; those of cameras that were removed too. */
@@ -187,6 +216,7 @@ export class CameraFleet implements CameraFeeds {
     clearInterval(this.#tick);
     for (const [id, camera] of this.#cameras) this.#remove(id, camera);
     this.#watchers.clear();
+    this.#hardware.close();
     await this.#pool.close();
   }
 
@@ -233,6 +263,7 @@ export class CameraFleet implements CameraFeeds {
       tracer,
       guard,
       pool: this.#pool,
+      hardware: this.#hardware,
       settings: () => this.#settings,
       cameras: () => this.#read,
       requireTranscode: (id) => this.#requireTranscode(id),
