@@ -138,7 +138,7 @@ describe('createSightline', () => {
     ] as const) {
       expect(all.get(figure), figure).toBe(value);
     }
-    const count = 'sightline_frame_stage_seconds_count[["stage","total"]]';
+    const count = 'sightline_frame_stage_seconds_count[["lane","video"],["stage","total"]]';
     expect(families.get('sightline_frame_stage_seconds')!.samples.get(count)).toBe(
       latency.since_start.stages.total.count,
     );

@@ -44,7 +44,9 @@ import { shutDown } from './log/shutdown.ts';
 import { uprightJpegSize } from './media/jpeg.ts';
 import { Outbound } from './net/outbound.ts';
 import { outboundOptions } from './net/settings.ts';
-import type { FigureRegistry } from './observe/figures.ts';
+import { part, type FigureRegistry } from './observe/figures.ts';
+import { framesPart, sumOf, type ClassAccounts } from './observe/frame-accounts.ts';
+import type { FrameLane } from './observe/histogram.ts';
 import type { HealthDocument, Metrics } from './observe/metrics.ts';
 import { machineBytes } from './observe/machine.ts';
 import { SelfBenchmark } from './observe/self-benchmark.ts';
@@ -205,6 +207,12 @@ export class Sightline implements AsyncDisposable {
       imageLimits: limits,
       frameQueue: () => this.#config.streaming.queue_size,
     });
+    const meter = new FrameMeter(() => clock.now());
+    const { latencies } = this.#monitor;
+    const sentFrom = (lane: FrameLane) => ({
+      encoded: (ms: number) => latencies.encoded(lane, ms),
+      transmitted: (ms: number) => latencies.transmitted(lane, ms),
+    });
     this.#fleet = new CameraFleet({
       clock,
       random: Math.random,
@@ -212,10 +220,16 @@ export class Sightline implements AsyncDisposable {
       memory,
       streams,
       openPictures: cameraPictures(this.#sources),
+      observer: {
+        frame: (frame, priority, stages, stages_ms) => {
+          latencies.frame('cameras', stages);
+          return meter.frame({ ...frame, stages_ms }, priority);
+        },
+        budgetMs: (priority) => meter.lateMs(priority),
+      },
+      tracer: () => this.#traces.tracer,
       guard: (callback) => this.#hub.guard(callback),
     });
-    const meter = new FrameMeter(() => clock.now());
-    const { latencies } = this.#monitor;
     this.#lane = new VideoLane({
       streams,
       clock,
@@ -223,11 +237,10 @@ export class Sightline implements AsyncDisposable {
       fences,
       observer: {
         frame: (result, priority) => {
-          latencies.frame(result.stages_ms);
+          latencies.frame('video', result.stages_ms);
           return meter.frame(result, priority);
         },
-        encoded: (ms) => latencies.encoded(ms),
-        transmitted: (ms) => latencies.transmitted(ms),
+        ...sentFrom('video'),
       },
       tracing: () => this.#traces.tracer,
       attach: async (request) => {
@@ -261,7 +274,14 @@ export class Sightline implements AsyncDisposable {
         return foxgloveParameters(this.#config, { version, connections, topics: this.#topics });
       },
     });
-    this.#cameras = new CamerasLane({ feeds: this.#fleet, clock, log, fences, settings: camerasLaneSettings(config) });
+    this.#cameras = new CamerasLane({
+      feeds: this.#fleet,
+      clock,
+      log,
+      fences,
+      observer: sentFrom('cameras'),
+      settings: camerasLaneSettings(config),
+    });
     this.#recordings = new Recordings({
       hub: this.#hub,
       topics: this.#topics,
@@ -302,7 +322,7 @@ export class Sightline implements AsyncDisposable {
       hub: this.#hub,
       meter,
       figures: () => this.#alertFigures(),
-      streams: () => this.#lane.tallies(),
+      streams: () => [...this.#lane.tallies(), ...this.#fleet.tallies()],
       sinks,
       settings: alerts,
     });
@@ -356,13 +376,14 @@ export class Sightline implements AsyncDisposable {
         ...pageRoutes(this.#camera, certificates?.authority),
       ]),
     });
-    const { accounts: frames, ...video } = videoParts(this.#lane);
+    const { accounts: sessions, ...video } = videoParts(this.#lane);
     const { accounts: messages, published, ...telemetry } = telemetryParts(this.#telemetry, this.#foxglove);
     const rooms = {
       processing_ms: processingPart(() => dispatcher.serviceMs),
       ...httpParts(this.#http, this.#certificates),
       ...hubParts(this.#hub),
       ...video,
+      camera_frames: part(() => sumOf(this.#fleet.frames())),
       engine: enginePart(this.#engine),
       ...telemetry,
       ...fencesPart({
@@ -374,7 +395,8 @@ export class Sightline implements AsyncDisposable {
     };
     const store = storePart(() => this.#store.report());
     this.figures = this.#monitor.register(rooms, [
-      frames,
+      framesPart(() => this.#frames),
+      sessions,
       messages,
       published,
       this.#traces.figures(),
@@ -493,8 +515,13 @@ export class Sightline implements AsyncDisposable {
     return this.figures.document();
   }
 
+  /** What became of all frames. */
+  get #frames(): readonly ClassAccounts[] {
+    return [...this.#lane.accounts(), ...this.#fleet.frames()];
+  }
+
   #alertFigures() {
-    const accounts = this.#lane.accounts();
+    const accounts = this.#frames;
     const sums = CLASSES.map((name) => {
       const sum = { results: 0, late: 0, lost: 0, failed: 0 };
       for (const one of accounts) {

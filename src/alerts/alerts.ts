@@ -46,6 +46,7 @@ export interface AlertsSettings {
 
 /** The counts of one stream since its start. */
 export interface StreamTally {
+  /** Of a session, or `camera:` and the id of a camera. */
   readonly client_id: string;
   readonly class: StreamClass;
   readonly frames: number;
@@ -318,9 +319,7 @@ export class Alerts {
       silenced: rank > 0 && this.#isSilenced(alert),
       streams: rank === 0 ? (earlier?.streams ?? null) : this.#worst(alert.class),
       evidence: evidence
-        ? evidence.map(({ timeMs, client_id, pipeline, seq, stages_ms }) => {
-            return { client_id, pipeline, seq, time: wallTimeMs(clock, timeMs), stages_ms };
-          })
+        ? evidence.map(({ timeMs, ...frame }) => Object.assign(frame, { time: wallTimeMs(clock, timeMs) }))
         : (earlier?.evidence ?? []),
     };
     alert.document = document;

@@ -11,16 +11,21 @@ const ruleSchema = z.enum(RULES);
 const classSchema = z.enum(CLASSES);
 const severitySchema = z.enum(['warning', 'critical']);
 
+const streamName = () => z.string().describe('name of the session, or `camera:` and the id of the camera');
+
 const slowFrameSchema = z.object({
-  client_id: z.string(),
+  client_id: streamName(),
   pipeline: z.string(),
+  epoch: unixMs('of a camera’s frame; with `seq` that is its name').optional(),
   seq: count(),
   time: unixMs('when its result was there'),
-  stages_ms: each([...OWN_STAGES, 'total'] as const, () => z.number()),
+  stages_ms: each([...OWN_STAGES, 'total'] as const, () => z.number()).describe(
+    'of a camera’s frame: from its arrival at the server',
+  ),
 });
 
 const worstSchema = z.object({
-  client_id: z.string(),
+  client_id: streamName(),
   frames: count(),
   bad: count().describe('without a result in time'),
 });

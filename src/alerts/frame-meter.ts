@@ -41,22 +41,21 @@ export function percentileOf(counts: ArrayLike<number>, percent: number): number
   return null;
 }
 
-/** A frame that was slow, with the time that it spent in each stage. */
-export interface SlowFrame {
+/** The part of a result that the meter reads. */
+export interface MeteredResult {
+  /** Of a session, or `camera:` and the id of a camera. */
   readonly client_id: string;
   readonly pipeline: string;
+  /** Of a camera's frame; with `seq` that is its name. */
+  readonly epoch?: number;
   readonly seq: number;
-  /** When its result was there, by the clock that nobody sets. */
-  readonly timeMs: number;
   readonly stages_ms: StagesMs;
 }
 
-/** The part of a result that the meter reads. */
-export interface MeteredResult {
-  readonly client_id: string;
-  readonly pipeline: string;
-  readonly seq: number;
-  readonly stages_ms: StagesMs;
+/** A frame that was slow, with the time that it spent in each stage. */
+export interface SlowFrame extends MeteredResult {
+  /** When its result was there, by the clock that nobody sets. */
+  readonly timeMs: number;
 }
 
 /** The slowest so many, in no order: a new one takes the place of the fastest. */
@@ -68,10 +67,10 @@ export class Slowest {
   offer(result: MeteredResult, now: () => number): void {
     const { total } = result.stages_ms;
     if (total <= this.#floorMs) return;
-    const { client_id, pipeline, seq, stages_ms } = result;
+    const { client_id, pipeline, epoch, seq, stages_ms } = result;
     const frames = this.#frames;
     const at = frames.length < SLOWEST_MAX ? frames.length : fastestOf(frames);
-    frames[at] = { client_id, pipeline, seq, timeMs: now(), stages_ms };
+    frames[at] = { client_id, pipeline, ...(epoch !== undefined && { epoch }), seq, timeMs: now(), stages_ms };
     if (frames.length === SLOWEST_MAX) this.#floorMs = frames[fastestOf(frames)]!.stages_ms.total;
   }
 
@@ -120,6 +119,11 @@ export class FrameMeter {
   /** From when on a result of each class is late. */
   configure(lateMs: Readonly<Record<StreamClass, number>>): void {
     for (const [number, name] of CLASS_OF.entries()) this.#meters[number]!.lateMs = lateMs[name];
+  }
+
+  /** How long a frame of this class may take. */
+  lateMs(priority: Priority): number {
+    return this.#meters[priority]!.lateMs;
   }
 
   /** One frame was answered with a result. True: it is late for its class. */

@@ -72,6 +72,7 @@ interface SeenCamera {
   readonly reason?: { readonly code?: unknown; readonly message?: unknown } | null;
   readonly picture?: { readonly condition?: unknown };
   readonly stream?: Readonly<Record<string, unknown>> | null;
+  readonly decoding?: { readonly by?: unknown; readonly reason?: unknown } | null;
   readonly rates?: Readonly<Record<string, unknown>>;
   readonly frames?: Readonly<Record<string, unknown>>;
   readonly connections?: unknown;
@@ -383,6 +384,11 @@ export function listLines(cameras: readonly SeenCamera[], nowMs: number): string
   return inColumns(table.map((row) => row.with(4, fit(row[4]!, left))));
 }
 
+function decodedBy(decoding: SeenCamera['decoding']): string {
+  if (typeof decoding?.by !== 'string') return '';
+  return `, by ${decoding.by}${typeof decoding.reason === 'string' ? ` (${decoding.reason})` : ''}`;
+}
+
 export function showLines(camera: SeenCamera, nowMs: number): string[] {
   const { id, state, since, until, reason, picture, stream, rates, frames, settings } = camera;
   const span = (ms: unknown): string =>
@@ -411,7 +417,7 @@ export function showLines(camera: SeenCamera, nowMs: number): string[] {
       'received',
       `${rate('received_fps')} frames/s${typeof bits === 'number' ? `, ${bitsText(bits)}` : ''}; ${count('received')} frames, ${count('damaged')} damaged`,
     ],
-    ['decoded', `${rate('decoded_fps')} frames/s; ${count('decoded')} frames`],
+    ['decoded', `${rate('decoded_fps')} frames/s; ${count('decoded')} frames${decodedBy(camera.decoding)}`],
     [
       'to pipelines',
       `${rate('pictures_fps')} pictures/s; ${count('pictures')} pictures, ${count('pictures_dropped')} dropped`,

@@ -23,7 +23,7 @@ export class DetectSummary {
     const found = foundIn(message);
     if (isFirst) this.#frames += 1;
     this.#detections += found.length;
-    this.#latencies.frame(message.stages_ms);
+    this.#latencies.frame('video', message.stages_ms);
     for (const { label, score } of found) {
       const seen = this.#labels.get(label) ?? { count: 0, frames: 0, best: 0 };
       seen.count += 1;

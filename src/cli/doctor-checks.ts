@@ -12,6 +12,7 @@ import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
 import { registryOptions } from '../inference/settings.ts';
 import { ModelRegistry } from '../inference/registry.ts';
+import { findHardware } from '../sources/camera/hardware-proof.ts';
 import { redactText } from '../log/redact.ts';
 import { outboundOptions } from '../net/settings.ts';
 import { Outbound } from '../net/outbound.ts';
@@ -122,6 +123,18 @@ export const CHECKS: Readonly<Record<string, Check>> = {
       const { code, message } = toSightlineError(thrown);
       return fault(`${id}: ${message} (${code})`, 'see docs/models.md');
     }
+  },
+
+  'hardware decoding': async ({ config }) => {
+    const wish = config.fleet.hardware_decoding;
+    if (wish === 'off') return ok('off: cameras are decoded in software');
+    const { type, codecs, reason } = await findHardware(wish);
+    const missing = reason === null ? '' : ` (${reason})`;
+    if (type !== null) return ok(`${type} decodes ${codecs.join(' and ')}${missing}`);
+    const found = `cameras are decoded in software${missing}`;
+    // Whoever names a device counts on it.
+    if (wish === 'auto') return ok(found);
+    return fault(found, 'install what is missing, or set fleet.hardware_decoding to auto or off');
   },
 
   address: async ({ config }) => {

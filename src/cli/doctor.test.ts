@@ -58,6 +58,8 @@ test('what is at fault is said with what to do, and the exit code is 1', async (
     'alerts.webhook_url': 'http://127.0.0.1/',
     'alerts.webhook_secret_file': file,
     'detection.model': 'nonsense',
+    // Of another system.
+    'fleet.hardware_decoding': process.platform === 'win32' ? 'videotoolbox' : 'd3d11va',
     'auth.jwt.jwks_url': `http://127.0.0.1:${(other.address() as AddressInfo).port}/`,
     'auth.jwt.issuer': 'x',
     'auth.jwt.audience': 'y',
@@ -69,6 +71,7 @@ test('what is at fault is said with what to do, and the exit code is 1', async (
   expect(faults.map(({ check }) => check)).toEqual([
     'model folder',
     'model',
+    'hardware decoding',
     'address',
     'keys',
     'identity provider',

@@ -642,7 +642,9 @@ const objective = (name: string) =>
   z.strictObject({
     latency_ms: whole(1, 60_000)
       .default(100)
-      .describe(`Time from capture to result within which a frame of class ${name} counts as in time.`)
+      .describe(
+        `Time from capture to result within which a frame of class ${name} counts as in time; of a camera's frame, from its arrival.`,
+      )
       .meta(AT_ONCE),
     compliance_percent: decimal(50, 99.999)
       .default(99)
@@ -662,7 +664,9 @@ const alerts = z.strictObject({
     .meta(AT_ONCE),
   latency_warning_ms: whole(1, 60_000)
     .default(100)
-    .describe('Latency of a class in the last minute, capture to result, from which on it is a warning.')
+    .describe(
+      'Latency of a class in the last minute, capture (of cameras: arrival) to result, from which on it is a warning.',
+    )
     .meta(AT_ONCE),
   latency_critical_ms: whole(1, 60_000).default(200).describe('The same for a critical alert.').meta(AT_ONCE),
   drops_warning_percent: decimal(0.01, 100)
@@ -783,6 +787,17 @@ const fleet = z.strictObject({
     .describe(
       'Cameras whose picture is encoded anew as H.264 at once, for viewers that cannot play their own codec; each takes up to half a core. A viewer of a further one is told `TRANSCODE_LIMIT_REACHED`.',
     )
+    .meta(AT_ONCE),
+  hardware_decoding: z
+    .enum(['off', 'auto', 'cuda', 'vaapi', 'qsv', 'vulkan', 'videotoolbox', 'd3d11va', 'd3d12va'])
+    .default('off')
+    .describe(
+      'What decodes H.264 and H.265 of cameras: `off`, the software; `auto`, the first device of this machine that works; or a kind of device, by FFmpeg’s names. Where it does not work the software decodes, and says why: [cameras.md](cameras.md#decoding-by-a-device).',
+    )
+    .meta(AT_ONCE),
+  hardware_decoders_max: whole(1, 1000)
+    .default(8)
+    .describe('Cameras that a device decodes at once; the software decodes the others.')
     .meta(AT_ONCE),
   allowed_networks: z
     .array(textAs(readNetwork))

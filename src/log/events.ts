@@ -295,6 +295,34 @@ export const LOG_EVENTS = {
     intervalMs: CAMERA_INTERVAL_MS,
     by: 'camera',
   }),
+  camera_decoder_lost: event<{ camera: string; reason: string }>({
+    room: 'cameras',
+    level: 'warn',
+    about: 'The device that decoded a camera, or was to, has failed with it: the software decodes it.',
+    fields: { camera: 'its id', reason: REASON },
+    text: ({ camera, reason }) => `camera ${camera} is decoded in software: ${reason}`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
+  hardware_decoding: event<{ device: string; codecs: readonly string[]; reason: string }>({
+    room: 'cameras',
+    level: 'info',
+    about: 'A device of this machine decodes cameras: it was tried, and gives the right pictures.',
+    fields: {
+      device: 'FFmpeg’s name of its kind',
+      codecs: 'that it decodes',
+      reason: 'why not others; empty: it does all',
+    },
+    text: ({ device, codecs, reason }) =>
+      `${device} decodes cameras: ${codecs.join(', ')}${reason === '' ? '' : ` (not others: ${reason})`}`,
+  }),
+  hardware_unavailable: event<{ wanted: string; reason: string }>({
+    room: 'cameras',
+    level: 'warn',
+    about: 'No device of this machine decodes cameras, though one is wanted: the software does.',
+    fields: { wanted: '`fleet.hardware_decoding`', reason: REASON },
+    text: ({ wanted, reason }) => `cameras are decoded in software (fleet.hardware_decoding is ${wanted}): ${reason}`,
+  }),
   reader_process_lost: event<{
     cause: string;
     pid: number | null;

@@ -94,5 +94,9 @@ scrape_configs:
 Counters count since the start of the process. A figure has at most a hundred label sets, unless it says otherwise; further ones are left out, and
 counted in \`sightline_label_sets_left_out_total\`: no label holds the name of a client. What was not measured is left out, not told as 0.
 
+The \`lane\` of a frame says where it came from: \`video\`, the socket of a client, or \`cameras\`, which the server reads itself. A camera’s frame counts once it was decoded for a pipeline; frames that
+were left undecoded are no drops. Its stages begin with its capture by the camera’s own clock where it tells that, else with its arrival; \`late\` counts from the arrival alone, since the camera’s
+encoder, network and clock are not the server’s ([cameras.md](cameras.md#what-is-decoded-when)).
+
 \`deploy/prometheus\` has rules that wake somebody, \`deploy/grafana\` a dashboard.
 `;

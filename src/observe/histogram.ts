@@ -3,16 +3,23 @@ import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
 import type { DeepReadonly } from '../config/schema.ts';
 import type { StagesMs } from '../protocol/video.ts';
-import { part, type HistogramValue, type Part } from './figures.ts';
+import { part, type FigureValue, type HistogramValue, type Part } from './figures.ts';
 import { amount, count, each } from './schema.ts';
 
-/** The stages of a frame whose times add up to `total`: each is a frame's own time in that stage. */
+/** Where frames come from: the sockets of clients, or cameras that the server reads itself. */
+export const FRAME_LANES = ['video', 'cameras'] as const;
+export type FrameLane = (typeof FRAME_LANES)[number];
+
+/**
+ * The stages of a frame whose times add up to `total`: each is a frame's own time in that stage. A camera's frame was decoded before it came to the server: what
+ * passed until then is `capture` and `decode`.
+ */
 export const OWN_STAGES = ['capture', 'queue', 'decode', 'preprocess', 'inference', 'postprocess'] as const;
 export type OwnStage = (typeof OWN_STAGES)[number];
 
 /**
- * All measurements of a frame. `total` is capture to handed to the encoder; `encode` and `transmit` (handed to the
- * socket to written to the kernel) come after it.
+ * All measurements of a frame. `total` is capture to handed to the encoder, or to the result where nobody need be watching, as of cameras; `encode` and `transmit` (handed to the
+ * socket to written to the kernel) come after it, for each client that gets the result.
  */
 export const STAGES = [...OWN_STAGES, 'encode', 'transmit', 'total'] as const;
 export type Stage = (typeof STAGES)[number];
@@ -57,35 +64,53 @@ export function latencyPart(latencies: FrameLatencies): Part<DeepReadonly<z.outp
         name: 'sightline_frame_stage_seconds',
         kind: 'histogram',
         unit: 'seconds',
-        help: 'Time that frames spent in each stage; total is capture to handed to the encoder',
-        labels: ['stage'],
+        help: 'Time that frames spent in each stage; total is capture to handed to the encoder, of cameras capture to result',
+        labels: ['lane', 'stage'],
         buckets: BUCKETS_S,
-        read: () => STAGES.map((stage) => [[stage], latencies.histogram(stage)] as const),
+        read: () => inEachLane(STAGES, (lane, stage) => latencies.histogram(lane, stage)),
       },
       {
         name: 'sightline_frame_bottlenecks_total',
         kind: 'counter',
         help: 'Frames by the stage in which they spent most of their own time',
-        labels: ['stage'],
-        read: ({ since_start: { bottlenecks } }) => OWN_STAGES.map((stage) => [[stage], bottlenecks[stage]] as const),
+        labels: ['lane', 'stage'],
+        read: () => inEachLane(OWN_STAGES, (lane, stage) => latencies.bottlenecks(lane)[stage]),
       },
     ],
   );
+}
+
+function inEachLane<S extends Stage, V extends FigureValue>(
+  stages: readonly S[],
+  of: (lane: FrameLane, stage: S) => V,
+) {
+  return FRAME_LANES.flatMap((lane) => stages.map((stage) => [[lane, stage], of(lane, stage)] as const));
 }
 
 /** Longer durations count as this one. */
 const DURATION_MAX_US = 60_000_000;
 const DEFAULT_WINDOW_MS = 60_000;
 
+/** Of the public figures, since the start. */
+interface LaneFigures {
+  readonly buckets: Readonly<Record<Stage, BucketCounts>>;
+  readonly bottlenecks: Record<OwnStage, number>;
+}
+
 /**
- * Latencies of frames by stage, since the start and recent. "Recent" is the last whole window and the current one, so
+ * Latencies of frames by stage, since the start and recent: of all lanes together, and their buckets by lane. "Recent" is the last whole window and the current one, so
  * that it never begins empty: at 60 s the last one to two minutes. Memory is fixed (about 4 MB), whatever the rate.
  */
 export class FrameLatencies {
   readonly windowMs: number;
   readonly #clock: Clock;
   readonly #sinceStart = new Slice();
-  readonly #buckets = byStage(STAGES, () => new BucketCounts(BUCKETS_S));
+  readonly #lanes = Object.fromEntries(
+    FRAME_LANES.map((lane): [FrameLane, LaneFigures] => [
+      lane,
+      { buckets: byStage(STAGES, () => new BucketCounts(BUCKETS_S)), bottlenecks: byStage(OWN_STAGES, () => 0) },
+    ]),
+  ) as Readonly<Record<FrameLane, LaneFigures>>;
   readonly #merged = new Slice();
   #current = new Slice();
   #last = new Slice();
@@ -98,20 +123,22 @@ export class FrameLatencies {
   }
 
   /** One frame was answered with a result. */
-  frame(stages: StagesMs): void {
+  frame(lane: FrameLane, stages: StagesMs): void {
     this.#turnWindow();
     this.#sinceStart.frame(stages);
     this.#current.frame(stages);
-    for (const stage of OWN_STAGES) this.#buckets[stage].record(stages[stage] / 1000);
-    this.#buckets.total.record(stages.total / 1000);
+    const { buckets, bottlenecks } = this.#lanes[lane];
+    for (const stage of OWN_STAGES) buckets[stage].record(stages[stage] / 1000);
+    buckets.total.record(stages.total / 1000);
+    bottlenecks[bottleneckOf(stages)]++;
   }
 
-  encoded(durationMs: number): void {
-    this.#record('encode', durationMs);
+  encoded(lane: FrameLane, durationMs: number): void {
+    this.#record(lane, 'encode', durationMs);
   }
 
-  transmitted(durationMs: number): void {
-    this.#record('transmit', durationMs);
+  transmitted(lane: FrameLane, durationMs: number): void {
+    this.#record(lane, 'transmit', durationMs);
   }
 
   sinceStart(): FrameLatencyFigures {
@@ -119,8 +146,13 @@ export class FrameLatencies {
   }
 
   /** Since the start, seconds. */
-  histogram(stage: Stage): HistogramValue {
-    return this.#buckets[stage].read();
+  histogram(lane: FrameLane, stage: Stage): HistogramValue {
+    return this.#lanes[lane].buckets[stage].read();
+  }
+
+  /** Since the start. */
+  bottlenecks(lane: FrameLane): Readonly<Record<OwnStage, number>> {
+    return this.#lanes[lane].bottlenecks;
   }
 
   recent(): FrameLatencyFigures {
@@ -131,11 +163,11 @@ export class FrameLatencies {
     return this.#merged.figures();
   }
 
-  #record(stage: Stage, durationMs: number): void {
+  #record(lane: FrameLane, stage: Stage, durationMs: number): void {
     this.#turnWindow();
     this.#sinceStart.record(stage, durationMs);
     this.#current.record(stage, durationMs);
-    this.#buckets[stage].record(durationMs / 1000);
+    this.#lanes[lane].buckets[stage].record(durationMs / 1000);
   }
 
   #turnWindow(): void {

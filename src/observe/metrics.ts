@@ -121,6 +121,17 @@ const totalsSchema = z
   })
   .meta({ id: 'Totals', description: 'of all video sessions since the start, those that have ended included' });
 
+const cameraFramesSchema = accountsSchema
+  .omit({ unsent: true })
+  .extend({
+    late: count().describe('results that came later, from the arrival, than the objective of their class allows'),
+  })
+  .meta({
+    id: 'CameraFrames',
+    description:
+      'frames of cameras that were decoded for pipelines, since the start, counted for each pipeline: received = results + errors + dropped + queued + in_flight',
+  });
+
 export const adaptationSchema = z
   .object({
     is_adaptive: z.boolean(),
@@ -408,7 +419,7 @@ const tlsSchema = z
 export const metricsSchema = z
   .object({
     time: unixMs(),
-    latency: latenciesSchema,
+    latency: latenciesSchema.describe('of frames of sessions and of cameras'),
     processing_ms: amount()
       .nullable()
       .describe('recent average time from handing a frame to a worker until it is done'),
@@ -424,6 +435,7 @@ export const metricsSchema = z
     callback_faults: count().describe('callbacks of readers that threw: faults of the program'),
     sessions: z.array(sessionSchema).describe('video sessions'),
     totals: totalsSchema,
+    camera_frames: cameraFramesSchema,
     adaptation: adaptationSchema,
     engine: engineSchema,
     telemetry: telemetrySchema,
@@ -438,6 +450,7 @@ export type Metrics = DeepReadonly<z.output<typeof metricsSchema>>;
 /** What rooms report: parts of the document. Their shapes are defined here alone. */
 export type VideoSessionReport = Metrics['sessions'][number];
 export type VideoTotals = Metrics['totals'];
+export type CameraFrames = Metrics['camera_frames'];
 export type AdaptationReport = Metrics['adaptation'];
 export type TelemetryReport = Metrics['telemetry'];
 export type TelemetrySessionReport = TelemetryReport['sessions'][number];

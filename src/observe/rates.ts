@@ -6,7 +6,7 @@ import { amount } from './schema.ts';
 export const ratesSchema = z
   .object({
     window_s: amount().describe('time over which the rates are taken'),
-    received_fps: amount(),
+    received_fps: amount().describe('frames of sessions, and those of cameras that are decoded for pipelines'),
     results_fps: amount(),
     errors_fps: amount(),
     dropped_fps: amount(),

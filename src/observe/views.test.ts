@@ -109,6 +109,7 @@ const IDLE: Metrics = {
   callback_faults: 0,
   sessions: [],
   totals: { sessions: 0, received: 0, results: 0, errors: 0, dropped: NO_DROPS, grants_told: 0, ladder_moves: 0 },
+  camera_frames: { received: 0, results: 0, errors: 0, dropped: NO_DROPS, queued: 0, in_flight: 0, late: 0 },
   adaptation: {
     is_adaptive: true,
     capacity_fps: null,

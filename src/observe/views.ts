@@ -32,7 +32,7 @@ export const streamPerformanceSchema = z
     active_sessions: count().describe('video sessions with a connected client'),
     total_throughput_fps: amount()
       .nullable()
-      .describe('results a second, all sessions together; null in the first second'),
+      .describe('results a second, all sessions and cameras together; null in the first second'),
     avg_processing_time_ms: amount()
       .nullable()
       .describe('from handing a frame to a worker until it is done; null before the first one'),
@@ -236,7 +236,9 @@ export const backpressureSchema = z
       in_flight: count().describe('frames with a worker'),
       unsent: count().describe('results that wait for their socket'),
       dropped: dropsSchema.describe('since the start, sessions that have ended included'),
-      drop_rate: share('frames dropped of those received, over the last ten seconds').nullable(),
+      drop_rate: share(
+        'frames dropped of those received, those of cameras included, over the last ten seconds',
+      ).nullable(),
     }),
     engine: z.object({ workers: count(), busy: count(), backlog: count() }),
     adaptation: adaptationSchema,

@@ -4,7 +4,7 @@ import type { FrameOutcome } from '../base/frame.ts';
 import type { PipelineName, PipelineResult } from '../base/result.ts';
 import type { Sample } from '../base/sample.ts';
 import type { NamedOutcomeMessage } from './cameras.ts';
-import type { DroppedMessage, ErrorMessage, ResultMessage, WireDetection } from './video.ts';
+import type { DroppedMessage, ErrorMessage, ResultMessage, StagesMs, WireDetection } from './video.ts';
 
 /**
  * The wire message of one outcome. `now` is the moment in which it is handed to the encoder, `aheadMs` how far the time of day that
@@ -23,18 +23,10 @@ export function outcomeMessage(
     case 'error':
       return { type: 'error', code: outcome.code, message: outcome.message, seq: sample.seq };
     case 'result': {
-      const { result, width, height, stagesMs } = outcome;
+      const { result, width, height } = outcome;
       const before = { type: 'result', client_id: clientId, seq: sample.seq } as const;
       const capture_time = sample.captureTimeMs + aheadMs;
-      const stages_ms = {
-        capture: ms(outcome.receivedTimeMs - sample.captureTimeMs),
-        queue: ms(outcome.startedTimeMs - outcome.receivedTimeMs),
-        decode: ms(stagesMs.decode),
-        preprocess: ms(stagesMs.preprocess),
-        inference: ms(stagesMs.inference),
-        postprocess: ms(stagesMs.postprocess),
-        total: ms(now - sample.captureTimeMs),
-      };
+      const stages_ms = stagesOf(outcome, sample.captureTimeMs, now);
       const { pipeline } = result;
       const contents = contentsOf(result);
       return {
@@ -48,6 +40,26 @@ export function outcomeMessage(
       } as ResultMessage<PipelineName>;
     }
   }
+}
+
+/** The time in each stage, from `fromMs` to `now`. `decodedBeforeMs`: of decoding that was over when the frame was received. */
+export function stagesOf(
+  { receivedTimeMs, startedTimeMs, stagesMs }: Extract<FrameOutcome, { kind: 'result' }>,
+  fromMs: number,
+  now: number,
+  decodedBeforeMs = 0,
+): StagesMs {
+  const beforeMs = Math.max(0, receivedTimeMs - fromMs);
+  const decodedMs = Math.min(decodedBeforeMs, beforeMs);
+  return {
+    capture: ms(beforeMs - decodedMs),
+    queue: ms(startedTimeMs - receivedTimeMs),
+    decode: ms(decodedMs + stagesMs.decode),
+    preprocess: ms(stagesMs.preprocess),
+    inference: ms(stagesMs.inference),
+    postprocess: ms(stagesMs.postprocess),
+    total: ms(now - fromMs),
+  };
 }
 
 /** The outcome of a camera's frame, which says by its name whose it is. Times as above. */

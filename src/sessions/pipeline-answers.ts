@@ -1,9 +1,9 @@
 import type { FrameDropCause, FrameOutcome } from '../base/frame.ts';
 import type { PipelineName } from '../base/result.ts';
+import { NO_DROPS, type FrameAccounts } from '../observe/frame-accounts.ts';
 import type { DropCause } from '../protocol/video.ts';
 import type { Reader } from '../stream/reader.ts';
 import type { Stream } from '../stream/stream.ts';
-import { NO_DROPS, type FrameAccounts } from './video-accounts.ts';
 
 /** A pipeline that works for a session. */
 export interface AttachedPipeline {

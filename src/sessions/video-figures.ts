@@ -1,84 +1,15 @@
 import { part, type Figure, type Part } from '../observe/figures.ts';
 import type { RoomParts } from '../observe/server-monitor.ts';
-import type { ClassAccounts } from './video-accounts.ts';
+import type { VideoAccounts } from './video-accounts.ts';
 import type { VideoLane } from './video.ts';
 
-const LANE = 'video';
-const CLASS_LABELS = ['lane', 'pipeline', 'class'] as const;
-
-/** Pipeline and class that the sum is for. */
-function byClass(of: (accounts: ClassAccounts) => number): Figure<readonly ClassAccounts[]>['read'] {
-  return (all) => all.map((one) => [[LANE, one.pipeline, one.class], of(one)] as const);
-}
-
-/** received = results + errors + dropped + queued + in flight + unsent, at every moment and for every pipeline and class. */
-const ACCOUNTS: readonly Figure<readonly ClassAccounts[]>[] = [
-  {
-    name: 'sightline_frames_received_total',
-    kind: 'counter',
-    help: 'Frames received',
-    labels: CLASS_LABELS,
-    read: byClass(({ received }) => received),
-  },
-  {
-    name: 'sightline_frames_results_total',
-    kind: 'counter',
-    help: 'Frames whose result was handed to the socket',
-    labels: CLASS_LABELS,
-    read: byClass(({ results }) => results),
-  },
-  {
-    name: 'sightline_frames_late_total',
-    kind: 'counter',
-    help: 'Results that came later than the objective of their class allows',
-    labels: CLASS_LABELS,
-    read: byClass(({ late }) => late),
-  },
-  {
-    name: 'sightline_frames_errors_total',
-    kind: 'counter',
-    help: 'Frames that ended in an error',
-    labels: CLASS_LABELS,
-    read: byClass(({ errors }) => errors),
-  },
+const OWN: readonly Figure<readonly VideoAccounts[]>[] = [
   {
     name: 'sightline_frames_costly_refused_total',
     kind: 'counter',
     help: 'Frames that were refused for what their pictures cost, of those that ended in an error',
-    labels: CLASS_LABELS,
-    read: byClass(({ refused_costly }) => refused_costly),
-  },
-  {
-    name: 'sightline_frames_dropped_total',
-    kind: 'counter',
-    help: 'Frames that got no result, by cause',
-    labels: [...CLASS_LABELS, 'cause'],
-    setsMax: 500,
-    read: (all) =>
-      all.flatMap(({ pipeline, class: name, dropped }) =>
-        Object.entries(dropped).map(([cause, count]) => [[LANE, pipeline, name, cause], count] as const),
-      ),
-  },
-  {
-    name: 'sightline_frames_queued',
-    kind: 'gauge',
-    help: 'Frames that wait for a worker',
-    labels: CLASS_LABELS,
-    read: byClass(({ queued }) => queued),
-  },
-  {
-    name: 'sightline_frames_in_flight',
-    kind: 'gauge',
-    help: 'Frames with a worker',
-    labels: CLASS_LABELS,
-    read: byClass(({ in_flight }) => in_flight),
-  },
-  {
-    name: 'sightline_frames_unsent',
-    kind: 'gauge',
-    help: 'Answered frames whose answer was not handed to the socket yet',
-    labels: CLASS_LABELS,
-    read: byClass(({ unsent }) => unsent),
+    labels: ['lane', 'pipeline', 'class'],
+    read: (all) => all.map((one) => [['video', one.pipeline, one.class], one.refused_costly] as const),
   },
   {
     name: 'sightline_video_sessions_opened_total',
@@ -101,12 +32,12 @@ const ACCOUNTS: readonly Figure<readonly ClassAccounts[]>[] = [
   },
 ];
 
-/** The video lane's part of the figures. `accounts` has no place in the document, which has their sum as `totals`. */
+/** The video lane's part of the figures. `accounts` has no place in the document, which has their sum as `totals`; what became of the frames is in `framesPart`. */
 export function videoParts(
   lane: VideoLane,
-): Pick<RoomParts, 'sessions' | 'totals' | 'adaptation'> & { readonly accounts: Part<readonly ClassAccounts[]> } {
+): Pick<RoomParts, 'sessions' | 'totals' | 'adaptation'> & { readonly accounts: Part<readonly VideoAccounts[]> } {
   return {
-    accounts: part(() => lane.accounts(), ACCOUNTS),
+    accounts: part(() => lane.accounts(), OWN),
     sessions: part(
       () => lane.report(),
       [

@@ -10,6 +10,7 @@ import type { Fences } from '../fences/fences.ts';
 import { CostlyGate } from '../flow/costly.ts';
 import type { SessionControl, SessionControlSettings } from '../flow/session-control.ts';
 import type { Log } from '../log/log.ts';
+import { addAccounts, type FrameAccounts } from '../observe/frame-accounts.ts';
 import type { FrameTrace, TracedFrame, TracedOutcome } from '../observe/traces/frame-trace.ts';
 import { inOwnMemory } from '../protocol/batch.ts';
 import { limitElements } from '../protocol/elements.ts';
@@ -33,7 +34,6 @@ import { PipelineAnswers, type AttachedPipeline } from './pipeline-answers.ts';
 import { endMessage, endSocket, SessionSocket } from './session-socket.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
 import { TracedFrames } from './traced-frames.ts';
-import { addAccounts, type FrameAccounts } from './video-accounts.ts';
 
 /** A capture time further back than this cannot be meant on the server's clock. */
 const CAPTURE_AGE_MAX_MS = 60_000;
@@ -580,7 +580,7 @@ export class VideoSession {
       done.kind === 'result' &&
       ((encodeMs: number, transmitMs: number) => {
         const { width, height, receivedTimeMs, startedTimeMs, stagesMs } = done;
-        const times = { receivedTimeMs, startedTimeMs, stagesMs, encodeMs, transmitMs };
+        const times = { receivedTimeMs, startedTimeMs, stagesMs, sent: { encodeMs, transmitMs } };
         this.#endTrace(trace, answers, { sample, nowMs, outcome: { kind: 'result', width, height, ...times } });
       });
     this.#send(message, { ...(onSent && { onSent }) });

@@ -18,6 +18,7 @@ import { builtInLadder } from '../flow/ladder.ts';
 import { checkJpeg, encodeJpeg } from '../media/jpeg.ts';
 import { Admission } from '../pipelines/admission.ts';
 import { FigureRegistry } from '../observe/figures.ts';
+import { framesPart } from '../observe/frame-accounts.ts';
 import type { TracedFrame } from '../observe/traces/frame-trace.ts';
 import { FrameTracer } from '../observe/traces/tracer.ts';
 import { costlyJpeg } from '../../test/support/costly-jpegs.ts';
@@ -138,7 +139,7 @@ class Bench {
         };
       },
     });
-    this.figures = new FigureRegistry({}, [videoParts(this.lane).accounts]);
+    this.figures = new FigureRegistry({}, [framesPart(() => this.lane.accounts()), videoParts(this.lane).accounts]);
   }
 
   async start(): Promise<void> {

@@ -10,6 +10,7 @@ import type { MemoryAccount } from '../fences/memory-ledger.ts';
 import { ProcessControl, type ProcessFacts } from '../flow/process-control.ts';
 import { SessionControl } from '../flow/session-control.ts';
 import type { Demand } from '../flow/share.ts';
+import { classOf, type PriorityClass } from '../observe/frame-accounts.ts';
 import type { AdaptationReport, VideoSessionReport, VideoTotals } from '../observe/metrics.ts';
 import type { FrameStreams } from '../stream/frame-streams.ts';
 import type { Stream } from '../stream/stream.ts';
@@ -18,7 +19,7 @@ import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
 import type { OpeningRequest, SessionSocket } from './session-socket.ts';
-import { classOf, totalsOf, VideoLedger, type ClassAccounts, type PriorityClass } from './video-accounts.ts';
+import { totalsOf, VideoLedger, type VideoAccounts } from './video-accounts.ts';
 import {
   endVideoSocket,
   VideoSession,
@@ -188,7 +189,7 @@ export class VideoLane {
   }
 
   /** Totals, ended sessions included. */
-  accounts(): ClassAccounts[] {
+  accounts(): VideoAccounts[] {
     return this.#ledger.accounts(this.#registry.sessions);
   }
 

@@ -2,8 +2,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { AlertsDocument } from '../../src/alerts/documents.ts';
+import type { Metrics } from '../../src/observe/metrics.ts';
 import { numberedClip } from '../support/coded-clip.ts';
 import { runHere } from '../support/command.ts';
+import { OtlpReceiver, plain } from '../support/otlp-receiver.ts';
+import { parseText } from '../support/prometheus-text.ts';
 import { readIndexed } from '../support/recorded.ts';
 import { RtspServer } from '../support/rtsp-server.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -12,6 +16,7 @@ import { ServerProcess } from '../support/server-process.ts';
 
 let folder: string;
 let rtsp: RtspServer;
+let collector: OtlpReceiver;
 let server: ServerProcess;
 
 beforeAll(async () => {
@@ -20,11 +25,30 @@ beforeAll(async () => {
   rtsp = await RtspServer.open({
     cameras: { gate: { clip }, locked: { clip, credentials: { scheme: 'basic', user: 'me', password: 'hidden1' } } },
   });
-  server = await ServerProcess.start(['serve', '--camera', rtsp.url('gate'), '--record', join(folder, 'a.mcap')]);
+  collector = await OtlpReceiver.open();
+  const settings = {
+    'observe.traces.endpoint': collector.endpoint,
+    'observe.traces.sample_rate': 1,
+    // No frame is as fast as that.
+    'alerts.objectives.high.latency_ms': 1,
+    'alerts.latency_warning_ms': 1,
+    'alerts.latency_critical_ms': 1,
+    'alerts.for_s': 0,
+    'fleet.hardware_decoding': 'auto',
+  };
+  server = await ServerProcess.start([
+    'serve',
+    '--camera',
+    rtsp.url('gate'),
+    '--record',
+    join(folder, 'a.mcap'),
+    ...Object.entries(settings).flatMap(([key, value]) => ['--set', `${key}=${value}`]),
+  ]);
 });
 afterAll(async () => {
   await server?.stop();
   await rtsp?.close();
+  await collector?.[Symbol.asyncDispose]();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -66,6 +90,20 @@ test('one of the command line is live, with a still that says which frame it is'
   expect(status.out).toContain('1 of 1 camera live');
 });
 
+test('it says what decodes it, and why not a device of this machine', async () => {
+  type Decoding = { by: string; reason: string | null } | null;
+  const decoding = async () => (await server.json<{ decoding: Decoding }>('/api/cameras/cam1')).decoding;
+  await expect.poll(async () => (await decoding())?.reason ?? '', { timeout: 60_000 }).not.toContain('being tried');
+  const { by, reason } = (await decoding())!;
+  // Where these tests run there may be one.
+  if (by === 'software') expect(reason).toMatch(/: /);
+  else expect(reason).toBeNull();
+  expect((await cameras('show', 'cam1')).out).toMatch(new RegExp(`^ +decoded .*, by ${by}`, 'm'));
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  expect(text).toContain(`sightline_camera_decoders{by="${by}"} 1
+`);
+});
+
 test('a change touches only what it names', async () => {
   await expect.poll(() => stateOf('cam1'), { timeout: 30_000 }).toBe('live');
   const connections = async () => (await server.json<{ connections: number }>('/api/cameras/cam1')).connections;
@@ -80,6 +118,53 @@ test('a change touches only what it names', async () => {
   expect((await cameras('remove', 'locked')).code).toBe(0);
   expect([await stateOf('cam1'), await connections()]).toEqual(['live', before]);
   expect(rtsp.camera('gate').counts.framesDropped).toBe(0);
+});
+
+test('frames of a camera are in latencies, figures, traces and alerts', async () => {
+  await expect.poll(() => stateOf('cam1'), { timeout: 30_000 }).toBe('live');
+  const metrics = () => server.json<Metrics>('/api/performance/metrics');
+  await expect.poll(async () => (await metrics()).camera_frames.results, { timeout: 60_000 }).toBeGreaterThan(20);
+  const { camera_frames: frames, latency, totals, rates } = await metrics();
+  const dropped = Object.values(frames.dropped).reduce((sum, count) => sum + count, 0);
+  expect(frames.received).toBe(frames.results + frames.errors + dropped + frames.queued + frames.in_flight);
+  expect([totals.results, latency.since_start.stages.total.count]).toEqual([0, frames.results]);
+  for (const stage of ['capture', 'decode', 'queue', 'inference'] as const) {
+    expect(latency.recent.stages[stage].p95_ms, stage).toBeGreaterThan(0);
+  }
+  expect(rates!.results_fps).toBeGreaterThan(0);
+  const performance = await server.json<{ total_throughput_fps: number; bottlenecks: { frames: number }[] }>(
+    '/stream/performance',
+  );
+  expect(performance.total_throughput_fps).toBeGreaterThan(0);
+  expect(performance.bottlenecks.reduce((sum, one) => sum + one.frames, 0)).toBeGreaterThanOrEqual(frames.results);
+
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  const { samples } = parseText(text).get('sightline_frame_stage_seconds')!;
+  const countOf = (lane: string) =>
+    samples.get(`sightline_frame_stage_seconds_count[["lane","${lane}"],["stage","total"]]`);
+  expect(countOf('cameras')).toBeGreaterThanOrEqual(frames.results);
+  expect(countOf('video')).toBe(0);
+
+  // The test above has made it one of class high.
+  const alertOf = async () => {
+    const { alerts } = await server.json<AlertsDocument>('/api/alerts');
+    return alerts.find(({ rule, class: name }) => rule === 'latency' && name === 'high');
+  };
+  await expect.poll(alertOf, { timeout: 60_000 }).toBeDefined();
+  const { streams, evidence } = (await alertOf())!;
+  expect(streams).toMatchObject({ count: 1, worst: [{ client_id: 'camera:cam1' }] });
+  expect(evidence[0]).toMatchObject({ client_id: 'camera:cam1', pipeline: 'objects' });
+  expect(evidence[0]!.epoch).toBeGreaterThan(1e12);
+
+  await expect.poll(() => collector.named('frame').length, { timeout: 30_000 }).toBeGreaterThan(0);
+  const [span] = collector.named('frame');
+  expect(plain(span!.attributes)).toMatchObject({
+    'sightline.client_id': 'camera:cam1',
+    'sightline.pipeline': 'objects',
+  });
+  const names = collector.spans.filter(({ parentSpanId }) => parentSpanId === span!.spanId).map(({ name }) => name);
+  expect(names).toEqual(['capture', 'decode', 'queue', 'preprocess', 'inference', 'postprocess']);
+  expect(collector.faults).toEqual([]);
 });
 
 test('it is in the recording of the server', async () => {

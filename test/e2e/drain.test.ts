@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { once } from 'node:events';
 import { Priority } from '../../src/base/sample.ts';
-import type { FrameAccounts } from '../../src/sessions/video-accounts.ts';
+import type { FrameAccounts } from '../../src/observe/frame-accounts.ts';
 import { JPEGS } from '../support/jpegs.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { SocketClient } from '../support/socket-client.ts';

@@ -57,6 +57,7 @@ export class WrittenCamera implements CameraFeed {
       until: null,
       picture: { condition: 'ok', since: 1_000 },
       stream: null,
+      decoding: null,
       process: null,
       rates: { received_fps: 0, received_bits_per_s: 0, decoded_fps: 0, pictures_fps: 0, granted_fps: null },
       frames: {

@@ -7,12 +7,16 @@ import { loadConfig } from '../../src/config/load.ts';
 import { boundless } from '../../src/fences/memory-ledger.ts';
 import type { Engine, InferenceJob, ProgramOutcome } from '../../src/inference/engine/types.ts';
 import { Admission } from '../../src/pipelines/admission.ts';
+import type { FrameTracer } from '../../src/observe/traces/tracer.ts';
 import { cameraPictures } from '../../src/pipelines/camera-pictures.ts';
 import { Dispatcher } from '../../src/pipelines/dispatcher.ts';
 import { FrameSources } from '../../src/pipelines/frame-sources.ts';
 import { PipelineHost } from '../../src/pipelines/pipeline-host.ts';
+import type { StagesMs } from '../../src/protocol/video.ts';
+import type { ObservedFrame } from '../../src/sources/camera/picture-accounts.ts';
 import { NO_FLEET, type CameraSettings, type FleetSettings } from '../../src/sources/camera/camera-settings.ts';
 import type { Camera } from '../../src/sources/camera/camera.ts';
+import { SOFTWARE, type Hardware } from '../../src/sources/camera/hardware.ts';
 import { CameraFleet } from '../../src/sources/camera/fleet.ts';
 import { FrameStreams } from '../../src/stream/frame-streams.ts';
 import { Hub } from '../../src/stream/hub.ts';
@@ -110,6 +114,17 @@ export interface FleetWorldOptions {
   /** Of the model's input. */
   readonly input?: Size;
   readonly streamsMax?: number;
+  /** A result is late after that. Default: never. */
+  readonly lateMs?: number;
+  readonly tracer?: FrameTracer;
+  /** Default: this machine has no device that decodes. */
+  readonly findHardware?: () => Promise<Hardware>;
+}
+
+interface ObservedResult extends ObservedFrame {
+  readonly priority: Priority;
+  readonly stages: StagesMs;
+  readonly ownStages: StagesMs;
 }
 
 export function fleetWorld({
@@ -119,6 +134,9 @@ export function fleetWorld({
   script = READER,
   input = { width: 8, height: 8 },
   streamsMax = 2_000,
+  lateMs = Infinity,
+  tracer,
+  findHardware = async () => SOFTWARE,
 }: FleetWorldOptions = {}) {
   const clock = systemClock;
   const hub = new Hub({ clock, streamsMax });
@@ -157,6 +175,7 @@ export function fleetWorld({
     admission.shareOut(clock.now());
   }, SHARE_MS);
   const { log, entries } = collectingLog();
+  const observed: ObservedResult[] = [];
   const fleet = new CameraFleet({
     clock,
     random: seededRandom(seed),
@@ -164,7 +183,16 @@ export function fleetWorld({
     memory,
     streams,
     openPictures: cameraPictures(sources),
+    observer: {
+      frame: (frame, priority, stages, ownStages) => {
+        observed.push({ ...frame, priority, stages, ownStages });
+        return ownStages.total > lateMs;
+      },
+      budgetMs: () => lateMs,
+    },
+    tracer: () => tracer,
     guard: (callback) => hub.guard(callback),
+    findHardware,
     ...(script && { script }),
   });
   onTestFinished(async ({ task }) => {
@@ -186,6 +214,8 @@ export function fleetWorld({
     admission,
     sources,
     log: entries,
+    /** Results as they were told of. */
+    observed,
     /** Sets cameras, each with its address or more; null removes one. */
     set(changes: Readonly<Record<string, Partial<CameraSettings> | string | null>>) {
       for (const [id, change] of Object.entries(changes)) {
@@ -210,13 +240,15 @@ export function fleetWorld({
 
 /** At this very moment, whatever is under way. */
 export function expectBalanced(camera: Camera): void {
-  const { pictures, unused, pipelines, namesLost } = camera.accounts();
+  const { pictures, unused, frames, namesLost } = camera.accounts();
   expect(namesLost).toBe(0);
-  for (const [name, one] of pipelines) {
-    const { queue_full, expired, superseded, stale, disconnected } = one.dropped;
-    const accounted =
-      one.results + one.errors + queue_full + expired + superseded + stale + disconnected + one.queued + one.inFlight;
-    expect(accounted, name).toBe(one.pictures);
-    expect(one.pictures + unused, name).toBe(pictures);
+  const received = new Map<string, number>();
+  for (const one of frames) {
+    const name = `${one.pipeline} ${one.class}`;
+    const dropped = Object.values(one.dropped).reduce((sum, count) => sum + count, 0);
+    expect(one.results + one.errors + dropped + one.queued + one.in_flight, name).toBe(one.received);
+    expect(Math.min(one.queued, one.in_flight), name).toBeGreaterThanOrEqual(0);
+    received.set(one.pipeline, (received.get(one.pipeline) ?? 0) + one.received);
   }
+  for (const [pipeline, count] of received) expect(count + unused, pipeline).toBe(pictures);
 }

@@ -121,6 +121,14 @@ export async function clipOfFile(path: string): Promise<CodedClip> {
   };
 }
 
+/** Each frame as a decoder takes it, key frames with the parameter sets in front. */
+export function annexbFrames({ sets, frames }: CodedClip): Buffer[] {
+  return frames.map(({ units, isKey }) => {
+    const all = isKey ? [sets.vps, sets.sps, sets.pps, units].flat() : units;
+    return Buffer.concat(all.flatMap((unit) => [Buffer.of(0, 0, 0, 1), unit]));
+  });
+}
+
 /** As a raw stream, with its parameter sets in front. */
 export function annexbOf({ sets, frames }: CodedClip): Buffer {
   const units = [sets.vps, sets.sps, sets.pps, ...frames.map((frame) => frame.units)].flat();

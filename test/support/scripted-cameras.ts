@@ -13,6 +13,7 @@ export type Deed =
   | 'black'
   | 'garble'
   | 'change'
+  | 'lose device'
   | 'no stills';
 
 export interface ScriptOptions {

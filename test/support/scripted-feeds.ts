@@ -145,6 +145,7 @@ export class ScriptedCamera implements CameraFeed {
       until: null,
       picture: { condition: 'ok', since: sinceMs },
       stream: { format: 'mp4', codec: 'h264', codec_string, width, height, clock: 'arrival', epoch: this.#epoch },
+      decoding: { by: 'software', reason: null },
       process: null,
       rates: RATES,
       frames: FRAMES,

@@ -86,6 +86,15 @@ class ScriptedCamera {
     });
   }
 
+  decodeBy(device: string | null): void {
+    const { does, afterMs } = this.#script;
+    say({ type: 'decoder', camera: this.#camera, by: device ?? 'software', fault: null });
+    if (device === null || does !== 'lose device') return;
+    this.#after(afterMs, () => {
+      say({ type: 'decoder', camera: this.#camera, by: 'software', fault: 'the device is gone' });
+    });
+  }
+
   close(): void {
     for (const timer of this.#timers) clearInterval(timer);
   }
@@ -235,6 +244,7 @@ const parent = openParent<ReaderOrder, ReaderNews>({
     const camera = cameras.get(order.camera);
     if (order.type === 'pictures') camera?.pictures(order.rateFps, order.scale);
     else if (order.type === 'raw' || order.type === 'transcoded') camera?.want(order.type, order.isWanted);
+    else if (order.type === 'decoder') camera?.decodeBy(order.by);
     else if (order.type === 'still') camera?.still(order.request, order.widthMax);
     else if (order.type === 'close') {
       camera?.close();

@@ -62,8 +62,7 @@ function frame(seq = 1, trace: Partial<TracedFrame['trace']> = {}): TracedFrame 
       receivedTimeMs: atMs - 30,
       startedTimeMs: atMs - 25.5,
       stagesMs: { decode: 1, preprocess: 2, inference: 15, postprocess: 0.25 },
-      encodeMs: 0.5,
-      transmitMs: 1.5,
+      sent: { encodeMs: 0.5, transmitMs: 1.5 },
     },
   };
 }

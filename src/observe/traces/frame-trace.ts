@@ -16,15 +16,19 @@ export interface FrameTrace {
  */
 export interface TracedFrame {
   readonly trace: FrameTrace;
+  /** Of its session, or `camera:` and the id of its camera. */
   readonly clientId: string;
   readonly pipeline: string;
   readonly model: string;
+  /** Of a camera's frame; with `seq` that is its name. */
+  readonly epoch?: number;
   readonly seq: number;
   readonly captureTimeMs: number;
-  /** When its answer was handed to the encoder. */
+  /** When its answer was handed to the encoder; of a camera's frame, when it was there. */
   readonly answeredTimeMs: number;
-  /** Of its session, capture to result. */
+  /** What it may take until then, from its capture, or from when `budgetFromMs` says. */
   readonly budgetMs: number;
+  readonly budgetFromMs?: number;
   readonly outcome: TracedOutcome;
 }
 
@@ -36,16 +40,21 @@ export type TracedOutcome =
       readonly receivedTimeMs: number;
       readonly startedTimeMs: number;
       readonly stagesMs: WorkerStagesMs;
-      readonly encodeMs: number;
-      /** Handed to the socket to taken by the system. */
-      readonly transmitMs: number;
+      /** Decoding that was over when it was received. */
+      readonly decodedBeforeMs?: number;
+      /** Left out: its result is not for one client. */
+      readonly sent?: {
+        readonly encodeMs: number;
+        /** Handed to the socket to taken by the system. */
+        readonly transmitMs: number;
+      };
     }
   /** `reason`: the cause of the loss, or the error's code. */
   | { readonly kind: 'dropped' | 'error'; readonly reason: string };
 
-/** It took longer than its session allows: such frames are always kept. */
-export function isSlow({ outcome, captureTimeMs, answeredTimeMs, budgetMs }: TracedFrame): boolean {
-  return outcome.kind === 'result' && answeredTimeMs - captureTimeMs > budgetMs;
+/** It took longer than it may: such frames are always kept. */
+export function isSlow({ outcome, captureTimeMs, answeredTimeMs, budgetMs, budgetFromMs }: TracedFrame): boolean {
+  return outcome.kind === 'result' && answeredTimeMs - (budgetFromMs ?? captureTimeMs) > budgetMs;
 }
 
 const ID_FRACTION_DIGITS = 14;

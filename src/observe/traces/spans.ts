@@ -20,11 +20,13 @@ export interface Span {
 
 /** As many as `spansOf` makes. */
 export function spanCount({ outcome }: TracedFrame): number {
-  return outcome.kind === 'result' ? 1 + STAGES : 1;
+  if (outcome.kind !== 'result') return 1;
+  return 1 + STAGES + (outcome.sent ? SENT_STAGES : 0);
 }
 
-/** Stages of a result, with the names that the figures have (`sightline_frame_stage_seconds`). */
-const STAGES = 8;
+/** Stages of a result, and of sending it, with the names that the figures have (`sightline_frame_stage_seconds`). */
+const STAGES = 6;
+const SENT_STAGES = 2;
 
 /** The first one is that of the whole frame, whose children the others are. `newId`: a span id, 16 hexadecimal digits. */
 export function spansOf(frame: TracedFrame, newId: () => string): readonly [Span, ...Span[]] {
@@ -36,7 +38,7 @@ export function spansOf(frame: TracedFrame, newId: () => string): readonly [Span
     parentSpanId: trace.parent?.spanId,
     isParentRemote: trace.parent !== undefined,
     startMs: stages[0]?.startMs ?? Math.min(frame.captureTimeMs, frame.answeredTimeMs),
-    endMs: stages.at(-1)?.endMs ?? frame.answeredTimeMs,
+    endMs: Math.max(stages.at(-1)?.endMs ?? 0, frame.answeredTimeMs),
     attributes: attributesOf(frame),
     fault: outcome.kind === 'result' ? undefined : outcome.reason,
   };
@@ -59,6 +61,7 @@ function attributesOf(frame: TracedFrame): Span['attributes'] {
     'sightline.client_id': frame.clientId,
     'sightline.pipeline': frame.pipeline,
     'sightline.model': frame.model,
+    ...(frame.epoch !== undefined && { 'sightline.epoch': frame.epoch }),
     'sightline.seq': frame.seq,
     'sightline.budget_ms': frame.budgetMs,
     'sightline.outcome': outcome.kind,
@@ -68,24 +71,28 @@ function attributesOf(frame: TracedFrame): Span['attributes'] {
   return { ...about, 'sightline.width': width, 'sightline.height': height, 'sightline.slow': isSlow(frame) };
 }
 
-/** One after the other. Between `postprocess` and `encode` a result may wait for those of earlier frames, and for its socket. */
+/**
+ * One after the other. Between `postprocess` and `encode` a result may wait for those of earlier frames, and for its socket. What was decoded before it came has that
+ * stage before `queue`.
+ */
 function stagesOf({ outcome, captureTimeMs, answeredTimeMs }: TracedFrame): Pick<Span, 'name' | 'startMs' | 'endMs'>[] {
   if (outcome.kind !== 'result') return [];
-  const { receivedTimeMs, startedTimeMs, stagesMs, encodeMs, transmitMs } = outcome;
+  const { receivedTimeMs, startedTimeMs, stagesMs, decodedBeforeMs, sent } = outcome;
   // A capture time may lie a little ahead of the server's clock.
   const capturedMs = Math.min(captureTimeMs, receivedTimeMs);
-  const spans = [
-    { name: 'capture', startMs: capturedMs, endMs: receivedTimeMs },
-    { name: 'queue', startMs: receivedTimeMs, endMs: startedTimeMs },
-  ];
+  const arrivedMs = Math.max(capturedMs, receivedTimeMs - (decodedBeforeMs ?? 0));
+  const spans = [{ name: 'capture', startMs: capturedMs, endMs: arrivedMs }];
   const follow = (name: string, startMs: number, tookMs: number): number => {
     spans.push({ name, startMs, endMs: startMs + tookMs });
     return startMs + tookMs;
   };
-  let atMs = follow('decode', startedTimeMs, stagesMs.decode);
+  if (decodedBeforeMs !== undefined) follow('decode', arrivedMs, receivedTimeMs - arrivedMs);
+  follow('queue', receivedTimeMs, startedTimeMs - receivedTimeMs);
+  let atMs = startedTimeMs;
+  if (decodedBeforeMs === undefined) atMs = follow('decode', atMs, stagesMs.decode);
   atMs = follow('preprocess', atMs, stagesMs.preprocess);
   atMs = follow('inference', atMs, stagesMs.inference);
   follow('postprocess', atMs, stagesMs.postprocess);
-  follow('transmit', follow('encode', answeredTimeMs, encodeMs), transmitMs);
+  if (sent) follow('transmit', follow('encode', answeredTimeMs, sent.encodeMs), sent.transmitMs);
   return spans;
 }

@@ -19,8 +19,7 @@ const frameOf = (
     receivedTimeMs: 1_001,
     startedTimeMs: 1_002,
     stagesMs: { decode: 1, preprocess: 1, inference: 1, postprocess: 1 },
-    encodeMs: 1,
-    transmitMs: 1,
+    sent: { encodeMs: 1, transmitMs: 1 },
   },
 ): TracedFrame => ({
   trace,

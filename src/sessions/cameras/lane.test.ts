@@ -58,6 +58,9 @@ class Bench {
   readonly server: Server = createServer();
   readonly sockets = new WebSocketServer({ server: this.server, maxPayload: 2 ** 20 });
   principal = ANYONE;
+  /** Times of results. */
+  readonly encoded: number[] = [];
+  readonly transmitted: number[] = [];
 
   constructor(video: NumberedVideo) {
     this.cameras = new ScriptedCameras({ hub: this.hub, clock: this.clock, video, capacity: RING });
@@ -65,6 +68,7 @@ class Bench {
       feeds: this.cameras,
       clock: this.clock,
       fences: this.fences,
+      observer: { encoded: (ms) => this.encoded.push(ms), transmitted: (ms) => this.transmitted.push(ms) },
       settings: SETTINGS,
     });
     this.figures = new FigureRegistry({}, [camerasLanePart(this.lane)]);
@@ -286,6 +290,8 @@ describe('a view', () => {
     expect(client.of('result')[0]).not.toHaveProperty('client_id');
     const order = client.messages.map(({ type }) => type).filter((type) => type === 'result' || type === 'fragment');
     expect(order).toEqual(['result', 'result', 'result', 'fragment', 'fragment', 'fragment']);
+    // Of those that are results.
+    await expect.poll(() => [bench.encoded.length, bench.transmitted.length]).toEqual([1, 1]);
   });
 
   test('is told of changes of the state, the newest of those that come at once', async () => {

@@ -10,7 +10,7 @@ import { endMessage, endSocket, type OpeningRequest, type SessionSocket } from '
 import { PauseReason, SocketReading } from '../socket-reading.ts';
 import { addCamerasCounts, NO_CAMERAS_COUNTS, type CamerasCounts } from './accounts.ts';
 import { RawWatches } from './raw-watches.ts';
-import { CamerasSession, type CamerasSettings } from './session.ts';
+import { CamerasSession, type CamerasSettings, type ResultObserver } from './session.ts';
 
 export interface CamerasLaneOptions {
   readonly feeds: CameraFeeds;
@@ -18,6 +18,8 @@ export interface CamerasLaneOptions {
   readonly log?: Log;
   /** Default: no bounds. */
   readonly fences?: Fences;
+  /** Left out: nobody is interested. */
+  readonly observer?: ResultObserver;
   readonly settings: CamerasSettings & { readonly sessionsMax: number };
 }
 
@@ -112,7 +114,7 @@ export class CamerasLane {
   }
 
   #makeSession(clientId: string): CamerasSession {
-    const { clock, settings, feeds } = this.#options;
+    const { clock, settings, feeds, observer } = this.#options;
     const session: CamerasSession = new CamerasSession({
       clientId,
       clock,
@@ -120,6 +122,7 @@ export class CamerasLane {
       settings,
       feeds,
       watches: this.#watches,
+      observer,
       onLost: () => this.#registry.end(session, new SightlineError('SESSION_IDLE', 'the connection was lost')),
     });
     return session;

@@ -42,6 +42,13 @@ export interface CamerasSettings extends KeepAliveSettings {
   readonly idleTimeoutMs: number;
 }
 
+/** Where the times go that results take on their way to whoever watches. */
+export interface ResultObserver {
+  encoded(ms: number): void;
+  /** Handed to the socket to taken by the system. */
+  transmitted(ms: number): void;
+}
+
 export interface CamerasSessionParts {
   readonly clientId: string;
   readonly clock: Clock;
@@ -49,6 +56,7 @@ export interface CamerasSessionParts {
   readonly settings: CamerasSettings;
   readonly feeds: CameraFeeds;
   readonly watches: RawWatches;
+  readonly observer: ResultObserver | undefined;
   readonly onLost: () => void;
 }
 
@@ -307,7 +315,11 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     const taken = view.results!.take(nowMs);
     if (taken === undefined) return 'empty';
     if (taken.gap) this.#tellGap(view, 'results', taken.gap);
-    this.#tell(resultMessage(view.id, taken.sample, nowMs, this.#aheadMs));
+    const { clock, observer } = this.#parts;
+    const message = resultMessage(view.id, taken.sample, nowMs, this.#aheadMs);
+    // What became of a frame without a result takes no time worth telling.
+    if (!observer || message.outcome !== 'result') this.#tell(message);
+    else this.#tell(message, { clock, observer });
     return true;
   }
 
@@ -347,16 +359,27 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     this.link.socket?.send(message, this.#onSent);
   }
 
-  #tell(message: CamerasTextMessage): void {
+  /** `timed`: it is a result, whose times are of interest. */
+  #tell(message: CamerasTextMessage, timed?: { readonly clock: Clock; readonly observer: ResultObserver }): void {
     const { socket } = this.link;
     if (!socket) return;
+    const beganMs = timed?.clock.now() ?? 0;
     const text = JSON.stringify(message);
     this.#sentBytes += text.length;
-    socket.send(text, this.#onSent);
+    socket.send(text, timed ? this.#onSentTimed(timed, beganMs) : this.#onSent);
     // Who asks and reads nothing is not read either; see #onSent.
     if (socket.bufferedAmount > 2 * this.#parts.settings.sendBufferBytesMax) {
       SocketReading.of(socket).pause(PauseReason.deaf);
     }
+  }
+
+  #onSentTimed({ clock, observer }: { readonly clock: Clock; readonly observer: ResultObserver }, beganMs: number) {
+    const sentMs = clock.now();
+    observer.encoded(sentMs - beganMs);
+    return (error?: Error | null): void => {
+      if (!error) observer.transmitted(clock.now() - sentMs);
+      this.#onSent();
+    };
   }
 
   readonly #onSent = (): void => {

@@ -68,6 +68,19 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         read: ({ totals }) => seconds(totals.decodeMs),
       },
       {
+        name: 'sightline_camera_decoders',
+        kind: 'gauge',
+        help: 'Cameras by what decodes them: `software`, or the kind of device',
+        labels: ['by'],
+        read: ({ decoders }) => [...decoders].map(([by, count]): Labelled => [[by], count]),
+      },
+      {
+        name: 'sightline_camera_decoder_faults_total',
+        kind: 'counter',
+        help: 'Times that a device has failed with a camera, which the software took over',
+        read: ({ decoderFaults }) => decoderFaults,
+      },
+      {
         name: 'sightline_camera_scale_seconds_total',
         kind: 'counter',
         unit: 'seconds',
@@ -106,32 +119,7 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         kind: 'counter',
         help: 'Pictures of cameras: received from the processes, dropped there since the pipe was full, and of those received the ones that no pipeline was there for',
         labels: ['what'],
-        read: ({ totals, pictures }) =>
-          labelled({ received: totals.pictures, dropped: totals.picturesDropped, unused: pictures.unused }),
-      },
-      {
-        name: 'sightline_camera_pictures_processed_total',
-        kind: 'counter',
-        help: 'What became of the pictures of cameras, by pipeline: result, error, or why it was dropped',
-        labels: ['pipeline', 'outcome'],
-        read: ({ pictures }) =>
-          [...pictures.pipelines].flatMap(([pipeline, { results, errors, dropped }]) =>
-            Object.entries({ result: results, error: errors, ...dropped }).map(([outcome, count]): Labelled => [
-              [pipeline, outcome],
-              count,
-            ]),
-          ),
-      },
-      {
-        name: 'sightline_camera_pictures_waiting',
-        kind: 'gauge',
-        help: 'Pictures of cameras that wait for a worker, or are with one, by pipeline',
-        labels: ['pipeline', 'where'],
-        read: ({ pictures }) =>
-          [...pictures.pipelines].flatMap(([pipeline, { queued, inFlight }]): Labelled[] => [
-            [[pipeline, 'queue'], queued],
-            [[pipeline, 'worker'], inFlight],
-          ]),
+        read: ({ totals, unused }) => labelled({ received: totals.pictures, dropped: totals.picturesDropped, unused }),
       },
       {
         name: 'sightline_camera_processes',

@@ -1,5 +1,6 @@
 import type { PipelineName } from '../../base/result.ts';
 import type { Priority } from '../../base/sample.ts';
+import type { HardwareSettings } from './hardware-places.ts';
 import type { CameraInput } from './messages.ts';
 
 /** Settings of the fleet, and what a change of them touches. Pure. */
@@ -34,6 +35,7 @@ export interface FleetSettings {
   readonly rawBytesMax: number;
   /** Cameras whose frames are encoded anew at once, at most. */
   readonly transcodesMax: number;
+  readonly hardware: HardwareSettings;
   readonly allowedNetworks: readonly string[];
   /** By id. */
   readonly cameras: ReadonlyMap<string, CameraSettings>;
@@ -55,6 +57,7 @@ export const NO_FLEET: FleetSettings = {
   rateFpsMax: 120,
   rawBytesMax: 8 * 2 ** 20,
   transcodesMax: 0,
+  hardware: { wish: 'off', decodersMax: 0 },
   allowedNetworks: [],
   cameras: new Map(),
 };

@@ -4,6 +4,8 @@ import type { Random } from '../../base/random.ts';
 import type { MemoryAccount, MemoryLedger } from '../../fences/memory-ledger.ts';
 import type { Log } from '../../log/log.ts';
 import { redactText } from '../../log/redact.ts';
+import { classOf, type PriorityClass } from '../../observe/frame-accounts.ts';
+import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
 import { CameraCounts } from './camera-counts.ts';
@@ -22,6 +24,8 @@ import type { CameraDocument } from './documents.ts';
 import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 import type { CameraFeed, Still } from './feed.ts';
 import type { FrameData, PictureCondition, PictureScale, ReaderCounts, ReaderData, StreamFacts } from './messages.ts';
+import { streamName, type PictureObserver } from './picture-accounts.ts';
+import type { HardwarePlaces } from './hardware-places.ts';
 import { PictureFeed, type OpenPictures } from './picture-feed.ts';
 import { isRateNews, isSameScale, nextRate, orderDelayMs, pictureScale } from './picture-plan.ts';
 import { isSuspect, withCrash } from './placement.ts';
@@ -38,7 +42,11 @@ export interface CameraHost {
   readonly memory: MemoryLedger;
   readonly streams: FrameStreams;
   readonly pool: ReaderPool;
+  readonly hardware: HardwarePlaces;
   readonly openPictures: OpenPictures;
+  readonly observer: PictureObserver;
+  /** undefined: nobody wants traces. */
+  readonly tracer: () => FrameTracer | undefined;
   readonly settings: () => FleetSettings;
   /** Those that are read. */
   readonly cameras: () => number;
@@ -53,7 +61,7 @@ export interface CameraHost {
   readonly onRetry: (code: ErrorCode) => void;
 }
 
-const CLASSES = ['low', 'normal', 'high', 'critical'] as const;
+const SOFTWARE_NAME = 'software';
 /** Share of the time until its connection ends after which a camera without frames counts as stalled. */
 const STALL_SHARE = 0.5;
 const REASON_CHARS = 500;
@@ -82,6 +90,13 @@ export class Camera implements CameraFeed {
   #epoch = 0;
   #condition: { readonly condition: PictureCondition; readonly sinceMs: number };
   #stallWatch: StallWatch;
+  /** What decodes its frames, and why; undefined: nothing of this connection. */
+  #decoding: { readonly by: string; readonly reason: string | null } | undefined;
+  /** It would be decoded by a device if there was a place. */
+  #isDeviceFull = false;
+  /** Times that a device has failed with it, and whether that was in this connection. */
+  #deviceFaults = 0;
+  #hasLostDevice = false;
   #trouble: Reason | null = null;
   /** In a row. */
   #failures = 0;
@@ -102,7 +117,7 @@ export class Camera implements CameraFeed {
     this.id = id;
     this.#host = host;
     this.#settings = settings;
-    const { clock, random, streams, memory, openPictures } = host;
+    const { clock, random, streams, memory, openPictures, observer, tracer } = host;
     const nowMs = clock.now();
     this.#status = firstStatus(nowMs);
     this.#condition = { condition: 'unknown', sinceMs: nowMs };
@@ -131,6 +146,8 @@ export class Camera implements CameraFeed {
         streams,
         account,
         open: openPictures,
+        observer,
+        tracer,
         priority: () => this.#settings.priority,
         isAway: () => this.#status.state !== 'live',
         cameras: host.cameras,
@@ -215,6 +232,16 @@ export class Camera implements CameraFeed {
     };
   }
 
+  /** What decodes it; undefined: nothing is decoded. */
+  get decodedBy(): string | undefined {
+    return this.#decoding?.by;
+  }
+
+  /** As alerts tell it. */
+  tally(): { client_id: string; class: PriorityClass; frames: number; bad: number } {
+    return { client_id: streamName(this.id), class: classOf(this.#settings.priority), ...this.#pictures.tally() };
+  }
+
   report(): CameraDocument {
     const { clock } = this.#host;
     const nowMs = clock.now();
@@ -228,7 +255,7 @@ export class Camera implements CameraFeed {
     return {
       id: this.id,
       url: shownAddress(url),
-      class: CLASSES[priority],
+      class: classOf(priority),
       pipelines: [...pipelines],
       state,
       since: wallTimeMs(clock, sinceMs),
@@ -246,6 +273,7 @@ export class Camera implements CameraFeed {
             epoch: this.#epoch,
           }
         : null,
+      decoding: this.#decoding ?? null,
       process: this.#opening ? (this.#seat?.link.pid ?? null) : null,
       rates: {
         received_fps: rates.received,
@@ -294,6 +322,7 @@ export class Camera implements CameraFeed {
     this.#stills.expire();
     this.#pictures.tick();
     this.#orderPictures();
+    if (this.#isDeviceFull) this.orderDecoder();
     if (this.#liveSinceMs !== undefined && nowMs - this.#liveSinceMs >= HEALTHY_MS) this.#failures = 0;
     const { stallTimeoutMs } = this.#host.settings();
     const silentMs = this.#stallWatch.silentMs(nowMs);
@@ -301,6 +330,21 @@ export class Camera implements CameraFeed {
       const message = `no frame has come for ${(silentMs / 1000).toFixed(1)} s`;
       this.#change({ kind: 'stalled', reason: { code: 'CAMERA_STALLED', message } });
     }
+  }
+
+  /** What decodes it follows from what the machine has, and who else has a place there. `isAnew`: that has changed. */
+  orderDecoder(isAnew = false): void {
+    if (isAnew) {
+      this.#deviceFaults = 0;
+      this.#hasLostDevice = false;
+    }
+    const facts = this.#facts;
+    if (!this.#opening || !facts || this.#hasLostDevice || this.#isClosed) return;
+    const { type, reason, isFull } = this.#host.hardware.choose(this.id, facts.codec, this.#deviceFaults);
+    this.#isDeviceFull = isFull;
+    // The reader tells when another one really decodes it.
+    this.#decoding = { by: this.#decoding?.by ?? SOFTWARE_NAME, reason };
+    this.#opening.decoder(type);
   }
 
   /** Its streams end. Idempotent. */
@@ -376,6 +420,7 @@ export class Camera implements CameraFeed {
       ended: when((code, reason) => this.#onEnded(code, reason)),
       lost: when((loss) => this.#onLost(loss)),
       condition: when((condition) => this.#onCondition(condition)),
+      decoder: when((by, fault) => this.#onDecoder(by, fault)),
       counts: when((counts) => this.#onCounts(counts)),
       stillFailed: when((request, code, reason) => this.#stills.failed(request, code, shortened(reason))),
       data: when((data) => this.#onData(data)),
@@ -405,6 +450,7 @@ export class Camera implements CameraFeed {
     const wasLive = this.#status.state === 'live';
     this.#becomeLive();
     if (wasLive && isNewFacts) this.#tell();
+    this.orderDecoder();
     this.#orderPictures();
   }
 
@@ -446,6 +492,23 @@ export class Camera implements CameraFeed {
     if (before !== 'unknown' || condition !== 'ok')
       this.#host.log.write('camera_condition', { camera: this.id, condition });
     this.#tell();
+  }
+
+  #onDecoder(by: string, fault: string | null): void {
+    const { hardware, log } = this.#host;
+    if (fault === null) {
+      this.#decoding = { by, reason: this.#decoding?.reason ?? null };
+      return;
+    }
+    const reason = shortened(fault);
+    this.#decoding = { by, reason };
+    this.#deviceFaults++;
+    // With its next connection it may try again, a few times.
+    this.#hasLostDevice = true;
+    this.#opening?.decoder(null);
+    hardware.leave(this.id);
+    hardware.noteFault();
+    log.write('camera_decoder_lost', { camera: this.id, reason });
   }
 
   #onCounts(counts: ReaderCounts): void {
@@ -564,6 +627,10 @@ export class Camera implements CameraFeed {
     this.#opening = undefined;
     this.#liveSinceMs = undefined;
     this.#facts = undefined;
+    this.#decoding = undefined;
+    this.#isDeviceFull = false;
+    this.#hasLostDevice = false;
+    this.#host.hardware.leave(this.id);
     this.#counts.end();
     this.#stills.reset();
     this.#condition = { condition: 'unknown', sinceMs: this.#host.clock.now() };

@@ -41,6 +41,13 @@ export const cameraSchema = z
         epoch: unixMs('of the connection'),
       })
       .nullable(),
+    decoding: z
+      .object({
+        by: z.string().describe('`software`, or the kind of device (`fleet.hardware_decoding`)'),
+        reason: z.string().nullable().describe('why it is the software, though a device is wanted'),
+      })
+      .nullable()
+      .describe('what decodes its frames; null: nothing is decoded'),
     process: z.int().nullable().describe('pid of the process that reads it'),
     rates: z
       .object({

@@ -5,13 +5,15 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { isLongRun } from '../../../test/support/forms.ts';
 import { CAMERA, expectBalanced, fleetWorld, NamingEngine } from '../../../test/support/camera-fleet.ts';
-import { sumsOf } from '../../../test/support/figure-accounts.ts';
+import { expectFiguresBalanced, sumsOf } from '../../../test/support/figure-accounts.ts';
 import { scripted } from '../../../test/support/scripted-cameras.ts';
 import type { Sample } from '../../base/sample.ts';
 import { FigureRegistry } from '../../observe/figures.ts';
+import { framesPart } from '../../observe/frame-accounts.ts';
 import { camerasPart } from './camera-figures.ts';
 import type { Camera } from './camera.ts';
 import type { CameraDocument } from './documents.ts';
+import type { Hardware } from './hardware.ts';
 import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 
 const TIMEOUT = { timeout: 60_000 };
@@ -88,6 +90,83 @@ describe('a fleet', { timeout: 90_000 }, () => {
     set({ slow: { maxFps: 30 } });
     await expect.poll(() => pictures('slow'), TIMEOUT).toBeGreaterThan(before + 10);
     expect(camera('slow').report().connections).toBe(1);
+  });
+
+  test('results count by class, with their stages, from capture and from arrival; the late ones are told', async () => {
+    const { set, camera, fleet, observed } = fleetWorld({ lateMs: 0 });
+    set({ a: scripted() });
+    await expect.poll(() => observed.length, TIMEOUT).toBeGreaterThan(5);
+    set({ a: { priority: 2 } });
+    await expect.poll(() => observed.at(-1)!.priority, TIMEOUT).toBe(2);
+    expectBalanced(camera('a'));
+    for (const { client_id, pipeline, stages, ownStages } of observed) {
+      expect([client_id, pipeline]).toEqual(['camera:a', 'objects']);
+      // Captured 5 ms before it came, and decoded in one.
+      expect(stages.total - ownStages.total).toBeCloseTo(5, 1);
+      expect(stages.decode).toBeCloseTo(1, 1);
+      // It says that of pictures that came sooner than that, too.
+      expect(ownStages.decode).toBeLessThanOrEqual(stages.decode);
+      const { total, ...parts } = ownStages;
+      // The engine's timer may be early by a part of a millisecond.
+      expect(Object.values(parts).reduce((sum, ms) => sum + ms)).toBeLessThan(total + 1);
+    }
+    const frames = fleet.frames();
+    expect(frames.map(({ class: name }) => name)).toEqual(['low', 'high']);
+    for (const { results, late } of frames) expect(late).toBe(results);
+    expect(frames.reduce((sum, { results }) => sum + results, 0)).toBe(observed.length);
+    const [tally] = fleet.tallies();
+    expect(tally).toMatchObject({ client_id: 'camera:a', class: 'high' });
+    expect(tally!.bad).toBe(tally!.frames);
+  });
+
+  describe('with a device that decodes', () => {
+    const VAAPI: Hardware = { type: 'vaapi', codecs: ['h264'], reason: null };
+    const one = { hardware: { wish: 'auto', decodersMax: 1 } } as const;
+
+    test('as many as may be are decoded by it; who leaves makes room, and each says what decodes it', async () => {
+      const { set, camera, fleet, limit, log } = fleetWorld({ settings: one, findHardware: async () => VAAPI });
+      const by = (id: string) => camera(id).report().decoding;
+      set({ a: scripted(), b: scripted() });
+      const decoders = () => Object.fromEntries(fleet.accounts().decoders);
+      await expect.poll(decoders, TIMEOUT).toEqual({ vaapi: 1, software: 1 });
+      const [taken, other] = by('a')!.by === 'vaapi' ? ['a', 'b'] : ['b', 'a'];
+      expect(by(other!)).toEqual({ by: 'software', reason: 'vaapi decodes 1 cameras already' });
+      set({ [taken!]: { isEnabled: false } });
+      await expect.poll(() => by(other!), TIMEOUT).toEqual({ by: 'vaapi', reason: null });
+      expect(by(taken!)).toBeNull();
+      expect(log.map(({ event }) => event)).toContain('hardware_decoding');
+      // A change of the setting is no new connection.
+      limit({ hardware: { wish: 'off', decodersMax: 1 } });
+      await expect.poll(() => by(other!), TIMEOUT).toEqual({ by: 'software', reason: null });
+      expect(camera(other!).report().connections).toBe(1);
+    });
+
+    test('one that fails with it is decoded by the software, which is told and counted', async () => {
+      const { set, camera, fleet, log } = fleetWorld({ settings: one, findHardware: async () => VAAPI });
+      set({ a: scripted({ does: 'lose device', afterMs: 50 }) });
+      await expect.poll(() => fleet.accounts().decoderFaults, TIMEOUT).toBe(1);
+      expect(camera('a').report()).toMatchObject({
+        state: 'live',
+        connections: 1,
+        decoding: { by: 'software', reason: 'the device is gone' },
+      });
+      expect(log.find(({ event }) => event === 'camera_decoder_lost')?.fields).toMatchObject({ camera: 'a' });
+      // Its place is free.
+      set({ b: scripted() });
+      await expect.poll(() => camera('b').report().decoding?.by, TIMEOUT).toBe('vaapi');
+      expect(camera('a').report().decoding?.by).toBe('software');
+    });
+
+    test('one that is named and not there is told with its reason', async () => {
+      const reason = 'cuda: Cannot load libcuda.so.1';
+      const { set, camera, log } = fleetWorld({
+        settings: { hardware: { wish: 'cuda', decodersMax: 8 } },
+        findHardware: async () => ({ type: null, codecs: [], reason }),
+      });
+      set({ a: scripted() });
+      await expect.poll(() => camera('a').report().decoding, TIMEOUT).toEqual({ by: 'software', reason });
+      expect(log.find(({ event }) => event === 'hardware_unavailable')?.fields).toEqual({ wanted: 'cuda', reason });
+    });
   });
 
   test('no credentials of a camera stand anywhere', async () => {
@@ -340,20 +419,22 @@ describe('faults', { timeout: 120_000 }, () => {
     });
     expect(log.filter(({ event }) => event === 'reader_process_lost')).toHaveLength(1);
     // The figures say the same, also of cameras that are gone.
-    const figures = new FigureRegistry({}, [camerasPart(fleet)]);
+    const figures = new FigureRegistry({}, [camerasPart(fleet), framesPart(() => fleet.frames())]);
     const figure = (name: string, labels: Readonly<Record<string, string>> = {}) =>
       sumsOf(figures.read(), labels).get(name);
     expect(figure('sightline_camera_process_ends_total', { cause: 'signal' })).toBe(1);
     expect(figure('sightline_cameras', { state: 'live' })).toBe(10);
     expect(figure('sightline_camera_live')).toBe(10);
     const connections = figure('sightline_camera_connections_total')!;
-    const results = figure('sightline_camera_pictures_processed_total', { outcome: 'result' })!;
+    expectFiguresBalanced(figures.read());
+    const results = figure('sightline_frames_results_total')!;
     expect(results).toBeGreaterThan(10);
     set(Object.fromEntries(ids.map((id) => [id, null])));
     expect(figure('sightline_cameras')).toBe(0);
     expect(figure('sightline_camera_connections_total')).toBe(connections);
-    expect(figure('sightline_camera_pictures_processed_total', { outcome: 'result' })).toBeGreaterThanOrEqual(results);
-    expect(figure('sightline_camera_pictures_waiting')).toBe(0);
+    expect(figure('sightline_frames_results_total')).toBeGreaterThanOrEqual(results);
+    expect(figure('sightline_frames_queued')! + figure('sightline_frames_in_flight')!).toBe(0);
+    expectFiguresBalanced(figures.read());
   });
 
   test('a camera that brings down its process twice gets one of its own; what it does then is its own affair', async () => {
@@ -415,7 +496,7 @@ describe('faults', { timeout: 120_000 }, () => {
     const [one, other] = [againMs - begunMs, performance.now() - againMs].map(Math.round);
     process.stdout.write(`a hundred are live again after ${one} ms, and ${other} ms\n`);
     expect(fleet.accounts().connections).toBeGreaterThanOrEqual(300);
-    const results = () => ids.map((id) => camera(id).accounts().pipelines.get('objects')!.results);
+    const results = () => ids.map((id) => camera(id).accounts().frames[0]!.results);
     await expect.poll(() => Math.min(...results()), TIMEOUT).toBeGreaterThan(0);
   });
 

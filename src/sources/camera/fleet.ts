@@ -3,6 +3,8 @@ import { SightlineError, toSightlineError, type ErrorCode } from '../../base/err
 import type { Random } from '../../base/random.ts';
 import type { MemoryLedger } from '../../fences/memory-ledger.ts';
 import type { Log } from '../../log/log.ts';
+import { addClass, type ClassAccounts, type PriorityClass } from '../../observe/frame-accounts.ts';
+import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import { testAddress, tooManyTests, type CameraTest } from './address-test.ts';
 import { Camera, type CameraHost } from './camera.ts';
@@ -10,7 +12,10 @@ import { addTotals, noTotals } from './camera-counts.ts';
 import { inputOf, isSameConnection, NO_FLEET, type CameraSettings, type FleetSettings } from './camera-settings.ts';
 import { CAMERA_STATES, type CameraDocument, type CameraState } from './documents.ts';
 import type { CameraFeed, CameraFeeds } from './feed.ts';
-import { addPictures, noPictures, type PictureTotals } from './picture-totals.ts';
+import type { Hardware, HardwareWish } from './hardware.ts';
+import { HardwarePlaces } from './hardware-places.ts';
+import { findHardware } from './hardware-proof.ts';
+import type { PictureObserver } from './picture-accounts.ts';
 import type { OpenPictures } from './picture-feed.ts';
 import { admitted } from './placement.ts';
 import { ReaderPool, TESTS_MAX } from './process-pool.ts';
@@ -26,8 +31,13 @@ export interface CameraFleetOptions {
   readonly streams: FrameStreams;
   /** Work on the pictures of a camera. */
   readonly openPictures: OpenPictures;
+  readonly observer: PictureObserver;
+  /** Asked for each frame; undefined: nobody wants traces. */
+  readonly tracer: () => FrameTracer | undefined;
   /** Runs callbacks of others: their exceptions are kept away from the rest. */
   readonly guard: (callback: () => void) => void;
+  /** Finds what decodes cameras; default: it is tried in processes of its own. Never rejects. */
+  readonly findHardware?: (wish: HardwareWish) => Promise<Hardware>;
   /** The script of the processes; default: the reader. */
   readonly script?: URL;
   /** CLOCK_MONOTONIC, ms; default: that of this process. */
@@ -42,12 +52,13 @@ const TICK_MS = 1_000;
 export class CameraFleet implements CameraFeeds {
   readonly #options: CameraFleetOptions;
   readonly #pool: ReaderPool;
+  readonly #hardware: HardwarePlaces;
   /** By id, in the order of the ids. */
   #cameras = new Map<string, Camera>();
   readonly #watchers = new Set<(id: string) => void>();
   readonly #retries = new Map<ErrorCode, number>();
   /** Of cameras that were removed: what was counted stays counted. */
-  readonly #past = { totals: noTotals(), pictures: noPictures(), connections: 0 };
+  readonly #past = { totals: noTotals(), unused: 0, connections: 0, frames: new Map<string, ClassAccounts>() };
   readonly #tick: NodeJS.Timeout;
   #settings: FleetSettings = NO_FLEET;
   /** Cameras that are read. */
@@ -59,6 +70,13 @@ export class CameraFleet implements CameraFeeds {
     this.#options = options;
     const { clock, random, log, script, guard } = options;
     this.#pool = new ReaderPool({ clock, random, log, script, guard, settings: () => this.#settings });
+    this.#hardware = new HardwarePlaces({
+      log,
+      find: options.findHardware ?? findHardware,
+      onChange: () => {
+        for (const camera of this.#cameras.values()) guard(() => camera.orderDecoder(true));
+      },
+    });
     this.#tick = setInterval(() => {
       const nowMs = clock.now();
       for (const camera of this.#cameras.values()) guard(() => camera.tick(nowMs));
@@ -107,6 +125,7 @@ export class CameraFleet implements CameraFeeds {
       if (camera) cameras.set(id, camera);
     }
     this.#cameras = cameras;
+    this.#hardware.configure(settings.hardware);
   }
 
   /** Opens an address once, beside the cameras, and says what it found. Errors: CAMERA_TESTS_BUSY. */
@@ -129,23 +148,48 @@ export class CameraFleet implements CameraFeeds {
   accounts() {
     const states = Object.fromEntries(CAMERA_STATES.map((state) => [state, 0])) as Record<CameraState, number>;
     const totals = noTotals();
-    const pictures: PictureTotals = noPictures();
     addTotals(totals, this.#past.totals);
-    addPictures(pictures, this.#past.pictures);
-    let { connections } = this.#past;
+    let { connections, unused } = this.#past;
     let viewers = 0;
     let transcoding = 0;
+    const decoders = new Map<string, number>();
     for (const camera of this.#cameras.values()) {
       const one = camera.accounts();
       states[camera.status.state]++;
       addTotals(totals, one.totals);
-      addPictures(pictures, one);
+      unused += one.unused;
       connections += one.connections;
       viewers += one.viewers;
       if (camera.isTranscoding) transcoding++;
+      const by = camera.decodedBy;
+      if (by !== undefined) decoders.set(by, (decoders.get(by) ?? 0) + 1);
     }
+    const decoderFaults = this.#hardware.faults;
     const processes = this.#pool.accounts();
-    return { states, totals, pictures, connections, viewers, transcoding, retries: this.#retries, processes };
+    return {
+      states,
+      totals,
+      unused,
+      connections,
+      viewers,
+      transcoding,
+      decoders,
+      decoderFaults,
+      retries: this.#retries,
+      processes,
+    };
+  }
+
+  /** Pictures that were handed to pipelines, by pipeline and class, since the start; those of cameras that were removed too. */
+  frames(): ClassAccounts[] {
+    const all = new Map(this.#past.frames);
+    for (const camera of this.#cameras.values()) addFrames(all, camera.accounts().frames);
+    return [...all.values()];
+  }
+
+  /** Of each camera: the answers that were due, and those of them that were no result in time. */
+  *tallies(): Iterable<{ client_id: string; class: PriorityClass; frames: number; bad: number }> {
+    for (const camera of this.#cameras.values()) yield camera.tally();
   }
 
   /** Ids of the cameras, and whether frames come of each. */
@@ -161,7 +205,7 @@ export class CameraFleet implements CameraFeeds {
   /** Every picture has its outcome. */
   get isDrained(): boolean {
     for (const camera of this.#cameras.values()) {
-      for (const { queued, inFlight } of camera.accounts().pipelines.values()) if (queued + inFlight > 0) return false;
+      for (const { queued, in_flight } of camera.accounts().frames) if (queued + in_flight > 0) return false;
     }
     return true;
   }
@@ -172,6 +216,7 @@ export class CameraFleet implements CameraFeeds {
     clearInterval(this.#tick);
     for (const [id, camera] of this.#cameras) this.#remove(id, camera);
     this.#watchers.clear();
+    this.#hardware.close();
     await this.#pool.close();
   }
 
@@ -198,14 +243,15 @@ export class CameraFleet implements CameraFeeds {
     camera.close();
     const accounts = camera.accounts();
     addTotals(this.#past.totals, accounts.totals);
-    addPictures(this.#past.pictures, accounts);
+    addFrames(this.#past.frames, accounts.frames);
+    this.#past.unused += accounts.unused;
     this.#past.connections += accounts.connections;
     this.#cameras.delete(id);
     this.#tell(id);
   }
 
   get #host(): CameraHost {
-    const { clock, random, log, memory, streams, openPictures, guard } = this.#options;
+    const { clock, random, log, memory, streams, openPictures, observer, tracer, guard } = this.#options;
     return {
       clock,
       random,
@@ -213,8 +259,11 @@ export class CameraFleet implements CameraFeeds {
       memory,
       streams,
       openPictures,
+      observer,
+      tracer,
       guard,
       pool: this.#pool,
+      hardware: this.#hardware,
       settings: () => this.#settings,
       cameras: () => this.#read,
       requireTranscode: (id) => this.#requireTranscode(id),
@@ -241,5 +290,12 @@ export class CameraFleet implements CameraFeeds {
 
   #tell(id: string): void {
     for (const onChange of this.#watchers) this.#options.guard(() => onChange(id));
+  }
+}
+
+function addFrames(to: Map<string, ClassAccounts>, more: readonly ClassAccounts[]): void {
+  for (const one of more) {
+    const key = `${one.class} ${one.pipeline}`;
+    to.set(key, addClass(to.get(key), one));
   }
 }

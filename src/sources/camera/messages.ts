@@ -1,6 +1,7 @@
 import type { CaptureClock } from '../../base/frame-name.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import type { Size } from '../../base/picture.ts';
+import type { HardwareType } from './hardware.ts';
 import type { PictureCondition } from '../../vision/picture-watch.ts';
 
 /**
@@ -41,6 +42,8 @@ export type ReaderOrder =
   | { readonly type: 'raw'; readonly camera: number; readonly isWanted: boolean }
   /** Somebody watches it encoded anew as H.264: all frames are decoded and encoded, until nobody does. */
   | { readonly type: 'transcoded'; readonly camera: number; readonly isWanted: boolean }
+  /** What decodes its frames from the next key frame on: a device of this kind; null: the software, as in the beginning. */
+  | { readonly type: 'decoder'; readonly camera: number; readonly by: HardwareType | null }
   /** A JPEG of the newest picture that is at hand, at most so wide. Answered by a `still` over the pipe, or by `still_failed`. */
   | { readonly type: 'still'; readonly camera: number; readonly request: number; readonly widthMax: number };
 
@@ -82,6 +85,8 @@ export type ReaderNews =
   | { readonly type: 'live'; readonly camera: number; readonly epoch: number; readonly facts: StreamFacts }
   /** It sends nothing any more: `ended`, or why. Its number is free of work; it may be opened again. */
   | { readonly type: 'ended'; readonly camera: number; readonly code: ErrorCode | null; readonly reason: string }
+  /** Its pictures come of another decoder: `software`, or a kind of device. `fault`: why the device that was to decode it does not any more, or cannot. */
+  | { readonly type: 'decoder'; readonly camera: number; readonly by: string; readonly fault: string | null }
   | { readonly type: 'condition'; readonly camera: number; readonly condition: PictureCondition }
   | {
       readonly type: 'still_failed';

@@ -1,12 +1,13 @@
 import type { Clock } from '../../base/clock.ts';
 import { toSightlineError } from '../../base/errors.ts';
-import type { CaptureClock, FrameName } from '../../base/frame-name.ts';
-import type { FrameDropCause, FrameOutcome } from '../../base/frame.ts';
+import type { FrameOutcome } from '../../base/frame.ts';
 import type { Picture } from '../../base/picture.ts';
 import type { Random } from '../../base/random.ts';
 import type { PipelineName } from '../../base/result.ts';
 import type { Priority } from '../../base/sample.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
+import type { ClassAccounts } from '../../observe/frame-accounts.ts';
+import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import { outcomeBytes, type FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
 import { restartDelayMs, type RestartPolicy } from '../../supervise/restart.ts';
@@ -15,6 +16,7 @@ import type { Reason } from './camera-state.ts';
 import type { NamedOutcome } from '../../base/camera-frame.ts';
 import type { ReaderData } from './messages.ts';
 import { ownBytes } from './own-bytes.ts';
+import { PictureAccounts, streamName, type NamedPicture, type PictureObserver } from './picture-accounts.ts';
 import { patienceMs, pictureRate, steadyShare, type ModelSize } from './picture-plan.ts';
 
 /** The work of pipelines on the pictures of one camera, as it is needed here. */
@@ -23,6 +25,8 @@ export interface PictureWork {
   readonly frames: Stream<Picture>;
   readonly pipelines: readonly {
     readonly name: PipelineName;
+    /** Id of its model. */
+    readonly model: string;
     /** One for each picture, with its `seq`. */
     readonly outcomes: Stream<FrameOutcome>;
     /** Pictures that workers hold. */
@@ -65,6 +69,8 @@ export interface PictureFeedOptions {
   readonly streams: FrameStreams;
   readonly account: () => MemoryAccount;
   readonly open: OpenPictures;
+  readonly observer: PictureObserver;
+  readonly tracer: () => FrameTracer | undefined;
   readonly priority: () => Priority;
   readonly isAway: () => boolean;
   /** How many are read, this one among them. */
@@ -79,27 +85,10 @@ export interface PictureFeedOptions {
   readonly onTrouble: (reason: Reason | null) => void;
 }
 
-/** Of one pipeline. At every moment: pictures = results + errors + sum of dropped + queued + in flight. */
-export interface PipelineAccounts {
-  readonly pictures: number;
-  readonly results: number;
-  readonly errors: number;
-  readonly dropped: Readonly<Record<FrameDropCause, number>>;
-  readonly queued: number;
-  readonly inFlight: number;
-}
-
-interface Named {
-  readonly frame: FrameName;
-  readonly clock: CaptureClock;
-  readonly captureTimeMs: number;
+interface Named extends NamedPicture {
   /** Pipelines whose outcome is still to come. */
   pending: number;
 }
-
-type MutableAccounts = { -readonly [K in 'pictures' | 'results' | 'errors']: number } & {
-  readonly dropped: Record<FrameDropCause, number>;
-};
 
 /** The newest wins: what a camera has seen before that is of no use to anybody. */
 const QUEUE = 1;
@@ -117,7 +106,7 @@ const RETRY: RestartPolicy = { firstDelayMs: 1_000, delayMaxMs: 60_000, healthyM
 export class PictureFeed {
   readonly results: Stream<NamedOutcome>;
   readonly #options: PictureFeedOptions;
-  readonly #accounts = new Map<PipelineName, MutableAccounts>();
+  readonly #accounts: PictureAccounts;
   /** Frames without an outcome, by the number of the picture. */
   readonly #names = new Map<number, Named>();
   #wanted: { readonly pipelines: readonly PipelineName[]; readonly model: string | undefined } | undefined;
@@ -130,15 +119,17 @@ export class PictureFeed {
   #lastSeq = 0;
   /** When the last picture came that has a result. */
   #resultOfMs = 0;
-  /** Pictures in a row that were left out. */
+  /** Pictures in a row that were left out, and the last of them: several pipelines may share it. */
   #misses = 0;
+  #missedSeq = 0;
   #unused = 0;
   #namesLost = 0;
 
   constructor(options: PictureFeedOptions) {
     this.#options = options;
+    this.#accounts = new PictureAccounts(options);
     this.results = options.streams.create<NamedOutcome>(
-      `camera:${options.camera}/results`,
+      `${streamName(options.camera)}/results`,
       RESULTS_KEPT,
       options.account,
       ({ outcome }) => outcomeBytes(outcome) + NAME_BYTES,
@@ -166,19 +157,14 @@ export class PictureFeed {
     return this.#work?.rateFps();
   }
 
-  /** `unused`: pictures that came while there was no pipeline for them. */
-  accounts(): {
-    readonly pipelines: ReadonlyMap<PipelineName, PipelineAccounts>;
-    readonly unused: number;
-    readonly namesLost: number;
-  } {
-    const all = new Map<PipelineName, PipelineAccounts>();
-    for (const [name, { dropped, ...counts }] of this.#accounts) {
-      const pipeline = this.#work?.pipelines.find((one) => one.name === name);
-      const waiting = pipeline ? { queued: this.#work!.queued(), inFlight: pipeline.inFlight() } : NOTHING;
-      all.set(name, { ...counts, dropped: { ...dropped }, ...waiting });
-    }
-    return { pipelines: all, unused: this.#unused, namesLost: this.#namesLost };
+  /** `frames`: those that were handed to pipelines. `unused`: pictures that came while there was no pipeline for them. */
+  accounts(): { readonly frames: readonly ClassAccounts[]; readonly unused: number; readonly namesLost: number } {
+    return { frames: this.#accounts.read(this.#work), unused: this.#unused, namesLost: this.#namesLost };
+  }
+
+  /** Answers that were due, and those of them that were no result in time. */
+  tally(): { readonly frames: number; readonly bad: number } {
+    return this.#accounts.tally();
   }
 
   /** Takes up other pipelines, or another model; with the same ones nothing happens. */
@@ -199,22 +185,30 @@ export class PictureFeed {
       this.#unused++;
       return;
     }
-    const { camera, clock, priority, cameras } = this.#options;
-    const { epoch, seq: frameSeq, width, height, source } = data;
+    const { camera, clock, priority: ofClass, cameras } = this.#options;
+    const { epoch, seq: frameSeq, width, height, source, decodeMs } = data;
     const seq = ++this.#lastSeq;
-    const frame = { camera, epoch, seq: frameSeq };
-    this.#names.set(seq, { frame, clock: data.clock, captureTimeMs, pending: work.pipelines.length });
+    const priority = ofClass();
+    this.#names.set(seq, {
+      frame: { camera, epoch, seq: frameSeq },
+      clock: data.clock,
+      captureTimeMs,
+      arrivedTimeMs: captureTimeMs + data.capturedBeforeMs,
+      decodeMs,
+      priority,
+      trace: this.#accounts.came(priority, work.pipelines),
+      pending: work.pipelines.length,
+    });
     if (this.#names.size > NAMES_MAX) {
       this.#names.delete(this.#names.keys().next().value!);
       this.#namesLost++;
     }
-    for (const { name } of work.pipelines) this.#of(name).pictures++;
     work.noteFrame();
     work.frames.publish({
       seq,
       data: { kind: 'rgb', bytes: ownBytes(data.bytes), width, height, source },
       captureTimeMs,
-      priority: priority(),
+      priority,
       deadlineMs: clock.now() + patienceMs(this.rateFps, cameras(), clock.now() - this.#resultOfMs, work.serviceMs()),
     });
   }
@@ -244,7 +238,7 @@ export class PictureFeed {
     const turn = this.#turn;
     let work: PictureWork;
     try {
-      work = await open({ source: `camera:${camera}`, pipelines, model, queue: QUEUE, priority, isAway, account });
+      work = await open({ source: streamName(camera), pipelines, model, queue: QUEUE, priority, isAway, account });
     } catch (thrown) {
       if (turn !== this.#turn) return;
       const { code, message } = toSightlineError(thrown);
@@ -256,14 +250,13 @@ export class PictureFeed {
     if (turn !== this.#turn) return work.close();
     this.#failures = 0;
     this.#work = work;
-    for (const pipeline of work.pipelines) this.#follow(pipeline.name, pipeline.outcomes);
+    for (const pipeline of work.pipelines) this.#follow(pipeline);
     onTrouble(null);
     onChange();
   }
 
-  #follow(pipeline: PipelineName, outcomes: Stream<FrameOutcome>): void {
-    const accounts = this.#of(pipeline);
-    const reader = outcomes.subscribe({
+  #follow(pipeline: PictureWork['pipelines'][number]): void {
+    const reader = pipeline.outcomes.subscribe({
       name: 'camera',
       contract: { kind: 'all' },
       onReady: () => take(),
@@ -273,41 +266,34 @@ export class PictureFeed {
       for (let sample = reader.next(); sample !== undefined; sample = reader.next()) {
         const { data: outcome, seq } = sample;
         if (outcome.kind === 'result') {
-          accounts.results++;
           this.#resultOfMs = Math.max(this.#resultOfMs, outcome.receivedTimeMs);
           this.#misses = 0;
-        } else if (outcome.kind === 'error') accounts.errors++;
-        else accounts.dropped[outcome.cause]++;
-        if (outcome.kind === 'dropped' && outcome.cause === 'expired') this.#miss(seq);
-        this.#tell(pipeline, seq, outcome);
+        }
+        const isPutOff = outcome.kind === 'dropped' && outcome.cause === 'expired' && this.#miss(seq);
+        this.#tell(pipeline, seq, outcome, isPutOff);
       }
     };
   }
 
-  /** A few times: where the engine has too little time for all, more pictures would only cost more. */
-  #miss(seq: number): void {
-    if (seq !== this.#lastSeq || ++this.#misses > MISSES_MAX) return;
-    this.#options.onMissed();
+  /**
+   * The camera's next picture takes its place, a few times: where the engine has too little time for all, more pictures would only cost more. True: it does, or will.
+   */
+  #miss(seq: number): boolean {
+    if (seq !== this.#lastSeq) return false;
+    if (seq !== this.#missedSeq) {
+      this.#missedSeq = seq;
+      if (++this.#misses <= MISSES_MAX) this.#options.onMissed();
+    }
+    return this.#misses <= MISSES_MAX;
   }
 
-  #tell(pipeline: PipelineName, seq: number, outcome: FrameOutcome): void {
+  #tell(pipeline: PictureWork['pipelines'][number], seq: number, outcome: FrameOutcome, isPutOff: boolean): void {
     const named = this.#names.get(seq);
     if (!named) return;
     if (--named.pending === 0) this.#names.delete(seq);
+    this.#accounts.settled(pipeline, named, outcome, isPutOff);
     if (this.results.closed) return;
     const { frame, clock, captureTimeMs } = named;
-    this.results.publish({ data: { frame, clock, pipeline, outcome }, captureTimeMs });
-  }
-
-  #of(pipeline: PipelineName): MutableAccounts {
-    let accounts = this.#accounts.get(pipeline);
-    if (!accounts) {
-      const dropped = { queue_full: 0, expired: 0, superseded: 0, stale: 0, disconnected: 0 };
-      accounts = { pictures: 0, results: 0, errors: 0, dropped };
-      this.#accounts.set(pipeline, accounts);
-    }
-    return accounts;
+    this.results.publish({ data: { frame, clock, pipeline: pipeline.name, outcome }, captureTimeMs });
   }
 }
-
-const NOTHING = { queued: 0, inFlight: 0 } as const;

@@ -6,6 +6,7 @@ import { Child, type ChildExit, type ExitCause } from '../../supervise/child.ts'
 import type { RestartPolicy } from '../../supervise/restart.ts';
 import { Supervisor } from '../../supervise/supervisor.ts';
 import { DataReader } from './data-codec.ts';
+import type { HardwareType } from './hardware.ts';
 import type {
   CameraInput,
   PictureCondition,
@@ -43,6 +44,8 @@ export interface OpeningListener {
   ended(code: ErrorCode | null, reason: string): void;
   lost(loss: ProcessLoss): void;
   condition(condition: PictureCondition): void;
+  /** As in `ReaderNews`. */
+  decoder(by: string, fault: string | null): void;
   counts(counts: ReaderCounts): void;
   stillFailed(request: number, code: ErrorCode, reason: string): void;
   data(data: ReaderData): void;
@@ -298,6 +301,8 @@ function tell(listener: OpeningListener, news: Exclude<ReaderNews, { type: 'coun
       return listener.ended(news.code, news.reason);
     case 'condition':
       return listener.condition(news.condition);
+    case 'decoder':
+      return listener.decoder(news.by, news.fault);
     case 'still_failed':
       return listener.stillFailed(news.request, news.code, news.reason);
   }
@@ -330,6 +335,7 @@ export class Opening {
   #pictures: { readonly rateFps: number; readonly scale: PictureScale } | undefined;
   #isRawWanted = false;
   #isTranscodedWanted = false;
+  #decoder: HardwareType | null = null;
 
   /** For `ReaderLink.open`. */
   constructor(camera: number, parts: OpeningParts, link: OpeningLink, after: Opening | undefined) {
@@ -355,6 +361,7 @@ export class Opening {
     if (this.#pictures) this.#link.send({ type: 'pictures', camera, ...this.#pictures });
     if (this.#isRawWanted) this.#link.send({ type: 'raw', camera, isWanted: true });
     if (this.#isTranscodedWanted) this.#link.send({ type: 'transcoded', camera, isWanted: true });
+    if (this.#decoder !== null) this.#link.send({ type: 'decoder', camera, by: this.#decoder });
   }
 
   pictures(rateFps: number, scale: PictureScale): void {
@@ -370,6 +377,13 @@ export class Opening {
   transcoded(isWanted: boolean): void {
     this.#isTranscodedWanted = isWanted;
     if (this.#isBegun) this.#link.send({ type: 'transcoded', camera: this.camera, isWanted });
+  }
+
+  /** What decodes it; null: the software. */
+  decoder(by: HardwareType | null): void {
+    if (by === this.#decoder) return;
+    this.#decoder = by;
+    if (this.#isBegun) this.#link.send({ type: 'decoder', camera: this.camera, by });
   }
 
   /** False: there is nobody to ask. */

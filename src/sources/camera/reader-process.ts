@@ -1,4 +1,5 @@
 import { openData, openParent } from '../../supervise/parent.ts';
+import { hardwareDecoder } from './hardware-device.ts';
 import type { ReaderNews, ReaderOrder } from './messages.ts';
 import { Outlet } from './outlet.ts';
 import { CameraReader } from './reader.ts';
@@ -26,6 +27,7 @@ function follow(order: ReaderOrder): void {
       epoch,
       input,
       outlet,
+      hardware: hardwareDecoder,
       tell: (news) => void parent.send(news),
       onEnd: () => {
         if (readers.get(camera) === reader) readers.delete(camera);
@@ -45,6 +47,7 @@ function follow(order: ReaderOrder): void {
   } else if (order.type === 'close') reader.close();
   else if (order.type === 'pictures') reader.orderPictures(order.rateFps, order.scale);
   else if (order.type === 'raw') reader.orderRaw(order.isWanted);
+  else if (order.type === 'decoder') reader.orderDecoder(order.by);
   else if (order.type === 'transcoded') reader.orderTranscoded(order.isWanted);
   else reader.orderStill(order.request, order.widthMax);
 }

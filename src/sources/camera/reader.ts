@@ -10,7 +10,8 @@ import { connectionFault } from './faults.ts';
 import type { CameraInput, PictureCondition, PictureScale, ReaderCounts, ReaderNews, StreamFacts } from './messages.ts';
 import { sourceOf } from './open-source.ts';
 import type { Outlet } from './outlet.ts';
-import { PictureDecoder } from './picture-decoder.ts';
+import type { HardwareType } from './hardware.ts';
+import { PictureDecoder, type OpenDecoder } from './picture-decoder.ts';
 import { PictureScaler } from './picture-scaler.ts';
 import { RateMeter } from './rate-meter.ts';
 import { RawTrack, type NamedFrame } from './raw-track.ts';
@@ -28,6 +29,8 @@ export interface ReaderOptions {
   readonly epoch: number;
   readonly input: CameraInput;
   readonly outlet: Outlet;
+  /** Decoders of a kind of device. */
+  readonly hardware: (type: HardwareType) => OpenDecoder;
   readonly tell: (news: ReaderNews) => void;
   /** All is freed. */
   readonly onEnd: () => void;
@@ -111,8 +114,15 @@ export class CameraReader {
   readonly #decoding = new Map<number, NamedFrame>();
   #isDecoding: Promise<void> | undefined;
   readonly #stills: StillRequest[] = [];
-  /** Of changed parameters, which the decoder has to get before the next frame. */
-  #newExtradata: Uint8Array | undefined;
+  /** Parameters of coding, where they are not in the frames. */
+  #extradata: Uint8Array | undefined;
+  /** The decoder has to get them before the next frame. */
+  #isExtradataNew = false;
+  /** Of the device that is to decode; undefined: the software. */
+  #device: OpenDecoder | undefined;
+  /** From the next key frame on. */
+  #isDeviceNew = false;
+  #deviceFaults = 0;
   #end: { readonly code: ErrorCode | null; readonly reason: string } | undefined;
   #received = 0;
   #receivedBytes = 0;
@@ -128,7 +138,10 @@ export class CameraReader {
     this.#epoch = options.epoch;
     this.#source = sourceOf(options.input);
     this.#transcoded = new TranscodedTrack(options.outlet);
-    this.#decoder = new PictureDecoder((picture, id) => this.#takePicture(picture, id));
+    this.#decoder = new PictureDecoder(
+      (picture, id) => this.#takePicture(picture, id),
+      (by, fault) => this.#noteDecoder(by, fault),
+    );
     void this.#run();
   }
 
@@ -170,6 +183,20 @@ export class CameraReader {
     }
   }
 
+  /** `type`: of the device that is to decode it; null: the software. */
+  orderDecoder(type: HardwareType | null): void {
+    this.#device = type === null ? undefined : this.#options.hardware(type);
+    this.#isDeviceNew = true;
+  }
+
+  #noteDecoder(by: string, fault: string | null): void {
+    if (fault !== null) {
+      this.#device = undefined;
+      this.#deviceFaults += 1;
+    }
+    this.#options.tell({ type: 'decoder', camera: this.camera, by, fault });
+  }
+
   /** Decodes what has come since the key frame, so that the next frame can be decoded. */
   #catchUp(): void {
     const frames = this.#raw?.group ?? [];
@@ -208,7 +235,8 @@ export class CameraReader {
       const codec = NAL_CODECS[track.codec];
       if (codec) this.#raw = new RawTrack(codec, track.extradata, this.#options.outlet);
       if (this.#raw?.track) this.#requireSize(this.#raw.track);
-      await this.#decoder.open(track, this.#input.pixelsMax, track.extradata);
+      this.#extradata = track.extradata;
+      await this.#openDecoder();
       for (let packet = await this.#source.read(); packet && !this.#end; packet = await this.#source.read()) {
         await this.#take(packet);
       }
@@ -388,7 +416,8 @@ export class CameraReader {
   #setExtradata(extradata: Uint8Array): void {
     const before = this.#raw?.track;
     this.#raw?.setExtradata(extradata);
-    this.#newExtradata = extradata;
+    this.#extradata = extradata;
+    this.#isExtradataNew = true;
     this.#plan.break();
     const after = this.#raw?.track;
     if (after && after !== before) this.#changeTrack(after);
@@ -451,15 +480,29 @@ export class CameraReader {
     }
   }
 
-  async #decodeJob({ frame, how }: Job): Promise<void> {
-    const extradata = this.#newExtradata;
-    if (extradata) {
-      this.#newExtradata = undefined;
-      await this.#decoder.open(this.#track!, this.#input.pixelsMax, extradata);
-    }
+  async #decodeJob(job: Job): Promise<void> {
+    const faults = this.#deviceFaults;
+    await this.#decodeFrame(job);
+    // A key frame was decoded by the software after all; what follows any other one cannot be.
+    if (this.#deviceFaults > faults && !job.frame.isKey) this.#skipToKey();
+  }
+
+  #skipToKey(): void {
+    this.#replay.length = 0;
+    const key = this.#jobs.findIndex(({ frame }) => frame.isKey);
+    this.#jobs.splice(0, key < 0 ? this.#jobs.length : key);
+    if (key < 0) this.#plan.break();
+  }
+
+  async #decodeFrame({ frame, how }: Job): Promise<void> {
+    if (this.#isDeviceNew && frame.isKey) {
+      // What the other one still has goes first.
+      await this.#decoder.drain();
+      await this.#openDecoder();
+    } else if (this.#isExtradataNew) await this.#openDecoder();
     const id = ++this.#id;
     this.#decoding.set(id, frame);
-    const coded = { id, bytes: frame.bytes };
+    const coded = { id, bytes: frame.bytes, isKey: frame.isKey };
     if (how === 'single') {
       this.#plan.noteSingle(await this.#decoder.single(coded));
       this.#decoding.clear();
@@ -469,6 +512,13 @@ export class CameraReader {
     if (this.#decoding.size > 2 * REORDERED_MAX) {
       for (const old of this.#decoding.keys()) if (old < id - REORDERED_MAX) this.#decoding.delete(old);
     }
+  }
+
+  async #openDecoder(): Promise<void> {
+    const limits = { pixelsMax: this.#input.pixelsMax, extradata: this.#extradata };
+    this.#isExtradataNew = false;
+    this.#isDeviceNew = false;
+    await this.#decoder.open(this.#track!, limits, this.#device);
   }
 
   async #takePicture(picture: Frame, id: number): Promise<void> {

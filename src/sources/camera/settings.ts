@@ -18,6 +18,7 @@ export function fleetSettings({ fleet, cameras }: Pick<Config, 'fleet' | 'camera
     rateFpsMax: fleet.rate_fps_max,
     rawBytesMax: fleet.raw_bytes_max,
     transcodesMax: fleet.transcodes_max,
+    hardware: { wish: fleet.hardware_decoding, decodersMax: fleet.hardware_decoders_max },
     allowedNetworks: fleet.allowed_networks,
     cameras: new Map(ids.map((id) => [id, cameraSettings(cameras[id]!)])),
   };
