@@ -130,8 +130,9 @@ export class PictureFeed {
   #lastSeq = 0;
   /** When the last picture came that has a result. */
   #resultOfMs = 0;
-  /** Pictures in a row that were left out. */
+  /** Pictures in a row that were left out, and the last of them: several pipelines may share it. */
   #misses = 0;
+  #missedSeq = 0;
   #unused = 0;
   #namesLost = 0;
 
@@ -286,8 +287,9 @@ export class PictureFeed {
 
   /** A few times: where the engine has too little time for all, more pictures would only cost more. */
   #miss(seq: number): void {
-    if (seq !== this.#lastSeq || ++this.#misses > MISSES_MAX) return;
-    this.#options.onMissed();
+    if (seq !== this.#lastSeq || seq === this.#missedSeq) return;
+    this.#missedSeq = seq;
+    if (++this.#misses <= MISSES_MAX) this.#options.onMissed();
   }
 
   #tell(pipeline: PipelineName, seq: number, outcome: FrameOutcome): void {
