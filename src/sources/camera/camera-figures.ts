@@ -82,6 +82,13 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         read: ({ totals }) => labelled({ received: totals.fragments, dropped: totals.fragmentsDropped }),
       },
       {
+        name: 'sightline_camera_raw_evicted_total',
+        kind: 'counter',
+        help: 'Fragments of raw channels that are not kept any more, by the bound that was met',
+        labels: ['bound'],
+        read: ({ evicted }) => labelled(evicted),
+      },
+      {
         name: 'sightline_camera_transcodes',
         kind: 'gauge',
         help: 'Cameras that are encoded anew as H.264, since somebody watches them who cannot play their own codec',

@@ -26,7 +26,7 @@ import { PictureFeed, type OpenPictures } from './picture-feed.ts';
 import { isRateNews, isSameScale, nextRate, orderDelayMs, pictureScale } from './picture-plan.ts';
 import { isSuspect, withCrash } from './placement.ts';
 import type { ReaderPool, Seat } from './process-pool.ts';
-import { RawChannel } from './raw-channel.ts';
+import { RawChannel, type RawBound } from './raw-channel.ts';
 import type { Opening, OpeningListener, ProcessLoss } from './reader-link.ts';
 import { shownAddress } from './shown-address.ts';
 import { Stills } from './stills.ts';
@@ -51,6 +51,8 @@ export interface CameraHost {
   /** Its settings or its state have changed. */
   readonly onChange: (id: string) => void;
   readonly onRetry: (code: ErrorCode) => void;
+  /** Fragments of its raw channel have gone. */
+  readonly onEvicted: (bound: RawBound, fragments: number) => void;
 }
 
 const CLASSES = ['low', 'normal', 'high', 'critical'] as const;
@@ -116,11 +118,13 @@ export class Camera implements CameraFeed {
         form,
         streams,
         account,
+        clock,
         bytesMax: () => host.settings().rawBytesMax,
         captureTimeMs: (data) => this.#captureTimeMs(data),
         onWanted: (isWanted) => this.#opening?.[form](isWanted),
       });
     this.#raw = channel('raw');
+        onEvicted: host.onEvicted,
     let transcoded: RawChannel | undefined;
     try {
       this.#transcoded = transcoded = channel('transcoded');

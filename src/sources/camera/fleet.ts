@@ -14,6 +14,7 @@ import { addPictures, noPictures, type PictureTotals } from './picture-totals.ts
 import type { OpenPictures } from './picture-feed.ts';
 import { admitted } from './placement.ts';
 import { ReaderPool, TESTS_MAX } from './process-pool.ts';
+import type { RawBound } from './raw-channel.ts';
 import { aheadOfMonotonicMs } from './source.ts';
 
 export type { CameraSettings, FleetSettings } from './camera-settings.ts';
@@ -46,6 +47,8 @@ export class CameraFleet implements CameraFeeds {
   #cameras = new Map<string, Camera>();
   readonly #watchers = new Set<(id: string) => void>();
   readonly #retries = new Map<ErrorCode, number>();
+  /** Fragments of raw channels that have gone, by the bound that was met. */
+  readonly #evicted: Record<RawBound, number> = { bytes: 0, fragments: 0, age: 0 };
   /** Of cameras that were removed: what was counted stays counted. */
   readonly #past = { totals: noTotals(), pictures: noPictures(), connections: 0 };
   readonly #tick: NodeJS.Timeout;
@@ -145,7 +148,8 @@ export class CameraFleet implements CameraFeeds {
       if (camera.isTranscoding) transcoding++;
     }
     const processes = this.#pool.accounts();
-    return { states, totals, pictures, connections, viewers, transcoding, retries: this.#retries, processes };
+    const counts = { connections, retries: this.#retries, evicted: { ...this.#evicted } };
+    return { states, totals, pictures, viewers, transcoding, processes, ...counts };
   }
 
   /** Ids of the cameras, and whether frames come of each. */
@@ -221,6 +225,9 @@ export class CameraFleet implements CameraFeeds {
       ownTimeOf: (monotonicMs) => this.#ownTimeOf(monotonicMs),
       onChange: (id) => this.#tell(id),
       onRetry: (code) => this.#retries.set(code, (this.#retries.get(code) ?? 0) + 1),
+      onEvicted: (bound, fragments) => {
+        this.#evicted[bound] += fragments;
+      },
     };
   }
 
