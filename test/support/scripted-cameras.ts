@@ -13,6 +13,8 @@ export type Deed =
   | 'black'
   | 'garble'
   | 'change'
+  /** Black, and soon afterwards it breaks off. */
+  | 'blackout'
   | 'no stills';
 
 export interface ScriptOptions {

@@ -104,12 +104,13 @@ class ScriptedCamera {
     if (does === 'stall') this.#after(afterMs, () => this.close());
     if (does === 'break') this.#after(afterMs, () => this.#end('CAMERA_STALLED', 'it broke off'));
     if (does === 'end') this.#after(afterMs, () => this.#end(null, ''));
-    if (does === 'black') {
+    if (does === 'black' || does === 'blackout') {
       this.#after(afterMs, () => say({ type: 'condition', camera: this.#camera, condition: 'black' }));
     }
     if (does === 'garble') this.#after(afterMs, () => data.write(Buffer.alloc(64, 0xff)));
     if (does === 'change') {
       this.#after(afterMs, () => {
+    if (does === 'blackout') this.#after(2 * afterMs, () => this.#end('CAMERA_STALLED', 'it broke off'));
         this.#epoch = Math.max(Date.now(), this.#epoch + 1);
         this.#seq = 0;
         for (const form of [this.#raw, this.#transcoded]) Object.assign(form, { hasInit: false, isKeyDue: true });

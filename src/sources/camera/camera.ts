@@ -83,6 +83,8 @@ export class Camera implements CameraFeed {
   #facts: StreamFacts | undefined;
   #epoch = 0;
   #condition: { readonly condition: PictureCondition; readonly sinceMs: number };
+  /** When it was told to look at what it looks at now. */
+  #sceneEpoch = 0;
   #stallWatch: StallWatch;
   #trouble: Reason | null = null;
   /** In a row. */
@@ -116,15 +118,15 @@ export class Camera implements CameraFeed {
       new RawChannel({
         camera: id,
         form,
+        clock,
         streams,
         account,
-        clock,
         bytesMax: () => host.settings().rawBytesMax,
         captureTimeMs: (data) => this.#captureTimeMs(data),
         onWanted: (isWanted) => this.#opening?.[form](isWanted),
+        onEvicted: host.onEvicted,
       });
     this.#raw = channel('raw');
-        onEvicted: host.onEvicted,
     let transcoded: RawChannel | undefined;
     try {
       this.#transcoded = transcoded = channel('transcoded');
@@ -338,6 +340,8 @@ export class Camera implements CameraFeed {
   #begin(): void {
     this.#isRead = true;
     this.#disconnect();
+    this.#forgetCondition();
+    this.#sceneEpoch = 0;
     this.#failures = 0;
     this.#connect();
   }
@@ -352,7 +356,8 @@ export class Camera implements CameraFeed {
     this.#seat ??= pool.place(suspect);
     this.#epoch = Math.max(Math.floor(wallTimeMs(clock)), this.#epoch + 1);
     this.#askedMs = nowMs;
-    const input = inputOf(this.#settings, this.#host.settings());
+    const scene = `${this.id}/${(this.#sceneEpoch ||= this.#epoch)}`;
+    const input = { ...inputOf(this.#settings, this.#host.settings()), scene };
     const listener = this.#listener(() => this.#opening === opening);
     const opening: Opening = this.#seat.link.open(this.#epoch, input, listener, this.#begun);
     this.#opening = opening;
@@ -432,6 +437,7 @@ export class Camera implements CameraFeed {
   #onLost({ cause, text, restartInMs, wasOpen }: ProcessLoss): void {
     const nowMs = this.#host.clock.now();
     this.#over();
+    this.#forgetCondition();
     if (wasOpen) this.#crashesMs = withCrash(this.#crashesMs, nowMs);
     const reason: Reason = { code: 'CAMERA_PROCESS_LOST', message: `the process that read it ${text}` };
     this.#host.onRetry(reason.code);
@@ -447,9 +453,14 @@ export class Camera implements CameraFeed {
     if (condition === before) return;
     this.#condition = { condition, sinceMs: this.#host.clock.now() };
     // The first look at a sound picture is no news.
-    if (before !== 'unknown' || condition !== 'ok')
-      this.#host.log.write('camera_condition', { camera: this.id, condition });
+    if (isFault(before) || isFault(condition)) this.#host.log.write('camera_condition', { camera: this.id, condition });
     this.#tell();
+  }
+
+  /** Whoever watches it next begins anew. */
+  #forgetCondition(): void {
+    if (this.#condition.condition === 'unknown') return;
+    this.#condition = { condition: 'unknown', sinceMs: this.#host.clock.now() };
   }
 
   #onCounts(counts: ReaderCounts): void {
@@ -570,7 +581,6 @@ export class Camera implements CameraFeed {
     this.#facts = undefined;
     this.#counts.end();
     this.#stills.reset();
-    this.#condition = { condition: 'unknown', sinceMs: this.#host.clock.now() };
   }
 
   #disconnect(): void {
@@ -579,9 +589,11 @@ export class Camera implements CameraFeed {
     this.#over();
   }
 
+  /** The process knows nothing of it any more. */
   #release(): void {
     this.#seat?.leave();
     this.#seat = undefined;
+    this.#forgetCondition();
   }
 
   #leave(): void {
@@ -604,6 +616,10 @@ export class Camera implements CameraFeed {
 
 function isWaiting({ state }: CameraStatus): boolean {
   return state === 'backing_off' || state === 'failed';
+}
+
+function isFault(condition: PictureCondition): boolean {
+  return condition !== 'unknown' && condition !== 'ok';
 }
 
 function isSameFacts(one: StreamFacts | undefined, other: StreamFacts): boolean {

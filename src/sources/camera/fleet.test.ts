@@ -213,6 +213,21 @@ describe('a fleet', { timeout: 90_000 }, () => {
     await expect.poll(() => state('never'), TIMEOUT).toBe('live');
   });
 
+  test('what is wrong with a picture stays said over a lost connection, and not of another address', async () => {
+    const { set, camera, log } = fleetWorld();
+    set({ a: scripted({ does: 'blackout', afterMs: 100 }) });
+    const seen: CameraDocument[] = [];
+    camera('a').watchState(() => void seen.push(camera('a').report()));
+    await expect.poll(() => camera('a').report().connections, TIMEOUT).toBeGreaterThanOrEqual(3);
+    const since = seen.findIndex(({ picture }) => picture.condition === 'black');
+    const states = seen.slice(since).map(({ state, picture }) => `${state} ${picture.condition}`);
+    expect(states).toContain('backing_off black');
+    expect(new Set(seen.slice(since).map(({ picture }) => picture.since)).size).toBe(1);
+    expect(log.filter(({ event }) => event === 'camera_condition')).toHaveLength(1);
+    set({ a: scripted() });
+    expect(camera('a').report().picture.condition).toBe('unknown');
+  });
+
   test('raw channel: from a key frame on, while somebody watches', async () => {
     const { set, camera, memory } = fleetWorld({ settings: { rawBytesMax: 60_000 } });
     set({ a: scripted({ fps: 100, fragmentBytes: 2_000 }) });

@@ -13,6 +13,8 @@ import type { PictureCondition } from '../../vision/picture-watch.ts';
 export interface CameraInput {
   /** With credentials, if there are any: it goes into no log and no message. */
   readonly url: string;
+  /** Names what it looks at: a connection goes on with what the last one of the same name has learned of the picture. Left out: with nothing. */
+  readonly scene?: string;
   readonly transport: 'tcp' | 'udp';
   /** A file begins anew at its end; else the camera ends there. */
   readonly loop: boolean;

@@ -196,6 +196,24 @@ describe('no more is decoded than is needed', { timeout: 60_000 }, () => {
   });
 });
 
+test('what was learned of a picture is known to the next connection', { timeout: 60_000 }, async () => {
+  const told = async (url: string, scene: string, count: number) => {
+    const camera = reader.open(url, { scene });
+    camera.pictures(Infinity);
+    await camera.waitFor(() => camera.news('condition').length >= count);
+    camera.close();
+    await camera.ended();
+    return camera.news('condition').map(({ condition }) => condition)[count - 1];
+  };
+  const [plain, other] = [server.url('plain'), server.url('other')];
+  expect(await told(plain, 'gate', 1)).toBe('unknown');
+  expect(await told(plain, 'gate', 2)).toBe('ok');
+  expect(await told(plain, 'gate', 1)).toBe('ok');
+  expect(await told(plain, 'yard', 1)).toBe('unknown');
+  // Of another size.
+  expect(await told(other, 'gate', 1)).toBe('unknown');
+});
+
 describe('the raw channel', { timeout: 60_000 }, () => {
   test('begins for a late viewer at the key frame before, at once, and again for the next', async () => {
     const sent = await watchSent('plain');

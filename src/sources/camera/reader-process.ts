@@ -1,4 +1,5 @@
 import { openData, openParent } from '../../supervise/parent.ts';
+import { KeptWatches } from './kept-watches.ts';
 import type { ReaderNews, ReaderOrder } from './messages.ts';
 import { Outlet } from './outlet.ts';
 import { CameraReader } from './reader.ts';
@@ -13,6 +14,7 @@ const COUNTS_INTERVAL_MS = 1_000;
 const WAITING_MAX = 4_096;
 
 const readers = new Map<number, CameraReader>();
+const watches = new KeptWatches();
 const outlet = new Outlet(openData());
 const parent = openParent<ReaderOrder, ReaderNews>({ isGuarded: true, waitingMax: WAITING_MAX, onMessage: follow });
 
@@ -26,6 +28,7 @@ function follow(order: ReaderOrder): void {
       epoch,
       input,
       outlet,
+      watches,
       tell: (news) => void parent.send(news),
       onEnd: () => {
         if (readers.get(camera) === reader) readers.delete(camera);

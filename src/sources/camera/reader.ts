@@ -7,6 +7,7 @@ import type { NalCodec } from '../../media/nal.ts';
 import { PictureWatch, WATCH_SIZE } from '../../vision/picture-watch.ts';
 import { DecodePlan, Pace } from './decode-plan.ts';
 import { connectionFault } from './faults.ts';
+import type { KeptWatch, KeptWatches } from './kept-watches.ts';
 import type { CameraInput, PictureCondition, PictureScale, ReaderCounts, ReaderNews, StreamFacts } from './messages.ts';
 import { sourceOf } from './open-source.ts';
 import type { Outlet } from './outlet.ts';
@@ -28,6 +29,7 @@ export interface ReaderOptions {
   readonly epoch: number;
   readonly input: CameraInput;
   readonly outlet: Outlet;
+  readonly watches: KeptWatches;
   readonly tell: (news: ReaderNews) => void;
   /** All is freed. */
   readonly onEnd: () => void;
@@ -76,7 +78,11 @@ export class CameraReader {
   readonly #source: PacketSource;
   readonly #abort = new AbortController();
   readonly #plan = new DecodePlan();
-  readonly #watch = new PictureWatch();
+  #watch = new PictureWatch();
+  /** Of an earlier connection, until it is known whether the pictures are of the same form. */
+  #earlierWatch: KeptWatch | undefined;
+  /** Of the pictures that came first. */
+  #form: string | undefined;
   readonly #watchPace = new Pace();
   readonly #rate = new RateMeter();
   readonly #rgb = new PictureScaler('rgb');
@@ -98,7 +104,8 @@ export class CameraReader {
   /** Of this epoch. */
   #hasKey = false;
   #newestKey: NamedFrame | undefined;
-  #condition: PictureCondition = 'unknown';
+  /** As told; undefined: nothing was. */
+  #condition: PictureCondition | undefined;
   #lastFrameMs: number | undefined;
   #deadline: NodeJS.Timeout | undefined;
   /** Of a stored source: media time, and when that was. */
@@ -127,6 +134,8 @@ export class CameraReader {
     this.#input = options.input;
     this.#epoch = options.epoch;
     this.#source = sourceOf(options.input);
+    const { scene } = options.input;
+    this.#earlierWatch = scene === undefined ? undefined : options.watches.take(scene, monotonicMs());
     this.#transcoded = new TranscodedTrack(options.outlet);
     this.#decoder = new PictureDecoder((picture, id) => this.#takePicture(picture, id));
     void this.#run();
@@ -269,9 +278,19 @@ export class CameraReader {
     this.#transcoded.close();
     this.#rgb.close();
     this.#luma.close();
+    this.#keepWatch();
     const { code, reason } = this.#end!;
     this.#options.onEnd();
     this.#options.tell({ type: 'ended', camera: this.camera, code, reason });
+  }
+
+  #keepWatch(): void {
+    const { scene } = this.#input;
+    if (scene === undefined) return;
+    const ours = this.#form && { watch: this.#watch, form: this.#form, endedMs: monotonicMs() };
+    // It has shown nothing: what was known before is not older by that.
+    const kept = this.#earlierWatch ?? ours;
+    if (kept) this.#options.watches.keep(scene, kept);
   }
 
   #neverCame(): void {
@@ -425,7 +444,17 @@ export class CameraReader {
     const codecString = coded?.codecString ?? null;
     this.#facts = { format: track.format, codec: track.codec, codecString, width, height, clock };
     this.#options.tell({ type: 'live', camera: this.camera, epoch: this.#epoch, facts: this.#facts });
-    if (isNew) this.#raw?.want(this.#isRawWanted);
+    if (!isNew) return;
+    this.#raw?.want(this.#isRawWanted);
+    this.#beginWatch(`${track.codec} ${width}×${height}`);
+  }
+
+  #beginWatch(form: string): void {
+    if (this.#form !== undefined) return;
+    this.#form = form;
+    if (this.#earlierWatch?.form === form) this.#watch = this.#earlierWatch.watch;
+    this.#earlierWatch = undefined;
+    this.#noteCondition(this.#watch.condition);
   }
 
   #decode(job: Job): void {
@@ -480,7 +509,7 @@ export class CameraReader {
     if (!this.#raw && frame.epoch === this.#epoch) this.#followSize(width, height);
     // What is wanted of it otherwise was taken in its time.
     const isReplayed = this.#isReplayed(frame);
-    if (!isReplayed && this.#watchPace.isDue(frame.arrivedMs)) {
+    if (!isReplayed && this.#form !== undefined && this.#watchPace.isDue(frame.arrivedMs)) {
       this.#watchPace.take(frame.arrivedMs, WATCH_INTERVAL_MS);
       const { bytes } = await this.#luma.scale(picture, { ...WATCH_SIZE, fit: 'stretch' });
       this.#noteCondition(this.#watch.see(bytes, frame.arrivedMs));
