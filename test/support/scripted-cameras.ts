@@ -10,11 +10,13 @@ export type Deed =
   | 'stall'
   | 'break'
   | 'end'
+  /** Ends after a group of pictures, and says so before the last of them has come. */
+  | 'end early'
   | 'black'
-  | 'garble'
-  | 'change'
   /** Black, and soon afterwards it breaks off. */
   | 'blackout'
+  | 'garble'
+  | 'change'
   | 'no stills';
 
 export interface ScriptOptions {

@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { isLongRun } from '../../../test/support/forms.ts';
 import { CAMERA, expectBalanced, fleetWorld, NamingEngine } from '../../../test/support/camera-fleet.ts';
 import { sumsOf } from '../../../test/support/figure-accounts.ts';
-import { scripted } from '../../../test/support/scripted-cameras.ts';
+import { scripted, SCRIPTED_GOP } from '../../../test/support/scripted-cameras.ts';
 import type { Sample } from '../../base/sample.ts';
 import { FigureRegistry } from '../../observe/figures.ts';
 import { camerasPart } from './camera-figures.ts';
@@ -226,6 +226,19 @@ describe('a fleet', { timeout: 90_000 }, () => {
     expect(log.filter(({ event }) => event === 'camera_condition')).toHaveLength(1);
     set({ a: scripted() });
     expect(camera('a').report().picture.condition).toBe('unknown');
+  });
+
+  test('the last frame of a file comes before its end', async () => {
+    const { set, camera, state, fleet } = fleetWorld();
+    set({ a: scripted({ does: 'end early' }) });
+    camera('a').watchRaw();
+    const fragments = fragmentsOf(camera('a'));
+    const ended: number[] = [];
+    camera('a').watchState(() => void (state('a') === 'ended' && ended.push(fragments.length)));
+    await expect.poll(() => ended, TIMEOUT).toEqual([SCRIPTED_GOP]);
+    expect(fragments.at(-1)!.frame.seq).toBe(SCRIPTED_GOP - 1);
+    expect(fleet.accounts().processes.strays).toBe(0);
+    expectBalanced(camera('a'));
   });
 
   test('raw channel: from a key frame on, while somebody watches', async () => {

@@ -82,8 +82,17 @@ export interface ReaderCounts {
 export type ReaderNews =
   /** The first frame is there, or the parameters of coding have changed (then with a new epoch that the process has taken). */
   | { readonly type: 'live'; readonly camera: number; readonly epoch: number; readonly facts: StreamFacts }
-  /** It sends nothing any more: `ended`, or why. Its number is free of work; it may be opened again. */
-  | { readonly type: 'ended'; readonly camera: number; readonly code: ErrorCode | null; readonly reason: string }
+  /**
+   * It sends nothing any more: `ended`, or why. Its number is free of work; it may be opened again. `dataBytes`: of all that the process has sent over the pipe before,
+   * which may come later than this.
+   */
+  | {
+      readonly type: 'ended';
+      readonly camera: number;
+      readonly code: ErrorCode | null;
+      readonly reason: string;
+      readonly dataBytes: number;
+    }
   | { readonly type: 'condition'; readonly camera: number; readonly condition: PictureCondition }
   | {
       readonly type: 'still_failed';

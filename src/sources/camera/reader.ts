@@ -238,8 +238,6 @@ export class CameraReader {
       // The last pictures of a file are still in the decoder.
       await this.#isDecoding;
       await this.#decoder.drain();
-      // The server takes nothing more of it then.
-      await this.#options.outlet.flushed(this.#abort.signal);
       this.#finish(null, 'it was played to its end');
     }
   }
@@ -280,8 +278,9 @@ export class CameraReader {
     this.#luma.close();
     this.#keepWatch();
     const { code, reason } = this.#end!;
-    this.#options.onEnd();
-    this.#options.tell({ type: 'ended', camera: this.camera, code, reason });
+    const { outlet, tell, onEnd } = this.#options;
+    onEnd();
+    tell({ type: 'ended', camera: this.camera, code, reason, dataBytes: outlet.bytes });
   }
 
   #keepWatch(): void {
