@@ -17,7 +17,9 @@ export type Deed =
   | 'blackout'
   | 'garble'
   | 'change'
-  | 'no stills';
+  | 'no stills'
+  /** Encoding it anew fails, whenever that is asked for. */
+  | 'no transcode';
 
 export interface ScriptOptions {
   readonly does?: Deed;

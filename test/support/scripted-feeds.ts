@@ -43,6 +43,7 @@ export class ScriptedCamera implements CameraFeed {
   codecString: string | null;
   readonly #clock: Clock;
   readonly #video: NumberedVideo;
+  #transcodeFailed: ((error: SightlineError) => void) | undefined;
   readonly #stateListeners = new Set<() => void>();
   #state: CameraDocument['state'] = 'live';
   #init: RawInit;
@@ -165,10 +166,16 @@ export class ScriptedCamera implements CameraFeed {
     return () => void this.watching--;
   }
 
-  watchTranscoded(): () => void {
+  watchTranscoded(onFailed: (error: SightlineError) => void): () => void {
     if (!this.mayTranscode) throw new SightlineError('TRANSCODE_LIMIT_REACHED', 'there is no place');
     this.transcoding++;
+    this.#transcodeFailed = onFailed;
     return () => void this.transcoding--;
+  }
+
+  /** It is encoded anew no more. */
+  failTranscode(): void {
+    this.#transcodeFailed!(new SightlineError('TRANSCODE_FAILED', 'the encoder fails'));
   }
 
   still(): Promise<Still> {

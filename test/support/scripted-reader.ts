@@ -72,6 +72,10 @@ class ScriptedCamera {
   }
 
   want(form: 'raw' | 'transcoded', isWanted: boolean): void {
+    if (form === 'transcoded' && isWanted && this.#script.does === 'no transcode') {
+      say({ type: 'transcode_failed', camera: this.#camera, reason: 'the encoder fails' });
+      return;
+    }
     Object.assign(form === 'raw' ? this.#raw : this.#transcoded, { isWanted, isKeyDue: true });
   }
 

@@ -266,6 +266,27 @@ describe('a view', () => {
     expect([north.transcoding, south.transcoding]).toEqual([0, 1]);
   });
 
+  test('of frames that are encoded anew ends where that fails, with the reason; others go on', async () => {
+    const north = bench.cameras.add('north');
+    const client = await CamerasClient.open(bench.url());
+    client.view(1, 'north');
+    client.view(2, 'north', ['raw'], { transcode: true });
+    client.view(3, 'north', ['results'], { transcode: true });
+    await client.settled();
+    await bench.play('north', 2, [client]);
+    north.failTranscode();
+    await bench.play('north', 2, [client]);
+    expect(client.of('closed')).toEqual([
+      { type: 'closed', id: 2, code: 'TRANSCODE_FAILED', message: 'the encoder fails' },
+    ]);
+    expect([client.names(1), client.names(2)]).toEqual([range(0, 4), range(0, 2)]);
+    expect([bench.lane.views, north.transcoding]).toEqual([2, 0]);
+    // Asked for once more it begins anew.
+    client.view(2, 'north', ['raw'], { transcode: true });
+    await client.settled();
+    expect(north.transcoding).toBe(1);
+  });
+
   test('has outcomes by the names of their frames, before fragments', async () => {
     const north = bench.cameras.add('north');
     const client = await CamerasClient.open(bench.url());

@@ -75,6 +75,7 @@ export async function testAddress({ clock, seat, input, epoch, ownTimeOf }: Addr
     ended: (code, reason) => fail(code ?? 'CAMERA_NO_PICTURE', code === null ? 'it ended without a frame' : reason),
     lost: ({ text }) => fail('CAMERA_PROCESS_LOST', `the process that read it ${text}`),
     condition: () => undefined,
+    transcodeFailed: () => undefined,
     counts: (counts) => {
       const atMs = clock.now();
       if (first && facts) {

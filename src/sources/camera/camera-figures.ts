@@ -102,6 +102,12 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         read: ({ totals }) => labelled({ encoded: totals.transcoded, dropped: totals.transcodedDropped }),
       },
       {
+        name: 'sightline_camera_transcode_failures_total',
+        kind: 'counter',
+        help: 'Times that encoding a camera anew has failed, which ends the views of it that need that',
+        read: ({ transcodeFailures }) => transcodeFailures,
+      },
+      {
         name: 'sightline_camera_encode_seconds_total',
         kind: 'counter',
         unit: 'seconds',

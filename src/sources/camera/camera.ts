@@ -51,6 +51,7 @@ export interface CameraHost {
   /** Its settings or its state have changed. */
   readonly onChange: (id: string) => void;
   readonly onRetry: (code: ErrorCode) => void;
+  readonly onTranscodeFailed: () => void;
   /** Fragments of its raw channel have gone. */
   readonly onEvicted: (bound: RawBound, fragments: number) => void;
 }
@@ -184,9 +185,9 @@ export class Camera implements CameraFeed {
     return this.#raw.watch();
   }
 
-  watchTranscoded(): () => void {
+  watchTranscoded(onFailed: (error: SightlineError) => void): () => void {
     if (!this.isTranscoding) this.#host.requireTranscode(this.id);
-    return this.#transcoded.watch();
+    return this.#transcoded.watch(onFailed);
   }
 
   /** Somebody has asked for that. */
@@ -385,6 +386,7 @@ export class Camera implements CameraFeed {
       ended: when((code, reason) => this.#onEnded(code, reason)),
       lost: when((loss) => this.#onLost(loss)),
       condition: when((condition) => this.#onCondition(condition)),
+      transcodeFailed: when((reason) => this.#onTranscodeFailed(shortened(reason))),
       counts: when((counts) => this.#onCounts(counts)),
       stillFailed: when((request, code, reason) => this.#stills.failed(request, code, shortened(reason))),
       data: when((data) => this.#onData(data)),
@@ -461,6 +463,15 @@ export class Camera implements CameraFeed {
   #forgetCondition(): void {
     if (this.#condition.condition === 'unknown') return;
     this.#condition = { condition: 'unknown', sinceMs: this.#host.clock.now() };
+  }
+
+  #onTranscodeFailed(reason: string): void {
+    const { log, onTranscodeFailed } = this.#host;
+    log.write('camera_transcode_failed', { camera: this.id, reason });
+    onTranscodeFailed();
+    this.#transcoded.fail(
+      new SightlineError('TRANSCODE_FAILED', `camera ${this.id} cannot be encoded anew: ${reason}`),
+    );
   }
 
   #onCounts(counts: ReaderCounts): void {

@@ -275,9 +275,9 @@ describe('a fleet', { timeout: 90_000 }, () => {
   test('encoded anew: beside the own form, for as many cameras at once as may be, and again after a reconnection', async () => {
     const { fleet, set, camera } = fleetWorld({ settings: { transcodesMax: 1 } });
     set({ a: scripted({ fps: 100, does: 'break', afterMs: 1_000 }), b: scripted({ fps: 100 }) });
-    const end = camera('a').watchTranscoded();
-    const again = camera('a').watchTranscoded();
-    expect(() => camera('b').watchTranscoded()).toThrow('for 1 cameras at once');
+    const end = camera('a').watchTranscoded(() => {});
+    const again = camera('a').watchTranscoded(() => {});
+    expect(() => camera('b').watchTranscoded(() => {})).toThrow('for 1 cameras at once');
     const heads = () => [camera('a').transcoded.head, camera('a').raw.head, camera('b').transcoded.head];
     await expect.poll(() => heads()[0], TIMEOUT).toBeGreaterThan(20);
     expect(heads().slice(1)).toEqual([0, 0]);
@@ -287,13 +287,29 @@ describe('a fleet', { timeout: 90_000 }, () => {
     expect(fleet.accounts().transcoding).toBe(1);
     await expect.poll(() => new Set(kept().map(({ frame }) => frame.epoch)).size, TIMEOUT).toBeGreaterThan(1);
     end();
-    expect(() => camera('b').watchTranscoded()).toThrow('cannot be encoded anew');
+    expect(() => camera('b').watchTranscoded(() => {})).toThrow('cannot be encoded anew');
     again();
-    const other = camera('b').watchTranscoded();
+    const other = camera('b').watchTranscoded(() => {});
     await expect.poll(() => heads()[2], TIMEOUT).toBeGreaterThan(5);
     other();
     expect(camera('b').report().frames.transcoded).toBeGreaterThan(5);
     expect(fleet.accounts().transcoding).toBe(0);
+  });
+
+  test('who watches a camera is told where encoding it anew fails; that is logged and counted', async () => {
+    const { fleet, set, camera, log } = fleetWorld({ settings: { transcodesMax: 1 } });
+    set({ a: scripted({ does: 'no transcode' }) });
+    const told: string[] = [];
+    const end = camera('a').watchTranscoded(({ code, message }) => void told.push(`${code}: ${message}`));
+    await expect
+      .poll(() => told, TIMEOUT)
+      .toEqual(['TRANSCODE_FAILED: camera a cannot be encoded anew: the encoder fails']);
+    end();
+    expect(log.filter(({ event }) => event === 'camera_transcode_failed')).toHaveLength(1);
+    expect(fleet.accounts()).toMatchObject({ transcodeFailures: 1, transcoding: 0 });
+    // It is tried again for whoever comes next.
+    camera('a').watchTranscoded(({ code }) => void told.push(code));
+    await expect.poll(() => told.length, TIMEOUT).toBe(2);
   });
 
   test('stills: one request for all who ask, its answer for a second, errors by the state', async () => {

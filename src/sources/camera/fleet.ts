@@ -47,6 +47,7 @@ export class CameraFleet implements CameraFeeds {
   #cameras = new Map<string, Camera>();
   readonly #watchers = new Set<(id: string) => void>();
   readonly #retries = new Map<ErrorCode, number>();
+  #transcodeFailures = 0;
   /** Fragments of raw channels that have gone, by the bound that was met. */
   readonly #evicted: Record<RawBound, number> = { bytes: 0, fragments: 0, age: 0 };
   /** Of cameras that were removed: what was counted stays counted. */
@@ -148,7 +149,12 @@ export class CameraFleet implements CameraFeeds {
       if (camera.isTranscoding) transcoding++;
     }
     const processes = this.#pool.accounts();
-    const counts = { connections, retries: this.#retries, evicted: { ...this.#evicted } };
+    const counts = {
+      connections,
+      retries: this.#retries,
+      transcodeFailures: this.#transcodeFailures,
+      evicted: { ...this.#evicted },
+    };
     return { states, totals, pictures, viewers, transcoding, processes, ...counts };
   }
 
@@ -225,6 +231,9 @@ export class CameraFleet implements CameraFeeds {
       ownTimeOf: (monotonicMs) => this.#ownTimeOf(monotonicMs),
       onChange: (id) => this.#tell(id),
       onRetry: (code) => this.#retries.set(code, (this.#retries.get(code) ?? 0) + 1),
+      onTranscodeFailed: () => {
+        this.#transcodeFailures++;
+      },
       onEvicted: (bound, fragments) => {
         this.#evicted[bound] += fragments;
       },

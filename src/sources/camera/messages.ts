@@ -94,6 +94,8 @@ export type ReaderNews =
       readonly dataBytes: number;
     }
   | { readonly type: 'condition'; readonly camera: number; readonly condition: PictureCondition }
+  /** It is not encoded anew any more, until that is asked for once more. */
+  | { readonly type: 'transcode_failed'; readonly camera: number; readonly reason: string }
   | {
       readonly type: 'still_failed';
       readonly camera: number;

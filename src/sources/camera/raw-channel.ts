@@ -1,4 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
+import type { SightlineError } from '../../base/errors.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
@@ -26,6 +27,10 @@ export interface RawChannelOptions {
 /** What bounds the fragments that are kept. */
 export type RawBound = 'bytes' | 'fragments' | 'age';
 
+interface Watcher {
+  readonly onFailed: (error: SightlineError) => void;
+}
+
 type Init = Extract<ReaderData, { kind: 'init' }>;
 type Fragment = Extract<ReaderData, { kind: 'fragment' }>;
 
@@ -45,9 +50,9 @@ export class RawChannel {
   readonly #options: RawChannelOptions;
   /** Positions of the key frames that the stream still holds; when there is to be room, of those behind its oldest fragment. */
   readonly #keys: number[] = [];
+  readonly #watchers = new Set<Watcher>();
   #init: RawInit | undefined;
   #bytes = 0;
-  #viewers = 0;
   #published = 0;
   #strays = 0;
 
@@ -65,11 +70,11 @@ export class RawChannel {
   }
 
   get viewers(): number {
-    return this.#viewers;
+    return this.#watchers.size;
   }
 
   get isWanted(): boolean {
-    return this.#viewers > 0;
+    return this.viewers > 0;
   }
 
   /** `strays`: fragments without their initialisation segment, or that nobody has asked for any more. */
@@ -77,18 +82,22 @@ export class RawChannel {
     return { published: this.#published, strays: this.#strays, bytes: this.#bytes };
   }
 
-  watch(): () => void {
-    if (++this.#viewers === 1) this.#options.onWanted(true);
-    let isWatching = true;
+  watch(onFailed: Watcher['onFailed'] = () => {}): () => void {
+    const watcher = { onFailed };
+    this.#watchers.add(watcher);
+    if (this.viewers === 1) this.#options.onWanted(true);
     return () => {
-      if (!isWatching) return;
-      isWatching = false;
-      if (--this.#viewers > 0) return;
+      if (!this.#watchers.delete(watcher) || this.isWanted) return;
       this.#options.onWanted(false);
       // Whoever comes next begins at what is live then.
       this.stream.trim(this.stream.head);
       this.#keys.length = 0;
     };
+  }
+
+  /** Nothing more comes. */
+  fail(error: SightlineError): void {
+    for (const { onFailed } of this.#watchers) onFailed(error);
   }
 
   init({ isTranscoded, epoch, codecString, width, height, bytes }: Init): void {

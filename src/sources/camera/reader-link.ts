@@ -43,6 +43,7 @@ export interface OpeningListener {
   ended(code: ErrorCode | null, reason: string): void;
   lost(loss: ProcessLoss): void;
   condition(condition: PictureCondition): void;
+  transcodeFailed(reason: string): void;
   counts(counts: ReaderCounts): void;
   stillFailed(request: number, code: ErrorCode, reason: string): void;
   data(data: ReaderData): void;
@@ -323,6 +324,8 @@ function tell(listener: OpeningListener, news: Exclude<ReaderNews, { type: 'coun
       return listener.ended(news.code, news.reason);
     case 'condition':
       return listener.condition(news.condition);
+    case 'transcode_failed':
+      return listener.transcodeFailed(news.reason);
     case 'still_failed':
       return listener.stillFailed(news.request, news.code, news.reason);
   }

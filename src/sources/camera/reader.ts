@@ -136,7 +136,9 @@ export class CameraReader {
     this.#source = sourceOf(options.input);
     const { scene } = options.input;
     this.#earlierWatch = scene === undefined ? undefined : options.watches.take(scene, monotonicMs());
-    this.#transcoded = new TranscodedTrack(options.outlet);
+    this.#transcoded = new TranscodedTrack(options.outlet, (reason) => {
+      options.tell({ type: 'transcode_failed', camera: this.camera, reason });
+    });
     this.#decoder = new PictureDecoder((picture, id) => this.#takePicture(picture, id));
     void this.#run();
   }
