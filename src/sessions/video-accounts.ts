@@ -1,11 +1,9 @@
-import { Priority } from '../base/sample.ts';
+import { classOf, type Priority, type PriorityClass } from '../base/sample.ts';
 import type { VideoSessionReport, VideoTotals } from '../observe/metrics.ts';
 import type { DropCause } from '../protocol/video.ts';
 
 /** received = results + errors + dropped (by cause) + queued + in_flight + unsent, at every moment. */
 export type FrameAccounts = VideoSessionReport['accounts'];
-
-export type PriorityClass = keyof typeof Priority;
 
 /** The frames of all sessions of one pipeline and class, those that have ended included. */
 export interface ClassAccounts extends FrameAccounts {
@@ -121,8 +119,4 @@ export function addAccounts(a: FrameAccounts, b: FrameAccounts): FrameAccounts {
     in_flight: a.in_flight + b.in_flight,
     unsent: a.unsent + b.unsent,
   };
-}
-
-export function classOf(priority: Priority): PriorityClass {
-  return (Object.keys(Priority) as PriorityClass[]).find((name) => Priority[name] === priority)!;
 }

@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws';
 import type { Clock } from '../base/clock.ts';
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Picture } from '../base/picture.ts';
-import { Priority } from '../base/sample.ts';
+import { classOf, Priority, type PriorityClass } from '../base/sample.ts';
 import type { Log } from '../log/log.ts';
 import { openFences, type Fences } from '../fences/fences.ts';
 import type { MemoryAccount } from '../fences/memory-ledger.ts';
@@ -18,7 +18,7 @@ import { parseSessionQuery, type SessionQuery } from './query.ts';
 import { SessionRegistry } from './registry.ts';
 import { PauseReason, SocketReading } from './socket-reading.ts';
 import type { OpeningRequest, SessionSocket } from './session-socket.ts';
-import { classOf, totalsOf, VideoLedger, type ClassAccounts, type PriorityClass } from './video-accounts.ts';
+import { totalsOf, VideoLedger, type ClassAccounts } from './video-accounts.ts';
 import {
   endVideoSocket,
   VideoSession,

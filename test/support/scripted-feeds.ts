@@ -11,6 +11,20 @@ import { fragmentOf, frameOf, type NumberedVideo } from './numbered-video.ts';
 
 /** Cameras that do what a test says. */
 
+/** A car in a frame. */
+export const FOUND: FrameOutcome = {
+  kind: 'result',
+  width: 320,
+  height: 80,
+  result: {
+    pipeline: 'objects',
+    detections: [{ label: 'car', classId: 2, score: 0.5, box: { x: 0, y: 0, width: 0.5, height: 1 } }],
+  },
+  receivedTimeMs: 1,
+  startedTimeMs: 2,
+  stagesMs: { decode: 1, preprocess: 1, inference: 1, postprocess: 1 },
+};
+
 /** A frame's capture before it comes to the server. */
 export const CAPTURED_BEFORE_MS = 5;
 

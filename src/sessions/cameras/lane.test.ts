@@ -7,12 +7,11 @@ import { ANYONE } from '../../../test/support/access.ts';
 import { CamerasClient } from '../../../test/support/cameras-client.ts';
 import { expectFiguresBalanced, sumsOf } from '../../../test/support/figure-accounts.ts';
 import { fragmentOf, numberedVideo, type NumberedVideo } from '../../../test/support/numbered-video.ts';
-import { ScriptedCameras } from '../../../test/support/scripted-feeds.ts';
+import { FOUND, ScriptedCameras } from '../../../test/support/scripted-feeds.ts';
 import { parseGrant } from '../../auth/grants.ts';
 import { Principal } from '../../auth/principal.ts';
 import { ManualClock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
-import type { FrameOutcome } from '../../base/frame.ts';
 import { seededRandom } from '../../base/random.ts';
 import { openFences } from '../../fences/fences.ts';
 import { FigureRegistry } from '../../observe/figures.ts';
@@ -33,19 +32,6 @@ const SETTINGS: CamerasLaneOptions['settings'] = {
 const FRAME_MS = 40;
 const KEY_EVERY = 10;
 const RING = 100;
-
-const FOUND: FrameOutcome = {
-  kind: 'result',
-  width: 320,
-  height: 80,
-  result: {
-    pipeline: 'objects',
-    detections: [{ label: 'car', classId: 2, score: 0.5, box: { x: 0, y: 0, width: 0.5, height: 1 } }],
-  },
-  receivedTimeMs: 1,
-  startedTimeMs: 2,
-  stagesMs: { decode: 1, preprocess: 1, inference: 1, postprocess: 1 },
-};
 
 /** The lane behind a real WebSocket server, with cameras that do as the test says. */
 class Bench {

@@ -1,6 +1,7 @@
 import { wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError, type ErrorCode } from '../../base/errors.ts';
 import type { Random } from '../../base/random.ts';
+import { classOf } from '../../base/sample.ts';
 import type { MemoryAccount, MemoryLedger } from '../../fences/memory-ledger.ts';
 import type { Log } from '../../log/log.ts';
 import { redactText } from '../../log/redact.ts';
@@ -56,7 +57,6 @@ export interface CameraHost {
   readonly onEvicted: (bound: RawBound, fragments: number) => void;
 }
 
-const CLASSES = ['low', 'normal', 'high', 'critical'] as const;
 /** Share of the time until its connection ends after which a camera without frames counts as stalled. */
 const STALL_SHARE = 0.5;
 const REASON_CHARS = 500;
@@ -235,7 +235,7 @@ export class Camera implements CameraFeed {
     return {
       id: this.id,
       url: shownAddress(url),
-      class: CLASSES[priority],
+      class: classOf(priority),
       pipelines: [...pipelines],
       state,
       since: wallTimeMs(clock, sinceMs),

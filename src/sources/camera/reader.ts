@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Frame } from 'node-av/lib';
 import type { CaptureClock } from '../../base/frame-name.ts';
 import { SightlineError, type ErrorCode } from '../../base/errors.ts';
@@ -383,7 +384,7 @@ export class CameraReader {
     // A pause of the medium is no stall.
     for (let leftMs = dueMs - nowMs; leftMs > 0 && !this.#end; leftMs = dueMs - monotonicMs()) {
       this.#lastFrameMs &&= monotonicMs();
-      await sleep(Math.min(leftMs, 1_000), this.#abort.signal);
+      await sleep(Math.min(leftMs, 1_000), undefined, { signal: this.#abort.signal }).catch(() => undefined);
     }
     return Math.max(dueMs, nowMs);
   }
@@ -609,17 +610,4 @@ function capture(
     }
   }
   return { capturedBeforeMs: 0, clock: 'arrival' };
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-    if (signal.aborted) done();
-  });
 }
