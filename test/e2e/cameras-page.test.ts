@@ -274,6 +274,18 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     for (const one of [faults, west.faults, wall.faults]) expectNoFaults(one);
   });
 
+  test('a wall whose cameras are being prepared says so', async () => {
+    const page = await browser.newPage();
+    pages.push(page);
+    await page.route('**/api/cameras?*', (route) => route.fulfill({ json: { cameras: [], preparing: true } }));
+    await page.goto(`${server.url}/wall.html`);
+    await eventually(() => text(page, 'empty-title')).toBe('Demo cameras are being prepared');
+    expect(await page.locator('#empty-main').isVisible()).toBe(false);
+    await page.unroute('**/api/cameras?*');
+    await eventually(() => page.locator('.tile').count()).toBe(3);
+    await expectNoOverflow(page);
+  });
+
   test('one is added after a test of its address, changed, turned off, and removed', async () => {
     const { page, faults } = await open('wall.html');
     await eventually(() => page.locator('.tile').count()).toBe(3);

@@ -120,6 +120,7 @@ export class CameraApi implements AsyncDisposable {
   readonly coordinator: ConfigCoordinator;
   readonly cameras = new Map<string, WrittenCamera>();
   isKept = true;
+  isPreparing = false;
   /** The address of a camera that is for this run alone. */
   lentUrl: string | undefined;
   principal = holder('admin');
@@ -140,6 +141,7 @@ export class CameraApi implements AsyncDisposable {
         clock: systemClock,
         feeds: { all: () => [...this.cameras.values()], get: (id) => this.#get(id) },
         entries: () => this.coordinator.config.cameras,
+        isPreparing: () => this.isPreparing,
         change: (changes) =>
           void this.coordinator.change({
             entries: changes.map(({ id, value }) => ({ section: 'cameras', name: id, value })),
