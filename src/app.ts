@@ -363,6 +363,7 @@ export class Sightline implements AsyncDisposable {
           clock,
           feeds: this.#fleet,
           entries: () => this.#config.cameras,
+          isPreparing: () => this.isPreparingCameras,
           change: (entries) =>
             void this.#changeConfig({
               entries: entries.map(({ id, value }) => ({ section: 'cameras', name: id, value })),
@@ -494,6 +495,9 @@ export class Sightline implements AsyncDisposable {
   get cameraIds(): readonly string[] {
     return Object.keys(this.#config.cameras);
   }
+
+  /** Cameras will be lent: those who look for some are told. */
+  isPreparingCameras = false;
 
   /** A further camera for this run alone, whatever is done to it. Errors: CONFIG_*. */
   lendCamera(id: string, value: Readonly<Record<string, unknown>>): void {

@@ -2,6 +2,12 @@
 export const Priority = { low: 0, normal: 1, high: 2, critical: 3 } as const;
 export type Priority = (typeof Priority)[keyof typeof Priority];
 
+export type PriorityClass = keyof typeof Priority;
+
+export function classOf(priority: Priority): PriorityClass {
+  return (Object.keys(Priority) as PriorityClass[]).find((name) => Priority[name] === priority)!;
+}
+
 /** One element of a stream. Immutable once published; many readers hold the same one. */
 export interface Sample<T> {
   /** Place in the stream, from 0, without gaps. */

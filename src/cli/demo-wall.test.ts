@@ -16,29 +16,48 @@ async function fill(ids: readonly string[], onView: (view: DemoView, ids: string
   async function* views() {
     isAsked = true;
     for (const view of VIEWS) {
+      wasPreparing.push(server.isPreparingCameras);
       onView(view, cameraIds, stop);
       yield view;
     }
   }
+  const wasPreparing: boolean[] = [];
   const server = {
     cameraIds,
+    isPreparingCameras: false,
     lendCamera: (id: string, value: object) => {
       cameraIds.push(id);
       lent.push({ id, ...value });
     },
   };
-  await fillWall(server, views, { log, signal: stop.signal });
-  return { cameraIds, lent, isAsked, told: entries.map(({ event, fields }) => Object.assign({ event }, fields)) };
+  const filled = fillWall(server, views, { log, signal: stop.signal, after: Promise.resolve() });
+  wasPreparing.push(server.isPreparingCameras);
+  await filled;
+  expect(server.isPreparingCameras).toBe(false);
+  return {
+    cameraIds,
+    lent,
+    isAsked,
+    wasPreparing,
+    told: entries.map(({ event, fields }) => Object.assign({ event }, fields)),
+  };
 }
 
 test('a server without cameras gets those of the demo, in the lowest class', async () => {
-  const { lent, told } = await fill([], () => {});
+  const { lent, told, wasPreparing } = await fill([], () => {});
+  // Also before the first one is there.
+  expect(wasPreparing).toEqual([true, true, true, true]);
   expect(lent).toEqual(VIEWS.map(({ id, path }) => ({ id, url: path, class: 'low', max_fps: 1 })));
   expect(told).toEqual([]);
 });
 
 test('a server that has cameras gets none, and nothing is made for it', async () => {
-  expect(await fill(['gate'], () => {})).toMatchObject({ cameraIds: ['gate'], lent: [], isAsked: false });
+  expect(await fill(['gate'], () => {})).toMatchObject({
+    cameraIds: ['gate'],
+    lent: [],
+    isAsked: false,
+    wasPreparing: [false],
+  });
 });
 
 test('a camera that somebody adds meanwhile stays as it is', async () => {

@@ -4,7 +4,7 @@ import type { DemoView } from '../sources/demo.ts';
 import type { Sightline } from '../app.ts';
 
 /** A server, as far as a demo gives it cameras. */
-type WallServer = Pick<Sightline, 'cameraIds' | 'lendCamera'>;
+type WallServer = Pick<Sightline, 'cameraIds' | 'lendCamera' | 'isPreparingCameras'>;
 
 /** As often as they have key frames, so that only these are decoded. */
 const LOOKS_FPS = 1;
@@ -12,6 +12,8 @@ const LOOKS_FPS = 1;
 export interface WallOptions {
   readonly log: Log;
   readonly signal: AbortSignal;
+  /** What goes first; never rejects. */
+  readonly after?: Promise<void>;
 }
 
 /**
@@ -21,11 +23,14 @@ export interface WallOptions {
 export async function fillWall(
   server: WallServer,
   views: () => AsyncIterable<DemoView>,
-  { log, signal }: WallOptions,
+  { log, signal, after }: WallOptions,
 ): Promise<void> {
   if (server.cameraIds.length > 0) return;
+  server.isPreparingCameras = true;
   let cameras = 0;
   try {
+    await after;
+    if (server.cameraIds.length > 0) return;
     for await (const { id, path } of views()) {
       // The server closes.
       if (signal.aborted) return;
@@ -39,5 +44,7 @@ export async function fillWall(
     if (signal.aborted) return;
     const { code, message } = toSightlineError(thrown);
     log.write('demo_wall_failed', { cameras, code, reason: message });
+  } finally {
+    server.isPreparingCameras = false;
   }
 }

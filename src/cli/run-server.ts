@@ -122,7 +122,7 @@ async function run(context: CliContext, flags: ServerFlags, { config, name, log,
   const camera = demo && parts.camera ? app.startCamera(() => demo.makeCamera(log)) : Promise.resolve();
   const wall = parts.wall ? demo?.makeWall : undefined;
   // The first page goes first.
-  if (wall) void camera.then(() => fillWall(app, () => wall(log), { log, signal: context.signal }));
+  if (wall) void fillWall(app, () => wall(log), { log, signal: context.signal, after: camera });
   const random = seededRandom(ROVER_SEED);
   using _rover = parts.rover ? openRover({ topics: app.topics, clock: systemClock, random }) : undefined;
   await untilAborted(context.signal);

@@ -242,6 +242,27 @@ describe('a camera whose own codec cannot be played', () => {
     expect(told.init).toMatchObject([{ isTranscoded: false }]);
     expect(told.closed).toEqual([]);
   });
+
+  test('goes on with its own frames where encoding them anew fails; a view that was opened so ends', async () => {
+    const north = bench.cameras.add('north');
+    const view = session.open('north');
+    const told = record(view);
+    const other = record(session.open('north', { transcode: true }));
+    await until(() => told.state.length === 1 && other.state.length === 1);
+    view.setTranscode(true);
+    await until(() => told.state.length === 2);
+    north.play(1);
+    await until(() => told.fragment.length === 1);
+    north.failTranscode();
+    await until(() => told.refused.length === 1 && told.state.length === 3 && other.closed.length === 1);
+    const codes = [...told.refused, ...other.closed].map(({ error }) => error?.code);
+    expect(codes).toEqual(['TRANSCODE_FAILED', 'TRANSCODE_FAILED']);
+    expect([view.isTranscoded, north.transcoding]).toEqual([false, 0]);
+    north.play(2);
+    await until(() => told.init.length === 2);
+    expect(told.init.map(({ isTranscoded }) => isTranscoded)).toEqual([true, false]);
+    expect(told.closed).toEqual([]);
+  });
 });
 
 test('views end with their session', async () => {

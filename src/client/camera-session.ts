@@ -21,6 +21,7 @@ import { Link, type Identity, type LinkSettings, type SessionState, type StateCh
 import { sessionUrl } from './socket.ts';
 
 const LANE_PATH = '/ws/cameras';
+const NO_TRANSCODE: ReadonlySet<ErrorCode> = new Set(['TRANSCODE_LIMIT_REACHED', 'TRANSCODE_FAILED']);
 
 export interface ConnectCamerasOptions extends Omit<LinkSettings, 'clientId' | 'token' | 'tokenStore'> {
   /** `ws:`, `wss:`, `http:` or `https:`; in a browser also relative to the page. Without a path: `/ws/cameras`. */
@@ -102,7 +103,7 @@ export interface CameraViewEvents {
   fragment: CameraFragment;
   result: CameraResult;
   gap: CameraGap;
-  /** The server does not do what `setTranscode(true)` has asked for: the view goes on with the camera's own frames. */
+  /** The server does not do what `setTranscode(true)` has asked for, or no more: the view goes on with the camera's own frames. */
   refused: { readonly error: SightlineError };
   /** The view is over, once and last; with `error` the server has ended it, or refused it. */
   closed: { readonly error?: SightlineError };
@@ -258,17 +259,23 @@ export class CamerasSession {
     }
     if (message.type !== 'closed') return view.receive(message);
     const { code, message: why = '' } = message;
-    this.#end(view, code && new SightlineError(code, why));
+    const error = code && new SightlineError(code, why);
+    if (!this.#revert(view, error)) this.#end(view, error);
   }
 
   #onError(code: ErrorCode, message: string, id: number | undefined): void {
     const error = new SightlineError(code, message);
     const view = id === undefined ? undefined : this.#views.get(id);
-    if (view && code === 'TRANSCODE_LIMIT_REACHED' && view.refuse(error)) {
-      // Its listeners may have closed it.
-      if (!view.closed) this.#link.send(view.request());
-    } else if (view) this.#end(view, error);
-    else this.#emitter.emit('error', { error });
+    if (!view) this.#emitter.emit('error', { error });
+    else if (!this.#revert(view, error)) this.#end(view, error);
+  }
+
+  /** Where the server does not encode it anew it goes on with the camera's own frames. False: it does not. */
+  #revert(view: CameraView, error: SightlineError | undefined): boolean {
+    if (!error || !NO_TRANSCODE.has(error.code) || !view.refuse(error)) return false;
+    // Its listeners may have closed it.
+    if (!view.closed) this.#link.send(view.request());
+    return true;
   }
 
   #close(view: CameraView, error?: SightlineError): void {

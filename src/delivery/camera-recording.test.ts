@@ -6,9 +6,8 @@ import { annexbOf } from '../../test/support/coded-clip.ts';
 import { collectingLog } from '../../test/support/log.ts';
 import { numberedVideo, type NumberedVideo } from '../../test/support/numbered-video.ts';
 import { readIndexed } from '../../test/support/recorded.ts';
-import { ScriptedCameras } from '../../test/support/scripted-feeds.ts';
+import { FOUND, ScriptedCameras } from '../../test/support/scripted-feeds.ts';
 import { ManualClock } from '../base/clock.ts';
-import type { FrameOutcome } from '../base/frame.ts';
 import { seededRandom } from '../base/random.ts';
 import { Hub } from '../stream/hub.ts';
 import { Topics } from '../stream/topics.ts';
@@ -16,19 +15,6 @@ import { Recordings } from './recordings.ts';
 
 const KEY_EVERY = 5;
 const RING = 40;
-const FOUND: FrameOutcome = {
-  kind: 'result',
-  width: 320,
-  height: 80,
-  result: {
-    pipeline: 'objects',
-    detections: [{ label: 'car', classId: 2, score: 0.5, box: { x: 0, y: 0, width: 0.5, height: 1 } }],
-  },
-  receivedTimeMs: 1,
-  startedTimeMs: 2,
-  stagesMs: { decode: 1, preprocess: 1, inference: 1, postprocess: 1 },
-};
-
 let folder: string;
 let video: NumberedVideo;
 beforeAll(async () => {

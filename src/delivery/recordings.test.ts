@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -104,6 +104,13 @@ test('every recording takes in a session that comes; the end of the server compl
     expect(topicsOf(recorder.report())).toMatchObject({ 'video/cam/frames': 1 });
     expect(recorder.report().files[0]).toMatch(/[12]\.mcap$/);
   }
+});
+
+test('a bad filter begins nothing', async () => {
+  const { recordings } = setUp();
+  await expect(recordings.start(file('bad.mcap'), 'a/#/b')).rejects.toMatchObject({ code: 'FILTER_BAD' });
+  expect(recordings.status()).toEqual([]);
+  expect(await readdir(folder)).toEqual([]);
 });
 
 test.skipIf(process.platform !== 'linux')('one that has failed is told, and stays until another is begun', async () => {

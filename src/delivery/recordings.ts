@@ -5,6 +5,7 @@ import type { PipelineName } from '../base/result.ts';
 import type { Log } from '../log/log.ts';
 import { outcomeMessage } from '../protocol/outcome-message.ts';
 import { Payload } from '../protocol/payload.ts';
+import { checkFilter } from '../protocol/topic.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { RecordingStatus } from '../observe/metrics.ts';
 import type { Topics } from '../stream/topics.ts';
@@ -60,6 +61,7 @@ export class Recordings {
    */
   async start(path: string, filter = '#', settings: RecordingSettings = SERVER_RECORDING): Promise<Recorder> {
     const { clock, topics, sessions, cameras, log } = this.#options;
+    checkFilter(filter);
     const recorder = await Recorder.start({
       path,
       clock,

@@ -24,6 +24,8 @@ export interface CamerasHost {
   readonly feeds: Pick<CameraFeeds, 'all' | 'get'>;
   /** Of the configuration in force. */
   entries(): Config['cameras'];
+  /** More will be there soon, without anybody's doing. */
+  isPreparing(): boolean;
   /** Sets each as a whole, or removes it by null: all or none. Throws CONFIG_*. */
   change(entries: readonly CameraChange[]): void;
   /** What is done to these outlives the server. */
@@ -76,6 +78,7 @@ const listSchema = z.object({
   total: z.int().describe('all that the caller may read'),
   states: z.record(z.enum(CAMERA_STATES), z.int()).describe('how many of all are in each state'),
   next: z.string().nullable().describe('`after` of the next page; null: this is the last one'),
+  preparing: z.boolean().describe('more will be there soon: those of the demo, whose films are being made'),
 });
 
 const listQuery = z.strictObject({
@@ -312,11 +315,11 @@ function pictureRoutes({ feeds, clock }: CamerasHost): Route[] {
 }
 
 function list(
-  { feeds }: CamerasHost,
+  host: CamerasHost,
   { state, text, limit, after }: z.output<typeof listQuery>,
   principal: Principal | undefined,
 ): z.output<typeof listSchema> {
-  const all = feeds
+  const all = host.feeds
     .all()
     .filter(({ id }) => principal?.allows('read', `cameras/${id}`))
     .map((feed) => feed.report());
@@ -332,7 +335,7 @@ function list(
   const rest = after === undefined ? matching : matching.filter(({ id }) => id > after);
   const cameras = rest.slice(0, limit);
   const next = rest.length > limit ? cameras.at(-1)!.id : null;
-  return { cameras, matched: matching.length, total: all.length, states, next };
+  return { cameras, matched: matching.length, total: all.length, states, next, preparing: host.isPreparing() };
 }
 
 function changeMany(

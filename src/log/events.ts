@@ -276,6 +276,16 @@ export const LOG_EVENTS = {
     intervalMs: CAMERA_INTERVAL_MS,
     by: 'camera',
   }),
+  camera_transcode_failed: event<{ camera: string; reason: string }>({
+    room: 'cameras',
+    level: 'warn',
+    about:
+      'A camera is encoded anew no more, for viewers that cannot play its own codec; it is tried again for the next one.',
+    fields: { camera: 'its id', reason: REASON },
+    text: ({ camera, reason }) => `camera ${camera} cannot be encoded anew: ${reason}`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
   camera_pipelines_failed: event<{ camera: string; code: string; reason: string }>({
     room: 'cameras',
     level: 'warn',

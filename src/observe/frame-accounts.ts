@@ -1,4 +1,4 @@
-import { Priority } from '../base/sample.ts';
+import type { PriorityClass } from '../base/sample.ts';
 import type { DropCause } from '../protocol/video.ts';
 import { part, type Figure, type Part } from './figures.ts';
 import type { FrameLane } from './histogram.ts';
@@ -8,8 +8,6 @@ import type { CameraFrames, VideoSessionReport } from './metrics.ts';
 
 /** received = results + errors + dropped (by cause) + queued + in_flight + unsent, at every moment. */
 export type FrameAccounts = VideoSessionReport['accounts'];
-
-export type PriorityClass = keyof typeof Priority;
 
 /** The frames of one pipeline and class, since the start. */
 export interface ClassAccounts extends FrameAccounts {
@@ -75,10 +73,6 @@ export function addClass(before: ClassAccounts | undefined, more: ClassAccounts)
 export function sumOf(accounts: readonly ClassAccounts[]): CameraFrames {
   const { unsent: _, ...sum } = accounts.reduce(addAccounts, NO_FRAMES);
   return { ...sum, late: accounts.reduce((late, one) => late + one.late, 0) };
-}
-
-export function classOf(priority: Priority): PriorityClass {
-  return (Object.keys(Priority) as PriorityClass[]).find((name) => Priority[name] === priority)!;
 }
 
 const LABELS = ['lane', 'pipeline', 'class'] as const;

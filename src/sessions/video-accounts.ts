@@ -1,12 +1,5 @@
-import type { Priority } from '../base/sample.ts';
-import {
-  addClass,
-  addAccounts,
-  classOf,
-  NO_FRAMES,
-  type ClassAccounts,
-  type FrameAccounts,
-} from '../observe/frame-accounts.ts';
+import { classOf, type Priority } from '../base/sample.ts';
+import { addClass, addAccounts, NO_FRAMES, type ClassAccounts, type FrameAccounts } from '../observe/frame-accounts.ts';
 import type { VideoTotals } from '../observe/metrics.ts';
 
 /** The frames of all sessions of one pipeline and class, those that have ended included. */

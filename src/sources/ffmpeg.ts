@@ -1,6 +1,7 @@
 import { AV_FRAME_FLAG_INTERLACED, AV_LOG_QUIET } from 'node-av/constants';
 import { FFmpegError, Log } from 'node-av/lib';
-import type { Frame } from 'node-av/lib';
+import type { Frame, IRational } from 'node-av/lib';
+import type { Size } from '../base/picture.ts';
 
 /** Common helpers for FFmpeg. */
 
@@ -31,4 +32,10 @@ export function yuv420Planes(data: Buffer, width: number, height: number): [Buff
  */
 export function weave(frame: Frame): void {
   frame.clearFlags(AV_FRAME_FLAG_INTERLACED);
+}
+
+/** Pixels that are not square are widened or narrowed until they are. `aspect`: of a pixel; 0 where that is not known. */
+export function squareSize({ width, height }: Size, { num, den }: IRational): Size {
+  const ratio = num > 0 && den > 0 ? num / den : 1;
+  return { width: Math.max(1, Math.round(width * ratio)), height };
 }

@@ -382,11 +382,11 @@ describe('a source that never ends', () => {
 });
 
 test('pixels become square, then the longest side is limited', () => {
-  expect(outputSize(720, 576, { num: 16, den: 15 }, Infinity)).toEqual({ width: 768, height: 576 });
-  expect(outputSize(720, 576, { num: 0, den: 1 }, Infinity)).toEqual({ width: 720, height: 576 });
-  expect(outputSize(1920, 1080, { num: 1, den: 1 }, 640)).toEqual({ width: 640, height: 360 });
-  expect(outputSize(1080, 1920, { num: 1, den: 1 }, 640)).toEqual({ width: 360, height: 640 });
-  expect(outputSize(4000, 1, { num: 1, den: 1 }, 100)).toEqual({ width: 100, height: 1 });
+  expect(outputSize({ width: 720, height: 576 }, { num: 16, den: 15 }, Infinity)).toEqual({ width: 768, height: 576 });
+  expect(outputSize({ width: 720, height: 576 }, { num: 0, den: 1 }, Infinity)).toEqual({ width: 720, height: 576 });
+  expect(outputSize({ width: 1920, height: 1080 }, { num: 1, den: 1 }, 640)).toEqual({ width: 640, height: 360 });
+  expect(outputSize({ width: 1080, height: 1920 }, { num: 1, den: 1 }, 640)).toEqual({ width: 360, height: 640 });
+  expect(outputSize({ width: 4000, height: 1 }, { num: 1, den: 1 }, 100)).toEqual({ width: 100, height: 1 });
 });
 
 async function cutClip(name: string, length: number): Promise<string> {

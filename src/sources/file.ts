@@ -24,9 +24,10 @@ import {
 import type { AVPixelFormat } from 'node-av/constants';
 import type { Codec, IRational, Stream } from 'node-av/lib';
 import { SightlineError } from '../base/errors.ts';
+import type { Size } from '../base/picture.ts';
 import type { RgbPicture } from '../media/jpeg.ts';
 import { isUpright, orientationOf, turnUpright, uprightSize } from '../media/orient.ts';
-import { NO_TIMESTAMP, reasonOf, TEXT_ART, weave } from './ffmpeg.ts';
+import { NO_TIMESTAMP, reasonOf, squareSize, TEXT_ART, weave } from './ffmpeg.ts';
 import { decodeJpegStill, findHeif, readHeifStill } from './still.ts';
 
 export interface VideoFileOptions {
@@ -345,7 +346,7 @@ export class VideoFile implements AsyncDisposable {
     const orientation = orientationOf(frame.getSideData(AV_FRAME_DATA_DISPLAYMATRIX));
     const scaled = this.#scaled;
     const { sideMax = Infinity } = this.#options;
-    const size = outputSize(frame.width, frame.height, frame.sampleAspectRatio, sideMax);
+    const size = outputSize(frame, frame.sampleAspectRatio, sideMax);
     if (scaled.width !== size.width || scaled.height !== size.height) this.#allocate(size);
     weave(frame);
     this.#check(await this.#run(this.#scaler.scaleFrame(scaled, frame)));
@@ -461,17 +462,11 @@ function openOptions(local: boolean, stallTimeoutMs: number): Record<string, str
   return { rw_timeout: microseconds, timeout: microseconds };
 }
 
-/** Pixels that are not square are widened or narrowed until they are; then the longest side is brought down to `sideMax`. */
-export function outputSize(
-  width: number,
-  height: number,
-  aspect: { readonly num: number; readonly den: number },
-  sideMax: number,
-): { width: number; height: number } {
-  const ratio = aspect.num > 0 && aspect.den > 0 ? aspect.num / aspect.den : 1;
-  const square = width * ratio;
-  const scale = Math.min(1, sideMax / Math.max(square, height));
-  return { width: Math.max(1, Math.round(square * scale)), height: Math.max(1, Math.round(height * scale)) };
+/** With square pixels; the longest side is brought down to `sideMax`. */
+export function outputSize(frame: Size, aspect: IRational, sideMax: number): Size {
+  const { width, height } = squareSize(frame, aspect);
+  const scale = Math.min(1, sideMax / Math.max(width, height));
+  return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
 }
 
 function seconds(timeBase: IRational): number {

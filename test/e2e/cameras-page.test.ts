@@ -255,6 +255,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await eventually(() => west.page.locator('#stage').getAttribute('data-kind')).toBe('stills');
     await eventually(() => text(west.page, 'frame-line')).toMatch(/^Frame \d+/);
     expect(await text(west.page, 'stills-line')).toContain('and the server converts no further camera now');
+    expect(await text(west.page, 'stills-line')).toContain('It is asked again by itself.');
     const wall = await open('wall.html');
     await eventually(() => stateOf(wall.page, 'west')).toMatch(/^live/);
     const pin = tile(wall.page, 'west').locator('.pin');
@@ -266,8 +267,23 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await eventually(connections).toMatch(/^sightline_camera_view_connections 2(\.0)?$/m);
     await pin.click();
     await eventually(() => tile(wall.page, 'west').getAttribute('data-live')).toBe('true');
+    // The page of the camera has asked again by itself.
+    await eventually(() => west.page.locator('#stage').getAttribute('data-kind')).toBe('raw');
+    await eventually(() => text(west.page, 'stills-line')).toMatch(/^Converted on the server/);
     for (const id of ['east', 'west']) await fetch(`${server.url}/api/cameras/${id}`, { method: 'DELETE' });
     for (const one of [faults, west.faults, wall.faults]) expectNoFaults(one);
+  });
+
+  test('a wall whose cameras are being prepared says so', async () => {
+    const page = await browser.newPage();
+    pages.push(page);
+    await page.route('**/api/cameras?*', (route) => route.fulfill({ json: { cameras: [], preparing: true } }));
+    await page.goto(`${server.url}/wall.html`);
+    await eventually(() => text(page, 'empty-title')).toBe('Demo cameras are being prepared');
+    expect(await page.locator('#empty-main').isVisible()).toBe(false);
+    await page.unroute('**/api/cameras?*');
+    await eventually(() => page.locator('.tile').count()).toBe(3);
+    await expectNoOverflow(page);
   });
 
   test('one is added after a test of its address, changed, turned off, and removed', async () => {

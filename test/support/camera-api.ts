@@ -121,6 +121,7 @@ export class CameraApi implements AsyncDisposable {
   readonly coordinator: ConfigCoordinator;
   readonly cameras = new Map<string, WrittenCamera>();
   isKept = true;
+  isPreparing = false;
   /** The address of a camera that is for this run alone. */
   lentUrl: string | undefined;
   principal = holder('admin');
@@ -141,6 +142,7 @@ export class CameraApi implements AsyncDisposable {
         clock: systemClock,
         feeds: { all: () => [...this.cameras.values()], get: (id) => this.#get(id) },
         entries: () => this.coordinator.config.cameras,
+        isPreparing: () => this.isPreparing,
         change: (changes) =>
           void this.coordinator.change({
             entries: changes.map(({ id, value }) => ({ section: 'cameras', name: id, value })),

@@ -1,8 +1,13 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'vitest';
 import { DataReader } from '../../src/sources/camera/data-codec.ts';
 import type { CameraInput, ReaderData, ReaderNews, ReaderOrder } from '../../src/sources/camera/messages.ts';
 import { Child } from '../../src/supervise/child.ts';
+import { mp4Of, type CodedClip } from './coded-clip.ts';
 import { readNumber } from './picture-number.ts';
+import { RtspServer, type RtspServerOptions } from './rtsp-server.ts';
 
 const SCRIPT = new URL('../../src/sources/camera/reader-process.ts', import.meta.url);
 const WAIT = { timeout: 30_000, interval: 20 };
@@ -58,6 +63,35 @@ export class ReaderProcess implements AsyncDisposable {
   async #watchExit(): Promise<void> {
     const { cause, text, errorTail } = await this.child.exited;
     if (cause !== 'stopped') this.failure = `the process ${text}: ${errorTail}`;
+  }
+}
+
+/** A process that reads cameras, a server of some, and a folder for files. */
+export class ReaderWorld implements AsyncDisposable {
+  readonly folder: string;
+  readonly server: RtspServer;
+  readonly reader = new ReaderProcess();
+
+  private constructor(folder: string, server: RtspServer) {
+    this.folder = folder;
+    this.server = server;
+  }
+
+  static async open(cameras: RtspServerOptions['cameras']): Promise<ReaderWorld> {
+    return new ReaderWorld(await mkdtemp(join(tmpdir(), 'sightline-reader-')), await RtspServer.open({ cameras }));
+  }
+
+  async mp4File(name: string, clip: CodedClip): Promise<string> {
+    const path = join(this.folder, `${name}.mp4`);
+    const { track, fragments } = mp4Of(clip);
+    await writeFile(path, Buffer.concat([track.init, ...fragments]));
+    return path;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.reader[Symbol.asyncDispose]();
+    await this.server.close();
+    await rm(this.folder, { recursive: true, force: true });
   }
 }
 

@@ -10,11 +10,17 @@ export type Deed =
   | 'stall'
   | 'break'
   | 'end'
+  /** Ends after a group of pictures, and says so before the last of them has come. */
+  | 'end early'
   | 'black'
+  /** Black, and soon afterwards it breaks off. */
+  | 'blackout'
   | 'garble'
   | 'change'
   | 'lose device'
-  | 'no stills';
+  | 'no stills'
+  /** Encoding it anew fails, whenever that is asked for. */
+  | 'no transcode';
 
 export interface ScriptOptions {
   readonly does?: Deed;

@@ -11,6 +11,20 @@ import { fragmentOf, frameOf, type NumberedVideo } from './numbered-video.ts';
 
 /** Cameras that do what a test says. */
 
+/** A car in a frame. */
+export const FOUND: FrameOutcome = {
+  kind: 'result',
+  width: 320,
+  height: 80,
+  result: {
+    pipeline: 'objects',
+    detections: [{ label: 'car', classId: 2, score: 0.5, box: { x: 0, y: 0, width: 0.5, height: 1 } }],
+  },
+  receivedTimeMs: 1,
+  startedTimeMs: 2,
+  stagesMs: { decode: 1, preprocess: 1, inference: 1, postprocess: 1 },
+};
+
 /** A frame's capture before it comes to the server. */
 export const CAPTURED_BEFORE_MS = 5;
 
@@ -43,6 +57,7 @@ export class ScriptedCamera implements CameraFeed {
   codecString: string | null;
   readonly #clock: Clock;
   readonly #video: NumberedVideo;
+  #transcodeFailed: ((error: SightlineError) => void) | undefined;
   readonly #stateListeners = new Set<() => void>();
   #state: CameraDocument['state'] = 'live';
   #init: RawInit;
@@ -166,10 +181,16 @@ export class ScriptedCamera implements CameraFeed {
     return () => void this.watching--;
   }
 
-  watchTranscoded(): () => void {
+  watchTranscoded(onFailed: (error: SightlineError) => void): () => void {
     if (!this.mayTranscode) throw new SightlineError('TRANSCODE_LIMIT_REACHED', 'there is no place');
     this.transcoding++;
+    this.#transcodeFailed = onFailed;
     return () => void this.transcoding--;
+  }
+
+  /** It is encoded anew no more. */
+  failTranscode(): void {
+    this.#transcodeFailed!(new SightlineError('TRANSCODE_FAILED', 'the encoder fails'));
   }
 
   still(): Promise<Still> {

@@ -18,10 +18,16 @@ import { readScript, SCRIPTED_GOP, type Script } from './scripted-cameras.ts';
 const COUNTS_MS = 100;
 /** What may wait in the pipe; pictures beyond it are dropped. */
 const PIPE_BYTES_MAX = 4 * 2 ** 20;
+/** From an end that comes early to the data before it. */
+const EARLY_MS = 200;
 
 const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
 const data = openData();
 const cameras = new Map<number, ScriptedCamera>();
+let dataBytes = 0;
+/** What waits meanwhile. */
+const held: Uint8Array[] = [];
+let isHeld = false;
 
 class ScriptedCamera {
   readonly #camera: number;
@@ -66,6 +72,10 @@ class ScriptedCamera {
   }
 
   want(form: 'raw' | 'transcoded', isWanted: boolean): void {
+    if (form === 'transcoded' && isWanted && this.#script.does === 'no transcode') {
+      say({ type: 'transcode_failed', camera: this.#camera, reason: 'the encoder fails' });
+      return;
+    }
     Object.assign(form === 'raw' ? this.#raw : this.#transcoded, { isWanted, isKeyDue: true });
   }
 
@@ -103,7 +113,8 @@ class ScriptedCamera {
     const { does, code, fps, afterMs } = this.#script;
     if (code !== undefined) return this.#end(code, `it said ${this.#script.url}`);
     this.#live();
-    this.#timers.push(setInterval(() => this.#tick(), 1000 / fps));
+    const isLast = () => does === 'end early' && this.#seq === SCRIPTED_GOP - 1;
+    this.#timers.push(setInterval(() => (isLast() ? this.#endEarly() : this.#tick()), 1000 / fps));
     if (does === 'crash') this.#after(afterMs, () => void (this.#isFirst() && process.kill(process.pid, 'SIGKILL')));
     if (does === 'hang') {
       this.#after(afterMs, () => {
@@ -112,8 +123,9 @@ class ScriptedCamera {
     }
     if (does === 'stall') this.#after(afterMs, () => this.close());
     if (does === 'break') this.#after(afterMs, () => this.#end('CAMERA_STALLED', 'it broke off'));
+    if (does === 'blackout') this.#after(2 * afterMs, () => this.#end('CAMERA_STALLED', 'it broke off'));
     if (does === 'end') this.#after(afterMs, () => this.#end(null, ''));
-    if (does === 'black') {
+    if (does === 'black' || does === 'blackout') {
       this.#after(afterMs, () => say({ type: 'condition', camera: this.#camera, condition: 'black' }));
     }
     if (does === 'garble') this.#after(afterMs, () => data.write(Buffer.alloc(64, 0xff)));
@@ -152,7 +164,17 @@ class ScriptedCamera {
   #end(code: Extract<ReaderNews, { type: 'ended' }>['code'], reason: string): void {
     this.close();
     cameras.delete(this.#camera);
-    say({ type: 'ended', camera: this.#camera, code, reason });
+    say({ type: 'ended', camera: this.#camera, code, reason, dataBytes });
+  }
+
+  #endEarly(): void {
+    isHeld = true;
+    this.#tick();
+    this.#end(null, '');
+    setTimeout(() => {
+      isHeld = false;
+      data.write(...held.splice(0));
+    }, EARLY_MS);
   }
 
   #frame(seq: number): FrameData {
@@ -231,7 +253,10 @@ function named({ epoch, seq }: FrameData, length: number): Uint8Array {
 }
 
 function send(message: Parameters<typeof encodeData>[0]): void {
-  data.write(...encodeData(message));
+  const parts = encodeData(message);
+  for (const { length } of parts) dataBytes += length;
+  if (isHeld) held.push(...parts);
+  else data.write(...parts);
 }
 
 function say(news: ReaderNews): void {
@@ -249,7 +274,7 @@ const parent = openParent<ReaderOrder, ReaderNews>({
     else if (order.type === 'close') {
       camera?.close();
       cameras.delete(order.camera);
-      say({ type: 'ended', camera: order.camera, code: null, reason: 'it was closed' });
+      say({ type: 'ended', camera: order.camera, code: null, reason: 'it was closed', dataBytes });
     }
   },
 });

@@ -10,6 +10,7 @@ import {
 import { leave, may, requireLogin, type Me } from '../access.ts';
 import { ApiError, putCamera, readCamera, removeCamera, type CameraDetail, type CameraSettings } from '../fleet/api.ts';
 import { isSame } from '../fleet/boxes.ts';
+import { ConversionRetry } from '../fleet/conversion-retry.ts';
 import { drawOwn, labelsOf } from '../fleet/draw.ts';
 import { CamerasLine, unixNow } from '../fleet/lane.ts';
 import { LivePicture, type Seen } from '../fleet/live-picture.ts';
@@ -69,6 +70,10 @@ let found: Found | undefined;
 /** Results of the newest frame that has some, as long as they come. */
 let coming: { readonly frame: FrameName; readonly results: CameraResult[]; totalMs: number } | undefined;
 let shownEvents: unknown;
+const retry = new ConversionRetry(id, () => {
+  refused = undefined;
+  openPicture();
+});
 let isConnected = false;
 let wasConnected = false;
 let isEnded = false;
@@ -100,7 +105,7 @@ function onConnected(): void {
   wasConnected = true;
 }
 
-/** The raw channel; or stills, where this browser does not play its codec, and the server does not convert it. */
+/** The raw channel; or stills, where this browser does not play its codec, and the server does not convert it, for as long as it does not. */
 function openPicture(): void {
   closePicture();
   if (!session || id === '' || isEnded) return;
@@ -109,6 +114,7 @@ function openPicture(): void {
   picture = hasRaw ? new LivePicture({ ...options, onState }) : new StillPicture(options);
   picture.showsOlder = older.checked;
   stage.dataset['kind'] = hasRaw ? 'raw' : 'stills';
+  if (!hasRaw && refused?.code !== undefined) retry.begin(session);
 }
 
 function mayHaveRaw(codec: string | null | undefined): boolean {
@@ -116,6 +122,7 @@ function mayHaveRaw(codec: string | null | undefined): boolean {
 }
 
 function closePicture(): void {
+  retry.stop();
   picture?.close();
   picture = undefined;
   player = undefined;
@@ -346,8 +353,12 @@ function formText(codec: string): string {
   if (!isStills && !(picture instanceof LivePicture && picture.isConverted)) return '';
   const why = `this browser does not play ${codec}`;
   if (!isStills) return `Converted on the server: ${why}.`;
-  const isFull = refused?.code === 'TRANSCODE_LIMIT_REACHED';
-  return `Stills: ${why}${isFull ? ', and the server converts no further camera now (fleet.transcodes_max)' : ''}.`;
+  if (refused?.code === undefined) return `Stills: ${why}.`;
+  const isFull = refused.code === 'TRANSCODE_LIMIT_REACHED';
+  const cause = isFull
+    ? 'the server converts no further camera now (fleet.transcodes_max)'
+    : 'the server failed to convert it';
+  return `Stills: ${why}, and ${cause}. It is asked again by itself.`;
 }
 
 function showDetail(camera: CameraDetail): void {

@@ -39,6 +39,8 @@ export interface CameraList {
   readonly cameras: readonly Camera[];
   /** The server's, Unix ms; whole seconds. undefined: it did not say. */
   readonly timeMs: number | undefined;
+  /** More will be there soon. */
+  readonly isPreparing: boolean;
 }
 
 export interface CameraTest {
@@ -72,9 +74,9 @@ const LIST_MAX = 1_000;
 
 /** The server has no more cameras than fit into one answer. */
 export async function listCameras(): Promise<CameraList> {
-  const { body, response } = await ask<{ cameras: Camera[] }>(`api/cameras?limit=${LIST_MAX}`);
+  const { body, response } = await ask<{ cameras: Camera[]; preparing: boolean }>(`api/cameras?limit=${LIST_MAX}`);
   const date = Date.parse(response.headers.get('date') ?? '');
-  return { cameras: body.cameras, timeMs: Number.isNaN(date) ? undefined : date };
+  return { cameras: body.cameras, timeMs: Number.isNaN(date) ? undefined : date, isPreparing: body.preparing };
 }
 
 export async function readCamera(id: string): Promise<CameraDetail> {

@@ -40,6 +40,7 @@ let aheadMs = 0;
 /** undefined: not known yet; else why there is no list, or null. */
 let fault: ApiError | null | undefined;
 let mayAdd = false;
+let isPreparing = false;
 let newsAtMs = 0;
 let toldTroubles = new Set<string>();
 
@@ -68,10 +69,11 @@ function serverNow(): number {
 
 async function refresh(): Promise<void> {
   try {
-    const { cameras, timeMs } = await listCameras();
-    if (timeMs !== undefined) aheadMs = timeMs - Date.now();
+    const list = await listCameras();
+    if (list.timeMs !== undefined) aheadMs = list.timeMs - Date.now();
     fault = null;
-    take(cameras);
+    ({ isPreparing } = list);
+    take(list.cameras);
   } catch (thrown) {
     if (!(thrown instanceof ApiError)) throw thrown;
     if (thrown.status === 401) return void leave();
@@ -207,7 +209,7 @@ function showSummary(all: readonly Tile[]): void {
   const wanted = all.filter(({ camera: { state } }) => state !== 'off' && state !== 'ended');
   const count = wanted.filter(({ camera: { state } }) => state === 'live').length;
   const isTroubled = all.some(({ camera }) => isTrouble(camera));
-  if (all.length === 0) return showStatus('idle', 'No cameras');
+  if (all.length === 0) return isPreparing ? showStatus('busy', 'Preparing') : showStatus('idle', 'No cameras');
   const kind = wanted.length > 0 && count === 0 ? 'bad' : isTroubled || count < wanted.length ? 'busy' : 'live';
   showStatus(kind, `${count} of ${wanted.length} live`);
 }
@@ -226,7 +228,8 @@ function showEmpty({ all, found, shown, filter }: Counts): void {
   if (section.hidden) return;
   const command = element('empty-command');
   const button = element<HTMLButtonElement>('empty-main');
-  const isNone = all === 0 && fault === null;
+  const isComing = all === 0 && fault === null && isPreparing;
+  const isNone = all === 0 && fault === null && !isPreparing;
   command.hidden = !isNone || !mayAdd;
   element('empty-docs').hidden = command.hidden;
   if (fault) {
@@ -234,6 +237,13 @@ function showEmpty({ all, found, shown, filter }: Counts): void {
     setText(
       'empty-text',
       `${capitalised(fault.message)}${/[.!?]$/.test(fault.message) ? '' : '.'} The page goes on trying.`,
+    );
+    button.hidden = true;
+  } else if (isComing) {
+    setText('empty-title', 'Demo cameras are being prepared');
+    setText(
+      'empty-text',
+      'Their films are made at the first start, which takes some seconds. They come here by themselves.',
     );
     button.hidden = true;
   } else if (isNone) {

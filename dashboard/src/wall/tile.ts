@@ -144,9 +144,9 @@ export class Tile {
     });
   }
 
-  /** Where other cameras have taken the places for conversion, there may be one next time. */
+  /** Where other cameras have taken the places for conversion, or it has failed, it may be done next time. */
   #onRefused(code: string | undefined, reason: string): void {
-    if (code !== 'TRANSCODE_LIMIT_REACHED') this.#refused = this.camera.stream?.codec_string;
+    if (code === undefined) this.#refused = this.camera.stream?.codec_string;
     this.#sayLive('Stills only', reason);
   }
 

@@ -7,12 +7,11 @@ import { ANYONE } from '../../../test/support/access.ts';
 import { CamerasClient } from '../../../test/support/cameras-client.ts';
 import { expectFiguresBalanced, sumsOf } from '../../../test/support/figure-accounts.ts';
 import { fragmentOf, numberedVideo, type NumberedVideo } from '../../../test/support/numbered-video.ts';
-import { ScriptedCameras } from '../../../test/support/scripted-feeds.ts';
+import { FOUND, ScriptedCameras } from '../../../test/support/scripted-feeds.ts';
 import { parseGrant } from '../../auth/grants.ts';
 import { Principal } from '../../auth/principal.ts';
 import { ManualClock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
-import type { FrameOutcome } from '../../base/frame.ts';
 import { seededRandom } from '../../base/random.ts';
 import { openFences } from '../../fences/fences.ts';
 import { FigureRegistry } from '../../observe/figures.ts';
@@ -33,19 +32,6 @@ const SETTINGS: CamerasLaneOptions['settings'] = {
 const FRAME_MS = 40;
 const KEY_EVERY = 10;
 const RING = 100;
-
-const FOUND: FrameOutcome = {
-  kind: 'result',
-  width: 320,
-  height: 80,
-  result: {
-    pipeline: 'objects',
-    detections: [{ label: 'car', classId: 2, score: 0.5, box: { x: 0, y: 0, width: 0.5, height: 1 } }],
-  },
-  receivedTimeMs: 1,
-  startedTimeMs: 2,
-  stagesMs: { decode: 1, preprocess: 1, inference: 1, postprocess: 1 },
-};
 
 /** The lane behind a real WebSocket server, with cameras that do as the test says. */
 class Bench {
@@ -268,6 +254,27 @@ describe('a view', () => {
     client.view(2, 'south', ['raw'], { transcode: true });
     await client.settled();
     expect([north.transcoding, south.transcoding]).toEqual([0, 1]);
+  });
+
+  test('of frames that are encoded anew ends where that fails, with the reason; others go on', async () => {
+    const north = bench.cameras.add('north');
+    const client = await CamerasClient.open(bench.url());
+    client.view(1, 'north');
+    client.view(2, 'north', ['raw'], { transcode: true });
+    client.view(3, 'north', ['results'], { transcode: true });
+    await client.settled();
+    await bench.play('north', 2, [client]);
+    north.failTranscode();
+    await bench.play('north', 2, [client]);
+    expect(client.of('closed')).toEqual([
+      { type: 'closed', id: 2, code: 'TRANSCODE_FAILED', message: 'the encoder fails' },
+    ]);
+    expect([client.names(1), client.names(2)]).toEqual([range(0, 4), range(0, 2)]);
+    expect([bench.lane.views, north.transcoding]).toEqual([2, 0]);
+    // Asked for once more it begins anew.
+    client.view(2, 'north', ['raw'], { transcode: true });
+    await client.settled();
+    expect(north.transcoding).toBe(1);
   });
 
   test('has outcomes by the names of their frames, before fragments', async () => {

@@ -28,7 +28,9 @@ export class CamerasLane {
   readonly #options: CamerasLaneOptions;
   readonly #fences: Fences;
   readonly #registry: SessionRegistry<CamerasSession>;
-  readonly #watches = new RawWatches();
+  readonly #watches = new RawWatches((feed, error) => {
+    for (const session of this.#registry.sessions) session.endTranscoded(feed, error);
+  });
   readonly #forgetFeeds: () => void;
   /** Of sessions that have ended. */
   #ended = NO_CAMERAS_COUNTS;

@@ -1,4 +1,5 @@
 import type { RawFragment } from '../../base/camera-frame.ts';
+import type { SightlineError } from '../../base/errors.ts';
 import type { CameraFeed } from '../../sources/camera/feed.ts';
 import type { Stream } from '../../stream/stream.ts';
 
@@ -15,7 +16,13 @@ interface Watch {
 
 /** Which raw channels are wanted, and in which form: each is asked for once, however many views it has. */
 export class RawWatches {
+  readonly #onFailed: (feed: CameraFeed, error: SightlineError) => void;
   readonly #watches = new Map<Stream<RawFragment>, Watch>();
+
+  /** `onFailed`: it is encoded anew no more; its views of that form have nothing to wait for. */
+  constructor(onFailed: (feed: CameraFeed, error: SightlineError) => void) {
+    this.#onFailed = onFailed;
+  }
 
   /** Raw channels that are asked for, in their own codec or encoded anew. */
   count(isTranscoded: boolean): number {
@@ -29,7 +36,7 @@ export class RawWatches {
     if (watch === undefined) {
       // What is encoded for nobody any more takes no place from others.
       if (isTranscoded) this.#endWhere((other) => other.isTranscoded && other.views === 0);
-      const end = isTranscoded ? feed.watchTranscoded() : feed.watchRaw();
+      const end = isTranscoded ? feed.watchTranscoded((error) => this.#failed(feed, error)) : feed.watchRaw();
       this.#watches.set(stream, (watch = { isTranscoded, views: 0, emptyMs: 0, end }));
     }
     watch.views++;
@@ -49,6 +56,13 @@ export class RawWatches {
 
   close(): void {
     this.#endWhere(() => true);
+  }
+
+  /** The next view of it begins anew. */
+  #failed(feed: CameraFeed, error: SightlineError): void {
+    const failed = this.#watches.get(feed.transcoded);
+    this.#endWhere((watch) => watch === failed);
+    this.#onFailed(feed, error);
   }
 
   #endWhere(isOver: (watch: Watch) => boolean): void {

@@ -155,15 +155,20 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     }
   }
 
+  /** The camera is encoded anew no more: views of it in that form end. */
+  endTranscoded(feed: CameraFeed, error: SightlineError): void {
+    for (const view of this.#views.values()) {
+      if (view.feed === feed && view.raw && view.isTranscoded) this.#endView(view, error);
+    }
+  }
+
   onReady(view: View, channel: CameraChannel): void {
     this.#ready[channel].add(view);
     this.#scheduleFlush();
   }
 
   onCameraGone(view: View): void {
-    if (!this.#drop(view)) return;
-    const { id, feed } = view;
-    this.#tell({ type: 'closed', id, code: 'CAMERA_UNKNOWN', message: `camera "${feed.id}" was removed` });
+    this.#endView(view, new SightlineError('CAMERA_UNKNOWN', `camera "${view.feed.id}" was removed`));
   }
 
   onMessage(data: Buffer, isBinary: boolean, nowMs: number): void {
@@ -222,6 +227,10 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     if (view === undefined) throw new SightlineError('SUBSCRIPTION_UNKNOWN', `there is no view ${id}`);
     this.#drop(view);
     this.#tell({ type: 'closed', id });
+  }
+
+  #endView(view: View, { code, message }: SightlineError): void {
+    if (this.#drop(view)) this.#tell({ type: 'closed', id: view.id, code, message });
   }
 
   /** False: it had ended already. */

@@ -23,8 +23,6 @@ export interface ViewListener {
 export class View {
   readonly id: number;
   readonly feed: CameraFeed;
-  readonly channels: readonly CameraChannel[];
-  readonly budgetMs: number;
   /** Its raw channel is encoded anew. */
   readonly isTranscoded: boolean;
   readonly raw: RawCursor | undefined;
@@ -38,8 +36,6 @@ export class View {
     const { id, channels, budget_ms: budgetMs, transcode } = wanted;
     this.id = id;
     this.feed = feed;
-    this.channels = channels;
-    this.budgetMs = budgetMs;
     this.isTranscoded = transcode;
     const onEnding = () => listener.onCameraGone(this);
     const cursor = (channel: CameraChannel) => ({

@@ -76,6 +76,7 @@ export async function testAddress({ clock, seat, input, epoch, ownTimeOf }: Addr
     lost: ({ text }) => fail('CAMERA_PROCESS_LOST', `the process that read it ${text}`),
     condition: () => undefined,
     decoder: () => undefined,
+    transcodeFailed: () => undefined,
     counts: (counts) => {
       const atMs = clock.now();
       if (first && facts) {

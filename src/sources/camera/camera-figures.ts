@@ -95,6 +95,13 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         read: ({ totals }) => labelled({ received: totals.fragments, dropped: totals.fragmentsDropped }),
       },
       {
+        name: 'sightline_camera_raw_evicted_total',
+        kind: 'counter',
+        help: 'Fragments of raw channels that are not kept any more, by the bound that was met',
+        labels: ['bound'],
+        read: ({ evicted }) => labelled(evicted),
+      },
+      {
         name: 'sightline_camera_transcodes',
         kind: 'gauge',
         help: 'Cameras that are encoded anew as H.264, since somebody watches them who cannot play their own codec',
@@ -106,6 +113,12 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         help: 'Frames of these: encoded anew, and dropped, since there was no time or no room for them, or they could not be decoded',
         labels: ['what'],
         read: ({ totals }) => labelled({ encoded: totals.transcoded, dropped: totals.transcodedDropped }),
+      },
+      {
+        name: 'sightline_camera_transcode_failures_total',
+        kind: 'counter',
+        help: 'Times that encoding a camera anew has failed, which ends the views of it that need that',
+        read: ({ transcodeFailures }) => transcodeFailures,
       },
       {
         name: 'sightline_camera_encode_seconds_total',

@@ -1,10 +1,10 @@
 import { wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError, type ErrorCode } from '../../base/errors.ts';
 import type { Random } from '../../base/random.ts';
+import { classOf, type PriorityClass } from '../../base/sample.ts';
 import type { MemoryAccount, MemoryLedger } from '../../fences/memory-ledger.ts';
 import type { Log } from '../../log/log.ts';
 import { redactText } from '../../log/redact.ts';
-import { classOf, type PriorityClass } from '../../observe/frame-accounts.ts';
 import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
@@ -30,7 +30,7 @@ import { PictureFeed, type OpenPictures } from './picture-feed.ts';
 import { isRateNews, isSameScale, nextRate, orderDelayMs, pictureScale } from './picture-plan.ts';
 import { isSuspect, withCrash } from './placement.ts';
 import type { ReaderPool, Seat } from './process-pool.ts';
-import { RawChannel } from './raw-channel.ts';
+import { RawChannel, type RawBound } from './raw-channel.ts';
 import type { Opening, OpeningListener, ProcessLoss } from './reader-link.ts';
 import { shownAddress } from './shown-address.ts';
 import { Stills } from './stills.ts';
@@ -59,6 +59,9 @@ export interface CameraHost {
   /** Its settings or its state have changed. */
   readonly onChange: (id: string) => void;
   readonly onRetry: (code: ErrorCode) => void;
+  readonly onTranscodeFailed: () => void;
+  /** Fragments of its raw channel have gone. */
+  readonly onEvicted: (bound: RawBound, fragments: number) => void;
 }
 
 const SOFTWARE_NAME = 'software';
@@ -89,6 +92,8 @@ export class Camera implements CameraFeed {
   #facts: StreamFacts | undefined;
   #epoch = 0;
   #condition: { readonly condition: PictureCondition; readonly sinceMs: number };
+  /** When it was told to look at what it looks at now. */
+  #sceneEpoch = 0;
   #stallWatch: StallWatch;
   /** What decodes its frames, and why; undefined: nothing of this connection. */
   #decoding: { readonly by: string; readonly reason: string | null } | undefined;
@@ -129,11 +134,13 @@ export class Camera implements CameraFeed {
       new RawChannel({
         camera: id,
         form,
+        clock,
         streams,
         account,
         bytesMax: () => host.settings().rawBytesMax,
         captureTimeMs: (data) => this.#captureTimeMs(data),
         onWanted: (isWanted) => this.#opening?.[form](isWanted),
+        onEvicted: host.onEvicted,
       });
     this.#raw = channel('raw');
     let transcoded: RawChannel | undefined;
@@ -195,9 +202,9 @@ export class Camera implements CameraFeed {
     return this.#raw.watch();
   }
 
-  watchTranscoded(): () => void {
+  watchTranscoded(onFailed: (error: SightlineError) => void): () => void {
     if (!this.isTranscoding) this.#host.requireTranscode(this.id);
-    return this.#transcoded.watch();
+    return this.#transcoded.watch(onFailed);
   }
 
   /** Somebody has asked for that. */
@@ -378,6 +385,8 @@ export class Camera implements CameraFeed {
   #begin(): void {
     this.#isRead = true;
     this.#disconnect();
+    this.#forgetCondition();
+    this.#sceneEpoch = 0;
     this.#failures = 0;
     this.#connect();
   }
@@ -392,7 +401,8 @@ export class Camera implements CameraFeed {
     this.#seat ??= pool.place(suspect);
     this.#epoch = Math.max(Math.floor(wallTimeMs(clock)), this.#epoch + 1);
     this.#askedMs = nowMs;
-    const input = inputOf(this.#settings, this.#host.settings());
+    const scene = `${this.id}/${(this.#sceneEpoch ||= this.#epoch)}`;
+    const input = { ...inputOf(this.#settings, this.#host.settings()), scene };
     const listener = this.#listener(() => this.#opening === opening);
     const opening: Opening = this.#seat.link.open(this.#epoch, input, listener, this.#begun);
     this.#opening = opening;
@@ -421,6 +431,7 @@ export class Camera implements CameraFeed {
       lost: when((loss) => this.#onLost(loss)),
       condition: when((condition) => this.#onCondition(condition)),
       decoder: when((by, fault) => this.#onDecoder(by, fault)),
+      transcodeFailed: when((reason) => this.#onTranscodeFailed(shortened(reason))),
       counts: when((counts) => this.#onCounts(counts)),
       stillFailed: when((request, code, reason) => this.#stills.failed(request, code, shortened(reason))),
       data: when((data) => this.#onData(data)),
@@ -474,6 +485,7 @@ export class Camera implements CameraFeed {
   #onLost({ cause, text, restartInMs, wasOpen }: ProcessLoss): void {
     const nowMs = this.#host.clock.now();
     this.#over();
+    this.#forgetCondition();
     if (wasOpen) this.#crashesMs = withCrash(this.#crashesMs, nowMs);
     const reason: Reason = { code: 'CAMERA_PROCESS_LOST', message: `the process that read it ${text}` };
     this.#host.onRetry(reason.code);
@@ -489,8 +501,7 @@ export class Camera implements CameraFeed {
     if (condition === before) return;
     this.#condition = { condition, sinceMs: this.#host.clock.now() };
     // The first look at a sound picture is no news.
-    if (before !== 'unknown' || condition !== 'ok')
-      this.#host.log.write('camera_condition', { camera: this.id, condition });
+    if (isFault(before) || isFault(condition)) this.#host.log.write('camera_condition', { camera: this.id, condition });
     this.#tell();
   }
 
@@ -509,6 +520,21 @@ export class Camera implements CameraFeed {
     hardware.leave(this.id);
     hardware.noteFault();
     log.write('camera_decoder_lost', { camera: this.id, reason });
+  }
+
+  /** Whoever watches it next begins anew. */
+  #forgetCondition(): void {
+    if (this.#condition.condition === 'unknown') return;
+    this.#condition = { condition: 'unknown', sinceMs: this.#host.clock.now() };
+  }
+
+  #onTranscodeFailed(reason: string): void {
+    const { log, onTranscodeFailed } = this.#host;
+    log.write('camera_transcode_failed', { camera: this.id, reason });
+    onTranscodeFailed();
+    this.#transcoded.fail(
+      new SightlineError('TRANSCODE_FAILED', `camera ${this.id} cannot be encoded anew: ${reason}`),
+    );
   }
 
   #onCounts(counts: ReaderCounts): void {
@@ -633,7 +659,6 @@ export class Camera implements CameraFeed {
     this.#host.hardware.leave(this.id);
     this.#counts.end();
     this.#stills.reset();
-    this.#condition = { condition: 'unknown', sinceMs: this.#host.clock.now() };
   }
 
   #disconnect(): void {
@@ -642,9 +667,11 @@ export class Camera implements CameraFeed {
     this.#over();
   }
 
+  /** The process knows nothing of it any more. */
   #release(): void {
     this.#seat?.leave();
     this.#seat = undefined;
+    this.#forgetCondition();
   }
 
   #leave(): void {
@@ -667,6 +694,10 @@ export class Camera implements CameraFeed {
 
 function isWaiting({ state }: CameraStatus): boolean {
   return state === 'backing_off' || state === 'failed';
+}
+
+function isFault(condition: PictureCondition): boolean {
+  return condition !== 'unknown' && condition !== 'ok';
 }
 
 function isSameFacts(one: StreamFacts | undefined, other: StreamFacts): boolean {

@@ -1,3 +1,4 @@
+import type { SightlineError } from '../../base/errors.ts';
 import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 import type { CaptureClock, FrameName } from '../../base/frame-name.ts';
 import type { Stream } from '../../stream/stream.ts';
@@ -26,8 +27,8 @@ export interface CameraFeed {
   watchRaw(): () => void;
   /** The same frames, encoded anew as H.264 while somebody has asked for that by `watchTranscoded`. */
   readonly transcoded: Stream<RawFragment>;
-  /** As `watchRaw`. Errors: TRANSCODE_LIMIT_REACHED. */
-  watchTranscoded(): () => void;
+  /** As `watchRaw`. `onFailed` (TRANSCODE_FAILED): nothing more comes, unless somebody asks for it when nobody does. Errors: TRANSCODE_LIMIT_REACHED. */
+  watchTranscoded(onFailed: (error: SightlineError) => void): () => void;
   readonly results: Stream<NamedOutcome>;
   /** The newest picture that is at hand. Errors: CAMERA_NO_PICTURE; that of a camera without a connection. */
   still(widthMax: number): Promise<Still>;

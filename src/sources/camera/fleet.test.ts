@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { isLongRun } from '../../../test/support/forms.ts';
 import { CAMERA, expectBalanced, fleetWorld, NamingEngine } from '../../../test/support/camera-fleet.ts';
 import { expectFiguresBalanced, sumsOf } from '../../../test/support/figure-accounts.ts';
-import { scripted } from '../../../test/support/scripted-cameras.ts';
+import { scripted, SCRIPTED_GOP } from '../../../test/support/scripted-cameras.ts';
 import type { Sample } from '../../base/sample.ts';
 import { FigureRegistry } from '../../observe/figures.ts';
 import { framesPart } from '../../observe/frame-accounts.ts';
@@ -292,6 +292,34 @@ describe('a fleet', { timeout: 90_000 }, () => {
     await expect.poll(() => state('never'), TIMEOUT).toBe('live');
   });
 
+  test('what is wrong with a picture stays said over a lost connection, and not of another address', async () => {
+    const { set, camera, log } = fleetWorld();
+    set({ a: scripted({ does: 'blackout', afterMs: 100 }) });
+    const seen: CameraDocument[] = [];
+    camera('a').watchState(() => void seen.push(camera('a').report()));
+    await expect.poll(() => camera('a').report().connections, TIMEOUT).toBeGreaterThanOrEqual(3);
+    const since = seen.findIndex(({ picture }) => picture.condition === 'black');
+    const states = seen.slice(since).map(({ state, picture }) => `${state} ${picture.condition}`);
+    expect(states).toContain('backing_off black');
+    expect(new Set(seen.slice(since).map(({ picture }) => picture.since)).size).toBe(1);
+    expect(log.filter(({ event }) => event === 'camera_condition')).toHaveLength(1);
+    set({ a: scripted() });
+    expect(camera('a').report().picture.condition).toBe('unknown');
+  });
+
+  test('the last frame of a file comes before its end', async () => {
+    const { set, camera, state, fleet } = fleetWorld();
+    set({ a: scripted({ does: 'end early' }) });
+    camera('a').watchRaw();
+    const fragments = fragmentsOf(camera('a'));
+    const ended: number[] = [];
+    camera('a').watchState(() => void (state('a') === 'ended' && ended.push(fragments.length)));
+    await expect.poll(() => ended, TIMEOUT).toEqual([SCRIPTED_GOP]);
+    expect(fragments.at(-1)!.frame.seq).toBe(SCRIPTED_GOP - 1);
+    expect(fleet.accounts().processes.strays).toBe(0);
+    expectBalanced(camera('a'));
+  });
+
   test('raw channel: from a key frame on, while somebody watches', async () => {
     const { set, camera, memory } = fleetWorld({ settings: { rawBytesMax: 60_000 } });
     set({ a: scripted({ fps: 100, fragmentBytes: 2_000 }) });
@@ -326,9 +354,9 @@ describe('a fleet', { timeout: 90_000 }, () => {
   test('encoded anew: beside the own form, for as many cameras at once as may be, and again after a reconnection', async () => {
     const { fleet, set, camera } = fleetWorld({ settings: { transcodesMax: 1 } });
     set({ a: scripted({ fps: 100, does: 'break', afterMs: 1_000 }), b: scripted({ fps: 100 }) });
-    const end = camera('a').watchTranscoded();
-    const again = camera('a').watchTranscoded();
-    expect(() => camera('b').watchTranscoded()).toThrow('for 1 cameras at once');
+    const end = camera('a').watchTranscoded(() => {});
+    const again = camera('a').watchTranscoded(() => {});
+    expect(() => camera('b').watchTranscoded(() => {})).toThrow('for 1 cameras at once');
     const heads = () => [camera('a').transcoded.head, camera('a').raw.head, camera('b').transcoded.head];
     await expect.poll(() => heads()[0], TIMEOUT).toBeGreaterThan(20);
     expect(heads().slice(1)).toEqual([0, 0]);
@@ -338,13 +366,29 @@ describe('a fleet', { timeout: 90_000 }, () => {
     expect(fleet.accounts().transcoding).toBe(1);
     await expect.poll(() => new Set(kept().map(({ frame }) => frame.epoch)).size, TIMEOUT).toBeGreaterThan(1);
     end();
-    expect(() => camera('b').watchTranscoded()).toThrow('cannot be encoded anew');
+    expect(() => camera('b').watchTranscoded(() => {})).toThrow('cannot be encoded anew');
     again();
-    const other = camera('b').watchTranscoded();
+    const other = camera('b').watchTranscoded(() => {});
     await expect.poll(() => heads()[2], TIMEOUT).toBeGreaterThan(5);
     other();
     expect(camera('b').report().frames.transcoded).toBeGreaterThan(5);
     expect(fleet.accounts().transcoding).toBe(0);
+  });
+
+  test('who watches a camera is told where encoding it anew fails; that is logged and counted', async () => {
+    const { fleet, set, camera, log } = fleetWorld({ settings: { transcodesMax: 1 } });
+    set({ a: scripted({ does: 'no transcode' }) });
+    const told: string[] = [];
+    const end = camera('a').watchTranscoded(({ code, message }) => void told.push(`${code}: ${message}`));
+    await expect
+      .poll(() => told, TIMEOUT)
+      .toEqual(['TRANSCODE_FAILED: camera a cannot be encoded anew: the encoder fails']);
+    end();
+    expect(log.filter(({ event }) => event === 'camera_transcode_failed')).toHaveLength(1);
+    expect(fleet.accounts()).toMatchObject({ transcodeFailures: 1, transcoding: 0 });
+    // It is tried again for whoever comes next.
+    camera('a').watchTranscoded(({ code }) => void told.push(code));
+    await expect.poll(() => told.length, TIMEOUT).toBe(2);
   });
 
   test('stills: one request for all who ask, its answer for a second, errors by the state', async () => {

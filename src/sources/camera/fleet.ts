@@ -3,7 +3,8 @@ import { SightlineError, toSightlineError, type ErrorCode } from '../../base/err
 import type { Random } from '../../base/random.ts';
 import type { MemoryLedger } from '../../fences/memory-ledger.ts';
 import type { Log } from '../../log/log.ts';
-import { addClass, type ClassAccounts, type PriorityClass } from '../../observe/frame-accounts.ts';
+import type { PriorityClass } from '../../base/sample.ts';
+import { addClass, type ClassAccounts } from '../../observe/frame-accounts.ts';
 import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import { testAddress, tooManyTests, type CameraTest } from './address-test.ts';
@@ -19,6 +20,7 @@ import type { PictureObserver } from './picture-accounts.ts';
 import type { OpenPictures } from './picture-feed.ts';
 import { admitted } from './placement.ts';
 import { ReaderPool, TESTS_MAX } from './process-pool.ts';
+import type { RawBound } from './raw-channel.ts';
 import { aheadOfMonotonicMs } from './source.ts';
 
 export type { CameraSettings, FleetSettings } from './camera-settings.ts';
@@ -57,6 +59,9 @@ export class CameraFleet implements CameraFeeds {
   #cameras = new Map<string, Camera>();
   readonly #watchers = new Set<(id: string) => void>();
   readonly #retries = new Map<ErrorCode, number>();
+  #transcodeFailures = 0;
+  /** Fragments of raw channels that have gone, by the bound that was met. */
+  readonly #evicted: Record<RawBound, number> = { bytes: 0, fragments: 0, age: 0 };
   /** Of cameras that were removed: what was counted stays counted. */
   readonly #past = { totals: noTotals(), unused: 0, connections: 0, frames: new Map<string, ClassAccounts>() };
   readonly #tick: NodeJS.Timeout;
@@ -166,18 +171,13 @@ export class CameraFleet implements CameraFeeds {
     }
     const decoderFaults = this.#hardware.faults;
     const processes = this.#pool.accounts();
-    return {
-      states,
-      totals,
-      unused,
+    const counts = {
       connections,
-      viewers,
-      transcoding,
-      decoders,
-      decoderFaults,
       retries: this.#retries,
-      processes,
+      transcodeFailures: this.#transcodeFailures,
+      evicted: { ...this.#evicted },
     };
+    return { states, totals, unused, viewers, transcoding, decoders, decoderFaults, processes, ...counts };
   }
 
   /** Pictures that were handed to pipelines, by pipeline and class, since the start; those of cameras that were removed too. */
@@ -270,6 +270,12 @@ export class CameraFleet implements CameraFeeds {
       ownTimeOf: (monotonicMs) => this.#ownTimeOf(monotonicMs),
       onChange: (id) => this.#tell(id),
       onRetry: (code) => this.#retries.set(code, (this.#retries.get(code) ?? 0) + 1),
+      onTranscodeFailed: () => {
+        this.#transcodeFailures++;
+      },
+      onEvicted: (bound, fragments) => {
+        this.#evicted[bound] += fragments;
+      },
     };
   }
 

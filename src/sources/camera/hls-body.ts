@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SightlineError } from '../../base/errors.ts';
 import { HttpBody, type HttpOptions } from './http-body.ts';
 import { bestVariant, parsePlaylist, type Playlist, type Segment, type SegmentPart } from './playlist.ts';
@@ -74,7 +75,7 @@ export class HlsBody {
       }
       if (isEnded) return false;
       if (idle === IDLE_RELOADS_MAX) throw new SightlineError('CAMERA_STALLED', 'its playlist brings nothing new');
-      await this.#wait((targetS * 1000) / 2);
+      await sleep((targetS * 1000) / 2, undefined, { signal: this.#options.signal }).catch(() => undefined);
       await this.#reload();
     }
     return false;
@@ -98,19 +99,5 @@ export class HlsBody {
     // It counts anew: the encoder was restarted.
     if (newest + SEGMENTS_BEHIND < this.#sequence) this.#sequence = playlist.segments[0]?.sequence ?? 0;
     this.#playlist = playlist;
-  }
-
-  #wait(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const { signal } = this.#options;
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      signal.addEventListener('abort', done);
-      if (signal.aborted) done();
-    });
   }
 }

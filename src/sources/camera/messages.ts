@@ -14,6 +14,8 @@ import type { PictureCondition } from '../../vision/picture-watch.ts';
 export interface CameraInput {
   /** With credentials, if there are any: it goes into no log and no message. */
   readonly url: string;
+  /** Names what it looks at: a connection goes on with what the last one of the same name has learned of the picture. Left out: with nothing. */
+  readonly scene?: string;
   readonly transport: 'tcp' | 'udp';
   /** A file begins anew at its end; else the camera ends there. */
   readonly loop: boolean;
@@ -83,11 +85,22 @@ export interface ReaderCounts {
 export type ReaderNews =
   /** The first frame is there, or the parameters of coding have changed (then with a new epoch that the process has taken). */
   | { readonly type: 'live'; readonly camera: number; readonly epoch: number; readonly facts: StreamFacts }
-  /** It sends nothing any more: `ended`, or why. Its number is free of work; it may be opened again. */
-  | { readonly type: 'ended'; readonly camera: number; readonly code: ErrorCode | null; readonly reason: string }
+  /**
+   * It sends nothing any more: `ended`, or why. Its number is free of work; it may be opened again. `dataBytes`: of all that the process has sent over the pipe before,
+   * which may come later than this.
+   */
+  | {
+      readonly type: 'ended';
+      readonly camera: number;
+      readonly code: ErrorCode | null;
+      readonly reason: string;
+      readonly dataBytes: number;
+    }
   /** Its pictures come of another decoder: `software`, or a kind of device. `fault`: why the device that was to decode it does not any more, or cannot. */
   | { readonly type: 'decoder'; readonly camera: number; readonly by: string; readonly fault: string | null }
   | { readonly type: 'condition'; readonly camera: number; readonly condition: PictureCondition }
+  /** It is not encoded anew any more, until that is asked for once more. */
+  | { readonly type: 'transcode_failed'; readonly camera: number; readonly reason: string }
   | {
       readonly type: 'still_failed';
       readonly camera: number;

@@ -8,21 +8,22 @@ import { HttpBody, httpTarget, type HttpOptions } from './http-body.ts';
 import type { CameraInput } from './messages.ts';
 import { isPlaylist } from './playlist.ts';
 import { credentialsOf } from './credentials.ts';
+import { RtspRelay } from './rtsp-relay.ts';
 import { OtherCodec, RtspSource } from './rtsp-source.ts';
 import type { PacketSource, SourcePacket, TrackFacts } from './source.ts';
 
 /**
  * The source of a camera, by the kind of its address:
  *
- * - `rtsp://`, `rtsps://`: H.264 and H.265 by our own client, all else by FFmpeg's;
+ * - `rtsp://`, `rtsps://`: H.264 and H.265 by our own client, all else by FFmpeg's, over a relay;
  * - `http://`, `https://`: MJPEG, HLS, a file; fetched by Node, and only demultiplexed by FFmpeg;
  * - `rtmp://`: by FFmpeg;
  * - `rtsp://0.0.0.0:8554/any?listen`, `rtmp://0.0.0.0:1935/any/path?listen`: waits at this address and port for a camera that pushes;
  * - `/dev/video0`: a device (Linux);
  * - `file:///path/clip.mp4` or a path: a file.
  *
- * Every connection that Node makes is one that `Reach` allows in the moment in which it is made. Of FFmpeg's own (`rtmp`, and RTSP of codecs that are not
- * ours) the host is looked at before; its client for RTSP would follow a redirect of a camera that had answered us without one.
+ * Every connection to a camera is one that `Reach` allows in the moment in which it is made, but for `rtmp`, whose host is looked at before: FFmpeg's client for it follows
+ * no redirect.
  */
 export function sourceOf(input: CameraInput): PacketSource {
   return new LazySource((signal) => pick(input, signal));
@@ -32,22 +33,30 @@ const DEVICE = /^\/dev\/video\d+$/;
 const SCHEME = /^([a-z][a-z0-9+.-]*):\/\//i;
 const PEEKED_BYTES = 1024;
 
-type Pick = (signal: AbortSignal) => Promise<readonly PacketSource[]>;
+interface Choice {
+  readonly source: PacketSource;
+  /** For what that leaves to it. */
+  readonly rest?: (left: OtherCodec) => PacketSource;
+}
 
-async function pick(input: CameraInput, signal: AbortSignal): Promise<readonly PacketSource[]> {
+type Pick = (signal: AbortSignal) => Promise<Choice>;
+
+async function pick(input: CameraInput, signal: AbortSignal): Promise<Choice> {
   const { url: text } = input;
   const scheme = SCHEME.exec(text)?.[1]?.toLowerCase();
-  if (DEVICE.test(text)) return [new FfmpegSource({ kind: 'device', path: text })];
-  if (scheme === undefined) return [fileSource(text, input)];
+  if (DEVICE.test(text)) return { source: new FfmpegSource({ kind: 'device', path: text }) };
+  if (scheme === undefined) return { source: fileSource(text, input) };
   const url = URL.parse(text);
   if (!url) throw new SightlineError('CAMERA_FORBIDDEN', 'its address is none');
-  if (scheme === 'file') return [fileSource(pathOf(url), input)];
+  if (scheme === 'file') return { source: fileSource(pathOf(url), input) };
   if (url.hostname === '') throw new SightlineError('CAMERA_FORBIDDEN', 'its address names no host');
   const isListening = url.searchParams.has('listen');
-  if (scheme === 'rtmp') return [ffmpegAddress(isListening ? rtmpListener(url, input) : await rtmpClient(url, input))];
-  if (scheme === 'rtsp' && isListening) return [ffmpegAddress(rtspListener(url, input))];
-  if (scheme === 'rtsp' || scheme === 'rtsps') return rtspSources(url, input);
-  if (scheme === 'http' || scheme === 'https') return [await httpSource(input, signal)];
+  if (scheme === 'rtmp') {
+    return { source: ffmpegAddress(isListening ? rtmpListener(url, input) : await rtmpClient(url, input)) };
+  }
+  if (scheme === 'rtsp' && isListening) return { source: ffmpegAddress(rtspListener(url, input)) };
+  if (scheme === 'rtsp' || scheme === 'rtsps') return rtspSource(url, input);
+  if (scheme === 'http' || scheme === 'https') return { source: await httpSource(input, signal) };
   throw new SightlineError('CAMERA_FORBIDDEN', `addresses of the kind ${scheme}: are not read`);
 }
 
@@ -63,23 +72,23 @@ function pathOf(url: URL): string {
   }
 }
 
-/** The second one for what the first one leaves to it. */
-function rtspSources(url: URL, input: CameraInput): readonly PacketSource[] {
-  const { transport, openTimeoutMs: timeoutMs } = input;
-  const own = new RtspSource({
-    url,
-    credentials: credentialsOf(url),
-    transport,
-    reach: reachOf(url, input),
-    timeoutMs,
-  });
-  const options = {
-    rtsp_transport: transport,
-    allowed_media_types: 'video',
-    timeout: String(input.stallTimeoutMs * 1000),
-    protocol_whitelist: 'rtsp,rtp,udp,tcp,tls,crypto',
+function rtspSource(url: URL, input: CameraInput): Choice {
+  const { transport, openTimeoutMs: timeoutMs, stallTimeoutMs } = input;
+  const [reach, credentials] = [reachOf(url, input), credentialsOf(url)];
+  const rest = (left: OtherCodec): PacketSource => {
+    const target = new URL(left.url);
+    // Entered as TLS it is TLS wherever that leads.
+    if (url.protocol === 'rtsps:') target.protocol = url.protocol;
+    const isEntered = target.hostname === url.hostname;
+    return new RtspRelay({
+      url: target,
+      credentials: isEntered ? credentials : undefined,
+      reach,
+      timeoutMs,
+      stallTimeoutMs,
+    });
   };
-  return [own, ffmpegAddress({ url: input.url, options })];
+  return { source: new RtspSource({ url, credentials, transport, reach, timeoutMs }), rest };
 }
 
 function rtspListener(url: URL, input: CameraInput): Omit<FfmpegInput & { kind: 'address' }, 'kind'> {
@@ -175,18 +184,13 @@ class LazySource implements PacketSource {
   }
 
   async open(): Promise<TrackFacts> {
-    const sources = await this.#pick(this.#abort.signal);
-    for (const source of sources) {
-      this.#source = source;
-      if (this.#abort.signal.aborted) await source.close();
-      try {
-        return await source.open();
-      } catch (thrown) {
-        await source.close();
-        if (!(thrown instanceof OtherCodec)) throw thrown;
-      }
+    const { source, rest } = await this.#pick(this.#abort.signal);
+    try {
+      return await this.#open(source);
+    } catch (thrown) {
+      if (!(thrown instanceof OtherCodec) || !rest) throw thrown;
+      return await this.#open(rest(thrown));
     }
-    throw new SightlineError('CAMERA_FORMAT', 'nothing here reads its kind of video');
   }
 
   async read(): Promise<SourcePacket | undefined> {
@@ -196,5 +200,16 @@ class LazySource implements PacketSource {
   async close(): Promise<void> {
     this.#abort.abort();
     await this.#source?.close();
+  }
+
+  async #open(source: PacketSource): Promise<TrackFacts> {
+    this.#source = source;
+    if (this.#abort.signal.aborted) await source.close();
+    try {
+      return await source.open();
+    } catch (thrown) {
+      await source.close();
+      throw thrown;
+    }
   }
 }

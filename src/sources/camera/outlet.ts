@@ -15,6 +15,8 @@ const LOOK_INTERVAL_MS = 20;
 /** What goes out over the pipe, within bounds. */
 export class Outlet {
   readonly #pipe: DataPipe;
+  /** That were taken. */
+  bytes = 0;
 
   constructor(pipe: DataPipe) {
     this.#pipe = pipe;
@@ -27,20 +29,15 @@ export class Outlet {
   /** False: there is no room for it, and it is gone. */
   send(data: ReaderData): boolean {
     if (!this.hasRoom(data.kind)) return false;
-    this.#pipe.write(...encodeData(data));
+    const parts = encodeData(data);
+    for (const { length } of parts) this.bytes += length;
+    this.#pipe.write(...parts);
     return true;
   }
 
   /** Resolves when pictures have room, for a source that can wait. */
   async room(signal: AbortSignal): Promise<void> {
     while (!this.hasRoom('picture') && !signal.aborted && !this.#pipe.socket.destroyed) await this.#drained(signal);
-  }
-
-  /** Resolves when all is sent that was taken before. */
-  async flushed(signal: AbortSignal): Promise<void> {
-    while (this.#pipe.socket.writableLength > 0 && !signal.aborted && !this.#pipe.socket.destroyed) {
-      await this.#drained(signal);
-    }
   }
 
   #drained(signal: AbortSignal): Promise<void> {

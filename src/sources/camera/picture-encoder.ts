@@ -14,8 +14,8 @@ import { SightlineError } from '../../base/errors.ts';
 import type { Size } from '../../base/picture.ts';
 import { mp4Track, type Mp4Track } from '../../media/fmp4.ts';
 import { isKeyUnit, isSampleUnit, nalUnits, parameterSetsOf } from '../../media/nal.ts';
-import { reasonOf, weave } from '../ffmpeg.ts';
-import { scaledSize, squareSize } from './picture-scaler.ts';
+import { reasonOf, squareSize, weave } from '../ffmpeg.ts';
+import { scaledSize } from './picture-scaler.ts';
 import { TICKS_PER_S } from './timeline.ts';
 
 /** Neither side is longer. */

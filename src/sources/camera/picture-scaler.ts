@@ -4,7 +4,7 @@ import { Frame, SoftwareScaleContext } from 'node-av/lib';
 import { SightlineError } from '../../base/errors.ts';
 import type { Size } from '../../base/picture.ts';
 import { isUpright, orientationOf, swapsSides, turnUpright, uprightSize } from '../../media/orient.ts';
-import { reasonOf, weave } from '../ffmpeg.ts';
+import { reasonOf, squareSize, weave } from '../ffmpeg.ts';
 import type { PictureScale } from './messages.ts';
 
 /** A picture as it leaves the decoder's process. */
@@ -69,12 +69,6 @@ export class PictureScaler {
     const code = scaled.getBuffer(1);
     if (code < 0) throw new SightlineError('CAMERA_FORMAT', `a picture of ${width}×${height}: ${reasonOf(code)}`);
   }
-}
-
-/** Pixels that are not square are widened or narrowed until they are. */
-export function squareSize({ width, height }: Size, aspect: { readonly num: number; readonly den: number }): Size {
-  const ratio = aspect.num > 0 && aspect.den > 0 ? aspect.num / aspect.den : 1;
-  return { width: Math.max(1, Math.round(width * ratio)), height };
 }
 
 /** Pictures are not enlarged to be contained. */

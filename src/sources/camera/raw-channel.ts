@@ -1,3 +1,5 @@
+import type { Clock } from '../../base/clock.ts';
+import type { SightlineError } from '../../base/errors.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
@@ -9,6 +11,7 @@ export interface RawChannelOptions {
   readonly camera: string;
   /** Which of its two forms. */
   readonly form: 'raw' | 'transcoded';
+  readonly clock: Clock;
   readonly streams: FrameStreams;
   readonly account: () => MemoryAccount;
   /** Of the fragments that are kept. */
@@ -17,6 +20,15 @@ export interface RawChannelOptions {
   readonly captureTimeMs: (data: Fragment) => number;
   /** Somebody watches, or nobody any more. */
   readonly onWanted: (isWanted: boolean) => void;
+  /** So many fragments have gone because this bound was met. */
+  readonly onEvicted: (bound: RawBound, fragments: number) => void;
+}
+
+/** What bounds the fragments that are kept. */
+export type RawBound = 'bytes' | 'fragments' | 'age';
+
+interface Watcher {
+  readonly onFailed: (error: SightlineError) => void;
 }
 
 type Init = Extract<ReaderData, { kind: 'init' }>;
@@ -24,6 +36,8 @@ type Fragment = Extract<ReaderData, { kind: 'fragment' }>;
 
 /** A minute at 30 frames a second. */
 const FRAGMENTS_MAX = 1_800;
+/** No view may lag by more. */
+export const AGE_MS_MAX = 60_000;
 /** What V8 takes for a fragment beside its bytes: the sample, its objects and its buffer. */
 const FRAGMENT_BYTES = 600;
 
@@ -34,11 +48,11 @@ const FRAGMENT_BYTES = 600;
 export class RawChannel {
   readonly stream: Stream<RawFragment>;
   readonly #options: RawChannelOptions;
-  /** Positions of the key frames that the stream still holds. */
+  /** Positions of the key frames that the stream still holds; when there is to be room, of those behind its oldest fragment. */
   readonly #keys: number[] = [];
+  readonly #watchers = new Set<Watcher>();
   #init: RawInit | undefined;
   #bytes = 0;
-  #viewers = 0;
   #published = 0;
   #strays = 0;
 
@@ -56,11 +70,11 @@ export class RawChannel {
   }
 
   get viewers(): number {
-    return this.#viewers;
+    return this.#watchers.size;
   }
 
   get isWanted(): boolean {
-    return this.#viewers > 0;
+    return this.viewers > 0;
   }
 
   /** `strays`: fragments without their initialisation segment, or that nobody has asked for any more. */
@@ -68,18 +82,22 @@ export class RawChannel {
     return { published: this.#published, strays: this.#strays, bytes: this.#bytes };
   }
 
-  watch(): () => void {
-    if (++this.#viewers === 1) this.#options.onWanted(true);
-    let isWatching = true;
+  watch(onFailed: Watcher['onFailed'] = () => {}): () => void {
+    const watcher = { onFailed };
+    this.#watchers.add(watcher);
+    if (this.viewers === 1) this.#options.onWanted(true);
     return () => {
-      if (!isWatching) return;
-      isWatching = false;
-      if (--this.#viewers > 0) return;
+      if (!this.#watchers.delete(watcher) || this.isWanted) return;
       this.#options.onWanted(false);
       // Whoever comes next begins at what is live then.
       this.stream.trim(this.stream.head);
       this.#keys.length = 0;
     };
+  }
+
+  /** Nothing more comes. */
+  fail(error: SightlineError): void {
+    for (const { onFailed } of this.#watchers) onFailed(error);
   }
 
   init({ isTranscoded, epoch, codecString, width, height, bytes }: Init): void {
@@ -113,13 +131,25 @@ export class RawChannel {
   /** The oldest groups go, whole, until one more fragment fits; of a group that does not fit by itself, all that came before. */
   #makeRoom(bytes: number): void {
     const { stream } = this;
-    const bytesMax = this.#options.bytesMax();
-    const isFull = (): boolean => this.#bytes + bytes > bytesMax || stream.head - stream.oldest >= FRAGMENTS_MAX;
-    // The ledger may have taken some.
-    while (this.#keys.length > 0 && this.#keys[0]! < stream.oldest) this.#keys.shift();
-    while (stream.oldest < stream.head && isFull()) {
-      if (this.#keys[0] === stream.oldest) this.#keys.shift();
-      stream.trim(this.#keys[0] ?? stream.head);
+    const keys = this.#keys;
+    for (;;) {
+      while (keys.length > 0 && keys[0]! <= stream.oldest) keys.shift();
+      const bound = this.#boundMet(bytes);
+      if (bound === undefined) return;
+      const before = stream.oldest;
+      stream.trim(keys[0] ?? stream.head);
+      this.#options.onEvicted(bound, stream.oldest - before);
     }
+  }
+
+  /** The newest group stays, however old its beginning is: whoever comes begins with it. */
+  #boundMet(bytes: number): RawBound | undefined {
+    const { stream } = this;
+    const { clock, bytesMax } = this.#options;
+    if (stream.oldest === stream.head) return undefined;
+    if (this.#bytes + bytes > bytesMax()) return 'bytes';
+    if (stream.head - stream.oldest >= FRAGMENTS_MAX) return 'fragments';
+    const next = this.#keys[0] === undefined ? undefined : stream.at(this.#keys[0]);
+    return next !== undefined && clock.now() - next.publishedTimeMs > AGE_MS_MAX ? 'age' : undefined;
   }
 }

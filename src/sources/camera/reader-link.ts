@@ -46,6 +46,7 @@ export interface OpeningListener {
   condition(condition: PictureCondition): void;
   /** As in `ReaderNews`. */
   decoder(by: string, fault: string | null): void;
+  transcodeFailed(reason: string): void;
   counts(counts: ReaderCounts): void;
   stillFailed(request: number, code: ErrorCode, reason: string): void;
   data(data: ReaderData): void;
@@ -110,8 +111,12 @@ export class ReaderLink {
   /** Those that were told to end, and have not yet. */
   readonly #ending = new Map<number, { readonly opening: Opening; readonly timer: NodeJS.Timeout }>();
   #child: Child<ReaderOrder, ReaderNews> | undefined;
+  /** News of ends that have come before all data of their cameras, in order. */
+  #early: Ended[] = [];
   #lastCamera = 0;
   #dataBytes = 0;
+  /** Of the lives before this one. */
+  #pastDataBytes = 0;
   #strays = 0;
   #isClosed = false;
 
@@ -170,12 +175,14 @@ export class ReaderLink {
       clock,
     });
     const reader = new DataReader();
+    this.#pastDataBytes = this.#dataBytes;
     child.data!.on('data', (chunk: Buffer) => {
       if (child !== this.#child) return;
       this.#dataBytes += chunk.length;
       try {
         reader.push(chunk);
         for (let data = reader.next(); data !== undefined; data = reader.next()) this.#data(data);
+        this.#endEarly();
       } catch {
         // Nothing behind it can be read: the next life begins anew.
         child.data!.removeAllListeners('data');
@@ -254,6 +261,7 @@ export class ReaderLink {
     this.#ending.clear();
     this.#open.clear();
     this.#waiting.clear();
+    this.#early = [];
   }
 
   #send(order: ReaderOrder): boolean {
@@ -273,6 +281,10 @@ export class ReaderLink {
       }
       return;
     }
+    if (news.type === 'ended' && !this.#hasAllData(news)) {
+      this.#early.push(news);
+      return;
+    }
     const opening = this.#open.get(news.camera);
     if (!opening) {
       if (news.type !== 'ended' || !this.#over(news.camera)) this.#strays++;
@@ -286,12 +298,26 @@ export class ReaderLink {
     this.#options.guard(() => tell(opening.listener, news));
   }
 
+  /** Both ways are read when they are read: an end may come before the last pictures. */
+  #hasAllData({ dataBytes }: Ended): boolean {
+    return this.#dataBytes - this.#pastDataBytes >= dataBytes;
+  }
+
+  #endEarly(): void {
+    if (this.#early.length === 0) return;
+    const early = this.#early;
+    this.#early = [];
+    for (const news of early) this.#news(news);
+  }
+
   #data(data: ReaderData): void {
     const opening = this.#open.get(data.camera);
     if (opening) this.#options.guard(() => opening.listener.data(data));
     else this.#strays++;
   }
 }
+
+type Ended = Extract<ReaderNews, { type: 'ended' }>;
 
 function tell(listener: OpeningListener, news: Exclude<ReaderNews, { type: 'counts' }>): void {
   switch (news.type) {
@@ -303,6 +329,8 @@ function tell(listener: OpeningListener, news: Exclude<ReaderNews, { type: 'coun
       return listener.condition(news.condition);
     case 'decoder':
       return listener.decoder(news.by, news.fault);
+    case 'transcode_failed':
+      return listener.transcodeFailed(news.reason);
     case 'still_failed':
       return listener.stillFailed(news.request, news.code, news.reason);
   }

@@ -1,29 +1,27 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type RequestListener } from 'node:http';
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { AV_PIX_FMT_YUVJ420P, FF_ENCODER_MJPEG } from 'node-av/constants';
 import { writeClip } from '../../../test/support/clips.ts';
-import { numberOf, ReaderProcess } from '../../../test/support/camera-reader.ts';
-import { annexbOf, mp4Of, numberedClip, type CodedClip } from '../../../test/support/coded-clip.ts';
+import { numberOf, ReaderProcess, ReaderWorld } from '../../../test/support/camera-reader.ts';
+import { annexbOf, numberedClip, type CodedClip } from '../../../test/support/coded-clip.ts';
 import { decodeTimeOf } from '../../client/mp4-times.ts';
 import { decodePictures } from '../../../test/support/decoded.ts';
 import { readNumber } from '../../../test/support/picture-number.ts';
 import { numberedJpeg } from '../../../test/support/numbered-jpeg.ts';
-import { RtspServer } from '../../../test/support/rtsp-server.ts';
+import type { RtspServer } from '../../../test/support/rtsp-server.ts';
 import { decodeJpeg } from '../../media/jpeg.ts';
 import type { RtspSent } from '../../../test/support/rtsp/camera.ts';
 
 const SIZE = { width: 160, height: 96 };
-let folder: string;
 let clips: Record<'plain' | 'bFrames' | 'hevc' | 'other', CodedClip>;
+let world: ReaderWorld;
 let server: RtspServer;
 let reader: ReaderProcess;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'sightline-reader-'));
   const slow = { preset: 'veryfast' };
   clips = {
     plain: await numberedClip({ ...SIZE, frames: 60, keyEvery: 12 }),
@@ -31,35 +29,24 @@ beforeAll(async () => {
     hevc: await numberedClip({ ...SIZE, frames: 48, keyEvery: 12, codec: 'hevc' }),
     other: await numberedClip({ width: 192, height: 128, frames: 36, keyEvery: 12 }),
   };
-  server = await RtspServer.open({
-    cameras: {
-      plain: { clip: clips.plain },
-      bFrames: { clip: clips.bFrames },
-      hevc: { clip: clips.hevc },
-      changing: { clip: clips.plain },
-      digest: { clip: clips.plain, credentials: { scheme: 'digest', user: 'me', password: 'p@ss' } },
-      basic: { clip: clips.plain, credentials: { scheme: 'basic', user: 'me', password: 'p@ss' } },
-      lossy: { clip: clips.plain },
-      bad: { clip: clips.plain },
-      stalling: { clip: clips.plain },
-      other: { clip: clips.other },
-    },
+  world = await ReaderWorld.open({
+    plain: { clip: clips.plain },
+    bFrames: { clip: clips.bFrames },
+    hevc: { clip: clips.hevc },
+    changing: { clip: clips.plain },
+    digest: { clip: clips.plain, credentials: { scheme: 'digest', user: 'me', password: 'p@ss' } },
+    basic: { clip: clips.plain, credentials: { scheme: 'basic', user: 'me', password: 'p@ss' } },
+    lossy: { clip: clips.plain },
+    bad: { clip: clips.plain },
+    stalling: { clip: clips.plain },
+    other: { clip: clips.other },
   });
-  reader = new ReaderProcess();
+  ({ server, reader } = world);
 }, 120_000);
 
 afterAll(async () => {
-  await reader?.[Symbol.asyncDispose]();
-  await server?.close();
-  await rm(folder, { recursive: true, force: true });
+  await world?.[Symbol.asyncDispose]();
 });
-
-async function mp4File(name: string, clip: CodedClip): Promise<string> {
-  const path = join(folder, `${name}.mp4`);
-  const { track, fragments } = mp4Of(clip);
-  await writeFile(path, Buffer.concat([track.init, ...fragments]));
-  return path;
-}
 
 /** The numbers of all frames that are sent to whoever plays next, the first one first. */
 async function watchSent(name: string): Promise<RtspSent[]> {
@@ -121,7 +108,7 @@ describe('a frame keeps its name', { timeout: 60_000 }, () => {
   });
 
   test('in a file that is played again and again, as fast as it can be read; nothing is left out', async () => {
-    const path = await mp4File('looped', clips.bFrames);
+    const path = await world.mp4File('looped', clips.bFrames);
     const camera = reader.open(path, { loop: true, pace: 'fast' });
     camera.pictures(Infinity);
     camera.raw(true);
@@ -137,7 +124,7 @@ describe('a frame keeps its name', { timeout: 60_000 }, () => {
   });
 
   test('a file ends after its last picture', async () => {
-    const camera = reader.open(`file://${await mp4File('once', clips.bFrames)}`, { pace: 'fast' });
+    const camera = reader.open(`file://${await world.mp4File('once', clips.bFrames)}`, { pace: 'fast' });
     camera.pictures(Infinity);
     expect(await camera.ended()).toMatchObject({ code: null, reason: 'it was played to its end' });
     await camera.until('picture', 60);
@@ -177,7 +164,7 @@ describe('no more is decoded than is needed', { timeout: 60_000 }, () => {
   });
 
   test('nothing where nobody asks, but a key frame for the watch, and one for a still', async () => {
-    const camera = reader.open(await mp4File('still', clips.plain), { loop: true });
+    const camera = reader.open(await world.mp4File('still', clips.plain), { loop: true });
     await camera.live();
     const request = camera.still(80);
     await camera.until('still', 1);
@@ -194,6 +181,24 @@ describe('no more is decoded than is needed', { timeout: 60_000 }, () => {
     await camera.waitFor(() => camera.news('still_failed').length === 1);
     expect(camera.news('still_failed')[0]).toMatchObject({ request: late, code: 'CAMERA_NO_PICTURE' });
   });
+});
+
+test('what was learned of a picture is known to the next connection', { timeout: 60_000 }, async () => {
+  const told = async (url: string, scene: string, count: number) => {
+    const camera = reader.open(url, { scene });
+    camera.pictures(Infinity);
+    await camera.waitFor(() => camera.news('condition').length >= count);
+    camera.close();
+    await camera.ended();
+    return camera.news('condition').map(({ condition }) => condition)[count - 1];
+  };
+  const [plain, other] = [server.url('plain'), server.url('other')];
+  expect(await told(plain, 'gate', 1)).toBe('unknown');
+  expect(await told(plain, 'gate', 2)).toBe('ok');
+  expect(await told(plain, 'gate', 1)).toBe('ok');
+  expect(await told(plain, 'yard', 1)).toBe('unknown');
+  // Of another size.
+  expect(await told(other, 'gate', 1)).toBe('unknown');
 });
 
 describe('the raw channel', { timeout: 60_000 }, () => {
@@ -382,7 +387,7 @@ describe('over HTTP', { timeout: 60_000 }, () => {
   });
 
   test('HLS: all segments in order, at the pace of their time; what it names in a private network is not called', async () => {
-    const path = join(folder, 'segment.ts');
+    const path = join(world.folder, 'segment.ts');
     await writeClip(path, { codec: 'libx264' as never, format: 'mpegts', width: 64, height: 48, frames: 25 });
     const segment = await readFile(path);
     const asked: string[] = [];
@@ -407,7 +412,7 @@ describe('over HTTP', { timeout: 60_000 }, () => {
   });
 
   test('a film whose index is at its end, which is read by parts', async () => {
-    const path = join(folder, 'film.mp4');
+    const path = join(world.folder, 'film.mp4');
     await writeClip(path, { codec: 'libx264' as never, format: 'mp4', width: 320, height: 240, frames: 25 });
     const film = await readFile(path);
     const host = await serve((request, response) => {
@@ -434,7 +439,7 @@ describe('an address that gives no frames says why', { timeout: 60_000 }, () => 
     return server.url('bad', credentials);
   };
   const file = async (name: string, bytes: string | Uint8Array) => {
-    const path = join(folder, name);
+    const path = join(world.folder, name);
     await writeFile(path, bytes);
     return path;
   };
@@ -508,8 +513,8 @@ describe('an address that gives no frames says why', { timeout: 60_000 }, () => 
       async () =>
         `http://${await serve((_, response) => void response.writeHead(302, { Location: 'file:///etc/passwd' }).end())}/`,
     ],
-    ['no such file', 'CAMERA_NOT_FOUND', () => join(folder, 'nowhere.mp4')],
-    ['a folder', 'CAMERA_FORMAT', () => folder],
+    ['no such file', 'CAMERA_NOT_FOUND', () => join(world.folder, 'nowhere.mp4')],
+    ['a folder', 'CAMERA_FORMAT', () => world.folder],
     ['an empty file', 'CAMERA_FORMAT', () => file('empty.mp4', '')],
     ['a file of text', 'CAMERA_FORMAT', () => file('text.mp4', 'nothing to see here\n'.repeat(100))],
     [
@@ -561,7 +566,7 @@ describe('an address that gives no frames says why', { timeout: 60_000 }, () => 
   });
 
   test('JPEGs in a file are no stream of H.264, and play all the same', async () => {
-    const path = join(folder, 'jpegs.mkv');
+    const path = join(world.folder, 'jpegs.mkv');
     const options = { strict: 'unofficial' };
     await writeClip(path, {
       codec: FF_ENCODER_MJPEG,

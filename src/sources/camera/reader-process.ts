@@ -1,5 +1,6 @@
 import { openData, openParent } from '../../supervise/parent.ts';
 import { hardwareDecoder } from './hardware-device.ts';
+import { KeptWatches } from './kept-watches.ts';
 import type { ReaderNews, ReaderOrder } from './messages.ts';
 import { Outlet } from './outlet.ts';
 import { CameraReader } from './reader.ts';
@@ -14,6 +15,7 @@ const COUNTS_INTERVAL_MS = 1_000;
 const WAITING_MAX = 4_096;
 
 const readers = new Map<number, CameraReader>();
+const watches = new KeptWatches();
 const outlet = new Outlet(openData());
 const parent = openParent<ReaderOrder, ReaderNews>({ isGuarded: true, waitingMax: WAITING_MAX, onMessage: follow });
 
@@ -28,6 +30,7 @@ function follow(order: ReaderOrder): void {
       input,
       outlet,
       hardware: hardwareDecoder,
+      watches,
       tell: (news) => void parent.send(news),
       onEnd: () => {
         if (readers.get(camera) === reader) readers.delete(camera);

@@ -7,6 +7,7 @@ import { RtspServer } from '../../../test/support/rtsp-server.ts';
 import { DataReader } from './data-codec.ts';
 import type { ReaderNews } from './messages.ts';
 import { Outlet } from './outlet.ts';
+import { KeptWatches } from './kept-watches.ts';
 import { CameraReader } from './reader.ts';
 
 const WAIT = { timeout: 15_000, interval: 20 };
@@ -51,6 +52,7 @@ test('a device that fails in the middle of a stream: the software goes on, and e
       rateFpsMax: 200,
     },
     outlet,
+    watches: new KeptWatches(),
     hardware: () => madeDevice({ does: 'memory', afterPictures: 15 }),
     tell: (one) => void news.push(one),
     onEnd: () => undefined,

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Frame } from 'node-av/lib';
 import type { CaptureClock } from '../../base/frame-name.ts';
 import { SightlineError, type ErrorCode } from '../../base/errors.ts';
@@ -7,6 +8,7 @@ import type { NalCodec } from '../../media/nal.ts';
 import { PictureWatch, WATCH_SIZE } from '../../vision/picture-watch.ts';
 import { DecodePlan, Pace } from './decode-plan.ts';
 import { connectionFault } from './faults.ts';
+import type { KeptWatch, KeptWatches } from './kept-watches.ts';
 import type { CameraInput, PictureCondition, PictureScale, ReaderCounts, ReaderNews, StreamFacts } from './messages.ts';
 import { sourceOf } from './open-source.ts';
 import type { Outlet } from './outlet.ts';
@@ -31,6 +33,7 @@ export interface ReaderOptions {
   readonly outlet: Outlet;
   /** Decoders of a kind of device. */
   readonly hardware: (type: HardwareType) => OpenDecoder;
+  readonly watches: KeptWatches;
   readonly tell: (news: ReaderNews) => void;
   /** All is freed. */
   readonly onEnd: () => void;
@@ -79,7 +82,11 @@ export class CameraReader {
   readonly #source: PacketSource;
   readonly #abort = new AbortController();
   readonly #plan = new DecodePlan();
-  readonly #watch = new PictureWatch();
+  #watch = new PictureWatch();
+  /** Of an earlier connection, until it is known whether the pictures are of the same form. */
+  #earlierWatch: KeptWatch | undefined;
+  /** Of the pictures that came first. */
+  #form: string | undefined;
   readonly #watchPace = new Pace();
   readonly #rate = new RateMeter();
   readonly #rgb = new PictureScaler('rgb');
@@ -101,7 +108,8 @@ export class CameraReader {
   /** Of this epoch. */
   #hasKey = false;
   #newestKey: NamedFrame | undefined;
-  #condition: PictureCondition = 'unknown';
+  /** As told; undefined: nothing was. */
+  #condition: PictureCondition | undefined;
   #lastFrameMs: number | undefined;
   #deadline: NodeJS.Timeout | undefined;
   /** Of a stored source: media time, and when that was. */
@@ -137,7 +145,11 @@ export class CameraReader {
     this.#input = options.input;
     this.#epoch = options.epoch;
     this.#source = sourceOf(options.input);
-    this.#transcoded = new TranscodedTrack(options.outlet);
+    const { scene } = options.input;
+    this.#earlierWatch = scene === undefined ? undefined : options.watches.take(scene, monotonicMs());
+    this.#transcoded = new TranscodedTrack(options.outlet, (reason) => {
+      options.tell({ type: 'transcode_failed', camera: this.camera, reason });
+    });
     this.#decoder = new PictureDecoder(
       (picture, id) => this.#takePicture(picture, id),
       (by, fault) => this.#noteDecoder(by, fault),
@@ -257,8 +269,6 @@ export class CameraReader {
       // The last pictures of a file are still in the decoder.
       await this.#isDecoding;
       await this.#decoder.drain();
-      // The server takes nothing more of it then.
-      await this.#options.outlet.flushed(this.#abort.signal);
       this.#finish(null, 'it was played to its end');
     }
   }
@@ -297,9 +307,20 @@ export class CameraReader {
     this.#transcoded.close();
     this.#rgb.close();
     this.#luma.close();
+    this.#keepWatch();
     const { code, reason } = this.#end!;
-    this.#options.onEnd();
-    this.#options.tell({ type: 'ended', camera: this.camera, code, reason });
+    const { outlet, tell, onEnd } = this.#options;
+    onEnd();
+    tell({ type: 'ended', camera: this.camera, code, reason, dataBytes: outlet.bytes });
+  }
+
+  #keepWatch(): void {
+    const { scene } = this.#input;
+    if (scene === undefined) return;
+    const ours = this.#form && { watch: this.#watch, form: this.#form, endedMs: monotonicMs() };
+    // It has shown nothing: what was known before is not older by that.
+    const kept = this.#earlierWatch ?? ours;
+    if (kept) this.#options.watches.keep(scene, kept);
   }
 
   #neverCame(): void {
@@ -391,7 +412,7 @@ export class CameraReader {
     // A pause of the medium is no stall.
     for (let leftMs = dueMs - nowMs; leftMs > 0 && !this.#end; leftMs = dueMs - monotonicMs()) {
       this.#lastFrameMs &&= monotonicMs();
-      await sleep(Math.min(leftMs, 1_000), this.#abort.signal);
+      await sleep(Math.min(leftMs, 1_000), undefined, { signal: this.#abort.signal }).catch(() => undefined);
     }
     return Math.max(dueMs, nowMs);
   }
@@ -454,7 +475,17 @@ export class CameraReader {
     const codecString = coded?.codecString ?? null;
     this.#facts = { format: track.format, codec: track.codec, codecString, width, height, clock };
     this.#options.tell({ type: 'live', camera: this.camera, epoch: this.#epoch, facts: this.#facts });
-    if (isNew) this.#raw?.want(this.#isRawWanted);
+    if (!isNew) return;
+    this.#raw?.want(this.#isRawWanted);
+    this.#beginWatch(`${track.codec} ${width}×${height}`);
+  }
+
+  #beginWatch(form: string): void {
+    if (this.#form !== undefined) return;
+    this.#form = form;
+    if (this.#earlierWatch?.form === form) this.#watch = this.#earlierWatch.watch;
+    this.#earlierWatch = undefined;
+    this.#noteCondition(this.#watch.condition);
   }
 
   #decode(job: Job): void {
@@ -530,7 +561,7 @@ export class CameraReader {
     if (!this.#raw && frame.epoch === this.#epoch) this.#followSize(width, height);
     // What is wanted of it otherwise was taken in its time.
     const isReplayed = this.#isReplayed(frame);
-    if (!isReplayed && this.#watchPace.isDue(frame.arrivedMs)) {
+    if (!isReplayed && this.#form !== undefined && this.#watchPace.isDue(frame.arrivedMs)) {
       this.#watchPace.take(frame.arrivedMs, WATCH_INTERVAL_MS);
       const { bytes } = await this.#luma.scale(picture, { ...WATCH_SIZE, fit: 'stretch' });
       this.#noteCondition(this.#watch.see(bytes, frame.arrivedMs));
@@ -629,17 +660,4 @@ function capture(
     }
   }
   return { capturedBeforeMs: 0, clock: 'arrival' };
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done);
-    if (signal.aborted) done();
-  });
 }

@@ -42,12 +42,13 @@ const CODECS: Readonly<Record<string, NalCodec>> = { H264: 'h264', H265: 'hevc',
 
 /** What the camera offers is not for this client: FFmpeg's may take it. */
 export class OtherCodec extends Error {
-  readonly encoding: string;
+  /** Where it is, after redirects; without user and password. */
+  readonly url: string;
 
-  constructor(encoding: string) {
+  constructor(encoding: string, url: string) {
     super(`RTP of ${encoding}`);
     this.name = 'OtherCodec';
-    this.encoding = encoding;
+    this.url = url;
   }
 }
 
@@ -93,7 +94,9 @@ export class RtspSource implements PacketSource {
     const { answer, base } = await this.#describe();
     const video = videoOf(answer.body);
     const codec = CODECS[video.encoding];
-    if (codec === undefined || video.isInterleaved || video.clockRate !== 90_000) throw new OtherCodec(video.encoding);
+    if (codec === undefined || video.isInterleaved || video.clockRate !== 90_000) {
+      throw new OtherCodec(video.encoding, this.#url);
+    }
     this.#frames = new RtpFrames(codec, video.payloadType);
     await this.#setUp(trackUrl(base, video));
     this.#check(await this.#request('PLAY', base, { Range: 'npt=0.000-' }));

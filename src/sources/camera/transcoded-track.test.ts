@@ -13,6 +13,7 @@ const BYTES = new Uint8Array();
 let sent: ReaderData[];
 let room: { fragments: boolean; isTaken: boolean };
 let track: TranscodedTrack;
+let failures: string[];
 
 beforeEach(() => {
   sent = [];
@@ -21,7 +22,8 @@ beforeEach(() => {
     hasRoom: () => room.fragments,
     send: (data: ReaderData) => room.isTaken && sent.push(data) > 0,
   };
-  track = new TranscodedTrack(outlet as unknown as Outlet);
+  failures = [];
+  track = new TranscodedTrack(outlet as unknown as Outlet, (reason) => void failures.push(reason));
 });
 afterEach(() => track.close());
 
@@ -127,6 +129,26 @@ test('a picture of another size within an epoch, which the header does not tell,
   await take(frameOf(2), 32, 32);
   await play(3, 4);
   expect(fragments()).toEqual(['0k 0', '1 1', '3 3']);
+});
+
+test('where the encoder fails that is told once, what follows is missing, and the next viewer begins anew', async () => {
+  const broken = {
+    width: 64,
+    height: 48,
+    get sampleAspectRatio(): never {
+      throw new Error('it does not work');
+    },
+  };
+  track.want(true);
+  await track.take(broken as unknown as Frame, frameOf(0));
+  await play(1, 4);
+  expect(failures).toEqual(['it does not work']);
+  expect(fragments()).toEqual([]);
+  expect(track.counts).toMatchObject({ transcoded: 0, transcodedDropped: 3 });
+  track.want(false);
+  track.want(true);
+  await play(4, 6);
+  expect(fragments()).toEqual(['4k 0', '5 1']);
 });
 
 test('frames of which nothing is heard are missing in the end', async () => {

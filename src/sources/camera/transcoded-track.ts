@@ -24,6 +24,7 @@ export interface TranscodedCounts {
 
 export class TranscodedTrack {
   readonly #outlet: Outlet;
+  readonly #onFailed: (reason: string) => void;
   #isWanted = false;
   #isBusy = false;
   #encoder: PictureEncoder | undefined;
@@ -47,8 +48,10 @@ export class TranscodedTrack {
   #dropped = 0;
   #encodeMs = 0;
 
-  constructor(outlet: Outlet) {
+  /** `onFailed`: nothing more comes until another epoch, or a viewer, begins. */
+  constructor(outlet: Outlet, onFailed: (reason: string) => void) {
     this.#outlet = outlet;
+    this.#onFailed = onFailed;
   }
 
   get counts(): TranscodedCounts {
@@ -80,9 +83,9 @@ export class TranscodedTrack {
     this.#isBusy = true;
     try {
       await this.#take(picture, frame);
-    } catch {
-      // Until another epoch, or a viewer, begins.
+    } catch (thrown) {
       this.#isBroken = true;
+      this.#onFailed((thrown as Error).message);
     } finally {
       this.#isBusy = false;
       if (!this.#isWanted || this.#isBroken) this.#closeEncoder();

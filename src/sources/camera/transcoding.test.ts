@@ -1,24 +1,21 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AV_PIX_FMT_YUVJ420P, FF_ENCODER_MJPEG } from 'node-av/constants';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { ReaderProcess, type ReadCamera } from '../../../test/support/camera-reader.ts';
+import { ReaderWorld, type ReaderProcess, type ReadCamera } from '../../../test/support/camera-reader.ts';
 import { writeClip } from '../../../test/support/clips.ts';
-import { mp4Of, numberedClip, type CodedClip } from '../../../test/support/coded-clip.ts';
+import { numberedClip, type CodedClip } from '../../../test/support/coded-clip.ts';
 import { decodePictures } from '../../../test/support/decoded.ts';
 import { numberLuma } from '../../../test/support/picture-number.ts';
-import { RtspServer } from '../../../test/support/rtsp-server.ts';
+import type { RtspServer } from '../../../test/support/rtsp-server.ts';
 import { encodedSize } from './picture-encoder.ts';
 
 const SIZE = { width: 160, height: 96 };
-let folder: string;
 let clips: Record<'hevc' | 'long' | 'bFrames' | 'other', CodedClip>;
+let world: ReaderWorld;
 let server: RtspServer;
 let reader: ReaderProcess;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'sightline-transcoding-'));
   const slow = { preset: 'veryfast' };
   clips = {
     hevc: await numberedClip({ ...SIZE, frames: 48, keyEvery: 12, codec: 'hevc' }),
@@ -26,24 +23,17 @@ beforeAll(async () => {
     bFrames: await numberedClip({ ...SIZE, frames: 60, keyEvery: 20, bFrames: 2, options: slow }),
     other: await numberedClip({ width: 192, height: 128, frames: 36, keyEvery: 12, codec: 'hevc' }),
   };
-  server = await RtspServer.open({
-    cameras: { hevc: { clip: clips.hevc }, lossy: { clip: clips.hevc }, long: { clip: clips.long } },
+  world = await ReaderWorld.open({
+    hevc: { clip: clips.hevc },
+    lossy: { clip: clips.hevc },
+    long: { clip: clips.long },
   });
-  reader = new ReaderProcess();
+  ({ server, reader } = world);
 }, 120_000);
 
 afterAll(async () => {
-  await reader?.[Symbol.asyncDispose]();
-  await server?.close();
-  await rm(folder, { recursive: true, force: true });
+  await world?.[Symbol.asyncDispose]();
 });
-
-async function mp4File(name: string, clip: CodedClip): Promise<string> {
-  const path = join(folder, `${name}.mp4`);
-  const { track, fragments } = mp4Of(clip);
-  await writeFile(path, Buffer.concat([track.init, ...fragments]));
-  return path;
-}
 
 const transcoded = (camera: ReadCamera) => camera.of('fragment').filter(({ isTranscoded }) => isTranscoded);
 
@@ -88,7 +78,7 @@ describe('a camera that is encoded anew', { timeout: 60_000 }, () => {
   });
 
   test('with B-frames, as fast as it can be read: in the order of presentation, each by the name of its own frame, none left out', async () => {
-    const camera = reader.open(await mp4File('bFrames', clips.bFrames), { loop: true, pace: 'fast' });
+    const camera = reader.open(await world.mp4File('bFrames', clips.bFrames), { loop: true, pace: 'fast' });
     camera.transcoded(true);
     camera.raw(true);
     await camera.waitFor(() => transcoded(camera).length >= 150);
@@ -157,7 +147,7 @@ describe('a camera that is encoded anew', { timeout: 60_000 }, () => {
   });
 
   test('JPEGs, which have no raw channel, can be seen so, too', async () => {
-    const path = join(folder, 'jpegs.mkv');
+    const path = join(world.folder, 'jpegs.mkv');
     await writeClip(path, {
       codec: FF_ENCODER_MJPEG,
       format: 'matroska',
@@ -177,7 +167,7 @@ describe('a camera that is encoded anew', { timeout: 60_000 }, () => {
   });
 
   test('nothing is encoded while nobody watches, and viewers come and go', async () => {
-    const camera = reader.open(await mp4File('none', clips.hevc), { loop: true });
+    const camera = reader.open(await world.mp4File('none', clips.hevc), { loop: true });
     await camera.waitFor(() => (camera.counts?.received ?? 0) > 10);
     expect(camera.counts).toMatchObject({ transcoded: 0, transcodedDropped: 0, encodeMs: 0 });
     camera.transcoded(true);
