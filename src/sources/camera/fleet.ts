@@ -12,6 +12,8 @@ import { CAMERA_STATES, type CameraDocument, type CameraState } from './document
 import type { CameraFeed, CameraFeeds } from './feed.ts';
 import { addPictures, noPictures, type PictureTotals } from './picture-totals.ts';
 import type { OpenPictures } from './picture-feed.ts';
+import { PictureShare } from './picture-share.ts';
+import { PictureTurns } from './picture-turns.ts';
 import { admitted } from './placement.ts';
 import { ReaderPool, TESTS_MAX } from './process-pool.ts';
 import { aheadOfMonotonicMs } from './source.ts';
@@ -46,6 +48,8 @@ export class CameraFleet implements CameraFeeds {
   #cameras = new Map<string, Camera>();
   readonly #watchers = new Set<(id: string) => void>();
   readonly #retries = new Map<ErrorCode, number>();
+  readonly #turns = new PictureTurns();
+  readonly #share = new PictureShare();
   /** Of cameras that were removed: what was counted stays counted. */
   readonly #past = { totals: noTotals(), pictures: noPictures(), connections: 0 };
   readonly #tick: NodeJS.Timeout;
@@ -220,6 +224,8 @@ export class CameraFleet implements CameraFeeds {
       requireTranscode: (id) => this.#requireTranscode(id),
       ownTimeOf: (monotonicMs) => this.#ownTimeOf(monotonicMs),
       onChange: (id) => this.#tell(id),
+      turns: this.#turns,
+      share: this.#share,
       onRetry: (code) => this.#retries.set(code, (this.#retries.get(code) ?? 0) + 1),
     };
   }

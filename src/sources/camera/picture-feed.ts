@@ -67,7 +67,8 @@ export interface PictureFeedOptions {
   readonly open: OpenPictures;
   readonly priority: () => Priority;
   readonly isAway: () => boolean;
-  /** How many are read, this one among them. */
+  /** Part of its share of the engine that each uses, and how many there are. */
+  readonly used: () => number;
   readonly cameras: () => number;
   /** Pictures a second that are wanted; undefined: all. */
   readonly maxFps: () => number | undefined;
@@ -75,6 +76,8 @@ export interface PictureFeedOptions {
   readonly onChange: () => void;
   /** The last picture could not wait for its turn: the camera's next one shall take its place. */
   readonly onMissed: () => void;
+  /** A result has come so long after its frame had; a worker was at it for so long. */
+  readonly onResult: (tookMs: number, runMs: number) => void;
   /** The pipelines cannot be opened; null: they are. */
   readonly onTrouble: (reason: Reason | null) => void;
 }
@@ -93,6 +96,7 @@ interface Named {
   readonly frame: FrameName;
   readonly clock: CaptureClock;
   readonly captureTimeMs: number;
+  readonly arrivedMs: number;
   /** Pipelines whose outcome is still to come. */
   pending: number;
 }
@@ -130,8 +134,9 @@ export class PictureFeed {
   #lastSeq = 0;
   /** When the last picture came that has a result. */
   #resultOfMs = 0;
-  /** Pictures in a row that were left out. */
+  /** Pictures in a row that were left out, and the last one of them. */
   #misses = 0;
+  #missedSeq = 0;
   #unused = 0;
   #namesLost = 0;
 
@@ -152,13 +157,19 @@ export class PictureFeed {
   /** Pictures a second to ask the camera for; 0: there is nobody for them. */
   get rateFps(): number {
     if (!this.#work) return 0;
-    const { cameras, maxFps } = this.#options;
-    return Math.min(maxFps() ?? Infinity, pictureRate(this.#shareFps ?? this.#work.rateFps(), cameras()));
+    const { used, cameras, maxFps } = this.#options;
+    const shareFps = this.#shareFps ?? this.#work.rateFps();
+    return Math.min(maxFps() ?? Infinity, pictureRate(shareFps, used(), cameras()));
   }
 
   /** To be called once a second. */
   tick(): void {
     if (this.#work) this.#shareFps = steadyShare(this.#shareFps, this.#work.rateFps());
+  }
+
+  /** Of a picture at the engine, ms; 0: not known. */
+  get serviceMs(): number {
+    return this.#work?.serviceMs() ?? 0;
   }
 
   /** Its share of the engine; undefined: there is no work. */
@@ -203,7 +214,8 @@ export class PictureFeed {
     const { epoch, seq: frameSeq, width, height, source } = data;
     const seq = ++this.#lastSeq;
     const frame = { camera, epoch, seq: frameSeq };
-    this.#names.set(seq, { frame, clock: data.clock, captureTimeMs, pending: work.pipelines.length });
+    const arrivedMs = captureTimeMs + data.capturedBeforeMs;
+    this.#names.set(seq, { frame, clock: data.clock, captureTimeMs, arrivedMs, pending: work.pipelines.length });
     if (this.#names.size > NAMES_MAX) {
       this.#names.delete(this.#names.keys().next().value!);
       this.#namesLost++;
@@ -276,6 +288,7 @@ export class PictureFeed {
           accounts.results++;
           this.#resultOfMs = Math.max(this.#resultOfMs, outcome.receivedTimeMs);
           this.#misses = 0;
+          this.#note(seq, outcome);
         } else if (outcome.kind === 'error') accounts.errors++;
         else accounts.dropped[outcome.cause]++;
         if (outcome.kind === 'dropped' && outcome.cause === 'expired') this.#miss(seq);
@@ -284,10 +297,19 @@ export class PictureFeed {
     };
   }
 
-  /** A few times: where the engine has too little time for all, more pictures would only cost more. */
+  /** A few times: where the engine has too little time for all, more pictures would only cost more. Each picture counts once, whatever the number of its pipelines. */
   #miss(seq: number): void {
-    if (seq !== this.#lastSeq || ++this.#misses > MISSES_MAX) return;
-    this.#options.onMissed();
+    if (seq !== this.#lastSeq || seq === this.#missedSeq) return;
+    this.#missedSeq = seq;
+    if (++this.#misses <= MISSES_MAX) this.#options.onMissed();
+  }
+
+  #note(seq: number, { stagesMs }: Extract<FrameOutcome, { kind: 'result' }>): void {
+    const named = this.#names.get(seq);
+    if (!named) return;
+    const { clock, onResult } = this.#options;
+    const { decode, preprocess, inference, postprocess } = stagesMs;
+    onResult(clock.now() - named.arrivedMs, decode + preprocess + inference + postprocess);
   }
 
   #tell(pipeline: PipelineName, seq: number, outcome: FrameOutcome): void {
