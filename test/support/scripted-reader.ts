@@ -236,7 +236,17 @@ class ScriptedCamera {
     this.counts.pictures++;
     const source = { width, height };
     const bytes = named(frame, size.width * size.height * 3);
-    send({ ...frame, kind: 'picture', width: size.width, height: size.height, source, decodeMs: 1, bytes });
+    send({
+      ...frame,
+      kind: 'picture',
+      width: size.width,
+      height: size.height,
+      source,
+      decodeMs: 1,
+      keyMs: 0,
+      keys: 0,
+      bytes,
+    });
   }
 
   #after(ms: number, act: () => void): void {

@@ -29,6 +29,8 @@ import type { HardwarePlaces } from './hardware-places.ts';
 import { PictureFeed, type OpenPictures } from './picture-feed.ts';
 import { isRateNews, isSameScale, nextRate, orderDelayMs, pictureScale } from './picture-plan.ts';
 import { isSuspect, withCrash } from './placement.ts';
+import type { PictureShare } from './picture-share.ts';
+import type { PictureTurns } from './picture-turns.ts';
 import type { ReaderPool, Seat } from './process-pool.ts';
 import { RawChannel, type RawBound } from './raw-channel.ts';
 import type { Opening, OpeningListener, ProcessLoss } from './reader-link.ts';
@@ -62,6 +64,9 @@ export interface CameraHost {
   readonly onTranscodeFailed: () => void;
   /** Fragments of its raw channel have gone. */
   readonly onEvicted: (bound: RawBound, fragments: number) => void;
+  /** When the pictures of all cameras come, and how much of the engine they use. */
+  readonly turns: PictureTurns;
+  readonly share: PictureShare;
 }
 
 const SOFTWARE_NAME = 'software';
@@ -112,6 +117,8 @@ export class Camera implements CameraFeed {
   /** What the process was asked for last, or will be; undefined: nothing since the connection began. */
   #ordered: { readonly rateFps: number; readonly scale: PictureScale } | undefined;
   #orderTimer: NodeJS.Timeout | undefined;
+  /** Its next picture is to come earlier than the last order says. */
+  #moveTimer: NodeJS.Timeout | undefined;
   /** When the last picture came. */
   #pictureMs = 0;
   #pictureCount = 0;
@@ -157,10 +164,12 @@ export class Camera implements CameraFeed {
         tracer,
         priority: () => this.#settings.priority,
         isAway: () => this.#status.state !== 'live',
+        used: () => host.share.used,
         cameras: host.cameras,
         maxFps: () => this.#settings.maxFps,
         onChange: () => this.#orderPictures(),
         onMissed: () => this.#orderAnew(),
+        onResult: (tookMs, runMs) => host.share.note(tookMs, runMs),
         onTrouble: (reason) => this.#onTrouble(reason),
       });
     } catch (thrown) {
@@ -557,7 +566,8 @@ export class Camera implements CameraFeed {
       case 'picture':
         this.#pictureCount++;
         this.#pictureMs = this.#host.clock.now();
-        return this.#pictures.push(data, this.#captureTimeMs(data));
+        this.#pictures.push(data, this.#captureTimeMs(data));
+        return this.#placeTurn(data);
       case 'still': {
         const { request, epoch, seq, clock, width, height, bytes } = data;
         return this.#stills.came(request, {
@@ -627,6 +637,7 @@ export class Camera implements CameraFeed {
     const sinceLastMs = isFirst ? undefined : clock.now() - this.#pictureMs;
     const delayMs = orderDelayMs(rateFps, cameras, sinceLastMs, random());
     clearTimeout(this.#orderTimer);
+    clearTimeout(this.#moveTimer);
     this.#orderTimer = undefined;
     if (delayMs === 0) return this.#opening.pictures(rateFps, scale);
     // Until then none.
@@ -636,6 +647,18 @@ export class Camera implements CameraFeed {
       const latest = this.#ordered;
       if (latest) this.#opening?.pictures(latest.rateFps, latest.scale);
     }, delayMs);
+  }
+
+  /** Its pictures come at once with those of others: they come earlier from now on, where fewer do. */
+  #placeTurn(data: Extract<ReaderData, { kind: 'picture' }>): void {
+    const { turns, ownTimeOf, clock } = this.#host;
+    const atMs = ownTimeOf(data.arrivedMs);
+    const earlier = turns.came(this.id, atMs, data, this.#pictures.serviceMs);
+    clearTimeout(this.#moveTimer);
+    if (earlier === 0) return;
+    // Between that key frame and the one before it.
+    const orderMs = atMs + (data.keys - earlier - 1 / 2) * data.keyMs;
+    this.#moveTimer = setTimeout(() => this.#orderAnew(), Math.max(0, orderMs - clock.now()));
   }
 
   /** At the same rate, and from its next picture on. */
@@ -649,6 +672,8 @@ export class Camera implements CameraFeed {
   /** Its connection is over, by whosever doing. */
   #over(): void {
     clearTimeout(this.#orderTimer);
+    clearTimeout(this.#moveTimer);
+    this.#host.turns.leave(this.id);
     this.#orderTimer = undefined;
     this.#opening = undefined;
     this.#liveSinceMs = undefined;

@@ -46,6 +46,8 @@ const messages: fc.Arbitrary<ReaderData> = fc.oneof(
       height: side,
       source: fc.record({ width: u32, height: u32 }),
       decodeMs: double,
+      keyMs: double,
+      keys: u32,
     })
     .map((picture) => Object.assign(picture, { bytes: new Uint8Array(picture.width * picture.height * 3).fill(7) })),
 );
@@ -155,6 +157,8 @@ describe('damage', () => {
       clock: 'arrival',
       width: 2,
       height: 2,
+      keys: 0,
+      keyMs: 0,
       source: { width: 2, height: 2 },
       decodeMs: 1,
       bytes: new Uint8Array(11),

@@ -32,8 +32,8 @@ const OWN_BYTES = {
   init: 10,
   /** Media time, duration and order. */
   fragment: FRAME_BYTES + 24,
-  /** Width, height, both of the source, decodeMs. */
-  picture: FRAME_BYTES + 24,
+  /** Width, height, both of the source, decodeMs, keyMs, keys. */
+  picture: FRAME_BYTES + 36,
   /** Request, width, height. */
   still: FRAME_BYTES + 12,
 } as const;
@@ -79,6 +79,8 @@ export function encodeData(data: ReaderData): readonly [header: Uint8Array, byte
     header.writeUInt32LE(data.source.width, rest + 8);
     header.writeUInt32LE(data.source.height, rest + 12);
     header.writeDoubleLE(data.decodeMs, rest + 16);
+    header.writeDoubleLE(data.keyMs, rest + 24);
+    header.writeUInt32LE(data.keys, rest + 32);
   } else {
     header.writeUInt32LE(data.request, rest);
     header.writeUInt32LE(data.width, rest + 4);
@@ -202,7 +204,9 @@ function decode(body: Buffer): ReaderData {
   const [width, height] = [body.readUInt32LE(at), body.readUInt32LE(at + 4)];
   if (bytes.length !== width * height * 3) throw damaged(`${kind}: ${width}×${height} in ${bytes.length} bytes`);
   const source = { width: body.readUInt32LE(at + 8), height: body.readUInt32LE(at + 12) };
-  return { ...frame, kind, width, height, source, decodeMs: finite(kind, body.readDoubleLE(at + 16)), bytes };
+  const decodeMs = finite(kind, body.readDoubleLE(at + 16));
+  const keyMs = finite(kind, body.readDoubleLE(at + 24));
+  return { ...frame, kind, width, height, source, decodeMs, keyMs, keys: body.readUInt32LE(at + 32), bytes };
 }
 
 function finite(kind: string, value: number): number {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { DecodePlan, Pace, Rhythm, decodeMode, type Decoding, type SeenFrame, keyIntervalMs } from './decode-plan.ts';
+import { DecodePlan, Pace, Rhythm, decodeMode, type Decoding, type SeenFrame, keyStride } from './decode-plan.ts';
 
 const FRAME_MS = 80;
 
@@ -28,12 +28,10 @@ function run(plan: DecodePlan, seen: readonly SeenFrame[]) {
 }
 
 test('seldom pictures are of every so many key frames, and no camera waits for too long', () => {
-  expect([2_857, 1_900, 2_130, 1_000].map((intervalMs) => keyIntervalMs(intervalMs, 960))).toEqual([
-    2_880, 1_920, 2_880, 960,
-  ]);
-  expect([2_857, 3_900].map((intervalMs) => keyIntervalMs(intervalMs, 1_400))).toEqual([2_800, 2_800]);
-  expect(keyIntervalMs(2_857, 5_000)).toBe(5_000);
-  expect([500, 4_000].map((intervalMs) => keyIntervalMs(intervalMs, 960))).toEqual([undefined, undefined]);
+  expect([2_857, 1_900, 2_130, 1_000].map((intervalMs) => keyStride(intervalMs, 960))).toEqual([3, 2, 3, 1]);
+  expect([2_857, 3_900].map((intervalMs) => keyStride(intervalMs, 1_400))).toEqual([2, 2]);
+  expect(keyStride(2_857, 5_000)).toBe(1);
+  expect([500, 4_000].map((intervalMs) => keyStride(intervalMs, 960))).toEqual([0, 0]);
 });
 
 describe('a plan of decoding', () => {

@@ -94,14 +94,14 @@ const STRIDES_MS = { min: 500, max: 3_900 } as const;
 const STRIDE_SLACK = 0.1;
 
 /**
- * Time from one picture to the next, of key frames alone. A fixed number of key frames, so that a camera keeps its place among others that have theirs; it is looked at
- * in the longest time of `STRIDES_MS` where its key frames allow it.
+ * Of how many key frames one is taken, so that pictures come so seldom; 0: it is not a matter of key frames. A fixed number, so that a camera keeps its place among others
+ * that have theirs; it is looked at in the longest time of `STRIDES_MS` where its key frames allow it.
  */
-export function keyIntervalMs(intervalMs: number, keyMs: number): number | undefined {
+export function keyStride(intervalMs: number, keyMs: number): number {
   const { min, max } = STRIDES_MS;
-  if (intervalMs <= min || intervalMs > max) return undefined;
+  if (intervalMs <= min || intervalMs > max) return 0;
   const stride = Math.min(Math.ceil(intervalMs / keyMs - STRIDE_SLACK), Math.floor(max / keyMs));
-  return Math.max(1, stride) * keyMs;
+  return Math.max(1, stride);
 }
 
 /** Lets things happen so many times a second at most, and keeps the mean rate where they come in jerks. */
@@ -136,6 +136,7 @@ export class DecodePlan {
   /** All frames since a key frame were decoded that the next one may depend on. */
   #isUnbroken = false;
   #uselessKeys = 0;
+  #turn = { keys: 0, keyMs: 0 };
 
   /** Pictures a second that are wanted; 0: none. */
   order(rateFps: number): void {
@@ -177,6 +178,11 @@ export class DecodePlan {
     this.#isUnbroken = true;
   }
 
+  /** Of how many key frames the last picture was the one that is taken, and the time from one of these to the next, ms; `keys` 0: it was not taken so. */
+  get turn(): { readonly keys: number; readonly keyMs: number } {
+    return this.#turn;
+  }
+
   /** Frames are missing, or were not decoded after all: what follows cannot be, up to the next key frame. */
   break(): void {
     this.#isUnbroken = false;
@@ -197,10 +203,12 @@ export class DecodePlan {
   takesPicture(shownMs: number): boolean {
     if (!this.#isPictureDue(shownMs)) return false;
     const intervalMs = 1000 / this.#rateFps;
-    const ofKeysMs = this.mode === 'keys' ? keyIntervalMs(intervalMs, this.rhythm.keyMs) : undefined;
+    const { keyMs } = this.rhythm;
+    const keys = this.mode === 'keys' ? keyStride(intervalMs, keyMs) : 0;
     // Counted from this very key frame.
-    if (ofKeysMs !== undefined) this.#pictures.reset();
-    this.#pictures.take(shownMs, ofKeysMs ?? intervalMs);
+    if (keys > 0) this.#pictures.reset();
+    this.#pictures.take(shownMs, keys > 0 ? keys * keyMs : intervalMs);
+    this.#turn = { keys, keyMs };
     return true;
   }
 

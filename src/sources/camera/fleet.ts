@@ -18,6 +18,8 @@ import { HardwarePlaces } from './hardware-places.ts';
 import { findHardware } from './hardware-proof.ts';
 import type { PictureObserver } from './picture-accounts.ts';
 import type { OpenPictures } from './picture-feed.ts';
+import { PictureShare } from './picture-share.ts';
+import { PictureTurns } from './picture-turns.ts';
 import { admitted } from './placement.ts';
 import { ReaderPool, TESTS_MAX } from './process-pool.ts';
 import type { RawBound } from './raw-channel.ts';
@@ -62,6 +64,8 @@ export class CameraFleet implements CameraFeeds {
   #transcodeFailures = 0;
   /** Fragments of raw channels that have gone, by the bound that was met. */
   readonly #evicted: Record<RawBound, number> = { bytes: 0, fragments: 0, age: 0 };
+  readonly #turns = new PictureTurns();
+  readonly #share = new PictureShare();
   /** Of cameras that were removed: what was counted stays counted. */
   readonly #past = { totals: noTotals(), unused: 0, connections: 0, frames: new Map<string, ClassAccounts>() };
   readonly #tick: NodeJS.Timeout;
@@ -269,6 +273,8 @@ export class CameraFleet implements CameraFeeds {
       requireTranscode: (id) => this.#requireTranscode(id),
       ownTimeOf: (monotonicMs) => this.#ownTimeOf(monotonicMs),
       onChange: (id) => this.#tell(id),
+      turns: this.#turns,
+      share: this.#share,
       onRetry: (code) => this.#retries.set(code, (this.#retries.get(code) ?? 0) + 1),
       onTranscodeFailed: () => {
         this.#transcodeFailures++;

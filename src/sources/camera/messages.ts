@@ -147,9 +147,14 @@ export type ReaderData =
       readonly durationS: number;
       readonly bytes: Uint8Array;
     })
-  /** Packed RGB, scaled as ordered. `source`: size before that, upright, with square pixels. */
+  /**
+   * Packed RGB, scaled as ordered. `source`: size before that, upright, with square pixels. `keys`: one of so many key frames is taken, which come every `keyMs`; 0:
+   * pictures come otherwise.
+   */
   | (FrameData & {
       readonly kind: 'picture';
+      readonly keys: number;
+      readonly keyMs: number;
       readonly width: number;
       readonly height: number;
       readonly source: Size;

@@ -44,12 +44,14 @@ async function setUp() {
     tracer: () => undefined,
     priority: () => Priority.normal,
     isAway: () => false,
+    used: () => 1,
     cameras: () => 1,
     maxFps: () => undefined,
     onChange: () => {
       isOpen = true;
     },
     onMissed: () => void missed++,
+    onResult: () => {},
     onTrouble: () => {},
   });
   feed.configure(PIPELINE_NAMES, undefined);
@@ -59,7 +61,15 @@ async function setUp() {
   const see = (outcome: FrameOutcome): void => {
     seq++;
     const name = { camera: 1, epoch: 1, seq, arrivedMs: clock.now(), capturedBeforeMs: 0, clock: 'arrival' } as const;
-    const picture = { kind: 'picture', ...SIZE, source: SIZE, decodeMs: 1, bytes: new Uint8Array(3 * 64) } as const;
+    const picture = {
+      kind: 'picture',
+      ...SIZE,
+      source: SIZE,
+      decodeMs: 1,
+      keys: 0,
+      keyMs: 0,
+      bytes: new Uint8Array(3 * 64),
+    } as const;
     feed.push({ ...picture, ...name }, clock.now());
     for (const { outcomes } of pipelines) outcomes.publish({ seq, data: outcome });
   };

@@ -73,7 +73,8 @@ export interface PictureFeedOptions {
   readonly tracer: () => FrameTracer | undefined;
   readonly priority: () => Priority;
   readonly isAway: () => boolean;
-  /** How many are read, this one among them. */
+  /** Part of its share of the engine that each uses, and how many there are. */
+  readonly used: () => number;
   readonly cameras: () => number;
   /** Pictures a second that are wanted; undefined: all. */
   readonly maxFps: () => number | undefined;
@@ -81,6 +82,8 @@ export interface PictureFeedOptions {
   readonly onChange: () => void;
   /** The last picture could not wait for its turn: the camera's next one shall take its place. */
   readonly onMissed: () => void;
+  /** A result has come so long after its frame had; a worker was at it for so long. */
+  readonly onResult: (tookMs: number, runMs: number) => void;
   /** The pipelines cannot be opened; null: they are. */
   readonly onTrouble: (reason: Reason | null) => void;
 }
@@ -143,13 +146,19 @@ export class PictureFeed {
   /** Pictures a second to ask the camera for; 0: there is nobody for them. */
   get rateFps(): number {
     if (!this.#work) return 0;
-    const { cameras, maxFps } = this.#options;
-    return Math.min(maxFps() ?? Infinity, pictureRate(this.#shareFps ?? this.#work.rateFps(), cameras()));
+    const { used, cameras, maxFps } = this.#options;
+    const shareFps = this.#shareFps ?? this.#work.rateFps();
+    return Math.min(maxFps() ?? Infinity, pictureRate(shareFps, used(), cameras()));
   }
 
   /** To be called once a second. */
   tick(): void {
     if (this.#work) this.#shareFps = steadyShare(this.#shareFps, this.#work.rateFps());
+  }
+
+  /** Of a picture at the engine, ms; 0: not known. */
+  get serviceMs(): number {
+    return this.#work?.serviceMs() ?? 0;
   }
 
   /** Its share of the engine; undefined: there is no work. */
@@ -287,11 +296,18 @@ export class PictureFeed {
     return this.#misses <= MISSES_MAX;
   }
 
+  #note({ arrivedTimeMs }: NamedPicture, { stagesMs }: Extract<FrameOutcome, { kind: 'result' }>): void {
+    const { clock, onResult } = this.#options;
+    const { decode, preprocess, inference, postprocess } = stagesMs;
+    onResult(clock.now() - arrivedTimeMs, decode + preprocess + inference + postprocess);
+  }
+
   #tell(pipeline: PictureWork['pipelines'][number], seq: number, outcome: FrameOutcome, isPutOff: boolean): void {
     const named = this.#names.get(seq);
     if (!named) return;
     if (--named.pending === 0) this.#names.delete(seq);
     this.#accounts.settled(pipeline, named, outcome, isPutOff);
+    if (outcome.kind === 'result') this.#note(named, outcome);
     if (this.results.closed) return;
     const { frame, clock, captureTimeMs } = named;
     this.results.publish({ data: { frame, clock, pipeline: pipeline.name, outcome }, captureTimeMs });

@@ -11,10 +11,11 @@ import {
 } from './picture-plan.ts';
 
 test('a camera alone uses its share, many use less of theirs, and each has its floor', () => {
-  expect(pictureRate(20, 1)).toBe(20);
-  expect(pictureRate(20, 100)).toBeCloseTo(13.07);
-  expect(pictureRate(0.01, 100)).toBeCloseTo(0.35);
-  expect(pictureRate(Infinity, 100)).toBe(Infinity);
+  expect(pictureRate(20, 0.65, 1)).toBe(20);
+  expect(pictureRate(20, 0.65, 100)).toBeCloseTo(13.07);
+  expect(pictureRate(20, 0.2, 100)).toBeCloseTo(4.16);
+  expect(pictureRate(0.01, 0.65, 100)).toBeCloseTo(0.35);
+  expect(pictureRate(Infinity, 0.65, 100)).toBe(Infinity);
 });
 
 test('begins with little and doubles', () => {
@@ -73,10 +74,10 @@ test('pictures are made as small as their one model takes them, and never larger
   expect([isSameScale(undefined, null), isSameScale(null, null)]).toEqual([false, true]);
 });
 
-test('a picture waits for its turn as long as no other can take its place in time', () => {
+test('a picture waits for a worker for as long as no other can take its place in time', () => {
   const patience = (sinceResultMs: number, rateFps = 0.35, cameras = 100, serviceMs = 30) =>
     patienceMs(rateFps, cameras, sinceResultMs, serviceMs);
-  expect([1_000, 1_920, 2_880, 3_840, 10_000].map((since) => patience(since))).toEqual([30, 30, 45, 480, 480]);
+  expect([1_000, 1_920, 2_880, 3_840, 10_000].map((since) => patience(since))).toEqual([45, 45, 75, 480, 480]);
   // Nobody is in its way, or nothing is known yet.
   expect([patience(1_000, 5), patience(1_000, 0.35, 3), patience(1_000, 0.35, 100, 0)]).toEqual([4_000, 4_000, 4_000]);
   expect(patience(10_000, 0.35, 100, 1_000)).toBe(4_000);

@@ -25,16 +25,9 @@ const GROWTH = 2;
 /** No camera sends more than that by far. */
 const UNBOUNDED_FPS = 100;
 
-/**
- * Part of their shares that many cameras use. A camera's key frames come when they come, so that pictures of many come at odds with each other: with all of the engine used
- * each would wait for some others, and results would be late.
- */
-const SHARE_USED = 0.65;
-
-/** Pictures a second to ask of a camera whose share of the engine this is, one of so many. */
-export function pictureRate(shareFps: number, cameras: number): number {
-  const used = SHARE_USED + (1 - SHARE_USED) / Math.max(1, cameras);
-  return Math.max(FLOOR_FPS, shareFps * used);
+/** Pictures a second to ask of a camera whose share of the engine this is, one of so many, which use a part of theirs: one that is alone is in nobody's way. */
+export function pictureRate(shareFps: number, used: number, cameras: number): number {
+  return Math.max(FLOOR_FPS, shareFps * (used + (1 - used) / Math.max(1, cameras)));
 }
 
 /** Weight of a second's share in what a slow camera follows. */
@@ -98,13 +91,12 @@ const PATIENCE_MS = 4_000;
 /** A camera is to be looked at so often at least; its key frames are taken to come every second. */
 const LOOKED_AT_MS = 4_000;
 const KEY_MS = 1_000;
-/** Runs of the model that a picture may wait for its turn, by how often its camera's next key frame can still take its place in time: not at all, once, twice. */
-const WAIT_RUNS = [16, 1.5, 1] as const;
+/** Runs of the model that a picture may wait for a worker, by how often the camera's next key frame can still take its place in time: not at all, once, twice. */
+const WAIT_RUNS = [16, 2.5, 1.5] as const;
 
 /**
- * How long a picture may wait for a worker. Key frames come when they come: where those of many cameras come at once, a picture is left out that would have to wait
- * for long, and the camera's next key frame takes its place, now and from then on. So the turns of many cameras come to lie side by side. `sinceResultMs`: how long
- * ago the camera's last picture with a result came. `serviceMs`: a run of the model; 0: not known.
+ * How long a picture may wait for a worker. Where many cameras have few pictures each, one that would be late is left out, and the camera's next key frame takes its place.
+ * `sinceResultMs`: how long ago the camera's last picture with a result came. `serviceMs`: a run of the model; 0: not known.
  */
 export function patienceMs(rateFps: number, cameras: number, sinceResultMs: number, serviceMs: number): number {
   if (serviceMs === 0 || !isSpread(rateFps, cameras)) return PATIENCE_MS;

@@ -603,11 +603,12 @@ export class CameraReader {
       return;
     }
     const beganMs = performance.now();
+    const { keys, keyMs } = this.#plan.turn;
     const { width, height, bytes, source } = await this.#rgb.scale(picture, this.#scale);
     const scaleMs = performance.now() - beganMs;
     this.#scaleMs += scaleMs;
     const { decoded, decodeMs } = this.#decoder.counts;
-    const data = { kind: 'picture' as const, ...nameOf(frame), width, height, source, bytes };
+    const data = { kind: 'picture' as const, ...nameOf(frame), width, height, source, keys, keyMs, bytes };
     // The mean: one frame alone may need others to be decoded.
     if (outlet.send({ ...data, decodeMs: decodeMs / decoded + scaleMs })) this.#pictures += 1;
     else this.#picturesDropped += 1;
