@@ -255,7 +255,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await eventually(() => west.page.locator('#stage').getAttribute('data-kind')).toBe('stills');
     await eventually(() => text(west.page, 'frame-line')).toMatch(/^Frame \d+/);
     expect(await text(west.page, 'stills-line')).toContain('and the server converts no further camera now');
-    expect(await text(west.page, 'stills-line')).toContain('It is asked again by itself.');
+    expect(await text(west.page, 'stills-line')).toContain('This page asks again by itself.');
     const wall = await open('wall.html');
     await eventually(() => stateOf(wall.page, 'west')).toMatch(/^live/);
     const pin = tile(wall.page, 'west').locator('.pin');

@@ -358,7 +358,7 @@ function formText(codec: string): string {
   const cause = isFull
     ? 'the server converts no further camera now (fleet.transcodes_max)'
     : 'the server failed to convert it';
-  return `Stills: ${why}, and ${cause}. It is asked again by itself.`;
+  return `Stills: ${why}, and ${cause}. This page asks again by itself.`;
 }
 
 function showDetail(camera: CameraDetail): void {
