@@ -3,17 +3,17 @@
  * picture would wait for some others, and results would be late. So as much is used as leaves nearly all results in time. Pure but for what was seen.
  */
 
-/** A result is late when it has taken longer than so many runs of the model, from the frame's arrival. */
-const LATE_RUNS = 3.7;
+/** A result is late when it has taken longer than so many runs of the model, from the frame's arrival: it has to be with its viewer within four. */
+const LATE_RUNS = 3.3;
 /** Of all results so many may be. A little less than that is no reason for more. */
 const LATE_MAX = 0.05;
 const LATE_FEW = 0.03;
 /** Decided once so many results have come. */
-const RESULTS = 150;
+const RESULTS = 100;
 
 const FIRST = 0.65;
 const LEAST = 0.15;
-const FALL = 0.85;
+const FALL = 0.8;
 const RISE = 1.05;
 
 export class PictureShare {
