@@ -19,7 +19,7 @@ import {
 import { limitElements } from '../../protocol/elements.ts';
 import { Payload } from '../../protocol/payload.ts';
 import type * as t from '../../protocol/telemetry.ts';
-import { checkTopic, isServerTopic } from '../../protocol/topic.ts';
+import { isServerTopic } from '../../protocol/topic.ts';
 import { TopicPublisher } from '../../stream/topic-publisher.ts';
 import type { TopicInput, Topics } from '../../stream/topics.ts';
 import { decompressors, decompressLater } from '../compression.ts';
@@ -313,9 +313,8 @@ export class Publications {
     this.#lastSeqs.forgetOldest(this.#host.settings.topicsMax);
   }
 
-  /** Throws TOPIC_BAD, TOPIC_FORBIDDEN, PERMISSION_DENIED. */
+  /** The name was checked when it came. Throws TOPIC_FORBIDDEN, PERMISSION_DENIED. */
   #requireOpenTopic(topic: string): void {
-    checkTopic(topic);
     if (isServerTopic(topic))
       throw new SightlineError('TOPIC_FORBIDDEN', `topic "${topic.slice(0, 80)}" is the server's own`);
     this.#client.requireTopic('publish', topic);
