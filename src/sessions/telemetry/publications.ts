@@ -142,7 +142,7 @@ export class Publications {
     if (topics.every((topic) => topic === undefined)) return undefined;
     if (plainBytes > AT_ONCE_BYTES_MAX) return this.#publishInTurns(data, envelope, topics);
     const messages = readPublications(plainBody(data, envelope, decompressors), envelope, schemaOf, this.#limits);
-    for (const span of spansOf(envelope, messages, Infinity)) this.#publishSpan(span, topics);
+    for (const span of spansOf(envelope, messages, Infinity)) if (span !== undefined) this.#publishSpan(span, topics);
     return undefined;
   }
 
@@ -157,7 +157,7 @@ export class Publications {
       const messages = readPublications(body, envelope, () => schema, this.#limits);
       for (const span of spansOf(envelope, messages, SLICE_BYTES)) {
         if (this.#isClosed) return;
-        this.#publishSpan(span, topics);
+        if (span !== undefined) this.#publishSpan(span, topics);
         const spentMs = clock.now() - startMs;
         if (spentMs < SLICE_MS) continue;
         await this.#client.nextTurn(spentMs);
@@ -348,14 +348,23 @@ interface Span {
   readonly messages: readonly MessageOrFault[];
 }
 
-/** The messages of a batch, section by section, in spans of about so many bytes. */
-function* spansOf({ sections }: BatchEnvelope, all: Iterable<MessageOrFault>, bytesMax: number): Generator<Span> {
+/** The messages of a batch, section by section, in spans of about so many bytes. Undefined: a part of the work is done that gave none. */
+function* spansOf(
+  { sections }: BatchEnvelope,
+  all: Iterable<MessageOrFault | undefined>,
+  bytesMax: number,
+): Generator<Span | undefined> {
   const messages = all[Symbol.iterator]();
   for (const [place, section] of sections.entries()) {
     for (let from = 0; from < section.count;) {
       const span: MessageOrFault[] = [];
       for (let bytes = 0; bytes < bytesMax && from + span.length < section.count;) {
-        const message: MessageOrFault = messages.next().value!;
+        const { done, value: message } = messages.next();
+        if (done) return;
+        if (message === undefined) {
+          yield undefined;
+          continue;
+        }
         span.push(message);
         if (!(message instanceof SightlineError)) bytes += message.payload.byteLength;
       }
