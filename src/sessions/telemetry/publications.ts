@@ -120,14 +120,8 @@ export class Publications {
     const payload = Payload.of(message.data);
     // MessagePack has numbers that JSON has not.
     if (this.#client.protocol !== 'sightline.v1.json' && payload.form === 'value') payload.msgpack();
-    this.#publish(topic, seq, [
-      {
-        payload,
-        ...(message.time !== undefined && { timeMs: message.time }),
-        ...(message.priority !== undefined && { priority: message.priority }),
-        ...(message.ttl_ms !== undefined && { ttlMs: message.ttl_ms }),
-      },
-    ]);
+    const { time: timeMs, priority, ttl_ms: ttlMs } = message;
+    this.#publish(topic, seq, [{ payload, timeMs, priority, ttlMs }]);
   }
 
   /**
