@@ -187,7 +187,7 @@ export class MemoryAccount implements MemoryHolder {
 
   release(kind: MemoryKind, bytes: number): void {
     this.add(kind, -bytes);
-    if (MEMORY_KINDS.every((one) => this.bytes(one) === 0)) this.#bytes = undefined;
+    if (this.bytes(kind) === 0 && MEMORY_KINDS.every((one) => this.bytes(one) === 0)) this.#bytes = undefined;
   }
 
   /**

@@ -61,8 +61,7 @@ export function judgeRate(
   settings: RateSettings,
 ): RateVerdict {
   const now = Math.max(nowMs, before.atMs);
-  const filled = refill(before, now, settings);
-  const state = { ...filled, messages: filled.messages - messages, bytes: filled.bytes - bytes };
+  const state = drained(before, messages, bytes, now, settings);
   const isMuted = now < state.mutedUntilMs;
   const isOver = state.messages < 0 || state.bytes < 0;
   if (!isOver || now - state.lastStrikeMs < STRIKE_INTERVAL_MS) {
@@ -84,16 +83,23 @@ export function judgeRate(
   };
 }
 
-function refill(before: RateState, now: number, settings: RateSettings): RateState {
+/** The buckets have filled up since, and so much was taken out. */
+function drained(
+  before: RateState,
+  messages: number,
+  bytes: number,
+  now: number,
+  { messagesPerS, bytesPerS }: RateSettings,
+): RateState {
   const elapsedS = (now - before.atMs) / 1000;
   const forgiven = before.strikes > 0 ? Math.floor((now - before.lastStrikeMs) / FORGIVE_MS) : 0;
   return {
-    ...before,
-    messages: Math.min(settings.messagesPerS, before.messages + elapsedS * settings.messagesPerS),
-    bytes: Math.min(settings.bytesPerS, before.bytes + elapsedS * settings.bytesPerS),
+    messages: Math.min(messagesPerS, before.messages + elapsedS * messagesPerS) - messages,
+    bytes: Math.min(bytesPerS, before.bytes + elapsedS * bytesPerS) - bytes,
     atMs: now,
     strikes: Math.max(0, before.strikes - forgiven),
     lastStrikeMs: before.lastStrikeMs + forgiven * FORGIVE_MS,
+    mutedUntilMs: before.mutedUntilMs,
   };
 }
 

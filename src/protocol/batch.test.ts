@@ -506,7 +506,7 @@ describe('messages that came in columns', () => {
   const received = (bytes: Uint8Array) => {
     const { columns } = decodeColumns(bytes, () => schema, {}, BATCH_LIMITS, 'relay');
     const { sections } = decodeBatchHeader(bytes);
-    return { columns, messages: messagesOfColumns(columns, sections) };
+    return { columns, messages: [...messagesOfColumns(columns, sections)] };
   };
 
   test('keep little beside themselves in memory, and go on as they came while their batch is there', () => {

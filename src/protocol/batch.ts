@@ -1,6 +1,7 @@
 import { SightlineError, toSightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import {
+  columnSteps,
   decodeColumns as decodeColumnsBody,
   ColumnGatherer,
   packedShare,
@@ -238,20 +239,31 @@ export function readMessages(
 /**
  * A batch of a client, whose messages are passed on: each stands by itself, and one that is none costs the others nothing.
  * `envelope`: of `openPublications`; `body`: what follows it, decompressed. Messages are made as they are taken: the work can be
- * spread over time. Throws at once, as `decodeBatch`, for what cannot be taken apart.
+ * spread over time, and `undefined` says that a part of it is done that gave no message. Throws as `decodeBatch`, before the first message, for what
+ * cannot be taken apart.
  */
 export function readPublications(
   body: Uint8Array,
   envelope: BatchEnvelope,
   schemaOf: SchemaLookup,
   limits: BatchLimits = BATCH_LIMITS,
-): Iterable<MessageOrFault> {
-  if (envelope.codec !== 'columns') return messagesOf(body, envelope, limits, ownParts());
+): Iterable<MessageOrFault | undefined> {
+  return envelope.codec === 'columns'
+    ? publicationsInColumns(inOwnMemory(body), envelope, requireSchema(envelope, schemaOf), limits)
+    : messagesOf(body, envelope, limits, ownParts());
+}
+
+function* publicationsInColumns(
+  body: Uint8Array,
+  envelope: BatchEnvelope,
+  schema: readonly SchemaField[],
+  { messagesMax, plainBytesMax }: BatchLimits,
+): Generator<MessageOrFault | undefined> {
   const faults: ColumnFaults = new Map();
-  const columns = readColumnsBody(inOwnMemory(body), envelope, schemaOf, limits, 'relay', faults);
-  const messages: MessageOrFault[] = messagesOfColumns(columns, envelope.sections);
-  for (const [place, fault] of faults) messages[place] = fault;
-  return messages;
+  const columns = yield* columnSteps(body, schema, messagesMax, plainBytesMax, 'relay', faults);
+  checkTotal(columns.count, envelope);
+  let place = 0;
+  for (const message of messagesOfColumns(columns, envelope.sections)) yield faults.get(place++) ?? message;
 }
 
 /**
@@ -294,21 +306,19 @@ export function decodeColumns(
 }
 
 /** The messages of a batch of columns. Those of one topic share memory; a small batch of one topic stays as it is. */
-export function messagesOfColumns(columns: ColumnBatch, sections: readonly BatchSection[]): BatchMessage[] {
-  const { times, priorities } = columns;
-  const messages: BatchMessage[] = [];
+export function* messagesOfColumns(
+  columns: ColumnBatch,
+  sections: readonly BatchSection[],
+): Generator<BatchMessage, void, undefined> {
   const weakly = new WeakRef(columns);
   for (const { from, count } of chunksOf(columns, sections)) {
     const isWhole = count === columns.count;
     const chunk = isWhole ? columns : columns.copy(from, count);
     if (!isWhole) chunk.origin = { batch: weakly, from };
     for (let i = 0; i < count; i++) {
-      const index = from + i;
-      const payload = Payload.row(chunk, i);
-      messages.push({ timeMs: times[index]!, priority: priorities[index]! as Priority, payload });
+      yield { timeMs: chunk.timeMs(i), priority: chunk.priority(i), payload: Payload.row(chunk, i) };
     }
   }
-  return messages;
 }
 
 /**
@@ -345,10 +355,12 @@ export function readColumns(
   decompressors: Decompressors,
   limits: BatchLimits = BATCH_LIMITS,
   use: ColumnUse = 'own',
-  faults?: ColumnFaults,
 ): ColumnBatch {
-  requireSchema(envelope, schemaOf);
-  return readColumnsBody(plainBody(bytes, envelope, decompressors), envelope, schemaOf, limits, use, faults);
+  const schema = requireSchema(envelope, schemaOf);
+  const body = plainBody(bytes, envelope, decompressors);
+  const columns = decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax, use);
+  checkTotal(columns.count, envelope);
+  return columns;
 }
 
 /** Throws SCHEMA_UNKNOWN. */
@@ -356,20 +368,6 @@ function requireSchema({ schemaId }: BatchEnvelope, schemaOf: SchemaLookup): rea
   const schema = schemaOf(schemaId);
   if (schema !== undefined) return schema;
   throw new SightlineError('SCHEMA_UNKNOWN', `schema ${schemaId} was not sent before`);
-}
-
-function readColumnsBody(
-  body: Uint8Array,
-  envelope: BatchEnvelope,
-  schemaOf: SchemaLookup,
-  limits: BatchLimits,
-  use: ColumnUse,
-  faults?: ColumnFaults,
-): ColumnBatch {
-  const schema = requireSchema(envelope, schemaOf);
-  const columns = decodeColumnsBody(body, schema, limits.messagesMax, limits.plainBytesMax, use, faults);
-  checkTotal(columns.count, envelope);
-  return columns;
 }
 
 function readSections(view: DataView, limits: BatchLimits): BatchSection[] {

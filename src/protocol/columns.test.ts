@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { SightlineError } from '../base/errors.ts';
 import type { Priority } from '../base/sample.ts';
 import { generatedBuilder, pageBuilder, plainBuilder } from './column-objects.ts';
-import { type ColumnBatch, ColumnGatherer, type ColumnMessage, decodeColumns } from './columns.ts';
+import { type ColumnBatch, ColumnGatherer, type ColumnMessage, columnSteps, decodeColumns } from './columns.ts';
 import { ColumnReader } from './numeric-column.ts';
 import { Payload } from './payload.ts';
 import { FIELDS_MAX, fits, schemaFor, shapeOf } from './schema.ts';
@@ -383,6 +383,29 @@ describe('messages on their way into columns', () => {
     );
   });
 
+  test('of several gatherers lie apart, also where one has what another one had', () => {
+    const several = fc.array(batches, { minLength: 2, maxLength: 5 });
+    fc.assert(
+      fc.property(several, (all) => {
+        const pairs = all.map(({ fields, rows }) => {
+          const gatherer = new ColumnGatherer(fields, BYTES_MAX);
+          const fill = () => {
+            for (const [i, row] of rows.entries()) expect(gatherer.add(message(Payload.of(row), i))).toBe(true);
+          };
+          fill();
+          return { gatherer, fill, expected: encode(fields, rows) };
+        });
+        for (const { gatherer, fill, expected } of pairs) {
+          expect(gatherer.encode(0)).toEqual(expected);
+          expect(gatherer.count).toBe(0);
+          fill();
+        }
+        for (const { gatherer, expected } of pairs) expect(gatherer.encode(0)).toEqual(expected);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
   test('that do not fit leave no texts behind', () => {
     const fields: readonly SchemaField[] = [
       { path: 's', kind: 'json' },
@@ -441,10 +464,10 @@ describe('messages on their way into columns', () => {
     expect(gatherer.count).toBe(3_000);
     const body = gatherer.encode(0);
     expect(decode(body, fields).objects()).toEqual(rows);
-    // Nothing of it is used up.
-    expect(gatherer.encode(0)).toEqual(body);
-    expect(gatherer.add(message(Payload.of(rows[0])))).toBe(true);
-    expect(decode(gatherer.encode(0), fields).objects()).toEqual([...rows, rows[0]]);
+    // It begins anew.
+    expect(gatherer.count).toBe(0);
+    expect(gatherer.add(message(Payload.of(rows[7])))).toBe(true);
+    expect(decode(gatherer.encode(0), fields).objects()).toEqual([rows[7]]);
   });
 });
 
@@ -531,6 +554,28 @@ describe('batches that are decoded one after the other', () => {
     );
     const read = all.map((rows) => decodeColumns(encode(fields, rows), fields, 20_000, BYTES_MAX, 'brief').objects());
     expect(read).toEqual(all);
+  });
+
+  test('a large one that is passed on is decoded in steps, whatever is read and written in between', () => {
+    const rows = Array.from({ length: 1_000 }, (_, i) => ({
+      numbers: Array.from({ length: 60 }, (_, f) => (f % 3 === 0 ? f : f % 3 === 1 ? Math.sin(i * f) : (i * f) / 8)),
+      texts: [`text ${i}`, null, []],
+      truths: [i % 2 === 0, true],
+    }));
+    const fields = schemaFor(rows)!;
+    const body = encode(fields, rows);
+    const small = rows.slice(0, 2);
+    let count = 0;
+    const steps = columnSteps(body, fields, COUNT_MAX, BYTES_MAX, 'relay');
+    let step = steps.next();
+    for (; !step.done; step = steps.next()) {
+      count++;
+      expect(decodeBriefly(encode(fields, small), fields).objects()).toEqual(small);
+    }
+    expect(step.value.objects()).toEqual(rows);
+    expect(step.value.body).toBe(body);
+    // Four times as many values as a step has, texts and what is checked row by row.
+    expect(count).toBeGreaterThan(8);
   });
 
   test('have memory of their own unless they are brief: a worker hands it over', () => {

@@ -150,6 +150,10 @@ export class ColumnBatch {
 
 /** Rows that a gatherer has room for at first. */
 const ROWS_MIN = 16;
+/** Those of a gatherer that has handed out what it had are the next one's: for one message alone they would be most of what is allocated. */
+const SPARE_VALUES_MAX = 65_536;
+const NO_VALUES = new Float64Array(0);
+let spareRows = NO_VALUES;
 /** A message whose leaves are being taken out: whether it fits shows at the end. */
 const scratchRow = new Float64Array(FIELDS_MAX);
 
@@ -161,7 +165,7 @@ export class ColumnGatherer {
   readonly #countMax: number;
   readonly #texts: unknown[][];
   /** Times, priorities and the fields that are numbers or truth values, one message after the other. */
-  #rows: Float64Array;
+  #rows = NO_VALUES;
   #count = 0;
   /** All messages so far are the first ones of this batch, and their leaves are still there. */
   #source: ColumnBatch | undefined;
@@ -173,7 +177,6 @@ export class ColumnGatherer {
     this.#width = OWN_COLUMNS + this.#shape.columns;
     this.#countMax = Math.floor(plainBytesMax / ((this.#width + this.#shape.texts) * 8));
     this.#texts = Array.from({ length: this.#shape.texts }, (): unknown[] => []);
-    this.#rows = new Float64Array(0);
   }
 
   get count(): number {
@@ -203,7 +206,7 @@ export class ColumnGatherer {
     const index = (origin?.from ?? 0) + row.index;
     if (batch === undefined || index !== this.#count || batch.fields !== this.#fields) return false;
     if (batch.body === undefined || (this.#count > 0 && batch !== this.#source)) return false;
-    if (batch.times[index] !== timeMs || batch.priorities[index] !== priority) return false;
+    if (batch.timeMs(index) !== timeMs || batch.priority(index) !== priority) return false;
     this.#source = batch;
     return true;
   }
@@ -215,7 +218,9 @@ export class ColumnGatherer {
     const count = this.#count;
     this.#source = undefined;
     this.#count = 0;
-    for (const message of rowsOf(source, count)) this.#addRow(message);
+    for (let i = 0; i < count; i++) {
+      this.#addRow({ timeMs: source.timeMs(i), priority: source.priority(i), payload: Payload.row(source, i) });
+    }
   }
 
   #addRow({ timeMs, priority, payload }: ColumnMessage): boolean {
@@ -224,7 +229,7 @@ export class ColumnGatherer {
       return false;
     }
     const at = this.#count * this.#width;
-    if (at === this.#rows.length) this.#grow();
+    if (at + this.#width > this.#rows.length) this.#grow();
     const rows = this.#rows;
     rows[at + TIME] = timeMs;
     rows[at + PRIORITY] = priority;
@@ -233,26 +238,36 @@ export class ColumnGatherer {
     return true;
   }
 
-  /** The body of a batch, with `before` bytes left free in front. */
+  /** The body of a batch, with `before` bytes left free in front. The gatherer has nothing after that. */
   encode(before: number): Uint8Array<ArrayBuffer> {
-    if (this.#source?.count === this.#count) {
-      const body = this.#source.body!;
-      const out = new Uint8Array(before + body.length);
-      out.set(body, before);
-      return out;
-    }
+    const out = this.#source?.count === this.#count ? this.#asItCame(before) : this.#written(before);
+    if (this.#rows.length > spareRows.length && this.#rows.length <= SPARE_VALUES_MAX) spareRows = this.#rows;
+    this.#rows = NO_VALUES;
+    this.#source = undefined;
+    this.#count = 0;
+    for (const column of this.#texts) column.length = 0;
+    return out;
+  }
+
+  #asItCame(before: number): Uint8Array<ArrayBuffer> {
+    const body = this.#source!.body!;
+    const out = new Uint8Array(before + body.length);
+    out.set(body, before);
+    return out;
+  }
+
+  #written(before: number): Uint8Array<ArrayBuffer> {
     this.#takeOver();
     const count = this.#count;
-    const values = this.#columns();
     const runs = this.#texts.map(runsOf);
     const textBytes = runs.flat().reduce((sum, run) => sum + 6 + run.json.length, 0);
     const writer = new ColumnWriter(count, OWN_COLUMNS + this.#fields.length, textBytes);
-    for (let column = 0; column < OWN_COLUMNS; column++) writer.numbers(values, column * count);
+    for (let column = 0; column < OWN_COLUMNS; column++) writer.numbers(this.#rows, column, this.#width);
     let column = OWN_COLUMNS;
     let text = 0;
     for (const { kind } of this.#fields) {
       if (kind === 'json') writer.texts(runs[text++]!);
-      else writer.numbers(values, column++ * count);
+      else writer.numbers(this.#rows, column++, this.#width);
     }
     const out = new Uint8Array(before + HEADER_BYTES + writer.headBytes + writer.wordBytes);
     const view = new DataView(out.buffer, before);
@@ -288,29 +303,12 @@ export class ColumnGatherer {
   }
 
   #grow(): void {
-    const wanted = Math.max(1, Math.min(this.#countMax, Math.max(ROWS_MIN, this.#count * 2)));
-    const rows = new Float64Array(wanted * this.#width);
+    const wanted = Math.max(1, Math.min(this.#countMax, Math.max(ROWS_MIN, this.#count * 2))) * this.#width;
+    const isSpare = spareRows.length >= wanted;
+    const rows = isSpare ? spareRows : new Float64Array(wanted);
+    if (isSpare) spareRows = NO_VALUES;
     rows.set(this.#rows);
     this.#rows = rows;
-  }
-
-  #columns(): Float64Array {
-    const count = this.#count;
-    const width = this.#width;
-    if (count === 1) return this.#rows;
-    const values = new Float64Array(count * width);
-    for (let column = 0; column < width; column++) {
-      for (let i = 0, at = column; i < count; i++, at += width) values[column * count + i] = this.#rows[at]!;
-    }
-    return values;
-  }
-}
-
-/** The first messages of a batch. */
-function* rowsOf(batch: ColumnBatch, count: number): Generator<ColumnMessage> {
-  const { times, priorities } = batch;
-  for (let i = 0; i < count; i++) {
-    yield { timeMs: times[i]!, priority: priorities[i] as Priority, payload: Payload.row(batch, i) };
   }
 }
 
@@ -335,11 +333,15 @@ function briefValues(): Float64Array {
   return scratch;
 }
 
+/** A body to be passed on with more values than this is decoded in steps: a column of numbers, so many bytes of texts, or so many messages that are checked. */
+const AT_ONCE_VALUES = 16_384;
+const STEP_TEXT_BYTES = 16_384;
+const STEP_ROWS = 512;
+
 /**
  * A body that a `ColumnGatherer` or a stranger wrote. `countMax` and `plainBytesMax` (of the columns as doubles) are held before
  * anything is allocated. For `brief` use the numbers may lie where those of the next batch will: whoever makes objects of them
- * at once is spared the memory. For `relay` the body is kept. Throws BATCH_BAD, BATCH_TOO_LARGE, and PAYLOAD_BAD for texts that are none;
- * with `faults` what is wrong with one message alone is put there.
+ * at once is spared the memory. Throws BATCH_BAD, BATCH_TOO_LARGE, and PAYLOAD_BAD for texts that are none.
  */
 export function decodeColumns(
   body: Uint8Array,
@@ -347,8 +349,26 @@ export function decodeColumns(
   countMax: number,
   plainBytesMax: number,
   use: ColumnUse = 'own',
-  faults?: ColumnFaults,
 ): ColumnBatch {
+  const steps = columnSteps(body, fields, countMax, plainBytesMax, use);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/**
+ * The same step by step: for `relay` use each of them is short, however large the batch, and others may be decoded in between. For this use the body
+ * is kept. With `faults` what is wrong with one message alone is put there, and not thrown.
+ */
+export function* columnSteps(
+  body: Uint8Array,
+  fields: readonly SchemaField[],
+  countMax: number,
+  plainBytesMax: number,
+  use: ColumnUse,
+  faults?: ColumnFaults,
+): Generator<undefined, ColumnBatch> {
   if (body.length < HEADER_BYTES) throw new SightlineError('BATCH_BAD', `columns end after ${body.length} bytes`);
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
   const count = view.getUint32(0, true);
@@ -364,24 +384,33 @@ export function decodeColumns(
   const shape = shapeOf(fields);
   checkSize(count, shape.columns + shape.texts, plainBytesMax);
   const words = HEADER_BYTES + headBytes;
-  const reader = new ColumnReader(body.subarray(HEADER_BYTES, words), body.subarray(words), count);
+  const isSlow = use === 'relay' && (OWN_COLUMNS + shape.columns + shape.texts) * count > AT_ONCE_VALUES;
+  const rowsMax = isSlow ? STEP_ROWS : count;
+  const reader = new ColumnReader(body.subarray(HEADER_BYTES, words), body.subarray(words), count, isSlow);
   const numbers = (OWN_COLUMNS + shape.columns) * count;
   const values = use === 'brief' && numbers <= SCRATCH_VALUES ? briefValues() : new Float64Array(numbers);
   const texts: unknown[][] = [];
   reader.columns(values, 0, OWN_COLUMNS);
   let column = OWN_COLUMNS;
   for (const [i, neighbours] of shape.runs.entries()) {
-    if (i > 0) texts.push(readTexts(reader, faults));
-    reader.columns(values, column, neighbours);
-    column += neighbours;
+    if (i > 0) {
+      const read: unknown[] = [];
+      texts.push(read);
+      while (!readTexts(reader, read, isSlow ? STEP_TEXT_BYTES : Infinity, faults)) yield;
+    }
+    const step = isSlow ? 1 : neighbours;
+    for (const end = column + neighbours; column < end; column += step) {
+      reader.columns(values, column, step);
+      if (isSlow) yield;
+    }
   }
   reader.end();
-  checkOwn(values, count, faults);
   const batch = new ColumnBatch(count, fields, values, texts);
-  if (use === 'relay') {
-    checkTruths(batch, faults);
-    batch.body = body;
+  for (let from = 0; from < count; from += rowsMax) {
+    checkRows(batch, from, Math.min(count, from + rowsMax), use, faults);
+    if (isSlow) yield;
   }
+  if (use === 'relay') batch.body = body;
   return batch;
 }
 
@@ -433,9 +462,14 @@ function sameText(a: unknown, b: unknown): boolean {
   return Array.isArray(a) === Array.isArray(b);
 }
 
-function readTexts(reader: ColumnReader, faults: ColumnFaults | undefined): unknown[] {
-  const column: unknown[] = [];
-  reader.texts((count, json) => {
+/** False: the column is not at its end. */
+function readTexts(
+  reader: ColumnReader,
+  column: unknown[],
+  bytesMax: number,
+  faults: ColumnFaults | undefined,
+): boolean {
+  return reader.texts((count, json) => {
     let value: unknown = null;
     try {
       value = readText(json);
@@ -443,8 +477,7 @@ function readTexts(reader: ColumnReader, faults: ColumnFaults | undefined): unkn
       for (let i = 0; i < count; i++) fault(faults, column.length + i, thrown as SightlineError);
     }
     for (let i = 0; i < count; i++) column.push(value);
-  });
-  return column;
+  }, bytesMax);
 }
 
 /** A mode, a state, a name: most texts of telemetry are short and were there before. */
@@ -476,34 +509,36 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-/** The first fault of a message is the one that is told. */
-function fault(faults: ColumnFaults | undefined, place: number, error: SightlineError): void {
+/** The first fault of a message is the one that is told: others are not even made. */
+function fault(faults: ColumnFaults | undefined, place: number, why: SightlineError | string): void {
+  if (faults?.has(place)) return;
+  const error = typeof why === 'string' ? new SightlineError('BATCH_BAD', why) : why;
   if (faults === undefined) throw error;
-  if (!faults.has(place)) faults.set(place, error);
+  faults.set(place, error);
 }
 
-function checkOwn(values: Float64Array, count: number, faults: ColumnFaults | undefined): void {
-  for (let i = 0; i < count; i++) {
-    if (!Number.isFinite(values[TIME * count + i])) {
-      fault(faults, i, new SightlineError('BATCH_BAD', `timestamp ${values[TIME * count + i]} is no time`));
-    }
-    const priority = values[PRIORITY * count + i]!;
+/** Truth values that are none would not be the same as objects and as columns: one who only reads need not care, one who passes them on does. */
+function checkRows(
+  batch: ColumnBatch,
+  from: number,
+  to: number,
+  use: ColumnUse,
+  faults: ColumnFaults | undefined,
+): void {
+  for (let i = from; i < to; i++) {
+    const [timeMs, priority] = [batch.timeMs(i), batch.priority(i)];
+    if (!Number.isFinite(timeMs)) fault(faults, i, `timestamp ${timeMs} is no time`);
     if (!Number.isInteger(priority) || priority < 0 || priority > 3) {
-      fault(faults, i, new SightlineError('BATCH_BAD', `priority ${priority} is not 0 to 3`));
+      fault(faults, i, `priority ${priority} is not 0 to 3`);
     }
   }
-}
-
-/** Others would not be the same as objects and as columns: one who only reads need not care, one who passes them on does. */
-function checkTruths(batch: ColumnBatch, faults: ColumnFaults | undefined): void {
+  if (use !== 'relay') return;
   for (const { path, kind } of batch.fields) {
     if (kind !== 'bool') continue;
     const column = batch.column(path)!;
-    for (let i = 0; i < column.length; i++) {
+    for (let i = from; i < to; i++) {
       const value = column[i];
-      if (value !== 0 && value !== 1) {
-        fault(faults, i, new SightlineError('BATCH_BAD', `truth value ${value} of "${path}" is not 0 or 1`));
-      }
+      if (value !== 0 && value !== 1) fault(faults, i, `truth value ${value} of "${path}" is not 0 or 1`);
     }
   }
 }

@@ -28,15 +28,48 @@ const CONSTANT_BYTES_MAX = 10;
 
 const POWERS = Array.from({ length: DECIMALS_MAX + 1 }, (_, decimals) => 10 ** decimals);
 
-/** Writes heads (bytes) and words of a batch's columns. Sized for the worst case; `bytes()` cuts it. */
+/** Room for the words of most batches, their heads and their rows is made once. */
+const SCRATCH_WORDS = 65_536;
+const SCRATCH_HEAD_BYTES = 32_768;
+const SCRATCH_ROWS = 1_024;
+
+interface Words {
+  readonly words: Uint32Array;
+  readonly bytes: Uint8Array;
+  readonly halfWords: Uint16Array;
+}
+
+function wordsOf(count: number): Words {
+  const words = new Uint32Array(count);
+  return { words, bytes: new Uint8Array(words.buffer), halfWords: new Uint16Array(words.buffer) };
+}
+
+/** One column as it is written: its values, the same as pairs of words, as whole numbers, and their codes. */
+interface Rows {
+  readonly values: Float64Array;
+  readonly halves: Uint32Array;
+  readonly whole: Float64Array;
+  readonly codes: Uint32Array;
+}
+
+function rowsOf(count: number): Rows {
+  const values = new Float64Array(count);
+  const halves = new Uint32Array(values.buffer);
+  return { values, halves, whole: new Float64Array(count), codes: new Uint32Array(count) };
+}
+
+const scratchWords = wordsOf(SCRATCH_WORDS);
+const scratchHeads = new Uint8Array(SCRATCH_HEAD_BYTES);
+const scratchRows = rowsOf(SCRATCH_ROWS);
+
+/** Writes heads (bytes) and words of a batch's columns, where those of the next batch will be: `copyTo` takes them away. */
 export class ColumnWriter {
   readonly #heads: Uint8Array;
   readonly #headView: DataView;
   readonly #words: Uint32Array;
-  readonly #codes: Uint32Array;
-  readonly #whole: Float64Array;
   readonly #count: number;
-  /** Of the column in work. */
+  /** The column in work. */
+  readonly #rows: Rows;
   #exceptionCount = 0;
   #head = 0;
   #word = 0;
@@ -44,11 +77,12 @@ export class ColumnWriter {
   /** `count` values in each of at most `columns` columns; `textBytes`: room for text beside them. */
   constructor(count: number, columns: number, textBytes: number) {
     const exceptionBytes = 2 + Math.floor(count / EXCEPTIONS_SHARE) * 10;
-    this.#heads = new Uint8Array(columns * (10 + exceptionBytes) + textBytes + 4);
+    const headBytesMax = columns * (10 + exceptionBytes) + textBytes + 4;
+    const wordsMax = columns * count * 2;
+    this.#heads = headBytesMax <= SCRATCH_HEAD_BYTES ? scratchHeads : new Uint8Array(headBytesMax);
     this.#headView = new DataView(this.#heads.buffer);
-    this.#words = new Uint32Array(columns * count * 2);
-    this.#codes = new Uint32Array(count);
-    this.#whole = new Float64Array(count);
+    this.#words = wordsMax <= SCRATCH_WORDS ? scratchWords.words : new Uint32Array(wordsMax);
+    this.#rows = count <= SCRATCH_ROWS ? scratchRows : rowsOf(count);
     this.#count = count;
   }
 
@@ -61,14 +95,16 @@ export class ColumnWriter {
   }
 
   copyTo(out: Uint8Array, at: number): void {
-    out.set(this.#heads.subarray(0, this.headBytes), at);
+    out.set(this.#heads.subarray(0, this.#head), at);
     out.set(new Uint8Array(this.#words.buffer, 0, this.wordBytes), at + this.headBytes);
   }
 
-  /** `values[from]` to `values[from + count - 1]`. */
-  numbers(values: Float64Array, from: number): void {
-    const decimals = this.#scale(values, from);
-    if (decimals === undefined || !this.#wholeNumbers(values, from, decimals)) this.#doubles(values, from);
+  /** `values[from]` and so on, `step` apart. */
+  numbers(values: Float64Array, from: number, step: number): void {
+    const column = this.#rows.values;
+    for (let i = 0, at = from; i < this.#count; i++, at += step) column[i] = values[at]!;
+    const decimals = this.#scale();
+    if (decimals === undefined || !this.#wholeNumbers(decimals)) this.#doubles();
   }
 
   /** Runs of equal texts: each so many messages, then its JSON in UTF-8. */
@@ -88,14 +124,14 @@ export class ColumnWriter {
    * is no decimal (-0, NaN, the infinities) repeats its neighbour and is an exception; too many of them, or a true double,
    * and there is none.
    */
-  #scale(values: Float64Array, from: number): number | undefined {
-    const whole = this.#whole;
+  #scale(): number | undefined {
+    const { values, whole } = this.#rows;
     const count = this.#count;
     let decimals = 0;
     let power = 1;
     let exceptions = 0;
     for (let i = 0; i < count; i++) {
-      const value = values[from + i]!;
+      const value = values[i]!;
       // Any whole number will do that gives the value back; 0 gives back -0 too, as far as === can tell.
       const scaled = Math.floor(value * power + 0.5);
       if (
@@ -125,8 +161,8 @@ export class ColumnWriter {
     return decimals;
   }
 
-  #wholeNumbers(values: Float64Array, from: number, decimals: number): boolean {
-    const whole = this.#whole;
+  #wholeNumbers(decimals: number): boolean {
+    const { whole } = this.#rows;
     const count = this.#count;
     let min = whole[0]!;
     let max = min;
@@ -148,23 +184,21 @@ export class ColumnWriter {
     const form = width === 0 ? CONSTANT : useDeltas ? DELTAS : OFFSETS;
     const flag = this.#exceptionCount > 0 ? EXCEPTIONS_FLAG : 0;
     this.#form(form | flag, decimals, width, useDeltas ? whole[0]! : min);
-    if (flag !== 0) this.#exceptions(values, from);
+    if (flag !== 0) this.#exceptions();
     if (form === DELTAS) this.#deltas(width);
     else if (form === OFFSETS) this.#offsets(min, width);
     return true;
   }
 
   #offsets(min: number, width: number): void {
-    const whole = this.#whole;
-    const codes = this.#codes;
+    const { whole, codes } = this.#rows;
     const count = this.#count;
     for (let i = 0; i < count; i++) codes[i] = whole[i]! - min;
     this.#pack(count, width);
   }
 
   #deltas(width: number): void {
-    const whole = this.#whole;
-    const codes = this.#codes;
+    const { whole, codes } = this.#rows;
     const count = this.#count;
     for (let i = 1; i < count; i++) {
       const delta = whole[i]! - whole[i - 1]!;
@@ -173,10 +207,11 @@ export class ColumnWriter {
     this.#pack(count - 1, width);
   }
 
-  #exceptions(values: Float64Array, from: number): void {
+  #exceptions(): void {
+    const { values } = this.#rows;
     this.#u16(this.#exceptionCount);
     for (let i = 0; i < this.#count; i++) {
-      const value = values[from + i]!;
+      const value = values[i]!;
       if (!isException(value)) continue;
       this.#u16(i);
       this.#headView.setFloat64(this.#head, value, true);
@@ -185,27 +220,28 @@ export class ColumnWriter {
   }
 
   /** True doubles: one for all, the exclusive or of neighbours where their upper halves agree, or plainly. */
-  #doubles(values: Float64Array, from: number): void {
-    const halves = new Uint32Array(values.slice(from, from + this.#count).buffer);
+  #doubles(): void {
+    const { values, halves, codes } = this.#rows;
+    const [first, end] = [values[0]!, 2 * this.#count];
     let differing = 0;
     let differingLow = 0;
-    for (let i = 2; i < halves.length; i += 2) {
+    for (let i = 2; i < end; i += 2) {
       differingLow |= halves[i]! ^ halves[i - 2]!;
       differing |= halves[i + 1]! ^ halves[i - 1]!;
     }
     const width = quickWidth(bitsOf(differing >>> 0));
     if (width === 0 && differingLow === 0) {
-      this.#form(CONSTANT, 0, 0, values[from]!);
-    } else if (width > XOR_BITS_MAX || Number.isNaN(values[from])) {
+      this.#form(CONSTANT, 0, 0, first);
+    } else if (width > XOR_BITS_MAX || Number.isNaN(first)) {
       // The bits of a NaN may change on the way, and the others would hang on them.
       this.#form(DOUBLES, 0, 0);
-      this.#words.set(halves, this.#word);
-      this.#word += halves.length;
+      this.#words.set(halves.subarray(0, end), this.#word);
+      this.#word += end;
     } else {
-      this.#form(XORS, 0, width, values[from]!);
+      this.#form(XORS, 0, width, first);
       for (let i = 1; i < this.#count; i++) {
         this.#words[this.#word++] = halves[2 * i]! ^ halves[2 * i - 2]!;
-        this.#codes[i - 1] = halves[2 * i + 1]! ^ halves[2 * i - 1]!;
+        codes[i - 1] = halves[2 * i + 1]! ^ halves[2 * i - 1]!;
       }
       this.#pack(this.#count - 1, width);
     }
@@ -215,7 +251,7 @@ export class ColumnWriter {
   #pack(count: number, width: number): void {
     if (width === 0) return;
     const words = this.#words;
-    const codes = this.#codes;
+    const { codes } = this.#rows;
     let at = this.#word;
     let word = 0;
     let bit = 0;
@@ -255,21 +291,8 @@ export class ColumnWriter {
 
 /** From so many values on the engine's own loop is the faster one. */
 const FILL_FROM = 32;
-/** Words of most batches: room for them is made once. */
-const SCRATCH_WORDS = 65_536;
-
-interface Scratch {
-  readonly words: Uint32Array;
-  readonly bytes: Uint8Array;
-  readonly halfWords: Uint16Array;
-}
-
-function scratchOf(wordCount: number): Scratch {
-  const words = new Uint32Array(wordCount);
-  return { words, bytes: new Uint8Array(words.buffer), halfWords: new Uint16Array(words.buffer) };
-}
-
-const scratch = scratchOf(SCRATCH_WORDS);
+/** What a text takes beside its bytes, counted as bytes, where it is asked for so many. */
+const RUN_BYTES = 64;
 
 /** Reads what `ColumnWriter` wrote, or a stranger. Throws BATCH_BAD. */
 export class ColumnReader {
@@ -282,17 +305,20 @@ export class ColumnReader {
   readonly #count: number;
   #head = 0;
   #word = 0;
+  /** Of the column of texts in work: runs that are left, and messages. */
+  #runs: number | undefined;
+  #textsLeft = 0;
 
   /**
-   * `words` has a whole number of 32-bit words; they are copied to where words can lie. That place is shared: what a reader
-   * has to read is read before the next one is made.
+   * `words` has a whole number of 32-bit words; they are copied to where words can lie. That place is shared, but where it `isSlow`: what a
+   * reader has to read is read before the next one is made, and before anything is written.
    */
-  constructor(heads: Uint8Array, words: Uint8Array, count: number) {
+  constructor(heads: Uint8Array, words: Uint8Array, count: number, isSlow = false) {
     this.#heads = heads;
     this.#headView = new DataView(heads.buffer, heads.byteOffset, heads.byteLength);
     this.#wordCount = words.length >>> 2;
     // One more, so that a column that ends with a word may be read without looking where the words end.
-    const room = this.#wordCount < SCRATCH_WORDS ? scratch : scratchOf(this.#wordCount + 1);
+    const room = !isSlow && this.#wordCount < SCRATCH_WORDS ? scratchWords : wordsOf(this.#wordCount + 1);
     this.#words = room.words;
     this.#bytes = room.bytes;
     this.#halfWords = room.halfWords;
@@ -377,25 +403,34 @@ export class ColumnReader {
     this.#head = at;
   }
 
-  /** A column of texts: calls back for each run. */
-  texts(onRun: (count: number, json: Uint8Array) => void): void {
-    this.#need(4);
-    if (this.#heads[this.#head] !== TEXTS) throw bad(`text of form ${this.#heads[this.#head]}`);
-    const runs = this.#headView.getUint16(this.#head + 2, true);
-    this.#head += 4;
-    let left = this.#count;
-    for (let run = 0; run < runs; run++) {
+  /** A column of texts: calls back for each run. With `bytesMax` for about so many of them. False: it is not at its end. */
+  texts(onRun: (count: number, json: Uint8Array) => void, bytesMax: number): boolean {
+    let runs = this.#runs ?? this.#beginTexts();
+    for (let bytes = 0; runs > 0 && bytes < bytesMax; runs--) {
       this.#need(6);
       const count = this.#headView.getUint16(this.#head, true);
       const size = this.#headView.getUint32(this.#head + 2, true);
       this.#head += 6;
       this.#need(size);
-      left -= count;
-      if (left < 0 || count === 0) throw bad('runs of text do not add up');
+      this.#textsLeft -= count;
+      if (this.#textsLeft < 0 || count === 0) throw bad('runs of text do not add up');
       onRun(count, this.#heads.subarray(this.#head, this.#head + size));
       this.#head += size;
+      bytes += RUN_BYTES + size;
     }
-    if (left !== 0) throw bad('runs of text do not add up');
+    this.#runs = runs === 0 ? undefined : runs;
+    if (runs > 0) return false;
+    if (this.#textsLeft !== 0) throw bad('runs of text do not add up');
+    return true;
+  }
+
+  #beginTexts(): number {
+    this.#need(4);
+    if (this.#heads[this.#head] !== TEXTS) throw bad(`text of form ${this.#heads[this.#head]}`);
+    const runs = this.#headView.getUint16(this.#head + 2, true);
+    this.#head += 4;
+    this.#textsLeft = this.#count;
+    return runs;
   }
 
   #base(kind: number): number {

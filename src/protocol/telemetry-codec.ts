@@ -264,18 +264,16 @@ function decode<M extends { type: string }>(
       `message type ${quote(type)} is none of ${Object.keys(table).join(', ')}`,
     );
   }
-  return {
-    type,
-    ...readFields(message, table[type as M['type']] as Record<string, Check<unknown>>, ''),
-  } as unknown as M;
+  const checks = table[type as M['type']] as Record<string, Check<unknown>>;
+  return readFields(message, checks, '', { type }) as unknown as M;
 }
 
 function readFields(
   message: Record<string, unknown>,
   checks: Record<string, Check<unknown>>,
   prefix: string,
+  read: Record<string, unknown> = {},
 ): Record<string, unknown> {
-  const read: Record<string, unknown> = {};
   for (const field in checks) {
     const value = checks[field]!(message[field], prefix + field);
     if (value !== undefined) read[field] = value;

@@ -7,6 +7,8 @@ import { quote } from './quote.ts';
  */
 
 export const TOPIC_BYTES_MAX = 256;
+/** What a UTF-16 code unit takes in UTF-8. */
+const UNIT_BYTES_MAX = 3;
 
 const encoder = new TextEncoder();
 // oxlint-disable-next-line no-control-regex -- control characters are what is looked for
@@ -63,15 +65,18 @@ function levelEnd(name: string, from: number): number {
 
 function faultOfName(name: unknown): string | undefined {
   if (typeof name !== 'string') return 'is not text';
-  // Characters first: what is longer than that has too many bytes for certain, and is not encoded to find out.
-  if (name.length > TOPIC_BYTES_MAX || encoder.encode(name).length > TOPIC_BYTES_MAX) {
-    return `has more than ${TOPIC_BYTES_MAX} bytes`;
-  }
+  if (isTooLong(name)) return `has more than ${TOPIC_BYTES_MAX} bytes`;
   if (name.length === 0) return 'is empty';
   if (name.startsWith('/') || name.endsWith('/') || name.includes('//')) return 'has an empty level';
   if (CONTROL.test(name)) return 'has a control character';
   if (!name.isWellFormed()) return 'is not well-formed Unicode';
   return undefined;
+}
+
+/** The name is encoded only where its length does not tell: that costs more than the rest of the check. */
+function isTooLong(name: string): boolean {
+  if (name.length * UNIT_BYTES_MAX <= TOPIC_BYTES_MAX) return false;
+  return name.length > TOPIC_BYTES_MAX || encoder.encode(name).length > TOPIC_BYTES_MAX;
 }
 
 function faultOfWildcards(filter: string): string | undefined {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Payload } from '../protocol/payload.ts';
-import { PayloadForms } from './payload-forms.ts';
+import { FORMS_MAX, PayloadForms } from './payload-forms.ts';
 
 const keep = (forms: PayloadForms, n: number): Payload => {
   const payload = Payload.json(new TextEncoder().encode(`{"n":${n}}`));
@@ -26,4 +26,15 @@ test('a value that was read is kept for a while, and made again after that', () 
   forms.age();
   forms.age();
   expect(forms.bytes).toBe(0);
+});
+
+test('of many small ones only the newest are kept', () => {
+  const forms = new PayloadForms();
+  const first = keep(forms, 0);
+  const value = first.value();
+  for (let n = 1; n < FORMS_MAX; n++) keep(forms, n);
+  expect(first.value()).toBe(value);
+  keep(forms, FORMS_MAX);
+  expect(first.value()).toEqual({ n: 0 });
+  expect(first.value()).not.toBe(value);
 });

@@ -2,6 +2,8 @@ import type { FormKeeper, Payload } from '../protocol/payload.ts';
 
 /** Of all payloads that topics keep, together. */
 export const FORMS_BYTES_MAX = 24 * 1024 * 1024;
+/** By number: the messages of some rounds. Each keeps its payload, also when its topic has forgotten it: small ones of ten seconds are 100,000 that V8 has to copy and to mark. */
+export const FORMS_MAX = 2_048;
 /** What a value takes in V8 for each byte that says it: 24 for `[{},{}]`, the worst that was measured; a text takes one. */
 const VALUE_BYTES_PER_BYTE = 24;
 const FORM_BYTES = 200;
@@ -34,7 +36,7 @@ export class PayloadForms implements FormKeeper {
     this.#made.push(made);
     this.#fresh++;
     // The newest stays: whoever asked for it is about to use it.
-    while (this.#bytes > FORMS_BYTES_MAX && this.#first < this.#made.length - 1) this.#forgetFirst();
+    while (this.#isOver && this.#first < this.#made.length - 1) this.#forgetFirst();
     this.#tidy();
   }
 
@@ -43,6 +45,10 @@ export class PayloadForms implements FormKeeper {
     while (this.#made.length - this.#first > this.#fresh) this.#forgetFirst();
     this.#fresh = 0;
     this.#tidy();
+  }
+
+  get #isOver(): boolean {
+    return this.#bytes > FORMS_BYTES_MAX || this.#made.length - this.#first > FORMS_MAX;
   }
 
   #tidy(): void {

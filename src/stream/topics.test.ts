@@ -58,7 +58,7 @@ describe('topics', () => {
       seq: 1,
       priority: 1,
       deadlineMs: Infinity,
-      data: { timeMs: 1_000, ttlMs: Infinity },
+      data: { timeMs: 1_000 },
     });
     expect(second).toMatchObject({ seq: 2, priority: 3, deadlineMs: 1_050, data: { timeMs: 7, bytesBefore: 1 } });
   });

@@ -17,8 +17,6 @@ export interface TelemetryMessage {
   /** The publisher's, Unix ms. */
   readonly timeMs: number;
   readonly payload: Payload;
-  /** `Infinity` for never. Counts from the publication. */
-  readonly ttlMs: number;
   /** Of the payload in the form it came in. */
   readonly bytes: number;
   /** Bytes of all messages of this topic before this one: a span's size is a difference. */
@@ -30,9 +28,10 @@ export interface TelemetryMessage {
 export interface TopicInput {
   readonly payload: Payload;
   /** Unix ms; default: now. */
-  readonly timeMs?: number;
-  readonly priority?: Priority;
-  readonly ttlMs?: number;
+  readonly timeMs?: number | undefined;
+  readonly priority?: Priority | undefined;
+  /** Counts from the publication; default: for ever. */
+  readonly ttlMs?: number | undefined;
 }
 
 export interface TopicsSettings {
@@ -215,7 +214,7 @@ export class Topics {
     const { holding } = topic;
     holding.add(bytes + MESSAGE_BYTES);
     const sample = topic.stream.publish({
-      data: { timeMs, payload, ttlMs, bytes, bytesBefore, holding },
+      data: { timeMs, payload, bytes, bytesBefore, holding },
       captureTimeMs: timeMs,
       priority,
       deadlineMs: nowMs + ttlMs,

@@ -211,13 +211,13 @@ function passOn(messages: readonly BatchMessage[], sections: readonly BatchSecti
 /** Columns of a stranger as a server hands them on: as they came when they are whole, and put together anew. */
 function passOnColumns(bytes: Uint8Array, messages: readonly BatchMessage[], sections: readonly BatchSection[]): void {
   const { columns } = decodeColumns(bytes, schemaOf, decompressors, BATCH_LIMITS, 'relay');
-  const rows = messagesOfColumns(columns, sections);
+  const rows = [...messagesOfColumns(columns, sections)];
   for (const [i, { payload }] of rows.entries()) {
     if (!isDeepStrictEqual(payload.value(), messages[i]!.payload.value())) throw new Error('a row is another value');
     payload.json();
     payload.msgpack();
   }
-  passOn(messagesOfColumns(columns, sections), sections);
+  passOn([...messagesOfColumns(columns, sections)], sections);
   for (const some of [rows, rows.slice(1), rows.toReversed()]) {
     if (some.length === 0) continue;
     const gatherer = new ColumnGatherer(schema, BATCH_LIMITS.plainBytesMax);

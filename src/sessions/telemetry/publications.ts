@@ -19,7 +19,7 @@ import {
 import { limitElements } from '../../protocol/elements.ts';
 import { Payload } from '../../protocol/payload.ts';
 import type * as t from '../../protocol/telemetry.ts';
-import { checkTopic, isServerTopic } from '../../protocol/topic.ts';
+import { isServerTopic } from '../../protocol/topic.ts';
 import { TopicPublisher } from '../../stream/topic-publisher.ts';
 import type { TopicInput, Topics } from '../../stream/topics.ts';
 import { decompressors, decompressLater } from '../compression.ts';
@@ -120,14 +120,8 @@ export class Publications {
     const payload = Payload.of(message.data);
     // MessagePack has numbers that JSON has not.
     if (this.#client.protocol !== 'sightline.v1.json' && payload.form === 'value') payload.msgpack();
-    this.#publish(topic, seq, [
-      {
-        payload,
-        ...(message.time !== undefined && { timeMs: message.time }),
-        ...(message.priority !== undefined && { priority: message.priority }),
-        ...(message.ttl_ms !== undefined && { ttlMs: message.ttl_ms }),
-      },
-    ]);
+    const { time: timeMs, priority, ttl_ms: ttlMs } = message;
+    this.#publish(topic, seq, [{ payload, timeMs, priority, ttlMs }]);
   }
 
   /**
@@ -142,7 +136,7 @@ export class Publications {
     if (topics.every((topic) => topic === undefined)) return undefined;
     if (plainBytes > AT_ONCE_BYTES_MAX) return this.#publishInTurns(data, envelope, topics);
     const messages = readPublications(plainBody(data, envelope, decompressors), envelope, schemaOf, this.#limits);
-    for (const span of spansOf(envelope, messages, Infinity)) this.#publishSpan(span, topics);
+    for (const span of spansOf(envelope, messages, Infinity)) if (span !== undefined) this.#publishSpan(span, topics);
     return undefined;
   }
 
@@ -157,7 +151,7 @@ export class Publications {
       const messages = readPublications(body, envelope, () => schema, this.#limits);
       for (const span of spansOf(envelope, messages, SLICE_BYTES)) {
         if (this.#isClosed) return;
-        this.#publishSpan(span, topics);
+        if (span !== undefined) this.#publishSpan(span, topics);
         const spentMs = clock.now() - startMs;
         if (spentMs < SLICE_MS) continue;
         await this.#client.nextTurn(spentMs);
@@ -313,9 +307,8 @@ export class Publications {
     this.#lastSeqs.forgetOldest(this.#host.settings.topicsMax);
   }
 
-  /** Throws TOPIC_BAD, TOPIC_FORBIDDEN, PERMISSION_DENIED. */
+  /** The name was checked when it came. Throws TOPIC_FORBIDDEN, PERMISSION_DENIED. */
   #requireOpenTopic(topic: string): void {
-    checkTopic(topic);
     if (isServerTopic(topic))
       throw new SightlineError('TOPIC_FORBIDDEN', `topic "${topic.slice(0, 80)}" is the server's own`);
     this.#client.requireTopic('publish', topic);
@@ -349,14 +342,23 @@ interface Span {
   readonly messages: readonly MessageOrFault[];
 }
 
-/** The messages of a batch, section by section, in spans of about so many bytes. */
-function* spansOf({ sections }: BatchEnvelope, all: Iterable<MessageOrFault>, bytesMax: number): Generator<Span> {
+/** The messages of a batch, section by section, in spans of about so many bytes. Undefined: a part of the work is done that gave none. */
+function* spansOf(
+  { sections }: BatchEnvelope,
+  all: Iterable<MessageOrFault | undefined>,
+  bytesMax: number,
+): Generator<Span | undefined> {
   const messages = all[Symbol.iterator]();
   for (const [place, section] of sections.entries()) {
     for (let from = 0; from < section.count;) {
       const span: MessageOrFault[] = [];
       for (let bytes = 0; bytes < bytesMax && from + span.length < section.count;) {
-        const message: MessageOrFault = messages.next().value!;
+        const { done, value: message } = messages.next();
+        if (done) return;
+        if (message === undefined) {
+          yield undefined;
+          continue;
+        }
         span.push(message);
         if (!(message instanceof SightlineError)) bytes += message.payload.byteLength;
       }
