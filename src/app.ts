@@ -288,6 +288,7 @@ export class Sightline implements AsyncDisposable {
       clock,
       sessions: () => [...this.#lane.sessions],
       cameras: this.#fleet,
+      takesUnmasked: config.fleet.record_unmasked,
       log,
     });
     this.#benchmark = new SelfBenchmark({
@@ -683,6 +684,7 @@ export class Sightline implements AsyncDisposable {
     this.#log.level = config.log.level;
     this.#health.configure(healthLimits(config));
     this.#alerts.configure(alertsSettings(config, machineBytes()));
+    this.#recordings.configure({ takesUnmasked: config.fleet.record_unmasked });
     if (this.#hasCameras) this.#fleet.configure(fleetSettings(config));
   }
 

@@ -5,8 +5,8 @@ import { SightlineError } from '../base/errors.ts';
  * a grant may have the wildcards of topic filters in it (`+` for one level, `#` at the end for all that follow). Pure.
  */
 
-/** `admin` takes in the others. */
-export const ACTIONS = ['publish', 'subscribe', 'read', 'admin'] as const;
+/** `unmasked`: the frames of a camera without its masks. `admin` takes in the others. */
+export const ACTIONS = ['publish', 'subscribe', 'read', 'unmasked', 'admin'] as const;
 export type Action = (typeof ACTIONS)[number];
 
 /** What resources begin with. */

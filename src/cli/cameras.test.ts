@@ -49,6 +49,12 @@ describe('add', () => {
       loop: false,
     });
     expect((await cameras(...words)).out).toBe('north.1 is as it was\n');
+    await cameras('add', 'north.1', 'a.mp4', '--mask', '0,0 1,0 1,1', '--mask', '0 0 .5 0 0 .5');
+    await cameras('add', 'north.1', 'a.mp4', '--class', 'low');
+    expect(api.coordinator.config.cameras['north.1']!.masks).toEqual(['0,0 1,0 1,1', '0,0 0.5,0 0,0.5']);
+    expect((await cameras('show', 'north.1')).out).toMatch(/^ {2}masks +2$/m);
+    await cameras('add', 'north.1', 'a.mp4', '--mask', 'none');
+    expect(api.coordinator.config.cameras['north.1']!.masks).toEqual([]);
     api.isKept = false;
     const off = await cameras(
       'add',
@@ -107,6 +113,7 @@ describe('add', () => {
     [['roof', 'me:hidden2@10.0.0.7/1'], 64, /the address of a camera: /],
     [['roof', 'gopher://roof'], 64, /begins with one of rtsp:/],
     [['roof', 'rtsp://roof/1', '--class', 'best'], 64, /Allowed choices are critical, high, normal, low/],
+    [['roof', 'rtsp://roof/1', '--mask', '0,0 1,1'], 65, /body\.masks\.0: a polygon has 3 to 64 points/],
     [['roof', 'rtsp://roof/1', '--pipeline', 'faces'], 65, /body\.pipelines/],
     [['roof', 'rtsp://roof/1', '--file', 'c.csv'], 64, /leave out the id and the address/],
     [['--file', 'c.csv', '--class', 'low'], 64, /leave out --class/],

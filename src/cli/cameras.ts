@@ -18,7 +18,7 @@ They are commands for a running server, which keeps what they change across its 
 cameras), or on its command line: sightline serve --camera URL.
 
 A file of cameras is a table (CSV) whose first line has the names of the columns: id and url, and, as you like, enabled, transport, class, pipelines,
-model, loop and pace. All of its cameras are taken, or none.
+model, max_fps, masks, loop and pace. All of its cameras are taken, or none.
 
 Examples:
   sightline cameras test rtsp://user:password@10.0.0.7/live
@@ -55,6 +55,7 @@ interface AddFlags extends ServerFlags {
   readonly transport?: string;
   readonly model?: string;
   readonly maxFps?: number;
+  readonly mask?: readonly string[];
   readonly pace?: string;
   readonly once?: boolean;
   readonly off?: boolean;
@@ -77,7 +78,7 @@ interface SeenCamera {
   readonly frames?: Readonly<Record<string, unknown>>;
   readonly connections?: unknown;
   readonly viewers?: unknown;
-  readonly settings?: { readonly model?: unknown; readonly transport?: unknown };
+  readonly settings?: { readonly model?: unknown; readonly transport?: unknown; readonly masks?: unknown };
 }
 
 /** `sightline cameras`: the cameras that a running server reads. */
@@ -126,6 +127,11 @@ export function registerCameras(program: Command, context: CliContext): void {
     .addOption(new Option('--transport <way>', 'how RTSP carries frames').choices(['tcp', 'udp']))
     .option('--model <id>', 'its model for objects')
     .option('--max-fps <n>', 'pictures a second that are looked at, at most', toNumber)
+    .option(
+      '--mask <points>',
+      'a part that is black: 0.1,0.1 0.4,0.1 0.4,0.5, as fractions of the picture; may be repeated; none takes all away',
+      (points: string, before: readonly string[] = []) => [...before, points],
+    )
     .addOption(new Option('--pace <pace>', 'of a file').choices(['live', 'fast']))
     .option('--once', 'a file is played once, and not over and over')
     .option('--off', 'it is in the list, and is not read')
@@ -224,13 +230,14 @@ async function addOne(
   { id, address }: { readonly id: string; readonly address: string },
 ): Promise<void> {
   const path = pathOf(id);
-  const { class: class_, transport, model, maxFps, pace, pipeline, off, once } = flags;
+  const { class: class_, transport, model, maxFps, mask, pace, pipeline, off, once } = flags;
   const settings = {
     url: addressOf(address),
     ...(class_ !== undefined && { class: class_ }),
     ...(transport !== undefined && { transport }),
     ...(model !== undefined && { model }),
     ...(maxFps !== undefined && { max_fps: maxFps }),
+    ...(mask !== undefined && { masks: mask.filter((points) => points !== 'none') }),
     ...(pace !== undefined && { pace }),
     ...(pipeline !== undefined && { pipelines: pipeline.filter((name) => name !== 'none') }),
     ...(once && { loop: false }),
@@ -396,6 +403,7 @@ export function showLines(camera: SeenCamera, nowMs: number): string[] {
   const rate = (key: string): string => (typeof rates?.[key] === 'number' ? rateText(rates[key]) : '–');
   const count = (key: string): string => (typeof frames?.[key] === 'number' ? countText(frames[key]) : '–');
   const bits = rates?.['received_bits_per_s'];
+  const masks = settings?.masks;
   const pipelines =
     Array.isArray(camera.pipelines) && camera.pipelines.length > 0 ? camera.pipelines.join(', ') : 'none';
   const rows = [
@@ -405,6 +413,7 @@ export function showLines(camera: SeenCamera, nowMs: number): string[] {
     ...(reason ? [['reason', `${String(reason.message)} (${String(reason.code)})`]] : []),
     ...(typeof until === 'number' ? [['next try', `in ${spanText(Math.max(0, until - nowMs) / 1000)}`]] : []),
     ['picture', String(picture?.condition ?? 'unknown')],
+    ...(Array.isArray(masks) && masks.length > 0 ? [['masks', String(masks.length)]] : []),
     ...(stream
       ? [
           [

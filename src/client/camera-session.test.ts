@@ -1,6 +1,8 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { CamerasBench } from '../../test/support/cameras-bench.ts';
 import { numberedVideo, type NumberedVideo } from '../../test/support/numbered-video.ts';
+import { parseGrant } from '../auth/grants.ts';
+import { Principal } from '../auth/principal.ts';
 import type { FrameOutcome } from '../base/frame.ts';
 import { connectCameras, type CamerasSession, type CameraView, type CameraViewEvents } from './camera-session.ts';
 
@@ -262,6 +264,50 @@ describe('a camera whose own codec cannot be played', () => {
     await until(() => told.init.length === 2);
     expect(told.init.map(({ isTranscoded }) => isTranscoded)).toEqual([true, false]);
     expect(told.closed).toEqual([]);
+  });
+});
+
+describe('a camera with masks, whose own frames are not for this client', () => {
+  beforeEach(() => {
+    bench.principal = new Principal({ id: 'key:1', name: 'guard', grants: [parseGrant('read:cameras/#')] });
+  });
+
+  test('comes encoded anew, also where it gets its masks later', async () => {
+    const north = bench.cameras.add('north');
+    await cut();
+    const told = record(session.open('north'));
+    north.play(2);
+    await until(() => told.fragment.length === 2);
+    bench.cameras.mask('north');
+    await until(() => north.transcoding === 1);
+    north.play(KEY_EVERY);
+    await until(() => told.seqs().at(-1) === KEY_EVERY + 1);
+    const late = session.open('north', { results: false, state: false });
+    const lateTold = record(late);
+    await until(() => late.isMasked);
+    north.play(KEY_EVERY);
+    await until(() => lateTold.fragment.length > 0);
+    expect(told.init.map(({ isTranscoded }) => isTranscoded)).toEqual([false, true]);
+    expect(lateTold.init.map(({ isTranscoded }) => isTranscoded)).toEqual([true]);
+    expect([...told.closed, ...lateTold.closed, ...told.refused]).toEqual([]);
+  });
+
+  test('has no frames where the server encodes no further one, and says so; it can be asked again', async () => {
+    const north = bench.cameras.add('north');
+    north.mayTranscode = false;
+    bench.cameras.mask('north');
+    await cut();
+    const view = session.open('north');
+    const told = record(view);
+    const bare = record(session.open('north', { results: false, state: false }));
+    await until(() => told.refused.length === 1 && told.state.length === 1 && bare.closed.length === 1);
+    for (const { error } of [...told.refused, ...bare.closed]) expect(error?.code).toBe('TRANSCODE_LIMIT_REACHED');
+    expect([view.isMasked, view.isTranscoded, view.closed]).toEqual([true, false, false]);
+    north.mayTranscode = true;
+    view.setTranscode(true);
+    await until(() => north.transcoding === 1);
+    north.play(1);
+    await until(() => told.fragment.length === 1);
   });
 });
 

@@ -37,6 +37,7 @@ export interface ViewOptions {
   readonly state?: boolean;
   /**
    * The camera's frames encoded anew as H.264, for whoever cannot play its own codec. A player asks for that by itself. Where the server refuses it, the view ends.
+   * Of a camera with masks, whoever may not see it without gets them in any case.
    */
   readonly transcode?: boolean;
   /** How far behind its camera the server lets the view fall before it skips, ms; default 1,000. */
@@ -103,7 +104,7 @@ export interface CameraViewEvents {
   fragment: CameraFragment;
   result: CameraResult;
   gap: CameraGap;
-  /** The server does not do what `setTranscode(true)` has asked for, or no more: the view goes on with the camera's own frames. */
+  /** The server does not do what `setTranscode(true)` has asked for, or no more: the view goes on with the camera's own frames, or without any, where it is `isMasked`. */
   refused: { readonly error: SightlineError };
   /** The view is over, once and last; with `error` the server has ended it, or refused it. */
   closed: { readonly error?: SightlineError };
@@ -270,9 +271,11 @@ export class CamerasSession {
     else if (!this.#revert(view, error)) this.#end(view, error);
   }
 
-  /** Where the server does not encode it anew it goes on with the camera's own frames. False: it does not. */
+  /** Where the server does not encode it anew it goes on with the camera's own frames; where those are not for this client, the other way round. False: it does not. */
   #revert(view: CameraView, error: SightlineError | undefined): boolean {
-    if (!error || !NO_TRANSCODE.has(error.code) || !view.refuse(error)) return false;
+    if (!error) return false;
+    const goesOn = error.code === 'CAMERA_MASKED' ? view.mask() : NO_TRANSCODE.has(error.code) && view.refuse(error);
+    if (!goesOn) return false;
     // Its listeners may have closed it.
     if (!view.closed) this.#link.send(view.request());
     return true;
@@ -329,6 +332,7 @@ export class CameraView {
   #hasMoved = false;
   #isClosed = false;
   #isTranscoded: boolean;
+  #isMasked = false;
   /** By `setTranscode`: else its opener can do nothing with another form. */
   #canRevert = false;
 
@@ -364,6 +368,11 @@ export class CameraView {
     return this.#isTranscoded;
   }
 
+  /** The camera has masks, and its own frames are not for this client. */
+  get isMasked(): boolean {
+    return this.#isMasked;
+  }
+
   get closed(): boolean {
     return this.#isClosed;
   }
@@ -380,6 +389,8 @@ export class CameraView {
   /** Goes on with the camera's frames encoded anew as H.264, or with its own ones again, from a key frame on. */
   setTranscode(isTranscoded: boolean): void {
     if (isTranscoded === this.#isTranscoded || this.#isClosed) return;
+    // It is asked anew: the permission, or the masks, may be others.
+    if (!isTranscoded) this.#isMasked = false;
     this.#canRevert = true;
     this.#change(isTranscoded);
     this.#host.reopen();
@@ -398,7 +409,9 @@ export class CameraView {
   request(): string {
     const { id, camera } = this;
     const transcode = this.#isTranscoded || undefined;
-    const form = { channels: this.#channels, budget_ms: this.#budgetMs, transcode };
+    const hasNone = this.#isMasked && !this.#isTranscoded;
+    const channels = hasNone ? this.#channels.filter((channel) => channel !== 'raw') : this.#channels;
+    const form = { channels, budget_ms: this.#budgetMs, transcode };
     return JSON.stringify({ type: 'open', id, camera, ...form });
   }
 
@@ -412,9 +425,19 @@ export class CameraView {
     this.#id = id;
   }
 
+  /** @internal The camera's own frames are not for this client: it goes on with those that are encoded anew. False: it has these already. */
+  mask(): boolean {
+    if (this.#isTranscoded) return false;
+    this.#isMasked = true;
+    this.#canRevert ||= this.#channels.length > 1;
+    this.#change(true);
+    return true;
+  }
+
   /** @internal The server does not encode it anew. False: then there is nothing for it. */
   refuse(error: SightlineError): boolean {
     if (!this.#isTranscoded || !this.#canRevert) return false;
+    if (this.#isMasked && this.#channels.length === 1) return false;
     this.#change(false);
     this.#emitter.emit('refused', { error });
     return true;

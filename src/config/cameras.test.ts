@@ -44,6 +44,7 @@ test('a camera needs an address, and has defaults for all else', () => {
         transport: 'udp',
         class: 'normal',
         pipelines: ['objects', 'hands'],
+        masks: [],
         loop: true,
         pace: 'live',
       },
@@ -53,6 +54,7 @@ test('a camera needs an address, and has defaults for all else', () => {
         transport: 'tcp',
         class: 'low',
         pipelines: [],
+        masks: [],
         loop: true,
         pace: 'live',
       },
@@ -78,11 +80,40 @@ describe('what is refused', () => {
     ['dots for a name', 'cameras: { a..b: { url: a } }', 'CONFIG_KEY_UNKNOWN', /two dots/],
     ['dots alone for a name', 'cameras: { "..": { url: a } }', 'CONFIG_KEY_UNKNOWN', /a name has 1 to 64/],
     ['__proto__', 'cameras: { __proto__: { url: a } }', 'CONFIG_KEY_UNKNOWN', /a name has 1 to 64/],
+    [
+      'a mask of two points',
+      'cameras: { gate: { url: a, masks: ["0,0 1,1"] } }',
+      'CONFIG_VALUE_BAD',
+      /cameras\.gate\.masks has "0,0 1,1": .*3 to 64/,
+    ],
+    [
+      'a mask in pixels',
+      'cameras: { gate: { url: a, masks: ["0,0 640,0 640,360"] } }',
+      'CONFIG_VALUE_BAD',
+      /gate\.masks .*too far/,
+    ],
+    [
+      'masks that are none',
+      'cameras: { gate: { url: a, masks: [[0, 0]] } }',
+      'CONFIG_VALUE_BAD',
+      /gate\.masks must be .*polygon of 3 to 64/,
+    ],
+    [
+      'too many masks',
+      `cameras: { gate: { url: a, masks: [${'"0,0 1,0 1,1",'.repeat(33)}] } }`,
+      'CONFIG_VALUE_BAD',
+      /at most 32/,
+    ],
     ['a network that is none', 'fleet: { allowed_networks: [lan] }', 'CONFIG_VALUE_BAD', /not an address/],
   ])('%s', (_what, text, code, message) => {
     fileOf(text, (file) => {
       expect(refusal({ file })).toMatchObject({ code, message: expect.stringMatching(message) });
     });
+  });
+
+  test('masks are taken in one form, however they are written', () => {
+    const flags = { 'cameras.gate.url': URL, 'cameras.gate.masks': '0 0 0.5 0 0.5 0.5, .5 .5 1 .5 1 2' };
+    expect(loadConfig({ flags }).cameras['gate']!.masks).toEqual(['0,0 0.5,0 0.5,0.5', '0.5,0.5 1,0.5 1,2']);
   });
 
   test('one camera too many', () => {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../log/events.ts';
+import { POLYGON_POINTS, polygonText, readPolygon } from '../base/polygon.ts';
 import { PIPELINES } from '../base/result.ts';
 import { readCameraUrl } from './camera-urls.ts';
 import { readNetwork } from './networks.ts';
@@ -27,10 +28,10 @@ const whole = (min: number, max: number) => z.int().min(min).max(max);
 const decimal = (min: number, max: number) => z.number().min(min).max(max);
 /** Fractions are allowed, so that a test need not wait for a whole second. */
 const seconds = (max: number) => decimal(0.05, max);
-const text = () => z.string().min(1).max(1024);
+const text = (charsMax = 1024) => z.string().min(1).max(charsMax);
 /** Text in the normal form that `read` gives it; refused with the fault that `read` names. */
-const textAs = (read: (text: string) => Read) =>
-  text()
+const textAs = (read: (text: string) => Read, charsMax?: number) =>
+  text(charsMax)
     .check(({ value, issues }) => {
       const { fault } = read(value);
       if (fault !== undefined) issues.push({ code: 'custom', message: fault, input: value });
@@ -788,6 +789,13 @@ const fleet = z.strictObject({
       'Cameras whose picture is encoded anew as H.264 at once, for viewers that cannot play their own codec; each takes up to half a core. A viewer of a further one is told `TRANSCODE_LIMIT_REACHED`.',
     )
     .meta(AT_ONCE),
+  record_unmasked: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Recordings have the frames of cameras with masks, too, as the camera sends them: without the masks. Else they have none of these frames, and the log says so (`camera_not_recorded`).',
+    )
+    .meta(AT_ONCE),
   hardware_decoding: z
     .enum(['off', 'auto', 'cuda', 'vaapi', 'qsv', 'vulkan', 'videotoolbox', 'd3d11va', 'd3d12va'])
     .default('off')
@@ -808,6 +816,14 @@ const fleet = z.strictObject({
     )
     .meta(AT_ONCE),
 });
+
+export const MASKS_MAX = 32;
+const MASK_CHARS_MAX = 4096;
+
+function readMask(given: string): Read {
+  const { polygon, fault } = readPolygon(given);
+  return fault === undefined ? { value: polygonText(polygon) } : { fault };
+}
 
 const CAMERA_URL = { ...ADDRESS, allowedText: 'address, or path of a file or a device' } as const;
 
@@ -840,6 +856,17 @@ export const cameraEntry = z.strictObject({
     .optional()
     .describe('Pictures of it a second that its pipelines look at, at most. Viewers get all of its frames.')
     .meta({ defaultText: 'as many as the engine has time for' }),
+  masks: z
+    .array(
+      textAs(readMask, MASK_CHARS_MAX).meta({
+        allowedText: `polygon of ${POLYGON_POINTS.min} to ${POLYGON_POINTS.max} points, such as 0.1,0.1 0.4,0.1 0.4,0.5`,
+      }),
+    )
+    .max(MASKS_MAX)
+    .default([])
+    .describe(
+      'Parts of its picture that are black in all that is made of it: polygons, whose points are fractions of the width and height of the upright picture. Its own frames, which cannot have them, are for `unmasked:cameras/{id}` alone: [cameras.md](cameras.md#masks).',
+    ),
   loop: z.boolean().default(true).describe('A file begins anew at its end.'),
   pace: z
     .enum(['live', 'fast'])

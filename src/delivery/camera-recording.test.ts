@@ -39,8 +39,8 @@ function setUp(names: readonly string[] = []) {
   });
   const cameras = new ScriptedCameras({ hub, clock, video, capacity: RING });
   for (const name of names) cameras.add(name);
-  const { log } = collectingLog();
-  const recordings = new Recordings({ hub, topics, clock, sessions: () => [], cameras, log });
+  const { log, entries } = collectingLog();
+  const recordings = new Recordings({ hub, topics, clock, sessions: () => [], cameras, takesUnmasked: false, log });
   /** Frames of a camera, each `FRAME_MS` after the one before. */
   const play = (name: string, count = 1) => {
     for (let i = 0; i < count; i++) {
@@ -48,7 +48,7 @@ function setUp(names: readonly string[] = []) {
       cameras.get(name).play();
     }
   };
-  return { clock, cameras, recordings, play };
+  return { clock, cameras, recordings, play, entries };
 }
 
 async function readRecording(path: string) {
@@ -261,4 +261,36 @@ test('of what the ring has lost, the rest of its group is of no use: published i
   const report = await recorder.finish();
   expect(await framesOf(file('a.mcap'), 'cameras/gate/video')).toEqual([...range(0, 3), ...range(15, 53)]);
   expect(report).toMatchObject({ recorded: 41, lost: 10 + 2 });
+});
+
+test('frames of a camera with masks are left out, and that is told, unless they are wanted all the same; results are there', async () => {
+  const { recordings, play, cameras, entries } = setUp(['gate', 'yard']);
+  cameras.mask('yard');
+  const recorder = await recordings.start(file('a.mcap'), 'cameras/#');
+  const told = () =>
+    entries.flatMap(({ event, fields }) => (event === 'camera_not_recorded' ? [fields['camera']] : []));
+  expect(told()).toEqual(['yard']);
+  expect(cameras.all().map(({ watching }) => watching)).toEqual([1, 0]);
+  play('yard', 2);
+  play('gate', 2);
+  await expect.poll(() => recorder.report().recorded).toBe(2);
+  // What waits, too.
+  play('gate', 3);
+  cameras.mask('gate');
+  play('gate', 2);
+  cameras.get('gate').find(6, FOUND);
+  cameras.get('yard').find(1, FOUND);
+  await expect.poll(() => recorder.report().recorded).toBe(4);
+  expect(told()).toEqual(['yard', 'gate']);
+  cameras.mask('gate', false);
+  play('gate', 6);
+  await expect.poll(() => recorder.report().recorded).toBe(4 + 3);
+  recordings.configure({ takesUnmasked: true });
+  expect(cameras.all().map(({ watching }) => watching)).toEqual([1, 1]);
+  play('yard', 5);
+  await recorder.finish();
+  expect(await framesOf(file('a.mcap'), 'cameras/gate/video')).toEqual([...range(0, 2), ...range(10, 13)]);
+  expect(await framesOf(file('a.mcap'), 'cameras/yard/video')).toEqual(range(5, 7));
+  expect(await framesOf(file('a.mcap'), 'cameras/gate/objects')).toEqual(['6']);
+  expect(await framesOf(file('a.mcap'), 'cameras/yard/objects')).toEqual(['1']);
 });

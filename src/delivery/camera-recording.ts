@@ -17,6 +17,8 @@ import type { FollowOptions, Recorded, Recorder } from './recording.ts';
 export interface RecordedCamera {
   readonly id: string;
   readonly raw: Stream<RawFragment>;
+  /** It has masks, which these frames have not. */
+  readonly isMasked: boolean;
   /** Frames come until the function that it returns is called. */
   watchRaw(): () => void;
   readonly results: Stream<NamedOutcome>;
@@ -30,16 +32,34 @@ export interface RecordedCameras {
   watchAll(onChange: (id: string) => void): () => void;
 }
 
-/**
- * Records what the filter matches of `cameras/<id>/video` and `cameras/<id>/<pipeline>`. The video begins at the newest key frame that is at hand.
- * Returns a function that ends the interest in the camera's frames, to be called when they are written.
- */
-export function recordCamera(recorder: Recorder, camera: RecordedCamera, filter: string, clock: Clock): () => void {
+export interface CameraRecordingOptions {
+  readonly camera: RecordedCamera;
+  readonly filter: string;
+  readonly clock: Clock;
+  /** Frames of cameras with masks are recorded, too, as they are. */
+  readonly takesUnmasked: () => boolean;
+  /** Its frames are left out from now on, since it has masks. */
+  readonly onLeftOut: () => void;
+}
+
+/** A camera in a recording. */
+export interface CameraRecording {
+  readonly camera: RecordedCamera;
+  /** The camera, or what may be recorded of it, may have changed. */
+  follow(): void;
+  /** Ends the interest in the camera's frames; to be called when they are written. */
+  end(): void;
+}
+
+/** Records what the filter matches of `cameras/<id>/video` and `cameras/<id>/<pipeline>`. The video begins at the newest key frame that is at hand. */
+export function recordCamera(recorder: Recorder, options: CameraRecordingOptions): CameraRecording {
+  const { camera, filter, clock, takesUnmasked, onLeftOut } = options;
   const { id, raw, results } = camera;
   const isRecorded = (part: string): boolean => matches(filter, topicOf(id, part));
   const hasVideo = isRecorded('video');
   const pipelines = new Set<string>(PIPELINE_NAMES.filter(isRecorded));
-  const track = new Track(camera, clock);
+  const mayRecord = (): boolean => !camera.isMasked || takesUnmasked();
+  const track = new Track(camera, clock, mayRecord);
   const key = newestKey(raw);
   if (hasVideo) recorder.follow(raw, topicOf(id, 'video'), (sample) => track.frame(sample), { from: key ?? 'live' });
   if (pipelines.size > 0) {
@@ -53,7 +73,22 @@ export function recordCamera(recorder: Recorder, camera: RecordedCamera, filter:
     const waits: FollowOptions<NamedOutcome>['waits'] = { for: raw, isDue: ({ data }) => track.isDue(data.frame) };
     recorder.follow(results, topicOf(id, 'results'), toRecorded, hasVideo ? { from, waits } : {});
   }
-  return hasVideo ? camera.watchRaw() : () => {};
+  let isLeftOut = false;
+  let unwatch: (() => void) | undefined;
+  const end = (): void => {
+    unwatch?.();
+    unwatch = undefined;
+  };
+  const follow = (): void => {
+    if (!hasVideo) return;
+    const mayNow = mayRecord();
+    if (mayNow) unwatch ??= camera.watchRaw();
+    else end();
+    if (!mayNow && !isLeftOut) onLeftOut();
+    isLeftOut = !mayNow;
+  };
+  follow();
+  return { camera, follow, end };
 }
 
 /** What a camera sends is seldom in doubt, and asking for it is not cheap. */
@@ -63,6 +98,7 @@ const ASK_INTERVAL_MS = 1_000;
 class Track {
   readonly #camera: RecordedCamera;
   readonly #clock: Clock;
+  readonly #mayRecord: () => boolean;
   #init: RawInit | undefined;
   #sets: ParameterSets | undefined;
   /** With what the recording of the camera begins. */
@@ -75,12 +111,15 @@ class Track {
   /** When that was asked. */
   #askedMs = -Infinity;
 
-  constructor(camera: RecordedCamera, clock: Clock) {
+  constructor(camera: RecordedCamera, clock: Clock, mayRecord: () => boolean) {
     this.#camera = camera;
     this.#clock = clock;
+    this.#mayRecord = mayRecord;
   }
 
-  frame(sample: Sample<RawFragment>): Recorded {
+  /** Undefined: it may not be recorded. */
+  frame(sample: Sample<RawFragment>): Recorded | undefined {
+    if (!this.#mayRecord()) return undefined;
     const { init, frame, clock, isKey, mediaTimeS, durationS, bytes } = sample.data;
     if (init !== this.#init) {
       this.#init = init;
@@ -131,7 +170,7 @@ class Track {
    * before its result always.
    */
   isDue(frame: FrameName): boolean {
-    if (this.#last && !isBefore(this.#last, frame)) return true;
+    if ((this.#last && !isBefore(this.#last, frame)) || !this.#mayRecord()) return true;
     const nowMs = this.#clock.now();
     if (this.#hasRaw && nowMs - this.#askedMs >= ASK_INTERVAL_MS) {
       this.#askedMs = nowMs;

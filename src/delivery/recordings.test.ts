@@ -51,6 +51,7 @@ function setUp() {
     clock: systemClock,
     sessions: () => open,
     cameras: { all: () => [], watchAll: () => () => {} },
+    takesUnmasked: false,
     log,
   });
   /** A video session with its two streams. */

@@ -9,7 +9,7 @@ import { checkFilter } from '../protocol/topic.ts';
 import type { Hub } from '../stream/hub.ts';
 import type { RecordingStatus } from '../observe/metrics.ts';
 import type { Topics } from '../stream/topics.ts';
-import { recordCamera, type RecordedCamera, type RecordedCameras } from './camera-recording.ts';
+import { recordCamera, type CameraRecording, type RecordedCameras } from './camera-recording.ts';
 import { Recorder, RECORDING_DEFAULTS, type RecordingSettings } from './recording.ts';
 
 /** A server runs unattended for days: the disk may get room again. */
@@ -22,6 +22,8 @@ export interface RecordingsOptions {
   /** Those that are open now. */
   readonly sessions: () => readonly RecordedSession[];
   readonly cameras: RecordedCameras;
+  /** Recordings have the frames of cameras with masks, too, as they are. */
+  readonly takesUnmasked: boolean;
   readonly log: Log;
 }
 
@@ -34,7 +36,7 @@ export interface RecordedSession {
 /** A recording that has not ended, with the cameras in it. */
 interface Running {
   readonly filter: string;
-  readonly cameras: Map<string, { readonly camera: RecordedCamera; readonly end: () => void }>;
+  readonly cameras: Map<string, CameraRecording>;
 }
 
 /** The recordings of a server: each records topics and cameras that match its filter, and all video sessions. */
@@ -46,9 +48,11 @@ export class Recordings {
   readonly #recorders = new Set<Recorder>();
 
   readonly #over = new Set<Recorder>();
+  #takesUnmasked: boolean;
 
   constructor(options: RecordingsOptions) {
     this.#options = options;
+    this.#takesUnmasked = options.takesUnmasked;
     this.#forgetCameras = options.cameras.watchAll((id) => {
       for (const [recorder, running] of this.#running) this.#followCamera(recorder, running, id);
     });
@@ -114,14 +118,23 @@ export class Recordings {
     await Promise.allSettled([...this.#recorders].map((recorder) => recorder.finish()));
   }
 
+  configure({ takesUnmasked }: Pick<RecordingsOptions, 'takesUnmasked'>): void {
+    this.#takesUnmasked = takesUnmasked;
+    for (const { cameras } of this.#running.values()) for (const camera of cameras.values()) camera.follow();
+  }
+
   /** As it is now: it may be there since before, be another one of that id, or be gone. */
   #followCamera(recorder: Recorder, { filter, cameras }: Running, id: string): void {
     const camera = this.#options.cameras.all().find((one) => one.id === id);
     const known = cameras.get(id);
-    if (known?.camera === camera) return;
+    if (known && known.camera === camera) return known.follow();
     known?.end();
     cameras.delete(id);
-    if (camera) cameras.set(id, { camera, end: recordCamera(recorder, camera, filter, this.#options.clock) });
+    if (!camera) return;
+    const { clock, log } = this.#options;
+    const takesUnmasked = () => this.#takesUnmasked;
+    const onLeftOut = () => log.write('camera_not_recorded', { camera: id, file: recorder.path });
+    cameras.set(id, recordCamera(recorder, { camera, filter, clock, takesUnmasked, onLeftOut }));
   }
 
   #followVideo(recorder: Recorder, { clientId, pipelines }: RecordedSession): void {

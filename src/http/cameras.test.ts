@@ -148,7 +148,24 @@ describe('a camera', () => {
     expect(api.ids).toEqual(['yard']);
   });
 
+  test('keeps its masks unless they are named', async () => {
+    const masks = ['0,0 0.5,0 0.5,0.5'];
+    const masksNow = () => api.coordinator.config.cameras['north.1']!.masks;
+    const added = await call('PUT', '/api/cameras/north.1', { url: 'rtsp://north/1', masks: ['0 0 .5 0 .5 .5'] });
+    expect(added.body).toMatchObject({ camera: { masked: true, settings: { masks } } });
+    await call('PUT', '/api/cameras/north.1', { class: 'low' });
+    expect(masksNow()).toEqual(masks);
+    await call('POST', '/api/cameras', [{ id: 'north.1', url: 'rtsp://north/2' }]);
+    expect(masksNow()).toEqual(masks);
+    expect((await call('PUT', '/api/cameras/north.1', { masks: [] })).body).toMatchObject({
+      camera: { masked: false },
+    });
+    expect(masksNow()).toEqual([]);
+    await call('DELETE', '/api/cameras/north.1');
+  });
+
   test.each<[unknown, string, RegExp]>([
+    [{ url: 'rtsp://x/1', masks: ['0,0 0.5,0 0.5,0.5', '0,0 1,1'] }, 'BODY_BAD', /body\.masks\.1: a polygon has 3/],
     [{}, 'BODY_BAD', /a new camera needs an address/],
     [{ url: 'ftp://me:hidden1@x/1' }, 'BODY_BAD', /body\.url: an address begins with one of/],
     [{ url: 'me:hidden1@10.0.0.1:554/1' }, 'BODY_BAD', /body\.url/],

@@ -50,6 +50,9 @@ const STILL_WIDTH = { min: 16, default: 640, max: 8192 };
 const CONFIG_ERRORS = ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION'] as const;
 const SECTION = ENTRY_SECTIONS.get('cameras')!;
 
+/** Masks that are left out are not taken away: what nobody was to see would be seen. */
+const changedEntry = cameraEntry.extend({ masks: cameraEntry.shape.masks.unwrap().optional() });
+
 const idParams = z.object({ id: z.string().describe('its id') });
 const cameraId = z
   .string()
@@ -199,9 +202,9 @@ function changeRoutes(host: CamerasHost): Route[] {
       tag: 'cameras',
       summary: 'add a camera, or change one',
       description:
-        'As a whole: what is left out gets its default, but for the address of a camera that there is, which stays. No other camera notices. `PUT /api/config/cameras/{id}` does the same.',
+        'As a whole: what is left out gets its default, but for the address and the masks of a camera that there is, which stay. No other camera notices. `PUT /api/config/cameras/{id}` sets all of it.',
       params: z.object({ id: cameraId }),
-      body: cameraEntry.partial({ url: true }),
+      body: changedEntry.partial({ url: true }),
       example: { url: 'rtsp://10.0.0.7/live', class: 'high' },
       errors: CONFIG_ERRORS,
       response: changedSchema,
@@ -210,7 +213,7 @@ function changeRoutes(host: CamerasHost): Route[] {
         const before = entryOf(host, id);
         const url = body.url ?? before?.url;
         if (url === undefined) throw new SightlineError('BODY_BAD', 'body.url: a new camera needs an address');
-        host.change([{ id, value: { ...body, url } }]);
+        host.change([{ id, value: { ...keptMasks(before), ...body, url } }]);
         const after = entryOf(host, id)!;
         return { camera: detail(host, id), change: changeOf(before, after), kept: host.isKept([after]) };
       },
@@ -240,9 +243,9 @@ function changeRoutes(host: CamerasHost): Route[] {
       tag: 'cameras',
       summary: 'add or change many cameras',
       description:
-        'A list, or a table whose first line has the names of the columns: `id`, `url`, and whatever else a camera may have. All of them or, when something is wrong, none. Cameras that are not in it stay as they are.',
+        'A list, or a table whose first line has the names of the columns: `id`, `url`, and whatever else a camera may have. All of them or, when something is wrong, none. Cameras that are not in it stay as they are, as do masks that are left out.',
       body: z
-        .array(z.strictObject({ id: cameraId, ...cameraEntry.shape }))
+        .array(z.strictObject({ id: cameraId, ...changedEntry.shape }))
         .min(1, 'it has no camera')
         .max(CAMERAS_MAX, `it has more than ${CAMERAS_MAX} cameras`),
       bodyBytesMax: BULK_BYTES_MAX,
@@ -347,7 +350,7 @@ function changeMany(
   if (twice !== undefined)
     throw new SightlineError('BODY_BAD', `body.${ids.lastIndexOf(twice)}.id: ${twice} is in it twice`);
   const before = new Map(ids.map((id) => [id, entryOf(host, id)]));
-  host.change(rows.map(({ id, ...value }) => ({ id, value })));
+  host.change(rows.map(({ id, ...value }) => ({ id, value: { ...keptMasks(before.get(id)), ...value } })));
   const after = new Map(ids.map((id) => [id, entryOf(host, id)!]));
   const changes = [...after].map(([id, entry]) => [id, changeOf(before.get(id), entry)] as const);
   const of = (wanted: ReturnType<typeof changeOf>) => changes.flatMap(([id, change]) => (change === wanted ? id : []));
@@ -360,6 +363,10 @@ function changeMany(
 }
 
 type Entry = Config['cameras'][string];
+
+function keptMasks(before: Entry | undefined): Partial<Entry> {
+  return before ? { masks: before.masks } : {};
+}
 
 function entryOf(host: CamerasHost, id: string): Entry | undefined {
   const entries = host.entries();

@@ -286,6 +286,16 @@ export const LOG_EVENTS = {
     intervalMs: CAMERA_INTERVAL_MS,
     by: 'camera',
   }),
+  camera_not_recorded: event<{ camera: string; file: string }>({
+    room: 'cameras',
+    level: 'warn',
+    about:
+      'A recording has no frames of a camera, since it has masks, and its own frames have not (`fleet.record_unmasked`).',
+    fields: { camera: 'its id', file: 'of the recording' },
+    text: ({ camera, file }) => `camera ${camera} has masks: its frames are not in the recording ${file}`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
   camera_pipelines_failed: event<{ camera: string; code: string; reason: string }>({
     room: 'cameras',
     level: 'warn',

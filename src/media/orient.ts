@@ -58,6 +58,12 @@ export function uprightSize(
   return swapsSides(o) ? { width: height, height: width } : { width, height };
 }
 
+/** Where a place of the upright picture lies in the stored one; both in fractions of their sides. */
+export function storedPlace({ x, y }: { readonly x: number; readonly y: number }, { a, b, c, d }: Orientation) {
+  const [u, v] = [x - (a + c < 0 ? 1 : 0), y - (b + d < 0 ? 1 : 0)];
+  return { x: a * u + b * v, y: c * u + d * v };
+}
+
 /** Side of the parts in which a picture is turned, pixels. */
 const TILE = 16;
 

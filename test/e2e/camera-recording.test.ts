@@ -130,6 +130,7 @@ test('through RTSP, server, recording and replay, with a reconnection: the numbe
     clock: systemClock,
     sessions: () => [],
     cameras: world.fleet,
+    takesUnmasked: false,
     log: collectingLog().log,
   });
   const path = join(folder, 'a.mcap');

@@ -38,6 +38,10 @@ export class WrittenCamera implements CameraFeed {
     this.results = hub.create<NamedOutcome>(`${id}/results`, { capacity: 4 });
   }
 
+  get isMasked(): boolean {
+    return this.#settings.masks.length > 0;
+  }
+
   get watching(): number {
     return this.#watchers.size;
   }
@@ -74,6 +78,7 @@ export class WrittenCamera implements CameraFeed {
       connections: 1,
       viewers: 0,
       transcoding: false,
+      masked: this.isMasked,
     };
   }
 

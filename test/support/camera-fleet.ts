@@ -35,6 +35,7 @@ export const CAMERA: CameraSettings = {
   pipelines: ['objects'],
   loop: false,
   pace: 'live',
+  masks: [],
 };
 
 /** So many workers, each of which takes this long for a frame. */

@@ -51,6 +51,7 @@ export class ReaderProcess implements AsyncDisposable {
       stallTimeoutMs: 20_000,
       pixelsMax: 4_000_000,
       rateFpsMax: 200,
+      masks: [],
     };
     this.child.send({ type: 'open', camera, epoch, input: { ...defaults, url, ...input } });
     return new ReadCamera(this, camera, epoch);

@@ -14,6 +14,8 @@ export class CamerasBench {
   readonly hub = new Hub({ clock: systemClock, streamsMax: 1_000 });
   readonly cameras: ScriptedCameras;
   readonly lane: CamerasLane;
+  /** Whoever connects from now on. */
+  principal = ANYONE;
   readonly #server: Server;
   readonly #sockets = new WebSocketServer({ noServer: true });
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -43,7 +45,7 @@ export class CamerasBench {
     this.#server.on('upgrade', (request, socket, head) => {
       this.#sockets.handleUpgrade(request, socket, head, (opened) => {
         const query = new URL(request.url!, 'http://x').searchParams;
-        void this.lane.open(opened, { query, address: undefined, principal: ANYONE });
+        void this.lane.open(opened, { query, address: undefined, principal: this.principal });
       });
     });
   }

@@ -28,7 +28,9 @@ export interface ClipOptions {
   readonly height: number;
   readonly frames: number;
   readonly interlaced?: boolean;
-  /** Brightness of a pixel of a frame, 0..255; the colours are grey. */
+  /** Of both planes of colour; default: grey. */
+  readonly chroma?: number;
+  /** Brightness of a pixel of a frame, 0..255. */
   readonly luma?: (frame: number, x: number, y: number) => number;
   readonly pixelFormat?: AVPixelFormat;
   readonly options?: Readonly<Record<string, string>>;
@@ -36,7 +38,8 @@ export interface ClipOptions {
 
 /** Writes one stream of pictures without sound. */
 export async function writeClip(path: string, clip: ClipOptions): Promise<void> {
-  const { width, height, frames, interlaced = false, luma = () => 128, pixelFormat = AV_PIX_FMT_YUV420P } = clip;
+  const { width, height, frames, interlaced = false, chroma = 128, luma = () => 128 } = clip;
+  const { pixelFormat = AV_PIX_FMT_YUV420P } = clip;
   const codec = Codec.findEncoderByName(clip.codec);
   if (!codec) throw new Error(`this FFmpeg has no encoder ${clip.codec}`);
   using encoder = new CodecContext();
@@ -74,7 +77,7 @@ export async function writeClip(path: string, clip: ClipOptions): Promise<void> 
       const [y, ...colours] = frame.data as [Buffer, ...Buffer[]];
       // Asked once: it is a new array each time.
       const pitch = frame.linesize[0]!;
-      for (const plane of colours) plane.fill(128);
+      for (const plane of colours) plane.fill(chroma);
       for (let row = 0; row < height; row += 1) {
         for (let x = 0; x < width; x += 1) y[row * pitch + x] = luma(index, x, row);
       }

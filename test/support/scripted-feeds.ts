@@ -55,6 +55,7 @@ export class ScriptedCamera implements CameraFeed {
   mayTranscode = true;
   /** Of its own, from the next epoch on: what it says, whatever the clip is. Null: it has no raw channel. */
   codecString: string | null;
+  isMasked = false;
   readonly #clock: Clock;
   readonly #video: NumberedVideo;
   #transcodeFailed: ((error: SightlineError) => void) | undefined;
@@ -167,6 +168,7 @@ export class ScriptedCamera implements CameraFeed {
       connections: 1,
       viewers: this.watching,
       transcoding: this.transcoding > 0,
+      masked: this.isMasked,
     };
   }
 
@@ -238,6 +240,12 @@ export class ScriptedCameras implements CameraFeeds {
   remove(id: string): void {
     this.#cameras.get(id)!.close();
     this.#cameras.delete(id);
+    for (const listener of this.#listeners) listener(id);
+  }
+
+  /** It has masks from now on, or none any more. */
+  mask(id: string, isMasked = true): void {
+    this.get(id).isMasked = isMasked;
     for (const listener of this.#listeners) listener(id);
   }
 

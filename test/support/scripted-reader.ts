@@ -46,6 +46,7 @@ class ScriptedCamera {
     receivedBytes: 0,
     decoded: 0,
     damaged: 0,
+    unmasked: 0,
     pictures: 0,
     picturesDropped: 0,
     fragments: 0,

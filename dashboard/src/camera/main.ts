@@ -350,8 +350,10 @@ function showEvents(): void {
 /** Why the picture is not the camera's own; empty: it is. */
 function formText(codec: string): string {
   const isStills = stage.dataset['kind'] === 'stills';
-  if (!isStills && !(picture instanceof LivePicture && picture.isConverted)) return '';
-  const why = `this browser does not play ${codec}`;
+  const live = picture instanceof LivePicture ? picture : undefined;
+  if (!isStills && !live?.isConverted) return '';
+  const isMasked = live ? live.view.isMasked : detail?.masked === true;
+  const why = isMasked ? 'parts of it are masked' : `this browser does not play ${codec}`;
   if (!isStills) return `Converted on the server: ${why}.`;
   if (refused?.code === undefined) return `Stills: ${why}.`;
   const isFull = refused.code === 'TRANSCODE_LIMIT_REACHED';
@@ -375,6 +377,7 @@ function showDetail(camera: CameraDetail): void {
     rows.push(['Clock', (seen?.clock ?? stream.clock) === 'camera' ? 'the camera’s' : 'arrival']);
   }
   rows.push(['Class', camera.class]);
+  if (settings.masks.length > 0) rows.push(['Masks', String(settings.masks.length)]);
   rows.push(['Pipelines', camera.pipelines.length === 0 ? 'none' : camera.pipelines.join(', ')]);
   rows.push(['Frames', `${camera.frames.received.toLocaleString('en')}, ${camera.frames.damaged} damaged`]);
   rows.push(['Connections', String(camera.connections)]);

@@ -21,6 +21,8 @@ export interface Camera extends CameraStateFields {
   readonly frames: { readonly received: number; readonly damaged: number };
   readonly connections: number;
   readonly viewers: number;
+  /** Parts of it are black, for whoever may not see it without that. */
+  readonly masked: boolean;
 }
 
 export interface CameraSettings {
@@ -29,6 +31,7 @@ export interface CameraSettings {
   readonly class: CameraClass;
   readonly transport: 'tcp' | 'udp';
   readonly pipelines: readonly string[];
+  readonly masks: readonly string[];
 }
 
 export interface CameraDetail extends Camera {

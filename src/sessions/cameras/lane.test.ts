@@ -490,6 +490,42 @@ describe('who may what', () => {
     );
   });
 
+  test('the own frames of a camera with masks are for those alone who may see it without', async () => {
+    const north = bench.cameras.add('north');
+    bench.principal = principal('read:cameras/#', 'subscribe:cameras/#');
+    const plain = await CamerasClient.open(bench.url());
+    bench.principal = principal('read:cameras/#', 'unmasked:cameras/north');
+    const trusted = await CamerasClient.open(bench.url());
+    for (const client of [plain, trusted]) {
+      client.view(1, 'north', ['raw', 'results']);
+      client.view(2, 'north', ['raw'], { transcode: true });
+      client.view(3, 'north', ['results', 'state']);
+      await client.settled();
+    }
+    await bench.play('north', 2, [plain, trusted]);
+    // What has not gone out yet does not go any more.
+    north.play(3);
+    bench.cameras.mask('north');
+    await bench.play('north', 2, [plain, trusted]);
+    expect(plain.of('closed')).toMatchObject([{ id: 1, code: 'CAMERA_MASKED' }]);
+    expect([plain.names(1).length, plain.names(2).length]).toEqual([2, 7]);
+    expect([trusted.of('closed'), trusted.names(1).length]).toEqual([[], 7]);
+    for (const channels of [['raw'], ['raw', 'results', 'state']] as const) {
+      plain.view(4, 'north', channels);
+      plain.view(5, 'north', channels, { transcode: false });
+    }
+    trusted.view(4, 'north', ['raw']);
+    for (const client of [plain, trusted]) await client.settled();
+    expect(plain.of('error').map(({ id, code }) => [id, code])).toEqual(
+      [4, 5, 4, 5].map((id) => [id, 'CAMERA_MASKED']),
+    );
+    expect(trusted.of('error')).toEqual([]);
+    bench.cameras.mask('north', false);
+    plain.view(4, 'north', ['raw']);
+    await plain.settled();
+    expect(plain.of('opened', 4)).toHaveLength(1);
+  });
+
   test('views end with the credential', async () => {
     bench.principal = principal('subscribe:cameras/#');
     bench.cameras.add('north');

@@ -132,7 +132,7 @@ export class CamerasLane {
 
   #onCameraChanged(id: string): void {
     const present = this.#find(id);
-    for (const session of this.#registry.sessions) session.endCamera(id, present);
+    for (const session of this.#registry.sessions) session.cameraChanged(id, present);
   }
 
   #find(id: string): CameraFeed | undefined {

@@ -22,6 +22,7 @@ import { namedOutcomeMessage } from '../../protocol/outcome-message.ts';
 import type { VideoClockRequest } from '../../protocol/video.ts';
 import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 import type { CameraFeed, CameraFeeds } from '../../sources/camera/feed.ts';
+import { requireUnmasked } from '../../sources/camera/masked.ts';
 import type { RegisteredSession } from '../registry.ts';
 import { CAMERA_VIEW_BYTES } from '../session-bytes.ts';
 import { endMessage, endSocket, SessionSocket, type KeepAliveSettings, type SocketOwner } from '../session-socket.ts';
@@ -148,10 +149,21 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     for (const view of this.#views.values()) view.catchUp(nowMs);
   }
 
-  /** The camera was removed, or another one has its name: views of the earlier one end. */
-  endCamera(camera: string, present: CameraFeed | undefined): void {
+  /** The camera was removed, or another one has its name, or has got masks: views of what is no more, or not for this client any more, end. */
+  cameraChanged(camera: string, present: CameraFeed | undefined): void {
     for (const view of this.#views.values()) {
-      if (view.feed.id === camera && view.feed !== present) this.onCameraGone(view);
+      if (view.feed.id !== camera) continue;
+      if (view.feed !== present) this.onCameraGone(view);
+      else this.#endUnmasked(view);
+    }
+  }
+
+  #endUnmasked(view: View): void {
+    if (!view.raw || view.isTranscoded) return;
+    try {
+      requireUnmasked(view.feed, this.link.principal!);
+    } catch (thrown) {
+      this.#endView(view, toSightlineError(thrown));
     }
   }
 
@@ -205,6 +217,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     }
     requirePermission(this.link.principal!, camera);
     const feed = feeds.get(camera);
+    if (channels.includes('raw') && !transcode) requireUnmasked(feed, this.link.principal!);
     this.link.memory.charge('session', CAMERA_VIEW_BYTES);
     let view: View | undefined;
     try {

@@ -14,6 +14,7 @@ export function noTotals(): CameraTotals {
     receivedBytes: 0,
     decoded: 0,
     damaged: 0,
+    unmasked: 0,
     pictures: 0,
     picturesDropped: 0,
     fragments: 0,

@@ -54,6 +54,12 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         read: ({ totals: { received, decoded, damaged } }) => labelled({ received, decoded, damaged }),
       },
       {
+        name: 'sightline_camera_unmasked_total',
+        kind: 'counter',
+        help: 'Decoded pictures that went nowhere, since the masks of their camera could not be drawn into them',
+        read: ({ totals }) => totals.unmasked,
+      },
+      {
         name: 'sightline_camera_received_bytes_total',
         kind: 'counter',
         unit: 'bytes',

@@ -1,4 +1,5 @@
 import type { PipelineName } from '../../base/result.ts';
+import { readPolygon } from '../../base/polygon.ts';
 import type { Priority } from '../../base/sample.ts';
 import type { HardwareSettings } from './hardware-places.ts';
 import type { CameraInput } from './messages.ts';
@@ -16,6 +17,8 @@ export interface CameraSettings {
   readonly model?: string;
   /** Pictures a second for its pipelines; left out: as many as the engine has time for. */
   readonly maxFps?: number;
+  /** Polygons, see `readPolygon`. */
+  readonly masks: readonly string[];
   /** Files: begin anew at the end. */
   readonly loop: boolean;
   /** Files: at the pace of their timestamps, or as fast as they can be read. */
@@ -64,15 +67,17 @@ export const NO_FLEET: FleetSettings = {
 
 export function inputOf(camera: CameraSettings, fleet: ConnectionSettings): CameraInput {
   const { url, transport, loop, pace } = camera;
+  // What the configuration has taken can be read.
+  const masks = camera.masks.map((text) => readPolygon(text).polygon!);
   const { openTimeoutMs, stallTimeoutMs, pixelsMax, rateFpsMax, allowedNetworks } = fleet;
-  return { url, transport, loop, pace, allowedNetworks, openTimeoutMs, stallTimeoutMs, pixelsMax, rateFpsMax };
+  return { url, transport, loop, pace, masks, allowedNetworks, openTimeoutMs, stallTimeoutMs, pixelsMax, rateFpsMax };
 }
 
 const OF_CONNECTION = ['url', 'transport', 'loop', 'pace'] as const satisfies readonly (keyof CameraSettings)[];
 
 /** Another connection is needed; else it stays as it is. */
 export function needsConnection(one: CameraSettings, other: CameraSettings): boolean {
-  return OF_CONNECTION.some((key) => one[key] !== other[key]);
+  return OF_CONNECTION.some((key) => one[key] !== other[key]) || !isSameList(one.masks, other.masks);
 }
 
 export function isSameCamera(one: CameraSettings, other: CameraSettings): boolean {

@@ -174,8 +174,8 @@ describe('a table of cameras', () => {
       { id: 'yard', url: 'rtsp://10.0.0.8/live' },
     ]);
     const table = [
-      '\uFEFFURL;Id;Enabled;Pipelines;Loop;Pace;Transport;Model;Max_fps;',
-      '"rtsp://me:p;w@cam/1";a.b;no;"objects, hands";yes;fast;udp;yolox-nano;2.5;',
+      '\uFEFFURL;Id;Enabled;Pipelines;Loop;Pace;Transport;Model;Max_fps;Masks;',
+      '"rtsp://me:p;w@cam/1";a.b;no;"objects, hands";yes;fast;udp;yolox-nano;2.5;"0,0 1,0 1,1; 0 0 .5 0 0 .5"',
       'clips/a.mp4;c;;none',
     ].join('\r\n');
     expect(readCameraTable(table)).toEqual([
@@ -184,6 +184,7 @@ describe('a table of cameras', () => {
         url: 'rtsp://me:p;w@cam/1',
         enabled: false,
         pipelines: ['objects', 'hands'],
+        masks: ['0,0 1,0 1,1', '0 0 .5 0 0 .5'],
         loop: true,
         pace: 'fast',
         transport: 'udp',
@@ -218,6 +219,7 @@ describe('a table of cameras', () => {
     ['id,url,enabled\na,rtsp://a/1,maybe', /line 2, column enabled: it must be true or false, not "maybe"/],
     ['id,url,pipelines\na,rtsp://a/1,faces', /line 2, column pipelines: it must be a list of/],
     ['id,url,pipelines\na,rtsp://a/1,hands hands', /the same pipeline twice/],
+    ['id,url,masks\na,rtsp://a/1,"0,0 1,1"', /line 2, column masks: a polygon has 3 to 64 points/],
     ['id,url\na,rtsp://a/1\nb,rtsp://b/1\na,rtsp://a/2', /line 4, column id: "a" is on line 2 already/],
     ['id,url\na,rtsp://a/1,x', /line 2, column 3: this column has no name/],
     ['id,url\na,"rtsp://a/1', /line 2: a quote is never closed/],

@@ -133,7 +133,7 @@ function readCell(
   tell(own ?? `it must be ${article(key.allowed)}${key.isAddress ? '' : `, not ${shown(cell)}`}`);
 }
 
-function valueOf(cell: string, { kind }: ConfigKey): unknown {
+function valueOf(cell: string, { kind, name }: ConfigKey): unknown {
   switch (kind) {
     case 'boolean': {
       const word = cell.toLowerCase();
@@ -143,7 +143,11 @@ function valueOf(cell: string, { kind }: ConfigKey): unknown {
     case 'number':
       return Number.isNaN(Number(cell)) ? cell : Number(cell);
     case 'list':
-      return cell === NONE ? [] : cell.split(/[\s,;+|]+/).filter((item) => item !== '');
+      if (cell === NONE) return [];
+      return cell
+        .split(name === 'masks' ? /[;|]/ : /[\s,;+|]+/)
+        .map((item) => item.trim())
+        .filter((item) => item !== '');
     default:
       return cell;
   }

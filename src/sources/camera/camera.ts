@@ -9,7 +9,14 @@ import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
 import { CameraCounts } from './camera-counts.ts';
-import { inputOf, isSameCamera, needsConnection, type CameraSettings, type FleetSettings } from './camera-settings.ts';
+import {
+  inputOf,
+  isSameCamera,
+  isSameList,
+  needsConnection,
+  type CameraSettings,
+  type FleetSettings,
+} from './camera-settings.ts';
 import {
   firstStatus,
   HEALTHY_MS,
@@ -197,6 +204,10 @@ export class Camera implements CameraFeed {
     return this.#status;
   }
 
+  get isMasked(): boolean {
+    return this.#settings.masks.length > 0;
+  }
+
   /** Has a place among the cameras that are read. */
   get isRead(): boolean {
     return this.#isRead;
@@ -313,6 +324,7 @@ export class Camera implements CameraFeed {
       connections: this.#connections,
       viewers: this.#raw.viewers,
       transcoding: this.isTranscoding,
+      masked: this.isMasked,
     };
   }
 
@@ -320,6 +332,11 @@ export class Camera implements CameraFeed {
   configure(settings: CameraSettings, hasPlace: boolean, isRetried: boolean): void {
     const before = this.#settings;
     this.#settings = settings;
+    if (!isSameList(before.masks, settings.masks)) {
+      // Those that came before have other masks, or none.
+      this.#raw.forget();
+      this.#transcoded.forget();
+    }
     this.#pictures.configure(settings.pipelines, settings.model);
     if (!settings.isEnabled || !hasPlace) {
       this.#leave();

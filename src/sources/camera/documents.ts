@@ -73,6 +73,11 @@ export const cameraSchema = z
       .describe('since it was added'),
     connections: z.int().describe('times that it was live'),
     viewers: z.int().describe('of its raw channel'),
+    masked: z
+      .boolean()
+      .describe(
+        'parts of it are black in all that is made of it; its own frames are for `unmasked:cameras/{id}` alone',
+      ),
     transcoding: z.boolean().describe('it is encoded anew as H.264: somebody watches it who cannot play its own codec'),
   })
   .meta({ id: 'Camera', description: 'a camera of the fleet' });

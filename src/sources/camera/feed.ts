@@ -19,6 +19,8 @@ export interface Still {
 export interface CameraFeed {
   readonly id: string;
   report(): CameraDocument;
+  /** It has masks: `raw` has not, and is for those who may see it so (`requireUnmasked`). Changes are told by `watchAll`, before another frame comes. */
+  readonly isMasked: boolean;
   /** Calls back after each change of its state. Returns a function that ends that. */
   watchState(onChange: () => void): () => void;
   /** Fragments come while somebody has asked for them by `watchRaw`; the newest group of pictures is kept then, so that a viewer begins at its key frame. */

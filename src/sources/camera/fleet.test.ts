@@ -78,6 +78,28 @@ describe('a fleet', { timeout: 90_000 }, () => {
     expect(report.url).toMatch(/^rtsp:\/\/camera\.example\//);
   });
 
+  test('other masks are another connection, and what came before it is forgotten', async () => {
+    const { set, camera, fleet } = fleetWorld({ settings: { transcodesMax: 1 } });
+    set({ a: scripted(), b: scripted() });
+    const a = camera('a');
+    const ends = [a.watchRaw(), a.watchTranscoded(() => undefined)];
+    const kept = () => [a.raw, a.transcoded].map(({ head, oldest }) => head - oldest);
+    await expect.poll(() => Math.min(...kept()), TIMEOUT).toBeGreaterThan(0);
+    const told: boolean[] = [];
+    fleet.watchAll((id) => void told.push(id === 'a' && a.isMasked));
+    const [{ epoch }, heads] = [a.report().stream!, [a.raw.head, a.transcoded.head]];
+    set({ a: { masks: ['0,0 1,0 1,1'] } });
+    expect([told, kept(), a.report().masked]).toEqual([[true], [0, 0], true]);
+    await expect.poll(() => Math.min(...kept()), TIMEOUT).toBeGreaterThan(0);
+    for (const [i, stream] of [a.raw, a.transcoded].entries()) {
+      for (let at = heads[i]!; at < stream.head; at++) {
+        expect(stream.at(at)!.data.frame.epoch).toBeGreaterThan(epoch);
+      }
+    }
+    for (const end of ends) end();
+    expect([a.report().connections, camera('b').report().connections]).toEqual([2, 1]);
+  });
+
   test('no more pictures are looked at than its settings allow', async () => {
     const { set, camera } = fleetWorld();
     set({ slow: { url: scripted(), maxFps: 1 }, free: scripted() });

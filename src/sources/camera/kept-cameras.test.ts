@@ -89,6 +89,7 @@ describe('the next start', () => {
       transport: 'udp',
       priority: Priority.critical,
       pipelines: ['hands'],
+      masks: [],
       loop: true,
       pace: 'live',
     });

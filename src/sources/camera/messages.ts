@@ -1,6 +1,7 @@
 import type { CaptureClock } from '../../base/frame-name.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import type { Size } from '../../base/picture.ts';
+import type { Polygon } from '../../base/polygon.ts';
 import type { HardwareType } from './hardware.ts';
 import type { PictureCondition } from '../../vision/picture-watch.ts';
 
@@ -30,6 +31,8 @@ export interface CameraInput {
   /** Larger pictures, and faster streams, are refused. */
   readonly pixelsMax: number;
   readonly rateFpsMax: number;
+  /** Parts of the upright picture that nobody is to see: they are black in all that is made of it. A reader without this gives none. */
+  readonly masks: readonly Polygon[];
 }
 
 /** How decoded pictures are scaled before they cross to the server; null: not at all. `contain`: the longest fits, the aspect is kept; `stretch`: exactly this size. */
@@ -67,6 +70,8 @@ export interface ReaderCounts {
   /** Frames that the decoder took; those that it refused as damaged, or that were lost on the way. */
   readonly decoded: number;
   readonly damaged: number;
+  /** Pictures that went nowhere, since the masks could not be drawn into them. */
+  readonly unmasked: number;
   /** Pictures handed to the pipe, and those that it had no room for. */
   readonly pictures: number;
   readonly picturesDropped: number;

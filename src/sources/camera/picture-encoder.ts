@@ -1,5 +1,6 @@
 import {
   AV_CODEC_FLAG_GLOBAL_HEADER,
+  AV_FRAME_DATA_DISPLAYMATRIX,
   AV_PICTURE_TYPE_I,
   AV_PICTURE_TYPE_NONE,
   AV_PIX_FMT_YUV420P,
@@ -14,7 +15,9 @@ import { SightlineError } from '../../base/errors.ts';
 import type { Size } from '../../base/picture.ts';
 import { mp4Track, type Mp4Track } from '../../media/fmp4.ts';
 import { isKeyUnit, isSampleUnit, nalUnits, parameterSetsOf } from '../../media/nal.ts';
+import { orientationOf } from '../../media/orient.ts';
 import { reasonOf, squareSize, weave } from '../ffmpeg.ts';
+import type { MaskPainter } from './mask-painter.ts';
 import { scaledSize } from './picture-scaler.ts';
 import { TICKS_PER_S } from './timeline.ts';
 
@@ -54,12 +57,14 @@ export class PictureEncoder {
   /** Of the pictures that it takes. */
   readonly source: Size;
   readonly #codec: CodecContext;
+  readonly #masks: MaskPainter;
   readonly #scaler = new SoftwareScaleContext();
   readonly #scaled = new Frame();
   readonly #packet = new Packet();
 
-  private constructor(codec: CodecContext, track: Mp4Track, source: Size) {
+  private constructor(codec: CodecContext, track: Mp4Track, source: Size, masks: MaskPainter) {
     this.#codec = codec;
+    this.#masks = masks;
     this.track = track;
     this.source = source;
     this.#scaler.allocContext();
@@ -72,8 +77,8 @@ export class PictureEncoder {
     scaled.getBuffer();
   }
 
-  /** For pictures like this one. Errors: INTERNAL. */
-  static async open(picture: Frame): Promise<PictureEncoder> {
+  /** For pictures like this one, whose masks are in what comes of them as well. Errors: INTERNAL. */
+  static async open(picture: Frame, masks: MaskPainter): Promise<PictureEncoder> {
     const found = Codec.findEncoderByName(FF_ENCODER_LIBX264);
     if (!found) throw new SightlineError('INTERNAL', 'this FFmpeg has no encoder for H.264');
     const { width, height } = encodedSize(squareSize(picture, picture.sampleAspectRatio));
@@ -93,20 +98,22 @@ export class PictureEncoder {
       check(await codec.open2(found, options));
       const sets = parameterSetsOf('h264', codec.extraData ?? undefined);
       if (!sets) throw new SightlineError('INTERNAL', 'the encoder tells no parameters of coding');
-      return new PictureEncoder(codec, mp4Track(sets, TICKS_PER_S), { width: picture.width, height: picture.height });
+      const source = { width: picture.width, height: picture.height };
+      return new PictureEncoder(codec, mp4Track(sets, TICKS_PER_S), source, masks);
     } catch (thrown) {
       codec.freeContext();
       throw thrown;
     }
   }
 
-  /** `ticks`: when it is presented; rises. The picture is only read. Errors: INTERNAL. */
+  /** `ticks`: when it is presented; rises. The picture is only read. Errors: INTERNAL, MaskFault. */
   async encode(picture: Frame, ticks: number, isKey: boolean): Promise<EncodedPicture> {
     const scaled = this.#scaled;
     weave(picture);
     // The encoder may still hold the one before.
     check(scaled.makeWritable());
     check(await this.#scaler.scaleFrame(scaled, picture));
+    this.#masks.paint(scaled, orientationOf(picture.getSideData(AV_FRAME_DATA_DISPLAYMATRIX)));
     scaled.pts = BigInt(ticks);
     scaled.pictType = isKey ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
     check(await this.#codec.sendFrame(scaled));

@@ -5,6 +5,7 @@ import { SightlineError } from '../../base/errors.ts';
 import type { Size } from '../../base/picture.ts';
 import { isUpright, orientationOf, swapsSides, turnUpright, uprightSize } from '../../media/orient.ts';
 import { reasonOf, squareSize, weave } from '../ffmpeg.ts';
+import type { MaskPainter } from './mask-painter.ts';
 import type { PictureScale } from './messages.ts';
 
 /** A picture as it leaves the decoder's process. */
@@ -21,15 +22,18 @@ export class PictureScaler {
   readonly #scaled = new Frame();
   readonly #format: AVPixelFormat;
   readonly #bytesPerPixel: number;
+  readonly #masks: MaskPainter | undefined;
 
-  constructor(kind: 'rgb' | 'luma') {
+  /** `masks`: those of the picture are in what comes of it as well. */
+  constructor(kind: 'rgb' | 'luma', masks?: MaskPainter) {
+    this.#masks = masks;
     this.#format = kind === 'rgb' ? AV_PIX_FMT_RGB24 : AV_PIX_FMT_GRAY8;
     this.#bytesPerPixel = kind === 'rgb' ? 3 : 1;
     this.#scaler.allocContext();
     this.#scaled.alloc();
   }
 
-  /** In memory of its own. */
+  /** In memory of its own. Errors: CAMERA_FORMAT, MaskFault. */
   async scale(frame: Frame, scale: PictureScale): Promise<ScaledPicture> {
     const orientation = orientationOf(frame.getSideData(AV_FRAME_DATA_DISPLAYMATRIX));
     const square = squareSize(frame, frame.sampleAspectRatio);
@@ -44,6 +48,7 @@ export class PictureScaler {
     if (code < 0 || !plane) {
       throw new SightlineError('CAMERA_FORMAT', `its pictures cannot be converted: ${reasonOf(code)}`);
     }
+    this.#masks?.paint(this.#scaled, orientation);
     const length = size.width * size.height * this.#bytesPerPixel;
     const bytes = Buffer.allocUnsafeSlow(length);
     // The watch of a picture does not care which side is up.

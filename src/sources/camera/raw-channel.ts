@@ -90,9 +90,14 @@ export class RawChannel {
       if (!this.#watchers.delete(watcher) || this.isWanted) return;
       this.#options.onWanted(false);
       // Whoever comes next begins at what is live then.
-      this.stream.trim(this.stream.head);
-      this.#keys.length = 0;
+      this.forget();
     };
+  }
+
+  /** What it has kept is for nobody any more. */
+  forget(): void {
+    this.stream.trim(this.stream.head);
+    this.#keys.length = 0;
   }
 
   /** Nothing more comes. */

@@ -50,6 +50,7 @@ test('a device that fails in the middle of a stream: the software goes on, and e
       stallTimeoutMs: 20_000,
       pixelsMax: 1e6,
       rateFpsMax: 200,
+      masks: [],
     },
     outlet,
     watches: new KeptWatches(),

@@ -9,6 +9,7 @@ import { PictureWatch, WATCH_SIZE } from '../../vision/picture-watch.ts';
 import { DecodePlan, Pace } from './decode-plan.ts';
 import { connectionFault } from './faults.ts';
 import type { KeptWatch, KeptWatches } from './kept-watches.ts';
+import { MaskFault, MaskPainter } from './mask-painter.ts';
 import type { CameraInput, PictureCondition, PictureScale, ReaderCounts, ReaderNews, StreamFacts } from './messages.ts';
 import { sourceOf } from './open-source.ts';
 import type { Outlet } from './outlet.ts';
@@ -89,7 +90,9 @@ export class CameraReader {
   #form: string | undefined;
   readonly #watchPace = new Pace();
   readonly #rate = new RateMeter();
-  readonly #rgb = new PictureScaler('rgb');
+  readonly #masks: MaskPainter;
+  readonly #rgb: PictureScaler;
+  /** For the watch alone. */
   readonly #luma = new PictureScaler('luma');
   readonly #decoder: PictureDecoder;
   readonly #transcoded: TranscodedTrack;
@@ -135,6 +138,7 @@ export class CameraReader {
   #received = 0;
   #receivedBytes = 0;
   #lost = 0;
+  #unmasked = 0;
   #pictures = 0;
   #picturesDropped = 0;
   #scaleMs = 0;
@@ -147,7 +151,9 @@ export class CameraReader {
     this.#source = sourceOf(options.input);
     const { scene } = options.input;
     this.#earlierWatch = scene === undefined ? undefined : options.watches.take(scene, monotonicMs());
-    this.#transcoded = new TranscodedTrack(options.outlet, (reason) => {
+    this.#masks = new MaskPainter(options.input.masks);
+    this.#rgb = new PictureScaler('rgb', this.#masks);
+    this.#transcoded = new TranscodedTrack(options.outlet, this.#masks, (reason) => {
       options.tell({ type: 'transcode_failed', camera: this.camera, reason });
     });
     this.#decoder = new PictureDecoder(
@@ -165,6 +171,7 @@ export class CameraReader {
       receivedBytes: this.#receivedBytes,
       decoded,
       damaged: damaged + this.#lost,
+      unmasked: this.#unmasked,
       pictures: this.#pictures,
       picturesDropped: this.#picturesDropped,
       fragments,
@@ -306,6 +313,7 @@ export class CameraReader {
     this.#decoder.close();
     this.#transcoded.close();
     this.#rgb.close();
+    this.#masks.close();
     this.#luma.close();
     this.#keepWatch();
     const { code, reason } = this.#end!;
@@ -566,9 +574,16 @@ export class CameraReader {
       const { bytes } = await this.#luma.scale(picture, { ...WATCH_SIZE, fit: 'stretch' });
       this.#noteCondition(this.#watch.see(bytes, frame.arrivedMs));
     }
-    if (!isReplayed && this.#plan.takesPicture(this.#shownMs(frame))) await this.#sendPicture(picture, frame);
-    for (const still of this.#stills.splice(0)) await this.#sendStill(picture, frame, still);
-    await this.#encode(picture, frame);
+    try {
+      // What comes behind that leaves the process.
+      const masked = await this.#masks.mask(picture);
+      if (!isReplayed && this.#plan.takesPicture(this.#shownMs(frame))) await this.#sendPicture(masked, frame);
+      while (this.#stills.length > 0) await this.#sendStill(masked, frame);
+      await this.#encode(masked, frame);
+    } catch (thrown) {
+      if (!(thrown instanceof MaskFault)) throw thrown;
+      this.#unmasked += 1;
+    }
   }
 
   async #encode(picture: Frame, frame: NamedFrame): Promise<void> {
@@ -614,9 +629,12 @@ export class CameraReader {
     else this.#picturesDropped += 1;
   }
 
-  async #sendStill(picture: Frame, frame: NamedFrame, { request, widthMax, timer }: StillRequest): Promise<void> {
-    clearTimeout(timer);
+  /** The one that was asked for first. */
+  async #sendStill(picture: Frame, frame: NamedFrame): Promise<void> {
+    const { request, widthMax, timer } = this.#stills[0]!;
     const scaled = await this.#rgb.scale(picture, { width: widthMax, height: widthMax * 4, fit: 'contain' });
+    this.#stills.shift();
+    clearTimeout(timer);
     const { width, height, bytes: data } = scaled;
     const bytes = encodeJpeg({ data, width, height }, STILL_QUALITY);
     const isSent = this.#options.outlet.send({ kind: 'still', ...nameOf(frame), request, width, height, bytes });

@@ -19,6 +19,7 @@ const INPUT = {
   stallTimeoutMs: 10_000,
   pixelsMax: 4_000_000,
   rateFpsMax: 200,
+  masks: [],
 } as const;
 
 /** MPEG-4 Visual, which our own client does not read: its header, and its frames. */

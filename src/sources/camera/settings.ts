@@ -33,6 +33,7 @@ export function cameraSettings(entry: CameraEntry): CameraSettings {
     pipelines: entry.pipelines,
     ...(entry.model !== undefined && { model: entry.model }),
     ...(entry.max_fps !== undefined && { maxFps: entry.max_fps }),
+    masks: entry.masks,
     loop: entry.loop,
     pace: entry.pace,
   };

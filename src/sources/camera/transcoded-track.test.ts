@@ -1,6 +1,7 @@
 import { AV_PIX_FMT_YUV420P } from 'node-av/constants';
 import { Frame } from 'node-av/lib';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { MaskPainter } from './mask-painter.ts';
 import type { ReaderData } from './messages.ts';
 import type { Outlet } from './outlet.ts';
 import type { NamedFrame } from './raw-track.ts';
@@ -23,7 +24,7 @@ beforeEach(() => {
     send: (data: ReaderData) => room.isTaken && sent.push(data) > 0,
   };
   failures = [];
-  track = new TranscodedTrack(outlet as unknown as Outlet, (reason) => void failures.push(reason));
+  track = new TranscodedTrack(outlet as unknown as Outlet, new MaskPainter([]), (reason) => void failures.push(reason));
 });
 afterEach(() => track.close());
 

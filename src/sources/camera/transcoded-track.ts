@@ -1,5 +1,6 @@
 import type { Frame } from 'node-av/lib';
 import { mp4Fragment } from '../../media/fmp4.ts';
+import { MaskFault, type MaskPainter } from './mask-painter.ts';
 import type { Outlet } from './outlet.ts';
 import { PictureEncoder } from './picture-encoder.ts';
 import { DURATION_SHARE, type NamedFrame } from './raw-track.ts';
@@ -25,6 +26,7 @@ export interface TranscodedCounts {
 export class TranscodedTrack {
   readonly #outlet: Outlet;
   readonly #onFailed: (reason: string) => void;
+  readonly #masks: MaskPainter;
   #isWanted = false;
   #isBusy = false;
   #encoder: PictureEncoder | undefined;
@@ -49,8 +51,9 @@ export class TranscodedTrack {
   #encodeMs = 0;
 
   /** `onFailed`: nothing more comes until another epoch, or a viewer, begins. */
-  constructor(outlet: Outlet, onFailed: (reason: string) => void) {
+  constructor(outlet: Outlet, masks: MaskPainter, onFailed: (reason: string) => void) {
     this.#outlet = outlet;
+    this.#masks = masks;
     this.#onFailed = onFailed;
   }
 
@@ -77,13 +80,15 @@ export class TranscodedTrack {
     this.#miss(1);
   }
 
-  /** A picture, which is only read, of this frame. One call at a time. */
+  /** A picture, which is only read, of this frame. One call at a time. Errors: MaskFault. */
   async take(picture: Frame, frame: NamedFrame): Promise<void> {
     if (!this.#isWanted) return;
     this.#isBusy = true;
     try {
       await this.#take(picture, frame);
     } catch (thrown) {
+      // It is this picture alone.
+      if (thrown instanceof MaskFault) throw thrown;
       this.#isBroken = true;
       this.#onFailed((thrown as Error).message);
     } finally {
@@ -109,7 +114,7 @@ export class TranscodedTrack {
     if (this.#isBroken || ticks <= this.#lastTicks) return;
     if (!this.#outlet.hasRoom('fragment')) return;
     const beganMs = performance.now();
-    this.#encoder ??= await PictureEncoder.open(picture);
+    this.#encoder ??= await PictureEncoder.open(picture, this.#masks);
     const { source } = this.#encoder;
     if (picture.width !== source.width || picture.height !== source.height) return;
     const isLate = ticks - this.#lastTicks > LATE_DURATIONS * this.#lastDuration;
