@@ -1,5 +1,16 @@
 import { describe, expect, test } from 'vitest';
-import { bitsText, countText, durationText, fpsText, isIn, isTrouble, markOf, stateText, type Told } from './words.ts';
+import {
+  bitsText,
+  countText,
+  durationText,
+  fpsText,
+  isIn,
+  isTrouble,
+  markOf,
+  nameParts,
+  stateText,
+  type Told,
+} from './words.ts';
 
 const NOW = 1_000_000;
 const camera = (told: Partial<Told>): Told => ({
@@ -68,4 +79,14 @@ test('figures in words', () => {
   ]);
   expect(countText(['Car', 'Person', 'Car'])).toBe('2 × Car, Person');
   expect(countText([])).toBe('');
+});
+
+test.each([
+  ['yard', 'yard', ''],
+  ['loading-dock-11', 'loading-dock', '-11'],
+  ['corridor-2nd-floor-by-the-lift', 'corridor-2nd-floor-by-the', '-lift'],
+  ['warehouse-entrance', 'warehouse-entr', 'ance'],
+  ['10.0.0.117', '10.0.0', '.117'],
+])('the end of a long name is kept: %s', (id, head, tail) => {
+  expect(nameParts(id)).toEqual([head, tail]);
 });

@@ -31,7 +31,7 @@ const MARKS: Readonly<Record<string, string>> = {
 const HINTS: Readonly<Record<string, string>> = {
   CAMERA_UNREACHABLE: 'Is the camera on, and are its address and port right? The server must be able to reach it.',
   CAMERA_CREDENTIALS: 'Put user and password into the address: rtsp://user:password@host/…, with %40 for an @ in them.',
-  CAMERA_NOT_FOUND: 'The camera answers, but has no such stream. Its manual names the path.',
+  CAMERA_NOT_FOUND: 'Is the path in the address right? The manual of a camera names that of its stream.',
   CAMERA_FORBIDDEN: 'If that network is meant, add it to fleet.allowed_networks in the configuration.',
   CAMERA_FORMAT: 'Let the camera send H.264, H.265 or MJPEG.',
   CAMERA_TOO_LARGE: 'Choose a smaller stream of the camera: many have a second one.',
@@ -110,10 +110,22 @@ export function bitsText(bitsPerS: number): string {
   return bitsPerS < 999_500 ? `${Math.round(bitsPerS / 1000)} kbit/s` : `${(bitsPerS / 1e6).toFixed(1)} Mbit/s`;
 }
 
+/** Characters at the end of a name, and how many those behind its last mark may be. */
+const NAME_TAIL = 4;
+const NAME_TAIL_MAX = 7;
+
 const CODECS: Readonly<Record<string, string>> = { h264: 'H.264', hevc: 'H.265', mjpeg: 'MJPEG' };
 
 export function codecText(codec: string): string {
   return CODECS[codec] ?? codec;
+}
+
+/** A name in two, of which the second is the one to keep where there is no room: names of many cameras differ at their ends. */
+export function nameParts(id: string): readonly [string, string] {
+  const separator = Math.max(...['-', '_', '.'].map((mark) => id.lastIndexOf(mark)));
+  const tail = id.length - separator;
+  const kept = separator > 0 && tail <= NAME_TAIL_MAX ? tail : NAME_TAIL;
+  return id.length <= NAME_TAIL_MAX ? [id, ''] : [id.slice(0, -kept), id.slice(-kept)];
 }
 
 /** "3 cars, 1 person", the most frequent first. */

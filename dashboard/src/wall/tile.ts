@@ -4,7 +4,7 @@ import { labelsOf } from '../fleet/draw.ts';
 import { unixNow } from '../fleet/lane.ts';
 import { LivePicture } from '../fleet/live-picture.ts';
 import { fetchStill, stillWidth } from '../fleet/stills.ts';
-import { countText, durationText, isTrouble, markOf, moodOf, stateText } from '../fleet/words.ts';
+import { countText, durationText, isTrouble, markOf, moodOf, nameParts, stateText } from '../fleet/words.ts';
 
 /** A count of objects is of no use when it is this old. */
 const FOUND_MS_MAX = 30_000;
@@ -43,7 +43,8 @@ export class Tile {
     item.className = 'tile';
     item.dataset['id'] = camera.id;
     item.innerHTML = `<a><span class="picture"><img alt="" hidden /><span class="note"></span></span
-      ><span class="caption"><b></b><span class="objects-count"></span></span><span class="state"></span></a
+      ><b class="name"><span></span><span></span></b
+      ><span class="line"><span class="state"></span><span class="objects-count"></span></span></a
       ><span class="mark" hidden></span><button type="button" class="pin" aria-pressed="false">Live</button>`;
     const find = <T extends HTMLElement>(selector: string): T => item.querySelector<T>(selector)!;
     this.#link = find('a');
@@ -55,7 +56,11 @@ export class Tile {
     this.#state = find('.state');
     this.#pin = find('.pin');
     this.#link.href = `camera.html?id=${encodeURIComponent(camera.id)}`;
-    find('b').textContent = camera.id;
+    const [head, tail] = nameParts(camera.id);
+    find('.name span:first-child').textContent = head;
+    find('.name span:last-child').textContent = tail;
+    // A small tile cuts it in its middle.
+    find('.name').title = camera.id;
     this.#pin.ariaLabel = `Live picture of ${camera.id}`;
     this.#pin.addEventListener('click', () => host.onPin(this));
   }
@@ -177,8 +182,8 @@ export class Tile {
   }
 
   #showNote(): void {
-    const { state } = this.camera;
-    const isWaiting = state === 'live' || state === 'connecting';
+    const mood = moodOf(this.camera);
+    const isWaiting = mood === 'live' || mood === 'busy';
     setText(this.#note, this.#image.hidden ? (isWaiting ? 'No picture yet' : 'No picture') : '');
   }
 }
