@@ -450,7 +450,10 @@ test('whoever may use what: every route and every WebSocket says it', async () =
     // Nothing that changes the server is open to all, but the door.
     const isDoor = ['POST /api/login', 'POST /api/logout'].includes(told);
     if (told === 'POST /api/tickets') expect(permissions).toEqual([{ action: 'known' }]);
-    else if (/^(PUT|POST|DELETE) /.test(told) && !isDoor)
+    // Of a viewer of its own.
+    else if (/^(POST|PATCH|DELETE) \/whep\//.test(told))
+      expect(permissions, told).toEqual([{ action: 'read', resource: 'cameras/{camera}' }]);
+    else if (/^(PUT|POST|PATCH|DELETE) /.test(told) && !isDoor)
       expect(permissions, told).toMatchObject([{ action: 'admin' }]);
   }
 });

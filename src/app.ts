@@ -15,6 +15,9 @@ import { Tickets } from './auth/tickets.ts';
 import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
+import { webRtcPart } from './channels/webrtc/figures.ts';
+import { webRtcSettings } from './channels/webrtc/settings.ts';
+import { WebRtc } from './channels/webrtc/webrtc.ts';
 import { ConfigCoordinator, type ChangedSetting, type ConfigChange, type ConfigRequest } from './config/coordinator.ts';
 import { CAMERAS_MAX, type Config } from './config/schema.ts';
 import { packageVersion } from './config/version.ts';
@@ -32,6 +35,7 @@ import { loginFigures, loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
 import { ticketFigures, ticketRoutes } from './http/tickets.ts';
+import { whepRoutes } from './http/whep.ts';
 import { apiInfo, basePathOf, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
 import { enginePart } from './inference/engine-figures.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
@@ -144,6 +148,7 @@ export class Sightline implements AsyncDisposable {
   readonly #telemetry: TelemetryLane;
   readonly #foxglove: FoxgloveLane;
   readonly #cameras: CamerasLane;
+  readonly #webRtc: WebRtc;
   readonly #recordings: Recordings;
   readonly #traces: Traces;
   readonly #store: Store;
@@ -282,6 +287,14 @@ export class Sightline implements AsyncDisposable {
       observer: sentFrom('cameras'),
       settings: camerasLaneSettings(config),
     });
+    this.#webRtc = new WebRtc({
+      feeds: this.#fleet,
+      clock,
+      log,
+      refusals: fences.refusals,
+      nameOfAddress: nameOfAddress(unboundedAddresses(config.server)),
+      settings: webRtcSettings(config),
+    });
     this.#recordings = new Recordings({
       hub: this.#hub,
       topics: this.#topics,
@@ -373,6 +386,7 @@ export class Sightline implements AsyncDisposable {
           test: (settings) => this.#fleet.test(settings),
           eventSettings: () => eventSettings(this.#config),
         }),
+        ...whepRoutes(this.#webRtc, basePathOf(config.server)),
         ...loginRoutes({ ...access, signIn, basePath: basePathOf(config.server) }),
         ...ticketRoutes(access.tickets, basePathOf(config.server)),
         ...pageRoutes(this.#camera, certificates?.authority),
@@ -406,6 +420,7 @@ export class Sightline implements AsyncDisposable {
       ticketFigures(access.tickets),
       camerasPart(this.#fleet),
       camerasLanePart(this.#cameras),
+      webRtcPart(this.#webRtc),
       store,
       alertsPart(this.#alerts),
       lifecycleFigures(clock, () => ({ configReloads: this.#reloads, keyReads: this.#authenticator.reads })),
@@ -624,7 +639,15 @@ export class Sightline implements AsyncDisposable {
   async #drain(): Promise<void> {
     const timeoutMs = this.#config.server.shutdown_timeout_ms;
     this.#endMs = systemClock.now() + timeoutMs;
-    for (const room of [this.#http, this.#fleet, this.#cameras, this.#lane, this.#telemetry, this.#foxglove])
+    for (const room of [
+      this.#http,
+      this.#fleet,
+      this.#cameras,
+      this.#webRtc,
+      this.#lane,
+      this.#telemetry,
+      this.#foxglove,
+    ])
       room.drain();
     const untilMs = this.#endMs - Math.min(CLOSE_MS, timeoutMs / 2);
     while (!this.#isDrained && systemClock.now() < untilMs) await sleep(DRAIN_POLL_MS);
@@ -656,6 +679,7 @@ export class Sightline implements AsyncDisposable {
       sessions: () => {
         // First: they have streams of the hub's.
         this.#alerts.close();
+        void this.#webRtc.close();
         void this.#fleet.close();
         rooms.forEach((room) => room.close());
       },
@@ -665,6 +689,7 @@ export class Sightline implements AsyncDisposable {
         return this.#http.close(Math.max(0, this.#endMs - systemClock.now()));
       },
       cameras: () => this.#fleet.close(),
+      webrtc: () => this.#webRtc.close(),
       traces: () => this.#traces.close(),
       engine: () => this.#engine.close(),
       store: () => this.#store.close(),

@@ -115,6 +115,14 @@ export const ERRORS = {
   CAMERA_FORMAT: 422,
   CAMERA_TOO_LARGE: 422,
   CAMERA_ENDED: 502,
+  // Viewers by WebRTC.
+  SDP_BAD: 400,
+  SDP_UNFIT: 422,
+  WEBRTC_OFF: 404,
+  WEBRTC_LIMIT_REACHED: 503,
+  WEBRTC_UNAVAILABLE: 503,
+  IF_MATCH_MISSING: 428,
+  IF_MATCH_FAILED: 412,
   // The load tester.
   BENCHMARK_FAILED: 500,
   // The server's measurement of itself.

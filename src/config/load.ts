@@ -495,6 +495,9 @@ function contradictions(config: Config): string[] {
   const { cert_file: certificate, key_file: key } = server.tls;
   if ((certificate === undefined) !== (key === undefined))
     found.push('server.tls needs cert_file and key_file together');
+  const { udp_port_first: first, udp_port_last: last } = config.webrtc;
+  if ((first === 0) !== (last === 0)) found.push('webrtc needs udp_port_first and udp_port_last together');
+  atMost('webrtc.udp_port_first', first, 'webrtc.udp_port_last', last);
   const { jwks_url: jwks, issuer, audience } = config.auth.jwt;
   const given = [jwks, issuer, audience].filter((value) => value !== undefined).length;
   if (given > 0 && given < 3) found.push('auth.jwt needs jwks_url, issuer and audience together');

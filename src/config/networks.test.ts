@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { readNetwork } from './networks.ts';
+import { readAddress, readNetwork } from './networks.ts';
 
 test.each([
   ['192.0.2.7', '192.0.2.7/32'],
@@ -23,3 +23,12 @@ test.each([
   ['10.0.0.0/8/8', '/0 to /32'],
   ['::/129', '/0 to /128'],
 ])('%s is refused', (text, fault) => expect(readNetwork(text).fault).toContain(fault));
+
+test.each([
+  ['192.0.2.7', '192.0.2.7'],
+  [' 2001:DB8::1 ', '2001:db8::1'],
+])('%s is the address %s', (text, value) => expect(readAddress(text)).toEqual({ value }));
+
+test.each(['localhost', '10.0.0.0/8', 'fe80::1%eth0', '', '[::1]', '10.0.0.256'])('%s is no address', (text) =>
+  expect(readAddress(text).fault).toContain('not an address'),
+);

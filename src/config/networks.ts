@@ -16,3 +16,11 @@ export function readNetwork(text: string): Read {
   }
   return { value: `${address}/${Number(prefix ?? bits)}` };
 }
+
+/** A single address, normalised. Pure. */
+export function readAddress(text: string): Read {
+  const address = text.trim().toLowerCase();
+  return isIP(address) === 0 || address.includes('%')
+    ? { fault: 'it is not an address, such as 192.0.2.7' }
+    : { value: address };
+}

@@ -3,7 +3,7 @@ import { LOG_LEVELS } from '../log/events.ts';
 import { POLYGON_POINTS, polygonText, readPolygon } from '../base/polygon.ts';
 import { PIPELINES } from '../base/result.ts';
 import { readCameraUrl } from './camera-urls.ts';
-import { readNetwork } from './networks.ts';
+import { readAddress, readNetwork } from './networks.ts';
 import { readBasePath } from './base-paths.ts';
 import { readHostName, readOrigin, type Read } from './origins.ts';
 import { PROFILES } from './profiles.ts';
@@ -825,6 +825,32 @@ function readMask(given: string): Read {
   return fault === undefined ? { value: polygonText(polygon) } : { fault };
 }
 
+const webrtc = z.strictObject({
+  enabled: z.boolean().default(true).describe('Viewers may watch cameras by WebRTC (WHEP).'),
+  host_candidates: z
+    .array(textAs(readAddress))
+    .max(8)
+    .default([])
+    .describe(
+      'IP addresses at which viewers are told to find the server by UDP, such as the public one of a machine behind a translator of addresses. None: the one of `server.host`, so that nothing beyond loopback is told or opened unless the server listens there; where that is `0.0.0.0` or `::`, all of the machine but loopback.',
+    ),
+  udp_port_first: whole(0, 65_535)
+    .default(0)
+    .describe('First UDP port of sessions, each of which takes one for each address; 0: any free one.'),
+  udp_port_last: whole(0, 65_535).default(0).describe('Last one of them.'),
+  connect_timeout_ms: whole(500, 120_000)
+    .default(10_000)
+    .describe('How long a session may take from the answer to its connection; then it ends.'),
+  sessions_max: whole(1, 1000)
+    .default(32)
+    .describe('Sessions of viewers by WebRTC at once; further ones are refused with `WEBRTC_LIMIT_REACHED`.'),
+  sessions_per_address_max: whole(1, 1000)
+    .default(16)
+    .describe(
+      'The same of one address (of IPv6: of one /64 network), but for `server.unbounded_addresses`; further ones are refused with `ADDRESS_LIMIT_REACHED`.',
+    ),
+});
+
 const CAMERA_URL = { ...ADDRESS, allowedText: 'address, or path of a file or a device' } as const;
 
 export const cameraEntry = z.strictObject({
@@ -910,6 +936,7 @@ const sections = {
     'What outlives the server: alerts, what is to be told of them, and cameras that were changed while it ran.',
   ),
   fleet: fleet.describe('All cameras that the server reads itself, together: [cameras.md](cameras.md).'),
+  webrtc: webrtc.describe('Viewers of cameras by WebRTC: [webrtc.md](webrtc.md).'),
   alerts: alerts.describe('Objectives, and who is told when they are not met: [alerts.md](alerts.md).'),
   log: log.describe('The log of long-running commands on standard error.'),
 };

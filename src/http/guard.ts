@@ -105,8 +105,8 @@ export function corsHeaders(
 const SINGLE: ReadonlySet<string> = new Set(['authorization', 'host', 'origin']);
 const VARY = { Vary: 'Origin' };
 const PREFLIGHT = {
-  'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, DELETE',
-  'Access-Control-Allow-Headers': 'Authorization, Content-Type, Last-Event-ID, Range',
+  'Access-Control-Allow-Methods': 'GET, HEAD, POST, PUT, PATCH, DELETE',
+  'Access-Control-Allow-Headers': 'Authorization, Content-Type, If-Match, Last-Event-ID, Range',
   'Access-Control-Max-Age': '600',
 };
 

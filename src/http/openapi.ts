@@ -126,12 +126,12 @@ function operation(route: Route, schemas: Schemas): Json {
       requestBody: {
         required: true,
         content: {
-          'application/json': { schema: schemas.input(body), ...exampleOf(route) },
+          [inputs.bodyType ?? 'application/json']: { schema: schemas.input(body), ...exampleOf(route) },
           ...(inputs.csv && { 'text/csv': { schema: { type: 'string' }, example: inputs.csv.example } }),
         },
       },
     }),
-    responses: { 200: { description: 'done', content: contentOf(route, schemas) }, ...refusals(route, schemas) },
+    responses: { ...answerOf(route, schemas), ...refusals(route, schemas) },
   };
 }
 
@@ -143,10 +143,17 @@ function exampleOf(route: Route): Json {
   return route.kind === 'answer' && route.example !== undefined ? { example: route.example } : {};
 }
 
+function answerOf(route: Route, schemas: Schemas): Json {
+  const status = (route.kind === 'answer' && route.status) || 200;
+  const isEmpty = status === 204;
+  return { [status]: { description: 'done', ...(!isEmpty && { content: contentOf(route, schemas) }) } };
+}
+
 function contentOf(route: Route, schemas: Schemas): Json {
   if (route.kind !== 'answer') return { [route.contentType]: {} };
   const schema = schemas.output(route.response);
-  return { [schema['type'] === 'string' ? 'text/plain' : 'application/json']: { schema } };
+  const text = route.contentType ?? 'text/plain';
+  return { [schema['type'] === 'string' ? text : 'application/json']: { schema } };
 }
 
 /** By status: several codes may share one. */

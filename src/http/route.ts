@@ -46,7 +46,13 @@ export interface InputSchemas {
   readonly body?: z.ZodType;
   /** The body may come as a table as well. */
   readonly csv?: CsvForm;
+  /** The body is a text of this type, and no JSON. */
+  readonly bodyType?: TextType;
 }
+
+/** Types of texts that are taken as they are: a form of a foreign page can send none of them. */
+export const TEXT_TYPES = ['application/sdp', 'application/trickle-ice-sdpfrag'] as const;
+export type TextType = (typeof TEXT_TYPES)[number];
 
 export interface CsvForm {
   /** What the JSON would be. Throws BODY_BAD, naming line and column. */
@@ -64,11 +70,26 @@ export class CsvText {
   }
 }
 
+/** A body of one of `TEXT_TYPES`. */
+export class PlainText {
+  readonly type: TextType;
+  readonly text: string;
+
+  constructor(type: TextType, text: string) {
+    this.type = type;
+    this.text = text;
+  }
+}
+
 export interface AnswerRoute extends RouteBase, InputSchemas {
   readonly kind: 'answer';
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Of an answer that is no refusal; default: 200. 204 has no body. */
+  readonly status?: 201 | 204;
   /** Schema of the answer; text where it is a string. */
   readonly response: z.ZodType;
+  /** Of an answer that is text. */
+  readonly contentType?: string;
   /** A body to begin with, for the document. */
   readonly example?: unknown;
   /** Largest body, bytes; default: that of the server. */
@@ -180,7 +201,7 @@ export function readInput(
     query: schemas.query
       ? read(schemas.query, withoutToken(raw.query), 'QUERY_BAD', 'query')
       : refuseAny(withoutToken(raw.query)),
-    body: schemas.body ? read(schemas.body, bodyOf(raw.body, schemas.csv), 'BODY_BAD', 'body') : refuseBody(raw.body),
+    body: schemas.body ? read(schemas.body, bodyOf(raw.body, schemas), 'BODY_BAD', 'body') : refuseBody(raw.body),
   };
 }
 
@@ -222,7 +243,12 @@ function refuseAny(query: unknown): undefined {
 }
 
 /** Throws BODY_BAD when there is none, BODY_TYPE_BAD for a table where none is taken. */
-function bodyOf(body: unknown, csv: CsvForm | undefined): unknown {
+function bodyOf(body: unknown, { csv, bodyType }: InputSchemas): unknown {
+  if (body instanceof PlainText) {
+    if (body.type === bodyType) return body.text;
+    throw new SightlineError('BODY_TYPE_BAD', `a body must be ${bodyType ?? 'application/json'}, not ${body.type}`);
+  }
+  if (bodyType !== undefined) throw new SightlineError('BODY_TYPE_BAD', `the request takes a body of ${bodyType}`);
   if (body instanceof CsvText) {
     if (csv) return csv.read(body.text);
     throw new SightlineError('BODY_TYPE_BAD', 'a body must be application/json, not text/csv');

@@ -41,7 +41,9 @@ import {
   CsvText,
   methodOf,
   pathOf,
+  PlainText,
   readInput,
+  TEXT_TYPES,
   type Caller,
   type FileRoute,
   type Permission,
@@ -446,6 +448,15 @@ export class HttpServer {
         done(new SightlineError('BODY_BAD', 'the table is not UTF-8 text: save it as "CSV UTF-8"', { cause: thrown }));
       }
     });
+    for (const type of TEXT_TYPES) {
+      app.addContentTypeParser(type, { parseAs: 'buffer' }, (_request, body, done) => {
+        try {
+          done(null, new PlainText(type, decodeUtf8(body as Buffer)));
+        } catch (thrown) {
+          done(new SightlineError('BODY_BAD', 'the body is not UTF-8 text', { cause: thrown }));
+        }
+      });
+    }
     app.setErrorHandler((thrown, request, reply) => {
       const error = this.#knownError(thrown, request);
       const { headers } = thrown as { headers?: Record<string, string> };
@@ -521,8 +532,13 @@ export class HttpServer {
         url: route.url,
         config,
         ...(route.bodyBytesMax !== undefined && { bodyLimit: route.bodyBytesMax }),
-        handler: async (request, reply) =>
-          await route.handle({ ...readInput(route, request), caller: this.#callerOf(request, reply) }),
+        handler: async (request, reply) => {
+          const made = await route.handle({ ...readInput(route, request), caller: this.#callerOf(request, reply) });
+          if (route.status === 204) return await reply.status(204).send();
+          if (route.status !== undefined) void reply.status(route.status);
+          if (route.contentType !== undefined) void reply.type(route.contentType);
+          return made;
+        },
       });
     } else if (route.kind === 'bytes') {
       this.#fastify.get(route.url, { config }, async (request, reply) => {

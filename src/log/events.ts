@@ -296,6 +296,21 @@ export const LOG_EVENTS = {
     intervalMs: CAMERA_INTERVAL_MS,
     by: 'camera',
   }),
+  webrtc_lost: event<{ reason: string }>({
+    room: 'webrtc',
+    level: 'error',
+    about: 'The thread for WebRTC has ended, and with it all sessions of viewers; the next viewer gets another one.',
+    fields: { reason: REASON },
+    text: ({ reason }) => `WebRTC: all sessions have ended with their thread: ${reason}`,
+  }),
+  webrtc_fault: event<{ reason: string }>({
+    room: 'webrtc',
+    level: 'warn',
+    about: 'Something went wrong in the thread for WebRTC; no session has ended by it.',
+    fields: { reason: REASON },
+    text: ({ reason }) => `WebRTC: ${reason}`,
+    intervalMs: CAMERA_INTERVAL_MS,
+  }),
   camera_pipelines_failed: event<{ camera: string; code: string; reason: string }>({
     room: 'cameras',
     level: 'warn',

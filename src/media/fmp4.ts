@@ -78,10 +78,15 @@ export function mp4Fragment(sequence: number, frame: Mp4Frame): Uint8Array {
   return bytes;
 }
 
-/** The frame of a fragment of `mp4Fragment` as Annex B, with these parameter sets in front: a key frame needs them. */
-export function annexBOf(fragment: Uint8Array, sets?: ParameterSets): Uint8Array {
+/** The units of the frame of a fragment of `mp4Fragment`, as views. */
+export function unitsOfFragment(fragment: Uint8Array): Uint8Array[] {
   const sample = contentOf(fragment, 'mdat');
-  const units = sample ? nalUnits(sample, { kind: 'prefixed', lengthBytes: 4 }) : [];
+  return sample ? nalUnits(sample, { kind: 'prefixed', lengthBytes: 4 }) : [];
+}
+
+/** The frame of such a fragment as Annex B, with these parameter sets in front: a key frame needs them. */
+export function annexBOf(fragment: Uint8Array, sets?: ParameterSets): Uint8Array {
+  const units = unitsOfFragment(fragment);
   return annexB(sets ? [...sets.vps, ...sets.sps, ...sets.pps, ...units] : units);
 }
 

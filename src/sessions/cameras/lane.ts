@@ -9,7 +9,7 @@ import { SessionRegistry } from '../registry.ts';
 import { endMessage, endSocket, type OpeningRequest, type SessionSocket } from '../session-socket.ts';
 import { PauseReason, SocketReading } from '../socket-reading.ts';
 import { addCamerasCounts, NO_CAMERAS_COUNTS, type CamerasCounts } from './accounts.ts';
-import { RawWatches } from './raw-watches.ts';
+import { RawWatches } from '../../sources/camera/raw-watches.ts';
 import { CamerasSession, type CamerasSettings, type ResultObserver } from './session.ts';
 
 export interface CamerasLaneOptions {

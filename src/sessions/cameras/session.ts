@@ -29,8 +29,8 @@ import { endMessage, endSocket, SessionSocket, type KeepAliveSettings, type Sock
 import { PauseReason, SocketReading } from '../socket-reading.ts';
 import { addViewCounts, NO_CAMERAS_COUNTS, type CamerasCounts } from './accounts.ts';
 import { Flight } from './flight.ts';
-import type { Gap } from './raw-cursor.ts';
-import type { RawWatches } from './raw-watches.ts';
+import type { Gap } from '../../sources/camera/raw-cursor.ts';
+import type { RawWatches } from '../../sources/camera/raw-watches.ts';
 import { View, type ViewListener } from './view.ts';
 
 export interface CamerasSettings extends KeepAliveSettings {

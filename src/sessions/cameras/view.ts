@@ -3,8 +3,8 @@ import type { RawInit } from '../../base/camera-frame.ts';
 import type { CameraFeed } from '../../sources/camera/feed.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
 import { NO_COUNTS } from '../../stream/reader-counts.ts';
-import { RawCursor } from './raw-cursor.ts';
-import { ResultCursor } from './result-cursor.ts';
+import { RawCursor } from '../../sources/camera/raw-cursor.ts';
+import { ResultCursor } from '../../sources/camera/result-cursor.ts';
 
 /** By channel. At every moment: published = delivered + dropped (by cause) + queued. */
 export interface ViewCounts {

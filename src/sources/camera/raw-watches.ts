@@ -1,6 +1,6 @@
 import type { RawFragment } from '../../base/camera-frame.ts';
 import type { SightlineError } from '../../base/errors.ts';
-import type { CameraFeed } from '../../sources/camera/feed.ts';
+import type { CameraFeed } from './feed.ts';
 import type { Stream } from '../../stream/stream.ts';
 
 /** A raw channel goes on for so long after its last view has closed: who goes from page to page, or opens and closes views by the thousand, does not turn it on and off. */

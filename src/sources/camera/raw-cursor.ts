@@ -111,6 +111,11 @@ export class RawCursor {
     this.#sinceMs = nowMs;
   }
 
+  /** What was given was of no use: it goes on with a key frame. */
+  needKey(): void {
+    this.#last = undefined;
+  }
+
   close(): void {
     this.#reader.close();
   }

@@ -1,0 +1,30 @@
+import type { CaptureClock } from '../base/frame-name.ts';
+import type { NamedOutcomeMessage } from './cameras.ts';
+
+/** Messages on the channels of data of a WHEP session, JSON text. */
+
+/** `frames`: the name of a frame whose packets have this stamp, which `requestVideoFrameCallback` tells as `rtpTimestamp`. */
+export interface WebRtcFrameMessage {
+  readonly type: 'frame';
+  readonly camera: string;
+  readonly epoch: number;
+  readonly seq: number;
+  /** Unix ms. */
+  readonly capture_time: number;
+  readonly clock: CaptureClock;
+  /** Of the frame in its epoch, s. */
+  readonly media_time_s: number;
+  /** It was encoded anew. */
+  readonly transcoded: boolean;
+  readonly rtp_timestamp: number;
+}
+
+/** `results`: what became of a frame in a pipeline. */
+export type WebRtcResultMessage = { readonly type: 'result' } & NamedOutcomeMessage;
+
+/** On both: the server ends the session. */
+export interface WebRtcEndMessage {
+  readonly type: 'end';
+  readonly code: string;
+  readonly message: string;
+}
