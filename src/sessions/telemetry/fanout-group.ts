@@ -167,9 +167,9 @@ export class FanoutGroup {
     return this.#dirty.size > 0;
   }
 
-  /** In this round the topic is sent up to a position. */
+  /** In this round the topic is sent up to a position. Its members may have that since the middle of the last one. */
   mark(topic: Topic, until: number): void {
-    this.#dirty.set(topic, until);
+    if (until > this.#topics.get(topic)!.position) this.#dirty.set(topic, until);
   }
 
   /** Sends what was marked. */

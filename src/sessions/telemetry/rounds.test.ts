@@ -1,14 +1,16 @@
 import { expect, test } from 'vitest';
 import { ManualClock } from '../../base/clock.ts';
 import { seededRandom } from '../../base/random.ts';
-import { Turns } from '../../fences/turns.ts';
+import { TimeAccount, Turns } from '../../fences/turns.ts';
 import { Payload } from '../../protocol/payload.ts';
 import { Hub } from '../../stream/hub.ts';
 import { Topics } from '../../stream/topics.ts';
-import { RangeEncoder } from './encoder.ts';
+import { RangeEncoder, type EncodedRange } from './encoder.ts';
+import { FanoutGroup, FanoutMember, type MemberOutbox } from './fanout-group.ts';
 import { QueueGroups } from './queue-groups.ts';
 import { Rounds } from './rounds.ts';
 import type { SocketWriter } from './socket-writer.ts';
+import { SubscribedTopic } from './subscribed-topic.ts';
 import { wireFormatOf } from './wire-format.ts';
 
 function setUp() {
@@ -41,7 +43,7 @@ function setUp() {
   });
   topics.listen((topic, sample) => rounds.onPublished(topic, sample));
   const publish = (name: string): void => void topics.publish(name, { payload: Payload.of('x') });
-  return { rounds, topics, queueGroups, publish };
+  return { rounds, topics, queueGroups, publish, encoder, settings };
 }
 
 test('a publication marks the groups that read its topic itself: a round finds them marked', () => {
@@ -61,4 +63,29 @@ test('a publication marks the groups that read its topic itself: a round finds t
   rounds.flushAll();
   expect([queueGroups.hasWork, sent]).toEqual([false, [1]]);
   rounds.close();
+});
+
+test('a fan-out group that has got everything in the middle of a round sends no batch of no messages in the next one', () => {
+  const { topics, publish, encoder, settings } = setUp();
+  publish('a');
+  const topic = topics.get('a')!;
+  const sent: string[] = [];
+  const outbox = {
+    time: new TimeAccount(),
+    writer: { send: ({ bytes }: EncodedRange) => void sent.push(bytes.toString()) },
+    isIdle: () => true,
+  } as unknown as MemberOutbox;
+  const subscription = { id: 1, filter: 'a', contract: 'all', format: wireFormatOf('sightline.v1.json') } as const;
+  const reader = topic.stream.subscribeRanges({ contract: { kind: 'all' } });
+  const parts = { subscription, sender: outbox, topic, topicId: 1, isBackfill: false, needsOwnBatches: false, reader };
+  const member = new FanoutMember(outbox);
+  member.add(new SubscribedTopic(parts));
+  const group = new FanoutGroup({ encoder, settings, leave: () => {} }, member.key!, member.topics);
+  expect(group.join(member)).toBe(true);
+  publish('a');
+  for (let round = 0; round < 2; round++) {
+    group.mark(topic, topic.stream.head);
+    group.flush(0);
+  }
+  expect(sent).toEqual([expect.stringContaining('"seq":2')]);
 });

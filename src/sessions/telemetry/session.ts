@@ -47,8 +47,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   readonly link: SessionSocket;
   readonly #host: TelemetrySessionHost;
   #protocol: t.TelemetrySubprotocol = 'sightline.v1.json';
-  #writer: SocketWriter | undefined;
   // Made when they are first needed: most sessions of a large server have nothing to do but be there.
+  #keptWriter: SocketWriter | undefined;
   #outbox: Outbox | undefined;
   #publications: Publications | undefined;
   #subscriptions: Subscriptions | undefined;
@@ -86,8 +86,10 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
   }
 
   get outbox(): Outbox | undefined {
-    if (this.#writer === undefined || this.#outbox !== undefined) return this.#outbox;
-    this.#outbox = new Outbox({ host: this.#host, writer: this.#writer, owner: this });
+    if (this.#outbox !== undefined) return this.#outbox;
+    const writer = this.#writer;
+    if (writer === undefined) return undefined;
+    this.#outbox = new Outbox({ host: this.#host, writer, owner: this });
     if (this.#lagMs !== null) this.#outbox.report(this.#lagMs);
     return this.#outbox;
   }
@@ -115,8 +117,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     const { clock, settings } = this.#host;
     this.link.connect(socket, principal, address);
     this.#protocol = protocol;
-    this.#writer = new SocketWriter({ host: this.#host, socket, protocol, owner: this });
-    this.#writer.control({
+    this.#writer?.control({
       type: 'welcome',
       protocol: PROTOCOL_VERSION,
       client_id: this.link.clientId,
@@ -135,8 +136,11 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
 
   /** About once a second. */
   check(nowMs: number): void {
-    const reason = this.#writer?.check(nowMs);
+    // Also what `ws` writes by itself, such as pongs, may wait for a client that takes nothing.
+    const writer = this.#unsentBytes > 0 ? this.#writer : this.#keptWriter;
+    const reason = writer?.check(nowMs);
     if (reason !== undefined) this.fail(reason);
+    else if (writer?.isAtRest === true && this.#outbox === undefined) this.#keptWriter = undefined;
     this.#publications?.check(nowMs);
   }
 
@@ -181,7 +185,7 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
       duplicates: this.#publications?.duplicates ?? 0,
       refused_publications: this.#publications?.refused ?? 0,
       refused_messages: this.#refused,
-      unsent_bytes: this.#writer?.unsentBytes ?? 0,
+      unsent_bytes: this.#unsentBytes,
       queued_bytes: this.#outbox?.queuedBytes ?? 0,
       critical_queue: this.criticalQueue,
       lag_ms: this.#lagMs,
@@ -203,8 +207,8 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
     this.#subscriptions?.onLost();
     this.#outbox?.close();
     this.#outbox = undefined;
-    this.#writer?.close();
-    this.#writer = undefined;
+    this.#keptWriter?.close();
+    this.#keptWriter = undefined;
   }
 
   onMessage(data: Buffer, isBinary: boolean, nowMs: number): void | Promise<void> {
@@ -252,6 +256,22 @@ export class TelemetrySession implements SocketOwner, OutboxOwner, SessionClient
 
   expel(reason: SightlineError): void {
     this.link.expel(reason);
+  }
+
+  /** Undefined while the session has no socket. Let go by `check` while it has nothing to remember. */
+  get #writer(): SocketWriter | undefined {
+    const { socket } = this.link;
+    if (socket === undefined) return undefined;
+    return (this.#keptWriter ??= new SocketWriter({
+      host: this.#host,
+      socket,
+      protocol: this.#protocol,
+      owner: this,
+    }));
+  }
+
+  get #unsentBytes(): number {
+    return this.link.socket?.bufferedAmount ?? 0;
   }
 
   #onBatch(data: Buffer, nowMs: number): void | Promise<void> {

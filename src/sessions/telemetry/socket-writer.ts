@@ -77,6 +77,11 @@ export class SocketWriter {
     return this.#raw.writableLength;
   }
 
+  /** Nothing is on its way, and the client has been told nothing that it would be told again. */
+  get isAtRest(): boolean {
+    return this.#raw.writableLength === 0 && !this.#isWatched && this.#told === undefined;
+  }
+
   get canTake(): boolean {
     return !this.#isClosed && this.#raw.writableLength < this.#host.settings.socketBytesMax;
   }
