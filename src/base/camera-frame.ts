@@ -4,6 +4,14 @@ import type { PipelineName } from './result.ts';
 
 /** What the streams of a camera hold: its frames as they are, and what became of them in the pipelines. */
 
+/** The camera's own frames; the same encoded anew; and encoded with what was found in them drawn on them. */
+export const CHANNEL_FORMS = ['raw', 'transcoded', 'annotated'] as const;
+export type ChannelForm = (typeof CHANNEL_FORMS)[number];
+
+/** What is drawn on a frame of the annotated channel: what was found in that very frame; where boxes of earlier frames will have gone by then; or nothing. */
+export const DRAWN_BOXES = ['none', 'own', 'predicted'] as const;
+export type DrawnBoxes = (typeof DRAWN_BOXES)[number];
+
 /** An MP4 initialisation segment: all fragments of its epoch need it first. */
 export interface RawInit {
   /** Its fragments are encoded anew as H.264. */
@@ -32,6 +40,8 @@ export interface RawFragment {
   /** Presentation, from the beginning of the epoch, and how long it is shown, seconds. */
   readonly mediaTimeS: number;
   readonly durationS: number;
+  /** Of the annotated channel alone. */
+  readonly boxes?: DrawnBoxes;
   /** `moof` and `mdat`. */
   readonly bytes: Uint8Array;
 }

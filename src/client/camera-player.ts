@@ -53,6 +53,8 @@ export interface ShownFrame {
   /** Of the picture, pixels. */
   readonly width: number;
   readonly height: number;
+  /** What the server has drawn on it, as of its fragment. */
+  readonly boxes: CameraFragment['boxes'];
   /** Those that were known when it came to the screen. */
   readonly results: readonly CameraResult[];
 }
@@ -241,6 +243,8 @@ export class CameraPlayer {
   // ── What comes from the view ───────────────────────────────────────────────────────────────────────────────────────
 
   #onState(): void {
+    // What comes is the server's, whatever the camera sends.
+    if (this.#view.channel === 'annotated') return;
     const stream = this.#view.state?.stream;
     if (stream) this.#note({ epoch: stream.epoch, codec: stream.codec_string, isSure: false });
   }
@@ -541,12 +545,12 @@ export class CameraPlayer {
       this.#counts.unnamed++;
       return;
     }
-    const { frame, captureTimeMs, serverCaptureTimeMs } = placed.fragment;
+    const { frame, captureTimeMs, serverCaptureTimeMs, boxes } = placed.fragment;
     const seenMs = this.#now() + displayMs - performance.now();
     const latencyMs = this.#view.toServerTimeMs(seenMs) - serverCaptureTimeMs;
     this.#latencies.record(latencyMs);
     const results = this.resultsOf(frame);
-    this.#emitter.emit('frame', { frame, captureTimeMs, latencyMs, mediaTimeS, ...size, results });
+    this.#emitter.emit('frame', { frame, captureTimeMs, latencyMs, mediaTimeS, ...size, boxes, results });
   }
 
   // ── ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

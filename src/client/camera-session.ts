@@ -1,4 +1,5 @@
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
+import type { DrawnBoxes } from '../base/camera-frame.ts';
 import type { CaptureClock, FrameName } from '../base/frame-name.ts';
 import type { PipelineName } from '../base/result.ts';
 import {
@@ -30,8 +31,13 @@ export interface ConnectCamerasOptions extends Omit<LinkSettings, 'clientId' | '
 
 /** What a view is to have; all by default. */
 export interface ViewOptions {
-  /** The camera's own packets as fragmented MP4. */
+  /** The camera's frames as fragmented MP4. */
   readonly raw?: boolean;
+  /**
+   * In which channel these come: `raw`, the camera's own; `annotated`, with what was found drawn on them by the server, as many of them as it has time for. Where the server refuses that
+   * (ANNOTATE_LIMIT_REACHED), the view ends.
+   */
+  readonly channel?: 'raw' | 'annotated';
   /** What the pipelines find. */
   readonly results?: boolean;
   readonly state?: boolean;
@@ -70,6 +76,8 @@ export interface CameraFragment {
   /** Presentation, from the beginning of the epoch. */
   readonly mediaTimeS: number;
   readonly durationS: number;
+  /** What the server has drawn on it: what was found in this very frame (`own`), or where boxes of earlier frames will have gone by then (`predicted`). */
+  readonly boxes: DrawnBoxes;
   readonly bytes: Uint8Array;
 }
 
@@ -88,7 +96,7 @@ export interface CameraResult<P extends PipelineName = PipelineName> {
 export type ViewGapCause = GapCause | 'connection';
 
 export interface CameraGap {
-  readonly channel: 'raw' | 'results';
+  readonly channel: GapMessage['channel'];
   /** The first that is left out, and the one that comes next. */
   readonly from: FrameName;
   readonly to: FrameName;
@@ -318,6 +326,8 @@ interface ViewHost {
 /** One camera. Made by `CamerasSession.open`. */
 export class CameraView {
   readonly camera: string;
+  /** In which it has the camera's frames. */
+  readonly channel: 'raw' | 'annotated';
   #id: number;
   readonly #host: ViewHost;
   readonly #channels: readonly CameraChannel[];
@@ -338,14 +348,15 @@ export class CameraView {
 
   /** @internal */
   constructor(id: number, camera: string, options: ViewOptions, host: ViewHost) {
-    const { raw = true, results = true, state = true, transcode = false, budgetMs } = options;
+    const { raw = true, channel = 'raw', results = true, state = true, transcode = false, budgetMs } = options;
     this.#id = id;
     this.camera = camera;
     this.#host = host;
     this.#budgetMs = budgetMs;
     this.#isTranscoded = transcode;
-    const wanted = { raw, results, state };
-    this.#channels = (Object.keys(wanted) as CameraChannel[]).filter((channel) => wanted[channel]);
+    this.channel = channel;
+    const wanted = { raw: raw && channel === 'raw', annotated: raw && channel === 'annotated', results, state };
+    this.#channels = (Object.keys(wanted) as CameraChannel[]).filter((name) => wanted[name]);
   }
 
   /** The session's number of it, which is another one after `setTranscode`. */
@@ -388,7 +399,7 @@ export class CameraView {
 
   /** Goes on with the camera's frames encoded anew as H.264, or with its own ones again, from a key frame on. */
   setTranscode(isTranscoded: boolean): void {
-    if (isTranscoded === this.#isTranscoded || this.#isClosed) return;
+    if (isTranscoded === this.#isTranscoded || this.#isClosed || this.channel === 'annotated') return;
     // It is asked anew: the permission, or the masks, may be others.
     if (!isTranscoded) this.#isMasked = false;
     this.#canRevert = true;
@@ -491,7 +502,7 @@ export class CameraView {
   }
 
   #onFragment(message: FragmentMessage): void {
-    const { epoch, seq, isKey, clock, captureTimeMs, mediaTimeS, durationS, bytes } = message;
+    const { epoch, seq, isKey, clock, captureTimeMs, mediaTimeS, durationS, boxes, bytes } = message;
     this.#counts.bytes += bytes.length;
     const last = this.#last;
     // A view begins with the newest key frame, also where it has had what follows that.
@@ -518,6 +529,7 @@ export class CameraView {
       clock,
       mediaTimeS,
       durationS,
+      boxes,
       bytes,
     });
   }
@@ -529,7 +541,7 @@ export class CameraView {
     const count = isSame ? next.seq - last.seq - 1 : undefined;
     if (count === 0) return;
     this.#tellGap({
-      channel: 'raw',
+      channel: this.channel,
       from: { epoch: last.epoch, seq: last.seq + 1 },
       to: next,
       count,

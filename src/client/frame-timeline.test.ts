@@ -9,7 +9,7 @@ function fragment(epoch: number, seq: number, mediaTimeS: number, durationS = 0.
   const init = { isTranscoded: false, epoch, codecString: 'avc1.42c014', width: 16, height: 16, bytes: BYTES };
   const frame = { camera: 'north', epoch, seq };
   const times = { captureTimeMs: 0, serverCaptureTimeMs: 0, mediaTimeS, durationS };
-  return { frame, init, isKey: seq % 10 === 0, ...times, clock: 'arrival', bytes: BYTES };
+  return { frame, init, isKey: seq % 10 === 0, ...times, clock: 'arrival', boxes: 'none', bytes: BYTES };
 }
 
 describe('frames on the timeline of a player', () => {

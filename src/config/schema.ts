@@ -789,6 +789,20 @@ const fleet = z.strictObject({
       'Cameras whose picture is encoded anew as H.264 at once, for viewers that cannot play their own codec; each takes up to half a core. A viewer of a further one is told `TRANSCODE_LIMIT_REACHED`.',
     )
     .meta(AT_ONCE),
+  annotated_max: whole(0, 1000)
+    .default(4)
+    .describe(
+      'Cameras whose annotated channel is made at once, for viewers who want what was found drawn on the picture; each takes up to half a core. A viewer of a further one is told `ANNOTATE_LIMIT_REACHED`.',
+    )
+    .meta(AT_ONCE),
+  annotated_fps: decimal(0.1, 60)
+    .default(10)
+    .describe('Pictures a second of an annotated channel, at most.')
+    .meta(AT_ONCE),
+  annotated_side: whole(64, 4096)
+    .default(1280)
+    .describe('Longest side of the pictures of an annotated channel, pixels; smaller ones are not enlarged.')
+    .meta(AT_ONCE),
   record_unmasked: z
     .boolean()
     .default(false)

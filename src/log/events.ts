@@ -286,6 +286,15 @@ export const LOG_EVENTS = {
     intervalMs: CAMERA_INTERVAL_MS,
     by: 'camera',
   }),
+  camera_annotate_failed: event<{ camera: string; reason: string }>({
+    room: 'cameras',
+    level: 'warn',
+    about: 'Results are drawn on the frames of a camera no more; it is tried again for the next viewer of that.',
+    fields: { camera: 'its id', reason: REASON },
+    text: ({ camera, reason }) => `camera ${camera} cannot be drawn on: ${reason}`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
   camera_not_recorded: event<{ camera: string; file: string }>({
     room: 'cameras',
     level: 'warn',

@@ -4,7 +4,16 @@ import type { Detection } from '../base/detection.ts';
 import { HAND_COLOURS, HAND_CONNECTIONS, type Hand } from '../base/hand.ts';
 import { GLYPH_HEIGHT, GLYPH_WIDTH, glyphRow } from './font.ts';
 import type { RgbPicture } from './jpeg.ts';
-import { classColour, drawDetections, drawHands, drawText, overlayScale } from './overlay.ts';
+import {
+  classColour,
+  drawDetections,
+  drawHands,
+  drawResult,
+  drawText,
+  overlayScale,
+  type Colour,
+  type Rectangle,
+} from './overlay.ts';
 
 function black(width: number, height: number): RgbPicture {
   return { data: new Uint8Array(width * height * 3), width, height };
@@ -224,4 +233,46 @@ test('classes next to each other have colours far apart', () => {
     const [a, b] = [classColour(id), classColour(id + 1)];
     expect(Math.hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2])).toBeGreaterThan(100);
   }
+});
+
+describe('boxes of other pictures', () => {
+  const box = { x: 0.05, y: 0.3, width: 0.9, height: 0.6 };
+
+  test('are dashed, from corner to corner, with the same label', () => {
+    const [own, predicted] = [black(100, 60), black(100, 60)];
+    drawDetections(own, [detection({ box })]);
+    drawDetections(predicted, [detection({ box })], true);
+    const [ownRows, rows] = [lit(own), lit(predicted)];
+    const bottom = rows[53]!.slice(5, 95);
+    expect(ownRows[53]!.slice(5, 95)).toBe('#'.repeat(90));
+    expect(bottom).toMatch(/^#{5}(\.{2,6}#{5})+$/);
+    expect(
+      rows
+        .map((row) => row[5])
+        .join('')
+        .slice(18, 54),
+    ).toMatch(/^#{5}(\.{2,6}#{5})+$/);
+    expect(rows.slice(0, 18)).toEqual(ownRows.slice(0, 18));
+  });
+
+  test('that are too small for that are whole', () => {
+    const small = black(100, 60);
+    drawDetections(small, [detection({ box: { x: 0.1, y: 0.5, width: 0.06, height: 0.1 } })], true);
+    expect(lit(small)[35]!.slice(10, 16)).toBe('######');
+  });
+
+  test('a canvas of another kind gets what a picture gets', () => {
+    const picture = black(80, 60);
+    const other = black(80, 60);
+    const canvas = {
+      width: 80,
+      height: 60,
+      fill: ({ left, top, right, bottom }: Rectangle, colour: Colour) => {
+        for (let y = Math.max(0, top); y < Math.min(60, bottom); y++)
+          for (let x = Math.max(0, left); x < Math.min(80, right); x++) other.data.set(colour, (y * 80 + x) * 3);
+      },
+    };
+    for (const surface of [picture, canvas]) drawResult(surface, { pipeline: 'objects', detections: [detection()] });
+    expect(other.data).toEqual(picture.data);
+  });
 });

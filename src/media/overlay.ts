@@ -10,6 +10,16 @@ export type Colour = readonly [number, number, number];
 const BLACK: Colour = [0, 0, 0];
 const WHITE: Colour = [255, 255, 255];
 
+/** Whatever can be drawn on. */
+export interface Canvas {
+  readonly width: number;
+  readonly height: number;
+  /** The part of the rectangle that lies in the picture. */
+  fill(rectangle: Rectangle, colour: Colour): void;
+}
+
+type Surface = RgbPicture | Canvas;
+
 /** Pixels. */
 interface Place {
   readonly x: number;
@@ -17,7 +27,7 @@ interface Place {
 }
 
 /** Pixels from the left and top edges, as whole numbers; right and bottom are the first ones outside. */
-interface Rectangle {
+export interface Rectangle {
   readonly left: number;
   readonly top: number;
   readonly right: number;
@@ -26,37 +36,38 @@ interface Rectangle {
 
 /**
  * Draws the boxes of `detections` and their labels ("Car 63%") into a picture, in place. Line and letters grow with the
- * picture; the best detection is drawn last, on top. Parts outside of the picture are cut off.
+ * picture; the best detection is drawn last, on top. Parts outside of the picture are cut off. `isPredicted`: the boxes are dashed.
  */
-export function drawDetections(picture: RgbPicture, detections: readonly Detection[]): void {
+export function drawDetections(picture: Surface, detections: readonly Detection[], isPredicted = false): void {
   const scale = overlayScale(picture.width, picture.height);
   const worstFirst = detections.toSorted((a, b) => a.score - b.score);
   for (const detection of worstFirst) {
     const colour = classColour(detection.classId);
     const box = toPixels(detection.box, picture);
-    drawFrame(picture, box, scale, colour);
+    drawFrame(picture, box, scale, colour, isPredicted);
     drawLabel(picture, `${detection.label} ${Math.round(detection.score * 100)}%`, box, scale, colour);
   }
 }
 
 /**
  * Draws the skeletons of `hands` into a picture, in place: lines between the landmarks in the colour of the hand, and the landmarks as
- * white dots on them. Parts outside of the picture are cut off.
+ * white dots on them. Parts outside of the picture are cut off. `isPredicted`: the lines are thinner.
  */
-export function drawHands(picture: RgbPicture, hands: readonly Hand[]): void {
+export function drawHands(picture: Surface, hands: readonly Hand[], isPredicted = false): void {
   const line = overlayScale(picture.width, picture.height);
+  const bones = isPredicted ? line : 2 * line;
   for (const { handedness, landmarks } of hands) {
     const colour = HAND_COLOURS[handedness];
     const places = landmarks.map(({ x, y }) => ({ x: x * picture.width, y: y * picture.height }));
-    for (const [from, to] of HAND_CONNECTIONS) drawLine(picture, places[from]!, places[to]!, 2 * line, colour);
+    for (const [from, to] of HAND_CONNECTIONS) drawLine(picture, places[from]!, places[to]!, bones, colour);
     for (const { x, y } of places) fill(picture, squareAround(x, y, 3 * line), WHITE);
   }
 }
 
-/** Draws a pipeline's result. */
-export function drawResult(picture: RgbPicture, result: PipelineResult): void {
-  if (result.pipeline === 'objects') drawDetections(picture, result.detections);
-  else if (result.pipeline === 'hands') drawHands(picture, result.hands);
+/** Draws a pipeline's result. `isPredicted`: it is of another picture, and drawn so that everybody sees that. */
+export function drawResult(picture: Surface, result: PipelineResult, isPredicted = false): void {
+  if (result.pipeline === 'objects') drawDetections(picture, result.detections, isPredicted);
+  else if (result.pipeline === 'hands') drawHands(picture, result.hands, isPredicted);
 }
 
 /** Pixels of the line, and of one dot of a letter: 1 for a thumbnail, 2 from about 400 lines, 4 for full HD. */
@@ -75,7 +86,7 @@ export function classColour(classId: number): Colour {
   return [channel(5), channel(3), channel(1)];
 }
 
-function toPixels(box: Detection['box'], { width, height }: RgbPicture): Rectangle {
+function toPixels(box: Detection['box'], { width, height }: Surface): Rectangle {
   return {
     left: Math.round(box.x * width),
     top: Math.round(box.y * height),
@@ -84,16 +95,41 @@ function toPixels(box: Detection['box'], { width, height }: RgbPicture): Rectang
   };
 }
 
+/** Of a dashed line, in breadths of it. */
+const DASH = 5;
+const DASH_GAP = 3;
+
 /** A frame whose line lies inside of the rectangle. */
-function drawFrame(picture: RgbPicture, { left, top, right, bottom }: Rectangle, line: number, colour: Colour): void {
-  fill(picture, { left, top, right, bottom: Math.min(top + line, bottom) }, colour);
-  fill(picture, { left, top: Math.max(bottom - line, top), right, bottom }, colour);
-  fill(picture, { left, top, right: Math.min(left + line, right), bottom }, colour);
-  fill(picture, { left: Math.max(right - line, left), top, right, bottom }, colour);
+function drawFrame(
+  picture: Surface,
+  { left, top, right, bottom }: Rectangle,
+  line: number,
+  colour: Colour,
+  isDashed: boolean,
+): void {
+  for (const [from, to] of dashes(left, right, line, isDashed)) {
+    fill(picture, { left: from, top, right: to, bottom: Math.min(top + line, bottom) }, colour);
+    fill(picture, { left: from, top: Math.max(bottom - line, top), right: to, bottom }, colour);
+  }
+  for (const [from, to] of dashes(top, bottom, line, isDashed)) {
+    fill(picture, { left, top: from, right: Math.min(left + line, right), bottom: to }, colour);
+    fill(picture, { left: Math.max(right - line, left), top: from, right, bottom: to }, colour);
+  }
+}
+
+/** They begin and end with one, so that corners can be seen. */
+function dashes(from: number, to: number, line: number, isDashed: boolean): (readonly [number, number])[] {
+  const count = Math.floor((to - from - DASH * line) / ((DASH + DASH_GAP) * line));
+  if (!isDashed || count < 1) return [[from, to]];
+  const step = (to - from - DASH * line) / count;
+  return Array.from({ length: count + 1 }, (_, i) => {
+    const at = Math.round(from + i * step);
+    return [at, Math.min(to, at + DASH * line)] as const;
+  });
 }
 
 /** A line of text on a plate of the class's colour: on the box, or in its top where there is no room above. */
-function drawLabel(picture: RgbPicture, text: string, box: Rectangle, scale: number, colour: Colour): void {
+function drawLabel(picture: Surface, text: string, box: Rectangle, scale: number, colour: Colour): void {
   const plateHeight = (GLYPH_HEIGHT + 2) * scale;
   const plateWidth = (text.length * (GLYPH_WIDTH + 1) + 1) * scale;
   const left = Math.max(0, Math.min(box.left, picture.width - plateWidth));
@@ -105,7 +141,7 @@ function drawLabel(picture: RgbPicture, text: string, box: Rectangle, scale: num
 
 /** Text with its top left corner at (left, top); `scale` pixels for a dot of the font. */
 export function drawText(
-  picture: RgbPicture,
+  picture: Surface,
   text: string,
   left: number,
   top: number,
@@ -132,7 +168,7 @@ function contrasting([red, green, blue]: Colour): Colour {
 }
 
 /** A line with square ends; the ends must be numbers. For one that reaches far out only the part near the picture is walked. */
-function drawLine(picture: RgbPicture, from: Place, to: Place, line: number, colour: Colour): void {
+function drawLine(picture: Surface, from: Place, to: Place, line: number, colour: Colour): void {
   const { width, height } = picture;
   const [dx, dy] = [to.x - from.x, to.y - from.y];
   // The part of the line, 0..1, that lies within a line's breadth of the picture (Liang and Barsky, 1984).
@@ -163,7 +199,10 @@ function squareAround(x: number, y: number, side: number): Rectangle {
 }
 
 /** The part of the rectangle that lies in the picture. */
-function fill(picture: RgbPicture, { left, top, right, bottom }: Rectangle, [red, green, blue]: Colour): void {
+function fill(picture: Surface, rectangle: Rectangle, colour: Colour): void {
+  if ('fill' in picture) return picture.fill(rectangle, colour);
+  const { left, top, right, bottom } = rectangle;
+  const [red, green, blue] = colour;
   const { data, width, height } = picture;
   const fromX = Math.max(0, left);
   const toX = Math.min(width, right);

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { DRAWN_BOXES } from '../base/camera-frame.ts';
 import { SightlineError } from '../base/errors.ts';
 import {
   decodeCameraData,
@@ -34,6 +35,7 @@ describe('binary messages', () => {
     captureTimeMs: f64,
     mediaTimeS: f64,
     durationS: f32,
+    boxes: fc.constantFrom(...DRAWN_BOXES),
     bytes: fc.uint8Array({ maxLength: 200 }),
   });
   const inits = fc.record({
@@ -87,6 +89,7 @@ describe('binary messages', () => {
       captureTimeMs: 1_700_000_000_080.5,
       mediaTimeS: 0.08,
       durationS: 0.5,
+      boxes: 'none',
       bytes: new Uint8Array([1, 2, 3]),
     });
     expect(fragment.length).toBe(FRAGMENT_HEADER_BYTES + 3);

@@ -1,3 +1,4 @@
+import { DRAWN_BOXES, type DrawnBoxes } from '../base/camera-frame.ts';
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
 import type { CaptureClock, FrameName } from '../base/frame-name.ts';
 import type { PipelineName } from '../base/result.ts';
@@ -9,7 +10,8 @@ import type { ClockReply, DropCause, StagesMs, VideoClockRequest, WireContents }
 
 export const CAMERAS_PROTOCOL_VERSION = 1;
 
-export const CAMERA_CHANNELS = ['raw', 'results', 'state'] as const;
+/** `annotated`: with what was found drawn on it, in place of `raw`. */
+export const CAMERA_CHANNELS = ['raw', 'annotated', 'results', 'state'] as const;
 export type CameraChannel = (typeof CAMERA_CHANNELS)[number];
 
 /** The client's own number of a view. */
@@ -132,7 +134,7 @@ export type WireFrame = Omit<FrameName, 'camera'>;
 export interface GapMessage {
   type: 'gap';
   id: number;
-  channel: 'raw' | 'results';
+  channel: 'raw' | 'annotated' | 'results';
   /** The first that is left out, and the one that comes next: both may be of different epochs. */
   from: WireFrame;
   to: WireFrame;
@@ -193,6 +195,8 @@ export interface FragmentMessage {
   captureTimeMs: number;
   mediaTimeS: number;
   durationS: number;
+  /** What is drawn on it; `none` in `raw`. */
+  boxes: DrawnBoxes;
   bytes: Uint8Array;
 }
 
@@ -259,6 +263,7 @@ function channels(list: unknown): readonly CameraChannel[] {
     }
     if (list.indexOf(name) < place) throw bad(`channel ${quote(name)} is given more than once`);
   }
+  if (list.includes('raw') && list.includes('annotated')) throw bad('a view has raw or annotated, not both');
   return list as CameraChannel[];
 }
 
@@ -287,6 +292,8 @@ const KIND_FRAGMENT = 2;
 const LAYOUT_VERSION = 1;
 const FLAG_KEY = 0x01;
 const FLAG_CAMERA_CLOCK = 0x02;
+/** Two bits: its place in `DRAWN_BOXES`. */
+const BOXES_SHIFT = 2;
 /** Of an initialisation segment. */
 const FLAG_TRANSCODED = 0x01;
 const FLAGS_MASK = 0x0f;
@@ -320,11 +327,12 @@ export function encodeInit(init: Omit<InitMessage, 'type'>): Uint8Array {
 }
 
 export function encodeFragment(fragment: Omit<FragmentMessage, 'type'>): Uint8Array {
-  const { id, epoch, seq, isKey, clock, captureTimeMs, mediaTimeS, durationS, bytes } = fragment;
+  const { id, epoch, seq, isKey, clock, captureTimeMs, mediaTimeS, durationS, boxes, bytes } = fragment;
   const message = new Uint8Array(FRAGMENT_HEADER_BYTES + bytes.length);
   const view = new DataView(message.buffer);
   message[0] = KIND_FRAGMENT;
   message[1] = (LAYOUT_VERSION << 4) | (isKey ? FLAG_KEY : 0) | (clock === 'camera' ? FLAG_CAMERA_CLOCK : 0);
+  message[1] |= DRAWN_BOXES.indexOf(boxes) << BOXES_SHIFT;
   view.setUint16(2, id, true);
   view.setUint32(4, seq, true);
   view.setFloat64(8, epoch, true);
@@ -373,6 +381,7 @@ function decodeFragment(message: Uint8Array, flags: number): FragmentMessage {
     captureTimeMs: view.getFloat64(16, true),
     mediaTimeS: view.getFloat64(24, true),
     durationS: view.getFloat32(32, true),
+    boxes: DRAWN_BOXES[flags >> BOXES_SHIFT] ?? 'none',
     bytes: message.subarray(FRAGMENT_HEADER_BYTES),
   };
 }

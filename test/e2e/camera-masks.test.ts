@@ -96,9 +96,12 @@ test('what a mask hides is seen by nobody without the permission, whatever they 
   const trusted = await connect(keys.trusted);
   for (const client of [viewer, trusted]) client.view(1, 'gate', ['raw', 'state']);
   viewer.view(2, 'gate', ['raw'], { transcode: true });
-  await viewer.until(() => viewer.of('fragment', 1).length > 10 && viewer.of('fragment', 2).length > 3);
+  viewer.view(3, 'gate', ['annotated']);
+  await viewer.until(() => viewer.of('fragment', 1).length > 10);
+  await viewer.until(() => [2, 3].every((id) => viewer.of('fragment', id).length > 3));
   expect((await still(320)).under).toBeLessThan(0.1);
 
+  const { epoch } = viewer.of('init', 2).at(-1)!;
   const put = await ask('/api/cameras/gate', keys.admin, {
     method: 'PUT',
     body: JSON.stringify({ masks: [MASK], pipelines: [] }),
@@ -107,16 +110,20 @@ test('what a mask hides is seen by nobody without the permission, whatever they 
   await viewer.until(() => viewer.of('closed', 1).length === 1);
   expect(viewer.of('closed', 1)).toMatchObject([{ code: 'CAMERA_MASKED' }]);
   const before = viewer.of('fragment', 1).length;
-  const epoch = viewer.of('init', 2).at(-1)!.epoch;
   await expect.poll(state, TIMEOUT).toBe('live');
 
-  // Encoded anew: the same view goes on, with the masks from its first new frame on.
-  await viewer.until(() => viewer.of('fragment', 2).filter((one) => one.epoch > epoch).length > 20);
-  const init = viewer.of('init', 2).at(-1)!;
-  const fragments = viewer.of('fragment', 2).filter((one) => one.epoch === init.epoch);
-  const pictures = await samplesOf(Buffer.concat([init, ...fragments].map(({ bytes }) => bytes)), 24);
-  expect(pictures).toHaveLength(fragments.length);
-  for (const picture of pictures) expectMasked(shareBlack(picture, POLYGONS), 'encoded anew');
+  // The same views go on, with the masks from their first new frame on.
+  for (const [id, form] of [
+    [2, 'encoded anew'],
+    [3, 'annotated'],
+  ] as const) {
+    await viewer.until(() => viewer.of('fragment', id).filter((one) => one.epoch > epoch).length > 20);
+    const init = viewer.of('init', id).at(-1)!;
+    const fragments = viewer.of('fragment', id).filter((one) => one.epoch === init.epoch);
+    const pictures = await samplesOf(Buffer.concat([init, ...fragments].map(({ bytes }) => bytes)), 24);
+    expect(pictures).toHaveLength(fragments.length);
+    for (const picture of pictures) expectMasked(shareBlack(picture, POLYGONS), form);
+  }
   for (const width of [16, 100, 237, 320, 4_000]) expectMasked(await still(width), `still ${width}`);
 
   const answer = await ask('/api/tickets', keys.viewer, {

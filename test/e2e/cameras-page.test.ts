@@ -93,6 +93,8 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
       'fleet.processes=1',
       '--set',
       'fleet.transcodes_max=1',
+      '--set',
+      'fleet.annotated_max=1',
       'serve',
     ]);
   });
@@ -127,9 +129,10 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
   }
 
   /** Pictures that play, with what was found in them, and stills have the names of their very frames. */
-  async function expectTrueNames(page: Page, id: string): Promise<void> {
-    await page.locator('#stage canvas').waitFor();
-    for (const selector of ['#stage canvas', '#found-picture']) {
+  async function expectTrueNames(page: Page, id: string, hasCanvas = true): Promise<void> {
+    const selectors = hasCanvas ? ['#stage canvas', '#found-picture'] : ['#found-picture'];
+    if (hasCanvas) await page.locator('#stage canvas').waitFor();
+    for (const selector of selectors) {
       await page.evaluate(`(${WATCH})(${JSON.stringify(selector)})`);
     }
     const seen = (selector: string) => page.evaluate<SeenPicture[]>(`window.seen[${JSON.stringify(selector)}]`);
@@ -138,7 +141,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     const before = await video();
     await eventually(video).toBeGreaterThan(before);
     const still = await page.evaluate<SeenPicture>(`(${STILL})(${JSON.stringify(id)})`);
-    const pictures = [still, ...(await seen('#stage canvas')), ...(await seen('#found-picture'))];
+    const pictures = [still, ...(await Promise.all(selectors.map(seen))).flat()];
     // From the number in a picture to that of its frame it is the same way for all frames of an epoch.
     const offsets = pictures.flatMap(({ frame, cells }) => {
       const number = readNumber({ data: Uint8Array.from(cells), width: 16, height: 10, pixelBytes: 1 });
@@ -224,6 +227,38 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await eventually(() => page.locator('#events li').first().innerText()).toMatch(/^\d\d:\d\d:\d\d\s+\S/);
     await expectNoOverflow(page);
     expectNoFaults(faults);
+  });
+
+  test('the server draws what was found: frames keep their names, and the page tells what is on them; beyond the last place the page draws', async () => {
+    const { page, faults } = await open('camera.html?id=north');
+    await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('raw');
+    await eventually(() => text(page, 'frame-line')).toMatch(/^Frame \d+/);
+    await page.check('#annotated');
+    await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('annotated');
+    await expectTrueNames(page, 'north', false);
+    const lines = new Set<string>();
+    await eventually(async () => {
+      lines.add(await text(page, 'boxes-line'));
+      return lines.has('Boxes of this frame') && lines.has('Dashed: predicted from the frames before');
+    }).toBe(true);
+    const annotating = async (id: string) =>
+      ((await (await fetch(`${server.url}/api/cameras/${id}`)).json()) as { annotating: boolean }).annotating;
+    expect([await annotating('north'), await annotating('yard')]).toEqual([true, false]);
+    expect(await text(page, 'stills-line')).toBe('Drawn and encoded on the server.');
+    await expectNoOverflow(page);
+    const yard = await open('camera.html?id=yard');
+    await eventually(() => text(yard.page, 'frame-line')).toMatch(/^Frame \d+/);
+    await yard.page.check('#annotated');
+    await eventually(() => yard.page.locator('#events').innerText()).toMatch(
+      /cannot be drawn on: the server does that for 1/,
+    );
+    await eventually(() => yard.page.locator('#stage').getAttribute('data-kind')).toBe('raw');
+    expect(await yard.page.isChecked('#annotated')).toBe(false);
+    // And where nobody watches that any more, it ends.
+    await page.uncheck('#annotated');
+    await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('raw');
+    await eventually(() => annotating('north')).toBe(false);
+    for (const one of [faults, yard.faults]) expectNoFaults(one);
   });
 
   test('where the browser cannot play the codec there are stills, with what was found in that very frame', async () => {

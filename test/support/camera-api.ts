@@ -24,6 +24,7 @@ export class WrittenCamera implements CameraFeed {
   readonly id: string;
   readonly raw;
   readonly transcoded;
+  readonly annotated;
   readonly results;
   readonly #settings: CameraSettings;
   readonly #watchers = new Set<() => void>();
@@ -35,6 +36,7 @@ export class WrittenCamera implements CameraFeed {
     this.#settings = settings;
     this.raw = hub.create<RawFragment>(`${id}/raw`, { capacity: 4 });
     this.transcoded = hub.create<RawFragment>(`${id}/transcoded`, { capacity: 4 });
+    this.annotated = hub.create<RawFragment>(`${id}/annotated`, { capacity: 4 });
     this.results = hub.create<NamedOutcome>(`${id}/results`, { capacity: 4 });
   }
 
@@ -74,10 +76,13 @@ export class WrittenCamera implements CameraFeed {
         fragments_dropped: 0,
         transcoded: 0,
         transcoded_dropped: 0,
+        annotated: 0,
+        annotated_dropped: 0,
       },
       connections: 1,
       viewers: 0,
       transcoding: false,
+      annotating: false,
       masked: this.isMasked,
     };
   }
@@ -97,6 +102,10 @@ export class WrittenCamera implements CameraFeed {
   }
 
   watchTranscoded(): () => void {
+    return () => undefined;
+  }
+
+  watchAnnotated(): () => void {
     return () => undefined;
   }
 
@@ -194,6 +203,7 @@ export class CameraApi implements AsyncDisposable {
     for (const camera of this.cameras.values()) {
       camera.raw.close();
       camera.transcoded.close();
+      camera.annotated.close();
       camera.results.close();
     }
     this.cameras.clear();

@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { DataReader } from '../../src/sources/camera/data-codec.ts';
-import type { CameraInput, ReaderData, ReaderNews, ReaderOrder } from '../../src/sources/camera/messages.ts';
+import type { Detection } from '../../src/base/detection.ts';
+import type {
+  AnnotatedWish,
+  CameraInput,
+  ReaderData,
+  ReaderNews,
+  ReaderOrder,
+} from '../../src/sources/camera/messages.ts';
 import { Child } from '../../src/supervise/child.ts';
 import { mp4Of, type CodedClip } from './coded-clip.ts';
 import { readNumber } from './picture-number.ts';
@@ -23,6 +30,8 @@ export class ReaderProcess implements AsyncDisposable {
   readonly data: ReaderData[] = [];
   /** It has ended by itself. */
   failure: string | undefined;
+  /** Called for each. */
+  onData: ((data: ReaderData) => void) | undefined;
   #lastCamera = 0;
 
   constructor(threads = 24) {
@@ -35,7 +44,10 @@ export class ReaderProcess implements AsyncDisposable {
     const reader = new DataReader();
     this.child.data!.on('data', (chunk: Buffer) => {
       reader.push(chunk);
-      for (let data = reader.next(); data; data = reader.next()) this.data.push(data);
+      for (let data = reader.next(); data; data = reader.next()) {
+        this.data.push(data);
+        this.onData?.(data);
+      }
     });
   }
 
@@ -119,6 +131,17 @@ export class ReadCamera {
 
   transcoded(isWanted: boolean): void {
     this.#process.child.send({ type: 'transcoded', camera: this.camera, isWanted });
+  }
+
+  annotated(wish: Partial<AnnotatedWish> | null): void {
+    const whole = wish && { fpsMax: 1_000, sideMax: 1_280, pipelines: ['objects'] as const, ...wish };
+    this.#process.child.send({ type: 'annotated', camera: this.camera, wish: whole });
+  }
+
+  /** What was found in a frame; null: nothing will be told of it. */
+  result({ epoch, seq }: { epoch: number; seq: number }, detections: readonly Detection[] | null): void {
+    const result = detections && ({ pipeline: 'objects', detections } as const);
+    this.#process.child.send({ type: 'result', camera: this.camera, epoch, seq, pipeline: 'objects', result });
   }
 
   still(widthMax = 10_000): number {

@@ -3,7 +3,7 @@ import { SightlineError } from '../../src/base/errors.ts';
 import type { FrameName } from '../../src/base/frame-name.ts';
 import type { FrameOutcome } from '../../src/base/frame.ts';
 import type { CameraDocument } from '../../src/sources/camera/documents.ts';
-import type { NamedOutcome, RawFragment, RawInit } from '../../src/base/camera-frame.ts';
+import type { DrawnBoxes, NamedOutcome, RawFragment, RawInit } from '../../src/base/camera-frame.ts';
 import type { CameraFeed, CameraFeeds, Still } from '../../src/sources/camera/feed.ts';
 import type { Hub } from '../../src/stream/hub.ts';
 import type { Stream } from '../../src/stream/stream.ts';
@@ -39,18 +39,26 @@ const FRAMES = {
   fragments_dropped: 0,
   transcoded: 0,
   transcoded_dropped: 0,
+  annotated: 0,
+  annotated_dropped: 0,
 };
 
 export class ScriptedCamera implements CameraFeed {
   readonly id: string;
   readonly raw: Stream<RawFragment>;
   readonly transcoded: Stream<RawFragment>;
+  readonly annotated: Stream<RawFragment>;
   readonly results: Stream<NamedOutcome>;
   /** How often its raw channel was asked for, and is asked for now. */
   watched = 0;
   watching = 0;
   /** The same of its frames encoded anew: they are those of the clip, too. */
   transcoding = 0;
+  /** The same of those on which results are drawn: they are as they were. */
+  annotating = 0;
+  mayAnnotate = true;
+  /** What is told to be drawn on the next ones. */
+  boxes: DrawnBoxes = 'none';
   /** There is no place for it among those that are encoded anew. */
   mayTranscode = true;
   /** Of its own, from the next epoch on: what it says, whatever the clip is. Null: it has no raw channel. */
@@ -58,6 +66,7 @@ export class ScriptedCamera implements CameraFeed {
   isMasked = false;
   readonly #clock: Clock;
   readonly #video: NumberedVideo;
+  #annotateFailed: ((error: SightlineError) => void) | undefined;
   #transcodeFailed: ((error: SightlineError) => void) | undefined;
   readonly #stateListeners = new Set<() => void>();
   #state: CameraDocument['state'] = 'live';
@@ -77,6 +86,7 @@ export class ScriptedCamera implements CameraFeed {
     [this.#init, this.#transcodedInit] = [this.#makeInit(false), this.#makeInit(true)];
     this.raw = hub.create(`cameras/${id}/raw`, { capacity });
     this.transcoded = hub.create(`cameras/${id}/transcoded`, { capacity });
+    this.annotated = hub.create(`cameras/${id}/annotated`, { capacity });
     this.results = hub.create(`cameras/${id}/results`, { capacity });
   }
 
@@ -108,8 +118,9 @@ export class ScriptedCamera implements CameraFeed {
       this.#mediaTimeS += durationS;
       const captureTimeMs = this.#clock.now() - CAPTURED_BEFORE_MS;
       this.raw.publish({ data, captureTimeMs });
-      if (this.transcoding === 0) continue;
-      this.transcoded.publish({ data: { ...data, init: this.#transcodedInit }, captureTimeMs });
+      const anew = { ...data, init: this.#transcodedInit };
+      if (this.transcoding > 0) this.transcoded.publish({ data: anew, captureTimeMs });
+      if (this.annotating > 0) this.annotated.publish({ data: { ...anew, boxes: this.boxes }, captureTimeMs });
     }
   }
 
@@ -168,6 +179,7 @@ export class ScriptedCamera implements CameraFeed {
       connections: 1,
       viewers: this.watching,
       transcoding: this.transcoding > 0,
+      annotating: this.annotating > 0,
       masked: this.isMasked,
     };
   }
@@ -190,6 +202,18 @@ export class ScriptedCamera implements CameraFeed {
     return () => void this.transcoding--;
   }
 
+  watchAnnotated(onFailed: (error: SightlineError) => void): () => void {
+    if (!this.mayAnnotate) throw new SightlineError('ANNOTATE_LIMIT_REACHED', 'there is no place');
+    this.annotating++;
+    this.#annotateFailed = onFailed;
+    return () => void this.annotating--;
+  }
+
+  /** It is drawn on no more. */
+  failAnnotate(): void {
+    this.#annotateFailed!(new SightlineError('ANNOTATE_FAILED', 'the encoder fails'));
+  }
+
   /** It is encoded anew no more. */
   failTranscode(): void {
     this.#transcodeFailed!(new SightlineError('TRANSCODE_FAILED', 'the encoder fails'));
@@ -203,6 +227,7 @@ export class ScriptedCamera implements CameraFeed {
     this.results.close();
     this.raw.close();
     this.transcoded.close();
+    this.annotated.close();
   }
 
   #makeInit(isTranscoded: boolean): RawInit {

@@ -1,4 +1,5 @@
 import { existsSync, writeFileSync } from 'node:fs';
+import { CHANNEL_FORMS, type ChannelForm } from '../../src/base/camera-frame.ts';
 import { encodeData } from '../../src/sources/camera/data-codec.ts';
 import type {
   CameraInput,
@@ -38,9 +39,10 @@ class ScriptedCamera {
   #rateFps = 0;
   #scale: PictureScale = null;
   #nextPictureMs = 0;
-  /** What is wanted of the two forms of its raw channel, and has begun. */
-  readonly #raw = { isTranscoded: false, isWanted: false, hasInit: false, isKeyDue: true };
-  readonly #transcoded = { ...this.#raw, isTranscoded: true };
+  /** What is wanted of the forms of its raw channel, and has begun. */
+  readonly #forms = CHANNEL_FORMS.map((form) => ({ form, isWanted: false, hasInit: false, isKeyDue: true }));
+  /** Frames with results that the server has told, while they are drawn. */
+  readonly #told = new Set<number>();
   readonly counts = {
     received: 0,
     receivedBytes: 0,
@@ -53,6 +55,8 @@ class ScriptedCamera {
     fragmentsDropped: 0,
     transcoded: 0,
     transcodedDropped: 0,
+    annotated: 0,
+    annotatedDropped: 0,
     decodeMs: 0,
     scaleMs: 0,
     encodeMs: 0,
@@ -72,12 +76,19 @@ class ScriptedCamera {
     this.#scale = scale;
   }
 
-  want(form: 'raw' | 'transcoded', isWanted: boolean): void {
+  want(form: ChannelForm, isWanted: boolean): void {
     if (form === 'transcoded' && isWanted && this.#script.does === 'no transcode') {
       say({ type: 'transcode_failed', camera: this.#camera, reason: 'the encoder fails' });
       return;
     }
-    Object.assign(form === 'raw' ? this.#raw : this.#transcoded, { isWanted, isKeyDue: true });
+    Object.assign(
+      this.#forms.find((one) => one.form === form)!,
+      { isWanted, isKeyDue: true },
+    );
+  }
+
+  result({ seq, result }: Extract<ReaderOrder, { type: 'result' }>): void {
+    if (result) this.#told.add(seq);
   }
 
   still(request: number, widthMax: number): void {
@@ -134,7 +145,7 @@ class ScriptedCamera {
       this.#after(afterMs, () => {
         this.#epoch = Math.max(Date.now(), this.#epoch + 1);
         this.#seq = 0;
-        for (const form of [this.#raw, this.#transcoded]) Object.assign(form, { hasInit: false, isKeyDue: true });
+        for (const form of this.#forms) Object.assign(form, { hasInit: false, isKeyDue: true });
         this.#live();
       });
     }
@@ -196,15 +207,15 @@ class ScriptedCamera {
     this.counts.received++;
     this.counts.receivedBytes += fragmentBytes;
     const isKey = seq % SCRIPTED_GOP === 0;
-    for (const form of [this.#raw, this.#transcoded]) {
-      if (!form.isWanted || (form.isKeyDue && !isKey)) continue;
-      form.isKeyDue = false;
-      const { isTranscoded } = form;
-      if (!form.hasInit) {
-        form.hasInit = true;
+    for (const one of this.#forms) {
+      const { form } = one;
+      if (!one.isWanted || (one.isKeyDue && !isKey)) continue;
+      one.isKeyDue = false;
+      if (!one.hasInit) {
+        one.hasInit = true;
         send({
           kind: 'init',
-          isTranscoded,
+          form,
           camera: this.#camera,
           epoch: this.#epoch,
           codecString: 'avc1.64001f',
@@ -213,12 +224,13 @@ class ScriptedCamera {
           bytes: named(frame, 16),
         });
       }
-      if (isTranscoded) this.counts.transcoded++;
-      else this.counts.fragments++;
+      this.counts[form === 'raw' ? 'fragments' : form]++;
       send({
         ...frame,
         kind: 'fragment',
-        isTranscoded,
+        form,
+        // It draws what is told of the frames before.
+        boxes: form === 'annotated' && this.#told.size > 0 ? 'predicted' : 'none',
         order: seq,
         isKey,
         mediaTimeS: seq / fps,
@@ -280,6 +292,8 @@ const parent = openParent<ReaderOrder, ReaderNews>({
     const camera = cameras.get(order.camera);
     if (order.type === 'pictures') camera?.pictures(order.rateFps, order.scale);
     else if (order.type === 'raw' || order.type === 'transcoded') camera?.want(order.type, order.isWanted);
+    else if (order.type === 'annotated') camera?.want('annotated', order.wish !== null);
+    else if (order.type === 'result') camera?.result(order);
     else if (order.type === 'decoder') camera?.decodeBy(order.by);
     else if (order.type === 'still') camera?.still(order.request, order.widthMax);
     else if (order.type === 'close') {

@@ -49,6 +49,7 @@ interface Found {
 
 const stage = element('stage');
 const older = element<HTMLInputElement>('older');
+const annotated = element<HTMLInputElement>('annotated');
 const foundPicture = element<HTMLCanvasElement>('found-picture');
 const classes = element<HTMLSelectElement>('class');
 const toggle = element<HTMLButtonElement>('toggle');
@@ -111,10 +112,19 @@ function openPicture(): void {
   if (!session || id === '' || isEnded) return;
   const options = { session, camera: id, stage, onSeen, onView };
   const hasRaw = mayHaveRaw((state ?? detail)?.stream?.codec_string);
-  picture = hasRaw ? new LivePicture({ ...options, onState }) : new StillPicture(options);
+  const isDrawn = annotated.checked;
+  const channel = isDrawn ? 'annotated' : 'raw';
+  const isPlayed = isDrawn || hasRaw;
+  picture = isPlayed ? new LivePicture({ ...options, channel, onState }) : new StillPicture(options);
   picture.showsOlder = older.checked;
-  stage.dataset['kind'] = hasRaw ? 'raw' : 'stills';
-  if (!hasRaw && refused?.code !== undefined) retry.begin(session);
+  stage.dataset['kind'] = isDrawn ? 'annotated' : hasRaw ? 'raw' : 'stills';
+  if (!isPlayed && refused?.code !== undefined) retry.begin(session);
+}
+
+function setDrawn(isDrawn: boolean): void {
+  annotated.checked = isDrawn;
+  older.disabled = isDrawn;
+  openPicture();
 }
 
 function mayHaveRaw(codec: string | null | undefined): boolean {
@@ -142,6 +152,9 @@ function onView(view: CameraView): void {
   view.on('closed', ({ error }) => {
     // Somebody else has removed it.
     if (error?.code === 'CAMERA_UNKNOWN' && !isEnded) void look();
+    // The server draws on no further camera, or cannot: then the page does.
+    if (error?.code === 'ANNOTATE_LIMIT_REACHED' || error?.code === 'ANNOTATE_FAILED')
+      setTimeout(() => setDrawn(false));
     if (error) log.add({ timeMs: serverNow(), mood: 'bad', text: capitalised(error.message) });
   });
 }
@@ -297,22 +310,27 @@ function showSeen(): void {
   setText('frame-line', seen ? `Frame ${seen.frame.seq} of epoch ${seen.frame.epoch}` : '');
   const note = element('boxes-line');
   const newest = seen?.drawn.older.map(({ ageMs }) => ageMs).toSorted((a, b) => a - b)[0];
+  const isPredicted = isFresh && seen!.boxes === 'predicted';
   const kind = !isFresh
     ? 'none'
-    : seen!.drawn.own.length > 0
+    : seen!.drawn.own.length > 0 || seen!.boxes === 'own'
       ? 'own'
-      : newest !== undefined && older.checked
+      : isPredicted
         ? 'older'
-        : 'none';
+        : newest !== undefined && older.checked
+          ? 'older'
+          : 'none';
   const isEmpty = seen === undefined || labelsOf(seen.drawn.older.map(({ result }) => result)).length === 0;
   note.dataset['kind'] = kind;
   setText(
     'boxes-line',
     kind === 'own'
       ? 'Boxes of this frame'
-      : kind === 'older'
-        ? `${isEmpty ? 'Nothing found' : 'Dashed: as found'} ${(newest! / 1000).toFixed(1)} s before`
-        : '',
+      : isPredicted
+        ? 'Dashed: predicted from the frames before'
+        : kind === 'older'
+          ? `${isEmpty ? 'Nothing found' : 'Dashed: as found'} ${(newest! / 1000).toFixed(1)} s before`
+          : '',
   );
 }
 
@@ -351,6 +369,7 @@ function showEvents(): void {
 function formText(codec: string): string {
   const isStills = stage.dataset['kind'] === 'stills';
   const live = picture instanceof LivePicture ? picture : undefined;
+  if (live?.view.channel === 'annotated') return 'Drawn and encoded on the server.';
   if (!isStills && !live?.isConverted) return '';
   const isMasked = live ? live.view.isMasked : detail?.masked === true;
   const why = isMasked ? 'parts of it are masked' : `this browser does not play ${codec}`;
@@ -466,6 +485,7 @@ async function run(): Promise<void> {
   older.addEventListener('change', () => {
     if (picture) picture.showsOlder = older.checked;
   });
+  annotated.addEventListener('change', () => setDrawn(annotated.checked));
   classes.addEventListener('change', () => void change({ class: classes.value as CameraSettings['class'] }));
   toggle.addEventListener('click', () => void change({ enabled: detail?.settings.enabled !== true }));
   element('remove').addEventListener('click', () => {

@@ -30,6 +30,8 @@ export interface Seen {
   readonly width: number;
   readonly height: number;
   readonly drawn: Drawn<CameraResult>;
+  /** What the server has drawn on it. */
+  readonly boxes: ShownFrame['boxes'];
   /** Its picture, as long as the call lasts; undefined: the element has gone on already. */
   readonly picture: CanvasImageSource | undefined;
 }
@@ -37,6 +39,8 @@ export interface Seen {
 export interface LivePictureOptions {
   readonly session: CamerasSession;
   readonly camera: string;
+  /** Default: the camera's own frames; `annotated`: the server has drawn on them. */
+  readonly channel?: 'raw' | 'annotated';
   /** Gets the `<video>`, and above it a canvas. */
   readonly stage: HTMLElement;
   readonly onSeen?: (seen: Seen) => void;
@@ -62,11 +66,11 @@ export class LivePicture {
 
   constructor(options: LivePictureOptions) {
     this.#options = options;
-    const { session, camera, stage, onView } = options;
+    const { session, camera, channel = 'raw', stage, onView } = options;
     this.video.tabIndex = -1;
     this.canvas.setAttribute('aria-hidden', 'true');
     stage.append(this.video, this.canvas);
-    this.view = session.open(camera);
+    this.view = session.open(camera, { channel });
     this.view.on('fragment', (fragment) => this.#onFragment(fragment));
     this.view.on('result', (result) => result.result.outcome === 'result' && this.#memory.add(result));
     this.#player = attachPlayer(this.view, this.video);
@@ -83,7 +87,7 @@ export class LivePicture {
 
   /** The server encodes it anew for this browser. */
   get isConverted(): boolean {
-    return this.view.init?.isTranscoded === true;
+    return this.view.channel === 'raw' && this.view.init?.isTranscoded === true;
   }
 
   get player(): CameraPlayer {
@@ -106,7 +110,9 @@ export class LivePicture {
     const isNew = shown !== this.#shown;
     this.#shown = shown;
     const { frame, captureTimeMs, latencyMs, width, height } = shown;
-    const drawn = this.#memory.at(frame, captureTimeMs);
+    const { boxes } = shown;
+    // They are in the picture already.
+    const drawn = this.view.channel === 'annotated' ? { own: [], older: [] } : this.#memory.at(frame, captureTimeMs);
     const picture = pictureOf(this.video, shown.mediaTimeS);
     const { canvas, showsOlder } = this;
     const hasOwn = paint(canvas, { width, height, drawn, picture, isWhole: false, showsOlder });
@@ -115,7 +121,7 @@ export class LivePicture {
     const arrival = this.#arrivals.get(keyOf(frame));
     const clock = arrival?.clock;
     const inPageMs = arrival === undefined || !isNew ? undefined : performance.now() - arrival.atMs;
-    this.#options.onSeen?.({ frame, captureTimeMs, latencyMs, clock, inPageMs, width, height, drawn, picture });
+    this.#options.onSeen?.({ frame, captureTimeMs, latencyMs, clock, inPageMs, width, height, drawn, boxes, picture });
     if (picture !== this.video) (picture as VideoFrame | undefined)?.close();
   }
 }

@@ -73,6 +73,7 @@ export class StillPicture {
         width: w,
         height: h,
         drawn,
+        boxes: 'none',
         picture,
       };
       this.#draw();

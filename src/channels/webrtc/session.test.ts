@@ -37,7 +37,7 @@ function open({ of = video, profile = 'high' as Profile, mayTranscode = true } =
   camera.mayTranscode = mayTranscode;
   [sent, ended] = [[], []];
   principal = holder('read:cameras/gate');
-  const watches = new RawWatches((feed, error) => session.endTranscoded(feed, error));
+  const watches = new RawWatches((feed, form, error) => session.endEncoded(feed, form, error));
   session = new ViewerSession({
     id: 3,
     clock,
@@ -172,15 +172,6 @@ test('it ends with its camera', () => {
   expect(ended).toEqual(['camera']);
 });
 
-test('one that does not connect ends by itself', () => {
-  clock.advance(10_000);
-  session.sweep(clock.now(), 10_000);
-  expect(ended).toEqual([]);
-  clock.advance(1);
-  session.sweep(clock.now(), 10_000);
-  expect(ended).toEqual(['connect_timeout']);
-});
-
 test('a camera that gets masks is encoded anew for a viewer who may not see it without', () => {
   camera.play(KEY_EVERY);
   connect();
@@ -209,4 +200,18 @@ test('it goes on as it is for one who may, and ends where there is no place to e
   cameras.mask('gate');
   session.cameraChanged(cameras);
   expect(ended).toEqual(['codec']);
+});
+
+test('one that does not connect ends by itself, some time after the answer', () => {
+  session.answered();
+  clock.advance(9_000);
+  session.sweep(clock.now(), 10_000);
+  expect(ended).toEqual([]);
+  clock.advance(2_000);
+  session.sweep(clock.now(), 10_000);
+  expect(ended).toEqual(['connect_timeout']);
+  open();
+  clock.advance(11_000);
+  session.sweep(clock.now(), 10_000);
+  expect(ended).toEqual([]);
 });

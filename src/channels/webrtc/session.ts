@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Dependant, Principal } from '../../auth/principal.ts';
-import type { NamedOutcome, RawFragment, RawInit } from '../../base/camera-frame.ts';
+import type { ChannelForm, NamedOutcome, RawFragment, RawInit } from '../../base/camera-frame.ts';
 import { wallAheadMs, type Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Sample } from '../../base/sample.ts';
@@ -47,6 +47,8 @@ export interface SessionParts {
 }
 
 const SECRET_BYTES = 24;
+/** Until there is an answer: the thread may have to be started for it, on a busy machine. */
+const ANSWER_MS_MAX = 10_000;
 /** What waits for a viewer for longer is left out, up to the newest key frame. */
 const BUDGET_MS = 1_000;
 /** Frames that are with the thread, and their bytes; one always goes. */
@@ -58,7 +60,8 @@ export class ViewerSession implements Dependant {
   readonly id: number;
   /** Whoever has it may end the session. */
   readonly secret = randomBytes(SECRET_BYTES).toString('base64url');
-  readonly openedMs: number;
+  /** From when on its connection is waited for. */
+  #connectFromMs: number;
   readonly #parts: SessionParts;
   readonly #stamps = new RtpClock();
   #channel: Channel;
@@ -81,7 +84,7 @@ export class ViewerSession implements Dependant {
     this.id = parts.id;
     this.#parts = parts;
     this.#channel = parts.channel;
-    this.openedMs = parts.clock.now();
+    this.#connectFromMs = parts.clock.now() + ANSWER_MS_MAX;
     parts.channel.begin(parts.feed);
     parts.principal.add(this);
   }
@@ -115,6 +118,11 @@ export class ViewerSession implements Dependant {
     return this.#peerCounts;
   }
 
+  /** The viewer has its answer. */
+  answered(): void {
+    this.#connectFromMs = this.#parts.clock.now();
+  }
+
   /** Of its thread. */
   onEvent(event: Exclude<PeerNews, { type: 'opened' | 'refused' | 'fault' }>): void {
     switch (event.type) {
@@ -140,7 +148,8 @@ export class ViewerSession implements Dependant {
 
   /** Once a second. */
   sweep(nowMs: number, connectTimeoutMs: number): void {
-    if (this.#state === 'connecting' && nowMs - this.openedMs > connectTimeoutMs) return this.close('connect_timeout');
+    if (this.#state === 'connecting' && nowMs - this.#connectFromMs > connectTimeoutMs)
+      return this.close('connect_timeout');
     this.#cursor?.catchUp(nowMs);
     this.#results?.catchUp(nowMs);
   }
@@ -157,9 +166,9 @@ export class ViewerSession implements Dependant {
     else if (!this.#channel.mayShow(feed, principal)) this.#fallBack();
   }
 
-  /** The camera is encoded anew no more. */
-  endTranscoded(feed: CameraFeed, error: SightlineError): void {
-    if (feed === this.#parts.feed && this.#channel.isTranscoded) this.close('codec', error);
+  /** The camera is encoded in that form no more. */
+  endEncoded(feed: CameraFeed, form: ChannelForm, error: SightlineError): void {
+    if (feed === this.#parts.feed && this.#channel.form === form) this.close('codec', error);
   }
 
   /** `reason` is told to the viewer. Idempotent. */

@@ -84,8 +84,8 @@ export class WebRtc {
   constructor(options: WebRtcOptions) {
     this.#options = options;
     const { clock, log, feeds } = options;
-    this.#watches = new RawWatches((feed, error) => {
-      for (const session of this.#sessions.values()) session.endTranscoded(feed, error);
+    this.#watches = new RawWatches((feed, form, error) => {
+      for (const session of this.#sessions.values()) session.endEncoded(feed, form, error);
     });
     this.#channels = channelsOf(this.#watches, clock);
     this.#thread = new PeerThread({
@@ -193,6 +193,7 @@ export class WebRtc {
         ports: this.#options.settings.ports,
       });
       if (session.isOver) throw new SightlineError('WEBRTC_UNAVAILABLE', 'the session has ended while it was made');
+      session.answered();
       const tag = `"${randomBytes(9).toString('base64url')}"`;
       this.#bySecret.set(secret, { session, tag, ufrag: offer.transport.ufrag });
       return { secret, tag, answer: answerTo(offer, format, local) };

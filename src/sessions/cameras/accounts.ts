@@ -14,6 +14,7 @@ export interface CamerasCounts extends ViewCounts {
 
 export const NO_CAMERAS_COUNTS: CamerasCounts = {
   raw: NO_COUNTS,
+  annotated: NO_COUNTS,
   results: NO_COUNTS,
   opened: 0,
   gaps: { behind: 0, overflow: 0, source: 0 },
@@ -21,7 +22,11 @@ export const NO_CAMERAS_COUNTS: CamerasCounts = {
 };
 
 export function addViewCounts(a: ViewCounts, b: ViewCounts): ViewCounts {
-  return { raw: addCounts(a.raw, b.raw), results: addCounts(a.results, b.results) };
+  return {
+    raw: addCounts(a.raw, b.raw),
+    annotated: addCounts(a.annotated, b.annotated),
+    results: addCounts(a.results, b.results),
+  };
 }
 
 export function addCamerasCounts(a: CamerasCounts, b: CamerasCounts): CamerasCounts {

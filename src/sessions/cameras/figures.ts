@@ -1,3 +1,4 @@
+import type { ChannelForm } from '../../base/camera-frame.ts';
 import { part, type Figure, type Labelled, type Part } from '../../observe/figures.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
 import type { CamerasCounts } from './accounts.ts';
@@ -7,12 +8,13 @@ interface CamerasFacts {
   readonly counts: CamerasCounts;
   readonly sessions: number;
   readonly views: number;
-  readonly rawChannels: Readonly<Record<'own' | 'transcoded', number>>;
+  readonly channels: Readonly<Record<ChannelForm, number>>;
 }
 
 function byChannel(of: (counts: ReaderCounts) => number): Figure<CamerasFacts>['read'] {
-  return ({ counts: { raw, results } }) => [
+  return ({ counts: { raw, annotated, results } }) => [
     [['raw'], of(raw)],
+    [['annotated'], of(annotated)],
     [['results'], of(results)],
   ];
 }
@@ -39,7 +41,7 @@ const FIGURES: readonly Figure<CamerasFacts>[] = [
     help: 'Of these, those that a view was not sent, by cause',
     labels: ['channel', 'cause'],
     read: ({ counts }) =>
-      (['raw', 'results'] as const).flatMap((channel) =>
+      (['raw', 'annotated', 'results'] as const).flatMap((channel) =>
         Object.entries({ ...counts[channel].dropped, expired: counts[channel].expired }).map(
           ([cause, count]): Labelled => [[channel, cause], count],
         ),
@@ -87,11 +89,12 @@ const FIGURES: readonly Figure<CamerasFacts>[] = [
   {
     name: 'sightline_camera_raw_channels',
     kind: 'gauge',
-    help: 'Cameras whose raw channel somebody watches, in their own codec or encoded anew',
+    help: 'Cameras whose frames somebody watches: in their own codec (own), encoded anew (transcoded), or with results drawn on them (annotated)',
     labels: ['form'],
-    read: ({ rawChannels: { own, transcoded } }) => [
-      [['own'], own],
+    read: ({ channels: { raw, transcoded, annotated } }) => [
+      [['own'], raw],
       [['transcoded'], transcoded],
+      [['annotated'], annotated],
     ],
   },
 ];
@@ -103,7 +106,7 @@ export function camerasLanePart(lane: CamerasLane): Part<CamerasFacts> {
       counts: lane.counts(),
       sessions: lane.connected,
       views: lane.views,
-      rawChannels: { own: lane.rawChannels(false), transcoded: lane.rawChannels(true) },
+      channels: lane.channels(),
     }),
     FIGURES,
   );

@@ -96,7 +96,7 @@ class Bench {
     expect(sumsOf(readings).get('sightline_camera_views')).toBe(0);
     expect(this.cameras.listeners).toBe(0);
     for (const camera of this.cameras.all()) {
-      expect([camera.watching, camera.transcoding]).toEqual([0, 0]);
+      expect([camera.watching, camera.transcoding, camera.annotating]).toEqual([0, 0, 0]);
       expect(camera.stateListeners).toBe(0);
       expect([...camera.raw.readers, ...camera.transcoded.readers, ...camera.results.readers]).toEqual([]);
     }
@@ -275,6 +275,38 @@ describe('a view', () => {
     client.view(2, 'north', ['raw'], { transcode: true });
     await client.settled();
     expect(north.transcoding).toBe(1);
+  });
+
+  test('of frames with results drawn on them says what is drawn, and ends where that fails', async () => {
+    const [north, south] = [bench.cameras.add('north'), bench.cameras.add('south')];
+    const client = await CamerasClient.open(bench.url());
+    south.mayAnnotate = false;
+    client.view(1, 'north', ['annotated', 'results']);
+    client.view(2, 'north');
+    client.view(3, 'south', ['annotated']);
+    client.view(4, 'north', ['raw', 'annotated']);
+    await client.settled();
+    expect(client.of('error').map(({ id, code }) => [id, code])).toEqual([
+      [3, 'ANNOTATE_LIMIT_REACHED'],
+      [4, 'MESSAGE_FIELD_BAD'],
+    ]);
+    for (const boxes of ['none', 'own', 'predicted'] as const) {
+      north.boxes = boxes;
+      await bench.play('north', 1, [client]);
+    }
+    north.lose(2);
+    await bench.play('north', 1, [client]);
+    expect(client.of('fragment', 1).map(({ boxes }) => boxes)).toEqual(['none', 'own', 'predicted', 'predicted']);
+    expect(client.of('fragment', 2).map(({ boxes }) => boxes)).toEqual(['none', 'none', 'none']);
+    expect(client.of('init', 1)).toMatchObject([{ isTranscoded: true }]);
+    expect(client.of('gap', 1)).toMatchObject([{ channel: 'annotated', count: 2, cause: 'source' }]);
+    expect(bench.figure('sightline_camera_raw_channels', { form: 'annotated' })).toBe(1);
+    expect(bench.figure('sightline_camera_views_delivered_total', { channel: 'annotated' })).toBe(4);
+    // Who may see the camera with its masks may see this, too.
+    bench.cameras.mask('north');
+    north.failAnnotate();
+    await client.settled();
+    expect(client.of('closed')).toMatchObject([{ id: 1, code: 'ANNOTATE_FAILED' }]);
   });
 
   test('has outcomes by the names of their frames, before fragments', async () => {

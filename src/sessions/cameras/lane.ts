@@ -1,4 +1,5 @@
 import type { WebSocket } from 'ws';
+import type { ChannelForm } from '../../base/camera-frame.ts';
 import type { Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import { openFences, type Fences } from '../../fences/fences.ts';
@@ -28,8 +29,8 @@ export class CamerasLane {
   readonly #options: CamerasLaneOptions;
   readonly #fences: Fences;
   readonly #registry: SessionRegistry<CamerasSession>;
-  readonly #watches = new RawWatches((feed, error) => {
-    for (const session of this.#registry.sessions) session.endTranscoded(feed, error);
+  readonly #watches = new RawWatches((feed, form, error) => {
+    for (const session of this.#registry.sessions) session.endForm(feed, form, error);
   });
   readonly #forgetFeeds: () => void;
   /** Of sessions that have ended. */
@@ -69,9 +70,9 @@ export class CamerasLane {
     return [...this.#registry.sessions].reduce((sum, { views }) => sum + views, 0);
   }
 
-  /** Raw channels that are asked for, in the cameras' own codecs or encoded anew. */
-  rawChannels(isTranscoded: boolean): number {
-    return this.#watches.count(isTranscoded);
+  /** Channels of cameras that are asked for, by form. */
+  channels(): Record<ChannelForm, number> {
+    return this.#watches.counts();
   }
 
   /** Takes over an accepted socket. Refusals are sent on the socket, which is then closed. */

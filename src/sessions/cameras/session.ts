@@ -10,17 +10,17 @@ import {
   decodeCamerasRequest,
   encodeFragment,
   encodeInit,
-  type CameraChannel,
   type CameraResultMessage,
   type CameraStateFields,
   type CamerasTextMessage,
   type GapCause,
+  type GapMessage,
   type OpenViewMessage,
 } from '../../protocol/cameras.ts';
 import { aboutMessage } from '../../protocol/message-about.ts';
 import { namedOutcomeMessage } from '../../protocol/outcome-message.ts';
 import type { VideoClockRequest } from '../../protocol/video.ts';
-import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
+import type { ChannelForm, NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 import type { CameraFeed, CameraFeeds } from '../../sources/camera/feed.ts';
 import { requireUnmasked } from '../../sources/camera/masked.ts';
 import type { RegisteredSession } from '../registry.ts';
@@ -31,7 +31,7 @@ import { addViewCounts, NO_CAMERAS_COUNTS, type CamerasCounts } from './accounts
 import { Flight } from './flight.ts';
 import type { Gap } from '../../sources/camera/raw-cursor.ts';
 import type { RawWatches } from '../../sources/camera/raw-watches.ts';
-import { View, type ViewListener } from './view.ts';
+import { View, type ViewListener, type ViewNews } from './view.ts';
 
 export interface CamerasSettings extends KeepAliveSettings {
   readonly messageBytesMax: number;
@@ -70,8 +70,8 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
   readonly #parts: CamerasSessionParts;
   readonly #views = new Map<number, View>();
   /** Views with something to tell; whoever was served goes to the end. */
-  readonly #ready: Readonly<Record<CameraChannel, Set<View>>> = {
-    raw: new Set(),
+  readonly #ready: Readonly<Record<ViewNews, Set<View>>> = {
+    frames: new Set(),
     results: new Set(),
     state: new Set(),
   };
@@ -159,7 +159,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
   }
 
   #endUnmasked(view: View): void {
-    if (!view.raw || view.isTranscoded) return;
+    if (!view.frames || view.form !== 'raw') return;
     try {
       requireUnmasked(view.feed, this.link.principal!);
     } catch (thrown) {
@@ -167,15 +167,15 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     }
   }
 
-  /** The camera is encoded anew no more: views of it in that form end. */
-  endTranscoded(feed: CameraFeed, error: SightlineError): void {
+  /** The camera's frames do not come in this form any more: views that have it end. */
+  endForm(feed: CameraFeed, form: ChannelForm, error: SightlineError): void {
     for (const view of this.#views.values()) {
-      if (view.feed === feed && view.raw && view.isTranscoded) this.#endView(view, error);
+      if (view.feed === feed && view.frames && view.form === form) this.#endView(view, error);
     }
   }
 
-  onReady(view: View, channel: CameraChannel): void {
-    this.#ready[channel].add(view);
+  onReady(view: View, news: ViewNews): void {
+    this.#ready[news].add(view);
     this.#scheduleFlush();
   }
 
@@ -222,7 +222,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     let view: View | undefined;
     try {
       view = new View(feed, wanted, nowMs, this);
-      if (view.raw) watches.begin(feed, transcode);
+      if (view.frames) watches.begin(feed, view.form);
     } catch (thrown) {
       view?.close();
       this.link.memory.release('session', CAMERA_VIEW_BYTES);
@@ -231,7 +231,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     this.#views.set(id, view);
     this.#opened++;
     this.#tell({ type: 'opened', id, camera, channels, budget_ms, transcode, ...stateOf(feed) });
-    if (view.raw?.isReady) this.onReady(view, 'raw');
+    if (view.frames?.isReady) this.onReady(view, 'frames');
     if (view.results?.isReady) this.onReady(view, 'results');
   }
 
@@ -255,7 +255,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     this.link.memory.release('session', CAMERA_VIEW_BYTES);
     this.#ended = { ...this.#ended, ...addViewCounts(this.#ended, view.counts()) };
     const { watches, clock } = this.#parts;
-    if (view.raw) watches.end(view.feed, view.isTranscoded, clock.now());
+    if (view.frames) watches.end(view.feed, view.form, clock.now());
     return true;
   }
 
@@ -268,7 +268,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
   #onPong(data: Buffer): void {
     if (data.length !== MARK_BYTES) return;
     this.#flight.answered(data.readUInt32LE(), this.#parts.clock.now());
-    if (this.#ready.raw.size > 0) this.#scheduleFlush();
+    if (this.#ready.frames.size > 0) this.#scheduleFlush();
   }
 
   /** Gathers what one turn of the event loop brings, so that all that has news is served in turns. */
@@ -294,11 +294,11 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
   /** Returns what is left of the slice. */
   #serveAll(): number {
     let left = SLICE_MESSAGES;
-    const { state, results, raw } = this.#ready;
+    const { state, results, frames } = this.#ready;
     // What is small and says most goes first; a fragment goes only while the client keeps up.
     left = this.#serve(state, left, (view) => this.#tellState(view));
     left = this.#serve(results, left, (view, nowMs) => this.#sendResult(view, nowMs));
-    return this.#serve(raw, left, (view, nowMs) => this.#hasRoomForRaw(nowMs) && this.#sendFragment(view, nowMs));
+    return this.#serve(frames, left, (view, nowMs) => this.#hasRoomForFrames(nowMs) && this.#sendFragment(view, nowMs));
   }
 
   /** Views take turns. `give` says 'empty' for a view that has nothing more, false where the socket takes no more. Returns what is left of the slice. */
@@ -323,7 +323,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     return socket !== undefined && socket.bufferedAmount <= this.#parts.settings.sendBufferBytesMax;
   }
 
-  #hasRoomForRaw(nowMs: number): boolean {
+  #hasRoomForFrames(nowMs: number): boolean {
     const { sendBufferBytesMax, flightMsMax } = this.#parts.settings;
     return this.link.socket!.bufferedAmount <= sendBufferBytesMax / 2 && this.#flight.delayMs(nowMs) <= flightMsMax;
   }
@@ -346,10 +346,10 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
   }
 
   #sendFragment(view: View, nowMs: number): true | 'empty' {
-    const taken = view.raw!.take(nowMs);
+    const taken = view.frames!.take(nowMs);
     if (taken === undefined) return 'empty';
     const { init } = taken.sample.data;
-    if (taken.gap) this.#tellGap(view, 'raw', taken.gap);
+    if (taken.gap) this.#tellGap(view, view.form === 'annotated' ? 'annotated' : 'raw', taken.gap);
     if (init !== view.init) {
       this.#sendBytes(encodeInit({ id: view.id, ...init }));
       view.init = init;
@@ -367,7 +367,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     this.link.socket?.ping(data);
   }
 
-  #tellGap({ id }: View, channel: 'raw' | 'results', gap: Gap): void {
+  #tellGap({ id }: View, channel: GapMessage['channel'], gap: Gap): void {
     this.#gaps[gap.cause]++;
     this.#tell({ type: 'gap', id, channel, ...gap });
   }
@@ -408,8 +408,8 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     const { socket } = this.link;
     if (!socket) return;
     if (this.#hasRoom) SocketReading.of(socket).resume(PauseReason.deaf);
-    const { state, results, raw } = this.#ready;
-    if (state.size + results.size + raw.size > 0) this.#scheduleFlush();
+    const { state, results, frames } = this.#ready;
+    if (state.size + results.size + frames.size > 0) this.#scheduleFlush();
   };
 }
 
@@ -433,8 +433,8 @@ function resultMessage(id: number, sample: Sample<NamedOutcome>, nowMs: number, 
 }
 
 function fragmentMessage(id: number, { captureTimeMs, data }: Sample<RawFragment>, aheadMs: number): Uint8Array {
-  const { frame, clock, isKey, mediaTimeS, durationS, bytes } = data;
+  const { frame, clock, isKey, mediaTimeS, durationS, boxes = 'none', bytes } = data;
   const { epoch, seq } = frame;
   const times = { captureTimeMs: captureTimeMs + aheadMs, mediaTimeS, durationS };
-  return encodeFragment({ id, epoch, seq, isKey, clock, ...times, bytes });
+  return encodeFragment({ id, epoch, seq, isKey, clock, ...times, boxes, bytes });
 }

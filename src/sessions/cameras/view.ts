@@ -1,5 +1,5 @@
-import type { CameraChannel, OpenViewMessage } from '../../protocol/cameras.ts';
-import type { RawInit } from '../../base/camera-frame.ts';
+import type { ChannelForm, RawInit } from '../../base/camera-frame.ts';
+import type { OpenViewMessage } from '../../protocol/cameras.ts';
 import type { CameraFeed } from '../../sources/camera/feed.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
 import { NO_COUNTS } from '../../stream/reader-counts.ts';
@@ -9,12 +9,16 @@ import { ResultCursor } from '../../sources/camera/result-cursor.ts';
 /** By channel. At every moment: published = delivered + dropped (by cause) + queued. */
 export interface ViewCounts {
   readonly raw: ReaderCounts;
+  readonly annotated: ReaderCounts;
   readonly results: ReaderCounts;
 }
 
+/** What a view may have to tell; `frames`: in whichever form it has them. */
+export type ViewNews = 'frames' | 'results' | 'state';
+
 export interface ViewListener {
   /** There is something to tell. */
-  onReady(view: View, channel: CameraChannel): void;
+  onReady(view: View, news: ViewNews): void;
   /** Its camera is no more. */
   onCameraGone(view: View): void;
 }
@@ -23,9 +27,9 @@ export interface ViewListener {
 export class View {
   readonly id: number;
   readonly feed: CameraFeed;
-  /** Its raw channel is encoded anew. */
-  readonly isTranscoded: boolean;
-  readonly raw: RawCursor | undefined;
+  /** In which it has the camera's frames, if it has them. */
+  readonly form: ChannelForm;
+  readonly frames: RawCursor | undefined;
   readonly results: ResultCursor | undefined;
   /** The initialisation segment that the client has. */
   init: RawInit | undefined;
@@ -36,16 +40,17 @@ export class View {
     const { id, channels, budget_ms: budgetMs, transcode } = wanted;
     this.id = id;
     this.feed = feed;
-    this.isTranscoded = transcode;
+    this.form = channels.includes('annotated') ? 'annotated' : transcode ? 'transcoded' : 'raw';
     const onEnding = () => listener.onCameraGone(this);
-    const cursor = (channel: CameraChannel) => ({
+    const cursor = (news: ViewNews) => ({
       budgetMs,
       openedMs,
-      onReady: () => listener.onReady(this, channel),
+      onReady: () => listener.onReady(this, news),
       onEnding,
     });
     try {
-      if (channels.includes('raw')) this.raw = new RawCursor(transcode ? feed.transcoded : feed.raw, cursor('raw'));
+      const hasFrames = channels.includes('raw') || channels.includes('annotated');
+      if (hasFrames) this.frames = new RawCursor(feed[this.form], cursor('frames'));
       if (channels.includes('results')) this.results = new ResultCursor(feed.results, cursor('results'));
     } catch (thrown) {
       this.close();
@@ -55,18 +60,24 @@ export class View {
   }
 
   counts(): ViewCounts {
-    return { raw: this.raw?.counts() ?? NO_COUNTS, results: this.results?.counts() ?? NO_COUNTS };
+    const frames = this.frames?.counts() ?? NO_COUNTS;
+    const isAnnotated = this.form === 'annotated';
+    return {
+      raw: isAnnotated ? NO_COUNTS : frames,
+      annotated: isAnnotated ? frames : NO_COUNTS,
+      results: this.results?.counts() ?? NO_COUNTS,
+    };
   }
 
   /** Leaves out what has waited for too long, also while nothing can be sent. */
   catchUp(nowMs: number): void {
-    this.raw?.catchUp(nowMs);
+    this.frames?.catchUp(nowMs);
     this.results?.catchUp(nowMs);
   }
 
   close(): void {
     this.#endState?.();
-    this.raw?.close();
+    this.frames?.close();
     this.results?.close();
   }
 }

@@ -77,6 +77,7 @@ export async function testAddress({ clock, seat, input, epoch, ownTimeOf }: Addr
     condition: () => undefined,
     decoder: () => undefined,
     transcodeFailed: () => undefined,
+    annotateFailed: () => undefined,
     counts: (counts) => {
       const atMs = clock.now();
       if (first && facts) {

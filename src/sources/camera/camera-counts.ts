@@ -21,6 +21,8 @@ export function noTotals(): CameraTotals {
     fragmentsDropped: 0,
     transcoded: 0,
     transcodedDropped: 0,
+    annotated: 0,
+    annotatedDropped: 0,
     decodeMs: 0,
     scaleMs: 0,
     encodeMs: 0,

@@ -111,7 +111,7 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         name: 'sightline_camera_transcodes',
         kind: 'gauge',
         help: 'Cameras that are encoded anew as H.264, since somebody watches them who cannot play their own codec',
-        read: ({ transcoding }) => transcoding,
+        read: ({ encoding }) => encoding.transcoded,
       },
       {
         name: 'sightline_camera_transcoded_total',
@@ -124,7 +124,26 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
         name: 'sightline_camera_transcode_failures_total',
         kind: 'counter',
         help: 'Times that encoding a camera anew has failed, which ends the views of it that need that',
-        read: ({ transcodeFailures }) => transcodeFailures,
+        read: ({ encodingFailures }) => encodingFailures.transcoded,
+      },
+      {
+        name: 'sightline_camera_annotations',
+        kind: 'gauge',
+        help: 'Cameras on whose frames results are drawn, since somebody watches that',
+        read: ({ encoding }) => encoding.annotated,
+      },
+      {
+        name: 'sightline_camera_annotated_total',
+        kind: 'counter',
+        help: 'Frames of these: drawn on and encoded, and dropped, since there was no time or no room for them; those that are left out for `fleet.annotated_fps` are neither',
+        labels: ['what'],
+        read: ({ totals }) => labelled({ encoded: totals.annotated, dropped: totals.annotatedDropped }),
+      },
+      {
+        name: 'sightline_camera_annotate_failures_total',
+        kind: 'counter',
+        help: 'Times that drawing on a camera has failed, which ends the views of its annotated channel',
+        read: ({ encodingFailures }) => encodingFailures.annotated,
       },
       {
         name: 'sightline_camera_encode_seconds_total',

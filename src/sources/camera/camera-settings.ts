@@ -38,6 +38,10 @@ export interface FleetSettings {
   readonly rawBytesMax: number;
   /** Cameras whose frames are encoded anew at once, at most. */
   readonly transcodesMax: number;
+  /** Cameras on whose frames results are drawn at once, at most; pictures a second, and longest side, of each. */
+  readonly annotatedMax: number;
+  readonly annotatedFps: number;
+  readonly annotatedSide: number;
   readonly hardware: HardwareSettings;
   readonly allowedNetworks: readonly string[];
   /** By id. */
@@ -60,6 +64,9 @@ export const NO_FLEET: FleetSettings = {
   rateFpsMax: 120,
   rawBytesMax: 8 * 2 ** 20,
   transcodesMax: 0,
+  annotatedMax: 0,
+  annotatedFps: 10,
+  annotatedSide: 1280,
   hardware: { wish: 'off', decodersMax: 0 },
   allowedNetworks: [],
   cameras: new Map(),

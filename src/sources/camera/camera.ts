@@ -7,6 +7,7 @@ import type { Log } from '../../log/log.ts';
 import { redactText } from '../../log/redact.ts';
 import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
+import type { Reader } from '../../stream/reader.ts';
 import type { Stream } from '../../stream/stream.ts';
 import { CameraCounts } from './camera-counts.ts';
 import {
@@ -28,9 +29,18 @@ import {
   type Reason,
 } from './camera-state.ts';
 import type { CameraDocument } from './documents.ts';
-import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
+import { CHANNEL_FORMS, type ChannelForm, type NamedOutcome, type RawFragment } from '../../base/camera-frame.ts';
 import type { CameraFeed, Still } from './feed.ts';
-import type { FrameData, PictureCondition, PictureScale, ReaderCounts, ReaderData, StreamFacts } from './messages.ts';
+import { drawable } from './drawings.ts';
+import type {
+  AnnotatedWish,
+  FrameData,
+  PictureCondition,
+  PictureScale,
+  ReaderCounts,
+  ReaderData,
+  StreamFacts,
+} from './messages.ts';
 import { streamName, type PictureObserver } from './picture-accounts.ts';
 import type { HardwarePlaces } from './hardware-places.ts';
 import { PictureFeed, type OpenPictures } from './picture-feed.ts';
@@ -61,14 +71,14 @@ export interface CameraHost {
   readonly cameras: () => number;
   /** A moment of CLOCK_MONOTONIC, as processes tell it, by the server's clock. */
   readonly ownTimeOf: (monotonicMs: number) => number;
-  /** Errors: TRANSCODE_LIMIT_REACHED. */
-  readonly requireTranscode: (id: string) => void;
+  /** Errors: TRANSCODE_LIMIT_REACHED; ANNOTATE_LIMIT_REACHED. */
+  readonly requirePlace: (id: string, form: EncodedForm) => void;
   /** Runs callbacks of others. */
   readonly guard: (callback: () => void) => void;
   /** Its settings or its state have changed. */
   readonly onChange: (id: string) => void;
   readonly onRetry: (code: ErrorCode) => void;
-  readonly onTranscodeFailed: () => void;
+  readonly onEncodingFailed: (form: EncodedForm) => void;
   /** Fragments of its raw channel have gone. */
   readonly onEvicted: (bound: RawBound, fragments: number) => void;
   /** When the pictures of all cameras come, and how much of the engine they use. */
@@ -76,6 +86,13 @@ export interface CameraHost {
   readonly share: PictureShare;
 }
 
+/** Of what is made of pictures: who wants it has to have a place. */
+export type EncodedForm = Exclude<ChannelForm, 'raw'>;
+
+const FAILED = {
+  transcoded: { event: 'camera_transcode_failed', code: 'TRANSCODE_FAILED', what: 'encoded anew' },
+  annotated: { event: 'camera_annotate_failed', code: 'ANNOTATE_FAILED', what: 'drawn on' },
+} as const satisfies Record<EncodedForm, object>;
 const SOFTWARE_NAME = 'software';
 /** Share of the time until its connection ends after which a camera without frames counts as stalled. */
 const STALL_SHARE = 0.5;
@@ -86,12 +103,13 @@ export class Camera implements CameraFeed {
   readonly id: string;
   readonly #host: CameraHost;
   readonly #account: MemoryAccount;
-  readonly #raw: RawChannel;
-  readonly #transcoded: RawChannel;
+  readonly #channels: Readonly<Record<ChannelForm, RawChannel>>;
   readonly #pictures: PictureFeed;
   readonly #stills: Stills;
   readonly #counts = new CameraCounts();
   readonly #watchers = new Set<() => void>();
+  /** Those that go to the reader, while it draws them. */
+  #drawn: Reader<NamedOutcome> | undefined;
   #settings: CameraSettings;
   #status: CameraStatus;
   /** It is turned on, and has a place among those that are read. */
@@ -144,8 +162,9 @@ export class Camera implements CameraFeed {
     this.#account = memory.open('camera', id);
     const account = (): MemoryAccount => this.#account;
     this.#stills = new Stills({ clock, ask: (request, width) => this.#opening?.still(request, width) ?? false });
-    const channel = (form: 'raw' | 'transcoded'): RawChannel =>
-      new RawChannel({
+    const opened: RawChannel[] = [];
+    const channel = (form: ChannelForm): RawChannel => {
+      const one = new RawChannel({
         camera: id,
         form,
         clock,
@@ -153,13 +172,14 @@ export class Camera implements CameraFeed {
         account,
         bytesMax: () => host.settings().rawBytesMax,
         captureTimeMs: (data) => this.#captureTimeMs(data),
-        onWanted: (isWanted) => this.#opening?.[form](isWanted),
+        onWanted: (isWanted) => this.#onWanted(form, isWanted),
         onEvicted: host.onEvicted,
       });
-    this.#raw = channel('raw');
-    let transcoded: RawChannel | undefined;
+      opened.push(one);
+      return one;
+    };
     try {
-      this.#transcoded = transcoded = channel('transcoded');
+      this.#channels = { raw: channel('raw'), transcoded: channel('transcoded'), annotated: channel('annotated') };
       this.#pictures = new PictureFeed({
         camera: id,
         clock,
@@ -180,8 +200,7 @@ export class Camera implements CameraFeed {
         onTrouble: (reason) => this.#onTrouble(reason),
       });
     } catch (thrown) {
-      this.#raw.close();
-      transcoded?.close();
+      for (const one of opened) one.close();
       this.#account.close();
       throw thrown;
     }
@@ -189,11 +208,15 @@ export class Camera implements CameraFeed {
   }
 
   get raw(): Stream<RawFragment> {
-    return this.#raw.stream;
+    return this.#channels.raw.stream;
   }
 
   get transcoded(): Stream<RawFragment> {
-    return this.#transcoded.stream;
+    return this.#channels.transcoded.stream;
+  }
+
+  get annotated(): Stream<RawFragment> {
+    return this.#channels.annotated.stream;
   }
 
   get results(): Stream<NamedOutcome> {
@@ -219,17 +242,25 @@ export class Camera implements CameraFeed {
   }
 
   watchRaw(): () => void {
-    return this.#raw.watch();
+    return this.#channels.raw.watch();
   }
 
   watchTranscoded(onFailed: (error: SightlineError) => void): () => void {
-    if (!this.isTranscoding) this.#host.requireTranscode(this.id);
-    return this.#transcoded.watch(onFailed);
+    return this.#watchEncoded('transcoded', onFailed);
   }
 
-  /** Somebody has asked for that. */
-  get isTranscoding(): boolean {
-    return this.#transcoded.isWanted;
+  watchAnnotated(onFailed: (error: SightlineError) => void): () => void {
+    return this.#watchEncoded('annotated', onFailed);
+  }
+
+  #watchEncoded(form: EncodedForm, onFailed: (error: SightlineError) => void): () => void {
+    if (!this.isWatched(form)) this.#host.requirePlace(this.id, form);
+    return this.#channels[form].watch(onFailed);
+  }
+
+  /** Somebody has asked for it in this form. */
+  isWatched(form: ChannelForm): boolean {
+    return this.#channels[form].isWanted;
   }
 
   async still(widthMax: number): Promise<Still> {
@@ -242,19 +273,22 @@ export class Camera implements CameraFeed {
 
   /** Pictures and fragments that came from processes, beside what became of them. */
   accounts() {
-    const [raw, transcoded] = [this.#raw.accounts(), this.#transcoded.accounts()];
+    const { raw: ofRaw, transcoded: ofTranscoded, annotated: ofAnnotated } = this.#channels;
+    const [raw, transcoded, annotated] = [ofRaw.accounts(), ofTranscoded.accounts(), ofAnnotated.accounts()];
     return {
       totals: {
         ...this.#counts.totals,
         pictures: this.#pictureCount,
         fragments: raw.published + raw.strays,
         transcoded: transcoded.published + transcoded.strays,
+        annotated: annotated.published + annotated.strays,
       },
       pictures: this.#pictureCount,
       ...this.#pictures.accounts(),
       raw,
       transcoded,
-      viewers: this.#raw.viewers,
+      annotated,
+      viewers: ofRaw.viewers,
       connections: this.#connections,
     };
   }
@@ -320,10 +354,13 @@ export class Camera implements CameraFeed {
         fragments_dropped: fragmentsDropped,
         transcoded: totals.transcoded,
         transcoded_dropped: totals.transcodedDropped,
+        annotated: totals.annotated,
+        annotated_dropped: totals.annotatedDropped,
       },
       connections: this.#connections,
-      viewers: this.#raw.viewers,
-      transcoding: this.isTranscoding,
+      viewers: this.#channels.raw.viewers,
+      transcoding: this.isWatched('transcoded'),
+      annotating: this.isWatched('annotated'),
       masked: this.isMasked,
     };
   }
@@ -334,8 +371,7 @@ export class Camera implements CameraFeed {
     this.#settings = settings;
     if (!isSameList(before.masks, settings.masks)) {
       // Those that came before have other masks, or none.
-      this.#raw.forget();
-      this.#transcoded.forget();
+      for (const channel of Object.values(this.#channels)) channel.forget();
     }
     this.#pictures.configure(settings.pipelines, settings.model);
     if (!settings.isEnabled || !hasPlace) {
@@ -345,6 +381,7 @@ export class Camera implements CameraFeed {
     } else if (!this.#isRead || needsConnection(before, settings) || (isRetried && isWaiting(this.#status))) {
       this.#begin();
     }
+    this.#orderAnnotated();
     if (isSameCamera(before, settings)) return;
     this.#tell();
     this.#host.onChange(this.id);
@@ -386,8 +423,8 @@ export class Camera implements CameraFeed {
     this.#isClosed = true;
     this.#leave();
     this.#pictures.close();
-    this.#raw.close();
-    this.#transcoded.close();
+    for (const channel of Object.values(this.#channels)) channel.close();
+    this.#drawn?.close();
     this.#account.close();
     this.#watchers.clear();
   }
@@ -432,8 +469,7 @@ export class Camera implements CameraFeed {
     const listener = this.#listener(() => this.#opening === opening);
     const opening: Opening = this.#seat.link.open(this.#epoch, input, listener, this.#begun);
     this.#opening = opening;
-    if (this.#raw.isWanted) opening.raw(true);
-    if (this.isTranscoding) opening.transcoded(true);
+    for (const form of CHANNEL_FORMS) if (this.isWatched(form)) this.#order(form, true);
     this.#ordered = undefined;
     if (!isWaiting(this.#status) || this.#status.untilMs === null || this.#status.untilMs <= nowMs) {
       this.#change({ kind: 'connecting' });
@@ -457,7 +493,8 @@ export class Camera implements CameraFeed {
       lost: when((loss) => this.#onLost(loss)),
       condition: when((condition) => this.#onCondition(condition)),
       decoder: when((by, fault) => this.#onDecoder(by, fault)),
-      transcodeFailed: when((reason) => this.#onTranscodeFailed(shortened(reason))),
+      transcodeFailed: when((reason) => this.#onEncodingFailed('transcoded', shortened(reason))),
+      annotateFailed: when((reason) => this.#onEncodingFailed('annotated', shortened(reason))),
       counts: when((counts) => this.#onCounts(counts)),
       stillFailed: when((request, code, reason) => this.#stills.failed(request, code, shortened(reason))),
       data: when((data) => this.#onData(data)),
@@ -554,13 +591,52 @@ export class Camera implements CameraFeed {
     this.#condition = { condition: 'unknown', sinceMs: this.#host.clock.now() };
   }
 
-  #onTranscodeFailed(reason: string): void {
-    const { log, onTranscodeFailed } = this.#host;
-    log.write('camera_transcode_failed', { camera: this.id, reason });
-    onTranscodeFailed();
-    this.#transcoded.fail(
-      new SightlineError('TRANSCODE_FAILED', `camera ${this.id} cannot be encoded anew: ${reason}`),
-    );
+  #onEncodingFailed(form: EncodedForm, reason: string): void {
+    const { log, onEncodingFailed } = this.#host;
+    const { event, code, what } = FAILED[form];
+    log.write(event, { camera: this.id, reason });
+    onEncodingFailed(form);
+    this.#channels[form].fail(new SightlineError(code, `camera ${this.id} cannot be ${what}: ${reason}`));
+  }
+
+  #onWanted(form: ChannelForm, isWanted: boolean): void {
+    if (form === 'annotated') this.#followResults(isWanted);
+    this.#order(form, isWanted);
+  }
+
+  #order(form: ChannelForm, isWanted: boolean): void {
+    if (form === 'annotated') this.#opening?.annotated(isWanted ? this.#annotatedWish : null);
+    else this.#opening?.[form](isWanted);
+  }
+
+  /** Its settings, or those of all, may be others. */
+  #orderAnnotated(): void {
+    if (this.isWatched('annotated')) this.#order('annotated', true);
+  }
+
+  get #annotatedWish(): AnnotatedWish {
+    const { annotatedFps: fpsMax, annotatedSide: sideMax } = this.#host.settings();
+    return { fpsMax, sideMax, pipelines: this.#settings.pipelines };
+  }
+
+  /** Results go to the process that draws them, as soon as they are there. */
+  #followResults(isWanted: boolean): void {
+    this.#drawn?.close();
+    this.#drawn = undefined;
+    if (!isWanted || this.results.closed) return;
+    const drawn = this.results.subscribe({
+      name: 'annotations',
+      contract: { kind: 'all' },
+      onReady: () => take(),
+    });
+    this.#drawn = drawn;
+    const take = (): void => {
+      for (let sample = drawn.next(); sample !== undefined; sample = drawn.next()) {
+        const { frame, pipeline, outcome } = sample.data;
+        const result = outcome.kind === 'result' ? drawable(outcome.result) : null;
+        this.#opening?.result({ epoch: frame.epoch, seq: frame.seq, pipeline, result });
+      }
+    };
   }
 
   #onCounts(counts: ReaderCounts): void {
@@ -577,9 +653,9 @@ export class Camera implements CameraFeed {
     this.#epoch = Math.max(this.#epoch, data.epoch);
     switch (data.kind) {
       case 'init':
-        return this.#channelOf(data).init(data);
+        return this.#channels[data.form].init(data);
       case 'fragment':
-        return this.#channelOf(data).fragment(data);
+        return this.#channels[data.form].fragment(data);
       case 'picture':
         this.#pictureCount++;
         this.#pictureMs = this.#host.clock.now();
@@ -597,10 +673,6 @@ export class Camera implements CameraFeed {
         });
       }
     }
-  }
-
-  #channelOf({ isTranscoded }: { readonly isTranscoded: boolean }): RawChannel {
-    return isTranscoded ? this.#transcoded : this.#raw;
   }
 
   #captureTimeMs({ arrivedMs, capturedBeforeMs }: FrameData): number {

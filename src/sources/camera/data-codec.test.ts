@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { CHANNEL_FORMS, DRAWN_BOXES } from '../../base/camera-frame.ts';
 import type { CaptureClock } from '../../base/frame-name.ts';
 import { DATA_BYTES_MAX, DataReader, encodeData } from './data-codec.ts';
 import type { ReaderData } from './messages.ts';
@@ -19,7 +20,7 @@ const side = fc.integer({ min: 1, max: 9 });
 const messages: fc.Arbitrary<ReaderData> = fc.oneof(
   fc.record({
     kind: fc.constant('init' as const),
-    isTranscoded: fc.boolean(),
+    form: fc.constantFrom(...CHANNEL_FORMS),
     camera: u32,
     epoch: fc.maxSafeNat(),
     codecString: fc.string({ maxLength: 60 }).filter((text) => /^[ -~]*$/.test(text)),
@@ -30,7 +31,8 @@ const messages: fc.Arbitrary<ReaderData> = fc.oneof(
   fc.record({
     kind: fc.constant('fragment' as const),
     ...frame,
-    isTranscoded: fc.boolean(),
+    form: fc.constantFrom(...CHANNEL_FORMS),
+    boxes: fc.constantFrom(...DRAWN_BOXES),
     order: fc.maxSafeNat(),
     isKey: fc.boolean(),
     mediaTimeS: double,
@@ -86,7 +88,7 @@ test('what was written is read, in any pieces', () => {
 test('a message that lies in one chunk is not copied', () => {
   const data: ReaderData = {
     kind: 'init',
-    isTranscoded: true,
+    form: 'transcoded',
     camera: 1,
     epoch: 2,
     codecString: 'x',
@@ -168,7 +170,7 @@ describe('damage', () => {
 
   test('a message over the limit is not written', () => {
     const bytes = { length: DATA_BYTES_MAX } as Uint8Array;
-    const of = { kind: 'init', isTranscoded: false, camera: 1, epoch: 2 } as const;
+    const of = { kind: 'init', form: 'raw', camera: 1, epoch: 2 } as const;
     const data: ReaderData = { ...of, codecString: 'x', width: 3, height: 4, bytes };
     expect(() => encodeData(data)).toThrow(/a message of \d+ bytes/);
   });

@@ -1,3 +1,4 @@
+import { CHANNEL_FORMS, DRAWN_BOXES } from '../../base/camera-frame.ts';
 import type { CaptureClock } from '../../base/frame-name.ts';
 import { SightlineError } from '../../base/errors.ts';
 import type { FrameData, ReaderData } from './messages.ts';
@@ -9,7 +10,7 @@ import type { FrameData, ReaderData } from './messages.ts';
  * |---|---|
  * | 4 | length of all that follows |
  * | 1 | kind: its place in `KINDS` |
- * | 1 | flags: 1 the camera's clock, 2 key frame, 4 encoded anew |
+ * | 1 | flags: 1 the camera's clock, 2 key frame; 4 and 8: the place of the form of a channel in `CHANNEL_FORMS`; 16 and 32: that of what is drawn in `DRAWN_BOXES` |
  * | 2 | zero |
  * | 4 | camera |
  * | 8 | epoch |
@@ -20,7 +21,9 @@ import type { FrameData, ReaderData } from './messages.ts';
 const KINDS = ['init', 'fragment', 'picture', 'still'] as const;
 const FLAG_CAMERA_CLOCK = 1;
 const FLAG_KEY = 2;
-const FLAG_TRANSCODED = 4;
+const FORM_SHIFT = 2;
+const BOXES_SHIFT = 4;
+const TWO_BITS = 3;
 
 const LENGTH_BYTES = 4;
 /** Kind, flags, zero, camera, epoch. */
@@ -56,7 +59,7 @@ export function encodeData(data: ReaderData): readonly [header: Uint8Array, byte
   header.writeDoubleLE(data.epoch, 12);
   const own = LENGTH_BYTES + COMMON_BYTES;
   if (data.kind === 'init') {
-    header[5] = data.isTranscoded ? FLAG_TRANSCODED : 0;
+    header[5] = CHANNEL_FORMS.indexOf(data.form) << FORM_SHIFT;
     header.writeUInt32LE(data.width, own);
     header.writeUInt32LE(data.height, own + 4);
     header.writeUInt16LE(codec!.length, own + 8);
@@ -70,7 +73,8 @@ export function encodeData(data: ReaderData): readonly [header: Uint8Array, byte
   const rest = own + FRAME_BYTES;
   if (data.kind === 'fragment') {
     header.writeDoubleLE(data.mediaTimeS, rest);
-    header[5] |= (data.isKey ? FLAG_KEY : 0) | (data.isTranscoded ? FLAG_TRANSCODED : 0);
+    header[5] |= (data.isKey ? FLAG_KEY : 0) | (CHANNEL_FORMS.indexOf(data.form) << FORM_SHIFT);
+    header[5] |= DRAWN_BOXES.indexOf(data.boxes) << BOXES_SHIFT;
     header.writeDoubleLE(data.durationS, rest + 8);
     header.writeDoubleLE(data.order, rest + 16);
   } else if (data.kind === 'picture') {
@@ -161,7 +165,9 @@ function decode(body: Buffer): ReaderData {
   if (body.length < rest) throw damaged(`${kind}: ${body.length} bytes`);
   const camera = body.readUInt32LE(4);
   const epoch = finite(kind, body.readDoubleLE(8));
-  const isTranscoded = (body[1]! & FLAG_TRANSCODED) !== 0;
+  const form = CHANNEL_FORMS[(body[1]! >> FORM_SHIFT) & TWO_BITS];
+  const boxes = DRAWN_BOXES[(body[1]! >> BOXES_SHIFT) & TWO_BITS];
+  if (!form || !boxes) throw damaged(`${kind}: flags ${body[1]}`);
   if (kind === 'init') {
     const codecBytes = body.readUInt16LE(own + 8);
     if (codecBytes > CODEC_BYTES_MAX || body.length < rest + codecBytes) {
@@ -169,7 +175,7 @@ function decode(body: Buffer): ReaderData {
     }
     return {
       kind,
-      isTranscoded,
+      form,
       camera,
       epoch,
       width: body.readUInt32LE(own),
@@ -189,7 +195,8 @@ function decode(body: Buffer): ReaderData {
     return {
       ...frame,
       kind,
-      isTranscoded,
+      form,
+      boxes,
       order: finite(kind, body.readDoubleLE(at + 16)),
       isKey: (body[1]! & FLAG_KEY) !== 0,
       mediaTimeS: finite(kind, body.readDoubleLE(at)),

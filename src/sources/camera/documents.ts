@@ -69,6 +69,8 @@ export const cameraSchema = z
         fragments_dropped: z.int(),
         transcoded: z.int().describe('encoded anew as H.264'),
         transcoded_dropped: z.int().describe('not encoded, though somebody watched'),
+        annotated: z.int().describe('encoded with results drawn on them'),
+        annotated_dropped: z.int().describe('not drawn on, though somebody watched, and it was their turn'),
       })
       .describe('since it was added'),
     connections: z.int().describe('times that it was live'),
@@ -79,6 +81,7 @@ export const cameraSchema = z
         'parts of it are black in all that is made of it; its own frames are for `unmasked:cameras/{id}` alone',
       ),
     transcoding: z.boolean().describe('it is encoded anew as H.264: somebody watches it who cannot play its own codec'),
+    annotating: z.boolean().describe('results are drawn on its frames: somebody watches that'),
   })
   .meta({ id: 'Camera', description: 'a camera of the fleet' });
 

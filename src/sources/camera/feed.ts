@@ -31,6 +31,10 @@ export interface CameraFeed {
   readonly transcoded: Stream<RawFragment>;
   /** As `watchRaw`. `onFailed` (TRANSCODE_FAILED): nothing more comes, unless somebody asks for it when nobody does. Errors: TRANSCODE_LIMIT_REACHED. */
   watchTranscoded(onFailed: (error: SightlineError) => void): () => void;
+  /** The same frames, or as many of them as the server has time for, with what was found drawn on them, while somebody has asked for that by `watchAnnotated`. */
+  readonly annotated: Stream<RawFragment>;
+  /** As `watchTranscoded`. Errors: ANNOTATE_LIMIT_REACHED, and ANNOTATE_FAILED to `onFailed`. */
+  watchAnnotated(onFailed: (error: SightlineError) => void): () => void;
   readonly results: Stream<NamedOutcome>;
   /** The newest picture that is at hand. Errors: CAMERA_NO_PICTURE; that of a camera without a connection. */
   still(widthMax: number): Promise<Still>;

@@ -8,7 +8,7 @@ import { addClass, type ClassAccounts } from '../../observe/frame-accounts.ts';
 import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import { testAddress, tooManyTests, type CameraTest } from './address-test.ts';
-import { Camera, type CameraHost } from './camera.ts';
+import { Camera, type CameraHost, type EncodedForm } from './camera.ts';
 import { addTotals, noTotals } from './camera-counts.ts';
 import { inputOf, isSameConnection, NO_FLEET, type CameraSettings, type FleetSettings } from './camera-settings.ts';
 import { CAMERA_STATES, type CameraDocument, type CameraState } from './documents.ts';
@@ -49,8 +49,9 @@ export interface CameraFleetOptions {
 }
 
 /** Streams of the hub that a camera takes, with two pipelines. */
-export const STREAMS_PER_CAMERA = 6;
+export const STREAMS_PER_CAMERA = 7;
 const TICK_MS = 1_000;
+const ENCODED_FORMS = ['transcoded', 'annotated'] as const satisfies readonly EncodedForm[];
 
 /** The cameras that the server reads: what is configured, where each of them is, and what they give. */
 export class CameraFleet implements CameraFeeds {
@@ -61,7 +62,7 @@ export class CameraFleet implements CameraFeeds {
   #cameras = new Map<string, Camera>();
   readonly #watchers = new Set<(id: string) => void>();
   readonly #retries = new Map<ErrorCode, number>();
-  #transcodeFailures = 0;
+  readonly #encodingFailures: Record<EncodedForm, number> = { transcoded: 0, annotated: 0 };
   /** Fragments of raw channels that have gone, by the bound that was met. */
   readonly #evicted: Record<RawBound, number> = { bytes: 0, fragments: 0, age: 0 };
   readonly #turns = new PictureTurns();
@@ -160,7 +161,7 @@ export class CameraFleet implements CameraFeeds {
     addTotals(totals, this.#past.totals);
     let { connections, unused } = this.#past;
     let viewers = 0;
-    let transcoding = 0;
+    const encoding: Record<EncodedForm, number> = { transcoded: 0, annotated: 0 };
     const decoders = new Map<string, number>();
     for (const camera of this.#cameras.values()) {
       const one = camera.accounts();
@@ -169,7 +170,7 @@ export class CameraFleet implements CameraFeeds {
       unused += one.unused;
       connections += one.connections;
       viewers += one.viewers;
-      if (camera.isTranscoding) transcoding++;
+      for (const form of ENCODED_FORMS) if (camera.isWatched(form)) encoding[form]++;
       const by = camera.decodedBy;
       if (by !== undefined) decoders.set(by, (decoders.get(by) ?? 0) + 1);
     }
@@ -178,10 +179,10 @@ export class CameraFleet implements CameraFeeds {
     const counts = {
       connections,
       retries: this.#retries,
-      transcodeFailures: this.#transcodeFailures,
+      encodingFailures: { ...this.#encodingFailures },
       evicted: { ...this.#evicted },
     };
-    return { states, totals, unused, viewers, transcoding, decoders, decoderFaults, processes, ...counts };
+    return { states, totals, unused, viewers, encoding, decoders, decoderFaults, processes, ...counts };
   }
 
   /** Pictures that were handed to pipelines, by pipeline and class, since the start; those of cameras that were removed too. */
@@ -270,14 +271,14 @@ export class CameraFleet implements CameraFeeds {
       hardware: this.#hardware,
       settings: () => this.#settings,
       cameras: () => this.#read,
-      requireTranscode: (id) => this.#requireTranscode(id),
+      requirePlace: (id, form) => this.#requirePlace(id, form),
       ownTimeOf: (monotonicMs) => this.#ownTimeOf(monotonicMs),
       onChange: (id) => this.#tell(id),
       turns: this.#turns,
       share: this.#share,
       onRetry: (code) => this.#retries.set(code, (this.#retries.get(code) ?? 0) + 1),
-      onTranscodeFailed: () => {
-        this.#transcodeFailures++;
+      onEncodingFailed: (form) => {
+        this.#encodingFailures[form]++;
       },
       onEvicted: (bound, fragments) => {
         this.#evicted[bound] += fragments;
@@ -285,13 +286,19 @@ export class CameraFleet implements CameraFeeds {
     };
   }
 
-  #requireTranscode(id: string): void {
-    const { transcodesMax } = this.#settings;
-    const taken = [...this.#cameras.values()].filter((camera) => camera.isTranscoding).length;
-    if (taken < transcodesMax) return;
+  #requirePlace(id: string, form: EncodedForm): void {
+    const { transcodesMax, annotatedMax } = this.#settings;
+    const taken = [...this.#cameras.values()].filter((camera) => camera.isWatched(form)).length;
+    if (taken < (form === 'transcoded' ? transcodesMax : annotatedMax)) return;
+    if (form === 'transcoded') {
+      throw new SightlineError(
+        'TRANSCODE_LIMIT_REACHED',
+        `camera ${id} cannot be encoded anew: the server does that for ${transcodesMax} cameras at once`,
+      );
+    }
     throw new SightlineError(
-      'TRANSCODE_LIMIT_REACHED',
-      `camera ${id} cannot be encoded anew: the server does that for ${transcodesMax} cameras at once`,
+      'ANNOTATE_LIMIT_REACHED',
+      `camera ${id} cannot be drawn on: the server does that for ${annotatedMax} cameras at once`,
     );
   }
 

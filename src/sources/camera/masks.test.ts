@@ -29,6 +29,7 @@ const MASKS = [
   '0.8,-1 2,-1 2,0.4 0.8,0.4',
   '0.05,0.95 0.2,0.5 0.28,0.93',
 ].map((text) => readPolygon(text).polygon!);
+const FORMS = ['transcoded', 'annotated'] as const;
 /** What coding leaves of a hard edge. */
 const JPEG_SLACK = 40;
 const VIDEO_SLACK = 24;
@@ -141,6 +142,7 @@ describe('a camera with masks', { timeout: 60_000 }, () => {
   test('has them in every picture that leaves its process, at any size', async () => {
     const camera = world.reader.open(odd, { loop: true, masks: MASKS });
     camera.transcoded(true);
+    camera.annotated({});
     await camera.live();
     const scales = [
       null,
@@ -154,7 +156,9 @@ describe('a camera with masks', { timeout: 60_000 }, () => {
       await camera.until('still', i + 1);
       await camera.until('picture', camera.of('picture').length + 3);
     }
-    await camera.waitFor(() => camera.of('fragment').length >= 10);
+    await camera.waitFor(() =>
+      FORMS.every((form) => camera.of('fragment').filter((one) => one.form === form).length >= 10),
+    );
     camera.close();
     await camera.ended();
     const sizes = new Set<string>();
@@ -169,15 +173,20 @@ describe('a camera with masks', { timeout: 60_000 }, () => {
       const { data } = decodeJpeg(bytes, new Uint8Array(width * height * 3));
       expectMasked(shareBlack(rgbSamples(data, width, height, JPEG_SLACK), MASKS), `still ${width}×${height}`);
     }
-    const video = Buffer.concat([...camera.of('init'), ...camera.of('fragment')].map(({ bytes }) => bytes));
-    const pictures = await samplesOf(video, VIDEO_SLACK);
-    expect(pictures).toHaveLength(camera.of('fragment').length);
-    for (const picture of pictures) expectMasked(shareBlack(picture, MASKS), 'encoded anew');
+    for (const form of FORMS) {
+      const isOf = (one: { readonly form: string }) => one.form === form;
+      const fragments = camera.of('fragment').filter(isOf);
+      const file = Buffer.concat([...camera.of('init').filter(isOf), ...fragments].map(({ bytes }) => bytes));
+      const pictures = await samplesOf(file, VIDEO_SLACK);
+      expect(pictures).toHaveLength(fragments.length);
+      for (const picture of pictures) expectMasked(shareBlack(picture, MASKS), form);
+    }
   });
 
   test('gives no picture at all where its masks were not told', async () => {
     const camera = world.reader.open(odd, { loop: true, masks: undefined as never });
     camera.transcoded(true);
+    camera.annotated({});
     camera.pictures(25);
     await camera.live();
     camera.still();
@@ -185,6 +194,6 @@ describe('a camera with masks', { timeout: 60_000 }, () => {
     camera.close();
     await camera.ended();
     for (const kind of ['picture', 'still', 'fragment'] as const) expect(camera.of(kind)).toEqual([]);
-    expect(camera.counts).toMatchObject({ pictures: 0, transcoded: 0 });
+    expect(camera.counts).toMatchObject({ pictures: 0, transcoded: 0, annotated: 0 });
   });
 });

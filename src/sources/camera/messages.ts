@@ -1,7 +1,9 @@
+import type { ChannelForm, DrawnBoxes } from '../../base/camera-frame.ts';
 import type { CaptureClock } from '../../base/frame-name.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import type { Size } from '../../base/picture.ts';
 import type { Polygon } from '../../base/polygon.ts';
+import type { PipelineName, PipelineResult } from '../../base/result.ts';
 import type { HardwareType } from './hardware.ts';
 import type { PictureCondition } from '../../vision/picture-watch.ts';
 
@@ -38,6 +40,16 @@ export interface CameraInput {
 /** How decoded pictures are scaled before they cross to the server; null: not at all. `contain`: the longest fits, the aspect is kept; `stretch`: exactly this size. */
 export type PictureScale = (Size & { readonly fit: 'contain' | 'stretch' }) | null;
 
+/** Somebody watches the annotated channel. */
+export interface AnnotatedWish {
+  /** Neither side of its pictures is longer. */
+  readonly sideMax: number;
+  /** Pictures a second, at most. */
+  readonly fpsMax: number;
+  /** Those whose results are drawn: a frame that went to the engine waits for them, for a moment. */
+  readonly pipelines: readonly PipelineName[];
+}
+
 export type ReaderOrder =
   | { readonly type: 'open'; readonly camera: number; readonly epoch: number; readonly input: CameraInput }
   | { readonly type: 'close'; readonly camera: number }
@@ -47,6 +59,17 @@ export type ReaderOrder =
   | { readonly type: 'raw'; readonly camera: number; readonly isWanted: boolean }
   /** Somebody watches it encoded anew as H.264: all frames are decoded and encoded, until nobody does. */
   | { readonly type: 'transcoded'; readonly camera: number; readonly isWanted: boolean }
+  /** Somebody watches it with what was found drawn on it, or nobody any more (null): likewise. */
+  | { readonly type: 'annotated'; readonly camera: number; readonly wish: AnnotatedWish | null }
+  /** What a pipeline says of one of its frames, while somebody watches that; null: there is no result. */
+  | {
+      readonly type: 'result';
+      readonly camera: number;
+      readonly epoch: number;
+      readonly seq: number;
+      readonly pipeline: PipelineName;
+      readonly result: PipelineResult | null;
+    }
   /** What decodes its frames from the next key frame on: a device of this kind; null: the software, as in the beginning. */
   | { readonly type: 'decoder'; readonly camera: number; readonly by: HardwareType | null }
   /** A JPEG of the newest picture that is at hand, at most so wide. Answered by a `still` over the pipe, or by `still_failed`. */
@@ -81,6 +104,9 @@ export interface ReaderCounts {
   /** Frames that were encoded anew and handed to the pipe, and those that were not, though somebody watched: no time for them, no room, or damaged. */
   readonly transcoded: number;
   readonly transcodedDropped: number;
+  /** The same of those on which results were drawn. */
+  readonly annotated: number;
+  readonly annotatedDropped: number;
   readonly decodeMs: number;
   readonly scaleMs: number;
   /** Encoding anew, and scaling for that. */
@@ -106,6 +132,7 @@ export type ReaderNews =
   | { readonly type: 'condition'; readonly camera: number; readonly condition: PictureCondition }
   /** It is not encoded anew any more, until that is asked for once more. */
   | { readonly type: 'transcode_failed'; readonly camera: number; readonly reason: string }
+  | { readonly type: 'annotate_failed'; readonly camera: number; readonly reason: string }
   | {
       readonly type: 'still_failed';
       readonly camera: number;
@@ -132,8 +159,7 @@ export type ReaderData =
   /** Before the first fragment of an epoch. `bytes`: an MP4 initialisation segment. */
   | {
       readonly kind: 'init';
-      /** Of frames that were encoded anew. */
-      readonly isTranscoded: boolean;
+      readonly form: ChannelForm;
       readonly camera: number;
       readonly epoch: number;
       readonly codecString: string;
@@ -144,7 +170,9 @@ export type ReaderData =
   /** One frame as an MP4 fragment. Times are those of the medium, in seconds from the beginning of the epoch: presentation, and how long it is shown. */
   | (FrameData & {
       readonly kind: 'fragment';
-      readonly isTranscoded: boolean;
+      readonly form: ChannelForm;
+      /** What is drawn on it; `none` in the other forms. */
+      readonly boxes: DrawnBoxes;
       /** Its place in the order in which fragments of its epoch come, frames that were left out counted: `seq`, where they come as they were sent. */
       readonly order: number;
       readonly isKey: boolean;

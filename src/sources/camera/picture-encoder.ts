@@ -21,8 +21,8 @@ import type { MaskPainter } from './mask-painter.ts';
 import { scaledSize } from './picture-scaler.ts';
 import { TICKS_PER_S } from './timeline.ts';
 
-/** Neither side is longer. */
-const SIDE_MAX = 1280;
+/** Neither side of what is encoded anew is longer. */
+export const SIDE_MAX = 1280;
 /** H.264 of 4:2:0 takes even sides alone. */
 const SIDE_STEP = 2;
 /**
@@ -51,7 +51,7 @@ export interface EncodedPicture {
   readonly isKey: boolean;
 }
 
-/** Encodes pictures of one size as H.264, in one thread. One call at a time. */
+/** Encodes pictures of one size as H.264, in one thread. */
 export class PictureEncoder {
   readonly track: Mp4Track;
   /** Of the pictures that it takes. */
@@ -59,7 +59,6 @@ export class PictureEncoder {
   readonly #codec: CodecContext;
   readonly #masks: MaskPainter;
   readonly #scaler = new SoftwareScaleContext();
-  readonly #scaled = new Frame();
   readonly #packet = new Packet();
 
   private constructor(codec: CodecContext, track: Mp4Track, source: Size, masks: MaskPainter) {
@@ -69,19 +68,13 @@ export class PictureEncoder {
     this.source = source;
     this.#scaler.allocContext();
     this.#packet.alloc();
-    const scaled = this.#scaled;
-    scaled.alloc();
-    [scaled.width, scaled.height, scaled.format] = [codec.width, codec.height, AV_PIX_FMT_YUV420P];
-    scaled.colorSpace = AVCOL_SPC_BT709;
-    scaled.colorRange = AVCOL_RANGE_MPEG;
-    scaled.getBuffer();
   }
 
-  /** For pictures like this one, whose masks are in what comes of them as well. Errors: INTERNAL. */
-  static async open(picture: Frame, masks: MaskPainter): Promise<PictureEncoder> {
+  /** For pictures like this one, whose masks are in what comes of them as well. `sideMax`: neither side of what comes of it is longer. Errors: INTERNAL. */
+  static async open(picture: Frame, masks: MaskPainter, sideMax: number): Promise<PictureEncoder> {
     const found = Codec.findEncoderByName(FF_ENCODER_LIBX264);
     if (!found) throw new SightlineError('INTERNAL', 'this FFmpeg has no encoder for H.264');
-    const { width, height } = encodedSize(squareSize(picture, picture.sampleAspectRatio));
+    const { width, height } = encodedSize(squareSize(picture, picture.sampleAspectRatio), sideMax);
     const codec = new CodecContext();
     codec.allocContext3(found);
     [codec.width, codec.height, codec.pixelFormat] = [width, height, AV_PIX_FMT_YUV420P];
@@ -106,14 +99,27 @@ export class PictureEncoder {
     }
   }
 
-  /** `ticks`: when it is presented; rises. The picture is only read. Errors: INTERNAL, MaskFault. */
-  async encode(picture: Frame, ticks: number, isKey: boolean): Promise<EncodedPicture> {
-    const scaled = this.#scaled;
+  /** The picture, which is only read, as it is to be encoded: its caller frees it. Not while another call of this is under way. Errors: INTERNAL, MaskFault. */
+  async scale(picture: Frame): Promise<Frame> {
     weave(picture);
-    // The encoder may still hold the one before.
-    check(scaled.makeWritable());
-    check(await this.#scaler.scaleFrame(scaled, picture));
-    this.#masks.paint(scaled, orientationOf(picture.getSideData(AV_FRAME_DATA_DISPLAYMATRIX)));
+    const scaled = new Frame();
+    scaled.alloc();
+    [scaled.width, scaled.height, scaled.format] = [this.#codec.width, this.#codec.height, AV_PIX_FMT_YUV420P];
+    scaled.colorSpace = AVCOL_SPC_BT709;
+    scaled.colorRange = AVCOL_RANGE_MPEG;
+    try {
+      check(scaled.getBuffer());
+      check(await this.#scaler.scaleFrame(scaled, picture));
+      this.#masks.paint(scaled, orientationOf(picture.getSideData(AV_FRAME_DATA_DISPLAYMATRIX)));
+      return scaled;
+    } catch (thrown) {
+      scaled.free();
+      throw thrown;
+    }
+  }
+
+  /** One of `scale`. `ticks`: when it is presented; rises. Not while another call of this is under way. Errors: INTERNAL. */
+  async encode(scaled: Frame, ticks: number, isKey: boolean): Promise<EncodedPicture> {
     scaled.pts = BigInt(ticks);
     scaled.pictType = isKey ? AV_PICTURE_TYPE_I : AV_PICTURE_TYPE_NONE;
     check(await this.#codec.sendFrame(scaled));
@@ -129,14 +135,13 @@ export class PictureEncoder {
   close(): void {
     this.#codec.freeContext();
     this.#scaler.freeContext();
-    this.#scaled.free();
     this.#packet.free();
   }
 }
 
 /** As the picture is shown, with square pixels. */
-export function encodedSize(source: Size): Size {
-  const { width, height } = scaledSize(source, { width: SIDE_MAX, height: SIDE_MAX, fit: 'contain' });
+export function encodedSize(source: Size, sideMax: number): Size {
+  const { width, height } = scaledSize(source, { width: sideMax, height: sideMax, fit: 'contain' });
   return { width: even(width), height: even(height) };
 }
 

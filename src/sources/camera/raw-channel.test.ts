@@ -32,7 +32,7 @@ function setUp({ keyEvery = 20, bytesMax = 10 ** 7 } = {}) {
     },
   });
   channel.watch();
-  const name = { camera: 1, epoch: 1, isTranscoded: false };
+  const name = { camera: 1, epoch: 1, form: 'raw', boxes: 'none' } as const;
   channel.init({ ...name, kind: 'init', codecString: '', width: 8, height: 8, bytes: new Uint8Array() });
   let seq = 0;
   const play = (count: number): void => {

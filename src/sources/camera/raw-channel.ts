@@ -3,14 +3,13 @@ import type { SightlineError } from '../../base/errors.ts';
 import type { MemoryAccount } from '../../fences/memory-ledger.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Stream } from '../../stream/stream.ts';
-import type { RawFragment, RawInit } from '../../base/camera-frame.ts';
+import type { ChannelForm, RawFragment, RawInit } from '../../base/camera-frame.ts';
 import type { ReaderData } from './messages.ts';
 import { ownBytes } from './own-bytes.ts';
 
 export interface RawChannelOptions {
   readonly camera: string;
-  /** Which of its two forms. */
-  readonly form: 'raw' | 'transcoded';
+  readonly form: ChannelForm;
   readonly clock: Clock;
   readonly streams: FrameStreams;
   readonly account: () => MemoryAccount;
@@ -105,8 +104,8 @@ export class RawChannel {
     for (const { onFailed } of this.#watchers) onFailed(error);
   }
 
-  init({ isTranscoded, epoch, codecString, width, height, bytes }: Init): void {
-    this.#init = { isTranscoded, epoch, codecString, width, height, bytes: new Uint8Array(bytes) };
+  init({ form, epoch, codecString, width, height, bytes }: Init): void {
+    this.#init = { isTranscoded: form !== 'raw', epoch, codecString, width, height, bytes: new Uint8Array(bytes) };
   }
 
   fragment(data: Fragment): void {
@@ -115,7 +114,7 @@ export class RawChannel {
       this.#strays++;
       return;
     }
-    const { epoch, seq, order, clock, isKey, mediaTimeS, durationS } = data;
+    const { epoch, seq, order, clock, isKey, mediaTimeS, durationS, form, boxes } = data;
     const bytes = ownBytes(data.bytes);
     const frame = { camera: this.#options.camera, epoch, seq };
     this.#makeRoom(bytes.length);
@@ -123,7 +122,7 @@ export class RawChannel {
     this.#bytes += bytes.length;
     this.#published++;
     this.stream.publish({
-      data: { init, frame, order, clock, isKey, mediaTimeS, durationS, bytes },
+      data: { init, frame, order, clock, isKey, mediaTimeS, durationS, bytes, ...(form === 'annotated' && { boxes }) },
       captureTimeMs: this.#options.captureTimeMs(data),
     });
   }

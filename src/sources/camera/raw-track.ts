@@ -187,7 +187,7 @@ export class RawTrack {
     const track = this.#track;
     if (!track) return false;
     const { codecString, width, height, init: bytes } = track;
-    const header = { kind: 'init', isTranscoded: false, camera, epoch, codecString, width, height, bytes } as const;
+    const header = { kind: 'init', form: 'raw', camera, epoch, codecString, width, height, bytes } as const;
     const isSent = this.#outlet.send(header);
     if (isSent) this.#headerEpoch = epoch;
     return isSent;
@@ -208,7 +208,8 @@ export class RawTrack {
     return this.#outlet.send({
       ...named,
       kind: 'fragment',
-      isTranscoded: false,
+      form: 'raw',
+      boxes: 'none',
       order: frame.seq,
       mediaTimeS,
       durationS: times.duration / TICKS_PER_S,

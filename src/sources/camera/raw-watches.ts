@@ -1,49 +1,49 @@
-import type { RawFragment } from '../../base/camera-frame.ts';
+import { CHANNEL_FORMS, type ChannelForm, type RawFragment } from '../../base/camera-frame.ts';
 import type { SightlineError } from '../../base/errors.ts';
 import type { CameraFeed } from './feed.ts';
 import type { Stream } from '../../stream/stream.ts';
 
-/** A raw channel goes on for so long after its last view has closed: who goes from page to page, or opens and closes views by the thousand, does not turn it on and off. */
+/** A channel goes on for so long after its last view has closed: who goes from page to page, or opens and closes views by the thousand, does not turn it on and off. */
 const LINGER_MS = 2_000;
 
 interface Watch {
-  readonly isTranscoded: boolean;
+  readonly form: ChannelForm;
   views: number;
   /** When the last one closed. */
   emptyMs: number;
   readonly end: () => void;
 }
 
-/** Which raw channels are wanted, and in which form: each is asked for once, however many views it has. */
+/** Which channels of cameras are wanted, and in which form: each is asked for once, however many views it has. */
 export class RawWatches {
-  readonly #onFailed: (feed: CameraFeed, error: SightlineError) => void;
+  readonly #onFailed: (feed: CameraFeed, form: ChannelForm, error: SightlineError) => void;
   readonly #watches = new Map<Stream<RawFragment>, Watch>();
 
-  /** `onFailed`: it is encoded anew no more; its views of that form have nothing to wait for. */
-  constructor(onFailed: (feed: CameraFeed, error: SightlineError) => void) {
+  /** `onFailed`: it does not come in that form any more; its views have nothing to wait for. */
+  constructor(onFailed: (feed: CameraFeed, form: ChannelForm, error: SightlineError) => void) {
     this.#onFailed = onFailed;
   }
 
-  /** Raw channels that are asked for, in their own codec or encoded anew. */
-  count(isTranscoded: boolean): number {
-    return [...this.#watches.values()].filter((watch) => watch.isTranscoded === isTranscoded).length;
+  /** Channels that are asked for, by form. */
+  counts(): Record<ChannelForm, number> {
+    const all = [...this.#watches.values()];
+    const of = (form: ChannelForm) => [form, all.filter((watch) => watch.form === form).length];
+    return Object.fromEntries(CHANNEL_FORMS.map(of)) as Record<ChannelForm, number>;
   }
 
-  /** Errors: TRANSCODE_LIMIT_REACHED. */
-  begin(feed: CameraFeed, isTranscoded: boolean): void {
-    const stream = streamOf(feed, isTranscoded);
-    let watch = this.#watches.get(stream);
+  /** Errors: TRANSCODE_LIMIT_REACHED, ANNOTATE_LIMIT_REACHED. */
+  begin(feed: CameraFeed, form: ChannelForm): void {
+    let watch = this.#watches.get(feed[form]);
     if (watch === undefined) {
       // What is encoded for nobody any more takes no place from others.
-      if (isTranscoded) this.#endWhere((other) => other.isTranscoded && other.views === 0);
-      const end = isTranscoded ? feed.watchTranscoded((error) => this.#failed(feed, error)) : feed.watchRaw();
-      this.#watches.set(stream, (watch = { isTranscoded, views: 0, emptyMs: 0, end }));
+      if (form !== 'raw') this.#endWhere((other) => other.form === form && other.views === 0);
+      this.#watches.set(feed[form], (watch = { form, views: 0, emptyMs: 0, end: this.#ask(feed, form) }));
     }
     watch.views++;
   }
 
-  end(feed: CameraFeed, isTranscoded: boolean, nowMs: number): void {
-    const watch = this.#watches.get(streamOf(feed, isTranscoded));
+  end(feed: CameraFeed, form: ChannelForm, nowMs: number): void {
+    const watch = this.#watches.get(feed[form]);
     if (watch === undefined) return;
     watch.views--;
     watch.emptyMs = nowMs;
@@ -58,11 +58,17 @@ export class RawWatches {
     this.#endWhere(() => true);
   }
 
+  #ask(feed: CameraFeed, form: ChannelForm): () => void {
+    const onFailed = (error: SightlineError) => this.#failed(feed, form, error);
+    if (form === 'raw') return feed.watchRaw();
+    return form === 'transcoded' ? feed.watchTranscoded(onFailed) : feed.watchAnnotated(onFailed);
+  }
+
   /** The next view of it begins anew. */
-  #failed(feed: CameraFeed, error: SightlineError): void {
-    const failed = this.#watches.get(feed.transcoded);
+  #failed(feed: CameraFeed, form: ChannelForm, error: SightlineError): void {
+    const failed = this.#watches.get(feed[form]);
     this.#endWhere((watch) => watch === failed);
-    this.#onFailed(feed, error);
+    this.#onFailed(feed, form, error);
   }
 
   #endWhere(isOver: (watch: Watch) => boolean): void {
@@ -72,8 +78,4 @@ export class RawWatches {
       this.#watches.delete(stream);
     }
   }
-}
-
-function streamOf({ raw, transcoded }: CameraFeed, isTranscoded: boolean): Stream<RawFragment> {
-  return isTranscoded ? transcoded : raw;
 }

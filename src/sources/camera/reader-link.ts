@@ -1,4 +1,5 @@
 import { extname } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import type { Random } from '../../base/random.ts';
@@ -8,6 +9,7 @@ import { Supervisor } from '../../supervise/supervisor.ts';
 import { DataReader } from './data-codec.ts';
 import type { HardwareType } from './hardware.ts';
 import type {
+  AnnotatedWish,
   CameraInput,
   PictureCondition,
   PictureScale,
@@ -47,6 +49,7 @@ export interface OpeningListener {
   /** As in `ReaderNews`. */
   decoder(by: string, fault: string | null): void;
   transcodeFailed(reason: string): void;
+  annotateFailed(reason: string): void;
   counts(counts: ReaderCounts): void;
   stillFailed(request: number, code: ErrorCode, reason: string): void;
   data(data: ReaderData): void;
@@ -331,6 +334,8 @@ function tell(listener: OpeningListener, news: Exclude<ReaderNews, { type: 'coun
       return listener.decoder(news.by, news.fault);
     case 'transcode_failed':
       return listener.transcodeFailed(news.reason);
+    case 'annotate_failed':
+      return listener.annotateFailed(news.reason);
     case 'still_failed':
       return listener.stillFailed(news.request, news.code, news.reason);
   }
@@ -363,6 +368,7 @@ export class Opening {
   #pictures: { readonly rateFps: number; readonly scale: PictureScale } | undefined;
   #isRawWanted = false;
   #isTranscodedWanted = false;
+  #annotated: AnnotatedWish | null = null;
   #decoder: HardwareType | null = null;
 
   /** For `ReaderLink.open`. */
@@ -389,6 +395,7 @@ export class Opening {
     if (this.#pictures) this.#link.send({ type: 'pictures', camera, ...this.#pictures });
     if (this.#isRawWanted) this.#link.send({ type: 'raw', camera, isWanted: true });
     if (this.#isTranscodedWanted) this.#link.send({ type: 'transcoded', camera, isWanted: true });
+    if (this.#annotated) this.#link.send({ type: 'annotated', camera, wish: this.#annotated });
     if (this.#decoder !== null) this.#link.send({ type: 'decoder', camera, by: this.#decoder });
   }
 
@@ -405,6 +412,17 @@ export class Opening {
   transcoded(isWanted: boolean): void {
     this.#isTranscodedWanted = isWanted;
     if (this.#isBegun) this.#link.send({ type: 'transcoded', camera: this.camera, isWanted });
+  }
+
+  /** null: nobody wants it. */
+  annotated(wish: AnnotatedWish | null): void {
+    if (isDeepStrictEqual(wish, this.#annotated)) return;
+    this.#annotated = wish;
+    if (this.#isBegun) this.#link.send({ type: 'annotated', camera: this.camera, wish });
+  }
+
+  result(result: Omit<Extract<ReaderOrder, { type: 'result' }>, 'type' | 'camera'>): void {
+    if (this.#isBegun) this.#link.send({ type: 'result', camera: this.camera, ...result });
   }
 
   /** What decodes it; null: the software. */

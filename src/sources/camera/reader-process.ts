@@ -52,6 +52,8 @@ function follow(order: ReaderOrder): void {
   else if (order.type === 'raw') reader.orderRaw(order.isWanted);
   else if (order.type === 'decoder') reader.orderDecoder(order.by);
   else if (order.type === 'transcoded') reader.orderTranscoded(order.isWanted);
+  else if (order.type === 'annotated') reader.orderAnnotated(order.wish);
+  else if (order.type === 'result') reader.orderResult(order);
   else reader.orderStill(order.request, order.widthMax);
 }
 

@@ -7,20 +7,32 @@ import { encodeJpeg } from '../../media/jpeg.ts';
 import type { NalCodec } from '../../media/nal.ts';
 import { PictureWatch, WATCH_SIZE } from '../../vision/picture-watch.ts';
 import { DecodePlan, Pace } from './decode-plan.ts';
+import { EncodedTrack } from './encoded-track.ts';
 import { connectionFault } from './faults.ts';
 import type { KeptWatch, KeptWatches } from './kept-watches.ts';
 import { MaskFault, MaskPainter } from './mask-painter.ts';
-import type { CameraInput, PictureCondition, PictureScale, ReaderCounts, ReaderNews, StreamFacts } from './messages.ts';
+import type {
+  AnnotatedWish,
+  CameraInput,
+  PictureCondition,
+  PictureScale,
+  ReaderCounts,
+  ReaderNews,
+  ReaderOrder,
+  StreamFacts,
+} from './messages.ts';
 import { sourceOf } from './open-source.ts';
 import type { Outlet } from './outlet.ts';
 import type { HardwareType } from './hardware.ts';
 import { PictureDecoder, type OpenDecoder } from './picture-decoder.ts';
+import { drawingsOn } from './drawings.ts';
+import { SIDE_MAX } from './picture-encoder.ts';
 import { PictureScaler } from './picture-scaler.ts';
 import { RateMeter } from './rate-meter.ts';
 import { RawTrack, type NamedFrame } from './raw-track.ts';
+import { ResultBoard, type BoardFrame } from './result-board.ts';
 import { aheadOfMonotonicMs, monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
 import { TICKS_PER_S, Timeline } from './timeline.ts';
-import { TranscodedTrack } from './transcoded-track.ts';
 
 /**
  * One camera in its process: its packets get their names, and go on as fragments to those who watch, and to the decoder as far as pictures are needed. Reading
@@ -95,7 +107,10 @@ export class CameraReader {
   /** For the watch alone. */
   readonly #luma = new PictureScaler('luma');
   readonly #decoder: PictureDecoder;
-  readonly #transcoded: TranscodedTrack;
+  readonly #transcoded: EncodedTrack;
+  readonly #annotated: EncodedTrack;
+  /** Of the frames that are drawn on. */
+  readonly #board = new ResultBoard();
   #track: TrackFacts | undefined;
   #timeline = new Timeline(true);
   #raw: RawTrack | undefined;
@@ -153,8 +168,25 @@ export class CameraReader {
     this.#earlierWatch = scene === undefined ? undefined : options.watches.take(scene, monotonicMs());
     this.#masks = new MaskPainter(options.input.masks);
     this.#rgb = new PictureScaler('rgb', this.#masks);
-    this.#transcoded = new TranscodedTrack(options.outlet, this.#masks, (reason) => {
-      options.tell({ type: 'transcode_failed', camera: this.camera, reason });
+    const { camera, tell, outlet } = options;
+    const parts = { outlet, masks: this.#masks };
+    this.#transcoded = new EncodedTrack({
+      ...parts,
+      form: 'transcoded',
+      onFailed: (reason) => tell({ type: 'transcode_failed', camera, reason }),
+    });
+    this.#annotated = new EncodedTrack({
+      ...parts,
+      form: 'annotated',
+      onFailed: (reason) => tell({ type: 'annotate_failed', camera, reason }),
+      annotator: {
+        isDone: (frame) => this.#board.isDone(frame),
+        draw: (picture, frame, orientation) => {
+          const { boxes, results } = this.#board.drawingFor(boardFrame(frame));
+          drawingsOn(picture, results, orientation);
+          return boxes;
+        },
+      },
     });
     this.#decoder = new PictureDecoder(
       (picture, id) => this.#takePicture(picture, id),
@@ -176,9 +208,13 @@ export class CameraReader {
       picturesDropped: this.#picturesDropped,
       fragments,
       fragmentsDropped,
-      ...this.#transcoded.counts,
+      transcoded: this.#transcoded.counts.encoded,
+      transcodedDropped: this.#transcoded.counts.dropped,
+      annotated: this.#annotated.counts.encoded,
+      annotatedDropped: this.#annotated.counts.dropped,
       decodeMs,
       scaleMs: this.#scaleMs,
+      encodeMs: this.#transcoded.counts.encodeMs + this.#annotated.counts.encodeMs,
     };
   }
 
@@ -193,7 +229,25 @@ export class CameraReader {
   }
 
   orderTranscoded(isWanted: boolean): void {
-    this.#transcoded.want(isWanted);
+    this.#transcoded.want(isWanted ? { sideMax: SIDE_MAX, fpsMax: Infinity } : undefined);
+    this.#followWishes();
+  }
+
+  orderAnnotated(wish: AnnotatedWish | null): void {
+    if (!wish) this.#board.clear();
+    this.#board.configure(wish?.pipelines ?? []);
+    this.#annotated.want(wish ?? undefined);
+    this.#followWishes();
+  }
+
+  orderResult({ epoch, seq, pipeline, result }: Extract<ReaderOrder, { type: 'result' }>): void {
+    this.#board.note({ epoch, seq }, pipeline, result);
+    this.#annotated.look();
+  }
+
+  /** All frames are decoded while one of the forms is wanted that are made of pictures. */
+  #followWishes(): void {
+    const isWanted = this.#transcoded.isWanted || this.#annotated.isWanted;
     this.#plan.wantAll(isWanted);
     if (isWanted) this.#catchUp();
     else if (this.#replay.length > 0) {
@@ -311,7 +365,8 @@ export class CameraReader {
       this.#failStill(request, 'its connection has ended');
     }
     this.#decoder.close();
-    this.#transcoded.close();
+    await this.#transcoded.close();
+    await this.#annotated.close();
     this.#rgb.close();
     this.#masks.close();
     this.#luma.close();
@@ -577,19 +632,23 @@ export class CameraReader {
     try {
       // What comes behind that leaves the process.
       const masked = await this.#masks.mask(picture);
-      if (!isReplayed && this.#plan.takesPicture(this.#shownMs(frame))) await this.#sendPicture(masked, frame);
+      const isTaken = !isReplayed && this.#plan.takesPicture(this.#shownMs(frame));
+      const isSent = isTaken && (await this.#sendPicture(masked, frame));
+      if (isSent && this.#annotated.isWanted) this.#board.expect(boardFrame(frame));
       while (this.#stills.length > 0) await this.#sendStill(masked, frame);
-      await this.#encode(masked, frame);
+      await this.#encode(masked, frame, isSent);
     } catch (thrown) {
       if (!(thrown instanceof MaskFault)) throw thrown;
       this.#unmasked += 1;
     }
   }
 
-  async #encode(picture: Frame, frame: NamedFrame): Promise<void> {
+  /** `isSent`: it went to the engine. */
+  async #encode(picture: Frame, frame: NamedFrame, isSent: boolean): Promise<void> {
     // A source that can wait loses nothing.
     if (!this.#isFast() && this.#replay.length + this.#jobs.length >= QUEUE_ENCODED_MAX) return;
     await this.#transcoded.take(picture, frame);
+    await this.#annotated.take(picture, frame, isSent);
   }
 
   #isReplayed({ epoch, seq }: NamedFrame): boolean {
@@ -610,12 +669,13 @@ export class CameraReader {
     this.#options.tell({ type: 'condition', camera: this.camera, condition });
   }
 
-  async #sendPicture(picture: Frame, frame: NamedFrame): Promise<void> {
+  /** False: there was no room for it. */
+  async #sendPicture(picture: Frame, frame: NamedFrame): Promise<boolean> {
     const { outlet } = this.#options;
     // Before the work.
     if (!outlet.hasRoom('picture')) {
       this.#picturesDropped += 1;
-      return;
+      return false;
     }
     const beganMs = performance.now();
     const { keys, keyMs } = this.#plan.turn;
@@ -625,8 +685,10 @@ export class CameraReader {
     const { decoded, decodeMs } = this.#decoder.counts;
     const data = { kind: 'picture' as const, ...nameOf(frame), width, height, source, keys, keyMs, bytes };
     // The mean: one frame alone may need others to be decoded.
-    if (outlet.send({ ...data, decodeMs: decodeMs / decoded + scaleMs })) this.#pictures += 1;
+    const isSent = outlet.send({ ...data, decodeMs: decodeMs / decoded + scaleMs });
+    if (isSent) this.#pictures += 1;
     else this.#picturesDropped += 1;
+    return isSent;
   }
 
   /** The one that was asked for first. */
@@ -661,6 +723,10 @@ export class CameraReader {
   #failStill(request: number, reason: string): void {
     this.#options.tell({ type: 'still_failed', camera: this.camera, request, code: 'CAMERA_NO_PICTURE', reason });
   }
+}
+
+function boardFrame({ epoch, seq, times }: NamedFrame): BoardFrame {
+  return { epoch, seq, shownMs: (times.presentation * 1000) / TICKS_PER_S };
 }
 
 function nameOf({ camera, epoch, seq, arrivedMs, capturedBeforeMs, clock }: NamedFrame) {

@@ -7,7 +7,7 @@ import { numberedClip, type CodedClip } from '../../../test/support/coded-clip.t
 import { decodePictures } from '../../../test/support/decoded.ts';
 import { numberLuma } from '../../../test/support/picture-number.ts';
 import type { RtspServer } from '../../../test/support/rtsp-server.ts';
-import { encodedSize } from './picture-encoder.ts';
+import { encodedSize, SIDE_MAX } from './picture-encoder.ts';
 
 const SIZE = { width: 160, height: 96 };
 let clips: Record<'hevc' | 'long' | 'bFrames' | 'other', CodedClip>;
@@ -35,11 +35,11 @@ afterAll(async () => {
   await world?.[Symbol.asyncDispose]();
 });
 
-const transcoded = (camera: ReadCamera) => camera.of('fragment').filter(({ isTranscoded }) => isTranscoded);
+const transcoded = (camera: ReadCamera) => camera.of('fragment').filter(({ form }) => form === 'transcoded');
 
 /** What a viewer sees: the number in each picture, beside the fragment that it comes from. */
 async function shown(camera: ReadCamera, epoch = camera.epoch) {
-  const init = camera.of('init').find((one) => one.isTranscoded && one.epoch === epoch)!;
+  const init = camera.of('init').find((one) => one.form === 'transcoded' && one.epoch === epoch)!;
   const fragments = transcoded(camera).filter((one) => one.epoch === epoch);
   const pictures = await decodePictures(Buffer.concat([init.bytes, ...fragments.map(({ bytes }) => bytes)]));
   expect(pictures).toHaveLength(fragments.length);
@@ -58,7 +58,7 @@ describe('a camera that is encoded anew', { timeout: 60_000 }, () => {
     camera.close();
     await camera.ended();
     expect(camera.of('init')).toMatchObject([
-      { isTranscoded: true, epoch: camera.epoch, codecString: expect.stringMatching(/^avc1\.42/), ...SIZE },
+      { form: 'transcoded', epoch: camera.epoch, codecString: expect.stringMatching(/^avc1\.42/), ...SIZE },
     ]);
     const pictures = await shown(camera);
     expect(pictures.map(({ number }) => number)).toEqual(pictures.map(({ fragment }) => sent[fragment.seq]));
@@ -95,7 +95,7 @@ describe('a camera that is encoded anew', { timeout: 60_000 }, () => {
     expect(seqs).not.toEqual(seqs.toSorted((a, b) => a - b));
     // The same times as in the camera's own form.
     const own = new Map(
-      camera.of('fragment').flatMap((one) => (one.isTranscoded ? [] : [[one.seq, one.mediaTimeS] as const])),
+      camera.of('fragment').flatMap((one) => (one.form === 'transcoded' ? [] : [[one.seq, one.mediaTimeS] as const])),
     );
     for (const { seq, mediaTimeS } of fragments) if (own.has(seq)) expect(mediaTimeS).toBe(own.get(seq));
     expect(fragments.filter(({ seq }) => own.has(seq)).length).toBeGreaterThan(100);
@@ -227,5 +227,5 @@ test.each([
     [2, 2],
   ],
 ] as const)('pictures of %j are encoded as %j', ([width, height], [toWidth, toHeight]) => {
-  expect(encodedSize({ width, height })).toEqual({ width: toWidth, height: toHeight });
+  expect(encodedSize({ width, height }, SIDE_MAX)).toEqual({ width: toWidth, height: toHeight });
 });

@@ -4,16 +4,18 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { MaskPainter } from './mask-painter.ts';
 import type { ReaderData } from './messages.ts';
 import type { Outlet } from './outlet.ts';
+import { SIDE_MAX } from './picture-encoder.ts';
 import type { NamedFrame } from './raw-track.ts';
 import { TICKS_PER_S } from './timeline.ts';
-import { TranscodedTrack } from './transcoded-track.ts';
+import { EncodedTrack } from './encoded-track.ts';
 
 const FRAME_TICKS = TICKS_PER_S / 10;
 const BYTES = new Uint8Array();
+const WISH = { sideMax: SIDE_MAX, fpsMax: Infinity };
 
 let sent: ReaderData[];
 let room: { fragments: boolean; isTaken: boolean };
-let track: TranscodedTrack;
+let track: EncodedTrack;
 let failures: string[];
 
 beforeEach(() => {
@@ -24,9 +26,14 @@ beforeEach(() => {
     send: (data: ReaderData) => room.isTaken && sent.push(data) > 0,
   };
   failures = [];
-  track = new TranscodedTrack(outlet as unknown as Outlet, new MaskPainter([]), (reason) => void failures.push(reason));
+  track = new EncodedTrack({
+    form: 'transcoded',
+    outlet: outlet as unknown as Outlet,
+    masks: new MaskPainter([]),
+    onFailed: (reason) => void failures.push(reason),
+  });
 });
-afterEach(() => track.close());
+afterEach(async () => await track.close());
 
 function frameOf(seq: number, place = seq, epoch = 1): NamedFrame {
   const times = { decode: seq * FRAME_TICKS, presentation: place * FRAME_TICKS, duration: FRAME_TICKS };
@@ -54,37 +61,37 @@ const fragments = () =>
 test('nothing comes of it before somebody watches, nor afterwards', async () => {
   await play(0, 3);
   expect(sent).toEqual([]);
-  track.want(true);
+  track.want(WISH);
   await play(3, 5);
-  track.want(false);
+  track.want(undefined);
   await play(5, 7);
   expect(fragments()).toEqual(['3k 0', '4 1']);
-  expect(track.counts).toMatchObject({ transcoded: 2, transcodedDropped: 0 });
+  expect(track.counts).toMatchObject({ encoded: 2, dropped: 0 });
 });
 
 test('key frames come once a second, and for whoever comes', async () => {
-  track.want(true);
+  track.want(WISH);
   await play(0, 12);
-  track.want(false);
-  track.want(true);
+  track.want(undefined);
+  track.want(WISH);
   await play(12, 14);
   expect(fragments().filter((name) => name.includes('k'))).toEqual(['0k 0', '10k 10', '12k 0']);
   expect(sent.filter(({ kind }) => kind === 'init')).toHaveLength(2);
 });
 
 test('frames for which there is no room are left out before they are encoded, and counted in the order of the next one', async () => {
-  track.want(true);
+  track.want(WISH);
   await play(0, 2);
   room.fragments = false;
   await play(2, 4);
   room.fragments = true;
   await play(4, 6);
   expect(fragments()).toEqual(['0k 0', '1 1', '4 4', '5 5']);
-  expect(track.counts).toMatchObject({ transcoded: 4, transcodedDropped: 2 });
+  expect(track.counts).toMatchObject({ encoded: 4, dropped: 2 });
 });
 
 test('what is lost when it is encoded has a key frame behind it; so has a hole that a player would stop at', async () => {
-  track.want(true);
+  track.want(WISH);
   await play(0, 2);
   room.isTaken = false;
   await play(2, 3);
@@ -93,22 +100,22 @@ test('what is lost when it is encoded has a key frame behind it; so has a hole t
   for (let seq = 5; seq < 9; seq++) track.expect(frameOf(seq));
   await play(9, 10);
   expect(fragments()).toEqual(['0k 0', '1 1', '3k 3', '4 4', '9k 9']);
-  expect(track.counts).toMatchObject({ transcodedDropped: 5 });
+  expect(track.counts).toMatchObject({ dropped: 5 });
 });
 
 test('pictures come in the order of presentation; one that comes late is missing', async () => {
-  track.want(true);
+  track.want(WISH);
   // Numbers in the order of decoding, and their places in that of presentation.
   const places = [0, 3, 1, 2, 6, 4, 5];
   await take(frameOf(0, 0));
   for (const [seq, place] of places.entries()) if (seq > 0) track.expect(frameOf(seq, place));
   for (const seq of [2, 3, 1, 6, 5, 4]) await take(frameOf(seq, places[seq]!));
   expect(fragments()).toEqual(['0k 0', '2 1', '3 2', '1 3', '6 5', '4 6']);
-  expect(track.counts).toMatchObject({ transcoded: 6, transcodedDropped: 1 });
+  expect(track.counts).toMatchObject({ encoded: 6, dropped: 1 });
 });
 
 test('another epoch begins anew, with what was missing at the end of the last one counted', async () => {
-  track.want(true);
+  track.want(WISH);
   await play(0, 2);
   track.expect(frameOf(2));
   await play(0, 2, 2);
@@ -120,11 +127,11 @@ test('another epoch begins anew, with what was missing at the end of the last on
     [2, 0, true],
     [2, 1, false],
   ]);
-  expect(track.counts).toMatchObject({ transcodedDropped: 1 });
+  expect(track.counts).toMatchObject({ dropped: 1 });
 });
 
 test('a picture of another size within an epoch, which the header does not tell, is left out', async () => {
-  track.want(true);
+  track.want(WISH);
   await play(0, 2);
   track.expect(frameOf(2));
   await take(frameOf(2), 32, 32);
@@ -140,21 +147,77 @@ test('where the encoder fails that is told once, what follows is missing, and th
       throw new Error('it does not work');
     },
   };
-  track.want(true);
+  track.want(WISH);
   await track.take(broken as unknown as Frame, frameOf(0));
   await play(1, 4);
   expect(failures).toEqual(['it does not work']);
   expect(fragments()).toEqual([]);
-  expect(track.counts).toMatchObject({ transcoded: 0, transcodedDropped: 3 });
-  track.want(false);
-  track.want(true);
+  expect(track.counts).toMatchObject({ encoded: 0, dropped: 3 });
+  track.want(undefined);
+  track.want(WISH);
   await play(4, 6);
   expect(fragments()).toEqual(['4k 0', '5 1']);
 });
 
 test('frames of which nothing is heard are missing in the end', async () => {
-  track.want(true);
+  track.want(WISH);
   await play(0, 1);
   for (let seq = 1; seq < 1_200; seq++) track.expect(frameOf(seq));
-  expect(track.counts.transcodedDropped).toBe(199);
+  expect(track.counts.dropped).toBe(199);
+});
+
+test('a picture waits for what is to be drawn on it, those behind it as well, and none for too long', async () => {
+  const done = new Set<number>();
+  const drawn: number[] = [];
+  track = new EncodedTrack({
+    form: 'annotated',
+    outlet: { hasRoom: () => true, send: (data: ReaderData) => sent.push(data) > 0 } as unknown as Outlet,
+    masks: new MaskPainter([]),
+    onFailed: (reason) => void failures.push(reason),
+    annotator: {
+      isDone: ({ seq }) => done.has(seq),
+      draw: (_, { seq }) => {
+        drawn.push(seq);
+        return done.has(seq) ? 'own' : 'none';
+      },
+    },
+  });
+  track.want(WISH);
+  done.add(0).add(2);
+  for (let seq = 0; seq < 3; seq++) await take(frameOf(seq));
+  await expect.poll(() => fragments()).toEqual(['0k 0']);
+  done.add(1);
+  track.look();
+  await expect.poll(() => fragments()).toEqual(['0k 0', '1 1', '2 2']);
+  // Nothing comes for this one.
+  await take(frameOf(3));
+  await expect.poll(() => drawn).toEqual([0, 1, 2, 3]);
+  await expect.poll(() => fragments()).toHaveLength(4);
+  // More wait than may: those in front go as they are.
+  for (let seq = 4; seq < 14; seq++) await take(frameOf(seq));
+  await expect.poll(() => drawn.length).toBeGreaterThanOrEqual(6);
+  track.want(undefined);
+  await track.close();
+  const boxes = sent.flatMap((data) => (data.kind === 'fragment' ? [data.boxes] : []));
+  expect(boxes.slice(0, 4)).toEqual(['own', 'own', 'own', 'none']);
+  expect(failures).toEqual([]);
+});
+
+test('pictures come no faster than is wanted, and rather those that are preferred', async () => {
+  track = new EncodedTrack({
+    form: 'annotated',
+    outlet: { hasRoom: () => true, send: (data: ReaderData) => sent.push(data) > 0 } as unknown as Outlet,
+    masks: new MaskPainter([]),
+    onFailed: (reason) => void failures.push(reason),
+    annotator: { isDone: () => true, draw: () => 'none' },
+  });
+  track.want({ sideMax: 32, fpsMax: 2.5 });
+  const pixels = Buffer.alloc(64 * 48 * 1.5, 16);
+  using picture = Frame.fromVideoBuffer(pixels, { width: 64, height: 48, format: AV_PIX_FMT_YUV420P });
+  for (let seq = 0; seq < 16; seq++) await track.take(picture, frameOf(seq), seq === 6 || seq === 7);
+  await expect.poll(() => fragments()).toEqual(['0k 0', '4 1', '6 2', '12k 3']);
+  expect(sent.find(({ kind }) => kind === 'init')).toMatchObject({ form: 'annotated', width: 32, height: 24 });
+  expect(sent.find(({ kind }) => kind === 'fragment')).toMatchObject({ durationS: 0.4 });
+  expect(pixels.length).toBeGreaterThan(0);
+  await track.close();
 });
