@@ -111,7 +111,7 @@ describe.skipIf(CHROMIUM === undefined)('WHEP', () => {
       status: 201,
       location: expect.stringMatching(/^\/whep\/cam1\/raw\/[\w-]{32}$/),
     });
-    await eventually(shown).toBeGreaterThanOrEqual(isLongRun ? 1_000 : 60);
+    await eventually(shown).toBeGreaterThanOrEqual(isLongRun ? 500 : 30);
     const pictures = await seen();
     expect(pictures.filter(({ number, name }) => number === undefined || name === undefined)).toEqual([]);
     const offsets = new Set(
