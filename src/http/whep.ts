@@ -24,7 +24,7 @@ const EXPOSED = 'Location, ETag, Accept-Patch';
 
 const placeParams = {
   camera: z.string().describe('id of the camera'),
-  channel: z.string().describe('`raw`: its own picture'),
+  channel: z.string().describe('`raw`: its own picture; `annotated`: with what was found drawn on it'),
 };
 const sessionParams = z.object({ ...placeParams, session: z.string().describe('as `Location` has it') });
 
@@ -51,6 +51,7 @@ export function whepRoutes(host: WhepHost, basePath: string): Route[] {
         'SDP_BAD',
         'SDP_UNFIT',
         'TRANSCODE_LIMIT_REACHED',
+        'ANNOTATE_LIMIT_REACHED',
         'ADDRESS_LIMIT_REACHED',
         'WEBRTC_OFF',
         'WEBRTC_LIMIT_REACHED',

@@ -1,3 +1,4 @@
+import type { DrawnBoxes } from '../base/camera-frame.ts';
 import type { CaptureClock } from '../base/frame-name.ts';
 import type { NamedOutcomeMessage } from './cameras.ts';
 
@@ -16,6 +17,8 @@ export interface WebRtcFrameMessage {
   readonly media_time_s: number;
   /** It was encoded anew. */
   readonly transcoded: boolean;
+  /** What is drawn on a frame of the annotated channel; `none` on others. */
+  readonly boxes: DrawnBoxes;
   readonly rtp_timestamp: number;
 }
 

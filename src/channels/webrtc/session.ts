@@ -47,8 +47,6 @@ export interface SessionParts {
 }
 
 const SECRET_BYTES = 24;
-/** Until there is an answer: the thread may have to be started for it, on a busy machine. */
-const ANSWER_MS_MAX = 10_000;
 /** What waits for a viewer for longer is left out, up to the newest key frame. */
 const BUDGET_MS = 1_000;
 /** Frames that are with the thread, and their bytes; one always goes. */
@@ -60,8 +58,8 @@ export class ViewerSession implements Dependant {
   readonly id: number;
   /** Whoever has it may end the session. */
   readonly secret = randomBytes(SECRET_BYTES).toString('base64url');
-  /** From when on its connection is waited for. */
-  #connectFromMs: number;
+  /** Its connection is waited for since then; before that the thread makes the answer, which has a bound of its own. */
+  #answeredMs = Infinity;
   readonly #parts: SessionParts;
   readonly #stamps = new RtpClock();
   #channel: Channel;
@@ -84,7 +82,6 @@ export class ViewerSession implements Dependant {
     this.id = parts.id;
     this.#parts = parts;
     this.#channel = parts.channel;
-    this.#connectFromMs = parts.clock.now() + ANSWER_MS_MAX;
     parts.channel.begin(parts.feed);
     parts.principal.add(this);
   }
@@ -120,7 +117,7 @@ export class ViewerSession implements Dependant {
 
   /** The viewer has its answer. */
   answered(): void {
-    this.#connectFromMs = this.#parts.clock.now();
+    this.#answeredMs = this.#parts.clock.now();
   }
 
   /** Of its thread. */
@@ -148,7 +145,7 @@ export class ViewerSession implements Dependant {
 
   /** Once a second. */
   sweep(nowMs: number, connectTimeoutMs: number): void {
-    if (this.#state === 'connecting' && nowMs - this.#connectFromMs > connectTimeoutMs)
+    if (this.#state === 'connecting' && nowMs - this.#answeredMs > connectTimeoutMs)
       return this.close('connect_timeout');
     this.#cursor?.catchUp(nowMs);
     this.#results?.catchUp(nowMs);
@@ -272,7 +269,7 @@ export class ViewerSession implements Dependant {
 
   #sendFrame(sample: Sample<RawFragment>): void {
     const { clock, id, send } = this.#parts;
-    const { frame, clock: captureClock, isKey, mediaTimeS, bytes, init } = sample.data;
+    const { frame, clock: captureClock, isKey, mediaTimeS, bytes, init, boxes = 'none' } = sample.data;
     const { camera, epoch, seq } = frame;
     const stamp = this.#stamps.stampOf({ epoch, mediaTimeS: this.#timeOf(sample) }, sample.publishedTimeMs);
     const name: WebRtcFrameMessage = {
@@ -284,6 +281,7 @@ export class ViewerSession implements Dependant {
       clock: captureClock,
       media_time_s: mediaTimeS,
       transcoded: init.isTranscoded,
+      boxes,
       rtp_timestamp: stamp,
     };
     this.#flightFrames++;

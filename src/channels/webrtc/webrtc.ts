@@ -124,7 +124,7 @@ export class WebRtc {
 
   /**
    * Errors: WEBRTC_OFF, SHUTTING_DOWN, CAMERA_UNKNOWN and those of a camera without a connection, NOT_FOUND, SDP_BAD, SDP_UNFIT, WEBRTC_LIMIT_REACHED, ADDRESS_LIMIT_REACHED,
-   * TRANSCODE_LIMIT_REACHED, WEBRTC_UNAVAILABLE.
+   * TRANSCODE_LIMIT_REACHED, ANNOTATE_LIMIT_REACHED, WEBRTC_UNAVAILABLE.
    */
   async open(viewer: Viewer, sdp: string): Promise<OpenedSession> {
     try {

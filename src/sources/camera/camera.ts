@@ -196,7 +196,7 @@ export class Camera implements CameraFeed {
         maxFps: () => this.#settings.maxFps,
         onChange: () => this.#orderPictures(),
         onMissed: () => this.#orderAnew(),
-        onResult: (tookMs, runMs) => host.share.note(tookMs, runMs),
+        onDone: (done) => host.share.note(done),
         onTrouble: (reason) => this.#onTrouble(reason),
       });
     } catch (thrown) {

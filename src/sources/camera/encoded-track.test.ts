@@ -221,3 +221,20 @@ test('pictures come no faster than is wanted, and rather those that are preferre
   expect(pixels.length).toBeGreaterThan(0);
   await track.close();
 });
+
+test('no more pictures are kept for the encoder than may wait for what is to be drawn on them', async () => {
+  track = new EncodedTrack({
+    form: 'annotated',
+    outlet: { hasRoom: () => true, send: (data: ReaderData) => sent.push(data) > 0 } as unknown as Outlet,
+    masks: new MaskPainter([]),
+    onFailed: (reason) => void failures.push(reason),
+    annotator: { isDone: () => false, draw: () => 'none' },
+  });
+  track.want(WISH);
+  let most = 0;
+  for (let seq = 0; seq < 40; seq++) {
+    await take(frameOf(seq), 640, 480);
+    most = Math.max(most, seq + 1 - track.counts.encoded);
+  }
+  expect(most).toBeLessThanOrEqual(8);
+});

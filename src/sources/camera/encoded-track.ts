@@ -186,7 +186,8 @@ export class EncodedTrack {
     const orientation = orientationOf(picture.getSideData(AV_FRAME_DATA_DISPLAYMATRIX));
     this.#waiting.push({ picture: scaled, frame, orientation, untilMs: performance.now() + DRAWN_WAIT_MS });
     this.look();
-    if (!annotator) await this.#encoding;
+    // Where the encoder is behind, decoding waits for it: no more pictures are kept than may wait for what is to be drawn on them.
+    if (!annotator || this.#waiting.length >= WAITING_MAX) await this.#encoding;
   }
 
   #isDue(ticks: number, fpsMax: number, isPreferred: boolean): boolean {

@@ -51,7 +51,7 @@ async function setUp() {
       isOpen = true;
     },
     onMissed: () => void missed++,
-    onResult: () => {},
+    onDone: () => {},
     onTrouble: () => {},
   });
   feed.configure(PIPELINE_NAMES, undefined);

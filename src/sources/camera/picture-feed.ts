@@ -17,6 +17,7 @@ import type { NamedOutcome } from '../../base/camera-frame.ts';
 import type { ReaderData } from './messages.ts';
 import { ownBytes } from './own-bytes.ts';
 import { PictureAccounts, streamName, type NamedPicture, type PictureObserver } from './picture-accounts.ts';
+import type { Taken } from './picture-share.ts';
 import { patienceMs, pictureRate, steadyShare, type ModelSize } from './picture-plan.ts';
 
 /** The work of pipelines on the pictures of one camera, as it is needed here. */
@@ -82,15 +83,16 @@ export interface PictureFeedOptions {
   readonly onChange: () => void;
   /** The last picture could not wait for its turn: the camera's next one shall take its place. */
   readonly onMissed: () => void;
-  /** A result has come so long after its frame had; a worker was at it for so long. */
-  readonly onResult: (tookMs: number, runMs: number) => void;
+  /** All pipelines have their results of a picture. */
+  readonly onDone: (done: Taken) => void;
   /** The pipelines cannot be opened; null: they are. */
   readonly onTrouble: (reason: Reason | null) => void;
 }
 
 interface Named extends NamedPicture {
-  /** Pipelines whose outcome is still to come. */
+  /** Pipelines whose outcome is still to come, and what workers have spent for the others, ms; undefined: not all of these have a result. */
   pending: number;
+  runMs: number | undefined;
 }
 
 /** The newest wins: what a camera has seen before that is of no use to anybody. */
@@ -207,6 +209,7 @@ export class PictureFeed {
       priority,
       trace: this.#accounts.came(priority, work.pipelines),
       pending: work.pipelines.length,
+      runMs: 0,
     });
     if (this.#names.size > NAMES_MAX) {
       this.#names.delete(this.#names.keys().next().value!);
@@ -296,10 +299,17 @@ export class PictureFeed {
     return this.#misses <= MISSES_MAX;
   }
 
-  #note({ arrivedTimeMs }: NamedPicture, { stagesMs }: Extract<FrameOutcome, { kind: 'result' }>): void {
-    const { clock, onResult } = this.#options;
-    const { decode, preprocess, inference, postprocess } = stagesMs;
-    onResult(clock.now() - arrivedTimeMs, decode + preprocess + inference + postprocess);
+  #note(named: Named, outcome: FrameOutcome): void {
+    if (outcome.kind !== 'result' || named.runMs === undefined) {
+      named.runMs = undefined;
+      return;
+    }
+    const { decode, preprocess, inference, postprocess } = outcome.stagesMs;
+    named.runMs += decode + preprocess + inference + postprocess;
+    if (named.pending > 0) return;
+    const { clock, onDone } = this.#options;
+    const work = this.#work?.pipelines.map(({ name, model }) => `${name} ${model}`).join() ?? '';
+    onDone({ work, tookMs: clock.now() - named.arrivedTimeMs, runMs: named.runMs });
   }
 
   #tell(pipeline: PictureWork['pipelines'][number], seq: number, outcome: FrameOutcome, isPutOff: boolean): void {
@@ -307,7 +317,7 @@ export class PictureFeed {
     if (!named) return;
     if (--named.pending === 0) this.#names.delete(seq);
     this.#accounts.settled(pipeline, named, outcome, isPutOff);
-    if (outcome.kind === 'result') this.#note(named, outcome);
+    this.#note(named, outcome);
     if (this.results.closed) return;
     const { frame, clock, captureTimeMs } = named;
     this.results.publish({ data: { frame, clock, pipeline: pipeline.name, outcome }, captureTimeMs });

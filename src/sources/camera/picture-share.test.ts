@@ -5,7 +5,8 @@ const RUN_MS = 25;
 
 /** Results of which one in so many is late. */
 function see(share: PictureShare, results: number, oneIn: number): void {
-  for (let i = 1; i <= results; i++) share.note(i % oneIn === 0 ? 6 * RUN_MS : 2 * RUN_MS, RUN_MS);
+  for (let i = 1; i <= results; i++)
+    share.note({ work: 'objects', tookMs: i % oneIn === 0 ? 6 * RUN_MS : 2 * RUN_MS, runMs: RUN_MS });
 }
 
 test('less is used while more than one result in twenty is late, more while hardly one is, and never nothing', () => {
@@ -29,6 +30,17 @@ test('less is used while more than one result in twenty is late, more while hard
 test('late is what took long for a run of the model, whatever that takes', () => {
   const share = new PictureShare();
   const first = share.used;
-  for (let i = 0; i < 100; i++) share.note(300, 100);
+  for (let i = 0; i < 100; i++) share.note({ work: 'hands', tookMs: 300, runMs: 100 });
+  expect(share.used).toBeGreaterThan(first);
+});
+
+test('work that takes long is not late beside work that does not', () => {
+  const share = new PictureShare();
+  const first = share.used;
+  for (let i = 0; i < 300; i++) {
+    share.note(
+      i % 5 === 0 ? { work: 'hands', tookMs: 250, runMs: 100 } : { work: 'objects', tookMs: 40, runMs: RUN_MS },
+    );
+  }
   expect(share.used).toBeGreaterThan(first);
 });

@@ -16,27 +16,39 @@ const LEAST = 0.15;
 const FALL = 0.8;
 const RISE = 1.05;
 
+export interface Taken {
+  /** What was done: the same pipelines with the same model take alike. */
+  readonly work: string;
+  /** From the frame's arrival. */
+  readonly tookMs: number;
+  /** A worker was at it for so long. */
+  readonly runMs: number;
+}
+
 export class PictureShare {
   #used = FIRST;
-  #runsMs: number[] = [];
-  #tookMs: number[] = [];
+  #results: Taken[] = [];
 
   /** 0 to 1. */
   get used(): number {
     return this.#used;
   }
 
-  /** A result has come so long after its frame; a worker was at it for so long. */
-  note(tookMs: number, runMs: number): void {
-    this.#tookMs.push(tookMs);
-    this.#runsMs.push(runMs);
-    if (this.#tookMs.length < RESULTS) return;
-    const medianMs = this.#runsMs.toSorted((a, b) => a - b)[RESULTS / 2]!;
-    const lateMs = LATE_RUNS * medianMs;
-    const late = this.#tookMs.filter((ms) => ms > lateMs).length / RESULTS;
+  /** The work on a frame is done. */
+  note(done: Taken): void {
+    this.#results.push(done);
+    if (this.#results.length < RESULTS) return;
+    const kinds = Map.groupBy(this.#results, ({ work }) => work);
+    const late = [...kinds.values()].reduce((sum, ofKind) => sum + lateOf(ofKind), 0) / RESULTS;
     if (late > LATE_MAX) this.#used = Math.max(LEAST, this.#used * FALL);
     else if (late < LATE_FEW) this.#used = Math.min(1, this.#used * RISE);
-    this.#tookMs = [];
-    this.#runsMs = [];
+    this.#results = [];
   }
+}
+
+/** Of results of one kind of work, those that are late by what such work takes. */
+function lateOf(results: readonly Taken[]): number {
+  const runsMs = results.map(({ runMs }) => runMs).toSorted((a, b) => a - b);
+  const lateMs = LATE_RUNS * runsMs[Math.floor(runsMs.length / 2)]!;
+  return results.filter(({ tookMs }) => tookMs > lateMs).length;
 }
