@@ -8,7 +8,6 @@ import { Sink } from '../../../test/support/sink-socket.ts';
 import { ManualClock } from '../../base/clock.ts';
 import { seededRandom } from '../../base/random.ts';
 import { openFences } from '../../fences/fences.ts';
-import { CAMERA_CHANNELS } from '../../protocol/cameras.ts';
 import { Hub } from '../../stream/hub.ts';
 import { CamerasLane } from './lane.ts';
 
@@ -35,7 +34,7 @@ test('what is charged for a view is what it takes, within a factor of 1.5, and n
   await lane.open(socket as unknown as WebSocket, request);
   const open = (from: number, to: number): void => {
     for (let id = from; id < to; id++) {
-      socket.say({ type: 'open', id, camera: `camera-${id % CAMERAS}`, channels: CAMERA_CHANNELS });
+      socket.say({ type: 'open', id, camera: `camera-${id % CAMERAS}`, channels: ['raw', 'results', 'state'] });
     }
   };
   // What is made once.
