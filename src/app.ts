@@ -15,6 +15,9 @@ import { Tickets } from './auth/tickets.ts';
 import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
+import { HlsChannels } from './channels/hls/channels.ts';
+import { hlsPart } from './channels/hls/figures.ts';
+import { hlsSettings } from './channels/hls/settings.ts';
 import { webRtcPart } from './channels/webrtc/figures.ts';
 import { webRtcSettings } from './channels/webrtc/settings.ts';
 import { WebRtc } from './channels/webrtc/webrtc.ts';
@@ -31,6 +34,7 @@ import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
+import { hlsRoutes } from './http/hls.ts';
 import { loginFigures, loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
@@ -149,6 +153,7 @@ export class Sightline implements AsyncDisposable {
   readonly #foxglove: FoxgloveLane;
   readonly #cameras: CamerasLane;
   readonly #webRtc: WebRtc;
+  readonly #hls: HlsChannels;
   readonly #recordings: Recordings;
   readonly #traces: Traces;
   readonly #store: Store;
@@ -295,6 +300,7 @@ export class Sightline implements AsyncDisposable {
       nameOfAddress: nameOfAddress(unboundedAddresses(config.server)),
       settings: webRtcSettings(config),
     });
+    this.#hls = new HlsChannels({ clock, feeds: this.#fleet, settings: () => hlsSettings(this.#config) });
     this.#recordings = new Recordings({
       hub: this.#hub,
       topics: this.#topics,
@@ -387,6 +393,7 @@ export class Sightline implements AsyncDisposable {
           eventSettings: () => eventSettings(this.#config),
         }),
         ...whepRoutes(this.#webRtc, basePathOf(config.server)),
+        ...hlsRoutes({ channels: this.#hls, isOpen: () => this.#authenticator.isOpen }),
         ...loginRoutes({ ...access, signIn, basePath: basePathOf(config.server) }),
         ...ticketRoutes(access.tickets, basePathOf(config.server)),
         ...pageRoutes(this.#camera, certificates?.authority),
@@ -421,6 +428,7 @@ export class Sightline implements AsyncDisposable {
       camerasPart(this.#fleet),
       camerasLanePart(this.#cameras),
       webRtcPart(this.#webRtc),
+      hlsPart(this.#hls),
       store,
       alertsPart(this.#alerts),
       lifecycleFigures(clock, () => ({ configReloads: this.#reloads, keyReads: this.#authenticator.reads })),
@@ -644,6 +652,7 @@ export class Sightline implements AsyncDisposable {
       this.#fleet,
       this.#cameras,
       this.#webRtc,
+      this.#hls,
       this.#lane,
       this.#telemetry,
       this.#foxglove,
@@ -671,7 +680,16 @@ export class Sightline implements AsyncDisposable {
     // After a failed start the error says everything; whoever has started it writes that.
     const { level } = this.#log;
     if (this.#models.isStarting) this.#log.level = 'silent';
-    const rooms = [this.#sources, this.#cameras, this.#lane, this.#telemetry, this.#foxglove, this.#topics, this.#hub];
+    const rooms = [
+      this.#hls,
+      this.#sources,
+      this.#cameras,
+      this.#lane,
+      this.#telemetry,
+      this.#foxglove,
+      this.#topics,
+      this.#hub,
+    ];
     const steps = {
       drain: () => this.drain(),
       // Published messages are written first.

@@ -1,6 +1,7 @@
 import type { CaptureClock, FrameName } from './frame-name.ts';
 import type { FrameOutcome } from './frame.ts';
 import type { PipelineName } from './result.ts';
+import type { Sample } from './sample.ts';
 
 /** What the streams of a camera hold: its frames as they are, and what became of them in the pipelines. */
 
@@ -11,6 +12,9 @@ export type ChannelForm = (typeof CHANNEL_FORMS)[number];
 /** What is drawn on a frame of the annotated channel: what was found in that very frame; where boxes of earlier frames will have gone by then; or nothing. */
 export const DRAWN_BOXES = ['none', 'own', 'predicted'] as const;
 export type DrawnBoxes = (typeof DRAWN_BOXES)[number];
+
+/** Of the times in fragments: those of MPEG and RTP, and a multiple of all usual frame rates. */
+export const TICKS_PER_S = 90_000;
 
 /** An MP4 initialisation segment: all fragments of its epoch need it first. */
 export interface RawInit {
@@ -44,6 +48,18 @@ export interface RawFragment {
   readonly boxes?: DrawnBoxes;
   /** `moof` and `mdat`. */
   readonly bytes: Uint8Array;
+}
+
+/**
+ * Whether one that is no key frame can be decoded behind another one. Of frames as they were sent none may be missing; those that are encoded anew build on the one before,
+ * whatever was left out before encoding.
+ */
+export function follows(
+  last: { readonly epoch: number; readonly order: number; readonly position: number } | undefined,
+  { position, data }: Sample<RawFragment>,
+): boolean {
+  if (last?.epoch !== data.frame.epoch) return false;
+  return data.init.isTranscoded ? last.position + 1 === position : last.order + 1 === data.order;
 }
 
 export interface NamedOutcome {

@@ -916,6 +916,35 @@ export const cameraEntry = z.strictObject({
 
 export const CAMERAS_MAX = 1000;
 
+const hls = z.strictObject({
+  part_ms: whole(20, 2000)
+    .default(160)
+    .describe('How long a part lasts, in whole frames as close to it as can be: players stay three parts behind live.')
+    .meta(AT_ONCE),
+  window_s: decimal(6, 3600)
+    .default(20)
+    .describe('How much a playlist lists. As much again is kept for players that are about to ask for it.')
+    .meta(AT_ONCE),
+  idle_s: decimal(1, 3600)
+    .default(10)
+    .describe('A channel ends when nobody has asked for so long, and is made anew when somebody asks.')
+    .meta(AT_ONCE),
+  bytes_max: whole(MIB, GIB)
+    .default(16 * MIB)
+    .describe('Memory for the segments of one channel, bytes; beyond it the oldest go.')
+    .meta(AT_ONCE),
+  total_bytes_max: whole(MIB, 64 * GIB)
+    .default(256 * MIB)
+    .describe('The same for all channels together; beyond it the oldest of the channel go that has most.')
+    .meta(AT_ONCE),
+  waiting_max: whole(1, 100_000)
+    .default(2000)
+    .describe(
+      'Requests that may wait for what is to come, of all players; a further one is refused (`WAIT_LIMIT_REACHED`).',
+    )
+    .meta(AT_ONCE),
+});
+
 const log = z.strictObject({
   level: z
     .enum(LOG_LEVELS)
@@ -951,6 +980,7 @@ const sections = {
   ),
   fleet: fleet.describe('All cameras that the server reads itself, together: [cameras.md](cameras.md).'),
   webrtc: webrtc.describe('Viewers of cameras by WebRTC: [webrtc.md](webrtc.md).'),
+  hls: hls.describe('Cameras in players of HLS: [hls.md](hls.md).'),
   alerts: alerts.describe('Objectives, and who is told when they are not met: [alerts.md](alerts.md).'),
   log: log.describe('The log of long-running commands on standard error.'),
 };

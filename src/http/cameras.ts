@@ -15,6 +15,7 @@ import type { CameraTest } from '../sources/camera/address-test.ts';
 import type { CameraSettings } from '../sources/camera/camera-settings.ts';
 import { cameraSettings } from '../sources/camera/settings.ts';
 import type { EventSettings } from './events.ts';
+import { hasTag } from './range.ts';
 import { answer, bytes, type Caller, type Route } from './route.ts';
 
 /** The cameras that the server reads itself: seen, added, changed and removed. */
@@ -420,10 +421,4 @@ function stateOf({ id, state, since, reason, until, picture, stream }: CameraDoc
 
 function isState(text: string): boolean {
   return CAMERA_STATES.some((state) => state === text);
-}
-
-/** RFC 9110 §13.1.2. */
-function hasTag(header: string | undefined, tag: string): boolean {
-  if (header === undefined) return false;
-  return header.trim() === '*' || header.split(',').some((one) => one.trim().replace(/^W\//, '') === tag);
 }

@@ -105,6 +105,8 @@ export interface BytesRoute extends RouteBase, Pick<InputSchemas, 'params' | 'qu
   readonly kind: 'bytes';
   readonly contentType: string;
   readonly errors?: readonly ErrorCode[];
+  /** A client may ask for a part of them. */
+  readonly hasRanges?: boolean;
   /** undefined: the client has them already (304); the handler has compared its `If-None-Match`. */
   readonly bytes: (input: Input<unknown, unknown, undefined>) => Promise<Uint8Array | undefined>;
 }
@@ -155,6 +157,8 @@ export interface Caller {
   readonly isSecure: boolean;
   /** Of the answer. */
   setHeader(name: string, value: string): void;
+  /** Calls back when the client has gone, or has its answer. */
+  onGone(listener: () => void): void;
 }
 
 /** A row whose handler gets what its schemas read, and must give what its response's schema describes. */

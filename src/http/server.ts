@@ -34,6 +34,7 @@ import { Connections, type Connection, type ConnectionSettings } from './connect
 import { checkAddress, checkChange, checkSingle, corsHeaders, type AddressRules } from './guard.ts';
 import { Listeners } from './listeners.ts';
 import { isEncrypted, Proxies } from './proxies.ts';
+import { readRange } from './range.ts';
 import { logRefusal } from './refusals.ts';
 import { Http2Connections, STREAMS_MAX } from './http2.ts';
 import {
@@ -550,7 +551,9 @@ export class HttpServer {
         const made = await route.bytes({ params, query, body: undefined, caller: this.#callerOf(request, reply) });
         if (made === undefined) return await reply.status(304).send();
         // Fastify takes its buffers alone for bytes.
-        return await reply.type(route.contentType).send(Buffer.from(made.buffer, made.byteOffset, made.byteLength));
+        const all = Buffer.from(made.buffer, made.byteOffset, made.byteLength);
+        void reply.type(route.contentType);
+        return await reply.send(route.hasRanges ? rangeOf(all, request, reply) : all);
       });
     } else if (route.kind === 'stream') {
       // The answer to a HEAD request would never end.
@@ -590,6 +593,11 @@ export class HttpServer {
       address: this.#proxies.addressOf(request),
       isSecure: this.#proxies.isSecure(request),
       setHeader: (name, value) => void reply.header(name, value),
+      onGone: (listener) => {
+        // Of a client that has gone already nothing is told any more.
+        if (reply.raw.destroyed) listener();
+        else reply.raw.once('close', listener);
+      },
     };
   }
 
@@ -786,6 +794,22 @@ async function sendFile(route: FileRoute, request: FastifyRequest, reply: Fastif
     throw new SightlineError('NOT_FOUND', `there is nothing at ${pathIn(request.url)}`);
   }
   return reply.sendFile(file.name, file.folder);
+}
+
+/** The part that the client asks for, of which the answer says so. Throws RANGE_BAD. */
+function rangeOf(all: Buffer, { method, headers }: FastifyRequest, reply: FastifyReply): Buffer {
+  void reply.header('Accept-Ranges', 'bytes');
+  // RFC 9110 §14.2.
+  if (method !== 'GET') return all;
+  const range = readRange(headers, all.length, reply.getHeader('etag'));
+  if (range === 'whole') return all;
+  if (range === 'none') {
+    const error = new SightlineError('RANGE_BAD', `it has ${all.length} bytes, and ends before the requested part`);
+    throw Object.assign(error, { headers: { 'Content-Range': `bytes */${all.length}` } });
+  }
+  const { from, to } = range;
+  void reply.status(206).header('Content-Range', `bytes ${from}-${to - 1}/${all.length}`);
+  return all.subarray(from, to);
 }
 
 /** Bad part of a path: empty, hidden, the folder above, or invalid for a file system. */

@@ -6,7 +6,15 @@ import { annexbOf, mp4Of, numberedClip } from '../../test/support/coded-clip.ts'
 import type { CodedClip, NumberedClipOptions } from '../../test/support/coded-clip.ts';
 import { decodePictures } from '../../test/support/decoded.ts';
 import { SightlineError } from '../base/errors.ts';
-import { annexBOf, mp4Fragment, mp4Track, parameterSetsOfTrack } from './fmp4.ts';
+import {
+  annexBOf,
+  eventMessage,
+  fragmentTimes,
+  mp4Fragment,
+  mp4Track,
+  parameterSetsOfTrack,
+  setFragmentDuration,
+} from './fmp4.ts';
 import { framingOf, nalUnits, parameterSetsOf, type ParameterSets } from './nal.ts';
 
 /** What FFmpeg makes of a file of init segment and fragments, beside the raw stream itself. */
@@ -177,4 +185,33 @@ describe('back to Annex B', () => {
 test('a track of an SPS that cannot be read is refused', () => {
   const sets = { codec: 'h264', vps: [], sps: [Uint8Array.of(0x67, 66)], pps: [Uint8Array.of(0x68, 1)] } as const;
   expect(() => mp4Track(sets, 90_000)).toThrow(expect.objectContaining({ code: 'SOURCE_UNREADABLE' }));
+});
+
+test('times of a fragment are what it was made of, and its duration can be set', () => {
+  for (const decodeTime of [0, 2 ** 32 + 7, 2 ** 40]) {
+    const times = { decodeTime, duration: 3_600, compositionOffset: -1_800 };
+    const fragment = mp4Fragment(1, { ...times, isKey: true, units: [new Uint8Array([1, 2, 3])] });
+    // Also where it is a part of something.
+    const bytes = Buffer.concat([Buffer.alloc(5), fragment, Buffer.alloc(5)]).subarray(5, 5 + fragment.length);
+    expect(fragmentTimes(bytes)).toEqual(times);
+    setFragmentDuration(bytes, 5_400);
+    expect(fragmentTimes(bytes)).toEqual({ ...times, duration: 5_400 });
+    expect(bytes.filter((byte, i) => byte !== fragment[i])).toHaveLength(2);
+  }
+});
+
+test('an event message box', () => {
+  const box = Buffer.from(
+    eventMessage({
+      schemeIdUri: 'urn:x',
+      id: 2 ** 32 - 1,
+      timescale: 90_000,
+      presentationTime: 2 ** 33 + 5,
+      duration: 3_600,
+      data: Buffer.from('data'),
+    }),
+  );
+  const numbers = [0, 8, 12, 16, 20, 24, 28].map((at) => box.readUInt32BE(at));
+  expect(numbers).toEqual([box.length, 0x01000000, 90_000, 2, 5, 3_600, 2 ** 32 - 1]);
+  expect([box.toString('latin1', 4, 8), box.toString('latin1', 32)]).toEqual(['emsg', 'urn:x\0\0data']);
 });

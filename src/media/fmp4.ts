@@ -78,6 +78,41 @@ export function mp4Fragment(sequence: number, frame: Mp4Frame): Uint8Array {
   return bytes;
 }
 
+/** Of a fragment of `mp4Fragment`. */
+export function fragmentTimes(fragment: Uint8Array): Pick<Mp4Frame, 'decodeTime' | 'duration' | 'compositionOffset'> {
+  const view = Buffer.from(fragment.buffer, fragment.byteOffset, fragment.length);
+  return {
+    decodeTime: view.readUInt32BE(AT.decodeTime) * 2 ** 32 + view.readUInt32BE(AT.decodeTime + 4),
+    duration: view.readUInt32BE(AT.duration),
+    compositionOffset: view.readInt32BE(AT.compositionOffset),
+  };
+}
+
+/** In place: what a fragment of `mp4Fragment` says of how long its frame lasts. */
+export function setFragmentDuration(fragment: Uint8Array, duration: number): void {
+  Buffer.from(fragment.buffer, fragment.byteOffset, fragment.length).writeUInt32BE(duration, AT.duration);
+}
+
+/** Something that belongs to a moment of the track. */
+export interface Mp4Event {
+  readonly schemeIdUri: string;
+  /** Tells it from others of its scheme. */
+  readonly id: number;
+  /** Times are whole units of this. */
+  readonly timescale: number;
+  readonly presentationTime: number;
+  readonly duration: number;
+  readonly data: Uint8Array;
+}
+
+/** An event message box (`emsg`, version 1: ISO/IEC 23009-1, 5.10.3.3). It stands before the `moof` of what it belongs to. */
+export function eventMessage({ schemeIdUri, id, timescale, presentationTime, duration, data }: Mp4Event): Uint8Array {
+  const time = u32(Math.floor(presentationTime / 2 ** 32), presentationTime >>> 0);
+  // Its value is empty.
+  const names = ascii(`${schemeIdUri}\0\0`);
+  return fullBox('emsg', 1, 0, u32(timescale), time, u32(duration, id >>> 0), names, data);
+}
+
 /** The units of the frame of a fragment of `mp4Fragment`, as views. */
 export function unitsOfFragment(fragment: Uint8Array): Uint8Array[] {
   const sample = contentOf(fragment, 'mdat');

@@ -80,6 +80,7 @@ export function memoryPlan(config: Config, { workers }: PlanFacts): readonly Pla
       bytes: connections * (CONNECTION_BYTES + (speaksTls ? TLS_BYTES : 0)),
     },
     { name: 'answers', what: 'answers to requests', bytes: server.answer_bytes_max },
+    { name: 'hls', what: 'segments of cameras', bytes: config.hls.total_bytes_max },
     { name: 'recording', what: 'messages of ended streams that wait for the disk', bytes: TAKEN_BYTES_MAX },
     {
       name: 'workers',

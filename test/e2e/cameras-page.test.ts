@@ -224,6 +224,10 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     expect(await page.locator('#fall-found dt').allInnerTexts()).toContain('Inference');
     expect(await page.locator('#facts').innerText()).toMatch(/H\.264 \(avc1\.\w+\)\s+Size\s+320 × 180/);
     expect(await page.locator('#facts').innerText()).not.toContain(SECRET);
+    for (const channel of ['raw', 'annotated']) {
+      const address = `${server.url}/hls/north/${channel}/index.m3u8`;
+      expect(await page.locator(`#hls-${channel}`).innerText()).toBe(address);
+    }
     await eventually(() => page.locator('#events li').first().innerText()).toMatch(/^\d\d:\d\d:\d\d\s+\S/);
     await expectNoOverflow(page);
     expectNoFaults(faults);
@@ -236,11 +240,8 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await page.check('#annotated');
     await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('annotated');
     await expectTrueNames(page, 'north', false);
-    const lines = new Set<string>();
-    await eventually(async () => {
-      lines.add(await text(page, 'boxes-line'));
-      return lines.has('Boxes of this frame') && lines.has('Dashed: predicted from the frames before');
-    }).toBe(true);
+    // How many are predicted is up to the machine: a fast one has results of its own for all of them.
+    await eventually(() => text(page, 'boxes-line')).toBe('Boxes of this frame');
     const annotating = async (id: string) =>
       ((await (await fetch(`${server.url}/api/cameras/${id}`)).json()) as { annotating: boolean }).annotating;
     expect([await annotating('north'), await annotating('yard')]).toEqual([true, false]);

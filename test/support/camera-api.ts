@@ -41,7 +41,11 @@ export class WrittenCamera implements CameraFeed {
   }
 
   get isMasked(): boolean {
-    return this.#settings.masks.length > 0;
+    return this.masks.length > 0;
+  }
+
+  get masks(): readonly string[] {
+    return this.#settings.masks;
   }
 
   get watching(): number {

@@ -63,7 +63,7 @@ export class ScriptedCamera implements CameraFeed {
   mayTranscode = true;
   /** Of its own, from the next epoch on: what it says, whatever the clip is. Null: it has no raw channel. */
   codecString: string | null;
-  isMasked = false;
+  masks: readonly string[] = [];
   readonly #clock: Clock;
   readonly #video: NumberedVideo;
   #annotateFailed: ((error: SightlineError) => void) | undefined;
@@ -82,7 +82,7 @@ export class ScriptedCamera implements CameraFeed {
     this.#clock = clock;
     this.#video = video;
     this.codecString = video.track.codecString;
-    this.#epoch = clock.now();
+    this.#epoch = Math.floor(clock.now());
     [this.#init, this.#transcodedInit] = [this.#makeInit(false), this.#makeInit(true)];
     this.raw = hub.create(`cameras/${id}/raw`, { capacity });
     this.transcoded = hub.create(`cameras/${id}/transcoded`, { capacity });
@@ -155,6 +155,10 @@ export class ScriptedCamera implements CameraFeed {
 
   get stateListeners(): number {
     return this.#stateListeners.size;
+  }
+
+  get isMasked(): boolean {
+    return this.masks.length > 0;
   }
 
   report(): CameraDocument {
@@ -270,7 +274,7 @@ export class ScriptedCameras implements CameraFeeds {
 
   /** It has masks from now on, or none any more. */
   mask(id: string, isMasked = true): void {
-    this.get(id).isMasked = isMasked;
+    this.get(id).masks = isMasked ? ['0,0 0.5,0 0.5,1'] : [];
     for (const listener of this.#listeners) listener(id);
   }
 

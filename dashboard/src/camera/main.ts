@@ -408,10 +408,22 @@ function showDetail(camera: CameraDetail): void {
     list.dataset['key'] = key;
     list.replaceChildren(...rows.flatMap(([name, value]) => [made('dt', name), made('dd', value)]));
   }
+  const isHidden = camera.masked && !may(me, 'unmasked', `cameras/${id}`);
+  showHls({ codec: stream?.codec_string ?? null, isHidden });
   for (const part of ['about', 'figures']) element(part).hidden = false;
   element('actions').hidden = !may(me, 'admin', `cameras/${id}`);
   if (document.activeElement !== classes) classes.value = settings.class;
   toggle.textContent = settings.enabled ? 'Turn off' : 'Turn on';
+}
+
+/** Where players of HLS have it; without the one of a channel that it has not, or not for this user. */
+function showHls({ codec, isHidden }: { readonly codec: string | null; readonly isHidden: boolean }): void {
+  for (const channel of ['raw', 'annotated']) {
+    const link = element<HTMLAnchorElement>(`hls-${channel}`);
+    link.href = `hls/${id}/${channel}/index.m3u8`;
+    link.textContent = link.href;
+    link.hidden = channel === 'raw' && (codec === null || isHidden);
+  }
 }
 
 function made(tag: string, text: string): HTMLElement {

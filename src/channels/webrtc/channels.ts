@@ -5,6 +5,7 @@ import type { CameraFeed } from '../../sources/camera/feed.ts';
 import { maySeeUnmasked } from '../../sources/camera/masked.ts';
 import type { RawWatches } from '../../sources/camera/raw-watches.ts';
 import type { Stream } from '../../stream/stream.ts';
+import type { ChannelName } from '../channel-names.ts';
 
 /** What can be watched of a camera: a stream of frames that come while somebody has asked for them. */
 export interface Channel {
@@ -25,7 +26,7 @@ export interface Channel {
 const ENCODED = 'avc1.42c01f';
 
 /** By the names in addresses. */
-export function channelsOf(watches: RawWatches, clock: Clock): Readonly<Record<'raw' | 'annotated', Channel>> {
+export function channelsOf(watches: RawWatches, clock: Clock): Readonly<Record<ChannelName, Channel>> {
   const common = (form: ChannelForm) => ({
     form,
     streamOf: (feed: CameraFeed) => feed[form],

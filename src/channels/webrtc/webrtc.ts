@@ -10,6 +10,7 @@ import type { Log } from '../../log/log.ts';
 import type { CameraFeed, CameraFeeds } from '../../sources/camera/feed.ts';
 import { RawWatches } from '../../sources/camera/raw-watches.ts';
 import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
+import { channelNamed, type ChannelName } from '../channel-names.ts';
 import { addressesFor, type Addresses } from './addresses.ts';
 import { channelsOf, type Channel } from './channels.ts';
 import { addPeerCounts, NO_PEER_COUNTS } from './messages.ts';
@@ -68,7 +69,7 @@ export class WebRtc {
   >();
   readonly #ofAddress = new Map<string, number>();
   readonly #watches: RawWatches;
-  readonly #channels: Readonly<Record<string, Channel>>;
+  readonly #channels: Readonly<Record<ChannelName, Channel>>;
   readonly #thread: PeerThread;
   readonly #forgetFeeds: () => void;
   readonly #sweep: NodeJS.Timeout;
@@ -140,24 +141,18 @@ export class WebRtc {
     if (!settings.isEnabled) throw new SightlineError('WEBRTC_OFF', 'WebRTC is turned off: webrtc.enabled');
     if (this.#isDraining) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     const feed = feeds.get(camera);
-    if (!Object.hasOwn(this.#channels, channelName)) {
-      const known = Object.keys(this.#channels).join(', ');
-      throw new SightlineError(
-        'NOT_FOUND',
-        `a camera has no channel ${JSON.stringify(channelName.slice(0, 40))}: ${known}`,
-      );
-    }
+    const name = channelNamed(channelName);
     const offer = readOffer(sdp);
     const addressName = address === undefined ? undefined : nameOfAddress(address);
     this.#requirePlace(addressName);
-    const { channel, format } = choose(this.#channels[channelName]!, { feed, principal }, offer);
+    const { channel, format } = choose(this.#channels[name], { feed, principal }, offer);
     const addresses = addressesFor(settings.host, settings.hostCandidates, networkInterfaces());
     const id = ++this.#lastId;
     const session = new ViewerSession({
       id,
       clock,
       feed,
-      channelName,
+      channelName: name,
       channel,
       profile: format.profile,
       principal,

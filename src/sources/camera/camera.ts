@@ -228,7 +228,11 @@ export class Camera implements CameraFeed {
   }
 
   get isMasked(): boolean {
-    return this.#settings.masks.length > 0;
+    return this.masks.length > 0;
+  }
+
+  get masks(): readonly string[] {
+    return this.#settings.masks;
   }
 
   /** Has a place among the cameras that are read. */

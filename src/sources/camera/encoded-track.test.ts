@@ -6,8 +6,8 @@ import type { ReaderData } from './messages.ts';
 import type { Outlet } from './outlet.ts';
 import { SIDE_MAX } from './picture-encoder.ts';
 import type { NamedFrame } from './raw-track.ts';
-import { TICKS_PER_S } from './timeline.ts';
 import { EncodedTrack } from './encoded-track.ts';
+import { TICKS_PER_S } from '../../base/camera-frame.ts';
 
 const FRAME_TICKS = TICKS_PER_S / 10;
 const BYTES = new Uint8Array();

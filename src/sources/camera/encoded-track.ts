@@ -1,6 +1,6 @@
 import { AV_FRAME_DATA_DISPLAYMATRIX } from 'node-av/constants';
 import type { Frame } from 'node-av/lib';
-import type { ChannelForm, DrawnBoxes } from '../../base/camera-frame.ts';
+import { TICKS_PER_S, type ChannelForm, type DrawnBoxes } from '../../base/camera-frame.ts';
 import { mp4Fragment } from '../../media/fmp4.ts';
 import { orientationOf, type Orientation } from '../../media/orient.ts';
 import { Pace } from './decode-plan.ts';
@@ -8,7 +8,6 @@ import { MaskFault, type MaskPainter } from './mask-painter.ts';
 import type { Outlet } from './outlet.ts';
 import { PictureEncoder } from './picture-encoder.ts';
 import { DURATION_SHARE, type NamedFrame } from './raw-track.ts';
-import { TICKS_PER_S } from './timeline.ts';
 
 /**
  * Another form of a camera's raw channel: decoded pictures, encoded as H.264, as they are for viewers that cannot play the camera's own codec, or with what was found drawn on them. A picture keeps the name

@@ -21,6 +21,8 @@ export interface CameraFeed {
   report(): CameraDocument;
   /** It has masks: `raw` has not, and is for those who may see it so (`requireUnmasked`). Changes are told by `watchAll`, before another frame comes. */
   readonly isMasked: boolean;
+  /** Polygons, as its settings have them; what is encoded anew has them. */
+  readonly masks: readonly string[];
   /** Calls back after each change of its state. Returns a function that ends that. */
   watchState(onChange: () => void): () => void;
   /** Fragments come while somebody has asked for them by `watchRaw`; the newest group of pictures is kept then, so that a viewer begins at its key frame. */

@@ -17,7 +17,7 @@ import { SightlineError } from '../../base/errors.ts';
 import { NO_TIMESTAMP, TEXT_ART } from '../ffmpeg.ts';
 import { formatFault, networkFault } from './faults.ts';
 import { monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
-import { TICKS_PER_S } from './timeline.ts';
+import { TICKS_PER_S } from '../../base/camera-frame.ts';
 
 /** Whatever FFmpeg can read: files, devices, bytes that we have fetched ourselves, and a few kinds of addresses. */
 

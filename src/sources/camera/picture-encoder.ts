@@ -19,7 +19,7 @@ import { orientationOf } from '../../media/orient.ts';
 import { reasonOf, squareSize, weave } from '../ffmpeg.ts';
 import type { MaskPainter } from './mask-painter.ts';
 import { scaledSize } from './picture-scaler.ts';
-import { TICKS_PER_S } from './timeline.ts';
+import { TICKS_PER_S } from '../../base/camera-frame.ts';
 
 /** Neither side of what is encoded anew is longer. */
 export const SIDE_MAX = 1280;

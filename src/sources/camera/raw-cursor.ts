@@ -1,6 +1,6 @@
 import type { Sample } from '../../base/sample.ts';
 import type { GapCause, WireFrame } from '../../protocol/cameras.ts';
-import type { RawFragment } from '../../base/camera-frame.ts';
+import { follows, type RawFragment } from '../../base/camera-frame.ts';
 import { newestKey } from '../../stream/newest-key.ts';
 import type { LossCause, Reader, ReaderCounts } from '../../stream/reader.ts';
 import type { Stream } from '../../stream/stream.ts';
@@ -91,7 +91,7 @@ export class RawCursor {
       const sample = this.#reader.peek();
       if (sample === undefined) return undefined;
       const { frame, isKey, order } = sample.data;
-      if (!isKey && !this.#canFollow(sample)) {
+      if (!isKey && !follows(this.#last, sample)) {
         this.#reader.drop('no_key', 1);
         continue;
       }
@@ -118,13 +118,6 @@ export class RawCursor {
 
   close(): void {
     this.#reader.close();
-  }
-
-  /** Of frames as they were sent none may be missing; those that are encoded anew build on the one before, whatever was left out before encoding. */
-  #canFollow({ position, data }: Sample<RawFragment>): boolean {
-    const last = this.#last;
-    if (last?.epoch !== data.frame.epoch) return false;
-    return data.init.isTranscoded ? last.position + 1 === position : last.order + 1 === data.order;
   }
 
   #gapBefore({ frame: { epoch, seq }, order }: RawFragment): Gap | undefined {

@@ -1,3 +1,4 @@
+import { TICKS_PER_S } from '../../base/camera-frame.ts';
 import { mp4Fragment, mp4Track, type Mp4Track } from '../../media/fmp4.ts';
 import {
   framingOf,
@@ -12,7 +13,7 @@ import {
 } from '../../media/nal.ts';
 import type { FrameData } from './messages.ts';
 import type { Outlet } from './outlet.ts';
-import { INTERVAL_MIN, TICKS_PER_S, type FrameTimes } from './timeline.ts';
+import { INTERVAL_MIN, type FrameTimes } from './timeline.ts';
 
 /** The raw channel of one camera: its own frames as fragments of MP4, and the newest group of pictures for whoever comes late. */
 

@@ -37,7 +37,8 @@ export class RawWatches {
     if (watch === undefined) {
       // What is encoded for nobody any more takes no place from others.
       if (form !== 'raw') this.#endWhere((other) => other.form === form && other.views === 0);
-      this.#watches.set(feed[form], (watch = { form, views: 0, emptyMs: 0, end: this.#ask(feed, form) }));
+      const end = watchForm(feed, form, (error) => this.#failed(feed, form, error));
+      this.#watches.set(feed[form], (watch = { form, views: 0, emptyMs: 0, end }));
     }
     watch.views++;
   }
@@ -58,12 +59,6 @@ export class RawWatches {
     this.#endWhere(() => true);
   }
 
-  #ask(feed: CameraFeed, form: ChannelForm): () => void {
-    const onFailed = (error: SightlineError) => this.#failed(feed, form, error);
-    if (form === 'raw') return feed.watchRaw();
-    return form === 'transcoded' ? feed.watchTranscoded(onFailed) : feed.watchAnnotated(onFailed);
-  }
-
   /** The next view of it begins anew. */
   #failed(feed: CameraFeed, form: ChannelForm, error: SightlineError): void {
     const failed = this.#watches.get(feed[form]);
@@ -78,4 +73,10 @@ export class RawWatches {
       this.#watches.delete(stream);
     }
   }
+}
+
+/** Asks a camera for one of its forms. Returns a function that ends that. Errors: as the camera's own `watch…`; `onFailed` is never called for its own frames. */
+export function watchForm(feed: CameraFeed, form: ChannelForm, onFailed: (error: SightlineError) => void): () => void {
+  if (form === 'raw') return feed.watchRaw();
+  return form === 'transcoded' ? feed.watchTranscoded(onFailed) : feed.watchAnnotated(onFailed);
 }

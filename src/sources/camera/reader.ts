@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Frame } from 'node-av/lib';
+import { TICKS_PER_S } from '../../base/camera-frame.ts';
 import type { CaptureClock } from '../../base/frame-name.ts';
 import { SightlineError, type ErrorCode } from '../../base/errors.ts';
 import type { Mp4Track } from '../../media/fmp4.ts';
@@ -32,7 +33,7 @@ import { RateMeter } from './rate-meter.ts';
 import { RawTrack, type NamedFrame } from './raw-track.ts';
 import { ResultBoard, type BoardFrame } from './result-board.ts';
 import { aheadOfMonotonicMs, monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
-import { TICKS_PER_S, Timeline } from './timeline.ts';
+import { Timeline } from './timeline.ts';
 
 /**
  * One camera in its process: its packets get their names, and go on as fragments to those who watch, and to the decoder as far as pictures are needed. Reading

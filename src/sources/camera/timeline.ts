@@ -1,7 +1,7 @@
+import { TICKS_PER_S } from '../../base/camera-frame.ts';
+
 /** The time of the medium, in which all frames of an epoch stand, whatever the timestamps of a camera do. Pure. */
 
-/** That of MPEG and RTP, and a multiple of all usual frame rates. */
-export const TICKS_PER_S = 90_000;
 const TICKS_PER_MS = TICKS_PER_S / 1000;
 
 /** In ticks. Cameras leave out any of them. */
