@@ -17,6 +17,22 @@ const REPEATED = [
   'test/sim/{mixes,random}.test.ts',
 ];
 
+/** Whole commands, again and again, of what shorter tests hold too: `npm test` has no time for them. */
+const LONG_ONLY = [
+  'alerts',
+  'benchmark',
+  'camera-recording',
+  'cameras-kept',
+  'crash',
+  'metrics',
+  'monitor',
+  'namespaces',
+  'optimize',
+  'pictures',
+  'secrets',
+  'tls',
+].map((name) => `test/e2e/${name}.test.ts`);
+
 export default defineConfig({
   test: {
     // Processes, not threads: the native modules (ONNX Runtime, FFmpeg) are loaded once a process and start threads of their own.
@@ -68,6 +84,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          exclude: LONG_ONLY,
           globalSetup: ['./test/support/setup.ts'],
           // A second worker loads its model once more, which is a third of what starting a server takes. Tests of the engine ask for more.
           env: { SIGHTLINE_INFERENCE__WORKERS: '1' },
@@ -85,7 +102,7 @@ export default defineConfig({
           // Too long for `npm test`: benchmarks in their quick form, soaks, other releases of Node, many more worlds of the simulations, estimates of
           // memory beside the heap itself.
           name: 'long',
-          include: ['test/long/**/*.test.ts', ...REPEATED, ...MEMORY],
+          include: ['test/long/**/*.test.ts', ...LONG_ONLY, ...REPEATED, ...MEMORY],
           env: { RANDOM_WORLDS: '1000', REPETITIONS: '1' },
           globalSetup: ['./test/support/setup.ts'],
           testTimeout: 300_000,

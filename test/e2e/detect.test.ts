@@ -131,41 +131,44 @@ describe('a photograph', () => {
 });
 
 describe('several inputs', () => {
-  test('of a folder are done one after the other; a broken one is told and costs the exit code alone', async () => {
-    const photos = join(folder, 'photos');
-    await mkdir(photos);
-    const car = await photograph('car1.jpg');
-    await writeFile(join(photos, '1.jpg'), car);
-    await writeFile(join(photos, '2 broken.jpg'), car.subarray(0, car.length >> 1));
-    await writeFile(join(photos, '3 notes.txt'), 'words');
-    const luma = (frame: number, x: number, y: number) => (x * (frame + 3) * 37 + y * 91) & 255;
-    const clipOfNoise = { codec: FF_ENCODER_LIBX264, width: 96, height: 64, frames: 3, luma };
-    await writeClip(join(photos, '4.ts'), { ...clipOfNoise, format: 'mpegts' });
-    const { code, out, err } = await detectIn(
-      SEVERAL_WORKERS,
-      'photos',
-      'car2.jpg',
-      'car2.jpg',
-      '--json',
-      '--out',
-      'boxes',
-    );
-    const lines = results(out) as (ResultMessage & { file: string })[];
-    const of = (name: string) => lines.filter(({ file }) => file === name);
-    expect(lines.map(({ type, file }) => `${type} ${file}`)).toEqual([
-      `result ${join('photos', '1.jpg')}`,
-      `error ${join('photos', '2 broken.jpg')}`,
-      ...Array<string>(3).fill(`result ${join('photos', '4.ts')}`),
-      ...Array<string>(2).fill('result car2.jpg'),
-    ]);
-    expect(found(of(join('photos', '1.jpg')), 'Car')).toBe(1);
-    expect(found(of('car2.jpg'), 'Car')).toBe(2);
-    expect(code).toBe(65);
-    expect(err).toContain('3 notes.txt');
-    expect(err).toMatch(/2 broken\.jpg: it breaks off.*\(SOURCE_UNREADABLE\)/);
-    expect(err).toMatch(/1 of 5 inputs could not be processed/);
-    expect((await readdir(join(folder, 'boxes'))).toSorted()).toEqual(['1.jpg', '4.mp4', 'car2-2.jpg', 'car2.jpg']);
-  });
+  test.runIf(isLongRun)(
+    'of a folder are done one after the other; a broken one is told and costs the exit code alone',
+    async () => {
+      const photos = join(folder, 'photos');
+      await mkdir(photos);
+      const car = await photograph('car1.jpg');
+      await writeFile(join(photos, '1.jpg'), car);
+      await writeFile(join(photos, '2 broken.jpg'), car.subarray(0, car.length >> 1));
+      await writeFile(join(photos, '3 notes.txt'), 'words');
+      const luma = (frame: number, x: number, y: number) => (x * (frame + 3) * 37 + y * 91) & 255;
+      const clipOfNoise = { codec: FF_ENCODER_LIBX264, width: 96, height: 64, frames: 3, luma };
+      await writeClip(join(photos, '4.ts'), { ...clipOfNoise, format: 'mpegts' });
+      const { code, out, err } = await detectIn(
+        SEVERAL_WORKERS,
+        'photos',
+        'car2.jpg',
+        'car2.jpg',
+        '--json',
+        '--out',
+        'boxes',
+      );
+      const lines = results(out) as (ResultMessage & { file: string })[];
+      const of = (name: string) => lines.filter(({ file }) => file === name);
+      expect(lines.map(({ type, file }) => `${type} ${file}`)).toEqual([
+        `result ${join('photos', '1.jpg')}`,
+        `error ${join('photos', '2 broken.jpg')}`,
+        ...Array<string>(3).fill(`result ${join('photos', '4.ts')}`),
+        ...Array<string>(2).fill('result car2.jpg'),
+      ]);
+      expect(found(of(join('photos', '1.jpg')), 'Car')).toBe(1);
+      expect(found(of('car2.jpg'), 'Car')).toBe(2);
+      expect(code).toBe(65);
+      expect(err).toContain('3 notes.txt');
+      expect(err).toMatch(/2 broken\.jpg: it breaks off.*\(SOURCE_UNREADABLE\)/);
+      expect(err).toMatch(/1 of 5 inputs could not be processed/);
+      expect((await readdir(join(folder, 'boxes'))).toSorted()).toEqual(['1.jpg', '4.mp4', 'car2-2.jpg', 'car2.jpg']);
+    },
+  );
 });
 
 describe('hands', () => {
@@ -175,7 +178,7 @@ describe('hands', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as ResultMessage<PipelineName>);
 
-  test('beside objects: a line for each, and none where there is none', async () => {
+  test.runIf(isLongRun)('beside objects: a line for each, and none where there is none', async () => {
     const { code, out, err } = await detect('car1.jpg', 'car2.jpg', '--pipeline', 'hands,objects', '--json');
     expect(lines(out).map(({ pipeline, seq }) => `${seq} ${pipeline}`)).toEqual([
       '1 hands',
@@ -259,7 +262,7 @@ describe('a clip', () => {
     });
   });
 
-  test('that is stopped by Ctrl+C leaves what was done until then', async () => {
+  test.runIf(isLongRun)('that is stopped by Ctrl+C leaves what was done until then', async () => {
     const child = start([clip, '--json', '--out', 'stopped.mp4']);
     const closed = once(child, 'close');
     const err = text(child.stderr);
@@ -276,7 +279,7 @@ describe('a clip', () => {
     expect(await partialFiles()).toEqual([]);
   });
 
-  test('that breaks off gives what is there, then says so', async () => {
+  test.runIf(isLongRun)('that breaks off gives what is there, then says so', async () => {
     await writeFile(join(folder, 'half.mp4'), (await readFile(clip)).subarray(0, 150_000));
     const { code, out, err } = await detect('half.mp4', '--json', '--out', 'half-boxes.mp4');
     expect(code).toBe(65);

@@ -45,4 +45,21 @@ describe.skipIf(!CHROMIUM)('the page under load (needs Chromium)', () => {
     await eventually(() => connectedSessions(server.url)).toBe(1);
     expect(faults).toEqual([]);
   });
+
+  test('asks for less when the page itself falls behind', async () => {
+    await using server = await ServerProcess.start(['demo']);
+    const { page } = await openPage(browser, server.url);
+    await eventually(() => text(page, 'status')).toBe('Live');
+    await page.evaluate(`void setInterval(() => {
+      const until = performance.now() + 400;
+      while (performance.now() < until);
+    }, 410)`);
+    await eventually(() => text(page, 'changes')).toContain('This page falls behind');
+    // What it told the server, and what it shows of it.
+    const { sessions } = await server.json<{ sessions: { quality: { client_lag_ms: number } }[] }>(
+      '/api/performance/metrics',
+    );
+    expect(sessions[0]!.quality.client_lag_ms).toBeGreaterThan(50);
+    expect(await numberOfFirst(page, 'shown')).toBeGreaterThan(50);
+  });
 });
