@@ -28,9 +28,7 @@ const LONG_ONLY = [
   'monitor',
   'namespaces',
   'optimize',
-  'pictures',
   'secrets',
-  'tls',
 ].map((name) => `test/e2e/${name}.test.ts`);
 
 export default defineConfig({
