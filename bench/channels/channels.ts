@@ -47,7 +47,7 @@ async function runChannels(context: BenchContext): Promise<BenchResult> {
       identity:
         'numbers in pictures of 160×90 at 50 frames/s against what the camera sent at the time of capture and place in the epoch that came with the frame: by hls.js and WebRTC in headless Chromium, own frames and those on which results are drawn; and in files that were exported; meanwhile cameras connect anew',
       glass:
-        'from the send time of the picture with that number to the expected display time of requestVideoFrameCallback in headless Chromium; one camera, 12.5 frames/s, one viewer',
+        'from the send time of the picture with that number to the call of requestVideoFrameCallback in headless Chromium, or the display time that it expects, where that is later; one camera, 12.5 frames/s, one viewer',
       mode: quick ? 'quick' : 'full',
     },
     figures,

@@ -84,9 +84,10 @@ export async function measureIdentity(bench: FleetBench, browser: Browser): Prom
     for (const [id, log] of await logs()) identity = addIdentities(identity, identityOf(log, shown.get(id)!));
     tell(name, identity, unnamed);
   }
-  const sent = await logs();
+  const files = new Map<string, ShownPicture[]>();
+  for (const id of ids) files.set(id, await exported(url, id));
   let identity = NO_IDENTITY;
-  for (const id of ids) identity = addIdentities(identity, identityOf(sent.get(id)!, await exported(url, id)));
+  for (const [id, log] of await logs()) identity = addIdentities(identity, identityOf(log, files.get(id)!));
   tell('export', identity, 0);
   return { own, bars };
 }

@@ -48,7 +48,7 @@ const HTML = `<!doctype html>
     for (const [pts, name] of page.names) if (Math.abs(pts - timeS) < 0.002) found = name;
     return found;
   };
-  video.requestVideoFrameCallback(function note(_, { mediaTime, expectedDisplayTime }) {
+  video.requestVideoFrameCallback(function note(nowMs, { mediaTime, expectedDisplayTime }) {
     video.requestVideoFrameCallback(note);
     const picture = new VideoFrame(video);
     // The element may have gone on to the next one.
@@ -59,7 +59,7 @@ const HTML = `<!doctype html>
       context.drawImage(picture, 0, 0);
       const { data } = context.getImageData(0, 0, width, rows);
       const number = readNumber({ data, width, height, pixelBytes: 4 });
-      const shownTimeMs = performance.timeOrigin + expectedDisplayTime;
+      const shownTimeMs = Date.now() + Math.max(nowMs, expectedDisplayTime) - performance.now();
       page.frames.push({ number, mediaTimeS: mediaTime, name: nameAt(mediaTime), shownTimeMs });
     } else page.moved++;
     picture.close();

@@ -43,7 +43,7 @@ export const WHEP_SCRIPT = `
     const context = canvas.getContext('2d', { willReadFrequently: true });
     document.body.append(video);
     connection.ontrack = ({ track }) => (video.srcObject = new MediaStream([track]));
-    video.requestVideoFrameCallback(function note(_, { rtpTimestamp, mediaTime, expectedDisplayTime }) {
+    video.requestVideoFrameCallback(function note(nowMs, { rtpTimestamp, mediaTime, expectedDisplayTime }) {
       video.requestVideoFrameCallback(note);
       let picture;
       try {
@@ -65,7 +65,7 @@ export const WHEP_SCRIPT = `
       picture.close();
       const { data } = context.getImageData(0, 0, ${GRID.columns}, ${GRID.height});
       const luma = Array.from({ length: ${GRID.columns * GRID.height} }, (_, i) => data[4 * i]);
-      seen.frames.push({ luma, stamp: rtpTimestamp, shownTimeMs: performance.timeOrigin + expectedDisplayTime });
+      seen.frames.push({ luma, stamp: rtpTimestamp, shownTimeMs: Date.now() + Math.max(nowMs, expectedDisplayTime) - performance.now() });
     });
     await connection.setLocalDescription(await connection.createOffer());
     const response = await fetch(path, {
