@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { Benchmark } from './support/document.ts';
+import { channels } from './channels/channels.ts';
 import { client } from './client/client.ts';
 import { codecs } from './codecs/codecs.ts';
 import { fences } from './fences/fences.ts';
@@ -28,6 +29,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   quality,
   fences,
   fleet,
+  channels,
   operate,
   hands,
   preprocess,

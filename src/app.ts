@@ -15,6 +15,10 @@ import { Tickets } from './auth/tickets.ts';
 import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
+import { Archive } from './channels/archive/archive.ts';
+import { Desk } from './channels/archive/desk.ts';
+import { archivePart } from './channels/archive/figures.ts';
+import { archiveSettings } from './channels/archive/settings.ts';
 import { HlsChannels } from './channels/hls/channels.ts';
 import { hlsPart } from './channels/hls/figures.ts';
 import { hlsSettings } from './channels/hls/settings.ts';
@@ -32,6 +36,7 @@ import { alertRoutes } from './http/alerts.ts';
 import { cameraRoutes } from './http/cameras.ts';
 import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
+import { archiveRoutes } from './http/archive.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
 import { hlsRoutes } from './http/hls.ts';
@@ -154,6 +159,7 @@ export class Sightline implements AsyncDisposable {
   readonly #cameras: CamerasLane;
   readonly #webRtc: WebRtc;
   readonly #hls: HlsChannels;
+  readonly #archive: Archive;
   readonly #recordings: Recordings;
   readonly #traces: Traces;
   readonly #store: Store;
@@ -301,6 +307,7 @@ export class Sightline implements AsyncDisposable {
       settings: webRtcSettings(config),
     });
     this.#hls = new HlsChannels({ clock, feeds: this.#fleet, settings: () => hlsSettings(this.#config) });
+    this.#archive = new Archive({ feeds: this.#fleet, clock, log, settings: archiveSettings(config) });
     this.#recordings = new Recordings({
       hub: this.#hub,
       topics: this.#topics,
@@ -394,6 +401,7 @@ export class Sightline implements AsyncDisposable {
         }),
         ...whepRoutes(this.#webRtc, basePathOf(config.server)),
         ...hlsRoutes({ channels: this.#hls, isOpen: () => this.#authenticator.isOpen }),
+        ...archiveRoutes({ clock, desk: new Desk(this.#archive), isOpen: () => this.#authenticator.isOpen }),
         ...loginRoutes({ ...access, signIn, basePath: basePathOf(config.server) }),
         ...ticketRoutes(access.tickets, basePathOf(config.server)),
         ...pageRoutes(this.#camera, certificates?.authority),
@@ -429,6 +437,7 @@ export class Sightline implements AsyncDisposable {
       camerasLanePart(this.#cameras),
       webRtcPart(this.#webRtc),
       hlsPart(this.#hls),
+      archivePart(this.#archive),
       store,
       alertsPart(this.#alerts),
       lifecycleFigures(clock, () => ({ configReloads: this.#reloads, keyReads: this.#authenticator.reads })),
@@ -489,6 +498,7 @@ export class Sightline implements AsyncDisposable {
     const models = this.#models.open();
     // Their pictures wait for the models, as those of sessions do.
     this.#hasCameras = true;
+    void this.#archive.open();
     this.#fleet.configure(fleetSettings(this.#config));
     await models;
     // By now the workers have their own.
@@ -693,7 +703,7 @@ export class Sightline implements AsyncDisposable {
     const steps = {
       drain: () => this.drain(),
       // Published messages are written first.
-      recordings: () => this.#recordings.close(),
+      recordings: () => Promise.all([this.#recordings.close(), this.#archive.close()]),
       sessions: () => {
         // First: they have streams of the hub's.
         this.#alerts.close();
@@ -727,6 +737,7 @@ export class Sightline implements AsyncDisposable {
     this.#log.level = config.log.level;
     this.#health.configure(healthLimits(config));
     this.#alerts.configure(alertsSettings(config, machineBytes()));
+    this.#archive.configure(archiveSettings(config));
     this.#recordings.configure({ takesUnmasked: config.fleet.record_unmasked });
     if (this.#hasCameras) this.#fleet.configure(fleetSettings(config));
   }

@@ -18,7 +18,7 @@ They are commands for a running server, which keeps what they change across its 
 cameras), or on its command line: sightline serve --camera URL.
 
 A file of cameras is a table (CSV) whose first line has the names of the columns: id and url, and, as you like, enabled, transport, class, pipelines,
-model, max_fps, masks, loop and pace. All of its cameras are taken, or none.
+model, max_fps, masks, record, record_labels, loop and pace. All of its cameras are taken, or none.
 
 Examples:
   sightline cameras test rtsp://user:password@10.0.0.7/live
@@ -57,6 +57,7 @@ interface AddFlags extends ServerFlags {
   readonly maxFps?: number;
   readonly mask?: readonly string[];
   readonly pace?: string;
+  readonly record?: string;
   readonly once?: boolean;
   readonly off?: boolean;
 }
@@ -133,6 +134,7 @@ export function registerCameras(program: Command, context: CliContext): void {
       (points: string, before: readonly string[] = []) => [...before, points],
     )
     .addOption(new Option('--pace <pace>', 'of a file').choices(['live', 'fast']))
+    .addOption(new Option('--record <mode>', 'its own frames on the disk').choices(['off', 'continuous', 'events']))
     .option('--once', 'a file is played once, and not over and over')
     .option('--off', 'it is in the list, and is not read')
     .action(async (id: string | undefined, address: string | undefined, flags: AddFlags) => {
@@ -230,7 +232,7 @@ async function addOne(
   { id, address }: { readonly id: string; readonly address: string },
 ): Promise<void> {
   const path = pathOf(id);
-  const { class: class_, transport, model, maxFps, mask, pace, pipeline, off, once } = flags;
+  const { class: class_, transport, model, maxFps, mask, pace, pipeline, record, off, once } = flags;
   const settings = {
     url: addressOf(address),
     ...(class_ !== undefined && { class: class_ }),
@@ -239,6 +241,7 @@ async function addOne(
     ...(maxFps !== undefined && { max_fps: maxFps }),
     ...(mask !== undefined && { masks: mask.filter((points) => points !== 'none') }),
     ...(pace !== undefined && { pace }),
+    ...(record !== undefined && { record }),
     ...(pipeline !== undefined && { pipelines: pipeline.filter((name) => name !== 'none') }),
     ...(once && { loop: false }),
     ...(off && { enabled: false }),

@@ -1,3 +1,4 @@
+import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { isErrorCode } from '../base/error-catalogue.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Config } from '../config/schema.ts';
@@ -7,6 +8,8 @@ import { trustOwn } from './trust.ts';
 /** Documents of a running server over HTTP, for commands that show one. */
 
 const ANSWER_TIMEOUT_MS = 5_000;
+/** Of a download. */
+const SILENCE_MS = 30_000;
 /** A thousand connections on a thousand topics take a few MiB. */
 const ANSWER_BYTES_MAX = 64 * 2 ** 20;
 
@@ -50,6 +53,50 @@ export async function askJson(
       cause: thrown,
     });
   }
+}
+
+/**
+ * What is at `url`, into a file, which is called `<path>.part` until it is whole. Returns its bytes. Errors: those of `readJson`, also where it breaks off; OUTPUT_FAILED.
+ */
+export async function download(
+  url: URL,
+  path: string,
+  { signal, headers }: Pick<Asking, 'signal' | 'headers'>,
+): Promise<number> {
+  const part = `${path}.part`;
+  const silent = new AbortController();
+  let timer = setTimeout(() => silent.abort(), SILENCE_MS);
+  let handle: FileHandle | undefined;
+  try {
+    const response = await fetch(url, { headers, signal: AbortSignal.any([signal, silent.signal]) });
+    if (!response.ok) throw refusal(url, response.status, await boundedText(response));
+    handle = await open(part, 'w').catch(unwritable(path));
+    let bytes = 0;
+    for await (const chunk of response.body ?? []) {
+      clearTimeout(timer);
+      timer = setTimeout(() => silent.abort(), SILENCE_MS);
+      await handle.writeFile(chunk).catch(unwritable(path));
+      bytes += chunk.length;
+    }
+    await handle.close().catch(unwritable(path));
+    await rename(part, path).catch(unwritable(path));
+    return bytes;
+  } catch (thrown) {
+    await handle?.close().catch(() => undefined);
+    if (handle) await rm(part, { force: true }).catch(() => undefined);
+    signal.throwIfAborted();
+    if (thrown instanceof SightlineError) throw thrown;
+    const why = silent.signal.aborted ? `nothing came for ${SILENCE_MS / 1000} s` : reasonOf(thrown, SILENCE_MS);
+    throw new SightlineError('CONNECTION_FAILED', `${url.href}: ${clean(why)}`, { cause: thrown });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function unwritable(path: string): (thrown: Error) => never {
+  return (thrown) => {
+    throw new SightlineError('OUTPUT_FAILED', `${path} cannot be written: ${thrown.message}`, { cause: thrown });
+  };
 }
 
 async function boundedText(response: Response): Promise<string> {

@@ -436,6 +436,7 @@ function folderDefault(path: string, env: Readonly<Record<string, string | undef
   if (path === 'models.cache_dir') return folder('XDG_CACHE_HOME', '.cache');
   if (path === 'auth.keys_file') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'keys.json');
   if (path === 'store.file') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'sightline.db');
+  if (path === 'archive.folder') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'recordings');
   if (path === 'server.tls.folder') return join(folder('XDG_DATA_HOME', '.local', 'share'), 'tls');
   return undefined;
 }

@@ -865,6 +865,45 @@ const webrtc = z.strictObject({
     ),
 });
 
+const hourBound = decimal(0.01, 24 * 366);
+
+const archive = z.strictObject({
+  folder: text()
+    .describe(
+      'Where recordings of cameras lie, in a folder for each; a relative path counts from the working directory.',
+    )
+    .meta({
+      defaultText:
+        "`sightline/recordings` in the user's data folder (`$XDG_DATA_HOME`, `~/.local/share`, `%LOCALAPPDATA%`)",
+    }),
+  file_s: whole(5, 3_600).default(60).describe('How much time is in one file, about.').meta(AT_ONCE),
+  keep_h: hourBound
+    .default(168)
+    .describe('Recordings of a camera are kept so long, unless the camera says otherwise (`record_keep_h`), hours.')
+    .meta(AT_ONCE),
+  camera_bytes_max: whole(MIB, 1024 * GIB)
+    .default(10 * GIB)
+    .describe(
+      'Recordings of one camera, bytes, unless the camera says otherwise (`record_bytes_max`); beyond it the oldest files go.',
+    )
+    .meta(AT_ONCE),
+  free_bytes_min: whole(0, 1024 * GIB)
+    .default(GIB)
+    .describe('No file is begun while the disk has less room than this, bytes.')
+    .meta(AT_ONCE),
+  memory_bytes_max: whole(MIB, GIB)
+    .default(16 * MIB)
+    .describe(
+      'Memory for what of one camera waits for a slow disk, and as much again for what was before an event, bytes; beyond it segments are lost, or the oldest go.',
+    )
+    .meta(AT_ONCE),
+  before_s: decimal(0, 60)
+    .default(10)
+    .describe('What is recorded before an event, s; it is kept in memory until one happens.')
+    .meta(AT_ONCE),
+  after_s: decimal(1, 3_600).default(20).describe('What is recorded behind an event, s.').meta(AT_ONCE),
+});
+
 const CAMERA_URL = { ...ADDRESS, allowedText: 'address, or path of a file or a device' } as const;
 
 export const cameraEntry = z.strictObject({
@@ -907,6 +946,25 @@ export const cameraEntry = z.strictObject({
     .describe(
       'Parts of its picture that are black in all that is made of it: polygons, whose points are fractions of the width and height of the upright picture. Its own frames, which cannot have them, are for `unmasked:cameras/{id}` alone: [cameras.md](cameras.md#masks).',
     ),
+  record: z
+    .enum(['off', 'continuous', 'events'])
+    .default('off')
+    .describe(
+      'Whether its own frames are recorded on the disk: all of them, or those around results (`record_labels`): [archive.md](archive.md).',
+    ),
+  record_labels: z
+    .array(text())
+    .max(64)
+    .default([])
+    .describe('`events`: what has to be found, such as `car`; none: anything at all.'),
+  record_keep_h: hourBound
+    .optional()
+    .describe('Its recordings are kept so long, hours.')
+    .meta({ defaultText: '`archive.keep_h`' }),
+  record_bytes_max: whole(MIB, 1024 * GIB)
+    .optional()
+    .describe('Its recordings, bytes; beyond it the oldest files go.')
+    .meta({ defaultText: '`archive.camera_bytes_max`' }),
   loop: z.boolean().default(true).describe('A file begins anew at its end.'),
   pace: z
     .enum(['live', 'fast'])
@@ -981,6 +1039,7 @@ const sections = {
   fleet: fleet.describe('All cameras that the server reads itself, together: [cameras.md](cameras.md).'),
   webrtc: webrtc.describe('Viewers of cameras by WebRTC: [webrtc.md](webrtc.md).'),
   hls: hls.describe('Cameras in players of HLS: [hls.md](hls.md).'),
+  archive: archive.describe('Recordings of cameras on the disk: [archive.md](archive.md).'),
   alerts: alerts.describe('Objectives, and who is told when they are not met: [alerts.md](alerts.md).'),
   log: log.describe('The log of long-running commands on standard error.'),
 };

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { z } from 'zod';
 import type { Action } from '../auth/grants.ts';
 import type { Principal } from '../auth/principal.ts';
@@ -107,8 +108,8 @@ export interface BytesRoute extends RouteBase, Pick<InputSchemas, 'params' | 'qu
   readonly errors?: readonly ErrorCode[];
   /** A client may ask for a part of them. */
   readonly hasRanges?: boolean;
-  /** undefined: the client has them already (304); the handler has compared its `If-None-Match`. */
-  readonly bytes: (input: Input<unknown, unknown, undefined>) => Promise<Uint8Array | undefined>;
+  /** undefined: the client has them already (304); the handler has compared its `If-None-Match`. A stream, which has no ranges, is read at the pace of the client. */
+  readonly bytes: (input: Input<unknown, unknown, undefined>) => Promise<Uint8Array | Readable | undefined>;
 }
 
 export interface StreamRoute extends RouteBase, Pick<InputSchemas, 'params' | 'query'> {
@@ -189,7 +190,7 @@ export function bytes<P = undefined, Q = undefined>(
   row: Omit<BytesRoute, 'kind' | 'params' | 'query' | 'bytes'> & {
     readonly params?: z.ZodType<P>;
     readonly query?: z.ZodType<Q>;
-    readonly bytes: (input: Input<P, Q, undefined>) => Promise<Uint8Array | undefined>;
+    readonly bytes: (input: Input<P, Q, undefined>) => Promise<Uint8Array | Readable | undefined>;
   },
 ): BytesRoute {
   return { ...row, kind: 'bytes', bytes: row.bytes as BytesRoute['bytes'] };

@@ -550,6 +550,7 @@ export class HttpServer {
         });
         const made = await route.bytes({ params, query, body: undefined, caller: this.#callerOf(request, reply) });
         if (made === undefined) return await reply.status(304).send();
+        if (made instanceof Readable) return await reply.type(route.contentType).send(made);
         // Fastify takes its buffers alone for bytes.
         const all = Buffer.from(made.buffer, made.byteOffset, made.byteLength);
         void reply.type(route.contentType);

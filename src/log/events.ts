@@ -295,6 +295,27 @@ export const LOG_EVENTS = {
     intervalMs: CAMERA_INTERVAL_MS,
     by: 'camera',
   }),
+  archive_failed: event<{ camera: string; reason: string; retry_s: number }>({
+    room: 'channels',
+    level: 'error',
+    about: 'Recordings of a camera on the disk cannot be written, looked at or removed; it is tried again.',
+    fields: {
+      camera: 'its id; empty: those of all',
+      reason: REASON,
+      retry_s: 'time between two tries, s; 0: it is not',
+    },
+    text: ({ camera, reason }) => `recordings${camera === '' ? '' : ` of camera ${camera}`}: ${reason}`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
+  archive_resumed: event<{ camera: string }>({
+    room: 'channels',
+    level: 'info',
+    about: 'Recordings of a camera can be written again.',
+    fields: { camera: 'its id' },
+    text: ({ camera }) => `camera ${camera} is recorded again`,
+    by: 'camera',
+  }),
   camera_not_recorded: event<{ camera: string; file: string }>({
     room: 'cameras',
     level: 'warn',

@@ -33,6 +33,8 @@ export interface Mp4Frame {
 }
 
 const TRACK_ID = 1;
+/** Of the presentation time in an `emsg` of version 1: behind size, type, version and flags, and the timescale. */
+const AT_EVENT_TIME = 16;
 
 /** `sample_flags`, 8.8.3.1: depends on no other one; depends on others and is no place to begin. */
 const KEY_FLAGS = 0x02000000;
@@ -86,6 +88,17 @@ export function fragmentTimes(fragment: Uint8Array): Pick<Mp4Frame, 'decodeTime'
     duration: view.readUInt32BE(AT.duration),
     compositionOffset: view.readInt32BE(AT.compositionOffset),
   };
+}
+
+/** In place, of any number of fragments of `mp4Fragment` and messages of `eventMessage`: they come so many units later, and are presented later. */
+export function shiftFragments(fragments: Uint8Array, ticks: number): void {
+  const view = Buffer.from(fragments.buffer, fragments.byteOffset, fragments.length);
+  for (let at = 0; at + 8 <= view.length; at += view.readUInt32BE(at)) {
+    const type = view.toString('latin1', at + 4, at + 8);
+    const time = at + (type === 'moof' ? AT.decodeTime : AT_EVENT_TIME);
+    if (type !== 'moof' && type !== 'emsg') continue;
+    view.writeBigUInt64BE(view.readBigUInt64BE(time) + BigInt(ticks), time);
+  }
 }
 
 /** In place: what a fragment of `mp4Fragment` says of how long its frame lasts. */

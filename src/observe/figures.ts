@@ -40,6 +40,11 @@ export type FigureValue = number | HistogramValue;
 /** Values of the labels, in the order of their names, and the value of the figure; null: not measured. */
 export type Labelled = readonly [labels: readonly string[], value: FigureValue | null];
 
+/** Of one label: a figure for each of its values. */
+export function labelled(counts: Readonly<Record<string, number>>): Labelled[] {
+  return Object.entries(counts).map(([label, count]) => [[label], count]);
+}
+
 export interface Figure<T> extends FigureMeta {
   /** Takes it out of the room's part; null: not measured, and left out. */
   readonly read: (part: T) => FigureValue | null | Iterable<Labelled>;

@@ -81,6 +81,11 @@ export function memoryPlan(config: Config, { workers }: PlanFacts): readonly Pla
     },
     { name: 'answers', what: 'answers to requests', bytes: server.answer_bytes_max },
     { name: 'hls', what: 'segments of cameras', bytes: config.hls.total_bytes_max },
+    {
+      name: 'archive',
+      what: 'what was recorded before an event, and waits for the disk, of all cameras that are recorded',
+      bytes: archivedBytes(config),
+    },
     { name: 'recording', what: 'messages of ended streams that wait for the disk', bytes: TAKEN_BYTES_MAX },
     {
       name: 'workers',
@@ -107,6 +112,12 @@ export function excessOf(plan: readonly PlannedMemory[], settingMib: number, mac
     machine_mib: Math.floor(machineBytes / MIB),
     largest: largest.map(({ name, bytes }) => `${name} ${Math.ceil(bytes / MIB)} MiB`),
   };
+}
+
+function archivedBytes({ archive, cameras }: Config): number {
+  const modes = Object.values(cameras).map(({ record }) => record);
+  const of = (mode: string) => modes.filter((one) => one === mode).length;
+  return (of('continuous') + 2 * of('events')) * archive.memory_bytes_max;
 }
 
 /** Of one connection, on the lane that may have most: twice the bound from which it is given no more, and what was given to it last. */

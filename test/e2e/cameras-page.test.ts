@@ -95,6 +95,8 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
       'fleet.transcodes_max=1',
       '--set',
       'fleet.annotated_max=1',
+      '--set',
+      `archive.folder=${join(folder, 'kept')}`,
       'serve',
     ]);
   });
@@ -261,6 +263,31 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('raw');
     await eventually(() => annotating('north')).toBe(false);
     for (const one of [faults, yard.faults]) expectNoFaults(one);
+  });
+
+  test('what was recorded is on a line of time, plays from a moment of it, and can be saved', async () => {
+    const { page, faults } = await open('camera.html?id=north');
+    await eventually(() => page.locator('#actions').isVisible()).toBe(true);
+    expect(await page.locator('#recorded').isVisible()).toBe(false);
+    await page.selectOption('#record', 'continuous');
+    await eventually(() => page.locator('#recorded-bars i').count(), 60).toBeGreaterThan(0);
+    expect(await text(page, 'recorded-state')).toMatch(/^Recording, [\d.]+ [kM]B since \d\d:\d\d:\d\d$/);
+    await page.selectOption('#recorded-hours', '1');
+    await page.locator('#recorded-place').fill('0');
+    const first = await text(page, 'recorded-moment');
+    expect(first).toMatch(/^\d\d:\d\d:\d\d$/);
+    await page.click('#recorded-play');
+    await eventually(() =>
+      page.evaluate<number>(`document.getElementById('recorded-video').currentTime`),
+    ).toBeGreaterThan(0.5);
+    const saved = await page.evaluate<{ status: number; type: string }>(
+      `fetch(document.getElementById('recorded-clip').href).then(({ status, headers }) => ({ status, type: headers.get('content-type') }))`,
+    );
+    expect(saved).toEqual({ status: 200, type: 'video/mp4' });
+    await page.selectOption('#record', 'off');
+    await eventually(() => text(page, 'recorded-state')).toMatch(/^Not recorded, /);
+    await expectNoOverflow(page);
+    expectNoFaults(faults);
   });
 
   test('where the browser cannot play the codec there are stills, with what was found in that very frame', async () => {

@@ -20,6 +20,8 @@ export interface HlsPicture {
       }
     | undefined;
   readonly mediaTimeS: number;
+  /** When it was to be on the screen, Unix ms. */
+  readonly shownTimeMs: number;
 }
 
 const HTML = `<!doctype html>
@@ -46,7 +48,7 @@ const HTML = `<!doctype html>
     for (const [pts, name] of page.names) if (Math.abs(pts - timeS) < 0.002) found = name;
     return found;
   };
-  video.requestVideoFrameCallback(function note(_, { mediaTime }) {
+  video.requestVideoFrameCallback(function note(nowMs, { mediaTime, expectedDisplayTime }) {
     video.requestVideoFrameCallback(note);
     const picture = new VideoFrame(video);
     // The element may have gone on to the next one.
@@ -57,7 +59,8 @@ const HTML = `<!doctype html>
       context.drawImage(picture, 0, 0);
       const { data } = context.getImageData(0, 0, width, rows);
       const number = readNumber({ data, width, height, pixelBytes: 4 });
-      page.frames.push({ number, mediaTimeS: mediaTime, name: nameAt(mediaTime) });
+      const shownTimeMs = Date.now() + Math.max(nowMs, expectedDisplayTime) - performance.now();
+      page.frames.push({ number, mediaTimeS: mediaTime, name: nameAt(mediaTime), shownTimeMs });
     } else page.moved++;
     picture.close();
   });

@@ -7,6 +7,8 @@ export interface SeenPicture {
   /** In the picture; undefined: it cannot be read. */
   readonly number: number | undefined;
   readonly stamp: number;
+  /** When it was to be on the screen, Unix ms. */
+  readonly shownTimeMs: number;
 }
 
 export interface SeenName {
@@ -41,7 +43,7 @@ export const WHEP_SCRIPT = `
     const context = canvas.getContext('2d', { willReadFrequently: true });
     document.body.append(video);
     connection.ontrack = ({ track }) => (video.srcObject = new MediaStream([track]));
-    video.requestVideoFrameCallback(function note(_, { rtpTimestamp, mediaTime }) {
+    video.requestVideoFrameCallback(function note(nowMs, { rtpTimestamp, mediaTime, expectedDisplayTime }) {
       video.requestVideoFrameCallback(note);
       let picture;
       try {
@@ -63,7 +65,7 @@ export const WHEP_SCRIPT = `
       picture.close();
       const { data } = context.getImageData(0, 0, ${GRID.columns}, ${GRID.height});
       const luma = Array.from({ length: ${GRID.columns * GRID.height} }, (_, i) => data[4 * i]);
-      seen.frames.push({ luma, stamp: rtpTimestamp });
+      seen.frames.push({ luma, stamp: rtpTimestamp, shownTimeMs: Date.now() + Math.max(nowMs, expectedDisplayTime) - performance.now() });
     });
     await connection.setLocalDescription(await connection.createOffer());
     const response = await fetch(path, {
@@ -80,10 +82,11 @@ export const WHEP_SCRIPT = `
 
 /** Of `window.seen.frames`. */
 export function picturesOf(
-  frames: readonly { readonly luma: readonly number[]; readonly stamp: number }[],
+  frames: readonly { readonly luma: readonly number[]; readonly stamp: number; readonly shownTimeMs: number }[],
 ): SeenPicture[] {
-  return frames.map(({ luma, stamp }) => ({
+  return frames.map(({ luma, stamp, shownTimeMs }) => ({
     stamp,
+    shownTimeMs,
     number: readNumber({ data: Uint8Array.from(luma), width: GRID.columns, height: GRID.height, pixelBytes: 1 }),
   }));
 }

@@ -30,10 +30,12 @@ import {
 } from '../fleet/words.ts';
 import { element, showNotice, showStatus } from '../view.ts';
 import { EventLog } from './events.ts';
+import { RecordingsView } from './recordings.ts';
 import { foundParts, msText, showFall, shownParts } from './waterfall.ts';
 
 const id = new URLSearchParams(location.search).get('id') ?? '';
 const DETAIL_INTERVAL_MS = 2_000;
+const RECORDED_INTERVAL_MS = 10_000;
 const TEXT_INTERVAL_MS = 250;
 /** Longer than a result is late, at the usual rates. */
 const RECENT = { max: 32, width: 480 };
@@ -52,12 +54,15 @@ const older = element<HTMLInputElement>('older');
 const annotated = element<HTMLInputElement>('annotated');
 const foundPicture = element<HTMLCanvasElement>('found-picture');
 const classes = element<HTMLSelectElement>('class');
+const record = element<HTMLSelectElement>('record');
 const toggle = element<HTMLButtonElement>('toggle');
 const removeDialog = element<HTMLDialogElement>('remove-dialog');
 const log = new EventLog();
+const recordings = new RecordingsView(id);
 const recent = new RecentPictures(RECENT);
 
 let me: Me;
+let recordedAgainMs = 0;
 let session: CamerasSession | undefined;
 let picture: LivePicture | StillPicture | undefined;
 let player: PlayerStateChange | undefined;
@@ -413,6 +418,7 @@ function showDetail(camera: CameraDetail): void {
   for (const part of ['about', 'figures']) element(part).hidden = false;
   element('actions').hidden = !may(me, 'admin', `cameras/${id}`);
   if (document.activeElement !== classes) classes.value = settings.class;
+  if (document.activeElement !== record) record.value = settings.record;
   toggle.textContent = settings.enabled ? 'Turn off' : 'Turn on';
 }
 
@@ -439,6 +445,7 @@ async function look(): Promise<void> {
     detail = await readCamera(id);
     fault = undefined;
     showDetail(detail);
+    if (Date.now() >= recordedAgainMs) await lookAtRecordings();
   } catch (thrown) {
     if (!(thrown instanceof ApiError)) throw thrown;
     if (thrown.status === 401) return void leave();
@@ -455,6 +462,11 @@ async function look(): Promise<void> {
   refresh();
 }
 
+async function lookAtRecordings(): Promise<void> {
+  recordedAgainMs = Date.now() + RECORDED_INTERVAL_MS;
+  await recordings.look();
+}
+
 /** As a whole: what is not named gets its default, but for the address. */
 async function change(what: Partial<CameraSettings>): Promise<void> {
   await act(async () => {
@@ -464,7 +476,7 @@ async function change(what: Partial<CameraSettings>): Promise<void> {
 }
 
 async function act(what: () => Promise<void>): Promise<void> {
-  const buttons = [toggle, classes, element<HTMLButtonElement>('remove')];
+  const buttons = [toggle, classes, record, element<HTMLButtonElement>('remove')];
   setText('action-fault', '');
   for (const button of buttons) button.disabled = true;
   try {
@@ -473,6 +485,7 @@ async function act(what: () => Promise<void>): Promise<void> {
     setText('action-fault', capitalised((thrown as Error).message));
   }
   for (const button of buttons) button.disabled = false;
+  recordedAgainMs = 0;
   if (!isEnded) await look();
 }
 
@@ -499,6 +512,7 @@ async function run(): Promise<void> {
   });
   annotated.addEventListener('change', () => setDrawn(annotated.checked));
   classes.addEventListener('change', () => void change({ class: classes.value as CameraSettings['class'] }));
+  record.addEventListener('change', () => void change({ record: record.value as CameraSettings['record'] }));
   toggle.addEventListener('click', () => void change({ enabled: detail?.settings.enabled !== true }));
   element('remove').addEventListener('click', () => {
     removeDialog.returnValue = '';

@@ -32,6 +32,7 @@ export interface CameraSettings {
   readonly transport: 'tcp' | 'udp';
   readonly pipelines: readonly string[];
   readonly masks: readonly string[];
+  readonly record: 'off' | 'continuous' | 'events';
 }
 
 export interface CameraDetail extends Camera {
@@ -53,6 +54,17 @@ export interface CameraTest {
   readonly first_frame_ms: number | null;
   readonly rates: { readonly received_fps: number; readonly received_bits_per_s: number } | null;
   readonly still: { readonly width: number; readonly height: number; readonly jpeg: string } | null;
+}
+
+export interface Recordings {
+  readonly mode: CameraSettings['record'];
+  readonly state: 'off' | 'writing' | 'waiting' | 'masked' | 'failed';
+  readonly reason: { readonly code: string; readonly message: string } | null;
+  readonly files: number;
+  readonly bytes: number;
+  /** Unix ms. */
+  readonly oldest: number | null;
+  readonly spans: readonly { readonly from: number; readonly to: number }[];
 }
 
 export interface TableAnswer {
@@ -84,6 +96,14 @@ export async function listCameras(): Promise<CameraList> {
 
 export async function readCamera(id: string): Promise<CameraDetail> {
   return (await ask<CameraDetail>(pathOf(id))).body;
+}
+
+/** What was recorded of it from `fromMs` up to `toMs`, Unix ms. */
+export async function readRecordings(
+  id: string,
+  { fromMs, toMs }: { readonly fromMs: number; readonly toMs: number },
+): Promise<Recordings> {
+  return (await ask<Recordings>(`${pathOf(id)}/recordings?from=${Math.floor(fromMs)}&to=${Math.ceil(toMs)}`)).body;
 }
 
 /** Adds it, or changes it as a whole. Without `url` the address of a camera that there is stays. */

@@ -116,6 +116,16 @@ const NAME_TAIL_MAX = 7;
 
 const CODECS: Readonly<Record<string, string>> = { h264: 'H.264', hevc: 'H.265', mjpeg: 'MJPEG' };
 
+export function bytesText(bytes: number): string {
+  for (const [unit, size] of [
+    ['GB', 1e9],
+    ['MB', 1e6],
+  ] as const) {
+    if (bytes >= size) return `${(bytes / size).toFixed(bytes < 10 * size ? 1 : 0)} ${unit}`;
+  }
+  return `${Math.ceil(bytes / 1e3)} kB`;
+}
+
 export function codecText(codec: string): string {
   return CODECS[codec] ?? codec;
 }

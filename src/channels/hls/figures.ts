@@ -1,4 +1,4 @@
-import { part, type Labelled, type Part } from '../../observe/figures.ts';
+import { labelled, part, type Part } from '../../observe/figures.ts';
 import type { HlsChannels } from './channels.ts';
 
 type Accounts = ReturnType<HlsChannels['accounts']>;
@@ -69,8 +69,4 @@ export function hlsPart(hls: HlsChannels): Part<Accounts> {
       },
     ],
   );
-}
-
-function labelled(counts: Readonly<Record<string, number>>): Labelled[] {
-  return Object.entries(counts).map(([label, count]) => [[label], count]);
 }

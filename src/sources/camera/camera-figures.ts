@@ -1,4 +1,4 @@
-import { part, seconds, type Labelled, type Part } from '../../observe/figures.ts';
+import { labelled, part, seconds, type Labelled, type Part } from '../../observe/figures.ts';
 import type { CameraFleet } from './fleet.ts';
 
 /** A camera's name is a label of one figure only, and of no more than this many: the fleet may be larger. */
@@ -202,8 +202,4 @@ export function camerasPart(fleet: CameraFleet): Part<Told> {
       },
     ],
   );
-}
-
-function labelled(counts: Readonly<Record<string, number>>): Labelled[] {
-  return Object.entries(counts).map(([label, count]) => [[label], count]);
 }

@@ -1,0 +1,56 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CHROMIUM, launchBrowser } from '../../test/support/chromium.ts';
+import { SEED } from '../fleet/world.ts';
+import type { Bar, BenchContext, Benchmark, BenchResult } from '../support/document.ts';
+import { measureGlass } from './glass.ts';
+import { measureIdentity } from './identity.ts';
+
+/** The ways out of a camera beside `/ws/cameras`. */
+
+const PARTS = { identity: measureIdentity, glass: measureGlass } as const;
+
+export const channels: Benchmark = {
+  name: 'channels',
+  summary: 'cameras by HLS, WHEP and as exported files: names of frames, and how old pictures are on the screen',
+  parts: Object.keys(PARTS),
+  run: runChannels,
+};
+
+async function runChannels(context: BenchContext): Promise<BenchResult> {
+  const { quick, only = Object.keys(PARTS), say } = context;
+  const figures: Record<string, number> = {};
+  const bars: Bar[] = [];
+  if (CHROMIUM === undefined) say('left out: there is no Chromium (Debian: chromium) in PATH');
+  else {
+    const folder = await mkdtemp(join(tmpdir(), 'sightline-bench-channels-'));
+    const browser = await launchBrowser(['--allow-loopback-in-peer-connection'], { endsProcess: false });
+    const onAbort = (): void => void browser.close().catch(() => {});
+    context.signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      for (const [part, measure] of Object.entries(PARTS)) {
+        if (!only.includes(part)) continue;
+        const { own, bars: further } = await measure({ ...context, folder }, browser);
+        Object.assign(figures, own);
+        bars.push(...further);
+      }
+    } finally {
+      context.signal.removeEventListener('abort', onAbort);
+      await browser.close();
+      await rm(folder, { recursive: true, force: true });
+    }
+  }
+  return {
+    seed: SEED,
+    setup: {
+      identity:
+        'numbers in pictures of 160×90 at 50 frames/s against what the camera sent at the time of capture and place in the epoch that came with the frame: by hls.js and WebRTC in headless Chromium, own frames and those on which results are drawn; and in files that were exported; meanwhile cameras connect anew',
+      glass:
+        'from the send time of the picture with that number to the call of requestVideoFrameCallback in headless Chromium, or the display time that it expects, where that is later; one camera, 12.5 frames/s, one viewer',
+      mode: quick ? 'quick' : 'full',
+    },
+    figures,
+    bars,
+  };
+}

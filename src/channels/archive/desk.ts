@@ -1,0 +1,75 @@
+import type { Principal } from '../../auth/principal.ts';
+import type { Archive, ArchiveReport } from './archive.ts';
+import { clipOf, missing, resultsOf, resultsUntil, type Clip } from './clip.ts';
+import { readBytes, readLines } from './files.ts';
+import { entriesOf, vodPlaylist, type ListedFile } from './playlist.ts';
+import type { Span } from './shelf.ts';
+
+/** A segment of an address is no larger: a file is not read by half. */
+const SEGMENT_BYTES_MAX = 64 * 2 ** 20;
+
+/** Where people ask for what was recorded. */
+export class Desk {
+  readonly #archive: Archive;
+
+  constructor(archive: Archive) {
+    this.#archive = archive;
+  }
+
+  /** Errors: CAMERA_UNKNOWN, CAMERA_MASKED. */
+  requireShown(camera: string, caller: Principal): void {
+    this.#archive.requireShown(camera, caller);
+  }
+
+  /** Errors: CAMERA_UNKNOWN. */
+  report(camera: string): ArchiveReport {
+    return this.#archive.report(camera);
+  }
+
+  spans(camera: string, fromMs: number, toMs: number): readonly Span[] {
+    return this.#archive.spans(camera, fromMs, toMs);
+  }
+
+  /** Errors: RECORDING_MISSING. */
+  async playlist(camera: string, fromMs: number, toMs: number, suffix: string): Promise<string> {
+    const files: ListedFile[] = [];
+    for (const { name, paths } of this.#archive.within(camera, fromMs, toMs)) {
+      const lines = await readLines(paths);
+      if (lines) files.push({ name, lines });
+    }
+    const entries = entriesOf(files, fromMs, toMs);
+    if (entries.length === 0) throw missing({ camera, fromMs, toMs });
+    return vodPlaylist(entries, suffix);
+  }
+
+  /** undefined: it is not kept. */
+  async init(camera: string, name: string): Promise<Uint8Array | undefined> {
+    const file = this.#archive.file(camera, name);
+    const lines = file && (await readLines(file.paths));
+    return lines && (await readBytes(file.paths, 0, lines.header.bytes));
+  }
+
+  /** undefined: it is not kept, or is no part of what was written. */
+  async segment(
+    camera: string,
+    name: string,
+    { at, count }: { readonly at: number; readonly count: number },
+  ): Promise<Uint8Array | undefined> {
+    const file = this.#archive.file(camera, name);
+    if (!file || count === 0 || count > SEGMENT_BYTES_MAX) return undefined;
+    const { segments } = (await readLines(file.paths)) ?? { segments: [] };
+    const isWhole = segments.some((one) => one.at === at) && segments.some((one) => one.at + one.bytes === at + count);
+    return isWhole ? await readBytes(file.paths, at, count) : undefined;
+  }
+
+  /** Errors: RECORDING_MISSING, CLIP_BROKEN. */
+  clip(camera: string, fromMs: number, toMs: number): Promise<Clip> {
+    return clipOf(this.#archive.within(camera, fromMs, toMs), { camera, fromMs, toMs });
+  }
+
+  /** Errors: RECORDING_MISSING. */
+  async results(camera: string, fromMs: number, toMs: number): Promise<Uint8Array> {
+    if (this.#archive.within(camera, fromMs, toMs).length === 0) throw missing({ camera, fromMs, toMs });
+    return await resultsOf(this.#archive.within(camera, fromMs, resultsUntil(toMs)), fromMs, toMs);
+  }
+}

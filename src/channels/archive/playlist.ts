@@ -1,0 +1,72 @@
+import { endOf, type FileLines, type SegmentLine } from './files.ts';
+
+/** What was recorded, as a playlist of HLS (RFC 8216) of the kind VOD. Pure. */
+
+export interface ListedFile {
+  readonly name: string;
+  readonly lines: FileLines;
+}
+
+/** An entry of a playlist is that long at least, so that there are not too many of them. */
+const ENTRY_S_MIN = 6;
+/** Captures that are further apart than that are no continuation. */
+const GAP_MS = 500;
+
+/** Segments that follow each other, as one. */
+export interface Entry extends SegmentLine {
+  readonly file: ListedFile;
+  /** Something is missing in front of it, or it has another header. */
+  readonly isApart: boolean;
+}
+
+/** What of the files is within a time, from the key frame at or before its beginning on. */
+export function segmentsWithin(file: ListedFile, fromMs: number, toMs: number): readonly SegmentLine[] {
+  const { segments } = file.lines;
+  const first = segments.findIndex((segment) => endOf(segment) > fromMs && segment.from < toMs);
+  if (first < 0) return [];
+  const key = segments.findLastIndex(({ key: isKey }, i) => isKey && i <= first);
+  return segments.slice(Math.max(0, key)).filter(({ from }) => from < toMs);
+}
+
+export function entriesOf(files: readonly ListedFile[], fromMs: number, toMs: number): Entry[] {
+  const entries: Entry[] = [];
+  let last: { readonly epoch: number; readonly endMs: number } | undefined;
+  for (const file of files) {
+    const { epoch } = file.lines.header;
+    for (const segment of segmentsWithin(file, fromMs, toMs)) {
+      const isApart = last?.epoch !== epoch || Math.abs(segment.from - last.endMs) > GAP_MS;
+      const before = entries.at(-1);
+      if (before && before.file === file && !isApart && before.duration_s < ENTRY_S_MIN) {
+        const duration_s = before.duration_s + segment.duration_s;
+        entries[entries.length - 1] = { ...before, bytes: before.bytes + segment.bytes, duration_s };
+      } else entries.push({ ...segment, file, isApart });
+      last = { epoch, endMs: endOf(segment) };
+    }
+  }
+  return entries;
+}
+
+export function vodPlaylist(entries: readonly Entry[], suffix = ''): string {
+  const targetS = Math.max(1, ...entries.map(({ duration_s }) => Math.round(duration_s)));
+  const lines = [
+    '#EXTM3U',
+    '#EXT-X-VERSION:7',
+    `#EXT-X-TARGETDURATION:${targetS}`,
+    '#EXT-X-PLAYLIST-TYPE:VOD',
+    '#EXT-X-MEDIA-SEQUENCE:0',
+  ];
+  if (entries.every(({ key }) => key)) lines.push('#EXT-X-INDEPENDENT-SEGMENTS');
+  let mapped: string | undefined;
+  for (const [i, { file, at, bytes, from, duration_s, isApart }] of entries.entries()) {
+    if (i > 0 && isApart) lines.push('#EXT-X-DISCONTINUITY');
+    if (mapped !== file.name) lines.push(`#EXT-X-MAP:URI="${file.name}/init.mp4${suffix}"`);
+    mapped = file.name;
+    lines.push(
+      `#EXT-X-PROGRAM-DATE-TIME:${new Date(from).toISOString()}`,
+      `#EXTINF:${Number(duration_s.toFixed(5))},`,
+      `${file.name}/segment-${at}-${bytes}.m4s${suffix}`,
+    );
+  }
+  lines.push('#EXT-X-ENDLIST');
+  return `${lines.join('\n')}\n`;
+}
