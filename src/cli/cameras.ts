@@ -79,7 +79,12 @@ interface SeenCamera {
   readonly frames?: Readonly<Record<string, unknown>>;
   readonly connections?: unknown;
   readonly viewers?: unknown;
-  readonly settings?: { readonly model?: unknown; readonly transport?: unknown; readonly masks?: unknown };
+  readonly settings?: {
+    readonly model?: unknown;
+    readonly transport?: unknown;
+    readonly masks?: unknown;
+    readonly record?: unknown;
+  };
 }
 
 /** `sightline cameras`: the cameras that a running server reads. */
@@ -417,6 +422,7 @@ export function showLines(camera: SeenCamera, nowMs: number): string[] {
     ...(typeof until === 'number' ? [['next try', `in ${spanText(Math.max(0, until - nowMs) / 1000)}`]] : []),
     ['picture', String(picture?.condition ?? 'unknown')],
     ...(Array.isArray(masks) && masks.length > 0 ? [['masks', String(masks.length)]] : []),
+    ...(typeof settings?.record === 'string' && settings.record !== 'off' ? [['recorded', settings.record]] : []),
     ...(stream
       ? [
           [

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Principal } from '../auth/principal.ts';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import { hasTag } from './range.ts';
+import { CameraMedia, shownPieces, suffixOf, wholeNumber, type AskedMedia } from './camera-media.ts';
 import { answer, bytes, type Caller, type Route } from './route.ts';
 
 /** What was recorded of cameras: when, as a playlist, and as files. */
@@ -42,7 +42,8 @@ export interface ArchiveDesk {
     fromMs: number,
     toMs: number,
   ): Promise<{ readonly fromMs: number; readonly chunks: () => AsyncIterable<Uint8Array> }>;
-  results(camera: string, fromMs: number, toMs: number): Promise<Uint8Array>;
+  /** Throws before anything is read. */
+  results(camera: string, fromMs: number, toMs: number): AsyncIterable<Uint8Array>;
 }
 
 export interface ArchiveHost {
@@ -59,16 +60,14 @@ const LISTED_MS = { default: 24 * HOUR_MS, max: 31 * 24 * HOUR_MS };
 const RANGE_HOURS_MAX = 6;
 const RANGE_MS_MAX = RANGE_HOURS_MAX * HOUR_MS;
 const SPANS_MAX = 2_000;
-const IMMUTABLE_S = 86_400;
 const RECORDING_ERRORS = ['CAMERA_UNKNOWN', 'CAMERA_MASKED', 'RECORDING_MISSING'] as const;
 
 const idParams = z.object({ id: z.string().describe('id of the camera') });
-const number = z
-  .string()
-  .regex(/^\d{1,15}$/, 'it is a whole number of up to 15 digits')
-  .transform(Number);
 const fileParams = idParams.extend({ file: z.string().describe('as the playlist names it') });
-const segmentParams = fileParams.extend({ at: number.describe('where in the file'), count: number.describe('bytes') });
+const segmentParams = fileParams.extend({
+  at: wholeNumber.describe('where in the file'),
+  count: wholeNumber.describe('bytes'),
+});
 
 const moment = z
   .string()
@@ -88,7 +87,7 @@ const listSchema = z
     state: z
       .enum(STATES)
       .describe(
-        '`waiting`: for an event. `masked`: it has masks, which its own frames have not. `failed`: the disk takes nothing',
+        '`writing`: what comes of it is written. `waiting`: for an event, or for earlier recordings to be looked at. `masked`: it has masks, which its own frames have not. `failed`: see `reason`',
       ),
     reason: z.object({ code: z.string(), message: z.string() }).nullable(),
     files: z.int().describe('that are kept, of any time'),
@@ -105,28 +104,10 @@ const listSchema = z
   .meta({ id: 'CameraRecordings', description: 'what was recorded of a camera' });
 
 export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
-  /** Errors: CAMERA_UNKNOWN, CAMERA_MASKED, those of `ask`. */
-  async function shown<T>(id: string, caller: Caller, ask: () => T | Promise<T>): Promise<T> {
-    caller.setHeader('Cache-Control', 'no-store');
-    desk.requireShown(id, caller.principal!);
-    const found = await ask();
-    // Masks may have come meanwhile.
-    desk.requireShown(id, caller.principal!);
-    return found;
-  }
-
-  /** Something that never changes. undefined: the client has it. Errors: as above, and NOT_FOUND. */
-  async function immutable(
-    { id, tag, caller }: { readonly id: string; readonly tag: string; readonly caller: Caller },
-    ask: () => Promise<Uint8Array | undefined>,
-  ): Promise<Uint8Array | undefined> {
-    const found = await shown(id, caller, ask);
-    if (found === undefined) throw new SightlineError('NOT_FOUND', 'it is not kept any more, or was never there');
-    caller.setHeader('ETag', `"${tag}"`);
-    caller.setHeader('Cache-Control', `${isOpen() ? 'public' : 'private'}, max-age=${IMMUTABLE_S}, immutable`);
-    return hasTag(caller.request.headers['if-none-match'], `"${tag}"`) ? undefined : found;
-  }
-
+  const media = new CameraMedia(isOpen);
+  const asked = (id: string, caller: Caller): AskedMedia => {
+    return { caller, id, requireShown: (principal) => desk.requireShown(id, principal) };
+  };
   return [
     answer({
       method: 'GET',
@@ -168,7 +149,7 @@ export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
       errors: RECORDING_ERRORS,
       bytes: async ({ params: { id }, query: { from, to }, caller }) => {
         requireRange(from, to, RANGE_MS_MAX);
-        return Buffer.from(await shown(id, caller, () => desk.playlist(id, from, to, suffixOf(caller))));
+        return Buffer.from(await media.shown(asked(id, caller), () => desk.playlist(id, from, to, suffixOf(caller))));
       },
     }),
     bytes({
@@ -181,7 +162,8 @@ export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
       params: fileParams,
       query: z.looseObject({}),
       errors: ['CAMERA_UNKNOWN', 'CAMERA_MASKED', 'NOT_FOUND', 'RANGE_BAD'],
-      bytes: ({ params: { id, file }, caller }) => immutable({ id, tag: file, caller }, () => desk.init(id, file)),
+      bytes: ({ params: { id, file }, caller }) =>
+        media.immutable({ ...asked(id, caller), tag: file }, () => desk.init(id, file)),
     }),
     bytes({
       url: '/recordings/:id/:file/segment-:at-:count.m4s',
@@ -194,7 +176,9 @@ export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
       query: z.looseObject({}),
       errors: ['CAMERA_UNKNOWN', 'CAMERA_MASKED', 'NOT_FOUND', 'RANGE_BAD'],
       bytes: ({ params: { id, file, at, count }, caller }) =>
-        immutable({ id, tag: `${file}-${at}-${count}`, caller }, () => desk.segment(id, file, { at, count })),
+        media.immutable({ ...asked(id, caller), tag: `${file}-${at}-${count}` }, () =>
+          desk.segment(id, file, { at, count }),
+        ),
     }),
     bytes({
       url: '/recordings/:id/clip.mp4',
@@ -209,9 +193,9 @@ export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
       errors: [...RECORDING_ERRORS, 'CLIP_BROKEN'],
       bytes: async ({ params: { id }, query: { from, to }, caller }) => {
         requireRange(from, to, RANGE_MS_MAX);
-        const clip = await shown(id, caller, () => desk.clip(id, from, to));
+        const clip = await media.shown(asked(id, caller), () => desk.clip(id, from, to));
         caller.setHeader('Content-Disposition', `attachment; filename="${clipName(id, clip.fromMs)}.mp4"`);
-        return Readable.from(clip.chunks(), { objectMode: false });
+        return streamOf(shownPieces(asked(id, caller), clip.chunks()));
       },
     }),
     bytes({
@@ -227,12 +211,16 @@ export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
       errors: RECORDING_ERRORS,
       bytes: async ({ params: { id }, query: { from, to }, caller }) => {
         requireRange(from, to, RANGE_MS_MAX);
-        const found = await shown(id, caller, () => desk.results(id, from, to));
+        const found = await media.shown(asked(id, caller), () => desk.results(id, from, to));
         caller.setHeader('Content-Disposition', `attachment; filename="${clipName(id, from)}.jsonl"`);
-        return found;
+        return streamOf(shownPieces(asked(id, caller), found));
       },
     }),
   ];
+}
+
+function streamOf(pieces: AsyncIterable<Uint8Array>): Readable {
+  return Readable.from(pieces, { objectMode: false });
 }
 
 /** Throws QUERY_BAD. */
@@ -245,11 +233,4 @@ function requireRange(fromMs: number, toMs: number, msMax: number): void {
 /** No file system objects to it. */
 function clipName(id: string, fromMs: number): string {
   return `${id}-${new Date(fromMs).toISOString().slice(0, 19).replaceAll(':', '-')}Z`;
-}
-
-/** Addresses in a playlist do not inherit the query by which it came. */
-function suffixOf({ request: { url = '' } }: Caller): string {
-  const at = url.indexOf('?');
-  const token = at < 0 ? null : new URLSearchParams(url.slice(at)).get('access_token');
-  return token === null ? '' : `?access_token=${encodeURIComponent(token)}`;
 }

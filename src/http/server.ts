@@ -550,7 +550,12 @@ export class HttpServer {
         });
         const made = await route.bytes({ params, query, body: undefined, caller: this.#callerOf(request, reply) });
         if (made === undefined) return await reply.status(304).send();
-        if (made instanceof Readable) return await reply.type(route.contentType).send(made);
+        if (made instanceof Readable) {
+          // It ends with the credential.
+          const unend = this.#principals.get(request.raw)?.onEnd(() => made.destroy());
+          if (unend) reply.raw.once('close', unend);
+          return await reply.type(route.contentType).send(made);
+        }
         // Fastify takes its buffers alone for bytes.
         const all = Buffer.from(made.buffer, made.byteOffset, made.byteLength);
         void reply.type(route.contentType);

@@ -1,13 +1,15 @@
+import type { Dirent } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Principal } from '../../auth/principal.ts';
 import { wallTimeMs, type Clock } from '../../base/clock.ts';
-import { SightlineError } from '../../base/errors.ts';
+import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Log } from '../../log/log.ts';
+import { isSameList } from '../../sources/camera/camera-settings.ts';
 import type { CameraFeed, CameraFeeds } from '../../sources/camera/feed.ts';
 import { requireUnmasked } from '../../sources/camera/masked.ts';
 import { CameraArchive, type ArchiveCounts, type RecordMode } from './camera-archive.ts';
-import { pathsOf, remove, scan, type FilePaths } from './files.ts';
+import { pathsOf, remove, scan, unlessGone, type FilePaths } from './files.ts';
 import { Shelf, type RemovalBound, type ShelfBounds, type ShelvedFile, type Span } from './shelf.ts';
 import { RETRY_MS } from './writer.ts';
 
@@ -75,6 +77,8 @@ export class Archive {
   readonly #open = new Map<string, CameraArchive>();
   /** Those that are being ended; another one of that camera begins behind it. */
   readonly #closing = new Map<string, { readonly archive: CameraArchive; readonly ended: Promise<void> }>();
+  /** Of those that could not be begun; they are tried again by each sweep. */
+  readonly #faults = new Map<string, SightlineError>();
   readonly #forgetFeeds: () => void;
   readonly #sweep: NodeJS.Timeout;
   readonly #removed: Record<RemovalBound, number> = { age: 0, bytes: 0 };
@@ -185,10 +189,7 @@ export class Archive {
   async #scan(): Promise<void> {
     const { folder } = this.#settings;
     try {
-      const entries = await readdir(folder, { withFileTypes: true }).catch((thrown: NodeJS.ErrnoException) => {
-        if (thrown.code === 'ENOENT') return [];
-        throw thrown;
-      });
+      const entries = await readdir(folder, { withFileTypes: true }).catch(unlessGone<Dirent[]>([]));
       for (const entry of entries) {
         if (!entry.isDirectory()) continue;
         for (const file of await scan(join(folder, entry.name))) this.#shelfOf(entry.name).put(file);
@@ -211,14 +212,18 @@ export class Archive {
     const { mode, labels } = this.#planOf(id);
     const open = this.#open.get(id);
     const mayRecord = feed !== undefined && mode !== 'off' && (!feed.isMasked || this.#settings.takesUnmasked);
-    const isSame = open?.feed === feed && open?.mode === mode && sameLabels(open.labels, labels);
+    const isSame = open?.feed === feed && open?.mode === mode && isSameList(open.labels, labels);
     if (open && (!mayRecord || !isSame)) this.#end(id, open);
+    if (!mayRecord) this.#faults.delete(id);
     // Nothing is written before it is known what there is.
     if (!mayRecord || this.#open.has(id) || this.#closing.has(id) || !this.#isScanned) return;
     try {
       this.#open.set(id, this.#begin(feed, { mode, labels }));
+      this.#faults.delete(id);
     } catch (thrown) {
-      this.#log.write('archive_failed', { camera: id, reason: (thrown as Error).message, retry_s: 0 });
+      const fault = toSightlineError(thrown);
+      this.#faults.set(id, fault);
+      this.#log.write('archive_failed', { camera: id, reason: fault.message, retry_s: SWEEP_MS / 1000 });
     }
   }
 
@@ -267,11 +272,13 @@ export class Archive {
       const message = `camera ${feed.id} has masks, which its own frames have not: set fleet.record_unmasked to record them all the same`;
       return { state: 'masked', reason: new SightlineError('CAMERA_MASKED', message) };
     }
-    if (open?.failure) return { state: 'failed', reason: open.failure };
+    const fault = open ? open.failure : this.#faults.get(feed.id);
+    if (fault) return { state: 'failed', reason: fault };
     return { state: open?.isOn ? 'writing' : 'waiting', reason: undefined };
   }
 
   async #removeDue(): Promise<void> {
+    for (const id of this.#faults.keys()) this.#follow(id);
     const nowMs = wallTimeMs(this.#clock);
     for (const [camera, shelf] of this.#shelves) {
       const { bounds } = this.#planOf(camera);
@@ -307,10 +314,6 @@ export class Archive {
     if (!shelf) this.#shelves.set(camera, (shelf = new Shelf()));
     return shelf;
   }
-}
-
-function sameLabels(one: readonly string[], other: readonly string[]): boolean {
-  return one.join('\n') === other.join('\n');
 }
 
 function added(one: ArchiveCounts, other: ArchiveCounts): ArchiveCounts {

@@ -6,7 +6,7 @@ import { namedOutcomeMessage } from '../../protocol/outcome-message.ts';
 import type { CameraFeed } from '../../sources/camera/feed.ts';
 import { newestKey } from '../../stream/newest-key.ts';
 import type { Reader } from '../../stream/reader.ts';
-import { Segmenter, type Segment } from '../hls/segmenter.ts';
+import { Segmenter, type Segment } from '../segmenter.ts';
 import type { ShelvedFile } from './shelf.ts';
 import { SegmentWriter, type WriterCounts, type WrittenSegment } from './writer.ts';
 

@@ -72,16 +72,35 @@ export async function clipOf(files: readonly FoundFile[], { camera, fromMs, toMs
   };
 }
 
-/** What was found from `fromMs` up to before `toMs`, by capture, a line of JSON each. `files`: also those behind, since results come later than frames. */
-export async function resultsOf(files: readonly FoundFile[], fromMs: number, toMs: number): Promise<Uint8Array> {
-  const found: { readonly capture_time: number }[] = [];
-  for (const { paths } of files) {
-    for (const result of (await readResults(paths)) as { capture_time: number }[]) {
+/**
+ * What was found from `fromMs` up to before `toMs`, by capture, a line of JSON each. `files`: also those behind, since results come later than frames. One that came later than
+ * `RESULT_LATE_MS` is out of order; so no more than that is in memory.
+ */
+export async function* resultsOf(
+  files: readonly FoundFile[],
+  fromMs: number,
+  toMs: number,
+): AsyncGenerator<Uint8Array> {
+  let found: Result[] = [];
+  for (const { paths, fromMs: fileMs } of files) {
+    const settledMs = fileMs - RESULT_LATE_MS;
+    yield* linesOf(found.filter((result) => result.capture_time < settledMs));
+    found = found.filter((result) => result.capture_time >= settledMs);
+    for (const result of (await readResults(paths)) as Result[]) {
       if (result.capture_time >= fromMs && result.capture_time < toMs) found.push(result);
     }
   }
-  found.sort((one, other) => one.capture_time - other.capture_time);
-  return Buffer.from(found.map((result) => `${JSON.stringify(result)}\n`).join(''));
+  yield* linesOf(found);
+}
+
+interface Result {
+  readonly capture_time: number;
+}
+
+function linesOf(results: readonly Result[]): Uint8Array[] {
+  if (results.length === 0) return [];
+  const inOrder = results.toSorted((one, other) => one.capture_time - other.capture_time);
+  return [Buffer.from(inOrder.map((result) => `${JSON.stringify(result)}\n`).join(''))];
 }
 
 /** So far behind the end of a time results of it may lie. */

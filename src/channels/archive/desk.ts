@@ -2,11 +2,8 @@ import type { Principal } from '../../auth/principal.ts';
 import type { Archive, ArchiveReport } from './archive.ts';
 import { clipOf, missing, resultsOf, resultsUntil, type Clip } from './clip.ts';
 import { readBytes, readLines } from './files.ts';
-import { entriesOf, vodPlaylist, type ListedFile } from './playlist.ts';
+import { entriesOf, ENTRY_BYTES_MAX, vodPlaylist, type ListedFile } from './playlist.ts';
 import type { Span } from './shelf.ts';
-
-/** A segment of an address is no larger: a file is not read by half. */
-const SEGMENT_BYTES_MAX = 64 * 2 ** 20;
 
 /** Where people ask for what was recorded. */
 export class Desk {
@@ -56,7 +53,7 @@ export class Desk {
     { at, count }: { readonly at: number; readonly count: number },
   ): Promise<Uint8Array | undefined> {
     const file = this.#archive.file(camera, name);
-    if (!file || count === 0 || count > SEGMENT_BYTES_MAX) return undefined;
+    if (!file || count === 0 || count > ENTRY_BYTES_MAX) return undefined;
     const { segments } = (await readLines(file.paths)) ?? { segments: [] };
     const isWhole = segments.some((one) => one.at === at) && segments.some((one) => one.at + one.bytes === at + count);
     return isWhole ? await readBytes(file.paths, at, count) : undefined;
@@ -68,8 +65,8 @@ export class Desk {
   }
 
   /** Errors: RECORDING_MISSING. */
-  async results(camera: string, fromMs: number, toMs: number): Promise<Uint8Array> {
+  results(camera: string, fromMs: number, toMs: number): AsyncGenerator<Uint8Array> {
     if (this.#archive.within(camera, fromMs, toMs).length === 0) throw missing({ camera, fromMs, toMs });
-    return await resultsOf(this.#archive.within(camera, fromMs, resultsUntil(toMs)), fromMs, toMs);
+    return resultsOf(this.#archive.within(camera, fromMs, resultsUntil(toMs)), fromMs, toMs);
   }
 }

@@ -172,10 +172,13 @@ export async function scan(folder: string): Promise<ShelvedFile[]> {
   return [...found.values()];
 }
 
-/** undefined: it is gone by now, or has no header. Errors: others of the file system. */
+/** undefined: they are gone by now. Errors: others of the file system; SyntaxError where they are damaged. */
 export async function readLines(paths: FilePaths): Promise<FileLines | undefined> {
-  const [header, ...segments] = parsed(await readFile(paths.segments, 'utf8').catch(unlessGone('')));
-  return header && { header: header as HeaderLine, segments: segments as SegmentLine[] };
+  const text = await readFile(paths.segments, 'utf8').catch(unlessGone(undefined));
+  if (text === undefined) return undefined;
+  const [header, ...segments] = parsed(text);
+  if (!header) throw new SyntaxError(`${paths.segments} has no header`);
+  return { header: header as HeaderLine, segments: segments as SegmentLine[] };
 }
 
 /** Results of a file. */
@@ -215,7 +218,7 @@ async function renamed(path: string): Promise<string> {
   return now === undefined ? path : join(dirname(path), now);
 }
 
-function unlessGone<T>(instead: T): (thrown: NodeJS.ErrnoException) => T {
+export function unlessGone<T>(instead: T): (thrown: NodeJS.ErrnoException) => T {
   return (thrown) => {
     if (thrown.code !== 'ENOENT') throw thrown;
     return instead;
@@ -238,7 +241,10 @@ async function bytesOf(paths: FilePaths): Promise<number> {
 async function mend(folder: string, place: Place): Promise<Place | undefined> {
   const paths = pathsOf(folder, place, true);
   const { size } = await stat(paths.pictures);
-  const lines = await readLines(paths);
+  const lines = await readLines(paths).catch((thrown: unknown) => {
+    if (!(thrown instanceof SyntaxError)) throw thrown;
+    return undefined;
+  });
   const segments = lines?.segments.filter(({ at, bytes }) => at + bytes <= size) ?? [];
   const last = segments.at(-1);
   if (!last) {

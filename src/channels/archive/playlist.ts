@@ -9,6 +9,8 @@ export interface ListedFile {
 
 /** An entry of a playlist is that long at least, so that there are not too many of them. */
 const ENTRY_S_MIN = 6;
+/** And has no more bytes, since it is read as a whole; a single segment has less. */
+export const ENTRY_BYTES_MAX = 16 * 1024 * 1024;
 /** Captures that are further apart than that are no continuation. */
 const GAP_MS = 500;
 
@@ -36,7 +38,8 @@ export function entriesOf(files: readonly ListedFile[], fromMs: number, toMs: nu
     for (const segment of segmentsWithin(file, fromMs, toMs)) {
       const isApart = last?.epoch !== epoch || Math.abs(segment.from - last.endMs) > GAP_MS;
       const before = entries.at(-1);
-      if (before && before.file === file && !isApart && before.duration_s < ENTRY_S_MIN) {
+      const isRoom = before !== undefined && before.bytes + segment.bytes <= ENTRY_BYTES_MAX;
+      if (isRoom && before.file === file && !isApart && before.duration_s < ENTRY_S_MIN) {
         const duration_s = before.duration_s + segment.duration_s;
         entries[entries.length - 1] = { ...before, bytes: before.bytes + segment.bytes, duration_s };
       } else entries.push({ ...segment, file, isApart });

@@ -99,7 +99,7 @@ export class Shelf {
     return spans;
   }
 
-  /** The oldest ones that are beyond a bound. The one that is being written stays. */
+  /** The oldest ones that are beyond a bound, up to the first that is within both: it is asked every second. The one that is being written stays. */
   due(
     nowMs: number,
     { ageMsMax, bytesMax }: ShelfBounds,
@@ -110,7 +110,7 @@ export class Shelf {
     for (const file of this.#files) {
       if (file.name === open) continue;
       const bound = nowMs - file.toMs > ageMsMax ? 'age' : bytes > bytesMax ? 'bytes' : undefined;
-      if (bound === undefined) continue;
+      if (bound === undefined) break;
       due.push({ file, bound });
       bytes -= file.bytes;
     }

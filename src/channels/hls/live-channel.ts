@@ -5,7 +5,7 @@ import { newestKey } from '../../stream/newest-key.ts';
 import type { Reader } from '../../stream/reader.ts';
 import type { Stream } from '../../stream/stream.ts';
 import { mediaPlaylist, multivariantPlaylist, type RenditionReport, type WriteOptions } from './playlist.ts';
-import { Segmenter, type Part } from './segmenter.ts';
+import { Segmenter, type Part } from '../segmenter.ts';
 import { Waits, type Asker, type WaitPlaces } from './waits.ts';
 import { SegmentWindow, type EvictionBound } from './window.ts';
 

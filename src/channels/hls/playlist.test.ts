@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { initOf } from '../../../test/support/hls-fragments.ts';
 import { mediaPlaylist, multivariantPlaylist, type MediaPlaylist } from './playlist.ts';
-import type { Part, Segment } from './segmenter.ts';
+import type { Part, Segment } from '../segmenter.ts';
 
 const START_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 

@@ -1,4 +1,4 @@
-import type { Part, Segment } from './segmenter.ts';
+import type { Part, Segment } from '../segmenter.ts';
 
 /** Playlists of HLS (draft-pantos-hls-rfc8216bis), as text. Pure. */
 

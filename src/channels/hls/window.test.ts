@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { initOf } from '../../../test/support/hls-fragments.ts';
-import type { Segment } from './segmenter.ts';
+import type { Segment } from '../segmenter.ts';
 import { SegmentWindow, type EvictionBound } from './window.ts';
 
 const BYTES = 1_000;

@@ -1,4 +1,4 @@
-import type { Part, Segment } from './segmenter.ts';
+import type { Part, Segment } from '../segmenter.ts';
 
 /** What a channel keeps: the segments of its playlist, and those that were in it lately, since players may be about to ask for them (6.2.2). */
 

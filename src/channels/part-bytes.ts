@@ -1,6 +1,6 @@
-import { TICKS_PER_S, type RawFragment } from '../../base/camera-frame.ts';
-import { eventMessage, fragmentTimes, setFragmentDuration } from '../../media/fmp4.ts';
-import { id3Text } from '../../media/id3.ts';
+import { TICKS_PER_S, type RawFragment } from '../base/camera-frame.ts';
+import { eventMessage, fragmentTimes, setFragmentDuration } from '../media/fmp4.ts';
+import { id3Text } from '../media/id3.ts';
 
 /** What parts are made of: fragments, each with the name of its frame in front. */
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { framesIn, sampleOf, type MadeFrame } from '../../../test/support/hls-fragments.ts';
-import { TICKS_PER_S } from '../../base/camera-frame.ts';
+import { framesIn, sampleOf, type MadeFrame } from '../../test/support/hls-fragments.ts';
+import { TICKS_PER_S } from '../base/camera-frame.ts';
 import { Segmenter, type Part, type Segment } from './segmenter.ts';
 
 const MIB = 2 ** 20;

@@ -1,6 +1,6 @@
-import { follows, TICKS_PER_S, type RawFragment, type RawInit } from '../../base/camera-frame.ts';
-import type { Sample } from '../../base/sample.ts';
-import { fragmentTimes } from '../../media/fmp4.ts';
+import { follows, TICKS_PER_S, type RawFragment, type RawInit } from '../base/camera-frame.ts';
+import type { Sample } from '../base/sample.ts';
+import { fragmentTimes } from '../media/fmp4.ts';
 import { joined, partBytes, type TimedFrame } from './part-bytes.ts';
 
 /**
