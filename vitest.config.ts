@@ -28,7 +28,9 @@ const LONG_ONLY = [
   'monitor',
   'namespaces',
   'optimize',
+  'pictures',
   'secrets',
+  'tls',
 ].map((name) => `test/e2e/${name}.test.ts`);
 
 export default defineConfig({
