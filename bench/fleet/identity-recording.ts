@@ -194,7 +194,7 @@ export async function byReplay(
     command: 'replay',
     words: [path, '--paused', '--speed', String(speed)],
     cacheDir: folder,
-    settings: { 'store.mode': 'memory', 'log.level': 'error' },
+    settings: { 'log.level': 'error' },
     signal,
   });
   await server.ready();

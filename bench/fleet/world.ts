@@ -91,7 +91,7 @@ export class World implements AsyncDisposable {
         command: 'serve',
         words: ['--config', join(folder, CONFIG), ...words],
         cacheDir: folder,
-        settings: { 'fleet.max_concurrent_streams': 1000, 'store.mode': 'memory', 'log.level': 'error', ...settings },
+        settings: { 'fleet.max_concurrent_streams': 1000, 'log.level': 'error', ...settings },
         signal,
       }),
     );

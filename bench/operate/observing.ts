@@ -26,6 +26,7 @@ export async function measureObserving(
       ...SERVER_SETTINGS,
       'log.level': 'info',
       'alerts.enabled': 'true',
+      'store.mode': 'file',
       'store.file': 'observed.db',
       'observe.traces.endpoint': collector,
       'observe.traces.sample_rate': 1,
@@ -33,7 +34,7 @@ export async function measureObserving(
   });
   await using bare = await Server.launch({
     ...options,
-    settings: { ...SERVER_SETTINGS, 'alerts.enabled': 'false', 'store.mode': 'memory' },
+    settings: { ...SERVER_SETTINGS, 'alerts.enabled': 'false' },
   });
   await whole.ready();
   const bench = { ...context, cacheDir };

@@ -78,8 +78,8 @@ export class Server implements AsyncDisposable {
   }: ServerOptions): Promise<Server> {
     const port = await freePort();
     const own = Object.entries(process.env).filter(([name]) => !name.startsWith('SIGHTLINE_'));
-    // Whatever keys this user has, they are not for it.
-    const all = { 'models.cache_dir': cacheDir, 'auth.loopback': 'open', ...settings };
+    // Whatever keys and cameras this user has, they are not for it.
+    const all = { 'models.cache_dir': cacheDir, 'auth.loopback': 'open', 'store.mode': 'memory', ...settings };
     const given = Object.entries(all).map(([path, value]) => [
       `SIGHTLINE_${path.replaceAll('.', '__').toUpperCase()}`,
       String(value),

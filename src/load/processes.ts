@@ -81,8 +81,9 @@ export class PrivateServer implements AsyncDisposable {
     signal: AbortSignal,
   ): Promise<PrivateServer> {
     signal.throwIfAborted();
-    // Whatever keys this user has, they are not for it.
-    const command = [COMMAND, ...words, '--set', 'auth.loopback=open', 'serve', '--port', '0'];
+    // Whatever keys and cameras this user has, they are not for it.
+    const own = ['auth.loopback=open', 'store.mode=memory'].flatMap((setting) => ['--set', setting]);
+    const command = [COMMAND, ...words, ...own, 'serve', '--port', '0'];
     const child = Child.spawn(process.execPath, command, { env, stdout: 'pipe', channel: true });
     const stop = (): void => void child.stop();
     const timer = setTimeout(stop, READY_TIMEOUT_MS);

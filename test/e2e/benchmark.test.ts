@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocketServer } from 'ws';
+import { PrivateServer } from '../../src/load/processes.ts';
 import type { SuiteResult } from '../../src/load/results.ts';
 import { runHere } from '../support/command.ts';
 import { expectNothingLost } from '../support/load-results.ts';
@@ -32,6 +33,24 @@ async function run(...words: string[]): Promise<{ code: number | null; out: stri
   const [out, err, [code]] = await Promise.all([text(child.stdout!), text(child.stderr!), once(child, 'exit')]);
   return { code: code as number | null, out, err };
 }
+
+test('its private server knows nothing of the cameras that were added to the one of this user', async () => {
+  const env = { ...process.env, XDG_DATA_HOME: folder, SIGHTLINE_STORE__MODE: 'file' };
+  const headers = { 'content-type': 'application/json' };
+  await using own = await ServerProcess.start(['serve'], env);
+  const body = JSON.stringify({ url: 'rtsp://127.0.0.1:1/gate' });
+  expect((await fetch(`${own.url}/api/cameras/gate`, { method: 'PUT', headers, body })).status).toBe(200);
+  expect(await own.stop()).toBe(0);
+  await using again = await ServerProcess.start(['serve'], env);
+  const idsOf = async (url: string) => {
+    const { cameras } = (await (await fetch(`${url}/api/cameras`)).json()) as { cameras: { id: string }[] };
+    return cameras.map(({ id }) => id);
+  };
+  expect(await idsOf(again.url)).toEqual(['gate']);
+  expect(await again.stop()).toBe(0);
+  await using server = await PrivateServer.start([], env, new AbortController().signal);
+  expect(await idsOf(server.url)).toEqual([]);
+});
 
 describe('against a running server', () => {
   let server: ServerProcess;
