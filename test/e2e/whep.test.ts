@@ -14,6 +14,12 @@ import { picturesOf, WHEP_SCRIPT, type SeenName } from '../support/whep-page.ts'
 const CLIP_FRAMES = 100;
 const SESSIONS_MAX = 4;
 
+interface Named {
+  /** In the picture; undefined: it cannot be read. */
+  readonly number: number | undefined;
+  readonly name: SeenName;
+}
+
 interface Opened {
   readonly status: number;
   readonly location: string;
@@ -25,7 +31,10 @@ describe.skipIf(CHROMIUM === undefined)('WHEP', () => {
   let rtsp: RtspServer;
   let server: ServerProcess;
   let browser: Browser;
+  /** The viewer that was opened last. */
   let page: Page;
+  /** All that are open. */
+  const pages: Page[] = [];
   let offer: string;
 
   beforeAll(async () => {
@@ -56,7 +65,6 @@ describe.skipIf(CHROMIUM === undefined)('WHEP', () => {
       connection.close();
       return sdp;
     })()`);
-    await page.close();
   });
   beforeEach(async () => {
     for (const id of ['cam1', 'cam2']) {
@@ -65,7 +73,7 @@ describe.skipIf(CHROMIUM === undefined)('WHEP', () => {
     }
   });
   afterEach(async () => {
-    if (!page?.isClosed()) await page?.close();
+    await Promise.all(pages.splice(0).map((opened) => opened.close()));
     if (server.child.exitCode === null) await eventually(sessions).toBe(0);
   });
   afterAll(async () => {
@@ -76,6 +84,7 @@ describe.skipIf(CHROMIUM === undefined)('WHEP', () => {
 
   async function openViewer(): Promise<void> {
     ({ page } = await openPage(browser, `${server.url}/health`));
+    pages.push(page);
     await page.evaluate(WHEP_SCRIPT);
   }
 
@@ -88,12 +97,19 @@ describe.skipIf(CHROMIUM === undefined)('WHEP', () => {
   };
   const sessions = () => figure('sightline_webrtc_sessions');
 
-  /** What was shown, each with the name that its stamp leads to. */
+  /** What was shown, each with the name that its stamp leads to if that has come: it comes by another way than the frame. */
   async function seen() {
     const frames = picturesOf(await page.evaluate('seen.frames'));
     const names = (await page.evaluate('seen.names')) as SeenName[];
     const byStamp = new Map(names.map((name) => [name.rtp_timestamp, name]));
     return frames.map(({ number, stamp }) => ({ number, name: byStamp.get(stamp) }));
+  }
+
+  /** The first `count` that were shown, when all their names are there. */
+  async function named(count: number): Promise<Named[]> {
+    const first = async () => (await seen()).slice(0, count).filter(({ name }) => name !== undefined);
+    await eventually(async () => (await first()).length).toBe(count);
+    return (await first()) as Named[];
   }
 
   async function post(body: string, path = '/whep/cam1/raw', type = 'application/sdp') {
@@ -111,24 +127,15 @@ describe.skipIf(CHROMIUM === undefined)('WHEP', () => {
       status: 201,
       location: expect.stringMatching(/^\/whep\/cam1\/raw\/[\w-]{32}$/),
     });
-    await eventually(shown).toBeGreaterThanOrEqual(isLongRun ? 500 : 30);
-    const pictures = await seen();
-    expect(pictures.filter(({ number, name }) => number === undefined || name === undefined)).toEqual([]);
-    const offsets = new Set(
-      pictures.map(({ number, name }) => (number! - name!.seq + 1e6 * CLIP_FRAMES) % CLIP_FRAMES),
-    );
+    const pictures = await named(isLongRun ? 500 : 30);
+    expect(pictures.filter(({ number }) => number === undefined)).toEqual([]);
+    const offsets = new Set(pictures.map(({ number, name }) => (number! - name.seq + 1e6 * CLIP_FRAMES) % CLIP_FRAMES));
     expect([...offsets]).toHaveLength(1);
-    expect(new Set(pictures.map(({ name }) => name!.seq)).size).toBe(pictures.length);
-    const first = page;
+    expect(new Set(pictures.map(({ name }) => name.seq)).size).toBe(pictures.length);
     await openViewer();
-    const second = page;
     await watch('cam1');
-    await eventually(shown).toBeGreaterThanOrEqual(1);
-    const [{ number, name }] = (await seen()) as [{ number: number; name: SeenName }];
-    expect(name).toBeDefined();
-    expect(offsets).toContain((number - name.seq + 1e6 * CLIP_FRAMES) % CLIP_FRAMES);
-    await first.close();
-    await second.close();
+    const [{ number, name }] = (await named(1)) as [Named];
+    expect(offsets).toContain((number! - name.seq + 1e6 * CLIP_FRAMES) % CLIP_FRAMES);
   });
 
   test.runIf(isLongRun)(
@@ -136,9 +143,8 @@ describe.skipIf(CHROMIUM === undefined)('WHEP', () => {
     async () => {
       await openViewer();
       expect((await watch('cam2')).status).toBe(201);
-      await eventually(shown).toBeGreaterThanOrEqual(25);
-      const pictures = await seen();
-      expect(pictures.every(({ name }) => name?.transcoded)).toBe(true);
+      const pictures = await named(25);
+      expect(pictures.every(({ name }) => name.transcoded)).toBe(true);
       expect(pictures.every(({ number }) => number !== undefined)).toBe(true);
     },
   );
