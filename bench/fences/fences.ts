@@ -42,10 +42,12 @@ async function runFences(context: BenchContext): Promise<BenchResult> {
   const figures: Record<string, number> = {};
   const bars: Bar[] = [];
   const tables: string[] = [];
-  const add = (name: string, own: Figures, ownBars: readonly Bar[], table: string): void => {
+  /** What one of them has failed in does not take the figures of the others along. */
+  const part = async (name: string, title: string, measure: () => Promise<Part>): Promise<void> => {
+    const { own, bars: ownBars, remarks = [] } = await measure().catch((thrown: unknown) => failed(thrown, signal));
     for (const [figure, value] of Object.entries(own)) figures[`${name}.${figure}`] = value;
     bars.push(...ownBars.map((bar) => ({ ...bar, name: `${name}.${bar.name}` })));
-    tables.push(table);
+    tables.push(tableOf(title, own, ownBars, remarks));
     const short = ownBars.filter(({ ok }) => !ok).map((bar) => bar.name);
     say(`${name}: ${short.length === 0 ? 'kept' : `short in ${short.join(', ')}`}`);
   };
@@ -61,30 +63,28 @@ async function runFences(context: BenchContext): Promise<BenchResult> {
     const bench: FenceBench = { ...context, cacheDir, sinkPort, innocents: { camera, reader, prober } };
     for (const [i, attack] of attacks.entries()) {
       say(`${i + 1} of ${attacks.length}: ${attack.name}: ${attack.what}`);
-      const { one, limits } = await measureCase(bench, attack, planFor(plan, attack, quick));
-      const own = { ...figuresOf(one), resident_peak_mb_max: limits.residentMbMax };
-      const ownBars = barsOf(own, limits);
-      add(attack.name, own, ownBars, tableOf(`${attack.name}: ${attack.what}`, own, ownBars, remarksOn(one)));
+      await part(attack.name, `${attack.name}: ${attack.what}`, async () => {
+        const { one, limits } = await measureCase(bench, attack, planFor(plan, attack, quick));
+        const own = { ...figuresOf(one), resident_peak_mb_max: limits.residentMbMax };
+        return { own, bars: barsOf(own, limits), remarks: remarksOn(one) };
+      });
     }
-    if (isWanted(DESCRIPTORS)) {
-      for (const one of DESCRIPTOR_CASES) {
-        const name = `${DESCRIPTORS}_${one.descriptors}`;
-        say(`${name}: ${one.connections} connections`);
+    for (const one of isWanted(DESCRIPTORS) ? DESCRIPTOR_CASES : []) {
+      const name = `${DESCRIPTORS}_${one.descriptors}`;
+      say(`${name}: ${one.connections} connections`);
+      await part(name, `${name}: ${one.connections} connections`, async () => {
         const own = await measureDescriptors(bench, one);
-        const ownBars = ['ended', 'health_failed', 'camera_failed'].map((bar) => atMost(bar, own[bar]!, 0));
-        add(name, own, ownBars, tableOf(`${name}: ${one.connections} connections`, own, ownBars, []));
-      }
+        return { own, bars: ['ended', 'health_failed', 'camera_failed'].map((bar) => atMost(bar, own[bar]!, 0)) };
+      });
     }
     for (const attack of isWanted(STOP) ? STOP_ATTACKS : []) {
       const name = `${STOP}_${attack}`;
       say(`${name}: SIGTERM in the middle of it`);
-      const { own, bars: ownBars } = await measureStop(bench, attack);
-      add(name, own, ownBars, tableOf(`${name}: SIGTERM in the middle of it`, own, ownBars, []));
+      await part(name, `${name}: SIGTERM in the middle of it`, () => measureStop(bench, attack));
     }
     if (isWanted(COST)) {
       say(`${COST}: a server with the ledgers, and one without, by turns`);
-      const { own, bars: ownBars } = await measureCost(bench);
-      add(COST, own, ownBars, tableOf(`${COST}: the ledgers, on against off`, own, ownBars, []));
+      await part(COST, `${COST}: the ledgers, on against off`, () => measureCost(bench));
     }
   } finally {
     await rm(cacheDir, { recursive: true, force: true });
@@ -100,6 +100,19 @@ async function runFences(context: BenchContext): Promise<BenchResult> {
   };
   tables.push(summaryOf(summary, short));
   return { seed: SEED, setup: setup(plan, context), figures: { ...summary, ...figures }, bars, tables };
+}
+
+interface Part {
+  readonly own: Figures;
+  readonly bars: readonly Bar[];
+  readonly remarks?: readonly string[];
+}
+
+/** Of a part that could not be measured. Throws where the benchmark itself is to end. */
+function failed(thrown: unknown, signal: AbortSignal): Part {
+  signal.throwIfAborted();
+  const own = { failed: 1 };
+  return { own, bars: [atMost('failed', own.failed, 0)], remarks: [`failed: ${String(thrown)}`] };
 }
 
 function planFor(plan: CasePlan, { needsMs = 0 }: Attack, quick: boolean): CasePlan {

@@ -53,6 +53,7 @@ export async function measureFrames(bench: CostBench, { whole, bare, ratioMax }:
 /** Figures `delivery_…`, in microseconds. Each span has connections of its own. */
 export async function measureDeliveries(bench: CostBench, { whole, bare, ratioMax }: Servers): Promise<Cost> {
   const plan = planOf(bench);
+  await Promise.all([whole.ready(), bare.ready()]);
   await using telemetry = await openTelemetry(bench);
   const pairs = await measurePairs(plan, async (isWhole) => {
     await using team = await connect(telemetry, isWhole ? whole : bare);

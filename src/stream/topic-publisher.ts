@@ -55,8 +55,10 @@ export class TopicPublisher {
   /** Those that hold at least the mean. What was looked at comes last the next time, so that small ones are not passed over and over. */
   *larger(): Generator<Holding> {
     const mean = this.memory.bytes('history') / this.#holdings.size;
-    for (let left = this.#holdings.size; left > 0 && this.#holdings.size > 0; left--) {
-      const [key, holding] = this.#holdings.entries().next().value!;
+    let left = this.#holdings.size;
+    // One iterator: each new one would pass over all places that are free by now.
+    for (const [key, holding] of this.#holdings) {
+      if (left-- === 0) return;
       this.#holdings.delete(key);
       this.#holdings.set(key, holding);
       if (holding.bytes >= mean) yield holding;

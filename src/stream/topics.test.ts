@@ -284,4 +284,56 @@ describe('histories are charged to who has published', () => {
     publish('e', 1, other);
     expect(topics.list().map(({ name }) => name)).toEqual(['c', 'd', 'e']);
   });
+
+  test('which one gives way is always the one that was not used for longest, of whom it may be', () => {
+    const TOPICS = 90;
+    const random = seededRandom(29);
+    const { clock, publish, join, topics } = setUp({ topicsMax: TOPICS, topicIdleMs: Infinity });
+    const ESTATE = 'estate';
+    const publishers = Array.from({ length: 6 }, (_, i) => ({ name: `p${i}`, publisher: join(`p${i}`) }));
+    const known = new Map<string, { maker: string; usedMs: number }>();
+    const made = (maker: string) => [...known.values()].filter((topic) => topic.maker === maker).length;
+    const idlest = (maker: string) =>
+      [...known].filter(([, topic]) => topic.maker === maker).toSorted(([, a], [, b]) => a.usedMs - b.usedMs)[0]?.[0];
+    const outcomes = { left: 0, most: 0, none: 0 };
+    for (let i = 0; i < 5_000; i++) {
+      clock.advance(1);
+      const { name: maker, publisher } = publishers[Math.floor(random() ** 2 * publishers.length)]!;
+      if (random() < 0.002) {
+        topics.depart(publisher);
+        for (const topic of known.values()) if (topic.maker === maker) topic.maker = ESTATE;
+        continue;
+      }
+      const name = random() < 0.4 ? [...known.keys()][Math.floor(random() * known.size)] : undefined;
+      if (name !== undefined) {
+        publish(name, 1, publisher);
+        known.get(name)!.usedMs = clock.now();
+        continue;
+      }
+      let isRefused = false;
+      if (known.size === TOPICS) {
+        const most = Math.max(...publishers.map((one) => made(one.name)));
+        const mayTake = most > made(maker) + 1;
+        const richest = publishers.filter((one) => made(one.name) === most).map((one) => idlest(one.name)!);
+        const left = idlest(ESTATE);
+        const victims = left === undefined ? (mayTake ? richest : []) : [left];
+        const before = new Set(known.keys());
+        isRefused = victims.length === 0;
+        if (isRefused) {
+          expect(() => publish(`t${i}`, 1, publisher)).toThrow(
+            expect.objectContaining({ code: 'TOPIC_LIMIT_REACHED' }),
+          );
+        } else {
+          publish(`t${i}`, 1, publisher);
+          const gone = [...before].filter((one) => topics.get(one) === undefined);
+          expect(gone).toHaveLength(1);
+          expect(victims).toContain(gone[0]);
+          known.delete(gone[0]!);
+        }
+        outcomes[isRefused ? 'none' : left === undefined ? 'most' : 'left']++;
+      } else publish(`t${i}`, 1, publisher);
+      if (!isRefused) known.set(`t${i}`, { maker, usedMs: clock.now() });
+    }
+    for (const count of Object.values(outcomes)) expect(count).toBeGreaterThan(20);
+  });
 });

@@ -144,6 +144,14 @@ interface Watcher {
   readonly onTopic: (topic: Topic) => void;
 }
 
+/** A topic that nobody reads, and when it was last used as that was seen. */
+interface Idle {
+  readonly topic: OpenTopic;
+  readonly activityMs: number;
+}
+
+/** So many are looked for at once. */
+const IDLE_MAX = 64;
 /** Further forms of payloads are kept for this long, or twice as long. */
 const FORMS_AGE_MS = 5_000;
 
@@ -166,6 +174,8 @@ export class Topics {
   /** All that have published and have not gone, and the estate. */
   readonly #publishers = new Set<TopicPublisher>();
   #forgotten = 0;
+  /** By maker: topics that nobody has used for longest. */
+  readonly #idle = new WeakMap<TopicPublisher, Idle[]>();
 
   constructor(options: TopicsOptions) {
     this.#options = options;
@@ -282,6 +292,7 @@ export class Topics {
   /** The publisher has gone: what it leaves is kept as far as there is room for all that was left. */
   depart(publisher: TopicPublisher): void {
     publisher.leaveTo(this.#estate);
+    this.#idle.delete(this.#estate);
     this.#publishers.delete(publisher);
     this.#boundEstate();
   }
@@ -327,26 +338,50 @@ export class Topics {
 
   /**
    * All topics are taken: the one gives way that nobody has used for longest and nobody reads, of those that were left by
-   * their makers, else of the maker that has most, if that is more than the newcomer has.
+   * their makers, else of the maker that has most, if it still has no fewer than the newcomer then.
    */
   #forgetOneFor(newcomer: TopicPublisher): void {
     let most = newcomer;
-    for (const { maker } of this.#topics.values()) {
-      if (maker.publisher !== this.#estate && maker.publisher.topicsMade > most.topicsMade) most = maker.publisher;
+    for (const publisher of this.#publishers) {
+      if (publisher !== this.#estate && publisher.topicsMade > most.topicsMade) most = publisher;
     }
-    const victim = this.#idlest(this.#estate) ?? (most === newcomer ? undefined : this.#idlest(most));
+    const mayTake = most.topicsMade > newcomer.topicsMade + 1;
+    const victim = this.#idlest(this.#estate) ?? (mayTake ? this.#idlest(most) : undefined);
     if (victim === undefined) return;
     this.#forgotten++;
     this.#forget(victim);
   }
 
+  /** Who asks for one topic more is likely to go on, so that one look at all topics finds several. */
   #idlest(maker: TopicPublisher): OpenTopic | undefined {
-    let idlest: OpenTopic | undefined;
+    if (maker.topicsMade === 0) return undefined;
+    const isLeft = ({ topic, activityMs }: Idle): boolean =>
+      this.#topics.get(topic.name) === topic &&
+      topic.maker.publisher === maker &&
+      topic.lastActivityMs === activityMs &&
+      topic.stream.readerCount === 0;
+    const seen = this.#idle.get(maker) ?? [];
+    while (seen.length > 0) {
+      const next = seen.shift()!;
+      if (isLeft(next)) return next.topic;
+    }
+    const found = this.#lookForIdle(maker);
+    this.#idle.set(maker, found);
+    return found.shift()?.topic;
+  }
+
+  /** Those that have not been used for longest first. */
+  #lookForIdle(maker: TopicPublisher): Idle[] {
+    const idle: Idle[] = [];
     for (const topic of this.#topics.values()) {
       if (topic.maker.publisher !== maker || topic.stream.readerCount > 0) continue;
-      if (idlest === undefined || topic.lastActivityMs < idlest.lastActivityMs) idlest = topic;
+      const { lastActivityMs: activityMs } = topic;
+      if (idle.length >= IDLE_MAX && activityMs >= idle.at(-1)!.activityMs) continue;
+      const at = idle.findLastIndex((other) => other.activityMs <= activityMs) + 1;
+      idle.splice(at, 0, { topic, activityMs });
+      if (idle.length > IDLE_MAX) idle.pop();
     }
-    return idlest;
+    return idle;
   }
 
   #watchPlain(watcher: Watcher): () => void {
