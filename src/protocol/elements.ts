@@ -1,4 +1,5 @@
 import { SightlineError } from '../base/errors.ts';
+import { closingQuote, QUOTE } from './json-text.ts';
 import type { PayloadCodec } from './telemetry.ts';
 
 /**
@@ -8,7 +9,7 @@ import type { PayloadCodec } from './telemetry.ts';
 
 /** Shorter data is not counted: the worst that it can be takes a few milliseconds to read. */
 const UNCOUNTED_BYTES = 64 * 1024;
-const [QUOTE, BACKSLASH, COMMA, COLON] = [0x22, 0x5c, 0x2c, 0x3a];
+const [COMMA, COLON] = [0x2c, 0x3a];
 const [OPEN_LIST, OPEN_OBJECT] = [0x5b, 0x7b];
 
 /** Throws MESSAGE_TOO_LARGE where data has more than `elementsMax` elements; bytes have none. */
@@ -23,7 +24,7 @@ function limitJsonElements(json: Uint8Array, elementsMax: number): void {
   let elements = 1;
   for (let at = 0; at < json.length; at++) {
     const byte = json[at];
-    if (byte === QUOTE) at = endOfText(json, at);
+    if (byte === QUOTE) at = closingQuote(json, at);
     else if (byte === COMMA || byte === COLON || byte === OPEN_LIST || byte === OPEN_OBJECT) {
       if (++elements > elementsMax) throw tooMany(elementsMax);
     }
@@ -79,20 +80,4 @@ function tooMany(elementsMax: number): SightlineError {
     'MESSAGE_TOO_LARGE',
     `the data has more than ${elementsMax} elements: large data goes as bytes, or in several messages`,
   );
-}
-
-/** Where the text that begins at `at` has its last quote. */
-function endOfText(json: Uint8Array, at: number): number {
-  let end = at;
-  do {
-    end = json.indexOf(QUOTE, end + 1);
-    if (end === -1) return json.length;
-  } while (isEscaped(json, end));
-  return end;
-}
-
-function isEscaped(json: Uint8Array, at: number): boolean {
-  let before = at;
-  while (json[before - 1] === BACKSLASH) before--;
-  return (at - before) % 2 === 1;
 }

@@ -63,8 +63,12 @@ describe('what a MessagePack message is about', () => {
   test('rubbish is looked at for a while alone', () => {
     const many = `{${'"k":1,'.repeat(700_000)}"topic":"a/b"}`;
     expect(aboutMessage(text(many))).toEqual({});
+    expect(aboutMessage(text(`{"topic":"a/b","data":[${'"",'.repeat(1_900_000)}1],"seq":3}`))).toEqual({
+      topic: 'a/b',
+    });
     expect(aboutMessage(text(`{"topic":"a/b","data":["${'\\"'.repeat(1_900_000)}"],"seq":3}`))).toEqual({
       topic: 'a/b',
+      seq: 3,
     });
     const list = Array.from({ length: 200_000 }, () => 1);
     expect(aboutMessage(writeMsgpack({ topic: 'a/b', data: list, seq: 3 }))).toEqual({ topic: 'a/b' });
