@@ -16,6 +16,10 @@ import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
 import { Archive } from './channels/archive/archive.ts';
+import { cachePart } from './channels/cache/figures.ts';
+import type { FragmentCache } from './channels/cache/fragment-cache.ts';
+import { openCache } from './channels/cache/open-cache.ts';
+import { cacheSettings } from './channels/cache/settings.ts';
 import { Desk } from './channels/archive/desk.ts';
 import { archivePart } from './channels/archive/figures.ts';
 import { archiveSettings } from './channels/archive/settings.ts';
@@ -37,6 +41,7 @@ import { cameraRoutes } from './http/cameras.ts';
 import { nameOfAddress } from './http/addresses.ts';
 import { apiRoutes, type ApiHost } from './http/api.ts';
 import { archiveRoutes } from './http/archive.ts';
+import { cacheRoutes } from './http/cache.ts';
 import { eventRoutes } from './http/events.ts';
 import { httpParts } from './http/figures.ts';
 import { hlsRoutes } from './http/hls.ts';
@@ -160,6 +165,7 @@ export class Sightline implements AsyncDisposable {
   readonly #webRtc: WebRtc;
   readonly #hls: HlsChannels;
   readonly #archive: Archive;
+  readonly #cache: FragmentCache;
   readonly #recordings: Recordings;
   readonly #traces: Traces;
   readonly #store: Store;
@@ -306,7 +312,13 @@ export class Sightline implements AsyncDisposable {
       nameOfAddress: nameOfAddress(unboundedAddresses(config.server)),
       settings: webRtcSettings(config),
     });
-    this.#hls = new HlsChannels({ clock, feeds: this.#fleet, settings: () => hlsSettings(this.#config) });
+    this.#cache = openCache({ clock, log, settings: () => cacheSettings(this.#config) });
+    this.#hls = new HlsChannels({
+      clock,
+      feeds: this.#fleet,
+      cache: this.#cache,
+      settings: () => hlsSettings(this.#config),
+    });
     this.#archive = new Archive({ feeds: this.#fleet, clock, log, settings: archiveSettings(config) });
     this.#recordings = new Recordings({
       hub: this.#hub,
@@ -401,7 +413,12 @@ export class Sightline implements AsyncDisposable {
         }),
         ...whepRoutes(this.#webRtc, basePathOf(config.server)),
         ...hlsRoutes({ channels: this.#hls, isOpen: () => this.#authenticator.isOpen }),
-        ...archiveRoutes({ clock, desk: new Desk(this.#archive), isOpen: () => this.#authenticator.isOpen }),
+        ...archiveRoutes({
+          clock,
+          desk: new Desk(this.#archive, this.#cache, () => this.#config.cache.prefetch),
+          isOpen: () => this.#authenticator.isOpen,
+        }),
+        ...cacheRoutes(() => this.#cache.report()),
         ...loginRoutes({ ...access, signIn, basePath: basePathOf(config.server) }),
         ...ticketRoutes(access.tickets, basePathOf(config.server)),
         ...pageRoutes(this.#camera, certificates?.authority),
@@ -438,6 +455,7 @@ export class Sightline implements AsyncDisposable {
       webRtcPart(this.#webRtc),
       hlsPart(this.#hls),
       archivePart(this.#archive),
+      cachePart(this.#cache),
       store,
       alertsPart(this.#alerts),
       lifecycleFigures(clock, () => ({ configReloads: this.#reloads, keyReads: this.#authenticator.reads })),
@@ -703,7 +721,7 @@ export class Sightline implements AsyncDisposable {
     const steps = {
       drain: () => this.drain(),
       // Published messages are written first.
-      recordings: () => Promise.all([this.#recordings.close(), this.#archive.close()]),
+      recordings: () => Promise.all([this.#recordings.close(), this.#archive.close(), this.#cache.close()]),
       sessions: () => {
         // First: they have streams of the hub's.
         this.#alerts.close();

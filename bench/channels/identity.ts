@@ -7,6 +7,7 @@ import { addIdentities, identityOf, NO_IDENTITY, SentLog, type Identity } from '
 import { NumberedWorld } from '../fleet/numbered-world.ts';
 import type { FleetBench } from '../fleet/world.ts';
 import { atLeast, atMost, type Bar } from '../support/document.ts';
+import { recordContinuously } from './recorded.ts';
 import { HlsTab, WhepTab, type ChannelTab, type ShownPicture } from './channel-tab.ts';
 
 /** Whether a frame keeps its name on the ways out: the number in each picture against the one that its camera has sent as the frame of that name, while cameras connect anew. */
@@ -35,7 +36,7 @@ export async function measureIdentity(bench: FleetBench, browser: Browser): Prom
   await using numbered = await NumberedWorld.open(bench, { ...SET, count: plan.cameras }, () => 'none', words);
   const { world, sources, ids } = numbered;
   const { url } = world.server;
-  for (const id of ids) await record(url, id);
+  for (const id of ids) await recordContinuously(url, id);
   const ways: readonly Way[] = [
     { name: 'hls', open: (id) => HlsTab.open(browser, url, `/hls/${id}/raw/index.m3u8`) },
     { name: 'hls_annotated', open: (id) => HlsTab.open(browser, url, `/hls/${id}/annotated/index.m3u8`) },
@@ -90,19 +91,6 @@ export async function measureIdentity(bench: FleetBench, browser: Browser): Prom
   for (const [id, log] of await logs()) identity = addIdentities(identity, identityOf(log, files.get(id)!));
   tell('export', identity, 0);
   return { own, bars };
-}
-
-async function record(url: string, id: string): Promise<void> {
-  const path = `${url}/api/cameras/${id}`;
-  const { settings } = (await (await fetch(path)).json()) as { settings: Record<string, unknown> };
-  const { url: _, ...kept } = settings;
-  const headers = { 'content-type': 'application/json' };
-  const answered = await fetch(path, {
-    method: 'PUT',
-    headers,
-    body: JSON.stringify({ ...kept, record: 'continuous' }),
-  });
-  if (!answered.ok) throw new Error(`${id} cannot be recorded: ${await answered.text()}`);
 }
 
 /** All that was recorded, each connection as a file: the decoder of some player may hold frames of one back over the beginning of the next. */

@@ -5,6 +5,7 @@ import { PIPELINES } from '../base/result.ts';
 import { readCameraUrl } from './camera-urls.ts';
 import { readAddress, readNetwork } from './networks.ts';
 import { readBasePath } from './base-paths.ts';
+import { readRedisUrl } from './redis-urls.ts';
 import { readHostName, readOrigin, type Read } from './origins.ts';
 import { PROFILES } from './profiles.ts';
 
@@ -904,6 +905,50 @@ const archive = z.strictObject({
   after_s: decimal(1, 3_600).default(20).describe('What is recorded behind an event, s.').meta(AT_ONCE),
 });
 
+const cache = z.strictObject({
+  memory_bytes_max: whole(MIB, 64 * GIB)
+    .default(512 * MIB)
+    .describe('Fragments of recordings in memory, bytes; beyond it those go that were used least lately.')
+    .meta(AT_ONCE),
+  memory_s: decimal(0.1, 3_600).default(5).describe('One that nobody has asked for so long goes, s.').meta(AT_ONCE),
+  prefetch: z
+    .boolean()
+    .default(true)
+    .describe('What a viewer of recordings will probably ask for next is read before.')
+    .meta(AT_ONCE),
+  redis_url: textAs(readRedisUrl)
+    .optional()
+    .describe(
+      'Redis as a second tier, such as `redis://:password@cache.example:6379`; `rediss:` is with TLS. None: there is no such tier.',
+    )
+    .meta({ ...SECRET, allowedText: 'address of the kind redis: or rediss:', defaultText: 'none' }),
+  redis_prefix: text(64).default('sightline:').describe('In front of all keys there.'),
+  redis_bytes_max: whole(MIB, 1024 * GIB)
+    .default(2 * GIB)
+    .describe('What this server keeps there at most, bytes; beyond it the oldest go.'),
+  redis_s: decimal(1, 86_400).default(300).describe('How long Redis keeps a fragment, s.'),
+  redis_connections: whole(1, 200)
+    .default(1)
+    .describe(
+      'Connections to it. One carries all questions at once; what more of them gain is told in [cache.md](cache.md).',
+    ),
+  redis_timeout_ms: whole(5, 10_000).default(100).describe('An answer that takes longer is not waited for.'),
+  disk_folder: text()
+    .optional()
+    .describe(
+      'Folder for fragments on the disk as a third tier; a relative path counts from the working directory. None: there is no such tier.',
+    )
+    .meta({ defaultText: 'none' }),
+  disk_bytes_max: whole(MIB, 1024 * GIB)
+    .default(4 * GIB)
+    .describe('Fragments on the disk, bytes; beyond it the oldest go.')
+    .meta(AT_ONCE),
+  disk_s: decimal(1, 7 * 86_400)
+    .default(3_600)
+    .describe('How long the disk keeps a fragment, s.')
+    .meta(AT_ONCE),
+});
+
 const CAMERA_URL = { ...ADDRESS, allowedText: 'address, or path of a file or a device' } as const;
 
 export const cameraEntry = z.strictObject({
@@ -1040,6 +1085,7 @@ const sections = {
   webrtc: webrtc.describe('Viewers of cameras by WebRTC: [webrtc.md](webrtc.md).'),
   hls: hls.describe('Cameras in players of HLS: [hls.md](hls.md).'),
   archive: archive.describe('Recordings of cameras on the disk: [archive.md](archive.md).'),
+  cache: cache.describe('Fragments of cameras that are kept for further viewers: [cache.md](cache.md).'),
   alerts: alerts.describe('Objectives, and who is told when they are not met: [alerts.md](alerts.md).'),
   log: log.describe('The log of long-running commands on standard error.'),
 };

@@ -10,8 +10,10 @@ import { FOUND, ScriptedCameras, type ScriptedCamera } from '../../test/support/
 import { ManualClock } from '../base/clock.ts';
 import { Archive, type ArchiveSettings, type RecordPlan } from '../channels/archive/archive.ts';
 import { Desk } from '../channels/archive/desk.ts';
+import { FragmentCache } from '../channels/cache/fragment-cache.ts';
 import { Hub } from '../stream/hub.ts';
 import { archiveRoutes } from './archive.ts';
+import { cacheRoutes } from './cache.ts';
 import { HttpServer } from './server.ts';
 
 /** Recordings over HTTP, of cameras that do as the test says: 25 frames a second, a key frame each second. */
@@ -27,6 +29,7 @@ let hub: Hub;
 let cameras: ScriptedCameras;
 let north: ScriptedCamera;
 let archive: Archive;
+let cache: FragmentCache;
 let server: HttpServer;
 let principal: ReturnType<typeof holder>;
 let isOpen: boolean;
@@ -55,7 +58,7 @@ beforeEach(async () => {
   await opened();
 });
 afterEach(async () => {
-  await archive.close();
+  await Promise.all([archive.close(), cache.close()]);
   const { made, written, dropped, passed, kept, waiting } = archive.accounts();
   expect(written + dropped.disk + dropped.queue + passed + kept + waiting).toBe(made);
   expect([kept, waiting, north.watching]).toEqual([0, 0, 0]);
@@ -69,13 +72,17 @@ afterEach(async () => {
 /** As the server begins: with what is on the disk. */
 async function opened(): Promise<void> {
   archive = new Archive({ feeds: cameras, clock, log: log.log, settings });
+  cache = new FragmentCache({ clock, tiers: [], settings: () => ({ bytesMax: 2 ** 24, idleMs: 5_000 }) });
   const options = httpOptions();
   server = new HttpServer({
     ...options,
     access: { ...options.access, authenticator: { principalOf: () => principal } },
     sockets: [],
     log: log.log,
-    routes: archiveRoutes({ clock, desk: new Desk(archive), isOpen: () => isOpen }),
+    routes: [
+      ...archiveRoutes({ clock, desk: new Desk(archive, cache), isOpen: () => isOpen }),
+      ...cacheRoutes(() => cache.report()),
+    ],
   });
   await Promise.all([server.listen(), archive.open()]);
 }
@@ -121,6 +128,63 @@ const finished = () =>
   expect.poll(async () => (await readdir(join(folder, 'north'))).some((name) => name.includes('-0-'))).toBe(false);
 const seqsOf = (bytes: Uint8Array) => framesIn(bytes).map(({ name }) => name.seq);
 const upTo = (count: number, from = 0) => Array.from({ length: count }, (_, i) => from + i);
+
+const urisOf = async (query: string) =>
+  (await (await get(`recordings/north/media.m3u8?${query}`)).text()).match(/^\d+-\d+\/segment-\d+-\d+\.m4s$/gm)!;
+
+describe('viewers of one recording', () => {
+  test('ask for the same fragments, wherever they begin, but for their first and last ones', async () => {
+    settings = { ...settings, fileMs: 60_000 };
+    configure(settings);
+    await play(25 * 40 + 1);
+    const whole = await urisOf(range(0, 40));
+    const late = await urisOf(range(3.5, 33));
+    expect(whole).toHaveLength(7);
+    expect(late.slice(1, -1)).toEqual(whole.slice(1, 5));
+  });
+
+  test('cause one reading of each, however many they are', async () => {
+    await play(60);
+    const [uri] = await urisOf(range(0, 9));
+    const bytes = await Promise.all(Array.from({ length: 50 }, () => bytesOf(`recordings/north/${uri}`)));
+    expect(new Set(bytes.map((one) => one.toString('latin1'))).size).toBe(1);
+    principal = holder('read:cache');
+    const { requests, hit_ratio: ratio } = (await (await get('api/cache')).json()) as {
+      requests: { found: object; joined: number };
+      hit_ratio: number;
+    };
+    expect(requests.found).toMatchObject({ source: 1 });
+    expect(ratio).toBeCloseTo(49 / 50, 5);
+  });
+
+  test('find what they will ask for next read before', async () => {
+    configure({ fileMs: 60_000 });
+    await play(25 * 130);
+    const uris = await urisOf(range(0, 130));
+    for (const [i, uri] of uris.entries()) {
+      await bytesOf(`recordings/north/${uri}`);
+      const { ahead, filling } = cache.report();
+      // What is begun for the next one is done before it is asked for.
+      if (i > 12) await expect.poll(() => cache.report().ahead.fetches, { interval: 2 }).toBeGreaterThan(0);
+      expect([filling, ahead.refused]).toEqual([0, 0]);
+    }
+    const { ahead } = cache.report();
+    expect(ahead.hits).toBeGreaterThan(0);
+    clock.advance(6_000);
+    cache.sweep();
+    expect(cache.report().ahead.wastedBytes).toBeLessThanOrEqual(ahead.fetchedBytes / 5);
+  });
+
+  test('find nothing of a file that has gone, whatever is in memory', async () => {
+    await play(25 * 25 + 1);
+    const [uri] = await urisOf(range(0, 9));
+    expect((await get(`recordings/north/${uri}`)).status).toBe(200);
+    configure({ plans: new Map([['north', { ...PLAN, bounds: { ageMsMax: 1e9, bytesMax: 1 } }]]) });
+    await archive.sweep();
+    expect(await codeOf(`recordings/north/${uri}`)).toBe('404 NOT_FOUND');
+    expect(cache.report().memory.entries).toBeGreaterThan(0);
+  });
+});
 
 describe('a camera that is recorded', () => {
   test('is found by time, in files, and played as a playlist', async () => {

@@ -36,6 +36,7 @@ export interface ArchiveDesk {
     camera: string,
     name: string,
     place: { readonly at: number; readonly count: number },
+    viewer: string,
   ): Promise<Uint8Array | undefined>;
   clip(
     camera: string,
@@ -177,7 +178,7 @@ export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
       errors: ['CAMERA_UNKNOWN', 'CAMERA_MASKED', 'NOT_FOUND', 'RANGE_BAD'],
       bytes: ({ params: { id, file, at, count }, caller }) =>
         media.immutable({ ...asked(id, caller), tag: `${file}-${at}-${count}` }, () =>
-          desk.segment(id, file, { at, count }),
+          desk.segment(id, file, { at, count }, viewerOf(caller)),
         ),
     }),
     bytes({
@@ -217,6 +218,13 @@ export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
       },
     }),
   ];
+}
+
+const AGENT_CHARS_MAX = 200;
+
+/** As far as a request tells viewers apart. */
+function viewerOf({ principal, address, request }: Caller): string {
+  return [principal?.id, address, request.headers['user-agent']?.slice(0, AGENT_CHARS_MAX)].join(' ');
 }
 
 function streamOf(pieces: AsyncIterable<Uint8Array>): Readable {

@@ -1,5 +1,8 @@
-import { request } from 'node:http';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { holder } from '../../test/support/camera-api.ts';
@@ -8,6 +11,8 @@ import { httpOptions } from '../../test/support/http-options.ts';
 import { collectingLog } from '../../test/support/log.ts';
 import { ScriptedCameras, type ScriptedCamera } from '../../test/support/scripted-feeds.ts';
 import { systemClock } from '../base/clock.ts';
+import { DiskTier } from '../channels/cache/disk-tier.ts';
+import { FragmentCache } from '../channels/cache/fragment-cache.ts';
 import { HlsChannels, type HlsSettings } from '../channels/hls/channels.ts';
 import { Hub } from '../stream/hub.ts';
 import { hlsRoutes } from './hls.ts';
@@ -26,6 +31,10 @@ let server: HttpServer;
 let principal: ReturnType<typeof holder>;
 let isOpen: boolean;
 let aheadMs: number;
+let folder: string;
+/** Segments that the cache keeps on the disk. */
+let diskBytesMax: number;
+let cache: FragmentCache;
 
 beforeEach(async () => {
   settings = { partS: 0.16, listedS: 20, idleS: 60, bytesMax: 16 * MIB, totalBytesMax: 64 * MIB, waitingMax: 1_000 };
@@ -34,7 +43,15 @@ beforeEach(async () => {
   north = cameras.add('north');
   aheadMs = 0;
   const clock = { now: () => systemClock.now() + aheadMs };
-  channels = new HlsChannels({ clock, feeds: cameras, settings: () => settings });
+  diskBytesMax = 0;
+  folder = await mkdtemp(join(tmpdir(), 'sightline-hls-'));
+  const disk = new DiskTier({
+    clock,
+    settings: () => ({ folder, bytesMax: diskBytesMax, keepMs: 3_600_000 }),
+    onChanged: () => undefined,
+  });
+  cache = new FragmentCache({ clock, tiers: [disk], settings: () => ({ bytesMax: MIB, idleMs: 5_000 }) });
+  channels = new HlsChannels({ clock, feeds: cameras, cache, settings: () => settings });
   principal = holder('read:cameras/north');
   isOpen = true;
   const options = httpOptions();
@@ -52,6 +69,8 @@ afterEach(async () => {
   channels.close();
   hub.close();
   await server.close();
+  await cache.close();
+  await rm(folder, { recursive: true });
   expect(channels.accounts()).toMatchObject({ open: 0, bytes: 0, inHand: 0, waits: { waiting: 0 } });
   expect(hub.callbackFaults.last).toBeUndefined();
 });
@@ -566,6 +585,45 @@ describe('the life of a channel', () => {
     const { taken, leftOut, inHand } = channels.accounts();
     expect(taken + leftOut + inHand).toBe(160);
     expect(leftOut).toBeGreaterThan(0);
+  });
+});
+
+describe('with a disk for what has left the memory of its channel', () => {
+  const put = () => expect.poll(() => cache.report().tiers[0]!.waiting, { interval: 2 }).toBe(0);
+
+  test('segments can be asked for as long as they are kept there, also when the channel has ended', async () => {
+    diskBytesMax = 64 * MIB;
+    const { epoch, segments } = await opened();
+    const path = `north/raw/${segments[0]}`;
+    const before = await (await get(path)).arrayBuffer();
+    north.play(25 * 120);
+    await put();
+    expect(channels.accounts().evicted.age).toBeGreaterThan(10);
+    expect(await (await get(path)).arrayBuffer()).toEqual(before);
+    aheadMs += settings.idleS * 1_000;
+    await expect.poll(() => north.watching).toBe(0);
+    expect(await (await get(path)).arrayBuffer()).toEqual(before);
+    expect(await codeOf(`north/raw/${epoch}/init.mp4`)).toBe(200);
+    expect(await codeOf(`north/raw/${epoch + 1}/init.mp4`)).toBe('404 NOT_FOUND');
+    expect(cache.report().found).toMatchObject({ disk: 2, source: 0 });
+    aheadMs += 3_600_000;
+    cache.sweep();
+    expect(await codeOf(path)).toBe('404 NOT_FOUND');
+  });
+
+  test('what was kept is for those who may see it now, and with the masks of now', async () => {
+    diskBytesMax = 64 * MIB;
+    const raw = `north/raw/${(await opened()).segments[0]}`;
+    const first = get('north/annotated/media.m3u8');
+    await untilWaiting();
+    north.play(60);
+    const annotated = `north/annotated/${/^\d+\/segment-\d+\.m4s/m.exec(await (await first).text())![0]}`;
+    await put();
+    expect([await codeOf(raw), await codeOf(annotated)]).toEqual([200, 200]);
+    cameras.mask('north');
+    expect([await codeOf(raw), await codeOf(annotated)]).toEqual(['403 CAMERA_MASKED', '404 NOT_FOUND']);
+    cameras.mask('north', false);
+    expect([await codeOf(raw), await codeOf(annotated)]).toEqual([200, 200]);
   });
 });
 

@@ -23,8 +23,8 @@ interface PlayedChannels {
     asker: Caller,
     options: { readonly suffix: string; readonly isDelta: boolean },
   ): Promise<{ readonly text: string; readonly targetS: number }>;
-  init(key: Key, epoch: number): Kept;
-  segment(key: Key, epoch: number, msn: number): Kept;
+  init(key: Key, epoch: number): Promise<Kept>;
+  segment(key: Key, epoch: number, msn: number): Promise<Kept>;
   part(key: Key, epoch: number, number: number, asker: Caller): Promise<Kept>;
 }
 

@@ -316,6 +316,23 @@ export const LOG_EVENTS = {
     text: ({ camera }) => `camera ${camera} is recorded again`,
     by: 'camera',
   }),
+  cache_failed: event<{ tier: string; reason: string }>({
+    room: 'channels',
+    level: 'warn',
+    about: 'A tier of the fragment cache does not work; the cache goes on without it, and tries it again.',
+    fields: { tier: '`redis` or `disk`', reason: REASON },
+    text: ({ tier, reason }) => `the fragment cache goes on without ${tier}: ${reason}`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'tier',
+  }),
+  cache_resumed: event<{ tier: string }>({
+    room: 'channels',
+    level: 'info',
+    about: 'A tier of the fragment cache works again.',
+    fields: { tier: '`redis` or `disk`' },
+    text: ({ tier }) => `the fragment cache has ${tier} again`,
+    by: 'tier',
+  }),
   camera_not_recorded: event<{ camera: string; file: string }>({
     room: 'cameras',
     level: 'warn',

@@ -80,6 +80,7 @@ export function memoryPlan(config: Config, { workers }: PlanFacts): readonly Pla
       bytes: connections * (CONNECTION_BYTES + (speaksTls ? TLS_BYTES : 0)),
     },
     { name: 'answers', what: 'answers to requests', bytes: server.answer_bytes_max },
+    { name: 'cache', what: 'fragments of recordings', bytes: config.cache.memory_bytes_max },
     { name: 'hls', what: 'segments of cameras', bytes: config.hls.total_bytes_max },
     {
       name: 'archive',

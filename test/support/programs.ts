@@ -14,6 +14,7 @@ const PROGRAMS = {
   prometheus: { names: ['prometheus'], debianPackage: 'prometheus' },
   promtool: { names: ['promtool'], debianPackage: 'prometheus' },
   mosquitto: { names: ['mosquitto'], debianPackage: 'mosquitto' },
+  redis: { names: ['redis-server'], debianPackage: 'redis-server' },
   faketime: { names: ['faketime'], debianPackage: 'faketime' },
   ip: { names: ['ip'], debianPackage: 'iproute2' },
   certutil: { names: ['certutil'], debianPackage: 'libnss3-tools' },

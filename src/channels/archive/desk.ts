@@ -1,16 +1,37 @@
 import type { Principal } from '../../auth/principal.ts';
-import type { Archive, ArchiveReport } from './archive.ts';
+import type { FragmentCache, FragmentRequest } from '../cache/fragment-cache.ts';
+import { Moves } from '../cache/moves.ts';
+import type { Archive, ArchiveReport, FoundFile } from './archive.ts';
 import { clipOf, missing, resultsOf, resultsUntil, type Clip } from './clip.ts';
-import { readBytes, readLines } from './files.ts';
-import { entriesOf, ENTRY_BYTES_MAX, vodPlaylist, type ListedFile } from './playlist.ts';
+import { endOf, readBytes, readLines } from './files.ts';
+import { LineCache } from './line-cache.ts';
+import { entriesOf, entryAt, ENTRY_BYTES_MAX, vodPlaylist, type ListedFile } from './playlist.ts';
 import type { Span } from './shelf.ts';
+
+interface Fragment {
+  readonly camera: string;
+  readonly name: string;
+  readonly at: number;
+  readonly count: number;
+}
 
 /** Where people ask for what was recorded. */
 export class Desk {
   readonly #archive: Archive;
+  readonly #cache: Pick<FragmentCache, 'get' | 'ahead' | 'worthAhead'>;
+  readonly #prefetches: () => boolean;
+  readonly #lines = new LineCache();
+  readonly #moves = new Moves();
 
-  constructor(archive: Archive) {
+  /** `prefetches`: what viewers will probably ask for next is put into the cache. */
+  constructor(
+    archive: Archive,
+    cache: Pick<FragmentCache, 'get' | 'ahead' | 'worthAhead'>,
+    prefetches: () => boolean = () => true,
+  ) {
     this.#archive = archive;
+    this.#cache = cache;
+    this.#prefetches = prefetches;
   }
 
   /** Errors: CAMERA_UNKNOWN, CAMERA_MASKED. */
@@ -41,22 +62,28 @@ export class Desk {
 
   /** undefined: it is not kept. */
   async init(camera: string, name: string): Promise<Uint8Array | undefined> {
+    // What is kept in the cache counts as long as its file does.
     const file = this.#archive.file(camera, name);
-    const lines = file && (await readLines(file.paths));
-    return lines && (await readBytes(file.paths, 0, lines.header.bytes));
+    if (!file) return undefined;
+    const fill = async () => {
+      const lines = await this.#lines.of(camera, file, 0);
+      return lines && (await readBytes(file.paths, 0, lines.header.bytes));
+    };
+    return await this.#cache.get({ key: `recording/${camera}/${name}/init`, fill, without: ['disk'] });
   }
 
-  /** undefined: it is not kept, or is no part of what was written. */
+  /** `viewer`: who asks, as far as that can be told apart. undefined: it is not kept, or is no part of what was written. */
   async segment(
     camera: string,
     name: string,
     { at, count }: { readonly at: number; readonly count: number },
+    viewer: string,
   ): Promise<Uint8Array | undefined> {
     const file = this.#archive.file(camera, name);
     if (!file || count === 0 || count > ENTRY_BYTES_MAX) return undefined;
-    const { segments } = (await readLines(file.paths)) ?? { segments: [] };
-    const isWhole = segments.some((one) => one.at === at) && segments.some((one) => one.at + one.bytes === at + count);
-    return isWhole ? await readBytes(file.paths, at, count) : undefined;
+    const bytes = await this.#cache.get(this.#request(file, { camera, name, at, count }));
+    if (bytes && this.#prefetches()) void this.#lookAhead(viewer, file, { camera, name, at, count });
+    return bytes;
   }
 
   /** Errors: RECORDING_MISSING, CLIP_BROKEN. */
@@ -68,5 +95,43 @@ export class Desk {
   results(camera: string, fromMs: number, toMs: number): AsyncGenerator<Uint8Array> {
     if (this.#archive.within(camera, fromMs, toMs).length === 0) throw missing({ camera, fromMs, toMs });
     return resultsOf(this.#archive.within(camera, fromMs, resultsUntil(toMs)), fromMs, toMs);
+  }
+
+  #request(file: FoundFile, { camera, name, at, count }: Fragment): FragmentRequest {
+    return {
+      key: `recording/${camera}/${name}/${at}-${count}`,
+      fill: async () => {
+        const { segments } = (await this.#lines.of(camera, file, at + count)) ?? { segments: [] };
+        const isWhole =
+          segments.some((one) => one.at === at) && segments.some((one) => one.at + one.bytes === at + count);
+        return isWhole ? await readBytes(file.paths, at, count) : undefined;
+      },
+      // It lies on a disk as it is.
+      without: ['disk'],
+    };
+  }
+
+  /** Learns from what the viewer has asked for, and has that read which it will probably ask for next. */
+  async #lookAhead(viewer: string, file: FoundFile, { camera, at, count }: Fragment): Promise<void> {
+    try {
+      const { segments } = (await this.#lines.of(camera, file, at + count)) ?? { segments: [] };
+      const first = segments.find((one) => one.at === at);
+      const last = segments.find((one) => one.at + one.bytes === at + count);
+      if (!first || !last) return;
+      this.#moves.observe(viewer, { camera, fromMs: first.from, toMs: endOf(last) });
+      for (const guess of this.#moves.guesses(viewer)) {
+        if (guess.probability >= this.#cache.worthAhead) await this.#fetchAhead(guess.camera, guess.timeMs);
+      }
+    } catch {
+      // Whoever asks for it is told why it cannot be read.
+    }
+  }
+
+  async #fetchAhead(camera: string, timeMs: number): Promise<void> {
+    const [file] = this.#archive.within(camera, timeMs, timeMs + 1);
+    const lines = file && (await this.#lines.of(camera, file, Infinity));
+    const entry = lines && entryAt(lines, timeMs);
+    if (!entry) return;
+    await this.#cache.ahead(this.#request(file, { camera, name: file.name, at: entry.at, count: entry.bytes }));
   }
 }

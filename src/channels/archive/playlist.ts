@@ -35,18 +35,49 @@ export function entriesOf(files: readonly ListedFile[], fromMs: number, toMs: nu
   let last: { readonly epoch: number; readonly endMs: number } | undefined;
   for (const file of files) {
     const { epoch } = file.lines.header;
-    for (const segment of segmentsWithin(file, fromMs, toMs)) {
-      const isApart = last?.epoch !== epoch || Math.abs(segment.from - last.endMs) > GAP_MS;
-      const before = entries.at(-1);
-      const isRoom = before !== undefined && before.bytes + segment.bytes <= ENTRY_BYTES_MAX;
-      if (isRoom && before.file === file && !isApart && before.duration_s < ENTRY_S_MIN) {
-        const duration_s = before.duration_s + segment.duration_s;
-        entries[entries.length - 1] = { ...before, bytes: before.bytes + segment.bytes, duration_s };
-      } else entries.push({ ...segment, file, isApart });
-      last = { epoch, endMs: endOf(segment) };
+    const within = new Set(segmentsWithin(file, fromMs, toMs));
+    for (const group of groupsOf(file.lines.segments)) {
+      const segments = group.filter((segment) => within.has(segment));
+      if (segments.length === 0) continue;
+      const isApart = last?.epoch !== epoch || !isNext(segments[0]!, last.endMs);
+      entries.push({ ...joined(segments), file, isApart });
+      last = { epoch, endMs: endOf(segments.at(-1)!) };
     }
   }
   return entries;
+}
+
+/** The entry that has a moment, as most playlists have it. */
+export function entryAt({ segments }: FileLines, timeMs: number): SegmentLine | undefined {
+  const group = groupsOf(segments).find((one) => one[0]!.from <= timeMs && endOf(one.at(-1)!) > timeMs);
+  return group && joined(group);
+}
+
+/** Segments of a file, as they are joined to entries: counted from its beginning, so that different viewers ask for the same but for their first and last ones. */
+function groupsOf(segments: readonly SegmentLine[]): SegmentLine[][] {
+  const groups: SegmentLine[][] = [];
+  let [bytes, durationS] = [0, 0];
+  for (const segment of segments) {
+    const group = groups.at(-1);
+    const hasRoom = durationS < ENTRY_S_MIN && bytes + segment.bytes <= ENTRY_BYTES_MAX;
+    if (group && hasRoom && isNext(segment, endOf(group.at(-1)!))) group.push(segment);
+    else {
+      groups.push([segment]);
+      [bytes, durationS] = [0, 0];
+    }
+    bytes += segment.bytes;
+    durationS += segment.duration_s;
+  }
+  return groups;
+}
+
+function isNext({ from }: SegmentLine, endMs: number): boolean {
+  return Math.abs(from - endMs) <= GAP_MS;
+}
+
+function joined(segments: readonly SegmentLine[]): SegmentLine {
+  const [bytes, duration_s] = segments.reduce(([b, d], one) => [b + one.bytes, d + one.duration_s], [0, 0]);
+  return { ...segments[0]!, bytes, duration_s };
 }
 
 export function vodPlaylist(entries: readonly Entry[], suffix = ''): string {

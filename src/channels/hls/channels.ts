@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
 import type { Principal } from '../../auth/principal.ts';
@@ -5,7 +6,9 @@ import type { CameraFeed, CameraFeeds } from '../../sources/camera/feed.ts';
 import { isSameList } from '../../sources/camera/camera-settings.ts';
 import { requireUnmasked } from '../../sources/camera/masked.ts';
 import { watchForm } from '../../sources/camera/raw-watches.ts';
+import type { FragmentCache } from '../cache/fragment-cache.ts';
 import { channelNamed, CHANNEL_NAMES, type ChannelName } from '../channel-names.ts';
+import type { Segment } from '../segmenter.ts';
 import { LiveChannel, type ChannelSettings, type Wanted } from './live-channel.ts';
 import { refusalOf } from './playable.ts';
 import type { RenditionReport, WriteOptions } from './playlist.ts';
@@ -34,6 +37,9 @@ export interface ChannelKey {
   readonly channel: string;
 }
 
+/** `channels/cache/` has it. */
+type HlsCache = Pick<FragmentCache, 'get' | 'count' | 'offer'>;
+
 const LOOK_MS = 500;
 /** Parts for each second that passes, at most: numbers are never used again, so that what is cached somewhere is never something else. */
 const PARTS_PER_S_MAX = 1_000;
@@ -42,6 +48,7 @@ const PARTS_PER_S_MAX = 1_000;
 export class HlsChannels {
   readonly #clock: Clock;
   readonly #feeds: CameraFeeds;
+  readonly #cache: HlsCache;
   readonly #settings: () => HlsSettings;
   readonly #places: WaitPlaces;
   readonly #open = new Map<string, OpenChannel>();
@@ -55,8 +62,15 @@ export class HlsChannels {
   #look: NodeJS.Timeout | undefined;
   #stopped: SightlineError | undefined;
 
-  constructor(parts: { readonly clock: Clock; readonly feeds: CameraFeeds; readonly settings: () => HlsSettings }) {
+  /** `cache`: keeps segments that have left the memory of their channel. */
+  constructor(parts: {
+    readonly clock: Clock;
+    readonly feeds: CameraFeeds;
+    readonly cache: HlsCache;
+    readonly settings: () => HlsSettings;
+  }) {
     this.#clock = parts.clock;
+    this.#cache = parts.cache;
     this.#feeds = parts.feeds;
     this.#settings = parts.settings;
     this.#places = new WaitPlaces(() => this.#settings().waitingMax);
@@ -88,17 +102,20 @@ export class HlsChannels {
   }
 
   /** undefined: it is not kept. */
-  init(key: ChannelKey, epoch: number): Uint8Array | undefined {
-    return this.#touched(key)?.init(epoch);
+  init(key: ChannelKey, epoch: number): Promise<Uint8Array | undefined> {
+    return this.#kept(this.#touched(key)?.init(epoch), this.#keptName(key, `${epoch}/init`));
   }
 
-  segment(key: ChannelKey, epoch: number, msn: number): Uint8Array | undefined {
-    return this.#touched(key)?.segment(epoch, msn);
+  segment(key: ChannelKey, epoch: number, msn: number): Promise<Uint8Array | undefined> {
+    return this.#kept(this.#touched(key)?.segment(epoch, msn), this.#keptName(key, `${epoch}/${msn}`));
   }
 
   /** Waits for the next one. undefined: it is not kept, or will not come. Errors: CAMERA_NO_PICTURE, WAIT_LIMIT_REACHED; that of the channel's end. */
   async part(key: ChannelKey, epoch: number, number: number, asker: Asker): Promise<Uint8Array | undefined> {
-    return await this.#touched(key)?.part(epoch, number, asker);
+    const live = this.#touched(key);
+    if (!live) return undefined;
+    this.#cache.count(live.hasPart(epoch, number) ? 'memory' : 'joined');
+    return await live.part(epoch, number, asker);
   }
 
   accounts() {
@@ -167,7 +184,10 @@ export class HlsChannels {
         onEvicted: (bound, segments) => {
           this.#evicted[bound] += segments;
         },
-        onGrown: () => this.#makeRoom(),
+        onSegment: (segment) => {
+          this.#offer(camera, name, segment);
+          this.#makeRoom();
+        },
         onEnding: () => this.#close(text, unknownCamera(camera)),
       });
       const unwatchState = camera.watchState(() => this.#stateChanged(text));
@@ -178,6 +198,22 @@ export class HlsChannels {
     }
     open.live.touch();
     return open;
+  }
+
+  async #kept(near: Uint8Array | undefined, name: string): Promise<Uint8Array | undefined> {
+    if (!near) return await this.#cache.get({ key: name, fill: () => Promise.resolve(undefined) });
+    this.#cache.count('memory');
+    return near;
+  }
+
+  #offer(camera: CameraFeed, channel: ChannelName, { init, msn, bytes }: Segment): void {
+    if (!bytes) return;
+    this.#cache.offer(keptName({ camera, channel, what: `${init.epoch}/init` }), init.bytes);
+    this.#cache.offer(keptName({ camera, channel, what: `${init.epoch}/${msn}` }), bytes);
+  }
+
+  #keptName({ camera, channel }: ChannelKey, what: string): string {
+    return keptName({ camera: this.#feeds.get(camera), channel: channelNamed(channel), what });
   }
 
   #stateChanged(key: string): void {
@@ -246,6 +282,20 @@ export class HlsChannels {
 
 function keyOf({ camera, channel }: ChannelKey): string {
   return `${camera}/${channel}`;
+}
+
+/** Of a segment for the cache. What was encoded with other masks has another name. */
+function keptName({
+  camera,
+  channel,
+  what,
+}: {
+  readonly camera: CameraFeed;
+  readonly channel: ChannelName;
+  readonly what: string;
+}): string {
+  const masks = channel === 'raw' ? '' : createHash('sha256').update(camera.masks.join(';')).digest('base64url');
+  return `live/${camera.id}/${channel}/${masks}/${what}`;
 }
 
 function unknownCamera({ id }: CameraFeed): SightlineError {

@@ -5,7 +5,7 @@ import { newestKey } from '../../stream/newest-key.ts';
 import type { Reader } from '../../stream/reader.ts';
 import type { Stream } from '../../stream/stream.ts';
 import { mediaPlaylist, multivariantPlaylist, type RenditionReport, type WriteOptions } from './playlist.ts';
-import { Segmenter, type Part } from '../segmenter.ts';
+import { Segmenter, type Part, type Segment } from '../segmenter.ts';
 import { Waits, type Asker, type WaitPlaces } from './waits.ts';
 import { SegmentWindow, type EvictionBound } from './window.ts';
 
@@ -25,8 +25,8 @@ export interface LiveChannelOptions {
   readonly firstPart: number;
   readonly places: WaitPlaces;
   readonly onEvicted: (bound: EvictionBound, segments: number) => void;
-  /** It has more bytes than before. */
-  readonly onGrown: () => void;
+  /** It has another one, and more bytes than before. */
+  readonly onSegment: (segment: Segment) => void;
   /** The camera is no more. */
   readonly onEnding: () => void;
 }
@@ -88,7 +88,7 @@ export class LiveChannel {
         else this.#counts.segments++;
         if (segment.isDiscontinuous) this.#counts.discontinuities++;
         this.#window.add(segment, this.#segmenter.targetS!);
-        options.onGrown();
+        options.onSegment(segment);
       },
     });
     this.#reader = stream.subscribe({
@@ -195,6 +195,10 @@ export class LiveChannel {
     const { open, init } = this.#segmenter;
     for (const one of [open?.init, init]) if (one?.epoch === epoch) return one.bytes;
     return this.#window.init(epoch);
+  }
+
+  hasPart(epoch: number, number: number): boolean {
+    return this.#part(epoch, number) !== undefined;
   }
 
   /** One that is not there yet, but the next. Errors: as above. */
