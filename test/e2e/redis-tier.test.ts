@@ -3,8 +3,38 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ManualClock } from '../../src/base/clock.ts';
 import { RedisTier, type RedisTierSettings } from '../../src/channels/cache/redis-tier.ts';
 import { REDIS, RedisServer } from '../support/redis.ts';
+import { ServerProcess } from '../support/server-process.ts';
 
 /** The cache's tier with a real Redis. */
+
+test.skipIf(REDIS === undefined)(
+  'the real command goes on without Redis, says so, and shows its password to nobody',
+  async () => {
+    await using redis = await RedisServer.start(['--requirepass', 'open-sesame']);
+    const url = redis.url.replace('//', '//:open-sesame@');
+    const server = await ServerProcess.start(['serve', '--set', `cache.redis_url=${url}`]);
+    try {
+      interface Cache {
+        readonly tiers: readonly { readonly name: string; readonly state: string; readonly reason: string | null }[];
+      }
+      const tiers = async () => (await server.json<Cache>('/api/cache')).tiers;
+      const state = async () => (await tiers()).map(({ name, state: one }) => `${name} ${one}`);
+      const wait = { timeout: 30_000 };
+      await expect.poll(state, wait).toEqual(['redis working']);
+      await redis.kill();
+      await expect.poll(state, wait).toEqual(['redis failing']);
+      expect((await tiers())[0]!.reason).not.toBeNull();
+      expect((await fetch(`${server.url}/health`)).status).toBe(200);
+      await redis.start();
+      await expect.poll(state, wait).toEqual(['redis working']);
+      const told = JSON.stringify(await server.json('/api/config')) + server.err;
+      expect(told).toContain('cache_failed');
+      expect(told).not.toContain('sesame');
+    } finally {
+      await server.stop();
+    }
+  },
+);
 
 describe.skipIf(REDIS === undefined)('the tier of Redis', () => {
   let redis: RedisServer;

@@ -39,7 +39,10 @@ export class RedisServer implements AsyncDisposable {
     this.#child = spawn(REDIS!, [...words, ...this.#words], { stdio: 'ignore' });
     const deadlineMs = performance.now() + READY_TIMEOUT_MS;
     while (!(await this.#answers())) {
-      if (performance.now() > deadlineMs) throw new Error('Redis does not answer');
+      if (performance.now() > deadlineMs) {
+        await this.kill();
+        throw new Error('Redis does not answer');
+      }
       await sleep(20);
     }
   }
@@ -66,7 +69,7 @@ export class RedisServer implements AsyncDisposable {
       await once(socket, 'connect');
       socket.write('PING\r\n');
       const [answer] = (await once(socket, 'data')) as [Buffer];
-      return answer.toString().startsWith('+PONG');
+      return /^(\+PONG|-NOAUTH)/.test(answer.toString());
     } catch {
       return false;
     } finally {
