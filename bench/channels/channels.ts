@@ -50,7 +50,7 @@ async function runChannels(context: BenchContext): Promise<BenchResult> {
       glass:
         'from the send time of the picture with that number to the call of requestVideoFrameCallback in headless Chromium, or the display time that it expects, where that is later; one camera, 12.5 frames/s, one viewer',
       viewers:
-        '1,000 players in one process, of ten channels of 320×180 at 12.5 frames/s, with parts of a second: live, each asks for the playlist with the next part, then for that part; recorded, all of a channel ask for the same fragment of 6 s within 2 s; trace, eight viewers, a fragment each 250 ms: 70 % play on, 12 % go back by three, 12 % to the next camera, 6 % anywhere; first byte: of fragments that are there, from the request to the head of the answer',
+        '1,000 players in one process, of ten channels of 320×180 at 12.5 frames/s, with parts of a second: live, each asks for the playlist with the next part, then for that part; recorded, all of a channel ask for the same fragment of 6 s within 2 s; trace, four viewers, a fragment each 400 ms: who plays goes on with 88 %, else goes back by three (40 %), to the next camera (40 %) or anywhere (20 %); who goes back, or from camera to camera, does so again with 55 %, else plays; first byte: of fragments that are there, from the request to the head of the answer',
       mode: quick ? 'quick' : 'full',
     },
     figures,

@@ -7,7 +7,7 @@ import { addIdentities, identityOf, NO_IDENTITY, SentLog, type Identity } from '
 import { NumberedWorld } from '../fleet/numbered-world.ts';
 import type { FleetBench } from '../fleet/world.ts';
 import { atLeast, atMost, type Bar } from '../support/document.ts';
-import { recordContinuously } from './recorded.ts';
+import { setRecord } from './recorded.ts';
 import { HlsTab, WhepTab, type ChannelTab, type ShownPicture } from './channel-tab.ts';
 
 /** Whether a frame keeps its name on the ways out: the number in each picture against the one that its camera has sent as the frame of that name, while cameras connect anew. */
@@ -36,7 +36,7 @@ export async function measureIdentity(bench: FleetBench, browser: Browser): Prom
   await using numbered = await NumberedWorld.open(bench, { ...SET, count: plan.cameras }, () => 'none', words);
   const { world, sources, ids } = numbered;
   const { url } = world.server;
-  for (const id of ids) await recordContinuously(url, id);
+  for (const id of ids) await setRecord(url, id, 'continuous');
   const ways: readonly Way[] = [
     { name: 'hls', open: (id) => HlsTab.open(browser, url, `/hls/${id}/raw/index.m3u8`) },
     { name: 'hls_annotated', open: (id) => HlsTab.open(browser, url, `/hls/${id}/annotated/index.m3u8`) },

@@ -41,8 +41,23 @@ export interface PlayersSeen {
 }
 
 const TIMEOUT_MS = 20_000;
-/** Of a trace: what a viewer does next. The rest plays on. */
-const TRACE = { rewind: 0.12, nextCamera: 0.12, anywhere: 0.06, rewindBy: 3 } as const;
+/** Of a trace: how probably a viewer goes on with what it does; what it does after playing; and how far it goes back. */
+const GOES_ON = { play: 0.88, rewind: 0.55, camera: 0.55, jump: 0 } as const;
+const AFTER_PLAY = [
+  ['rewind', 0.4],
+  ['camera', 0.4],
+  ['jump', 0.2],
+] as const;
+const REWIND_BY = 3;
+
+type Doing = keyof typeof GOES_ON;
+
+function nextDoing(doing: Doing, random: () => number): Doing {
+  if (random() < GOES_ON[doing]) return doing;
+  if (doing !== 'play') return 'play';
+  let dice = random();
+  return AFTER_PLAY.find(([, share]) => (dice -= share) < 0)?.[0] ?? 'jump';
+}
 
 interface Answer {
   readonly bytes: Buffer;
@@ -158,9 +173,9 @@ const api = {
         const agent = new Agent({ keepAlive: true, maxSockets: 1 });
         const camera = fragments[i % fragments.length]!;
         const beginMs = performance.now() + (i / viewers) * stepMs;
-        for (let step = 0; step < steps; step++) {
+        for (let step = 0; step < Math.min(steps, camera.length); step++) {
           await sleep(Math.max(0, beginMs + step * stepMs - performance.now()));
-          await fetchFragment(tally, agent, url + camera[step % camera.length]!, `recorded ${i}`);
+          await fetchFragment(tally, agent, url + camera[step]!, `recorded ${i}`);
         }
         agent.destroy();
       }),
@@ -175,19 +190,18 @@ const api = {
         const random = seededRandom(seed + i);
         const anywhere = (count: number) => Math.floor(random() * count);
         const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+        let doing: Doing = 'play';
         let camera = anywhere(fragments.length);
         let at = anywhere(fragments[camera]!.length);
         const beginMs = performance.now() + (i / viewers) * stepMs;
         for (let step = 0; step < steps; step++) {
           await sleep(Math.max(0, beginMs + step * stepMs - performance.now()));
           await fetchFragment(tally, agent, url + fragments[camera]![at]!, `trace ${i}`);
-          const dice = random();
-          if (dice < TRACE.rewind) at -= TRACE.rewindBy;
-          else if (dice < TRACE.rewind + TRACE.nextCamera) camera = (camera + 1) % fragments.length;
-          else if (dice < TRACE.rewind + TRACE.nextCamera + TRACE.anywhere) {
-            camera = anywhere(fragments.length);
-            at = anywhere(fragments[camera]!.length);
-          } else at++;
+          doing = nextDoing(doing, random);
+          if (doing === 'play') at++;
+          else if (doing === 'rewind') at -= REWIND_BY;
+          else if (doing === 'camera') camera = (camera + 1) % fragments.length;
+          else [camera, at] = [anywhere(fragments.length), anywhere(fragments[0]!.length)];
           const { length } = fragments[camera]!;
           at = at < 0 || at >= length ? anywhere(length) : at;
         }

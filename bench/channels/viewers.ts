@@ -6,20 +6,20 @@ import { SEED, type FleetBench } from '../fleet/world.ts';
 import { Helper } from '../support/children.ts';
 import { atLeast, atMost, type Bar } from '../support/document.ts';
 import { CoreUse, readProcessors } from '../support/processors.ts';
-import { recordContinuously } from './recorded.ts';
+import { setRecord } from './recorded.ts';
 import type { PlayersApi, PlayersSeen } from './players-process.ts';
 
 /** Many viewers of a few channels, live and of what was recorded, and what the cache spares them. */
 
-const FULL = { viewers: 1_000, liveMs: 90_000, recordedSteps: 20, traceSteps: 240 } as const;
-const QUICK = { viewers: 100, liveMs: 30_000, recordedSteps: 6, traceSteps: 40 } as const;
+const FULL = { viewers: 1_000, liveMs: 90_000, longerMs: 120_000, recordedSteps: 20, traceSteps: 300 } as const;
+const QUICK = { viewers: 100, liveMs: 30_000, longerMs: 30_000, recordedSteps: 6, traceSteps: 100 } as const;
 const CAMERAS = 10;
 const SET = { width: 320, height: 180, keyEvery: 12, rateFps: 12.5, bFrames: 0, ageMs: 0, frames: 240 } as const;
 /** Parts of 160 ms would be 12,500 requests a second of 1,000 viewers. */
 const PART_MS = 1_000;
 const RECORDED_STEP_MS = 2_000;
-const TRACE_VIEWERS = 8;
-const TRACE_STEP_MS = 250;
+const TRACE_VIEWERS = 4;
+const TRACE_STEP_MS = 400;
 /** What was fetched ahead, and nobody has asked for, is wasted by then. */
 const IDLE_MS = 7_000;
 const MARGIN_MS = 60_000;
@@ -46,7 +46,7 @@ export async function measureViewers(bench: FleetBench): Promise<{ own: Record<s
   await using players = new Helper<PlayersApi>(new URL('players-process.ts', import.meta.url), signal);
   const { server } = numbered.world;
   const { url } = server;
-  for (const id of numbered.ids) await recordContinuously(url, id);
+  for (const id of numbered.ids) await setRecord(url, id, 'continuous');
   const own: Record<string, number> = {};
   const measure = async (name: string, run: () => Promise<PlayersSeen>) => {
     const before = await cacheOf(url);
@@ -56,8 +56,8 @@ export async function measureViewers(bench: FleetBench): Promise<{ own: Record<s
     use.add(processors, readProcessors([server.pid]));
     const cache = difference(await cacheOf(url), before);
     const { memory, source, redis, disk } = cache.found;
-    // What was fetched ahead was fetched as well.
-    const fills = source + redis + disk + cache.ahead.fetches;
+    // Of what was asked for: what was fetched ahead as well.
+    const fills = source + redis + disk + cache.ahead.hits;
     const figures = {
       requests: seen.requests,
       failed: seen.failed,
@@ -81,6 +81,9 @@ export async function measureViewers(bench: FleetBench): Promise<{ own: Record<s
   const { figures: live } = await measure('live', () =>
     players.call('live', { url, paths, viewers: plan.viewers, spanMs: plan.liveMs }, plan.liveMs + MARGIN_MS),
   );
+  await sleep(plan.longerMs, undefined, { signal });
+  // What is recorded later is in no list, and nobody asks for it.
+  for (const id of numbered.ids) await setRecord(url, id, 'off');
   const fragments = await Promise.all(numbered.ids.map((id) => fragmentsOf(url, id)));
   const { figures: recorded } = await measure('recorded', () =>
     players.call(
