@@ -7,11 +7,18 @@ import type { Bar, BenchContext, Benchmark, BenchResult } from '../support/docum
 import { measureGlass } from './glass.ts';
 import { measureIdentity } from './identity.ts';
 import { measureMasks } from './masks.ts';
+import { measureRedis } from './redis.ts';
 import { measureViewers } from './viewers.ts';
 
 /** The ways out of a camera beside `/ws/cameras`. */
 
-const PARTS = { identity: measureIdentity, glass: measureGlass, viewers: measureViewers, masks: measureMasks } as const;
+const PARTS = {
+  identity: measureIdentity,
+  glass: measureGlass,
+  viewers: measureViewers,
+  masks: measureMasks,
+  redis: measureRedis,
+} as const;
 
 export const channels: Benchmark = {
   name: 'channels',
@@ -54,6 +61,8 @@ async function runChannels(context: BenchContext): Promise<BenchResult> {
         '1,000 players in one process, of ten channels of 320×180 at 12.5 frames/s, with parts of a second: live, each asks for the playlist with the next part, then for that part; recorded, all of a channel ask for the same fragment of 6 s within 2 s; trace, four viewers, a fragment each 400 ms: who plays goes on with 88 %, else goes back by three (40 %), to the next camera (40 %) or anywhere (20 %); who goes back, or from camera to camera, does so again with 55 %, else plays; first byte: of fragments that are there, from the request to the head of the answer',
       masks:
         'a bright camera of 320×180, and a mask on its way round in 24 places; in each pictures of the channel encoded anew and of the annotated one (by /ws/cameras), of a segment of annotated HLS, and stills of three widths: of the pixels whose middle lies under the mask those that are black, as far as coding leaves that, in the worst picture; then attempts of a client without the permission at addresses of raw HLS, of what was recorded before, and by /ws/cameras (WHEP gives it what is encoded anew, with the mask)',
+      redis:
+        '100 who ask at once for fragments of 64 KiB of a Redis on this machine, over one connection, four and fifty, by turns; medians of five rounds of 3 s; fragments a second, and how long an answer takes',
       mode: quick ? 'quick' : 'full',
     },
     figures,

@@ -106,6 +106,28 @@ export async function readRecordings(
   return (await ask<Recordings>(`${pathOf(id)}/recordings?from=${Math.floor(fromMs)}&to=${Math.ceil(toMs)}`)).body;
 }
 
+/** What the server keeps of fragments, for further viewers. */
+export interface FragmentCache {
+  readonly requests: { readonly asked: number };
+  readonly hit_ratio: number | null;
+  readonly memory: Kept;
+  readonly tiers: readonly (Kept & {
+    readonly name: 'redis' | 'disk';
+    readonly state: 'working' | 'failing';
+    readonly reason: string | null;
+  })[];
+  readonly ahead: { readonly hits: number };
+}
+
+interface Kept {
+  readonly fragments: number;
+  readonly bytes: number;
+}
+
+export async function readCache(): Promise<FragmentCache> {
+  return (await ask<FragmentCache>('api/cache')).body;
+}
+
 /** Adds it, or changes it as a whole. Without `url` the address of a camera that there is stays. */
 export async function putCamera(id: string, settings: Partial<CameraSettings>): Promise<void> {
   await ask(pathOf(id), { method: 'PUT', ...json(settings) });

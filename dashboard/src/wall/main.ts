@@ -6,6 +6,7 @@ import { StillLoader } from '../fleet/stills.ts';
 import { capitalised, isIn, isTrouble, type Filter } from '../fleet/words.ts';
 import { element, showStatus } from '../view.ts';
 import { AddDialog } from './add.ts';
+import { watchCache } from './cache.ts';
 import { Tile } from './tile.ts';
 
 const LIST_INTERVAL_MS = 2_000;
@@ -317,6 +318,7 @@ async function onAdded(ids: readonly string[]): Promise<void> {
 async function run(): Promise<void> {
   const me = await requireLogin();
   mayAdd = may(me, 'admin', 'cameras');
+  if (may(me, 'read', 'cache')) void watchCache();
   element('add').hidden = !mayAdd;
   search.value = query.get('q') ?? '';
   for (const input of [...filters, ...sizes]) {
