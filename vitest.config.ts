@@ -13,7 +13,7 @@ const REPEATED = [
   'src/sources/camera/{fleet,fleet-rtsp}.test.ts',
   'src/sources/demo.test.ts',
   'src/vision/picture-watch.test.ts',
-  'test/e2e/{camera-player,detect,package,whep}.test.ts',
+  'test/e2e/{camera-player,detect,package,whep,whip}.test.ts',
   'test/sim/{mixes,random}.test.ts',
 ];
 

@@ -453,6 +453,8 @@ test('whoever may use what: every route and every WebSocket says it', async () =
     // Of a viewer of its own.
     else if (/^(POST|PATCH|DELETE) \/whep\//.test(told))
       expect(permissions, told).toEqual([{ action: 'read', resource: 'cameras/{camera}' }]);
+    else if (/^(POST|PATCH|DELETE) \/whip\//.test(told))
+      expect(permissions, told).toEqual([{ action: 'publish', resource: 'cameras/{camera}' }]);
     else if (/^(PUT|POST|PATCH|DELETE) /.test(told) && !isDoor)
       expect(permissions, told).toMatchObject([{ action: 'admin' }]);
   }

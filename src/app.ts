@@ -49,7 +49,7 @@ import { loginFigures, loginRoutes } from './http/logins.ts';
 import { DemoCamera, pageRoutes } from './http/pages.ts';
 import { HttpServer } from './http/server.ts';
 import { ticketFigures, ticketRoutes } from './http/tickets.ts';
-import { whepRoutes } from './http/whep.ts';
+import { webRtcRoutes } from './http/webrtc.ts';
 import { apiInfo, basePathOf, eventSettings, httpSettings, unboundedAddresses } from './http/settings.ts';
 import { enginePart } from './inference/engine-figures.ts';
 import { OnnxEngine } from './inference/engine/engine.ts';
@@ -411,7 +411,7 @@ export class Sightline implements AsyncDisposable {
           test: (settings) => this.#fleet.test(settings),
           eventSettings: () => eventSettings(this.#config),
         }),
-        ...whepRoutes(this.#webRtc, basePathOf(config.server)),
+        ...webRtcRoutes(this.#webRtc, basePathOf(config.server)),
         ...hlsRoutes({ channels: this.#hls, isOpen: () => this.#authenticator.isOpen }),
         ...archiveRoutes({
           clock,

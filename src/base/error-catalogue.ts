@@ -121,7 +121,9 @@ export const ERRORS = {
   CAMERA_FORMAT: 422,
   CAMERA_TOO_LARGE: 422,
   CAMERA_ENDED: 502,
-  // Viewers by WebRTC.
+  CAMERA_NOT_PUBLISHED: 409,
+  CAMERA_TAKEN: 409,
+  // Viewers and publishers by WebRTC.
   SDP_BAD: 400,
   SDP_UNFIT: 422,
   WEBRTC_OFF: 404,

@@ -18,6 +18,7 @@ describe('an address of a camera', () => {
     '/dev/video0',
     'C:\\clips\\a.mp4',
     'clips/at 10:30.mp4',
+    'whip:',
   ])('%s', (text) => expect(readCameraUrl(`  ${text} `)).toEqual({ value: text }));
 
   test.each([
@@ -43,6 +44,9 @@ describe('an address of a camera', () => {
     ['data:video/mp4;base64,AAAA', /begins with one of/],
     ['crypto:file.mp4', /begins with one of/],
     ['file://host/share/a.mp4', /no host/],
+    ['whip://gate', /stands alone/],
+    ['whip:gate', /stands alone/],
+    ['WHIP:', /stands alone/],
   ])('not %j', (text, fault) => {
     const read = readCameraUrl(text);
     expect(read.fault).toMatch(fault);

@@ -6,6 +6,9 @@ import type { Read } from './origins.ts';
  * FFmpeg has many that lead elsewhere (`concat:`, `subfile:`, `pipe:`). Pure.
  */
 
+/** The whole address of a camera that has no place of its own: its frames come by whoever publishes to it (WHIP). */
+export const WHIP_ADDRESS = 'whip:';
+
 const SCHEMES = ['rtsp', 'rtsps', 'rtmp', 'rtmps', 'http', 'https', 'file'] as const;
 /** One letter is a drive of Windows; FFmpeg takes the options of `subfile` before its colon. */
 const SCHEME = /^([a-z][a-z0-9+.-]+):|^(subfile),/i;
@@ -14,6 +17,7 @@ const HOST_FIRST = /^([\w.-]+@)?(\d{1,3}(\.\d{1,3}){3}|[\w-]+(\.[\w-]+)+:\d+)([:
 export function readCameraUrl(text: string): Read {
   const given = text.trim();
   if (given === '') return { fault: 'it is empty' };
+  if (given === WHIP_ADDRESS) return { value: given };
   if (/\p{Cc}/u.test(given)) return { fault: 'it has a control character in it' };
   // It would take the place of the address that it was shown for.
   if (given.includes(REDACTED)) return { fault: `${REDACTED} stands where something is not shown` };
@@ -24,8 +28,15 @@ export function readCameraUrl(text: string): Read {
     const isMistyped = /^(rtsps?|rtmps?|https?)\W*\/\//i.test(given);
     return isMistyped ? { fault: 'behind the scheme of an address there is ://' } : { value: given };
   }
+  if (scheme === 'whip') {
+    return {
+      fault: `${WHIP_ADDRESS} stands alone: whoever publishes to the camera comes to POST /whip/ID of this server`,
+    };
+  }
   if (!SCHEMES.some((known) => known === scheme)) {
-    return { fault: `an address begins with one of ${SCHEMES.join(':, ')}:, or it is the path of a file or a device` };
+    return {
+      fault: `an address begins with one of ${SCHEMES.join(':, ')}:, or it is ${WHIP_ADDRESS}, or the path of a file or a device`,
+    };
   }
   if (!given.slice(scheme.length).startsWith('://')) return { fault: 'behind the scheme of an address there is ://' };
   const url = URL.parse(given);

@@ -841,13 +841,16 @@ function readMask(given: string): Read {
 }
 
 const webrtc = z.strictObject({
-  enabled: z.boolean().default(true).describe('Viewers may watch cameras by WebRTC (WHEP).'),
+  enabled: z
+    .boolean()
+    .default(true)
+    .describe('Viewers may watch cameras by WebRTC (WHEP), and publishers may be cameras by it (WHIP).'),
   host_candidates: z
     .array(textAs(readAddress))
     .max(8)
     .default([])
     .describe(
-      'IP addresses at which viewers are told to find the server by UDP, such as the public one of a machine behind a translator of addresses. None: the one of `server.host`, so that nothing beyond loopback is told or opened unless the server listens there; where that is `0.0.0.0` or `::`, all of the machine but loopback.',
+      'IP addresses at which viewers and publishers are told to find the server by UDP, such as the public one of a machine behind a translator of addresses. None: the one of `server.host`, so that nothing beyond loopback is told or opened unless the server listens there; where that is `0.0.0.0` or `::`, all of the machine but loopback.',
     ),
   udp_port_first: whole(0, 65_535)
     .default(0)
@@ -859,10 +862,13 @@ const webrtc = z.strictObject({
   sessions_max: whole(1, 1000)
     .default(32)
     .describe('Sessions of viewers by WebRTC at once; further ones are refused with `WEBRTC_LIMIT_REACHED`.'),
+  publishers_max: whole(1, 100)
+    .default(8)
+    .describe('Sessions of publishers by WebRTC at once; further ones are refused with `WEBRTC_LIMIT_REACHED`.'),
   sessions_per_address_max: whole(1, 1000)
     .default(16)
     .describe(
-      'The same of one address (of IPv6: of one /64 network), but for `server.unbounded_addresses`; further ones are refused with `ADDRESS_LIMIT_REACHED`.',
+      'Sessions of viewers of one address, and as many of publishers (of IPv6: of one /64 network), but for `server.unbounded_addresses`; further ones are refused with `ADDRESS_LIMIT_REACHED`.',
     ),
 });
 
@@ -954,7 +960,7 @@ const CAMERA_URL = { ...ADDRESS, allowedText: 'address, or path of a file or a d
 export const cameraEntry = z.strictObject({
   url: textAs(readCameraUrl)
     .describe(
-      'Where its frames come from: `rtsp:`, `rtsps:`, `rtmp:`, `rtmps:`, `http:` or `https:` (MJPEG, HLS), a file, or a device such as `/dev/video0`. User and password in it are shown to nobody.',
+      'Where its frames come from: `rtsp:`, `rtsps:`, `rtmp:`, `rtmps:`, `http:` or `https:` (MJPEG, HLS), a file, or a device such as `/dev/video0`; `whip:` alone: of whoever publishes to it by WebRTC. User and password in it are shown to nobody.',
     )
     .meta(CAMERA_URL),
   enabled: z.boolean().default(true).describe('False: it stays in the list, and is not read.'),
@@ -1082,7 +1088,7 @@ const sections = {
     'What outlives the server: alerts, what is to be told of them, and cameras that were changed while it ran.',
   ),
   fleet: fleet.describe('All cameras that the server reads itself, together: [cameras.md](cameras.md).'),
-  webrtc: webrtc.describe('Viewers of cameras by WebRTC: [webrtc.md](webrtc.md).'),
+  webrtc: webrtc.describe('Viewers of cameras by WebRTC, and publishers that are cameras: [webrtc.md](webrtc.md).'),
   hls: hls.describe('Cameras in players of HLS: [hls.md](hls.md).'),
   archive: archive.describe('Recordings of cameras on the disk: [archive.md](archive.md).'),
   cache: cache.describe('Fragments of cameras that are kept for further viewers: [cache.md](cache.md).'),

@@ -88,7 +88,7 @@ const TAGS = {
   sessions: 'video sessions, their pins and their results',
   pipelines: 'the pipelines for frames',
   cameras: 'the cameras that the server reads itself',
-  webrtc: 'viewers of cameras by WebRTC (WHEP)',
+  webrtc: 'viewers of cameras by WebRTC (WHEP), and publishers that are cameras (WHIP)',
   alerts: 'objectives that are not met, and silences',
   access: 'who is signed in',
   config: 'settings, at run time too',

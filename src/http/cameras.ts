@@ -269,7 +269,7 @@ function changeRoutes(host: CamerasHost): Route[] {
       description: 'Nothing is added or changed. It takes some seconds; several at a time are refused.',
       body: cameraEntry.pick({ url: true, transport: true }),
       example: { url: 'rtsp://10.0.0.7/live' },
-      errors: ['CAMERA_TESTS_BUSY', 'SHUTTING_DOWN'],
+      errors: ['CAMERA_TESTS_BUSY', 'CAMERA_FORBIDDEN', 'SHUTTING_DOWN'],
       response: testSchema,
       handle: async ({ body }) =>
         testDocument(await host.test(cameraSettings(cameraEntry.parse({ ...body, pipelines: [], loop: false })))),

@@ -364,6 +364,8 @@ describe('what is not there', () => {
     north.codecString = 'avc1.42c01e';
     north.become('failed');
     expect(await codeOf('north/raw/media.m3u8')).toBe('503 CAMERA_NO_PICTURE');
+    north.become('waiting');
+    expect(await codeOf('north/raw/media.m3u8')).toBe('503 CAMERA_NO_PICTURE');
     north.become('ended');
     expect(await codeOf('north/raw/media.m3u8')).toBe('502 CAMERA_ENDED');
     expect(channels.accounts()).toMatchObject({ open: 0, opened: 0 });

@@ -26,6 +26,7 @@ export class WrittenCamera implements CameraFeed {
   readonly transcoded;
   readonly annotated;
   readonly results;
+  readonly inlet = undefined;
   readonly #settings: CameraSettings;
   readonly #watchers = new Set<() => void>();
   state: CameraState = 'live';

@@ -64,6 +64,9 @@ export class ScriptedCamera implements CameraFeed {
   /** Of its own, from the next epoch on: what it says, whatever the clip is. Null: it has no raw channel. */
   codecString: string | null;
   masks: readonly string[] = [];
+  inlet: string | undefined;
+  /** Why it is in its state. */
+  reason: CameraDocument['reason'] = null;
   readonly #clock: Clock;
   readonly #video: NumberedVideo;
   #annotateFailed: ((error: SightlineError) => void) | undefined;
@@ -172,7 +175,7 @@ export class ScriptedCamera implements CameraFeed {
       pipelines: ['objects'],
       state: this.#state,
       since: sinceMs,
-      reason: null,
+      reason: this.reason,
       until: null,
       picture: { condition: 'ok', since: sinceMs },
       stream: { format: 'mp4', codec: 'h264', codec_string, width, height, clock: 'arrival', epoch: this.#epoch },

@@ -79,5 +79,6 @@ function sentenceOf({ state, reason }: CameraStateFields): string {
   if (state === 'backing_off') return `The try failed${why}`;
   if (state === 'failed') return `Failed, and not tried again${why}`;
   if (state === 'off') return 'Turned off';
+  if (state === 'waiting') return 'Waiting for a publisher';
   return capitalised(state) + (state === 'stalled' ? why : '');
 }

@@ -30,6 +30,7 @@ import {
 } from '../fleet/words.ts';
 import { element, showNotice, showStatus } from '../view.ts';
 import { EventLog } from './events.ts';
+import { PublishView } from './publish-view.ts';
 import { RecordingsView } from './recordings.ts';
 import { foundParts, msText, showFall, shownParts } from './waterfall.ts';
 
@@ -40,6 +41,8 @@ const TEXT_INTERVAL_MS = 250;
 /** Longer than a result is late, at the usual rates. */
 const RECENT = { max: 32, width: 480 };
 const SHOWN_EVENTS_MAX = 100;
+/** Of a camera that is published to. */
+const WHIP_ADDRESS = 'whip:';
 
 /** The frame that was looked at last, and can be shown with what was found in it. */
 interface Found {
@@ -59,6 +62,7 @@ const toggle = element<HTMLButtonElement>('toggle');
 const removeDialog = element<HTMLDialogElement>('remove-dialog');
 const log = new EventLog();
 const recordings = new RecordingsView(id);
+const publish = new PublishView(id);
 const recent = new RecentPictures(RECENT);
 
 let me: Me;
@@ -270,6 +274,7 @@ function showPictureNotice(camera: CameraStateFields): void {
     if (seen === undefined) stage.dataset['state'] = 'idle';
     return;
   }
+  if (camera.state === 'waiting') return showWaiting(camera);
   const text = camera.reason ? capitalised(camera.reason.message) : capitalised(stateText(camera, serverNow()));
   const hint = camera.reason ? hintOf(camera.reason.code) : undefined;
   showNotice({
@@ -277,6 +282,24 @@ function showPictureNotice(camera: CameraStateFields): void {
     text: hint === undefined ? `${text}.` : `${text}. ${hint}`,
     code: camera.reason?.code,
   });
+}
+
+/** Nothing is wrong: somebody has to come. */
+function showWaiting({ reason }: CameraStateFields): void {
+  showNotice({
+    title: 'Waiting for a publisher',
+    text:
+      reason === null
+        ? 'The picture comes as soon as somebody publishes to this camera.'
+        : `The last one has ended: ${reason.message}.`,
+    code: reason?.code,
+    main:
+      mayPublish() && publish.isIdle ? { label: 'Use this device’s camera', act: () => publish.start() } : undefined,
+  });
+}
+
+function mayPublish(): boolean {
+  return detail?.settings.url === WHIP_ADDRESS && may(me, 'publish', `cameras/${id}`);
 }
 
 const NOTICES: Readonly<Record<string, string>> = {
@@ -417,6 +440,7 @@ function showDetail(camera: CameraDetail): void {
   showHls({ codec: stream?.codec_string ?? null, isHidden });
   for (const part of ['about', 'figures']) element(part).hidden = false;
   element('actions').hidden = !may(me, 'admin', `cameras/${id}`);
+  publish.show(mayPublish());
   if (document.activeElement !== classes) classes.value = settings.class;
   if (document.activeElement !== record) record.value = settings.record;
   toggle.textContent = settings.enabled ? 'Turn off' : 'Turn on';

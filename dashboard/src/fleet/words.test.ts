@@ -29,6 +29,8 @@ describe('a state in words', () => {
     [{}, undefined, 'live for 12 s'],
     [{ state: 'connecting' }, 0, 'connecting for 12 s'],
     [{ state: 'connecting', reason }, 0, `failed: ${reason.message} · trying again now`],
+    [{ state: 'waiting' }, 0, 'waiting for a publisher'],
+    [{ state: 'waiting', reason }, 0, `waiting for a publisher · the last one: ${reason.message}`],
     [{ state: 'stalled', since: NOW - 150_000 }, 0, 'stalled for 3 min'],
     [{ state: 'backing_off', reason, until: NOW + 8_200 }, 0, `failed: ${reason.message} · trying again in 8 s`],
     [{ state: 'backing_off', reason, until: NOW - 50 }, 0, `failed: ${reason.message} · trying again now`],
@@ -53,7 +55,7 @@ test('a picture is marked only while frames come', () => {
 
 test('trouble is what fails, has stalled, or shows what it should not; not what is turned off or begins', () => {
   for (const state of ['stalled', 'backing_off', 'failed']) expect(isTrouble(camera({ state }))).toBe(true);
-  for (const state of ['live', 'off', 'ended', 'connecting', 'resting'])
+  for (const state of ['live', 'off', 'ended', 'connecting', 'waiting', 'resting'])
     expect(isTrouble(camera({ state }))).toBe(false);
   // As long as it has not come back.
   expect(isTrouble(camera({ state: 'connecting', reason }))).toBe(true);

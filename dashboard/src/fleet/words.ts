@@ -13,6 +13,7 @@ export type Mood = 'live' | 'busy' | 'bad' | 'off';
 const MOODS: Readonly<Record<string, Mood>> = {
   live: 'live',
   connecting: 'busy',
+  waiting: 'off',
   stalled: 'bad',
   backing_off: 'bad',
   failed: 'bad',
@@ -75,6 +76,8 @@ export function stateText(camera: Told, nowMs: number, fps?: number): string {
       return fps === undefined ? `live for ${durationText(forMs)}` : `live · ${fpsText(fps)}`;
     case 'connecting':
       return why === undefined ? `connecting for ${durationText(forMs)}` : `failed: ${why} · trying again now`;
+    case 'waiting':
+      return `waiting for a publisher${why === undefined ? '' : ` · the last one: ${why}`}`;
     case 'stalled':
       return `stalled for ${durationText(forMs)}`;
     case 'backing_off': {

@@ -5,6 +5,12 @@ import { faultOfId, idOf, tableFaults } from './add-faults.ts';
 
 const FILE_BYTES_MAX = 1_048_576;
 
+/** How many, and of what kind. */
+type Kind = 'one' | 'device' | 'table';
+
+/** Address of a camera that is published to. */
+const WHIP_ADDRESS = 'whip:';
+
 export interface AddHost {
   /** Those that there are. */
   ids(): readonly string[];
@@ -54,17 +60,19 @@ export class AddDialog {
     this.#url.focus();
   }
 
-  get #isTable(): boolean {
-    return this.#kinds.find(({ checked }) => checked)?.value === 'table';
+  get #kind(): Kind {
+    return this.#kinds.find(({ checked }) => checked)!.value as Kind;
   }
 
   #showKind(): void {
-    const isTable = this.#isTable;
-    element('add-one').hidden = isTable;
-    element('add-many').hidden = !isTable;
-    this.#test.hidden = isTable;
-    this.#submit.textContent = isTable ? 'Add all' : 'Add camera';
-    this.#showFault();
+    const kind = this.#kind;
+    element('add-one').hidden = kind === 'table';
+    element('add-many').hidden = kind !== 'table';
+    for (const id of ['add-url-line', 'add-url-help', 'add-transport-line']) element(id).hidden = kind === 'device';
+    element('add-device').hidden = kind !== 'device';
+    this.#test.hidden = kind !== 'one';
+    this.#submit.textContent = kind === 'table' ? 'Add all' : 'Add camera';
+    this.#forgetTest();
   }
 
   #onUrl(): void {
@@ -151,10 +159,12 @@ export class AddDialog {
     this.#showFault();
     this.#submit.disabled = true;
     try {
-      const ids = await (this.#isTable ? this.#addTable() : this.#addOne());
+      const kind = this.#kind;
+      const ids = await (kind === 'table' ? this.#addTable() : this.#addOne(kind));
       if (!ids) return;
       this.#dialog.close();
-      this.#host.onAdded(ids);
+      if (kind === 'device') location.assign(`camera.html?id=${encodeURIComponent(ids[0]!)}`);
+      else this.#host.onAdded(ids);
     } catch (thrown) {
       this.#showFault(capitalised(faultOf(thrown).message));
     } finally {
@@ -162,8 +172,9 @@ export class AddDialog {
     }
   }
 
-  async #addOne(): Promise<readonly string[] | undefined> {
-    const [url, id] = [this.#url.value.trim(), this.#id.value.trim()];
+  async #addOne(kind: 'one' | 'device'): Promise<readonly string[] | undefined> {
+    const url = kind === 'device' ? WHIP_ADDRESS : this.#url.value.trim();
+    const id = this.#id.value.trim();
     if (url === '') return void this.#showFault('It needs an address.', this.#url);
     const fault = faultOfId(id, this.#host.ids());
     if (fault !== undefined) return void this.#showFault(fault, this.#id);

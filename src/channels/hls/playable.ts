@@ -19,6 +19,9 @@ export function refusalOf(camera: Reported, channel: ChannelName, isOpen: boolea
     const code = isErrorCode(reason?.code) ? reason.code : 'CAMERA_NO_PICTURE';
     return new SightlineError(code, `camera ${camera.id}: ${reason?.message ?? 'it is not read'}`);
   }
+  if (state === 'waiting' && !isOpen) {
+    return new SightlineError('CAMERA_NO_PICTURE', `camera ${camera.id} waits for a publisher`);
+  }
   if (state === 'ended' && !isOpen) return new SightlineError('CAMERA_ENDED', `camera ${camera.id} has ended`);
   return undefined;
 }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ERRORS } from '../../base/error-catalogue.ts';
 import { answerTo, formatFor, readFragment, readOffer, trimmedOffer, type LocalEnd } from './offer.ts';
 import { distanceOf, profileOf, profileOfCodec } from './profiles.ts';
@@ -56,14 +56,14 @@ function offered(changes: Readonly<Record<string, string>> = {}): string {
   }, text);
 }
 
-const formats = readOffer(offered()).formats;
+const formats = readOffer(offered(), 'sendonly').formats;
 
 test('the formats of H.264 with packetization-mode 1 are found, with those of packets that are sent again', () => {
   expect(formats.map(({ payloadType, profile, rtxPayloadType }) => [payloadType, profile, rtxPayloadType])).toEqual([
     [102, 'baseline', 103],
     [105, 'main', undefined],
   ]);
-  expect(readOffer(offered())).toMatchObject({ video: 1, data: 2, playoutDelayId: 5 });
+  expect(readOffer(offered(), 'sendonly')).toMatchObject({ video: 1, data: 2, playoutDelayId: 5 });
 });
 
 test.each([
@@ -97,17 +97,17 @@ test('who can decode what', () => {
 });
 
 test('the trimmed offer has what is taken, and no address', () => {
-  const trimmed = trimmedOffer(readOffer(offered()), formats[0]!);
+  const trimmed = trimmedOffer(readOffer(offered(), 'sendonly'), formats[0]!);
   expect(trimmed.match(/^m=.*$/gm)).toEqual([
     'm=video 9 UDP/TLS/RTP/SAVPF 102 103',
     'm=application 9 UDP/DTLS/SCTP webrtc-datachannel',
   ]);
   expect(trimmed).not.toMatch(/candidate|VP8|audio/);
-  expect(readOffer(trimmed)).toMatchObject({ video: 0, data: 1 });
+  expect(readOffer(trimmed, 'sendonly')).toMatchObject({ video: 0, data: 1 });
 });
 
 test('the answer takes the pictures and the channel of data, and refuses the sound in its place', () => {
-  const answer = answerTo(readOffer(offered()), formats[0]!, LOCAL);
+  const answer = answerTo(readOffer(offered(), 'sendonly'), formats[0]!, LOCAL);
   expect(answer.match(/^m=.*$/gm)).toEqual([
     'm=audio 0 UDP/TLS/RTP/SAVPF 111',
     'm=video 9 UDP/TLS/RTP/SAVPF 102 103',
@@ -119,7 +119,7 @@ test('the answer takes the pictures and the channel of data, and refuses the sou
 });
 
 test('a channel of data with a transport of its own is refused', () => {
-  const offer = readOffer(offered({ 'BUNDLE 0 1 2': 'BUNDLE 0 1' }));
+  const offer = readOffer(offered({ 'BUNDLE 0 1 2': 'BUNDLE 0 1' }), 'sendonly');
   expect(offer.data).toBeUndefined();
   expect(answerTo(offer, formats[0]!, LOCAL)).toContain('m=application 0 ');
 });
@@ -143,7 +143,65 @@ test.each([
   ['SDP_UNFIT', offered({ 'a=rtcp-mux\r\n': '' }), 'rtcp-mux'],
 ] as const)('%s (%#)', (code, text, why) => {
   expect(Object.hasOwn(ERRORS, code)).toBe(true);
-  expect(() => readOffer(text)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(why) }));
+  expect(() => readOffer(text, 'sendonly')).toThrow(
+    expect.objectContaining({ code, message: expect.stringContaining(why) }),
+  );
+});
+
+describe('of a publisher', () => {
+  /** As a browser makes it: its pictures, once more for what is sent again, and a channel of data. */
+  const SOURCES = 'a=ssrc-group:FID 11 12\r\na=ssrc:11 cname:x\r\na=ssrc:12 cname:x';
+  const published = (changes: Readonly<Record<string, string>> = {}) =>
+    offered({ 'a=recvonly\r\na=rtcp-mux': `a=sendonly\r\n${SOURCES}\r\na=rtcp-mux`, ...changes });
+
+  test('the trimmed offer sends, names the sources, and leaves it to the server what is asked for', () => {
+    const offer = readOffer(published(), 'recvonly');
+    expect(offer).toMatchObject({ direction: 'recvonly', source: { media: 11, rtx: 12 }, playoutDelayId: undefined });
+    const trimmed = trimmedOffer(offer, offer.formats[0]!);
+    expect(trimmed.match(/^a=(sendonly|recvonly|ssrc.*|rtcp-fb.*)$/gm)).toEqual([
+      'a=sendonly',
+      ...SOURCES.split('\r\n').map((line) => line.replace('cname:x', 'cname:publisher')),
+    ]);
+    expect(readOffer(trimmed, 'recvonly')).toMatchObject({ video: 0, source: { media: 11, rtx: 12 } });
+  });
+
+  test('the answer receives, and names no source of its own', () => {
+    const offer = readOffer(published(), 'recvonly');
+    const answer = answerTo(offer, offer.formats[0]!, LOCAL);
+    expect(answer.match(/^a=(sendonly|recvonly|ssrc.*|msid.*|rtcp-fb.*)$/gm)).toEqual([
+      'a=recvonly',
+      'a=rtcp-fb:102 nack',
+      'a=rtcp-fb:102 nack pli',
+    ]);
+    expect(answer.match(/^m=.*$/gm)![1]).toBe('m=video 9 UDP/TLS/RTP/SAVPF 102 103');
+  });
+
+  test('where what is sent again has no source nothing is sent again', () => {
+    const offer = readOffer(published({ 'a=ssrc-group:FID 11 12\r\n': '' }), 'recvonly');
+    expect(offer.source).toEqual({ media: 11, rtx: undefined });
+    expect(offer.formats.map(({ rtxPayloadType }) => rtxPayloadType)).toEqual([undefined, undefined]);
+  });
+
+  test('of several sizes of the same pictures the first is taken', () => {
+    const groups = 'a=ssrc-group:SIM 21 31\r\na=ssrc-group:FID 21 22\r\na=ssrc-group:FID 31 32';
+    expect(readOffer(published({ 'a=ssrc-group:FID 11 12': groups }), 'recvonly').source).toEqual({
+      media: 21,
+      rtx: 22,
+    });
+  });
+
+  test.each([
+    ['v=0\r\n', 'has no video'],
+    [offered(), 'none that it would send'],
+    [published({ 'm=video': 'm=text' }), 'has no video'],
+    [published({ 'H264/90000': 'VP8/90000' }), 'H.264'],
+    [published({ [`${SOURCES}\r\n`]: '' }), 'no source'],
+    [published({ 'FID 11 12': 'FID 0 12' }), 'no source'],
+    [published({ 'FID 11 12': 'FID 4294967296 12' }), 'no source'],
+  ])('SDP_UNFIT (%#)', (text, why) => {
+    const fault = { code: 'SDP_UNFIT', message: expect.stringContaining(why) };
+    expect(() => readOffer(text, 'recvonly')).toThrow(expect.objectContaining(fault));
+  });
 });
 
 test('a later fragment tells candidates, or credentials; else it is none', () => {

@@ -2,7 +2,10 @@ import { SightlineError } from '../../base/errors.ts';
 import { distanceOf, profileOf, type Profile } from './profiles.ts';
 import { bad, sdpLines, type SdpSection } from './sdp-lines.ts';
 
-/** What an offer of a viewer has, and what of it is taken. Pure. */
+/** What an offer of a viewer or of a publisher has, and what of it is taken. Pure. */
+
+/** What the server does with pictures: to a viewer it sends them, of a publisher it gets them. */
+export type Direction = 'sendonly' | 'recvonly';
 
 /** For DTLS and ICE. */
 export interface Transport {
@@ -29,13 +32,22 @@ export interface OfferedMedium {
   readonly mid: string;
 }
 
+/** By which packets are known (SSRC): those of the pictures, and those that are sent again. */
+export interface VideoSource {
+  readonly media: number;
+  readonly rtx: number | undefined;
+}
+
 export interface Offer {
+  readonly direction: Direction;
   readonly media: readonly OfferedMedium[];
   readonly transport: Transport;
   /** Indices in `media`: the pictures, and the channel of data, which is not there unless it shares their transport. */
   readonly video: number;
   readonly data: number | undefined;
   readonly formats: readonly H264Format[];
+  /** Of a publisher. */
+  readonly source: VideoSource | undefined;
   /** Id of the extension with which a sender says how long a player may wait; undefined: it is not known to the player. */
   readonly playoutDelayId: number | undefined;
 }
@@ -54,15 +66,20 @@ const ICE_PASSWORD = /^[A-Za-z0-9+/]{22,256}$/;
 /** RFC 8866: `token`. */
 const MID = /^[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,64}$/;
 const PARAMETERS = /^[\x20-\x7e]{1,512}$/;
+const SOURCE_MAX = 2 ** 32 - 1;
+const WORDS = {
+  sendonly: { without: 'it asks for no video', unwilling: 'it has video, but none that it would receive' },
+  recvonly: { without: 'it has no video', unwilling: 'it has video, but none that it would send' },
+} as const;
 
-/** Errors: SDP_BAD for what is no offer; SDP_UNFIT for one without what is needed: pictures to receive, H.264, a shared transport. */
-export function readOffer(text: string): Offer {
+/** Errors: SDP_BAD for what is no offer; SDP_UNFIT for one without what is needed: pictures in this direction, H.264, a shared transport, of a publisher the source of its packets. */
+export function readOffer(text: string, direction: Direction): Offer {
   const { session, media: sections } = sdpLines(text);
   const media = sections.map(medium);
-  const video = sections.findIndex((each, i) => media[i]!.kind === 'video' && takesPictures(each));
+  const video = sections.findIndex((each, i) => media[i]!.kind === 'video' && isWilling(each, direction));
   if (video < 0) {
-    const hasVideo = media.some(({ kind }) => kind === 'video');
-    throw unfit(hasVideo ? 'it has video, but none that it would receive' : 'it asks for no video');
+    const { without, unwilling } = WORDS[direction];
+    throw unfit(media.some(({ kind }) => kind === 'video') ? unwilling : without);
   }
   const section = sections[video]!;
   const own = media[video]!;
@@ -72,6 +89,8 @@ export function readOffer(text: string): Offer {
     throw unfit(`its video is ${JSON.stringify(own.protocol.slice(0, 40))}`);
   const formats = h264Formats(section);
   if (formats.length === 0) throw unfit('its video has no H.264 with packetization-mode 1');
+  const source = direction === 'recvonly' ? sourceOf(section) : undefined;
+  if (direction === 'recvonly' && !source) throw unfit('its video names no source of its packets ("ssrc")');
   const bundle = bundleOf(session, own.mid);
   const data = media.findIndex(
     ({ kind, protocol, mid }, i) =>
@@ -82,12 +101,15 @@ export function readOffer(text: string): Offer {
       sections[i]!.attributes.has('sctp-port'),
   );
   return {
+    direction,
     media,
     transport: transportOf(session, section),
     video,
     data: data < 0 ? undefined : data,
-    formats,
-    playoutDelayId: extensionId(section, PLAYOUT_DELAY),
+    // What is sent again has to have a source of its own to be known by.
+    formats: source && source.rtx === undefined ? formats.map(withoutRtx) : formats,
+    source,
+    playoutDelayId: direction === 'sendonly' ? extensionId(section, PLAYOUT_DELAY) : undefined,
   };
 }
 
@@ -103,7 +125,7 @@ export function formatFor(formats: readonly H264Format[], stream: Profile): H264
 
 /** What is taken of an offer, as one that has nothing else in it: for the library that makes the connection. It names no address of the viewer. */
 export function trimmedOffer(offer: Offer, format: H264Format): string {
-  const { transport } = offer;
+  const { transport, source } = offer;
   const { mid } = offer.media[offer.video]!;
   const data = offer.data === undefined ? undefined : offer.media[offer.data]!.mid;
   const common = [
@@ -123,9 +145,10 @@ export function trimmedOffer(offer: Offer, format: H264Format): string {
     `m=video 9 UDP/TLS/RTP/SAVPF ${payloadTypes(format)}`,
     ...common,
     `a=mid:${mid}`,
-    'a=recvonly',
+    ...(source ? ['a=sendonly', ...sourceLines(source, 'publisher')] : ['a=recvonly']),
     'a=rtcp-mux',
-    ...formatLines(format),
+    // The library asks a publisher for nothing by itself.
+    ...formatLines(format, source ? [] : FEEDBACK),
     ...(data === undefined
       ? []
       : [
@@ -154,7 +177,8 @@ export interface LocalEnd {
 
 /** The answer to the whole offer: what is not taken of it is refused there. */
 export function answerTo(offer: Offer, format: H264Format, local: LocalEnd): string {
-  const { video, data, playoutDelayId } = offer;
+  const { direction, video, data, playoutDelayId } = offer;
+  const ownSource = { media: local.source, rtx: format.rtxPayloadType === undefined ? undefined : local.rtxSource };
   const isTaken = (i: number): boolean => i === video || i === data;
   const mids = offer.media.flatMap(({ mid }, i) => (isTaken(i) ? [mid] : []));
   const transport = [
@@ -174,13 +198,10 @@ export function answerTo(offer: Offer, format: H264Format, local: LocalEnd): str
     ...transport,
     `a=mid:${offer.media[video]!.mid}`,
     ...(playoutDelayId === undefined ? [] : [`a=extmap:${playoutDelayId} ${PLAYOUT_DELAY}`]),
-    'a=sendonly',
-    `a=msid:${local.name} ${local.name}`,
+    `a=${direction}`,
     'a=rtcp-mux',
-    ...formatLines(format),
-    ...(format.rtxPayloadType === undefined ? [] : [`a=ssrc-group:FID ${local.source} ${local.rtxSource}`]),
-    `a=ssrc:${local.source} cname:${local.name}`,
-    ...(format.rtxPayloadType === undefined ? [] : [`a=ssrc:${local.rtxSource} cname:${local.name}`]),
+    ...formatLines(format, FEEDBACK),
+    ...(direction === 'sendonly' ? [`a=msid:${local.name} ${local.name}`, ...sourceLines(ownSource, local.name)] : []),
   ];
   const dataLines = (mid: string): string[] => [
     'm=application 9 UDP/DTLS/SCTP webrtc-datachannel',
@@ -232,9 +253,34 @@ function isRejected({ media }: SdpSection): boolean {
   return / 0 /.test(media.slice(0, media.indexOf(' ', media.indexOf(' ') + 1) + 1));
 }
 
-function takesPictures(section: SdpSection): boolean {
+/** Where the server sends the other end has to receive, and the other way round. */
+function isWilling(section: SdpSection, direction: Direction): boolean {
   const { attributes } = section;
-  return !isRejected(section) && !attributes.has('inactive') && !attributes.has('sendonly');
+  return !isRejected(section) && !attributes.has('inactive') && !attributes.has(direction);
+}
+
+/** RFC 5576. Of several sizes of the same pictures (simulcast) the first. */
+function sourceOf({ attributes }: SdpSection): VideoSource | undefined {
+  const pairs = (attributes.get('ssrc-group') ?? []).map((value) => /^FID (\d{1,10}) (\d{1,10})$/.exec(value));
+  const pair = pairs.find((found) => found !== null);
+  const single = /^(\d{1,10})(?: |$)/.exec(attributes.get('ssrc')?.[0] ?? '');
+  const [media, rtx] = pair ? [Number(pair[1]), Number(pair[2])] : [Number(single?.[1]), undefined];
+  if (!isSource(media)) return undefined;
+  return { media, rtx: rtx !== undefined && isSource(rtx) && rtx !== media ? rtx : undefined };
+}
+
+/** 0 is nobody's in the library. */
+function isSource(number: number): boolean {
+  return number > 0 && number <= SOURCE_MAX;
+}
+
+function sourceLines({ media, rtx }: VideoSource, name: string): string[] {
+  if (rtx === undefined) return [`a=ssrc:${media} cname:${name}`];
+  return [`a=ssrc-group:FID ${media} ${rtx}`, `a=ssrc:${media} cname:${name}`, `a=ssrc:${rtx} cname:${name}`];
+}
+
+function withoutRtx(format: H264Format): H264Format {
+  return { ...format, rtxPayloadType: undefined };
 }
 
 /** The mids that share the transport of this one. */
@@ -292,11 +338,13 @@ function extensionId({ attributes }: SdpSection, uri: string): number | undefine
   return undefined;
 }
 
-function formatLines({ payloadType, parameters, rtxPayloadType }: H264Format): string[] {
+/** What whoever gets the pictures may ask for: packets again, and a key frame. */
+const FEEDBACK = ['nack', 'nack pli'];
+
+function formatLines({ payloadType, parameters, rtxPayloadType }: H264Format, feedback: readonly string[]): string[] {
   return [
     `a=rtpmap:${payloadType} H264/${RATE}`,
-    `a=rtcp-fb:${payloadType} nack`,
-    `a=rtcp-fb:${payloadType} nack pli`,
+    ...feedback.map((kind) => `a=rtcp-fb:${payloadType} ${kind}`),
     `a=fmtp:${payloadType} ${parameters}`,
     ...(rtxPayloadType === undefined
       ? []

@@ -1,5 +1,5 @@
 import type { Config } from '../../config/schema.ts';
-import type { WebRtcSettings } from './webrtc.ts';
+import type { WebRtcSettings } from './session-book.ts';
 
 /** The configuration's part for this room, in the room's own terms. */
 
@@ -12,6 +12,7 @@ export function webRtcSettings({ server, webrtc }: Config): WebRtcSettings {
     ports: first === 0 ? undefined : [first, last],
     connectTimeoutMs: webrtc.connect_timeout_ms,
     sessionsMax: webrtc.sessions_max,
+    publishersMax: webrtc.publishers_max,
     sessionsPerAddressMax: webrtc.sessions_per_address_max,
   };
 }

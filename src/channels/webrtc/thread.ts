@@ -3,12 +3,10 @@ import { Worker } from 'node:worker_threads';
 import type { Clock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
 import type { Log } from '../../log/log.ts';
-import type { OpenPeer, PeerNews, PeerRequest } from './messages.ts';
+import type { OpenPeer, PeerEvent, PeerNews, PeerRequest } from './messages.ts';
 import type { LocalEnd } from './offer.ts';
 
-/** The server's end of the thread for WebRTC, which is there while somebody watches. */
-
-type PeerEvent = Exclude<PeerNews, { readonly type: 'opened' | 'refused' | 'fault' }>;
+/** The server's end of the thread for WebRTC, which is there while somebody watches or publishes. */
 
 export interface PeerThreadOptions {
   readonly clock: Clock;
@@ -19,9 +17,9 @@ export interface PeerThreadOptions {
 }
 
 const OPEN_MS_MAX = 5_000;
-/** Of V8's heap: some hundred kilobytes for a viewer. */
+/** Of V8's heap: some hundred kilobytes for a viewer or a publisher. */
 const HEAP_MB_MAX = 256;
-/** After it was lost there is none for so long, and after its last viewer it stays for so long. */
+/** After it was lost there is none for so long, and after its last session it stays for so long. */
 const RETRY_MS = 1_000;
 const LINGER_MS = 60_000;
 
@@ -70,7 +68,7 @@ export class PeerThread {
     this.#worker?.postMessage(request);
   }
 
-  /** Now and then, while nobody watches. */
+  /** Now and then, while there is no session. */
   rest(nowMs: number): void {
     if (this.#asked.size === 0 && nowMs - this.#usedMs >= LINGER_MS) void this.close();
   }

@@ -1,10 +1,14 @@
 import { parentPort } from 'node:worker_threads';
 import type { OpenPeer, PeerNews, PeerRequest } from './messages.ts';
-import { Peer } from './peer.ts';
+import { PublisherPeer } from './publisher-peer.ts';
+import { ViewerPeer } from './viewer-peer.ts';
 
 /**
- * The thread for WebRTC: connections, encryption and packets of all viewers. What they send is read here and nowhere else, so that whatever it does to the libraries ends their sessions, and not the server.
+ * The thread for WebRTC: connections, encryption and packets of all viewers and publishers. What they send is read here and nowhere else but in the process of a camera, so that whatever it does to the
+ * libraries ends their sessions, and not the server.
  */
+
+type Peer = ViewerPeer | PublisherPeer;
 
 const COUNTS_INTERVAL_MS = 1_000;
 
@@ -16,15 +20,15 @@ parentPort!.on('message', (request: PeerRequest) => {
   const peer = peers.get(request.id);
   switch (request.type) {
     case 'open': {
-      const begun = new Peer(request, tell);
+      const begun = peerOf(request);
       peers.set(request.id, begun);
-      opening = opening.then(() => open(begun, request));
+      opening = opening.then(() => open(begun));
       return;
     }
     case 'frame':
-      return peer?.frame(request);
+      return peer instanceof ViewerPeer ? peer.frame(request) : undefined;
     case 'text':
-      return peer?.text(request.label, request.text);
+      return peer instanceof ViewerPeer ? peer.text(request.label, request.text) : undefined;
     case 'close':
       if (peer) void end(peer, request.last);
   }
@@ -38,12 +42,16 @@ setInterval(() => {
   for (const { id, counts } of peers.values()) tell({ type: 'counts', id, counts });
 }, COUNTS_INTERVAL_MS);
 
-async function open(peer: Peer, request: OpenPeer): Promise<void> {
-  const { id } = request;
+function peerOf(request: OpenPeer): Peer {
+  return request.kind === 'viewer' ? new ViewerPeer(request, tell) : new PublisherPeer(request, tell);
+}
+
+async function open(peer: Peer): Promise<void> {
+  const { id } = peer;
   // It was closed before its turn came.
   if (peers.get(id) !== peer) return;
   try {
-    tell({ type: 'opened', id, local: await peer.open(request) });
+    tell({ type: 'opened', id, local: await peer.open() });
   } catch (thrown) {
     tell({ type: 'refused', id, reason: (thrown as Error).message });
     await end(peer);

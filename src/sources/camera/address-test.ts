@@ -63,6 +63,7 @@ export async function testAddress({ clock, seat, input, epoch, ownTimeOf }: Addr
   };
   const opening: Opening = seat.link.open(epoch, input, {
     begun: () => undefined,
+    publisher: () => undefined,
     live: (_, found) => {
       if (!facts) {
         firstFrameMs = clock.now() - startedMs;

@@ -34,6 +34,18 @@ describe('the state of a camera', () => {
     expect(failed).toEqual({ state: 'failed', sinceMs: 1_000, reason: LOST, untilMs: null });
   });
 
+  test('of one that is published to: it waits, with what was wrong with the last publisher, and forgets that with the next one', () => {
+    const lost: CameraEvent = { kind: 'lost', reason: LOST, retryInMs: 0 };
+    expect(after({ kind: 'live' }, lost, { kind: 'connecting' }, { kind: 'waiting' })).toMatchObject({
+      state: 'waiting',
+      reason: LOST,
+    });
+    expect(after({ kind: 'live' }, lost, { kind: 'waiting' }, { kind: 'anew' })).toMatchObject({
+      state: 'connecting',
+      reason: null,
+    });
+  });
+
   test('only who is live stalls, or has trouble', () => {
     const stalled: CameraEvent = { kind: 'stalled', reason: LOST };
     const trouble: CameraEvent = { kind: 'trouble', reason: LOST };
@@ -51,6 +63,14 @@ describe('the next try', () => {
 
   test('comes at once, then ever later, up to half a minute', () => {
     expect(pauses('CAMERA_STALLED')).toEqual([0, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
+  });
+
+  test('of one that is published to comes at once, however many publishers have failed', () => {
+    expect(retryInMs('CAMERA_TOO_LARGE', 100, 1, true)).toBe(0);
+    expect(retryInMs('CAMERA_STALLED', 100, 1, true)).toBe(0);
+    // Nobody can come.
+    expect(retryInMs('CAMERA_UNREACHABLE', 2, 0, true)).toBe(1_000);
+    expect(retryInMs('CAMERA_FORBIDDEN', 1, 0, true)).toBeUndefined();
   });
 
   test('comes at another time for each of those that failed together', () => {

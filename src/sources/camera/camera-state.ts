@@ -22,7 +22,11 @@ export interface CameraStatus {
 
 export type CameraEvent =
   | { readonly kind: 'off' }
+  /** For a publisher, who may come at any moment. */
+  | { readonly kind: 'waiting' }
   | { readonly kind: 'connecting' }
+  /** The same, and nothing of what was before is of account: its publisher has come, or has gone. */
+  | { readonly kind: 'anew' }
   | { readonly kind: 'live' }
   /** Frames came, and come no more; its connection is still there. */
   | { readonly kind: 'stalled'; readonly reason: Reason }
@@ -42,6 +46,10 @@ export function nextStatus(status: CameraStatus, event: CameraEvent, nowMs: numb
     case 'off':
     case 'ended':
       return into(status, { state: event.kind, reason: null, untilMs: null }, nowMs);
+    case 'waiting':
+      return into(status, { state: 'waiting', reason: status.reason, untilMs: null }, nowMs);
+    case 'anew':
+      return into(status, { state: 'connecting', reason: null, untilMs: null }, nowMs);
     case 'connecting':
       return into(status, { state: 'connecting', reason: status.reason, untilMs: null }, nowMs);
     case 'live':
@@ -89,10 +97,11 @@ export const HEALTHY_MS = RETRY.healthyMs;
 
 /**
  * Until the next try after failure number `failures` (from 1) of a row; undefined: there is none until its settings change. `random` is 0 to 1, so that
- * cameras that failed together do not come back together.
+ * cameras that failed together do not come back together. `isPublished`: by a try it waits for a publisher, and what has failed was the last one.
  */
-export function retryInMs(code: ErrorCode, failures: number, random: number): number | undefined {
+export function retryInMs(code: ErrorCode, failures: number, random: number, isPublished = false): number | undefined {
   if (HOPELESS_CODES.has(code)) return undefined;
+  if (isPublished && code !== 'CAMERA_UNREACHABLE') return 0;
   return restartDelayMs(policyOf(code), failures, random);
 }
 

@@ -1,6 +1,7 @@
 import { wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError, type ErrorCode } from '../../base/errors.ts';
 import type { Random } from '../../base/random.ts';
+import { WHIP_ADDRESS } from '../../config/camera-urls.ts';
 import { classOf, type PriorityClass } from '../../base/sample.ts';
 import type { MemoryAccount, MemoryLedger } from '../../fences/memory-ledger.ts';
 import type { Log } from '../../log/log.ts';
@@ -32,6 +33,7 @@ import type { CameraDocument } from './documents.ts';
 import { CHANNEL_FORMS, type ChannelForm, type NamedOutcome, type RawFragment } from '../../base/camera-frame.ts';
 import type { CameraFeed, Still } from './feed.ts';
 import { drawable } from './drawings.ts';
+import type { Inlets } from './inlets.ts';
 import type {
   AnnotatedWish,
   FrameData,
@@ -61,6 +63,7 @@ export interface CameraHost {
   readonly memory: MemoryLedger;
   readonly streams: FrameStreams;
   readonly pool: ReaderPool;
+  readonly inlets: Pick<Inlets, 'next'>;
   readonly hardware: HardwarePlaces;
   readonly openPictures: OpenPictures;
   readonly observer: PictureObserver;
@@ -121,6 +124,7 @@ export class Camera implements CameraFeed {
   #retry: NodeJS.Timeout | undefined;
   #facts: StreamFacts | undefined;
   #epoch = 0;
+  #inlet: string | undefined;
   #condition: { readonly condition: PictureCondition; readonly sinceMs: number };
   /** When it was told to look at what it looks at now. */
   #sceneEpoch = 0;
@@ -238,6 +242,15 @@ export class Camera implements CameraFeed {
   /** Has a place among the cameras that are read. */
   get isRead(): boolean {
     return this.#isRead;
+  }
+
+  get inlet(): string | undefined {
+    return this.#isPublished ? (this.#inlet ??= this.#host.inlets.next()) : undefined;
+  }
+
+  /** It has no place of its own: whoever publishes to it comes to the server. */
+  get #isPublished(): boolean {
+    return this.#settings.url === WHIP_ADDRESS;
   }
 
   watchState(onChange: () => void): () => void {
@@ -382,7 +395,7 @@ export class Camera implements CameraFeed {
       this.#leave();
       if (settings.isEnabled) this.#refuse();
       else this.#change({ kind: 'off' });
-    } else if (!this.#isRead || needsConnection(before, settings) || (isRetried && isWaiting(this.#status))) {
+    } else if (!this.#isRead || needsConnection(before, settings) || (isRetried && hasFailed(this.#status))) {
       this.#begin();
     }
     this.#orderAnnotated();
@@ -469,13 +482,14 @@ export class Camera implements CameraFeed {
     this.#epoch = Math.max(Math.floor(wallTimeMs(clock)), this.#epoch + 1);
     this.#askedMs = nowMs;
     const scene = `${this.id}/${(this.#sceneEpoch ||= this.#epoch)}`;
-    const input = { ...inputOf(this.#settings, this.#host.settings()), scene };
+    const { inlet } = this;
+    const input = { ...inputOf(this.#settings, this.#host.settings()), scene, ...(inlet !== undefined && { inlet }) };
     const listener = this.#listener(() => this.#opening === opening);
     const opening: Opening = this.#seat.link.open(this.#epoch, input, listener, this.#begun);
     this.#opening = opening;
     for (const form of CHANNEL_FORMS) if (this.isWatched(form)) this.#order(form, true);
     this.#ordered = undefined;
-    if (!isWaiting(this.#status) || this.#status.untilMs === null || this.#status.untilMs <= nowMs) {
+    if (!hasFailed(this.#status) || this.#status.untilMs === null || this.#status.untilMs <= nowMs) {
       this.#change({ kind: 'connecting' });
     }
   }
@@ -492,6 +506,7 @@ export class Camera implements CameraFeed {
         this.#begun = this.#opening;
         this.#change({ kind: 'connecting' });
       }),
+      publisher: when((isThere) => this.#onPublisher(isThere)),
       live: when((epoch, facts) => this.#onLive(epoch, facts)),
       ended: when((code, reason) => this.#onEnded(code, reason)),
       lost: when((loss) => this.#onLost(loss)),
@@ -503,6 +518,11 @@ export class Camera implements CameraFeed {
       stillFailed: when((request, code, reason) => this.#stills.failed(request, code, shortened(reason))),
       data: when((data) => this.#onData(data)),
     };
+  }
+
+  #onPublisher(isThere: boolean): void {
+    this.#askedMs = this.#host.clock.now();
+    this.#change({ kind: isThere ? 'anew' : 'waiting' });
   }
 
   #onLive(epoch: number, facts: StreamFacts): void {
@@ -544,6 +564,16 @@ export class Camera implements CameraFeed {
       this.#host.log.write('camera_ended', { camera: this.id });
       this.#change({ kind: 'ended' });
       return;
+    }
+    if (this.#isPublished) {
+      // The next publisher shows something else.
+      this.#sceneEpoch = 0;
+      this.#forgetCondition();
+      // Publishers come and go: that is no failure.
+      if (code === 'CAMERA_ENDED') {
+        this.#change({ kind: 'anew' });
+        return this.#connect();
+      }
     }
     this.#failures++;
     this.#fail({ code, message: shortened(reason) });
@@ -694,7 +724,7 @@ export class Camera implements CameraFeed {
   /** Tries again, or does not. */
   #fail(reason: Reason): void {
     const { random, log, onRetry } = this.#host;
-    const retryMs = retryInMs(reason.code, this.#failures, random());
+    const retryMs = retryInMs(reason.code, this.#failures, random(), this.#isPublished);
     const said = { camera: this.id, url: shownAddress(this.#settings.url), code: reason.code, reason: reason.message };
     if (retryMs === undefined) {
       log.write('camera_given_up', said);
@@ -810,7 +840,7 @@ export class Camera implements CameraFeed {
   }
 }
 
-function isWaiting({ state }: CameraStatus): boolean {
+function hasFailed({ state }: CameraStatus): boolean {
   return state === 'backing_off' || state === 'failed';
 }
 

@@ -5,9 +5,18 @@ import { PICTURE_CONDITIONS } from './messages.ts';
 
 /**
  * `off`: not wanted. `connecting`: no frame of this connection yet. `live`: frames come. `stalled`: they came, and come no more. `backing_off`: the last try has failed; the
- * next one is at `until`. `failed`: there will be none, because it would be of no use. `ended`: a file that was played to its end.
+ * next one is at `until`. `waiting`: for whoever publishes to it. `failed`: there will be none, because it would be of no use. `ended`: a file that was played to its end.
  */
-export const CAMERA_STATES = ['off', 'connecting', 'live', 'stalled', 'backing_off', 'failed', 'ended'] as const;
+export const CAMERA_STATES = [
+  'off',
+  'waiting',
+  'connecting',
+  'live',
+  'stalled',
+  'backing_off',
+  'failed',
+  'ended',
+] as const;
 export type CameraState = (typeof CAMERA_STATES)[number];
 
 const unixMs = (what: string) => z.number().describe(`${what}, Unix ms`);

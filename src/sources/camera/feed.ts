@@ -19,6 +19,8 @@ export interface Still {
 export interface CameraFeed {
   readonly id: string;
   report(): CameraDocument;
+  /** Local socket into which the packets of its publisher go; undefined: it is not published to. */
+  readonly inlet: string | undefined;
   /** It has masks: `raw` has not, and is for those who may see it so (`requireUnmasked`). Changes are told by `watchAll`, before another frame comes. */
   readonly isMasked: boolean;
   /** Polygons, as its settings have them; what is encoded anew has them. */

@@ -1,6 +1,7 @@
 import { wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError, toSightlineError, type ErrorCode } from '../../base/errors.ts';
 import type { Random } from '../../base/random.ts';
+import { WHIP_ADDRESS } from '../../config/camera-urls.ts';
 import type { MemoryLedger } from '../../fences/memory-ledger.ts';
 import type { Log } from '../../log/log.ts';
 import type { PriorityClass } from '../../base/sample.ts';
@@ -16,6 +17,7 @@ import type { CameraFeed, CameraFeeds } from './feed.ts';
 import type { Hardware, HardwareWish } from './hardware.ts';
 import { HardwarePlaces } from './hardware-places.ts';
 import { findHardware } from './hardware-proof.ts';
+import { Inlets } from './inlets.ts';
 import type { PictureObserver } from './picture-accounts.ts';
 import type { OpenPictures } from './picture-feed.ts';
 import { PictureShare } from './picture-share.ts';
@@ -57,6 +59,7 @@ const ENCODED_FORMS = ['transcoded', 'annotated'] as const satisfies readonly En
 export class CameraFleet implements CameraFeeds {
   readonly #options: CameraFleetOptions;
   readonly #pool: ReaderPool;
+  readonly #inlets = new Inlets();
   readonly #hardware: HardwarePlaces;
   /** By id, in the order of the ids. */
   #cameras = new Map<string, Camera>();
@@ -138,10 +141,14 @@ export class CameraFleet implements CameraFeeds {
     this.#hardware.configure(settings.hardware);
   }
 
-  /** Opens an address once, beside the cameras, and says what it found. Errors: CAMERA_TESTS_BUSY. */
+  /** Opens an address once, beside the cameras, and says what it found. Errors: CAMERA_TESTS_BUSY; CAMERA_FORBIDDEN where there is nothing to open. */
   async test(settings: CameraSettings): Promise<CameraTest> {
     const { clock } = this.#options;
     if (this.#isClosed) throw new SightlineError('SHUTTING_DOWN', 'the server is stopping');
+    if (settings.url === WHIP_ADDRESS) {
+      const message = `${WHIP_ADDRESS} cannot be opened: add the camera, and publish to it by POST /whip/ID`;
+      throw new SightlineError('CAMERA_FORBIDDEN', message);
+    }
     const seat = this.#pool.placeTest();
     if (!seat) throw tooManyTests(TESTS_MAX);
     this.#lastTestEpoch = Math.max(Math.floor(wallTimeMs(clock)), this.#lastTestEpoch + 1);
@@ -223,6 +230,7 @@ export class CameraFleet implements CameraFeeds {
     this.#watchers.clear();
     this.#hardware.close();
     await this.#pool.close();
+    await this.#inlets.close();
   }
 
   #configureOne(id: string, hasPlace: boolean, isRetried: boolean): void {
@@ -268,6 +276,7 @@ export class CameraFleet implements CameraFeeds {
       tracer,
       guard,
       pool: this.#pool,
+      inlets: this.#inlets,
       hardware: this.#hardware,
       settings: () => this.#settings,
       cameras: () => this.#read,

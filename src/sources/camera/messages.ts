@@ -17,6 +17,8 @@ import type { PictureCondition } from '../../vision/picture-watch.ts';
 export interface CameraInput {
   /** With credentials, if there are any: it goes into no log and no message. */
   readonly url: string;
+  /** Path of the local socket through which the packets of its publisher come, where it is published to. */
+  readonly inlet?: string;
   /** Names what it looks at: a connection goes on with what the last one of the same name has learned of the picture. Left out: with nothing. */
   readonly scene?: string;
   readonly transport: 'tcp' | 'udp';
@@ -114,6 +116,8 @@ export interface ReaderCounts {
 }
 
 export type ReaderNews =
+  /** It is published to: it waits for that now, or somebody has come. */
+  | { readonly type: 'publisher'; readonly camera: number; readonly isThere: boolean }
   /** The first frame is there, or the parameters of coding have changed (then with a new epoch that the process has taken). */
   | { readonly type: 'live'; readonly camera: number; readonly epoch: number; readonly facts: StreamFacts }
   /**

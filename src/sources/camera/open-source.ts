@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { SightlineError } from '../../base/errors.ts';
+import { WHIP_ADDRESS } from '../../config/camera-urls.ts';
 import { Reach } from '../../net/reach.ts';
 import { connectionFault } from './faults.ts';
 import { FfmpegSource, type ByteSource, type FfmpegInput } from './ffmpeg-source.ts';
@@ -11,6 +12,7 @@ import { credentialsOf } from './credentials.ts';
 import { RtspRelay } from './rtsp-relay.ts';
 import { OtherCodec, RtspSource } from './rtsp-source.ts';
 import type { PacketSource, SourcePacket, TrackFacts } from './source.ts';
+import { WhipSource } from './whip-source.ts';
 
 /**
  * The source of a camera, by the kind of its address:
@@ -19,6 +21,7 @@ import type { PacketSource, SourcePacket, TrackFacts } from './source.ts';
  * - `http://`, `https://`: MJPEG, HLS, a file; fetched by Node, and only demultiplexed by FFmpeg;
  * - `rtmp://`: by FFmpeg;
  * - `rtsp://0.0.0.0:8554/any?listen`, `rtmp://0.0.0.0:1935/any/path?listen`: waits at this address and port for a camera that pushes;
+ * - `whip:`: whoever publishes to it comes to the server, and their packets from there;
  * - `/dev/video0`: a device (Linux);
  * - `file:///path/clip.mp4` or a path: a file.
  *
@@ -26,6 +29,7 @@ import type { PacketSource, SourcePacket, TrackFacts } from './source.ts';
  * no redirect.
  */
 export function sourceOf(input: CameraInput): PacketSource {
+  if (input.url === WHIP_ADDRESS) return new WhipSource(input.inlet);
   return new LazySource((signal) => pick(input, signal));
 }
 

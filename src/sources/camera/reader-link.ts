@@ -41,6 +41,8 @@ export interface ProcessLoss {
 export interface OpeningListener {
   /** It is its turn, and there is a process. */
   begun(): void;
+  /** As in `ReaderNews`. */
+  publisher(isThere: boolean): void;
   live(epoch: number, facts: StreamFacts): void;
   /** `code` null: a file was played to its end. */
   ended(code: ErrorCode | null, reason: string): void;
@@ -297,7 +299,7 @@ export class ReaderLink {
       opening.isOver = true;
       this.#open.delete(news.camera);
     }
-    if (news.type === 'ended' || news.type === 'live') this.#settled(opening);
+    if (news.type === 'ended' || news.type === 'live' || news.type === 'publisher') this.#settled(opening);
     this.#options.guard(() => tell(opening.listener, news));
   }
 
@@ -324,6 +326,8 @@ type Ended = Extract<ReaderNews, { type: 'ended' }>;
 
 function tell(listener: OpeningListener, news: Exclude<ReaderNews, { type: 'counts' }>): void {
   switch (news.type) {
+    case 'publisher':
+      return listener.publisher(news.isThere);
     case 'live':
       return listener.live(news.epoch, news.facts);
     case 'ended':

@@ -300,8 +300,9 @@ export class CameraReader {
 
   async #run(): Promise<void> {
     const { openTimeoutMs } = this.#input;
-    this.#deadline = setTimeout(() => this.#neverCame(), openTimeoutMs);
     try {
+      await this.#arrival();
+      this.#deadline = setTimeout(() => this.#neverCame(), openTimeoutMs);
       const track = await this.#source.open();
       this.#track = track;
       this.#requireSize(track);
@@ -319,6 +320,15 @@ export class CameraReader {
       this.#failed(thrown);
     }
     await this.#free();
+  }
+
+  /** Where somebody has to come who sends. */
+  async #arrival(): Promise<void> {
+    if (!this.#source.arrive) return;
+    const { tell } = this.#options;
+    tell({ type: 'publisher', camera: this.camera, isThere: false });
+    await this.#source.arrive();
+    tell({ type: 'publisher', camera: this.camera, isThere: true });
   }
 
   /** It is over by itself. */

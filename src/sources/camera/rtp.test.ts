@@ -72,6 +72,20 @@ describe('frames out of packets', () => {
     expect(shown(framesOf('h264', slices)).map(([bytes]) => bytes)).toEqual(['619a', '611a', '619a 611a']);
   });
 
+  test('are none the less for packets of padding alone between them', () => {
+    const whole = { payload: [0x61, 0x9a], isMarked: true };
+    const padding = { payload: [] };
+    const frames = framesOf('h264', [whole, padding, padding, { ...whole, time: 1 }]);
+    expect(frames.map(({ lost }) => lost)).toEqual([0, 0]);
+    // A frame is missing before the padding.
+    const lost = framesOf('h264', [
+      { ...whole, sequence: 0 },
+      { ...padding, sequence: 2 },
+      { ...whole, time: 2, sequence: 3 },
+    ]);
+    expect(lost.map((frame) => frame.lost)).toEqual([0, 1]);
+  });
+
   test('are left out where a packet is missing, and the loss is told with the next one', () => {
     const whole = { payload: [0x61, 0x9a], isMarked: true };
     const frames = framesOf('h264', [

@@ -66,6 +66,11 @@ export class RtpFrames {
     if (!packet) return [];
     const frames: RtpFrame[] = [];
     const isGap = this.#sequence !== undefined && packet.sequence !== ((this.#sequence + 1) & 0xffff);
+    if (packet.payload.length === 0) {
+      // Padding alone, by which senders of WebRTC try the line: what is missing before it shows with the next one.
+      if (!isGap) this.#sequence = packet.sequence;
+      return frames;
+    }
     this.#sequence = packet.sequence;
     const { unwrapped: time } = this.#time!;
     const isNew = this.#frameTime !== undefined && time !== this.#frameTime;
@@ -92,8 +97,8 @@ export class RtpFrames {
       begin += 4 + 4 * bytes.readUInt16BE(begin + 2);
     }
     const padding = (bytes[0]! & 0x20) === 0 ? 0 : bytes.at(-1)!;
+    if (begin + padding > bytes.length) return undefined;
     const payload = bytes.subarray(begin, bytes.length - padding);
-    if (payload.length === 0) return undefined;
     const stamp = bytes.readUInt32BE(4);
     const before = this.#time;
     this.#time = { stamp, unwrapped: before ? before.unwrapped + ((stamp - before.stamp) | 0) : stamp };
@@ -211,15 +216,25 @@ interface ArrivedPacket {
 }
 
 /** Packets that wait for one before them, and for how long. */
-const WAITING_MAX = 64;
-const WAIT_MS_MAX = 60;
+export interface Patience {
+  readonly packetsMax: number;
+  readonly waitMsMax: number;
+}
+
+/** Of a network that mixes them up, and sends none again. */
+const PATIENCE: Patience = { packetsMax: 64, waitMsMax: 60 };
 /** One that is older, or ahead, by more is of a new beginning. */
 const AWAY_MAX = 512;
 
 /** Puts packets of UDP into their order. */
 export class RtpOrder {
+  readonly #patience: Patience;
   #next: number | undefined;
   readonly #waiting = new Map<number, ArrivedPacket>();
+
+  constructor(patience = PATIENCE) {
+    this.#patience = patience;
+  }
 
   *push(bytes: Buffer, arrivedMs: number): Generator<ArrivedPacket, void, undefined> {
     if (bytes.length < HEADER_BYTES) return;
@@ -234,9 +249,10 @@ export class RtpOrder {
     }
     this.#waiting.set(sequence, { bytes, arrivedMs });
     yield* this.#take();
+    const { packetsMax, waitMsMax } = this.#patience;
     for (;;) {
       const [first] = this.#waiting.values();
-      if (!first || (this.#waiting.size <= WAITING_MAX && arrivedMs - first.arrivedMs <= WAIT_MS_MAX)) return;
+      if (!first || (this.#waiting.size <= packetsMax && arrivedMs - first.arrivedMs <= waitMsMax)) return;
       // What is missing will not come any more.
       while (!this.#waiting.has(this.#next)) this.#next = (this.#next + 1) & 0xffff;
       yield* this.#take();

@@ -8,7 +8,8 @@ import type { NalCodec } from '../../media/nal.ts';
 import type { Reach } from '../../net/reach.ts';
 import { authorizer, type AuthorizedRequest, type Credentials } from './credentials.ts';
 import { connectionFault, statusFault } from './faults.ts';
-import { RtpFrames, RtpOrder, readRtcp, receiverReport, wallMsOf, type RtpFrame, type SenderReport } from './rtp.ts';
+import { receiverReport, RtpOrder } from './rtp.ts';
+import { RtpQueue } from './rtp-queue.ts';
 import { RtspReader, type RtspAnswer } from './rtsp-messages.ts';
 import { videoOf, type VideoDescription } from './sdp.ts';
 import { monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
@@ -29,8 +30,6 @@ export interface RtspOptions {
 }
 
 const REDIRECTS_MAX = 3;
-/** Frames that wait to be read, after which the camera has to wait (TCP), or they are lost (UDP). */
-const WAITING_MAX = 128;
 const KEEPALIVE_S_MAX = 30;
 const REPORT_INTERVAL_MS = 5_000;
 const PORT_TRIES = 20;
@@ -71,13 +70,8 @@ export class RtspSource implements PacketSource {
   readonly #timers: NodeJS.Timeout[] = [];
   #udp: { readonly rtp: UdpSocket; readonly rtcp: UdpSocket; serverPort: number } | undefined;
   #channel = 0;
-  #frames: RtpFrames | undefined;
+  #queue: RtpQueue | undefined;
   #isPlaying = false;
-  #report: SenderReport | undefined;
-  readonly #queue: RtpFrame[] = [];
-  /** Of UDP: frames that nobody had read. */
-  #unread = 0;
-  #reader: { readonly resolve: () => void } | undefined;
   #fault: Error | undefined;
   #reordered: RtpOrder | undefined;
 
@@ -97,7 +91,7 @@ export class RtspSource implements PacketSource {
     if (codec === undefined || video.isInterleaved || video.clockRate !== 90_000) {
       throw new OtherCodec(video.encoding, this.#url);
     }
-    this.#frames = new RtpFrames(codec, video.payloadType);
+    this.#queue = new RtpQueue(codec, video.payloadType);
     await this.#setUp(trackUrl(base, video));
     this.#check(await this.#request('PLAY', base, { Range: 'npt=0.000-' }));
     this.#isPlaying = true;
@@ -115,30 +109,9 @@ export class RtspSource implements PacketSource {
   }
 
   async read(): Promise<SourcePacket | undefined> {
-    while (this.#queue.length === 0) {
-      if (this.#abort.signal.aborted) return undefined;
-      if (this.#fault) throw this.#fault;
-      await new Promise<void>((resolve) => {
-        this.#reader = { resolve };
-      });
-      this.#reader = undefined;
-    }
-    const frame = this.#queue.shift()!;
-    if (this.#queue.length < WAITING_MAX / 2 && this.#socket?.isPaused() === true) this.#socket.resume();
-    const lost = frame.lost + this.#unread;
-    this.#unread = 0;
-    return {
-      bytes: frame.bytes,
-      isKey: frame.isKey,
-      pts: frame.time,
-      dts: undefined,
-      duration: undefined,
-      arrivedMs: frame.arrivedMs,
-      cameraMs: this.#report && wallMsOf(frame, this.#report),
-      lost,
-      isRestart: false,
-      extradata: undefined,
-    };
+    const packet = await this.#queue!.next();
+    if (!this.#queue!.isCrowded && this.#socket?.isPaused() === true) this.#socket.resume();
+    return packet;
   }
 
   async close(): Promise<void> {
@@ -154,6 +127,7 @@ export class RtspSource implements PacketSource {
     } else socket?.destroy();
     this.#udp?.rtp.close();
     this.#udp?.rtcp.close();
+    this.#queue?.close();
     this.#fail(new SightlineError('CAMERA_ENDED', 'it was closed'));
   }
 
@@ -357,24 +331,14 @@ export class RtspSource implements PacketSource {
   }
 
   #takeRtp(bytes: Buffer, arrivedMs: number): void {
-    const frames = this.#frames?.push(bytes, arrivedMs);
-    if (!frames || frames.length === 0) return;
-    for (const frame of frames) {
-      if (this.#queue.length >= WAITING_MAX) {
-        // The rest of a chunk of TCP comes all the same.
-        this.#unread += this.#queue.shift()!.lost + 1;
-      }
-      this.#queue.push(frame);
-    }
-    if (!this.#udp && this.#queue.length >= WAITING_MAX / 2) this.#socket!.pause();
-    this.#reader?.resolve();
+    this.#queue?.takeRtp(bytes, arrivedMs);
+    // The rest of a chunk comes all the same.
+    if (!this.#udp && this.#queue?.isCrowded === true) this.#socket!.pause();
   }
 
   #takeRtcp(bytes: Buffer): void {
-    const { report, isBye } = readRtcp(bytes);
-    // The first one may come before the first frame.
-    this.#report = report ?? this.#report;
-    if (isBye) this.#fail(new SightlineError('CAMERA_ENDED', 'it has ended the stream'));
+    if (this.#queue?.takeRtcp(bytes) === true)
+      this.#fail(new SightlineError('CAMERA_ENDED', 'it has ended the stream'));
   }
 
   #sendReport(): void {
@@ -392,7 +356,7 @@ export class RtspSource implements PacketSource {
   #fail(error: Error): void {
     this.#fault ??= error;
     for (const { reject } of this.#waiting.values()) reject(this.#fault);
-    this.#reader?.resolve();
+    this.#queue?.fail(this.#fault);
   }
 }
 

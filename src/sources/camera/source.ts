@@ -39,6 +39,8 @@ export interface TrackFacts {
 }
 
 export interface PacketSource {
+  /** Before all else: until somebody has come who sends, however long that takes. Left out: it is the server that goes to the camera. Errors: those of a camera. */
+  arrive?(): Promise<void>;
   /** Until it is known what comes. Errors: those of a camera (`CAMERA_…`). */
   open(): Promise<TrackFacts>;
   /** The next packet; undefined: it has ended, or was closed. Errors: those of a camera. */

@@ -1,52 +1,29 @@
-import { randomBytes } from 'node:crypto';
-import type { Dependant, Principal } from '../../auth/principal.ts';
 import type { ChannelForm, NamedOutcome, RawFragment, RawInit } from '../../base/camera-frame.ts';
-import { wallAheadMs, type Clock } from '../../base/clock.ts';
+import { wallAheadMs } from '../../base/clock.ts';
 import { SightlineError, toSightlineError } from '../../base/errors.ts';
 import type { Sample } from '../../base/sample.ts';
 import { parameterSetsOfTrack } from '../../media/fmp4.ts';
 import { readSps } from '../../media/sps.ts';
 import { namedOutcomeMessage } from '../../protocol/outcome-message.ts';
-import type { WebRtcEndMessage, WebRtcFrameMessage, WebRtcResultMessage } from '../../protocol/webrtc.ts';
+import type { WebRtcFrameMessage, WebRtcResultMessage } from '../../protocol/webrtc.ts';
 import type { CameraFeed, CameraFeeds } from '../../sources/camera/feed.ts';
 import { RawCursor } from '../../sources/camera/raw-cursor.ts';
 import { ResultCursor } from '../../sources/camera/result-cursor.ts';
 import { addCounts, NO_COUNTS } from '../../stream/reader-counts.ts';
 import type { ReaderCounts } from '../../stream/reader.ts';
 import type { Channel } from './channels.ts';
-import { NO_PEER_COUNTS, type PeerCounts, type PeerNews, type PeerRequest } from './messages.ts';
+import type { PeerEvent } from './messages.ts';
+import { PeerSession, type SessionParts } from './peer-session.ts';
 import { distanceOf, profileOfCodec, type Profile } from './profiles.ts';
 import { catchUpTimeS, RtpClock, type Place } from './rtp-clock.ts';
 
-/** Why a session has ended. */
-export type EndCause =
-  | 'deleted'
-  | 'closed'
-  | 'lost'
-  | 'misbehaved'
-  | 'connect_timeout'
-  | 'credentials'
-  | 'camera'
-  | 'codec'
-  | 'thread'
-  | 'shutdown';
-
-export interface SessionParts {
-  readonly id: number;
-  readonly clock: Clock;
-  readonly feed: CameraFeed;
+export interface ViewerParts extends SessionParts {
   readonly channelName: string;
   readonly channel: Channel;
   /** Of H.264, as it was agreed on. */
   readonly profile: Profile;
-  readonly principal: Principal;
-  /** By which its address is held to bounds. */
-  readonly addressName: string | undefined;
-  readonly send: (request: PeerRequest) => void;
-  readonly onEnded: (session: ViewerSession, cause: EndCause) => void;
 }
 
-const SECRET_BYTES = 24;
 /** What waits for a viewer for longer is left out, up to the newest key frame. */
 const BUDGET_MS = 1_000;
 /** Frames that are with the thread, and their bytes; one always goes. */
@@ -54,21 +31,14 @@ const FLIGHT_FRAMES_MAX = 64;
 const FLIGHT_BYTES_MAX = 1_048_576;
 
 /** One viewer of one camera. Its frames wait in the camera's stream; it has a place in that, and gives the thread no more than it takes. */
-export class ViewerSession implements Dependant {
-  readonly id: number;
-  /** Whoever has it may end the session. */
-  readonly secret = randomBytes(SECRET_BYTES).toString('base64url');
-  /** Its connection is waited for since then; before that the thread makes the answer, which has a bound of its own. */
-  #answeredMs = Infinity;
-  readonly #parts: SessionParts;
+export class ViewerSession extends PeerSession {
+  readonly #parts: ViewerParts;
   readonly #stamps = new RtpClock();
   #channel: Channel;
   #cursor: RawCursor | undefined;
   #results: ResultCursor | undefined;
   /** Of cursors that were closed. */
   #left: ReaderCounts = NO_COUNTS;
-  #peerCounts: PeerCounts = NO_PEER_COUNTS;
-  #state: 'connecting' | 'connected' | 'over' = 'connecting';
   /** Those that were there when it began. */
   #catchUp: { readonly head: number; readonly place: Place } | undefined;
   #init: RawInit | undefined;
@@ -78,32 +48,16 @@ export class ViewerSession implements Dependant {
   #flightBytes = 0;
 
   /** Errors: TRANSCODE_LIMIT_REACHED. */
-  constructor(parts: SessionParts) {
-    this.id = parts.id;
+  constructor(parts: ViewerParts) {
+    super(parts);
     this.#parts = parts;
     this.#channel = parts.channel;
     parts.channel.begin(parts.feed);
-    parts.principal.add(this);
-  }
-
-  get camera(): string {
-    return this.#parts.feed.id;
+    this.begin();
   }
 
   get channelName(): string {
     return this.#parts.channelName;
-  }
-
-  get addressName(): string | undefined {
-    return this.#parts.addressName;
-  }
-
-  get isConnected(): boolean {
-    return this.#state === 'connected';
-  }
-
-  get isOver(): boolean {
-    return this.#state === 'over';
   }
 
   /** Of frames: published = delivered + dropped (by cause) + queued. */
@@ -111,53 +65,15 @@ export class ViewerSession implements Dependant {
     return this.#cursor ? addCounts(this.#left, this.#cursor.counts()) : this.#left;
   }
 
-  get peerCounts(): PeerCounts {
-    return this.#peerCounts;
-  }
-
-  /** The viewer has its answer. */
-  answered(): void {
-    this.#answeredMs = this.#parts.clock.now();
-  }
-
-  /** Of its thread. */
-  onEvent(event: Exclude<PeerNews, { type: 'opened' | 'refused' | 'fault' }>): void {
-    switch (event.type) {
-      case 'connected':
-        return this.#onConnected();
-      case 'channel':
-        return event.label === 'results' ? this.#openResults() : undefined;
-      case 'sent':
-        this.#flightFrames--;
-        this.#flightBytes -= event.bytes;
-        return this.#pump();
-      case 'lost_picture':
-        // The camera cannot be asked for one.
-        this.#cursor?.needKey();
-        return undefined;
-      case 'counts':
-        this.#peerCounts = event.counts;
-        return undefined;
-      case 'over':
-        return this.close(event.cause);
-    }
-  }
-
   /** Once a second. */
-  sweep(nowMs: number, connectTimeoutMs: number): void {
-    if (this.#state === 'connecting' && nowMs - this.#answeredMs > connectTimeoutMs)
-      return this.close('connect_timeout');
+  override sweep(nowMs: number, connectTimeoutMs: number): void {
+    super.sweep(nowMs, connectTimeoutMs);
     this.#cursor?.catchUp(nowMs);
     this.#results?.catchUp(nowMs);
   }
 
-  /** Its credential counts no more. */
-  end(reason: SightlineError): void {
-    this.close('credentials', reason);
-  }
-
-  /** Its camera was removed, or another one has its name, or it has got masks that the viewer is to see. */
-  cameraChanged(feeds: Pick<CameraFeeds, 'all'>): void {
+  /** It was removed, or another one has its name, or it has got masks that the viewer is to see. */
+  override cameraChanged(feeds: Pick<CameraFeeds, 'all'>): void {
     const { feed, principal } = this.#parts;
     if (!feeds.all().includes(feed)) this.#onCameraGone();
     else if (!this.#channel.mayShow(feed, principal)) this.#fallBack();
@@ -168,27 +84,31 @@ export class ViewerSession implements Dependant {
     if (feed === this.#parts.feed && this.#channel.form === form) this.close('codec', error);
   }
 
-  /** `reason` is told to the viewer. Idempotent. */
-  close(cause: EndCause, reason?: SightlineError): void {
-    if (this.#state === 'over') return;
-    this.#state = 'over';
-    const { feed, principal, send, id, onEnded } = this.#parts;
-    principal.remove(this);
-    this.#leaveChannel();
-    this.#results?.close();
-    this.#channel.end(feed);
-    const message: WebRtcEndMessage | undefined = reason && { type: 'end', code: reason.code, message: reason.message };
-    send({ type: 'close', id, last: message && JSON.stringify(message) });
-    onEnded(this, cause);
-  }
-
-  #onConnected(): void {
-    if (this.#state !== 'connecting') return;
-    this.#state = 'connected';
+  /** From the newest key frame on. */
+  protected override onConnected(): void {
     this.#follow();
   }
 
-  /** From the newest key frame on. */
+  protected override onNews(event: Exclude<PeerEvent, { readonly type: 'over' | 'counts' | 'connected' }>): void {
+    switch (event.type) {
+      case 'channel':
+        return event.label === 'results' ? this.#openResults() : undefined;
+      case 'sent':
+        this.#flightFrames--;
+        this.#flightBytes -= event.bytes;
+        return this.#pump();
+      case 'lost_picture':
+        // The camera cannot be asked for one.
+        return this.#cursor?.needKey();
+    }
+  }
+
+  protected override onClosed(): void {
+    this.#leaveChannel();
+    this.#results?.close();
+    this.#channel.end(this.#parts.feed);
+  }
+
   #follow(): void {
     const stream = this.#channel.streamOf(this.#parts.feed);
     const newest = stream.at(stream.head - 1)?.data;
@@ -299,7 +219,7 @@ export class ViewerSession implements Dependant {
 
   /** The viewer has asked for them. */
   #openResults(): void {
-    if (this.#state !== 'connected' || this.#results) return;
+    if (!this.isConnected || this.#results) return;
     const { feed, clock } = this.#parts;
     try {
       this.#results = new ResultCursor(feed.results, {

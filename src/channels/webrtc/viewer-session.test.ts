@@ -9,7 +9,8 @@ import { FOUND, ScriptedCameras, type ScriptedCamera } from '../../../test/suppo
 import { channelsOf } from './channels.ts';
 import type { PeerRequest, SendFrame } from './messages.ts';
 import type { Profile } from './profiles.ts';
-import { ViewerSession, type EndCause } from './session.ts';
+import type { EndCause } from './peer-session.ts';
+import { ViewerSession } from './viewer-session.ts';
 
 const KEY_EVERY = 10;
 

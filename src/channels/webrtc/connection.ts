@@ -1,61 +1,48 @@
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   RTCPeerConnection,
   RTCRtpCodecParameters,
-  RtpHeader,
-  RtpPacket,
   type RTCDataChannel,
-  type RTCRtpSender,
+  type RtcpPacket,
+  type RTCRtpTransceiver,
   type StunProtocol,
 } from 'werift';
-import { unitsOfFragment } from '../../media/fmp4.ts';
 import { Gate } from './gate.ts';
-import { LABELS, type Label, type OpenPeer, type PeerCounts, type PeerNews, type SendFrame } from './messages.ts';
+import type { OpenPeer } from './messages.ts';
 import type { LocalEnd } from './offer.ts';
-import { Pacer } from './pacer.ts';
-import { payloadsOf } from './packets.ts';
 
-/** One viewer's connection, in the thread for WebRTC. The connection itself (ICE, DTLS, SRTP, SCTP) is werift's. */
+/** The server's end of a connection, in the thread for WebRTC. The connection itself (ICE, DTLS, SRTP, SCTP) is werift's. */
 
-/** Of a payload: with all headers it stays below what every network carries (IPv6: 1,280 bytes). */
-const PAYLOAD_BYTES_MAX = 1_180;
-/** As soon as it is there: shortest and longest wait of a player, 12 bits each, in 10 ms. */
-const NO_DELAY = Buffer.of(0, 0, 0);
-/** Names that wait for their channel, and bytes that wait in one: beyond it the oldest go, and newer ones. */
-const NAMES_WAITING_MAX = 512;
+/** Bytes that wait in a channel of data. */
 const CHANNEL_BYTES_MAX = 256 * 1024;
-/** Channels that a viewer may open; whoever opens more is no viewer. */
+/** Channels that the other end may open; whoever opens more is neither a viewer nor a publisher. */
 const CHANNELS_MAX = 8;
 /** For the reason of the end to leave. No pictures go any more. */
 const LAST_WORDS_MS = 100;
 
-type Tell = (news: PeerNews) => void;
+export interface ConnectionListener {
+  connected(): void;
+  /** The other end has opened one of its channels. */
+  channel(label: string): void;
+  /** It has ended by itself. */
+  over(cause: 'closed' | 'lost' | 'misbehaved'): void;
+}
 
-export class Peer {
-  readonly id: number;
-  readonly #tell: Tell;
-  readonly #playoutDelayId: number | undefined;
+export class Connection {
+  readonly #labels: readonly string[];
+  readonly #listener: ConnectionListener;
   readonly #connection: RTCPeerConnection;
-  readonly #pacer: Pacer<RtpPacket>;
-  readonly #channels = new Map<Label, RTCDataChannel>();
-  readonly #waiting: string[] = [];
+  readonly #channels = new Map<string, RTCDataChannel>();
   #gate: Gate | undefined;
-  #sender: RTCRtpSender | undefined;
-  #sequence = randomInt(2 ** 16);
   #opened = 0;
-  #packets = 0;
-  #bytes = 0;
-  #asked = 0;
-  #pictureLosses = 0;
   #messagesDropped = 0;
   #isOver = false;
 
-  constructor({ id, playoutDelayId, addresses, listenAt, ports }: OpenPeer, tell: Tell) {
-    this.id = id;
-    this.#tell = tell;
-    this.#playoutDelayId = playoutDelayId;
-    this.#pacer = new Pacer((packet) => this.#sendPacket(packet));
+  /** `labels`: of the channels of data that the other end may open. */
+  constructor({ addresses, listenAt, ports }: OpenPeer, labels: readonly string[], listener: ConnectionListener) {
+    this.#labels = labels;
+    this.#listener = listener;
     this.#connection = new RTCPeerConnection({
       codecs: {
         video: ['video/H264', 'video/rtx'].map(
@@ -71,16 +58,19 @@ export class Peer {
     });
   }
 
-  /** Rejects where there is no port, and where the offer cannot be taken. */
-  async open({ offer, remoteUfrag, role }: OpenPeer): Promise<LocalEnd> {
+  /** `prepare`: is given the video before anything of it can come or go. Rejects where there is no port, and where the offer cannot be taken. */
+  async open(
+    { offer, remoteUfrag, role }: OpenPeer,
+    direction: 'sendonly' | 'recvonly',
+    prepare: (video: RTCRtpTransceiver) => void,
+  ): Promise<LocalEnd> {
     const connection = this.#connection;
     connection.onDataChannel.subscribe((channel) => this.#onChannel(channel));
     await connection.setRemoteDescription({ type: 'offer', sdp: offer });
     const [transceiver] = connection.getTransceivers();
     const [transport] = connection.dtlsTransports;
     if (!transceiver || !transport) throw new Error('the offer has no video');
-    transceiver.setDirection('sendonly');
-    this.#sender = transceiver.sender;
+    transceiver.setDirection(direction);
     transport.role = role === 'active' ? 'client' : 'server';
     transport.onStateChange.subscribe((state) => this.#onTransport(state));
     const { connection: ice } = transport.iceTransport;
@@ -94,18 +84,11 @@ export class Peer {
       if (state === 'disconnected' || state === 'failed') this.#end('lost');
       if (state === 'closed') this.#end('closed');
     });
-    const { sender } = transceiver;
-    sender.onPictureLossIndication.subscribe(() => {
-      this.#pictureLosses++;
-      this.#pacer.clear();
-      this.#tell({ type: 'lost_picture', id: this.id });
-    });
-    sender.onGenericNack.subscribe(({ lost }) => {
-      this.#asked += lost.length;
-    });
+    prepare(transceiver);
     await connection.setLocalDescription(await connection.createAnswer());
     const candidates = ice.localCandidates.map(({ host, port }) => ({ address: host, port }));
     if (candidates.length === 0) throw new Error('no UDP port is free for it');
+    const { sender } = transceiver;
     return {
       ufrag: localUfrag,
       password: localPassword,
@@ -118,67 +101,37 @@ export class Peer {
     };
   }
 
-  get counts(): PeerCounts {
-    return {
-      packets: this.#packets,
-      bytes: this.#bytes,
-      asked: this.#asked,
-      pictureLosses: this.#pictureLosses,
-      strangers: this.#gate?.strangers ?? 0,
-      messagesDropped: this.#messagesDropped,
-    };
+  /** Datagrams that were not let in, and messages for channels that were full. */
+  get counts(): { readonly strangers: number; readonly messagesDropped: number } {
+    return { strangers: this.#gate?.strangers ?? 0, messagesDropped: this.#messagesDropped };
   }
 
-  frame({ stamp, bytes, sets, name }: SendFrame): void {
-    // Whoever sees the frame has its name.
-    this.#sayName(name);
-    const payloads = payloadsOf([...sets, ...unitsOfFragment(bytes)], PAYLOAD_BYTES_MAX);
-    const last = payloads.length - 1;
-    const packets = payloads.map((payload, i) => this.#packet(payload, stamp, i === last));
-    this.#pacer.push(packets, () => this.#tell({ type: 'sent', id: this.id, bytes: bytes.length }));
-  }
-
-  text(label: Label, text: string): void {
+  /** False: there is no such channel. */
+  say(label: string, text: string): boolean {
     const channel = this.#channels.get(label);
-    if (channel) this.#say(channel, text);
+    if (channel) this.#send(channel, text);
+    return channel !== undefined;
   }
 
-  /** Idempotent. */
+  /** What cannot be sent is lost, as any packet may be. */
+  sendRtcp(packet: RtcpPacket): void {
+    const [transport] = this.#connection.dtlsTransports;
+    void transport?.sendRtcp([packet]).catch(() => undefined);
+  }
+
+  /** `last`: is said on all channels before. Idempotent. */
   async close(last?: string): Promise<void> {
     this.#isOver = true;
-    this.#pacer.close();
     if (last !== undefined && this.#channels.size > 0) {
-      for (const channel of this.#channels.values()) this.#say(channel, last);
+      for (const channel of this.#channels.values()) this.#send(channel, last);
       await sleep(LAST_WORDS_MS);
     }
-    // So that the viewer notices: the library ends DTLS without a word.
+    // So that the other end notices: the library ends DTLS without a word.
     await this.#connection.sctpTransport?.stop();
     await this.#connection.close();
   }
 
-  #packet(payload: Buffer, timestamp: number, marker: boolean): RtpPacket {
-    const id = this.#playoutDelayId;
-    const extensions = id === undefined ? [] : [{ id, payload: NO_DELAY }];
-    return new RtpPacket(new RtpHeader({ timestamp, marker, extensions }), payload);
-  }
-
-  #sendPacket(packet: RtpPacket): void {
-    // Not before: what is given up leaves no gap that the viewer would ask for.
-    this.#sequence = (this.#sequence + 1) & 0xffff;
-    packet.header.sequenceNumber = this.#sequence;
-    this.#packets++;
-    this.#bytes += packet.payload.length;
-    void this.#sender?.sendRtp(packet);
-  }
-
-  #sayName(name: string): void {
-    const channel = this.#channels.get('frames');
-    if (channel) return this.#say(channel, name);
-    this.#waiting.push(name);
-    if (this.#waiting.length > NAMES_WAITING_MAX) this.#waiting.shift();
-  }
-
-  #say(channel: RTCDataChannel, text: string): void {
+  #send(channel: RTCDataChannel, text: string): void {
     if (channel.readyState !== 'open' || channel.bufferedAmount + text.length > CHANNEL_BYTES_MAX) {
       this.#messagesDropped++;
       return;
@@ -192,18 +145,17 @@ export class Peer {
 
   #onChannel(channel: RTCDataChannel): void {
     if (++this.#opened > CHANNELS_MAX) return this.#end('misbehaved');
-    const label = LABELS.find((known) => known === channel.label);
-    if (label === undefined || this.#channels.has(label)) return;
+    const { label } = channel;
+    if (!this.#labels.includes(label) || this.#channels.has(label)) return;
     // It is told of before it is open.
     queueMicrotask(() => {
       this.#channels.set(label, channel);
-      if (label === 'frames') for (const name of this.#waiting.splice(0)) this.#say(channel, name);
-      this.#tell({ type: 'channel', id: this.id, label });
+      this.#listener.channel(label);
     });
   }
 
   #onTransport(state: string): void {
-    if (state === 'connected') this.#tell({ type: 'connected', id: this.id });
+    if (state === 'connected') this.#listener.connected();
     if (state === 'closed') this.#end('closed');
     if (state === 'failed') this.#end('lost');
   }
@@ -228,7 +180,7 @@ export class Peer {
   #end(cause: 'closed' | 'lost' | 'misbehaved'): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#tell({ type: 'over', id: this.id, cause });
+    this.#listener.over(cause);
   }
 }
 
