@@ -16,9 +16,10 @@ import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
 import { Archive } from './channels/archive/archive.ts';
+import { ClipExports } from './channels/archive/clip-exports.ts';
 import { Desk } from './channels/archive/desk.ts';
-import { archivePart } from './channels/archive/figures.ts';
-import { archiveSettings } from './channels/archive/settings.ts';
+import { archivePart, exportsPart } from './channels/archive/figures.ts';
+import { archiveSettings, exportSettings } from './channels/archive/settings.ts';
 import { HlsChannels } from './channels/hls/channels.ts';
 import { hlsPart } from './channels/hls/figures.ts';
 import { hlsSettings } from './channels/hls/settings.ts';
@@ -160,6 +161,7 @@ export class Sightline implements AsyncDisposable {
   readonly #webRtc: WebRtc;
   readonly #hls: HlsChannels;
   readonly #archive: Archive;
+  readonly #exports: ClipExports;
   readonly #recordings: Recordings;
   readonly #traces: Traces;
   readonly #store: Store;
@@ -308,6 +310,7 @@ export class Sightline implements AsyncDisposable {
     });
     this.#hls = new HlsChannels({ clock, feeds: this.#fleet, settings: () => hlsSettings(this.#config) });
     this.#archive = new Archive({ feeds: this.#fleet, clock, log, settings: archiveSettings(config) });
+    this.#exports = new ClipExports({ feeds: this.#fleet, log, settings: exportSettings(config) });
     this.#recordings = new Recordings({
       hub: this.#hub,
       topics: this.#topics,
@@ -401,7 +404,11 @@ export class Sightline implements AsyncDisposable {
         }),
         ...whepRoutes(this.#webRtc, basePathOf(config.server)),
         ...hlsRoutes({ channels: this.#hls, isOpen: () => this.#authenticator.isOpen }),
-        ...archiveRoutes({ clock, desk: new Desk(this.#archive), isOpen: () => this.#authenticator.isOpen }),
+        ...archiveRoutes({
+          clock,
+          desk: new Desk(this.#archive, this.#exports),
+          isOpen: () => this.#authenticator.isOpen,
+        }),
         ...loginRoutes({ ...access, signIn, basePath: basePathOf(config.server) }),
         ...ticketRoutes(access.tickets, basePathOf(config.server)),
         ...pageRoutes(this.#camera, certificates?.authority),
@@ -438,6 +445,7 @@ export class Sightline implements AsyncDisposable {
       webRtcPart(this.#webRtc),
       hlsPart(this.#hls),
       archivePart(this.#archive),
+      exportsPart(this.#exports),
       store,
       alertsPart(this.#alerts),
       lifecycleFigures(clock, () => ({ configReloads: this.#reloads, keyReads: this.#authenticator.reads })),
@@ -663,6 +671,7 @@ export class Sightline implements AsyncDisposable {
       this.#cameras,
       this.#webRtc,
       this.#hls,
+      this.#exports,
       this.#lane,
       this.#telemetry,
       this.#foxglove,
@@ -703,7 +712,7 @@ export class Sightline implements AsyncDisposable {
     const steps = {
       drain: () => this.drain(),
       // Published messages are written first.
-      recordings: () => Promise.all([this.#recordings.close(), this.#archive.close()]),
+      recordings: () => Promise.all([this.#recordings.close(), this.#archive.close(), this.#exports.close()]),
       sessions: () => {
         // First: they have streams of the hub's.
         this.#alerts.close();
@@ -738,6 +747,7 @@ export class Sightline implements AsyncDisposable {
     this.#health.configure(healthLimits(config));
     this.#alerts.configure(alertsSettings(config, machineBytes()));
     this.#archive.configure(archiveSettings(config));
+    this.#exports.configure(exportSettings(config));
     this.#recordings.configure({ takesUnmasked: config.fleet.record_unmasked });
     if (this.#hasCameras) this.#fleet.configure(fleetSettings(config));
   }

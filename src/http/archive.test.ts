@@ -9,6 +9,7 @@ import { collectingLog } from '../../test/support/log.ts';
 import { FOUND, ScriptedCameras, type ScriptedCamera } from '../../test/support/scripted-feeds.ts';
 import { ManualClock } from '../base/clock.ts';
 import { Archive, type ArchiveSettings, type RecordPlan } from '../channels/archive/archive.ts';
+import { ClipExports } from '../channels/archive/clip-exports.ts';
 import { Desk } from '../channels/archive/desk.ts';
 import { Hub } from '../stream/hub.ts';
 import { archiveRoutes } from './archive.ts';
@@ -69,13 +70,14 @@ afterEach(async () => {
 /** As the server begins: with what is on the disk. */
 async function opened(): Promise<void> {
   archive = new Archive({ feeds: cameras, clock, log: log.log, settings });
+  const exports = new ClipExports({ feeds: cameras, log: log.log, settings: { max: 0, sideMax: 320, pixelsMax: 1e6 } });
   const options = httpOptions();
   server = new HttpServer({
     ...options,
     access: { ...options.access, authenticator: { principalOf: () => principal } },
     sockets: [],
     log: log.log,
-    routes: archiveRoutes({ clock, desk: new Desk(archive), isOpen: () => isOpen }),
+    routes: archiveRoutes({ clock, desk: new Desk(archive, exports), isOpen: () => isOpen }),
   });
   await Promise.all([server.listen(), archive.open()]);
 }

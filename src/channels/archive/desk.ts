@@ -1,6 +1,7 @@
 import type { Principal } from '../../auth/principal.ts';
-import type { Archive, ArchiveReport } from './archive.ts';
-import { clipOf, missing, resultsOf, resultsUntil, type Clip } from './clip.ts';
+import type { Archive, ArchiveReport, FoundFile } from './archive.ts';
+import type { ClipExports } from './clip-exports.ts';
+import { clipOf, missing, resultsOf, timeOfResults, type Clip, type ClipRange } from './clip.ts';
 import { readBytes, readLines } from './files.ts';
 import { entriesOf, ENTRY_BYTES_MAX, vodPlaylist, type ListedFile } from './playlist.ts';
 import type { Span } from './shelf.ts';
@@ -8,14 +9,21 @@ import type { Span } from './shelf.ts';
 /** Where people ask for what was recorded. */
 export class Desk {
   readonly #archive: Archive;
+  readonly #exports: ClipExports;
 
-  constructor(archive: Archive) {
+  constructor(archive: Archive, exports: ClipExports) {
     this.#archive = archive;
+    this.#exports = exports;
   }
 
   /** Errors: CAMERA_UNKNOWN, CAMERA_MASKED. */
   requireShown(camera: string, caller: Principal): void {
     this.#archive.requireShown(camera, caller);
+  }
+
+  /** What is drawn on is for everybody, since its masks are drawn as well. Errors: CAMERA_UNKNOWN. */
+  requireKnown(camera: string): void {
+    this.#archive.requireKnown(camera);
   }
 
   /** Errors: CAMERA_UNKNOWN. */
@@ -64,9 +72,27 @@ export class Desk {
     return clipOf(this.#archive.within(camera, fromMs, toMs), { camera, fromMs, toMs });
   }
 
+  /** The same with what was found drawn on it. `signal`: nobody wants it any more. Errors: as `ClipExports.open` has them. */
+  async annotatedClip(
+    camera: string,
+    fromMs: number,
+    toMs: number,
+    signal: AbortSignal,
+  ): Promise<Pick<Clip, 'fromMs' | 'chunks'>> {
+    const range = { camera, fromMs, toMs };
+    const files = this.#archive.within(camera, fromMs, toMs);
+    if (files.length === 0) throw missing(range);
+    return await this.#exports.open({ range, files, resultFiles: this.#resultFiles(range) }, signal);
+  }
+
   /** Errors: RECORDING_MISSING. */
   results(camera: string, fromMs: number, toMs: number): AsyncGenerator<Uint8Array> {
-    if (this.#archive.within(camera, fromMs, toMs).length === 0) throw missing({ camera, fromMs, toMs });
-    return resultsOf(this.#archive.within(camera, fromMs, resultsUntil(toMs)), fromMs, toMs);
+    const range = { camera, fromMs, toMs };
+    if (this.#archive.within(camera, fromMs, toMs).length === 0) throw missing(range);
+    return resultsOf(this.#resultFiles(range), fromMs, toMs);
+  }
+
+  #resultFiles(range: ClipRange): readonly FoundFile[] {
+    return this.#archive.within(range.camera, ...timeOfResults(range));
   }
 }
