@@ -16,13 +16,14 @@ import { isLoopback } from './base/addresses.ts';
 import { systemClock } from './base/clock.ts';
 import { toSightlineError } from './base/errors.ts';
 import { Archive } from './channels/archive/archive.ts';
+import { ClipExports } from './channels/archive/clip-exports.ts';
 import { cachePart } from './channels/cache/figures.ts';
 import type { FragmentCache } from './channels/cache/fragment-cache.ts';
 import { openCache } from './channels/cache/open-cache.ts';
 import { cacheSettings } from './channels/cache/settings.ts';
 import { Desk } from './channels/archive/desk.ts';
-import { archivePart } from './channels/archive/figures.ts';
-import { archiveSettings } from './channels/archive/settings.ts';
+import { archivePart, exportsPart } from './channels/archive/figures.ts';
+import { archiveSettings, exportSettings } from './channels/archive/settings.ts';
 import { HlsChannels } from './channels/hls/channels.ts';
 import { hlsPart } from './channels/hls/figures.ts';
 import { hlsSettings } from './channels/hls/settings.ts';
@@ -166,6 +167,7 @@ export class Sightline implements AsyncDisposable {
   readonly #hls: HlsChannels;
   readonly #archive: Archive;
   readonly #cache: FragmentCache;
+  readonly #exports: ClipExports;
   readonly #recordings: Recordings;
   readonly #traces: Traces;
   readonly #store: Store;
@@ -320,6 +322,7 @@ export class Sightline implements AsyncDisposable {
       settings: () => hlsSettings(this.#config),
     });
     this.#archive = new Archive({ feeds: this.#fleet, clock, log, settings: archiveSettings(config) });
+    this.#exports = new ClipExports({ feeds: this.#fleet, log, settings: exportSettings(config) });
     this.#recordings = new Recordings({
       hub: this.#hub,
       topics: this.#topics,
@@ -415,7 +418,12 @@ export class Sightline implements AsyncDisposable {
         ...hlsRoutes({ channels: this.#hls, isOpen: () => this.#authenticator.isOpen }),
         ...archiveRoutes({
           clock,
-          desk: new Desk(this.#archive, this.#cache, () => this.#config.cache.prefetch),
+          desk: new Desk({
+            archive: this.#archive,
+            exports: this.#exports,
+            cache: this.#cache,
+            prefetches: () => this.#config.cache.prefetch,
+          }),
           isOpen: () => this.#authenticator.isOpen,
         }),
         ...cacheRoutes(() => this.#cache.report()),
@@ -455,6 +463,7 @@ export class Sightline implements AsyncDisposable {
       webRtcPart(this.#webRtc),
       hlsPart(this.#hls),
       archivePart(this.#archive),
+      exportsPart(this.#exports),
       cachePart(this.#cache),
       store,
       alertsPart(this.#alerts),
@@ -681,6 +690,7 @@ export class Sightline implements AsyncDisposable {
       this.#cameras,
       this.#webRtc,
       this.#hls,
+      this.#exports,
       this.#lane,
       this.#telemetry,
       this.#foxglove,
@@ -721,7 +731,8 @@ export class Sightline implements AsyncDisposable {
     const steps = {
       drain: () => this.drain(),
       // Published messages are written first.
-      recordings: () => Promise.all([this.#recordings.close(), this.#archive.close(), this.#cache.close()]),
+      recordings: () =>
+        Promise.all([this.#recordings.close(), this.#archive.close(), this.#exports.close(), this.#cache.close()]),
       sessions: () => {
         // First: they have streams of the hub's.
         this.#alerts.close();
@@ -756,6 +767,7 @@ export class Sightline implements AsyncDisposable {
     this.#health.configure(healthLimits(config));
     this.#alerts.configure(alertsSettings(config, machineBytes()));
     this.#archive.configure(archiveSettings(config));
+    this.#exports.configure(exportSettings(config));
     this.#recordings.configure({ takesUnmasked: config.fleet.record_unmasked });
     if (this.#hasCameras) this.#fleet.configure(fleetSettings(config));
   }

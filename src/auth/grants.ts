@@ -19,6 +19,7 @@ export const RESOURCES = [
   'engine',
   'alerts',
   'cameras',
+  'cache',
   'demo',
 ] as const;
 

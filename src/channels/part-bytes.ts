@@ -1,16 +1,29 @@
-import { TICKS_PER_S, type RawFragment } from '../base/camera-frame.ts';
-import { eventMessage, fragmentTimes, setFragmentDuration } from '../media/fmp4.ts';
-import { id3Text } from '../media/id3.ts';
+import { TICKS_PER_S, type DrawnBoxes, type RawFragment } from '../base/camera-frame.ts';
+import { SightlineError } from '../base/errors.ts';
+import type { CaptureClock } from '../base/frame-name.ts';
+import { eventData, eventMessage, fragmentTimes, setFragmentDuration } from '../media/fmp4.ts';
+import { id3Text, readId3Text } from '../media/id3.ts';
 
 /** What parts are made of: fragments, each with the name of its frame in front. */
 
 export interface TimedFrame {
-  readonly fragment: RawFragment;
+  readonly fragment: Pick<RawFragment, 'frame' | 'clock' | 'boxes' | 'bytes'>;
   readonly decodeTime: number;
   /** How long it lasts. */
   readonly ticks: number;
   /** Unix ms by the wall clock. */
   readonly captureTimeMs: number;
+}
+
+/** What is told of a frame, as JSON. */
+export interface ToldFrame {
+  readonly camera: string;
+  readonly epoch: number;
+  readonly seq: number;
+  /** Unix ms by the wall clock. */
+  readonly capture_time: number;
+  readonly clock: CaptureClock;
+  readonly boxes: DrawnBoxes;
 }
 
 /** https://aomediacodec.github.io/id3-emsg/ */
@@ -42,11 +55,18 @@ export function joined(pieces: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
+/** What the message in front of a fragment says of its frame. Errors: SOURCE_UNREADABLE, where there is none. */
+export function toldFrame(event: Uint8Array | undefined): ToldFrame {
+  const text = event && readId3Text(eventData(event));
+  if (text?.description !== NAME_DESCRIPTION) throw new SightlineError('SOURCE_UNREADABLE', 'a frame without its name');
+  return JSON.parse(text.value) as ToldFrame;
+}
+
 function nameOf({ fragment, ticks, captureTimeMs }: TimedFrame): Uint8Array {
   const { frame, clock, bytes, boxes = 'none' } = fragment;
   const { decodeTime, compositionOffset } = fragmentTimes(bytes);
   const { camera, epoch, seq } = frame;
-  const name = { camera, epoch, seq, capture_time: Math.round(captureTimeMs), clock, boxes };
+  const name: ToldFrame = { camera, epoch, seq, capture_time: Math.round(captureTimeMs), clock, boxes };
   return eventMessage({
     schemeIdUri: SCHEME,
     id: seq,

@@ -29,6 +29,7 @@ at or before --from. Until it is whole it is called <file>.part.
 Examples:
   sightline record camera north-gate gate.mp4 --from 10m
   sightline record camera north-gate gate.mp4 --from 2026-12-02T08:00:00Z --to 2026-12-02T08:05:00Z
+  sightline record camera north-gate drawn.mp4 --from 10m --channel annotated
 `;
 
 /** `sightline record`: topics of a running server into an MCAP file. */
@@ -62,6 +63,11 @@ function registerCamera(parent: Command, context: CliContext): void {
     .argument('<file>', 'the file to write, such as gate.mp4; results are beside it, in gate.jsonl', mp4Name)
     .requiredOption('--from <time>', 'ISO 8601 such as 2026-12-02T08:00:00Z, or how long ago: 90s, 10m, 2h', moment)
     .option('--to <time>', 'the same (default: now)', moment)
+    .addOption(
+      new Option('--channel <name>', 'its own frames, or those with what was found, and its masks, drawn on them')
+        .choices(['raw', 'annotated'])
+        .default('raw'),
+    )
     .option('--url <url>', "the server (default: the configuration's host and port)", serverUrl)
     .option(...TOKEN_OPTION)
     .option('--json', 'print JSON')

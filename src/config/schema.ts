@@ -909,6 +909,12 @@ const archive = z.strictObject({
     .describe('What is recorded before an event, s; it is kept in memory until one happens.')
     .meta(AT_ONCE),
   after_s: decimal(1, 3_600).default(20).describe('What is recorded behind an event, s.').meta(AT_ONCE),
+  exports_max: whole(0, 100)
+    .default(2)
+    .describe(
+      'Clips with what was found drawn on them that are made at once, each in a process of its own that takes up to a core; a further one is refused (`EXPORT_LIMIT_REACHED`). 0: none.',
+    )
+    .meta(AT_ONCE),
 });
 
 const cache = z.strictObject({

@@ -9,6 +9,7 @@ import { collectingLog } from '../../test/support/log.ts';
 import { FOUND, ScriptedCameras, type ScriptedCamera } from '../../test/support/scripted-feeds.ts';
 import { ManualClock } from '../base/clock.ts';
 import { Archive, type ArchiveSettings, type RecordPlan } from '../channels/archive/archive.ts';
+import { ClipExports } from '../channels/archive/clip-exports.ts';
 import { Desk } from '../channels/archive/desk.ts';
 import { FragmentCache } from '../channels/cache/fragment-cache.ts';
 import { Hub } from '../stream/hub.ts';
@@ -73,6 +74,7 @@ afterEach(async () => {
 async function opened(): Promise<void> {
   archive = new Archive({ feeds: cameras, clock, log: log.log, settings });
   cache = new FragmentCache({ clock, tiers: [], settings: () => ({ bytesMax: 2 ** 24, idleMs: 5_000 }) });
+  const exports = new ClipExports({ feeds: cameras, log: log.log, settings: { max: 0, sideMax: 320, pixelsMax: 1e6 } });
   const options = httpOptions();
   server = new HttpServer({
     ...options,
@@ -80,7 +82,11 @@ async function opened(): Promise<void> {
     sockets: [],
     log: log.log,
     routes: [
-      ...archiveRoutes({ clock, desk: new Desk(archive, cache), isOpen: () => isOpen }),
+      ...archiveRoutes({
+        clock,
+        desk: new Desk({ archive, exports, cache, prefetches: () => true }),
+        isOpen: () => isOpen,
+      }),
       ...cacheRoutes(() => cache.report()),
     ],
   });

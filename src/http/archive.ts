@@ -9,6 +9,7 @@ import { answer, bytes, type Caller, type Route } from './route.ts';
 /** What was recorded of cameras: when, as a playlist, and as files. */
 
 const MODES = ['off', 'continuous', 'events'] as const;
+const CHANNELS = ['raw', 'annotated'] as const;
 const STATES = ['off', 'writing', 'waiting', 'masked', 'failed'] as const;
 
 interface Span {
@@ -20,6 +21,7 @@ interface Span {
 /** `channels/archive/desk.ts` has what these do, and their errors. */
 export interface ArchiveDesk {
   requireShown(camera: string, caller: Principal): void;
+  requireKnown(camera: string): void;
   report(camera: string): {
     readonly mode: (typeof MODES)[number];
     readonly state: (typeof STATES)[number];
@@ -42,6 +44,12 @@ export interface ArchiveDesk {
     camera: string,
     fromMs: number,
     toMs: number,
+  ): Promise<{ readonly fromMs: number; readonly chunks: () => AsyncIterable<Uint8Array> }>;
+  annotatedClip(
+    camera: string,
+    fromMs: number,
+    toMs: number,
+    signal: AbortSignal,
   ): Promise<{ readonly fromMs: number; readonly chunks: () => AsyncIterable<Uint8Array> }>;
   /** Throws before anything is read. */
   results(camera: string, fromMs: number, toMs: number): AsyncIterable<Uint8Array>;
@@ -80,6 +88,12 @@ const moment = z
 const rangeQuery = z.looseObject({
   from: moment.describe('Unix ms, or ISO 8601'),
   to: moment.describe('the same; what begins then is not in it'),
+});
+const clipQuery = rangeQuery.extend({
+  channel: z
+    .enum(CHANNELS)
+    .default('raw')
+    .describe('`raw`: its own frames; `annotated`: encoded anew, with what was found, and its masks, drawn on them'),
 });
 
 const listSchema = z
@@ -187,16 +201,22 @@ export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
       tag: 'recordings',
       summary: 'what was recorded, as one file',
       description:
-        'From the key frame at or before `from` up to `to`, 6 hours at most: the camera’s own frames, each with its name. What is missing in between is missing in the time of the file as well.',
+        'From the key frame at or before `from` up to `to`, 6 hours at most: the camera’s frames, each with its name. What is missing in between is missing in the time of the file as well. An answer that is not whole breaks off.',
       contentType: 'video/mp4',
       params: idParams,
-      query: rangeQuery,
-      errors: [...RECORDING_ERRORS, 'CLIP_BROKEN'],
-      bytes: async ({ params: { id }, query: { from, to }, caller }) => {
+      query: clipQuery,
+      errors: [...RECORDING_ERRORS, 'CLIP_BROKEN', 'EXPORT_LIMIT_REACHED', 'EXPORT_FAILED', 'SHUTTING_DOWN'],
+      bytes: async ({ params: { id }, query: { from, to, channel }, caller }) => {
         requireRange(from, to, RANGE_MS_MAX);
-        const clip = await media.shown(asked(id, caller), () => desk.clip(id, from, to));
-        caller.setHeader('Content-Disposition', `attachment; filename="${clipName(id, clip.fromMs)}.mp4"`);
-        return streamOf(shownPieces(asked(id, caller), clip.chunks()));
+        const isDrawn = channel === 'annotated';
+        const one = isDrawn ? { caller, id, requireShown: () => desk.requireKnown(id) } : asked(id, caller);
+        const gone = new AbortController();
+        caller.onGone(() => gone.abort());
+        const open = () => (isDrawn ? desk.annotatedClip(id, from, to, gone.signal) : desk.clip(id, from, to));
+        const clip = await media.shown(one, open);
+        const name = `${clipName(id, clip.fromMs)}${isDrawn ? '-annotated' : ''}`;
+        caller.setHeader('Content-Disposition', `attachment; filename="${name}.mp4"`);
+        return streamOf(shownPieces(one, clip.chunks()));
       },
     }),
     bytes({

@@ -333,6 +333,15 @@ export const LOG_EVENTS = {
     text: ({ tier }) => `the fragment cache has ${tier} again`,
     by: 'tier',
   }),
+  export_failed: event<{ camera: string; code: ErrorCode; reason: string }>({
+    room: 'channels',
+    level: 'error',
+    about: 'A clip of a recording with what was found drawn on it could not be made, or broke off.',
+    fields: { camera: 'its id', code: CODE, reason: REASON },
+    text: ({ camera, code, reason }) => `a clip of camera ${camera} could not be drawn on: ${reason} (${code})`,
+    intervalMs: CAMERA_INTERVAL_MS,
+    by: 'camera',
+  }),
   camera_not_recorded: event<{ camera: string; file: string }>({
     room: 'cameras',
     level: 'warn',

@@ -8,8 +8,11 @@ import { decodePictures } from '../../test/support/decoded.ts';
 import { SightlineError } from '../base/errors.ts';
 import {
   annexBOf,
+  eventData,
   eventMessage,
+  fragmentsIn,
   fragmentTimes,
+  isKeyFragment,
   mp4Fragment,
   mp4Track,
   parameterSetsOfTrack,
@@ -214,4 +217,23 @@ test('an event message box', () => {
   const numbers = [0, 8, 12, 16, 20, 24, 28].map((at) => box.readUInt32BE(at));
   expect(numbers).toEqual([box.length, 0x01000000, 90_000, 2, 5, 3_600, 2 ** 32 - 1]);
   expect([box.toString('latin1', 4, 8), box.toString('latin1', 32)]).toEqual(['emsg', 'urn:x\0\0data']);
+});
+
+test('fragments are found again, each with the message in front of it', () => {
+  const frame = (isKey: boolean) =>
+    mp4Fragment(1, { decodeTime: 9, duration: 3, compositionOffset: 0, isKey, units: [Buffer.from('unit')] });
+  const event = eventMessage({
+    schemeIdUri: 'https://example.org/scheme',
+    id: 1,
+    timescale: 90_000,
+    presentationTime: 9,
+    duration: 3,
+    data: Buffer.from([1, 0, 2]),
+  });
+  const bytes = Buffer.concat([event, frame(true), frame(false), Buffer.from('rest of a damaged file')]);
+  const found = [...fragmentsIn(bytes)];
+  expect(found.map(({ fragment }) => isKeyFragment(fragment))).toEqual([true, false]);
+  expect(Buffer.compare(found[0]!.fragment, frame(true))).toBe(0);
+  expect([...eventData(found[0]!.event!)]).toEqual([1, 0, 2]);
+  expect(found[1]!.event).toBeUndefined();
 });

@@ -35,6 +35,8 @@ export interface Mp4Frame {
 const TRACK_ID = 1;
 /** Of the presentation time in an `emsg` of version 1: behind size, type, version and flags, and the timescale. */
 const AT_EVENT_TIME = 16;
+/** Of its scheme, which ends with a zero, as the value behind it does. */
+const AT_EVENT_SCHEME = 32;
 
 /** `sample_flags`, 8.8.3.1: depends on no other one; depends on others and is no place to begin. */
 const KEY_FLAGS = 0x02000000;
@@ -90,14 +92,34 @@ export function fragmentTimes(fragment: Uint8Array): Pick<Mp4Frame, 'decodeTime'
   };
 }
 
+/** Whether the frame of a fragment of `mp4Fragment` is a key frame. */
+export function isKeyFragment(fragment: Uint8Array): boolean {
+  return Buffer.from(fragment.buffer, fragment.byteOffset, fragment.length).readUInt32BE(AT.flags) === KEY_FLAGS;
+}
+
 /** In place, of any number of fragments of `mp4Fragment` and messages of `eventMessage`: they come so many units later, and are presented later. */
 export function shiftFragments(fragments: Uint8Array, ticks: number): void {
   const view = Buffer.from(fragments.buffer, fragments.byteOffset, fragments.length);
-  for (let at = 0; at + 8 <= view.length; at += view.readUInt32BE(at)) {
-    const type = view.toString('latin1', at + 4, at + 8);
-    const time = at + (type === 'moof' ? AT.decodeTime : AT_EVENT_TIME);
+  for (const { type, from } of boxesOf(fragments)) {
+    const time = from + (type === 'moof' ? AT.decodeTime : AT_EVENT_TIME);
     if (type !== 'moof' && type !== 'emsg') continue;
     view.writeBigUInt64BE(view.readBigUInt64BE(time) + BigInt(ticks), time);
+  }
+}
+
+/** One fragment of `mp4Fragment` after the other, each with the message of `eventMessage` in front of it, as views. */
+export function* fragmentsIn(
+  bytes: Uint8Array,
+): Generator<{ readonly event: Uint8Array | undefined; readonly fragment: Uint8Array }> {
+  let event: Uint8Array | undefined;
+  let begin: number | undefined;
+  for (const { type, from, to } of boxesOf(bytes)) {
+    if (type === 'emsg') event = bytes.subarray(from, to);
+    else if (type === 'moof') begin = from;
+    else if (type === 'mdat' && begin !== undefined) {
+      yield { event, fragment: bytes.subarray(begin, to) };
+      event = begin = undefined;
+    }
   }
 }
 
@@ -124,6 +146,12 @@ export function eventMessage({ schemeIdUri, id, timescale, presentationTime, dur
   // Its value is empty.
   const names = ascii(`${schemeIdUri}\0\0`);
   return fullBox('emsg', 1, 0, u32(timescale), time, u32(duration, id >>> 0), names, data);
+}
+
+/** What a message of `eventMessage` carries, as a view. */
+export function eventData(event: Uint8Array): Uint8Array {
+  const schemeEnd = event.indexOf(0, AT_EVENT_SCHEME);
+  return event.subarray(event.indexOf(0, schemeEnd + 1) + 1);
 }
 
 /** The units of the frame of a fragment of `mp4Fragment`, as views. */
@@ -164,15 +192,20 @@ const ENTRY_BYTES = 78;
 
 /** What is in the first box of this type. */
 function contentOf(bytes: Uint8Array, type: string): Uint8Array | undefined {
+  for (const box of boxesOf(bytes)) if (box.type === type) return bytes.subarray(box.from + 8, box.to);
+  return undefined;
+}
+
+/** One box after the other, up to one that is none. */
+function* boxesOf(bytes: Uint8Array): Generator<{ readonly type: string; readonly from: number; readonly to: number }> {
   const { buffer, byteOffset, length } = bytes;
   const view = Buffer.from(buffer, byteOffset, length);
-  for (let at = 0; at + 8 <= length;) {
-    const size = view.readUInt32BE(at);
-    if (size < 8 || at + size > length) return undefined;
-    if (view.toString('latin1', at + 4, at + 8) === type) return bytes.subarray(at + 8, at + size);
-    at += size;
+  for (let from = 0; from + 8 <= length;) {
+    const to = from + view.readUInt32BE(from);
+    if (to < from + 8 || to > length) return;
+    yield { type: view.toString('latin1', from + 4, from + 8), from, to };
+    from = to;
   }
-  return undefined;
 }
 
 /** Everything of a fragment before its sample, with zeros for what changes. */

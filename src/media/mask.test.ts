@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { readPolygon, type Polygon } from '../base/polygon.ts';
 import { seededRandom } from '../base/random.ts';
-import { samplesUnder, type SampleGrid } from './mask.ts';
+import { samplesUnder, toucher, type SampleGrid } from './mask.ts';
 
 const gridOf = (width: number, height: number): SampleGrid => ({ width, height, across: width, down: height });
 
@@ -85,4 +85,22 @@ describe('any polygons', () => {
       expect(strays).toBeLessThanOrEqual(2);
     }
   });
+});
+
+test('boxes that touch a polygon are told from others', () => {
+  const touches = toucher([polygon('0.5,0.5 0.7,0.5 0.7,0.9')]);
+  const box = (x: number, y: number, width = 0.1, height = 0.1) => ({ x, y, width, height });
+  expect([box(0.55, 0.52), box(0.65, 0.85), box(0, 0, 1, 1), box(0.45, 0.45)].map(touches)).toEqual([
+    true,
+    true,
+    true,
+    true,
+  ]);
+  expect([box(0.1, 0.1), box(0.5, 0.8, 0.05, 0.1), box(0.75, 0.5), box(0.5, 0.2)].map(touches)).toEqual([
+    false,
+    false,
+    false,
+    false,
+  ]);
+  expect(toucher([])(box(0, 0, 1, 1))).toBe(false);
 });

@@ -1,3 +1,4 @@
+import type { Box } from '../base/detection.ts';
 import type { Polygon } from '../base/polygon.ts';
 
 /** Which pixels polygons touch. Pure. */
@@ -27,6 +28,24 @@ export function samplesUnder(polygons: readonly Polygon[], grid: SampleGrid): Sa
     for (const [from, to] of merged(intervals)) runs.push(row, from, to);
   }
   return Int32Array.from(runs);
+}
+
+/** Of `toucher`: cells over the picture. */
+const CELLS = { width: 160, height: 90 };
+
+/** Tells boxes, of the same fractions, that the polygons touch, or come close to: cell by cell. */
+export function toucher(polygons: readonly Polygon[]): (box: Box) => boolean {
+  const { width: columns, height: rows } = CELLS;
+  const runs = samplesUnder(polygons, { ...CELLS, across: columns, down: rows });
+  return ({ x, y, width, height }) => {
+    const [left, right] = [Math.floor(x * columns), Math.ceil((x + width) * columns)];
+    const [top, bottom] = [Math.floor(y * rows), Math.ceil((y + height) * rows)];
+    for (let i = 0; i < runs.length; i += 3) {
+      const [row, from, to] = [runs[i]!, runs[i + 1]!, runs[i + 2]!];
+      if (row >= top && row < bottom && from < right && to > left) return true;
+    }
+    return false;
+  };
 }
 
 type Interval = readonly [from: number, to: number];

@@ -80,6 +80,14 @@ export function namedOutcomeMessage(sample: Sample<NamedOutcome>, now: number, a
   }
 }
 
+/** The result in such a message; undefined: there is none in it. */
+export function resultIn(message: NamedOutcomeMessage): PipelineResult | undefined {
+  if (message.outcome !== 'result') return undefined;
+  if (message.pipeline === 'hands') return { pipeline: 'hands', hands: message.hands };
+  const detections = message.detections.map(({ class_id: classId, ...one }) => ({ ...one, classId }));
+  return { pipeline: 'objects', detections };
+}
+
 function contentsOf(result: PipelineResult): object {
   if (result.pipeline === 'objects') return { detections: result.detections.map(wireDetection) };
   const { pipeline: _, ...contents } = result;

@@ -79,6 +79,8 @@ const ofAll = async (name: string) => {
   return `from=${spans[0]!.from}&to=${Math.ceil(spans.at(-1)!.to)}`;
 };
 
+const nameOf = ({ epoch, seq }: Named) => `${epoch} ${seq}`;
+
 /** A connection begins anywhere in the clip, and has all that follows: so there is one place that explains all of its names. */
 function expectIdentity(
   { frames: coded }: CodedClip,
@@ -123,6 +125,37 @@ test('a clip has each frame with its name, through a new connection, and what wa
   expect(results.every(({ outcome }) => outcome === 'result')).toBe(true);
 });
 
+test('drawn on, it has the same frames, H.265 with B-frames too, and says on which of them something was found', async () => {
+  for (const name of ['gate', 'attic'] as const) {
+    const query = await ofAll(name);
+    const clip = async (channel: string) => {
+      const response = await fetch(`${server.url}/recordings/${name}/clip.mp4?${query}&channel=${channel}`);
+      expect(response.status).toBe(200);
+      return Buffer.from(await response.arrayBuffer());
+    };
+    const [raw, bytes] = [await clip('raw'), await clip('annotated')];
+    const frames = framesIn(bytes.subarray(bytes.indexOf('emsg') - 4));
+    const own = framesIn(raw.subarray(raw.indexOf('emsg') - 4))
+      .toSorted((one, other) => one.presentationTime - other.presentationTime)
+      .map(({ name: { epoch, seq }, presentationTime }) => [epoch, seq, presentationTime]);
+    expect(frames.map(({ name: { epoch, seq }, presentationTime }) => [epoch, seq, presentationTime])).toEqual(own);
+    const shown = await decodePictures(bytes);
+    expect(shown).toHaveLength(frames.length);
+    expectIdentity(
+      clips[name],
+      frames.map((frame, i) => ({ name: frame.name, number: shown[i]!.number })),
+    );
+    const lines = await (await fetch(`${server.url}/recordings/${name}/clip.jsonl?${query}`)).text();
+    const looked = new Set(
+      lines.split('\n').flatMap((line) => (line === '' ? [] : [nameOf(JSON.parse(line) as Named)])),
+    );
+    const marked = frames.filter((frame) => frame.name.boxes === 'own').map((frame) => nameOf(frame.name));
+    // What is found meanwhile in the last of them may be in the one and not in the other.
+    expect(marked.every((one) => looked.has(one))).toBe(true);
+    expect(marked.length > 3).toBe(name === 'gate');
+  }
+});
+
 test('the command writes it into files', async () => {
   const flags = ['--from', '2m', '--url', server.url];
   const run = (...words: string[]) => runHere(folder, ['record', 'camera', ...words]);
@@ -133,6 +166,9 @@ test('the command writes it into files', async () => {
   expect(readFileSync(told.file)).toHaveLength(told.bytes);
   expect((await decodePictures(told.file)).length).toBeGreaterThan(100);
   expect(readFileSync(join(folder, 'gate.jsonl'), 'utf8')).toContain('"camera":"gate"');
+  const drawn = await run('gate', 'drawn.mp4', ...flags, '--channel', 'annotated');
+  expect([drawn.code, drawn.err]).toEqual([0, '']);
+  expect((await decodePictures(join(folder, 'drawn.mp4'))).length).toBeGreaterThan(100);
   const none = await run(
     'gate',
     'x.mp4',
@@ -147,6 +183,7 @@ test('the command writes it into files', async () => {
   for (const words of [
     ['gate', 'x.avi', ...flags],
     ['gate', 'x.mp4', '--from', 'soon'],
+    ['gate', 'x.mp4', ...flags, '--channel', 'other'],
     ['../gate', 'x.mp4', ...flags],
     ['gate', 'x.mp4'],
   ])

@@ -67,7 +67,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     [clip, hevc, browser] = await Promise.all([
       numberedClip({ frames: FRAMES, keyEvery: 12 }),
       numberedClip({ frames: FRAMES, keyEvery: 12, codec: 'hevc' }),
-      launchBrowser(),
+      launchBrowser(['--allow-loopback-in-peer-connection']),
     ]);
     const options = { clip, rateFps: RATE_FPS };
     rtsp = await RtspServer.open({
@@ -239,7 +239,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     const { page, faults } = await open('camera.html?id=north');
     await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('raw');
     await eventually(() => text(page, 'frame-line')).toMatch(/^Frame \d+/);
-    await page.check('#annotated');
+    await page.selectOption('#channel', 'annotated');
     await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('annotated');
     await expectTrueNames(page, 'north', false);
     // How many are predicted is up to the machine: a fast one has results of its own for all of them.
@@ -251,18 +251,64 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await expectNoOverflow(page);
     const yard = await open('camera.html?id=yard');
     await eventually(() => text(yard.page, 'frame-line')).toMatch(/^Frame \d+/);
-    // It may be refused before one looks whether it is set.
-    await yard.page.click('#annotated');
+    await yard.page.selectOption('#channel', 'annotated');
     await eventually(() => yard.page.locator('#events').innerText()).toMatch(
       /cannot be drawn on: the server does that for 1/,
     );
     await eventually(() => yard.page.locator('#stage').getAttribute('data-kind')).toBe('raw');
-    expect(await yard.page.isChecked('#annotated')).toBe(false);
+    expect(await yard.page.inputValue('#channel')).toBe('raw');
+    // Side by side with the camera's own, frame by frame.
+    await page.selectOption('#channel', 'both');
+    await eventually(() => text(page, 'beside-boxes')).toBe('Boxes of this frame');
+    await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('raw');
+    await eventually(() => text(page, 'frame-line')).toMatch(/^Frame \d+/);
+    expect(await text(page, 'beside-frame')).toMatch(/^Frame \d+$/);
+    await expectNoOverflow(page);
     // And where nobody watches that any more, it ends.
-    await page.uncheck('#annotated');
+    await page.selectOption('#channel', 'raw');
     await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('raw');
     await eventually(() => annotating('north')).toBe(false);
     for (const one of [faults, yard.faults]) expectNoFaults(one);
+  });
+
+  test('it plays by WebRTC as well, each frame by its name; where that cannot be had it says why, and plays on', async () => {
+    const { page, faults } = await open('camera.html?id=north');
+    const wayOf = () => page.locator('#stage').getAttribute('data-way');
+    await eventually(() => text(page, 'frame-line')).toMatch(/^Frame \d+/);
+    expect(await wayOf()).toBe('socket');
+    await page.selectOption('#way', 'webrtc');
+    expect(await wayOf()).toBe('webrtc');
+    await expectTrueNames(page, 'north');
+    await eventually(() => text(page, 'latency')).toMatch(/^\d+(\.\d)?$/);
+    expect(await text(page, 'latency-spread')).toContain('95 % within');
+    expect(await page.locator('#fall-shown dt').allInnerTexts()).toContain('Player');
+    expect(await page.evaluate('document.querySelector("#stage video").srcObject instanceof MediaStream')).toBe(true);
+    expect(await text(page, 'way-line')).toBe('');
+    const sessions = async () =>
+      /^sightline_webrtc_sessions\{state="connected"\} (\d+)/m.exec(
+        await (await fetch(`${server.url}/metrics`)).text(),
+      )?.[1];
+    expect(await sessions()).toBe('1');
+    // What the server draws comes by the same way.
+    await page.selectOption('#channel', 'annotated');
+    await eventually(() => text(page, 'boxes-line')).toBe('Boxes of this frame');
+    expect(await wayOf()).toBe('webrtc');
+    await page.selectOption('#channel', 'raw');
+    await page.selectOption('#way', 'socket');
+    await eventually(sessions).toBe('0');
+    expectNoFaults(faults);
+
+    const refusal = { error: { code: 'WEBRTC_LIMIT_REACHED', message: 'as many sessions as may be are open' } };
+    await page.route('**/whep/**', (route) => route.fulfill({ status: 503, json: refusal }));
+    await page.selectOption('#way', 'webrtc');
+    await eventually(() => text(page, 'way-line')).toBe(
+      'No WebRTC: As many sessions as may be are open. It plays by WebSocket instead.',
+    );
+    expect(await page.inputValue('#way')).toBe('socket');
+    await eventually(wayOf).toBe('socket');
+    const line = await text(page, 'frame-line');
+    await eventually(() => text(page, 'frame-line')).not.toBe(line);
+    await expectNoOverflow(page);
   });
 
   test('what was recorded is on a line of time, plays from a moment of it, and can be saved', async () => {
@@ -284,6 +330,10 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
       `fetch(document.getElementById('recorded-clip').href).then(({ status, headers }) => ({ status, type: headers.get('content-type') }))`,
     );
     expect(saved).toEqual({ status: 200, type: 'video/mp4' });
+    const address = await page.locator('#recorded-annotated').getAttribute('href');
+    expect(address).toContain('&channel=annotated');
+    const drawn = await fetch(`${server.url}/${address}`);
+    expect([drawn.status, (await drawn.arrayBuffer()).byteLength > 10_000]).toEqual([200, true]);
     await page.selectOption('#record', 'off');
     await eventually(() => text(page, 'recorded-state')).toMatch(/^Not recorded, /);
     await expectNoOverflow(page);

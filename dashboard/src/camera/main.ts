@@ -16,6 +16,7 @@ import { CamerasLine, unixNow } from '../fleet/lane.ts';
 import { LivePicture, type Seen } from '../fleet/live-picture.ts';
 import { RecentPictures } from '../fleet/recent-pictures.ts';
 import { StillPicture } from '../fleet/still-picture.ts';
+import type { WhepFault } from '../fleet/whep-player.ts';
 import {
   bitsText,
   capitalised,
@@ -54,7 +55,9 @@ interface Found {
 
 const stage = element('stage');
 const older = element<HTMLInputElement>('older');
-const annotated = element<HTMLInputElement>('annotated');
+const channel = element<HTMLSelectElement>('channel');
+const way = element<HTMLSelectElement>('way');
+const besideStage = element('beside-stage');
 const foundPicture = element<HTMLCanvasElement>('found-picture');
 const classes = element<HTMLSelectElement>('class');
 const record = element<HTMLSelectElement>('record');
@@ -69,6 +72,10 @@ let me: Me;
 let recordedAgainMs = 0;
 let session: CamerasSession | undefined;
 let picture: LivePicture | StillPicture | undefined;
+/** What the server draws, beside the camera's own. */
+let beside: LivePicture | undefined;
+/** Why there is no WebRTC. */
+let wayFault: string | undefined;
 let player: PlayerStateChange | undefined;
 /** What the player could not play, and why: null for a codec without a raw channel, undefined where it is not known. */
 let refused: { readonly codec: string | null | undefined; readonly code: string | undefined } | undefined;
@@ -115,25 +122,61 @@ function onConnected(): void {
   wasConnected = true;
 }
 
-/** The raw channel; or stills, where this browser does not play its codec, and the server does not convert it, for as long as it does not. */
+/** By the way and in the channel that are chosen; stills, where this browser does not play its codec, and the server does not convert it, for as long as it does not. */
 function openPicture(): void {
   closePicture();
   if (!session || id === '' || isEnded) return;
   const options = { session, camera: id, stage, onSeen, onView };
-  const hasRaw = mayHaveRaw((state ?? detail)?.stream?.codec_string);
-  const isDrawn = annotated.checked;
-  const channel = isDrawn ? 'annotated' : 'raw';
+  const isDrawn = channel.value === 'annotated';
+  const isByWebRtc = way.value === 'webrtc';
+  const hasRaw = isByWebRtc || mayHaveRaw((state ?? detail)?.stream?.codec_string);
   const isPlayed = isDrawn || hasRaw;
-  picture = isPlayed ? new LivePicture({ ...options, channel, onState }) : new StillPicture(options);
+  const common = { way: isByWebRtc ? 'webrtc' : 'socket', onFault } as const;
+  picture = isPlayed
+    ? new LivePicture({ ...options, ...common, channel: isDrawn ? 'annotated' : 'raw', onState })
+    : new StillPicture(options);
   picture.showsOlder = older.checked;
   stage.dataset['kind'] = isDrawn ? 'annotated' : hasRaw ? 'raw' : 'stills';
+  stage.dataset['way'] = isPlayed ? common.way : 'stills';
   if (!isPlayed && refused?.code !== undefined) retry.begin(session);
+  if (channel.value !== 'both') return;
+  beside = new LivePicture({
+    session,
+    camera: id,
+    stage: besideStage,
+    channel: 'annotated',
+    isBare: true,
+    ...common,
+    onSeen: onSeenBeside,
+    onView: (view) => view.on('closed', ({ error }) => onDrawingEnded(error?.code)),
+  });
 }
 
-function setDrawn(isDrawn: boolean): void {
-  annotated.checked = isDrawn;
-  older.disabled = isDrawn;
+function showChannel(value: 'raw' | 'annotated' | 'both'): void {
+  channel.value = value;
+  older.disabled = value === 'annotated';
+  element('beside').hidden = value !== 'both';
+  element('pictures').dataset['channel'] = value;
   openPicture();
+}
+
+/** The server draws on no further camera, or cannot: then the page does. False: it is something else. */
+function onDrawingEnded(code: string | undefined): boolean {
+  if (code !== 'ANNOTATE_LIMIT_REACHED' && code !== 'ANNOTATE_FAILED') return false;
+  setTimeout(() => channel.value !== 'raw' && showChannel('raw'));
+  return true;
+}
+
+/** There is nothing by WebRTC: the other way takes its place. */
+function onFault({ code, message }: WhepFault): void {
+  const text = capitalised(message);
+  if (!onDrawingEnded(code) && way.value === 'webrtc') {
+    way.value = 'socket';
+    wayFault = text;
+    setTimeout(openPicture);
+  }
+  log.add({ timeMs: serverNow(), mood: 'bad', text });
+  refresh();
 }
 
 function mayHaveRaw(codec: string | null | undefined): boolean {
@@ -143,7 +186,8 @@ function mayHaveRaw(codec: string | null | undefined): boolean {
 function closePicture(): void {
   retry.stop();
   picture?.close();
-  picture = undefined;
+  beside?.close();
+  picture = beside = undefined;
   player = undefined;
 }
 
@@ -161,9 +205,7 @@ function onView(view: CameraView): void {
   view.on('closed', ({ error }) => {
     // Somebody else has removed it.
     if (error?.code === 'CAMERA_UNKNOWN' && !isEnded) void look();
-    // The server draws on no further camera, or cannot: then the page does.
-    if (error?.code === 'ANNOTATE_LIMIT_REACHED' || error?.code === 'ANNOTATE_FAILED')
-      setTimeout(() => setDrawn(false));
+    onDrawingEnded(error?.code);
     if (error) log.add({ timeMs: serverNow(), mood: 'bad', text: capitalised(error.message) });
   });
 }
@@ -182,12 +224,28 @@ function onSeen(next: Seen): void {
   const isNew = seen === undefined || !isSame(seen.frame, next.frame);
   seen = isNew ? next : { ...next, inPageMs: next.inPageMs ?? seen!.inPageMs };
   if (isNew && next.picture) recent.add(next.frame, next.picture, next);
-  if (stage.dataset['shape'] !== `${next.width}x${next.height}`) {
-    stage.dataset['shape'] = `${next.width}x${next.height}`;
-    stage.style.setProperty('--shape', `${next.width} / ${next.height}`);
-  }
+  setShape(stage, next);
   // Its results may have been there before it.
   if (coming && isSame(coming.frame, next.frame)) showFoundPicture();
+}
+
+function onSeenBeside(next: Seen): void {
+  setShape(besideStage, next);
+  setText('beside-frame', `Frame ${next.frame.seq}`);
+  setText('beside-boxes', BOXES[next.boxes]);
+  element('beside-boxes').dataset['kind'] = next.boxes === 'predicted' ? 'older' : next.boxes;
+}
+
+const BOXES: Readonly<Record<Seen['boxes'], string>> = {
+  own: 'Boxes of this frame',
+  predicted: 'Dashed: predicted',
+  none: '',
+};
+
+function setShape(place: HTMLElement, { width, height }: Pick<Seen, 'width' | 'height'>): void {
+  if (place.dataset['shape'] === `${width}x${height}`) return;
+  place.dataset['shape'] = `${width}x${height}`;
+  place.style.setProperty('--shape', `${width} / ${height}`);
 }
 
 function onResult(result: CameraResult, view: CameraView): void {
@@ -312,7 +370,8 @@ const NOTICES: Readonly<Record<string, string>> = {
 };
 
 function showSeen(): void {
-  for (const part of ['under', 'shown']) element(part).hidden = seen === undefined;
+  for (const part of ['under', 'ways', 'shown']) element(part).hidden = seen === undefined;
+  setText('way-line', wayFault === undefined ? '' : `No WebRTC: ${sentence(wayFault)} It plays by WebSocket instead.`);
   const clock = seen?.clock ?? (state ?? detail)?.stream?.clock ?? 'arrival';
   setText('latency-title', clock === 'camera' ? 'Camera to screen' : 'Server to screen');
   setText(
@@ -393,14 +452,23 @@ function showEvents(): void {
   );
 }
 
+function sentence(text: string): string {
+  return /[.?!]$/.test(text) ? text : `${text}.`;
+}
+
 /** Why the picture is not the camera's own; empty: it is. */
 function formText(codec: string): string {
   const isStills = stage.dataset['kind'] === 'stills';
   const live = picture instanceof LivePicture ? picture : undefined;
   if (live?.view.channel === 'annotated') return 'Drawn and encoded on the server.';
   if (!isStills && !live?.isConverted) return '';
-  const isMasked = live ? live.view.isMasked : detail?.masked === true;
-  const why = isMasked ? 'parts of it are masked' : `this browser does not play ${codec}`;
+  const isMasked = live && !live.isByWebRtc ? live.view.isMasked : detail !== undefined && isHidden(detail);
+  const isOther = live?.isByWebRtc === true;
+  const why = isMasked
+    ? 'parts of it are masked'
+    : isOther
+      ? `WebRTC does not carry this ${codec} here`
+      : `this browser does not play ${codec}`;
   if (!isStills) return `Converted on the server: ${why}.`;
   if (refused?.code === undefined) return `Stills: ${why}.`;
   const isFull = refused.code === 'TRANSCODE_LIMIT_REACHED';
@@ -436,8 +504,8 @@ function showDetail(camera: CameraDetail): void {
     list.dataset['key'] = key;
     list.replaceChildren(...rows.flatMap(([name, value]) => [made('dt', name), made('dd', value)]));
   }
-  const isHidden = camera.masked && !may(me, 'unmasked', `cameras/${id}`);
-  showHls({ codec: stream?.codec_string ?? null, isHidden });
+  showHls({ codec: stream?.codec_string ?? null, isHidden: isHidden(camera) });
+  recordings.isHidden = isHidden(camera);
   for (const part of ['about', 'figures']) element(part).hidden = false;
   element('actions').hidden = !may(me, 'admin', `cameras/${id}`);
   publish.show(mayPublish());
@@ -446,13 +514,18 @@ function showDetail(camera: CameraDetail): void {
   toggle.textContent = settings.enabled ? 'Turn off' : 'Turn on';
 }
 
+/** Its own frames, without the masks, are not for this user. */
+function isHidden({ masked }: CameraDetail): boolean {
+  return masked && !may(me, 'unmasked', `cameras/${id}`);
+}
+
 /** Where players of HLS have it; without the one of a channel that it has not, or not for this user. */
-function showHls({ codec, isHidden }: { readonly codec: string | null; readonly isHidden: boolean }): void {
-  for (const channel of ['raw', 'annotated']) {
-    const link = element<HTMLAnchorElement>(`hls-${channel}`);
-    link.href = `hls/${id}/${channel}/index.m3u8`;
+function showHls({ codec, isHidden: isMasked }: { readonly codec: string | null; readonly isHidden: boolean }): void {
+  for (const name of ['raw', 'annotated']) {
+    const link = element<HTMLAnchorElement>(`hls-${name}`);
+    link.href = `hls/${id}/${name}/index.m3u8`;
     link.textContent = link.href;
-    link.hidden = channel === 'raw' && (codec === null || isHidden);
+    link.hidden = name === 'raw' && (codec === null || isMasked);
   }
 }
 
@@ -534,7 +607,11 @@ async function run(): Promise<void> {
   older.addEventListener('change', () => {
     if (picture) picture.showsOlder = older.checked;
   });
-  annotated.addEventListener('change', () => setDrawn(annotated.checked));
+  channel.addEventListener('change', () => showChannel(channel.value as 'raw'));
+  way.addEventListener('change', () => {
+    wayFault = undefined;
+    openPicture();
+  });
   classes.addEventListener('change', () => void change({ class: classes.value as CameraSettings['class'] }));
   record.addEventListener('change', () => void change({ record: record.value as CameraSettings['record'] }));
   toggle.addEventListener('click', () => void change({ enabled: detail?.settings.enabled !== true }));

@@ -27,6 +27,7 @@ export class RecordingsView {
   readonly #id: string;
   #window: Window = { fromMs: 0, toMs: 1 };
   #known: Recordings | undefined;
+  #isHidden = false;
 
   constructor(id: string) {
     this.#id = id;
@@ -34,6 +35,11 @@ export class RecordingsView {
     place.addEventListener('input', () => this.#showMoment());
     play.addEventListener('click', () => this.#play());
     video.addEventListener('error', () => void this.#tellFault());
+  }
+
+  /** What was recorded without masks is not for this user. */
+  set isHidden(isHidden: boolean) {
+    this.#isHidden = isHidden;
   }
 
   /** Shows what there is now. Errors: ApiError. */
@@ -76,13 +82,15 @@ export class RecordingsView {
     moment.textContent = text;
     place.setAttribute('aria-valuetext', text);
     play.disabled = atMs === undefined;
-    for (const [name, ending] of [
-      ['recorded-clip', 'mp4'],
-      ['recorded-results', 'jsonl'],
+    for (const [name, file, more] of [
+      ['recorded-clip', 'clip.mp4', ''],
+      ['recorded-annotated', 'clip.mp4', '&channel=annotated'],
+      ['recorded-results', 'clip.jsonl', ''],
     ] as const) {
       const link = element<HTMLAnchorElement>(name);
-      link.hidden = atMs === undefined;
-      if (atMs !== undefined) link.href = this.#address(ending, atMs);
+      // Of a camera with masks the one that is drawn on is for everybody who sees this page.
+      link.hidden = atMs === undefined || (more === '' && this.#isHidden);
+      if (atMs !== undefined) link.href = this.#address(file, atMs) + more;
     }
   }
 
@@ -91,7 +99,7 @@ export class RecordingsView {
     if (atMs === undefined) return;
     element('recorded-fault').textContent = '';
     video.hidden = false;
-    video.src = this.#address('mp4', atMs);
+    video.src = this.#address('clip.mp4', atMs) + (this.#isHidden ? '&channel=annotated' : '');
     void video.play().catch(() => undefined);
   }
 
@@ -101,14 +109,16 @@ export class RecordingsView {
     const answered = await fetch(video.src, { method: 'HEAD' }).catch(() => undefined);
     const text = answered?.ok
       ? 'This browser cannot play the codec of this camera: save the clip.'
-      : 'It is not kept any more.';
+      : answered?.status === 503
+        ? 'The server draws on as many clips as it may: try again later.'
+        : 'It is not kept any more.';
     element('recorded-fault').textContent = text;
     video.hidden = true;
   }
 
-  #address(ending: 'mp4' | 'jsonl', fromMs: number): string {
+  #address(file: 'clip.mp4' | 'clip.jsonl', fromMs: number): string {
     const from = Math.floor(fromMs);
-    return `recordings/${this.#id}/clip.${ending}?from=${from}&to=${from + CLIP_MS}`;
+    return `recordings/${this.#id}/${file}?from=${from}&to=${from + CLIP_MS}`;
   }
 }
 

@@ -1,6 +1,5 @@
 import {
   attachPlayer,
-  type CameraFragment,
   type CameraPlayer,
   type CameraResult,
   type CamerasSession,
@@ -12,6 +11,7 @@ import {
 } from 'sightline/client/cameras';
 import { BoxMemory, isSame, type Drawn } from './boxes.ts';
 import { paint } from './draw.ts';
+import { WhepPlayer, type WhepFault } from './whep-player.ts';
 
 /** Of so many fragments it is remembered when they came. */
 const ARRIVALS_MAX = 300;
@@ -41,10 +41,16 @@ export interface LivePictureOptions {
   readonly camera: string;
   /** Default: the camera's own frames; `annotated`: the server has drawn on them. */
   readonly channel?: 'raw' | 'annotated';
+  /** By which its frames come. Default: the session's own connection, into Media Source Extensions. */
+  readonly way?: 'socket' | 'webrtc';
+  /** Nothing is found in it. Default: false. */
+  readonly isBare?: boolean;
   /** Gets the `<video>`, and above it a canvas. */
   readonly stage: HTMLElement;
   readonly onSeen?: (seen: Seen) => void;
   readonly onState?: (change: PlayerStateChange) => void;
+  /** There is no picture by WebRTC, and none will come. */
+  readonly onFault?: (fault: WhepFault) => void;
   /** Also called before the first frame. */
   readonly onView?: (view: CameraView) => void;
 }
@@ -57,7 +63,7 @@ export class LivePicture {
   readonly video = document.createElement('video');
   readonly canvas = document.createElement('canvas');
   readonly view: CameraView;
-  readonly #player: CameraPlayer;
+  readonly #player: CameraPlayer | WhepPlayer;
   readonly #options: LivePictureOptions;
   readonly #memory = new BoxMemory<CameraResult>();
   readonly #arrivals = new Map<string, { readonly atMs: number; readonly clock: CaptureClock }>();
@@ -66,31 +72,29 @@ export class LivePicture {
 
   constructor(options: LivePictureOptions) {
     this.#options = options;
-    const { session, camera, channel = 'raw', stage, onView } = options;
+    const { session, camera, channel = 'raw', way = 'socket', isBare = false, stage, onView } = options;
     this.video.tabIndex = -1;
     this.canvas.setAttribute('aria-hidden', 'true');
     stage.append(this.video, this.canvas);
-    this.view = session.open(camera, { channel });
-    this.view.on('fragment', (fragment) => this.#onFragment(fragment));
-    this.view.on('result', (result) => result.result.outcome === 'result' && this.#memory.add(result));
-    this.#player = attachPlayer(this.view, this.video);
-    this.#player.on('frame', (shown) => this.#onShown(shown));
-    // The frame may be on the screen still: its boxes come onto it.
-    this.#player.on('result', ({ frame }) => {
-      if (this.#shown && isSame(this.#shown.frame, frame)) this.#onShown(this.#shown);
-    });
-    this.#player.on('state', (change) => options.onState?.(change));
-    // It may have known that from the beginning, and said so to nobody.
-    if (this.#player.state === 'unsupported') setTimeout(() => options.onState?.({ state: 'unsupported' }));
+    this.view = session.open(camera, { channel, raw: way === 'socket', results: !isBare });
+    this.#player = way === 'socket' ? this.#playFragments() : this.#playWebRtc();
+    this.view.on('result', (result) => this.#onResult(result));
     onView?.(this.view);
   }
 
   /** The server encodes it anew for this browser. */
   get isConverted(): boolean {
-    return this.view.channel === 'raw' && this.view.init?.isTranscoded === true;
+    const { view } = this;
+    const player = this.#player;
+    const isTranscoded = player instanceof WhepPlayer ? player.isTranscoded : view.init?.isTranscoded === true;
+    return view.channel === 'raw' && isTranscoded;
   }
 
-  get player(): CameraPlayer {
+  get isByWebRtc(): boolean {
+    return this.#player instanceof WhepPlayer;
+  }
+
+  get player(): CameraPlayer | WhepPlayer {
     return this.#player;
   }
 
@@ -101,19 +105,45 @@ export class LivePicture {
     this.canvas.remove();
   }
 
-  #onFragment({ frame, clock }: CameraFragment): void {
-    this.#arrivals.set(keyOf(frame), { atMs: performance.now(), clock });
+  #playFragments(): CameraPlayer {
+    this.view.on('fragment', ({ frame, clock }) => this.#onArrival(frame, clock, performance.now()));
+    const player = attachPlayer(this.view, this.video);
+    player.on('frame', (shown) => this.#onShown(shown));
+    player.on('state', (change) => this.#options.onState?.(change));
+    // It may have known that from the beginning, and said so to nobody.
+    if (player.state === 'unsupported') setTimeout(() => this.#options.onState?.({ state: 'unsupported' }));
+    return player;
+  }
+
+  #playWebRtc(): WhepPlayer {
+    return new WhepPlayer(this.view, this.video, {
+      onFrame: (shown, isLate) => this.#onShown(shown, isLate),
+      onArrival: (name, atMs) => this.#onArrival(name, name.clock, atMs),
+      onState: (change) => this.#options.onState?.(change),
+      onFault: (fault) => this.#options.onFault?.(fault),
+    });
+  }
+
+  #onArrival(frame: FrameName, clock: CaptureClock, atMs: number): void {
+    this.#arrivals.set(keyOf(frame), { atMs, clock });
     if (this.#arrivals.size > ARRIVALS_MAX) this.#arrivals.delete(this.#arrivals.keys().next().value!);
   }
 
-  #onShown(shown: ShownFrame): void {
+  #onResult(result: CameraResult): void {
+    if (result.result.outcome === 'result') this.#memory.add(result);
+    // The frame may be on the screen still: its boxes come onto it.
+    if (this.#shown && isSame(this.#shown.frame, result.frame)) this.#onShown(this.#shown);
+  }
+
+  /** `isLate`: it is on the screen for a while; the element may show another one by now. */
+  #onShown(shown: ShownFrame, isLate = false): void {
     const isNew = shown !== this.#shown;
     this.#shown = shown;
     const { frame, captureTimeMs, latencyMs, width, height } = shown;
     const { boxes } = shown;
     // They are in the picture already.
     const drawn = this.view.channel === 'annotated' ? { own: [], older: [] } : this.#memory.at(frame, captureTimeMs);
-    const picture = pictureOf(this.video, shown.mediaTimeS);
+    const picture = pictureOf(this.video, shown.mediaTimeS, isLate);
     const { canvas, showsOlder } = this;
     const hasOwn = paint(canvas, { width, height, drawn, picture, isWhole: false, showsOlder });
     // What can be held against the picture.
@@ -130,8 +160,12 @@ export class LivePicture {
  * The frame that the element shows, if it is that of this time: it may have gone on. Browsers have `VideoFrame` only on pages from this machine or over HTTPS;
  * elsewhere the element itself has to do, right after its callback for the frame.
  */
-function pictureOf(video: HTMLVideoElement, mediaTimeS: number): VideoFrame | HTMLVideoElement | undefined {
-  if (typeof VideoFrame === 'undefined') return video;
+function pictureOf(
+  video: HTMLVideoElement,
+  mediaTimeS: number,
+  isLate: boolean,
+): VideoFrame | HTMLVideoElement | undefined {
+  if (typeof VideoFrame === 'undefined') return isLate ? undefined : video;
   let picture: VideoFrame;
   try {
     picture = new VideoFrame(video);

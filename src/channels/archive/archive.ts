@@ -121,6 +121,11 @@ export class Archive {
   }
 
   /** Errors: CAMERA_UNKNOWN. */
+  requireKnown(camera: string): void {
+    this.#feeds.get(camera);
+  }
+
+  /** Errors: CAMERA_UNKNOWN. */
   report(camera: string): ArchiveReport {
     const feed = this.#feeds.get(camera);
     const { mode } = this.#planOf(camera);

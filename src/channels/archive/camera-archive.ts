@@ -61,6 +61,9 @@ export class CameraArchive {
   readonly #results: Reader<NamedOutcome>;
   readonly #unwatch: () => void;
   #isApart = true;
+  /** When the epoch began whose frames come. */
+  #masks: readonly string[] = [];
+  #epoch: number | undefined;
   #made = 0;
   #passed = 0;
   /** Until then everything is written; by the time of day, as captures are told. */
@@ -147,7 +150,13 @@ export class CameraArchive {
   }
 
   #readFrames(): void {
-    for (let sample = this.#frames.next(); sample; sample = this.#frames.next()) this.#segmenter.push(sample);
+    for (let sample = this.#frames.next(); sample; sample = this.#frames.next()) {
+      // What that makes whole is of the frames before.
+      this.#segmenter.push(sample);
+      const { epoch } = sample.data.frame;
+      if (epoch !== this.#epoch) this.#masks = this.feed.masks;
+      this.#epoch = epoch;
+    }
   }
 
   #readResults(): void {
@@ -189,7 +198,8 @@ export class CameraArchive {
     this.#made++;
     const fromMs = Math.round(wallTimeMs(this.#options.clock, startTimeMs));
     const isKey = first!.isIndependent;
-    const segment: WrittenSegment = { init, bytes, fromMs, durationS, isKey, isApart: this.#isApart };
+    const masks = this.#masks;
+    const segment: WrittenSegment = { init, bytes, fromMs, durationS, isKey, isApart: this.#isApart, masks };
     this.#isApart = false;
     if (fromMs < this.#untilMs) return this.#writer.write(segment);
     if (this.#before.length === 0) this.#writer.endFile();

@@ -1,6 +1,6 @@
 import { TICKS_PER_S } from '../../base/camera-frame.ts';
 import { SightlineError } from '../../base/errors.ts';
-import { fragmentTimes, shiftFragments } from '../../media/fmp4.ts';
+import { fragmentsIn, fragmentTimes, shiftFragments } from '../../media/fmp4.ts';
 import type { FoundFile } from './archive.ts';
 import { endOf, readBytes, readLines, readResults, type FileLines, type SegmentLine } from './files.ts';
 import { segmentsWithin } from './playlist.ts';
@@ -17,19 +17,30 @@ export interface Clip {
   /** From its first key frame, which is at or before the wanted beginning, up to the end of the last segment. */
   readonly fromMs: number;
   readonly toMs: number;
-  /** Header first. */
+  /** An initialisation segment, which all of it needs. */
+  readonly init: Uint8Array;
+  /** The files that it comes of, in their order. */
+  readonly parts: readonly ClipFile[];
+  /** In the clip's time: fragments with the names of their frames in front. */
+  segments(): AsyncGenerator<ClipSegment>;
+  /** All of it, header first. */
   chunks(): AsyncGenerator<Uint8Array>;
 }
 
-interface ClipFile {
+export interface ClipSegment {
+  readonly part: ClipFile;
+  readonly bytes: Uint8Array;
+}
+
+export interface ClipFile {
   readonly file: FoundFile;
   readonly lines: FileLines;
   readonly segments: readonly SegmentLine[];
 }
 
 const TICKS_PER_MS = TICKS_PER_S / 1000;
-/** A result may be written with frames that come so much later. */
-const RESULT_LATE_MS = 120_000;
+/** A result may be written with frames that come so much later; with earlier ones, where the disk is slow. */
+const RESULT_APART_MS = 120_000;
 
 /** Errors: RECORDING_MISSING; CLIP_BROKEN, where the camera sent something else from some moment on. */
 export async function clipOf(files: readonly FoundFile[], { camera, fromMs, toMs }: ClipRange): Promise<Clip> {
@@ -45,36 +56,44 @@ export async function clipOf(files: readonly FoundFile[], { camera, fromMs, toMs
       `camera ${camera} sends something else from ${at} on: ask for what is before, and for what is behind`,
     );
   }
-  const beginMs = first.segments[0]!.from;
+  const segments = () => segmentsOf(parts);
   return {
-    fromMs: beginMs,
-    toMs: Math.max(...parts.flatMap(({ segments }) => segments.map(endOf))),
+    fromMs: first.segments[0]!.from,
+    toMs: Math.max(...parts.flatMap((part) => part.segments.map(endOf))),
+    init,
+    parts,
+    segments,
     async *chunks() {
       yield init;
-      let shift: { readonly epoch: number; readonly ticks: number } | undefined;
-      let endTicks = 0;
-      for (const { file, lines, segments } of parts) {
-        const { epoch } = lines.header;
-        for (const { at, bytes: count, from, duration_s } of segments) {
-          const bytes = await bytesOf(file, at, count);
-          const decodeTime = firstDecodeTime(bytes);
-          // Each connection has a time of its own, in which what is missing is missing.
-          if (shift?.epoch !== epoch) {
-            const placeTicks = Math.max(endTicks, Math.round((from - beginMs) * TICKS_PER_MS));
-            shift = { epoch, ticks: placeTicks - decodeTime };
-          }
-          shiftFragments(bytes, shift.ticks);
-          endTicks = decodeTime + shift.ticks + Math.round(duration_s * TICKS_PER_S);
-          yield bytes;
-        }
-      }
+      for await (const { bytes } of segments()) yield bytes;
     },
   };
 }
 
+async function* segmentsOf(parts: readonly ClipFile[]): AsyncGenerator<ClipSegment> {
+  const beginMs = parts[0]!.segments[0]!.from;
+  let shift: { readonly epoch: number; readonly ticks: number } | undefined;
+  let endTicks = 0;
+  for (const part of parts) {
+    const { epoch } = part.lines.header;
+    for (const { at, bytes: count, from, duration_s } of part.segments) {
+      const bytes = await bytesOf(part.file, at, count);
+      const decodeTime = firstDecodeTime(bytes);
+      // Each connection has a time of its own, in which what is missing is missing.
+      if (shift?.epoch !== epoch) {
+        const placeTicks = Math.max(endTicks, Math.round((from - beginMs) * TICKS_PER_MS));
+        shift = { epoch, ticks: placeTicks - decodeTime };
+      }
+      shiftFragments(bytes, shift.ticks);
+      endTicks = decodeTime + shift.ticks + Math.round(duration_s * TICKS_PER_S);
+      yield { part, bytes };
+    }
+  }
+}
+
 /**
- * What was found from `fromMs` up to before `toMs`, by capture, a line of JSON each. `files`: also those behind, since results come later than frames. One that came later than
- * `RESULT_LATE_MS` is out of order; so no more than that is in memory.
+ * What was found from `fromMs` up to before `toMs`, by capture, a line of JSON each. `files`: those of `timeOfResults`. One that came later than
+ * `RESULT_APART_MS` is out of order; so no more than that is in memory.
  */
 export async function* resultsOf(
   files: readonly FoundFile[],
@@ -83,11 +102,13 @@ export async function* resultsOf(
 ): AsyncGenerator<Uint8Array> {
   let found: Result[] = [];
   for (const { paths, fromMs: fileMs } of files) {
-    const settledMs = fileMs - RESULT_LATE_MS;
+    const settledMs = fileMs - RESULT_APART_MS;
     yield* linesOf(found.filter((result) => result.capture_time < settledMs));
     found = found.filter((result) => result.capture_time >= settledMs);
-    for (const result of (await readResults(paths)) as Result[]) {
-      if (result.capture_time >= fromMs && result.capture_time < toMs) found.push(result);
+    for (const result of ((await readResults(paths)) ?? []) as Result[]) {
+      // As names of frames have it, and the beginnings of segments.
+      const atMs = Math.round(result.capture_time);
+      if (atMs >= fromMs && atMs < toMs) found.push(result);
     }
   }
   yield* linesOf(found);
@@ -103,9 +124,12 @@ function linesOf(results: readonly Result[]): Uint8Array[] {
   return [Buffer.from(inOrder.map((result) => `${JSON.stringify(result)}\n`).join(''))];
 }
 
-/** So far behind the end of a time results of it may lie. */
-export function resultsUntil(toMs: number): number {
-  return toMs + RESULT_LATE_MS;
+/** Of files in which results of frames of that time may lie. */
+export function timeOfResults({
+  fromMs,
+  toMs,
+}: Pick<ClipRange, 'fromMs' | 'toMs'>): readonly [fromMs: number, toMs: number] {
+  return [fromMs - RESULT_APART_MS, toMs + RESULT_APART_MS];
 }
 
 export function missing({ camera, fromMs, toMs }: ClipRange): SightlineError {
@@ -124,16 +148,18 @@ async function partsOf(files: readonly FoundFile[], fromMs: number, toMs: number
 }
 
 /** Errors: RECORDING_MISSING, where it was removed meanwhile. */
-async function bytesOf({ name, paths }: FoundFile, at: number, count: number): Promise<Uint8Array> {
-  const bytes = await readBytes(paths, at, count);
-  if (!bytes) throw new SightlineError('RECORDING_MISSING', `${name} is not kept any more`);
+async function bytesOf(file: FoundFile, at: number, count: number): Promise<Uint8Array> {
+  const bytes = await readBytes(file.paths, at, count);
+  if (!bytes) throw goneMeanwhile(file);
   return bytes;
 }
 
-/** Of segments: an `emsg` stands before each fragment. */
+export function goneMeanwhile({ name }: Pick<FoundFile, 'name'>): SightlineError {
+  return new SightlineError('RECORDING_MISSING', `${name} is not kept any more`);
+}
+
+/** Errors: SOURCE_UNREADABLE. */
 function firstDecodeTime(bytes: Uint8Array): number {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  let at = 0;
-  while (at + 8 <= view.length && view.toString('latin1', at + 4, at + 8) !== 'moof') at += view.readUInt32BE(at);
-  return fragmentTimes(bytes.subarray(at)).decodeTime;
+  for (const { fragment } of fragmentsIn(bytes)) return fragmentTimes(fragment).decodeTime;
+  throw new SightlineError('SOURCE_UNREADABLE', 'a segment of a recording without a frame');
 }

@@ -2,11 +2,14 @@ import type { Principal } from '../../auth/principal.ts';
 import type { FragmentCache, FragmentRequest } from '../cache/fragment-cache.ts';
 import { Moves } from '../cache/moves.ts';
 import type { Archive, ArchiveReport, FoundFile } from './archive.ts';
-import { clipOf, missing, resultsOf, resultsUntil, type Clip } from './clip.ts';
+import type { ClipExports } from './clip-exports.ts';
+import { clipOf, missing, resultsOf, timeOfResults, type Clip, type ClipRange } from './clip.ts';
 import { endOf, readBytes, readLines } from './files.ts';
 import { LineCache } from './line-cache.ts';
 import { entriesOf, entryAt, ENTRY_BYTES_MAX, vodPlaylist, type ListedFile } from './playlist.ts';
 import type { Span } from './shelf.ts';
+
+type DeskCache = Pick<FragmentCache, 'get' | 'ahead' | 'worthAhead'>;
 
 interface Fragment {
   readonly camera: string;
@@ -18,25 +21,33 @@ interface Fragment {
 /** Where people ask for what was recorded. */
 export class Desk {
   readonly #archive: Archive;
-  readonly #cache: Pick<FragmentCache, 'get' | 'ahead' | 'worthAhead'>;
+  readonly #exports: ClipExports;
+  readonly #cache: DeskCache;
   readonly #prefetches: () => boolean;
   readonly #lines = new LineCache();
   readonly #moves = new Moves();
 
   /** `prefetches`: what viewers will probably ask for next is put into the cache. */
-  constructor(
-    archive: Archive,
-    cache: Pick<FragmentCache, 'get' | 'ahead' | 'worthAhead'>,
-    prefetches: () => boolean = () => true,
-  ) {
-    this.#archive = archive;
-    this.#cache = cache;
-    this.#prefetches = prefetches;
+  constructor(parts: {
+    readonly archive: Archive;
+    readonly exports: ClipExports;
+    readonly cache: DeskCache;
+    readonly prefetches: () => boolean;
+  }) {
+    this.#archive = parts.archive;
+    this.#exports = parts.exports;
+    this.#cache = parts.cache;
+    this.#prefetches = parts.prefetches;
   }
 
   /** Errors: CAMERA_UNKNOWN, CAMERA_MASKED. */
   requireShown(camera: string, caller: Principal): void {
     this.#archive.requireShown(camera, caller);
+  }
+
+  /** What is drawn on is for everybody, since its masks are drawn as well. Errors: CAMERA_UNKNOWN. */
+  requireKnown(camera: string): void {
+    this.#archive.requireKnown(camera);
   }
 
   /** Errors: CAMERA_UNKNOWN. */
@@ -91,10 +102,28 @@ export class Desk {
     return clipOf(this.#archive.within(camera, fromMs, toMs), { camera, fromMs, toMs });
   }
 
+  /** The same with what was found drawn on it. `signal`: nobody wants it any more. Errors: as `ClipExports.open` has them. */
+  async annotatedClip(
+    camera: string,
+    fromMs: number,
+    toMs: number,
+    signal: AbortSignal,
+  ): Promise<Pick<Clip, 'fromMs' | 'chunks'>> {
+    const range = { camera, fromMs, toMs };
+    const files = this.#archive.within(camera, fromMs, toMs);
+    if (files.length === 0) throw missing(range);
+    return await this.#exports.open({ range, files, resultFiles: this.#resultFiles(range) }, signal);
+  }
+
   /** Errors: RECORDING_MISSING. */
   results(camera: string, fromMs: number, toMs: number): AsyncGenerator<Uint8Array> {
-    if (this.#archive.within(camera, fromMs, toMs).length === 0) throw missing({ camera, fromMs, toMs });
-    return resultsOf(this.#archive.within(camera, fromMs, resultsUntil(toMs)), fromMs, toMs);
+    const range = { camera, fromMs, toMs };
+    if (this.#archive.within(camera, fromMs, toMs).length === 0) throw missing(range);
+    return resultsOf(this.#resultFiles(range), fromMs, toMs);
+  }
+
+  #resultFiles(range: ClipRange): readonly FoundFile[] {
+    return this.#archive.within(range.camera, ...timeOfResults(range));
   }
 
   #request(file: FoundFile, { camera, name, at, count }: Fragment): FragmentRequest {

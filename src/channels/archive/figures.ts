@@ -1,5 +1,6 @@
 import { labelled, part, type Part } from '../../observe/figures.ts';
 import type { Archive } from './archive.ts';
+import type { ClipExports } from './clip-exports.ts';
 
 type Accounts = ReturnType<Archive['accounts']>;
 
@@ -60,6 +61,41 @@ export function archivePart(archive: Archive): Part<Accounts> {
         help: 'Files that are not kept any more, by the bound that was met',
         labels: ['bound'],
         read: ({ removed }) => labelled(removed),
+      },
+    ],
+  );
+}
+
+/** Clips that are drawn on. At every moment: asked for = those of all outcomes + those that are made. */
+export function exportsPart(exports: ClipExports): Part<ReturnType<ClipExports['accounts']>> {
+  return part(
+    () => exports.accounts(),
+    [
+      {
+        name: 'sightline_archive_exports_asked_total',
+        kind: 'counter',
+        help: 'Clips of recordings with what was found drawn on them that were asked for',
+        read: ({ asked }) => asked,
+      },
+      {
+        name: 'sightline_archive_exports_total',
+        kind: 'counter',
+        help: 'Of these, by what became of them: whole; refused, since there were too many (archive.exports_max) or there is no such clip; failed; cut, since whoever wanted it has gone, or may not have it any more',
+        labels: ['outcome'],
+        read: ({ outcomes }) => labelled(outcomes),
+      },
+      {
+        name: 'sightline_archive_exports',
+        kind: 'gauge',
+        help: 'Of these, those that are made now',
+        read: ({ running }) => running,
+      },
+      {
+        name: 'sightline_archive_export_frames_total',
+        kind: 'counter',
+        help: 'Frames of those that came to their end, or failed: drawn on, or left out, since they could not be decoded',
+        labels: ['outcome'],
+        read: ({ frames: { drawn, leftOut } }) => labelled({ drawn, left_out: leftOut }),
       },
     ],
   );

@@ -55,7 +55,7 @@ test('a file is written, gets its name, and is found with what is beside it', as
   expect([await readBytes(paths, 15, 6), await readLines(paths), await readResults(paths)]).toEqual([
     undefined,
     undefined,
-    [],
+    undefined,
   ]);
 });
 

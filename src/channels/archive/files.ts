@@ -27,6 +27,8 @@ export interface HeaderLine {
   readonly height: number;
   /** Of the header, which is at the beginning. */
   readonly bytes: number;
+  /** That the camera had then, which its own frames have not; left out: it is not known. */
+  readonly masks?: readonly string[];
 }
 
 /** A segment: it is played from its beginning, unless `key` is false. */
@@ -181,9 +183,10 @@ export async function readLines(paths: FilePaths): Promise<FileLines | undefined
   return { header: header as HeaderLine, segments: segments as SegmentLine[] };
 }
 
-/** Results of a file. */
-export async function readResults(paths: FilePaths): Promise<object[]> {
-  return parsed(await readFile(paths.results, 'utf8').catch(unlessGone('')));
+/** Results of a file. undefined: they are gone by now. */
+export async function readResults(paths: FilePaths): Promise<object[] | undefined> {
+  const text = await readFile(paths.results, 'utf8').catch(unlessGone(undefined));
+  return text === undefined ? undefined : parsed(text);
 }
 
 /** A part of the pictures. undefined: they are gone by now. Errors: others of the file system, also where it ends before. */

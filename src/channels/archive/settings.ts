@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import type { Config } from '../../config/schema.ts';
 import type { ArchiveSettings, RecordPlan } from './archive.ts';
+import type { ExportSettings } from './clip-exports.ts';
 
 /** The configuration's part for this room, in the room's own terms. */
 
@@ -33,4 +34,9 @@ export function archiveSettings({
     bounds: { ageMsMax: archive.keep_h * HOUR_MS, bytesMax: archive.camera_bytes_max },
     plans: new Map(plans),
   };
+}
+
+/** Pictures are as large as those of the annotated channel. */
+export function exportSettings({ archive, fleet }: Pick<Config, 'archive' | 'fleet'>): ExportSettings {
+  return { max: archive.exports_max, sideMax: fleet.annotated_side, pixelsMax: fleet.pixels_max };
 }

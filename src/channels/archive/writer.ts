@@ -15,6 +15,8 @@ export interface WrittenSegment {
   readonly isKey: boolean;
   /** Something is missing in front of it. */
   readonly isApart: boolean;
+  /** That the camera had; a change of them is another epoch. */
+  readonly masks: readonly string[];
 }
 
 export interface WriterOptions {
@@ -161,7 +163,7 @@ export class SegmentWriter {
     return isWritten;
   }
 
-  async #open({ init, fromMs, isApart }: WrittenSegment): Promise<void> {
+  async #open({ init, fromMs, isApart, masks }: WrittenSegment): Promise<void> {
     const { camera, folder, times } = this.#options;
     const { fileMs, freeBytesMin } = times();
     const { epoch } = init;
@@ -175,7 +177,7 @@ export class SegmentWriter {
       throw Object.assign(new Error(`less than ${freeBytesMin} bytes are free`), { code: 'ENOSPC' });
     }
     const { codecString: codec, width, height, bytes } = init;
-    const header = { camera, epoch, codec, width, height, bytes: bytes.length };
+    const header = { camera, epoch, codec, width, height, bytes: bytes.length, masks };
     this.#file = await OpenFile.create(folder, { header, init: bytes, fromMs });
   }
 

@@ -1,17 +1,11 @@
-import { Decoder, Demuxer } from 'node-av/api';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { numberOf, ReaderWorld, type ReadCamera } from '../../../test/support/camera-reader.ts';
 import { numberedClip, type CodedClip } from '../../../test/support/coded-clip.ts';
 import { decodePictures } from '../../../test/support/decoded.ts';
+import { detection, labels, PLACES } from '../../../test/support/drawn-boxes.ts';
 import type { Detection } from '../../base/detection.ts';
-import { classColour } from '../../media/overlay.ts';
-import { planesOf } from './plane-canvas.ts';
 
 const SIZE = { width: 320, height: 180 };
-/** Where a test's box can be: so many places side by side, by the number of its picture. */
-const PLACES = 8;
-const BOX = { y: 0.6, width: 1 / PLACES, height: 0.3 };
-const CLASS = 3;
 
 let world: ReaderWorld;
 let plain: CodedClip;
@@ -30,10 +24,6 @@ afterAll(async () => {
 
 const annotated = (camera: ReadCamera) => camera.of('fragment').filter(({ form }) => form === 'annotated');
 
-function detection(place: number): Detection {
-  return { label: 'x', classId: CLASS, score: 0.5, box: { x: place / PLACES, ...BOX } };
-}
-
 /** Bytes of an epoch, as a player gets them. */
 function video(
   camera: ReadCamera,
@@ -42,31 +32,6 @@ function video(
   const init = camera.of('init').find((one) => one.form === 'annotated' && one.epoch === epoch)!;
   const fragments = annotated(camera).filter((one) => one.epoch === epoch);
   return { file: Buffer.concat([init, ...fragments].map(({ bytes }) => bytes)), fragments };
-}
-
-/** The places with a label in its colour, in each picture. */
-async function labels(file: Buffer): Promise<number[][]> {
-  const all: number[][] = [];
-  const [, u, v] = planesOf(classColour(CLASS));
-  await using demuxer = await Demuxer.open(file);
-  const stream = demuxer.video()!;
-  using decoder = await Decoder.create(stream, { context: { threadCount: 1 } });
-  for await (const frame of decoder.frames(demuxer.packets(stream.index))) {
-    if (!frame) break;
-    const { width, height } = frame;
-    const data = frame.toBuffer();
-    const half = width / 2;
-    const isLabel = (place: number): boolean => {
-      // Of the plate that lies on the box: between its two words, where no letter is.
-      const at = (Math.round(BOX.y * height) - 5) >> 1;
-      const x = Math.round((place * width) / PLACES / 2) + 4;
-      const [seenU, seenV] = [0, 1].map((plane) => data[width * height + plane * half * (height / 2) + at * half + x]!);
-      return Math.abs(seenU! - u) < 40 && Math.abs(seenV! - v) < 40;
-    };
-    all.push(Array.from({ length: PLACES }, (_, place) => place).filter(isLabel));
-    frame.free();
-  }
-  return all;
 }
 
 /** As a server does: each picture that is sent gets its result at once. */
