@@ -7,7 +7,7 @@ import { id3Text, readId3Text } from '../media/id3.ts';
 /** What parts are made of: fragments, each with the name of its frame in front. */
 
 export interface TimedFrame {
-  readonly fragment: Pick<RawFragment, 'frame' | 'clock' | 'boxes' | 'bytes'>;
+  readonly fragment: Pick<RawFragment, 'frame' | 'clock' | 'isKey' | 'boxes' | 'bytes'>;
   readonly decodeTime: number;
   /** How long it lasts. */
   readonly ticks: number;

@@ -86,7 +86,7 @@ export class Segmenter {
   #number: number;
   #open: OpenSegment | undefined;
   /** Of the part that is begun. */
-  #frames: (TimedFrame & { readonly fragment: RawFragment })[] = [];
+  #frames: TimedFrame[] = [];
   #partTicks = 0;
   #pending: PendingFrame | undefined;
   #last: { readonly epoch: number; readonly order: number; readonly position: number } | undefined;

@@ -1,7 +1,7 @@
 import type { ExportNews, ExportOrder } from '../../src/channels/archive/clip-exports.ts';
 import { openData, openParent } from '../../src/supervise/parent.ts';
 
-/** In place of the process that draws on clips: it does what the id of the camera says, once a part of its clip was written. */
+/** In place of the process that draws on clips: it does what the id of the camera says, once a part of its clip was written: `waits` does nothing more. */
 
 const PART = Buffer.alloc(100_000, 7);
 const COUNTS = { drawn: 1, leftOut: 0 };

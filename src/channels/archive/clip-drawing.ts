@@ -249,7 +249,7 @@ export class ClipDrawing {
     const untilNext = next ? next.ticks - decodeTime : Infinity;
     const ticks = untilNext <= Math.max(HOLE_TICKS, frame.duration) ? untilNext : frame.duration;
     const bytes = mp4Fragment(++this.#sequence, { decodeTime, duration: ticks, compositionOffset: 0, isKey, units });
-    const fragment = { frame: { camera, epoch, seq }, clock, boxes, bytes };
+    const fragment = { frame: { camera, epoch, seq }, clock, isKey, boxes, bytes };
     this.#pieces.push(partBytes([{ fragment, decodeTime, ticks, captureTimeMs }]));
   }
 
