@@ -280,7 +280,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     expect(await wayOf()).toBe('webrtc');
     await expectTrueNames(page, 'north');
     await eventually(() => text(page, 'latency')).toMatch(/^\d+(\.\d)?$/);
-    expect(await text(page, 'latency-spread')).toContain('95 % within');
+    await eventually(() => text(page, 'latency-spread')).toContain('95 % within');
     expect(await page.locator('#fall-shown dt').allInnerTexts()).toContain('Player');
     expect(await page.evaluate('document.querySelector("#stage video").srcObject instanceof MediaStream')).toBe(true);
     expect(await text(page, 'way-line')).toBe('');

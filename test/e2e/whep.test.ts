@@ -111,6 +111,8 @@ describe.skipIf(CHROMIUM === undefined)('WHEP', () => {
 
   /** The first `count` that were shown, when all their names are there. */
   async function named(count: number): Promise<Named[]> {
+    // To read all of it again and again would take the browser's time from the frames.
+    await eventually(shown, 500).toBeGreaterThanOrEqual(count);
     const first = async () => (await seen()).slice(0, count).filter(({ name }) => name !== undefined);
     await eventually(async () => (await first()).length).toBe(count);
     return (await first()) as Named[];

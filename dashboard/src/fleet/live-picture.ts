@@ -15,8 +15,8 @@ import { WhepPlayer, type WhepFault } from './whep-player.ts';
 
 /** Of so many fragments it is remembered when they came. */
 const ARRIVALS_MAX = 300;
-/** A picture of the element is this frame's where their times differ by less, seconds. */
-const SAME_TIME_S = 0.001;
+/** A picture of the element is this frame's where their times differ by less, seconds: both are whole microseconds, and by WebRTC the first frames a millisecond apart. */
+const SAME_TIME_S = 0.00001;
 
 /** A frame on the screen. */
 export interface Seen {

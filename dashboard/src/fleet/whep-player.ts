@@ -6,6 +6,8 @@ import { RecentTimes, StampedNames, type StampedName } from './stamped-names.ts'
 const PATIENCE_MS = 10_000;
 /** A line that is silent for so long is lost: the browser itself waits for half a minute. */
 const LOST_MS = 6_000;
+/** Who comes late gets the frames since the last key frame at once: their delays say nothing of the line. */
+const CATCH_UP_MS = 1_000;
 /** A browser that tells no timestamp of so many pictures tells none. */
 const STAMPLESS_MAX = 3;
 
@@ -41,8 +43,9 @@ export class WhepPlayer {
   #frames = 0;
   #stampless = 0;
   #callback = 0;
-  /** The picture on the screen, as the browser tells it. */
-  #shown: VideoFrameCallbackMetadata | undefined;
+  /** The picture on the screen, and since when, by `performance.now`. */
+  #shown: Shown | undefined;
+  #firstMs = Infinity;
   #isTranscoded = false;
   #isClosed = false;
 
@@ -121,9 +124,9 @@ export class WhepPlayer {
   #show(stream: MediaStream): void {
     const video = this.#video;
     video.srcObject = stream;
-    const onFrame = (_: number, metadata: VideoFrameCallbackMetadata): void => {
+    const onFrame = (nowMs: number, metadata: VideoFrameCallbackMetadata): void => {
       this.#callback = video.requestVideoFrameCallback(onFrame);
-      this.#onShown(metadata);
+      this.#onShown({ metadata, atMs: Math.max(nowMs, metadata.expectedDisplayTime) });
     };
     this.#callback = video.requestVideoFrameCallback(onFrame);
     video.play().catch((thrown: Error) => {
@@ -147,31 +150,31 @@ export class WhepPlayer {
     if (this.#names.note(message)) this.#tell(message, this.#shown!, true);
   }
 
-  #onShown(metadata: VideoFrameCallbackMetadata): void {
+  #onShown(shown: Shown): void {
     if (this.#frames++ === 0) {
+      this.#firstMs = shown.atMs;
       clearTimeout(this.#deadline);
       this.#events.onState({ state: 'playing' });
     }
-    this.#shown = metadata;
-    const { rtpTimestamp } = metadata;
+    this.#shown = shown;
+    const { rtpTimestamp } = shown.metadata;
     if (rtpTimestamp === undefined) {
       if (++this.#stampless >= STAMPLESS_MAX) this.#fail('this browser does not tell which frame it shows');
       return;
     }
     const name = this.#names.shown(rtpTimestamp);
-    if (name) this.#tell(name, metadata, false);
+    if (name) this.#tell(name, shown, false);
   }
 
-  #tell(name: StampedName, metadata: VideoFrameCallbackMetadata, isLate: boolean): void {
-    const { mediaTime: mediaTimeS, expectedDisplayTime, receiveTime, width, height } = metadata;
+  #tell(name: StampedName, { metadata, atMs }: Shown, isLate: boolean): void {
+    const { mediaTime: mediaTimeS, receiveTime, width, height } = metadata;
     const { camera, epoch, seq, capture_time: serverMs, transcoded, boxes } = name;
     this.#isTranscoded = transcoded;
     if (receiveTime !== undefined) this.#events.onArrival(name, receiveTime);
     const nowMs = unixNow();
     const aheadMs = this.#view.toServerTimeMs(nowMs) - nowMs;
-    const seenMs = performance.timeOrigin + expectedDisplayTime;
-    const latencyMs = seenMs + aheadMs - serverMs;
-    this.#latencies.note(latencyMs);
+    const latencyMs = performance.timeOrigin + atMs + aheadMs - serverMs;
+    if (atMs - this.#firstMs > CATCH_UP_MS) this.#latencies.note(latencyMs);
     const shown = { frame: { camera, epoch, seq }, captureTimeMs: serverMs - aheadMs, latencyMs, mediaTimeS };
     this.#events.onFrame({ ...shown, width, height, boxes, results: [] }, isLate);
   }
@@ -206,6 +209,11 @@ export class WhepPlayer {
     this.#address = undefined;
     this.#fail(message, code);
   }
+}
+
+interface Shown {
+  readonly metadata: VideoFrameCallbackMetadata;
+  readonly atMs: number;
 }
 
 interface EndMessage {
