@@ -19,7 +19,8 @@ const CHANNEL_BYTES_MAX = 256 * 1024;
 /** Channels that the other end may open; whoever opens more is neither a viewer nor a publisher. */
 const CHANNELS_MAX = 8;
 /** For the reason of the end to leave. No pictures go any more. */
-const LAST_WORDS_MS = 100;
+const LAST_WORDS_MS_MAX = 1_000;
+const ACKNOWLEDGED_POLL_MS = 20;
 
 export interface ConnectionListener {
   connected(): void;
@@ -124,11 +125,20 @@ export class Connection {
     this.#isOver = true;
     if (last !== undefined && this.#channels.size > 0) {
       for (const channel of this.#channels.values()) this.#send(channel, last);
-      await sleep(LAST_WORDS_MS);
+      await this.#acknowledged();
     }
     // So that the other end notices: the library ends DTLS without a word.
     await this.#connection.sctpTransport?.stop();
     await this.#connection.close();
+  }
+
+  /** All that was said on the channels has come to the other end, or had the time for it. */
+  async #acknowledged(): Promise<void> {
+    // The library does not say otherwise what is under way.
+    const sctp = this.#connection.sctpTransport?.sctp as unknown as UnacknowledgedChunks;
+    const untilMs = performance.now() + LAST_WORDS_MS_MAX;
+    do await sleep(ACKNOWLEDGED_POLL_MS);
+    while (sctp.outboundQueue.length + sctp.sentQueue.length > 0 && performance.now() < untilMs);
   }
 
   #send(channel: RTCDataChannel, text: string): void {
@@ -185,3 +195,8 @@ export class Connection {
 }
 
 type GuardedProtocol = StunProtocol & { isGuarded?: boolean };
+
+interface UnacknowledgedChunks {
+  readonly outboundQueue: readonly unknown[];
+  readonly sentQueue: readonly unknown[];
+}

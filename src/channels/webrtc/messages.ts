@@ -106,8 +106,10 @@ export type PeerNews =
   | { readonly type: 'counts'; readonly id: number; readonly counts: PeerCounts }
   /** The connection is over: `closed` by the other end, `lost`, or it `misbehaved`. */
   | { readonly type: 'over'; readonly id: number; readonly cause: 'closed' | 'lost' | 'misbehaved' }
+  /** Its connection is closed, and no word of it comes any more. */
+  | { readonly type: 'ended'; readonly id: number }
   /** Something went wrong that belongs to no session. */
   | { readonly type: 'fault'; readonly reason: string };
 
 /** Of one session, once it is open. */
-export type PeerEvent = Exclude<PeerNews, { readonly type: 'opened' | 'refused' | 'fault' }>;
+export type PeerEvent = Exclude<PeerNews, { readonly type: 'opened' | 'refused' | 'ended' | 'fault' }>;

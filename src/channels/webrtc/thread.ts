@@ -22,10 +22,15 @@ const HEAP_MB_MAX = 256;
 /** After it was lost there is none for so long, and after its last session it stays for so long. */
 const RETRY_MS = 1_000;
 const LINGER_MS = 60_000;
+/** For the last words to all of them. */
+const END_MS_MAX = 1_500;
 
 export class PeerThread {
   readonly #options: PeerThreadOptions;
   readonly #asked = new Map<number, PromiseWithResolvers<LocalEnd>>();
+  /** Sessions whose connections there may be. */
+  readonly #open = new Set<number>();
+  #onAllEnded: (() => void) | undefined;
   #worker: Worker | undefined;
   #lostMs = -Infinity;
   /** When somebody last had a use for it. */
@@ -49,6 +54,7 @@ export class PeerThread {
     this.#worker ??= this.#start();
     const answer = Promise.withResolvers<LocalEnd>();
     this.#asked.set(request.id, answer);
+    this.#open.add(request.id);
     const timer = setTimeout(() => answer.reject(unavailable('it takes too long')), OPEN_MS_MAX);
     this.send(request);
     try {
@@ -73,10 +79,21 @@ export class PeerThread {
     if (this.#asked.size === 0 && nowMs - this.#usedMs >= LINGER_MS) void this.close();
   }
 
+  /** All sessions that were told to end have said their last words, or had the time for it. */
+  async allEnded(): Promise<void> {
+    if (this.#open.size === 0) return;
+    const all = Promise.withResolvers<void>();
+    this.#onAllEnded = all.resolve;
+    const timer = setTimeout(all.resolve, END_MS_MAX);
+    await all.promise;
+    clearTimeout(timer);
+  }
+
   /** Idempotent. */
   async close(): Promise<void> {
     const worker = this.#worker;
     this.#worker = undefined;
+    this.#forgetOpen();
     await worker?.terminate();
   }
 
@@ -102,8 +119,14 @@ export class PeerThread {
     this.#lostMs = clock.now();
     this.#losses++;
     log.write('webrtc_lost', { reason });
+    this.#forgetOpen();
     for (const { reject } of this.#asked.values()) reject(unavailable(`its thread was lost: ${reason}`));
     onLost();
+  }
+
+  #forgetOpen(): void {
+    this.#open.clear();
+    this.#onAllEnded?.();
   }
 
   #onNews(news: PeerNews): void {
@@ -112,6 +135,10 @@ export class PeerThread {
         return this.#asked.get(news.id)?.resolve(news.local);
       case 'refused':
         return this.#asked.get(news.id)?.reject(unavailable(news.reason));
+      case 'ended':
+        this.#open.delete(news.id);
+        if (this.#open.size === 0) this.#onAllEnded?.();
+        return;
       case 'fault':
         this.#faults++;
         return this.#options.log.write('webrtc_fault', { reason: news.reason });

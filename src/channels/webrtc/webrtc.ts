@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { SightlineError } from '../../base/errors.ts';
 import { Publishers } from './publishers.ts';
 import type { WebRtcOptions } from './session-book.ts';
@@ -6,8 +5,6 @@ import { PeerThread } from './thread.ts';
 import { Viewers } from './viewers.ts';
 
 const SWEEP_INTERVAL_MS = 1_000;
-/** For the other ends to be told of the end. */
-const LAST_WORDS_MS = 200;
 
 /** Viewers that watch cameras by WebRTC, and publishers that are cameras, in one thread. */
 export class WebRtc {
@@ -59,13 +56,12 @@ export class WebRtc {
   async #close(): Promise<void> {
     this.drain();
     clearInterval(this.#sweep);
-    const hadSessions = this.#hasSessions;
     this.#forgetFeeds();
     for (const book of this.#books) {
       book.endAll('shutdown', new SightlineError('SHUTTING_DOWN', 'the server shuts down'));
     }
     this.viewers.close();
-    if (hadSessions) await sleep(LAST_WORDS_MS);
+    await this.#thread.allEnded();
     await this.#thread.close();
   }
 

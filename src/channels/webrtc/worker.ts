@@ -61,7 +61,11 @@ async function open(peer: Peer): Promise<void> {
 async function end(peer: Peer, last?: string): Promise<void> {
   peers.delete(peer.id);
   tell({ type: 'counts', id: peer.id, counts: peer.counts });
-  await peer.close(last);
+  try {
+    await peer.close(last);
+  } finally {
+    tell({ type: 'ended', id: peer.id });
+  }
 }
 
 function tell(news: PeerNews): void {
