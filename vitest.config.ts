@@ -20,15 +20,19 @@ const REPEATED = [
 /** Whole commands, again and again, of what shorter tests hold too: `npm test` has no time for them. */
 const LONG_ONLY = [
   'alerts',
+  'base-path',
   'benchmark',
   'camera-recording',
   'cameras-kept',
   'crash',
+  'demo-wall',
   'metrics',
   'monitor',
   'namespaces',
   'optimize',
   'pictures',
+  'recording',
+  'reload',
   'secrets',
   'tls',
 ].map((name) => `test/e2e/${name}.test.ts`);

@@ -76,7 +76,7 @@ const recordedS = async (name: string) =>
   (await spansOf(name)).reduce((sum, { from, to }) => sum + (to - from), 0) / 1000;
 const ofAll = async (name: string) => {
   const spans = await spansOf(name);
-  return `from=${spans[0]!.from}&to=${Math.ceil(spans.at(-1)!.to)}`;
+  return `from=${spans[0]!.from}&to=${Math.floor(spans.at(-1)!.to)}`;
 };
 
 const nameOf = ({ epoch, seq }: Named) => `${epoch} ${seq}`;
