@@ -131,7 +131,7 @@ describe.skipIf(CHROMIUM === undefined)('WHIP', () => {
     expect(await text(page, 'publish-fault')).toBe('');
   });
 
-  test('the process of its camera is lost: its frames go on with the next one', async () => {
+  test.runIf(isLongRun)('the process of its camera is lost: its frames go on with the next one', async () => {
     await publish();
     const { process: pid, connections, stream } = await camera('gate');
     process.kill(pid!, 'SIGKILL');
@@ -193,21 +193,24 @@ describe.skipIf(CHROMIUM === undefined)('WHIP', () => {
     expect(await publishers()).toBe(0);
   });
 
-  test('of those that never connect as many are open as may be, one for each camera, and end by themselves', async () => {
-    const ended = () => figure('sightline_webrtc_publishers_ended_total');
-    const [sdp, before] = [await offer(), await ended()];
-    const answers = await Promise.all(['gate', 'gate', 'yard'].map((id) => post(sdp, `/whip/${id}`)));
-    expect(answers.map(({ status }) => status)).toEqual([201, 409, 201]);
-    expect(codeOf(await post(sdp))).toEqual([503, 'WEBRTC_LIMIT_REACHED']);
-    expect(await stateOf('gate')).toBe('waiting');
-    const { location } = answers[2]!;
-    const remove = async (path: string) => (await fetch(server.url + path, { method: 'DELETE' })).status;
-    expect(await remove(location!.replace('/yard/', '/gate/'))).toBe(404);
-    expect(await remove(location!)).toBe(200);
-    expect(await remove(location!)).toBe(404);
-    await eventually(publishers).toBe(0);
-    expect(await ended()).toBe(before + 2);
-  });
+  test.runIf(isLongRun)(
+    'of those that never connect as many are open as may be, one for each camera, and end by themselves',
+    async () => {
+      const ended = () => figure('sightline_webrtc_publishers_ended_total');
+      const [sdp, before] = [await offer(), await ended()];
+      const answers = await Promise.all(['gate', 'gate', 'yard'].map((id) => post(sdp, `/whip/${id}`)));
+      expect(answers.map(({ status }) => status)).toEqual([201, 409, 201]);
+      expect(codeOf(await post(sdp))).toEqual([503, 'WEBRTC_LIMIT_REACHED']);
+      expect(await stateOf('gate')).toBe('waiting');
+      const { location } = answers[2]!;
+      const remove = async (path: string) => (await fetch(server.url + path, { method: 'DELETE' })).status;
+      expect(await remove(location!.replace('/yard/', '/gate/'))).toBe(404);
+      expect(await remove(location!)).toBe(200);
+      expect(await remove(location!)).toBe(404);
+      await eventually(publishers).toBe(0);
+      expect(await ended()).toBe(before + 2);
+    },
+  );
 
   test('a server that ends says so', async () => {
     await publish();
