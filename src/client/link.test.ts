@@ -215,7 +215,7 @@ test('a server that takes the connection and says nothing is given up, and nothi
 describe('a name', () => {
   test('is free as soon as close() has resolved, and before', async () => {
     for (let i = 0; i < 5; i++) {
-      for (const reconnect of [true, false]) {
+      for (const reconnect of [{}, false] as const) {
         const session = await open({ clientId: 'robot', reconnect });
         expect(session.welcome.resumed).toBe(false);
         session.publish('a', i);
