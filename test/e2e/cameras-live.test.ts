@@ -162,8 +162,15 @@ test('frames of a camera are in latencies, figures, traces and alerts', async ()
     'sightline.client_id': 'camera:cam1',
     'sightline.pipeline': 'objects',
   });
-  const names = collector.spans.filter(({ parentSpanId }) => parentSpanId === span!.spanId).map(({ name }) => name);
-  expect(names).toEqual(['capture', 'decode', 'queue', 'preprocess', 'inference', 'postprocess']);
+  // Not those of a frame that was dropped on a busy machine; and what belongs together may come in two messages.
+  const stages = () =>
+    collector
+      .named('frame')
+      .map(({ spanId }) => collector.spans.flatMap((one) => (one.parentSpanId === spanId ? [one.name] : [])))
+      .find((names) => names.includes('postprocess'));
+  await expect
+    .poll(stages, { timeout: 30_000 })
+    .toEqual(['capture', 'decode', 'queue', 'preprocess', 'inference', 'postprocess']);
   expect(collector.faults).toEqual([]);
 });
 
