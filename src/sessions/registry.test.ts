@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
 import { WebSocketServer, WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ANYONE } from '../../test/support/access.ts';
@@ -14,6 +15,8 @@ const KEEP_ALIVE = { pingIntervalMs: 20_000, pongTimeoutMs: 10_000 };
 class TestSession {
   readonly link: SessionSocket;
   ended: SightlineError | undefined;
+  /** What its next messages take. */
+  work: Promise<void> | undefined;
 
   constructor(clientId: string, clock: ManualClock) {
     this.link = new SessionSocket({
@@ -37,7 +40,9 @@ class TestSession {
     endSocket(socket, '', reason);
   }
 
-  onMessage(): void {}
+  onMessage(): Promise<void> | undefined {
+    return this.work;
+  }
   onLost(): void {}
 }
 
@@ -112,6 +117,39 @@ describe('a name', () => {
     const next = await claim({ token: session.link.token });
     expect(next).toMatchObject({ resumed: false });
     expect(session.ended?.message).toBe('the client has left');
+  });
+
+  /** Its last message and its close come at once; resolves when the client has the server's answer. */
+  async function leftAtWork(work: Promise<void>): Promise<TestSession> {
+    const { session, client } = await connected();
+    session.work = work;
+    const { _socket: raw } = client as unknown as { readonly _socket: Socket };
+    const closed = once(client, 'close');
+    raw.cork();
+    client.send('last');
+    client.close(1000);
+    raw.uncork();
+    await closed;
+    expect(session.link.socket).toBeDefined();
+    return session;
+  }
+
+  test('is free as soon as what its client has sent before it closed is worked on: who wants it waits for that', async () => {
+    const work = Promise.withResolvers<void>();
+    const session = await leftAtWork(work.promise);
+    const claims = Promise.allSettled([claim({}), claim({})]);
+    setImmediate(work.resolve);
+    const outcomes = await claims;
+    expect(session.ended?.message).toBe('the client has left');
+    expect(outcomes.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected']);
+  });
+
+  test('is taken where that takes longer than a second', async () => {
+    const work = Promise.withResolvers<void>();
+    await leftAtWork(work.promise);
+    await expect(claim({})).rejects.toMatchObject({ code: 'SESSION_NAME_IN_USE' });
+    work.resolve();
+    expect(await claim({})).toMatchObject({ resumed: false });
   });
 
   test.each([4000, 1001, undefined])('is kept for a client that closes with %s: it may come back', async (code) => {

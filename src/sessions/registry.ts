@@ -8,6 +8,8 @@ import { isSameToken, type SessionSocket } from './session-socket.ts';
 const SWEEP_INTERVAL_MS = 1_000;
 /** How long a name waits for the client that lost its socket, before it goes to a newcomer. */
 const NAME_HOLD_MS = 3_000;
+/** What a client has sent before it left is worked on within so long, or its name is taken until then. */
+const SETTLE_MS_MAX = 1_000;
 /** Tokens of earlier holders that are remembered for one name. */
 const FORMER_MAX = 8;
 
@@ -117,8 +119,9 @@ export class SessionRegistry<S extends RegisteredSession> {
     wanted: ClaimedIdentity,
     create: (clientId: string) => S | Promise<S>,
   ): Promise<{ session: S; resumed: boolean }> {
-    if (this.#closed || this.#isDraining) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     const clientId = wanted.clientId ?? [this.#options.kind, randomUUID().slice(0, 8)].join('-');
+    await this.#settled(clientId);
+    if (this.#closed || this.#isDraining) throw new SightlineError('SHUTTING_DOWN', 'the server shuts down');
     const holder = this.#holder(clientId);
     if (holder) requireOwner(holder.link, wanted.principal);
     if (holder?.link.hasToken(wanted.token) && wanted.isAnew !== true) {
@@ -163,10 +166,19 @@ export class SessionRegistry<S extends RegisteredSession> {
     this.#options.log?.write('session_ended', { lane: this.#options.kind, client_id: clientId, code, reason: message });
   }
 
+  /** A client of that name that has closed its socket has left when its last messages are worked on, which may have to wait for its turn. */
+  async #settled(clientId: string): Promise<void> {
+    const settled = this.#sessions.get(clientId)?.link.settle();
+    if (!settled) return;
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, SETTLE_MS_MAX);
+    await Promise.race([settled, late.promise]);
+    clearTimeout(timer);
+  }
+
   /** The holder of the name. A client that has left, or was cut off before its token reached it, does not hold it any more. */
   #holder(clientId: string): S | undefined {
     const session = this.#sessions.get(clientId);
-    session?.link.settle();
     if (session === undefined || session.link.socket || (session.link.wasUsed && !session.link.isDone)) return session;
     this.end(session, LEFT);
     return undefined;

@@ -102,6 +102,8 @@ export class SessionSocket implements IncomingMessage, Dependant {
   #wasUsed = false;
   #isDone = false;
   #lostMs: number | undefined;
+  /** While somebody waits for what the socket has left. */
+  #settled: PromiseWithResolvers<void> | undefined;
   /** When the ping was sent that has no answer yet, Unix ms. */
   #pingSentMs: number | undefined;
   #lastPongMs: number;
@@ -259,11 +261,15 @@ export class SessionSocket implements IncomingMessage, Dependant {
 
   /**
    * Takes a close frame that has come for the close that follows it: a client that has seen the server's answer may be back
-   * before the old connection is down.
+   * before the old connection is down. Fulfilled when all that came before it is worked on; undefined: that is so now.
    */
-  settle(): void {
+  settle(): Promise<void> | undefined {
     const socket = this.#socket;
-    if (socket && socket.readyState !== socket.OPEN) this.closed(socket, receivedCloseCode(socket));
+    if (!socket || socket.readyState === socket.OPEN) return undefined;
+    this.closed(socket, receivedCloseCode(socket));
+    if (this.#socket === undefined) return undefined;
+    this.#settled ??= Promise.withResolvers();
+    return this.#settled.promise;
   }
 
   /** Called about once a second: sends a ping when one is due, and gives up a socket that left one unanswered. */
@@ -318,6 +324,8 @@ export class SessionSocket implements IncomingMessage, Dependant {
     this.#principal?.remove(this);
     this.#socket = undefined;
     this.#lostMs = this.#host.clock.now();
+    this.#settled?.resolve();
+    this.#settled = undefined;
     this.#owner.onLost();
   }
 }
