@@ -17,7 +17,7 @@ const REPEATED = [
   'test/sim/{mixes,random}.test.ts',
 ];
 
-/** Whole commands, again and again, of what shorter tests hold too: `npm test` has no time for them. Attackers would also take it from whatever is tested beside them. */
+/** Whole commands, again and again, of what shorter tests hold too: `npm test` has no time for them. */
 const LONG_ONLY = [
   'alerts',
   'base-path',
@@ -27,7 +27,6 @@ const LONG_ONLY = [
   'cameras-kept',
   'crash',
   'demo-wall',
-  'fences',
   'metrics',
   'monitor',
   'namespaces',

@@ -305,12 +305,14 @@ describe('the API', () => {
       await expect.poll(() => asked() / capacity(), SOON).toBeLessThan(0.4);
       await allow(null);
       await expect.poll(share, SOON).toBeNull();
-      // How far above 0.4 that is depends on what else the machine has to do.
-      await expect.poll(() => asked() / Math.min(capacity(), count * DEFAULT_FPS), SOON).toBeGreaterThan(0.5);
+      // A busy machine has more room now and then: whose rate rises waits for that.
+      await expect
+        .poll(() => asked() / Math.min(capacity(), count * DEFAULT_FPS), { timeout: 60_000 })
+        .toBeGreaterThan(0.8);
     } finally {
       await Promise.all(clients.map((client) => client.close()));
     }
-  });
+  }, 120_000);
 
   test('a ladder that is none is refused, and nothing has changed', async () => {
     const refused = await call('PUT', '/api/config', {

@@ -156,21 +156,17 @@ test('frames of a camera are in latencies, figures, traces and alerts', async ()
   expect(evidence[0]).toMatchObject({ client_id: 'camera:cam1', pipeline: 'objects' });
   expect(evidence[0]!.epoch).toBeGreaterThan(1e12);
 
-  await expect.poll(() => collector.named('frame').length, { timeout: 30_000 }).toBeGreaterThan(0);
-  const [span] = collector.named('frame');
-  expect(plain(span!.attributes)).toMatchObject({
+  // A frame that was dropped, as on a busy machine, has no stages.
+  const answered = () =>
+    collector.named('frame').find((one) => plain(one.attributes)['sightline.outcome'] === 'result');
+  await expect.poll(answered, { timeout: 30_000 }).toBeDefined();
+  const span = answered()!;
+  expect(plain(span.attributes)).toMatchObject({
     'sightline.client_id': 'camera:cam1',
     'sightline.pipeline': 'objects',
   });
-  // Not those of a frame that was dropped on a busy machine; and what belongs together may come in two messages.
-  const stages = () =>
-    collector
-      .named('frame')
-      .map(({ spanId }) => collector.spans.flatMap((one) => (one.parentSpanId === spanId ? [one.name] : [])))
-      .find((names) => names.includes('postprocess'));
-  await expect
-    .poll(stages, { timeout: 30_000 })
-    .toEqual(['capture', 'decode', 'queue', 'preprocess', 'inference', 'postprocess']);
+  const stages = collector.spans.filter(({ parentSpanId }) => parentSpanId === span.spanId).map(({ name }) => name);
+  expect(stages).toEqual(['capture', 'decode', 'queue', 'preprocess', 'inference', 'postprocess']);
   expect(collector.faults).toEqual([]);
 });
 

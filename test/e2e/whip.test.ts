@@ -105,7 +105,7 @@ describe.skipIf(CHROMIUM === undefined)('WHIP', () => {
     [status, (JSON.parse(body) as { error: { code: string } }).error.code] as const;
 
   test('a browser is a camera: its frames have names; a second one is refused; when it ends the camera waits', async () => {
-    expect(await text(page, 'notice-title')).toBe('Waiting for a publisher');
+    await eventually(() => text(page, 'notice-title')).toBe('Waiting for a publisher');
     await publish();
     await eventually(() => text(page, 'publish-state')).toBe('This device’s camera is published.');
     const { stream, rates } = await camera('gate');

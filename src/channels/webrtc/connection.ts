@@ -6,6 +6,7 @@ import {
   type RTCDataChannel,
   type RtcpPacket,
   type RTCRtpTransceiver,
+  type RTCSctpTransport,
   type StunProtocol,
 } from 'werift';
 import { Gate } from './gate.ts';
@@ -18,7 +19,7 @@ import type { LocalEnd } from './offer.ts';
 const CHANNEL_BYTES_MAX = 256 * 1024;
 /** Channels that the other end may open; whoever opens more is neither a viewer nor a publisher. */
 const CHANNELS_MAX = 8;
-/** For the reason of the end to leave. No pictures go any more. */
+/** For the reason of the end to arrive. No pictures go any more. */
 const LAST_WORDS_MS_MAX = 1_000;
 const ACKNOWLEDGED_POLL_MS = 20;
 
@@ -123,22 +124,14 @@ export class Connection {
   /** `last`: is said on all channels before. Idempotent. */
   async close(last?: string): Promise<void> {
     this.#isOver = true;
-    if (last !== undefined && this.#channels.size > 0) {
+    const { sctpTransport } = this.#connection;
+    if (last !== undefined && sctpTransport && this.#channels.size > 0) {
       for (const channel of this.#channels.values()) this.#send(channel, last);
-      await this.#acknowledged();
+      await acknowledged(sctpTransport);
     }
     // So that the other end notices: the library ends DTLS without a word.
-    await this.#connection.sctpTransport?.stop();
+    await sctpTransport?.stop();
     await this.#connection.close();
-  }
-
-  /** All that was said on the channels has come to the other end, or had the time for it. */
-  async #acknowledged(): Promise<void> {
-    // The library does not say otherwise what is under way.
-    const sctp = this.#connection.sctpTransport?.sctp as unknown as UnacknowledgedChunks;
-    const untilMs = performance.now() + LAST_WORDS_MS_MAX;
-    do await sleep(ACKNOWLEDGED_POLL_MS);
-    while (sctp.outboundQueue.length + sctp.sentQueue.length > 0 && performance.now() < untilMs);
   }
 
   #send(channel: RTCDataChannel, text: string): void {
@@ -196,7 +189,15 @@ export class Connection {
 
 type GuardedProtocol = StunProtocol & { isGuarded?: boolean };
 
-interface UnacknowledgedChunks {
-  readonly outboundQueue: readonly unknown[];
-  readonly sentQueue: readonly unknown[];
+/** Resolves when the other end has acknowledged all that was said on the channels, has closed the connection, or has had the time for it. */
+async function acknowledged({ sctp, dtlsTransport }: RTCSctpTransport): Promise<void> {
+  // The library has no other way to see what is under way, and replaces these lists.
+  const chunks = sctp as unknown as Record<'outboundQueue' | 'sentQueue', readonly unknown[]>;
+  const untilMs = performance.now() + LAST_WORDS_MS_MAX;
+  do await sleep(ACKNOWLEDGED_POLL_MS);
+  while (
+    chunks.outboundQueue.length + chunks.sentQueue.length > 0 &&
+    dtlsTransport.state === 'connected' &&
+    performance.now() < untilMs
+  );
 }

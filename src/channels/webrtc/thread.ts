@@ -22,13 +22,13 @@ const HEAP_MB_MAX = 256;
 /** After it was lost there is none for so long, and after its last session it stays for so long. */
 const RETRY_MS = 1_000;
 const LINGER_MS = 60_000;
-/** For the last words to all of them. */
+/** For all sessions to end, with the last words to each. */
 const END_MS_MAX = 1_500;
 
 export class PeerThread {
   readonly #options: PeerThreadOptions;
   readonly #asked = new Map<number, PromiseWithResolvers<LocalEnd>>();
-  /** Sessions whose connections there may be. */
+  /** Sessions whose connections the thread may still have. */
   readonly #open = new Set<number>();
   #onAllEnded: (() => void) | undefined;
   #worker: Worker | undefined;
