@@ -191,6 +191,7 @@ describe('test', () => {
     clock: 'camera',
     width: 640,
     height: 360,
+    boxes: 'none',
     jpeg: new Uint8Array([0xff, 0xd8]),
   } as const;
 

@@ -387,6 +387,7 @@ describe('the test of an address', () => {
       clock: 'camera',
       width: 640,
       height: 360,
+      boxes: 'none',
       jpeg: new Uint8Array([0xff, 0xd8]),
     };
     api.found = {
@@ -450,12 +451,16 @@ describe('a still', () => {
     api.cameras.get('gate')!.seq--;
     expect((await fetchStill('?width=336', { 'If-None-Match': etag })).status).toBe(200);
     expect((await fetch(`${api.url}/cameras/gate/still.jpg`, { method: 'HEAD' })).status).toBe(200);
+    expect(first.headers.get('sightline-boxes')).toBe(null);
+    const drawn = await fetchStill('?width=320&channel=annotated', { 'If-None-Match': etag });
+    expect([drawn.status, drawn.headers.get('sightline-boxes')]).toEqual([200, 'own']);
   });
 
   test('that there is not, or that is asked for wrongly', async () => {
     api.cameras.get('gate')!.state = 'connecting';
     expect(await call('GET', '/cameras/gate/still.jpg')).toMatchObject({ status: 503, code: 'CAMERA_NO_PICTURE' });
     for (const query of [
+      '?channel=transcoded',
       '?width=0',
       '?width=15',
       '?width=9000',

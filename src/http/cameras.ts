@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { Principal } from '../auth/principal.ts';
 import { wallAheadMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
+import { CHANNEL_NAMES } from '../channels/channel-names.ts';
 import { ENTRY_SECTIONS, nameFault } from '../config/keys.ts';
 import { cameraEntry, CAMERAS_MAX, type Config } from '../config/schema.ts';
 import { shownValue } from '../config/secrets.ts';
@@ -47,6 +48,7 @@ const ADMIN = { action: 'admin', resource: 'cameras/:id' } as const;
 const BULK_BYTES_MAX = 1_048_576;
 const LIST_DEFAULT = 200;
 const TEXT_CHARS_MAX = 200;
+const EXPOSED = 'ETag, Sightline-Frame, Sightline-Capture-Time, Sightline-Capture-Clock, Sightline-Boxes';
 const STILL_WIDTH = { min: 16, default: 640, max: 8192 };
 const CONFIG_ERRORS = ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION'] as const;
 const SECTION = ENTRY_SECTIONS.get('cameras')!;
@@ -285,7 +287,7 @@ function pictureRoutes({ feeds, clock }: CamerasHost): Route[] {
       tag: 'cameras',
       summary: 'the newest picture of a camera',
       description:
-        'The headers `Sightline-Frame` (camera, epoch and number of the frame), `Sightline-Capture-Time` (Unix ms) and `Sightline-Capture-Clock` (`camera` or `arrival`) say which frame it is. One that the client has already is not sent again (304).',
+        'With `channel=annotated` what was found is drawn on it: on a picture that was looked at, where there is one of the last 2 s; else on the newest one, dashed, where that will have gone by then. `Sightline-Boxes` says which: `own`, `predicted` or `none`; the first request waits for something to be drawn, 3.5 s at most. The headers `Sightline-Frame` (camera, epoch and number of the frame), `Sightline-Capture-Time` (Unix ms) and `Sightline-Capture-Clock` (`camera` or `arrival`) say which frame it is. One that the client has already is not sent again (304).',
       contentType: 'image/jpeg',
       params: idParams,
       query: z.strictObject({
@@ -296,12 +298,17 @@ function pictureRoutes({ feeds, clock }: CamerasHost): Route[] {
           .max(STILL_WIDTH.max)
           .default(STILL_WIDTH.default)
           .describe('pixels at most; it is never enlarged'),
+        channel: z
+          .enum(CHANNEL_NAMES)
+          .default('raw')
+          .describe('`raw`: its own picture, with its masks; `annotated`: with what was found drawn on it as well'),
       }),
       errors: ['CAMERA_UNKNOWN', 'CAMERA_NO_PICTURE'],
       bytes: async ({ params, query, caller }) => {
-        const still = await feeds.get(params.id).still(query.width);
-        const { frame, width, height, jpeg } = still;
-        const tag = `"${frame.epoch}-${frame.seq}-${width}x${height}"`;
+        const isDrawn = query.channel === 'annotated';
+        const still = await feeds.get(params.id).still(query.width, isDrawn);
+        const { frame, width, height, boxes, jpeg } = still;
+        const tag = `"${frame.epoch}-${frame.seq}-${width}x${height}${isDrawn ? `-${boxes}` : ''}"`;
         const headers = {
           ETag: tag,
           // A wall asks for it every few seconds.
@@ -309,7 +316,8 @@ function pictureRoutes({ feeds, clock }: CamerasHost): Route[] {
           'Sightline-Frame': `${frame.camera}/${frame.epoch}/${frame.seq}`,
           'Sightline-Capture-Time': String(Math.round(still.captureTimeMs + wallAheadMs(clock))),
           'Sightline-Capture-Clock': still.clock,
-          'Access-Control-Expose-Headers': 'ETag, Sightline-Frame, Sightline-Capture-Time, Sightline-Capture-Clock',
+          ...(isDrawn && { 'Sightline-Boxes': boxes }),
+          'Access-Control-Expose-Headers': EXPOSED,
         };
         for (const [name, value] of Object.entries(headers)) caller.setHeader(name, value);
         return hasTag(caller.request.headers['if-none-match'], tag) ? undefined : jpeg;

@@ -114,7 +114,7 @@ export class WrittenCamera implements CameraFeed {
     return () => undefined;
   }
 
-  async still(widthMax: number): Promise<Still> {
+  async still(widthMax: number, isDrawn = false): Promise<Still> {
     if (this.state !== 'live') throw new SightlineError('CAMERA_NO_PICTURE', `${this.id} has no picture`);
     const frame = { camera: this.id, epoch: 1_700_000_000_000, seq: this.seq };
     return {
@@ -123,6 +123,7 @@ export class WrittenCamera implements CameraFeed {
       clock: 'arrival',
       width: widthMax,
       height: 9,
+      boxes: isDrawn ? 'own' : 'none',
       // A view of a larger buffer, as bytes that came over a pipe are.
       jpeg: new Uint8Array([0, 0xff, 0xd8, 0xff, 0xd9, 0]).subarray(1, 5),
     };

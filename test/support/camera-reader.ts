@@ -144,9 +144,16 @@ export class ReadCamera {
     this.#process.child.send({ type: 'result', camera: this.camera, epoch, seq, pipeline: 'objects', result });
   }
 
-  still(widthMax = 10_000): number {
+  /** `drawn`: with what was found. */
+  still(widthMax = 10_000, drawn = false): number {
     const request = ++this.#lastRequest;
-    this.#process.child.send({ type: 'still', camera: this.camera, request, widthMax });
+    this.#process.child.send({
+      type: 'still',
+      camera: this.camera,
+      request,
+      widthMax,
+      drawn: drawn ? ['objects'] : null,
+    });
     return request;
   }
 

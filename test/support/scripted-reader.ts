@@ -91,7 +91,7 @@ class ScriptedCamera {
     if (result) this.#told.add(seq);
   }
 
-  still(request: number, widthMax: number): void {
+  still({ request, widthMax, drawn }: Extract<ReaderOrder, { type: 'still' }>): void {
     const { camera, epoch, seq } = this.#frame(this.#seq - 1);
     if (this.#script.does === 'no stills') {
       say({ type: 'still_failed', camera, request, code: 'CAMERA_NO_PICTURE', reason: 'there is none' });
@@ -102,6 +102,7 @@ class ScriptedCamera {
       epoch,
       kind: 'still',
       request,
+      boxes: drawn === null ? 'none' : 'own',
       width: widthMax,
       height: 8,
       bytes: Uint8Array.of(0xff, 0xd8, 0xff, 0xd9),
@@ -295,7 +296,7 @@ const parent = openParent<ReaderOrder, ReaderNews>({
     else if (order.type === 'annotated') camera?.want('annotated', order.wish !== null);
     else if (order.type === 'result') camera?.result(order);
     else if (order.type === 'decoder') camera?.decodeBy(order.by);
-    else if (order.type === 'still') camera?.still(order.request, order.widthMax);
+    else if (order.type === 'still') camera?.still(order);
     else if (order.type === 'close') {
       camera?.close();
       cameras.delete(order.camera);

@@ -50,6 +50,7 @@ export async function testAddress({ clock, seat, input, epoch, ownTimeOf }: Addr
   let still: Still | null = null;
   let stills = 0;
   let stillTimer: NodeJS.Timeout | undefined;
+  const askStill = () => opening.still({ request: ++stills, widthMax: STILL_WIDTH, drawn: null });
   let timer = setTimeout(() => {
     const message = `no frame came within ${input.openTimeoutMs} ms`;
     done.resolve({ code: 'CAMERA_NO_PICTURE', message });
@@ -69,7 +70,7 @@ export async function testAddress({ clock, seat, input, epoch, ownTimeOf }: Addr
         firstFrameMs = clock.now() - startedMs;
         clearTimeout(timer);
         timer = setTimeout(() => done.resolve(null), LOOK_MS);
-        opening.still(++stills, STILL_WIDTH);
+        askStill();
       }
       facts = found;
     },
@@ -92,7 +93,7 @@ export async function testAddress({ clock, seat, input, epoch, ownTimeOf }: Addr
       } else if (counts.received > 0) first = { counts, atMs };
     },
     stillFailed: () => {
-      stillTimer = setTimeout(() => opening.still(++stills, STILL_WIDTH), STILL_AGAIN_MS);
+      stillTimer = setTimeout(askStill, STILL_AGAIN_MS);
     },
     data: (data: ReaderData) => {
       if (data.kind !== 'still') return;
@@ -100,7 +101,8 @@ export async function testAddress({ clock, seat, input, epoch, ownTimeOf }: Addr
       const captureTimeMs = ownTimeOf(arrivedMs) - capturedBeforeMs;
       // A test is of no camera.
       const frame = { camera: '', epoch: data.epoch, seq };
-      still = { frame, captureTimeMs, clock: captureClock, width, height, jpeg: new Uint8Array(bytes) };
+      const jpeg = new Uint8Array(bytes);
+      still = { frame, captureTimeMs, clock: captureClock, width, height, boxes: 'none', jpeg };
       look();
     },
   });

@@ -33,6 +33,7 @@ import type { CameraDocument } from './documents.ts';
 import { CHANNEL_FORMS, type ChannelForm, type NamedOutcome, type RawFragment } from '../../base/camera-frame.ts';
 import type { CameraFeed, Still } from './feed.ts';
 import { drawable } from './drawings.ts';
+import { DRAWN_STILLS_MS } from './drawn-stills.ts';
 import type { Inlets } from './inlets.ts';
 import type {
   AnnotatedWish,
@@ -54,7 +55,7 @@ import type { ReaderPool, Seat } from './process-pool.ts';
 import { RawChannel, type RawBound } from './raw-channel.ts';
 import type { Opening, OpeningListener, ProcessLoss } from './reader-link.ts';
 import { shownAddress } from './shown-address.ts';
-import { Stills } from './stills.ts';
+import { Stills, type StillForm } from './stills.ts';
 
 export interface CameraHost {
   readonly clock: Clock;
@@ -113,6 +114,8 @@ export class Camera implements CameraFeed {
   readonly #watchers = new Set<() => void>();
   /** Those that go to the reader, while it draws them. */
   #drawn: Reader<NamedOutcome> | undefined;
+  /** Until then somebody may ask for another still that is drawn on. */
+  #drawnUntilMs = -Infinity;
   #settings: CameraSettings;
   #status: CameraStatus;
   /** It is turned on, and has a place among those that are read. */
@@ -165,7 +168,7 @@ export class Camera implements CameraFeed {
     this.#stallWatch = new StallWatch(nowMs);
     this.#account = memory.open('camera', id);
     const account = (): MemoryAccount => this.#account;
-    this.#stills = new Stills({ clock, ask: (request, width) => this.#opening?.still(request, width) ?? false });
+    this.#stills = new Stills({ clock, ask: (request, form) => this.#askStill(request, form) });
     const opened: RawChannel[] = [];
     const channel = (form: ChannelForm): RawChannel => {
       const one = new RawChannel({
@@ -280,9 +283,9 @@ export class Camera implements CameraFeed {
     return this.#channels[form].isWanted;
   }
 
-  async still(widthMax: number): Promise<Still> {
+  async still(widthMax: number, isDrawn = false): Promise<Still> {
     const { state, reason } = this.#status;
-    if (state === 'live' || state === 'stalled') return await this.#stills.get(widthMax);
+    if (state === 'live' || state === 'stalled') return await this.#stills.get({ widthMax, isDrawn });
     if (state === 'off') throw new SightlineError('CAMERA_OFF', `camera ${this.id} is turned off`);
     if (reason) throw new SightlineError(reason.code, `camera ${this.id}: ${reason.message}`);
     throw new SightlineError('CAMERA_NO_PICTURE', `camera ${this.id} is ${state}: it has shown no picture yet`);
@@ -407,6 +410,7 @@ export class Camera implements CameraFeed {
   /** To be called once a second. */
   tick(nowMs: number): void {
     this.#stills.expire();
+    this.#followResults();
     this.#pictures.tick();
     this.#orderPictures();
     if (this.#isDeviceFull) this.orderDecoder();
@@ -634,7 +638,7 @@ export class Camera implements CameraFeed {
   }
 
   #onWanted(form: ChannelForm, isWanted: boolean): void {
-    if (form === 'annotated') this.#followResults(isWanted);
+    if (form === 'annotated') this.#followResults();
     this.#order(form, isWanted);
   }
 
@@ -653,8 +657,19 @@ export class Camera implements CameraFeed {
     return { fpsMax, sideMax, pipelines: this.#settings.pipelines };
   }
 
-  /** Results go to the process that draws them, as soon as they are there. */
-  #followResults(isWanted: boolean): void {
+  #askStill(request: number, { widthMax, isDrawn }: StillForm): boolean {
+    if (isDrawn) {
+      this.#drawnUntilMs = this.#host.clock.now() + DRAWN_STILLS_MS;
+      this.#followResults();
+    }
+    const drawn = isDrawn ? this.#settings.pipelines : null;
+    return this.#opening?.still({ request, widthMax, drawn }) ?? false;
+  }
+
+  /** Results go to the process that draws them, as soon as they are there, while somebody wants that. */
+  #followResults(): void {
+    const isWanted = this.isWatched('annotated') || this.#host.clock.now() < this.#drawnUntilMs;
+    if (isWanted === (this.#drawn !== undefined)) return;
     this.#drawn?.close();
     this.#drawn = undefined;
     if (!isWanted || this.results.closed) return;
@@ -696,13 +711,14 @@ export class Camera implements CameraFeed {
         this.#pictures.push(data, this.#captureTimeMs(data));
         return this.#placeTurn(data);
       case 'still': {
-        const { request, epoch, seq, clock, width, height, bytes } = data;
+        const { request, epoch, seq, clock, width, height, boxes, bytes } = data;
         return this.#stills.came(request, {
           frame: { camera: this.id, epoch, seq },
           captureTimeMs: this.#captureTimeMs(data),
           clock,
           width,
           height,
+          boxes,
           jpeg: new Uint8Array(bytes),
         });
       }

@@ -39,7 +39,15 @@ const messages: fc.Arbitrary<ReaderData> = fc.oneof(
     durationS: double,
     bytes,
   }),
-  fc.record({ kind: fc.constant('still' as const), ...frame, request: u32, width: u32, height: u32, bytes }),
+  fc.record({
+    kind: fc.constant('still' as const),
+    ...frame,
+    request: u32,
+    boxes: fc.constantFrom(...DRAWN_BOXES),
+    width: u32,
+    height: u32,
+    bytes,
+  }),
   fc
     .record({
       kind: fc.constant('picture' as const),

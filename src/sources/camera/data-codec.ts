@@ -86,6 +86,7 @@ export function encodeData(data: ReaderData): readonly [header: Uint8Array, byte
     header.writeDoubleLE(data.keyMs, rest + 24);
     header.writeUInt32LE(data.keys, rest + 32);
   } else {
+    header[5] |= DRAWN_BOXES.indexOf(data.boxes) << BOXES_SHIFT;
     header.writeUInt32LE(data.request, rest);
     header.writeUInt32LE(data.width, rest + 4);
     header.writeUInt32LE(data.height, rest + 8);
@@ -206,7 +207,7 @@ function decode(body: Buffer): ReaderData {
   }
   if (kind === 'still') {
     const [request, width, height] = [body.readUInt32LE(at), body.readUInt32LE(at + 4), body.readUInt32LE(at + 8)];
-    return { ...frame, kind, request, width, height, bytes };
+    return { ...frame, kind, request, boxes, width, height, bytes };
   }
   const [width, height] = [body.readUInt32LE(at), body.readUInt32LE(at + 4)];
   if (bytes.length !== width * height * 3) throw damaged(`${kind}: ${width}×${height} in ${bytes.length} bytes`);

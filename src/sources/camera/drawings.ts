@@ -2,7 +2,8 @@ import type { Frame } from 'node-av/lib';
 import type { Box } from '../../base/detection.ts';
 import type { PipelineResult } from '../../base/result.ts';
 import { isUpright, storedPlace, type Orientation } from '../../media/orient.ts';
-import { drawResult } from '../../media/overlay.ts';
+import type { RgbPicture } from '../../media/jpeg.ts';
+import { drawResult, type Canvas } from '../../media/overlay.ts';
 import { PlaneCanvas } from './plane-canvas.ts';
 import type { Drawing } from './result-board.ts';
 
@@ -13,10 +14,17 @@ const HANDS_MAX = 20;
 /** Draws results, which are of the upright picture, on a picture as it is stored. Errors: INTERNAL. */
 export function drawingsOn(picture: Frame, results: Drawing['results'], orientation: Orientation): void {
   if (results.length === 0) return;
-  const canvas = new PlaneCanvas(picture);
+  const turned = isUpright(orientation)
+    ? results
+    : results.map(({ result, isPredicted }) => ({ result: asStored(result, orientation), isPredicted }));
+  drawAll(new PlaneCanvas(picture), turned);
+}
+
+/** Draws results on a picture that lies as they do. */
+export function drawAll(picture: Canvas | RgbPicture, results: Drawing['results']): void {
   // What is surely there comes on top.
   for (const { result, isPredicted } of results.toSorted((a, b) => Number(b.isPredicted) - Number(a.isPredicted))) {
-    drawResult(canvas, isUpright(orientation) ? result : asStored(result, orientation), isPredicted);
+    drawResult(picture, result, isPredicted);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { SightlineError } from '../../base/errors.ts';
-import type { NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
+import type { DrawnBoxes, NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 import type { CaptureClock, FrameName } from '../../base/frame-name.ts';
 import type { Stream } from '../../stream/stream.ts';
 import type { CameraDocument } from './documents.ts';
@@ -13,6 +13,8 @@ export interface Still {
   readonly clock: CaptureClock;
   readonly width: number;
   readonly height: number;
+  /** What is drawn on it; `none` where that was not asked for. */
+  readonly boxes: DrawnBoxes;
   readonly jpeg: Uint8Array;
 }
 
@@ -40,8 +42,8 @@ export interface CameraFeed {
   /** As `watchTranscoded`. Errors: ANNOTATE_LIMIT_REACHED, and ANNOTATE_FAILED to `onFailed`. */
   watchAnnotated(onFailed: (error: SightlineError) => void): () => void;
   readonly results: Stream<NamedOutcome>;
-  /** The newest picture that is at hand. Errors: CAMERA_NO_PICTURE; that of a camera without a connection. */
-  still(widthMax: number): Promise<Still>;
+  /** The newest picture that is at hand. `isDrawn`: with what was found drawn on it; one that was looked at is preferred to one that is newer by 2 s. Errors: CAMERA_NO_PICTURE; that of a camera without a connection. */
+  still(widthMax: number, isDrawn?: boolean): Promise<Still>;
 }
 
 export interface CameraFeeds {

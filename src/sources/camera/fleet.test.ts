@@ -444,6 +444,8 @@ describe('a fleet', { timeout: 90_000 }, () => {
     expect(one).toMatchObject({ width: 320, clock: 'camera', frame: { camera: 'a' } });
     expect(await camera('a').still(320)).toBe(one);
     expect((await camera('a').still(640)).width).toBe(640);
+    expect([one!.boxes, (await camera('a').still(320, true)).boxes]).toEqual(['none', 'own']);
+    expect(await camera('a').still(320)).toBe(one);
     await expect(camera('none').still(320)).rejects.toMatchObject({ code: 'CAMERA_NO_PICTURE' });
     await expect(camera('off').still(320)).rejects.toMatchObject({ code: 'CAMERA_OFF' });
     await expect(camera('silent').still(320)).rejects.toMatchObject({ code: 'CAMERA_NO_PICTURE' });

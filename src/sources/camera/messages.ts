@@ -63,7 +63,7 @@ export type ReaderOrder =
   | { readonly type: 'transcoded'; readonly camera: number; readonly isWanted: boolean }
   /** Somebody watches it with what was found drawn on it, or nobody any more (null): likewise. */
   | { readonly type: 'annotated'; readonly camera: number; readonly wish: AnnotatedWish | null }
-  /** What a pipeline says of one of its frames, while somebody watches that; null: there is no result. */
+  /** What a pipeline says of one of its frames, while somebody watches that, or asks for such stills; null: there is no result. */
   | {
       readonly type: 'result';
       readonly camera: number;
@@ -74,8 +74,17 @@ export type ReaderOrder =
     }
   /** What decodes its frames from the next key frame on: a device of this kind; null: the software, as in the beginning. */
   | { readonly type: 'decoder'; readonly camera: number; readonly by: HardwareType | null }
-  /** A JPEG of the newest picture that is at hand, at most so wide. Answered by a `still` over the pipe, or by `still_failed`. */
-  | { readonly type: 'still'; readonly camera: number; readonly request: number; readonly widthMax: number };
+  /**
+   * A JPEG of the newest picture that is at hand, at most so wide. `drawn`: with what these pipelines have found drawn on it; null: as it is. Answered by a `still` over
+   * the pipe, or by `still_failed`.
+   */
+  | {
+      readonly type: 'still';
+      readonly camera: number;
+      readonly request: number;
+      readonly widthMax: number;
+      readonly drawn: readonly PipelineName[] | null;
+    };
 
 export { PICTURE_CONDITIONS, type PictureCondition } from '../../vision/picture-watch.ts';
 
@@ -198,10 +207,11 @@ export type ReaderData =
       readonly decodeMs: number;
       readonly bytes: Uint8Array;
     })
-  /** A JPEG. */
+  /** A JPEG. `boxes`: what is drawn on it. */
   | (FrameData & {
       readonly kind: 'still';
       readonly request: number;
+      readonly boxes: DrawnBoxes;
       readonly width: number;
       readonly height: number;
       readonly bytes: Uint8Array;

@@ -437,8 +437,8 @@ export class Opening {
   }
 
   /** False: there is nobody to ask. */
-  still(request: number, widthMax: number): boolean {
-    return this.#isBegun && this.#link.send({ type: 'still', camera: this.camera, request, widthMax });
+  still(still: Omit<Extract<ReaderOrder, { type: 'still' }>, 'type' | 'camera'>): boolean {
+    return this.#isBegun && this.#link.send({ type: 'still', camera: this.camera, ...still });
   }
 
   /** Its listener hears nothing more. Idempotent. */

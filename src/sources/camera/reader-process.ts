@@ -54,7 +54,7 @@ function follow(order: ReaderOrder): void {
   else if (order.type === 'transcoded') reader.orderTranscoded(order.isWanted);
   else if (order.type === 'annotated') reader.orderAnnotated(order.wish);
   else if (order.type === 'result') reader.orderResult(order);
-  else reader.orderStill(order.request, order.widthMax);
+  else reader.orderStill(order);
 }
 
 setInterval(() => {

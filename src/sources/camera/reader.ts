@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Frame } from 'node-av/lib';
-import { TICKS_PER_S } from '../../base/camera-frame.ts';
+import { TICKS_PER_S, type DrawnBoxes } from '../../base/camera-frame.ts';
 import type { CaptureClock } from '../../base/frame-name.ts';
 import { SightlineError, type ErrorCode } from '../../base/errors.ts';
 import type { Mp4Track } from '../../media/fmp4.ts';
-import { encodeJpeg } from '../../media/jpeg.ts';
 import type { NalCodec } from '../../media/nal.ts';
 import { PictureWatch, WATCH_SIZE } from '../../vision/picture-watch.ts';
 import { DecodePlan, Pace } from './decode-plan.ts';
@@ -27,11 +26,12 @@ import type { Outlet } from './outlet.ts';
 import type { HardwareType } from './hardware.ts';
 import { PictureDecoder, type OpenDecoder } from './picture-decoder.ts';
 import { drawingsOn } from './drawings.ts';
+import { drawnStill, DrawnStills, FIRST_RESULT_WAIT_MS, STILL_BOXES_MS_MAX, type DrawnStill } from './drawn-stills.ts';
 import { SIDE_MAX } from './picture-encoder.ts';
-import { PictureScaler } from './picture-scaler.ts';
+import { PictureScaler, type ScaledPicture } from './picture-scaler.ts';
 import { RateMeter } from './rate-meter.ts';
 import { RawTrack, type NamedFrame } from './raw-track.ts';
-import { ResultBoard, type BoardFrame } from './result-board.ts';
+import { ResultBoard, type BoardFrame, type Drawing } from './result-board.ts';
 import { aheadOfMonotonicMs, monotonicMs, type PacketSource, type SourcePacket, type TrackFacts } from './source.ts';
 import { Timeline } from './timeline.ts';
 
@@ -62,7 +62,6 @@ const REPLAY_MAX = 300;
 /** A still that waits for the next picture is made of the newest key frame instead. */
 const STILL_WAIT_MS = 1_000;
 const STILLS_MAX = 8;
-const STILL_QUALITY = 80;
 const WATCH_INTERVAL_MS = 500;
 /** A camera's clock counts if its frames are no older, and not of the future. */
 const CAPTURE_AGE_MS_MAX = 10_000;
@@ -86,6 +85,7 @@ interface Job {
 interface StillRequest {
   readonly request: number;
   readonly widthMax: number;
+  readonly isDrawn: boolean;
   readonly timer: NodeJS.Timeout;
 }
 
@@ -141,6 +141,9 @@ export class CameraReader {
   readonly #decoding = new Map<number, NamedFrame>();
   #isDecoding: Promise<void> | undefined;
   readonly #stills: StillRequest[] = [];
+  readonly #drawnStills = new DrawnStills();
+  /** Those that wait for the first result. */
+  readonly #unfound: StillRequest[] = [];
   /** Parameters of coding, where they are not in the frames. */
   #extradata: Uint8Array | undefined;
   /** The decoder has to get them before the next frame. */
@@ -235,15 +238,21 @@ export class CameraReader {
   }
 
   orderAnnotated(wish: AnnotatedWish | null): void {
-    if (!wish) this.#board.clear();
-    this.#board.configure(wish?.pipelines ?? []);
+    if (wish) this.#board.configure(wish.pipelines);
     this.#annotated.want(wish ?? undefined);
+    if (!this.#isDrawing()) this.#board.clear();
     this.#followWishes();
   }
 
   orderResult({ epoch, seq, pipeline, result }: Extract<ReaderOrder, { type: 'result' }>): void {
     this.#board.note({ epoch, seq }, pipeline, result);
     this.#annotated.look();
+    if (!this.#board.isEmpty) for (const still of this.#unfound.splice(0)) this.#makeStill(still);
+  }
+
+  /** Somebody wants what was found, drawn on pictures. */
+  #isDrawing(): boolean {
+    return this.#annotated.isWanted || this.#drawnStills.widths(monotonicMs()).length > 0;
   }
 
   /** All frames are decoded while one of the forms is wanted that are made of pictures. */
@@ -283,14 +292,41 @@ export class CameraReader {
     this.#isDecoding ??= this.#decodeJobs();
   }
 
-  orderStill(request: number, widthMax: number): void {
+  orderStill({ request, widthMax, drawn }: Extract<ReaderOrder, { type: 'still' }>): void {
     const key = this.#newestKey;
     if (!key) return this.#failStill(request, 'it has shown no picture yet');
-    if (this.#stills.length >= STILLS_MAX) return this.#failStill(request, 'too many wait for a picture of it');
+    if (this.#stills.length + this.#unfound.length >= STILLS_MAX) {
+      return this.#failStill(request, 'too many wait for a picture of it');
+    }
+    if (drawn === null) return this.#makeStill({ request, widthMax, isDrawn: false });
+    if (!this.#isDrawing()) this.#board.clear();
+    this.#drawnStills.want(widthMax, monotonicMs());
+    this.#board.configure(drawn);
+    if (drawn.length === 0 || !this.#board.isEmpty) return this.#makeStill({ request, widthMax, isDrawn: true });
+    const timer = setTimeout(() => {
+      this.#unfound.splice(this.#unfound.indexOf(still), 1);
+      this.#makeStill(still);
+    }, FIRST_RESULT_WAIT_MS);
+    const still = { request, widthMax, isDrawn: true, timer };
+    this.#unfound.push(still);
+  }
+
+  /** Of a picture that was looked at, where it is to be drawn on and there is one; else of the next, or the newest key frame. */
+  #makeStill({ request, widthMax, isDrawn, timer: waited }: Omit<StillRequest, 'timer'> & Partial<StillRequest>): void {
+    clearTimeout(waited);
+    const own = isDrawn ? this.#ownStill(widthMax) : undefined;
+    if (own) return this.#giveStill(request, own, 'own');
     const timer = setTimeout(() => this.#decodeNewestKey(), STILL_WAIT_MS);
-    this.#stills.push({ request, widthMax, timer });
+    this.#stills.push({ request, widthMax, isDrawn, timer });
     // Where all frames are decoded the next picture is as good.
     if (this.#plan.mode === 'keys') this.#decodeNewestKey();
+  }
+
+  #ownStill(widthMax: number): DrawnStill | undefined {
+    return this.#drawnStills.newest(widthMax, monotonicMs(), {
+      isDone: (frame) => this.#board.isDone(frame),
+      drawingFor: (frame) => this.#board.drawingFor(boardFrame(frame)),
+    });
   }
 
   /** Ends it; `ended` is told when all is free. */
@@ -371,7 +407,7 @@ export class CameraReader {
     this.#replay.length = 0;
     await this.#source.close();
     await this.#isDecoding;
-    for (const { request, timer } of this.#stills.splice(0)) {
+    for (const { request, timer } of [...this.#stills.splice(0), ...this.#unfound.splice(0)]) {
       clearTimeout(timer);
       this.#failStill(request, 'its connection has ended');
     }
@@ -645,13 +681,23 @@ export class CameraReader {
       const masked = await this.#masks.mask(picture);
       const isTaken = !isReplayed && this.#plan.takesPicture(this.#shownMs(frame));
       const isSent = isTaken && (await this.#sendPicture(masked, frame));
-      if (isSent && this.#annotated.isWanted) this.#board.expect(boardFrame(frame));
+      if (isSent && this.#isDrawing()) await this.#expectResults(masked, frame);
       while (this.#stills.length > 0) await this.#sendStill(masked, frame);
       await this.#encode(masked, frame, isSent);
     } catch (thrown) {
       if (!(thrown instanceof MaskFault)) throw thrown;
       this.#unmasked += 1;
     }
+  }
+
+  /** It went to the engine: what is found in it is to be drawn. */
+  async #expectResults(picture: Frame, frame: NamedFrame): Promise<void> {
+    this.#board.expect(boardFrame(frame));
+    const pictures = new Map<number, ScaledPicture>();
+    for (const width of this.#drawnStills.widths(monotonicMs())) {
+      pictures.set(width, await this.#rgb.scale(picture, stillScale(width)));
+    }
+    if (pictures.size > 0) this.#drawnStills.keep(frame, pictures);
   }
 
   /** `isSent`: it went to the engine. */
@@ -704,14 +750,20 @@ export class CameraReader {
 
   /** The one that was asked for first. */
   async #sendStill(picture: Frame, frame: NamedFrame): Promise<void> {
-    const { request, widthMax, timer } = this.#stills[0]!;
-    const scaled = await this.#rgb.scale(picture, { width: widthMax, height: widthMax * 4, fit: 'contain' });
+    const { request, widthMax, isDrawn, timer } = this.#stills[0]!;
+    const scaled = await this.#rgb.scale(picture, stillScale(widthMax));
     this.#stills.shift();
     clearTimeout(timer);
-    const { width, height, bytes: data } = scaled;
-    const bytes = encodeJpeg({ data, width, height }, STILL_QUALITY);
-    const isSent = this.#options.outlet.send({ kind: 'still', ...nameOf(frame), request, width, height, bytes });
-    if (!isSent) this.#failStill(request, 'the server has no room for it now');
+    const drawing: Drawing = isDrawn
+      ? this.#board.drawingFor(boardFrame(frame), STILL_BOXES_MS_MAX)
+      : { boxes: 'none', results: [] };
+    if (isDrawn) this.#drawnStills.given(frame);
+    this.#giveStill(request, { frame, ...drawnStill(scaled, drawing) }, drawing.boxes);
+  }
+
+  #giveStill(request: number, { frame, width, height, jpeg: bytes }: DrawnStill, boxes: DrawnBoxes): void {
+    const still = { kind: 'still' as const, ...nameOf(frame), request, boxes, width, height, bytes };
+    if (!this.#options.outlet.send(still)) this.#failStill(request, 'the server has no room for it now');
   }
 
   #decodeNewestKey(): void {
@@ -734,6 +786,10 @@ export class CameraReader {
   #failStill(request: number, reason: string): void {
     this.#options.tell({ type: 'still_failed', camera: this.camera, request, code: 'CAMERA_NO_PICTURE', reason });
   }
+}
+
+function stillScale(widthMax: number): PictureScale {
+  return { width: widthMax, height: widthMax * 4, fit: 'contain' };
 }
 
 function boardFrame({ epoch, seq, times }: NamedFrame): BoardFrame {

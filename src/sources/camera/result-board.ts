@@ -67,14 +67,19 @@ export class ResultBoard {
     return (this.#frames.get(keyOf(frame))?.pending.size ?? 0) === 0;
   }
 
-  /** Its own results, as far as they are there; of the other pipelines, where their boxes will have gone by then. */
-  drawingFor(frame: BoardFrame): Drawing {
+  /** Nothing has been found yet, by any pipeline. */
+  get isEmpty(): boolean {
+    return this.#newest.size === 0;
+  }
+
+  /** Its own results, as far as they are there; of the other pipelines, where their boxes will have gone by then, `boxesMsMax` later at most. */
+  drawingFor(frame: BoardFrame, boxesMsMax = BOXES_MS_MAX): Drawing {
     const own = this.#frames.get(keyOf(frame))?.results ?? [];
     const results = own.map((result) => ({ result, isPredicted: false }));
     for (const [pipeline, [newest, before]] of this.#newest) {
       if (own.some((result) => result.pipeline === pipeline)) continue;
       const ageMs = frame.shownMs - newest.shownMs;
-      if (newest.epoch !== frame.epoch || ageMs < 0 || ageMs > BOXES_MS_MAX) continue;
+      if (newest.epoch !== frame.epoch || ageMs < 0 || ageMs > boxesMsMax) continue;
       results.push({ result: movedOn(newest, before, frame.shownMs), isPredicted: true });
     }
     return { boxes: own.length > 0 ? 'own' : results.length > 0 ? 'predicted' : 'none', results };

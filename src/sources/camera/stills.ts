@@ -5,11 +5,17 @@ import type { Still } from './feed.ts';
 export interface StillsOptions {
   readonly clock: Clock;
   /** Asks the process; false: it cannot be asked. */
-  readonly ask: (request: number, widthMax: number) => boolean;
+  readonly ask: (request: number, form: StillForm) => boolean;
+}
+
+export interface StillForm {
+  readonly widthMax: number;
+  /** With what was found drawn on it. */
+  readonly isDrawn: boolean;
 }
 
 interface Asked {
-  readonly width: number;
+  readonly form: string;
   readonly answer: PromiseWithResolvers<Still>;
   readonly timer: NodeJS.Timeout;
 }
@@ -17,18 +23,18 @@ interface Asked {
 /** One of this age is as good as a new one. */
 const AGE_MAX_MS = 1_000;
 const TIMEOUT_MS = 5_000;
-/** Widths that are asked for at once, and of which the last one is kept: a wall and a page need two or three. */
-const WIDTHS_MAX = 8;
+/** Forms that are asked for at once, and of which the last one is kept: a wall and a page need two or three. */
+const FORMS_MAX = 8;
 /** Requests of nearly the same width are one. */
 const WIDTH_STEP = 16;
 const WIDTH_MAX = 8_192;
 
-/** Stills of one camera: one request for each width at a time, whoever asks, and its answer for all who ask within a second. */
+/** Stills of one camera: one request for each width at a time, drawn on or not, whoever asks, and its answer for all who ask within a second. */
 export class Stills {
   readonly #options: StillsOptions;
   readonly #asked = new Map<number, Asked>();
-  /** By width, the one used last at the end. */
-  readonly #kept = new Map<number, { readonly still: Still; readonly atMs: number }>();
+  /** By form, the one used last at the end. */
+  readonly #kept = new Map<string, { readonly still: Still; readonly atMs: number }>();
   #lastRequest = 0;
 
   constructor(options: StillsOptions) {
@@ -36,20 +42,21 @@ export class Stills {
   }
 
   /** Errors: CAMERA_NO_PICTURE, and what the process says. */
-  get(widthMax: number): Promise<Still> {
+  get({ widthMax, isDrawn }: StillForm): Promise<Still> {
     const width = widthOf(widthMax);
-    const kept = this.#kept.get(width);
+    const form = `${width} ${isDrawn}`;
+    const kept = this.#kept.get(form);
     if (kept && this.#options.clock.now() - kept.atMs <= AGE_MAX_MS) return Promise.resolve(kept.still);
-    for (const asked of this.#asked.values()) if (asked.width === width) return asked.answer.promise;
-    return this.#ask(width);
+    for (const asked of this.#asked.values()) if (asked.form === form) return asked.answer.promise;
+    return this.#ask(form, { widthMax: width, isDrawn });
   }
 
-  #ask(width: number): Promise<Still> {
-    if (this.#asked.size >= WIDTHS_MAX) {
-      return Promise.reject(noPicture(`stills of ${WIDTHS_MAX} other widths are under way`));
+  #ask(name: string, form: StillForm): Promise<Still> {
+    if (this.#asked.size >= FORMS_MAX) {
+      return Promise.reject(noPicture(`stills of ${FORMS_MAX} other widths are under way`));
     }
     const request = ++this.#lastRequest;
-    if (!this.#options.ask(request, width)) return Promise.reject(noPicture('its connection is about to begin'));
+    if (!this.#options.ask(request, form)) return Promise.reject(noPicture('its connection is about to begin'));
     const answer = Promise.withResolvers<Still>();
     // Whoever asked may have gone.
     answer.promise.catch(() => undefined);
@@ -57,16 +64,16 @@ export class Stills {
       () => this.failed(request, 'CAMERA_NO_PICTURE', `no still came within ${TIMEOUT_MS} ms`),
       TIMEOUT_MS,
     );
-    this.#asked.set(request, { width, answer, timer });
+    this.#asked.set(request, { form: name, answer, timer });
     return answer.promise;
   }
 
   came(request: number, still: Still): void {
     const asked = this.#take(request);
     if (!asked) return;
-    this.#kept.delete(asked.width);
-    this.#kept.set(asked.width, { still, atMs: this.#options.clock.now() });
-    if (this.#kept.size > WIDTHS_MAX) this.#kept.delete(this.#kept.keys().next().value!);
+    this.#kept.delete(asked.form);
+    this.#kept.set(asked.form, { still, atMs: this.#options.clock.now() });
+    if (this.#kept.size > FORMS_MAX) this.#kept.delete(this.#kept.keys().next().value!);
     asked.answer.resolve(still);
   }
 
@@ -77,7 +84,7 @@ export class Stills {
   /** Forgets what is too old. To be called now and then: pictures are large. */
   expire(): void {
     const nowMs = this.#options.clock.now();
-    for (const [width, { atMs }] of this.#kept) if (nowMs - atMs > AGE_MAX_MS) this.#kept.delete(width);
+    for (const [form, { atMs }] of this.#kept) if (nowMs - atMs > AGE_MAX_MS) this.#kept.delete(form);
   }
 
   /** The connection has ended: nothing comes any more, and what was kept is of another one. */

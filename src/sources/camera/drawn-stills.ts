@@ -1,0 +1,94 @@
+import type { Size } from '../../base/picture.ts';
+import { encodeJpeg } from '../../media/jpeg.ts';
+import { drawAll } from './drawings.ts';
+import type { ScaledPicture } from './picture-scaler.ts';
+import type { NamedFrame } from './raw-track.ts';
+import type { Drawing } from './result-board.ts';
+
+/** Stills with what was found drawn on them: pictures that went to the engine wait here, small, for their results, while somebody asks for such stills. */
+
+/** Whoever asks again within that time finds what came meanwhile. */
+export const DRAWN_STILLS_MS = 10_000;
+/** One that was looked at is preferred to a newer one that was not. */
+export const OWN_STILL_MS_MAX = 2_000;
+/** Boxes of another frame are drawn, as such, for as long as a camera may be without a result. */
+export const STILL_BOXES_MS_MAX = 4_000;
+/** Where there is no result yet, the first one is waited for. */
+export const FIRST_RESULT_WAIT_MS = 3_500;
+/** Widths that are kept. */
+const WIDTHS_MAX = 4;
+/** Pictures that wait for results. */
+const PICTURES_MAX = 4;
+const QUALITY = 80;
+
+export interface DrawnStill extends Size {
+  readonly frame: NamedFrame;
+  readonly jpeg: Uint8Array;
+}
+
+interface Kept {
+  readonly frame: NamedFrame;
+  /** By width that is asked for: the picture, and once it was given, the still. */
+  readonly byWidth: Map<number, { readonly picture: ScaledPicture; still?: DrawnStill }>;
+}
+
+interface Board {
+  isDone(frame: NamedFrame): boolean;
+  drawingFor(frame: NamedFrame): Drawing;
+}
+
+export class DrawnStills {
+  /** The one that was asked for last at the end; until when it is kept. */
+  readonly #widths = new Map<number, number>();
+  /** The newest at the end. */
+  #kept: Kept[] = [];
+  #givenMs = -Infinity;
+
+  /** Somebody asks for stills of this width. */
+  want(width: number, nowMs: number): void {
+    this.#widths.delete(width);
+    this.#widths.set(width, nowMs + DRAWN_STILLS_MS);
+    if (this.#widths.size > WIDTHS_MAX) this.#widths.delete(this.#widths.keys().next().value!);
+  }
+
+  /** Those that somebody asks for; forgets what nobody asks for any more. */
+  widths(nowMs: number): readonly number[] {
+    for (const [width, untilMs] of this.#widths) if (nowMs > untilMs) this.#widths.delete(width);
+    if (this.#widths.size === 0) this.#kept = [];
+    return [...this.#widths.keys()];
+  }
+
+  /** A picture that went to the engine, in each of the widths. */
+  keep(frame: NamedFrame, pictures: ReadonlyMap<number, ScaledPicture>): void {
+    const byWidth = new Map(Array.from(pictures, ([width, picture]) => [width, { picture }] as const));
+    this.#kept = [...this.#kept, { frame, byWidth }].slice(-PICTURES_MAX);
+  }
+
+  /** Of this frame one was given: none of an earlier one is given any more. */
+  given(frame: NamedFrame): void {
+    this.#givenMs = Math.max(this.#givenMs, frame.arrivedMs);
+  }
+
+  /** The newest one whose results are there, if it is new enough. */
+  newest(width: number, nowMs: number, board: Board): DrawnStill | undefined {
+    const at = this.#kept.findLastIndex(({ frame }) => board.isDone(frame) && board.drawingFor(frame).boxes === 'own');
+    if (at < 0) return undefined;
+    // Those before it are of no use any more.
+    this.#kept = this.#kept.slice(at);
+    const [{ frame, byWidth }] = this.#kept as [Kept];
+    const entry = byWidth.get(width);
+    if (!entry || nowMs - frame.arrivedMs > OWN_STILL_MS_MAX || frame.arrivedMs < this.#givenMs) return undefined;
+    entry.still ??= { frame, ...drawnStill(entry.picture, board.drawingFor(frame)) };
+    return entry.still;
+  }
+}
+
+/** A JPEG of the picture, which is drawn on for that. */
+export function drawnStill(
+  { width, height, bytes: data }: Omit<ScaledPicture, 'source'>,
+  { results }: Pick<Drawing, 'results'>,
+): Size & { readonly jpeg: Uint8Array } {
+  const picture = { data, width, height };
+  drawAll(picture, results);
+  return { width, height, jpeg: encodeJpeg(picture, QUALITY) };
+}
