@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { CHROMIUM, launchBrowser } from '../../test/support/chromium.ts';
 import { SEED } from '../fleet/world.ts';
 import type { Bar, BenchContext, Benchmark, BenchResult } from '../support/document.ts';
+import { measureAnnotated } from './annotated.ts';
 import { measureGlass } from './glass.ts';
 import { measureIdentity } from './identity.ts';
 import { measureMasks } from './masks.ts';
+import { measureMemory } from './memory.ts';
 import { measureRedis } from './redis.ts';
 import { measureViewers } from './viewers.ts';
 
@@ -18,6 +20,8 @@ const PARTS = {
   viewers: measureViewers,
   masks: measureMasks,
   redis: measureRedis,
+  annotated: measureAnnotated,
+  memory: measureMemory,
 } as const;
 
 export const channels: Benchmark = {
@@ -63,6 +67,10 @@ async function runChannels(context: BenchContext): Promise<BenchResult> {
         'a bright camera of 320×180, and a mask on its way round in 24 places; in each pictures of the channel encoded anew and of the annotated one (by /ws/cameras), of a segment of annotated HLS, and stills of three widths: of the pixels whose middle lies under the mask those that are black, as far as coding leaves that, in the worst picture; then attempts of a client without the permission at addresses of raw HLS, of what was recorded before, and by /ws/cameras (WHEP gives it what is encoded anew, with the mask)',
       redis:
         '100 who ask at once for fragments of 64 KiB of a Redis on this machine, over one connection, four and fifty, by turns; medians of five rounds of 3 s; fragments a second, and how long an answer takes',
+      annotated:
+        'cameras as in fleet, whose raw channel is open; of each a still with what was found drawn on it every 2 s, 384 wide, and of some the annotated channel at 10 frames/s, 768×432; costs: ms of processor time a second',
+      memory:
+        'proportional set size of all processes of the server, by cameras: as in fleet, each with its raw and its annotated channel open and looked at; beyond that of the same server without a camera, and in all',
       mode: quick ? 'quick' : 'full',
     },
     figures,

@@ -27,6 +27,26 @@ export interface TracePlan extends RecordedPlan {
   readonly seed: number;
 }
 
+/** Stills with what was found drawn on them: of each camera one every so often. */
+export interface WallPlan {
+  readonly url: string;
+  readonly cameras: readonly string[];
+  readonly everyMs: number;
+  readonly width: number;
+}
+
+export interface WallSeen {
+  readonly stills: number;
+  readonly failed: number;
+  /** Of another frame than the last one of that camera. */
+  readonly renewed: number;
+  readonly own: number;
+  readonly predicted: number;
+  /** From capture until it was here, ms. */
+  readonly agesMs: readonly number[];
+  readonly bytes: number;
+}
+
 export interface PlayersSeen {
   readonly requests: number;
   readonly failed: number;
@@ -152,7 +172,60 @@ async function playLive(
   agent.destroy();
 }
 
+const NO_WALL: WallSeen = { stills: 0, failed: 0, renewed: 0, own: 0, predicted: 0, agesMs: [], bytes: 0 };
+let wallSeen = NO_WALL;
+let wall = new AbortController();
+const shown = new Map<string, string>();
+
+async function fetchStill({ url, width }: WallPlan, camera: string): Promise<void> {
+  try {
+    const address = `${url}/cameras/${camera}/still.jpg?channel=annotated&width=${width}`;
+    const response = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const { byteLength } = await response.arrayBuffer();
+    if (response.status !== 200) throw new Error(`${response.status} ${address}`);
+    const ageMs = Date.now() - Number(response.headers.get('sightline-capture-time'));
+    const frame = response.headers.get('sightline-frame')!;
+    const boxes = response.headers.get('sightline-boxes');
+    wallSeen = {
+      ...wallSeen,
+      stills: wallSeen.stills + 1,
+      renewed: wallSeen.renewed + (shown.get(camera) === frame ? 0 : 1),
+      own: wallSeen.own + (boxes === 'own' ? 1 : 0),
+      predicted: wallSeen.predicted + (boxes === 'predicted' ? 1 : 0),
+      agesMs: [...wallSeen.agesMs, ageMs],
+      bytes: wallSeen.bytes + byteLength,
+    };
+    shown.set(camera, frame);
+  } catch (error) {
+    if (wallSeen.failed === 0) process.stderr.write(`wall: ${String(error)}\n`);
+    wallSeen = { ...wallSeen, failed: wallSeen.failed + 1 };
+  }
+}
+
 const api = {
+  /** From now on, until another one is given. */
+  wall: (plan: WallPlan | undefined): void => {
+    wall.abort();
+    wall = new AbortController();
+    const { signal } = wall;
+    for (const [i, camera] of (plan?.cameras ?? []).entries()) {
+      void (async () => {
+        await sleep((i * plan!.everyMs) / plan!.cameras.length, undefined, { signal });
+        for (let dueMs = performance.now(); !signal.aborted; dueMs += plan!.everyMs) {
+          await sleep(Math.max(0, dueMs - performance.now()), undefined, { signal });
+          await fetchStill(plan!, camera);
+        }
+      })().catch(() => undefined);
+    }
+  },
+
+  /** Since the last one. */
+  takeWall: (): WallSeen => {
+    const seen = wallSeen;
+    wallSeen = NO_WALL;
+    return seen;
+  },
+
   live: async ({ url, paths, viewers, spanMs }: LivePlan): Promise<PlayersSeen> => {
     const tally = new Tally();
     const untilMs = performance.now() + spanMs;

@@ -1,4 +1,5 @@
 import { connectCameras, type CamerasSession } from '../../src/client/camera-session.ts';
+import type { DrawnBoxes } from '../../src/base/camera-frame.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { offer } from '../support/children.ts';
 import { addCounts, joined, NO_COUNTS, WatchLog, type WatchCounts, type WatchReport } from './watch-log.ts';
@@ -13,6 +14,15 @@ export interface OpenViews {
   readonly cameras: readonly string[];
   /** Connections, each with a view of every camera. */
   readonly sessions: number;
+}
+
+export interface FocusReport {
+  /** Of the annotated channel, by camera. */
+  readonly frames: Readonly<Record<string, number>>;
+  /** By what was drawn on them. */
+  readonly boxes: Readonly<Record<DrawnBoxes, number>>;
+  /** Views that the server has ended. */
+  readonly ends: number;
 }
 
 export interface Resumption {
@@ -38,7 +48,14 @@ export interface ViewsReport {
   readonly disconnections: number;
 }
 
+const NO_BOXES = { own: 0, predicted: 0, none: 0 } as const;
+
 const sessions: CamerasSession[] = [];
+/** One connection for all annotated channels. */
+let focus: CamerasSession | undefined;
+let focused: Record<string, number> = {};
+let boxesSeen: Record<DrawnBoxes, number> = { ...NO_BOXES };
+let focusEnds = 0;
 const logs: Map<string, WatchLog>[] = [];
 const views: Set<string>[] = [];
 let latenciesMs: number[] = [];
@@ -73,6 +90,33 @@ const api = {
       views.push(new Set());
     }
     for (const [i, session] of sessions.entries()) for (const camera of cameras) watch(session, i, camera);
+  },
+
+  /** The annotated channels of these cameras, and no others. Returns when each has sent a frame. */
+  async focus({ url, cameras }: Pick<OpenViews, 'url' | 'cameras'>): Promise<void> {
+    focus ??= await connectCameras({ url });
+    for (const view of focus.views) if (!cameras.includes(view.camera)) view.close();
+    const open = new Set(focus.views.filter(({ closed }) => !closed).map(({ camera }) => camera));
+    const waiting = new Set(cameras.filter((camera) => !open.has(camera)));
+    for (const camera of waiting) {
+      const view = focus.open(camera, { channel: 'annotated', results: false, state: false });
+      view.on('fragment', ({ boxes }) => {
+        waiting.delete(camera);
+        focused[camera] = (focused[camera] ?? 0) + 1;
+        boxesSeen[boxes]++;
+      });
+      view.on('closed', ({ error }) => {
+        if (error) focusEnds++;
+      });
+    }
+    await until(() => waiting.size === 0 || focusEnds > 0);
+  },
+
+  /** Since the last one. */
+  takeFocus(): FocusReport {
+    const report = { frames: focused, boxes: boxesSeen, ends: focusEnds };
+    [focused, boxesSeen, focusEnds] = [{}, { ...NO_BOXES }, 0];
+    return report;
   },
 
   /** Ends the views of all cameras that are not among these. */
@@ -131,7 +175,7 @@ const api = {
   },
 
   async close(): Promise<void> {
-    await Promise.all(sessions.map((session) => session.close()));
+    await Promise.all([...sessions, ...(focus ? [focus] : [])].map((session) => session.close()));
   },
 };
 

@@ -52,7 +52,7 @@ export class StillPicture {
     this.#isLoading = true;
     try {
       const width = stillWidth(this.canvas.clientWidth || 640, globalThis.devicePixelRatio || 1);
-      const loaded = await fetchStill(this.view.camera, width, this.#tag);
+      const loaded = await fetchStill(this.view.camera, { width, tag: this.#tag });
       const frame = loaded?.still.frame;
       if (!loaded || !frame || this.view.closed) return;
       this.#tag = loaded.tag;

@@ -106,17 +106,23 @@ export function stillWidth(cssPixels: number, ratio: number): number {
   return Math.min(WIDTH_MAX, Math.max(WIDTH_STEP, pixels));
 }
 
-/** Resolves to the newest still and its tag; undefined: `tag` is of the newest one, or there is none. */
+/** `isDrawn`: with what was found drawn on it. Resolves to the newest still and its tag; undefined: `tag` is of the newest one, or there is none. */
 export async function fetchStill(
   id: string,
-  width: number,
-  tag: string | undefined,
+  {
+    width,
+    tag,
+    isDrawn = false,
+  }: { readonly width: number; readonly tag: string | undefined; readonly isDrawn?: boolean },
 ): Promise<{ readonly still: Still; readonly tag: string | undefined } | undefined> {
-  const response = await fetch(`cameras/${encodeURIComponent(id)}/still.jpg?width=${width}`, {
-    headers: tag === undefined ? {} : { 'If-None-Match': tag },
-    cache: 'no-store',
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-  });
+  const response = await fetch(
+    `cameras/${encodeURIComponent(id)}/still.jpg?width=${width}${isDrawn ? '&channel=annotated' : ''}`,
+    {
+      headers: tag === undefined ? {} : { 'If-None-Match': tag },
+      cache: 'no-store',
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    },
+  );
   if (response.status === 304) return undefined;
   if (!response.ok) throw new Error(`status ${response.status}`);
   const { headers } = response;

@@ -26,6 +26,9 @@ const wall = element('wall');
 const search = element<HTMLInputElement>('search');
 const filters = [...document.querySelectorAll<HTMLInputElement>('input[name=filter]')];
 const sizes = [...document.querySelectorAll<HTMLInputElement>('input[name=size]')];
+const boxes = [...document.querySelectorAll<HTMLInputElement>('input[name=boxes]')];
+/** Choices, by their names in the address. */
+const choices = { show: filters, size: sizes, boxes } as const;
 const query = new URLSearchParams(location.search);
 
 /** As people count: gate-2 comes before gate-10. */
@@ -58,7 +61,7 @@ const line = new CamerasLine(
 const stills = new StillLoader({
   ...STILLS,
   now: () => performance.now(),
-  load: async (id) => tiles.get(id)?.loadStill(),
+  load: async (id) => tiles.get(id)?.loadStill(chosenOf(boxes) === 'always'),
 });
 const seen = new IntersectionObserver((entries) => entries.forEach(onVisibility), { rootMargin: '120px' });
 const adding = new AddDialog({ ids: () => [...tiles.keys()], onAdded: (ids) => void onAdded(ids) });
@@ -178,7 +181,7 @@ function tileOf(target: EventTarget | null): Tile | undefined {
 
 function show(): void {
   const nowMs = serverNow();
-  const filter = (filters.find(({ checked }) => checked)?.value ?? 'all') as Filter;
+  const filter = chosenOf(filters) as Filter;
   const word = search.value.trim().toLowerCase();
   const all = [...tiles.values()];
   const found = all.filter(({ camera: { id, url } }) => id.includes(word) || url.toLowerCase().includes(word));
@@ -295,18 +298,28 @@ function tellNews(all: readonly Tile[]): void {
 
 /** Kept in the address, so that a wall on a screen comes up as it was. */
 function onChoice(): void {
-  const chosen = {
-    q: search.value.trim(),
-    show: filters.find(({ checked }) => checked)!.value,
-    size: sizes.find(({ checked }) => checked)!.value,
-  };
-  wall.dataset['size'] = chosen.size;
+  wall.dataset['size'] = chosenOf(sizes);
   const next = new URLSearchParams();
-  if (chosen.q !== '') next.set('q', chosen.q);
-  if (chosen.show !== 'all') next.set('show', chosen.show);
-  if (chosen.size !== 'medium') next.set('size', chosen.size);
+  const word = search.value.trim();
+  if (word !== '') next.set('q', word);
+  for (const [name, inputs] of Object.entries(choices)) {
+    const chosen = inputs.find(({ checked }) => checked)!;
+    if (!chosen.defaultChecked) next.set(name, chosen.value);
+  }
   history.replaceState(null, '', next.size === 0 ? location.pathname : `?${next}`);
   show();
+}
+
+/** What was chosen is seen at once. */
+function onBoxes(): void {
+  for (const { id } of visible) {
+    stills.drop(id);
+    stills.want(id);
+  }
+}
+
+function chosenOf(inputs: readonly HTMLInputElement[]): string {
+  return inputs.find(({ checked }) => checked)!.value;
 }
 
 async function onAdded(ids: readonly string[]): Promise<void> {
@@ -321,10 +334,13 @@ async function run(): Promise<void> {
   if (may(me, 'read', 'cache')) void watchCache();
   element('add').hidden = !mayAdd;
   search.value = query.get('q') ?? '';
-  for (const input of [...filters, ...sizes]) {
-    if (input.value === query.get(input.name === 'size' ? 'size' : 'show')) input.checked = true;
-    input.addEventListener('change', onChoice);
+  for (const [name, inputs] of Object.entries(choices)) {
+    for (const input of inputs) {
+      if (input.value === query.get(name)) input.checked = true;
+      input.addEventListener('change', onChoice);
+    }
   }
+  for (const input of boxes) input.addEventListener('change', onBoxes);
   search.addEventListener('input', onChoice);
   element('add').addEventListener('click', () => adding.open());
   element('empty-main').addEventListener('click', onEmptyAction);

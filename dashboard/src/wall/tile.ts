@@ -107,10 +107,11 @@ export class Tile {
     this.#objects.title = found ? countText(found) : '';
   }
 
-  async loadStill(): Promise<void> {
+  /** `isDrawn`: with what was found drawn on it; not the first one, which would be waited for. */
+  async loadStill(isDrawn: boolean): Promise<void> {
     if (this.isLive || !this.hasStills) return;
     const width = stillWidth(this.#picture.clientWidth || 320, globalThis.devicePixelRatio || 1);
-    const loaded = await fetchStill(this.id, width, this.#tag);
+    const loaded = await fetchStill(this.id, { width, tag: this.#tag, isDrawn: isDrawn && !this.#image.hidden });
     if (!loaded) return;
     this.#tag = loaded.tag;
     const before = this.#image.src;

@@ -7,8 +7,8 @@ import type { Drawing } from './result-board.ts';
 
 /** Stills with what was found drawn on them: pictures that went to the engine wait here, small, for their results, while somebody asks for such stills. */
 
-/** Whoever asks again within that time finds what came meanwhile. */
-export const DRAWN_STILLS_MS = 10_000;
+/** Whoever asks again within that time finds what came meanwhile: a page that asks for hundreds, some at a time, comes round by then. */
+export const DRAWN_STILLS_MS = 60_000;
 /** One that was looked at is preferred to a newer one that was not. */
 export const OWN_STILL_MS_MAX = 2_000;
 /** Boxes of another frame are drawn, as such, for as long as a camera may be without a result. */
