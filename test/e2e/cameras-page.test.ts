@@ -191,6 +191,14 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await expectNoOverflow(page);
     // Meanwhile there is another still, by its frame.
     await eventually(still).not.toBe(first);
+    const drawn = page.waitForResponse(
+      (response) => response.url().includes('north/still.jpg') && response.headers()['sightline-boxes'] === 'own',
+    );
+    await page.check('input[value=always]', { force: true });
+    expect((await drawn).url()).toContain('channel=annotated');
+    expect(page.url()).toContain('boxes=always');
+    await page.reload();
+    expect(await page.isChecked('input[value=always]')).toBe(true);
     expectNoFaults(faults);
   });
 
