@@ -164,7 +164,8 @@ export function archiveRoutes({ clock, desk, isOpen }: ArchiveHost): Route[] {
       errors: RECORDING_ERRORS,
       bytes: async ({ params: { id }, query: { from, to }, caller }) => {
         requireRange(from, to, RANGE_MS_MAX);
-        return Buffer.from(await media.shown(asked(id, caller), () => desk.playlist(id, from, to, suffixOf(caller))));
+        const text = await media.shown(asked(id, caller), () => desk.playlist(id, from, to, suffixOf(caller)));
+        return media.playlist(caller, text);
       },
     }),
     bytes({

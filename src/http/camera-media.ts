@@ -1,3 +1,5 @@
+import { promisify } from 'node:util';
+import { constants, gzip } from 'node:zlib';
 import { z } from 'zod';
 import type { Principal } from '../auth/principal.ts';
 import { SightlineError } from '../base/errors.ts';
@@ -14,6 +16,15 @@ export const wholeNumber = z
 
 /** Of what never changes, s. No player asks for it a day later. */
 const IMMUTABLE_S = 86_400;
+/** Playlists of fewer bytes are sent as they are. */
+const COMPRESSED_FROM = 512;
+/** Playlists that are kept compressed: of a live channel it is the newest one alone that is asked for. */
+const PACKED_MAX = 64;
+/** A playlist shrinks to a fifth by any of them, and most quickly by this one. */
+const PACK = { level: constants.Z_BEST_SPEED } as const;
+const pack = promisify((bytes: Uint8Array, done: (error: Error | null, packed: Buffer) => void) =>
+  gzip(bytes, PACK, done),
+);
 
 export interface AskedMedia {
   readonly caller: Caller;
@@ -25,6 +36,8 @@ export interface AskedMedia {
 
 export class CameraMedia {
   readonly #isOpen: () => boolean;
+  /** Playlists, compressed; the oldest first. */
+  readonly #packed = new Map<string, Promise<Uint8Array>>();
 
   /** `isOpen`: nobody needs a key, so that caches may keep answers for everybody. */
   constructor(isOpen: () => boolean) {
@@ -45,6 +58,26 @@ export class CameraMedia {
     const found = await ask();
     requireStill(asked);
     return found;
+  }
+
+  /**
+   * A playlist, compressed for who takes that (RFC 8216bis, B.1): many viewers get the same one, which is compressed once. One with a key in it is not: how well that shrinks
+   * would tell of it.
+   */
+  async playlist(caller: Caller, text: string): Promise<Uint8Array> {
+    caller.setHeader('Vary', 'Origin, Accept-Encoding');
+    const plain = Buffer.from(text);
+    const { headers } = caller.request;
+    if (plain.length < COMPRESSED_FROM || suffixOf(caller) !== '' || !takesGzip(headers['accept-encoding']))
+      return plain;
+    let packed = this.#packed.get(text);
+    if (!packed) {
+      this.#packed.set(text, (packed = pack(plain)));
+      if (this.#packed.size > PACKED_MAX) this.#packed.delete(this.#packed.keys().next().value!);
+    }
+    const bytes = await packed;
+    caller.setHeader('Content-Encoding', 'gzip');
+    return bytes;
   }
 
   /** Something that never changes. undefined: the client has it. Errors: as above, and NOT_FOUND. */
@@ -68,6 +101,13 @@ export async function* shownPieces(asked: AskedMedia, pieces: AsyncIterable<Uint
     requireStill(asked);
     yield piece;
   }
+}
+
+/** RFC 9110 §12.5.3, for a client that names it. */
+function takesGzip(accepted: string | string[] | undefined): boolean {
+  return String(accepted ?? '')
+    .split(',')
+    .some((one) => /^\s*(x-)?gzip\s*(;\s*q=(1(\.0*)?|0?\.\d*[1-9]\d*))?\s*$/i.test(one));
 }
 
 /** Addresses in a playlist do not inherit the query by which it came; a player that can set no headers has its key there. */

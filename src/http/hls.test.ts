@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { request } from 'node:http';
+import { request, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { holder } from '../../test/support/camera-api.ts';
 import { boxesIn, framesIn, madeVideo } from '../../test/support/hls-fragments.ts';
@@ -116,6 +117,32 @@ async function opened(): Promise<Listed> {
 async function bytesOf(uri: string): Promise<Buffer> {
   return Buffer.from(await (await get(`north/raw/${uri}`)).arrayBuffer());
 }
+
+test('playlists are compressed for who takes that, but for those with a key in them', async () => {
+  await opened();
+  const { text } = await playlist();
+  const asked = async (accepted: string | undefined, query = '') => {
+    const headers = accepted === undefined ? {} : { 'accept-encoding': accepted };
+    const asking = request(`${server.url}/hls/north/raw/media.m3u8${query}`, { headers }).end();
+    const [answer] = (await once(asking, 'response')) as [IncomingMessage];
+    const bytes = Buffer.concat(await answer.toArray());
+    const encoding = answer.headers['content-encoding'];
+    expect(answer.headers.vary).toContain('Accept-Encoding');
+    const told = (encoding === undefined ? bytes : gunzipSync(bytes)).toString();
+    expect(told.replaceAll(query, '')).toBe(text);
+    return [encoding, bytes.length];
+  };
+  const plain = [undefined, Buffer.byteLength(text)];
+  for (const accepted of ['gzip', 'br, x-gzip', 'identity;q=1, GZIP;q=0.5', 'deflate, gzip;q=1.000']) {
+    const [encoding, length] = await asked(accepted);
+    expect([accepted, encoding]).toEqual([accepted, 'gzip']);
+    expect(length).toBeLessThan(Buffer.byteLength(text) / 2);
+  }
+  for (const accepted of [undefined, '', 'br', 'gzip;q=0', 'gzip;q=0.000', 'gzippy', '*;q=0']) {
+    expect([accepted, ...(await asked(accepted))]).toEqual([accepted, ...plain]);
+  }
+  expect((await asked('gzip', '?access_token=x'))[0]).toBe(undefined);
+});
 
 test('the first request opens the channel, and has its answer with the first segment', async () => {
   north.play(20);

@@ -93,7 +93,7 @@ export function hlsRoutes({ channels, isOpen }: HlsHost): Route[] {
         const ask = () => channels.multivariant(keyOf(params), caller, { suffix: suffixOf(caller) });
         const text = await media.shown(asked(params, caller), ask);
         caller.setHeader('Cache-Control', 'no-cache');
-        return Buffer.from(text);
+        return media.playlist(caller, text);
       },
     }),
     bytes({
@@ -115,7 +115,7 @@ export function hlsRoutes({ channels, isOpen }: HlsHost): Route[] {
         const ask = () => channels.media(keyOf(params), wanted, caller, options);
         const { text, targetS } = await media.shown(asked(params, caller), ask);
         media.keep(caller, targetS * (wanted ? BLOCKING_DURATIONS : PRESENT_DURATIONS));
-        return Buffer.from(text);
+        return media.playlist(caller, text);
       },
     }),
     bytes({
