@@ -70,7 +70,14 @@ export class WrittenCamera implements CameraFeed {
       stream: null,
       decoding: null,
       process: null,
-      rates: { received_fps: 0, received_bits_per_s: 0, decoded_fps: 0, pictures_fps: 0, granted_fps: null },
+      rates: {
+        received_fps: 0,
+        received_bits_per_s: 0,
+        decoded_fps: 0,
+        pictures_fps: 0,
+        granted_fps: null,
+        annotated_fps: null,
+      },
       frames: {
         received: 0,
         decoded: 0,

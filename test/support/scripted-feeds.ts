@@ -28,7 +28,14 @@ export const FOUND: FrameOutcome = {
 /** A frame's capture before it comes to the server. */
 export const CAPTURED_BEFORE_MS = 5;
 
-const RATES = { received_fps: 0, received_bits_per_s: 0, decoded_fps: 0, pictures_fps: 0, granted_fps: null };
+const RATES = {
+  received_fps: 0,
+  received_bits_per_s: 0,
+  decoded_fps: 0,
+  pictures_fps: 0,
+  granted_fps: null,
+  annotated_fps: null,
+};
 const FRAMES = {
   received: 0,
   decoded: 0,

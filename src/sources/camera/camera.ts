@@ -10,6 +10,7 @@ import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Reader } from '../../stream/reader.ts';
 import type { Stream } from '../../stream/stream.ts';
+import { AnnotatedRate } from './annotated-rate.ts';
 import { CameraCounts } from './camera-counts.ts';
 import {
   inputOf,
@@ -114,6 +115,7 @@ export class Camera implements CameraFeed {
   readonly #watchers = new Set<() => void>();
   /** Those that go to the reader, while it draws them. */
   #drawn: Reader<NamedOutcome> | undefined;
+  readonly #annotatedRate = new AnnotatedRate();
   /** Until then somebody may ask for another still that is drawn on. */
   #drawnUntilMs = -Infinity;
   #settings: CameraSettings;
@@ -362,6 +364,7 @@ export class Camera implements CameraFeed {
         decoded_fps: rates.decoded,
         pictures_fps: rates.pictures,
         granted_fps: granted === undefined || granted === Infinity ? null : granted,
+        annotated_fps: this.isWatched('annotated') ? this.#annotatedWish.fpsMax : null,
       },
       frames: {
         received,
@@ -638,7 +641,10 @@ export class Camera implements CameraFeed {
   }
 
   #onWanted(form: ChannelForm, isWanted: boolean): void {
-    if (form === 'annotated') this.#followResults();
+    if (form === 'annotated') {
+      this.#annotatedRate.reset();
+      this.#followResults();
+    }
     this.#order(form, isWanted);
   }
 
@@ -653,8 +659,8 @@ export class Camera implements CameraFeed {
   }
 
   get #annotatedWish(): AnnotatedWish {
-    const { annotatedFps: fpsMax, annotatedSide: sideMax } = this.#host.settings();
-    return { fpsMax, sideMax, pipelines: this.#settings.pipelines };
+    const { annotatedFps, annotatedSide: sideMax } = this.#host.settings();
+    return { fpsMax: this.#annotatedRate.fps(annotatedFps), sideMax, pipelines: this.#settings.pipelines };
   }
 
   #askStill(request: number, { widthMax, isDrawn }: StillForm): boolean {
@@ -691,7 +697,10 @@ export class Camera implements CameraFeed {
   #onCounts(counts: ReaderCounts): void {
     const nowMs = this.#host.clock.now();
     this.#counts.note(counts, nowMs);
-    const { stallTimeoutMs } = this.#host.settings();
+    const { stallTimeoutMs, annotatedFps } = this.#host.settings();
+    const isOther =
+      this.isWatched('annotated') && this.#annotatedRate.note(counts, nowMs, this.#settings.priority, annotatedFps);
+    if (isOther) this.#orderAnnotated();
     this.#stallWatch.note(counts.received, nowMs);
     const isBack = this.#status.state === 'stalled' && this.#stallWatch.silentMs(nowMs) <= STALL_SHARE * stallTimeoutMs;
     if (isBack) this.#becomeLive();

@@ -114,6 +114,11 @@ export class Pace {
     return atMs + slackMs >= this.#nextMs || atMs < this.#nextMs - 2 * this.#intervalMs - ANEW_MS;
   }
 
+  /** How late one is that happens now; 0 for the first one. */
+  lateMs(atMs: number): number {
+    return this.#nextMs === -Infinity ? 0 : Math.max(0, atMs - this.#nextMs);
+  }
+
   /** One happens. */
   take(atMs: number, intervalMs: number): void {
     // What was not used for long is not made up for.

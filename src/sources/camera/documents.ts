@@ -65,6 +65,12 @@ export const cameraSchema = z
         decoded_fps: z.number(),
         pictures_fps: z.number().describe('handed to the pipelines'),
         granted_fps: z.number().nullable().describe('what the engine has for it; null: unlimited'),
+        annotated_fps: z
+          .number()
+          .nullable()
+          .describe(
+            'pictures of its annotated channel, at most: fewer than `fleet.annotated_fps` where the machine has no time for them; null: nobody watches that',
+          ),
       })
       .describe('of the last seconds'),
     frames: z

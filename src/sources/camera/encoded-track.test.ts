@@ -218,6 +218,18 @@ test('pictures come no faster than is wanted, and rather those that are preferre
   await expect.poll(() => fragments()).toEqual(['0k 0', '4 1', '6 2', '12k 3']);
   expect(sent.find(({ kind }) => kind === 'init')).toMatchObject({ form: 'annotated', width: 32, height: 24 });
   expect(sent.find(({ kind }) => kind === 'fragment')).toMatchObject({ durationS: 0.4 });
+  // For three of them there is no time; it would have been the turn of one.
+  for (let seq = 16; seq < 21; seq++) {
+    if (seq < 19) await track.take(picture, frameOf(seq));
+    else track.pass();
+  }
+  await track.take(picture, frameOf(24));
+  // At another rate it goes on.
+  track.want({ sideMax: 32, fpsMax: 5 });
+  for (let seq = 25; seq < 30; seq++) await track.take(picture, frameOf(seq));
+  await expect.poll(() => fragments().slice(4)).toEqual(['16 4', '24k 6', '28 7']);
+  expect(track.counts.dropped).toBe(1);
+  expect(sent.filter(({ kind }) => kind === 'init')).toHaveLength(1);
   expect(pixels.length).toBeGreaterThan(0);
   await track.close();
 });

@@ -85,6 +85,8 @@ export class EncodedTrack {
   /** Viewers have had none yet: what comes before the first one is not missing. */
   #isBeginning = true;
   readonly #expected: { readonly epoch: number; readonly ticks: number }[] = [];
+  /** Pictures for which there was no time since the last one that was taken. */
+  #passed = 0;
   /** Frames that are known to be missing before the next one. */
   #missed = 0;
   /** Of the last one, see `ReaderData`. */
@@ -109,8 +111,9 @@ export class EncodedTrack {
   /** undefined: nobody watches. */
   want(wish: EncodedWish | undefined): void {
     const before = this.#wish;
-    if (before?.sideMax === wish?.sideMax && before?.fpsMax === wish?.fpsMax) return;
     this.#wish = wish;
+    // At another rate it goes on.
+    if (before?.sideMax === wish?.sideMax) return;
     this.#begin(undefined);
     this.#isBeginning = true;
     this.#expected.length = 0;
@@ -125,6 +128,11 @@ export class EncodedTrack {
     if (this.#expected.length <= EXPECTED_MAX) return;
     this.#expected.shift();
     this.#miss(1);
+  }
+
+  /** There was no time for a picture. */
+  pass(): void {
+    if (this.#wish) this.#passed += 1;
   }
 
   /** A picture, which is only read, of this frame. `isPreferred`: rather than one that comes a moment later. One call at a time. Errors: MaskFault. */
@@ -193,6 +201,11 @@ export class EncodedTrack {
     if (fpsMax === Infinity) return true;
     const [atMs, intervalMs] = [(ticks * 1000) / TICKS_PER_S, 1000 / fpsMax];
     if (!this.#pace.isDue(atMs, isPreferred ? intervalMs / 2 : 0)) return false;
+    // Of those for which there was no time, as many as it would have been the turn of.
+    const missed = Math.min(this.#passed, Math.floor(this.#pace.lateMs(atMs) / intervalMs));
+    if (!this.#isBeginning)
+      for (let i = 0; i < missed; i++) this.#expected.push({ epoch: this.#epoch!, ticks: ticks - 1 });
+    this.#passed = 0;
     this.#pace.take(atMs, intervalMs);
     return true;
   }
@@ -324,6 +337,7 @@ export class EncodedTrack {
     this.#order = -1;
     this.#lastTicks = this.#takenTicks = -1;
     this.#lastDuration = 0;
+    this.#passed = 0;
     this.#pace.reset();
     this.#drop();
   }

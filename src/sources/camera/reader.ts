@@ -703,7 +703,7 @@ export class CameraReader {
   /** `isSent`: it went to the engine. */
   async #encode(picture: Frame, frame: NamedFrame, isSent: boolean): Promise<void> {
     // A source that can wait loses nothing.
-    if (!this.#isFast() && this.#replay.length + this.#jobs.length >= QUEUE_ENCODED_MAX) return;
+    if (!this.#isFast() && this.#replay.length + this.#jobs.length >= QUEUE_ENCODED_MAX) return this.#annotated.pass();
     await this.#transcoded.take(picture, frame);
     await this.#annotated.take(picture, frame, isSent);
   }
