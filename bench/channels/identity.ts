@@ -17,6 +17,8 @@ const QUICK = { cameras: 2, frames: 300, cuts: 1 } as const;
 const SET = { width: 160, height: 90, keyEvery: 25, rateFps: 50, bFrames: 0, ageMs: 100, frames: 1_000 } as const;
 const POLL_MS = 200;
 const STALL_MS = 60_000;
+/** Of an export that is drawn on. */
+const DRAWN_MS = 80_000;
 const SETTINGS = ['fleet.annotated_max=8', 'fleet.annotated_fps=60', 'archive.free_bytes_min=0', 'archive.file_s=20'];
 
 interface Part {
@@ -85,22 +87,27 @@ export async function measureIdentity(bench: FleetBench, browser: Browser): Prom
     for (const [id, log] of await logs()) identity = addIdentities(identity, identityOf(log, shown.get(id)!));
     tell(name, identity, unnamed);
   }
-  const files = new Map<string, ShownPicture[]>();
-  for (const id of ids) files.set(id, await exported(url, id));
-  let identity = NO_IDENTITY;
-  for (const [id, log] of await logs()) identity = addIdentities(identity, identityOf(log, files.get(id)!));
-  tell('export', identity, 0);
+  for (const [name, channel] of [
+    ['export', 'raw'],
+    ['export_annotated', 'annotated'],
+  ] as const) {
+    const files = new Map<string, ShownPicture[]>();
+    for (const id of ids) files.set(id, await exported(url, id, channel));
+    let identity = NO_IDENTITY;
+    for (const [id, log] of await logs()) identity = addIdentities(identity, identityOf(log, files.get(id)!));
+    tell(name, identity, 0);
+  }
   return { own, bars };
 }
 
-/** All that was recorded, each connection as a file: the decoder of some player may hold frames of one back over the beginning of the next. */
-async function exported(url: string, id: string): Promise<ShownPicture[]> {
+/** All that was recorded, or the end of it where each frame is encoded anew; each connection as a file: the decoder of some player may hold frames of one back over the beginning of the next. */
+async function exported(url: string, id: string, channel: 'raw' | 'annotated'): Promise<ShownPicture[]> {
   const { spans } = (await (await fetch(`${url}/api/cameras/${id}/recordings`)).json()) as {
     spans: { from: number; to: number }[];
   };
-  const answered = await fetch(
-    `${url}/recordings/${id}/clip.mp4?from=${Math.floor(spans[0]!.from)}&to=${Math.ceil(spans.at(-1)!.to)}`,
-  );
+  const to = Math.ceil(spans.at(-1)!.to);
+  const from = Math.max(Math.floor(spans[0]!.from), channel === 'raw' ? 0 : to - DRAWN_MS);
+  const answered = await fetch(`${url}/recordings/${id}/clip.mp4?from=${from}&to=${to}&channel=${channel}`);
   if (!answered.ok) throw new Error(`${id} cannot be exported: ${await answered.text()}`);
   const bytes = Buffer.from(await answered.arrayBuffer());
   const named = framesIn(bytes.subarray(bytes.indexOf('emsg') - 4));
