@@ -123,8 +123,8 @@ describe('a request whose end is in doubt is refused, its connection ends, and w
   });
 
   test('and two requests one after the other are two', async () => {
-    const one = `GET /health HTTP/1.1\r\nHost: ${host()}\r\n\r\n`;
-    const { statuses } = await send(one + one);
+    const one = (end: string) => `GET /health HTTP/1.1\r\nHost: ${host()}\r\n${end}\r\n`;
+    const { statuses } = await send(one('') + one('Connection: close\r\n'), 10_000);
     expect(statuses).toHaveLength(2);
   });
 });
