@@ -200,8 +200,7 @@ export class Camera implements CameraFeed {
         tracer,
         priority: () => this.#settings.priority,
         isAway: () => this.#status.state !== 'live',
-        used: () => host.share.used,
-        cameras: host.cameras,
+        use: () => ({ used: host.share.used, cameras: host.cameras(), isDrawn: this.isWatched('annotated') }),
         maxFps: () => this.#settings.maxFps,
         onChange: () => this.#orderPictures(),
         onMissed: () => this.#orderAnew(),
@@ -644,6 +643,7 @@ export class Camera implements CameraFeed {
     if (form === 'annotated') {
       this.#annotatedRate.reset();
       this.#followResults();
+      this.#orderPictures();
     }
     this.#order(form, isWanted);
   }

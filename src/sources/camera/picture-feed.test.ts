@@ -44,8 +44,7 @@ async function setUp() {
     tracer: () => undefined,
     priority: () => Priority.normal,
     isAway: () => false,
-    used: () => 1,
-    cameras: () => 1,
+    use: () => ({ used: 1, cameras: 1, isDrawn: false }),
     maxFps: () => undefined,
     onChange: () => {
       isOpen = true;

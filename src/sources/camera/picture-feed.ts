@@ -18,7 +18,7 @@ import type { ReaderData } from './messages.ts';
 import { ownBytes } from './own-bytes.ts';
 import { PictureAccounts, streamName, type NamedPicture, type PictureObserver } from './picture-accounts.ts';
 import type { Taken } from './picture-share.ts';
-import { patienceMs, pictureRate, steadyShare, type ModelSize } from './picture-plan.ts';
+import { patienceMs, pictureRate, steadyShare, type ModelSize, type PictureUse } from './picture-plan.ts';
 
 /** The work of pipelines on the pictures of one camera, as it is needed here. */
 export interface PictureWork {
@@ -74,9 +74,7 @@ export interface PictureFeedOptions {
   readonly tracer: () => FrameTracer | undefined;
   readonly priority: () => Priority;
   readonly isAway: () => boolean;
-  /** Part of its share of the engine that each uses, and how many there are. */
-  readonly used: () => number;
-  readonly cameras: () => number;
+  readonly use: () => PictureUse;
   /** Pictures a second that are wanted; undefined: all. */
   readonly maxFps: () => number | undefined;
   /** What was arranged has changed: there is work, or none any more. */
@@ -148,9 +146,9 @@ export class PictureFeed {
   /** Pictures a second to ask the camera for; 0: there is nobody for them. */
   get rateFps(): number {
     if (!this.#work) return 0;
-    const { used, cameras, maxFps } = this.#options;
+    const { use, maxFps } = this.#options;
     const shareFps = this.#shareFps ?? this.#work.rateFps();
-    return Math.min(maxFps() ?? Infinity, pictureRate(shareFps, used(), cameras()));
+    return Math.min(maxFps() ?? Infinity, pictureRate(shareFps, use()));
   }
 
   /** To be called once a second. */
@@ -196,7 +194,7 @@ export class PictureFeed {
       this.#unused++;
       return;
     }
-    const { camera, clock, priority: ofClass, cameras } = this.#options;
+    const { camera, clock, priority: ofClass, use } = this.#options;
     const { epoch, seq: frameSeq, width, height, source, decodeMs } = data;
     const seq = ++this.#lastSeq;
     const priority = ofClass();
@@ -221,7 +219,7 @@ export class PictureFeed {
       data: { kind: 'rgb', bytes: ownBytes(data.bytes), width, height, source },
       captureTimeMs,
       priority,
-      deadlineMs: clock.now() + patienceMs(this.rateFps, cameras(), clock.now() - this.#resultOfMs, work.serviceMs()),
+      deadlineMs: clock.now() + patienceMs(this.rateFps, use(), clock.now() - this.#resultOfMs, work.serviceMs()),
     });
   }
 

@@ -11,11 +11,15 @@ import {
 } from './picture-plan.ts';
 
 test('a camera alone uses its share, many use less of theirs, and each has its floor', () => {
-  expect(pictureRate(20, 0.65, 1)).toBe(20);
-  expect(pictureRate(20, 0.65, 100)).toBeCloseTo(13.07);
-  expect(pictureRate(20, 0.2, 100)).toBeCloseTo(4.16);
-  expect(pictureRate(0.01, 0.65, 100)).toBeCloseTo(0.35);
-  expect(pictureRate(Infinity, 0.65, 100)).toBe(Infinity);
+  const rate = (shareFps: number, used: number, cameras: number, isDrawn = false) =>
+    pictureRate(shareFps, { used, cameras, isDrawn });
+  expect(rate(20, 0.65, 1)).toBe(20);
+  expect(rate(20, 0.65, 100)).toBeCloseTo(13.07);
+  expect(rate(20, 0.2, 100)).toBeCloseTo(4.16);
+  expect(rate(0.01, 0.65, 100)).toBeCloseTo(0.35);
+  expect(rate(Infinity, 0.65, 100)).toBe(Infinity);
+  // What was found in one frame is drawn on those behind it for a second and a half.
+  expect([rate(0.01, 0.65, 100, true), rate(20, 0.65, 1, true)]).toEqual([1, 20]);
 });
 
 test('begins with little and doubles', () => {
@@ -76,7 +80,8 @@ test('pictures are made as small as their one model takes them, and never larger
 
 test('a picture waits for a worker for as long as no other can take its place in time', () => {
   const patience = (sinceResultMs: number, rateFps = 0.35, cameras = 100, serviceMs = 30) =>
-    patienceMs(rateFps, cameras, sinceResultMs, serviceMs);
+    patienceMs(rateFps, { cameras, isDrawn: false }, sinceResultMs, serviceMs);
+  expect(patienceMs(1, { cameras: 100, isDrawn: true }, 900, 20)).toBe(1_000);
   expect([1_000, 1_920, 2_880, 3_840, 10_000].map((since) => patience(since))).toEqual([45, 45, 75, 480, 480]);
   // Nobody is in its way, or nothing is known yet.
   expect([patience(1_000, 5), patience(1_000, 0.35, 3), patience(1_000, 0.35, 100, 0)]).toEqual([4_000, 4_000, 4_000]);

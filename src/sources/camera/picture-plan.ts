@@ -25,9 +25,20 @@ const GROWTH = 2;
 /** No camera sends more than that by far. */
 const UNBOUNDED_FPS = 100;
 
-/** Pictures a second to ask of a camera whose share of the engine this is, one of so many, which use a part of theirs: one that is alone is in nobody's way. */
-export function pictureRate(shareFps: number, used: number, cameras: number): number {
-  return Math.max(FLOOR_FPS, shareFps * (used + (1 - used) / Math.max(1, cameras)));
+/** A camera that somebody watches with boxes drawn on it has so many at least: boxes of a frame are drawn on those behind it for somewhat longer (`BOXES_MS_MAX`). */
+const DRAWN_FPS = 1;
+
+export interface PictureUse {
+  /** Part of their shares of the engine that cameras use, and how many there are. */
+  readonly used: number;
+  readonly cameras: number;
+  /** Somebody watches what is drawn on it. */
+  readonly isDrawn: boolean;
+}
+
+/** Pictures a second to ask of a camera whose share of the engine this is: one that is alone is in nobody's way. */
+export function pictureRate(shareFps: number, { used, cameras, isDrawn }: PictureUse): number {
+  return Math.max(isDrawn ? DRAWN_FPS : FLOOR_FPS, shareFps * (used + (1 - used) / Math.max(1, cameras)));
 }
 
 /** Weight of a second's share in what a slow camera follows. */
@@ -98,8 +109,15 @@ const WAIT_RUNS = [16, 2.5, 1.5] as const;
  * How long a picture may wait for a worker. Where many cameras have few pictures each, one that would be late is left out, and the camera's next key frame takes its place.
  * `sinceResultMs`: how long ago the camera's last picture with a result came. `serviceMs`: a run of the model; 0: not known.
  */
-export function patienceMs(rateFps: number, cameras: number, sinceResultMs: number, serviceMs: number): number {
+export function patienceMs(
+  rateFps: number,
+  { cameras, isDrawn }: Omit<PictureUse, 'used'>,
+  sinceResultMs: number,
+  serviceMs: number,
+): number {
   if (serviceMs === 0 || !isSpread(rateFps, cameras)) return PATIENCE_MS;
+  // By then there is another one.
+  if (isDrawn) return 1_000 / DRAWN_FPS;
   const chances = Math.floor((LOOKED_AT_MS - sinceResultMs) / KEY_MS);
   return Math.min(PATIENCE_MS, serviceMs * WAIT_RUNS[Math.max(0, Math.min(chances, 2)) as 0 | 1 | 2]);
 }
