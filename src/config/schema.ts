@@ -782,7 +782,7 @@ const fleet = z.strictObject({
   raw_bytes_max: whole(256 * KIB, 256 * MIB)
     .default(8 * MIB)
     .describe(
-      'Memory for the newest frames of the raw channel of one camera, those of the last minute, while somebody watches it, bytes; beyond it the oldest go.',
+      'Memory for the newest frames of the raw channel of one camera, while somebody watches it, bytes; beyond it the oldest go.',
     ),
   transcodes_max: whole(0, 1000)
     .default(2)

@@ -23,7 +23,7 @@ function board(...done: number[]) {
 }
 
 test('the newest picture whose results are there, while it is new, in the width that is asked for', () => {
-  const stills = new DrawnStills();
+  const stills = new DrawnStills(false);
   stills.want(32, 0);
   keep(stills, 1, 10);
   keep(stills, 2, 20);
@@ -38,7 +38,7 @@ test('the newest picture whose results are there, while it is new, in the width 
 });
 
 test('none of a frame before the last one that was given', () => {
-  const stills = new DrawnStills();
+  const stills = new DrawnStills(false);
   stills.want(32, 0);
   keep(stills, 1, 10);
   stills.given(frame(2, 20));
@@ -48,7 +48,7 @@ test('none of a frame before the last one that was given', () => {
 });
 
 test('keeps some widths, some pictures, and nothing when nobody asks any more', () => {
-  const stills = new DrawnStills();
+  const stills = new DrawnStills(false);
   for (const width of [16, 32, 48, 16, 64, 80]) stills.want(width, 0);
   expect(stills.widths(0)).toEqual([48, 16, 64, 80]);
   for (let seq = 1; seq <= 6; seq++) keep(stills, seq, seq);

@@ -19,7 +19,8 @@ export const FIRST_RESULT_WAIT_MS = 3_500;
 const WIDTHS_MAX = 4;
 /** Pictures that wait for results. */
 const PICTURES_MAX = 4;
-const QUALITY = 80;
+/** Of JPEG; where there are masks, coding is to leave their margins black. */
+const QUALITY = { plain: 80, masked: 92 } as const;
 
 export interface DrawnStill extends Size {
   readonly frame: NamedFrame;
@@ -43,6 +44,11 @@ export class DrawnStills {
   /** The newest at the end. */
   #kept: Kept[] = [];
   #givenMs = -Infinity;
+  readonly #isMasked: boolean;
+
+  constructor(isMasked: boolean) {
+    this.#isMasked = isMasked;
+  }
 
   /** Somebody asks for stills of this width. */
   want(width: number, nowMs: number): void {
@@ -78,17 +84,18 @@ export class DrawnStills {
     const [{ frame, byWidth }] = this.#kept as [Kept];
     const entry = byWidth.get(width);
     if (!entry || nowMs - frame.arrivedMs > OWN_STILL_MS_MAX || frame.arrivedMs < this.#givenMs) return undefined;
-    entry.still ??= { frame, ...drawnStill(entry.picture, board.drawingFor(frame)) };
+    entry.still ??= { frame, ...drawnStill(entry.picture, board.drawingFor(frame), this.#isMasked) };
     return entry.still;
   }
 }
 
-/** A JPEG of the picture, which is drawn on for that. */
+/** A JPEG of the picture, which is drawn on for that. `isMasked`: it has masks. */
 export function drawnStill(
   { width, height, bytes: data }: Omit<ScaledPicture, 'source'>,
   { results }: Pick<Drawing, 'results'>,
+  isMasked: boolean,
 ): Size & { readonly jpeg: Uint8Array } {
   const picture = { data, width, height };
   drawAll(picture, results);
-  return { width, height, jpeg: encodeJpeg(picture, QUALITY) };
+  return { width, height, jpeg: encodeJpeg(picture, isMasked ? QUALITY.masked : QUALITY.plain) };
 }

@@ -6,7 +6,7 @@ import { BUDGET_MS } from '../../protocol/cameras.ts';
 import { FrameStreams } from '../../stream/frame-streams.ts';
 import { Hub } from '../../stream/hub.ts';
 import { newestKey } from '../../stream/newest-key.ts';
-import { AGE_MS_MAX, RawChannel } from './raw-channel.ts';
+import { AGE_MS_MAX, RawChannel, READ_AGE_MS_MAX } from './raw-channel.ts';
 
 const FRAME_MS = 100;
 const FRAME_BYTES = 1_000;
@@ -58,12 +58,39 @@ function setUp({ keyEvery = 20, bytesMax = 10 ** 7 } = {}) {
 test('groups of pictures go once all of each is older than any view may lag', () => {
   expect(AGE_MS_MAX).toBe(BUDGET_MS.max);
   const { clock, stream, play, evicted, oldest, expectBalanced } = setUp();
+  stream.subscribe({ contract: { kind: 'all' } });
   play(1_500);
   expect(oldest().isKey).toBe(true);
   const oldestMs = clock.now() - stream.at(stream.oldest)!.publishedTimeMs;
   expect(oldestMs).toBeGreaterThanOrEqual(AGE_MS_MAX);
   expect(oldestMs).toBeLessThanOrEqual(AGE_MS_MAX + 20 * FRAME_MS);
   expect(evicted).toEqual({ bytes: 0, fragments: 0, age: stream.oldest });
+  expectBalanced();
+});
+
+test('what everybody has goes sooner, but for the newest group; whoever is behind keeps what is to come', () => {
+  const { clock, stream, play, evicted, expectBalanced } = setUp();
+  const ageMs = () => clock.now() - stream.at(stream.oldest)!.publishedTimeMs;
+  const readers = [0, 1].map(() => stream.subscribe({ contract: { kind: 'all' } }));
+  for (let i = 0; i < 200; i++) {
+    play(1);
+    for (const reader of readers) reader.next();
+  }
+  expect(ageMs()).toBeGreaterThanOrEqual(READ_AGE_MS_MAX);
+  expect(ageMs()).toBeLessThanOrEqual(READ_AGE_MS_MAX + 20 * FRAME_MS);
+  expect([stream.at(stream.oldest)!.data.isKey, evicted.age]).toEqual([true, stream.oldest]);
+  const before = stream.oldest;
+  const [ahead, behind] = readers as [(typeof readers)[0], (typeof readers)[0]];
+  for (let i = 0; i < 200; i++) {
+    play(1);
+    ahead.next();
+  }
+  expect([behind.queued, behind.counts().dropped.overflow, ahead.queued]).toEqual([200, 0, 0]);
+  expect(stream.oldest).toBeLessThanOrEqual(200);
+  expect(stream.oldest).toBeGreaterThan(before);
+  behind.close();
+  play(20);
+  expect(ageMs()).toBeLessThanOrEqual(READ_AGE_MS_MAX + 20 * FRAME_MS);
   expectBalanced();
 });
 

@@ -37,6 +37,8 @@ type Fragment = Extract<ReaderData, { kind: 'fragment' }>;
 const FRAGMENTS_MAX = 1_800;
 /** No view may lag by more. */
 export const AGE_MS_MAX = 60_000;
+/** What all readers have is kept no longer than that: whoever comes begins with the newest group. */
+export const READ_AGE_MS_MAX = 5_000;
 /** What V8 takes for a fragment beside its bytes: the sample, its objects and its buffer. */
 const FRAGMENT_BYTES = 600;
 
@@ -146,6 +148,13 @@ export class RawChannel {
     }
   }
 
+  /** Somebody has not read all that is before this position. */
+  #isAwaited(position: number): boolean {
+    const { stream } = this;
+    for (const { queued } of stream.readers) if (queued > stream.head - position) return true;
+    return false;
+  }
+
   /** The newest group stays, however old its beginning is: whoever comes begins with it. */
   #boundMet(bytes: number): RawBound | undefined {
     const { stream } = this;
@@ -154,6 +163,9 @@ export class RawChannel {
     if (this.#bytes + bytes > bytesMax()) return 'bytes';
     if (stream.head - stream.oldest >= FRAGMENTS_MAX) return 'fragments';
     const next = this.#keys[0] === undefined ? undefined : stream.at(this.#keys[0]);
-    return next !== undefined && clock.now() - next.publishedTimeMs > AGE_MS_MAX ? 'age' : undefined;
+    if (!next) return undefined;
+    const ageMs = clock.now() - next.publishedTimeMs;
+    if (ageMs <= READ_AGE_MS_MAX || (ageMs <= AGE_MS_MAX && this.#isAwaited(next.position))) return undefined;
+    return 'age';
   }
 }

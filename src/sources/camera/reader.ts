@@ -141,7 +141,7 @@ export class CameraReader {
   readonly #decoding = new Map<number, NamedFrame>();
   #isDecoding: Promise<void> | undefined;
   readonly #stills: StillRequest[] = [];
-  readonly #drawnStills = new DrawnStills();
+  readonly #drawnStills: DrawnStills;
   /** Those that wait for the first result. */
   readonly #unfound: StillRequest[] = [];
   /** Parameters of coding, where they are not in the frames. */
@@ -171,6 +171,7 @@ export class CameraReader {
     const { scene } = options.input;
     this.#earlierWatch = scene === undefined ? undefined : options.watches.take(scene, monotonicMs());
     this.#masks = new MaskPainter(options.input.masks);
+    this.#drawnStills = new DrawnStills(!this.#masks.isEmpty);
     this.#rgb = new PictureScaler('rgb', this.#masks);
     const { camera, tell, outlet } = options;
     const parts = { outlet, masks: this.#masks };
@@ -758,7 +759,7 @@ export class CameraReader {
       ? this.#board.drawingFor(boardFrame(frame), STILL_BOXES_MS_MAX)
       : { boxes: 'none', results: [] };
     if (isDrawn) this.#drawnStills.given(frame);
-    this.#giveStill(request, { frame, ...drawnStill(scaled, drawing) }, drawing.boxes);
+    this.#giveStill(request, { frame, ...drawnStill(scaled, drawing, !this.#masks.isEmpty) }, drawing.boxes);
   }
 
   #giveStill(request: number, { frame, width, height, jpeg: bytes }: DrawnStill, boxes: DrawnBoxes): void {
