@@ -18,7 +18,7 @@ import type { ReaderData } from './messages.ts';
 import { ownBytes } from './own-bytes.ts';
 import { PictureAccounts, streamName, type NamedPicture, type PictureObserver } from './picture-accounts.ts';
 import type { Taken } from './picture-share.ts';
-import { patienceMs, pictureRate, steadyShare, type ModelSize, type PictureUse } from './picture-plan.ts';
+import { patienceMs, pictureRate, steadyShare, waitingClass, type ModelSize, type PictureUse } from './picture-plan.ts';
 
 /** The work of pipelines on the pictures of one camera, as it is needed here. */
 export interface PictureWork {
@@ -218,7 +218,7 @@ export class PictureFeed {
       seq,
       data: { kind: 'rgb', bytes: ownBytes(data.bytes), width, height, source },
       captureTimeMs,
-      priority,
+      priority: waitingClass(priority, use().isDrawn),
       deadlineMs: clock.now() + patienceMs(this.rateFps, use(), clock.now() - this.#resultOfMs, work.serviceMs()),
     });
   }

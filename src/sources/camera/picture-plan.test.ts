@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { Priority } from '../../base/sample.ts';
 import {
   isRateNews,
   isSameScale,
@@ -8,6 +9,7 @@ import {
   pictureRate,
   pictureScale,
   steadyShare,
+  waitingClass,
 } from './picture-plan.ts';
 
 test('a camera alone uses its share, many use less of theirs, and each has its floor', () => {
@@ -76,6 +78,12 @@ test('pictures are made as small as their one model takes them, and never larger
   expect(isSameScale(model, { ...model })).toBe(true);
   expect(isSameScale(model, { ...model, fit: 'contain' })).toBe(false);
   expect([isSameScale(undefined, null), isSameScale(null, null)]).toEqual([false, true]);
+});
+
+test('pictures that are drawn on wait in the next higher class, but for critical', () => {
+  const classes = Object.values(Priority);
+  expect(classes.map((one) => waitingClass(one, true))).toEqual([1, 2, 2, 3]);
+  expect(classes.map((one) => waitingClass(one, false))).toEqual(classes);
 });
 
 test('a picture waits for a worker for as long as no other can take its place in time', () => {

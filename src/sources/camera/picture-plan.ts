@@ -1,4 +1,5 @@
 import type { Size } from '../../base/picture.ts';
+import { Priority } from '../../base/sample.ts';
 import type { PictureScale } from './messages.ts';
 
 /** How many pictures of a camera are asked for, and how large. Pure. */
@@ -27,6 +28,14 @@ const UNBOUNDED_FPS = 100;
 
 /** A camera that somebody watches with boxes drawn on it has so many at least: boxes of a frame are drawn on those behind it for somewhat longer (`BOXES_MS_MAX`). */
 const DRAWN_FPS = 1;
+
+/**
+ * The class in which its pictures wait for the engine: among many cameras that share it evenly it would not have that many. So they go first, and they are few: its share of
+ * the engine stays that of its own class. Critical is for who may claim that.
+ */
+export function waitingClass(priority: Priority, isDrawn: boolean): Priority {
+  return isDrawn && priority < Priority.high ? ((priority + 1) as Priority) : priority;
+}
 
 export interface PictureUse {
   /** Part of their shares of the engine that cameras use, and how many there are. */
