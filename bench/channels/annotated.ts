@@ -110,6 +110,9 @@ export async function measureAnnotated(bench: FleetBench): Promise<Seen> {
       atMost('annotated_wall_failed', stills.failed, 0),
       atMost('annotated_fragments_missing', missing + holes + epochs + gaps + drawnOn.ends, 0),
     ];
+    say(
+      `  looked at ${own.focused_inferred_per_s.toFixed(2)} times a second, ${(100 * own.focused_own_share).toFixed(0)} % of the frames with boxes of their own, ${(100 * own.focused_predicted_share).toFixed(0)} % predicted`,
+    );
     say(`${count} drawn on: ${bars.map(({ name, value }) => `${name} ${value.toFixed(3)}`).join(', ')}`);
     return { own, bars, runs: runs / spanS, inferenceMs: costs.threadsMs };
   };
@@ -123,8 +126,14 @@ export async function measureAnnotated(bench: FleetBench): Promise<Seen> {
   ];
   while (above - below > plan.step) {
     const count = Math.round((below + above) / 2 / plan.step) * plan.step;
-    if ((await look(count)).bars.every(({ ok }) => ok)) below = count;
-    else above = count;
+    try {
+      if ((await look(count)).bars.every(({ ok }) => ok)) below = count;
+      else above = count;
+    } catch (thrown) {
+      signal.throwIfAborted();
+      say(`${count} drawn on: ${(thrown as Error).message}`);
+      above = count;
+    }
   }
   await players.call('wall', undefined);
   const figures: Record<string, number> = {
