@@ -3,13 +3,12 @@ import { z } from 'zod';
 import type { Principal } from '../auth/principal.ts';
 import { wallTimeMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import { CameraMedia, shownPieces, suffixOf, wholeNumber, type AskedMedia } from './camera-media.ts';
+import { CameraMedia, SHOWN_CHANNELS, shownPieces, suffixOf, wholeNumber, type AskedMedia } from './camera-media.ts';
 import { answer, bytes, type Caller, type Route } from './route.ts';
 
 /** What was recorded of cameras: when, as a playlist, and as files. */
 
 const MODES = ['off', 'continuous', 'events'] as const;
-const CHANNELS = ['raw', 'annotated'] as const;
 const STATES = ['off', 'writing', 'waiting', 'masked', 'failed'] as const;
 
 interface Span {
@@ -91,7 +90,7 @@ const rangeQuery = z.looseObject({
 });
 const clipQuery = rangeQuery.extend({
   channel: z
-    .enum(CHANNELS)
+    .enum(SHOWN_CHANNELS)
     .default('raw')
     .describe('`raw`: its own frames; `annotated`: encoded anew, with what was found, and its masks, drawn on them'),
 });

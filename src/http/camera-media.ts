@@ -14,6 +14,9 @@ export const wholeNumber = z
   .regex(/^\d{1,15}$/, 'it is a whole number of up to 15 digits')
   .transform(Number);
 
+/** In which pictures of cameras are shown: as they are, or with what was found drawn on them. */
+export const SHOWN_CHANNELS = ['raw', 'annotated'] as const;
+
 /** Of what never changes, s. No player asks for it a day later. */
 const IMMUTABLE_S = 86_400;
 /** Playlists of fewer bytes are sent as they are. */

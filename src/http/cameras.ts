@@ -3,7 +3,6 @@ import { z } from 'zod';
 import type { Principal } from '../auth/principal.ts';
 import { wallAheadMs, type Clock } from '../base/clock.ts';
 import { SightlineError } from '../base/errors.ts';
-import { CHANNEL_NAMES } from '../channels/channel-names.ts';
 import { ENTRY_SECTIONS, nameFault } from '../config/keys.ts';
 import { cameraEntry, CAMERAS_MAX, type Config } from '../config/schema.ts';
 import { shownValue } from '../config/secrets.ts';
@@ -16,6 +15,7 @@ import type { CameraTest } from '../sources/camera/address-test.ts';
 import type { CameraSettings } from '../sources/camera/camera-settings.ts';
 import { cameraSettings } from '../sources/camera/settings.ts';
 import type { EventSettings } from './events.ts';
+import { SHOWN_CHANNELS } from './camera-media.ts';
 import { hasTag } from './range.ts';
 import { answer, bytes, type Caller, type Route } from './route.ts';
 
@@ -299,7 +299,7 @@ function pictureRoutes({ feeds, clock }: CamerasHost): Route[] {
           .default(STILL_WIDTH.default)
           .describe('pixels at most; it is never enlarged'),
         channel: z
-          .enum(CHANNEL_NAMES)
+          .enum(SHOWN_CHANNELS)
           .default('raw')
           .describe('`raw`: its own picture, with its masks; `annotated`: with what was found drawn on it as well'),
       }),
