@@ -20,13 +20,13 @@ export const SHOWN_CHANNELS = ['raw', 'annotated'] as const;
 /** Of what never changes, s. No player asks for it a day later. */
 const IMMUTABLE_S = 86_400;
 /** Playlists of fewer bytes are sent as they are. */
-const COMPRESSED_FROM = 512;
-/** Playlists that are kept compressed: of a live channel it is the newest one alone that is asked for. */
-const PACKED_MAX = 64;
-/** A playlist shrinks to a fifth by any of them, and most quickly by this one. */
-const PACK = { level: constants.Z_BEST_SPEED } as const;
-const pack = promisify((bytes: Uint8Array, done: (error: Error | null, packed: Buffer) => void) =>
-  gzip(bytes, PACK, done),
+const COMPRESSED_BYTES_MIN = 512;
+/** Compressed playlists that are kept, and the bytes of one before that: of a live channel all ask for the newest one; those of recordings are long, and each its own. */
+const COMPRESSED_MAX = 64;
+const COMPRESSED_BYTES_MAX = 64 * 1024;
+const GZIP = { level: constants.Z_BEST_SPEED } as const;
+const compress = promisify((bytes: Uint8Array, done: (error: Error | null, compressed: Buffer) => void) =>
+  gzip(bytes, GZIP, done),
 );
 
 export interface AskedMedia {
@@ -39,8 +39,8 @@ export interface AskedMedia {
 
 export class CameraMedia {
   readonly #isOpen: () => boolean;
-  /** Playlists, compressed; the oldest first. */
-  readonly #packed = new Map<string, Promise<Uint8Array>>();
+  /** By their text, the oldest first. */
+  readonly #compressed = new Map<string, Promise<Uint8Array>>();
 
   /** `isOpen`: nobody needs a key, so that caches may keep answers for everybody. */
   constructor(isOpen: () => boolean) {
@@ -63,23 +63,24 @@ export class CameraMedia {
     return found;
   }
 
-  /**
-   * A playlist, compressed for who takes that (RFC 8216bis, B.1): many viewers get the same one, which is compressed once. One with a key in it is not: how well that shrinks
-   * would tell of it.
-   */
+  /** A playlist, compressed for clients that accept that. One with a key in its addresses is not: how well it shrinks would tell of the key. */
   async playlist(caller: Caller, text: string): Promise<Uint8Array> {
     caller.setHeader('Vary', 'Origin, Accept-Encoding');
     const plain = Buffer.from(text);
-    const { headers } = caller.request;
-    if (plain.length < COMPRESSED_FROM || suffixOf(caller) !== '' || !takesGzip(headers['accept-encoding']))
-      return plain;
-    let packed = this.#packed.get(text);
-    if (!packed) {
-      this.#packed.set(text, (packed = pack(plain)));
-      if (this.#packed.size > PACKED_MAX) this.#packed.delete(this.#packed.keys().next().value!);
-    }
-    const bytes = await packed;
+    const mayCompress = plain.length >= COMPRESSED_BYTES_MIN && suffixOf(caller) === '';
+    if (!mayCompress || !acceptsGzip(caller.request.headers['accept-encoding'])) return plain;
+    const bytes = await (plain.length > COMPRESSED_BYTES_MAX ? compress(plain) : this.#compressedOnce(text, plain));
     caller.setHeader('Content-Encoding', 'gzip');
+    return bytes;
+  }
+
+  #compressedOnce(text: string, plain: Uint8Array): Promise<Uint8Array> {
+    const kept = this.#compressed.get(text);
+    if (kept) return kept;
+    const bytes = compress(plain);
+    this.#compressed.set(text, bytes);
+    bytes.catch(() => this.#compressed.delete(text));
+    if (this.#compressed.size > COMPRESSED_MAX) this.#compressed.delete(this.#compressed.keys().next().value!);
     return bytes;
   }
 
@@ -107,7 +108,7 @@ export async function* shownPieces(asked: AskedMedia, pieces: AsyncIterable<Uint
 }
 
 /** RFC 9110 §12.5.3, for a client that names it. */
-function takesGzip(accepted: string | string[] | undefined): boolean {
+function acceptsGzip(accepted: string | string[] | undefined): boolean {
   return String(accepted ?? '')
     .split(',')
     .some((one) => /^\s*(x-)?gzip\s*(;\s*q=(1(\.0*)?|0?\.\d*[1-9]\d*))?\s*$/i.test(one));

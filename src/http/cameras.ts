@@ -48,7 +48,7 @@ const ADMIN = { action: 'admin', resource: 'cameras/:id' } as const;
 const BULK_BYTES_MAX = 1_048_576;
 const LIST_DEFAULT = 200;
 const TEXT_CHARS_MAX = 200;
-const EXPOSED = 'ETag, Sightline-Frame, Sightline-Capture-Time, Sightline-Capture-Clock, Sightline-Boxes';
+const EXPOSED_HEADERS = 'ETag, Sightline-Frame, Sightline-Capture-Time, Sightline-Capture-Clock, Sightline-Boxes';
 const STILL_WIDTH = { min: 16, default: 640, max: 8192 };
 const CONFIG_ERRORS = ['CONFIG_KEY_UNKNOWN', 'CONFIG_VALUE_BAD', 'CONFIG_CONTRADICTION'] as const;
 const SECTION = ENTRY_SECTIONS.get('cameras')!;
@@ -317,7 +317,7 @@ function pictureRoutes({ feeds, clock }: CamerasHost): Route[] {
           'Sightline-Capture-Time': String(Math.round(still.captureTimeMs + wallAheadMs(clock))),
           'Sightline-Capture-Clock': still.clock,
           ...(isDrawn && { 'Sightline-Boxes': boxes }),
-          'Access-Control-Expose-Headers': EXPOSED,
+          'Access-Control-Expose-Headers': EXPOSED_HEADERS,
         };
         for (const [name, value] of Object.entries(headers)) caller.setHeader(name, value);
         return hasTag(caller.request.headers['if-none-match'], tag) ? undefined : jpeg;

@@ -18,6 +18,7 @@ import { fleetSettings } from '../../src/sources/camera/settings.ts';
 import { Hub } from '../../src/stream/hub.ts';
 import { httpOptions } from './http-options.ts';
 import { collectingLog } from './log.ts';
+import { NO_RATES } from './scripted-feeds.ts';
 
 /** A camera that does as the test says. */
 export class WrittenCamera implements CameraFeed {
@@ -70,14 +71,7 @@ export class WrittenCamera implements CameraFeed {
       stream: null,
       decoding: null,
       process: null,
-      rates: {
-        received_fps: 0,
-        received_bits_per_s: 0,
-        decoded_fps: 0,
-        pictures_fps: 0,
-        granted_fps: null,
-        annotated_fps: null,
-      },
+      rates: NO_RATES,
       frames: {
         received: 0,
         decoded: 0,

@@ -28,7 +28,8 @@ export const FOUND: FrameOutcome = {
 /** A frame's capture before it comes to the server. */
 export const CAPTURED_BEFORE_MS = 5;
 
-const RATES = {
+/** Of a camera of which nothing comes. */
+export const NO_RATES = {
   received_fps: 0,
   received_bits_per_s: 0,
   decoded_fps: 0,
@@ -188,7 +189,7 @@ export class ScriptedCamera implements CameraFeed {
       stream: { format: 'mp4', codec: 'h264', codec_string, width, height, clock: 'arrival', epoch: this.#epoch },
       decoding: { by: 'software', reason: null },
       process: null,
-      rates: RATES,
+      rates: NO_RATES,
       frames: FRAMES,
       connections: 1,
       viewers: this.watching,

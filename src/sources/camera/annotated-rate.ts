@@ -21,7 +21,7 @@ const DROPPED_MAX: Readonly<Record<Priority, number>> = {
   [Priority.high]: 0.2,
   [Priority.critical]: 0.4,
 };
-/** Fewer than this is none, where it was so several times in a row. */
+/** As good as none; where it was so several times in a row the rate rises. */
 const DROPPED_FEW = 0.02;
 const CALM_TIMES = 3;
 const FALL = 0.75;

@@ -47,6 +47,23 @@ test('none of a frame before the last one that was given', () => {
   expect(stills.newest(32, 50, board(1, 3))!.frame.seq).toBe(3);
 });
 
+test('keeps no more bytes than it may, and nothing of wide ones, for which results come all the same', () => {
+  const stills = new DrawnStills(false);
+  stills.want(1_296, 0);
+  expect([stills.isWanted(0), stills.widths(0)]).toEqual([true, []]);
+  expect([stills.isWanted(DRAWN_STILLS_MS), stills.isWanted(DRAWN_STILLS_MS + 1)]).toEqual([true, false]);
+  stills.want(1_280, 0);
+  const large = (width: number, height: number) => {
+    return new Map([[width, { width, height, bytes: new Uint8Array(width * height * 3), source: { width, height } }]]);
+  };
+  // Of 6 MiB each: no third one has room.
+  for (let seq = 1; seq <= 3; seq++) stills.keep(frame(seq, seq), large(1_280, 1_638));
+  expect(stills.newest(1_280, 10, board(1))).toBe(undefined);
+  expect(stills.newest(1_280, 10, board(2))!.frame.seq).toBe(2);
+  stills.keep(frame(4, 4), large(1_280, 5_120));
+  expect(stills.newest(1_280, 10, board(2, 3, 4))).toBe(undefined);
+});
+
 test('keeps some widths, some pictures, and nothing when nobody asks any more', () => {
   const stills = new DrawnStills(false);
   for (const width of [16, 32, 48, 16, 64, 80]) stills.want(width, 0);

@@ -15,10 +15,12 @@ export const OWN_STILL_MS_MAX = 2_000;
 export const STILL_BOXES_MS_MAX = 4_000;
 /** Where there is no result yet, the first one is waited for. */
 export const FIRST_RESULT_WAIT_MS = 3_500;
-/** Widths that are kept. */
+/** Widths in which pictures are kept; stills that are wider than the last of these are made of the newest picture. */
 const WIDTHS_MAX = 4;
-/** Pictures that wait for results. */
+const WIDTH_KEPT_MAX = 1_280;
+/** Pictures that wait for results, and their bytes in all widths together. */
 const PICTURES_MAX = 4;
+const BYTES_MAX = 16 * 2 ** 20;
 /** Of JPEG; where there are masks, coding is to leave their margins black. */
 const QUALITY = { plain: 80, masked: 92 } as const;
 
@@ -29,6 +31,8 @@ export interface DrawnStill extends Size {
 
 interface Kept {
   readonly frame: NamedFrame;
+  /** Of the pictures. */
+  readonly bytes: number;
   /** By width that is asked for: the picture, and once it was given, the still. */
   readonly byWidth: Map<number, { readonly picture: ScaledPicture; still?: DrawnStill }>;
 }
@@ -39,6 +43,8 @@ interface Board {
 }
 
 export class DrawnStills {
+  /** Until then somebody may ask for another one. */
+  #untilMs = -Infinity;
   /** The one that was asked for last at the end; until when it is kept. */
   readonly #widths = new Map<number, number>();
   /** The newest at the end. */
@@ -52,12 +58,19 @@ export class DrawnStills {
 
   /** Somebody asks for stills of this width. */
   want(width: number, nowMs: number): void {
+    this.#untilMs = nowMs + DRAWN_STILLS_MS;
+    if (width > WIDTH_KEPT_MAX) return;
     this.#widths.delete(width);
     this.#widths.set(width, nowMs + DRAWN_STILLS_MS);
     if (this.#widths.size > WIDTHS_MAX) this.#widths.delete(this.#widths.keys().next().value!);
   }
 
-  /** Those that somebody asks for; forgets what nobody asks for any more. */
+  /** Somebody asks for such stills, of any width. */
+  isWanted(nowMs: number): boolean {
+    return nowMs <= this.#untilMs;
+  }
+
+  /** In which pictures are to be kept; forgets what nobody asks for any more. */
   widths(nowMs: number): readonly number[] {
     for (const [width, untilMs] of this.#widths) if (nowMs > untilMs) this.#widths.delete(width);
     if (this.#widths.size === 0) this.#kept = [];
@@ -67,7 +80,10 @@ export class DrawnStills {
   /** A picture that went to the engine, in each of the widths. */
   keep(frame: NamedFrame, pictures: ReadonlyMap<number, ScaledPicture>): void {
     const byWidth = new Map(Array.from(pictures, ([width, picture]) => [width, { picture }] as const));
-    this.#kept = [...this.#kept, { frame, byWidth }].slice(-PICTURES_MAX);
+    const bytes = [...pictures.values()].reduce((sum, picture) => sum + picture.bytes.length, 0);
+    this.#kept = [...this.#kept, { frame, bytes, byWidth }].slice(-PICTURES_MAX);
+    let sum = this.#kept.reduce((all, one) => all + one.bytes, 0);
+    while (sum > BYTES_MAX) sum -= this.#kept.shift()!.bytes;
   }
 
   /** Of this frame one was given: none of an earlier one is given any more. */

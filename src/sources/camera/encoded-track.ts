@@ -123,8 +123,12 @@ export class EncodedTrack {
   /** A frame has come from the camera: it is missing unless its picture comes before one that is presented later. */
   expect({ epoch, times }: NamedFrame): void {
     if (this.#isBroken) this.#dropped += 1;
-    if (!this.#wish || this.#isBeginning || this.#isBroken) return;
-    this.#expected.push({ epoch, ticks: times.presentation });
+    if (this.#wish) this.#expect(epoch, times.presentation);
+  }
+
+  #expect(epoch: number, ticks: number): void {
+    if (this.#isBeginning || this.#isBroken) return;
+    this.#expected.push({ epoch, ticks });
     if (this.#expected.length <= EXPECTED_MAX) return;
     this.#expected.shift();
     this.#miss(1);
@@ -203,8 +207,7 @@ export class EncodedTrack {
     if (!this.#pace.isDue(atMs, isPreferred ? intervalMs / 2 : 0)) return false;
     // Of those for which there was no time, as many as it would have been the turn of.
     const missed = Math.min(this.#passed, Math.floor(this.#pace.lateMs(atMs) / intervalMs));
-    if (!this.#isBeginning)
-      for (let i = 0; i < missed; i++) this.#expected.push({ epoch: this.#epoch!, ticks: ticks - 1 });
+    for (let i = 0; i < missed; i++) this.#expect(this.#epoch!, ticks - 1);
     this.#passed = 0;
     this.#pace.take(atMs, intervalMs);
     return true;

@@ -30,8 +30,8 @@ const UNBOUNDED_FPS = 100;
 const DRAWN_FPS = 1;
 
 /**
- * The class in which its pictures wait for the engine: among many cameras that share it evenly it would not have that many. So they go first, and they are few: its share of
- * the engine stays that of its own class. Critical is for who may claim that.
+ * The class in which pictures of a camera wait for the engine. `isDrawn`: somebody watches it with boxes drawn on it; among many cameras that share the engine evenly it would have
+ * fewer than `DRAWN_FPS`, so they go first. They are few: how many are asked for follows the share of the camera's own class. Critical is for who may claim that.
  */
 export function waitingClass(priority: Priority, isDrawn: boolean): Priority {
   return isDrawn && priority < Priority.high ? ((priority + 1) as Priority) : priority;

@@ -248,12 +248,16 @@ export class CameraReader {
   orderResult({ epoch, seq, pipeline, result }: Extract<ReaderOrder, { type: 'result' }>): void {
     this.#board.note({ epoch, seq }, pipeline, result);
     this.#annotated.look();
-    if (!this.#board.isEmpty) for (const still of this.#unfound.splice(0)) this.#makeStill(still);
+    if (this.#board.isEmpty) return;
+    for (const still of this.#unfound.splice(0)) {
+      clearTimeout(still.timer);
+      this.#makeStill(still);
+    }
   }
 
   /** Somebody wants what was found, drawn on pictures. */
   #isDrawing(): boolean {
-    return this.#annotated.isWanted || this.#drawnStills.widths(monotonicMs()).length > 0;
+    return this.#annotated.isWanted || this.#drawnStills.isWanted(monotonicMs());
   }
 
   /** All frames are decoded while one of the forms is wanted that are made of pictures. */
@@ -313,8 +317,7 @@ export class CameraReader {
   }
 
   /** Of a picture that was looked at, where it is to be drawn on and there is one; else of the next, or the newest key frame. */
-  #makeStill({ request, widthMax, isDrawn, timer: waited }: Omit<StillRequest, 'timer'> & Partial<StillRequest>): void {
-    clearTimeout(waited);
+  #makeStill({ request, widthMax, isDrawn }: Omit<StillRequest, 'timer'>): void {
     const own = isDrawn ? this.#ownStill(widthMax) : undefined;
     if (own) return this.#giveStill(request, own, 'own');
     const timer = setTimeout(() => this.#decodeNewestKey(), STILL_WAIT_MS);
