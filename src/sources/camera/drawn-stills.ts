@@ -20,7 +20,7 @@ const WIDTHS_MAX = 4;
 const WIDTH_KEPT_MAX = 1_280;
 /** Pictures that wait for results, and their bytes in all widths together. */
 const PICTURES_MAX = 4;
-const BYTES_MAX = 16 * 2 ** 20;
+const BYTES_MAX = 16 * 1024 * 1024;
 /** Of JPEG; where there are masks, coding is to leave their margins black. */
 const QUALITY = { plain: 80, masked: 92 } as const;
 
