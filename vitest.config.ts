@@ -8,8 +8,6 @@ const MEMORY = ['src/**/*-memory.test.ts'];
 /** They have forms that only the long run has (`test/support/forms.ts`), or more worlds there (`test/sim/seeds.ts`). */
 const REPEATED = [
   'src/inference/tflite/convert.test.ts',
-  'src/sessions/foxglove-channels.test.ts',
-  'src/stream/frame-streams.test.ts',
   'src/sources/camera/{fleet,fleet-rtsp}.test.ts',
   'src/sources/demo.test.ts',
   'src/vision/picture-watch.test.ts',

@@ -1,6 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { withRepetitions } from '../../test/support/forms.ts';
-import { usedBytes } from '../../test/support/heap.ts';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { seededRandom } from '../base/random.ts';
 import { boundless, MemoryLedger, type MemoryAccount, type MemoryBound } from '../fences/memory-ledger.ts';
@@ -191,33 +189,6 @@ describe('memory', () => {
     forgetAll();
     expect([memory.estate.bytes('channels'), memory.bytes('channels')]).toEqual([0, 0]);
   });
-
-  type Values = readonly [name: string, valueOf: (i: number) => unknown];
-  const values: readonly Values[] = [
-    ['a few fields', (i) => ({ speed: i, heading: 1, state: 'on', wheels: [1, 2] })],
-    ['places', (i) => ({ gps: { lat: i, lon: 1 } })],
-  ];
-  const repeated: readonly Values[] = [
-    ['numbers alone', (i) => i],
-    ['many fields', (i) => ({ i, ...long(50) })],
-  ];
-  test.each(withRepetitions(values, repeated))(
-    'is charged as it is taken, within a factor of 1.5: %s',
-    async (_, valueOf) => {
-      const count = 3_000;
-      const { catalogue, publish, settled, memory } = setUp(undefined, count);
-      for (let i = 0; i < count; i++) publish(`some/topic/${i}`, valueOf(i));
-      const before = await usedBytes();
-      catalogue.open();
-      await settled();
-      const charged = memory.bytes('channels');
-      const real = (await usedBytes()) - before;
-      expect(catalogue.size).toBeGreaterThanOrEqual(count);
-      catalogue.close();
-      expect(real / charged).toBeLessThan(1.5);
-      expect(real / charged).toBeGreaterThan(1 / 1.5);
-    },
-  );
 });
 
 test('an account that is closed is not that of a topic any more', () => {

@@ -62,7 +62,7 @@ const REMOVED_MAX = 10_000;
 
 /**
  * What the process takes for a channel, without its texts: objects, closures, and places in maps and lists. Measured in Node 24 by
- * `foxglove-channels.test.ts`, which holds it to a factor of 1.5.
+ * `foxglove-channels-memory.test.ts`, which holds it to a factor of 1.5.
  */
 export const CHANNEL_BYTES = 400;
 

@@ -8,7 +8,7 @@ import type { Stream } from './stream.ts';
 
 /**
  * What V8 takes for a frame beside its picture's bytes, for a result, for each object or hand in it, and for an outcome that is none. Measured in
- * Node 24 by `frame-streams.test.ts`, which holds them to a factor of 1.5.
+ * Node 24 by `frame-streams-memory.test.ts`, which holds them to a factor of 1.5.
  */
 const FRAME_BYTES = 400;
 const RESULT_BYTES = 520;
