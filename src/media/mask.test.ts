@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { readPolygon, type Polygon } from '../base/polygon.ts';
 import { seededRandom } from '../base/random.ts';
-import { samplesUnder, toucher, type SampleGrid } from './mask.ts';
+import { samplesUnder, toucher, widened, type SampleGrid, type SampleRuns } from './mask.ts';
 
 const gridOf = (width: number, height: number): SampleGrid => ({ width, height, across: width, down: height });
 
-function drawn(polygons: readonly Polygon[], grid: SampleGrid): string[] {
+const drawn = (polygons: readonly Polygon[], grid: SampleGrid) => rowsOf(samplesUnder(polygons, grid), grid);
+
+function rowsOf(runs: SampleRuns, grid: SampleGrid): string[] {
   const rows = Array.from({ length: grid.height }, () => '.'.repeat(grid.width));
-  const runs = samplesUnder(polygons, grid);
   for (let i = 0; i < runs.length; i += 3) {
     const [row, from, to] = [runs[i]!, runs[i + 1]!, runs[i + 2]!];
     rows[row] = rows[row]!.slice(0, from) + '#'.repeat(to - from) + rows[row]!.slice(to);
@@ -85,6 +86,19 @@ describe('any polygons', () => {
       expect(strays).toBeLessThanOrEqual(2);
     }
   });
+});
+
+test('wider: what is near, up to the edges of the picture', () => {
+  const grid = gridOf(10, 5);
+  const runs = samplesUnder([polygon('0.4,0.4 0.5,0.4 0.5,0.6 0.4,0.6'), polygon('0.9,0 1,0 1,0.2 0.9,0.2')], grid);
+  expect(rowsOf(runs, grid)).toEqual(['.........#', '..........', '....#.....', '..........', '..........']);
+  expect(rowsOf(widened(runs, grid, 2, 1), grid)).toEqual([
+    '.......###',
+    '..########',
+    '..#####...',
+    '..#####...',
+    '..........',
+  ]);
 });
 
 test('boxes that touch a polygon are told from others', () => {

@@ -23,11 +23,19 @@ export type SampleRuns = Int32Array;
 export function samplesUnder(polygons: readonly Polygon[], grid: SampleGrid): SampleRuns {
   const rows: Interval[][] = Array.from({ length: grid.height }, () => []);
   for (const polygon of polygons) addPolygon(rows, polygon, grid);
-  const runs: number[] = [];
-  for (const [row, intervals] of rows.entries()) {
-    for (const [from, to] of merged(intervals)) runs.push(row, from, to);
+  return runsOf(rows);
+}
+
+/** The same runs, and all samples that are at most so many from one of theirs, in each direction. */
+export function widened(runs: SampleRuns, grid: SampleGrid, across: number, down: number): SampleRuns {
+  const rows: Interval[][] = Array.from({ length: grid.height }, () => []);
+  for (let i = 0; i < runs.length; i += 3) {
+    const [row, from, to] = [runs[i]!, runs[i + 1]!, runs[i + 2]!];
+    const interval = [Math.max(0, from - across), Math.min(grid.width, to + across)] as const;
+    const last = Math.min(grid.height - 1, row + down);
+    for (let near = Math.max(0, row - down); near <= last; near++) rows[near]!.push(interval);
   }
-  return Int32Array.from(runs);
+  return runsOf(rows);
 }
 
 /** Of `toucher`: cells over the picture. */
@@ -85,6 +93,14 @@ function addPolygon(rows: Interval[][], polygon: Polygon, { width, height, acros
       if (winding === 0) add(row, left, x);
     }
   }
+}
+
+function runsOf(rows: readonly Interval[][]): SampleRuns {
+  const runs: number[] = [];
+  for (const [row, intervals] of rows.entries()) {
+    for (const [from, to] of merged(intervals)) runs.push(row, from, to);
+  }
+  return Int32Array.from(runs);
 }
 
 function merged(intervals: readonly Interval[]): Interval[] {

@@ -17,7 +17,7 @@ import {
 } from 'node-av/constants';
 import { Frame, SoftwareScaleContext } from 'node-av/lib';
 import type { Polygon } from '../../base/polygon.ts';
-import { samplesUnder, type SampleRuns } from '../../media/mask.ts';
+import { samplesUnder, widened, type SampleRuns } from '../../media/mask.ts';
 import { orientationOf, storedPlace, UPRIGHT, type Orientation } from '../../media/orient.ts';
 import { reasonOf, weave } from '../ffmpeg.ts';
 
@@ -92,8 +92,10 @@ export class MaskPainter {
     return frame;
   }
 
-  /** Into a picture that nobody else has, of any size; `orientation`: how it is stored. Errors: MaskFault. */
-  paint(frame: Frame, orientation: Orientation = UPRIGHT): void {
+  /**
+   * Into a picture that nobody else has, of any size; `orientation`: how it is stored; `marginPx`: so much wider than they are, in its pixels. Errors: MaskFault.
+   */
+  paint(frame: Frame, orientation: Orientation = UPRIGHT, marginPx = 0): void {
     if (this.isEmpty) return;
     const format = frame.format as AVPixelFormat;
     const layouts = LAYOUTS.get(format);
@@ -108,7 +110,7 @@ export class MaskPainter {
         throw new MaskFault(`plane ${i} of the picture cannot be drawn into`);
       }
       const value = !layout.isLuma ? NO_COLOUR : isFull ? 0 : BLACK;
-      fill(plane, rowBytes, this.#runsOf(width, height, layout, orientation), layout.bytes, value);
+      fill(plane, rowBytes, this.#runsOf(width, height, layout, orientation, marginPx), layout.bytes, value);
     }
   }
 
@@ -119,18 +121,27 @@ export class MaskPainter {
     this.#scaler = this.#converted = undefined;
   }
 
-  #runsOf(width: number, height: number, { across, down }: PlaneLayout, orientation: Orientation): SampleRuns {
+  #runsOf(
+    width: number,
+    height: number,
+    { across, down }: PlaneLayout,
+    orientation: Orientation,
+    marginPx: number,
+  ): SampleRuns {
     const { a, b, c, d } = orientation;
-    const key = [width, height, across, down, a, b, c, d].join();
+    const key = [width, height, across, down, a, b, c, d, marginPx].join();
     const known = this.#remembered.get(key);
     if (known) return known;
     const polygons = this.#polygons!.map((polygon) => polygon.map((point) => storedPlace(point, orientation)));
-    const runs = samplesUnder(polygons, {
+    const grid = {
       width: Math.ceil(width / across),
       height: Math.ceil(height / down),
       across: width / across,
       down: height / down,
-    });
+    };
+    const touched = samplesUnder(polygons, grid);
+    const [wider, higher] = [Math.ceil(marginPx / across), Math.ceil(marginPx / down)];
+    const runs = marginPx > 0 ? widened(touched, grid, wider, higher) : touched;
     if (this.#remembered.size >= REMEMBERED_MAX) this.#remembered.delete(this.#remembered.keys().next().value!);
     this.#remembered.set(key, runs);
     return runs;

@@ -32,7 +32,7 @@ const MASKS = [
 const FORMS = ['transcoded', 'annotated'] as const;
 /** What coding leaves of a hard edge. */
 const JPEG_SLACK = 40;
-const VIDEO_SLACK = 24;
+const VIDEO_SLACK = 12;
 
 function expectMasked({ under, beside, pixels }: Share, what: string): void {
   expect(pixels, what).toBeGreaterThan(0);

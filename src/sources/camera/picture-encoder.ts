@@ -41,6 +41,11 @@ const OPTIONS = {
   maxrate: '4000000',
   bufsize: '2000000',
 } as const;
+/**
+ * Masks are as much wider as a block is that the encoder transforms (ITU-T H.264 §8.5: 4 × 4 in the profile that is taken): a block with the edge of a mask in it would
+ * leave some of what is beside the mask under it, the more the fewer bits there are.
+ */
+const MASK_MARGIN_PX = 4;
 /** For the encoder's idea of a rate; times are those of the pictures. */
 const USUAL_FPS = 25;
 const FRAMING = { kind: 'annexb' } as const;
@@ -110,7 +115,8 @@ export class PictureEncoder {
     try {
       check(scaled.getBuffer());
       check(await this.#scaler.scaleFrame(scaled, picture));
-      this.#masks.paint(scaled, orientationOf(picture.getSideData(AV_FRAME_DATA_DISPLAYMATRIX)));
+      const orientation = orientationOf(picture.getSideData(AV_FRAME_DATA_DISPLAYMATRIX));
+      this.#masks.paint(scaled, orientation, MASK_MARGIN_PX);
       return scaled;
     } catch (thrown) {
       scaled.free();
