@@ -35,6 +35,8 @@ const HTML = `<!doctype html>
   const context = canvas.getContext('2d', { willReadFrequently: true });
   const page = (window.page = { frames: [], errors: [], moved: 0, names: new Map() });
   const hls = (page.hls = new Hls({ lowLatencyMode: true, maxLiveSyncPlaybackRate: 1.5 }));
+  // As docs/hls.md advises: further behind it would stay there, however long it plays.
+  hls.config.liveMaxLatencyDurationCount = 3;
   hls.on(Hls.Events.ERROR, (_, { type, details, fatal, reason, error }) =>
     page.errors.push({ type, details, fatal, reason: String(reason ?? error?.message) }));
   hls.on(Hls.Events.FRAG_PARSING_METADATA, (_, { samples }) => {
