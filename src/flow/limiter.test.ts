@@ -278,7 +278,7 @@ describe('spread', () => {
     expect(momentsOf10Ms(sentAt(random))).toBeGreaterThanOrEqual(17);
   });
 
-  test('property: it only delays, by one frame at the most, and never a limiter whose grants stay', () => {
+  test('property: it only delays, by one frame and the tolerance at the most, and never a limiter whose grants stay', () => {
     const steps = fc.record({
       gapMs: fc.double({ min: 0, max: 300, noNaN: true }),
       rateFps: fc.option(fc.double({ min: 1, max: 60, noNaN: true }), { nil: undefined }),
@@ -300,10 +300,10 @@ describe('spread', () => {
           }
           const [soonMs, laterMs] = [plain.nextInMs(nowMs), spread.nextInMs(nowMs)];
           expect(laterMs).toBeGreaterThanOrEqual(soonMs - 1e-6);
-          // What the pace takes for rounding, a millionth of a frame, is none in one of them and may be some in the other.
-          expect(laterMs).toBeLessThanOrEqual(soonMs + (1_000 / plain.grant.rateFps) * (1 + 2e-6) + 1e-9);
+          // The frame before may have gone in time although it was put off, by the tolerance: this one pays for it then.
+          expect(laterMs).toBeLessThanOrEqual(soonMs + (1_000 / plain.grant.rateFps) * (1.75 + 2e-6) + 1e-9);
           if (!hasFallen) expect(laterMs).toBe(soonMs);
-          // Both go on from the same frame: what was put off before is over.
+          // Both go on from the same frame: what was put off before is over, but for the tolerance.
           if (laterMs > 0) return;
           for (const limiter of [plain, spread]) {
             limiter.sent(seq, nowMs);
