@@ -10,7 +10,7 @@ import { cameraRoutes } from '../../src/http/cameras.ts';
 import type { CameraTest } from '../../src/sources/camera/address-test.ts';
 import { HttpServer } from '../../src/http/server.ts';
 import { redactAddress } from '../../src/log/redact.ts';
-import type { CameraDocument, CameraState } from '../../src/sources/camera/documents.ts';
+import type { CameraDocument, CameraStanding, CameraState } from '../../src/sources/camera/documents.ts';
 import type { NamedOutcome, RawFragment } from '../../src/base/camera-frame.ts';
 import type { CameraFeed, Still } from '../../src/sources/camera/feed.ts';
 import type { CameraSettings } from '../../src/sources/camera/camera-settings.ts';
@@ -54,6 +54,17 @@ export class WrittenCamera implements CameraFeed {
     return this.#watchers.size;
   }
 
+  standing(): CameraStanding {
+    return {
+      state: this.#settings.isEnabled ? this.state : 'off',
+      since: 1_000,
+      reason: null,
+      until: null,
+      picture: { condition: 'ok', since: 1_000 },
+      stream: null,
+    };
+  }
+
   report(): CameraDocument {
     const class_ = (Object.keys(Priority) as (keyof typeof Priority)[]).find(
       (name) => Priority[name] === this.#settings.priority,
@@ -63,12 +74,7 @@ export class WrittenCamera implements CameraFeed {
       url: redactAddress(this.#settings.url),
       class: class_,
       pipelines: [...this.#settings.pipelines],
-      state: this.#settings.isEnabled ? this.state : 'off',
-      since: 1_000,
-      reason: null,
-      until: null,
-      picture: { condition: 'ok', since: 1_000 },
-      stream: null,
+      ...this.standing(),
       decoding: null,
       process: null,
       rates: NO_RATES,

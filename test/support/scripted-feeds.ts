@@ -2,7 +2,7 @@ import type { Clock } from '../../src/base/clock.ts';
 import { SightlineError } from '../../src/base/errors.ts';
 import type { FrameName } from '../../src/base/frame-name.ts';
 import type { FrameOutcome } from '../../src/base/frame.ts';
-import type { CameraDocument } from '../../src/sources/camera/documents.ts';
+import type { CameraDocument, CameraStanding } from '../../src/sources/camera/documents.ts';
 import type { DrawnBoxes, NamedOutcome, RawFragment, RawInit } from '../../src/base/camera-frame.ts';
 import type { CameraFeed, CameraFeeds, Still } from '../../src/sources/camera/feed.ts';
 import type { Hub } from '../../src/stream/hub.ts';
@@ -172,21 +172,27 @@ export class ScriptedCamera implements CameraFeed {
     return this.masks.length > 0;
   }
 
-  report(): CameraDocument {
+  standing(): CameraStanding {
     const { width, height } = this.#init;
     const codec_string = this.codecString && this.#init.codecString;
     const sinceMs = this.#clock.now();
     return {
-      id: this.id,
-      url: `file:///${this.id}.mp4`,
-      class: 'normal',
-      pipelines: ['objects'],
       state: this.#state,
       since: sinceMs,
       reason: this.reason,
       until: null,
       picture: { condition: 'ok', since: sinceMs },
       stream: { format: 'mp4', codec: 'h264', codec_string, width, height, clock: 'arrival', epoch: this.#epoch },
+    };
+  }
+
+  report(): CameraDocument {
+    return {
+      id: this.id,
+      url: `file:///${this.id}.mp4`,
+      class: 'normal',
+      pipelines: ['objects'],
+      ...this.standing(),
       decoding: { by: 'software', reason: null },
       process: null,
       rates: NO_RATES,

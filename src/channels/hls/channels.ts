@@ -163,7 +163,7 @@ export class HlsChannels {
     const name = channelNamed(key.channel);
     const text = keyOf(key);
     let open = this.#open.get(text);
-    const { state } = camera.report();
+    const { state } = camera.standing();
     // It has begun anew, or is another camera of that name.
     if (open && ((open.live.isEnded && state !== 'ended') || open.camera !== camera)) {
       this.#close(text, new SightlineError('CAMERA_ENDED', `camera ${camera.id} has ended, and begun anew`));
@@ -221,7 +221,7 @@ export class HlsChannels {
     if (!open) return;
     const refusal = refusalOf(open.camera, open.name, true);
     if (refusal) this.#close(key, refusal);
-    else if (open.camera.report().state === 'ended') open.live.end();
+    else if (open.camera.standing().state === 'ended') open.live.end();
   }
 
   /** What was encoded with other masks, or none, is nobody's any more. The camera's own frames never have any, and are asked for one by one. */

@@ -3,13 +3,13 @@ import { SightlineError } from '../../base/errors.ts';
 import type { CameraFeed } from '../../sources/camera/feed.ts';
 import type { ChannelName } from '../channel-names.ts';
 
-type Reported = Pick<CameraFeed, 'id' | 'report'>;
+type Playable = Pick<CameraFeed, 'id' | 'standing'>;
 
 /**
  * Why nothing comes of a camera's channel now; undefined: frames come, or may come at any moment. `isOpen`: somebody plays it, who can wait for the next try.
  */
-export function refusalOf(camera: Reported, channel: ChannelName, isOpen: boolean): SightlineError | undefined {
-  const { state, reason, stream } = camera.report();
+export function refusalOf(camera: Playable, channel: ChannelName, isOpen: boolean): SightlineError | undefined {
+  const { state, reason, stream } = camera.standing();
   if (channel === 'raw' && stream?.codec_string === null) {
     const message = `camera ${camera.id} sends ${stream.codec}, which does not go into fragments of MP4 as it is`;
     return new SightlineError('CHANNEL_UNAVAILABLE', message);

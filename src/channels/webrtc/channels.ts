@@ -41,7 +41,7 @@ export function channelsOf(watches: RawWatches, clock: Clock): Readonly<Record<C
   });
   const raw: Channel = {
     ...common('raw'),
-    codecString: (feed) => feed.report().stream?.codec_string ?? null,
+    codecString: (feed) => feed.standing().stream?.codec_string ?? null,
     mayShow: maySeeUnmasked,
     fallback: encoded('transcoded'),
   };

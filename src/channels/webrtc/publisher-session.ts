@@ -41,7 +41,7 @@ export class PublisherSession extends PeerSession {
   /** What it sends was refused, or has not come for a while; or the camera is read no more. */
   #onState(): void {
     const { feed } = this.#parts;
-    const { state, reason } = feed.report();
+    const { state, reason } = feed.standing();
     const isGone = state === 'off' || state === 'failed' || state === 'backing_off';
     if (!isGone || (state === 'backing_off' && PASSING.has(reason?.code as ErrorCode))) return;
     this.close('camera', stateFault(feed));

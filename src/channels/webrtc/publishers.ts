@@ -50,7 +50,7 @@ export class Publishers {
   #inletOf(feed: CameraFeed): string {
     const { id, inlet } = feed;
     if (inlet === undefined) throw notPublished(id);
-    const { state } = feed.report();
+    const { state } = feed.standing();
     if (state === 'off' || state === 'failed' || state === 'backing_off') throw stateFault(feed);
     for (const { camera } of this.sessions) {
       if (camera === id) throw new SightlineError('CAMERA_TAKEN', `somebody else publishes to camera ${id} already`);

@@ -95,7 +95,7 @@ function choose(
   { formats }: Offer,
 ): { readonly channel: Channel; readonly format: H264Format } {
   // What it sends has to be known.
-  if (feed.report().stream === null) throw stateFault(feed);
+  if (feed.standing().stream === null) throw stateFault(feed);
   for (let one: Channel | undefined = channel; one; one = one.fallback) {
     if (!one.mayShow(feed, principal)) continue;
     const profile = profileOfCodec(one.codecString(feed));

@@ -11,7 +11,6 @@ import {
   encodeFragment,
   encodeInit,
   type CameraResultMessage,
-  type CameraStateFields,
   type CamerasTextMessage,
   type GapCause,
   type GapMessage,
@@ -230,7 +229,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
     }
     this.#views.set(id, view);
     this.#opened++;
-    this.#tell({ type: 'opened', id, camera, channels, budget_ms, transcode, ...stateOf(feed) });
+    this.#tell({ type: 'opened', id, camera, channels, budget_ms, transcode, ...feed.standing() });
     if (view.frames?.isReady) this.onReady(view, 'frames');
     if (view.results?.isReady) this.onReady(view, 'results');
   }
@@ -329,7 +328,7 @@ export class CamerasSession implements RegisteredSession, SocketOwner, ViewListe
   }
 
   #tellState({ id, feed }: View): 'empty' {
-    this.#tell({ type: 'state', id, ...stateOf(feed) });
+    this.#tell({ type: 'state', id, ...feed.standing() });
     return 'empty';
   }
 
@@ -420,11 +419,6 @@ const MARK_BYTES = 4;
 function requirePermission(principal: Principal, camera: string): void {
   const resource = `cameras/${camera}`;
   if (!principal.allows('subscribe', resource)) principal.require('read', resource);
-}
-
-function stateOf(feed: CameraFeed): CameraStateFields {
-  const { state, since, reason, until, picture, stream } = feed.report();
-  return { state, since, reason, until, picture, stream };
 }
 
 function resultMessage(id: number, sample: Sample<NamedOutcome>, nowMs: number, aheadMs: number): CameraResultMessage {

@@ -30,7 +30,7 @@ import {
   type CameraStatus,
   type Reason,
 } from './camera-state.ts';
-import type { CameraDocument } from './documents.ts';
+import type { CameraDocument, CameraStanding } from './documents.ts';
 import { CHANNEL_FORMS, type ChannelForm, type NamedOutcome, type RawFragment } from '../../base/camera-frame.ts';
 import type { CameraFeed, Still } from './feed.ts';
 import { drawable } from './drawings.ts';
@@ -324,21 +324,11 @@ export class Camera implements CameraFeed {
     return { client_id: streamName(this.id), class: classOf(this.#settings.priority), ...this.#pictures.tally() };
   }
 
-  report(): CameraDocument {
+  standing(): CameraStanding {
     const { clock } = this.#host;
-    const nowMs = clock.now();
-    const { url, priority, pipelines } = this.#settings;
     const { state, sinceMs, reason, untilMs } = this.#status;
-    const { totals } = this.accounts();
-    const { received, decoded, damaged, pictures, picturesDropped, fragments, fragmentsDropped } = totals;
-    const rates = this.#counts.rates(nowMs);
-    const granted = this.#pictures.grantedFps;
     const facts = this.#facts;
     return {
-      id: this.id,
-      url: shownAddress(url),
-      class: classOf(priority),
-      pipelines: [...pipelines],
       state,
       since: wallTimeMs(clock, sinceMs),
       reason,
@@ -355,6 +345,22 @@ export class Camera implements CameraFeed {
             epoch: this.#epoch,
           }
         : null,
+    };
+  }
+
+  report(): CameraDocument {
+    const nowMs = this.#host.clock.now();
+    const { url, priority, pipelines } = this.#settings;
+    const { totals } = this.accounts();
+    const { received, decoded, damaged, pictures, picturesDropped, fragments, fragmentsDropped } = totals;
+    const rates = this.#counts.rates(nowMs);
+    const granted = this.#pictures.grantedFps;
+    return {
+      id: this.id,
+      url: shownAddress(url),
+      class: classOf(priority),
+      pipelines: [...pipelines],
+      ...this.standing(),
       decoding: this.#decoding ?? null,
       process: this.#opening ? (this.#seat?.link.pid ?? null) : null,
       rates: {

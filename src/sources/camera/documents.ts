@@ -101,3 +101,5 @@ export const cameraSchema = z
   .meta({ id: 'Camera', description: 'a camera of the fleet' });
 
 export type CameraDocument = z.output<typeof cameraSchema>;
+/** How a camera is now. */
+export type CameraStanding = Pick<CameraDocument, 'state' | 'since' | 'reason' | 'until' | 'picture' | 'stream'>;

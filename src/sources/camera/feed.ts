@@ -2,7 +2,7 @@ import type { SightlineError } from '../../base/errors.ts';
 import type { DrawnBoxes, NamedOutcome, RawFragment } from '../../base/camera-frame.ts';
 import type { CaptureClock, FrameName } from '../../base/frame-name.ts';
 import type { Stream } from '../../stream/stream.ts';
-import type { CameraDocument } from './documents.ts';
+import type { CameraDocument, CameraStanding } from './documents.ts';
 
 /** What a camera of the fleet gives to those who watch it. */
 
@@ -21,6 +21,8 @@ export interface Still {
 export interface CameraFeed {
   readonly id: string;
   report(): CameraDocument;
+  /** The part of it that each request asks for. */
+  standing(): CameraStanding;
   /** Local socket into which the packets of its publisher go; undefined: it is not published to. */
   readonly inlet: string | undefined;
   /** It has masks: `raw` has not, and is for those who may see it so (`requireUnmasked`). Changes are told by `watchAll`, before another frame comes. */
