@@ -400,7 +400,8 @@ describe('a key for some streams', () => {
     await using session = await connectTelemetry({ url: server.url, accessToken: admin });
     await Promise.all(['seen/a', 'secret/b'].map((topic) => session.publish(topic, { x: 1 }, { reliable: true })));
     const key = await addKey(undefined, 'subscribe:topics/seen/#', 'publish:topics/out/#');
-    const all = await foxgloveChannels(admin);
+    await using viewer = await foxgloveViewer(admin);
+    const all = viewer.channels;
     expect([...all.keys()]).toEqual(expect.arrayContaining(['seen/a', 'secret/b']));
     const socket = new WebSocket(server.ws(`/ws/foxglove?access_token=${key}`), 'foxglove.sdk.v1');
     const messages: { op: string; message?: string; channels?: { topic: string }[]; parameters?: unknown[] }[] = [];
@@ -476,16 +477,21 @@ describe('a key for some streams', () => {
   });
 });
 
-async function foxgloveChannels(key: string): Promise<Map<string, number>> {
-  const found = new Map<string, number>();
+/** The channels keep their numbers for as long as somebody is there. */
+async function foxgloveViewer(key: string): Promise<AsyncDisposable & { readonly channels: Map<string, number> }> {
+  const channels = new Map<string, number>();
   const socket = new WebSocket(server.ws(`/ws/foxglove?access_token=${key}`), 'foxglove.sdk.v1');
   socket.on('message', (data, isBinary) => {
     const message = isBinary ? {} : (JSON.parse(String(data)) as { channels?: { id: number; topic: string }[] });
-    for (const { id, topic } of message.channels ?? []) found.set(topic, id);
+    for (const { id, topic } of message.channels ?? []) channels.set(topic, id);
   });
-  await expect.poll(() => found.has('seen/a') && found.has('secret/b')).toBe(true);
-  socket.terminate();
-  return found;
+  await expect.poll(() => channels.has('seen/a') && channels.has('secret/b')).toBe(true);
+  return {
+    channels,
+    [Symbol.asyncDispose]: async () => {
+      socket.terminate();
+    },
+  };
 }
 
 describe('who is known elsewhere', () => {

@@ -51,7 +51,7 @@ test('pictures and results of a video session are recorded on the timeline of th
   const server = await createSightline({ env: process.env, settings: { 'server.port': 0 } });
   const recorder = await server.record(path);
   const picture = await photograph('car2.jpg');
-  const camera = await SocketClient.open(`${server.url.replace('http', 'ws')}/ws/video?client_id=cam`);
+  const camera = await SocketClient.open(`${server.url.replace('http', 'ws')}/ws/video?client_id=cam&budget_ms=30000`);
   server.publish('rover/1/state', { n: 0 });
   camera.send(picture);
   await camera.until(() => camera.of('result').length === 1);

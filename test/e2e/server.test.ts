@@ -238,7 +238,7 @@ describe('the server as a process', () => {
 
   test('on SIGTERM it ends in time, by the signal itself, when a worker is stuck in native code', async () => {
     const stuck = new URL('../support/stuck-worker.ts', import.meta.url).href;
-    await using own = await ServerProcess.start(['serve', '--set', 'server.shutdown_timeout_ms=100'], {
+    await using own = await ServerProcess.start([...PATIENT, '--set', 'server.shutdown_timeout_ms=100'], {
       NODE_OPTIONS: `--import ${stuck}`,
     });
     const client = await SocketClient.open(own.ws('/ws/video'));

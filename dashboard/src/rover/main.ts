@@ -16,6 +16,8 @@ const PLOT_INTERVAL_MS = 30;
 const RETRY_MS = 1_000;
 /** After a while without a link older messages are of no interest. */
 const TTL_MS = 2_000;
+/** The vehicle tells how it is several times in this time: a stop that is still in force was not released. */
+const RELEASE_ANSWER_MS = 1_000;
 const NOW = { priority: Priority.critical, ttlMs: COMMAND_EXPIRES_MS };
 const CERTAIN = { priority: Priority.critical, reliable: true } as const;
 
@@ -85,6 +87,8 @@ let states: Subscription | undefined;
 let newest: TelemetryColumns | undefined;
 let lease: LeaseStatus | undefined;
 let status: view.RoverStatus | undefined;
+/** When the driver released a stop that has not ended since. */
+let releasedMs: number | undefined;
 let isDirty = false;
 let plotsDrawnMs = 0;
 /** Counts at the last refresh: losses since then show the state of the link now. */
@@ -177,11 +181,13 @@ function countsOf(subscription: Subscription | undefined): { lost: number; recei
 }
 
 function refreshDriving(): void {
+  if (status?.stop_cause !== 'emergency') releasedMs = undefined;
   view.showDriving({
     state: driver.state,
     isOpen: session?.state === 'open',
     name: lease?.name ?? null,
     stopCause: status?.stop_cause ?? null,
+    isReleaseLate: releasedMs !== undefined && performance.now() - releasedMs >= RELEASE_ANSWER_MS,
   });
 }
 
@@ -231,7 +237,10 @@ view.element('drive').addEventListener('click', () => {
   (document.activeElement as HTMLElement | null)?.blur();
 });
 view.element('stop').addEventListener('click', () => driver.stop());
-view.element('resume').addEventListener('click', () => driver.resume());
+view.element('resume').addEventListener('click', () => {
+  releasedMs = performance.now();
+  driver.resume();
+});
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
   map.recolour();
   for (const plot of plots) plot.rebuild();

@@ -113,9 +113,12 @@ export interface DrivingText {
   /** The other driver. */
   readonly name: string | null;
   readonly stopCause: string | null;
+  /** The driver released the stop a while ago, and nothing came of it. */
+  readonly isReleaseLate: boolean;
 }
 
-export function showDriving({ state, isOpen, name, stopCause }: DrivingText): void {
+export function showDriving(driving: DrivingText): void {
+  const { state, isOpen, stopCause } = driving;
   const drive = element<HTMLButtonElement>('drive');
   const isDriving = state === 'driving';
   drive.disabled = !isOpen || state === 'other' || state === 'asking';
@@ -124,14 +127,16 @@ export function showDriving({ state, isOpen, name, stopCause }: DrivingText): vo
   element<HTMLButtonElement>('stop').disabled = !isOpen;
   element('resume').hidden = !(isDriving && stopCause === 'emergency');
   element('pad').dataset['on'] = String(isDriving);
-  setText('driver', isOpen ? driverText(state, name, stopCause) : 'No link: you cannot drive from here.');
+  setText('driver', isOpen ? driverText(driving) : 'No link: you cannot drive from here.');
 }
 
-function driverText(state: DriverState, name: string | null, stopCause: string | null): string {
+function driverText({ state, name, stopCause, isReleaseLate }: DrivingText): string {
   if (state === 'asking') return 'Asking for the wheel …';
   if (state === 'other') return `Another driver has the wheel (${name ?? 'unknown'}).`;
-  if (stopCause === 'emergency')
-    return state === 'driving' ? 'Stopped. You may release it.' : 'Stopped. The driver may release it.';
+  if (stopCause === 'emergency') {
+    if (state !== 'driving') return 'Stopped. The driver may release it.';
+    return isReleaseLate ? 'Still stopped: the release came too late. Try again.' : 'Stopped. You may release it.';
+  }
   if (state === 'free') return 'Nobody drives.';
   if (stopCause === 'expired' || stopCause === 'silence')
     return 'You drive, but the rover brakes: commands come too late.';
