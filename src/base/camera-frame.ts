@@ -16,7 +16,7 @@ export type DrawnBoxes = (typeof DRAWN_BOXES)[number];
 /** Of the times in fragments: those of MPEG and RTP, and a multiple of all usual frame rates. */
 export const TICKS_PER_S = 90_000;
 
-/** An MP4 initialisation segment: all fragments of its epoch need it first. */
+/** An MP4 initialisation segment: all fragments of its epoch need it first, of those that are encoded anew the ones of its size. */
 export interface RawInit {
   /** Its fragments are encoded anew as H.264. */
   readonly isTranscoded: boolean;
@@ -28,6 +28,13 @@ export interface RawInit {
   readonly height: number;
   readonly bytes: Uint8Array;
 }
+
+/** Those of one name are the same: within an epoch nothing but the size changes, and that where pictures are encoded anew. */
+export function isSameInit(one: InitName, other: InitName | undefined): boolean {
+  return one.epoch === other?.epoch && one.width === other.width && one.height === other.height;
+}
+
+export type InitName = Pick<RawInit, 'epoch' | 'width' | 'height'>;
 
 /** One frame of the raw channel. Its sample has the capture time; `seq` of the sample rises over all epochs. */
 export interface RawFragment {

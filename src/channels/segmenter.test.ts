@@ -187,6 +187,25 @@ test('another epoch begins a segment of its own, with its own header', () => {
   ]);
 });
 
+test('so does another size of the same epoch, wherever it comes; the time goes on', () => {
+  const { segments, push } = segmenter();
+  push(
+    ...film(30, { keyEvery: 100 }),
+    ...film(10, { first: 30, fromS: 30 / 25, but: () => ({ width: 32 }) }),
+    ...film(5, { first: 40, fromS: 40 / 25 + 1, but: () => ({ width: 64 }) }),
+    ...film(1, { epoch: 2 }),
+  );
+  expect(
+    segments.map(({ init, isDiscontinuous, isGap, durationS }) => [init.width, isDiscontinuous, isGap, durationS]),
+  ).toEqual([
+    [64, false, false, near(1.2)],
+    [32, true, false, near(0.4)],
+    [32, false, true, near(1)],
+    [64, true, false, near(0.2)],
+  ]);
+  expect(segments.map((segment) => seqs(segment).length)).toEqual([30, 10, 0, 5]);
+});
+
 test('the time of an epoch ends when its last frame has been shown, also one that was not decoded last', () => {
   const { segments, push } = segmenter();
   const frames = film(10, { but: (i) => ({ shownAfterS: i === 8 ? 0.12 : 0.04 }) });
@@ -226,6 +245,7 @@ test('whatever comes: each fragment once and in order, parts are their segments,
       { weight: 1, arbitrary: fc.integer({ min: 1, max: 30 }) },
     ),
     isNewEpoch: fc.oneof({ weight: 60, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+    isNewSize: fc.oneof({ weight: 60, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
   });
   fc.assert(
     fc.property(
@@ -235,14 +255,20 @@ test('whatever comes: each fragment once and in order, parts are their segments,
         const { made, parts, segments, push } = segmenter(partMs / 1000, 5_000);
         let [epoch, seq, atMs] = [1, 0, 0];
         const pushed: string[] = [];
+        const widths = new Map<string, number>();
         let needsKey = true;
-        for (const { intervalMs, pauseMs, isKey, lost, isNewEpoch } of steps) {
+        let width = 64;
+        for (const { intervalMs, pauseMs, isKey: isOwnKey, lost, isNewEpoch, isNewSize } of steps) {
+          // It begins with a key frame.
+          const isKey = isOwnKey || isNewSize;
+          if (isNewSize) width = 96 - width;
           if (isNewEpoch) [epoch, seq, atMs] = [epoch + 1, 0, 0];
           seq += lost;
           needsKey ||= lost > 0 || isNewEpoch;
           if (isKey) needsKey = false;
           if (!needsKey) pushed.push(`${epoch}/${seq}`);
-          push({ epoch, seq, atS: atMs / 1000, durationS: intervalMs / 1000, isKey });
+          widths.set(`${epoch}/${seq}`, width);
+          push({ epoch, seq, atS: atMs / 1000, durationS: intervalMs / 1000, isKey, width });
           seq++;
           atMs += intervalMs + pauseMs;
           const { taken, inHand } = made.counts();
@@ -263,9 +289,9 @@ test('whatever comes: each fragment once and in order, parts are their segments,
         for (const segment of whole) {
           expect(Buffer.concat(segment.parts.map(({ bytes }) => bytes))).toEqual(Buffer.from(segment.bytes!));
           expect(segment.parts.reduce((sum, { durationS }) => sum + durationS, 0)).toBeCloseTo(segment.durationS, 6);
-          expect(new Set(framesIn(segment.bytes!).map(({ name }) => name.epoch))).toEqual(
-            new Set([segment.init.epoch]),
-          );
+          const { epoch: ofEpoch, width: ofWidth } = segment.init;
+          for (const { name } of framesIn(segment.bytes!))
+            expect([name.epoch, widths.get(`${name.epoch}/${name.seq}`)]).toEqual([ofEpoch, ofWidth]);
         }
         for (const { durationS } of segments) expect(Math.round(durationS)).toBeLessThanOrEqual(made.targetS ?? 0);
         // Of each epoch the frames of a segment follow each other without a hole in its time.

@@ -1,4 +1,4 @@
-import { follows, TICKS_PER_S, type RawFragment, type RawInit } from '../base/camera-frame.ts';
+import { follows, isSameInit, TICKS_PER_S, type RawFragment, type RawInit } from '../base/camera-frame.ts';
 import type { Sample } from '../base/sample.ts';
 import { fragmentTimes } from '../media/fmp4.ts';
 import { joined, partBytes, type TimedFrame } from './part-bytes.ts';
@@ -155,6 +155,7 @@ export class Segmenter {
     const own = ownTicks(frame.sample.data);
     const isSameEpoch = next.sample.data.frame.epoch === epoch;
     const ticks = next.decodeTime - frame.decodeTime;
+    const isSameSize = isSameInit(frame.sample.data.init, next.sample.data.init);
     const isHole = ticks > Math.max(HOLE_S * TICKS_PER_S, HOLE_DURATIONS * own);
     if (!isSameEpoch || ticks <= 0) {
       this.#append(frame, lastTicks(frame));
@@ -166,11 +167,16 @@ export class Segmenter {
       this.#append(frame, own);
       this.#closeSegment();
       this.#leave(frame, (ticks - own) / TICKS_PER_S);
+      this.#isDiscontinuous ||= !isSameSize;
       return;
     }
     this.#append(frame, ticks);
+    if (!isSameSize) {
+      this.#closeSegment();
+      this.#isDiscontinuous = true;
+    }
     // What was lost before it is shorter than a gap.
-    if (!isNext) this.#closeSegment();
+    else if (!isNext) this.#closeSegment();
     else if (next.sample.data.isKey && this.#openS >= SEGMENT_S_MIN) this.#closeSegment();
   }
 

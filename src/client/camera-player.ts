@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../base/errors.ts';
+import { isSameInit, type InitName } from '../base/camera-frame.ts';
 import { systemClock, wallTimeMs } from '../base/clock.ts';
 import type { FrameName } from '../base/frame-name.ts';
 import type { CameraFragment, CameraInit, CameraResult, CameraView } from './camera-session.ts';
@@ -149,8 +150,8 @@ export class CameraPlayer {
   #timeline = new FrameTimeline();
   #pending: Piece[] = [];
   #pendingBytes = 0;
-  /** The epoch whose initialisation segment the browser has, and its codec and timescale. */
-  #init: { readonly epoch: number; readonly codecString: string; readonly timescale: number | undefined } | undefined;
+  /** The initialisation segment that the browser has, and its timescale. */
+  #init: (InitName & { readonly codecString: string; readonly timescale: number | undefined }) | undefined;
   #needsKey = true;
   /** What the last fragment that waits, or was handed over, belongs to. */
   #pushed: CameraInit | undefined;
@@ -387,12 +388,13 @@ export class CameraPlayer {
   }
 
   /** An initialisation segment. False: the browser has it. */
-  #begin({ epoch, codecString, bytes }: CameraInit): boolean {
-    if (this.#init?.epoch === epoch && this.#init.codecString === codecString) return false;
+  #begin(init: CameraInit): boolean {
+    const { epoch, width, height, codecString, bytes } = init;
+    if (isSameInit(init, this.#init) && this.#init?.codecString === codecString) return false;
     const type = typeOf(codecString);
     if (this.#buffer === undefined) this.#buffer = this.#addBuffer(type);
     else if (this.#init?.codecString !== codecString) this.#buffer.changeType(type);
-    this.#init = { epoch, codecString, timescale: timescaleOf(bytes) };
+    this.#init = { epoch, width, height, codecString, timescale: timescaleOf(bytes) };
     this.#buffer.appendBuffer(bytes as Uint8Array<ArrayBuffer>);
     return true;
   }

@@ -187,6 +187,25 @@ describe('when the connection is lost', () => {
     expect(told.gap).toMatchObject([{ cause: 'connection', from: { seq: 3 }, to: { seq: 0 }, count: undefined }]);
   });
 
+  test('what is encoded anew may have another size within an epoch, and an initialisation for each; one that comes again is no other', async () => {
+    const north = bench.cameras.add('north');
+    const told = record(session.open('north', { channel: 'annotated' }));
+    await until(() => north.annotating === 1);
+    north.play(KEY_EVERY);
+    north.resize(160, 40);
+    north.play(KEY_EVERY);
+    await until(() => told.fragment.length === 2 * KEY_EVERY);
+    bench.cut();
+    await until(() => north.annotating === 1 && session.state === 'open');
+    north.play(KEY_EVERY);
+    await until(() => told.fragment.length === 3 * KEY_EVERY);
+    expect(told.init.map(({ width }) => width)).toEqual([320, 160]);
+    expect(told.fragment.map(({ init }) => told.init.indexOf(init))).toEqual([
+      ...Array.from({ length: KEY_EVERY }, () => 0),
+      ...Array.from({ length: 2 * KEY_EVERY }, () => 1),
+    ]);
+  });
+
   test('views that are opened meanwhile are opened then', async () => {
     bench.cameras.add('north').play(2);
     await cut();

@@ -1,5 +1,5 @@
 import { SightlineError, type ErrorCode } from '../base/errors.ts';
-import type { DrawnBoxes } from '../base/camera-frame.ts';
+import { isSameInit, type DrawnBoxes } from '../base/camera-frame.ts';
 import type { CaptureClock, FrameName } from '../base/frame-name.ts';
 import type { PipelineName } from '../base/result.ts';
 import {
@@ -496,7 +496,7 @@ export class CameraView {
   #onInit({ isTranscoded, epoch, codecString, width, height, bytes }: InitMessage): void {
     this.#counts.bytes += bytes.length;
     // The same one comes again over another connection.
-    if (epoch === this.#init?.epoch && isTranscoded === this.#init.isTranscoded) return;
+    if (isSameInit({ epoch, width, height }, this.#init) && isTranscoded === this.#init?.isTranscoded) return;
     this.#init = { isTranscoded, epoch, codecString, width, height, bytes };
     this.#emitter.emit('init', this.#init);
   }

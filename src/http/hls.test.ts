@@ -167,7 +167,7 @@ test('what is listed is there, once, and each part is where its segment has it',
   expect(segments).toEqual([0, 1].map((i) => `${epoch}/segment-${msn + i}.m4s`));
   expect(text).toContain('#EXT-X-TARGETDURATION:2\n');
   expect(text).toContain('PART-TARGET=0.16\n');
-  const init = await bytesOf(`${epoch}/init.mp4`);
+  const init = await bytesOf(`${epoch}/init-64x36.mp4`);
   expect(init.toString()).toBe('init 0');
   const bytes = await Promise.all(segments.map(bytesOf));
   const inParts = Buffer.concat(await Promise.all(parts.map(bytesOf)));
@@ -362,10 +362,10 @@ describe('what is not there', () => {
     ['north/best/index.m3u8', '404 NOT_FOUND'],
     ['north/toString/media.m3u8', '404 NOT_FOUND'],
     ['north/raw/other.m3u8', '404 NOT_FOUND'],
-    ['north/raw/1/init.mp4', '404 NOT_FOUND'],
+    ['north/raw/1/init-64x36.mp4', '404 NOT_FOUND'],
     ['north/raw/1/part-1.m4s', '404 NOT_FOUND'],
     ['north/raw/1/segment-1.m4s', '404 NOT_FOUND'],
-    ['north/raw/x/init.mp4', '400 QUERY_BAD'],
+    ['north/raw/x/init-64x36.mp4', '400 QUERY_BAD'],
     ['north/raw/1/part-x.m4s', '400 QUERY_BAD'],
     ['north/raw/1/segment-%2e%2e.m4s', '400 QUERY_BAD'],
   ])('%s, before and after the channel is open', async (path, expected) => {
@@ -400,7 +400,7 @@ describe('what is not there', () => {
 
   test('without the permission', async () => {
     principal = holder('read:cameras/south');
-    for (const path of ['index.m3u8', 'media.m3u8', '1/init.mp4', '1/part-1.m4s', '1/segment-1.m4s'])
+    for (const path of ['index.m3u8', 'media.m3u8', '1/init-64x36.mp4', '1/part-1.m4s', '1/segment-1.m4s'])
       expect(await codeOf(`north/raw/${path}`)).toBe('403 PERMISSION_DENIED');
     expect(north.watched).toBe(0);
   });
@@ -411,7 +411,7 @@ describe('a camera with masks', () => {
     'index.m3u8',
     'media.m3u8',
     `media.m3u8?_HLS_msn=${of.msn}`,
-    `${of.epoch}/init.mp4`,
+    `${of.epoch}/init-64x36.mp4`,
     of.segments[0]!,
     of.parts[0]!,
     of.hint,
@@ -515,7 +515,7 @@ describe('caches', () => {
   test('keep what never changes, and playlists for as long as they may', async () => {
     const { segments, parts, epoch, msn } = await opened();
     const cacheOf = async (path: string) => (await get(`north/raw/${path}`)).headers.get('cache-control');
-    for (const path of [segments[0]!, parts[0]!, `${epoch}/init.mp4`])
+    for (const path of [segments[0]!, parts[0]!, `${epoch}/init-64x36.mp4`])
       expect(await cacheOf(path)).toBe('public, max-age=86400, immutable');
     expect(await cacheOf('media.m3u8')).toBe('public, max-age=1');
     expect(await cacheOf(`media.m3u8?_HLS_msn=${msn}`)).toBe('public, max-age=12');
@@ -632,8 +632,8 @@ describe('with a disk for what has left the memory of its channel', () => {
     aheadMs += settings.idleS * 1_000;
     await expect.poll(() => north.watching).toBe(0);
     expect(await (await get(path)).arrayBuffer()).toEqual(before);
-    expect(await codeOf(`north/raw/${epoch}/init.mp4`)).toBe(200);
-    expect(await codeOf(`north/raw/${epoch + 1}/init.mp4`)).toBe('404 NOT_FOUND');
+    expect(await codeOf(`north/raw/${epoch}/init-64x36.mp4`)).toBe(200);
+    expect(await codeOf(`north/raw/${epoch + 1}/init-64x36.mp4`)).toBe('404 NOT_FOUND');
     expect(cache.report().found).toMatchObject({ disk: 2, source: 0 });
     aheadMs += 3_600_000;
     cache.sweep();

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { InitName } from '../base/camera-frame.ts';
 import { SightlineError } from '../base/errors.ts';
 import type { Principal } from '../auth/principal.ts';
 import { CameraMedia, suffixOf, wholeNumber, type AskedMedia } from './camera-media.ts';
@@ -23,7 +24,7 @@ interface PlayedChannels {
     asker: Caller,
     options: { readonly suffix: string; readonly isDelta: boolean },
   ): Promise<{ readonly text: string; readonly targetS: number }>;
-  init(key: Key, epoch: number): Promise<Kept>;
+  init(key: Key, name: InitName): Promise<Kept>;
   segment(key: Key, epoch: number, msn: number): Promise<Kept>;
   part(key: Key, epoch: number, number: number, asker: Caller): Promise<Kept>;
 }
@@ -63,6 +64,12 @@ const channelParams = z.object({
   channel: z.string().describe('`raw`: its own picture; `annotated`: with what was found drawn on it'),
 });
 const epochParams = channelParams.extend({ epoch: wholeNumber.describe('of the frames') });
+const initParams = epochParams.extend({
+  size: z
+    .string()
+    .regex(/^[1-9]\d{0,4}x[1-9]\d{0,4}$/, 'must be a width and a height, such as 1280x720')
+    .describe('of the pictures, pixels: width, `x`, height'),
+});
 const segmentParams = epochParams.extend({ number: wholeNumber.describe('as the playlist names it') });
 const directives = z.looseObject({
   _HLS_msn: wholeNumber.optional().describe('wait until the playlist has this segment'),
@@ -120,17 +127,19 @@ export function hlsRoutes({ channels, isOpen }: HlsHost): Route[] {
     }),
     bytes({
       ...common,
-      url: '/hls/:id/:channel/:epoch/init.mp4',
-      summary: 'what all segments of an epoch need first',
+      url: '/hls/:id/:channel/:epoch/init-:size.mp4',
+      summary: 'what all segments of an epoch, and of a size, need first',
       contentType: MEDIA_TYPE,
       hasRanges: true,
-      params: epochParams,
+      params: initParams,
       query: z.looseObject({}),
       errors: KEPT_ERRORS,
-      bytes: ({ params, caller }) =>
-        media.immutable({ ...asked(params, caller), tag: `${params.epoch}` }, () =>
-          channels.init(keyOf(params), params.epoch),
-        ),
+      bytes: ({ params, caller }) => {
+        const { epoch, size } = params;
+        const [width, height] = size.split('x').map(Number) as [number, number];
+        const ask = () => channels.init(keyOf(params), { epoch, width, height });
+        return media.immutable({ ...asked(params, caller), tag: `${epoch}-${size}` }, ask);
+      },
     }),
     bytes({
       ...common,

@@ -163,6 +163,22 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     expect(response.ok).toBe(true);
   }
 
+  /** Smaller, and large again, while somebody watches: the page goes on. */
+  async function expectOtherSizes(page: Page): Promise<void> {
+    const width = () => page.evaluate<number>('document.querySelector("#stage video").videoWidth');
+    for (const [side, expected] of [
+      [160, 160],
+      [null, 320],
+    ] as const) {
+      const headers = { 'content-type': 'application/json' };
+      const body = JSON.stringify({ settings: { 'fleet.annotated_side': side } });
+      expect((await fetch(`${server.url}/api/config`, { method: 'PUT', headers, body })).status).toBe(200);
+      await eventually(width).toBe(expected);
+      const line = await text(page, 'frame-line');
+      await eventually(() => text(page, 'frame-line')).not.toBe(line);
+    }
+  }
+
   test('the wall has stills and states, says why one is away, and finds what is looked for', async () => {
     const { page, faults } = await open('wall.html');
     await eventually(() => stateOf(page, 'north')).toMatch(/^live · 1\d\.\d fps$/);
@@ -250,6 +266,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await page.selectOption('#channel', 'annotated');
     await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('annotated');
     await expectTrueNames(page, 'north', false);
+    await expectOtherSizes(page);
     // How many are predicted is up to the machine: a fast one has results of its own for all of them.
     await eventually(() => text(page, 'boxes-line')).toBe('Boxes of this frame');
     const annotating = async (id: string) =>
@@ -300,6 +317,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     // What the server draws comes by the same way.
     await page.selectOption('#channel', 'annotated');
     await eventually(() => text(page, 'boxes-line')).toBe('Boxes of this frame');
+    await expectOtherSizes(page);
     expect(await wayOf()).toBe('webrtc');
     await page.selectOption('#channel', 'raw');
     await page.selectOption('#way', 'socket');

@@ -67,8 +67,22 @@ async function put(id: string, camera: object): Promise<void> {
 const get = (path: string, init: RequestInit = {}) =>
   fetch(`${server.url}/hls/${path}`, { ...init, signal: AbortSignal.timeout(30_000) });
 
-/** In hls.js: close to live, each frame with its name, also when the camera has come back. */
-async function expectPlayed(name: string, channel = 'raw'): Promise<void> {
+/** Of pictures that the server draws on; null: as by default. */
+async function drawWithin(side: number | null): Promise<void> {
+  const answered = await fetch(`${server.url}/api/config`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ settings: { 'fleet.annotated_side': side } }),
+  });
+  expect(answered.status).toBe(200);
+}
+
+/** In hls.js: close to live, each frame with its name, also when the camera has come back. `meanwhile`: what happens once it plays, and is to be seen. */
+async function expectPlayed(
+  name: string,
+  channel = 'raw',
+  meanwhile?: (videoWidth: () => Promise<number>) => Promise<void>,
+): Promise<void> {
   const page: Page = await browser!.newPage();
   await serveHlsPage(page);
   await page.goto(`${server.url}/test/player.html?source=${encodeURIComponent(`/hls/${name}/${channel}/index.m3u8`)}`);
@@ -76,6 +90,7 @@ async function expectPlayed(name: string, channel = 'raw'): Promise<void> {
   const shown = () => ask<number>('window.page.frames.length');
   await eventually(shown).toBeGreaterThan(40);
   await eventually(() => ask<number>('window.page.hls.latency')).toBeLessThan(BEHIND_S_MAX);
+  await meanwhile?.(() => ask<number>("document.querySelector('video').videoWidth"));
   rtsp.camera(name).closeClients();
   const epochs = async () =>
     new Set((await ask<HlsPicture[]>('window.page.frames')).map((frame) => frame.name?.epoch)).size;
@@ -110,7 +125,19 @@ test.skipIf(CHROMIUM === undefined)('hls.js plays cameras close to live, each fr
   Promise.all(['gate', 'yard'].map((name) => expectPlayed(name))),
 );
 
-test.skipIf(CHROMIUM === undefined)('and what the server has drawn on', () => expectPlayed('hall', 'annotated'));
+test.skipIf(CHROMIUM === undefined)(
+  'and what the server has drawn on, also when that becomes smaller, and large again',
+  () =>
+    expectPlayed('hall', 'annotated', async (videoWidth) => {
+      for (const [side, width] of [
+        [160, 160],
+        [null, 320],
+      ] as const) {
+        await drawWithin(side);
+        await eventually(videoWidth).toBe(width);
+      }
+    }),
+);
 
 /** As FFmpeg decodes them. */
 async function numbersOf(name: string, count: number): Promise<number[]> {

@@ -64,14 +64,16 @@ describe.skipIf(!CHROMIUM)('the rover page', () => {
     await eventually(() => text(page, 'driver')).toBe('You drive.');
   }
 
-  /** Again where a busy machine brings the command too late, as the page asks for. */
+  /** As a person does it on a busy machine, which may bring commands too late: again, and with the wheel taken anew where that was lost. */
   async function release(page: Page): Promise<void> {
-    const button = page.getByRole('button', { name: 'Release the stop' });
-    for (;;) {
-      await button.click();
-      await eventually(() => text(page, 'driver')).toMatch(/^(You drive\.|Still stopped)/);
-      if ((await text(page, 'driver')) === 'You drive.') return;
-    }
+    const attempt = async (): Promise<string> => {
+      const button = page.locator((await page.locator('#resume').isVisible()) ? '#resume' : '#drive:enabled');
+      const said = await text(page, 'driver');
+      // It may be hidden by now.
+      if (said !== 'You drive.') await button.click({ timeout: 1_000 }).catch(() => {});
+      return said;
+    };
+    await eventually(attempt, 1_500).toBe('You drive.');
   }
 
   /** What the plots show now, each as a number that another picture would not have. */
@@ -170,9 +172,14 @@ describe.skipIf(!CHROMIUM)('the rover page', () => {
   test('the vehicle brakes when the link delays its driver’s commands, and goes on when they come in time', async () => {
     const { page } = await openLive();
     let delayMs = 0;
+    let isReleaseHeld = false;
     await page.routeWebSocket(/\/ws\/telemetry/, (socket) => {
       const behind = socket.connectToServer();
-      socket.onMessage((message) => void setTimeout(() => behind.send(message), delayMs));
+      socket.onMessage((message) => {
+        // For longer than the page would look for it.
+        if (isReleaseHeld && String(message).includes('resume')) return;
+        setTimeout(() => behind.send(message), delayMs);
+      });
     });
     await page.reload();
     await eventually(() => page.locator('#map').getAttribute('data-state')).toBe('live');
@@ -190,10 +197,10 @@ describe.skipIf(!CHROMIUM)('the rover page', () => {
     await page.getByRole('button', { name: 'Emergency stop' }).click();
     await eventually(() => text(page, 'driver')).toBe('Stopped. You may release it.');
     await page.keyboard.up('KeyW');
-    delayMs = 600;
+    isReleaseHeld = true;
     await page.getByRole('button', { name: 'Release the stop' }).click();
     await eventually(() => text(page, 'driver')).toBe('Still stopped: the release came too late. Try again.');
-    delayMs = 0;
+    isReleaseHeld = false;
     await release(page);
     await page.keyboard.press('Escape');
     await eventually(() => text(page, 'driver')).toBe('Nobody drives.');

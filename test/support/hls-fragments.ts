@@ -16,20 +16,22 @@ export interface MadeFrame {
   readonly bytes?: number;
   /** How long after its decoding it is shown. Default 0. */
   readonly shownAfterS?: number;
+  /** Of the picture, pixels. Default 64. */
+  readonly width?: number;
 }
 
-const inits = new Map<number, RawInit>();
+const inits = new Map<string, RawInit>();
 
-export function initOf(epoch: number): RawInit {
-  const init = inits.get(epoch) ?? {
+export function initOf(epoch: number, width = 64): RawInit {
+  const init = inits.get(`${epoch} ${width}`) ?? {
     isTranscoded: false,
     epoch,
     codecString: 'avc1.42c01e',
-    width: 64,
+    width,
     height: 36,
     bytes: Buffer.from(`init ${epoch}`),
   };
-  inits.set(epoch, init);
+  inits.set(`${epoch} ${width}`, init);
   return init;
 }
 
@@ -41,13 +43,14 @@ export function madeFragment({
   isKey = false,
   bytes = 8,
   shownAfterS = 0,
+  width,
 }: MadeFrame): RawFragment {
   const unit = Buffer.alloc(Math.max(8, bytes));
   unit.writeUInt32BE(seq);
   const decodeTime = Math.round(atS * TICKS_PER_S);
   const duration = Math.round(1.5 * durationS * TICKS_PER_S);
   return {
-    init: initOf(epoch),
+    init: initOf(epoch, width),
     frame: { camera: 'north', epoch, seq },
     order: seq,
     clock: 'arrival',

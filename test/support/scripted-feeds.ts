@@ -36,6 +36,7 @@ export const NO_RATES = {
   pictures_fps: 0,
   granted_fps: null,
   annotated_fps: null,
+  annotated_side: null,
 };
 const FRAMES = {
   received: 0,
@@ -157,6 +158,11 @@ export class ScriptedCamera implements CameraFeed {
     this.#seq = 0;
     this.#mediaTimeS = 0;
     [this.#init, this.#transcodedInit] = [this.#makeInit(false), this.#makeInit(true)];
+  }
+
+  /** What is encoded anew has another size from now on. */
+  resize(width: number, height: number): void {
+    this.#transcodedInit = { ...this.#transcodedInit, width, height };
   }
 
   become(state: CameraDocument['state']): void {

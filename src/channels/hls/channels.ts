@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { InitName } from '../../base/camera-frame.ts';
 import { wallTimeMs, type Clock } from '../../base/clock.ts';
 import { SightlineError } from '../../base/errors.ts';
 import type { Principal } from '../../auth/principal.ts';
@@ -10,6 +11,7 @@ import type { FragmentCache } from '../cache/fragment-cache.ts';
 import { channelNamed, CHANNEL_NAMES, type ChannelName } from '../channel-names.ts';
 import type { Segment } from '../segmenter.ts';
 import { LiveChannel, type ChannelSettings, type Wanted } from './live-channel.ts';
+import { initUri } from './playlist.ts';
 import { refusalOf } from './playable.ts';
 import type { RenditionReport, WriteOptions } from './playlist.ts';
 import { WaitPlaces, type Asker } from './waits.ts';
@@ -102,8 +104,8 @@ export class HlsChannels {
   }
 
   /** undefined: it is not kept. */
-  init(key: ChannelKey, epoch: number): Promise<Uint8Array | undefined> {
-    return this.#kept(this.#touched(key)?.init(epoch), this.#keptName(key, `${epoch}/init`));
+  init(key: ChannelKey, name: InitName): Promise<Uint8Array | undefined> {
+    return this.#kept(this.#touched(key)?.init(name), this.#keptName(key, initUri(name)));
   }
 
   segment(key: ChannelKey, epoch: number, msn: number): Promise<Uint8Array | undefined> {
@@ -208,7 +210,7 @@ export class HlsChannels {
 
   #offer(camera: CameraFeed, channel: ChannelName, { init, msn, bytes }: Segment): void {
     if (!bytes) return;
-    this.#cache.offer(keptName({ camera, channel, what: `${init.epoch}/init` }), init.bytes);
+    this.#cache.offer(keptName({ camera, channel, what: initUri(init) }), init.bytes);
     this.#cache.offer(keptName({ camera, channel, what: `${init.epoch}/${msn}` }), bytes);
   }
 

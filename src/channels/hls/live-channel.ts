@@ -1,5 +1,5 @@
 import { wallTimeMs, type Clock } from '../../base/clock.ts';
-import type { RawFragment } from '../../base/camera-frame.ts';
+import { isSameInit, type InitName, type RawFragment } from '../../base/camera-frame.ts';
 import { SightlineError } from '../../base/errors.ts';
 import { newestKey } from '../../stream/newest-key.ts';
 import type { Reader } from '../../stream/reader.ts';
@@ -191,10 +191,10 @@ export class LiveChannel {
     return { text: this.#text(options), targetS };
   }
 
-  init(epoch: number): Uint8Array | undefined {
+  init(name: InitName): Uint8Array | undefined {
     const { open, init } = this.#segmenter;
-    for (const one of [open?.init, init]) if (one?.epoch === epoch) return one.bytes;
-    return this.#window.init(epoch);
+    for (const one of [open?.init, init]) if (one && isSameInit(name, one)) return one.bytes;
+    return this.#window.init(name);
   }
 
   hasPart(epoch: number, number: number): boolean {

@@ -56,7 +56,7 @@ test('a playlist', () => {
 #EXT-X-MEDIA-SEQUENCE:1
 #EXT-X-DISCONTINUITY-SEQUENCE:0
 #EXT-X-INDEPENDENT-SEGMENTS
-#EXT-X-MAP:URI="7/init.mp4"
+#EXT-X-MAP:URI="7/init-64x36.mp4"
 #EXT-X-PROGRAM-DATE-TIME:2026-01-02T03:04:06.678Z
 #EXT-X-PART:DURATION=0.25,URI="7/part-4.m4s",INDEPENDENT=YES
 #EXT-X-PART:DURATION=0.25,URI="7/part-5.m4s"
@@ -92,9 +92,20 @@ describe('the rules of the specification', () => {
       }),
     );
     expect(text).toContain('#EXT-X-DISCONTINUITY-SEQUENCE:3\n');
-    expect(text).toMatch(/7\/segment-1\.m4s\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="8\/init\.mp4"\n/);
+    expect(text).toMatch(/7\/segment-1\.m4s\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="8\/init-64x36\.mp4"\n/);
     expect(count(text, '#EXT-X-MAP:')).toBe(2);
     expect(count(text, '#EXT-X-DISCONTINUITY\n'.trim())).toBe(2);
+  });
+
+  test('and for another size of the same epoch', () => {
+    const half = { ...initOf(7), width: 32, height: 18 };
+    const text = mediaPlaylist(
+      list({
+        segments: [segment(1), segment(2, { init: half, isDiscontinuous: true }), segment(3, { init: { ...half } })],
+      }),
+    );
+    expect(text).toMatch(/7\/segment-1\.m4s\n#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="7\/init-32x18\.mp4"\n/);
+    expect(count(text, '#EXT-X-MAP:')).toBe(2);
   });
 
   test('what was lost is a gap', () => {
@@ -144,7 +155,7 @@ describe('an update', () => {
       list({ segments: segments.map((one) => segment(one.msn, { init: initOf(one.msn < 8 ? 6 : 7) })) }),
       { isDelta: true },
     );
-    expect(count(text, '#EXT-X-MAP:URI="7/init.mp4"')).toBe(1);
+    expect(count(text, '#EXT-X-MAP:URI="7/init-64x36.mp4"')).toBe(1);
   });
 
   test('is the whole where nothing is that old', () => {

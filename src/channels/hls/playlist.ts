@@ -1,3 +1,4 @@
+import { isSameInit, type InitName } from '../../base/camera-frame.ts';
 import type { Part, Segment } from '../segmenter.ts';
 
 /** Playlists of HLS (draft-pantos-hls-rfc8216bis), as text. Pure. */
@@ -42,7 +43,7 @@ const PARTS_DURATIONS = 3;
 const SKIP_DURATIONS = 6;
 const HOLD_BACK_PARTS = 3;
 
-export const initUri = (epoch: number) => `${epoch}/init.mp4`;
+export const initUri = ({ epoch, width, height }: InitName) => `${epoch}/init-${width}x${height}.mp4`;
 export const partUri = (epoch: number, part: number) => `${epoch}/part-${part}.m4s`;
 export const segmentUri = (epoch: number, msn: number) => `${epoch}/segment-${msn}.m4s`;
 
@@ -64,17 +65,17 @@ export function mediaPlaylist(list: MediaPlaylist, { isDelta = false, suffix = '
   ];
   if (isIndependent(list)) lines.push('#EXT-X-INDEPENDENT-SEGMENTS');
   if (skipped > 0) lines.push(`#EXT-X-SKIP:SKIPPED-SEGMENTS=${skipped}`);
-  let epoch = skipped > 0 ? segments[skipped - 1]!.init.epoch : undefined;
+  let init = skipped > 0 ? segments[skipped - 1]!.init : undefined;
   const head = (segment: Pick<Segment, 'init' | 'isDiscontinuous' | 'startTimeMs'>): void => {
     if (segment.isDiscontinuous) lines.push('#EXT-X-DISCONTINUITY');
-    if (segment.init.epoch !== epoch) lines.push(`#EXT-X-MAP:URI="${initUri(segment.init.epoch)}${suffix}"`);
-    ({ epoch } = segment.init);
+    if (!isSameInit(segment.init, init)) lines.push(`#EXT-X-MAP:URI="${initUri(segment.init)}${suffix}"`);
+    ({ init } = segment);
     lines.push(`#EXT-X-PROGRAM-DATE-TIME:${new Date(wallTimeMs(segment.startTimeMs)).toISOString()}`);
   };
   const part = (one: Part): void => {
     const attributes = one.isIndependent ? ',INDEPENDENT=YES' : '';
     lines.push(
-      `#EXT-X-PART:DURATION=${decimal(one.durationS)},URI="${partUri(epoch!, one.number)}${suffix}"${attributes}`,
+      `#EXT-X-PART:DURATION=${decimal(one.durationS)},URI="${partUri(init!.epoch, one.number)}${suffix}"${attributes}`,
     );
   };
   for (const [i, segment] of segments.entries()) {
@@ -82,7 +83,7 @@ export function mediaPlaylist(list: MediaPlaylist, { isDelta = false, suffix = '
     head(segment);
     if (behindS[i]! + openS < PARTS_DURATIONS * targetS) segment.parts.forEach(part);
     if (segment.isGap) lines.push('#EXT-X-GAP');
-    lines.push(`#EXTINF:${decimal(segment.durationS)},`, segmentUri(epoch!, segment.msn) + suffix);
+    lines.push(`#EXTINF:${decimal(segment.durationS)},`, segmentUri(init!.epoch, segment.msn) + suffix);
   }
   if (open && open.parts.length > 0) {
     head(open);

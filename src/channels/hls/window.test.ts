@@ -61,7 +61,7 @@ test('has no more bytes than it may, whatever that leaves of the playlist, and a
 
 test('finds parts and headers by their epoch and number', () => {
   const { kept } = windowOf(8);
-  expect([kept.part(1, 3), kept.segment(1, 3), kept.init(1)]).toEqual([undefined, undefined, undefined]);
+  expect([kept.part(1, 3), kept.segment(1, 3), kept.init(initOf(1))]).toEqual([undefined, undefined, undefined]);
   for (let msn = 5; msn < 9; msn++) kept.add(segment(msn, msn < 7 ? 1 : 2), 2);
   expect(kept.part(1, 10)?.number).toBe(10);
   expect(kept.part(1, 13)?.number).toBe(13);
@@ -82,5 +82,6 @@ test('finds parts and headers by their epoch and number', () => {
     [2, 1e15],
   ] as const)
     expect(kept.segment(epoch, msn)).toBeUndefined();
-  expect([kept.init(1), kept.init(2), kept.init(3)]).toEqual([initOf(1).bytes, initOf(2).bytes, undefined]);
+  const named = [initOf(1), initOf(2), initOf(3), { ...initOf(1), width: 32 }];
+  expect(named.map((init) => kept.init(init))).toEqual([initOf(1).bytes, initOf(2).bytes, undefined, undefined]);
 });

@@ -1,3 +1,4 @@
+import { isSameInit, type InitName } from '../../base/camera-frame.ts';
 import type { Part, Segment } from '../segmenter.ts';
 
 /** What a channel keeps: the segments of its playlist, and those that were in it lately, since players may be about to ask for them (6.2.2). */
@@ -84,8 +85,8 @@ export class SegmentWindow {
     return segment?.init.epoch === epoch ? segment.parts[number - segment.parts[0]!.number] : undefined;
   }
 
-  init(epoch: number): Uint8Array | undefined {
-    return this.#all.findLast((segment) => segment.init.epoch === epoch)?.init.bytes;
+  init(name: InitName): Uint8Array | undefined {
+    return this.#all.findLast(({ init }) => isSameInit(name, init))?.init.bytes;
   }
 
   clear(): void {

@@ -10,7 +10,7 @@ import type { FrameTracer } from '../../observe/traces/tracer.ts';
 import type { FrameStreams } from '../../stream/frame-streams.ts';
 import type { Reader } from '../../stream/reader.ts';
 import type { Stream } from '../../stream/stream.ts';
-import { AnnotatedRate } from './annotated-rate.ts';
+import { AnnotatedGrant } from './annotated-grant.ts';
 import { CameraCounts } from './camera-counts.ts';
 import {
   inputOf,
@@ -115,7 +115,7 @@ export class Camera implements CameraFeed {
   readonly #watchers = new Set<() => void>();
   /** Those that go to the reader, while it draws them. */
   #drawn: Reader<NamedOutcome> | undefined;
-  readonly #annotatedRate = new AnnotatedRate();
+  readonly #annotatedGrant = new AnnotatedGrant();
   /** Until then somebody may ask for another still that is drawn on. */
   #drawnUntilMs = -Infinity;
   #settings: CameraSettings;
@@ -355,6 +355,7 @@ export class Camera implements CameraFeed {
     const { received, decoded, damaged, pictures, picturesDropped, fragments, fragmentsDropped } = totals;
     const rates = this.#counts.rates(nowMs);
     const granted = this.#pictures.grantedFps;
+    const annotated = this.isWatched('annotated') ? this.#annotatedWish : undefined;
     return {
       id: this.id,
       url: shownAddress(url),
@@ -369,7 +370,8 @@ export class Camera implements CameraFeed {
         decoded_fps: rates.decoded,
         pictures_fps: rates.pictures,
         granted_fps: granted === undefined || granted === Infinity ? null : granted,
-        annotated_fps: this.isWatched('annotated') ? this.#annotatedWish.fpsMax : null,
+        annotated_fps: annotated?.fpsMax ?? null,
+        annotated_side: annotated?.sideMax ?? null,
       },
       frames: {
         received,
@@ -647,7 +649,7 @@ export class Camera implements CameraFeed {
 
   #onWanted(form: ChannelForm, isWanted: boolean): void {
     if (form === 'annotated') {
-      this.#annotatedRate.reset();
+      this.#annotatedGrant.reset();
       this.#followResults();
       this.#orderPictures();
     }
@@ -665,8 +667,9 @@ export class Camera implements CameraFeed {
   }
 
   get #annotatedWish(): AnnotatedWish {
-    const { annotatedFps, annotatedSide: sideMax } = this.#host.settings();
-    return { fpsMax: this.#annotatedRate.fps(annotatedFps), sideMax, pipelines: this.#settings.pipelines };
+    const { annotatedFps, annotatedSide } = this.#host.settings();
+    const { fps, side } = this.#annotatedGrant.form({ fps: annotatedFps, side: annotatedSide });
+    return { fpsMax: fps, sideMax: side, pipelines: this.#settings.pipelines };
   }
 
   #askStill(request: number, { widthMax, isDrawn }: StillForm): boolean {
@@ -703,9 +706,8 @@ export class Camera implements CameraFeed {
   #onCounts(counts: ReaderCounts): void {
     const nowMs = this.#host.clock.now();
     this.#counts.note(counts, nowMs);
-    const { stallTimeoutMs, annotatedFps } = this.#host.settings();
-    const isOther =
-      this.isWatched('annotated') && this.#annotatedRate.note(counts, nowMs, this.#settings.priority, annotatedFps);
+    const { stallTimeoutMs } = this.#host.settings();
+    const isOther = this.isWatched('annotated') && this.#annotatedGrant.note(counts, nowMs, this.#settings.priority);
     if (isOther) this.#orderAnnotated();
     this.#stallWatch.note(counts.received, nowMs);
     const isBack = this.#status.state === 'stalled' && this.#stallWatch.silentMs(nowMs) <= STALL_SHARE * stallTimeoutMs;

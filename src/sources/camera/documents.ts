@@ -71,6 +71,12 @@ export const cameraSchema = z
           .describe(
             'pictures of its annotated channel, at most: fewer than `fleet.annotated_fps` where the machine has no time for them; null: nobody watches that',
           ),
+        annotated_side: z
+          .int()
+          .nullable()
+          .describe(
+            'longest side of these pictures, pixels, at most: less than `fleet.annotated_side` where the machine has no time for them; null: nobody watches that',
+          ),
       })
       .describe('of the last seconds'),
     frames: z

@@ -234,6 +234,56 @@ test('pictures come no faster than is wanted, and rather those that are preferre
   await track.close();
 });
 
+test('another size begins with a header and a key frame, and none is missing for it', async () => {
+  const done = new Set<number>();
+  track = new EncodedTrack({
+    form: 'annotated',
+    outlet: { hasRoom: () => true, send: (data: ReaderData) => sent.push(data) > 0 } as unknown as Outlet,
+    masks: new MaskPainter([]),
+    onFailed: (reason) => void failures.push(reason),
+    annotator: { isDone: ({ seq }) => done.has(seq), draw: () => 'none' },
+  });
+  track.want(WISH);
+  done.add(0);
+  // Two of them wait for what is to be drawn on them when the size changes.
+  for (let seq = 0; seq < 3; seq++) await take(frameOf(seq));
+  track.want({ ...WISH, sideMax: 32 });
+  for (let seq = 3; seq < 5; seq++) {
+    done.add(seq);
+    await take(frameOf(seq));
+  }
+  await expect.poll(() => fragments()).toEqual(['0k 0', '1 1', '2 2', '3k 3', '4 4']);
+  expect(sent.flatMap((data) => (data.kind === 'init' ? `${data.width}` : '-')).join(' ')).toBe('64 - - - 32 - -');
+  // Pictures that are as small already stay as they are.
+  track.want({ ...WISH, sideMax: 48 });
+  track.want({ ...WISH, sideMax: 32 });
+  await take(frameOf(5));
+  track.want({ ...WISH, sideMax: 500 });
+  for (let seq = 6; seq < 8; seq++) {
+    done.add(seq);
+    await take(frameOf(seq));
+  }
+  track.want({ ...WISH, sideMax: 2_000 });
+  await take(frameOf(8));
+  await expect.poll(() => fragments().slice(5)).toEqual(['5 5', '6k 6', '7 7', '8 8']);
+  expect(sent.filter(({ kind }) => kind === 'init')).toHaveLength(3);
+  expect([track.counts.dropped, failures]).toEqual([0, []]);
+  await track.close();
+});
+
+test('what is lost while the first one is encoded is missing; what came before that is not', async () => {
+  track.want(WISH);
+  for (let seq = 0; seq < 3; seq++) track.expect(frameOf(seq));
+  const first = take(frameOf(3));
+  // Its picture never comes.
+  track.expect(frameOf(4));
+  await first;
+  track.expect(frameOf(5));
+  await take(frameOf(5));
+  expect(fragments()).toEqual(['3k 0', '5 2']);
+  expect(track.counts.dropped).toBe(1);
+});
+
 test('no more pictures are kept for the encoder than may wait for what is to be drawn on them', async () => {
   track = new EncodedTrack({
     form: 'annotated',

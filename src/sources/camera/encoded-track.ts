@@ -60,7 +60,7 @@ interface Waiting {
   readonly picture: Frame;
   readonly frame: NamedFrame;
   readonly orientation: Orientation;
-  readonly untilMs: number;
+  untilMs: number;
 }
 
 export class EncodedTrack {
@@ -112,8 +112,8 @@ export class EncodedTrack {
   want(wish: EncodedWish | undefined): void {
     const before = this.#wish;
     this.#wish = wish;
-    // At another rate it goes on.
-    if (before?.sideMax === wish?.sideMax) return;
+    // At another rate or size it goes on.
+    if ((before === undefined) === (wish === undefined)) return;
     this.#begin(undefined);
     this.#isBeginning = true;
     this.#expected.length = 0;
@@ -127,11 +127,11 @@ export class EncodedTrack {
   }
 
   #expect(epoch: number, ticks: number): void {
-    if (this.#isBeginning || this.#isBroken) return;
+    if (this.#isBroken) return;
     this.#expected.push({ epoch, ticks });
     if (this.#expected.length <= EXPECTED_MAX) return;
     this.#expected.shift();
-    this.#miss(1);
+    if (!this.#isBeginning) this.#miss(1);
   }
 
   /** There was no time for a picture. */
@@ -185,10 +185,11 @@ export class EncodedTrack {
     // Of those that are left out for the rate none is missing.
     if (annotator) this.expect(frame);
     if (!outlet.hasRoom('fragment')) return;
+    const source = this.#encoder?.source;
+    if (source && (picture.width !== source.width || picture.height !== source.height)) return;
+    if (this.#encoder?.suits(picture, wish.sideMax) === false) await this.#endSize();
     const beganMs = performance.now();
     this.#encoder ??= await PictureEncoder.open(picture, masks, wish.sideMax);
-    const { source } = this.#encoder;
-    if (picture.width !== source.width || picture.height !== source.height) return;
     const scaled = await this.#encoder.scale(picture);
     this.#encodeMs += performance.now() - beganMs;
     // Nobody watches any more, or somebody else.
@@ -199,6 +200,17 @@ export class EncodedTrack {
     this.look();
     // Where the encoder is behind, decoding waits for it: no more pictures are kept than may wait for what is to be drawn on them.
     if (!annotator || this.#waiting.length >= WAITING_MAX) await this.#encoding;
+  }
+
+  /** The next picture has another size, and begins with a header of its own. */
+  async #endSize(): Promise<void> {
+    // What waits has this one still, and goes with what there is to be drawn on it by now.
+    for (const one of this.#waiting) one.untilMs = 0;
+    this.look();
+    await this.#encoding;
+    this.#closeEncoder();
+    this.#hasHeader = false;
+    this.#needsKey = true;
   }
 
   #isDue(ticks: number, fpsMax: number, isPreferred: boolean): boolean {
@@ -317,7 +329,7 @@ export class EncodedTrack {
     const isHere = this.#expected.some((frame) => frame.epoch === epoch && frame.ticks === ticks);
     const missed = this.#expected.length - later.length - (isHere ? 1 : 0);
     this.#expected.splice(0, Infinity, ...later);
-    if (missed > 0) this.#miss(missed);
+    if (missed > 0 && !this.#isBeginning) this.#miss(missed);
   }
 
   #miss(count: number): void {

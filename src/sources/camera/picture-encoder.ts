@@ -79,7 +79,7 @@ export class PictureEncoder {
   static async open(picture: Frame, masks: MaskPainter, sideMax: number): Promise<PictureEncoder> {
     const found = Codec.findEncoderByName(FF_ENCODER_LIBX264);
     if (!found) throw new SightlineError('INTERNAL', 'this FFmpeg has no encoder for H.264');
-    const { width, height } = encodedSize(squareSize(picture, picture.sampleAspectRatio), sideMax);
+    const { width, height } = sizeFor(picture, sideMax);
     const codec = new CodecContext();
     codec.allocContext3(found);
     [codec.width, codec.height, codec.pixelFormat] = [width, height, AV_PIX_FMT_YUV420P];
@@ -102,6 +102,12 @@ export class PictureEncoder {
       codec.freeContext();
       throw thrown;
     }
+  }
+
+  /** What comes of such a picture has the size that it would have of an encoder for that bound. */
+  suits(picture: Frame, sideMax: number): boolean {
+    const { width, height } = sizeFor(picture, sideMax);
+    return width === this.#codec.width && height === this.#codec.height;
   }
 
   /** The picture, which is only read, as it is to be encoded: its caller frees it. Not while another call of this is under way. Errors: INTERNAL, MaskFault. */
@@ -143,6 +149,10 @@ export class PictureEncoder {
     this.#scaler.freeContext();
     this.#packet.free();
   }
+}
+
+function sizeFor(picture: Frame, sideMax: number): Size {
+  return encodedSize(squareSize(picture, picture.sampleAspectRatio), sideMax);
 }
 
 /** As the picture is shown, with square pixels. */
