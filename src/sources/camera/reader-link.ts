@@ -87,6 +87,8 @@ const MEMORY_INTERVAL_MS = 1_000;
 /** The process's own threads of libuv's pool, beside one that each camera may hold. */
 const THREADS_MORE = 8;
 const THREADS_MAX = 1_024;
+/** Of the memory of glibc: by default each of those threads may have one of its own, and what it has freed stays there. Other C libraries ignore it. */
+const ARENAS_MAX = '2';
 const GRACE_MS = 2_000;
 /** Orders that may wait: more than all of its cameras get until it counts as hung. */
 const ORDERS_MAX = 4_096;
@@ -168,7 +170,10 @@ export class ReaderLink {
     const { script = READER_SCRIPT, clock } = this.#options;
     const child: Child<ReaderOrder, ReaderNews> = Child.fork(script, {
       hasData: true,
-      envMore: { UV_THREADPOOL_SIZE: String(Math.min(THREADS_MAX, this.camerasMax + THREADS_MORE)) },
+      envMore: {
+        UV_THREADPOOL_SIZE: String(Math.min(THREADS_MAX, this.camerasMax + THREADS_MORE)),
+        MALLOC_ARENA_MAX: ARENAS_MAX,
+      },
       limits: {
         silenceMs: SILENCE_MS,
         memoryBytesMax: PROCESS_BYTES + CAMERA_BYTES * this.camerasMax,

@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import { openData, openParent } from '../../supervise/parent.ts';
 import { hardwareDecoder } from './hardware-device.ts';
 import { KeptWatches } from './kept-watches.ts';
@@ -57,6 +58,8 @@ function follow(order: ReaderOrder): void {
   else reader.orderStill(order);
 }
 
+// A process that is ended by a signal would leave nothing of it to the next one.
+flushCompileCache();
 setInterval(() => {
   if (readers.size === 0) return;
   parent.send({ type: 'counts', cameras: [...readers].map(([camera, { counts }]) => [camera, counts] as const) });
