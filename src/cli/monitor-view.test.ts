@@ -429,6 +429,8 @@ test('whatever a server says, and however small the window: it fits', () => {
     .tuple(bent({ ...HEALTH, issues: [{ code: 'A', message: 'b' }] }), bent(METRICS))
     .map(([health, metrics]) => readDocument(health, metrics));
   const size = { columns: fc.integer({ min: 1, max: 200 }), rows: fc.integer({ min: 1, max: 60 }) };
+  // A message with two spaces, in a window of one column.
+  const spaced = readDocument({ ...HEALTH, issues: [{ code: 'A', message: 'b  c' }] }, METRICS);
   fc.assert(
     fc.property(documents, documents, fc.record(size), (now, before, { columns, rows }) => {
       const lines = view({ now, before }, { columns, rows });
@@ -439,5 +441,6 @@ test('whatever a server says, and however small the window: it fits', () => {
       }
       if (now) expect(monitorLine(now, before)).toMatch(/^[^\p{C}]*$/u);
     }),
+    { examples: [[spaced, undefined, { columns: 1, rows: 1 }]] },
   );
 });

@@ -35,6 +35,10 @@ test('a word that is too long stays whole; wide characters count twice', () => {
   expect(wrapLine('漢字漢字 漢字漢字', 9)).toEqual(['漢字漢字', '漢字漢字']);
 });
 
+test('where there is no room at all each word has a line', () => {
+  for (const width of [-1, 0, 1]) expect(wrapLine('A:  b c', width)).toEqual(['A:', 'b', 'c']);
+});
+
 test('no line of any text is longer than the width, but for single words', () => {
   const line = '  a-name  with several   columns  and some words behind them that go on and on';
   for (let width = 8; width < 90; width++) {

@@ -13,7 +13,7 @@ export function wrapLine(line: string, width: number): string[] {
   const [, lead = '', first = '', gap = '', rest = ''] = /^(\s*)(\S.*?)(?:(\s{2,})(\S.*))?$/s.exec(line) ?? [];
   if (rest === '') return words(first, width, lead, lead);
   const head = lead + first + gap;
-  const below = ' '.repeat(Math.min(lead.length + INDENT, Math.floor(width / 2)));
+  const below = ' '.repeat(Math.min(lead.length + INDENT, Math.max(0, Math.floor(width / 2))));
   if (width - widthOf(head) >= BESIDE_MIN) return words(rest, width, head, ' '.repeat(widthOf(head)));
   return [...words(first, width, lead, below), ...words(rest, width, below, below)];
 }
