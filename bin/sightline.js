@@ -33,7 +33,7 @@ function refuse(why) {
 async function run() {
   // Half of the time of a short command is reading and compiling its own source; from the second time on it is not.
   const { directory } = module.enableCompileCache?.() ?? {};
-  // For its threads and processes as well, which begin sooner then, and with some 20 MB less: none of them needs the compiler of TypeScript.
+  // Its threads and processes read it as well: they begin sooner then, and take less memory, since none of them needs Node's compiler of TypeScript.
   if (directory !== undefined) process.env.NODE_COMPILE_CACHE ??= directory;
   // A clone has the sources, which beat a build that may be older; the published package has only the build.
   const inClone = existsSync(here('../src/cli/main.ts'));

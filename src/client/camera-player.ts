@@ -1,5 +1,4 @@
 import type { ErrorCode } from '../base/errors.ts';
-import { isSameInit, type InitName } from '../base/camera-frame.ts';
 import { systemClock, wallTimeMs } from '../base/clock.ts';
 import type { FrameName } from '../base/frame-name.ts';
 import type { CameraFragment, CameraInit, CameraResult, CameraView } from './camera-session.ts';
@@ -151,7 +150,7 @@ export class CameraPlayer {
   #pending: Piece[] = [];
   #pendingBytes = 0;
   /** The initialisation segment that the browser has, and its timescale. */
-  #init: (InitName & { readonly codecString: string; readonly timescale: number | undefined }) | undefined;
+  #init: { readonly of: CameraInit; readonly timescale: number | undefined } | undefined;
   #needsKey = true;
   /** What the last fragment that waits, or was handed over, belongs to. */
   #pushed: CameraInit | undefined;
@@ -389,12 +388,13 @@ export class CameraPlayer {
 
   /** An initialisation segment. False: the browser has it. */
   #begin(init: CameraInit): boolean {
-    const { epoch, width, height, codecString, bytes } = init;
-    if (isSameInit(init, this.#init) && this.#init?.codecString === codecString) return false;
+    const before = this.#init?.of;
+    if (init === before) return false;
+    const { codecString, bytes } = init;
     const type = typeOf(codecString);
     if (this.#buffer === undefined) this.#buffer = this.#addBuffer(type);
-    else if (this.#init?.codecString !== codecString) this.#buffer.changeType(type);
-    this.#init = { epoch, width, height, codecString, timescale: timescaleOf(bytes) };
+    else if (before?.codecString !== codecString) this.#buffer.changeType(type);
+    this.#init = { of: init, timescale: timescaleOf(bytes) };
     this.#buffer.appendBuffer(bytes as Uint8Array<ArrayBuffer>);
     return true;
   }

@@ -366,6 +366,8 @@ describe('what is not there', () => {
     ['north/raw/1/part-1.m4s', '404 NOT_FOUND'],
     ['north/raw/1/segment-1.m4s', '404 NOT_FOUND'],
     ['north/raw/x/init-64x36.mp4', '400 QUERY_BAD'],
+    ['north/raw/1/init-0x36.mp4', '400 QUERY_BAD'],
+    ['north/raw/1/init-64.mp4', '400 QUERY_BAD'],
     ['north/raw/1/part-x.m4s', '400 QUERY_BAD'],
     ['north/raw/1/segment-%2e%2e.m4s', '400 QUERY_BAD'],
   ])('%s, before and after the channel is open', async (path, expected) => {

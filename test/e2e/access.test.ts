@@ -400,7 +400,7 @@ describe('a key for some streams', () => {
     await using session = await connectTelemetry({ url: server.url, accessToken: admin });
     await Promise.all(['seen/a', 'secret/b'].map((topic) => session.publish(topic, { x: 1 }, { reliable: true })));
     const key = await addKey(undefined, 'subscribe:topics/seen/#', 'publish:topics/out/#');
-    await using viewer = await foxgloveViewer(admin);
+    using viewer = await foxgloveViewer(admin);
     const all = viewer.channels;
     expect([...all.keys()]).toEqual(expect.arrayContaining(['seen/a', 'secret/b']));
     const socket = new WebSocket(server.ws(`/ws/foxglove?access_token=${key}`), 'foxglove.sdk.v1');
@@ -478,7 +478,7 @@ describe('a key for some streams', () => {
 });
 
 /** The channels keep their numbers for as long as somebody is there. */
-async function foxgloveViewer(key: string): Promise<AsyncDisposable & { readonly channels: Map<string, number> }> {
+async function foxgloveViewer(key: string): Promise<Disposable & { readonly channels: Map<string, number> }> {
   const channels = new Map<string, number>();
   const socket = new WebSocket(server.ws(`/ws/foxglove?access_token=${key}`), 'foxglove.sdk.v1');
   socket.on('message', (data, isBinary) => {
@@ -488,9 +488,7 @@ async function foxgloveViewer(key: string): Promise<AsyncDisposable & { readonly
   await expect.poll(() => channels.has('seen/a') && channels.has('secret/b')).toBe(true);
   return {
     channels,
-    [Symbol.asyncDispose]: async () => {
-      socket.terminate();
-    },
+    [Symbol.dispose]: () => socket.terminate(),
   };
 }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { expectOtherSizes } from '../support/annotated-sizes.ts';
 import { eventually, openPage, text } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { numberedClip, type CodedClip } from '../support/coded-clip.ts';
@@ -163,20 +164,11 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     expect(response.ok).toBe(true);
   }
 
-  /** Smaller, and large again, while somebody watches: the page goes on. */
-  async function expectOtherSizes(page: Page): Promise<void> {
-    const width = () => page.evaluate<number>('document.querySelector("#stage video").videoWidth');
-    for (const [side, expected] of [
-      [160, 160],
-      [null, 320],
-    ] as const) {
-      const headers = { 'content-type': 'application/json' };
-      const body = JSON.stringify({ settings: { 'fleet.annotated_side': side } });
-      expect((await fetch(`${server.url}/api/config`, { method: 'PUT', headers, body })).status).toBe(200);
-      await eventually(width).toBe(expected);
-      const line = await text(page, 'frame-line');
-      await eventually(() => text(page, 'frame-line')).not.toBe(line);
-    }
+  /** The page goes on through them. */
+  async function expectSizesShown(page: Page): Promise<void> {
+    await expectOtherSizes(server.url, () => page.evaluate('document.querySelector("#stage video").videoWidth'));
+    const line = await text(page, 'frame-line');
+    await eventually(() => text(page, 'frame-line')).not.toBe(line);
   }
 
   test('the wall has stills and states, says why one is away, and finds what is looked for', async () => {
@@ -266,7 +258,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     await page.selectOption('#channel', 'annotated');
     await eventually(() => page.locator('#stage').getAttribute('data-kind')).toBe('annotated');
     await expectTrueNames(page, 'north', false);
-    await expectOtherSizes(page);
+    await expectSizesShown(page);
     // How many are predicted is up to the machine: a fast one has results of its own for all of them.
     await eventually(() => text(page, 'boxes-line')).toBe('Boxes of this frame');
     const annotating = async (id: string) =>
@@ -317,7 +309,7 @@ describe.skipIf(!CHROMIUM)('the pages of cameras', () => {
     // What the server draws comes by the same way.
     await page.selectOption('#channel', 'annotated');
     await eventually(() => text(page, 'boxes-line')).toBe('Boxes of this frame');
-    await expectOtherSizes(page);
+    await expectSizesShown(page);
     expect(await wayOf()).toBe('webrtc');
     await page.selectOption('#channel', 'raw');
     await page.selectOption('#way', 'socket');

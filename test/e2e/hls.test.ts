@@ -6,6 +6,7 @@ import { AV_LOG_QUIET, AV_LOG_WARNING, AV_PIX_FMT_YUVJ420P, FF_ENCODER_MJPEG } f
 import { Log } from 'node-av/lib';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectOtherSizes } from '../support/annotated-sizes.ts';
 import { eventually } from '../support/browser.ts';
 import { CHROMIUM, launchBrowser } from '../support/chromium.ts';
 import { writeClip } from '../support/clips.ts';
@@ -67,16 +68,6 @@ async function put(id: string, camera: object): Promise<void> {
 const get = (path: string, init: RequestInit = {}) =>
   fetch(`${server.url}/hls/${path}`, { ...init, signal: AbortSignal.timeout(30_000) });
 
-/** Of pictures that the server draws on; null: as by default. */
-async function drawWithin(side: number | null): Promise<void> {
-  const answered = await fetch(`${server.url}/api/config`, {
-    method: 'PUT',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ settings: { 'fleet.annotated_side': side } }),
-  });
-  expect(answered.status).toBe(200);
-}
-
 /** In hls.js: close to live, each frame with its name, also when the camera has come back. `meanwhile`: what happens once it plays, and is to be seen. */
 async function expectPlayed(
   name: string,
@@ -127,16 +118,7 @@ test.skipIf(CHROMIUM === undefined)('hls.js plays cameras close to live, each fr
 
 test.skipIf(CHROMIUM === undefined)(
   'and what the server has drawn on, also when that becomes smaller, and large again',
-  () =>
-    expectPlayed('hall', 'annotated', async (videoWidth) => {
-      for (const [side, width] of [
-        [160, 160],
-        [null, 320],
-      ] as const) {
-        await drawWithin(side);
-        await eventually(videoWidth).toBe(width);
-      }
-    }),
+  () => expectPlayed('hall', 'annotated', (videoWidth) => expectOtherSizes(server.url, videoWidth)),
 );
 
 /** As FFmpeg decodes them. */

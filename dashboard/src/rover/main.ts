@@ -16,7 +16,7 @@ const PLOT_INTERVAL_MS = 30;
 const RETRY_MS = 1_000;
 /** After a while without a link older messages are of no interest. */
 const TTL_MS = 2_000;
-/** The vehicle tells how it is several times in this time: a stop that is still in force was not released. */
+/** The vehicle tells at once when a stop has ended: one that is still in force then was not released. */
 const RELEASE_ANSWER_MS = 1_000;
 const NOW = { priority: Priority.critical, ttlMs: COMMAND_EXPIRES_MS };
 const CERTAIN = { priority: Priority.critical, reliable: true } as const;

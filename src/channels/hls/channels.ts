@@ -11,9 +11,8 @@ import type { FragmentCache } from '../cache/fragment-cache.ts';
 import { channelNamed, CHANNEL_NAMES, type ChannelName } from '../channel-names.ts';
 import type { Segment } from '../segmenter.ts';
 import { LiveChannel, type ChannelSettings, type Wanted } from './live-channel.ts';
-import { initUri } from './playlist.ts';
 import { refusalOf } from './playable.ts';
-import type { RenditionReport, WriteOptions } from './playlist.ts';
+import { initUri, type RenditionReport, type WriteOptions } from './playlist.ts';
 import { WaitPlaces, type Asker } from './waits.ts';
 import type { EvictionBound } from './window.ts';
 

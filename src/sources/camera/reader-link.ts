@@ -87,7 +87,7 @@ const MEMORY_INTERVAL_MS = 1_000;
 /** The process's own threads of libuv's pool, beside one that each camera may hold. */
 const THREADS_MORE = 8;
 const THREADS_MAX = 1_024;
-/** Of the memory of glibc: by default each of those threads may have one of its own, and what it has freed stays there. Other C libraries ignore it. */
+/** Arenas of glibc's allocator: by default each of those threads may have one of its own, which keeps what was freed. Other C libraries ignore it. */
 const ARENAS_MAX = '2';
 const GRACE_MS = 2_000;
 /** Orders that may wait: more than all of its cameras get until it counts as hung. */

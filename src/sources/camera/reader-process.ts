@@ -58,7 +58,7 @@ function follow(order: ReaderOrder): void {
   else reader.orderStill(order);
 }
 
-// A process that is ended by a signal would leave nothing of it to the next one.
+// One that is ended by a signal would leave nothing of what it has compiled to the next one.
 flushCompileCache();
 setInterval(() => {
   if (readers.size === 0) return;
